@@ -4,17 +4,18 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/klauspost/compress/zstd"
+
+	"holdfast/base/fault"
 )
 
 // MaxBatchBytes is the largest uncompressed batch that Decode accepts: a bound for damaged or
 // hostile bytes, far above any block that we write.
-const MaxBatchBytes = 1 << 30
+const MaxBatchBytes = 256 << 20
 
 // Hash is the content hash of a batch: the first 16 bytes of the SHA-256 of its uncompressed bytes.
 type Hash [16]byte
@@ -57,33 +58,27 @@ func Encode(dst []byte, b arrow.RecordBatch) ([]byte, Hash, error) {
 	return enc.EncodeAll(buf.Bytes(), dst), Hash(sum[:16]), nil
 }
 
-// Decode reads a batch back. It never panics on garbage, and returns the hash of what it read so
-// that the caller can hold it against the one it kept.
-func Decode(data []byte) (b arrow.RecordBatch, h Hash, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			b, err = nil, fmt.Errorf("read arrow batch: %v", p)
-		}
-	}()
+// Decode reads back a batch whose content hash is want. Bytes with another hash are a Corrupt fault
+// before the Arrow reader sees them: one flipped bit in a length can make that reader ask for more
+// memory than there is, which ends the process.
+func Decode(data []byte, want Hash) (arrow.RecordBatch, error) {
 	dec := decoders.Get().(*zstd.Decoder)
 	raw, err := dec.DecodeAll(data, nil)
 	decoders.Put(dec)
 	if err != nil {
-		return nil, h, fmt.Errorf("decompress batch: %w", err)
+		return nil, fault.New(fault.Corrupt, "decompress batch: %w", err)
 	}
-	sum := sha256.Sum256(raw)
-	h = Hash(sum[:16])
+	if sum := sha256.Sum256(raw); Hash(sum[:16]) != want {
+		return nil, fault.New(fault.Corrupt, "batch has content hash %x, want %x", sum[:16], want)
+	}
 	r, err := ipc.NewReader(bytes.NewReader(raw))
 	if err != nil {
-		return nil, h, fmt.Errorf("read arrow schema: %w", err)
+		return nil, fmt.Errorf("read arrow schema: %w", err)
 	}
-	b, err = r.Read()
+	b, err := r.Read()
 	if err != nil {
-		return nil, h, fmt.Errorf("read arrow batch: %w", err)
+		return nil, fmt.Errorf("read arrow batch: %w", err)
 	}
 	b.Retain() // the reader releases its batch at the next Read
-	if _, err := r.Read(); err != io.EOF {
-		return nil, h, fmt.Errorf("arrow stream does not end after one batch: %v", err)
-	}
-	return b, h, nil
+	return b, nil
 }

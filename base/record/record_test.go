@@ -7,6 +7,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"holdfast/base/fault"
 )
 
 func testBatch(t testing.TB, from, n int) (Schema, arrow.RecordBatch) {
@@ -31,12 +33,9 @@ func TestEncodeRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, h2, err := Decode(data)
+	got, err := Decode(data, h)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if h != h2 {
-		t.Errorf("hash: got %x, want %x", h2, h)
 	}
 	if !array.RecordEqual(b, got) {
 		t.Error("rows differ after a round trip")
@@ -54,19 +53,23 @@ func TestEncodeRoundTrip(t *testing.T) {
 	}
 }
 
-func TestDecodeNeverPanics(t *testing.T) {
+func TestDecodeRefusesDamage(t *testing.T) {
 	_, b := testBatch(t, 1, 50)
 	data, h, _ := Encode(nil, b)
 	for i := range data {
 		for _, bit := range []byte{1, 0x80} {
 			bad := bytes.Clone(data)
 			bad[i] ^= bit
-			if got, h2, err := Decode(bad); err == nil && h2 == h && !array.RecordEqual(got, b) {
+			got, err := Decode(bad, h)
+			if err == nil && !array.RecordEqual(got, b) {
 				t.Fatalf("byte %d: other rows under the same hash", i)
 			}
+			if err != nil && !fault.Is(err, fault.Corrupt) {
+				t.Fatalf("byte %d: kind %v, want corrupt: %v", i, fault.KindOf(err), err)
+			}
 		}
-		if _, _, err := Decode(data[:i]); err == nil {
-			t.Fatalf("cut at %d: read without an error", i)
+		if _, err := Decode(data[:i], h); !fault.Is(err, fault.Corrupt) {
+			t.Fatalf("cut at %d: got %v, want corrupt", i, err)
 		}
 	}
 }
@@ -94,11 +97,11 @@ func TestKeep(t *testing.T) {
 				t.Fatalf("keep %v: got %v, want %v", c.keep, keys, c.want)
 			}
 		}
-		data, _, err := Encode(nil, got)
+		data, h, err := Encode(nil, got)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, _, err := Decode(data); err != nil || !array.RecordEqual(back, got) {
+		if back, err := Decode(data, h); err != nil || !array.RecordEqual(back, got) {
 			t.Errorf("a kept slice does not survive encoding: %v", err)
 		}
 	}
@@ -123,9 +126,9 @@ func TestTokenText(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	_, b := testBatch(f, 1, 3)
-	data, _, _ := Encode(nil, b)
+	data, h, _ := Encode(nil, b)
 	f.Add(data)
-	f.Fuzz(func(_ *testing.T, data []byte) { _, _, _ = Decode(data) })
+	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = Decode(data, h) })
 }
 
 func BenchmarkEncode(b *testing.B) {
