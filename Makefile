@@ -1,0 +1,39 @@
+# make run    build holdfast and start its tour: needs Go and npm only
+# make test   install the servers that the tests need, check, build, run every test
+# The other targets are parts of these two, and the long measurements.
+
+SHELL       := /bin/bash
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+# A test that hangs is a failure, with every goroutine's stack.
+TIMEOUT     ?= 10m
+
+.PHONY: run test check build bench torture deps
+
+run: build
+	bin/holdfast demo
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/holdfast .
+
+test: deps check build
+	go test -race -timeout $(TIMEOUT) ./...
+	@scripts/deps.sh missing
+
+# Format, vet, staticcheck, and the direction of the imports.
+check:
+	@unformatted=$$(gofmt -l .); if [[ -n $$unformatted ]]; then \
+		echo "not formatted (gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go test -count=1 -run '^TestArrows' ./tests
+
+# Speed and memory against peers and bounds, on the plain binary.
+bench: deps build
+	go test -count=1 -timeout 60m -run '^Test' -bench . -v ./bench/...
+
+# Every kill, power-cut and damage campaign at its full count.
+torture: deps build
+	HOLDFAST_TORTURE=1 go test -count=1 -timeout 180m ./...
+
+deps:
+	@scripts/deps.sh

@@ -1,0 +1,100 @@
+// Package testenv gives tests the real things they need: ClickHouse servers, a proxy that breaks
+// connections, a disk that fills up, the built holdfast binary, and child processes that can be
+// killed, frozen and read.
+//
+// Whatever it starts listens on loopback, keeps its files in a temporary directory, and ends with
+// the test: by a cleanup when the test ends well, by the kernel when the test process is killed.
+// Every wait has a bound. What this machine does not have is missing aloud: a test that needs it
+// is skipped with the reason, and fails when CI=true.
+//
+// Called by tests only. It imports nothing of ours, so that any package can use it.
+package testenv
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// startWithin bounds the start of a server. They need less than a second on an idle machine;
+// the rest is for a machine that is busy with other tests.
+const startWithin = 60 * time.Second
+
+// CI reports whether a missing server is a failure.
+func CI() bool {
+	v, _ := strconv.ParseBool(os.Getenv("CI"))
+	return v
+}
+
+// Missing ends the test because this machine lacks something: as a failure in CI, else as a skip
+// that says what stays untested.
+func Missing(t testing.TB, what string, err error) {
+	t.Helper()
+	if CI() {
+		t.Fatalf("missing %s: %v (run make deps)", what, err)
+	}
+	t.Skipf("MISSING %s, so this stays untested: %v (run make deps)", what, err)
+}
+
+// Torture reports whether the full counts are to be run (make torture).
+func Torture() bool {
+	v, _ := strconv.ParseBool(os.Getenv("HOLDFAST_TORTURE"))
+	return v
+}
+
+// Count is how often a campaign repeats: full under make torture, else a tenth of it, at least 1.
+func Count(t testing.TB, full int) int {
+	t.Helper()
+	n := full
+	if !Torture() {
+		n = max(1, full/10)
+	}
+	t.Logf("campaign of %d of %d", n, full)
+	return n
+}
+
+// Seed starts a campaign's random choices: HOLDFAST_SEED when it is set, else a fresh number. It
+// is logged, so that a failure can be run again.
+func Seed(t testing.TB) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if v := os.Getenv("HOLDFAST_SEED"); v != "" {
+		var err error
+		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {
+			t.Fatalf("parse HOLDFAST_SEED: %v", err)
+		}
+	}
+	t.Logf("HOLDFAST_SEED=%d", seed)
+	return seed
+}
+
+// Until calls done every few milliseconds until it is true, and fails the test after within.
+func Until(t testing.TB, within time.Duration, what string, done func() bool) {
+	t.Helper()
+	if !until(within, done) {
+		t.Fatalf("%s: not within %v", what, within)
+	}
+}
+
+func until(within time.Duration, done func() bool) bool {
+	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
+		if done() {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+}
+
+// tail is the last part of a server's output, for an error message.
+func tail(s string) string {
+	const most = 4000
+	if len(s) > most {
+		s = "... " + s[len(s)-most:]
+	}
+	return fmt.Sprintf("\n--- its output ---\n%s", s)
+}
