@@ -1,0 +1,171 @@
+// Package disk holds the few file steps whose order protects from a crash: a lock that names its
+// owner, a file that is replaced whole, a directory whose entries are durable, and the room left.
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/base/fault"
+)
+
+// Lock is an exclusive lock on a file, held by an open file description: other than a POSIX lock it
+// is not lost when this process opens and closes the same file a second time.
+type Lock struct{ f *os.File }
+
+// Acquire locks the file at path, creating it, and writes our pid into it. If another process holds
+// the lock it returns at once with a Busy fault that names that process.
+func Acquire(path string) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	lk := unix.Flock_t{Type: unix.F_WRLCK, Whence: 0, Start: 0, Len: 0}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lk); err != nil {
+		defer f.Close()
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+			return nil, fault.WithHint(
+				fault.New(fault.Busy, "%s is in use by process %s", filepath.Dir(path), owner(f)),
+				"stop that process, or give this one a --data-dir of its own")
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if err := writePid(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("write pid to lock %s: %w", path, err)
+	}
+	return &Lock{f: f}, nil
+}
+
+// Owner returns the pid written in the lock file at path if a process holds the lock now.
+func Owner(path string) (pid int, held bool) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return 0, false
+	}
+	defer f.Close()
+	lk := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lk); err != nil || lk.Type == unix.F_UNLCK {
+		return 0, false
+	}
+	pid, _ = strconv.Atoi(owner(f))
+	return pid, true
+}
+
+func owner(f *os.File) string {
+	var b [32]byte
+	n, _ := f.ReadAt(b[:], 0)
+	if s := strings.TrimSpace(string(b[:n])); s != "" {
+		return s
+	}
+	return "unknown"
+}
+
+func writePid(f *os.File) error {
+	if err := f.Truncate(0); err != nil && !errors.Is(err, unix.ENOSPC) {
+		return err
+	}
+	// A full disk must not keep us from starting: the pid is a courtesy, the lock is not.
+	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil &&
+		!errors.Is(err, unix.ENOSPC) {
+		return err
+	}
+	return nil
+}
+
+// Release gives the lock up. The file stays: removing it would let two processes lock two files.
+func (l *Lock) Release() error { return l.f.Close() }
+
+// WriteFile replaces the file at path by data so that after a crash it is the old file or the new
+// one, never a part: a temporary file in the same directory is written and fsynced (else the rename
+// could be durable before the bytes), renamed over the old one, and the directory fsynced (else the
+// rename could be undone).
+func WriteFile(path string, data []byte, perm fs.FileMode) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return fmt.Errorf("create beside %s: %w", path, err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Chmod(perm))
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return fmt.Errorf("replace %s: %w", path, err)
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// MkdirAll creates dir and makes the new entries durable.
+func MkdirAll(dir string, perm fs.FileMode) error {
+	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := MkdirAll(parent, perm); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return SyncDir(parent)
+}
+
+// SyncDir makes what was created, renamed or removed in dir survive a power cut.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("open directory to sync: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("sync directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Room is the space on the file system that holds a path, in bytes.
+type Room struct {
+	Free  uint64 // available to us
+	Total uint64
+}
+
+// RoomAt asks the file system of path for its room.
+func RoomAt(path string) (Room, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return Room{}, fmt.Errorf("ask %s for its room: %w", path, err)
+	}
+	return Room{Free: st.Bavail * uint64(st.Bsize), Total: st.Blocks * uint64(st.Bsize)}, nil
+}
+
+// NoRoom reports whether err says that a disk or a quota is full.
+func NoRoom(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+}
+
+// Writable creates dir if needed and reports whether files can be created in it.
+func Writable(dir string) error {
+	if err := MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".writable.*")
+	if err != nil {
+		return err
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}
