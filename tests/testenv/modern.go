@@ -1,0 +1,73 @@
+package testenv
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// ModernClickHouse starts a current ClickHouse engine (libchdb behind chfront), which knows
+// insert_deduplication_token. What it cannot do is in chfront's package comment.
+func ModernClickHouse(t testing.TB) *ClickHouseServer {
+	t.Helper()
+	return ModernClickHouseWith(t, ClickHouseOptions{})
+}
+
+// ModernClickHouseWith starts a current ClickHouse engine with options.
+func ModernClickHouseWith(t testing.TB, o ClickHouseOptions) *ClickHouseServer {
+	t.Helper()
+	if len(o.Users) > 1 || o.Settings != nil || o.Config != "" {
+		t.Fatal("the modern engine takes one user and no settings or configuration")
+	}
+	lib, err := engineLibrary()
+	if err != nil {
+		Missing(t, "a modern ClickHouse engine (libchdb)", err)
+	}
+	if o.DataDir == "" {
+		o.DataDir = t.TempDir()
+	}
+	s := &ClickHouseServer{
+		t:    t,
+		addr: fmt.Sprintf("127.0.0.1:%d", port(t)),
+		user: ClickHouseUser{Name: "default"},
+		dir:  o.DataDir,
+	}
+	s.command = Command{
+		Path: built(t, buildFront),
+		Args: []string{o.DataDir, s.addr},
+		Env:  []string{"CHFRONT_LIB=" + lib, "TMPDIR=" + t.TempDir()},
+	}
+	if len(o.Users) == 1 {
+		s.user = o.Users[0]
+		s.command.Env = append(s.command.Env,
+			"CHFRONT_USER="+s.user.Name, "CHFRONT_PASSWORD="+s.user.Password)
+	}
+	s.start()
+	return s
+}
+
+// engineLibrary is where scripts/deps.sh has put the libchdb that package-lock.json pins.
+func engineLibrary() (string, error) {
+	_, here, _, ok := runtime.Caller(0)
+	if !ok {
+		return "", errors.New("the source directory is unknown")
+	}
+	lock, err := os.ReadFile(filepath.Join(filepath.Dir(here), "package-lock.json"))
+	if err != nil {
+		return "", fmt.Errorf("read lock file: %w", err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	lib := filepath.Join(cache, "holdfast-test", fmt.Sprintf("npm-%x", sha256.Sum256(lock))[:20],
+		"node_modules/@chdb/lib-linux-x64-gnu/libchdb.so")
+	if _, err := os.Stat(lib); err != nil {
+		return "", err
+	}
+	return lib, nil
+}
