@@ -69,15 +69,18 @@ var processDir = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make build directory: %w", err)
 	}
-	if _, err := afterwards("rm", "-rf", dir); err != nil {
+	if removeProcessDir, err = afterwards("rm", "-rf", dir); err != nil {
 		_ = os.RemoveAll(dir)
 		return "", err
 	}
 	return dir, nil
 })
 
+// removeProcessDir is kept so that the pipe within is not collected as garbage, which closes it.
+var removeProcessDir func()
+
 // afterwards runs a command when done is called or this process has ended, however it ended: a
-// shell waits for the end of a pipe that only this process holds.
+// shell waits for the end of a pipe that only this process holds. The caller keeps done.
 func afterwards(command ...string) (done func(), err error) {
 	quoted := make([]string, len(command))
 	for i, word := range command {

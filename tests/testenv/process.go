@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,9 +30,9 @@ type Process struct {
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when it has been waited for; guards err
 	err    error
-	both   output
 	stdout output
 	stderr output
+	lines  output // whole lines of both, as they came
 }
 
 // Start starts a command. The test fails if that is impossible.
@@ -49,8 +50,8 @@ func start(t testing.TB, c Command) (*Process, error) {
 	cmd := exec.Command(c.Path, c.Args...)
 	cmd.Dir = c.Dir
 	cmd.Env = append(os.Environ(), c.Env...)
-	cmd.Stdout = tee{&p.stdout, &p.both}
-	cmd.Stderr = tee{&p.stderr, &p.both}
+	cmd.Stdout = &stream{all: &p.stdout, lines: &p.lines}
+	cmd.Stderr = &stream{all: &p.stderr, lines: &p.lines}
 	cmd.WaitDelay = 2 * time.Second // a grandchild may hold the pipes open
 	// Its own group, so that a cleanup reaches its children too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -76,6 +77,8 @@ func (p *Process) own(started chan<- error) {
 		return
 	}
 	p.err = p.cmd.Wait()
+	p.cmd.Stdout.(*stream).end()
+	p.cmd.Stderr.(*stream).end()
 	close(p.ended)
 }
 
@@ -165,8 +168,9 @@ func (p *Process) Wait(t testing.TB, within time.Duration) int {
 	return 0
 }
 
-// Output is what the process has written so far to stdout and stderr, as it came.
-func (p *Process) Output() string { return p.both.String() }
+// Output is the whole lines that the process has written so far to stdout and stderr, as they
+// came; once it has ended, its last line is whole.
+func (p *Process) Output() string { return p.lines.String() }
 
 // Stdout is what the process has written so far to stdout.
 func (p *Process) Stdout() string { return p.stdout.String() }
@@ -174,17 +178,17 @@ func (p *Process) Stdout() string { return p.stdout.String() }
 // Stderr is what the process has written so far to stderr.
 func (p *Process) Stderr() string { return p.stderr.String() }
 
-// WaitFor returns the first whole line of the output, from the start of the process on, that the
-// regular expression matches. The test fails when none has come after within, or when the
+// WaitFor returns the first line of Output, from the start of the process on, that the regular
+// expression matches. The test fails when none has come after within, or when the
 // process has ended without one.
 func (p *Process) WaitFor(t testing.TB, pattern string, within time.Duration) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
 	deadline := time.After(within)
 	for {
-		changed := p.both.changed()
+		changed := p.lines.changed()
 		running := p.Running() // asked before the output: what comes last is still seen
-		if line, ok := p.both.line(re); ok {
+		if line, ok := p.lines.line(re); ok {
 			return line
 		}
 		if !running {
@@ -240,11 +244,26 @@ func (o *output) String() string {
 	return string(o.b)
 }
 
-// tee writes to two outputs.
-type tee [2]*output
+// stream takes one of a process's two streams. The two are read side by side, so only whole lines
+// go where both meet.
+type stream struct {
+	all, lines *output
+	begun      []byte // of a line that has no end yet
+}
 
-func (w tee) Write(b []byte) (int, error) {
-	w[0].write(b)
-	w[1].write(b)
+func (s *stream) Write(b []byte) (int, error) {
+	s.all.write(b)
+	s.begun = append(s.begun, b...)
+	if end := bytes.LastIndexByte(s.begun, '\n'); end >= 0 {
+		s.lines.write(s.begun[:end+1])
+		s.begun = append([]byte(nil), s.begun[end+1:]...)
+	}
 	return len(b), nil
+}
+
+// end takes what is begun as a line.
+func (s *stream) end() {
+	if len(s.begun) > 0 {
+		s.lines.write(append(s.begun, '\n'))
+	}
 }

@@ -9,6 +9,7 @@ import (
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
 )
 
 // FaultyProxy is a Toxiproxy: a TCP proxy on loopback whose connections can be broken.
@@ -21,6 +22,7 @@ type FaultyProxy struct {
 // Proxy starts a proxy in front of a host:port, which need not listen yet.
 func Proxy(t testing.TB, addr string) *FaultyProxy {
 	t.Helper()
+	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics log to stderr whatever they are given
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	listen := fmt.Sprintf("127.0.0.1:%d", port(t))
 	p := &FaultyProxy{proxy: toxiproxy.NewProxy(server, t.Name(), listen, addr), addr: listen, t: t}
@@ -45,8 +47,8 @@ func (p *FaultyProxy) Up() {
 
 // Toxic adds a fault under a name. Kinds and attributes are Toxiproxy's: latency (latency,
 // jitter, ms), bandwidth (rate, KB/s), slow_close (delay, ms), timeout (timeout, ms; 0 is a black
-// hole), reset_peer (timeout, ms), slicer, limit_data (bytes). Stream is "upstream" (what the
-// client sends) or "downstream" (what it gets).
+// hole until the sender closes), reset_peer (timeout, ms), slicer, limit_data (bytes). Stream is
+// "upstream" (what the client sends) or "downstream" (what it gets).
 func (p *FaultyProxy) Toxic(t testing.TB, name, kind, stream string, attrs map[string]any) {
 	t.Helper()
 	toxic, err := json.Marshal(map[string]any{
@@ -65,5 +67,16 @@ func (p *FaultyProxy) Remove(t testing.TB, name string) {
 	t.Helper()
 	if err := p.proxy.Toxics.RemoveToxic(context.Background(), name); err != nil {
 		t.Fatalf("remove toxic %s: %v", name, err)
+	}
+}
+
+// ProxyLeaks makes goleak overlook the goroutines that Toxiproxy itself leaves behind when a
+// toxic is taken from a connection that carries data.
+func ProxyLeaks() []goleak.Option {
+	const toxiproxy = "github.com/Shopify/toxiproxy/v2"
+	return []goleak.Option{
+		goleak.IgnoreAnyFunction(toxiproxy + ".(*ToxicLink).read"),
+		goleak.IgnoreAnyFunction(toxiproxy + ".(*ToxicLink).write"),
+		goleak.IgnoreAnyFunction(toxiproxy + "/toxics.(*ToxicStub).Run"),
 	}
 }
