@@ -69,15 +69,17 @@ var processDir = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make build directory: %w", err)
 	}
-	if removeProcessDir, err = afterwards("rm", "-rf", dir); err != nil {
+	done, err := afterwards("rm", "-rf", dir)
+	if err != nil {
 		_ = os.RemoveAll(dir)
 		return "", err
 	}
+	atEnd = append(atEnd, done)
 	return dir, nil
 })
 
-// removeProcessDir is kept so that the pipe within is not collected as garbage, which closes it.
-var removeProcessDir func()
+// atEnd keeps what the end of the process does: collected as garbage, a pipe would be closed.
+var atEnd []func()
 
 // afterwards runs a command when done is called or this process has ended, however it ended: a
 // shell waits for the end of a pipe that only this process holds. The caller keeps done.
