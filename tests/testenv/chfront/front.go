@@ -145,10 +145,14 @@ func readBody(r *http.Request, p url.Values) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("unknown Content-Encoding %q", encoding)
 	}
-	if p.Get("decompress") == "1" {
-		in = compress.NewReader(in)
+	if p.Get("decompress") != "1" {
+		return io.ReadAll(in)
 	}
-	return io.ReadAll(in)
+	body, err := io.ReadAll(compress.NewReader(in))
+	if errors.Is(err, io.EOF) { // the reader's word for an end between two blocks
+		err = nil
+	}
+	return body, err
 }
 
 // notSettings are the URL parameters that the door itself understands.
