@@ -3,98 +3,104 @@
 # ClickHouse engine from npm into a cache outside the repository. It may be run any number of
 # times; when nothing is missing it asks neither apt nor npm. Where something cannot be had it
 # says what stays untested and ends well: the tests themselves decide whether that is a failure
-# (with CI=true it is).
+# (with CI=true it is). A client that is there and fails is an error.
+#
+#   deps.sh           install what is missing
+#   deps.sh missing   only say what is missing
+#
+# HOLDFAST_DEPS_ROOT stands before every system path it looks at; its test sets it.
 set -euo pipefail
 
-# package:file that shows it is there:what stays untested without it
-servers=(
-  "clickhouse-server:/usr/sbin/clickhouse-server:the ClickHouse 18.16 sink (connector/clickhouse, holdfast wsprnet)"
-)
-
+root=${HOLDFAST_DEPS_ROOT:-}
 repo=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/holdfast-test
 
+# package | file that shows it is there | what stays untested without it
+servers=(
+  "clickhouse-server|/usr/sbin/clickhouse-server|the ClickHouse sink against 18.16"
+)
+
 # The npm packages live in a directory named after the lock file, so that two checkouts with
-# different pins do not fight over it.
+# different pins do not fight over it. tests/testenv looks for it there.
 lock=$repo/tests/testenv/package-lock.json
 engine=$cache/npm-$(sha256sum "$lock" | cut -c1-16)
 modern="the ClickHouse sink against a modern engine"
 
 say() { printf 'deps: %s\n' "$*"; }
 
-missing_servers() {
-  local s package file
-  for s in "${servers[@]}"; do
-    IFS=: read -r package file _ <<<"$s"
-    [[ -x $file ]] || echo "$package"
+missing_packages() {
+  local package file
+  printf '%s\n' "${servers[@]}" | while IFS='|' read -r package file _; do
+    [[ -x $root$file ]] || echo "$package"
   done
 }
 
-tell_untested() {
-  local s package file what
-  for s in "${servers[@]}"; do
-    IFS=: read -r package file what <<<"$s"
-    [[ -x $file ]] || say "MISSING $package ($1): stays untested: $what"
+# tell_missing names every missing server, why, and what stays untested.
+tell_missing() {
+  local package file what
+  printf '%s\n' "${servers[@]}" | while IFS='|' read -r package file what; do
+    [[ -x $root$file ]] || say "MISSING $package ($1). Untested: $what"
   done
 }
 
-# as_root runs a command with root's rights.
 as_root() {
   if [[ $(id -u) -eq 0 ]]; then "$@"; else sudo -n "$@"; fi
 }
 
 # start_links lists whatever makes a service, timer or job start by itself.
 start_links() {
-  find /etc/systemd/system -type l 2>/dev/null || true
-  find /etc/rc[0-9S].d -name 'S*' 2>/dev/null || true
-  find /etc/cron.d -type f 2>/dev/null || true
+  find "$root/etc/systemd/system" -type l 2>/dev/null || true
+  find "$root"/etc/rc[0-9S].d -name 'S*' 2>/dev/null || true
+  find "$root/etc/cron.d" -type f 2>/dev/null || true
 }
 
-# forbid_starts keeps the packages' scripts from starting what they install, unless this
-# machine has its own rule for that.
-policy=/usr/sbin/policy-rc.d
+# forbid_starts keeps the packages' own scripts from starting what they install, unless this
+# machine has a rule for that.
+policy=$root/usr/sbin/policy-rc.d
 forbid_starts() {
-  if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-    as_root chmod 755 "$policy"
-    trap 'as_root rm -f "$policy"' EXIT
-  fi
+  [[ -e $policy ]] && return
+  trap 'as_root rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+  as_root chmod 755 "$policy"
 }
 
-# undo_enabling takes back what the new packages enabled: their files stay, but nothing of
-# theirs starts at boot or by the clock. What was there before is not touched.
+# undo_enabling takes back what the new packages enabled: their files stay, but nothing of theirs
+# starts at boot or by the clock. What was there before, given as $1, is not touched.
 undo_enabling() {
   local link name
-  while read -r link; do
+  comm -13 <(sort <<<"$1") <(start_links | sort) | while read -r link; do
     case $link in
-      /etc/rc*.d/S*)
+      "$root"/etc/rc*.d/S*)
         name=${link##*/S[0-9][0-9]}
-        as_root update-rc.d "$name" disable >/dev/null 2>&1 || true ;;
+        # One call takes back all its run levels; the links that it renamed come up no more.
+        [[ -e $link || -L $link ]] && as_root update-rc.d "$name" disable >/dev/null ;;
       *) as_root rm -f "$link" ;;
     esac
     say "disabled $link"
-  done < <(comm -13 <(sort <<<"$1") <(start_links | sort))
+  done
 }
 
 install_debian() {
-  local packages before
-  mapfile -t packages < <(missing_servers)
+  local packages before status=0
+  mapfile -t packages < <(missing_packages)
   [[ ${#packages[@]} -eq 0 ]] && return
   if ! command -v apt-get >/dev/null; then
-    tell_untested "no apt-get here"
+    tell_missing "there is no apt-get here"
     return
   fi
   if [[ $(id -u) -ne 0 ]] && ! sudo -n true 2>/dev/null; then
-    tell_untested "needs root or sudo without a password"
+    tell_missing "installing it needs root, or sudo without a password"
     return
   fi
   say "installing ${packages[*]}"
   before=$(start_links)
   forbid_starts
   as_root apt-get update -qq
+  # Whatever a half-done installation has enabled is taken back too.
   as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+    apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null || status=$?
   undo_enabling "$before"
+  return "$status"
 }
 
 # install_npm makes the engine's directory appear by one rename: one that is there is whole.
@@ -102,18 +108,18 @@ install_npm() {
   local staging
   [[ -d $engine ]] && return
   if ! command -v npm >/dev/null; then
-    say "MISSING npm: stays untested: $modern"
+    say "MISSING libchdb (there is no npm here). Untested: $modern"
     return
   fi
   if [[ $(uname -sm) != "Linux x86_64" ]]; then
-    say "MISSING libchdb for $(uname -sm): stays untested: $modern"
+    say "MISSING libchdb (not made for $(uname -sm)). Untested: $modern"
     return
   fi
-  say "installing libchdb into $engine"
   mkdir -p "$cache"
   exec 9>"$cache/lock"
   flock 9
-  [[ -d $engine ]] && return
+  [[ -d $engine ]] && return # another run has made it meanwhile
+  say "installing libchdb into $engine"
   rm -rf "$cache"/staging.*
   staging=$(mktemp -d "$cache/staging.XXXXXX")
   cp "$repo/tests/testenv/package.json" "$lock" "$staging/"
@@ -121,10 +127,14 @@ install_npm() {
   mv "$staging" "$engine"
 }
 
-if [[ ${1:-} == missing ]]; then
-  tell_untested "not installed"
-  [[ -d $engine ]] || say "MISSING libchdb (not installed): stays untested: $modern"
-  exit 0
-fi
-install_debian
-install_npm
+case ${1:-} in
+  "")
+    install_debian
+    install_npm ;;
+  missing)
+    tell_missing "not installed"
+    [[ -d $engine ]] || say "MISSING libchdb (not installed). Untested: $modern" ;;
+  *)
+    echo "usage: deps.sh [missing]" >&2
+    exit 2 ;;
+esac
