@@ -1,0 +1,411 @@
+// Package store is the one place where a job's state lives: an embedded key-value store with
+// transactions that are atomic and durable, and readers that never see what is not durable yet.
+//
+// Update runs a function over the latest state and commits what it wrote in one fsynced batch: when
+// it returns nil, the writes survive kill -9 and a power cut, all of them or, if it never returned,
+// perhaps none. Transactions run one after the other, their fsyncs together (group commit), and
+// their order in the log is their order in memory, so a later one may rely on an earlier one that
+// is not durable yet. View shows a state that is durable as a whole: Pebble shows a synced batch
+// before its fsync returned, so a View waits for the fsyncs of all it can see.
+//
+// One process owns a store. Its lock, formats and high-water file stand beside Pebble's directory:
+//
+//	DIR/LOCK         an OFD lock with the owner's pid
+//	DIR/FORMAT       the format of everything in DIR, as text
+//	DIR/HIGHWATER    a lower bound of what is durable, see forensic
+//	DIR/db/          Pebble's directory
+//	DIR/quarantine/  what a salvage set aside
+//
+// Before Pebble opens the directory it is walked by forensic, because Pebble does not refuse all
+// damage; Open of a damaged store is a Corrupt fault that carries the report, and Salvage is the way
+// on. This is the only package that imports Pebble.
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/base/record"
+)
+
+// Format is the number of the formats in docs/formats.md. A store with a higher one is refused.
+const Format = 1
+
+// pebbleFormat is the FormatMajorVersion of new stores: at least WALSyncChunks, without which a
+// damaged log can't be told from a torn one.
+const pebbleFormat = pebble.FormatWALSyncChunks
+
+// ExitStorageFailed is the exit code after a failed write of a store's log (EX_TEMPFAIL): systemd,
+// or the process that started us, starts us again, and the start waits until there is room.
+const ExitStorageFailed = 75
+
+// FS is the file system under a store.
+type FS = vfs.FS
+
+// Cache is a block cache that several stores share.
+type Cache struct{ c *pebble.Cache }
+
+// NewCache returns a cache of the given bytes; Close it after the last store.
+func NewCache(bytes int64) *Cache { return &Cache{pebble.NewCache(bytes)} }
+
+// Close gives the cache's memory back once all stores that use it are closed.
+func (c *Cache) Close() { c.c.Unref() }
+
+// Options tune a store. The zero value is what a job uses, but for the shared cache.
+type Options struct {
+	// FS holds Pebble's files; nil is the disk. Lock, format and high-water files are always on the
+	// disk unless FS is set.
+	FS FS
+	// Cache is shared by all stores of a process; nil is a small one of the store's own.
+	Cache *Cache
+	// Log gets what Pebble has to say; nil is slog.Default.
+	Log *slog.Logger
+	// Admit is asked before each commit with the bytes to be written; an error (a Full fault)
+	// refuses the commit before the log can fail.
+	Admit func(bytes int) error
+	// Fatal is called when the log can't be written: what is in memory is then ahead of what is
+	// durable and the store can't go on. It must not return. nil ends the process with
+	// ExitStorageFailed.
+	Fatal func(err error)
+	// Damaged is called, from any goroutine, when damage is met in a table while running.
+	Damaged func(err error)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Fatal == nil {
+		o.Fatal = func(err error) {
+			fmt.Fprintf(os.Stderr, "holdfast: the store can't be written: %v\n"+
+				"holdfast: ending with exit code %d; nothing acknowledged is lost\n",
+				err, ExitStorageFailed)
+			os.Exit(ExitStorageFailed)
+		}
+	}
+	if o.Admit == nil {
+		o.Admit = func(int) error { return nil }
+	}
+	if o.Damaged == nil {
+		o.Damaged = func(error) {}
+	}
+	return o
+}
+
+// Store is an open store. All methods are safe for concurrent use.
+type Store struct {
+	dir     string
+	opts    Options
+	db      *pebble.DB
+	lock    *disk.Lock
+	cache   *Cache // ours to close, nil if shared
+	lineage record.Lineage
+
+	// mu orders transactions: it is held while a transaction's function runs and while its batch
+	// enters the log, never over an fsync.
+	mu      sync.Mutex
+	applied uint64 // number of the last commit in the log; guarded by mu
+	lazy    bool   // commits since the last sync that asked for none; guarded by mu
+	closed  bool   // guarded by mu
+
+	durable atomic.Uint64 // number of the last durable commit
+
+	waitMu sync.Mutex // guards moved; never held together with mu
+	moved  chan struct{}
+
+	lazyKick chan struct{}
+	stop     chan struct{}
+	wg       sync.WaitGroup
+	users    sync.WaitGroup // transactions and views under way, for whom Close waits
+}
+
+// Errors that callers decide by.
+var (
+	ErrClosed = errors.New("store is closed")
+)
+
+// Open opens the store in dir, creating it if dir holds none. It takes the store's lock, refuses
+// newer formats and returns a Corrupt fault (a *Damage) when the files are not what was written.
+func Open(dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	s := &Store{dir: dir, opts: o, moved: make(chan struct{}),
+		lazyKick: make(chan struct{}, 1), stop: make(chan struct{})}
+	if err := s.open(); err != nil {
+		if s.db != nil {
+			s.db.Close()
+		}
+		if s.cache != nil {
+			s.cache.Close()
+		}
+		if s.lock != nil {
+			s.lock.Release()
+		}
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
+	s.wg.Go(s.syncLazily)
+	return s, nil
+}
+
+func (s *Store) open() error {
+	if s.opts.FS == nil {
+		if err := disk.MkdirAll(s.dir, 0o755); err != nil {
+			return err
+		}
+		lock, err := disk.Acquire(filepath.Join(s.dir, "LOCK"))
+		if err != nil {
+			return err
+		}
+		s.lock = lock
+		if err := checkFormat(filepath.Join(s.dir, "FORMAT")); err != nil {
+			return err
+		}
+	}
+	if s.opts.Cache == nil {
+		s.cache = NewCache(8 << 20)
+		s.opts.Cache = s.cache
+	}
+	db, err := s.openPebble()
+	if err != nil {
+		return err
+	}
+	s.db = db
+	return s.loadMeta()
+}
+
+// checkFormat refuses a directory of a newer format and stamps a new one.
+func checkFormat(path string) error {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return disk.WriteFile(path, fmt.Appendf(nil, "holdfast store %d\n", Format), 0o644)
+	}
+	if err != nil {
+		return err
+	}
+	num, ok := strings.CutPrefix(strings.TrimSpace(string(b)), "holdfast store ")
+	n, err := strconv.Atoi(num)
+	if !ok || err != nil {
+		// The file says nothing that the tables do not say as well; its damage must not stop a job.
+		return disk.WriteFile(path, fmt.Appendf(nil, "holdfast store %d\n", Format), 0o644)
+	}
+	if n > Format {
+		return fault.WithHint(fault.New(fault.Permanent, "store has format %d, this program knows up to %d",
+			n, Format), "run the version of holdfast that wrote it, or a newer one")
+	}
+	return nil
+}
+
+func (s *Store) pebbleDir() string { return filepath.Join(s.dir, "db") }
+
+func (s *Store) openPebble() (*pebble.DB, error) {
+	return pebble.Open(s.pebbleDir(), s.pebbleOptions())
+}
+
+func (s *Store) pebbleOptions() *pebble.Options {
+	o := &pebble.Options{
+		Cache:              s.opts.Cache.c,
+		FormatMajorVersion: pebbleFormat,
+		// 64 MB triples checkpoint time and eats the memory budget.
+		MemTableSize:                8 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       1000,
+		MaxOpenFiles:                512,
+		Logger:                      pebbleLog{s},
+		EventListener: &pebble.EventListener{
+			DataCorruption: func(i pebble.DataCorruptionInfo) {
+				s.opts.Damaged(fault.New(fault.Corrupt, "read %s: %w", i.Path, i.Details))
+			},
+			BackgroundError: func(err error) {
+				s.opts.Log.Warn("store: background work failed, it is tried again", "store", s.dir, "err", err)
+			},
+		},
+	}
+	if s.opts.FS != nil {
+		o.FS = s.opts.FS
+	}
+	// Without it a range deletion frees nothing until the next compaction happens to pass.
+	o.FlushDelayDeleteRange = 10 * time.Second
+	return o
+}
+
+// pebbleLog passes Pebble's log on; its Fatalf is a failed log write, or a bug.
+type pebbleLog struct{ s *Store }
+
+func (l pebbleLog) Infof(string, ...any) {}
+func (l pebbleLog) Errorf(f string, a ...any) {
+	l.s.opts.Log.Warn("store: "+fmt.Sprintf(f, a...), "store", l.s.dir)
+}
+func (l pebbleLog) Fatalf(f string, a ...any) { l.s.opts.Fatal(fmt.Errorf(f, a...)) }
+
+// Keys of the Meta space.
+var (
+	keyLineage = Meta.K().Str("lineage")
+	keyCommit  = Meta.K().Str("commit") // number of the commit that wrote it, in every batch
+)
+
+func (s *Store) loadMeta() error {
+	r := reader{s.db}
+	l, ok, err := r.Get(keyLineage)
+	if err != nil {
+		return fmt.Errorf("read lineage: %w", err)
+	}
+	c, _, err := r.Get(keyCommit)
+	if err != nil {
+		return fmt.Errorf("read commit number: %w", err)
+	}
+	if len(c) == 8 {
+		s.applied = binary.BigEndian.Uint64(c)
+		s.durable.Store(s.applied)
+	}
+	if !ok {
+		return s.NewLineage()
+	}
+	if len(l) != len(s.lineage) {
+		return fault.New(fault.Corrupt, "lineage has %d bytes, want %d", len(l), len(s.lineage))
+	}
+	s.lineage = record.Lineage(l)
+	return nil
+}
+
+// NewLineage begins a new life: after create, restore and salvage.
+func (s *Store) NewLineage() error {
+	var l record.Lineage
+	rand.Read(l[:])
+	err := s.Update(func(tx *Tx) error {
+		tx.Set(keyLineage, l[:])
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write lineage: %w", err)
+	}
+	s.lineage = l
+	return nil
+}
+
+// Lineage names the store's life.
+func (s *Store) Lineage() record.Lineage { return s.lineage }
+
+// Dir is the directory the store was opened in.
+func (s *Store) Dir() string { return s.dir }
+
+// Durable is the number of the last durable commit.
+func (s *Store) Durable() uint64 { return s.durable.Load() }
+
+// Close makes lazy commits durable and gives the directory up.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	close(s.stop)
+	s.wg.Wait()
+	s.users.Wait()
+	err := s.db.LogData(nil, pebble.Sync)
+	err = errors.Join(err, s.db.Close())
+	if s.cache != nil {
+		s.cache.Close()
+	}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Release())
+	}
+	if err != nil {
+		return fmt.Errorf("close store %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// lazyAge is how old a lazy commit may get before it is made durable.
+const lazyAge = 500 * time.Millisecond
+
+// syncLazily makes lazy commits durable within lazyAge of the first of them.
+func (s *Store) syncLazily() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.lazyKick:
+		}
+		select {
+		case <-s.stop:
+			return
+		case <-time.After(lazyAge):
+		}
+		s.sync()
+	}
+}
+
+// sync makes all commits that are in the log now durable.
+func (s *Store) sync() {
+	s.mu.Lock()
+	n := s.applied
+	s.lazy = false
+	s.mu.Unlock()
+	if s.durable.Load() >= n {
+		return
+	}
+	if err := s.db.LogData(nil, pebble.Sync); err != nil {
+		s.opts.Fatal(fmt.Errorf("sync log: %w", err))
+	}
+	s.publish(n)
+}
+
+// publish says that all commits up to n are durable. The log is synced in order, so a durable commit
+// makes all earlier ones durable.
+func (s *Store) publish(n uint64) {
+	for {
+		old := s.durable.Load()
+		if old >= n {
+			return
+		}
+		if s.durable.CompareAndSwap(old, n) {
+			break
+		}
+	}
+	s.waitMu.Lock()
+	close(s.moved)
+	s.moved = make(chan struct{})
+	s.waitMu.Unlock()
+}
+
+// awaitDurable returns when commit n is durable.
+func (s *Store) awaitDurable(ctx context.Context, n uint64, lazy bool) error {
+	if s.durable.Load() >= n {
+		return nil
+	}
+	if lazy {
+		s.sync()
+	}
+	for {
+		s.waitMu.Lock()
+		moved := s.moved
+		s.waitMu.Unlock()
+		if s.durable.Load() >= n {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+)
+
+// Reader reads keys: a transaction over the latest state, a view over a durable one.
+type Reader interface {
+	// Get returns a copy of the value; ok is false if there is none.
+	Get(key Key) (value []byte, ok bool, err error)
+	// Scan yields the entries with from <= key < to in ascending order. Keys and values are valid
+	// only until the next one; an error ends it and is returned by the second function.
+	Scan(from, to Key) (iter.Seq2[[]byte, []byte], func() error)
+	// ScanBack is Scan in descending order.
+	ScanBack(from, to Key) (iter.Seq2[[]byte, []byte], func() error)
+}
+
+type reader struct{ r pebble.Reader }
+
+func (r reader) Get(key Key) ([]byte, bool, error) {
+	v, closer, err := r.r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, corrupt(key, err)
+	}
+	out := append([]byte(nil), v...)
+	// A value that was read from a damaged block may show it only here.
+	if err := closer.Close(); err != nil {
+		return nil, false, corrupt(key, err)
+	}
+	return out, true, nil
+}
+
+func (r reader) Scan(from, to Key) (iter.Seq2[[]byte, []byte], func() error) {
+	return r.scan(from, to, (*pebble.Iterator).First, (*pebble.Iterator).Next)
+}
+
+func (r reader) ScanBack(from, to Key) (iter.Seq2[[]byte, []byte], func() error) {
+	return r.scan(from, to, (*pebble.Iterator).Last, (*pebble.Iterator).Prev)
+}
+
+func (r reader) scan(from, to Key, first, next func(*pebble.Iterator) bool) (iter.Seq2[[]byte, []byte],
+	func() error) {
+	var failed error
+	seq := func(yield func(k, v []byte) bool) {
+		it, err := r.r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+		if err != nil {
+			failed = corrupt(from, err)
+			return
+		}
+		defer func() {
+			if err := it.Close(); err != nil && failed == nil {
+				failed = corrupt(from, err)
+			}
+		}()
+		for ok := first(it); ok; ok = next(it) {
+			v, err := it.ValueAndErr()
+			if err != nil {
+				failed = corrupt(it.Key(), err)
+				return
+			}
+			if !yield(it.Key(), v) {
+				return
+			}
+		}
+	}
+	return seq, func() error { return failed }
+}
+
+// Tx is a transaction: it reads the latest state, its own writes included. It must not outlive the
+// function it was given to.
+type Tx struct {
+	reader
+	s       *Store
+	b       *pebble.Batch
+	err     error
+	durable []func()
+}
+
+// Set, Delete and DeleteRange write. They fail only when the batch can't grow; the commit says so.
+func (tx *Tx) Set(key Key, value []byte) { tx.keep(tx.b.Set(key, value, nil)) }
+
+// Delete removes a key, whether it is there or not.
+func (tx *Tx) Delete(key Key) { tx.keep(tx.b.Delete(key, nil)) }
+
+// DeleteRange removes all keys with from <= key < to.
+func (tx *Tx) DeleteRange(from, to Key) { tx.keep(tx.b.DeleteRange(from, to, nil)) }
+
+func (tx *Tx) keep(err error) {
+	if err != nil && tx.err == nil {
+		tx.err = err
+	}
+}
+
+// OnDurable has f called once the transaction is durable (at once, for a lazy one), from the goroutine
+// that called Update. f must not block.
+func (tx *Tx) OnDurable(f func()) { tx.durable = append(tx.durable, f) }
+
+// Lineage is the store's.
+func (tx *Tx) Lineage() record.Lineage { return tx.s.lineage }
+
+// Update runs fn and commits what it wrote, durably, all or nothing. An error of fn is returned as it
+// is and nothing is written. A Full fault means that there is no room; nothing was written then.
+func (s *Store) Update(fn func(tx *Tx) error) error { return s.commit(fn, true) }
+
+// UpdateLazy is Update without the wait for the disk: after a crash the commit may be missing, and
+// with it every later lazy one, though never a durable one behind it. It is for what can be done
+// again without a trace; nothing that the outside has seen may depend on it.
+func (s *Store) UpdateLazy(fn func(tx *Tx) error) error { return s.commit(fn, false) }
+
+func (s *Store) commit(fn func(tx *Tx) error, sync bool) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.users.Done()
+	tx, n, err := s.apply(fn, sync)
+	if err != nil || tx == nil {
+		return err
+	}
+	if sync {
+		if err := tx.b.SyncWait(); err != nil {
+			s.opts.Fatal(fmt.Errorf("sync log: %w", err))
+		}
+		s.publish(n)
+	}
+	for _, f := range tx.durable {
+		f()
+	}
+	return tx.b.Close()
+}
+
+// enter counts a user of the database, for whom Close waits.
+func (s *Store) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.users.Add(1)
+	return nil
+}
+
+// apply runs fn and puts its batch into the log. A transaction that wrote nothing yields nil.
+func (s *Store) apply(fn func(tx *Tx) error, sync bool) (*Tx, uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.db.NewIndexedBatch()
+	tx := &Tx{reader: reader{b}, s: s, b: b}
+	err := fn(tx)
+	if err == nil {
+		err = tx.err
+	}
+	if err == nil && b.Empty() {
+		return nil, 0, b.Close()
+	}
+	if err == nil {
+		err = s.opts.Admit(b.Len())
+	}
+	if err != nil {
+		b.Close()
+		return nil, 0, err
+	}
+	n := s.applied + 1
+	if err := b.Set(keyCommit, binary.BigEndian.AppendUint64(nil, n), nil); err != nil {
+		b.Close()
+		return nil, 0, err
+	}
+	if sync {
+		err = s.db.ApplyNoSyncWait(b, pebble.Sync)
+	} else {
+		err = s.db.Apply(b, pebble.NoSync)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("write log: %w", err)
+	}
+	s.applied = n
+	if !sync {
+		s.lazy = true
+		select {
+		case s.lazyKick <- struct{}{}:
+		default:
+		}
+	}
+	return tx, n, nil
+}
+
+// View runs fn over a state that is durable as a whole; fn may take its time, nobody waits for it.
+func (s *Store) View(ctx context.Context, fn func(r Reader) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.users.Done()
+	s.mu.Lock()
+	snap := s.db.NewSnapshot()
+	n, lazy := s.applied, s.lazy
+	s.mu.Unlock()
+	err := s.awaitDurable(ctx, n, lazy)
+	if err == nil {
+		err = fn(reader{snap})
+	}
+	return errors.Join(err, snap.Close())
+}
+
+// Latest runs fn over the latest state, durable or not: for figures that people look at, never for
+// what leads to an outside effect.
+func (s *Store) Latest(fn func(r Reader) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.users.Done()
+	snap := s.db.NewSnapshot()
+	return errors.Join(fn(reader{snap}), snap.Close())
+}
+
+// corrupt classifies an error of Pebble's for the entry at key.
+func corrupt(key []byte, err error) error {
+	if errors.Is(err, pebble.ErrCorruption) {
+		return fault.New(fault.Corrupt, "read key %x: %w", key, err)
+	}
+	return fmt.Errorf("read key %x: %w", key, err)
+}
