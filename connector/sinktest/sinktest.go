@@ -1,0 +1,190 @@
+// Package sinktest is the contract suite of sinks: every implementation of connector.Sink runs it
+// against the real thing, and what it promises in connector.go is what is tried here.
+//
+// A test of a sink calls Run with a function that makes a fresh, empty Target: where the rows go,
+// how they are read back without the sink, and the ways to break it. A target that lacks a way says
+// why in data; the suite logs the reason, and refuses a target that is silent.
+//
+//	func TestContract(t *testing.T) {
+//		sinktest.Run(t, func(t *testing.T) *sinktest.Target { ... })
+//	}
+//
+// The rows are WSPR-shaped (spots.go). Called by tests only.
+package sinktest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"holdfast/connector"
+)
+
+// Target is one fresh, empty place that rows go to. Its functions are called by one goroutine.
+type Target struct {
+	// New returns a sink for the target. Called again it gives what a restarted process would have.
+	New func() (connector.Sink, error)
+	// Rows reads all rows of the target without the sink, in any order; none if there is no table.
+	Rows func() ([]Spot, error)
+
+	// Timeout is how long one call may take while the target is frozen, by default 10 s.
+	Timeout time.Duration
+	// Recovers is how long repeated attempts may need after a fault is over, by default 30 s.
+	Recovers time.Duration
+	// Histories is how many random histories are tried, by default 20.
+	Histories int
+
+	// Outage makes the target unreachable or unwilling, and well again.
+	Outage Hook
+	// Restart ends the target's server at once and starts it again.
+	Restart Hook
+	// Freeze makes the target silent: nothing is refused, nothing is answered; Undo thaws it.
+	Freeze Hook
+	// Slow makes the target slow, not slower than a tenth of Timeout for 1,000 rows.
+	Slow Hook
+	// LostAnswer makes one next write succeed while the sink learns of a failure.
+	LostAnswer Hook
+	// Cut breaks the next write when about this many bytes of it have gone out; Undo stops that.
+	Cut func(bytes int64) Hook
+
+	// Delete takes rows out of the target, as a server that loses unsynced data does.
+	Delete Deletion
+
+	// Denied is a sink whose credentials the target refuses.
+	Denied Variant
+	// Unfit is a sink whose table exists and lacks room for one column of the rows.
+	Unfit Variant
+
+	// Refused are rows that this target can't hold, each alone of its kind.
+	Refused Rows
+	// Poison are rows because of which the target refuses a delivery as a whole (Invalid).
+	Poison Rows
+}
+
+// Hook is a way to break a target and to make it whole again.
+type Hook struct {
+	Do   func() error
+	Undo func() error // nil if Do mends itself
+	// Lacks says why this target has no such hook.
+	Lacks string
+	// Weak, for Freeze, says why rows may be there twice afterwards. They must then be counted so.
+	Weak string
+}
+
+// Deletion takes rows away behind the sink's back.
+type Deletion struct {
+	Do    func(ids []uint64) error
+	Lacks string // why that can't be done
+}
+
+// Variant is another sink of the same target.
+type Variant struct {
+	New func() (connector.Sink, error)
+	// Column is the name that the error must tell.
+	Column string
+	// Lacks says why there is no such sink.
+	Lacks string
+}
+
+// Rows are rows with something special about them.
+type Rows struct {
+	Spots []Spot
+	// Lacks says why there are none.
+	Lacks string
+}
+
+func (tg *Target) withDefaults() *Target {
+	if tg.Timeout == 0 {
+		tg.Timeout = 10 * time.Second
+	}
+	if tg.Recovers == 0 {
+		tg.Recovers = 30 * time.Second
+	}
+	if tg.Histories == 0 {
+		tg.Histories = 20
+	}
+	return tg
+}
+
+// complete returns an error for every hook that is neither there nor explained.
+func (tg *Target) complete() error {
+	var errs []error
+	want := func(name string, has bool, lacks string) {
+		if has == (lacks != "") {
+			errs = append(errs, errors.New("target: "+name+": give it, or say in Lacks why not"))
+		}
+	}
+	for _, h := range []struct {
+		name string
+		Hook
+	}{{"Outage", tg.Outage}, {"Restart", tg.Restart}, {"Freeze", tg.Freeze}, {"Slow", tg.Slow},
+		{"LostAnswer", tg.LostAnswer}, {"Cut", tg.cut(1)}} {
+		want(h.name, h.Do != nil, h.Lacks)
+	}
+	want("Delete", tg.Delete.Do != nil, tg.Delete.Lacks)
+	want("Denied", tg.Denied.New != nil, tg.Denied.Lacks)
+	want("Unfit", tg.Unfit.New != nil && tg.Unfit.Column != "", tg.Unfit.Lacks)
+	want("Refused", len(tg.Refused.Spots) > 0, tg.Refused.Lacks)
+	want("Poison", len(tg.Poison.Spots) > 0, tg.Poison.Lacks)
+	if tg.New == nil || tg.Rows == nil {
+		errs = append(errs, errors.New("target: New and Rows are needed"))
+	}
+	return errors.Join(errs...)
+}
+
+func (tg *Target) cut(bytes int64) Hook {
+	if tg.Cut == nil {
+		return Hook{}
+	}
+	return tg.Cut(bytes)
+}
+
+// Run runs the suite; open makes a fresh, empty target for each case.
+func Run(t *testing.T, open func(t *testing.T) *Target) {
+	for _, c := range []struct {
+		name string
+		run  func(t *testing.T, tg *Target)
+	}{
+		{"sizes", sizes},
+		{"extreme values", extremes},
+		{"several partitions", partitions},
+		{"empty delivery", empty},
+		{"repeat after success", repeatAfterSuccess},
+		{"repeat by a new sink", repeatByNewSink},
+		{"repeat after a restart of the server", repeatAfterRestart},
+		{"lost answer", lostAnswer},
+		{"outage before a write", outageBefore},
+		{"cut during a write", cutDuring},
+		{"same keys in a new lineage", byKey},
+		{"rows lost by the target, by key", byKeyBringsBack},
+		{"rows out of range", refusedRows},
+		{"delivery refused as a whole", poison},
+		{"schema that does not fit", unfit},
+		{"credentials refused", denied},
+		{"slow", slow},
+		{"frozen", frozen},
+		{"cancelled", cancelled},
+		{"reader", readerAgrees},
+		{"probe", probe},
+		{"probe and reader beside writes", beside},
+		{"nothing is left behind", leavesNothing},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tg := open(t).withDefaults()
+			if err := tg.complete(); err != nil {
+				t.Fatal(err)
+			}
+			c.run(t, tg)
+		})
+	}
+	t.Run("random histories", func(t *testing.T) { histories(t, open) })
+}
+
+// lacks reports whether a case can't be run, and logs why.
+func lacks(t *testing.T, reason string) bool {
+	t.Helper()
+	if reason != "" {
+		t.Logf("not applicable to this target: %s", reason)
+	}
+	return reason != ""
+}

@@ -1,0 +1,239 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	driverpkg "modernc.org/sqlite"
+
+	"holdfast/base/fault"
+)
+
+const (
+	// lockWait is how long SQLite itself waits for a lock. It is short, because that wait does not
+	// end with a context; the rest of Config.Busy is waited for in lockedFor.
+	lockWait = 50 * time.Millisecond
+	// lockPause lies between two attempts.
+	lockPause = 20 * time.Millisecond
+)
+
+// session is an open database with its writing connection and the statements prepared on it.
+type session struct {
+	db    *sql.DB
+	w     *sql.Conn
+	info  os.FileInfo // of the file that is open
+	table *table      // nil until prepared; changed under Sink.turn and Sink.mu
+}
+
+func (db *session) close() {
+	if db.table != nil {
+		db.table.close()
+	}
+	if db.w != nil {
+		_ = db.w.Close()
+	}
+	// An error here says that the last checkpoint failed; the WAL keeps what was committed.
+	_ = db.db.Close()
+}
+
+// open returns the open database, after a look whether it is still the file at path.
+func (s *Sink) open(ctx context.Context) (*session, error) {
+	s.mu.Lock()
+	db := s.session
+	s.mu.Unlock()
+	if db != nil {
+		return db, s.unmoved(db)
+	}
+	created, err := s.makeRoom()
+	if err != nil {
+		return nil, err
+	}
+	db, err = s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if created {
+		// A power cut must not take the name of a database whose commits were acknowledged.
+		if err := syncDir(filepath.Dir(s.path)); err != nil {
+			db.close()
+			return nil, fault.New(fault.Transient, "sync directory of %s: %w", s.path, err)
+		}
+	}
+	s.mu.Lock()
+	s.session = db
+	s.mu.Unlock()
+	return db, nil
+}
+
+// unmoved returns an error if the file at path is not the one that is open: SQLite would go on
+// writing into a file that nobody can find.
+func (s *Sink) unmoved(db *session) error {
+	info, err := os.Stat(s.path)
+	switch {
+	case err == nil && os.SameFile(info, db.info):
+		return nil
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return s.classify("look at", err)
+	}
+	return fault.WithHint(
+		fault.New(fault.Transient, "write to %s: the file was deleted or replaced while open", s.path),
+		"it is opened again; what had been delivered into the old file comes back only by a replay")
+}
+
+// makeRoom creates the directories above the database and says whether the file is still missing.
+func (s *Sink) makeRoom() (missing bool, err error) {
+	info, err := os.Stat(s.path)
+	switch {
+	case err == nil && info.IsDir():
+		return false, fault.New(fault.Permanent, "open database %s: it is a directory", s.path)
+	case err == nil:
+		return false, nil
+	case !errors.Is(err, os.ErrNotExist):
+		return false, s.classify("open", err)
+	case !*s.cfg.Create:
+		return false, fault.WithHint(
+			fault.New(fault.Permanent, "open database %s: there is none, and create is false", s.path),
+			"create it, or set create: true")
+	}
+	if err := makeDirs(filepath.Dir(s.path)); err != nil {
+		return false, s.classify("create directory of", err)
+	}
+	return true, nil
+}
+
+// makeDirs is os.MkdirAll whose new names survive a power cut.
+func makeDirs(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := makeDirs(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// dial opens the file and takes the connection that writes.
+func (s *Sink) dial(ctx context.Context) (*session, error) {
+	pool, err := sql.Open("sqlite", dsn(s.path))
+	if err != nil {
+		return nil, s.classify("open", err)
+	}
+	pool.SetMaxOpenConns(4) // one writes, the others read
+	pool.SetMaxIdleConns(2)
+	db := &session{db: pool}
+	err = s.lockedFor(ctx, func() error {
+		if db.w, err = pool.Conn(ctx); err != nil {
+			return err
+		}
+		return s.inWAL(ctx, db.w)
+	})
+	if err == nil {
+		db.info, err = os.Stat(s.path)
+	}
+	if err != nil {
+		db.close()
+		return nil, s.classify("open", err)
+	}
+	return db, nil
+}
+
+// inWAL turns the database to WAL mode, which stays with the file.
+func (s *Sink) inWAL(ctx context.Context, c *sql.Conn) error {
+	var mode string
+	if err := c.QueryRowContext(ctx, "PRAGMA journal_mode=WAL").Scan(&mode); err != nil {
+		_ = c.Close()
+		return err
+	}
+	if mode != "wal" {
+		_ = c.Close()
+		return fault.WithHint(
+			fault.New(fault.Permanent, "open database %s: its journal mode stays %s", s.path, mode),
+			"SQLite's WAL needs a local file system; give a path on one")
+	}
+	return nil
+}
+
+// dsn is the name under which the driver opens path, with the settings of every connection.
+// A WAL of 16 MiB is written back at once, and cut to 64 MiB after a larger transaction.
+func dsn(path string) string {
+	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + url.Values{"_pragma": {
+		fmt.Sprintf("busy_timeout(%d)", lockWait.Milliseconds()),
+		"synchronous(FULL)",
+		"wal_autocheckpoint(4096)",
+		fmt.Sprintf("journal_size_limit(%d)", 64<<20),
+		fmt.Sprintf("cache_size(-%d)", 8<<10),
+	}}.Encode()
+}
+
+// lockedFor repeats f while somebody else holds a lock, up to Config.Busy.
+func (s *Sink) lockedFor(ctx context.Context, f func() error) error {
+	deadline := time.Now().Add(s.cfg.Busy)
+	for {
+		err := f()
+		if err == nil || !isBusy(err) || time.Now().After(deadline) {
+			return err
+		}
+		pause := time.NewTimer(lockPause)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return ctx.Err()
+		case <-pause.C:
+		}
+	}
+}
+
+func isBusy(err error) bool {
+	e, ok := errors.AsType[*driverpkg.Error](err)
+	return ok && (e.Code()&0xff == codeBusy || e.Code()&0xff == codeLocked)
+}
+
+// begin starts a writing transaction.
+func (s *Sink) begin(ctx context.Context, db *session) error {
+	return s.lockedFor(ctx, func() error {
+		_, err := db.w.ExecContext(ctx, "BEGIN IMMEDIATE")
+		return err
+	})
+}
+
+// rollback ends a transaction whose outcome does not matter any more. If even that fails, the
+// connection is closed by alone, which ends it too.
+func (db *session) rollback(ctx context.Context) {
+	_, _ = db.w.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+}
+
+// commit is not cancelled: an interrupted commit would leave open what became of it.
+func (db *session) commit(ctx context.Context) error {
+	_, err := db.w.ExecContext(context.WithoutCancel(ctx), "COMMIT")
+	return err
+}
+
+// prepareRaw prepares a statement on the driver's own connection: through database/sql each of the
+// twenty values of a row would be copied and checked twice, which halves the speed.
+func (db *session) prepareRaw(query string) (st driver.Stmt, err error) {
+	err = db.w.Raw(func(c any) error {
+		st, err = c.(driver.Conn).Prepare(query)
+		return err
+	})
+	return st, err
+}

@@ -1,0 +1,196 @@
+// Package sqlite is the sink that writes rows into a table of an SQLite database file: the default
+// sink, which needs no server.
+//
+// The shortest configuration:
+//
+//	sinks:
+//	  local: {sqlite: {path: spots.sqlite, table: spots}}
+//
+// Promise: exactly once. The rows of a delivery and its token are committed in one transaction, so
+// a repeat of the token has no effect, whatever happened to the first attempt. The database is in
+// WAL mode with synchronous=FULL: what Write acknowledged survives a power cut, and others read
+// the file while we write. A row whose key the table already holds is left as it stands: with the
+// same content it counts as present, with other content the new row is a RowFault that names the
+// columns. Several sinks, jobs and processes may share one file; only one writes at a time, and the
+// others wait up to `busy`.
+//
+// What it does not do: it never changes a table that it finds, never repairs or deletes a database
+// that is damaged, and never updates or deletes a row. A database that is deleted or replaced while
+// we hold it open is noticed before the next write; what had been delivered into the lost file is
+// lost with it, and only a replay brings it back.
+//
+// The bytes. Integers, booleans and timestamps (in the unit of their column, seconds for spots) are
+// INTEGER, floats REAL, strings TEXT, bytes BLOB. The key column is the PRIMARY KEY. Beside the
+// rows stands the delivered set:
+//
+//	holdfast_delivered(job, lineage, target, first, last, row_from, row_to,
+//	                   hash, rows, present, rejected, at)
+//
+// One row is one delivery into the table named target: blocks first to last of a lineage, rows
+// row_from to row_to of them (0, 0: all), its content hash, how many rows it had, how many of them
+// the table held already, the refused ones as JSON, and when (Unix seconds). The newest ten
+// thousand or so of a job stay as they are. Older ones without refused rows are merged with their
+// neighbours into ranges whose hash is NULL: such a range still stops a repeat, but can't tell a
+// conflict any more.
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/connector"
+)
+
+// Config is the part of a configuration file below `sqlite:`.
+type Config struct {
+	// Path is the database file; missing directories are created.
+	Path string `yaml:"path"`
+	// Table is the table of the rows, by default "spots".
+	Table string `yaml:"table"`
+	// Create: false refuses to create the file and the table; by default they are created.
+	Create *bool `yaml:"create"`
+	// Busy is how long a write waits for another writer of the same file, by default 5s.
+	Busy time.Duration `yaml:"busy"`
+}
+
+func (c Config) withDefaults() Config {
+	if c.Table == "" {
+		c.Table = "spots"
+	}
+	if c.Create == nil {
+		yes := true
+		c.Create = &yes
+	}
+	if c.Busy == 0 {
+		c.Busy = 5 * time.Second
+	}
+	return c
+}
+
+// Validate returns all faults of the configuration, each beginning with the name of its key.
+func (c Config) Validate() []error {
+	var errs []error
+	if c.Path == "" {
+		errs = append(errs, fmt.Errorf("path: missing; give the database file"))
+	}
+	switch {
+	case len(c.Table) >= 7 && c.Table[:7] == "sqlite_":
+		errs = append(errs, fmt.Errorf("table: names that begin with sqlite_ belong to SQLite"))
+	case c.Table == deliveredTable:
+		errs = append(errs, fmt.Errorf("table: %s is where the delivered set stands", c.Table))
+	}
+	if c.Busy < 0 {
+		errs = append(errs, fmt.Errorf("busy: %v is negative", c.Busy))
+	}
+	return errs
+}
+
+// Sink writes into one table of one database file.
+type Sink struct {
+	cfg  Config
+	path string // absolute
+	keep int    // delivered entries that keep their hash
+
+	// turn holds one value: who takes it may write and may change session. It is a channel, not a
+	// mutex, so that waiting for it ends with a context.
+	turn chan struct{}
+	// need is how much free space the file system must have before a probe may say that it is well
+	// again after it was full. Guarded by turn.
+	need uint64
+
+	mu      sync.Mutex // guards session and closed; held for a moment only
+	session *session   // nil while there is no open database
+	closed  bool
+
+	// broken, if not nil, is asked at each stage of a write and may fail it. Tests only.
+	broken func(stage) error
+}
+
+// stage is a place in a write at which a test can break it.
+type stage uint8
+
+const (
+	midRows     stage = iota // after some rows, before the rest
+	afterCommit              // the answer is lost
+)
+
+var _ connector.Sink = (*Sink)(nil)
+
+// New returns a sink. It touches nothing before Prepare or Probe.
+func New(cfg Config) (*Sink, error) {
+	if errs := cfg.Validate(); len(errs) > 0 {
+		return nil, fault.As(fault.Permanent, errs[0])
+	}
+	path, err := filepath.Abs(cfg.Path)
+	if err != nil {
+		return nil, fault.New(fault.Permanent, "find database %s: %w", cfg.Path, err)
+	}
+	s := &Sink{cfg: cfg.withDefaults(), path: path, keep: keepHashes, turn: make(chan struct{}, 1)}
+	s.turn <- struct{}{}
+	return s, nil
+}
+
+// Traits says that repeats have no effect, and that a delivery may have any size.
+func (s *Sink) Traits() connector.SinkTraits {
+	return connector.SinkTraits{Exactness: connector.ExactlyOnce}
+}
+
+// Prepare opens the database and checks or creates the table.
+func (s *Sink) Prepare(ctx context.Context, schema record.Schema) error {
+	return s.alone(ctx, func() error {
+		db, err := s.open(ctx)
+		if err != nil {
+			return err
+		}
+		return s.prepare(ctx, db, schema)
+	})
+}
+
+// alone runs f while nobody else of this process writes through this sink. An error that may have
+// left the connection in a bad state closes it; the next call opens a new one.
+func (s *Sink) alone(ctx context.Context, f func() error) error {
+	select {
+	case <-s.turn:
+	case <-ctx.Done():
+		return fault.New(fault.Transient, "wait for another write to %s: %w", s.path, ctx.Err())
+	}
+	defer func() { s.turn <- struct{}{} }()
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return fault.New(fault.Permanent, "use database %s: the sink is closed", s.path)
+	}
+	err := f()
+	if err != nil && !fault.Is(err, fault.Conflict) {
+		s.drop()
+	}
+	return err
+}
+
+// drop closes the database, if it is open.
+func (s *Sink) drop() {
+	s.mu.Lock()
+	db := s.session
+	s.session = nil
+	s.mu.Unlock()
+	if db != nil {
+		db.close()
+	}
+}
+
+// Close waits for a write that is under way and closes the database.
+func (s *Sink) Close() error {
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.drop()
+	return nil
+}

@@ -1,0 +1,164 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+)
+
+// Write puts the rows and the token into the database in one transaction. A token that is there
+// already has its first verdict again, and nothing is written; with ByKey the rows are compared
+// all the same, and those that the table has lost are written again.
+func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdict, error) {
+	var verdict connector.Verdict
+	err := s.alone(ctx, func() error {
+		db, err := s.open(ctx)
+		if err == nil {
+			err = s.sameSchema(ctx, db, d)
+		}
+		if err == nil {
+			verdict, err = s.write(ctx, db, d)
+		}
+		if fault.Is(err, fault.Full) {
+			s.need = s.roomFor(d)
+		}
+		return err
+	})
+	if err != nil {
+		return connector.Verdict{}, err
+	}
+	return verdict, nil
+}
+
+// sameSchema prepares for a delivery whose schema is not the one that was prepared: after the
+// connection was lost, or when the schema changed between blocks.
+func (s *Sink) sameSchema(ctx context.Context, db *session, d connector.Delivery) error {
+	if db.table != nil && db.table.schema.Key == d.Schema.Key &&
+		db.table.schema.Equal(d.Schema.Schema) {
+		return nil
+	}
+	return s.prepare(ctx, db, d.Schema)
+}
+
+func (s *Sink) write(ctx context.Context, db *session, d connector.Delivery) (
+	v connector.Verdict, err error) {
+	what := fmt.Sprintf("write %d rows to", d.Rows.NumRows())
+	if err := s.begin(ctx, db); err != nil {
+		return v, s.classify(what, err)
+	}
+	committed := false
+	defer func() {
+		if !committed {
+			db.rollback(ctx)
+		}
+	}()
+	known, seen, err := s.seen(ctx, db.w, d)
+	if err != nil {
+		return v, s.classify("look for token in", err)
+	}
+	if seen && !d.ByKey {
+		return known, nil
+	}
+	if v, err = s.putRows(ctx, db, d); err != nil {
+		return v, s.classify(what, err)
+	}
+	if err := s.record(ctx, db.w, d, v); err != nil {
+		return v, s.classify("write token to", err)
+	}
+	if err := db.commit(ctx); err != nil {
+		return v, s.classify(what, err)
+	}
+	committed = true
+	return v, s.at(afterCommit)
+}
+
+func (s *Sink) putRows(ctx context.Context, db *session, d connector.Delivery) (
+	connector.Verdict, error) {
+	w := newWriter(db.table, d.Rows, func() error { return s.at(midRows) })
+	if err := w.write(ctx, int(d.Rows.NumRows())); err != nil {
+		return connector.Verdict{}, err
+	}
+	slices.SortFunc(w.verdict.Rejected, func(a, b connector.RowFault) int { return a.Row - b.Row })
+	return w.verdict, nil
+}
+
+// at lets a test break a write.
+func (s *Sink) at(st stage) error {
+	if s.broken == nil {
+		return nil
+	}
+	return s.broken(st)
+}
+
+// roomFor is how much free space the delivery wants: its pages, in the WAL and in the file.
+func (s *Sink) roomFor(d connector.Delivery) uint64 {
+	size := int64(1 << 20)
+	for _, col := range d.Rows.Columns() {
+		for _, buf := range col.Data().Buffers() {
+			if buf != nil {
+				size += int64(buf.Len())
+			}
+		}
+	}
+	return uint64(3 * size)
+}
+
+// Probe writes a delivered entry and takes it out again in a transaction that is committed: only
+// that shows that the disk takes a write and its fsync. No row is touched. After the disk was full
+// it also wants room for what did not fit.
+func (s *Sink) Probe(ctx context.Context) error {
+	return s.alone(ctx, func() error {
+		db, err := s.open(ctx)
+		if err != nil {
+			return err
+		}
+		if err := s.begin(ctx, db); err != nil {
+			return s.classify("probe", err)
+		}
+		err = s.probeIn(ctx, db)
+		if err == nil {
+			err = db.commit(ctx)
+		}
+		if err != nil {
+			db.rollback(ctx)
+			return s.classify("probe", err)
+		}
+		return s.hasRoom()
+	})
+}
+
+func (s *Sink) probeIn(ctx context.Context, db *session) error {
+	if err := s.fitDelivered(ctx, db.w); err != nil {
+		return err
+	}
+	if db.table != nil {
+		if err := s.fitIn(ctx, db.w, db.table.schema); err != nil {
+			return err
+		}
+	}
+	const probe = `job = '' AND lineage = '' AND target = ''`
+	_, err := db.w.ExecContext(ctx, `INSERT OR REPLACE INTO `+deliveredTable+` (job, lineage, target,
+		first, last, row_from, row_to, rows, present, at) VALUES ('', '', '', 0, 0, 0, 0, 0, 0, 0)`)
+	if err != nil {
+		return err
+	}
+	_, err = db.w.ExecContext(ctx, `DELETE FROM `+deliveredTable+` WHERE `+probe)
+	return err
+}
+
+func (s *Sink) hasRoom() error {
+	if s.need == 0 {
+		return nil
+	}
+	free, err := freeSpace(filepath.Dir(s.path))
+	if err == nil && free < s.need {
+		return fault.New(fault.Full, "probe database %s: %d bytes are free, and the delivery that did "+
+			"not fit wants %d", s.path, free, s.need)
+	}
+	s.need = 0
+	return nil
+}
