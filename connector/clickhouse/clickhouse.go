@@ -1,0 +1,141 @@
+// Package clickhouse is the sink for a ClickHouse table, and its reader: from 18.16 to today's.
+//
+// It speaks ClickHouse's HTTP interface and sends Native blocks. Each row is in the table once,
+// however often a delivery is repeated:
+//
+//   - An insert is one Native block of one partition, with the settings that could split it pinned.
+//     The server takes it as one part: whole, or not at all.
+//   - Where the server knows insert_deduplication_token, and the table's window of remembered
+//     tokens covers the delivery's first attempt, a repeat is sent as it is and has no effect.
+//   - Else a repeat first waits behind the fence: the connection of the earlier attempt is closed,
+//     its query (whose id is computed from the token) is gone from system.processes, the server
+//     answers, and the grace time is over. Then the keys in the table are compared with those of
+//     the delivery, and only the missing rows are sent. So that the fence sees what it must see,
+//     the end of every insert is held back until the server has taken all before it and answers
+//     on another connection: a server that stands still never gets a whole insert.
+//
+// What the fence can't see: bytes that something between us and the server (a proxy, a frozen
+// machine's receive buffer) holds longer than the time-out plus the grace time and delivers then.
+// Without tokens such an insert doubles its rows. A table that is not of the MergeTree family
+// (Buffer, Distributed, Null, a view) gives no such promise at all: Traits says at least once.
+//
+// The rows need an integer key for the comparison; without one there are the tokens alone.
+//
+// The shortest configuration:
+//
+//	clickhouse: {url: "http://127.0.0.1:8123", database: wsprnet, table: spots}
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"sync"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/connector"
+)
+
+// maxRows bounds one Write: a block of more is split by the server itself.
+const maxRows = 1 << 20
+
+// Sink is one table. Write is called by one goroutine at a time; the rest by any.
+type Sink struct {
+	cfg    Config
+	client *client
+
+	mu     sync.Mutex
+	server *server  // nil until Prepare; guarded by mu
+	table  *table   // nil until Prepare; guarded by mu
+	schema *mapping // what Prepare was asked for; nil until then; guarded by mu
+	full   bool     // the last Write was refused for want of room; guarded by mu
+
+	encoders sync.Pool
+
+	mapped  *mapping        // of the schema that was written last; Write alone
+	partial map[string]bool // tokens of which a Write that failed may have left rows; Write alone
+}
+
+var (
+	_ connector.Sink       = (*Sink)(nil)
+	_ connector.SinkReader = (*Sink)(nil)
+)
+
+// Open checks the configuration; it does not connect.
+func Open(cfg Config) (*Sink, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	base, err := url.Parse(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("parse url: %w", err)
+	}
+	s := &Sink{cfg: cfg, client: newClient(cfg, base), partial: map[string]bool{}}
+	s.encoders.New = func() any { return newEncoder(cfg.Compression) }
+	return s, nil
+}
+
+// Traits says exactly once, unless Prepare has found a table or rows for which it can't be.
+func (s *Sink) Traits() connector.SinkTraits {
+	t := connector.SinkTraits{Exactness: connector.ExactlyOnce, MaxRows: maxRows}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.table != nil && !s.table.exact(s.server, s.schema) {
+		t.Exactness = connector.AtLeastOnce
+	}
+	return t
+}
+
+// Prepare implements connector.Sink.
+func (s *Sink) Prepare(ctx context.Context, schema record.Schema) error {
+	s.client.closeIdle()
+	srv, err := s.readServer(ctx)
+	if err != nil {
+		return err
+	}
+	if s.cfg.Create {
+		ddl, err := s.cfg.ddl(srv, schema)
+		if err != nil {
+			return err
+		}
+		if err := s.create(ctx, ddl); err != nil {
+			return err
+		}
+	}
+	tab, err := s.readTable(ctx, srv)
+	if err != nil {
+		return err
+	}
+	m, err := tab.fit(schema)
+	if err != nil {
+		return err
+	}
+	if err := s.rehearse(ctx, srv, m); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server, s.table, s.schema = srv, tab, m
+	return nil
+}
+
+// prepared returns what Prepare has learnt.
+func (s *Sink) prepared() (*server, *table, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.table == nil {
+		return nil, nil, fault.New(fault.Transient, "clickhouse: not prepared")
+	}
+	return s.server, s.table, nil
+}
+
+// Reader implements connector.Sink.
+func (s *Sink) Reader() connector.SinkReader { return s }
+
+// Close closes the idle connections.
+func (s *Sink) Close() error {
+	s.client.closeIdle()
+	return nil
+}

@@ -1,0 +1,113 @@
+package clickhouse
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/secret"
+)
+
+// Config says which table and how to reach it. Only Table is needed.
+type Config struct {
+	// URL is the server's HTTP interface; http://127.0.0.1:8123 by default. User and password
+	// have their own keys: an address is shown, they are not.
+	URL string `yaml:"url"`
+	// Database holds the table; "default" by default.
+	Database string `yaml:"database"`
+	Table    string `yaml:"table"`
+	// Username is empty for the server's own default user.
+	Username string      `yaml:"username"`
+	Password secret.Text `yaml:"password"`
+
+	// Create makes the database and the table when they are missing. A table that is there is
+	// never changed.
+	Create bool `yaml:"create"`
+	// PartitionBy is a created table's partition expression; toYYYYMM of the event time by
+	// default, none for rows without one.
+	PartitionBy string `yaml:"partition_by"`
+	// OrderBy are a created table's sorting columns; by default the event time, the column "band"
+	// where there is one, and the key.
+	OrderBy []string `yaml:"order_by"`
+	// Aliases are ALIAS columns of a created table: the name and its expression.
+	Aliases map[string]string `yaml:"aliases"`
+
+	// Compression of what is sent: lz4 (default), zstd or none.
+	Compression string `yaml:"compression"`
+	// ConnectTimeout is how long a connection may take to stand; 5 s by default.
+	ConnectTimeout time.Duration `yaml:"connect_timeout"`
+	// Timeout is the longest silence of the server while a query runs or rows are taken; 30 s by
+	// default. A longer one makes a frozen server noticed later, a shorter one takes a slow insert
+	// for a lost one.
+	Timeout time.Duration `yaml:"timeout"`
+	// ScanTimeout is how long a question about all rows may be computed; 10 min by default.
+	ScanTimeout time.Duration `yaml:"scan_timeout"`
+	// Grace is how long the fence waits, after the server answers again and shows no trace of an
+	// insert whose outcome is unknown, before the table is compared; 500 ms by default.
+	Grace time.Duration `yaml:"grace"`
+}
+
+func (c Config) withDefaults() Config {
+	fill := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	wait := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	fill(&c.URL, "http://127.0.0.1:8123")
+	fill(&c.Database, "default")
+	fill(&c.Compression, "lz4")
+	wait(&c.ConnectTimeout, 5*time.Second)
+	wait(&c.Timeout, 30*time.Second)
+	wait(&c.ScanTimeout, 10*time.Minute)
+	wait(&c.Grace, 500*time.Millisecond)
+	return c
+}
+
+// Validate returns all that is wrong with the configuration, as one Permanent fault.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var all []error
+	add := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
+	switch u, err := url.Parse(c.URL); {
+	case err != nil:
+		add("url: %w", err.(*url.Error).Err) // without the address, which may hold a password
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		add("url: want http://host:port or https://host:port")
+	case u.User != nil:
+		add("url: put user and password into username and password")
+	case u.RawQuery != "" || u.Fragment != "":
+		add("url: want no ? and no # in it")
+	}
+	if c.Table == "" {
+		add("table: missing")
+	}
+	if c.Username == "" && c.Password != "" {
+		add("username: missing, and there is a password")
+	}
+	if !slices.Contains([]string{"lz4", "zstd", "none"}, c.Compression) {
+		add("compression: got %q, want lz4, zstd or none", c.Compression)
+	}
+	for name, d := range map[string]time.Duration{"connect_timeout": c.ConnectTimeout,
+		"timeout": c.Timeout, "scan_timeout": c.ScanTimeout, "grace": c.Grace} {
+		if d < 0 {
+			add("%s: got %v, want more than 0", name, d)
+		}
+	}
+	if !c.Create && (c.PartitionBy != "" || len(c.OrderBy) > 0 || len(c.Aliases) > 0) {
+		add("partition_by, order_by and aliases: want create: true, a table that is there is not changed")
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return fault.New(fault.Permanent, "clickhouse: %w", errors.Join(all...))
+}
