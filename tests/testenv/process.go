@@ -136,6 +136,22 @@ func (p *Process) state() byte {
 	return b[i+2]
 }
 
+// PeakMemory is the most resident memory, in bytes, that the process has had so far. It must run:
+// what the kernel tells afterwards counts the test process too, from which it was forked.
+func (p *Process) PeakMemory(t testing.TB) int64 {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		t.Fatalf("read memory of %s: %v", p.name, err)
+	}
+	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	var kib int64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		t.Fatalf("read memory of %s: it has ended", p.name)
+	}
+	return kib << 10
+}
+
 // Ended is closed when the process has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 

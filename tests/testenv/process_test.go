@@ -239,6 +239,23 @@ func TestSmallDisk(t *testing.T) {
 	}
 }
 
+func TestProcessPeakMemory(t *testing.T) {
+	p := sh(t, "echo done; exec sleep 600")
+	p.WaitFor(t, "done", time.Minute)
+	if got := p.PeakMemory(t); got <= 0 || got > 10<<20 {
+		t.Errorf("of sleep: got %d", got)
+	}
+	r := sh(t, `x=$(head -c 20000000 /dev/zero | tr '\0' x); echo done; sleep 600; echo $x`)
+	r.WaitFor(t, "done", time.Minute)
+	if got := r.PeakMemory(t); got < 20_000_000 {
+		t.Errorf("of a shell with 20 MB in a variable: got %d", got)
+	}
+	r.Kill()
+	if said := refusal(t, func(t testing.TB) { r.PeakMemory(t) }); said == "" {
+		t.Error("of a process that has ended: got an answer")
+	}
+}
+
 // What is built stays until the process ends, even when nobody refers to it.
 func TestBuildsStay(t *testing.T) {
 	dir, err := processDir()
