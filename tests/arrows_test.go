@@ -43,7 +43,8 @@ var arrows = map[string][]string{
 
 // levels are the rooms from bottom to top. A test may look sideways, but not up.
 var levels = [][]string{
-	{"base", "tests/testenv"}, {"kernel", "connector"}, {"job"}, {"app"}, {"face"}, {"", "tests", "bench"},
+	{"base", "tests/testenv"}, {"kernel", "connector"}, {"job"}, {"app"}, {"face"},
+	{"", "tests", "bench"},
 }
 
 // noHome are names of packages that hold what has no subject.
@@ -111,8 +112,8 @@ func sources(t *testing.T) []source {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && name != ".." &&
-			(strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"testdata", "node_modules"}, d.Name())):
+		case d.IsDir() && name != ".." && (strings.HasPrefix(d.Name(), ".") ||
+			d.Name() == "testdata" || d.Name() == "node_modules"):
 			return filepath.SkipDir
 		case !strings.HasSuffix(name, ".go"):
 			return nil

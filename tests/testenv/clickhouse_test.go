@@ -19,7 +19,9 @@ var servers = map[string]func(testing.TB, ClickHouseOptions) *ClickHouseServer{
 	"modern": ModernClickHouseWith,
 }
 
-func eachServer(t *testing.T, test func(t *testing.T, start func(ClickHouseOptions) *ClickHouseServer)) {
+func eachServer(t *testing.T,
+	test func(t *testing.T, start func(ClickHouseOptions) *ClickHouseServer)) {
+	t.Helper()
 	for name, start := range servers {
 		t.Run(name, func(t *testing.T) {
 			test(t, func(o ClickHouseOptions) *ClickHouseServer { return start(t, o) })

@@ -130,16 +130,19 @@ func TestClickHouseInserts(t *testing.T) {
 	const into = "insert into t (n) format Native"
 	raw := native(t, 1, 2, 3)
 	cases := map[string]request{
-		"plain":      {params: values("query", into), body: raw},
-		"gzip":       {params: values("query", into), encoding: "gzip", body: gzipped(t, raw)},
-		"lz4 blocks": {params: values("query", into, "decompress", "1"), body: blocks(t, compress.LZ4, raw)},
+		"plain": {params: values("query", into), body: raw},
+		"gzip":  {params: values("query", into), encoding: "gzip", body: gzipped(t, raw)},
+		"lz4 blocks": {params: values("query", into, "decompress", "1"),
+			body: blocks(t, compress.LZ4, raw)},
 		"zstd blocks": {params: values("query", into, "decompress", "1"),
 			body: blocks(t, compress.ZSTD, raw)},
 		"query in the body": {body: append([]byte(into+"\n"), raw...)},
-		"rows":              {params: values("query", "INSERT INTO t FORMAT JSONEachRow"), body: []byte("{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n")},
-		"values":            {body: []byte("insert into default.t values (1),\n(2),\n(3)")},
-		"values beside":     {params: values("query", "insert into `t` (n) values"), body: []byte("(1),(2)\n,(3)")},
-		"select":            {body: []byte("insert into t select number + 1 from numbers(3)")},
+		"rows": {params: values("query", "INSERT INTO t FORMAT JSONEachRow"),
+			body: []byte("{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n")},
+		"values": {body: []byte("insert into default.t values (1),\n(2),\n(3)")},
+		"values beside": {params: values("query", "insert into `t` (n) values"),
+			body: []byte("(1),(2)\n,(3)")},
+		"select": {body: []byte("insert into t select number + 1 from numbers(3)")},
 	}
 	eachServer(t, func(t *testing.T, start func(ClickHouseOptions) *ClickHouseServer) {
 		s := start(ClickHouseOptions{})
@@ -226,7 +229,8 @@ func TestModernPackedAnswers(t *testing.T) {
 		if err != nil && !errors.Is(err, io.EOF) { // the reader's word for the end
 			t.Fatalf("%q: read blocks: %v", method, err)
 		}
-		if got := readNative(t, plain); len(got) != 200000 || got[1] != 1 || len(packed.body) > len(plain)*3/4 {
+		got := readNative(t, plain)
+		if len(got) != 200000 || got[1] != 1 || len(packed.body) > len(plain)*3/4 {
 			t.Errorf("%q: got %d numbers, %d bytes of %d",
 				method, len(got), len(packed.body), len(plain))
 		}
@@ -253,15 +257,18 @@ func TestClickHouseErrors(t *testing.T) {
 		modern  int    // status
 	}{
 		{"no table", request{body: []byte("select * from nowhere")}, "60", 404},
-		{"no database", request{params: values("database", "nope"), body: []byte("select 1")}, "81", 404},
-		{"no setting", request{params: values("no_such_setting", "1"), body: []byte("select 1")}, "115", 404},
+		{"no database", request{params: values("database", "nope"),
+			body: []byte("select 1")}, "81", 404},
+		{"no setting", request{params: values("no_such_setting", "1"),
+			body: []byte("select 1")}, "115", 404},
 		{"no column", request{body: []byte("insert into t (zz) values (1)")}, "16", 404},
 		{"syntax", request{body: []byte("selec 1")}, "62", 400},
 		{"torn block", request{params: values("query", "insert into t format Native"),
 			body: native(t, 1, 2, 3)[:20]}, "33", 400},
 		{"torn packing", request{params: values("query", "insert into t format Native",
 			"decompress", "1"), body: blocks(t, compress.LZ4, native(t, 1, 2, 3))[:30]}, "33", 400},
-		{"get writes", request{method: http.MethodGet, params: values("query", "drop table t")}, "164", 500},
+		{"get writes", request{method: http.MethodGet,
+			params: values("query", "drop table t")}, "164", 500},
 	}
 	eachServer(t, func(t *testing.T, start func(ClickHouseOptions) *ClickHouseServer) {
 		s := start(ClickHouseOptions{})

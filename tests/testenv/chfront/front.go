@@ -46,8 +46,9 @@ func newFront(e *engine, user, password string) *front {
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	params := r.URL.Query()
+	asked := r.Method != http.MethodGet || params.Has("query")
 	switch {
-	case r.URL.Path == "/ping", r.Method == http.MethodGet && r.URL.Path == "/" && !params.Has("query"):
+	case r.URL.Path == "/ping", r.URL.Path == "/" && !asked:
 		_, _ = io.WriteString(w, "Ok.\n")
 		return
 	case r.URL.Path != "/":

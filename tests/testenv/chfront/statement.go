@@ -17,7 +17,8 @@ var (
 		"(?:[\\w.]+|`[^`]*`|\"[^\"]*\")+(?:\\s*\\([^)]*\\))?")
 	insertFormat = regexp.MustCompile(`(?is)^(?:\s+settings\s+[^()]*?)?\s+format\s+\w+`)
 	insertValues = regexp.MustCompile(`(?is)^\s*values`)
-	reads        = regexp.MustCompile(`(?is)^\s*\(*\s*(select|show|desc|describe|exists|explain|with)\b`)
+	reads        = regexp.MustCompile(
+		`(?is)^\s*\(*\s*(select|show|desc|describe|exists|explain|with)\b`)
 )
 
 // parseStatement puts a request's query parameter and body together: the body is the query when
