@@ -31,7 +31,7 @@ func newFile(t testing.TB) *file {
 	t.Helper()
 	f := &file{t: t, path: filepath.Join(t.TempDir(), "new", "dir", "spots #1?.db")}
 	f.cutAfter.Store(-1)
-	db, err := sql.Open("sqlite", dsn(f.path))
+	db, err := openBeside(f.path)
 	if err != nil {
 		t.Fatalf("open beside the sink: %v", err)
 	}
@@ -39,6 +39,8 @@ func newFile(t testing.TB) *file {
 	t.Cleanup(func() { _ = db.Close() })
 	return f
 }
+
+func openBeside(path string) (*sql.DB, error) { return sql.Open("sqlite", dsn(path)) }
 
 // sink returns a sink for the file that the tests can break.
 func (f *file) sink(cfg Config) (*Sink, error) {

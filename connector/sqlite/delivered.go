@@ -65,10 +65,9 @@ func (e *entry) scan(rows *sql.Rows) error {
 		&e.rejected, &e.at)
 }
 
-// seen looks the token up. An entry that overlaps it without being or covering it is a conflict.
-func (s *Sink) seen(ctx context.Context, c *sql.Conn, d connector.Delivery) (
-	v connector.Verdict, seen bool, err error) {
-	t := d.Token
+// seen returns the entry that is the token or covers it, nil if there is none. One that overlaps it
+// otherwise is a conflict.
+func (s *Sink) seen(ctx context.Context, c *sql.Conn, t record.Token) (*entry, error) {
 	// Entries don't overlap, but for parts of the same blocks: so from the highest one that begins
 	// within the token downwards, the first that ends before it is the last that matters.
 	rows, err := c.QueryContext(ctx, `SELECT `+entryColumns+` FROM `+deliveredTable+`
@@ -76,13 +75,13 @@ func (s *Sink) seen(ctx context.Context, c *sql.Conn, d connector.Delivery) (
 		ORDER BY first DESC, last DESC, row_from DESC`,
 		t.Job, t.Lineage.String(), s.cfg.Table, int64(t.Last))
 	if err != nil {
-		return v, false, err
+		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var e entry
 		if err := e.scan(rows); err != nil {
-			return v, false, err
+			return nil, err
 		}
 		if e.last < int64(t.First) {
 			break
@@ -90,15 +89,14 @@ func (s *Sink) seen(ctx context.Context, c *sql.Conn, d connector.Delivery) (
 		switch e.relation(t) {
 		case apart:
 		case covers:
-			v, err := e.verdict()
-			return v, true, err
+			return &e, nil
 		case conflicts:
-			return v, false, fault.New(fault.Conflict, "write to %s: delivery %s meets one with other "+
+			return nil, fault.New(fault.Conflict, "write to %s: delivery %s meets one with other "+
 				"bounds or content: blocks %d-%d, rows %d-%d, hash %x",
 				s.path, t, e.first, e.last, e.rowFrom, e.rowTo, e.hash)
 		}
 	}
-	return v, false, rows.Err()
+	return nil, rows.Err()
 }
 
 // relation is how an entry stands to a token whose blocks overlap its own.
@@ -146,20 +144,30 @@ func (e *entry) verdict() (connector.Verdict, error) {
 }
 
 // record puts the token into the delivered set.
-func (s *Sink) record(ctx context.Context, c *sql.Conn, d connector.Delivery,
+func (s *Sink) record(ctx context.Context, db *session, d connector.Delivery,
 	v connector.Verdict) error {
 	t := d.Token
-	var rejected any
+	var rejected sql.NullString
 	if len(v.Rejected) > 0 {
 		b, err := json.Marshal(v.Rejected)
 		if err != nil {
 			return fmt.Errorf("write refused rows: %w", err)
 		}
-		rejected = string(b)
+		rejected = sql.NullString{String: string(b), Valid: true}
 	}
+	err := s.put(ctx, db.w, t, entry{first: int64(t.First), last: int64(t.Last),
+		rowFrom: int64(t.RowFrom), rowTo: int64(t.RowTo), hash: t.Hash[:], rows: d.Rows.NumRows(),
+		present: v.Present, rejected: rejected, at: time.Now().Unix()})
+	if err != nil {
+		return err
+	}
+	return s.tidy(ctx, db, t)
+}
+
+func (s *Sink) put(ctx context.Context, c *sql.Conn, t record.Token, e entry) error {
 	_, err := c.ExecContext(ctx, `INSERT OR REPLACE INTO `+deliveredTable+` (job, lineage, target, `+
 		entryColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		t.Job, t.Lineage.String(), s.cfg.Table, int64(t.First), int64(t.Last), int64(t.RowFrom),
-		int64(t.RowTo), t.Hash[:], d.Rows.NumRows(), v.Present, rejected, time.Now().Unix())
+		t.Job, t.Lineage.String(), s.cfg.Table, e.first, e.last, e.rowFrom, e.rowTo, e.hash, e.rows,
+		e.present, e.rejected, e.at)
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	driverpkg "modernc.org/sqlite"
 
 	"holdfast/base/fault"
+	"holdfast/base/record"
 )
 
 const (
@@ -26,10 +27,11 @@ const (
 
 // session is an open database with its writing connection and the statements prepared on it.
 type session struct {
-	db    *sql.DB
-	w     *sql.Conn
-	info  os.FileInfo // of the file that is open
-	table *table      // nil until prepared; changed under Sink.turn and Sink.mu
+	db     *sql.DB
+	w      *sql.Conn
+	info   os.FileInfo            // of the file that is open
+	table  *table                 // nil until prepared; changed under Sink.turn and Sink.mu
+	tidied map[record.Lineage]int // deliveries since the delivered set was last looked through
 }
 
 func (db *session) close() {
@@ -55,8 +57,7 @@ func (s *Sink) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err = s.dial(ctx)
-	if err != nil {
+	if db, err = s.dial(ctx); err != nil {
 		return nil, err
 	}
 	if created {
@@ -140,7 +141,7 @@ func (s *Sink) dial(ctx context.Context) (*session, error) {
 	}
 	pool.SetMaxOpenConns(4) // one writes, the others read
 	pool.SetMaxIdleConns(2)
-	db := &session{db: pool}
+	db := &session{db: pool, tidied: map[record.Lineage]int{}}
 	err = s.lockedFor(ctx, func() error {
 		if db.w, err = pool.Conn(ctx); err != nil {
 			return err

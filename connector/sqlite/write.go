@@ -56,17 +56,20 @@ func (s *Sink) write(ctx context.Context, db *session, d connector.Delivery) (
 			db.rollback(ctx)
 		}
 	}()
-	known, seen, err := s.seen(ctx, db.w, d)
+	known, err := s.seen(ctx, db.w, d.Token)
 	if err != nil {
 		return v, s.classify("look for token in", err)
 	}
-	if seen && !d.ByKey {
-		return known, nil
+	if known != nil && !d.ByKey {
+		return known.verdict()
 	}
 	if v, err = s.putRows(ctx, db, d); err != nil {
 		return v, s.classify(what, err)
 	}
-	if err := s.record(ctx, db.w, d, v); err != nil {
+	if known == nil || known.hash != nil { // what a merged range covers has no entry of its own
+		err = s.record(ctx, db, d, v)
+	}
+	if err != nil {
 		return v, s.classify("write token to", err)
 	}
 	if err := db.commit(ctx); err != nil {
