@@ -1,0 +1,160 @@
+// Package balance keeps the books of a job: how much was read and where every bit of it is.
+//
+// Each counter changes in the commit of the data it counts, so after any crash the counters agree
+// with the data and with each other, and nobody ever scans to count. The conservation laws hold in
+// every durable state:
+//
+//	intake, per source:   read = accepted + duplicate + filtered + rejected
+//	flow, per sink:       accepted = delivered + pending + dead + discarded + expired
+//
+// A flow begins when its sink was added. A replay and a retried dead letter move rows from one term
+// to another; they never add any. What a source should have and we have not seen is a Gap; what was
+// read and can't go on is a dead letter. Both are kept here, because they are entries of the books.
+//
+// Keys: Counters space, law(1) id(4) -> version(1) and one signed 64-bit number a term, big-endian.
+package balance
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store"
+)
+
+// Intake counts the items of a source, or changes of these counts.
+type Intake struct {
+	Read      int64 `json:"read"`
+	Accepted  int64 `json:"accepted"`
+	Duplicate int64 `json:"duplicate"`
+	Filtered  int64 `json:"filtered"`
+	Rejected  int64 `json:"rejected"`
+}
+
+// Flow counts the rows of a sink, or changes of these counts. PendingBytes is no term of the law: it
+// is the size of the blocks that hold pending rows, for limits and for people.
+type Flow struct {
+	Accepted     int64 `json:"accepted"`
+	Delivered    int64 `json:"delivered"`
+	Pending      int64 `json:"pending"`
+	Dead         int64 `json:"dead"`
+	Discarded    int64 `json:"discarded"`
+	Expired      int64 `json:"expired"`
+	PendingBytes int64 `json:"pending_bytes"`
+}
+
+// Tasks counts the tasks of a queue; queue keeps them.
+type Tasks struct {
+	Put     int64 `json:"put"`
+	Ready   int64 `json:"ready"`
+	Leased  int64 `json:"leased"`
+	Waiting int64 `json:"waiting"`
+	Done    int64 `json:"done"`
+	Dead    int64 `json:"dead"`
+	Dropped int64 `json:"dropped"`
+}
+
+// Check returns what is wrong with the law, "" if it holds.
+func (i Intake) Check() string {
+	return law("read", i.Read, "accepted + duplicate + filtered + rejected",
+		i.Accepted, i.Duplicate, i.Filtered, i.Rejected)
+}
+
+// Check returns what is wrong with the law, "" if it holds.
+func (f Flow) Check() string {
+	return law("accepted", f.Accepted, "delivered + pending + dead + discarded + expired",
+		f.Delivered, f.Pending, f.Dead, f.Discarded, f.Expired)
+}
+
+// Check returns what is wrong with the law, "" if it holds.
+func (t Tasks) Check() string {
+	return law("put", t.Put, "ready + leased + waiting + done + dead + dropped",
+		t.Ready, t.Leased, t.Waiting, t.Done, t.Dead, t.Dropped)
+}
+
+func law(name string, whole int64, terms string, parts ...int64) string {
+	sum := int64(0)
+	for _, p := range parts {
+		if p < 0 {
+			return fmt.Sprintf("a term of %s = %s is negative: %v", name, terms, parts)
+		}
+		sum += p
+	}
+	if sum != whole {
+		return fmt.Sprintf("%s is %d, but %s is %d", name, whole, terms, sum)
+	}
+	return ""
+}
+
+// The laws' bytes in keys.
+const (
+	lawIntake = 'i'
+	lawFlow   = 'f'
+	lawGaps   = 'g'
+	lawNotes  = 'n'
+)
+
+const version = 1
+
+// AddIntake adds d to the counters of a source.
+func AddIntake(tx *store.Tx, source uint32, d Intake) error {
+	return add(tx, lawIntake, source, []int64{d.Read, d.Accepted, d.Duplicate, d.Filtered, d.Rejected})
+}
+
+// ReadIntake returns the counters of a source, zero if it has none yet.
+func ReadIntake(r store.Reader, source uint32) (Intake, error) {
+	v, err := read(r, lawIntake, source, 5)
+	if err != nil {
+		return Intake{}, err
+	}
+	return Intake{v[0], v[1], v[2], v[3], v[4]}, nil
+}
+
+// AddFlow adds d to the counters of a sink.
+func AddFlow(tx *store.Tx, sink uint32, d Flow) error {
+	return add(tx, lawFlow, sink, []int64{d.Accepted, d.Delivered, d.Pending, d.Dead, d.Discarded,
+		d.Expired, d.PendingBytes})
+}
+
+// ReadFlow returns the counters of a sink, zero if it has none yet.
+func ReadFlow(r store.Reader, sink uint32) (Flow, error) {
+	v, err := read(r, lawFlow, sink, 7)
+	if err != nil {
+		return Flow{}, err
+	}
+	return Flow{v[0], v[1], v[2], v[3], v[4], v[5], v[6]}, nil
+}
+
+func counterKey(law byte, id uint32) store.Key { return store.Counters.K().U8(law).U32(id) }
+
+func add(tx *store.Tx, law byte, id uint32, d []int64) error {
+	v, err := read(tx, law, id, len(d))
+	if err != nil {
+		return err
+	}
+	out := []byte{version}
+	for i := range v {
+		out = binary.BigEndian.AppendUint64(out, uint64(v[i]+d[i]))
+	}
+	tx.Set(counterKey(law, id), out)
+	return nil
+}
+
+func read(r store.Reader, law byte, id uint32, n int) ([]int64, error) {
+	out := make([]int64, n)
+	v, ok, err := r.Get(counterKey(law, id))
+	if err != nil {
+		return nil, fmt.Errorf("read counters: %w", err)
+	}
+	if !ok {
+		return out, nil
+	}
+	if len(v) != 1+8*n || v[0] != version {
+		return nil, fault.New(fault.Corrupt, "counters %c of %d have %d bytes, version %d", law, id,
+			len(v), v[0])
+	}
+	for i := range out {
+		out[i] = int64(binary.BigEndian.Uint64(v[1+8*i:]))
+	}
+	return out, nil
+}

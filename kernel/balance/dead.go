@@ -1,0 +1,103 @@
+package balance
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store"
+)
+
+// Stage says where an item died.
+type Stage string
+
+// The stages of dead letters.
+const (
+	AtIntake Stage = "intake" // an item that did not become a row: it counts as rejected
+	AtSink   Stage = "sink"   // a row that one sink can't hold: it counts as dead there
+	AtTask   Stage = "task"   // a task that can't be done
+)
+
+// DeadLetter is an item that can't go on, kept whole with the reason until a person decides.
+type DeadLetter struct {
+	ID     uint64    `json:"id"`
+	At     time.Time `json:"at"`
+	Stage  Stage     `json:"stage"`
+	From   string    `json:"from"`          // name of the source or sink
+	FromID uint32    `json:"from_id"`       // its id, so that a reused name inherits nothing
+	Seq    uint64    `json:"seq,omitempty"` // block of the row
+	Row    uint32    `json:"row,omitempty"` // row within the block
+	Key    string    `json:"key,omitempty"`
+	Reason string    `json:"reason"`
+	Raw    []byte    `json:"raw,omitempty"`       // the item as the source gave it
+	Batch  []byte    `json:"row_bytes,omitempty"` // the row as a batch of one
+	Hash   []byte    `json:"row_hash,omitempty"`  // content hash of Batch
+	Tries  int       `json:"tries,omitempty"`
+}
+
+var keyNextDead = store.Meta.K().Str("next-dead")
+
+func deadKey(id uint64) store.Key { return store.Dead.K().U64(id) }
+
+// Bury keeps a dead letter and returns its id. It does not count: the commit that buries also moves
+// the item between the terms of its law.
+func Bury(tx *store.Tx, d DeadLetter) (uint64, error) {
+	d.ID = 1
+	v, ok, err := tx.Get(keyNextDead)
+	if err != nil {
+		return 0, fmt.Errorf("read next dead letter id: %w", err)
+	}
+	if ok && len(v) == 8 {
+		d.ID = binary.BigEndian.Uint64(v)
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return 0, fmt.Errorf("write dead letter: %w", err)
+	}
+	tx.Set(deadKey(d.ID), b)
+	tx.Set(keyNextDead, binary.BigEndian.AppendUint64(nil, d.ID+1))
+	return d.ID, nil
+}
+
+// Exhume returns a dead letter and removes it, for a retry or a discard in the same transaction.
+func Exhume(tx *store.Tx, id uint64) (DeadLetter, error) {
+	d, err := ReadDead(tx, id)
+	if err != nil {
+		return d, err
+	}
+	tx.Delete(deadKey(id))
+	return d, nil
+}
+
+// ReadDead returns one dead letter; a NotFound fault if there is none with that id.
+func ReadDead(r store.Reader, id uint64) (d DeadLetter, err error) {
+	v, ok, err := r.Get(deadKey(id))
+	if err != nil {
+		return d, err
+	}
+	if !ok {
+		return d, fault.New(fault.NotFound, "there is no dead letter %d", id)
+	}
+	if err := json.Unmarshal(v, &d); err != nil {
+		return d, fault.New(fault.Corrupt, "read dead letter %d: %w", id, err)
+	}
+	return d, nil
+}
+
+// ListDead returns dead letters behind id after, oldest first, at most max.
+func ListDead(r store.Reader, after uint64, max int) ([]DeadLetter, error) {
+	var out []DeadLetter
+	seq, fail := r.Scan(deadKey(after+1), store.Dead.K().End())
+	for k, v := range seq {
+		var d DeadLetter
+		if err := json.Unmarshal(v, &d); err != nil {
+			return nil, fault.New(fault.Corrupt, "read dead letter %x: %w", k, err)
+		}
+		if out = append(out, d); len(out) == max {
+			break
+		}
+	}
+	return out, fail()
+}

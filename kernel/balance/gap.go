@@ -1,0 +1,179 @@
+package balance
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store"
+)
+
+// Cause says why keys are missing.
+type Cause string
+
+// The causes of gaps.
+const (
+	Hole     Cause = "hole"     // the source numbers its rows and left these out
+	Cut      Cause = "cut"      // the source's answer was cut short
+	Damage   Cause = "damage"   // the rows were here and can't be read any more
+	Overload Cause = "overload" // the rows came and could not be kept
+	Expired  Cause = "expired"  // a sink's backlog limit let them go
+)
+
+// GapState is where a gap is in its life.
+type GapState string
+
+// The states of a gap. Open gaps are tried again; a settled one is history.
+const (
+	GapFound   GapState = "found"   // seen, not yet asked for
+	GapFilling GapState = "filling" // asked for at least once
+	GapFilled  GapState = "filled"  // every key has come
+	GapAbsent  GapState = "absent"  // the source does not have what is still missing
+	GapLost    GapState = "lost"    // it can't be asked for again
+)
+
+// Open reports whether the gap is still to be filled.
+func (s GapState) Open() bool { return s == GapFound || s == GapFilling }
+
+// Gap is a span of keys of a source in which some are missing. Which ones, the job's sets of known and
+// absent keys say; Missing is their number when the gap was last looked at.
+type Gap struct {
+	Source  uint32    `json:"-"`
+	From    uint64    `json:"from"`
+	To      uint64    `json:"to"`
+	Missing uint64    `json:"missing"`
+	Filled  uint64    `json:"filled"`
+	Absent  uint64    `json:"absent"`
+	Cause   Cause     `json:"cause"`
+	State   GapState  `json:"state"`
+	Found   time.Time `json:"found"`
+	Looks   int       `json:"looks"` // complete answers of the source that spanned the gap
+	Next    time.Time `json:"next"`  // when it may be asked for again
+	Note    string    `json:"note,omitempty"`
+	Sink    string    `json:"sink,omitempty"` // for what only one sink lost
+}
+
+// GapTotals counts gaps and keys, kept with them.
+type GapTotals struct {
+	Open    int64 `json:"open"`    // open gaps
+	Missing int64 `json:"missing"` // keys missing in open gaps
+	Filled  int64 `json:"filled"`  // keys that came later
+	Absent  int64 `json:"absent"`  // keys that the source does not have
+	Lost    int64 `json:"lost"`    // keys lost to damage, overload or expiry
+	Settled int64 `json:"settled"` // gaps kept as history
+}
+
+func gapKey(source uint32, from uint64) store.Key { return store.Gaps.K().U32(source).U64(from) }
+
+// maxSettled is how many settled gaps are kept as history for each source; the totals and the set of
+// absent keys remember the rest.
+const maxSettled = 10_000
+
+// PutGap writes a gap, new or changed, and keeps the totals. Two gaps of a source that begin at the
+// same key are one: the later cause and the wider span win.
+func PutGap(tx *store.Tx, g Gap) error {
+	key := gapKey(g.Source, g.From)
+	old, had, err := getGap(tx, key)
+	if err != nil {
+		return err
+	}
+	if had && old.State.Open() && old.To > g.To {
+		g.To = old.To
+	}
+	d := g.totals()
+	if had {
+		o := old.totals()
+		d = GapTotals{d.Open - o.Open, d.Missing - o.Missing, d.Filled - o.Filled,
+			d.Absent - o.Absent, d.Lost - o.Lost, d.Settled - o.Settled}
+	}
+	b, err := json.Marshal(g)
+	if err != nil {
+		return fmt.Errorf("write gap: %w", err)
+	}
+	tx.Set(key, b)
+	if err := add(tx, lawGaps, g.Source, []int64{d.Open, d.Missing, d.Filled, d.Absent, d.Lost,
+		d.Settled}); err != nil {
+		return err
+	}
+	return pruneGaps(tx, g.Source)
+}
+
+func (g Gap) totals() GapTotals {
+	t := GapTotals{Filled: int64(g.Filled), Absent: int64(g.Absent)}
+	switch {
+	case g.State.Open():
+		t.Open, t.Missing = 1, int64(g.Missing)
+	case g.State == GapLost:
+		t.Lost, t.Settled = int64(g.Missing), 1
+	default:
+		t.Settled = 1
+	}
+	return t
+}
+
+// pruneGaps lets the oldest settled gap go when there are too many; its totals stay.
+func pruneGaps(tx *store.Tx, source uint32) error {
+	t, err := ReadGapTotals(tx, source)
+	if err != nil || t.Settled <= maxSettled {
+		return err
+	}
+	from := store.Gaps.K().U32(source)
+	seq, fail := tx.Scan(from, from.End())
+	for k, v := range seq {
+		var g Gap
+		if json.Unmarshal(v, &g) == nil && g.State.Open() {
+			continue
+		}
+		tx.Delete(append(store.Key(nil), k...))
+		return add(tx, lawGaps, source, []int64{0, 0, 0, 0, 0, -1})
+	}
+	return fail()
+}
+
+// ReadGapTotals returns the totals of a source.
+func ReadGapTotals(r store.Reader, source uint32) (GapTotals, error) {
+	v, err := read(r, lawGaps, source, 6)
+	if err != nil {
+		return GapTotals{}, err
+	}
+	return GapTotals{v[0], v[1], v[2], v[3], v[4], v[5]}, nil
+}
+
+func getGap(r store.Reader, key store.Key) (g Gap, ok bool, err error) {
+	v, ok, err := r.Get(key)
+	if err != nil || !ok {
+		return g, ok, err
+	}
+	g, err = decodeGap(key, v)
+	return g, true, err
+}
+
+func decodeGap(key, v []byte) (g Gap, err error) {
+	if err := json.Unmarshal(v, &g); err != nil {
+		return g, fault.New(fault.Corrupt, "read gap %x: %w", key, err)
+	}
+	g.Source = binary.BigEndian.Uint32(key[1:])
+	return g, nil
+}
+
+// ListGaps returns gaps of a source in the order of their keys, at most max; open only if asked.
+func ListGaps(r store.Reader, source uint32, openOnly bool, max int) ([]Gap, error) {
+	var out []Gap
+	from := store.Gaps.K().U32(source)
+	seq, fail := r.Scan(from, from.End())
+	for k, v := range seq {
+		g, err := decodeGap(k, v)
+		if err != nil {
+			return nil, err
+		}
+		if openOnly && !g.State.Open() {
+			continue
+		}
+		if out = append(out, g); len(out) == max {
+			break
+		}
+	}
+	return out, fail()
+}

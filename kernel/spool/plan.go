@@ -1,0 +1,280 @@
+package spool
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/kernel/store"
+)
+
+type rowsOf = arrow.RecordBatch
+
+// plan is a delivery whose bounds are fixed: which blocks, cut into which parts. It has one part until
+// a sink refuses it; then parts are halved until the poison rows stand alone.
+type plan struct {
+	First uint64    `json:"first"`
+	Last  uint64    `json:"last"`
+	Rows  int       `json:"rows"`
+	Bytes int64     `json:"bytes"`
+	Hash  []byte    `json:"hash"` // over the blocks' content hashes
+	At    time.Time `json:"at"`   // of the first attempt
+	ByKey bool      `json:"by_key,omitempty"`
+	KeyHi uint64    `json:"key_hi"` // highest key, for a plan that is given up
+	Parts []part    `json:"parts"`
+
+	durable bool
+}
+
+type part struct {
+	From int  `json:"from"` // first row
+	To   int  `json:"to"`   // one past the last row
+	Done bool `json:"done,omitempty"`
+
+	busy  bool // given to the caller
+	tried bool // an attempt may have been made
+}
+
+// planLocked plans the blocks of heads as one delivery and reads its rows. A block that can't be read
+// ends the plan before it, or stands alone as damage.
+func (k *Sink) planLocked(r store.Reader, heads []Head) (*Delivery, error) {
+	rows, heads, damage := readRows(r, heads)
+	p := &plan{First: heads[0].Seq, Last: heads[len(heads)-1].Seq, At: time.Now().UTC()}
+	sum := sha256.New()
+	for _, h := range heads {
+		p.Rows += int(h.Rows)
+		p.Bytes += int64(h.Bytes)
+		p.KeyHi = max(p.KeyHi, h.KeyHi)
+		p.ByKey = p.ByKey || (h.HasKeys && h.KeyLo <= k.state.CheckTo)
+		sum.Write(h.Hash[:])
+	}
+	p.Hash = sum.Sum(nil)[:16]
+	p.Parts = []part{{To: p.Rows}}
+	return k.delivery(p, 0, heads, rows, damage)
+}
+
+// readRows reads the blocks' rows; a damaged block behind good ones is left for a later plan.
+func readRows(r store.Reader, heads []Head) (arrow.RecordBatch, []Head, error) {
+	var parts []arrow.RecordBatch
+	for i, h := range heads {
+		_, rows, err := Read(r, h.Seq)
+		if err != nil && i == 0 {
+			return nil, heads[:1], err
+		}
+		if err != nil {
+			heads = heads[:i]
+			break
+		}
+		parts = append(parts, rows)
+	}
+	rows, err := record.Concat(parts[0].Schema(), parts)
+	if err != nil {
+		return nil, heads[:1], fault.As(fault.Corrupt, err)
+	}
+	return rows, heads, nil
+}
+
+// readPart reads a plan that stands in the store again. If a block of it became unreadable since, the
+// plan can't be repeated to the byte: it is given up, and its blocks are planned anew, by key.
+func (k *Sink) readPart(r store.Reader, p *plan, i int) (*Delivery, error) {
+	var heads []Head
+	for seq := p.First; seq <= p.Last; seq++ {
+		h, err := readHeadAt(r, seq)
+		if err != nil {
+			return k.delivery(p, i, []Head{h}, nil, err)
+		}
+		heads = append(heads, h)
+	}
+	rows, got, damage := readRows(r, heads)
+	if damage == nil && len(got) < len(heads) {
+		damage = fault.New(fault.Corrupt, "block %d can't be read", heads[len(got)].Seq)
+		got = heads[len(got) : len(got)+1]
+	}
+	if damage != nil {
+		return k.delivery(p, i, got, nil, damage)
+	}
+	return k.delivery(p, i, heads, rows, nil)
+}
+
+func (k *Sink) delivery(p *plan, i int, heads []Head, rows arrow.RecordBatch, damage error) (*Delivery,
+	error) {
+	pt := &p.Parts[i]
+	pt.busy = true
+	d := &Delivery{Heads: heads, FirstAttempt: p.At, Unknown: pt.tried, ByKey: p.ByKey,
+		RowFrom: pt.From, Damage: damage, p: p, i: i}
+	if damage != nil {
+		return d, nil
+	}
+	var err error
+	if d.Schema, err = record.SchemaOf(rows.Schema()); err != nil {
+		return nil, fault.As(fault.Corrupt, err)
+	}
+	d.Token = record.Token{Job: k.s.job, Lineage: heads[0].Lineage, First: p.First, Last: p.Last,
+		Hash: record.Hash(p.Hash)}
+	d.Rows = rows
+	if pt.From > 0 || pt.To < p.Rows {
+		d.Token.RowFrom, d.Token.RowTo = uint32(pt.From), uint32(pt.To)
+		d.Rows = rows.NewSlice(int64(pt.From), int64(pt.To))
+	}
+	return d, nil
+}
+
+// At returns the block and the row within it of row i of the delivery.
+func (d *Delivery) At(i int) (seq uint64, row uint32) {
+	i += d.RowFrom
+	for _, h := range d.Heads {
+		if i < int(h.Rows) {
+			return h.Seq, uint32(i)
+		}
+		i -= int(h.Rows)
+	}
+	return 0, 0
+}
+
+// Release gives a delivery back whose outcome is not known; Next returns it again.
+func (k *Sink) Release(d *Delivery) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if d.Damage == nil {
+		d.p.Parts[d.i].busy, d.p.Parts[d.i].tried = false, true
+	}
+}
+
+// Settle says that the sink is done with the delivery's rows: they are in it, or in the dead letters by
+// this transaction. It returns the size of the blocks that became done with it.
+func (k *Sink) Settle(tx *store.Tx, d *Delivery) (bytes int64, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p := d.p
+	left := 0
+	for i, pt := range p.Parts {
+		if i != d.i && !pt.Done {
+			left++
+		}
+	}
+	if left > 0 {
+		next := *p
+		next.Parts = slices.Clone(p.Parts)
+		next.Parts[d.i].Done = true
+		tx.OnDurable(func() { k.update(func() { p.Parts[d.i].Done = true }) })
+		return 0, putJSON(tx, planKey(k.ID, p.First), next)
+	}
+	tx.Delete(planKey(k.ID, p.First))
+	k.settle(tx, p.First, p.Last, func() { delete(k.plans, p.First) })
+	return p.Bytes, nil
+}
+
+// Lost is what a forfeited delivery takes with it.
+type Lost struct {
+	Rows  int64
+	Bytes int64
+	Heads []Head // of the blocks; without key range where even the head can't be read
+}
+
+// Forfeit settles a block that can't be read. If it was part of a plan, the plan is given up and its
+// other blocks are planned anew, compared by key, because an attempt may have brought their rows to
+// the sink; but a plan of which some rows are counted already is forfeited with all that is left.
+func (k *Sink) Forfeit(tx *store.Tx, d *Delivery) (Lost, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p, head := d.p, d.Heads[0]
+	lost := Lost{Rows: int64(head.Rows), Bytes: int64(head.Bytes), Heads: d.Heads[:1]}
+	first, last := head.Seq, head.Seq
+	if _, durable := k.plans[p.First]; durable {
+		tx.Delete(planKey(k.ID, p.First))
+		if len(p.Parts) > 1 {
+			first, last, lost.Bytes, lost.Rows = p.First, p.Last, p.Bytes, 0
+			for _, pt := range p.Parts {
+				if !pt.Done {
+					lost.Rows += int64(pt.To - pt.From)
+				}
+			}
+		}
+		st := k.state
+		st.CheckTo = max(st.CheckTo, p.KeyHi)
+		if err := putJSON(tx, sinkKey(k.ID), st); err != nil {
+			return lost, err
+		}
+		tx.OnDurable(func() { k.update(func() { k.state = st }) })
+	}
+	k.settle(tx, first, last, func() { delete(k.plans, p.First) })
+	return lost, nil
+}
+
+// settle writes [first, last] into the settled set; done runs with the sets once it is durable.
+func (k *Sink) settle(tx *store.Tx, first, last uint64, done func()) {
+	set := slices.Clone(k.settled)
+	whole, swallowed := set.add(first, last)
+	for _, s := range swallowed {
+		tx.Delete(settledKey(k.ID, s.first))
+	}
+	tx.Set(settledKey(k.ID, whole.first), store.Key(nil).U64(whole.last))
+	tx.OnDurable(func() {
+		k.update(func() {
+			k.settled.add(first, last)
+			done()
+		})
+	})
+}
+
+func (k *Sink) update(f func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f()
+}
+
+// Halve cuts a delivery that the sink refused into two, so that poison rows come to stand alone. A
+// delivery of one row can't be cut.
+func (k *Sink) Halve(d *Delivery) error {
+	pt := d.p.Parts[d.i]
+	if pt.To-pt.From < 2 {
+		return fmt.Errorf("halve delivery %s: it has one row", d.Token)
+	}
+	mid := pt.From + (pt.To-pt.From)/2
+	next := *d.p
+	next.Parts = slices.Replace(slices.Clone(d.p.Parts), d.i, d.i+1,
+		part{From: pt.From, To: mid}, part{From: mid, To: pt.To})
+	// k.mu is not held: transactions of others take it inside the store's lock.
+	err := k.s.st.Update(func(tx *store.Tx) error { return putJSON(tx, planKey(k.ID, d.p.First), &next) })
+	if err != nil {
+		return fmt.Errorf("halve delivery %s: %w", d.Token, err)
+	}
+	k.update(func() { *d.p = next })
+	return nil
+}
+
+// Expire settles the oldest blocks that are in no delivery, until at least bytes are gone, and returns
+// their heads for the gaps and the counters.
+func (k *Sink) Expire(tx *store.Tx, bytes int64) ([]Head, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	taken := slices.Clone(k.settled)
+	for _, p := range k.plans {
+		taken.add(p.First, p.Last)
+	}
+	stats, err := ReadStats(tx)
+	if err != nil {
+		return nil, err
+	}
+	first := taken.nextGap(k.state.Begin)
+	if first >= stats.Next {
+		return nil, nil
+	}
+	last := taken.gapEnd(first, stats.Next-1)
+	var out []Head
+	for seq := first; seq <= last && bytes > 0; seq++ {
+		h, err := readHeadAt(tx, seq)
+		if err != nil && !fault.Is(err, fault.Corrupt) && !fault.Is(err, fault.NotFound) {
+			return nil, err
+		}
+		bytes -= int64(h.Bytes)
+		out = append(out, h)
+	}
+	k.settle(tx, first, first+uint64(len(out))-1, func() {})
+	return out, nil
+}

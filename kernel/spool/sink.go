@@ -1,0 +1,359 @@
+package spool
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/kernel/store"
+)
+
+// SinkState is what the spool remembers of a sink beside its sets.
+type SinkState struct {
+	Name  string `json:"name"`
+	Begin uint64 `json:"begin"` // first sequence that the sink gets
+	// CheckTo: rows with keys up to here may be in the sink already, put there by another life of
+	// this store or by another program, and are compared by key before they are sent.
+	CheckTo uint64 `json:"check_to"`
+	// Checked is the lineage for which CheckTo was found out.
+	Checked string `json:"checked,omitempty"`
+}
+
+// Sink is one sink's reader of the spool. Next and the methods that take a Delivery are for one
+// goroutine at a time.
+type Sink struct {
+	s    *Spool
+	ID   uint32
+	Name string
+
+	// mu guards what is below. It is taken inside transactions, so it is never held around one.
+	mu      sync.Mutex
+	state   SinkState
+	settled ranges
+	plans   map[uint64]*plan
+	live    bool // the next delivery comes from the live lane
+}
+
+func sinkKey(id uint32) store.Key              { return store.Sinks.K().U32(id) }
+func settledKey(id uint32, f uint64) store.Key { return store.Settled.K().U32(id).U64(f) }
+func planKey(id uint32, f uint64) store.Key    { return store.Plans.K().U32(id).U64(f) }
+
+// Sink registers a sink by name, or finds it again. A new sink gets the blocks from now on.
+func (s *Spool) Sink(name string) (*Sink, error) {
+	k := &Sink{s: s, Name: name, plans: map[uint64]*plan{}}
+	err := s.st.Update(func(tx *store.Tx) error {
+		id, created, err := tx.ID(store.SinkName, name)
+		if err != nil {
+			return err
+		}
+		k.ID = id
+		if created {
+			stats, err := ReadStats(tx)
+			if err != nil {
+				return err
+			}
+			k.state = SinkState{Name: name, Begin: stats.Next}
+			return putJSON(tx, sinkKey(id), k.state)
+		}
+		return k.load(tx)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("register sink %s: %w", name, err)
+	}
+	return k, nil
+}
+
+func (k *Sink) load(r store.Reader) (err error) {
+	if err := getJSON(r, sinkKey(k.ID), &k.state); err != nil {
+		return err
+	}
+	if k.settled, err = readSettled(r, k.ID); err != nil {
+		return err
+	}
+	from := store.Plans.K().U32(k.ID)
+	seq, fail := r.Scan(from, from.End())
+	for key, v := range seq {
+		p := new(plan)
+		if err := json.Unmarshal(v, p); err != nil {
+			return fault.New(fault.Corrupt, "read plan %x: %w", key, err)
+		}
+		for i := range p.Parts {
+			p.Parts[i].tried = true // by the process that planned it, as far as anyone knows
+		}
+		k.plans[p.First] = p
+	}
+	return fail()
+}
+
+// RemoveSink ends a sink: its name, sets and plans go. A sink of the same name that comes later is
+// another one.
+func (s *Spool) RemoveSink(tx *store.Tx, name string, id uint32) {
+	tx.Forget(store.SinkName, name)
+	tx.Delete(sinkKey(id))
+	for _, space := range []store.Space{store.Settled, store.Plans} {
+		from := space.K().U32(id)
+		tx.DeleteRange(from, from.End())
+	}
+}
+
+// State returns what is remembered of the sink.
+func (k *Sink) State() SinkState {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state
+}
+
+// NeedsCheck reports whether it is still to be found out up to which key the sink may hold rows that
+// this life of the store did not put there.
+func (k *Sink) NeedsCheck() bool {
+	return k.State().Checked != k.s.st.Lineage().String()
+}
+
+// CheckTo remembers the highest key that the sink held when this life of the store met it.
+func (k *Sink) CheckTo(highest uint64) error {
+	st := k.State()
+	st.CheckTo, st.Checked = max(st.CheckTo, highest), k.s.st.Lineage().String()
+	err := k.s.st.Update(func(tx *store.Tx) error { return putJSON(tx, sinkKey(k.ID), st) })
+	if err != nil {
+		return fmt.Errorf("remember what sink %s holds: %w", k.Name, err)
+	}
+	k.mu.Lock()
+	k.state = st
+	k.mu.Unlock()
+	return nil
+}
+
+// Want says how much a delivery should hold.
+type Want struct {
+	Rows  int           // at most this many, but at least one block
+	Bytes int64         // at most this many compressed bytes, but at least one block
+	Every time.Duration // a smaller delivery goes out once its oldest block is this old
+}
+
+// Delivery is a plan, or a part of one, on its way to a sink.
+type Delivery struct {
+	Token        record.Token
+	Schema       record.Schema
+	Rows         rowsOf
+	FirstAttempt time.Time
+	Unknown      bool // an earlier attempt may have reached the sink
+	ByKey        bool
+	Heads        []Head
+	RowFrom      int // first row of Rows, counted over all blocks
+
+	// Damage is set when the block can't be read: then there are no rows, and the caller forfeits
+	// what the heads say was there.
+	Damage error
+
+	p *plan
+	i int // index of the part
+}
+
+// Next returns the next delivery: one that was tried before, else a new one, planned durably. Long
+// backlogs are worked off from both ends by turns, so that the newest rows are not held up. It waits
+// without polling until there is something to deliver or ctx ends.
+func (k *Sink) Next(ctx context.Context, w Want) (*Delivery, error) {
+	for {
+		tail, grown := k.s.Tail()
+		var d *Delivery
+		var wait time.Duration
+		err := k.s.st.View(ctx, func(r store.Reader) (err error) {
+			d, wait, err = k.next(r, tail, w)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("next delivery for %s: %w", k.Name, err)
+		}
+		if d != nil {
+			return d, k.commitPlan(d)
+		}
+		timer := time.NewTimer(max(wait, time.Millisecond))
+		if wait == 0 {
+			timer.Stop()
+		}
+		select {
+		case <-grown:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+// commitPlan makes a new plan durable before anyone acts on it.
+func (k *Sink) commitPlan(d *Delivery) error {
+	if d.Damage != nil || d.p.durable {
+		return nil
+	}
+	err := k.s.st.Update(func(tx *store.Tx) error { return putJSON(tx, planKey(k.ID, d.p.First), d.p) })
+	if err != nil {
+		return fmt.Errorf("plan delivery for %s: %w", k.Name, err)
+	}
+	d.p.durable = true
+	k.mu.Lock()
+	k.plans[d.p.First] = d.p
+	k.mu.Unlock()
+	return nil
+}
+
+// next finds the next delivery, or how long to wait until a small one is due (0: until the spool
+// grows).
+func (k *Sink) next(r store.Reader, tail uint64, w Want) (*Delivery, time.Duration, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range k.plans {
+		p.durable = true
+		for i := range p.Parts {
+			if !p.Parts[i].Done && !p.Parts[i].busy {
+				d, err := k.readPart(r, p, i)
+				return d, 0, err
+			}
+		}
+	}
+	taken := append(ranges(nil), k.settled...)
+	for _, p := range k.plans {
+		taken.add(p.First, p.Last)
+	}
+	heads, wait, err := k.choose(r, taken, tail, w)
+	if err != nil || len(heads) == 0 {
+		return nil, wait, err
+	}
+	d, err := k.planLocked(r, heads)
+	return d, 0, err
+}
+
+// choose picks the blocks of a new delivery.
+func (k *Sink) choose(r store.Reader, taken ranges, tail uint64, w Want) ([]Head, time.Duration, error) {
+	first := taken.nextGap(k.state.Begin)
+	if first > tail {
+		return nil, 0, nil
+	}
+	last := taken.gapEnd(first, tail)
+	heads, full, err := collectHeads(r, first, last, +1, w)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !full && last == tail {
+		if due := time.Until(heads[0].At.Add(w.Every)); due > 0 && len(heads) > 0 {
+			// A clock that was set back must not hold rows longer than they were to wait.
+			return nil, min(due, w.Every), nil
+		}
+		return heads, 0, nil
+	}
+	k.live = !k.live
+	if !k.live {
+		return heads, 0, nil
+	}
+	last = taken.prevGap(tail)
+	heads, _, err = collectHeads(r, last, taken.gapStart(last, k.state.Begin), -1, w)
+	return heads, 0, err
+}
+
+// collectHeads gathers heads from seq from towards to, upwards or downwards, until the delivery is
+// full or the blocks are of another kind. They are returned in ascending order. A head that is not
+// there or can't be read stands alone, as a block without rows and with its sequence.
+func collectHeads(r store.Reader, from, to uint64, step int, w Want) (heads []Head, full bool, err error) {
+	rows, bytes := 0, int64(0)
+	for seq := from; ; seq += uint64(step) {
+		h, err := readHeadAt(r, seq)
+		if err != nil {
+			if len(heads) == 0 {
+				return []Head{h}, true, nil
+			}
+			break
+		}
+		if len(heads) > 0 {
+			if rows+int(h.Rows) > w.Rows || (w.Bytes > 0 && bytes+int64(h.Bytes) > w.Bytes) ||
+				h.Schema != heads[0].Schema || h.Lineage != heads[0].Lineage {
+				full = true
+				break
+			}
+		}
+		rows, bytes = rows+int(h.Rows), bytes+int64(h.Bytes)
+		heads = append(heads, h)
+		if seq == to {
+			break
+		}
+	}
+	if rows >= w.Rows {
+		full = true
+	}
+	if step < 0 {
+		for i, j := 0, len(heads)-1; i < j; i, j = i+1, j-1 {
+			heads[i], heads[j] = heads[j], heads[i]
+		}
+	}
+	return heads, full, nil
+}
+
+func readHeadAt(r store.Reader, seq uint64) (Head, error) {
+	lost := Head{Seq: seq}
+	v, ok, err := r.Get(headKey(seq))
+	if err == nil && !ok {
+		err = fault.New(fault.NotFound, "block %d is not in the spool", seq)
+	}
+	if err != nil {
+		return lost, err
+	}
+	h, _, err := readHead(v)
+	if err != nil {
+		return lost, err
+	}
+	return h, nil
+}
+
+func readSinks(r store.Reader) (map[uint32]SinkState, error) {
+	out := map[uint32]SinkState{}
+	seq, fail := r.Scan(store.Sinks.K(), store.Sinks.K().End())
+	for key, v := range seq {
+		var st SinkState
+		if err := json.Unmarshal(v, &st); err != nil {
+			return nil, fault.New(fault.Corrupt, "read sink %x: %w", key, err)
+		}
+		out[binary.BigEndian.Uint32(key[1:])] = st
+	}
+	return out, fail()
+}
+
+func readSettled(r store.Reader, id uint32) (ranges, error) {
+	var out ranges
+	from := store.Settled.K().U32(id)
+	seq, fail := r.Scan(from, from.End())
+	for key, v := range seq {
+		if len(v) != 8 {
+			return nil, fault.New(fault.Corrupt, "settled range %x has %d bytes", key, len(v))
+		}
+		out.add(binary.BigEndian.Uint64(key[5:]), binary.BigEndian.Uint64(v))
+	}
+	return out, fail()
+}
+
+func putJSON(tx *store.Tx, key store.Key, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %x: %w", key, err)
+	}
+	tx.Set(key, b)
+	return nil
+}
+
+func getJSON(r store.Reader, key store.Key, v any) error {
+	b, ok, err := r.Get(key)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fault.New(fault.NotFound, "key %x is missing", key)
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fault.New(fault.Corrupt, "read %x: %w", key, err)
+	}
+	return nil
+}
