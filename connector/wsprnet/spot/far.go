@@ -1,7 +1,6 @@
 package spot
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -44,7 +43,7 @@ func (r *Result) RejectFar(after uint64) error {
 		i := 0
 		Read(r.Rows, func(s *Spot) bool {
 			if !keep[i] {
-				raw, _ := json.Marshal(s)
+				raw := s.AppendObject(nil)
 				r.Rejected = append(r.Rejected, connector.Reject{Raw: raw,
 					Key:    strconv.FormatUint(s.ID, 10),
 					Reason: fmt.Sprintf("Spotnum is %d, out of reach of its neighbours at %d", s.ID, ref)})

@@ -15,13 +15,15 @@ import (
 type Limits struct {
 	Bytes    int64 // of the body; default 64 MiB
 	Rejected int   // items; default 10,000
+	Broken   int   // places with garbage; default 300: each may cost 50 KB of scanning
+	// Arrays of 20 columns are rows too, as in the cache files of the old scraper.
+	Arrays bool
 }
 
 const (
 	bufferSize = 256 << 10 // also the longest element
 	rawSize    = 64 << 10  // what a Reject keeps
 	headSize   = 4 << 10
-	maxBroken  = 300 // a hostile page can make each attempt at an element cost 50 KB of scanning
 )
 
 // Result is what was read from a page, a part of one, or something else.
@@ -33,12 +35,14 @@ type Result struct {
 	IsArray bool
 	Head    []byte
 	// Whole: the page's closing bracket was seen. Limited: a limit ended it. ReadErr is what ended
-	// the body if that was not its end. Tail is the beginning of an item that was cut.
-	Whole   bool
-	Limited bool
-	ReadErr error
-	Tail    []byte
-	Bytes   int64 // of the body, read
+	// the body if that was not its end. Tail is the beginning of an item that was cut, Trailing of
+	// what follows the closing bracket.
+	Whole    bool
+	Limited  bool
+	ReadErr  error
+	Tail     []byte
+	Trailing []byte
+	Bytes    int64 // of the body, read
 	// Ids of all items that have one, rejected ones too, and their order of appearance.
 	Min, Max              uint64
 	Ascending, Descending bool
@@ -103,6 +107,9 @@ func newParser(body io.Reader, lim Limits) *parser {
 	}
 	if lim.Rejected <= 0 {
 		lim.Rejected = 10_000
+	}
+	if lim.Broken <= 0 {
+		lim.Broken = 300
 	}
 	return &parser{body: body, lim: lim, buf: make([]byte, bufferSize), asc: true, desc: true}
 }
@@ -186,7 +193,7 @@ func (p *parser) page() {
 
 // elements reads up to and with the closing bracket of the array of spots.
 func (p *parser) elements() {
-	for len(p.out.Rejected) < p.lim.Rejected && p.broken < maxBroken {
+	for len(p.out.Rejected) < p.lim.Rejected && p.broken < p.lim.Broken {
 		c, ok := p.next()
 		switch {
 		case !ok:
@@ -223,6 +230,8 @@ func (p *parser) unusual() bool {
 			return true
 		}
 		p.take(n)
+	case st == whole && b[0] == '[' && p.lim.Arrays:
+		p.takeArray(n)
 	case st == whole:
 		p.flushGarbage()
 		p.reject(b[:n], "", "not a spot: it is no JSON object")
@@ -282,7 +291,11 @@ func (p *parser) skip(n int) {
 	closed := false
 	for {
 		b := p.buf[p.pos:p.end]
-		if i := bytes.IndexByte(b, '{'); i >= 0 {
+		i := bytes.IndexByte(b, '{')
+		if p.lim.Arrays {
+			i = bytes.IndexAny(b, "{[")
+		}
+		if i >= 0 {
 			p.keepGarbage(i)
 			return
 		}
@@ -330,13 +343,18 @@ func garbageKey(b []byte) string {
 	return ""
 }
 
-// trailing counts what follows the page's closing bracket.
+// trailing counts what follows the page's closing bracket, blanks left out, and keeps how it begins.
 func (p *parser) trailing() {
-	for {
-		if _, ok := p.next(); !ok {
-			return
-		}
-		p.notes.trailing += int64(p.end - p.pos)
+	for p.pos < p.end || p.fill() {
+		b := p.buf[p.pos:p.end]
 		p.pos = p.end
+		for _, c := range b {
+			if c > ' ' {
+				p.notes.trailing++
+			}
+		}
+		if keep := headSize - len(p.out.Trailing); keep > 0 {
+			p.out.Trailing = append(p.out.Trailing, b[:min(keep, len(b))]...)
+		}
 	}
 }

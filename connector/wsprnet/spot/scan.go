@@ -65,9 +65,12 @@ func (o *object) quick(b []byte) (n int, st status) {
 				return 0, short
 			}
 			if b[j] != '"' {
-				return 0, unusual
+				if o.val[f], j, st = o.slashes(b, i, j); st != whole {
+					return 0, st
+				}
+			} else {
+				o.val[f] = b[i:j]
 			}
-			o.val[f] = b[i:j]
 			o.have |= 1 << f
 			i = j + 1
 		}
@@ -88,6 +91,28 @@ func (o *object) quick(b []byte) (n int, st status) {
 		}
 		next = f + 1
 	}
+}
+
+// slashes reads on, from j, a string that began at i and has an escaped slash: the feed's PHP
+// writes one into every portable call sign. The text is copied; other escapes are unusual.
+func (o *object) slashes(b []byte, i, j int) (text []byte, end int, st status) {
+	text = append(make([]byte, 0, 32), b[i:j]...)
+	for ; j < len(b); j++ {
+		switch c := b[j]; {
+		case c == '"':
+			return text, j, whole
+		case plain[c]:
+			text = append(text, c)
+		case c == '\\' && j+1 < len(b) && b[j+1] == '/':
+			text = append(text, '/')
+			j++
+		case c == '\\' && j+1 == len(b):
+			return nil, j, short
+		default:
+			return nil, j, unusual
+		}
+	}
+	return nil, j, short
 }
 
 // forget empties the fields that this object does not have: an earlier one's are still there.
