@@ -110,11 +110,11 @@ func (a *Archive) Keep(why string) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("mark archive %s: %w", a.to, err)
 	}
-	return a.syncDir(a.to)
+	return syncDir(a.FS, a.to)
 }
 
-func (a *Archive) syncDir(dir string) error {
-	d, err := a.FS.OpenDir(dir)
+func syncDir(fsys vfs.FS, dir string) error {
+	d, err := fsys.OpenDir(dir)
 	if err != nil {
 		return fmt.Errorf("open directory %s: %w", dir, err)
 	}

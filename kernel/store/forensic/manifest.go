@@ -68,7 +68,7 @@ func readManifest(fs vfs.FS, dir, name string, num uint64) (Manifest, []Finding,
 		m: Manifest{File: name, Num: num, Size: int64(len(data)), Blobs: map[uint64]int64{}}}
 	var found []Finding
 	whole := true // so far every record has been one that Pebble serves
-	w, _ := walk(data, framing{}, func(r record) error {
+	w, _ := walk(data, framing{}, func(r logRecord) error {
 		e, err := readEdit(r.payload)
 		if err == nil && whole && !r.repaired {
 			err = v.apply(e)
@@ -84,7 +84,7 @@ func readManifest(fs vfs.FS, dir, name string, num uint64) (Manifest, []Finding,
 		}
 		return nil
 	})
-	v.m.Served = w.served
+	v.m.Served, v.m.Intact = w.served, w.intact()
 	for at, t := range v.tables {
 		if size, ok := v.backings[t.File]; ok && t.Virtual {
 			t.Size = int64(size)
@@ -169,7 +169,7 @@ func (r *Report) unfinished(fs vfs.FS, l listing, haveFormat bool) bool {
 		if err != nil {
 			return false
 		}
-		if w, _ := walk(data, walFraming(num), func(record) error { return nil }); w.end > recyclableHeader {
+		if w, _ := walk(data, walFraming(num), func(logRecord) error { return nil }); w.end > recyclableHeader {
 			return false
 		}
 	}

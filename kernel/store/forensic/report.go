@@ -76,6 +76,7 @@ type WAL struct {
 	Num     uint64
 	Size    int64
 	Served  int64 // Pebble's replay ends here
+	Intact  int64 // sound chunks reach up to here, the last record perhaps not whole
 	Closed  bool  // it ends with the mark of a closed log
 	Last    bool  // no log follows it
 	Extents []Extent
@@ -98,6 +99,7 @@ type Manifest struct {
 	Num      uint64
 	Size     int64
 	Served   int64 // Pebble reads up to here
+	Intact   int64 // sound chunks reach up to here, the last record perhaps not whole
 	Edits    int
 	Comparer string
 	MinWAL   uint64 // logs below it are flushed

@@ -58,7 +58,7 @@ func (p *replay) wal(fsys vfs.FS, name string, num uint64, last bool) {
 		p.r.add(unreadable(name, bad))
 	}
 	var batches []batchAt
-	w, _ := walk(data, walFraming(num), func(rec record) error {
+	w, _ := walk(data, walFraming(num), func(rec logRecord) error {
 		s, err := p.batch(rec.payload)
 		if err != nil {
 			p.r.add(Finding{File: name, Kind: Damage, Offset: rec.off, End: rec.end,
@@ -71,7 +71,7 @@ func (p *replay) wal(fsys vfs.FS, name string, num uint64, last bool) {
 		}
 		return nil
 	})
-	out.Size, out.Served, out.Closed = w.size, w.served, w.closed
+	out.Size, out.Served, out.Intact, out.Closed = w.size, w.served, w.intact(), w.closed
 	lost := p.sequence(name, batches, w)
 	for i, f := range w.flaws {
 		p.r.add(p.finding(out, w, i, f, lost[i]))
@@ -153,7 +153,7 @@ func (r *Report) ingested(s Seqs) bool {
 }
 
 // extend adds a record to the log's readable stretches.
-func (w *WAL) extend(r record, s Seqs) {
+func (w *WAL) extend(r logRecord, s Seqs) {
 	if n := len(w.Extents); n > 0 && adjoin(w.Extents[n-1].End, r.off) {
 		e := &w.Extents[n-1]
 		e.End, e.Batches = r.end, e.Batches+1

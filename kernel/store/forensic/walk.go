@@ -1,7 +1,7 @@
 package forensic
 
-// record is one whole record of a log.
-type record struct {
+// logRecord is one whole record of a log.
+type logRecord struct {
 	off, end int64
 	payload  []byte // valid until emit returns
 	repaired bool   // one of its bits had to be turned back
@@ -27,11 +27,19 @@ type walked struct {
 	promise int64 // the highest offset that a sync-offset header calls durable, or -1
 }
 
+// intact is where the first break of the chunks is.
+func (w *walked) intact() int64 {
+	if len(w.flaws) > 0 {
+		return w.flaws[0].at
+	}
+	return w.end
+}
+
 // walker reads a log chunk by chunk. It owns data and turns flipped bits back in it.
 type walker struct {
 	data []byte
 	f    framing
-	emit func(record) error
+	emit func(logRecord) error
 	out  walked
 
 	open     bool // within a record
@@ -43,7 +51,7 @@ type walker struct {
 
 // walk reads a whole log strictly and hands each whole record to emit: those in front of a flaw,
 // those behind it, and those that one turned bit had hidden. The error is emit's.
-func walk(data []byte, f framing, emit func(record) error) (walked, error) {
+func walk(data []byte, f framing, emit func(logRecord) error) (walked, error) {
 	w := &walker{data: data, f: f, emit: emit}
 	w.out.size, w.out.promise = int64(len(data)), -1
 	for off, done := 0, false; !done; {
@@ -132,7 +140,7 @@ func (w *walker) take(c chunk) error {
 	if c.pos == posFirst || c.pos == posMiddle {
 		return nil
 	}
-	r := record{off: w.begin, end: int64(c.end), payload: w.buf, repaired: w.repaired}
+	r := logRecord{off: w.begin, end: int64(c.end), payload: w.buf, repaired: w.repaired}
 	w.open, w.repaired = false, false
 	if len(w.out.flaws) == 0 {
 		w.out.served = r.end

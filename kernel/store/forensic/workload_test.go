@@ -120,8 +120,8 @@ func apply(m map[string]string, changes map[string]*string) {
 func (w *workload) value() string {
 	w.n++
 	b := make([]byte, 8+w.rng.IntN(600))
-	if w.rng.IntN(40) == 0 {
-		b = make([]byte, 9000+w.rng.IntN(40000))
+	if w.rng.IntN(150) == 0 {
+		b = make([]byte, 9000+w.rng.IntN(30000))
 	}
 	for i := range b {
 		b[i] = byte(w.rng.Uint32())
