@@ -53,8 +53,8 @@ type Sink struct {
 
 	encoders sync.Pool
 
-	mapped  *mapping        // of the schema that was written last; Write alone
-	partial map[string]bool // tokens of which a Write that failed may have left rows; Write alone
+	mapped *mapping // of the schema that was written last; Write alone
+	tried  recent   // Write alone
 }
 
 var (
@@ -72,7 +72,7 @@ func Open(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse url: %w", err)
 	}
-	s := &Sink{cfg: cfg, client: newClient(cfg, base), partial: map[string]bool{}}
+	s := &Sink{cfg: cfg, client: newClient(cfg, base)}
 	s.encoders.New = func() any { return newEncoder(cfg.Compression) }
 	return s, nil
 }
@@ -121,14 +121,20 @@ func (s *Sink) Prepare(ctx context.Context, schema record.Schema) error {
 	return nil
 }
 
-// prepared returns what Prepare has learnt.
-func (s *Sink) prepared() (*server, *table, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.table == nil {
-		return nil, nil, fault.New(fault.Transient, "clickhouse: not prepared")
+// prepared returns what Prepare has learnt, and prepares first if nobody has.
+func (s *Sink) prepared(ctx context.Context, schema record.Schema) (*server, *table, error) {
+	for range 2 {
+		s.mu.Lock()
+		srv, tab := s.server, s.table
+		s.mu.Unlock()
+		if tab != nil {
+			return srv, tab, nil
+		}
+		if err := s.Prepare(ctx, schema); err != nil {
+			return nil, nil, err
+		}
 	}
-	return s.server, s.table, nil
+	return nil, nil, fault.New(fault.Transient, "clickhouse: not prepared")
 }
 
 // Reader implements connector.Sink.

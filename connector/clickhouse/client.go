@@ -109,8 +109,15 @@ func (a answer) rows(n int) ([][]string, error) {
 }
 
 // ask runs a query and returns its answer, as TabSeparated unless the SQL says otherwise.
-func (c *client) ask(ctx context.Context, sql string, settings ...string) (answer, error) {
-	res, done, err := c.open(ctx, c.silent, sql, settings...)
+func (c *client) ask(ctx context.Context, sql string) (answer, error) {
+	return c.scan(ctx, c.silent, sql)
+}
+
+// scan is ask for what may be computed for longer.
+func (c *client) scan(ctx context.Context, silent time.Duration, sql string, settings ...string) (
+	answer, error,
+) {
+	res, done, err := c.open(ctx, silent, sql, settings...)
 	if err != nil {
 		return answer{}, err
 	}

@@ -66,11 +66,8 @@ func (w *writing) missing(ctx context.Context, p portion) (portion, error) {
 			rest = append(rest, r)
 		}
 	}
-	if len(rest) == p.n {
-		return p, nil
-	}
 	slices.Sort(rest)
-	return portion{mark: restMark(p.mark, rest), rows: rest, n: len(rest)}, nil
+	return portion{mark: p.mark, rows: rest, n: len(rest), part: true}, nil
 }
 
 // sync makes a replica show what others have taken.
@@ -181,7 +178,7 @@ func (c column) between(lo, hi int64) string {
 		at = func(t int64) string { return fmt.Sprintf("toDateTime(%d)", t) }
 		lo, hi = max(lo, 0), min(hi, 1<<32-2)
 	}
-	return fmt.Sprintf("%s >= %s AND %[1]s < %s", name(c.name), at(lo), at(hi+1))
+	return fmt.Sprintf("%s >= %s AND %[1]s < %[3]s", name(c.name), at(lo), at(hi+1))
 }
 
 // rangesOf is the condition that a key is in one of the ranges that cover the rows' keys: few

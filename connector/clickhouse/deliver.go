@@ -64,7 +64,6 @@ func (w *writing) send(ctx context.Context, p portion, v *connector.Verdict) err
 		w.landed = true
 		return w.prove(ctx, p)
 	}
-	w.touched = true
 	if !fault.Is(err, fault.Invalid) {
 		return err
 	}
@@ -79,7 +78,6 @@ func (w *writing) send(ctx context.Context, p portion, v *connector.Verdict) err
 		w.landed = w.landed || rest.n < p.n
 	}
 	if !w.landed && !w.d.Unknown {
-		w.touched = false
 		return err
 	}
 	return w.halve(ctx, rest, err, v)
@@ -97,7 +95,7 @@ func (w *writing) halve(ctx context.Context, p portion, why error, v *connector.
 	}
 	rows := p.all()
 	for _, half := range [][]int32{rows[:p.n/2], rows[p.n/2:]} {
-		part := portion{mark: restMark(p.mark, half), rows: half, n: len(half)}
+		part := portion{mark: p.mark, rows: half, n: len(half), part: true}
 		err := w.insert(ctx, part)
 		if fault.Is(err, fault.Invalid) {
 			err = w.halve(ctx, part, err, v)
@@ -117,7 +115,6 @@ func (w *writing) prove(ctx context.Context, p portion) error {
 	}
 	rest, err := w.missing(ctx, p)
 	if err == nil && rest.n > 0 {
-		w.touched = true
 		err = garbage("said that it took %d rows, and %d are not there", p.n, rest.n)
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -41,9 +42,9 @@ func kindOf(code int, text string) fault.Kind {
 		}
 	}
 	switch code {
-	case 6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 469, 691:
+	case 6, 26, 27, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 395, 469, 691:
 		// The rows: a value that can't be parsed or converted, is out of its type's range, null
-		// where there is no null, or against a constraint.
+		// where there is no null, or against a constraint (395: throwIf in a view or a default).
 		return fault.Invalid
 	case 192, 193, 194, 195, 291, 492, 497, 516:
 		return fault.Credentials // unknown user, wrong password, no right
@@ -141,6 +142,9 @@ func (c *client) unreachable(ctx context.Context, w *watch, err error) error {
 	}
 	if ctx.Err() != nil {
 		return fault.New(fault.Transient, "clickhouse: %w", context.Cause(ctx))
+	}
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = fmt.Errorf("ask %s: %w", c.base.Host, outer.Err) // the whole address is long
 	}
 	if errors.Is(err, context.Canceled) && w != nil {
 		err = fmt.Errorf("%w for %v", errSilent, w.silent)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -104,8 +105,15 @@ func lineageOf(t testing.TB) record.Lineage {
 // engines runs a test on both servers.
 func engines(t *testing.T, f func(t *testing.T, s *testenv.ClickHouseServer)) {
 	t.Helper()
-	t.Run("18.16", func(t *testing.T) { f(t, testenv.ClickHouse(t)) })
-	t.Run("modern", func(t *testing.T) { f(t, testenv.ModernClickHouse(t)) })
+	enginesWith(t, testenv.ClickHouseOptions{}, f)
+}
+
+func enginesWith(t *testing.T, o testenv.ClickHouseOptions,
+	f func(t *testing.T, s *testenv.ClickHouseServer),
+) {
+	t.Helper()
+	t.Run("18.16", func(t *testing.T) { f(t, testenv.ClickHouseWith(t, o)) })
+	t.Run("modern", func(t *testing.T) { f(t, testenv.ModernClickHouseWith(t, o)) })
 }
 
 // open opens a sink for the table wsprnet.spots, which it creates.
@@ -145,4 +153,19 @@ func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// drain encodes a block and returns its bytes' number.
+func drain(t testing.TB, cols []nativeColumn, rows int, tool *encoder) int {
+	t.Helper()
+	w, ctx := newWatch(t.Context(), time.Minute)
+	defer w.stop()
+	body := &insertBody{columns: cols, rows: rows, tool: tool,
+		hold: func(context.Context) error { return nil }}
+	body.begin(ctx, w)
+	n, err := io.Copy(io.Discard, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
 }

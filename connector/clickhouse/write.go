@@ -2,9 +2,10 @@ package clickhouse
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
+	"maps"
 	"net/url"
 	"slices"
 
@@ -21,12 +22,13 @@ type portion struct {
 	mark string  // with the delivery's token it names the insert
 	rows []int32 // ascending; nil for all rows of the delivery
 	n    int
+	part bool // not all that the first attempt had: it must not go under the same token
 }
 
 // Write implements connector.Sink.
 func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdict, error) {
 	var v connector.Verdict
-	srv, tab, err := s.prepared()
+	srv, tab, err := s.prepared(ctx, d.Schema)
 	if err != nil {
 		return v, err
 	}
@@ -35,19 +37,16 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 		return v, err
 	}
 	token := d.Token.String()
-	if s.partial[token] {
-		d.Unknown = true
-	}
+	d.Unknown = d.Unknown || s.tried.has(token)
+	s.tried.add(token)
 	w := &writing{s: s, srv: srv, tab: tab, m: m, d: d, token: token}
 	v.Rejected = w.check()
 	for _, p := range w.split() {
 		if err := w.deliver(ctx, p, &v); err != nil {
-			s.partial[token] = s.partial[token] || w.touched
 			s.noteRoom(err)
 			return connector.Verdict{}, err
 		}
 	}
-	delete(s.partial, token)
 	s.noteRoom(nil)
 	slices.SortFunc(v.Rejected, func(a, b connector.RowFault) int { return a.Row - b.Row })
 	return v, nil
@@ -73,9 +72,8 @@ type writing struct {
 	d     connector.Delivery
 	token string
 
-	keep    []bool // rows that the table can hold; nil for all
-	landed  bool   // something of the delivery is in the table
-	touched bool   // or may be
+	keep   []bool // rows that the table can hold; nil for all
+	landed bool   // something of the delivery is in the table
 }
 
 // check finds the rows that the table can't hold.
@@ -109,59 +107,61 @@ func (w *writing) native(rows []int32) []nativeColumn {
 // computed it is one, which the server may split: a repeat is then safe by the keys.
 func (w *writing) split() []portion {
 	n := int(w.d.Rows.NumRows())
-	if !w.m.parts.known || w.m.parts.unit == "" {
-		p := portion{mark: "all", n: n}
-		if w.keep != nil {
-			p.rows, p.n = w.kept(n), 0
-			p.n = len(p.rows)
+	all := portion{mark: "all", n: n}
+	if w.keep != nil {
+		all.rows = make([]int32, 0, n)
+		for i, k := range w.keep {
+			if k {
+				all.rows = append(all.rows, int32(i))
+			}
 		}
-		return nonEmpty([]portion{p})
+		all.n = len(all.rows)
+	}
+	if all.n == 0 {
+		return nil
+	}
+	if !w.m.parts.known || w.m.parts.unit == "" {
+		return []portion{all}
 	}
 	times := w.d.Rows.Column(w.m.time.field).(*array.Timestamp).TimestampValues()
-	var at span
-	var names []string
+	at := w.m.parts.of(w.m.time.seconds(int64(times[all.row(0)])))
+	for i := range all.n {
+		if !at.has(w.m.time.seconds(int64(times[all.row(i)]))) {
+			return w.splitBy(times, all, at)
+		}
+	}
+	all.mark = at.name
+	return []portion{all}
+}
+
+// splitBy is split for rows of more than one partition.
+func (w *writing) splitBy(times []arrow.Timestamp, all portion, at span) []portion {
 	rows := map[string][]int32{}
-	for i := range n {
-		if w.keep != nil && !w.keep[i] {
-			continue
-		}
-		if t := w.m.time.seconds(int64(times[i])); len(names) == 0 || !at.has(t) {
+	for i := range all.n {
+		r := all.row(i)
+		if t := w.m.time.seconds(int64(times[r])); !at.has(t) {
 			at = w.m.parts.of(t)
-			names = append(names, at.name)
 		}
-		rows[at.name] = append(rows[at.name], int32(i))
+		rows[at.name] = append(rows[at.name], r)
 	}
-	slices.Sort(names)
 	var out []portion
-	for _, name := range slices.Compact(names) {
-		p := portion{mark: name, rows: rows[name], n: len(rows[name])}
-		if p.n == n {
-			p.rows = nil
-		}
-		out = append(out, p)
+	for _, mark := range slices.Sorted(maps.Keys(rows)) {
+		out = append(out, portion{mark: mark, rows: rows[mark], n: len(rows[mark])})
 	}
 	return out
-}
-
-func (w *writing) kept(n int) []int32 {
-	out := make([]int32, 0, n)
-	for i := range n {
-		if w.keep[i] {
-			out = append(out, int32(i))
-		}
-	}
-	return out
-}
-
-func nonEmpty(p []portion) []portion {
-	return slices.DeleteFunc(p, func(p portion) bool { return p.n == 0 })
 }
 
 // insert sends the rows of a portion as one block.
 func (w *writing) insert(ctx context.Context, p portion) error {
 	params := url.Values{"query": {w.m.insertInto(w.tab.name)}, "query_id": {w.queryID(p)}}
 	if w.srv.knows(tokenSetting) {
-		params.Set(tokenSetting, w.token+"/"+p.mark)
+		token := w.token + "/" + p.mark
+		if p.part {
+			// Rows that were found missing must go in, even if they have been in before and went
+			// under a token that is still remembered.
+			token += "/" + rand.Text()
+		}
+		params.Set(tokenSetting, token)
 	}
 	cols := w.native(p.rows)
 	return w.s.insert(ctx, w.srv, cols, p.n, params)
@@ -199,12 +199,33 @@ func (s *Sink) insert(ctx context.Context, srv *server, cols []nativeColumn, row
 	return nil
 }
 
-// restMark names the insert of a part of a portion. Other rows are other bytes, and other bytes
-// must never go under the same token.
-func restMark(mark string, rows []int32) string {
-	h := sha256.New()
-	_ = binary.Write(h, binary.LittleEndian, rows)
-	return mark + "/" + hex.EncodeToString(h.Sum(nil)[:8])
+// recent remembers the tokens that were tried last, so that a repeat is known as one even if the
+// caller does not say so.
+type recent struct {
+	known map[string]bool
+	ring  []string
+	next  int
+}
+
+const recentTokens = 1024
+
+func (r *recent) has(token string) bool { return r.known[token] }
+
+func (r *recent) add(token string) {
+	switch {
+	case r.known[token]:
+		return
+	case r.known == nil:
+		r.known = map[string]bool{}
+	case len(r.ring) == recentTokens:
+		delete(r.known, r.ring[r.next])
+		r.ring[r.next] = token
+		r.next = (r.next + 1) % recentTokens
+		r.known[token] = true
+		return
+	}
+	r.ring = append(r.ring, token)
+	r.known[token] = true
 }
 
 // rehearse inserts no rows at all: it proves that the table takes these columns from us, and

@@ -1,0 +1,106 @@
+package clickhouse
+
+import (
+	"bytes"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// lossy is a TCP proxy that can swallow the answer to an insert: the server has executed it, and the
+// connection ends.
+type lossy struct {
+	addr string
+	lose atomic.Bool // the answer to the next insert that ends well
+}
+
+func newLossy(t testing.TB, target string) *lossy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &lossy{addr: l.Addr().String()}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	open := map[net.Conn]bool{}
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				s, err := net.Dial("tcp", target)
+				if err != nil {
+					_ = c.Close()
+					return
+				}
+				mu.Lock()
+				open[c], open[s] = true, true
+				mu.Unlock()
+				p.join(c, s)
+				mu.Lock()
+				delete(open, c)
+				delete(open, s)
+				mu.Unlock()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		for c := range open {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		all.Wait()
+	})
+	return p
+}
+
+// join moves bytes both ways until one side ends.
+func (p *lossy) join(client, server net.Conn) {
+	var inserts atomic.Bool
+	var both sync.WaitGroup
+	move := func(to, from net.Conn, look func([]byte) bool) {
+		defer func() {
+			_ = to.Close()
+			_ = from.Close()
+		}()
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := from.Read(buf)
+			if n > 0 {
+				if !look(buf[:n]) {
+					return
+				}
+				if _, err := to.Write(buf[:n]); err != nil {
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
+	both.Go(func() {
+		move(server, client, func(b []byte) bool {
+			if bytes.HasPrefix(b, []byte("POST ")) {
+				line, _, _ := bytes.Cut(b, []byte("\r\n"))
+				// Not the rehearsal, which has no id.
+				inserts.Store(bytes.Contains(line, []byte("INSERT+INTO")) &&
+					bytes.Contains(line, []byte("query_id=")))
+			}
+			return true
+		})
+	})
+	both.Go(func() {
+		move(client, server, func(b []byte) bool {
+			ok := bytes.HasPrefix(b, []byte("HTTP/1.1 200"))
+			return !ok || !inserts.Load() || !p.lose.CompareAndSwap(true, false)
+		})
+	})
+	both.Wait()
+}
