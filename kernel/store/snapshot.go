@@ -1,0 +1,95 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store/forensic"
+)
+
+// Disk is the real file system, which a store stands on when its options name none.
+var Disk FS = vfs.Default
+
+// FS is the file system the store stands on.
+func (s *Store) FS() FS {
+	if s.opts.FS != nil {
+		return s.opts.FS
+	}
+	return Disk
+}
+
+// Snapshot is a copy of a store's database at one moment.
+type Snapshot struct {
+	// Commit is the number of the last commit that was durable when the snapshot was asked for. It
+	// and all before it are in the snapshot; some later ones may be.
+	Commit uint64
+	Files  []SnapshotFile
+}
+
+// SnapshotFile is one file of a snapshot. Tables are immutable and share their bytes with the live
+// store where the file system can link; all others are copies.
+type SnapshotFile struct {
+	Name  string
+	Size  int64
+	Table bool
+}
+
+// Snapshot puts the files of the database as they are now into dir, which must not exist: tables as
+// hard links, logs, MANIFEST, OPTIONS and markers as copies. Copies, dir and its parents are synced
+// when it returns, so the snapshot survives a power cut; tables were synced when they were written.
+// Transactions go on meanwhile. A failure leaves no dir behind.
+//
+// The copy of the newest log ends where the file ended at that moment, maybe within a batch: what
+// was durable before the call is in front of that, and the rest is a torn tail to whoever opens it.
+func (s *Store) Snapshot(dir string) (Snapshot, error) {
+	if err := s.enter(); err != nil {
+		return Snapshot{}, err
+	}
+	defer s.users.Done()
+	snap := Snapshot{Commit: s.Durable()}
+	if err := s.db.Checkpoint(dir); err != nil {
+		return Snapshot{}, fmt.Errorf("snapshot store %s: %w", s.dir, err)
+	}
+	fs := s.FS()
+	names, err := fs.List(dir)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("list snapshot: %w", err)
+	}
+	for _, name := range names {
+		info, err := fs.Stat(fs.PathJoin(dir, name))
+		if err != nil {
+			return Snapshot{}, fmt.Errorf("list snapshot: %w", err)
+		}
+		snap.Files = append(snap.Files, SnapshotFile{Name: name, Size: info.Size(), Table: IsTable(name)})
+	}
+	return snap, nil
+}
+
+// IsTable says whether a file of a database is an immutable table, by its name.
+func IsTable(name string) bool { return strings.HasSuffix(name, ".sst") }
+
+// CheckDatabase walks a database that nobody has open as Open does before it opens one, and returns
+// a Corrupt fault when Open would find it damaged. It reads MANIFEST and logs, of the tables only
+// their sizes, and writes nothing.
+func CheckDatabase(fs FS, dir string) error {
+	r, err := forensic.Inspect(fs, dir)
+	if err != nil {
+		return fmt.Errorf("inspect %s: %w", dir, err)
+	}
+	if !r.Exists {
+		return fault.New(fault.Corrupt, "inspect %s: it holds no database", dir)
+	}
+	return fault.As(fault.Corrupt, r.Err())
+}
+
+// CheckTable reads every block of the table at path and compares it with the checksum that was
+// written with it.
+func CheckTable(fs FS, path string) error {
+	for _, f := range forensic.VerifyTable(fs, path) {
+		return fault.New(fault.Corrupt, "read table: %s", f)
+	}
+	return nil
+}
