@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"math"
+	"sync/atomic"
 	"time"
 )
 
@@ -9,13 +10,14 @@ import (
 type clock struct {
 	start, backlog uint64
 	epoch          time.Time
-	before         time.Duration // between two ids of the backlog
-	after          time.Duration // between two ids that come live; 0 for none
-	end            uint64        // the highest id there is, if there is one
+	before         time.Duration  // between two ids of the backlog
+	after          time.Duration  // between two ids that come live; 0 for none
+	end            uint64         // the highest id there is, if there is one
+	published      *atomic.Uint64 // ids that came by Publish
 }
 
 func newClock(o Options) clock {
-	c := clock{start: o.Start, backlog: o.Backlog, epoch: o.Epoch}
+	c := clock{start: o.Start, backlog: o.Backlog, epoch: o.Epoch, published: new(atomic.Uint64)}
 	span := 20 * time.Hour
 	if o.Rate > 0 {
 		c.after = max(1, time.Duration(float64(time.Second)/o.Rate))
@@ -45,16 +47,16 @@ func (c clock) last() uint64 {
 	case c.end > 0:
 		return c.end
 	case c.after == 0:
-		return c.start + c.backlog - 1
+		return c.start + c.backlog + c.published.Load() - 1
 	}
 	return math.MaxInt64
 }
 
 // newest is the highest id that has come by now.
 func (c clock) newest(now time.Time) uint64 {
-	live := uint64(0)
+	live := c.published.Load()
 	if d := now.Sub(c.epoch); c.after > 0 && d >= 0 {
-		live = uint64(d/c.after) + 1
+		live += uint64(d/c.after) + 1
 	}
 	return min(c.start+c.backlog+live-1, c.last())
 }

@@ -153,6 +153,9 @@ func (s *Simulator) Run(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
+// Publish lets n more ids come at once: for tests, beside a negative rate.
+func (s *Simulator) Publish(n uint64) { s.clock.published.Add(n) }
+
 // Newest returns the highest id that has come so far, whether it exists or not; 0 for none.
 func (s *Simulator) Newest() uint64 { return s.clock.newest(time.Now()) }
 
