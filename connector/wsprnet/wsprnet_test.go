@@ -1,21 +1,13 @@
 package wsprnet
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/wsprnet/simulator"
 	"holdfast/connector/wsprnet/spot"
@@ -88,12 +80,3 @@ func TestCollectsEverythingOnce(t *testing.T) {
 		}
 	}
 }
-
-var _ = errors.Is
-var _ = context.Canceled
-var _ = http.StatusOK
-var _ = os.Remove
-var _ = filepath.Join
-var _ = strings.Cut
-var _ atomic.Int64
-var _ = fault.Is
