@@ -3,8 +3,10 @@ package forensic
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -15,15 +17,25 @@ type version struct {
 	backings map[uint64]uint64
 }
 
-// apply adds one edit and says what in it can't be: a sound record may still not fit the records
-// before it, when one of those is gone.
-func (v *version) apply(e edit) error {
+func newVersion(name string, num uint64, size int) version {
+	return version{tables: map[levelFile]Table{}, backings: map[uint64]uint64{},
+		m: Manifest{File: name, Num: num, Size: int64(size), Blobs: map[uint64]int64{}}}
+}
+
+// apply adds one edit, as far as it fits, and says what in it can't be: a sound record may still not
+// fit the records before it, when one of those is gone.
+func (v *version) apply(e edit) (err error) {
+	wrong := func(format string, a ...any) {
+		if err == nil {
+			err = fmt.Errorf(format, a...)
+		}
+	}
 	if e.comparer != "" {
 		v.m.Comparer = e.comparer
 	}
 	if e.minLog != 0 {
 		if e.minLog < v.m.MinWAL {
-			return fmt.Errorf("the oldest log goes back from %d to %d", v.m.MinWAL, e.minLog)
+			wrong("the oldest log goes back from %d to %d", v.m.MinWAL, e.minLog)
 		}
 		v.m.MinWAL = e.minLog
 	}
@@ -31,7 +43,7 @@ func (v *version) apply(e edit) error {
 	v.m.LastSeq = max(v.m.LastSeq, e.lastSeq)
 	for _, d := range e.deleted {
 		if _, ok := v.tables[d]; !ok {
-			return fmt.Errorf("table %06d is taken from level %d, where it is not", d.num, d.level)
+			wrong("table %06d is taken from level %d, where it is not", d.num, d.level)
 		}
 		delete(v.tables, d)
 	}
@@ -41,7 +53,7 @@ func (v *version) apply(e edit) error {
 	for _, t := range e.added {
 		at := levelFile{t.Level, t.Num}
 		if _, ok := v.tables[at]; ok {
-			return fmt.Errorf("table %06d is put into level %d twice", t.Num, t.Level)
+			wrong("table %06d is put into level %d twice", t.Num, t.Level)
 		}
 		v.tables[at] = t
 	}
@@ -54,7 +66,18 @@ func (v *version) apply(e edit) error {
 	for _, num := range e.deletedBlobs {
 		delete(v.m.Blobs, num)
 	}
-	return nil
+	return err
+}
+
+// finish lists the tables in the order of their numbers.
+func (v *version) finish() {
+	for _, t := range v.tables {
+		if size, ok := v.backings[t.File]; ok && t.Virtual {
+			t.Size = int64(size)
+		}
+		v.m.Tables = append(v.m.Tables, t)
+	}
+	slices.SortFunc(v.m.Tables, func(a, b Table) int { return int(a.Num) - int(b.Num) })
 }
 
 // readManifest walks one MANIFEST. The returned state is that of the edits in front of the first
@@ -64,8 +87,7 @@ func readManifest(fs vfs.FS, dir, name string, num uint64) (Manifest, []Finding,
 	if err != nil {
 		return Manifest{}, nil, err
 	}
-	v := version{tables: map[levelFile]Table{}, backings: map[uint64]uint64{},
-		m: Manifest{File: name, Num: num, Size: int64(len(data)), Blobs: map[uint64]int64{}}}
+	v := newVersion(name, num, len(data))
 	var found []Finding
 	whole := true // so far every record has been one that Pebble serves
 	w, _ := walk(data, framing{}, func(r logRecord) error {
@@ -85,14 +107,7 @@ func readManifest(fs vfs.FS, dir, name string, num uint64) (Manifest, []Finding,
 		return nil
 	})
 	v.m.Served, v.m.Intact = w.served, w.intact()
-	for at, t := range v.tables {
-		if size, ok := v.backings[t.File]; ok && t.Virtual {
-			t.Size = int64(size)
-		}
-		t.Level = at.level
-		v.m.Tables = append(v.m.Tables, t)
-	}
-	slices.SortFunc(v.m.Tables, func(a, b Table) int { return int(a.Num) - int(b.Num) })
+	v.finish()
 	for _, f := range w.flaws {
 		found = append(found, manifestFinding(name, f))
 	}
@@ -123,9 +138,11 @@ func (r *Report) currentManifest(fs vfs.FS, l listing) (name string, ok bool) {
 	r.Findings = append(r.Findings, found...)
 	format, haveFormat := markers["format-version"]
 	if haveFormat {
-		if _, err := fmt.Sscanf(format.value, "%d", &r.FormatVersion); err != nil || r.FormatVersion <= 0 {
-			r.add(Finding{File: format.file, Kind: Damage, Why: "the format version is no number"})
+		v, err := strconv.ParseUint(format.value, 10, 31)
+		if err != nil || v < uint64(pebble.FormatMinSupported) || v > uint64(pebble.FormatNewest) {
+			r.add(Finding{File: format.file, Kind: Damage, Why: "the format version is not one that Pebble knows"})
 		}
+		r.FormatVersion = int(v)
 	}
 	current, haveCurrent := markers["manifest"]
 	if !haveCurrent {

@@ -129,7 +129,9 @@ func (p *replay) sequence(name string, batches []batchAt, w walked) []Seqs {
 			p.r.add(Finding{File: name, Kind: Missing, Offset: b.off, End: b.off,
 				Lost: Seqs{p.next, b.seqs.First - 1}, Why: "its batches do not follow on what was before them"})
 		}
-		p.next = max(p.next, b.seqs.Last+1)
+		if p.next = max(p.next, b.seqs.Last+1); !p.any {
+			p.next = b.seqs.Last + 1 // the MANIFEST's number may be that of a later batch
+		}
 		switch served := p.served && b.off < w.served; {
 		case served:
 			p.r.LastSeq = b.seqs.Last
