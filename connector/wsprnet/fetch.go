@@ -42,6 +42,7 @@ func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page
 	if err := ans.RejectFar(after); err != nil {
 		return connector.Page{}, err
 	}
+	s.expect = ans.Rows.NumRows() * 9 / 8
 	page := s.page(r, after, ans)
 	for name, n := range s.notes {
 		page.Notes[name] += n
@@ -174,7 +175,7 @@ func (s *Source) ask(ctx context.Context, after uint64) (answer, error) {
 
 // read parses the body, taking off gzip if the feed put it on.
 func (s *Source) read(resp *http.Response, body io.Reader) *spot.Result {
-	lim := spot.Limits{Bytes: s.cfg.MaxPageBytes}
+	lim := spot.Limits{Bytes: s.cfg.MaxPageBytes, Expect: int(s.expect)}
 	if resp.Header.Get("Content-Encoding") != "gzip" {
 		return spot.Parse(body, lim)
 	}

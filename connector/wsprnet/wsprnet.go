@@ -65,6 +65,8 @@ type Source struct {
 	}
 	largest int64 // items of the largest whole page so far
 
+	expect int64 // rows of the next page, by the last one
+
 	// The last query that was answered, for the etiquette.
 	asked struct {
 		after uint64

@@ -18,10 +18,28 @@ type Builder struct {
 	version                      text
 }
 
-// text is a column of strings: all their bytes, and where each one ends.
+// text is a column of strings: all their bytes, and where each one ends, behind a 0 for Arrow.
 type text struct {
 	ends []int32
 	data []byte
+}
+
+// grow makes room for n rows.
+func (b *Builder) grow(n int) {
+	b.id, b.frequency = make([]uint64, 0, n), make([]uint64, 0, n)
+	b.time, b.band = make([]arrow.Timestamp, 0, n), make([]int16, 0, n)
+	for _, c := range []*[]float32{&b.rxLat, &b.rxLon, &b.txLat, &b.txLon} {
+		*c = make([]float32, 0, n)
+	}
+	for _, c := range []*[]uint16{&b.distance, &b.azimuth, &b.rxAzimuth} {
+		*c = make([]uint16, 0, n)
+	}
+	for _, c := range []*[]int8{&b.power, &b.snr, &b.drift, &b.code} {
+		*c = make([]int8, 0, n)
+	}
+	for _, c := range []*text{&b.rxSign, &b.rxLoc, &b.txSign, &b.txLoc, &b.version} {
+		c.ends, c.data = make([]int32, 1, n+1), make([]byte, 0, 7*n)
+	}
 }
 
 // Len returns the number of rows so far.
@@ -50,6 +68,9 @@ func (b *Builder) Append(s *Spot) {
 }
 
 func appendText[T string | []byte](c *text, s T) {
+	if c.ends == nil {
+		c.ends = make([]int32, 1, 64)
+	}
 	c.data = append(c.data, s...)
 	c.ends = append(c.ends, int32(len(c.data)))
 }
@@ -101,13 +122,14 @@ func int8s(v []int8) arrow.Array {
 	return fixed(arrow.PrimitiveTypes.Int8, v, arrow.Int8Traits.CastToBytes)
 }
 
-// array makes a string array; Arrow wants the offset of the first string in front of the ends.
+// array makes a string array without copying.
 func (c *text) array() arrow.Array {
-	offsets := make([]int32, 1, len(c.ends)+1)
-	offsets = append(offsets, c.ends...)
-	bufs := []*memory.Buffer{nil, memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(offsets)),
+	if c.ends == nil {
+		c.ends = make([]int32, 1)
+	}
+	bufs := []*memory.Buffer{nil, memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(c.ends)),
 		memory.NewBufferBytes(c.data)}
-	return array.MakeFromData(array.NewData(arrow.BinaryTypes.String, len(c.ends), bufs, nil, 0, 0))
+	return array.MakeFromData(array.NewData(arrow.BinaryTypes.String, len(c.ends)-1, bufs, nil, 0, 0))
 }
 
 // Read calls yield for every row of a batch of this package's schema, until it returns false. The

@@ -15,6 +15,7 @@ import (
 type Limits struct {
 	Bytes    int64 // of the body; default 64 MiB
 	Rejected int   // items; default 10,000
+	Expect   int   // rows, to make room for; default none
 	Broken   int   // places with garbage; default 300: each may cost 50 KB of scanning
 	// Arrays of 20 columns are rows too, as in the cache files of the old scraper.
 	Arrays bool
@@ -89,7 +90,6 @@ type parser struct {
 	eof      bool
 
 	rows    Builder
-	obj     object
 	notes   counts
 	garbage []byte // bytes between elements that are no JSON, at most rawSize
 	dirty   bool   // there is garbage, if perhaps none kept
@@ -111,7 +111,9 @@ func newParser(body io.Reader, lim Limits) *parser {
 	if lim.Broken <= 0 {
 		lim.Broken = 300
 	}
-	return &parser{body: body, lim: lim, buf: make([]byte, bufferSize), asc: true, desc: true}
+	p := &parser{body: body, lim: lim, buf: make([]byte, bufferSize), asc: true, desc: true}
+	p.rows.grow(lim.Expect)
+	return p
 }
 
 // fill reads more of the body behind what is still unread; false means that nothing more comes.
@@ -193,6 +195,7 @@ func (p *parser) page() {
 
 // elements reads up to and with the closing bracket of the array of spots.
 func (p *parser) elements() {
+	var obj object // here and not in the parser: on the stack its fields are written without barriers
 	for len(p.out.Rejected) < p.lim.Rejected && p.broken < p.lim.Broken {
 		c, ok := p.next()
 		switch {
@@ -203,16 +206,16 @@ func (p *parser) elements() {
 			p.out.Whole = true
 			return
 		case c == '{':
-			n, st := p.obj.quick(p.buf[p.pos:p.end])
+			n, st := obj.quick(p.buf[p.pos:p.end])
 			if st == whole {
-				p.take(n)
+				p.take(&obj, n)
 				continue
 			}
 			if st == short && p.fill() {
 				continue
 			}
 		}
-		if !p.unusual() {
+		if !p.unusual(&obj) {
 			return
 		}
 	}
@@ -220,16 +223,16 @@ func (p *parser) elements() {
 }
 
 // unusual deals with an element that the quick scanner did not take: false ends the page.
-func (p *parser) unusual() bool {
+func (p *parser) unusual(obj *object) bool {
 	b := p.buf[p.pos:p.end]
 	n, st := element(b, p.eof)
 	switch {
 	case st == whole && b[0] == '{':
-		if p.obj.thorough(b[:n]) != whole {
+		if obj.thorough(b[:n]) != whole {
 			p.skip(1)
 			return true
 		}
-		p.take(n)
+		p.take(obj, n)
 	case st == whole && b[0] == '[' && p.lim.Arrays:
 		p.takeArray(n)
 	case st == whole:
@@ -248,12 +251,12 @@ func (p *parser) unusual() bool {
 }
 
 // take makes a row, or a Reject, of the object that is n bytes long.
-func (p *parser) take(n int) {
+func (p *parser) take(obj *object, n int) {
 	if p.dirty {
 		p.flushGarbage()
 	}
-	if fault := p.rows.add(&p.obj, &p.notes); fault != "" {
-		p.reject(p.buf[p.pos:p.pos+n], p.obj.key(), fault)
+	if fault := p.rows.add(obj, &p.notes); fault != "" {
+		p.reject(p.buf[p.pos:p.pos+n], obj.key(), fault)
 	} else {
 		p.seen(p.rows.id[len(p.rows.id)-1])
 	}
