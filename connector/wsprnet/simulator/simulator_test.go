@@ -338,3 +338,43 @@ func BenchmarkServe(b *testing.B) {
 		b.ReportMetric(float64(b.N)*20_000/b.Elapsed().Seconds(), "spots/s")
 	})
 }
+
+func TestStatusPage(t *testing.T) {
+	s := New(Options{Backlog: 10, Rate: -1, Username: "u", Password: "p"})
+	page := func() string {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if w.Code != 200 || !strings.Contains(w.Header().Get("Content-Type"), "text/html") {
+			t.Fatalf("got %d %v", w.Code, w.Header())
+		}
+		return w.Body.String()
+	}
+	text := page()
+	for _, name := range append(FaultNames(), "expire") {
+		if !strings.Contains(text, `name="name" value="`+name+`"`) {
+			t.Errorf("there is no button for %s", name)
+		}
+	}
+	if !strings.Contains(text, "in good health") || strings.Contains(text, "Mend all") || strings.Contains(text, `class="on"`) {
+		t.Error("a healthy feed does not look like one")
+	}
+	press := func(form string) int {
+		r := httptest.NewRequest("POST", "/faults", strings.NewReader(form))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		return w.Code
+	}
+	if code := press("name=500&on=true"); code != http.StatusSeeOther || s.Faults().Outage != "500" {
+		t.Errorf("pressed: got %d, %+v", code, s.Faults())
+	}
+	if text := page(); !strings.Contains(text, "Mend all") || !strings.Contains(text, "error 500</span>") {
+		t.Error("the page does not show the fault")
+	}
+	if press("name=all&on=false"); s.Faults() != (Faults{}) {
+		t.Error("Mend all does not mend")
+	}
+	if code := press("name=nonsense"); code != http.StatusBadRequest {
+		t.Errorf("nonsense: got %d", code)
+	}
+}
