@@ -49,8 +49,9 @@ type Gap struct {
 	Cause   Cause     `json:"cause"`
 	State   GapState  `json:"state"`
 	Found   time.Time `json:"found"`
-	Looks   int       `json:"looks"` // complete answers of the source that spanned the gap
-	Next    time.Time `json:"next"`  // when it may be asked for again
+	Looks   int       `json:"looks"`           // complete answers of the source that spanned the gap
+	Next    time.Time `json:"next"`            // when it may be asked for again
+	Asked   uint64    `json:"asked,omitempty"` // up to where the look under way has come
 	Note    string    `json:"note,omitempty"`
 	Sink    string    `json:"sink,omitempty"` // for what only one sink lost
 }
@@ -176,4 +177,9 @@ func ListGaps(r store.Reader, source uint32, openOnly bool, max int) ([]Gap, err
 		}
 	}
 	return out, fail()
+}
+
+// ReadGap returns the gap of a source that begins at from.
+func ReadGap(r store.Reader, source uint32, from uint64) (Gap, bool, error) {
+	return getGap(r, gapKey(source, from))
 }

@@ -168,3 +168,6 @@ func ReadBlock(value []byte) (Head, arrow.RecordBatch, error) {
 	}
 	return h, rows, nil
 }
+
+// Bytes is the size of the block's payload.
+func (b *Block) Bytes() int { return len(b.payload) }

@@ -165,8 +165,7 @@ func (k *Sink) Settle(tx *store.Tx, d *Delivery) (bytes int64, err error) {
 		return 0, putJSON(tx, planKey(k.ID, p.First), next)
 	}
 	tx.Delete(planKey(k.ID, p.First))
-	k.settle(tx, p.First, p.Last, func() { delete(k.plans, p.First) })
-	return p.Bytes, nil
+	return p.Bytes, k.settle(tx, p.First, p.Last, func() { delete(k.plans, p.First) })
 }
 
 // Lost is what a forfeited delivery takes with it.
@@ -202,24 +201,18 @@ func (k *Sink) Forfeit(tx *store.Tx, d *Delivery) (Lost, error) {
 		}
 		tx.OnDurable(func() { k.update(func() { k.state = st }) })
 	}
-	k.settle(tx, first, last, func() { delete(k.plans, p.First) })
-	return lost, nil
+	return lost, k.settle(tx, first, last, func() { delete(k.plans, p.First) })
 }
 
-// settle writes [first, last] into the settled set; done runs with the sets once it is durable.
-func (k *Sink) settle(tx *store.Tx, first, last uint64, done func()) {
-	set := slices.Clone(k.settled)
-	whole, swallowed := set.add(first, last)
-	for _, s := range swallowed {
-		tx.Delete(settledKey(k.ID, s.first))
-	}
-	tx.Set(settledKey(k.ID, whole.first), store.Key(nil).U64(whole.last))
+// settle joins [first, last] to the settled set; done runs with the set once it is durable.
+func (k *Sink) settle(tx *store.Tx, first, last uint64, done func()) error {
 	tx.OnDurable(func() {
 		k.update(func() {
 			k.settled.add(first, last)
 			done()
 		})
 	})
+	return settleRange(tx, k.ID, first, last)
 }
 
 func (k *Sink) update(f func()) {
@@ -275,6 +268,5 @@ func (k *Sink) Expire(tx *store.Tx, bytes int64) ([]Head, error) {
 		bytes -= int64(h.Bytes)
 		out = append(out, h)
 	}
-	k.settle(tx, first, first+uint64(len(out))-1, func() {})
-	return out, nil
+	return out, k.settle(tx, first, first+uint64(len(out))-1, func() {})
 }

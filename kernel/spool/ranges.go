@@ -9,10 +9,9 @@ type span struct{ first, last uint64 }
 // lane, and one for each delivery that is out of order.
 type ranges []span
 
-// add joins [first, last] to the set and returns the span it became part of and the spans that it
-// swallowed.
-func (r *ranges) add(first, last uint64) (whole span, swallowed []span) {
-	whole = span{first, last}
+// add joins [first, last] to the set.
+func (r *ranges) add(first, last uint64) {
+	whole := span{first, last}
 	i, _ := slices.BinarySearchFunc(*r, first, func(s span, f uint64) int {
 		if s.last+1 < f {
 			return -1
@@ -24,9 +23,7 @@ func (r *ranges) add(first, last uint64) (whole span, swallowed []span) {
 		whole.first, whole.last = min(whole.first, (*r)[j].first), max(whole.last, (*r)[j].last)
 		j++
 	}
-	swallowed = slices.Clone((*r)[i:j])
 	*r = slices.Replace(*r, i, j, whole)
-	return whole, swallowed
 }
 
 // has reports whether seq is in the set.

@@ -65,6 +65,9 @@ func (s *Spool) Sink(name string) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register sink %s: %w", name, err)
 	}
+	s.mu.Lock()
+	s.sinks[k.ID] = k
+	s.mu.Unlock()
 	return k, nil
 }
 
@@ -356,4 +359,52 @@ func getJSON(r store.Reader, key store.Key, v any) error {
 		return fault.New(fault.Corrupt, "read %x: %w", key, err)
 	}
 	return nil
+}
+
+// Backlog is what a sink is not done with, found by looking.
+type Backlog struct {
+	Rows   int64
+	Bytes  int64
+	Oldest time.Time // when the oldest of it came in; zero if there is none
+}
+
+// Pending recounts what a sink is not done with, from the heads of the blocks and its plans. The work
+// grows with the undelivered blocks; it is for audits, the books have the number at once.
+func Pending(r store.Reader, id uint32) (Backlog, error) {
+	k := Sink{ID: id, plans: map[uint64]*plan{}}
+	if err := k.load(r); err != nil {
+		return Backlog{}, err
+	}
+	stats, err := ReadStats(r)
+	if err != nil {
+		return Backlog{}, err
+	}
+	var out Backlog
+	for first := k.settled.nextGap(k.state.Begin); first < stats.Next; {
+		last := k.settled.gapEnd(first, stats.Next-1)
+		seq, fail := r.Scan(headKey(first), headKey(last+1))
+		for _, v := range seq {
+			h, _, err := readHead(v)
+			if err != nil {
+				return out, err
+			}
+			out.Rows += int64(h.Rows)
+			out.Bytes += int64(h.Bytes)
+			if out.Oldest.IsZero() || h.At.Before(out.Oldest) {
+				out.Oldest = h.At
+			}
+		}
+		if err := fail(); err != nil {
+			return out, err
+		}
+		first = k.settled.nextGap(last + 1)
+	}
+	for _, p := range k.plans {
+		for _, pt := range p.Parts {
+			if pt.Done {
+				out.Rows -= int64(pt.To - pt.From)
+			}
+		}
+	}
+	return out, nil
 }

@@ -24,6 +24,7 @@ package spool
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -40,8 +41,9 @@ type Spool struct {
 	job string
 
 	mu    sync.Mutex
-	tail  uint64        // last durable sequence; guarded by mu
-	grown chan struct{} // closed and replaced when tail grows; guarded by mu
+	tail  uint64           // last durable sequence; guarded by mu
+	grown chan struct{}    // closed and replaced when tail grows; guarded by mu
+	sinks map[uint32]*Sink // that are open; guarded by mu
 }
 
 // Stats are the figures of what the spool holds, kept with every commit.
@@ -57,7 +59,7 @@ var keyStats = store.Meta.K().Str("spool")
 
 // Open returns the spool in st. The job's name becomes part of every token.
 func Open(st *store.Store, job string) (*Spool, error) {
-	s := &Spool{st: st, job: job, grown: make(chan struct{})}
+	s := &Spool{st: st, job: job, grown: make(chan struct{}), sinks: map[uint32]*Sink{}}
 	err := st.View(context.Background(), func(r store.Reader) error {
 		stats, err := ReadStats(r)
 		s.tail = stats.Next - 1
@@ -278,5 +280,74 @@ func Verify(ctx context.Context, r store.Reader, progress func(done, all uint64)
 		}
 		progress(seq-stats.First+1, stats.Next-stats.First)
 	}
+	return nil
+}
+
+// AppendFor appends a block for one sink alone: every other sink is done with it from the start.
+func (s *Spool) AppendFor(tx *store.Tx, b *Block, sink uint32) (seq uint64, err error) {
+	stats, err := ReadStats(tx)
+	if err != nil {
+		return 0, err
+	}
+	sinks, err := readSinks(tx)
+	if err != nil {
+		return 0, err
+	}
+	// The others are done with it before anyone is told that it is there.
+	for id := range sinks {
+		if id == sink {
+			continue
+		}
+		if err := settleRange(tx, id, stats.Next, stats.Next); err != nil {
+			return 0, err
+		}
+		tx.OnDurable(func() { s.settledElsewhere(id, stats.Next) })
+	}
+	return s.Append(tx, b)
+}
+
+// settledElsewhere tells an open sink that it is done with seq.
+func (s *Spool) settledElsewhere(id uint32, seq uint64) {
+	s.mu.Lock()
+	k := s.sinks[id]
+	s.mu.Unlock()
+	if k != nil {
+		k.update(func() { k.settled.add(seq, seq) })
+	}
+}
+
+// settleRange joins [first, last] to the settled set of a sink as it stands in the store.
+func settleRange(tx *store.Tx, id uint32, first, last uint64) error {
+	prefix := store.Settled.K().U32(id)
+	whole := span{first, last}
+	var gone []uint64
+	join := func(key, v []byte) bool {
+		s := span{binary.BigEndian.Uint64(key[5:]), binary.BigEndian.Uint64(v)}
+		if s.last+1 < first || s.first > last+1 {
+			return false
+		}
+		whole.first, whole.last = min(whole.first, s.first), max(whole.last, s.last)
+		gone = append(gone, s.first)
+		return true
+	}
+	before, failBefore := tx.ScanBack(prefix, settledKey(id, first))
+	for k, v := range before {
+		if !join(k, v) {
+			break
+		}
+	}
+	behind, failBehind := tx.Scan(settledKey(id, first), prefix.End())
+	for k, v := range behind {
+		if !join(k, v) {
+			break
+		}
+	}
+	if err := errors.Join(failBefore(), failBehind()); err != nil {
+		return fmt.Errorf("read settled ranges: %w", err)
+	}
+	for _, f := range gone {
+		tx.Delete(settledKey(id, f))
+	}
+	tx.Set(settledKey(id, whole.first), store.Key(nil).U64(whole.last))
 	return nil
 }

@@ -1,0 +1,348 @@
+// Package collect is the job that polls a feed and delivers every row exactly once to each of its
+// sinks.
+//
+//	jobs:
+//	  spots:
+//	    collect:
+//	      source: {wsprnet: {username: "${WSPR_USER}", password: "${WSPR_PASS}"}}
+//	      sinks:
+//	        main: {clickhouse: {url: "http://127.0.0.1:8123", database: wsprnet, table: spots}}
+//
+// The way of a row: the source fetches the page behind its cursor; keys that are known are dropped as
+// duplicates and items that are no rows become dead letters; rows, cursor, keys, dead letters, gaps
+// and counts are one commit. Then, for each sink by itself: the next delivery, planned; the sink's
+// write; and one commit that settles it. While a sink is away its gate is closed, the source goes on
+// and the spool grows.
+//
+// Ids that a source with dense numbers left out are gaps: they are asked for again, politely, until
+// they came or two complete answers did not have them.
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
+	"holdfast/kernel/spool"
+	"holdfast/kernel/store"
+)
+
+// Policy says what happens when a sink's backlog reaches its limit.
+type Policy string
+
+// The policies of a full backlog.
+const (
+	Hold   Policy = "hold"   // intake waits
+	Expire Policy = "expire" // the sink's oldest undelivered blocks are given up, as counted gaps
+)
+
+// Sink is a sink of the job with its own terms.
+type Sink struct {
+	Name   string
+	Sink   connector.Sink
+	Rows   int           // most rows of a delivery; default 100,000
+	Bytes  int64         // most compressed bytes of a delivery; default 32 MiB
+	Every  time.Duration // a smaller delivery goes out once its oldest row is this old; 0 at once
+	Limit  int64         // bytes of backlog at which Policy acts; 0 is no limit
+	Policy Policy        // default Hold
+}
+
+// Config tunes the job.
+type Config struct {
+	// Source is the name of the source; its cursor belongs to that name.
+	Source string
+	// NextPoll returns when the feed is asked again after a poll that began at last and found the end.
+	NextPoll func(last time.Time) time.Time
+	// Once ends the job after one cycle: all pages, then all deliveries that the sinks take.
+	Once bool
+	// BlockRows is the most rows of a block; default 10,000.
+	BlockRows int
+	// Retain says how long delivered blocks stay.
+	Retain spool.Retain
+	// Noun is what rows are called in the log; default "rows".
+	Noun string
+	// Parse reads a rejected item again, for a retry; nil if the source can't.
+	Parse func(raw []byte) connector.Page
+	// FillEvery is the least time between two questions for the same gap; default 5 min.
+	FillEvery time.Duration
+	// FillPages is the most pages asked for gaps in one cycle; default 10.
+	FillPages int
+	// Grace is how long a delivery under way may take when the job stops; default 10 s.
+	Grace time.Duration
+	// OnStart runs before the first page: an import of older files, for example.
+	OnStart func(ctx context.Context, j *Job) error
+}
+
+func (c Config) withDefaults() Config {
+	if c.BlockRows == 0 {
+		c.BlockRows = 10_000
+	}
+	if c.Noun == "" {
+		c.Noun = "rows"
+	}
+	if c.FillEvery == 0 {
+		c.FillEvery = 5 * time.Minute
+	}
+	if c.FillPages == 0 {
+		c.FillPages = 10
+	}
+	if c.Grace == 0 {
+		c.Grace = 10 * time.Second
+	}
+	if c.Source == "" {
+		c.Source = "source"
+	}
+	return c
+}
+
+func (s Sink) withDefaults() Sink {
+	if s.Rows == 0 {
+		s.Rows = 100_000
+	}
+	if s.Bytes == 0 {
+		s.Bytes = 32 << 20
+	}
+	if s.Policy == "" {
+		s.Policy = Hold
+	}
+	if m := s.Sink.Traits().MaxRows; m > 0 {
+		s.Rows = min(s.Rows, m)
+	}
+	return s
+}
+
+// Job is a collect job at work.
+type Job struct {
+	env   engine.Env
+	cfg   Config
+	src   connector.Source
+	intak *Intake
+	sinks []*delivery
+	gate  *gate.Gate // of the source
+
+	fetchMu sync.Mutex // a source is used by one goroutine at a time
+	stash   *connector.Page
+
+	intakeDone chan struct{} // closed when no more rows will come (Once)
+	polled     time.Time     // when the last poll began
+	fillNow    chan struct{} // asks for the gaps at once
+
+	notesMu sync.Mutex
+	notes   map[string]int64 // what the source had to remark, by name; guarded by notesMu
+	warned  []string         // lines for status; guarded by notesMu
+}
+
+var _ engine.Job = (*Job)(nil)
+
+// New builds the job: it registers the source and the sinks in the store, and ends what a sink that is
+// no longer configured had.
+func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink, cfg Config) (*Job, error) {
+	cfg = cfg.withDefaults()
+	if len(sinks) == 0 {
+		return nil, fault.New(fault.Permanent, "job %s has no sink", env.Name)
+	}
+	names := make([]string, len(sinks))
+	for i, s := range sinks {
+		names[i] = s.Name
+	}
+	if err := retireSinks(ctx, env, names); err != nil {
+		return nil, err
+	}
+	in, err := OpenIntake(env.Store, env.Name, cfg.Source, src.Schema(), src.Traits(), cfg.BlockRows)
+	if err != nil {
+		return nil, err
+	}
+	j := &Job{env: env, cfg: cfg, src: src, intak: in, intakeDone: make(chan struct{}),
+		fillNow: make(chan struct{}, 1), notes: map[string]int64{}}
+	for _, s := range sinks {
+		k, err := in.sp.Sink(s.Name)
+		if err != nil {
+			return nil, err
+		}
+		j.sinks = append(j.sinks, newDelivery(j, s.withDefaults(), k))
+	}
+	if err := in.loadSinks(ctx); err != nil {
+		return nil, err
+	}
+	j.gate = gate.New(cfg.Source, gate.Options{Probe: j.probeSource, OnChange: j.gateChanged})
+	return j, nil
+}
+
+// retireSinks ends the sinks that are not configured any more: what they had not got is theirs no more,
+// and a sink that gets the name later begins anew.
+func retireSinks(ctx context.Context, env engine.Env, keep []string) error {
+	var gone map[string]uint32
+	err := env.Store.View(ctx, func(r store.Reader) (err error) {
+		gone, err = store.NamesOf(r, store.SinkName)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range keep {
+		delete(gone, name)
+	}
+	sp, err := spool.Open(env.Store, env.Name)
+	if err != nil {
+		return err
+	}
+	for name, id := range gone {
+		var flow balance.Flow
+		err := env.Store.Update(func(tx *store.Tx) (err error) {
+			flow, err = balance.ReadFlow(tx, id)
+			sp.RemoveSink(tx, name, id)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("retire sink %s: %w", name, err)
+		}
+		env.History.Warn("sink.removed", "sink %s is not configured any more: its %d pending rows are "+
+			"not delivered, %d had been", name, flow.Pending, flow.Delivered)
+	}
+	return nil
+}
+
+// Run works until ctx ends, or for one cycle. A delivery under way when ctx ends may still finish.
+func (j *Job) Run(ctx context.Context) error {
+	defer j.close()
+	grace, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(j.cfg.Grace, cancel)
+		context.AfterFunc(grace, func() { t.Stop() })
+	})
+	defer stop()
+	if err := j.start(ctx); err != nil {
+		return err
+	}
+	g, ctx := engine.NewGroup(ctx)
+	gates, endGates := context.WithCancel(ctx)
+	defer endGates()
+	work, _ := engine.NewGroup(ctx)
+	g.Go(func() error { return ended(gates, j.gate.Run(gates)) })
+	work.Go(func() error { return ended(ctx, j.runIntake(ctx)) })
+	for _, d := range j.sinks {
+		g.Go(func() error { return ended(gates, d.gate.Run(gates)) })
+		work.Go(func() error { return ended(ctx, d.run(ctx, grace)) })
+	}
+	g.Go(func() error { return ended(gates, j.runTrim(gates)) })
+	g.Go(func() error {
+		defer endGates()
+		return work.Wait()
+	})
+	return g.Wait()
+}
+
+// ended turns the error that a context's end causes into none.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return nil
+	}
+	return err
+}
+
+func (j *Job) start(ctx context.Context) error {
+	if j.cfg.OnStart == nil {
+		return nil
+	}
+	return j.cfg.OnStart(ctx, j)
+}
+
+func (j *Job) close() {
+	for _, d := range j.sinks {
+		if err := d.Sink.Sink.Close(); err != nil {
+			j.env.Log.Warn(fmt.Sprintf("close sink %s: %v", d.Name, err))
+		}
+	}
+	if err := j.src.Close(); err != nil {
+		j.env.Log.Warn(fmt.Sprintf("close source: %v", err))
+	}
+}
+
+// Intake is where rows enter the job; an import uses it beside the source.
+func (j *Job) Intake() *Intake { return j.intak }
+
+// Gates returns the health of the source and of every sink.
+func (j *Job) Gates() []gate.Status {
+	out := []gate.Status{j.gate.Status()}
+	for _, d := range j.sinks {
+		out = append(out, d.gate.Status())
+	}
+	return out
+}
+
+// Notes returns what the source had to remark, summed up, and the remarks of this run.
+func (j *Job) Notes() [][2]string {
+	j.notesMu.Lock()
+	defer j.notesMu.Unlock()
+	var out [][2]string
+	for _, name := range slices.Sorted(maps.Keys(j.notes)) {
+		out = append(out, [2]string{name, strconv.FormatInt(j.notes[name], 10)})
+	}
+	for _, line := range j.warned {
+		out = append(out, [2]string{"note", line})
+	}
+	return out
+}
+
+// Remark adds a line to the job's status for as long as it runs.
+func (j *Job) Remark(line string) {
+	j.notesMu.Lock()
+	defer j.notesMu.Unlock()
+	j.warned = append(j.warned, line)
+}
+
+// gateChanged tells the history that a dependency went away or came back.
+func (j *Job) gateChanged(s gate.Status) {
+	if s.Open {
+		j.env.History.Note("gate.opened", "%s is back", s.Name)
+		return
+	}
+	j.env.History.Warn("gate.closed", "%s: %s", s.Name, s.Cause)
+}
+
+// runTrim lets go of delivered blocks beyond what is retained. The clock is held against the monotonic
+// one: after a jump nothing goes for its age until the clock has been steady for a while.
+func (j *Job) runTrim(ctx context.Context) error {
+	const every = 10 * time.Second
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	last, steady := time.Now(), time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		now := time.Now()
+		if jump := now.Round(0).Sub(last.Round(0)) - now.Sub(last); jump > time.Minute || jump < -time.Minute {
+			j.env.History.Warn("clock.jumped", "the clock jumped by %v; delivered blocks are kept for now",
+				jump.Round(time.Second))
+			steady = now.Add(time.Hour)
+		}
+		last = now
+		when := now
+		if now.Before(steady) {
+			when = time.Time{}
+		}
+		for {
+			n, err := j.intak.sp.Trim(j.cfg.Retain, when)
+			if err != nil && !fault.Is(err, fault.Full) {
+				return err
+			}
+			if n == 0 {
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/connector"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/spool"
+	"holdfast/kernel/store"
+)
+
+// Command carries out what a person asked of the running job: backfill, dead-retry ID,
+// dead-discard ID REASON.
+func (j *Job) Command(ctx context.Context, name string, args []string) (string, error) {
+	switch name {
+	case "backfill":
+		return j.backfill()
+	case "dead-retry":
+		return "", j.withID(args, func(id uint64) error { return j.intak.RetryDead(ctx, id, j.cfg.Parse) })
+	case "dead-discard":
+		return "", j.withID(args, func(id uint64) error {
+			return j.intak.DiscardDead(id, strings.Join(args[1:], " "))
+		})
+	}
+	return "", fault.New(fault.Invalid, "a collect job does not know the command %q", name)
+}
+
+func (j *Job) withID(args []string, f func(id uint64) error) error {
+	if len(args) == 0 {
+		return fault.New(fault.Invalid, "which dead letter? give its number")
+	}
+	id, err := strconv.ParseUint(args[0], 10, 64)
+	if err != nil {
+		return fault.New(fault.Invalid, "%q is not the number of a dead letter", args[0])
+	}
+	return f(id)
+}
+
+// backfill makes every open gap due now.
+func (j *Job) backfill() (string, error) {
+	n := 0
+	err := j.env.Store.Update(func(tx *store.Tx) error {
+		gaps, err := balance.ListGaps(tx, j.intak.id, true, 1000)
+		if err != nil {
+			return err
+		}
+		for _, g := range gaps {
+			g.Next = g.Found
+			if err := balance.PutGap(tx, g); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	select {
+	case j.fillNow <- struct{}{}:
+	default:
+	}
+	return fmt.Sprintf("%d open gaps are asked for now", n), nil
+}
+
+// RetryDead gives a dead letter another try: a row that a sink refused is delivered to that sink again,
+// an item that was no row is read again. It moves between the terms of its law; nothing is added. A
+// retry that fails leaves the dead letter as it is.
+func (in *Intake) RetryDead(ctx context.Context, id uint64, parse func([]byte) connector.Page) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var d balance.DeadLetter
+	err := in.st.View(ctx, func(r store.Reader) (err error) {
+		d, err = balance.ReadDead(r, id)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	switch d.Stage {
+	case balance.AtSink:
+		err = in.retryRow(d)
+	case balance.AtIntake:
+		err = in.retryItem(d, parse)
+	default:
+		err = fault.New(fault.Invalid, "it is a task, not a row")
+	}
+	if err != nil {
+		return fmt.Errorf("retry dead letter %d: %w", id, err)
+	}
+	return nil
+}
+
+// retryRow puts the row back into the spool, pending for its one sink and settled for all others.
+func (in *Intake) retryRow(d balance.DeadLetter) error {
+	rows, err := record.Decode(d.Batch, record.Hash(d.Hash))
+	if err != nil {
+		return err
+	}
+	b, err := spool.Build(in.id, in.schema, rows, nil)
+	if err != nil {
+		return err
+	}
+	return in.st.Update(func(tx *store.Tx) error {
+		if _, err := balance.Exhume(tx, d.ID); err != nil {
+			return err
+		}
+		sinks, err := store.NamesOf(tx, store.SinkName)
+		if err != nil {
+			return err
+		}
+		if sinks[d.From] != d.FromID {
+			return fault.New(fault.NotFound, "sink %s is not configured any more", d.From)
+		}
+		if _, err := in.sp.AppendFor(tx, b, d.FromID); err != nil {
+			return err
+		}
+		return balance.AddFlow(tx, d.FromID, balance.Flow{Dead: -1, Pending: 1,
+			PendingBytes: int64(b.Bytes())})
+	})
+}
+
+// retryItem reads the item again; it may be a row now, because the program or the item changed.
+func (in *Intake) retryItem(d balance.DeadLetter, parse func([]byte) connector.Page) error {
+	if parse == nil {
+		return fault.New(fault.Invalid, "this source can't read single items again")
+	}
+	p := parse(d.Raw)
+	if p.Rows == nil || p.Rows.NumRows() != 1 {
+		why := "it is still no row"
+		if len(p.Rejected) > 0 {
+			why = p.Rejected[0].Reason
+		}
+		return fault.New(fault.Invalid, "%s", why)
+	}
+	b, err := spool.Build(in.id, in.schema, p.Rows, nil)
+	if err != nil {
+		return err
+	}
+	return in.st.Update(func(tx *store.Tx) error {
+		if _, err := balance.Exhume(tx, d.ID); err != nil {
+			return err
+		}
+		if keys, ok := record.Keys(in.schema, p.Rows); ok {
+			if _, err := in.known.Add(tx, keys); err != nil {
+				return err
+			}
+		}
+		if _, err := in.sp.Append(tx, b); err != nil {
+			return err
+		}
+		return in.count(tx, balance.Intake{Rejected: -1, Accepted: 1},
+			balance.Flow{Accepted: 1, Pending: 1, PendingBytes: int64(b.Bytes())})
+	})
+}
+
+// DiscardDead lets a dead letter go for good. A row that a sink refused then counts as discarded; an
+// item that was no row stays rejected.
+func (in *Intake) DiscardDead(id uint64, reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return fault.New(fault.Invalid, "discard dead letter %d: a reason is needed", id)
+	}
+	err := in.st.Update(func(tx *store.Tx) error {
+		d, err := balance.Exhume(tx, id)
+		if err != nil || d.Stage != balance.AtSink {
+			return err
+		}
+		return balance.AddFlow(tx, d.FromID, balance.Flow{Dead: -1, Discarded: 1})
+	})
+	if err != nil {
+		return fmt.Errorf("discard dead letter %d: %w", id, err)
+	}
+	return nil
+}

@@ -1,0 +1,300 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/connector"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/gate"
+	"holdfast/kernel/spool"
+	"holdfast/kernel/store"
+)
+
+// delivery is the work for one sink: it knows no other.
+type delivery struct {
+	Sink
+	j    *Job
+	k    *spool.Sink
+	gate *gate.Gate
+
+	settled chan struct{} // told after each settled delivery, for who waits for the backlog to shrink
+	kept    int64         // pages that came while the sink was away; of the intake's goroutine
+	drain   drainTally
+}
+
+// drainTally counts deliveries since the backlog was last empty.
+type drainTally struct{ done, rows, late int64 }
+
+func newDelivery(j *Job, s Sink, k *spool.Sink) *delivery {
+	d := &delivery{Sink: s, j: j, k: k, settled: make(chan struct{}, 1)}
+	d.gate = gate.New(s.Name, gate.Options{Probe: d.prepare, OnChange: j.gateChanged, Closed: true})
+	return d
+}
+
+// prepare is the canary: the sink is there, it takes rows like ours, and it is known up to which key it
+// holds rows that this life of the store did not bring it.
+func (d *delivery) prepare(ctx context.Context) error {
+	if err := d.Sink.Sink.Prepare(ctx, d.j.src.Schema()); err != nil {
+		return err
+	}
+	if err := d.Sink.Sink.Probe(ctx); err != nil {
+		return err
+	}
+	if !d.k.NeedsCheck() {
+		return nil
+	}
+	h, err := d.readHighest(ctx)
+	if err != nil {
+		return err
+	}
+	return d.k.CheckTo(h)
+}
+
+func (d *delivery) readHighest(ctx context.Context) (uint64, error) {
+	r := d.Sink.Sink.Reader()
+	if r == nil {
+		return 0, nil
+	}
+	h, ok, err := r.Highest(ctx)
+	if err != nil || !ok {
+		return 0, err
+	}
+	return h, nil
+}
+
+// highest asks the sink how far its table goes, for a source without a cursor. A sink that is away does
+// not hold the source: what it has already is found by key when it is back.
+func (d *delivery) highest(ctx context.Context) (uint64, error) {
+	if err := d.Sink.Sink.Prepare(ctx, d.j.src.Schema()); err != nil {
+		return 0, ctx.Err()
+	}
+	h, err := d.readHighest(ctx)
+	if err != nil {
+		return 0, ctx.Err()
+	}
+	return h, nil
+}
+
+func (d *delivery) flow(ctx context.Context) (f balance.Flow, err error) {
+	err = d.j.env.Store.View(ctx, func(r store.Reader) error {
+		f, err = balance.ReadFlow(r, d.k.ID)
+		return err
+	})
+	return f, err
+}
+
+// run delivers until ctx ends. Writes run under grace, which outlives ctx for a while, because a
+// delivery that is cut off has an unknown outcome.
+func (d *delivery) run(ctx, grace context.Context) error {
+	if d.j.cfg.Once {
+		return d.runOnce(ctx, grace)
+	}
+	for {
+		if err := d.gate.Wait(ctx); err != nil {
+			return err
+		}
+		next, err := d.k.Next(ctx, d.want(d.Every))
+		if err != nil {
+			return err
+		}
+		err = d.deliver(grace, next)
+		if err != nil && !isSinkError(err) {
+			return err
+		}
+		if err != nil {
+			d.gate.Report(errors.Unwrap(err))
+		}
+	}
+}
+
+// runOnce waits until the cycle's rows are in, and delivers all that the sink takes.
+func (d *delivery) runOnce(ctx, grace context.Context) error {
+	select {
+	case <-d.j.intakeDone:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	flow, err := d.flow(ctx)
+	if err != nil || flow.Pending == 0 {
+		return err
+	}
+	if err := d.prepare(ctx); err != nil {
+		d.away(flow.Pending, err)
+		return nil
+	}
+	d.gate.OpenByHand()
+	for flow.Pending > 0 {
+		next, err := d.k.Next(ctx, d.want(0))
+		if err != nil {
+			return err
+		}
+		err = d.deliver(grace, next)
+		if err != nil && !isSinkError(err) {
+			return err
+		}
+		if flow, err = d.flowAfter(ctx, err); err != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// flowAfter reads the flow, or tells that the sink went away.
+func (d *delivery) flowAfter(ctx context.Context, failed error) (balance.Flow, error) {
+	flow, err := d.flow(ctx)
+	if err == nil && failed != nil {
+		d.away(flow.Pending, errors.Unwrap(failed))
+		return flow, failed
+	}
+	return flow, err
+}
+
+func (d *delivery) away(pending int64, err error) {
+	d.gate.Report(err)
+	d.j.env.Log.Warn(fmt.Sprintf("Cached %d %s for sink %s, which is away: %v", pending, d.j.cfg.Noun,
+		d.Name, err))
+}
+
+func (d *delivery) want(every time.Duration) spool.Want {
+	return spool.Want{Rows: d.Rows, Bytes: d.Bytes, Every: every}
+}
+
+// sinkError marks an error that speaks of the sink, not of us.
+type sinkError struct{ error }
+
+func (e sinkError) Unwrap() error { return e.error }
+
+func isSinkError(err error) bool { _, ok := err.(sinkError); return ok }
+
+// deliver writes one delivery and settles it. A sinkError means that it will be tried again.
+func (d *delivery) deliver(ctx context.Context, next *spool.Delivery) error {
+	if next.Damage != nil {
+		return d.forfeit(next)
+	}
+	v, err := d.Sink.Sink.Write(ctx, connector.Delivery{Token: next.Token, Schema: next.Schema,
+		Rows: next.Rows, FirstAttempt: next.FirstAttempt, Unknown: next.Unknown, ByKey: next.ByKey})
+	switch {
+	case err == nil:
+		return d.settle(next, v)
+	case fault.Is(err, fault.Invalid) && next.Rows.NumRows() > 1:
+		return d.k.Halve(next)
+	case fault.Is(err, fault.Invalid):
+		return d.settle(next, connector.Verdict{Rejected: []connector.RowFault{{Reason: err.Error()}}})
+	}
+	d.k.Release(next)
+	return sinkError{err}
+}
+
+// settle is the commit behind a write: the rows are delivered or dead, and the blocks are done with.
+func (d *delivery) settle(next *spool.Delivery, v connector.Verdict) error {
+	rows, dead := next.Rows.NumRows(), int64(len(v.Rejected))
+	var flow balance.Flow
+	err := d.j.env.Store.Update(func(tx *store.Tx) error {
+		for _, f := range v.Rejected {
+			if err := d.bury(tx, next, f); err != nil {
+				return err
+			}
+		}
+		bytes, err := d.k.Settle(tx, next)
+		if err != nil {
+			return err
+		}
+		err = balance.AddFlow(tx, d.k.ID, balance.Flow{Delivered: rows - dead, Dead: dead, Pending: -rows,
+			PendingBytes: -bytes})
+		if err != nil {
+			return err
+		}
+		flow, err = balance.ReadFlow(tx, d.k.ID)
+		return err
+	})
+	if err != nil {
+		d.k.Release(next)
+		return fmt.Errorf("settle delivery %s: %w", next.Token, err)
+	}
+	select {
+	case d.settled <- struct{}{}:
+	default:
+	}
+	d.tell(next, v, flow)
+	return nil
+}
+
+// bury keeps a row that the sink refused, with the sink's words.
+func (d *delivery) bury(tx *store.Tx, next *spool.Delivery, f connector.RowFault) error {
+	if f.Row < 0 || int64(f.Row) >= next.Rows.NumRows() {
+		return fault.New(fault.Unknown, "sink %s refused row %d of %d", d.Name, f.Row, next.Rows.NumRows())
+	}
+	row := next.Rows.NewSlice(int64(f.Row), int64(f.Row)+1)
+	batch, hash, err := record.Encode(nil, row)
+	if err != nil {
+		return err
+	}
+	seq, at := next.At(f.Row)
+	_, err = balance.Bury(tx, balance.DeadLetter{At: time.Now().UTC(), Stage: balance.AtSink, From: d.Name,
+		FromID: d.k.ID, Seq: seq, Row: at, Key: keyText(next.Schema, row), Reason: f.Reason,
+		Batch: batch, Hash: hash[:]})
+	return err
+}
+
+func keyText(s record.Schema, row arrow.RecordBatch) string {
+	if s.Key < 0 {
+		return ""
+	}
+	return row.Column(s.Key).ValueStr(0)
+}
+
+// forfeit gives up a block that can't be read any more, as a gap that is told.
+func (d *delivery) forfeit(next *spool.Delivery) error {
+	var lost spool.Lost
+	err := d.j.env.Store.Update(func(tx *store.Tx) (err error) {
+		if lost, err = d.k.Forfeit(tx, next); err != nil {
+			return err
+		}
+		h := lost.Heads[0]
+		err = d.j.intak.lost(tx, balance.Damage, d.Name, h.KeyLo, h.KeyHi, uint64(lost.Rows),
+			next.Damage.Error())
+		if err != nil {
+			return err
+		}
+		return balance.AddFlow(tx, d.k.ID, balance.Flow{Expired: lost.Rows, Pending: -lost.Rows,
+			PendingBytes: -lost.Bytes})
+	})
+	if err != nil {
+		return fmt.Errorf("give up damaged block %d: %w", next.Heads[0].Seq, err)
+	}
+	d.j.env.History.Warn("damage.block", "sink %s does not get %d rows of block %d: %v", d.Name, lost.Rows,
+		next.Heads[0].Seq, next.Damage)
+	return nil
+}
+
+// tell writes the log of deliveries: one line each, and while a backlog drains, how far it is.
+func (d *delivery) tell(next *spool.Delivery, v connector.Verdict, flow balance.Flow) {
+	if n := len(v.Rejected); n > 0 {
+		d.j.env.History.Warn("dead.sink", "sink %s refused %d of %d %s, they are dead letters: %s", d.Name, n,
+			next.Rows.NumRows(), d.j.cfg.Noun, v.Rejected[0].Reason)
+	}
+	d.drain.done++
+	d.drain.rows += next.Rows.NumRows()
+	late := time.Since(next.Heads[0].At) > d.Every+lateAfter
+	if late {
+		d.drain.late++
+		d.j.env.Log.Info(fmt.Sprintf("Successfully replayed %d cached %s to sink %s", next.Rows.NumRows(),
+			d.j.cfg.Noun, d.Name))
+	} else {
+		d.j.env.Log.Info(fmt.Sprintf("Inserted %d %s into sink %s", next.Rows.NumRows(), d.j.cfg.Noun, d.Name))
+	}
+	if d.drain.late > 0 && flow.Pending == 0 {
+		d.j.env.Log.Info(fmt.Sprintf("Cache replay: %d succeeded, %d still pending", d.drain.late, flow.Pending))
+		d.drain = drainTally{}
+	}
+}
+
+// lateAfter is how old rows must be, beyond what batching allows, to be called replayed.
+const lateAfter = 2 * time.Second

@@ -1,0 +1,210 @@
+package collect
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"holdfast/connector"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/store"
+)
+
+// settledLooks is how many complete answers must have lacked a key before it counts as absent at the
+// source: the first may have come while a neighbour was still being written there.
+const settledLooks = 2
+
+// settleTime is how long a new gap is left alone, for the same reason.
+const settleTime = 30 * time.Second
+
+// floorKey holds the key behind which the source was first asked: what lies before it is not ours.
+func (in *Intake) floorKey() store.Key { return store.Job.K().Str("floor/").U32(in.id) }
+
+// SetFloor says that everything up to key was somebody else's to collect.
+func (in *Intake) SetFloor(key uint64) error {
+	return in.st.Update(func(tx *store.Tx) error {
+		tx.Set(in.floorKey(), store.Key(nil).U64(key))
+		return nil
+	})
+}
+
+// reached returns the highest key that the intake has dealt with before this transaction.
+func (in *Intake) reached(tx *store.Tx) (key uint64, ok bool, err error) {
+	key, ok, err = in.known.Highest(tx)
+	if err != nil {
+		return 0, false, err
+	}
+	v, has, err := tx.Get(in.floorKey())
+	if err == nil && has && len(v) == 8 {
+		key, ok = max(key, binary.BigEndian.Uint64(v)), true
+	}
+	return key, ok, err
+}
+
+// findGap records the keys that the page skipped between what was reached before and its highest: one
+// gap for a page, however many holes it has.
+func (in *Intake) findGap(tx *store.Tx, w *work, prev uint64, seen bool) (*balance.Gap, error) {
+	from := prev + 1
+	if !seen {
+		from = w.taken.Highest
+		for _, k := range w.keys {
+			from = min(from, k)
+		}
+	}
+	if w.taken.Highest < from {
+		return nil, nil
+	}
+	g := balance.Gap{Source: in.id, Cause: balance.Hole, State: balance.GapFound,
+		Found: time.Now().UTC(), Next: time.Now().UTC().Add(settleTime)}
+	if err := in.measure(tx, &g, from, w.taken.Highest); err != nil || g.Missing == 0 {
+		return nil, err
+	}
+	if c := w.page.Complete; c != nil && c.From <= g.From && c.To >= g.To {
+		g.Looks = 1
+	} else {
+		g.Cause = balance.Cut
+	}
+	return &g, balance.PutGap(tx, g)
+}
+
+// measure finds the first, the last and the number of the keys between from and to that are neither
+// known nor absent.
+func (in *Intake) measure(r store.Reader, g *balance.Gap, from, to uint64) error {
+	g.Missing = 0
+	seq, fail := in.known.Missing(r, from, to)
+	for m := range seq {
+		gone, err := in.absent.Count(r, m.From, m.To)
+		if err != nil {
+			return err
+		}
+		n := m.To - m.From + 1 - gone
+		if n == 0 {
+			continue
+		}
+		if g.Missing == 0 {
+			g.From = m.From
+		}
+		g.To = m.To
+		g.Missing += n
+	}
+	return fail()
+}
+
+// fill asks the source for the gaps that are due, at most FillPages pages. An error speaks of the
+// source.
+func (j *Job) fill(ctx context.Context) error {
+	if !j.src.Traits().Fillable {
+		return nil
+	}
+	var due []balance.Gap
+	err := j.env.Store.View(ctx, func(r store.Reader) error {
+		all, err := balance.ListGaps(r, j.intak.id, true, 1000)
+		for _, g := range all {
+			if !g.Next.After(time.Now()) {
+				due = append(due, g)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	pages := j.cfg.FillPages
+	for _, g := range due {
+		for next := max(g.From, g.Asked+1); pages > 0 && next <= g.To && next != 0; pages-- {
+			if next, err = j.ask(ctx, g, next); err != nil {
+				return err
+			}
+		}
+		if pages == 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// ask fetches one page for what is left of a gap from key from on, and returns where the next question
+// begins; 0 if the answer told nothing.
+func (j *Job) ask(ctx context.Context, g balance.Gap, from uint64) (next uint64, err error) {
+	j.fetchMu.Lock()
+	page, err := j.src.Fetch(ctx, connector.Request{Fill: &connector.KeyRange{From: from, To: g.To}})
+	j.fetchMu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	if _, err := j.intak.Take(ctx, page, Fill); err != nil {
+		return 0, err
+	}
+	covered := uint64(0) // up to where the source has shown all it has
+	if c := page.Complete; c != nil && c.From <= from {
+		covered = min(c.To, g.To)
+	}
+	settled, err := j.intak.look(g.From, covered, j.cfg.FillEvery)
+	if err != nil {
+		return 0, err
+	}
+	if settled != nil && settled.State != balance.GapFilling {
+		j.env.History.Note("gap.settled", "gap %d to %d: %d came, %d are absent at the source",
+			settled.From, settled.To, settled.Filled, settled.Absent)
+	}
+	if covered == 0 {
+		return 0, nil
+	}
+	return covered + 1, nil
+}
+
+// look writes down what an answer says about a gap: up to covered (0: nowhere) the source has no more of
+// its keys than we know. Once the gap is covered whole, that was one look.
+func (in *Intake) look(gapFrom, covered uint64, again time.Duration) (*balance.Gap, error) {
+	var out *balance.Gap
+	err := in.st.Update(func(tx *store.Tx) error {
+		g, ok, err := balance.ReadGap(tx, in.id, gapFrom)
+		if err != nil || !ok || !g.State.Open() {
+			return err
+		}
+		before, span := g.Missing, g
+		if err := in.measure(tx, &span, g.From, g.To); err != nil {
+			return err
+		}
+		g.Missing = span.Missing
+		g.Filled += before - min(before, g.Missing)
+		g.State, g.Next = balance.GapFilling, time.Now().UTC().Add(again)
+		if g.Asked = max(g.Asked, covered); g.Asked >= g.To {
+			g.Looks, g.Asked = g.Looks+1, 0
+		}
+		if g.Missing == 0 {
+			g.State = balance.GapFilled
+		} else if g.Looks >= settledLooks {
+			if err := in.markAbsent(tx, span.From, span.To); err != nil {
+				return err
+			}
+			g.Absent += g.Missing
+			g.Missing, g.State = 0, balance.GapAbsent
+		}
+		out = &g
+		return balance.PutGap(tx, g)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("settle gap from %d: %w", gapFrom, err)
+	}
+	return out, nil
+}
+
+// widestAbsent is the widest range whose absent keys are remembered one by one. A wider one is a break
+// in the source's numbering: the gap's record says enough.
+const widestAbsent = 1 << 31
+
+// markAbsent remembers that the source does not have the keys between from and to that we do not know.
+func (in *Intake) markAbsent(tx *store.Tx, from, to uint64) error {
+	seq, fail := in.known.Missing(tx, from, to)
+	for m := range seq {
+		if m.To-m.From >= widestAbsent {
+			continue
+		}
+		if _, err := in.absent.AddRange(tx, m); err != nil {
+			return err
+		}
+	}
+	return fail()
+}

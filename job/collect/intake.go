@@ -1,0 +1,279 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/connector"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/identity"
+	"holdfast/kernel/spool"
+	"holdfast/kernel/store"
+)
+
+// Intake takes pages in: rows, cursor, keys, dead letters, gaps and counts in one commit. It works on
+// the store alone, so that an import can use it while no source runs.
+type Intake struct {
+	st     *store.Store
+	sp     *spool.Spool
+	id     uint32 // of the source
+	name   string
+	schema record.Schema
+	traits connector.SourceTraits
+	rows   int // most rows of a block
+
+	known  *identity.Set // keys that were taken in, or died at intake
+	absent *identity.Set // keys that the source does not have
+
+	mu    sync.Mutex // one page at a time: what is new is found out before the commit
+	sinks map[string]uint32
+}
+
+// Taken says what became of a page.
+type Taken struct {
+	balance.Intake
+	Last    uint64 // sequence of the last block, 0 if none was added
+	Highest uint64 // highest key of the page, 0 if it had none
+	Gap     *balance.Gap
+}
+
+// OpenIntake returns the intake of a job's source.
+func OpenIntake(st *store.Store, job, source string, s record.Schema, t connector.SourceTraits,
+	blockRows int) (*Intake, error) {
+	in := &Intake{st: st, name: source, schema: s, traits: t, rows: blockRows}
+	var err error
+	if in.sp, err = spool.Open(st, job); err != nil {
+		return nil, err
+	}
+	if in.known, err = identity.Open(st, source+"/known"); err != nil {
+		return nil, err
+	}
+	if in.absent, err = identity.Open(st, source+"/absent"); err != nil {
+		return nil, err
+	}
+	err = st.Update(func(tx *store.Tx) (err error) {
+		in.id, _, err = tx.ID(store.SourceName, source)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return in, in.loadSinks(context.Background())
+}
+
+// loadSinks learns which sinks rows are pending for.
+func (in *Intake) loadSinks(ctx context.Context) error {
+	return in.st.View(ctx, func(r store.Reader) (err error) {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.sinks, err = store.NamesOf(r, store.SinkName)
+		return err
+	})
+}
+
+// Cursor returns the source's cursor, nil if there is none yet.
+func (in *Intake) Cursor(ctx context.Context) (c []byte, err error) {
+	err = in.st.View(ctx, func(r store.Reader) error {
+		c, err = spool.Cursor(r, in.id)
+		return err
+	})
+	return c, err
+}
+
+// Highest returns the highest key that was ever taken in.
+func (in *Intake) Highest(ctx context.Context) (key uint64, ok bool, err error) {
+	err = in.st.View(ctx, func(r store.Reader) error {
+		key, ok, err = in.known.Highest(r)
+		return err
+	})
+	return key, ok, err
+}
+
+// Mode says what a page is.
+type Mode uint8
+
+// The modes of Take.
+const (
+	Follow Mode = iota // the page behind the cursor, which moves with it
+	Fill               // an answer for a gap: the cursor stays
+	Import             // rows from elsewhere: the cursor stays, holes in them are no gaps
+)
+
+// Take takes a page in. With a nil error everything in the page is durable.
+func (in *Intake) Take(ctx context.Context, p connector.Page, m Mode) (Taken, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	w, err := in.sort(ctx, p, m)
+	if err != nil {
+		return Taken{}, fmt.Errorf("take page in: %w", err)
+	}
+	if err := in.st.Update(func(tx *store.Tx) error { return in.write(tx, w) }); err != nil {
+		return Taken{}, fmt.Errorf("take page in: %w", err)
+	}
+	return w.taken, nil
+}
+
+// work is a page made ready for its commit.
+type work struct {
+	page    connector.Page
+	mode    Mode
+	taken   Taken
+	blocks  []*spool.Block
+	keys    []uint64 // that become known: of new rows and of new rejects
+	rejects []connector.Reject
+}
+
+// sort finds out what in a page is new, and encodes the new rows as blocks.
+func (in *Intake) sort(ctx context.Context, p connector.Page, m Mode) (*work, error) {
+	w := &work{page: p, mode: m}
+	rows := int64(0)
+	if p.Rows != nil {
+		rows = p.Rows.NumRows()
+	}
+	w.taken.Read = rows + int64(len(p.Rejected)) + p.Filtered
+	w.taken.Filtered = p.Filtered
+	err := in.st.Latest(func(r store.Reader) error {
+		fresh, err := in.fresh(r, w)
+		if err != nil || fresh == nil {
+			return err
+		}
+		return in.build(w, fresh)
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.taken.Duplicate = w.taken.Read - w.taken.Filtered - w.taken.Accepted - w.taken.Rejected
+	return w, ctx.Err()
+}
+
+// fresh returns the rows that are not known, and keeps the rejects that are not.
+func (in *Intake) fresh(r store.Reader, w *work) (arrow.RecordBatch, error) {
+	var keys []uint64
+	hasKeys := false
+	if w.page.Rows != nil {
+		keys, hasKeys = record.Keys(in.schema, w.page.Rows)
+	}
+	n := len(keys)
+	keyed := make([]int, 0, len(w.page.Rejected)) // indices of the rejects with a key
+	keys = slices.Clone(keys)
+	for i, rej := range w.page.Rejected {
+		k, err := strconv.ParseUint(rej.Key, 10, 64)
+		if err != nil {
+			w.rejects = append(w.rejects, rej)
+			continue
+		}
+		keys, keyed = append(keys, k), append(keyed, i)
+	}
+	isNew, err := in.known.New(r, keys)
+	if err != nil {
+		return nil, err
+	}
+	for i, k := range keys {
+		w.taken.Highest = max(w.taken.Highest, k)
+		if isNew[i] {
+			w.keys = append(w.keys, k)
+		}
+	}
+	for i, at := range keyed {
+		if isNew[n+i] {
+			w.rejects = append(w.rejects, w.page.Rejected[at])
+		}
+	}
+	w.taken.Rejected = int64(len(w.rejects))
+	if w.page.Rows == nil || !hasKeys {
+		return w.page.Rows, nil
+	}
+	return record.Keep(w.page.Rows, isNew[:n])
+}
+
+// build cuts rows into blocks. The cursor goes with the last one: a block in the spool says how far its
+// source is read, and all blocks of a page are one commit.
+func (in *Intake) build(w *work, rows arrow.RecordBatch) error {
+	w.taken.Accepted = rows.NumRows()
+	for from := int64(0); from < rows.NumRows(); {
+		to := min(from+int64(in.rows), rows.NumRows())
+		var cursor []byte
+		if to == rows.NumRows() && w.mode == Follow {
+			cursor = w.page.Cursor
+		}
+		b, err := spool.Build(in.id, in.schema, rows.NewSlice(from, to), cursor)
+		if err != nil {
+			return err
+		}
+		w.blocks = append(w.blocks, b)
+		from = to
+	}
+	return nil
+}
+
+// write is the one commit of a page.
+func (in *Intake) write(tx *store.Tx, w *work) error {
+	prev, seen, err := in.reached(tx)
+	if err != nil {
+		return err
+	}
+	added, err := in.known.Add(tx, w.keys)
+	if err != nil {
+		return err
+	}
+	if added != len(w.keys) {
+		return fault.New(fault.Unknown, "%d of %d keys are not new any more", len(w.keys)-added, len(w.keys))
+	}
+	if _, err := in.absent.Remove(tx, w.keys); err != nil {
+		return err
+	}
+	flow := balance.Flow{}
+	for _, b := range w.blocks {
+		if w.taken.Last, err = in.sp.Append(tx, b); err != nil {
+			return err
+		}
+		flow.PendingBytes += int64(b.Bytes())
+	}
+	if len(w.blocks) == 0 && w.mode == Follow && len(w.page.Cursor) > 0 {
+		spool.SetCursor(tx, in.id, w.page.Cursor)
+	}
+	if err := in.bury(tx, w.rejects); err != nil {
+		return err
+	}
+	if w.mode == Follow && in.traits.DenseKeys && w.taken.Highest > 0 {
+		if w.taken.Gap, err = in.findGap(tx, w, prev, seen); err != nil {
+			return err
+		}
+	}
+	flow.Accepted, flow.Pending = w.taken.Accepted, w.taken.Accepted
+	return in.count(tx, w.taken.Intake, flow)
+}
+
+func (in *Intake) count(tx *store.Tx, d balance.Intake, flow balance.Flow) error {
+	if err := balance.AddIntake(tx, in.id, d); err != nil {
+		return err
+	}
+	if flow == (balance.Flow{}) {
+		return nil
+	}
+	for _, id := range in.sinks {
+		if err := balance.AddFlow(tx, id, flow); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *Intake) bury(tx *store.Tx, rejects []connector.Reject) error {
+	for _, rej := range rejects {
+		_, err := balance.Bury(tx, balance.DeadLetter{At: time.Now().UTC(), Stage: balance.AtIntake,
+			From: in.name, FromID: in.id, Key: rej.Key, Reason: rej.Reason, Raw: rej.Raw})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

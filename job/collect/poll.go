@@ -1,0 +1,330 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/store"
+)
+
+// runIntake polls the source until ctx ends, or for one cycle. The next page is fetched while the last
+// one is committed; only the commit moves the cursor that survives.
+func (j *Job) runIntake(ctx context.Context) error {
+	defer close(j.intakeDone)
+	for {
+		j.polled = time.Now()
+		if err := j.poll(ctx); err != nil {
+			if !j.sourceFailed(ctx, err) {
+				return err
+			}
+			if j.cfg.Once {
+				return nil // the sinks still get what is here; the gate says why there is no more
+			}
+			continue
+		}
+		if err := j.fill(ctx); err != nil && !j.sourceFailed(ctx, err) {
+			return err
+		}
+		if j.cfg.Once {
+			return nil
+		}
+		if err := j.untilNextPoll(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// sourceFailed reports an error to the source's gate if it speaks of the source; other errors (of the
+// store, for example) end the job.
+func (j *Job) sourceFailed(ctx context.Context, err error) bool {
+	if ctx.Err() != nil || !isSourceError(err) {
+		return false
+	}
+	j.gate.Report(err)
+	return true
+}
+
+// sourceError marks what Fetch returned.
+type sourceError struct{ error }
+
+func (e sourceError) Unwrap() error { return e.error }
+
+func isSourceError(err error) bool { _, ok := err.(sourceError); return ok }
+
+func (j *Job) untilNextPoll(ctx context.Context) error {
+	next := j.polled.Add(2 * time.Minute)
+	if j.cfg.NextPoll != nil {
+		next = j.cfg.NextPoll(j.polled)
+	}
+	t := time.NewTimer(time.Until(next))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-j.fillNow:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// poll reads all pages that the source has now.
+func (j *Job) poll(ctx context.Context) error {
+	cursor, err := j.cursor(ctx)
+	if err != nil {
+		return err
+	}
+	page, err := j.fetch(ctx, cursor)
+	for {
+		if err != nil {
+			return err
+		}
+		var next connector.Page
+		var nextErr error
+		fetched := make(chan struct{})
+		more := page.More && len(page.Cursor) > 0
+		if more {
+			after := page.Cursor
+			go func() { // the only reader of its result waits for it below
+				defer close(fetched)
+				next, nextErr = j.fetch(ctx, after)
+			}()
+		} else {
+			close(fetched)
+		}
+		err := j.takePage(ctx, page)
+		<-fetched
+		if err != nil || !more {
+			return err
+		}
+		page, err = next, nextErr
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// cursor returns where to go on: the committed cursor, else behind what the sinks hold already.
+func (j *Job) cursor(ctx context.Context) ([]byte, error) {
+	c, err := j.intak.Cursor(ctx)
+	if err != nil || c != nil {
+		return c, err
+	}
+	highest, _, err := j.intak.Highest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range j.sinks {
+		k, err := d.highest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		highest = max(highest, k)
+	}
+	if highest > 0 {
+		if err := j.intak.SetFloor(highest); err != nil {
+			return nil, err
+		}
+	}
+	return j.src.Start(highest), nil
+}
+
+// fetch asks for the page behind cursor, once the source's gate is open and the disk has room.
+func (j *Job) fetch(ctx context.Context, cursor []byte) (connector.Page, error) {
+	if err := j.env.Room.Wait(ctx); err != nil {
+		return connector.Page{}, err
+	}
+	if j.cfg.Once {
+		return j.ask1(ctx, cursor)
+	}
+	if err := j.gate.Wait(ctx); err != nil {
+		return connector.Page{}, err
+	}
+	if p := j.takeStash(); p != nil {
+		return *p, nil
+	}
+	return j.ask1(ctx, cursor)
+}
+
+func (j *Job) ask1(ctx context.Context, cursor []byte) (connector.Page, error) {
+	j.fetchMu.Lock()
+	defer j.fetchMu.Unlock()
+	p, err := j.src.Fetch(ctx, connector.Request{Cursor: cursor})
+	if err != nil && ctx.Err() == nil {
+		err = sourceError{err}
+	}
+	return p, err
+}
+
+// probeSource is the canary of the source's gate: it fetches the page that is due. The page is kept for
+// the poll that waits, because the feed does not like the same question twice.
+func (j *Job) probeSource(ctx context.Context) error {
+	cursor, err := j.cursor(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := j.ask1(ctx, cursor)
+	if err != nil {
+		return err
+	}
+	j.fetchMu.Lock()
+	defer j.fetchMu.Unlock()
+	j.stash = &p
+	return nil
+}
+
+func (j *Job) takeStash() *connector.Page {
+	j.fetchMu.Lock()
+	defer j.fetchMu.Unlock()
+	p := j.stash
+	j.stash = nil
+	return p
+}
+
+// takePage commits a page once no sink's limit and no full disk holds it back.
+func (j *Job) takePage(ctx context.Context, p connector.Page) error {
+	if err := j.holdForSinks(ctx); err != nil {
+		return err
+	}
+	for {
+		err := j.env.Room.Intake(pageBytes(p))
+		var t Taken
+		if err == nil {
+			t, err = j.intak.Take(ctx, p, Follow)
+		}
+		if err == nil {
+			j.tell(p, t)
+			return nil
+		}
+		if !fault.Is(err, fault.Full) {
+			return err
+		}
+		// The page is in memory and the source keeps it too: it waits for room.
+		if err := j.env.Room.Wait(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func pageBytes(p connector.Page) int {
+	n := 4096
+	if p.Rows != nil {
+		n += int(p.Rows.NumRows()) * 64
+	}
+	for _, r := range p.Rejected {
+		n += len(r.Raw) + 256
+	}
+	return n
+}
+
+// tell says what became of a page: to the log, and while a sink is away, that rows are kept.
+func (j *Job) tell(p connector.Page, t Taken) {
+	j.notesMu.Lock()
+	for name, n := range p.Notes {
+		j.notes[name] += n
+	}
+	j.notesMu.Unlock()
+	if t.Accepted > 0 {
+		j.env.Log.Info(fmt.Sprintf("Collected %d %s (%d duplicate, %d rejected)", t.Accepted, j.cfg.Noun,
+			t.Duplicate, t.Rejected))
+	}
+	if t.Rejected > 0 {
+		j.env.History.Warn("dead.intake", "%d of %d %s can't be taken in: they are dead letters, see "+
+			"`holdfast dead ls`", t.Rejected, t.Read, j.cfg.Noun)
+	}
+	if t.Gap != nil {
+		j.env.Log.Info(fmt.Sprintf("gap: %d ids between %d and %d are missing", t.Gap.Missing, t.Gap.From,
+			t.Gap.To))
+	}
+	for _, d := range j.sinks {
+		if t.Accepted > 0 && !d.gate.Status().Open {
+			d.kept++
+			j.env.Log.Warn(fmt.Sprintf("Cached %d %s for sink %s, which is away", t.Accepted, j.cfg.Noun,
+				d.Name))
+		}
+	}
+}
+
+// holdForSinks makes room in the backlogs that reached their limit, or waits until there is.
+func (j *Job) holdForSinks(ctx context.Context) error {
+	for _, d := range j.sinks {
+		if d.Limit == 0 {
+			continue
+		}
+		if err := d.holdOrExpire(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holdOrExpire acts on a backlog beyond its limit.
+func (d *delivery) holdOrExpire(ctx context.Context) error {
+	told := false
+	for {
+		flow, err := d.flow(ctx)
+		if err != nil {
+			return err
+		}
+		over := flow.PendingBytes - d.Limit
+		if over <= 0 {
+			return nil
+		}
+		if d.Policy == Expire {
+			return d.expire(over)
+		}
+		if !told {
+			told = true
+			d.j.env.History.Warn("backlog.full", "sink %s has %d bytes of backlog, its limit is %d: intake waits",
+				d.Name, flow.PendingBytes, d.Limit)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-d.settled:
+		}
+	}
+}
+
+// expire gives up the oldest undelivered blocks of a sink, as counted gaps.
+func (d *delivery) expire(bytes int64) error {
+	rows := int64(0)
+	err := d.j.env.Store.Update(func(tx *store.Tx) error {
+		heads, err := d.k.Expire(tx, bytes)
+		if err != nil {
+			return err
+		}
+		flow := balance.Flow{}
+		for _, h := range heads {
+			flow.Expired += int64(h.Rows)
+			flow.Pending -= int64(h.Rows)
+			flow.PendingBytes -= int64(h.Bytes)
+			if err := d.j.intak.lost(tx, balance.Expired, d.Name, h.KeyLo, h.KeyHi, uint64(h.Rows),
+				"the sink's backlog limit was reached"); err != nil {
+				return err
+			}
+		}
+		rows = flow.Expired
+		return balance.AddFlow(tx, d.k.ID, flow)
+	})
+	if err == nil && rows > 0 {
+		d.j.env.History.Warn("backlog.expired", "sink %s: %d rows expired, its backlog limit was reached",
+			d.Name, rows)
+	}
+	return err
+}
+
+// lost records rows that one sink will not get, as a gap that can't be filled.
+func (in *Intake) lost(tx *store.Tx, c balance.Cause, sink string, from, to, rows uint64, why string) error {
+	now := time.Now().UTC()
+	return balance.PutGap(tx, balance.Gap{Source: in.id, From: from, To: to, Missing: rows, Cause: c,
+		State: balance.GapLost, Found: now, Next: now, Sink: sink, Note: why})
+}

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"holdfast/kernel/balance"
+	"holdfast/kernel/spool"
+	"holdfast/kernel/store"
+)
+
+// Books are the balance of one job: what was read, and where every bit of it is.
+type Books struct {
+	Job string `json:"job"`
+	balance.Intake
+	Sinks   []SinkBooks       `json:"sinks"`
+	Tasks   *balance.Tasks    `json:"tasks,omitempty"`
+	Gaps    []balance.Gap     `json:"gaps"` // the open ones, at most maxListedGaps
+	GapSums balance.GapTotals `json:"gap_totals"`
+	Broken  []string          `json:"broken,omitempty"` // the laws that do not hold, in words
+}
+
+// SinkBooks are the balance of one sink.
+type SinkBooks struct {
+	Sink string `json:"sink"`
+	balance.Flow
+	Oldest time.Time `json:"oldest,omitzero"` // when its oldest undelivered block came in
+}
+
+const maxListedGaps = 1000
+
+// ReadBooks reads the books of a job from its store and checks its laws: each counter against its
+// terms, and the pending rows of each sink against the blocks that it is not done with.
+func ReadBooks(r store.Reader, job string) (Books, error) {
+	b := Books{Job: job, Sinks: []SinkBooks{}, Gaps: []balance.Gap{}}
+	sources, err := store.NamesOf(r, store.SourceName)
+	if err != nil {
+		return b, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(sources)) {
+		if err := b.addSource(r, name, sources[name]); err != nil {
+			return b, err
+		}
+	}
+	sinks, err := store.NamesOf(r, store.SinkName)
+	if err != nil {
+		return b, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(sinks)) {
+		if err := b.addSink(r, name, sinks[name]); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+func (b *Books) addSource(r store.Reader, name string, id uint32) error {
+	in, err := balance.ReadIntake(r, id)
+	if err != nil {
+		return err
+	}
+	if why := in.Check(); why != "" {
+		b.Broken = append(b.Broken, fmt.Sprintf("source %s: %s", name, why))
+	}
+	b.Read += in.Read
+	b.Accepted += in.Accepted
+	b.Duplicate += in.Duplicate
+	b.Filtered += in.Filtered
+	b.Rejected += in.Rejected
+	gaps, err := balance.ListGaps(r, id, true, maxListedGaps)
+	if err != nil {
+		return err
+	}
+	b.Gaps = append(b.Gaps, gaps...)
+	t, err := balance.ReadGapTotals(r, id)
+	if err != nil {
+		return err
+	}
+	b.GapSums = balance.GapTotals{Open: b.GapSums.Open + t.Open, Missing: b.GapSums.Missing + t.Missing,
+		Filled: b.GapSums.Filled + t.Filled, Absent: b.GapSums.Absent + t.Absent,
+		Lost: b.GapSums.Lost + t.Lost, Settled: b.GapSums.Settled + t.Settled}
+	return nil
+}
+
+func (b *Books) addSink(r store.Reader, name string, id uint32) error {
+	flow, err := balance.ReadFlow(r, id)
+	if err != nil {
+		return err
+	}
+	if why := flow.Check(); why != "" {
+		b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %s", name, why))
+	}
+	pending, err := spool.Pending(r, id)
+	if err != nil {
+		return err
+	}
+	if pending.Rows != flow.Pending {
+		b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %d rows are pending by the books, %d in the spool",
+			name, flow.Pending, pending.Rows))
+	}
+	b.Sinks = append(b.Sinks, SinkBooks{Sink: name, Flow: flow, Oldest: pending.Oldest})
+	return nil
+}
+
+// Balanced reports whether every law holds.
+func (b Books) Balanced() bool { return len(b.Broken) == 0 }
+
+// LeftOver reports whether something is not where it should end: pending, dead or missing.
+func (b Books) LeftOver() bool {
+	left := b.Rejected > 0 || b.GapSums.Open > 0
+	for _, s := range b.Sinks {
+		left = left || s.Pending > 0 || s.Dead > 0
+	}
+	return left
+}

@@ -1,0 +1,366 @@
+// Package engine runs jobs: it opens their stores, starts them again when they fail, pauses, resumes
+// and stops them, keeps the history of what happened to each, and reads their books.
+//
+// A job that ends with an error or a panic is started again with a growing pause, from its store; the
+// other jobs never notice. A job whose store is damaged is salvaged first. kill -9 is a normal exit:
+// nothing here has to run for the data to be right at the next start.
+//
+// engine joins the other rooms of the kernel; it knows no kind of job and no connector.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/gate"
+	"holdfast/kernel/store"
+)
+
+// Job is a job at work. An error of Run restarts it; nil means that its work is done for good.
+type Job interface {
+	Run(ctx context.Context) error
+	// Gates returns the state of everything that the job depends on.
+	Gates() []gate.Status
+	// Notes returns further lines for status, as name and value, in the order to show them.
+	Notes() [][2]string
+	// Command carries out what a person asked of the running job.
+	Command(ctx context.Context, name string, args []string) (string, error)
+}
+
+// Env is what a job is given to work with. It lives as long as one run of the job.
+type Env struct {
+	Name    string
+	Dir     string // the job's directory: what belongs beside the store goes here
+	Store   *store.Store
+	History *History
+	Room    *Room
+	Log     *slog.Logger
+}
+
+// Spec declares a job.
+type Spec struct {
+	Name   string
+	Kind   string
+	Config string // as written, secrets unexpanded: it is kept with checkpoints
+	// New builds the job for one run.
+	New func(ctx context.Context, env Env) (Job, error)
+}
+
+// Options tune an engine.
+type Options struct {
+	Dir   string // the data directory
+	Log   *slog.Logger
+	Room  RoomLimits
+	Cache int64 // bytes of block cache that all stores share; default 64 MiB
+	// Stop is how long jobs may take to drain; default 30 s.
+	Stop time.Duration
+	// Fatal is handed to the stores.
+	Fatal func(error)
+}
+
+// Engine runs a set of jobs in one data directory.
+type Engine struct {
+	opts    Options
+	room    *Room
+	cache   *store.Cache
+	runners []*runner
+}
+
+// JobDir is where a job lives in a data directory.
+func JobDir(dataDir, job string) string { return filepath.Join(dataDir, "jobs", job) }
+
+// New returns an engine for the jobs; nothing runs yet.
+func New(o Options, specs []Spec) (*Engine, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Cache == 0 {
+		o.Cache = 64 << 20
+	}
+	if o.Stop == 0 {
+		o.Stop = 30 * time.Second
+	}
+	room, err := NewRoom(o.Dir, o.Room, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{opts: o, room: room}
+	for _, s := range specs {
+		e.runners = append(e.runners, newRunner(e, s))
+	}
+	return e, nil
+}
+
+// Run runs all jobs until ctx ends or every job's work is done. Jobs then have Options.Stop to drain.
+func (e *Engine) Run(ctx context.Context) error {
+	if err := e.room.Start(ctx); err != nil {
+		return err
+	}
+	e.cache = store.NewCache(e.opts.Cache)
+	defer e.cache.Close()
+	var wg sync.WaitGroup
+	errs := make([]error, len(e.runners))
+	for i, r := range e.runners {
+		wg.Go(func() { errs[i] = r.run(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Room is the disk under the data directory.
+func (e *Engine) Room() *Room { return e.room }
+
+// runner keeps one job going.
+type runner struct {
+	e    *Engine
+	spec Spec
+	log  *slog.Logger
+
+	mu       sync.Mutex // guards what is below
+	state    State
+	since    time.Time
+	last     string // last error
+	env      *Env
+	job      Job
+	stop     context.CancelFunc // ends the run under way
+	paused   bool
+	resume   chan struct{} // closed to end a pause
+	progress *Progress
+}
+
+// State is what a job is doing.
+type State string
+
+// The states of a job.
+const (
+	Starting  State = "starting"
+	Running   State = "running"
+	Paused    State = "paused"
+	BackOff   State = "restarting" // it failed and waits for its next try
+	Salvaging State = "salvaging"
+	Stopped   State = "stopped" // its work is done, or the engine ended
+)
+
+// Progress is how far long work has come.
+type Progress struct {
+	What    string        `json:"what"`
+	Percent float64       `json:"percent"`
+	Left    time.Duration `json:"left"`
+}
+
+func newRunner(e *Engine, s Spec) *runner {
+	return &runner{e: e, spec: s, log: e.opts.Log.With("job", s.Name), state: Starting, since: time.Now()}
+}
+
+func (r *runner) set(s State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state != s {
+		r.state, r.since = s, time.Now()
+	}
+}
+
+// run starts the job again and again until its work is done or ctx ends.
+func (r *runner) run(ctx context.Context) error {
+	defer r.set(Stopped)
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 500*time.Millisecond, time.Minute
+	for {
+		began := time.Now()
+		err := Catch(func() error { return r.once(ctx) })
+		if ctx.Err() != nil || err == nil {
+			return nil
+		}
+		if fault.Is(err, fault.Busy) {
+			return err
+		}
+		if time.Since(began) > time.Minute {
+			pause.Reset()
+		}
+		wait := pause.NextBackOff()
+		r.failed(err, wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+// failed tells that the job ended with err.
+func (r *runner) failed(err error, wait time.Duration) {
+	r.set(BackOff)
+	r.mu.Lock()
+	r.last = err.Error()
+	r.mu.Unlock()
+	attrs := []any{"in", wait.Round(time.Millisecond)}
+	if p, ok := errors.AsType[*Panic](err); ok {
+		attrs = append(attrs, "stack", string(p.Stack))
+	}
+	r.log.Error(fmt.Sprintf("job %s failed and starts again: %v", r.spec.Name, err), attrs...)
+}
+
+// once opens the store, runs the job until it ends, and closes the store.
+func (r *runner) once(ctx context.Context) (err error) {
+	r.set(Starting)
+	env, err := r.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		r.mu.Lock()
+		r.env, r.job = nil, nil
+		r.mu.Unlock()
+		err = errors.Join(err, env.Store.Close())
+	}()
+	if err := r.loadPaused(env.Store); err != nil {
+		return err
+	}
+	for {
+		if err := r.whilePaused(ctx, env); err != nil {
+			return err
+		}
+		done, err := r.work(ctx, env)
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// work runs the job until it ends, is paused (done is false then) or ctx ends.
+func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
+	run, stop := context.WithCancel(ctx)
+	defer stop()
+	job, err := r.spec.New(run, env)
+	if err != nil {
+		return true, err
+	}
+	r.mu.Lock()
+	r.env, r.job, r.stop = &env, job, stop
+	r.mu.Unlock()
+	r.set(Running)
+	env.History.Note("job.started", "job %s runs (lineage %s)", env.Name, env.Store.Lineage())
+	err = Catch(func() error { return job.Run(run) })
+	r.mu.Lock()
+	paused := r.paused
+	r.job = nil
+	r.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		env.History.Note("job.stopped", "job %s stopped", env.Name)
+		return true, nil
+	case paused:
+		return false, nil
+	case err != nil:
+		env.History.Warn("job.failed", "job %s failed: %v", env.Name, err)
+		return true, err
+	}
+	env.History.Note("job.done", "job %s has done its work", env.Name)
+	return true, nil
+}
+
+func (r *runner) open(ctx context.Context) (Env, error) {
+	dir := JobDir(r.e.opts.Dir, r.spec.Name)
+	st, err := r.openStore(ctx, dir)
+	if err != nil {
+		return Env{}, err
+	}
+	env := Env{Name: r.spec.Name, Dir: dir, Store: st, Room: r.e.room, Log: r.log,
+		History: newHistory(st, r.spec.Name, r.log)}
+	r.mu.Lock()
+	r.env = &env
+	r.mu.Unlock()
+	return env, nil
+}
+
+func (r *runner) openStore(_ context.Context, dir string) (*store.Store, error) {
+	return store.Open(dir, store.Options{Cache: r.e.cache, Log: r.log, Admit: r.e.room.Admit,
+		Fatal: r.e.opts.Fatal, Damaged: r.damaged})
+}
+
+// damaged is called when a table turns out to be damaged while the job runs: the run ends, and the
+// next one finds the damage before it opens the store.
+func (r *runner) damaged(err error) {
+	r.log.Error("damage: " + err.Error())
+	r.mu.Lock()
+	stop := r.stop
+	r.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+var keyPaused = store.Meta.K().Str("paused")
+
+func (r *runner) loadPaused(st *store.Store) error {
+	return st.Latest(func(rd store.Reader) error {
+		_, paused, err := rd.Get(keyPaused)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.paused = paused; paused && r.resume == nil {
+			r.resume = make(chan struct{})
+		}
+		return err
+	})
+}
+
+// whilePaused blocks while the job is paused. A pause survives restarts.
+func (r *runner) whilePaused(ctx context.Context, env Env) error {
+	r.mu.Lock()
+	paused, resume := r.paused, r.resume
+	r.mu.Unlock()
+	if !paused {
+		return nil
+	}
+	r.set(Paused)
+	env.History.Note("job.paused", "job %s is paused", env.Name)
+	select {
+	case <-resume:
+		env.History.Note("job.resumed", "job %s goes on", env.Name)
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// setPaused pauses or resumes the job, durably.
+func (r *runner) setPaused(paused bool) error {
+	r.mu.Lock()
+	env := r.env
+	r.mu.Unlock()
+	if env == nil {
+		return fault.New(fault.Transient, "job %s is not open now (%s); try again", r.spec.Name, r.state)
+	}
+	err := env.Store.Update(func(tx *store.Tx) error {
+		if paused {
+			tx.Set(keyPaused, nil)
+		} else {
+			tx.Delete(keyPaused)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case paused && !r.paused:
+		r.paused, r.resume = true, make(chan struct{})
+		if r.stop != nil {
+			r.stop()
+		}
+	case !paused && r.paused:
+		r.paused = false
+		close(r.resume)
+	}
+	return nil
+}

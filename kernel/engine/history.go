@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store"
+)
+
+// Event is one change of state in the life of a job.
+type Event struct {
+	ID   uint64    `json:"id"`
+	At   time.Time `json:"at"`
+	Job  string    `json:"job"`
+	Kind string    `json:"kind"` // a word with dots: job.started, gate.closed, gap.filled
+	Text string    `json:"text"` // one sentence for a person
+	Warn bool      `json:"warn,omitempty"`
+}
+
+// keptEvents is how many events a job remembers.
+const keptEvents = 100_000
+
+// History is the events of one job, in its store and in the log.
+type History struct {
+	st  *store.Store
+	job string
+	log *slog.Logger
+
+	mu    sync.Mutex
+	added chan struct{} // closed and replaced with each event; guarded by mu
+}
+
+func newHistory(st *store.Store, job string, log *slog.Logger) *History {
+	return &History{st: st, job: job, log: log, added: make(chan struct{})}
+}
+
+var keyNextEvent = store.Meta.K().Str("next-event")
+
+// Note records an event. It is not worth a wait for the disk: after a crash the last half second of
+// the history may be missing, but nothing that the history tells of.
+func (h *History) Note(kind, format string, args ...any) { h.record(kind, false, format, args...) }
+
+// Warn is Note for what a person should look at.
+func (h *History) Warn(kind, format string, args ...any) { h.record(kind, true, format, args...) }
+
+func (h *History) record(kind string, warn bool, format string, args ...any) {
+	e := Event{At: time.Now().UTC(), Job: h.job, Kind: kind, Text: fmt.Sprintf(format, args...), Warn: warn}
+	say := h.log.Info
+	if warn {
+		say = h.log.Warn
+	}
+	say(e.Text)
+	err := h.st.UpdateLazy(func(tx *store.Tx) error { return addEvent(tx, e) })
+	if err != nil {
+		h.log.Error("history: " + err.Error())
+		return
+	}
+	h.mu.Lock()
+	close(h.added)
+	h.added = make(chan struct{})
+	h.mu.Unlock()
+}
+
+func addEvent(tx *store.Tx, e Event) error {
+	e.ID = 1
+	v, ok, err := tx.Get(keyNextEvent)
+	if err != nil {
+		return fmt.Errorf("read next event: %w", err)
+	}
+	if ok && len(v) == 8 {
+		e.ID = binary.BigEndian.Uint64(v)
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("write event: %w", err)
+	}
+	tx.Set(store.Events.K().U64(e.ID), b)
+	tx.Set(keyNextEvent, store.Key(nil).U64(e.ID+1))
+	if e.ID > keptEvents {
+		tx.Delete(store.Events.K().U64(e.ID - keptEvents))
+	}
+	return nil
+}
+
+// Added returns a channel that is closed at the next event.
+func (h *History) Added() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.added
+}
+
+// ReadEvents returns the newest max events behind id after, oldest first.
+func ReadEvents(r store.Reader, after uint64, max int) ([]Event, error) {
+	var out []Event
+	seq, fail := r.ScanBack(store.Events.K().U64(after+1), store.Events.K().End())
+	for k, v := range seq {
+		var e Event
+		if err := json.Unmarshal(v, &e); err != nil {
+			return nil, fault.New(fault.Corrupt, "read event %x: %w", k, err)
+		}
+		if out = append(out, e); len(out) == max {
+			break
+		}
+	}
+	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
+		out[i], out[j] = out[j], out[i]
+	}
+	return out, fail()
+}

@@ -1,0 +1,185 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+)
+
+// RoomLimits are the watermarks of a disk. Zero fields take their defaults, which follow the size of
+// the file system.
+type RoomLimits struct {
+	// Soft: with less free than this, sources that can wait are paused and people are told.
+	Soft uint64
+	// Hard: with less free than this, nothing is taken in any more.
+	Hard uint64
+	// Ballast is the size of a preallocated file that is given up when a start needs room.
+	Ballast uint64
+}
+
+func (l RoomLimits) withDefaults(total uint64) RoomLimits {
+	if l.Soft == 0 {
+		l.Soft = min(1<<30, total/10)
+	}
+	if l.Hard == 0 {
+		l.Hard = min(256<<20, l.Soft/2)
+	}
+	if l.Ballast == 0 {
+		l.Ballast = min(64<<20, l.Hard/2)
+	}
+	return l
+}
+
+// Room watches the disk that holds the stores. Free space has no event to wait for, so it is asked
+// for: before each intake, and once a second while there is too little.
+type Room struct {
+	dir    string
+	limits RoomLimits
+	log    *slog.Logger
+
+	mu    sync.Mutex
+	short bool      // below the soft mark; guarded by mu
+	since time.Time // of short; guarded by mu
+}
+
+// NewRoom watches the file system of dir.
+func NewRoom(dir string, l RoomLimits, log *slog.Logger) (*Room, error) {
+	room, err := disk.RoomAt(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Room{dir: dir, limits: l.withDefaults(room.Total), log: log}, nil
+}
+
+// Limits returns the watermarks in force.
+func (r *Room) Limits() RoomLimits { return r.limits }
+
+// Intake returns a Full fault if n more bytes must not be taken in.
+func (r *Room) Intake(n int) error { return r.above(r.limits.Hard, n, "nothing more is taken in") }
+
+// Admit returns a Full fault if a commit of n bytes could fail for want of room. What makes room
+// (a delivery that is done, a trim) may use more of the disk than intake may.
+func (r *Room) Admit(n int) error {
+	return r.above(r.limits.Hard/4, n, "not even deliveries can be recorded")
+}
+
+func (r *Room) above(mark uint64, n int, what string) error {
+	room, err := disk.RoomAt(r.dir)
+	if err != nil || room.Free >= mark+uint64(n) {
+		return nil // a file system that does not answer says so at the write
+	}
+	return fault.WithHint(fault.New(fault.Full, "%s has %s left of %s: %s", r.dir, Bytes(room.Free),
+		Bytes(room.Total), what), "make room on that file system; work goes on by itself")
+}
+
+// Wait blocks while there is less room than the soft mark. It tells people when that begins and ends.
+func (r *Room) Wait(ctx context.Context) error {
+	for {
+		room, err := disk.RoomAt(r.dir)
+		if err != nil || room.Free >= r.limits.Soft {
+			r.tell(false, room)
+			return nil
+		}
+		r.tell(true, room)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (r *Room) tell(short bool, room disk.Room) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.short == short {
+		return
+	}
+	r.short, r.since = short, time.Now()
+	if short {
+		r.log.Warn(fmt.Sprintf("disk: %s has %s left; sources that can wait are paused until there are %s",
+			r.dir, Bytes(room.Free), Bytes(r.limits.Soft)))
+		return
+	}
+	r.log.Info(fmt.Sprintf("disk: %s has %s left; sources go on", r.dir, Bytes(room.Free)))
+}
+
+// Short reports whether intake is held for want of room, and since when.
+func (r *Room) Short() (bool, time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.short, r.since
+}
+
+func (r *Room) ballast() string { return filepath.Join(r.dir, "BALLAST") }
+
+// Start makes sure that stores can be opened: with too little room it gives the ballast up, and waits
+// if that was not enough. With room to spare it lays the ballast down.
+func (r *Room) Start(ctx context.Context) error {
+	need := r.limits.Hard / 2
+	for told := false; ; {
+		room, err := disk.RoomAt(r.dir)
+		if err != nil {
+			return err
+		}
+		if room.Free >= need {
+			return r.lay(room)
+		}
+		if os.Remove(r.ballast()) == nil {
+			r.log.Warn("disk: gave up the ballast to be able to start")
+			continue
+		}
+		if !told {
+			told = true
+			r.log.Error(fmt.Sprintf("disk: %s has %s left, starting needs %s; waiting for room",
+				r.dir, Bytes(room.Free), Bytes(need)))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (r *Room) lay(room disk.Room) error {
+	if room.Free < r.limits.Soft+r.limits.Ballast {
+		return nil
+	}
+	f, err := os.OpenFile(r.ballast(), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("lay ballast: %w", err)
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, int64(r.limits.Ballast))
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = nil // a file system that can't reserve: the watermarks must do
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("lay ballast: %w", err)
+	}
+	return nil
+}
+
+// Bytes writes a size for people.
+func Bytes(n uint64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n), -1
+	for f >= unit && i < 4 {
+		f /= unit
+		i++
+	}
+	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[i])
+}
