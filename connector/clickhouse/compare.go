@@ -66,6 +66,9 @@ func (w *writing) missing(ctx context.Context, p portion) (portion, error) {
 			rest = append(rest, r)
 		}
 	}
+	if len(rest) == p.n {
+		return p, nil
+	}
 	slices.Sort(rest)
 	return portion{mark: p.mark, rows: rest, n: len(rest), part: true}, nil
 }

@@ -1,9 +1,10 @@
 package clickhouse
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -48,21 +49,35 @@ func (b *broken) rows() ([]sinktest.Spot, error) {
 	if b.ch.Query(b.t, "EXISTS TABLE wsprnet.spots") == "0" {
 		return nil, nil
 	}
-	text := b.ch.Query(b.t, "SELECT id AS ID, toUInt32(time) AS Time, band AS Band, rx_sign AS RxSign, "+
-		"rx_lat AS RxLat, rx_lon AS RxLon, rx_loc AS RxLoc, tx_sign AS TxSign, tx_lat AS TxLat, "+
-		"tx_lon AS TxLon, tx_loc AS TxLoc, distance AS Distance, azimuth AS Azimuth, "+
-		"rx_azimuth AS RxAzimuth, frequency AS Frequency, power AS Power, snr AS SNR, drift AS Drift, "+
-		"version AS Version, code AS Code FROM wsprnet.spots FORMAT JSONEachRow")
-	var out []sinktest.Spot
-	for line := range strings.Lines(text) {
-		var s sinktest.Spot
-		line = quotedID.ReplaceAllString(line, `"$1":$2`)
-		if err := json.Unmarshal([]byte(line), &s); err != nil {
-			return nil, fmt.Errorf("read row %s: %w", line, err)
-		}
-		out = append(out, s)
+	text := b.ch.Query(b.t, "SELECT id, toUInt32(time), band, rx_sign, rx_lat, rx_lon, rx_loc, tx_sign, "+
+		"tx_lat, tx_lon, tx_loc, distance, azimuth, rx_azimuth, frequency, power, snr, drift, version, "+
+		"code FROM wsprnet.spots FORMAT TabSeparated")
+	rows, err := answer{body: text + strings.Repeat("\n", min(1, len(text)))}.rows(20)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	out := make([]sinktest.Spot, len(rows))
+	for i, f := range rows {
+		number := func(k int) int64 {
+			n, perr := strconv.ParseInt(f[k], 10, 64)
+			err = errors.Join(err, perr)
+			return n
+		}
+		degrees := func(k int) float32 {
+			x, perr := strconv.ParseFloat(f[k], 32)
+			err = errors.Join(err, perr)
+			return float32(x)
+		}
+		out[i] = sinktest.Spot{
+			ID: uint64(number(0)), Time: number(1), Band: int16(number(2)),
+			RxSign: f[3], RxLat: degrees(4), RxLon: degrees(5), RxLoc: f[6],
+			TxSign: f[7], TxLat: degrees(8), TxLon: degrees(9), TxLoc: f[10],
+			Distance: uint16(number(11)), Azimuth: uint16(number(12)), RxAzimuth: uint16(number(13)),
+			Frequency: uint64(number(14)), Power: int8(number(15)), SNR: int8(number(16)),
+			Drift: int8(number(17)), Version: f[18], Code: int8(number(19)),
+		}
+	}
+	return out, err
 }
 
 func (b *broken) toxic(name, kind, stream string, attrs map[string]any) sinktest.Hook {
@@ -77,7 +92,7 @@ func (b *broken) target() *sinktest.Target {
 		New:       func() (connector.Sink, error) { return b.sink() },
 		Rows:      b.rows,
 		Timeout:   2 * time.Second,
-		Histories: 20,
+		Histories: testenv.Count(b.t, 30),
 		Outage: sinktest.Hook{
 			Do:   func() error { b.proxy.Down(); return nil },
 			Undo: func() error { b.proxy.Up(); return nil },
@@ -130,9 +145,6 @@ func beforeEpoch() []sinktest.Spot {
 	spots[2].Time = 1 << 40
 	return spots
 }
-
-// quotedID finds 64-bit numbers, which ClickHouse puts into quotes in JSON.
-var quotedID = regexp.MustCompile(`"(ID|Frequency)":"(\d+)"`)
 
 var frequencyType = regexp.MustCompile("(`?frequency`?) UInt64")
 

@@ -13,23 +13,22 @@ import (
 
 // deliver brings one portion into the table, once.
 func (w *writing) deliver(ctx context.Context, p portion, v *connector.Verdict) error {
-	switch {
-	case !w.d.Unknown && !w.d.ByKey:
+	if !w.d.Unknown && !w.d.ByKey || w.m.key == nil {
+		// Without a key a repeat relies on the token; without a token too Traits says at least once.
 		return w.send(ctx, p, v)
-	case !w.d.ByKey && w.tab.tokens(w.srv):
-		covered, err := w.covered(ctx)
-		if err != nil {
+	}
+	tokens := w.tab.tokens(w.srv)
+	covered := false
+	if tokens && !w.d.ByKey {
+		var err error
+		if covered, err = w.covered(ctx); err != nil {
 			return err
 		}
-		if covered {
-			return w.resend(ctx, p, v)
+	}
+	if !covered {
+		if err := w.s.fence(ctx, w.queryID(p)); err != nil {
+			return err
 		}
-	}
-	if w.m.key == nil {
-		return w.send(ctx, p, v) // Traits says so: without key and token, at least once
-	}
-	if err := w.s.fence(ctx, w.queryID(p)); err != nil {
-		return err
 	}
 	rest, err := w.missing(ctx, p)
 	if err != nil {
@@ -37,21 +36,18 @@ func (w *writing) deliver(ctx context.Context, p portion, v *connector.Verdict) 
 	}
 	v.Present += int64(p.n - rest.n)
 	w.landed = w.landed || rest.n < p.n
-	return w.send(ctx, rest, v)
-}
-
-// resend sends a portion again under its token. Then it looks: an earlier attempt may have been
-// made when the table could hold fewer rows (its columns were changed since), and the token would
-// hide those that are new. A replica may not show yet what another has; there the token is trusted.
-func (w *writing) resend(ctx context.Context, p portion, v *connector.Verdict) error {
-	if err := w.send(ctx, p, v); err != nil || w.m.key == nil || w.tab.replicated() {
+	if err := w.send(ctx, rest, v); err != nil || rest.n == 0 || !tokens {
 		return err
 	}
-	rest, err := w.missing(ctx, p)
+	// An earlier attempt that still runs had the same rows missing, thus the same token: only one of
+	// the two goes in. But a token that is remembered may also be of rows that the table has lost
+	// since. Those go in under a token that nobody has used.
+	last, err := w.missing(ctx, rest)
 	if err != nil {
 		return err
 	}
-	return w.send(ctx, rest, v)
+	last.again = true
+	return w.send(ctx, last, v)
 }
 
 // send inserts a portion that is not in the table, and deals with a server that refuses rows.
@@ -120,8 +116,8 @@ func (w *writing) prove(ctx context.Context, p portion) error {
 	return err
 }
 
-// covered reports whether the table still remembers the token of the delivery's first attempt. It
-// errs on the safe side: what can't be known is not covered.
+// covered reports whether the table still remembers the token of the delivery's first attempt, so
+// that no fence is needed. It errs on the safe side: what can't be known is not covered.
 func (w *writing) covered(ctx context.Context) (bool, error) {
 	age := time.Since(w.d.FirstAttempt)
 	const clocks = time.Minute // between the server's clock and ours

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"maps"
 	"net/url"
@@ -22,7 +23,9 @@ type portion struct {
 	mark string  // with the delivery's token it names the insert
 	rows []int32 // ascending; nil for all rows of the delivery
 	n    int
-	part bool // not all that the first attempt had: it must not go under the same token
+
+	part  bool // only some of the partition's rows: other bytes, thus another token
+	again bool // under a token that nobody has used
 }
 
 // Write implements connector.Sink.
@@ -155,16 +158,24 @@ func (w *writing) splitBy(times []arrow.Timestamp, all portion, at span) []porti
 func (w *writing) insert(ctx context.Context, p portion) error {
 	params := url.Values{"query": {w.m.insertInto(w.tab.name)}, "query_id": {w.queryID(p)}}
 	if w.srv.knows(tokenSetting) {
-		token := w.token + "/" + p.mark
-		if p.part {
-			// Rows that were found missing must go in, even if they have been in before and went
-			// under a token that is still remembered.
-			token += "/" + rand.Text()
-		}
-		params.Set(tokenSetting, token)
+		params.Set(tokenSetting, w.tokenOf(p))
 	}
 	cols := w.native(p.rows)
 	return w.s.insert(ctx, w.srv, cols, p.n, params)
+}
+
+// tokenOf is the token of an insert: the same for the same bytes.
+func (w *writing) tokenOf(p portion) string {
+	token := w.token + "/" + p.mark
+	if p.part {
+		h := sha256.New()
+		_ = binary.Write(h, binary.LittleEndian, p.rows)
+		token += "/" + hex.EncodeToString(h.Sum(nil)[:8])
+	}
+	if p.again {
+		token += "/" + rand.Text()
+	}
+	return token
 }
 
 // queryID is the same for every attempt at a portion, so that the server refuses a second one while
