@@ -6,6 +6,7 @@ import (
 	"hash/crc64"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -133,6 +134,10 @@ func filled(t testing.TB, keys uint64) (dir string, s *store.Store) {
 	dir = filepath.Join(t.TempDir(), "job")
 	s = open(t, dir)
 	put(t, s, 0, keys, 1)
+	// What a store finds in its logs when it opens, it puts into tables.
+	shut(t, s)
+	s = open(t, dir)
+	put(t, s, 0, 10, 1)
 	return dir, s
 }
 
@@ -209,4 +214,40 @@ func TestNames(t *testing.T) {
 	if all, err := checkpoint.List(t.TempDir(), checkpoint.Work{}); err != nil || len(all) != 0 {
 		t.Errorf("list of nothing: got %+v, %v", all, err)
 	}
+}
+
+// sealedLater makes a checkpoint whose tables had no checksums when it was made.
+func sealedLater(t testing.TB, s *store.Store) string {
+	t.Helper()
+	if err := os.Remove(filepath.Join(s.Dir(), "tables.sum")); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	c, err := checkpoint.Create(t.Context(), s, checkpoint.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Sealed {
+		t.Error("checksums came from nowhere")
+	}
+	if r := sound(t, c.Path); r.Unsealed == 0 {
+		t.Error("verify: no table without a checksum")
+	}
+	if err := checkpoint.Seal(t.Context(), s, c.Name, checkpoint.Work{}); err != nil {
+		t.Fatal(err)
+	}
+	if r := sound(t, c.Path); r.Unsealed != 0 {
+		t.Errorf("verify: %d tables without a checksum once sealed", r.Unsealed)
+	}
+	// The next one reads none of these tables again; it may have others, from a compaction.
+	next, err := checkpoint.Create(t.Context(), s, checkpoint.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range next.Files {
+		again := slices.ContainsFunc(c.Files, func(g checkpoint.File) bool { return f.Path == g.Path })
+		if again && f.Sum == "" {
+			t.Errorf("%s has to be read again", f.Path)
+		}
+	}
+	return c.Path
 }

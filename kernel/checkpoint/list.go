@@ -2,10 +2,12 @@ package checkpoint
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"holdfast/base/fault"
 	"holdfast/kernel/store"
@@ -75,4 +77,110 @@ func sweep(fs store.FS, root string) error {
 		}
 	}
 	return errs
+}
+
+// Remove removes the checkpoint with the name from the store directory dir, pinned or not.
+func Remove(dir, name string, w Work) error {
+	fs := w.fs()
+	root := fs.PathJoin(dir, dirName)
+	if err := checkName(name); err != nil {
+		return err
+	}
+	lock, err := acquire(fs, fs.PathJoin(root, lockName))
+	if notExist(err) {
+		err = fault.New(fault.NotFound, "there is none")
+	}
+	if err != nil {
+		return fmt.Errorf("remove checkpoint %s of %s: %w", name, dir, err)
+	}
+	defer lock.Close()
+	if err := remove(fs, root, name); err != nil {
+		return fmt.Errorf("remove checkpoint %s of %s: %w", name, dir, err)
+	}
+	return nil
+}
+
+// remove takes the name away first: a crash within leaves a leftover, never half a checkpoint.
+func remove(fs store.FS, root, name string) error {
+	path, old := fs.PathJoin(root, name), fs.PathJoin(root, oldPrefix+name)
+	if _, err := fs.Stat(path); notExist(err) {
+		return fault.New(fault.NotFound, "there is none")
+	}
+	if err := removeAll(fs, old); err != nil {
+		return err
+	}
+	if err := publish(fs, path, old); err != nil {
+		return err
+	}
+	return removeAll(fs, old)
+}
+
+// Policy says which checkpoints retention keeps. The zero value keeps all.
+type Policy struct {
+	Keep int           // how many of the newest; 0 is no bound
+	Age  time.Duration // none older than this; 0 is no bound. A caller whose clock jumped sets 0.
+}
+
+// Retain removes the checkpoints that the policy does not keep, and returns their names. It passes
+// over pinned ones, which do not count, and damaged ones, which are for a person to look at. Nothing
+// is removed unless the newest that counts is whole: its manifest durable, every file there in its
+// size, logs and MANIFEST with their checksums; and that one is never removed.
+func Retain(ctx context.Context, dir string, p Policy, w Work) ([]string, error) {
+	fs := w.fs()
+	root := fs.PathJoin(dir, dirName)
+	lock, err := acquire(fs, fs.PathJoin(root, lockName))
+	if notExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("retain checkpoints of %s: %w", dir, err)
+	}
+	defer lock.Close()
+	removed, err := retain(ctx, fs, root, p)
+	if err != nil {
+		return removed, fmt.Errorf("retain checkpoints of %s: %w", dir, err)
+	}
+	return removed, nil
+}
+
+func retain(ctx context.Context, fs store.FS, root string, p Policy) (removed []string, err error) {
+	all, err := list(fs, root)
+	if err != nil {
+		return nil, err
+	}
+	kept := 0
+	for _, c := range slices.Backward(all) {
+		if c.Pinned || c.Err != nil {
+			continue
+		}
+		old := p.Keep > 0 && kept >= p.Keep || p.Age > 0 && time.Since(c.Created) > p.Age
+		if kept == 0 || !old {
+			whole, err := whole(ctx, fs, c.Path, kept == 0)
+			if err != nil {
+				return removed, err
+			}
+			if whole {
+				kept++
+			}
+			continue
+		}
+		if err := remove(fs, root, c.Name); err != nil {
+			return removed, err
+		}
+		removed = append(removed, c.Name)
+	}
+	return removed, sweep(fs, root)
+}
+
+// whole looks at names and sizes of a checkpoint's files, and if asked for at all bytes but those of
+// its tables.
+func whole(ctx context.Context, fs store.FS, path string, bytes bool) (bool, error) {
+	var r Report
+	files, err := r.survey(fs, path)
+	for _, f := range files {
+		if err == nil && bytes && !f.table() {
+			err = r.file(ctx, fs, path, f, nil)
+		}
+	}
+	return len(r.Findings) == 0, err
 }
