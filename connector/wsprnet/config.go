@@ -33,7 +33,7 @@ type Config struct {
 	// RequestTimeout is the longest silence: to connect, to the first byte and between bytes;
 	// default 120s.
 	RequestTimeout time.Duration `yaml:"request_timeout" json:"request_timeout,omitempty"`
-	// PageTimeout ends a page that drips on and on; what came until then is used; default 30m.
+	// PageTimeout ends a page that drips on and on; what came until then is used; default 10m.
 	PageTimeout time.Duration `yaml:"page_timeout" json:"page_timeout,omitempty"`
 	// MaxPageBytes bounds one page in memory; what is beyond is asked for again; default 64 MiB.
 	MaxPageBytes int64 `yaml:"max_page_bytes" json:"max_page_bytes,omitempty"`
@@ -64,7 +64,7 @@ func (c Config) withDefaults() Config {
 		def(&c.LoginURL, (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: loginPath}).String())
 	}
 	dur(&c.RequestTimeout, 120*time.Second)
-	dur(&c.PageTimeout, 30*time.Minute)
+	dur(&c.PageTimeout, 10*time.Minute)
 	dur(&c.LoginPause, time.Hour)
 	if c.MaxBytesPerSecond == 0 {
 		c.MaxBytesPerSecond = 20_000
@@ -115,7 +115,8 @@ func (c Config) Validate() (faults []error) {
 		bad("exclude_special", "is %d, want 0 or 1", c.ExcludeSpecial)
 	}
 	if c.MaxBytesPerSecond < -1 {
-		bad("max_bytes_per_second", "is %d, want a number of bytes, or -1 for no limit", c.MaxBytesPerSecond)
+		bad("max_bytes_per_second", "is %d, want a number of bytes, or -1 for no limit",
+			c.MaxBytesPerSecond)
 	}
 	if c.MaxPageBytes != 0 && d.MaxPageBytes < 64<<10 {
 		bad("max_page_bytes", "is %d, want at least 65536", c.MaxPageBytes)

@@ -228,8 +228,8 @@ func (s *Source) badStatus(what string, resp *http.Response, body []byte) error 
 	return fault.WithHint(fault.WithWait(err, wait), "the feed asks for %s of rest and gets it", wait)
 }
 
-const outageHint = "nothing need be done unless it lasts: the feed keeps 24 hours, and is asked again " +
-	"until it answers"
+const outageHint = "nothing need be done unless it lasts: the feed keeps 24 hours, and is asked " +
+	"again until it answers"
 
 // outage is an error that speaks of the server or the way to it. The caller's own cancellation is
 // none, and passes as it is.

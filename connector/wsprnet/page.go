@@ -69,7 +69,8 @@ func (s *Source) page(r connector.Request, after uint64, ans answer) connector.P
 }
 
 // complete is what a whole page may claim.
-func (s *Source) complete(fill *connector.KeyRange, after uint64, n int64, ans answer) *connector.KeyRange {
+func (s *Source) complete(fill *connector.KeyRange, after uint64, n int64,
+	ans answer) *connector.KeyRange {
 	limited := n >= fullPage && n >= s.largest && !ans.Ascending
 	s.largest = max(s.largest, n)
 	switch {

@@ -148,7 +148,8 @@ func (s *Source) loggedIn(ctx context.Context, w *watch, resp *http.Response) er
 	what := "log in to " + s.loginHost()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	switch code := resp.StatusCode; {
-	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusNotAcceptable:
+	case code == http.StatusUnauthorized, code == http.StatusForbidden,
+		code == http.StatusNotAcceptable:
 		s.refusedUntil = time.Now().Add(s.cfg.LoginPause)
 		return s.refusal(fmt.Errorf("%s as %s: refused with %s: %s", what, s.cfg.Username,
 			resp.Status, snippet(data)))
@@ -177,7 +178,7 @@ func (s *Source) loggedIn(ctx context.Context, w *watch, resp *http.Response) er
 // refusal is a fault that only a person can mend.
 func (s *Source) refusal(err error) error {
 	return fault.WithHint(fault.As(fault.Credentials, err),
-		"check username and password by logging in at %s with a browser, then restart or resume the job",
+		"check username and password by logging in at %s with a browser, then restart or resume",
 		s.loginHost())
 }
 

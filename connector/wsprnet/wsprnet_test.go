@@ -3,6 +3,7 @@ package wsprnet
 import (
 	"fmt"
 	"net/http/httptest"
+	"os"
 	"reflect"
 	"slices"
 	"testing"
@@ -64,8 +65,8 @@ func collect(t testing.TB, s *Source, cursor []byte) (rows []spot.Spot, rejected
 
 func TestCollectsEverythingOnce(t *testing.T) {
 	for _, gzip := range []bool{false, true} {
-		sim, url := serve(t, simulator.Options{Seed: 5, Backlog: 12_000, Rate: -1, Holes: 0.01, Garbage: 0.001,
-			PageLimit: 5000, Username: "u", Password: "p", Gzip: gzip})
+		sim, url := serve(t, simulator.Options{Seed: 5, Backlog: 6_000, Rate: -1, Holes: 0.01, Garbage: 0.002,
+			PageLimit: 2500, Username: "u", Password: "p", Gzip: gzip})
 		s := open(t, url, func(c *Config) { c.Username, c.Password = "u", "p" })
 		rows, rejected, cursor := collect(t, s, nil)
 		want := slices.Collect(sim.Expected(0, 1<<62))
@@ -77,6 +78,27 @@ func TestCollectsEverythingOnce(t *testing.T) {
 		}
 		if string(cursor) != fmt.Sprint(sim.Newest()) {
 			t.Errorf("cursor is %s, want %d", cursor, sim.Newest())
+		}
+	}
+}
+
+// Real spots, from a local server that speaks the feed's protocol, through every spoiled page.
+func TestRealSpots(t *testing.T) {
+	const path = "../../../shared/data/wspr/spots.json"
+	if _, err := os.Stat(path); os.IsNotExist(err) {
+		t.Log("left out: ../shared/data/wspr/spots.json is not there")
+		return
+	}
+	for _, moved := range []bool{false, true} {
+		file, err := simulator.LoadSpots(path, moved)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sim, url := serve(t, simulator.Options{Spots: file, Rate: -1, PageLimit: 200})
+		rows, rejected, _ := collect(t, open(t, url, nil), nil)
+		want := slices.Collect(sim.Expected(0, 1<<62))
+		if len(want) != 519 || !reflect.DeepEqual(rows, want) || len(rejected) != 0 {
+			t.Errorf("moved %v: got %d rows, %d rejected, want %d", moved, len(rows), len(rejected), len(want))
 		}
 	}
 }

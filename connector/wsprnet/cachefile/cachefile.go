@@ -72,8 +72,8 @@ func Read(r io.Reader) (Result, error) {
 	case start[0] == '[':
 		return items(br, nil)
 	case start[0] != '{':
-		return empty(""), fault.New(fault.Corrupt, "read cache file: it begins with %q, which is no JSON object",
-			start[:min(len(start), 20)])
+		return empty(""), fault.New(fault.Corrupt,
+			"read cache file: it begins with %q, which is no JSON object", start[:min(len(start), 20)])
 	}
 	at := spotsKey.FindIndex(head)
 	if at == nil {
@@ -81,7 +81,8 @@ func Read(r io.Reader) (Result, error) {
 			return empty(""), fault.New(fault.Corrupt, "read cache file: it has no spots")
 		}
 		res := empty("it was cut before its spots")
-		res.Rejected = []connector.Reject{{Raw: bytes.Clone(head), Reason: "a cache file " + res.Damaged}}
+		res.Rejected = []connector.Reject{{Raw: bytes.Clone(head),
+			Reason: "a cache file: " + res.Damaged}}
 		return res, nil
 	}
 	prefix := bytes.Clone(head[:at[0]])
@@ -92,7 +93,8 @@ func Read(r io.Reader) (Result, error) {
 }
 
 func empty(damaged string) Result {
-	return Result{Rows: new(spot.Builder).Batch(), Notes: map[string]int64{}, Count: -1, Damaged: damaged}
+	return Result{Rows: new(spot.Builder).Batch(), Notes: map[string]int64{}, Count: -1,
+		Damaged: damaged}
 }
 
 // items reads the array of spots; prefix is what stands before it in the object, nil without one.
@@ -104,10 +106,12 @@ func items(r io.Reader, prefix []byte) (Result, error) {
 	case p.ReadErr != nil:
 		return res, fmt.Errorf("read cache file: %w", p.ReadErr)
 	case p.Limited:
-		return res, fault.New(fault.Full, "read cache file: it is larger than %d bytes or all garbage", int64(largest))
+		return res, fault.New(fault.Full,
+			"read cache file: it is larger than %d bytes or all garbage", int64(largest))
 	}
 	if len(p.Tail) > 0 {
-		res.Rejected = append(res.Rejected, connector.Reject{Raw: p.Tail, Reason: "cut: the file ends within it"})
+		res.Rejected = append(res.Rejected, connector.Reject{Raw: p.Tail,
+			Reason: "cut: the file ends within it"})
 	}
 	if !p.Whole {
 		res.Damaged = "it was cut within its spots"
@@ -120,7 +124,8 @@ func items(r io.Reader, prefix []byte) (Result, error) {
 	if json.Unmarshal(doc, &h) != nil && res.Damaged == "" {
 		res.Damaged = "what stands around its spots is no JSON"
 	}
-	_ = json.Unmarshal(append(prefix, `"spots":null}`...), &h) // what the prefix alone says, if it was cut
+	// What the part in front says, if what is behind was cut.
+	_ = json.Unmarshal(append(prefix, `"spots":null}`...), &h)
 	res.Timestamp = h.Timestamp
 	if h.SpotCount == nil {
 		return res, nil

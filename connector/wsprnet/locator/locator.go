@@ -20,23 +20,28 @@ type Point struct{ x, y uint16 } // indexes counted from 1
 // angles are sine and cosine by index.
 type angles struct{ sin, cos float64 }
 
-var (
-	lonDeg, latDeg [columns + 1]float32
-	latTrig        [columns + 1]angles
-	deltaTrig      [columns + 1]angles // by difference of columns, 0 to once around
-)
+// tables hold what is looked up, degrees and angles by index; delta by the difference of two columns.
+type tables struct {
+	lon, lat [columns + 1]float32
+	row      [columns + 1]angles
+	delta    [columns + 1]angles
+}
 
-func init() {
+var table = makeTables()
+
+func makeTables() *tables {
+	t := new(tables)
 	for i := 1; i <= columns; i++ {
-		lonDeg[i] = float32(sixDecimals(-180 + (float64(i)-0.5)/12))
-		latDeg[i] = float32(sixDecimals(-90 + (float64(i)-0.5)/24))
+		t.lon[i] = float32(sixDecimals(-180 + (float64(i)-0.5)/12))
+		t.lat[i] = float32(sixDecimals(-90 + (float64(i)-0.5)/24))
 		s, c := math.Sincos((-90 + (float64(i)-0.5)/24) * math.Pi / 180)
-		latTrig[i] = angles{s, c}
+		t.row[i] = angles{s, c}
 	}
-	for d := range deltaTrig {
+	for d := range t.delta {
 		s, c := math.Sincos(float64(d) / 12 * math.Pi / 180)
-		deltaTrig[d] = angles{s, c}
+		t.delta[d] = angles{s, c}
 	}
+	return t
 }
 
 // sixDecimals rounds as the tables have always been rounded.
@@ -92,7 +97,7 @@ func (p Point) AppendText(dst []byte) []byte {
 }
 
 // Degrees returns latitude and longitude, 0, 0 for the zero Point.
-func (p Point) Degrees() (lat, lon float32) { return latDeg[p.y], lonDeg[p.x] }
+func (p Point) Degrees() (lat, lon float32) { return table.lat[p.y], table.lon[p.x] }
 
 // Bearing returns the initial great-circle bearing from p to q in whole degrees, 0 to 359; 0 if
 // either is the zero Point or they are the same.
@@ -101,7 +106,7 @@ func (p Point) Bearing(q Point) uint16 {
 		return 0
 	}
 	d := delta(p, q)
-	a, b := latTrig[p.y], latTrig[q.y]
+	a, b := table.row[p.y], table.row[q.y]
 	deg := math.Atan2(d.sin*b.cos, a.cos*b.sin-a.sin*b.cos*d.cos) * (180 / math.Pi)
 	if deg < 0 {
 		deg += 360
@@ -114,7 +119,7 @@ func (p Point) Distance(q Point) uint16 {
 	if p == (Point{}) || q == (Point{}) {
 		return 0
 	}
-	a, b := latTrig[p.y], latTrig[q.y]
+	a, b := table.row[p.y], table.row[q.y]
 	c := a.sin*b.sin + a.cos*b.cos*delta(p, q).cos
 	return uint16(math.Acos(max(-1, min(1, c)))*radius + 0.5)
 }
@@ -125,5 +130,5 @@ func delta(p, q Point) angles {
 	if d < 0 {
 		d += columns
 	}
-	return deltaTrig[d]
+	return table.delta[d]
 }

@@ -100,21 +100,26 @@ var faultList = func() (l []switchable) {
 		l = append(l, switchable{name, title, text, func(f *Faults, on bool) { *at(f) = on },
 			func(f Faults) bool { return *at(&f) }})
 	}
-	flag("forbidden", "Forbidden", "no session is accepted", func(f *Faults) *bool { return &f.Forbidden })
-	flag("refuse", "Refuse logins", "user name and password are wrong", func(f *Faults) *bool { return &f.Refuse })
+	flag("forbidden", "Forbidden", "no session is accepted",
+		func(f *Faults) *bool { return &f.Forbidden })
+	flag("refuse", "Refuse logins", "user name and password are wrong",
+		func(f *Faults) *bool { return &f.Refuse })
 	flag("as_text", "Refusal as text", "\u201cnot authorized\u201d comes in a 200, not a 403",
 		func(f *Faults) *bool { return &f.AsText })
-	flag("truncate", "Cut pages", "every page ends somewhere in its middle", func(f *Faults) *bool { return &f.Truncate })
-	flag("reverse", "Reverse order", "the newest spot comes first", func(f *Faults) *bool { return &f.Reverse })
+	flag("truncate", "Cut pages", "every page ends somewhere in its middle",
+		func(f *Faults) *bool { return &f.Truncate })
+	flag("reverse", "Reverse order", "the newest spot comes first",
+		func(f *Faults) *bool { return &f.Reverse })
+	flag("late", "Late spots", "one id in 200 appears after its successors",
+		func(f *Faults) *bool { return &f.Late })
+	flag("holes", "Hidden spots", "one id in 50 is hidden until this is switched off",
+		func(f *Faults) *bool { return &f.Holes })
 	l = append(l, switchable{"retry_after", "Ask for rest", "429 with Retry-After: 30",
 		func(f *Faults, on bool) {
 			if f.RetryAfter = 0; on {
 				f.RetryAfter = 30
 			}
 		}, func(f Faults) bool { return f.RetryAfter > 0 }})
-	flag("late", "Late spots", "one id in 200 appears after its successors", func(f *Faults) *bool { return &f.Late })
-	flag("holes", "Hidden spots", "one id in 50 is hidden until this is switched off",
-		func(f *Faults) *bool { return &f.Holes })
 	return l
 }()
 
@@ -139,7 +144,8 @@ func (s *Simulator) Switch(name string, on bool) error {
 	}
 	i := slices.IndexFunc(faultList, func(f switchable) bool { return f.name == name })
 	if i < 0 {
-		return fmt.Errorf("switch fault %q: want one of %s, expire", name, strings.Join(FaultNames(), ", "))
+		return fmt.Errorf("switch fault %q: want one of %s, expire", name,
+			strings.Join(FaultNames(), ", "))
 	}
 	s.SetFaults(func(f *Faults) { faultList[i].set(f, on) })
 	return nil

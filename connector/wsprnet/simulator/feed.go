@@ -95,7 +95,8 @@ func (s *Simulator) login(w http.ResponseWriter, r *http.Request) {
 	s.served.logins.Add(1)
 	var in struct{ Name, Pass string }
 	err := json.NewDecoder(io.LimitReader(r.Body, 64<<10)).Decode(&in)
-	if f := s.Faults(); err != nil || f.Refuse || in.Name != s.opts.Username || in.Pass != s.opts.Password {
+	known := err == nil && in.Name == s.opts.Username && in.Pass == s.opts.Password
+	if !known || s.Faults().Refuse {
 		s.served.refused.Add(1)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusUnauthorized)
@@ -180,7 +181,8 @@ func (s *Simulator) page(after uint64, band string, f Faults, late time.Time) (i
 	now := time.Now()
 	newest := s.clock.newest(now)
 	ids = make([]uint64, 0, min(uint64(s.opts.PageLimit), newest-min(newest, after)+1))
-	for id := max(after+1, s.clock.oldest(now, s.opts.Keep)); id <= newest && len(ids) < s.opts.PageLimit; id++ {
+	first := max(after+1, s.clock.oldest(now, s.opts.Keep))
+	for id := first; id <= newest && len(ids) < s.opts.PageLimit; id++ {
 		if !s.content.exists(id) || (f.Late || f.Holes) && s.hidden(id, now, f, late) {
 			continue
 		}

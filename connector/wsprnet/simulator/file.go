@@ -113,7 +113,8 @@ func typed(o map[string]any) (s spot.Spot, ok bool) {
 		RxLoc: text("ReporterGrid"), TxSign: text("CallSign"), TxLoc: text("Grid"),
 		Distance: uint16(num("distance", 0, math.MaxUint16)),
 		Azimuth:  uint16(num("azimuth", 0, math.MaxUint16)), Frequency: uint64(math.Round(mhz * 1e6)),
-		Power: int8(num("Power", math.MinInt8, math.MaxInt8)), SNR: int8(num("dB", math.MinInt8, math.MaxInt8)),
+		Power: int8(num("Power", math.MinInt8, math.MaxInt8)),
+		SNR:   int8(num("dB", math.MinInt8, math.MaxInt8)),
 		Drift: int8(num("Drift", math.MinInt8, math.MaxInt8)), Version: text("version"),
 		Code: int8(num("code", math.MinInt8, math.MaxInt8))}
 	s.Place()

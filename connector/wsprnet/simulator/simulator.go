@@ -136,7 +136,9 @@ func (s *Simulator) Run(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: s, ReadHeaderTimeout: 30 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return base }}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }() // ends with Shutdown or Close below
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { done <- srv.Serve(ln) }) // ends with Shutdown or Close below
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve simulator: %w", err)

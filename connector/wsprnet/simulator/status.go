@@ -86,7 +86,8 @@ func (s *Simulator) shown() shown {
 		ago = now.Sub(*st.Last).Round(time.Second).String() + " ago"
 	}
 	v := shown{State: "in good health", Path: SpotsPath, Login: s.opts.Username,
-		Counts: []count{{"spots served", thousands(st.Spots)}, {"newest spot", strconv.FormatUint(st.Newest, 10)},
+		Counts: []count{{"spots served", thousands(st.Spots)},
+			{"newest spot", strconv.FormatUint(st.Newest, 10)},
 			{"last asked after", strconv.FormatUint(st.LastAfter, 10)}, {"last request", ago},
 			{"pages", thousands(st.Pages)}, {"megabytes", thousands(st.Bytes >> 20)},
 			{"logins", thousands(st.Logins)}, {"turned away", thousands(st.Refused)},
@@ -131,6 +132,7 @@ func (s *Simulator) statusPage(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'")
+	w.Header().Set("Content-Security-Policy",
+		"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'")
 	_, _ = w.Write(page.Bytes())
 }

@@ -13,8 +13,8 @@ import (
 
 // A world has this many stations that listen and that send, and they upload so many spots at once.
 const (
-	listeners = 400
-	senders   = 800
+	listeners = 250
+	senders   = 500
 	upload    = 24
 )
 
@@ -86,12 +86,14 @@ var _ content = (*world)(nil)
 
 func newWorld(o Options, c clock) *world {
 	rng := rand.New(rand.NewPCG(o.Seed, 0x77737072))
-	w := &world{seed: o.Seed, clock: c, start: o.Start, holes: share(o.Holes), garbage: share(o.Garbage)}
+	w := &world{seed: o.Seed, clock: c, start: o.Start,
+		holes: share(o.Holes), garbage: share(o.Garbage)}
 	taken := map[string]bool{}
 	for range listeners {
 		st := newStation(rng, taken)
 		st.version = versions[rng.IntN(len(versions))]
-		st.head = fmt.Appendf(nil, `","Reporter":"%s","ReporterGrid":"%s","dB":"`, escaped(st.call), st.loc)
+		st.head = fmt.Appendf(nil, `","Reporter":"%s","ReporterGrid":"%s","dB":"`,
+			escaped(st.call), st.loc)
 		st.tail = fmt.Appendf(nil, `","version":"%s","code":"`, st.version)
 		w.listen = append(w.listen, st)
 	}
@@ -304,7 +306,8 @@ func (w *world) spot(id uint64) (spot.Spot, bool) {
 	rx, tx := &w.listen[r.rx], &w.send[r.tx]
 	s := spot.Spot{ID: id, Time: r.date, Band: r.band.number, RxSign: rx.call, RxLoc: rx.loc,
 		TxSign: tx.call, TxLoc: tx.loc, Distance: r.path.km, Azimuth: r.path.azimuth, Frequency: r.hz,
-		Power: tx.power, SNR: int8(r.snr), Drift: int8(r.drift), Version: rx.version, Code: int8(r.code)}
+		Power: tx.power, SNR: int8(r.snr), Drift: int8(r.drift), Version: rx.version,
+		Code: int8(r.code)}
 	s.Place()
 	return s, true
 }

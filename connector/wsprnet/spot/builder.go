@@ -79,9 +79,9 @@ func appendText[T string | []byte](c *text, s T) {
 func (b *Builder) Batch() arrow.RecordBatch {
 	n := b.Len()
 	cols := []arrow.Array{
-		colID:        fixed(schema.Field(colID).Type, b.id, arrow.Uint64Traits.CastToBytes),
-		colTime:      fixed(schema.Field(colTime).Type, b.time, arrow.TimestampTraits.CastToBytes),
-		colBand:      fixed(schema.Field(colBand).Type, b.band, arrow.Int16Traits.CastToBytes),
+		colID:        uint64s(b.id),
+		colTime:      fixed(arrow.FixedWidthTypes.Timestamp_s, b.time, arrow.TimestampTraits.CastToBytes),
+		colBand:      fixed(arrow.PrimitiveTypes.Int16, b.band, arrow.Int16Traits.CastToBytes),
 		colRxSign:    b.rxSign.array(),
 		colRxLat:     float32s(b.rxLat),
 		colRxLon:     float32s(b.rxLon),
@@ -93,7 +93,7 @@ func (b *Builder) Batch() arrow.RecordBatch {
 		colDistance:  uint16s(b.distance),
 		colAzimuth:   uint16s(b.azimuth),
 		colRxAzimuth: uint16s(b.rxAzimuth),
-		colFrequency: fixed(schema.Field(colFrequency).Type, b.frequency, arrow.Uint64Traits.CastToBytes),
+		colFrequency: uint64s(b.frequency),
 		colPower:     int8s(b.power),
 		colSNR:       int8s(b.snr),
 		colDrift:     int8s(b.drift),
@@ -108,6 +108,10 @@ func (b *Builder) Batch() arrow.RecordBatch {
 func fixed[T any](t arrow.DataType, vals []T, raw func([]T) []byte) arrow.Array {
 	buf := memory.NewBufferBytes(raw(vals))
 	return array.MakeFromData(array.NewData(t, len(vals), []*memory.Buffer{nil, buf}, nil, 0, 0))
+}
+
+func uint64s(v []uint64) arrow.Array {
+	return fixed(arrow.PrimitiveTypes.Uint64, v, arrow.Uint64Traits.CastToBytes)
 }
 
 func float32s(v []float32) arrow.Array {

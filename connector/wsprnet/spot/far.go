@@ -45,8 +45,9 @@ func (r *Result) RejectFar(after uint64) error {
 			if !keep[i] {
 				raw := s.AppendObject(nil)
 				r.Rejected = append(r.Rejected, connector.Reject{Raw: raw,
-					Key:    strconv.FormatUint(s.ID, 10),
-					Reason: fmt.Sprintf("Spotnum is %d, out of reach of its neighbours at %d", s.ID, ref)})
+					Key: strconv.FormatUint(s.ID, 10),
+					Reason: fmt.Sprintf("Spotnum is %d, out of reach of its neighbours at %d",
+						s.ID, ref)})
 			}
 			i++
 			return true

@@ -27,9 +27,9 @@ var plain = func() (t [256]bool) {
 }()
 
 // heads are the fields as a compact feed writes them, up to and with the value's opening quote.
-var heads = func() (h [fields]string) {
+var heads = func() (h [fields][]byte) {
 	for f, name := range fieldNames {
-		h[f] = `"` + name + `":"`
+		h[f] = []byte(`"` + name + `":"`)
 	}
 	return h
 }()
@@ -42,7 +42,7 @@ func (o *object) quick(b []byte) (n int, st status) {
 	i, next := 1, 0
 	for {
 		f := next
-		if next < fields && len(b)-i >= len(heads[next]) && string(b[i:i+len(heads[next])]) == heads[next] {
+		if next < fields && bytes.HasPrefix(b[i:], heads[next]) {
 			i += len(heads[next])
 		} else {
 			if i, f, st = o.name(b, i, next); st != whole {

@@ -211,7 +211,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("a long element: got rows %v, %d rejected", ids(r), len(r.Rejected))
 	}
 	deep := strings.Repeat(`{"a":`, 100_000)
-	if r := parse(t, "["+deep); !r.Limited {
+	if r := Parse(strings.NewReader("["+deep), Limits{Broken: 20}); !r.Limited {
 		t.Error("a page of nothing but depth was not given up")
 	}
 	boom := iotest.ErrReader(io.ErrClosedPipe)
@@ -298,6 +298,38 @@ func FuzzParse(f *testing.F) {
 				t.Fatal("a valid page is not whole")
 			}
 			agree(t, one, items)
+		}
+	})
+}
+
+// What the quick scanner reads, the thorough one reads too, and the same.
+func FuzzQuick(f *testing.F) {
+	f.Add([]byte(aa1a))
+	f.Add([]byte(with("CallSign", `"PJ4\/K1ABC"`)))
+	f.Add([]byte(` { "Spotnum" : 5 , "Date":"7","Spotnum":"8"}`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var q, s object
+		if len(in) == 0 || in[0] != '{' {
+			return
+		}
+		n, st := q.quick(in)
+		if st != whole {
+			return
+		}
+		m, st := element(in, true)
+		if st != whole {
+			return // the quick one takes 01 for a number
+		}
+		if m != n {
+			t.Fatalf("an object of %d bytes is taken for one of %d", m, n)
+		}
+		if s.thorough(in[:n]) != whole || s.have != q.have {
+			t.Fatalf("fields %b, want %b", q.have, s.have)
+		}
+		for f := range fields {
+			if !bytes.Equal(q.val[f], s.val[f]) {
+				t.Fatalf("%s: got %q, want %q", fieldNames[f], q.val[f], s.val[f])
+			}
 		}
 	})
 }
