@@ -95,7 +95,7 @@ func cutDuring(t *testing.T, tg *Target) {
 	}
 	d := start(t, tg)
 	for _, bytes := range []int64{1, 100, 4_000, 20_000, 100_000} {
-		spots := OverMonths(d.fresh(8_000), 2)
+		spots := OverMonths(d.fresh(tg.Large*8/100), 2)
 		del := d.delivery(spots)
 		cut := tg.Cut(bytes)
 		d.do("cut", cut.Do)

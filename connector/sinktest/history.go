@@ -14,8 +14,7 @@ import (
 
 // histories tries random deliveries, faults and repeats: in the end the target holds each row once.
 func histories(t *testing.T, open func(t *testing.T) *Target) {
-	probe := open(t).withDefaults()
-	setChecks(t, probe.Histories)
+	Checks(t, open(t).withDefaults().Histories)
 	rapid.Check(t, func(r *rapid.T) {
 		tg := open(t).withDefaults()
 		h := &history{T: r, driver: start(r, tg)}
@@ -26,8 +25,8 @@ func histories(t *testing.T, open func(t *testing.T) *Target) {
 	})
 }
 
-// setChecks sets how many histories rapid tries, unless the command line says so.
-func setChecks(t *testing.T, n int) {
+// Checks sets how many cases rapid tries in this test, unless the command line says so.
+func Checks(t *testing.T, n int) {
 	const name = "rapid.checks"
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })

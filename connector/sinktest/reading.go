@@ -126,7 +126,7 @@ func beside(t *testing.T, tg *Target) {
 		})
 	}
 	for range 10 {
-		d.send(2_000)
+		d.send(tg.Large / 50)
 	}
 	cancel()
 	askers.Wait()

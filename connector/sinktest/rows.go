@@ -15,7 +15,7 @@ import (
 
 func sizes(t *testing.T, tg *Target) {
 	d := start(t, tg)
-	for _, n := range []int{1, 2, 49, 50, 51, 999, 100_000} {
+	for _, n := range []int{1, 2, 49, 50, 51, 999, tg.Large} {
 		d.send(n)
 	}
 	d.verify()
@@ -197,7 +197,7 @@ func cancelled(t *testing.T, tg *Target) {
 	d := start(t, tg)
 	const promptly = 3 * time.Second
 	for _, after := range []time.Duration{0, time.Millisecond, 20 * time.Millisecond} {
-		spots := d.fresh(20_000)
+		spots := d.fresh(tg.Large / 5)
 		del := d.delivery(spots)
 		ctx, cancel := context.WithTimeout(context.Background(), after)
 		begun := time.Now()

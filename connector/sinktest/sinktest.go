@@ -31,6 +31,8 @@ type Target struct {
 	Timeout time.Duration
 	// Recovers is how long repeated attempts may need after a fault is over, by default 30 s.
 	Recovers time.Duration
+	// Large is how many rows the largest delivery has, by default 100,000.
+	Large int
 	// Histories is how many random histories are tried, by default 20.
 	Histories int
 
@@ -99,6 +101,9 @@ func (tg *Target) withDefaults() *Target {
 	}
 	if tg.Recovers == 0 {
 		tg.Recovers = 30 * time.Second
+	}
+	if tg.Large == 0 {
+		tg.Large = 100_000
 	}
 	if tg.Histories == 0 {
 		tg.Histories = 20

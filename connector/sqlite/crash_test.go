@@ -134,7 +134,7 @@ func TestReadByAnotherProcess(t *testing.T) {
 	sink := prepared(t, f, Config{}, sinktest.Schema())
 	p := child(t, "read", f.path)
 	p.WaitFor(t, "rows", 30*time.Second)
-	const deliveries = 40
+	const deliveries = 20
 	for n := uint64(1); n <= deliveries; n++ {
 		_, d := numbered(n)
 		write(t, sink, d)

@@ -16,6 +16,7 @@ import (
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/connector/sinktest"
+	"holdfast/tests/testenv"
 )
 
 // note is a keyless row: nothing but the token keeps it from being there twice.
@@ -146,13 +147,14 @@ func TestPartsOfBlocks(t *testing.T) {
 // TestDeliveredSetStaysSmall delivers in random order, with refusals and holes, far more than keeps
 // its hash: every token that was delivered stays without effect, every other one has its effect.
 func TestDeliveredSetStaysSmall(t *testing.T) {
+	sinktest.Checks(t, testenv.Count(t, 200))
 	rapid.Check(t, func(r *rapid.T) {
 		f := newFile(t)
 		s, _ := notes()
 		sink := prepared(t, f, Config{}, s)
 		defer func() { _ = sink.Close() }()
 		sink.keep = rapid.IntRange(1, 6).Draw(r, "keep")
-		total := uint64(rapid.IntRange(1, 60).Draw(r, "deliveries"))
+		total := uint64(rapid.IntRange(1, 30).Draw(r, "deliveries"))
 		order := rapid.Permutation(seqs(total)).Draw(r, "order")
 		skipped := map[uint64]bool{}
 		for i, n := range order {
@@ -168,7 +170,9 @@ func TestDeliveredSetStaysSmall(t *testing.T) {
 		}
 		for _, n := range order {
 			if !skipped[n] {
-				write(r, sink, noteOf(r, 3*n, 3*n+2, "row"))
+				d := noteOf(r, 3*n, 3*n+2, "row")
+				d.ByKey = n%2 == 0
+				write(r, sink, d)
 			}
 		}
 		want := int(total) - len(skipped)
@@ -201,26 +205,40 @@ func seqs(n uint64) []uint64 {
 	return out
 }
 
-// TestRefusedRowsSurviveMerging: a repeat after a long time still tells what was refused.
+// numberedSpots delivers spots as the block n.
+func numberedSpots(t tb, s *Sink, n uint64, spots []sinktest.Spot, byKey bool) connector.Verdict {
+	t.Helper()
+	return write(t, s, connector.Delivery{Schema: sinktest.Schema(), Rows: sinktest.Batch(spots),
+		ByKey: byKey, Token: record.Token{Job: "spots", First: n, Last: n, Hash: record.Hash{byte(n)}}})
+}
+
+// TestRefusedRowsSurviveMerging: a repeat after a long time still tells what was refused, and one
+// that compares by key leaves the merged ranges as they are.
 func TestRefusedRowsSurviveMerging(t *testing.T) {
 	f := newFile(t)
 	sink := prepared(t, f, Config{}, sinktest.Schema())
 	sink.keep = 2
-	deliver := func(n uint64, spots []sinktest.Spot) connector.Verdict {
-		rows := sinktest.Batch(spots)
-		return write(t, sink, connector.Delivery{Schema: sinktest.Schema(), Rows: rows,
-			Token: record.Token{Job: "spots", First: n, Last: n, Hash: record.Hash{byte(n)}}})
-	}
 	bad := append(sinktest.Spots(1, 0, 5), outOfRange()...)
-	first := deliver(1, bad)
-	for n := uint64(2); n < 30; n++ {
-		deliver(n, sinktest.Spots(n, 1000*n, 1))
+	var first connector.Verdict
+	for n := uint64(1); n < 30; n++ {
+		if n == 5 {
+			first = numberedSpots(t, sink, n, bad, false)
+			continue
+		}
+		numberedSpots(t, sink, n, sinktest.Spots(n, 1000*n, 1), false)
 	}
-	if got := f.count(t, "SELECT count(*) FROM holdfast_delivered"); got > 9 {
-		t.Errorf("got %d entries", got)
+	const all = "SELECT count(*) FROM holdfast_delivered"
+	before := f.count(t, all)
+	if before > 9 {
+		t.Errorf("got %d entries", before)
 	}
-	if again := deliver(1, bad); !slices.Equal(again.Rejected, first.Rejected) || len(first.Rejected) != 3 {
+	again := numberedSpots(t, sink, 5, bad, false)
+	if !slices.Equal(again.Rejected, first.Rejected) || len(first.Rejected) != 3 {
 		t.Errorf("repeat: got %v, want %v", again.Rejected, first.Rejected)
+	}
+	numberedSpots(t, sink, 9, sinktest.Spots(9, 9000, 1), true)
+	if after := f.count(t, all); after != before {
+		t.Errorf("a repeat by key made %d entries of %d", after, before)
 	}
 }
 

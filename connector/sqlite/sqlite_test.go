@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -210,4 +211,37 @@ func BenchmarkWrite(b *testing.B) {
 		spent += time.Since(begun)
 	}
 	b.ReportMetric(float64(b.N)*rows/spent.Seconds(), "rows/s")
+}
+
+// TestBrokenWriteLeavesNothing: the rows of a delivery are there with its token or not at all, and
+// a cancelled write stops where it stands.
+func TestBrokenWriteLeavesNothing(t *testing.T) {
+	f := newFile(t)
+	sink := prepared(t, f, Config{}, sinktest.Schema())
+	_, d := numbered(1)
+	for _, how := range []string{"cut", "cancelled"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		statements := 0
+		sink.broken = func(stage) error {
+			statements++
+			if how == "cancelled" {
+				cancel()
+				return nil
+			}
+			return fault.New(fault.Transient, "cut on purpose")
+		}
+		_, err := sink.Write(ctx, d)
+		cancel()
+		if !fault.Is(err, fault.Transient) || statements != 1 {
+			t.Errorf("%s: got %v after %d statements, want an outage after 1", how, err, statements)
+		}
+		if n := f.count(t, `SELECT (SELECT count(*) FROM spots) +
+			(SELECT count(*) FROM holdfast_delivered)`); n != 0 {
+			t.Errorf("%s: %d rows are left behind", how, n)
+		}
+	}
+	sink.broken = nil
+	if v := write(t, sink, d); v.Present != 0 {
+		t.Errorf("afterwards: got %+v", v)
+	}
 }

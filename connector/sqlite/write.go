@@ -12,7 +12,8 @@ import (
 
 // Write puts the rows and the token into the database in one transaction. A token that is there
 // already has its first verdict again, and nothing is written; with ByKey the rows are compared
-// all the same, and those that the table has lost are written again.
+// all the same, and those that the table has lost are written again (rows without a key can't be
+// compared: for them the token stands).
 func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdict, error) {
 	var verdict connector.Verdict
 	err := s.alone(ctx, func() error {
@@ -60,7 +61,7 @@ func (s *Sink) write(ctx context.Context, db *session, d connector.Delivery) (
 	if err != nil {
 		return v, s.classify("look for token in", err)
 	}
-	if known != nil && !d.ByKey {
+	if known != nil && (!d.ByKey || db.table.key == "") {
 		return known.verdict()
 	}
 	if v, err = s.putRows(ctx, db, d); err != nil {
