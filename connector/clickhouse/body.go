@@ -112,7 +112,9 @@ func (b *insertBody) encode() error {
 	for b.next < len(b.columns) && len(raw.Buf) < frameBytes {
 		c := b.columns[b.next]
 		proto.InputColumn{Name: c.name, Data: c}.EncodeStart(raw, 0)
-		c.EncodeColumn(raw)
+		if b.rows > 0 {
+			c.EncodeColumn(raw)
+		}
 		b.next++
 	}
 	out, err := b.tool.pack()

@@ -36,7 +36,7 @@ func (c nativeColumn) WriteColumn(w *proto.Writer) { w.ChainBuffer(c.EncodeColum
 
 // EncodeColumn implements proto.ColInput. The values have passed check.
 func (c nativeColumn) EncodeColumn(b *proto.Buffer) {
-	if c.kind.nullable {
+	if c.kind.nullable && !c.kind.dict {
 		c.each(func(i int) { b.PutBool(c.values.IsNull(i)) })
 	}
 	switch v := c.values.(type) {
@@ -88,6 +88,10 @@ func (c nativeColumn) each(f func(i int)) {
 }
 
 func (c nativeColumn) putTexts(b *proto.Buffer, at func(int) string) {
+	if c.kind.dict {
+		c.putDictionary(b, at)
+		return
+	}
 	nulls := c.values.NullN() > 0
 	c.each(func(i int) {
 		s := ""
@@ -103,6 +107,45 @@ func (c nativeColumn) putTexts(b *proto.Buffer, at func(int) string) {
 			b.Buf = append(b.Buf, 0)
 		}
 	})
+}
+
+// putDictionary writes texts as LowCardinality: the different ones, and for each row the index of
+// its own. Index 0 of a Nullable one is null.
+func (c nativeColumn) putDictionary(b *proto.Buffer, at func(int) string) {
+	var words []string
+	index := map[string]uint32{}
+	if c.kind.nullable {
+		words = append(words, "")
+	}
+	rows := make([]uint32, 0, c.Rows())
+	c.each(func(i int) {
+		if c.kind.nullable && c.values.IsNull(i) {
+			rows = append(rows, 0)
+			return
+		}
+		w := at(i)
+		n, ok := index[w]
+		if !ok {
+			n = uint32(len(words))
+			index[w] = n
+			words = append(words, w)
+		}
+		rows = append(rows, n)
+	})
+	const (
+		sharedDictionaries = 1      // the version of the whole
+		uint32Indexes      = 2      // their type
+		ownKeys            = 1 << 9 // the dictionary is here
+		newDictionary      = 1 << 10
+	)
+	b.PutUInt64(sharedDictionaries)
+	b.PutUInt64(uint32Indexes | ownKeys | newDictionary)
+	b.PutUInt64(uint64(len(words)))
+	for _, w := range words {
+		b.PutString(w)
+	}
+	b.PutUInt64(uint64(len(rows)))
+	putInts(b, rows, nil, 4)
 }
 
 type integer interface {

@@ -31,7 +31,10 @@ var outageWords = []string{"no space left", "errno: 28", "errno: 30", "read-only
 	"connection reset", "broken pipe", "session expired", "connection loss", "table is being",
 	"shutdown is called", "server is shutting down"}
 
-var codeText = regexp.MustCompile(`(?s)\bCode: (\d+)[,.].*?DB::Exception`)
+var (
+	codeText      = regexp.MustCompile(`(?s)\bCode: (\d+)[,.].*?DB::\w*Exception`)
+	exceptionText = regexp.MustCompile(`\bDB::\w*Exception\b`)
+)
 
 // kindOf is the kind of a ClickHouse error. A code that is not here stays Unknown.
 func kindOf(code int, text string) fault.Kind {
@@ -89,7 +92,7 @@ func judge(res *http.Response, body string) error {
 	if m := codeText.FindStringSubmatch(body); n == 0 && m != nil {
 		n, _ = strconv.Atoi(m[1])
 	}
-	if n != 0 || strings.Contains(body, "DB::Exception") {
+	if n != 0 || exceptionText.MatchString(body) {
 		e := &serverError{code: n, text: excerpt(body)}
 		err := fault.New(kindOf(n, body), "clickhouse: %w", e)
 		if err.Kind == fault.Throttled {

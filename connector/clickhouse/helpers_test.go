@@ -169,3 +169,29 @@ func drain(t testing.TB, cols []nativeColumn, rows int, tool *encoder) int {
 	}
 	return int(n)
 }
+
+var testMemory = memory.DefaultAllocator
+
+// replace returns the batch with other values in one column.
+func replace[T any](t testing.TB, b arrow.RecordBatch, column string, values []T) arrow.RecordBatch {
+	t.Helper()
+	i := b.Schema().FieldIndices(column)[0]
+	nb := array.NewBuilder(testMemory, b.Schema().Field(i).Type)
+	for _, v := range values {
+		switch x := nb.(type) {
+		case *array.Uint64Builder:
+			x.Append(any(v).(uint64))
+		case *array.Uint16Builder:
+			x.Append(any(v).(uint16))
+		case *array.TimestampBuilder:
+			x.Append(any(v).(arrow.Timestamp))
+		case *array.StringBuilder:
+			x.Append(any(v).(string))
+		}
+	}
+	out, err := b.SetColumn(i, nb.NewArray())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

@@ -43,6 +43,9 @@ func (t *table) fit(s record.Schema) (*mapping, error) {
 		}
 		c := t.columns[at]
 		kind := parseType(c.kind)
+		if t.dicts {
+			kind = kind.asDictionary()
+		}
 		switch {
 		case c.defaultKind == "ALIAS" || c.defaultKind == "MATERIALIZED" || c.defaultKind == "EPHEMERAL":
 			wrong = append(wrong, fmt.Sprintf("column %s: want one for %s, found %s, which can't be "+

@@ -90,6 +90,13 @@ func (s *Sink) pairs(ctx context.Context, sql string) (map[string]string, error)
 	return out, nil
 }
 
+// major is the first part of the version: the year since 18, 1 before; 0 if it is no number.
+func (v *server) major() int {
+	n, _, _ := strings.Cut(v.version, ".")
+	major, _ := strconv.Atoi(n)
+	return major
+}
+
 func (v *server) knows(setting string) bool {
 	_, ok := v.settings[setting]
 	return ok
@@ -113,6 +120,7 @@ type table struct {
 	columns []tableColumn
 	parts   partitioning
 	zone    *time.Location // the server's
+	dicts   bool           // LowCardinality must be sent as such
 
 	window  int           // tokens remembered; 0: none
 	seconds time.Duration // how long they are remembered; 0: for any time
@@ -152,7 +160,7 @@ func (s *Sink) readTable(ctx context.Context, srv *server) (*table, error) {
 	if len(rows) != 1 {
 		return nil, s.missing(ctx)
 	}
-	t := &table{name: s.target(), engine: rows[0][0], zone: srv.zone}
+	t := &table{name: s.target(), engine: rows[0][0], zone: srv.zone, dicts: srv.major() < 20}
 	if a, err = s.client.ask(ctx, "SELECT name, type, default_kind FROM system.columns"+where+
 		"table = "+literal(s.cfg.Table)); err != nil {
 		return nil, err

@@ -30,6 +30,8 @@ type columnType struct {
 	bytes    int    // of a value; 0 for text
 	scale    int    // of dateTime64: digits after the second
 	nullable bool   // Nullable(...)
+	low      bool   // LowCardinality(...)
+	dict     bool   // to be sent as a dictionary and indexes
 	zone     string // of dateTime and dateTime64, if they name one
 	sent     string // its name in a Native block: LowCardinality is the server's own matter
 }
@@ -43,10 +45,8 @@ var (
 
 // parseType reads a type as system.columns tells it; family other is one that we can't write.
 func parseType(s string) columnType {
-	if inner, ok := within(s, "LowCardinality"); ok {
-		s = inner
-	}
-	t := columnType{sent: s}
+	s, low := within(s, "LowCardinality")
+	t := columnType{sent: s, low: low}
 	if inner, ok := within(s, "Nullable"); ok {
 		s, t.nullable = inner, true
 	}
@@ -87,6 +87,18 @@ func within(s, outer string) (string, bool) {
 		return s, false
 	}
 	return strings.CutSuffix(inner, ")")
+}
+
+// asDictionary makes a type of low cardinality one that is sent as a dictionary, which is what the
+// first servers that had it want. Later ones make it themselves.
+func (t columnType) asDictionary() columnType {
+	if !t.low {
+		return t
+	}
+	if t.sent, t.dict = "LowCardinality("+t.sent+")", true; t.family != text {
+		t.family = other
+	}
+	return t
 }
 
 // takes reports whether values of an Arrow type can be written to the type: all of them, or all but
