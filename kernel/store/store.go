@@ -43,6 +43,7 @@ import (
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/record"
+	"holdfast/kernel/store/forensic"
 )
 
 // Format is the number of the formats in docs/formats.md. A store with a higher one is refused.
@@ -80,10 +81,13 @@ type Options struct {
 	// Admit is asked before each commit with the bytes to be written; an error (a Full fault)
 	// refuses the commit before the log can fail.
 	Admit func(bytes int) error
-	// Fatal is called when the log can't be written: what is in memory is then ahead of what is
-	// durable and the store can't go on. It must not return. nil ends the process with
-	// ExitStorageFailed.
+	// Fatal is called once when the log or the MANIFEST can't be written: what is in memory is then
+	// ahead of what is durable, and the store is frozen. nil ends the process with
+	// ExitStorageFailed; a function of the caller's does the same, unless Survive is set.
 	Fatal func(err error)
+	// Survive makes every call come back with an error once the store is frozen, where it would else
+	// wait for the end of the process. It costs a goroutine a call.
+	Survive bool
 	// Damaged is called, from any goroutine, when damage is met in a table while running.
 	Damaged func(err error)
 }
@@ -114,6 +118,9 @@ type Store struct {
 	dir     string
 	opts    Options
 	db      *pebble.DB
+	guard   *forensic.Guard // freezes the store at the first failed write
+	watch   *forensic.Watch
+	high    *forensic.HighWater
 	lock    *disk.Lock
 	cache   *Cache // ours to close, nil if shared
 	lineage record.Lineage
@@ -122,10 +129,12 @@ type Store struct {
 	// enters the log, never over an fsync.
 	mu      sync.Mutex
 	applied uint64 // number of the last commit in the log; guarded by mu
+	lastSeq uint64 // Pebble's sequence number of it; guarded by mu
 	lazy    bool   // commits since the last sync that asked for none; guarded by mu
 	closed  bool   // guarded by mu
 
-	durable atomic.Uint64 // number of the last durable commit
+	durable  atomic.Uint64 // number of the last durable commit
+	ackedSeq atomic.Uint64 // Pebble's sequence number of the last acknowledged batch
 
 	waitMu sync.Mutex // guards moved; never held together with mu
 	moved  chan struct{}
@@ -149,7 +158,10 @@ func Open(dir string, o Options) (*Store, error) {
 		lazyKick: make(chan struct{}, 1), stop: make(chan struct{})}
 	if err := s.open(); err != nil {
 		if s.db != nil {
-			s.db.Close()
+			err = errors.Join(err, s.guard.Do(s.db.Close))
+		}
+		if s.high != nil {
+			err = errors.Join(err, s.high.Close())
 		}
 		if s.cache != nil {
 			s.cache.Close()
@@ -160,6 +172,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
 	s.wg.Go(s.syncLazily)
+	s.wg.Go(s.raiseMark)
 	return s, nil
 }
 
@@ -181,12 +194,7 @@ func (s *Store) open() error {
 		s.cache = NewCache(8 << 20)
 		s.opts.Cache = s.cache
 	}
-	db, err := s.openPebble()
-	if err != nil {
-		return err
-	}
-	s.db = db
-	return s.loadMeta()
+	return s.openPebble()
 }
 
 // checkFormat refuses a directory of a newer format and stamps a new one.
@@ -212,47 +220,6 @@ func checkFormat(path string) error {
 }
 
 func (s *Store) pebbleDir() string { return filepath.Join(s.dir, "db") }
-
-func (s *Store) openPebble() (*pebble.DB, error) {
-	return pebble.Open(s.pebbleDir(), s.pebbleOptions())
-}
-
-func (s *Store) pebbleOptions() *pebble.Options {
-	o := &pebble.Options{
-		Cache:              s.opts.Cache.c,
-		FormatMajorVersion: pebbleFormat,
-		// 64 MB triples checkpoint time and eats the memory budget.
-		MemTableSize:                8 << 20,
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       1000,
-		MaxOpenFiles:                512,
-		Logger:                      pebbleLog{s},
-		EventListener: &pebble.EventListener{
-			DataCorruption: func(i pebble.DataCorruptionInfo) {
-				s.opts.Damaged(fault.New(fault.Corrupt, "read %s: %w", i.Path, i.Details))
-			},
-			BackgroundError: func(err error) {
-				s.opts.Log.Warn("store: background work failed, it is tried again", "store", s.dir, "err", err)
-			},
-		},
-	}
-	if s.opts.FS != nil {
-		o.FS = s.opts.FS
-	}
-	// Without it a range deletion frees nothing until the next compaction happens to pass.
-	o.FlushDelayDeleteRange = 10 * time.Second
-	return o
-}
-
-// pebbleLog passes Pebble's log on; its Fatalf is a failed log write, or a bug.
-type pebbleLog struct{ s *Store }
-
-func (l pebbleLog) Infof(string, ...any) {}
-func (l pebbleLog) Errorf(f string, a ...any) {
-	l.s.opts.Log.Warn("store: "+fmt.Sprintf(f, a...), "store", l.s.dir)
-}
-func (l pebbleLog) Fatalf(f string, a ...any) { l.s.opts.Fatal(fmt.Errorf(f, a...)) }
 
 // Keys of the Meta space.
 var (
@@ -320,8 +287,11 @@ func (s *Store) Close() error {
 	close(s.stop)
 	s.wg.Wait()
 	s.users.Wait()
-	err := s.db.LogData(nil, pebble.Sync)
-	err = errors.Join(err, s.db.Close())
+	err := s.sync()
+	if err == nil {
+		err = s.mark()
+	}
+	err = errors.Join(err, s.guard.Do(s.db.Close), s.high.Close())
 	if s.cache != nil {
 		s.cache.Close()
 	}
@@ -350,41 +320,64 @@ func (s *Store) syncLazily() {
 			return
 		case <-time.After(lazyAge):
 		}
-		s.sync()
+		if err := s.sync(); err != nil {
+			return // the store is frozen, and who uses it is told
+		}
 	}
 }
 
 // sync makes all commits that are in the log now durable.
-func (s *Store) sync() {
+func (s *Store) sync() error {
 	s.mu.Lock()
-	n := s.applied
+	n, seq := s.applied, s.lastSeq
 	s.lazy = false
 	s.mu.Unlock()
 	if s.durable.Load() >= n {
-		return
+		return nil
 	}
-	if err := s.db.LogData(nil, pebble.Sync); err != nil {
-		s.opts.Fatal(fmt.Errorf("sync log: %w", err))
+	err := s.do(func() error {
+		// Log data is what Pebble can sync without a change. It must not be empty: that is no batch.
+		return s.db.LogData(forensic.Promise(s.ackedSeq.Load()), pebble.Sync)
+	})
+	if err != nil {
+		return fmt.Errorf("sync log: %w", err)
 	}
-	s.publish(n)
+	s.publish(n, seq)
+	return nil
 }
 
 // publish says that all commits up to n are durable. The log is synced in order, so a durable commit
 // makes all earlier ones durable.
-func (s *Store) publish(n uint64) {
-	for {
-		old := s.durable.Load()
-		if old >= n {
-			return
-		}
-		if s.durable.CompareAndSwap(old, n) {
-			break
-		}
+func (s *Store) publish(n, seq uint64) {
+	raise(&s.ackedSeq, seq)
+	if !raise(&s.durable, n) {
+		return
 	}
 	s.waitMu.Lock()
 	close(s.moved)
 	s.moved = make(chan struct{})
 	s.waitMu.Unlock()
+}
+
+// do runs a call into Pebble that may write. Such a call never comes back once a write has failed.
+func (s *Store) do(f func() error) error {
+	if s.opts.Survive {
+		return s.guard.Do(f)
+	}
+	return f()
+}
+
+// raise sets v to n if that is higher, and reports whether it was.
+func raise(v *atomic.Uint64, n uint64) bool {
+	for {
+		old := v.Load()
+		if old >= n {
+			return false
+		}
+		if v.CompareAndSwap(old, n) {
+			return true
+		}
+	}
 }
 
 // awaitDurable returns when commit n is durable.
@@ -393,7 +386,9 @@ func (s *Store) awaitDurable(ctx context.Context, n uint64, lazy bool) error {
 		return nil
 	}
 	if lazy {
-		s.sync()
+		if err := s.sync(); err != nil {
+			return err
+		}
 	}
 	for {
 		s.waitMu.Lock()
@@ -404,6 +399,8 @@ func (s *Store) awaitDurable(ctx context.Context, n uint64, lazy bool) error {
 		}
 		select {
 		case <-moved:
+		case <-s.guard.Failed():
+			return s.guard.Err()
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -11,6 +11,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
+	"holdfast/kernel/store/forensic"
 )
 
 // Reader reads keys: a transaction over the latest state, a view over a durable one.
@@ -85,6 +86,7 @@ type Tx struct {
 	s       *Store
 	b       *pebble.Batch
 	err     error
+	seq     uint64 // Pebble's, of the last operation, once it is in the log
 	durable []func()
 }
 
@@ -129,10 +131,10 @@ func (s *Store) commit(fn func(tx *Tx) error, sync bool) error {
 		return err
 	}
 	if sync {
-		if err := tx.b.SyncWait(); err != nil {
-			s.opts.Fatal(fmt.Errorf("sync log: %w", err))
+		if err := s.do(tx.b.SyncWait); err != nil {
+			return fmt.Errorf("sync log: %w", err)
 		}
-		s.publish(n)
+		s.publish(n, tx.seq)
 	}
 	for _, f := range tx.durable {
 		f()
@@ -176,15 +178,22 @@ func (s *Store) apply(fn func(tx *Tx) error, sync bool) (*Tx, uint64, error) {
 		b.Close()
 		return nil, 0, err
 	}
-	if sync {
-		err = s.db.ApplyNoSyncWait(b, pebble.Sync)
-	} else {
-		err = s.db.Apply(b, pebble.NoSync)
+	// What is acknowledged by now must be there if this batch is there: else it is damage.
+	if err := b.LogData(forensic.Promise(s.ackedSeq.Load()), nil); err != nil {
+		b.Close()
+		return nil, 0, err
 	}
+	err = s.do(func() error {
+		if sync {
+			return s.db.ApplyNoSyncWait(b, pebble.Sync)
+		}
+		return s.db.Apply(b, pebble.NoSync)
+	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("write log: %w", err)
 	}
-	s.applied = n
+	tx.seq = uint64(b.SeqNum()) + uint64(b.Count()) - 1
+	s.applied, s.lastSeq = n, tx.seq
 	if !sync {
 		s.lazy = true
 		select {

@@ -11,12 +11,13 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Options are options for tests: a failed log fails the test and the log is quiet.
+// Options are options for tests: the log is quiet, damage and a failed write fail the test.
 func Options(t testing.TB, fs store.FS) store.Options {
 	return store.Options{
 		FS:      fs,
 		Log:     slog.New(slog.DiscardHandler),
-		Fatal:   func(err error) { panic(err) },
+		Fatal:   func(err error) { t.Errorf("store can't be written: %v", err) },
+		Survive: true,
 		Damaged: func(err error) { t.Errorf("damage reported: %v", err) },
 	}
 }

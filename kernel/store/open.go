@@ -1,0 +1,170 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store/forensic"
+)
+
+// Damage says that a store's files are not what was written. The store was not opened, or was closed
+// again, and nothing of it was changed or deleted.
+type Damage struct {
+	Dir      string
+	Findings []forensic.Finding
+	Err      error // what Pebble said, if it was asked
+}
+
+// Error lists what was found.
+func (d *Damage) Error() string {
+	var lines []string
+	for _, f := range d.Findings {
+		if !f.Harmless && f.Kind != forensic.TornTail {
+			lines = append(lines, f.String())
+		}
+	}
+	if d.Err != nil {
+		lines = append(lines, d.Err.Error())
+	}
+	return fmt.Sprintf("store %s is damaged: %s", d.Dir, strings.Join(lines, "; "))
+}
+
+// Unwrap makes Damage a Corrupt fault.
+func (d *Damage) Unwrap() error {
+	return fault.WithHint(fault.New(fault.Corrupt, "store is damaged"),
+		"the job is salvaged by itself; what can't be read is kept in %s",
+		filepath.Join(d.Dir, "quarantine"))
+}
+
+// openPebble inspects the directory, opens it and holds what it got against the high-water mark. Until
+// that is done, files that Pebble would delete are archived.
+func (s *Store) openPebble() error {
+	fs, dir := s.FS(), s.pebbleDir()
+	if err := mkdirSynced(fs, dir, s.dir, fs.PathDir(s.dir)); err != nil {
+		return err
+	}
+	high, found, err := forensic.OpenHighWater(fs, filepath.Join(s.dir, "HIGHWATER"))
+	if err != nil {
+		return err
+	}
+	s.high = high
+	report, err := forensic.Inspect(fs, dir)
+	if err != nil {
+		return fmt.Errorf("inspect: %w", err)
+	}
+	found = append(append(found, report.Findings...), high.Mark().Check(&report)...)
+	if !forensic.Sound(found) {
+		return &Damage{Dir: s.dir, Findings: found}
+	}
+	archive := forensic.ArchiveFS(fs, dir, filepath.Join(s.dir, "archive"))
+	s.watch = forensic.WatchFS(archive, dir)
+	s.guard = forensic.GuardFS(s.watch, dir, s.opts.Fatal)
+	err = s.guard.Do(func() (err error) {
+		s.db, err = pebble.Open(dir, s.pebbleOptions())
+		return err
+	})
+	if errors.Is(err, pebble.ErrCorruption) {
+		return &Damage{Dir: s.dir, Findings: found, Err: errors.Join(err, archive.Keep(err.Error()))}
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.loadMeta(); err != nil {
+		if fault.Is(err, fault.Corrupt) {
+			return &Damage{Dir: s.dir, Findings: found, Err: errors.Join(err, archive.Keep(err.Error()))}
+		}
+		return err
+	}
+	if behind := high.Mark().CheckOpened(s.lineage, s.applied); !forensic.Sound(behind) {
+		d := &Damage{Dir: s.dir, Findings: append(found, behind...)}
+		d.Err = archive.Keep(d.Error())
+		return d
+	}
+	return archive.Release()
+}
+
+func (s *Store) pebbleOptions() *pebble.Options {
+	return &pebble.Options{
+		FS:                 s.guard,
+		Cache:              s.opts.Cache.c,
+		FormatMajorVersion: pebbleFormat,
+		// 64 MB triples checkpoint time and eats the memory budget.
+		MemTableSize:                8 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       1000,
+		MaxOpenFiles:                512,
+		Logger:                      s.guard.Logger(pebbleLog{s}),
+		// Without it a range deletion frees nothing until a compaction happens to pass.
+		FlushDelayDeleteRange: 10 * time.Second,
+		EventListener: &pebble.EventListener{
+			// Without a handler of its own, Pebble ends the process.
+			DataCorruption: func(i pebble.DataCorruptionInfo) {
+				s.opts.Damaged(fault.New(fault.Corrupt, "read %s: %w", i.Path, i.Details))
+			},
+			BackgroundError: func(err error) {
+				s.opts.Log.Warn("store: background work failed, it is tried again", "store", s.dir,
+					"err", err)
+			},
+		},
+	}
+}
+
+// pebbleLog passes Pebble's warnings on. Its Fatalf is the guard's.
+type pebbleLog struct{ s *Store }
+
+func (l pebbleLog) Infof(string, ...any) {}
+func (l pebbleLog) Errorf(f string, a ...any) {
+	l.s.opts.Log.Warn("store: "+fmt.Sprintf(f, a...), "store", l.s.dir)
+}
+func (l pebbleLog) Fatalf(f string, a ...any) { l.s.opts.Fatal(fmt.Errorf(f, a...)) }
+
+// mkdirSynced makes dir, and makes the entries in the directories above it survive a power cut: without
+// that a store could be gone whole after it acknowledged its first commits.
+func mkdirSynced(fs FS, dir string, above ...string) error {
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, path := range above {
+		d, err := fs.OpenDir(path)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return fmt.Errorf("sync directory %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// markEvery is how often the high-water mark follows what is durable. Between two marks the promises
+// in the log's own batches tell of a loss.
+const markEvery = time.Second
+
+// raiseMark moves the high-water mark up while there are commits.
+func (s *Store) raiseMark() {
+	tick := time.NewTicker(markEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+		}
+		if err := s.mark(); err != nil {
+			// It is a witness, not a promise: without it damage is harder to tell, nothing is lost.
+			s.opts.Log.Warn("store: the high-water mark can't be written", "store", s.dir, "err", err)
+		}
+	}
+}
+
+func (s *Store) mark() error {
+	seq, commit := s.ackedSeq.Load(), s.durable.Load()
+	return s.high.Raise(s.watch.Durable(forensic.Mark{Lineage: s.lineage, Commit: commit, Seq: seq}))
+}
