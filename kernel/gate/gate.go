@@ -4,7 +4,10 @@
 // spending attempts. While it is closed, Run drives a canary: a real operation that shows that work
 // would succeed. The pauses between canaries follow the kind of the fault: an outage is probed often,
 // so that work goes on within a second of recovery; a dependency that asked for time is left alone
-// for that time; what needs a person (credentials, a schema) is probed rarely and told once.
+// for that time; what needs a person (credentials, a schema, damage) is probed rarely and told once.
+//
+// It does not decide what is whose fault: who reports has an error with a kind, and reports only what
+// speaks of the dependency. Nor does it retry work: that is for the worker, after Wait.
 package gate
 
 import (
@@ -19,37 +22,49 @@ import (
 
 // Options tune a gate.
 type Options struct {
-	// Probe is the canary. It is never run twice at a time, and bounded by ProbeTimeout.
+	// Probe is the canary. It is never run twice at a time. One that outlives ProbeTimeout is told as
+	// an outage, and no other begins until it has returned.
 	Probe        func(ctx context.Context) error
 	ProbeTimeout time.Duration // default 30 s
+	// Every is the pause between canaries while the gate is open; by default there are none.
+	Every time.Duration
 	// Closed gates begin closed, without a cause, and are probed at once.
 	Closed bool
 	// Fastest and Slowest bound the pause between canaries in an outage; default 100 ms and 700 ms.
 	Fastest, Slowest time.Duration
+	// Throttle is the pause when a dependency asks for time and not for how much; default 10 s.
+	Throttle time.Duration
 	// Person is the pause between canaries while a person must act; default 1 min.
 	Person time.Duration
-	// OnChange is called after each change, in order, and must not call back into the gate.
+	// OnChange is called once for each change, in order and one at a time, by whoever caused the
+	// change or is telling an earlier one. No lock is held.
 	OnChange func(Status)
 }
 
 func (o Options) withDefaults() Options {
-	if o.ProbeTimeout == 0 {
-		o.ProbeTimeout = 30 * time.Second
+	set := func(d *time.Duration, to time.Duration) {
+		if *d == 0 {
+			*d = to
+		}
 	}
-	if o.Fastest == 0 {
-		o.Fastest = 100 * time.Millisecond
-	}
-	if o.Slowest == 0 {
-		o.Slowest = 700 * time.Millisecond
-	}
-	if o.Person == 0 {
-		o.Person = time.Minute
-	}
+	set(&o.ProbeTimeout, 30*time.Second)
+	set(&o.Fastest, 100*time.Millisecond)
+	set(&o.Slowest, 700*time.Millisecond)
+	set(&o.Throttle, 10*time.Second)
+	set(&o.Person, time.Minute)
 	if o.OnChange == nil {
 		o.OnChange = func(Status) {}
 	}
 	return o
 }
+
+const (
+	// steady is how long a gate must have been open to count as recovered. Shorter openings are
+	// those of a canary that succeeds where the work fails.
+	steady = time.Second
+	// flapsFree is how many short openings in a row cost nothing; each further one doubles the pause.
+	flapsFree = 3
+)
 
 // Status is the state of a gate.
 type Status struct {
@@ -59,42 +74,67 @@ type Status struct {
 	Kind  string    `json:"kind,omitempty"`  // of the fault that closed it
 	Cause string    `json:"cause,omitempty"` // in words
 	Hint  string    `json:"hint,omitempty"`  // what a person can do
+	Next  time.Time `json:"next,omitzero"`   // when the next canary is due, while closed
 }
 
 // Gate is the health of one dependency. All methods are safe for concurrent use.
 type Gate struct {
 	opts Options
+	wake chan struct{} // tells Run to look again; holds one
 
-	mu     sync.Mutex // guards what is below; OnChange is called with it held, to keep the order
-	status Status
-	kind   fault.Kind
-	wait   time.Duration // a throttling dependency asked for
-	opened chan struct{} // closed while the gate is open
-	closed chan struct{} // closed while the gate is closed
+	mu      sync.Mutex // guards what is below
+	status  Status
+	kind    fault.Kind
+	opened  chan struct{} // closed while the gate is open
+	due     time.Time     // of the next canary; zero: none
+	until   time.Time     // no canary before: a dependency asked for time
+	back    *backoff.ExponentialBackOff
+	flaps   int      // short openings in a row
+	pending []Status // changes that OnChange has not been told
+	telling bool     // somebody is telling them
 }
 
 // New returns a gate of the dependency's name.
 func New(name string, o Options) *Gate {
-	g := &Gate{opts: o.withDefaults(), opened: make(chan struct{}), closed: make(chan struct{})}
-	g.status = Status{Name: name, Open: !o.Closed, Since: time.Now()}
+	g := &Gate{opts: o.withDefaults(), wake: make(chan struct{}, 1), opened: make(chan struct{}),
+		back: backoff.NewExponentialBackOff()}
+	g.back.InitialInterval, g.back.MaxInterval = g.opts.Fastest, g.opts.Slowest
+	now := time.Now()
+	g.status = Status{Name: name, Open: !o.Closed, Since: now}
 	if o.Closed {
-		close(g.closed)
 		g.status.Cause = "not tried yet"
+		g.due = now
 	} else {
 		close(g.opened)
+		g.rest(now)
 	}
 	return g
+}
+
+// rest sets when an open gate is probed next.
+func (g *Gate) rest(now time.Time) {
+	g.due = time.Time{}
+	if g.opts.Every > 0 {
+		g.due = now.Add(g.opts.Every)
+	}
 }
 
 // Status returns the state.
 func (g *Gate) Status() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.status
+	s := g.status
+	if !s.Open {
+		s.Next = g.due
+	}
+	return s
 }
 
-// Wait returns nil once the gate is open.
+// Wait returns nil once the gate is open, and the error of ctx if that ends first.
 func (g *Gate) Wait(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	g.mu.Lock()
 	opened := g.opened
 	g.mu.Unlock()
@@ -106,111 +146,133 @@ func (g *Gate) Wait(ctx context.Context) error {
 	}
 }
 
-// Report closes the gate for an error that a worker met. The first cause stays until a canary or a
-// worker meets one of another kind.
+// Report closes the gate for an error that a worker met; nil changes nothing. While the gate is
+// closed, another error of the same kind changes only the words, and one of another kind also when
+// the canary flies next; but never before a time that the dependency asked for.
 func (g *Gate) Report(err error) {
 	if err == nil {
 		return
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	kind := fault.KindOf(err)
-	g.wait = fault.WaitOf(err)
-	if !g.status.Open && g.kind == kind && g.status.Kind != "" {
-		g.status.Cause, g.status.Hint = err.Error(), fault.HintOf(err)
-		return
+	now := time.Now()
+	if news := g.report(err, now); news {
+		g.schedule(now)
+	} else {
+		g.due = later(g.due, g.until)
 	}
+	g.stir()
+	g.mu.Unlock()
+	g.tell()
+}
+
+// report closes the gate, and says whether that or the kind of the fault is news.
+func (g *Gate) report(err error, now time.Time) (news bool) {
+	kind := fault.KindOf(err)
+	if kind == fault.Throttled && fault.WaitOf(err) > 0 {
+		if until := now.Add(fault.WaitOf(err)); until.After(g.until) {
+			g.until = until
+		}
+	}
+	known := !g.status.Open && g.status.Kind != "" && g.kind == kind
 	since := g.status.Since
 	if g.status.Open {
-		since = time.Now()
-		g.opened, g.closed = make(chan struct{}), closedChan(g.closed)
+		if now.Sub(since) < steady {
+			g.flaps++
+		} else {
+			g.flaps = 0
+			g.back.Reset()
+		}
+		since = now
+		g.opened = make(chan struct{})
 	}
 	g.kind = kind
 	g.status = Status{Name: g.status.Name, Since: since, Kind: kind.String(), Cause: err.Error(),
 		Hint: fault.HintOf(err)}
-	g.opts.OnChange(g.status)
+	if !known {
+		g.pending = append(g.pending, g.status)
+	}
+	return !known
 }
 
-func closedChan(c chan struct{}) chan struct{} { close(c); return c }
+// schedule sets when a closed gate is probed next.
+func (g *Gate) schedule(now time.Time) { g.due = later(now.Add(g.pause(now)), g.until) }
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// pause is how long to wait before the next canary.
+func (g *Gate) pause(now time.Time) time.Duration {
+	var d time.Duration
+	switch g.kind {
+	case fault.Throttled:
+		d = g.opts.Throttle
+		if g.until.After(now) {
+			d = 0 // it said how long
+		}
+	case fault.Unknown, fault.Transient, fault.Full, fault.Busy:
+		d = min(g.back.NextBackOff(), g.opts.Slowest)
+	default:
+		return g.opts.Person
+	}
+	if over := g.flaps - flapsFree; over > 0 {
+		d = min(max(d, g.opts.Fastest)<<min(over, 16), g.opts.Person)
+	}
+	return d
+}
 
 // OpenByHand opens the gate, as a canary that succeeded does.
 func (g *Gate) OpenByHand() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.open(time.Now())
+	g.mu.Unlock()
+	g.tell()
+}
+
+func (g *Gate) open(now time.Time) {
+	g.until = time.Time{}
+	g.rest(now)
 	if g.status.Open {
 		return
 	}
-	told := g.status.Kind != ""
-	g.status = Status{Name: g.status.Name, Open: true, Since: time.Now()}
-	g.closed = make(chan struct{})
+	if g.status.Kind != "" { // a first opening is no news
+		defer func() { g.pending = append(g.pending, g.status) }()
+	}
+	g.status = Status{Name: g.status.Name, Open: true, Since: now}
 	close(g.opened)
-	if told {
-		g.opts.OnChange(g.status)
+	g.stir()
+}
+
+// Kick flies the canary now: a person has done something about the cause.
+func (g *Gate) Kick() {
+	g.mu.Lock()
+	g.due = later(time.Now(), g.until)
+	g.mu.Unlock()
+	g.stir()
+}
+
+// stir makes Run look again.
+func (g *Gate) stir() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
 	}
 }
 
-// Run drives the canary while the gate is closed, until ctx ends.
-func (g *Gate) Run(ctx context.Context) error {
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = g.opts.Fastest, g.opts.Slowest
-	for {
-		g.mu.Lock()
-		closed := g.closed
-		g.mu.Unlock()
-		select {
-		case <-closed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if err := sleep(ctx, g.pause(pause)); err != nil {
-			return err
-		}
-		if g.probe(ctx) {
-			pause.Reset()
-		}
-	}
-}
-
-// pause is how long to wait before the next canary.
-func (g *Gate) pause(b *backoff.ExponentialBackOff) time.Duration {
+// tell calls OnChange for the changes that nobody is telling.
+func (g *Gate) tell() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch {
-	case g.status.Kind == "":
-		return 0
-	case g.kind == fault.Throttled && g.wait > 0:
-		return g.wait
-	case g.kind == fault.Credentials || g.kind == fault.Permanent:
-		return g.opts.Person
-	}
-	return min(b.NextBackOff(), g.opts.Slowest)
-}
-
-// probe flies the canary and reports whether the gate is open now.
-func (g *Gate) probe(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, g.opts.ProbeTimeout)
-	defer cancel()
-	err := g.opts.Probe(ctx)
-	if err == nil {
-		g.OpenByHand()
-		return true
-	}
-	if context.Cause(ctx) != context.Canceled {
-		g.Report(err)
-	}
-	return false
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for !g.telling && len(g.pending) > 0 {
+		s := g.pending[0]
+		g.pending = g.pending[1:]
+		g.telling = true
+		g.mu.Unlock()
+		g.opts.OnChange(s)
+		g.mu.Lock()
+		g.telling = false
 	}
 }
