@@ -50,7 +50,7 @@ func TestHighWaterKeepsTheHighest(t *testing.T) {
 // TestHighWaterTornWrite cuts the power in each write: the mark is the old one or the new one.
 func TestHighWaterTornWrite(t *testing.T) {
 	seen := map[uint64]int{}
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		mem := vfs.NewCrashableMem()
 		h, _ := openMark(t, mem)
 		last := 1 + seed%3
@@ -98,7 +98,7 @@ func TestHighWaterDamage(t *testing.T) {
 	must(t, h.Raise(old))
 	must(t, h.Raise(last))
 	whole := read(t, mem, markPath)
-	for n := range 4000 {
+	for n := range 1000 {
 		rng := rand.New(rand.NewPCG(uint64(n), 4))
 		data, cut := slices.Clone(whole), n%5 == 0
 		if cut {
@@ -131,7 +131,7 @@ func TestHighWaterDamage(t *testing.T) {
 // cuts the power: the mark is never above what survives.
 func TestHighWaterPowerCut(t *testing.T) {
 	raised := 0
-	for seed := range uint64(25) {
+	for seed := range uint64(*trials * 2) {
 		mem := vfs.NewCrashableMem()
 		watch := forensic.WatchFS(mem, dbDir)
 		h, _ := openMark(t, mem)
@@ -154,7 +154,7 @@ func TestHighWaterPowerCut(t *testing.T) {
 		}
 		w.close()
 	}
-	if raised < 100 {
+	if raised < 20 {
 		t.Errorf("raised %d times: too little to mean anything", raised)
 	}
 }

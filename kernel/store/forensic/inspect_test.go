@@ -44,11 +44,11 @@ func TestInspectSoundStore(t *testing.T) {
 // closes: what a disk may do to unsynced writes is never called damage, with or without promises.
 func TestInspectPowerCut(t *testing.T) {
 	cuts := 0
-	for seed := range uint64(40) {
+	for seed := range uint64(*trials * 2) {
 		fs := vfs.NewCrashableMem()
 		w := newWorkload(t, fs, seed)
 		rng := rand.New(rand.NewPCG(seed, 7))
-		for range 25 {
+		for range 20 {
 			for range rng.IntN(30) {
 				w.commit(rng.IntN(3) == 0, seed%2 == 0)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -190,7 +191,7 @@ func write(t testing.TB, fs vfs.FS, path string, data []byte) {
 	t.Helper()
 	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
 	must(t, err)
-	_, err = f.Write(data)
+	_, err = f.Write(slices.Clone(data)) // a vfs.File may change what it is given
 	must(t, err)
 	must(t, f.Sync())
 	must(t, f.Close())
