@@ -37,10 +37,12 @@ func (d *dependency) probe(ctx context.Context) error {
 	if deaf {
 		ctx = context.WithoutCancel(ctx)
 	}
-	select {
-	case <-time.After(takes):
-	case <-ctx.Done():
-		return ctx.Err()
+	if takes > 0 {
+		select {
+		case <-time.After(takes):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -77,6 +79,7 @@ func (c *changes) add(s Status) {
 
 func (c *changes) want(t *testing.T, want ...string) {
 	t.Helper()
+	synctest.Wait() // a gate opens before it tells
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !slices.Equal(c.all, want) {
@@ -242,6 +245,7 @@ func TestAskedForTime(t *testing.T) {
 		if took := opens(t, g); took > time.Second {
 			t.Errorf("open after %v", took)
 		}
+		time.Sleep(2 * time.Second)
 		d.set(fault.New(fault.Throttled, "slow down"))
 		before := d.count()
 		g.Report(fault.WithWait(errors.New("slow down"), time.Minute))

@@ -22,7 +22,10 @@ type canary struct {
 func (g *Gate) Run(ctx context.Context) error {
 	var flying *canary
 	for {
-		timer := g.timer(flying != nil)
+		timer, now := g.timer(flying != nil)
+		if now && ctx.Err() == nil {
+			flying = g.fly(ctx)
+		}
 		select {
 		case <-ctx.Done():
 			stop(timer)
@@ -42,14 +45,19 @@ func (g *Gate) Run(ctx context.Context) error {
 	}
 }
 
-// timer fires when the next canary is due; it is nil if none is.
-func (g *Gate) timer(flying bool) *time.Timer {
+// timer fires when the next canary is due; it is nil if none is. A canary that is due now needs no
+// timer: one that has expired before it is waited for can crash Go's race detector in virtual time.
+func (g *Gate) timer(flying bool) (t *time.Timer, now bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if flying || g.due.IsZero() {
-		return nil
+		return nil, false
 	}
-	return time.NewTimer(time.Until(g.due))
+	d := time.Until(g.due)
+	if d <= 0 {
+		return nil, true
+	}
+	return time.NewTimer(d), false
 }
 
 func stop(t *time.Timer) {
