@@ -1,0 +1,171 @@
+// Package app puts the product together: a configuration file becomes engine.Specs, and a data
+// directory becomes something that people can ask questions and give orders.
+//
+// It is the only room that names every job and every connector, in the plain lists below. It decodes
+// configurations (strictly: an unknown key is a mistake with its line, and all mistakes are told at
+// once), keeps the rules of the data directory (Locate), turns the old scraper's flags and files into
+// a job (Wsprnet), and carries out what people ask of jobs (Desk), whether an engine runs or not.
+//
+// A configuration's ${NAME} is the environment variable NAME. What may be secret is a secret.Text
+// and never printed; the text of a job that goes into checkpoints has its variables unexpanded and
+// literal secrets hidden.
+package app
+
+import (
+	"bytes"
+	"log/slog"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/connector/clickhouse"
+	"holdfast/connector/sqlite"
+	"holdfast/connector/wsprnet"
+)
+
+// jobs are all kinds of jobs.
+var jobs = []struct {
+	name   string
+	config func() jobConfig
+}{
+	{"collect", func() jobConfig { return new(collectConfig) }},
+}
+
+// sources are all kinds of feeds that a collect job can read.
+var sources = []kind[opened]{
+	kindOf("wsprnet", wsprnet.Config{}, wsprnet.Config.Validate, wsprnetKeys, openWsprnet),
+}
+
+// sinks are all kinds of sinks that a collect job can deliver to.
+var sinks = []kind[connector.Sink]{
+	kindOf("clickhouse", clickhouse.Config{}, func(c clickhouse.Config) []error {
+		if err := c.Validate(); err != nil {
+			return flat(err)
+		}
+		return nil
+	}, nil, func(c clickhouse.Config, _ opening) (connector.Sink, error) { return clickhouse.Open(c) }),
+	kindOf("sqlite", sqlite.Config{}, sqlite.Config.Validate, nil,
+		func(c sqlite.Config, o opening) (connector.Sink, error) {
+			c.Path = below(o.dataDir, c.Path)
+			return sqlite.New(c)
+		}),
+}
+
+// opening is what a connector is opened with beside its configuration.
+type opening struct {
+	dataDir string // relative paths of data lie below it
+	jobDir  string // files of the connector's own lie below it
+	log     *slog.Logger
+}
+
+// opened is a source with what the job must know of its kind.
+type opened struct {
+	connector.Source
+	next  func(last time.Time) time.Time
+	parse func(raw []byte) connector.Page
+	noun  string
+}
+
+// kind is one kind of connector; T is what opening it gives.
+type kind[T any] struct {
+	name   string
+	config any // its zero configuration, for the schema
+	// decode reads the configuration below an entry and returns how to open it.
+	decode func(d *decoder, e entry, path string) func(opening) (T, error)
+	// with returns how to open a configuration of the kind's own type.
+	with func(config any) func(opening) (T, error)
+}
+
+// kindOf makes a kind of a connector's own Config; extra looks at what Validate can't see.
+func kindOf[C, T any](name string, zero C, validate func(C) []error, extra func(C) []error,
+	open func(C, opening) (T, error)) kind[T] {
+	return kind[T]{name: name, config: zero,
+		with: func(c any) func(opening) (T, error) {
+			return func(o opening) (T, error) { return open(c.(C), o) }
+		},
+		decode: func(d *decoder, e entry, path string) func(opening) (T, error) {
+			var c C
+			before := len(d.mistakes)
+			d.decode(e.value, reflect.ValueOf(&c).Elem(), path)
+			if len(d.mistakes) == before { // half a configuration would be blamed for its holes
+				errs := validate(c)
+				if extra != nil {
+					errs = append(errs, extra(c)...)
+				}
+				for _, err := range errs {
+					d.complain(e, path, err)
+				}
+			}
+			return func(o opening) (T, error) { return open(c, o) }
+		}}
+}
+
+// complain keeps a connector's complaint at the line of the key that it speaks of.
+func (d *decoder) complain(e entry, path string, err error) {
+	key, text := keyed(err)
+	at := ast.Node(e.at)
+	if !empty(e.value) {
+		at = e.value
+	}
+	if key != "" {
+		path = join(path, key)
+		at = d.at(at, key)
+	}
+	d.bad(at, path, "%s", text)
+}
+
+// opener returns how to open the configuration c of the kind with that name.
+func opener[T any](kinds []kind[T], name string, c any) func(opening) (T, error) {
+	return kinds[slices.Index(kindNames(kinds), name)].with(c)
+}
+
+func kindNames[T any](kinds []kind[T]) []string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.name
+	}
+	return names
+}
+
+// wsprnetKeys refuses what would be too impolite for the feed itself.
+func wsprnetKeys(c wsprnet.Config) []error {
+	if c.Username == "" && c.Password != "" {
+		return []error{wsprnet.Problem{Key: "username", Text: "is missing, and there is a password"}}
+	}
+	return nil
+}
+
+// SessionFile is where a source keeps its session, in the directory of its job.
+const SessionFile = "session.json"
+
+func openWsprnet(c wsprnet.Config, o opening) (opened, error) {
+	if c.SessionFile == "" && c.Username != "" {
+		c.SessionFile = SessionFile
+	}
+	c.SessionFile = below(o.jobDir, c.SessionFile)
+	s, err := wsprnet.Open(c, wsprnet.Options{UserAgent: "holdfast/" + Version, Log: o.log})
+	if err != nil {
+		return opened{}, err
+	}
+	return opened{Source: s, next: s.NextPoll, parse: parseSpot, noun: "spots"}, nil
+}
+
+// parseSpot reads a rejected spot again.
+func parseSpot(raw []byte) connector.Page {
+	page := bytes.Join([][]byte{[]byte("["), raw, []byte("]")}, nil)
+	rows, rejected, notes, cut, err := wsprnet.ParsePage(bytes.NewReader(page))
+	if err != nil || cut {
+		return connector.Page{Rejected: []connector.Reject{{Raw: raw, Reason: "it is no whole spot"}}}
+	}
+	return connector.Page{Rows: rows, Rejected: rejected, Notes: notes}
+}
+
+// Version is the program's; the build may set another.
+var Version = "0.1.0-dev"
+
+// hint returns err with the words of what to do.
+func hint(err error, format string, args ...any) error { return fault.WithHint(err, format, args...) }

@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
+)
+
+// Audit is the answer of `holdfast audit`.
+type Audit struct {
+	Balanced bool           `json:"balanced"`
+	Jobs     []engine.Books `json:"jobs"`
+	Deep     []Comparison   `json:"deep,omitempty"`
+}
+
+// LeftOver reports whether something is not where it should end.
+func (a Audit) LeftOver() bool {
+	for _, j := range a.Jobs {
+		if j.LeftOver() {
+			return true
+		}
+	}
+	return false
+}
+
+// Audit checks the laws of one job or all. With deep the sinks themselves are asked what they hold.
+func (d *Desk) Audit(ctx context.Context, job string, deep bool, tell func(Progress)) (Audit, error) {
+	a := Audit{Balanced: true, Jobs: []engine.Books{}}
+	names, err := d.only(job)
+	if err != nil {
+		return a, err
+	}
+	for _, name := range names {
+		var books engine.Books
+		err := d.view(ctx, name, func(r store.Reader) (err error) {
+			books, err = engine.ReadBooks(r, name)
+			return err
+		})
+		if err != nil {
+			return a, err
+		}
+		a.Jobs = append(a.Jobs, books)
+		a.Balanced = a.Balanced && books.Balanced()
+		if !deep {
+			continue
+		}
+		for _, s := range books.Sinks {
+			c := d.compare(ctx, name, s, tell)
+			a.Deep = append(a.Deep, c)
+			a.Balanced = a.Balanced && c.Missing == 0 && c.Doubled == 0 && c.Error == ""
+		}
+	}
+	return a, nil
+}

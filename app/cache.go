@@ -1,0 +1,121 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"holdfast/base/disk"
+	"holdfast/connector"
+	"holdfast/connector/wsprnet/cachefile"
+	"holdfast/job/collect"
+	"holdfast/kernel/engine"
+)
+
+// The directories of the old scraper: where it kept spots while its database was away.
+const (
+	oldCacheDir = "/var/lib/wsprnet/cache"
+	oldFallback = "wsprnet-cache" // in the temporary directory
+)
+
+// caches are directories with cache files of the old scraper, to be taken in at start.
+type caches struct {
+	dirs []string
+	log  *slog.Logger
+}
+
+// cacheDirs returns the directories to look into: the one that was named, else the old default; and the
+// old fallback, if it is ours.
+func cacheDirs(named string, log *slog.Logger) caches {
+	c := caches{dirs: []string{orElse(named, oldCacheDir)}, log: log}
+	if named != "" {
+		if err := disk.Writable(named); err != nil {
+			log.Warn(fmt.Sprintf("cache directory %s can't be written (%s): what is kept is kept in the "+
+				"data directory; files in it stay where they are", named, reason(err)))
+		}
+	}
+	for _, tmp := range []string{"/tmp", os.TempDir()} {
+		dir := filepath.Join(tmp, oldFallback)
+		if ours(dir) == nil && dir != c.dirs[len(c.dirs)-1] {
+			c.dirs = append(c.dirs, dir)
+		}
+	}
+	return c
+}
+
+// take takes every file in; it is the OnStart of a job, so it runs before the start cursor is chosen.
+func (c caches) take(ctx context.Context, j *collect.Job, env engine.Env) error {
+	for _, dir := range c.dirs {
+		files, err := filepath.Glob(filepath.Join(dir, cachefile.Pattern))
+		if err != nil || len(files) == 0 {
+			continue
+		}
+		c.log.Info(fmt.Sprintf("Found %d cached spot files to replay in %s", len(files), dir))
+		done, stay := 0, 0
+		for _, file := range files {
+			err := c.one(ctx, j.Intake(), file, dir)
+			switch {
+			case err == nil:
+				done++
+			case ctx.Err() != nil:
+				return ctx.Err()
+			default:
+				stay++
+				j.Remark(fmt.Sprintf("cache file %s stays: %v", file, err))
+				env.History.Warn("import.failed", "cache file %s stays where it is: %v", file, err)
+			}
+		}
+		c.log.Info(fmt.Sprintf("Cache replay: %d succeeded, %d still pending", done, stay))
+	}
+	return nil
+}
+
+// one takes one file in and deletes it once its rows are committed.
+func (c caches) one(ctx context.Context, in *collect.Intake, file, dir string) error {
+	// In a directory that others may write to, only what is ours is believed.
+	if filepath.Base(dir) == oldFallback {
+		info, err := os.Lstat(file)
+		if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || ok && int(st.Uid) != os.Geteuid() {
+			return errors.New("it belongs to somebody else")
+		}
+	}
+	t, err := importFile(ctx, in, file)
+	if err != nil {
+		return err
+	}
+	c.log.Info(fmt.Sprintf("Loaded %d spots from cache file %s (%d new, %d known, %d rejected)",
+		t.Read, filepath.Base(file), t.Accepted, t.Duplicate, t.Rejected))
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("its spots are taken in, but it can't be deleted: %s", reason(err))
+	}
+	// Deleted or not after a crash: its spots are known by their ids, so a second import adds nothing.
+	c.log.Info(fmt.Sprintf("Successfully replayed and deleted cache file %s", filepath.Base(file)))
+	return nil
+}
+
+// importFile takes one cache file in, whole or not at all.
+func importFile(ctx context.Context, in *collect.Intake, file string) (collect.Taken, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return collect.Taken{}, errors.New(reason(err))
+	}
+	defer f.Close()
+	res, err := cachefile.Read(f)
+	if err != nil {
+		return collect.Taken{}, err
+	}
+	if res.Damaged != "" && len(res.Rejected) == 0 {
+		res.Rejected = []connector.Reject{{Raw: []byte(filepath.Base(file)),
+			Reason: "the cache file was damaged: " + res.Damaged}}
+	}
+	return in.Take(ctx, connector.Page{Rows: res.Rows, Rejected: res.Rejected, Notes: res.Notes},
+		collect.Import)
+}

@@ -1,0 +1,214 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/job/collect"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/spool"
+)
+
+// collectConfig is the part of a configuration below `collect:`.
+type collectConfig struct {
+	Source source `yaml:"source"`
+	// Retain says how long delivered rows stay; default 7 days, at most 20 GiB.
+	Retain retain   `yaml:"retain"`
+	Sinks  sinkList `yaml:"sinks"`
+
+	once    bool                                                            // end after one cycle
+	noun    string                                                          // what rows are called
+	onStart func(ctx context.Context, j *collect.Job, env engine.Env) error // before the first page
+}
+
+type retain struct {
+	Time  *time.Duration `yaml:"time"`
+	Bytes *Bytes         `yaml:"bytes"`
+}
+
+// source is a feed: the one key below `source:` is its kind.
+type source struct {
+	kind string
+	open func(o opening) (opened, error)
+}
+
+// sink is one entry below `sinks:`: the key of its kind, and how it is delivered to.
+type sink struct {
+	name   string
+	kind   string
+	batch  batch
+	limit  Bytes
+	policy collect.Policy
+	open   func(o opening) (connector.Sink, error)
+}
+
+type batch struct {
+	Rows  int           `yaml:"rows"`  // most rows of a delivery; default 100000
+	Every time.Duration `yaml:"every"` // longest wait of a row for company; default 10s
+}
+
+// terms are the keys of a sink beside its kind.
+type terms struct {
+	Batch  batch  `yaml:"batch"`
+	Limit  Bytes  `yaml:"limit"`  // backlog at which policy acts; default none
+	Policy string `yaml:"policy"` // hold (default): intake waits; expire: the oldest are given up
+}
+
+type sinkList []sink
+
+func (s *source) decode(d *decoder, n ast.Node, path string) {
+	kind, _, ok := d.one(entry{at: n, value: n}, path, "kind of source", kindNames(sources), nil)
+	if !ok {
+		return
+	}
+	k := sources[slices.Index(kindNames(sources), kind.key)]
+	s.kind, s.open = kind.key, k.decode(d, kind, join(path, kind.key))
+}
+
+func (l *sinkList) decode(d *decoder, n ast.Node, path string) {
+	entries, ok := d.entries(n, path)
+	if !ok {
+		return
+	}
+	for _, e := range entries {
+		if why := badName("sink", e.key); why != "" {
+			d.bad(e.at, path, "%s", why)
+			continue
+		}
+		d.sink(l, e, join(path, e.key))
+	}
+}
+
+// termNames are the keys of terms.
+var termNames = []string{"batch", "limit", "policy"}
+
+func (d *decoder) sink(l *sinkList, e entry, path string) {
+	kind, _, ok := d.one(e, path, "kind of sink", kindNames(sinks), termNames)
+	if !ok {
+		return
+	}
+	var t terms
+	entries, _ := d.entries(e.value, path)
+	for _, k := range entries {
+		switch p := join(path, k.key); k.key {
+		case "batch":
+			d.decode(k.value, reflect.ValueOf(&t.Batch).Elem(), p)
+			if t.Batch.Rows < 0 {
+				d.bad(d.at(k.value, "rows"), p+".rows", "want a number from 1, got %d", t.Batch.Rows)
+			}
+		case "limit":
+			d.decode(k.value, reflect.ValueOf(&t.Limit).Elem(), p)
+		case "policy":
+			d.decode(k.value, reflect.ValueOf(&t.Policy).Elem(), p)
+			if t.Policy != string(collect.Hold) && t.Policy != string(collect.Expire) {
+				d.bad(k.value, p, "want hold or expire, got %q", t.Policy)
+			}
+		}
+	}
+	if t.Policy == string(collect.Expire) && t.Limit == 0 {
+		d.bad(d.at(e.value, "policy"), join(path, "policy"), "expire needs a limit beside it")
+	}
+	k := sinks[slices.Index(kindNames(sinks), kind.key)]
+	*l = append(*l, sink{name: e.key, kind: kind.key, batch: t.Batch, limit: t.Limit,
+		policy: collect.Policy(t.Policy), open: k.decode(d, kind, join(path, kind.key))})
+}
+
+func (c *collectConfig) check(d *decoder, n ast.Node, path string) {
+	entries, ok := d.entries(n, path)
+	if !ok {
+		return
+	}
+	for _, key := range []string{"source", "sinks"} {
+		if !slices.ContainsFunc(entries, func(e entry) bool { return e.key == key && !empty(e.value) }) {
+			d.bad(n, path, "%s is missing", key)
+		}
+	}
+}
+
+// spec declares the job to the engine.
+func (c *collectConfig) spec(p *Plan, job Job) engine.Spec {
+	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text,
+		New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
+			return c.build(ctx, p, env)
+		}}
+}
+
+const (
+	defaultRetainTime  = 7 * 24 * time.Hour
+	defaultRetainBytes = 20 << 30
+	defaultBatchEvery  = 10 * time.Second
+)
+
+func (c *collectConfig) build(ctx context.Context, p *Plan, env engine.Env) (engine.Job, error) {
+	o := opening{dataDir: p.Place.Dir, jobDir: env.Dir, log: env.Log}
+	src, err := c.Source.open(o)
+	if err != nil {
+		return nil, fmt.Errorf("open source %s: %w", c.Source.kind, err)
+	}
+	open := []interface{ Close() error }{src}
+	undo := func(err error) error {
+		for _, o := range open {
+			err = errors.Join(err, o.Close())
+		}
+		return err
+	}
+	var list []collect.Sink
+	for _, s := range c.Sinks {
+		k, err := s.open(o)
+		if err != nil {
+			return nil, undo(fmt.Errorf("open sink %s: %w", s.name, err))
+		}
+		open = append(open, k)
+		list = append(list, collect.Sink{Name: s.name, Sink: k, Rows: s.batch.Rows,
+			Every: orElse(s.batch.Every, defaultBatchEvery), Limit: int64(s.limit), Policy: s.policy})
+	}
+	job, err := collect.New(ctx, env, src, list, c.collect(src, env))
+	if err != nil {
+		return nil, undo(err)
+	}
+	p.running.Store(env.Name, job)
+	return job, nil
+}
+
+func (c *collectConfig) collect(src opened, env engine.Env) collect.Config {
+	cfg := collect.Config{Source: c.Source.kind, NextPoll: src.next, Parse: src.parse, Noun: src.noun,
+		Once: c.once, Retain: spool.Retain{Age: defaultRetainTime, Bytes: defaultRetainBytes}}
+	if c.Retain.Time != nil {
+		cfg.Retain.Age = *c.Retain.Time
+	}
+	if c.Retain.Bytes != nil {
+		cfg.Retain.Bytes = int64(*c.Retain.Bytes)
+	}
+	if c.onStart != nil {
+		cfg.OnStart = func(ctx context.Context, j *collect.Job) error { return c.onStart(ctx, j, env) }
+	}
+	return cfg
+}
+
+func orElse[T comparable](v, other T) T {
+	var zero T
+	if v == zero {
+		return other
+	}
+	return v
+}
+
+// sinkNamed opens one sink of the job, for an audit.
+func (c *collectConfig) sinkNamed(p *Plan, job, name string) (connector.Sink, error) {
+	for _, s := range c.Sinks {
+		if s.name == name {
+			dir := filepath.Join(p.Place.Dir, "jobs", job)
+			return s.open(opening{dataDir: p.Place.Dir, jobDir: dir, log: p.Log})
+		}
+	}
+	return nil, fault.New(fault.NotFound, "the configuration has no sink %s", name)
+}

@@ -1,0 +1,320 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+
+	"holdfast/base/fault"
+	"holdfast/base/secret"
+)
+
+// Config is a configuration file.
+type Config struct {
+	// DataDir is where everything is kept; default as Locate says.
+	DataDir string `yaml:"data_dir"`
+	// Listen is the address of the API and the console; default 127.0.0.1:8420, "none" for none.
+	Listen string `yaml:"listen"`
+	// Token must come with every request; needed where Listen is not on loopback.
+	Token       secret.Text `yaml:"token"`
+	Checkpoints Checkpoints `yaml:"checkpoints"`
+	Disk        Disk        `yaml:"disk"`
+	Jobs        jobList     `yaml:"jobs"`
+}
+
+// Checkpoints says when checkpoints are made by themselves.
+type Checkpoints struct {
+	// Every is the time between two; default 1h, 0s for none.
+	Every *time.Duration `yaml:"every"`
+	// Keep is how many unnamed ones stay; default 24.
+	Keep int `yaml:"keep"`
+}
+
+// Disk are the watermarks of the file system that holds the data; defaults follow its size.
+type Disk struct {
+	Soft Bytes `yaml:"soft"` // with less free, sources that can wait are paused
+	Hard Bytes `yaml:"hard"` // with less free, nothing is taken in
+}
+
+// Job is one job of a configuration.
+type Job struct {
+	Name string
+	Kind string
+	// Text is its configuration as YAML, variables unexpanded and literal secrets hidden.
+	Text string
+	work jobConfig
+}
+
+// jobConfig is what a kind of job makes of its part of the file.
+type jobConfig interface {
+	// check adds what is wrong with it, once all of it is read.
+	check(d *decoder, n ast.Node, path string)
+}
+
+type jobList []Job
+
+// jobName also is the name of a directory and a part of delivery tokens.
+var jobName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
+
+// badName says what is wrong with a name, "" if nothing is.
+func badName(what, name string) string {
+	if jobName.MatchString(name) {
+		return ""
+	}
+	return fmt.Sprintf("%q can't be the name of a %s; want up to 64 letters, digits, - and _, "+
+		"beginning with a letter or digit", name, what)
+}
+
+func (l *jobList) decode(d *decoder, n ast.Node, path string) {
+	entries, ok := d.entries(n, path)
+	if !ok {
+		return
+	}
+	for _, e := range entries {
+		if why := badName("job", e.key); why != "" {
+			d.bad(e.at, path, "%s", why)
+			continue
+		}
+		if job, ok := d.job(e, join(path, e.key)); ok {
+			*l = append(*l, job)
+		}
+	}
+}
+
+// job decodes one job: the key below its name is its kind.
+func (d *decoder) job(e entry, path string) (Job, bool) {
+	names := make([]string, len(jobs))
+	for i, k := range jobs {
+		names[i] = k.name
+	}
+	kind, at, ok := d.one(e, path, "kind of job", names, nil)
+	if !ok {
+		return Job{}, false
+	}
+	i := slices.Index(names, kind.key)
+	work := jobs[i].config()
+	path = join(path, kind.key)
+	d.decode(kind.value, reflect.ValueOf(work).Elem(), path)
+	if empty(kind.value) {
+		d.bad(at, path, "there is nothing below it")
+		return Job{}, false
+	}
+	work.check(d, kind.value, path)
+	return Job{Name: e.key, Kind: kind.key, Text: d.masked(e.value), work: work}, true
+}
+
+// one returns the only entry of a mapping whose key is in names; entries in besides are passed over.
+func (d *decoder) one(e entry, path, what string, names, besides []string) (kind entry, at ast.Node, ok bool) {
+	entries, ok := d.entries(e.value, path)
+	if !ok {
+		return entry{}, nil, false
+	}
+	found := 0
+	for _, k := range entries {
+		switch {
+		case slices.Contains(names, k.key):
+			if found++; found == 1 {
+				kind = k
+				continue
+			}
+			d.bad(k.at, path, "there is a second %s; want one", what)
+		case !slices.Contains(besides, k.key):
+			d.unknown(k.at, path, k.key, append(slices.Clone(names), besides...))
+		}
+	}
+	if found == 0 {
+		if len(entries) == 0 || allKnown(entries, besides) {
+			d.bad(e.at, path, "the %s is missing; want one of: %s", what, strings.Join(names, ", "))
+		}
+		return entry{}, nil, false
+	}
+	return kind, kind.at, true
+}
+
+func allKnown(entries []entry, names []string) bool {
+	return !slices.ContainsFunc(entries, func(e entry) bool { return !slices.Contains(names, e.key) })
+}
+
+// masked returns the tree below n as YAML: variables as they are written, literal secrets hidden.
+func (d *decoder) masked(n ast.Node) string {
+	b, err := yaml.Marshal(d.plain(n))
+	if err != nil {
+		return "# this configuration can't be shown: " + err.Error() + "\n"
+	}
+	return string(b)
+}
+
+func (d *decoder) plain(n ast.Node) any {
+	n = d.resolve(n)
+	switch t := n.(type) {
+	case nil, *ast.NullNode:
+		return nil
+	case *ast.MappingNode, *ast.MappingValueNode:
+		out := yaml.MapSlice{}
+		entries, _ := d.entries(t, "")
+		for _, e := range entries {
+			out = append(out, yaml.MapItem{Key: e.key, Value: d.plain(e.value)})
+		}
+		return out
+	case *ast.SequenceNode:
+		out := make([]any, len(t.Values))
+		for i, v := range t.Values {
+			out[i] = d.plain(v)
+		}
+		return out
+	}
+	if d.hidden[n] {
+		return secret.Text("x").String()
+	}
+	s, _ := text(n)
+	return s
+}
+
+// Load reads a configuration file. The error holds every mistake in it, each with its place.
+func Load(file string) (*Config, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usage("give the configuration with -c FILE", "read configuration: %w", err)
+	}
+	return Parse(file, b, os.LookupEnv)
+}
+
+// Parse reads a configuration from its text; env gives the values of ${NAME}.
+func Parse(file string, text []byte, env func(string) (string, bool)) (*Config, error) {
+	d := &decoder{file: file, env: env}
+	c := &Config{}
+	root := d.parse(text)
+	if root == nil {
+		return nil, d.mistakes.err()
+	}
+	d.decode(root, reflect.ValueOf(c).Elem(), "")
+	c.check(d, root)
+	if err := d.mistakes.err(); err != nil {
+		return nil, err
+	}
+	return c.withDefaults(), nil
+}
+
+// at returns the value below the keys from n on, n itself as far as they are not there.
+func (d *decoder) at(n ast.Node, keys ...string) ast.Node {
+	for _, key := range keys {
+		entries, ok := d.entries(n, "")
+		if !ok {
+			return n
+		}
+		i := slices.IndexFunc(entries, func(e entry) bool { return e.key == key })
+		if i < 0 {
+			return n
+		}
+		if n = entries[i].value; empty(n) {
+			return entries[i].at
+		}
+	}
+	return n
+}
+
+func (c *Config) check(d *decoder, root ast.Node) {
+	entries, ok := d.entries(root, "")
+	if ok && !slices.ContainsFunc(entries, func(e entry) bool { return e.key == "jobs" && !empty(e.value) }) {
+		d.bad(root, "jobs", "there is no job")
+	}
+	if why := checkListen(c.Listen, c.Token != ""); why != "" {
+		d.bad(d.at(root, "listen"), "listen", "%s", why)
+	}
+	if c.Checkpoints.Keep < 0 {
+		d.bad(d.at(root, "checkpoints", "keep"), "checkpoints.keep", "want a number from 1, got %d", c.Checkpoints.Keep)
+	}
+	if c.Disk.Soft != 0 && c.Disk.Hard > c.Disk.Soft {
+		d.bad(d.at(root, "disk", "hard"), "disk.hard", "is above disk.soft; want less")
+	}
+}
+
+// NoListen is the address that means no HTTP listener.
+const NoListen = "none"
+
+const defaultListen = "127.0.0.1:8420"
+
+// checkListen says what is wrong with an address to listen on, "" if nothing is.
+func checkListen(addr string, token bool) string {
+	if addr == "" || addr == NoListen {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Sprintf("want host:port such as %s, or none, got %q", defaultListen, addr)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Sprintf("want a port from 0 to 65535, got %q", port)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && !token {
+		return fmt.Sprintf("%q can be reached from other machines, so a token is needed", addr)
+	}
+	return ""
+}
+
+// CheckListen is checkListen as an error, for an address from a flag.
+func CheckListen(addr string, token secret.Text) error {
+	if why := checkListen(addr, token != ""); why != "" {
+		return usage("listen on 127.0.0.1, or set token: \"${HOLDFAST_TOKEN}\" in the configuration",
+			"listen: %s", why)
+	}
+	return nil
+}
+
+func (c *Config) withDefaults() *Config {
+	if c.Listen == "" {
+		c.Listen = defaultListen
+	}
+	if c.Checkpoints.Every == nil {
+		hour := time.Hour
+		c.Checkpoints.Every = &hour
+	}
+	if c.Checkpoints.Keep == 0 {
+		c.Checkpoints.Keep = 24
+	}
+	return c
+}
+
+// below returns path as it is, or below dir if it is relative.
+func below(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// keyed is a connector's complaint, split into the key it speaks of and the text.
+func keyed(err error) (key, text string) {
+	key, text, ok := strings.Cut(err.Error(), ": ")
+	if !ok || strings.ContainsAny(key, " \n") {
+		return "", err.Error()
+	}
+	return key, text
+}
+
+// flat returns the single errors of a joined one.
+func flat(err error) []error {
+	for e := err; e != nil; {
+		switch x := e.(type) {
+		case interface{ Unwrap() []error }:
+			return x.Unwrap()
+		case *fault.Error:
+			e = x.Err
+		case interface{ Unwrap() error }:
+			e = x.Unwrap()
+		default:
+			return []error{err}
+		}
+	}
+	return []error{err}
+}

@@ -1,0 +1,328 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
+)
+
+// Desk is where people ask questions and give orders to the jobs of one data directory. Beside a
+// running engine it works through the engine; else it opens the stores itself, and holds the lock of
+// the directory so that no engine starts meanwhile.
+type Desk struct {
+	plan  *Plan
+	eng   *engine.Engine // nil while none runs
+	since time.Time
+	lock  *disk.Lock
+
+	mu   sync.Mutex
+	work map[*Work]struct{} // long work under way; guarded by mu
+}
+
+// NewDesk returns the desk of a running engine.
+func NewDesk(p *Plan, e *engine.Engine) *Desk {
+	return &Desk{plan: p, eng: e, since: time.Now(), work: map[*Work]struct{}{}}
+}
+
+// OpenDesk returns the desk of a data directory in which no engine runs. A Busy fault says that one
+// does. config, if not nil, is the configuration of its jobs.
+func OpenDesk(place Place, config *Config) (*Desk, error) {
+	lock, err := disk.Acquire(LockFile(place.Dir))
+	if err != nil {
+		return nil, err
+	}
+	d := &Desk{plan: &Plan{Place: place, Log: slog.New(slog.DiscardHandler)}, lock: lock,
+		work: map[*Work]struct{}{}}
+	if config != nil {
+		d.plan.Jobs = config.Jobs
+		return d, nil
+	}
+	names, err := JobsIn(place.Dir)
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	for _, name := range names {
+		d.plan.Jobs = append(d.plan.Jobs, recorded(place.Dir, name))
+	}
+	return d, nil
+}
+
+// recorded is a job as it was configured when it ran last. Variables that are not set here read as
+// hidden secrets: what needs them fails when it is tried, and says so.
+func recorded(dir, name string) Job {
+	job := Job{Name: name, Kind: "collect"}
+	text, err := os.ReadFile(configFile(dir, name))
+	if err != nil {
+		return job
+	}
+	env := func(key string) (string, bool) {
+		if v, ok := os.LookupEnv(key); ok {
+			return v, true
+		}
+		return "***", true
+	}
+	dec := &decoder{file: configFile(dir, name), env: env}
+	if root := dec.parse(text); root != nil {
+		if j, ok := dec.job(entry{key: name, at: root, value: root}, name); ok {
+			return j
+		}
+	}
+	return job
+}
+
+// Close gives the directory up.
+func (d *Desk) Close() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Release()
+}
+
+// names are the jobs that can be asked for.
+func (d *Desk) names() ([]string, error) {
+	if d.eng != nil {
+		return d.eng.Names(), nil
+	}
+	return JobsIn(d.plan.Place.Dir)
+}
+
+// only returns the jobs that are meant: one, or all for "".
+func (d *Desk) only(job string) ([]string, error) {
+	names, err := d.names()
+	if err != nil || job == "" {
+		return names, err
+	}
+	if !slices.Contains(names, job) {
+		return nil, hint(fault.New(fault.NotFound, "there is no job %s in %s", job, d.plan.Place.Dir),
+			"%s", jobsHint(names))
+	}
+	return []string{job}, nil
+}
+
+func jobsHint(names []string) string {
+	if len(names) == 0 {
+		return "there are no jobs at all"
+	}
+	return fmt.Sprintf("jobs are: %v", names)
+}
+
+// with runs f with the open store of a job.
+func (d *Desk) with(job string, f func(*store.Store) error) (err error) {
+	if _, err := d.only(job); err != nil {
+		return err
+	}
+	if d.eng != nil {
+		return d.eng.WithStore(job, f)
+	}
+	st, err := store.Open(engine.JobDir(d.plan.Place.Dir, job), store.Options{Log: d.plan.Log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	return f(st)
+}
+
+// view runs f over the durable state of a job's store.
+func (d *Desk) view(ctx context.Context, job string, f func(r store.Reader) error) error {
+	return d.with(job, func(st *store.Store) error { return st.View(ctx, f) })
+}
+
+// Report is what people see of a data directory.
+type Report struct {
+	Place   Place           `json:"place"`
+	Running bool            `json:"running"`
+	Pid     int             `json:"pid,omitempty"`
+	Since   time.Time       `json:"since,omitzero"`
+	Version string          `json:"version"`
+	Notices []string        `json:"notices,omitempty"`
+	Work    []Progress      `json:"work,omitempty"`
+	Jobs    []engine.Status `json:"jobs"`
+}
+
+// Status returns the state of all jobs, or of one.
+func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
+	rep := Report{Place: d.plan.Place, Version: Version, Notices: d.plan.Notices, Work: d.underWay(),
+		Jobs: []engine.Status{}}
+	names, err := d.only(job)
+	if err != nil {
+		return rep, err
+	}
+	if d.eng != nil {
+		rep.Running, rep.Pid, rep.Since = true, os.Getpid(), d.since
+		all, err := d.eng.Status(ctx)
+		for _, s := range all {
+			if slices.Contains(names, s.Name) {
+				rep.Jobs = append(rep.Jobs, s)
+			}
+		}
+		return rep, err
+	}
+	for _, name := range names {
+		err := d.view(ctx, name, func(r store.Reader) error {
+			s, err := engine.ReadStatus(r, name)
+			s.Kind = d.kindOf(name)
+			rep.Jobs = append(rep.Jobs, s)
+			return err
+		})
+		if err != nil {
+			rep.Jobs = append(rep.Jobs, engine.Status{Name: name, Kind: d.kindOf(name), State: engine.Stopped,
+				Error: err.Error()})
+		}
+	}
+	return rep, nil
+}
+
+func (d *Desk) kindOf(job string) string {
+	for _, j := range d.plan.Jobs {
+		if j.Name == job {
+			return j.Kind
+		}
+	}
+	return ""
+}
+
+// Events returns the newest max events of one job or all, oldest first.
+func (d *Desk) Events(ctx context.Context, job string, max int) ([]engine.Event, error) {
+	names, err := d.only(job)
+	if err != nil {
+		return nil, err
+	}
+	if d.eng != nil {
+		return d.eng.Events(ctx, job, max)
+	}
+	var out []engine.Event
+	for _, name := range names {
+		err := d.view(ctx, name, func(r store.Reader) error {
+			ev, err := engine.ReadEvents(r, lastEvent, max)
+			out = append(out, ev...)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(out, func(a, b engine.Event) int { return a.At.Compare(b.At) })
+	return out[len(out)-min(len(out), max):], nil
+}
+
+// lastEvent is behind every event.
+const lastEvent = 0
+
+// Pause stops a job's work, until Resume, restarts included.
+func (d *Desk) Pause(job string) error { return d.engineOnly(job, (*engine.Engine).Pause) }
+
+// Resume ends a pause.
+func (d *Desk) Resume(job string) error { return d.engineOnly(job, (*engine.Engine).Resume) }
+
+func (d *Desk) engineOnly(job string, f func(*engine.Engine, string) error) error {
+	if d.eng == nil {
+		return d.notRunning(job)
+	}
+	return f(d.eng, job)
+}
+
+func (d *Desk) notRunning(job string) error {
+	if _, err := d.only(job); err != nil {
+		return err
+	}
+	return hint(fault.New(fault.Transient, "job %s does not run", job),
+		"start it with `holdfast run` or the command that it belongs to")
+}
+
+// Command hands an order to a running job.
+func (d *Desk) Command(ctx context.Context, job, name string, args ...string) (string, error) {
+	if d.eng == nil {
+		return "", d.notRunning(job)
+	}
+	return d.eng.Command(ctx, job, name, args)
+}
+
+// Progress is how far long work has come.
+type Progress struct {
+	Job   string        `json:"job"`
+	What  string        `json:"what"`
+	Done  int64         `json:"done"`
+	Total int64         `json:"total"` // 0 while it is not known
+	Left  time.Duration `json:"left"`  // 0 while it is not known
+	Began time.Time     `json:"began"`
+}
+
+// Percent is how much is done, from 0 to 100.
+func (p Progress) Percent() int {
+	if p.Total <= 0 {
+		return 0
+	}
+	return int(min(100, 100*float64(p.Done)/float64(p.Total)))
+}
+
+// Work is long work under way; it shows in status from 2 s on.
+type Work struct {
+	d    *Desk
+	mu   sync.Mutex
+	p    Progress
+	tell func(Progress)
+	told time.Time
+}
+
+// ShowAfter is how long work may take before people are shown how far it is.
+const ShowAfter = 2 * time.Second
+
+// begin registers long work; tell, if not nil, hears of its progress. The caller ends it.
+func (d *Desk) begin(job, what string, tell func(Progress)) *Work {
+	w := &Work{d: d, tell: tell, p: Progress{Job: job, What: what, Began: time.Now()}}
+	d.mu.Lock()
+	d.work[w] = struct{}{}
+	d.mu.Unlock()
+	return w
+}
+
+func (w *Work) end() {
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	delete(w.d.work, w)
+}
+
+// at says how far the work is; it may be called as often as one likes.
+func (w *Work) at(done, total int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.p.Done, w.p.Total = done, total
+	if time.Since(w.told) < 200*time.Millisecond {
+		return
+	}
+	w.told = time.Now()
+	w.p.Left = 0
+	if spent := time.Since(w.p.Began); done > 0 && total > done {
+		w.p.Left = time.Duration(float64(spent) * float64(total-done) / float64(done)).Round(time.Second)
+	}
+	if w.tell != nil && time.Since(w.p.Began) >= ShowAfter {
+		w.tell(w.p)
+	}
+}
+
+func (d *Desk) underWay() (all []Progress) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for w := range d.work {
+		w.mu.Lock()
+		if time.Since(w.p.Began) >= ShowAfter {
+			all = append(all, w.p)
+		}
+		w.mu.Unlock()
+	}
+	slices.SortFunc(all, func(a, b Progress) int { return a.Began.Compare(b.Began) })
+	return all
+}
+
+var _ io.Closer = (*Desk)(nil)

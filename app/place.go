@@ -1,0 +1,185 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"holdfast/base/disk"
+)
+
+// Place is a data directory and how it was found.
+type Place struct {
+	Dir      string `json:"dir"`
+	Explicit bool   `json:"explicit"` // a person named it
+	// Default is the directory that should have been used, if Dir is the fallback, and Why says
+	// what is wrong with it. What the fallback holds does not survive a reboot.
+	Default string `json:"default,omitempty"`
+	Why     string `json:"why,omitempty"`
+	// Fallback is where an earlier start may have had to go while Dir could not be written.
+	Fallback string `json:"-"`
+}
+
+// Temporary reports whether the place is the fallback.
+func (p Place) Temporary() bool { return p.Default != "" }
+
+// DataDirVariable is the environment variable that names the data directory.
+const DataDirVariable = "HOLDFAST_DATA_DIR"
+
+// DefaultDir is the data directory of who asks for none: /var/lib/holdfast for root, else
+// holdfast below $XDG_STATE_HOME or ~/.local/state.
+func DefaultDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/holdfast"
+	}
+	if state := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
+		return filepath.Join(state, "holdfast")
+	}
+	if home, err := os.UserHomeDir(); err == nil && filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "state", "holdfast")
+	}
+	return filepath.Join("/", "var", "lib", "holdfast")
+}
+
+// FallbackDir is where data goes while the default directory can't be written.
+func FallbackDir() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("holdfast-%d", os.Geteuid()))
+}
+
+// Locate finds the data directory for the command (below the default directory; "" for the directory
+// itself) and makes sure that it can be written. explicit is what a flag or a file says; else the
+// environment is asked. Only an explicit directory that can't be written is an error.
+func Locate(explicit, command string) (Place, error) {
+	if explicit == "" {
+		explicit = os.Getenv(DataDirVariable)
+	}
+	if explicit != "" {
+		dir, err := filepath.Abs(explicit)
+		if err == nil {
+			err = disk.Writable(dir)
+		}
+		if err != nil {
+			return Place{}, usage("give a directory that can be written with --data-dir",
+				"data directory %s can't be written: %w", explicit, err)
+		}
+		return Place{Dir: dir, Explicit: true}, nil
+	}
+	p := Place{Dir: filepath.Join(DefaultDir(), command), Fallback: filepath.Join(FallbackDir(), command)}
+	err := disk.Writable(p.Dir)
+	if err == nil {
+		return p, nil
+	}
+	p = Place{Dir: p.Fallback, Default: p.Dir, Why: reason(err)}
+	if err := private(FallbackDir()); err != nil {
+		return Place{}, fmt.Errorf("data directory %s can't be written (%s), nor can the fallback: %w",
+			p.Default, p.Why, err)
+	}
+	if err := disk.Writable(p.Dir); err != nil {
+		return Place{}, fmt.Errorf("data directory %s can't be written (%s), nor can the fallback: %w",
+			p.Default, p.Why, err)
+	}
+	return p, nil
+}
+
+// reason is an error of the file system without the path, which stands beside it.
+func reason(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err.Error()
+	}
+	return err.Error()
+}
+
+// private makes a directory that only we can enter. In a directory that everybody may write to, one
+// that is there already could have been laid out for us by somebody else.
+func private(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return ours(dir)
+}
+
+// ours returns an error unless path is a directory of our own, that nobody else can write to.
+func ours(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.IsDir():
+		return fmt.Errorf("%s is no directory", path)
+	case ok && int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("%s belongs to somebody else", path)
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("%s can be written by others", path)
+	}
+	return nil
+}
+
+// Commands are the commands that run one job alone, each in a directory of its own below the default
+// one.
+var Commands = []string{"wsprnet"}
+
+// Places returns the data directories to look into for a person who named none (explicit "") or one:
+// those that hold anything.
+func Places(explicit string) ([]Place, error) {
+	if explicit == "" {
+		explicit = os.Getenv(DataDirVariable)
+	}
+	if explicit != "" {
+		dir, err := filepath.Abs(explicit)
+		if err != nil {
+			return nil, usage("", "find data directory %s: %w", explicit, err)
+		}
+		if !Holds(dir) {
+			return nil, hint(fmt.Errorf("there is no data of holdfast in %s", dir),
+				"give the directory that `holdfast run` or `holdfast wsprnet` uses with --data-dir")
+		}
+		return []Place{{Dir: dir, Explicit: true}}, nil
+	}
+	var all []Place
+	for _, command := range append([]string{""}, Commands...) {
+		dir := filepath.Join(DefaultDir(), command)
+		if Holds(dir) {
+			all = append(all, Place{Dir: dir})
+		}
+		back := filepath.Join(FallbackDir(), command)
+		if ours(FallbackDir()) == nil && Holds(back) {
+			all = append(all, Place{Dir: back, Default: dir, Why: "it could not be written when the job started"})
+		}
+	}
+	if len(all) == 0 {
+		return nil, hint(fmt.Errorf("there is no data of holdfast in %s", DefaultDir()),
+			"start something first (`holdfast demo`, `holdfast run -c FILE`), or name a directory with --data-dir")
+	}
+	return all, nil
+}
+
+// Holds reports whether a directory is a data directory that was used.
+func Holds(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "jobs"))
+	return err == nil
+}
+
+// JobsIn returns the names of the jobs that have a store in a data directory.
+func JobsIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, "jobs"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list jobs: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && jobName.MatchString(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// LockFile is the lock of a data directory: one process at a time.
+func LockFile(dir string) string { return filepath.Join(dir, "LOCK") }

@@ -1,0 +1,110 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/base/secret"
+	"holdfast/connector"
+	"holdfast/kernel/engine"
+)
+
+// Plan is everything that a process needs to run jobs.
+type Plan struct {
+	Place       Place
+	Jobs        []Job
+	Listen      string // NoListen for none
+	Token       secret.Text
+	Checkpoints Checkpoints
+	Disk        Disk
+	Log         *slog.Logger
+	// Notices are told at start and stay in status.
+	Notices []string
+	// Once says that the work ends by itself.
+	Once bool
+
+	running sync.Map // job name -> the *collect.Job of its last start
+}
+
+// Plan makes a plan of a configuration. dataDir and listen, if not empty, are stronger than the file.
+func (c *Config) Plan(dataDir, listen string, log *slog.Logger) (*Plan, error) {
+	place, err := Locate(orElse(dataDir, c.DataDir), "")
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Place: place, Jobs: c.Jobs, Listen: orElse(listen, c.Listen), Token: c.Token,
+		Checkpoints: c.Checkpoints, Disk: c.Disk, Log: log}
+	return p, CheckListen(orElse(p.Listen, NoListen), p.Token)
+}
+
+// Lock takes the data directory for this process. A Busy fault names the process that has it.
+func (p *Plan) Lock() (io.Closer, error) {
+	l, err := disk.Acquire(LockFile(p.Place.Dir))
+	if err != nil {
+		return nil, err
+	}
+	return closer(l.Release), nil
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }
+
+// Engine returns an engine for the plan's jobs. fatal is called when a store can't be written any
+// more; it must not return.
+func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
+	if err := p.record(); err != nil {
+		return nil, err
+	}
+	var specs []engine.Spec
+	for _, j := range p.Jobs {
+		w, ok := j.work.(interface{ spec(*Plan, Job) engine.Spec })
+		if !ok {
+			return nil, fault.New(fault.Permanent, "job %s: a %s can't run", j.Name, j.Kind)
+		}
+		specs = append(specs, w.spec(p, j))
+	}
+	return engine.New(engine.Options{Dir: p.Place.Dir, Log: p.Log, Fatal: fatal,
+		Room: engine.RoomLimits{Soft: uint64(p.Disk.Soft), Hard: uint64(p.Disk.Hard)}}, specs)
+}
+
+// configFile is where the configuration of a job stands that ran last, for who asks while none runs.
+func configFile(dir, job string) string { return filepath.Join(engine.JobDir(dir, job), "config.yaml") }
+
+// record writes down each job's configuration, without secrets.
+func (p *Plan) record() error {
+	for _, j := range p.Jobs {
+		if err := disk.MkdirAll(engine.JobDir(p.Place.Dir, j.Name), 0o755); err != nil {
+			return fmt.Errorf("make directory of job %s: %w", j.Name, err)
+		}
+		if err := disk.WriteFile(configFile(p.Place.Dir, j.Name), []byte(j.Text), 0o600); err != nil {
+			if disk.NoRoom(err) { // it must not keep a job from starting
+				p.Log.Warn(fmt.Sprintf("configuration of job %s is not written down: %v", j.Name, err))
+				continue
+			}
+			return fmt.Errorf("write down configuration of job %s: %w", j.Name, err)
+		}
+	}
+	return nil
+}
+
+// Sink opens a sink of a job for questions; the caller closes it.
+func (p *Plan) Sink(job, name string) (connector.Sink, error) {
+	i := slices.IndexFunc(p.Jobs, func(j Job) bool { return j.Name == job })
+	if i < 0 {
+		return nil, fault.New(fault.NotFound, "the configuration has no job %s", job)
+	}
+	w, ok := p.Jobs[i].work.(interface {
+		sinkNamed(p *Plan, job, name string) (connector.Sink, error)
+	})
+	if !ok {
+		return nil, fault.New(fault.NotFound, "job %s has no sinks", job)
+	}
+	return w.sinkNamed(p, job, name)
+}

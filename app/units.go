@@ -1,0 +1,68 @@
+package app
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bytes is a size: a plain number, or one with a unit as in 20GiB, 500MB or 64KiB.
+type Bytes int64
+
+var byteUnits = []struct {
+	name string
+	size float64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"PiB", 1 << 50},
+	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"PB", 1e15}, {"B", 1},
+}
+
+// parseBytes reads a size.
+func parseBytes(s string) (Bytes, error) {
+	num, size := strings.TrimSpace(s), 1.0
+	for _, u := range byteUnits {
+		if rest, ok := strings.CutSuffix(num, u.name); ok {
+			num, size = strings.TrimSpace(rest), u.size
+			break
+		}
+	}
+	f, err := strconv.ParseFloat(num, 64)
+	if err != nil || math.IsNaN(f) {
+		return 0, fmt.Errorf("want a size such as 20GiB, 500MB or 4096, got %q", s)
+	}
+	if f < 0 || f*size > 1<<62 {
+		return 0, fmt.Errorf("want a size from 0 to 4096PiB, got %q", s)
+	}
+	return Bytes(f * size), nil
+}
+
+// parseDuration reads a time as Go writes it, with days (7d) and weeks (2w) besides.
+func parseDuration(s string) (time.Duration, error) {
+	bad := fmt.Errorf("want a time such as 120s, 5m, 1h30m or 7d, got %q", s)
+	rest := strings.TrimSpace(s)
+	total := 0.0
+	for _, u := range []struct {
+		name byte
+		size time.Duration
+	}{{'w', 7 * 24 * time.Hour}, {'d', 24 * time.Hour}} {
+		i := strings.IndexByte(rest, u.name)
+		if i < 0 {
+			continue
+		}
+		f, err := strconv.ParseFloat(rest[:i], 64)
+		if err != nil || f < 0 {
+			return 0, bad
+		}
+		total += f * float64(u.size)
+		if rest = rest[i+1:]; rest == "" {
+			rest = "0"
+		}
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil || rest == "" || total+float64(d) > math.MaxInt64 {
+		return 0, bad
+	}
+	return time.Duration(total) + d, nil
+}

@@ -1,0 +1,318 @@
+package app
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"holdfast/base/secret"
+	"holdfast/connector/clickhouse"
+	"holdfast/connector/sqlite"
+	"holdfast/connector/wsprnet"
+)
+
+// WsprnetFlags are the flags of the old scraper's command line, and ours besides. A nil pointer is a
+// flag that was not given.
+type WsprnetFlags struct {
+	SessionFile        *string
+	Username, Password *string
+	ClickHouseUser     *string
+	ClickHousePassword *string
+	ReadonlyUser       *string
+	ReadonlyPassword   *string
+	Config             string
+	CacheDir           *string
+	Loop               *int // seconds; nil is one cycle
+	DataDir            string
+	Listen             string
+}
+
+// WsprnetKeys are the keys of the old scraper's JSON file, with its defaults.
+type WsprnetKeys struct {
+	MaxBytesPerSecond  *int    `json:"max_bytes_per_second"` // 20000
+	RequestTimeout     *number `json:"request_timeout"`      // seconds; 120
+	ClickHouseHost     *string `json:"clickhouse_host"`      // localhost
+	ClickHousePort     *number `json:"clickhouse_port"`      // 8123
+	ClickHouseUser     *string `json:"clickhouse_user"`
+	ClickHousePassword *string `json:"clickhouse_password"`
+	ClickHouseDatabase *string `json:"clickhouse_database"` // wsprnet
+	ClickHouseTable    *string `json:"clickhouse_table"`    // spots
+	URL                *string `json:"wsprnet_url"`
+	LoginURL           *string `json:"wsprnet_login_url"`
+	Band               *word   `json:"band"`            // All
+	ExcludeSpecial     *number `json:"exclude_special"` // 0
+	LoopInterval       *number `json:"loop_interval"`   // seconds; 120; taken when --loop has no value
+	CacheDir           *string `json:"cache_dir"`
+	BatchRows          *number `json:"batch_flush_rows"`    // 100000
+	BatchSeconds       *number `json:"batch_flush_seconds"` // 10
+	BadFiles           *number `json:"bad_dir_max_files"`   // 1000; nothing is put there any more
+	// These were flags only; a file is a better place for a password than a command line.
+	Username    *string `json:"username"`
+	Password    *string `json:"password"`
+	SessionFile *string `json:"session_file"`
+}
+
+// number is a JSON number, or one in quotes.
+type number float64
+
+func (n *number) UnmarshalJSON(b []byte) error {
+	f, err := strconv.ParseFloat(strings.Trim(string(b), `"`), 64)
+	if err != nil || f < 0 {
+		return errors.New("want a number from 0")
+	}
+	*n = number(f)
+	return nil
+}
+
+// word is a JSON string or number.
+type word string
+
+func (w *word) UnmarshalJSON(b []byte) error {
+	if bytes.ContainsAny(b, "{[") {
+		return errors.New("want a name or a number")
+	}
+	*w = word(strings.Trim(string(b), `"`))
+	return nil
+}
+
+// Wsprnet makes a plan of the old scraper's flags and JSON file.
+func Wsprnet(f WsprnetFlags, log *slog.Logger) (*Plan, error) {
+	k := WsprnetKeys{}
+	if f.Config != "" {
+		if err := k.read(f.Config, log); err != nil {
+			return nil, err
+		}
+	}
+	k.override(f)
+	place, err := Locate(f.DataDir, "wsprnet")
+	if err != nil {
+		return nil, err
+	}
+	src, err := k.source(f, place)
+	if err != nil {
+		return nil, err
+	}
+	name, sinkCfg, err := k.sink()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Place: place, Listen: orElse(f.Listen, NoListen), Log: log, Once: f.Loop == nil,
+		Checkpoints: (&Config{}).withDefaults().Checkpoints}
+	if err := CheckListen(p.Listen, ""); err != nil {
+		return nil, err
+	}
+	b := batch{Rows: int(orElse(deref(k.BatchRows), 100_000)), Every: seconds(orElse(deref(k.BatchSeconds), 10))}
+	job, err := wsprnetJob(src, name, sinkCfg, b)
+	if err != nil {
+		return nil, err
+	}
+	work := job.work.(*collectConfig)
+	work.once = p.Once
+	work.onStart = cacheDirs(deref(k.CacheDir), log).take
+	p.Jobs = []Job{job}
+	return p, nil
+}
+
+// wsprnetJob is the configuration as a file would have it; its text goes through the same decoder.
+func wsprnetJob(src wsprnet.Config, sinkName string, sinkCfg any, b batch) (Job, error) {
+	type m = yaml.MapSlice
+	text, err := yaml.Marshal(m{{Key: "collect", Value: m{
+		{Key: "source", Value: m{{Key: "wsprnet", Value: src}}},
+		{Key: "sinks", Value: m{{Key: sinkName, Value: m{
+			{Key: sinkName, Value: sinkCfg}, {Key: "batch", Value: b}}}}}}}})
+	if err != nil {
+		return Job{}, fmt.Errorf("write configuration: %w", err)
+	}
+	// The text has *** for secrets, so the connectors are opened with the configurations themselves.
+	work := &collectConfig{Source: source{kind: "wsprnet", open: opener(sources, "wsprnet", src)},
+		Sinks: sinkList{{name: sinkName, kind: sinkName, batch: b, open: opener(sinks, sinkName, sinkCfg)}}}
+	return Job{Name: "wsprnet", Kind: "collect", Text: string(text), work: work}, nil
+}
+
+// read reads the JSON file. A key that means nothing is told and passed over, as ever; a value of the
+// wrong kind is a mistake.
+func (k *WsprnetKeys) read(file string, log *slog.Logger) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return usage("give the JSON file with --config", "read configuration: %w", err)
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), &raw); err != nil {
+		m := Mistake{File: file, Text: "want a JSON object: " + err.Error()}
+		if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+			m.Line, m.Column = position(b, e.Offset)
+		}
+		return Mistakes{m}
+	}
+	var all Mistakes
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		line, column := keyPosition(b, key)
+		one, _ := json.Marshal(map[string]json.RawMessage{key: raw[key]})
+		dec := json.NewDecoder(bytes.NewReader(one))
+		dec.DisallowUnknownFields()
+		err := dec.Decode(k)
+		if err == nil {
+			continue
+		}
+		if strings.Contains(err.Error(), "unknown field") {
+			log.Warn(fmt.Sprintf("%s:%d: unknown key %q is passed over", file, line, key))
+			continue
+		}
+		text := err.Error()
+		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			text = fmt.Sprintf("want a %s, got a %s", e.Type, e.Value)
+		}
+		all = append(all, Mistake{File: file, Line: line, Column: column, Path: key, Text: text})
+	}
+	return all.err()
+}
+
+// position returns line and column of the byte before offset.
+func position(b []byte, offset int64) (line, column int) {
+	before := b[:min(max(offset-1, 0), int64(len(b)))]
+	line = 1 + bytes.Count(before, []byte("\n"))
+	return line, len(before) - bytes.LastIndexByte(before, '\n')
+}
+
+func keyPosition(b []byte, key string) (line, column int) {
+	return position(b, int64(bytes.Index(b, []byte(strconv.Quote(key))))+1)
+}
+
+// override lets flags win over the file.
+func (k *WsprnetKeys) override(f WsprnetFlags) {
+	for flag, key := range map[*string]**string{f.SessionFile: &k.SessionFile, f.Username: &k.Username,
+		f.Password: &k.Password, f.ClickHouseUser: &k.ClickHouseUser,
+		f.ClickHousePassword: &k.ClickHousePassword, f.CacheDir: &k.CacheDir} {
+		if flag != nil {
+			*key = flag
+		}
+	}
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+func seconds(n number) time.Duration { return time.Duration(float64(n) * float64(time.Second)) }
+
+// source is the feed's configuration.
+func (k *WsprnetKeys) source(f WsprnetFlags, place Place) (wsprnet.Config, error) {
+	c := wsprnet.Config{URL: deref(k.URL), LoginURL: deref(k.LoginURL), Username: deref(k.Username),
+		Password: secret.Text(deref(k.Password)), SessionFile: deref(k.SessionFile),
+		Band: string(deref(k.Band)), ExcludeSpecial: int(deref(k.ExcludeSpecial)),
+		MaxBytesPerSecond: deref(k.MaxBytesPerSecond), RequestTimeout: seconds(deref(k.RequestTimeout))}
+	switch {
+	case f.Loop != nil && *f.Loop > 0:
+		c.Every = time.Duration(*f.Loop) * time.Second
+	case k.LoopInterval != nil:
+		c.Every = seconds(*k.LoopInterval)
+	}
+	if c.SessionFile == "" && c.Username != "" {
+		c.SessionFile = filepath.Join(place.Dir, SessionFile)
+	}
+	if c.SessionFile != "" {
+		abs, err := filepath.Abs(c.SessionFile)
+		if err != nil {
+			return c, usage("", "find session file: %w", err)
+		}
+		c.SessionFile = abs
+	}
+	var all Mistakes
+	for _, err := range append(c.Validate(), wsprnetKeys(c)...) {
+		key, text := keyed(err)
+		all = append(all, k.mistake(f, scraperKey(key), text))
+	}
+	return c, all.err()
+}
+
+// scraperKey is the old name of a key of the source.
+func scraperKey(key string) string {
+	switch key {
+	case "url":
+		return "wsprnet_url"
+	case "login_url":
+		return "wsprnet_login_url"
+	case "every":
+		return "loop_interval"
+	}
+	return key
+}
+
+func (k *WsprnetKeys) mistake(f WsprnetFlags, key, text string) Mistake {
+	m := Mistake{File: "command line", Path: key, Text: text}
+	if f.Config != "" {
+		m.File = f.Config
+		if b, err := os.ReadFile(f.Config); err == nil && bytes.Contains(b, []byte(strconv.Quote(key))) {
+			m.Line, m.Column = keyPosition(b, key)
+		}
+	}
+	m.Hint = fmt.Sprintf("set %q in the JSON file, or give --%s", key, strings.ReplaceAll(key, "_", "-"))
+	return m
+}
+
+// clickHouse reports whether anything of ClickHouse was given: then it is the sink.
+func (k *WsprnetKeys) clickHouse() bool {
+	return k.ClickHouseHost != nil || k.ClickHousePort != nil || k.ClickHouseUser != nil ||
+		k.ClickHousePassword != nil || k.ClickHouseDatabase != nil || k.ClickHouseTable != nil
+}
+
+// SQLiteFile is the default sink of `holdfast wsprnet`, in the data directory.
+const SQLiteFile = "wsprnet.sqlite"
+
+// sink is the sink's name and configuration.
+func (k *WsprnetKeys) sink() (name string, cfg any, err error) {
+	if !k.clickHouse() {
+		return "sqlite", sqlite.Config{Path: SQLiteFile, Table: "spots"}, nil
+	}
+	host, port := orElse(deref(k.ClickHouseHost), "localhost"), orElse(int(deref(k.ClickHousePort)), 8123)
+	c := clickhouse.Config{URL: "http://" + net.JoinHostPort(host, strconv.Itoa(port)),
+		Database: orElse(deref(k.ClickHouseDatabase), "wsprnet"),
+		Table:    orElse(deref(k.ClickHouseTable), "spots"), Create: true,
+		Username: deref(k.ClickHouseUser), Password: secret.Text(deref(k.ClickHousePassword)),
+		Aliases: spotAliases}
+	if strings.HasPrefix(host, "http://") || strings.HasPrefix(host, "https://") {
+		c.URL = host
+	}
+	m := Mistake{File: "command line", Path: "clickhouse_password", Hint: "set \"clickhouse_password\" in " +
+		"the JSON file, or give --clickhouse-password"}
+	switch password := c.Password.Reveal(); {
+	case strings.EqualFold(password, "CHANGEME"):
+		m.Text = "is still the placeholder; set the password of " + orElse(c.Username, "the user")
+		return "", nil, Mistakes{m}
+	case password == "" && c.Username != "" && c.Username != "default":
+		m.Text = "is empty; set the password of " + c.Username
+		return "", nil, Mistakes{m}
+	}
+	if c.Username == "" {
+		c.Username = map[bool]string{true: "default"}[c.Password != ""]
+	}
+	if err := c.Validate(); err != nil {
+		var all Mistakes
+		for _, e := range flat(err) {
+			key, text := keyed(e)
+			all = append(all, Mistake{File: "command line", Path: "clickhouse_" + key, Text: text})
+		}
+		return "", nil, all.err()
+	}
+	return "clickhouse", c, nil
+}
+
+// spotAliases are the names of the feed, under which people query a table of spots.
+var spotAliases = map[string]string{"Spotnum": "id", "Date": "toUnixTimestamp(time)", "Reporter": "rx_sign",
+	"ReporterGrid": "rx_loc", "dB": "snr", "MHz": "frequency / 1000000", "CallSign": "tx_sign",
+	"Grid": "tx_loc", "Power": "power", "Drift": "drift", "Band": "band", "rx_az": "rx_azimuth"}

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"holdfast/app"
+	"holdfast/base/fault"
+	"holdfast/face/api"
+)
+
+// asked is a data directory with somebody who answers for it.
+type asked struct {
+	place  app.Place
+	client *api.Client
+	close  func() error
+}
+
+// places opens every data directory that the command is about.
+func (f *face) places() (all []asked, err error) {
+	var cfg *app.Config
+	dir := f.dataDir
+	if f.config != "" {
+		if cfg, err = app.Load(f.config); err != nil {
+			return nil, err
+		}
+		if dir == "" {
+			dir = cfg.DataDir
+		}
+	}
+	found, err := app.Places(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range found {
+		a, err := open(p, cfg)
+		if err != nil {
+			for _, a := range all {
+				a.close()
+			}
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// startingFor is how long a process may hold a data directory without answering on its socket.
+const startingFor = 3 * time.Second
+
+// open finds who answers for a data directory: the engine that runs there, else we ourselves.
+func open(p app.Place, cfg *app.Config) (asked, error) {
+	for deadline := time.Now().Add(startingFor); ; {
+		if c, err := api.Dial(p.Dir); err == nil {
+			return asked{p, c, func() error { return nil }}, nil
+		}
+		desk, err := app.OpenDesk(p, cfg)
+		if err == nil {
+			return asked{p, api.Local(api.Handler(desk)), desk.Close}, nil
+		}
+		if !fault.Is(err, fault.Busy) {
+			return asked{}, err
+		}
+		if time.Now().After(deadline) {
+			return asked{}, fault.WithHint(fmt.Errorf("%w, which does not answer", err),
+				"it may be starting or waiting for room on the disk: see its log")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// each calls do for every data directory.
+func (f *face) each(do func(a asked) error) (err error) {
+	all, err := f.places()
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		err = errors.Join(err, do(a))
+	}
+	for _, a := range all {
+		err = errors.Join(err, a.close())
+	}
+	return err
+}
+
+// withJob calls do for the data directory that has the job; "" stands for the only job there is.
+func (f *face) withJob(ctx context.Context, job string, do func(a asked, job string) error) (err error) {
+	all, err := f.places()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, a := range all {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	type one struct {
+		a   asked
+		job string
+	}
+	var hits []one
+	var names []string
+	for _, a := range all {
+		rep, err := a.status(ctx)
+		if err != nil {
+			return err
+		}
+		for _, j := range rep.Jobs {
+			names = append(names, j.Name)
+			if job == "" || j.Name == job {
+				hits = append(hits, one{a, j.Name})
+			}
+		}
+	}
+	switch {
+	case len(hits) == 1:
+		return do(hits[0].a, hits[0].job)
+	case len(hits) == 0 && job != "":
+		return fault.WithHint(fault.New(fault.NotFound, "there is no job %s", job), "jobs are: %s",
+			orNone(strings.Join(names, ", ")))
+	case len(hits) == 0:
+		return fault.New(fault.NotFound, "there is no job")
+	case job == "":
+		return &app.Usage{Err: fault.WithHint(errors.New("there is more than one job"), "name one of: %s",
+			strings.Join(names, ", "))}
+	}
+	return &app.Usage{Err: fault.WithHint(fmt.Errorf("there is a job %s in more than one data directory", job),
+		"choose one with --data-dir")}
+}
+
+func (a asked) status(ctx context.Context) (rep app.Report, err error) {
+	return rep, a.client.Do(ctx, api.Request{Method: "GET", Path: "/api/v1/jobs", Result: &rep})
+}
+
+// path is a path of the API below a job.
+func path(job string, rest ...string) string {
+	p := "/api/v1/jobs/" + url.PathEscape(job)
+	for _, r := range rest {
+		p += "/" + url.PathEscape(r)
+	}
+	return p
+}

@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/app"
+	"holdfast/face/api"
+)
+
+func (f *face) deadCommand() *cobra.Command {
+	c := &cobra.Command{Use: "dead", Short: "Look at dead letters: what could not go on, and why"}
+	c.AddCommand(f.deadList(), f.deadShow(), f.deadRetry(), f.deadDiscard())
+	return c
+}
+
+type deadList struct {
+	Dead []app.DeadLetter `json:"dead"`
+}
+
+func (a asked) dead(ctx context.Context, job string, max int) (out deadList, err error) {
+	return out, a.client.Do(ctx, api.Request{Method: "GET",
+		Path: path(job, "dead") + "?max=" + strconv.Itoa(max), Result: &out})
+}
+
+func (f *face) deadList() *cobra.Command {
+	var max int
+	c := f.asking(&cobra.Command{
+		Use:   "ls [JOB]",
+		Short: "List dead letters",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
+				out, err := a.dead(cmd.Context(), job, max)
+				if err != nil {
+					return err
+				}
+				if f.json {
+					return f.printJSON(out)
+				}
+				if len(out.Dead) == 0 {
+					fmt.Fprintln(f.out, "there are no dead letters")
+					return nil
+				}
+				t := newTable(">id", "when", "from", "key", "~reason")
+				for _, d := range out.Dead {
+					t.add(strconv.FormatUint(d.ID, 10), ago(d.At, time.Now()), d.From, cut(d.Key, 20), d.Reason)
+				}
+				t.write(f.out, "")
+				return nil
+			})
+		},
+	})
+	c.Flags().IntVarP(&max, "max", "n", 1000, "at most so many")
+	return c
+}
+
+func (f *face) deadShow() *cobra.Command {
+	var job string
+	return jobFlag(f.asking(&cobra.Command{
+		Use:   "show ID",
+		Short: "Show one dead letter whole",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := number(args[0]); err != nil {
+				return err
+			}
+			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
+				var d app.DeadLetter
+				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "dead", args[0]), Result: &d})
+				if err != nil {
+					return err
+				}
+				if f.json {
+					return f.printJSON(d)
+				}
+				fmt.Fprintf(f.out, "dead letter %d of job %s, from %s, %s\n", d.ID, job, d.From, ago(d.At, time.Now()))
+				fmt.Fprint(f.out, wrap("why: "+d.Reason, "  "))
+				if d.Key != "" {
+					fmt.Fprintf(f.out, "  key: %s\n", d.Key)
+				}
+				if len(d.Raw) > 0 {
+					fmt.Fprintf(f.out, "  as it came: %s\n", printable(d.Raw))
+				}
+				return nil
+			})
+		},
+	}), &job)
+}
+
+// printable is what a terminal may be given: bytes from outside could hold its commands.
+func printable(b []byte) string {
+	s := strconv.QuoteToGraphic(string(b))
+	if plain := s[1 : len(s)-1]; !containsEscape(plain) {
+		return plain
+	}
+	return s
+}
+
+func containsEscape(s string) bool {
+	for i := range len(s) {
+		if s[i] == '\\' && (i+1 == len(s) || s[i+1] != '"') {
+			return true
+		}
+	}
+	return false
+}
+
+func number(s string) (uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0, &exitError{WrongUsage, fmt.Errorf("want the number of a dead letter, got %q", s)}
+	}
+	return n, nil
+}
+
+func (f *face) deadRetry() *cobra.Command {
+	return f.deadOrder("retry ID... | --all", "Give dead letters another try", "retry", "%d tried again")
+}
+
+func (f *face) deadDiscard() *cobra.Command {
+	return f.deadOrder("discard ID... | --all", "Let dead letters go for good", "discard", "%d discarded")
+}
+
+func (f *face) deadOrder(use, short, what, said string) *cobra.Command {
+	var job, reason string
+	var all bool
+	c := jobFlag(f.asking(&cobra.Command{
+		Use:   use,
+		Short: short,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if all == (len(args) > 0) {
+				return &exitError{WrongUsage, errors.New("name dead letters by their numbers, or give --all")}
+			}
+			for _, id := range args {
+				if _, err := number(id); err != nil {
+					return err
+				}
+			}
+			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
+				if all {
+					list, err := a.dead(cmd.Context(), job, 1<<30)
+					if err != nil {
+						return err
+					}
+					for _, d := range list.Dead {
+						args = append(args, strconv.FormatUint(d.ID, 10))
+					}
+				}
+				done := 0
+				var failed error
+				for _, id := range args {
+					if _, err := a.post(cmd.Context(), path(job, "dead", id, what), api.Order{Reason: reason}); err != nil {
+						failed = errors.Join(failed, err)
+						continue
+					}
+					done++
+				}
+				if f.json {
+					failed = errors.Join(failed, f.printJSON(map[string]int{what: done, "failed": len(args) - done}))
+				} else {
+					fmt.Fprintf(f.out, said+"\n", done)
+				}
+				return failed
+			})
+		},
+	}), &job)
+	c.Flags().BoolVar(&all, "all", false, "all of them")
+	if what == "discard" {
+		c.Flags().StringVar(&reason, "reason", "", "why, for the history")
+	}
+	return c
+}

@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/face/api"
+)
+
+func (f *face) pauseCommand() *cobra.Command {
+	return f.order("pause JOB", "Stop a job's work until it is resumed, restarts included",
+		"pause", "job %s is paused")
+}
+
+func (f *face) resumeCommand() *cobra.Command {
+	return f.order("resume JOB", "Let a paused job go on", "resume", "job %s goes on")
+}
+
+func (f *face) backfillCommand() *cobra.Command {
+	return f.order("backfill JOB", "Ask the source for everything that is missing, now", "backfill", "job %s: ")
+}
+
+// order is a command that gives a job one order.
+func (f *face) order(use, short, what, said string) *cobra.Command {
+	return f.asking(&cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.withJob(cmd.Context(), args[0], func(a asked, job string) error {
+				answer, err := a.post(cmd.Context(), path(job, what), nil)
+				if err != nil {
+					return err
+				}
+				if f.json {
+					return f.printJSON(answer)
+				}
+				text := fmt.Sprintf(said, job)
+				if answer.Text != "done" {
+					text += answer.Text
+				}
+				fmt.Fprintln(f.out, text)
+				return nil
+			})
+		},
+	})
+}
+
+func (a asked) post(ctx context.Context, path string, body any) (s api.Said, err error) {
+	return s, a.client.Do(ctx, api.Request{Method: "POST", Path: path, Body: body, Result: &s})
+}

@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/app"
+	"holdfast/face/api"
+	"holdfast/kernel/engine"
+)
+
+// process runs the jobs of a plan until they are done or a signal comes.
+type process struct {
+	plan *app.Plan
+	log  *slog.Logger
+	// ready is called when everything stands; beside are further things to run.
+	ready  func(d *app.Desk, api string)
+	beside []func(ctx context.Context) error
+	// anyPort: if the address is taken, any other will do.
+	anyPort bool
+}
+
+func (p *process) run(ctx context.Context) (err error) {
+	lock, err := p.plan.Lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	p.notices()
+	ctx, stop := p.signals(ctx)
+	defer stop()
+	eng, err := p.plan.Engine(p.storageFailed)
+	if err != nil {
+		return err
+	}
+	defer os.Unsetenv(respawnVariable)
+	desk := app.NewDesk(p.plan, eng)
+	g, all := errgroup.WithContext(ctx)
+	serving, endServing := context.WithCancel(all)
+	defer endServing()
+	url, err := p.serve(serving, g, desk)
+	if err != nil {
+		endServing()
+		return errors.Join(err, g.Wait())
+	}
+	for _, f := range p.beside {
+		g.Go(func() error { return f(serving) })
+	}
+	g.Go(func() error { return watchdog(serving) })
+	g.Go(func() error {
+		defer endServing()
+		return eng.Run(all)
+	})
+	if p.ready != nil {
+		p.ready(desk, url)
+	}
+	notify(daemon.SdNotifyReady)
+	err = g.Wait()
+	return errors.Join(err, p.checkpointAtEnd(ctx))
+}
+
+func (p *process) checkpointAtEnd(context.Context) error { return nil }
+
+// notices tells what people must know from the start.
+func (p *process) notices() {
+	place := p.plan.Place
+	if place.Temporary() {
+		text := fmt.Sprintf("data directory %s can't be written (%s): data goes to %s, which does not "+
+			"survive a reboot", place.Default, place.Why, place.Dir)
+		p.plan.Notices = append(p.plan.Notices, text)
+		p.log.Error(text)
+		p.log.Error(fmt.Sprintf("make %s writable and start again; what is kept here is taken over then", place.Default))
+	}
+}
+
+// serve opens the control socket and, if the plan says so, the TCP door.
+func (p *process) serve(ctx context.Context, g *errgroup.Group, desk *app.Desk) (url string, err error) {
+	h := api.Handler(desk)
+	sock, err := api.ListenSocket(p.plan.Place.Dir)
+	if err != nil {
+		return "", err
+	}
+	g.Go(func() error { return api.Serve(ctx, sock, h) })
+	if p.plan.Listen == app.NoListen || p.plan.Listen == "" {
+		return "", nil
+	}
+	ln, err := net.Listen("tcp", p.plan.Listen)
+	if err != nil && p.anyPort {
+		ln, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		return "", &exitError{Failed, fmt.Errorf("listen on %s: %w (choose another address with --listen)",
+			p.plan.Listen, err)}
+	}
+	g.Go(func() error { return api.Serve(ctx, ln, api.Open(h, p.plan.Token)) })
+	return "http://" + ln.Addr().String(), nil
+}
+
+// signals returns a context that ends with the first SIGINT or SIGTERM. A second one ends the process
+// at once; SIGQUIT shows every goroutine first. All of that is a normal exit: the stores are whole at
+// every moment.
+func (p *process) signals(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	got := make(chan os.Signal, 4)
+	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
+	done := make(chan struct{})
+	finished := make(chan struct{})
+	go func() { // ended by stop, which waits for it
+		defer close(finished)
+		for n := 0; ; {
+			select {
+			case <-done:
+				return
+			case s := <-got:
+				if s == syscall.SIGQUIT {
+					dump()
+					os.Exit(Failed)
+				}
+				if n++; n > 1 {
+					p.log.Warn(fmt.Sprintf("%v again: ending at once", s))
+					os.Exit(Failed)
+				}
+				p.log.Info(fmt.Sprintf("%v: finishing what is under way; once more ends at once", s))
+				notify(daemon.SdNotifyStopping)
+				cancel()
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(got)
+		close(done)
+		<-finished
+		cancel()
+	}
+}
+
+// dump writes the stacks of all goroutines to stderr.
+func dump() {
+	b := make([]byte, 1<<20)
+	for {
+		n := runtime.Stack(b, true)
+		if n < len(b) {
+			os.Stderr.Write(b[:n])
+			return
+		}
+		b = make([]byte, 2*len(b))
+	}
+}
+
+func notify(state string) { _, _ = daemon.SdNotify(false, state) }
+
+// watchdog tells systemd that we live, if it wants to know.
+func watchdog(ctx context.Context) error {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		return nil
+	}
+	tick := time.NewTicker(every / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			notify(daemon.SdNotifyWatchdog)
+		}
+	}
+}
+
+const (
+	// respawnVariable counts the respawns behind each other: number@unix-seconds of the last.
+	respawnVariable = "HOLDFAST_RESPAWNS"
+	maxRespawns     = 5
+	respawnWindow   = time.Minute
+)
+
+// storageFailed is called when a store's log can't be written: what is in memory is ahead of the disk,
+// so the process must end. systemd starts us again; else we start ourselves again, and that start
+// waits until there is room. It does not return.
+func (p *process) storageFailed(err error) {
+	p.log.Error(fmt.Sprintf("a store can't be written: %v; nothing that was acknowledged is lost", err))
+	underSystemd := os.Getenv("INVOCATION_ID") != "" || os.Getenv("NOTIFY_SOCKET") != ""
+	n := respawns(os.Getenv(respawnVariable), time.Now())
+	if p.plan.Once || underSystemd || n >= maxRespawns {
+		p.log.Error(fmt.Sprintf("ending with exit code %d", StorageFailed))
+		os.Exit(StorageFailed)
+	}
+	exe, exeErr := os.Executable()
+	if exeErr == nil {
+		p.log.Error("starting again; work goes on when there is room")
+		time.Sleep(time.Duration(n) * time.Second)
+		env := append(os.Environ(), fmt.Sprintf("%s=%d@%d", respawnVariable, n+1, time.Now().Unix()))
+		exeErr = syscall.Exec(exe, append([]string{filepath.Base(exe)}, os.Args[1:]...), env)
+	}
+	p.log.Error(fmt.Sprintf("can't start again (%v); ending with exit code %d", exeErr, StorageFailed))
+	os.Exit(StorageFailed)
+}
+
+// respawns is how many respawns came close behind each other before now.
+func respawns(s string, now time.Time) int {
+	count, at, ok := strings.Cut(s, "@")
+	n, err := strconv.Atoi(count)
+	sec, err2 := strconv.ParseInt(at, 10, 64)
+	if !ok || err != nil || err2 != nil || now.Sub(time.Unix(sec, 0)) > respawnWindow {
+		return 0
+	}
+	return n
+}
+
+var _ = engine.Running

@@ -1,0 +1,265 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/app"
+	"holdfast/face/api"
+)
+
+func (f *face) spoolCommand() *cobra.Command {
+	c := &cobra.Command{Use: "spool", Short: "Look into the spool of a job, import and export"}
+	c.AddCommand(f.spoolList(), f.spoolCat(), f.spoolStats(), f.spoolVerify(), f.spoolImport(), f.spoolExport())
+	return c
+}
+
+// jobFlag adds --job to a command whose arguments are something else.
+func jobFlag(c *cobra.Command, job *string) *cobra.Command {
+	c.Flags().StringVar(job, "job", "", "the job (needed when there is more than one)")
+	return c
+}
+
+func (f *face) spoolList() *cobra.Command {
+	var from uint64
+	var max int
+	c := f.asking(&cobra.Command{
+		Use:   "ls [JOB]",
+		Short: "List the blocks of rows",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
+				var out struct {
+					Blocks []app.Block `json:"blocks"`
+				}
+				q := url.Values{"from": {fmt.Sprint(from)}, "max": {fmt.Sprint(max)}}
+				err := a.client.Do(cmd.Context(), api.Request{Method: "GET",
+					Path: path(job, "spool") + "?" + q.Encode(), Result: &out})
+				if err != nil {
+					return err
+				}
+				if f.json {
+					return f.printJSON(out)
+				}
+				f.showBlocks(out.Blocks)
+				return nil
+			})
+		},
+	})
+	c.Flags().Uint64Var(&from, "from", 0, "begin with this block")
+	c.Flags().IntVarP(&max, "max", "n", 1000, "at most so many")
+	return c
+}
+
+func (f *face) showBlocks(blocks []app.Block) {
+	if len(blocks) == 0 {
+		fmt.Fprintln(f.out, "the spool is empty")
+		return
+	}
+	now := time.Now()
+	t := newTable(">block", "came in", ">rows", ">size", "first id", "last id", "~not yet at")
+	for _, b := range blocks {
+		pending := strings.Join(b.Pending, ", ")
+		if pending == "" {
+			pending = "-"
+		}
+		t.add(strconv.FormatUint(b.Seq, 10), ago(b.At, now), count(b.Rows), size(b.Bytes),
+			strconv.FormatUint(b.From, 10), strconv.FormatUint(b.To, 10), pending)
+	}
+	t.write(f.out, "")
+}
+
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+func (f *face) spoolCat() *cobra.Command {
+	var job string
+	return jobFlag(f.asking(&cobra.Command{
+		Use:   "cat [BLOCK[-BLOCK]]",
+		Short: "Print the rows of blocks as JSON, one a line",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := url.Values{}
+			if s := first(args); s != "" {
+				from, to, ranged := strings.Cut(s, "-")
+				if !ranged {
+					to = from
+				}
+				for _, n := range []string{from, to} {
+					if _, err := strconv.ParseUint(n, 10, 64); err != nil {
+						return &exitError{WrongUsage, fmt.Errorf("want the number of a block, or two with - between, got %q", s)}
+					}
+				}
+				q = url.Values{"from": {from}, "to": {to}}
+			}
+			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
+				return a.client.Do(cmd.Context(), api.Request{Method: "GET",
+					Path: path(job, "spool", "rows") + "?" + q.Encode(), Item: func(row json.RawMessage) error {
+						_, err := fmt.Fprintf(f.out, "%s\n", row)
+						return err
+					}})
+			})
+		},
+	}), &job)
+}
+
+func (f *face) spoolStats() *cobra.Command {
+	return f.asking(&cobra.Command{
+		Use:   "stats [JOB]",
+		Short: "Show the figures of a spool",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
+				var s app.SpoolStats
+				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "spool", "stats"), Result: &s})
+				if err != nil {
+					return err
+				}
+				if f.json {
+					return f.printJSON(s)
+				}
+				now := time.Now()
+				fmt.Fprintf(f.out, "%s: %s %s in %s %s, %s; the oldest is of %s, the newest of %s\n\n", job,
+					count(s.Rows), plural(s.Rows, "row"), count(s.Blocks), plural(s.Blocks, "block"),
+					size(s.Bytes), ago(s.Oldest, now), ago(s.Newest, now))
+				t := newTable("~sink", ">to deliver", ">size", "oldest")
+				for _, k := range s.Sinks {
+					t.add(k.Sink, count(k.Pending), size(k.PendingBytes), ago(k.Oldest, now))
+				}
+				t.write(f.out, "")
+				return nil
+			})
+		},
+	})
+}
+
+func (f *face) spoolVerify() *cobra.Command {
+	return f.asking(&cobra.Command{
+		Use:   "verify [JOB]",
+		Short: "Read every block and compare it with its checksums",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
+				var v app.Verified
+				if err := f.long(cmd.Context(), a, path(job, "spool", "verify"), nil, &v); err != nil {
+					return err
+				}
+				if f.json {
+					if err := f.printJSON(v); err != nil {
+						return err
+					}
+				} else {
+					f.showVerified(v)
+				}
+				if len(v.Bad) > 0 {
+					return &exitError{code: Failed}
+				}
+				return nil
+			})
+		},
+	})
+}
+
+func (f *face) showVerified(v app.Verified) {
+	for _, b := range v.Bad {
+		fmt.Fprint(f.out, wrap(fmt.Sprintf("! block %d: %s", b.Seq, b.Text), ""))
+	}
+	if v.Lost > 0 {
+		fmt.Fprintf(f.out, "%s rows were lost to damage or limits before: see `holdfast audit %s`\n", count(v.Lost), v.Job)
+	}
+	if len(v.Bad) == 0 {
+		fmt.Fprintf(f.out, "%s: all %s %s are good\n", v.Job, count(v.Blocks), plural(v.Blocks, "block"))
+		return
+	}
+	fmt.Fprintf(f.out, "%s: %s of %s blocks are damaged\n", v.Job, count(len(v.Bad)), count(v.Blocks))
+}
+
+// long sends an order that may take long, and shows how far it is.
+func (f *face) long(ctx context.Context, a asked, path string, body, result any) error {
+	progress, end := f.progress()
+	defer end()
+	return a.client.Do(ctx, api.Request{Method: "POST", Path: path, Body: body, Result: result, Progress: progress})
+}
+
+func (f *face) spoolImport() *cobra.Command {
+	var job string
+	return jobFlag(f.asking(&cobra.Command{
+		Use:   "import DIR",
+		Short: "Take in the cache files (spots_*.json) of the old scraper; they stay where they are",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
+				var out app.Imported
+				if err := f.long(cmd.Context(), a, path(job, "spool", "import"), api.Order{Dir: dir}, &out); err != nil {
+					return err
+				}
+				if f.json {
+					err = f.printJSON(out)
+				} else {
+					fmt.Fprintf(f.out, "%s %s: %s rows read, %s new, %s known already, %s rejected\n",
+						count(out.Files), plural(out.Files, "file"), count(out.Read), count(out.Accepted),
+						count(out.Duplicate), count(out.Rejected))
+					for _, s := range out.Stayed {
+						fmt.Fprint(f.out, wrap("! not taken in: "+s, ""))
+					}
+				}
+				if err == nil && (len(out.Stayed) > 0 || out.Rejected > 0) {
+					err = &exitError{code: LeftOver}
+				}
+				return err
+			})
+		},
+	}), &job)
+}
+
+func (f *face) spoolExport() *cobra.Command {
+	var job string
+	var raw bool
+	c := jobFlag(f.asking(&cobra.Command{
+		Use:   "export DIR",
+		Short: "Write the rows of the spool as cache files of the old scraper",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
+				var out app.Exported
+				if err := f.long(cmd.Context(), a, path(job, "spool", "export"), api.Order{Dir: dir, Raw: raw}, &out); err != nil {
+					return err
+				}
+				if f.json {
+					err = f.printJSON(out)
+				} else {
+					fmt.Fprintf(f.out, "%s rows in %s %s\n", count(out.Rows), count(out.Files), plural(out.Files, "file"))
+					for _, b := range out.Bad {
+						fmt.Fprint(f.out, wrap(fmt.Sprintf("! block %d is damaged and was left out: %s", b.Seq, b.Text), ""))
+					}
+				}
+				if err == nil && len(out.Bad) > 0 {
+					err = &exitError{code: LeftOver}
+				}
+				return err
+			})
+		},
+	}), &job)
+	c.Flags().BoolVar(&raw, "raw", false, "write the later kind of file, with the feed's own objects")
+	return c
+}

@@ -1,0 +1,308 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/app"
+	"holdfast/face/api"
+	"holdfast/kernel/engine"
+)
+
+func (f *face) statusCommand() *cobra.Command {
+	return f.asking(&cobra.Command{
+		Use:   "status [JOB]",
+		Short: "Show how the jobs are",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var reports []app.Report
+			err := f.each(func(a asked) error {
+				rep, err := a.status(cmd.Context())
+				if err == nil {
+					reports = append(reports, keepJob(rep, args))
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return f.printJSON(joinReports(reports))
+			}
+			for i, rep := range reports {
+				if i > 0 {
+					fmt.Fprintln(f.out)
+				}
+				f.showReport(rep, time.Now())
+			}
+			return nil
+		},
+	})
+}
+
+func keepJob(rep app.Report, args []string) app.Report {
+	if len(args) == 0 {
+		return rep
+	}
+	all := rep.Jobs
+	rep.Jobs = []engine.Status{}
+	for _, j := range all {
+		if j.Name == args[0] {
+			rep.Jobs = append(rep.Jobs, j)
+		}
+	}
+	return rep
+}
+
+// joinReports makes one report of several data directories: the first one's, with everybody's jobs.
+func joinReports(all []app.Report) app.Report {
+	out := all[0]
+	for _, r := range all[1:] {
+		out.Jobs = append(out.Jobs, r.Jobs...)
+		out.Notices = append(out.Notices, r.Notices...)
+		out.Work = append(out.Work, r.Work...)
+		out.Running = out.Running || r.Running
+	}
+	return out
+}
+
+func (f *face) showReport(rep app.Report, now time.Time) {
+	if rep.Running {
+		fmt.Fprint(f.out, wrap(fmt.Sprintf("holdfast %s runs in %s (process %d, for %s)", rep.Version,
+			rep.Place.Dir, rep.Pid, span(now.Sub(rep.Since))), ""))
+	} else {
+		fmt.Fprint(f.out, wrap(fmt.Sprintf("nothing runs in %s", rep.Place.Dir), ""))
+	}
+	for _, n := range rep.Notices {
+		fmt.Fprint(f.out, wrap("! "+n, "  "))
+	}
+	for _, p := range rep.Work {
+		fmt.Fprintf(f.out, "  %s\n", cut(progressText(p), width-2))
+	}
+	if len(rep.Jobs) == 0 {
+		fmt.Fprintln(f.out, "  there are no jobs")
+		return
+	}
+	fmt.Fprintln(f.out)
+	t := newTable("~job", "kind", "state", "since", ">read", ">backlog", "oldest")
+	for _, j := range rep.Jobs {
+		since := "-"
+		if !j.Since.IsZero() {
+			since = ago(j.Since, now)
+		}
+		t.add(j.Name, j.Kind, string(j.State), since, count(j.Balance.Read), count(j.Backlog.Rows),
+			ago(j.Backlog.Oldest, now))
+	}
+	t.write(f.out, "")
+	for _, j := range rep.Jobs {
+		f.showJob(j, now)
+	}
+}
+
+// showJob tells what a person may have to look at in one job.
+func (f *face) showJob(j engine.Status, now time.Time) {
+	var lines []string
+	if j.Error != "" {
+		lines = append(lines, "! failed last: "+j.Error)
+	}
+	if p := j.Progress; p != nil {
+		lines = append(lines, fmt.Sprintf("%s: %.0f %%, %s left", p.What, p.Percent, span(p.Left)))
+	}
+	for _, g := range j.Gates {
+		if !g.Open {
+			lines = append(lines, fmt.Sprintf("! %s is away for %s: %s", g.Name, span(now.Sub(g.Since)), g.Cause))
+			if g.Hint != "" {
+				lines = append(lines, "  "+g.Hint)
+			}
+		}
+	}
+	for _, b := range j.Balance.Broken {
+		lines = append(lines, "! the books do not balance: "+b)
+	}
+	if n := j.Balance.GapSums.Open; n > 0 {
+		lines = append(lines, fmt.Sprintf("%s open %s (%s missing)", count(n), plural(n, "gap"),
+			count(j.Balance.GapSums.Missing)))
+	}
+	if n := deadOf(j.Balance); n > 0 {
+		lines = append(lines, fmt.Sprintf("%s dead %s: see `holdfast dead ls %s`", count(n),
+			plural(n, "letter"), j.Name))
+	}
+	for _, n := range j.Notes {
+		lines = append(lines, strings.TrimPrefix(n[0]+": "+n[1], ": "))
+	}
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(f.out, "\n%s\n", j.Name)
+	for _, l := range lines {
+		fmt.Fprint(f.out, wrap(l, "  "))
+	}
+}
+
+// deadOf is how many dead letters a job has.
+func deadOf(b engine.Books) int64 {
+	n := b.Rejected
+	for _, s := range b.Sinks {
+		n += s.Dead
+	}
+	return n
+}
+
+func (f *face) auditCommand() *cobra.Command {
+	var deep bool
+	c := f.asking(&cobra.Command{
+		Use:   "audit [JOB]",
+		Short: "Prove that every row is accounted for; fails if one is not",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all := app.Audit{Balanced: true, Jobs: []engine.Books{}}
+			err := f.each(func(a asked) error {
+				one, err := f.audit(cmd.Context(), a, args, deep)
+				all.Balanced = all.Balanced && one.Balanced
+				all.Jobs, all.Deep = append(all.Jobs, one.Jobs...), append(all.Deep, one.Deep...)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if f.json {
+				err = f.printJSON(all)
+			} else {
+				f.showAudit(all)
+			}
+			if err == nil && !all.Balanced {
+				err = &exitError{code: Failed}
+			}
+			return err
+		},
+	})
+	c.Flags().BoolVar(&deep, "deep", false, "ask the sinks themselves what they hold")
+	c.Flags().StringVarP(&f.config, "config", "c", "", "configuration, for --deep while nothing runs")
+	return c
+}
+
+func (f *face) audit(ctx context.Context, a asked, args []string, deep bool) (out app.Audit, err error) {
+	q := url.Values{"deep": {fmt.Sprint(deep)}}
+	if len(args) > 0 {
+		q.Set("job", args[0])
+	}
+	progress, end := f.progress()
+	defer end()
+	err = a.client.Do(ctx, api.Request{Method: "GET", Path: "/api/v1/audit?" + q.Encode(), Result: &out,
+		Progress: progress})
+	return out, err
+}
+
+func (f *face) showAudit(a app.Audit) {
+	for i, j := range a.Jobs {
+		if i > 0 {
+			fmt.Fprintln(f.out)
+		}
+		fmt.Fprintf(f.out, "%s\n", j.Job)
+		t := newTable("", ">read", ">accepted", ">duplicate", ">filtered", ">rejected")
+		t.add("intake", count(j.Read), count(j.Accepted), count(j.Duplicate), count(j.Filtered), count(j.Rejected))
+		t.write(f.out, "  ")
+		if len(j.Sinks) > 0 {
+			t = newTable("~sink", ">accepted", ">delivered", ">pending", ">dead", ">discarded", ">expired")
+			for _, s := range j.Sinks {
+				t.add(s.Sink, count(s.Accepted), count(s.Delivered), count(s.Pending), count(s.Dead),
+					count(s.Discarded), count(s.Expired))
+			}
+			t.write(f.out, "  ")
+		}
+		g := j.GapSums
+		fmt.Fprintf(f.out, "  gaps: %s open (%s missing), %s filled, %s absent, %s lost\n", count(g.Open),
+			count(g.Missing), count(g.Filled), count(g.Absent), count(g.Lost))
+		for _, b := range j.Broken {
+			fmt.Fprint(f.out, wrap("! "+b, "  "))
+		}
+	}
+	f.showDeep(a.Deep)
+	if a.Balanced {
+		fmt.Fprintln(f.out, "\nbalanced: every row is accounted for")
+		return
+	}
+	fmt.Fprintln(f.out, "\nNOT balanced")
+}
+
+func (f *face) showDeep(all []app.Comparison) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(f.out, "\nwhat the sinks hold")
+	t := newTable("~job", "sink", ">rows", ">missing", ">doubled", ">excused", ">foreign")
+	for _, c := range all {
+		t.add(c.Job, c.Sink, count(c.Rows), count(c.Missing), count(c.Doubled), count(c.Excused), count(c.Foreign))
+	}
+	t.write(f.out, "  ")
+	for _, c := range all {
+		if c.Error != "" {
+			fmt.Fprint(f.out, wrap(fmt.Sprintf("! %s, %s can't be compared: %s", c.Job, c.Sink, c.Error), "  "))
+			fmt.Fprint(f.out, wrap(c.Hint, "    "))
+		}
+		for what, keys := range map[string][]uint64{"missing": c.MissingKeys, "doubled": c.DoubledKeys} {
+			if len(keys) > 0 {
+				fmt.Fprint(f.out, wrap(fmt.Sprintf("! %s, %s: %s: %s", c.Job, c.Sink, what, some(keys)), "  "))
+			}
+		}
+	}
+}
+
+func some(keys []uint64) string {
+	const shown = 5
+	out := strings.Trim(fmt.Sprint(keys[:min(shown, len(keys))]), "[]")
+	if len(keys) > shown {
+		out += " …"
+	}
+	return out
+}
+
+func (f *face) eventsCommand() *cobra.Command {
+	var follow bool
+	var max int
+	c := f.asking(&cobra.Command{
+		Use:   "events [JOB]",
+		Short: "Show what happened, oldest first",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := url.Values{"max": {fmt.Sprint(max)}, "follow": {fmt.Sprint(follow)}}
+			if len(args) > 0 {
+				q.Set("job", args[0])
+			}
+			return f.each(func(a asked) error {
+				if follow && !a.client.Remote {
+					return fmt.Errorf("nothing runs in %s, so nothing can be followed", a.place.Dir)
+				}
+				return a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: "/api/v1/events?" + q.Encode(),
+					Item: f.showEvent})
+			})
+		},
+	})
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on")
+	c.Flags().IntVarP(&max, "max", "n", 100, "at most so many")
+	return c
+}
+
+func (f *face) showEvent(raw json.RawMessage) error {
+	if f.json {
+		_, err := fmt.Fprintf(f.out, "%s\n", raw)
+		return err
+	}
+	var e engine.Event
+	if err := json.Unmarshal(raw, &e); err != nil {
+		return err
+	}
+	mark := " "
+	if e.Warn {
+		mark = "!"
+	}
+	head := fmt.Sprintf("%s %s %s: ", e.At.Local().Format("2006-01-02 15:04:05"), mark, e.Job)
+	_, err := fmt.Fprint(f.out, wrap(head+e.Text, ""))
+	return err
+}

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// width is what every table fits into.
+const width = 80
+
+// table is a table with aligned columns. One column may give way: it is cut when the row is too long.
+type table struct {
+	heads []string
+	right []bool // aligned to the right: numbers
+	gives int    // index of the column that gives way, -1 for none
+	rows  [][]string
+}
+
+// newTable returns a table. A head that begins with > is aligned to the right, one that begins with ~
+// gives way.
+func newTable(heads ...string) *table {
+	t := &table{gives: -1}
+	for i, h := range heads {
+		if strings.HasPrefix(h, "~") {
+			t.gives = i
+		}
+		t.right = append(t.right, strings.HasPrefix(h, ">"))
+		t.heads = append(t.heads, strings.TrimLeft(h, ">~"))
+	}
+	return t
+}
+
+func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+// write writes the table, indented.
+func (t *table) write(w io.Writer, indent string) {
+	widths := make([]int, len(t.heads))
+	for _, row := range append([][]string{t.heads}, t.rows...) {
+		for i, c := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(c))
+		}
+	}
+	total := len(indent) + 2*(len(widths)-1)
+	for _, n := range widths {
+		total += n
+	}
+	if t.gives >= 0 && total > width {
+		widths[t.gives] = max(8, widths[t.gives]-(total-width))
+	}
+	for _, row := range append([][]string{t.heads}, t.rows...) {
+		var b strings.Builder
+		b.WriteString(indent)
+		for i, c := range row {
+			if i > 0 {
+				b.WriteString("  ")
+			}
+			c = cut(c, widths[i])
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c))
+			if t.right[i] {
+				b.WriteString(pad + c)
+			} else {
+				b.WriteString(c + pad)
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+	}
+}
+
+// cut shortens a text to n characters.
+func cut(s string, n int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	r := []rune(s)
+	return string(r[:max(n-1, 0)]) + "…"
+}
+
+// wrap breaks a text into lines that fit, each after indent.
+func wrap(s, indent string) string {
+	var b strings.Builder
+	line := indent
+	for _, word := range strings.Fields(s) {
+		if len(line) > len(indent) && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			b.WriteString(line + "\n")
+			line = indent
+		}
+		if len(line) > len(indent) {
+			line += " "
+		}
+		line += word
+	}
+	return b.String() + line + "\n"
+}
