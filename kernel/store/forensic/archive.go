@@ -147,21 +147,28 @@ func (a *Archive) take(path string) (done bool, err error) {
 	if err := a.FS.MkdirAll(a.to, 0o755); err != nil {
 		return true, fmt.Errorf("make archive: %w", err)
 	}
-	base := a.FS.PathJoin(a.to, a.FS.PathBase(path))
-	to := base
-	for i := 1; ; i++ {
-		if _, err := a.FS.Stat(to); errors.Is(err, fs.ErrNotExist) {
-			break
-		} else if err != nil {
-			return true, fmt.Errorf("look for %s: %w", to, err)
-		}
-		to = fmt.Sprintf("%s~%d", base, i)
+	to, err := unique(a.FS, a.to, a.FS.PathBase(path))
+	if err != nil {
+		return true, err
 	}
 	if err := a.FS.Rename(path, to); err != nil {
 		return true, fmt.Errorf("archive %s: %w", path, err)
 	}
 	a.moved = append(a.moved, to)
 	return true, nil
+}
+
+// unique is a path in dir at which there is nothing: the name, or the name with ~1, ~2 ... behind it.
+func unique(fsys vfs.FS, dir, name string) (string, error) {
+	base := fsys.PathJoin(dir, name)
+	for path, i := base, 1; ; i++ {
+		if _, err := fsys.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return path, nil
+		} else if err != nil {
+			return "", fmt.Errorf("look for %s: %w", path, err)
+		}
+		path = fmt.Sprintf("%s~%d", base, i)
+	}
 }
 
 // Remove archives a database file and removes any other.

@@ -17,7 +17,7 @@ import (
 	"holdfast/kernel/store/forensic"
 )
 
-var trials = flag.Int("trials", 5, "damages tried in each kind of file of each image")
+var trials = flag.Int("trials", 3, "damages tried in each kind of file of each image")
 
 const markPath = "HIGHWATER"
 
