@@ -220,7 +220,7 @@ func (m Mark) Check(r *Report) []Finding {
 	switch {
 	case now.Num < m.ManifestNum:
 		back(now.File, "MANIFEST-%06d was in use", m.ManifestNum)
-	case now.Num == m.ManifestNum && now.Intact < m.ManifestSize:
+	case now.Num == m.ManifestNum && !reaches(now.Intact, m.ManifestSize):
 		back(now.File, "%d bytes were durable, %d can be read", m.ManifestSize, now.Intact)
 	}
 	if m.WALNum >= now.MinWAL {
@@ -241,7 +241,7 @@ func (m Mark) checkWAL(r *Report) []Finding {
 		if w.Num != m.WALNum {
 			continue
 		}
-		if w.Intact >= m.WALOffset {
+		if reaches(w.Intact, m.WALOffset) {
 			return nil
 		}
 		return []Finding{{File: w.File, Kind: Rollback, Offset: w.Intact, End: m.WALOffset,
@@ -250,6 +250,10 @@ func (m Mark) checkWAL(r *Report) []Finding {
 	return []Finding{{File: fmt.Sprintf("%06d.log", m.WALNum), Kind: Rollback,
 		Why: "the log was in use and is gone"}}
 }
+
+// reaches reports whether chunks up to intact are all that was synced up to offset: a block's unused
+// end is written and synced with it, and holds no chunk.
+func reaches(intact, offset int64) bool { return intact >= offset || adjoin(intact, offset) }
 
 // CheckOpened compares what the opened store says of itself with the mark: the last net.
 func (m Mark) CheckOpened(lineage record.Lineage, commit uint64) []Finding {

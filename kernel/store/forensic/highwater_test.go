@@ -207,3 +207,20 @@ func TestHighWaterTellsRollback(t *testing.T) {
 		}
 	}
 }
+
+// TestHighWaterAtTheEndOfABlock: a log that was synced up to a block's end has its last chunk some
+// bytes in front of that, which is no rollback; one that ends a chunk earlier is.
+func TestHighWaterAtTheEndOfABlock(t *testing.T) {
+	const end = 32 << 10
+	m := forensic.Mark{Commit: 1, ManifestNum: 1, ManifestSize: end, WALNum: 2, WALOffset: end}
+	for intact, sound := range map[int64]bool{end: true, end - 5: true, end - 18: true,
+		end - 19: false, 100: false} {
+		for _, at := range [][2]int64{{intact, end}, {end, intact}} {
+			r := forensic.Report{Exists: true, Manifest: forensic.Manifest{Num: 1, Intact: at[0]},
+				WALs: []forensic.WAL{{Num: 2, Intact: at[1]}}}
+			if found := m.Check(&r); forensic.Sound(found) != sound {
+				t.Errorf("%v of %d bytes can be read: found %v, want sound %t", at, end, found, sound)
+			}
+		}
+	}
+}
