@@ -138,7 +138,16 @@ func allZero(b []byte) bool {
 	return true
 }
 
-// nextGood finds the first sound chunk at or behind off. Within off's block any byte may be its
+// ofThisLog reports whether b begins with a chunk's header that carries the log's number.
+func ofThisLog(b []byte, f framing) bool {
+	if len(b) < recyclableHeader {
+		return false
+	}
+	size, _ := f.header(b[6])
+	return f.wal && size > 0 && binary.LittleEndian.Uint32(b[7:]) == f.num
+}
+
+// nextGood finds the first sound chunk at or behind off; with none it returns the size. Within off's block any byte may be its
 // first (the length that would lead to it may be what is damaged); later blocks begin with one.
 func nextGood(data []byte, off int, f framing) (int, bool) {
 	for off < len(data) {
@@ -154,5 +163,5 @@ func nextGood(data []byte, off int, f framing) (int, bool) {
 		}
 		off = blockEnd
 	}
-	return 0, false
+	return len(data), false
 }

@@ -176,6 +176,17 @@ func adjoin(end, off int64) bool {
 	return end == off || off%blockSize == 0 && off-end < syncHeader
 }
 
+// sectorLost reports whether the loss of whole sectors can explain a flaw: one must end between the
+// broken chunk's start and the next sound chunk. The first sector counts only if the chunk's header
+// did not come with it.
+func sectorLost(f flaw) bool {
+	end := (f.at/sector + 1) * sector
+	if f.headed {
+		end += sector
+	}
+	return end <= f.resume
+}
+
 // finding judges a flaw of a log. In any log but the last it is damage: a log is closed and synced
 // before the next one is made. In the last log a power cut may have kept a later write and lost an
 // earlier one that nobody had been told of; that is a torn tail, unless something proves that the
@@ -193,8 +204,8 @@ func (p *replay) finding(log WAL, w walked, i int, f flaw, lost Seqs) Finding {
 		out.Why += fmt.Sprintf(", but a later chunk says that all up to %d was synced", w.promise)
 	case lost != (Seqs{}) && p.r.Promised >= lost.First:
 		out.Why += fmt.Sprintf(", but a batch says that all up to %d was acknowledged", p.r.Promised)
-	case f.behind && f.resume < (f.at/sector+1)*sector:
-		out.Why += ", and sound records follow it within the same sector"
+	case f.behind && !sectorLost(f):
+		out.Why += ", and sound records follow it sooner than a lost sector would let them"
 	default:
 		out.Kind = TornTail
 	}

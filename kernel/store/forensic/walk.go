@@ -14,6 +14,7 @@ type flaw struct {
 	resume int64 // where sound chunks begin again, or the file's size
 	bit    int64 // the turned bit that explains it (counted from the file's start), or -1
 	behind bool  // a record begins, or the log's closing mark stands, behind it
+	headed bool  // the broken chunk has a header of this log: its first sector was written
 	cause  string
 }
 
@@ -105,14 +106,12 @@ func (w *walker) broken(off int, o outcome) (next int, done bool, err error) {
 	}
 	cause := map[outcome]string{chunkZero: "nothing is written here",
 		chunkStale: "the remains of an older log", chunkBad: "no sound chunk"}[o]
-	if resume, ok := nextGood(w.data, off+1, w.f); ok {
+	resume, ok := nextGood(w.data, off+1, w.f)
+	if ok || w.open || o == chunkBad {
 		w.flaw(off, resume, -1, cause)
-		return resume, false, nil
+		w.out.flaws[len(w.out.flaws)-1].headed = ofThisLog(w.data[off:], w.f)
 	}
-	if w.open || o == chunkBad {
-		w.flaw(off, len(w.data), -1, cause)
-	}
-	return 0, true, nil
+	return resume, !ok, nil
 }
 
 // take adds a sound chunk to the record it belongs to and emits the record when it is whole.
