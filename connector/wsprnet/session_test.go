@@ -135,6 +135,21 @@ func TestNoLoginStorm(t *testing.T) {
 	if n := sim.Status().Logins; n != 2 {
 		t.Errorf("after being told: %d logins, want 2", n)
 	}
+	// A session that expires while logins are refused: the old one is not tried again.
+	sim, url = serve(t, account())
+	s = open(t, url, withSession(""))
+	collect(t, s, nil)
+	before := sim.Status()
+	sim.ExpireSessions()
+	sim.SetFaults(func(f *simulator.Faults) { f.Refuse = true })
+	for range 5 {
+		if _, err := s.Fetch(t.Context(), connector.Request{}); !fault.Is(err, fault.Credentials) {
+			t.Errorf("expired and refused: got %v", err)
+		}
+	}
+	if n := sim.Status().Requests - before.Requests; n != 2 {
+		t.Errorf("expired and refused: %d requests in 5 fetches, want 2", n)
+	}
 	// A feed that takes the login and refuses all the same: one renewal, and then rest.
 	sim, url = serve(t, account())
 	sim.SetFaults(func(f *simulator.Faults) { f.Forbidden = true })

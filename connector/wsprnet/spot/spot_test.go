@@ -189,6 +189,11 @@ func TestGarbageBetween(t *testing.T) {
 			t.Errorf("%s: key is %q, want 9", name, r.Rejected[0].Key)
 		}
 	}
+	for in, want := range map[string]bool{"[" + a + ",garbage ] \n": true, "[" + a + ",garb]age": false} {
+		if r := parse(t, in); r.Whole != want || r.Rows.NumRows() != 1 || len(r.Rejected) != 1 {
+			t.Errorf("%s: whole %v, want %v; rejected %v", in, r.Whole, want, r.Rejected)
+		}
+	}
 	for _, in := range []string{"", "<html>", `{"error":"x"}`, "null", "  "} {
 		if r := parse(t, in); r.IsArray || r.Rows.NumRows() != 0 || r.Whole {
 			t.Errorf("%q: got %+v", in, r)
@@ -218,6 +223,20 @@ func TestLimits(t *testing.T) {
 	if r := Parse(io.MultiReader(strings.NewReader("["+aa1a), boom), Limits{}); r.ReadErr != io.ErrClosedPipe ||
 		r.Rows.NumRows() != 1 || r.Whole {
 		t.Errorf("a broken body: got %v, %d rows", r.ReadErr, r.Rows.NumRows())
+	}
+}
+
+func TestMHz(t *testing.T) {
+	for in, want := range map[string]int64{"7.040061": 7_040_061, "0.475674": 475_674, "7": 7_000_000,
+		"7.04": 7_040_000, "7.0400615": 7_040_062, "7.0400614999": 7_040_061, "14.0971": 14_097_100,
+		"1296.500123": 1_296_500_123, "0.0000004": 0, "+7.1": 7_100_000, "7.04e1": 70_400_000,
+		"704E-2": 7_040_000, "123456789.123456": 123_456_789_123_456, "0.000000": 0,
+		"": -1, ".5": -1, "7.": -1, "-7": -1, "7.0x": -1, "1.2.3": -1, "7,04": -1, "1e": -1, "1e999": -1,
+		"1e18": -1, "99999999999999999999": -1, "NaN": -1, "0x10": -1, "7.04006a": -1} {
+		hz, ok := parseMHz([]byte(in))
+		if got := int64(hz); ok != (want >= 0) || ok && got != want {
+			t.Errorf("%q: got %d, %v, want %d", in, got, ok, want)
+		}
 	}
 }
 
