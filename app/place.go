@@ -32,17 +32,17 @@ const DataDirVariable = "HOLDFAST_DATA_DIR"
 
 // DefaultDir is the data directory of who asks for none: /var/lib/holdfast for root, else
 // holdfast below $XDG_STATE_HOME or ~/.local/state.
-func DefaultDir() string {
-	if os.Geteuid() == 0 {
-		return "/var/lib/holdfast"
+func DefaultDir() string { return defaultDir(os.Geteuid(), os.Getenv) }
+
+func defaultDir(uid int, env func(string) string) string {
+	switch {
+	case uid == 0:
+	case filepath.IsAbs(env("XDG_STATE_HOME")):
+		return filepath.Join(env("XDG_STATE_HOME"), "holdfast")
+	case filepath.IsAbs(env("HOME")):
+		return filepath.Join(env("HOME"), ".local", "state", "holdfast")
 	}
-	if state := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
-		return filepath.Join(state, "holdfast")
-	}
-	if home, err := os.UserHomeDir(); err == nil && filepath.IsAbs(home) {
-		return filepath.Join(home, ".local", "state", "holdfast")
-	}
-	return filepath.Join("/", "var", "lib", "holdfast")
+	return "/var/lib/holdfast"
 }
 
 // FallbackDir is where data goes while the default directory can't be written.
@@ -68,7 +68,11 @@ func Locate(explicit, command string) (Place, error) {
 		}
 		return Place{Dir: dir, Explicit: true}, nil
 	}
-	p := Place{Dir: filepath.Join(DefaultDir(), command), Fallback: filepath.Join(FallbackDir(), command)}
+	return locate(filepath.Join(DefaultDir(), command), command)
+}
+
+func locate(dir, command string) (Place, error) {
+	p := Place{Dir: dir, Fallback: filepath.Join(FallbackDir(), command)}
 	err := disk.Writable(p.Dir)
 	if err == nil {
 		return p, nil

@@ -29,6 +29,8 @@ type Plan struct {
 	// Once says that the work ends by itself.
 	Once bool
 
+	readonly *readonly // to be set up at start, nil for none
+
 	running sync.Map // job name -> the *collect.Job of its last start
 }
 

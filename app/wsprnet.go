@@ -114,6 +114,9 @@ func Wsprnet(f WsprnetFlags, log *slog.Logger) (*Plan, error) {
 		return nil, err
 	}
 	b := batch{Rows: int(orElse(deref(k.BatchRows), 100_000)), Every: seconds(orElse(deref(k.BatchSeconds), 10))}
+	if p.readonly, err = wantReadonly(f, sinkCfg, p); err != nil {
+		return nil, err
+	}
 	job, err := wsprnetJob(src, name, sinkCfg, b)
 	if err != nil {
 		return nil, err

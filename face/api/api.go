@@ -10,11 +10,10 @@
 //	POST /api/v1/jobs/{job}/spool/verify | import | export
 //	GET  /api/v1/jobs/{job}/dead  …/dead/{id}
 //	POST /api/v1/jobs/{job}/dead/{id}/retry | discard
-//	GET  /api/v1/jobs/{job}/checkpoints
+//	GET  /api/v1/checkpoints?job=
 //	POST /api/v1/jobs/{job}/checkpoints                  create
-//	POST /api/v1/jobs/{job}/checkpoints/{name}/verify | restore | export
-//	POST /api/v1/jobs/{job}/checkpoints/{name}/remove
-//	POST /api/v1/jobs/{job}/import-checkpoint
+//	POST /api/v1/jobs/{job}/checkpoints/import
+//	POST /api/v1/jobs/{job}/checkpoints/{name}/verify | restore | export | remove
 //
 // An answer is one JSON document. Who accepts application/x-ndjson gets lines instead, each an object
 // with one key: "progress" while long work is under way, "item" for each part of a stream, and at the

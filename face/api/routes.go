@@ -10,7 +10,6 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/fault"
-	"holdfast/kernel/engine"
 )
 
 func routes(d *app.Desk) map[string]work {
@@ -51,7 +50,46 @@ func routes(d *app.Desk) map[string]work {
 			}
 			return done(d.DiscardDead(ctx, c.job(), id, o.Reason))
 		},
+		"GET /api/v1/checkpoints": func(_ context.Context, c *call) (any, error) {
+			list, err := d.ListCheckpoints(c.FormValue("job"))
+			return map[string]any{"checkpoints": list}, err
+		},
+		"POST /api/v1/jobs/{job}/checkpoints": func(ctx context.Context, c *call) (any, error) {
+			o, err := c.order()
+			if err != nil {
+				return nil, err
+			}
+			return d.CreateCheckpoint(ctx, c.job(), o.Name, c.tell)
+		},
+		"POST /api/v1/jobs/{job}/checkpoints/import": func(ctx context.Context, c *call) (any, error) {
+			o, err := c.order()
+			if err != nil {
+				return nil, err
+			}
+			return d.ImportCheckpoint(ctx, c.job(), o.File, c.tell)
+		},
+		"POST /api/v1/jobs/{job}/checkpoints/{name}/{what}": func(ctx context.Context, c *call) (any, error) {
+			return onCheckpoint(ctx, d, c)
+		},
 	}
+}
+
+func onCheckpoint(ctx context.Context, d *app.Desk, c *call) (any, error) {
+	o, err := c.order()
+	if err != nil {
+		return nil, err
+	}
+	switch job, name := c.job(), c.PathValue("name"); c.PathValue("what") {
+	case "verify":
+		return d.VerifyCheckpoint(ctx, job, name, c.tell)
+	case "restore":
+		return d.RestoreCheckpoint(ctx, job, name, c.tell)
+	case "export":
+		return d.ExportCheckpoint(ctx, job, name, o.File, c.tell)
+	case "remove":
+		return done(d.RemoveCheckpoint(job, name))
+	}
+	return nil, fault.New(fault.NotFound, "a checkpoint does not know %q", c.PathValue("what"))
 }
 
 // Order is what comes with a POST.
@@ -191,5 +229,3 @@ func events(ctx context.Context, d *app.Desk, c *call) (any, error) {
 		}
 	}
 }
-
-var _ = engine.Event{}

@@ -80,7 +80,7 @@ func (f *face) root() *cobra.Command {
 	for group, commands := range map[string][]*cobra.Command{
 		"work":  {f.runCommand(), f.demoCommand(), f.wsprnetCommand()},
 		"ask":   {f.checkCommand(), f.statusCommand(), f.auditCommand(), f.eventsCommand(), f.spoolCommand(), f.deadCommand()},
-		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand()},
+		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.checkpointCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

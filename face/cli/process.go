@@ -20,7 +20,6 @@ import (
 
 	"holdfast/app"
 	"holdfast/face/api"
-	"holdfast/kernel/engine"
 )
 
 // process runs the jobs of a plan until they are done or a signal comes.
@@ -40,9 +39,12 @@ func (p *process) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer lock.Close()
-	p.notices()
 	ctx, stop := p.signals(ctx)
 	defer stop()
+	p.notices()
+	if err := p.plan.TakeOver(ctx); err != nil {
+		return err
+	}
 	eng, err := p.plan.Engine(p.storageFailed)
 	if err != nil {
 		return err
@@ -61,6 +63,7 @@ func (p *process) run(ctx context.Context) (err error) {
 		g.Go(func() error { return f(serving) })
 	}
 	g.Go(func() error { return watchdog(serving) })
+	g.Go(func() error { return desk.KeepCheckpoints(serving) })
 	g.Go(func() error {
 		defer endServing()
 		return eng.Run(all)
@@ -69,11 +72,15 @@ func (p *process) run(ctx context.Context) (err error) {
 		p.ready(desk, url)
 	}
 	notify(daemon.SdNotifyReady)
-	err = g.Wait()
-	return errors.Join(err, p.checkpointAtEnd(ctx))
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	// The signal that ended the work does not end this; a second one ends everything.
+	if err := app.CheckpointAtEnd(context.WithoutCancel(ctx), p.plan); err != nil {
+		p.log.Warn(fmt.Sprintf("no checkpoint at the end: %v", err))
+	}
+	return nil
 }
-
-func (p *process) checkpointAtEnd(context.Context) error { return nil }
 
 // notices tells what people must know from the start.
 func (p *process) notices() {
@@ -220,5 +227,3 @@ func respawns(s string, now time.Time) int {
 	}
 	return n
 }
-
-var _ = engine.Running

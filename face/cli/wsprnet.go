@@ -80,19 +80,21 @@ func (f *face) wsprnet(ctx context.Context, fl app.WsprnetFlags, log *slog.Logge
 	if err != nil {
 		return err
 	}
-	var desk *app.Desk
-	p := &process{plan: plan, log: log, ready: func(d *app.Desk, _ string) {
-		desk = d
+	if text, err := plan.SetUp(ctx); err != nil {
+		fmt.Fprint(f.out, text)
+		return err
+	}
+	p := &process{plan: plan, log: log, ready: func(*app.Desk, string) {
 		log.Info(fmt.Sprintf("holdfast %s collects spots in %s", app.Version, plan.Place.Dir))
 	}}
 	if err := p.run(ctx); err != nil || !plan.Once {
 		return err
 	}
-	return f.cycleEnded(ctx, plan, desk)
+	return f.cycleEnded(ctx, plan)
 }
 
 // cycleEnded looks at the books after one cycle.
-func (f *face) cycleEnded(ctx context.Context, plan *app.Plan, _ *app.Desk) error {
+func (f *face) cycleEnded(ctx context.Context, plan *app.Plan) error {
 	desk, err := app.OpenDesk(plan.Place, nil)
 	if err != nil {
 		return err

@@ -1,0 +1,253 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/checkpoint"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
+)
+
+// Checkpoint is a checkpoint as people see it.
+type Checkpoint struct {
+	Job     string    `json:"job"`
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+	Pinned  bool      `json:"pinned"` // made by hand: it stays until it is removed by hand
+	Bytes   int64     `json:"bytes"`
+	// TookMS is how long its making took, in milliseconds; 0 if that is not known.
+	TookMS int64  `json:"took_ms,omitempty"`
+	Error  string `json:"error,omitempty"` // why it can't be used
+}
+
+func shown(job string, c checkpoint.Checkpoint) Checkpoint {
+	out := Checkpoint{Job: job, Name: c.Name, Created: c.Created, Pinned: c.Pinned, Bytes: c.Bytes(),
+		TookMS: c.Snapshot.Milliseconds()}
+	if c.Err != nil {
+		out.Error = c.Err.Error()
+	}
+	return out
+}
+
+func (d *Desk) jobDir(job string) (string, error) {
+	if _, err := d.only(job); err != nil {
+		return "", err
+	}
+	return engine.JobDir(d.plan.Place.Dir, job), nil
+}
+
+func (d *Desk) configOf(job string) string {
+	for _, j := range d.plan.Jobs {
+		if j.Name == job {
+			return j.Text
+		}
+	}
+	return ""
+}
+
+// CreateCheckpoint makes a checkpoint of a job, without a pause; name "" is one of the regular kind,
+// which goes when it is old.
+func (d *Desk) CreateCheckpoint(ctx context.Context, job, name string, tell func(Progress)) (out Checkpoint, err error) {
+	w := d.begin(job, "making a checkpoint", tell)
+	defer w.end()
+	err = d.with(job, func(st *store.Store) error {
+		c, err := checkpoint.Create(ctx, st, checkpoint.Options{Name: name, Config: d.configOf(job)})
+		if err != nil {
+			return err
+		}
+		out = shown(job, c)
+		out.TookMS = c.Took.Milliseconds()
+		return checkpoint.Seal(ctx, st, c.Name, w.checkpoint())
+	})
+	return out, err
+}
+
+// checkpoint is how work on checkpoints tells of its progress.
+func (w *Work) checkpoint() checkpoint.Work {
+	return checkpoint.Work{Progress: func(p checkpoint.Progress) { w.at(p.Done, p.Total) }}
+}
+
+// ListCheckpoints returns the checkpoints of one job or all, oldest first.
+func (d *Desk) ListCheckpoints(job string) ([]Checkpoint, error) {
+	names, err := d.only(job)
+	if err != nil {
+		return nil, err
+	}
+	out := []Checkpoint{}
+	for _, name := range names {
+		list, err := checkpoint.List(engine.JobDir(d.plan.Place.Dir, name), checkpoint.Work{})
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range list {
+			out = append(out, shown(name, c))
+		}
+	}
+	return out, nil
+}
+
+// Findings is the answer of a verification of a checkpoint.
+type Findings struct {
+	Job   string   `json:"job"`
+	Name  string   `json:"name"`
+	Bytes int64    `json:"bytes"` // read and compared
+	Bad   []string `json:"bad"`
+}
+
+// VerifyCheckpoint reads a checkpoint and compares it with its checksums.
+func (d *Desk) VerifyCheckpoint(ctx context.Context, job, name string, tell func(Progress)) (Findings, error) {
+	out := Findings{Job: job, Name: name, Bad: []string{}}
+	dir, err := d.findCheckpoint(job, name)
+	if err != nil {
+		return out, err
+	}
+	w := d.begin(job, "verifying checkpoint "+name, tell)
+	defer w.end()
+	rep, err := checkpoint.Verify(ctx, checkpoint.Path(dir, name), w.checkpoint())
+	out.Bytes = rep.Bytes
+	for _, f := range rep.Findings {
+		out.Bad = append(out.Bad, f.String())
+	}
+	if err != nil && len(out.Bad) > 0 && ctx.Err() == nil {
+		err = nil // it is in the findings
+	}
+	return out, err
+}
+
+// findCheckpoint returns the job's directory if it has the checkpoint.
+func (d *Desk) findCheckpoint(job, name string) (dir string, err error) {
+	if dir, err = d.jobDir(job); err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(checkpoint.Path(dir, name)); err != nil || name == "" {
+		return "", hint(fault.New(fault.NotFound, "job %s has no checkpoint %s", job, name),
+			"see `holdfast checkpoint ls %s`", job)
+	}
+	return dir, nil
+}
+
+// Restored is the answer of a restore.
+type Restored struct {
+	Job        string    `json:"job"`
+	Name       string    `json:"name"`
+	Created    time.Time `json:"created"`
+	Quarantine string    `json:"quarantine"` // where the store is kept that was there before
+}
+
+// RestoreCheckpoint takes a job back to a checkpoint. The store that is there now is kept in
+// quarantine. No engine may run.
+func (d *Desk) RestoreCheckpoint(ctx context.Context, job, name string, tell func(Progress)) (Restored, error) {
+	dir, err := d.findCheckpoint(job, name)
+	if err != nil {
+		return Restored{}, err
+	}
+	if d.eng != nil {
+		return Restored{}, hint(fault.New(fault.Busy, "job %s runs", job),
+			"stop holdfast, restore, and start it again: what the sinks got since is compared by key then")
+	}
+	w := d.begin(job, "restoring checkpoint "+name, tell)
+	defer w.end()
+	o, quarantine, err := checkpoint.Replace(ctx, dir, name, w.checkpoint())
+	return Restored{Job: job, Name: name, Created: o.Created, Quarantine: quarantine}, err
+}
+
+// ExportCheckpoint writes a checkpoint into one file, verified, with bytes of its own: a backup.
+func (d *Desk) ExportCheckpoint(ctx context.Context, job, name, file string, tell func(Progress)) (Checkpoint, error) {
+	dir, err := d.findCheckpoint(job, name)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	w := d.begin(job, "exporting checkpoint "+name, tell)
+	defer w.end()
+	m, err := checkpoint.ExportFile(ctx, checkpoint.Path(dir, name), file, w.checkpoint())
+	return shown(job, checkpoint.Checkpoint{Manifest: m}), err
+}
+
+// ImportCheckpoint reads a file that an export wrote; the checkpoint belongs to the job then, which
+// need not exist yet.
+func (d *Desk) ImportCheckpoint(ctx context.Context, job, file string, tell func(Progress)) (Checkpoint, error) {
+	if why := badName("job", job); why != "" {
+		return Checkpoint{}, fault.New(fault.Invalid, "%s", why)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("import checkpoint: %w", err)
+	}
+	defer f.Close()
+	w := d.begin(job, "importing a checkpoint", tell)
+	defer w.end()
+	c, err := checkpoint.Import(ctx, f, engine.JobDir(d.plan.Place.Dir, job), w.checkpoint())
+	return shown(job, c), err
+}
+
+// RemoveCheckpoint removes a checkpoint.
+func (d *Desk) RemoveCheckpoint(job, name string) error {
+	dir, err := d.findCheckpoint(job, name)
+	if err != nil {
+		return err
+	}
+	return checkpoint.Remove(dir, name, checkpoint.Work{})
+}
+
+// KeepCheckpoints makes checkpoints of all jobs on the plan's interval until ctx ends, and removes old
+// ones. A failure is told and tried again at the next turn.
+func (d *Desk) KeepCheckpoints(ctx context.Context) error {
+	every := d.plan.Checkpoints.Every
+	if every == nil || *every == 0 || d.eng == nil {
+		return nil
+	}
+	tick := time.NewTicker(*every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			d.checkpointAll(ctx)
+		}
+	}
+}
+
+// checkpointAll makes one checkpoint of every job that is open, and lets old ones go.
+func (d *Desk) checkpointAll(ctx context.Context) {
+	for _, job := range d.eng.Names() {
+		_, err := d.CreateCheckpoint(ctx, job, "", nil)
+		if err == nil {
+			_, err = checkpoint.Retain(ctx, engine.JobDir(d.plan.Place.Dir, job),
+				checkpoint.Policy{Keep: d.plan.Checkpoints.Keep}, checkpoint.Work{})
+		}
+		if err != nil && ctx.Err() == nil && !fault.Is(err, fault.Transient) {
+			d.plan.Log.Warn(fmt.Sprintf("no checkpoint of job %s: %v", job, err))
+		}
+	}
+}
+
+// CheckpointAtEnd makes a checkpoint of every job once the engine has ended; the caller holds the lock.
+// Work that ends by itself, again and again, makes one only when the last is older than the interval.
+func CheckpointAtEnd(ctx context.Context, p *Plan) error {
+	every := p.Checkpoints.Every
+	if every == nil || *every == 0 {
+		return nil
+	}
+	d := &Desk{plan: p, work: map[*Work]struct{}{}}
+	names, err := d.names()
+	for _, job := range names {
+		dir := engine.JobDir(p.Place.Dir, job)
+		if all, lerr := checkpoint.List(dir, checkpoint.Work{}); p.Once && lerr == nil && len(all) > 0 &&
+			time.Since(all[len(all)-1].Created) < *every {
+			continue
+		}
+		if _, cerr := d.CreateCheckpoint(ctx, job, "", nil); cerr != nil {
+			err = errors.Join(err, cerr)
+			continue
+		}
+		_, rerr := checkpoint.Retain(ctx, dir, checkpoint.Policy{Keep: p.Checkpoints.Keep}, checkpoint.Work{})
+		err = errors.Join(err, rerr)
+	}
+	return err
+}
