@@ -48,6 +48,9 @@ type Taken struct {
 // OpenIntake returns the intake of a job's source.
 func OpenIntake(st *store.Store, job, source string, s record.Schema, t connector.SourceTraits,
 	blockRows int) (*Intake, error) {
+	if blockRows <= 0 {
+		blockRows = Config{}.withDefaults().BlockRows
+	}
 	in := &Intake{st: st, name: source, schema: s, traits: t, rows: blockRows}
 	var err error
 	if in.sp, err = spool.Open(st, job); err != nil {

@@ -15,11 +15,13 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"holdfast/base/fault"
+	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/gate"
 	"holdfast/kernel/store"
 )
@@ -123,6 +125,7 @@ type runner struct {
 	e    *Engine
 	spec Spec
 	log  *slog.Logger
+	met  atomic.Bool // damage was met while the store was open: it is salvaged at the next start
 
 	mu       sync.Mutex // guards what is below
 	state    State
@@ -259,6 +262,8 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 		return true, nil
 	case paused:
 		return false, nil
+	case r.met.Load():
+		return true, fault.New(fault.Corrupt, "the store is damaged")
 	case err != nil:
 		env.History.Warn("job.failed", "job %s failed: %v", env.Name, err)
 		return true, err
@@ -281,14 +286,38 @@ func (r *runner) open(ctx context.Context) (Env, error) {
 	return env, nil
 }
 
-func (r *runner) openStore(_ context.Context, dir string) (*store.Store, error) {
-	return store.Open(dir, store.Options{Cache: r.e.cache, Log: r.log, Admit: r.e.room.Admit,
-		Fatal: r.e.opts.Fatal, Damaged: r.damaged})
+// openStore opens the store of the job. A restore or a salvage that a crash interrupted is brought to
+// its end first, and a damaged store is salvaged.
+func (r *runner) openStore(ctx context.Context, dir string) (*store.Store, error) {
+	out, err := checkpoint.Recover(dir, checkpoint.Work{})
+	if err != nil {
+		return nil, err
+	}
+	if out != checkpoint.Nothing {
+		r.log.Warn(fmt.Sprintf("job %s: %s", r.spec.Name, out))
+	}
+	o := store.Options{Cache: r.e.cache, Log: r.log, Admit: r.e.room.Admit, Fatal: r.e.opts.Fatal,
+		Damaged: r.damaged}
+	st, err := store.Open(dir, o)
+	if _, damaged := errors.AsType[*store.Damage](err); !damaged && !r.met.Load() {
+		return st, err
+	}
+	if err == nil { // damage that only reading showed
+		err = errors.Join(errors.New("damage was met while the job ran"), st.Close())
+	}
+	r.set(Salvaging)
+	r.log.Error(fmt.Sprintf("job %s is damaged and will be salvaged: %v", r.spec.Name, err))
+	if _, err := Salvage(ctx, dir, r.spec.Name, err, r.log); err != nil {
+		return nil, err
+	}
+	r.met.Store(false)
+	return store.Open(dir, o)
 }
 
 // damaged is called when a table turns out to be damaged while the job runs: the run ends, and the
 // next one finds the damage before it opens the store.
 func (r *runner) damaged(err error) {
+	r.met.Store(true)
 	r.log.Error("damage: " + err.Error())
 	r.mu.Lock()
 	stop := r.stop

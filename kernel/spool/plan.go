@@ -242,13 +242,19 @@ func (k *Sink) Halve(d *Delivery) error {
 }
 
 // Expire settles the oldest blocks that are in no delivery, until at least bytes are gone, and returns
-// their heads for the gaps and the counters.
+// their heads for the gaps and the counters. It may run beside Next and what follows on it.
 func (k *Sink) Expire(tx *store.Tx, bytes int64) ([]Head, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	taken := slices.Clone(k.settled)
+	taken, err := readSettled(tx, k.ID)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range k.plans {
 		taken.add(p.First, p.Last)
+	}
+	if k.given != (span{}) { // a plan that may not be durable yet, or damage on its way to Forfeit
+		taken.add(k.given.first, k.given.last)
 	}
 	stats, err := ReadStats(tx)
 	if err != nil {
@@ -267,6 +273,9 @@ func (k *Sink) Expire(tx *store.Tx, bytes int64) ([]Head, error) {
 		}
 		bytes -= int64(h.Bytes)
 		out = append(out, h)
+	}
+	if len(out) == 0 {
+		return nil, nil
 	}
 	return out, k.settle(tx, first, first+uint64(len(out))-1, func() {})
 }

@@ -36,6 +36,7 @@ type Sink struct {
 	state   SinkState
 	settled ranges
 	plans   map[uint64]*plan
+	given   span // blocks of the last new delivery, from before its plan is durable
 	live    bool // the next delivery comes from the live lane
 }
 
@@ -173,7 +174,10 @@ func (k *Sink) Next(ctx context.Context, w Want) (*Delivery, error) {
 			return nil, fmt.Errorf("next delivery for %s: %w", k.Name, err)
 		}
 		if d != nil {
-			return d, k.commitPlan(d)
+			if taken, err := k.commitPlan(d); !taken {
+				return d, err
+			}
+			continue
 		}
 		timer := time.NewTimer(max(wait, time.Millisecond))
 		if wait == 0 {
@@ -190,20 +194,35 @@ func (k *Sink) Next(ctx context.Context, w Want) (*Delivery, error) {
 	}
 }
 
-// commitPlan makes a new plan durable before anyone acts on it.
-func (k *Sink) commitPlan(d *Delivery) error {
-	if d.Damage != nil || d.p.durable {
-		return nil
+// commitPlan makes a new plan durable before anyone acts on it. taken says that its blocks have
+// expired since they were chosen.
+func (k *Sink) commitPlan(d *Delivery) (taken bool, err error) {
+	p := d.p
+	if p.durable {
+		return false, nil
 	}
-	err := k.s.st.Update(func(tx *store.Tx) error { return putJSON(tx, planKey(k.ID, d.p.First), d.p) })
+	err = k.s.st.Update(func(tx *store.Tx) error {
+		settled, err := readSettled(tx, k.ID)
+		if err != nil {
+			return err
+		}
+		taken = settled.nextGap(p.First) != p.First || settled.gapEnd(p.First, p.Last) != p.Last
+		if taken || d.Damage != nil {
+			return nil
+		}
+		return putJSON(tx, planKey(k.ID, p.First), p)
+	})
 	if err != nil {
-		return fmt.Errorf("plan delivery for %s: %w", k.Name, err)
+		return false, fmt.Errorf("plan delivery for %s: %w", k.Name, err)
 	}
-	d.p.durable = true
+	if taken || d.Damage != nil {
+		return taken, nil
+	}
+	p.durable = true
 	k.mu.Lock()
-	k.plans[d.p.First] = d.p
+	k.plans[p.First] = p
 	k.mu.Unlock()
-	return nil
+	return false, nil
 }
 
 // next finds the next delivery, or how long to wait until a small one is due (0: until the spool
@@ -220,7 +239,15 @@ func (k *Sink) next(r store.Reader, tail uint64, w Want) (*Delivery, time.Durati
 			}
 		}
 	}
-	taken := append(ranges(nil), k.settled...)
+	// What others settle, with a block for another sink or by expiry, stands in the store before the
+	// set here knows: it is told when their commits return, in any order.
+	taken, err := readSettled(r, k.ID)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, s := range k.settled {
+		taken.add(s.first, s.last)
+	}
 	for _, p := range k.plans {
 		taken.add(p.First, p.Last)
 	}
@@ -229,6 +256,9 @@ func (k *Sink) next(r store.Reader, tail uint64, w Want) (*Delivery, time.Durati
 		return nil, wait, err
 	}
 	d, err := k.planLocked(r, heads)
+	if err == nil {
+		k.given = span{d.p.First, d.p.Last}
+	}
 	return d, 0, err
 }
 

@@ -13,6 +13,7 @@
 //	DIR/LOCK         an OFD lock with the owner's pid
 //	DIR/FORMAT       the format of everything in DIR, as text
 //	DIR/HIGHWATER    a lower bound of what is durable, see forensic
+//	DIR/NAMES        a copy of the names and their ids, for a salvage
 //	DIR/db/          Pebble's directory
 //	DIR/quarantine/  what a salvage set aside
 //

@@ -87,6 +87,7 @@ type Tx struct {
 	b       *pebble.Batch
 	err     error
 	seq     uint64 // Pebble's, of the last operation, once it is in the log
+	names   bool   // a name was given or forgotten
 	durable []func()
 }
 
@@ -135,6 +136,9 @@ func (s *Store) commit(fn func(tx *Tx) error, sync bool) error {
 			return fmt.Errorf("sync log: %w", err)
 		}
 		s.publish(n, tx.seq)
+	}
+	if tx.names {
+		s.saveNames()
 	}
 	for _, f := range tx.durable {
 		f()
