@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"holdfast/base/record"
+	"holdfast/base/secret"
 	"holdfast/connector"
 	"holdfast/tests/testenv"
 )
@@ -195,3 +197,7 @@ func replace[T any](t testing.TB, b arrow.RecordBatch, column string, values []T
 	}
 	return out
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func secretOf(s string) secret.Text { return secret.Text(s) }

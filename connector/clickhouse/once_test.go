@@ -1,0 +1,176 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/tests/testenv"
+)
+
+// deliverThrough writes as a job does, again and again until it succeeds.
+func deliverThrough(t *testing.T, s *Sink, d connector.Delivery) connector.Verdict {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		v, err := s.Write(ctx, d)
+		if err == nil {
+			return v
+		}
+		if k := fault.KindOf(err); k != fault.Transient && k != fault.Throttled || ctx.Err() != nil {
+			t.Fatalf("write: kind %v: %v", k, err)
+		}
+		d.Unknown = true
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// onceEach fails unless the table has n rows with n different keys.
+func onceEach(t *testing.T, ch *testenv.ClickHouseServer, n int) {
+	t.Helper()
+	want := fmt.Sprintf("%d\t%d", n, n)
+	if got := ch.Query(t, "SELECT count(), uniqExact(id) FROM wsprnet.spots"); got != want {
+		t.Fatalf("rows and keys: got %s, want %s", got, want)
+	}
+}
+
+// TestFrozenInsert freezes the server at a random moment of an insert, lets the sink give it up,
+// thaws the server, and delivers again.
+func TestFrozenInsert(t *testing.T) {
+	engines(t, func(t *testing.T, ch *testenv.ClickHouseServer) {
+		r := rand.New(rand.NewPCG(testenv.Seed(t), 0))
+		s := open(t, ch.URL(), func(c *Config) { c.Timeout = 500 * time.Millisecond })
+		prepare(t, s)
+		const rows = 20_000
+		doubled, given := 0, 0
+		trials := testenv.Count(t, 100)
+		for i := range trials {
+			d := delivery(t, uint64(i+1), spotBatch(uint64(1+i*rows), noon, rows))
+			pause := time.Duration(r.Int64N(int64(40 * time.Millisecond)))
+			var frozen sync.WaitGroup
+			frozen.Go(func() {
+				time.Sleep(pause)
+				ch.Freeze()
+			})
+			_, err := s.Write(soon(t), d)
+			frozen.Wait()
+			ch.Thaw()
+			if err != nil {
+				given++
+				d.Unknown = true
+			}
+			deliverThrough(t, s, d)
+			if n := ch.Query(t, fmt.Sprintf("SELECT count() FROM wsprnet.spots WHERE id >= %d", 1+i*rows)); n !=
+				fmt.Sprint(rows) {
+				doubled++
+				t.Errorf("frozen after %v: got %s rows of %d (%v)", pause, n, rows, err)
+			}
+		}
+		t.Logf("%d inserts given up of %d, %d doubled", given, trials, doubled)
+	})
+}
+
+// TestKilledServer ends the server at a random moment of an insert, with kill -9.
+func TestKilledServer(t *testing.T) {
+	engines(t, func(t *testing.T, ch *testenv.ClickHouseServer) {
+		r := rand.New(rand.NewPCG(testenv.Seed(t), 0))
+		s := open(t, ch.URL(), func(c *Config) { c.Timeout = 5 * time.Second })
+		prepare(t, s)
+		const rows = 50_000
+		trials := testenv.Count(t, 50)
+		for i := range trials {
+			d := delivery(t, uint64(i+1), spotBatch(uint64(1+i*rows), noon, rows))
+			pause := time.Duration(r.Int64N(int64(80 * time.Millisecond)))
+			var killed sync.WaitGroup
+			killed.Go(func() {
+				time.Sleep(pause)
+				ch.Kill()
+			})
+			_, err := s.Write(soon(t), d)
+			killed.Wait()
+			ch.Restart()
+			if err != nil {
+				d.Unknown = true
+			}
+			deliverThrough(t, s, d)
+		}
+		onceEach(t, ch, trials*rows)
+	})
+}
+
+// TestFrozenServerGetsNothing abandons inserts while the server stands still. Their bytes wait in
+// its receive buffers; but without the end, which is held back, none of them is executed. (With the
+// end sent at once, one of them is, every time.)
+func TestFrozenServerGetsNothing(t *testing.T) {
+	engines(t, func(t *testing.T, ch *testenv.ClickHouseServer) {
+		s := open(t, ch.URL(), func(c *Config) { c.Timeout = 300 * time.Millisecond })
+		prepare(t, s)
+		s.client.closeIdle() // the next connections are taken up only after the thaw
+		ch.Freeze()
+		d := delivery(t, 1, spotBatch(1, noon, 2000))
+		for range 3 {
+			_, err := s.Write(soon(t), d)
+			wantFault(t, "write to a frozen server", err, fault.Transient, "silent")
+			s.tried = recent{} // each time as if it were the first
+		}
+		ch.Thaw()
+		testenv.Until(t, 10*time.Second, "an answer", func() bool { return s.client.alive(t.Context()) == nil })
+		for range 20 {
+			time.Sleep(20 * time.Millisecond)
+			if n := ch.Query(t, "SELECT count() FROM wsprnet.spots"); n != "0" {
+				t.Fatalf("abandoned inserts: got %s rows in the table, want none", n)
+			}
+		}
+		d.Unknown = true
+		deliverThrough(t, s, d)
+		onceEach(t, ch, 2000)
+	})
+}
+
+// TestLostAnswers loses the answer to inserts that were executed.
+func TestLostAnswers(t *testing.T) {
+	engines(t, func(t *testing.T, ch *testenv.ClickHouseServer) {
+		p := newLossy(t, ch.Addr())
+		s := open(t, "http://"+p.addr)
+		prepare(t, s)
+		for i := range 5 {
+			d := delivery(t, uint64(i+1), spotBatch(uint64(1+i*1000), noon, 1000))
+			p.lose.Store(true)
+			_, err := s.Write(soon(t), d)
+			wantFault(t, "write", err, fault.Transient, "EOF")
+			d.Unknown = true
+			if v := deliverThrough(t, s, d); v.Present != 1000 {
+				t.Errorf("verdict: got %d present, want 1000", v.Present)
+			}
+		}
+		onceEach(t, ch, 5000)
+	})
+}
+
+// TestResetDuringInsert breaks the connection after every so many bytes of the request.
+func TestResetDuringInsert(t *testing.T) {
+	engines(t, func(t *testing.T, ch *testenv.ClickHouseServer) {
+		p := testenv.Proxy(t, ch.Addr())
+		s := open(t, "http://"+p.Addr())
+		prepare(t, s)
+		const rows = 3000
+		cuts := []int{0, 1, 700, 2000, 10_000, 30_000, 45_000, 60_000}
+		for i, cut := range cuts {
+			d := delivery(t, uint64(i+1), spotBatch(uint64(1+i*rows), noon, rows))
+			s.client.closeIdle()
+			p.Toxic(t, "cut", "limit_data", "upstream", map[string]any{"bytes": cut})
+			_, err := s.Write(soon(t), d)
+			p.Remove(t, "cut")
+			t.Logf("cut after %d bytes: %v", cut, err)
+			d.Unknown = err != nil
+			deliverThrough(t, s, d)
+		}
+		onceEach(t, ch, rows*len(cuts))
+	})
+}
