@@ -38,7 +38,6 @@ import (
 	"slices"
 	"time"
 
-	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/kernel/store"
 )
@@ -113,11 +112,7 @@ func Create(ctx context.Context, st *store.Store, o Options) (Checkpoint, error)
 		if name != "" {
 			name = " " + name
 		}
-		err = fmt.Errorf("create checkpoint%s of %s: %w", name, st.Dir(), err)
-		if disk.NoRoom(err) {
-			err = fault.WithHint(fault.As(fault.Full, err), "nothing was changed; make room and try again")
-		}
-		return Checkpoint{}, err
+		return Checkpoint{}, told(fmt.Errorf("create checkpoint%s of %s: %w", name, st.Dir(), err))
 	}
 	c.Took = time.Since(begin)
 	return c, nil

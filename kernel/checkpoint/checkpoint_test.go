@@ -1,13 +1,17 @@
 package checkpoint_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"hash/crc64"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -22,7 +26,30 @@ func TestMain(m *testing.M) {
 		run(os.Getenv(childDir))
 		os.Exit(0)
 	}
+	if os.Getenv(freezing) != "" {
+		os.Exit(m.Run())
+	}
 	goleak.VerifyTestMain(m)
+}
+
+// freezing is set in a process whose stores freeze, for failed writes: a frozen store never ends.
+const freezing = "HOLDFAST_TEST_FREEZING"
+
+// alone runs the test in a process of its own and returns false; there it returns true.
+func alone(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(freezing) != "" {
+		return true
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), freezing+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Errorf("alone: %v: %.4000s", err, out)
+	}
+	return false
 }
 
 func key(n uint64) store.Key { return store.Job.K().U64(n) }
@@ -250,4 +277,19 @@ func sealedLater(t testing.TB, s *store.Store) string {
 		}
 	}
 	return c.Path
+}
+
+// clean wants that nothing of a checkpoint is there but the finished ones with the names.
+func clean(t testing.TB, fs store.FS, dir string, want ...string) {
+	t.Helper()
+	left, err := fs.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left = slices.DeleteFunc(left, func(name string) bool { return name == "LOCK" })
+	slices.Sort(left)
+	slices.Sort(want)
+	if !slices.Equal(left, want) {
+		t.Errorf("there is %v, want %v", left, want)
+	}
 }

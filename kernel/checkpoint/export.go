@@ -10,7 +10,6 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/kernel/store"
 )
@@ -46,11 +45,7 @@ func Export(ctx context.Context, path string, out io.Writer, w Work) (Manifest, 
 func ExportFile(ctx context.Context, path, file string, w Work) (Manifest, error) {
 	m, err := exportFile(ctx, path, file, w)
 	if err != nil {
-		err = fmt.Errorf("export checkpoint %s to %s: %w", path, file, err)
-		if disk.NoRoom(err) {
-			err = fault.WithHint(fault.As(fault.Full, err), "nothing was left behind; make room and try again")
-		}
-		return Manifest{}, err
+		return Manifest{}, told(fmt.Errorf("export checkpoint %s to %s: %w", path, file, err))
 	}
 	return m, nil
 }
@@ -80,7 +75,10 @@ func exportFile(ctx context.Context, path, file string, w Work) (Manifest, error
 	if err = errors.Join(err, in.Close()); err != nil {
 		return Manifest{}, undo(fs, tmp, fmt.Errorf("read it back: %w", err))
 	}
-	return m, publish(fs, tmp, file)
+	if err := publish(fs, tmp, file); err != nil {
+		return Manifest{}, undo(fs, tmp, err)
+	}
+	return m, nil
 }
 
 func export(ctx context.Context, path string, out io.Writer, w Work) (Manifest, error) {

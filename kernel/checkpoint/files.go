@@ -20,7 +20,29 @@ import (
 // chunk is how much is read or written between two looks at the context.
 const chunk = 1 << 20
 
+// tmpSuffix marks a file that is to replace the one without it.
+const tmpSuffix = ".tmp"
+
 func notExist(err error) bool { return errors.Is(err, iofs.ErrNotExist) }
+
+// told makes an error that a full disk caused a Full fault, with the way on.
+func told(err error) error {
+	if !disk.NoRoom(err) {
+		return err
+	}
+	return fault.WithHint(fault.As(fault.Full, err), "nothing was changed; make room and try again")
+}
+
+// roomFor returns a Full fault if there are fewer than the bytes free where path is. A file system
+// that can't be asked has room until it says otherwise.
+func roomFor(fs store.FS, path string, bytes int64) error {
+	usage, err := fs.GetDiskUsage(path)
+	if err != nil || usage.AvailBytes >= uint64(bytes) {
+		return nil
+	}
+	return fault.WithHint(fault.New(fault.Full, "it needs %d bytes, there are %d", bytes, usage.AvailBytes),
+		"nothing was changed; make room and try again")
+}
 
 // hasher is the one checksum of the package: XXH3 of 128 bits, which keeps up with any disk. It is
 // for accidents; who wants to keep others from forging an export signs it.
@@ -111,11 +133,14 @@ func writeFile(fs store.FS, path string, data []byte) error {
 
 // replaceFile puts a whole new file in the place of an old one or none, durably.
 func replaceFile(fs store.FS, path string, data []byte) error {
-	tmp := path + ".tmp"
+	tmp := path + tmpSuffix
 	if err := writeFile(fs, tmp, data); err != nil {
-		return errors.Join(err, removeAll(fs, tmp))
+		return undo(fs, tmp, err)
 	}
-	return publish(fs, tmp, path)
+	if err := fs.Rename(tmp, path); err != nil {
+		return undo(fs, tmp, fmt.Errorf("replace %s: %w", fs.PathBase(path), err))
+	}
+	return syncDir(fs, fs.PathDir(path))
 }
 
 func readFile(fs store.FS, path string) ([]byte, error) {
@@ -131,12 +156,16 @@ func readFile(fs store.FS, path string) ([]byte, error) {
 	return b, nil
 }
 
-// publish gives what is whole and synced at tmp its final name.
+// publish gives what is whole and synced at tmp its final name, which nothing has. When that can't be
+// made durable the name is taken back: what failed must not be found.
 func publish(fs store.FS, tmp, path string) error {
 	if err := fs.Rename(tmp, path); err != nil {
 		return fmt.Errorf("rename to %s: %w", fs.PathBase(path), err)
 	}
-	return syncDir(fs, fs.PathDir(path))
+	if err := syncDir(fs, fs.PathDir(path)); err != nil {
+		return errors.Join(err, fs.Rename(path, tmp))
+	}
+	return nil
 }
 
 // removeAll removes path and all below it; that it is not there is fine.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/kernel/store"
 )
@@ -21,11 +20,7 @@ import (
 func Import(ctx context.Context, in io.Reader, dir string, w Work) (Checkpoint, error) {
 	c, err := importInto(ctx, in, dir, w)
 	if err != nil {
-		err = fmt.Errorf("import checkpoint into %s: %w", dir, err)
-		if disk.NoRoom(err) {
-			err = fault.WithHint(fault.As(fault.Full, err), "nothing was left behind; make room and try again")
-		}
-		return Checkpoint{}, err
+		return Checkpoint{}, told(fmt.Errorf("import checkpoint into %s: %w", dir, err))
 	}
 	return c, nil
 }
@@ -184,8 +179,10 @@ func readEntries(ctx context.Context, tr *tar.Reader, p *placer, w Work) (Manife
 	if err != nil {
 		return Manifest{}, err
 	}
-	if err := p.room(&m); err != nil {
-		return Manifest{}, err
+	if p != nil {
+		if err := roomFor(p.fs, p.dir, m.Bytes()); err != nil {
+			return Manifest{}, err
+		}
 	}
 	t := w.track(m.Bytes())
 	sums := map[string]string{}
@@ -238,22 +235,6 @@ func (p *placer) finish(tr *tar.Reader, m *Manifest, manifest []byte) error {
 		return nil
 	}
 	return writeFile(p.fs, p.fs.PathJoin(p.dir, manifestName), manifest)
-}
-
-// room refuses at once what will not fit.
-func (p *placer) room(m *Manifest) error {
-	if p == nil || p.fs != store.Disk {
-		return nil
-	}
-	room, err := disk.RoomAt(p.dir)
-	if err != nil {
-		return err
-	}
-	if uint64(m.Bytes()) > room.Free {
-		return fault.WithHint(fault.New(fault.Full, "it needs %d bytes, there are %d", m.Bytes(), room.Free),
-			"make room and try again")
-	}
-	return nil
 }
 
 // next goes on to the entry that must come now.

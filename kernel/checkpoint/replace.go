@@ -23,6 +23,10 @@ const (
 // high-water mark must: beside another database it would tell of a rollback.
 var besides = []string{"HIGHWATER", "tables.sum"}
 
+// aside goes into quarantine with the old database: what belongs to its life, and what was kept of it
+// when it was opened.
+var aside = append([]string{"archive"}, besides...)
+
 // intent says what a Replace is about to do. It stands in the stage from before the first step until
 // after the last.
 type intent struct {
@@ -48,7 +52,7 @@ func Replace(ctx context.Context, dir, name string, w Work) (o Origin, quarantin
 	}
 	o, quarantine, err = replace(ctx, dir, name, w)
 	if err != nil {
-		return Origin{}, "", fmt.Errorf("replace store %s: %w", dir, err)
+		return Origin{}, "", told(fmt.Errorf("replace store %s: %w", dir, err))
 	}
 	return o, quarantine, nil
 }
@@ -189,7 +193,7 @@ func prepare(fs store.FS, dir string, o Origin) (intent, error) {
 	if err := i.write(fs, stage); err != nil {
 		return i, err
 	}
-	for _, name := range besides {
+	for _, name := range aside {
 		if err := moveFile(fs, dir, fs.PathJoin(dir, i.Quarantine), name); err != nil {
 			return i, err
 		}
@@ -261,7 +265,7 @@ func (i intent) finish(fs store.FS, dir string) error {
 // undo gives the old store back what went ahead of it, unless it was opened since and has it anew.
 func (i intent) undo(fs store.FS, dir string) error {
 	quarantine := fs.PathJoin(dir, i.Quarantine)
-	for _, name := range besides {
+	for _, name := range aside {
 		if _, err := fs.Stat(fs.PathJoin(dir, name)); notExist(err) {
 			if err := moveFile(fs, quarantine, dir, name); err != nil {
 				return err
@@ -276,11 +280,20 @@ func (i intent) undo(fs store.FS, dir string) error {
 	return i.clear(fs, dir)
 }
 
-// clear removes the stage, its intent first: a crash within leaves a stage that means nothing.
+// clear removes the stage, its intent last: a crash within finds the same state again.
 func (i intent) clear(fs store.FS, dir string) error {
 	stage := fs.PathJoin(dir, stageName)
-	if err := removeAll(fs, fs.PathJoin(stage, intentName)); err != nil {
-		return err
+	names, err := fs.List(stage)
+	if err != nil {
+		return fmt.Errorf("list stage: %w", err)
+	}
+	for _, name := range names {
+		if name == intentName {
+			continue
+		}
+		if err := removeAll(fs, fs.PathJoin(stage, name)); err != nil {
+			return err
+		}
 	}
 	if err := syncDir(fs, stage); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/kernel/store"
 )
@@ -47,11 +46,7 @@ func Restored(r store.Reader) (Origin, bool, error) {
 func Restore(ctx context.Context, path, into string, w Work) (Origin, error) {
 	o, err := restore(ctx, path, into, w)
 	if err != nil {
-		err = fmt.Errorf("restore checkpoint %s into %s: %w", path, into, err)
-		if disk.NoRoom(err) {
-			err = fault.WithHint(fault.As(fault.Full, err), "nothing was changed; make room and try again")
-		}
-		return Origin{}, err
+		return Origin{}, told(fmt.Errorf("restore checkpoint %s into %s: %w", path, into, err))
 	}
 	return o, nil
 }
@@ -85,9 +80,14 @@ func restore(ctx context.Context, path, into string, w Work) (Origin, error) {
 	return o, nil
 }
 
+// openRoom is the room that a store takes to open, beside what its logs hold: a new log is allocated
+// in one piece.
+const openRoom = 16 << 20
+
 // rebuild makes the store in tmp.
 func rebuild(ctx context.Context, m Manifest, path, tmp string, w Work) (Origin, error) {
 	fs := w.fs()
+	copied := int64(openRoom)
 	for _, f := range m.Files {
 		from, to := fs.PathJoin(path, f.Path), fs.PathJoin(tmp, f.Path)
 		// Pebble never writes into a table that is finished; logs and MANIFEST it may write into,
@@ -98,6 +98,13 @@ func rebuild(ctx context.Context, m Manifest, path, tmp string, w Work) (Origin,
 		if err := copyFile(ctx, fs, from, to, f); err != nil {
 			return Origin{}, err
 		}
+		if !f.table() {
+			copied += f.Size
+		}
+	}
+	// Opening it turns its logs into tables. Where there is no room Pebble would wait for it, for ever.
+	if err := roomFor(fs, tmp, copied); err != nil {
+		return Origin{}, err
 	}
 	if err := errors.Join(syncDir(fs, fs.PathJoin(tmp, dbName)), syncDir(fs, tmp)); err != nil {
 		return Origin{}, err
@@ -127,6 +134,9 @@ func mark(dir string, o Origin, w Work) (err error) {
 	if opts.FS = w.FS; opts.FS == store.Disk {
 		opts.FS = nil // the disk, with lock and format
 	}
+	// A store that can't be written ends the process; here nobody relies on it yet, and the error
+	// that comes back is enough.
+	opts.Survive, opts.Fatal = true, func(error) {}
 	st, err := store.Open(dir, opts)
 	if err != nil {
 		return err

@@ -106,17 +106,17 @@ func TestRetainByAge(t *testing.T) {
 		for range 4 {
 			put(t, s, 0, 10, 1)
 			made = append(made, create(t, s, checkpoint.Options{}).Name)
-			time.Sleep(time.Hour)
+			time.Sleep(time.Minute)
 		}
-		if got := retain(t, "/job", checkpoint.Policy{Age: 150 * time.Minute}, w); !slices.Equal(got,
+		if got := retain(t, "/job", checkpoint.Policy{Age: 150 * time.Second}, w); !slices.Equal(got,
 			[]string{made[1], made[0]}) {
 			t.Errorf("removed %v, want the first two", got)
 		}
+		shut(t, s)
 		time.Sleep(1000 * time.Hour)
 		if got := retain(t, "/job", checkpoint.Policy{Age: time.Hour, Keep: 9}, w); !slices.Equal(got,
 			made[2:3]) {
 			t.Errorf("removed %v, want all but the newest", got)
 		}
-		shut(t, s)
 	})
 }

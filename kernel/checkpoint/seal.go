@@ -15,7 +15,7 @@ import (
 func Seal(ctx context.Context, st *store.Store, name string, w Work) error {
 	w.FS = st.FS()
 	if err := sealTables(ctx, st, Path(st.Dir(), name), w); err != nil {
-		return fmt.Errorf("seal checkpoint %s of %s: %w", name, st.Dir(), err)
+		return told(fmt.Errorf("seal checkpoint %s of %s: %w", name, st.Dir(), err))
 	}
 	return nil
 }

@@ -117,7 +117,10 @@ func (r *Report) survey(fs store.FS, path string) ([]File, error) {
 	}
 	for _, name := range there {
 		known := slices.ContainsFunc(m.Files, func(f File) bool { return f.Path == name })
-		if !known && name != manifestName && name != sumsName {
+		switch {
+		case known, name == manifestName, name == sumsName:
+		case name == sumsName+tmpSuffix: // a Seal that was killed, or is under way
+		default:
 			r.add(name, Extra, "the manifest does not name it")
 		}
 	}

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -50,10 +52,11 @@ func (s *Store) Snapshot(dir string) (Snapshot, error) {
 	}
 	defer s.users.Done()
 	snap := Snapshot{Commit: s.Durable()}
-	if err := s.db.Checkpoint(dir); err != nil {
-		return Snapshot{}, fmt.Errorf("snapshot store %s: %w", s.dir, err)
-	}
 	fs := s.FS()
+	if err := s.checkpoint(dir); err != nil {
+		err = fmt.Errorf("snapshot store %s: %w", s.dir, err)
+		return Snapshot{}, errors.Join(err, fs.RemoveAll(dir))
+	}
 	names, err := fs.List(dir)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("list snapshot: %w", err)
@@ -66,6 +69,24 @@ func (s *Store) Snapshot(dir string) (Snapshot, error) {
 		snap.Files = append(snap.Files, SnapshotFile{Name: name, Size: info.Size(), Table: IsTable(name)})
 	}
 	return snap, nil
+}
+
+// checkpoint has Pebble make its checkpoint. Pebble panics when a marker's directory can't be synced;
+// here that is an error like any other, because what it was about is the new directory alone. It
+// holds no lock then, and its deferred calls have let go of what it had.
+func (s *Store) checkpoint(dir string) (err error) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		cause, ok := p.(error)
+		if _, bug := p.(runtime.Error); bug || !ok {
+			panic(p)
+		}
+		err = cause
+	}()
+	return s.db.Checkpoint(dir)
 }
 
 // IsTable says whether a file of a database is an immutable table, by its name.
