@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -160,6 +161,14 @@ func TestHalfWritten(t *testing.T) {
 			if res.Rows.NumRows() != want {
 				t.Fatalf("cut at %d: got %d rows, want %d", n, res.Rows.NumRows(), want)
 			}
+			// The spot that was cut is told, with what there is of it.
+			if begun := strings.LastIndexAny(text[:n], "[{"); want < 4 && begun > ends[0] &&
+				!slices.Contains(ends, n) && strings.TrimSpace(text[begun:n]) != "" &&
+				(want == 0 || begun >= ends[want-1]) {
+				if k := len(res.Rejected); k != 1 || string(res.Rejected[0].Raw) != text[begun:n] {
+					t.Fatalf("cut at %d: rejected %+v, want the beginning %q", n, res.Rejected, text[begun:n])
+				}
+			}
 			if n < len(text)-2 && res.Damaged == "" {
 				t.Fatalf("cut at %d: not damaged", n)
 			}
@@ -191,6 +200,11 @@ func TestDamage(t *testing.T) {
 	bad := io.MultiReader(strings.NewReader(text[:200]), iotest.ErrReader(boom))
 	if _, err := Read(bad); !errors.Is(err, boom) {
 		t.Errorf("a disk error: got %v", err)
+	}
+	long := file(t, 2000, false)
+	bad = io.MultiReader(strings.NewReader(long[:len(long)/2]), iotest.ErrReader(boom))
+	if res, err := Read(bad); !errors.Is(err, boom) || res.Rows.NumRows() < 900 {
+		t.Errorf("a disk error far into the file: got %v, %d rows", err, res.Rows.NumRows())
 	}
 	if err := Write(failing{}, rows(5000), at, false); !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("a full disk: got %v", err)
