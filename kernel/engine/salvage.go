@@ -94,9 +94,13 @@ func (s *salvage) rebuild(dir, stage string, o store.Options) (err error) {
 	}
 	h := newHistory(st, s.job, s.log)
 	h.Warn("damage.salvaged", "the store was damaged and is salvaged: %v", s.found)
-	if n := len(s.spool.Lost); n > 0 || s.spool.Unknown > 0 {
-		h.Warn("damage.lost", "%d blocks that were not delivered everywhere can't be read, and %d more of "+
-			"which nothing is left; their ids are asked for again where the source allows it", n, s.spool.Unknown)
+	n := len(s.spool.Lost)
+	for _, run := range s.spool.Unknown {
+		n += int(run.Last - run.First + 1)
+	}
+	if n > 0 {
+		h.Warn("damage.lost", "%d blocks that were not delivered everywhere can't be read; their ids are "+
+			"asked for again where the source allows it", n)
 	}
 	return nil
 }
@@ -191,22 +195,50 @@ func (s *salvage) forgetLost(st *store.Store) error {
 			return err
 		}
 		for _, l := range s.spool.Lost {
-			if l.Head.Source != id || !l.Head.HasKeys {
-				continue
+			if l.Head.Source == id && l.Head.HasKeys {
+				err = errors.Join(err, s.forget(st, known, id, identity.KeyRange{From: l.Head.KeyLo, To: l.Head.KeyHi},
+					fmt.Sprintf("block %d can't be read", l.Head.Seq)))
 			}
-			if err := s.forget(st, known, id, l.Head); err != nil {
-				return err
-			}
+		}
+		for _, run := range s.spool.Unknown {
+			err = errors.Join(err, s.forgetRun(st, known, id, run))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (s *salvage) forget(st *store.Store, known *identity.Set, source uint32, h spool.Head) error {
-	var still []uint64 // keys in the range that whole blocks hold
+// forgetRun forgets the keys of blocks of which nothing is left: they lay between those of the blocks
+// next to them.
+func (s *salvage) forgetRun(st *store.Store, known *identity.Set, source uint32, run spool.LostRun) error {
+	var keys identity.KeyRange
+	err := st.View(s.ctx, func(r store.Reader) (err error) {
+		if keys.From, _, err = known.Lowest(r); err == nil {
+			keys.To, _, err = known.Highest(r)
+		}
+		return err
+	})
+	if h := run.Before; h != nil && h.HasKeys && h.Source == source {
+		keys.From = h.KeyHi + 1
+	}
+	if h := run.Behind; h != nil && h.HasKeys && h.Source == source {
+		keys.To = h.KeyLo - 1
+	}
+	if err != nil || keys.From > keys.To || keys.To == 0 {
+		return err
+	}
+	return s.forget(st, known, source, keys, fmt.Sprintf("nothing is left of blocks %d to %d", run.First, run.Last))
+}
+
+// forget makes a damage gap of the keys in a range that were taken in and that no whole block holds.
+func (s *salvage) forget(st *store.Store, known *identity.Set, source uint32, keys identity.KeyRange,
+	why string) error {
+	var still []uint64
 	err := st.View(s.ctx, func(r store.Reader) error {
-		return spool.EachOverlapping(r, source, h.KeyLo, h.KeyHi, func(_ spool.Head, keys []uint64) {
-			still = append(still, keys...)
+		return spool.EachOverlapping(r, source, keys.From, keys.To, func(_ spool.Head, k []uint64) {
+			still = append(still, k...)
 		})
 	})
 	if err != nil {
@@ -214,17 +246,24 @@ func (s *salvage) forget(st *store.Store, known *identity.Set, source uint32, h 
 	}
 	now := time.Now().UTC()
 	return st.Update(func(tx *store.Tx) error {
-		if h.KeyHi-h.KeyLo < 1<<32 {
-			if _, err := known.RemoveRange(tx, identity.KeyRange{From: h.KeyLo, To: h.KeyHi}); err != nil {
+		had, err := known.Count(tx, keys.From, keys.To)
+		if err != nil {
+			return err
+		}
+		if keys.To-keys.From < 1<<32 {
+			if _, err := known.RemoveRange(tx, keys); err != nil {
 				return err
 			}
 		}
 		if _, err := known.Add(tx, still); err != nil {
 			return err
 		}
-		return balance.PutGap(tx, balance.Gap{Source: source, From: h.KeyLo, To: h.KeyHi,
-			Missing: uint64(h.Rows), Cause: balance.Damage, State: balance.GapFound, Found: now, Next: now,
-			Note: fmt.Sprintf("block %d can't be read", h.Seq)})
+		has, err := known.Count(tx, keys.From, keys.To)
+		if err != nil || had <= has {
+			return err
+		}
+		return balance.PutGap(tx, balance.Gap{Source: source, From: keys.From, To: keys.To,
+			Missing: had - has, Cause: balance.Damage, State: balance.GapFound, Found: now, Next: now, Note: why})
 	})
 }
 

@@ -18,15 +18,18 @@ type rowsOf = arrow.RecordBatch
 // plan is a delivery whose bounds are fixed: which blocks, cut into which parts. It has one part until
 // a sink refuses it; then parts are halved until the poison rows stand alone.
 type plan struct {
-	First uint64    `json:"first"`
-	Last  uint64    `json:"last"`
-	Rows  int       `json:"rows"`
-	Bytes int64     `json:"bytes"`
-	Hash  []byte    `json:"hash"` // over the blocks' content hashes
-	At    time.Time `json:"at"`   // of the first attempt
-	ByKey bool      `json:"by_key,omitempty"`
-	KeyHi uint64    `json:"key_hi"` // highest key, for a plan that is given up
-	Parts []part    `json:"parts"`
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
+	Rows  int    `json:"rows"`
+	Bytes int64  `json:"bytes"`
+	Hash  []byte `json:"hash"` // over the blocks' content hashes
+	// Lineage is that of the store when it planned. Another life of the store may cut the same blocks
+	// into other deliveries; its tokens must not be taken for these.
+	Lineage string    `json:"lineage"`
+	At      time.Time `json:"at"` // of the first attempt
+	ByKey   bool      `json:"by_key,omitempty"`
+	KeyHi   uint64    `json:"key_hi"` // highest key, for a plan that is given up
+	Parts   []part    `json:"parts"`
 
 	durable bool
 }
@@ -53,7 +56,7 @@ func (k *Sink) planLocked(r store.Reader, heads []Head) (*Delivery, error) {
 		p.ByKey = p.ByKey || (h.HasKeys && h.KeyLo <= k.state.CheckTo)
 		sum.Write(h.Hash[:])
 	}
-	p.Hash = sum.Sum(nil)[:16]
+	p.Hash, p.Lineage = sum.Sum(nil)[:16], k.s.st.Lineage().String()
 	p.Parts = []part{{To: p.Rows}}
 	return k.delivery(p, 0, heads, rows, damage)
 }
@@ -114,7 +117,11 @@ func (k *Sink) delivery(p *plan, i int, heads []Head, rows arrow.RecordBatch, da
 	if d.Schema, err = record.SchemaOf(rows.Schema()); err != nil {
 		return nil, fault.As(fault.Corrupt, err)
 	}
-	d.Token = record.Token{Job: k.s.job, Lineage: heads[0].Lineage, First: p.First, Last: p.Last,
+	lineage, err := record.ParseLineage(p.Lineage)
+	if err != nil {
+		return nil, fault.As(fault.Corrupt, err)
+	}
+	d.Token = record.Token{Job: k.s.job, Lineage: lineage, First: p.First, Last: p.Last,
 		Hash: record.Hash(p.Hash)}
 	d.Rows = rows
 	if pt.From > 0 || pt.To < p.Rows {

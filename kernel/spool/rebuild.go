@@ -17,16 +17,23 @@ import (
 type Rebuilt struct {
 	Blocks int64
 	Rows   int64
-	// Lost are the blocks that some sink still needed and that are gone, by their heads. Heads that
-	// are gone as well are counted only.
-	Lost    []LostBlock
-	Unknown int64 // blocks of which not even the head is left
+	// Lost are the blocks that some sink had not got and of which only the heads are left.
+	Lost []LostBlock
+	// Unknown are the runs of blocks that some sink had not got and of which nothing is left.
+	Unknown []LostRun
 }
 
 // LostBlock is a block that can't be read any more, and the sinks that had not got it.
 type LostBlock struct {
 	Head  Head
 	Sinks []uint32
+}
+
+// LostRun is a run of blocks of which nothing is left. Before and Behind are the heads of the whole
+// blocks next to it, nil if there is none: the keys of the run were most likely between theirs.
+type LostRun struct {
+	First, Last    uint64
+	Before, Behind *Head
 }
 
 // Rebuild makes a whole spool of what a salvage found. Blocks and what sinks are done with are facts;
@@ -56,6 +63,7 @@ type rebuild struct {
 	heads   map[uint64]Head // of bad blocks, where they are left
 	lost    map[uint64]*LostBlock
 	keyHi   uint64 // highest key of any block
+	unknown ranges // lost, without a head
 	cursors map[uint32][]byte
 }
 
@@ -125,6 +133,9 @@ func (b *rebuild) write(tx *store.Tx) error {
 	}
 	for _, seq := range slices.Sorted(maps.Keys(b.lost)) {
 		b.out.Lost = append(b.out.Lost, *b.lost[seq])
+	}
+	if err := b.runs(tx); err != nil {
+		return err
 	}
 	tx.DeleteRange(store.Plans.K(), store.Plans.K().End())
 	for source, c := range b.cursors {
@@ -226,12 +237,12 @@ func (b *rebuild) settleLost(tx *store.Tx, id uint32, begin uint64) error {
 
 // lose reports the blocks from first to last as lost to a sink.
 func (b *rebuild) lose(first, last uint64, sink uint32) {
-	known := int64(0)
+	var known ranges
 	for seq, h := range b.heads {
 		if seq < first || seq > last {
 			continue
 		}
-		known++
+		known.add(seq, seq)
 		l := b.lost[seq]
 		if l == nil {
 			l = &LostBlock{Head: h}
@@ -239,7 +250,35 @@ func (b *rebuild) lose(first, last uint64, sink uint32) {
 		}
 		l.Sinks = append(l.Sinks, sink)
 	}
-	b.out.Unknown = max(b.out.Unknown, int64(last-first+1)-known)
+	for at := known.nextGap(first); at <= last; at = known.nextGap(at) {
+		end := known.gapEnd(at, last)
+		b.unknown.add(at, end)
+		at = end + 1
+	}
+}
+
+// runs names the neighbours of the lost runs.
+func (b *rebuild) runs(r store.Reader) error {
+	for _, s := range b.unknown {
+		run := LostRun{First: s.first, Last: s.last}
+		for _, g := range b.good {
+			at := &run.Behind
+			seq := g.first
+			if g.last < s.first {
+				at, seq = &run.Before, g.last
+			}
+			if g.last >= s.first && run.Behind != nil {
+				break
+			}
+			h, err := readHeadAt(r, seq)
+			if err != nil {
+				return err
+			}
+			*at = &h
+		}
+		b.out.Unknown = append(b.out.Unknown, run)
+	}
+	return nil
 }
 
 // EachOverlapping calls f with the integer keys of every block of a source whose key range overlaps

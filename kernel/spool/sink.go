@@ -304,7 +304,7 @@ func collectHeads(r store.Reader, from, to uint64, step int, w Want) (heads []He
 		}
 		if len(heads) > 0 {
 			if rows+int(h.Rows) > w.Rows || (w.Bytes > 0 && bytes+int64(h.Bytes) > w.Bytes) ||
-				h.Schema != heads[0].Schema || h.Lineage != heads[0].Lineage {
+				h.Schema != heads[0].Schema {
 				full = true
 				break
 			}
