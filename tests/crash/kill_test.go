@@ -1,0 +1,5 @@
+package crash
+
+const childEnv = "HOLDFAST_CRASH_CHILD"
+
+func runChild(string) int { return 2 }

@@ -1,0 +1,150 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// The steps of a job, and who does them where several work at once.
+const (
+	pageLeft     = "page left"
+	pageRight    = "page right"
+	deliverMain  = "deliver to main"
+	deliverSide  = "deliver to side"
+	expireMain   = "expire for main"
+	expireSide   = "expire for side"
+	retryLetter  = "retry"
+	discardALett = "discard"
+	damageBlock  = "damage"
+	trimSpool    = "trim"
+	noteLazily   = "note lazily"
+	noteDurably  = "note"
+	lookAround   = "look"
+	auditBooks   = "audit"
+	sleepShort   = "sleep 100ms"
+	sleepLazy    = "sleep 600ms"
+	sleepFlush   = "sleep 11s"
+)
+
+// workers says which goroutine does a step: sources and sinks have one each, as in a collect job.
+var workers = map[string]int{pageLeft: 0, expireMain: 0, pageRight: 1, expireSide: 1, deliverMain: 2,
+	deliverSide: 3, retryLetter: 4, discardALett: 4, damageBlock: 4, trimSpool: 5, noteLazily: 6,
+	noteDurably: 6, lookAround: 7, auditBooks: 7, sleepShort: 4, sleepLazy: 5, sleepFlush: 5}
+
+const workerCount = 8
+
+// often lists the steps as often as they come.
+var often = func() []string {
+	weights := []struct {
+		step string
+		n    int
+	}{{pageLeft, 8}, {pageRight, 5}, {deliverMain, 9}, {deliverSide, 9}, {expireMain, 1}, {expireSide, 1},
+		{retryLetter, 3}, {discardALett, 1}, {damageBlock, 1}, {trimSpool, 3}, {noteLazily, 5},
+		{noteDurably, 2}, {lookAround, 5}, {auditBooks, 2}, {sleepShort, 1}, {sleepLazy, 1},
+		{sleepFlush, 1}}
+	var all []string
+	for _, w := range weights {
+		for range w.n {
+			all = append(all, w.step)
+		}
+	}
+	return all
+}()
+
+// do does one step. patience is how long a delivery is waited for.
+func (j *job) do(step string, r *rand.Rand, patience time.Duration) error {
+	switch step {
+	case pageLeft:
+		return j.page(0, r)
+	case pageRight:
+		return j.page(1, r)
+	case deliverMain:
+		return j.deliver(0, r, patience)
+	case deliverSide:
+		return j.deliver(1, r, patience)
+	case expireMain:
+		return j.expire(0, r)
+	case expireSide:
+		return j.expire(1, r)
+	case retryLetter:
+		return j.dead(r, aRetry)
+	case discardALett:
+		return j.dead(r, aDiscard)
+	case damageBlock:
+		return j.damage(r)
+	case trimSpool:
+		return j.trim(r)
+	case noteLazily, noteDurably:
+		return j.note(step == noteLazily)
+	case lookAround:
+		return j.look()
+	case auditBooks:
+		return j.audit()
+	case sleepShort:
+		time.Sleep(100 * time.Millisecond)
+	case sleepLazy:
+		time.Sleep(600 * time.Millisecond)
+	case sleepFlush:
+		time.Sleep(11 * time.Second)
+	default:
+		return fmt.Errorf("unknown step %q", step)
+	}
+	return nil
+}
+
+// run does steps, one after the other or each worker his own at the same time, until they are done or
+// the power is cut.
+func (j *job) run(steps []string, seed uint64, together bool, patience time.Duration) error {
+	if !together {
+		return j.work(steps, rand.New(rand.NewPCG(seed, 0)), patience)
+	}
+	var mine [workerCount][]string
+	for _, s := range steps {
+		mine[workers[s]] = append(mine[workers[s]], s)
+	}
+	var errs [workerCount]error
+	var wg sync.WaitGroup
+	for i := range mine {
+		wg.Go(func() { errs[i] = j.work(mine[i], rand.New(rand.NewPCG(seed, uint64(i))), patience) })
+	}
+	wg.Wait()
+	return errors.Join(errs[:]...)
+}
+
+func (j *job) work(steps []string, r *rand.Rand, patience time.Duration) error {
+	for _, s := range steps {
+		err := j.do(s, r, patience)
+		if errors.Is(err, errDown) || j.w.isDown() {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// finish delivers all that is pending, and checks that every row is where the books say.
+func (j *job) finish(r *rand.Rand) error {
+	for s := range j.sinks {
+		for n := 0; ; n++ {
+			f, err := j.flow(s)
+			if err != nil {
+				return err
+			}
+			if f.Pending == 0 {
+				break
+			}
+			if n > 2000 {
+				return fmt.Errorf("sink %d still has %d rows to come after %d deliveries", s, f.Pending, n)
+			}
+			if err := j.deliver(s, r, 10*time.Second); err != nil {
+				return err
+			}
+		}
+	}
+	return j.verified(func(m *model) error { return m.finished(j.w) })
+}
