@@ -277,7 +277,7 @@ func (m *hashedMachine) commit(t *rapid.T, f func(tx *store.Tx, next *hashedStat
 func (m *hashedMachine) add(t *rapid.T) {
 	keys, ids := []Seen{}, []uint64{}
 	for range rapid.IntRange(1, 20).Draw(t, "n") {
-		id := rapid.Uint64Range(0, 60).Draw(t, "id")
+		id := rapid.Uint64Range(0, 20).Draw(t, "id")
 		at := m.clock.Add(time.Duration(rapid.IntRange(-30, 3).Draw(t, "at")) * day)
 		keys, ids = append(keys, Seen{key(id), at}), append(ids, id)
 	}
@@ -363,7 +363,7 @@ func (m *hashedMachine) cut(t *rapid.T) {
 func (m *hashedMachine) read(t *rapid.T) hashedState {
 	got := hashedState{days: map[uint64]uint32{}}
 	err := m.st.Latest(func(r store.Reader) error {
-		for id := range uint64(61) {
+		for id := range uint64(21) {
 			if day, ok, err := m.h.day(r, key(id)); err != nil {
 				return err
 			} else if ok {

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"errors"
+	"flag"
 	"maps"
 	"math"
 	"slices"
@@ -14,9 +15,24 @@ import (
 	"holdfast/base/fault"
 	"holdfast/kernel/store"
 	"holdfast/kernel/store/storetest"
+	"holdfast/tests/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain sets how many histories the property tests run, unless -rapid.checks says it.
+func TestMain(m *testing.M) {
+	checks := "100"
+	switch {
+	case testenv.Torture():
+		checks = "3000"
+	case raceEnabled:
+		checks = "10"
+	}
+	if err := flag.Set("rapid.checks", checks); err != nil {
+		panic(err)
+	}
+	flag.Parse()
+	goleak.VerifyTestMain(m)
+}
 
 var errNo = errors.New("no")
 

@@ -68,7 +68,10 @@ func heap() uint64 {
 // A hundred million ids, a million outside make torture. Bounds on time hold on the plain binary.
 func TestSizeAndSpeed(t *testing.T) {
 	ids, page := 1_000_000, 5000
-	if testenv.Torture() {
+	switch {
+	case raceEnabled:
+		ids = 100_000
+	case testenv.Torture():
 		ids = 100_000_000
 	}
 	dir := t.TempDir()
