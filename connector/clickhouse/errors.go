@@ -22,7 +22,12 @@ type serverError struct {
 	text string
 }
 
-func (e *serverError) Error() string { return fmt.Sprintf("code %d: %s", e.code, e.text) }
+func (e *serverError) Error() string {
+	if strings.Contains(e.text, "Code: ") {
+		return e.text
+	}
+	return fmt.Sprintf("code %d: %s", e.code, e.text)
+}
 
 // outageWords speak of an outage whatever the code: 18.16 gives code 1001 or 0 for errors of the
 // file system.

@@ -85,8 +85,10 @@ func TestKilledServer(t *testing.T) {
 		const rows = 50_000
 		trials := testenv.Count(t, 50)
 		for i := range trials {
-			d := delivery(t, uint64(i+1), spotBatch(uint64(1+i*rows), noon, rows))
-			pause := time.Duration(r.Int64N(int64(80 * time.Millisecond)))
+			d := delivery(t, uint64(i+1), spotsOf(rows, func(k int) (uint64, int64) {
+				return uint64(1 + i*rows + k), noon + int64(k%3)*31*86400 // three months, three inserts
+			}))
+			pause := time.Duration(r.Int64N(int64(120 * time.Millisecond)))
 			var killed sync.WaitGroup
 			killed.Go(func() {
 				time.Sleep(pause)
