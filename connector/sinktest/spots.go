@@ -177,7 +177,8 @@ func OverMonths(spots []Spot, months int) []Spot {
 
 // byID sorts a copy of the spots.
 func byID(spots []Spot) []Spot {
-	return slices.SortedFunc(slices.Values(spots), func(a, b Spot) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.SortedFunc(slices.Values(spots),
+		func(a, b Spot) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // Difference describes the first differences between the rows that a target should hold and those

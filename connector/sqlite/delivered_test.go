@@ -254,7 +254,8 @@ func TestOneFileForSeveralSinks(t *testing.T) {
 		write(t, two, d)
 		write(t, one, other)
 	}
-	if got := f.count(t, "SELECT (SELECT count(*) FROM spots) * 10 + (SELECT count(*) FROM other)"); got != 21 {
+	const both = "SELECT (SELECT count(*) FROM spots) * 10 + (SELECT count(*) FROM other)"
+	if got := f.count(t, both); got != 21 {
 		t.Errorf("got %d, want 2 rows in spots and 1 in other", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	driverpkg "modernc.org/sqlite"
@@ -133,8 +134,15 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
+// ofdLocks makes SQLite lock open files, not processes: else whatever in this process opens and
+// closes a database file, to hash or to copy it, takes our locks on it away, and the next visitor
+// that leaves removes the WAL under us. It has to come before the first database of the process;
+// where it comes too late or the system has no such locks, nothing can be done.
+var ofdLocks = sync.OnceFunc(func() { _, _ = driverpkg.OFDLocking(true) })
+
 // dial opens the file and takes the connection that writes.
 func (s *Sink) dial(ctx context.Context) (*session, error) {
+	ofdLocks()
 	pool, err := sql.Open("sqlite", dsn(s.path))
 	if err != nil {
 		return nil, s.classify("open", err)

@@ -2,9 +2,10 @@
 //
 // Any worker reports what it met; the gate closes at once, and the work behind it waits without
 // spending attempts. While it is closed, Run drives a canary: a real operation that shows that work
-// would succeed. The pauses between canaries follow the kind of the fault: an outage is probed often,
-// so that work goes on within a second of recovery; a dependency that asked for time is left alone
-// for that time; what needs a person (credentials, a schema, damage) is probed rarely and told once.
+// would succeed. The pauses between canaries follow the kind of the fault: an outage is probed
+// often, so that work goes on within a second of recovery; a dependency that asked for time is left
+// alone for that time; what needs a person (credentials, a schema, damage) is probed rarely and
+// told once.
 //
 // It does not decide what is whose fault: who reports has an error with a kind, and reports only what
 // speaks of the dependency. Nor does it retry work: that is for the worker, after Wait.

@@ -192,7 +192,8 @@ func TestPauses(t *testing.T) {
 		{"conflict", fault.New(fault.Conflict, "other hash"), time.Minute, 59, 61, time.Minute},
 		{"told to wait", fault.WithWait(errors.New("slow down"), 90*time.Second), 90 * time.Second,
 			39, 41, 90 * time.Second},
-		{"throttled", fault.New(fault.Throttled, "slow down"), 10 * time.Second, 350, 361, 10 * time.Second},
+		{"throttled", fault.New(fault.Throttled, "slow down"), 10 * time.Second,
+			350, 361, 10 * time.Second},
 		{"full", fault.New(fault.Full, "no room"), 0, 3600, 40_000, 800 * time.Millisecond},
 		{"unknown", errors.New("what"), 0, 3600, 40_000, 800 * time.Millisecond},
 	} {
