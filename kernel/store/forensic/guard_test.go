@@ -221,10 +221,55 @@ func checkReopened(t *testing.T, mem vfs.FS, want map[string]string) {
 	must(t, again.db.Close())
 }
 
+// TestGuardStopsAllWriting: after the first failure nothing gets through any more, also not from
+// what was open before; reads do.
+func TestGuardStopsAllWriting(t *testing.T) {
+	mem := vfs.NewMem()
+	must(t, mem.MkdirAll(dbDir, 0o755))
+	faulty, armed := failing(mem, errorfs.OpFileWrite, ".log", errDisk)
+	told := make(chan error, 1)
+	g := forensic.GuardFS(faulty, dbDir, func(err error) { told <- err })
+	table, err := g.Create(dbDir+"/000005.sst", vfs.WriteCategoryUnspecified)
+	must(t, err)
+	log, err := g.Create(dbDir+"/000004.log", vfs.WriteCategoryUnspecified)
+	must(t, err)
+	armed.Store(true)
+	returned := make(chan string, 9)
+	try := func(what string, f func()) {
+		go func() { f(); returned <- what }()
+	}
+	try("write of a log", func() { _, _ = log.Write([]byte("x")) })
+	if err := <-told; !errors.Is(err, errDisk) {
+		t.Errorf("told %v", err)
+	}
+	try("write of a table", func() { _, _ = table.Write([]byte("x")) })
+	try("sync of a table", func() { _ = table.Sync() })
+	try("create", func() { _, _ = g.Create(dbDir+"/000006.sst", vfs.WriteCategoryUnspecified) })
+	try("remove", func() { _ = g.Remove(dbDir + "/000005.sst") })
+	try("rename", func() { _ = g.Rename(dbDir+"/000005.sst", dbDir+"/000007.sst") })
+	try("fatal", func() { g.Logger(quiet{}).Fatalf("again") })
+	select {
+	case what := <-returned:
+		t.Errorf("%s came back", what)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if _, err := g.Open(dbDir + "/000005.sst"); err != nil {
+		t.Errorf("read: %v", err)
+	}
+}
+
 // TestGuardHealsFullDiskInFlush: a full disk in a table is no failure; it goes on when there is room.
 func TestGuardHealsFullDiskInFlush(t *testing.T) {
 	mem := vfs.NewMem()
-	faulty, armed := failing(mem, errorfs.OpFileWrite, ".sst", syscall.ENOSPC)
+	var armed atomic.Bool
+	var tried atomic.Int32
+	faulty := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if !armed.Load() || op.Kind != errorfs.OpFileWrite || !strings.HasSuffix(op.Path, ".sst") {
+			return nil
+		}
+		tried.Add(1)
+		return syscall.ENOSPC
+	}))
 	s, err := openGuarded(t, faulty)
 	must(t, err)
 	want := map[string]string{}
@@ -233,6 +278,9 @@ func TestGuardHealsFullDiskInFlush(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, func() { armed.Store(false) })
 	must(t, s.fill(200, want))
 	must(t, s.db.Close())
+	if n := tried.Load(); n < 1 || n > 3 {
+		t.Errorf("the full disk was tried %d times", n)
+	}
 	db, err := pebble.Open(dbDir, options(mem))
 	must(t, err)
 	got, err := content(db)

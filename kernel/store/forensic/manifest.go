@@ -155,6 +155,7 @@ func (r *Report) currentManifest(fs vfs.FS, l listing) (name string, ok bool) {
 	num, isNum := strings.CutPrefix(current.value, "MANIFEST-")
 	c, _ := classify(current.value)
 	if !isNum || c != classManifest {
+		r.Exists = true
 		r.add(Finding{File: current.file, Kind: Damage, Why: fmt.Sprintf("it points to %q", num)})
 		return "", false
 	}
