@@ -98,17 +98,11 @@ func (s *Sink) at(st stage) error {
 	return s.broken(st)
 }
 
-// roomFor is how much free space the delivery wants: its pages, in the WAL and in the file.
+// roomFor is about how much free space the delivery wants: its pages, in the WAL and in the file. An
+// estimate too low costs another attempt; one too high would wait for room that is not needed.
 func (s *Sink) roomFor(d connector.Delivery) uint64 {
-	size := int64(1 << 20)
-	for _, col := range d.Rows.Columns() {
-		for _, buf := range col.Data().Buffers() {
-			if buf != nil {
-				size += int64(buf.Len())
-			}
-		}
-	}
-	return uint64(3 * size)
+	const value, others = 8, 256 << 10
+	return uint64(2*d.Rows.NumRows()*d.Rows.NumCols()*value + others)
 }
 
 // Probe writes a delivered entry and takes it out again in a transaction that is committed: only
