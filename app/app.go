@@ -25,6 +25,7 @@ import (
 	"holdfast/connector/clickhouse"
 	"holdfast/connector/sqlite"
 	"holdfast/connector/wsprnet"
+	"holdfast/connector/wsprnet/cachefile"
 )
 
 // jobs are all kinds of jobs.
@@ -154,14 +155,13 @@ func openWsprnet(c wsprnet.Config, o opening) (opened, error) {
 	return opened{Source: s, next: s.NextPoll, parse: parseSpot, noun: "spots"}, nil
 }
 
-// parseSpot reads a rejected spot again.
+// parseSpot reads a rejected spot again, whether the feed or a cache file had it.
 func parseSpot(raw []byte) connector.Page {
-	page := bytes.Join([][]byte{[]byte("["), raw, []byte("]")}, nil)
-	rows, rejected, notes, cut, err := wsprnet.ParsePage(bytes.NewReader(page))
-	if err != nil || cut {
+	res, err := cachefile.Read(bytes.NewReader(bytes.Join([][]byte{{'['}, raw, {']'}}, nil)))
+	if err != nil {
 		return connector.Page{Rejected: []connector.Reject{{Raw: raw, Reason: "it is no whole spot"}}}
 	}
-	return connector.Page{Rows: rows, Rejected: rejected, Notes: notes}
+	return connector.Page{Rows: res.Rows, Rejected: res.Rejected, Notes: res.Notes}
 }
 
 // Version is the program's; the build may set another.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"time"
@@ -202,13 +201,24 @@ func orElse[T comparable](v, other T) T {
 	return v
 }
 
-// sinkNamed opens one sink of the job, for an audit.
-func (c *collectConfig) sinkNamed(p *Plan, job, name string) (connector.Sink, error) {
-	for _, s := range c.Sinks {
-		if s.name == name {
-			dir := filepath.Join(p.Place.Dir, "jobs", job)
-			return s.open(opening{dataDir: p.Place.Dir, jobDir: dir, log: p.Log})
-		}
+// sinkNamed opens one sink of the job and prepares it, for an audit.
+func (c *collectConfig) sinkNamed(ctx context.Context, p *Plan, job, name string) (connector.Sink, error) {
+	i := slices.IndexFunc(c.Sinks, func(s sink) bool { return s.name == name })
+	if i < 0 {
+		return nil, fault.New(fault.NotFound, "the configuration has no sink %s", name)
 	}
-	return nil, fault.New(fault.NotFound, "the configuration has no sink %s", name)
+	o := opening{dataDir: p.Place.Dir, jobDir: engine.JobDir(p.Place.Dir, job), log: p.Log}
+	src, err := c.Source.open(o)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	k, err := c.Sinks[i].open(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.Prepare(ctx, src.Schema()); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
 }

@@ -58,9 +58,12 @@ func (d *Desk) compare(ctx context.Context, job string, s engine.SinkBooks, tell
 }
 
 func (d *Desk) compareSink(ctx context.Context, c *Comparison, s engine.SinkBooks, w *Work) error {
-	sink, err := d.plan.Sink(c.Job, c.Sink)
+	sink, err := d.plan.Sink(ctx, c.Job, c.Sink)
 	if err != nil {
-		return hint(err, "give the configuration with -c FILE, or ask while holdfast runs")
+		if fault.HintOf(err) == "" {
+			err = hint(err, "give the configuration with -c FILE, or ask while holdfast runs")
+		}
+		return err
 	}
 	defer sink.Close()
 	reader := sink.Reader()

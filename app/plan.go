@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +14,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/secret"
 	"holdfast/connector"
+	"holdfast/job/collect"
 	"holdfast/kernel/engine"
 )
 
@@ -97,16 +100,28 @@ func (p *Plan) record() error {
 }
 
 // Sink opens a sink of a job for questions; the caller closes it.
-func (p *Plan) Sink(job, name string) (connector.Sink, error) {
+func (p *Plan) Sink(ctx context.Context, job, name string) (connector.Sink, error) {
 	i := slices.IndexFunc(p.Jobs, func(j Job) bool { return j.Name == job })
 	if i < 0 {
 		return nil, fault.New(fault.NotFound, "the configuration has no job %s", job)
 	}
 	w, ok := p.Jobs[i].work.(interface {
-		sinkNamed(p *Plan, job, name string) (connector.Sink, error)
+		sinkNamed(ctx context.Context, p *Plan, job, name string) (connector.Sink, error)
 	})
 	if !ok {
 		return nil, fault.New(fault.NotFound, "job %s has no sinks", job)
 	}
-	return w.sinkNamed(p, job, name)
+	return w.sinkNamed(ctx, p, job, name)
+}
+
+// Unread says why a source could not be read when the work of the plan ended, nil if all could.
+func (p *Plan) Unread() (err error) {
+	p.running.Range(func(name, j any) bool {
+		if g := j.(*collect.Job).Gates()[0]; !g.Open {
+			e := fault.New(fault.Transient, "job %s did not read all: %s", name, g.Cause)
+			err = errors.Join(err, fault.WithHint(e, "%s", orElse(g.Hint, "the next cycle goes on where this one ended")))
+		}
+		return true
+	})
+	return err
 }

@@ -25,8 +25,8 @@ func (f *face) checkpointCreate() *cobra.Command {
 	c := f.asking(&cobra.Command{
 		Use:   "create [JOB]",
 		Short: "Make a checkpoint, without a pause",
-		Long: "Make a checkpoint, without a pause. One with a --name stays until it is removed; one\n" +
-			"without goes when it is old, like those that are made by themselves.",
+		Long: "Make a checkpoint, without a pause. One with a --name stays until it is removed;\n" +
+			"one without goes when it is old, like those that are made by themselves.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {

@@ -60,8 +60,8 @@ func (f *face) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "holdfast",
 		Short: "Collect, keep and deliver data through any outage",
-		Long: "Holdfast collects, keeps and delivers data through any outage: what was taken in is\n" +
-			"never lost, what was done is never done twice, and both can be proved.",
+		Long: "Holdfast collects, keeps and delivers data through any outage: what was taken\n" +
+			"in is never lost, what was done is never done twice, and both can be proved.",
 		Example: "  holdfast demo                    a tour, with outages to provoke\n" +
 			"  holdfast run -c holdfast.yaml    everything in the file\n" +
 			"  holdfast wsprnet --loop 120      in the place of wsprnet_scraper.py\n" +
@@ -72,8 +72,8 @@ func (f *face) root() *cobra.Command {
 		PersistentPreRun: func(*cobra.Command, []string) {
 			f.begun = true
 		},
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
 	root.SetVersionTemplate("holdfast {{.Version}}\n")
 	root.AddGroup(&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "ask", Title: "Ask:"},
 		&cobra.Group{ID: "order", Title: "Order:"})

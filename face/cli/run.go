@@ -12,7 +12,7 @@ import (
 )
 
 func (f *face) runCommand() *cobra.Command {
-	var listen, logFile string
+	var config, listen, logFile string
 	var maxMB, verbose int
 	c := &cobra.Command{
 		Use:   "run -c FILE",
@@ -24,7 +24,7 @@ func (f *face) runCommand() *cobra.Command {
 				return err
 			}
 			defer closeLog()
-			cfg, err := app.Load(f.config)
+			cfg, err := app.Load(config)
 			if err != nil {
 				return err
 			}
@@ -39,7 +39,7 @@ func (f *face) runCommand() *cobra.Command {
 			return p.run(cmd.Context())
 		},
 	}
-	c.Flags().StringVarP(&f.config, "config", "c", "holdfast.yaml", "configuration file")
+	c.Flags().StringVarP(&config, "config", "c", "holdfast.yaml", "configuration file")
 	c.Flags().StringVar(&listen, "listen", "", "address of the API, or none (default: the file's, or 127.0.0.1:8420)")
 	f.processFlags(c, &logFile, &maxMB, &verbose)
 	return c
@@ -86,6 +86,7 @@ func (f *face) logger(file string, maxMB, verbose int, alone bool) (*slog.Logger
 
 func (f *face) checkCommand() *cobra.Command {
 	var schema bool
+	var config string
 	c := &cobra.Command{
 		Use:   "check [-c FILE]",
 		Short: "Check a configuration file: every mistake, with its line",
@@ -95,18 +96,18 @@ func (f *face) checkCommand() *cobra.Command {
 				_, err := f.out.Write(app.Schema())
 				return err
 			}
-			cfg, err := app.Load(f.config)
+			cfg, err := app.Load(config)
 			if f.json {
 				return f.checkJSON(err)
 			}
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(f.out, "%s is good: %d %s\n", f.config, len(cfg.Jobs), plural(len(cfg.Jobs), "job"))
+			fmt.Fprintf(f.out, "%s is good: %d %s\n", config, len(cfg.Jobs), plural(len(cfg.Jobs), "job"))
 			return nil
 		},
 	}
-	c.Flags().StringVarP(&f.config, "config", "c", "holdfast.yaml", "configuration file")
+	c.Flags().StringVarP(&config, "config", "c", "holdfast.yaml", "configuration file")
 	c.Flags().BoolVar(&schema, "schema", false, "print the JSON schema of configuration files, for editors")
 	c.Flags().BoolVar(&f.json, "json", false, "answer in JSON")
 	return c
@@ -141,7 +142,7 @@ func (f *face) demoCommand() *cobra.Command {
 	var maxMB, verbose int
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "A tour: a simulated feed collected into SQLite, with outages to provoke",
+		Short: "A tour: a simulated feed into SQLite, with outages to provoke",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, closeLog, err := f.logger(logFile, maxMB, verbose, false)

@@ -197,7 +197,7 @@ func (f *face) spoolImport() *cobra.Command {
 	var job string
 	return jobFlag(f.asking(&cobra.Command{
 		Use:   "import DIR",
-		Short: "Take in the cache files (spots_*.json) of the old scraper; they stay where they are",
+		Short: "Take in cache files (spots_*.json) of the old scraper, which stay",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := filepath.Abs(args[0])

@@ -244,7 +244,9 @@ func (f *face) showDeep(all []app.Comparison) {
 	for _, c := range all {
 		if c.Error != "" {
 			fmt.Fprint(f.out, wrap(fmt.Sprintf("! %s, %s can't be compared: %s", c.Job, c.Sink, c.Error), "  "))
-			fmt.Fprint(f.out, wrap(c.Hint, "    "))
+			if c.Hint != "" {
+				fmt.Fprint(f.out, wrap(c.Hint, "    "))
+			}
 		}
 		for what, keys := range map[string][]uint64{"missing": c.MissingKeys, "doubled": c.DoubledKeys} {
 			if len(keys) > 0 {

@@ -104,7 +104,10 @@ func (f *face) cycleEnded(ctx context.Context, plan *app.Plan) error {
 	if err != nil {
 		return err
 	}
+	unread := plan.Unread()
 	switch {
+	case unread != nil:
+		return unread
 	case !audit.Balanced:
 		return fmt.Errorf("the books do not balance; see `holdfast audit`")
 	case audit.LeftOver():

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite"
+
+	"holdfast/connector/wsprnet/simulator"
+)
+
+// TestMain makes `holdfast` a command of the scripts: this test binary, run as the program itself.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"holdfast": func() { os.Exit(Main(os.Args[1:])) }})
+}
+
+// TestScripts runs one script a feature. Beside the usual commands of testscript there are:
+//
+//	feed [key=value...]      start a simulated feed; $FEED is the address of its spots
+//	fault NAME on|off        switch a fault of the feed
+//	publish N                let N more ids come
+//	await FILE PATTERN       wait until a file matches
+//	rows FILE N [QUERY]      a database has N rows, or the query gives N
+//	narrow FILE              no line has more than 80 columns
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			for _, dir := range []string{"home", "tmp", "cache"} {
+				if err := os.MkdirAll(e.Getenv("WORK")+"/"+dir, 0o700); err != nil {
+					return err
+				}
+			}
+			e.Setenv("HOME", e.Getenv("WORK")+"/home")
+			e.Setenv("TMPDIR", e.Getenv("WORK")+"/tmp")
+			e.Setenv("HOLDFAST_DATA_DIR", e.Getenv("WORK")+"/data")
+			e.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"feed": startFeed, "fault": switchFault, "publish": publish, "await": waitFor, "rows": rows,
+			"narrow": narrow,
+		},
+		RequireExplicitExec: false,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+	})
+}
+
+// startFeed starts a feed of our own. Without keys it has 100 spots, no login, and nothing comes.
+func startFeed(ts *testscript.TestScript, neg bool, args []string) {
+	o := simulator.Options{Seed: 1, Rate: -1, Backlog: 100, Keep: -1}
+	for _, a := range args {
+		key, value, _ := strings.Cut(a, "=")
+		number, _ := strconv.ParseFloat(value, 64)
+		switch key {
+		case "spots":
+			o.Backlog = uint64(number)
+		case "rate":
+			o.Rate = number
+		case "holes":
+			o.Holes = number
+		case "garbage":
+			o.Garbage = number
+		case "user":
+			o.Username = value
+		case "password":
+			o.Password = value
+		default:
+			ts.Fatalf("feed: unknown key %s", key)
+		}
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	sim := simulator.New(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- sim.Run(ctx, ln) }()
+	ts.Defer(func() {
+		cancel()
+		ts.Check(<-done)
+	})
+	feeds.set(ts, sim)
+	ts.Setenv("FEED", "http://"+ln.Addr().String()+simulator.SpotsPath)
+	ts.Check(os.WriteFile(ts.MkAbs("feed.json"), fmt.Appendf(nil, "{\"wsprnet_url\": %q,\n"+
+		"\"max_bytes_per_second\": -1,\n\"batch_flush_seconds\": 0.1}\n", ts.Getenv("FEED")), 0o600))
+}
+
+func switchFault(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(feeds.get(ts).Switch(args[0], args[1] == "on"))
+}
+
+func publish(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.ParseUint(args[0], 10, 64)
+	ts.Check(err)
+	feeds.get(ts).Publish(n)
+}
+
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && re.Match(b) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s did not match %q in time; it holds:\n%s", args[0], args[1], b)
+		}
+	}
+}
+
+func rows(ts *testscript.TestScript, neg bool, args []string) {
+	query := "SELECT count(*) FROM spots"
+	if len(args) > 2 {
+		query = args[2]
+	}
+	var got string
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := ask(ts.MkAbs(args[0]), query, &got)
+		if err == nil && got == args[1] {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s: got %q (%v), want %s", query, got, err, args[1])
+		}
+	}
+}
+
+func ask(file, query string, got *string) error {
+	if _, err := os.Stat(file); err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.QueryRow(query).Scan(got), db.Close())
+}
+
+func narrow(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		for i, line := range strings.Split(ts.ReadFile(name), "\n") {
+			long := strings.Contains(strings.TrimSpace(line), " ") // one word alone can't be broken
+			if n := utf8.RuneCountInString(line); n > width && long {
+				ts.Fatalf("line %d of %s has %d columns: %s", i+1, name, n, line)
+			}
+		}
+	}
+}
