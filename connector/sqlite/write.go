@@ -154,8 +154,8 @@ func (s *Sink) hasRoom() error {
 	}
 	free, err := freeSpace(filepath.Dir(s.path))
 	if err == nil && free < s.need {
-		return fault.New(fault.Full, "probe database %s: %d bytes are free, and the delivery that did "+
-			"not fit wants %d", s.path, free, s.need)
+		return fault.New(fault.Full, "probe database %s: %d bytes are free, and the delivery that "+
+			"did not fit wants %d", s.path, free, s.need)
 	}
 	s.need = 0
 	return nil

@@ -7,8 +7,8 @@
 // alone for that time; what needs a person (credentials, a schema, damage) is probed rarely and
 // told once.
 //
-// It does not decide what is whose fault: who reports has an error with a kind, and reports only what
-// speaks of the dependency. Nor does it retry work: that is for the worker, after Wait.
+// It does not decide what is whose fault: who reports has an error with a kind, and reports only
+// what speaks of the dependency. Nor does it retry work: that is for the worker, after Wait.
 package gate
 
 import (
