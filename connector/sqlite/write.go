@@ -98,8 +98,8 @@ func (s *Sink) at(st stage) error {
 	return s.broken(st)
 }
 
-// roomFor is about how much free space the delivery wants: its pages, in the WAL and in the file. An
-// estimate too low costs another attempt; one too high would wait for room that is not needed.
+// roomFor is about how much free space the delivery wants: its pages, in the WAL and in the file.
+// An estimate too low costs another attempt; one too high would wait for room that is not needed.
 func (s *Sink) roomFor(d connector.Delivery) uint64 {
 	const value, others = 8, 256 << 10
 	return uint64(2*d.Rows.NumRows()*d.Rows.NumCols()*value + others)
