@@ -44,6 +44,8 @@ const (
 	aDone    = "done"
 	aDelay   = "delay"
 	aBury    = "bury"
+	aRevive  = "revive"
+	aDrop    = "drop"
 )
 
 // block is a block of the spool as the model knows it.
@@ -59,12 +61,6 @@ type letter struct {
 	ID   uint64 `json:"id"`
 	Key  uint64 `json:"key"`
 	Sink int    `json:"sink"`
-}
-
-// task is a task of the queue.
-type task struct {
-	Key  string `json:"key"`
-	Next string `json:"next,omitempty"` // one that its end leads to
 }
 
 var schema = record.NewSchema([]arrow.Field{
@@ -96,4 +92,4 @@ func digest(rows arrow.RecordBatch) string {
 }
 
 // poison reports whether sinks refuse the row with this key.
-func poison(key uint64) bool { return key*0x9e3779b97f4a7c15>>56 < 16 }
+func poison(key uint64) bool { return key*0x9e3779b97f4a7c15>>56 < 10 }

@@ -44,7 +44,7 @@ func (o *outside) given(e event) error {
 		return nil
 	}
 	for _, k := range e.Keys {
-		if was := o.Owner[k]; was != "" && !o.Tokens[was].Split {
+		if was := o.Owner[k]; was != "" && o.Tokens[was] != nil && !o.Tokens[was].Split {
 			return fmt.Errorf("row %d was planned as %s and comes as %s", k, was, e.Token)
 		}
 	}
@@ -100,11 +100,10 @@ func (o *outside) splitting(first, last uint64) {
 	}
 }
 
-// forget drops what can't come again: rows of blocks that are gone.
-func (o *outside) forget(keys []uint64) {
-	for _, k := range keys {
-		delete(o.Tokens, o.Owner[k])
-		delete(o.Owner, k)
-		delete(o.Rows, k)
-	}
+// forget drops a row that can't come again.
+func (o *outside) forget(key uint64) {
+	delete(o.Tokens, o.Owner[key])
+	delete(o.Owner, key)
+	delete(o.Rows, key)
+	delete(o.Healed, key)
 }

@@ -68,13 +68,17 @@ func (h history) play() error {
 		if disk, err = l.play(w, disk); err != nil {
 			return fmt.Errorf("life %d: %w", i+1, err)
 		}
+		if err = w.verifyPoints(disk.FS(), "/job"); err != nil {
+			return fmt.Errorf("after life %d: %w", i+1, err)
+		}
 	}
 	j, err := w.open("/job", w.options(disk.FS()))
 	if err != nil {
 		return fmt.Errorf("open after the last cut: %w", err)
 	}
 	err = j.finish(rand.New(rand.NewPCG(h.Seed, 99)))
-	return errors.Join(err, w.broken(), j.st.Close(), w.broken())
+	j.queue.Close()
+	return errors.Join(err, j.st.Close(), w.broken())
 }
 
 // play runs the job on the disk and returns the disk as the power cut leaves it.
@@ -102,6 +106,7 @@ func (l life) play(w *witness, disk *storetest.CrashFS) (after *storetest.CrashF
 		if l.Cut != orderly {
 			cut()
 		}
+		j.queue.Close()
 		err = errors.Join(err, j.st.Close())
 	}
 	cut()
@@ -115,6 +120,9 @@ func (l life) play(w *witness, disk *storetest.CrashFS) (after *storetest.CrashF
 // file system, between any write and its sync included.
 func TestPowerCut(t *testing.T) {
 	seed, left := testenv.Seed(t), testenv.Count(t, 10_000)
+	if slow {
+		left /= 10
+	}
 	// What pools hold belongs to the bubble in which it was made; two collections empty them.
 	t.Cleanup(func() { runtime.GC(); runtime.GC() })
 	rapidly(t, "rapid.nofailfile", "true")

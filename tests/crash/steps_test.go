@@ -1,11 +1,14 @@
 package crash
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"holdfast/kernel/store"
 )
 
 // The steps of a job, and who does them where several work at once.
@@ -24,6 +27,11 @@ const (
 	noteDurably  = "note"
 	lookAround   = "look"
 	auditBooks   = "audit"
+	putTask      = "put"
+	workOne      = "work"
+	workTwo      = "work too"
+	decideTask   = "revive or drop"
+	makePoint    = "checkpoint"
 	sleepShort   = "sleep 100ms"
 	sleepLazy    = "sleep 600ms"
 	sleepFlush   = "sleep 11s"
@@ -32,9 +40,9 @@ const (
 // workers says which goroutine does a step: sources and sinks have one each, as in a collect job.
 var workers = map[string]int{pageLeft: 0, expireMain: 0, pageRight: 1, expireSide: 1, deliverMain: 2,
 	deliverSide: 3, retryLetter: 4, discardALett: 4, damageBlock: 4, trimSpool: 5, noteLazily: 6,
-	noteDurably: 6, lookAround: 7, auditBooks: 7, sleepShort: 4, sleepLazy: 5, sleepFlush: 5}
+	noteDurably: 6, putTask: 6, workOne: 8, workTwo: 9, decideTask: 8, makePoint: 5, lookAround: 7, auditBooks: 7, sleepShort: 4, sleepLazy: 5, sleepFlush: 5}
 
-const workerCount = 8
+const workerCount = 10
 
 // often lists the steps as often as they come.
 var often = func() []string {
@@ -43,7 +51,7 @@ var often = func() []string {
 		n    int
 	}{{pageLeft, 8}, {pageRight, 5}, {deliverMain, 9}, {deliverSide, 9}, {expireMain, 1}, {expireSide, 1},
 		{retryLetter, 3}, {discardALett, 1}, {damageBlock, 1}, {trimSpool, 3}, {noteLazily, 5},
-		{noteDurably, 2}, {lookAround, 5}, {auditBooks, 2}, {sleepShort, 1}, {sleepLazy, 1},
+		{noteDurably, 2}, {putTask, 6}, {workOne, 5}, {workTwo, 3}, {decideTask, 1}, {makePoint, 1}, {lookAround, 5}, {auditBooks, 2}, {sleepShort, 1}, {sleepLazy, 1},
 		{sleepFlush, 1}}
 	var all []string
 	for _, w := range weights {
@@ -62,9 +70,9 @@ func (j *job) do(step string, r *rand.Rand, patience time.Duration) error {
 	case pageRight:
 		return j.page(1, r)
 	case deliverMain:
-		return j.deliver(0, r, patience)
+		return j.deliver(0, r, patience, false)
 	case deliverSide:
-		return j.deliver(1, r, patience)
+		return j.deliver(1, r, patience, false)
 	case expireMain:
 		return j.expire(0, r)
 	case expireSide:
@@ -79,6 +87,14 @@ func (j *job) do(step string, r *rand.Rand, patience time.Duration) error {
 		return j.trim(r)
 	case noteLazily, noteDurably:
 		return j.note(step == noteLazily)
+	case putTask:
+		return j.put(r)
+	case workOne, workTwo:
+		return j.labour(r, patience, false)
+	case decideTask:
+		return j.decide(r)
+	case makePoint:
+		return j.copy()
 	case lookAround:
 		return j.look()
 	case auditBooks:
@@ -127,24 +143,44 @@ func (j *job) work(steps []string, r *rand.Rand, patience time.Duration) error {
 	return nil
 }
 
-// finish delivers all that is pending, and checks that every row is where the books say.
+// finish delivers all that is pending and does all tasks, and checks that everything is where the books
+// say.
 func (j *job) finish(r *rand.Rand) error {
 	for s := range j.sinks {
-		for n := 0; ; n++ {
+		err := j.drain(sinkNames[s], func() (int64, error) {
 			f, err := j.flow(s)
-			if err != nil {
-				return err
-			}
-			if f.Pending == 0 {
-				break
-			}
-			if n > 2000 {
-				return fmt.Errorf("sink %d still has %d rows to come after %d deliveries", s, f.Pending, n)
-			}
-			if err := j.deliver(s, r, 10*time.Second); err != nil {
-				return err
-			}
+			return f.Pending, err
+		}, func() error { return j.deliver(s, r, 10*time.Second, true) })
+		if err != nil {
+			return err
 		}
 	}
+	err := j.drain("queue", func() (left int64, err error) {
+		err = j.st.View(context.Background(), func(r store.Reader) error {
+			c, err := j.queue.Counts(r)
+			left = int64(c.Ready + c.Leased + c.Waiting)
+			return err
+		})
+		return left, err
+	}, func() error { return j.labour(r, 10*time.Second, true) })
+	if err != nil {
+		return err
+	}
 	return j.verified(func(m *model) error { return m.finished(j.w) })
+}
+
+// drain works until nothing is left.
+func (j *job) drain(what string, left func() (int64, error), work func() error) error {
+	for n := 0; ; n++ {
+		more, err := left()
+		if err != nil || more == 0 {
+			return err
+		}
+		if n > 20_000 {
+			return fmt.Errorf("%s: %d are left after %d steps", what, more, n)
+		}
+		if err := work(); err != nil {
+			return err
+		}
+	}
 }

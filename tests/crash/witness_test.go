@@ -39,6 +39,9 @@ const (
 	copying    = "copying"    // a checkpoint Name is about to be made
 	copied     = "copied"     // it was acknowledged
 	healed     = "healed"     // the sink would take Keys from now on
+	leased     = "leased"     // task Name is begun, as attempt N
+	released   = "released"   // its attempts are about to be counted down or anew
+	ended      = "ended"      // its end was acknowledged
 	violated   = "violated"   // Name says what the job saw that must not be
 	lastOfLife = "lastOfLife" // the job ended in order
 )
@@ -55,6 +58,8 @@ type witness struct {
 	sinks  [2]*outside
 	line   string
 	points map[string]*point
+	tasks  map[string]attempts
+	pruned uint64 // up to here the journal may have gone
 	fault  error
 	ended  bool
 	down   bool
@@ -70,7 +75,8 @@ type point struct {
 
 func newWitness() *witness {
 	return &witness{model: newModel(), tries: map[uint64]change{},
-		sinks: [2]*outside{newOutside(true), newOutside(false)}, points: map[string]*point{}}
+		sinks: [2]*outside{newOutside(true), newOutside(false)}, points: map[string]*point{},
+		tasks: map[string]attempts{}}
 }
 
 // answer is what a sink says to a delivery.
@@ -141,6 +147,16 @@ func (w *witness) take(e event) (a answer, err error) {
 		for _, k := range e.Keys {
 			o.Healed[k] = true
 		}
+	case leased:
+		return a, w.begun(e.Name, e.N)
+	case released:
+		t := w.tasks[e.Name]
+		t.Again = true
+		w.tasks[e.Name] = t
+	case ended:
+		t := w.tasks[e.Name]
+		t.Ended = true
+		w.tasks[e.Name] = t
 	case violated:
 		return a, fmt.Errorf("%s", e.Name)
 	case lastOfLife:

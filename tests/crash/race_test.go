@@ -1,0 +1,6 @@
+//go:build race
+
+package crash
+
+// slow says that everything takes some twenty times as long.
+const slow = true

@@ -1,0 +1,3 @@
+package crash
+
+func runInSmallRoom(orders) int { return 2 }
