@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 
 	"holdfast/base/secret"
 )
@@ -79,10 +80,25 @@ func (a anchorFinder) Visit(n ast.Node) ast.Visitor {
 // bad keeps a mistake at the place of n.
 func (d *decoder) bad(n ast.Node, path, format string, args ...any) {
 	m := Mistake{File: d.file, Path: path, Text: fmt.Sprintf(format, args...)}
-	if n != nil && n.GetToken() != nil {
-		m.Line, m.Column = n.GetToken().Position.Line, n.GetToken().Position.Column
+	if t := begin(n); t != nil {
+		m.Line, m.Column = t.Position.Line, t.Position.Column
 	}
 	d.mistakes = append(d.mistakes, m)
+}
+
+// begin is the first token of a node: for keys and values, that of the first key.
+func begin(n ast.Node) *token.Token {
+	switch t := n.(type) {
+	case nil:
+		return nil
+	case *ast.MappingNode:
+		if len(t.Values) > 0 && !t.IsFlowStyle {
+			return t.Values[0].Key.GetToken()
+		}
+	case *ast.MappingValueNode:
+		return t.Key.GetToken()
+	}
+	return n.GetToken()
 }
 
 // resolve follows anchors, aliases and tags to the node that holds the value.

@@ -52,7 +52,7 @@ func (m Mistakes) err() error {
 	slices.SortStableFunc(m, func(a, b Mistake) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return m
+	return slices.Compact(m)
 }
 
 // Usage is a mistake in how the program was called or configured: exit code 2.

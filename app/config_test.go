@@ -1,0 +1,190 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// env is the environment of the tests.
+func env(name string) (string, bool) {
+	v, ok := map[string]string{"SECRET": "geheim123", "USER_NAME": "AA1A"}[name]
+	return v, ok
+}
+
+// TestBadConfigurations parses each file of testdata/bad and compares all its mistakes with what is
+// wanted: the lines of NAME.want. HOLDFAST_UPDATE=1 writes them anew, to be read before a commit.
+func TestBadConfigurations(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) < 40 {
+		t.Fatalf("got %d files (%v), want at least 40", len(files), err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Parse(name+".yaml", text, env)
+			all, ok := errors.AsType[Mistakes](err)
+			if !ok || len(all) == 0 {
+				t.Fatalf("got %v, want mistakes", err)
+			}
+			got := err.Error() + "\n"
+			if strings.Contains(got, "geheim123") {
+				t.Errorf("a secret is shown: %s", got)
+			}
+			for _, m := range all {
+				if m.Line == 0 {
+					t.Errorf("no line: %v", m)
+				}
+			}
+			want := strings.TrimSuffix(file, ".yaml") + ".want"
+			if os.Getenv("HOLDFAST_UPDATE") != "" {
+				if err := os.WriteFile(want, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w, err := os.ReadFile(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(w) {
+				t.Errorf("got\n%swant\n%s", got, w)
+			}
+		})
+	}
+}
+
+const good = `
+data_dir: /var/lib/holdfast
+listen: 127.0.0.1:8420
+token: "${SECRET}"
+checkpoints: {every: 30m, keep: 5}
+disk: {soft: 2GiB, hard: 500MB}
+jobs:
+  spots:
+    collect:
+      source: {wsprnet: {url: "http://127.0.0.1:1/spots", username: "${USER_NAME}", password: "${SECRET}", every: 120s}}
+      retain: {time: 7d, bytes: 20GiB}
+      sinks:
+        main: {clickhouse: {url: "http://127.0.0.1:8123", database: wsprnet, table: spots, username: a, password: geheim123}, batch: {rows: 100000, every: 10s}}
+        local: {sqlite: {path: spots.sqlite}, limit: 1GiB, policy: expire}
+`
+
+func TestGoodConfiguration(t *testing.T) {
+	c, err := Parse("good.yaml", []byte(good), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Jobs) != 1 || c.Jobs[0].Name != "spots" || c.Jobs[0].Kind != "collect" {
+		t.Fatalf("got jobs %v", c.Jobs)
+	}
+	w := c.Jobs[0].work.(*collectConfig)
+	if w.Retain.Time.String() != "168h0m0s" || *w.Retain.Bytes != 20<<30 {
+		t.Errorf("got retain %v %v", w.Retain.Time, *w.Retain.Bytes)
+	}
+	if len(w.Sinks) != 2 || w.Sinks[0].name != "main" || w.Sinks[0].batch.Rows != 100_000 ||
+		w.Sinks[1].limit != 1<<30 || w.Sinks[1].policy != "expire" {
+		t.Errorf("got sinks %+v", w.Sinks)
+	}
+	if c.Checkpoints.Every.String() != "30m0s" || c.Checkpoints.Keep != 5 {
+		t.Errorf("got checkpoints %v", c.Checkpoints)
+	}
+	if c.Disk.Soft != 2<<30 || c.Disk.Hard != 500e6 {
+		t.Errorf("got disk %v", c.Disk)
+	}
+	if c.Token.Reveal() != "geheim123" {
+		t.Error("the token was not read from the environment")
+	}
+}
+
+// The text of a job that goes into checkpoints and onto the disk holds no secret, and reads as the same
+// job again.
+func TestTextOfAJobHasNoSecrets(t *testing.T) {
+	c, err := Parse("good.yaml", []byte(good), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := c.Jobs[0].Text
+	for _, s := range []string{"geheim123", "AA1A"} {
+		if strings.Contains(text, s) {
+			t.Errorf("it holds %s: %s", s, text)
+		}
+	}
+	for _, s := range []string{"${SECRET}", "${USER_NAME}", "'***'"} {
+		if !strings.Contains(strings.ReplaceAll(text, `"`, "'"), s) {
+			t.Errorf("it lacks %s: %s", s, text)
+		}
+	}
+	if shown := fmt.Sprintf("%v %+v %#v", c, c, c.Jobs[0].work); strings.Contains(shown, "geheim123") {
+		t.Errorf("printing a configuration shows a secret: %s", shown)
+	}
+	again, err := Parse("again.yaml", []byte("jobs:\n  spots:\n    "+strings.ReplaceAll(text, "\n", "\n    ")), env)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if again.Jobs[0].Text != text {
+		t.Errorf("got\n%swant\n%s", again.Jobs[0].Text, text)
+	}
+}
+
+func TestAnchorsStandForWhatTheyName(t *testing.T) {
+	c, err := Parse("a.yaml", []byte(`jobs:
+  one:
+    collect:
+      source: &feed {wsprnet: {url: "http://127.0.0.1:1/spots"}}
+      sinks: {local: {sqlite: {path: one.sqlite}}}
+  two:
+    collect:
+      source: *feed
+      sinks: {local: {sqlite: {path: two.sqlite}}}
+`), env)
+	if err != nil || len(c.Jobs) != 2 || c.Jobs[1].work.(*collectConfig).Source.kind != "wsprnet" {
+		t.Fatalf("got %v, %v", c, err)
+	}
+}
+
+func TestUnits(t *testing.T) {
+	for in, want := range map[string]string{"120s": "2m0s", "7d": "168h0m0s", "1d12h": "36h0m0s",
+		"2w": "336h0m0s", "1.5h": "1h30m0s", "0s": "0s", "90m": "1h30m0s"} {
+		if d, err := parseDuration(in); err != nil || d.String() != want {
+			t.Errorf("%s: got %v, %v, want %s", in, d, err, want)
+		}
+	}
+	for _, in := range []string{"", "7", "d", "-1d", "week", "1x", "99999999w"} {
+		if d, err := parseDuration(in); err == nil {
+			t.Errorf("%q: got %v, want an error", in, d)
+		}
+	}
+	for in, want := range map[string]Bytes{"20GiB": 20 << 30, "500MB": 500e6, "4096": 4096, "0": 0,
+		"1.5 KiB": 1536, "7B": 7} {
+		if b, err := parseBytes(in); err != nil || b != want {
+			t.Errorf("%s: got %v, %v, want %d", in, b, err, want)
+		}
+	}
+	for _, in := range []string{"", "GiB", "-1", "lots", "NaN", "1e40", "5 parsecs"} {
+		if b, err := parseBytes(in); err == nil {
+			t.Errorf("%q: got %v, want an error", in, b)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good))
+	files, _ := filepath.Glob("testdata/bad/*.yaml")
+	for _, file := range files {
+		b, _ := os.ReadFile(file)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		_, err := Parse("f.yaml", text, env)
+		if err != nil && !IsUsage(err) {
+			t.Errorf("got %v, want mistakes", err)
+		}
+	})
+}

@@ -1,0 +1,112 @@
+package app
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestDefaultDir(t *testing.T) {
+	for _, c := range []struct {
+		uid  int
+		env  map[string]string
+		want string
+	}{
+		{0, map[string]string{"XDG_STATE_HOME": "/x", "HOME": "/root"}, "/var/lib/holdfast"},
+		{1000, map[string]string{"XDG_STATE_HOME": "/x", "HOME": "/home/a"}, "/x/holdfast"},
+		{1000, map[string]string{"XDG_STATE_HOME": "relative", "HOME": "/home/a"}, "/home/a/.local/state/holdfast"},
+		{1000, map[string]string{}, "/var/lib/holdfast"},
+	} {
+		if got := defaultDir(c.uid, func(k string) string { return c.env[k] }); got != c.want {
+			t.Errorf("user %d with %v: got %s, want %s", c.uid, c.env, got, c.want)
+		}
+	}
+}
+
+// unwritable returns a path at which nothing can be made, not even by root.
+func unwritable(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(file, "holdfast")
+}
+
+func TestExplicitDirectoryMustBeWritable(t *testing.T) {
+	dir := unwritable(t)
+	for name, explicit := range map[string]string{"flag": dir, "environment": ""} {
+		t.Setenv(DataDirVariable, "")
+		if explicit == "" {
+			t.Setenv(DataDirVariable, dir)
+		}
+		_, err := Locate(explicit, "wsprnet")
+		if err == nil || !IsUsage(err) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: got %v, want a usage error that names %s", name, err, dir)
+		}
+	}
+}
+
+func TestExplicitDirectoryIsTakenAsItIs(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	p, err := Locate(dir, "wsprnet")
+	if err != nil || p.Dir != dir || !p.Explicit || p.Temporary() {
+		t.Errorf("got %+v, %v, want %s itself", p, err, dir)
+	}
+}
+
+func TestFallback(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	dir := filepath.Join(unwritable(t), "wsprnet")
+	p, err := locate(dir, "wsprnet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.Temporary() || p.Default != dir || p.Dir != filepath.Join(FallbackDir(), "wsprnet") || p.Why == "" {
+		t.Errorf("got %+v, want the fallback with its reason", p)
+	}
+	if info, err := os.Stat(FallbackDir()); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("got %v, %v, want a directory of mode 0700", info.Mode(), err)
+	}
+}
+
+// A directory that somebody else could have laid out is not used.
+func TestFallbackOfSomebodyElseIsRefused(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	if err := os.MkdirAll(FallbackDir(), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(FallbackDir(), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := locate(unwritable(t), ""); err == nil {
+		t.Errorf("got %+v, want an error", p)
+	}
+	if err := os.RemoveAll(FallbackDir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(t.TempDir(), FallbackDir()); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := locate(unwritable(t), ""); err == nil {
+		t.Errorf("got %+v, want an error", p)
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	t.Setenv(DataDirVariable, "")
+	dir := t.TempDir()
+	if _, err := Places(dir); err == nil {
+		t.Error("an empty directory holds data")
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "jobs", "spots"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := Places(dir); err != nil || len(p) != 1 || p[0].Dir != dir {
+		t.Errorf("got %v, %v, want %s", p, err, dir)
+	}
+	if names, err := JobsIn(dir); err != nil || len(names) != 1 || names[0] != "spots" {
+		t.Errorf("got %v, %v, want spots", names, err)
+	}
+}

@@ -1,0 +1,179 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"holdfast/connector/wsprnet/simulator"
+)
+
+// cycle runs one cycle of a job into SQLite in a place and returns its audit.
+func cycle(t *testing.T, place Place, feed string) Audit {
+	t.Helper()
+	text := fmt.Sprintf("jobs: {spots: {collect: {source: {wsprnet: {url: %q, max_bytes_per_second: -1}}, "+
+		"sinks: {local: {sqlite: {path: spots.sqlite}, batch: {every: 1ms}}}}}}", feed)
+	c, err := Parse("t.yaml", []byte(text), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Jobs[0].work.(*collectConfig).once = true
+	p := &Plan{Place: place, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler), Once: true}
+	lock, err := p.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.TakeOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range p.Notices {
+		t.Log(n)
+	}
+	eng, err := p.Engine(func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := eng.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d, err := OpenDesk(place, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	a, err := d.Audit(context.Background(), "", true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func feedOf(t *testing.T, spots uint64) (*simulator.Simulator, string) {
+	t.Helper()
+	sim := simulator.New(simulator.Options{Rate: -1, Backlog: spots, Keep: -1})
+	srv := httptest.NewServer(sim)
+	t.Cleanup(srv.Close)
+	return sim, srv.URL + simulator.SpotsPath
+}
+
+// delivered checks that the only sink has exactly so many rows, by the books and by looking.
+func delivered(t *testing.T, a Audit, want int64) {
+	t.Helper()
+	s := a.Jobs[0].Sinks[0]
+	if !a.Balanced || s.Delivered != want || a.Deep[0].Rows != uint64(want) {
+		t.Errorf("got %d delivered, %+v (balanced: %v), want %d", s.Delivered, a.Deep[0], a.Balanced, want)
+	}
+}
+
+// When the default directory becomes writable, a job that exists only in the fallback is moved there.
+func TestTakeOverMovesANewJob(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	sim, url := feedOf(t, 50)
+	back, err := locate(unwritable(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivered(t, cycle(t, back, url), 50)
+	place, err := locate(filepath.Join(t.TempDir(), "holdfast"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim.Publish(7)
+	delivered(t, cycle(t, place, url), 57)
+	if Holds(back.Dir) {
+		t.Error("the fallback still holds jobs")
+	}
+}
+
+// A job that both have gets the rows of the fallback; what both have is there once.
+func TestTakeOverJoinsAJob(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	sim, url := feedOf(t, 50)
+	dir := filepath.Join(t.TempDir(), "holdfast")
+	place, err := locate(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivered(t, cycle(t, place, url), 50)
+
+	back, err := locate(unwritable(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim.Publish(30)
+	delivered(t, cycle(t, back, url), 80)
+
+	// The feed has lost everything meanwhile: what the fallback has is all there is.
+	_, empty := feedOf(t, 0)
+	a := cycle(t, place, empty)
+	delivered(t, a, 80)
+	if in := a.Jobs[0]; in.Accepted != 80 || in.Duplicate != 50 {
+		t.Errorf("got %d accepted and %d duplicate, want 80 and 50", in.Accepted, in.Duplicate)
+	}
+	kept, _ := filepath.Glob(filepath.Join(dir, Quarantine, "fallback-spots-*"))
+	if len(kept) != 1 {
+		t.Errorf("got %v, want the old store in quarantine", kept)
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "spots.sqlite.fallback-*"))
+	if len(files) == 0 {
+		t.Error("the database of the fallback was not kept")
+	}
+	delivered(t, cycle(t, place, empty), 80)
+}
+
+// A fallback that is in use is left alone, and told.
+func TestTakeOverLeavesWhatIsInUse(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	_, url := feedOf(t, 5)
+	back, err := locate(unwritable(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cycle(t, back, url)
+	d, err := OpenDesk(back, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	place, err := locate(filepath.Join(t.TempDir(), "holdfast"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Plan{Place: place, Log: slog.New(slog.DiscardHandler)}
+	if err := p.TakeOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Notices) != 1 || !strings.Contains(p.Notices[0], "in use") || !Holds(back.Dir) {
+		t.Errorf("got notices %v, want one that says it is in use", p.Notices)
+	}
+}
+
+// From one file system to another the copy is whole before the original goes.
+func TestMoveAcrossFileSystems(t *testing.T) {
+	from, to := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
+	for _, f := range []string{"x", "d/y", "d/e/z"} {
+		path := filepath.Join(from, f)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(f), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := copyTree(from, to); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"x", "d/y", "d/e/z"} {
+		if b, err := os.ReadFile(filepath.Join(to, f)); err != nil || string(b) != f {
+			t.Errorf("%s: got %q, %v", f, b, err)
+		}
+	}
+}
