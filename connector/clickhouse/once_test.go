@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -175,4 +177,43 @@ func TestResetDuringInsert(t *testing.T) {
 		}
 		onceEach(t, ch, rows*len(cuts))
 	})
+}
+
+// TestFence keeps an earlier attempt alive in the server: nothing is compared, and nothing sent, until
+// it is gone.
+func TestFence(t *testing.T) {
+	ch := testenv.ClickHouse(t)
+	s := open(t, ch.URL(), func(c *Config) { c.Timeout = time.Second })
+	prepare(t, s)
+	d := delivery(t, 1, spotBatch(1, noon, 50_000))
+	w := &writing{s: s, srv: s.server, tab: s.table, m: s.schema, d: d, token: d.Token.String()}
+	id := w.queryID(w.split()[0])
+
+	earlier, err := net.Dial("tcp", ch.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = earlier.Close() }()
+	q := url.Values{"query": {s.schema.insertInto(s.table.name)}, "query_id": {id}}
+	// The server shows an insert as soon as it has read one buffer, 1 MiB, of its body.
+	some := make([]byte, 2<<20)
+	copy(some, "\x14\xc0\x84\x3d\x02id\x06UInt64") // 20 columns, a million rows, a part of the first
+	_, err = fmt.Fprintf(earlier, "POST /?%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s",
+		q.Encode(), 16<<20, some)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := func() string {
+		return ch.Query(t, "SELECT count() FROM system.processes WHERE query_id = '"+id+"'")
+	}
+	testenv.Until(t, 10*time.Second, "the earlier attempt runs", func() bool { return running() == "1" })
+	d.Unknown = true
+	_, err = s.Write(soon(t), d)
+	wantFault(t, "write beside an earlier attempt", err, fault.Transient, "still runs", id)
+	if n := ch.Query(t, "SELECT count() FROM wsprnet.spots"); n != "0" {
+		t.Errorf("behind the fence: got %s rows, want none", n)
+	}
+	_ = earlier.Close()
+	deliverThrough(t, s, d)
+	onceEach(t, ch, 50_000)
 }
