@@ -33,6 +33,7 @@ import (
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
+	"holdfast/kernel/schedule"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
 )
@@ -133,9 +134,8 @@ type Job struct {
 	fetchMu sync.Mutex // a source is used by one goroutine at a time
 	stash   *connector.Page
 
-	intakeDone chan struct{} // closed when no more rows will come (Once)
-	polled     time.Time     // when the last poll began
-	fillNow    chan struct{} // asks for the gaps at once
+	intakeDone chan struct{}      // closed when no more rows will come (Once)
+	due        *schedule.Schedule // of the next poll
 
 	notesMu sync.Mutex
 	notes   map[string]int64 // what the source had to remark, by name; guarded by notesMu
@@ -162,8 +162,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	if err != nil {
 		return nil, err
 	}
-	j := &Job{env: env, cfg: cfg, src: src, intak: in, intakeDone: make(chan struct{}),
-		fillNow: make(chan struct{}, 1), notes: map[string]int64{}}
+	j := &Job{env: env, cfg: cfg, src: src, intak: in, intakeDone: make(chan struct{}), notes: map[string]int64{}}
 	for _, s := range sinks {
 		k, err := in.sp.Sink(s.Name)
 		if err != nil {
@@ -172,6 +171,14 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 		j.sinks = append(j.sinks, newDelivery(j, s.withDefaults(), k))
 	}
 	if err := in.loadSinks(ctx); err != nil {
+		return nil, err
+	}
+	j.due, err = schedule.Open(env.Store, "poll/"+cfg.Source, schedule.Options{Next: j.nextPoll,
+		OnJump: func(jump schedule.Jump) {
+			env.History.Warn("clock.jumped", "the clock jumped by %v; the next poll is at %s",
+				jump.By.Round(time.Second), jump.Due.Format(time.TimeOnly))
+		}})
+	if err != nil {
 		return nil, err
 	}
 	j.gate = gate.New(cfg.Source, gate.Options{Probe: j.probeSource, OnChange: j.gateChanged})

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/kernel/balance"
+	"holdfast/kernel/engine"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
 )
@@ -61,10 +63,7 @@ func (j *Job) backfill() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	select {
-	case j.fillNow <- struct{}{}:
-	default:
-	}
+	j.due.Kick()
 	return fmt.Sprintf("%d open gaps are asked for now", n), nil
 }
 
@@ -120,6 +119,9 @@ func (in *Intake) retryRow(d balance.DeadLetter) error {
 		if _, err := in.sp.AppendFor(tx, b, d.FromID); err != nil {
 			return err
 		}
+		if err := in.note(tx, "dead.retried", "dead letter %d is delivered to %s again", d.ID, d.From); err != nil {
+			return err
+		}
 		return balance.AddFlow(tx, d.FromID, balance.Flow{Dead: -1, Pending: 1,
 			PendingBytes: int64(b.Bytes())})
 	})
@@ -154,6 +156,9 @@ func (in *Intake) retryItem(d balance.DeadLetter, parse func([]byte) connector.P
 		if _, err := in.sp.Append(tx, b); err != nil {
 			return err
 		}
+		if err := in.note(tx, "dead.retried", "dead letter %d is a row now", d.ID); err != nil {
+			return err
+		}
 		return in.count(tx, balance.Intake{Rejected: -1, Accepted: 1},
 			balance.Flow{Accepted: 1, Pending: 1, PendingBytes: int64(b.Bytes())})
 	})
@@ -167,6 +172,9 @@ func (in *Intake) DiscardDead(id uint64, reason string) error {
 	}
 	err := in.st.Update(func(tx *store.Tx) error {
 		d, err := balance.Exhume(tx, id)
+		if err == nil {
+			err = in.note(tx, "dead.discarded", "dead letter %d (%s: %s) was discarded: %s", id, d.From, d.Reason, reason)
+		}
 		if err != nil || d.Stage != balance.AtSink {
 			return err
 		}
@@ -176,4 +184,10 @@ func (in *Intake) DiscardDead(id uint64, reason string) error {
 		return fmt.Errorf("discard dead letter %d: %w", id, err)
 	}
 	return nil
+}
+
+// note records in the history what a person decided.
+func (in *Intake) note(tx *store.Tx, kind, format string, args ...any) error {
+	return engine.AddEvent(tx, engine.Event{At: time.Now().UTC(), Job: in.job, Kind: kind,
+		Text: fmt.Sprintf(format, args...)})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -25,15 +26,14 @@ type delivery struct {
 	gate *gate.Gate
 
 	settled chan struct{} // told after each settled delivery, for who waits for the backlog to shrink
-	kept    int64         // pages that came while the sink was away; of the intake's goroutine
-	drain   drainTally
+	cached  atomic.Uint64 // the last block that came in while the sink was away, or before this start
+	drained int64         // rows replayed since the backlog was last empty
 }
-
-// drainTally counts deliveries since the backlog was last empty.
-type drainTally struct{ done, rows, late int64 }
 
 func newDelivery(j *Job, s Sink, k *spool.Sink) *delivery {
 	d := &delivery{Sink: s, j: j, k: k, settled: make(chan struct{}, 1)}
+	tail, _ := j.intak.sp.Tail()
+	d.cached.Store(tail)
 	d.gate = gate.New(s.Name, gate.Options{Probe: d.prepare, OnChange: j.gateChanged, Closed: true})
 	return d
 }
@@ -109,9 +109,23 @@ func (d *delivery) run(ctx, grace context.Context) error {
 			return err
 		}
 		if err != nil {
-			d.gate.Report(errors.Unwrap(err))
+			if err := d.interrupted(ctx, errors.Unwrap(err)); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// interrupted closes the gate, and marks all that is pending as cached.
+func (d *delivery) interrupted(ctx context.Context, err error) error {
+	d.gate.Report(err)
+	tail, _ := d.j.intak.sp.Tail()
+	d.cached.Store(tail)
+	flow, err := d.flow(ctx)
+	if err == nil {
+		d.tellDrained(flow.Pending)
+	}
+	return err
 }
 
 // runOnce waits until the cycle's rows are in, and delivers all that the sink takes.
@@ -280,21 +294,22 @@ func (d *delivery) tell(next *spool.Delivery, v connector.Verdict, flow balance.
 		d.j.env.History.Warn("dead.sink", "sink %s refused %d of %d %s, they are dead letters: %s", d.Name, n,
 			next.Rows.NumRows(), d.j.cfg.Noun, v.Rejected[0].Reason)
 	}
-	d.drain.done++
-	d.drain.rows += next.Rows.NumRows()
-	late := time.Since(next.Heads[0].At) > d.Every+lateAfter
-	if late {
-		d.drain.late++
-		d.j.env.Log.Info(fmt.Sprintf("Successfully replayed %d cached %s to sink %s", next.Rows.NumRows(),
-			d.j.cfg.Noun, d.Name))
+	rows := next.Rows.NumRows()
+	if next.Heads[0].Seq > d.cached.Load() {
+		d.j.env.Log.Info(fmt.Sprintf("Inserted %d %s into sink %s", rows, d.j.cfg.Noun, d.Name))
 	} else {
-		d.j.env.Log.Info(fmt.Sprintf("Inserted %d %s into sink %s", next.Rows.NumRows(), d.j.cfg.Noun, d.Name))
+		d.drained += rows
+		d.j.env.Log.Info(fmt.Sprintf("Successfully replayed %d cached %s to sink %s", rows, d.j.cfg.Noun, d.Name))
 	}
-	if d.drain.late > 0 && flow.Pending == 0 {
-		d.j.env.Log.Info(fmt.Sprintf("Cache replay: %d succeeded, %d still pending", d.drain.late, flow.Pending))
-		d.drain = drainTally{}
+	if d.drained > 0 && flow.Pending == 0 {
+		d.tellDrained(flow.Pending)
 	}
 }
 
-// lateAfter is how old rows must be, beyond what batching allows, to be called replayed.
-const lateAfter = 2 * time.Second
+// tellDrained sums up a drain that is over, or that the sink's going away cut short.
+func (d *delivery) tellDrained(pending int64) {
+	if d.drained > 0 {
+		d.j.env.Log.Info(fmt.Sprintf("Cache replay: %d succeeded, %d still pending", d.drained, pending))
+	}
+	d.drained = 0
+}

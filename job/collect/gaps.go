@@ -131,7 +131,7 @@ func (j *Job) ask(ctx context.Context, g balance.Gap, from uint64) (next uint64,
 	page, err := j.src.Fetch(ctx, connector.Request{Fill: &connector.KeyRange{From: from, To: g.To}})
 	j.fetchMu.Unlock()
 	if err != nil {
-		return 0, err
+		return 0, sourceError{err}
 	}
 	if _, err := j.intak.Take(ctx, page, Fill); err != nil {
 		return 0, err

@@ -24,6 +24,7 @@ import (
 type Intake struct {
 	st     *store.Store
 	sp     *spool.Spool
+	job    string
 	id     uint32 // of the source
 	name   string
 	schema record.Schema
@@ -51,7 +52,7 @@ func OpenIntake(st *store.Store, job, source string, s record.Schema, t connecto
 	if blockRows <= 0 {
 		blockRows = Config{}.withDefaults().BlockRows
 	}
-	in := &Intake{st: st, name: source, schema: s, traits: t, rows: blockRows}
+	in := &Intake{st: st, job: job, name: source, schema: s, traits: t, rows: blockRows}
 	var err error
 	if in.sp, err = spool.Open(st, job); err != nil {
 		return nil, err

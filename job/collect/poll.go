@@ -15,8 +15,12 @@ import (
 // one is committed; only the commit moves the cursor that survives.
 func (j *Job) runIntake(ctx context.Context) error {
 	defer close(j.intakeDone)
-	for {
-		j.polled = time.Now()
+	for failed := false; ; {
+		if !failed { // else the gate says when
+			if err := j.untilDue(ctx); err != nil {
+				return err
+			}
+		}
 		if err := j.poll(ctx); err != nil {
 			if !j.sourceFailed(ctx, err) {
 				return err
@@ -24,16 +28,15 @@ func (j *Job) runIntake(ctx context.Context) error {
 			if j.cfg.Once {
 				return nil // the sinks still get what is here; the gate says why there is no more
 			}
+			failed = true
 			continue
 		}
+		failed = false
 		if err := j.fill(ctx); err != nil && !j.sourceFailed(ctx, err) {
 			return err
 		}
 		if j.cfg.Once {
 			return nil
-		}
-		if err := j.untilNextPoll(ctx); err != nil {
-			return err
 		}
 	}
 }
@@ -55,20 +58,21 @@ func (e sourceError) Unwrap() error { return e.error }
 
 func isSourceError(err error) bool { _, ok := err.(sourceError); return ok }
 
-func (j *Job) untilNextPoll(ctx context.Context) error {
-	next := j.polled.Add(2 * time.Minute)
-	if j.cfg.NextPoll != nil {
-		next = j.cfg.NextPoll(j.polled)
+// nextPoll is when a feed that was asked at last is asked again.
+func (j *Job) nextPoll(last time.Time) time.Time {
+	if j.cfg.NextPoll == nil {
+		return last.Add(2 * time.Minute)
 	}
-	t := time.NewTimer(time.Until(next))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-j.fillNow:
-	case <-ctx.Done():
-		return ctx.Err()
+	return j.cfg.NextPoll(last)
+}
+
+// untilDue waits for the time of the next poll, which a restart does not bring forward: a process that
+// fails again and again must not become a storm. One cycle by hand is due at once.
+func (j *Job) untilDue(ctx context.Context) error {
+	if j.cfg.Once {
+		return nil
 	}
-	return nil
+	return j.due.Wait(ctx)
 }
 
 // poll reads all pages that the source has now.
@@ -245,8 +249,8 @@ func (j *Job) tell(p connector.Page, t Taken) {
 			t.Gap.To))
 	}
 	for _, d := range j.sinks {
-		if t.Accepted > 0 && !d.gate.Status().Open {
-			d.kept++
+		if g := d.gate.Status(); t.Accepted > 0 && !g.Open && g.Kind != "" {
+			d.cached.Store(t.Last)
 			j.env.Log.Warn(fmt.Sprintf("Cached %d %s for sink %s, which is away", t.Accepted, j.cfg.Noun,
 				d.Name))
 		}

@@ -55,7 +55,7 @@ func (h *History) record(kind string, warn bool, format string, args ...any) {
 		say = h.log.Warn
 	}
 	say(e.Text)
-	err := h.st.UpdateLazy(func(tx *store.Tx) error { return addEvent(tx, e) })
+	err := h.st.UpdateLazy(func(tx *store.Tx) error { return AddEvent(tx, e) })
 	if err != nil {
 		h.log.Error("history: " + err.Error())
 		return
@@ -66,7 +66,8 @@ func (h *History) record(kind string, warn bool, format string, args ...any) {
 	h.mu.Unlock()
 }
 
-func addEvent(tx *store.Tx, e Event) error {
+// AddEvent records an event in the transaction of what it tells of.
+func AddEvent(tx *store.Tx, e Event) error {
 	e.ID = 1
 	v, ok, err := tx.Get(keyNextEvent)
 	if err != nil {

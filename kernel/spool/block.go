@@ -3,6 +3,7 @@ package spool
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"sync"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -142,9 +143,18 @@ func Build(source uint32, s record.Schema, rows arrow.RecordBatch, cursor []byte
 // maxPayload keeps a block well below what one commit may hold.
 const maxPayload = 32 << 20
 
+// fingerprints remembers those of the schemas in use: there are as many as connectors, and finding one
+// costs as much as a hundred rows.
+var fingerprints sync.Map // *arrow.Schema -> uint64
+
 // fingerprint tells schemas apart: blocks of different ones are not joined into one delivery.
 func fingerprint(s *arrow.Schema) uint64 {
-	return xxhash.Sum64String(s.Fingerprint() + s.Metadata().String())
+	if v, ok := fingerprints.Load(s); ok {
+		return v.(uint64)
+	}
+	v := xxhash.Sum64String(s.Fingerprint() + s.Metadata().String())
+	fingerprints.Store(s, v)
+	return v
 }
 
 // ReadBlock reads a block's bytes as they stand in the store: head and rows, each checked against its
