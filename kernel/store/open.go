@@ -65,7 +65,7 @@ func (s *Store) openPebble() error {
 	archive := forensic.ArchiveFS(fs, dir, filepath.Join(s.dir, "archive"))
 	s.watch = forensic.WatchFS(archive, dir)
 	s.guard = forensic.GuardFS(s.watch, dir, s.opts.Fatal)
-	err = s.guard.Do(func() (err error) {
+	err = s.guard.DoOpen(func() (err error) {
 		s.db, err = pebble.Open(dir, s.pebbleOptions())
 		return err
 	})

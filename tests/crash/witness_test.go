@@ -64,7 +64,9 @@ type witness struct {
 	ended  bool
 	down   bool
 
-	out *json.Encoder // in a child, where all is told on
+	out    *json.Encoder // in a child, where all is told on
+	taping bool
+	tape   []event // all that was told, if taping
 }
 
 // point is a checkpoint as the witness knows it.
@@ -101,6 +103,9 @@ func (w *witness) ask(e event) (a answer, err error) {
 		if err := w.out.Encode(e); err != nil {
 			return a, err
 		}
+	}
+	if w.taping {
+		w.tape = append(w.tape, e)
 	}
 	a, err = w.take(e)
 	if err != nil && w.fault == nil {

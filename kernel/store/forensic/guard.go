@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,6 +34,8 @@ import (
 //     with a handler of its own the store goes on, and the reader gets the error.
 //   - a table that can't be written (a full disk) is no end: BackgroundError, and again at once, in
 //     a loop without a pause.
+//   - an Open that fails behind the replay of the log closes the cache of files, and a goroutine that
+//     collects figures of the new tables, and knows nothing of it, divides by zero.
 //
 // So the Guard stands where all of these begin, in the file system. At the first failed operation
 // on a log, the MANIFEST, a marker or the directory it tells the store and does not return to
@@ -40,11 +44,13 @@ import (
 // stay until the process ends; its directory can be inspected, salvaged and opened again at once,
 // through a new Guard.
 //
-// Every call into Pebble that may write goes through Do, which comes back when the Guard fails.
+// Every call into Pebble that may write goes through Do, which comes back when the Guard fails, and
+// pebble.Open through DoOpen, for which every failed write is the end.
 type Guard struct {
 	vfs.FS
-	dir  string
-	fail func(error)
+	dir     string
+	fail    func(error)
+	opening atomic.Bool
 
 	mu     sync.Mutex // guards what follows; never held over I/O
 	err    error
@@ -93,6 +99,13 @@ func (g *Guard) Do(f func() error) error {
 	case <-g.failed:
 		return g.Err()
 	}
+}
+
+// DoOpen is Do for pebble.Open.
+func (g *Guard) DoOpen(f func() error) error {
+	g.opening.Store(true)
+	defer g.opening.Store(false)
+	return g.Do(f)
 }
 
 // Logger gives Pebble a logger whose Fatalf fails the Guard instead of the process.
@@ -151,7 +164,7 @@ func (g *Guard) checked(vital bool, what, path string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case vital:
+	case vital || g.opening.Load() && !errors.Is(err, fs.ErrNotExist):
 		g.freeze(fmt.Errorf("%s %s: %w", what, path, err))
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		select { // Pebble tries again at once; the disk does not empty that fast
@@ -201,28 +214,28 @@ func (g *Guard) OpenDir(name string) (vfs.File, error) {
 }
 
 // Remove and the other changes of the directory stop with the first failure; their own errors are
-// Pebble's to handle.
+// Pebble's to handle, but while it opens.
 func (g *Guard) Remove(name string) error {
 	g.enter()
-	return g.FS.Remove(name)
+	return g.checked(false, "remove", name, g.FS.Remove(name))
 }
 
 // RemoveAll is like Remove.
 func (g *Guard) RemoveAll(name string) error {
 	g.enter()
-	return g.FS.RemoveAll(name)
+	return g.checked(false, "remove", name, g.FS.RemoveAll(name))
 }
 
 // Rename is like Remove.
 func (g *Guard) Rename(oldname, newname string) error {
 	g.enter()
-	return g.FS.Rename(oldname, newname)
+	return g.checked(false, "rename", oldname, g.FS.Rename(oldname, newname))
 }
 
 // Link is like Remove.
 func (g *Guard) Link(oldname, newname string) error {
 	g.enter()
-	return g.FS.Link(oldname, newname)
+	return g.checked(false, "link", oldname, g.FS.Link(oldname, newname))
 }
 
 // Lock takes the lock and gives it up when the Guard fails.
