@@ -242,6 +242,17 @@ func TestSalvageTableRangeDeletion(t *testing.T) {
 	if !slices.Contains(got, want) {
 		t.Errorf("got %v, want %v among it", got, want)
 	}
+	// A table of nothing else.
+	db, err = pebble.Open(dbDir, uncompacted(mem))
+	must(t, err)
+	must(t, db.DeleteRange([]byte("e"), []byte("f"), nil))
+	must(t, db.Flush())
+	must(t, db.Close())
+	names := tables(t, mem, dbDir)
+	got, s := tableEntries(t, mem, dbDir+"/"+names[len(names)-1])
+	if len(got) != 1 || !s.Whole {
+		t.Errorf("got %v, %+v, want one range deletion of a whole table", got, s)
+	}
 }
 
 func TestSalvageStopsWithVisit(t *testing.T) {

@@ -134,7 +134,13 @@ func (t *tableFile) tryOpen() (r *sstable.Reader, l *sstable.Layout, err error) 
 	if l, err = r.Layout(); err != nil {
 		return nil, nil, err
 	}
-	return r, l, nil
+	// A footer without a checksum (formats before TableFormatPebblev6) that names another format by
+	// one bit makes Pebble read the index as an empty one, and the table as empty, without an error.
+	props, err := r.ReadPropertiesBlock(context.Background(), nil)
+	if err == nil && props.NumDataBlocks != uint64(len(l.Data)) {
+		err = fmt.Errorf("read index: %d data blocks of %d: %w", len(l.Data), props.NumDataBlocks, errBlock)
+	}
+	return r, l, err
 }
 
 // caught makes an error of a panic: Pebble's table reader panics on some content, and content is
