@@ -206,30 +206,24 @@ func fill(ctx context.Context, st *store.Store, o Options, m *Manifest, tmp stri
 		}
 	}
 	format := fmt.Appendf(nil, "holdfast store %d\n", store.Format)
-	if err := writeFile(fs, fs.PathJoin(tmp, formatName), format); err != nil {
-		return Checkpoint{}, err
-	}
 	m.Files = append(m.Files, File{Path: formatName, Size: int64(len(format)), Sum: sumOf(format)})
-	sums := st.TableSums()
 	sealed := true
 	for _, f := range snap.Files {
 		if err := ctx.Err(); err != nil {
 			return Checkpoint{}, err
 		}
-		file := File{Path: dbName + "/" + f.Name, Size: f.Size}
-		path := fs.PathJoin(tmp, dbName, f.Name)
-		if f.Table {
-			file.Sum = sums.Get(fs, path)
-			sealed = sealed && file.Sum != ""
-		} else if file.Sum, _, err = sumFile(ctx, fs, path, nil); err != nil {
-			return Checkpoint{}, err
+		if f.Sum == "" && !f.Table {
+			if f.Sum, _, err = sumFile(ctx, fs, fs.PathJoin(tmp, dbName, f.Name), nil); err != nil {
+				return Checkpoint{}, err
+			}
 		}
-		m.Files = append(m.Files, file)
+		sealed = sealed && f.Sum != ""
+		m.Files = append(m.Files, File{Path: dbName + "/" + f.Name, Size: f.Size, Sum: f.Sum})
 	}
 	slices.SortFunc(m.Files, byPath)
 	m.Snapshot = time.Since(m.Created)
-	if err := writeFile(fs, fs.PathJoin(tmp, manifestName), m.encode()); err != nil {
-		return Checkpoint{}, err
-	}
-	return Checkpoint{Manifest: *m, Sealed: sealed}, syncDir(fs, tmp)
+	// Until the rename gives the directory its name nobody looks into it, so the last syncs may run
+	// together.
+	err = writeAll(fs, tmp, []named{{formatName, format}, {manifestName, m.encode()}})
+	return Checkpoint{Manifest: *m, Sealed: sealed}, err
 }

@@ -243,12 +243,17 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// sealedLater makes a checkpoint whose tables had no checksums when it was made.
+// sealedLater closes the store and makes a checkpoint whose tables had no checksums when it was made.
 func sealedLater(t testing.TB, s *store.Store) string {
 	t.Helper()
-	if err := os.Remove(filepath.Join(s.Dir(), "tables.sum")); err != nil && !os.IsNotExist(err) {
+	dir := s.Dir()
+	shut(t, s)
+	if err := os.Remove(filepath.Join(dir, "tables.sum")); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
+	s = open(t, dir)
+	defer shut(t, s)
+	put(t, s, 0, 5, 1)
 	c, err := checkpoint.Create(t.Context(), s, checkpoint.Options{})
 	if err != nil {
 		t.Fatal(err)

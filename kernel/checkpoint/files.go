@@ -8,6 +8,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/zeebo/xxh3"
@@ -129,6 +130,36 @@ func writeFile(fs store.FS, path string, data []byte) error {
 		return fmt.Errorf("write %s: %w", fs.PathBase(path), err)
 	}
 	return nil
+}
+
+// named is a small file that is to be written.
+type named struct {
+	name string
+	data []byte
+}
+
+// writeAll writes new files into dir and syncs them and dir, all at once: to the file system that is
+// one step instead of many.
+func writeAll(fs store.FS, dir string, files []named) error {
+	errs := make([]error, len(files)+1)
+	var wg sync.WaitGroup
+	for i, f := range files {
+		out, err := fs.Create(fs.PathJoin(dir, f.name), "unspecified")
+		if err != nil {
+			errs[i] = fmt.Errorf("create %s: %w", f.name, err)
+			break
+		}
+		_, failed := out.Write(append([]byte(nil), f.data...))
+		wg.Go(func() {
+			if failed == nil {
+				failed = out.Sync()
+			}
+			errs[i] = errors.Join(failed, out.Close())
+		})
+	}
+	wg.Go(func() { errs[len(files)] = syncDir(fs, dir) })
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // replaceFile puts a whole new file in the place of an old one or none, durably.

@@ -27,8 +27,11 @@ func sealTables(ctx context.Context, st *store.Store, path string, w Work) error
 		return err
 	}
 	m, sealed, err := load(fs, path)
-	if err != nil || sealed {
+	if err != nil {
 		return err
+	}
+	if sealed {
+		return st.TableSums().Save()
 	}
 	var total int64
 	for _, f := range m.Files {

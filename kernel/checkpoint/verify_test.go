@@ -76,7 +76,6 @@ func TestVerifyFindsOneFlippedBit(t *testing.T) {
 	// The live store goes on, so that it is not what keeps the checkpoint's tables.
 	put(t, s, 0, 10_000, 2)
 	late := sealedLater(t, s)
-	shut(t, s)
 	seed := testenv.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, seed))
 	bits := testenv.Count(t, 200)
@@ -133,7 +132,6 @@ func TestVerifyFindsMissingCutAndExtraFiles(t *testing.T) {
 	_, s := filled(t, 10_000)
 	c := create(t, s, checkpoint.Options{})
 	late := sealedLater(t, s)
-	shut(t, s)
 	for kind, files := range kinds(t, late) {
 		if kind == "sums.json" {
 			continue // without it the checkpoint is what it was before Seal

@@ -37,11 +37,12 @@ type SnapshotFile struct {
 	Name  string
 	Size  int64
 	Table bool
+	Sum   string // as TableSums has it; empty if it was not taken
 }
 
 // Snapshot puts the files of the database as they are now into dir, which must not exist: tables as
-// hard links, logs, MANIFEST, OPTIONS and markers as copies. Copies, dir and its parents are synced
-// when it returns, so the snapshot survives a power cut; tables were synced when they were written.
+// hard links, logs, MANIFEST, OPTIONS and markers as copies. Copies and dir are synced when it
+// returns, and tables were when they were written; the entries above dir are the caller's to sync.
 // Transactions go on meanwhile. A failure leaves no dir behind.
 //
 // The copy of the newest log ends where the file ended at that moment, maybe within a batch: what
@@ -52,8 +53,16 @@ func (s *Store) Snapshot(dir string) (Snapshot, error) {
 	}
 	defer s.users.Done()
 	snap := Snapshot{Commit: s.Durable()}
-	fs := s.FS()
-	if err := s.checkpoint(dir); err != nil {
+	fs, sums := s.FS(), map[string]string{}
+	t := tableFSOf(s.guard)
+	if t != nil {
+		t.begin(dir)
+	}
+	err := s.do(func() error { return s.checkpoint(dir) })
+	if t != nil {
+		sums, err = t.end(err)
+	}
+	if err != nil {
 		err = fmt.Errorf("snapshot store %s: %w", s.dir, err)
 		return Snapshot{}, errors.Join(err, fs.RemoveAll(dir))
 	}
@@ -61,12 +70,17 @@ func (s *Store) Snapshot(dir string) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("list snapshot: %w", err)
 	}
+	known := s.TableSums()
 	for _, name := range names {
 		info, err := fs.Stat(fs.PathJoin(dir, name))
 		if err != nil {
 			return Snapshot{}, fmt.Errorf("list snapshot: %w", err)
 		}
-		snap.Files = append(snap.Files, SnapshotFile{Name: name, Size: info.Size(), Table: IsTable(name)})
+		f := SnapshotFile{Name: name, Size: info.Size(), Table: IsTable(name), Sum: sums[name]}
+		if f.Table {
+			f.Sum = known.get(name, info)
+		}
+		snap.Files = append(snap.Files, f)
 	}
 	return snap, nil
 }

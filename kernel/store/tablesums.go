@@ -59,7 +59,12 @@ func OpenTableSums(fs FS, dir string) *TableSums {
 }
 
 // TableSums are the checksums that are known of the store's tables.
-func (s *Store) TableSums() *TableSums { return OpenTableSums(s.FS(), s.dir) }
+func (s *Store) TableSums() *TableSums {
+	if t := tableFSOf(s.guard); t != nil {
+		return t.sums
+	}
+	return OpenTableSums(s.FS(), s.dir)
+}
 
 func (t *TableSums) read() []byte {
 	f, err := t.fs.Open(t.path)
@@ -77,7 +82,15 @@ func (t *TableSums) read() []byte {
 // Get returns the checksum of the table at path, which may be any hard link of it, or "" when none
 // is known.
 func (t *TableSums) Get(fs FS, path string) string {
-	id, ok := identify(fs, path)
+	info, err := fs.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return t.get(fs.PathBase(path), info)
+}
+
+func (t *TableSums) get(name string, info vfs.FileInfo) string {
+	id, ok := identify(name, info)
 	if !ok {
 		return ""
 	}
@@ -91,7 +104,11 @@ func (t *TableSums) Get(fs FS, path string) string {
 
 // Put remembers the checksum of the table at path.
 func (t *TableSums) Put(fs FS, path, sum string) {
-	id, ok := identify(fs, path)
+	info, err := fs.Stat(path)
+	if err != nil {
+		return
+	}
+	id, ok := identify(fs.PathBase(path), info)
 	raw, err := hex.DecodeString(strings.TrimPrefix(sum, sumPrefix))
 	if !ok || err != nil || len(raw) != 16 {
 		return
@@ -104,6 +121,11 @@ func (t *TableSums) Put(fs FS, path, sum string) {
 
 // Save writes the checksums of the tables that the store still has, if there is news.
 func (t *TableSums) Save() error {
+	// Only what is known now may turn out to be gone: a table that is written meanwhile is in
+	// neither list.
+	t.mu.Lock()
+	old := maps.Clone(t.sums)
+	t.mu.Unlock()
 	names, err := t.fs.List(t.fs.PathJoin(t.dir, "db"))
 	if err != nil {
 		return fmt.Errorf("list tables: %w", err)
@@ -117,7 +139,10 @@ func (t *TableSums) Save() error {
 	t.mu.Lock()
 	dirty := t.dirty
 	t.dirty = false
-	maps.DeleteFunc(t.sums, func(id tableID, _ [16]byte) bool { return !live[id.num] })
+	maps.DeleteFunc(t.sums, func(id tableID, _ [16]byte) bool {
+		_, known := old[id]
+		return known && !live[id.num]
+	})
 	data := encodeSums(t.sums)
 	t.mu.Unlock()
 	if !dirty {
@@ -160,17 +185,13 @@ func tableNumber(name string) (uint64, bool) {
 }
 
 // identify tells one table from every other that bears or bore its number.
-func identify(fs FS, path string) (tableID, bool) {
-	num, ok := tableNumber(fs.PathBase(path))
-	info, err := fs.Stat(path)
-	if !ok || err != nil {
-		return tableID{}, false
-	}
+func identify(name string, info vfs.FileInfo) (tableID, bool) {
+	num, ok := tableNumber(name)
 	id := tableID{num: num, size: uint64(info.Size()), mtime: uint64(info.ModTime().UnixNano())}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		id.inode = st.Ino
 	}
-	return id, true
+	return id, ok
 }
 
 func encodeSums(sums map[tableID][16]byte) []byte {
