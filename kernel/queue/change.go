@@ -148,7 +148,7 @@ func (c *change) put(t Task) error {
 // add gives a task an id and its place.
 func (c *change) add(t *task, payload []byte) error {
 	t.id = c.next()
-	c.tx.Set(c.q.keyKey(hashOf(t.key)), known{kind: keyLive, id: t.id}.encode())
+	c.tx.Set(c.q.keyKey(t.key), known{kind: keyLive, id: t.id}.encode())
 	if len(payload) > 0 {
 		c.tx.Set(c.q.payloadKey(t.id), append([]byte{version}, payload...))
 	}
@@ -256,10 +256,10 @@ func (c *change) end(t *task, kind byte) error {
 		}
 	}
 	c.erase(t)
-	h, day := hashOf(t.key), dayOf(c.now)
-	c.tx.Set(c.q.keyKey(h), known{kind: kind, day: day}.encode())
+	day := dayOf(c.now)
+	c.tx.Set(c.q.keyKey(t.key), known{kind: kind, day: day}.encode())
 	if c.q.opts.Horizon > 0 {
-		c.tx.Set(c.q.dayKey(day).Raw(h[:]), []byte{version})
+		c.tx.Set(c.q.dayKey(day).Str(t.key), []byte{version})
 	}
 	return nil
 }

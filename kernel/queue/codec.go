@@ -44,7 +44,7 @@ func (q *Queue) metaKey() store.Key              { return store.Tasks.K().U32(q.
 func (q *Queue) part(c byte) store.Key           { return q.metaKey().U8(c) }
 func (q *Queue) taskKey(id uint64) store.Key     { return q.part('t').U64(id) }
 func (q *Queue) payloadKey(id uint64) store.Key  { return q.part('p').U64(id) }
-func (q *Queue) keyKey(h hash) store.Key         { return q.part('k').Raw(h[:]) }
+func (q *Queue) keyKey(key string) store.Key     { return q.part('k').Str(key) }
 func (q *Queue) dayKey(day uint32) store.Key     { return q.part('h').U32(day) }
 func (q *Queue) leaseKey(slot uint32) store.Key  { return q.part('l').U32(slot) }
 func (q *Queue) deadKey(id uint64) store.Key     { return q.part('d').U64(id) }
@@ -105,7 +105,7 @@ func decodeTask(id uint64, v []byte) (*task, error) {
 	v = v[taskHead:]
 	for _, s := range []*string{&t.key, &t.order, &t.reason} {
 		n, w := binary.Uvarint(v)
-		if w <= 0 || n > uint64(len(v)-w) {
+		if w <= 0 || n > uint64(len(v)-w) || w > 1 && v[w-1] == 0 {
 			return nil, fault.New(fault.Corrupt, "task %d ends within its texts", id)
 		}
 		*s, v = string(v[w:w+int(n)]), v[w+int(n):]
@@ -190,14 +190,14 @@ func decodeKnown(v []byte) (known, error) {
 	return k, nil
 }
 
-func (q *Queue) lookUp(r store.Reader, h hash) (known, bool, error) {
-	v, ok, err := r.Get(q.keyKey(h))
+func (q *Queue) lookUp(r store.Reader, key string) (known, bool, error) {
+	v, ok, err := r.Get(q.keyKey(key))
 	if err != nil || !ok {
 		return known{}, false, err
 	}
 	k, err := decodeKnown(v)
 	if err != nil {
-		return known{}, false, fmt.Errorf("read key %x of queue %q: %w", h, q.name, err)
+		return known{}, false, fmt.Errorf("read key %q of queue %q: %w", key, q.name, err)
 	}
 	return k, true, nil
 }

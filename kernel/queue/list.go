@@ -120,7 +120,7 @@ type Fate struct {
 
 // Find looks a key up; ok is false if nothing is known of it.
 func (q *Queue) Find(r store.Reader, key string) (f Fate, ok bool, err error) {
-	k, ok, err := q.lookUp(r, hashOf(key))
+	k, ok, err := q.lookUp(r, key)
 	if err != nil || !ok {
 		return Fate{}, false, err
 	}

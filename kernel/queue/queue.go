@@ -31,9 +31,9 @@
 //	                       state 1 is ready, 2 leased, 3 waiting, 4 dead, 5 waiting behind another,
 //	                       6 ready after waiting
 //	p id(8)                payload, if there is one
-//	k hash(16)             kind(1)=1 id(8): a live or dead task; kind(1)=2 day(4): done;
+//	k key                  kind(1)=1 id(8): a live or dead task; kind(1)=2 day(4): done;
 //	                       kind(1)=3 day(4): dropped
-//	h day(4) hash(16)      (version alone) a done or dropped key that is to be forgotten
+//	h day(4) key           (version alone) a done or dropped key that is to be forgotten
 //	r list(1) position(8)  id(8): ready; list is 2*lane for new tasks, 2*lane+1 for due ones
 //	l slot(4)              epoch(8) number(8) id(8): leased
 //	d id(8)                (version alone) dead
@@ -42,7 +42,9 @@
 //	o order(16)            head(8) tasks(8): the task of an order whose turn it is
 //
 // seq is the next id, position or lease number, low and due are bounds below which there is nothing:
-// without them each look for work would walk over the remains of all that was done.
+// without them each look for work would walk over the remains of all that was done. Keys stand under
+// themselves, not under a hash: what comes together (the links of a page, the files of a directory)
+// is looked up and written in one place. order is the first 16 bytes of its SHA-256.
 package queue
 
 import (
@@ -212,7 +214,7 @@ func (q *Queue) PutAll(tx *store.Tx, tasks []Task) (added int, err error) {
 		if err := q.validate(t); err != nil {
 			return 0, err
 		}
-		_, known, err := q.lookUp(tx, hashOf(t.Key))
+		_, known, err := q.lookUp(tx, t.Key)
 		if err != nil {
 			return 0, err
 		}
@@ -265,13 +267,12 @@ func (q *Queue) Revive(tx *store.Tx, id uint64) (newID uint64, err error) {
 
 // Forget lets the key of a task that is done or dropped be put again. It reports whether there was one.
 func (q *Queue) Forget(tx *store.Tx, key string) (bool, error) {
-	h := hashOf(key)
-	k, ok, err := q.lookUp(tx, h)
+	k, ok, err := q.lookUp(tx, key)
 	if err != nil || !ok || k.kind == keyLive {
 		return false, err
 	}
-	tx.Delete(q.keyKey(h))
-	tx.Delete(q.dayKey(k.day).Raw(h[:]))
+	tx.Delete(q.keyKey(key))
+	tx.Delete(q.dayKey(k.day).Str(key))
 	return true, nil
 }
 
@@ -288,14 +289,14 @@ func (q *Queue) Expire(tx *store.Tx, now time.Time, limit int) (forgotten int, m
 			break
 		}
 		forgotten++
-		day, h := binary.BigEndian.Uint32(k[6:]), hash(k[10:])
-		tx.Delete(q.dayKey(day).Raw(h[:]))
-		k, ok, err := q.lookUp(tx, h)
+		day, key := binary.BigEndian.Uint32(k[6:]), string(k[10:])
+		tx.Delete(q.dayKey(day).Str(key))
+		k, ok, err := q.lookUp(tx, key)
 		if err != nil {
 			return 0, false, err
 		}
 		if ok && k.kind != keyLive && k.day == day {
-			tx.Delete(q.keyKey(h))
+			tx.Delete(q.keyKey(key))
 		}
 	}
 	return forgotten, more, fail()
@@ -321,7 +322,7 @@ func (q *Queue) changeTask(tx *store.Tx, id uint64, f func(c *change, t *task) e
 	return nil
 }
 
-// hash stands for a key or an order in the keys of the store.
+// hash stands for an order in the keys of the store.
 type hash [16]byte
 
 func hashOf(s string) hash {

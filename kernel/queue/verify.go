@@ -62,7 +62,7 @@ func (v *verifier) tasks() error {
 		if t.id >= v.m.seq {
 			v.fault("task %d is not below seq %d", t.id, v.m.seq)
 		}
-		if known, ok, err := v.q.lookUp(v.r, hashOf(t.key)); err != nil {
+		if known, ok, err := v.q.lookUp(v.r, t.key); err != nil {
 			return err
 		} else if !ok || known.kind != keyLive || known.id != t.id {
 			v.fault("task %d has a key that says %+v", t.id, known)
@@ -172,7 +172,7 @@ func (v *verifier) keys() error {
 			return err
 		}
 		if _, ok, err := v.q.task(v.r, known.id); err != nil || !ok {
-			v.fault("key %x stands for task %d, which is not there", k, known.id)
+			v.fault("key %q stands for task %d, which is not there", k, known.id)
 			return err
 		}
 		return nil
