@@ -226,7 +226,9 @@ func (a *Archive) Rename(oldname, newname string) error {
 }
 
 // ReuseForWrite archives the old log, whose bytes would be overwritten, and makes a new file.
-func (a *Archive) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+func (a *Archive) ReuseForWrite(
+	oldname, newname string, category vfs.DiskWriteCategory,
+) (vfs.File, error) {
 	done, err := a.take(oldname)
 	if err != nil {
 		return nil, err

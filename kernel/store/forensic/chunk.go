@@ -74,30 +74,14 @@ type chunk struct {
 func chunkAt(data []byte, off int, f framing) (chunk, outcome) {
 	blockEnd := (off/blockSize + 1) * blockSize
 	full := blockEnd <= len(data)
-	if !full {
-		blockEnd = len(data)
+	blockEnd = min(blockEnd, len(data))
+	if o := blank(data[off:blockEnd], full); o != chunkGood {
+		return chunk{}, o
 	}
 	left := blockEnd - off
-	switch {
-	case left <= 0:
-		return chunk{}, chunkEnd
-	case left < legacyHeader && full:
-		return chunk{}, chunkPad
-	case left < legacyHeader:
-		return chunk{}, shortTail(data[off:blockEnd])
-	}
 	sum := binary.LittleEndian.Uint32(data[off:])
 	length := int(binary.LittleEndian.Uint16(data[off+4:]))
 	typ := data[off+6]
-	if sum == 0 && length == 0 && typ == 0 {
-		switch {
-		case full && (left < recyclableHeader || left < syncHeader && allZero(data[off:blockEnd])):
-			return chunk{}, chunkPad
-		case full && left < syncHeader:
-			return chunk{}, chunkBad
-		}
-		return chunk{}, chunkZero
-	}
 	size, pos := f.header(typ)
 	if size == 0 || size > left {
 		return chunk{}, chunkBad
@@ -122,11 +106,27 @@ func chunkAt(data []byte, off int, f framing) (chunk, outcome) {
 	return c, chunkGood
 }
 
-func shortTail(b []byte) outcome {
-	if allZero(b) {
+// blank looks at the rest of a block before any header is read: it may be too short for one, or
+// hold none. chunkGood means that there is one to read. full is false for a block that the file's
+// end cuts short.
+func blank(rest []byte, full bool) outcome {
+	switch zero := allZero(rest); {
+	case len(rest) == 0:
+		return chunkEnd
+	case len(rest) < legacyHeader && full:
+		return chunkPad
+	case len(rest) < legacyHeader && zero:
 		return chunkZero
+	case len(rest) < legacyHeader:
+		return chunkBad
+	case !allZero(rest[:legacyHeader]):
+		return chunkGood
+	case full && (len(rest) < recyclableHeader || len(rest) < syncHeader && zero):
+		return chunkPad
+	case full && len(rest) < syncHeader:
+		return chunkBad
 	}
-	return chunkBad
+	return chunkZero
 }
 
 func allZero(b []byte) bool {
@@ -147,8 +147,9 @@ func ofThisLog(b []byte, f framing) bool {
 	return f.wal && size > 0 && binary.LittleEndian.Uint32(b[7:]) == f.num
 }
 
-// nextGood finds the first sound chunk at or behind off; with none it returns the size. Within off's block any byte may be its
-// first (the length that would lead to it may be what is damaged); later blocks begin with one.
+// nextGood finds the first sound chunk at or behind off; with none it returns the size. Within
+// off's block any byte may be its first (the length that would lead to it may be what is damaged);
+// later blocks begin with one.
 func nextGood(data []byte, off int, f framing) (int, bool) {
 	for off < len(data) {
 		blockEnd := min((off/blockSize+1)*blockSize, len(data))

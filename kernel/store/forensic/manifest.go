@@ -140,7 +140,8 @@ func (r *Report) currentManifest(fs vfs.FS, l listing) (name string, ok bool) {
 	if haveFormat {
 		v, err := strconv.ParseUint(format.value, 10, 31)
 		if err != nil || v < uint64(pebble.FormatMinSupported) || v > uint64(pebble.FormatNewest) {
-			r.add(Finding{File: format.file, Kind: Damage, Why: "the format version is not one that Pebble knows"})
+			r.add(Finding{File: format.file, Kind: Damage,
+				Why: "the format version is not one that Pebble knows"})
 		}
 		r.FormatVersion = int(v)
 	}
@@ -187,7 +188,8 @@ func (r *Report) unfinished(fs vfs.FS, l listing, haveFormat bool) bool {
 		if err != nil {
 			return false
 		}
-		if w, _ := walk(data, walFraming(num), func(logRecord) error { return nil }); w.end > recyclableHeader {
+		w, _ := walk(data, walFraming(num), func(logRecord) error { return nil })
+		if w.end > recyclableHeader {
 			return false
 		}
 	}

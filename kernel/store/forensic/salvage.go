@@ -219,9 +219,10 @@ func (d *DirSalvage) file(fsys vfs.FS, f salvageFile, visit func(Entry) error) e
 		d.Logs[path], found = s, s.Findings
 	case classTable:
 		var s TableSalvage
-		s, err = SalvageTable(fsys, path, func(key, value []byte, seq uint64, kind pebble.InternalKeyKind) error {
-			return give(Entry{Key: key, Value: value, Seq: seq, Kind: kind})
-		})
+		s, err = SalvageTable(fsys, path,
+			func(key, value []byte, seq uint64, kind pebble.InternalKeyKind) error {
+				return give(Entry{Key: key, Value: value, Seq: seq, Kind: kind})
+			})
 		d.Tables[path], found = s, s.Findings
 	default:
 		return nil

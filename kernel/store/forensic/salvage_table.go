@@ -223,7 +223,8 @@ func decompress(p []byte, how block.CompressionIndicator) ([]byte, error) {
 // ranges hands out range deletions and range keys.
 func (s *tableSalvager) ranges() (err error) {
 	defer s.caught(&err)
-	dels, err := s.r.NewRawRangeDelIter(context.Background(), sstable.NoFragmentTransforms, sstable.NoReadEnv)
+	dels, err := s.r.NewRawRangeDelIter(context.Background(), sstable.NoFragmentTransforms,
+		sstable.NoReadEnv)
 	if err != nil {
 		s.damage(Finding{Why: fmt.Sprintf("its range deletions can't be read (%v)", err)})
 	} else if dels != nil {
@@ -304,8 +305,11 @@ func (s *tableSalvager) carved(data []byte) (err error) {
 	for rows := 0; (kv != nil || !ok) && rows < len(data); rows++ {
 		if !ok {
 			s.out.Values++
-		} else if err := s.emit(kv.K.UserKey, kv.InPlaceValue(), uint64(kv.SeqNum()), kv.Kind()); err != nil {
-			return err
+		} else {
+			value := kv.InPlaceValue()
+			if err := s.emit(kv.K.UserKey, value, uint64(kv.SeqNum()), kv.Kind()); err != nil {
+				return err
+			}
 		}
 		kv, ok = orPanic(iter.Next)
 	}

@@ -83,29 +83,27 @@ func TestPebbleStartsAnew(t *testing.T) {
 
 // TestMarkerSetBack: a marker that points to an older MANIFEST, which is whole, is a rollback.
 func TestMarkerSetBack(t *testing.T) {
-	mem := vfs.NewMem()
-	o := options(mem)
-	o.MaxManifestFileSize, o.NumPrevManifest = 1, 10
-	w := newWorkloadWith(t, o, 4)
+	used := vfs.NewMem()
+	w := newWorkload(t, used, 4)
 	w.run(300, false)
 	w.close()
-	r := inspect(t, mem)
-	names, err := mem.List(dbDir)
-	must(t, err)
-	old := ""
-	for _, name := range names {
-		if strings.HasPrefix(name, "MANIFEST-") && name < r.Manifest.File {
-			old = name
-		}
+	fresh := vfs.NewMem()
+	o := options(fresh)
+	o.MaxManifestFileSize = 1
+	w = newWorkloadWith(t, o, 4)
+	w.run(300, false)
+	w.close()
+	was, left := inspect(t, used).Manifest, inspect(t, fresh).Manifest
+	if was.Edits < 3 || left.Edits > 2 {
+		t.Fatalf("%d and %d edits: too little to mean anything", was.Edits, left.Edits)
 	}
-	// One that lived on has more than the snapshot and the edit that a crash may leave.
-	data := read(t, mem, dbDir+"/"+r.Manifest.File)
-	write(t, mem, dbDir+"/MANIFEST-900000", append(data, read(t, mem, dbDir+"/"+old)...))
-	if r := inspect(t, mem); r.Sound() || r.Findings[0].Kind != forensic.Rollback {
-		t.Errorf("edits %d: %v", r.Manifest.Edits, r.Findings)
+	newer := dbDir + "/MANIFEST-900000"
+	write(t, used, newer, read(t, used, dbDir+"/"+was.File))
+	if r := inspect(t, used); r.Sound() || r.Findings[0].Kind != forensic.Rollback {
+		t.Errorf("a MANIFEST that was in use: %v", r.Findings)
 	}
-	write(t, mem, dbDir+"/MANIFEST-900000", data)
-	if r := inspect(t, mem); !r.Sound() {
+	write(t, used, newer, read(t, fresh, dbDir+"/"+left.File))
+	if r := inspect(t, used); !r.Sound() {
 		t.Errorf("a MANIFEST that a crash left: %v", r.Findings)
 	}
 }

@@ -99,7 +99,9 @@ func (w *Watch) Create(name string, category vfs.DiskWriteCategory) (vfs.File, e
 }
 
 // ReuseForWrite follows the reused log from its beginning.
-func (w *Watch) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+func (w *Watch) ReuseForWrite(
+	oldname, newname string, category vfs.DiskWriteCategory,
+) (vfs.File, error) {
 	f, err := w.FS.ReuseForWrite(oldname, newname, category)
 	if err != nil {
 		return nil, err
