@@ -57,7 +57,8 @@ type Stats struct {
 
 var keyStats = store.Meta.K().Str("spool")
 
-// Open returns the spool in st. The job's name becomes part of every token.
+// Open returns the spool in st. The job's name becomes part of every token. Who appends and who delivers
+// share one Spool: what is appended through another is seen by its sinks only after they are opened anew.
 func Open(st *store.Store, job string) (*Spool, error) {
 	s := &Spool{st: st, job: job, grown: make(chan struct{}), sinks: map[uint32]*Sink{}}
 	err := st.View(context.Background(), func(r store.Reader) error {
