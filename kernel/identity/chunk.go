@@ -118,7 +118,8 @@ func (c *chunk) runs() iter.Seq2[uint32, uint32] {
 	}
 }
 
-// next returns the first id at or behind at that is in the chunk, or with flip all ones, that is not.
+// next returns the first id at or behind at that is in the chunk, or with flip all ones, that is
+// not.
 func (c *chunk) next(at uint32, flip uint64) (uint32, bool) {
 	if at >= chunkIds {
 		return 0, false
@@ -191,7 +192,8 @@ func openChunk(key store.Key, v []byte) (stored, error) {
 		ok = len(s.body) == 8*words
 	}
 	if !ok {
-		return stored{}, fault.New(fault.Corrupt, "chunk of kind %d and %d ids has %d bytes", s.kind, s.ids, len(s.body))
+		return stored{}, fault.New(fault.Corrupt, "chunk of kind %d and %d ids has %d bytes",
+			s.kind, s.ids, len(s.body))
 	}
 	return s, nil
 }
@@ -288,14 +290,16 @@ func seal(key store.Key, v []byte) []byte {
 // unseal returns v without its sum; it has at least size bytes and the version that we know.
 func unseal(key store.Key, v []byte, size int) ([]byte, error) {
 	if len(v) < size+sumBytes {
-		return nil, fault.New(fault.Corrupt, "value has %d bytes, want at least %d", len(v), size+sumBytes)
+		return nil, fault.New(fault.Corrupt, "value has %d bytes, want at least %d", len(v),
+			size+sumBytes)
 	}
 	b, s := v[:len(v)-sumBytes], binary.BigEndian.Uint32(v[len(v)-sumBytes:])
 	if got := sum(key, b); got != s {
 		return nil, fault.New(fault.Corrupt, "value has checksum %08x, says %08x", got, s)
 	}
 	if b[0] != version {
-		return nil, fault.New(fault.Permanent, "value has version %d, this program knows %d", b[0], version)
+		return nil, fault.New(fault.Permanent, "value has version %d, this program knows %d",
+			b[0], version)
 	}
 	return b, nil
 }

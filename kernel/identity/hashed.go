@@ -11,11 +11,12 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Hash stands for a key that is not an integer: 16 bytes of SHA-256, so that nobody who chooses keys
-// can make two of them one.
+// Hash stands for a key that is not an integer: 16 bytes of SHA-256, so that nobody who chooses
+// keys can make two of them one.
 type Hash [16]byte
 
-// HashOf returns the hash of a key that consists of parts; ("ab", "c") is another key than ("a", "bc").
+// HashOf returns the hash of a key that consists of parts; ("ab", "c") is another key than ("a",
+// "bc").
 func HashOf(parts ...[]byte) Hash {
 	h := sha256.New()
 	var size [8]byte
@@ -51,8 +52,8 @@ const (
 // Expiry follows the clock only while the clock can be believed. One that has moved by more than a
 // tenth of the horizon (at least two hours) between two calls of Expire, in either direction, has
 // jumped, or nobody called for that long, which looks the same: expiry is then suspended until the
-// clock has run on for a tenth of the horizon without another jump, or is back where it was. What is
-// kept for too long costs room; what is forgotten too early is a row taken in twice.
+// clock has run on for a tenth of the horizon without another jump, or is back where it was. What
+// is kept for too long costs room; what is forgotten too early is a row taken in twice.
 type Hashed struct {
 	id      uint32
 	name    string

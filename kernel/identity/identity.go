@@ -1,14 +1,14 @@
 // Package identity remembers which rows have been seen, so that a row that comes twice is taken in
-// once. What it remembers changes in the transaction that takes the rows in: a set is never ahead of
-// the data and never behind it.
+// once. What it remembers changes in the transaction that takes the rows in: a set is never ahead
+// of the data and never behind it.
 //
 // A Set holds integer keys, for ever: chunks of 65,536 ids as roaring bitmaps, so that a hundred
 // million ids with holes take some 20 MB on disk and nothing in memory. It also answers which ids
-// are missing, which is how a source that numbers its rows is known to have gaps. A Hashed set holds
-// the hashes of any other keys within a horizon; behind it, it says that it does not know.
+// are missing, which is how a source that numbers its rows is known to have gaps. A Hashed set
+// holds the hashes of any other keys within a horizon; behind it, it says that it does not know.
 //
-// Nothing is cached here: every answer is that of the Reader it is asked through, a transaction's own
-// writes included. Every value carries a version and a checksum over its key and bytes, so that
+// Nothing is cached here: every answer is that of the Reader it is asked through, a transaction's
+// own writes included. Every value carries a version and a checksum over its key and bytes, so that
 // damage is a Corrupt fault that names the ids in question and never a wrong answer.
 //
 // Keys and values (numbers big-endian; sum is CRC-32C over the key and all bytes before it):
@@ -41,8 +41,8 @@ type KeyRange struct{ From, To uint64 }
 // the caller, and a transaction of more than a few megabytes.
 const maxRange = 1 << 32
 
-// Set is a set of integer keys. Its methods may be called from any goroutine; what they say and do is
-// ordered by the transactions they are given.
+// Set is a set of integer keys. Its methods may be called from any goroutine; what they say and do
+// is ordered by the transactions they are given.
 type Set struct {
 	id   uint32
 	name string
@@ -105,7 +105,8 @@ func (s *Set) Remove(tx *store.Tx, keys []uint64) (removed int, err error) {
 	return s.change(tx, keys, (*chunk).remove, -1)
 }
 
-func (s *Set) change(tx *store.Tx, keys []uint64, f func(*chunk, uint32) bool, sign int64) (int, error) {
+func (s *Set) change(tx *store.Tx, keys []uint64, f func(*chunk, uint32) bool, sign int64) (int,
+	error) {
 	total, err := s.Total(tx)
 	if err != nil {
 		return 0, err
@@ -139,9 +140,11 @@ func (s *Set) RemoveRange(tx *store.Tx, r KeyRange) (removed uint64, err error) 
 	return s.changeRange(tx, r, (*chunk).removeRange)
 }
 
-func (s *Set) changeRange(tx *store.Tx, r KeyRange, f func(c *chunk, from, to uint32)) (uint64, error) {
+func (s *Set) changeRange(tx *store.Tx, r KeyRange, f func(c *chunk, from, to uint32)) (uint64,
+	error) {
 	if r.From > r.To || r.To-r.From >= maxRange {
-		return 0, fault.New(fault.Invalid, "change identity set %q: bad range %d to %d", s.name, r.From, r.To)
+		return 0, fault.New(fault.Invalid, "change identity set %q: bad range %d to %d", s.name,
+			r.From, r.To)
 	}
 	total, err := s.Total(tx)
 	if err != nil {
@@ -211,9 +214,10 @@ func (s *Set) count(r store.Reader) (total uint64, err error) {
 }
 
 // eachChunk loads, one after the other, the chunks that keys fall into, each with the places of its
-// keys in their order. c is valid until f returns: a page of far-flung ids needs no more memory than
-// one of neighbours.
-func (s *Set) eachChunk(r store.Reader, keys []uint64, f func(n uint64, c *chunk, at []int) error) error {
+// keys in their order. c is valid until f returns: a page of far-flung ids needs no more memory
+// than one of neighbours.
+func (s *Set) eachChunk(r store.Reader, keys []uint64,
+	f func(n uint64, c *chunk, at []int) error) error {
 	at := make([]int, len(keys))
 	sorted := true
 	for i := range keys {
@@ -221,7 +225,9 @@ func (s *Set) eachChunk(r store.Reader, keys []uint64, f func(n uint64, c *chunk
 		sorted = sorted && (i == 0 || keys[i-1]>>chunkBits <= keys[i]>>chunkBits)
 	}
 	if !sorted {
-		slices.SortStableFunc(at, func(a, b int) int { return cmp.Compare(keys[a]>>chunkBits, keys[b]>>chunkBits) })
+		slices.SortStableFunc(at, func(a, b int) int {
+			return cmp.Compare(keys[a]>>chunkBits, keys[b]>>chunkBits)
+		})
 	}
 	c := new(chunk)
 	for len(at) > 0 {
@@ -273,5 +279,6 @@ func (s *Set) damaged(n uint64, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("read identity set %q, ids %d to %d: %w", s.name, n<<chunkBits, n<<chunkBits|lowMask, err)
+	return fmt.Errorf("read identity set %q, ids %d to %d: %w", s.name, n<<chunkBits,
+		n<<chunkBits|lowMask, err)
 }

@@ -224,6 +224,42 @@ func TestDamageNamesTheIds(t *testing.T) {
 	})
 }
 
+func TestDropUnreadable(t *testing.T) {
+	st := storetest.Open(t, t.TempDir())
+	some, all, total := openSet(t, st, "some"), openSet(t, st, "all"), openSet(t, st, "total")
+	add(t, st, some, 1, 2, 70000)
+	add(t, st, all, 5, 6)
+	add(t, st, total, 7, 8, 9)
+	openHashed(t, st, day)
+	damage := func(tx *store.Tx, keys ...store.Key) error {
+		for _, k := range keys {
+			v, _, err := tx.Get(k)
+			if err != nil {
+				return err
+			}
+			v[len(v)/2] ^= 8
+			tx.Set(k, v)
+		}
+		return nil
+	}
+	update(t, st, func(tx *store.Tx) error {
+		if err := damage(tx, some.chunkKey(0), all.chunkKey(0), total.totalKey()); err != nil {
+			return err
+		}
+		return DropUnreadable(tx)
+	})
+	view(t, st, func(r store.Reader) error {
+		for s, want := range map[*Set]uint64{some: 1, all: 0, total: 3} {
+			got, err := s.Total(r)
+			counted, err2 := s.Count(r, 0, math.MaxUint64)
+			if got != want || counted != want || err != nil || err2 != nil {
+				t.Errorf("set %s: total %d, counted %d, want %d (%v %v)", s.name, got, counted, want, err, err2)
+			}
+		}
+		return nil
+	})
+}
+
 // The total is a fact of its own that a salvage may lose: adding must not start from zero then.
 func TestALostTotalIsCounted(t *testing.T) {
 	st := storetest.Open(t, t.TempDir())
@@ -501,8 +537,8 @@ func TestSetAgainstModelWithPowerCuts(t *testing.T) {
 	})
 }
 
-// Whatever the bytes, reading a chunk is an error or a chunk that can be used and written again, and
-// that a look-up in the packed bytes agrees with.
+// Whatever the bytes, reading a chunk is an error or a chunk that can be used and written again,
+// and that a look-up in the packed bytes agrees with.
 func FuzzDecodeChunk(f *testing.F) {
 	key := store.Identities.K().U32(1).U48(3)
 	for _, step := range []uint32{1, 2, 3, 700, 65536} {

@@ -9,9 +9,9 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Ranges yields the ranges of ids that are in the set, within the closed bounds, in ascending order;
-// neighbours are one range. An error ends it and is returned by the second function. The set must
-// not be changed through the same transaction meanwhile.
+// Ranges yields the ranges of ids that are in the set, within the closed bounds, in ascending
+// order; neighbours are one range. An error ends it and is returned by the second function. The set
+// must not be changed through the same transaction meanwhile.
 func (s *Set) Ranges(r store.Reader, from, to uint64) (iter.Seq[KeyRange], func() error) {
 	var failed error
 	seq := func(yield func(KeyRange) bool) {

@@ -6,9 +6,9 @@ import (
 	"holdfast/kernel/store"
 )
 
-// DropUnreadable removes the chunks and totals of integer sets that can't be read, after a salvage, and
-// counts every such set anew. What a lost chunk knew is forgotten: rows with those keys count as new
-// when they come again, and a sink that compares by key finds them.
+// DropUnreadable removes the chunks and totals of integer sets that can't be read, after a salvage,
+// and counts every such set anew. What a lost chunk knew is forgotten: rows with those keys count
+// as new when they come again, and a sink that compares by key finds them.
 func DropUnreadable(tx *store.Tx) error {
 	var drop []store.Key
 	var c chunk
@@ -40,14 +40,16 @@ func DropUnreadable(tx *store.Tx) error {
 	}
 	for name, id := range names {
 		s := &Set{id: id, name: name}
-		if n, err := s.count(tx); err != nil || n == 0 {
-			if err != nil {
-				return err
-			}
-			continue // empty, or a set of hashes
-		}
-		if _, _, err := s.Recount(tx); err != nil {
+		n, err := s.count(tx)
+		if err != nil {
 			return err
+		}
+		_, told, err := tx.Get(s.totalKey())
+		if err != nil {
+			return err
+		}
+		if n > 0 || told { // else a set of hashes, or one that never held anything
+			s.writeTotal(tx, n)
 		}
 	}
 	return nil

@@ -25,7 +25,8 @@ func (q *Queue) Counts(r store.Reader) (Counts, error) {
 	if err != nil {
 		return Counts{}, err
 	}
-	c := Counts{Put: m.put, Leased: m.leased, Waiting: m.waiting, Done: m.done, Dead: m.dead, Dropped: m.dropped}
+	c := Counts{Put: m.put, Leased: m.leased, Waiting: m.waiting, Done: m.done, Dead: m.dead,
+		Dropped: m.dropped}
 	for _, l := range m.lists {
 		c.Ready += l.ready
 	}
@@ -52,8 +53,8 @@ type list struct {
 const metaNumbers = 12
 
 func (m *meta) numbers() []*uint64 {
-	return []*uint64{&m.seq, &m.put, &m.leased, &m.waiting, &m.done, &m.dead, &m.dropped, &m.clock, &m.due, &m.epoch,
-		&m.refileDue, &m.refileID}
+	return []*uint64{&m.seq, &m.put, &m.leased, &m.waiting, &m.done, &m.dead, &m.dropped,
+		&m.clock, &m.due, &m.epoch, &m.refileDue, &m.refileID}
 }
 
 func (q *Queue) meta(r store.Reader) (*meta, error) {
@@ -142,7 +143,8 @@ func (c *change) put(t Task) error {
 	if !t.Due.IsZero() {
 		due = millis(t.Due)
 	}
-	return c.add(&task{lane: t.Lane, key: t.Key, order: t.Order, due: due, put: millis(c.now)}, t.Payload)
+	return c.add(&task{lane: t.Lane, key: t.Key, order: t.Order, due: due, put: millis(c.now)},
+		t.Payload)
 }
 
 // add gives a task an id and its place.
@@ -319,7 +321,8 @@ func (c *change) stepAside(t *task) error {
 		return err
 	}
 	if !ok || o.tasks == 0 {
-		return fault.New(fault.Corrupt, "queue %q: task %d has an order that is not there", c.q.name, t.id)
+		return fault.New(fault.Corrupt, "queue %q: task %d has an order that is not there",
+			c.q.name, t.id)
 	}
 	if o.tasks--; o.tasks == 0 {
 		c.tx.Delete(c.q.orderKey(h))
@@ -345,8 +348,8 @@ func (c *change) stepAside(t *task) error {
 	return nil
 }
 
-// firstBehind returns the first task of an order behind the one whose turn it was: below it there are
-// only the remains of those that had theirs.
+// firstBehind returns the first task of an order behind the one whose turn it was: below it there
+// are only the remains of those that had theirs.
 func (c *change) firstBehind(h hash, head uint64) (id uint64, err error) {
 	entries, fail := c.tx.Scan(c.q.behindKey(h, head+1), c.q.part('x').Raw(h[:]).End())
 	for k := range entries {
@@ -355,5 +358,6 @@ func (c *change) firstBehind(h hash, head uint64) (id uint64, err error) {
 	if err := fail(); err != nil {
 		return 0, err
 	}
-	return 0, fault.New(fault.Corrupt, "queue %q: nothing stands behind task %d of order %x", c.q.name, head, h)
+	return 0, fault.New(fault.Corrupt, "queue %q: nothing stands behind task %d of order %x",
+		c.q.name, head, h)
 }

@@ -93,7 +93,8 @@ func (c *change) refile(now uint64) error {
 type waiting struct{ due, id, set uint64 }
 
 // waiting returns up to most entries from (due, id) on, for as long as want is true.
-func (c *change) waiting(due, id uint64, most int, want func(waiting) bool) (all []waiting, err error) {
+func (c *change) waiting(due, id uint64, most int, want func(waiting) bool) ([]waiting, error) {
+	var all []waiting
 	entries, fail := c.tx.Scan(c.q.dueKey(due, id), c.q.part('w').End())
 	for k, v := range entries {
 		n, err := readNumbers(k, v, 1)

@@ -155,7 +155,8 @@ func (c *change) lease() (l Lease, ok bool, err error) {
 	c.m.lists[i].low = position + 1
 	t.attempts++
 	l = Lease{ID: id, Key: t.key, Order: t.order, Lane: t.lane, Payload: payload, Put: timeOf(t.put),
-		Attempt: int(t.attempts), Reason: t.reason, epoch: c.q.epoch, number: c.next(), slot: c.q.takeSlot()}
+		Attempt: int(t.attempts), Reason: t.reason, epoch: c.q.epoch, number: c.next(),
+		slot: c.q.takeSlot()}
 	t.state, t.at = Leased, uint64(l.slot)
 	c.m.leased++
 	c.tx.Set(c.q.leaseKey(l.slot), numbers(l.epoch, l.number, id))
@@ -176,8 +177,8 @@ func (c *change) firstReady(i int) (id, position uint64, err error) {
 	if err := fail(); err != nil {
 		return 0, 0, err
 	}
-	return 0, 0, fault.New(fault.Corrupt, "queue %q: list %d says %d ready tasks and has none", c.q.name, i,
-		c.m.lists[i].ready)
+	return 0, 0, fault.New(fault.Corrupt, "queue %q: list %d says %d ready tasks and has none",
+		c.q.name, i, c.m.lists[i].ready)
 }
 
 // holding runs f over the task of a lease that is still good.
@@ -194,7 +195,8 @@ func (q *Queue) holding(tx *store.Tx, l Lease, f func(c *change, t *task) error)
 		}
 	}
 	if !ok || n[0] != l.epoch || n[1] != l.number || n[2] != l.ID {
-		return fault.New(fault.Conflict, "queue %q: the lease of task %d (%s) is lost", q.name, l.ID, l.Key)
+		return fault.New(fault.Conflict, "queue %q: the lease of task %d (%s) is lost", q.name,
+			l.ID, l.Key)
 	}
 	return q.changeTask(tx, l.ID, func(c *change, t *task) error {
 		if err := c.leave(t); err != nil {
@@ -204,8 +206,8 @@ func (q *Queue) holding(tx *store.Tx, l Lease, f func(c *change, t *task) error)
 	})
 }
 
-// Done ends a task. A lease that is lost, because the task was dropped or the queue opened again, is
-// a Conflict fault: the transaction must fail then, and with it what else the worker did in it.
+// Done ends a task. A lease that is lost, because the task was dropped or the queue opened again,
+// is a Conflict fault: the transaction must fail then, and with it what else the worker did in it.
 func (q *Queue) Done(tx *store.Tx, l Lease) error {
 	return q.holding(tx, l, func(c *change, t *task) error {
 		c.m.done++
@@ -215,7 +217,8 @@ func (q *Queue) Done(tx *store.Tx, l Lease) error {
 
 // Retry has a task tried again after a while, or makes it dead if it has no attempts left; dead
 // reports which.
-func (q *Queue) Retry(tx *store.Tx, l Lease, after time.Duration, reason string) (dead bool, err error) {
+func (q *Queue) Retry(tx *store.Tx, l Lease, after time.Duration, reason string) (dead bool,
+	err error) {
 	err = q.holding(tx, l, func(c *change, t *task) error {
 		t.reason = cut(reason)
 		if dead = q.spent(t); dead {
@@ -227,8 +230,8 @@ func (q *Queue) Retry(tx *store.Tx, l Lease, after time.Duration, reason string)
 	return dead, err
 }
 
-// Release gives a task back as if it had not been leased: the attempt is not counted. It is for work
-// that could not be tried, because a gate was closed or the process ends.
+// Release gives a task back as if it had not been leased: the attempt is not counted. It is for
+// work that could not be tried, because a gate was closed or the process ends.
 func (q *Queue) Release(tx *store.Tx, l Lease, after time.Duration) error {
 	return q.holding(tx, l, func(c *change, t *task) error {
 		t.attempts--
@@ -245,7 +248,9 @@ func (q *Queue) Dead(tx *store.Tx, l Lease, reason string) error {
 	})
 }
 
-func (q *Queue) spent(t *task) bool { return q.opts.Attempts > 0 && int(t.attempts) >= q.opts.Attempts }
+func (q *Queue) spent(t *task) bool {
+	return q.opts.Attempts > 0 && int(t.attempts) >= q.opts.Attempts
+}
 
 func (c *change) delay(t *task, after time.Duration) {
 	t.due = 0

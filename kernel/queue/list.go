@@ -24,8 +24,8 @@ type Info struct {
 }
 
 func (t *task) info() Info {
-	i := Info{ID: t.id, State: t.state, Key: t.key, Order: t.order, Lane: t.lane, Attempts: int(t.attempts),
-		Put: timeOf(t.put), Since: timeOf(t.since), Reason: t.reason}
+	i := Info{ID: t.id, State: t.state, Key: t.key, Order: t.order, Lane: t.lane,
+		Attempts: int(t.attempts), Put: timeOf(t.put), Since: timeOf(t.since), Reason: t.reason}
 	switch t.state {
 	case behind:
 		i.State = Waiting
@@ -65,9 +65,10 @@ func idIn(part byte, k, v []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(k[len(k)-8:]), nil
 }
 
-// List returns up to limit tasks of a state, in the order in which they come up, and the place to go
-// on from: pass it as after to get the next ones; nil means that there are no more.
-func (q *Queue) List(r store.Reader, s State, after []byte, limit int) (tasks []Info, next []byte, err error) {
+// List returns up to limit tasks of a state, in the order in which they come up, and the place to
+// go on from: pass it as after to get the next ones; nil means that there are no more.
+func (q *Queue) List(r store.Reader, s State, after []byte, limit int) (tasks []Info, next []byte,
+	err error) {
 	for _, part := range []byte(indexes(s)) {
 		from := q.part(part)
 		if len(after) > 0 {

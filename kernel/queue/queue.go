@@ -2,30 +2,31 @@
 // process meanwhile. A task is put by key, so that a repeat is not a second task; it is leased, and
 // ends as done, dead or dropped.
 //
-// Every change of state happens in a transaction of the caller's, so that a task's result and whatever
-// it leads to commit together. Lease alone commits by itself, and durably: the task, everything
-// committed before it and the lease are on disk before the worker sees them, because what he does
-// next can be seen outside. A lease belongs to the Queue that gave it: Open makes every lease of an
-// earlier one ready again, in time proportional to the leases, and from then on refuses the old ones.
-// What is done durably is never leased again. A worker that crashes has spent his attempt.
+// Every change of state happens in a transaction of the caller's, so that a task's result and
+// whatever it leads to commit together. Lease alone commits by itself, and durably: the task,
+// everything committed before it and the lease are on disk before the worker sees them, because
+// what he does next can be seen outside. A lease belongs to the Queue that gave it: Open makes
+// every lease of an earlier one ready again, in time proportional to the leases, and from then on
+// refuses the old ones. What is done durably is never leased again. A worker that crashes has spent
+// his attempt.
 //
 // Tasks wait in lanes. Each lane has a weight, its guaranteed share of the leases while others have
-// work too. Within a lane, new tasks come in the order they were put, and take turns with those that
-// were waiting. Tasks with the same Order run one after another in the order they were put; one that
-// waits for its next attempt holds up those behind it, one that is dead does not.
+// work too. Within a lane, new tasks come in the order they were put, and take turns with those
+// that were waiting. Tasks with the same Order run one after another in the order they were put;
+// one that waits for its next attempt holds up those behind it, one that is dead does not.
 //
-// At all times, in every commit: put = ready + leased + waiting + done + dead + dropped. Nothing here
-// grows in memory with the number of tasks.
+// At all times, in every commit: put = ready + leased + waiting + done + dead + dropped. Nothing
+// here grows in memory with the number of tasks.
 //
-// Times are wall clock time. A clock that is set ahead makes tasks due early; one that is set back by
-// more than a minute is noticed, and what waits then waits no longer than it was meant to.
+// Times are wall clock time. A clock that is set ahead makes tasks due early; one that is set back
+// by more than a minute is noticed, and what waits then waits no longer than it was meant to.
 //
 // Keys and values (numbers big-endian, n* a uvarint length; times in milliseconds since 1970; every
 // value begins with version(1)=1). All keys begin with q queue(4):
 //
 //	(nothing more)         lanes(1) seq(8) put(8) leased(8) waiting(8) done(8) dead(8) dropped(8)
-//	                       clock(8) due(8) epoch(8) refile-due(8) refile-id(8), then for each lane's new and
-//	                       due list: ready(8) low(8)
+//	                       clock(8) due(8) epoch(8) refile-due(8) refile-id(8), then for each lane's
+//	                       new and due list: ready(8) low(8)
 //	t id(8)                state(1) lane(1) attempts(4) put(8) since(8) due(8) at(8) n*key n*order
 //	                       n*reason: the task; at is its position if ready, its slot if leased;
 //	                       state 1 is ready, 2 leased, 3 waiting, 4 dead, 5 waiting behind another,
@@ -41,10 +42,10 @@
 //	x order(16) id(8)      (version alone) waiting behind another task of the same order
 //	o order(16)            head(8) tasks(8): the task of an order whose turn it is
 //
-// seq is the next id, position or lease number, low and due are bounds below which there is nothing:
-// without them each look for work would walk over the remains of all that was done. Keys stand under
-// themselves, not under a hash: what comes together (the links of a page, the files of a directory)
-// is looked up and written in one place. order is the first 16 bytes of its SHA-256.
+// seq is the next id, position or lease number, low and due are bounds below which there is
+// nothing: without them each look for work would walk over the remains of all that was done. Keys
+// stand under themselves, not under a hash: what comes together (the links of a page, the files of
+// a directory) is looked up and written in one place. order is the first 16 bytes of its SHA-256.
 package queue
 
 import (
@@ -103,8 +104,8 @@ func (o Options) Validate() error {
 		}
 	}
 	if o.Attempts < 0 || o.Horizon < 0 {
-		errs = append(errs, fault.New(fault.Invalid, "attempts %d and horizon %v can't be negative", o.Attempts,
-			o.Horizon))
+		errs = append(errs, fault.New(fault.Invalid, "attempts %d and horizon %v can't be negative",
+			o.Attempts, o.Horizon))
 	}
 	return errors.Join(errs...)
 }
@@ -189,16 +190,17 @@ func (q *Queue) validate(t Task) error {
 	case len(t.Key) > MaxKey || len(t.Order) > MaxKey:
 		return fault.New(fault.Invalid, "put task: key or order is longer than %d bytes", MaxKey)
 	case len(t.Payload) > MaxPayload:
-		return fault.New(fault.Invalid, "put task: payload has %d bytes, at most %d", len(t.Payload), MaxPayload)
+		return fault.New(fault.Invalid, "put task: payload has %d bytes, at most %d",
+			len(t.Payload), MaxPayload)
 	case t.Lane < 0 || t.Lane >= len(q.opts.Lanes):
 		return fault.New(fault.Invalid, "put task: lane %d of %d", t.Lane, len(q.opts.Lanes))
 	}
 	return nil
 }
 
-// Put adds a task, unless one with the same key is there, dead, or remembered as done or dropped. It
-// reports whether it did. A repeat changes nothing about the task that is there. Like all changes, one
-// that returns an error must fail its transaction.
+// Put adds a task, unless one with the same key is there, dead, or remembered as done or dropped.
+// It reports whether it did. A repeat changes nothing about the task that is there. Like all
+// changes, one that returns an error must fail its transaction.
 func (q *Queue) Put(tx *store.Tx, t Task) (added bool, err error) {
 	n, err := q.PutAll(tx, []Task{t})
 	return n == 1, err
@@ -260,12 +262,14 @@ func (q *Queue) Revive(tx *store.Tx, id uint64) (newID uint64, err error) {
 		}
 		c.erase(t)
 		newID = c.m.seq
-		return c.add(&task{lane: t.lane, key: t.key, order: t.order, reason: t.reason, put: t.put}, payload)
+		return c.add(&task{lane: t.lane, key: t.key, order: t.order, reason: t.reason, put: t.put},
+			payload)
 	})
 	return newID, err
 }
 
-// Forget lets the key of a task that is done or dropped be put again. It reports whether there was one.
+// Forget lets the key of a task that is done or dropped be put again. It reports whether there was
+// one.
 func (q *Queue) Forget(tx *store.Tx, key string) (bool, error) {
 	k, ok, err := q.lookUp(tx, key)
 	if err != nil || !ok || k.kind == keyLive {
@@ -276,9 +280,11 @@ func (q *Queue) Forget(tx *store.Tx, key string) (bool, error) {
 	return true, nil
 }
 
-// Expire forgets, at most limit at a time, the keys of tasks that were done or dropped more than the
-// Horizon ago, and reports whether there are more. now is the time of a clock that the caller believes.
-func (q *Queue) Expire(tx *store.Tx, now time.Time, limit int) (forgotten int, more bool, err error) {
+// Expire forgets, at most limit at a time, the keys of tasks that were done or dropped more than
+// the Horizon ago, and reports whether there are more. now is the time of a clock that the caller
+// believes.
+func (q *Queue) Expire(tx *store.Tx, now time.Time, limit int) (forgotten int, more bool,
+	err error) {
 	if q.opts.Horizon == 0 {
 		return 0, false, nil
 	}

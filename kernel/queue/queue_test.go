@@ -485,7 +485,8 @@ func TestClockSetBack(t *testing.T) {
 	})
 }
 
-// A clock that went back a little is not noticed, and must not hide what is due before that which was.
+// A clock that went back a little is not noticed, and must not hide what is due before that which
+// was.
 func TestClockSetBackALittle(t *testing.T) {
 	st := memory(t)
 	q := openQueue(t, st, Options{})

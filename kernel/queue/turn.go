@@ -7,7 +7,8 @@ type lane struct {
 }
 
 // turn picks a list that is not empty; ok is false if all are. Lanes take turns by weight (smooth
-// weighted round-robin): each one with work gains its weight, the richest pays what all have gained.
+// weighted round-robin): each one with work gains its weight, the richest pays what all have
+// gained.
 func (q *Queue) turn(lists []list) (i int, ok bool) {
 	best, sum := -1, 0
 	for n := range len(lists) / 2 {
@@ -39,8 +40,8 @@ func (q *Queue) turn(lists []list) (i int, ok bool) {
 	return i, true
 }
 
-// slots are numbers for the leases that are out: used again at once, so that the keys of leases stay
-// few and Open finds them without walking over those that were.
+// slots are numbers for the leases that are out: used again at once, so that the keys of leases
+// stay few and Open finds them without walking over those that were.
 type slots struct {
 	next uint32
 	free []uint32

@@ -8,8 +8,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Verify walks the whole queue and returns what does not agree: counters with what they count, tasks
-// with the indexes they stand in. A queue on which it finds something is a bug or damage.
+// Verify walks the whole queue and returns what does not agree: counters with what they count,
+// tasks with the indexes they stand in. A queue on which it finds something is a bug or damage.
 func (q *Queue) Verify(r store.Reader) (faults []string, err error) {
 	v := &verifier{q: q, r: r, orders: map[hash]*order{}}
 	if v.m, err = q.meta(r); err != nil {
@@ -208,7 +208,8 @@ func (v *verifier) counts() {
 	for _, c := range []struct {
 		what      string
 		says, has uint64
-	}{{"leased", v.m.leased, v.found.leased}, {"waiting", v.m.waiting, v.found.waiting}, {"dead", v.m.dead, v.found.dead}} {
+	}{{"leased", v.m.leased, v.found.leased}, {"waiting", v.m.waiting, v.found.waiting},
+		{"dead", v.m.dead, v.found.dead}} {
 		if c.says != c.has {
 			v.fault("%d tasks are %s, says %d", c.has, c.what, c.says)
 		}
