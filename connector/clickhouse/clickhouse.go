@@ -49,6 +49,7 @@ type Sink struct {
 	server *server  // nil until Prepare; guarded by mu
 	table  *table   // nil until Prepare; guarded by mu
 	schema *mapping // what Prepare was asked for; nil until then; guarded by mu
+	stale  bool     // the table may have changed since; guarded by mu
 	full   bool     // the last Write was refused for want of room; guarded by mu
 
 	encoders sync.Pool
@@ -90,12 +91,16 @@ func (s *Sink) Traits() connector.SinkTraits {
 
 // Prepare implements connector.Sink.
 func (s *Sink) Prepare(ctx context.Context, schema record.Schema) error {
+	return s.prepare(ctx, schema, s.cfg.Create)
+}
+
+func (s *Sink) prepare(ctx context.Context, schema record.Schema, create bool) error {
 	s.client.closeIdle()
 	srv, err := s.readServer(ctx)
 	if err != nil {
 		return err
 	}
-	if s.cfg.Create {
+	if create {
 		ddl, err := s.cfg.ddl(srv, schema)
 		if err != nil {
 			return err
@@ -117,24 +122,31 @@ func (s *Sink) Prepare(ctx context.Context, schema record.Schema) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.server, s.table, s.schema = srv, tab, m
+	s.server, s.table, s.schema, s.stale = srv, tab, m, false
 	return nil
 }
 
-// prepared returns what Prepare has learnt, and prepares first if nobody has.
+// prepared returns what Prepare has learnt, and prepares first if nobody has since the table changed.
 func (s *Sink) prepared(ctx context.Context, schema record.Schema) (*server, *table, error) {
 	for range 2 {
 		s.mu.Lock()
-		srv, tab := s.server, s.table
+		srv, tab, stale := s.server, s.table, s.stale
 		s.mu.Unlock()
-		if tab != nil {
+		if tab != nil && !stale {
 			return srv, tab, nil
 		}
 		if err := s.Prepare(ctx, schema); err != nil {
 			return nil, nil, err
 		}
 	}
-	return nil, nil, fault.New(fault.Transient, "clickhouse: not prepared")
+	return nil, nil, fault.New(fault.Transient, "clickhouse: the table changes all the time")
+}
+
+// forget makes the next Write prepare again.
+func (s *Sink) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stale = true
 }
 
 // Reader implements connector.Sink.

@@ -7,10 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"holdfast/base/fault"
@@ -89,7 +87,6 @@ func (c *client) identify(req *http.Request) {
 type answer struct {
 	body   string
 	signed bool // it carries a header that only ClickHouse gives
-	took   bool // the server said "100 Continue" before it got the body
 }
 
 // rows splits a TabSeparated answer; every row must have n fields.
@@ -177,18 +174,14 @@ func (c *client) finish(ctx context.Context, res *http.Response) (answer, error)
 	return a, nil
 }
 
-// insert sends a body and returns the answer to it. The body is closed when insert returns: the
-// connection of one that failed is closed too.
-func (c *client) insert(ctx context.Context, body *insertBody, params url.Values, expect bool) (
-	answer, error,
-) {
-	watch, wctx := newWatch(ctx, c.silent)
+// insert sends a body and returns the answer to it. When it returns, no more of the body leaves; the
+// connection of an insert that failed is closed. expect lets the body wait for "100 Continue".
+func (c *client) insert(ctx context.Context, silent time.Duration, body *insertBody,
+	params url.Values, expect bool,
+) (answer, error) {
+	watch, wctx := newWatch(ctx, silent)
 	defer watch.stop()
 	body.begin(wctx, watch)
-	var took atomic.Bool
-	wctx = httptrace.WithClientTrace(wctx, &httptrace.ClientTrace{
-		Got100Continue: func() { took.Store(true) },
-	})
 	req, err := c.request(wctx, body, params)
 	if err != nil {
 		return answer{}, err
@@ -200,38 +193,13 @@ func (c *client) insert(ctx context.Context, body *insertBody, params url.Values
 	res, err := c.http.Do(req)
 	if err != nil {
 		watch.stop()
-		_ = body.Close() // the transport may do so later: from here on nothing more can leave
+		_ = body.Close() // the transport may do so later
 		return answer{}, c.unreachable(ctx, watch, err)
 	}
 	res.Body = watch.body(res.Body)
 	a, err := c.finish(ctx, res)
 	_ = res.Body.Close()
-	a.took = took.Load()
 	return a, err
-}
-
-// alive asks on a connection of its own whether the server answers.
-func (c *client) alive(ctx context.Context) error {
-	u := *c.base
-	u.Path = strings.TrimSuffix(u.Path, "/") + "/ping"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return fault.New(fault.Permanent, "make request: %w", err)
-	}
-	c.identify(req)
-	res, err := c.http.Do(req)
-	if err != nil {
-		return c.unreachable(ctx, nil, err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-	if err != nil {
-		return c.unreachable(ctx, nil, err)
-	}
-	if res.StatusCode != http.StatusOK || strings.TrimSpace(string(b)) != "Ok." {
-		return garbage("ping: got status %d: %s", res.StatusCode, excerpt(string(b)))
-	}
-	return nil
 }
 
 // watch ends a request after a silence of the other side.

@@ -63,6 +63,9 @@ func (w *writing) send(ctx context.Context, p portion, v *connector.Verdict) err
 	if !fault.Is(err, fault.Invalid) {
 		return err
 	}
+	if changed := w.s.still(ctx, w.tab); changed != nil {
+		return changed // it is not the rows that are at fault
+	}
 	// Invalid promises that nothing is in the table. A view behind it may have refused rows that
 	// the table itself has taken.
 	rest := p

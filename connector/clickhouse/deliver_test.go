@@ -223,3 +223,20 @@ func TestServerStopsQuickly(t *testing.T) {
 		t.Errorf("the server took %v to stop, want less than 6 s", took)
 	}
 }
+
+// Rows that the table loses again and again come back each time, though their tokens are remembered.
+func TestRowsLostTwice(t *testing.T) {
+	ch := testenv.ModernClickHouse(t)
+	s := open(t, ch.URL())
+	prepare(t, s)
+	d := delivery(t, 1, spotBatch(1, noon, 1000))
+	write(t, s, d)
+	d.Unknown, d.ByKey = true, true
+	for range 3 {
+		ch.Query(t, "ALTER TABLE wsprnet.spots DELETE WHERE id <= 400 SETTINGS mutations_sync = 1")
+		if v := write(t, s, d); v.Present != 600 {
+			t.Errorf("verdict: got %d present, want 600", v.Present)
+		}
+		onceEach(t, ch, 1000)
+	}
+}

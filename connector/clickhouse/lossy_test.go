@@ -13,6 +13,7 @@ import (
 type lossy struct {
 	addr string
 	lose atomic.Bool // the answer to the next insert that ends well
+	deaf atomic.Bool // all that says "100 Continue"
 }
 
 func newLossy(t testing.TB, target string) *lossy {
@@ -60,11 +61,20 @@ func newLossy(t testing.TB, target string) *lossy {
 	return p
 }
 
+// fate is what becomes of some bytes.
+type fate int
+
+const (
+	pass fate = iota
+	swallow
+	hangUp
+)
+
 // join moves bytes both ways until one side ends.
 func (p *lossy) join(client, server net.Conn) {
 	var inserts atomic.Bool
 	var both sync.WaitGroup
-	move := func(to, from net.Conn, look func([]byte) bool) {
+	move := func(to, from net.Conn, look func([]byte) fate) {
 		defer func() {
 			_ = to.Close()
 			_ = from.Close()
@@ -73,7 +83,10 @@ func (p *lossy) join(client, server net.Conn) {
 		for {
 			n, err := from.Read(buf)
 			if n > 0 {
-				if !look(buf[:n]) {
+				switch look(buf[:n]) {
+				case swallow:
+					continue
+				case hangUp:
 					return
 				}
 				if _, err := to.Write(buf[:n]); err != nil {
@@ -86,20 +99,26 @@ func (p *lossy) join(client, server net.Conn) {
 		}
 	}
 	both.Go(func() {
-		move(server, client, func(b []byte) bool {
+		move(server, client, func(b []byte) fate {
 			if bytes.HasPrefix(b, []byte("POST ")) {
 				line, _, _ := bytes.Cut(b, []byte("\r\n"))
 				// Not the rehearsal, which has no id.
 				inserts.Store(bytes.Contains(line, []byte("INSERT+INTO")) &&
 					bytes.Contains(line, []byte("query_id=")))
 			}
-			return true
+			return pass
 		})
 	})
 	both.Go(func() {
-		move(client, server, func(b []byte) bool {
+		move(client, server, func(b []byte) fate {
+			if p.deaf.Load() && bytes.HasPrefix(b, []byte("HTTP/1.1 100")) {
+				return swallow
+			}
 			ok := bytes.HasPrefix(b, []byte("HTTP/1.1 200"))
-			return !ok || !inserts.Load() || !p.lose.CompareAndSwap(true, false)
+			if ok && inserts.Load() && p.lose.CompareAndSwap(true, false) {
+				return hangUp
+			}
+			return pass
 		})
 	})
 	both.Wait()

@@ -124,7 +124,7 @@ func TestFrozenServerGetsNothing(t *testing.T) {
 			s.tried = recent{} // each time as if it were the first
 		}
 		ch.Thaw()
-		testenv.Until(t, 10*time.Second, "an answer", func() bool { return s.client.alive(t.Context()) == nil })
+		testenv.Until(t, 10*time.Second, "an answer", func() bool { return ch.Ping() == nil })
 		for range 20 {
 			time.Sleep(20 * time.Millisecond)
 			if n := ch.Query(t, "SELECT count() FROM wsprnet.spots"); n != "0" {
@@ -216,4 +216,20 @@ func TestFence(t *testing.T) {
 	_ = earlier.Close()
 	deliverThrough(t, s, d)
 	onceEach(t, ch, 50_000)
+}
+
+// TestNoContinue writes through something that never says "100 Continue".
+func TestNoContinue(t *testing.T) {
+	ch := testenv.ClickHouse(t)
+	p := newLossy(t, ch.Addr())
+	p.deaf.Store(true)
+	s := open(t, "http://"+p.addr, func(c *Config) { c.Timeout = time.Second })
+	prepare(t, s)
+	write(t, s, delivery(t, 1, spotBatch(1, noon, 1000)))
+	onceEach(t, ch, 1000)
+	p.deaf.Store(false)
+	prepare(t, s)
+	if !s.server.expects {
+		t.Error("the server says 100 Continue, and that was not learnt")
+	}
 }

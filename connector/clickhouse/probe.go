@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -20,13 +21,20 @@ func (s *Sink) Probe(ctx context.Context) error {
 		_, err := s.readServer(ctx) // nobody has said yet which rows will be written
 		return err
 	}
-	if err := s.insertNothing(ctx, srv, m); err != nil {
+	err := s.insertNothing(ctx, s.cfg.Timeout, srv, m)
+	if errors.Is(err, errChanged) {
+		err = s.prepare(ctx, m.schema, false)
+		if c := code(err); s.cfg.Create && (c == 60 || c == 81) {
+			return nil // the next Prepare makes the table
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if !full {
 		return nil
 	}
-	_, err := s.client.scan(ctx, s.cfg.Timeout, "SELECT count() FROM (SELECT intHash64(number) AS k FROM "+
+	_, err = s.client.scan(ctx, s.cfg.Timeout, "SELECT count() FROM (SELECT intHash64(number) AS k FROM "+
 		"(SELECT number FROM system.numbers LIMIT 4000000) GROUP BY k)",
 		"max_bytes_before_external_group_by", "1000000", "max_threads", "1")
 	if err != nil {

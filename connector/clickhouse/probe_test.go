@@ -20,6 +20,8 @@ func TestProbe(t *testing.T) {
 		}
 		prepare(t, s)
 		write(t, s, delivery(t, 1, spotBatch(1, noon, 10)))
+		s = open(t, ch.URL(), func(c *Config) { c.Timeout, c.Create = time.Second, false })
+		prepare(t, s)
 		check := func(what string, kind fault.Kind) {
 			t.Helper()
 			if err := s.Probe(soon(t)); !fault.Is(err, kind) {

@@ -278,3 +278,35 @@ func TestNulls(t *testing.T) {
 		}
 	})
 }
+
+// A table that is changed while we write is no poison: the next Write knows the new columns.
+func TestTableChanges(t *testing.T) {
+	engines(t, func(t *testing.T, ch *testenv.ClickHouseServer) {
+		s := open(t, ch.URL())
+		prepare(t, s)
+		write(t, s, delivery(t, 1, spotBatch(1, noon, 10)))
+		ch.Query(t, "ALTER TABLE wsprnet.spots MODIFY COLUMN frequency UInt32")
+		rows := replace(t, spotBatch(11, noon, 3), "frequency", []uint64{7, 1 << 32, 9})
+		v := deliverThrough(t, s, delivery(t, 2, rows))
+		if len(v.Rejected) != 1 || v.Rejected[0].Row != 1 {
+			t.Errorf("a narrower column: got %+v, want row 1 rejected", v.Rejected)
+		}
+		ch.Query(t, "ALTER TABLE wsprnet.spots DROP COLUMN code")
+		_, err := s.Write(soon(t), delivery(t, 3, spotBatch(21, noon, 10)))
+		wantFault(t, "a column less", err, fault.Transient, "changed")
+		_, err = s.Write(soon(t), delivery(t, 3, spotBatch(21, noon, 10)))
+		wantFault(t, "a column less, seen", err, fault.Permanent, "code")
+		ch.Query(t, "ALTER TABLE wsprnet.spots ADD COLUMN code Int16")
+		d := delivery(t, 3, spotBatch(21, noon, 10))
+		d.Unknown = true
+		write(t, s, d)
+		ch.Query(t, "ALTER TABLE wsprnet.spots MODIFY COLUMN version Nullable(String)")
+		for i := range 3 { // at most an outage, never the rows' fault
+			d := delivery(t, uint64(4+i), spotBatch(uint64(31+10*i), noon, 10))
+			deliverThrough(t, s, d)
+		}
+		if n := ch.Query(t, "SELECT count(), uniqExact(id) FROM wsprnet.spots"); n != "52\t52" {
+			t.Errorf("rows and keys: got %s, want 52", n)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -32,6 +33,7 @@ var pinned = map[string]string{
 	"max_partitions_per_insert_block": "0",
 	"async_insert":                    "0",
 	"insert_deduplicate":              "1",
+	"deduplicate_insert":              "enable",
 	"input_format_parallel_parsing":   "0",
 	"replace_running_query":           "0",
 }
@@ -161,16 +163,8 @@ func (s *Sink) readTable(ctx context.Context, srv *server) (*table, error) {
 		return nil, s.missing(ctx)
 	}
 	t := &table{name: s.target(), engine: rows[0][0], zone: srv.zone, dicts: srv.major() < 20}
-	if a, err = s.client.ask(ctx, "SELECT name, type, default_kind FROM system.columns"+where+
-		"table = "+literal(s.cfg.Table)); err != nil {
+	if t.columns, err = s.readColumns(ctx); err != nil {
 		return nil, err
-	}
-	columns, err := a.rows(3)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range columns {
-		t.columns = append(t.columns, tableColumn{r[0], r[1], r[2]})
 	}
 	if len(t.columns) == 0 {
 		return nil, garbage("%s has no columns", t.name)
@@ -178,6 +172,37 @@ func (s *Sink) readTable(ctx context.Context, srv *server) (*table, error) {
 	t.parts = partitioning{expr: rows[0][1]}
 	t.readWindow(srv, rows[0][2])
 	return t, nil
+}
+
+func (s *Sink) readColumns(ctx context.Context) ([]tableColumn, error) {
+	a, err := s.client.ask(ctx, "SELECT name, type, default_kind FROM system.columns WHERE database = "+
+		literal(s.cfg.Database)+" AND table = "+literal(s.cfg.Table))
+	if err != nil {
+		return nil, err
+	}
+	rows, err := a.rows(3)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]tableColumn, len(rows))
+	for i, r := range rows {
+		out[i] = tableColumn{r[0], r[1], r[2]}
+	}
+	return out, nil
+}
+
+var errChanged = errors.New("the columns were changed")
+
+// still asks, on a connection of its own, whether the server answers and the table's columns are
+// those that a block was made for. Old servers do not compare them with a Native block's, and crash
+// when they differ; later ones convert, and cut what does not fit without a word.
+func (s *Sink) still(ctx context.Context, t *table) error {
+	now, err := s.readColumns(ctx)
+	if err == nil && !slices.Equal(now, t.columns) {
+		s.forget()
+		err = fault.New(fault.Transient, "clickhouse: table %s: %w", t.name, errChanged)
+	}
+	return err
 }
 
 func (s *Sink) target() string { return name(s.cfg.Database) + "." + name(s.cfg.Table) }

@@ -6,14 +6,17 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
 )
@@ -47,6 +50,9 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 	for _, p := range w.split() {
 		if err := w.deliver(ctx, p, &v); err != nil {
 			s.noteRoom(err)
+			if k := fault.KindOf(err); k == fault.Permanent || k == fault.Unknown {
+				s.forget() // perhaps the table was changed
+			}
 			return connector.Verdict{}, err
 		}
 	}
@@ -160,8 +166,8 @@ func (w *writing) insert(ctx context.Context, p portion) error {
 	if w.srv.knows(tokenSetting) {
 		params.Set(tokenSetting, w.tokenOf(p))
 	}
-	cols := w.native(p.rows)
-	return w.s.insert(ctx, w.srv, cols, p.n, params)
+	block := &insertBody{columns: w.native(p.rows), rows: p.n}
+	return w.s.insert(ctx, w.s.cfg.Timeout, w.srv, w.tab, block, params)
 }
 
 // tokenOf is the token of an insert: the same for the same bytes.
@@ -186,8 +192,8 @@ func (w *writing) queryID(p portion) string {
 }
 
 // insert sends one block and returns nil when the server has proved that it took it.
-func (s *Sink) insert(ctx context.Context, srv *server, cols []nativeColumn, rows int,
-	params url.Values,
+func (s *Sink) insert(ctx context.Context, silent time.Duration, srv *server, tab *table,
+	body *insertBody, params url.Values,
 ) error {
 	for k, v := range srv.pins() {
 		params.Set(k, v)
@@ -196,8 +202,9 @@ func (s *Sink) insert(ctx context.Context, srv *server, cols []nativeColumn, row
 	if tool.frame != nil {
 		params.Set("decompress", "1")
 	}
-	body := &insertBody{columns: cols, rows: rows, hold: s.client.alive, tool: tool}
-	a, err := s.client.insert(ctx, body, params, srv.expects)
+	body.tool = tool
+	body.hold = func(ctx context.Context) error { return s.still(ctx, tab) }
+	a, err := s.client.insert(ctx, silent, body, params, srv.expects)
 	switch {
 	case err != nil:
 		return err // the encoder may still be in use
@@ -240,19 +247,25 @@ func (r *recent) add(token string) {
 }
 
 // rehearse inserts no rows at all: it proves that the table takes these columns from us, and
-// learns whether the server says "100 Continue".
+// learns whether the server, or what stands before it, says "100 Continue".
 func (s *Sink) rehearse(ctx context.Context, srv *server, m *mapping) error {
+	const soon = 5 * time.Second
 	srv.expects = true
-	return s.insertNothing(ctx, srv, m)
+	err := s.insertNothing(ctx, min(soon, s.cfg.Timeout), srv, m)
+	if errors.Is(err, errSilent) {
+		srv.expects = false
+		err = s.insertNothing(ctx, s.cfg.Timeout, srv, m)
+	}
+	return err
 }
 
-func (s *Sink) insertNothing(ctx context.Context, srv *server, m *mapping) error {
+func (s *Sink) insertNothing(ctx context.Context, silent time.Duration, srv *server, m *mapping) error {
 	cols := make([]nativeColumn, len(m.columns))
 	for i, c := range m.columns {
 		cols[i] = nativeColumn{column: c, values: empty(m.schema.Field(c.field).Type)}
 	}
 	params := url.Values{"query": {m.insertInto(m.table.name)}}
-	return s.insert(ctx, srv, cols, 0, params)
+	return s.insert(ctx, silent, srv, m.table, &insertBody{columns: cols}, params)
 }
 
 func empty(t arrow.DataType) arrow.Array {
