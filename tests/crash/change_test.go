@@ -1,8 +1,10 @@
 package crash
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"math/rand/v2"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -53,6 +55,7 @@ type block struct {
 	Seq   uint64   `json:"seq"`
 	Keys  []uint64 `json:"keys"`
 	Bytes int64    `json:"bytes"`
+	Bulk  int      `json:"bulk,omitempty"` // size of each row's note
 	Only  int      `json:"only,omitempty"` // the one sink it is for, counted from 1; 0 is all
 }
 
@@ -69,13 +72,18 @@ var schema = record.NewSchema([]arrow.Field{
 	{Name: "note", Type: arrow.BinaryTypes.String},
 }, "id", "time")
 
-// rowsOf builds the rows with these keys; a key says all of its row.
-func rowsOf(keys []uint64) arrow.RecordBatch {
+// rowsOf builds the rows with these keys; a key says all of its row. bulk is how many bytes of noise
+// the note of each has.
+func rowsOf(keys []uint64, bulk int) arrow.RecordBatch {
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema.Schema)
 	for _, k := range keys {
 		b.Field(0).(*array.Uint64Builder).Append(k)
 		b.Field(1).(*array.TimestampBuilder).Append(arrow.Timestamp(1e9 + k%1e6))
-		b.Field(2).(*array.StringBuilder).Append(fmt.Sprint("note of ", k))
+		note := fmt.Appendf(make([]byte, 0, bulk+32), "note of %d", k)
+		for r := rand.NewPCG(k, 0); len(note) < bulk; {
+			note = binary.BigEndian.AppendUint64(note, r.Uint64())
+		}
+		b.Field(2).(*array.StringBuilder).Append(string(note))
 	}
 	return b.NewRecordBatch()
 }

@@ -39,7 +39,7 @@ type trial struct {
 	broke   atomic.Value // the change at which the disk broke, as text
 	changes atomic.Int64
 	mended  atomic.Bool
-	fatal   atomic.Bool
+	fatal   chan struct{} // closed when the store says that it is dead
 }
 
 // scene is the life that every trial repeats, on the disk that an earlier life left.
@@ -108,7 +108,7 @@ func (sc *scene) play(b breakage) (fatal bool, changes int64, err error) {
 		return false, 0, err
 	}
 	w.taping, w.lives = true, 200
-	tr := &trial{w: w, disk: sc.disk.After(100, 1)}
+	tr := &trial{w: w, disk: sc.disk.After(100, 1), fatal: make(chan struct{})}
 	fs := tr.disk.Faulty(func(c storetest.Change) error {
 		n := tr.changes.Add(1)
 		if tr.mended.Load() || n < b.At || n > b.At && !b.Until {
@@ -127,7 +127,12 @@ func (sc *scene) play(b breakage) (fatal bool, changes int64, err error) {
 	if err != nil {
 		err = fmt.Errorf("%v (%v): %w", b, tr.broke.Load(), err)
 	}
-	return tr.fatal.Load(), tr.changes.Load(), err
+	select {
+	case <-tr.fatal:
+		fatal = true
+	default:
+	}
+	return fatal, tr.changes.Load(), err
 }
 
 // run opens the store and does the steps. An error that says what is wrong with the disk is an answer;
@@ -135,9 +140,9 @@ func (sc *scene) play(b breakage) (fatal bool, changes int64, err error) {
 func (tr *trial) run(sc *scene, fs store.FS, b breakage) error {
 	o := tr.w.options(fs)
 	o.Survive = true
-	o.Fatal = func(error) { tr.fatal.Store(true) }
+	o.Fatal = func(error) { close(tr.fatal) }
 	clear := func(err error) error {
-		if err == nil || errors.Is(err, b.Err) || errors.Is(err, forensic.ErrFrozen) && tr.fatal.Load() {
+		if err == nil || errors.Is(err, b.Err) || errors.Is(err, forensic.ErrFrozen) {
 			return nil
 		}
 		return err
@@ -156,10 +161,13 @@ func (tr *trial) run(sc *scene, fs store.FS, b breakage) error {
 	}
 	tr.mended.Store(true)
 	err = inTime("note", func() error { return j.note(false) })
-	if tr.fatal.Load() != (err != nil) {
-		return fmt.Errorf("after the disk was mended: got %v, and the store is dead: %v", err, tr.fatal.Load())
-	}
 	j.queue.Close()
+	if errors.Is(err, forensic.ErrFrozen) {
+		return inTime("Fatal", func() error { <-tr.fatal; return nil })
+	}
+	if err != nil {
+		return fmt.Errorf("after the disk was mended: %w", err)
+	}
 	return clear(inTime("close", j.st.Close))
 }
 
@@ -203,6 +211,7 @@ func (tr *trial) reopen(sc *scene) error {
 // until it is mended. Each time either the operation says so and the store goes on, or the store is
 // frozen and the next one has all that was acknowledged. Nothing hangs.
 func TestDiskFails(t *testing.T) {
+	t.Parallel()
 	seed := testenv.Seed(t)
 	sc := newScene(t, seed)
 	_, all, err := sc.play(breakage{At: 1 << 40})
@@ -235,6 +244,7 @@ func TestDiskFails(t *testing.T) {
 // replay: Open says so, and the process lives on. Pebble's own way out of a failed Open leaves a
 // goroutine behind that panics.
 func TestOpenOnAFailingDisk(t *testing.T) {
+	t.Parallel()
 	disk := storetest.NewCrashFS()
 	s, err := store.Open("/job", storetest.Options(t, disk.FS()))
 	if err != nil {

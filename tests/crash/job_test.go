@@ -42,6 +42,7 @@ type job struct {
 	queue   *queue.Queue
 	reached [2]uint64     // cursor of a source; each is used by one goroutine
 	serial  atomic.Uint64 // of changes
+	bulk    int           // of rows
 }
 
 // options are those of a store whose failures the witness is told of.
@@ -201,12 +202,12 @@ func (j *job) page(s int, r *rand.Rand) error {
 		if keys[len(keys)-1] == accepted[len(accepted)-1] {
 			cursor = store.Key(nil).U64(last)
 		}
-		b, err := spool.Build(j.sources[s], schema, rowsOf(keys), cursor)
+		b, err := spool.Build(j.sources[s], schema, rowsOf(keys, j.bulk), cursor)
 		if err != nil {
 			return err
 		}
 		blocks = append(blocks, b)
-		c.Blocks = append(c.Blocks, block{Keys: keys, Bytes: int64(b.Bytes())})
+		c.Blocks = append(c.Blocks, block{Keys: keys, Bytes: int64(b.Bytes()), Bulk: j.bulk})
 	}
 	err = j.commit(c, false, func(tx *store.Tx, c *change) error {
 		return j.writePage(tx, c, s, blocks, rejects, gaps)
@@ -504,7 +505,8 @@ func (j *job) retry(d balance.DeadLetter, l letter) error {
 		if err != nil {
 			return err
 		}
-		c.Blocks = []block{{Seq: seq, Keys: []uint64{l.Key}, Bytes: int64(b.Bytes()), Only: l.Sink + 1}}
+		c.Blocks = []block{{Seq: seq, Keys: []uint64{l.Key}, Bytes: int64(b.Bytes()), Bulk: j.bulk,
+			Only: l.Sink + 1}}
 		return balance.AddFlow(tx, d.FromID, balance.Flow{Dead: -1, Pending: 1,
 			PendingBytes: int64(b.Bytes())})
 	})

@@ -117,6 +117,7 @@ func (t *tailed) String() string {
 // TestKilled: a child works on a real directory and is killed (kill -9) at a random moment, even while
 // it starts; then its store is held against what it had told, and the next child goes on with it.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	// The kernel ends a child when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

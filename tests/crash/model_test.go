@@ -327,7 +327,7 @@ func (m *model) compareSpool(r store.Reader, w *witness) error {
 			return fmt.Errorf("read block: %w", err)
 		}
 		if keys, _ := record.Keys(schema, got); !slices.Equal(keys, b.Keys) || int64(h.Bytes) != b.Bytes ||
-			digest(got) != digest(rowsOf(b.Keys)) {
+			digest(got) != digest(rowsOf(b.Keys, b.Bulk)) {
 			return fmt.Errorf("block %d holds %v, want %v", seq, keys, b.Keys)
 		}
 	}

@@ -123,7 +123,8 @@ func TestPowerCut(t *testing.T) {
 	if slow {
 		left /= 10
 	}
-	// What pools hold belongs to the bubble in which it was made; two collections empty them.
+	// What pools hold belongs to the bubble in which it was made; two collections empty them. The
+	// other tests are parallel ones, so they run when this one has ended.
 	t.Cleanup(func() { runtime.GC(); runtime.GC() })
 	rapidly(t, "rapid.nofailfile", "true")
 	rapidly(t, "rapid.shrinktime", "1h") // of virtual time
