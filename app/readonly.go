@@ -2,14 +2,9 @@ package app
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
@@ -26,11 +21,9 @@ type readonly struct {
 	password secret.Text
 }
 
-var userName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
-
 // wantReadonly reads the flags; nil means that nobody is to be set up.
 func wantReadonly(f WsprnetFlags, sinkCfg any, p *Plan) (*readonly, error) {
-	if f.ReadonlyUser == nil {
+	if f.ReadonlyUser == nil || *f.ReadonlyUser == "" {
 		return nil, nil
 	}
 	server, ok := sinkCfg.(clickhouse.Config)
@@ -39,9 +32,6 @@ func wantReadonly(f WsprnetFlags, sinkCfg any, p *Plan) (*readonly, error) {
 		return nil, nil
 	}
 	r := &readonly{server: server, user: *f.ReadonlyUser, password: secret.Text(deref(f.ReadonlyPassword))}
-	if !userName.MatchString(r.user) {
-		return nil, usage("", "--setup-readonly-user: %q can't be the name of a user", r.user)
-	}
 	if strings.EqualFold(r.password.Reveal(), "CHANGEME") {
 		return nil, usage("", "--setup-readonly-password is still the placeholder; set the password of %s", r.user)
 	}
@@ -49,119 +39,40 @@ func wantReadonly(f WsprnetFlags, sinkCfg any, p *Plan) (*readonly, error) {
 }
 
 // SetUp makes what the plan needs at its servers. A server that is away is no error: the next start
-// tries again. Text, if not empty, is what a person must put into the server's configuration.
-func (p *Plan) SetUp(ctx context.Context) (text string, err error) {
+// tries again. A server that takes its users from a file is a usage error whose hint is what to put
+// there; once it is there, there is nothing more to set up.
+func (p *Plan) SetUp(ctx context.Context) error {
 	r := p.readonly
-	if r == nil {
-		return "", nil
+	if r == nil || r.known(ctx) {
+		return nil
 	}
-	_, err = r.ask(ctx, r.user, r.password, "SELECT 1")
-	known := err == nil
+	err := clickhouse.SetupReadOnly(ctx, r.server, r.user, r.password)
 	switch {
-	case errors.As(err, new(refused)):
-	case err != nil:
-		p.notice("read-only user %s is not set up: %v; the next start tries again", r.user, err)
-		return "", nil
+	case err == nil:
+		p.Log.Info(fmt.Sprintf("read-only user %s is set up", r.user))
+		return nil
+	case fault.Is(err, fault.Permanent):
+		return &Usage{fmt.Errorf("--setup-readonly-user: %w", err)}
 	}
-	if !known && r.password == "" {
-		return "", usage("", "--setup-readonly-password is empty; set the password of %s", r.user)
-	}
-	if !known {
-		if _, err := r.ask(ctx, r.server.Username, r.server.Password, r.create()); err != nil {
-			return r.failed(err, p)
-		}
-		p.Log.Info(fmt.Sprintf("read-only user %s was created", r.user))
-	}
-	grant := fmt.Sprintf("GRANT SELECT ON %s.* TO %s", quoted(r.server.Database, "`"), quoted(r.user, "`"))
-	if _, err := r.ask(ctx, r.server.Username, r.server.Password, grant); err != nil && !known {
-		return r.failed(err, p)
-	}
-	return "", nil
+	p.notice("read-only user %s is not set up: %v; the next start tries again", r.user, err)
+	return nil
 }
 
-// failed says what to do where the server makes no users by SQL.
-func (r *readonly) failed(err error, p *Plan) (string, error) {
-	if !errors.As(err, new(refused)) {
-		p.notice("read-only user %s is not set up: %v; the next start tries again", r.user, err)
-		return "", nil
-	}
-	return r.fragment(), usage("put the text above into /etc/clickhouse-server/users.d/"+r.user+".xml and start again",
-		"read-only user %s: this server makes no users by SQL for us", r.user)
-}
-
-// create never holds the password itself: servers repeat a statement in their logs and errors.
-func (r *readonly) create() string {
-	return fmt.Sprintf("CREATE USER IF NOT EXISTS %s IDENTIFIED WITH sha256_hash BY '%s'", quoted(r.user, "`"), r.hash())
-}
-
-func (r *readonly) hash() string {
-	sum := sha256.Sum256([]byte(r.password.Reveal()))
-	return hex.EncodeToString(sum[:])
-}
-
-func quoted(s, q string) string {
-	return q + strings.NewReplacer(`\`, `\\`, q, `\`+q).Replace(s) + q
-}
-
-// fragment is what makes the user in the configuration of a server, old ones included.
-func (r *readonly) fragment() string {
-	return fmt.Sprintf(`<yandex>
-  <profiles>
-    <holdfast_readonly><readonly>1</readonly></holdfast_readonly>
-  </profiles>
-  <users>
-    <%[1]s>
-      <password_sha256_hex>%[2]s</password_sha256_hex>
-      <networks><ip>::1</ip><ip>127.0.0.1</ip></networks>
-      <profile>holdfast_readonly</profile>
-      <quota>default</quota>
-      <allow_databases><database>%[3]s</database></allow_databases>
-    </%[1]s>
-  </users>
-</yandex>
-`, r.user, r.hash(), r.server.Database)
-}
-
-// refused is an answer of the server that is an error; it is not an outage.
-type refused struct{ code string }
-
-func (r refused) Error() string { return "the server refused (code " + r.code + ")" }
-
-// ask runs one statement as a user. The text of an error of the server is not repeated.
-func (r *readonly) ask(ctx context.Context, user string, password secret.Text, sql string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+// known reports whether the user can log in already.
+func (r *readonly) known(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.server.URL, strings.NewReader(sql))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.server.URL, strings.NewReader("SELECT 1"))
 	if err != nil {
-		return "", err
+		return false
 	}
-	if user != "" {
-		req.Header.Set("X-ClickHouse-User", user)
-		req.Header.Set("X-ClickHouse-Key", password.Reveal())
-	}
+	req.Header.Set("X-ClickHouse-User", r.user)
+	req.Header.Set("X-ClickHouse-Key", r.password.Reveal())
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err
-		}
-		return "", fault.New(fault.Transient, "ask ClickHouse: %w", err)
+		return false
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil {
-		return "", fault.New(fault.Transient, "ask ClickHouse: %w", err)
-	}
-	if resp.StatusCode == http.StatusOK {
-		return string(body), nil
-	}
-	code := resp.Header.Get("X-ClickHouse-Exception-Code")
-	if m := exceptionCode.FindSubmatch(body); code == "" && m != nil {
-		code = string(m[1])
-	}
-	if code == "" {
-		return "", fault.New(fault.Transient, "ask ClickHouse: %s", resp.Status)
-	}
-	return "", refused{code}
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4096))
+	return resp.StatusCode == http.StatusOK
 }
-
-var exceptionCode = regexp.MustCompile(`Code: (\d+)`)

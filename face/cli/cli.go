@@ -133,6 +133,6 @@ func (f *face) complain(err error) {
 	}
 	fmt.Fprintf(f.err, "holdfast: %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 	if h := fault.HintOf(err); h != "" {
-		fmt.Fprintf(f.err, "  %s\n", h)
+		fmt.Fprintf(f.err, "  %s\n", strings.ReplaceAll(h, "\n", "\n  "))
 	}
 }

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -95,20 +98,11 @@ func (f *face) deadShow() *cobra.Command {
 
 // printable is what a terminal may be given: bytes from outside could hold its commands.
 func printable(b []byte) string {
-	s := strconv.QuoteToGraphic(string(b))
-	if plain := s[1 : len(s)-1]; !containsEscape(plain) {
-		return plain
+	s := string(b)
+	if !utf8.Valid(b) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+		return strconv.QuoteToGraphic(s)
 	}
 	return s
-}
-
-func containsEscape(s string) bool {
-	for i := range len(s) {
-		if s[i] == '\\' && (i+1 == len(s) || s[i+1] != '"') {
-			return true
-		}
-	}
-	return false
 }
 
 func number(s string) (uint64, error) {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -195,6 +194,9 @@ const (
 	respawnWindow   = time.Minute
 )
 
+// respawnPause is how much longer each respawn waits than the one before it. Tests shorten it.
+var respawnPause = time.Second
+
 // storageFailed is called when a store's log can't be written: what is in memory is ahead of the disk,
 // so the process must end. systemd starts us again; else we start ourselves again, and that start
 // waits until there is room. It does not return.
@@ -209,9 +211,9 @@ func (p *process) storageFailed(err error) {
 	exe, exeErr := os.Executable()
 	if exeErr == nil {
 		p.log.Error("starting again; work goes on when there is room")
-		time.Sleep(time.Duration(n) * time.Second)
-		env := append(os.Environ(), fmt.Sprintf("%s=%d@%d", respawnVariable, n+1, time.Now().Unix()))
-		exeErr = syscall.Exec(exe, append([]string{filepath.Base(exe)}, os.Args[1:]...), env)
+		time.Sleep(time.Duration(n) * respawnPause)
+		os.Setenv(respawnVariable, fmt.Sprintf("%d@%d", n+1, time.Now().Unix()))
+		exeErr = syscall.Exec(exe, os.Args, os.Environ())
 	}
 	p.log.Error(fmt.Sprintf("can't start again (%v); ending with exit code %d", exeErr, StorageFailed))
 	os.Exit(StorageFailed)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"regexp"
@@ -17,12 +18,22 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	_ "modernc.org/sqlite"
 
+	"holdfast/app"
 	"holdfast/connector/wsprnet/simulator"
 )
 
-// TestMain makes `holdfast` a command of the scripts: this test binary, run as the program itself.
+// TestMain makes `holdfast` a command of the scripts: this test binary, run as the program itself. And
+// `storagefails` is a process whose store can't be written; with an argument, one that works once.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"holdfast": func() { os.Exit(Main(os.Args[1:])) }})
+	testscript.Main(m, map[string]func(){
+		"holdfast": func() { os.Exit(Main(os.Args[1:])) },
+		"storagefails": func() {
+			fmt.Printf("start %d\n", respawns(os.Getenv(respawnVariable), time.Now()))
+			respawnPause = time.Millisecond
+			p := &process{plan: &app.Plan{Once: len(os.Args) > 1}, log: slog.New(app.NewLogHandler(os.Stderr, 0))}
+			p.storageFailed(errors.New("no space left on device"))
+		},
+	})
 }
 
 // TestScripts runs one script a feature. Beside the usual commands of testscript there are:
@@ -34,8 +45,12 @@ func TestMain(m *testing.M) {
 //	rows FILE N [QUERY]      a database has N rows, or the query gives N
 //	narrow FILE              no line has more than 80 columns
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+	testscript.Run(t, params("testdata/script"))
+}
+
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			for _, dir := range []string{"home", "tmp", "cache"} {
 				if err := os.MkdirAll(e.Getenv("WORK")+"/"+dir, 0o700); err != nil {
@@ -52,9 +67,7 @@ func TestScripts(t *testing.T) {
 			"feed": startFeed, "fault": switchFault, "publish": publish, "await": waitFor, "rows": rows,
 			"narrow": narrow,
 		},
-		RequireExplicitExec: false,
-		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
-	})
+	}
 }
 
 // startFeed starts a feed of our own. Without keys it has 100 spots, no login, and nothing comes.
@@ -92,8 +105,13 @@ func startFeed(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	feeds.set(ts, sim)
 	ts.Setenv("FEED", "http://"+ln.Addr().String()+simulator.SpotsPath)
-	ts.Check(os.WriteFile(ts.MkAbs("feed.json"), fmt.Appendf(nil, "{\"wsprnet_url\": %q,\n"+
-		"\"max_bytes_per_second\": -1,\n\"batch_flush_seconds\": 0.1}\n", ts.Getenv("FEED")), 0o600))
+	text := fmt.Sprintf("{\"wsprnet_url\": %q,\n\"max_bytes_per_second\": -1,\n"+
+		"\"batch_flush_seconds\": 0.1", ts.Getenv("FEED"))
+	ts.Check(os.WriteFile(ts.MkAbs("feed.json"), []byte(text+"}\n"), 0o600))
+	if port := ts.Getenv("CLICKHOUSE_PORT"); port != "" {
+		text += ",\n\"clickhouse_host\": \"127.0.0.1\", \"clickhouse_port\": " + port
+		ts.Check(os.WriteFile(ts.MkAbs("clickhouse.json"), []byte(text+"}\n"), 0o600))
+	}
 }
 
 func switchFault(ts *testscript.TestScript, neg bool, args []string) {

@@ -80,8 +80,7 @@ func (f *face) wsprnet(ctx context.Context, fl app.WsprnetFlags, log *slog.Logge
 	if err != nil {
 		return err
 	}
-	if text, err := plan.SetUp(ctx); err != nil {
-		fmt.Fprint(f.out, text)
+	if err := plan.SetUp(ctx); err != nil {
 		return err
 	}
 	p := &process{plan: plan, log: log, ready: func(*app.Desk, string) {

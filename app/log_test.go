@@ -1,0 +1,81 @@
+package app
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestLogLines(t *testing.T) {
+	var b bytes.Buffer
+	h := NewLogHandler(&b, slog.LevelInfo)
+	log := slog.New(h)
+	log.Info("Cached 12 spots")
+	log.With("job", "spots").Warn("gone", "file", "x y")
+	log.With("job", "spots").Error("job spots failed\nfor two reasons")
+	log.Debug("never")
+	h.Alone = true
+	slog.New(h).With("job", "spots").Info("alone")
+	want := []string{
+		`INFO: Cached 12 spots`,
+		`WARNING: spots: gone \(file: x y\)`,
+		`ERROR: job spots failed`,
+		`    for two reasons`,
+		`INFO: alone`,
+	}
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	if len(lines) != len(want) {
+		t.Fatalf("got %q", lines)
+	}
+	for i, w := range want {
+		if !strings.HasPrefix(w, " ") {
+			w = `\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] ` + w
+		}
+		if !regexp.MustCompile("^" + w + "$").MatchString(lines[i]) {
+			t.Errorf("got %q, want %q", lines[i], w)
+		}
+	}
+}
+
+func TestLogFileStartsAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "made", "log")
+	l, err := OpenLog(path, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	line := []byte(strings.Repeat("x", 39) + "\n")
+	for range 7 {
+		if _, err := l.Write(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]int64{path: 120 - 40 - 40, path + ".1": 80} {
+		if info, err := os.Stat(name); err != nil || info.Size() != want {
+			t.Errorf("%s: got %v, %v, want %d bytes", filepath.Base(name), info.Size(), err, want)
+		}
+	}
+	// What was written is appended to by the next process.
+	again, err := OpenLog(path, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if _, err := again.Write(line); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != 80 {
+		t.Errorf("got %v, %v, want 80 bytes", info.Size(), err)
+	}
+}
+
+func TestLogThatCannotBeWritten(t *testing.T) {
+	path := filepath.Join(unwritable(t), "log")
+	if _, err := OpenLog(path, 0); err == nil || !IsUsage(err) || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v, want a usage error that names %s", err, path)
+	}
+}

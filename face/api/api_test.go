@@ -1,0 +1,181 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"holdfast/app"
+	"holdfast/base/fault"
+	"holdfast/base/secret"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// ok answers every request.
+var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+
+func TestOpenDoor(t *testing.T) {
+	const token = secret.Text("open sesame")
+	for _, c := range []struct {
+		name, method, host, origin, given string
+		token                             secret.Text
+		want                              int
+	}{
+		{"a question", "GET", "127.0.0.1:8420", "", "", "", 204},
+		{"a question by name", "GET", "localhost:8420", "", "", "", 204},
+		{"a question by IPv6", "GET", "[::1]:8420", "", "", "", 204},
+		{"an order without a token", "POST", "127.0.0.1:8420", "", "", "", 403},
+		{"a foreign name", "GET", "evil.example", "", "", "", 403},
+		{"a name that looks like loopback", "GET", "127.0.0.1.evil.example", "", "", "", 403},
+		{"no token", "GET", "10.0.0.1:8420", "", "", token, 401},
+		{"a wrong token", "GET", "10.0.0.1:8420", "", "Bearer open", token, 401},
+		{"the token", "POST", "10.0.0.1:8420", "", "Bearer open sesame", token, 204},
+		{"another site's page", "POST", "127.0.0.1:8420", "http://evil.example", "Bearer open sesame", token, 403},
+	} {
+		r := httptest.NewRequest(c.method, "http://"+c.host+"/api/v1/jobs", nil)
+		if c.origin != "" {
+			r.Header.Set("Origin", c.origin)
+		}
+		if c.given != "" {
+			r.Header.Set("Authorization", c.given)
+		}
+		w := httptest.NewRecorder()
+		Open(ok, c.token).ServeHTTP(w, r)
+		if w.Code != c.want {
+			t.Errorf("%s: got %d, want %d", c.name, w.Code, c.want)
+		}
+	}
+}
+
+// serve answers on the socket of dir until the test ends.
+func serve(t *testing.T, dir string, h http.Handler) {
+	t.Helper()
+	ln, err := ListenSocket(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, ln, h) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestSocketIsOursAlone(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir, ok)
+	info, err := os.Stat(filepath.Join(dir, SocketFile))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v, want mode 0600", info.Mode(), err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".sock*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A socket that a killed process left is replaced, and a long path is no obstacle.
+func TestStaleSocketAndLongPath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, SocketFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Dial(dir); err == nil {
+		t.Fatal("a dead socket answers")
+	}
+	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", lines)
+		_ = json.NewEncoder(w).Encode(line{Result: Said{"here"}})
+	})
+	serve(t, dir, h)
+	c, err := Dial(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s Said
+	if err := c.Do(t.Context(), Request{Method: "GET", Path: "/", Result: &s}); err != nil || s.Text != "here" {
+		t.Errorf("got %q, %v, want here", s.Text, err)
+	}
+}
+
+func desk(t *testing.T) *app.Desk {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "jobs", "spots"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d, err := app.OpenDesk(app.Place{Dir: dir}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// An error comes out of the client as it went into the handler: message, hint and kind.
+func TestErrorsKeepTheirKind(t *testing.T) {
+	c := Local(Handler(desk(t)))
+	err := c.Do(t.Context(), Request{Method: "GET", Path: "/api/v1/jobs/nosuch/spool"})
+	if !fault.Is(err, fault.NotFound) || fault.HintOf(err) != "jobs are: [spots]" ||
+		!strings.Contains(err.Error(), "there is no job nosuch") {
+		t.Errorf("got %v (%v, %q)", err, fault.KindOf(err), fault.HintOf(err))
+	}
+	err = c.Do(t.Context(), Request{Method: "POST", Path: "/api/v1/jobs/spots/spool/import",
+		Body: Order{Dir: "relative"}})
+	if !fault.Is(err, fault.Invalid) {
+		t.Errorf("got %v, want a relative path to be refused", err)
+	}
+	err = c.Do(t.Context(), Request{Method: "GET", Path: "/nowhere"})
+	if err == nil {
+		t.Error("got no error for a path that does not exist")
+	}
+}
+
+// Who does not ask for lines gets one document, and a status that says what went wrong.
+func TestPlainAnswers(t *testing.T) {
+	h := Handler(desk(t))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/jobs", nil))
+	var rep app.Report
+	if err := json.Unmarshal(w.Body.Bytes(), &rep); err != nil || w.Code != 200 || len(rep.Jobs) != 1 {
+		t.Errorf("got %d, %s, %v", w.Code, w.Body, err)
+	}
+	w = httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/jobs/nosuch/dead", nil))
+	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), `"message"`) {
+		t.Errorf("got %d, %s, want 404", w.Code, w.Body)
+	}
+}
+
+// A client that stops reading in the middle does not leave the handler behind.
+func TestLocalClientMayStopEarly(t *testing.T) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c := &call{w: w, lines: true}
+		for c.item("x") == nil {
+		}
+	})
+	stop := errors.New("enough")
+	err := Local(h).Do(t.Context(), Request{Method: "GET", Path: "/",
+		Item: func(json.RawMessage) error { return stop }})
+	if !errors.Is(err, stop) {
+		t.Errorf("got %v, want %v", err, stop)
+	}
+}
+
+var _ net.Listener = (*socket)(nil)

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"holdfast/app"
+)
+
+func TestTableFits(t *testing.T) {
+	for _, text := range []string{"short", strings.Repeat("long words ", 30), strings.Repeat("ü", 200), "a\nb\tc"} {
+		var b bytes.Buffer
+		tab := newTable(">id", "when", "~reason")
+		tab.add("12,345", "3 min ago", text)
+		tab.add("1", "now", "x")
+		tab.write(&b, "  ")
+		lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+		if len(lines) != 3 {
+			t.Errorf("%.20q: got %d lines, want 3", text, len(lines))
+		}
+		for _, l := range lines {
+			if n := utf8.RuneCountInString(l); n > width {
+				t.Errorf("%.20q: got %d columns: %s", text, n, l)
+			}
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct{ got, want string }{
+		{count(0), "0"}, {count(999), "999"}, {count(1000), "1,000"}, {count(-1234567), "-1,234,567"},
+		{size(1023), "1023 B"}, {size(1536), "1.5 KiB"}, {size(int64(20) << 30), "20.0 GiB"},
+		{ago(time.Time{}, now), "-"}, {ago(now.Add(-time.Second), now), "now"},
+		{ago(now.Add(-3*time.Minute), now), "3 min ago"}, {ago(now.Add(-30*time.Hour), now), "30 h ago"},
+		{ago(now.Add(-72*time.Hour), now), "3 days ago"}, {ago(now.Add(time.Hour), now), "now"},
+		{plural(1, "block"), "block"}, {plural(2, "block"), "blocks"},
+		{progressText(app.Progress{Job: "spots", What: "verifying", Done: 1, Total: 4, Left: 90 * time.Second}),
+			"spots: verifying: 25 %, 1 min left"},
+		{printable([]byte(`{"a":1}`)), `{"a":1}`}, {printable([]byte("\x1b[2J")), `"\x1b[2J"`},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
+
+func TestRespawnsAreCountedForAWhile(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for in, want := range map[string]int{"": 0, "3@990": 3, "3@900": 0, "x@990": 0, "3": 0, "3@x": 0} {
+		if got := respawns(in, now); got != want {
+			t.Errorf("%q: got %d, want %d", in, got, want)
+		}
+	}
+}
