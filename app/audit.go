@@ -12,16 +12,24 @@ type Audit struct {
 	Balanced bool           `json:"balanced"`
 	Jobs     []engine.Books `json:"jobs"`
 	Deep     []Comparison   `json:"deep,omitempty"`
+	// Letters counts the dead letters that nobody has decided on.
+	Letters int64 `json:"dead_letters"`
 }
 
-// LeftOver reports whether something is not where it should end.
+// LeftOver reports whether something is not where it should end: rows to deliver, gaps to fill, dead
+// letters to decide on.
 func (a Audit) LeftOver() bool {
 	for _, j := range a.Jobs {
-		if j.LeftOver() {
+		for _, s := range j.Sinks {
+			if s.Pending > 0 {
+				return true
+			}
+		}
+		if j.GapSums.Open > 0 {
 			return true
 		}
 	}
-	return false
+	return a.Letters > 0
 }
 
 // Audit checks the laws of one job or all. With deep the sinks themselves are asked what they hold.
@@ -34,7 +42,11 @@ func (d *Desk) Audit(ctx context.Context, job string, deep bool, tell func(Progr
 	for _, name := range names {
 		var books engine.Books
 		err := d.view(ctx, name, func(r store.Reader) (err error) {
-			books, err = engine.ReadBooks(r, name)
+			if books, err = engine.ReadBooks(r, name); err != nil {
+				return err
+			}
+			n, err := letters(r)
+			a.Letters += n
 			return err
 		})
 		if err != nil {

@@ -2,12 +2,14 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"holdfast/base/disk"
@@ -32,6 +34,9 @@ type caches struct {
 // cacheDirs returns the directories to look into: the one that was named, else the old default; and the
 // old fallback, if it is ours.
 func cacheDirs(named string, log *slog.Logger) caches {
+	if abs, err := filepath.Abs(named); err == nil && named != "" {
+		named = abs
+	}
 	c := caches{dirs: []string{orElse(named, oldCacheDir)}, log: log}
 	if named != "" {
 		if err := disk.Writable(named); err != nil {
@@ -50,6 +55,7 @@ func cacheDirs(named string, log *slog.Logger) caches {
 
 // take takes every file in; it is the OnStart of a job, so it runs before the start cursor is chosen.
 func (c caches) take(ctx context.Context, j *collect.Job, env engine.Env) error {
+	var stayed []Stayed
 	for _, dir := range c.dirs {
 		files, err := filepath.Glob(filepath.Join(dir, cachefile.Pattern))
 		if err != nil || len(files) == 0 {
@@ -66,13 +72,57 @@ func (c caches) take(ctx context.Context, j *collect.Job, env engine.Env) error 
 				return ctx.Err()
 			default:
 				stay++
-				j.Remark(fmt.Sprintf("cache file %s stays: %v", file, err))
+				stayed = append(stayed, Stayed{file, err.Error()})
 				env.History.Warn("import.failed", "cache file %s stays where it is: %v", file, err)
 			}
 		}
 		c.log.Info(fmt.Sprintf("Cache replay: %d succeeded, %d still pending", done, stay))
 	}
+	return writeStayed(env.Dir, stayed)
+}
+
+// Stayed is a cache file that could not be taken in at the last start, and why.
+type Stayed struct {
+	File   string `json:"file"`
+	Reason string `json:"reason"`
+}
+
+// stayedFile keeps the list for status, in the directory of the job. It holds nothing that the next
+// start does not find out again.
+const stayedFile = "stayed.json"
+
+func writeStayed(dir string, stayed []Stayed) error {
+	path := filepath.Join(dir, stayedFile)
+	if len(stayed) == 0 {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	b, err := json.Marshal(stayed)
+	if err != nil {
+		return err
+	}
+	if err := disk.WriteFile(path, b, 0o644); err != nil && !disk.NoRoom(err) {
+		return err
+	}
 	return nil
+}
+
+// readStayed returns the files that are still there.
+func readStayed(dir string) []Stayed {
+	b, err := os.ReadFile(filepath.Join(dir, stayedFile))
+	if err != nil {
+		return nil
+	}
+	var all []Stayed
+	if json.Unmarshal(b, &all) != nil {
+		return nil
+	}
+	return slices.DeleteFunc(all, func(s Stayed) bool {
+		_, err := os.Lstat(s.File)
+		return err != nil
+	})
 }
 
 // one takes one file in and deletes it once its rows are committed.

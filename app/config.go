@@ -189,6 +189,24 @@ func Load(file string) (*Config, error) {
 	return Parse(file, b, os.LookupEnv)
 }
 
+// Peek is Load for who only asks questions: a variable that is not set reads as a hidden secret, and
+// what needs it fails when it is tried.
+func Peek(file string) (*Config, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usage("give the configuration with -c FILE", "read configuration: %w", err)
+	}
+	return Parse(file, b, leniently)
+}
+
+// leniently is the environment, where what is not set reads as hidden.
+func leniently(name string) (string, bool) {
+	if v, ok := os.LookupEnv(name); ok {
+		return v, true
+	}
+	return secret.Text("x").String(), true
+}
+
 // Parse reads a configuration from its text; env gives the values of ${NAME}.
 func Parse(file string, text []byte, env func(string) (string, bool)) (*Config, error) {
 	d := &decoder{file: file, env: env}

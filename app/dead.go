@@ -18,6 +18,18 @@ func (d *Desk) DeadLetters(ctx context.Context, job string, after uint64, max in
 	return out, err
 }
 
+// letters counts the dead letters of a job.
+func letters(r store.Reader) (n int64, err error) {
+	for after := uint64(0); ; {
+		list, err := balance.ListDead(r, after, 1000)
+		if err != nil || len(list) == 0 {
+			return n, err
+		}
+		n += int64(len(list))
+		after = list[len(list)-1].ID
+	}
+}
+
 // DeadLetter returns one dead letter.
 func (d *Desk) DeadLetter(ctx context.Context, job string, id uint64) (l balance.DeadLetter, err error) {
 	err = d.view(ctx, job, func(r store.Reader) error {

@@ -5,11 +5,17 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
 	"holdfast/connector/wsprnet/simulator"
 )
+
+// firstID is about what the real feed gave on firstDay.
+const firstID = 6_040_000_001
+
+var firstDay = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Feed is the simulated feed of the demonstration.
 type Feed struct {
@@ -20,6 +26,8 @@ type Feed struct {
 // OpenFeed returns the simulated feed, or one that serves the spots of a file, listening on addr.
 func OpenFeed(addr, spots string) (*Feed, error) {
 	o := simulator.Realistic()
+	// Ids follow the clock, so that the tour goes on where an earlier one ended.
+	o.Start = firstID + uint64(time.Since(firstDay).Seconds()*o.Rate)
 	if spots != "" {
 		f, err := simulator.LoadSpots(spots, true)
 		if err != nil {

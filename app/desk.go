@@ -66,13 +66,7 @@ func recorded(dir, name string) Job {
 	if err != nil {
 		return job
 	}
-	env := func(key string) (string, bool) {
-		if v, ok := os.LookupEnv(key); ok {
-			return v, true
-		}
-		return "***", true
-	}
-	dec := &decoder{file: configFile(dir, name), env: env}
+	dec := &decoder{file: configFile(dir, name), env: leniently}
 	if root := dec.parse(text); root != nil {
 		if j, ok := dec.job(entry{key: name, at: root, value: root}, name); ok {
 			return j
@@ -148,15 +142,23 @@ type Report struct {
 	Notices []string        `json:"notices,omitempty"`
 	Work    []Progress      `json:"work,omitempty"`
 	Jobs    []engine.Status `json:"jobs"`
+	// Letters are the dead letters of each job, Stayed the cache files that could not be taken in.
+	Letters map[string]int64    `json:"dead_letters"`
+	Stayed  map[string][]Stayed `json:"stayed,omitempty"`
 }
 
 // Status returns the state of all jobs, or of one.
 func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 	rep := Report{Place: d.plan.Place, Version: Version, Notices: d.plan.Notices, Work: d.underWay(),
-		Jobs: []engine.Status{}}
+		Jobs: []engine.Status{}, Letters: map[string]int64{}, Stayed: map[string][]Stayed{}}
 	names, err := d.only(job)
 	if err != nil {
 		return rep, err
+	}
+	for _, name := range names {
+		if stayed := readStayed(engine.JobDir(d.plan.Place.Dir, name)); len(stayed) > 0 {
+			rep.Stayed[name] = stayed
+		}
 	}
 	if d.eng != nil {
 		rep.Running, rep.Pid, rep.Since = true, os.Getpid(), d.since
@@ -166,6 +168,16 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 				rep.Jobs = append(rep.Jobs, s)
 			}
 		}
+		for _, name := range names {
+			verr := d.view(ctx, name, func(r store.Reader) error {
+				n, err := letters(r)
+				rep.Letters[name] = n
+				return err
+			})
+			if verr != nil && !fault.Is(verr, fault.Transient) && !errors.Is(verr, store.ErrClosed) {
+				err = errors.Join(err, verr)
+			}
+		}
 		return rep, err
 	}
 	for _, name := range names {
@@ -173,6 +185,9 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 			s, err := engine.ReadStatus(r, name)
 			s.Kind = d.kindOf(name)
 			rep.Jobs = append(rep.Jobs, s)
+			if err == nil {
+				rep.Letters[name], err = letters(r)
+			}
 			return err
 		})
 		if err != nil {

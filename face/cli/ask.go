@@ -25,7 +25,7 @@ func (f *face) places() (all []asked, err error) {
 	var cfg *app.Config
 	dir := f.dataDir
 	if f.config != "" {
-		if cfg, err = app.Load(f.config); err != nil {
+		if cfg, err = app.Peek(f.config); err != nil {
 			return nil, err
 		}
 		if dir == "" {

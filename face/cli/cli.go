@@ -93,6 +93,7 @@ func (f *face) root() *cobra.Command {
 // asking adds the flags of a command that asks or orders.
 func (f *face) asking(c *cobra.Command) *cobra.Command {
 	c.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory to ask (default: where holdfast keeps its data)")
+	c.Flags().StringVarP(&f.config, "config", "c", "", "configuration that names the data directory")
 	c.Flags().BoolVar(&f.json, "json", false, "answer in JSON")
 	return c
 }

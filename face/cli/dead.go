@@ -131,6 +131,9 @@ func (f *face) deadOrder(use, short, what, said string) *cobra.Command {
 			if all == (len(args) > 0) {
 				return &exitError{WrongUsage, errors.New("name dead letters by their numbers, or give --all")}
 			}
+			if what == "discard" && strings.TrimSpace(reason) == "" {
+				return &exitError{WrongUsage, errors.New("say why, for the history: --reason TEXT")}
+			}
 			for _, id := range args {
 				if _, err := number(id); err != nil {
 					return err

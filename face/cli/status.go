@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"time"
@@ -63,11 +64,16 @@ func keepJob(rep app.Report, args []string) app.Report {
 // joinReports makes one report of several data directories: the first one's, with everybody's jobs.
 func joinReports(all []app.Report) app.Report {
 	out := all[0]
+	if out.Stayed == nil {
+		out.Stayed = map[string][]app.Stayed{}
+	}
 	for _, r := range all[1:] {
 		out.Jobs = append(out.Jobs, r.Jobs...)
 		out.Notices = append(out.Notices, r.Notices...)
 		out.Work = append(out.Work, r.Work...)
 		out.Running = out.Running || r.Running
+		maps.Copy(out.Letters, r.Letters)
+		maps.Copy(out.Stayed, r.Stayed)
 	}
 	return out
 }
@@ -101,12 +107,12 @@ func (f *face) showReport(rep app.Report, now time.Time) {
 	}
 	t.write(f.out, "")
 	for _, j := range rep.Jobs {
-		f.showJob(j, now)
+		f.showJob(j, rep, now)
 	}
 }
 
 // showJob tells what a person may have to look at in one job.
-func (f *face) showJob(j engine.Status, now time.Time) {
+func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	var lines []string
 	if j.Error != "" {
 		lines = append(lines, "! failed last: "+j.Error)
@@ -129,7 +135,10 @@ func (f *face) showJob(j engine.Status, now time.Time) {
 		lines = append(lines, fmt.Sprintf("%s open %s (%s missing)", count(n), plural(n, "gap"),
 			count(j.Balance.GapSums.Missing)))
 	}
-	if n := deadOf(j.Balance); n > 0 {
+	for _, s := range rep.Stayed[j.Name] {
+		lines = append(lines, fmt.Sprintf("! cache file %s stays where it is: %s", s.File, s.Reason))
+	}
+	if n := rep.Letters[j.Name]; n > 0 {
 		lines = append(lines, fmt.Sprintf("%s dead %s: see `holdfast dead ls %s`", count(n),
 			plural(n, "letter"), j.Name))
 	}
@@ -145,15 +154,6 @@ func (f *face) showJob(j engine.Status, now time.Time) {
 	}
 }
 
-// deadOf is how many dead letters a job has.
-func deadOf(b engine.Books) int64 {
-	n := b.Rejected
-	for _, s := range b.Sinks {
-		n += s.Dead
-	}
-	return n
-}
-
 func (f *face) auditCommand() *cobra.Command {
 	var deep bool
 	c := f.asking(&cobra.Command{
@@ -165,6 +165,7 @@ func (f *face) auditCommand() *cobra.Command {
 			err := f.each(func(a asked) error {
 				one, err := f.audit(cmd.Context(), a, args, deep)
 				all.Balanced = all.Balanced && one.Balanced
+				all.Letters += one.Letters
 				all.Jobs, all.Deep = append(all.Jobs, one.Jobs...), append(all.Deep, one.Deep...)
 				return err
 			})
@@ -183,7 +184,6 @@ func (f *face) auditCommand() *cobra.Command {
 		},
 	})
 	c.Flags().BoolVar(&deep, "deep", false, "ask the sinks themselves what they hold")
-	c.Flags().StringVarP(&f.config, "config", "c", "", "configuration, for --deep while nothing runs")
 	return c
 }
 
