@@ -6,20 +6,30 @@
 //   - An insert is one Native block of one partition, with the settings that could split it pinned.
 //     The server takes it as one part: whole, or not at all.
 //   - Where the server knows insert_deduplication_token, and the table's window of remembered
-//     tokens covers the delivery's first attempt, a repeat is sent as it is and has no effect.
+//     tokens covers the delivery's first attempt, a repeat needs no fence: the rows whose keys are not
+//     in the table go under the token of exactly these bytes, which the server takes once.
 //   - Else a repeat first waits behind the fence: the connection of the earlier attempt is closed,
 //     its query (whose id is computed from the token) is gone from system.processes, the server
 //     answers, and the grace time is over. Then the keys in the table are compared with those of
-//     the delivery, and only the missing rows are sent. So that the fence sees what it must see,
-//     the end of every insert is held back until the server has taken all before it and answers
-//     on another connection: a server that stands still never gets a whole insert.
+//     the delivery, and only the missing rows are sent.
+//   - The end of every insert is held back until the server has taken the request up (it says "100
+//     Continue") and answers on another connection that the table's columns are still those that the
+//     block was made for. So a server that stands still never gets a whole insert, to execute it
+//     when it moves again and nobody expects it; and one whose table was changed never gets a block
+//     of other types, which 18.16 does not survive.
 //
 // What the fence can't see: bytes that something between us and the server (a proxy, a frozen
 // machine's receive buffer) holds longer than the time-out plus the grace time and delivers then.
 // Without tokens such an insert doubles its rows. A table that is not of the MergeTree family
 // (Buffer, Distributed, Null, a view) gives no such promise at all: Traits says at least once.
 //
-// The rows need an integer key for the comparison; without one there are the tokens alone.
+// The rows need an integer key for the comparison; without one there are the tokens alone. It reads
+// the key column for the delivery's times, two days more for ByKey: the primary index finds them when
+// the event time comes first among the sorting columns. Without an event time, and for Highest and the
+// limits of Tally and Keys, the server reads the key column of the whole table.
+//
+// Replicated tables are written and compared (after SYSTEM SYNC REPLICA, for which the user needs the
+// right), but no test of ours has one.
 //
 // The shortest configuration:
 //

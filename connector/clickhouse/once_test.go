@@ -47,11 +47,11 @@ func onceEach(t *testing.T, ch *testenv.ClickHouseServer, n int) {
 func TestFrozenInsert(t *testing.T) {
 	engines(t, func(t *testing.T, ch *testenv.ClickHouseServer) {
 		r := rand.New(rand.NewPCG(testenv.Seed(t), 0))
-		s := open(t, ch.URL(), func(c *Config) { c.Timeout = 500 * time.Millisecond })
+		s := open(t, ch.URL(), func(c *Config) { c.Timeout = time.Second })
 		prepare(t, s)
-		const rows = 20_000
+		const rows = 10_000
 		doubled, given := 0, 0
-		trials := testenv.Count(t, 100)
+		trials := testenv.Count(t, 60)
 		for i := range trials {
 			d := delivery(t, uint64(i+1), spotBatch(uint64(1+i*rows), noon, rows))
 			pause := time.Duration(r.Int64N(int64(40 * time.Millisecond)))
@@ -84,8 +84,8 @@ func TestKilledServer(t *testing.T) {
 		r := rand.New(rand.NewPCG(testenv.Seed(t), 0))
 		s := open(t, ch.URL(), func(c *Config) { c.Timeout = 5 * time.Second })
 		prepare(t, s)
-		const rows = 50_000
-		trials := testenv.Count(t, 50)
+		const rows = 30_000
+		trials := testenv.Count(t, 30)
 		for i := range trials {
 			d := delivery(t, uint64(i+1), spotsOf(rows, func(k int) (uint64, int64) {
 				return uint64(1 + i*rows + k), noon + int64(k%3)*31*86400 // three months, three inserts
