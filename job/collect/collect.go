@@ -135,6 +135,7 @@ type Job struct {
 	stash   *connector.Page
 
 	intakeDone chan struct{}      // closed when no more rows will come (Once)
+	bugs       chan error         // panics of canaries, which fly outside the job's group; holds one
 	due        *schedule.Schedule // of the next poll
 
 	notesMu sync.Mutex
@@ -162,13 +163,18 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	if err != nil {
 		return nil, err
 	}
-	j := &Job{env: env, cfg: cfg, src: src, intak: in, intakeDone: make(chan struct{}), notes: map[string]int64{}}
+	j := &Job{env: env, cfg: cfg, src: src, intak: in, intakeDone: make(chan struct{}),
+		bugs: make(chan error, 1), notes: map[string]int64{}}
 	for _, s := range sinks {
 		k, err := in.sp.Sink(s.Name)
 		if err != nil {
 			return nil, err
 		}
-		j.sinks = append(j.sinks, newDelivery(j, s.withDefaults(), k))
+		d, err := newDelivery(j, s.withDefaults(), k)
+		if err != nil {
+			return nil, err
+		}
+		j.sinks = append(j.sinks, d)
 	}
 	if err := in.loadSinks(ctx); err != nil {
 		return nil, err
@@ -181,8 +187,32 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	if err != nil {
 		return nil, err
 	}
-	j.gate = gate.New(cfg.Source, gate.Options{Probe: j.probeSource, OnChange: j.gateChanged})
+	j.gate = gate.New(cfg.Source, gate.Options{Probe: j.caught(j.probeSource), OnChange: j.gateChanged})
 	return j, nil
+}
+
+// caught is a canary whose panic ends the job, which is started again, and not the process.
+func (j *Job) caught(probe func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := engine.Catch(func() error { return probe(ctx) })
+		if _, bug := errors.AsType[*engine.Panic](err); bug {
+			select {
+			case j.bugs <- err:
+			default:
+			}
+		}
+		return err
+	}
+}
+
+// watchBugs ends the job when a canary panicked.
+func (j *Job) watchBugs(ctx context.Context) error {
+	select {
+	case err := <-j.bugs:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // retireSinks ends the sinks that are not configured any more: what they had not got is theirs no more,
@@ -235,8 +265,10 @@ func (j *Job) Run(ctx context.Context) error {
 	g, ctx := engine.NewGroup(ctx)
 	gates, endGates := context.WithCancel(ctx)
 	defer endGates()
-	work, _ := engine.NewGroup(ctx)
+	// What one worker meets ends the others too: a job whose sink has no worker any more must not live on.
+	work, ctx := engine.NewGroup(ctx)
 	g.Go(func() error { return ended(gates, j.gate.Run(gates)) })
+	g.Go(func() error { return j.watchBugs(gates) })
 	work.Go(func() error { return ended(ctx, j.runIntake(ctx)) })
 	for _, d := range j.sinks {
 		g.Go(func() error { return ended(gates, d.gate.Run(gates)) })

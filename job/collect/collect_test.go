@@ -34,7 +34,9 @@ type rig struct {
 	sim  *simulator.Simulator
 	url  string
 	wrap func(connector.Sink) connector.Sink // puts something before the SQLite sink
-	cfg  collect.Config
+	// wrapSource puts something before the source.
+	wrapSource func(connector.Source) connector.Source
+	cfg        collect.Config
 }
 
 func newRig(t *testing.T, o simulator.Options) *rig {
@@ -51,10 +53,14 @@ func (r *rig) db() string { return filepath.Join(r.dir, "spots.sqlite") }
 func (r *rig) spec() engine.Spec {
 	return engine.Spec{Name: "spots", Kind: "collect",
 		New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
-			src, err := wsprnet.Open(wsprnet.Config{URL: r.url + "/drupal/wsprnet/spots/json",
+			feed, err := wsprnet.Open(wsprnet.Config{URL: r.url + "/drupal/wsprnet/spots/json",
 				MaxBytesPerSecond: -1, Every: time.Second}, wsprnet.Options{})
 			if err != nil {
 				return nil, err
+			}
+			var src connector.Source = feed
+			if r.wrapSource != nil {
+				src = r.wrapSource(src)
 			}
 			lite, err := sqlite.New(sqlite.Config{Path: r.db()})
 			if err != nil {

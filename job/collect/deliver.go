@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -26,16 +25,22 @@ type delivery struct {
 	gate *gate.Gate
 
 	settled chan struct{} // told after each settled delivery, for who waits for the backlog to shrink
-	cached  atomic.Uint64 // the last block that came in while the sink was away, or before this start
-	drained int64         // rows replayed since the backlog was last empty
+	cached  cached
+	drained int64 // rows replayed since the backlog was last empty
 }
 
-func newDelivery(j *Job, s Sink, k *spool.Sink) *delivery {
+func newDelivery(j *Job, s Sink, k *spool.Sink) (*delivery, error) {
 	d := &delivery{Sink: s, j: j, k: k, settled: make(chan struct{}, 1)}
-	tail, _ := j.intak.sp.Tail()
-	d.cached.Store(tail)
-	d.gate = gate.New(s.Name, gate.Options{Probe: d.prepare, OnChange: j.gateChanged, Closed: true})
-	return d
+	d.gate = gate.New(s.Name, gate.Options{Probe: j.caught(d.prepare), OnChange: d.gateChanged, Closed: true})
+	return d, d.cached.begin(d)
+}
+
+// gateChanged tells of the sink, and when it went away of the rows that are kept for it.
+func (d *delivery) gateChanged(g gate.Status) {
+	d.j.gateChanged(g)
+	if !g.Open {
+		d.cached.closed()
+	}
 }
 
 // prepare is the canary: the sink is there, it takes rows like ours, and it is known up to which key it
@@ -116,11 +121,9 @@ func (d *delivery) run(ctx, grace context.Context) error {
 	}
 }
 
-// interrupted closes the gate, and marks all that is pending as cached.
+// interrupted closes the gate, and sums up a drain that is cut short.
 func (d *delivery) interrupted(ctx context.Context, err error) error {
 	d.gate.Report(err)
-	tail, _ := d.j.intak.sp.Tail()
-	d.cached.Store(tail)
 	flow, err := d.flow(ctx)
 	if err == nil {
 		d.tellDrained(flow.Pending)
@@ -140,7 +143,7 @@ func (d *delivery) runOnce(ctx, grace context.Context) error {
 		return err
 	}
 	if err := d.prepare(ctx); err != nil {
-		d.away(flow.Pending, err)
+		d.gate.Report(err)
 		return nil
 	}
 	d.gate.OpenByHand()
@@ -164,16 +167,10 @@ func (d *delivery) runOnce(ctx, grace context.Context) error {
 func (d *delivery) flowAfter(ctx context.Context, failed error) (balance.Flow, error) {
 	flow, err := d.flow(ctx)
 	if err == nil && failed != nil {
-		d.away(flow.Pending, errors.Unwrap(failed))
+		d.gate.Report(errors.Unwrap(failed))
 		return flow, failed
 	}
 	return flow, err
-}
-
-func (d *delivery) away(pending int64, err error) {
-	d.gate.Report(err)
-	d.j.env.Log.Warn(fmt.Sprintf("Cached %d %s for sink %s, which is away: %v", pending, d.j.cfg.Noun,
-		d.Name, err))
 }
 
 func (d *delivery) want(every time.Duration) spool.Want {
@@ -295,10 +292,11 @@ func (d *delivery) tell(next *spool.Delivery, v connector.Verdict, flow balance.
 			next.Rows.NumRows(), d.j.cfg.Noun, v.Rejected[0].Reason)
 	}
 	rows := next.Rows.NumRows()
-	if next.Heads[0].Seq > d.cached.Load() {
+	if !d.cached.covers(next.Heads[0].Seq) {
 		d.j.env.Log.Info(fmt.Sprintf("Inserted %d %s into sink %s", rows, d.j.cfg.Noun, d.Name))
 	} else {
 		d.drained += rows
+		d.cached.replayed(rows)
 		d.j.env.Log.Info(fmt.Sprintf("Successfully replayed %d cached %s to sink %s", rows, d.j.cfg.Noun, d.Name))
 	}
 	if d.drained > 0 && flow.Pending == 0 {

@@ -8,6 +8,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/kernel/balance"
+	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
 )
 
@@ -94,7 +95,10 @@ func (j *Job) poll(ctx context.Context) error {
 			after := page.Cursor
 			go func() { // the only reader of its result waits for it below
 				defer close(fetched)
-				next, nextErr = j.fetch(ctx, after)
+				nextErr = engine.Catch(func() (err error) {
+					next, err = j.fetch(ctx, after)
+					return err
+				})
 			}()
 		} else {
 			close(fetched)
@@ -250,9 +254,7 @@ func (j *Job) tell(p connector.Page, t Taken) {
 	}
 	for _, d := range j.sinks {
 		if g := d.gate.Status(); t.Accepted > 0 && !g.Open && g.Kind != "" {
-			d.cached.Store(t.Last)
-			j.env.Log.Warn(fmt.Sprintf("Cached %d %s for sink %s, which is away", t.Accepted, j.cfg.Noun,
-				d.Name))
+			d.cached.taken(t)
 		}
 	}
 }
