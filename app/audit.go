@@ -58,7 +58,7 @@ func (d *Desk) Audit(ctx context.Context, job string, deep bool, tell func(Progr
 			continue
 		}
 		for _, s := range books.Sinks {
-			c := d.compare(ctx, name, s, tell)
+			c := d.compare(ctx, books, s, tell)
 			a.Deep = append(a.Deep, c)
 			a.Balanced = a.Balanced && c.Missing == 0 && c.Doubled == 0 && c.Error == ""
 		}

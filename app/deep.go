@@ -28,11 +28,12 @@ type Comparison struct {
 	// Missing rows were delivered and are not there; Doubled ones are there more than once.
 	Missing int64 `json:"missing"`
 	Doubled int64 `json:"doubled"`
-	// Excused rows are not there for a reason that the books know: pending, dead, discarded, expired.
+	// Excused rows are not there for a reason that the books know: they are pending, dead, discarded or
+	// expired, or came before the sink was added.
 	Excused int64 `json:"excused"`
 	// Foreign rows are of another's making. They are told, not judged.
 	Foreign int64 `json:"foreign"`
-	// Ranges hold the first keys in question, at most maxRanges of them.
+	// The first keys in question, at most maxKeys of each kind.
 	MissingKeys []uint64 `json:"missing_keys,omitempty"`
 	DoubledKeys []uint64 `json:"doubled_keys,omitempty"`
 	Error       string   `json:"error,omitempty"` // why it could not be compared
@@ -47,17 +48,26 @@ const maxKeys = 100
 const step = 1 << 20
 
 // compare asks a sink what it holds.
-func (d *Desk) compare(ctx context.Context, job string, s engine.SinkBooks, tell func(Progress)) Comparison {
-	c := Comparison{Job: job, Sink: s.Sink}
-	w := d.begin(job, "comparing with sink "+s.Sink, tell)
+func (d *Desk) compare(ctx context.Context, b engine.Books, s engine.SinkBooks, tell func(Progress)) Comparison {
+	c := Comparison{Job: b.Job, Sink: s.Sink}
+	w := d.begin(b.Job, "comparing with sink "+s.Sink, tell)
 	defer w.end()
-	if err := d.compareSink(ctx, &c, s, w); err != nil {
+	if err := d.compareSink(ctx, &c, w); err != nil {
 		c.Error, c.Hint = err.Error(), fault.HintOf(err)
+		return c
+	}
+	// Which rows a person let go, and which came before the sink was added, is not kept by key, but
+	// their number is.
+	n := min(c.Missing, s.Discarded+max(0, b.Accepted-s.Accepted))
+	c.Missing -= n
+	c.Excused += n
+	if c.Missing == 0 {
+		c.MissingKeys = nil
 	}
 	return c
 }
 
-func (d *Desk) compareSink(ctx context.Context, c *Comparison, s engine.SinkBooks, w *Work) error {
+func (d *Desk) compareSink(ctx context.Context, c *Comparison, w *Work) error {
 	sink, err := d.plan.Sink(ctx, c.Job, c.Sink)
 	if err != nil {
 		if fault.HintOf(err) == "" {
@@ -91,20 +101,9 @@ func (d *Desk) compareSink(ctx context.Context, c *Comparison, s engine.SinkBook
 					break
 				}
 			}
-			c.discarded(s)
 			return nil
 		})
 	})
-}
-
-// discarded takes the rows that a person let go off the missing ones: which they were is not kept.
-func (c *Comparison) discarded(s engine.SinkBooks) {
-	n := min(c.Missing, s.Discarded)
-	c.Missing -= n
-	c.Excused += n
-	if c.Missing == 0 {
-		c.MissingKeys = nil
-	}
 }
 
 // expected are the keys that a sink should hold: all that were taken in, but for those in excused.

@@ -16,8 +16,16 @@ import (
 // cycle runs one cycle of a job into SQLite in a place and returns its audit.
 func cycle(t *testing.T, place Place, feed string) Audit {
 	t.Helper()
-	text := fmt.Sprintf("jobs: {spots: {collect: {source: {wsprnet: {url: %q, max_bytes_per_second: -1}}, "+
+	return cycleOf(t, place, configText(feed))
+}
+
+func configText(feed string) string {
+	return fmt.Sprintf("jobs: {spots: {collect: {source: {wsprnet: {url: %q, max_bytes_per_second: -1}}, "+
 		"sinks: {local: {sqlite: {path: spots.sqlite}, batch: {every: 1ms}}}}}}", feed)
+}
+
+func cycleOf(t *testing.T, place Place, text string) Audit {
+	t.Helper()
 	c, err := Parse("t.yaml", []byte(text), env)
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 //
 //	clickhouse stop|restart|kill
 //	query SQL WANT             asked until the answer is as wanted
+//	change SQL                 run once
 func TestClickHouseScripts(t *testing.T) {
 	scripts, err := os.ReadDir("testdata/clickhouse")
 	if err != nil {
@@ -43,6 +44,10 @@ func TestClickHouseScripts(t *testing.T) {
 				default:
 					ts.Fatalf("clickhouse: want stop, restart or kill")
 				}
+			}
+			p.Cmds["change"] = func(ts *testscript.TestScript, _ bool, args []string) {
+				_, err := ch.Try(context.Background(), args[0])
+				ts.Check(err)
 			}
 			p.Cmds["query"] = func(ts *testscript.TestScript, _ bool, args []string) {
 				var got string

@@ -43,6 +43,8 @@ func TestMain(m *testing.M) {
 //	publish N                let N more ids come
 //	await FILE PATTERN       wait until a file matches
 //	rows FILE N [QUERY]      a database has N rows, or the query gives N
+//	change FILE SQL          change a database behind everybody's back
+//	notified FILE            be systemd, and write what it is told
 //	narrow FILE              no line has more than 80 columns
 func TestScripts(t *testing.T) {
 	testscript.Run(t, params("testdata/script"))
@@ -65,7 +67,7 @@ func params(dir string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"feed": startFeed, "fault": switchFault, "publish": publish, "await": waitFor, "rows": rows,
-			"narrow": narrow,
+			"narrow": narrow, "change": change, "notified": notified,
 		},
 	}
 }
@@ -164,6 +166,40 @@ func ask(file, query string, got *string) error {
 		return err
 	}
 	return errors.Join(db.QueryRow(query).Scan(got), db.Close())
+}
+
+func change(ts *testscript.TestScript, neg bool, args []string) {
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = db.Exec(args[1])
+	ts.Check(errors.Join(err, db.Close()))
+}
+
+// notified listens in the place of systemd and writes what it is told to a file.
+func notified(ts *testscript.TestScript, neg bool, args []string) {
+	path := ts.MkAbs("n.sock")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	ts.Check(err)
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	done := make(chan struct{})
+	go func() { // ends when the socket is closed
+		defer close(done)
+		b := make([]byte, 4096)
+		for {
+			n, err := conn.Read(b)
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(f, "%s\n", b[:n])
+		}
+	}()
+	ts.Defer(func() {
+		conn.Close()
+		<-done
+		f.Close()
+	})
+	ts.Setenv("NOTIFY_SOCKET", path)
 }
 
 func narrow(ts *testscript.TestScript, neg bool, args []string) {
