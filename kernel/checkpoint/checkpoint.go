@@ -1,5 +1,5 @@
-// Package checkpoint goes back: it keeps named copies of a job's store as it was at one moment, made
-// without a pause, and makes stores out of them again.
+// Package checkpoint goes back: it keeps named copies of a job's store as it was at one moment,
+// made without a pause, and makes stores out of them again.
 //
 // A checkpoint is a directory below the store's own:
 //
@@ -49,9 +49,10 @@ type Options struct {
 	Name string
 	// Config is the configuration of the job as it is written, ${VARIABLES} unexpanded.
 	Config string
-	// Outside is called once the store's snapshot stands, and names the files outside the store with
-	// the offset up to which they belong to it. Their bytes were synced before the offsets in the
-	// snapshot were committed, so each offset found now is at least as high as the snapshot needs.
+	// Outside is called once the store's snapshot stands, and names the files outside the store
+	// with the offset up to which they belong to it. Their bytes were synced before the offsets in
+	// the snapshot were committed, so each offset found now is at least as high as the snapshot
+	// needs.
 	Outside func() ([]Outside, error)
 }
 
@@ -100,8 +101,8 @@ func checkName(name string) error {
 }
 
 // Create makes a checkpoint of the store, without a pause for those who write to it. All that was
-// durable when it was called is in it. It returns when the checkpoint is durable, before tables that
-// are new since the last checkpoint have checksums: call Seal behind it.
+// durable when it was called is in it. It returns when the checkpoint is durable, before tables
+// that are new since the last checkpoint have checksums: call Seal behind it.
 //
 // One Create or Remove runs at a time in a store directory; another is refused with a Busy fault.
 func Create(ctx context.Context, st *store.Store, o Options) (Checkpoint, error) {
@@ -193,7 +194,8 @@ func (m *Manifest) follow(fs store.FS, root string, st *store.Store) error {
 }
 
 // fill builds the checkpoint in tmp and makes it durable there.
-func fill(ctx context.Context, st *store.Store, o Options, m *Manifest, tmp string) (Checkpoint, error) {
+func fill(ctx context.Context, st *store.Store, o Options, m *Manifest, tmp string) (Checkpoint,
+	error) {
 	fs := st.FS()
 	snap, err := st.Snapshot(fs.PathJoin(tmp, dbName))
 	if err != nil {

@@ -52,7 +52,8 @@ func TestFullDisk(t *testing.T) {
 	create(t, s, checkpoint.Options{Name: "good"})
 	want := read(t, s)
 	var export bytes.Buffer
-	if _, err := checkpoint.Export(t.Context(), checkpoint.Path(dir, "good"), &export, checkpoint.Work{}); err != nil {
+	good := checkpoint.Path(dir, "good")
+	if _, err := checkpoint.Export(t.Context(), good, &export, onDisk); err != nil {
 		t.Fatal(err)
 	}
 	full := func(verb string, err error) {
@@ -60,7 +61,7 @@ func TestFullDisk(t *testing.T) {
 		if !fault.Is(err, fault.Full) || fault.HintOf(err) == "" {
 			t.Errorf("%s: got %v, want a full fault with a hint", verb, err)
 		}
-		if got := names(t, dir, checkpoint.Work{}); len(got) != 1 || got[0] != "good" {
+		if got := names(t, dir, onDisk); len(got) != 1 || got[0] != "good" {
 			t.Errorf("%s: there is %v", verb, got)
 		}
 		clean(t, s.FS(), filepath.Join(dir, "checkpoints"), "good")
@@ -69,15 +70,17 @@ func TestFullDisk(t *testing.T) {
 		empty := fill(t, disk, free)
 		_, err := checkpoint.Create(t.Context(), s, checkpoint.Options{})
 		full("create", err)
-		_, err = checkpoint.Import(t.Context(), bytes.NewReader(export.Bytes()), filepath.Join(disk, "new"), checkpoint.Work{})
+		in := bytes.NewReader(export.Bytes())
+		_, err = checkpoint.Import(t.Context(), in, filepath.Join(disk, "new"), onDisk)
 		full("import", err)
-		_, err = checkpoint.ExportFile(t.Context(), checkpoint.Path(dir, "good"), filepath.Join(disk, "out"), checkpoint.Work{})
+		_, err = checkpoint.ExportFile(t.Context(), good, filepath.Join(disk, "out"), onDisk)
 		full("export", err)
-		_, err = checkpoint.Restore(t.Context(), checkpoint.Path(dir, "good"), filepath.Join(disk, "again"), checkpoint.Work{})
+		_, err = checkpoint.Restore(t.Context(), good, filepath.Join(disk, "again"), onDisk)
 		full("restore", err)
 		empty()
 	}
-	for _, name := range []string{"out", "out.part", "again", ".again.new", "new/checkpoints/good"} {
+	left := []string{"out", "out.part", "again", ".again.new", "new/checkpoints/good"}
+	for _, name := range left {
 		if _, err := os.Stat(filepath.Join(disk, name)); err == nil {
 			t.Errorf("%s is left", name)
 		}
@@ -87,11 +90,12 @@ func TestFullDisk(t *testing.T) {
 	shut(t, s)
 	for _, free := range []int64{0, 64 << 10, 6 << 20} {
 		empty := fill(t, disk, free)
-		if _, _, err := checkpoint.Replace(t.Context(), dir, "good", checkpoint.Work{}); !fault.Is(err, fault.Full) {
+		_, _, err := checkpoint.Replace(t.Context(), dir, "good", onDisk)
+		if !fault.Is(err, fault.Full) {
 			t.Errorf("replace with %d bytes free: got %v, want a full fault", free, err)
 		}
 		empty()
-		if out, err := checkpoint.Recover(dir, checkpoint.Work{}); err != nil {
+		if out, err := checkpoint.Recover(dir, onDisk); err != nil {
 			t.Errorf("recover: %s %v", out, err)
 		}
 		if got := readDir(t, dir); got != want {

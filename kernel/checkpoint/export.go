@@ -21,8 +21,8 @@ import (
 //	a trailer, as a zstd frame that is skipped: magic 0x184D2A5E and length 24 (4 bytes each,
 //	little-endian), "HOLDEXP1", XXH3 of 128 bits over every byte in front of the trailer
 //
-// The trailer covers each bit of the stream, headers and padding included; without it the stream was
-// cut. The manifest's checksums cover the files once more, on their own.
+// The trailer covers each bit of the stream, headers and padding included; without it the stream
+// was cut. The manifest's checksums cover the files once more, on their own.
 const (
 	trailerFrame = 0x184D2A5E
 	trailerMagic = "HOLDEXP1"
@@ -104,7 +104,8 @@ func export(ctx context.Context, path string, out io.Writer, w Work) (Manifest, 
 	if err != nil {
 		return Manifest{}, err
 	}
-	e := exporter{ctx: ctx, fs: fs, path: path, tar: tar.NewWriter(z), t: w.track(r.Manifest.Bytes())}
+	e := exporter{ctx: ctx, fs: fs, path: path, tar: tar.NewWriter(z)}
+	e.t = w.track(r.Manifest.Bytes())
 	err = e.all(data, files)
 	if err != nil {
 		z.Reset(io.Discard) // a frame that is ended would look whole
@@ -165,7 +166,8 @@ func (e *exporter) all(manifest []byte, files []File) error {
 }
 
 func (e *exporter) header(name string, size int64) error {
-	return e.tar.WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o644, Typeflag: tar.TypeReg})
+	return e.tar.WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o644,
+		Typeflag: tar.TypeReg})
 }
 
 func (e *exporter) entry(name string, data []byte) error {
@@ -197,7 +199,8 @@ func (e *exporter) file(f File) (string, error) {
 		return "", err
 	}
 	if f.Sum != "" && h.String() != f.Sum {
-		return "", fault.New(fault.Corrupt, "%s is damaged: its checksum is %s, want %s", f.Path, h, f.Sum)
+		return "", fault.New(fault.Corrupt, "%s is damaged: its checksum is %s, want %s", f.Path, h,
+			f.Sum)
 	}
 	return h.String(), nil
 }

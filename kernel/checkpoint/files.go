@@ -41,8 +41,8 @@ func roomFor(fs store.FS, path string, bytes int64) error {
 	if err != nil || usage.AvailBytes >= uint64(bytes) {
 		return nil
 	}
-	return fault.WithHint(fault.New(fault.Full, "it needs %d bytes, there are %d", bytes, usage.AvailBytes),
-		"nothing was changed; make room and try again")
+	return fault.WithHint(fault.New(fault.Full, "it needs %d bytes, there are %d", bytes,
+		usage.AvailBytes), "nothing was changed; make room and try again")
 }
 
 // hasher is the one checksum of the package: XXH3 of 128 bits, which keeps up with any disk. It is
@@ -116,7 +116,8 @@ func makeDir(fs store.FS, dir string) error {
 	return syncDir(fs, parent)
 }
 
-// writeFile writes a new file and syncs it. Its entry is not durable before the directory is synced.
+// writeFile writes a new file and syncs it. Its entry is not durable before the directory is
+// synced.
 func writeFile(fs store.FS, path string, data []byte) error {
 	f, err := fs.Create(path, "unspecified")
 	if err != nil {
@@ -138,8 +139,8 @@ type named struct {
 	data []byte
 }
 
-// writeAll writes new files into dir and syncs them and dir, all at once: to the file system that is
-// one step instead of many.
+// writeAll writes new files into dir and syncs them and dir, all at once: to the file system that
+// is one step instead of many.
 func writeAll(fs store.FS, dir string, files []named) error {
 	errs := make([]error, len(files)+1)
 	var wg sync.WaitGroup
@@ -187,8 +188,8 @@ func readFile(fs store.FS, path string) ([]byte, error) {
 	return b, nil
 }
 
-// publish gives what is whole and synced at tmp its final name, which nothing has. When that can't be
-// made durable the name is taken back: what failed must not be found.
+// publish gives what is whole and synced at tmp its final name, which nothing has. When that can't
+// be made durable the name is taken back: what failed must not be found.
 func publish(fs store.FS, tmp, path string) error {
 	if err := fs.Rename(tmp, path); err != nil {
 		return fmt.Errorf("rename to %s: %w", fs.PathBase(path), err)
@@ -208,7 +209,9 @@ func removeAll(fs store.FS, path string) error {
 }
 
 // undo removes what a failed step left and returns its error.
-func undo(fs store.FS, path string, err error) error { return errors.Join(err, removeAll(fs, path)) }
+func undo(fs store.FS, path string, err error) error {
+	return errors.Join(err, removeAll(fs, path))
+}
 
 // sumFile reads a file whole and returns its checksum and size.
 func sumFile(ctx context.Context, fs store.FS, path string, t *tracker) (string, int64, error) {
@@ -218,7 +221,8 @@ func sumFile(ctx context.Context, fs store.FS, path string, t *tracker) (string,
 }
 
 // stream reads a file into w, and looks at the context on the way.
-func stream(ctx context.Context, fs store.FS, path string, w io.Writer, t *tracker) (n int64, err error) {
+func stream(ctx context.Context, fs store.FS, path string, w io.Writer, t *tracker) (n int64,
+	err error) {
 	f, err := fs.Open(path)
 	if err != nil {
 		return 0, fmt.Errorf("open %s: %w", fs.PathBase(path), err)
@@ -243,8 +247,8 @@ func stream(ctx context.Context, fs store.FS, path string, w io.Writer, t *track
 	}
 }
 
-// copyFile copies a file into a new one and syncs it. What is copied must have the checksum and size
-// of f: a file that was sound a moment ago may be damaged now.
+// copyFile copies a file into a new one and syncs it. What is copied must have the checksum and
+// size of f: a file that was sound a moment ago may be damaged now.
 func copyFile(ctx context.Context, fs store.FS, from, to string, f File) error {
 	out, err := fs.Create(to, "unspecified")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 )
 
 // Import makes what Export wrote a checkpoint again, of the store directory dir, which need hold
-// nothing else. It is verified on the way and shows only when all of it is there and durable; a cut or
-// damaged export is refused with a Corrupt fault and leaves nothing. The way on is Replace.
+// nothing else. It is verified on the way and shows only when all of it is there and durable; a cut
+// or damaged export is refused with a Corrupt fault and leaves nothing. The way on is Replace.
 func Import(ctx context.Context, in io.Reader, dir string, w Work) (Checkpoint, error) {
 	c, err := importInto(ctx, in, dir, w)
 	if err != nil {
@@ -66,8 +66,8 @@ func importInto(ctx context.Context, in io.Reader, dir string, w Work) (c Checkp
 	return Checkpoint{Manifest: m, Path: path, Sealed: true}, nil
 }
 
-// VerifyExport reads an export from beginning to end, writes nothing, and returns a Corrupt fault if
-// it is not what Export wrote.
+// VerifyExport reads an export from beginning to end, writes nothing, and returns a Corrupt fault
+// if it is not what Export wrote.
 func VerifyExport(ctx context.Context, in io.Reader, w Work) (Manifest, error) {
 	m, err := readExport(ctx, in, nil, w)
 	if err != nil {
@@ -123,11 +123,12 @@ func pump(ctx context.Context, out io.Writer, in io.Reader, h hasher, t *tracker
 	}
 }
 
-// readExport reads a whole export and hands its files to the placer. Whatever the bytes are, an error
-// that came from them is a Corrupt fault.
+// readExport reads a whole export and hands its files to the placer. Whatever the bytes are, an
+// error that came from them is a Corrupt fault.
 func readExport(ctx context.Context, in io.Reader, p *placer, w Work) (Manifest, error) {
 	body := newBody(in)
-	z, err := zstd.NewReader(body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20))
+	z, err := zstd.NewReader(body, zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderMaxWindow(64<<20))
 	if err != nil {
 		return Manifest{}, err
 	}
@@ -147,7 +148,8 @@ func readExport(ctx context.Context, in io.Reader, p *placer, w Work) (Manifest,
 	if err == nil {
 		err = body.check()
 	}
-	if err != nil && (src.err != nil || errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF)) {
+	if err != nil && (src.err != nil || errors.Is(err, tar.ErrHeader) ||
+		errors.Is(err, io.ErrUnexpectedEOF)) {
 		err = fault.New(fault.Corrupt, "read export: it is damaged or cut: %w", err)
 	}
 	return m, err
@@ -199,19 +201,20 @@ func readEntries(ctx context.Context, tr *tar.Reader, p *placer, w Work) (Manife
 	}
 	for _, f := range m.Files {
 		if sums[f.Path] != f.Sum {
-			return Manifest{}, fault.New(fault.Corrupt, "%s is damaged: its checksum is %s, want %q",
-				f.Path, sums[f.Path], f.Sum)
+			return Manifest{}, fault.New(fault.Corrupt,
+				"%s is damaged: its checksum is %s, want %q", f.Path, sums[f.Path], f.Sum)
 		}
 	}
 	if _, err := tr.Next(); err != io.EOF {
-		return Manifest{}, errors.Join(fault.New(fault.Corrupt, "there is more than the manifest names"), err)
+		return Manifest{}, fault.New(fault.Corrupt, "there is more than the manifest names (%v)",
+			err)
 	}
 	t.end()
 	return m, nil
 }
 
-// finish reads the late checksums, if the manifest lacks some, and writes manifest and checksums: the
-// manifest last, as in Create.
+// finish reads the late checksums, if the manifest lacks some, and writes manifest and checksums:
+// the manifest last, as in Create.
 func (p *placer) finish(tr *tar.Reader, m *Manifest, manifest []byte) error {
 	sealed := true
 	for _, f := range m.Files {
@@ -299,7 +302,8 @@ func (b *body) Read(p []byte) (int, error) {
 // check compares the trailer with all that was in front of it.
 func (b *body) check() error {
 	if !b.eof || !bytes.Equal(b.held, trailer(b.sum)) {
-		return fault.New(fault.Corrupt, "read export: it is damaged or cut: its end does not match the rest")
+		return fault.New(fault.Corrupt,
+			"read export: it is damaged or cut: its end does not match the rest")
 	}
 	return nil
 }

@@ -122,9 +122,9 @@ type Policy struct {
 }
 
 // Retain removes the checkpoints that the policy does not keep, and returns their names. It passes
-// over pinned ones, which do not count, and damaged ones, which are for a person to look at. Nothing
-// is removed unless the newest that counts is whole: its manifest durable, every file there in its
-// size, logs and MANIFEST with their checksums; and that one is never removed.
+// over pinned ones, which do not count, and damaged ones, which are for a person to look at.
+// Nothing is removed unless the newest that counts is whole: its manifest durable, every file there
+// in its size, logs and MANIFEST with their checksums; and that one is never removed.
 func Retain(ctx context.Context, dir string, p Policy, w Work) ([]string, error) {
 	fs := w.fs()
 	root := fs.PathJoin(dir, dirName)
@@ -172,8 +172,8 @@ func retain(ctx context.Context, fs store.FS, root string, p Policy) (removed []
 	return removed, sweep(fs, root)
 }
 
-// whole looks at names and sizes of a checkpoint's files, and if asked for at all bytes but those of
-// its tables.
+// whole looks at names and sizes of a checkpoint's files, and if asked for at all bytes but those
+// of its tables.
 func whole(ctx context.Context, fs store.FS, path string, bytes bool) (bool, error) {
 	var r Report
 	files, err := r.survey(fs, path)

@@ -128,7 +128,8 @@ type measuring struct {
 	spans []span
 }
 
-// checkpointsOf makes checkpoints, some time apart, each sealed behind its making, the oldest removed.
+// checkpointsOf makes checkpoints, some time apart, each sealed behind its making, the oldest
+// removed.
 func checkpointsOf(t testing.TB, s *store.Store, checkpoints int) (m measuring) {
 	for range checkpoints {
 		time.Sleep(300 * time.Millisecond)
@@ -146,17 +147,17 @@ func checkpointsOf(t testing.TB, s *store.Store, checkpoints int) (m measuring) 
 				m.tables++
 			}
 		}
-		if err := checkpoint.Seal(t.Context(), s, c.Name, checkpoint.Work{Rate: 64 << 20}); err != nil {
+		gently := checkpoint.Work{Rate: 64 << 20}
+		if err := checkpoint.Seal(t.Context(), s, c.Name, gently); err != nil {
 			t.Error(err)
 		}
-		if _, err := checkpoint.Retain(t.Context(), s.Dir(), checkpoint.Policy{Keep: 2}, checkpoint.Work{}); err != nil {
-			t.Error(err)
-		}
+		retain(t, s.Dir(), checkpoint.Policy{Keep: 2}, onDisk)
 	}
 	return m
 }
 
-// The goals, for a job of 10 million keys under load; asserted by make torture, on the plain binary.
+// The goals, for a job of 10 million keys under load; asserted by make torture, on the plain
+// binary.
 const (
 	goalTook   = 250 * time.Millisecond
 	goalWriter = 50 * time.Millisecond
@@ -169,8 +170,8 @@ func TestCheckpointUnderLoad(t *testing.T) {
 	}
 	m := underLoad(t, keys, 4, checkpoints)
 	took := quantiles(m.took)
-	t.Logf("%d keys, %d tables, %d MB: checkpoints p50 %.1f ms, max %.1f ms", keys, m.tables, m.bytes>>20,
-		ms(took.p50), ms(took.max))
+	t.Logf("%d keys, %d tables, %d MB: checkpoints p50 %.1f ms, max %.1f ms", keys, m.tables,
+		m.bytes>>20, ms(took.p50), ms(took.max))
 	t.Logf("while one was made: %v", m.during)
 	t.Logf("else:               %v", m.beside)
 	if !testenv.Torture() {

@@ -25,7 +25,8 @@ type Manifest struct {
 	Created time.Time `json:"created"`
 	// Snapshot is how long the copy took, up to the writing of this manifest.
 	Snapshot time.Duration `json:"snapshot_ns"`
-	// Parent is the checkpoint before it in the same lineage, else the one the store was restored from.
+	// Parent is the checkpoint before it in the same lineage, else the one the store was restored
+	// from.
 	Parent  string `json:"parent,omitempty"`
 	Lineage string `json:"lineage"`
 	// Commit is the last commit that was durable when the checkpoint was asked for.
@@ -37,7 +38,8 @@ type Manifest struct {
 }
 
 // File is one file of a checkpoint, by its path with slashes below the checkpoint's directory. A
-// table that nobody has read yet has no checksum here; sums.json has it once the checkpoint is sealed.
+// table that nobody has read yet has no checksum here; sums.json has it once the checkpoint is
+// sealed.
 type File struct {
 	Path string `json:"path"`
 	Size int64  `json:"size"`
@@ -48,8 +50,8 @@ func (f File) table() bool { return store.IsTable(f.Path) }
 
 func byPath(a, b File) int { return cmp.Compare(a.Path, b.Path) }
 
-// Bytes is the size of all files of the checkpoint. Those it shares with the live store take no room
-// of their own until the live store drops them.
+// Bytes is the size of all files of the checkpoint. Those it shares with the live store take no
+// room of their own until the live store drops them.
 func (m *Manifest) Bytes() (n int64) {
 	for _, f := range m.Files {
 		n += f.Size
@@ -80,8 +82,8 @@ func sealed(key string, raw []byte) []byte {
 	return fmt.Appendf(nil, "{\"checksum\": %q,\n%q: %s}\n", sumOf(raw), key, raw)
 }
 
-// unseal reads what seal wrote into v. Not one bit of data may differ: the content is covered by the
-// checksum, and what is around it must be what seal would write.
+// unseal reads what seal wrote into v. Not one bit of data may differ: the content is covered by
+// the checksum, and what is around it must be what seal would write.
 func unseal(key string, data []byte, v any) error {
 	var parts map[string]json.RawMessage
 	if err := json.Unmarshal(data, &parts); err != nil {
@@ -95,8 +97,9 @@ func unseal(key string, data []byte, v any) error {
 		return fault.New(fault.Corrupt, "it has no format: %w", err)
 	}
 	if version.Format > ManifestFormat {
-		return fault.WithHint(fault.New(fault.Permanent, "it has format %d, this program knows up to %d",
-			version.Format, ManifestFormat), "use the version of holdfast that wrote it, or a newer one")
+		err := fault.New(fault.Permanent, "it has format %d, this program knows up to %d",
+			version.Format, ManifestFormat)
+		return fault.WithHint(err, "use the version of holdfast that wrote it, or a newer one")
 	}
 	if err := json.Unmarshal(parts[key], v); err != nil {
 		return fault.New(fault.Corrupt, "it can't be read: %w", err)
@@ -115,7 +118,8 @@ func decodeManifest(data []byte) (Manifest, error) {
 		inside := f.Path == path.Clean(f.Path) && (f.Path == formatName ||
 			strings.HasPrefix(f.Path, dbName+"/") && strings.Count(f.Path, "/") == 1)
 		if !inside || f.Size < 0 || seen[f.Path] {
-			return Manifest{}, fault.New(fault.Corrupt, "read manifest: it names the file %q", f.Path)
+			return Manifest{}, fault.New(fault.Corrupt, "read manifest: it names the file %q",
+				f.Path)
 		}
 		seen[f.Path] = true
 	}
@@ -126,8 +130,8 @@ func decodeManifest(data []byte) (Manifest, error) {
 }
 
 // load reads manifest and late checksums of the checkpoint at dir. The manifest's files have all
-// checksums that are known; sealed says whether that is all of them. A damaged sums.json is an error
-// beside a manifest that is good.
+// checksums that are known; sealed says whether that is all of them. A damaged sums.json is an
+// error beside a manifest that is good.
 func load(fs store.FS, dir string) (m Manifest, sealed bool, err error) {
 	data, err := readFile(fs, fs.PathJoin(dir, manifestName))
 	if err != nil {

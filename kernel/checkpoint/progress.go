@@ -9,8 +9,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Work says how work on a checkpoint is done that may take long. The zero value does it on the disk,
-// at full speed, in silence.
+// Work says how work on a checkpoint is done that may take long. The zero value does it on the
+// disk, at full speed, in silence.
 type Work struct {
 	// FS is the file system; nil is the disk.
 	FS store.FS

@@ -23,12 +23,12 @@ const (
 // high-water mark must: beside another database it would tell of a rollback.
 var besides = []string{"HIGHWATER", "tables.sum"}
 
-// aside goes into quarantine with the old database: what belongs to its life, and what was kept of it
-// when it was opened.
+// aside goes into quarantine with the old database: what belongs to its life, and what was kept of
+// it when it was opened.
 var aside = append([]string{"archive"}, besides...)
 
-// intent says what a Replace is about to do. It stands in the stage from before the first step until
-// after the last.
+// intent says what a Replace is about to do. It stands in the stage from before the first step
+// until after the last.
 type intent struct {
 	Quarantine string `json:"quarantine"` // where the old store goes, below the store's directory
 	// Inode is that of the new database's directory, 0 where the file system has none: it tells
@@ -43,10 +43,11 @@ type intent struct {
 // The old store is kept in the directory that is returned, below DIR/quarantine.
 //
 // The new store is made whole and opened once in DIR/.restore; then the two database directories
-// change names in one step of the file system. A crash before it leaves the old store, one behind it
-// the new one, and Recover removes or finishes the rest. A file system that can't exchange names
+// change names in one step of the file system. A crash before it leaves the old store, one behind
+// it the new one, and Recover removes or finishes the rest. A file system that can't exchange names
 // needs two renames; between them DIR has no database, and Recover is needed before the next Open.
-func Replace(ctx context.Context, dir, name string, w Work) (o Origin, quarantine string, err error) {
+func Replace(ctx context.Context, dir, name string, w Work) (o Origin, quarantine string,
+	err error) {
 	if err := checkName(name); err != nil {
 		return Origin{}, "", err
 	}
@@ -57,7 +58,8 @@ func Replace(ctx context.Context, dir, name string, w Work) (o Origin, quarantin
 	return o, quarantine, nil
 }
 
-func replace(ctx context.Context, dir, name string, w Work) (o Origin, quarantine string, err error) {
+func replace(ctx context.Context, dir, name string, w Work) (o Origin, quarantine string,
+	err error) {
 	fs := w.fs()
 	lock, err := acquire(fs, fs.PathJoin(dir, lockName))
 	if err != nil {
@@ -92,8 +94,8 @@ const (
 	Finished Outcome = "a restore that a crash had interrupted was finished"
 )
 
-// Recover brings a store directory that a crash caught in a Replace back to one state: the old store
-// or the new one. The store must be closed. It is cheap when there is nothing to do.
+// Recover brings a store directory that a crash caught in a Replace back to one state: the old
+// store or the new one. The store must be closed. It is cheap when there is nothing to do.
 func Recover(dir string, w Work) (Outcome, error) {
 	fs := w.fs()
 	pending := false
@@ -163,8 +165,10 @@ func readIntent(fs store.FS, stage string) (i intent, found bool, err error) {
 		return i, false, err
 	}
 	if err := json.Unmarshal(data, &i); err != nil || i.Quarantine == "" {
-		return i, false, fault.WithHint(fault.New(fault.Corrupt, "read intent of a restore: %w", err),
-			"%s holds the one of two stores, %s the other; nothing was removed", stage, fs.PathDir(stage))
+		err := fault.New(fault.Corrupt, "read intent of a restore: %v", err)
+		return i, false, fault.WithHint(err,
+			"%s holds the one of two stores, %s the other; nothing was removed", stage,
+			fs.PathDir(stage))
 	}
 	return i, true, nil
 }

@@ -13,7 +13,7 @@ import (
 
 func replace(t testing.TB, dir, name string) (quarantine string) {
 	t.Helper()
-	_, quarantine, err := checkpoint.Replace(t.Context(), dir, name, checkpoint.Work{})
+	_, quarantine, err := checkpoint.Replace(t.Context(), dir, name, onDisk)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,16 +21,18 @@ func replace(t testing.TB, dir, name string) (quarantine string) {
 }
 
 func TestReplaceKeepsTheOldStore(t *testing.T) {
-	dir, s := filled(t, 10_000)
+	dir, s := filled(t, 2_000)
 	old := read(t, s)
 	a := create(t, s, checkpoint.Options{Name: "a"})
-	put(t, s, 5_000, 12_000, 2)
+	put(t, s, 1_000, 3_000, 2)
 	newer := read(t, s)
-	if _, _, err := checkpoint.Replace(t.Context(), dir, "a", checkpoint.Work{}); !fault.Is(err, fault.Busy) {
+	_, _, err := checkpoint.Replace(t.Context(), dir, "a", onDisk)
+	if !fault.Is(err, fault.Busy) {
 		t.Errorf("replace of an open store: got %v, want busy", err)
 	}
 	shut(t, s)
-	if _, _, err := checkpoint.Replace(t.Context(), dir, "none", checkpoint.Work{}); !fault.Is(err, fault.NotFound) {
+	_, _, err = checkpoint.Replace(t.Context(), dir, "none", onDisk)
+	if !fault.Is(err, fault.NotFound) {
 		t.Errorf("replace by nothing: got %v, want not found", err)
 	}
 	if got := readDir(t, dir); got != newer {
@@ -51,7 +53,7 @@ func TestReplaceKeepsTheOldStore(t *testing.T) {
 		}); err != nil {
 			t.Error(err)
 		}
-		put(t, s, 5_000, 12_000, 2)
+		put(t, s, 1_000, 3_000, 2)
 		if got := read(t, s); got != newer {
 			t.Errorf("it does not go on: got %+v, want %+v", got, newer)
 		}
@@ -70,7 +72,7 @@ func TestReplaceKeepsTheOldStore(t *testing.T) {
 			t.Errorf("the stage is left: %v", err)
 		}
 	}
-	if out, err := checkpoint.Recover(dir, checkpoint.Work{}); err != nil || out != checkpoint.Nothing {
+	if out, err := checkpoint.Recover(dir, onDisk); err != nil || out != checkpoint.Nothing {
 		t.Errorf("recover: got %s, %v", out, err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Origin says where a restored store comes from. Its presence tells those who deliver that the world
-// may have moved on since: what the store holds as undone may have been done.
+// Origin says where a restored store comes from. Its presence tells those who deliver that the
+// world may have moved on since: what the store holds as undone may have been done.
 type Origin struct {
 	Name     string    `json:"name"` // the checkpoint's
 	Created  time.Time `json:"created"`
@@ -24,8 +24,8 @@ type Origin struct {
 
 var keyRestored = store.Meta.K().Str("restored")
 
-// Restored returns where the store was restored from, and false for one that never was. A store that
-// was restored more than once names the last time.
+// Restored returns where the store was restored from, and false for one that never was. A store
+// that was restored more than once names the last time.
 func Restored(r store.Reader) (Origin, bool, error) {
 	v, ok, err := r.Get(keyRestored)
 	if err != nil || !ok {
@@ -39,10 +39,10 @@ func Restored(r store.Reader) (Origin, bool, error) {
 }
 
 // Restore makes a store of the checkpoint in the directory at path, in the directory into, which
-// must not exist. The checkpoint is verified first and refused with a Corrupt fault if it is damaged.
-// Tables are linked, or copied where the file system can't; all else is copied. The new store gets a
-// new lineage and the mark that Restored reads. into appears when all is durable; a crash before
-// leaves a directory .NAME.new beside it, which the next Restore removes.
+// must not exist. The checkpoint is verified first and refused with a Corrupt fault if it is
+// damaged. Tables are linked, or copied where the file system can't; all else is copied. The new
+// store gets a new lineage and the mark that Restored reads. into appears when all is durable; a
+// crash before leaves a directory .NAME.new beside it, which the next Restore removes.
 func Restore(ctx context.Context, path, into string, w Work) (Origin, error) {
 	o, err := restore(ctx, path, into, w)
 	if err != nil {
@@ -80,8 +80,8 @@ func restore(ctx context.Context, path, into string, w Work) (Origin, error) {
 	return o, nil
 }
 
-// openRoom is the room that a store takes to open, beside what its logs hold: a new log is allocated
-// in one piece.
+// openRoom is the room that a store takes to open, beside what its logs hold: a new log is
+// allocated in one piece.
 const openRoom = 16 << 20
 
 // rebuild makes the store in tmp.
@@ -102,7 +102,8 @@ func rebuild(ctx context.Context, m Manifest, path, tmp string, w Work) (Origin,
 			copied += f.Size
 		}
 	}
-	// Opening it turns its logs into tables. Where there is no room Pebble would wait for it, for ever.
+	// Opening it turns its logs into tables. Where there is no room Pebble would wait for it, for
+	// ever.
 	if err := roomFor(fs, tmp, copied); err != nil {
 		return Origin{}, err
 	}
@@ -123,8 +124,8 @@ func rebuild(ctx context.Context, m Manifest, path, tmp string, w Work) (Origin,
 	return o, mark(tmp, o, w)
 }
 
-// mark opens the restored store for the first time, gives it its new lineage and says where it comes
-// from. Both stand before the directory gets its name, so nobody ever opens one without.
+// mark opens the restored store for the first time, gives it its new lineage and says where it
+// comes from. Both stand before the directory gets its name, so nobody ever opens one without.
 func mark(dir string, o Origin, w Work) (err error) {
 	v, err := json.Marshal(o)
 	if err != nil {
@@ -143,10 +144,12 @@ func mark(dir string, o Origin, w Work) (err error) {
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	if st.Durable() < o.Commit {
-		return fault.New(fault.Corrupt, "the restored store ends at commit %d, want %d", st.Durable(), o.Commit)
+		return fault.New(fault.Corrupt, "the restored store ends at commit %d, want %d",
+			st.Durable(), o.Commit)
 	}
 	if l := st.Lineage().String(); l != o.Lineage {
-		return fault.New(fault.Corrupt, "the restored store is of lineage %s, want %s", l, o.Lineage)
+		return fault.New(fault.Corrupt, "the restored store is of lineage %s, want %s", l,
+			o.Lineage)
 	}
 	if err := st.NewLineage(); err != nil {
 		return err

@@ -38,7 +38,7 @@ func retain(t testing.TB, dir string, p checkpoint.Policy, w checkpoint.Work) []
 func TestRetainByCount(t *testing.T) {
 	dir, s := filled(t, 10)
 	defer shut(t, s)
-	if got := retain(t, t.TempDir(), checkpoint.Policy{Keep: 1}, checkpoint.Work{}); got != nil {
+	if got := retain(t, t.TempDir(), checkpoint.Policy{Keep: 1}, onDisk); got != nil {
 		t.Errorf("retention of nothing removed %v", got)
 	}
 	var made []checkpoint.Checkpoint
@@ -49,7 +49,7 @@ func TestRetainByCount(t *testing.T) {
 		}
 		made = append(made, create(t, s, o))
 	}
-	if got := retain(t, dir, checkpoint.Policy{}, checkpoint.Work{}); len(got) != 0 {
+	if got := retain(t, dir, checkpoint.Policy{}, onDisk); len(got) != 0 {
 		t.Errorf("a policy without bounds removed %v", got)
 	}
 	// The newest is damaged: it neither counts nor goes, and the newest valid one stays.
@@ -63,12 +63,12 @@ func TestRetainByCount(t *testing.T) {
 	if err := os.WriteFile(log, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if got := retain(t, dir, checkpoint.Policy{Keep: 1}, checkpoint.Work{}); !slices.Equal(got,
+	if got := retain(t, dir, checkpoint.Policy{Keep: 1}, onDisk); !slices.Equal(got,
 		[]string{made[2].Name, made[0].Name}) {
 		t.Errorf("removed %v, want the third and the first", got)
 	}
 	want := []string{"pinned", made[3].Name, made[4].Name}
-	if got := names(t, dir, checkpoint.Work{}); !slices.Equal(got, want) {
+	if got := names(t, dir, onDisk); !slices.Equal(got, want) {
 		t.Errorf("left %v, want %v", got, want)
 	}
 	sound(t, made[3].Path)
@@ -76,20 +76,21 @@ func TestRetainByCount(t *testing.T) {
 	if err := os.Remove(filepath.Join(made[3].Path, "manifest.json")); err != nil {
 		t.Fatal(err)
 	}
-	if got := retain(t, dir, checkpoint.Policy{Keep: 1, Age: 1}, checkpoint.Work{}); len(got) != 0 {
+	if got := retain(t, dir, checkpoint.Policy{Keep: 1, Age: 1}, onDisk); len(got) != 0 {
 		t.Errorf("with no valid one left, it removed %v", got)
 	}
-	list, err := checkpoint.List(dir, checkpoint.Work{})
-	if err != nil || len(list) != 3 || !fault.Is(list[0].Err, fault.Corrupt) || list[0].Name != made[3].Name {
+	list, err := checkpoint.List(dir, onDisk)
+	if err != nil || len(list) != 3 || !fault.Is(list[0].Err, fault.Corrupt) ||
+		list[0].Name != made[3].Name {
 		t.Errorf("list: got %+v, %v", list, err)
 	}
-	if err := checkpoint.Remove(dir, made[3].Name, checkpoint.Work{}); err != nil {
+	if err := checkpoint.Remove(dir, made[3].Name, onDisk); err != nil {
 		t.Errorf("remove a damaged one: %v", err)
 	}
-	if err := checkpoint.Remove(dir, "pinned", checkpoint.Work{}); err != nil {
+	if err := checkpoint.Remove(dir, "pinned", onDisk); err != nil {
 		t.Errorf("remove a pinned one: %v", err)
 	}
-	if err := checkpoint.Remove(dir, "pinned", checkpoint.Work{}); !fault.Is(err, fault.NotFound) {
+	if err := checkpoint.Remove(dir, "pinned", onDisk); !fault.Is(err, fault.NotFound) {
 		t.Errorf("remove it again: got %v, want not found", err)
 	}
 }
@@ -108,14 +109,14 @@ func TestRetainByAge(t *testing.T) {
 			made = append(made, create(t, s, checkpoint.Options{}).Name)
 			time.Sleep(time.Minute)
 		}
-		if got := retain(t, "/job", checkpoint.Policy{Age: 150 * time.Second}, w); !slices.Equal(got,
-			[]string{made[1], made[0]}) {
+		got := retain(t, "/job", checkpoint.Policy{Age: 150 * time.Second}, w)
+		if !slices.Equal(got, []string{made[1], made[0]}) {
 			t.Errorf("removed %v, want the first two", got)
 		}
 		shut(t, s)
 		time.Sleep(1000 * time.Hour)
-		if got := retain(t, "/job", checkpoint.Policy{Age: time.Hour, Keep: 9}, w); !slices.Equal(got,
-			made[2:3]) {
+		got = retain(t, "/job", checkpoint.Policy{Age: time.Hour, Keep: 9}, w)
+		if !slices.Equal(got, made[2:3]) {
 			t.Errorf("removed %v, want all but the newest", got)
 		}
 	})

@@ -8,10 +8,11 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Seal takes the checksums of those tables of a checkpoint that had none when it was made, and keeps
-// them beside its manifest and for the checkpoints to come. Until then Verify can only compare such a
-// table with the checksums that its own blocks carry. Work.Rate keeps the reading from being felt.
-// It may be called at any time and again; a checkpoint that is sealed is left as it is.
+// Seal takes the checksums of those tables of a checkpoint that had none when it was made, and
+// keeps them beside its manifest and for the checkpoints to come. Until then Verify can only
+// compare such a table with the checksums that its own blocks carry. Work.Rate keeps the reading
+// from being felt. It may be called at any time and again; a checkpoint that is sealed is left as
+// it is.
 func Seal(ctx context.Context, st *store.Store, name string, w Work) error {
 	w.FS = st.FS()
 	if err := sealTables(ctx, st, Path(st.Dir(), name), w); err != nil {

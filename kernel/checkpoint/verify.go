@@ -34,7 +34,8 @@ func (f Finding) String() string { return fmt.Sprintf("%s is %s: %s", f.File, f.
 type Report struct {
 	Manifest Manifest
 	Bytes    int64 // read and compared
-	// Unsealed is how many tables had no checksum of their own; their blocks' checksums were checked.
+	// Unsealed is how many tables had no checksum of their own; their blocks' checksums were
+	// checked.
 	Unsealed int
 	Findings []Finding
 }

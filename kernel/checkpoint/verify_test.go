@@ -55,7 +55,7 @@ func kinds(t testing.TB, path string) map[string][]string {
 // found verifies a damaged checkpoint and wants the problem in the file.
 func found(t testing.TB, path, file string, want checkpoint.Problem) {
 	t.Helper()
-	r, err := checkpoint.Verify(t.Context(), path, checkpoint.Work{})
+	r, err := checkpoint.Verify(t.Context(), path, onDisk)
 	if err != nil {
 		t.Fatalf("verify: %v", err)
 	}
@@ -64,24 +64,26 @@ func found(t testing.TB, path, file string, want checkpoint.Problem) {
 	}) {
 		t.Errorf("got %v, want %s %s", r.Findings, file, want)
 	}
-	if err := r.Err(); !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), filepath.Base(file)) {
+	err = r.Err()
+	if !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), filepath.Base(file)) {
 		t.Errorf("got error %v, want a corrupt fault that names %s", err, file)
 	}
 }
 
 // Any bit of any file, turned, is found.
 func TestVerifyFindsOneFlippedBit(t *testing.T) {
-	_, s := filled(t, 10_000)
+	_, s := filled(t, 3_000)
 	c := create(t, s, checkpoint.Options{Config: "jobs: {}", Outside: outside("a.warc", 7)})
 	// The live store goes on, so that it is not what keeps the checkpoint's tables.
-	put(t, s, 0, 10_000, 2)
+	put(t, s, 0, 3_000, 2)
 	late := sealedLater(t, s)
 	seed := testenv.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, seed))
 	bits := testenv.Count(t, 200)
 	for _, path := range []string{twin(t, c.Path), twin(t, late)} {
 		all := kinds(t, path)
-		for _, kind := range []string{"manifest.json", "FORMAT", "MANIFEST", "OPTIONS", ".log", ".sst"} {
+		want := []string{"manifest.json", "FORMAT", "MANIFEST", "OPTIONS", ".log", ".sst"}
+		for _, kind := range want {
 			if len(all[kind]) == 0 {
 				t.Fatalf("there is no %s in %v", kind, all)
 			}
@@ -129,7 +131,7 @@ func flip(t *testing.T, path, file string, rng *rand.Rand) {
 }
 
 func TestVerifyFindsMissingCutAndExtraFiles(t *testing.T) {
-	_, s := filled(t, 10_000)
+	_, s := filled(t, 3_000)
 	c := create(t, s, checkpoint.Options{})
 	late := sealedLater(t, s)
 	for kind, files := range kinds(t, late) {
@@ -169,7 +171,7 @@ func TestVerifyFindsMissingCutAndExtraFiles(t *testing.T) {
 		}
 		found(t, path, name, checkpoint.Extra)
 	}
-	_, err := checkpoint.Verify(t.Context(), filepath.Join(t.TempDir(), "none"), checkpoint.Work{})
+	_, err := checkpoint.Verify(t.Context(), filepath.Join(t.TempDir(), "none"), onDisk)
 	if !fault.Is(err, fault.NotFound) {
 		t.Errorf("verify nothing: got %v, want not found", err)
 	}
@@ -177,7 +179,7 @@ func TestVerifyFindsMissingCutAndExtraFiles(t *testing.T) {
 
 // A damaged checkpoint is neither restored nor exported.
 func TestDamagedIsRefused(t *testing.T) {
-	_, s := filled(t, 10_000)
+	_, s := filled(t, 3_000)
 	c := create(t, s, checkpoint.Options{})
 	shut(t, s)
 	path := twin(t, c.Path)
@@ -191,11 +193,13 @@ func TestDamagedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	into := filepath.Join(t.TempDir(), "job")
-	if _, err := checkpoint.Restore(t.Context(), path, into, checkpoint.Work{}); !fault.Is(err, fault.Corrupt) {
+	_, err = checkpoint.Restore(t.Context(), path, into, onDisk)
+	if !fault.Is(err, fault.Corrupt) {
 		t.Errorf("restore: got %v, want a corrupt fault", err)
 	}
 	file := filepath.Join(t.TempDir(), "out")
-	if _, err := checkpoint.ExportFile(t.Context(), path, file, checkpoint.Work{}); !fault.Is(err, fault.Corrupt) {
+	_, err = checkpoint.ExportFile(t.Context(), path, file, onDisk)
+	if !fault.Is(err, fault.Corrupt) {
 		t.Errorf("export: got %v, want a corrupt fault", err)
 	}
 	empty(t, filepath.Dir(into))

@@ -85,9 +85,9 @@ func (s *Store) Snapshot(dir string) (Snapshot, error) {
 	return snap, nil
 }
 
-// checkpoint has Pebble make its checkpoint. Pebble panics when a marker's directory can't be synced;
-// here that is an error like any other, because what it was about is the new directory alone. It
-// holds no lock then, and its deferred calls have let go of what it had.
+// checkpoint has Pebble make its checkpoint. Pebble panics when a marker's directory can't be
+// synced; here that is an error like any other, because what it was about is the new directory
+// alone. It holds no lock then, and its deferred calls have let go of what it had.
 func (s *Store) checkpoint(dir string) (err error) {
 	defer func() {
 		p := recover()

@@ -67,8 +67,8 @@ func sumOfFile(t *testing.T, fs FS, path string) string {
 	return sumText(h)
 }
 
-// Every file of a snapshot has a checksum without having been read, the checksums are right, and the
-// snapshot survives a power cut although nothing of it was synced before its end.
+// Every file of a snapshot has a checksum without having been read, the checksums are right, and
+// the snapshot survives a power cut although nothing of it was synced before its end.
 func TestSnapshotIsSummedAndDurable(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	s, _ := someTables(t, mem)

@@ -10,8 +10,9 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// tableFS is the file system under a store's database. It takes the checksum of every table while it
-// is written, so that a checkpoint need not read one; and it lets a snapshot be synced as a whole.
+// tableFS is the file system under a store's database. It takes the checksum of every table while
+// it is written, so that a checkpoint need not read one; and it lets a snapshot be synced as a
+// whole.
 //
 // Pebble syncs each copy and marker of a snapshot by itself, and each sync is a commit of the file
 // system's journal that all who write wait for, and after which the snapshot waits for a processor
@@ -90,8 +91,8 @@ func (t *tableFS) begin(dir string) {
 	t.snap, t.made = dir, nil
 }
 
-// end syncs what the snapshot copied, all at once, and its directory, unless it has failed. It returns
-// the checksums of the copies.
+// end syncs what the snapshot copied, all at once, and its directory, unless it has failed. It
+// returns the checksums of the copies.
 func (t *tableFS) end(failed error) (map[string]string, error) {
 	defer t.one.Unlock()
 	t.mu.Lock()

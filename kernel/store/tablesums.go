@@ -50,8 +50,8 @@ const (
 	sumPrefix  = "xxh3:"
 )
 
-// OpenTableSums reads the checksums that are known of the tables of the store in dir. A file that is
-// missing, damaged or of another format is as good as an empty one.
+// OpenTableSums reads the checksums that are known of the tables of the store in dir. A file that
+// is missing, damaged or of another format is as good as an empty one.
 func OpenTableSums(fs FS, dir string) *TableSums {
 	t := &TableSums{fs: fs, dir: dir, path: fs.PathJoin(dir, "tables.sum")}
 	t.sums = decodeSums(t.read())
