@@ -95,7 +95,6 @@ type machine struct {
 	states []model // the last durable one and all since: one of these must be left by a cut
 	held   []Lease
 	lost   []Lease // of former lives
-	seen   map[string]bool
 }
 
 func newMachine(tb testing.TB) *machine {
