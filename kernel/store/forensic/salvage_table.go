@@ -114,7 +114,7 @@ func (s *tableSalvager) points() error {
 	}
 	bad := make([]bool, len(s.l.Data))
 	for i, d := range s.l.Data {
-		if err := s.t.readBlock(d.Handle); err == nil {
+		if _, err := s.t.readBlock(d.Handle); err == nil {
 			continue
 		}
 		bad[i] = true
@@ -191,11 +191,8 @@ func (s *tableSalvager) indexIter() block.IndexBlockIterator {
 
 // block reads, mends and decompresses one block.
 func (t *tableFile) block(h block.Handle) ([]byte, error) {
-	if h.Offset+h.Length+block.TrailerLen > uint64(t.size) {
-		return nil, errBlock
-	}
-	p := make([]byte, h.Length+block.TrailerLen)
-	if err := t.ReadAt(context.Background(), p, int64(h.Offset)); err != nil {
+	p, err := t.readBlock(h)
+	if err != nil {
 		return nil, err
 	}
 	return decompress(p[:h.Length], block.CompressionIndicator(p[h.Length]))
@@ -290,6 +287,9 @@ func (s *tableSalvager) carved(data []byte) (err error) {
 	var opts pebble.Options
 	opts.EnsureDefaults()
 	schema := opts.KeySchemas[opts.KeySchema]
+	if !dataBlock(data, schema) {
+		return nil
+	}
 	var check colblk.DataBlockValidator
 	if err := check.Validate(data, opts.Comparer, schema); err != nil {
 		return fmt.Errorf("validate data block: %w", err)
@@ -314,6 +314,30 @@ func (s *tableSalvager) carved(data []byte) (err error) {
 		kv, ok = orPanic(iter.Next)
 	}
 	return nil
+}
+
+// dataBlock reports whether a sound block is laid out as a data block: Pebble reads blocks without
+// bounds, and other kinds stand behind the data.
+func dataBlock(data []byte, schema *colblk.KeySchema) bool {
+	const own, base, perColumn = 4, 7, 5 // bytes: longest key; version, columns, rows; type, offset
+	types := append(slices.Clone(schema.ColumnTypes), colblk.DataTypeUint, colblk.DataTypeBool,
+		colblk.DataTypeBytes, colblk.DataTypeBool, colblk.DataTypeBool)
+	head := int(schema.HeaderSize) + own
+	at := head + base
+	end := at + perColumn*len(types)
+	if len(data) <= end || data[head] != 1 ||
+		int(binary.LittleEndian.Uint16(data[head+1:])) != len(types) {
+		return false
+	}
+	last := uint32(end)
+	for _, typ := range types {
+		offset := binary.LittleEndian.Uint32(data[at+1:])
+		if colblk.DataType(data[at]) != typ || offset < last || offset >= uint32(len(data)) {
+			return false
+		}
+		last, at = offset, at+perColumn
+	}
+	return true
 }
 
 // orPanic steps a block iterator that has no access to value blocks: it panics on a row whose value

@@ -126,6 +126,9 @@ func (t *tableFile) tryOpen() (r *sstable.Reader, l *sstable.Layout, err error) 
 	if t.size < footerLen {
 		return nil, nil, fmt.Errorf("read table of %d bytes: %w", t.size, errBlock)
 	}
+	if err := t.checkFooter(); err != nil {
+		return nil, nil, err
+	}
 	var opts pebble.Options
 	opts.EnsureDefaults()
 	if r, err = sstable.NewReader(context.Background(), t, opts.MakeReaderOptions()); err != nil {
@@ -134,13 +137,44 @@ func (t *tableFile) tryOpen() (r *sstable.Reader, l *sstable.Layout, err error) 
 	if l, err = r.Layout(); err != nil {
 		return nil, nil, err
 	}
-	// A footer without a checksum (formats before TableFormatPebblev6) that names another format by
-	// one bit makes Pebble read the index as an empty one, and the table as empty, without an error.
+	// An index that is read wrong without an error shows in the count of its blocks.
 	props, err := r.ReadPropertiesBlock(context.Background(), nil)
 	if err == nil && props.NumDataBlocks != uint64(len(l.Data)) {
 		err = fmt.Errorf("read index: %d data blocks of %d: %w", len(l.Data), props.NumDataBlocks, errBlock)
 	}
 	return r, l, err
+}
+
+// checkFooter holds the format that the footer names against the index it points to. Pebble reads
+// blocks without bounds, so one of another format must not come before it; with a footer that has
+// no checksum one bit is enough for that.
+func (t *tableFile) checkFooter() error {
+	const magic, rows, longest = "\xf0\x9f\xaa\xb3\xf0\x9f\xaa\xb3", 4, 61
+	lengths := map[uint32]int{1: 53, 2: 53, 3: 53, 4: 53, 5: 53, 6: 57, 7: longest}
+	buf := make([]byte, longest)
+	if err := t.ReadAt(context.Background(), buf, t.size-longest); err != nil {
+		return err
+	}
+	version := binary.LittleEndian.Uint32(buf[longest-len(magic)-4:])
+	n, known := lengths[version]
+	if !known || string(buf[longest-len(magic):]) != magic {
+		return fmt.Errorf("read footer: no known format: %w", errBlock)
+	}
+	handles := buf[longest-n+1:]
+	_, meta := block.DecodeHandle(handles)
+	index, width := block.DecodeHandle(handles[meta:])
+	if meta == 0 || width == 0 {
+		return fmt.Errorf("read footer: no handles: %w", errBlock)
+	}
+	data, err := t.block(index)
+	if err != nil {
+		return err
+	}
+	// Blocks of columns begin with the version of their layout, blocks of rows with a zero.
+	if len(data) == 0 || (data[0] == 1) != (version > rows) {
+		return fmt.Errorf("read footer: its index is not of format %d: %w", version, errBlock)
+	}
+	return nil
 }
 
 // caught makes an error of a panic: Pebble's table reader panics on some content, and content is
@@ -181,7 +215,7 @@ func VerifyTable(fsys vfs.FS, path string) []Finding {
 	}
 	var found []Finding
 	for _, b := range blocks(l) {
-		if err := t.readBlock(b.Handle); err != nil {
+		if _, err := t.readBlock(b.Handle); err != nil {
 			found = append(found, Finding{File: name, Kind: Damage, Offset: int64(b.Offset),
 				End: int64(b.Offset + b.Length), Why: fmt.Sprintf("a %s block can't be read", b.Name)})
 		}
@@ -204,12 +238,14 @@ func (t *tableFile) findings(name string) []Finding {
 	return found
 }
 
-func (t *tableFile) readBlock(h block.Handle) error {
-	if h.Offset+h.Length+block.TrailerLen > uint64(t.size) {
-		return errBlock
+// readBlock reads and mends one block; the type byte and the checksum stand behind it.
+func (t *tableFile) readBlock(h block.Handle) ([]byte, error) {
+	size := uint64(t.size)
+	if h.Length > size || h.Offset > size || h.Offset+h.Length+block.TrailerLen > size {
+		return nil, errBlock
 	}
 	p := make([]byte, h.Length+block.TrailerLen)
-	return t.ReadAt(context.Background(), p, int64(h.Offset))
+	return p, t.ReadAt(context.Background(), p, int64(h.Offset))
 }
 
 // blocks lists every block of a table, by its kind.
