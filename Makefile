@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # The product has no cgo; with one setting for all, nothing is compiled twice but for the race detector.
 PLAIN       := CGO_ENABLED=0
 # A test that hangs is a failure, with every goroutine's stack.
-TIMEOUT     ?= 10m
+TIMEOUT     ?= 25m
 
 .PHONY: run test check build bench torture deps
 
