@@ -64,7 +64,7 @@ func (c caches) take(ctx context.Context, j *collect.Job, env engine.Env) error 
 		c.log.Info(fmt.Sprintf("Found %d cached spot files to replay in %s", len(files), dir))
 		done, stay := 0, 0
 		for _, file := range files {
-			err := c.one(ctx, j.Intake(), file, dir)
+			err := c.one(ctx, j.Import, file, dir)
 			switch {
 			case err == nil:
 				done++
@@ -126,7 +126,7 @@ func readStayed(dir string) []Stayed {
 }
 
 // one takes one file in and deletes it once its rows are committed.
-func (c caches) one(ctx context.Context, in *collect.Intake, file, dir string) error {
+func (c caches) one(ctx context.Context, take taker, file, dir string) error {
 	// In a directory that others may write to, only what is ours is believed.
 	if filepath.Base(dir) == oldFallback {
 		info, err := os.Lstat(file)
@@ -137,7 +137,7 @@ func (c caches) one(ctx context.Context, in *collect.Intake, file, dir string) e
 			return errors.New("it belongs to somebody else")
 		}
 	}
-	t, err := importFile(ctx, in, file)
+	t, err := importFile(ctx, take, file)
 	if err != nil {
 		return err
 	}
@@ -151,8 +151,11 @@ func (c caches) one(ctx context.Context, in *collect.Intake, file, dir string) e
 	return nil
 }
 
+// taker takes what a file holds in.
+type taker func(ctx context.Context, p connector.Page) (collect.Taken, error)
+
 // importFile takes one cache file in, whole or not at all.
-func importFile(ctx context.Context, in *collect.Intake, file string) (collect.Taken, error) {
+func importFile(ctx context.Context, take taker, file string) (collect.Taken, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return collect.Taken{}, errors.New(reason(err))
@@ -166,6 +169,5 @@ func importFile(ctx context.Context, in *collect.Intake, file string) (collect.T
 		res.Rejected = []connector.Reject{{Raw: []byte(filepath.Base(file)),
 			Reason: "the cache file was damaged: " + res.Damaged}}
 	}
-	return in.Take(ctx, connector.Page{Rows: res.Rows, Rejected: res.Rejected, Notes: res.Notes},
-		collect.Import)
+	return take(ctx, connector.Page{Rows: res.Rows, Rejected: res.Rejected, Notes: res.Notes})
 }

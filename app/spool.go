@@ -16,6 +16,7 @@ import (
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/record"
+	"holdfast/connector"
 	"holdfast/connector/wsprnet/cachefile"
 	"holdfast/job/collect"
 	"holdfast/kernel/engine"
@@ -115,14 +116,19 @@ func (d *Desk) Stats(ctx context.Context, job string) (s SpoolStats, err error) 
 			return err
 		}
 		s.Sinks = books.Sinks
-		for seq, at := range map[uint64]*time.Time{s.First: &s.Oldest, s.Next - 1: &s.Newest} {
-			if h, err := spool.Heads(r, seq, seq, 1); err == nil && len(h) == 1 {
-				*at = h[0].At
-			}
-		}
+		s.Oldest, s.Newest = cameIn(r, s.First), cameIn(r, s.Next-1)
 		return nil
 	})
 	return s, err
+}
+
+// cameIn is when a block came in, zero if it is not here.
+func cameIn(r store.Reader, seq uint64) time.Time {
+	h, err := spool.Heads(r, seq, seq, 1)
+	if err != nil || len(h) != 1 {
+		return time.Time{}
+	}
+	return h[0].At
 }
 
 // Cat calls row for each row of the blocks from first to last, as JSON.
@@ -230,8 +236,9 @@ func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress))
 	w := d.begin(job, "importing", tell)
 	defer w.end()
 	err = d.intake(ctx, job, func(in *collect.Intake) error {
+		take := d.taker(job, in)
 		for i, file := range files {
-			t, err := importFile(ctx, in, file)
+			t, err := importFile(ctx, take, file)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -249,6 +256,17 @@ func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress))
 		return nil
 	})
 	return out, err
+}
+
+// taker takes pages in. A running job also asks its sinks what they have already; while none runs that
+// is found by key when the rows are delivered.
+func (d *Desk) taker(job string, in *collect.Intake) taker {
+	if j, ok := d.plan.running.Load(job); ok && d.eng != nil {
+		return j.(*collect.Job).Import
+	}
+	return func(ctx context.Context, p connector.Page) (collect.Taken, error) {
+		return in.Take(ctx, p, collect.Import)
+	}
 }
 
 // intake runs f with the intake of a job's source.

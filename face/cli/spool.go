@@ -131,9 +131,9 @@ func (f *face) spoolStats() *cobra.Command {
 					return f.printJSON(s)
 				}
 				now := time.Now()
-				fmt.Fprintf(f.out, "%s: %s %s in %s %s, %s; the oldest is of %s, the newest of %s\n\n", job,
-					count(s.Rows), plural(s.Rows, "row"), count(s.Blocks), plural(s.Blocks, "block"),
-					size(s.Bytes), ago(s.Oldest, now), ago(s.Newest, now))
+				fmt.Fprint(f.out, wrap(fmt.Sprintf("%s: %s %s in %s %s, %s; the oldest is of %s, the newest of %s",
+					job, count(s.Rows), plural(s.Rows, "row"), count(s.Blocks), plural(s.Blocks, "block"),
+					size(s.Bytes), ago(s.Oldest, now), ago(s.Newest, now)), ""), "\n")
 				t := newTable("~sink", ">to deliver", ">size", "oldest")
 				for _, k := range s.Sinks {
 					t.add(k.Sink, count(k.Pending), size(k.PendingBytes), ago(k.Oldest, now))
