@@ -87,27 +87,13 @@ const openRoom = 16 << 20
 // rebuild makes the store in tmp.
 func rebuild(ctx context.Context, m Manifest, path, tmp string, w Work) (Origin, error) {
 	fs := w.fs()
-	copied := int64(openRoom)
-	for _, f := range m.Files {
-		from, to := fs.PathJoin(path, f.Path), fs.PathJoin(tmp, f.Path)
-		// Pebble never writes into a table that is finished; logs and MANIFEST it may write into,
-		// and a linked one would change the checkpoint.
-		if f.table() && fs.Link(from, to) == nil {
-			continue
-		}
-		if err := copyFile(ctx, fs, from, to, f); err != nil {
-			return Origin{}, err
-		}
-		if !f.table() {
-			copied += f.Size
-		}
+	copied, err := place(ctx, m, path, tmp, fs)
+	if err != nil {
+		return Origin{}, err
 	}
 	// Opening it turns its logs into tables. Where there is no room Pebble would wait for it, for
 	// ever.
-	if err := roomFor(fs, tmp, copied); err != nil {
-		return Origin{}, err
-	}
-	if err := errors.Join(syncDir(fs, fs.PathJoin(tmp, dbName)), syncDir(fs, tmp)); err != nil {
+	if err := roomFor(fs, tmp, copied+openRoom); err != nil {
 		return Origin{}, err
 	}
 	sums := store.OpenTableSums(fs, tmp)
@@ -122,6 +108,24 @@ func rebuild(ctx context.Context, m Manifest, path, tmp string, w Work) (Origin,
 	o := Origin{Name: m.Name, Created: m.Created, Commit: m.Commit, Lineage: m.Lineage,
 		Outside: m.Outside, Restored: time.Now().UTC()}
 	return o, mark(tmp, o, w)
+}
+
+// place links and copies the files of a checkpoint into tmp and syncs the copies and the entries. It
+// returns the bytes that are copies.
+func place(ctx context.Context, m Manifest, path, tmp string, fs store.FS) (copied int64, err error) {
+	for _, f := range m.Files {
+		from, to := fs.PathJoin(path, f.Path), fs.PathJoin(tmp, f.Path)
+		// Pebble never writes into a table that is finished; logs and MANIFEST it may write into,
+		// and a linked one would change the checkpoint.
+		if f.table() && fs.Link(from, to) == nil {
+			continue
+		}
+		if err := copyFile(ctx, fs, from, to, f); err != nil {
+			return copied, err
+		}
+		copied += f.Size
+	}
+	return copied, errors.Join(syncDir(fs, fs.PathJoin(tmp, dbName)), syncDir(fs, tmp))
 }
 
 // mark opens the restored store for the first time, gives it its new lineage and says where it

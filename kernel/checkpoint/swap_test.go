@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -112,4 +113,44 @@ func valueIn(t *testing.T, dir string) (got string) {
 		t.Fatal(err)
 	}
 	return got
+}
+
+// Nothing that a store may ever write into is shared with the checkpoint; tables are.
+func TestOnlyTablesAreLinked(t *testing.T) {
+	dir, _ := twoStates(t)
+	s := openQuiet(t, dir) // turns its log into a table
+	c, err := Create(t.Context(), s, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tmp := t.TempDir()
+	if err := os.Mkdir(filepath.Join(tmp, dbName), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := place(t.Context(), c.Manifest, c.Path, tmp, store.Disk); err != nil {
+		t.Fatal(err)
+	}
+	tables := 0
+	for _, f := range c.Files {
+		a, err := os.Stat(filepath.Join(c.Path, f.Path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.Stat(filepath.Join(tmp, f.Path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if os.SameFile(a, b) != f.table() {
+			t.Errorf("%s is shared: %v, want %v", f.Path, os.SameFile(a, b), f.table())
+		}
+		if f.table() {
+			tables++
+		}
+	}
+	if tables == 0 {
+		t.Error("there is no table")
+	}
 }
