@@ -132,6 +132,9 @@ func template(t *testing.T, sim *simulator.Simulator, url string) string {
 	return crashed
 }
 
+// trials is the full count for each kind of file.
+const trials = 200
+
 func TestDamageIsNeverSilent(t *testing.T) {
 	sim := simulator.New(simulator.Options{Seed: 3, Rate: -1, Backlog: 3000, Holes: 0.01, PageLimit: 1000,
 		Keep: -1})
@@ -142,7 +145,11 @@ func TestDamageIsNeverSilent(t *testing.T) {
 	for kind, match := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			files := filesOf(t, crashed, match)
-			for trial := range testenv.Count(t, 200) {
+			n := testenv.Count(t, trials)
+			if !testenv.Torture() {
+				n = min(n, 6) // under the race detector a trial takes seconds
+			}
+			for trial := range n {
 				rng := rand.New(rand.NewPCG(uint64(seed), uint64(trial)))
 				damageOnce(t, sim, srv.URL, crashed, files, rng)
 				if t.Failed() {
