@@ -65,10 +65,15 @@ func (s *Store) openPebble() error {
 	archive := forensic.ArchiveFS(fs, dir, filepath.Join(s.dir, "archive"))
 	s.watch = forensic.WatchFS(archive, dir)
 	s.guard = forensic.GuardFS(s.watch, dir, s.opts.Fatal)
-	err = s.guard.DoOpen(func() (err error) {
-		s.db, err = pebble.Open(dir, s.pebbleOptions())
+	opened := make(chan *pebble.DB, 1) // never taken when the guard fails: that database is left behind
+	err = s.guard.DoOpen(func() error {
+		db, err := pebble.Open(dir, s.pebbleOptions())
+		opened <- db
 		return err
 	})
+	if err == nil {
+		s.db = <-opened
+	}
 	if errors.Is(err, pebble.ErrCorruption) {
 		return &Damage{Dir: s.dir, Findings: found, Err: errors.Join(err, archive.Keep(err.Error()))}
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -121,11 +122,12 @@ func (l life) play(w *witness, disk *storetest.CrashFS) (after *storetest.CrashF
 func TestPowerCut(t *testing.T) {
 	seed, left := testenv.Seed(t), testenv.Count(t, 10_000)
 	if slow {
-		left /= 10
+		left /= 16
 	}
 	// What pools hold belongs to the bubble in which it was made; two collections empty them. The
 	// other tests are parallel ones, so they run when this one has ended.
 	t.Cleanup(func() { runtime.GC(); runtime.GC() })
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // a history is short, and so is its garbage
 	rapidly(t, "rapid.nofailfile", "true")
 	rapidly(t, "rapid.shrinktime", "1h") // of virtual time
 	// Rapid gives up after a day, which is over soon where time is virtual.
@@ -140,6 +142,64 @@ func TestPowerCut(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestPowerCutWhileOpening cuts the power before every single change that opening a store with a log to
+// replay makes, with different parts of what was not synced: the next open finds everything.
+func TestPowerCutWhileOpening(t *testing.T) {
+	t.Parallel()
+	w := newWitness()
+	left := storetest.NewCrashFS()
+	j, err := w.open("/job", w.options(left.FS()))
+	if err == nil {
+		err = errors.Join(j.run([]string{pageLeft, pageRight, putTask}, 1, false, time.Second),
+			j.verified(func(*model) error { return nil }))
+		j.queue.Close()
+		left = left.After(100, 1)
+		err = errors.Join(err, j.st.Close(), w.broken())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := int64(1); ; at++ {
+		var cuts []*storetest.CrashFS
+		disk := left.After(100, 1)
+		var changes atomic.Int64
+		var fs *storetest.FaultFS
+		fs = disk.Faulty(func(storetest.Change) error {
+			if changes.Add(1) == at {
+				for seed := range uint64(20) {
+					cuts = append(cuts, fs.After([]int{0, 10, 50, 90, 100}[seed%5], seed))
+				}
+			}
+			return nil
+		})
+		st, err := store.Open("/job", w.options(fs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(cuts) == 0 {
+			t.Logf("%d changes", at-1)
+			if err := st.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for i, cut := range cuts {
+			again, err := store.Open("/job", w.options(cut.FS()))
+			if err != nil {
+				t.Fatalf("cut before change %d, choice %d: %v", at, i, err)
+			}
+			if err := errors.Join(again.View(t.Context(), func(r store.Reader) error {
+				return w.model.compare(r, w)
+			}), again.Close()); err != nil {
+				t.Fatalf("cut before change %d, choice %d: %v", at, i, err)
+			}
+		}
 	}
 }
 

@@ -183,11 +183,25 @@ func (g *Guard) guarded(path string, f vfs.File, err error, what string) (vfs.Fi
 	return &guardedFile{File: f, g: g, path: path, vital: vital}, nil
 }
 
-// Create passes a guarded file on.
+// Create passes a guarded file on. Before a marker it syncs the directory: Pebble does so only behind
+// it, and a power cut in between could keep the marker and lose the MANIFEST that it names.
 func (g *Guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	g.enter()
+	if kind, _ := classify(g.FS.PathBase(name)); kind == classMarker && g.vital(name) {
+		if err := g.checked(true, "sync", g.dir, g.syncDir()); err != nil {
+			return nil, err
+		}
+	}
 	f, err := g.FS.Create(name, c)
 	return g.guarded(name, f, err, "create")
+}
+
+func (g *Guard) syncDir() error {
+	d, err := g.FS.OpenDir(g.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // ReuseForWrite passes a guarded file on.
