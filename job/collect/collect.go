@@ -26,6 +26,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdfast/base/fault"
@@ -134,6 +135,7 @@ type Job struct {
 	fetchMu sync.Mutex // a source is used by one goroutine at a time
 	stash   *connector.Page
 
+	begun      atomic.Bool        // OnStart is over
 	intakeDone chan struct{}      // closed when no more rows will come (Once)
 	bugs       chan error         // panics of canaries, which fly outside the job's group; holds one
 	due        *schedule.Schedule // of the next poll
@@ -291,6 +293,7 @@ func ended(ctx context.Context, err error) error {
 }
 
 func (j *Job) start(ctx context.Context) error {
+	defer j.begun.Store(true)
 	if j.cfg.OnStart == nil {
 		return nil
 	}
@@ -308,7 +311,7 @@ func (j *Job) close() {
 	}
 }
 
-// Intake is where rows enter the job; an import uses it beside the source.
+// Intake is where rows enter the job.
 func (j *Job) Intake() *Intake { return j.intak }
 
 // Gates returns the health of the source and of every sink.

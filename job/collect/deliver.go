@@ -27,6 +27,7 @@ type delivery struct {
 	settled chan struct{} // told after each settled delivery, for who waits for the backlog to shrink
 	cached  cached
 	drained int64 // rows replayed since the backlog was last empty
+	mute    bool  // it could not tell what it has; of OnStart
 }
 
 func newDelivery(j *Job, s Sink, k *spool.Sink) (*delivery, error) {

@@ -113,9 +113,16 @@ const (
 
 // Take takes a page in. With a nil error everything in the page is durable.
 func (in *Intake) Take(ctx context.Context, p connector.Page, m Mode) (Taken, error) {
+	return in.take(ctx, p, m, nil)
+}
+
+// take is Take; rows whose keys are in held are in every sink already, and count as duplicates.
+func (in *Intake) take(ctx context.Context, p connector.Page, m Mode, held map[uint64]bool) (Taken,
+	error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	w, err := in.sort(ctx, p, m)
+	w := &work{page: p, mode: m, held: held}
+	err := in.sort(ctx, w)
 	if err != nil {
 		return Taken{}, fmt.Errorf("take page in: %w", err)
 	}
@@ -129,6 +136,7 @@ func (in *Intake) Take(ctx context.Context, p connector.Page, m Mode) (Taken, er
 type work struct {
 	page    connector.Page
 	mode    Mode
+	held    map[uint64]bool // keys that every sink has
 	taken   Taken
 	blocks  []*spool.Block
 	keys    []uint64 // that become known: of new rows and of new rejects
@@ -136,9 +144,8 @@ type work struct {
 }
 
 // sort finds out what in a page is new, and encodes the new rows as blocks.
-func (in *Intake) sort(ctx context.Context, p connector.Page, m Mode) (*work, error) {
-	w := &work{page: p, mode: m}
-	rows := int64(0)
+func (in *Intake) sort(ctx context.Context, w *work) error {
+	p, rows := w.page, int64(0)
 	if p.Rows != nil {
 		rows = p.Rows.NumRows()
 	}
@@ -152,10 +159,10 @@ func (in *Intake) sort(ctx context.Context, p connector.Page, m Mode) (*work, er
 		return in.build(w, fresh)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w.taken.Duplicate = w.taken.Read - w.taken.Filtered - w.taken.Accepted - w.taken.Rejected
-	return w, ctx.Err()
+	return ctx.Err()
 }
 
 // fresh returns the rows that are not known, and keeps the rejects that are not.
@@ -184,6 +191,9 @@ func (in *Intake) fresh(r store.Reader, w *work) (arrow.RecordBatch, error) {
 		w.taken.Highest = max(w.taken.Highest, k)
 		if isNew[i] {
 			w.keys = append(w.keys, k)
+		}
+		if i < n && w.held[k] {
+			isNew[i] = false
 		}
 	}
 	for i, at := range keyed {

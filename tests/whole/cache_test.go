@@ -161,3 +161,38 @@ func plain(t *testing.T, values []json.RawMessage) (row []string) {
 	}
 	return row
 }
+
+// TestImportKnowsWhatTheSinkHas starts with a new data directory against a table that has half of
+// the spots of a cache file: they count as duplicates.
+func TestImportKnowsWhatTheSinkHas(t *testing.T) {
+	t.Parallel()
+	ch := testenv.ClickHouse(t)
+	r := newRig(t, simulator.Options{Seed: 6, Backlog: 100, PageLimit: 50})
+	r.wsprnet(into(ch.Addr()), "--loop", "1")
+	left := older(6, 100)
+	r.write("cache/spots_20251110_142345_000001.json", rowsFile(left[:50]))
+	p := r.up()
+	r.await(p, "all was delivered", func(s engine.Status) bool {
+		return s.Balance.Accepted == 150 && s.Backlog.Rows == 0
+	})
+	r.end(p)
+
+	r.data = r.path("new")
+	r.write("cache/spots_20251110_142345_000002.json", objectsFile(left))
+	r.sim.Publish(100)
+	p = r.up()
+	s := r.await(p, "all was delivered", func(s engine.Status) bool {
+		return s.Balance.Read >= 200 && s.Backlog.Rows == 0
+	})
+	if b := s.Balance; b.Read != 200 || b.Duplicate != 50 || b.Accepted != 150 {
+		t.Errorf("the books say %+v, want 100 new and 100 imported ones, 50 of them duplicates",
+			b.Intake)
+	}
+	r.end(p)
+	compare(t, "clickhouse", clickHouseRows(t, ch), append(left, r.expected()...))
+	// What the old data directory got lies between the imported and the new: it is another's.
+	c := deepOf(t, r.audit(true), "clickhouse")
+	if c.Missing != 0 || c.Doubled != 0 || c.Foreign != 100 {
+		t.Errorf("audit --deep: %+v", c)
+	}
+}
