@@ -134,6 +134,9 @@ const keptEntries = 100_000
 // errNothing ends a transaction that found nothing to do.
 var errNothing = errors.New("there is nothing to do")
 
+// errRefused ends a transaction for no fault of the job's.
+var errRefused = errors.New("refused")
+
 // commit runs a transaction whose number and change the witness knows before it can be durable, and
 // of whose durability he hears before anyone goes on.
 func (j *job) commit(c change, lazily bool, f func(tx *store.Tx, c *change) error) error {
@@ -323,7 +326,7 @@ func (j *job) deliver(s int, r *rand.Rand, patience time.Duration, easily bool) 
 	case a.refused:
 		return j.halve(s, d, e)
 	}
-	return j.settle(s, d, e, keys, a.reject)
+	return j.settle(s, d, e, keys, a.reject, luck == 2)
 }
 
 func (j *job) halve(s int, d *spool.Delivery, e event) error {
@@ -338,8 +341,9 @@ func (j *job) halve(s int, d *spool.Delivery, e event) error {
 	return j.w.tell(e)
 }
 
-// settle commits the end of a delivery: rows delivered, poison rows buried, counts.
-func (j *job) settle(s int, d *spool.Delivery, e event, keys, reject []uint64) error {
+// settle commits the end of a delivery: rows delivered, poison rows buried, counts. If it is to be
+// refused, the transaction fails at its end, as for want of room, and the delivery is given back.
+func (j *job) settle(s int, d *spool.Delivery, e event, keys, reject []uint64, refused bool) error {
 	e.What = settling
 	if err := j.w.tell(e); err != nil {
 		return err
@@ -364,11 +368,17 @@ func (j *job) settle(s int, d *spool.Delivery, e event, keys, reject []uint64) e
 		if c.Bytes, err = k.Settle(tx, d); err != nil {
 			return err
 		}
+		if refused {
+			return errRefused
+		}
 		return balance.AddFlow(tx, k.ID, balance.Flow{Delivered: rows - int64(len(reject)),
 			Dead: int64(len(reject)), Pending: -rows, PendingBytes: -c.Bytes})
 	})
 	if err != nil {
 		k.Release(d)
+		if errors.Is(err, errRefused) {
+			return nil
+		}
 		return err
 	}
 	e.What = settled
