@@ -332,5 +332,5 @@ func (d *delivery) expire(bytes int64) error {
 func (in *Intake) lost(tx *store.Tx, c balance.Cause, sink string, from, to, rows uint64, why string) error {
 	now := time.Now().UTC()
 	return balance.PutGap(tx, balance.Gap{Source: in.id, From: from, To: to, Missing: rows, Cause: c,
-		State: balance.GapLost, Found: now, Next: now, Sink: sink, Note: why})
+		State: balance.GapLost, Found: now, Next: now, Sink: sink, SinkID: in.sinks[sink], Note: why})
 }

@@ -54,6 +54,7 @@ type Gap struct {
 	Asked   uint64    `json:"asked,omitempty"` // up to where the look under way has come
 	Note    string    `json:"note,omitempty"`
 	Sink    string    `json:"sink,omitempty"` // for what only one sink lost
+	SinkID  uint32    `json:"-"`              // its id
 }
 
 // GapTotals counts gaps and keys, kept with them.
@@ -66,16 +67,21 @@ type GapTotals struct {
 	Settled int64 `json:"settled"` // gaps kept as history
 }
 
-func gapKey(source uint32, from uint64) store.Key { return store.Gaps.K().U32(source).U64(from) }
+// gapKey is the key of a gap. What only one sink lost is a gap of that sink's own; 0 is all of them.
+func gapKey(source uint32, from uint64, sink uint32) store.Key {
+	return store.Gaps.K().U32(source).U64(from).U32(sink)
+}
 
 // maxSettled is how many settled gaps are kept as history for each source; the totals and the set of
 // absent keys remember the rest.
 const maxSettled = 10_000
 
-// PutGap writes a gap, new or changed, and keeps the totals. Two gaps of a source that begin at the
-// same key are one: the later cause and the wider span win.
+const gapKeyLen = 1 + 4 + 8 + 4
+
+// PutGap writes a gap, new or changed, and keeps the totals. Two gaps of a source (or of one sink) that
+// begin at the same key are one: the later cause and the wider span win.
 func PutGap(tx *store.Tx, g Gap) error {
-	key := gapKey(g.Source, g.From)
+	key := gapKey(g.Source, g.From, g.SinkID)
 	old, had, err := getGap(tx, key)
 	if err != nil {
 		return err
@@ -155,7 +161,10 @@ func decodeGap(key, v []byte) (g Gap, err error) {
 	if err := json.Unmarshal(v, &g); err != nil {
 		return g, fault.New(fault.Corrupt, "read gap %x: %w", key, err)
 	}
-	g.Source = binary.BigEndian.Uint32(key[1:])
+	if len(key) != gapKeyLen {
+		return g, fault.New(fault.Corrupt, "gap has a key of %d bytes", len(key))
+	}
+	g.Source, g.SinkID = binary.BigEndian.Uint32(key[1:]), binary.BigEndian.Uint32(key[13:])
 	return g, nil
 }
 
@@ -181,5 +190,5 @@ func ListGaps(r store.Reader, source uint32, openOnly bool, max int) ([]Gap, err
 
 // ReadGap returns the gap of a source that begins at from.
 func ReadGap(r store.Reader, source uint32, from uint64) (Gap, bool, error) {
-	return getGap(r, gapKey(source, from))
+	return getGap(r, gapKey(source, from, 0))
 }

@@ -44,7 +44,7 @@ func DropUnreadable(tx *store.Tx) error {
 	}
 	if err := check(store.Gaps, func(k, v []byte) bool {
 		_, err := decodeGap(k, v)
-		return len(k) == 13 && err == nil
+		return err == nil
 	}); err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ const (
 	Plans      Space = 'p' // spool: sink(4) first(8) -> delivery whose bounds are fixed
 	Cursors    Space = 'u' // spool: source(4) -> cursor
 	Counters   Space = 'c' // balance: law(1) id(4) -> counters
-	Gaps       Space = 'g' // balance: source(4) from(8) -> gap
+	Gaps       Space = 'g' // balance: source(4) from(8) sink(4) -> gap
 	Dead       Space = 'x' // balance: id(8) -> dead letter
 	Identities Space = 'i' // identity: set(4) id>>16(6) -> roaring container
 	Hashes     Space = 'j' // identity: set(4) hash(16) -> last seen

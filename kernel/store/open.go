@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,13 +55,9 @@ func (s *Store) openPebble() error {
 		return err
 	}
 	s.high = high
-	report, err := forensic.Inspect(fs, dir)
+	found, err = s.inspect(found)
 	if err != nil {
-		return fmt.Errorf("inspect: %w", err)
-	}
-	found = append(append(found, report.Findings...), high.Mark().Check(&report)...)
-	if !forensic.Sound(found) {
-		return &Damage{Dir: s.dir, Findings: found}
+		return err
 	}
 	archive := forensic.ArchiveFS(fs, dir, filepath.Join(s.dir, "archive"))
 	s.watch = forensic.WatchFS(archive, dir)
@@ -129,6 +126,35 @@ func (l pebbleLog) Errorf(f string, a ...any) {
 	l.s.opts.Log.Warn("store: "+fmt.Sprintf(f, a...), "store", l.s.dir)
 }
 func (l pebbleLog) Fatalf(f string, a ...any) { l.s.opts.Fatal(fmt.Errorf(f, a...)) }
+
+// inspect looks at what Pebble is about to open, and mends what single flipped bits explain: the originals
+// go to quarantine. What is still wrong then is Damage.
+func (s *Store) inspect(known []forensic.Finding) ([]forensic.Finding, error) {
+	fs, dir := s.FS(), s.pebbleDir()
+	look := func() ([]forensic.Finding, error) {
+		report, err := forensic.Inspect(fs, dir)
+		if err != nil {
+			return nil, fmt.Errorf("inspect: %w", err)
+		}
+		found := append(slices.Clone(known), report.Findings...)
+		return append(found, s.high.Mark().Check(&report)...), nil
+	}
+	found, err := look()
+	if err != nil || forensic.Sound(found) {
+		return found, err
+	}
+	place := filepath.Join(s.dir, "quarantine", time.Now().UTC().Format("20060102T150405Z")+"-mended")
+	mended, err := forensic.Mend(fs, dir, found, place)
+	if err != nil || len(mended) == 0 {
+		return found, errors.Join(err, &Damage{Dir: s.dir, Findings: found})
+	}
+	s.opts.Log.Warn(fmt.Sprintf("store %s: flipped bits were turned back in %s; the originals are in %s", s.dir,
+		strings.Join(mended, ", "), place))
+	if found, err = look(); err == nil && !forensic.Sound(found) {
+		err = &Damage{Dir: s.dir, Findings: found}
+	}
+	return found, err
+}
 
 // mkdirSynced makes dir, and makes the entries in the directories above it survive a power cut: without
 // that a store could be gone whole after it acknowledged its first commits.

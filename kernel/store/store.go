@@ -50,9 +50,10 @@ import (
 // Format is the number of the formats in docs/formats.md. A store with a higher one is refused.
 const Format = 1
 
-// pebbleFormat is the FormatMajorVersion of new stores: at least WALSyncChunks, without which a
-// damaged log can't be told from a torn one.
-const pebbleFormat = pebble.FormatWALSyncChunks
+// pebbleFormat is the FormatMajorVersion of new stores. WALSyncChunks is needed to tell a damaged log from
+// a torn one; TableFormatV6 puts a checksum over a table's footer, without which one flipped bit in it
+// makes Pebble read the table as empty.
+const pebbleFormat = pebble.FormatTableFormatV6
 
 // ExitStorageFailed is the exit code after a failed write of a store's log (EX_TEMPFAIL): systemd,
 // or the process that started us, starts us again, and the start waits until there is room.

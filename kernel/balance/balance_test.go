@@ -1,0 +1,134 @@
+package balance
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store"
+	"holdfast/kernel/store/storetest"
+)
+
+func update(t testing.TB, st *store.Store, f func(tx *store.Tx) error) {
+	t.Helper()
+	if err := st.Update(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLawsTellWhatIsWrong(t *testing.T) {
+	for _, c := range []struct {
+		law  interface{ Check() string }
+		good bool
+	}{
+		{Intake{Read: 10, Accepted: 5, Duplicate: 2, Filtered: 2, Rejected: 1}, true},
+		{Intake{Read: 10, Accepted: 5}, false},
+		{Flow{Accepted: 4, Delivered: 1, Pending: 1, Dead: 1, Expired: 1}, true},
+		{Flow{Accepted: 1, Delivered: 2, Pending: -1}, false},
+		{Tasks{Put: 6, Ready: 1, Leased: 1, Waiting: 1, Done: 1, Dead: 1, Dropped: 1}, true},
+		{Tasks{Put: 1}, false},
+	} {
+		if got := c.law.Check(); (got == "") != c.good {
+			t.Errorf("%+v: got %q, want good %v", c.law, got, c.good)
+		}
+	}
+}
+
+func TestSinksLoseTheSameBlockEachForItself(t *testing.T) {
+	st := storetest.Open(t, t.TempDir())
+	now := time.Now()
+	update(t, st, func(tx *store.Tx) error {
+		for id, name := range []string{"a", "b"} {
+			err := PutGap(tx, Gap{Source: 1, From: 10, To: 19, Missing: 10, Cause: Expired, State: GapLost,
+				Found: now, Sink: name, SinkID: uint32(id + 1)})
+			if err != nil {
+				return err
+			}
+		}
+		return PutGap(tx, Gap{Source: 1, From: 10, To: 12, Missing: 3, Cause: Hole, State: GapFound, Found: now})
+	})
+	st.View(t.Context(), func(r store.Reader) error {
+		all, err := ListGaps(r, 1, false, 10)
+		tot, err2 := ReadGapTotals(r, 1)
+		if err != nil || err2 != nil || len(all) != 3 || tot.Lost != 20 || tot.Open != 1 || tot.Missing != 3 {
+			t.Errorf("got %d gaps, %+v (%v, %v)", len(all), tot, err, err2)
+		}
+		if g, ok, err := ReadGap(r, 1, 10); !ok || err != nil || g.Cause != Hole {
+			t.Errorf("the source's own gap: %+v %v %v", g, ok, err)
+		}
+		return nil
+	})
+}
+
+// TestGapTotals holds the totals against a recount, through random changes.
+func TestGapTotals(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		fs := storetest.NewCrashFS()
+		st, err := store.Open("/job", storetest.Options(t, fs.FS()))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer st.Close()
+		gaps := map[uint64]Gap{}
+		states := []GapState{GapFound, GapFilling, GapFilled, GapAbsent, GapLost}
+		for range rapid.IntRange(1, 25).Draw(rt, "changes") {
+			g := Gap{Source: 3, From: rapid.Uint64Range(1, 6).Draw(rt, "from") * 100,
+				Missing: rapid.Uint64Range(0, 9).Draw(rt, "missing"), Filled: rapid.Uint64Range(0, 9).Draw(rt, "filled"),
+				Absent: rapid.Uint64Range(0, 9).Draw(rt, "absent"), State: rapid.SampledFrom(states).Draw(rt, "state")}
+			g.To = g.From + 50
+			update(t, st, func(tx *store.Tx) error { return PutGap(tx, g) })
+			gaps[g.From] = g
+		}
+		var want GapTotals
+		for _, g := range gaps {
+			d := g.totals()
+			want = GapTotals{want.Open + d.Open, want.Missing + d.Missing, want.Filled + d.Filled,
+				want.Absent + d.Absent, want.Lost + d.Lost, want.Settled + d.Settled}
+		}
+		st.View(t.Context(), func(r store.Reader) error {
+			if got, err := ReadGapTotals(r, 3); err != nil || got != want {
+				rt.Fatalf("got %+v %v, want %+v", got, err, want)
+			}
+			return nil
+		})
+	})
+}
+
+func TestDeadLetters(t *testing.T) {
+	st := storetest.Open(t, t.TempDir())
+	var ids []uint64
+	update(t, st, func(tx *store.Tx) error {
+		for _, why := range []string{"one", "two", "three"} {
+			id, err := Bury(tx, DeadLetter{Stage: AtIntake, Reason: why})
+			if err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		_, err := Exhume(tx, ids[1])
+		return err
+	})
+	st.View(t.Context(), func(r store.Reader) error {
+		all, err := ListDead(r, 0, 10)
+		if err != nil || len(all) != 2 || all[0].Reason != "one" || all[1].Reason != "three" {
+			t.Errorf("got %+v %v", all, err)
+		}
+		if _, err := ReadDead(r, ids[1]); !fault.Is(err, fault.NotFound) {
+			t.Errorf("an exhumed letter: got %v, want not found", err)
+		}
+		return nil
+	})
+	// An id is never given twice: a letter that a person noted down must not become another.
+	update(t, st, func(tx *store.Tx) error {
+		if _, err := Exhume(tx, ids[2]); err != nil {
+			return err
+		}
+		id, err := Bury(tx, DeadLetter{Reason: "four"})
+		if id <= ids[2] {
+			t.Errorf("id %d was given again", id)
+		}
+		return err
+	})
+}
