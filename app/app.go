@@ -1,10 +1,11 @@
 // Package app puts the product together: a configuration file becomes engine.Specs, and a data
 // directory becomes something that people can ask questions and give orders.
 //
-// It is the only room that names every job and every connector, in the plain lists below. It decodes
-// configurations (strictly: an unknown key is a mistake with its line, and all mistakes are told at
-// once), keeps the rules of the data directory (Locate), turns the old scraper's flags and files into
-// a job (Wsprnet), and carries out what people ask of jobs (Desk), whether an engine runs or not.
+// It is the only room that names every job and every connector, in the plain lists below. It
+// decodes configurations (strictly: an unknown key is a mistake with its line, and all mistakes are
+// told at once), keeps the rules of the data directory (Locate), turns the old scraper's flags and
+// files into a job (Wsprnet), and carries out what people ask of jobs (Desk), whether an engine
+// runs or not.
 //
 // A configuration's ${NAME} is the environment variable NAME. What may be secret is a secret.Text
 // and never printed; the text of a job that goes into checkpoints has its variables unexpanded and
@@ -48,7 +49,10 @@ var sinks = []kind[connector.Sink]{
 			return flat(err)
 		}
 		return nil
-	}, nil, func(c clickhouse.Config, _ opening) (connector.Sink, error) { return clickhouse.Open(c) }),
+	}, nil, func(c clickhouse.Config, _ opening) (connector.Sink,
+		error) {
+		return clickhouse.Open(c)
+	}),
 	kindOf("sqlite", sqlite.Config{}, sqlite.Config.Validate, nil,
 		func(c sqlite.Config, o opening) (connector.Sink, error) {
 			c.Path = below(o.dataDir, c.Path)
@@ -168,4 +172,7 @@ func parseSpot(raw []byte) connector.Page {
 var Version = "0.1.0-dev"
 
 // hint returns err with the words of what to do.
-func hint(err error, format string, args ...any) error { return fault.WithHint(err, format, args...) }
+func hint(err error, format string, args ...any) error {
+	return fault.WithHint(err, format,
+		args...)
+}

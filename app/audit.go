@@ -16,8 +16,8 @@ type Audit struct {
 	Letters int64 `json:"dead_letters"`
 }
 
-// LeftOver reports whether something is not where it should end: rows to deliver, gaps to fill, dead
-// letters to decide on.
+// LeftOver reports whether something is not where it should end: rows to deliver, gaps to fill,
+// dead letters to decide on.
 func (a Audit) LeftOver() bool {
 	for _, j := range a.Jobs {
 		for _, s := range j.Sinks {
@@ -33,7 +33,8 @@ func (a Audit) LeftOver() bool {
 }
 
 // Audit checks the laws of one job or all. With deep the sinks themselves are asked what they hold.
-func (d *Desk) Audit(ctx context.Context, job string, deep bool, tell func(Progress)) (Audit, error) {
+func (d *Desk) Audit(ctx context.Context, job string, deep bool, tell func(Progress)) (Audit,
+	error) {
 	a := Audit{Balanced: true, Jobs: []engine.Books{}}
 	names, err := d.only(job)
 	if err != nil {

@@ -31,8 +31,8 @@ type caches struct {
 	log  *slog.Logger
 }
 
-// cacheDirs returns the directories to look into: the one that was named, else the old default; and the
-// old fallback, if it is ours.
+// cacheDirs returns the directories to look into: the one that was named, else the old default; and
+// the old fallback, if it is ours.
 func cacheDirs(named string, log *slog.Logger) caches {
 	if abs, err := filepath.Abs(named); err == nil && named != "" {
 		named = abs
@@ -53,7 +53,8 @@ func cacheDirs(named string, log *slog.Logger) caches {
 	return c
 }
 
-// take takes every file in; it is the OnStart of a job, so it runs before the start cursor is chosen.
+// take takes every file in; it is the OnStart of a job, so it runs before the start cursor is
+// chosen.
 func (c caches) take(ctx context.Context, j *collect.Job, env engine.Env) error {
 	var stayed []Stayed
 	for _, dir := range c.dirs {
@@ -133,7 +134,8 @@ func (c caches) one(ctx context.Context, take taker, file, dir string) error {
 		if err != nil {
 			return err
 		}
-		if st, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || ok && int(st.Uid) != os.Geteuid() {
+		if st, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || ok &&
+			int(st.Uid) != os.Geteuid() {
 			return errors.New("it belongs to somebody else")
 		}
 	}

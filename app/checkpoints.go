@@ -50,9 +50,10 @@ func (d *Desk) configOf(job string) string {
 	return ""
 }
 
-// CreateCheckpoint makes a checkpoint of a job, without a pause; name "" is one of the regular kind,
-// which goes when it is old.
-func (d *Desk) CreateCheckpoint(ctx context.Context, job, name string, tell func(Progress)) (out Checkpoint, err error) {
+// CreateCheckpoint makes a checkpoint of a job, without a pause; name "" is one of the regular
+// kind, which goes when it is old.
+func (d *Desk) CreateCheckpoint(ctx context.Context, job, name string,
+	tell func(Progress)) (out Checkpoint, err error) {
 	w := d.begin(job, "making a checkpoint", tell)
 	defer w.end()
 	err = d.with(job, func(st *store.Store) error {
@@ -100,7 +101,8 @@ type Findings struct {
 }
 
 // VerifyCheckpoint reads a checkpoint and compares it with its checksums.
-func (d *Desk) VerifyCheckpoint(ctx context.Context, job, name string, tell func(Progress)) (Findings, error) {
+func (d *Desk) VerifyCheckpoint(ctx context.Context, job, name string,
+	tell func(Progress)) (Findings, error) {
 	out := Findings{Job: job, Name: name, Bad: []string{}}
 	dir, err := d.findCheckpoint(job, name)
 	if err != nil {
@@ -141,7 +143,8 @@ type Restored struct {
 
 // RestoreCheckpoint takes a job back to a checkpoint. The store that is there now is kept in
 // quarantine. No engine may run.
-func (d *Desk) RestoreCheckpoint(ctx context.Context, job, name string, tell func(Progress)) (Restored, error) {
+func (d *Desk) RestoreCheckpoint(ctx context.Context, job, name string,
+	tell func(Progress)) (Restored, error) {
 	dir, err := d.findCheckpoint(job, name)
 	if err != nil {
 		return Restored{}, err
@@ -157,7 +160,8 @@ func (d *Desk) RestoreCheckpoint(ctx context.Context, job, name string, tell fun
 }
 
 // ExportCheckpoint writes a checkpoint into one file, verified, with bytes of its own: a backup.
-func (d *Desk) ExportCheckpoint(ctx context.Context, job, name, file string, tell func(Progress)) (Checkpoint, error) {
+func (d *Desk) ExportCheckpoint(ctx context.Context, job, name, file string,
+	tell func(Progress)) (Checkpoint, error) {
 	dir, err := d.findCheckpoint(job, name)
 	if err != nil {
 		return Checkpoint{}, err
@@ -170,7 +174,8 @@ func (d *Desk) ExportCheckpoint(ctx context.Context, job, name, file string, tel
 
 // ImportCheckpoint reads a file that an export wrote; the checkpoint belongs to the job then, which
 // need not exist yet.
-func (d *Desk) ImportCheckpoint(ctx context.Context, job, file string, tell func(Progress)) (Checkpoint, error) {
+func (d *Desk) ImportCheckpoint(ctx context.Context, job, file string,
+	tell func(Progress)) (Checkpoint, error) {
 	if why := badName("job", job); why != "" {
 		return Checkpoint{}, fault.New(fault.Invalid, "%s", why)
 	}
@@ -194,8 +199,8 @@ func (d *Desk) RemoveCheckpoint(job, name string) error {
 	return checkpoint.Remove(dir, name, checkpoint.Work{})
 }
 
-// KeepCheckpoints makes checkpoints of all jobs on the plan's interval until ctx ends, and removes old
-// ones. A failure is told and tried again at the next turn.
+// KeepCheckpoints makes checkpoints of all jobs on the plan's interval until ctx ends, and removes
+// old ones. A failure is told and tried again at the next turn.
 func (d *Desk) KeepCheckpoints(ctx context.Context) error {
 	every := d.plan.Checkpoints.Every
 	if every == nil || *every == 0 || d.eng == nil {
@@ -227,8 +232,9 @@ func (d *Desk) checkpointAll(ctx context.Context) {
 	}
 }
 
-// CheckpointAtEnd makes a checkpoint of every job once the engine has ended; the caller holds the lock.
-// Work that ends by itself, again and again, makes one only when the last is older than the interval.
+// CheckpointAtEnd makes a checkpoint of every job once the engine has ended; the caller holds the
+// lock. Work that ends by itself, again and again, makes one only when the last is older than the
+// interval.
 func CheckpointAtEnd(ctx context.Context, p *Plan) error {
 	every := p.Checkpoints.Every
 	if every == nil || *every == 0 {
@@ -246,7 +252,8 @@ func CheckpointAtEnd(ctx context.Context, p *Plan) error {
 			err = errors.Join(err, cerr)
 			continue
 		}
-		_, rerr := checkpoint.Retain(ctx, dir, checkpoint.Policy{Keep: p.Checkpoints.Keep}, checkpoint.Work{})
+		_, rerr := checkpoint.Retain(ctx, dir, checkpoint.Policy{Keep: p.Checkpoints.Keep},
+			checkpoint.Work{})
 		err = errors.Join(err, rerr)
 	}
 	return err

@@ -202,7 +202,8 @@ func orElse[T comparable](v, other T) T {
 }
 
 // sinkNamed opens one sink of the job and prepares it, for an audit.
-func (c *collectConfig) sinkNamed(ctx context.Context, p *Plan, job, name string) (connector.Sink, error) {
+func (c *collectConfig) sinkNamed(ctx context.Context, p *Plan, job, name string) (connector.Sink,
+	error) {
 	i := slices.IndexFunc(c.Sinks, func(s sink) bool { return s.name == name })
 	if i < 0 {
 		return nil, fault.New(fault.NotFound, "the configuration has no sink %s", name)

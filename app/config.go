@@ -113,8 +113,10 @@ func (d *decoder) job(e entry, path string) (Job, bool) {
 	return Job{Name: e.key, Kind: kind.key, Text: d.masked(e.value), work: work}, true
 }
 
-// one returns the only entry of a mapping whose key is in names; entries in besides are passed over.
-func (d *decoder) one(e entry, path, what string, names, besides []string) (kind entry, at ast.Node, ok bool) {
+// one returns the only entry of a mapping whose key is in names; entries in besides are passed
+// over.
+func (d *decoder) one(e entry, path, what string, names, besides []string) (kind entry, at ast.Node,
+	ok bool) {
 	entries, ok := d.entries(e.value, path)
 	if !ok {
 		return entry{}, nil, false
@@ -189,8 +191,8 @@ func Load(file string) (*Config, error) {
 	return Parse(file, b, os.LookupEnv)
 }
 
-// Peek is Load for who only asks questions: a variable that is not set reads as a hidden secret, and
-// what needs it fails when it is tried.
+// Peek is Load for who only asks questions: a variable that is not set reads as a hidden secret,
+// and what needs it fails when it is tried.
 func Peek(file string) (*Config, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -243,14 +245,18 @@ func (d *decoder) at(n ast.Node, keys ...string) ast.Node {
 
 func (c *Config) check(d *decoder, root ast.Node) {
 	entries, ok := d.entries(root, "")
-	if ok && !slices.ContainsFunc(entries, func(e entry) bool { return e.key == "jobs" && !empty(e.value) }) {
+	if ok && !slices.ContainsFunc(entries, func(e entry) bool {
+		return e.key == "jobs" &&
+			!empty(e.value)
+	}) {
 		d.bad(root, "jobs", "there is no job")
 	}
 	if why := checkListen(c.Listen, c.Token != ""); why != "" {
 		d.bad(d.at(root, "listen"), "listen", "%s", why)
 	}
 	if c.Checkpoints.Keep < 0 {
-		d.bad(d.at(root, "checkpoints", "keep"), "checkpoints.keep", "want a number from 1, got %d", c.Checkpoints.Keep)
+		d.bad(d.at(root, "checkpoints", "keep"), "checkpoints.keep", "want a number from 1, got %d",
+			c.Checkpoints.Keep)
 	}
 	if c.Disk.Soft != 0 && c.Disk.Hard > c.Disk.Soft {
 		d.bad(d.at(root, "disk", "hard"), "disk.hard", "is above disk.soft; want less")

@@ -69,10 +69,15 @@ disk: {soft: 2GiB, hard: 500MB}
 jobs:
   spots:
     collect:
-      source: {wsprnet: {url: "http://127.0.0.1:1/spots", username: "${USER_NAME}", password: "${SECRET}", every: 120s}}
+      source:
+        wsprnet: {url: "http://127.0.0.1:1/spots", username: "${USER_NAME}", password: "${SECRET}",
+          every: 120s}
       retain: {time: 7d, bytes: 20GiB}
       sinks:
-        main: {clickhouse: {url: "http://127.0.0.1:8123", database: wsprnet, table: spots, username: a, password: geheim123}, batch: {rows: 100000, every: 10s}}
+        main:
+          clickhouse: {url: "http://127.0.0.1:8123", database: wsprnet, table: spots, username: a,
+            password: geheim123}
+          batch: {rows: 100000, every: 10s}
         local: {sqlite: {path: spots.sqlite}, limit: 1GiB, policy: expire}
 `
 
@@ -103,8 +108,8 @@ func TestGoodConfiguration(t *testing.T) {
 	}
 }
 
-// The text of a job that goes into checkpoints and onto the disk holds no secret, and reads as the same
-// job again.
+// The text of a job that goes into checkpoints and onto the disk holds no secret, and reads as the
+// same job again.
 func TestTextOfAJobHasNoSecrets(t *testing.T) {
 	c, err := Parse("good.yaml", []byte(good), env)
 	if err != nil {
@@ -124,7 +129,8 @@ func TestTextOfAJobHasNoSecrets(t *testing.T) {
 	if shown := fmt.Sprintf("%v %+v %#v", c, c, c.Jobs[0].work); strings.Contains(shown, "geheim123") {
 		t.Errorf("printing a configuration shows a secret: %s", shown)
 	}
-	again, err := Parse("again.yaml", []byte("jobs:\n  spots:\n    "+strings.ReplaceAll(text, "\n", "\n    ")), env)
+	whole := "jobs:\n  spots:\n    " + strings.ReplaceAll(text, "\n", "\n    ")
+	again, err := Parse("again.yaml", []byte(whole), env)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}

@@ -10,7 +10,8 @@ import (
 )
 
 // DeadLetters lists dead letters of a job behind id after, at most max.
-func (d *Desk) DeadLetters(ctx context.Context, job string, after uint64, max int) (out []balance.DeadLetter, err error) {
+func (d *Desk) DeadLetters(ctx context.Context, job string, after uint64,
+	max int) (out []balance.DeadLetter, err error) {
 	err = d.view(ctx, job, func(r store.Reader) error {
 		out, err = balance.ListDead(r, after, max)
 		return err
@@ -31,7 +32,8 @@ func letters(r store.Reader) (n int64, err error) {
 }
 
 // DeadLetter returns one dead letter.
-func (d *Desk) DeadLetter(ctx context.Context, job string, id uint64) (l balance.DeadLetter, err error) {
+func (d *Desk) DeadLetter(ctx context.Context, job string, id uint64) (l balance.DeadLetter,
+	err error) {
 	err = d.view(ctx, job, func(r store.Reader) error {
 		l, err = balance.ReadDead(r, id)
 		return err
@@ -45,7 +47,10 @@ func (d *Desk) RetryDead(ctx context.Context, job string, id uint64) error {
 		_, err := d.Command(ctx, job, "dead-retry", strconv.FormatUint(id, 10))
 		return err
 	}
-	return d.intake(ctx, job, func(in *collect.Intake) error { return in.RetryDead(ctx, id, parseSpot) })
+	return d.intake(ctx, job, func(in *collect.Intake) error {
+		return in.RetryDead(ctx, id,
+			parseSpot)
+	})
 }
 
 // DiscardDead lets a dead letter go, with a reason for the history.

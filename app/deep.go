@@ -28,8 +28,8 @@ type Comparison struct {
 	// Missing rows were delivered and are not there; Doubled ones are there more than once.
 	Missing int64 `json:"missing"`
 	Doubled int64 `json:"doubled"`
-	// Excused rows are not there for a reason that the books know: they are pending, dead, discarded or
-	// expired, or came before the sink was added.
+	// Excused rows are not there for a reason that the books know: they are pending, dead, discarded
+	// or expired, or came before the sink was added.
 	Excused int64 `json:"excused"`
 	// Foreign rows are of another's making. They are told, not judged.
 	Foreign int64 `json:"foreign"`
@@ -48,7 +48,8 @@ const maxKeys = 100
 const step = 1 << 20
 
 // compare asks a sink what it holds.
-func (d *Desk) compare(ctx context.Context, b engine.Books, s engine.SinkBooks, tell func(Progress)) Comparison {
+func (d *Desk) compare(ctx context.Context, b engine.Books, s engine.SinkBooks,
+	tell func(Progress)) Comparison {
 	c := Comparison{Job: b.Job, Sink: s.Sink}
 	w := d.begin(b.Job, "comparing with sink "+s.Sink, tell)
 	defer w.end()
@@ -260,7 +261,8 @@ func (e *expected) excuses(key uint64) bool {
 }
 
 // part compares one range: sums first, keys where they differ.
-func (c *Comparison) part(ctx context.Context, reader connector.SinkReader, e *expected, r connector.KeyRange) error {
+func (c *Comparison) part(ctx context.Context, reader connector.SinkReader, e *expected,
+	r connector.KeyRange) error {
 	have, err := reader.Tally(ctx, r)
 	if err != nil {
 		return err
@@ -283,7 +285,8 @@ func (c *Comparison) part(ctx context.Context, reader connector.SinkReader, e *e
 }
 
 // keys walks the keys of the sink and the expected ones side by side.
-func (c *Comparison) keys(ctx context.Context, reader connector.SinkReader, e *expected, r connector.KeyRange) error {
+func (c *Comparison) keys(ctx context.Context, reader connector.SinkReader, e *expected,
+	r connector.KeyRange) error {
 	next, stop := iter.Pull2(e.keys(r))
 	defer stop()
 	want, err, ok := next()

@@ -18,8 +18,8 @@ import (
 )
 
 // Desk is where people ask questions and give orders to the jobs of one data directory. Beside a
-// running engine it works through the engine; else it opens the stores itself, and holds the lock of
-// the directory so that no engine starts meanwhile.
+// running engine it works through the engine; else it opens the stores itself, and holds the lock
+// of the directory so that no engine starts meanwhile.
 type Desk struct {
 	plan  *Plan
 	eng   *engine.Engine // nil while none runs
@@ -117,7 +117,7 @@ func (d *Desk) with(job string, f func(*store.Store) error) (err error) {
 		return err
 	}
 	if d.eng != nil {
-		return d.eng.WithStore(job, f)
+		return d.withEngine(job, f)
 	}
 	st, err := store.Open(engine.JobDir(d.plan.Place.Dir, job), store.Options{Log: d.plan.Log})
 	if err != nil {
@@ -125,6 +125,23 @@ func (d *Desk) with(job string, f func(*store.Store) error) (err error) {
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	return f(st)
+}
+
+// openFor is how long a request waits for a job that is just starting.
+const openFor = 5 * time.Second
+
+// withEngine runs f with the store that the engine has open.
+func (d *Desk) withEngine(job string, f func(*store.Store) error) error {
+	for deadline := time.Now().Add(openFor); ; time.Sleep(20 * time.Millisecond) {
+		called := false
+		err := d.eng.WithStore(job, func(st *store.Store) error {
+			called = true
+			return f(st)
+		})
+		if called || !fault.Is(err, fault.Transient) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // view runs f over the durable state of a job's store.
@@ -191,7 +208,8 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 			return err
 		})
 		if err != nil {
-			rep.Jobs = append(rep.Jobs, engine.Status{Name: name, Kind: d.kindOf(name), State: engine.Stopped,
+			rep.Jobs = append(rep.Jobs, engine.Status{Name: name, Kind: d.kindOf(name),
+				State: engine.Stopped,
 				Error: err.Error()})
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Long work shows how far it is after two seconds, to who waits for it and in status; short work does
-// not.
+// Long work shows how far it is after two seconds, to who waits for it and in status; short work
+// does not.
 func TestLongWorkTellsHowFarItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := NewDesk(&Plan{}, nil)
@@ -17,7 +17,8 @@ func TestLongWorkTellsHowFarItIs(t *testing.T) {
 		for i := int64(1); i <= 40; i++ {
 			time.Sleep(100 * time.Millisecond)
 			w.at(i, 80)
-			if early := time.Since(w.p.Began) < ShowAfter; early && (len(told) > 0 || len(d.underWay()) > 0) {
+			if early := time.Since(w.p.Began) < ShowAfter; early && (len(told) > 0 ||
+				len(d.underWay()) > 0) {
 				t.Fatalf("told after %v: %v", time.Since(w.p.Began), told)
 			}
 		}
@@ -25,7 +26,8 @@ func TestLongWorkTellsHowFarItIs(t *testing.T) {
 			t.Fatalf("told %d times in 4 s, want about 10", len(told))
 		}
 		last := told[len(told)-1]
-		if last.Percent() != 50 && last.Percent() != 48 || last.Left < 3*time.Second || last.Left > 5*time.Second {
+		if last.Percent() != 50 && last.Percent() != 48 || last.Left < 3*time.Second ||
+			last.Left > 5*time.Second {
 			t.Errorf("got %d %% and %v left, want about 50 %% and 4 s", last.Percent(), last.Left)
 		}
 		if got := d.underWay(); len(got) != 1 || got[0].What != "verifying the spool" {
@@ -44,7 +46,8 @@ func TestSinkThatWasAddedLater(t *testing.T) {
 	place := Place{Dir: t.TempDir(), Explicit: true}
 	cycle(t, place, url)
 	text := configText(url)
-	text = strings.Replace(text, "local:", "other: {sqlite: {path: other.sqlite}, batch: {every: 1ms}}, local:", 1)
+	text = strings.Replace(text, "local:",
+		"other: {sqlite: {path: other.sqlite}, batch: {every: 1ms}}, local:", 1)
 	sim.Publish(10)
 	a := cycleOf(t, place, text)
 	if !a.Balanced || len(a.Deep) != 2 {

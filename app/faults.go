@@ -50,7 +50,8 @@ func (m Mistakes) err() error {
 		return nil
 	}
 	slices.SortStableFunc(m, func(a, b Mistake) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column,
+			b.Column))
 	})
 	return slices.Compact(m)
 }

@@ -75,7 +75,8 @@ func TestLogFileStartsAnew(t *testing.T) {
 
 func TestLogThatCannotBeWritten(t *testing.T) {
 	path := filepath.Join(unwritable(t), "log")
-	if _, err := OpenLog(path, 0); err == nil || !IsUsage(err) || !strings.Contains(err.Error(), path) {
+	if _, err := OpenLog(path, 0); err == nil || !IsUsage(err) || !strings.Contains(err.Error(),
+		path) {
 		t.Errorf("got %v, want a usage error that names %s", err, path)
 	}
 }

@@ -44,8 +44,8 @@ func (l *LogFile) open() error {
 	return nil
 }
 
-// Write appends one record. A log that can't be written must not stop the work that it tells of: the
-// record goes to stderr then.
+// Write appends one record. A log that can't be written must not stop the work that it tells of:
+// the record goes to stderr then.
 func (l *LogFile) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -50,9 +50,9 @@ func FallbackDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("holdfast-%d", os.Geteuid()))
 }
 
-// Locate finds the data directory for the command (below the default directory; "" for the directory
-// itself) and makes sure that it can be written. explicit is what a flag or a file says; else the
-// environment is asked. Only an explicit directory that can't be written is an error.
+// Locate finds the data directory for the command (below the default directory; "" for the
+// directory itself) and makes sure that it can be written. explicit is what a flag or a file says;
+// else the environment is asked. Only an explicit directory that can't be written is an error.
 func Locate(explicit, command string) (Place, error) {
 	if explicit == "" {
 		explicit = os.Getenv(DataDirVariable)
@@ -124,12 +124,12 @@ func ours(path string) error {
 	return nil
 }
 
-// Commands are the commands that run one job alone, each in a directory of its own below the default
-// one.
+// Commands are the commands that run one job alone, each in a directory of its own below the
+// default one.
 var Commands = []string{"wsprnet"}
 
-// Places returns the data directories to look into for a person who named none (explicit "") or one:
-// those that hold anything.
+// Places returns the data directories to look into for a person who named none (explicit "") or
+// one: those that hold anything.
 func Places(explicit string) ([]Place, error) {
 	if explicit == "" {
 		explicit = os.Getenv(DataDirVariable)
@@ -145,22 +145,29 @@ func Places(explicit string) ([]Place, error) {
 		}
 		return []Place{{Dir: dir, Explicit: true}}, nil
 	}
-	var all []Place
+	all := placesBelow(DefaultDir(), FallbackDir())
+	if len(all) == 0 {
+		return nil, hint(fmt.Errorf("there is no data of holdfast in %s", DefaultDir()),
+			"start something first (`holdfast demo`, `holdfast run -c FILE`), or name a directory "+
+				"with --data-dir")
+	}
+	return all, nil
+}
+
+// placesBelow returns what holds anything below the default directory and the fallback.
+func placesBelow(root, fallback string) (all []Place) {
 	for _, command := range append([]string{""}, Commands...) {
-		dir := filepath.Join(DefaultDir(), command)
+		dir := filepath.Join(root, command)
 		if Holds(dir) {
 			all = append(all, Place{Dir: dir})
 		}
-		back := filepath.Join(FallbackDir(), command)
-		if ours(FallbackDir()) == nil && Holds(back) {
-			all = append(all, Place{Dir: back, Default: dir, Why: "it could not be written when the job started"})
+		back := filepath.Join(fallback, command)
+		if ours(fallback) == nil && Holds(back) {
+			all = append(all, Place{Dir: back, Default: dir,
+				Why: "it could not be written when the job started"})
 		}
 	}
-	if len(all) == 0 {
-		return nil, hint(fmt.Errorf("there is no data of holdfast in %s", DefaultDir()),
-			"start something first (`holdfast demo`, `holdfast run -c FILE`), or name a directory with --data-dir")
-	}
-	return all, nil
+	return all
 }
 
 // Holds reports whether a directory is a data directory that was used.

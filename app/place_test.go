@@ -15,7 +15,8 @@ func TestDefaultDir(t *testing.T) {
 	}{
 		{0, map[string]string{"XDG_STATE_HOME": "/x", "HOME": "/root"}, "/var/lib/holdfast"},
 		{1000, map[string]string{"XDG_STATE_HOME": "/x", "HOME": "/home/a"}, "/x/holdfast"},
-		{1000, map[string]string{"XDG_STATE_HOME": "relative", "HOME": "/home/a"}, "/home/a/.local/state/holdfast"},
+		{1000, map[string]string{"XDG_STATE_HOME": "relative", "HOME": "/home/a"},
+			"/home/a/.local/state/holdfast"},
 		{1000, map[string]string{}, "/var/lib/holdfast"},
 	} {
 		if got := defaultDir(c.uid, func(k string) string { return c.env[k] }); got != c.want {
@@ -63,7 +64,8 @@ func TestFallback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !p.Temporary() || p.Default != dir || p.Dir != filepath.Join(FallbackDir(), "wsprnet") || p.Why == "" {
+	if !p.Temporary() || p.Default != dir || p.Dir != filepath.Join(FallbackDir(), "wsprnet") ||
+		p.Why == "" {
 		t.Errorf("got %+v, want the fallback with its reason", p)
 	}
 	if info, err := os.Stat(FallbackDir()); err != nil || info.Mode().Perm() != 0o700 {
@@ -108,5 +110,28 @@ func TestPlaces(t *testing.T) {
 	}
 	if names, err := JobsIn(dir); err != nil || len(names) != 1 || names[0] != "spots" {
 		t.Errorf("got %v, %v, want spots", names, err)
+	}
+}
+
+// Who names no directory is shown all that there are: the default one, those of the commands below
+// it, and what a fallback holds.
+func TestAllPlacesAreFound(t *testing.T) {
+	root, back := t.TempDir(), filepath.Join(t.TempDir(), "back")
+	for _, dir := range []string{filepath.Join(root, "wsprnet"), back, filepath.Join(back,
+		"wsprnet")} {
+		if err := os.MkdirAll(filepath.Join(dir, "jobs"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := placesBelow(root, back)
+	want := []Place{{Dir: back, Default: root}, {Dir: filepath.Join(root, "wsprnet")},
+		{Dir: filepath.Join(back, "wsprnet"), Default: filepath.Join(root, "wsprnet")}}
+	if len(got) != len(want) {
+		t.Fatalf("got %+v, want %+v", got, want)
+	}
+	for i := range want {
+		if got[i].Dir != want[i].Dir || got[i].Default != want[i].Default {
+			t.Errorf("got %+v, want %+v", got[i], want[i])
+		}
 	}
 }

@@ -37,7 +37,8 @@ type Plan struct {
 	running sync.Map // job name -> the *collect.Job of its last start
 }
 
-// Plan makes a plan of a configuration. dataDir and listen, if not empty, are stronger than the file.
+// Plan makes a plan of a configuration. dataDir and listen, if not empty, are stronger than the
+// file.
 func (c *Config) Plan(dataDir, listen string, log *slog.Logger) (*Plan, error) {
 	place, err := Locate(orElse(dataDir, c.DataDir), "")
 	if err != nil {
@@ -79,8 +80,12 @@ func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
 		Room: engine.RoomLimits{Soft: uint64(p.Disk.Soft), Hard: uint64(p.Disk.Hard)}}, specs)
 }
 
-// configFile is where the configuration of a job stands that ran last, for who asks while none runs.
-func configFile(dir, job string) string { return filepath.Join(engine.JobDir(dir, job), "config.yaml") }
+// configFile is where the configuration of a job stands that ran last, for who asks while none
+// runs.
+func configFile(dir, job string) string {
+	return filepath.Join(engine.JobDir(dir, job),
+		"config.yaml")
+}
 
 // record writes down each job's configuration, without secrets.
 func (p *Plan) record() error {
@@ -119,7 +124,8 @@ func (p *Plan) Unread() (err error) {
 	p.running.Range(func(name, j any) bool {
 		if g := j.(*collect.Job).Gates()[0]; !g.Open {
 			e := fault.New(fault.Transient, "job %s did not read all: %s", name, g.Cause)
-			err = errors.Join(err, fault.WithHint(e, "%s", orElse(g.Hint, "the next cycle goes on where this one ended")))
+			err = errors.Join(err, fault.WithHint(e, "%s", orElse(g.Hint,
+				"the next cycle goes on where this one ended")))
 		}
 		return true
 	})

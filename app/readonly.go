@@ -31,9 +31,11 @@ func wantReadonly(f WsprnetFlags, sinkCfg any, p *Plan) (*readonly, error) {
 		p.notice("--setup-readonly-user is passed over: nothing of ClickHouse is given, so there is none")
 		return nil, nil
 	}
-	r := &readonly{server: server, user: *f.ReadonlyUser, password: secret.Text(deref(f.ReadonlyPassword))}
+	r := &readonly{server: server, user: *f.ReadonlyUser,
+		password: secret.Text(deref(f.ReadonlyPassword))}
 	if strings.EqualFold(r.password.Reveal(), "CHANGEME") {
-		return nil, usage("", "--setup-readonly-password is still the placeholder; set the password of %s", r.user)
+		return nil, usage("",
+			"--setup-readonly-password is still the placeholder; set the password of %s", r.user)
 	}
 	return r, nil
 }
@@ -62,7 +64,8 @@ func (p *Plan) SetUp(ctx context.Context) error {
 func (r *readonly) known(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.server.URL, strings.NewReader("SELECT 1"))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.server.URL,
+		strings.NewReader("SELECT 1"))
 	if err != nil {
 		return false
 	}

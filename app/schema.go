@@ -31,7 +31,8 @@ func mapSchema(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[time.Duration]():
 		return words("a time: 120s, 5m, 1h30m, 7d")
 	case reflect.TypeFor[Bytes]():
-		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{words("a size: 20GiB, 500MB"), {Type: "integer"}}}
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{words("a size: 20GiB, 500MB"),
+			{Type: "integer"}}}
 	case reflect.TypeFor[secret.Text]():
 		return words("a secret; better ${NAME}, from the environment, than the text itself")
 	case reflect.TypeFor[jobList]():
@@ -46,7 +47,8 @@ func words(description string) *jsonschema.Schema {
 
 // namedSchema is a mapping from names to one kind of value.
 func namedSchema(value *jsonschema.Schema) *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "object", PropertyNames: &jsonschema.Schema{Pattern: jobName.String()},
+	return &jsonschema.Schema{Type: "object",
+		PropertyNames:        &jsonschema.Schema{Pattern: jobName.String()},
 		AdditionalProperties: value}
 }
 

@@ -72,7 +72,8 @@ type SpoolStats struct {
 }
 
 // Blocks lists the blocks from sequence from on, at most max.
-func (d *Desk) Blocks(ctx context.Context, job string, from uint64, max int) (out []Block, err error) {
+func (d *Desk) Blocks(ctx context.Context, job string, from uint64, max int) (out []Block,
+	err error) {
 	err = d.view(ctx, job, func(r store.Reader) error {
 		stats, err := spool.ReadStats(r)
 		if err != nil {
@@ -132,7 +133,8 @@ func cameIn(r store.Reader, seq uint64) time.Time {
 }
 
 // Cat calls row for each row of the blocks from first to last, as JSON.
-func (d *Desk) Cat(ctx context.Context, job string, first, last uint64, row func(json.RawMessage) error) error {
+func (d *Desk) Cat(ctx context.Context, job string, first, last uint64,
+	row func(json.RawMessage) error) error {
 	return d.view(ctx, job, func(r store.Reader) error {
 		return eachBlock(ctx, r, first, last, func(_ spool.Head, rows arrow.RecordBatch) error {
 			b, err := rows.MarshalJSON()
@@ -258,8 +260,8 @@ func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress))
 	return out, err
 }
 
-// taker takes pages in. A running job also asks its sinks what they have already; while none runs that
-// is found by key when the rows are delivered.
+// taker takes pages in. A running job also asks its sinks what they have already; while none runs
+// that is found by key when the rows are delivered.
 func (d *Desk) taker(job string, in *collect.Intake) taker {
 	if j, ok := d.plan.running.Load(job); ok && d.eng != nil {
 		return j.(*collect.Job).Import
@@ -283,8 +285,9 @@ func (d *Desk) intake(ctx context.Context, job string, f func(*collect.Intake) e
 		return err
 	}
 	return d.with(job, func(st *store.Store) error {
-		src, err := c.Source.open(opening{dataDir: d.plan.Place.Dir, jobDir: engine.JobDir(d.plan.Place.Dir, job),
-			log: d.plan.Log})
+		src, err := c.Source.open(opening{dataDir: d.plan.Place.Dir,
+			jobDir: engine.JobDir(d.plan.Place.Dir, job),
+			log:    d.plan.Log})
 		if err != nil {
 			return err
 		}
@@ -317,7 +320,8 @@ type Exported struct {
 
 // Export writes every block of a job's spool as a cache file into dir; raw with the feed's own
 // objects. A file that is there is replaced by the same.
-func (d *Desk) Export(ctx context.Context, job, dir string, raw bool, tell func(Progress)) (Exported, error) {
+func (d *Desk) Export(ctx context.Context, job, dir string, raw bool,
+	tell func(Progress)) (Exported, error) {
 	out := Exported{Bad: []Damage{}}
 	if err := disk.MkdirAll(dir, 0o755); err != nil {
 		return out, fmt.Errorf("make export directory: %w", err)
@@ -348,7 +352,8 @@ func (d *Desk) Export(ctx context.Context, job, dir string, raw bool, tell func(
 
 // exportBlock writes one file. Blocks of the same millisecond are told apart by the microseconds of
 // their names.
-func exportBlock(dir string, h spool.Head, rows arrow.RecordBatch, raw bool, names map[string]bool) (err error) {
+func exportBlock(dir string, h spool.Head, rows arrow.RecordBatch, raw bool,
+	names map[string]bool) (err error) {
 	if _, err := record.SchemaOf(rows.Schema()); err != nil {
 		return err
 	}

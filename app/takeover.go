@@ -29,12 +29,12 @@ import (
 // we know.
 const Quarantine = "quarantine"
 
-// TakeOver brings what an earlier start had to keep in the fallback directory into the data directory,
-// whose lock the caller holds. A job that the data directory does not have is moved as a whole.
-// Of one that it has, every row and every dead letter is taken in again: what is known already counts
-// as duplicate, and what a sink may hold already is compared by key before it is sent; the old store is
-// kept in quarantine. A crash at any moment is made good by the next start: nothing is removed from
-// the fallback before it is durable here.
+// TakeOver brings what an earlier start had to keep in the fallback directory into the data
+// directory, whose lock the caller holds. A job that the data directory does not have is moved as a
+// whole. Of one that it has, every row and every dead letter is taken in again: what is known
+// already counts as duplicate, and what a sink may hold already is compared by key before it is
+// sent; the old store is kept in quarantine. A crash at any moment is made good by the next start:
+// nothing is removed from the fallback before it is durable here.
 func (p *Plan) TakeOver(ctx context.Context) error {
 	from := p.Place.Fallback
 	if from == "" || ours(FallbackDir()) != nil || !Holds(from) {
@@ -42,7 +42,8 @@ func (p *Plan) TakeOver(ctx context.Context) error {
 	}
 	lock, err := disk.Acquire(LockFile(from))
 	if err != nil {
-		p.notice("%s holds data of an earlier start and is in use (%v): it is taken over at a later start", from, err)
+		p.notice("%s holds data of an earlier start and is in use (%v): it is taken over at a later "+
+			"start", from, err)
 		return nil
 	}
 	defer lock.Release()
@@ -88,14 +89,16 @@ func (p *Plan) takeJob(ctx context.Context, from, job string) error {
 	if err != nil {
 		return err
 	}
-	away := filepath.Join(p.Place.Dir, Quarantine, "fallback-"+job+"-"+time.Now().UTC().Format("20060102T150405Z"))
+	away := filepath.Join(p.Place.Dir, Quarantine,
+		"fallback-"+job+"-"+time.Now().UTC().Format("20060102T150405Z"))
 	if err := disk.MkdirAll(filepath.Dir(away), 0o755); err != nil {
 		return err
 	}
 	if err := move(src, away); err != nil {
 		return err
 	}
-	p.Log.Info(fmt.Sprintf("took %d rows of job %s over from %s; its store is kept in %s", n, job, from, away))
+	p.Log.Info(fmt.Sprintf("took %d rows of job %s over from %s; its store is kept in %s", n, job,
+		from, away))
 	return nil
 }
 
@@ -200,8 +203,8 @@ func (p *Plan) checkByKey(job string, other store.Reader) error {
 	})
 }
 
-// takeFiles moves what lies beside the jobs: databases of sinks, session files. One whose name is taken
-// is kept under another.
+// takeFiles moves what lies beside the jobs: databases of sinks, session files. One whose name is
+// taken is kept under another.
 func (p *Plan) takeFiles(from string) error {
 	entries, err := os.ReadDir(from)
 	if err != nil {
@@ -211,7 +214,8 @@ func (p *Plan) takeFiles(from string) error {
 	for _, e := range entries {
 		path := filepath.Join(from, e.Name())
 		switch {
-		case e.Name() == "LOCK" || e.Name() == "jobs" || e.Name() == "BALLAST" || e.Type()&fs.ModeSocket != 0:
+		case e.Name() == "LOCK" || e.Name() == "jobs" || e.Name() == "BALLAST" ||
+			e.Type()&fs.ModeSocket != 0:
 			continue
 		case e.IsDir() && e.Name() != Quarantine:
 			continue // another command's directory
@@ -231,8 +235,8 @@ func (p *Plan) takeFiles(from string) error {
 	return nil
 }
 
-// move renames a file or directory; to another file system it copies, syncs, and then removes. The new
-// name appears when everything behind it is durable, the old one goes after that.
+// move renames a file or directory; to another file system it copies, syncs, and then removes. The
+// new name appears when everything behind it is durable, the old one goes after that.
 func move(from, to string) error {
 	err := os.Rename(from, to)
 	if err == nil {

@@ -20,8 +20,8 @@ func cycle(t *testing.T, place Place, feed string) Audit {
 }
 
 func configText(feed string) string {
-	return fmt.Sprintf("jobs: {spots: {collect: {source: {wsprnet: {url: %q, max_bytes_per_second: -1}}, "+
-		"sinks: {local: {sqlite: {path: spots.sqlite}, batch: {every: 1ms}}}}}}", feed)
+	return fmt.Sprintf("jobs: {spots: {collect: {source: {wsprnet: {url: %q, "+
+		"max_bytes_per_second: -1}}, sinks: {local: {sqlite: {path: spots.sqlite}, batch: {every: 1ms}}}}}}", feed)
 }
 
 func cycleOf(t *testing.T, place Place, text string) Audit {
@@ -77,11 +77,13 @@ func delivered(t *testing.T, a Audit, want int64) {
 	t.Helper()
 	s := a.Jobs[0].Sinks[0]
 	if !a.Balanced || s.Delivered != want || a.Deep[0].Rows != uint64(want) {
-		t.Errorf("got %d delivered, %+v (balanced: %v), want %d", s.Delivered, a.Deep[0], a.Balanced, want)
+		t.Errorf("got %d delivered, %+v (balanced: %v), want %d", s.Delivered, a.Deep[0], a.Balanced,
+			want)
 	}
 }
 
-// When the default directory becomes writable, a job that exists only in the fallback is moved there.
+// When the default directory becomes writable, a job that exists only in the fallback is moved
+// there.
 func TestTakeOverMovesANewJob(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	sim, url := feedOf(t, 50)

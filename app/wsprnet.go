@@ -23,8 +23,8 @@ import (
 	"holdfast/connector/wsprnet"
 )
 
-// WsprnetFlags are the flags of the old scraper's command line, and ours besides. A nil pointer is a
-// flag that was not given.
+// WsprnetFlags are the flags of the old scraper's command line, and ours besides. A nil pointer is
+// a flag that was not given.
 type WsprnetFlags struct {
 	SessionFile        *string
 	Username, Password *string
@@ -113,7 +113,8 @@ func Wsprnet(f WsprnetFlags, log *slog.Logger) (*Plan, error) {
 	if err := CheckListen(p.Listen, ""); err != nil {
 		return nil, err
 	}
-	b := batch{Rows: int(orElse(deref(k.BatchRows), 100_000)), Every: seconds(orElse(deref(k.BatchSeconds), 10))}
+	b := batch{Rows: int(orElse(deref(k.BatchRows), 100_000)),
+		Every: seconds(orElse(deref(k.BatchSeconds), 10))}
 	if p.readonly, err = wantReadonly(f, sinkCfg, p); err != nil {
 		return nil, err
 	}
@@ -140,12 +141,13 @@ func wsprnetJob(src wsprnet.Config, sinkName string, sinkCfg any, b batch) (Job,
 	}
 	// The text has *** for secrets, so the connectors are opened with the configurations themselves.
 	work := &collectConfig{Source: source{kind: "wsprnet", open: opener(sources, "wsprnet", src)},
-		Sinks: sinkList{{name: sinkName, kind: sinkName, batch: b, open: opener(sinks, sinkName, sinkCfg)}}}
+		Sinks: sinkList{{name: sinkName, kind: sinkName, batch: b, open: opener(sinks, sinkName,
+			sinkCfg)}}}
 	return Job{Name: "wsprnet", Kind: "collect", Text: string(text), work: work}, nil
 }
 
-// read reads the JSON file. A key that means nothing is told and passed over, as ever; a value of the
-// wrong kind is a mistake.
+// read reads the JSON file. A key that means nothing is told and passed over, as ever; a value of
+// the wrong kind is a mistake.
 func (k *WsprnetKeys) read(file string, log *slog.Logger) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -264,7 +266,8 @@ func (k *WsprnetKeys) mistake(f WsprnetFlags, key, text string) Mistake {
 			m.Line, m.Column = keyPosition(b, key)
 		}
 	}
-	m.Hint = fmt.Sprintf("set %q in the JSON file, or give --%s", key, strings.ReplaceAll(key, "_", "-"))
+	m.Hint = fmt.Sprintf("set %q in the JSON file, or give --%s", key, strings.ReplaceAll(key, "_",
+		"-"))
 	return m
 }
 
@@ -282,7 +285,8 @@ func (k *WsprnetKeys) sink() (name string, cfg any, err error) {
 	if !k.clickHouse() {
 		return "sqlite", sqlite.Config{Path: SQLiteFile, Table: "spots"}, nil
 	}
-	host, port := orElse(deref(k.ClickHouseHost), "localhost"), orElse(int(deref(k.ClickHousePort)), 8123)
+	host, port := orElse(deref(k.ClickHouseHost), "localhost"), orElse(int(deref(k.ClickHousePort)),
+		8123)
 	c := clickhouse.Config{URL: "http://" + net.JoinHostPort(host, strconv.Itoa(port)),
 		Database: orElse(deref(k.ClickHouseDatabase), "wsprnet"),
 		Table:    orElse(deref(k.ClickHouseTable), "spots"), Create: true,
@@ -291,8 +295,9 @@ func (k *WsprnetKeys) sink() (name string, cfg any, err error) {
 	if strings.HasPrefix(host, "http://") || strings.HasPrefix(host, "https://") {
 		c.URL = host
 	}
-	m := Mistake{File: "command line", Path: "clickhouse_password", Hint: "set \"clickhouse_password\" in " +
-		"the JSON file, or give --clickhouse-password"}
+	m := Mistake{File: "command line", Path: "clickhouse_password",
+		Hint: "set \"clickhouse_password\" in " +
+			"the JSON file, or give --clickhouse-password"}
 	switch password := c.Password.Reveal(); {
 	case strings.EqualFold(password, "CHANGEME"):
 		m.Text = "is still the placeholder; set the password of " + orElse(c.Username, "the user")
@@ -316,6 +321,7 @@ func (k *WsprnetKeys) sink() (name string, cfg any, err error) {
 }
 
 // spotAliases are the names of the feed, under which people query a table of spots.
-var spotAliases = map[string]string{"Spotnum": "id", "Date": "toUnixTimestamp(time)", "Reporter": "rx_sign",
+var spotAliases = map[string]string{"Spotnum": "id", "Date": "toUnixTimestamp(time)",
+	"Reporter":     "rx_sign",
 	"ReporterGrid": "rx_loc", "dB": "snr", "MHz": "frequency / 1000000", "CallSign": "tx_sign",
 	"Grid": "tx_loc", "Power": "power", "Drift": "drift", "Band": "band", "rx_az": "rx_azimuth"}

@@ -1,5 +1,5 @@
-// Package api is the door through which people and programs reach the jobs of a data directory: HTTP
-// with JSON, over a unix socket in the data directory (file permissions are the key) and, for
+// Package api is the door through which people and programs reach the jobs of a data directory:
+// HTTP with JSON, over a unix socket in the data directory (file permissions are the key) and, for
 // `holdfast run` and `holdfast demo`, over TCP on loopback.
 //
 //	GET  /api/v1/jobs                                    state of all jobs
@@ -15,9 +15,9 @@
 //	POST /api/v1/jobs/{job}/checkpoints/import
 //	POST /api/v1/jobs/{job}/checkpoints/{name}/verify | restore | export | remove
 //
-// An answer is one JSON document. Who accepts application/x-ndjson gets lines instead, each an object
-// with one key: "progress" while long work is under way, "item" for each part of a stream, and at the
-// end "result" or "error". An error is {"message", "hint", "kind"}.
+// An answer is one JSON document. Who accepts application/x-ndjson gets lines instead, each an
+// object with one key: "progress" while long work is under way, "item" for each part of a stream,
+// and at the end "result" or "error". An error is {"message", "hint", "kind"}.
 //
 // Over TCP without a token only GET is answered: everybody on the machine can reach a TCP port. The
 // same handler serves commands within their own process when no engine runs (Local), so that each

@@ -22,7 +22,10 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // ok answers every request.
-var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+var ok = http.HandlerFunc(func(w http.ResponseWriter,
+	_ *http.Request) {
+	w.WriteHeader(http.StatusNoContent)
+})
 
 func TestOpenDoor(t *testing.T) {
 	const token = secret.Text("open sesame")
@@ -40,7 +43,8 @@ func TestOpenDoor(t *testing.T) {
 		{"no token", "GET", "10.0.0.1:8420", "", "", token, 401},
 		{"a wrong token", "GET", "10.0.0.1:8420", "", "Bearer open", token, 401},
 		{"the token", "POST", "10.0.0.1:8420", "", "Bearer open sesame", token, 204},
-		{"another site's page", "POST", "127.0.0.1:8420", "http://evil.example", "Bearer open sesame", token, 403},
+		{"another site's page", "POST", "127.0.0.1:8420", "http://evil.example", "Bearer open sesame",
+			token, 403},
 	} {
 		r := httptest.NewRequest(c.method, "http://"+c.host+"/api/v1/jobs", nil)
 		if c.origin != "" {
@@ -109,7 +113,8 @@ func TestStaleSocketAndLongPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	var s Said
-	if err := c.Do(t.Context(), Request{Method: "GET", Path: "/", Result: &s}); err != nil || s.Text != "here" {
+	if err := c.Do(t.Context(), Request{Method: "GET", Path: "/", Result: &s}); err != nil ||
+		s.Text != "here" {
 		t.Errorf("got %q, %v, want here", s.Text, err)
 	}
 }

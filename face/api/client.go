@@ -40,8 +40,8 @@ func Local(h http.Handler) *Client {
 	return &Client{http: &http.Client{Transport: localTransport{h}}}
 }
 
-// Request is one question or order. Result is filled with the answer; Item and Progress, if not nil,
-// hear of the parts of a stream and of how far long work is.
+// Request is one question or order. Result is filled with the answer; Item and Progress, if not
+// nil, hear of the parts of a stream and of how far long work is.
 type Request struct {
 	Method, Path string
 	Body         any

@@ -20,18 +20,54 @@ func routes(d *app.Desk) map[string]work {
 		"GET /api/v1/audit": func(ctx context.Context, c *call) (any, error) {
 			return d.Audit(ctx, c.FormValue("job"), c.flag("deep"), c.tell)
 		},
-		"GET /api/v1/events":                   func(ctx context.Context, c *call) (any, error) { return events(ctx, d, c) },
-		"POST /api/v1/jobs/{job}/pause":        func(_ context.Context, c *call) (any, error) { return done(d.Pause(c.job())) },
-		"POST /api/v1/jobs/{job}/resume":       func(_ context.Context, c *call) (any, error) { return done(d.Resume(c.job())) },
-		"POST /api/v1/jobs/{job}/backfill":     func(ctx context.Context, c *call) (any, error) { return said(d.Command(ctx, c.job(), "backfill")) },
-		"GET /api/v1/jobs/{job}/spool":         func(ctx context.Context, c *call) (any, error) { return blocks(ctx, d, c) },
-		"GET /api/v1/jobs/{job}/spool/stats":   func(ctx context.Context, c *call) (any, error) { return d.Stats(ctx, c.job()) },
-		"GET /api/v1/jobs/{job}/spool/rows":    func(ctx context.Context, c *call) (any, error) { return rows(ctx, d, c) },
-		"POST /api/v1/jobs/{job}/spool/verify": func(ctx context.Context, c *call) (any, error) { return d.VerifySpool(ctx, c.job(), c.tell) },
-		"POST /api/v1/jobs/{job}/spool/import": func(ctx context.Context, c *call) (any, error) { return importDir(ctx, d, c) },
-		"POST /api/v1/jobs/{job}/spool/export": func(ctx context.Context, c *call) (any, error) { return exportDir(ctx, d, c) },
-		"GET /api/v1/jobs/{job}/dead":          func(ctx context.Context, c *call) (any, error) { return letters(ctx, d, c) },
-		"GET /api/v1/jobs/{job}/dead/{id}":     func(ctx context.Context, c *call) (any, error) { return letter(ctx, d, c) },
+		"GET /api/v1/events": func(ctx context.Context, c *call) (any,
+			error) {
+			return events(ctx, d, c)
+		},
+		"POST /api/v1/jobs/{job}/pause": func(_ context.Context, c *call) (any,
+			error) {
+			return done(d.Pause(c.job()))
+		},
+		"POST /api/v1/jobs/{job}/resume": func(_ context.Context, c *call) (any,
+			error) {
+			return done(d.Resume(c.job()))
+		},
+		"POST /api/v1/jobs/{job}/backfill": func(ctx context.Context, c *call) (any,
+			error) {
+			return said(d.Command(ctx, c.job(), "backfill"))
+		},
+		"GET /api/v1/jobs/{job}/spool": func(ctx context.Context, c *call) (any,
+			error) {
+			return blocks(ctx, d, c)
+		},
+		"GET /api/v1/jobs/{job}/spool/stats": func(ctx context.Context, c *call) (any,
+			error) {
+			return d.Stats(ctx, c.job())
+		},
+		"GET /api/v1/jobs/{job}/spool/rows": func(ctx context.Context, c *call) (any,
+			error) {
+			return rows(ctx, d, c)
+		},
+		"POST /api/v1/jobs/{job}/spool/verify": func(ctx context.Context, c *call) (any,
+			error) {
+			return d.VerifySpool(ctx, c.job(), c.tell)
+		},
+		"POST /api/v1/jobs/{job}/spool/import": func(ctx context.Context, c *call) (any,
+			error) {
+			return importDir(ctx, d, c)
+		},
+		"POST /api/v1/jobs/{job}/spool/export": func(ctx context.Context, c *call) (any,
+			error) {
+			return exportDir(ctx, d, c)
+		},
+		"GET /api/v1/jobs/{job}/dead": func(ctx context.Context, c *call) (any,
+			error) {
+			return letters(ctx, d, c)
+		},
+		"GET /api/v1/jobs/{job}/dead/{id}": func(ctx context.Context, c *call) (any,
+			error) {
+			return letter(ctx, d, c)
+		},
 		"POST /api/v1/jobs/{job}/dead/{id}/retry": func(ctx context.Context, c *call) (any, error) {
 			id, err := c.number("id", 0)
 			if err != nil {
@@ -68,7 +104,8 @@ func routes(d *app.Desk) map[string]work {
 			}
 			return d.ImportCheckpoint(ctx, c.job(), o.File, c.tell)
 		},
-		"POST /api/v1/jobs/{job}/checkpoints/{name}/{what}": func(ctx context.Context, c *call) (any, error) {
+		"POST /api/v1/jobs/{job}/checkpoints/{name}/{what}": func(ctx context.Context, c *call) (any,
+			error) {
 			return onCheckpoint(ctx, d, c)
 		},
 	}

@@ -40,9 +40,10 @@ func dialSocket(ctx context.Context, dir string) (conn net.Conn, err error) {
 	return conn, err
 }
 
-// ListenSocket listens on the socket of a data directory, whose lock the caller holds: a socket that
-// is there is therefore a dead one, and is replaced. Nobody but the owner can connect: the socket is
-// made in a directory that only we can enter, and moved out when its permissions are right.
+// ListenSocket listens on the socket of a data directory, whose lock the caller holds: a socket
+// that is there is therefore a dead one, and is replaced. Nobody but the owner can connect: the
+// socket is made in a directory that only we can enter, and moved out when its permissions are
+// right.
 func ListenSocket(dir string) (net.Listener, error) {
 	private, err := os.MkdirTemp(dir, ".sock*") // mode 0700
 	if err != nil {

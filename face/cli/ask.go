@@ -89,7 +89,8 @@ func (f *face) each(do func(a asked) error) (err error) {
 }
 
 // withJob calls do for the data directory that has the job; "" stands for the only job there is.
-func (f *face) withJob(ctx context.Context, job string, do func(a asked, job string) error) (err error) {
+func (f *face) withJob(ctx context.Context, job string, do func(a asked,
+	job string) error) (err error) {
 	all, err := f.places()
 	if err != nil {
 		return err
@@ -129,7 +130,8 @@ func (f *face) withJob(ctx context.Context, job string, do func(a asked, job str
 		return &app.Usage{Err: fault.WithHint(errors.New("there is more than one job"), "name one of: %s",
 			strings.Join(names, ", "))}
 	}
-	return &app.Usage{Err: fault.WithHint(fmt.Errorf("there is a job %s in more than one data directory", job),
+	return &app.Usage{Err: fault.WithHint(
+		fmt.Errorf("there is a job %s in more than one data directory", job),
 		"choose one with --data-dir")}
 }
 

@@ -32,7 +32,8 @@ func (f *face) checkpointCreate() *cobra.Command {
 			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
 				var out app.Checkpoint
 				err := f.long(cmd.Context(), a, path(job, "checkpoints"), api.Order{Name: name}, &out)
-				return f.tell(err, out, fmt.Sprintf("checkpoint %s of job %s is made: %s in %d ms", out.Name, job,
+				return f.tell(err, out, fmt.Sprintf("checkpoint %s of job %s is made: %s in %d ms", out.Name,
+					job,
 					size(out.Bytes), out.TookMS))
 			})
 		},
@@ -66,7 +67,8 @@ func (f *face) checkpointList() *cobra.Command {
 			err := f.each(func(a asked) error {
 				var one list
 				q := url.Values{"job": {first(args)}}
-				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: "/api/v1/checkpoints?" + q.Encode(),
+				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: "/api/v1/checkpoints?" +
+					q.Encode(),
 					Result: &one})
 				all.Checkpoints = append(all.Checkpoints, one.Checkpoints...)
 				return err
@@ -101,7 +103,8 @@ func (f *face) checkpointList() *cobra.Command {
 }
 
 // named is a command on one checkpoint: JOB NAME, or NAME alone where there is one job.
-func (f *face) named(use, short string, do func(ctx context.Context, a asked, job, name string) error) *cobra.Command {
+func (f *face) named(use, short string, do func(ctx context.Context, a asked, job,
+	name string) error) *cobra.Command {
 	return f.asking(&cobra.Command{
 		Use:   use + " [JOB] NAME",
 		Short: short,
@@ -146,13 +149,15 @@ func (f *face) checkpointRestore() *cobra.Command {
 		func(ctx context.Context, a asked, job, name string) error {
 			var out app.Restored
 			err := f.long(ctx, a, path(job, "checkpoints", name, "restore"), nil, &out)
-			return f.tell(err, out, fmt.Sprintf("job %s is as it was %s (checkpoint %s); the store that was "+
-				"there is kept in %s", job, ago(out.Created, time.Now()), name, out.Quarantine))
+			return f.tell(err, out,
+				fmt.Sprintf("job %s is as it was %s (checkpoint %s); the store that was "+
+					"there is kept in %s", job, ago(out.Created, time.Now()), name, out.Quarantine))
 		})
 }
 
 func (f *face) checkpointRemove() *cobra.Command {
-	return f.named("rm", "Remove a checkpoint", func(ctx context.Context, a asked, job, name string) error {
+	return f.named("rm", "Remove a checkpoint", func(ctx context.Context, a asked, job,
+		name string) error {
 		out, err := a.post(ctx, path(job, "checkpoints", name, "remove"), nil)
 		return f.tell(err, out, fmt.Sprintf("checkpoint %s of job %s is removed", name, job))
 	})
@@ -170,7 +175,8 @@ func (f *face) checkpointExport() *cobra.Command {
 			}
 			return f.withJob(cmd.Context(), args[0], func(a asked, job string) error {
 				var out app.Checkpoint
-				err := f.long(cmd.Context(), a, path(job, "checkpoints", args[1], "export"), api.Order{File: file}, &out)
+				err := f.long(cmd.Context(), a, path(job, "checkpoints", args[1], "export"),
+					api.Order{File: file}, &out)
 				return f.tell(err, out, fmt.Sprintf("checkpoint %s of job %s is in %s", args[1], job, file))
 			})
 		},
@@ -194,15 +200,16 @@ func (f *face) checkpointImport() *cobra.Command {
 			}
 			defer a.close()
 			var out app.Checkpoint
-			err = f.long(cmd.Context(), a, path(args[0], "checkpoints", "import"), api.Order{File: file}, &out)
+			err = f.long(cmd.Context(), a, path(args[0], "checkpoints", "import"), api.Order{File: file},
+				&out)
 			return f.tell(err, out, fmt.Sprintf("checkpoint %s of job %s is here; `holdfast checkpoint "+
 				"restore %s %s` goes back to it", out.Name, args[0], args[0], out.Name))
 		},
 	})
 }
 
-// placeFor finds the data directory for a job that need not exist yet: where it is, else the one that
-// was named, which may be empty.
+// placeFor finds the data directory for a job that need not exist yet: where it is, else the one
+// that was named, which may be empty.
 func (f *face) placeFor(ctx context.Context, job string) (asked, error) {
 	if all, err := f.places(); err == nil {
 		var hit *asked

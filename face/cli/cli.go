@@ -2,8 +2,9 @@
 // comes back in tables that fit 80 columns, or as JSON.
 //
 // A command that only asks or orders talks to the running engine through the socket in its data
-// directory; when none runs, the same request is answered within the command itself, over the stores.
-// Errors say what failed and why, and on a line of their own what to do. Exit codes are in exit.go.
+// directory; when none runs, the same request is answered within the command itself, over the
+// stores. Errors say what failed and why, and on a line of their own what to do. Exit codes are in
+// exit.go.
 package cli
 
 import (
@@ -38,7 +39,8 @@ type face struct {
 
 // Main runs the command line and returns its exit code.
 func Main(args []string) int {
-	return run(context.Background(), args, terminal{out: os.Stdout, err: os.Stderr, tty: isTerminal(os.Stderr)})
+	return run(context.Background(), args, terminal{out: os.Stdout, err: os.Stderr,
+		tty: isTerminal(os.Stderr)})
 }
 
 func isTerminal(f *os.File) bool {
@@ -73,13 +75,15 @@ func (f *face) root() *cobra.Command {
 			f.begun = true
 		},
 	}
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ",
+		".FlagUsagesWrapped 80 "))
 	root.SetVersionTemplate("holdfast {{.Version}}\n")
 	root.AddGroup(&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "ask", Title: "Ask:"},
 		&cobra.Group{ID: "order", Title: "Order:"})
 	for group, commands := range map[string][]*cobra.Command{
-		"work":  {f.runCommand(), f.demoCommand(), f.wsprnetCommand()},
-		"ask":   {f.checkCommand(), f.statusCommand(), f.auditCommand(), f.eventsCommand(), f.spoolCommand(), f.deadCommand()},
+		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand()},
+		"ask": {f.checkCommand(), f.statusCommand(), f.auditCommand(), f.eventsCommand(),
+			f.spoolCommand(), f.deadCommand()},
 		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.checkpointCommand()},
 	} {
 		for _, c := range commands {
@@ -92,7 +96,8 @@ func (f *face) root() *cobra.Command {
 
 // asking adds the flags of a command that asks or orders.
 func (f *face) asking(c *cobra.Command) *cobra.Command {
-	c.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory to ask (default: where holdfast keeps its data)")
+	c.Flags().StringVar(&f.dataDir, "data-dir", "",
+		"data directory to ask (default: where holdfast keeps its data)")
 	c.Flags().StringVarP(&f.config, "config", "c", "", "configuration that names the data directory")
 	c.Flags().BoolVar(&f.json, "json", false, "answer in JSON")
 	return c

@@ -75,14 +75,16 @@ func (f *face) deadShow() *cobra.Command {
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
 				var d app.DeadLetter
-				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "dead", args[0]), Result: &d})
+				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "dead", args[0]),
+					Result: &d})
 				if err != nil {
 					return err
 				}
 				if f.json {
 					return f.printJSON(d)
 				}
-				fmt.Fprintf(f.out, "dead letter %d of job %s, from %s, %s\n", d.ID, job, d.From, ago(d.At, time.Now()))
+				fmt.Fprintf(f.out, "dead letter %d of job %s, from %s, %s\n", d.ID, job, d.From, ago(d.At,
+					time.Now()))
 				fmt.Fprint(f.out, wrap("why: "+d.Reason, "  "))
 				if d.Key != "" {
 					fmt.Fprintf(f.out, "  key: %s\n", d.Key)
@@ -114,11 +116,13 @@ func number(s string) (uint64, error) {
 }
 
 func (f *face) deadRetry() *cobra.Command {
-	return f.deadOrder("retry ID... | --all", "Give dead letters another try", "retry", "%d tried again")
+	return f.deadOrder("retry ID... | --all", "Give dead letters another try", "retry",
+		"%d tried again")
 }
 
 func (f *face) deadDiscard() *cobra.Command {
-	return f.deadOrder("discard ID... | --all", "Let dead letters go for good", "discard", "%d discarded")
+	return f.deadOrder("discard ID... | --all", "Let dead letters go for good", "discard",
+		"%d discarded")
 }
 
 func (f *face) deadOrder(use, short, what, said string) *cobra.Command {
@@ -152,14 +156,16 @@ func (f *face) deadOrder(use, short, what, said string) *cobra.Command {
 				done := 0
 				var failed error
 				for _, id := range args {
-					if _, err := a.post(cmd.Context(), path(job, "dead", id, what), api.Order{Reason: reason}); err != nil {
+					if _, err := a.post(cmd.Context(), path(job, "dead", id, what),
+						api.Order{Reason: reason}); err != nil {
 						failed = errors.Join(failed, err)
 						continue
 					}
 					done++
 				}
 				if f.json {
-					failed = errors.Join(failed, f.printJSON(map[string]int{what: done, "failed": len(args) - done}))
+					failed = errors.Join(failed, f.printJSON(map[string]int{what: done,
+						"failed": len(args) - done}))
 				} else {
 					fmt.Fprintf(f.out, said+"\n", done)
 				}

@@ -19,7 +19,8 @@ func (f *face) resumeCommand() *cobra.Command {
 }
 
 func (f *face) backfillCommand() *cobra.Command {
-	return f.order("backfill JOB", "Ask the source for everything that is missing, now", "backfill", "job %s: ")
+	return f.order("backfill JOB", "Ask the source for everything that is missing, now", "backfill",
+		"job %s: ")
 }
 
 // order is a command that gives a job one order.

@@ -89,12 +89,14 @@ func (p *process) notices() {
 			"survive a reboot", place.Default, place.Why, place.Dir)
 		p.plan.Notices = append(p.plan.Notices, text)
 		p.log.Error(text)
-		p.log.Error(fmt.Sprintf("make %s writable and start again; what is kept here is taken over then", place.Default))
+		p.log.Error(fmt.Sprintf("make %s writable and start again; what is kept here is taken over then",
+			place.Default))
 	}
 }
 
 // serve opens the control socket and, if the plan says so, the TCP door.
-func (p *process) serve(ctx context.Context, g *errgroup.Group, desk *app.Desk) (url string, err error) {
+func (p *process) serve(ctx context.Context, g *errgroup.Group, desk *app.Desk) (url string,
+	err error) {
 	h := api.Handler(desk)
 	sock, err := api.ListenSocket(p.plan.Place.Dir)
 	if err != nil {
@@ -109,16 +111,17 @@ func (p *process) serve(ctx context.Context, g *errgroup.Group, desk *app.Desk) 
 		ln, err = net.Listen("tcp", "127.0.0.1:0")
 	}
 	if err != nil {
-		return "", &exitError{Failed, fmt.Errorf("listen on %s: %w (choose another address with --listen)",
-			p.plan.Listen, err)}
+		return "", &exitError{Failed,
+			fmt.Errorf("listen on %s: %w (choose another address with --listen)",
+				p.plan.Listen, err)}
 	}
 	g.Go(func() error { return api.Serve(ctx, ln, api.Open(h, p.plan.Token)) })
 	return "http://" + ln.Addr().String(), nil
 }
 
-// signals returns a context that ends with the first SIGINT or SIGTERM. A second one ends the process
-// at once; SIGQUIT shows every goroutine first. All of that is a normal exit: the stores are whole at
-// every moment.
+// signals returns a context that ends with the first SIGINT or SIGTERM. A second one ends the
+// process at once; SIGQUIT shows every goroutine first. All of that is a normal exit: the stores
+// are whole at every moment.
 func (p *process) signals(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(parent)
 	got := make(chan os.Signal, 4)
@@ -197,11 +200,12 @@ const (
 // respawnPause is how much longer each respawn waits than the one before it. Tests shorten it.
 var respawnPause = time.Second
 
-// storageFailed is called when a store's log can't be written: what is in memory is ahead of the disk,
-// so the process must end. systemd starts us again; else we start ourselves again, and that start
-// waits until there is room. It does not return.
+// storageFailed is called when a store's log can't be written: what is in memory is ahead of the
+// disk, so the process must end. systemd starts us again; else we start ourselves again, and that
+// start waits until there is room. It does not return.
 func (p *process) storageFailed(err error) {
-	p.log.Error(fmt.Sprintf("a store can't be written: %v; nothing that was acknowledged is lost", err))
+	p.log.Error(fmt.Sprintf("a store can't be written: %v; nothing that was acknowledged is lost",
+		err))
 	underSystemd := os.Getenv("INVOCATION_ID") != "" || os.Getenv("NOTIFY_SOCKET") != ""
 	n := respawns(os.Getenv(respawnVariable), time.Now())
 	if p.plan.Once || underSystemd || n >= maxRespawns {

@@ -40,7 +40,8 @@ func (f *face) runCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&config, "config", "c", "holdfast.yaml", "configuration file")
-	c.Flags().StringVar(&listen, "listen", "", "address of the API, or none (default: the file's, or 127.0.0.1:8420)")
+	c.Flags().StringVar(&listen, "listen", "",
+		"address of the API, or none (default: the file's, or 127.0.0.1:8420)")
 	f.processFlags(c, &logFile, &maxMB, &verbose)
 	return c
 }
@@ -54,8 +55,9 @@ func orNone(s string) string {
 
 // processFlags adds the flags of a command that runs jobs.
 func (f *face) processFlags(c *cobra.Command, logFile *string, maxMB, verbose *int) {
-	c.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory (default: $"+app.DataDirVariable+", else "+
-		"/var/lib/holdfast or below $XDG_STATE_HOME)")
+	c.Flags().StringVar(&f.dataDir, "data-dir", "",
+		"data directory (default: $"+app.DataDirVariable+", else "+
+			"/var/lib/holdfast or below $XDG_STATE_HOME)")
 	c.Flags().StringVar(logFile, "log-file", "", "log to this file (default: to stderr)")
 	c.Flags().IntVar(maxMB, "log-max-mb", 10, "start the log file anew at this many megabytes")
 	c.Flags().IntVar(verbose, "verbose", 1, "0: warnings and errors, 1: what is done, 2: everything")
@@ -67,7 +69,8 @@ func (f *face) logger(file string, maxMB, verbose int, alone bool) (*slog.Logger
 		return nil, nil, &exitError{WrongUsage, fmt.Errorf("--verbose: want 0, 1 or 2, got %d", verbose)}
 	}
 	if maxMB < 0 {
-		return nil, nil, &exitError{WrongUsage, fmt.Errorf("--log-max-mb: want a number from 0, got %d", maxMB)}
+		return nil, nil, &exitError{WrongUsage, fmt.Errorf("--log-max-mb: want a number from 0, got %d",
+			maxMB)}
 	}
 	level := []slog.Level{slog.LevelWarn, slog.LevelInfo, slog.LevelDebug}[verbose]
 	if file == "" {
@@ -108,7 +111,8 @@ func (f *face) checkCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&config, "config", "c", "holdfast.yaml", "configuration file")
-	c.Flags().BoolVar(&schema, "schema", false, "print the JSON schema of configuration files, for editors")
+	c.Flags().BoolVar(&schema, "schema", false,
+		"print the JSON schema of configuration files, for editors")
 	c.Flags().BoolVar(&f.json, "json", false, "answer in JSON")
 	return c
 }
@@ -159,14 +163,18 @@ func (f *face) demoCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p := &process{plan: plan, log: log, anyPort: listen == "", beside: []func(context.Context) error{sim.Run}}
+			p := &process{plan: plan, log: log, anyPort: listen == "",
+				beside: []func(context.Context) error{sim.Run}}
 			p.ready = func(_ *app.Desk, url string) { f.demoReady(plan, sim.URL(), url) }
 			return p.run(cmd.Context())
 		},
 	}
-	c.Flags().StringVar(&listen, "listen", "", "address of the API (default 127.0.0.1:8420, or any port if it is taken)")
-	c.Flags().StringVar(&feed, "feed-listen", "127.0.0.1:0", "address of the simulated feed and its switches")
-	c.Flags().StringVar(&spots, "spots", "", "serve the spots of this JSON file in the place of made-up ones")
+	c.Flags().StringVar(&listen, "listen", "",
+		"address of the API (default 127.0.0.1:8420, or any port if it is taken)")
+	c.Flags().StringVar(&feed, "feed-listen", "127.0.0.1:0",
+		"address of the simulated feed and its switches")
+	c.Flags().StringVar(&spots, "spots", "",
+		"serve the spots of this JSON file in the place of made-up ones")
 	f.processFlags(c, &logFile, &maxMB, &verbose)
 	return c
 }

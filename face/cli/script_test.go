@@ -22,15 +22,17 @@ import (
 	"holdfast/connector/wsprnet/simulator"
 )
 
-// TestMain makes `holdfast` a command of the scripts: this test binary, run as the program itself. And
-// `storagefails` is a process whose store can't be written; with an argument, one that works once.
+// TestMain makes `holdfast` a command of the scripts: this test binary, run as the program itself.
+// And `storagefails` is a process whose store can't be written; with an argument, one that works
+// once.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"holdfast": func() { os.Exit(Main(os.Args[1:])) },
 		"storagefails": func() {
 			fmt.Printf("start %d\n", respawns(os.Getenv(respawnVariable), time.Now()))
 			respawnPause = time.Millisecond
-			p := &process{plan: &app.Plan{Once: len(os.Args) > 1}, log: slog.New(app.NewLogHandler(os.Stderr, 0))}
+			p := &process{plan: &app.Plan{Once: len(os.Args) > 1}, log: slog.New(app.NewLogHandler(os.Stderr,
+				0))}
 			p.storageFailed(errors.New("no space left on device"))
 		},
 	})

@@ -18,7 +18,8 @@ import (
 
 func (f *face) spoolCommand() *cobra.Command {
 	c := &cobra.Command{Use: "spool", Short: "Look into the spool of a job, import and export"}
-	c.AddCommand(f.spoolList(), f.spoolCat(), f.spoolStats(), f.spoolVerify(), f.spoolImport(), f.spoolExport())
+	c.AddCommand(f.spoolList(), f.spoolCat(), f.spoolStats(), f.spoolVerify(), f.spoolImport(),
+		f.spoolExport())
 	return c
 }
 
@@ -99,7 +100,8 @@ func (f *face) spoolCat() *cobra.Command {
 				}
 				for _, n := range []string{from, to} {
 					if _, err := strconv.ParseUint(n, 10, 64); err != nil {
-						return &exitError{WrongUsage, fmt.Errorf("want the number of a block, or two with - between, got %q", s)}
+						return &exitError{WrongUsage,
+							fmt.Errorf("want the number of a block, or two with - between, got %q", s)}
 					}
 				}
 				q = url.Values{"from": {from}, "to": {to}}
@@ -123,7 +125,8 @@ func (f *face) spoolStats() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
 				var s app.SpoolStats
-				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "spool", "stats"), Result: &s})
+				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "spool", "stats"),
+					Result: &s})
 				if err != nil {
 					return err
 				}
@@ -131,9 +134,10 @@ func (f *face) spoolStats() *cobra.Command {
 					return f.printJSON(s)
 				}
 				now := time.Now()
-				fmt.Fprint(f.out, wrap(fmt.Sprintf("%s: %s %s in %s %s, %s; the oldest is of %s, the newest of %s",
-					job, count(s.Rows), plural(s.Rows, "row"), count(s.Blocks), plural(s.Blocks, "block"),
-					size(s.Bytes), ago(s.Oldest, now), ago(s.Newest, now)), ""), "\n")
+				fmt.Fprint(f.out,
+					wrap(fmt.Sprintf("%s: %s %s in %s %s, %s; the oldest is of %s, the newest of %s",
+						job, count(s.Rows), plural(s.Rows, "row"), count(s.Blocks), plural(s.Blocks, "block"),
+						size(s.Bytes), ago(s.Oldest, now), ago(s.Newest, now)), ""), "\n")
 				t := newTable("~sink", ">to deliver", ">size", "oldest")
 				for _, k := range s.Sinks {
 					t.add(k.Sink, count(k.Pending), size(k.PendingBytes), ago(k.Oldest, now))
@@ -177,7 +181,8 @@ func (f *face) showVerified(v app.Verified) {
 		fmt.Fprint(f.out, wrap(fmt.Sprintf("! block %d: %s", b.Seq, b.Text), ""))
 	}
 	if v.Lost > 0 {
-		fmt.Fprintf(f.out, "%s rows were lost to damage or limits before: see `holdfast audit %s`\n", count(v.Lost), v.Job)
+		fmt.Fprintf(f.out, "%s rows were lost to damage or limits before: see `holdfast audit %s`\n",
+			count(v.Lost), v.Job)
 	}
 	if len(v.Bad) == 0 {
 		fmt.Fprintf(f.out, "%s: all %s %s are good\n", v.Job, count(v.Blocks), plural(v.Blocks, "block"))
@@ -190,7 +195,8 @@ func (f *face) showVerified(v app.Verified) {
 func (f *face) long(ctx context.Context, a asked, path string, body, result any) error {
 	progress, end := f.progress()
 	defer end()
-	return a.client.Do(ctx, api.Request{Method: "POST", Path: path, Body: body, Result: result, Progress: progress})
+	return a.client.Do(ctx, api.Request{Method: "POST", Path: path, Body: body, Result: result,
+		Progress: progress})
 }
 
 func (f *face) spoolImport() *cobra.Command {
@@ -206,7 +212,8 @@ func (f *face) spoolImport() *cobra.Command {
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
 				var out app.Imported
-				if err := f.long(cmd.Context(), a, path(job, "spool", "import"), api.Order{Dir: dir}, &out); err != nil {
+				if err := f.long(cmd.Context(), a, path(job, "spool", "import"), api.Order{Dir: dir},
+					&out); err != nil {
 					return err
 				}
 				if f.json {
@@ -242,15 +249,18 @@ func (f *face) spoolExport() *cobra.Command {
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
 				var out app.Exported
-				if err := f.long(cmd.Context(), a, path(job, "spool", "export"), api.Order{Dir: dir, Raw: raw}, &out); err != nil {
+				if err := f.long(cmd.Context(), a, path(job, "spool", "export"), api.Order{Dir: dir, Raw: raw},
+					&out); err != nil {
 					return err
 				}
 				if f.json {
 					err = f.printJSON(out)
 				} else {
-					fmt.Fprintf(f.out, "%s rows in %s %s\n", count(out.Rows), count(out.Files), plural(out.Files, "file"))
+					fmt.Fprintf(f.out, "%s rows in %s %s\n", count(out.Rows), count(out.Files), plural(out.Files,
+						"file"))
 					for _, b := range out.Bad {
-						fmt.Fprint(f.out, wrap(fmt.Sprintf("! block %d is damaged and was left out: %s", b.Seq, b.Text), ""))
+						fmt.Fprint(f.out, wrap(fmt.Sprintf("! block %d is damaged and was left out: %s", b.Seq,
+							b.Text), ""))
 					}
 				}
 				if err == nil && len(out.Bad) > 0 {

@@ -122,7 +122,8 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	}
 	for _, g := range j.Gates {
 		if !g.Open {
-			lines = append(lines, fmt.Sprintf("! %s is away for %s: %s", g.Name, span(now.Sub(g.Since)), g.Cause))
+			lines = append(lines, fmt.Sprintf("! %s is away for %s: %s", g.Name, span(now.Sub(g.Since)),
+				g.Cause))
 			if g.Hint != "" {
 				lines = append(lines, "  "+g.Hint)
 			}
@@ -187,14 +188,16 @@ func (f *face) auditCommand() *cobra.Command {
 	return c
 }
 
-func (f *face) audit(ctx context.Context, a asked, args []string, deep bool) (out app.Audit, err error) {
+func (f *face) audit(ctx context.Context, a asked, args []string, deep bool) (out app.Audit,
+	err error) {
 	q := url.Values{"deep": {fmt.Sprint(deep)}}
 	if len(args) > 0 {
 		q.Set("job", args[0])
 	}
 	progress, end := f.progress()
 	defer end()
-	err = a.client.Do(ctx, api.Request{Method: "GET", Path: "/api/v1/audit?" + q.Encode(), Result: &out,
+	err = a.client.Do(ctx, api.Request{Method: "GET", Path: "/api/v1/audit?" + q.Encode(),
+		Result:   &out,
 		Progress: progress})
 	return out, err
 }
@@ -206,7 +209,8 @@ func (f *face) showAudit(a app.Audit) {
 		}
 		fmt.Fprintf(f.out, "%s\n", j.Job)
 		t := newTable("", ">read", ">accepted", ">duplicate", ">filtered", ">rejected")
-		t.add("intake", count(j.Read), count(j.Accepted), count(j.Duplicate), count(j.Filtered), count(j.Rejected))
+		t.add("intake", count(j.Read), count(j.Accepted), count(j.Duplicate), count(j.Filtered),
+			count(j.Rejected))
 		t.write(f.out, "  ")
 		if len(j.Sinks) > 0 {
 			t = newTable("~sink", ">accepted", ">delivered", ">pending", ">dead", ">discarded", ">expired")
@@ -238,12 +242,14 @@ func (f *face) showDeep(all []app.Comparison) {
 	fmt.Fprintln(f.out, "\nwhat the sinks hold")
 	t := newTable("~job", "sink", ">rows", ">missing", ">doubled", ">excused", ">foreign")
 	for _, c := range all {
-		t.add(c.Job, c.Sink, count(c.Rows), count(c.Missing), count(c.Doubled), count(c.Excused), count(c.Foreign))
+		t.add(c.Job, c.Sink, count(c.Rows), count(c.Missing), count(c.Doubled), count(c.Excused),
+			count(c.Foreign))
 	}
 	t.write(f.out, "  ")
 	for _, c := range all {
 		if c.Error != "" {
-			fmt.Fprint(f.out, wrap(fmt.Sprintf("! %s, %s can't be compared: %s", c.Job, c.Sink, c.Error), "  "))
+			fmt.Fprint(f.out, wrap(fmt.Sprintf("! %s, %s can't be compared: %s", c.Job, c.Sink, c.Error),
+				"  "))
 			if c.Hint != "" {
 				fmt.Fprint(f.out, wrap(c.Hint, "    "))
 			}
@@ -281,7 +287,8 @@ func (f *face) eventsCommand() *cobra.Command {
 				if follow && !a.client.Remote {
 					return fmt.Errorf("nothing runs in %s, so nothing can be followed", a.place.Dir)
 				}
-				return a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: "/api/v1/events?" + q.Encode(),
+				return a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: "/api/v1/events?" +
+					q.Encode(),
 					Item: f.showEvent})
 			})
 		},

@@ -10,7 +10,8 @@ import (
 // width is what every table fits into.
 const width = 80
 
-// table is a table with aligned columns. One column may give way: it is cut when the row is too long.
+// table is a table with aligned columns. One column may give way: it is cut when the row is too
+// long.
 type table struct {
 	heads []string
 	right []bool // aligned to the right: numbers
@@ -18,8 +19,8 @@ type table struct {
 	rows  [][]string
 }
 
-// newTable returns a table. A head that begins with > is aligned to the right, one that begins with ~
-// gives way.
+// newTable returns a table. A head that begins with > is aligned to the right, one that begins with
+// ~ gives way.
 func newTable(heads ...string) *table {
 	t := &table{gives: -1}
 	for i, h := range heads {
@@ -83,7 +84,8 @@ func wrap(s, indent string) string {
 	var b strings.Builder
 	line := indent
 	for _, word := range strings.Fields(s) {
-		if len(line) > len(indent) && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+		if len(line) > len(indent) &&
+			utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
 			b.WriteString(line + "\n")
 			line = indent
 		}

@@ -11,7 +11,9 @@ import (
 )
 
 func TestTableFits(t *testing.T) {
-	for _, text := range []string{"short", strings.Repeat("long words ", 30), strings.Repeat("ü", 200), "a\nb\tc"} {
+	for _, text := range []string{"short", strings.Repeat("long words ", 30),
+		strings.Repeat("ü", 200),
+		"a\nb\tc"} {
 		var b bytes.Buffer
 		tab := newTable(">id", "when", "~reason")
 		tab.add("12,345", "3 min ago", text)
@@ -38,7 +40,8 @@ func TestWords(t *testing.T) {
 		{ago(now.Add(-3*time.Minute), now), "3 min ago"}, {ago(now.Add(-30*time.Hour), now), "30 h ago"},
 		{ago(now.Add(-72*time.Hour), now), "3 days ago"}, {ago(now.Add(time.Hour), now), "now"},
 		{plural(1, "block"), "block"}, {plural(2, "block"), "blocks"},
-		{progressText(app.Progress{Job: "spots", What: "verifying", Done: 1, Total: 4, Left: 90 * time.Second}),
+		{progressText(app.Progress{Job: "spots", What: "verifying", Done: 1, Total: 4,
+			Left: 90 * time.Second}),
 			"spots: verifying: 25 %, 1 min left"},
 		{printable([]byte(`{"a":1}`)), `{"a":1}`}, {printable([]byte("\x1b[2J")), `"\x1b[2J"`},
 	} {

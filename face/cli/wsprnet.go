@@ -58,15 +58,18 @@ func (f *face) wsprnetCommand() *cobra.Command {
 	c.SetVersionTemplate("holdfast wsprnet {{.Version}}\n")
 	fs := c.Flags()
 	fs.SortFlags = false
-	fs.StringVar(&s.session, "session-file", "", "file that keeps the session of the feed (default: session.json in the data directory)")
+	fs.StringVar(&s.session, "session-file", "",
+		"file that keeps the session of the feed (default: session.json in the data directory)")
 	fs.StringVar(&s.user, "username", "", "user name at wsprnet.org")
 	fs.StringVar(&s.pass, "password", "", "password at wsprnet.org")
 	fs.StringVar(&s.chUser, "clickhouse-user", "", "user of ClickHouse")
 	fs.StringVar(&s.chPass, "clickhouse-password", "", "password of that user")
-	fs.StringVar(&s.roUser, "setup-readonly-user", "", "create this user of ClickHouse, who may only read")
+	fs.StringVar(&s.roUser, "setup-readonly-user", "",
+		"create this user of ClickHouse, who may only read")
 	fs.StringVar(&s.roPass, "setup-readonly-password", "", "password of that user")
 	fs.StringVar(&fl.Config, "config", "", "JSON file with the keys of wsprnet_scraper.py")
-	fs.StringVar(&s.cache, "cache-dir", "", "take in the old cache files of this directory (default /var/lib/wsprnet/cache)")
+	fs.StringVar(&s.cache, "cache-dir", "",
+		"take in the old cache files of this directory (default /var/lib/wsprnet/cache)")
 	fs.IntVar(&loop, "loop", 0, "go on, with so many seconds between polls (absent: one cycle)")
 	f.processFlags(c, &s.logFile, &maxMB, &verbose)
 	fs.StringVar(&fl.Listen, "listen", "", "address of the API (default none)")
