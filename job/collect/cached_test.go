@@ -49,14 +49,16 @@ func (j *journal) String() string {
 	return j.b.String()
 }
 
-// switched is a sink that is away while down is set, and panics in its canary or its write when told.
+// switched is a sink that is away while down is set, and panics in its canary or its write when
+// told.
 type switched struct {
 	connector.Sink
 	down, panicPrepare, panicWrite *atomic.Bool
 }
 
 func newSwitched() switched {
-	return switched{down: new(atomic.Bool), panicPrepare: new(atomic.Bool), panicWrite: new(atomic.Bool)}
+	return switched{down: new(atomic.Bool), panicPrepare: new(atomic.Bool),
+		panicWrite: new(atomic.Bool)}
 }
 
 func (s switched) away() error {
@@ -109,7 +111,8 @@ func (r *rig) loop(log *journal) (stop func()) {
 
 func (r *rig) until(log *journal, pattern string, want int) {
 	r.t.Helper()
-	for deadline := time.Now().Add(time.Minute); log.sum(pattern) < want; time.Sleep(time.Millisecond) {
+	deadline := time.Now().Add(time.Minute)
+	for ; log.sum(pattern) < want; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("the log tells of %d by %q, want %d:\n%s", log.sum(pattern), pattern, want, log)
 		}

@@ -21,9 +21,9 @@ const (
 	askParts = 100
 )
 
-// Import takes a page in that is not the feed's. Rows that every sink has already count as duplicates.
-// A sink that is away, or that can't tell in time, does not hold the import: its rows count as accepted
-// then, and what it has of them is found by key when they are delivered.
+// Import takes a page in that is not the feed's. Rows that every sink has already count as
+// duplicates. A sink that is away, or that can't tell in time, does not hold the import: its rows
+// count as accepted then, and what it has of them is found by key when they are delivered.
 func (j *Job) Import(ctx context.Context, p connector.Page) (Taken, error) {
 	held, err := j.held(ctx, p)
 	if err != nil {
@@ -75,9 +75,10 @@ func spans(keys []uint64) (out []connector.KeyRange) {
 	return out
 }
 
-// has calls yield for each key in the ranges that the sink has. Before the job works nobody else has
-// prepared the sink; one that can't tell then is not asked again for every file of the import.
-func (d *delivery) has(ctx context.Context, in []connector.KeyRange, yield func(key uint64)) (err error) {
+// has calls yield for each key in the ranges that the sink has. Before the job works nobody else
+// has prepared the sink; one that can't tell then is not asked again for every file of the import.
+func (d *delivery) has(ctx context.Context, in []connector.KeyRange,
+	yield func(key uint64)) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	if !d.j.begun.Load() {
