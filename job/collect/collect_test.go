@@ -214,10 +214,7 @@ func TestRowsAreKeptWhileTheSinkIsAway(t *testing.T) {
 }
 
 // poison refuses every delivery that holds one of its ids, as a database does that names no row.
-type poison struct {
-	connector.Sink
-	id uint64
-}
+type poison struct{ connector.Sink }
 
 func (p poison) Write(ctx context.Context, d connector.Delivery) (connector.Verdict, error) {
 	for i := range int(d.Rows.NumRows()) {
@@ -230,7 +227,7 @@ func (p poison) Write(ctx context.Context, d connector.Delivery) (connector.Verd
 
 func TestPoisonRowDiesAloneAndMayBeRetried(t *testing.T) {
 	r := newRig(t, simulator.Options{Seed: 9, Rate: -1, Backlog: 1000, PageLimit: 300})
-	r.wrap = func(s connector.Sink) connector.Sink { return poison{Sink: s} }
+	r.wrap = func(s connector.Sink) connector.Sink { return poison{s} }
 	r.run()
 	b := r.books()
 	if b.Sinks[0].Dead != 1 || b.Sinks[0].Delivered != 999 || b.Sinks[0].Pending != 0 {

@@ -256,9 +256,9 @@ func (s *tableSalvager) carve() (err error) {
 			return nil
 		}
 		body := data[start : start+end]
-		plain, err := decompress(body[:end-1], block.CompressionIndicator(body[end-1]))
-		if err == nil {
-			err = s.carved(slices.Clone(plain))
+		// What can't be decompressed or is no block of entries holds none: the search goes on behind it.
+		if plain, err := decompress(body[:end-1], block.CompressionIndicator(body[end-1])); err == nil {
+			_ = s.carved(slices.Clone(plain))
 		}
 		if s.visitErr != nil {
 			return s.visitErr
