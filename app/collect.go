@@ -25,7 +25,6 @@ type collectConfig struct {
 	Sinks  sinkList `yaml:"sinks"`
 
 	once    bool                                                            // end after one cycle
-	noun    string                                                          // what rows are called
 	onStart func(ctx context.Context, j *collect.Job, env engine.Env) error // before the first page
 }
 
