@@ -21,7 +21,8 @@ func cycle(t *testing.T, place Place, feed string) Audit {
 
 func configText(feed string) string {
 	return fmt.Sprintf("jobs: {spots: {collect: {source: {wsprnet: {url: %q, "+
-		"max_bytes_per_second: -1}}, sinks: {local: {sqlite: {path: spots.sqlite}, batch: {every: 1ms}}}}}}", feed)
+		"max_bytes_per_second: -1}}, sinks: {local: {sqlite: {path: spots.sqlite}, "+
+		"batch: {every: 1ms}}}}}}", feed)
 }
 
 func cycleOf(t *testing.T, place Place, text string) Audit {
