@@ -8,8 +8,8 @@ import (
 	"holdfast/face/cli"
 )
 
-// memory is what the garbage collector aims to stay under, whatever the backlog: with what lies outside
-// of its heap the process stays below 256 MB.
+// memory is what the garbage collector aims to stay under, whatever the backlog: with what lies
+// outside of its heap the process stays below 256 MB.
 const memory = 192 << 20
 
 func main() {

@@ -106,12 +106,3 @@ func (b *Books) addSink(r store.Reader, name string, id uint32) error {
 
 // Balanced reports whether every law holds.
 func (b Books) Balanced() bool { return len(b.Broken) == 0 }
-
-// LeftOver reports whether something is not where it should end: pending, dead or missing.
-func (b Books) LeftOver() bool {
-	left := b.Rejected > 0 || b.GapSums.Open > 0
-	for _, s := range b.Sinks {
-		left = left || s.Pending > 0 || s.Dead > 0
-	}
-	return left
-}

@@ -19,7 +19,6 @@ type campaign struct {
 	ch    *testenv.ClickHouseServer
 	proxy *testenv.FaultyProxy
 	p     *testenv.Process
-	seed  uint64
 }
 
 func newCampaign(t *testing.T) *campaign {
