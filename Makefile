@@ -18,7 +18,7 @@ build:
 	$(PLAIN) go build -o bin/holdfast .
 
 test: deps check build
-	go test -race -timeout $(TIMEOUT) ./...
+	go test -race -timeout $(TIMEOUT) $$(go list ./... | grep -v '/bench$$')
 	@scripts/deps.sh missing
 
 # Format, vet, staticcheck, and the direction of the imports.
@@ -35,7 +35,7 @@ bench: deps build
 
 # Every kill, power-cut and damage campaign at its full count.
 torture: deps build
-	HOLDFAST_TORTURE=1 go test -count=1 -timeout 180m ./...
+	HOLDFAST_TORTURE=1 go test -count=1 -timeout 180m $$(go list ./... | grep -v '/bench$$')
 
 deps:
 	@scripts/deps.sh
