@@ -29,9 +29,13 @@ func loadRealSpots(t *testing.T) *simulator.File {
 	return f
 }
 
-func TestRealSpotsIntoClickHouse18(t *testing.T) { collectRealSpots(t, testenv.ClickHouse(t), 6) }
+func TestRealSpotsIntoClickHouse18(t *testing.T) {
+	t.Parallel()
+	collectRealSpots(t, testenv.ClickHouse(t), 6)
+}
 
 func TestRealSpotsIntoModernClickHouse(t *testing.T) {
+	t.Parallel()
 	collectRealSpots(t, testenv.ModernClickHouse(t), 3)
 }
 
