@@ -56,6 +56,14 @@ func replayWithin() time.Duration {
 	return 20 * time.Second // beside other tests, under the race detector
 }
 
+// beside lets a test run beside others, unless its time is measured strictly.
+func beside(t *testing.T) {
+	t.Helper()
+	if !testenv.Torture() {
+		t.Parallel()
+	}
+}
+
 var outages = []outage{
 	{name: "down at start", atStart: true,
 		begin: func(b *behaviour) { b.ch.Kill() },
@@ -107,7 +115,7 @@ func TestBehaviour(t *testing.T) {
 
 // TestBehaviourFullDisk lets the disk of the server fill up.
 func TestBehaviourFullDisk(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	disk := testenv.SmallDisk(t, 128<<20)
 	filler := filepath.Join(disk, "filler")
 	endure(t, &behaviour{ch: testenv.ClickHouseWith(t, testenv.ClickHouseOptions{
@@ -140,7 +148,7 @@ func TestBehaviourFullDisk(t *testing.T) {
 
 // TestBehaviourReadOnly takes the right to write from the user, and gives it back.
 func TestBehaviourReadOnly(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	ch := testenv.ClickHouseWith(t, testenv.ClickHouseOptions{
 		Users: []testenv.ClickHouseUser{{Name: "wspr", Password: "pw"}}})
 	endure(t, &behaviour{ch: ch}, outage{
