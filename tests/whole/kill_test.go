@@ -145,6 +145,7 @@ var frozen = []fault{
 	}},
 	{"ClickHouse frozen for long", func(c *campaign) {
 		c.ch.Freeze()
+		c.sim.Publish(30) // all before may be delivered: only who asks notices
 		c.await(c.p, "the frozen server was noticed", closed("main"))
 		moment(c.rnd, 300*time.Millisecond)
 		c.ch.Thaw()
