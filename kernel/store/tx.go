@@ -217,8 +217,12 @@ func (s *Store) View(ctx context.Context, fn func(r Reader) error) error {
 	s.mu.Lock()
 	snap := s.db.NewSnapshot()
 	n, lazy := s.applied, s.lazy
+	// A commit that was given up half-way, because a write failed, may be in the snapshot uncounted.
+	err := s.guard.Err()
 	s.mu.Unlock()
-	err := s.awaitDurable(ctx, n, lazy)
+	if err == nil {
+		err = s.awaitDurable(ctx, n, lazy)
+	}
 	if err == nil {
 		err = fn(reader{snap})
 	}
