@@ -2,8 +2,8 @@
 // the event time, the bytes of a batch of rows, and the token by which a delivery is known.
 //
 // A batch is an Apache Arrow record batch. Its bytes are a plain Arrow IPC stream (schema, one
-// record batch, end mark), the whole compressed by zstd, so that any Arrow library can read a block
-// after `zstd -d`. Arrow batches here are always built on Go's heap: nobody has to release them.
+// record batch, end mark), the whole in Snappy's block format, so that any Arrow library can read a
+// block after any Snappy library. Arrow batches here are always built on Go's heap: nobody has to release them.
 package record
 
 import (

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -59,7 +60,7 @@ func (s *Store) openPebble() error {
 	if err != nil {
 		return err
 	}
-	archive := forensic.ArchiveFS(fs, dir, filepath.Join(s.dir, "archive"))
+	archive := forensic.ArchiveFS(newTableFS(fs, s.dir, dir), dir, filepath.Join(s.dir, "archive"))
 	s.watch = forensic.WatchFS(archive, dir)
 	s.guard = forensic.GuardFS(s.watch, dir, s.opts.Fatal)
 	opened := make(chan *pebble.DB, 1) // never taken when the guard fails: that database is left behind
@@ -91,8 +92,13 @@ func (s *Store) openPebble() error {
 	return archive.Release()
 }
 
+// tableSizes: a flush makes one table of blocks, and a compaction of what lies above the base level (the
+// second number) does not take the tables of blocks beside it along: Pebble lets one grow sideways up to
+// 25 times the size of a table there, and would write every block a second time.
+var tableSizes = [7]int64{8 << 20, 512 << 10, 8 << 20, 16 << 20, 32 << 20, 64 << 20, 64 << 20}
+
 func (s *Store) pebbleOptions() *pebble.Options {
-	return &pebble.Options{
+	o := &pebble.Options{
 		FS:                 s.guard,
 		Cache:              s.opts.Cache.c,
 		FormatMajorVersion: pebbleFormat,
@@ -100,6 +106,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		MemTableSize:                8 << 20,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
+		TargetFileSizes:             tableSizes,
 		L0StopWritesThreshold:       1000,
 		MaxOpenFiles:                512,
 		Logger:                      s.guard.Logger(pebbleLog{s}),
@@ -116,6 +123,12 @@ func (s *Store) pebbleOptions() *pebble.Options {
 			},
 		},
 	}
+	// Blocks come in the order of their keys. In tables of their own they overlap nothing, so compaction
+	// moves them down without writing them again, and a range deletion drops them whole.
+	blocks := pebble.KeyRange{Start: Blocks.K(), End: Blocks.K().End()}
+	o.Experimental.SpanPolicyFunc = pebble.MakeStaticSpanPolicyFunc(bytes.Compare, blocks, pebble.SpanPolicy{
+		PreferFastCompression: true})
+	return o
 }
 
 // pebbleLog passes Pebble's warnings on. Its Fatalf is the guard's.

@@ -291,7 +291,7 @@ func (s *Store) Close() error {
 	s.users.Wait()
 	err := s.sync()
 	if err == nil {
-		err = s.mark()
+		err = errors.Join(s.mark(), s.TableSums().Save())
 	}
 	err = errors.Join(err, s.guard.Do(s.db.Close), s.high.Close())
 	if s.cache != nil {
