@@ -22,9 +22,10 @@ const MaxBatchBytes = 256 << 20
 type Hash [16]byte
 
 // scratch is what one encoding needs: the plain Arrow stream, and room for the worst case of it packed.
+// A decoding needs the room alone.
 type scratch struct {
-	plain  bytes.Buffer
-	packed []byte
+	plain bytes.Buffer
+	room  []byte
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -50,8 +51,8 @@ func Encode(dst []byte, b arrow.RecordBatch) ([]byte, Hash, error) {
 		return nil, Hash{}, fault.New(fault.Invalid, "batch has %d bytes, want at most %d", t.plain.Len(),
 			MaxBatchBytes)
 	}
-	t.packed = slices.Grow(t.packed[:0], s2.MaxEncodedLen(t.plain.Len()))
-	packed := s2.EncodeSnappy(t.packed[:cap(t.packed)], t.plain.Bytes())
+	t.room = slices.Grow(t.room[:0], s2.MaxEncodedLen(t.plain.Len()))
+	packed := s2.EncodeSnappy(t.room[:cap(t.room)], t.plain.Bytes())
 	return append(dst, packed...), hash(packed), nil
 }
 
@@ -66,14 +67,16 @@ func Decode(data []byte, want Hash) (arrow.RecordBatch, error) {
 	if err == nil && n > MaxBatchBytes {
 		err = fmt.Errorf("it claims %d bytes, at most %d are read", n, MaxBatchBytes)
 	}
-	var raw []byte
+	t := scratches.Get().(*scratch)
+	defer scratches.Put(t) // the Arrow reader copies what it takes
 	if err == nil {
-		raw, err = s2.Decode(nil, data)
+		t.room = slices.Grow(t.room[:0], n)
+		t.room, err = s2.Decode(t.room[:n], data)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Corrupt, "decompress batch: %w", err)
 	}
-	r, err := ipc.NewReader(bytes.NewReader(raw))
+	r, err := ipc.NewReader(bytes.NewReader(t.room))
 	if err != nil {
 		return nil, fmt.Errorf("read arrow schema: %w", err)
 	}

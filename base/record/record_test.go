@@ -139,3 +139,28 @@ func BenchmarkEncode(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "rows/s")
 }
+
+// A batch must not live in what the next decoding writes to.
+func TestDecodedBatchesStandAlone(t *testing.T) {
+	var data [2][]byte
+	var hashes [2]Hash
+	for i := range data {
+		_, b := testBatch(t, i*1000, 100)
+		var err error
+		if data[i], hashes[i], err = Encode(nil, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := Decode(data[0], hashes[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if _, err := Decode(data[1], hashes[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, want := testBatch(t, 0, 100); !array.RecordEqual(first, want) {
+		t.Error("a later decoding changed an earlier batch")
+	}
+}

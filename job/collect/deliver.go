@@ -12,6 +12,7 @@ import (
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/kernel/balance"
+	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
@@ -102,17 +103,35 @@ func (d *delivery) run(ctx, grace context.Context) error {
 	if d.j.cfg.Once {
 		return d.runOnce(ctx, grace)
 	}
+	if err := d.gate.Wait(ctx); err != nil {
+		return err
+	}
+	ahead := d.readAhead(ctx) // not before the sink was asked what it holds
+	defer func() { ahead.stop() }()
 	for {
 		if err := d.gate.Wait(ctx); err != nil {
 			return err
 		}
-		next, err := d.k.Next(ctx, d.want(d.Every))
+		next, err := ahead.take()
 		if err != nil {
 			return err
+		}
+		if ok, err := d.k.Begin(next); err != nil {
+			return err
+		} else if !ok {
+			ahead = d.readAhead(ctx)
+			continue
+		}
+		// A plan in parts is worked off by itself: it may be cut again, or given up as a whole.
+		if next.Whole() {
+			ahead = d.readAhead(ctx)
 		}
 		err = d.deliver(grace, next)
 		if err != nil && !isSinkError(err) {
 			return err
+		}
+		if !next.Whole() {
+			ahead = d.readAhead(ctx)
 		}
 		if err != nil {
 			if err := d.interrupted(ctx, errors.Unwrap(err)); err != nil {
@@ -120,6 +139,39 @@ func (d *delivery) run(ctx, grace context.Context) error {
 			}
 		}
 	}
+}
+
+// ahead is the next delivery, read while the sink is at work on the one before it.
+type ahead struct {
+	next   *spool.Delivery
+	err    error
+	cancel context.CancelFunc
+	done   chan struct{} // closed when next and err stand
+}
+
+// readAhead is owned by run, which stops it.
+func (d *delivery) readAhead(ctx context.Context) *ahead {
+	a := &ahead{done: make(chan struct{})}
+	ctx, a.cancel = context.WithCancel(ctx)
+	go func() {
+		defer close(a.done)
+		a.err = engine.Catch(func() (err error) {
+			a.next, err = d.k.Read(ctx, d.want(d.Every))
+			return err
+		})
+	}()
+	return a
+}
+
+func (a *ahead) take() (*spool.Delivery, error) {
+	<-a.done
+	a.cancel()
+	return a.next, a.err
+}
+
+func (a *ahead) stop() {
+	a.cancel()
+	<-a.done
 }
 
 // interrupted closes the gate, and sums up a drain that is cut short.

@@ -47,7 +47,7 @@ type part struct {
 // ends the plan before it, or stands alone as damage.
 func (k *Sink) planLocked(r store.Reader, heads []Head) (*Delivery, error) {
 	rows, heads, damage := readRows(r, heads)
-	p := &plan{First: heads[0].Seq, Last: heads[len(heads)-1].Seq, At: time.Now().UTC()}
+	p := &plan{First: heads[0].Seq, Last: heads[len(heads)-1].Seq}
 	sum := sha256.New()
 	for _, h := range heads {
 		p.Rows += int(h.Rows)
@@ -130,6 +130,9 @@ func (k *Sink) delivery(p *plan, i int, heads []Head, rows arrow.RecordBatch, da
 	}
 	return d, nil
 }
+
+// Whole reports whether the delivery is all of its plan, and readable.
+func (d *Delivery) Whole() bool { return d.Damage == nil && d.Token.RowTo == 0 }
 
 // At returns the block and the row within it of row i of the delivery.
 func (d *Delivery) At(i int) (seq uint64, row uint32) {

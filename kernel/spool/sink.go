@@ -24,8 +24,8 @@ type SinkState struct {
 	Checked string `json:"checked,omitempty"`
 }
 
-// Sink is one sink's reader of the spool. Next and the methods that take a Delivery are for one
-// goroutine at a time.
+// Sink is one sink's reader of the spool. Next and Read are for one goroutine at a time, and so are the methods
+// that take a Delivery; Read may run beside one of them if that one's delivery is Whole.
 type Sink struct {
 	s    *Spool
 	ID   uint32
@@ -163,6 +163,19 @@ type Delivery struct {
 // without polling until there is something to deliver or ctx ends.
 func (k *Sink) Next(ctx context.Context, w Want) (*Delivery, error) {
 	for {
+		d, err := k.Read(ctx, w)
+		if err != nil {
+			return nil, err
+		}
+		if ok, err := k.Begin(d); ok || err != nil {
+			return d, err
+		}
+	}
+}
+
+// Read is the first half of Next: the delivery is chosen and read. Nobody may act on it before Begin.
+func (k *Sink) Read(ctx context.Context, w Want) (*Delivery, error) {
+	for {
 		tail, grown := k.s.Tail()
 		var d *Delivery
 		var wait time.Duration
@@ -174,10 +187,7 @@ func (k *Sink) Next(ctx context.Context, w Want) (*Delivery, error) {
 			return nil, fmt.Errorf("next delivery for %s: %w", k.Name, err)
 		}
 		if d != nil {
-			if taken, err := k.commitPlan(d); !taken {
-				return d, err
-			}
-			continue
+			return d, nil
 		}
 		timer := time.NewTimer(max(wait, time.Millisecond))
 		if wait == 0 {
@@ -194,13 +204,14 @@ func (k *Sink) Next(ctx context.Context, w Want) (*Delivery, error) {
 	}
 }
 
-// commitPlan makes a new plan durable before anyone acts on it. taken says that its blocks have
-// expired since they were chosen.
-func (k *Sink) commitPlan(d *Delivery) (taken bool, err error) {
+// Begin is the second half of Next: a new plan becomes durable. It is false if the delivery's blocks have
+// expired since they were read; another is to be read then.
+func (k *Sink) Begin(d *Delivery) (ok bool, err error) {
 	p := d.p
 	if p.durable {
-		return false, nil
+		return true, nil
 	}
+	taken := false
 	err = k.s.st.Update(func(tx *store.Tx) error {
 		settled, err := readSettled(tx, k.ID)
 		if err != nil {
@@ -210,19 +221,20 @@ func (k *Sink) commitPlan(d *Delivery) (taken bool, err error) {
 		if taken || d.Damage != nil {
 			return nil
 		}
+		p.At = time.Now().UTC()
 		return putJSON(tx, planKey(k.ID, p.First), p)
 	})
 	if err != nil {
 		return false, fmt.Errorf("plan delivery for %s: %w", k.Name, err)
 	}
 	if taken || d.Damage != nil {
-		return taken, nil
+		return !taken, nil
 	}
-	p.durable = true
+	d.FirstAttempt, p.durable = p.At, true
 	k.mu.Lock()
 	k.plans[p.First] = p
 	k.mu.Unlock()
-	return false, nil
+	return true, nil
 }
 
 // next finds the next delivery, or how long to wait until a small one is due (0: until the spool
