@@ -79,7 +79,9 @@ func (c *rendered) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		c.mu.Lock()
-		c.pages[r.URL.String()] = page
+		if len(c.pages) < 200 { // a gigabyte
+			c.pages[r.URL.String()] = page
+		}
 		c.mu.Unlock()
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -326,6 +328,30 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestMemory shows that memory does not grow with the backlog: the sink is away, and the job takes in a
+// million rows and twenty million.
+func TestMemory(t *testing.T) {
+	n := rows(t, 20_000_000)
+	ch := testenv.ClickHouse(t)
+	ch.Stop()
+	var peaks []int64
+	for _, n := range []int{n / 20, n} {
+		dir := t.TempDir()
+		p := holdfast(t, dir, feed(t, n), ch, "away")
+		spooled(t, dir, n)
+		peaks = append(peaks, p.PeakMemory(t))
+		p.Term()
+		p.Wait(t, time.Minute)
+	}
+	t.Logf("memory: peak %d MiB with %d rows of backlog, %d MiB with %d", peaks[0]>>20, n/20, peaks[1]>>20, n)
+	if peaks[1] > 256<<20 {
+		t.Errorf("peak memory %d MiB, want at most 256", peaks[1]>>20)
+	}
+	if peaks[1] > peaks[0]*5/4 {
+		t.Errorf("peak memory grows from %d to %d MiB with the backlog", peaks[0]>>20, peaks[1]>>20)
+	}
+}
+
 // spooled waits until the job has taken n rows in.
 func spooled(t *testing.T, dir string, n int) {
 	t.Helper()
@@ -333,6 +359,7 @@ func spooled(t *testing.T, dir string, n int) {
 	testenv.Until(t, 15*time.Minute, "the backlog", func() bool {
 		out, _ := exec.Command(testenv.PlainBinary(t), "audit", "--json", "--data-dir",
 			filepath.Join(dir, "data")).Output()
+		time.Sleep(50 * time.Millisecond)
 		return strings.Contains(string(out), want)
 	})
 }
