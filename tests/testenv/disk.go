@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 )
@@ -29,4 +31,67 @@ func SmallDisk(t testing.TB, bytes int64) string {
 	}
 	t.Cleanup(done)
 	return dir
+}
+
+// FailingDisk is a file system that says it has room, and whose disk has none while it fails: what is
+// written is lost when it is synced, as on a thin volume that is full below.
+type FailingDisk struct {
+	Dir  string
+	t    testing.TB
+	fill string
+}
+
+// Disk mounts a FailingDisk, an ext4 on a loop device on a tmpfs of so many bytes. It needs root.
+func Disk(t testing.TB, bytes int64) *FailingDisk {
+	t.Helper()
+	below := SmallDisk(t, bytes)
+	d := &FailingDisk{Dir: t.TempDir(), t: t, fill: filepath.Join(below, "fill")}
+	image := filepath.Join(below, "image")
+	f, err := os.Create(image)
+	if err == nil {
+		err = errors.Join(f.Truncate(4*bytes), f.Close())
+	}
+	if err != nil {
+		t.Fatalf("make disk: %v", err)
+	}
+	for _, c := range [][]string{
+		{"mkfs.ext4", "-q", "-O", "^has_journal", image}, // a journal that failed stays failed
+		{"mount", "-o", "loop", image, d.Dir},
+	} {
+		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
+			Missing(t, "a disk that fails", fmt.Errorf("%s: %w: %s", c[0], err, out))
+		}
+	}
+	done, err := afterwards("umount", "-l", d.Dir)
+	if err != nil {
+		_ = syscall.Unmount(d.Dir, syscall.MNT_DETACH)
+		t.Fatalf("mount disk: %v", err)
+	}
+	t.Cleanup(done)
+	return d
+}
+
+// Fail makes what is new on the disk fail from now on; Heal ends it.
+func (d *FailingDisk) Fail() {
+	d.t.Helper()
+	f, err := os.Create(d.fill)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer f.Close()
+	for _, size := range []int{1 << 20, 4096} {
+		for err = nil; err == nil; {
+			_, err = f.Write(make([]byte, size))
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			d.t.Fatalf("fill the disk below: %v", err)
+		}
+	}
+}
+
+func (d *FailingDisk) Heal() {
+	d.t.Helper()
+	if err := os.Remove(d.fill); err != nil {
+		d.t.Fatal(err)
+	}
 }
