@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,6 +144,9 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 		lines = append(lines, fmt.Sprintf("%s dead %s: see `holdfast dead ls %s`", count(n),
 			plural(n, "letter"), j.Name))
 	}
+	if r := j.Rates; r != nil {
+		lines = append(lines, ratesText(*r))
+	}
 	for _, n := range j.Notes {
 		lines = append(lines, strings.TrimPrefix(n[0]+": "+n[1], ": "))
 	}
@@ -153,6 +157,15 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	for _, l := range lines {
 		fmt.Fprint(f.out, wrap(l, "  "))
 	}
+}
+
+// ratesText is one line: what came and what each sink got.
+func ratesText(r engine.Rates) string {
+	text := fmt.Sprintf("rows a second, over a minute: read %.3g", r.Read)
+	for _, name := range slices.Sorted(maps.Keys(r.Delivered)) {
+		text += fmt.Sprintf(", %s %.3g", name, r.Delivered[name])
+	}
+	return text
 }
 
 func (f *face) auditCommand() *cobra.Command {

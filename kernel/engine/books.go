@@ -32,8 +32,12 @@ type SinkBooks struct {
 const maxListedGaps = 1000
 
 // ReadBooks reads the books of a job from its store and checks its laws: each counter against its
-// terms, and the pending rows of each sink against the blocks that it is not done with.
-func ReadBooks(r store.Reader, job string) (Books, error) {
+// terms, and the pending rows of each sink against the blocks that it is not done with. The work grows
+// with these blocks.
+func ReadBooks(r store.Reader, job string) (Books, error) { return readBooks(r, job, true) }
+
+// readBooks without recount leaves out what grows with the backlog.
+func readBooks(r store.Reader, job string, recount bool) (Books, error) {
 	b := Books{Job: job, Sinks: []SinkBooks{}, Gaps: []balance.Gap{}}
 	sources, err := store.NamesOf(r, store.SourceName)
 	if err != nil {
@@ -49,7 +53,7 @@ func ReadBooks(r store.Reader, job string) (Books, error) {
 		return b, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(sinks)) {
-		if err := b.addSink(r, name, sinks[name]); err != nil {
+		if err := b.addSink(r, name, sinks[name], recount); err != nil {
 			return b, err
 		}
 	}
@@ -84,13 +88,21 @@ func (b *Books) addSource(r store.Reader, name string, id uint32) error {
 	return nil
 }
 
-func (b *Books) addSink(r store.Reader, name string, id uint32) error {
+func (b *Books) addSink(r store.Reader, name string, id uint32, recount bool) error {
 	flow, err := balance.ReadFlow(r, id)
 	if err != nil {
 		return err
 	}
 	if why := flow.Check(); why != "" {
 		b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %s", name, why))
+	}
+	oldest, err := spool.Oldest(r, id)
+	if err != nil {
+		return err
+	}
+	b.Sinks = append(b.Sinks, SinkBooks{Sink: name, Flow: flow, Oldest: oldest})
+	if !recount {
+		return nil
 	}
 	pending, err := spool.Pending(r, id)
 	if err != nil {
@@ -100,7 +112,6 @@ func (b *Books) addSink(r store.Reader, name string, id uint32) error {
 		b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %d rows are pending by the books, %d in the spool",
 			name, flow.Pending, pending.Rows))
 	}
-	b.Sinks = append(b.Sinks, SinkBooks{Sink: name, Flow: flow, Oldest: pending.Oldest})
 	return nil
 }
 

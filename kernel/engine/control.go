@@ -21,6 +21,7 @@ type Status struct {
 	Error    string        `json:"error,omitempty"` // why it last failed
 	Gates    []gate.Status `json:"gates"`
 	Backlog  Backlog       `json:"backlog"`
+	Rates    *Rates        `json:"rates,omitempty"` // while the job runs
 	Spool    spool.Stats   `json:"spool"`
 	Balance  Books         `json:"balance"`
 	Notes    [][2]string   `json:"notes,omitempty"`
@@ -50,7 +51,7 @@ func (e *Engine) Status(ctx context.Context) ([]Status, error) {
 func (r *runner) status(ctx context.Context) (Status, error) {
 	r.mu.Lock()
 	s := Status{Name: r.spec.Name, Kind: r.spec.Kind, State: r.state, Since: r.since, Error: r.last,
-		Gates: []gate.Status{}, Progress: r.progress}
+		Gates: []gate.Status{}, Progress: r.progress, Rates: r.meter.rates()}
 	env, job := r.env, r.job
 	r.mu.Unlock()
 	if job != nil {
@@ -74,7 +75,7 @@ func ReadStatus(r store.Reader, name string) (Status, error) {
 }
 
 func (s *Status) read(r store.Reader) (err error) {
-	if s.Balance, err = ReadBooks(r, s.Name); err != nil {
+	if s.Balance, err = readBooks(r, s.Name, false); err != nil {
 		return err
 	}
 	for _, k := range s.Balance.Sinks {

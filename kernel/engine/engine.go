@@ -137,6 +137,7 @@ type runner struct {
 	paused   bool
 	resume   chan struct{} // closed to end a pause
 	progress *Progress
+	meter    meter
 }
 
 // State is what a job is doing.
@@ -251,8 +252,13 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 	r.mu.Unlock()
 	r.set(Running)
 	env.History.Note("job.started", "job %s runs (lineage %s)", env.Name, env.Store.Lineage())
+	var watching sync.WaitGroup
+	watching.Go(func() { r.watch(run, env.Store) })
 	err = Catch(func() error { return job.Run(run) })
+	stop()
+	watching.Wait()
 	r.mu.Lock()
+	r.meter = meter{}
 	paused := r.paused
 	r.job = nil
 	r.mu.Unlock()

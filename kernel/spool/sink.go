@@ -410,6 +410,24 @@ type Backlog struct {
 	Oldest time.Time // when the oldest of it came in; zero if there is none
 }
 
+// Oldest returns when the first block that a sink is not done with came in, zero if there is none. It
+// costs the same whatever the backlog.
+func Oldest(r store.Reader, id uint32) (time.Time, error) {
+	k := Sink{ID: id, plans: map[uint64]*plan{}}
+	if err := k.load(r); err != nil {
+		return time.Time{}, err
+	}
+	stats, err := ReadStats(r)
+	if err != nil {
+		return time.Time{}, err
+	}
+	heads, err := Heads(r, k.settled.nextGap(k.state.Begin), stats.Next-1, 1)
+	if err != nil || len(heads) == 0 {
+		return time.Time{}, err
+	}
+	return heads[0].At, nil
+}
+
 // Pending recounts what a sink is not done with, from the heads of the blocks and its plans. The work
 // grows with the undelivered blocks; it is for audits, the books have the number at once.
 func Pending(r store.Reader, id uint32) (Backlog, error) {
