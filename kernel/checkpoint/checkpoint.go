@@ -207,7 +207,7 @@ func fill(ctx context.Context, st *store.Store, o Options, m *Manifest, tmp stri
 			return Checkpoint{}, fmt.Errorf("record files outside the store: %w", err)
 		}
 	}
-	format := fmt.Appendf(nil, "holdfast store %d\n", store.Format)
+	format := []byte(store.FormatText(store.Format))
 	m.Files = append(m.Files, File{Path: formatName, Size: int64(len(format)), Sum: sumOf(format)})
 	sealed := true
 	for _, f := range snap.Files {

@@ -95,7 +95,7 @@ func (s *Store) openPebble() error {
 // tableSizes: a flush makes one table of blocks, and a compaction of what lies above the base level (the
 // second number) does not take the tables of blocks beside it along: Pebble lets one grow sideways up to
 // 25 times the size of a table there, and would write every block a second time.
-var tableSizes = [7]int64{8 << 20, 1 << 20, 16 << 20, 32 << 20, 64 << 20, 64 << 20, 64 << 20}
+var tableSizes = [7]int64{8 << 20, 512 << 10, 16 << 20, 32 << 20, 64 << 20, 64 << 20, 64 << 20}
 
 func (s *Store) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
@@ -105,11 +105,13 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		// 64 MB triples checkpoint time and eats the memory budget.
 		MemTableSize:                8 << 20,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       8,
-		TargetFileSizes:             tableSizes,
-		L0StopWritesThreshold:       1000,
-		MaxOpenFiles:                512,
-		Logger:                      s.guard.Logger(pebbleLog{s}),
+		// Tables of blocks that were trimmed lie beneath their range deletion alone; a higher threshold
+		// would leave them there.
+		L0CompactionThreshold: 4,
+		TargetFileSizes:       tableSizes,
+		L0StopWritesThreshold: 1000,
+		MaxOpenFiles:          512,
+		Logger:                s.guard.Logger(pebbleLog{s}),
 		// Without it a range deletion frees nothing until a compaction happens to pass.
 		FlushDelayDeleteRange: 10 * time.Second,
 		EventListener: &pebble.EventListener{

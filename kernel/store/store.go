@@ -28,12 +28,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -200,19 +199,22 @@ func (s *Store) open() error {
 }
 
 // checkFormat refuses a directory of a newer format and stamps a new one.
+// FormatText is what FORMAT says of format n: with a checksum, because a flipped bit makes one number of
+// another, and a format that is not known stops the job.
+func FormatText(n int) string {
+	text := fmt.Sprintf("holdfast store %d", n)
+	return fmt.Sprintf("%s crc32c:%08x\n", text, crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
+}
+
 func checkFormat(path string) error {
 	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return disk.WriteFile(path, fmt.Appendf(nil, "holdfast store %d\n", Format), 0o644)
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	num, ok := strings.CutPrefix(strings.TrimSpace(string(b)), "holdfast store ")
-	n, err := strconv.Atoi(num)
-	if !ok || err != nil {
+	var n int
+	if _, scan := fmt.Sscanf(string(b), "holdfast store %d ", &n); scan != nil || FormatText(n) != string(b) {
 		// The file says nothing that the tables do not say as well; its damage must not stop a job.
-		return disk.WriteFile(path, fmt.Appendf(nil, "holdfast store %d\n", Format), 0o644)
+		return disk.WriteFile(path, []byte(FormatText(Format)), 0o644)
 	}
 	if n > Format {
 		return fault.WithHint(fault.New(fault.Permanent, "store has format %d, this program knows up to %d",

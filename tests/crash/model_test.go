@@ -22,14 +22,15 @@ type model struct {
 	N       uint64 // transactions that are in it
 	Intake  [2]balance.Intake
 	Cursor  [2]uint64
-	Known   [2]uint64          // how many keys
-	Recent  map[uint64]bool    // known keys that the store was not yet asked for
-	Gaps    [2]int64           // open ones
-	Blocks  map[uint64]block   // by sequence
-	Gone    []block            // that were trimmed
-	Next    uint64             // sequence of the next block
-	Damaged map[uint64]bool    // blocks that we damaged
-	Row     [2]map[uint64]byte // a sink's rows, by key: one of the states below
+	Known   [2]uint64            // how many keys
+	Recent  map[uint64]bool      // known keys that the store was not yet asked for
+	Gaps    [2]int64             // open ones
+	Blocks  map[uint64]block     // by sequence
+	Gone    []block              // that were trimmed
+	Next    uint64               // sequence of the next block
+	Damaged map[uint64]bool      // blocks that we damaged
+	Row     [2]map[uint64]byte   // a sink's rows, by key: one of the states below
+	Home    [2]map[uint64]uint64 // the last block that brings a row that was retried
 	Flow    [2]balance.Flow
 	Letters map[uint64]letter
 	Tasks   map[string]byte
@@ -47,8 +48,8 @@ const (
 
 func newModel() *model {
 	return &model{Recent: map[uint64]bool{}, Blocks: map[uint64]block{}, Next: 1,
-		Damaged: map[uint64]bool{}, Row: [2]map[uint64]byte{{}, {}}, Letters: map[uint64]letter{},
-		Tasks: map[string]byte{}}
+		Damaged: map[uint64]bool{}, Row: [2]map[uint64]byte{{}, {}}, Home: [2]map[uint64]uint64{{}, {}},
+		Letters: map[uint64]letter{}, Tasks: map[string]byte{}}
 }
 
 // apply does what a transaction did. An error means that it must not have been possible.
@@ -152,7 +153,8 @@ func (m *model) expire(c change) error {
 	rows := int64(0)
 	for _, seq := range c.Seqs {
 		for _, k := range m.Blocks[seq].Keys {
-			if m.Row[c.Of][k] != pending {
+			home, retried := m.Home[c.Of][k]
+			if m.Row[c.Of][k] != pending || retried && home != seq {
 				continue
 			}
 			rows++
@@ -182,6 +184,7 @@ func (m *model) exhume(c change) error {
 	case c.Kind == aDiscard:
 		return m.move(l.Sink, l.Key, dead, discarded)
 	}
+	m.Home[l.Sink][l.Key] = c.Blocks[0].Seq
 	m.Flow[l.Sink].PendingBytes += c.Blocks[0].Bytes
 	return errors.Join(m.grow(c.Blocks[0]), m.move(l.Sink, l.Key, dead, pending))
 }

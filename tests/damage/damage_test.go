@@ -194,7 +194,12 @@ func damageOnce(t *testing.T, sim *simulator.Simulator, url, crashed string, fil
 		t.Errorf("%s of %s: %v\n%s", what, name, err, j.log.String())
 	}
 	salvaged := strings.Contains(j.log.String(), "was salvaged")
+	// Damage that only reading shows is met later: until then compaction has gone on, as it should.
+	met := strings.Contains(j.log.String(), "met while the job ran")
 	for rel := range before {
+		if met && filepath.Base(rel) != filepath.Base(name) {
+			continue
+		}
 		if salvaged && strings.HasSuffix(rel, ".sst") && !stillThere(dir, filepath.Base(rel)) {
 			t.Errorf("%s of %s: %s is gone after the salvage", what, name, rel)
 		}
