@@ -142,21 +142,28 @@ type Restored struct {
 }
 
 // RestoreCheckpoint takes a job back to a checkpoint. The store that is there now is kept in
-// quarantine. No engine may run.
+// quarantine. A running job is stopped for it, and goes on behind it: what its sinks got since the
+// checkpoint is compared by key then.
 func (d *Desk) RestoreCheckpoint(ctx context.Context, job, name string,
 	tell func(Progress)) (Restored, error) {
 	dir, err := d.findCheckpoint(job, name)
 	if err != nil {
 		return Restored{}, err
 	}
-	if d.eng != nil {
-		return Restored{}, hint(fault.New(fault.Busy, "job %s runs", job),
-			"stop holdfast, restore, and start it again: what the sinks got since is compared by key then")
-	}
 	w := d.begin(job, "restoring checkpoint "+name, tell)
 	defer w.end()
-	o, quarantine, err := checkpoint.Replace(ctx, dir, name, w.checkpoint())
-	return Restored{Job: job, Name: name, Created: o.Created, Quarantine: quarantine}, err
+	out := Restored{Job: job, Name: name}
+	restore := func() error {
+		o, quarantine, err := checkpoint.Replace(ctx, dir, name, w.checkpoint())
+		out.Created, out.Quarantine = o.Created, quarantine
+		return err
+	}
+	if d.eng == nil {
+		err = restore()
+	} else {
+		err = d.eng.Offline(ctx, job, restore)
+	}
+	return out, err
 }
 
 // ExportCheckpoint writes a checkpoint into one file, verified, with bytes of its own: a backup.

@@ -127,6 +127,9 @@ type runner struct {
 	log  *slog.Logger
 	met  atomic.Bool // damage was met while the store was open: it is salvaged at the next start
 
+	errands chan errand   // what is to be done while the store is closed
+	ended   chan struct{} // closed when run has returned
+
 	mu       sync.Mutex // guards what is below
 	state    State
 	since    time.Time
@@ -150,6 +153,7 @@ const (
 	Paused    State = "paused"
 	BackOff   State = "restarting" // it failed and waits for its next try
 	Salvaging State = "salvaging"
+	Offline   State = "offline" // it waits while a person's command works on its closed store
 	Stopped   State = "stopped" // its work is done, or the engine ended
 )
 
@@ -161,7 +165,8 @@ type Progress struct {
 }
 
 func newRunner(e *Engine, s Spec) *runner {
-	return &runner{e: e, spec: s, log: e.opts.Log.With("job", s.Name), state: Starting, since: time.Now()}
+	return &runner{e: e, spec: s, log: e.opts.Log.With("job", s.Name), state: Starting, since: time.Now(),
+		errands: make(chan errand), ended: make(chan struct{})}
 }
 
 func (r *runner) set(s State) {
@@ -174,12 +179,17 @@ func (r *runner) set(s State) {
 
 // run starts the job again and again until its work is done or ctx ends.
 func (r *runner) run(ctx context.Context) error {
+	defer close(r.ended)
 	defer r.set(Stopped)
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 500*time.Millisecond, time.Minute
 	for {
 		began := time.Now()
-		err := Catch(func() error { return r.once(ctx) })
+		e, err := r.untilErrand(ctx)
+		if e != nil {
+			r.do(*e)
+			continue
+		}
 		if ctx.Err() != nil || err == nil {
 			return nil
 		}
@@ -194,6 +204,8 @@ func (r *runner) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case e := <-r.errands:
+			r.do(e)
 		case <-time.After(wait):
 		}
 	}

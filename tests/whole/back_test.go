@@ -55,6 +55,14 @@ func TestGoingBack(t *testing.T) {
 	r.end(p)
 	exact("restored again")
 
+	// And once more while it runs.
+	p = r.up()
+	r.must("checkpoint", "restore", "then")
+	r.sim.Publish(100)
+	r.drained(p)
+	r.end(p)
+	exact("restored while it ran")
+
 	// A new data directory goes on behind what the sinks hold.
 	held := r.sim.Newest()
 	r.data = r.path("new")
