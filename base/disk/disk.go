@@ -169,3 +169,17 @@ func Writable(dir string) error {
 	f.Close()
 	return os.Remove(f.Name())
 }
+
+// Size writes a number of bytes for people.
+func Size[T int | int64 | uint64 | uint32](n T) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n), -1
+	for f >= unit && i < 4 {
+		f /= unit
+		i++
+	}
+	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[i])
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/disk"
 	"holdfast/face/api"
 )
 
@@ -34,7 +35,7 @@ func (f *face) checkpointCreate() *cobra.Command {
 				err := f.long(cmd.Context(), a, path(job, "checkpoints"), api.Order{Name: name}, &out)
 				return f.tell(err, out, fmt.Sprintf("checkpoint %s of job %s is made: %s in %d ms", out.Name,
 					job,
-					size(out.Bytes), out.TookMS))
+					disk.Size(out.Bytes), out.TookMS))
 			})
 		},
 	})
@@ -89,7 +90,7 @@ func (f *face) checkpointList() *cobra.Command {
 				if c.Error != "" {
 					state = "damaged"
 				}
-				t.add(c.Job, c.Name, ago(c.Created, time.Now()), size(c.Bytes), stays, state)
+				t.add(c.Job, c.Name, ago(c.Created, time.Now()), disk.Size(c.Bytes), stays, state)
 			}
 			t.write(f.out, "")
 			for _, c := range all.Checkpoints {
@@ -128,7 +129,7 @@ func (f *face) checkpointVerify() *cobra.Command {
 			if err := f.long(ctx, a, path(job, "checkpoints", name, "verify"), nil, &out); err != nil {
 				return err
 			}
-			text := fmt.Sprintf("checkpoint %s of job %s is good: %s read", name, job, size(out.Bytes))
+			text := fmt.Sprintf("checkpoint %s of job %s is good: %s read", name, job, disk.Size(out.Bytes))
 			if len(out.Bad) > 0 {
 				text = fmt.Sprintf("checkpoint %s of job %s is damaged", name, job)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/disk"
 	"holdfast/face/api"
 )
 
@@ -72,7 +73,7 @@ func (f *face) showBlocks(blocks []app.Block) {
 		if pending == "" {
 			pending = "-"
 		}
-		t.add(strconv.FormatUint(b.Seq, 10), ago(b.At, now), count(b.Rows), size(b.Bytes),
+		t.add(strconv.FormatUint(b.Seq, 10), ago(b.At, now), count(b.Rows), disk.Size(b.Bytes),
 			strconv.FormatUint(b.From, 10), strconv.FormatUint(b.To, 10), pending)
 	}
 	t.write(f.out, "")
@@ -137,10 +138,10 @@ func (f *face) spoolStats() *cobra.Command {
 				fmt.Fprint(f.out,
 					wrap(fmt.Sprintf("%s: %s %s in %s %s, %s; the oldest is of %s, the newest of %s",
 						job, count(s.Rows), plural(s.Rows, "row"), count(s.Blocks), plural(s.Blocks, "block"),
-						size(s.Bytes), ago(s.Oldest, now), ago(s.Newest, now)), ""), "\n")
+						disk.Size(s.Bytes), ago(s.Oldest, now), ago(s.Newest, now)), ""), "\n")
 				t := newTable("~sink", ">to deliver", ">size", "oldest")
 				for _, k := range s.Sinks {
-					t.add(k.Sink, count(k.Pending), size(k.PendingBytes), ago(k.Oldest, now))
+					t.add(k.Sink, count(k.Pending), disk.Size(k.PendingBytes), ago(k.Oldest, now))
 				}
 				t.write(f.out, "")
 				return nil

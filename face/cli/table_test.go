@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"holdfast/app"
+	"holdfast/base/disk"
 )
 
 func TestTableFits(t *testing.T) {
@@ -35,7 +36,7 @@ func TestWords(t *testing.T) {
 	now := time.Now()
 	for _, c := range []struct{ got, want string }{
 		{count(0), "0"}, {count(999), "999"}, {count(1000), "1,000"}, {count(-1234567), "-1,234,567"},
-		{size(1023), "1023 B"}, {size(1536), "1.5 KiB"}, {size(int64(20) << 30), "20.0 GiB"},
+		{disk.Size(1023), "1023 B"}, {disk.Size(1536), "1.5 KiB"}, {disk.Size(int64(20) << 30), "20.0 GiB"},
 		{ago(time.Time{}, now), "-"}, {ago(now.Add(-time.Second), now), "now"},
 		{ago(now.Add(-3*time.Minute), now), "3 min ago"}, {ago(now.Add(-30*time.Hour), now), "30 h ago"},
 		{ago(now.Add(-72*time.Hour), now), "3 days ago"}, {ago(now.Add(time.Hour), now), "now"},

@@ -28,20 +28,6 @@ func plural[T int | int64 | uint64 | uint32](n T, word string) string {
 	return word + "s"
 }
 
-// size writes bytes for people.
-func size[T int | int64 | uint64 | uint32](n T) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, i := float64(n), -1
-	for f >= unit && i < 4 {
-		f /= unit
-		i++
-	}
-	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[i])
-}
-
 // span writes a time that something takes or took.
 func span(d time.Duration) string {
 	switch {

@@ -78,8 +78,8 @@ func (r *Room) above(mark uint64, n int, what string) error {
 	if err != nil || room.Free >= mark+uint64(n) {
 		return nil // a file system that does not answer says so at the write
 	}
-	return fault.WithHint(fault.New(fault.Full, "%s has %s left of %s: %s", r.dir, Bytes(room.Free),
-		Bytes(room.Total), what), "make room on that file system; work goes on by itself")
+	return fault.WithHint(fault.New(fault.Full, "%s has %s left of %s: %s", r.dir, disk.Size(room.Free),
+		disk.Size(room.Total), what), "make room on that file system; work goes on by itself")
 }
 
 // Wait blocks while there is less room than the soft mark. It tells people when that begins and ends.
@@ -108,10 +108,10 @@ func (r *Room) tell(short bool, room disk.Room) {
 	r.short, r.since = short, time.Now()
 	if short {
 		r.log.Warn(fmt.Sprintf("disk: %s has %s left; sources that can wait are paused until there are %s",
-			r.dir, Bytes(room.Free), Bytes(r.limits.Soft)))
+			r.dir, disk.Size(room.Free), disk.Size(r.limits.Soft)))
 		return
 	}
-	r.log.Info(fmt.Sprintf("disk: %s has %s left; sources go on", r.dir, Bytes(room.Free)))
+	r.log.Info(fmt.Sprintf("disk: %s has %s left; sources go on", r.dir, disk.Size(room.Free)))
 }
 
 // Short reports whether intake is held for want of room, and since when.
@@ -142,7 +142,7 @@ func (r *Room) Start(ctx context.Context) error {
 		if !told {
 			told = true
 			r.log.Error(fmt.Sprintf("disk: %s has %s left, starting needs %s; waiting for room",
-				r.dir, Bytes(room.Free), Bytes(need)))
+				r.dir, disk.Size(room.Free), disk.Size(need)))
 		}
 		select {
 		case <-ctx.Done():
@@ -168,18 +168,4 @@ func (r *Room) lay(room disk.Room) error {
 		return fmt.Errorf("lay ballast: %w", err)
 	}
 	return nil
-}
-
-// Bytes writes a size for people.
-func Bytes(n uint64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, i := float64(n), -1
-	for f >= unit && i < 4 {
-		f /= unit
-		i++
-	}
-	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[i])
 }
