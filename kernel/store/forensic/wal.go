@@ -178,10 +178,10 @@ func adjoin(end, off int64) bool {
 
 // sectorLost reports whether the loss of whole sectors can explain a flaw: one must end between the
 // broken chunk's start and the next sound chunk. The first sector counts only if the chunk's header
-// did not come with it.
+// did not come with it: a header that reaches into the next sector may have lost its checksum alone.
 func sectorLost(f flaw) bool {
 	end := (f.at/sector + 1) * sector
-	if f.headed {
+	if f.headed && f.at+syncHeader <= end {
 		end += sector
 	}
 	return end <= f.resume
