@@ -103,35 +103,33 @@ func (d *delivery) run(ctx, grace context.Context) error {
 	if d.j.cfg.Once {
 		return d.runOnce(ctx, grace)
 	}
-	if err := d.gate.Wait(ctx); err != nil {
-		return err
-	}
-	ahead := d.readAhead(ctx) // not before the sink was asked what it holds
-	defer func() { ahead.stop() }()
+	var next *ahead
+	defer func() { next.stop() }()
 	for {
 		if err := d.gate.Wait(ctx); err != nil {
 			return err
 		}
-		next, err := ahead.take()
+		if next == nil {
+			next = d.readAhead(ctx) // not before the sink was asked what it holds
+		}
+		now, err := next.take()
+		next = nil
 		if err != nil {
 			return err
 		}
-		if ok, err := d.k.Begin(next); err != nil {
-			return err
-		} else if !ok {
-			ahead = d.readAhead(ctx)
+		if ok, err := d.k.Begin(now); err != nil || !ok {
+			if err != nil {
+				return err
+			}
 			continue
 		}
 		// A plan in parts is worked off by itself: it may be cut again, or given up as a whole.
-		if next.Whole() {
-			ahead = d.readAhead(ctx)
+		if now.Whole() {
+			next = d.readAhead(ctx)
 		}
-		err = d.deliver(grace, next)
+		err = d.deliver(grace, now)
 		if err != nil && !isSinkError(err) {
 			return err
-		}
-		if !next.Whole() {
-			ahead = d.readAhead(ctx)
 		}
 		if err != nil {
 			if err := d.interrupted(ctx, errors.Unwrap(err)); err != nil {
@@ -170,6 +168,9 @@ func (a *ahead) take() (*spool.Delivery, error) {
 }
 
 func (a *ahead) stop() {
+	if a == nil {
+		return
+	}
 	a.cancel()
 	<-a.done
 }
@@ -282,12 +283,17 @@ func (d *delivery) settle(next *spool.Delivery, v connector.Verdict) error {
 		d.k.Release(next)
 		return fmt.Errorf("settle delivery %s: %w", next.Token, err)
 	}
+	d.shrunk()
+	d.tell(next, v, flow)
+	return nil
+}
+
+// shrunk tells who waits for it that the backlog is smaller.
+func (d *delivery) shrunk() {
 	select {
 	case d.settled <- struct{}{}:
 	default:
 	}
-	d.tell(next, v, flow)
-	return nil
 }
 
 // bury keeps a row that the sink refused, with the sink's words.
@@ -322,6 +328,11 @@ func (d *delivery) forfeit(next *spool.Delivery) error {
 			return err
 		}
 		h := lost.Heads[0]
+		if h.Rows == 0 { // its head is lost as well: what was pending tells how many they were
+			if err := d.recount(tx, &lost); err != nil {
+				return err
+			}
+		}
 		err = d.j.intak.lost(tx, balance.Damage, d.Name, h.KeyLo, h.KeyHi, uint64(lost.Rows),
 			next.Damage.Error())
 		if err != nil {
@@ -333,9 +344,20 @@ func (d *delivery) forfeit(next *spool.Delivery) error {
 	if err != nil {
 		return fmt.Errorf("give up damaged block %d: %w", next.Heads[0].Seq, err)
 	}
+	d.shrunk()
 	d.j.env.History.Warn("damage.block", "sink %s does not get %d rows of block %d: %v", d.Name, lost.Rows,
 		next.Heads[0].Seq, next.Damage)
 	return nil
+}
+
+func (d *delivery) recount(tx *store.Tx, lost *spool.Lost) error {
+	flow, err := balance.ReadFlow(tx, d.k.ID)
+	if err != nil {
+		return err
+	}
+	left, err := spool.Pending(tx, d.k.ID)
+	lost.Rows, lost.Bytes = flow.Pending-left.Rows, flow.PendingBytes-left.Bytes
+	return err
 }
 
 // tell writes the log of deliveries: one line each, and while a backlog drains, how far it is.

@@ -108,9 +108,9 @@ func (b *Books) addSink(r store.Reader, name string, id uint32, recount bool) er
 	if err != nil {
 		return err
 	}
-	if pending.Rows != flow.Pending {
-		b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %d rows are pending by the books, %d in the spool",
-			name, flow.Pending, pending.Rows))
+	if pending.Rows != flow.Pending || pending.Bytes != flow.PendingBytes {
+		b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %d rows in %d bytes are pending by the books, "+
+			"%d in %d in the spool", name, flow.Pending, flow.PendingBytes, pending.Rows, pending.Bytes))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"encoding/binary"
 	"time"
 
 	"holdfast/kernel/store"
@@ -24,18 +25,22 @@ func Oldest(r store.Reader, id uint32) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	heads, err := Heads(r, k.settled.nextGap(k.state.Begin), stats.Next-1, 1)
-	if err != nil || len(heads) == 0 {
-		return time.Time{}, err
+	first := k.settled.nextGap(k.state.Begin)
+	if first >= stats.Next {
+		return time.Time{}, nil
 	}
-	return heads[0].At, nil
+	h, err := readHeadAt(r, first)
+	if isBad(err) {
+		err = nil // its delivery will tell
+	}
+	return h.At, err
 }
 
 // Pending recounts what a sink is not done with, from the heads of the blocks and its plans. The work
 // grows with the undelivered blocks; it is for audits, the books have the number at once.
 func Pending(r store.Reader, id uint32) (Backlog, error) {
-	k := Sink{ID: id, plans: map[uint64]*plan{}}
-	if err := k.load(r); err != nil {
+	sink := Sink{ID: id, plans: map[uint64]*plan{}}
+	if err := sink.load(r); err != nil {
 		return Backlog{}, err
 	}
 	stats, err := ReadStats(r)
@@ -43,26 +48,29 @@ func Pending(r store.Reader, id uint32) (Backlog, error) {
 		return Backlog{}, err
 	}
 	var out Backlog
-	for first := k.settled.nextGap(k.state.Begin); first < stats.Next; {
-		last := k.settled.gapEnd(first, stats.Next-1)
+	for first := sink.settled.nextGap(sink.state.Begin); first < stats.Next; {
+		last := sink.settled.gapEnd(first, stats.Next-1)
 		seq, fail := r.Scan(headKey(first), headKey(last+1))
-		for _, v := range seq {
+		for k, v := range seq {
 			h, _, err := readHead(v)
 			if err != nil {
+				h, err = readHeadAt(r, binary.BigEndian.Uint64(k[1:]))
+			}
+			if err != nil && !isBad(err) { // nobody knows what a lost block held
 				return out, err
 			}
 			out.Rows += int64(h.Rows)
 			out.Bytes += int64(h.Bytes)
-			if out.Oldest.IsZero() || h.At.Before(out.Oldest) {
+			if out.Oldest.IsZero() || !h.At.IsZero() && h.At.Before(out.Oldest) {
 				out.Oldest = h.At
 			}
 		}
 		if err := fail(); err != nil {
 			return out, err
 		}
-		first = k.settled.nextGap(last + 1)
+		first = sink.settled.nextGap(last + 1)
 	}
-	for _, p := range k.plans {
+	for _, p := range sink.plans {
 		for _, pt := range p.Parts {
 			if pt.Done {
 				out.Rows -= int64(pt.To - pt.From)

@@ -43,57 +43,74 @@ type part struct {
 	tried bool // an attempt may have been made
 }
 
-// planLocked plans the blocks of heads as one delivery and reads its rows. A block that can't be read
+// plan plans the blocks of heads as one delivery and reads its rows. A block that can't be read
 // ends the plan before it, or stands alone as damage.
-func (k *Sink) planLocked(r store.Reader, heads []Head) (*Delivery, error) {
-	rows, heads, damage := readRows(r, heads)
+func (k *Sink) plan(r store.Reader, heads []Head) (*Delivery, error) {
+	rows, heads, damage, err := readRows(r, heads)
+	if err != nil {
+		return nil, err
+	}
+	checkTo := k.State().CheckTo
 	p := &plan{First: heads[0].Seq, Last: heads[len(heads)-1].Seq}
 	sum := sha256.New()
 	for _, h := range heads {
 		p.Rows += int(h.Rows)
 		p.Bytes += int64(h.Bytes)
 		p.KeyHi = max(p.KeyHi, h.KeyHi)
-		p.ByKey = p.ByKey || (h.HasKeys && h.KeyLo <= k.state.CheckTo)
+		p.ByKey = p.ByKey || (h.HasKeys && h.KeyLo <= checkTo)
 		sum.Write(h.Hash[:])
 	}
 	p.Hash, p.Lineage = sum.Sum(nil)[:16], k.s.st.Lineage().String()
-	p.Parts = []part{{To: p.Rows}}
+	p.Parts = []part{{To: p.Rows, busy: true}}
 	return k.delivery(p, 0, heads, rows, damage)
 }
 
-// readRows reads the blocks' rows; a damaged block behind good ones is left for a later plan.
-func readRows(r store.Reader, heads []Head) (arrow.RecordBatch, []Head, error) {
+// readRows reads the blocks' rows; a damaged block behind good ones is left for a later plan. err speaks
+// of the store: nothing is known of the blocks then.
+func readRows(r store.Reader, heads []Head) (rows arrow.RecordBatch, got []Head, damage, err error) {
 	var parts []arrow.RecordBatch
-	for i, h := range heads {
-		_, rows, err := Read(r, h.Seq)
-		if err != nil && i == 0 {
-			return nil, heads[:1], err
+	for _, h := range heads {
+		own, rows, err := Read(r, h.Seq)
+		if isBad(err) && len(got) == 0 {
+			return nil, []Head{h}, err, nil
 		}
-		if err != nil {
-			heads = heads[:i]
+		if isBad(err) {
 			break
 		}
-		parts = append(parts, rows)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		parts, got = append(parts, rows), append(got, own)
 	}
-	rows, err := record.Concat(parts[0].Schema(), parts)
+	rows, err = record.Concat(parts[0].Schema(), parts)
 	if err != nil {
-		return nil, heads[:1], fault.As(fault.Corrupt, err)
+		return nil, got[:1], fault.As(fault.Corrupt, err), nil
 	}
-	return rows, heads, nil
+	return rows, got, nil, nil
 }
 
 // readPart reads a plan that stands in the store again. If a block of it became unreadable since, the
 // plan can't be repeated to the byte: it is given up, and its blocks are planned anew, by key.
 func (k *Sink) readPart(r store.Reader, p *plan, i int) (*Delivery, error) {
+	if k.open.p == p {
+		return k.delivery(p, i, k.open.heads, k.open.rows, nil)
+	}
+	k.open = decoded{}
 	var heads []Head
 	for seq := p.First; seq <= p.Last; seq++ {
 		h, err := readHeadAt(r, seq)
-		if err != nil {
+		if isBad(err) {
 			return k.delivery(p, i, []Head{h}, nil, err)
+		}
+		if err != nil {
+			return nil, err
 		}
 		heads = append(heads, h)
 	}
-	rows, got, damage := readRows(r, heads)
+	rows, got, damage, err := readRows(r, heads)
+	if err != nil {
+		return nil, err
+	}
 	if damage == nil && len(got) < len(heads) {
 		damage = fault.New(fault.Corrupt, "block %d can't be read", heads[len(got)].Seq)
 		got = heads[len(got) : len(got)+1]
@@ -101,13 +118,15 @@ func (k *Sink) readPart(r store.Reader, p *plan, i int) (*Delivery, error) {
 	if damage != nil {
 		return k.delivery(p, i, got, nil, damage)
 	}
+	k.open = decoded{p, heads, rows}
 	return k.delivery(p, i, heads, rows, nil)
 }
 
 func (k *Sink) delivery(p *plan, i int, heads []Head, rows arrow.RecordBatch, damage error) (*Delivery,
 	error) {
-	pt := &p.Parts[i]
-	pt.busy = true
+	k.mu.Lock()
+	pt := p.Parts[i]
+	k.mu.Unlock()
 	d := &Delivery{Heads: heads, FirstAttempt: p.At, Unknown: pt.tried, ByKey: p.ByKey,
 		RowFrom: pt.From, Damage: damage, p: p, i: i}
 	if damage != nil {
@@ -152,6 +171,7 @@ func (k *Sink) Release(d *Delivery) {
 	defer k.mu.Unlock()
 	if d.Damage == nil {
 		d.p.Parts[d.i].busy, d.p.Parts[d.i].tried = false, true
+		k.changedLocked()
 	}
 }
 
@@ -171,11 +191,25 @@ func (k *Sink) Settle(tx *store.Tx, d *Delivery) (bytes int64, err error) {
 		next := *p
 		next.Parts = slices.Clone(p.Parts)
 		next.Parts[d.i].Done = true
-		tx.OnDurable(func() { k.update(func() { p.Parts[d.i].Done = true }) })
+		next.Parts = joinDone(next.Parts)
+		tx.OnDurable(func() { k.update(func() { p.Parts = next.Parts }) })
 		return 0, putJSON(tx, planKey(k.ID, p.First), next)
 	}
 	tx.Delete(planKey(k.ID, p.First))
 	return p.Bytes, k.settle(tx, p.First, p.Last, func() { delete(k.plans, p.First) })
+}
+
+// joinDone makes one of done parts that lie side by side: a plan of many refused rows stays small.
+func joinDone(parts []part) []part {
+	out := parts[:0]
+	for _, pt := range parts {
+		if n := len(out); n > 0 && out[n-1].Done && pt.Done {
+			out[n-1].To = pt.To
+			continue
+		}
+		out = append(out, pt)
+	}
+	return out
 }
 
 // Lost is what a forfeited delivery takes with it.
@@ -234,20 +268,23 @@ func (k *Sink) update(f func()) {
 // Halve cuts a delivery that the sink refused into two, so that poison rows come to stand alone. A
 // delivery of one row can't be cut.
 func (k *Sink) Halve(d *Delivery) error {
-	pt := d.p.Parts[d.i]
+	k.mu.Lock()
+	next, pt := *d.p, d.p.Parts[d.i]
+	mid := pt.From + (pt.To-pt.From)/2
+	next.Parts = slices.Replace(slices.Clone(next.Parts), d.i, d.i+1,
+		part{From: pt.From, To: mid}, part{From: mid, To: pt.To})
+	k.mu.Unlock() // transactions of others take it inside the store's lock
 	if pt.To-pt.From < 2 {
 		return fmt.Errorf("halve delivery %s: it has one row", d.Token)
 	}
-	mid := pt.From + (pt.To-pt.From)/2
-	next := *d.p
-	next.Parts = slices.Replace(slices.Clone(d.p.Parts), d.i, d.i+1,
-		part{From: pt.From, To: mid}, part{From: mid, To: pt.To})
-	// k.mu is not held: transactions of others take it inside the store's lock.
 	err := k.s.st.Update(func(tx *store.Tx) error { return putJSON(tx, planKey(k.ID, d.p.First), &next) })
 	if err != nil {
 		return fmt.Errorf("halve delivery %s: %w", d.Token, err)
 	}
-	k.update(func() { *d.p = next })
+	k.update(func() {
+		d.p.Parts = next.Parts
+		k.changedLocked()
+	})
 	return nil
 }
 

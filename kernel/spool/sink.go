@@ -36,8 +36,23 @@ type Sink struct {
 	state   SinkState
 	settled ranges
 	plans   map[uint64]*plan
-	given   span // blocks of the last new delivery, from before its plan is durable
+	given   span          // blocks of the last new delivery, from before its plan is durable
+	changed chan struct{} // closed when a delivery was given back or cut
+
+	// What is below belongs to Read.
 	live    bool // the next delivery comes from the live lane
+	waiting struct {
+		seq   uint64 // the first block that is held until a delivery is full or due
+		since time.Time
+	}
+	open decoded // the plan whose parts are read one by one
+}
+
+// decoded are the rows of a plan.
+type decoded struct {
+	p     *plan
+	heads []Head
+	rows  rowsOf
 }
 
 func sinkKey(id uint32) store.Key              { return store.Sinks.K().U32(id) }
@@ -46,7 +61,7 @@ func planKey(id uint32, f uint64) store.Key    { return store.Plans.K().U32(id).
 
 // Sink registers a sink by name, or finds it again. A new sink gets the blocks from now on.
 func (s *Spool) Sink(name string) (*Sink, error) {
-	k := &Sink{s: s, Name: name, plans: map[uint64]*plan{}}
+	k := &Sink{s: s, Name: name, plans: map[uint64]*plan{}, changed: make(chan struct{})}
 	err := s.st.Update(func(tx *store.Tx) error {
 		id, created, err := tx.ID(store.SinkName, name)
 		if err != nil {
@@ -89,6 +104,7 @@ func (k *Sink) load(r store.Reader) (err error) {
 		for i := range p.Parts {
 			p.Parts[i].tried = true // by the process that planned it, as far as anyone knows
 		}
+		p.durable = true
 		k.plans[p.First] = p
 	}
 	return fail()
@@ -177,6 +193,7 @@ func (k *Sink) Next(ctx context.Context, w Want) (*Delivery, error) {
 func (k *Sink) Read(ctx context.Context, w Want) (*Delivery, error) {
 	for {
 		tail, grown := k.s.Tail()
+		changed := k.whenChanged()
 		var d *Delivery
 		var wait time.Duration
 		err := k.s.st.View(ctx, func(r store.Reader) (err error) {
@@ -195,6 +212,7 @@ func (k *Sink) Read(ctx context.Context, w Want) (*Delivery, error) {
 		}
 		select {
 		case <-grown:
+		case <-changed:
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
@@ -211,6 +229,7 @@ func (k *Sink) Begin(d *Delivery) (ok bool, err error) {
 	if p.durable {
 		return true, nil
 	}
+	k.update(func() { k.given = span{p.First, p.Last} })
 	taken := false
 	err = k.s.st.Update(func(tx *store.Tx) error {
 		settled, err := readSettled(tx, k.ID)
@@ -237,46 +256,79 @@ func (k *Sink) Begin(d *Delivery) (ok bool, err error) {
 	return true, nil
 }
 
+// whenChanged returns a channel that is closed when a delivery is given back or cut.
+func (k *Sink) whenChanged() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.changed
+}
+
+// changedLocked tells Read that there is something old to deliver.
+func (k *Sink) changedLocked() {
+	close(k.changed)
+	k.changed = make(chan struct{})
+}
+
 // next finds the next delivery, or how long to wait until a small one is due (0: until the spool
 // grows).
 func (k *Sink) next(r store.Reader, tail uint64, w Want) (*Delivery, time.Duration, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, p := range k.plans {
-		p.durable = true
-		for i := range p.Parts {
-			if !p.Parts[i].Done && !p.Parts[i].busy {
-				d, err := k.readPart(r, p, i)
-				return d, 0, err
-			}
+	if p, i := k.pick(); p != nil {
+		d, err := k.readPart(r, p, i)
+		if err != nil {
+			k.update(func() { p.Parts[i].busy = false })
 		}
+		return d, 0, err
 	}
-	// What others settle, with a block for another sink or by expiry, stands in the store before the
-	// set here knows: it is told when their commits return, in any order.
-	taken, err := readSettled(r, k.ID)
+	k.open = decoded{}
+	taken, err := k.taken(r)
 	if err != nil {
 		return nil, 0, err
 	}
+	heads, wait, err := k.choose(r, taken, tail, w)
+	if err != nil || len(heads) == 0 {
+		return nil, wait, err
+	}
+	d, err := k.plan(r, heads)
+	return d, 0, err
+}
+
+// pick takes a part of a plan that nobody is at.
+func (k *Sink) pick() (*plan, int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range k.plans {
+		for i := range p.Parts {
+			if !p.Parts[i].Done && !p.Parts[i].busy {
+				p.Parts[i].busy = true
+				return p, i
+			}
+		}
+	}
+	return nil, 0
+}
+
+// taken are the blocks that need no plan. What others settle, with a block for another sink or by expiry,
+// stands in the store before the set here knows: it is told when their commits return, in any order.
+func (k *Sink) taken(r store.Reader) (ranges, error) {
+	taken, err := readSettled(r, k.ID)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for _, s := range k.settled {
 		taken.add(s.first, s.last)
 	}
 	for _, p := range k.plans {
 		taken.add(p.First, p.Last)
 	}
-	heads, wait, err := k.choose(r, taken, tail, w)
-	if err != nil || len(heads) == 0 {
-		return nil, wait, err
-	}
-	d, err := k.planLocked(r, heads)
-	if err == nil {
-		k.given = span{d.p.First, d.p.Last}
-	}
-	return d, 0, err
+	return taken, nil
 }
 
 // choose picks the blocks of a new delivery.
 func (k *Sink) choose(r store.Reader, taken ranges, tail uint64, w Want) ([]Head, time.Duration, error) {
-	first := taken.nextGap(k.state.Begin)
+	begin := k.State().Begin
+	first := taken.nextGap(begin)
 	if first > tail {
 		return nil, 0, nil
 	}
@@ -286,9 +338,8 @@ func (k *Sink) choose(r store.Reader, taken ranges, tail uint64, w Want) ([]Head
 		return nil, 0, err
 	}
 	if !full && last == tail {
-		if due := time.Until(heads[0].At.Add(w.Every)); due > 0 && len(heads) > 0 {
-			// A clock that was set back must not hold rows longer than they were to wait.
-			return nil, min(due, w.Every), nil
+		if due := k.due(heads[0], w.Every); due > 0 {
+			return nil, due, nil
 		}
 		return heads, 0, nil
 	}
@@ -297,22 +348,34 @@ func (k *Sink) choose(r store.Reader, taken ranges, tail uint64, w Want) ([]Head
 		return heads, 0, nil
 	}
 	last = taken.prevGap(tail)
-	heads, _, err = collectHeads(r, last, taken.gapStart(last, k.state.Begin), -1, w)
+	heads, _, err = collectHeads(r, last, taken.gapStart(last, begin), -1, w)
 	return heads, 0, err
 }
 
+// due is how long a small delivery waits for more. A clock that was set back must not hold rows longer
+// than they were to wait.
+func (k *Sink) due(first Head, every time.Duration) time.Duration {
+	if k.waiting.seq != first.Seq || k.waiting.since.IsZero() {
+		k.waiting.seq, k.waiting.since = first.Seq, time.Now()
+	}
+	return min(time.Until(first.At.Add(every)), every-time.Since(k.waiting.since))
+}
+
 // collectHeads gathers heads from seq from towards to, upwards or downwards, until the delivery is
-// full or the blocks are of another kind. They are returned in ascending order. A head that is not
-// there or can't be read stands alone, as a block without rows and with its sequence.
+// full or the blocks are of another kind. They are returned in ascending order. A block whose head is
+// lost with its payload stands alone, without rows and with its sequence.
 func collectHeads(r store.Reader, from, to uint64, step int, w Want) (heads []Head, full bool, err error) {
 	rows, bytes := 0, int64(0)
 	for seq := from; ; seq += uint64(step) {
 		h, err := readHeadAt(r, seq)
-		if err != nil {
-			if len(heads) == 0 {
-				return []Head{h}, true, nil
-			}
+		if isBad(err) && len(heads) == 0 {
+			return []Head{h}, true, nil
+		}
+		if isBad(err) {
 			break
+		}
+		if err != nil {
+			return nil, false, err
 		}
 		if len(heads) > 0 {
 			if rows+int(h.Rows) > w.Rows || (w.Bytes > 0 && bytes+int64(h.Bytes) > w.Bytes) ||
@@ -338,18 +401,20 @@ func collectHeads(r store.Reader, from, to uint64, step int, w Want) (heads []He
 	return heads, full, nil
 }
 
+// readHeadAt reads a block's head, from the block itself where the head alone is lost.
 func readHeadAt(r store.Reader, seq uint64) (Head, error) {
-	lost := Head{Seq: seq}
 	v, ok, err := r.Get(headKey(seq))
-	if err == nil && !ok {
-		err = fault.New(fault.NotFound, "block %d is not in the spool", seq)
-	}
 	if err != nil {
-		return lost, err
+		return Head{Seq: seq}, fmt.Errorf("read head of block %d: %w", seq, err)
 	}
-	h, _, err := readHead(v)
+	if ok {
+		if h, _, err := readHead(v); err == nil && h.Seq == seq {
+			return h, nil
+		}
+	}
+	h, _, err := Read(r, seq)
 	if err != nil {
-		return lost, err
+		return Head{Seq: seq}, err
 	}
 	return h, nil
 }

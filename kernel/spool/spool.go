@@ -179,13 +179,27 @@ func Read(r store.Reader, seq uint64) (Head, arrow.RecordBatch, error) {
 		return Head{}, nil, fmt.Errorf("read block %d: %w", seq, err)
 	}
 	if !ok {
-		return Head{}, nil, fault.New(fault.NotFound, "block %d is not in the spool", seq)
+		return Head{}, nil, &badBlock{fault.New(fault.NotFound, "block %d is not in the spool", seq)}
 	}
 	h, rows, err := ReadBlock(v)
 	if err == nil && h.Seq != seq {
 		err = fault.New(fault.Corrupt, "block %d says that it is %d", seq, h.Seq)
 	}
+	if err != nil {
+		err = &badBlock{err}
+	}
 	return h, rows, err
+}
+
+// badBlock says that a block is not what was appended, in a store that could be read. An error without
+// it speaks of the store: the block may be whole.
+type badBlock struct{ error }
+
+func (b *badBlock) Unwrap() error { return b.error }
+
+func isBad(err error) bool {
+	_, ok := errors.AsType[*badBlock](err)
+	return ok
 }
 
 // Retain says how long blocks stay that every sink is done with.
