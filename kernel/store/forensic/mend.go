@@ -17,33 +17,71 @@ import (
 // must be on the same file system.
 //
 // It returns the files that were mended. Whether the directory is sound then, another Inspect says;
-// what is still wrong needs a salvage. A crash within leaves every file as it was or mended.
+// what is still wrong needs a salvage. With an error every file is as it was, and the quarantine has
+// nothing new; if even that can't be had, the error says so. A crash within leaves every file as it
+// was or mended, and the original of a mended one in the quarantine.
 func Mend(fsys vfs.FS, dir string, findings []Finding, quarantine string) ([]string, error) {
 	bits, options := mendable(findings)
 	if len(bits) == 0 && len(options) == 0 {
 		return nil, nil
 	}
-	if err := fsys.MkdirAll(quarantine, 0o755); err != nil {
-		return nil, fmt.Errorf("make quarantine: %w", err)
-	}
-	var mended []string
+	m := mend{fs: fsys, dir: dir, place: quarantine}
+	err := mkdirSynced(fsys, quarantine)
 	for _, name := range slices.Sorted(maps.Keys(bits)) {
-		if err := turnBack(fsys, dir, name, bits[name], quarantine); err != nil {
-			return mended, err
+		if err == nil {
+			err = m.turnBack(name, bits[name])
 		}
-		mended = append(mended, name)
 	}
 	for _, name := range options {
-		to, err := unique(fsys, quarantine, name)
-		if err != nil {
-			return mended, err
+		if err == nil {
+			err = m.setAside(name)
 		}
-		if err := fsys.Rename(fsys.PathJoin(dir, name), to); err != nil {
-			return mended, fmt.Errorf("set %s aside: %w", name, err)
-		}
-		mended = append(mended, name)
 	}
-	return mended, errors.Join(syncDir(fsys, quarantine), syncDir(fsys, dir))
+	if err == nil {
+		err = m.exchange()
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.undo())
+	}
+	var mended []string
+	for _, f := range m.files {
+		mended = append(mended, f.name)
+	}
+	return mended, nil
+}
+
+// mend is a Mend under way: first whatever may need room, beside the files, then the steps that put
+// it in their place.
+type mend struct {
+	fs         vfs.FS
+	dir, place string
+	files      []mending
+}
+
+// mending is one file that is mended.
+type mending struct {
+	name, path string
+	original   string // where the original is kept, by a second link
+	copy       string // the mended copy before it takes its place; "" for a file that is taken away
+	done       bool
+}
+
+// mkdirSynced makes dir and what is missing above it, and makes the entries durable: an original must
+// not go in a power cut with the directory that it is kept in.
+func mkdirSynced(fsys vfs.FS, dir string) error {
+	if _, err := fsys.Stat(dir); err == nil {
+		return nil
+	}
+	parent := fsys.PathDir(dir)
+	if parent != dir {
+		if err := mkdirSynced(fsys, parent); err != nil {
+			return err
+		}
+	}
+	if err := fsys.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make quarantine %s: %w", dir, err)
+	}
+	return syncDir(fsys, parent)
 }
 
 // mendable sorts out the files whose findings are flipped bits and nothing else, and the OPTIONS
@@ -58,7 +96,9 @@ func mendable(findings []Finding) (bits map[string][]int64, options []string) {
 			bits[f.File] = append(bits[f.File], f.Bit)
 		case f.Harmless || f.Kind == TornTail || f.Kind == Missing:
 		case strings.HasPrefix(f.File, "OPTIONS-") && f.Kind == Damage:
-			options = append(options, f.File)
+			if !slices.Contains(options, f.File) {
+				options = append(options, f.File)
+			}
 		case f.Kind == Damage:
 			hopeless[f.File] = true
 		}
@@ -69,11 +109,28 @@ func mendable(findings []Finding) (bits map[string][]int64, options []string) {
 	return bits, options
 }
 
-// turnBack writes a mended copy aside, keeps the original by a second link, and puts the copy in
-// its place.
-func turnBack(fsys vfs.FS, dir, name string, bits []int64, quarantine string) error {
-	path := fsys.PathJoin(dir, name)
-	data, bad, err := readFile(fsys, path)
+// keep links the original of a file into the quarantine.
+func (m *mend) keep(name string) (*mending, error) {
+	original, err := unique(m.fs, m.place, name)
+	if err != nil {
+		return nil, err
+	}
+	f := mending{name: name, path: m.fs.PathJoin(m.dir, name), original: original}
+	if err := m.fs.Link(f.path, original); err != nil {
+		return nil, fmt.Errorf("keep the original of %s: %w", name, err)
+	}
+	m.files = append(m.files, f)
+	return &m.files[len(m.files)-1], nil
+}
+
+func (m *mend) setAside(name string) error {
+	_, err := m.keep(name)
+	return err
+}
+
+// turnBack keeps the original and writes a mended copy beside it.
+func (m *mend) turnBack(name string, bits []int64) error {
+	data, bad, err := readFile(m.fs, m.fs.PathJoin(m.dir, name))
 	if err != nil {
 		return err
 	}
@@ -86,27 +143,70 @@ func turnBack(fsys vfs.FS, dir, name string, bits []int64, quarantine string) er
 		}
 		data[bit/8] ^= 1 << (bit % 8)
 	}
-	original, err := unique(fsys, quarantine, name)
+	f, err := m.keep(name)
 	if err != nil {
 		return err
 	}
-	tmp := original + ".mended"
-	f, err := fsys.Create(tmp, vfs.WriteCategoryUnspecified)
+	f.copy = f.original + ".mended"
+	out, err := m.fs.Create(f.copy, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return fmt.Errorf("mend %s: %w", name, err)
 	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("mend %s: %w", name, err)
-	}
-	if err := fsys.Link(path, original); err != nil {
-		return fmt.Errorf("keep the original of %s: %w", name, err)
-	}
-	if err := syncDir(fsys, quarantine); err != nil { // before the name in dir changes its file
-		return err
-	}
-	if err := fsys.Rename(tmp, path); err != nil {
+	_, err = out.Write(data)
+	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return fmt.Errorf("mend %s: %w", name, err)
 	}
 	return nil
+}
+
+// exchange puts the copies in the place of the files.
+func (m *mend) exchange() error {
+	if err := syncDir(m.fs, m.place); err != nil { // before a name in dir changes its file
+		return err
+	}
+	for i := range m.files {
+		f := &m.files[i]
+		step := func() error { return m.fs.Rename(f.copy, f.path) }
+		if f.copy == "" {
+			step = func() error { return m.fs.Remove(f.path) }
+		}
+		if err := step(); err != nil {
+			return fmt.Errorf("mend %s: %w", f.name, err)
+		}
+		f.done = true
+	}
+	return errors.Join(syncDir(m.fs, m.place), syncDir(m.fs, m.dir))
+}
+
+// undo gives every file its original back and removes what was made. An original is removed only
+// while its file is there.
+func (m *mend) undo() error {
+	var errs []error
+	changed := false
+	for _, f := range m.files {
+		if f.done {
+			changed = true
+			if err := m.fs.Rename(f.original, f.path); err != nil {
+				errs = append(errs, fmt.Errorf("%s stays mended, its original is %s: %w", f.name, f.original, err))
+			}
+			continue
+		}
+		errs = append(errs, m.drop(f.original))
+		if f.copy != "" {
+			errs = append(errs, m.drop(f.copy))
+		}
+	}
+	if changed {
+		errs = append(errs, syncDir(m.fs, m.dir))
+	}
+	_ = m.fs.Remove(m.place) // it goes if it is empty
+	return errors.Join(errs...)
+}
+
+// drop removes a file of ours, if it is there.
+func (m *mend) drop(path string) error {
+	if _, err := m.fs.Stat(path); err != nil {
+		return nil
+	}
+	return m.fs.Remove(path)
 }
