@@ -18,7 +18,7 @@ type Status struct {
 	Kind     string        `json:"kind"`
 	State    State         `json:"state"`
 	Since    time.Time     `json:"since"`
-	Error    string        `json:"error,omitempty"` // why it last failed
+	Error    string        `json:"error,omitempty"` // why it last failed, or can't be read
 	Gates    []gate.Status `json:"gates"`
 	Backlog  Backlog       `json:"backlog"`
 	Rates    *Rates        `json:"rates,omitempty"` // while the job runs
@@ -35,17 +35,30 @@ type Backlog struct {
 	Oldest time.Time `json:"oldest,omitzero"`
 }
 
-// Status returns the state of every job.
+// Status returns the state of every job. A job whose store can't be read says so in its Error, and hides
+// no other: it is when something is wrong that people ask. The error is that of ctx.
 func (e *Engine) Status(ctx context.Context) ([]Status, error) {
 	out := make([]Status, 0, len(e.runners))
 	for _, r := range e.runners {
 		s, err := r.status(ctx)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		if err != nil {
-			return nil, err
+			s.Tell(err)
 		}
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// Tell adds to the status what kept it from being read.
+func (s *Status) Tell(err error) {
+	text := "read status: " + err.Error()
+	if s.Error != "" {
+		text = s.Error + "; " + text
+	}
+	s.Error = text
 }
 
 func (r *runner) status(ctx context.Context) (Status, error) {
@@ -87,16 +100,6 @@ func (s *Status) read(r store.Reader) (err error) {
 	return err
 }
 
-// Books returns the books of every job.
-func (e *Engine) Books(ctx context.Context) ([]Books, error) {
-	all, err := e.Status(ctx)
-	out := make([]Books, 0, len(all))
-	for _, s := range all {
-		out = append(out, s.Balance)
-	}
-	return out, err
-}
-
 // Pause stops a job's work, Resume lets it go on. Both survive restarts.
 func (e *Engine) Pause(job string) error {
 	return e.with(job, func(r *runner) error { return r.setPaused(true) })
@@ -111,10 +114,10 @@ func (e *Engine) Resume(job string) error {
 func (e *Engine) Command(ctx context.Context, job, name string, args []string) (out string, err error) {
 	err = e.with(job, func(r *runner) error {
 		r.mu.Lock()
-		j := r.job
+		j, state := r.job, r.state
 		r.mu.Unlock()
 		if j == nil {
-			return fault.New(fault.Transient, "job %s does not run now (%s)", job, r.state)
+			return fault.New(fault.Transient, "job %s does not run now (%s)", job, state)
 		}
 		out, err = j.Command(ctx, name, args)
 		return err

@@ -381,10 +381,10 @@ func (r *runner) whilePaused(ctx context.Context, env Env) error {
 // setPaused pauses or resumes the job, durably.
 func (r *runner) setPaused(paused bool) error {
 	r.mu.Lock()
-	env := r.env
+	env, state := r.env, r.state
 	r.mu.Unlock()
 	if env == nil {
-		return fault.New(fault.Transient, "job %s is not open now (%s); try again", r.spec.Name, r.state)
+		return fault.New(fault.Transient, "job %s is not open now (%s); try again", r.spec.Name, state)
 	}
 	err := env.Store.Update(func(tx *store.Tx) error {
 		if paused {
