@@ -91,7 +91,6 @@ const (
 	lawIntake = 'i'
 	lawFlow   = 'f'
 	lawGaps   = 'g'
-	lawNotes  = 'n'
 )
 
 const version = 1

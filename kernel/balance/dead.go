@@ -20,7 +20,8 @@ const (
 	AtTask   Stage = "task"   // a task that can't be done
 )
 
-// DeadLetter is an item that can't go on, kept whole with the reason until a person decides.
+// DeadLetter is an item that can't go on, kept with the reason until a person decides. A row is kept whole;
+// of an item that was no row, what the source gave: wsprnet gives at most the first 64 KiB of it.
 type DeadLetter struct {
 	ID     uint64    `json:"id"`
 	At     time.Time `json:"at"`
@@ -34,7 +35,6 @@ type DeadLetter struct {
 	Raw    []byte    `json:"raw,omitempty"`       // the item as the source gave it
 	Batch  []byte    `json:"row_bytes,omitempty"` // the row as a batch of one
 	Hash   []byte    `json:"row_hash,omitempty"`  // content hash of Batch
-	Tries  int       `json:"tries,omitempty"`
 }
 
 var keyNextDead = store.Meta.K().Str("next-dead")

@@ -79,15 +79,20 @@ const maxSettled = 10_000
 const gapKeyLen = 1 + 4 + 8 + 4
 
 // PutGap writes a gap, new or changed, and keeps the totals. Two gaps of a source (or of one sink) that
-// begin at the same key are one: the later cause and the wider span win.
+// begin at the same key are one: the later cause and the wider span win. What was lost twice over adds
+// up, because a loss is told once and never looked at again: rows without keys all begin at 0.
 func PutGap(tx *store.Tx, g Gap) error {
 	key := gapKey(g.Source, g.From, g.SinkID)
 	old, had, err := getGap(tx, key)
 	if err != nil {
 		return err
 	}
-	if had && old.State.Open() && old.To > g.To {
-		g.To = old.To
+	twice := had && old.State == GapLost && g.State == GapLost
+	if had && (old.State.Open() || twice) {
+		g.To = max(g.To, old.To)
+	}
+	if twice {
+		g.Missing, g.Filled, g.Absent = g.Missing+old.Missing, g.Filled+old.Filled, g.Absent+old.Absent
 	}
 	d := g.totals()
 	if had {
