@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
@@ -148,10 +150,13 @@ func (in *Intake) retryItem(d balance.DeadLetter, parse func([]byte) connector.P
 		if _, err := balance.Exhume(tx, d.ID); err != nil {
 			return err
 		}
-		if keys, ok := record.Keys(in.schema, p.Rows); ok {
-			if _, err := in.known.Add(tx, keys); err != nil {
+		if have, err := in.has(tx, d, p.Rows); err != nil {
+			return err
+		} else if have {
+			if err := in.note(tx, "dead.retried", "dead letter %d is a row that is known already", d.ID); err != nil {
 				return err
 			}
+			return in.count(tx, balance.Intake{Rejected: -1, Duplicate: 1}, balance.Flow{})
 		}
 		if _, err := in.sp.Append(tx, b); err != nil {
 			return err
@@ -162,6 +167,18 @@ func (in *Intake) retryItem(d balance.DeadLetter, parse func([]byte) connector.P
 		return in.count(tx, balance.Intake{Rejected: -1, Accepted: 1},
 			balance.Flow{Accepted: 1, Pending: 1, PendingBytes: int64(b.Bytes())})
 	})
+}
+
+// has makes the key of a dead letter's row known, and reports whether it came in meanwhile. The key under
+// which the item died is known since then; the row did not come with it.
+func (in *Intake) has(tx *store.Tx, d balance.DeadLetter, row arrow.RecordBatch) (bool, error) {
+	keys, ok := record.Keys(in.schema, row)
+	if !ok {
+		return false, nil
+	}
+	added, err := in.known.Add(tx, keys)
+	died, none := strconv.ParseUint(d.Key, 10, 64)
+	return added == 0 && (none != nil || died != keys[0]), err
 }
 
 // DiscardDead lets a dead letter go for good. A row that a sink refused then counts as discarded; an
