@@ -39,7 +39,7 @@ func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page
 		return connector.Page{}, err
 	}
 	s.asked.after, s.asked.at = after, time.Now()
-	if err := ans.RejectFar(after); err != nil {
+	if err := ans.RejectFar(after, s.strays); err != nil {
 		return connector.Page{}, err
 	}
 	s.expect = ans.Rows.NumRows() * 9 / 8

@@ -66,6 +66,7 @@ type Source struct {
 	largest int64 // items of the largest whole page so far
 
 	expect int64 // rows of the next page, by the last one
+	strays spot.Strays
 
 	// The last query that was answered, for the etiquette.
 	asked struct {
@@ -89,7 +90,7 @@ func Open(cfg Config, opts Options) (*Source, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Source{cfg: cfg, opts: opts, log: opts.Log, limit: newLimit(cfg.MaxBytesPerSecond),
-		host: hostOf(cfg.URL)}
+		host: hostOf(cfg.URL), strays: spot.Strays{}}
 	s.client = &http.Client{Transport: &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: cfg.RequestTimeout}).DialContext,
