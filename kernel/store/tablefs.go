@@ -146,7 +146,21 @@ func (f *tableFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close remembers the checksum. A table that Pebble then drops is forgotten with the next Save.
+// Remove forgets the checksum of a table with the table: a store that compacts for months would else
+// remember every table that it ever wrote.
+func (t *tableFS) Remove(name string) error {
+	if !IsTable(name) || t.FS.PathDir(name) != t.db {
+		return t.FS.Remove(name)
+	}
+	info, known := t.FS.Stat(name) // what it is can't be asked afterwards
+	err := t.FS.Remove(name)
+	if err == nil && known == nil {
+		t.sums.forget(t.FS.PathBase(name), info)
+	}
+	return err
+}
+
+// Close remembers the checksum.
 func (f *tableFile) Close() error {
 	err := f.File.Close()
 	if err == nil && !f.broken {

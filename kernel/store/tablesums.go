@@ -119,6 +119,21 @@ func (t *TableSums) Put(fs FS, path, sum string) {
 	t.dirty = true
 }
 
+// forget drops what is known of a table that was removed. Should hard links of it be left, as in a
+// checkpoint, theirs is taken anew.
+func (t *TableSums) forget(name string, info vfs.FileInfo) {
+	id, ok := identify(name, info)
+	if !ok {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, known := t.sums[id]; known {
+		delete(t.sums, id)
+		t.dirty = true
+	}
+}
+
 // Save writes the checksums of the tables that the store still has, if there is news.
 func (t *TableSums) Save() error {
 	// Only what is known now may turn out to be gone: a table that is written meanwhile is in
