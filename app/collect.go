@@ -23,6 +23,9 @@ type collectConfig struct {
 	// Retain says how long delivered rows stay; default 7 days, at most 20 GiB.
 	Retain retain   `yaml:"retain"`
 	Sinks  sinkList `yaml:"sinks"`
+	// Forget names sinks that are not below sinks any more and whose pending rows are given up. Without it
+	// they wait for the sink to come back.
+	Forget []string `yaml:"forget"`
 
 	once    bool                                                            // end after one cycle
 	onStart func(ctx context.Context, j *collect.Job, env engine.Env) error // before the first page
@@ -178,7 +181,7 @@ func (c *collectConfig) build(ctx context.Context, p *Plan, env engine.Env) (eng
 }
 
 func (c *collectConfig) collect(src opened, env engine.Env) collect.Config {
-	cfg := collect.Config{Source: c.Source.kind, NextPoll: src.next, Parse: src.parse, Noun: src.noun,
+	cfg := collect.Config{Source: c.Source.kind, Forget: c.Forget, NextPoll: src.next, Parse: src.parse, Noun: src.noun,
 		Once: c.once, Retain: spool.Retain{Age: defaultRetainTime, Bytes: defaultRetainBytes}}
 	if c.Retain.Time != nil {
 		cfg.Retain.Age = *c.Retain.Time

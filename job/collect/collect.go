@@ -71,6 +71,8 @@ type Config struct {
 	BlockRows int
 	// Retain says how long delivered blocks stay.
 	Retain spool.Retain
+	// Forget names sinks that are not configured any more and whose pending rows are given up.
+	Forget []string
 	// Noun is what rows are called in the log; default "rows".
 	Noun string
 	// Parse reads a rejected item again, for a retry; nil if the source can't.
@@ -147,8 +149,8 @@ type Job struct {
 
 var _ engine.Job = (*Job)(nil)
 
-// New builds the job: it registers the source and the sinks in the store, and ends what a sink that is
-// no longer configured had.
+// New builds the job: it registers the source and the sinks in the store, and looks after sinks that are
+// not configured any more.
 func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink, cfg Config) (*Job, error) {
 	cfg = cfg.withDefaults()
 	if len(sinks) == 0 {
@@ -158,15 +160,15 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	for i, s := range sinks {
 		names[i] = s.Name
 	}
-	if err := retireSinks(ctx, env, names); err != nil {
-		return nil, err
-	}
 	in, err := OpenIntake(env.Store, env.Name, cfg.Source, src.Schema(), src.Traits(), cfg.BlockRows)
 	if err != nil {
 		return nil, err
 	}
 	j := &Job{env: env, cfg: cfg, src: src, intak: in, intakeDone: make(chan struct{}),
 		bugs: make(chan error, 1), notes: map[string]int64{}}
+	if err := j.retireSinks(ctx, names); err != nil {
+		return nil, err
+	}
 	for _, s := range sinks {
 		k, err := in.sp.Sink(s.Name)
 		if err != nil {
@@ -217,9 +219,12 @@ func (j *Job) watchBugs(ctx context.Context) error {
 	}
 }
 
-// retireSinks ends the sinks that are not configured any more: what they had not got is theirs no more,
-// and a sink that gets the name later begins anew.
-func retireSinks(ctx context.Context, env engine.Env, keep []string) error {
+// retireSinks looks after the sinks that are not configured any more. One that got all its rows ends, and
+// begins anew if its name comes back. For one with pending rows they go on waiting, with those that come
+// in: its name may be mistyped, or come back tomorrow. What it has not got is given up only if the
+// configuration says so, by name.
+func (j *Job) retireSinks(ctx context.Context, keep []string) error {
+	env := j.env
 	var gone map[string]uint32
 	err := env.Store.View(ctx, func(r store.Reader) (err error) {
 		gone, err = store.NamesOf(r, store.SinkName)
@@ -231,22 +236,30 @@ func retireSinks(ctx context.Context, env engine.Env, keep []string) error {
 	for _, name := range keep {
 		delete(gone, name)
 	}
-	sp, err := spool.Open(env.Store, env.Name)
-	if err != nil {
-		return err
-	}
 	for name, id := range gone {
 		var flow balance.Flow
+		given := slices.Contains(j.cfg.Forget, name)
 		err := env.Store.Update(func(tx *store.Tx) (err error) {
-			flow, err = balance.ReadFlow(tx, id)
-			sp.RemoveSink(tx, name, id)
+			if flow, err = balance.ReadFlow(tx, id); err == nil && (flow.Pending == 0 || given) {
+				j.intak.sp.RemoveSink(tx, name, id)
+			}
 			return err
 		})
 		if err != nil {
 			return fmt.Errorf("retire sink %s: %w", name, err)
 		}
-		env.History.Warn("sink.removed", "sink %s is not configured any more: its %d pending rows are "+
-			"not delivered, %d had been", name, flow.Pending, flow.Delivered)
+		switch {
+		case flow.Pending == 0:
+			env.History.Note("sink.removed", "sink %s is not configured any more; it had got all its rows", name)
+		case given:
+			env.History.Warn("sink.forgotten", "sink %s is forgotten: its %d pending %s are given up, %d had been "+
+				"delivered", name, flow.Pending, j.cfg.Noun, flow.Delivered)
+		default:
+			text := fmt.Sprintf("sink %s is not configured any more, and %d %s wait for it: configure it "+
+				"again, or give them up with forget: [%s]", name, flow.Pending, j.cfg.Noun, name)
+			env.History.Warn("sink.waiting", "%s", text)
+			j.warned = append(j.warned, text)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package collect_test
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"log/slog"
@@ -37,6 +38,7 @@ type rig struct {
 	// wrapSource puts something before the source.
 	wrapSource func(connector.Source) connector.Source
 	cfg        collect.Config
+	name       string // of the sink; default main
 }
 
 func newRig(t *testing.T, o simulator.Options) *rig {
@@ -75,7 +77,7 @@ func (r *rig) spec() engine.Spec {
 				rows, rejected, _, _, _ := wsprnet.ParsePage(strings.NewReader("[" + string(raw) + "]"))
 				return connector.Page{Rows: rows, Rejected: rejected}
 			}
-			return collect.New(ctx, env, src, []collect.Sink{{Name: "main", Sink: sink}}, cfg)
+			return collect.New(ctx, env, src, []collect.Sink{{Name: cmp.Or(r.name, "main"), Sink: sink}}, cfg)
 		}}
 }
 
