@@ -179,7 +179,9 @@ func (c column) between(lo, hi int64) string {
 	at := func(t int64) string { return fmt.Sprintf("toDateTime64(%d, %d)", t, c.kind.scale) }
 	if c.kind.family == dateTime {
 		at = func(t int64) string { return fmt.Sprintf("toDateTime(%d)", t) }
-		lo, hi = max(lo, 0), min(hi, 1<<32-2)
+		if lo = min(max(lo, 0), 1<<32-1); hi >= 1<<32-1 {
+			return name(c.name) + " >= " + at(lo) // the next second is none that the column can hold
+		}
 	}
 	return fmt.Sprintf("%s >= %s AND %[1]s < %[3]s", name(c.name), at(lo), at(hi+1))
 }

@@ -72,3 +72,19 @@ func TestRangesOf(t *testing.T) {
 		t.Errorf("the ranges do not hold all keys: %s", got)
 	}
 }
+
+// The last second that a DateTime can hold has none behind it to compare with.
+func TestBetweenAtTheEndOfTime(t *testing.T) {
+	c := column{name: "time"}
+	c.kind.family = dateTime
+	for hi, want := range map[int64]string{
+		100:         "`time` >= toDateTime(7) AND `time` < toDateTime(101)",
+		1<<32 - 2:   "`time` >= toDateTime(7) AND `time` < toDateTime(4294967295)",
+		1<<32 - 1:   "`time` >= toDateTime(7)",
+		1<<32 + 1e5: "`time` >= toDateTime(7)",
+	} {
+		if got := c.between(7, hi); got != want {
+			t.Errorf("up to %d: got %s, want %s", hi, got, want)
+		}
+	}
+}
