@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -65,7 +67,7 @@ func (c caches) take(ctx context.Context, j *collect.Job, env engine.Env) error 
 		c.log.Info(fmt.Sprintf("Found %d cached spot files to replay in %s", len(files), dir))
 		done, stay := 0, 0
 		for _, file := range files {
-			err := c.one(ctx, j.Import, file, dir)
+			err := c.one(ctx, j, file, dir)
 			switch {
 			case err == nil:
 				done++
@@ -127,7 +129,7 @@ func readStayed(dir string) []Stayed {
 }
 
 // one takes one file in and deletes it once its rows are committed.
-func (c caches) one(ctx context.Context, take taker, file, dir string) error {
+func (c caches) one(ctx context.Context, to importer, file, dir string) error {
 	// In a directory that others may write to, only what is ours is believed.
 	if filepath.Base(dir) == oldFallback {
 		info, err := os.Lstat(file)
@@ -139,37 +141,74 @@ func (c caches) one(ctx context.Context, take taker, file, dir string) error {
 			return errors.New("it belongs to somebody else")
 		}
 	}
-	t, err := importFile(ctx, take, file)
+	t, before, err := importFile(ctx, to, file)
 	if err != nil {
 		return err
 	}
-	c.log.Info(fmt.Sprintf("Loaded %d spots from cache file %s (%d new, %d known, %d rejected)",
-		t.Read, filepath.Base(file), t.Accepted, t.Duplicate, t.Rejected))
+	base := filepath.Base(file)
+	if before {
+		c.log.Info(fmt.Sprintf("Cache file %s was taken in before and is only to be deleted", base))
+	} else {
+		c.log.Info(fmt.Sprintf("Loaded %d spots from cache file %s (%d new, %d known, %d rejected)",
+			t.Read, base, t.Accepted, t.Duplicate, t.Rejected))
+	}
+	// After a crash before this, or when it fails, the file is known at the next start.
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("its spots are taken in, but it can't be deleted: %s", reason(err))
 	}
-	// Deleted or not after a crash: its spots are known by their ids, so a second import adds nothing.
-	c.log.Info(fmt.Sprintf("Successfully replayed and deleted cache file %s", filepath.Base(file)))
+	c.log.Info(fmt.Sprintf("Successfully replayed and deleted cache file %s", base))
 	return nil
 }
 
-// taker takes what a file holds in.
-type taker func(ctx context.Context, p connector.Page) (collect.Taken, error)
+// importer takes files in: a job at work, which also asks its sinks what they have, or an intake alone.
+type importer interface {
+	Imported(ctx context.Context, f collect.File) (collect.Taken, bool, error)
+	ImportFile(ctx context.Context, f collect.File, p connector.Page) (collect.Taken, error)
+}
 
-// importFile takes one cache file in, whole or not at all.
-func importFile(ctx context.Context, take taker, file string) (collect.Taken, error) {
+var (
+	_ importer = (*collect.Job)(nil)
+	_ importer = (*collect.Intake)(nil)
+)
+
+// importFile takes one cache file in, whole or not at all; before says that it was taken in already.
+func importFile(ctx context.Context, to importer, file string) (t collect.Taken, before bool,
+	err error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return collect.Taken{}, errors.New(reason(err))
+		return t, false, errors.New(reason(err))
 	}
 	defer f.Close()
+	id, err := identify(f)
+	if err != nil {
+		return t, false, err
+	}
+	if t, before, err = to.Imported(ctx, id); err != nil || before {
+		return t, before, err
+	}
 	res, err := cachefile.Read(f)
 	if err != nil {
-		return collect.Taken{}, err
+		return t, false, err
 	}
 	if res.Damaged != "" && len(res.Rejected) == 0 {
-		res.Rejected = []connector.Reject{{Raw: []byte(filepath.Base(file)),
+		res.Rejected = []connector.Reject{{Raw: []byte(id.Name),
 			Reason: "the cache file was damaged: " + res.Damaged}}
 	}
-	return take(ctx, connector.Page{Rows: res.Rows, Rejected: res.Rejected, Notes: res.Notes})
+	t, err = to.ImportFile(ctx, id, connector.Page{Rows: res.Rows, Rejected: res.Rejected,
+		Notes: res.Notes})
+	return t, false, err
+}
+
+// identify reads a file through and leaves it at its beginning.
+func identify(f *os.File) (id collect.File, err error) {
+	id.Name = filepath.Base(f.Name())
+	h := sha256.New()
+	if id.Size, err = io.Copy(h, f); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return id, fmt.Errorf("read cache file: %s", reason(err))
+	}
+	h.Sum(id.Hash[:0])
+	return id, nil
 }

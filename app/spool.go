@@ -16,7 +16,6 @@ import (
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/record"
-	"holdfast/connector"
 	"holdfast/connector/wsprnet/cachefile"
 	"holdfast/job/collect"
 	"holdfast/kernel/engine"
@@ -238,9 +237,9 @@ func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress))
 	w := d.begin(job, "importing", tell)
 	defer w.end()
 	err = d.intake(ctx, job, func(in *collect.Intake) error {
-		take := d.taker(job, in)
+		to := d.importer(job, in)
 		for i, file := range files {
-			t, err := importFile(ctx, take, file)
+			t, _, err := importFile(ctx, to, file)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -260,15 +259,13 @@ func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress))
 	return out, err
 }
 
-// taker takes pages in. A running job also asks its sinks what they have already; while none runs
-// that is found by key when the rows are delivered.
-func (d *Desk) taker(job string, in *collect.Intake) taker {
+// importer is the running job, which also asks its sinks what they have already; while none runs that
+// is found by key when the rows are delivered.
+func (d *Desk) importer(job string, in *collect.Intake) importer {
 	if j, ok := d.plan.running.Load(job); ok && d.eng != nil {
-		return j.(*collect.Job).Import
+		return j.(*collect.Job)
 	}
-	return func(ctx context.Context, p connector.Page) (collect.Taken, error) {
-		return in.Take(ctx, p, collect.Import)
-	}
+	return in
 }
 
 // intake runs f with the intake of a job's source.
