@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
@@ -36,6 +38,7 @@ type Comparison struct {
 	// The first keys in question, at most maxKeys of each kind.
 	MissingKeys []uint64 `json:"missing_keys,omitempty"`
 	DoubledKeys []uint64 `json:"doubled_keys,omitempty"`
+	Note        string   `json:"note,omitempty"`  // why missing keys are not named
 	Error       string   `json:"error,omitempty"` // why it could not be compared
 	Hint        string   `json:"hint,omitempty"`
 }
@@ -53,22 +56,33 @@ func (d *Desk) compare(ctx context.Context, b engine.Books, s engine.SinkBooks,
 	c := Comparison{Job: b.Job, Sink: s.Sink}
 	w := d.begin(b.Job, "comparing with sink "+s.Sink, tell)
 	defer w.end()
-	if err := d.compareSink(ctx, &c, w); err != nil {
+	if err := d.compareSink(ctx, &c, b, s, w); err != nil {
 		c.Error, c.Hint = err.Error(), fault.HintOf(err)
 		return c
-	}
-	// Which rows a person let go, and which came before the sink was added, is not kept by key, but
-	// their number is.
-	n := min(c.Missing, s.Discarded+max(0, b.Accepted-s.Accepted))
-	c.Missing -= n
-	c.Excused += n
-	if c.Missing == 0 {
-		c.MissingKeys = nil
 	}
 	return c
 }
 
-func (d *Desk) compareSink(ctx context.Context, c *Comparison, w *Work) error {
+// excuse takes off what is known by its number only: which rows a person let go, and which came
+// before the sink was added and left the spool since, is not kept by key. Among others like that the
+// ones that are missing can't be named.
+func (c *Comparison) excuse(b engine.Books, s engine.SinkBooks, e *expected) {
+	n := s.Discarded + e.discarded + max(0, b.Accepted-s.Accepted-int64(len(e.early)))
+	if n = min(c.Missing, n); n == 0 {
+		return
+	}
+	c.Missing -= n
+	c.Excused += n
+	c.MissingKeys = nil
+	if c.Missing > 0 {
+		c.Note = fmt.Sprintf("%d of the %d rows that are not there were discarded or came before the "+
+			"sink was added; which ones is not kept, so the %d that are missing can't be named",
+			n, n+c.Missing, c.Missing)
+	}
+}
+
+func (d *Desk) compareSink(ctx context.Context, c *Comparison, b engine.Books, s engine.SinkBooks,
+	w *Work) error {
 	sink, err := d.plan.Sink(ctx, c.Job, c.Sink)
 	if err != nil {
 		if fault.HintOf(err) == "" {
@@ -91,20 +105,46 @@ func (d *Desk) compareSink(ctx context.Context, c *Comparison, w *Work) error {
 			if err != nil || e == nil {
 				return err
 			}
-			c.From, c.To = e.from, e.to
-			for from := e.from; from <= e.to; {
-				to := min(from|(step-1), e.to)
-				if err := c.part(ctx, reader, e, connector.KeyRange{From: from, To: to}); err != nil {
-					return err
-				}
-				w.at(int64(to-e.from+1), int64(e.to-e.from+1))
-				if from = to + 1; from == 0 {
-					break
-				}
+			if err := c.walk(ctx, reader, e, w); err != nil {
+				return err
 			}
+			c.excuse(b, s, e)
 			return nil
 		})
 	})
+}
+
+// walk compares all that lies between the known keys, part by part. A stretch without any known key
+// is one part, however long: a single key far above the others must not cost more than it is.
+func (c *Comparison) walk(ctx context.Context, reader connector.SinkReader, e *expected,
+	w *Work) error {
+	c.From, c.To = e.from, e.to
+	done := uint64(0)
+	for from := e.from; ; {
+		next, err := e.next(from)
+		if err != nil {
+			return err
+		}
+		to := min(next|(step-1), e.to)
+		if next > from {
+			have, err := reader.Tally(ctx, connector.KeyRange{From: from, To: next - 1})
+			if err != nil {
+				return err
+			}
+			c.Rows += have.Rows
+			c.Foreign += int64(have.Rows)
+		}
+		n, err := c.part(ctx, reader, e, connector.KeyRange{From: next, To: to})
+		if err != nil {
+			return err
+		}
+		done += n
+		w.at(int64(min(done, e.total)), int64(e.total))
+		if to == e.to {
+			return nil
+		}
+		from = to + 1
+	}
 }
 
 // expected are the keys that a sink should hold: all that were taken in, but for those in excused.
@@ -112,8 +152,14 @@ type expected struct {
 	r        store.Reader
 	known    []*identity.Set
 	from, to uint64
+	total    uint64 // keys in known
 	excused  map[uint64]bool
-	spans    []connector.KeyRange // excused as a whole
+	early    map[uint64]bool            // of blocks from before the sink was added
+	spans    []connector.KeyRange       // excused as a whole
+	letters  struct{ all, known int64 } // dead letters of the intake; those whose key is known
+	// discarded is how many known keys are of items that were no rows and were let go: the key stays
+	// known, so that the item does not come in again.
+	discarded int64
 }
 
 // knownSets are the keys that each source has given so far.
@@ -135,7 +181,7 @@ func knownSets(ctx context.Context, st *store.Store) (sets []*identity.Set, err 
 
 // expect finds out what a sink should hold; nil if no key is known.
 func expect(r store.Reader, known []*identity.Set, sink string) (*expected, error) {
-	e := &expected{r: r, known: known, excused: map[uint64]bool{}}
+	e := &expected{r: r, known: known, excused: map[uint64]bool{}, early: map[uint64]bool{}}
 	found := false
 	for _, set := range known {
 		lo, ok, err := set.Lowest(r)
@@ -146,6 +192,11 @@ func expect(r store.Reader, known []*identity.Set, sink string) (*expected, erro
 		if err != nil {
 			return nil, err
 		}
+		n, err := set.Total(r)
+		if err != nil {
+			return nil, err
+		}
+		e.total += n
 		if ok && !found {
 			e.from, e.to, found = lo, hi, true
 		} else if ok {
@@ -159,7 +210,50 @@ func expect(r store.Reader, known []*identity.Set, sink string) (*expected, erro
 	if err != nil {
 		return nil, err
 	}
-	return e, errors.Join(e.lost(sink), e.dead(sink), e.pending(sinks[sink]))
+	return e, errors.Join(e.lost(sink), e.dead(sink), e.letGo(), e.pending(sinks[sink]))
+}
+
+// letGo counts the known keys that are of no row and of no dead letter any more. Two sums bound it:
+// items that were rejected may have had no key, and rows that every sink held already are known too.
+func (e *expected) letGo() error {
+	sources, err := store.NamesOf(e.r, store.SourceName)
+	if err != nil {
+		return err
+	}
+	var sum balance.Intake
+	for _, id := range sources {
+		in, err := balance.ReadIntake(e.r, id)
+		if err != nil {
+			return err
+		}
+		sum.Accepted += in.Accepted
+		sum.Rejected += in.Rejected
+	}
+	e.discarded = max(0, min(sum.Rejected-e.letters.all,
+		int64(e.total)-sum.Accepted-e.letters.known))
+	return nil
+}
+
+// next is the first known key from a key on; there is one up to e.to.
+func (e *expected) next(from uint64) (uint64, error) {
+	// The first look is a short one: the ids of a long range are not all gone through for its first.
+	for _, to := range []uint64{min(from|(step-1), e.to), e.to} {
+		first, found := e.to, false
+		for _, set := range e.known {
+			seq, fail := set.Ranges(e.r, from, to)
+			for part := range seq {
+				first, found = min(first, part.From), true
+				break
+			}
+			if err := fail(); err != nil {
+				return 0, err
+			}
+		}
+		if found {
+			return first, nil
+		}
+	}
+	return e.to, nil
 }
 
 // lost excuses what expired or was damaged.
@@ -194,12 +288,30 @@ func (e *expected) dead(sink string) error {
 			if l.Stage == balance.AtSink && l.From != sink {
 				continue
 			}
-			var key uint64
-			if _, err := fmt.Sscan(l.Key, &key); err == nil {
+			key, none := strconv.ParseUint(l.Key, 10, 64)
+			if none == nil {
 				e.excused[key] = true
+			}
+			if l.Stage == balance.AtSink {
+				continue
+			}
+			e.letters.all++
+			if isKnown, err := e.has(key); err != nil {
+				return err
+			} else if none == nil && isKnown {
+				e.letters.known++
 			}
 		}
 	}
+}
+
+func (e *expected) has(key uint64) (bool, error) {
+	for _, set := range e.known {
+		if ok, err := set.Has(e.r, key); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
 }
 
 // pending excuses what the sink has not got yet, and what came before it was added.
@@ -212,8 +324,15 @@ func (e *expected) pending(sink uint32) error {
 	if err != nil {
 		return err
 	}
+	begin, err := beginOf(e.r, sink)
+	if err != nil {
+		return err
+	}
 	for seq := stats.First; seq < stats.Next; seq++ {
-		if done(seq) {
+		into := e.excused
+		if seq < begin {
+			into = e.early
+		} else if done(seq) {
 			continue
 		}
 		_, rows, err := spool.Read(e.r, seq)
@@ -226,10 +345,23 @@ func (e *expected) pending(sink uint32) error {
 		}
 		keys, _ := record.Keys(s, rows)
 		for _, k := range keys {
-			e.excused[k] = true
+			into[k] = true
 		}
 	}
 	return nil
+}
+
+// beginOf is the first block that a sink gets.
+func beginOf(r store.Reader, sink uint32) (uint64, error) {
+	var state spool.SinkState
+	v, ok, err := r.Get(store.Sinks.K().U32(sink))
+	if err != nil || !ok {
+		return 0, err
+	}
+	if err := json.Unmarshal(v, &state); err != nil {
+		return 0, fault.New(fault.Corrupt, "read state of sink %d: %w", sink, err)
+	}
+	return state.Begin, nil
 }
 
 // keys yields the known keys of a range, ascending.
@@ -255,23 +387,24 @@ func (e *expected) keys(r connector.KeyRange) iter.Seq2[uint64, error] {
 }
 
 func (e *expected) excuses(key uint64) bool {
-	return e.excused[key] || slices.ContainsFunc(e.spans, func(s connector.KeyRange) bool {
+	return e.excused[key] || e.early[key] || slices.ContainsFunc(e.spans, func(s connector.KeyRange) bool {
 		return s.From <= key && key <= s.To
 	})
 }
 
-// part compares one range: sums first, keys where they differ.
+// part compares one range, sums first, keys where they differ, and returns how many keys are known
+// in it.
 func (c *Comparison) part(ctx context.Context, reader connector.SinkReader, e *expected,
-	r connector.KeyRange) error {
+	r connector.KeyRange) (uint64, error) {
 	have, err := reader.Tally(ctx, r)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	c.Rows += have.Rows
 	var want connector.Tally
 	for k, err := range e.keys(r) {
 		if err != nil {
-			return err
+			return 0, err
 		}
 		want.Rows++
 		want.Distinct++
@@ -279,9 +412,9 @@ func (c *Comparison) part(ctx context.Context, reader connector.SinkReader, e *e
 		want.Sum += k
 	}
 	if want == have {
-		return nil
+		return want.Rows, nil
 	}
-	return c.keys(ctx, reader, e, r)
+	return want.Rows, c.keys(ctx, reader, e, r)
 }
 
 // keys walks the keys of the sink and the expected ones side by side.
