@@ -40,7 +40,7 @@ func (d *decoder) parse(text []byte) ast.Node {
 	if err != nil {
 		m := Mistake{File: d.file, Text: "this is no YAML"} // err itself shows the text around it
 		if e, ok := errors.AsType[yaml.Error](err); ok {
-			m.Text = "this is no YAML: " + e.GetMessage()
+			m.Text = "this is no YAML: " + withoutQuotes(e.GetMessage())
 			if t := e.GetToken(); t != nil {
 				m.Line, m.Column = t.Position.Line, t.Position.Column
 			}
@@ -65,7 +65,47 @@ func (d *decoder) parse(text []byte) ast.Node {
 	}
 	d.anchors, d.hidden = map[string]ast.Node{}, map[ast.Node]bool{}
 	ast.Walk(anchorFinder{d.anchors}, body)
+	ast.Walk(tagFinder{d}, body)
 	return body
+}
+
+// punctuation is what the parser may quote of its own; what else it quotes is text of the file, which
+// may be a secret.
+var punctuation = regexp.MustCompile(`'[\]\[{},:]'`)
+
+// withoutQuotes is what the parser says of the kind of mistake; the place says the rest.
+func withoutQuotes(message string) string {
+	own := punctuation.ReplaceAllString(message, "...")
+	at := strings.IndexAny(own, "\"'`")
+	if at < 0 {
+		return message
+	}
+	if kind := strings.TrimRight(message[:at], ": "); kind != "" && kind != "found character" {
+		return kind + "; put the value in quotes"
+	}
+	return "a character that has a meaning of its own; put the value in quotes"
+}
+
+// tagFinder refuses what would silently make another value, or none, of what is written. The word
+// itself is not shown: it may be the beginning of a password.
+type tagFinder struct{ d *decoder }
+
+var knownTags = []string{"!!str", "!!int", "!!float", "!!bool", "!!null", "!!seq", "!!map"}
+
+func (f tagFinder) Visit(n ast.Node) ast.Visitor {
+	switch n := n.(type) {
+	case *ast.TagNode:
+		if !slices.Contains(knownTags, n.Start.Value) {
+			f.d.bad(n, "", "a word that begins with ! is a tag, which means nothing here; "+
+				"put the value in quotes")
+		}
+	case *ast.AliasNode:
+		if f.d.anchors[n.Value.GetToken().Value] == nil {
+			f.d.bad(n, "", "a word that begins with * stands for what & names, and nothing is named so; "+
+				"put the value in quotes")
+		}
+	}
+	return f
 }
 
 type anchorFinder struct{ found map[string]ast.Node }
