@@ -43,6 +43,9 @@ type Reject struct {
 	Raw    []byte // the item as the source gave it, at most 64 KiB
 	Key    string // its key, if one could be read
 	Reason string // what is wrong with it, for a person
+	// Loose says that the key is not to be believed: it does not become known, and the item is told from
+	// others by its bytes.
+	Loose bool
 }
 
 // Page is one answer of a source.

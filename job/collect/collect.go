@@ -372,7 +372,7 @@ func (j *Job) runTrim(ctx context.Context) error {
 	const every = 10 * time.Second
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	last, steady := time.Now(), time.Now()
+	last, steady, forgot := time.Now(), time.Now(), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -386,6 +386,12 @@ func (j *Job) runTrim(ctx context.Context) error {
 			steady = now.Add(time.Hour)
 		}
 		last = now
+		if now.Sub(forgot) > 5*time.Minute {
+			forgot = now
+			if err := j.intak.forget(now); err != nil && !fault.Is(err, fault.Full) {
+				return err
+			}
+		}
 		when := now
 		if now.Before(steady) {
 			when = time.Time{}

@@ -31,8 +31,9 @@ type Intake struct {
 	traits connector.SourceTraits
 	rows   int // most rows of a block
 
-	known  *identity.Set // keys that were taken in, or died at intake
-	absent *identity.Set // keys that the source does not have
+	known  *identity.Set    // keys that were taken in, or died at intake
+	absent *identity.Set    // keys that the source does not have
+	loose  *identity.Hashed // rejects without a key to know them by, by their bytes
 
 	mu    sync.Mutex // one page at a time: what is new is found out before the commit
 	sinks map[string]uint32
@@ -61,6 +62,9 @@ func OpenIntake(st *store.Store, job, source string, s record.Schema, t connecto
 		return nil, err
 	}
 	if in.absent, err = identity.Open(st, source+"/absent"); err != nil {
+		return nil, err
+	}
+	if in.loose, err = identity.OpenHashed(st, source+"/rejects", looseFor); err != nil {
 		return nil, err
 	}
 	err = st.Update(func(tx *store.Tx) (err error) {
@@ -141,7 +145,12 @@ type work struct {
 	blocks  []*spool.Block
 	keys    []uint64 // that become known: of new rows and of new rejects
 	rejects []connector.Reject
+	loose   []identity.Seen // of rejects without a key
 }
+
+// looseFor is how long a reject without a key is known: a feed may send one with every page for as long
+// as it keeps it.
+const looseFor = 30 * 24 * time.Hour
 
 // sort finds out what in a page is new, and encodes the new rows as blocks.
 func (in *Intake) sort(ctx context.Context, w *work) error {
@@ -174,14 +183,18 @@ func (in *Intake) fresh(r store.Reader, w *work) (arrow.RecordBatch, error) {
 	}
 	n := len(keys)
 	keyed := make([]int, 0, len(w.page.Rejected)) // indices of the rejects with a key
+	var bare []connector.Reject
 	keys = slices.Clone(keys)
 	for i, rej := range w.page.Rejected {
 		k, err := strconv.ParseUint(rej.Key, 10, 64)
-		if err != nil {
-			w.rejects = append(w.rejects, rej)
+		if err != nil || rej.Loose {
+			bare = append(bare, rej)
 			continue
 		}
 		keys, keyed = append(keys, k), append(keyed, i)
+	}
+	if err := in.freshLoose(r, w, bare); err != nil {
+		return nil, err
 	}
 	isNew, err := in.known.New(r, keys)
 	if err != nil {
@@ -206,6 +219,24 @@ func (in *Intake) fresh(r store.Reader, w *work) (arrow.RecordBatch, error) {
 		return w.page.Rows, nil
 	}
 	return record.Keep(w.page.Rows, isNew[:n])
+}
+
+// freshLoose keeps the rejects without a key that did not come before.
+func (in *Intake) freshLoose(r store.Reader, w *work, bare []connector.Reject) error {
+	seen := make([]identity.Seen, len(bare))
+	for i, rej := range bare {
+		seen[i] = identity.Seen{Hash: identity.HashOf([]byte(rej.Key), rej.Raw), At: time.Now()}
+	}
+	verdicts, err := in.loose.Check(r, seen)
+	if err != nil {
+		return err
+	}
+	for i, v := range verdicts {
+		if v != identity.Known {
+			w.rejects, w.loose = append(w.rejects, bare[i]), append(w.loose, seen[i])
+		}
+	}
+	return nil
 }
 
 // build cuts rows into blocks. The cursor goes with the last one: a block in the spool says how far its
@@ -242,6 +273,9 @@ func (in *Intake) write(tx *store.Tx, w *work) error {
 		return fault.New(fault.Unknown, "%d of %d keys are not new any more", len(w.keys)-added, len(w.keys))
 	}
 	if _, err := in.absent.Remove(tx, w.keys); err != nil {
+		return err
+	}
+	if _, err := in.loose.Add(tx, time.Now(), w.loose); err != nil {
 		return err
 	}
 	flow := balance.Flow{}
@@ -287,6 +321,22 @@ func (in *Intake) bury(tx *store.Tx, rejects []connector.Reject) error {
 			From: in.name, FromID: in.id, Key: rej.Key, Reason: rej.Reason, Raw: rej.Raw})
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// forget drops what need not be known any more. It is to be called every few minutes.
+func (in *Intake) forget(now time.Time) error {
+	const step = 10_000
+	for more := true; more; {
+		err := in.st.Update(func(tx *store.Tx) error {
+			x, err := in.loose.Expire(tx, now, step)
+			more = x.More
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("forget old rejects: %w", err)
 		}
 	}
 	return nil

@@ -3,9 +3,11 @@ package collect
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
@@ -132,12 +134,37 @@ func (j *Job) cursor(ctx context.Context) ([]byte, error) {
 		}
 		highest = max(highest, k)
 	}
+	if highest > 0 && j.beyondFeed(ctx, highest) {
+		highest = 0
+	}
 	if highest > 0 {
 		if err := j.intak.SetFloor(highest); err != nil {
 			return nil, err
 		}
 	}
 	return j.src.Start(highest), nil
+}
+
+// feedReach is how far a key from elsewhere may be above the oldest page of the feed: months of it.
+const feedReach = 1_000_000_000
+
+// beyondFeed reports whether a key that a sink or an old file holds can't be one of the feed's: to go on
+// behind it would be to collect nothing, without an error. A feed that is away, or has nothing, can't tell.
+func (j *Job) beyondFeed(ctx context.Context, highest uint64) bool {
+	if !j.src.Traits().DenseKeys {
+		return false
+	}
+	p, err := j.ask1(ctx, j.src.Start(0))
+	if err != nil || p.Rows == nil {
+		return false
+	}
+	keys, _ := record.Keys(j.src.Schema(), p.Rows)
+	if len(keys) == 0 || highest-min(highest, slices.Max(keys)) < feedReach {
+		return false
+	}
+	j.env.History.Warn("cursor.refused", "the highest id that the sinks and old files hold is %d, and the feed "+
+		"is at %d: it can't be the feed's, and all that the feed keeps is collected", highest, slices.Max(keys))
+	return true
 }
 
 // fetch asks for the page behind cursor, once the source's gate is open and the disk has room.

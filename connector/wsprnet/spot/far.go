@@ -164,16 +164,18 @@ func (r *Result) keepWithin(lo, hi, ref uint64) error {
 			again.seen(id)
 		}
 	}
-	for _, rej := range r.Rejected {
-		if id, err := strconv.ParseUint(rej.Key, 10, 63); err == nil && within(id) {
+	for i, rej := range r.Rejected {
+		id, err := strconv.ParseUint(rej.Key, 10, 63)
+		if err == nil && within(id) {
 			again.seen(id)
 		}
+		r.Rejected[i].Loose = rej.Loose || err == nil && !within(id)
 	}
 	if slices.Contains(keep, false) {
 		i := 0
 		Read(r.Rows, func(s *Spot) bool {
 			if !keep[i] {
-				r.Rejected = append(r.Rejected, connector.Reject{Raw: s.AppendObject(nil),
+				r.Rejected = append(r.Rejected, connector.Reject{Raw: s.AppendObject(nil), Loose: true,
 					Key: strconv.FormatUint(s.ID, 10),
 					Reason: fmt.Sprintf("Spotnum is %d, out of reach of its neighbours at %d",
 						s.ID, ref)})
