@@ -27,8 +27,9 @@ type collectConfig struct {
 	// they wait for the sink to come back.
 	Forget []string `yaml:"forget"`
 
-	once    bool                                                            // end after one cycle
-	onStart func(ctx context.Context, j *collect.Job, env engine.Env) error // before the first page
+	once bool // end after one cycle
+	// onStart runs before the first page.
+	onStart func(ctx context.Context, j *collect.Job, env engine.Env) error
 }
 
 type retain struct {
@@ -181,8 +182,9 @@ func (c *collectConfig) build(ctx context.Context, p *Plan, env engine.Env) (eng
 }
 
 func (c *collectConfig) collect(src opened, env engine.Env) collect.Config {
-	cfg := collect.Config{Source: c.Source.kind, Forget: c.Forget, NextPoll: src.next, Parse: src.parse, Noun: src.noun,
-		Once: c.once, Retain: spool.Retain{Age: defaultRetainTime, Bytes: defaultRetainBytes}}
+	cfg := collect.Config{Source: c.Source.kind, Forget: c.Forget, NextPoll: src.next, Parse: src.parse,
+		Noun: src.noun, Once: c.once,
+		Retain: spool.Retain{Age: defaultRetainTime, Bytes: defaultRetainBytes}}
 	if c.Retain.Time != nil {
 		cfg.Retain.Age = *c.Retain.Time
 	}

@@ -14,6 +14,7 @@ import (
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
 	"holdfast/kernel/store"
 )
 
@@ -177,43 +178,49 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 			rep.Stayed[name] = stayed
 		}
 	}
-	if d.eng != nil {
-		rep.Running, rep.Pid, rep.Since = true, os.Getpid(), d.since
-		all, err := d.eng.Status(ctx)
-		for _, s := range all {
-			if slices.Contains(names, s.Name) {
-				rep.Jobs = append(rep.Jobs, s)
-			}
-		}
+	if d.eng == nil {
 		for _, name := range names {
-			verr := d.view(ctx, name, func(r store.Reader) error {
-				n, err := letters(r)
-				rep.Letters[name] = n
-				return err
-			})
-			if verr != nil && !fault.Is(verr, fault.Transient) && !errors.Is(verr, store.ErrClosed) {
-				err = errors.Join(err, verr)
-			}
+			rep.Jobs = append(rep.Jobs, d.atRest(ctx, name, rep.Letters))
 		}
-		return rep, err
+		return rep, ctx.Err()
 	}
-	for _, name := range names {
-		err := d.view(ctx, name, func(r store.Reader) error {
-			s, err := engine.ReadStatus(r, name)
-			s.Kind = d.kindOf(name)
-			rep.Jobs = append(rep.Jobs, s)
-			if err == nil {
-				rep.Letters[name], err = letters(r)
-			}
-			return err
-		})
-		if err != nil {
-			rep.Jobs = append(rep.Jobs, engine.Status{Name: name, Kind: d.kindOf(name),
-				State: engine.Stopped,
-				Error: err.Error()})
+	rep.Running, rep.Pid, rep.Since = true, os.Getpid(), d.since
+	all, err := d.eng.Status(ctx)
+	for _, s := range all {
+		if !slices.Contains(names, s.Name) {
+			continue
 		}
+		d.countLetters(ctx, &s, rep.Letters)
+		rep.Jobs = append(rep.Jobs, s)
 	}
-	return rep, nil
+	return rep, err
+}
+
+// atRest is the status of a job while nothing runs. What can't be read is told in it: it must not hide
+// what can, nor the other jobs.
+func (d *Desk) atRest(ctx context.Context, job string, dead map[string]int64) engine.Status {
+	s := engine.Status{Name: job, State: engine.Stopped, Gates: []gate.Status{}}
+	err := d.view(ctx, job, func(r store.Reader) (err error) {
+		if s, err = engine.ReadStatus(r, job); err == nil {
+			dead[job], err = letters(r)
+		}
+		return err
+	})
+	if s.Kind = d.kindOf(job); err != nil {
+		s.Tell(err)
+	}
+	return s
+}
+
+// countLetters counts the dead letters of a job at work. One that is not open just now is no mistake.
+func (d *Desk) countLetters(ctx context.Context, s *engine.Status, dead map[string]int64) {
+	err := d.view(ctx, s.Name, func(r store.Reader) (err error) {
+		dead[s.Name], err = letters(r)
+		return err
+	})
+	if err != nil && !fault.Is(err, fault.Transient) && !errors.Is(err, store.ErrClosed) {
+		s.Tell(err)
+	}
 }
 
 func (d *Desk) kindOf(job string) string {

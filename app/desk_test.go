@@ -1,10 +1,17 @@
 package app
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
 )
 
 // Long work shows how far it is after two seconds, to who waits for it and in status; short work
@@ -57,6 +64,84 @@ func TestSinkThatWasAddedLater(t *testing.T) {
 		want := map[string]Comparison{"local": {Rows: 60}, "other": {Rows: 10, Excused: 50}}[c.Sink]
 		if c.Rows != want.Rows || c.Excused != want.Excused || c.Missing != 0 {
 			t.Errorf("%s: got %+v, want %+v", c.Sink, c, want)
+		}
+	}
+}
+
+// One job whose dead letters can't be read does not hide the other, whether they run or not.
+func TestStatusWithAJobThatCantBeRead(t *testing.T) {
+	place := Place{Dir: t.TempDir(), Explicit: true}
+	c := withBadJob(t, place)
+	d, err := OpenDesk(place, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tellsBad(t, d)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p := &Plan{Place: place, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
+	eng, err := p.Engine(func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := eng.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	defer wg.Wait()
+	defer cancel()
+	for _, name := range eng.Names() { // a desk waits until the job is open
+		if err := NewDesk(p, eng).with(name, func(*store.Store) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tellsBad(t, NewDesk(p, eng))
+}
+
+// withBadJob runs two jobs for a cycle, and puts what is no dead letter into the store of one.
+func withBadJob(t *testing.T, place Place) *Config {
+	t.Helper()
+	_, url := feedOf(t, 10)
+	c, err := Parse("t.yaml", []byte(strings.Replace(configText(url), "jobs: {", "jobs: {bad: {collect: "+
+		"{source: {wsprnet: {url: \""+url+"\"}}, sinks: {local: {sqlite: {path: bad.sqlite}}}}}, ", 1)), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	once := func(on bool) {
+		for _, j := range c.Jobs {
+			j.work.(*collectConfig).once = on
+		}
+	}
+	once(true)
+	defer once(false)
+	runOnce(t, place, c)
+	st, err := store.Open(engine.JobDir(place.Dir, "bad"), store.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = st.Update(func(tx *store.Tx) error {
+		tx.Set(store.Dead.K().U64(1), []byte("no letter"))
+		return nil
+	})
+	if err := errors.Join(err, st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func tellsBad(t *testing.T, d *Desk) {
+	t.Helper()
+	rep, err := d.Status(t.Context(), "")
+	if err != nil || len(rep.Jobs) != 2 {
+		t.Fatalf("got %d jobs, %v; want both", len(rep.Jobs), err)
+	}
+	for _, s := range rep.Jobs {
+		if strings.Contains(s.Error, "dead letter") != (s.Name == "bad") || s.Balance.Accepted != 10 {
+			t.Errorf("%s: got %d rows, error %q", s.Name, s.Balance.Accepted, s.Error)
 		}
 	}
 }

@@ -190,7 +190,8 @@ func (in *Intake) DiscardDead(id uint64, reason string) error {
 	err := in.st.Update(func(tx *store.Tx) error {
 		d, err := balance.Exhume(tx, id)
 		if err == nil {
-			err = in.note(tx, "dead.discarded", "dead letter %d (%s: %s) was discarded: %s", id, d.From, d.Reason, reason)
+			err = in.note(tx, "dead.discarded", "dead letter %d (%s: %s) was discarded: %s", id, d.From, d.Reason,
+				reason)
 		}
 		if err != nil || d.Stage != balance.AtSink {
 			return err

@@ -147,7 +147,8 @@ func TestWhatIsLostAgainAddsUp(t *testing.T) {
 	st.View(t.Context(), func(r store.Reader) error {
 		all, err := ListGaps(r, 1, false, 10)
 		tot, err2 := ReadGapTotals(r, 1)
-		if err != nil || err2 != nil || len(all) != 1 || all[0].Missing != 137 || tot.Lost != 137 || tot.Settled != 1 {
+		if err != nil || err2 != nil || len(all) != 1 || all[0].Missing != 137 || tot.Lost != 137 ||
+			tot.Settled != 1 {
 			t.Errorf("got %+v, %+v (%v, %v); want 137 lost in one gap", all, tot, err, err2)
 		}
 		return nil
