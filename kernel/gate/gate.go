@@ -13,12 +13,15 @@ package gate
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"holdfast/base/fault"
+	"holdfast/base/visible"
 )
 
 // Options tune a gate.
@@ -38,7 +41,8 @@ type Options struct {
 	// Person is the pause between canaries while a person must act; default 1 min.
 	Person time.Duration
 	// OnChange is called once for each change, in order and one at a time, by whoever caused the
-	// change or is telling an earlier one. No lock is held.
+	// change or is telling an earlier one. No lock is held. Another cause of the same kind is a change
+	// too, but at most once a minute, and not for other numbers or another operation that met it.
 	OnChange func(Status)
 }
 
@@ -65,6 +69,8 @@ const (
 	steady = time.Second
 	// flapsFree is how many short openings in a row cost nothing; each further one doubles the pause.
 	flapsFree = 3
+	// retell is the time before another cause of the same kind is told.
+	retell = time.Minute
 )
 
 // Status is the state of a gate.
@@ -91,6 +97,8 @@ type Gate struct {
 	until   time.Time     // no canary before: a dependency asked for time
 	back    *backoff.ExponentialBackOff
 	flaps   int      // short openings in a row
+	told    string   // root of the cause that was put into pending last
+	toldAt  time.Time
 	pending []Status // changes that OnChange has not been told
 	telling bool     // somebody is telling them
 }
@@ -187,12 +195,28 @@ func (g *Gate) report(err error, now time.Time) (news bool) {
 		g.opened = make(chan struct{})
 	}
 	g.kind = kind
-	g.status = Status{Name: g.status.Name, Since: since, Kind: kind.String(), Cause: err.Error(),
-		Hint: fault.HintOf(err)}
-	if !known {
+	g.status = Status{Name: g.status.Name, Since: since, Kind: kind.String(),
+		Cause: visible.Line(err.Error()), Hint: visible.Line(fault.HintOf(err))}
+	root := rootOf(g.status.Cause)
+	if !known || root != g.told && now.Sub(g.toldAt) >= retell {
+		g.told, g.toldAt = root, now
 		g.pending = append(g.pending, g.status)
 	}
 	return !known
+}
+
+// rootOf is what tells one cause from another: the innermost words, without numbers. What they were
+// met at, and ports, times and sizes, differ with every attempt.
+func rootOf(cause string) string {
+	if i := strings.LastIndex(cause, ": "); i >= 0 {
+		cause = cause[i+2:]
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}, cause)
 }
 
 // schedule sets when a closed gate is probed next.
