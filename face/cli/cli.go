@@ -49,6 +49,7 @@ func isTerminal(f *os.File) bool {
 }
 
 func run(ctx context.Context, args []string, t terminal) int {
+	t.out, t.err = harmless{t.out}, harmless{t.err}
 	f := &face{terminal: t}
 	root := f.root()
 	root.SetArgs(args)

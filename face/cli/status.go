@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/fault"
 	"holdfast/face/api"
 	"holdfast/kernel/engine"
 )
@@ -27,10 +28,13 @@ func (f *face) statusCommand() *cobra.Command {
 			err := f.each(func(a asked) error {
 				rep, err := a.status(cmd.Context())
 				if err == nil {
-					reports = append(reports, keepJob(rep, args))
+					reports = append(reports, rep)
 				}
 				return err
 			})
+			if err == nil && len(args) > 0 {
+				reports, err = keepJob(reports, args[0])
+			}
 			if err != nil {
 				return err
 			}
@@ -48,18 +52,27 @@ func (f *face) statusCommand() *cobra.Command {
 	})
 }
 
-func keepJob(rep app.Report, args []string) app.Report {
-	if len(args) == 0 {
-		return rep
-	}
-	all := rep.Jobs
-	rep.Jobs = []engine.Status{}
-	for _, j := range all {
-		if j.Name == args[0] {
-			rep.Jobs = append(rep.Jobs, j)
+// keepJob returns the reports that tell of a job, with nothing but that job.
+func keepJob(all []app.Report, job string) (kept []app.Report, err error) {
+	var names []string
+	for _, rep := range all {
+		jobs := rep.Jobs
+		rep.Jobs = nil
+		for _, j := range jobs {
+			names = append(names, j.Name)
+			if j.Name == job {
+				rep.Jobs = append(rep.Jobs, j)
+			}
+		}
+		if len(rep.Jobs) > 0 {
+			kept = append(kept, rep)
 		}
 	}
-	return rep
+	if len(kept) == 0 {
+		return nil, fault.WithHint(fault.New(fault.NotFound, "there is no job %s", job), "jobs are: %s",
+			orNone(strings.Join(names, ", ")))
+	}
+	return kept, nil
 }
 
 // joinReports makes one report of several data directories: the first one's, with everybody's jobs.
@@ -271,6 +284,9 @@ func (f *face) showDeep(all []app.Comparison) {
 			if len(keys) > 0 {
 				fmt.Fprint(f.out, wrap(fmt.Sprintf("! %s, %s: %s: %s", c.Job, c.Sink, what, some(keys)), "  "))
 			}
+		}
+		if c.Note != "" {
+			fmt.Fprint(f.out, wrap(fmt.Sprintf("! %s, %s: %s", c.Job, c.Sink, c.Note), "  "))
 		}
 	}
 }

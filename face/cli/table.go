@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"holdfast/base/visible"
 )
 
 // width is what every table fits into.
@@ -71,7 +73,7 @@ func (t *table) write(w io.Writer, indent string) {
 
 // cut shortens a text to n characters.
 func cut(s string, n int) string {
-	s = strings.Join(strings.Fields(s), " ")
+	s = visible.Line(strings.Join(strings.Fields(s), " "))
 	if utf8.RuneCountInString(s) <= n {
 		return s
 	}
@@ -83,7 +85,7 @@ func cut(s string, n int) string {
 func wrap(s, indent string) string {
 	var b strings.Builder
 	line := indent
-	for _, word := range strings.Fields(s) {
+	for _, word := range strings.Fields(visible.Line(s)) {
 		if len(line) > len(indent) &&
 			utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
 			b.WriteString(line + "\n")

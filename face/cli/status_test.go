@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/app"
+	"holdfast/base/fault"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
+)
+
+const hostile = "\x1b[2J\x1b]0;pwned\x07\u009b31mHELLO"
+
+// Nothing that a server answers is a command for the terminal, wherever it is shown.
+func TestAnswersFromOutsideAreHarmless(t *testing.T) {
+	var out, errs bytes.Buffer
+	f := &face{terminal: terminal{out: harmless{&out}, err: harmless{&errs}}}
+	f.showReport(app.Report{Jobs: []engine.Status{{Name: "spots", Error: hostile,
+		Gates: []gate.Status{{Name: "main", Cause: hostile, Hint: hostile}}}}}, time.Now())
+	f.showDeep([]app.Comparison{{Job: "spots", Sink: hostile, Error: hostile, Note: hostile}})
+	fmt.Fprintf(f.out, "key: %s\n", hostile)
+	f.complain(fault.WithHint(fmt.Errorf("got %s", hostile), hostile))
+	for _, s := range []string{out.String(), errs.String()} {
+		if !strings.Contains(s, `\u001b[2J`) || !strings.Contains(s, "HELLO") {
+			t.Errorf("the answer is not shown: %s", s)
+		}
+		if strings.ContainsAny(s, "\x1b\x07\u009b\r") {
+			t.Errorf("got %q", s)
+		}
+	}
+	errs.Reset()
+	fmt.Fprintf(f.err, "\r%s\r", "half\rway")
+	if errs.String() != "\rhalf\\u000dway\r" {
+		t.Errorf("progress: got %q", errs.String())
+	}
+}
+
+func TestStatusOfAJobThatIsNotThere(t *testing.T) {
+	all := []app.Report{{Jobs: []engine.Status{{Name: "one"}}}, {Jobs: []engine.Status{{Name: "two"}}}}
+	got, err := keepJob(all, "two")
+	if err != nil || len(got) != 1 || len(got[0].Jobs) != 1 || got[0].Jobs[0].Name != "two" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	_, err = keepJob(all, "nosuch")
+	if !fault.Is(err, fault.NotFound) || fault.HintOf(err) != "jobs are: one, two" {
+		t.Errorf("got %v, hint %q", err, fault.HintOf(err))
+	}
+	if code := (&face{terminal: terminal{err: &bytes.Buffer{}}, begun: true}).exit(nil, err); code != Failed {
+		t.Errorf("exit code %d, want %d", code, Failed)
+	}
+}
