@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -116,6 +118,42 @@ func Recover(dir string, w Work) (Outcome, error) {
 		return out, fmt.Errorf("recover store %s: %w", dir, err)
 	}
 	return out, nil
+}
+
+// Sweep removes what a restore or a salvage left in the store directory that has no intent: it was
+// never near the store, and may be as large. Recover does so as well, but only when the store's turn to
+// be opened comes, and no store is opened while the disk is full. What has an intent is left to
+// Recover, a store that is in use to its owner.
+func Sweep(dir string) error {
+	fs := store.Disk
+	names, err := fs.List(dir)
+	if err != nil && !notExist(err) {
+		return fmt.Errorf("sweep %s: %w", dir, err)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !strings.HasPrefix(name, stageName) && !strings.HasPrefix(name, "."+stageName)
+	})
+	if len(names) == 0 {
+		return nil
+	}
+	lock, err := acquire(fs, fs.PathJoin(dir, lockName))
+	if fault.Is(err, fault.Busy) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sweep %s: %w", dir, err)
+	}
+	defer lock.Close()
+	var errs []error
+	for _, name := range names {
+		if name == stageName {
+			if _, found, err := readIntent(fs, fs.PathJoin(dir, name)); found || err != nil {
+				continue // also an unreadable one: Recover says what is to be done
+			}
+		}
+		errs = append(errs, removeAll(fs, fs.PathJoin(dir, name)))
+	}
+	return errors.Join(errs...)
 }
 
 func recoverReplace(fs store.FS, dir string) (Outcome, error) {

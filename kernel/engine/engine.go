@@ -103,6 +103,7 @@ func New(o Options, specs []Spec) (*Engine, error) {
 
 // Run runs all jobs until ctx ends or every job's work is done. Jobs then have Options.Stop to drain.
 func (e *Engine) Run(ctx context.Context) error {
+	e.sweep() // before room is asked for
 	if err := e.room.Start(ctx); err != nil {
 		return err
 	}
@@ -177,6 +178,13 @@ func (r *runner) set(s State) {
 	}
 }
 
+// setProgress says how far long work has come; nil is that it has ended.
+func (r *runner) setProgress(p *Progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.progress = p
+}
+
 // run starts the job again and again until its work is done or ctx ends.
 func (r *runner) run(ctx context.Context) error {
 	defer close(r.ended)
@@ -216,8 +224,12 @@ func (r *runner) failed(err error, wait time.Duration) {
 	r.set(BackOff)
 	r.mu.Lock()
 	r.last = err.Error()
-	r.mu.Unlock()
 	attrs := []any{"in", wait.Round(time.Millisecond)}
+	if hint := fault.HintOf(err); hint != "" {
+		r.last += "; " + hint
+		attrs = append(attrs, "hint", hint)
+	}
+	r.mu.Unlock()
 	if p, ok := errors.AsType[*Panic](err); ok {
 		attrs = append(attrs, "stack", string(p.Stack))
 	}
@@ -325,11 +337,19 @@ func (r *runner) openStore(ctx context.Context, dir string) (*store.Store, error
 	}
 	r.set(Salvaging)
 	r.log.Error(fmt.Sprintf("job %s is damaged and will be salvaged: %v", r.spec.Name, err))
-	if _, err := Salvage(ctx, dir, r.spec.Name, err, r.log); err != nil {
+	if err := r.salvage(ctx, dir, err); err != nil {
 		return nil, err
 	}
 	r.met.Store(false)
 	return store.Open(dir, o)
+}
+
+// salvage leaves as much of the disk to the other jobs as intake does.
+func (r *runner) salvage(ctx context.Context, dir string, found error) error {
+	defer r.setProgress(nil)
+	_, err := Salvage(ctx, dir, r.spec.Name, found, SalvageOptions{Log: r.log, Reserve: r.e.room.limits.Hard,
+		Tell: func(p Progress) { r.setProgress(&p) }})
+	return err
 }
 
 // damaged is called when a table turns out to be damaged while the job runs: the run ends, and the

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/checkpoint"
@@ -18,16 +19,55 @@ import (
 	"holdfast/kernel/store"
 )
 
+// SalvageOptions tune a salvage.
+type SalvageOptions struct {
+	Log *slog.Logger
+	// Reserve is how many bytes of the disk are left to the other jobs.
+	Reserve uint64
+	// Tell, if it is set, is called now and then.
+	Tell func(Progress)
+}
+
 // Salvage saves what can be saved of a damaged job, and leaves a sound store in its place: facts are
 // restored, not state. Every readable block, dead letter, done mark and known key goes into a fresh
 // store with a new lineage; cursors, plans and counters are made anew from them; what belongs to the
 // kind of job comes from the newest valid checkpoint, where there is one. What can't be accounted for
 // is a gap with cause damage. The damaged store is kept, whole, in the returned directory.
-func Salvage(ctx context.Context, dir, job string, found error, log *slog.Logger) (quarantine string,
+//
+// A salvage that fails, a Full fault for want of room among others, leaves the damaged store as it was
+// and nothing beside it.
+func Salvage(ctx context.Context, dir, job string, found error, o SalvageOptions) (quarantine string,
 	err error) {
-	o := store.Options{Log: log}
-	stage := checkpoint.Stage(dir)
-	if err := errors.Join(store.Disk.RemoveAll(stage), store.Disk.RemoveAll(stage+".sort")); err != nil {
+	if o.Tell == nil {
+		o.Tell = func(Progress) {}
+	}
+	s := &salvage{ctx: ctx, job: job, dir: dir, stage: checkpoint.Stage(dir), found: found, log: o.Log,
+		began: time.Now(), show: o.Tell, draft: store.NewDraft(dir, o.Reserve, o.Log)}
+	if quarantine, err = s.run(o.Reserve); err != nil {
+		err = errors.Join(fmt.Errorf("salvage job %s: %w", job, err), checkpoint.Sweep(dir))
+	}
+	return quarantine, err
+}
+
+// salvage makes a whole store of the heap that store.Salvage leaves.
+type salvage struct {
+	ctx   context.Context
+	job   string
+	dir   string // the damaged store's
+	stage string // the new one's
+	found error
+	log   *slog.Logger
+	began time.Time
+	show  func(Progress)
+	draft *store.Draft // the disk under the new store
+	spool spool.Rebuilt
+}
+
+func (s *salvage) run(reserve uint64) (quarantine string, err error) {
+	if err := checkpoint.Sweep(s.dir); err != nil {
+		return "", err
+	}
+	if err := s.room(reserve); err != nil {
 		return "", err
 	}
 	stale := func(s store.Space) bool {
@@ -37,61 +77,93 @@ func Salvage(ctx context.Context, dir, job string, found error, log *slog.Logger
 		}
 		return false
 	}
-	out, err := store.Salvage(dir, stage, o, stale)
+	out, err := store.Salvage(s.dir, s.stage, s.draft, stale, func(part float64) error {
+		return s.tell(part * poured)
+	})
+	if err == nil {
+		err = s.rebuild()
+	}
+	if given := s.draft.Err(); given != nil {
+		err = given // what else failed may follow from it
+	}
+	if fault.Is(err, fault.Full) {
+		err = fault.WithHint(err, "%s", salvageHint)
+	}
 	if err != nil {
-		return "", fmt.Errorf("salvage job %s: %w", job, err)
+		return "", err
 	}
-	s := &salvage{ctx: ctx, job: job, found: found, log: log}
-	if err := s.rebuild(dir, stage, o); err != nil {
-		return "", fmt.Errorf("salvage job %s: %w", job, err)
+	if quarantine, err = checkpoint.Exchange(s.dir, "damaged"); err != nil {
+		return "", err
 	}
-	quarantine, err = checkpoint.Exchange(dir, "damaged")
-	if err != nil {
-		return "", fmt.Errorf("salvage job %s: %w", job, err)
-	}
-	archive := filepath.Join(dir, "archive")
+	archive := filepath.Join(s.dir, "archive")
 	if err := store.Disk.Rename(archive, filepath.Join(quarantine, "archive")); err != nil &&
 		!errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("keep archive of job %s: %w", job, err)
+		return "", fmt.Errorf("keep archive: %w", err)
 	}
-	log.Warn(fmt.Sprintf("job %s was salvaged: %d entries, %d blocks with %d rows are whole; the damaged "+
-		"store is kept in %s", job, out.Entries, s.spool.Blocks, s.spool.Rows, quarantine))
+	s.log.Warn(fmt.Sprintf("job %s was salvaged: %d entries, %d blocks with %d rows are whole; the damaged "+
+		"store is kept in %s", s.job, out.Entries, s.spool.Blocks, s.spool.Rows, quarantine))
 	return quarantine, nil
 }
 
-// salvage makes a whole store of the heap that store.Salvage left.
-type salvage struct {
-	ctx   context.Context
-	job   string
-	found error
-	log   *slog.Logger
-	spool spool.Rebuilt
+const salvageHint = "make room on that file system; the salvage is tried again by itself, and the other " +
+	"jobs run on meanwhile"
+
+// room refuses to begin what could not end: a disk that a salvage fills holds up every job on it.
+func (s *salvage) room(reserve uint64) error {
+	need, err := store.SalvageNeeds(s.dir)
+	if err != nil {
+		return err
+	}
+	room, err := disk.RoomAt(s.dir)
+	if err != nil || room.Free >= need+reserve {
+		return nil // a file system that does not answer says so at the write
+	}
+	return fault.WithHint(fault.New(fault.Full, "%s has %s left, it needs up to %s and the jobs %s", s.dir,
+		disk.Size(room.Free), disk.Size(need), disk.Size(reserve)), "%s", salvageHint)
 }
 
-func (s *salvage) rebuild(dir, stage string, o store.Options) (err error) {
-	st, err := store.Open(stage, o)
+// poured is the part of a salvage that is behind when the new store has all entries.
+const poured = 0.8
+
+// tell says how far the salvage is, and returns an error if it is to end.
+func (s *salvage) tell(part float64) error {
+	p := Progress{What: "salvaging", Percent: 100 * part}
+	if part > 0 {
+		p.Left = time.Duration(float64(time.Since(s.began)) * (1 - part) / part).Round(time.Second)
+	}
+	s.show(p)
+	return s.ctx.Err()
+}
+
+func (s *salvage) rebuild() (err error) {
+	st, err := store.Open(s.stage, s.draft.Options())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	if err := nextIDs(st, dir); err != nil {
-		return err
+	steps := []func(*store.Store) error{
+		s.nextIDs,
+		func(st *store.Store) (err error) { s.spool, err = spool.Rebuild(st); return err },
+		s.fromCheckpoint,
+		s.dropUnreadable,
+		s.rehash,
+		s.forgetLost,
+		func(st *store.Store) error { return st.Update(s.recount) },
 	}
-	if s.spool, err = spool.Rebuild(st); err != nil {
-		return err
+	for i, step := range steps {
+		if err := step(st); err != nil {
+			return err
+		}
+		if err := s.tell(poured + (1-poured)*float64(i+1)/float64(len(steps)+1)); err != nil {
+			return err
+		}
 	}
-	if err := s.fromCheckpoint(dir, stage, st, o); err != nil {
-		return err
-	}
-	if err := s.dropUnreadable(st); err != nil {
-		return err
-	}
-	if err := s.forgetLost(st); err != nil {
-		return err
-	}
-	if err := st.Update(func(tx *store.Tx) error { return s.recount(tx) }); err != nil {
-		return err
-	}
+	s.note(st)
+	return nil
+}
+
+// note writes into the history what was lost.
+func (s *salvage) note(st *store.Store) {
 	h := newHistory(st, s.job, s.log)
 	h.Warn("damage.salvaged", "the store was damaged and is salvaged: %v", s.found)
 	n := len(s.spool.Lost)
@@ -102,13 +174,13 @@ func (s *salvage) rebuild(dir, stage string, o store.Options) (err error) {
 		h.Warn("damage.lost", "%d blocks that were not delivered everywhere can't be read; their ids are "+
 			"asked for again where the source allows it", n)
 	}
-	return nil
 }
 
 // nextIDs puts every counter of ids behind the highest id that any fact has, and lost names back.
-func nextIDs(st *store.Store, dir string) error {
+func (s *salvage) nextIDs(st *store.Store) error {
 	return st.Update(func(tx *store.Tx) error {
-		for space, key := range map[store.Space]store.Key{store.Dead: balance.KeyNextDead, store.Events: keyNextEvent} {
+		for space, key := range map[store.Space]store.Key{store.Dead: balance.KeyNextDead,
+			store.Events: keyNextEvent} {
 			seq, fail := tx.ScanBack(space.K(), space.K().End())
 			for k := range seq {
 				if len(k) == 9 {
@@ -120,29 +192,35 @@ func nextIDs(st *store.Store, dir string) error {
 				return err
 			}
 		}
-		return tx.RestoreNames(dir)
+		return tx.RestoreNames(s.dir)
 	})
 }
 
 // fromCheckpoint replaces what belongs to the kind of job by what the newest valid checkpoint holds.
 // Without one the newest readable version of each key stays.
-func (s *salvage) fromCheckpoint(dir, stage string, st *store.Store, o store.Options) (err error) {
-	all, err := checkpoint.List(dir, checkpoint.Work{})
+func (s *salvage) fromCheckpoint(st *store.Store) (err error) {
+	all, err := checkpoint.List(s.dir, checkpoint.Work{})
 	if err != nil || len(all) == 0 {
 		return nil // a checkpoint that can't be listed must not keep the job from being salvaged
 	}
-	tmp := stage + ".checkpoint"
+	tmp := s.stage + ".checkpoint"
 	defer func() { err = errors.Join(err, store.Disk.RemoveAll(tmp)) }()
 	for i := len(all) - 1; i >= 0; i-- {
 		if err := store.Disk.RemoveAll(tmp); err != nil {
 			return err
 		}
-		path := filepath.Join(dir, "checkpoints", all[i].Name)
-		if _, err := checkpoint.Restore(s.ctx, path, tmp, checkpoint.Work{}); err != nil {
+		path := filepath.Join(s.dir, "checkpoints", all[i].Name)
+		_, err := checkpoint.Restore(s.ctx, path, tmp, checkpoint.Work{})
+		switch {
+		case s.ctx.Err() != nil:
+			return s.ctx.Err()
+		case fault.Is(err, fault.Full): // nothing is wrong with the checkpoint
+			return err
+		case err != nil:
 			s.log.Warn(fmt.Sprintf("checkpoint %s can't be used: %v", all[i].Name, err))
 			continue
 		}
-		old, err := store.Open(tmp, o)
+		old, err := store.Open(tmp, s.draft.Options())
 		if err != nil {
 			return err
 		}
@@ -176,6 +254,45 @@ func (s *salvage) dropUnreadable(st *store.Store) error {
 	return st.Update(func(tx *store.Tx) error {
 		return errors.Join(balance.DropUnreadable(tx), identity.DropUnreadable(tx))
 	})
+}
+
+// rehash makes the sets of hashed keys whole: what each holds is kept key by key, its total and the days
+// by which it forgets are not. (dropUnreadable counts the sets of integers.)
+func (s *salvage) rehash(st *store.Store) error {
+	var hashed []string
+	err := st.View(s.ctx, func(r store.Reader) error {
+		names, err := store.NamesOf(r, store.SetName)
+		if err != nil {
+			return err
+		}
+		for name, id := range names {
+			from := store.Hashes.K().U32(id)
+			seq, fail := r.Scan(from, from.End())
+			for range seq {
+				hashed = append(hashed, name)
+				break
+			}
+			if err := fail(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range hashed {
+		set, err := identity.OpenHashed(st, name, time.Hour) // its horizon is asked for by nothing here
+		if err != nil {
+			return err
+		}
+		if _, dropped, err := set.Rebuild(s.ctx, st); err != nil {
+			return err
+		} else if dropped > 0 {
+			s.log.Warn(fmt.Sprintf("job %s: %d keys of %s can't be read and are forgotten", s.job, dropped, name))
+		}
+	}
+	return nil
 }
 
 // forgetLost makes gaps of the blocks that are lost, and forgets the keys in them, so that the rows are
@@ -229,7 +346,8 @@ func (s *salvage) forgetRun(st *store.Store, known *identity.Set, source uint32,
 	if err != nil || keys.From > keys.To || keys.To == 0 {
 		return err
 	}
-	return s.forget(st, known, source, keys, fmt.Sprintf("nothing is left of blocks %d to %d", run.First, run.Last))
+	return s.forget(st, known, source, keys,
+		fmt.Sprintf("nothing is left of blocks %d to %d", run.First, run.Last))
 }
 
 // forget makes a damage gap of the keys in a range that were taken in and that no whole block holds.
@@ -309,4 +427,18 @@ func (s *salvage) recountSink(tx *store.Tx, id uint32, dead int64) error {
 		is.Accepted, is.Delivered = is.Accepted-is.Delivered, 0
 	}
 	return balance.SetFlow(tx, id, is)
+}
+
+// sweep removes what interrupted salvages and restores left of no use in the directories of all jobs, also
+// of those that are not configured any more: a disk that is full of it lets no job start.
+func (e *Engine) sweep() {
+	dirs, err := filepath.Glob(JobDir(e.opts.Dir, "*"))
+	if err != nil {
+		e.opts.Log.Warn(fmt.Sprintf("look for what salvages left: %v", err))
+	}
+	for _, dir := range dirs {
+		if err := checkpoint.Sweep(dir); err != nil {
+			e.opts.Log.Warn(fmt.Sprintf("remove what a salvage left: %v", err))
+		}
+	}
 }

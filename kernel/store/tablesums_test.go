@@ -24,7 +24,8 @@ func TestSumsGoWithTheirTables(t *testing.T) {
 			for i := range v {
 				v[i] = byte(r.Uint32())
 			}
-			if err := s.UpdateLazy(func(tx *Tx) error { tx.Set(Job.K().U64(r.Uint64()), v); return nil }); err != nil {
+			err := s.UpdateLazy(func(tx *Tx) error { tx.Set(Job.K().U64(r.Uint64()), v); return nil })
+			if err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -36,7 +37,8 @@ func TestSumsGoWithTheirTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	sums, have, known := s.TableSums(), 0, 0
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	deadline := time.Now().Add(20 * time.Second)
+	for ; time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		files, err := filepath.Glob(filepath.Join(dir, "db", "*.sst"))
 		if err != nil {
 			t.Fatal(err)
