@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"time"
 
@@ -12,7 +13,17 @@ import (
 	"holdfast/base/fault"
 )
 
+// routes are all that the API answers.
 func routes(d *app.Desk) map[string]work {
+	all := map[string]work{}
+	for _, room := range []map[string]work{jobRoutes(d), spoolRoutes(d), deadRoutes(d),
+		checkpointRoutes(d)} {
+		maps.Copy(all, room)
+	}
+	return all
+}
+
+func jobRoutes(d *app.Desk) map[string]work {
 	return map[string]work{
 		"GET /api/v1/jobs": func(ctx context.Context, c *call) (any, error) {
 			return d.Status(ctx, c.FormValue("job"))
@@ -20,52 +31,50 @@ func routes(d *app.Desk) map[string]work {
 		"GET /api/v1/audit": func(ctx context.Context, c *call) (any, error) {
 			return d.Audit(ctx, c.FormValue("job"), c.flag("deep"), c.tell)
 		},
-		"GET /api/v1/events": func(ctx context.Context, c *call) (any,
-			error) {
+		"GET /api/v1/events": func(ctx context.Context, c *call) (any, error) {
 			return events(ctx, d, c)
 		},
-		"POST /api/v1/jobs/{job}/pause": func(_ context.Context, c *call) (any,
-			error) {
+		"POST /api/v1/jobs/{job}/pause": func(_ context.Context, c *call) (any, error) {
 			return done(d.Pause(c.job()))
 		},
-		"POST /api/v1/jobs/{job}/resume": func(_ context.Context, c *call) (any,
-			error) {
+		"POST /api/v1/jobs/{job}/resume": func(_ context.Context, c *call) (any, error) {
 			return done(d.Resume(c.job()))
 		},
-		"POST /api/v1/jobs/{job}/backfill": func(ctx context.Context, c *call) (any,
-			error) {
+		"POST /api/v1/jobs/{job}/backfill": func(ctx context.Context, c *call) (any, error) {
 			return said(d.Command(ctx, c.job(), "backfill"))
 		},
-		"GET /api/v1/jobs/{job}/spool": func(ctx context.Context, c *call) (any,
-			error) {
+	}
+}
+
+func spoolRoutes(d *app.Desk) map[string]work {
+	return map[string]work{
+		"GET /api/v1/jobs/{job}/spool": func(ctx context.Context, c *call) (any, error) {
 			return blocks(ctx, d, c)
 		},
-		"GET /api/v1/jobs/{job}/spool/stats": func(ctx context.Context, c *call) (any,
-			error) {
+		"GET /api/v1/jobs/{job}/spool/stats": func(ctx context.Context, c *call) (any, error) {
 			return d.Stats(ctx, c.job())
 		},
-		"GET /api/v1/jobs/{job}/spool/rows": func(ctx context.Context, c *call) (any,
-			error) {
+		"GET /api/v1/jobs/{job}/spool/rows": func(ctx context.Context, c *call) (any, error) {
 			return rows(ctx, d, c)
 		},
-		"POST /api/v1/jobs/{job}/spool/verify": func(ctx context.Context, c *call) (any,
-			error) {
+		"POST /api/v1/jobs/{job}/spool/verify": func(ctx context.Context, c *call) (any, error) {
 			return d.VerifySpool(ctx, c.job(), c.tell)
 		},
-		"POST /api/v1/jobs/{job}/spool/import": func(ctx context.Context, c *call) (any,
-			error) {
+		"POST /api/v1/jobs/{job}/spool/import": func(ctx context.Context, c *call) (any, error) {
 			return importDir(ctx, d, c)
 		},
-		"POST /api/v1/jobs/{job}/spool/export": func(ctx context.Context, c *call) (any,
-			error) {
+		"POST /api/v1/jobs/{job}/spool/export": func(ctx context.Context, c *call) (any, error) {
 			return exportDir(ctx, d, c)
 		},
-		"GET /api/v1/jobs/{job}/dead": func(ctx context.Context, c *call) (any,
-			error) {
+	}
+}
+
+func deadRoutes(d *app.Desk) map[string]work {
+	return map[string]work{
+		"GET /api/v1/jobs/{job}/dead": func(ctx context.Context, c *call) (any, error) {
 			return letters(ctx, d, c)
 		},
-		"GET /api/v1/jobs/{job}/dead/{id}": func(ctx context.Context, c *call) (any,
-			error) {
+		"GET /api/v1/jobs/{job}/dead/{id}": func(ctx context.Context, c *call) (any, error) {
 			return letter(ctx, d, c)
 		},
 		"POST /api/v1/jobs/{job}/dead/{id}/retry": func(ctx context.Context, c *call) (any, error) {
@@ -86,6 +95,11 @@ func routes(d *app.Desk) map[string]work {
 			}
 			return done(d.DiscardDead(ctx, c.job(), id, o.Reason))
 		},
+	}
+}
+
+func checkpointRoutes(d *app.Desk) map[string]work {
+	return map[string]work{
 		"GET /api/v1/checkpoints": func(_ context.Context, c *call) (any, error) {
 			list, err := d.ListCheckpoints(c.FormValue("job"))
 			return map[string]any{"checkpoints": list}, err

@@ -125,6 +125,7 @@ func (f *face) deadDiscard() *cobra.Command {
 		"%d discarded")
 }
 
+// deadOrder is a command that does the same with each of some dead letters, or with all.
 func (f *face) deadOrder(use, short, what, said string) *cobra.Command {
 	var job, reason string
 	var all bool
@@ -132,16 +133,11 @@ func (f *face) deadOrder(use, short, what, said string) *cobra.Command {
 		Use:   use,
 		Short: short,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if all == (len(args) > 0) {
-				return &exitError{WrongUsage, errors.New("name dead letters by their numbers, or give --all")}
+			if err := checkLetters(args, all); err != nil {
+				return err
 			}
 			if what == "discard" && strings.TrimSpace(reason) == "" {
 				return &exitError{WrongUsage, errors.New("say why, for the history: --reason TEXT")}
-			}
-			for _, id := range args {
-				if _, err := number(id); err != nil {
-					return err
-				}
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
 				if all {
@@ -153,22 +149,12 @@ func (f *face) deadOrder(use, short, what, said string) *cobra.Command {
 						args = append(args, strconv.FormatUint(d.ID, 10))
 					}
 				}
-				done := 0
-				var failed error
-				for _, id := range args {
-					if _, err := a.post(cmd.Context(), path(job, "dead", id, what),
-						api.Order{Reason: reason}); err != nil {
-						failed = errors.Join(failed, err)
-						continue
-					}
-					done++
-				}
+				done, failed := a.eachLetter(cmd.Context(), job, what, reason, args)
 				if f.json {
-					failed = errors.Join(failed, f.printJSON(map[string]int{what: done,
+					return errors.Join(failed, f.printJSON(map[string]int{what: done,
 						"failed": len(args) - done}))
-				} else {
-					fmt.Fprintf(f.out, said+"\n", done)
 				}
+				fmt.Fprintf(f.out, said+"\n", done)
 				return failed
 			})
 		},
@@ -178,4 +164,30 @@ func (f *face) deadOrder(use, short, what, said string) *cobra.Command {
 		c.Flags().StringVar(&reason, "reason", "", "why, for the history")
 	}
 	return c
+}
+
+// checkLetters wants either numbers or all.
+func checkLetters(ids []string, all bool) error {
+	if all == (len(ids) > 0) {
+		return &exitError{WrongUsage, errors.New("name dead letters by their numbers, or give --all")}
+	}
+	for _, id := range ids {
+		if _, err := number(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachLetter gives an order for each letter; one that fails does not keep the others from theirs.
+func (a asked) eachLetter(ctx context.Context, job, what, reason string, ids []string) (done int,
+	failed error) {
+	for _, id := range ids {
+		if _, err := a.post(ctx, path(job, "dead", id, what), api.Order{Reason: reason}); err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		done++
+	}
+	return done, failed
 }

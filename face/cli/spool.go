@@ -200,11 +200,14 @@ func (f *face) long(ctx context.Context, a asked, path string, body, result any)
 		Progress: progress})
 }
 
-func (f *face) spoolImport() *cobra.Command {
+// onDirectory is a command that has a job work on a directory: order gives the order and returns what it
+// told, and whether something is left over.
+func (f *face) onDirectory(use, short string, order func(ctx context.Context, a asked, job,
+	dir string) (leftOver bool, err error)) *cobra.Command {
 	var job string
 	return jobFlag(f.asking(&cobra.Command{
-		Use:   "import DIR",
-		Short: "Take in cache files (spots_*.json) of the old scraper, which stay",
+		Use:   use,
+		Short: short,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := filepath.Abs(args[0])
@@ -212,22 +215,8 @@ func (f *face) spoolImport() *cobra.Command {
 				return err
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
-				var out app.Imported
-				if err := f.long(cmd.Context(), a, path(job, "spool", "import"), api.Order{Dir: dir},
-					&out); err != nil {
-					return err
-				}
-				if f.json {
-					err = f.printJSON(out)
-				} else {
-					fmt.Fprintf(f.out, "%s %s: %s rows read, %s new, %s known already, %s rejected\n",
-						count(out.Files), plural(out.Files, "file"), count(out.Read), count(out.Accepted),
-						count(out.Duplicate), count(out.Rejected))
-					for _, s := range out.Stayed {
-						fmt.Fprint(f.out, wrap("! not taken in: "+s, ""))
-					}
-				}
-				if err == nil && (len(out.Stayed) > 0 || out.Rejected > 0) {
+				leftOver, err := order(cmd.Context(), a, job, dir)
+				if err == nil && leftOver {
 					err = &exitError{code: LeftOver}
 				}
 				return err
@@ -236,41 +225,48 @@ func (f *face) spoolImport() *cobra.Command {
 	}), &job)
 }
 
-func (f *face) spoolExport() *cobra.Command {
-	var job string
-	var raw bool
-	c := jobFlag(f.asking(&cobra.Command{
-		Use:   "export DIR",
-		Short: "Write the rows of the spool as cache files of the old scraper",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := filepath.Abs(args[0])
+func (f *face) spoolImport() *cobra.Command {
+	return f.onDirectory("import DIR", "Take in cache files (spots_*.json) of the old scraper, which stay",
+		func(ctx context.Context, a asked, job, dir string) (bool, error) {
+			var out app.Imported
+			err := f.long(ctx, a, path(job, "spool", "import"), api.Order{Dir: dir}, &out)
 			if err != nil {
-				return err
+				return false, err
 			}
-			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
-				var out app.Exported
-				if err := f.long(cmd.Context(), a, path(job, "spool", "export"), api.Order{Dir: dir, Raw: raw},
-					&out); err != nil {
-					return err
-				}
-				if f.json {
-					err = f.printJSON(out)
-				} else {
-					fmt.Fprintf(f.out, "%s rows in %s %s\n", count(out.Rows), count(out.Files), plural(out.Files,
-						"file"))
-					for _, b := range out.Bad {
-						fmt.Fprint(f.out, wrap(fmt.Sprintf("! block %d is damaged and was left out: %s", b.Seq,
-							b.Text), ""))
-					}
-				}
-				if err == nil && len(out.Bad) > 0 {
-					err = &exitError{code: LeftOver}
-				}
-				return err
-			})
-		},
-	}), &job)
+			leftOver := len(out.Stayed) > 0 || out.Rejected > 0
+			if f.json {
+				return leftOver, f.printJSON(out)
+			}
+			fmt.Fprintf(f.out, "%s %s: %s rows read, %s new, %s known already, %s rejected\n",
+				count(out.Files), plural(out.Files, "file"), count(out.Read), count(out.Accepted),
+				count(out.Duplicate), count(out.Rejected))
+			for _, s := range out.Stayed {
+				fmt.Fprint(f.out, wrap("! not taken in: "+s, ""))
+			}
+			return leftOver, nil
+		})
+}
+
+func (f *face) spoolExport() *cobra.Command {
+	var raw bool
+	c := f.onDirectory("export DIR", "Write the rows of the spool as cache files of the old scraper",
+		func(ctx context.Context, a asked, job, dir string) (bool, error) {
+			var out app.Exported
+			err := f.long(ctx, a, path(job, "spool", "export"), api.Order{Dir: dir, Raw: raw}, &out)
+			if err != nil {
+				return false, err
+			}
+			if f.json {
+				return len(out.Bad) > 0, f.printJSON(out)
+			}
+			fmt.Fprintf(f.out, "%s rows in %s %s\n", count(out.Rows), count(out.Files),
+				plural(out.Files, "file"))
+			for _, b := range out.Bad {
+				fmt.Fprint(f.out, wrap(fmt.Sprintf("! block %d is damaged and was left out: %s", b.Seq,
+					b.Text), ""))
+			}
+			return len(out.Bad) > 0, nil
+		})
 	c.Flags().BoolVar(&raw, "raw", false, "write the later kind of file, with the feed's own objects")
 	return c
 }

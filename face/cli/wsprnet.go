@@ -10,11 +10,18 @@ import (
 	"holdfast/app"
 )
 
+// wsprnetFlags are the flags as they were given.
+type wsprnetFlags struct {
+	session, user, pass, chUser, chPass, roUser, roPass, cache, config, listen, ignored string
+
+	loop           int
+	logFile        string
+	maxMB, verbose int
+}
+
 // wsprnetCommand takes the place of wsprnet_scraper.py: its flags, its JSON file, its log lines.
 func (f *face) wsprnetCommand() *cobra.Command {
-	var fl app.WsprnetFlags
-	var s struct{ session, user, pass, chUser, chPass, roUser, roPass, cache, logFile, ignored string }
-	var loop, maxMB, verbose int
+	s := new(wsprnetFlags)
 	c := &cobra.Command{
 		Use:     "wsprnet",
 		Short:   "Collect WSPR spots: takes the place of wsprnet_scraper.py",
@@ -25,30 +32,16 @@ func (f *face) wsprnetCommand() *cobra.Command {
 			"something is kept for later.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, closeLog, err := f.logger(s.logFile, maxMB, verbose, true)
+			log, closeLog, err := f.logger(s.logFile, s.maxMB, s.verbose, true)
 			if err != nil {
 				return err
 			}
 			defer closeLog()
-			given := func(name string, v *string) *string {
-				if cmd.Flags().Changed(name) {
-					return v
-				}
-				return nil
+			fl, err := s.given(cmd)
+			if err != nil {
+				return err
 			}
-			fl.SessionFile, fl.CacheDir = given("session-file", &s.session), given("cache-dir", &s.cache)
-			fl.Username, fl.Password = given("username", &s.user), given("password", &s.pass)
-			fl.ClickHouseUser = given("clickhouse-user", &s.chUser)
-			fl.ClickHousePassword = given("clickhouse-password", &s.chPass)
-			fl.ReadonlyUser = given("setup-readonly-user", &s.roUser)
-			fl.ReadonlyPassword = given("setup-readonly-password", &s.roPass)
 			fl.DataDir = f.dataDir
-			if cmd.Flags().Changed("loop") {
-				if loop < 0 {
-					return &exitError{WrongUsage, fmt.Errorf("--loop: want seconds, got %d", loop)}
-				}
-				fl.Loop = &loop
-			}
 			if cmd.Flags().Changed("setup-default-password") {
 				log.Warn("--setup-default-password is passed over: holdfast changes no passwords")
 			}
@@ -56,8 +49,18 @@ func (f *face) wsprnetCommand() *cobra.Command {
 		},
 	}
 	c.SetVersionTemplate("holdfast wsprnet {{.Version}}\n")
+	c.Flags().SortFlags = false
+	s.add(c)
+	f.processFlags(c, &s.logFile, &s.maxMB, &s.verbose)
+	c.Flags().StringVar(&s.listen, "listen", "", "address of the API (default none)")
+	c.Flags().StringVar(&s.ignored, "setup-default-password", "", "")
+	_ = c.Flags().MarkHidden("setup-default-password")
+	return c
+}
+
+// add adds the flags that are the scraper's, in the order in which help shows them.
+func (s *wsprnetFlags) add(c *cobra.Command) {
 	fs := c.Flags()
-	fs.SortFlags = false
 	fs.StringVar(&s.session, "session-file", "",
 		"file that keeps the session of the feed (default: session.json in the data directory)")
 	fs.StringVar(&s.user, "username", "", "user name at wsprnet.org")
@@ -67,15 +70,35 @@ func (f *face) wsprnetCommand() *cobra.Command {
 	fs.StringVar(&s.roUser, "setup-readonly-user", "",
 		"create this user of ClickHouse, who may only read")
 	fs.StringVar(&s.roPass, "setup-readonly-password", "", "password of that user")
-	fs.StringVar(&fl.Config, "config", "", "JSON file with the keys of wsprnet_scraper.py")
+	fs.StringVar(&s.config, "config", "", "JSON file with the keys of wsprnet_scraper.py")
 	fs.StringVar(&s.cache, "cache-dir", "",
 		"take in the old cache files of this directory (default /var/lib/wsprnet/cache)")
-	fs.IntVar(&loop, "loop", 0, "go on, with so many seconds between polls (absent: one cycle)")
-	f.processFlags(c, &s.logFile, &maxMB, &verbose)
-	fs.StringVar(&fl.Listen, "listen", "", "address of the API (default none)")
-	fs.StringVar(&s.ignored, "setup-default-password", "", "")
-	_ = fs.MarkHidden("setup-default-password")
-	return c
+	fs.IntVar(&s.loop, "loop", 0, "go on, with so many seconds between polls (absent: one cycle)")
+}
+
+// given is what was given; what was not, even as an empty text, is left to the JSON file.
+func (s *wsprnetFlags) given(c *cobra.Command) (app.WsprnetFlags, error) {
+	text := func(name string, v *string) *string {
+		if c.Flags().Changed(name) {
+			return v
+		}
+		return nil
+	}
+	fl := app.WsprnetFlags{Config: s.config, Listen: s.listen,
+		SessionFile: text("session-file", &s.session), CacheDir: text("cache-dir", &s.cache),
+		Username: text("username", &s.user), Password: text("password", &s.pass),
+		ClickHouseUser:     text("clickhouse-user", &s.chUser),
+		ClickHousePassword: text("clickhouse-password", &s.chPass),
+		ReadonlyUser:       text("setup-readonly-user", &s.roUser),
+		ReadonlyPassword:   text("setup-readonly-password", &s.roPass)}
+	if !c.Flags().Changed("loop") {
+		return fl, nil
+	}
+	if s.loop < 0 {
+		return fl, &exitError{WrongUsage, fmt.Errorf("--loop: want seconds, got %d", s.loop)}
+	}
+	fl.Loop = &s.loop
+	return fl, nil
 }
 
 func (f *face) wsprnet(ctx context.Context, fl app.WsprnetFlags, log *slog.Logger) error {
