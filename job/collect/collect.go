@@ -137,6 +137,7 @@ type Job struct {
 	fetchMu sync.Mutex // a source is used by one goroutine at a time
 	stash   *connector.Page
 
+	before     uint64             // the highest key that was known when this process began
 	begun      atomic.Bool        // OnStart is over
 	intakeDone chan struct{}      // closed when no more rows will come (Once)
 	bugs       chan error         // panics of canaries, which fly outside the job's group; holds one
@@ -167,6 +168,9 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	j := &Job{env: env, cfg: cfg, src: src, intak: in, intakeDone: make(chan struct{}),
 		bugs: make(chan error, 1), notes: map[string]int64{}}
 	if err := j.retireSinks(ctx, names); err != nil {
+		return nil, err
+	}
+	if j.before, _, err = in.Highest(ctx); err != nil {
 		return nil, err
 	}
 	for _, s := range sinks {
@@ -372,7 +376,11 @@ func (j *Job) runTrim(ctx context.Context) error {
 	const every = 10 * time.Second
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	last, steady, forgot := time.Now(), time.Now(), time.Now()
+	last, forgot := time.Now(), time.Now()
+	steady, err := j.intak.trusted(last)
+	if err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -389,6 +397,9 @@ func (j *Job) runTrim(ctx context.Context) error {
 		if now.Sub(forgot) > 5*time.Minute {
 			forgot = now
 			if err := j.intak.forget(now); err != nil && !fault.Is(err, fault.Full) {
+				return err
+			}
+			if _, err := j.intak.trusted(now); err != nil && !fault.Is(err, fault.Full) {
 				return err
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -27,8 +28,9 @@ type delivery struct {
 
 	settled chan struct{} // told after each settled delivery, for who waits for the backlog to shrink
 	cached  cached
-	drained int64 // rows replayed since the backlog was last empty
-	mute    bool  // it could not tell what it has; of OnStart
+	drained int64       // rows replayed since the backlog was last empty
+	mute    bool        // it could not tell what it has; of OnStart
+	met     atomic.Bool // it was asked, in this process, how far its rows go
 }
 
 func newDelivery(j *Job, s Sink, k *spool.Sink) (*delivery, error) {
@@ -46,7 +48,8 @@ func (d *delivery) gateChanged(g gate.Status) {
 }
 
 // prepare is the canary: the sink is there, it takes rows like ours, and it is known up to which key it
-// holds rows that this life of the store did not bring it.
+// holds rows that this life of the store did not bring it. It is asked once a process: while we were away
+// another program may have written to it.
 func (d *delivery) prepare(ctx context.Context) error {
 	if err := d.Sink.Sink.Prepare(ctx, d.j.src.Schema()); err != nil {
 		return err
@@ -54,14 +57,21 @@ func (d *delivery) prepare(ctx context.Context) error {
 	if err := d.Sink.Sink.Probe(ctx); err != nil {
 		return err
 	}
-	if !d.k.NeedsCheck() {
+	if d.met.Load() {
 		return nil
 	}
 	h, err := d.readHighest(ctx)
 	if err != nil {
 		return err
 	}
-	return d.k.CheckTo(h)
+	// What is above all that we took in before this process began, another program put there.
+	if d.k.NeedsCheck() || h > d.j.before {
+		if err := d.k.CheckTo(h); err != nil {
+			return err
+		}
+	}
+	d.met.Store(true)
+	return nil
 }
 
 func (d *delivery) readHighest(ctx context.Context) (uint64, error) {

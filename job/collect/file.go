@@ -58,7 +58,7 @@ func (j *Job) Imported(ctx context.Context, f File) (Taken, bool, error) {
 
 // ImportFile is that of the intake, with the rows that every sink has already as duplicates: see Import.
 func (j *Job) ImportFile(ctx context.Context, f File, p connector.Page) (Taken, error) {
-	held, err := j.held(ctx, p)
+	held, err := j.heldOrSuspect(ctx, p)
 	if err != nil {
 		return Taken{}, err
 	}

@@ -25,11 +25,29 @@ const (
 // duplicates. A sink that is away, or that can't tell in time, does not hold the import: its rows
 // count as accepted then, and what it has of them is found by key when they are delivered.
 func (j *Job) Import(ctx context.Context, p connector.Page) (Taken, error) {
-	held, err := j.held(ctx, p)
+	held, err := j.heldOrSuspect(ctx, p)
 	if err != nil {
 		return Taken{}, err
 	}
 	return j.intak.take(ctx, p, Import, held)
+}
+
+// heldOrSuspect is held; where that can't be known, the sinks' rows are compared by key from now on.
+func (j *Job) heldOrSuspect(ctx context.Context, p connector.Page) (map[uint64]bool, error) {
+	held, err := j.held(ctx, p)
+	if err != nil || held != nil || p.Rows == nil {
+		return held, err
+	}
+	keys, _ := record.Keys(j.src.Schema(), p.Rows)
+	for _, d := range j.sinks {
+		if len(keys) == 0 {
+			break
+		}
+		if err := d.k.Suspect(slices.Max(keys)); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // held returns the keys of a page that every sink has; nil if that can't be known.

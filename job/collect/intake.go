@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -340,4 +341,29 @@ func (in *Intake) forget(now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// unseen is for how long nobody may have looked at the clock without doubt of it.
+const unseen = 48 * time.Hour
+
+// trusted returns from when on blocks may go for their age, by what the clock said when it was last looked
+// at, in this process or one before it: a clock that is a week ahead at a start would drop a week.
+func (in *Intake) trusted(now time.Time) (from time.Time, err error) {
+	key := store.Job.K().Str("clock/").U32(in.id)
+	err = in.st.Update(func(tx *store.Tx) error {
+		v, ok, err := tx.Get(key)
+		if err != nil {
+			return err
+		}
+		from = now
+		if ok && len(v) == 8 {
+			last := time.Unix(int64(binary.BigEndian.Uint64(v)), 0)
+			if away := now.Sub(last); away > unseen || away < -time.Minute {
+				from = now.Add(time.Hour)
+			}
+		}
+		tx.Set(key, binary.BigEndian.AppendUint64(nil, uint64(now.Unix())))
+		return nil
+	})
+	return from, err
 }

@@ -138,13 +138,25 @@ func (k *Sink) NeedsCheck() bool {
 func (k *Sink) CheckTo(highest uint64) error {
 	st := k.State()
 	st.CheckTo, st.Checked = max(st.CheckTo, highest), k.s.st.Lineage().String()
+	return k.remember(st)
+}
+
+// Suspect says that the sink may hold rows with keys up to this one.
+func (k *Sink) Suspect(key uint64) error {
+	st := k.State()
+	if key <= st.CheckTo {
+		return nil
+	}
+	st.CheckTo = key
+	return k.remember(st)
+}
+
+func (k *Sink) remember(st SinkState) error {
 	err := k.s.st.Update(func(tx *store.Tx) error { return putJSON(tx, sinkKey(k.ID), st) })
 	if err != nil {
 		return fmt.Errorf("remember what sink %s holds: %w", k.Name, err)
 	}
-	k.mu.Lock()
-	k.state = st
-	k.mu.Unlock()
+	k.update(func() { k.state = st })
 	return nil
 }
 
