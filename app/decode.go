@@ -80,10 +80,16 @@ func withoutQuotes(message string) string {
 	if at < 0 {
 		return message
 	}
-	if kind := strings.TrimRight(message[:at], ": "); kind != "" && kind != "found character" {
+	switch kind := strings.TrimRight(message[:at], ": "); {
+	case kind == "mapping key":
+		return "the key is there twice"
+	case strings.HasPrefix(message[at:], "'\t'"), strings.HasPrefix(message[at:], `'\t'`):
+		return "there is a tab where a value or a key begins; use spaces"
+	case kind == "" || kind == "found character":
+		return "a character that has a meaning of its own; put the value in quotes"
+	default:
 		return kind + "; put the value in quotes"
 	}
-	return "a character that has a meaning of its own; put the value in quotes"
 }
 
 // tagFinder refuses what would silently make another value, or none, of what is written. The word

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,7 +43,7 @@ type WsprnetFlags struct {
 
 // WsprnetKeys are the keys of the old scraper's JSON file, with its defaults.
 type WsprnetKeys struct {
-	MaxBytesPerSecond  *int    `json:"max_bytes_per_second"` // 20000
+	MaxBytesPerSecond  *whole  `json:"max_bytes_per_second"` // 20000
 	RequestTimeout     *number `json:"request_timeout"`      // seconds; 120
 	ClickHouseHost     *string `json:"clickhouse_host"`      // localhost
 	ClickHousePort     *number `json:"clickhouse_port"`      // 8123
@@ -64,15 +66,29 @@ type WsprnetKeys struct {
 	SessionFile *string `json:"session_file"`
 }
 
-// number is a JSON number, or one in quotes.
+// number is a JSON number, or one in quotes. Above most it is a mistake, and as seconds no time.
 type number float64
+
+const most = 1e9
 
 func (n *number) UnmarshalJSON(b []byte) error {
 	f, err := strconv.ParseFloat(strings.Trim(string(b), `"`), 64)
-	if err != nil || f < 0 {
-		return errors.New("want a number from 0")
+	if err != nil || !(f >= 0 && f <= most) { // NaN is neither
+		return errors.New("want a number from 0 to 1000000000")
 	}
 	*n = number(f)
+	return nil
+}
+
+// whole is a whole JSON number, or one in quotes.
+type whole int
+
+func (n *whole) UnmarshalJSON(b []byte) error {
+	i, err := strconv.ParseInt(strings.Trim(string(b), `"`), 10, 32)
+	if err != nil {
+		return errors.New("want a whole number, at most 2147483647")
+	}
+	*n = whole(i)
 	return nil
 }
 
@@ -104,7 +120,7 @@ func Wsprnet(f WsprnetFlags, log *slog.Logger) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	name, sinkCfg, err := k.sink()
+	name, sinkCfg, err := k.sink(f)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +162,9 @@ func wsprnetJob(src wsprnet.Config, sinkName string, sinkCfg any, b batch) (Job,
 	return Job{Name: "wsprnet", Kind: "collect", Text: string(text), work: work}, nil
 }
 
+// quoted is text of the file in a message of the JSON reader: it may be of a password.
+var quoted = regexp.MustCompile(`character ('(\\.|[^\\])+'|"'")`)
+
 // read reads the JSON file. A key that means nothing is told and passed over, as ever; a value of
 // the wrong kind is a mistake.
 func (k *WsprnetKeys) read(file string, log *slog.Logger) error {
@@ -155,7 +174,8 @@ func (k *WsprnetKeys) read(file string, log *slog.Logger) error {
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), &raw); err != nil {
-		m := Mistake{File: file, Text: "want a JSON object: " + err.Error()}
+		m := Mistake{File: file, Text: "want a JSON object: " +
+			quoted.ReplaceAllString(err.Error(), "character")}
 		if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 			m.Line, m.Column = position(b, e.Offset)
 		}
@@ -220,7 +240,7 @@ func (k *WsprnetKeys) source(f WsprnetFlags, place Place) (wsprnet.Config, error
 	c := wsprnet.Config{URL: deref(k.URL), LoginURL: deref(k.LoginURL), Username: deref(k.Username),
 		Password: secret.Text(deref(k.Password)), SessionFile: deref(k.SessionFile),
 		Band: string(deref(k.Band)), ExcludeSpecial: int(deref(k.ExcludeSpecial)),
-		MaxBytesPerSecond: deref(k.MaxBytesPerSecond), RequestTimeout: seconds(deref(k.RequestTimeout))}
+		MaxBytesPerSecond: int(deref(k.MaxBytesPerSecond)), RequestTimeout: seconds(deref(k.RequestTimeout))}
 	switch {
 	case f.Loop != nil && *f.Loop > 0:
 		c.Every = time.Duration(*f.Loop) * time.Second
@@ -266,9 +286,22 @@ func (k *WsprnetKeys) mistake(f WsprnetFlags, key, text string) Mistake {
 			m.Line, m.Column = keyPosition(b, key)
 		}
 	}
-	m.Hint = fmt.Sprintf("set %q in the JSON file, or give --%s", key, strings.ReplaceAll(key, "_",
-		"-"))
+	m.Hint = fmt.Sprintf("set %q in the JSON file", key)
+	if flag := flagOf(key); flag != "" {
+		m.Hint += ", or give " + flag
+	}
 	return m
+}
+
+// flagOf is the flag that stands for a key, "" for those that only the file has.
+func flagOf(key string) string {
+	switch key {
+	case "session_file", "username", "password", "clickhouse_user", "clickhouse_password", "cache_dir":
+		return "--" + strings.ReplaceAll(key, "_", "-")
+	case "loop_interval":
+		return "--loop"
+	}
+	return ""
 }
 
 // clickHouse reports whether anything of ClickHouse was given: then it is the sink.
@@ -281,30 +314,20 @@ func (k *WsprnetKeys) clickHouse() bool {
 const SQLiteFile = "wsprnet.sqlite"
 
 // sink is the sink's name and configuration.
-func (k *WsprnetKeys) sink() (name string, cfg any, err error) {
+func (k *WsprnetKeys) sink(f WsprnetFlags) (name string, cfg any, err error) {
 	if !k.clickHouse() {
 		return "sqlite", sqlite.Config{Path: SQLiteFile, Table: "spots"}, nil
 	}
-	host, port := orElse(deref(k.ClickHouseHost), "localhost"), orElse(int(deref(k.ClickHousePort)),
-		8123)
-	c := clickhouse.Config{URL: "http://" + net.JoinHostPort(host, strconv.Itoa(port)),
-		Database: orElse(deref(k.ClickHouseDatabase), "wsprnet"),
-		Table:    orElse(deref(k.ClickHouseTable), "spots"), Create: true,
+	address, key, why := k.clickHouseURL()
+	if why != "" {
+		return "", nil, Mistakes{k.mistake(f, key, why)}
+	}
+	c := clickhouse.Config{URL: address, Database: orElse(deref(k.ClickHouseDatabase), "wsprnet"),
+		Table: orElse(deref(k.ClickHouseTable), "spots"), Create: true,
 		Username: deref(k.ClickHouseUser), Password: secret.Text(deref(k.ClickHousePassword)),
 		Aliases: spotAliases}
-	if strings.HasPrefix(host, "http://") || strings.HasPrefix(host, "https://") {
-		c.URL = host
-	}
-	m := Mistake{File: "command line", Path: "clickhouse_password",
-		Hint: "set \"clickhouse_password\" in " +
-			"the JSON file, or give --clickhouse-password"}
-	switch password := c.Password.Reveal(); {
-	case strings.EqualFold(password, "CHANGEME"):
-		m.Text = "is still the placeholder; set the password of " + orElse(c.Username, "the user")
-		return "", nil, Mistakes{m}
-	case password == "" && c.Username != "" && c.Username != "default":
-		m.Text = "is empty; set the password of " + c.Username
-		return "", nil, Mistakes{m}
+	if why := passwordFault(c); why != "" {
+		return "", nil, Mistakes{k.mistake(f, "clickhouse_password", why)}
 	}
 	if c.Username == "" {
 		c.Username = map[bool]string{true: "default"}[c.Password != ""]
@@ -313,11 +336,44 @@ func (k *WsprnetKeys) sink() (name string, cfg any, err error) {
 		var all Mistakes
 		for _, e := range flat(err) {
 			key, text := keyed(e)
-			all = append(all, Mistake{File: "command line", Path: "clickhouse_" + key, Text: text})
+			old, ok := map[string]string{"url": "clickhouse_host", "username": "clickhouse_user"}[key]
+			if !ok {
+				old = "clickhouse_" + key
+			}
+			all = append(all, k.mistake(f, old, text))
 		}
 		return "", nil, all.err()
 	}
 	return "clickhouse", c, nil
+}
+
+// clickHouseURL is the address of the server, or the key that is wrong and why.
+func (k *WsprnetKeys) clickHouseURL() (address, key, why string) {
+	host, port := orElse(deref(k.ClickHouseHost), "localhost"), orElse(deref(k.ClickHousePort), 8123)
+	if port != number(int(port)) || port > 65535 {
+		return "", "clickhouse_port", fmt.Sprintf("want a port from 1 to 65535, got %v", float64(port))
+	}
+	if strings.HasPrefix(host, "http://") || strings.HasPrefix(host, "https://") {
+		return host, "", ""
+	}
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		host = strings.TrimSuffix(inner, "]")
+	}
+	if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, ":/@") {
+		return "", "clickhouse_host", "want a host name or address alone, such as localhost (the port " +
+			"has a key of its own, clickhouse_port), or http://host:port"
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(int(port))), "", ""
+}
+
+func passwordFault(c clickhouse.Config) string {
+	switch password := c.Password.Reveal(); {
+	case strings.EqualFold(password, "CHANGEME"):
+		return "is still the placeholder; set the password of " + orElse(c.Username, "the user")
+	case password == "" && c.Username != "" && c.Username != "default":
+		return "is empty; set the password of " + c.Username
+	}
+	return ""
 }
 
 // spotAliases are the names of the feed, under which people query a table of spots.
