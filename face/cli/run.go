@@ -12,37 +12,34 @@ import (
 )
 
 func (f *face) runCommand() *cobra.Command {
-	var config, listen, logFile string
-	var maxMB, verbose int
+	var config, listen string
+	var lf logFlags
 	c := &cobra.Command{
 		Use:   "run -c FILE",
 		Short: "Run every job of a configuration file",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, closeLog, err := f.logger(logFile, maxMB, verbose, false)
-			if err != nil {
-				return err
-			}
-			defer closeLog()
-			cfg, err := app.Load(config)
-			if err != nil {
-				return err
-			}
-			plan, err := cfg.Plan(f.dataDir, listen, log)
-			if err != nil {
-				return err
-			}
-			p := &process{plan: plan, log: log, ready: func(_ *app.Desk, url string) {
-				log.Info(fmt.Sprintf("holdfast %s runs %d jobs in %s; API at %s", app.Version,
-					len(plan.Jobs), plan.Place.Dir, orNone(url)))
-			}}
-			return p.run(cmd.Context())
+			return f.withLog(lf, false, func(log *slog.Logger) error {
+				cfg, err := app.Load(config)
+				if err != nil {
+					return err
+				}
+				plan, err := cfg.Plan(f.dataDir, listen, log)
+				if err != nil {
+					return err
+				}
+				p := &process{plan: plan, log: log, ready: func(_ *app.Desk, url string) {
+					log.Info(fmt.Sprintf("holdfast %s runs %d jobs in %s; API at %s", app.Version,
+						len(plan.Jobs), plan.Place.Dir, orNone(url)))
+				}}
+				return p.run(cmd.Context())
+			})
 		},
 	}
 	c.Flags().StringVarP(&config, "config", "c", "holdfast.yaml", "configuration file")
 	c.Flags().StringVar(&listen, "listen", "",
 		"address of the API, or none (default: the file's, or 127.0.0.1:8420)")
-	f.processFlags(c, &logFile, &maxMB, &verbose)
+	f.processFlags(c, &lf)
 	return c
 }
 
@@ -53,38 +50,42 @@ func orNone(s string) string {
 	return s
 }
 
+// logFlags say where a process logs to, and how much.
+type logFlags struct {
+	file           string
+	maxMB, verbose int
+}
+
 // processFlags adds the flags of a command that runs jobs.
-func (f *face) processFlags(c *cobra.Command, logFile *string, maxMB, verbose *int) {
+func (f *face) processFlags(c *cobra.Command, l *logFlags) {
 	c.Flags().StringVar(&f.dataDir, "data-dir", "",
 		"data directory (default: $"+app.DataDirVariable+", else "+
 			"/var/lib/holdfast or below $XDG_STATE_HOME)")
-	c.Flags().StringVar(logFile, "log-file", "", "log to this file (default: to stderr)")
-	c.Flags().IntVar(maxMB, "log-max-mb", 10, "start the log file anew at this many megabytes")
-	c.Flags().IntVar(verbose, "verbose", 1, "0: warnings and errors, 1: what is done, 2: everything")
+	c.Flags().StringVar(&l.file, "log-file", "", "log to this file (default: to stderr)")
+	c.Flags().IntVar(&l.maxMB, "log-max-mb", 10, "start the log file anew at this many megabytes")
+	c.Flags().IntVar(&l.verbose, "verbose", 1, "0: warnings and errors, 1: what is done, 2: everything")
 }
 
-// logger returns the log of a process. alone says that it runs one job.
-func (f *face) logger(file string, maxMB, verbose int, alone bool) (*slog.Logger, func(), error) {
-	if verbose < 0 || verbose > 2 {
-		return nil, nil, &exitError{WrongUsage, fmt.Errorf("--verbose: want 0, 1 or 2, got %d", verbose)}
+// withLog runs a process with its log, which is closed behind it. alone says that it runs one job.
+func (f *face) withLog(l logFlags, alone bool, run func(log *slog.Logger) error) error {
+	if l.verbose < 0 || l.verbose > 2 {
+		return &exitError{WrongUsage, fmt.Errorf("--verbose: want 0, 1 or 2, got %d", l.verbose)}
 	}
-	if maxMB < 0 {
-		return nil, nil, &exitError{WrongUsage, fmt.Errorf("--log-max-mb: want a number from 0, got %d",
-			maxMB)}
+	if l.maxMB < 0 {
+		return &exitError{WrongUsage, fmt.Errorf("--log-max-mb: want a number from 0, got %d", l.maxMB)}
 	}
-	level := []slog.Level{slog.LevelWarn, slog.LevelInfo, slog.LevelDebug}[verbose]
-	if file == "" {
-		h := app.NewLogHandler(f.err, level)
-		h.Alone = alone
-		return slog.New(h), func() {}, nil
+	to := f.err
+	if l.file != "" {
+		file, err := app.OpenLog(l.file, int64(l.maxMB)<<20)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		to = file
 	}
-	l, err := app.OpenLog(file, int64(maxMB)<<20)
-	if err != nil {
-		return nil, nil, err
-	}
-	h := app.NewLogHandler(l, level)
+	h := app.NewLogHandler(to, []slog.Level{slog.LevelWarn, slog.LevelInfo, slog.LevelDebug}[l.verbose])
 	h.Alone = alone
-	return slog.New(h), func() { _ = l.Close() }, nil
+	return run(slog.New(h))
 }
 
 func (f *face) checkCommand() *cobra.Command {
@@ -142,31 +143,28 @@ func (f *face) printJSON(v any) error {
 }
 
 func (f *face) demoCommand() *cobra.Command {
-	var listen, feed, spots, logFile string
-	var maxMB, verbose int
+	var listen, feed, spots string
+	var lf logFlags
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "A tour: a simulated feed into SQLite, with outages to provoke",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, closeLog, err := f.logger(logFile, maxMB, verbose, false)
-			if err != nil {
-				return err
-			}
-			defer closeLog()
-			sim, err := app.OpenFeed(feed, spots)
-			if err != nil {
-				return err
-			}
-			defer sim.Close()
-			plan, err := app.Demo(sim, f.dataDir, listen, log)
-			if err != nil {
-				return err
-			}
-			p := &process{plan: plan, log: log, anyPort: listen == "",
-				beside: []func(context.Context) error{sim.Run}}
-			p.ready = func(_ *app.Desk, url string) { f.demoReady(plan, sim.URL(), url) }
-			return p.run(cmd.Context())
+			return f.withLog(lf, false, func(log *slog.Logger) error {
+				sim, err := app.OpenFeed(feed, spots)
+				if err != nil {
+					return err
+				}
+				defer sim.Close()
+				plan, err := app.Demo(sim, f.dataDir, listen, log)
+				if err != nil {
+					return err
+				}
+				p := &process{plan: plan, log: log, anyPort: listen == "",
+					beside: []func(context.Context) error{sim.Run}}
+				p.ready = func(_ *app.Desk, url string) { f.demoReady(plan, sim.URL(), url) }
+				return p.run(cmd.Context())
+			})
 		},
 	}
 	c.Flags().StringVar(&listen, "listen", "",
@@ -175,7 +173,7 @@ func (f *face) demoCommand() *cobra.Command {
 		"address of the simulated feed and its switches")
 	c.Flags().StringVar(&spots, "spots", "",
 		"serve the spots of this JSON file in the place of made-up ones")
-	f.processFlags(c, &logFile, &maxMB, &verbose)
+	f.processFlags(c, &lf)
 	return c
 }
 

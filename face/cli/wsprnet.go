@@ -14,9 +14,8 @@ import (
 type wsprnetFlags struct {
 	session, user, pass, chUser, chPass, roUser, roPass, cache, config, listen, ignored string
 
-	loop           int
-	logFile        string
-	maxMB, verbose int
+	loop int
+	log  logFlags
 }
 
 // wsprnetCommand takes the place of wsprnet_scraper.py: its flags, its JSON file, its log lines.
@@ -32,26 +31,23 @@ func (f *face) wsprnetCommand() *cobra.Command {
 			"something is kept for later.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, closeLog, err := f.logger(s.logFile, s.maxMB, s.verbose, true)
-			if err != nil {
-				return err
-			}
-			defer closeLog()
-			fl, err := s.given(cmd)
-			if err != nil {
-				return err
-			}
-			fl.DataDir = f.dataDir
-			if cmd.Flags().Changed("setup-default-password") {
-				log.Warn("--setup-default-password is passed over: holdfast changes no passwords")
-			}
-			return f.wsprnet(cmd.Context(), fl, log)
+			return f.withLog(s.log, true, func(log *slog.Logger) error {
+				fl, err := s.given(cmd)
+				if err != nil {
+					return err
+				}
+				fl.DataDir = f.dataDir
+				if cmd.Flags().Changed("setup-default-password") {
+					log.Warn("--setup-default-password is passed over: holdfast changes no passwords")
+				}
+				return f.wsprnet(cmd.Context(), fl, log)
+			})
 		},
 	}
 	c.SetVersionTemplate("holdfast wsprnet {{.Version}}\n")
 	c.Flags().SortFlags = false
 	s.add(c)
-	f.processFlags(c, &s.logFile, &s.maxMB, &s.verbose)
+	f.processFlags(c, &s.log)
 	c.Flags().StringVar(&s.listen, "listen", "", "address of the API (default none)")
 	c.Flags().StringVar(&s.ignored, "setup-default-password", "", "")
 	_ = c.Flags().MarkHidden("setup-default-password")
