@@ -2,7 +2,9 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -35,9 +37,22 @@ func LoadSpots(path string, moved bool) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load spots: %w", err)
 	}
+	f := &File{}
+	if f.items, err = readItems(data, moved); err != nil {
+		return nil, fmt.Errorf("load spots from %s: %w", path, err)
+	}
+	f.sort()
+	return f, nil
+}
+
+// readItems returns the spots of a JSON array, at least one.
+func readItems(data []byte, moved bool) ([]item, error) {
 	var raws []json.RawMessage
 	if err := json.Unmarshal(data, &raws); err != nil {
-		return nil, fmt.Errorf("load spots from %s: want a JSON array of spots: %w", path, err)
+		return nil, fmt.Errorf("want a JSON array of spots: %w", err)
+	}
+	if len(raws) == 0 {
+		return nil, errors.New("it holds none")
 	}
 	objs := make([]map[string]any, len(raws))
 	newest := int64(0)
@@ -45,7 +60,7 @@ func LoadSpots(path string, moved bool) (*File, error) {
 		dec := json.NewDecoder(bytes.NewReader(raw))
 		dec.UseNumber()
 		if err := dec.Decode(&objs[i]); err != nil {
-			return nil, fmt.Errorf("load spots from %s: spot %d: %w", path, i, err)
+			return nil, fmt.Errorf("spot %d: %w", i, err)
 		}
 		newest = max(newest, integer(objs[i]["Date"]))
 	}
@@ -53,36 +68,45 @@ func LoadSpots(path string, moved bool) (*File, error) {
 	if moved {
 		shift = (time.Now().Unix() - newest - 120) / 120 * 120
 	}
-	f := &File{index: map[uint64]int{}}
+	items := make([]item, len(raws))
 	for i, o := range objs {
-		id := integer(o["Spotnum"])
-		if id <= 0 {
-			return nil, fmt.Errorf("load spots from %s: spot %d has no Spotnum", path, i)
+		var err error
+		if items[i], err = newItem(raws[i], o, shift); err != nil {
+			return nil, fmt.Errorf("spot %d: %w", i, err)
 		}
-		var buf bytes.Buffer
-		if err := json.Compact(&buf, raws[i]); err != nil {
-			return nil, fmt.Errorf("load spots from %s: %w", path, err)
-		}
-		raw := buf.Bytes()
-		if shift != 0 {
-			then, now := integer(o["Date"]), integer(o["Date"])+shift
-			o["Date"] = strconv.FormatInt(now, 10)
-			raw = bytes.Replace(raw, fmt.Appendf(nil, `"Date":"%d"`, then),
-				fmt.Appendf(nil, `"Date":"%d"`, now), 1)
-		}
-		it := item{id: uint64(id), raw: raw}
-		it.spot, it.ok = typed(o)
-		f.items = append(f.items, it)
 	}
-	slices.SortStableFunc(f.items, func(a, b item) int { return int(int64(a.id) - int64(b.id)) })
+	return items, nil
+}
+
+// newItem makes an item of a spot, its text and what it says, heard later by shift seconds.
+func newItem(raw []byte, o map[string]any, shift int64) (item, error) {
+	id := integer(o["Spotnum"])
+	if id <= 0 {
+		return item{}, errors.New("it has no Spotnum")
+	}
+	var buf bytes.Buffer
+	if err := json.Compact(&buf, raw); err != nil {
+		return item{}, err
+	}
+	it := item{id: uint64(id), raw: buf.Bytes()}
+	if shift != 0 {
+		then, now := integer(o["Date"]), integer(o["Date"])+shift
+		o["Date"] = strconv.FormatInt(now, 10)
+		it.raw = bytes.Replace(it.raw, fmt.Appendf(nil, `"Date":"%d"`, then),
+			fmt.Appendf(nil, `"Date":"%d"`, now), 1)
+	}
+	it.spot, it.ok = typed(o)
+	return it, nil
+}
+
+// sort puts the items in the order of their ids, each id once, and makes the index.
+func (f *File) sort() {
+	slices.SortStableFunc(f.items, func(a, b item) int { return cmp.Compare(a.id, b.id) })
 	f.items = slices.CompactFunc(f.items, func(a, b item) bool { return a.id == b.id })
+	f.index = map[uint64]int{}
 	for i, it := range f.items {
 		f.index[it.id] = i
 	}
-	if len(f.items) == 0 {
-		return nil, fmt.Errorf("load spots from %s: it holds none", path)
-	}
-	return f, nil
 }
 
 // integer reads a field by the standard library, so that the source's own reading is checked
