@@ -190,18 +190,6 @@ func (s *Set) Total(r store.Reader) (uint64, error) {
 	return n, nil
 }
 
-// Recount counts the set's chunks and puts the total right; it returns what was written before and
-// what is so. It is for after a salvage, which keeps chunk by chunk what can be read.
-func (s *Set) Recount(tx *store.Tx) (was, is uint64, err error) {
-	if is, err = s.count(tx); err != nil {
-		return 0, 0, err
-	}
-	// An unreadable total is what this is called for.
-	was, _ = s.Total(tx)
-	s.writeTotal(tx, is)
-	return was, is, nil
-}
-
 func (s *Set) count(r store.Reader) (total uint64, err error) {
 	chunks, fail := s.Chunks(r)
 	for c := range chunks {
