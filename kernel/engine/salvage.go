@@ -42,7 +42,7 @@ func Salvage(ctx context.Context, dir, job string, found error, o SalvageOptions
 		o.Tell = func(Progress) {}
 	}
 	s := &salvage{ctx: ctx, job: job, dir: dir, stage: checkpoint.Stage(dir), found: found, log: o.Log,
-		began: time.Now(), show: o.Tell, draft: store.NewDraft(dir, o.Reserve, o.Log)}
+		began: time.Now(), show: o.Tell, draft: store.NewDraft(dir, o.Reserve+store.SalvageMargin, o.Log)}
 	if quarantine, err = s.run(o.Reserve); err != nil {
 		err = errors.Join(fmt.Errorf("salvage job %s: %w", job, err), checkpoint.Sweep(dir))
 	}

@@ -16,7 +16,8 @@ import (
 )
 
 // Damage says that a store's files are not what was written. The store was not opened, or was closed
-// again, and nothing of it was changed or deleted.
+// again, and nothing of it was deleted; nothing was changed but flipped bits that could be turned back, of
+// which the quarantine has the originals.
 type Damage struct {
 	Dir      string
 	Findings []forensic.Finding

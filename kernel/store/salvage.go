@@ -20,9 +20,10 @@ type Salvaged struct {
 	Entries  int // that were kept
 }
 
-// salvageMargin is the room that a salvage takes whatever the size of the store: the tables of what the
-// sorter and the new store hold in memory, and new logs, which are allocated in one piece.
-const salvageMargin = 48 << 20
+// SalvageMargin is the room that a salvage takes whatever the size of the store: the tables of what the
+// sorter and the new store hold in memory, and new logs, which are allocated in one piece. Its Draft
+// keeps as much free, because what is in memory comes after the commit that was admitted.
+const SalvageMargin = 48 << 20
 
 // SalvageNeeds is about the room that a salvage of the store in dir takes at most, in bytes: what can be
 // read is sorted on the disk, and poured into a new store from there.
@@ -32,7 +33,7 @@ func SalvageNeeds(dir string) (uint64, error) {
 	for _, n := range sizes {
 		total += uint64(n)
 	}
-	return 2*total + salvageMargin, err
+	return 2*total + SalvageMargin, err
 }
 
 // salvageDirs are the directories of a store in which tables and logs may be.
