@@ -70,7 +70,8 @@ func (s *Sink) kindOfCode(code int) (fault.Kind, string) {
 		return fault.Transient, ""
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT:
 		return fault.Corrupt, "the file is left as it is; stop whatever uses it, save it by " +
-			"`sqlite3 FILE .recover`, put the result in its place and replay what is missing"
+			"`sqlite3 FILE .recover`, put the result in its place and count what is missing with " +
+			"`holdfast audit --deep`"
 	case sqlite3.SQLITE_NOTADB:
 		return fault.Corrupt, "the file is no SQLite database and is left as it is; " +
 			"give another path, or move it away"

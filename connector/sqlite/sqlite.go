@@ -17,7 +17,7 @@
 // What it does not do: it never changes a table that it finds, never repairs or deletes a database
 // that is damaged, and never updates or deletes a row. A database that is deleted or replaced while
 // we hold it open is noticed before the next write; what had been delivered into the lost file is
-// lost with it, and only a replay brings it back.
+// lost with it: `holdfast audit --deep` counts it, but nothing sends it again.
 //
 // The bytes. Integers, booleans and timestamps (in the unit of their column, seconds for spots) are
 // INTEGER, floats REAL, strings TEXT, bytes BLOB. The key column is the PRIMARY KEY. Beside the
