@@ -138,7 +138,7 @@ func (c *collectConfig) check(d *decoder, n ast.Node, path string) {
 
 // spec declares the job to the engine.
 func (c *collectConfig) spec(p *Plan, job Job) engine.Spec {
-	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text,
+	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text, Once: c.once,
 		New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
 			return c.build(ctx, p, env)
 		}}

@@ -260,16 +260,16 @@ func (d *Desk) Events(ctx context.Context, job string, max int) ([]engine.Event,
 const lastEvent = 0
 
 // Pause stops a job's work, until Resume, restarts included.
-func (d *Desk) Pause(job string) error { return d.engineOnly(job, (*engine.Engine).Pause) }
+func (d *Desk) Pause(job string) error { return d.setPaused(job, true, (*engine.Engine).Pause) }
 
 // Resume ends a pause.
-func (d *Desk) Resume(job string) error { return d.engineOnly(job, (*engine.Engine).Resume) }
+func (d *Desk) Resume(job string) error { return d.setPaused(job, false, (*engine.Engine).Resume) }
 
-func (d *Desk) engineOnly(job string, f func(*engine.Engine, string) error) error {
-	if d.eng == nil {
-		return d.notRunning(job)
+func (d *Desk) setPaused(job string, paused bool, running func(*engine.Engine, string) error) error {
+	if d.eng != nil {
+		return running(d.eng, job)
 	}
-	return f(d.eng, job)
+	return d.with(job, func(st *store.Store) error { return engine.SetPaused(st, paused) })
 }
 
 func (d *Desk) notRunning(job string) error {

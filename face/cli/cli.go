@@ -19,6 +19,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/fault"
+	"holdfast/kernel/engine"
 )
 
 // terminal is what a command reads from and writes to.
@@ -123,6 +124,8 @@ func (f *face) exit(cmd *cobra.Command, err error) int {
 		return WrongUsage
 	case app.IsUsage(err):
 		return WrongUsage
+	case errors.Is(err, engine.ErrPaused):
+		return LeftOver
 	}
 	return Failed
 }

@@ -84,6 +84,13 @@ func (r *runner) status(ctx context.Context) (Status, error) {
 // ReadStatus returns what can be told of a job from its store alone, while nothing runs.
 func ReadStatus(r store.Reader, name string) (Status, error) {
 	s := Status{Name: name, State: Stopped, Gates: []gate.Status{}}
+	_, paused, err := r.Get(keyPaused)
+	if err != nil {
+		return s, err
+	}
+	if paused {
+		s.State = Paused
+	}
 	return s, s.read(r)
 }
 

@@ -51,6 +51,7 @@ type Env struct {
 type Spec struct {
 	Name   string
 	Kind   string
+	Once   bool   // it ends by itself, and must not wait for a person
 	Config string // as written, secrets unexpanded: it is kept with checkpoints
 	// New builds the job for one run.
 	New func(ctx context.Context, env Env) (Job, error)
@@ -75,6 +76,9 @@ type Engine struct {
 	cache   *store.Cache
 	runners []*runner
 }
+
+// ErrPaused ends a job that is to do its work once, and that a person has paused.
+var ErrPaused = errors.New("it is paused")
 
 // JobDir is where a job lives in a data directory.
 func JobDir(dataDir, job string) string { return filepath.Join(dataDir, "jobs", job) }
@@ -201,7 +205,7 @@ func (r *runner) run(ctx context.Context) error {
 		if ctx.Err() != nil || err == nil {
 			return nil
 		}
-		if fault.Is(err, fault.Busy) {
+		if fault.Is(err, fault.Busy) || errors.Is(err, ErrPaused) {
 			return err
 		}
 		if time.Since(began) > time.Minute {
@@ -388,6 +392,10 @@ func (r *runner) whilePaused(ctx context.Context, env Env) error {
 		return nil
 	}
 	r.set(Paused)
+	if r.spec.Once {
+		return fault.WithHint(fault.New(fault.Permanent, "job %s: %w", r.spec.Name, ErrPaused),
+			"`holdfast resume %s` lets it go on", r.spec.Name)
+	}
 	env.History.Note("job.paused", "job %s is paused", env.Name)
 	select {
 	case <-resume:
@@ -398,6 +406,18 @@ func (r *runner) whilePaused(ctx context.Context, env Env) error {
 	}
 }
 
+// SetPaused pauses or resumes the job of a store while no engine runs it.
+func SetPaused(st *store.Store, paused bool) error {
+	return st.Update(func(tx *store.Tx) error {
+		if paused {
+			tx.Set(keyPaused, nil)
+		} else {
+			tx.Delete(keyPaused)
+		}
+		return nil
+	})
+}
+
 // setPaused pauses or resumes the job, durably.
 func (r *runner) setPaused(paused bool) error {
 	r.mu.Lock()
@@ -406,15 +426,7 @@ func (r *runner) setPaused(paused bool) error {
 	if env == nil {
 		return fault.New(fault.Transient, "job %s is not open now (%s); try again", r.spec.Name, state)
 	}
-	err := env.Store.Update(func(tx *store.Tx) error {
-		if paused {
-			tx.Set(keyPaused, nil)
-		} else {
-			tx.Delete(keyPaused)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := SetPaused(env.Store, paused); err != nil {
 		return err
 	}
 	r.mu.Lock()

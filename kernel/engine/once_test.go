@@ -1,0 +1,46 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
+)
+
+// TestAPausedJobDoesNotHoldOneCycle: a cycle from cron ends at once and says so, and the pause can be ended
+// while nothing runs.
+func TestAPausedJobDoesNotHoldOneCycle(t *testing.T) {
+	dir := t.TempDir()
+	ran := 0
+	cycle := func() error {
+		e, err := engine.New(engine.Options{Dir: dir, Log: slog.New(slog.DiscardHandler),
+			Room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}, []engine.Spec{{Name: "one", Kind: "test",
+			Once: true, New: func(context.Context, engine.Env) (engine.Job, error) {
+				return work(func(context.Context) error { ran++; return nil }), nil
+			}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Run(t.Context())
+	}
+	pause := func(paused bool) {
+		st, err := store.Open(engine.JobDir(dir, "one"), store.Options{Log: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			err = errors.Join(engine.SetPaused(st, paused), st.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	pause(true)
+	if err := cycle(); !errors.Is(err, engine.ErrPaused) || ran != 0 {
+		t.Errorf("a paused cycle ended with %v and ran %d times", err, ran)
+	}
+	pause(false)
+	if err := cycle(); err != nil || ran != 1 {
+		t.Errorf("the cycle behind the pause ended with %v and ran %d times", err, ran)
+	}
+}
