@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"holdfast/kernel/engine"
 )
 
 // handFed is a feed that sends what a test puts into it.
@@ -156,5 +158,23 @@ func TestDeepWalksWhatIsKnown(t *testing.T) {
 	a, err := deskOf(t, place, configText(url)).Audit(ctx, "", true, nil)
 	if err != nil || !a.Balanced || a.Deep[0].Rows != 103 || a.Deep[0].To != 900_000_000_000_000_003 {
 		t.Errorf("got %v after %v, %+v", err, time.Since(begun), a.Deep)
+	}
+}
+
+// Where blocks from before the sink was added are gone, only their number is known: no key is named
+// that may be one of theirs.
+func TestDeepNamesNoneWhereItCanNotTell(t *testing.T) {
+	var b engine.Books
+	var s engine.SinkBooks
+	b.Accepted, s.Accepted = 200, 100
+	c := Comparison{Missing: 101, MissingKeys: to(1, 100)}
+	c.excuse(b, s, &expected{})
+	if c.Missing != 1 || c.Excused != 100 || len(c.MissingKeys) > 0 || !strings.Contains(c.Note, "101") {
+		t.Errorf("got %+v", c)
+	}
+	c = Comparison{Missing: 1, MissingKeys: to(7, 7)}
+	c.excuse(b, s, &expected{early: map[uint64]bool{}, discarded: 0})
+	if c.Missing != 0 || len(c.MissingKeys) > 0 || c.Note != "" {
+		t.Errorf("all are excused: got %+v", c)
 	}
 }
