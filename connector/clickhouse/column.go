@@ -39,23 +39,11 @@ func (c nativeColumn) EncodeColumn(b *proto.Buffer) {
 	if c.kind.nullable && !c.kind.dict {
 		c.each(func(i int) { b.PutBool(c.values.IsNull(i)) })
 	}
+	if v := integersOf(c.values); v != nil {
+		v.put(b, c.rows, c.kind.bytes)
+		return
+	}
 	switch v := c.values.(type) {
-	case *array.Int8:
-		putInts(b, v.Int8Values(), c.rows, c.kind.bytes)
-	case *array.Int16:
-		putInts(b, v.Int16Values(), c.rows, c.kind.bytes)
-	case *array.Int32:
-		putInts(b, v.Int32Values(), c.rows, c.kind.bytes)
-	case *array.Int64:
-		putInts(b, v.Int64Values(), c.rows, c.kind.bytes)
-	case *array.Uint8:
-		putInts(b, v.Uint8Values(), c.rows, c.kind.bytes)
-	case *array.Uint16:
-		putInts(b, v.Uint16Values(), c.rows, c.kind.bytes)
-	case *array.Uint32:
-		putInts(b, v.Uint32Values(), c.rows, c.kind.bytes)
-	case *array.Uint64:
-		putInts(b, v.Uint64Values(), c.rows, c.kind.bytes)
 	case *array.Float32:
 		putFloats(b, v.Float32Values(), c.rows, c.kind.bytes)
 	case *array.Float64:
@@ -145,7 +133,7 @@ func (c nativeColumn) putDictionary(b *proto.Buffer, at func(int) string) {
 		b.PutString(w)
 	}
 	b.PutUInt64(uint64(len(rows)))
-	putInts(b, rows, nil, 4)
+	integersAs[uint32](rows).put(b, nil, 4)
 }
 
 type integer interface {
@@ -171,7 +159,38 @@ func picked[S any](v []S, rows []int32) []S {
 	return out
 }
 
-func putInts[S integer](b *proto.Buffer, v []S, rows []int32, size int) {
+// integers are the values of a column of integers, whatever their width.
+type integers interface {
+	put(b *proto.Buffer, rows []int32, size int)
+	check(c nativeColumn, refuse func(row int, reason string))
+}
+
+type integersAs[S integer] []S
+
+// integersOf returns nil if the column is not one of integers.
+func integersOf(a arrow.Array) integers {
+	switch v := a.(type) {
+	case *array.Int8:
+		return integersAs[int8](v.Int8Values())
+	case *array.Int16:
+		return integersAs[int16](v.Int16Values())
+	case *array.Int32:
+		return integersAs[int32](v.Int32Values())
+	case *array.Int64:
+		return integersAs[int64](v.Int64Values())
+	case *array.Uint8:
+		return integersAs[uint8](v.Uint8Values())
+	case *array.Uint16:
+		return integersAs[uint16](v.Uint16Values())
+	case *array.Uint32:
+		return integersAs[uint32](v.Uint32Values())
+	case *array.Uint64:
+		return integersAs[uint64](v.Uint64Values())
+	}
+	return nil
+}
+
+func (v integersAs[S]) put(b *proto.Buffer, rows []int32, size int) {
 	v = picked(v, rows)
 	out := room(b, len(v)*size)
 	switch size {
@@ -269,23 +288,11 @@ func (c nativeColumn) check(refuse func(row int, reason string)) {
 			}
 		}
 	}
+	if v := integersOf(c.values); v != nil {
+		v.check(c, refuse)
+		return
+	}
 	switch v := c.values.(type) {
-	case *array.Int8:
-		checkInts(c, v.Int8Values(), refuse)
-	case *array.Int16:
-		checkInts(c, v.Int16Values(), refuse)
-	case *array.Int32:
-		checkInts(c, v.Int32Values(), refuse)
-	case *array.Int64:
-		checkInts(c, v.Int64Values(), refuse)
-	case *array.Uint8:
-		checkInts(c, v.Uint8Values(), refuse)
-	case *array.Uint16:
-		checkInts(c, v.Uint16Values(), refuse)
-	case *array.Uint32:
-		checkInts(c, v.Uint32Values(), refuse)
-	case *array.Uint64:
-		checkInts(c, v.Uint64Values(), refuse)
 	case *array.Float64:
 		c.checkFloats(v.Float64Values(), refuse)
 	case *array.Timestamp:
@@ -305,7 +312,7 @@ func (c nativeColumn) check(refuse func(row int, reason string)) {
 	}
 }
 
-func checkInts[S integer](c nativeColumn, v []S, refuse func(int, string)) {
+func (v integersAs[S]) check(c nativeColumn, refuse func(int, string)) {
 	lo, hi := c.kind.bounds()
 	if fits[S](lo, hi) {
 		return
