@@ -65,6 +65,14 @@ func (in *Intake) findGap(tx *store.Tx, w *work, prev uint64, seen bool) (*balan
 	} else {
 		g.Cause = balance.Cut
 	}
+	// A salvage suspects that what comes here was lost by us.
+	old, had, err := balance.ReadGap(tx, in.id, g.From)
+	if err != nil {
+		return nil, err
+	}
+	if had && old.Cause == balance.Damage {
+		g.Cause, g.Note = old.Cause, old.Note
+	}
 	return &g, balance.PutGap(tx, g)
 }
 

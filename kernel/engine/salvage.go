@@ -320,11 +320,31 @@ func (s *salvage) forgetLost(st *store.Store) error {
 		for _, run := range s.spool.Unknown {
 			err = errors.Join(err, s.forgetRun(st, known, id, run))
 		}
-		if err != nil {
+		if err = errors.Join(err, s.suspectTail(st, known, id)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// suspectTail makes a gap behind the last key of a source. What a damaged log held behind the last
+// fact leaves no trace; the id behind it is looked for, and whatever the source has no more is then told as
+// damage, not as a hole of the source's.
+func (s *salvage) suspectTail(st *store.Store, known *identity.Set, source uint32) error {
+	return st.Update(func(tx *store.Tx) error {
+		last, some, err := known.Highest(tx)
+		if err != nil {
+			return err
+		}
+		g := balance.Gap{Source: source, Missing: 1, Cause: balance.Damage, State: balance.GapFound,
+			Found: time.Now().UTC(), From: last + 1, To: last + 1,
+			Note: "what came in last before the damage may be lost; how much is not known"}
+		if !some {
+			g.From, g.To, g.State = 0, 0, balance.GapLost
+			g.Note = "nothing can be read of what came in before the damage; how much it was is not known"
+		}
+		return balance.PutGap(tx, g)
+	})
 }
 
 // forgetRun forgets the keys of blocks of which nothing is left: they lay between those of the blocks
