@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -185,6 +186,7 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 		return rep, ctx.Err()
 	}
 	rep.Running, rep.Pid, rep.Since = true, os.Getpid(), d.since
+	rep.Notices = slices.Concat(rep.Notices, d.warnings())
 	all, err := d.eng.Status(ctx)
 	for _, s := range all {
 		if !slices.Contains(names, s.Name) {
@@ -194,6 +196,25 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 		rep.Jobs = append(rep.Jobs, s)
 	}
 	return rep, err
+}
+
+// warnings are what the whole directory suffers from: too little room, and rows that no job looks after.
+func (d *Desk) warnings() (out []string) {
+	if short, since := d.eng.Room().Short(); short {
+		out = append(out, fmt.Sprintf("the disk is short since %s: sources wait until there is room again",
+			since.Format(time.DateTime)))
+	}
+	dirs, err := os.ReadDir(filepath.Join(d.plan.Place.Dir, "jobs"))
+	if err != nil {
+		return out
+	}
+	for _, e := range dirs {
+		if e.IsDir() && !slices.Contains(d.eng.Names(), e.Name()) {
+			out = append(out, fmt.Sprintf("%s holds a job that is not configured: what waits in it is delivered "+
+				"when a job of that name runs", filepath.Join("jobs", e.Name())))
+		}
+	}
+	return out
 }
 
 // atRest is the status of a job while nothing runs. What can't be read is told in it: it must not hide

@@ -146,6 +146,10 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	for _, b := range j.Balance.Broken {
 		lines = append(lines, "! the books do not balance: "+b)
 	}
+	if n := j.Balance.GapSums.Lost; n > 0 {
+		lines = append(lines, fmt.Sprintf("! %s rows are lost to damage or to a sink's limit: see `holdfast audit %s`",
+			count(n), j.Name))
+	}
 	if n := j.Balance.GapSums.Open; n > 0 {
 		lines = append(lines, fmt.Sprintf("%s open %s (%s missing)", count(n), plural(n, "gap"),
 			count(j.Balance.GapSums.Missing)))
@@ -174,11 +178,18 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 
 // ratesText is one line: what came and what each sink got.
 func ratesText(r engine.Rates) string {
-	text := fmt.Sprintf("rows a second, over a minute: read %.3g", r.Read)
+	text := "rows a second, over a minute: read " + rate(r.Read)
 	for _, name := range slices.Sorted(maps.Keys(r.Delivered)) {
-		text += fmt.Sprintf(", %s %.3g", name, r.Delivered[name])
+		text += fmt.Sprintf(", %s %s", name, rate(r.Delivered[name]))
 	}
 	return text
+}
+
+func rate(perSecond float64) string {
+	if perSecond < 10 {
+		return fmt.Sprintf("%.1f", perSecond)
+	}
+	return count(int64(perSecond + 0.5))
 }
 
 func (f *face) auditCommand() *cobra.Command {

@@ -146,6 +146,8 @@ type Job struct {
 	notesMu sync.Mutex
 	notes   map[string]int64 // what the source had to remark, by name; guarded by notesMu
 	warned  []string         // lines for status; guarded by notesMu
+	paged   time.Time        // when the source last answered with a page; guarded by notesMu
+	rowed   time.Time        // when new rows last came; guarded by notesMu
 }
 
 var _ engine.Job = (*Job)(nil)
@@ -351,7 +353,25 @@ func (j *Job) Notes() [][2]string {
 	for _, line := range j.warned {
 		out = append(out, [2]string{"note", line})
 	}
-	return out
+	return append(out, [2]string{"last answer of the source", since(j.paged)},
+		[2]string{"last new " + j.cfg.Noun, since(j.rowed)})
+}
+
+func since(t time.Time) string {
+	if t.IsZero() {
+		return "none since the start"
+	}
+	return time.Since(t).Round(time.Second).String() + " ago"
+}
+
+// answered remembers when the source gave a page, and whether there was news in it.
+func (j *Job) answered(accepted int64) {
+	j.notesMu.Lock()
+	defer j.notesMu.Unlock()
+	j.paged = time.Now()
+	if accepted > 0 {
+		j.rowed = j.paged
+	}
 }
 
 // Remark adds a line to the job's status for as long as it runs.

@@ -231,6 +231,7 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 			t, err = j.intak.Take(ctx, p, Follow)
 		}
 		if err == nil {
+			j.answered(t.Accepted)
 			j.tell(p, t)
 			return nil
 		}
