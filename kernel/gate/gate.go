@@ -96,8 +96,8 @@ type Gate struct {
 	due     time.Time     // of the next canary; zero: none
 	until   time.Time     // no canary before: a dependency asked for time
 	back    *backoff.ExponentialBackOff
-	flaps   int      // short openings in a row
-	told    string   // root of the cause that was put into pending last
+	flaps   int    // short openings in a row
+	told    string // root of the cause that was put into pending last
 	toldAt  time.Time
 	pending []Status // changes that OnChange has not been told
 	telling bool     // somebody is telling them
