@@ -37,6 +37,7 @@ type job struct {
 	sp   *spool.Spool
 
 	sinks   [2]*spool.Sink
+	ahead   [2]*spool.Delivery // read while the one before was at its sink; each is used by one goroutine
 	sources [2]uint32
 	known   [2]*identity.Set
 	queue   *queue.Queue
@@ -288,8 +289,12 @@ func (j *job) deliver(s int, r *rand.Rand, patience time.Duration, easily bool) 
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	k := j.sinks[s]
-	d, err := k.Next(ctx, spool.Want{Rows: 1 + r.IntN(25), Bytes: int64(r.IntN(2) * 2000),
-		Every: time.Duration(r.IntN(3)) * time.Second})
+	want := spool.Want{Rows: 1 + r.IntN(25), Bytes: int64(r.IntN(2) * 2000),
+		Every: time.Duration(r.IntN(3)) * time.Second}
+	d, err := j.next(ctx, s, want)
+	if err == nil && d.Whole() && r.IntN(2) == 0 {
+		err = j.readAhead(s, want)
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil
 	}
@@ -327,6 +332,27 @@ func (j *job) deliver(s int, r *rand.Rand, patience time.Duration, easily bool) 
 		return j.halve(s, d, e)
 	}
 	return j.settle(s, d, e, keys, a.reject, luck == 2)
+}
+
+// next begins what was read ahead, or waits for the next delivery, as a collect job does.
+func (j *job) next(ctx context.Context, s int, w spool.Want) (*spool.Delivery, error) {
+	if d := j.ahead[s]; d != nil {
+		j.ahead[s] = nil
+		if ok, err := j.sinks[s].Begin(d); ok || err != nil {
+			return d, err
+		}
+	}
+	return j.sinks[s].Next(ctx, w)
+}
+
+func (j *job) readAhead(s int, w spool.Want) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	j.ahead[s], err = j.sinks[s].Read(ctx, w)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
 }
 
 func (j *job) halve(s int, d *spool.Delivery, e event) error {
