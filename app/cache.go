@@ -60,7 +60,7 @@ func cacheDirs(named string, log *slog.Logger) caches {
 func (c caches) take(ctx context.Context, j *collect.Job, env engine.Env) error {
 	var stayed []Stayed
 	for _, dir := range c.dirs {
-		files, err := filepath.Glob(filepath.Join(dir, cachefile.Pattern))
+		files, err := cachefile.In(dir)
 		if err != nil || len(files) == 0 {
 			continue
 		}

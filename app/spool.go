@@ -161,7 +161,12 @@ func eachBlock(ctx context.Context, r store.Reader, first, last uint64,
 	if err != nil {
 		return err
 	}
+	asked := first
 	first = max(first, stats.First)
+	if asked > 0 && (first >= stats.Next || last > 0 && last < first) {
+		return fault.New(fault.NotFound, "there are no such blocks: the spool holds %d to %d", stats.First,
+			stats.Next-1)
+	}
 	if last == 0 || last >= stats.Next {
 		last = stats.Next - 1
 	}
@@ -229,7 +234,7 @@ type Imported struct {
 // Import takes the cache files of a directory in; the files stay.
 func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress)) (Imported, error) {
 	out := Imported{Stayed: []string{}}
-	files, err := filepath.Glob(filepath.Join(dir, cachefile.Pattern))
+	files, err := cachefile.In(dir)
 	if err != nil || len(files) == 0 {
 		return out, hint(fault.New(fault.NotFound, "there are no cache files in %s", dir),
 			"want files named %s", cachefile.Pattern)

@@ -19,6 +19,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"time"
 
@@ -153,6 +155,18 @@ func Name(t time.Time) string { return "spots_" + stamp(t) + ".json" }
 
 // Pattern matches the names of cache files, as filepath.Match does.
 const Pattern = "spots_*.json"
+
+// In lists the cache files of a directory, oldest first by their names. The directory's name may hold any
+// characters, those of a pattern too.
+func In(dir string) (files []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if ok, _ := filepath.Match(Pattern, e.Name()); ok && !e.IsDir() {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, err
+}
 
 // Write writes a file: rows of 20 columns or, raw, the later kind with the feed's own objects.
 func Write(w io.Writer, rows arrow.RecordBatch, at time.Time, raw bool) error {

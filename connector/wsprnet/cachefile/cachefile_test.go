@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -243,4 +244,21 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)*20_000/b.Elapsed().Seconds(), "spots/s")
+}
+
+func TestInTakesTheDirectoryByItsName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache[1]*")
+	for _, name := range []string{"spots_b.json", "spots_a.json", "other.json", "spots_c.json.tmp"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := In(dir)
+	want := []string{filepath.Join(dir, "spots_a.json"), filepath.Join(dir, "spots_b.json")}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v (%v), want %v", got, err, want)
+	}
 }
