@@ -121,7 +121,9 @@ func (d *Desk) with(job string, f func(*store.Store) error) (err error) {
 	if d.eng != nil {
 		return d.withEngine(job, f)
 	}
-	st, err := store.Open(engine.JobDir(d.plan.Place.Dir, job), store.Options{Log: d.plan.Log})
+	// A command that finds a full disk says so, and goes on to what can be read; it is no process to restart.
+	st, err := store.Open(engine.JobDir(d.plan.Place.Dir, job), store.Options{Log: d.plan.Log, Survive: true,
+		Fatal: func(error) {}})
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,9 @@ func New(o Options, specs []Spec) (*Engine, error) {
 // Run runs all jobs until ctx ends or every job's work is done. Jobs then have Options.Stop to drain.
 func (e *Engine) Run(ctx context.Context) error {
 	e.sweep() // before room is asked for
-	if err := e.room.Start(ctx); err != nil {
+	if err := e.room.Start(ctx); ctx.Err() != nil {
+		return nil // told to stop while it waited for room
+	} else if err != nil {
 		return err
 	}
 	e.cache = store.NewCache(e.opts.Cache)
