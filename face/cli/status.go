@@ -15,6 +15,7 @@ import (
 	"holdfast/app"
 	"holdfast/base/fault"
 	"holdfast/face/api"
+	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 )
 
@@ -149,6 +150,11 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	if n := j.Balance.GapSums.Lost; n > 0 {
 		lines = append(lines, fmt.Sprintf("! %s rows are lost to damage or to a sink's limit: see `holdfast audit %s`",
 			count(n), j.Name))
+	}
+	for _, g := range j.Balance.Gaps {
+		if g.Cause == balance.Damage && g.State.Open() {
+			lines = append(lines, fmt.Sprintf("! damage behind id %d: %s", g.From-1, g.Note))
+		}
 	}
 	if n := j.Balance.GapSums.Open; n > 0 {
 		lines = append(lines, fmt.Sprintf("%s open %s (%s missing)", count(n), plural(n, "gap"),
