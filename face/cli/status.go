@@ -15,7 +15,6 @@ import (
 	"holdfast/app"
 	"holdfast/base/fault"
 	"holdfast/face/api"
-	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 )
 
@@ -151,10 +150,8 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 		lines = append(lines, fmt.Sprintf("! %s rows are lost to damage or to a sink's limit: see `holdfast audit %s`",
 			count(n), j.Name))
 	}
-	for _, g := range j.Balance.Gaps {
-		if g.Cause == balance.Damage && g.State.Open() {
-			lines = append(lines, fmt.Sprintf("! damage behind id %d: %s", g.From-1, g.Note))
-		}
+	for _, what := range j.Balance.Damage() {
+		lines = append(lines, "! damage "+what)
 	}
 	if n := j.Balance.GapSums.Open; n > 0 {
 		lines = append(lines, fmt.Sprintf("%s open %s (%s missing)", count(n), plural(n, "gap"),

@@ -115,5 +115,15 @@ func (b *Books) addSink(r store.Reader, name string, id uint32, recount bool) er
 	return nil
 }
 
+// Damage says, for each open gap that damage made, where it is and what may be lost.
+func (b Books) Damage() (out []string) {
+	for _, g := range b.Gaps {
+		if g.Cause == balance.Damage && g.State.Open() {
+			out = append(out, fmt.Sprintf("at id %d: %s", g.From, g.Note))
+		}
+	}
+	return out
+}
+
 // Balanced reports whether every law holds.
 func (b Books) Balanced() bool { return len(b.Broken) == 0 }
