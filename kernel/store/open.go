@@ -118,6 +118,9 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		EventListener: &pebble.EventListener{
 			// Without a handler of its own, Pebble ends the process.
 			DataCorruption: func(i pebble.DataCorruptionInfo) {
+				if s.guard.Err() != nil {
+					return // it is given up: who replaces it may have moved its files
+				}
 				s.opts.Damaged(fault.New(fault.Corrupt, "read %s: %w", i.Path, i.Details))
 			},
 			BackgroundError: func(err error) {
