@@ -127,10 +127,9 @@ func (d *delivery) run(ctx, grace context.Context) error {
 		if err != nil {
 			return err
 		}
-		if ok, err := d.k.Begin(now); err != nil || !ok {
-			if err != nil {
-				return err
-			}
+		if ok, err := d.k.Begin(now); err != nil {
+			return err
+		} else if !ok {
 			continue
 		}
 		// A plan in parts is worked off by itself: it may be cut again, or given up as a whole.

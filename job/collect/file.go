@@ -56,7 +56,9 @@ func (j *Job) Imported(ctx context.Context, f File) (Taken, bool, error) {
 	return j.intak.Imported(ctx, f)
 }
 
-// ImportFile is that of the intake, with the rows that every sink has already as duplicates: see Import.
+// ImportFile is that of the intake. Rows that every sink has already count as duplicates. A sink that is
+// away, or that can't tell in time, does not hold the import: its rows count as accepted then, and what it
+// has of them is found by key when they are delivered.
 func (j *Job) ImportFile(ctx context.Context, f File, p connector.Page) (Taken, error) {
 	held, err := j.heldOrSuspect(ctx, p)
 	if err != nil {
@@ -67,21 +69,16 @@ func (j *Job) ImportFile(ctx context.Context, f File, p connector.Page) (Taken, 
 
 func (in *Intake) takeFile(ctx context.Context, f File, p connector.Page, held map[uint64]bool) (Taken,
 	error) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
 	w := &work{page: p, mode: Import, held: held}
-	err := in.sort(ctx, w)
-	if err == nil {
-		err = in.st.Update(func(tx *store.Tx) error {
-			if _, had, err := in.fileMark(tx, f); err != nil {
-				return err
-			} else if had {
-				w.again()
-			}
-			in.markFile(tx, f, w.taken.Read)
-			return in.write(tx, w)
-		})
-	}
+	err := in.take(ctx, w, func(tx *store.Tx, w *work) error {
+		if _, had, err := in.fileMark(tx, f); err != nil {
+			return err
+		} else if had {
+			w.again()
+		}
+		in.markFile(tx, f, w.taken.Read)
+		return in.write(tx, w)
+	})
 	if err != nil {
 		return Taken{}, fmt.Errorf("take file %s in: %w", f.Name, err)
 	}

@@ -21,17 +21,6 @@ const (
 	askParts = 100
 )
 
-// Import takes a page in that is not the feed's. Rows that every sink has already count as
-// duplicates. A sink that is away, or that can't tell in time, does not hold the import: its rows
-// count as accepted then, and what it has of them is found by key when they are delivered.
-func (j *Job) Import(ctx context.Context, p connector.Page) (Taken, error) {
-	held, err := j.heldOrSuspect(ctx, p)
-	if err != nil {
-		return Taken{}, err
-	}
-	return j.intak.take(ctx, p, Import, held)
-}
-
 // heldOrSuspect is held; where that can't be known, the sinks' rows are compared by key from now on.
 func (j *Job) heldOrSuspect(ctx context.Context, p connector.Page) (map[uint64]bool, error) {
 	held, err := j.held(ctx, p)

@@ -118,23 +118,21 @@ const (
 
 // Take takes a page in. With a nil error everything in the page is durable.
 func (in *Intake) Take(ctx context.Context, p connector.Page, m Mode) (Taken, error) {
-	return in.take(ctx, p, m, nil)
-}
-
-// take is Take; rows whose keys are in held are in every sink already, and count as duplicates.
-func (in *Intake) take(ctx context.Context, p connector.Page, m Mode, held map[uint64]bool) (Taken,
-	error) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	w := &work{page: p, mode: m, held: held}
-	err := in.sort(ctx, w)
-	if err != nil {
-		return Taken{}, fmt.Errorf("take page in: %w", err)
-	}
-	if err := in.st.Update(func(tx *store.Tx) error { return in.write(tx, w) }); err != nil {
+	w := &work{page: p, mode: m}
+	if err := in.take(ctx, w, in.write); err != nil {
 		return Taken{}, fmt.Errorf("take page in: %w", err)
 	}
 	return w.taken, nil
+}
+
+// take finds out what of a page is new, and commits it.
+func (in *Intake) take(ctx context.Context, w *work, commit func(*store.Tx, *work) error) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err := in.sort(ctx, w); err != nil {
+		return err
+	}
+	return in.st.Update(func(tx *store.Tx) error { return commit(tx, w) })
 }
 
 // work is a page made ready for its commit.
