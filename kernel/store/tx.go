@@ -161,6 +161,11 @@ func (s *Store) enter() error {
 func (s *Store) apply(fn func(tx *Tx) error, sync bool) (*Tx, uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// A commit that was given up half-way may stand in the log and not in memory: fn must not decide by
+	// a state without it.
+	if err := s.guard.Err(); err != nil {
+		return nil, 0, err
+	}
 	b := s.db.NewIndexedBatch()
 	tx := &Tx{reader: reader{b}, s: s, b: b}
 	err := fn(tx)

@@ -282,3 +282,37 @@ func TestOpenOnAFailingDisk(t *testing.T) {
 	}
 	t.Logf("the last change that failed was %s", last)
 }
+
+// TestFrozenStoreRunsNoTransaction fails a log's sync. The commit may stand in the log and not in memory,
+// so a later function would read a state without it, and what it decided would be wrong for the next Open.
+func TestFrozenStoreRunsNoTransaction(t *testing.T) {
+	var broken atomic.Bool
+	o := storetest.Options(t, nil)
+	o.FS = storetest.NewCrashFS().Faulty(func(c storetest.Change) error {
+		if broken.Load() && strings.HasSuffix(c.Path, ".log") {
+			return syscall.EIO
+		}
+		return nil
+	})
+	o.Survive, o.Fatal = true, func(error) {}
+	s, err := store.Open("/job", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken.Store(true)
+	set := func(tx *store.Tx) error { tx.Set(journalKey, nil); return nil }
+	if err := s.Update(set); !errors.Is(err, forensic.ErrFrozen) {
+		t.Fatalf("got %v, want ErrFrozen", err)
+	}
+	for name, update := range map[string]func(func(*store.Tx) error) error{
+		"Update": s.Update, "UpdateLazy": s.UpdateLazy} {
+		err := update(func(*store.Tx) error {
+			t.Errorf("%s runs its function over what may lack a commit that the log has", name)
+			return nil
+		})
+		if !errors.Is(err, forensic.ErrFrozen) || !errors.Is(err, syscall.EIO) {
+			t.Errorf("%s: got %v, want ErrFrozen and the cause", name, err)
+		}
+	}
+	_ = s.Close() // gives up what it can: the goroutine that failed stays
+}
