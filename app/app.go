@@ -15,8 +15,10 @@ package app
 import (
 	"bytes"
 	"log/slog"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -79,8 +81,8 @@ type opened struct {
 type kind[T any] struct {
 	name   string
 	config any // its zero configuration, for the schema
-	// decode reads the configuration below an entry and returns how to open it.
-	decode func(d *decoder, e entry, path string) func(opening) (T, error)
+	// decode reads the configuration below an entry.
+	decode func(d *decoder, e entry, path string) (config any)
 	// with returns how to open a configuration of the kind's own type.
 	with func(config any) func(opening) (T, error)
 }
@@ -92,7 +94,7 @@ func kindOf[C, T any](name string, zero C, validate func(C) []error, extra func(
 		with: func(c any) func(opening) (T, error) {
 			return func(o opening) (T, error) { return open(c.(C), o) }
 		},
-		decode: func(d *decoder, e entry, path string) func(opening) (T, error) {
+		decode: func(d *decoder, e entry, path string) any {
 			var c C
 			before := len(d.mistakes)
 			d.decode(e.value, reflect.ValueOf(&c).Elem(), path)
@@ -105,8 +107,20 @@ func kindOf[C, T any](name string, zero C, validate func(C) []error, extra func(
 					d.complain(e, path, err)
 				}
 			}
-			return func(o opening) (T, error) { return open(c, o) }
+			return c
 		}}
+}
+
+// table is where a sink of the configuration writes to.
+func table(c any) string {
+	switch c := c.(type) {
+	case clickhouse.Config:
+		return strings.Join([]string{"clickhouse", strings.TrimSuffix(c.URL, "/"), c.Database,
+			c.Table}, "\x00")
+	case sqlite.Config:
+		return strings.Join([]string{"sqlite", filepath.Clean(c.Path), orElse(c.Table, "spots")}, "\x00")
+	}
+	return ""
 }
 
 // complain keeps a connector's complaint at the line of the key that it speaks of.

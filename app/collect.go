@@ -47,6 +47,7 @@ type source struct {
 type sink struct {
 	name   string
 	kind   string
+	table  string
 	batch  batch
 	limit  Bytes
 	policy collect.Policy
@@ -73,7 +74,7 @@ func (s *source) decode(d *decoder, n ast.Node, path string) {
 		return
 	}
 	k := sources[slices.Index(kindNames(sources), kind.key)]
-	s.kind, s.open = kind.key, k.decode(d, kind, join(path, kind.key))
+	s.kind, s.open = kind.key, k.with(k.decode(d, kind, join(path, kind.key)))
 }
 
 func (l *sinkList) decode(d *decoder, n ast.Node, path string) {
@@ -120,8 +121,12 @@ func (d *decoder) sink(l *sinkList, e entry, path string) {
 		d.bad(d.at(e.value, "policy"), join(path, "policy"), "expire needs a limit beside it")
 	}
 	k := sinks[slices.Index(kindNames(sinks), kind.key)]
-	*l = append(*l, sink{name: e.key, kind: kind.key, batch: t.Batch, limit: t.Limit,
-		policy: collect.Policy(t.Policy), open: k.decode(d, kind, join(path, kind.key))})
+	c := k.decode(d, kind, join(path, kind.key))
+	if i := slices.IndexFunc(*l, func(s sink) bool { return s.table == table(c) }); i >= 0 {
+		d.bad(e.at, path, "sink %s writes to the same table; want one sink for each", (*l)[i].name)
+	}
+	*l = append(*l, sink{name: e.key, kind: kind.key, table: table(c), batch: t.Batch, limit: t.Limit,
+		policy: collect.Policy(t.Policy), open: k.with(c)})
 }
 
 func (c *collectConfig) check(d *decoder, n ast.Node, path string) {
@@ -132,6 +137,15 @@ func (c *collectConfig) check(d *decoder, n ast.Node, path string) {
 	for _, key := range []string{"source", "sinks"} {
 		if !slices.ContainsFunc(entries, func(e entry) bool { return e.key == key && !empty(e.value) }) {
 			d.bad(n, path, "%s is missing", key)
+		}
+	}
+	for i, name := range c.Forget {
+		at, p := d.at(n, "forget"), fmt.Sprintf("%s[%d]", join(path, "forget"), i)
+		if why := badName("sink", name); why != "" {
+			d.bad(at, p, "%s", why)
+		} else if slices.ContainsFunc(c.Sinks, func(s sink) bool { return s.name == name }) {
+			// Else the rows that wait for it would go on the day that it leaves the file by mistake.
+			d.bad(at, p, "%s is configured; forget is for sinks that are not any more", name)
 		}
 	}
 }

@@ -1,10 +1,12 @@
 package app
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -152,6 +154,44 @@ func TestAnchorsStandForWhatTheyName(t *testing.T) {
 `), env)
 	if err != nil || len(c.Jobs) != 2 || c.Jobs[1].work.(*collectConfig).Source.kind != "wsprnet" {
 		t.Fatalf("got %v, %v", c, err)
+	}
+	var list struct {
+		List []string `yaml:"list"`
+	}
+	d := &decoder{file: "b.yaml", env: env}
+	root := d.parse([]byte("list: [&a one, *a, &a two, *a]"))
+	d.decode(root, reflect.ValueOf(&list).Elem(), "")
+	if got := strings.Join(list.List, " "); got != "one one two two" || len(d.mistakes) > 0 {
+		t.Errorf("got %s, %v", got, d.mistakes)
+	}
+}
+
+func TestTextMayBeginWithAByteOrderMark(t *testing.T) {
+	if _, err := Parse("bom.yaml", []byte("\xef\xbb\xbf"+strings.TrimSpace(good)), env); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a configuration may say, an editor that checks it against the schema must let pass.
+func TestSchemaKnowsEveryKeyOfACollectJob(t *testing.T) {
+	var s struct {
+		Properties struct {
+			Jobs struct {
+				Each struct {
+					Properties struct {
+						Collect struct{ Properties map[string]any }
+					}
+				} `json:"additionalProperties"`
+			}
+		}
+	}
+	if err := json.Unmarshal(Schema(), &s); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"source", "retain", "sinks", "forget"} {
+		if s.Properties.Jobs.Each.Properties.Collect.Properties[key] == nil {
+			t.Errorf("the schema does not know %s", key)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -25,8 +26,8 @@ type decoder struct {
 	file     string
 	env      func(string) (string, bool)
 	mistakes Mistakes
-	anchors  map[string]ast.Node
-	hidden   map[ast.Node]bool // literal secrets, which no copy of the text may hold
+	aliases  map[*ast.AliasNode]ast.Node // what each stands for
+	hidden   map[ast.Node]bool           // literal secrets, which no copy of the text may hold
 }
 
 // custom is decoded by itself, not by its fields.
@@ -34,9 +35,12 @@ type custom interface {
 	decode(d *decoder, n ast.Node, path string)
 }
 
+// byteOrderMark is what some editors begin a file with.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // parse reads the text as one YAML document; nil means that it is none or an empty one.
 func (d *decoder) parse(text []byte) ast.Node {
-	f, err := parser.ParseBytes(text, 0)
+	f, err := parser.ParseBytes(bytes.TrimPrefix(text, byteOrderMark), 0)
 	if err != nil {
 		m := Mistake{File: d.file, Text: "this is no YAML"} // err itself shows the text around it
 		if e, ok := errors.AsType[yaml.Error](err); ok {
@@ -63,9 +67,13 @@ func (d *decoder) parse(text []byte) ast.Node {
 		d.mistakes = append(d.mistakes, Mistake{File: d.file, Line: 1, Column: 1, Text: "it is empty"})
 		return nil
 	}
-	d.anchors, d.hidden = map[string]ast.Node{}, map[ast.Node]bool{}
-	ast.Walk(anchorFinder{d.anchors}, body)
-	ast.Walk(tagFinder{d}, body)
+	d.aliases, d.hidden = map[*ast.AliasNode]ast.Node{}, map[ast.Node]bool{}
+	m := marks{d, map[string]*ast.AnchorNode{}, map[*ast.AnchorNode]bool{}}
+	ast.Walk(m, body)
+	for n := range m.unused {
+		d.bad(n, "", "a word that begins with & is a name for what follows, and no * stands for it; "+
+			"put the value in quotes")
+	}
 	return body
 }
 
@@ -92,35 +100,38 @@ func withoutQuotes(message string) string {
 	}
 }
 
-// tagFinder refuses what would silently make another value, or none, of what is written. The word
-// itself is not shown: it may be the beginning of a password.
-type tagFinder struct{ d *decoder }
+// marks refuses what would silently make another value, or none, of what is written. The word itself
+// is not shown: it may be the beginning of a password.
+type marks struct {
+	d      *decoder
+	named  map[string]*ast.AnchorNode // so far
+	unused map[*ast.AnchorNode]bool
+}
 
 var knownTags = []string{"!!str", "!!int", "!!float", "!!bool", "!!null", "!!seq", "!!map"}
 
-func (f tagFinder) Visit(n ast.Node) ast.Visitor {
+func (f marks) Visit(n ast.Node) ast.Visitor {
 	switch n := n.(type) {
 	case *ast.TagNode:
 		if !slices.Contains(knownTags, n.Start.Value) {
 			f.d.bad(n, "", "a word that begins with ! is a tag, which means nothing here; "+
 				"put the value in quotes")
 		}
+	case *ast.AnchorNode:
+		ast.Walk(f, n.Value) // first: a name stands for nothing within what it names
+		f.named[n.Name.GetToken().Value], f.unused[n] = n, true
+		return nil
 	case *ast.AliasNode:
-		if f.d.anchors[n.Value.GetToken().Value] == nil {
-			f.d.bad(n, "", "a word that begins with * stands for what & names, and nothing is named so; "+
-				"put the value in quotes")
+		a := f.named[n.Value.GetToken().Value]
+		if a == nil {
+			f.d.bad(n, "", "a word that begins with * stands for what & names, and nothing above is named "+
+				"so; put the value in quotes")
+			return f
 		}
+		f.d.aliases[n] = a.Value
+		delete(f.unused, a)
 	}
 	return f
-}
-
-type anchorFinder struct{ found map[string]ast.Node }
-
-func (a anchorFinder) Visit(n ast.Node) ast.Visitor {
-	if n, ok := n.(*ast.AnchorNode); ok {
-		a.found[n.Name.GetToken().Value] = n.Value
-	}
-	return a
 }
 
 // bad keeps a mistake at the place of n.
@@ -154,7 +165,7 @@ func (d *decoder) resolve(n ast.Node) ast.Node {
 		case *ast.AnchorNode:
 			n = t.Value
 		case *ast.AliasNode:
-			n = d.anchors[t.Value.GetToken().Value]
+			n = d.aliases[t]
 		case *ast.TagNode:
 			n = t.Value
 		default:

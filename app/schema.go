@@ -89,10 +89,9 @@ func jobSchema() *jsonschema.Schema {
 		besides[p.Key] = p.Value
 	}
 	besides["policy"].Enum = []any{string(collect.Hold), string(collect.Expire)}
-	work := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(),
-		AdditionalProperties: jsonschema.FalseSchema, Required: []string{"source", "sinks"}}
+	work := structSchema(&collectConfig{})
+	work.Required = []string{"source", "sinks"}
 	work.Properties.Set("source", oneSchema(kindSchemas(sources), nil))
-	work.Properties.Set("retain", structSchema(&retain{}))
 	work.Properties.Set("sinks", namedSchema(oneSchema(kindSchemas(sinks), besides)))
 	return oneSchema(map[string]*jsonschema.Schema{"collect": work}, nil)
 }

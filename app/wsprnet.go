@@ -173,7 +173,7 @@ func (k *WsprnetKeys) read(file string, log *slog.Logger) error {
 		return usage("give the JSON file with --config", "read configuration: %w", err)
 	}
 	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), &raw); err != nil {
+	if err := json.Unmarshal(bytes.TrimPrefix(b, byteOrderMark), &raw); err != nil {
 		m := Mistake{File: file, Text: "want a JSON object: " +
 			quoted.ReplaceAllString(err.Error(), "character")}
 		if e, ok := errors.AsType[*json.SyntaxError](err); ok {
