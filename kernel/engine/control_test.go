@@ -1,12 +1,16 @@
 package engine
 
 import (
+	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"holdfast/base/record"
+	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/store"
 )
 
@@ -82,4 +86,58 @@ func TestOrdersWhileTheStateChanges(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestARestoreEndsTheDamage: a store that was met damaged is salvaged at the next start, but not the
+// checkpoint that a person restored in its place meanwhile.
+func TestARestoreEndsTheDamage(t *testing.T) {
+	e, err := New(Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		Room: RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}, []Spec{{Name: "one"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.cache = store.NewCache(1 << 20)
+	defer e.cache.Close()
+	r, dir := e.runners[0], JobDir(e.opts.Dir, "one")
+	opened := func(f func(*store.Store) error) (l record.Lineage) {
+		t.Helper()
+		st, err := r.openStore(t.Context(), dir)
+		if err == nil {
+			l = st.Lineage()
+			err = errors.Join(f(st), st.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	salvages := func() int {
+		names, err := filepath.Glob(filepath.Join(dir, "quarantine", "*-before-damaged*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	opened(func(st *store.Store) error {
+		_, err := checkpoint.Create(t.Context(), st, checkpoint.Options{Name: "good"})
+		return err
+	})
+	r.damaged(os.ErrInvalid)
+	opened(func(*store.Store) error { return nil })
+	if n := salvages(); n != 1 {
+		t.Fatalf("a store that was met damaged: %d salvages, want 1", n)
+	}
+	r.damaged(os.ErrInvalid)
+	restore := errand{done: make(chan error, 1), f: func() error {
+		_, _, err := checkpoint.Replace(t.Context(), dir, "good", checkpoint.Work{})
+		return err
+	}}
+	r.do(restore)
+	if err := <-restore.done; err != nil {
+		t.Fatal(err)
+	}
+	opened(func(*store.Store) error { return nil })
+	if n := salvages(); n != 1 || r.met.Load() {
+		t.Errorf("behind a restore: %d salvages, want 1; damage is still told: %v", n, r.met.Load())
+	}
 }

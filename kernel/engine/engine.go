@@ -21,6 +21,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"holdfast/base/fault"
+	"holdfast/base/record"
 	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/gate"
 	"holdfast/kernel/store"
@@ -132,7 +133,8 @@ type runner struct {
 	e    *Engine
 	spec Spec
 	log  *slog.Logger
-	met  atomic.Bool // damage was met while the store was open: it is salvaged at the next start
+	met  atomic.Bool    // damage was met while the store was open: it is salvaged at the next start
+	life record.Lineage // of the store that was opened last; of run's goroutine
 
 	errands chan errand   // what is to be done while the store is closed
 	ended   chan struct{} // closed when run has returned
@@ -255,9 +257,6 @@ func (r *runner) once(ctx context.Context) (err error) {
 		r.mu.Unlock()
 		err = errors.Join(err, env.Store.Close())
 	}()
-	if err := r.loadPaused(env.Store); err != nil {
-		return err
-	}
 	for {
 		if err := r.whilePaused(ctx, env); err != nil {
 			return err
@@ -314,6 +313,9 @@ func (r *runner) open(ctx context.Context) (Env, error) {
 	if err != nil {
 		return Env{}, err
 	}
+	if err := r.loadPaused(st); err != nil { // before anyone finds the store and pauses it
+		return Env{}, errors.Join(err, st.Close())
+	}
 	env := Env{Name: r.spec.Name, Dir: dir, Store: st, Room: r.e.room, Log: r.log,
 		History: newHistory(st, r.spec.Name, r.log)}
 	r.mu.Lock()
@@ -334,9 +336,13 @@ func (r *runner) openStore(ctx context.Context, dir string) (*store.Store, error
 	}
 	o := store.Options{Cache: r.e.cache, Log: r.log, Admit: r.e.room.Admit, Fatal: r.e.opts.Fatal,
 		Damaged: r.damaged}
+	met := r.met.Load()
 	st, err := store.Open(dir, o)
+	if met && err == nil && st.Lineage() != r.life {
+		r.met.Store(false) // another store is in the place of the damaged one: it was restored
+	}
 	if _, damaged := errors.AsType[*store.Damage](err); !damaged && !r.met.Load() {
-		return st, err
+		return r.opened(st, err)
 	}
 	if err == nil { // damage that only reading showed
 		err = errors.Join(errors.New("damage was met while the job ran"), st.Close())
@@ -347,7 +353,14 @@ func (r *runner) openStore(ctx context.Context, dir string) (*store.Store, error
 		return nil, err
 	}
 	r.met.Store(false)
-	return store.Open(dir, o)
+	return r.opened(store.Open(dir, o))
+}
+
+func (r *runner) opened(st *store.Store, err error) (*store.Store, error) {
+	if err == nil {
+		r.life = st.Lineage()
+	}
+	return st, err
 }
 
 // salvage leaves as much of the disk to the other jobs as intake does.
@@ -378,8 +391,8 @@ func (r *runner) loadPaused(st *store.Store) error {
 		_, paused, err := rd.Get(keyPaused)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.paused = paused; paused && r.resume == nil {
-			r.resume = make(chan struct{})
+		if r.paused = paused; paused {
+			r.resume = make(chan struct{}) // that of an earlier pause may be closed
 		}
 		return err
 	})

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
 )
 
 // TestOffline: work on a closed store waits for the job, and the job goes on behind it, whatever becomes
@@ -48,4 +50,45 @@ func TestOffline(t *testing.T) {
 	if err := e.Offline(t.Context(), "one", func() error { return failed }); !errors.Is(err, failed) {
 		t.Errorf("behind the end: got %v", err)
 	}
+}
+
+// TestAPauseThatComesWithTheStore: a store that says it is paused, as a restored checkpoint may, pauses its
+// job also when an earlier pause was ended in this process.
+func TestAPauseThatComesWithTheStore(t *testing.T) {
+	var runs atomic.Int64
+	dir := t.TempDir()
+	e, end := run(t, dir, new(log), engine.Spec{Name: "one", Kind: "test",
+		New: func(context.Context, engine.Env) (engine.Job, error) {
+			return work(func(ctx context.Context) error {
+				runs.Add(1)
+				return waiting(ctx)
+			}), nil
+		}})
+	running := func() bool { return state(t, e, "one").State == engine.Running }
+	until(t, "the job runs", running)
+	if err := e.Pause("one"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the job is paused", func() bool { return state(t, e, "one").State == engine.Paused })
+	if err := e.Resume("one"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the job runs again", running)
+	before := runs.Load()
+	err := e.Offline(t.Context(), "one", func() error {
+		st, err := store.Open(engine.JobDir(dir, "one"), store.Options{})
+		if err != nil {
+			return err
+		}
+		return errors.Join(engine.SetPaused(st, true), st.Close())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the job is paused by its store", func() bool { return state(t, e, "one").State == engine.Paused })
+	time.Sleep(50 * time.Millisecond)
+	if n := runs.Load() - before; n != 0 || state(t, e, "one").State != engine.Paused {
+		t.Errorf("a paused job ran %d times, and is %s", n, state(t, e, "one").State)
+	}
+	end()
 }
