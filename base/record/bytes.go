@@ -3,12 +3,15 @@ package record
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/klauspost/compress/s2"
 
 	"holdfast/base/fault"
@@ -22,7 +25,6 @@ const MaxBatchBytes = 256 << 20
 type Hash [16]byte
 
 // scratch is what one encoding needs: the plain Arrow stream, and room for the worst case of it packed.
-// A decoding needs the room alone.
 type scratch struct {
 	plain bytes.Buffer
 	room  []byte
@@ -63,20 +65,23 @@ func Decode(data []byte, want Hash) (arrow.RecordBatch, error) {
 	if sum := hash(data); sum != want {
 		return nil, fault.New(fault.Corrupt, "batch has content hash %x, want %x", sum[:], want[:])
 	}
+	return Unpack(data)
+}
+
+// Unpack is Decode for who has checked the bytes against another checksum.
+func Unpack(data []byte) (arrow.RecordBatch, error) {
 	n, err := s2.DecodedLen(data)
 	if err == nil && n > MaxBatchBytes {
 		err = fmt.Errorf("it claims %d bytes, at most %d are read", n, MaxBatchBytes)
 	}
-	t := scratches.Get().(*scratch)
-	defer scratches.Put(t) // the Arrow reader copies what it takes
+	var plain []byte
 	if err == nil {
-		t.room = slices.Grow(t.room[:0], n)
-		t.room, err = s2.Decode(t.room[:n], data)
+		plain, err = s2.Decode(make([]byte, n), data)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Corrupt, "decompress batch: %w", err)
 	}
-	r, err := ipc.NewReader(bytes.NewReader(t.room))
+	r, err := ipc.NewReaderFromMessageReader(&messages{rest: plain})
 	if err != nil {
 		return nil, fmt.Errorf("read arrow schema: %w", err)
 	}
@@ -87,3 +92,43 @@ func Decode(data []byte, want Hash) (arrow.RecordBatch, error) {
 	b.Retain() // the reader releases its batch at the next Read
 	return b, nil
 }
+
+// messages takes an Arrow IPC stream in memory apart, without copying it: a batch lies where its bytes
+// were unpacked. The stream is https://arrow.apache.org/docs/format/Columnar.html#encapsulated-message-format.
+type messages struct{ rest []byte }
+
+const (
+	messageMark   = 0xFFFFFFFF
+	messagePrefix = 8 // the mark and the length of the metadata
+)
+
+// Message implements ipc.MessageReader.
+func (m *messages) Message() (*ipc.Message, error) {
+	if len(m.rest) < messagePrefix || binary.LittleEndian.Uint32(m.rest) != messageMark {
+		return nil, fault.New(fault.Corrupt, "an arrow message has no head")
+	}
+	n := int64(binary.LittleEndian.Uint32(m.rest[4:]))
+	if n == 0 {
+		return nil, io.EOF
+	}
+	m.rest = m.rest[messagePrefix:]
+	if n > int64(len(m.rest)) {
+		return nil, fault.New(fault.Corrupt, "an arrow message is cut short in its head")
+	}
+	head := memory.NewBufferBytes(m.rest[:n])
+	m.rest = m.rest[n:]
+	// The length of the body stands in the head, which only the message can read.
+	body := ipc.NewMessage(head, memory.NewBufferBytes(nil)).BodyLen()
+	if body < 0 || body > int64(len(m.rest)) {
+		return nil, fault.New(fault.Corrupt, "an arrow message is cut short")
+	}
+	msg := ipc.NewMessage(head, memory.NewBufferBytes(m.rest[:body:body]))
+	m.rest = m.rest[body:]
+	return msg, nil
+}
+
+// Retain and Release implement ipc.MessageReader: what lies on Go's heap is nobody's to release.
+func (m *messages) Retain() {}
+
+// Release does nothing.
+func (m *messages) Release() {}

@@ -86,6 +86,13 @@ func (f failing) Get(k store.Key) ([]byte, bool, error) {
 	return f.Reader.Get(k)
 }
 
+func (f failing) Look(k store.Key, fn func([]byte) error) (bool, error) {
+	if k[0] == byte(f.space) {
+		return false, f.with
+	}
+	return f.Reader.Look(k, fn)
+}
+
 // TestAStoreThatCantBeReadIsNoDamage: what a full table of files or a bad cable hides is not given up.
 func TestAStoreThatCantBeReadIsNoDamage(t *testing.T) {
 	st := storetest.Open(t, t.TempDir())

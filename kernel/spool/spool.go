@@ -32,6 +32,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"holdfast/base/fault"
+	"holdfast/base/record"
 	"holdfast/kernel/store"
 )
 
@@ -173,22 +174,26 @@ func Heads(r store.Reader, first, last uint64, max int) ([]Head, error) {
 
 // Read returns a block. A Corrupt fault means that it is damaged, a NotFound fault that it is not
 // here any more.
-func Read(r store.Reader, seq uint64) (Head, arrow.RecordBatch, error) {
-	v, ok, err := r.Get(blockKey(seq))
-	if err != nil {
+func Read(r store.Reader, seq uint64) (Head, arrow.RecordBatch, error) { return read(r, seq, quickly) }
+
+func read(r store.Reader, seq uint64, decode decoding) (h Head, rows arrow.RecordBatch, err error) {
+	var bad error
+	ok, err := r.Look(blockKey(seq), func(v []byte) error {
+		h, rows, bad = readBlock(v, decode)
+		return nil
+	})
+	switch {
+	case err != nil:
 		return Head{}, nil, fmt.Errorf("read block %d: %w", seq, err)
+	case !ok:
+		bad = fault.New(fault.NotFound, "block %d is not in the spool", seq)
+	case bad == nil && h.Seq != seq:
+		bad = fault.New(fault.Corrupt, "block %d says that it is %d", seq, h.Seq)
 	}
-	if !ok {
-		return Head{}, nil, &badBlock{fault.New(fault.NotFound, "block %d is not in the spool", seq)}
+	if bad != nil {
+		return h, nil, &badBlock{bad}
 	}
-	h, rows, err := ReadBlock(v)
-	if err == nil && h.Seq != seq {
-		err = fault.New(fault.Corrupt, "block %d says that it is %d", seq, h.Seq)
-	}
-	if err != nil {
-		err = &badBlock{err}
-	}
-	return h, rows, err
+	return h, rows, nil
 }
 
 // badBlock says that a block is not what was appended, in a store that could be read. An error without
@@ -290,7 +295,7 @@ func Verify(ctx context.Context, r store.Reader, progress func(done, all uint64)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, _, err := Read(r, seq); err != nil {
+		if _, _, err := read(r, seq, record.Decode); err != nil {
 			bad(seq, err)
 		}
 		progress(seq-stats.First+1, stats.Next-stats.First)

@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -335,5 +336,31 @@ func TestRanges(t *testing.T) {
 func FuzzReadBlock(f *testing.F) {
 	b := block(f, 1, 3)
 	f.Add(append(b.head.append(nil), b.payload...))
-	f.Fuzz(func(_ *testing.T, v []byte) { _, _, _ = ReadBlock(v) })
+	f.Fuzz(func(_ *testing.T, v []byte) { _, _, _ = readBlock(v, quickly) })
+}
+
+// TestVerifyChecksTheContentHash: what reading leaves out, for its cost, verify does not.
+func TestVerifyChecksTheContentHash(t *testing.T) {
+	st := storetest.Open(t, t.TempDir())
+	s, _ := open(t, st)
+	b := block(t, 1, 3)
+	b.head.Hash[0] ^= 1
+	err := st.Update(func(tx *store.Tx) error {
+		_, err := s.Append(tx, b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bad []uint64
+	err = st.View(t.Context(), func(r store.Reader) error {
+		return Verify(t.Context(), r, func(done, all uint64) {}, func(seq uint64, err error) {
+			if bad = append(bad, seq); !fault.Is(err, fault.Corrupt) {
+				t.Errorf("block %d: got %v, want a corrupt fault", seq, err)
+			}
+		})
+	})
+	if err != nil || !slices.Equal(bad, []uint64{1}) {
+		t.Errorf("got blocks %v (%v), want the first", bad, err)
+	}
 }

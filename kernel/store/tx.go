@@ -18,6 +18,8 @@ import (
 type Reader interface {
 	// Get returns a copy of the value; ok is false if there is none.
 	Get(key Key) (value []byte, ok bool, err error)
+	// Look is Get without the copy: value is valid only in fn, whose error is returned as it is.
+	Look(key Key, fn func(value []byte) error) (ok bool, err error)
 	// Scan yields the entries with from <= key < to in ascending order. Keys and values are valid
 	// only until the next one; an error ends it and is returned by the second function.
 	Scan(from, to Key) (iter.Seq2[[]byte, []byte], func() error)
@@ -27,20 +29,31 @@ type Reader interface {
 
 type reader struct{ r pebble.Reader }
 
-func (r reader) Get(key Key) ([]byte, bool, error) {
+func (r reader) Get(key Key) (value []byte, ok bool, err error) {
+	ok, err = r.Look(key, func(v []byte) error {
+		value = append([]byte(nil), v...)
+		return nil
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return value, ok, nil
+}
+
+func (r reader) Look(key Key, fn func(value []byte) error) (bool, error) {
 	v, closer, err := r.r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, false, nil
+		return false, nil
 	}
 	if err != nil {
-		return nil, false, corrupt(key, err)
+		return false, corrupt(key, err)
 	}
-	out := append([]byte(nil), v...)
+	err = fn(v)
 	// A value that was read from a damaged block may show it only here.
-	if err := closer.Close(); err != nil {
-		return nil, false, corrupt(key, err)
+	if bad := closer.Close(); bad != nil {
+		return false, corrupt(key, bad)
 	}
-	return out, true, nil
+	return true, err
 }
 
 func (r reader) Scan(from, to Key) (iter.Seq2[[]byte, []byte], func() error) {
