@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -94,11 +93,6 @@ func (s *salvage) run(reserve uint64) (quarantine string, err error) {
 	}
 	if quarantine, err = checkpoint.Exchange(s.dir, "damaged"); err != nil {
 		return "", err
-	}
-	archive := filepath.Join(s.dir, "archive")
-	if err := store.Disk.Rename(archive, filepath.Join(quarantine, "archive")); err != nil &&
-		!errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("keep archive: %w", err)
 	}
 	s.log.Warn(fmt.Sprintf("job %s was salvaged: %d entries, %d blocks with %d rows are whole; the damaged "+
 		"store is kept in %s", s.job, out.Entries, s.spool.Blocks, s.spool.Rows, quarantine))
