@@ -137,7 +137,6 @@ type Job struct {
 	fetchMu sync.Mutex // a source is used by one goroutine at a time
 	stash   *connector.Page
 
-	before     uint64             // the highest key that was known when this process began
 	begun      atomic.Bool        // OnStart is over
 	intakeDone chan struct{}      // closed when no more rows will come (Once)
 	bugs       chan error         // panics of canaries, which fly outside the job's group; holds one
@@ -170,9 +169,6 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	j := &Job{env: env, cfg: cfg, src: src, intak: in, intakeDone: make(chan struct{}),
 		bugs: make(chan error, 1), notes: map[string]int64{}}
 	if err := j.retireSinks(ctx, names); err != nil {
-		return nil, err
-	}
-	if j.before, _, err = in.Highest(ctx); err != nil {
 		return nil, err
 	}
 	for _, s := range sinks {

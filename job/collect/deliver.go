@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -30,12 +31,20 @@ type delivery struct {
 	cached  cached
 	drained int64       // rows replayed since the backlog was last empty
 	mute    bool        // it could not tell what it has; of OnStart
+	brought uint64      // the highest key that it had from us when this process began
 	met     atomic.Bool // it was asked, in this process, how far its rows go
 }
 
 func newDelivery(j *Job, s Sink, k *spool.Sink) (*delivery, error) {
 	d := &delivery{Sink: s, j: j, k: k, settled: make(chan struct{}, 1)}
 	d.gate = gate.New(s.Name, gate.Options{Probe: j.caught(d.prepare), OnChange: d.gateChanged, Closed: true})
+	err := j.env.Store.Latest(func(r store.Reader) (err error) {
+		d.brought, err = spool.Brought(r, k.ID)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what sink %s got: %w", s.Name, err)
+	}
 	return d, d.cached.begin(d)
 }
 
@@ -64,8 +73,8 @@ func (d *delivery) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What is above all that we took in before this process began, another program put there.
-	if d.k.NeedsCheck() || h > d.j.before {
+	// What is above all that we brought before this process began, another program put there.
+	if d.k.NeedsCheck() || h > max(d.brought, d.k.State().CheckTo) {
 		if err := d.k.CheckTo(h); err != nil {
 			return err
 		}
@@ -253,7 +262,7 @@ func (d *delivery) deliver(ctx context.Context, next *spool.Delivery) error {
 		return d.forfeit(next)
 	}
 	v, err := d.Sink.Sink.Write(ctx, connector.Delivery{Token: next.Token, Schema: next.Schema,
-		Rows: next.Rows, FirstAttempt: next.FirstAttempt, Unknown: next.Unknown, ByKey: next.ByKey})
+		Rows: next.Rows, FirstAttempt: next.FirstAttempt, Unknown: next.Unknown, ByKey: d.byKey(next)})
 	switch {
 	case err == nil:
 		return d.settle(next, v)
@@ -264,6 +273,15 @@ func (d *delivery) deliver(ctx context.Context, next *spool.Delivery) error {
 	}
 	d.k.Release(next)
 	return sinkError{err}
+}
+
+// byKey reports whether the sink may hold rows of a delivery that did not come by it. What is known of that
+// may be younger than the plan.
+func (d *delivery) byKey(next *spool.Delivery) bool {
+	upTo := d.k.State().CheckTo
+	return next.ByKey || slices.ContainsFunc(next.Heads, func(h spool.Head) bool {
+		return h.HasKeys && h.KeyLo <= upTo
+	})
 }
 
 // settle is the commit behind a write: the rows are delivered or dead, and the blocks are done with.

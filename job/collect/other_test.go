@@ -3,7 +3,9 @@ package collect_test
 import (
 	"context"
 	"testing"
+	"time"
 
+	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/wsprnet/simulator"
 )
@@ -11,7 +13,8 @@ import (
 // byKey counts the rows of deliveries that are compared by key.
 type byKey struct {
 	connector.Sink
-	rows *int64
+	rows    *int64
+	highest uint64
 }
 
 func (b byKey) Write(ctx context.Context, d connector.Delivery) (connector.Verdict, error) {
@@ -20,12 +23,15 @@ func (b byKey) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 	}
 	return b.Sink.Write(ctx, d)
 }
-func (b byKey) Reader() connector.SinkReader { return ahead{b.Sink.Reader()} }
+func (b byKey) Reader() connector.SinkReader { return ahead{b.Sink.Reader(), b.highest} }
 
 // ahead is a table in which another program has gone on.
-type ahead struct{ connector.SinkReader }
+type ahead struct {
+	connector.SinkReader
+	highest uint64
+}
 
-func (ahead) Highest(context.Context) (uint64, bool, error) { return 6_040_100_000, true, nil }
+func (a ahead) Highest(context.Context) (uint64, bool, error) { return a.highest, true, nil }
 
 // TestAnotherProgramWroteMeanwhile: what a sink holds above all that we know is compared by key at the next
 // start, in the same life of the store.
@@ -34,9 +40,41 @@ func TestAnotherProgramWroteMeanwhile(t *testing.T) {
 	r.run()
 	r.sim.Publish(50)
 	var rows int64
-	r.wrap = func(s connector.Sink) connector.Sink { return byKey{s, &rows} }
+	r.wrap = func(s connector.Sink) connector.Sink { return byKey{s, &rows, 6_040_100_000} }
 	r.run()
 	if rows != 50 {
 		t.Errorf("%d rows were compared by key, want 50", rows)
+	}
+}
+
+// TestAnotherProgramWroteWhatIsPending: the same rows that wait here for the sink to come back, and no others.
+func TestAnotherProgramWroteWhatIsPending(t *testing.T) {
+	r := newRig(t, simulator.Options{Seed: 9, Rate: -1, Backlog: 100, Keep: -1})
+	r.run()
+	r.sim.Publish(50)
+	r.wrap = func(s connector.Sink) connector.Sink {
+		return &failing{s, fault.New(fault.Transient, "connection refused")}
+	}
+	r.run()
+	var rows int64
+	r.wrap = func(s connector.Sink) connector.Sink { return byKey{s, &rows, r.sim.Newest()} }
+	r.run()
+	if rows != 50 {
+		t.Errorf("%d rows were compared by key, want 50", rows)
+	}
+}
+
+// TestNoOtherProgramWrote: what we brought ourselves is no reason to compare what comes next.
+func TestNoOtherProgramWrote(t *testing.T) {
+	r := newRig(t, simulator.Options{Seed: 9, Rate: -1, Backlog: 100, Keep: -1})
+	r.cfg.Retain.Age = time.Hour
+	r.run()
+	highest := r.sim.Newest()
+	r.sim.Publish(50)
+	var rows int64
+	r.wrap = func(s connector.Sink) connector.Sink { return byKey{s, &rows, highest} }
+	r.run()
+	if rows != 0 {
+		t.Errorf("%d rows were compared by key, want none", rows)
 	}
 }

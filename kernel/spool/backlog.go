@@ -79,3 +79,21 @@ func Pending(r store.Reader, id uint32) (Backlog, error) {
 	}
 	return out, nil
 }
+
+// Brought returns a key up to which a sink got rows from us, as it seems: what it holds above that key
+// somebody else put there, or we in a delivery whose outcome is not known, or in a block out of order. It
+// looks at the last block of each range that the sink is done with, and costs the same whatever the backlog.
+func Brought(r store.Reader, id uint32) (key uint64, err error) {
+	settled, err := readSettled(r, id)
+	if err != nil {
+		return 0, err
+	}
+	for _, done := range settled {
+		h, err := readHeadAt(r, done.last)
+		if err != nil && !isBad(err) { // of one that was trimmed nothing is known
+			return 0, err
+		}
+		key = max(key, h.KeyHi)
+	}
+	return key, nil
+}
