@@ -72,9 +72,10 @@ type opening struct {
 // opened is a source with what the job must know of its kind.
 type opened struct {
 	connector.Source
-	next  func(last time.Time) time.Time
-	parse func(raw []byte) connector.Page
-	noun  string
+	next   func(last time.Time) time.Time
+	parse  func(raw []byte) connector.Page
+	mended func()
+	noun   string
 }
 
 // kind is one kind of connector; T is what opening it gives.
@@ -170,7 +171,8 @@ func openWsprnet(c wsprnet.Config, o opening) (opened, error) {
 	if err != nil {
 		return opened{}, err
 	}
-	return opened{Source: s, next: s.NextPoll, parse: parseSpot, noun: "spots"}, nil
+	return opened{Source: s, next: s.NextPoll, parse: parseSpot, mended: s.RetryLogin,
+		noun: "spots"}, nil
 }
 
 // parseSpot reads a rejected spot again, whether the feed or a cache file had it.

@@ -285,8 +285,19 @@ const lastEvent = 0
 // Pause stops a job's work, until Resume, restarts included.
 func (d *Desk) Pause(job string) error { return d.setPaused(job, true, (*engine.Engine).Pause) }
 
-// Resume ends a pause.
-func (d *Desk) Resume(job string) error { return d.setPaused(job, false, (*engine.Engine).Resume) }
+// Resume ends a pause, and lets a running job try at once what it waits for: a person has mended it.
+func (d *Desk) Resume(job string) error {
+	return d.setPaused(job, false, func(e *engine.Engine, job string) error {
+		if err := e.Resume(job); err != nil {
+			return err
+		}
+		_, err := e.Command(context.Background(), job, "try", nil)
+		if fault.Is(err, fault.Transient) { // it begins just now, and tries everything
+			return nil
+		}
+		return err
+	})
+}
 
 func (d *Desk) setPaused(job string, paused bool, running func(*engine.Engine, string) error) error {
 	if d.eng != nil {

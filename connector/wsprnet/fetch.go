@@ -92,6 +92,10 @@ type answer struct {
 // errNotAuthorized is the feed's word for a session that it does not know (any more).
 var errNotAuthorized = errors.New("the feed does not know our session")
 
+// strangePause is the rest after a login that succeeded and did not help. It is the feed's fault as
+// often as the account's, so it is shorter than the one after a refused login.
+const strangePause = 5 * time.Minute
+
 // authorized asks with the session there is, and once more with a new one if the feed wants that.
 func (s *Source) authorized(ctx context.Context, after uint64) (answer, error) {
 	if s.cfg.Username != "" && !s.hasSession {
@@ -111,7 +115,7 @@ func (s *Source) authorized(ctx context.Context, after uint64) (answer, error) {
 	ans, err = s.ask(ctx, after)
 	if errors.Is(err, errNotAuthorized) {
 		s.hasSession = false
-		s.refusedUntil = time.Now().Add(s.cfg.LoginPause)
+		s.refusedUntil = time.Now().Add(min(s.cfg.LoginPause, strangePause))
 		return answer{}, s.refusal(fmt.Errorf("fetch spots from %s: the login of %s succeeds, and "+
 			"the feed still answers that it is not authorized", s.host, s.cfg.Username))
 	}

@@ -178,7 +178,8 @@ func (s *Source) loggedIn(ctx context.Context, w *watch, resp *http.Response) er
 // refusal is a fault that only a person can mend.
 func (s *Source) refusal(err error) error {
 	return fault.WithHint(fault.As(fault.Credentials, err),
-		"check username and password by logging in at %s with a browser, then restart or resume",
+		"check username and password by logging in at %s with a browser; then restart, or `holdfast resume` "+
+			"the job",
 		s.loginHost())
 }
 

@@ -15,7 +15,8 @@ func (f *face) pauseCommand() *cobra.Command {
 }
 
 func (f *face) resumeCommand() *cobra.Command {
-	return f.order("resume JOB", "Let a paused job go on", "resume", "job %s goes on")
+	return f.order("resume JOB", "Let a paused job go on, or a waiting one try again at once",
+		"resume", "job %s goes on")
 }
 
 func (f *face) backfillCommand() *cobra.Command {

@@ -77,6 +77,8 @@ type Config struct {
 	Noun string
 	// Parse reads a rejected item again, for a retry; nil if the source can't.
 	Parse func(raw []byte) connector.Page
+	// Mended, if set, tells the source that a person did something about what kept it from working.
+	Mended func()
 	// FillEvery is the least time between two questions for the same gap; default 5 min.
 	FillEvery time.Duration
 	// FillPages is the most pages asked for gaps in one cycle; default 10.

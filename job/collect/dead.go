@@ -24,6 +24,9 @@ func (j *Job) Command(ctx context.Context, name string, args []string) (string, 
 	switch name {
 	case "backfill":
 		return j.backfill()
+	case "try":
+		j.tryNow()
+		return "", nil
 	case "dead-retry":
 		return "", j.withID(args, func(id uint64) error { return j.intak.RetryDead(ctx, id, j.cfg.Parse) })
 	case "dead-discard":
@@ -43,6 +46,17 @@ func (j *Job) withID(args []string, f func(id uint64) error) error {
 		return fault.New(fault.Invalid, "%q is not the number of a dead letter", args[0])
 	}
 	return f(id)
+}
+
+// tryNow tries what closed gates wait for: a person has done something about it.
+func (j *Job) tryNow() {
+	if j.cfg.Mended != nil {
+		j.cfg.Mended()
+	}
+	j.gate.Kick()
+	for _, d := range j.sinks {
+		d.gate.Kick()
+	}
 }
 
 // backfill makes every open gap due now.

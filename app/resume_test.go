@@ -1,0 +1,57 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/connector/wsprnet/simulator"
+)
+
+// A login that the feed refused is not tried again for an hour, but at once when somebody says so.
+func TestResumeTriesARefusedLoginAgain(t *testing.T) {
+	sim := simulator.New(simulator.Options{Rate: -1, Backlog: 20, Keep: -1, Username: "AA1A",
+		Password: "geheim123"})
+	srv := httptest.NewServer(sim)
+	t.Cleanup(srv.Close)
+	sim.SetFaults(func(f *simulator.Faults) { f.Refuse = true })
+	text := strings.Replace(configText(srv.URL+simulator.SpotsPath), "max_bytes",
+		`username: "${USER_NAME}", password: "${SECRET}", max_bytes`, 1)
+	c, err := Parse("t.yaml", []byte(text), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Plan{Place: Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs,
+		Log: slog.New(slog.DiscardHandler)}
+	eng, err := p.Engine(func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- eng.Run(ctx) }()
+	d := NewDesk(p, eng)
+	until(t, "the login is refused", func() bool { return sim.Status().Logins > 0 || sim.Status().Refused > 0 })
+	sim.SetFaults(func(f *simulator.Faults) { f.Refuse = false })
+	until(t, "the job can be told", func() bool { return d.Resume("spots") == nil })
+	until(t, "the spots are there", func() bool {
+		a, err := d.Audit(t.Context(), "spots", false, nil)
+		return err == nil && a.Jobs[0].Accepted == 20
+	})
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("10 s, and not yet: %s", what)
+		}
+	}
+}
