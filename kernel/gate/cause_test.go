@@ -70,3 +70,24 @@ func TestCauseIsFitToBeShown(t *testing.T) {
 		}
 	})
 }
+
+// A listener that panics leaves the gate as usable as before.
+func TestAListenerThatPanics(t *testing.T) {
+	told := 0
+	g := New("sink", Options{OnChange: func(Status) {
+		if told++; told == 1 {
+			panic("a bug")
+		}
+	}})
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is gone")
+			}
+		}()
+		g.Report(fault.New(fault.Transient, "connection refused"))
+	}()
+	if g.OpenByHand(); told != 2 || !g.Status().Open {
+		t.Errorf("told of %d changes, want 2; open %v", told, g.Status().Open)
+	}
+}

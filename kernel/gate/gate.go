@@ -289,15 +289,26 @@ func (g *Gate) stir() {
 
 // tell calls OnChange for the changes that nobody is telling.
 func (g *Gate) tell() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for !g.telling && len(g.pending) > 0 {
+	for {
+		g.mu.Lock()
+		if g.telling || len(g.pending) == 0 {
+			g.mu.Unlock()
+			return
+		}
 		s := g.pending[0]
 		g.pending = g.pending[1:]
 		g.telling = true
 		g.mu.Unlock()
-		g.opts.OnChange(s)
+		g.change(s)
+	}
+}
+
+// change tells one change; OnChange is not ours and may panic.
+func (g *Gate) change(s Status) {
+	defer func() {
 		g.mu.Lock()
 		g.telling = false
-	}
+		g.mu.Unlock()
+	}()
+	g.opts.OnChange(s)
 }
