@@ -30,6 +30,23 @@ func CountDead(r store.Reader) (map[uint32]int64, error) {
 	return out, fail()
 }
 
+// DropWaiting removes the dead letters of rows that wait for their sink again, in a block that it has still
+// to get: a row is dead or pending, not both.
+func DropWaiting(tx *store.Tx, waits func(sink uint32, seq uint64) bool) error {
+	var drop []uint64
+	seq, fail := tx.Scan(store.Dead.K(), store.Dead.K().End())
+	for k, v := range seq {
+		var d DeadLetter
+		if json.Unmarshal(v, &d) == nil && d.Stage == AtSink && waits(d.FromID, d.Seq) {
+			drop = append(drop, binary.BigEndian.Uint64(k[1:]))
+		}
+	}
+	for _, id := range drop {
+		tx.Delete(deadKey(id))
+	}
+	return fail()
+}
+
 // DropUnreadable removes gaps, dead letters and counters that can't be read.
 func DropUnreadable(tx *store.Tx) error {
 	var drop []store.Key

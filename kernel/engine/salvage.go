@@ -406,6 +406,9 @@ func (s *salvage) recount(tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
+	if err := waitAgain(tx, sinks); err != nil {
+		return err
+	}
 	dead, err := balance.CountDead(tx)
 	if err != nil {
 		return err
@@ -416,6 +419,21 @@ func (s *salvage) recount(tx *store.Tx) error {
 		}
 	}
 	return balance.RecountGaps(tx)
+}
+
+// waitAgain drops the dead letters of deliveries that were refused in part: they are given up whole, and all
+// their rows wait again.
+func waitAgain(tx *store.Tx, sinks map[string]uint32) (err error) {
+	waiting := map[uint32]func(seq uint64) bool{}
+	for _, id := range sinks {
+		if waiting[id], err = spool.Waiting(tx, id); err != nil {
+			return err
+		}
+	}
+	return balance.DropWaiting(tx, func(sink uint32, seq uint64) bool {
+		waits, ok := waiting[sink]
+		return ok && waits(seq)
+	})
 }
 
 func (s *salvage) recountSink(tx *store.Tx, id uint32, dead int64) error {

@@ -97,3 +97,15 @@ func Brought(r store.Reader, id uint32) (key uint64, err error) {
 	}
 	return key, nil
 }
+
+// Waiting returns whether a sink has still to get a block, delivered in part or not at all.
+func Waiting(r store.Reader, id uint32) (func(seq uint64) bool, error) {
+	k := Sink{ID: id, plans: map[uint64]*plan{}}
+	if err := k.load(r); err != nil {
+		return nil, err
+	}
+	stats, err := ReadStats(r)
+	return func(seq uint64) bool {
+		return seq >= max(k.state.Begin, stats.First) && seq < stats.Next && !k.settled.has(seq)
+	}, err
+}

@@ -1,0 +1,69 @@
+package collect_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/connector/wsprnet/simulator"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
+)
+
+// burying refuses the first row of its feed, and is away for all others if it is told to.
+type burying struct {
+	connector.Sink
+	away bool
+}
+
+func (b burying) Write(ctx context.Context, d connector.Delivery) (connector.Verdict, error) {
+	for i := range int(d.Rows.NumRows()) {
+		if d.Rows.Column(0).ValueStr(i) == "6040000001" {
+			return connector.Verdict{}, fault.New(fault.Invalid, "value out of range")
+		}
+	}
+	if b.away {
+		return connector.Verdict{}, fault.New(fault.Transient, "connection refused")
+	}
+	return b.Sink.Write(ctx, d)
+}
+
+// TestARowDiesOnceAcrossASalvage: a salvage gives up a delivery of which a row is dead already. Its block
+// waits again, and the row with it: it must not be dead and pending, and not die a second time.
+func TestARowDiesOnceAcrossASalvage(t *testing.T) {
+	r := newRig(t, simulator.Options{Seed: 9, Rate: -1, Backlog: 100, Keep: -1})
+	r.wrap = func(s connector.Sink) connector.Sink { return burying{s, true} }
+	r.run()
+	if f := r.books().Sinks[0]; f.Dead != 1 || f.Pending != 99 {
+		t.Fatalf("books before: %+v", f.Flow)
+	}
+	_, err := engine.Salvage(t.Context(), engine.JobDir(r.dir, "spots"), "spots", errors.New("test"),
+		engine.SalvageOptions{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := r.books().Sinks[0]; f.Accepted != 100 || f.Pending != 100 || f.Dead != 0 {
+		t.Errorf("books behind the salvage: %+v, want 100 rows that wait", f.Flow)
+	}
+	r.wrap = func(s connector.Sink) connector.Sink { return burying{s, false} }
+	r.run()
+	if f := r.books().Sinks[0]; f.Accepted != 100 || f.Delivered != 99 || f.Dead != 1 {
+		t.Errorf("books at the end: %+v, want 99 rows delivered and one dead", f.Flow)
+	}
+	st := r.open()
+	defer st.Close()
+	err = st.View(t.Context(), func(rd store.Reader) error {
+		dead, err := balance.ListDead(rd, 0, 10)
+		if len(dead) != 1 {
+			t.Errorf("%d dead letters, want 1", len(dead))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
