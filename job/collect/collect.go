@@ -396,7 +396,7 @@ func (j *Job) runTrim(ctx context.Context) error {
 	defer tick.Stop()
 	last, forgot := time.Now(), time.Now()
 	steady, err := j.intak.trusted(last)
-	if err != nil {
+	if err != nil && !fault.Is(err, fault.Full) {
 		return err
 	}
 	for {

@@ -39,6 +39,7 @@ type rig struct {
 	wrapSource func(connector.Source) connector.Source
 	cfg        collect.Config
 	name       string // of the sink; default main
+	database   string // of the sink; default in dir
 }
 
 func newRig(t *testing.T, o simulator.Options) *rig {
@@ -50,7 +51,7 @@ func newRig(t *testing.T, o simulator.Options) *rig {
 		cfg: collect.Config{Source: "feed", Once: true, Noun: "spots"}}
 }
 
-func (r *rig) db() string { return filepath.Join(r.dir, "spots.sqlite") }
+func (r *rig) db() string { return cmp.Or(r.database, filepath.Join(r.dir, "spots.sqlite")) }
 
 func (r *rig) spec() engine.Spec {
 	return engine.Spec{Name: "spots", Kind: "collect",

@@ -136,9 +136,15 @@ func (d *delivery) run(ctx, grace context.Context) error {
 		if err != nil {
 			return err
 		}
-		if ok, err := d.k.Begin(now); err != nil {
+		var ok bool
+		err = d.j.whenRoom(ctx, func() (err error) {
+			ok, err = d.k.Begin(now)
 			return err
-		} else if !ok {
+		})
+		if err != nil {
+			return err
+		}
+		if !ok {
 			continue
 		}
 		// A plan in parts is worked off by itself: it may be cut again, or given up as a whole.
@@ -259,17 +265,17 @@ func isSinkError(err error) bool { _, ok := err.(sinkError); return ok }
 // deliver writes one delivery and settles it. A sinkError means that it will be tried again.
 func (d *delivery) deliver(ctx context.Context, next *spool.Delivery) error {
 	if next.Damage != nil {
-		return d.forfeit(next)
+		return d.j.whenRoom(ctx, func() error { return d.forfeit(next) })
 	}
 	v, err := d.Sink.Sink.Write(ctx, connector.Delivery{Token: next.Token, Schema: next.Schema,
 		Rows: next.Rows, FirstAttempt: next.FirstAttempt, Unknown: next.Unknown, ByKey: d.byKey(next)})
 	switch {
 	case err == nil:
-		return d.settle(next, v)
+		return d.settle(ctx, next, v)
 	case fault.Is(err, fault.Invalid) && next.Rows.NumRows() > 1:
-		return d.k.Halve(next)
+		return d.j.whenRoom(ctx, func() error { return d.k.Halve(next) })
 	case fault.Is(err, fault.Invalid):
-		return d.settle(next, connector.Verdict{Rejected: []connector.RowFault{{Reason: err.Error()}}})
+		return d.settle(ctx, next, connector.Verdict{Rejected: []connector.RowFault{{Reason: err.Error()}}})
 	}
 	d.k.Release(next)
 	return sinkError{err}
@@ -285,26 +291,13 @@ func (d *delivery) byKey(next *spool.Delivery) bool {
 }
 
 // settle is the commit behind a write: the rows are delivered or dead, and the blocks are done with.
-func (d *delivery) settle(next *spool.Delivery, v connector.Verdict) error {
-	rows, dead := next.Rows.NumRows(), int64(len(v.Rejected))
+func (d *delivery) settle(ctx context.Context, next *spool.Delivery, v connector.Verdict) error {
 	var flow balance.Flow
-	err := d.j.env.Store.Update(func(tx *store.Tx) error {
-		for _, f := range v.Rejected {
-			if err := d.bury(tx, next, f); err != nil {
-				return err
-			}
-		}
-		bytes, err := d.k.Settle(tx, next)
-		if err != nil {
+	err := d.j.whenRoom(ctx, func() error {
+		return d.j.env.Store.Update(func(tx *store.Tx) (err error) {
+			flow, err = d.record(tx, next, v)
 			return err
-		}
-		err = balance.AddFlow(tx, d.k.ID, balance.Flow{Delivered: rows - dead, Dead: dead, Pending: -rows,
-			PendingBytes: -bytes})
-		if err != nil {
-			return err
-		}
-		flow, err = balance.ReadFlow(tx, d.k.ID)
-		return err
+		})
 	})
 	if err != nil {
 		d.k.Release(next)
@@ -313,6 +306,26 @@ func (d *delivery) settle(next *spool.Delivery, v connector.Verdict) error {
 	d.shrunk()
 	d.tell(next, v, flow)
 	return nil
+}
+
+// record writes down what became of a delivery, and returns the books behind it.
+func (d *delivery) record(tx *store.Tx, next *spool.Delivery, v connector.Verdict) (balance.Flow, error) {
+	rows, dead := next.Rows.NumRows(), int64(len(v.Rejected))
+	for _, f := range v.Rejected {
+		if err := d.bury(tx, next, f); err != nil {
+			return balance.Flow{}, err
+		}
+	}
+	bytes, err := d.k.Settle(tx, next)
+	if err != nil {
+		return balance.Flow{}, err
+	}
+	err = balance.AddFlow(tx, d.k.ID, balance.Flow{Delivered: rows - dead, Dead: dead, Pending: -rows,
+		PendingBytes: -bytes})
+	if err != nil {
+		return balance.Flow{}, err
+	}
+	return balance.ReadFlow(tx, d.k.ID)
 }
 
 // shrunk tells who waits for it that the backlog is smaller.

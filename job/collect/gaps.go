@@ -141,14 +141,18 @@ func (j *Job) ask(ctx context.Context, g balance.Gap, from uint64) (next uint64,
 	if err != nil {
 		return 0, sourceError{err}
 	}
-	if _, err := j.intak.Take(ctx, page, Fill); err != nil {
+	if _, err := j.takeIn(ctx, page, Fill); err != nil {
 		return 0, err
 	}
 	covered := uint64(0) // up to where the source has shown all it has
 	if c := page.Complete; c != nil && c.From <= from {
 		covered = min(c.To, g.To)
 	}
-	settled, err := j.intak.look(g.From, covered, j.cfg.FillEvery)
+	var settled *balance.Gap
+	err = j.whenRoom(ctx, func() (err error) {
+		settled, err = j.intak.look(g.From, covered, j.cfg.FillEvery)
+		return err
+	})
 	if err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -75,7 +76,29 @@ func (j *Job) untilDue(ctx context.Context) error {
 	if j.cfg.Once {
 		return nil
 	}
-	return j.due.Wait(ctx)
+	return j.whenRoom(ctx, func() error {
+		err := j.due.Wait(ctx)
+		if fault.Is(err, fault.Full) {
+			j.due.Kick() // it is due as before
+		}
+		return err
+	})
+}
+
+// whenRoom does f again as long as the disk has no room for its commit, which somebody else may have
+// filled: to end the job for it would help nobody.
+func (j *Job) whenRoom(ctx context.Context, f func() error) error {
+	for {
+		err := f()
+		if !fault.Is(err, fault.Full) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // poll reads all pages that the source has now.
@@ -224,30 +247,28 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 	if err := j.holdForSinks(ctx); err != nil {
 		return err
 	}
-	for {
-		err := j.env.Room.Intake(pageBytes(p))
-		var t Taken
-		if err == nil {
-			t, err = j.intak.Take(ctx, p, Follow)
-		}
-		if err == nil {
-			j.answered(t.Accepted)
-			j.tell(p, t)
-			return nil
-		}
-		if !fault.Is(err, fault.Full) {
-			return err
-		}
-		// The page is in memory and the source keeps it too: it waits for room.
-		if err := j.env.Room.Wait(ctx); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
-		}
+	t, err := j.takeIn(ctx, p, Follow)
+	if err != nil {
+		return err
 	}
+	j.answered(t.Accepted)
+	j.tell(p, t)
+	return nil
+}
+
+// takeIn commits a page once there is room for it: it is in memory, and the source keeps it too.
+func (j *Job) takeIn(ctx context.Context, p connector.Page, m Mode) (t Taken, err error) {
+	err = j.whenRoom(ctx, func() error {
+		err := j.env.Room.Intake(pageBytes(p))
+		if err == nil {
+			t, err = j.intak.Take(ctx, p, m)
+		}
+		if fault.Is(err, fault.Full) {
+			err = errors.Join(err, j.env.Room.Wait(ctx))
+		}
+		return err
+	})
+	return t, err
 }
 
 func pageBytes(p connector.Page) int {
@@ -313,7 +334,7 @@ func (d *delivery) holdOrExpire(ctx context.Context) error {
 			return nil
 		}
 		if d.Policy == Expire {
-			return d.expire(over)
+			return d.j.whenRoom(ctx, func() error { return d.expire(over) })
 		}
 		if !told {
 			told = true
