@@ -85,7 +85,7 @@ func (d *Desk) compareSink(ctx context.Context, c *Comparison, b engine.Books, s
 	w *Work) error {
 	sink, err := d.plan.Sink(ctx, c.Job, c.Sink)
 	if err != nil {
-		if fault.HintOf(err) == "" {
+		if fault.Is(err, fault.NotFound) && fault.HintOf(err) == "" {
 			err = hint(err, "give the configuration with -c FILE, or ask while holdfast runs")
 		}
 		return err

@@ -280,7 +280,7 @@ func scraperKey(key string) string {
 
 func (k *WsprnetKeys) mistake(f WsprnetFlags, key, text string) Mistake {
 	m := Mistake{File: "command line", Path: key, Text: text}
-	if f.Config != "" {
+	if f.Config != "" && !f.gave(key) {
 		m.File = f.Config
 		if b, err := os.ReadFile(f.Config); err == nil && bytes.Contains(b, []byte(strconv.Quote(key))) {
 			m.Line, m.Column = keyPosition(b, key)
@@ -291,6 +291,14 @@ func (k *WsprnetKeys) mistake(f WsprnetFlags, key, text string) Mistake {
 		m.Hint += ", or give " + flag
 	}
 	return m
+}
+
+// gave reports whether the command line has the value of a key.
+func (f WsprnetFlags) gave(key string) bool {
+	v := map[string]*string{"session_file": f.SessionFile, "username": f.Username, "password": f.Password,
+		"clickhouse_user": f.ClickHouseUser, "clickhouse_password": f.ClickHousePassword,
+		"cache_dir": f.CacheDir}[key]
+	return v != nil || key == "loop_interval" && f.Loop != nil && *f.Loop > 0
 }
 
 // flagOf is the flag that stands for a key, "" for those that only the file has.

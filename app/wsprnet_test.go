@@ -55,6 +55,21 @@ func TestMistakesOfTheJSONFile(t *testing.T) {
 	}
 }
 
+// A mistake on the command line is not blamed on the file that says something else.
+func TestMistakesOfTheCommandLine(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.json")
+	text := "{" + here + `, "username": "AA1A", "password": "good"}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	placeholder := "CHANGEME"
+	_, err := Wsprnet(WsprnetFlags{Config: file, DataDir: t.TempDir(), Password: &placeholder},
+		slog.New(slog.DiscardHandler))
+	if err == nil || !strings.HasPrefix(err.Error(), "command line: password: ") {
+		t.Errorf("got %v, want a mistake of the command line", err)
+	}
+}
+
 func TestNumbersOfTheJSONFile(t *testing.T) {
 	for _, text := range []string{`"max_bytes_per_second": "20000"`, `"max_bytes_per_second": -1`,
 		`"clickhouse_port": "9000"`, `"clickhouse_host": "::1"`, `"clickhouse_host": "[::1]"`,

@@ -149,6 +149,9 @@ func (c *client) unreachable(ctx context.Context, w *watch, err error) error {
 		return inner // from a body that refused to go on
 	}
 	if ctx.Err() != nil {
+		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			return fault.New(fault.Transient, "ask %s: no answer in time: %w", c.base.Host, context.Cause(ctx))
+		}
 		return fault.New(fault.Transient, "clickhouse: %w", context.Cause(ctx))
 	}
 	if outer, ok := errors.AsType[*url.Error](err); ok {

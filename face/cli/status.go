@@ -272,6 +272,11 @@ func (f *face) showAudit(a app.Audit) {
 		fmt.Fprintln(f.out, "\nbalanced: every row is accounted for")
 		return
 	}
+	if n := a.Unknown(); n > 0 {
+		fmt.Fprintf(f.out, "\nthe books balance; what %d %s is not known\n", n,
+			map[bool]string{true: "sink holds", false: "sinks hold"}[n == 1])
+		return
+	}
 	fmt.Fprintln(f.out, "\nNOT balanced")
 }
 
@@ -282,6 +287,10 @@ func (f *face) showDeep(all []app.Comparison) {
 	fmt.Fprintln(f.out, "\nwhat the sinks hold")
 	t := newTable("~job", "sink", ">rows", ">missing", ">doubled", ">excused", ">foreign")
 	for _, c := range all {
+		if c.Error != "" {
+			t.add(c.Job, c.Sink, "?", "?", "?", "?", "?")
+			continue
+		}
 		t.add(c.Job, c.Sink, count(c.Rows), count(c.Missing), count(c.Doubled), count(c.Excused),
 			count(c.Foreign))
 	}

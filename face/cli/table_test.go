@@ -9,6 +9,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/disk"
+	"holdfast/kernel/engine"
 )
 
 func TestTableFits(t *testing.T) {
@@ -58,5 +59,23 @@ func TestRespawnsAreCountedForAWhile(t *testing.T) {
 		if got := respawns(in, now); got != want {
 			t.Errorf("%q: got %d, want %d", in, got, want)
 		}
+	}
+}
+
+// A sink that does not answer is no imbalance, and no proof either.
+func TestAuditOfASinkThatIsSilent(t *testing.T) {
+	var b bytes.Buffer
+	f := &face{terminal: terminal{out: &b}}
+	silent := app.Comparison{Job: "spots", Sink: "main", Error: "the server is silent"}
+	a := app.Audit{Jobs: []engine.Books{{Job: "spots"}}, Deep: []app.Comparison{silent}}
+	f.showAudit(a)
+	if got := b.String(); strings.Contains(got, "NOT") || !strings.Contains(got, "main     ?") ||
+		!strings.Contains(got, "the books balance; what 1 sink holds is not known") {
+		t.Errorf("got %s", got)
+	}
+	b.Reset()
+	a.Deep = append(a.Deep, app.Comparison{Job: "spots", Sink: "local", Missing: 1})
+	if f.showAudit(a); !strings.HasSuffix(b.String(), "\nNOT balanced\n") {
+		t.Errorf("got %s", b.String())
 	}
 }
