@@ -67,3 +67,42 @@ func TestARowDiesOnceAcrossASalvage(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestALostBlockComesAgain: the rows of a block that a salvage can't read are asked for again, and no sink
+// gets a row without being asked for its key first.
+func TestALostBlockComesAgain(t *testing.T) {
+	r := newRig(t, simulator.Options{Seed: 9, Rate: -1, Backlog: 100, Keep: -1})
+	r.cfg.BlockRows = 10
+	r.wrap = func(s connector.Sink) connector.Sink {
+		return &failing{s, fault.New(fault.Transient, "connection refused")}
+	}
+	r.run()
+	st := r.open()
+	err := st.Update(func(tx *store.Tx) error {
+		key := store.Blocks.K().U64(3)
+		v, _, err := tx.Get(key)
+		v[len(v)-1] ^= 1
+		tx.Set(key, v)
+		return err
+	})
+	if err = errors.Join(err, st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = engine.Salvage(t.Context(), engine.JobDir(r.dir, "spots"), "spots", errors.New("test"),
+		engine.SalvageOptions{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := r.books(); b.GapSums.Missing < 10 || b.Sinks[0].Pending != 90 || b.Sinks[0].Expired != 10 {
+		t.Errorf("books behind the salvage: %+v, gaps %+v", b.Sinks[0].Flow, b.GapSums)
+	}
+	var rows int64
+	r.wrap = func(s connector.Sink) connector.Sink { return byKey{s, &rows, 0} }
+	r.run()
+	if got := len(r.ids()); got != 100 || rows != 100 {
+		t.Errorf("the sink has %d rows, %d of them compared by key; want all 100", got, rows)
+	}
+	if f := r.books().Sinks[0]; f.Pending != 0 || f.Delivered != 100 {
+		t.Errorf("books at the end: %+v", f.Flow)
+	}
+}

@@ -261,3 +261,24 @@ func withSets(t *testing.T, dir string, o store.Options,
 		t.Fatal(err)
 	}
 }
+
+// TestSalvageKeepsTheArchive: what was kept of the damaged store when it was opened goes aside with it.
+func TestSalvageKeepsTheArchive(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a")
+	damaged(t, dir, 1)
+	kept := filepath.Join(dir, "archive", "MANIFEST-000001")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(kept), 0o755), os.WriteFile(kept, []byte("x"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	place, err := engine.Salvage(t.Context(), dir, "a", errors.New("test"),
+		engine.SalvageOptions{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(place, "archive", "MANIFEST-000001")); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Dir(kept)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the archive is beside the new store: %v", err)
+	}
+}
