@@ -145,3 +145,11 @@ func tellsBad(t *testing.T, d *Desk) {
 		}
 	}
 }
+
+// A directory that can't be read is not one without files.
+func TestImportOfADirectoryThatIsNotThere(t *testing.T) {
+	_, err := NewDesk(&Plan{}, nil).Import(t.Context(), "spots", t.TempDir()+"/nope", nil)
+	if err == nil || !strings.Contains(err.Error(), "no such file or directory") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -235,7 +235,11 @@ type Imported struct {
 func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress)) (Imported, error) {
 	out := Imported{Stayed: []string{}}
 	files, err := cachefile.In(dir)
-	if err != nil || len(files) == 0 {
+	if err != nil {
+		return out, hint(fault.As(fault.NotFound, err), "want files named %s",
+			cachefile.Pattern)
+	}
+	if len(files) == 0 {
 		return out, hint(fault.New(fault.NotFound, "there are no cache files in %s", dir),
 			"want files named %s", cachefile.Pattern)
 	}
