@@ -298,7 +298,8 @@ func (d *Desk) intake(ctx context.Context, job string, f func(*collect.Intake) e
 			return err
 		}
 		defer src.Close()
-		in, err := collect.OpenIntake(st, job, c.Source.kind, src.Schema(), src.Traits(), 10_000)
+		in, err := collect.OpenIntake(st, job, c.Source.kind, src.Schema(), src.Traits(),
+			collect.IntakeOptions{})
 		if err != nil {
 			return err
 		}

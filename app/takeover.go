@@ -195,7 +195,7 @@ func (p *Plan) checkByKey(job string, other store.Reader) error {
 			if k.NeedsCheck() {
 				continue // the job asks the sink itself, which holds those rows by now
 			}
-			if err := k.CheckTo(highest); err != nil {
+			if err := k.CheckTo(highest, false); err != nil {
 				return err
 			}
 		}

@@ -147,8 +147,10 @@ type Sink interface {
 	Close() error
 }
 
-// SinkReader asks a sink about its rows by integer key.
+// SinkReader asks a sink about its rows, by integer key where they have one.
 type SinkReader interface {
+	// Holds reports whether there is any row at all.
+	Holds(ctx context.Context) (bool, error)
 	// Highest is the highest key in the sink, ok is false if it holds none (or has no table yet).
 	Highest(ctx context.Context) (key uint64, ok bool, err error)
 	// Tally sums up a key range, for comparison without moving the keys.

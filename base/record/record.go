@@ -8,6 +8,7 @@ package record
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -84,6 +85,35 @@ func Keys(s Schema, b arrow.RecordBatch) (keys []uint64, ok bool) {
 	return nil, false
 }
 
+// TextKeys returns how to read the key of a row of b where keys are text or bytes. ok is false if the
+// schema has no key column or its type is another.
+func TextKeys(s Schema, b arrow.RecordBatch) (key func(row int) []byte, ok bool) {
+	if s.Key < 0 {
+		return nil, false
+	}
+	switch c := b.Column(s.Key).(type) {
+	case *array.String:
+		return func(i int) []byte { return []byte(c.Value(i)) }, true
+	case *array.LargeString:
+		return func(i int) []byte { return []byte(c.Value(i)) }, true
+	case *array.Binary:
+		return c.Value, true
+	}
+	return nil, false
+}
+
+// TextKeyed reports whether rows of the schema are known by a key that is no integer.
+func (s Schema) TextKeyed() bool {
+	if s.Key < 0 {
+		return false
+	}
+	switch s.Field(s.Key).Type.ID() {
+	case arrow.STRING, arrow.LARGE_STRING, arrow.BINARY:
+		return true
+	}
+	return false
+}
+
 // TimeRange returns the lowest and highest event time of b in Unix seconds; ok is false without
 // an event-time column or rows.
 func TimeRange(s Schema, b arrow.RecordBatch) (lo, hi int64, ok bool) {
@@ -103,6 +133,16 @@ func TimeRange(s Schema, b arrow.RecordBatch) (lo, hi int64, ok bool) {
 		}
 	}
 	return lo, hi, true
+}
+
+// EventTimes returns how to read the event time of a row of b; ok is false without such a column.
+func EventTimes(s Schema, b arrow.RecordBatch) (at func(row int) time.Time, ok bool) {
+	if s.Time < 0 {
+		return nil, false
+	}
+	unit := s.Field(s.Time).Type.(*arrow.TimestampType).Unit
+	values := b.Column(s.Time).(*array.Timestamp).TimestampValues()
+	return func(i int) time.Time { return values[i].ToTime(unit) }, true
 }
 
 // Keep returns the rows of b for which keep is true, in their order. Without a row dropped it is b

@@ -65,6 +65,25 @@ func (a asker) numbers(ctx context.Context, n int, sql string) ([][]uint64, erro
 	return out, nil
 }
 
+// Holds implements connector.SinkReader.
+func (s *Sink) Holds(ctx context.Context) (bool, error) {
+	s.mu.Lock()
+	m := s.schema
+	s.mu.Unlock()
+	if m == nil {
+		return false, fault.New(fault.Transient, "clickhouse: not prepared")
+	}
+	a := asker{s: s}
+	rows, err := a.numbers(ctx, 1, "SELECT count() FROM (SELECT 1 FROM "+m.table.name+" LIMIT 1)")
+	if c := code(err); c == 60 || c == 81 {
+		return false, nil // no such table, no such database
+	}
+	if err != nil || len(rows) != 1 {
+		return false, err
+	}
+	return rows[0][0] > 0, nil
+}
+
 // Highest implements connector.SinkReader. The server reads the whole key column for it, unless the
 // key comes first among the sorting columns.
 func (s *Sink) Highest(ctx context.Context) (uint64, bool, error) {

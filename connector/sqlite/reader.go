@@ -16,8 +16,31 @@ type reader struct{ s *Sink }
 // Reader returns the sink's reader. Before Prepare it knows no key column, and its methods fail.
 func (s *Sink) Reader() connector.SinkReader { return reader{s} }
 
+// Holds reports whether the table has a row.
+func (r reader) Holds(ctx context.Context) (some bool, err error) {
+	db, _, err := r.open()
+	if err != nil {
+		return false, err
+	}
+	err = db.db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+quote(r.s.cfg.Table)+")").Scan(&some)
+	return some, r.s.classify("read", err)
+}
+
 // ask calls f with the database and the quoted names of table and key.
 func (r reader) ask(ctx context.Context, f func(db *sql.DB, table, key string) error) error {
+	db, t, err := r.open()
+	if err != nil {
+		return err
+	}
+	if !t.countable() {
+		return fault.New(fault.Permanent, "read table %s of %s: its rows have no integer key",
+			r.s.cfg.Table, r.s.path)
+	}
+	return r.s.classify("read", f(db.db, quote(r.s.cfg.Table), t.key))
+}
+
+// open returns the session and its table, once they are prepared.
+func (r reader) open() (*session, *table, error) {
 	r.s.mu.Lock()
 	db := r.s.session
 	var t *table
@@ -26,16 +49,9 @@ func (r reader) ask(ctx context.Context, f func(db *sql.DB, table, key string) e
 	}
 	r.s.mu.Unlock()
 	if t == nil {
-		return fault.New(fault.Transient, "read database %s: it is not prepared", r.s.path)
+		return nil, nil, fault.New(fault.Transient, "read database %s: it is not prepared", r.s.path)
 	}
-	if err := r.s.unmoved(db); err != nil {
-		return err
-	}
-	if !t.countable() {
-		return fault.New(fault.Permanent, "read table %s of %s: its rows have no integer key",
-			r.s.cfg.Table, r.s.path)
-	}
-	return r.s.classify("read", f(db.db, quote(r.s.cfg.Table), t.key))
+	return db, t, r.s.unmoved(db)
 }
 
 // Highest returns the highest key of the table.

@@ -67,8 +67,8 @@ type Config struct {
 	NextPoll func(last time.Time) time.Time
 	// Once ends the job after one cycle: all pages, then all deliveries that the sinks take.
 	Once bool
-	// BlockRows is the most rows of a block; default 10,000.
-	BlockRows int
+	// Intake tunes how rows come in.
+	Intake IntakeOptions
 	// Retain says how long delivered blocks stay.
 	Retain spool.Retain
 	// Forget names sinks that are not configured any more and whose pending rows are given up.
@@ -90,9 +90,6 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.BlockRows == 0 {
-		c.BlockRows = 10_000
-	}
 	if c.Noun == "" {
 		c.Noun = "rows"
 	}
@@ -164,7 +161,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	for i, s := range sinks {
 		names[i] = s.Name
 	}
-	in, err := OpenIntake(env.Store, env.Name, cfg.Source, src.Schema(), src.Traits(), cfg.BlockRows)
+	in, err := OpenIntake(env.Store, env.Name, cfg.Source, src.Schema(), src.Traits(), cfg.Intake)
 	if err != nil {
 		return nil, err
 	}

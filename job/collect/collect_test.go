@@ -242,7 +242,8 @@ func TestPoisonRowDiesAloneAndMayBeRetried(t *testing.T) {
 	if len(dead) != 1 || dead[0].Key != "6040000100" || !strings.Contains(dead[0].Reason, "out of range") {
 		t.Fatalf("dead letters: %+v", dead)
 	}
-	in, err := collect.OpenIntake(st, "spots", "feed", spot.Schema(), connector.SourceTraits{}, 100)
+	in, err := collect.OpenIntake(st, "spots", "feed", spot.Schema(), connector.SourceTraits{},
+		collect.IntakeOptions{BlockRows: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

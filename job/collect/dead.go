@@ -14,6 +14,7 @@ import (
 	"holdfast/connector"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
+	"holdfast/kernel/identity"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
 )
@@ -117,7 +118,11 @@ func (in *Intake) retryRow(d balance.DeadLetter) error {
 	if err != nil {
 		return err
 	}
-	b, err := spool.Build(in.id, in.schema, rows, nil)
+	s, err := in.schemaOf(rows)
+	if err != nil {
+		return err
+	}
+	b, err := spool.Build(in.id, s, rows, nil)
 	if err != nil {
 		return err
 	}
@@ -156,7 +161,11 @@ func (in *Intake) retryItem(d balance.DeadLetter, parse func([]byte) connector.P
 		}
 		return fault.New(fault.Invalid, "%s", why)
 	}
-	b, err := spool.Build(in.id, in.schema, p.Rows, nil)
+	s, err := in.schemaOf(p.Rows)
+	if err != nil {
+		return err
+	}
+	b, err := spool.Build(in.id, s, p.Rows, nil)
 	if err != nil {
 		return err
 	}
@@ -186,6 +195,11 @@ func (in *Intake) retryItem(d balance.DeadLetter, parse func([]byte) connector.P
 // has makes the key of a dead letter's row known, and reports whether it came in meanwhile. The key under
 // which the item died is known since then; the row did not come with it.
 func (in *Intake) has(tx *store.Tx, d balance.DeadLetter, row arrow.RecordBatch) (bool, error) {
+	if key, ok := record.TextKeys(in.schema, row); ok {
+		now := time.Now()
+		added, err := in.texts.Add(tx, now, []identity.Seen{{Hash: identity.HashOf(key(0)), At: now}})
+		return added == 0 && d.Key != string(key(0)), err
+	}
 	keys, ok := record.Keys(in.schema, row)
 	if !ok {
 		return false, nil

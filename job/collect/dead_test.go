@@ -45,7 +45,8 @@ func emptyStore(t *testing.T) *store.Store {
 
 func intake(t *testing.T, st *store.Store) *collect.Intake {
 	t.Helper()
-	in, err := collect.OpenIntake(st, "spots", "feed", spot.Schema(), connector.SourceTraits{}, 100)
+	in, err := collect.OpenIntake(st, "spots", "feed", spot.Schema(), connector.SourceTraits{},
+		collect.IntakeOptions{BlockRows: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,13 +69,13 @@ func (d *delivery) prepare(ctx context.Context) error {
 	if d.met.Load() {
 		return nil
 	}
-	h, err := d.readHighest(ctx)
+	h, others, err := d.holds(ctx)
 	if err != nil {
 		return err
 	}
 	// What is above all that we brought before this process began, another program put there.
 	if d.k.NeedsCheck() || h > max(d.brought, d.k.State().CheckTo) {
-		if err := d.k.CheckTo(h); err != nil {
+		if err := d.k.CheckTo(h, others); err != nil {
 			return err
 		}
 	}
@@ -83,16 +83,24 @@ func (d *delivery) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (d *delivery) readHighest(ctx context.Context) (uint64, error) {
-	r := d.Sink.Sink.Reader()
-	if r == nil {
-		return 0, nil
+// holds asks the sink for the highest integer key that it holds, 0 for none; others says that it may hold
+// rows without one.
+func (d *delivery) holds(ctx context.Context) (highest uint64, others bool, err error) {
+	r, s := d.Sink.Sink.Reader(), d.j.src.Schema()
+	switch {
+	case s.Key < 0: // nothing can be compared
+		return 0, false, nil
+	case r == nil:
+		return 0, s.TextKeyed(), nil
+	case s.TextKeyed():
+		others, err = r.Holds(ctx)
+		return 0, others, err
 	}
-	h, ok, err := r.Highest(ctx)
+	highest, ok, err := r.Highest(ctx)
 	if err != nil || !ok {
-		return 0, err
+		return 0, false, err
 	}
-	return h, nil
+	return highest, false, nil
 }
 
 // highest asks the sink how far its table goes, for a source without a cursor. A sink that is away does
@@ -101,7 +109,7 @@ func (d *delivery) highest(ctx context.Context) (uint64, error) {
 	if err := d.Sink.Sink.Prepare(ctx, d.j.src.Schema()); err != nil {
 		return 0, ctx.Err()
 	}
-	h, err := d.readHighest(ctx)
+	h, _, err := d.holds(ctx)
 	if err != nil {
 		return 0, ctx.Err()
 	}
@@ -284,10 +292,7 @@ func (d *delivery) deliver(ctx context.Context, next *spool.Delivery) error {
 // byKey reports whether the sink may hold rows of a delivery that did not come by it. What is known of that
 // may be younger than the plan.
 func (d *delivery) byKey(next *spool.Delivery) bool {
-	upTo := d.k.State().CheckTo
-	return next.ByKey || slices.ContainsFunc(next.Heads, func(h spool.Head) bool {
-		return h.HasKeys && h.KeyLo <= upTo
-	})
+	return next.ByKey || slices.ContainsFunc(next.Heads, d.k.Suspects)
 }
 
 // settle is the commit behind a write: the rows are delivered or dead, and the blocks are done with.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -34,6 +32,7 @@ type Intake struct {
 
 	known  *identity.Set    // keys that were taken in, or died at intake
 	absent *identity.Set    // keys that the source does not have
+	texts  *identity.Hashed // keys that are no integers, for as long as Window says
 	loose  *identity.Hashed // rejects without a key to know them by, by their bytes
 
 	mu    sync.Mutex // one page at a time: what is new is found out before the commit
@@ -48,13 +47,30 @@ type Taken struct {
 	Gap     *balance.Gap
 }
 
+// IntakeOptions tune an intake.
+type IntakeOptions struct {
+	// BlockRows is the most rows of a block; default 10,000.
+	BlockRows int
+	// Window is for how long keys that are no integers are known, from the time of their row; default 30
+	// days. Whether an older row came before, its sinks are asked.
+	Window time.Duration
+}
+
+func (o IntakeOptions) withDefaults() IntakeOptions {
+	if o.BlockRows <= 0 {
+		o.BlockRows = 10_000
+	}
+	if o.Window <= 0 {
+		o.Window = 30 * 24 * time.Hour
+	}
+	return o
+}
+
 // OpenIntake returns the intake of a job's source.
 func OpenIntake(st *store.Store, job, source string, s record.Schema, t connector.SourceTraits,
-	blockRows int) (*Intake, error) {
-	if blockRows <= 0 {
-		blockRows = Config{}.withDefaults().BlockRows
-	}
-	in := &Intake{st: st, job: job, name: source, schema: s, traits: t, rows: blockRows}
+	o IntakeOptions) (*Intake, error) {
+	o = o.withDefaults()
+	in := &Intake{st: st, job: job, name: source, schema: s, traits: t, rows: o.BlockRows}
 	var err error
 	if in.sp, err = spool.Open(st, job); err != nil {
 		return nil, err
@@ -63,6 +79,9 @@ func OpenIntake(st *store.Store, job, source string, s record.Schema, t connecto
 		return nil, err
 	}
 	if in.absent, err = identity.Open(st, source+"/absent"); err != nil {
+		return nil, err
+	}
+	if in.texts, err = identity.OpenHashed(st, source+"/texts", o.Window); err != nil {
 		return nil, err
 	}
 	if in.loose, err = identity.OpenHashed(st, source+"/rejects", looseFor); err != nil {
@@ -142,9 +161,11 @@ type work struct {
 	held    map[uint64]bool // keys that every sink has
 	taken   Taken
 	blocks  []*spool.Block
-	keys    []uint64 // that become known: of new rows and of new rejects
+	keys    []uint64        // that become known: of new rows and of new rejects
+	texts   []identity.Seen // likewise, where keys are no integers
 	rejects []connector.Reject
 	loose   []identity.Seen // of rejects without a key
+	ask     bool            // rows are older than what is known of keys
 }
 
 // looseFor is how long a reject without a key is known: a feed may send one with every page for as long
@@ -173,84 +194,26 @@ func (in *Intake) sort(ctx context.Context, w *work) error {
 	return ctx.Err()
 }
 
-// fresh returns the rows that are not known, and keeps the rejects that are not.
-func (in *Intake) fresh(r store.Reader, w *work) (arrow.RecordBatch, error) {
-	var keys []uint64
-	hasKeys := false
-	if w.page.Rows != nil {
-		keys, hasKeys = record.Keys(in.schema, w.page.Rows)
-	}
-	n := len(keys)
-	keyed := make([]int, 0, len(w.page.Rejected)) // indices of the rejects with a key
-	var bare []connector.Reject
-	keys = slices.Clone(keys)
-	for i, rej := range w.page.Rejected {
-		k, err := strconv.ParseUint(rej.Key, 10, 64)
-		if err != nil || rej.Loose {
-			bare = append(bare, rej)
-			continue
-		}
-		keys, keyed = append(keys, k), append(keyed, i)
-	}
-	if err := in.freshLoose(r, w, bare); err != nil {
-		return nil, err
-	}
-	isNew, err := in.known.New(r, keys)
-	if err != nil {
-		return nil, err
-	}
-	for i, k := range keys {
-		w.taken.Highest = max(w.taken.Highest, k)
-		if isNew[i] {
-			w.keys = append(w.keys, k)
-		}
-		if i < n && w.held[k] {
-			isNew[i] = false
-		}
-	}
-	for i, at := range keyed {
-		if isNew[n+i] {
-			w.rejects = append(w.rejects, w.page.Rejected[at])
-		}
-	}
-	w.taken.Rejected = int64(len(w.rejects))
-	if w.page.Rows == nil || !hasKeys {
-		return w.page.Rows, nil
-	}
-	return record.Keep(w.page.Rows, isNew[:n])
-}
-
-// freshLoose keeps the rejects without a key that did not come before.
-func (in *Intake) freshLoose(r store.Reader, w *work, bare []connector.Reject) error {
-	seen := make([]identity.Seen, len(bare))
-	for i, rej := range bare {
-		seen[i] = identity.Seen{Hash: identity.HashOf([]byte(rej.Key), rej.Raw), At: time.Now()}
-	}
-	verdicts, err := in.loose.Check(r, seen)
-	if err != nil {
-		return err
-	}
-	for i, v := range verdicts {
-		if v != identity.Known {
-			w.rejects, w.loose = append(w.rejects, bare[i]), append(w.loose, seen[i])
-		}
-	}
-	return nil
-}
-
 // build cuts rows into blocks. The cursor goes with the last one: a block in the spool says how far its
 // source is read, and all blocks of a page are one commit.
 func (in *Intake) build(w *work, rows arrow.RecordBatch) error {
 	w.taken.Accepted = rows.NumRows()
+	schema, err := in.schemaOf(rows)
+	if err != nil {
+		return err
+	}
 	for from := int64(0); from < rows.NumRows(); {
 		to := min(from+int64(in.rows), rows.NumRows())
 		var cursor []byte
 		if to == rows.NumRows() && w.mode == Follow {
 			cursor = w.page.Cursor
 		}
-		b, err := spool.Build(in.id, in.schema, rows.NewSlice(from, to), cursor)
+		b, err := spool.Build(in.id, schema, rows.NewSlice(from, to), cursor)
 		if err != nil {
 			return err
+		}
+		if w.ask {
+			b.AskSinks()
 		}
 		w.blocks = append(w.blocks, b)
 		from = to
@@ -272,6 +235,9 @@ func (in *Intake) write(tx *store.Tx, w *work) error {
 		return fault.New(fault.Unknown, "%d of %d keys are not new any more", len(w.keys)-added, len(w.keys))
 	}
 	if _, err := in.absent.Remove(tx, w.keys); err != nil {
+		return err
+	}
+	if _, err := in.texts.Add(tx, time.Now(), w.texts); err != nil {
 		return err
 	}
 	if _, err := in.loose.Add(tx, time.Now(), w.loose); err != nil {
@@ -328,14 +294,16 @@ func (in *Intake) bury(tx *store.Tx, rejects []connector.Reject) error {
 // forget drops what need not be known any more. It is to be called every few minutes.
 func (in *Intake) forget(now time.Time) error {
 	const step = 10_000
-	for more := true; more; {
-		err := in.st.Update(func(tx *store.Tx) error {
-			x, err := in.loose.Expire(tx, now, step)
-			more = x.More
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("forget old rejects: %w", err)
+	for _, set := range []*identity.Hashed{in.texts, in.loose} {
+		for more := true; more; {
+			err := in.st.Update(func(tx *store.Tx) error {
+				x, err := set.Expire(tx, now, step)
+				more = x.More
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("forget old keys of %s: %w", set.Name(), err)
+			}
 		}
 	}
 	return nil

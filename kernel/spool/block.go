@@ -30,8 +30,11 @@ type Head struct {
 	TimeHi  int64
 	HasKeys bool
 	HasTime bool
-	At      time.Time // appended, to the millisecond
-	Cursor  []byte    // what the source reached with this block; empty for a block out of order
+	// Ask: rows of the block are older than what is remembered of keys; whether they came before, only a
+	// sink can tell.
+	Ask    bool
+	At     time.Time // appended, to the millisecond
+	Cursor []byte    // what the source reached with this block; empty for a block out of order
 }
 
 const (
@@ -39,6 +42,7 @@ const (
 	headFixed   = 2 + 8 + 16 + 4 + 8 + 4 + 4 + 16 + 8 + 8*4 + 8 + 2
 	flagKeys    = 1
 	flagTime    = 2
+	flagAsk     = 4
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -53,6 +57,9 @@ func (h *Head) append(b []byte) []byte {
 	}
 	if h.HasTime {
 		flags |= flagTime
+	}
+	if h.Ask {
+		flags |= flagAsk
 	}
 	b = append(b, headVersion, flags)
 	b = binary.BigEndian.AppendUint64(b, h.Seq)
@@ -92,7 +99,7 @@ func readHead(b []byte) (h Head, rest []byte, err error) {
 	r := b[2:]
 	u64 := func() uint64 { v := binary.BigEndian.Uint64(r); r = r[8:]; return v }
 	u32 := func() uint32 { v := binary.BigEndian.Uint32(r); r = r[4:]; return v }
-	h.HasKeys, h.HasTime = b[1]&flagKeys != 0, b[1]&flagTime != 0
+	h.HasKeys, h.HasTime, h.Ask = b[1]&flagKeys != 0, b[1]&flagTime != 0, b[1]&flagAsk != 0
 	h.Seq = u64()
 	r = r[copy(h.Lineage[:], r):]
 	h.Source, h.Schema, h.Rows, h.Bytes = u32(), u64(), u32(), u32()
@@ -108,6 +115,9 @@ type Block struct {
 	head    Head
 	payload []byte
 }
+
+// AskSinks has the rows compared by key before they are sent: they are older than what is remembered.
+func (b *Block) AskSinks() { b.head.Ask = true }
 
 // Rows is the number of rows in the block.
 func (b *Block) Rows() int { return int(b.head.Rows) }
@@ -143,17 +153,28 @@ func Build(source uint32, s record.Schema, rows arrow.RecordBatch, cursor []byte
 // maxPayload keeps a block well below what one commit may hold.
 const maxPayload = 32 << 20
 
-// fingerprints remembers those of the schemas in use: there are as many as connectors, and finding one
-// costs as much as a hundred rows.
-var fingerprints sync.Map // *arrow.Schema -> uint64
+// fingerprints remembers those of the schemas in use: finding one costs as much as a hundred rows. A
+// source whose schema changes makes new ones, so there is a limit.
+var fingerprints struct {
+	sync.Mutex
+	of map[*arrow.Schema]uint64
+}
+
+const maxFingerprints = 64
 
 // fingerprint tells schemas apart: blocks of different ones are not joined into one delivery.
 func fingerprint(s *arrow.Schema) uint64 {
-	if v, ok := fingerprints.Load(s); ok {
-		return v.(uint64)
+	fingerprints.Lock()
+	defer fingerprints.Unlock()
+	v, ok := fingerprints.of[s]
+	if ok {
+		return v
 	}
-	v := xxhash.Sum64String(s.Fingerprint() + s.Metadata().String())
-	fingerprints.Store(s, v)
+	if len(fingerprints.of) >= maxFingerprints || fingerprints.of == nil {
+		fingerprints.of = map[*arrow.Schema]uint64{}
+	}
+	v = xxhash.Sum64String(s.Fingerprint() + s.Metadata().String())
+	fingerprints.of[s] = v
 	return v
 }
 

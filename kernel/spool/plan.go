@@ -50,14 +50,13 @@ func (k *Sink) plan(r store.Reader, heads []Head) (*Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	checkTo := k.State().CheckTo
 	p := &plan{First: heads[0].Seq, Last: heads[len(heads)-1].Seq}
 	sum := sha256.New()
 	for _, h := range heads {
 		p.Rows += int(h.Rows)
 		p.Bytes += int64(h.Bytes)
 		p.KeyHi = max(p.KeyHi, h.KeyHi)
-		p.ByKey = p.ByKey || (h.HasKeys && h.KeyLo <= checkTo)
+		p.ByKey = p.ByKey || k.Suspects(h)
 		sum.Write(h.Hash[:])
 	}
 	p.Hash, p.Lineage = sum.Sum(nil)[:16], k.s.st.Lineage().String()
@@ -239,7 +238,7 @@ func (k *Sink) Forfeit(tx *store.Tx, d *Delivery) (Lost, error) {
 			}
 		}
 		st := k.state
-		st.CheckTo = max(st.CheckTo, p.KeyHi)
+		st.CheckTo, st.CheckAll = max(st.CheckTo, p.KeyHi), st.CheckAll || !head.HasKeys
 		if err := putJSON(tx, sinkKey(k.ID), st); err != nil {
 			return lost, err
 		}

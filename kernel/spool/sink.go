@@ -20,6 +20,8 @@ type SinkState struct {
 	// CheckTo: rows with keys up to here may be in the sink already, put there by another life of
 	// this store or by another program, and are compared by key before they are sent.
 	CheckTo uint64 `json:"check_to"`
+	// CheckAll says the same of all rows without an integer key.
+	CheckAll bool `json:"check_all,omitempty"`
 	// Checked is the lineage for which CheckTo was found out.
 	Checked string `json:"checked,omitempty"`
 }
@@ -134,10 +136,12 @@ func (k *Sink) NeedsCheck() bool {
 	return k.State().Checked != k.s.st.Lineage().String()
 }
 
-// CheckTo remembers the highest key that the sink held when this life of the store met it.
-func (k *Sink) CheckTo(highest uint64) error {
+// CheckTo remembers the highest key that the sink held when this life of the store met it; all says that
+// it held rows without an integer key.
+func (k *Sink) CheckTo(highest uint64, all bool) error {
 	st := k.State()
-	st.CheckTo, st.Checked = max(st.CheckTo, highest), k.s.st.Lineage().String()
+	st.CheckTo, st.CheckAll = max(st.CheckTo, highest), st.CheckAll || all
+	st.Checked = k.s.st.Lineage().String()
 	return k.remember(st)
 }
 
@@ -149,6 +153,12 @@ func (k *Sink) Suspect(key uint64) error {
 	}
 	st.CheckTo = key
 	return k.remember(st)
+}
+
+// Suspects reports whether the sink may hold rows of a block that did not come by it.
+func (k *Sink) Suspects(h Head) bool {
+	st := k.State()
+	return h.Ask || h.HasKeys && h.KeyLo <= st.CheckTo || !h.HasKeys && st.CheckAll
 }
 
 func (k *Sink) remember(st SinkState) error {

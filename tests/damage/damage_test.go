@@ -69,7 +69,7 @@ func (j *job) spec() engine.Spec {
 				return nil, err
 			}
 			return collect.New(ctx, env, src, []collect.Sink{{Name: "main", Rows: 700, Sink: hooked{sink, j}}},
-				collect.Config{Source: "feed", Once: true, BlockRows: 100, Noun: "spots",
+				collect.Config{Source: "feed", Once: true, Intake: collect.IntakeOptions{BlockRows: 100}, Noun: "spots",
 					Retain: spool.Retain{Age: time.Hour}})
 		}}
 }

@@ -46,7 +46,8 @@ func open(t *testing.T, dir string) *store.Store {
 
 func intake(t *testing.T, st *store.Store) *collect.Intake {
 	t.Helper()
-	in, err := collect.OpenIntake(st, "spots", "feed", spot.Schema(), connector.SourceTraits{DenseKeys: true}, 50)
+	in, err := collect.OpenIntake(st, "spots", "feed", spot.Schema(), connector.SourceTraits{DenseKeys: true},
+		collect.IntakeOptions{BlockRows: 50})
 	if err != nil {
 		t.Fatal(err)
 	}
