@@ -18,7 +18,7 @@ import (
 // SourceTraits says what a source can do.
 type SourceTraits struct {
 	// Pausable: the source waits for us (a poll), so a full disk or a limit may stop intake
-	// without loss. A source that can't wait loses counted rows instead.
+	// without loss. A source that can't wait loses rows then, and counts them in Page.Lost.
 	Pausable bool
 	// Fillable: Fetch honours Request.Fill, so gaps can be asked for again.
 	Fillable bool
@@ -48,7 +48,8 @@ type Reject struct {
 	Loose bool
 }
 
-// Page is one answer of a source.
+// Page is one answer of a source. Its rows have the columns of the source's Schema, in that order, and may
+// have more behind them (record.Optional).
 type Page struct {
 	// Rows are the items that became rows, in any order; nil or empty if there are none.
 	Rows arrow.RecordBatch
@@ -58,8 +59,13 @@ type Page struct {
 	Filtered int64
 	// Cursor is where the source is after this page.
 	Cursor []byte
-	// More: the next page can be asked for at once.
+	// More: the next page can be asked for at once. The Fetch of a stream says so always, and blocks until
+	// there is something.
 	More bool
+	// Lost counts items that came since the last page and could not be held until they were asked for.
+	Lost int64
+	// End: there will be nothing more, ever; the job ends once its sinks have all.
+	End bool
 	// Complete, if not nil, is the range of keys for which this page holds all that the source has.
 	// A truncated or reordered answer is complete for less than it spans.
 	Complete *KeyRange

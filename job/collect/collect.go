@@ -135,9 +135,10 @@ type Job struct {
 
 	fetchMu sync.Mutex // a source is used by one goroutine at a time
 	stash   *connector.Page
+	over    bool // the source has come to its end; of runIntake
 
 	begun      atomic.Bool        // OnStart is over
-	intakeDone chan struct{}      // closed when no more rows will come (Once)
+	intakeDone chan struct{}      // closed when no more rows will come
 	bugs       chan error         // panics of canaries, which fly outside the job's group; holds one
 	due        *schedule.Schedule // of the next poll
 

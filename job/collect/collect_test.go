@@ -85,10 +85,15 @@ func (r *rig) spec() engine.Spec {
 // run runs the job until it ends by itself.
 func (r *rig) run() *engine.Engine {
 	r.t.Helper()
+	return r.runSpec(r.spec())
+}
+
+func (r *rig) runSpec(spec engine.Spec) *engine.Engine {
+	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	e, err := engine.New(engine.Options{Dir: r.dir, Log: slog.New(slog.DiscardHandler),
-		Room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}, []engine.Spec{r.spec()})
+		Room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}, []engine.Spec{spec})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -130,17 +130,27 @@ func (d *delivery) run(ctx, grace context.Context) error {
 	if d.j.cfg.Once {
 		return d.runOnce(ctx, grace)
 	}
+	every, reading := d.Every, d.j.untilEnd(ctx)
 	var next *ahead
 	defer func() { next.stop() }()
 	for {
+		if d.j.sourceEnded() && ctx.Err() == nil { // what is left waits for no company
+			if flow, err := d.flow(ctx); err != nil || flow.Pending == 0 {
+				return err
+			}
+			every, reading = 0, ctx
+		}
 		if err := d.gate.Wait(ctx); err != nil {
 			return err
 		}
 		if next == nil {
-			next = d.readAhead(ctx) // not before the sink was asked what it holds
+			next = d.readAhead(reading, every) // not before the sink was asked what it holds
 		}
 		now, err := next.take()
 		next = nil
+		if err != nil && reading.Err() != nil && ctx.Err() == nil {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -157,7 +167,7 @@ func (d *delivery) run(ctx, grace context.Context) error {
 		}
 		// A plan in parts is worked off by itself: it may be cut again, or given up as a whole.
 		if now.Whole() {
-			next = d.readAhead(ctx)
+			next = d.readAhead(reading, every)
 		}
 		err = d.deliver(grace, now)
 		if err != nil && !isSinkError(err) {
@@ -180,13 +190,13 @@ type ahead struct {
 }
 
 // readAhead is owned by run, which stops it.
-func (d *delivery) readAhead(ctx context.Context) *ahead {
+func (d *delivery) readAhead(ctx context.Context, every time.Duration) *ahead {
 	a := &ahead{done: make(chan struct{})}
 	ctx, a.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(a.done)
 		a.err = engine.Catch(func() (err error) {
-			a.next, err = d.k.Read(ctx, d.want(d.Every))
+			a.next, err = d.k.Read(ctx, d.want(every))
 			return err
 		})
 	}()

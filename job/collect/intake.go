@@ -256,6 +256,12 @@ func (in *Intake) write(tx *store.Tx, w *work) error {
 	if err := in.bury(tx, w.rejects); err != nil {
 		return err
 	}
+	if w.page.Lost > 0 {
+		err := in.lost(tx, balance.Overload, "", 0, 0, uint64(w.page.Lost), "the source could not wait for us")
+		if err != nil {
+			return err
+		}
+	}
 	if w.mode == Follow && in.traits.DenseKeys && w.taken.Highest > 0 {
 		if w.taken.Gap, err = in.findGap(tx, w, prev, seen); err != nil {
 			return err

@@ -36,6 +36,9 @@ func (j *Job) runIntake(ctx context.Context) error {
 			continue
 		}
 		failed = false
+		if j.over {
+			return nil
+		}
 		if err := j.fill(ctx); err != nil && !j.sourceFailed(ctx, err) {
 			return err
 		}
@@ -43,6 +46,29 @@ func (j *Job) runIntake(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// sourceEnded reports whether no more rows will come.
+func (j *Job) sourceEnded() bool {
+	select {
+	case <-j.intakeDone:
+		return true
+	default:
+		return false
+	}
+}
+
+// untilEnd is ctx, which also ends when no more rows will come.
+func (j *Job) untilEnd(ctx context.Context) context.Context {
+	ctx, stop := context.WithCancel(ctx)
+	go func() { // ends with ctx
+		defer stop()
+		select {
+		case <-j.intakeDone:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx
 }
 
 // sourceFailed reports an error to the source's gate if it speaks of the source; other errors (of the
@@ -115,7 +141,7 @@ func (j *Job) poll(ctx context.Context) error {
 		var next connector.Page
 		var nextErr error
 		fetched := make(chan struct{})
-		more := page.More && len(page.Cursor) > 0
+		more := page.More && len(page.Cursor) > 0 && !page.End
 		if more {
 			after := page.Cursor
 			go func() { // the only reader of its result waits for it below
@@ -251,6 +277,7 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 	if err != nil {
 		return err
 	}
+	j.over = p.End
 	j.answered(t.Accepted)
 	j.tell(p, t)
 	return nil
@@ -296,6 +323,10 @@ func (j *Job) tell(p connector.Page, t Taken) {
 	if t.Rejected > 0 {
 		j.env.History.Warn("dead.intake", "%d of %d %s can't be taken in: they are dead letters, see "+
 			"`holdfast dead ls`", t.Rejected, t.Read, j.cfg.Noun)
+	}
+	if p.Lost > 0 {
+		j.env.History.Warn("overload.lost", "%d %s of the source were lost: they came faster than they could be "+
+			"kept", p.Lost, j.cfg.Noun)
 	}
 	if t.Gap != nil {
 		j.env.Log.Info(fmt.Sprintf("gap: %d ids between %d and %d are missing", t.Gap.Missing, t.Gap.From,
