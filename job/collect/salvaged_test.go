@@ -72,7 +72,7 @@ func TestARowDiesOnceAcrossASalvage(t *testing.T) {
 // gets a row without being asked for its key first.
 func TestALostBlockComesAgain(t *testing.T) {
 	r := newRig(t, simulator.Options{Seed: 9, Rate: -1, Backlog: 100, Keep: -1})
-	r.cfg.BlockRows = 10
+	r.cfg.Intake.BlockRows = 10
 	r.wrap = func(s connector.Sink) connector.Sink {
 		return &failing{s, fault.New(fault.Transient, "connection refused")}
 	}
