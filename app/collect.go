@@ -21,8 +21,11 @@ import (
 type collectConfig struct {
 	Source source `yaml:"source"`
 	// Retain says how long delivered rows stay; default 7 days, at most 20 GiB.
-	Retain retain   `yaml:"retain"`
-	Sinks  sinkList `yaml:"sinks"`
+	Retain retain `yaml:"retain"`
+	// DedupeWindow is for how long a row whose key is not an integer is known; default 30 days. Whether an
+	// older one came before, the sinks are asked. Integer keys are known for ever.
+	DedupeWindow time.Duration `yaml:"dedupe_window"`
+	Sinks        sinkList      `yaml:"sinks"`
 	// Forget names sinks that are not below sinks any more and whose pending rows are given up. Without it
 	// they wait for the sink to come back.
 	Forget []string `yaml:"forget"`
@@ -198,6 +201,7 @@ func (c *collectConfig) build(ctx context.Context, p *Plan, env engine.Env) (eng
 func (c *collectConfig) collect(src opened, env engine.Env) collect.Config {
 	cfg := collect.Config{Source: c.Source.kind, Forget: c.Forget, NextPoll: src.next, Parse: src.parse,
 		Mended: src.mended, Noun: src.noun, Once: c.once,
+		Intake: collect.IntakeOptions{Window: c.DedupeWindow},
 		Retain: spool.Retain{Age: defaultRetainTime, Bytes: defaultRetainBytes}}
 	if c.Retain.Time != nil {
 		cfg.Retain.Age = *c.Retain.Time

@@ -306,9 +306,13 @@ func (s *salvage) forgetLost(st *store.Store) error {
 			return err
 		}
 		for _, l := range s.spool.Lost {
-			if l.Head.Source == id && l.Head.HasKeys {
+			switch {
+			case l.Head.Source != id:
+			case l.Head.HasKeys:
 				err = errors.Join(err, s.forget(st, known, id, identity.KeyRange{From: l.Head.KeyLo, To: l.Head.KeyHi},
 					fmt.Sprintf("block %d can't be read", l.Head.Seq)))
+			default:
+				err = errors.Join(err, s.lose(st, l.Head))
 			}
 		}
 		for _, run := range s.spool.Unknown {
@@ -319,6 +323,14 @@ func (s *salvage) forgetLost(st *store.Store) error {
 		}
 	}
 	return nil
+}
+
+// lose makes a gap of a block whose rows have no integer keys: nobody can tell which they were.
+func (s *salvage) lose(st *store.Store, h spool.Head) error {
+	return st.Update(func(tx *store.Tx) error {
+		return balance.PutGap(tx, balance.Gap{Source: h.Source, Missing: uint64(h.Rows), Cause: balance.Damage,
+			State: balance.GapLost, Found: time.Now().UTC(), Note: fmt.Sprintf("block %d can't be read", h.Seq)})
+	})
 }
 
 // suspectTail makes a gap behind the last key of a source. What a damaged log held behind the last
@@ -335,7 +347,7 @@ func (s *salvage) suspectTail(st *store.Store, known *identity.Set, source uint3
 			Note: "what came in last before the damage may be lost; how much is not known"}
 		if !some {
 			g.From, g.To, g.State = 0, 0, balance.GapLost
-			g.Note = "nothing can be read of what came in before the damage; how much it was is not known"
+			g.Note = "what came in before the damage and is not here is lost; how much it was is not known"
 		}
 		return balance.PutGap(tx, g)
 	})
