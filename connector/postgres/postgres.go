@@ -100,9 +100,9 @@ func (c Config) Validate() []error {
 	case c.Table == deliveredTable:
 		add("table: %s is where the delivered set stands", c.Table)
 	}
-	for key, name := range map[string]string{"table": c.Table, "schema": c.Schema} {
-		if len(name) > longestName || strings.ContainsRune(name, 0) {
-			add("%s: want a name of at most %d bytes, without a NUL byte", key, longestName)
+	for _, name := range [][2]string{{"table", c.Table}, {"schema", c.Schema}} {
+		if len(name[1]) > longestName || strings.ContainsRune(name[1], 0) {
+			add("%s: want a name of at most %d bytes, without a NUL byte", name[0], longestName)
 		}
 	}
 	if c.Timeout < time.Millisecond {
