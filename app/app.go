@@ -26,6 +26,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/clickhouse"
+	"holdfast/connector/postgres"
 	"holdfast/connector/sqlite"
 	"holdfast/connector/wsprnet"
 	"holdfast/connector/wsprnet/cachefile"
@@ -55,6 +56,8 @@ var sinks = []kind[connector.Sink]{
 		error) {
 		return clickhouse.Open(c)
 	}),
+	kindOf("postgres", postgres.Config{}, postgres.Config.Validate, nil,
+		func(c postgres.Config, _ opening) (connector.Sink, error) { return postgres.New(c) }),
 	kindOf("sqlite", sqlite.Config{}, sqlite.Config.Validate, nil,
 		func(c sqlite.Config, o opening) (connector.Sink, error) {
 			c.Path = below(o.dataDir, c.Path)
@@ -118,6 +121,8 @@ func table(c any) string {
 	case clickhouse.Config:
 		return strings.Join([]string{"clickhouse", strings.TrimSuffix(c.URL, "/"), c.Database,
 			c.Table}, "\x00")
+	case postgres.Config:
+		return strings.Join([]string{"postgres", c.DSN.Reveal(), orElse(c.Schema, "public"), c.Table}, "\x00")
 	case sqlite.Config:
 		return strings.Join([]string{"sqlite", filepath.Clean(c.Path), orElse(c.Table, "spots")}, "\x00")
 	}

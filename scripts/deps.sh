@@ -18,6 +18,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/holdfast-test
 # package | file that shows it is there | what stays untested without it
 servers=(
   "clickhouse-server|/usr/sbin/clickhouse-server|the ClickHouse sink against 18.16"
+  "postgresql|/usr/lib/postgresql/15/bin/postgres|the PostgreSQL sink"
 )
 
 # The npm packages live in a directory named after the lock file, so that two checkouts with

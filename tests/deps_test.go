@@ -63,9 +63,13 @@ case $1 in update) exit ;; esac
 [[ -x $HOLDFAST_DEPS_ROOT/usr/sbin/policy-rc.d ]] || { echo "may start services" >&2; exit 9; }
 cd "$HOLDFAST_DEPS_ROOT"
 printf x >usr/sbin/clickhouse-server
-chmod 755 usr/sbin/clickhouse-server
+mkdir -p usr/lib/postgresql/15/bin
+printf x >usr/lib/postgresql/15/bin/postgres
+chmod 755 usr/sbin/clickhouse-server usr/lib/postgresql/15/bin/postgres
 ln -s /lib/x.service etc/systemd/system/multi-user.target.wants/clickhouse-server.service
+ln -s /lib/y.service etc/systemd/system/multi-user.target.wants/postgresql.service
 printf x >etc/rc2.d/S01clickhouse-server
+printf x >etc/rc2.d/S01postgresql
 printf x >etc/cron.d/clickhouse-server
 `
 
@@ -78,6 +82,7 @@ func TestDepsWithoutInstallers(t *testing.T) {
 		}
 		for _, want := range []string{
 			"MISSING clickhouse-server (", "Untested: the ClickHouse sink against 18.16",
+			"MISSING postgresql (", "Untested: the PostgreSQL sink",
 			"MISSING libchdb (", "Untested: the ClickHouse sink against a modern engine",
 		} {
 			if !strings.Contains(out, want) {
@@ -106,6 +111,7 @@ func TestDepsInstallsAndDisables(t *testing.T) {
 	}
 	for _, gone := range []string{
 		"etc/systemd/system/multi-user.target.wants/clickhouse-server.service",
+		"etc/systemd/system/multi-user.target.wants/postgresql.service", "etc/rc2.d/S01postgresql",
 		"etc/rc2.d/S01clickhouse-server", "etc/cron.d/clickhouse-server", "usr/sbin/policy-rc.d",
 	} {
 		if _, err := os.Lstat(filepath.Join(m.root, gone)); !os.IsNotExist(err) {

@@ -36,6 +36,10 @@ type Target struct {
 	// Histories is how many random histories are tried, by default 20.
 	Histories int
 
+	// LacksNUL says why a text of the target can't hold a NUL byte; "" if it can. A row with one is
+	// then to be refused.
+	LacksNUL string
+
 	// Outage makes the target unreachable or unwilling, and well again.
 	Outage Hook
 	// Restart ends the target's server at once and starts it again.

@@ -20,6 +20,8 @@ type Command struct {
 	Args []string
 	Env  []string // added to the test's own, as KEY=value
 	Dir  string   // working directory; "" is the test's own
+	// User, if not nil, is whom the command runs as; only root can ask for another.
+	User *syscall.Credential
 }
 
 // Process is a running child process. It dies with the test, and with the test process. Its
@@ -54,7 +56,8 @@ func start(t testing.TB, c Command) (*Process, error) {
 	cmd.Stderr = &stream{all: &p.stderr, lines: &p.lines}
 	cmd.WaitDelay = 2 * time.Second // a grandchild may hold the pipes open
 	// Its own group, so that a cleanup reaches its children too.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL,
+		Credential: c.User}
 	p.cmd = cmd
 
 	started := make(chan error, 1)

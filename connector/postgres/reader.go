@@ -1,0 +1,127 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/jackc/pgx/v5"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+)
+
+// reader asks a sink's table about its keys, on connections of its own.
+type reader struct{ s *Sink }
+
+// Reader returns the sink's reader, nil once it is known that the rows have no integer key. Before
+// Prepare no key column is known, and the reader's methods fail.
+func (s *Sink) Reader() connector.SinkReader {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.table != nil && !s.table.countable() {
+		return nil
+	}
+	return reader{s}
+}
+
+// countable reports whether the key column holds 64-bit integers.
+func (t *table) countable() bool {
+	if t.schema.Key < 0 {
+		return false
+	}
+	id := t.schema.Field(t.schema.Key).Type.ID()
+	return id == arrow.UINT64 || id == arrow.INT64
+}
+
+// walk calls yield for every key that a query answers. The server must send one within the
+// time-out, however many there are: a question about all rows may take long, a silent server not.
+func (r reader) walk(ctx context.Context, query func(key string, highest uint64) string,
+	yield func(key uint64) error) error {
+	r.s.mu.Lock()
+	t := r.s.table
+	r.s.mu.Unlock()
+	switch {
+	case t == nil:
+		return fault.New(fault.Transient, "read table %s: it is not prepared", r.s.target)
+	case !t.countable():
+		return fault.New(fault.Permanent, "read table %s: its rows have no integer key", r.s.target)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	silence := time.AfterFunc(r.s.cfg.Timeout, cancel)
+	defer silence.Stop()
+	conn, err := pgx.ConnectConfig(ctx, r.s.dial)
+	if err != nil {
+		return r.s.classify("connect to read", err)
+	}
+	defer hangUp(ctx, conn)
+	highest := uint64(math.MaxInt64)
+	if t.wide[t.schema.Key] {
+		highest = math.MaxUint64
+	}
+	rows, err := conn.Query(ctx, query(t.key, highest))
+	if err != nil {
+		return r.s.classify("read", err)
+	}
+	defer rows.Close()
+	// A walk that is stopped must not read the rest of the answer: closing rows would.
+	defer cancel()
+	for rows.Next() {
+		silence.Stop()
+		key, err := strconv.ParseUint(string(rows.RawValues()[0]), 10, 64)
+		if err != nil {
+			return fault.New(fault.Permanent, "read table %s: its key %s is no integer from 0 to 2^64-1",
+				r.s.target, rows.RawValues()[0])
+		}
+		if err := yield(key); err != nil {
+			return err
+		}
+		silence.Reset(r.s.cfg.Timeout)
+	}
+	return r.s.classify("read", rows.Err())
+}
+
+// Highest is the highest key in the table.
+func (r reader) Highest(ctx context.Context) (key uint64, ok bool, err error) {
+	err = r.walk(ctx, func(column string, _ uint64) string {
+		return fmt.Sprintf("SELECT m::text FROM (SELECT max(%s) AS m FROM %s) AS x WHERE m >= 0",
+			column, r.s.target)
+	}, func(k uint64) error {
+		key, ok = k, true
+		return nil
+	})
+	return key, ok, err
+}
+
+// Tally sums up the keys of a range.
+func (r reader) Tally(ctx context.Context, kr connector.KeyRange) (connector.Tally, error) {
+	var t connector.Tally
+	err := r.Keys(ctx, kr, func(key, rows uint64) error {
+		t.Rows += rows
+		t.Distinct++
+		t.Xor ^= key
+		t.Sum += key
+		return nil
+	})
+	return t, err
+}
+
+// Keys yields the keys of a range; each has one row, because the table's key is unique.
+func (r reader) Keys(ctx context.Context, kr connector.KeyRange,
+	yield func(key, rows uint64) error) error {
+	return r.walk(ctx, func(column string, highest uint64) string {
+		// The numbers stand in the text, so that a bigint is compared as one and its index serves.
+		return fmt.Sprintf("SELECT %s::text FROM %s AS t WHERE t.%[1]s BETWEEN %[3]d AND %[4]d "+
+			"ORDER BY t.%[1]s",
+			column, r.s.target, min(kr.From, highest), min(kr.To, highest))
+	}, func(key uint64) error {
+		if key < kr.From { // the range lies beyond what the column holds
+			return nil
+		}
+		return yield(key, 1)
+	})
+}
