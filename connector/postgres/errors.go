@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"holdfast/base/fault"
+	"holdfast/connector/delivered"
 )
 
 // classify gives err its kind; verb says what was tried with the table. A fault stays one.
@@ -37,7 +38,7 @@ func kindOf(err error) (fault.Kind, string) {
 			"target_session_attrs=read-write in the dsn find the one that is not"
 	case "42501":
 		return fault.Permanent, "the user needs USAGE on the schema, SELECT and INSERT on the table, " +
-			"SELECT, INSERT and DELETE on " + deliveredTable + ", TEMPORARY on the database, and " +
+			"SELECT, INSERT and DELETE on " + delivered.Table + ", TEMPORARY on the database, and " +
 			"CREATE on the schema for a table that is missing"
 	case "3D000":
 		return fault.Permanent, "create the database, or name another one in the dsn"

@@ -51,6 +51,7 @@ import (
 	"holdfast/base/record"
 	"holdfast/base/secret"
 	"holdfast/connector"
+	"holdfast/connector/delivered"
 )
 
 // Config is the part of a configuration file below `postgres:`.
@@ -97,7 +98,7 @@ func (c Config) Validate() []error {
 	switch {
 	case c.Table == "":
 		add("table: missing")
-	case c.Table == deliveredTable:
+	case c.Table == delivered.Table:
 		add("table: %s is where the delivered set stands", c.Table)
 	}
 	for _, name := range [][2]string{{"table", c.Table}, {"schema", c.Schema}} {
@@ -154,7 +155,7 @@ func New(cfg Config) (*Sink, error) {
 	if dial.RuntimeParams["application_name"] == "" {
 		dial.RuntimeParams["application_name"] = "holdfast"
 	}
-	s := &Sink{cfg: cfg, dial: dial, target: quote(cfg.Schema, cfg.Table), keep: keepHashes,
+	s := &Sink{cfg: cfg, dial: dial, target: quote(cfg.Schema, cfg.Table), keep: delivered.Keep,
 		turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
 	return s, nil

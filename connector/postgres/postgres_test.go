@@ -228,8 +228,11 @@ func TestTextKeyAndTypes(t *testing.T) {
 	if got != "a"+rest+"\nb"+rest {
 		t.Errorf("got %q", got)
 	}
-	if s.Reader() != nil {
-		t.Error("a text key has a reader")
+	if some, err := s.Reader().Holds(t.Context()); !some || err != nil {
+		t.Errorf("Holds: got %v (%v), want true", some, err)
+	}
+	if _, _, err := s.Reader().Highest(t.Context()); !fault.Is(err, fault.Permanent) {
+		t.Errorf("Highest of a text key: got %v, want a permanent fault", err)
 	}
 }
 

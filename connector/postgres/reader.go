@@ -17,16 +17,8 @@ import (
 // reader asks a sink's table about its keys, on connections of its own.
 type reader struct{ s *Sink }
 
-// Reader returns the sink's reader, nil once it is known that the rows have no integer key. Before
-// Prepare no key column is known, and the reader's methods fail.
-func (s *Sink) Reader() connector.SinkReader {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.table != nil && !s.table.countable() {
-		return nil
-	}
-	return reader{s}
-}
+// Reader returns the sink's reader. Before Prepare no key column is known, and its methods fail.
+func (s *Sink) Reader() connector.SinkReader { return reader{s} }
 
 // countable reports whether the key column holds 64-bit integers.
 func (t *table) countable() bool {
@@ -41,15 +33,52 @@ func (t *table) countable() bool {
 // time-out, however many there are: a question about all rows may take long, a silent server not.
 func (r reader) walk(ctx context.Context, query func(key string, highest uint64) string,
 	yield func(key uint64) error) error {
-	r.s.mu.Lock()
-	t := r.s.table
-	r.s.mu.Unlock()
-	switch {
-	case t == nil:
-		return fault.New(fault.Transient, "read table %s: it is not prepared", r.s.target)
-	case !t.countable():
+	t, err := r.table()
+	if err != nil {
+		return err
+	}
+	if !t.countable() {
 		return fault.New(fault.Permanent, "read table %s: its rows have no integer key", r.s.target)
 	}
+	highest := uint64(math.MaxInt64)
+	if t.wide[t.schema.Key] {
+		highest = math.MaxUint64
+	}
+	return r.ask(ctx, query(t.key, highest), func(raw []byte) error {
+		key, err := strconv.ParseUint(string(raw), 10, 64)
+		if err != nil {
+			return fault.New(fault.Permanent, "read table %s: its key %s is no integer from 0 to 2^64-1",
+				r.s.target, raw)
+		}
+		return yield(key)
+	})
+}
+
+// Holds reports whether the table has a row.
+func (r reader) Holds(ctx context.Context) (some bool, err error) {
+	if _, err := r.table(); err != nil {
+		return false, err
+	}
+	err = r.ask(ctx, "SELECT 1 FROM "+r.s.target+" LIMIT 1", func([]byte) error {
+		some = true
+		return nil
+	})
+	return some, err
+}
+
+// table is the table, once it is prepared.
+func (r reader) table() (*table, error) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if r.s.table == nil {
+		return nil, fault.New(fault.Transient, "read table %s: it is not prepared", r.s.target)
+	}
+	return r.s.table, nil
+}
+
+// ask calls yield with the first column of every row that a query answers. The server must send one
+// within the time-out.
+func (r reader) ask(ctx context.Context, query string, yield func(raw []byte) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	silence := time.AfterFunc(r.s.cfg.Timeout, cancel)
@@ -59,11 +88,7 @@ func (r reader) walk(ctx context.Context, query func(key string, highest uint64)
 		return r.s.classify("connect to read", err)
 	}
 	defer hangUp(ctx, conn)
-	highest := uint64(math.MaxInt64)
-	if t.wide[t.schema.Key] {
-		highest = math.MaxUint64
-	}
-	rows, err := conn.Query(ctx, query(t.key, highest))
+	rows, err := conn.Query(ctx, query)
 	if err != nil {
 		return r.s.classify("read", err)
 	}
@@ -72,12 +97,7 @@ func (r reader) walk(ctx context.Context, query func(key string, highest uint64)
 	defer cancel()
 	for rows.Next() {
 		silence.Stop()
-		key, err := strconv.ParseUint(string(rows.RawValues()[0]), 10, 64)
-		if err != nil {
-			return fault.New(fault.Permanent, "read table %s: its key %s is no integer from 0 to 2^64-1",
-				r.s.target, rows.RawValues()[0])
-		}
-		if err := yield(key); err != nil {
+		if err := yield(rows.RawValues()[0]); err != nil {
 			return err
 		}
 		silence.Reset(r.s.cfg.Timeout)

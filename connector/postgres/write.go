@@ -94,12 +94,12 @@ func (s *Sink) write(ctx context.Context, d connector.Delivery) (v connector.Ver
 		return v, err
 	}
 	if known != nil && (!d.ByKey || s.session.table.key == "") {
-		return known.verdict()
+		return known.Verdict()
 	}
 	if v, err = s.putRows(ctx, d); err != nil {
 		return v, err
 	}
-	if known == nil || known.hash != nil { // what a merged range covers has no entry of its own
+	if known == nil || known.Hash != nil { // what a merged range covers has no entry of its own
 		err = s.record(ctx, d, v)
 	}
 	return v, err

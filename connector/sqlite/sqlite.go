@@ -44,6 +44,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
+	"holdfast/connector/delivered"
 )
 
 // Config is the part of a configuration file below `sqlite:`.
@@ -81,7 +82,7 @@ func (c Config) Validate() []error {
 	switch {
 	case len(c.Table) >= 7 && c.Table[:7] == "sqlite_":
 		errs = append(errs, fmt.Errorf("table: names that begin with sqlite_ belong to SQLite"))
-	case c.Table == deliveredTable:
+	case c.Table == delivered.Table:
 		errs = append(errs, fmt.Errorf("table: %s is where the delivered set stands", c.Table))
 	}
 	if c.Busy < 0 {
@@ -130,7 +131,7 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, fault.New(fault.Permanent, "find database %s: %w", cfg.Path, err)
 	}
-	s := &Sink{cfg: cfg.withDefaults(), path: path, keep: keepHashes, turn: make(chan struct{}, 1)}
+	s := &Sink{cfg: cfg.withDefaults(), path: path, keep: delivered.Keep, turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
 	return s, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector"
+	"holdfast/connector/delivered"
 )
 
 // Write puts the rows and the token into the database in one transaction. A token that is there
@@ -62,12 +63,12 @@ func (s *Sink) write(ctx context.Context, db *session, d connector.Delivery) (
 		return v, s.classify("look for token in", err)
 	}
 	if known != nil && (!d.ByKey || db.table.key == "") {
-		return known.verdict()
+		return known.Verdict()
 	}
 	if v, err = s.putRows(ctx, db, d); err != nil {
 		return v, s.classify(what, err)
 	}
-	if known == nil || known.hash != nil { // what a merged range covers has no entry of its own
+	if known == nil || known.Hash != nil { // what a merged range covers has no entry of its own
 		err = s.record(ctx, db, d, v)
 	}
 	if err != nil {
@@ -139,12 +140,12 @@ func (s *Sink) probeIn(ctx context.Context, db *session) error {
 		}
 	}
 	const probe = `job = '' AND lineage = '' AND target = ''`
-	_, err := db.w.ExecContext(ctx, `INSERT OR REPLACE INTO `+deliveredTable+` (job, lineage, target,
+	_, err := db.w.ExecContext(ctx, `INSERT OR REPLACE INTO `+delivered.Table+` (job, lineage, target,
 		first, last, row_from, row_to, rows, present, at) VALUES ('', '', '', 0, 0, 0, 0, 0, 0, 0)`)
 	if err != nil {
 		return err
 	}
-	_, err = db.w.ExecContext(ctx, `DELETE FROM `+deliveredTable+` WHERE `+probe)
+	_, err = db.w.ExecContext(ctx, `DELETE FROM `+delivered.Table+` WHERE `+probe)
 	return err
 }
 
