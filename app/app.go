@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/clickhouse"
+	"holdfast/connector/httppoll"
 	"holdfast/connector/postgres"
 	"holdfast/connector/sqlite"
 	"holdfast/connector/wsprnet"
@@ -42,6 +44,7 @@ var jobs = []struct {
 
 // sources are all kinds of feeds that a collect job can read.
 var sources = []kind[opened]{
+	kindOf("http", httppoll.Config{}, httppoll.Config.Validate, nil, openHTTP),
 	kindOf("wsprnet", wsprnet.Config{}, wsprnet.Config.Validate, wsprnetKeys, openWsprnet),
 }
 
@@ -129,6 +132,9 @@ func table(c any) string {
 	return ""
 }
 
+// listIndex is what a complaint's key has of a list; its place is that of the whole list.
+var listIndex = regexp.MustCompile(`\[\d+\].*`)
+
 // complain keeps a connector's complaint at the line of the key that it speaks of.
 func (d *decoder) complain(e entry, path string, err error) {
 	key, text := keyed(err)
@@ -138,7 +144,7 @@ func (d *decoder) complain(e entry, path string, err error) {
 	}
 	if key != "" {
 		path = join(path, key)
-		at = d.at(at, key)
+		at = d.at(at, strings.Split(listIndex.ReplaceAllString(key, ""), ".")...)
 	}
 	d.bad(at, path, "%s", text)
 }
@@ -178,6 +184,14 @@ func openWsprnet(c wsprnet.Config, o opening) (opened, error) {
 	}
 	return opened{Source: s, next: s.NextPoll, parse: parseSpot, mended: s.RetryLogin,
 		noun: "spots"}, nil
+}
+
+func openHTTP(c httppoll.Config, _ opening) (opened, error) {
+	s, err := httppoll.Open(c, httppoll.Options{UserAgent: "holdfast/" + Version})
+	if err != nil {
+		return opened{}, err
+	}
+	return opened{Source: s, next: s.NextPoll, parse: s.Parse, noun: "rows"}, nil
 }
 
 // parseSpot reads a rejected spot again, whether the feed or a cache file had it.

@@ -198,3 +198,20 @@ func Concat(s *arrow.Schema, parts []arrow.RecordBatch) (arrow.RecordBatch, erro
 	}
 	return array.NewRecordBatch(s, cols, rows), nil
 }
+
+// metaOptional marks a column that a page may lack.
+const metaOptional = "holdfast.optional"
+
+// Optional marks a field as one that a source's schema does not promise: a page has it behind the
+// promised columns, or not.
+func Optional(f arrow.Field) arrow.Field {
+	f.Nullable = true
+	f.Metadata = arrow.NewMetadata([]string{metaOptional}, []string{"true"})
+	return f
+}
+
+// IsOptional reports whether a field is marked by Optional.
+func IsOptional(f arrow.Field) bool {
+	v, ok := f.Metadata.GetValue(metaOptional)
+	return ok && v == "true"
+}

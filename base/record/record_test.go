@@ -164,3 +164,23 @@ func TestDecodedBatchesStandAlone(t *testing.T) {
 		t.Error("a later decoding changed an earlier batch")
 	}
 }
+
+// The mark of an optional column must survive encoding, or a sink could not tell it.
+func TestOptionalSurvivesEncoding(t *testing.T) {
+	s := arrow.NewSchema([]arrow.Field{{Name: "a", Type: arrow.PrimitiveTypes.Int64},
+		Optional(arrow.Field{Name: "b", Type: arrow.BinaryTypes.String})}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, s)
+	b.Field(0).(*array.Int64Builder).Append(1)
+	b.Field(1).AppendNull()
+	data, h, err := Encode(nil, b.NewRecordBatch())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Decode(data, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if IsOptional(got.Schema().Field(0)) || !IsOptional(got.Schema().Field(1)) {
+		t.Errorf("got schema %v, want b optional alone", got.Schema())
+	}
+}

@@ -1,0 +1,292 @@
+package httppoll
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/itchyny/gojq"
+)
+
+// The types of columns.
+const (
+	typeInt64   = "int64"
+	typeUint64  = "uint64"
+	typeFloat64 = "float64"
+	typeText    = "text"
+	typeBool    = "bool"
+	typeTime    = "time"
+	typeJSON    = "json"
+)
+
+var arrowTypes = map[string]arrow.DataType{
+	typeInt64: arrow.PrimitiveTypes.Int64, typeUint64: arrow.PrimitiveTypes.Uint64,
+	typeFloat64: arrow.PrimitiveTypes.Float64, typeText: arrow.BinaryTypes.String,
+	typeBool: arrow.FixedWidthTypes.Boolean, typeTime: arrow.FixedWidthTypes.Timestamp_us,
+	typeJSON: arrow.BinaryTypes.String,
+}
+
+// cell is a value that has become one of a column.
+type cell struct {
+	null bool
+	i    int64 // int64, and time as microseconds
+	u    uint64
+	f    float64
+	s    string // text and json
+	b    bool
+}
+
+var (
+	errMissing = errors.New("is missing")
+	errRange   = errors.New("is out of range")
+	errNaN     = errors.New("is not a finite number")
+)
+
+// read makes a cell of a value. convert allows text where another type is wanted, and the reverse.
+func (c *Column) read(v any, convert bool) (cell, error) {
+	if v == nil {
+		if c.Optional {
+			return cell{null: true}, nil
+		}
+		return cell{}, errMissing
+	}
+	switch c.Type {
+	case typeText:
+		return readText(v, convert)
+	case typeJSON:
+		b, err := gojq.Marshal(v)
+		return cell{s: string(b)}, err
+	case typeBool:
+		return readBool(v, convert)
+	case typeTime:
+		return c.readTime(v, convert)
+	}
+	n, err := number(v, convert)
+	if err != nil {
+		return cell{}, err
+	}
+	return c.readNumber(n)
+}
+
+func (c *Column) readNumber(n string) (out cell, err error) {
+	switch c.Type {
+	case typeInt64:
+		out.i, err = toInt(n)
+	case typeUint64:
+		out.u, err = toUint(n)
+	default:
+		out.f, err = toFloat(n)
+	}
+	return out, err
+}
+
+func wrongType(want string, v any) error { return fmt.Errorf("is %s, want %s", kindOf(v), want) }
+
+func readText(v any, convert bool) (cell, error) {
+	s, ok := v.(string)
+	if !ok {
+		if _, isBool := v.(bool); !convert || !isBool && kindOf(v) != "a number" {
+			return cell{}, wrongType("text", v)
+		}
+		b, err := gojq.Marshal(v)
+		return cell{s: string(b)}, err
+	}
+	if !utf8.ValidString(s) {
+		return cell{}, errors.New("is not UTF-8")
+	}
+	return cell{s: s}, nil
+}
+
+func readBool(v any, convert bool) (cell, error) {
+	if b, ok := v.(bool); ok {
+		return cell{b: b}, nil
+	}
+	if convert {
+		text, ok := v.(string)
+		if !ok {
+			text, _ = number(v, false)
+		}
+		if b, err := strconv.ParseBool(text); err == nil {
+			return cell{b: b}, nil
+		}
+	}
+	return cell{}, wrongType("a truth value", v)
+}
+
+// number returns the decimal text of a number: through float64, a large identifier would change.
+func number(v any, convert bool) (string, error) {
+	switch n := v.(type) {
+	case json.Number:
+		return n.String(), nil
+	case int:
+		return strconv.Itoa(n), nil
+	case *big.Int:
+		return n.String(), nil
+	case float64:
+		if math.IsNaN(n) || math.IsInf(n, 0) {
+			return "", errNaN
+		}
+		return strconv.FormatFloat(n, 'g', -1, 64), nil
+	case string:
+		if convert {
+			return n, nil
+		}
+	}
+	return "", wrongType("a number", v)
+}
+
+// exactFloat is the highest whole number up to which every one is a float64.
+const exactFloat = 1 << 53
+
+func whole(n string) (float64, error) {
+	f, err := toFloat(n)
+	if err != nil {
+		return 0, err
+	}
+	if f != math.Trunc(f) {
+		return 0, fmt.Errorf("is %.40s, want a whole number", n)
+	}
+	if math.Abs(f) > exactFloat {
+		return 0, errRange
+	}
+	return f, nil
+}
+
+func toInt(n string) (int64, error) {
+	if i, err := strconv.ParseInt(n, 10, 64); err == nil {
+		return i, nil
+	}
+	f, err := whole(n) // 1e3 and 3.0 are whole numbers too
+	return int64(f), err
+}
+
+func toUint(n string) (uint64, error) {
+	if u, err := strconv.ParseUint(n, 10, 64); err == nil {
+		return u, nil
+	}
+	f, err := whole(n)
+	if err == nil && f < 0 {
+		err = errRange
+	}
+	return uint64(max(f, 0)), err
+}
+
+func toFloat(n string) (float64, error) {
+	f, err := strconv.ParseFloat(n, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return 0, errRange
+	case err != nil:
+		return 0, fmt.Errorf("is %.40q, want a number", n)
+	case math.IsNaN(f) || math.IsInf(f, 0):
+		return 0, errNaN
+	}
+	return f, nil
+}
+
+// The formats of times that are no Go layout.
+const (
+	formatRFC3339 = "rfc3339"
+	formatUnix    = "unix"
+	formatUnixMS  = "unix_ms"
+)
+
+// earliest and latest bound times to years that every database can hold.
+var (
+	earliest = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+	latest   = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC).UnixMicro()
+)
+
+func (c *Column) readTime(v any, convert bool) (cell, error) {
+	var us int64
+	switch c.Format {
+	case formatUnix, formatUnixMS:
+		n, err := number(v, convert)
+		if err != nil {
+			return cell{}, err
+		}
+		if us, err = epoch(n, c.Format); err != nil {
+			return cell{}, err
+		}
+	default:
+		s, ok := v.(string)
+		if !ok {
+			return cell{}, wrongType("a time as text", v)
+		}
+		layout := c.Format
+		if layout == "" || layout == formatRFC3339 {
+			layout = time.RFC3339Nano
+		}
+		t, err := time.Parse(layout, s)
+		if err != nil {
+			return cell{}, fmt.Errorf("is %.40q, want a time like %s", s, layout)
+		}
+		us = t.UnixMicro()
+	}
+	if us < earliest || us > latest {
+		return cell{}, errRange
+	}
+	return cell{i: us}, nil
+}
+
+// epoch returns microseconds of a number of seconds or milliseconds, which may have a fraction.
+func epoch(n, format string) (int64, error) {
+	per := 1e6
+	if format == formatUnixMS {
+		per = 1e3
+	}
+	f, err := toFloat(n)
+	if err != nil {
+		return 0, err
+	}
+	if math.Abs(f) > 3e14 {
+		return 0, errRange
+	}
+	if i, err := strconv.ParseInt(n, 10, 64); err == nil {
+		return i * int64(per), nil
+	}
+	return int64(math.Round(f * per)), nil
+}
+
+// compare orders two cells of a column that can be a cursor.
+func (c *Column) compare(a, b cell) int {
+	switch c.Type {
+	case typeUint64:
+		return cmp.Compare(a.u, b.u)
+	case typeFloat64:
+		return cmp.Compare(a.f, b.f)
+	case typeText:
+		return cmp.Compare(a.s, b.s)
+	}
+	return cmp.Compare(a.i, b.i)
+}
+
+// put appends a cell to the builder of a column of this type.
+func put(b array.Builder, c cell) {
+	if c.null {
+		b.AppendNull()
+		return
+	}
+	switch b := b.(type) {
+	case *array.Int64Builder:
+		b.Append(c.i)
+	case *array.Uint64Builder:
+		b.Append(c.u)
+	case *array.Float64Builder:
+		b.Append(c.f)
+	case *array.StringBuilder:
+		b.Append(c.s)
+	case *array.BooleanBuilder:
+		b.Append(c.b)
+	case *array.TimestampBuilder:
+		b.Append(arrow.Timestamp(c.i))
+	}
+}

@@ -1,0 +1,428 @@
+package httppoll
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/base/secret"
+)
+
+// Config is what a configuration file says under `http:`.
+type Config struct {
+	// URL is a template: .Cursor (text, empty at the start), .Page, .Now, .Since (the highest event
+	// time so far). .Cursor is escaped for a URL.
+	URL string `yaml:"url" json:"url,omitempty"`
+	// Method is GET (default) or POST.
+	Method string `yaml:"method" json:"method,omitempty"`
+	// Headers of every request; the values are templates.
+	Headers map[string]secret.Text `yaml:"headers" json:"headers,omitempty"`
+	// Body of a POST, a template; .Cursor is escaped for a JSON string.
+	Body secret.Text `yaml:"body" json:"body,omitempty"`
+	Auth Auth        `yaml:"auth" json:"auth,omitempty"`
+	// AllowHosts are further hosts (host or host:port) that next links and redirects may lead to.
+	// Headers, credentials and cookies never go there.
+	AllowHosts []string `yaml:"allow_hosts" json:"allow_hosts,omitempty"`
+	// Format is json (default), jsonl or csv.
+	Format string `yaml:"format" json:"format,omitempty"`
+	// Delimiter of csv; default a comma.
+	Delimiter string `yaml:"delimiter" json:"delimiter,omitempty"`
+	// Rows is the jq expression that gives the items of a json answer; default the array itself, or
+	// the object's only array. A plain path such as .data[] is read as a stream.
+	Rows    string   `yaml:"rows" json:"rows,omitempty"`
+	Columns []Column `yaml:"columns" json:"columns,omitempty"`
+	// Extra is drop (default) or keep: what becomes of fields that no column is made from.
+	Extra string `yaml:"extra" json:"extra,omitempty"`
+	// Key is the column that identifies a row (int64, uint64 or text), or several, separated by
+	// commas: then a text column `key` with their joined values stands in front.
+	Key    string `yaml:"key" json:"key,omitempty"`
+	Cursor Cursor `yaml:"cursor" json:"cursor,omitempty"`
+	// Time is the column of the event time; default none.
+	Time string `yaml:"time" json:"time,omitempty"`
+	Page Paging `yaml:"page" json:"page,omitempty"`
+	// Every is the time between polls; default 60s.
+	Every time.Duration `yaml:"every" json:"every,omitempty"`
+	// MaxBytesPerSecond over the network; default no limit.
+	MaxBytesPerSecond int `yaml:"max_bytes_per_second" json:"max_bytes_per_second,omitempty"`
+	// Timeout is the longest silence: to connect, to the first byte and between bytes; default 60s.
+	Timeout time.Duration `yaml:"timeout" json:"timeout,omitempty"`
+	// PageTimeout is the longest time for one answer; default 10m.
+	PageTimeout time.Duration `yaml:"page_timeout" json:"page_timeout,omitempty"`
+	// MaxBytes of one answer, unpacked; default 64 MiB.
+	MaxBytes int64 `yaml:"max_bytes" json:"max_bytes,omitempty"`
+}
+
+// Auth says who we are; at most one of the three.
+type Auth struct {
+	Basic  *Basic      `yaml:"basic" json:"basic,omitempty"`
+	Bearer secret.Text `yaml:"bearer" json:"bearer,omitempty"`
+	Login  *Login      `yaml:"login" json:"login,omitempty"`
+}
+
+// Basic is a user with a password.
+type Basic struct {
+	User     string      `yaml:"user" json:"user,omitempty"`
+	Password secret.Text `yaml:"password" json:"password,omitempty"`
+}
+
+// Login is a request whose answer sets the cookies of a session. It is made once, and again when the
+// feed answers 401 or 403.
+type Login struct {
+	URL string `yaml:"url" json:"url,omitempty"`
+	// Body as it is, of ContentType (default application/json); or Form.
+	Body        secret.Text            `yaml:"body" json:"body,omitempty"`
+	ContentType string                 `yaml:"content_type" json:"content_type,omitempty"`
+	Form        map[string]secret.Text `yaml:"form" json:"form,omitempty"`
+	// Pause is how long a refused login is not tried again; default 1h.
+	Pause time.Duration `yaml:"pause" json:"pause,omitempty"`
+}
+
+// Column is one column of the rows.
+type Column struct {
+	Name string `yaml:"name" json:"name,omitempty"`
+	// Type is int64, uint64, float64, text, bool, time or json (any value, as its text).
+	Type string `yaml:"type" json:"type,omitempty"`
+	// From is the jq expression of the value within an item; default the field of the column's name.
+	From string `yaml:"from" json:"from,omitempty"`
+	// Format of a time: rfc3339 (default), unix, unix_ms, or a Go layout (UTC, if it has no zone).
+	Format string `yaml:"format" json:"format,omitempty"`
+	// Optional: a missing value is null. Else it is a reject.
+	Optional bool `yaml:"optional" json:"optional,omitempty"`
+	// Convert allows text where a number, truth value or Unix time is wanted, and the reverse.
+	// Values of a csv are always converted.
+	Convert bool `yaml:"convert" json:"convert,omitempty"`
+}
+
+// Cursor says how the place in the feed is known; at most one of the two.
+type Cursor struct {
+	// Column: the highest value of this column that was seen.
+	Column string `yaml:"column" json:"column,omitempty"`
+	// JQ: what this expression gives of the answer, without the rows where they are a stream.
+	JQ string `yaml:"jq" json:"jq,omitempty"`
+}
+
+// Paging says how an answer goes on; at most one of Next, JQ and Number.
+type Paging struct {
+	// Next is link: the Link header's rel=next.
+	Next string `yaml:"next" json:"next,omitempty"`
+	// JQ gives the URL of the next page of the answer, null at the end.
+	JQ string `yaml:"jq" json:"jq,omitempty"`
+	// Number of the first page, counted up in .Page until a page is empty, or has less than Size.
+	Number *int `yaml:"number" json:"number,omitempty"`
+	// Size is how many items a full page has: after one, the next is asked for at once.
+	Size int `yaml:"size" json:"size,omitempty"`
+}
+
+// Problem is one fault of a configuration: Key is the name under `http:`.
+type Problem struct{ Key, Text string }
+
+// Error returns the key and what is wrong with it.
+func (p Problem) Error() string { return p.Key + ": " + p.Text }
+
+func (c Config) withDefaults() Config {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	dur := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&c.Method, http.MethodGet)
+	def(&c.Format, formatJSON)
+	def(&c.Delimiter, ",")
+	def(&c.Extra, extraDrop)
+	dur(&c.Every, time.Minute)
+	dur(&c.Timeout, time.Minute)
+	dur(&c.PageTimeout, 10*time.Minute)
+	if c.MaxBytesPerSecond == 0 {
+		c.MaxBytesPerSecond = -1
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = 64 << 20
+	}
+	if l := c.Auth.Login; l != nil {
+		login := *l
+		def(&login.ContentType, "application/json")
+		dur(&login.Pause, time.Hour)
+		c.Auth.Login = &login
+	}
+	return c
+}
+
+const (
+	extraDrop = "drop"
+	extraKeep = "keep"
+
+	formatJSON  = "json"
+	formatJSONL = "jsonl"
+	formatCSV   = "csv"
+)
+
+// keyColumn is the name of the column that holds several joined values.
+const keyColumn = "key"
+
+// keys are the names of the key's columns.
+func (c Config) keys() (names []string) {
+	for name := range strings.SplitSeq(c.Key, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// column returns the column of that name, nil if there is none.
+func (c *Config) column(name string) *Column {
+	i := slices.IndexFunc(c.Columns, func(k Column) bool { return k.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &c.Columns[i]
+}
+
+// check gathers the faults of a configuration.
+type check struct {
+	Config
+	faults []error
+}
+
+func (k *check) bad(key, format string, args ...any) {
+	k.faults = append(k.faults, Problem{key, fmt.Sprintf(format, args...)})
+}
+
+func (k *check) oneOf(key, got string, want ...string) {
+	if !slices.Contains(want, got) {
+		k.bad(key, "is %q, want one of: %s", got, strings.Join(want, ", "))
+	}
+}
+
+func (k *check) expression(key, text string) {
+	if _, err := parseExpr(text); text != "" && err != nil {
+		k.bad(key, "%v", err)
+	}
+}
+
+// Validate returns all faults at once, each a Problem.
+func (c Config) Validate() []error {
+	k := &check{Config: c.withDefaults()}
+	k.request()
+	k.auth()
+	k.answer()
+	k.columns()
+	k.names()
+	k.paging()
+	k.limits()
+	slices.SortFunc(k.faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return k.faults
+}
+
+// webURL says what is wrong with a URL, without its query, which may hold a key.
+func webURL(raw string) string {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return "want an http:// or https:// URL"
+	case u.User != nil:
+		return "holds a user name; put it into auth"
+	}
+	return ""
+}
+
+func (k *check) request() {
+	k.oneOf("method", k.Method, http.MethodGet, http.MethodPost)
+	if k.Method == http.MethodGet && k.Body != "" {
+		k.bad("body", "is there, and method is GET; want POST")
+	}
+	if k.URL == "" {
+		k.bad("url", "is missing")
+		return
+	}
+	t, faults := parseTemplates(k.Config)
+	for _, f := range faults {
+		k.bad(f.Key, "%s", f.Text)
+	}
+	if len(faults) > 0 {
+		return
+	}
+	if why := webURL(t.sample("", 1).url); why != "" {
+		k.bad("url", "%s", why)
+	}
+	if (k.Cursor != Cursor{}) && t.sample("", 1).same(t.sample("1", 1)) {
+		k.bad("cursor", "is kept, and neither url, headers nor body uses .Cursor or .Since")
+	}
+	if k.Page.Number != nil && t.sample("", 1).same(t.sample("", 2)) {
+		k.bad("page.number", "is counted, and neither url, headers nor body uses .Page")
+	}
+}
+
+func (k *check) auth() {
+	a, n := k.Auth, 0
+	if a.Basic != nil {
+		n++
+		if a.Basic.User == "" {
+			k.bad("auth.basic.user", "is missing")
+		}
+	}
+	if a.Bearer != "" {
+		n++
+	}
+	if l := a.Login; l != nil {
+		n++
+		if why := webURL(l.URL); why != "" {
+			k.bad("auth.login.url", "%s", why)
+		}
+		if (l.Body == "") == (len(l.Form) == 0) {
+			k.bad("auth.login", "want either body or form")
+		}
+		if l.Pause < 0 {
+			k.bad("auth.login.pause", "is %v, want a time above 0", l.Pause)
+		}
+	}
+	if n > 1 {
+		k.bad("auth", "want one of basic, bearer and login")
+	}
+	for name := range k.Headers {
+		if n > 0 && strings.EqualFold(name, "Authorization") && a.Login == nil {
+			k.bad("headers", "Authorization is set by auth already")
+		}
+	}
+}
+
+func (k *check) answer() {
+	k.oneOf("format", k.Format, formatJSON, formatJSONL, formatCSV)
+	k.oneOf("extra", k.Extra, extraDrop, extraKeep)
+	k.expression("rows", k.Rows)
+	if k.Rows != "" && k.Format != formatJSON {
+		k.bad("rows", "is for format json alone")
+	}
+	d := []rune(k.Delimiter)
+	if len(d) != 1 || strings.ContainsAny(k.Delimiter, "\"\r\n\uFFFD") {
+		k.bad("delimiter", "is %q, want one character", k.Delimiter)
+	}
+	if k.Config.Delimiter != "," && k.Format != formatCSV {
+		k.bad("delimiter", "is for format csv alone")
+	}
+}
+
+func (k *check) columns() {
+	if len(k.Columns) == 0 {
+		k.bad("columns", "there is none")
+	}
+	seen := map[string]bool{}
+	for i, c := range k.Columns {
+		at := fmt.Sprintf("columns[%d].", i)
+		switch {
+		case c.Name == "":
+			k.bad(at+"name", "is missing")
+		case seen[c.Name]:
+			k.bad(at+"name", "%q is there twice", c.Name)
+		case len(k.keys()) > 1 && c.Name == keyColumn:
+			k.bad(at+"name", "%q is the column of the joined key", c.Name)
+		}
+		seen[c.Name] = true
+		k.oneOf(at+"type", c.Type, slices.Sorted(maps.Keys(arrowTypes))...)
+		k.expression(at+"from", c.From)
+		if c.Format != "" && c.Type != typeTime {
+			k.bad(at+"format", "is for type time alone")
+		} else if !knownFormat(c.Format) {
+			k.bad(at+"format", "is %q, want rfc3339, unix, unix_ms or a Go layout such as %q", c.Format,
+				time.DateTime)
+		}
+	}
+}
+
+// knownFormat refuses what time.Format would give back as it is: no layout at all.
+func knownFormat(f string) bool {
+	if f == "" || f == formatRFC3339 || f == formatUnix || f == formatUnixMS {
+		return true
+	}
+	return time.Unix(1e9, 0).UTC().Format(f) != f
+}
+
+// names checks what names columns.
+func (k *check) names() {
+	keys := k.keys()
+	named := map[string][]string{"key": keys}
+	if k.Time != "" {
+		named["time"] = []string{k.Time}
+	}
+	if k.Cursor.Column != "" {
+		named["cursor.column"] = []string{k.Cursor.Column}
+	}
+	allowed := map[string][]string{"key": {typeInt64, typeUint64, typeText}, "time": {typeTime},
+		"cursor.column": {typeInt64, typeUint64, typeFloat64, typeText, typeTime}}
+	if len(keys) > 1 {
+		allowed["key"] = append(allowed["key"], typeTime, typeBool)
+	}
+	for at, list := range named {
+		for _, name := range list {
+			c := k.column(name)
+			switch {
+			case c == nil:
+				k.bad(at, "there is no column %q", name)
+			case !slices.Contains(allowed[at], c.Type):
+				k.bad(at, "column %q is %s, want one of: %s", name, c.Type,
+					strings.Join(allowed[at], ", "))
+			case c.Optional && at != "cursor.column":
+				k.bad(at, "column %q is optional", name)
+			}
+		}
+	}
+	if k.Cursor.Column != "" && k.Cursor.JQ != "" {
+		k.bad("cursor", "want column or jq")
+	}
+	k.expression("cursor.jq", k.Cursor.JQ)
+	if k.Cursor == (Cursor{}) && len(keys) == 0 {
+		k.bad("key", "is missing, and there is no cursor: every poll would take all rows once more")
+	}
+}
+
+func (k *check) paging() {
+	n := 0
+	for _, set := range []bool{k.Page.Next != "", k.Page.JQ != "", k.Page.Number != nil} {
+		if set {
+			n++
+		}
+	}
+	if n > 1 {
+		k.bad("page", "want one of next, jq and number")
+	}
+	if k.Page.Next != "" {
+		k.oneOf("page.next", k.Page.Next, "link")
+	}
+	k.expression("page.jq", k.Page.JQ)
+	if k.Page.Size < 0 {
+		k.bad("page.size", "is %d, want a number from 1", k.Page.Size)
+	}
+	if k.Format != formatJSON {
+		if k.Page.JQ != "" {
+			k.bad("page.jq", "is for format json alone")
+		}
+		if k.Cursor.JQ != "" {
+			k.bad("cursor.jq", "is for format json alone")
+		}
+	}
+}
+
+func (k *check) limits() {
+	for key, v := range map[string]time.Duration{"every": k.Every, "timeout": k.Timeout,
+		"page_timeout": k.PageTimeout} {
+		if v < 0 {
+			k.bad(key, "is %v, want a time above 0", v)
+		}
+	}
+	if k.MaxBytesPerSecond < -1 {
+		k.bad("max_bytes_per_second", "is %d, want a number of bytes, or -1 for no limit",
+			k.MaxBytesPerSecond)
+	}
+	if k.MaxBytes < 1 {
+		k.bad("max_bytes", "is %d, want a number of bytes", k.MaxBytes)
+	}
+}
