@@ -215,3 +215,25 @@ func IsOptional(f arrow.Field) bool {
 	v, ok := f.Metadata.GetValue(metaOptional)
 	return ok && v == "true"
 }
+
+// WithoutOptional returns s and b without those optional columns that keep refuses, and without a change
+// if there are none.
+func WithoutOptional(s Schema, b arrow.RecordBatch, keep func(arrow.Field) bool) (Schema, arrow.RecordBatch,
+	error) {
+	var fields []arrow.Field
+	var cols []arrow.Array
+	for i, f := range s.Fields() {
+		if !IsOptional(f) || keep(f) {
+			fields, cols = append(fields, f), append(cols, b.Column(i))
+		}
+	}
+	if len(fields) == s.NumFields() {
+		return s, b, nil
+	}
+	md := s.Metadata()
+	out, err := SchemaOf(arrow.NewSchema(fields, &md))
+	if err != nil {
+		return s, b, err
+	}
+	return out, array.NewRecordBatch(out.Schema, cols, b.NumRows()), nil
+}

@@ -66,6 +66,7 @@ type Sink struct {
 
 	mapped *mapping // of the schema that was written last; Write alone
 	tried  recent   // Write alone
+	narrow bool     // the table can't be given columns; Write alone
 }
 
 var (

@@ -39,6 +39,9 @@ func (p portion) all() []int32 {
 
 // missing returns the rows of a portion whose keys are not in the table.
 func (w *writing) missing(ctx context.Context, p portion) (portion, error) {
+	if w.m.text != nil {
+		return w.missingTexts(ctx, p)
+	}
 	keys, ok := record.Keys(w.d.Schema, w.d.Rows)
 	if !ok {
 		return p, fault.New(fault.Permanent, "clickhouse: a key is not an integer of 0 or more")
@@ -60,6 +63,11 @@ func (w *writing) missing(ctx context.Context, p portion) (portion, error) {
 	if err := w.look(ctx, keys, rows, have); err != nil {
 		return p, err
 	}
+	return p.without(rows, have), nil
+}
+
+// without returns the portion without those of its rows for which have is set.
+func (p portion) without(rows []int32, have []bool) portion {
 	var rest []int32
 	for i, r := range rows {
 		if !have[i] {
@@ -67,10 +75,56 @@ func (w *writing) missing(ctx context.Context, p portion) (portion, error) {
 		}
 	}
 	if len(rest) == p.n {
-		return p, nil
+		return p
 	}
 	slices.Sort(rest)
-	return portion{mark: p.mark, rows: rest, n: len(rest), part: true}, nil
+	return portion{mark: p.mark, rows: rest, n: len(rest), part: true}
+}
+
+// missingTexts is missing for keys of text: they are asked for one by one.
+func (w *writing) missingTexts(ctx context.Context, p portion) (portion, error) {
+	key, ok := record.TextKeys(w.d.Schema, w.d.Rows)
+	if !ok {
+		return p, fault.New(fault.Permanent, "clickhouse: a key is not a text")
+	}
+	if err := w.sync(ctx); err != nil {
+		return p, err
+	}
+	rows := p.all()
+	have := make([]bool, len(rows))
+	for from := 0; from < len(rows); {
+		to, list := from, make([]string, 0, listedKeys)
+		for size := 0; to < len(rows) && len(list) < listedKeys; to++ {
+			k := literal(string(key(int(rows[to]))))
+			if size += len(k) + 1; size > listedBytes {
+				break
+			}
+			list = append(list, k)
+		}
+		// One line in any case: an answer that is cut has no end of line.
+		a, err := w.s.client.ask(ctx, "SELECT arrayStringConcat(groupUniqArray(concat('.', hex("+
+			name(w.m.text.name)+"))), ',') FROM "+w.tab.name+" WHERE "+w.times(rows[from:to])+name(w.m.text.name)+" IN ("+
+			strings.Join(list, ",")+")")
+		if err != nil {
+			return p, err
+		}
+		got, err := a.rows(1)
+		if err == nil && len(got) != 1 {
+			err = garbage("asked for keys: %s", excerpt(a.body))
+		}
+		if err != nil {
+			return p, err
+		}
+		there := map[string]bool{}
+		for _, h := range strings.Split(got[0][0], ",") {
+			there[h] = true
+		}
+		for i := from; i < to; i++ {
+			have[i] = there[fmt.Sprintf(".%X", key(int(rows[i])))]
+		}
+		from = to
+	}
+	return p.without(rows, have), nil
 }
 
 // sync makes a replica show what others have taken.
@@ -92,6 +146,10 @@ const (
 	// listedKeys is how many keys one question lists: 20 digits each, they stay below the server's
 	// default limits of 256 KiB and 50,000 elements a query.
 	listedKeys = 10_000
+	// listedBytes is the same limit for keys of text, and maxKey the longest of them, in bytes: escaped it
+	// is twice as long.
+	listedBytes = 200_000
+	maxKey      = 64 << 10
 )
 
 // look sets have for the rows, which are sorted by key, whose keys are in the table. Where the rows

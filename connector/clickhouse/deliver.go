@@ -13,7 +13,7 @@ import (
 
 // deliver brings one portion into the table, once.
 func (w *writing) deliver(ctx context.Context, p portion, v *connector.Verdict) error {
-	if !w.d.Unknown && !w.d.ByKey || w.m.key == nil {
+	if !w.d.Unknown && !w.d.ByKey || !w.m.keyed() {
 		// Without a key a repeat relies on the token; without a token too Traits says at least once.
 		return w.send(ctx, p, v)
 	}
@@ -69,7 +69,7 @@ func (w *writing) send(ctx context.Context, p portion, v *connector.Verdict) err
 	// Invalid promises that nothing is in the table. A view behind it may have refused rows that
 	// the table itself has taken.
 	rest := p
-	if w.m.key != nil {
+	if w.m.keyed() {
 		var look error
 		if rest, look = w.missing(ctx, p); look != nil {
 			return look
@@ -109,7 +109,7 @@ func (w *writing) halve(ctx context.Context, p portion, why error, v *connector.
 // prove looks for the rows of an insert that was answered without a sign that the answer is
 // ClickHouse's own.
 func (w *writing) prove(ctx context.Context, p portion) error {
-	if w.srv.signed || w.m.key == nil {
+	if w.srv.signed || !w.m.keyed() {
 		return nil
 	}
 	rest, err := w.missing(ctx, p)

@@ -18,8 +18,10 @@ type mapping struct {
 	schema  record.Schema
 	columns []column
 	key     *column // nil if rows have no integer key
+	text    *column // nil if rows have no key of text
 	time    *column // nil if rows have no event time
 	parts   partitioning
+	lacks   []arrow.Field // optional ones without a column
 }
 
 // column is a field on its way into a table's column.
@@ -31,12 +33,18 @@ type column struct {
 }
 
 // fit maps a schema to the table. A field that has no column, or one of another type, is a
-// Permanent fault. Columns of the table that the schema does not have keep their defaults.
+// Permanent fault, unless it is optional: then it stays out. Columns of the table that the schema does not have keep their defaults.
 func (t *table) fit(s record.Schema) (*mapping, error) {
 	m := &mapping{table: t, schema: s, parts: t.parts}
 	var wrong []string
 	for i, f := range s.Fields() {
 		at := slices.IndexFunc(t.columns, func(c tableColumn) bool { return c.name == f.Name })
+		if at < 0 && record.IsOptional(f) {
+			if _, ok := typeFor(f.Type, true, false); ok {
+				m.lacks = append(m.lacks, f)
+			}
+			continue
+		}
 		if at < 0 {
 			wrong = append(wrong, fmt.Sprintf("column %s: want one for %s, found none", f.Name, f.Type))
 			continue
@@ -46,8 +54,11 @@ func (t *table) fit(s record.Schema) (*mapping, error) {
 		if t.dicts {
 			kind = kind.asDictionary()
 		}
+		readOnly := c.defaultKind == "ALIAS" || c.defaultKind == "MATERIALIZED" || c.defaultKind == "EPHEMERAL"
 		switch {
-		case c.defaultKind == "ALIAS" || c.defaultKind == "MATERIALIZED" || c.defaultKind == "EPHEMERAL":
+		case record.IsOptional(f) && (readOnly || !kind.takes(f.Type)):
+			continue
+		case readOnly:
 			wrong = append(wrong, fmt.Sprintf("column %s: want one for %s, found %s, which can't be "+
 				"written", f.Name, f.Type, c.defaultKind))
 			continue
@@ -70,11 +81,17 @@ func (t *table) fit(s record.Schema) (*mapping, error) {
 	return m, nil
 }
 
+// keyed reports whether rows can be compared by key.
+func (m *mapping) keyed() bool { return m.key != nil || m.text != nil }
+
 // mark finds the columns of key and event time. There is one column a field, in their order.
 func (m *mapping) mark(t *table) {
 	if k := m.schema.Key; k >= 0 {
 		if id := m.schema.Field(k).Type.ID(); id == arrow.UINT64 || id == arrow.INT64 {
 			m.key = &m.columns[k]
+		}
+		if m.schema.TextKeyed() {
+			m.text = &m.columns[k]
 		}
 	}
 	if at := m.schema.Time; at >= 0 {

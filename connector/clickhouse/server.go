@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"holdfast/base/fault"
 )
 
@@ -144,7 +146,7 @@ func (t *table) tokens(srv *server) bool {
 
 // exact reports whether m's rows can be written exactly once.
 func (t *table) exact(srv *server, m *mapping) bool {
-	return t.mergeTree() && (m.key != nil || t.tokens(srv))
+	return t.mergeTree() && (m.keyed() || t.tokens(srv))
 }
 
 // readTable asks for the table's columns, partitions and window.
@@ -249,6 +251,23 @@ func (t *table) readWindow(srv *server, engineFull string) {
 			t.window = 0
 		}
 	}
+}
+
+// widen gives the table the columns of optional fields. Without the right to do so they stay out: refused
+// says so.
+func (s *Sink) widen(ctx context.Context, srv *server, fields []arrow.Field) (refused bool, err error) {
+	for _, f := range fields {
+		kind, _ := typeFor(f.Type, true, srv.settings[lowCardinal] != "0")
+		_, err := s.client.ask(ctx, "ALTER TABLE "+s.target()+" ADD COLUMN IF NOT EXISTS "+name(f.Name)+" "+kind)
+		if k := fault.KindOf(err); k == fault.Permanent || k == fault.Credentials {
+			return true, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("add column %s: %w", f.Name, err)
+		}
+	}
+	s.forget()
+	return false, nil
 }
 
 // create makes the database and the table when they are missing.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -41,6 +42,17 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 	m, err := s.mappingFor(tab, d.Schema)
 	if err != nil {
 		return v, err
+	}
+	if len(m.lacks) > 0 && s.cfg.Create && !s.narrow {
+		if s.narrow, err = s.widen(ctx, srv, m.lacks); err != nil {
+			return v, err
+		}
+		if srv, tab, err = s.prepared(ctx, d.Schema); err != nil {
+			return v, err
+		}
+		if m, err = s.mappingFor(tab, d.Schema); err != nil {
+			return v, err
+		}
 	}
 	token := d.Token.String()
 	d.Unknown = d.Unknown || s.tried.has(token)
@@ -99,6 +111,13 @@ func (w *writing) check() []connector.RowFault {
 	}
 	for _, c := range w.native(nil) {
 		c.check(refuse)
+	}
+	if key, ok := record.TextKeys(w.d.Schema, w.d.Rows); ok {
+		for i := range int(w.d.Rows.NumRows()) {
+			if n := len(key(i)); n > maxKey {
+				refuse(i, fmt.Sprintf("its key has %d bytes; at most %d can be compared", n, maxKey))
+			}
+		}
 	}
 	return out
 }

@@ -3,15 +3,18 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/jackc/pgx/v5"
 
 	"holdfast/base/fault"
+	"holdfast/base/record"
 	"holdfast/connector"
 )
 
@@ -22,13 +25,17 @@ import (
 func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdict, error) {
 	var verdict connector.Verdict
 	err := s.alone(ctx, func(ctx context.Context) error {
+		d, err := s.withExtras(ctx, d)
+		if err != nil {
+			return s.classify("read columns of", err)
+		}
 		t := s.session.table
 		if t == nil || t.schema.Key != d.Schema.Key || !t.schema.Equal(d.Schema.Schema) {
 			if err := s.prepare(ctx, d.Schema); err != nil {
 				return err
 			}
 		}
-		err := s.transact(ctx, func() (err error) {
+		err = s.transact(ctx, func() (err error) {
 			verdict, err = s.write(ctx, d)
 			return err
 		})
@@ -38,6 +45,42 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 		return connector.Verdict{}, err
 	}
 	return verdict, nil
+}
+
+// withExtras gives the table the columns that a delivery has beyond what its source is known for, or
+// leaves them out of it: they stay in the spool.
+func (s *Sink) withExtras(ctx context.Context, d connector.Delivery) (connector.Delivery, error) {
+	var have map[string]column
+	var err error
+	fit := func(f arrow.Field) bool {
+		if have == nil && err == nil {
+			var oid uint32
+			if oid, _, err = s.find(ctx); err == nil {
+				have, err = s.columns(ctx, oid)
+			}
+		}
+		if errors.Is(err, pgx.ErrNoRows) { // there is no table yet: it is made with them
+			return true
+		}
+		if err != nil || created(f.Type) == "" {
+			return false
+		}
+		if col, there := have[f.Name]; there {
+			return !col.generated && holds(f.Type, col.typ)
+		}
+		if !s.cfg.Create {
+			return false
+		}
+		_, err := s.session.conn.Exec(ctx, "ALTER TABLE "+s.target+" ADD COLUMN IF NOT EXISTS "+quote(f.Name)+
+			" "+created(f.Type))
+		return err == nil
+	}
+	schema, rows, bad := record.WithoutOptional(d.Schema, d.Rows, fit)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	d.Schema, d.Rows = schema, rows
+	return d, errors.Join(err, bad)
 }
 
 // transact runs f in a transaction, which has no effect unless f and the commit succeed. The

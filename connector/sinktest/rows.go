@@ -8,7 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
 	"holdfast/base/fault"
+	"holdfast/base/record"
 )
 
 // The cases about rows: sizes, values, and those that a target can't take.
@@ -162,6 +167,46 @@ func unfit(t *testing.T, tg *Target) {
 		}
 	}
 	d.verify()
+}
+
+// extras writes rows with a column more than the sink was prepared for, and with one of another type under
+// the same name: what the sink can't keep stays out, and holds nothing up.
+func extras(t *testing.T, tg *Target) {
+	d := start(t, tg)
+	for i, values := range []arrow.Array{texts("a", "b", "c"), numbers(1, 2, 3), texts("d", "e", "f")} {
+		spots := d.fresh(3)
+		del := d.delivery(spots)
+		md := del.Schema.Metadata()
+		extra := record.Optional(arrow.Field{Name: "remark", Type: values.DataType()})
+		schema, err := record.SchemaOf(arrow.NewSchema(append(del.Schema.Fields(), extra), &md))
+		if err != nil {
+			t.Fatal(err)
+		}
+		del.Schema = schema
+		del.Rows = array.NewRecordBatch(schema.Schema, append(del.Rows.Columns(), values), 3)
+		for range 2 { // and the same once more
+			if v := d.deliver(del); len(v.Rejected) > 0 {
+				t.Fatalf("delivery %d: %d rows rejected: %s", i, len(v.Rejected), v.Rejected[0].Reason)
+			}
+			del.Unknown = true
+		}
+		d.expect(spots)
+		d.verify()
+	}
+	d.send(5)
+	d.verify()
+}
+
+func texts(v ...string) arrow.Array {
+	b := array.NewStringBuilder(memory.DefaultAllocator)
+	b.AppendValues(v, nil)
+	return b.NewArray()
+}
+
+func numbers(v ...float64) arrow.Array {
+	b := array.NewFloat64Builder(memory.DefaultAllocator)
+	b.AppendValues(v, nil)
+	return b.NewArray()
 }
 
 func denied(t *testing.T, tg *Target) {

@@ -169,6 +169,7 @@ func Run(t *testing.T, open func(t *testing.T) *Target) {
 		{"rows out of range", refusedRows},
 		{"delivery refused as a whole", poison},
 		{"schema that does not fit", unfit},
+		{"columns that the schema does not promise", extras},
 		{"credentials refused", denied},
 		{"slow", slow},
 		{"frozen", frozen},

@@ -185,6 +185,17 @@ func (s *Sink) misfit(format string, args ...any) error {
 		"change the table, or name another one: it is created with the right columns")
 }
 
+// readTable returns the columns of the table, and whether it is strict.
+func (s *Sink) readTable(ctx context.Context, c *sql.Conn) (have map[string]column, strict bool, err error) {
+	err = c.QueryRowContext(ctx, `SELECT strict FROM pragma_table_list(?) WHERE schema = 'main'`,
+		s.cfg.Table).Scan(&strict)
+	if err != nil {
+		return nil, false, err
+	}
+	have, err = readColumns(ctx, c, s.cfg.Table)
+	return have, strict, err
+}
+
 // readColumns returns the columns of a table by lower-case name, as SQLite compares them.
 func readColumns(ctx context.Context, c *sql.Conn, table string) (map[string]column, error) {
 	rows, err := c.QueryContext(ctx, `SELECT name, type, "notnull" AND dflt_value IS NULL, hidden

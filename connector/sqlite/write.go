@@ -2,11 +2,17 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
 
 	"holdfast/base/fault"
+	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/connector/delivered"
 )
@@ -19,6 +25,9 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 	var verdict connector.Verdict
 	err := s.alone(ctx, func() error {
 		db, err := s.open(ctx)
+		if err == nil {
+			d, err = s.withExtras(ctx, db, d)
+		}
 		if err == nil {
 			err = s.sameSchema(ctx, db, d)
 		}
@@ -34,6 +43,41 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 		return connector.Verdict{}, err
 	}
 	return verdict, nil
+}
+
+// withExtras gives the table the columns that a delivery has beyond what its source is known for, or
+// leaves them out of it: they stay in the spool.
+func (s *Sink) withExtras(ctx context.Context, db *session, d connector.Delivery) (connector.Delivery, error) {
+	var have map[string]column
+	var strict bool
+	var err error
+	fit := func(f arrow.Field) bool {
+		if have == nil && err == nil {
+			have, strict, err = s.readTable(ctx, db.w)
+		}
+		if errors.Is(err, sql.ErrNoRows) { // there is no table yet: it is made with them
+			return true
+		}
+		class, ok := classOf(f.Type)
+		if err != nil || !ok {
+			return false
+		}
+		if col, there := have[strings.ToLower(f.Name)]; there {
+			return !col.generated && fits(f.Type, col.decl, strict)
+		}
+		if !*s.cfg.Create {
+			return false
+		}
+		_, err := db.w.ExecContext(ctx, "ALTER TABLE "+quote(s.cfg.Table)+" ADD COLUMN "+quote(f.Name)+" "+
+			string(class))
+		return err == nil
+	}
+	schema, rows, bad := record.WithoutOptional(d.Schema, d.Rows, fit)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	d.Schema, d.Rows = schema, rows
+	return d, s.classify("read columns of", errors.Join(err, bad))
 }
 
 // sameSchema prepares for a delivery whose schema is not the one that was prepared: after the
