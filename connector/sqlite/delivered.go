@@ -66,8 +66,9 @@ func (e *entry) scan(rows *sql.Rows) error {
 }
 
 // seen returns the entry that is the token or covers it, nil if there is none. One that overlaps it
-// otherwise is a conflict.
-func (s *Sink) seen(ctx context.Context, c *sql.Conn, t record.Token) (*entry, error) {
+// otherwise is a conflict; but compared by key, rows may come in other bounds than before: when a block
+// of theirs was lost, its neighbours are cut anew. Then it is the entry, if there is no better one.
+func (s *Sink) seen(ctx context.Context, c *sql.Conn, t record.Token, byKey bool) (*entry, error) {
 	// Entries don't overlap, but for parts of the same blocks: so from the highest one that begins
 	// within the token downwards, the first that ends before it is the last that matters.
 	rows, err := c.QueryContext(ctx, `SELECT `+entryColumns+` FROM `+deliveredTable+`
@@ -78,6 +79,7 @@ func (s *Sink) seen(ctx context.Context, c *sql.Conn, t record.Token) (*entry, e
 		return nil, err
 	}
 	defer rows.Close()
+	var crossed *entry
 	for rows.Next() {
 		var e entry
 		if err := e.scan(rows); err != nil {
@@ -90,13 +92,19 @@ func (s *Sink) seen(ctx context.Context, c *sql.Conn, t record.Token) (*entry, e
 		case apart:
 		case covers:
 			return &e, nil
+		case crosses:
+			if byKey {
+				crossed = &e
+				continue
+			}
+			fallthrough
 		case conflicts:
 			return nil, fault.New(fault.Conflict, "write to %s: delivery %s meets one with other "+
 				"bounds or content: blocks %d-%d, rows %d-%d, hash %x",
 				s.path, t, e.first, e.last, e.rowFrom, e.rowTo, e.hash)
 		}
 	}
-	return nil, rows.Err()
+	return crossed, rows.Err()
 }
 
 // relation is how an entry stands to a token whose blocks overlap its own.
@@ -105,7 +113,8 @@ type relation uint8
 const (
 	apart relation = iota
 	covers
-	conflicts
+	crosses   // it has other bounds
+	conflicts // it has other content
 )
 
 func (e *entry) relation(t record.Token) relation {
@@ -116,6 +125,7 @@ func (e *entry) relation(t record.Token) relation {
 		if e.hash == nil || string(e.hash) == string(t.Hash[:]) {
 			return covers
 		}
+		return conflicts
 	case e.hash == nil && e.rowTo == 0 && e.first <= int64(t.First) && int64(t.Last) <= e.last:
 		return covers
 	case sameBlocks && e.rowTo != 0 && to != 0:
@@ -126,7 +136,13 @@ func (e *entry) relation(t record.Token) relation {
 			return apart
 		}
 	}
-	return conflicts
+	return crosses
+}
+
+// is reports whether the entry is the token's own.
+func (e *entry) is(t record.Token) bool {
+	return e.hash != nil && e.first == int64(t.First) && e.last == int64(t.Last) &&
+		e.rowFrom == int64(t.RowFrom) && e.rowTo == int64(t.RowTo)
 }
 
 // verdict is what the first Write of the entry's token said, or would say now: all rows that were
