@@ -79,7 +79,8 @@ type Relation uint8
 const (
 	Apart     Relation = iota // it has nothing to do with the token
 	Covers                    // the token's rows are in
-	Conflicts                 // it meets the token with other bounds or content
+	Crosses                   // it has other bounds
+	Conflicts                 // it has other content
 )
 
 // Relation tells how e stands to t. e's blocks and t's overlap.
@@ -91,6 +92,7 @@ func (e *Entry) Relation(t record.Token) Relation {
 		if e.Hash == nil || string(e.Hash) == string(t.Hash[:]) {
 			return Covers
 		}
+		return Conflicts
 	case e.Hash == nil && e.RowTo == 0 && e.First <= int64(t.First) && int64(t.Last) <= e.Last:
 		return Covers
 	case sameBlocks && e.RowTo != 0 && to != 0:
@@ -101,7 +103,13 @@ func (e *Entry) Relation(t record.Token) Relation {
 			return Apart
 		}
 	}
-	return Conflicts
+	return Crosses
+}
+
+// Is reports whether e is t's own entry.
+func (e *Entry) Is(t record.Token) bool {
+	return e.Hash != nil && e.First == int64(t.First) && e.Last == int64(t.Last) &&
+		e.RowFrom == int64(t.RowFrom) && e.RowTo == int64(t.RowTo)
 }
 
 // Verdict is what the first Write of the entry's token said, or would say now: all rows that were

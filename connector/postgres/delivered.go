@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -60,8 +61,9 @@ func (s *Sink) fitDelivered(ctx context.Context) error {
 }
 
 // seen returns the entry that is the token or covers it, nil if there is none. One that overlaps it
-// otherwise is a conflict.
-func (s *Sink) seen(ctx context.Context, t record.Token) (*delivered.Entry, error) {
+// otherwise is a conflict; but compared by key, rows may come in other bounds than before: when a block
+// of theirs was lost, its neighbours are cut anew. Then it is the entry, if there is no better one.
+func (s *Sink) seen(ctx context.Context, t record.Token, byKey bool) (*delivered.Entry, error) {
 	rows, err := s.session.conn.Query(ctx, `SELECT `+delivered.Columns+` FROM `+s.delivered()+`
 		WHERE job = $1 AND lineage = $2 AND target = $3 AND first <= $4 AND last >= $5`,
 		t.Job, t.Lineage.String(), s.cfg.Table, int64(t.Last), int64(t.First))
@@ -69,7 +71,7 @@ func (s *Sink) seen(ctx context.Context, t record.Token) (*delivered.Entry, erro
 		return nil, err
 	}
 	defer rows.Close()
-	var found *delivered.Entry
+	var found, crossed *delivered.Entry
 	for rows.Next() {
 		var e delivered.Entry
 		if err := rows.Scan(e.Fields()...); err != nil {
@@ -79,11 +81,16 @@ func (s *Sink) seen(ctx context.Context, t record.Token) (*delivered.Entry, erro
 		case delivered.Apart:
 		case delivered.Covers:
 			found = &e
+		case delivered.Crosses:
+			if !byKey {
+				return nil, e.Conflict(s.target, t)
+			}
+			crossed = &e
 		case delivered.Conflicts:
 			return nil, e.Conflict(s.target, t)
 		}
 	}
-	return found, rows.Err()
+	return cmp.Or(found, crossed), rows.Err()
 }
 
 // record puts the token into the delivered set.

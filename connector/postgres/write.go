@@ -132,17 +132,18 @@ func (s *Sink) write(ctx context.Context, d connector.Delivery) (v connector.Ver
 	if err := s.lock(ctx, s.cfg.Table, d.Token.Job, d.Token.Lineage.String()); err != nil {
 		return v, err
 	}
-	known, err := s.seen(ctx, d.Token)
+	byKey := d.ByKey && s.session.table.key != ""
+	known, err := s.seen(ctx, d.Token, byKey)
 	if err != nil {
 		return v, err
 	}
-	if known != nil && (!d.ByKey || s.session.table.key == "") {
+	if known != nil && !byKey {
 		return known.Verdict()
 	}
 	if v, err = s.putRows(ctx, d); err != nil {
 		return v, err
 	}
-	if known == nil || known.Hash != nil { // what a merged range covers has no entry of its own
+	if known == nil || known.Is(d.Token) { // what another entry covers or crosses has none of its own
 		err = s.record(ctx, d, v)
 	}
 	return v, err

@@ -41,8 +41,9 @@ func (s *Sink) fitDelivered(ctx context.Context, c *sql.Conn) error {
 }
 
 // seen returns the entry that is the token or covers it, nil if there is none. One that overlaps it
-// otherwise is a conflict.
-func (s *Sink) seen(ctx context.Context, c *sql.Conn, t record.Token) (*delivered.Entry, error) {
+// otherwise is a conflict; but compared by key, rows may come in other bounds than before: when a block
+// of theirs was lost, its neighbours are cut anew. Then it is the entry, if there is no better one.
+func (s *Sink) seen(ctx context.Context, c *sql.Conn, t record.Token, byKey bool) (*delivered.Entry, error) {
 	// Entries don't overlap, but for parts of the same blocks: so from the highest one that begins
 	// within the token downwards, the first that ends before it is the last that matters.
 	rows, err := c.QueryContext(ctx, `SELECT `+delivered.Columns+` FROM `+delivered.Table+`
@@ -53,6 +54,7 @@ func (s *Sink) seen(ctx context.Context, c *sql.Conn, t record.Token) (*delivere
 		return nil, err
 	}
 	defer rows.Close()
+	var crossed *delivered.Entry
 	for rows.Next() {
 		var e delivered.Entry
 		if err := rows.Scan(e.Fields()...); err != nil {
@@ -65,11 +67,16 @@ func (s *Sink) seen(ctx context.Context, c *sql.Conn, t record.Token) (*delivere
 		case delivered.Apart:
 		case delivered.Covers:
 			return &e, nil
+		case delivered.Crosses:
+			if !byKey {
+				return nil, e.Conflict(s.path, t)
+			}
+			crossed = &e
 		case delivered.Conflicts:
 			return nil, e.Conflict(s.path, t)
 		}
 	}
-	return nil, rows.Err()
+	return crossed, rows.Err()
 }
 
 // record puts the token into the delivered set.

@@ -242,6 +242,57 @@ func TestRefusedRowsSurviveMerging(t *testing.T) {
 	}
 }
 
+// TestBlocksThatAreCutAnewAreComparedByKey: a block of a delivery whose outcome is not known was lost, and
+// what is left of it comes in other bounds. Without the word that it is by key that is a conflict.
+func TestBlocksThatAreCutAnewAreComparedByKey(t *testing.T) {
+	f := newFile(t)
+	sink := prepared(t, f, Config{}, sinktest.Schema())
+	spots := sinktest.Spots(1, 0, 60)
+	hash := record.Hash{1}
+	deliver := func(tok record.Token, byKey bool) (connector.Verdict, error) {
+		tok.Job = "spots"
+		at, n := (tok.First-1)*10+uint64(tok.RowFrom), (tok.Last-tok.First+1)*10
+		if tok.RowTo > 0 {
+			n = uint64(tok.RowTo - tok.RowFrom)
+		}
+		return sink.Write(t.Context(), connector.Delivery{Schema: sinktest.Schema(), Token: tok,
+			Rows: sinktest.Batch(spots[at : at+n]), ByKey: byKey, Unknown: true})
+	}
+	for _, tok := range []record.Token{{First: 1, Last: 3, Hash: hash},
+		{First: 4, Last: 6, RowFrom: 5, RowTo: 25, Hash: hash}} {
+		if _, err := deliver(tok, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		tok     record.Token
+		present []int64 // at the first write and at the second
+	}{
+		{record.Token{First: 1, Last: 1, Hash: record.Hash{2}}, []int64{10, 10}},
+		{record.Token{First: 3, Last: 3, Hash: record.Hash{3}}, []int64{10, 10}},
+		{record.Token{First: 4, Last: 6, RowFrom: 5, RowTo: 10, Hash: hash}, []int64{5, 5}},
+		{record.Token{First: 4, Last: 6, RowFrom: 20, RowTo: 30, Hash: hash}, []int64{5, 10}},
+	} {
+		if _, err := deliver(c.tok, false); !fault.Is(err, fault.Conflict) {
+			t.Errorf("%s: got %v, want a conflict", c.tok, err)
+		}
+		for _, want := range c.present {
+			v, err := deliver(c.tok, true)
+			if err != nil || v.Present != want || len(v.Rejected) > 0 {
+				t.Errorf("%s by key: got %+v, %v, want %d rows there", c.tok, v, err, want)
+			}
+		}
+	}
+	same := record.Token{First: 1, Last: 3, Hash: record.Hash{9}}
+	if _, err := deliver(same, true); !fault.Is(err, fault.Conflict) {
+		t.Errorf("other content in the same bounds: got %v, want a conflict", err)
+	}
+	got, err := f.spots()
+	if diff := sinktest.Difference(append(slices.Clone(spots[:30]), spots[35:60]...), got); diff != "" || err != nil {
+		t.Errorf("stored rows: %s %v", diff, err)
+	}
+}
+
 func TestOneFileForSeveralSinks(t *testing.T) {
 	f := newFile(t)
 	s, _ := notes()

@@ -102,17 +102,18 @@ func (s *Sink) write(ctx context.Context, db *session, d connector.Delivery) (
 			db.rollback(ctx)
 		}
 	}()
-	known, err := s.seen(ctx, db.w, d.Token)
+	byKey := d.ByKey && db.table.key != ""
+	known, err := s.seen(ctx, db.w, d.Token, byKey)
 	if err != nil {
 		return v, s.classify("look for token in", err)
 	}
-	if known != nil && (!d.ByKey || db.table.key == "") {
+	if known != nil && !byKey {
 		return known.Verdict()
 	}
 	if v, err = s.putRows(ctx, db, d); err != nil {
 		return v, s.classify(what, err)
 	}
-	if known == nil || known.Hash != nil { // what a merged range covers has no entry of its own
+	if known == nil || known.Is(d.Token) { // what another entry covers or crosses has none of its own
 		err = s.record(ctx, db, d, v)
 	}
 	if err != nil {

@@ -40,6 +40,8 @@ type rig struct {
 	cfg        collect.Config
 	name       string // of the sink; default main
 	database   string // of the sink; default in dir
+	limit      int64  // of the sink's backlog
+	policy     collect.Policy
 }
 
 func newRig(t *testing.T, o simulator.Options) *rig {
@@ -78,7 +80,8 @@ func (r *rig) spec() engine.Spec {
 				rows, rejected, _, _, _ := wsprnet.ParsePage(strings.NewReader("[" + string(raw) + "]"))
 				return connector.Page{Rows: rows, Rejected: rejected}
 			}
-			return collect.New(ctx, env, src, []collect.Sink{{Name: cmp.Or(r.name, "main"), Sink: sink}}, cfg)
+			return collect.New(ctx, env, src, []collect.Sink{{Name: cmp.Or(r.name, "main"), Sink: sink,
+				Limit: r.limit, Policy: r.policy}}, cfg)
 		}}
 }
 

@@ -382,19 +382,7 @@ func (d *delivery) forfeit(next *spool.Delivery) error {
 		if lost, err = d.k.Forfeit(tx, next); err != nil {
 			return err
 		}
-		h := lost.Heads[0]
-		if h.Rows == 0 { // its head is lost as well: what was pending tells how many they were
-			if err := d.recount(tx, &lost); err != nil {
-				return err
-			}
-		}
-		err = d.j.intak.lost(tx, balance.Damage, d.Name, h.KeyLo, h.KeyHi, uint64(lost.Rows),
-			next.Damage.Error())
-		if err != nil {
-			return err
-		}
-		return balance.AddFlow(tx, d.k.ID, balance.Flow{Expired: lost.Rows, Pending: -lost.Rows,
-			PendingBytes: -lost.Bytes})
+		return d.giveUp(tx, balance.Damage, &lost, next.Damage.Error())
 	})
 	if err != nil {
 		return fmt.Errorf("give up damaged block %d: %w", next.Heads[0].Seq, err)
@@ -403,6 +391,22 @@ func (d *delivery) forfeit(next *spool.Delivery) error {
 	d.j.env.History.Warn("damage.block", "sink %s does not get %d rows of block %d: %v", d.Name, lost.Rows,
 		next.Heads[0].Seq, next.Damage)
 	return nil
+}
+
+// giveUp counts what the sink will not get of a block that it is done with, as a gap.
+func (d *delivery) giveUp(tx *store.Tx, c balance.Cause, lost *spool.Lost, why string) error {
+	h := lost.Heads[0]
+	if h.Rows == 0 { // its head is lost as well: what was pending tells how many they were
+		if err := d.recount(tx, lost); err != nil {
+			return err
+		}
+	}
+	err := d.j.intak.lost(tx, c, d.Name, h.KeyLo, h.KeyHi, uint64(lost.Rows), why)
+	if err != nil {
+		return err
+	}
+	return balance.AddFlow(tx, d.k.ID, balance.Flow{Expired: lost.Rows, Pending: -lost.Rows,
+		PendingBytes: -lost.Bytes})
 }
 
 func (d *delivery) recount(tx *store.Tx, lost *spool.Lost) error {

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"holdfast/connector"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
+	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
 )
 
@@ -388,18 +390,18 @@ func (d *delivery) expire(bytes int64) error {
 		if err != nil {
 			return err
 		}
-		flow := balance.Flow{}
+		rows = 0
+		// Those whose heads are lost come last: what the others held is counted by then.
+		slices.SortStableFunc(heads, func(a, b spool.Head) int { return cmp.Compare(b.Rows, a.Rows) })
 		for _, h := range heads {
-			flow.Expired += int64(h.Rows)
-			flow.Pending -= int64(h.Rows)
-			flow.PendingBytes -= int64(h.Bytes)
-			if err := d.j.intak.lost(tx, balance.Expired, d.Name, h.KeyLo, h.KeyHi, uint64(h.Rows),
-				"the sink's backlog limit was reached"); err != nil {
+			lost := spool.Lost{Rows: int64(h.Rows), Bytes: int64(h.Bytes), Heads: []spool.Head{h}}
+			err := d.giveUp(tx, balance.Expired, &lost, "the sink's backlog limit was reached")
+			if err != nil {
 				return err
 			}
+			rows += lost.Rows
 		}
-		rows = flow.Expired
-		return balance.AddFlow(tx, d.k.ID, flow)
+		return nil
 	})
 	if err == nil && rows > 0 {
 		d.j.env.History.Warn("backlog.expired", "sink %s: %d rows expired, its backlog limit was reached",

@@ -9,6 +9,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/wsprnet/simulator"
+	"holdfast/job/collect"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
@@ -104,5 +105,40 @@ func TestALostBlockComesAgain(t *testing.T) {
 	}
 	if f := r.books().Sinks[0]; f.Pending != 0 || f.Delivered != 100 {
 		t.Errorf("books at the end: %+v", f.Flow)
+	}
+}
+
+// TestABlockWithoutAHeadExpires: what was pending tells how many rows went with it, and the books balance.
+func TestABlockWithoutAHeadExpires(t *testing.T) {
+	r := newRig(t, simulator.Options{Seed: 9, Rate: -1, Backlog: 100, Keep: -1})
+	r.cfg.Intake.BlockRows = 10
+	r.wrap = func(s connector.Sink) connector.Sink {
+		return &failing{s, fault.New(fault.Transient, "connection refused")}
+	}
+	r.run()
+	planned := r.books().Sinks[0].Pending
+	st := r.open()
+	err := st.Update(func(tx *store.Tx) error {
+		for _, key := range []store.Key{store.Heads.K().U64(3), store.Blocks.K().U64(3), store.Blocks.K().U64(7),
+			store.Heads.K().U64(7)} {
+			v, _, err := tx.Get(key)
+			if err != nil {
+				return err
+			}
+			v[0] ^= 0xff
+			tx.Set(key, v)
+		}
+		tx.DeleteRange(store.Plans.K(), store.Plans.K().End())
+		return nil
+	})
+	if err = errors.Join(err, st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.sim.Publish(30)
+	r.limit, r.policy = 1, collect.Expire
+	r.run()
+	if f := r.books().Sinks[0]; planned != 100 || f.Expired < 100 || f.Expired+f.Pending != f.Accepted ||
+		r.books().GapSums.Lost != f.Expired {
+		t.Errorf("books: %+v, of %d rows that waited; lost %d", f.Flow, planned, r.books().GapSums.Lost)
 	}
 }

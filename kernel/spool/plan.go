@@ -61,7 +61,7 @@ func (k *Sink) plan(r store.Reader, heads []Head) (*Delivery, error) {
 	}
 	p.Hash, p.Lineage = sum.Sum(nil)[:16], k.s.st.Lineage().String()
 	p.Parts = []part{{To: p.Rows, busy: true}}
-	return k.delivery(p, 0, heads, rows, damage)
+	return k.delivery(p, 0, decoded{heads: heads, rows: rows}, damage)
 }
 
 // readRows reads the blocks' rows; a damaged block behind good ones is left for a later plan. err speaks
@@ -89,48 +89,92 @@ func readRows(r store.Reader, heads []Head) (rows arrow.RecordBatch, got []Head,
 }
 
 // readPart reads a plan that stands in the store again. If a block of it became unreadable since, the
-// plan can't be repeated to the byte: it is given up, and its blocks are planned anew, by key.
+// plan can't be repeated to the byte: a whole one is given up, and its blocks are planned anew, by key; of
+// one in parts, only the rows of that block are given up.
 func (k *Sink) readPart(r store.Reader, p *plan, i int) (*Delivery, error) {
 	if k.open.p == p {
-		return k.delivery(p, i, k.open.heads, k.open.rows, nil)
+		return k.delivery(p, i, k.open, nil)
 	}
 	k.open = decoded{}
 	var heads []Head
+	rows := 0
 	for seq := p.First; seq <= p.Last; seq++ {
 		h, err := readHeadAt(r, seq)
 		if isBad(err) {
-			return k.delivery(p, i, []Head{h}, nil, err)
+			return k.delivery(p, i, decoded{heads: []Head{h}}, err)
 		}
 		if err != nil {
 			return nil, err
 		}
+		rows += int(h.Rows)
 		heads = append(heads, h)
 	}
-	rows, got, damage, err := readRows(r, heads)
-	if err != nil {
+	got, damage, err := readAll(r, heads)
+	switch {
+	case err != nil:
 		return nil, err
+	case damage != nil && len(p.Parts) > 1 && rows == p.Rows:
+		return k.readWithin(r, p, i, heads)
+	case damage == nil:
+		got.p, k.open = p, got
 	}
-	if damage == nil && len(got) < len(heads) {
-		damage = fault.New(fault.Corrupt, "block %d can't be read", heads[len(got)].Seq)
-		got = heads[len(got) : len(got)+1]
-	}
-	if damage != nil {
-		return k.delivery(p, i, got, nil, damage)
-	}
-	k.open = decoded{p, heads, rows}
-	return k.delivery(p, i, heads, rows, nil)
+	return k.delivery(p, i, got, damage)
 }
 
-func (k *Sink) delivery(p *plan, i int, heads []Head, rows arrow.RecordBatch, damage error) (*Delivery,
-	error) {
+// readAll is readRows for blocks that are wanted together: one that can't be read stands alone.
+func readAll(r store.Reader, heads []Head) (got decoded, damage, err error) {
+	got.rows, got.heads, damage, err = readRows(r, heads)
+	if n := len(got.heads); err == nil && damage == nil && n < len(heads) {
+		damage = fault.New(fault.Corrupt, "block %d can't be read", heads[n].Seq)
+		got.heads = heads[n : n+1]
+	}
+	return got, damage, err
+}
+
+// readWithin reads a part of a plan from the blocks that it lies in: one of the others can't be read.
+func (k *Sink) readWithin(r store.Reader, p *plan, i int, heads []Head) (*Delivery, error) {
 	k.mu.Lock()
 	pt := p.Parts[i]
 	k.mu.Unlock()
-	d := &Delivery{Heads: heads, FirstAttempt: p.At, Unknown: pt.tried, ByKey: p.ByKey,
-		RowFrom: pt.From, Damage: damage, p: p, i: i}
+	begin := map[uint64]int{} // the first row of each block
+	var within []Head
+	at := 0
+	for _, h := range heads {
+		begin[h.Seq] = at
+		if at < pt.To && at+int(h.Rows) > pt.From {
+			within = append(within, h)
+		}
+		at += int(h.Rows)
+	}
+	got, damage, err := readAll(r, within)
+	if err != nil {
+		return nil, err
+	}
+	got.from = begin[got.heads[0].Seq]
+	d, err := k.delivery(p, i, got, damage)
+	if err == nil && damage != nil {
+		d.cut = &cut{block: got.from, from: max(pt.From, got.from),
+			to: min(pt.To, got.from+int(got.heads[0].Rows))}
+	}
+	return d, err
+}
+
+// cut is what a plan in parts loses of a part with a block that can't be read: rows of the plan.
+type cut struct {
+	block    int // where the block begins
+	from, to int
+}
+
+func (k *Sink) delivery(p *plan, i int, got decoded, damage error) (*Delivery, error) {
+	k.mu.Lock()
+	pt, byKey := p.Parts[i], p.ByKey
+	k.mu.Unlock()
+	d := &Delivery{Heads: got.heads, FirstAttempt: p.At, Unknown: pt.tried, ByKey: byKey,
+		RowFrom: pt.From - got.from, Damage: damage, p: p, i: i}
 	if damage != nil {
 		return d, nil
 	}
+	rows := got.rows
 	var err error
 	if d.Schema, err = record.SchemaOf(rows.Schema()); err != nil {
 		return nil, fault.As(fault.Corrupt, err)
@@ -144,7 +188,7 @@ func (k *Sink) delivery(p *plan, i int, heads []Head, rows arrow.RecordBatch, da
 	d.Rows = rows
 	if pt.From > 0 || pt.To < p.Rows {
 		d.Token.RowFrom, d.Token.RowTo = uint32(pt.From), uint32(pt.To)
-		d.Rows = rows.NewSlice(int64(pt.From), int64(pt.To))
+		d.Rows = rows.NewSlice(int64(pt.From-got.from), int64(pt.To-got.from))
 	}
 	return d, nil
 }
@@ -214,37 +258,72 @@ func joinDone(parts []part) []part {
 // Lost is what a forfeited delivery takes with it.
 type Lost struct {
 	Rows  int64
-	Bytes int64
+	Bytes int64  // of the blocks that became done with it
 	Heads []Head // of the blocks; without key range where even the head can't be read
+	// From and To are the rows of the block that are lost, if only a part of a plan was to bring them.
+	From, To int
 }
 
-// Forfeit settles a block that can't be read. If it was part of a plan, the plan is given up and its
-// other blocks are planned anew, compared by key, because an attempt may have brought their rows to
-// the sink; but a plan of which some rows are counted already is forfeited with all that is left.
+// Forfeit settles a block that can't be read. If it was part of a plan, an attempt may have brought the
+// rows around it to the sink, and they are compared by key: a whole plan is given up and its other blocks
+// are planned anew; one of which some rows are counted already loses the rows of the block in this part,
+// or all that is left if it is not known which these are, because the head is lost as well.
 func (k *Sink) Forfeit(tx *store.Tx, d *Delivery) (Lost, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p, head := d.p, d.Heads[0]
 	lost := Lost{Rows: int64(head.Rows), Bytes: int64(head.Bytes), Heads: d.Heads[:1]}
+	if _, durable := k.plans[p.First]; !durable {
+		return lost, k.settle(tx, head.Seq, head.Seq, func() {})
+	}
+	st := k.state
+	st.CheckTo = max(st.CheckTo, p.KeyHi)
+	if err := putJSON(tx, sinkKey(k.ID), st); err != nil {
+		return lost, err
+	}
+	tx.OnDurable(func() { k.update(func() { k.state = st }) })
+	if c := d.cut; c != nil {
+		var err error
+		lost.Rows, lost.From, lost.To = int64(c.to-c.from), c.from-c.block, c.to-c.block
+		lost.Bytes, err = k.cutOut(tx, p, d.i, *c)
+		return lost, err
+	}
 	first, last := head.Seq, head.Seq
-	if _, durable := k.plans[p.First]; durable {
-		tx.Delete(planKey(k.ID, p.First))
-		if len(p.Parts) > 1 {
-			first, last, lost.Bytes, lost.Rows = p.First, p.Last, p.Bytes, 0
-			for _, pt := range p.Parts {
-				if !pt.Done {
-					lost.Rows += int64(pt.To - pt.From)
-				}
+	if len(p.Parts) > 1 {
+		first, last, lost.Bytes, lost.Rows = p.First, p.Last, p.Bytes, 0
+		for _, pt := range p.Parts {
+			if !pt.Done {
+				lost.Rows += int64(pt.To - pt.From)
 			}
 		}
-		st := k.state
-		st.CheckTo, st.CheckAll = max(st.CheckTo, p.KeyHi), st.CheckAll || !head.HasKeys
-		if err := putJSON(tx, sinkKey(k.ID), st); err != nil {
-			return lost, err
-		}
-		tx.OnDurable(func() { k.update(func() { k.state = st }) })
 	}
+	tx.Delete(planKey(k.ID, p.First))
 	return lost, k.settle(tx, first, last, func() { delete(k.plans, p.First) })
+}
+
+// cutOut makes rows of a part of a plan done with, and leaves what is before and behind them as parts. It
+// returns the size of the blocks if nothing is left of the plan. It is called with mu held.
+func (k *Sink) cutOut(tx *store.Tx, p *plan, i int, c cut) (bytes int64, err error) {
+	whole := p.Parts[i]
+	whole.busy = false
+	parts := slices.Clone(p.Parts[:i])
+	if before := whole; before.From < c.from {
+		before.To = c.from
+		parts = append(parts, before)
+	}
+	parts = append(parts, part{From: c.from, To: c.to, Done: true})
+	if behind := whole; c.to < behind.To {
+		behind.From = c.to
+		parts = append(parts, behind)
+	}
+	next := *p
+	next.ByKey, next.Parts = true, joinDone(append(parts, p.Parts[i+1:]...))
+	if len(next.Parts) > 1 || !next.Parts[0].Done {
+		tx.OnDurable(func() { k.update(func() { p.ByKey, p.Parts = true, next.Parts }) })
+		return 0, putJSON(tx, planKey(k.ID, p.First), next)
+	}
+	tx.Delete(planKey(k.ID, p.First))
+	return p.Bytes, k.settle(tx, p.First, p.Last, func() { delete(k.plans, p.First) })
 }
 
 // settle joins [first, last] to the settled set; done runs with the set once it is durable.
@@ -289,7 +368,9 @@ func (k *Sink) Halve(d *Delivery) error {
 
 // Expire settles the oldest blocks that are in no delivery, until at least bytes are gone, and returns
 // their heads for the gaps and the counters. It may run beside Next and what follows on it.
-func (k *Sink) Expire(tx *store.Tx, bytes int64) ([]Head, error) {
+func (k *Sink) Expire(tx *store.Tx, bytes int64) ([]Head, error) { return k.expire(tx, tx, bytes) }
+
+func (k *Sink) expire(tx *store.Tx, r store.Reader, bytes int64) ([]Head, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	taken, err := readSettled(tx, k.ID)
@@ -313,8 +394,8 @@ func (k *Sink) Expire(tx *store.Tx, bytes int64) ([]Head, error) {
 	last := taken.gapEnd(first, stats.Next-1)
 	var out []Head
 	for seq := first; seq <= last && bytes > 0; seq++ {
-		h, err := readHeadAt(tx, seq)
-		if err != nil && !fault.Is(err, fault.Corrupt) && !fault.Is(err, fault.NotFound) {
+		h, err := readHeadAt(r, seq)
+		if err != nil && !isBad(err) { // it speaks of the store: the block may be whole
 			return nil, err
 		}
 		bytes -= int64(h.Bytes)

@@ -50,9 +50,10 @@ type Sink struct {
 	open decoded // the plan whose parts are read one by one
 }
 
-// decoded are the rows of a plan.
+// decoded are the rows of a plan, or of some blocks of it that follow each other.
 type decoded struct {
 	p     *plan
+	from  int // rows of the plan before them
 	heads []Head
 	rows  rowsOf
 }
@@ -186,14 +187,15 @@ type Delivery struct {
 	Unknown      bool // an earlier attempt may have reached the sink
 	ByKey        bool
 	Heads        []Head
-	RowFrom      int // first row of Rows, counted over all blocks
+	RowFrom      int // first row of Rows, counted over the blocks of Heads
 
 	// Damage is set when the block can't be read: then there are no rows, and the caller forfeits
 	// what the heads say was there.
 	Damage error
 
-	p *plan
-	i int // index of the part
+	p   *plan
+	i   int  // index of the part
+	cut *cut // what is lost of it, if that is known
 }
 
 // Next returns the next delivery: one that was tried before, else a new one, planned durably. Long

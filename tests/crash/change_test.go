@@ -27,8 +27,10 @@ type change struct {
 	Dead   []letter       `json:"dead,omitempty"`   // letters that are buried, or exhumed
 	Seqs   []uint64       `json:"seqs,omitempty"`   // of blocks that expire, are lost or damaged
 	Rows   int64          `json:"rows,omitempty"`   // how many rows of Seqs are lost
-	Bytes  int64          `json:"bytes,omitempty"`  // of blocks that the sink is done with
-	Gaps   int64          `json:"gaps,omitempty"`   // open gaps that are found
+	From   int            `json:"from,omitempty"`   // which rows of the block, if not all
+	To     int            `json:"to,omitempty"`
+	Bytes  int64          `json:"bytes,omitempty"` // of blocks that the sink is done with
+	Gaps   int64          `json:"gaps,omitempty"`  // open gaps that are found
 	Task   task           `json:"task,omitzero"`
 }
 

@@ -439,13 +439,16 @@ func (j *job) forfeit(s int, d *spool.Delivery) error {
 		if err != nil {
 			return err
 		}
-		c.Seqs, c.Rows, c.Bytes = nil, lost.Rows, lost.Bytes
-		for seq := range after {
-			if !before[seq] {
-				c.Seqs = append(c.Seqs, seq)
+		c.Seqs, c.Rows, c.Bytes, c.From, c.To = nil, lost.Rows, lost.Bytes, lost.From, lost.To
+		seq := d.Heads[0].Seq
+		for s := range after {
+			if !before[s] && c.To == 0 {
+				c.Seqs = append(c.Seqs, s)
 			}
 		}
-		seq := d.Heads[0].Seq
+		if c.To > 0 { // of this block alone, whatever became done with it
+			c.Seqs = []uint64{seq}
+		}
 		if err := j.w.tell(event{What: splitting, Sink: s, First: seq, Last: seq}); err != nil {
 			return err
 		}

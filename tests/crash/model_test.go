@@ -148,11 +148,15 @@ func (m *model) bury(l letter) error {
 	return m.move(l.Sink, l.Key, pending, dead)
 }
 
-// expire lets all rows go that are pending in blocks: at once, or after damage.
+// expire lets all rows go that are pending in blocks, or in some rows of one: at once, or after damage.
 func (m *model) expire(c change) error {
 	rows := int64(0)
 	for _, seq := range c.Seqs {
-		for _, k := range m.Blocks[seq].Keys {
+		keys := m.Blocks[seq].Keys
+		if c.To > 0 {
+			keys = keys[c.From:c.To]
+		}
+		for _, k := range keys {
 			home, retried := m.Home[c.Of][k]
 			if m.Row[c.Of][k] != pending || retried && home != seq {
 				continue
