@@ -153,3 +153,68 @@ func TestImportOfADirectoryThatIsNotThere(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What a verification finds stands in status from then on, until one finds everything whole: that sinks
+// have the block already, or who does not.
+func TestStatusShowsWhatAVerificationFound(t *testing.T) {
+	_, url := feedOf(t, 50)
+	place := Place{Dir: t.TempDir(), Explicit: true}
+	cycle(t, place, url)
+	d, err := OpenDesk(place, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func() {
+		t.Helper()
+		err := d.with("spots", func(st *store.Store) error {
+			return st.Update(func(tx *store.Tx) error {
+				v, _, err := tx.Get(store.Blocks.K().U64(1))
+				v[len(v)-1] ^= 1
+				tx.Set(store.Blocks.K().U64(1), v)
+				return err
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(bad int, texts ...string) {
+		t.Helper()
+		v, err := d.VerifySpool(t.Context(), "spots", func(Progress) {})
+		if err != nil || len(v.Bad) != bad {
+			t.Fatalf("got %+v, %v, want %d bad blocks", v, err, bad)
+		}
+		rep, err := d.Status(t.Context(), "spots")
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := rep.Jobs[0].Damage
+		if (found != nil) != (bad > 0) {
+			t.Fatalf("status shows %+v of %d bad blocks", found, bad)
+		}
+		for _, want := range texts {
+			if !strings.Contains(v.Bad[0].Text, want) || !strings.Contains(found.Text, want) {
+				t.Errorf("got %q and %q, want %q in them", v.Bad[0].Text, found.Text, want)
+			}
+		}
+	}
+	check(0)
+	flip()
+	check(1, "checksum", "every sink is done with it", "can't be exported or delivered again")
+	flip()
+	check(0)
+	flip()
+	err = d.with("spots", func(st *store.Store) error {
+		return st.Update(func(tx *store.Tx) error {
+			tx.DeleteRange(store.Settled.K(), store.Settled.K().End())
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(1, "what local did not get of it yet becomes a gap")
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -202,23 +204,77 @@ type Verified struct {
 	Lost int64 `json:"lost"`
 }
 
-// VerifySpool reads every block of a job's spool.
+// VerifySpool reads every block of a job's spool. What it finds is shown by status from then on.
 func (d *Desk) VerifySpool(ctx context.Context, job string, tell func(Progress)) (Verified, error) {
 	v := Verified{Job: job, Bad: []Damage{}}
 	w := d.begin(job, "verifying the spool", tell)
 	defer w.end()
-	err := d.view(ctx, job, func(r store.Reader) error {
-		books, err := engine.ReadBooks(r, job)
+	err := d.with(job, func(st *store.Store) error {
+		err := st.View(ctx, func(r store.Reader) error { return v.read(ctx, r, w) })
 		if err != nil {
 			return err
 		}
-		v.Lost = books.GapSums.Lost
-		return spool.Verify(ctx, r, func(done, all uint64) {
-			v.Blocks = all
-			w.at(int64(done), int64(all))
-		}, func(seq uint64, err error) { v.Bad = append(v.Bad, Damage{seq, err.Error()}) })
+		err = engine.NoteVerified(st, job, v.found())
+		if errors.Is(err, store.ErrClosed) {
+			return nil // for the damage: the job is salvaged, and tells of it then
+		}
+		return err
 	})
 	return v, err
+}
+
+func (v *Verified) read(ctx context.Context, r store.Reader, w *Work) error {
+	books, err := engine.ReadBooks(r, v.Job)
+	if err != nil {
+		return err
+	}
+	v.Lost = books.GapSums.Lost
+	waits, err := waiting(r)
+	if err != nil {
+		return err
+	}
+	return spool.Verify(ctx, r, func(done, all uint64) {
+		v.Blocks = all
+		w.at(int64(done), int64(all))
+	}, func(seq uint64, err error) {
+		v.Bad = append(v.Bad, Damage{seq, fmt.Sprintf("%v; %s", err, waits(seq))})
+	})
+}
+
+// waiting returns a function that says what the loss of a block means to the sinks.
+func waiting(r store.Reader) (func(seq uint64) string, error) {
+	sinks, err := store.NamesOf(r, store.SinkName)
+	if err != nil {
+		return nil, err
+	}
+	waits := map[string]func(uint64) bool{}
+	for name, id := range sinks {
+		if waits[name], err = spool.Waiting(r, id); err != nil {
+			return nil, err
+		}
+	}
+	return func(seq uint64) string {
+		var names []string
+		for _, name := range slices.Sorted(maps.Keys(waits)) {
+			if waits[name](seq) {
+				names = append(names, name)
+			}
+		}
+		if len(names) == 0 {
+			return "every sink is done with it, and none loses anything: but it can't be exported or delivered again"
+		}
+		return fmt.Sprintf("what %s did not get of it yet becomes a gap when its turn comes",
+			strings.Join(names, " and "))
+	}, nil
+}
+
+// found is what there is to tell of damage, "" for nothing.
+func (v *Verified) found() string {
+	if len(v.Bad) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d blocks of the spool can't be read, block %d first: %s", len(v.Bad), v.Blocks,
+		v.Bad[0].Seq, v.Bad[0].Text)
 }
 
 // Imported is the answer of an import.

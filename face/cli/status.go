@@ -150,6 +150,10 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 		lines = append(lines, fmt.Sprintf("! %s rows are lost to damage or to a sink's limit: see `holdfast audit %s`",
 			count(n), j.Name))
 	}
+	if d := j.Damage; d != nil {
+		lines = append(lines, fmt.Sprintf("! damage was met %s ago: %s; `holdfast spool verify %s` tells what "+
+			"can't be read now", span(now.Sub(d.At)), d.Text, j.Name))
+	}
 	for _, what := range j.Balance.Damage() {
 		lines = append(lines, "! damage "+what)
 	}

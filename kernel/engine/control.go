@@ -25,6 +25,7 @@ type Status struct {
 	Spool    spool.Stats   `json:"spool"`
 	Balance  Books         `json:"balance"`
 	Notes    [][2]string   `json:"notes,omitempty"`
+	Damage   *Event        `json:"damage,omitempty"` // the last, until a verification finds all whole
 	Progress *Progress     `json:"progress,omitempty"`
 }
 
@@ -102,6 +103,9 @@ func (s *Status) read(r store.Reader) (err error) {
 		if k.Pending > s.Backlog.Rows {
 			s.Backlog = Backlog{Rows: k.Pending, Bytes: k.PendingBytes, Oldest: k.Oldest}
 		}
+	}
+	if s.Damage, err = readDamage(r); err != nil {
+		return err
 	}
 	s.Spool, err = spool.ReadStats(r)
 	return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +41,9 @@ func newHistory(st *store.Store, job string, log *slog.Logger) *History {
 }
 
 var keyNextEvent = store.Meta.K().Str("next-event")
+
+// keyDamage holds the last event that told of damage, until a verification finds everything whole.
+var keyDamage = store.Meta.K().Str("damage")
 
 // Note records an event. It is not worth a wait for the disk: after a crash the last half second of
 // the history may be missing, but nothing that the history tells of.
@@ -81,11 +85,42 @@ func AddEvent(tx *store.Tx, e Event) error {
 		return fmt.Errorf("write event: %w", err)
 	}
 	tx.Set(store.Events.K().U64(e.ID), b)
+	if strings.HasPrefix(e.Kind, "damage.") {
+		tx.Set(keyDamage, b)
+	}
 	tx.Set(keyNextEvent, store.Key(nil).U64(e.ID+1))
 	if e.ID > keptEvents {
 		tx.Delete(store.Events.K().U64(e.ID - keptEvents))
 	}
 	return nil
+}
+
+// NoteVerified remembers what a verification of a job's spool found: what, if it is not empty, is shown
+// with the job from now on; else what was shown before is not any more.
+func NoteVerified(st *store.Store, job, what string) error {
+	return st.Update(func(tx *store.Tx) error {
+		if what != "" {
+			return AddEvent(tx, Event{At: time.Now().UTC(), Job: job, Kind: "damage.found", Text: what, Warn: true})
+		}
+		_, had, err := tx.Get(keyDamage)
+		if had {
+			tx.Delete(keyDamage)
+		}
+		return err
+	})
+}
+
+// readDamage returns the last event that told of damage, nil if there is none.
+func readDamage(r store.Reader) (*Event, error) {
+	v, ok, err := r.Get(keyDamage)
+	if err != nil || !ok {
+		return nil, err
+	}
+	e := new(Event)
+	if err := json.Unmarshal(v, e); err != nil {
+		return nil, fault.New(fault.Corrupt, "read the last damage: %w", err)
+	}
+	return e, nil
 }
 
 // Added returns a channel that is closed at the next event.

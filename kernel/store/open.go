@@ -73,7 +73,7 @@ func (s *Store) openPebble() error {
 	if err == nil {
 		s.db = <-opened
 	}
-	if errors.Is(err, pebble.ErrCorruption) {
+	if pebble.IsCorruptionError(err) {
 		return &Damage{Dir: s.dir, Findings: found, Err: errors.Join(err, archive.Keep(err.Error()))}
 	}
 	if err != nil {

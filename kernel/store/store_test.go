@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 
+	"holdfast/base/fault"
 	"holdfast/kernel/store"
 	"holdfast/kernel/store/storetest"
 )
@@ -187,5 +192,90 @@ func BenchmarkUpdate(b *testing.B) {
 			})
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
 		})
+	}
+}
+
+// TestAPanicLeavesNothingOpen: a panic ends one run of a job, and its store is closed and opened again.
+func TestAPanicLeavesNothingOpen(t *testing.T) {
+	st, err := store.Open(t.TempDir(), storetest.Options(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Update(func(tx *store.Tx) error { tx.Set(key(1), []byte("a")); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	look := func(r store.Reader) error {
+		_, err := r.Look(key(1), func([]byte) error { panic("test") })
+		return err
+	}
+	for _, read := range []func(){
+		func() { _ = st.View(t.Context(), look) },
+		func() { _ = st.Latest(look) },
+		func() { _ = st.Update(func(tx *store.Tx) error { return look(tx) }) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic went no further")
+				}
+			}()
+			read()
+		}()
+	}
+	if err := st.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDamageInATableIsToldInOneLine: what carries details for programs is not for people.
+func TestDamageInATableIsToldInOneLine(t *testing.T) {
+	dir := t.TempDir()
+	o := storetest.Options(t, nil)
+	o.Damaged = func(error) {}
+	st, err := store.Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(200) { // until a memtable is full
+		v := make([]byte, 100<<10)
+		rand.NewChaCha8([32]byte{byte(i)}).Read(v)
+		if err := st.Update(func(tx *store.Tx) error { tx.Set(key(i), v); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tables, _ := filepath.Glob(filepath.Join(dir, "db", "*.sst"))
+	if len(tables) == 0 {
+		t.Fatal("there is no table")
+	}
+	b, err := os.ReadFile(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(tables[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if st, err = store.Open(dir, o); err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	var bad []error
+	for i := range uint64(200) {
+		err := st.View(t.Context(), func(r store.Reader) error { _, _, err := r.Get(key(i)); return err })
+		if err != nil {
+			bad = append(bad, err)
+		}
+	}
+	if len(bad) == 0 {
+		t.Fatal("the damage was not met")
+	}
+	for _, err := range bad {
+		if text := err.Error(); !fault.Is(err, fault.Corrupt) || strings.ContainsAny(text, "\n<>") ||
+			!strings.Contains(text, "checksum") {
+			t.Errorf("got %q", text)
+		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -40,7 +42,7 @@ func (r reader) Get(key Key) (value []byte, ok bool, err error) {
 	return value, ok, nil
 }
 
-func (r reader) Look(key Key, fn func(value []byte) error) (bool, error) {
+func (r reader) Look(key Key, fn func(value []byte) error) (ok bool, err error) {
 	v, closer, err := r.r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
@@ -48,12 +50,13 @@ func (r reader) Look(key Key, fn func(value []byte) error) (bool, error) {
 	if err != nil {
 		return false, corrupt(key, err)
 	}
-	err = fn(v)
-	// A value that was read from a damaged block may show it only here.
-	if bad := closer.Close(); bad != nil {
-		return false, corrupt(key, bad)
-	}
-	return true, err
+	defer func() { // also when fn panics
+		// A value that was read from a damaged block may show it only here.
+		if bad := closer.Close(); bad != nil {
+			ok, err = false, corrupt(key, bad)
+		}
+	}()
+	return true, fn(v)
 }
 
 func (r reader) Scan(from, to Key) (iter.Seq2[[]byte, []byte], func() error) {
@@ -227,7 +230,7 @@ func (s *Store) apply(fn func(tx *Tx) error, sync bool) (*Tx, uint64, error) {
 }
 
 // View runs fn over a state that is durable as a whole; fn may take its time, nobody waits for it.
-func (s *Store) View(ctx context.Context, fn func(r Reader) error) error {
+func (s *Store) View(ctx context.Context, fn func(r Reader) error) (err error) {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -236,32 +239,45 @@ func (s *Store) View(ctx context.Context, fn func(r Reader) error) error {
 	snap := s.db.NewSnapshot()
 	n, lazy := s.applied, s.lazy
 	// A commit that was given up half-way, because a write failed, may be in the snapshot uncounted.
-	err := s.guard.Err()
+	err = s.guard.Err()
 	s.mu.Unlock()
+	defer func() { err = errors.Join(err, snap.Close()) }() // also when fn panics
 	if err == nil {
 		err = s.awaitDurable(ctx, n, lazy)
 	}
 	if err == nil {
 		err = fn(reader{snap})
 	}
-	return errors.Join(err, snap.Close())
+	return err
 }
 
 // Latest runs fn over the latest state, durable or not: for figures that people look at, never for
 // what leads to an outside effect.
-func (s *Store) Latest(fn func(r Reader) error) error {
+func (s *Store) Latest(fn func(r Reader) error) (err error) {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.users.Done()
 	snap := s.db.NewSnapshot()
-	return errors.Join(fn(reader{snap}), snap.Close())
+	defer func() { err = errors.Join(err, snap.Close()) }()
+	return fn(reader{snap})
 }
 
 // corrupt classifies an error of Pebble's for the entry at key.
 func corrupt(key []byte, err error) error {
-	if errors.Is(err, pebble.ErrCorruption) {
-		return fault.New(fault.Corrupt, "read key %x: %w", key, err)
+	if pebble.IsCorruptionError(err) {
+		return fault.New(fault.Corrupt, "read key %x: %w", key, plain{err})
 	}
 	return fmt.Errorf("read key %x: %w", key, err)
+}
+
+// plain is an error of Pebble's in one line, without what carries details for programs.
+type plain struct{ error }
+
+func (p plain) Unwrap() error { return p.error }
+
+func (p plain) Error() string {
+	lines := strings.Split(p.error.Error(), "\n")
+	lines = slices.DeleteFunc(lines, func(l string) bool { return l == "" || strings.HasPrefix(l, "<corruption detail") })
+	return strings.Join(lines, "; ")
 }
