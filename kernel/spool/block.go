@@ -32,7 +32,11 @@ type Head struct {
 	HasTime bool
 	// Ask: rows of the block are older than what is remembered of keys; whether they came before, only a
 	// sink can tell.
-	Ask    bool
+	Ask bool
+	// Only is the one sink that gets the block; 0 is all of them.
+	Only uint32
+	// Copy: its rows stand in another block too, where they are counted.
+	Copy   bool
 	At     time.Time // appended, to the millisecond
 	Cursor []byte    // what the source reached with this block; empty for a block out of order
 }
@@ -43,6 +47,8 @@ const (
 	flagKeys    = 1
 	flagTime    = 2
 	flagAsk     = 4
+	flagOnly    = 8
+	flagCopy    = 16
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -61,6 +67,12 @@ func (h *Head) append(b []byte) []byte {
 	if h.Ask {
 		flags |= flagAsk
 	}
+	if h.Only != 0 {
+		flags |= flagOnly
+	}
+	if h.Copy {
+		flags |= flagCopy
+	}
 	b = append(b, headVersion, flags)
 	b = binary.BigEndian.AppendUint64(b, h.Seq)
 	b = append(b, h.Lineage[:]...)
@@ -75,6 +87,9 @@ func (h *Head) append(b []byte) []byte {
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(h.Cursor)))
 	b = append(b, h.Cursor...)
+	if h.Only != 0 {
+		b = binary.BigEndian.AppendUint32(b, h.Only)
+	}
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
 }
 
@@ -89,7 +104,11 @@ func readHead(b []byte) (h Head, rest []byte, err error) {
 	if b[0] != headVersion {
 		return bad("unknown version")
 	}
-	n := headFixed + int(binary.BigEndian.Uint16(b[headFixed-2:]))
+	cursor := headFixed + int(binary.BigEndian.Uint16(b[headFixed-2:]))
+	n := cursor
+	if b[1]&flagOnly != 0 {
+		n += 4
+	}
 	if len(b) < n+4 {
 		return bad("it is cut short")
 	}
@@ -100,13 +119,17 @@ func readHead(b []byte) (h Head, rest []byte, err error) {
 	u64 := func() uint64 { v := binary.BigEndian.Uint64(r); r = r[8:]; return v }
 	u32 := func() uint32 { v := binary.BigEndian.Uint32(r); r = r[4:]; return v }
 	h.HasKeys, h.HasTime, h.Ask = b[1]&flagKeys != 0, b[1]&flagTime != 0, b[1]&flagAsk != 0
+	h.Copy = b[1]&flagCopy != 0
 	h.Seq = u64()
 	r = r[copy(h.Lineage[:], r):]
 	h.Source, h.Schema, h.Rows, h.Bytes = u32(), u64(), u32(), u32()
 	r = r[copy(h.Hash[:], r):]
 	h.Sum, h.KeyLo, h.KeyHi = u64(), u64(), u64()
 	h.TimeLo, h.TimeHi, h.At = int64(u64()), int64(u64()), time.UnixMilli(int64(u64())).UTC()
-	h.Cursor = append([]byte(nil), b[headFixed:n]...)
+	h.Cursor = append([]byte(nil), b[headFixed:cursor]...)
+	if n > cursor {
+		h.Only = binary.BigEndian.Uint32(b[cursor:])
+	}
 	return h, b[n+4:], nil
 }
 
@@ -118,6 +141,9 @@ type Block struct {
 
 // AskSinks has the rows compared by key before they are sent: they are older than what is remembered.
 func (b *Block) AskSinks() { b.head.Ask = true }
+
+// Copies says that the rows stand in another block too.
+func (b *Block) Copies() { b.head.Copy = true }
 
 // Rows is the number of rows in the block.
 func (b *Block) Rows() int { return int(b.head.Rows) }

@@ -26,6 +26,24 @@ func (r *ranges) add(first, last uint64) {
 	*r = slices.Replace(*r, i, j, whole)
 }
 
+// remove takes [first, last] out of the set.
+func (r *ranges) remove(first, last uint64) {
+	var out ranges
+	for _, s := range *r {
+		if s.last < first || s.first > last {
+			out = append(out, s)
+			continue
+		}
+		if s.first < first {
+			out = append(out, span{s.first, first - 1})
+		}
+		if s.last > last {
+			out = append(out, span{last + 1, s.last})
+		}
+	}
+	*r = out
+}
+
 // has reports whether seq is in the set.
 func (r ranges) has(seq uint64) bool {
 	_, ok := slices.BinarySearchFunc(r, seq, func(s span, q uint64) int {

@@ -323,7 +323,9 @@ func (s *Spool) AppendFor(tx *store.Tx, b *Block, sink uint32) (seq uint64, err 
 		}
 		tx.OnDurable(func() { s.settledElsewhere(id, stats.Next) })
 	}
-	return s.Append(tx, b)
+	only := *b
+	only.head.Only = sink
+	return s.Append(tx, &only)
 }
 
 // settledElsewhere tells an open sink that it is done with seq.

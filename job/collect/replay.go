@@ -1,0 +1,360 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/spool"
+	"holdfast/kernel/store"
+)
+
+// Replay is an order to deliver retained rows to a sink once more, or for the first time if they came in
+// before the sink was added.
+type Replay struct {
+	Sink     string
+	From, To time.Time // event time, else the time at which a block came in; zero for no bound
+}
+
+// Replayed says what a replay found.
+type Replayed struct {
+	Blocks int64 `json:"blocks"` // that are pending again
+	Rows   int64 `json:"rows"`
+	// Left are rows of these blocks that stay what they are: dead letters, or discarded.
+	Left int64 `json:"left"`
+	// Unreadable are blocks that are damaged.
+	Unreadable []uint64 `json:"unreadable,omitempty"`
+}
+
+// replayStep is how many blocks a replay looks at in one commit.
+const replayStep = 256
+
+// Replay makes the blocks that lie in a range of time pending for a sink again, as a whole: rows around
+// the range come with them. What the sink has is compared by key, so no row is there twice. The rows move
+// between the terms of the sink's law, and those of before its time are added to it. What is done survives
+// a crash; the same order given again is done again. tell is called with the blocks looked at and all.
+func (in *Intake) Replay(ctx context.Context, k *spool.Sink, o Replay, tell func(done, all uint64)) (
+	out Replayed, err error) {
+	if in.schema.Key < 0 {
+		return out, fault.WithHint(fault.New(fault.Permanent, "rows without a key can't be replayed: a sink "+
+			"could not tell which it has"), "name a key column in the source's configuration")
+	}
+	p := &replay{in: in, k: k, o: o}
+	var stats spool.Stats
+	err = in.st.View(ctx, func(r store.Reader) (err error) {
+		stats, err = spool.ReadStats(r)
+		return err
+	})
+	if err == nil {
+		err = p.loadLeft(stats.First)
+	}
+	for from := stats.First; err == nil && from < stats.Next; from += replayStep {
+		if err = ctx.Err(); err == nil {
+			err = p.step(ctx, from, min(from+replayStep, stats.Next)-1)
+		}
+		tell(min(from+replayStep, stats.Next)-stats.First, stats.Next-stats.First)
+	}
+	if err == nil {
+		err = in.st.Update(func(tx *store.Tx) error {
+			return in.note(tx, "replay.ordered", "sink %s gets %d rows of %d blocks again (%s)", k.Name,
+				p.out.Rows, p.out.Blocks, o.span())
+		})
+	}
+	if err != nil {
+		err = fmt.Errorf("replay to %s: %w", k.Name, err)
+	}
+	return p.out, err
+}
+
+func (o Replay) span() string {
+	text := func(t time.Time) string {
+		if t.IsZero() {
+			return "…"
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	return text(o.From) + " to " + text(o.To)
+}
+
+// holds reports whether a block has rows in the order's range.
+func (o Replay) holds(h spool.Head) bool {
+	lo, hi := h.At, h.At
+	if h.HasTime {
+		lo, hi = time.Unix(h.TimeLo, 0), time.Unix(h.TimeHi, 0)
+	}
+	return (o.From.IsZero() || !hi.Before(o.From)) && (o.To.IsZero() || lo.Before(o.To))
+}
+
+// replay is one order on its way.
+type replay struct {
+	in   *Intake
+	k    *spool.Sink
+	o    Replay
+	left map[string]fate
+	out  Replayed
+}
+
+// again is a block that becomes pending.
+type again struct {
+	head spool.Head
+	rows int64
+	copy *spool.Block // of the rows that are not left; nil for all of them
+}
+
+// step looks at the blocks from first to last.
+func (p *replay) step(ctx context.Context, first, last uint64) error {
+	var found []again
+	highest, texts := uint64(0), false
+	err := p.in.st.View(ctx, func(r store.Reader) error {
+		heads, err := spool.Heads(r, first, last, replayStep)
+		if err != nil {
+			return err
+		}
+		for _, h := range heads {
+			if h.Copy || h.Only != 0 && h.Only != p.k.ID || !p.o.holds(h) {
+				continue
+			}
+			a, ok, err := p.look(r, h)
+			if err != nil {
+				return err
+			}
+			if ok {
+				found = append(found, a)
+				highest, texts = max(highest, h.KeyHi), texts || !h.HasKeys
+			}
+		}
+		return nil
+	})
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	if err := p.k.Suspect(highest, texts); err != nil {
+		return err
+	}
+	var out Replayed
+	err = p.in.st.Update(func(tx *store.Tx) error {
+		out = Replayed{}
+		return p.commit(tx, found, &out)
+	})
+	p.out.Blocks, p.out.Rows, p.out.Left = p.out.Blocks+out.Blocks, p.out.Rows+out.Rows, p.out.Left+out.Left
+	return err
+}
+
+// look reads a block, and copies it if some of its rows are not to come again.
+func (p *replay) look(r store.Reader, h spool.Head) (again, bool, error) {
+	_, rows, err := spool.Read(r, h.Seq)
+	if fault.Is(err, fault.Corrupt) || fault.Is(err, fault.NotFound) {
+		p.out.Unreadable = append(p.out.Unreadable, h.Seq)
+		return again{}, false, nil
+	}
+	if err != nil {
+		return again{}, false, err
+	}
+	s, err := p.in.schemaOf(rows)
+	if err != nil {
+		return again{}, false, err
+	}
+	kept, err := p.keep(s, rows, h.Only != 0)
+	if err != nil || kept.NumRows() == 0 {
+		return again{}, false, err
+	}
+	a := again{head: h, rows: kept.NumRows()}
+	if kept.NumRows() < rows.NumRows() {
+		if a.copy, err = spool.Build(h.Source, s, kept, nil); err != nil {
+			return again{}, false, err
+		}
+		a.copy.AskSinks()
+		a.copy.Copies()
+	}
+	return a, true, nil
+}
+
+// keep returns the rows that count where they stand: none that is a dead letter or was discarded, nor, in
+// the block it came with, one that was retried and stands in a block of its own since.
+func (p *replay) keep(s record.Schema, rows arrow.RecordBatch, retried bool) (arrow.RecordBatch, error) {
+	if len(p.left) == 0 {
+		return rows, nil
+	}
+	keep := make([]bool, rows.NumRows())
+	for i := range keep {
+		f, left := p.left[rows.Column(s.Key).ValueStr(i)]
+		keep[i] = !left || retried && f == wasRetried
+	}
+	return record.Keep(rows, keep)
+}
+
+// commit makes blocks pending that the sink is still done with.
+func (p *replay) commit(tx *store.Tx, found []again, out *Replayed) error {
+	done, err := spool.Done(tx, p.k.ID)
+	if err != nil {
+		return err
+	}
+	st := p.k.State()
+	flow := balance.Flow{}
+	for _, a := range found {
+		seq := a.head.Seq
+		if seq >= st.Begin && !done(seq) {
+			continue // it is pending, or on its way
+		}
+		if err := p.count(tx, seq, a.rows, st.Added, &flow); err != nil {
+			return err
+		}
+		bytes := int64(a.head.Bytes)
+		if a.copy == nil {
+			err = p.k.Unsettle(tx, seq, seq)
+		} else {
+			bytes = int64(a.copy.Bytes())
+			_, err = p.in.sp.AppendFor(tx, a.copy, p.k.ID)
+		}
+		if err != nil {
+			return err
+		}
+		flow.Pending += a.rows
+		flow.PendingBytes += bytes
+		out.Blocks++
+		out.Rows += a.rows
+		out.Left += int64(a.head.Rows) - a.rows
+	}
+	return balance.AddFlow(tx, p.k.ID, flow)
+}
+
+// count takes rows of a block out of the term that they stand in.
+func (p *replay) count(tx *store.Tx, seq uint64, rows int64, added uint64, flow *balance.Flow) error {
+	expired := expiredKey(p.k.ID, seq)
+	_, was, err := tx.Get(expired)
+	if err != nil {
+		return err
+	}
+	if was {
+		tx.Delete(expired)
+		flow.Expired -= rows
+		return nil
+	}
+	came := store.Job.K().Str("came/").U32(p.k.ID).U64(seq)
+	if seq < added {
+		_, was, err := tx.Get(came)
+		if err != nil {
+			return err
+		}
+		if !was {
+			tx.Set(came, nil)
+			flow.Accepted += rows
+			return nil
+		}
+	}
+	flow.Delivered -= rows
+	return nil
+}
+
+// fate is what became of a row that is not in the block any more that it came with.
+type fate byte
+
+const (
+	isDead       fate = 'x'
+	wasDiscarded fate = 'd'
+	wasRetried   fate = 'r'
+)
+
+// expiredKey marks a block that a sink let go undelivered; leftKey a row that left its block, by its key.
+func expiredKey(sink uint32, seq uint64) store.Key {
+	return store.Job.K().Str("expired/").U32(sink).U64(seq)
+}
+
+func leftKey(sink uint32, key string) store.Key {
+	return store.Job.K().Str("left/").U32(sink).Str(key)
+}
+
+// leave remembers that a dead letter of a sink is none any more.
+func leave(tx *store.Tx, d balance.DeadLetter, f fate) {
+	if d.Key != "" {
+		tx.Set(leftKey(d.FromID, d.Key), append([]byte{byte(f)}, store.Key(nil).U64(d.Seq)...))
+	}
+}
+
+// loadLeft reads which rows are not to come again. What stood in blocks that are gone is forgotten.
+func (p *replay) loadLeft(first uint64) error {
+	p.left = map[string]fate{}
+	prefix := leftKey(p.k.ID, "")
+	err := p.in.st.Update(func(tx *store.Tx) error {
+		seq, fail := tx.Scan(prefix, prefix.End())
+		var gone []store.Key
+		for k, v := range seq {
+			key := append(store.Key(nil), k...)
+			if len(v) != 9 || (store.U64(v[1:]) < first) {
+				gone = append(gone, key)
+				continue
+			}
+			p.left[string(key[len(prefix):])] = fate(v[0])
+		}
+		for _, k := range gone {
+			tx.Delete(k)
+		}
+		return fail()
+	})
+	if err != nil {
+		return err
+	}
+	return p.in.st.View(context.Background(), func(r store.Reader) error {
+		return balance.EachDead(r, func(d balance.DeadLetter) {
+			if d.Stage == balance.AtSink && d.FromID == p.k.ID {
+				p.left[d.Key] = isDead
+			}
+		})
+	})
+}
+
+// replayNow is the order of a person to the running job: SINK FROM TO, the times as RFC 3339 or empty.
+func (j *Job) replayNow(ctx context.Context, args []string) (string, error) {
+	o, err := ParseReplay(args)
+	if err != nil {
+		return "", err
+	}
+	for _, d := range j.sinks {
+		if d.Name != o.Sink {
+			continue
+		}
+		out, err := j.intak.Replay(ctx, d.k, o, func(uint64, uint64) {})
+		if err != nil {
+			return "", err
+		}
+		return out.Text(o.Sink), nil
+	}
+	return "", fault.New(fault.NotFound, "job %s has no sink %s", j.env.Name, o.Sink)
+}
+
+// ParseReplay reads SINK FROM TO.
+func ParseReplay(args []string) (o Replay, err error) {
+	if len(args) != 3 || args[0] == "" {
+		return o, fault.New(fault.Invalid, "a replay needs a sink, and two times that may be empty")
+	}
+	o.Sink = args[0]
+	for i, t := range []*time.Time{&o.From, &o.To} {
+		if args[i+1] == "" {
+			continue
+		}
+		if *t, err = time.Parse(time.RFC3339, args[i+1]); err != nil {
+			return o, fault.New(fault.Invalid, "%q is not a time such as 2026-01-31T12:00:00Z", args[i+1])
+		}
+	}
+	return o, nil
+}
+
+// Text says it in a sentence.
+func (r Replayed) Text(sink string) string {
+	text := fmt.Sprintf("%d rows of %d blocks go to sink %s again", r.Rows, r.Blocks, sink)
+	if r.Left > 0 {
+		text += fmt.Sprintf("; %d rows in them stay dead letters or discarded", r.Left)
+	}
+	if n := len(r.Unreadable); n > 0 {
+		text += fmt.Sprintf("; %d blocks can't be read and stay as they are", n)
+	}
+	return text
+}
+
+var _ = engine.Event{}
