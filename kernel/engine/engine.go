@@ -130,11 +130,12 @@ func (e *Engine) Room() *Room { return e.room }
 
 // runner keeps one job going.
 type runner struct {
-	e    *Engine
-	spec Spec
-	log  *slog.Logger
-	met  atomic.Bool    // damage was met while the store was open: it is salvaged at the next start
-	life record.Lineage // of the store that was opened last; of run's goroutine
+	e      *Engine
+	spec   Spec
+	log    *slog.Logger
+	met    atomic.Bool    // damage was met while the store was open: it is salvaged at the next start
+	life   record.Lineage // of the store that was opened last; of run's goroutine
+	unread int            // failures in a row by a disk that can't be read; of run's goroutine
 
 	errands chan errand   // what is to be done while the store is closed
 	ended   chan struct{} // closed when run has returned
@@ -215,6 +216,7 @@ func (r *runner) run(ctx context.Context) error {
 		if time.Since(began) > time.Minute {
 			pause.Reset()
 		}
+		r.suspect(err)
 		wait := pause.NextBackOff()
 		r.failed(err, wait)
 		select {
@@ -224,6 +226,24 @@ func (r *runner) run(ctx context.Context) error {
 			r.do(e)
 		case <-time.After(wait):
 		}
+	}
+}
+
+// unreadTries is how many failures in a row by a disk that can't be read make a damaged store of it.
+const unreadTries = 6
+
+// suspect counts them. A bad sector would else stop the job for ever: salvaged, it loses what stands there,
+// and the store stays in quarantine for a disk that recovers.
+func (r *runner) suspect(err error) {
+	if !errors.Is(err, store.ErrUnreadable) {
+		r.unread = 0
+		return
+	}
+	if r.unread++; r.unread == unreadTries {
+		r.unread = 0
+		r.met.Store(true)
+		r.log.Error(fmt.Sprintf("job %s: the disk did not give its store %d times in a row: what can't be read "+
+			"counts as damage now", r.spec.Name, unreadTries))
 	}
 }
 

@@ -76,6 +76,9 @@ func (s *Store) openPebble() error {
 	if pebble.IsCorruptionError(err) {
 		return &Damage{Dir: s.dir, Findings: found, Err: errors.Join(err, archive.Keep(err.Error()))}
 	}
+	if err != nil && s.guard.Err() == nil { // no write failed
+		return unreadable(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -153,7 +156,7 @@ func (s *Store) inspect(known []forensic.Finding) ([]forensic.Finding, error) {
 	look := func() ([]forensic.Finding, error) {
 		report, err := forensic.Inspect(fs, dir)
 		if err != nil {
-			return nil, fmt.Errorf("inspect: %w", err)
+			return nil, fmt.Errorf("inspect: %w", unreadable(err))
 		}
 		found := append(slices.Clone(known), report.Findings...)
 		return append(found, s.high.Mark().Check(&report)...), nil

@@ -149,6 +149,9 @@ type Store struct {
 // Errors that callers decide by.
 var (
 	ErrClosed = errors.New("store is closed")
+	// ErrUnreadable is in the error of a read that the disk refused. It speaks of the disk: what stands
+	// there may be whole, and come at another try.
+	ErrUnreadable = errors.New("the disk can't be read")
 )
 
 // Open opens the store in dir, creating it if dir holds none. It takes the store's lock, refuses

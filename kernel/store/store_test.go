@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -277,5 +278,48 @@ func TestDamageInATableIsToldInOneLine(t *testing.T) {
 			!strings.Contains(text, "checksum") {
 			t.Errorf("got %q", text)
 		}
+	}
+}
+
+// TestABadSectorIsTheDisks: what the disk does not give is not taken for damage, and is told from the files
+// of others.
+func TestABadSectorIsTheDisks(t *testing.T) {
+	var bad atomic.Bool
+	fs := storetest.BadSectors{FS: storetest.NewCrashFS().FS(), Bad: func(path string, from, to int64) bool {
+		return bad.Load() && strings.HasSuffix(path, ".sst")
+	}}
+	s, err := store.Open("a", storetest.Options(t, fs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := make([]byte, 100<<10)
+	for i := range uint64(200) { // until a memtable is full
+		rand.NewChaCha8([32]byte{byte(i)}).Read(v)
+		if err := s.Update(func(tx *store.Tx) error { tx.Set(key(i), v); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = store.Open("a", storetest.Options(t, fs)); err != nil {
+		t.Fatal(err)
+	}
+	read := func() (err error) {
+		for i := range uint64(200) {
+			err = errors.Join(err, s.View(t.Context(), func(r store.Reader) error { _, _, err := r.Get(key(i)); return err }))
+		}
+		return err
+	}
+	bad.Store(true)
+	if err := read(); !errors.Is(err, store.ErrUnreadable) || fault.Is(err, fault.Corrupt) {
+		t.Errorf("got %v", err)
+	}
+	bad.Store(false)
+	if err := read(); err != nil {
+		t.Errorf("the disk is back: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -268,7 +269,15 @@ func corrupt(key []byte, err error) error {
 	if pebble.IsCorruptionError(err) {
 		return fault.New(fault.Corrupt, "read key %x: %w", key, plain{err})
 	}
-	return fmt.Errorf("read key %x: %w", key, err)
+	return fmt.Errorf("read key %x: %w", key, unreadable(err))
+}
+
+// unreadable marks what the disk said to a read of a store.
+func unreadable(err error) error {
+	if errors.Is(err, syscall.EIO) {
+		return fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	return err
 }
 
 // plain is an error of Pebble's in one line, without what carries details for programs.

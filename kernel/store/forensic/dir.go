@@ -112,6 +112,11 @@ func readFile(fs vfs.FS, path string) (data []byte, bad int64, err error) {
 	if err == nil || err == io.ErrUnexpectedEOF || err == io.EOF {
 		return data[:n], 0, nil
 	}
+	return data, readPages(f, data), nil
+}
+
+// readPages reads what it can of a file's beginning, page by page, and counts the bytes that it can't.
+func readPages(f vfs.File, data []byte) (bad int64) {
 	const page = 4096
 	for off := 0; off < len(data); off += page {
 		part := data[off:min(off+page, len(data))]
@@ -120,7 +125,7 @@ func readFile(fs vfs.FS, path string) (data []byte, bad int64, err error) {
 			bad += int64(len(part))
 		}
 	}
-	return data, bad, nil
+	return bad
 }
 
 // marker is a Pebble marker file: its name carries its value, the highest iteration counts.

@@ -248,7 +248,7 @@ func (s *tableSalvager) carve() (err error) {
 	s.out.Carved = true
 	data := make([]byte, s.t.size)
 	if _, err := s.t.f.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read table: %w", err)
+		readPages(s.t.f, data)
 	}
 	for start := 0; start < len(data); {
 		end := blockEnd(data[start:])

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"holdfast/kernel/store/forensic"
+	"holdfast/kernel/store/storetest"
 )
 
 // entry is what identifies an operation wherever it stands.
@@ -283,5 +284,42 @@ func TestSalvageArchived(t *testing.T) {
 		if got := after[file]; !slices.Equal(got, want) {
 			t.Errorf("%s: %d of %d entries after Open", file, len(got), len(want))
 		}
+	}
+}
+
+// TestSalvageAroundBadSectors: what the disk does not give is lost alone, wherever it is.
+func TestSalvageAroundBadSectors(t *testing.T) {
+	img := build(t, "closed", pebble.FormatNewest)
+	path := largestTable(t, img)
+	all, _ := tableEntries(t, img.fs, path)
+	r := inspect(t, img.fs)
+	carved := 0
+	for _, file := range []string{path, dbDir + "/" + r.Manifest.File, dbDir + "/" + r.WALs[0].File} {
+		size := int64(len(read(t, img.fs, file)))
+		for _, at := range []int64{0, size / 3, size / 2, size - 1} {
+			what := fmt.Sprintf("%s, byte %d of %d", file, at, size)
+			fs := storetest.BadSectors{FS: img.fs, Bad: func(p string, from, to int64) bool {
+				return p == file && from <= at && at < to
+			}}
+			n := 0
+			out, err := forensic.SalvageDir(fs, []string{dbDir}, func(forensic.Entry) error { n++; return nil })
+			must(t, err)
+			if n == 0 || forensic.Sound(out.Findings) {
+				t.Errorf("%s: %d entries are salvaged, told is %v", what, n, out.Findings)
+			}
+			if _, err := forensic.Inspect(fs, dbDir); err != nil {
+				t.Errorf("%s: the inspection fails: %v", what, err)
+			}
+			if file == path {
+				got, s := tableEntries(t, fs, path)
+				checkTable(t, all, got, s, what)
+				if s.Carved {
+					carved++
+				}
+			}
+		}
+	}
+	if carved == 0 {
+		t.Error("no table was carved")
 	}
 }
