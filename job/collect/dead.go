@@ -20,11 +20,13 @@ import (
 )
 
 // Command carries out what a person asked of the running job: backfill, dead-retry ID,
-// dead-discard ID REASON.
+// dead-discard ID REASON, replay SINK FROM TO.
 func (j *Job) Command(ctx context.Context, name string, args []string) (string, error) {
 	switch name {
 	case "backfill":
 		return j.backfill()
+	case "replay":
+		return j.replayNow(ctx, args)
 	case "try":
 		j.tryNow()
 		return "", nil
@@ -143,6 +145,7 @@ func (in *Intake) retryRow(d balance.DeadLetter) error {
 		if err := in.note(tx, "dead.retried", "dead letter %d is delivered to %s again", d.ID, d.From); err != nil {
 			return err
 		}
+		leave(tx, d, wasRetried)
 		return balance.AddFlow(tx, d.FromID, balance.Flow{Dead: -1, Pending: 1,
 			PendingBytes: int64(b.Bytes())})
 	})
@@ -224,6 +227,7 @@ func (in *Intake) DiscardDead(id uint64, reason string) error {
 		if err != nil || d.Stage != balance.AtSink {
 			return err
 		}
+		leave(tx, d, wasDiscarded)
 		return balance.AddFlow(tx, d.FromID, balance.Flow{Dead: -1, Discarded: 1})
 	})
 	if err != nil {

@@ -401,6 +401,9 @@ func (d *delivery) giveUp(tx *store.Tx, c balance.Cause, lost *spool.Lost, why s
 			return err
 		}
 	}
+	if c == balance.Expired {
+		tx.Set(expiredKey(d.k.ID, h.Seq), nil)
+	}
 	err := d.j.intak.lost(tx, c, d.Name, h.KeyLo, h.KeyHi, uint64(lost.Rows), why)
 	if err != nil {
 		return err

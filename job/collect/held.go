@@ -32,7 +32,7 @@ func (j *Job) heldOrSuspect(ctx context.Context, p connector.Page) (map[uint64]b
 		if len(keys) == 0 {
 			break
 		}
-		if err := d.k.Suspect(slices.Max(keys)); err != nil {
+		if err := d.k.Suspect(slices.Max(keys), false); err != nil {
 			return nil, err
 		}
 	}

@@ -312,7 +312,7 @@ func (in *Intake) forget(now time.Time) error {
 			}
 		}
 	}
-	return nil
+	return in.st.Update(in.dropMarks)
 }
 
 // unseen is for how long nobody may have looked at the clock without doubt of it.

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -10,7 +11,6 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/kernel/balance"
-	"holdfast/kernel/engine"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
 )
@@ -70,6 +70,18 @@ func (in *Intake) Replay(ctx context.Context, k *spool.Sink, o Replay, tell func
 		err = fmt.Errorf("replay to %s: %w", k.Name, err)
 	}
 	return p.out, err
+}
+
+// ReplayTo is Replay while the job does not run.
+func (in *Intake) ReplayTo(ctx context.Context, o Replay, tell func(done, all uint64)) (Replayed, error) {
+	if in.sinks[o.Sink] == 0 {
+		return Replayed{}, fault.New(fault.NotFound, "job %s has no sink %s", in.job, o.Sink)
+	}
+	k, err := in.sp.Sink(o.Sink)
+	if err != nil {
+		return Replayed{}, err
+	}
+	return in.Replay(ctx, k, o, tell)
 }
 
 func (o Replay) span() string {
@@ -236,7 +248,7 @@ func (p *replay) count(tx *store.Tx, seq uint64, rows int64, added uint64, flow 
 		flow.Expired -= rows
 		return nil
 	}
-	came := store.Job.K().Str("came/").U32(p.k.ID).U64(seq)
+	came := cameKey(p.k.ID, seq)
 	if seq < added {
 		_, was, err := tx.Get(came)
 		if err != nil {
@@ -261,13 +273,32 @@ const (
 	wasRetried   fate = 'r'
 )
 
-// expiredKey marks a block that a sink let go undelivered; leftKey a row that left its block, by its key.
+// expiredKey marks a block that a sink let go undelivered, cameKey one from before a sink's time that it got
+// all the same, leftKey a row that left its block, by its key.
 func expiredKey(sink uint32, seq uint64) store.Key {
 	return store.Job.K().Str("expired/").U32(sink).U64(seq)
 }
 
 func leftKey(sink uint32, key string) store.Key {
 	return store.Job.K().Str("left/").U32(sink).Str(key)
+}
+
+func cameKey(sink uint32, seq uint64) store.Key {
+	return store.Job.K().Str("came/").U32(sink).U64(seq)
+}
+
+// dropMarks forgets the marks of blocks that are gone.
+func (in *Intake) dropMarks(tx *store.Tx) error {
+	stats, err := spool.ReadStats(tx)
+	if err != nil {
+		return err
+	}
+	sinks, err := store.NamesOf(tx, store.SinkName)
+	for _, id := range sinks {
+		tx.DeleteRange(expiredKey(id, 0), expiredKey(id, stats.First))
+		tx.DeleteRange(cameKey(id, 0), cameKey(id, stats.First))
+	}
+	return err
 }
 
 // leave remembers that a dead letter of a sink is none any more.
@@ -286,7 +317,7 @@ func (p *replay) loadLeft(first uint64) error {
 		var gone []store.Key
 		for k, v := range seq {
 			key := append(store.Key(nil), k...)
-			if len(v) != 9 || (store.U64(v[1:]) < first) {
+			if len(v) != 9 || binary.BigEndian.Uint64(v[1:]) < first {
 				gone = append(gone, key)
 				continue
 			}
@@ -356,5 +387,3 @@ func (r Replayed) Text(sink string) string {
 	}
 	return text
 }
-
-var _ = engine.Event{}

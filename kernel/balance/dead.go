@@ -86,6 +86,20 @@ func ReadDead(r store.Reader, id uint64) (d DeadLetter, err error) {
 	return d, nil
 }
 
+// EachDead calls f for every dead letter.
+func EachDead(r store.Reader, f func(DeadLetter)) error {
+	for after := uint64(0); ; {
+		some, err := ListDead(r, after, 1000)
+		for _, d := range some {
+			f(d)
+			after = d.ID
+		}
+		if err != nil || len(some) == 0 {
+			return err
+		}
+	}
+}
+
 // ListDead returns dead letters behind id after, oldest first, at most max.
 func ListDead(r store.Reader, after uint64, max int) ([]DeadLetter, error) {
 	var out []DeadLetter

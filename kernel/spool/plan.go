@@ -276,14 +276,13 @@ func (k *Sink) Forfeit(tx *store.Tx, d *Delivery) (Lost, error) {
 	if _, durable := k.plans[p.First]; !durable {
 		return lost, k.settle(tx, head.Seq, head.Seq, func() {})
 	}
-	st := k.state
-	st.CheckTo = max(st.CheckTo, p.KeyHi)
-	if err := putJSON(tx, sinkKey(k.ID), st); err != nil {
+	err := k.change(tx, func(st *SinkState) {
+		st.CheckTo, st.CheckAll = max(st.CheckTo, p.KeyHi), st.CheckAll || !head.HasKeys
+	})
+	if err != nil {
 		return lost, err
 	}
-	tx.OnDurable(func() { k.update(func() { k.state = st }) })
 	if c := d.cut; c != nil {
-		var err error
 		lost.Rows, lost.From, lost.To = int64(c.to-c.from), c.from-c.block, c.to-c.block
 		lost.Bytes, err = k.cutOut(tx, p, d.i, *c)
 		return lost, err

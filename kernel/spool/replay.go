@@ -2,9 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
-	"fmt"
 
-	"holdfast/base/fault"
 	"holdfast/kernel/store"
 )
 
@@ -12,15 +10,17 @@ import (
 // if they came in before it was added. They are to be compared by key: see Suspect. It may run beside
 // Next and what follows on it.
 func (k *Sink) Unsettle(tx *store.Tx, first, last uint64) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	st := k.state
-	if first < st.Begin {
-		if err := settleRange(tx, k.ID, first, st.Begin-1); err != nil {
+	st, err := readState(tx, k.ID)
+	if err != nil {
+		return err
+	}
+	begin := st.Begin
+	if first < begin {
+		if err := settleRange(tx, k.ID, first, begin-1); err != nil {
 			return err
 		}
-		st.Begin = first
-		if err := putJSON(tx, sinkKey(k.ID), st); err != nil {
+		err := k.change(tx, func(st *SinkState) { st.Begin = min(st.Begin, first) })
+		if err != nil {
 			return err
 		}
 	}
@@ -42,9 +42,8 @@ func (k *Sink) Unsettle(tx *store.Tx, first, last uint64) error {
 	}
 	tx.OnDurable(func() {
 		k.update(func() {
-			if st.Begin < k.state.Begin {
-				k.settled.add(st.Begin, k.state.Begin-1)
-				k.state.Begin = st.Begin
+			if first < begin {
+				k.settled.add(first, begin-1)
 			}
 			k.settled.remove(first, last)
 			k.changedLocked()
@@ -58,16 +57,4 @@ func (k *Sink) Unsettle(tx *store.Tx, first, last uint64) error {
 func Done(r store.Reader, id uint32) (func(seq uint64) bool, error) {
 	settled, err := readSettled(r, id)
 	return settled.has, err
-}
-
-// BeginOf returns the first sequence that a sink gets, if nobody asks for more.
-func BeginOf(r store.Reader, id uint32) (uint64, error) {
-	var st SinkState
-	if err := getJSON(r, sinkKey(id), &st); err != nil {
-		return 0, fmt.Errorf("read sink %d: %w", id, err)
-	}
-	if st.Begin == 0 {
-		return 0, fault.New(fault.Corrupt, "sink %d begins nowhere", id)
-	}
-	return st.Begin, nil
 }

@@ -17,6 +17,7 @@ import (
 type SinkState struct {
 	Name  string `json:"name"`
 	Begin uint64 `json:"begin"` // first sequence that the sink gets
+	Added uint64 `json:"added"` // what Begin was when the sink was added: with it its law began
 	// CheckTo: rows with keys up to here may be in the sink already, put there by another life of
 	// this store or by another program, and are compared by key before they are sent.
 	CheckTo uint64 `json:"check_to"`
@@ -76,7 +77,7 @@ func (s *Spool) Sink(name string) (*Sink, error) {
 			if err != nil {
 				return err
 			}
-			k.state = SinkState{Name: name, Begin: stats.Next}
+			k.state = SinkState{Name: name, Begin: stats.Next, Added: stats.Next}
 			return putJSON(tx, sinkKey(id), k.state)
 		}
 		return k.load(tx)
@@ -91,7 +92,7 @@ func (s *Spool) Sink(name string) (*Sink, error) {
 }
 
 func (k *Sink) load(r store.Reader) (err error) {
-	if err := getJSON(r, sinkKey(k.ID), &k.state); err != nil {
+	if k.state, err = readState(r, k.ID); err != nil {
 		return err
 	}
 	if k.settled, err = readSettled(r, k.ID); err != nil {
@@ -111,6 +112,14 @@ func (k *Sink) load(r store.Reader) (err error) {
 		k.plans[p.First] = p
 	}
 	return fail()
+}
+
+func readState(r store.Reader, id uint32) (st SinkState, err error) {
+	err = getJSON(r, sinkKey(id), &st)
+	if st.Added == 0 {
+		st.Added = st.Begin
+	}
+	return st, err
 }
 
 // RemoveSink ends a sink: its name, sets and plans go. A sink of the same name that comes later is
@@ -140,20 +149,21 @@ func (k *Sink) NeedsCheck() bool {
 // CheckTo remembers the highest key that the sink held when this life of the store met it; all says that
 // it held rows without an integer key.
 func (k *Sink) CheckTo(highest uint64, all bool) error {
-	st := k.State()
-	st.CheckTo, st.CheckAll = max(st.CheckTo, highest), st.CheckAll || all
-	st.Checked = k.s.st.Lineage().String()
-	return k.remember(st)
+	return k.remember(func(st *SinkState) {
+		st.CheckTo, st.CheckAll = max(st.CheckTo, highest), st.CheckAll || all
+		st.Checked = k.s.st.Lineage().String()
+	})
 }
 
-// Suspect says that the sink may hold rows with keys up to this one.
-func (k *Sink) Suspect(key uint64) error {
-	st := k.State()
-	if key <= st.CheckTo {
+// Suspect says that the sink may hold rows with keys up to this one; all says so of rows without an
+// integer key.
+func (k *Sink) Suspect(key uint64, all bool) error {
+	if st := k.State(); key <= st.CheckTo && (st.CheckAll || !all) {
 		return nil
 	}
-	st.CheckTo = key
-	return k.remember(st)
+	return k.remember(func(st *SinkState) {
+		st.CheckTo, st.CheckAll = max(st.CheckTo, key), st.CheckAll || all
+	})
 }
 
 // Suspects reports whether the sink may hold rows of a block that did not come by it.
@@ -162,13 +172,24 @@ func (k *Sink) Suspects(h Head) bool {
 	return h.Ask || h.HasKeys && h.KeyLo <= st.CheckTo || !h.HasKeys && st.CheckAll
 }
 
-func (k *Sink) remember(st SinkState) error {
-	err := k.s.st.Update(func(tx *store.Tx) error { return putJSON(tx, sinkKey(k.ID), st) })
+func (k *Sink) remember(f func(st *SinkState)) error {
+	err := k.s.st.Update(func(tx *store.Tx) error { return k.change(tx, f) })
 	if err != nil {
 		return fmt.Errorf("remember what sink %s holds: %w", k.Name, err)
 	}
-	k.update(func() { k.state = st })
 	return nil
+}
+
+// change changes what is remembered of the sink, here once it is durable. What others change meanwhile
+// stays.
+func (k *Sink) change(tx *store.Tx, f func(st *SinkState)) error {
+	st, err := readState(tx, k.ID)
+	if err != nil {
+		return err
+	}
+	f(&st)
+	tx.OnDurable(func() { k.update(func() { f(&k.state) }) })
+	return putJSON(tx, sinkKey(k.ID), st)
 }
 
 // Want says how much a delivery should hold.
