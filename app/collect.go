@@ -199,9 +199,9 @@ func (c *collectConfig) build(ctx context.Context, p *Plan, env engine.Env) (eng
 }
 
 func (c *collectConfig) collect(src opened, env engine.Env) collect.Config {
-	cfg := collect.Config{Source: c.Source.kind, Forget: c.Forget, NextPoll: src.next, Parse: src.parse,
+	cfg := collect.Config{Source: c.Source.kind, Forget: c.Forget, NextPoll: src.next,
 		Mended: src.mended, Noun: src.noun, Once: c.once,
-		Intake: collect.IntakeOptions{Window: c.DedupeWindow},
+		Intake: collect.IntakeOptions{Window: c.DedupeWindow, Parse: src.parse},
 		Retain: spool.Retain{Age: defaultRetainTime, Bytes: defaultRetainBytes}}
 	if c.Retain.Time != nil {
 		cfg.Retain.Age = *c.Retain.Time

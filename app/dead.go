@@ -48,8 +48,7 @@ func (d *Desk) RetryDead(ctx context.Context, job string, id uint64) error {
 		return err
 	}
 	return d.intake(ctx, job, func(in *collect.Intake) error {
-		return in.RetryDead(ctx, id,
-			parseSpot)
+		return in.RetryDead(ctx, id)
 	})
 }
 
@@ -59,7 +58,9 @@ func (d *Desk) DiscardDead(ctx context.Context, job string, id uint64, reason st
 		_, err := d.Command(ctx, job, "dead-discard", strconv.FormatUint(id, 10), reason)
 		return err
 	}
-	return d.intake(ctx, job, func(in *collect.Intake) error { return in.DiscardDead(id, reason) })
+	return d.intake(ctx, job, func(in *collect.Intake) error {
+		return in.DiscardDead(id, reason)
+	})
 }
 
 // DeadLetter is an item that could not go on.

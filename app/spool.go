@@ -355,7 +355,7 @@ func (d *Desk) intake(ctx context.Context, job string, f func(*collect.Intake) e
 		}
 		defer src.Close()
 		in, err := collect.OpenIntake(st, job, c.Source.kind, src.Schema(), src.Traits(),
-			collect.IntakeOptions{})
+			collect.IntakeOptions{Window: c.DedupeWindow, Parse: src.parse})
 		if err != nil {
 			return err
 		}

@@ -60,6 +60,13 @@ func spoolRoutes(d *app.Desk) map[string]work {
 		"POST /api/v1/jobs/{job}/spool/verify": func(ctx context.Context, c *call) (any, error) {
 			return d.VerifySpool(ctx, c.job(), c.tell)
 		},
+		"POST /api/v1/jobs/{job}/spool/replay": func(ctx context.Context, c *call) (any, error) {
+			o, err := c.order()
+			if err != nil {
+				return nil, err
+			}
+			return d.Replay(ctx, c.job(), o.Sink, o.From, o.To, c.tell)
+		},
 		"POST /api/v1/jobs/{job}/spool/import": func(ctx context.Context, c *call) (any, error) {
 			return importDir(ctx, d, c)
 		},
@@ -150,6 +157,10 @@ type Order struct {
 	Reason string `json:"reason,omitempty"`
 	Name   string `json:"name,omitempty"`
 	File   string `json:"file,omitempty"` // an absolute path
+	Sink   string `json:"sink,omitempty"`
+	// From and To are event times; zero is no bound.
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
 }
 
 func (c *call) order() (o Order, err error) {

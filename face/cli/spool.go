@@ -20,7 +20,7 @@ import (
 func (f *face) spoolCommand() *cobra.Command {
 	c := &cobra.Command{Use: "spool", Short: "Look into the spool of a job, import and export"}
 	c.AddCommand(f.spoolList(), f.spoolCat(), f.spoolStats(), f.spoolVerify(), f.spoolImport(),
-		f.spoolExport())
+		f.spoolExport(), f.spoolReplay())
 	return c
 }
 
@@ -245,6 +245,59 @@ func (f *face) spoolImport() *cobra.Command {
 			}
 			return leftOver, nil
 		})
+}
+
+func (f *face) spoolReplay() *cobra.Command {
+	var job, sink, from, to string
+	c := jobFlag(f.asking(&cobra.Command{
+		Use:   "replay --sink SINK [--from TIME] [--to TIME]",
+		Short: "Deliver retained rows to a sink again, or to one that was added later",
+		Long: "Replay has the retained blocks with rows between two event times delivered to a sink again, or\n" +
+			"for the first time if they came in before it was added. What the sink has is compared by key, so\n" +
+			"that nothing is there twice; what it lost comes back. A time is a date (2026-01-31), a date with a\n" +
+			"time of day (2026-01-31T12:00:00Z; UTC unless it says so), or how long ago it is (7d).\n",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o := api.Order{Sink: sink}
+			var err error
+			if o.From, err = app.ParseTime(from, time.Now()); err != nil {
+				return fmt.Errorf("--from: %w", err)
+			}
+			if o.To, err = app.ParseTime(to, time.Now()); err != nil {
+				return fmt.Errorf("--to: %w", err)
+			}
+			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
+				var out app.Replayed
+				if err := f.long(cmd.Context(), a, path(job, "spool", "replay"), o, &out); err != nil {
+					return err
+				}
+				return f.showReplayed(out, sink)
+			})
+		},
+	}), &job)
+	c.Flags().StringVar(&sink, "sink", "", "the sink that gets them")
+	c.Flags().StringVar(&from, "from", "", "rows from this event time on; default: the oldest that is retained")
+	c.Flags().StringVar(&to, "to", "", "rows before this event time; default: the newest")
+	return c
+}
+
+func (f *face) showReplayed(out app.Replayed, sink string) (err error) {
+	if f.json {
+		err = f.printJSON(out)
+	} else {
+		fmt.Fprintf(f.out, "%s %s of %s %s go to sink %s again; `holdfast status` shows how far they are\n",
+			count(out.Rows), plural(out.Rows, "row"), count(out.Blocks), plural(out.Blocks, "block"), sink)
+		if out.Left > 0 {
+			fmt.Fprintf(f.out, "%s %s in them stay dead letters or discarded\n", count(out.Left),
+				plural(out.Left, "row"))
+		}
+	}
+	if n := len(out.Unreadable); n > 0 {
+		fmt.Fprintf(f.err, "! %s %s can't be read and stay as they are: see `holdfast spool verify`\n", count(n),
+			plural(n, "block"))
+		return &exitError{code: LeftOver}
+	}
+	return err
 }
 
 func (f *face) spoolExport() *cobra.Command {

@@ -75,8 +75,6 @@ type Config struct {
 	Forget []string
 	// Noun is what rows are called in the log; default "rows".
 	Noun string
-	// Parse reads a rejected item again, for a retry; nil if the source can't.
-	Parse func(raw []byte) connector.Page
 	// Mended, if set, tells the source that a person did something about what kept it from working.
 	Mended func()
 	// FillEvery is the least time between two questions for the same gap; default 5 min.

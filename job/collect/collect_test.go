@@ -76,7 +76,7 @@ func (r *rig) spec() engine.Spec {
 				sink = r.wrap(sink)
 			}
 			cfg := r.cfg
-			cfg.Parse = func(raw []byte) connector.Page {
+			cfg.Intake.Parse = func(raw []byte) connector.Page {
 				rows, rejected, _, _, _ := wsprnet.ParsePage(strings.NewReader("[" + string(raw) + "]"))
 				return connector.Page{Rows: rows, Rejected: rejected}
 			}
@@ -251,11 +251,11 @@ func TestPoisonRowDiesAloneAndMayBeRetried(t *testing.T) {
 		t.Fatalf("dead letters: %+v", dead)
 	}
 	in, err := collect.OpenIntake(st, "spots", "feed", spot.Schema(), connector.SourceTraits{},
-		collect.IntakeOptions{BlockRows: 100})
+		collect.IntakeOptions{BlockRows: 100, Parse: parse})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := in.RetryDead(t.Context(), dead[0].ID, nil); err != nil {
+	if err := in.RetryDead(t.Context(), dead[0].ID); err != nil {
 		t.Fatal(err)
 	}
 	st.Close()

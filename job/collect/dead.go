@@ -11,7 +11,6 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
-	"holdfast/connector"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/identity"
@@ -20,18 +19,16 @@ import (
 )
 
 // Command carries out what a person asked of the running job: backfill, dead-retry ID,
-// dead-discard ID REASON, replay SINK FROM TO.
+// dead-discard ID REASON.
 func (j *Job) Command(ctx context.Context, name string, args []string) (string, error) {
 	switch name {
 	case "backfill":
 		return j.backfill()
-	case "replay":
-		return j.replayNow(ctx, args)
 	case "try":
 		j.tryNow()
 		return "", nil
 	case "dead-retry":
-		return "", j.withID(args, func(id uint64) error { return j.intak.RetryDead(ctx, id, j.cfg.Parse) })
+		return "", j.withID(args, func(id uint64) error { return j.intak.RetryDead(ctx, id) })
 	case "dead-discard":
 		return "", j.withID(args, func(id uint64) error {
 			return j.intak.DiscardDead(id, strings.Join(args[1:], " "))
@@ -89,7 +86,7 @@ func (j *Job) backfill() (string, error) {
 // RetryDead gives a dead letter another try: a row that a sink refused is delivered to that sink again,
 // an item that was no row is read again. It moves between the terms of its law; nothing is added. A
 // retry that fails leaves the dead letter as it is.
-func (in *Intake) RetryDead(ctx context.Context, id uint64, parse func([]byte) connector.Page) error {
+func (in *Intake) RetryDead(ctx context.Context, id uint64) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	var d balance.DeadLetter
@@ -104,7 +101,7 @@ func (in *Intake) RetryDead(ctx context.Context, id uint64, parse func([]byte) c
 	case balance.AtSink:
 		err = in.retryRow(d)
 	case balance.AtIntake:
-		err = in.retryItem(d, parse)
+		err = in.retryItem(d)
 	default:
 		err = fault.New(fault.Invalid, "it is a task, not a row")
 	}
@@ -152,11 +149,11 @@ func (in *Intake) retryRow(d balance.DeadLetter) error {
 }
 
 // retryItem reads the item again; it may be a row now, because the program or the item changed.
-func (in *Intake) retryItem(d balance.DeadLetter, parse func([]byte) connector.Page) error {
-	if parse == nil {
+func (in *Intake) retryItem(d balance.DeadLetter) error {
+	if in.parse == nil {
 		return fault.New(fault.Invalid, "this source can't read single items again")
 	}
-	p := parse(d.Raw)
+	p := in.parse(d.Raw)
 	if p.Rows == nil || p.Rows.NumRows() != 1 {
 		why := "it is still no row"
 		if len(p.Rejected) > 0 {

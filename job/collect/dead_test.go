@@ -46,7 +46,7 @@ func emptyStore(t *testing.T) *store.Store {
 func intake(t *testing.T, st *store.Store) *collect.Intake {
 	t.Helper()
 	in, err := collect.OpenIntake(st, "spots", "feed", spot.Schema(), connector.SourceTraits{},
-		collect.IntakeOptions{BlockRows: 100})
+		collect.IntakeOptions{BlockRows: 100, Parse: parse})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestRetryOfARowThatCameMeanwhile(t *testing.T) {
 		}
 	}
 	for id := range uint64(3) {
-		if err := in.RetryDead(t.Context(), id+1, parse); err != nil {
+		if err := in.RetryDead(t.Context(), id+1); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -29,6 +29,7 @@ type Intake struct {
 	schema record.Schema
 	traits connector.SourceTraits
 	rows   int // most rows of a block
+	parse  func(raw []byte) connector.Page
 
 	known  *identity.Set    // keys that were taken in, or died at intake
 	absent *identity.Set    // keys that the source does not have
@@ -54,6 +55,8 @@ type IntakeOptions struct {
 	// Window is for how long keys that are no integers are known, from the time of their row; default 30
 	// days. Whether an older row came before, its sinks are asked.
 	Window time.Duration
+	// Parse reads a rejected item again, for a retry; nil if the source can't.
+	Parse func(raw []byte) connector.Page
 }
 
 func (o IntakeOptions) withDefaults() IntakeOptions {
@@ -70,7 +73,7 @@ func (o IntakeOptions) withDefaults() IntakeOptions {
 func OpenIntake(st *store.Store, job, source string, s record.Schema, t connector.SourceTraits,
 	o IntakeOptions) (*Intake, error) {
 	o = o.withDefaults()
-	in := &Intake{st: st, job: job, name: source, schema: s, traits: t, rows: o.BlockRows}
+	in := &Intake{st: st, job: job, name: source, schema: s, traits: t, rows: o.BlockRows, parse: o.Parse}
 	var err error
 	if in.sp, err = spool.Open(st, job); err != nil {
 		return nil, err

@@ -340,50 +340,12 @@ func (p *replay) loadLeft(first uint64) error {
 	})
 }
 
-// replayNow is the order of a person to the running job: SINK FROM TO, the times as RFC 3339 or empty.
-func (j *Job) replayNow(ctx context.Context, args []string) (string, error) {
-	o, err := ParseReplay(args)
-	if err != nil {
-		return "", err
-	}
+// Replay is that of the intake, for the running job.
+func (j *Job) Replay(ctx context.Context, o Replay, tell func(done, all uint64)) (Replayed, error) {
 	for _, d := range j.sinks {
-		if d.Name != o.Sink {
-			continue
-		}
-		out, err := j.intak.Replay(ctx, d.k, o, func(uint64, uint64) {})
-		if err != nil {
-			return "", err
-		}
-		return out.Text(o.Sink), nil
-	}
-	return "", fault.New(fault.NotFound, "job %s has no sink %s", j.env.Name, o.Sink)
-}
-
-// ParseReplay reads SINK FROM TO.
-func ParseReplay(args []string) (o Replay, err error) {
-	if len(args) != 3 || args[0] == "" {
-		return o, fault.New(fault.Invalid, "a replay needs a sink, and two times that may be empty")
-	}
-	o.Sink = args[0]
-	for i, t := range []*time.Time{&o.From, &o.To} {
-		if args[i+1] == "" {
-			continue
-		}
-		if *t, err = time.Parse(time.RFC3339, args[i+1]); err != nil {
-			return o, fault.New(fault.Invalid, "%q is not a time such as 2026-01-31T12:00:00Z", args[i+1])
+		if d.Name == o.Sink {
+			return j.intak.Replay(ctx, d.k, o, tell)
 		}
 	}
-	return o, nil
-}
-
-// Text says it in a sentence.
-func (r Replayed) Text(sink string) string {
-	text := fmt.Sprintf("%d rows of %d blocks go to sink %s again", r.Rows, r.Blocks, sink)
-	if r.Left > 0 {
-		text += fmt.Sprintf("; %d rows in them stay dead letters or discarded", r.Left)
-	}
-	if n := len(r.Unreadable); n > 0 {
-		text += fmt.Sprintf("; %d blocks can't be read and stay as they are", n)
-	}
-	return text
+	return Replayed{}, fault.New(fault.NotFound, "job %s has no sink %s", j.env.Name, o.Sink)
 }

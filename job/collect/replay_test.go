@@ -196,7 +196,7 @@ func TestReplayLeavesTheDead(t *testing.T) {
 		if err := in.DiscardDead(dead[0].ID, "no use"); err != nil {
 			t.Fatal(err)
 		}
-		if err := in.RetryDead(t.Context(), dead[1].ID, nil); err != nil {
+		if err := in.RetryDead(t.Context(), dead[1].ID); err != nil {
 			t.Fatal(err)
 		}
 	})
