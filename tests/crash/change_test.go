@@ -42,6 +42,7 @@ const (
 	aForfeit = "forfeit"
 	aRetry   = "retry"
 	aDiscard = "discard"
+	aReplay  = "replay"
 	aDamage  = "damage"
 	aNote    = "note" // the journal's entry alone
 	aPut     = "put"

@@ -37,6 +37,7 @@ type job struct {
 	sp   *spool.Spool
 
 	sinks   [2]*spool.Sink
+	clean   [2][]uint64        // blocks that a sink took whole in this life; each is used by one goroutine
 	ahead   [2]*spool.Delivery // read while the one before was at its sink; each is used by one goroutine
 	sources [2]uint32
 	known   [2]*identity.Set
@@ -407,8 +408,48 @@ func (j *job) settle(s int, d *spool.Delivery, e event, keys, reject []uint64, r
 		}
 		return err
 	}
+	if d.Whole() && len(reject) == 0 {
+		for _, h := range d.Heads {
+			j.clean[s] = append(j.clean[s], h.Seq)
+		}
+	}
 	e.What = settled
 	return j.w.tell(e)
+}
+
+// replay has a block delivered once more of which every row was delivered.
+func (j *job) replay(s int, r *rand.Rand) error {
+	if len(j.clean[s]) == 0 {
+		return nil
+	}
+	k, at := j.sinks[s], r.IntN(len(j.clean[s]))
+	seq := j.clean[s][at]
+	j.clean[s] = slices.Delete(j.clean[s], at, at+1) // what becomes of it now is not known before it is settled
+	if err := k.Suspect(uint64(2)<<32, false); err != nil {
+		return err
+	}
+	return j.commit(change{Kind: aReplay, Of: s, Seqs: []uint64{seq}}, false, func(tx *store.Tx, c *change) error {
+		heads, err := spool.Heads(tx, seq, seq, 1)
+		if err != nil {
+			return err
+		}
+		done, err := spool.Done(tx, k.ID)
+		if err != nil {
+			return err
+		}
+		if len(heads) == 0 || !done(seq) {
+			return errNothing
+		}
+		c.Bytes = int64(heads[0].Bytes)
+		if err := j.w.tell(event{What: replaying, Sink: s, First: seq, Last: seq}); err != nil {
+			return err
+		}
+		if err := k.Unsettle(tx, seq, seq); err != nil {
+			return err
+		}
+		rows := int64(heads[0].Rows)
+		return balance.AddFlow(tx, k.ID, balance.Flow{Delivered: -rows, Pending: rows, PendingBytes: c.Bytes})
+	})
 }
 
 func (j *job) bury(tx *store.Tx, s int, d *spool.Delivery, row int, key uint64) (letter, error) {

@@ -71,6 +71,13 @@ func (m *model) apply(c change) error {
 		m.Flow[c.Of].PendingBytes -= c.Bytes
 	case aExpiry, aForfeit:
 		return m.expire(c)
+	case aReplay:
+		for _, k := range m.Blocks[c.Seqs[0]].Keys {
+			if err := m.move(c.Of, k, delivered, pending); err != nil {
+				return err
+			}
+		}
+		m.Flow[c.Of].PendingBytes += c.Bytes
 	case aRetry, aDiscard:
 		return m.exhume(c)
 	case aDamage:

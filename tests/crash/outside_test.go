@@ -100,6 +100,15 @@ func (o *outside) splitting(first, last uint64) {
 	}
 }
 
+// replaying says that these blocks come again: under their old tokens or under others, and by key.
+func (o *outside) replaying(first, last uint64) {
+	for _, t := range o.Tokens {
+		if t.First <= last && t.Last >= first {
+			t.Split, t.Settled, t.Sent = true, false, false
+		}
+	}
+}
+
 // forget drops a row that can't come again.
 func (o *outside) forget(key uint64) {
 	delete(o.Tokens, o.Owner[key])

@@ -21,6 +21,8 @@ const (
 	expireSide   = "expire for side"
 	retryLetter  = "retry"
 	discardALett = "discard"
+	replayMain   = "replay to main"
+	replaySide   = "replay to side"
 	damageBlock  = "damage"
 	trimSpool    = "trim"
 	noteLazily   = "note lazily"
@@ -39,7 +41,7 @@ const (
 
 // workers says which goroutine does a step: sources and sinks have one each, as in a collect job.
 var workers = map[string]int{pageLeft: 0, expireMain: 0, pageRight: 1, expireSide: 1, deliverMain: 2,
-	deliverSide: 3, retryLetter: 4, discardALett: 4, damageBlock: 4, trimSpool: 5, noteLazily: 6,
+	deliverSide: 3, replayMain: 2, replaySide: 3, retryLetter: 4, discardALett: 4, damageBlock: 4, trimSpool: 5, noteLazily: 6,
 	noteDurably: 6, putTask: 6, workOne: 8, workTwo: 9, decideTask: 8, makePoint: 5, lookAround: 7, auditBooks: 7, sleepShort: 4, sleepLazy: 5, sleepFlush: 5}
 
 const workerCount = 10
@@ -49,7 +51,8 @@ var often = func() []string {
 	weights := []struct {
 		step string
 		n    int
-	}{{pageLeft, 8}, {pageRight, 5}, {deliverMain, 9}, {deliverSide, 9}, {expireMain, 1}, {expireSide, 1},
+	}{{pageLeft, 8}, {pageRight, 5}, {deliverMain, 9}, {deliverSide, 9}, {replayMain, 2}, {replaySide, 2},
+		{expireMain, 1}, {expireSide, 1},
 		{retryLetter, 3}, {discardALett, 1}, {damageBlock, 1}, {trimSpool, 3}, {noteLazily, 5},
 		{noteDurably, 2}, {putTask, 6}, {workOne, 5}, {workTwo, 3}, {decideTask, 1}, {makePoint, 1}, {lookAround, 5}, {auditBooks, 2}, {sleepShort, 1}, {sleepLazy, 1},
 		{sleepFlush, 1}}
@@ -73,6 +76,10 @@ func (j *job) do(step string, r *rand.Rand, patience time.Duration) error {
 		return j.deliver(0, r, patience, false)
 	case deliverSide:
 		return j.deliver(1, r, patience, false)
+	case replayMain:
+		return j.replay(0, r)
+	case replaySide:
+		return j.replay(1, r)
 	case expireMain:
 		return j.expire(0, r)
 	case expireSide:

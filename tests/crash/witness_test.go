@@ -35,6 +35,7 @@ const (
 	wrote      = "wrote"      // it reached the sink
 	settling   = "settling"   // its end is about to be committed
 	settled    = "settled"    // and was acknowledged
+	replaying  = "replaying"  // blocks First to Last are about to be delivered once more
 	splitting  = "splitting"  // plans for blocks First to Last are about to be cut or given up
 	copying    = "copying"    // a checkpoint Name is about to be made
 	copied     = "copied"     // it was acknowledged
@@ -142,6 +143,8 @@ func (w *witness) take(e event) (a answer, err error) {
 		o.settling(e)
 	case settled:
 		o.Tokens[e.Token].Settled = true
+	case replaying:
+		o.replaying(e.First, e.Last)
 	case splitting:
 		o.splitting(e.First, e.Last)
 	case copying:
