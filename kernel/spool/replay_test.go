@@ -24,7 +24,7 @@ func TestUnsettledBlocksComeAgain(t *testing.T) {
 			unsettle(t, st, k, span[0], span[1])
 		}
 		if restart {
-			s, k = open(t, st)
+			_, k = open(t, st)
 		}
 		var got []uint64
 		for range 3 {
