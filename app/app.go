@@ -27,6 +27,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/clickhouse"
+	"holdfast/connector/files"
 	"holdfast/connector/httppoll"
 	"holdfast/connector/postgres"
 	"holdfast/connector/sqlite"
@@ -59,6 +60,11 @@ var sinks = []kind[connector.Sink]{
 		error) {
 		return clickhouse.Open(c)
 	}),
+	kindOf("files", files.Config{}, files.Config.Validate, nil,
+		func(c files.Config, o opening) (connector.Sink, error) {
+			c.Path = below(o.dataDir, c.Path)
+			return files.New(c)
+		}),
 	kindOf("postgres", postgres.Config{}, postgres.Config.Validate, nil,
 		func(c postgres.Config, _ opening) (connector.Sink, error) { return postgres.New(c) }),
 	kindOf("sqlite", sqlite.Config{}, sqlite.Config.Validate, nil,
@@ -124,6 +130,8 @@ func table(c any) string {
 	case clickhouse.Config:
 		return strings.Join([]string{"clickhouse", strings.TrimSuffix(c.URL, "/"), c.Database,
 			c.Table}, "\x00")
+	case files.Config:
+		return strings.Join([]string{"files", filepath.Clean(c.Path)}, "\x00")
 	case postgres.Config:
 		return strings.Join([]string{"postgres", c.DSN.Reveal(), orElse(c.Schema, "public"), c.Table}, "\x00")
 	case sqlite.Config:
