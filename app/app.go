@@ -15,6 +15,7 @@ package app
 import (
 	"bytes"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -28,6 +29,7 @@ import (
 	"holdfast/connector"
 	"holdfast/connector/clickhouse"
 	"holdfast/connector/files"
+	"holdfast/connector/filesource"
 	"holdfast/connector/httppoll"
 	"holdfast/connector/postgres"
 	"holdfast/connector/sqlite"
@@ -45,7 +47,9 @@ var jobs = []struct {
 
 // sources are all kinds of feeds that a collect job can read.
 var sources = []kind[opened]{
+	kindOf("file", filesource.Config{}, filesource.Config.Validate, nil, openFile),
 	kindOf("http", httppoll.Config{}, httppoll.Config.Validate, nil, openHTTP),
+	kindOf("stdin", filesource.StdinConfig{}, filesource.StdinConfig.Validate, nil, openStdin),
 	kindOf("wsprnet", wsprnet.Config{}, wsprnet.Config.Validate, wsprnetKeys, openWsprnet),
 }
 
@@ -196,6 +200,23 @@ func openWsprnet(c wsprnet.Config, o opening) (opened, error) {
 
 func openHTTP(c httppoll.Config, _ opening) (opened, error) {
 	s, err := httppoll.Open(c, httppoll.Options{UserAgent: "holdfast/" + Version})
+	if err != nil {
+		return opened{}, err
+	}
+	return opened{Source: s, next: s.NextPoll, parse: s.Parse, noun: "rows"}, nil
+}
+
+func openFile(c filesource.Config, o opening) (opened, error) {
+	c.Path = below(o.dataDir, c.Path)
+	s, err := filesource.Open(c, filesource.Options{})
+	if err != nil {
+		return opened{}, err
+	}
+	return opened{Source: s, next: s.NextPoll, parse: s.Parse, noun: "rows"}, nil
+}
+
+func openStdin(c filesource.StdinConfig, _ opening) (opened, error) {
+	s, err := filesource.OpenStdin(c, os.Stdin)
 	if err != nil {
 		return opened{}, err
 	}
