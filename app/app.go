@@ -15,6 +15,7 @@ package app
 import (
 	"bytes"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -27,6 +28,8 @@ import (
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/clickhouse"
+	"holdfast/connector/files"
+	"holdfast/connector/filesource"
 	"holdfast/connector/httppoll"
 	"holdfast/connector/postgres"
 	"holdfast/connector/sqlite"
@@ -44,7 +47,9 @@ var jobs = []struct {
 
 // sources are all kinds of feeds that a collect job can read.
 var sources = []kind[opened]{
+	kindOf("file", filesource.Config{}, filesource.Config.Validate, nil, openFile),
 	kindOf("http", httppoll.Config{}, httppoll.Config.Validate, nil, openHTTP),
+	kindOf("stdin", filesource.StdinConfig{}, filesource.StdinConfig.Validate, nil, openStdin),
 	kindOf("wsprnet", wsprnet.Config{}, wsprnet.Config.Validate, wsprnetKeys, openWsprnet),
 }
 
@@ -59,6 +64,11 @@ var sinks = []kind[connector.Sink]{
 		error) {
 		return clickhouse.Open(c)
 	}),
+	kindOf("files", files.Config{}, files.Config.Validate, nil,
+		func(c files.Config, o opening) (connector.Sink, error) {
+			c.Path = below(o.dataDir, c.Path)
+			return files.New(c)
+		}),
 	kindOf("postgres", postgres.Config{}, postgres.Config.Validate, nil,
 		func(c postgres.Config, _ opening) (connector.Sink, error) { return postgres.New(c) }),
 	kindOf("sqlite", sqlite.Config{}, sqlite.Config.Validate, nil,
@@ -124,6 +134,8 @@ func table(c any) string {
 	case clickhouse.Config:
 		return strings.Join([]string{"clickhouse", strings.TrimSuffix(c.URL, "/"), c.Database,
 			c.Table}, "\x00")
+	case files.Config:
+		return strings.Join([]string{"files", filepath.Clean(c.Path)}, "\x00")
 	case postgres.Config:
 		return strings.Join([]string{"postgres", c.DSN.Reveal(), orElse(c.Schema, "public"), c.Table}, "\x00")
 	case sqlite.Config:
@@ -188,6 +200,23 @@ func openWsprnet(c wsprnet.Config, o opening) (opened, error) {
 
 func openHTTP(c httppoll.Config, _ opening) (opened, error) {
 	s, err := httppoll.Open(c, httppoll.Options{UserAgent: "holdfast/" + Version})
+	if err != nil {
+		return opened{}, err
+	}
+	return opened{Source: s, next: s.NextPoll, parse: s.Parse, noun: "rows"}, nil
+}
+
+func openFile(c filesource.Config, o opening) (opened, error) {
+	c.Path = below(o.dataDir, c.Path)
+	s, err := filesource.Open(c, filesource.Options{})
+	if err != nil {
+		return opened{}, err
+	}
+	return opened{Source: s, next: s.NextPoll, parse: s.Parse, noun: "rows"}, nil
+}
+
+func openStdin(c filesource.StdinConfig, _ opening) (opened, error) {
+	s, err := filesource.OpenStdin(c, os.Stdin)
 	if err != nil {
 		return opened{}, err
 	}

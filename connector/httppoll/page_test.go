@@ -9,6 +9,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
+	"holdfast/connector/columns"
 )
 
 // Every way in which a value does not fit is told by column and reason.
@@ -94,7 +95,7 @@ func TestJoinedKey(t *testing.T) {
 func TestExtraColumns(t *testing.T) {
 	c := idConfig(serve(t, text(`[{"id":1,"i":1,"f":1,"b":true,"m":1,"o":{"x":1},"n":null},
 		{"id":2,"i":-2,"f":2.5,"b":false,"m":"x","big":9007199254740993},{"id":3,"big":1.5,"v":"bad"}]`)))
-	c.Extra = extraKeep
+	c.Extra = columns.ExtraKeep
 	s := open(t, c)
 	p := fetch(t, s, nil)
 	var names []string
@@ -115,7 +116,7 @@ func TestExtraColumns(t *testing.T) {
 // A name that a column has already does not make another column of that name.
 func TestExtraNameTaken(t *testing.T) {
 	c := idConfig(serve(t, text(`[{"n":1,"id":"x"}]`)))
-	c.Columns[0].From, c.Extra = ".n", extraKeep
+	c.Columns[0].From, c.Extra = ".n", columns.ExtraKeep
 	same(t, "rows", rows(t, fetch(t, open(t, c), nil)), `[{"id":1,"id_":"x","v":null}]`)
 }
 

@@ -1,9 +1,9 @@
-package httppoll
+package columns
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -14,12 +14,13 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/itchyny/gojq"
 
+	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
 )
 
-// rawLimit is how much of a rejected item is kept.
-const rawLimit = 64 << 10
+// RawLimit is how much of a rejected item is kept.
+const RawLimit = 64 << 10
 
 // mostExtra bounds the columns that a page can have of its own.
 const mostExtra = 1000
@@ -28,10 +29,10 @@ const mostExtra = 1000
 // must not silence a feed for ever.
 const ahead = 24 * time.Hour
 
-// table is how items become rows.
-type table struct {
+// Table is how items become rows.
+type Table struct {
 	columns []Column
-	from    []expr
+	from    []Expr
 	keys    []int // columns of the key
 	cursor  int   // column of the cursor, -1 for none
 	time    int   // column of the event time, -1 for none
@@ -42,21 +43,22 @@ type table struct {
 	names   map[string]bool // of columns
 }
 
-func newTable(c Config) (*table, error) {
-	t := &table{columns: c.Columns, cursor: -1, time: -1, keep: c.Extra == extraKeep,
-		convert: c.Format == formatCSV, taken: map[string]bool{}, names: map[string]bool{}}
+// New returns the table of a spec that has no faults.
+func New(s Spec) (*Table, error) {
+	t := &Table{columns: s.Columns, cursor: -1, time: -1, keep: s.Extra == ExtraKeep, convert: s.Convert,
+		taken: map[string]bool{}, names: map[string]bool{}}
 	var fields []arrow.Field
-	key := strings.Join(c.keys(), "")
-	if len(c.keys()) > 1 {
-		key = keyColumn
+	key := strings.Join(s.Keys(), "")
+	if len(s.Keys()) > 1 {
+		key = KeyColumn
 		t.names[key] = true
 		fields = append(fields, arrow.Field{Name: key, Type: arrow.BinaryTypes.String})
 	}
-	for i, col := range c.Columns {
-		e := expr{path: []string{col.Name}}
+	for i, col := range s.Columns {
+		e := Expr{path: []string{col.Name}}
 		if col.From != "" {
 			var err error
-			if e, err = parseExpr(col.From); err != nil {
+			if e, err = ParseExpr(col.From); err != nil {
 				return nil, err
 			}
 		}
@@ -67,54 +69,81 @@ func newTable(c Config) (*table, error) {
 		t.from = append(t.from, e)
 		fields = append(fields, arrow.Field{Name: col.Name, Type: arrowTypes[col.Type],
 			Nullable: col.Optional})
-		if col.Name == c.Cursor.Column {
+		if col.Name == s.Cursor {
 			t.cursor = i
 		}
-		if col.Name == c.Time {
+		if col.Name == s.Time {
 			t.time = i
 		}
 	}
-	for _, name := range c.keys() {
-		t.keys = append(t.keys, slices.IndexFunc(c.Columns, func(c Column) bool { return c.Name == name }))
+	for _, name := range s.Keys() {
+		t.keys = append(t.keys, slices.IndexFunc(s.Columns, func(c Column) bool { return c.Name == name }))
 	}
-	t.schema = record.NewSchema(fields, key, c.Time)
+	t.schema = record.NewSchema(fields, key, s.Time)
 	return t, nil
 }
 
-// reading is one answer becoming a page.
-type reading struct {
-	*table
-	ctx      context.Context
-	b        *array.RecordBuilder
-	rejected []connector.Reject
-	notes    map[string]int64
-	extra    []map[string]any // of each row
-	names    map[string]bool  // of the extra fields
-	items    int
-	now      time.Time
+// Schema is the schema of the rows. A page may have optional columns behind it.
+func (t *Table) Schema() record.Schema { return t.schema }
 
-	mark struct { // the highest cursor value
+// Spoilt is the page of a rejected item that can't be read again.
+func Spoilt(raw []byte, err error) connector.Page {
+	return connector.Page{Rejected: []connector.Reject{{Raw: raw, Reason: "it is no whole item: " +
+		err.Error()}}}
+}
+
+// One is the page of a single item; read gives it to add.
+func (t *Table) One(raw []byte, read func(r *Reading) error) connector.Page {
+	r := t.Begin(context.Background())
+	err := read(r)
+	if err == nil && r.Items != 1 {
+		err = io.ErrUnexpectedEOF
+	}
+	p := connector.Page{Rejected: r.Rejected}
+	if err == nil {
+		p.Rows, err = r.Batch()
+	}
+	if err != nil {
+		return Spoilt(raw, err)
+	}
+	return p
+}
+
+// Reading is items becoming the rows of a page.
+type Reading struct {
+	*Table
+	Rejected  []connector.Reject
+	Notes     map[string]int64
+	Items     int  // so far, rejected ones included
+	Unordered bool // a cursor value came below one before it
+
+	ctx   context.Context // of the one page that this is for
+	b     *array.RecordBuilder
+	extra []map[string]any // of each row
+	names map[string]bool  // of the extra fields
+	now   time.Time
+	mark  struct { // the highest cursor value
 		cell cell
 		text string
 	}
-	unordered bool // a cursor value came below one before it
-	last      *cell
-	newest    int64 // event time
+	last   *cell
+	newest int64 // event time
 }
 
-func (t *table) begin(ctx context.Context) *reading {
-	return &reading{table: t, ctx: ctx, b: array.NewRecordBuilder(memory.DefaultAllocator, t.schema.Schema),
-		notes: map[string]int64{}, names: map[string]bool{}, now: time.Now(), newest: earliest}
+// Begin starts a page.
+func (t *Table) Begin(ctx context.Context) *Reading {
+	return &Reading{Table: t, ctx: ctx, b: array.NewRecordBuilder(memory.DefaultAllocator, t.schema.Schema),
+		Notes: map[string]int64{}, names: map[string]bool{}, now: time.Now(), newest: earliest}
 }
 
-// add makes an item a row or a reject.
-func (r *reading) add(it item) error {
+// Add makes an item a row or a reject.
+func (r *Reading) Add(it Item) error {
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
-	r.items++
-	if it.err != nil {
-		r.reject(it, "", it.err.Error())
+	r.Items++
+	if it.Err != nil {
+		r.reject(it, "", it.Err.Error())
 		return nil
 	}
 	cells := make([]cell, len(r.columns))
@@ -122,7 +151,7 @@ func (r *reading) add(it item) error {
 	ok := make([]bool, len(cells))
 	for i := range r.columns {
 		c := &r.columns[i]
-		v, err := r.from[i].one(r.ctx, it.value)
+		v, err := r.from[i].One(r.ctx, it.Value)
 		if err == nil {
 			cells[i], err = c.read(v, c.Convert || r.convert)
 		}
@@ -138,7 +167,7 @@ func (r *reading) add(it item) error {
 	}
 	var extra map[string]any
 	if r.keep && len(bad) == 0 {
-		if extra, err = r.others(it.value); err != nil {
+		if extra, err = r.others(it.Value); err != nil {
 			bad = append(bad, err.Error())
 		}
 	}
@@ -150,7 +179,7 @@ func (r *reading) add(it item) error {
 	return nil
 }
 
-func (r *reading) row(cells []cell, key string, extra map[string]any) {
+func (r *Reading) row(cells []cell, key string, extra map[string]any) {
 	fields := r.b.Fields()
 	if len(r.keys) > 1 {
 		put(fields[0], cell{s: key})
@@ -167,27 +196,27 @@ func (r *reading) row(cells []cell, key string, extra map[string]any) {
 	}
 }
 
-func (r *reading) reject(it item, key, reason string) {
-	raw := it.raw[:min(len(it.raw), rawLimit)]
-	r.rejected = append(r.rejected, connector.Reject{Raw: append([]byte(nil), raw...), Key: key,
+func (r *Reading) reject(it Item, key, reason string) {
+	raw := it.Raw[:min(len(it.Raw), RawLimit)]
+	r.Rejected = append(r.Rejected, connector.Reject{Raw: append([]byte(nil), raw...), Key: key,
 		Reason: reason})
 }
 
 // key returns the text of the key, "" if it can't be read.
-func (r *reading) key(cells []cell, ok []bool) (string, error) {
+func (r *Reading) key(cells []cell, ok []bool) (string, error) {
 	parts := make([]string, 0, len(r.keys))
 	for _, i := range r.keys {
 		if !ok[i] {
 			return "", nil // its column says why
 		}
 		switch c := cells[i]; r.columns[i].Type {
-		case typeUint64:
+		case Uint64:
 			parts = append(parts, fmt.Sprint(c.u))
-		case typeText:
+		case Text:
 			parts = append(parts, c.s)
-		case typeBool:
+		case Bool:
 			parts = append(parts, fmt.Sprint(c.b))
-		case typeTime:
+		case Time:
 			parts = append(parts, time.UnixMicro(c.i).UTC().Format(time.RFC3339Nano))
 		default:
 			if c.i < 0 && len(r.keys) == 1 {
@@ -213,13 +242,13 @@ var joinable = strings.NewReplacer(`\`, `\\`, `|`, `\|`)
 
 // advance raises the cursor's mark. A value of a rejected item counts: else the feed would give the
 // item again for ever.
-func (r *reading) advance(c *Column, v cell, raw any) {
+func (r *Reading) advance(c *Column, v cell, raw any) {
 	if r.last != nil && c.compare(v, *r.last) < 0 {
-		r.unordered = true
+		r.Unordered = true
 	}
 	r.last = &v
-	if c.Type == typeTime && v.i > r.now.Add(ahead).UnixMicro() {
-		r.notes["cursor_ahead"]++
+	if c.Type == Time && v.i > r.now.Add(ahead).UnixMicro() {
+		r.Notes["cursor_ahead"]++
 		return
 	}
 	if r.mark.text != "" && c.compare(v, r.mark.cell) <= 0 {
@@ -227,13 +256,13 @@ func (r *reading) advance(c *Column, v cell, raw any) {
 	}
 	text, isText := raw.(string)
 	if !isText {
-		text, _ = number(raw, false)
+		text, _ = Number(raw, false)
 	}
 	r.mark.cell, r.mark.text = v, text
 }
 
 // others returns the fields of an item that no column is made of.
-func (r *reading) others(v any) (map[string]any, error) {
+func (r *Reading) others(v any) (map[string]any, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
 		return nil, nil
@@ -254,14 +283,14 @@ func (r *reading) others(v any) (map[string]any, error) {
 	return out, nil
 }
 
-// batch returns the rows.
-func (r *reading) batch() (arrow.RecordBatch, error) {
+// Batch returns the rows.
+func (r *Reading) Batch() (arrow.RecordBatch, error) {
 	rows := r.b.NewRecordBatch()
 	if len(r.names) == 0 || rows.NumRows() == 0 {
 		return rows, nil
 	}
 	fields, cols := slices.Clone(r.schema.Fields()), slices.Clone(rows.Columns())
-	used := maps.Clone(r.table.names)
+	used := maps.Clone(r.Table.names)
 	for _, name := range slices.Sorted(maps.Keys(r.names)) {
 		as := name
 		for used[as] {
@@ -281,7 +310,7 @@ func (r *reading) batch() (arrow.RecordBatch, error) {
 
 // column makes a column of an extra field: of the narrowest type that holds every value of the page
 // as it is, else text.
-func (r *reading) column(name string) (arrow.DataType, arrow.Array, error) {
+func (r *Reading) column(name string) (arrow.DataType, arrow.Array, error) {
 	var vals []any
 	for _, m := range r.extra {
 		if v, ok := m[name]; ok {
@@ -292,7 +321,7 @@ func (r *reading) column(name string) (arrow.DataType, arrow.Array, error) {
 	b := array.NewBuilder(memory.DefaultAllocator, arrowTypes[c.Type])
 	for _, m := range r.extra {
 		v := m[name]
-		if _, isText := v.(string); c.Type == typeText && !isText && v != nil {
+		if _, isText := v.(string); c.Type == Text && !isText && v != nil {
 			t, err := gojq.Marshal(v)
 			if err != nil {
 				return nil, nil, err
@@ -310,13 +339,13 @@ func (r *reading) column(name string) (arrow.DataType, arrow.Array, error) {
 
 // infer returns the first type that holds all values.
 func infer(vals []any) string {
-	for _, typ := range []string{typeInt64, typeFloat64, typeBool} {
+	for _, typ := range []string{Int64, Float64, Bool} {
 		c := Column{Type: typ}
 		if !slices.ContainsFunc(vals, func(v any) bool { return !holds(&c, v) }) {
 			return typ
 		}
 	}
-	return typeText
+	return Text
 }
 
 // holds tells whether a value is the same in a column. A whole number that float64 would round is
@@ -325,16 +354,33 @@ func holds(c *Column, v any) bool {
 	if _, err := c.read(v, false); err != nil {
 		return false
 	}
-	n, _ := number(v, false)
-	if c.Type == typeInt64 {
+	n, _ := Number(v, false)
+	if c.Type == Int64 {
 		return !strings.ContainsAny(n, ".eE")
 	}
-	if c.Type == typeFloat64 && !strings.ContainsAny(n, ".eE") {
+	if c.Type == Float64 && !strings.ContainsAny(n, ".eE") {
 		_, err := whole(n)
 		return err == nil
 	}
 	return true
 }
 
-var errFullUnordered = errors.New("a full page is not in ascending order of the cursor's column: rows " +
-	"below the highest may have been left out of it")
+// Mark is the highest of the cursor's column and what was known before.
+func (r *Reading) Mark(known string) (string, error) {
+	if r.mark.text == "" || known == "" {
+		return known + r.mark.text, nil
+	}
+	c := &r.columns[r.cursor]
+	old, err := c.read(known, true)
+	if err != nil {
+		return "", fault.WithHint(fault.New(fault.Permanent, "the cursor %.60q is no value of column %s: "+
+			"it %w", known, c.Name, err), "the column has changed; let the job start anew")
+	}
+	if c.compare(r.mark.cell, old) > 0 {
+		return r.mark.text, nil
+	}
+	return known, nil
+}
+
+// NewestTime is the newest event time in microseconds; ok is false if there was none.
+func (r *Reading) NewestTime() (us int64, ok bool) { return r.newest, r.newest > earliest }

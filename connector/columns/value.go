@@ -1,4 +1,4 @@
-package httppoll
+package columns
 
 import (
 	"cmp"
@@ -18,20 +18,20 @@ import (
 
 // The types of columns.
 const (
-	typeInt64   = "int64"
-	typeUint64  = "uint64"
-	typeFloat64 = "float64"
-	typeText    = "text"
-	typeBool    = "bool"
-	typeTime    = "time"
-	typeJSON    = "json"
+	Int64   = "int64"
+	Uint64  = "uint64"
+	Float64 = "float64"
+	Text    = "text"
+	Bool    = "bool"
+	Time    = "time"
+	JSON    = "json"
 )
 
 var arrowTypes = map[string]arrow.DataType{
-	typeInt64: arrow.PrimitiveTypes.Int64, typeUint64: arrow.PrimitiveTypes.Uint64,
-	typeFloat64: arrow.PrimitiveTypes.Float64, typeText: arrow.BinaryTypes.String,
-	typeBool: arrow.FixedWidthTypes.Boolean, typeTime: arrow.FixedWidthTypes.Timestamp_us,
-	typeJSON: arrow.BinaryTypes.String,
+	Int64: arrow.PrimitiveTypes.Int64, Uint64: arrow.PrimitiveTypes.Uint64,
+	Float64: arrow.PrimitiveTypes.Float64, Text: arrow.BinaryTypes.String,
+	Bool: arrow.FixedWidthTypes.Boolean, Time: arrow.FixedWidthTypes.Timestamp_us,
+	JSON: arrow.BinaryTypes.String,
 }
 
 // cell is a value that has become one of a column.
@@ -59,17 +59,17 @@ func (c *Column) read(v any, convert bool) (cell, error) {
 		return cell{}, errMissing
 	}
 	switch c.Type {
-	case typeText:
+	case Text:
 		return readText(v, convert)
-	case typeJSON:
+	case JSON:
 		b, err := gojq.Marshal(v)
 		return cell{s: string(b)}, err
-	case typeBool:
+	case Bool:
 		return readBool(v, convert)
-	case typeTime:
+	case Time:
 		return c.readTime(v, convert)
 	}
-	n, err := number(v, convert)
+	n, err := Number(v, convert)
 	if err != nil {
 		return cell{}, err
 	}
@@ -78,9 +78,9 @@ func (c *Column) read(v any, convert bool) (cell, error) {
 
 func (c *Column) readNumber(n string) (out cell, err error) {
 	switch c.Type {
-	case typeInt64:
+	case Int64:
 		out.i, err = toInt(n)
-	case typeUint64:
+	case Uint64:
 		out.u, err = toUint(n)
 	default:
 		out.f, err = toFloat(n)
@@ -88,12 +88,12 @@ func (c *Column) readNumber(n string) (out cell, err error) {
 	return out, err
 }
 
-func wrongType(want string, v any) error { return fmt.Errorf("is %s, want %s", kindOf(v), want) }
+func wrongType(want string, v any) error { return fmt.Errorf("is %s, want %s", KindOf(v), want) }
 
 func readText(v any, convert bool) (cell, error) {
 	s, ok := v.(string)
 	if !ok {
-		if _, isBool := v.(bool); !convert || !isBool && kindOf(v) != "a number" {
+		if _, isBool := v.(bool); !convert || !isBool && KindOf(v) != "a number" {
 			return cell{}, wrongType("text", v)
 		}
 		b, err := gojq.Marshal(v)
@@ -112,7 +112,7 @@ func readBool(v any, convert bool) (cell, error) {
 	if convert {
 		text, ok := v.(string)
 		if !ok {
-			text, _ = number(v, false)
+			text, _ = Number(v, false)
 		}
 		if b, err := strconv.ParseBool(text); err == nil {
 			return cell{b: b}, nil
@@ -121,8 +121,8 @@ func readBool(v any, convert bool) (cell, error) {
 	return cell{}, wrongType("a truth value", v)
 }
 
-// number returns the decimal text of a number: through float64, a large identifier would change.
-func number(v any, convert bool) (string, error) {
+// Number returns the decimal text of a number: through float64, a large identifier would change.
+func Number(v any, convert bool) (string, error) {
 	switch n := v.(type) {
 	case json.Number:
 		return n.String(), nil
@@ -209,7 +209,7 @@ func (c *Column) readTime(v any, convert bool) (cell, error) {
 	var us int64
 	switch c.Format {
 	case formatUnix, formatUnixMS:
-		n, err := number(v, convert)
+		n, err := Number(v, convert)
 		if err != nil {
 			return cell{}, err
 		}
@@ -259,11 +259,11 @@ func epoch(n, format string) (int64, error) {
 // compare orders two cells of a column that can be a cursor.
 func (c *Column) compare(a, b cell) int {
 	switch c.Type {
-	case typeUint64:
+	case Uint64:
 		return cmp.Compare(a.u, b.u)
-	case typeFloat64:
+	case Float64:
 		return cmp.Compare(a.f, b.f)
-	case typeText:
+	case Text:
 		return cmp.Compare(a.s, b.s)
 	}
 	return cmp.Compare(a.i, b.i)

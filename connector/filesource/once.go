@@ -1,0 +1,252 @@
+package filesource
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/connector/columns"
+)
+
+// Once reads each file of a directory once.
+type Once struct {
+	Source
+	watch *watch
+	seen  map[string]sighting // files that are not known to be complete
+}
+
+// sighting is when a file was first seen as it is.
+type sighting struct {
+	id    string
+	since time.Time
+}
+
+var _ connector.Source = (*Once)(nil)
+
+// identify names a file as it is now: one that changes is another.
+func identify(info fs.FileInfo) []byte {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", info.Name(), info.Size(),
+		info.ModTime().UnixNano()))
+	return sum[:8]
+}
+
+// Fetch returns the next part of the file that is being read, or of the next one; it waits until there
+// is one.
+func (o *Once) Fetch(ctx context.Context, r connector.Request) (connector.Page, error) {
+	at, err := readPosition(r.Cursor)
+	if err != nil {
+		return connector.Page{}, err
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return connector.Page{}, err
+		}
+		if err := o.watch.ready(); err != nil {
+			return connector.Page{}, err
+		}
+		files, err := o.files()
+		if err != nil {
+			return connector.Page{}, err
+		}
+		settles := time.Duration(0)
+		if at.File == "" {
+			at.File, settles = o.pick(files, at.Done)
+		}
+		if at.File != "" {
+			return o.read(ctx, at, files)
+		}
+		if err := o.watch.wait(ctx, settles); err != nil {
+			return connector.Page{}, err
+		}
+	}
+}
+
+// files are the files of the directory that match, the oldest first.
+func (o *Once) files() ([]fs.FileInfo, error) {
+	entries, err := os.ReadDir(o.watch.dir)
+	if err != nil {
+		return nil, unwatched(o.watch.dir, err)
+	}
+	pattern := filepath.Base(o.cfg.Path)
+	var out []fs.FileInfo
+	for _, e := range entries {
+		match, _ := filepath.Match(pattern, e.Name())
+		hidden := strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(pattern, ".")
+		if !match || hidden {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			out = append(out, info)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
+	return out, nil
+}
+
+// pick returns the next file, or how long until the first may be complete (0: none is there).
+func (o *Once) pick(files []fs.FileInfo, done [][]byte) (name string, settles time.Duration) {
+	seen := map[string]sighting{}
+	for _, info := range files {
+		id := identify(info)
+		if slices.ContainsFunc(done, func(d []byte) bool { return bytes.Equal(d, id) }) {
+			continue
+		}
+		s := o.seen[info.Name()]
+		if s.id != string(id) {
+			s = sighting{string(id), time.Now()}
+		}
+		seen[info.Name()] = s
+		still := max(time.Since(s.since), time.Since(info.ModTime()))
+		if name == "" && (still >= o.cfg.Settle || o.watch.wasClosed(info.Name())) {
+			name = info.Name()
+		}
+		if left := o.cfg.Settle - still; settles == 0 || left < settles {
+			settles = max(left, time.Millisecond)
+		}
+	}
+	o.seen = seen
+	return name, settles
+}
+
+// read makes a page of the file that the position names. A file is done when it was read to its end; the
+// cursor forgets those that have left the directory.
+func (o *Once) read(ctx context.Context, at position, files []fs.FileInfo) (connector.Page, error) {
+	r, notes := o.table.Begin(ctx), map[string]int64{}
+	end, err := o.part(ctx, r, &at)
+	if errors.Is(err, fs.ErrNotExist) {
+		notes["vanished"]++
+		end, err = true, nil
+	}
+	if err != nil {
+		return connector.Page{}, err
+	}
+	if end {
+		next := position{Version: cursorVersion}
+		for _, info := range files {
+			id := identify(info)
+			if info.Name() == at.File || slices.ContainsFunc(at.Done, func(d []byte) bool {
+				return bytes.Equal(d, id)
+			}) {
+				next.Done = append(next.Done, id)
+			}
+		}
+		at = next
+		notes["files"]++
+	}
+	return page(r, at.bytes(), notes)
+}
+
+// part reads on in a file, and reports whether that was its end.
+func (o *Once) part(ctx context.Context, r *columns.Reading, at *position) (end bool, err error) {
+	path := filepath.Join(o.watch.dir, at.File)
+	if o.cfg.Format == formatParquet {
+		return o.parquet(ctx, r, at, path)
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	} else if err != nil {
+		return false, unreadable(path, err)
+	}
+	defer f.Close()
+	if _, err := f.Seek(at.Offset, io.SeekStart); err != nil {
+		return false, fault.New(fault.Transient, "read %s: %w", path, err)
+	}
+	var h header
+	if at.Header != "" {
+		h = o.readHeader([]byte(at.Header))
+	}
+	sp := o.split(f, *at)
+	_, end, err = o.fill(r, &h, sp, path)
+	if err == nil && end {
+		err = o.finish(r, &h, sp, path)
+	}
+	at.Offset, at.Line, at.Header = sp.at, sp.no, h.text
+	return end, err
+}
+
+// parquet reads on in a Parquet file; the offset counts rows. A file that can't be read is one reject.
+func (o *Once) parquet(ctx context.Context, r *columns.Reading, at *position, path string) (end bool,
+	err error) {
+	var spoilt error
+	end, spoilt = o.parquetRows(ctx, r, at, path)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if spoilt == nil || errors.Is(spoilt, fs.ErrNotExist) {
+		return end, spoilt
+	}
+	if _, is := errors.AsType[*fs.PathError](spoilt); is {
+		return false, unreadable(path, spoilt)
+	}
+	return true, r.Add(columns.Item{Raw: []byte(path),
+		Err: fmt.Errorf("%s can't be read behind row %d: %w", path, at.Offset, spoilt)})
+}
+
+func (o *Once) parquetRows(ctx context.Context, r *columns.Reading, at *position, path string) (end bool,
+	err error) {
+	defer func() { // the library panics at some bytes that are not Parquet
+		if p := recover(); p != nil {
+			err = fmt.Errorf("it is no whole Parquet file: %v", p)
+		}
+	}()
+	pf, err := file.OpenParquetFile(path, false)
+	if err != nil {
+		return false, err
+	}
+	defer pf.Close()
+	fr, err := pqarrow.NewFileReader(pf, pqarrow.ArrowReadProperties{BatchSize: pageItems},
+		memory.DefaultAllocator)
+	if err != nil || pf.NumRows() <= at.Offset {
+		return true, err
+	}
+	rr, err := fr.GetRecordReader(ctx, nil, nil)
+	if err != nil {
+		return false, err
+	}
+	defer rr.Release()
+	if err := rr.SeekToRow(at.Offset); err != nil {
+		return false, err
+	}
+	if !rr.Next() {
+		return false, fmt.Errorf("it has less rows than it says: %w", rr.Err())
+	}
+	text, err := rr.RecordBatch().MarshalJSON()
+	if err != nil {
+		return false, err
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(text, &items); err != nil {
+		return false, err
+	}
+	for _, raw := range items {
+		it, err := columns.ReadItem(raw)
+		if err == nil {
+			err = r.Add(it)
+		}
+		if err != nil {
+			return false, err
+		}
+		at.Offset++
+	}
+	return at.Offset >= pf.NumRows(), nil
+}
+
+// Close stops watching.
+func (o *Once) Close() error { return o.watch.Close() }
