@@ -135,7 +135,6 @@ func readLines(r io.Reader) (out []sinktest.Spot, err error) {
 			Version                          string
 		}
 		dec := json.NewDecoder(strings.NewReader(lines.Text()))
-		dec.DisallowUnknownFields()
 		if err := dec.Decode(&l); err != nil {
 			return nil, err
 		}
