@@ -28,6 +28,7 @@ import (
 	"holdfast/connector"
 	"holdfast/connector/clickhouse"
 	"holdfast/connector/httppoll"
+	"holdfast/connector/nats"
 	"holdfast/connector/postgres"
 	"holdfast/connector/sqlite"
 	"holdfast/connector/wsprnet"
@@ -59,6 +60,8 @@ var sinks = []kind[connector.Sink]{
 		error) {
 		return clickhouse.Open(c)
 	}),
+	kindOf("nats", nats.SinkConfig{}, nats.SinkConfig.Validate, nil,
+		func(c nats.SinkConfig, _ opening) (connector.Sink, error) { return nats.New(c) }),
 	kindOf("postgres", postgres.Config{}, postgres.Config.Validate, nil,
 		func(c postgres.Config, _ opening) (connector.Sink, error) { return postgres.New(c) }),
 	kindOf("sqlite", sqlite.Config{}, sqlite.Config.Validate, nil,
@@ -124,6 +127,8 @@ func table(c any) string {
 	case clickhouse.Config:
 		return strings.Join([]string{"clickhouse", strings.TrimSuffix(c.URL, "/"), c.Database,
 			c.Table}, "\x00")
+	case nats.SinkConfig:
+		return strings.Join([]string{"nats", c.URL, c.Stream, c.Subject}, "\x00")
 	case postgres.Config:
 		return strings.Join([]string{"postgres", c.DSN.Reveal(), orElse(c.Schema, "public"), c.Table}, "\x00")
 	case sqlite.Config:
