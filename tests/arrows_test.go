@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"app":               {"job", "kernel", "connector", "base"},
 	"job/*":             {"kernel", "connector.go", "base"},
 	"connector":         {"base"},
-	"connector/*":       {"connector.go", "connector/delivered", "base"},
+	"connector/*":       {"connector.go", "connector/delivered", "connector/columns", "base"},
 	"kernel/engine":     {"kernel", "base"},
 	"kernel/store":      {"base"},
 	"kernel/spool":      {"kernel/store", "base"},

@@ -2,7 +2,6 @@ package httppoll
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"holdfast/base/secret"
+	"holdfast/connector/columns"
 )
 
 // Config is what a configuration file says under `http:`.
@@ -33,8 +33,8 @@ type Config struct {
 	Delimiter string `yaml:"delimiter" json:"delimiter,omitempty"`
 	// Rows is the jq expression that gives the items of a json answer; default the array itself, or
 	// the object's only array. A plain path such as .data[] is read as a stream.
-	Rows    string   `yaml:"rows" json:"rows,omitempty"`
-	Columns []Column `yaml:"columns" json:"columns,omitempty"`
+	Rows    string           `yaml:"rows" json:"rows,omitempty"`
+	Columns []columns.Column `yaml:"columns" json:"columns,omitempty"`
 	// Extra is drop (default) or keep: what becomes of fields that no column is made from.
 	Extra string `yaml:"extra" json:"extra,omitempty"`
 	// Key is the column that identifies a row (int64, uint64 or text), or several, separated by
@@ -81,22 +81,6 @@ type Login struct {
 	Pause time.Duration `yaml:"pause" json:"pause,omitempty"`
 }
 
-// Column is one column of the rows.
-type Column struct {
-	Name string `yaml:"name" json:"name,omitempty"`
-	// Type is int64, uint64, float64, text, bool, time or json (any value, as its text).
-	Type string `yaml:"type" json:"type,omitempty"`
-	// From is the jq expression of the value within an item; default the field of the column's name.
-	From string `yaml:"from" json:"from,omitempty"`
-	// Format of a time: rfc3339 (default), unix, unix_ms, or a Go layout (UTC, if it has no zone).
-	Format string `yaml:"format" json:"format,omitempty"`
-	// Optional: a missing value is null. Else it is a reject.
-	Optional bool `yaml:"optional" json:"optional,omitempty"`
-	// Convert allows text where a number, truth value or Unix time is wanted, and the reverse.
-	// Values of a csv are always converted.
-	Convert bool `yaml:"convert" json:"convert,omitempty"`
-}
-
 // Cursor says how the place in the feed is known; at most one of the two.
 type Cursor struct {
 	// Column: the highest value of this column that was seen.
@@ -117,12 +101,6 @@ type Paging struct {
 	Size int `yaml:"size" json:"size,omitempty"`
 }
 
-// Problem is one fault of a configuration: Key is the name under `http:`.
-type Problem struct{ Key, Text string }
-
-// Error returns the key and what is wrong with it.
-func (p Problem) Error() string { return p.Key + ": " + p.Text }
-
 func (c Config) withDefaults() Config {
 	def := func(s *string, v string) {
 		if *s == "" {
@@ -137,7 +115,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Method, http.MethodGet)
 	def(&c.Format, formatJSON)
 	def(&c.Delimiter, ",")
-	def(&c.Extra, extraDrop)
+	def(&c.Extra, columns.Drop)
 	dur(&c.Every, time.Minute)
 	dur(&c.Timeout, time.Minute)
 	dur(&c.PageTimeout, 10*time.Minute)
@@ -157,34 +135,15 @@ func (c Config) withDefaults() Config {
 }
 
 const (
-	extraDrop = "drop"
-	extraKeep = "keep"
-
 	formatJSON  = "json"
 	formatJSONL = "jsonl"
 	formatCSV   = "csv"
 )
 
-// keyColumn is the name of the column that holds several joined values.
-const keyColumn = "key"
-
-// keys are the names of the key's columns.
-func (c Config) keys() (names []string) {
-	for name := range strings.SplitSeq(c.Key, ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// column returns the column of that name, nil if there is none.
-func (c *Config) column(name string) *Column {
-	i := slices.IndexFunc(c.Columns, func(k Column) bool { return k.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &c.Columns[i]
+// rows says how items become rows.
+func (c Config) rows() columns.Config {
+	return columns.Config{Columns: c.Columns, Extra: c.Extra, Key: c.Key, Time: c.Time,
+		Cursor: c.Cursor.Column, Convert: c.Format == formatCSV}
 }
 
 // check gathers the faults of a configuration.
@@ -194,7 +153,7 @@ type check struct {
 }
 
 func (k *check) bad(key, format string, args ...any) {
-	k.faults = append(k.faults, Problem{key, fmt.Sprintf(format, args...)})
+	k.faults = append(k.faults, columns.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
 func (k *check) oneOf(key, got string, want ...string) {
@@ -204,19 +163,19 @@ func (k *check) oneOf(key, got string, want ...string) {
 }
 
 func (k *check) expression(key, text string) {
-	if _, err := parseExpr(text); text != "" && err != nil {
+	if _, err := columns.ParseExpr(text); text != "" && err != nil {
 		k.bad(key, "%v", err)
 	}
 }
 
-// Validate returns all faults at once, each a Problem.
+// Validate returns all faults at once, each a columns.Problem.
 func (c Config) Validate() []error {
 	k := &check{Config: c.withDefaults()}
 	k.request()
 	k.auth()
 	k.answer()
-	k.columns()
-	k.names()
+	k.faults = append(k.faults, k.rows().Validate()...)
+	k.place()
 	k.paging()
 	k.limits()
 	slices.SortFunc(k.faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
@@ -297,7 +256,6 @@ func (k *check) auth() {
 
 func (k *check) answer() {
 	k.oneOf("format", k.Format, formatJSON, formatJSONL, formatCSV)
-	k.oneOf("extra", k.Extra, extraDrop, extraKeep)
 	k.expression("rows", k.Rows)
 	if k.Rows != "" && k.Format != formatJSON {
 		k.bad("rows", "is for format json alone")
@@ -311,75 +269,13 @@ func (k *check) answer() {
 	}
 }
 
-func (k *check) columns() {
-	if len(k.Columns) == 0 {
-		k.bad("columns", "there is none")
-	}
-	seen := map[string]bool{}
-	for i, c := range k.Columns {
-		at := fmt.Sprintf("columns[%d].", i)
-		switch {
-		case c.Name == "":
-			k.bad(at+"name", "is missing")
-		case seen[c.Name]:
-			k.bad(at+"name", "%q is there twice", c.Name)
-		case len(k.keys()) > 1 && c.Name == keyColumn:
-			k.bad(at+"name", "%q is the column of the joined key", c.Name)
-		}
-		seen[c.Name] = true
-		k.oneOf(at+"type", c.Type, slices.Sorted(maps.Keys(arrowTypes))...)
-		k.expression(at+"from", c.From)
-		if c.Format != "" && c.Type != typeTime {
-			k.bad(at+"format", "is for type time alone")
-		} else if !knownFormat(c.Format) {
-			k.bad(at+"format", "is %q, want rfc3339, unix, unix_ms or a Go layout such as %q", c.Format,
-				time.DateTime)
-		}
-	}
-}
-
-// knownFormat refuses what time.Format would give back as it is: no layout at all.
-func knownFormat(f string) bool {
-	if f == "" || f == formatRFC3339 || f == formatUnix || f == formatUnixMS {
-		return true
-	}
-	return time.Unix(1e9, 0).UTC().Format(f) != f
-}
-
-// names checks what names columns.
-func (k *check) names() {
-	keys := k.keys()
-	named := map[string][]string{"key": keys}
-	if k.Time != "" {
-		named["time"] = []string{k.Time}
-	}
-	if k.Cursor.Column != "" {
-		named["cursor.column"] = []string{k.Cursor.Column}
-	}
-	allowed := map[string][]string{"key": {typeInt64, typeUint64, typeText}, "time": {typeTime},
-		"cursor.column": {typeInt64, typeUint64, typeFloat64, typeText, typeTime}}
-	if len(keys) > 1 {
-		allowed["key"] = append(allowed["key"], typeTime, typeBool)
-	}
-	for at, list := range named {
-		for _, name := range list {
-			c := k.column(name)
-			switch {
-			case c == nil:
-				k.bad(at, "there is no column %q", name)
-			case !slices.Contains(allowed[at], c.Type):
-				k.bad(at, "column %q is %s, want one of: %s", name, c.Type,
-					strings.Join(allowed[at], ", "))
-			case c.Optional && at != "cursor.column":
-				k.bad(at, "column %q is optional", name)
-			}
-		}
-	}
+// place checks how the place in the feed is known.
+func (k *check) place() {
 	if k.Cursor.Column != "" && k.Cursor.JQ != "" {
 		k.bad("cursor", "want column or jq")
 	}
 	k.expression("cursor.jq", k.Cursor.JQ)
-	if k.Cursor == (Cursor{}) && len(keys) == 0 {
+	if k.Cursor == (Cursor{}) && len(k.rows().Keys()) == 0 {
 		k.bad("key", "is missing, and there is no cursor: every poll would take all rows once more")
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"holdfast/base/record"
 	"holdfast/connector"
+	"holdfast/connector/columns"
 )
 
 // example reads the configuration of that name from the page that shows it.
@@ -124,7 +125,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(uint8(3), []byte("{\"id\":1}\n{\"id\":-2}\nx\n{\"id\":1e999}"))
 	f.Fuzz(func(t *testing.T, kind uint8, data []byte) {
 		c := idConfig("http://h")
-		c.Extra = extraKeep
+		c.Extra = columns.Keep
 		c.Format = []string{formatJSON, formatJSON, formatCSV, formatJSONL}[kind%4]
 		if kind%4 == 1 {
 			c.Rows = ".features[]"
@@ -133,21 +134,21 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := s.table.begin(t.Context())
-		if _, err := s.decoder.items(r.ctx, strings.NewReader(string(data)), r.add); err != nil {
+		r := s.table.Begin(t.Context())
+		if _, err := s.decoder.items(r.Context(), strings.NewReader(string(data)), r.Add); err != nil {
 			return
 		}
-		b, err := r.batch()
+		b, err := r.Batch()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if int(b.NumRows())+len(r.rejected) != r.items {
-			t.Fatalf("%d rows and %d rejects of %d items", b.NumRows(), len(r.rejected), r.items)
+		if int(b.NumRows())+len(r.Rejected) != r.Items {
+			t.Fatalf("%d rows and %d rejects of %d items", b.NumRows(), len(r.Rejected), r.Items)
 		}
 		if _, _, err := record.Encode(nil, b); err != nil {
 			t.Fatal(err)
 		}
-		for _, rej := range r.rejected {
+		for _, rej := range r.Rejected {
 			checkReject(t, s, rej)
 		}
 	})
@@ -156,7 +157,7 @@ func FuzzDecode(f *testing.F) {
 // checkReject reads a reject again: it must fail again, and in the same way.
 func checkReject(t *testing.T, s *Source, rej connector.Reject) {
 	t.Helper()
-	if rej.Reason == "" || len(rej.Raw) == 0 || len(rej.Raw) > rawLimit {
+	if rej.Reason == "" || len(rej.Raw) == 0 || len(rej.Raw) > columns.RawLimit {
 		t.Fatalf("a reject has %d raw bytes and the reason %q", len(rej.Raw), rej.Reason)
 	}
 	if p := s.Parse(rej.Raw); p.Rows != nil && p.Rows.NumRows() > 0 {

@@ -19,6 +19,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector"
+	"holdfast/connector/columns"
 )
 
 const (
@@ -32,7 +33,7 @@ const (
 
 // answer is a response that was read.
 type answer struct {
-	*reading
+	*columns.Reading
 	header    http.Header
 	url       *url.URL // where it came from, redirects followed
 	rest      any
@@ -93,11 +94,11 @@ func (q question) id() string {
 
 // page makes a page of an answer.
 func (s *Source) page(at position, q question, ans answer) (connector.Page, error) {
-	rows, err := ans.batch()
+	rows, err := ans.Batch()
 	if err != nil {
 		return connector.Page{}, s.outage(s.what(), err)
 	}
-	p := connector.Page{Rows: rows, Rejected: ans.rejected, Notes: ans.notes}
+	p := connector.Page{Rows: rows, Rejected: ans.Rejected, Notes: ans.Notes}
 	p.Notes["bytes"] = ans.bytes
 	to, err := s.after(at, q, ans)
 	if err != nil {
@@ -105,13 +106,13 @@ func (s *Source) page(at position, q question, ans answer) (connector.Page, erro
 	}
 	p.Cursor = to.bytes()
 	moved := to.Cursor != at.Cursor
-	p.More = to.Pages > 0 || moved && ans.items > 0 && (s.mark != nil || s.full(ans))
+	p.More = to.Pages > 0 || moved && ans.Items > 0 && (s.mark != nil || s.full(ans))
 	return p, nil
 }
 
 // full tells whether more is likely behind an answer.
 func (s *Source) full(ans answer) bool {
-	return s.cfg.Page.Size > 0 && ans.items >= s.cfg.Page.Size
+	return s.cfg.Page.Size > 0 && ans.Items >= s.cfg.Page.Size
 }
 
 // after is the position behind an answer.
@@ -121,8 +122,8 @@ func (s *Source) after(at position, q question, ans answer) (position, error) {
 		return position{}, err
 	}
 	since := max(at.Since, at.HighSince)
-	if ans.newest > earliest {
-		since = max(since, ans.newest)
+	if ans.Newest > columns.Earliest {
+		since = max(since, ans.Newest)
 	}
 	next, more, err := s.follows(q, ans)
 	switch {
@@ -138,7 +139,7 @@ func (s *Source) after(at position, q question, ans answer) (position, error) {
 		return to, nil
 	}
 	paged := s.cfg.Page.Next != "" || s.cfg.Page.JQ != "" || s.cfg.Page.Number != nil
-	if !paged && s.table.cursor >= 0 && s.full(ans) && ans.unordered {
+	if !paged && s.cfg.Cursor.Column != "" && s.full(ans) && ans.Unordered {
 		return position{}, fault.WithHint(fault.New(fault.Permanent, "%s: %w", s.what(), errFullUnordered),
 			"let url ask for ascending order, or set page so that all pages of an answer are read")
 	}
@@ -159,7 +160,7 @@ func (s *Source) highest(at position, ans answer) (string, error) {
 		known = at.High
 	}
 	if s.mark != nil {
-		v, err := s.mark.one(ans.ctx, ans.rest)
+		v, err := s.mark.One(ans.Context(), ans.rest)
 		if err != nil {
 			return "", s.outage(s.what(), fmt.Errorf("read cursor.jq: %w", err))
 		}
@@ -168,17 +169,17 @@ func (s *Source) highest(at position, ans answer) (string, error) {
 		}
 		return known, nil
 	}
-	if ans.mark.text == "" || known == "" {
-		return known + ans.mark.text, nil
+	if ans.Mark.Text == "" || known == "" {
+		return known + ans.Mark.Text, nil
 	}
-	c := &s.cfg.Columns[s.table.cursor]
-	old, err := c.read(known, true)
+	c := s.cfg.rows().Column(s.cfg.Cursor.Column)
+	old, err := c.Read(known, true)
 	if err != nil {
 		return "", fault.WithHint(fault.New(fault.Permanent, "the cursor %.60q is no value of column %s: "+
 			"it %w", known, c.Name, err), "the column has changed; let the job start anew")
 	}
-	if c.compare(ans.mark.cell, old) > 0 {
-		return ans.mark.text, nil
+	if c.Compare(ans.Mark.Cell, old) > 0 {
+		return ans.Mark.Text, nil
 	}
 	return known, nil
 }
@@ -187,7 +188,7 @@ func scalarText(v any) (string, bool) {
 	if s, ok := v.(string); ok {
 		return s, true
 	}
-	n, err := number(v, false)
+	n, err := columns.Number(v, false)
 	return n, err == nil
 }
 
@@ -195,11 +196,11 @@ func scalarText(v any) (string, bool) {
 func (s *Source) follows(q question, ans answer) (next string, more bool, err error) {
 	switch {
 	case s.cfg.Page.Number != nil:
-		return "", ans.items > 0 && (s.cfg.Page.Size == 0 || s.full(ans)), nil
+		return "", ans.Items > 0 && (s.cfg.Page.Size == 0 || s.full(ans)), nil
 	case s.cfg.Page.Next != "":
 		next = linkNext(ans.header.Values("Link"))
 	case s.next != nil:
-		v, err := s.next.one(ans.ctx, ans.rest)
+		v, err := s.next.One(ans.Context(), ans.rest)
 		if err != nil {
 			return "", false, s.outage(s.what(), fmt.Errorf("read page.jq: %w", err))
 		}
@@ -315,7 +316,7 @@ func (s *Source) ask(ctx context.Context, at position, q question) (answer, erro
 	}
 	defer resp.Body.Close()
 	body := &throttled{body: resp.Body, limit: s.limit, w: w}
-	ans := answer{header: resp.Header, url: resp.Request.URL, reading: s.table.begin(ctx)}
+	ans := answer{header: resp.Header, url: resp.Request.URL, Reading: s.table.Begin(ctx)}
 	switch {
 	case resp.StatusCode == http.StatusNotModified:
 		ans.unchanged = true
@@ -328,7 +329,7 @@ func (s *Source) ask(ctx context.Context, at position, q question) (answer, erro
 	}
 	unpacked, err := s.unpack(resp, body)
 	if err == nil {
-		ans.rest, err = s.decoder.items(w.ctx, unpacked, ans.add)
+		ans.rest, err = s.decoder.items(w.ctx, unpacked, ans.Add)
 	}
 	ans.bytes = body.n
 	if err != nil {
@@ -438,3 +439,6 @@ func snippet(b []byte) string {
 	}
 	return fmt.Sprintf("%q", b)
 }
+
+var errFullUnordered = errors.New("a full page is not in ascending order of the cursor's column: rows " +
+	"below the highest may have been left out of it")

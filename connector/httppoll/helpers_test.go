@@ -12,6 +12,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/secret"
 	"holdfast/connector"
+	"holdfast/connector/columns"
 )
 
 // serve answers with h and returns the URL.
@@ -26,7 +27,7 @@ func serve(t *testing.T, h http.HandlerFunc) string {
 func idConfig(url string) Config {
 	return Config{URL: url + "/?after={{.Cursor}}", Key: "id", Cursor: Cursor{Column: "id"},
 		Timeout: 500 * time.Millisecond,
-		Columns: []Column{{Name: "id", Type: typeInt64}, {Name: "v", Type: typeFloat64, Optional: true}}}
+		Columns: []columns.Column{{Name: "id", Type: columns.Int64}, {Name: "v", Type: columns.Float64, Optional: true}}}
 }
 
 func open(t *testing.T, c Config) *Source {

@@ -29,7 +29,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -42,6 +41,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
+	"holdfast/connector/columns"
 )
 
 // Options tunes what no configuration file says.
@@ -57,9 +57,9 @@ type Source struct {
 	limit     *rate.Limiter
 	templates templates
 	decoder   decoder
-	table     *table
-	next      *expr // of page.jq, nil for none
-	mark      *expr // of cursor.jq, nil for none
+	table     *columns.Table
+	next      *columns.Expr // of page.jq, nil for none
+	mark      *columns.Expr // of cursor.jq, nil for none
 	base      *url.URL
 
 	loggedIn     bool
@@ -84,7 +84,7 @@ func Open(cfg Config, opts Options) (*Source, error) {
 	if s.base, err = url.Parse(s.templates.sample("", 1).url); err != nil {
 		return nil, err
 	}
-	if s.table, err = newTable(cfg); err != nil {
+	if s.table, err = columns.NewTable(cfg.rows()); err != nil {
 		return nil, err
 	}
 	if s.decoder, err = newDecoder(cfg); err != nil {
@@ -100,11 +100,11 @@ func Open(cfg Config, opts Options) (*Source, error) {
 	return s, nil
 }
 
-func optionalExpr(text string) (*expr, error) {
+func optionalExpr(text string) (*columns.Expr, error) {
 	if text == "" {
 		return nil, nil
 	}
-	e, err := parseExpr(text)
+	e, err := columns.ParseExpr(text)
 	return &e, err
 }
 
@@ -126,14 +126,14 @@ func (s *Source) newClient() *http.Client {
 func (s *Source) Traits() connector.SourceTraits { return connector.SourceTraits{Pausable: true} }
 
 // Schema returns the declared columns. A page may have optional ones behind them.
-func (s *Source) Schema() record.Schema { return s.table.schema }
+func (s *Source) Schema() record.Schema { return s.table.Schema() }
 
 // Start returns the cursor behind highest where the key is the cursor. Else it is the feed's
 // beginning: the key sorts out what is known.
 func (s *Source) Start(highest uint64) []byte {
 	p := position{Version: cursorVersion}
-	c := s.cfg.column(s.cfg.Cursor.Column)
-	if highest > 0 && c != nil && s.cfg.Key == c.Name && (c.Type == typeInt64 || c.Type == typeUint64) {
+	c := s.cfg.rows().Column(s.cfg.Cursor.Column)
+	if highest > 0 && c != nil && s.cfg.Key == c.Name && (c.Type == columns.Int64 || c.Type == columns.Uint64) {
 		p.Cursor = strconv.FormatUint(highest, 10)
 	}
 	return p.bytes()
@@ -150,26 +150,11 @@ func (s *Source) Close() error {
 
 // Parse reads the raw form of a rejected item again.
 func (s *Source) Parse(raw []byte) connector.Page {
-	r := s.table.begin(context.Background())
-	var err error
-	if s.cfg.Format == formatCSV {
-		_, err = s.decoder.items(r.ctx, bytes.NewReader(raw), r.add)
-	} else {
-		var it item
-		if it, err = readItem(raw); err == nil {
-			err = r.add(it)
-		}
+	if s.cfg.Format != formatCSV {
+		return s.table.Parse(raw)
 	}
-	if err == nil && r.items != 1 {
-		err = io.ErrUnexpectedEOF
-	}
-	p := connector.Page{Rejected: r.rejected}
-	if err == nil {
-		p.Rows, err = r.batch()
-	}
-	if err != nil {
-		return connector.Page{Rejected: []connector.Reject{{Raw: raw, Reason: "it is no whole item: " +
-			err.Error()}}}
-	}
-	return p
+	ctx := context.Background()
+	r := s.table.Begin(ctx)
+	_, err := s.decoder.items(ctx, bytes.NewReader(raw), r.Add)
+	return r.Parsed(raw, err)
 }

@@ -15,21 +15,15 @@ import (
 	"github.com/itchyny/gojq"
 
 	"holdfast/base/fault"
+	"holdfast/connector/columns"
 )
-
-// item is one element of an answer. err says why it could not be read at all.
-type item struct {
-	raw   []byte
-	value any
-	err   error
-}
 
 // decoder takes an answer apart. What is a stream is never whole in memory.
 type decoder struct {
 	format    string
 	delimiter rune
-	rows      *expr    // nil: the only array, or path
-	path      []string // of a plain expression such as .data[]
+	rows      *columns.Expr // nil: the only array, or path
+	path      []string      // of a plain expression such as .data[]
 	plain     bool
 }
 
@@ -45,7 +39,7 @@ func newDecoder(c Config) (decoder, error) {
 		return d, nil
 	}
 	if c.Rows != "" {
-		e, err := parseExpr(c.Rows)
+		e, err := columns.ParseExpr(c.Rows)
 		d.rows = &e
 		return d, err
 	}
@@ -62,7 +56,7 @@ func cutShort(err error) error {
 
 // items calls yield for every item, and returns the answer without its rows. An error means that the
 // answer is not to be used at all.
-func (d decoder) items(ctx context.Context, r io.Reader, yield func(item) error) (rest any, err error) {
+func (d decoder) items(ctx context.Context, r io.Reader, yield func(columns.Item) error) (rest any, err error) {
 	switch {
 	case d.format == formatCSV:
 		return nil, d.csv(r, yield)
@@ -78,14 +72,14 @@ func (d decoder) items(ctx context.Context, r io.Reader, yield func(item) error)
 }
 
 // whole reads the answer into memory, for an expression that may use all of it.
-func (d decoder) whole(ctx context.Context, r io.Reader, yield func(item) error) (any, error) {
+func (d decoder) whole(ctx context.Context, r io.Reader, yield func(columns.Item) error) (any, error) {
 	dec := json.NewDecoder(r)
 	dec.UseNumber()
 	var doc any
 	if err := dec.Decode(&doc); err != nil {
 		return nil, cutShort(err)
 	}
-	if err := atEnd(dec); err != nil {
+	if err := columns.AtEnd(dec); err != nil {
 		return nil, err
 	}
 	one := func(v any) error {
@@ -93,37 +87,26 @@ func (d decoder) whole(ctx context.Context, r io.Reader, yield func(item) error)
 		if err != nil {
 			return err
 		}
-		return yield(item{raw: raw, value: v})
+		return yield(columns.Item{Raw: raw, Value: v})
 	}
-	if d.rows.code == nil {
-		v, err := d.rows.one(ctx, doc)
+	if d.rows.Plain() {
+		v, err := d.rows.One(ctx, doc)
 		if err == nil {
 			err = one(v)
 		}
 		return doc, err
 	}
-	if err := d.rows.each(ctx, doc, one); err != nil {
+	if err := d.rows.Each(ctx, doc, one); err != nil {
 		return nil, fault.WithHint(fmt.Errorf("take the rows out of the answer: %w", err),
 			"check rows against an answer of the feed")
 	}
 	return doc, nil
 }
 
-// atEnd proves that nothing stands behind the document.
-func atEnd(dec *json.Decoder) error {
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		if err == nil {
-			err = errors.New("something stands behind the end of the answer")
-		}
-		return err
-	}
-	return nil
-}
-
 // stream walks a JSON document to its rows.
 type stream struct {
 	*json.Decoder
-	yield func(item) error
+	yield func(columns.Item) error
 	path  []string
 	any   bool // the rows are the only array, wherever it is
 	found bool
@@ -143,10 +126,10 @@ func (s *stream) document() (rest any, err error) {
 	case json.Delim('{'):
 		rest, err = s.object(s.path)
 	default:
-		return nil, fmt.Errorf("the answer is %s, want an array or an object", kindOf(tok))
+		return nil, fmt.Errorf("the answer is %s, want an array or an object", columns.KindOf(tok))
 	}
 	if err == nil {
-		err = atEnd(s.Decoder)
+		err = columns.AtEnd(s.Decoder)
 	}
 	if err == nil && !s.found {
 		err = errors.New("the answer has no array of rows")
@@ -165,7 +148,7 @@ func (s *stream) elements() error {
 		if err := s.Decode(&raw); err != nil {
 			return err
 		}
-		it, err := readItem(raw)
+		it, err := columns.ReadItem(raw)
 		if err != nil {
 			return err
 		}
@@ -175,16 +158,6 @@ func (s *stream) elements() error {
 	}
 	_, err := s.Token()
 	return err
-}
-
-func readItem(raw []byte) (item, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var v any
-	if err := dec.Decode(&v); err != nil {
-		return item{}, cutShort(err)
-	}
-	return item{raw: raw, value: v}, atEnd(dec)
 }
 
 // object reads an object behind its opening brace, and the rows at path within it.
@@ -254,7 +227,7 @@ func (s *stream) skipped() (map[string]any, error) {
 
 // lines reads one JSON value a line. A line that is none is a bad item, except at the end, where it
 // may be half of one.
-func (d decoder) lines(r io.Reader, yield func(item) error) error {
+func (d decoder) lines(r io.Reader, yield func(columns.Item) error) error {
 	br := bufio.NewReaderSize(r, 64<<10)
 	for {
 		line, err := br.ReadBytes('\n')
@@ -263,12 +236,12 @@ func (d decoder) lines(r io.Reader, yield func(item) error) error {
 		}
 		last := err != nil
 		if line = bytes.TrimSpace(line); len(line) > 0 {
-			it, err := readItem(line)
+			it, err := columns.ReadItem(line)
 			if err != nil && last {
 				return fault.New(fault.Transient, "the answer is cut short in its last line")
 			}
 			if err != nil {
-				it = item{raw: line, err: fmt.Errorf("the line is no JSON: %w", err)}
+				it = columns.Item{Raw: line, Err: fmt.Errorf("the line is no JSON: %w", err)}
 			}
 			if err := yield(it); err != nil {
 				return err
@@ -303,7 +276,7 @@ func (t *tap) upTo(offset int64) []byte {
 
 // csv reads lines below a header line. The raw form of an item is the header and its line, so that it
 // can be read by itself.
-func (d decoder) csv(r io.Reader, yield func(item) error) error {
+func (d decoder) csv(r io.Reader, yield func(columns.Item) error) error {
 	t := &tap{Reader: r}
 	cr := csv.NewReader(t)
 	cr.Comma, cr.FieldsPerRecord, cr.ReuseRecord = d.delimiter, -1, true
@@ -333,14 +306,14 @@ func (d decoder) csv(r io.Reader, yield func(item) error) error {
 			return fault.New(fault.Transient, "the answer is cut short in its last line, "+
 				"or a quote is not closed")
 		}
-		it := item{raw: append(bytes.Clone(head), line...)}
+		it := columns.Item{Raw: append(bytes.Clone(head), line...)}
 		switch {
 		case err != nil:
-			it.err = fmt.Errorf("the line is no csv: %w", bad.Err)
+			it.Err = fmt.Errorf("the line is no csv: %w", bad.Err)
 		case len(fields) != len(header):
-			it.err = fmt.Errorf("the line has %d fields, want %d", len(fields), len(header))
+			it.Err = fmt.Errorf("the line has %d fields, want %d", len(fields), len(header))
 		default:
-			it.value = namedFields(header, fields)
+			it.Value = namedFields(header, fields)
 		}
 		if err := yield(it); err != nil {
 			return err

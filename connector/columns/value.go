@@ -1,4 +1,4 @@
-package httppoll
+package columns
 
 import (
 	"cmp"
@@ -18,24 +18,24 @@ import (
 
 // The types of columns.
 const (
-	typeInt64   = "int64"
-	typeUint64  = "uint64"
-	typeFloat64 = "float64"
-	typeText    = "text"
-	typeBool    = "bool"
-	typeTime    = "time"
-	typeJSON    = "json"
+	Int64   = "int64"
+	Uint64  = "uint64"
+	Float64 = "float64"
+	Text    = "text"
+	Bool    = "bool"
+	Time    = "time"
+	JSON    = "json"
 )
 
 var arrowTypes = map[string]arrow.DataType{
-	typeInt64: arrow.PrimitiveTypes.Int64, typeUint64: arrow.PrimitiveTypes.Uint64,
-	typeFloat64: arrow.PrimitiveTypes.Float64, typeText: arrow.BinaryTypes.String,
-	typeBool: arrow.FixedWidthTypes.Boolean, typeTime: arrow.FixedWidthTypes.Timestamp_us,
-	typeJSON: arrow.BinaryTypes.String,
+	Int64: arrow.PrimitiveTypes.Int64, Uint64: arrow.PrimitiveTypes.Uint64,
+	Float64: arrow.PrimitiveTypes.Float64, Text: arrow.BinaryTypes.String,
+	Bool: arrow.FixedWidthTypes.Boolean, Time: arrow.FixedWidthTypes.Timestamp_us,
+	JSON: arrow.BinaryTypes.String,
 }
 
-// cell is a value that has become one of a column.
-type cell struct {
+// Cell is a value that has become one of a column.
+type Cell struct {
 	null bool
 	i    int64 // int64, and time as microseconds
 	u    uint64
@@ -50,37 +50,37 @@ var (
 	errNaN     = errors.New("is not a finite number")
 )
 
-// read makes a cell of a value. convert allows text where another type is wanted, and the reverse.
-func (c *Column) read(v any, convert bool) (cell, error) {
+// Read makes a cell of a value. convert allows text where another type is wanted, and the reverse.
+func (c *Column) Read(v any, convert bool) (Cell, error) {
 	if v == nil {
 		if c.Optional {
-			return cell{null: true}, nil
+			return Cell{null: true}, nil
 		}
-		return cell{}, errMissing
+		return Cell{}, errMissing
 	}
 	switch c.Type {
-	case typeText:
+	case Text:
 		return readText(v, convert)
-	case typeJSON:
+	case JSON:
 		b, err := gojq.Marshal(v)
-		return cell{s: string(b)}, err
-	case typeBool:
+		return Cell{s: string(b)}, err
+	case Bool:
 		return readBool(v, convert)
-	case typeTime:
+	case Time:
 		return c.readTime(v, convert)
 	}
-	n, err := number(v, convert)
+	n, err := Number(v, convert)
 	if err != nil {
-		return cell{}, err
+		return Cell{}, err
 	}
 	return c.readNumber(n)
 }
 
-func (c *Column) readNumber(n string) (out cell, err error) {
+func (c *Column) readNumber(n string) (out Cell, err error) {
 	switch c.Type {
-	case typeInt64:
+	case Int64:
 		out.i, err = toInt(n)
-	case typeUint64:
+	case Uint64:
 		out.u, err = toUint(n)
 	default:
 		out.f, err = toFloat(n)
@@ -88,41 +88,41 @@ func (c *Column) readNumber(n string) (out cell, err error) {
 	return out, err
 }
 
-func wrongType(want string, v any) error { return fmt.Errorf("is %s, want %s", kindOf(v), want) }
+func wrongType(want string, v any) error { return fmt.Errorf("is %s, want %s", KindOf(v), want) }
 
-func readText(v any, convert bool) (cell, error) {
+func readText(v any, convert bool) (Cell, error) {
 	s, ok := v.(string)
 	if !ok {
-		if _, isBool := v.(bool); !convert || !isBool && kindOf(v) != "a number" {
-			return cell{}, wrongType("text", v)
+		if _, isBool := v.(bool); !convert || !isBool && KindOf(v) != "a number" {
+			return Cell{}, wrongType("text", v)
 		}
 		b, err := gojq.Marshal(v)
-		return cell{s: string(b)}, err
+		return Cell{s: string(b)}, err
 	}
 	if !utf8.ValidString(s) {
-		return cell{}, errors.New("is not UTF-8")
+		return Cell{}, errors.New("is not UTF-8")
 	}
-	return cell{s: s}, nil
+	return Cell{s: s}, nil
 }
 
-func readBool(v any, convert bool) (cell, error) {
+func readBool(v any, convert bool) (Cell, error) {
 	if b, ok := v.(bool); ok {
-		return cell{b: b}, nil
+		return Cell{b: b}, nil
 	}
 	if convert {
 		text, ok := v.(string)
 		if !ok {
-			text, _ = number(v, false)
+			text, _ = Number(v, false)
 		}
 		if b, err := strconv.ParseBool(text); err == nil {
-			return cell{b: b}, nil
+			return Cell{b: b}, nil
 		}
 	}
-	return cell{}, wrongType("a truth value", v)
+	return Cell{}, wrongType("a truth value", v)
 }
 
-// number returns the decimal text of a number: through float64, a large identifier would change.
-func number(v any, convert bool) (string, error) {
+// Number returns the decimal text of a number: through float64, a large identifier would change.
+func Number(v any, convert bool) (string, error) {
 	switch n := v.(type) {
 	case json.Number:
 		return n.String(), nil
@@ -199,27 +199,27 @@ const (
 	formatUnixMS  = "unix_ms"
 )
 
-// earliest and latest bound times to years that every database can hold.
+// Earliest and latest bound times to years that every database can hold.
 var (
-	earliest = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+	Earliest = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 	latest   = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC).UnixMicro()
 )
 
-func (c *Column) readTime(v any, convert bool) (cell, error) {
+func (c *Column) readTime(v any, convert bool) (Cell, error) {
 	var us int64
 	switch c.Format {
 	case formatUnix, formatUnixMS:
-		n, err := number(v, convert)
+		n, err := Number(v, convert)
 		if err != nil {
-			return cell{}, err
+			return Cell{}, err
 		}
 		if us, err = epoch(n, c.Format); err != nil {
-			return cell{}, err
+			return Cell{}, err
 		}
 	default:
 		s, ok := v.(string)
 		if !ok {
-			return cell{}, wrongType("a time as text", v)
+			return Cell{}, wrongType("a time as text", v)
 		}
 		layout := c.Format
 		if layout == "" || layout == formatRFC3339 {
@@ -227,14 +227,14 @@ func (c *Column) readTime(v any, convert bool) (cell, error) {
 		}
 		t, err := time.Parse(layout, s)
 		if err != nil {
-			return cell{}, fmt.Errorf("is %.40q, want a time like %s", s, layout)
+			return Cell{}, fmt.Errorf("is %.40q, want a time like %s", s, layout)
 		}
 		us = t.UnixMicro()
 	}
-	if us < earliest || us > latest {
-		return cell{}, errRange
+	if us < Earliest || us > latest {
+		return Cell{}, errRange
 	}
-	return cell{i: us}, nil
+	return Cell{i: us}, nil
 }
 
 // epoch returns microseconds of a number of seconds or milliseconds, which may have a fraction.
@@ -256,21 +256,21 @@ func epoch(n, format string) (int64, error) {
 	return int64(math.Round(f * per)), nil
 }
 
-// compare orders two cells of a column that can be a cursor.
-func (c *Column) compare(a, b cell) int {
+// Compare orders two cells of a column that can be a cursor.
+func (c *Column) Compare(a, b Cell) int {
 	switch c.Type {
-	case typeUint64:
+	case Uint64:
 		return cmp.Compare(a.u, b.u)
-	case typeFloat64:
+	case Float64:
 		return cmp.Compare(a.f, b.f)
-	case typeText:
+	case Text:
 		return cmp.Compare(a.s, b.s)
 	}
 	return cmp.Compare(a.i, b.i)
 }
 
 // put appends a cell to the builder of a column of this type.
-func put(b array.Builder, c cell) {
+func put(b array.Builder, c Cell) {
 	if c.null {
 		b.AppendNull()
 		return

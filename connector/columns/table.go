@@ -1,8 +1,7 @@
-package httppoll
+package columns
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,8 +17,8 @@ import (
 	"holdfast/connector"
 )
 
-// rawLimit is how much of a rejected item is kept.
-const rawLimit = 64 << 10
+// RawLimit is how much of a rejected item is kept.
+const RawLimit = 64 << 10
 
 // mostExtra bounds the columns that a page can have of its own.
 const mostExtra = 1000
@@ -28,10 +27,10 @@ const mostExtra = 1000
 // must not silence a feed for ever.
 const ahead = 24 * time.Hour
 
-// table is how items become rows.
-type table struct {
+// Table is how items become rows.
+type Table struct {
 	columns []Column
-	from    []expr
+	from    []Expr
 	keys    []int // columns of the key
 	cursor  int   // column of the cursor, -1 for none
 	time    int   // column of the event time, -1 for none
@@ -42,21 +41,22 @@ type table struct {
 	names   map[string]bool // of columns
 }
 
-func newTable(c Config) (*table, error) {
-	t := &table{columns: c.Columns, cursor: -1, time: -1, keep: c.Extra == extraKeep,
-		convert: c.Format == formatCSV, taken: map[string]bool{}, names: map[string]bool{}}
+// NewTable makes a table of a configuration without faults.
+func NewTable(c Config) (*Table, error) {
+	t := &Table{columns: c.Columns, cursor: -1, time: -1, keep: c.Extra == Keep,
+		convert: c.Convert, taken: map[string]bool{}, names: map[string]bool{}}
 	var fields []arrow.Field
-	key := strings.Join(c.keys(), "")
-	if len(c.keys()) > 1 {
-		key = keyColumn
+	key := strings.Join(c.Keys(), "")
+	if len(c.Keys()) > 1 {
+		key = KeyColumn
 		t.names[key] = true
 		fields = append(fields, arrow.Field{Name: key, Type: arrow.BinaryTypes.String})
 	}
 	for i, col := range c.Columns {
-		e := expr{path: []string{col.Name}}
+		e := Expr{path: []string{col.Name}}
 		if col.From != "" {
 			var err error
-			if e, err = parseExpr(col.From); err != nil {
+			if e, err = ParseExpr(col.From); err != nil {
 				return nil, err
 			}
 		}
@@ -67,64 +67,71 @@ func newTable(c Config) (*table, error) {
 		t.from = append(t.from, e)
 		fields = append(fields, arrow.Field{Name: col.Name, Type: arrowTypes[col.Type],
 			Nullable: col.Optional})
-		if col.Name == c.Cursor.Column {
+		if col.Name == c.Cursor {
 			t.cursor = i
 		}
 		if col.Name == c.Time {
 			t.time = i
 		}
 	}
-	for _, name := range c.keys() {
+	for _, name := range c.Keys() {
 		t.keys = append(t.keys, slices.IndexFunc(c.Columns, func(c Column) bool { return c.Name == name }))
 	}
 	t.schema = record.NewSchema(fields, key, c.Time)
 	return t, nil
 }
 
-// reading is one answer becoming a page.
-type reading struct {
-	*table
+// Reading is one answer becoming a page. What it has read is in its fields.
+type Reading struct {
+	*Table
 	ctx      context.Context
 	b        *array.RecordBuilder
-	rejected []connector.Reject
-	notes    map[string]int64
+	Rejected []connector.Reject
+	Notes    map[string]int64
 	extra    []map[string]any // of each row
 	names    map[string]bool  // of the extra fields
-	items    int
+	Items    int              // that were added
 	now      time.Time
 
-	mark struct { // the highest cursor value
-		cell cell
-		text string
+	Mark struct { // the highest cursor value
+		Cell Cell
+		Text string
 	}
-	unordered bool // a cursor value came below one before it
-	last      *cell
-	newest    int64 // event time
+	Unordered bool // a cursor value came below one before it
+	last      *Cell
+	Newest    int64 // event time in microseconds; Earliest if there is none
 }
 
-func (t *table) begin(ctx context.Context) *reading {
-	return &reading{table: t, ctx: ctx, b: array.NewRecordBuilder(memory.DefaultAllocator, t.schema.Schema),
-		notes: map[string]int64{}, names: map[string]bool{}, now: time.Now(), newest: earliest}
+// Schema is that of the declared columns.
+func (t *Table) Schema() record.Schema { return t.schema }
+
+// Begin begins a page. Items are added to it until ctx ends.
+func (t *Table) Begin(ctx context.Context) *Reading {
+	return &Reading{Table: t, ctx: ctx, b: array.NewRecordBuilder(memory.DefaultAllocator, t.schema.Schema),
+		Notes: map[string]int64{}, names: map[string]bool{}, now: time.Now(), Newest: Earliest}
 }
 
-// add makes an item a row or a reject.
-func (r *reading) add(it item) error {
+// Context is the one that the reading ends with.
+func (r *Reading) Context() context.Context { return r.ctx }
+
+// Add makes an item a row or a reject.
+func (r *Reading) Add(it Item) error {
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
-	r.items++
-	if it.err != nil {
-		r.reject(it, "", it.err.Error())
+	r.Items++
+	if it.Err != nil {
+		r.reject(it, "", it.Err.Error())
 		return nil
 	}
-	cells := make([]cell, len(r.columns))
+	cells := make([]Cell, len(r.columns))
 	var bad []string
 	ok := make([]bool, len(cells))
 	for i := range r.columns {
 		c := &r.columns[i]
-		v, err := r.from[i].one(r.ctx, it.value)
+		v, err := r.from[i].One(r.ctx, it.Value)
 		if err == nil {
-			cells[i], err = c.read(v, c.Convert || r.convert)
+			cells[i], err = c.Read(v, c.Convert || r.convert)
 		}
 		if ok[i] = err == nil; ok[i] && i == r.cursor && !cells[i].null {
 			r.advance(c, cells[i], v)
@@ -138,7 +145,7 @@ func (r *reading) add(it item) error {
 	}
 	var extra map[string]any
 	if r.keep && len(bad) == 0 {
-		if extra, err = r.others(it.value); err != nil {
+		if extra, err = r.others(it.Value); err != nil {
 			bad = append(bad, err.Error())
 		}
 	}
@@ -150,44 +157,44 @@ func (r *reading) add(it item) error {
 	return nil
 }
 
-func (r *reading) row(cells []cell, key string, extra map[string]any) {
+func (r *Reading) row(cells []Cell, key string, extra map[string]any) {
 	fields := r.b.Fields()
 	if len(r.keys) > 1 {
-		put(fields[0], cell{s: key})
+		put(fields[0], Cell{s: key})
 		fields = fields[1:]
 	}
 	for i, c := range cells {
 		put(fields[i], c)
 	}
 	if r.time >= 0 {
-		r.newest = max(r.newest, cells[r.time].i)
+		r.Newest = max(r.Newest, cells[r.time].i)
 	}
 	if r.keep {
 		r.extra = append(r.extra, extra)
 	}
 }
 
-func (r *reading) reject(it item, key, reason string) {
-	raw := it.raw[:min(len(it.raw), rawLimit)]
-	r.rejected = append(r.rejected, connector.Reject{Raw: append([]byte(nil), raw...), Key: key,
+func (r *Reading) reject(it Item, key, reason string) {
+	raw := it.Raw[:min(len(it.Raw), RawLimit)]
+	r.Rejected = append(r.Rejected, connector.Reject{Raw: append([]byte(nil), raw...), Key: key,
 		Reason: reason})
 }
 
 // key returns the text of the key, "" if it can't be read.
-func (r *reading) key(cells []cell, ok []bool) (string, error) {
+func (r *Reading) key(cells []Cell, ok []bool) (string, error) {
 	parts := make([]string, 0, len(r.keys))
 	for _, i := range r.keys {
 		if !ok[i] {
 			return "", nil // its column says why
 		}
 		switch c := cells[i]; r.columns[i].Type {
-		case typeUint64:
+		case Uint64:
 			parts = append(parts, fmt.Sprint(c.u))
-		case typeText:
+		case Text:
 			parts = append(parts, c.s)
-		case typeBool:
+		case Bool:
 			parts = append(parts, fmt.Sprint(c.b))
-		case typeTime:
+		case Time:
 			parts = append(parts, time.UnixMicro(c.i).UTC().Format(time.RFC3339Nano))
 		default:
 			if c.i < 0 && len(r.keys) == 1 {
@@ -213,27 +220,27 @@ var joinable = strings.NewReplacer(`\`, `\\`, `|`, `\|`)
 
 // advance raises the cursor's mark. A value of a rejected item counts: else the feed would give the
 // item again for ever.
-func (r *reading) advance(c *Column, v cell, raw any) {
-	if r.last != nil && c.compare(v, *r.last) < 0 {
-		r.unordered = true
+func (r *Reading) advance(c *Column, v Cell, raw any) {
+	if r.last != nil && c.Compare(v, *r.last) < 0 {
+		r.Unordered = true
 	}
 	r.last = &v
-	if c.Type == typeTime && v.i > r.now.Add(ahead).UnixMicro() {
-		r.notes["cursor_ahead"]++
+	if c.Type == Time && v.i > r.now.Add(ahead).UnixMicro() {
+		r.Notes["cursor_ahead"]++
 		return
 	}
-	if r.mark.text != "" && c.compare(v, r.mark.cell) <= 0 {
+	if r.Mark.Text != "" && c.Compare(v, r.Mark.Cell) <= 0 {
 		return
 	}
 	text, isText := raw.(string)
 	if !isText {
-		text, _ = number(raw, false)
+		text, _ = Number(raw, false)
 	}
-	r.mark.cell, r.mark.text = v, text
+	r.Mark.Cell, r.Mark.Text = v, text
 }
 
 // others returns the fields of an item that no column is made of.
-func (r *reading) others(v any) (map[string]any, error) {
+func (r *Reading) others(v any) (map[string]any, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
 		return nil, nil
@@ -254,14 +261,14 @@ func (r *reading) others(v any) (map[string]any, error) {
 	return out, nil
 }
 
-// batch returns the rows.
-func (r *reading) batch() (arrow.RecordBatch, error) {
+// Batch returns the rows.
+func (r *Reading) Batch() (arrow.RecordBatch, error) {
 	rows := r.b.NewRecordBatch()
 	if len(r.names) == 0 || rows.NumRows() == 0 {
 		return rows, nil
 	}
 	fields, cols := slices.Clone(r.schema.Fields()), slices.Clone(rows.Columns())
-	used := maps.Clone(r.table.names)
+	used := maps.Clone(r.Table.names)
 	for _, name := range slices.Sorted(maps.Keys(r.names)) {
 		as := name
 		for used[as] {
@@ -281,7 +288,7 @@ func (r *reading) batch() (arrow.RecordBatch, error) {
 
 // column makes a column of an extra field: of the narrowest type that holds every value of the page
 // as it is, else text.
-func (r *reading) column(name string) (arrow.DataType, arrow.Array, error) {
+func (r *Reading) column(name string) (arrow.DataType, arrow.Array, error) {
 	var vals []any
 	for _, m := range r.extra {
 		if v, ok := m[name]; ok {
@@ -292,14 +299,14 @@ func (r *reading) column(name string) (arrow.DataType, arrow.Array, error) {
 	b := array.NewBuilder(memory.DefaultAllocator, arrowTypes[c.Type])
 	for _, m := range r.extra {
 		v := m[name]
-		if _, isText := v.(string); c.Type == typeText && !isText && v != nil {
+		if _, isText := v.(string); c.Type == Text && !isText && v != nil {
 			t, err := gojq.Marshal(v)
 			if err != nil {
 				return nil, nil, err
 			}
 			v = string(t)
 		}
-		got, err := c.read(v, false)
+		got, err := c.Read(v, false)
 		if err != nil {
 			return nil, nil, fmt.Errorf("column %s: %w", name, err)
 		}
@@ -310,31 +317,28 @@ func (r *reading) column(name string) (arrow.DataType, arrow.Array, error) {
 
 // infer returns the first type that holds all values.
 func infer(vals []any) string {
-	for _, typ := range []string{typeInt64, typeFloat64, typeBool} {
+	for _, typ := range []string{Int64, Float64, Bool} {
 		c := Column{Type: typ}
 		if !slices.ContainsFunc(vals, func(v any) bool { return !holds(&c, v) }) {
 			return typ
 		}
 	}
-	return typeText
+	return Text
 }
 
 // holds tells whether a value is the same in a column. A whole number that float64 would round is
 // not.
 func holds(c *Column, v any) bool {
-	if _, err := c.read(v, false); err != nil {
+	if _, err := c.Read(v, false); err != nil {
 		return false
 	}
-	n, _ := number(v, false)
-	if c.Type == typeInt64 {
+	n, _ := Number(v, false)
+	if c.Type == Int64 {
 		return !strings.ContainsAny(n, ".eE")
 	}
-	if c.Type == typeFloat64 && !strings.ContainsAny(n, ".eE") {
+	if c.Type == Float64 && !strings.ContainsAny(n, ".eE") {
 		_, err := whole(n)
 		return err == nil
 	}
 	return true
 }
-
-var errFullUnordered = errors.New("a full page is not in ascending order of the cursor's column: rows " +
-	"below the highest may have been left out of it")

@@ -1,4 +1,4 @@
-package httppoll
+package columns
 
 import (
 	"context"
@@ -10,37 +10,38 @@ import (
 	"github.com/itchyny/gojq"
 )
 
-// expr is a jq expression. A plain path, as most are, is walked without an interpreter.
-type expr struct {
+// Expr is a jq expression. A plain path, as most are, is walked without an interpreter.
+type Expr struct {
 	path []string
 	code *gojq.Code
 }
 
 var plainPath = regexp.MustCompile(`^\.[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
 
-func parseExpr(text string) (expr, error) {
+// ParseExpr reads an expression.
+func ParseExpr(text string) (Expr, error) {
 	if plainPath.MatchString(text) {
-		return expr{path: strings.Split(text[1:], ".")}, nil
+		return Expr{path: strings.Split(text[1:], ".")}, nil
 	}
 	q, err := gojq.Parse(text)
 	if err != nil {
-		return expr{}, fmt.Errorf("is no jq expression: %w", err)
+		return Expr{}, fmt.Errorf("is no jq expression: %w", err)
 	}
 	code, err := gojq.Compile(q)
 	if err != nil {
-		return expr{}, fmt.Errorf("is no jq expression: %w", err)
+		return Expr{}, fmt.Errorf("is no jq expression: %w", err)
 	}
-	return expr{code: code}, nil
+	return Expr{code: code}, nil
 }
 
-// one returns the only value of the expression, nil if there is none.
-func (e expr) one(ctx context.Context, v any) (any, error) {
+// One returns the only value of the expression, nil if there is none.
+func (e Expr) One(ctx context.Context, v any) (any, error) {
 	if e.code == nil {
 		return walk(v, e.path)
 	}
 	var got any
 	n := 0
-	err := e.each(ctx, v, func(v any) error {
+	err := e.Each(ctx, v, func(v any) error {
 		if got, n = v, n+1; n > 1 {
 			return errors.New("the expression gives several values, want one")
 		}
@@ -49,8 +50,11 @@ func (e expr) one(ctx context.Context, v any) (any, error) {
 	return got, err
 }
 
-// each calls yield for every value of the expression.
-func (e expr) each(ctx context.Context, v any, yield func(any) error) error {
+// Plain reports whether it is a path, which has exactly one value.
+func (e Expr) Plain() bool { return e.code == nil }
+
+// Each calls yield for every value of the expression.
+func (e Expr) Each(ctx context.Context, v any, yield func(any) error) error {
 	it := e.code.RunWithContext(ctx, v)
 	for {
 		got, ok := it.Next()
@@ -73,15 +77,15 @@ func walk(v any, path []string) (any, error) {
 		}
 		m, ok := v.(map[string]any)
 		if !ok {
-			return nil, fmt.Errorf("looks for %s in %s", name, kindOf(v))
+			return nil, fmt.Errorf("looks for %s in %s", name, KindOf(v))
 		}
 		v = m[name]
 	}
 	return v, nil
 }
 
-// kindOf names the JSON type of a value for a person.
-func kindOf(v any) string {
+// KindOf names the JSON type of a value for a person.
+func KindOf(v any) string {
 	switch v.(type) {
 	case nil:
 		return "null"
