@@ -46,6 +46,8 @@ var jobs = []struct {
 // sources are all kinds of feeds that a collect job can read.
 var sources = []kind[opened]{
 	kindOf("http", httppoll.Config{}, httppoll.Config.Validate, nil, openHTTP),
+	kindOf("nats", nats.SourceConfig{}, nats.SourceConfig.Validate, nil,
+		func(c nats.SourceConfig, _ opening) (opened, error) { return openStream(nats.Open(c)) }),
 	kindOf("wsprnet", wsprnet.Config{}, wsprnet.Config.Validate, wsprnetKeys, openWsprnet),
 }
 
@@ -197,6 +199,20 @@ func openHTTP(c httppoll.Config, _ opening) (opened, error) {
 		return opened{}, err
 	}
 	return opened{Source: s, next: s.NextPoll, parse: s.Parse, noun: "rows"}, nil
+}
+
+// stream is a source whose Fetch waits until there is something.
+type stream interface {
+	connector.Source
+	Parse(raw []byte) connector.Page
+}
+
+func openStream(s stream, err error) (opened, error) {
+	if err != nil {
+		return opened{}, err
+	}
+	atOnce := func(last time.Time) time.Time { return last }
+	return opened{Source: s, next: atOnce, parse: s.Parse, noun: "rows"}, nil
 }
 
 // parseSpot reads a rejected spot again, whether the feed or a cache file had it.

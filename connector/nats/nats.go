@@ -29,6 +29,16 @@
 // than server or stream take are RowFaults. A stream that is full and discards new messages is Full. An
 // acknowledgement means that the stream's leader, and a majority of its replicas, have stored the row;
 // they sync it to disk by their own rules (sync_interval).
+//
+// # The source
+//
+//	source:
+//	  nats: {url: "nats://127.0.0.1:4222", stream: SPOTS, key: id, columns: [{name: id, type: uint64}]}
+//
+// A message is one JSON value. With `stream`, every message comes once for each cursor, which is the
+// stream's sequence, and a gap in the sequence is what the stream dropped before it was read: Lost. With
+// `subject`, messages come while we listen; what a bounded buffer or the client library could not hold is
+// Lost, and a new connection is told as the note reconnects: what came before it nobody counts.
 package nats
 
 import (

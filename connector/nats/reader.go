@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/apache/arrow-go/v18/arrow"
+
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
