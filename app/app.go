@@ -30,6 +30,7 @@ import (
 	"holdfast/connector/httppoll"
 	"holdfast/connector/nats"
 	"holdfast/connector/postgres"
+	"holdfast/connector/redis"
 	"holdfast/connector/sqlite"
 	"holdfast/connector/wsprnet"
 	"holdfast/connector/wsprnet/cachefile"
@@ -48,6 +49,8 @@ var sources = []kind[opened]{
 	kindOf("http", httppoll.Config{}, httppoll.Config.Validate, nil, openHTTP),
 	kindOf("nats", nats.SourceConfig{}, nats.SourceConfig.Validate, nil,
 		func(c nats.SourceConfig, _ opening) (opened, error) { return openStream(nats.Open(c)) }),
+	kindOf("redis", redis.Config{}, redis.Config.Validate, nil,
+		func(c redis.Config, _ opening) (opened, error) { return openStream(redis.Open(c)) }),
 	kindOf("wsprnet", wsprnet.Config{}, wsprnet.Config.Validate, wsprnetKeys, openWsprnet),
 }
 

@@ -141,7 +141,7 @@ func (s *session) close() {
 // dialer makes connections that end with a context while they are being made.
 type dialer struct {
 	net.Dialer
-	ctx   context.Context //nolint:containedctx // nats.Connect takes none, and makes several connections
+	ctx   context.Context // nats.Connect takes none, and makes several connections
 	stops []func() bool
 }
 
