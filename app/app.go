@@ -27,6 +27,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/clickhouse"
+	"holdfast/connector/files"
 	"holdfast/connector/httppoll"
 	"holdfast/connector/nats"
 	"holdfast/connector/postgres"
@@ -65,6 +66,11 @@ var sinks = []kind[connector.Sink]{
 		error) {
 		return clickhouse.Open(c)
 	}),
+	kindOf("files", files.Config{}, files.Config.Validate, nil,
+		func(c files.Config, o opening) (connector.Sink, error) {
+			c.Path = below(o.dataDir, c.Path)
+			return files.New(c)
+		}),
 	kindOf("nats", nats.SinkConfig{}, nats.SinkConfig.Validate, nil,
 		func(c nats.SinkConfig, _ opening) (connector.Sink, error) { return nats.New(c) }),
 	kindOf("postgres", postgres.Config{}, postgres.Config.Validate, nil,
@@ -132,6 +138,8 @@ func table(c any) string {
 	case clickhouse.Config:
 		return strings.Join([]string{"clickhouse", strings.TrimSuffix(c.URL, "/"), c.Database,
 			c.Table}, "\x00")
+	case files.Config:
+		return strings.Join([]string{"files", filepath.Clean(c.Path)}, "\x00")
 	case nats.SinkConfig:
 		return strings.Join([]string{"nats", c.URL, c.Stream, c.Subject}, "\x00")
 	case postgres.Config:

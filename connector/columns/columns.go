@@ -1,12 +1,9 @@
-// Package columns makes rows of JSON items by a list of columns, for every source whose items are that.
+// Package columns makes rows of a source's own out of items that know no types: JSON values, or the
+// fields of a CSV line. The configuration declares columns, with types and jq expressions; an item that
+// does not fit becomes a Reject that names the column, and its neighbours go on.
 //
-//	columns: [{name: id, type: int64}, {name: time, type: time}, {name: temp, type: float64}]
-//	key: id
-//	time: time
-//
-// The promise: an item is a row with every column as it was declared, or a Reject that names each column
-// that it does not fit, and why. Numbers go from the item to the row without float64 in between. It reads
-// no feed and knows no paging; connectors do, and call it.
+// Numbers go from the item to the row without float64 in between. Sources of such feeds use it
+// (httppoll, filesource, nats, redis); it knows nothing of where items come from.
 package columns
 
 import (
@@ -33,34 +30,28 @@ type Column struct {
 	Convert bool `yaml:"convert" json:"convert,omitempty"`
 }
 
-// Config says how items become rows. The connector's own Config has these keys, but for Convert.
-type Config struct {
+// Spec is what a configuration says of rows.
+type Spec struct {
 	Columns []Column
-	// Extra is drop (default) or keep: what becomes of fields that no column is made from.
-	Extra string
-	// Key is the column that identifies a row (int64, uint64 or text), or several, separated by
-	// commas: then a text column `key` with their joined values stands in front.
-	Key string
-	// Time is the column of the event time; default none.
-	Time string
-	// Cursor is the column whose highest value is the place in the feed; default none.
-	Cursor string
-	// Convert all columns: a feed such as csv knows only text.
-	Convert bool
+	Key     string // names of the key's columns, separated by commas; "" for none
+	Time    string // name of the event time's column; "" for none
+	Cursor  string // name of the column whose highest value is followed; "" for none
+	Extra   string // ExtraDrop or ExtraKeep
+	Convert bool   // every column as if it said so: a csv knows only text
 }
 
-// The values of Extra.
+// What becomes of the fields of an item that no column is made from.
 const (
-	Drop = "drop"
-	Keep = "keep"
+	ExtraDrop = "drop"
+	ExtraKeep = "keep"
 )
 
 // KeyColumn is the name of the column that holds several joined values.
 const KeyColumn = "key"
 
 // Keys are the names of the key's columns.
-func (c Config) Keys() (names []string) {
-	for name := range strings.SplitSeq(c.Key, ",") {
+func (s Spec) Keys() (names []string) {
+	for name := range strings.SplitSeq(s.Key, ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			names = append(names, name)
 		}
@@ -69,78 +60,47 @@ func (c Config) Keys() (names []string) {
 }
 
 // Column returns the column of that name, nil if there is none.
-func (c Config) Column(name string) *Column {
-	i := slices.IndexFunc(c.Columns, func(k Column) bool { return k.Name == name })
+func (s Spec) Column(name string) *Column {
+	i := slices.IndexFunc(s.Columns, func(k Column) bool { return k.Name == name })
 	if i < 0 {
 		return nil
 	}
-	return &c.Columns[i]
+	return &s.Columns[i]
 }
 
-// Problem is one fault of a configuration: Key is the name under the connector's.
-type Problem struct{ Key, Text string }
-
-// Error returns the key and what is wrong with it.
-func (p Problem) Error() string { return p.Key + ": " + p.Text }
-
-// check gathers the faults of a configuration.
-type check struct {
-	Config
-	faults []error
-}
-
-func (k *check) bad(key, format string, args ...any) {
-	k.faults = append(k.faults, Problem{key, fmt.Sprintf(format, args...)})
-}
-
-func (k *check) oneOf(key, got string, want ...string) {
-	if !slices.Contains(want, got) {
-		k.bad(key, "is %q, want one of: %s", got, strings.Join(want, ", "))
-	}
-}
-
-func (k *check) expression(key, text string) {
-	if _, err := ParseExpr(text); text != "" && err != nil {
-		k.bad(key, "%v", err)
-	}
-}
-
-// Validate returns all faults at once, each a Problem.
-func (c Config) Validate() []error {
-	if c.Extra == "" {
-		c.Extra = Drop
-	}
-	k := &check{Config: c}
-	k.oneOf("extra", k.Extra, Drop, Keep)
-	k.columns()
-	k.names()
-	return k.faults
-}
-
-func (k *check) columns() {
-	if len(k.Columns) == 0 {
-		k.bad("columns", "there is none")
+// Check calls bad for every fault, with the name of its key in a configuration.
+func (s Spec) Check(bad func(key, format string, args ...any)) {
+	oneOf(bad, "extra", s.Extra, ExtraDrop, ExtraKeep)
+	if len(s.Columns) == 0 {
+		bad("columns", "there is none")
 	}
 	seen := map[string]bool{}
-	for i, c := range k.Columns {
+	for i, c := range s.Columns {
 		at := fmt.Sprintf("columns[%d].", i)
 		switch {
 		case c.Name == "":
-			k.bad(at+"name", "is missing")
+			bad(at+"name", "is missing")
 		case seen[c.Name]:
-			k.bad(at+"name", "%q is there twice", c.Name)
-		case len(k.Keys()) > 1 && c.Name == KeyColumn:
-			k.bad(at+"name", "%q is the column of the joined key", c.Name)
+			bad(at+"name", "%q is there twice", c.Name)
+		case len(s.Keys()) > 1 && c.Name == KeyColumn:
+			bad(at+"name", "%q is the column of the joined key", c.Name)
 		}
 		seen[c.Name] = true
-		k.oneOf(at+"type", c.Type, slices.Sorted(maps.Keys(arrowTypes))...)
-		k.expression(at+"from", c.From)
-		if c.Format != "" && c.Type != Time {
-			k.bad(at+"format", "is for type time alone")
-		} else if !knownFormat(c.Format) {
-			k.bad(at+"format", "is %q, want rfc3339, unix, unix_ms or a Go layout such as %q", c.Format,
-				time.DateTime)
-		}
+		c.check(at, bad)
+	}
+	s.checkNames(bad)
+}
+
+func (c Column) check(at string, bad func(key, format string, args ...any)) {
+	oneOf(bad, at+"type", c.Type, slices.Sorted(maps.Keys(arrowTypes))...)
+	if _, err := ParseExpr(c.From); c.From != "" && err != nil {
+		bad(at+"from", "%v", err)
+	}
+	if c.Format != "" && c.Type != Time {
+		bad(at+"format", "is for type time alone")
+	} else if !knownFormat(c.Format) {
+		bad(at+"format", "is %q, want rfc3339, unix, unix_ms or a Go layout such as %q", c.Format,
+			time.DateTime)
 	}
 }
 
@@ -152,15 +112,15 @@ func knownFormat(f string) bool {
 	return time.Unix(1e9, 0).UTC().Format(f) != f
 }
 
-// names checks what names columns.
-func (k *check) names() {
-	keys := k.Keys()
+// checkNames checks what names columns.
+func (s Spec) checkNames(bad func(key, format string, args ...any)) {
+	keys := s.Keys()
 	named := map[string][]string{"key": keys}
-	if k.Time != "" {
-		named["time"] = []string{k.Time}
+	if s.Time != "" {
+		named["time"] = []string{s.Time}
 	}
-	if k.Cursor != "" {
-		named["cursor.column"] = []string{k.Cursor}
+	if s.Cursor != "" {
+		named["cursor.column"] = []string{s.Cursor}
 	}
 	allowed := map[string][]string{"key": {Int64, Uint64, Text}, "time": {Time},
 		"cursor.column": {Int64, Uint64, Float64, Text, Time}}
@@ -169,16 +129,21 @@ func (k *check) names() {
 	}
 	for at, list := range named {
 		for _, name := range list {
-			c := k.Column(name)
+			c := s.Column(name)
 			switch {
 			case c == nil:
-				k.bad(at, "there is no column %q", name)
+				bad(at, "there is no column %q", name)
 			case !slices.Contains(allowed[at], c.Type):
-				k.bad(at, "column %q is %s, want one of: %s", name, c.Type,
-					strings.Join(allowed[at], ", "))
+				bad(at, "column %q is %s, want one of: %s", name, c.Type, strings.Join(allowed[at], ", "))
 			case c.Optional && at != "cursor.column":
-				k.bad(at, "column %q is optional", name)
+				bad(at, "column %q is optional", name)
 			}
 		}
+	}
+}
+
+func oneOf(bad func(key, format string, args ...any), key, got string, want ...string) {
+	if !slices.Contains(want, got) {
+		bad(key, "is %q, want one of: %s", got, strings.Join(want, ", "))
 	}
 }

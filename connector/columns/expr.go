@@ -50,9 +50,6 @@ func (e Expr) One(ctx context.Context, v any) (any, error) {
 	return got, err
 }
 
-// Plain reports whether it is a path, which has exactly one value.
-func (e Expr) Plain() bool { return e.code == nil }
-
 // Each calls yield for every value of the expression.
 func (e Expr) Each(ctx context.Context, v any, yield func(any) error) error {
 	it := e.code.RunWithContext(ctx, v)
@@ -100,3 +97,6 @@ func KindOf(v any) string {
 	}
 	return "a number"
 }
+
+// Plain reports whether the expression is a path, which gives one value.
+func (e Expr) Plain() bool { return e.code == nil }

@@ -2,23 +2,21 @@ package columns
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-
-	"holdfast/connector"
 )
 
-// Item is one element of an answer. Err says why it could not be read at all.
+// Item is one element of a feed: its bytes, and the value that they stand for. Err says why it could not
+// be read at all.
 type Item struct {
 	Raw   []byte
 	Value any
 	Err   error
 }
 
-// ReadItem reads one JSON value, with nothing behind it.
+// ReadItem reads the JSON of one item.
 func ReadItem(raw []byte) (Item, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
@@ -27,17 +25,6 @@ func ReadItem(raw []byte) (Item, error) {
 		return Item{}, err
 	}
 	return Item{Raw: raw, Value: v}, AtEnd(dec)
-}
-
-// AtEnd proves that nothing stands behind what was decoded.
-func AtEnd(dec *json.Decoder) error {
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		if err == nil {
-			err = errors.New("something stands behind the end of the answer")
-		}
-		return err
-	}
-	return nil
 }
 
 // Message is the item of a message that has to be one JSON value.
@@ -49,28 +36,37 @@ func Message(raw []byte) Item {
 	return it
 }
 
-// Parse reads the raw form of a rejected item again.
-func (t *Table) Parse(raw []byte) connector.Page {
-	r := t.Begin(context.Background())
-	it, err := ReadItem(raw)
-	if err == nil {
-		err = r.Add(it)
+// AtEnd proves that nothing stands behind a document.
+func AtEnd(dec *json.Decoder) error {
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		if err == nil {
+			err = errors.New("something stands behind the end of the answer")
+		}
+		return err
 	}
-	return r.Parsed(raw, err)
+	return nil
 }
 
-// Parsed is the page of one raw item that was read again, and added unless err says why not.
-func (r *Reading) Parsed(raw []byte, err error) connector.Page {
-	if err == nil && r.Items != 1 {
-		err = io.ErrUnexpectedEOF
+// Header says what is wrong with the header line of a csv, "" if nothing is.
+func Header(names []string) string {
+	seen := map[string]bool{}
+	for _, name := range names {
+		if seen[name] {
+			return fmt.Sprintf("the header line names %q twice", name)
+		}
+		seen[name] = true
 	}
-	p := connector.Page{Rejected: r.Rejected}
-	if err == nil {
-		p.Rows, err = r.Batch()
+	return ""
+}
+
+// Named makes the value of a csv line. An empty field is a missing one.
+func Named(header, fields []string) map[string]any {
+	m := make(map[string]any, len(header))
+	for i, name := range header {
+		m[name] = nil
+		if fields[i] != "" {
+			m[name] = fields[i]
+		}
 	}
-	if err != nil {
-		return connector.Page{Rejected: []connector.Reject{{Raw: raw, Reason: "it is no whole item: " +
-			err.Error()}}}
-	}
-	return p
+	return m
 }

@@ -3,6 +3,7 @@ package columns
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/itchyny/gojq"
 
+	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
 )
@@ -41,18 +43,18 @@ type Table struct {
 	names   map[string]bool // of columns
 }
 
-// NewTable makes a table of a configuration without faults.
-func NewTable(c Config) (*Table, error) {
-	t := &Table{columns: c.Columns, cursor: -1, time: -1, keep: c.Extra == Keep,
-		convert: c.Convert, taken: map[string]bool{}, names: map[string]bool{}}
+// New returns the table of a spec that has no faults.
+func New(s Spec) (*Table, error) {
+	t := &Table{columns: s.Columns, cursor: -1, time: -1, keep: s.Extra == ExtraKeep, convert: s.Convert,
+		taken: map[string]bool{}, names: map[string]bool{}}
 	var fields []arrow.Field
-	key := strings.Join(c.Keys(), "")
-	if len(c.Keys()) > 1 {
+	key := strings.Join(s.Keys(), "")
+	if len(s.Keys()) > 1 {
 		key = KeyColumn
 		t.names[key] = true
 		fields = append(fields, arrow.Field{Name: key, Type: arrow.BinaryTypes.String})
 	}
-	for i, col := range c.Columns {
+	for i, col := range s.Columns {
 		e := Expr{path: []string{col.Name}}
 		if col.From != "" {
 			var err error
@@ -67,52 +69,83 @@ func NewTable(c Config) (*Table, error) {
 		t.from = append(t.from, e)
 		fields = append(fields, arrow.Field{Name: col.Name, Type: arrowTypes[col.Type],
 			Nullable: col.Optional})
-		if col.Name == c.Cursor {
+		if col.Name == s.Cursor {
 			t.cursor = i
 		}
-		if col.Name == c.Time {
+		if col.Name == s.Time {
 			t.time = i
 		}
 	}
-	for _, name := range c.Keys() {
-		t.keys = append(t.keys, slices.IndexFunc(c.Columns, func(c Column) bool { return c.Name == name }))
+	for _, name := range s.Keys() {
+		t.keys = append(t.keys, slices.IndexFunc(s.Columns, func(c Column) bool { return c.Name == name }))
 	}
-	t.schema = record.NewSchema(fields, key, c.Time)
+	t.schema = record.NewSchema(fields, key, s.Time)
 	return t, nil
 }
 
-// Reading is one answer becoming a page. What it has read is in its fields.
-type Reading struct {
-	*Table
-	ctx      context.Context
-	b        *array.RecordBuilder
-	Rejected []connector.Reject
-	Notes    map[string]int64
-	extra    []map[string]any // of each row
-	names    map[string]bool  // of the extra fields
-	Items    int              // that were added
-	now      time.Time
-
-	Mark struct { // the highest cursor value
-		Cell Cell
-		Text string
-	}
-	Unordered bool // a cursor value came below one before it
-	last      *Cell
-	Newest    int64 // event time in microseconds; Earliest if there is none
-}
-
-// Schema is that of the declared columns.
+// Schema is the schema of the rows. A page may have optional columns behind it.
 func (t *Table) Schema() record.Schema { return t.schema }
 
-// Begin begins a page. Items are added to it until ctx ends.
-func (t *Table) Begin(ctx context.Context) *Reading {
-	return &Reading{Table: t, ctx: ctx, b: array.NewRecordBuilder(memory.DefaultAllocator, t.schema.Schema),
-		Notes: map[string]int64{}, names: map[string]bool{}, now: time.Now(), Newest: Earliest}
+// Spoilt is the page of a rejected item that can't be read again.
+func Spoilt(raw []byte, err error) connector.Page {
+	return connector.Page{Rejected: []connector.Reject{{Raw: raw, Reason: "it is no whole item: " +
+		err.Error()}}}
 }
 
-// Context is the one that the reading ends with.
-func (r *Reading) Context() context.Context { return r.ctx }
+// One is the page of a single item; read gives it to add.
+func (t *Table) One(raw []byte, read func(r *Reading) error) connector.Page {
+	r := t.Begin(context.Background())
+	err := read(r)
+	if err == nil && r.Items != 1 {
+		err = io.ErrUnexpectedEOF
+	}
+	p := connector.Page{Rejected: r.Rejected}
+	if err == nil {
+		p.Rows, err = r.Batch()
+	}
+	if err != nil {
+		return Spoilt(raw, err)
+	}
+	return p
+}
+
+// Parse reads the raw form of a rejected JSON item again.
+func (t *Table) Parse(raw []byte) connector.Page {
+	return t.One(raw, func(r *Reading) error {
+		it, err := ReadItem(raw)
+		if err != nil {
+			return err
+		}
+		return r.Add(it)
+	})
+}
+
+// Reading is items becoming the rows of a page.
+type Reading struct {
+	*Table
+	Rejected  []connector.Reject
+	Notes     map[string]int64
+	Items     int  // so far, rejected ones included
+	Unordered bool // a cursor value came below one before it
+
+	ctx   context.Context // of the one page that this is for
+	b     *array.RecordBuilder
+	extra []map[string]any // of each row
+	names map[string]bool  // of the extra fields
+	now   time.Time
+	mark  struct { // the highest cursor value
+		cell cell
+		text string
+	}
+	last   *cell
+	newest int64 // event time
+}
+
+// Begin starts a page.
+func (t *Table) Begin(ctx context.Context) *Reading {
+	return &Reading{Table: t, ctx: ctx, b: array.NewRecordBuilder(memory.DefaultAllocator, t.schema.Schema),
+		Notes: map[string]int64{}, names: map[string]bool{}, now: time.Now(), newest: earliest}
+}
 
 // Add makes an item a row or a reject.
 func (r *Reading) Add(it Item) error {
@@ -124,14 +157,14 @@ func (r *Reading) Add(it Item) error {
 		r.reject(it, "", it.Err.Error())
 		return nil
 	}
-	cells := make([]Cell, len(r.columns))
+	cells := make([]cell, len(r.columns))
 	var bad []string
 	ok := make([]bool, len(cells))
 	for i := range r.columns {
 		c := &r.columns[i]
 		v, err := r.from[i].One(r.ctx, it.Value)
 		if err == nil {
-			cells[i], err = c.Read(v, c.Convert || r.convert)
+			cells[i], err = c.read(v, c.Convert || r.convert)
 		}
 		if ok[i] = err == nil; ok[i] && i == r.cursor && !cells[i].null {
 			r.advance(c, cells[i], v)
@@ -157,17 +190,17 @@ func (r *Reading) Add(it Item) error {
 	return nil
 }
 
-func (r *Reading) row(cells []Cell, key string, extra map[string]any) {
+func (r *Reading) row(cells []cell, key string, extra map[string]any) {
 	fields := r.b.Fields()
 	if len(r.keys) > 1 {
-		put(fields[0], Cell{s: key})
+		put(fields[0], cell{s: key})
 		fields = fields[1:]
 	}
 	for i, c := range cells {
 		put(fields[i], c)
 	}
 	if r.time >= 0 {
-		r.Newest = max(r.Newest, cells[r.time].i)
+		r.newest = max(r.newest, cells[r.time].i)
 	}
 	if r.keep {
 		r.extra = append(r.extra, extra)
@@ -181,7 +214,7 @@ func (r *Reading) reject(it Item, key, reason string) {
 }
 
 // key returns the text of the key, "" if it can't be read.
-func (r *Reading) key(cells []Cell, ok []bool) (string, error) {
+func (r *Reading) key(cells []cell, ok []bool) (string, error) {
 	parts := make([]string, 0, len(r.keys))
 	for _, i := range r.keys {
 		if !ok[i] {
@@ -220,8 +253,8 @@ var joinable = strings.NewReplacer(`\`, `\\`, `|`, `\|`)
 
 // advance raises the cursor's mark. A value of a rejected item counts: else the feed would give the
 // item again for ever.
-func (r *Reading) advance(c *Column, v Cell, raw any) {
-	if r.last != nil && c.Compare(v, *r.last) < 0 {
+func (r *Reading) advance(c *Column, v cell, raw any) {
+	if r.last != nil && c.compare(v, *r.last) < 0 {
 		r.Unordered = true
 	}
 	r.last = &v
@@ -229,14 +262,14 @@ func (r *Reading) advance(c *Column, v Cell, raw any) {
 		r.Notes["cursor_ahead"]++
 		return
 	}
-	if r.Mark.Text != "" && c.Compare(v, r.Mark.Cell) <= 0 {
+	if r.mark.text != "" && c.compare(v, r.mark.cell) <= 0 {
 		return
 	}
 	text, isText := raw.(string)
 	if !isText {
 		text, _ = Number(raw, false)
 	}
-	r.Mark.Cell, r.Mark.Text = v, text
+	r.mark.cell, r.mark.text = v, text
 }
 
 // others returns the fields of an item that no column is made of.
@@ -306,7 +339,7 @@ func (r *Reading) column(name string) (arrow.DataType, arrow.Array, error) {
 			}
 			v = string(t)
 		}
-		got, err := c.Read(v, false)
+		got, err := c.read(v, false)
 		if err != nil {
 			return nil, nil, fmt.Errorf("column %s: %w", name, err)
 		}
@@ -329,7 +362,7 @@ func infer(vals []any) string {
 // holds tells whether a value is the same in a column. A whole number that float64 would round is
 // not.
 func holds(c *Column, v any) bool {
-	if _, err := c.Read(v, false); err != nil {
+	if _, err := c.read(v, false); err != nil {
 		return false
 	}
 	n, _ := Number(v, false)
@@ -342,3 +375,23 @@ func holds(c *Column, v any) bool {
 	}
 	return true
 }
+
+// Mark is the highest of the cursor's column and what was known before.
+func (r *Reading) Mark(known string) (string, error) {
+	if r.mark.text == "" || known == "" {
+		return known + r.mark.text, nil
+	}
+	c := &r.columns[r.cursor]
+	old, err := c.read(known, true)
+	if err != nil {
+		return "", fault.WithHint(fault.New(fault.Permanent, "the cursor %.60q is no value of column %s: "+
+			"it %w", known, c.Name, err), "the column has changed; let the job start anew")
+	}
+	if c.compare(r.mark.cell, old) > 0 {
+		return r.mark.text, nil
+	}
+	return known, nil
+}
+
+// NewestTime is the newest event time in microseconds; ok is false if there was none.
+func (r *Reading) NewestTime() (us int64, ok bool) { return r.newest, r.newest > earliest }

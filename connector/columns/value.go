@@ -34,8 +34,8 @@ var arrowTypes = map[string]arrow.DataType{
 	JSON: arrow.BinaryTypes.String,
 }
 
-// Cell is a value that has become one of a column.
-type Cell struct {
+// cell is a value that has become one of a column.
+type cell struct {
 	null bool
 	i    int64 // int64, and time as microseconds
 	u    uint64
@@ -50,20 +50,20 @@ var (
 	errNaN     = errors.New("is not a finite number")
 )
 
-// Read makes a cell of a value. convert allows text where another type is wanted, and the reverse.
-func (c *Column) Read(v any, convert bool) (Cell, error) {
+// read makes a cell of a value. convert allows text where another type is wanted, and the reverse.
+func (c *Column) read(v any, convert bool) (cell, error) {
 	if v == nil {
 		if c.Optional {
-			return Cell{null: true}, nil
+			return cell{null: true}, nil
 		}
-		return Cell{}, errMissing
+		return cell{}, errMissing
 	}
 	switch c.Type {
 	case Text:
 		return readText(v, convert)
 	case JSON:
 		b, err := gojq.Marshal(v)
-		return Cell{s: string(b)}, err
+		return cell{s: string(b)}, err
 	case Bool:
 		return readBool(v, convert)
 	case Time:
@@ -71,12 +71,12 @@ func (c *Column) Read(v any, convert bool) (Cell, error) {
 	}
 	n, err := Number(v, convert)
 	if err != nil {
-		return Cell{}, err
+		return cell{}, err
 	}
 	return c.readNumber(n)
 }
 
-func (c *Column) readNumber(n string) (out Cell, err error) {
+func (c *Column) readNumber(n string) (out cell, err error) {
 	switch c.Type {
 	case Int64:
 		out.i, err = toInt(n)
@@ -90,24 +90,24 @@ func (c *Column) readNumber(n string) (out Cell, err error) {
 
 func wrongType(want string, v any) error { return fmt.Errorf("is %s, want %s", KindOf(v), want) }
 
-func readText(v any, convert bool) (Cell, error) {
+func readText(v any, convert bool) (cell, error) {
 	s, ok := v.(string)
 	if !ok {
 		if _, isBool := v.(bool); !convert || !isBool && KindOf(v) != "a number" {
-			return Cell{}, wrongType("text", v)
+			return cell{}, wrongType("text", v)
 		}
 		b, err := gojq.Marshal(v)
-		return Cell{s: string(b)}, err
+		return cell{s: string(b)}, err
 	}
 	if !utf8.ValidString(s) {
-		return Cell{}, errors.New("is not UTF-8")
+		return cell{}, errors.New("is not UTF-8")
 	}
-	return Cell{s: s}, nil
+	return cell{s: s}, nil
 }
 
-func readBool(v any, convert bool) (Cell, error) {
+func readBool(v any, convert bool) (cell, error) {
 	if b, ok := v.(bool); ok {
-		return Cell{b: b}, nil
+		return cell{b: b}, nil
 	}
 	if convert {
 		text, ok := v.(string)
@@ -115,10 +115,10 @@ func readBool(v any, convert bool) (Cell, error) {
 			text, _ = Number(v, false)
 		}
 		if b, err := strconv.ParseBool(text); err == nil {
-			return Cell{b: b}, nil
+			return cell{b: b}, nil
 		}
 	}
-	return Cell{}, wrongType("a truth value", v)
+	return cell{}, wrongType("a truth value", v)
 }
 
 // Number returns the decimal text of a number: through float64, a large identifier would change.
@@ -199,27 +199,27 @@ const (
 	formatUnixMS  = "unix_ms"
 )
 
-// Earliest and latest bound times to years that every database can hold.
+// earliest and latest bound times to years that every database can hold.
 var (
-	Earliest = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+	earliest = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 	latest   = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC).UnixMicro()
 )
 
-func (c *Column) readTime(v any, convert bool) (Cell, error) {
+func (c *Column) readTime(v any, convert bool) (cell, error) {
 	var us int64
 	switch c.Format {
 	case formatUnix, formatUnixMS:
 		n, err := Number(v, convert)
 		if err != nil {
-			return Cell{}, err
+			return cell{}, err
 		}
 		if us, err = epoch(n, c.Format); err != nil {
-			return Cell{}, err
+			return cell{}, err
 		}
 	default:
 		s, ok := v.(string)
 		if !ok {
-			return Cell{}, wrongType("a time as text", v)
+			return cell{}, wrongType("a time as text", v)
 		}
 		layout := c.Format
 		if layout == "" || layout == formatRFC3339 {
@@ -227,14 +227,14 @@ func (c *Column) readTime(v any, convert bool) (Cell, error) {
 		}
 		t, err := time.Parse(layout, s)
 		if err != nil {
-			return Cell{}, fmt.Errorf("is %.40q, want a time like %s", s, layout)
+			return cell{}, fmt.Errorf("is %.40q, want a time like %s", s, layout)
 		}
 		us = t.UnixMicro()
 	}
-	if us < Earliest || us > latest {
-		return Cell{}, errRange
+	if us < earliest || us > latest {
+		return cell{}, errRange
 	}
-	return Cell{i: us}, nil
+	return cell{i: us}, nil
 }
 
 // epoch returns microseconds of a number of seconds or milliseconds, which may have a fraction.
@@ -256,8 +256,8 @@ func epoch(n, format string) (int64, error) {
 	return int64(math.Round(f * per)), nil
 }
 
-// Compare orders two cells of a column that can be a cursor.
-func (c *Column) Compare(a, b Cell) int {
+// compare orders two cells of a column that can be a cursor.
+func (c *Column) compare(a, b cell) int {
 	switch c.Type {
 	case Uint64:
 		return cmp.Compare(a.u, b.u)
@@ -270,7 +270,7 @@ func (c *Column) Compare(a, b Cell) int {
 }
 
 // put appends a cell to the builder of a column of this type.
-func put(b array.Builder, c Cell) {
+func put(b array.Builder, c cell) {
 	if c.null {
 		b.AppendNull()
 		return

@@ -33,8 +33,8 @@ type Config struct {
 	Delimiter string `yaml:"delimiter" json:"delimiter,omitempty"`
 	// Rows is the jq expression that gives the items of a json answer; default the array itself, or
 	// the object's only array. A plain path such as .data[] is read as a stream.
-	Rows    string           `yaml:"rows" json:"rows,omitempty"`
-	Columns []columns.Column `yaml:"columns" json:"columns,omitempty"`
+	Rows    string   `yaml:"rows" json:"rows,omitempty"`
+	Columns []Column `yaml:"columns" json:"columns,omitempty"`
 	// Extra is drop (default) or keep: what becomes of fields that no column is made from.
 	Extra string `yaml:"extra" json:"extra,omitempty"`
 	// Key is the column that identifies a row (int64, uint64 or text), or several, separated by
@@ -81,6 +81,9 @@ type Login struct {
 	Pause time.Duration `yaml:"pause" json:"pause,omitempty"`
 }
 
+// Column is one column of the rows.
+type Column = columns.Column
+
 // Cursor says how the place in the feed is known; at most one of the two.
 type Cursor struct {
 	// Column: the highest value of this column that was seen.
@@ -101,6 +104,12 @@ type Paging struct {
 	Size int `yaml:"size" json:"size,omitempty"`
 }
 
+// Problem is one fault of a configuration: Key is the name under `http:`.
+type Problem struct{ Key, Text string }
+
+// Error returns the key and what is wrong with it.
+func (p Problem) Error() string { return p.Key + ": " + p.Text }
+
 func (c Config) withDefaults() Config {
 	def := func(s *string, v string) {
 		if *s == "" {
@@ -115,7 +124,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Method, http.MethodGet)
 	def(&c.Format, formatJSON)
 	def(&c.Delimiter, ",")
-	def(&c.Extra, columns.Drop)
+	def(&c.Extra, columns.ExtraDrop)
 	dur(&c.Every, time.Minute)
 	dur(&c.Timeout, time.Minute)
 	dur(&c.PageTimeout, 10*time.Minute)
@@ -140,10 +149,10 @@ const (
 	formatCSV   = "csv"
 )
 
-// rows says how items become rows.
-func (c Config) rows() columns.Config {
-	return columns.Config{Columns: c.Columns, Extra: c.Extra, Key: c.Key, Time: c.Time,
-		Cursor: c.Cursor.Column, Convert: c.Format == formatCSV}
+// spec is what the configuration says of rows.
+func (c Config) spec() columns.Spec {
+	return columns.Spec{Columns: c.Columns, Key: c.Key, Time: c.Time, Cursor: c.Cursor.Column,
+		Extra: c.Extra, Convert: c.Format == formatCSV}
 }
 
 // check gathers the faults of a configuration.
@@ -153,7 +162,7 @@ type check struct {
 }
 
 func (k *check) bad(key, format string, args ...any) {
-	k.faults = append(k.faults, columns.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
+	k.faults = append(k.faults, Problem{key, fmt.Sprintf(format, args...)})
 }
 
 func (k *check) oneOf(key, got string, want ...string) {
@@ -168,14 +177,14 @@ func (k *check) expression(key, text string) {
 	}
 }
 
-// Validate returns all faults at once, each a columns.Problem.
+// Validate returns all faults at once, each a Problem.
 func (c Config) Validate() []error {
 	k := &check{Config: c.withDefaults()}
 	k.request()
 	k.auth()
 	k.answer()
-	k.faults = append(k.faults, k.rows().Validate()...)
-	k.place()
+	k.spec().Check(k.bad)
+	k.cursor()
 	k.paging()
 	k.limits()
 	slices.SortFunc(k.faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
@@ -269,13 +278,13 @@ func (k *check) answer() {
 	}
 }
 
-// place checks how the place in the feed is known.
-func (k *check) place() {
+// cursor checks how the place in the feed is known.
+func (k *check) cursor() {
 	if k.Cursor.Column != "" && k.Cursor.JQ != "" {
 		k.bad("cursor", "want column or jq")
 	}
 	k.expression("cursor.jq", k.Cursor.JQ)
-	if k.Cursor == (Cursor{}) && len(k.rows().Keys()) == 0 {
+	if k.Cursor == (Cursor{}) && len(k.spec().Keys()) == 0 {
 		k.bad("key", "is missing, and there is no cursor: every poll would take all rows once more")
 	}
 }

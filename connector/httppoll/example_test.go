@@ -125,7 +125,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(uint8(3), []byte("{\"id\":1}\n{\"id\":-2}\nx\n{\"id\":1e999}"))
 	f.Fuzz(func(t *testing.T, kind uint8, data []byte) {
 		c := idConfig("http://h")
-		c.Extra = columns.Keep
+		c.Extra = columns.ExtraKeep
 		c.Format = []string{formatJSON, formatJSON, formatCSV, formatJSONL}[kind%4]
 		if kind%4 == 1 {
 			c.Rows = ".features[]"
@@ -135,7 +135,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal(err)
 		}
 		r := s.table.Begin(t.Context())
-		if _, err := s.decoder.items(r.Context(), strings.NewReader(string(data)), r.Add); err != nil {
+		if _, err := s.decoder.items(t.Context(), strings.NewReader(string(data)), r.Add); err != nil {
 			return
 		}
 		b, err := r.Batch()

@@ -67,7 +67,7 @@ func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page
 	if ans.unchanged {
 		return connector.Page{Cursor: at.bytes(), Notes: map[string]int64{"unchanged": 1}}, nil
 	}
-	return s.page(at, q, ans)
+	return s.page(ctx, at, q, ans)
 }
 
 // question is what to ask at a position.
@@ -93,14 +93,14 @@ func (q question) id() string {
 }
 
 // page makes a page of an answer.
-func (s *Source) page(at position, q question, ans answer) (connector.Page, error) {
+func (s *Source) page(ctx context.Context, at position, q question, ans answer) (connector.Page, error) {
 	rows, err := ans.Batch()
 	if err != nil {
 		return connector.Page{}, s.outage(s.what(), err)
 	}
 	p := connector.Page{Rows: rows, Rejected: ans.Rejected, Notes: ans.Notes}
 	p.Notes["bytes"] = ans.bytes
-	to, err := s.after(at, q, ans)
+	to, err := s.after(ctx, at, q, ans)
 	if err != nil {
 		return connector.Page{}, err
 	}
@@ -116,16 +116,16 @@ func (s *Source) full(ans answer) bool {
 }
 
 // after is the position behind an answer.
-func (s *Source) after(at position, q question, ans answer) (position, error) {
-	high, err := s.highest(at, ans)
+func (s *Source) after(ctx context.Context, at position, q question, ans answer) (position, error) {
+	high, err := s.highest(ctx, at, ans)
 	if err != nil {
 		return position{}, err
 	}
 	since := max(at.Since, at.HighSince)
-	if ans.Newest > columns.Earliest {
-		since = max(since, ans.Newest)
+	if newest, ok := ans.NewestTime(); ok {
+		since = max(since, newest)
 	}
-	next, more, err := s.follows(q, ans)
+	next, more, err := s.follows(ctx, q, ans)
 	switch {
 	case err != nil:
 		return position{}, err
@@ -154,13 +154,13 @@ func (s *Source) after(at position, q question, ans answer) (position, error) {
 }
 
 // highest is the cursor's text after an answer: it never goes back.
-func (s *Source) highest(at position, ans answer) (string, error) {
+func (s *Source) highest(ctx context.Context, at position, ans answer) (string, error) {
 	known := at.Cursor
 	if at.High != "" {
 		known = at.High
 	}
 	if s.mark != nil {
-		v, err := s.mark.One(ans.Context(), ans.rest)
+		v, err := s.mark.One(ctx, ans.rest)
 		if err != nil {
 			return "", s.outage(s.what(), fmt.Errorf("read cursor.jq: %w", err))
 		}
@@ -169,19 +169,7 @@ func (s *Source) highest(at position, ans answer) (string, error) {
 		}
 		return known, nil
 	}
-	if ans.Mark.Text == "" || known == "" {
-		return known + ans.Mark.Text, nil
-	}
-	c := s.cfg.rows().Column(s.cfg.Cursor.Column)
-	old, err := c.Read(known, true)
-	if err != nil {
-		return "", fault.WithHint(fault.New(fault.Permanent, "the cursor %.60q is no value of column %s: "+
-			"it %w", known, c.Name, err), "the column has changed; let the job start anew")
-	}
-	if c.Compare(ans.Mark.Cell, old) > 0 {
-		return ans.Mark.Text, nil
-	}
-	return known, nil
+	return ans.Mark(known)
 }
 
 func scalarText(v any) (string, bool) {
@@ -193,14 +181,14 @@ func scalarText(v any) (string, bool) {
 }
 
 // follows tells whether the answer goes on, and with which URL if the feed names one.
-func (s *Source) follows(q question, ans answer) (next string, more bool, err error) {
+func (s *Source) follows(ctx context.Context, q question, ans answer) (next string, more bool, err error) {
 	switch {
 	case s.cfg.Page.Number != nil:
 		return "", ans.Items > 0 && (s.cfg.Page.Size == 0 || s.full(ans)), nil
 	case s.cfg.Page.Next != "":
 		next = linkNext(ans.header.Values("Link"))
 	case s.next != nil:
-		v, err := s.next.One(ans.Context(), ans.rest)
+		v, err := s.next.One(ctx, ans.rest)
 		if err != nil {
 			return "", false, s.outage(s.what(), fmt.Errorf("read page.jq: %w", err))
 		}

@@ -93,7 +93,7 @@ func TestLargeNumbersStayExact(t *testing.T) {
 	url := serve(t, text(`[{"id":9007199254740993},{"id":9223372036854775807},{"id":3.0},{"id":1e3}]`))
 	for _, from := range []string{"", ".id", ".id?", "[.id][0]"} {
 		c := idConfig(url)
-		c.Columns = []columns.Column{{Name: "id", Type: columns.Int64, From: from}}
+		c.Columns = []Column{{Name: "id", Type: columns.Int64, From: from}}
 		p := fetch(t, open(t, c), nil)
 		same(t, from, rows(t, p), `[{"id":9007199254740993} {"id":9223372036854775807} {"id":3} {"id":1000}]`)
 		if pos, _ := readPosition(p.Cursor); pos.Cursor != "9223372036854775807" {

@@ -27,7 +27,7 @@ func serve(t *testing.T, h http.HandlerFunc) string {
 func idConfig(url string) Config {
 	return Config{URL: url + "/?after={{.Cursor}}", Key: "id", Cursor: Cursor{Column: "id"},
 		Timeout: 500 * time.Millisecond,
-		Columns: []columns.Column{{Name: "id", Type: columns.Int64}, {Name: "v", Type: columns.Float64, Optional: true}}}
+		Columns: []Column{{Name: "id", Type: columns.Int64}, {Name: "v", Type: columns.Float64, Optional: true}}}
 }
 
 func open(t *testing.T, c Config) *Source {

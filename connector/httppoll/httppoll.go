@@ -84,7 +84,7 @@ func Open(cfg Config, opts Options) (*Source, error) {
 	if s.base, err = url.Parse(s.templates.sample("", 1).url); err != nil {
 		return nil, err
 	}
-	if s.table, err = columns.NewTable(cfg.rows()); err != nil {
+	if s.table, err = columns.New(cfg.spec()); err != nil {
 		return nil, err
 	}
 	if s.decoder, err = newDecoder(cfg); err != nil {
@@ -132,7 +132,7 @@ func (s *Source) Schema() record.Schema { return s.table.Schema() }
 // beginning: the key sorts out what is known.
 func (s *Source) Start(highest uint64) []byte {
 	p := position{Version: cursorVersion}
-	c := s.cfg.rows().Column(s.cfg.Cursor.Column)
+	c := s.cfg.spec().Column(s.cfg.Cursor.Column)
 	if highest > 0 && c != nil && s.cfg.Key == c.Name && (c.Type == columns.Int64 || c.Type == columns.Uint64) {
 		p.Cursor = strconv.FormatUint(highest, 10)
 	}
@@ -150,11 +150,15 @@ func (s *Source) Close() error {
 
 // Parse reads the raw form of a rejected item again.
 func (s *Source) Parse(raw []byte) connector.Page {
-	if s.cfg.Format != formatCSV {
-		return s.table.Parse(raw)
-	}
-	ctx := context.Background()
-	r := s.table.Begin(ctx)
-	_, err := s.decoder.items(ctx, bytes.NewReader(raw), r.Add)
-	return r.Parsed(raw, err)
+	return s.table.One(raw, func(r *columns.Reading) error {
+		if s.cfg.Format == formatCSV {
+			_, err := s.decoder.items(context.Background(), bytes.NewReader(raw), r.Add)
+			return err
+		}
+		it, err := columns.ReadItem(raw)
+		if err != nil {
+			return cutShort(err)
+		}
+		return r.Add(it)
+	})
 }

@@ -150,7 +150,7 @@ func (s *stream) elements() error {
 		}
 		it, err := columns.ReadItem(raw)
 		if err != nil {
-			return err
+			return cutShort(err)
 		}
 		if err := s.yield(it); err != nil {
 			return err
@@ -286,7 +286,7 @@ func (d decoder) csv(r io.Reader, yield func(columns.Item) error) error {
 	}
 	header := append([]string(nil), first...)
 	header[0] = strings.TrimPrefix(header[0], "\uFEFF")
-	if why := badHeader(header); why != "" {
+	if why := columns.Header(header); why != "" {
 		return errors.New(why)
 	}
 	head := bytes.TrimPrefix(t.upTo(cr.InputOffset()), []byte("\uFEFF"))
@@ -313,33 +313,10 @@ func (d decoder) csv(r io.Reader, yield func(columns.Item) error) error {
 		case len(fields) != len(header):
 			it.Err = fmt.Errorf("the line has %d fields, want %d", len(fields), len(header))
 		default:
-			it.Value = namedFields(header, fields)
+			it.Value = columns.Named(header, fields)
 		}
 		if err := yield(it); err != nil {
 			return err
 		}
 	}
-}
-
-func badHeader(header []string) string {
-	seen := map[string]bool{}
-	for _, name := range header {
-		if seen[name] {
-			return fmt.Sprintf("the header line names %q twice", name)
-		}
-		seen[name] = true
-	}
-	return ""
-}
-
-// namedFields makes an item of a csv line. An empty field is a missing one.
-func namedFields(header, fields []string) map[string]any {
-	m := make(map[string]any, len(header))
-	for i, name := range header {
-		m[name] = nil
-		if fields[i] != "" {
-			m[name] = fields[i]
-		}
-	}
-	return m
 }

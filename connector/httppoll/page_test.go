@@ -15,43 +15,43 @@ import (
 // Every way in which a value does not fit is told by column and reason.
 func TestValues(t *testing.T) {
 	for _, c := range []struct {
-		column columns.Column
+		column Column
 		value  string // JSON
 		want   string // the row's value, or the reason
 	}{
-		{columns.Column{Type: "int64"}, `3.5`, "is 3.5, want a whole number"},
-		{columns.Column{Type: "int64"}, `9223372036854775808`, "is out of range"},
-		{columns.Column{Type: "int64"}, `"7"`, "is text, want a number"},
-		{columns.Column{Type: "int64", Convert: true}, `"7"`, `7`},
-		{columns.Column{Type: "int64"}, `null`, "is missing"},
-		{columns.Column{Type: "int64", Optional: true}, `null`, `null`},
-		{columns.Column{Type: "uint64"}, `18446744073709551615`, `18446744073709551615`},
-		{columns.Column{Type: "uint64"}, `-1`, "is out of range"},
-		{columns.Column{Type: "float64"}, `1e999`, "is out of range"},
-		{columns.Column{Type: "float64", Convert: true}, `"1.5"`, `1.5`},
-		{columns.Column{Type: "float64", Convert: true}, `"NaN"`, "is not a finite number"},
-		{columns.Column{Type: "float64", From: "nan"}, `1`, "is not a finite number"},
-		{columns.Column{Type: "float64", From: ".v, .v"}, `1`, "several values"},
-		{columns.Column{Type: "float64", From: ".v.w"}, `1`, "looks for w in a number"},
-		{columns.Column{Type: "text"}, `1`, "is a number, want text"},
-		{columns.Column{Type: "text", Convert: true}, `1.50`, `"1.50"`},
-		{columns.Column{Type: "text"}, `""`, `""`},
-		{columns.Column{Type: "bool"}, `1`, "is a number, want a truth value"},
-		{columns.Column{Type: "bool", Convert: true}, `1`, `true`},
-		{columns.Column{Type: "bool", Convert: true}, `"false"`, `false`},
-		{columns.Column{Type: "json"}, `{"b":[1.50],"a":null}`, `"{\"a\":null,\"b\":[1.50]}"`},
-		{columns.Column{Type: "time"}, `"2024-05-01T10:00:00.123456789+02:00"`, `"2024-05-01T08:00:00.123456Z"`},
-		{columns.Column{Type: "time"}, `"yesterday"`, `is "yesterday", want a time like`},
-		{columns.Column{Type: "time"}, `17`, "is a number, want a time as text"},
-		{columns.Column{Type: "time", Format: "unix"}, `1714550400.5`, `"2024-05-01T08:00:00.5Z"`},
-		{columns.Column{Type: "time", Format: "unix_ms"}, `1714550400123`, `"2024-05-01T08:00:00.123Z"`},
-		{columns.Column{Type: "time", Format: "unix"}, `1714550400123`, "is out of range"},
-		{columns.Column{Type: "time", Format: "unix"}, `"1714550400"`, "is text, want a number"},
-		{columns.Column{Type: "time", Format: "2006-01-02"}, `"2024-05-01"`, `"2024-05-01T00:00:00Z"`},
+		{Column{Type: "int64"}, `3.5`, "is 3.5, want a whole number"},
+		{Column{Type: "int64"}, `9223372036854775808`, "is out of range"},
+		{Column{Type: "int64"}, `"7"`, "is text, want a number"},
+		{Column{Type: "int64", Convert: true}, `"7"`, `7`},
+		{Column{Type: "int64"}, `null`, "is missing"},
+		{Column{Type: "int64", Optional: true}, `null`, `null`},
+		{Column{Type: "uint64"}, `18446744073709551615`, `18446744073709551615`},
+		{Column{Type: "uint64"}, `-1`, "is out of range"},
+		{Column{Type: "float64"}, `1e999`, "is out of range"},
+		{Column{Type: "float64", Convert: true}, `"1.5"`, `1.5`},
+		{Column{Type: "float64", Convert: true}, `"NaN"`, "is not a finite number"},
+		{Column{Type: "float64", From: "nan"}, `1`, "is not a finite number"},
+		{Column{Type: "float64", From: ".v, .v"}, `1`, "several values"},
+		{Column{Type: "float64", From: ".v.w"}, `1`, "looks for w in a number"},
+		{Column{Type: "text"}, `1`, "is a number, want text"},
+		{Column{Type: "text", Convert: true}, `1.50`, `"1.50"`},
+		{Column{Type: "text"}, `""`, `""`},
+		{Column{Type: "bool"}, `1`, "is a number, want a truth value"},
+		{Column{Type: "bool", Convert: true}, `1`, `true`},
+		{Column{Type: "bool", Convert: true}, `"false"`, `false`},
+		{Column{Type: "json"}, `{"b":[1.50],"a":null}`, `"{\"a\":null,\"b\":[1.50]}"`},
+		{Column{Type: "time"}, `"2024-05-01T10:00:00.123456789+02:00"`, `"2024-05-01T08:00:00.123456Z"`},
+		{Column{Type: "time"}, `"yesterday"`, `is "yesterday", want a time like`},
+		{Column{Type: "time"}, `17`, "is a number, want a time as text"},
+		{Column{Type: "time", Format: "unix"}, `1714550400.5`, `"2024-05-01T08:00:00.5Z"`},
+		{Column{Type: "time", Format: "unix_ms"}, `1714550400123`, `"2024-05-01T08:00:00.123Z"`},
+		{Column{Type: "time", Format: "unix"}, `1714550400123`, "is out of range"},
+		{Column{Type: "time", Format: "unix"}, `"1714550400"`, "is text, want a number"},
+		{Column{Type: "time", Format: "2006-01-02"}, `"2024-05-01"`, `"2024-05-01T00:00:00Z"`},
 	} {
 		k := idConfig(serve(t, text(`[{"id":2,"v":`+c.value+`}]`)))
 		c.column.Name = "v"
-		k.Columns = []columns.Column{k.Columns[0], c.column}
+		k.Columns = []Column{k.Columns[0], c.column}
 		p := fetch(t, open(t, k), nil)
 		got := append(rows(t, p), "")
 		if len(p.Rejected) > 0 {
@@ -81,7 +81,7 @@ func TestBadKeys(t *testing.T) {
 
 func TestJoinedKey(t *testing.T) {
 	c := idConfig(serve(t, text(`[{"id":1,"s":"a|b"},{"id":1,"s":"a\\|b"}]`)))
-	c.Columns, c.Key = append(c.Columns, columns.Column{Name: "s", Type: "text"}), "s, id"
+	c.Columns, c.Key = append(c.Columns, Column{Name: "s", Type: "text"}), "s, id"
 	s := open(t, c)
 	got := rows(t, fetch(t, s, nil))
 	if !strings.Contains(got[0], `"key":"a\\|b|1"`) || !strings.Contains(got[1], `"key":"a\\\\\\|b|1"`) {
@@ -95,7 +95,7 @@ func TestJoinedKey(t *testing.T) {
 func TestExtraColumns(t *testing.T) {
 	c := idConfig(serve(t, text(`[{"id":1,"i":1,"f":1,"b":true,"m":1,"o":{"x":1},"n":null},
 		{"id":2,"i":-2,"f":2.5,"b":false,"m":"x","big":9007199254740993},{"id":3,"big":1.5,"v":"bad"}]`)))
-	c.Extra = columns.Keep
+	c.Extra = columns.ExtraKeep
 	s := open(t, c)
 	p := fetch(t, s, nil)
 	var names []string
@@ -116,7 +116,7 @@ func TestExtraColumns(t *testing.T) {
 // A name that a column has already does not make another column of that name.
 func TestExtraNameTaken(t *testing.T) {
 	c := idConfig(serve(t, text(`[{"n":1,"id":"x"}]`)))
-	c.Columns[0].From, c.Extra = ".n", columns.Keep
+	c.Columns[0].From, c.Extra = ".n", columns.ExtraKeep
 	same(t, "rows", rows(t, fetch(t, open(t, c), nil)), `[{"id":1,"id_":"x","v":null}]`)
 }
 
@@ -124,7 +124,7 @@ func TestExtraNameTaken(t *testing.T) {
 func TestTimeAheadDoesNotMoveTheCursor(t *testing.T) {
 	now := time.Now().UTC().Format(time.RFC3339)
 	c := idConfig(serve(t, text(fmt.Sprintf(`[{"id":1,"t":%q},{"id":2,"t":"2999-01-01T00:00:00Z"}]`, now))))
-	c.Columns, c.Cursor, c.Time = append(c.Columns, columns.Column{Name: "t", Type: "time"}), Cursor{Column: "t"}, "t"
+	c.Columns, c.Cursor, c.Time = append(c.Columns, Column{Name: "t", Type: "time"}), Cursor{Column: "t"}, "t"
 	p := fetch(t, open(t, c), nil)
 	if pos, _ := readPosition(p.Cursor); pos.Cursor != now || p.Notes["cursor_ahead"] != 1 ||
 		p.Rows.NumRows() != 2 {
@@ -147,7 +147,7 @@ func TestLines(t *testing.T) {
 func TestCSV(t *testing.T) {
 	c := idConfig(serve(t, text("\uFEFFid;v;\"w;x\"\r\n1;\"2.5\";\r\n2;3\r\n3;x\"y;\r\n4;;\"a\r\nb\"\r\n")))
 	c.Format, c.Delimiter = formatCSV, ";"
-	c.Columns = append(c.Columns, columns.Column{Name: "w;x", Type: "text", Optional: true})
+	c.Columns = append(c.Columns, Column{Name: "w;x", Type: "text", Optional: true})
 	p := fetch(t, open(t, c), nil)
 	same(t, "rows", rows(t, p), `[{"id":1,"v":2.5,"w;x":null} {"id":4,"v":null,"w;x":"a\nb"}]`)
 	var got []string

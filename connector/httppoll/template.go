@@ -6,8 +6,6 @@ import (
 	"strings"
 	"text/template"
 	"time"
-
-	"holdfast/connector/columns"
 )
 
 // moment is a time that prints as RFC 3339 where a template does not say otherwise.
@@ -37,8 +35,8 @@ type question struct {
 }
 
 // parseTemplates returns the templates, or what is wrong with them, found by using them once.
-func parseTemplates(c Config) (templates, []columns.Problem) {
-	var faults []columns.Problem
+func parseTemplates(c Config) (templates, []Problem) {
+	var faults []Problem
 	parse := func(key, text string) *template.Template {
 		t, err := template.New(key).Option("missingkey=error").Parse(text)
 		if err == nil {
@@ -46,7 +44,7 @@ func parseTemplates(c Config) (templates, []columns.Problem) {
 		}
 		if err != nil {
 			text := strings.TrimPrefix(err.Error(), "template: ")
-			faults = append(faults, columns.Problem{Key: key, Text: "is no template that can be used: " +
+			faults = append(faults, Problem{key, "is no template that can be used: " +
 				strings.TrimSuffix(text, " in type httppoll.values")})
 		}
 		return t

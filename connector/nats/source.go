@@ -56,6 +56,9 @@ const (
 )
 
 func (c SourceConfig) withDefaults() SourceConfig {
+	if c.Extra == "" {
+		c.Extra = columns.ExtraDrop
+	}
 	if c.Rows == 0 {
 		c.Rows = defaultRows
 	}
@@ -76,15 +79,16 @@ func (c SourceConfig) server() server {
 		credentials: c.Credentials, timeout: c.Timeout}
 }
 
-func (c SourceConfig) columns() columns.Config {
-	return columns.Config{Columns: c.Columns, Key: c.Key, Time: c.Time, Extra: c.Extra}
+func (c SourceConfig) spec() columns.Spec {
+	return columns.Spec{Columns: c.Columns, Key: c.Key, Time: c.Time, Extra: c.Extra}
 }
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c SourceConfig) Validate() []error {
 	c = c.withDefaults()
-	errs := append(c.server().validate(), c.columns().Validate()...)
+	errs := c.server().validate()
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	c.spec().Check(func(key, format string, args ...any) { add(key+": "+format, args...) })
 	switch {
 	case (c.Stream == "") == (c.Subject == ""):
 		add("stream: want either stream or subject")
@@ -129,7 +133,7 @@ func Open(cfg SourceConfig) (*Source, error) {
 	}
 	s := &Source{cfg: cfg.withDefaults()}
 	var err error
-	if s.table, err = columns.NewTable(s.cfg.columns()); err != nil {
+	if s.table, err = columns.New(s.cfg.spec()); err != nil {
 		return nil, err
 	}
 	if s.cfg.Stream != "" {

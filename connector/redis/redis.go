@@ -64,6 +64,9 @@ const (
 )
 
 func (c Config) withDefaults() Config {
+	if c.Extra == "" {
+		c.Extra = columns.ExtraDrop
+	}
 	if c.Rows == 0 {
 		c.Rows = defaultRows
 	}
@@ -76,16 +79,17 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c Config) columns() columns.Config {
-	return columns.Config{Columns: c.Columns, Key: c.Key, Time: c.Time, Extra: c.Extra,
+func (c Config) spec() columns.Spec {
+	return columns.Spec{Columns: c.Columns, Key: c.Key, Time: c.Time, Extra: c.Extra,
 		Convert: c.Field == ""}
 }
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c Config) Validate() []error {
 	c = c.withDefaults()
-	errs := c.columns().Validate()
+	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	c.spec().Check(func(key, format string, args ...any) { add(key+": "+format, args...) })
 	if u, err := url.Parse(c.URL); err == nil && u.User != nil {
 		add("url: holds a user name; put it into user and password")
 	} else if _, err := rueidis.ParseURL(c.URL); err != nil || c.URL == "" {
@@ -125,7 +129,7 @@ func Open(cfg Config) (*Source, error) {
 	}
 	s := &Source{cfg: cfg.withDefaults()}
 	var err error
-	s.table, err = columns.NewTable(s.cfg.columns())
+	s.table, err = columns.New(s.cfg.spec())
 	return s, err
 }
 
