@@ -31,7 +31,9 @@ import (
 	"holdfast/connector/files"
 	"holdfast/connector/filesource"
 	"holdfast/connector/httppoll"
+	"holdfast/connector/nats"
 	"holdfast/connector/postgres"
+	"holdfast/connector/redis"
 	"holdfast/connector/sqlite"
 	"holdfast/connector/wsprnet"
 	"holdfast/connector/wsprnet/cachefile"
@@ -49,6 +51,10 @@ var jobs = []struct {
 var sources = []kind[opened]{
 	kindOf("file", filesource.Config{}, filesource.Config.Validate, nil, openFile),
 	kindOf("http", httppoll.Config{}, httppoll.Config.Validate, nil, openHTTP),
+	kindOf("nats", nats.SourceConfig{}, nats.SourceConfig.Validate, nil,
+		func(c nats.SourceConfig, _ opening) (opened, error) { return openStream(nats.Open(c)) }),
+	kindOf("redis", redis.Config{}, redis.Config.Validate, nil,
+		func(c redis.Config, _ opening) (opened, error) { return openStream(redis.Open(c)) }),
 	kindOf("stdin", filesource.StdinConfig{}, filesource.StdinConfig.Validate, nil, openStdin),
 	kindOf("wsprnet", wsprnet.Config{}, wsprnet.Config.Validate, wsprnetKeys, openWsprnet),
 }
@@ -69,6 +75,8 @@ var sinks = []kind[connector.Sink]{
 			c.Path = below(o.dataDir, c.Path)
 			return files.New(c)
 		}),
+	kindOf("nats", nats.SinkConfig{}, nats.SinkConfig.Validate, nil,
+		func(c nats.SinkConfig, _ opening) (connector.Sink, error) { return nats.New(c) }),
 	kindOf("postgres", postgres.Config{}, postgres.Config.Validate, nil,
 		func(c postgres.Config, _ opening) (connector.Sink, error) { return postgres.New(c) }),
 	kindOf("sqlite", sqlite.Config{}, sqlite.Config.Validate, nil,
@@ -136,6 +144,8 @@ func table(c any) string {
 			c.Table}, "\x00")
 	case files.Config:
 		return strings.Join([]string{"files", filepath.Clean(c.Path)}, "\x00")
+	case nats.SinkConfig:
+		return strings.Join([]string{"nats", c.URL, c.Stream, c.Subject}, "\x00")
 	case postgres.Config:
 		return strings.Join([]string{"postgres", c.DSN.Reveal(), orElse(c.Schema, "public"), c.Table}, "\x00")
 	case sqlite.Config:
@@ -221,6 +231,20 @@ func openStdin(c filesource.StdinConfig, _ opening) (opened, error) {
 		return opened{}, err
 	}
 	return opened{Source: s, next: s.NextPoll, parse: s.Parse, noun: "rows"}, nil
+}
+
+// stream is a source whose Fetch waits until there is something.
+type stream interface {
+	connector.Source
+	Parse(raw []byte) connector.Page
+}
+
+func openStream(s stream, err error) (opened, error) {
+	if err != nil {
+		return opened{}, err
+	}
+	atOnce := func(last time.Time) time.Time { return last }
+	return opened{Source: s, next: atOnce, parse: s.Parse, noun: "rows"}, nil
 }
 
 // parseSpot reads a rejected spot again, whether the feed or a cache file had it.

@@ -63,7 +63,9 @@ case $1 in update) exit ;; esac
 [[ -x $HOLDFAST_DEPS_ROOT/usr/sbin/policy-rc.d ]] || { echo "may start services" >&2; exit 9; }
 cd "$HOLDFAST_DEPS_ROOT"
 printf x >usr/sbin/clickhouse-server
-mkdir -p usr/lib/postgresql/15/bin
+mkdir -p usr/lib/postgresql/15/bin usr/bin
+printf x >usr/bin/redis-server
+chmod 755 usr/bin/redis-server
 printf x >usr/lib/postgresql/15/bin/postgres
 chmod 755 usr/sbin/clickhouse-server usr/lib/postgresql/15/bin/postgres
 ln -s /lib/x.service etc/systemd/system/multi-user.target.wants/clickhouse-server.service
@@ -83,6 +85,7 @@ func TestDepsWithoutInstallers(t *testing.T) {
 		for _, want := range []string{
 			"MISSING clickhouse-server (", "Untested: the ClickHouse sink against 18.16",
 			"MISSING postgresql (", "Untested: the PostgreSQL sink",
+			"MISSING redis-server (", "Untested: the source redis",
 			"MISSING libchdb (", "Untested: the ClickHouse sink against a modern engine",
 		} {
 			if !strings.Contains(out, want) {

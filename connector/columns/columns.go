@@ -3,7 +3,7 @@
 // does not fit becomes a Reject that names the column, and its neighbours go on.
 //
 // Numbers go from the item to the row without float64 in between. Sources of such feeds use it
-// (httppoll, filesource); it knows nothing of where items come from.
+// (httppoll, filesource, nats, redis); it knows nothing of where items come from.
 package columns
 
 import (

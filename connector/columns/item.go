@@ -27,6 +27,15 @@ func ReadItem(raw []byte) (Item, error) {
 	return Item{Raw: raw, Value: v}, AtEnd(dec)
 }
 
+// Message is the item of a message that has to be one JSON value.
+func Message(raw []byte) Item {
+	it, err := ReadItem(raw)
+	if err != nil {
+		return Item{Raw: raw, Err: fmt.Errorf("the message is no JSON: %w", err)}
+	}
+	return it
+}
+
 // AtEnd proves that nothing stands behind a document.
 func AtEnd(dec *json.Decoder) error {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {

@@ -109,6 +109,17 @@ func (t *Table) One(raw []byte, read func(r *Reading) error) connector.Page {
 	return p
 }
 
+// Parse reads the raw form of a rejected JSON item again.
+func (t *Table) Parse(raw []byte) connector.Page {
+	return t.One(raw, func(r *Reading) error {
+		it, err := ReadItem(raw)
+		if err != nil {
+			return err
+		}
+		return r.Add(it)
+	})
+}
+
 // Reading is items becoming the rows of a page.
 type Reading struct {
 	*Table

@@ -43,6 +43,9 @@ var (
 	buildPlain = sync.OnceValues(func() (string, error) {
 		return goBuild("holdfast", "holdfast", "CGO_ENABLED=0", "-trimpath")
 	})
+	buildNATS = sync.OnceValues(func() (string, error) {
+		return goBuild("nats-server", "github.com/nats-io/nats-server/v2", "CGO_ENABLED=0", "-trimpath")
+	})
 	buildFront = sync.OnceValues(func() (string, error) {
 		return goBuild("chfront", "holdfast/tests/testenv/chfront", "CGO_ENABLED=0", "-trimpath")
 	})

@@ -1,4 +1,4 @@
-// Package testenv gives tests the real things they need: ClickHouse and PostgreSQL servers, a proxy
+// Package testenv gives tests the real things they need: ClickHouse, PostgreSQL, NATS and Redis servers, a proxy
 // that breaks connections, a disk that fills up, the built holdfast binary, and child processes that can be
 // killed, frozen and read.
 //

@@ -1,0 +1,201 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"holdfast/connector"
+	"holdfast/connector/columns"
+)
+
+const (
+	// chunk is how many entries one question asks for.
+	chunk = 1000
+	// mostBytes is about the most that the entries of one block hold.
+	mostBytes = 8 << 20
+)
+
+// block gathers entries, and is behind the last of them.
+type block struct {
+	reading *columns.Reading
+	cfg     Config
+	at      position
+	rows    int
+	bytes   int
+}
+
+func (b *block) room() int {
+	if b.bytes >= mostBytes {
+		return 0
+	}
+	return max(b.cfg.Rows-b.rows, 0)
+}
+
+func (b *block) add(e rueidis.XRangeEntry) error {
+	it, err := b.item(e)
+	if err != nil {
+		return err
+	}
+	b.rows++
+	b.bytes += len(it.Raw)
+	b.at.ID = e.ID
+	b.at.Read++
+	return b.reading.Add(it)
+}
+
+func (b *block) item(e rueidis.XRangeEntry) (columns.Item, error) {
+	if b.cfg.Field != "" {
+		text, ok := e.FieldValues[b.cfg.Field]
+		if ok {
+			return columns.Message([]byte(text)), nil
+		}
+	}
+	raw, err := json.Marshal(e.FieldValues)
+	if err != nil {
+		return columns.Item{}, err
+	}
+	if b.cfg.Field != "" {
+		return columns.Item{Raw: raw, Err: errors.New("the entry has no field " + b.cfg.Field)}, nil
+	}
+	value := make(map[string]any, len(e.FieldValues))
+	for name, text := range e.FieldValues {
+		value[name] = text
+	}
+	return columns.Item{Raw: raw, Value: value}, nil
+}
+
+// read waits for entries behind the block's position and takes them.
+func (c *connection) read(ctx context.Context, b *block, p *connector.Page) error {
+	if err := c.count(ctx, b, p); err != nil {
+		return err
+	}
+	for b.rows == 0 {
+		if _, err := c.take(ctx, b, c.cfg.Timeout); err != nil {
+			return err
+		}
+		if b.rows > 0 {
+			break
+		}
+		// It may be silent because there is another stream of that name, which counts from below.
+		if err := c.count(ctx, b, p); err != nil {
+			return err
+		}
+	}
+	timer := time.NewTimer(c.cfg.Linger)
+	defer timer.Stop()
+	for over := false; b.room() > 0; {
+		n, err := c.take(ctx, b, 0)
+		switch {
+		case err != nil:
+			return err
+		case n < chunk && over:
+			return c.count(ctx, b, p)
+		case n == chunk:
+			continue
+		}
+		select {
+		case <-timer.C:
+			over = true
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// take takes up to a chunk of entries; wait is how long the server holds the question open for one.
+func (c *connection) take(ctx context.Context, b *block, wait time.Duration) (n int, err error) {
+	after := cmp.Or(b.at.ID, "0-0")
+	count := int64(min(chunk, b.room()))
+	ctx, cancel := context.WithTimeout(ctx, wait+c.cfg.Timeout)
+	defer cancel()
+	cmd := c.B().Xread().Count(count).Streams().Key(c.cfg.Stream).Id(after).Build()
+	if wait > 0 {
+		cmd = c.B().Xread().Count(count).Block(max(wait.Milliseconds(), 1)).Streams().Key(c.cfg.Stream).
+			Id(after).Build()
+	}
+	got, err := c.Do(ctx, cmd).AsXRead()
+	if rueidis.IsRedisNil(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range got[c.cfg.Stream] {
+		if err := b.add(e); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// count compares what was read with what the server says was added, where it says so and nothing is
+// left to read.
+func (c *connection) count(ctx context.Context, b *block, p *connector.Page) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	info, err := c.Do(ctx, c.B().XinfoStream().Key(c.cfg.Stream).Build()).AsMap()
+	if err != nil {
+		if e, ok := errors.AsType[*rueidis.RedisError](err); ok && strings.Contains(e.Error(), "no such key") {
+			if b.at.ID == "" && b.at.Added < 0 {
+				b.at.Added = 0
+			}
+			return nil
+		}
+		return err
+	}
+	value := func(name string) (int64, bool) {
+		m, ok := info[name]
+		n, err := m.AsInt64()
+		return n, ok && err == nil
+	}
+	added, counts := value("entries-added")
+	length, _ := value("length")
+	lastID, ok := info["last-generated-id"]
+	last, err := lastID.ToString()
+	if !counts || !ok || err != nil {
+		return nil // Redis before 7 does not count
+	}
+	b.settle(p, last, added, length)
+	return nil
+}
+
+// settle takes what the server says of the stream: the id of its last entry, how many it ever had and
+// how many it has.
+func (b *block) settle(p *connector.Page, last string, added, length int64) {
+	at := &b.at
+	switch order := compare(last, cmp.Or(at.ID, "0-0")); {
+	case at.ID == "" && at.Added < 0: // what was gone before we came was never ours to lose
+		at.Added = added - length
+	case b.rows == 0 && (order < 0 || added < at.Added):
+		*at = position{Version: cursorVersion, Added: added - length}
+		p.Notes = map[string]int64{"streams_made_anew": 1}
+	case order == 0:
+		if at.Added >= 0 {
+			p.Lost += max(added-at.Added-at.Read, 0)
+		}
+		at.Added, at.Read = added, 0
+	}
+}
+
+// compare orders two ids.
+func compare(a, b string) int {
+	ams, aseq := parts(a)
+	bms, bseq := parts(b)
+	return cmp.Or(cmp.Compare(ams, bms), cmp.Compare(aseq, bseq))
+}
+
+func parts(id string) (ms, seq uint64) {
+	m, s, _ := strings.Cut(id, "-")
+	ms, _ = strconv.ParseUint(m, 10, 64)
+	seq, _ = strconv.ParseUint(s, 10, 64)
+	return ms, seq
+}
