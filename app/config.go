@@ -26,7 +26,9 @@ type Config struct {
 	// Listen is the address of the API and the console; default 127.0.0.1:8420, "none" for none.
 	Listen string `yaml:"listen"`
 	// Token must come with every request; needed where Listen is not on loopback.
-	Token       secret.Text `yaml:"token"`
+	Token secret.Text `yaml:"token"`
+	// ReadToken may come in its place with a request that only asks.
+	ReadToken   secret.Text `yaml:"read_token"`
 	Checkpoints Checkpoints `yaml:"checkpoints"`
 	Disk        Disk        `yaml:"disk"`
 	Jobs        jobList     `yaml:"jobs"`
@@ -253,6 +255,13 @@ func (c *Config) check(d *decoder, root ast.Node) {
 	}
 	if why := checkListen(c.Listen, c.Token != ""); why != "" {
 		d.bad(d.at(root, "listen"), "listen", "%s", why)
+	}
+	switch {
+	case c.ReadToken == "":
+	case c.Token == "":
+		d.bad(d.at(root, "read_token"), "read_token", "needs a token beside it: without one everybody may ask")
+	case c.ReadToken == c.Token:
+		d.bad(d.at(root, "read_token"), "read_token", "is the token itself, which may do everything")
 	}
 	if c.Checkpoints.Keep < 0 {
 		d.bad(d.at(root, "checkpoints", "keep"), "checkpoints.keep", "want a number from 1, got %d",

@@ -255,33 +255,6 @@ func (d *Desk) kindOf(job string) string {
 	return ""
 }
 
-// Events returns the newest max events of one job or all, oldest first.
-func (d *Desk) Events(ctx context.Context, job string, max int) ([]engine.Event, error) {
-	names, err := d.only(job)
-	if err != nil {
-		return nil, err
-	}
-	if d.eng != nil {
-		return d.eng.Events(ctx, job, max)
-	}
-	var out []engine.Event
-	for _, name := range names {
-		err := d.view(ctx, name, func(r store.Reader) error {
-			ev, err := engine.ReadEvents(r, lastEvent, max)
-			out = append(out, ev...)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	slices.SortStableFunc(out, func(a, b engine.Event) int { return a.At.Compare(b.At) })
-	return out[len(out)-min(len(out), max):], nil
-}
-
-// lastEvent is behind every event.
-const lastEvent = 0
-
 // Pause stops a job's work, until Resume, restarts included.
 func (d *Desk) Pause(job string) error { return d.setPaused(job, true, (*engine.Engine).Pause) }
 

@@ -24,6 +24,7 @@ type Plan struct {
 	Jobs        []Job
 	Listen      string // NoListen for none
 	Token       secret.Text
+	ReadToken   secret.Text
 	Checkpoints Checkpoints
 	Disk        Disk
 	Log         *slog.Logger
@@ -45,6 +46,7 @@ func (c *Config) Plan(dataDir, listen string, log *slog.Logger) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{Place: place, Jobs: c.Jobs, Listen: orElse(listen, c.Listen), Token: c.Token,
+		ReadToken:   c.ReadToken,
 		Checkpoints: c.Checkpoints, Disk: c.Disk, Log: log}
 	return p, CheckListen(orElse(p.Listen, NoListen), p.Token)
 }

@@ -115,7 +115,8 @@ func (p *process) serve(ctx context.Context, g *errgroup.Group, desk *app.Desk) 
 			fmt.Errorf("listen on %s: %w (choose another address with --listen)",
 				p.plan.Listen, err)}
 	}
-	g.Go(func() error { return api.Serve(ctx, ln, api.Open(h, p.plan.Token)) })
+	door := api.Open(h, api.Keys{Token: p.plan.Token, Read: p.plan.ReadToken})
+	g.Go(func() error { return api.Serve(ctx, ln, door) })
 	return "http://" + ln.Addr().String(), nil
 }
 
