@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"os"
@@ -32,6 +33,8 @@ type Config struct {
 	Checkpoints Checkpoints `yaml:"checkpoints"`
 	Disk        Disk        `yaml:"disk"`
 	Jobs        jobList     `yaml:"jobs"`
+
+	file string // where it was read from, "" if from nowhere
 }
 
 // Checkpoints says when checkpoints are made by themselves.
@@ -55,6 +58,9 @@ type Job struct {
 	// Text is its configuration as YAML, variables unexpanded and literal secrets hidden.
 	Text string
 	work jobConfig
+	// sum is the hash of its configuration with variables expanded and secrets as they are: by it a reload
+	// knows whether anything changed.
+	sum [sha256.Size]byte
 }
 
 // jobConfig is what a kind of job makes of its part of the file.
@@ -112,7 +118,8 @@ func (d *decoder) job(e entry, path string) (Job, bool) {
 		return Job{}, false
 	}
 	work.check(d, kind.value, path)
-	return Job{Name: e.key, Kind: kind.key, Text: d.masked(e.value), work: work}, true
+	return Job{Name: e.key, Kind: kind.key, Text: d.masked(e.value), work: work,
+		sum: d.sum(e.value)}, true
 }
 
 // one returns the only entry of a mapping whose key is in names; entries in besides are passed
@@ -151,14 +158,33 @@ func allKnown(entries []entry, names []string) bool {
 
 // masked returns the tree below n as YAML: variables as they are written, literal secrets hidden.
 func (d *decoder) masked(n ast.Node) string {
-	b, err := yaml.Marshal(d.plain(n))
+	b, err := yaml.Marshal(d.plain(n, func(n ast.Node) string {
+		if d.hidden[n] {
+			return secret.Text("x").String()
+		}
+		s, _ := text(n)
+		return s
+	}))
 	if err != nil {
 		return "# this configuration can't be shown: " + err.Error() + "\n"
 	}
 	return string(b)
 }
 
-func (d *decoder) plain(n ast.Node) any {
+// sum is the hash of the tree below n, with all that variables and literal secrets stand for.
+func (d *decoder) sum(n ast.Node) [sha256.Size]byte {
+	b, _ := yaml.Marshal(d.plain(n, func(n ast.Node) string { // of strings alone: it can't fail
+		s, _ := text(n)
+		return variable.ReplaceAllStringFunc(s, func(m string) string {
+			v, _ := d.env(m[2 : len(m)-1])
+			return v
+		})
+	}))
+	return sha256.Sum256(b)
+}
+
+// plain is the tree below n, each word as word gives it.
+func (d *decoder) plain(n ast.Node, word func(ast.Node) string) any {
 	n = d.resolve(n)
 	switch t := n.(type) {
 	case nil, *ast.NullNode:
@@ -167,21 +193,17 @@ func (d *decoder) plain(n ast.Node) any {
 		out := yaml.MapSlice{}
 		entries, _ := d.entries(t, "")
 		for _, e := range entries {
-			out = append(out, yaml.MapItem{Key: e.key, Value: d.plain(e.value)})
+			out = append(out, yaml.MapItem{Key: e.key, Value: d.plain(e.value, word)})
 		}
 		return out
 	case *ast.SequenceNode:
 		out := make([]any, len(t.Values))
 		for i, v := range t.Values {
-			out[i] = d.plain(v)
+			out[i] = d.plain(v, word)
 		}
 		return out
 	}
-	if d.hidden[n] {
-		return secret.Text("x").String()
-	}
-	s, _ := text(n)
-	return s
+	return word(n)
 }
 
 // Load reads a configuration file. The error holds every mistake in it, each with its place.
@@ -190,7 +212,12 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, usage("give the configuration with -c FILE", "read configuration: %w", err)
 	}
-	return Parse(file, b, os.LookupEnv)
+	c, err := Parse(file, b, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	c.file = file
+	return c, nil
 }
 
 // Peek is Load for who only asks questions: a variable that is not set reads as a hidden secret,

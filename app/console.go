@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -144,6 +145,19 @@ func (d *Desk) Gauges(ctx context.Context) (g Gauges, err error) {
 	g.Short, _ = d.eng.Room().Short()
 	g.Jobs, err = d.eng.Counters(ctx)
 	return g, err
+}
+
+// Health says in a few words how the jobs are. It waits for the engine, and for no disk.
+func (d *Desk) Health() string {
+	unready, running := d.Unready()
+	if !running {
+		return "nothing runs"
+	}
+	text := fmt.Sprintf("%d jobs", len(d.eng.Names()))
+	for _, name := range slices.Sorted(maps.Keys(unready)) {
+		text += fmt.Sprintf("; %s is %s", name, unready[name])
+	}
+	return text
 }
 
 // Unready says of each job that is not fit for work what it does instead. While no engine runs none is asked.

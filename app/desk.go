@@ -28,6 +28,8 @@ type Desk struct {
 	since time.Time
 	lock  *disk.Lock
 
+	reloading sync.Mutex // held by the one reload that is under way
+
 	mu   sync.Mutex
 	work map[*Work]struct{} // long work under way; guarded by mu
 }
@@ -247,12 +249,8 @@ func (d *Desk) countLetters(ctx context.Context, s *engine.Status, dead map[stri
 }
 
 func (d *Desk) kindOf(job string) string {
-	for _, j := range d.plan.Jobs {
-		if j.Name == job {
-			return j.Kind
-		}
-	}
-	return ""
+	j, _ := d.plan.job(job)
+	return j.Kind
 }
 
 // Pause stops a job's work, until Resume, restarts included.

@@ -190,9 +190,14 @@ func live(t *testing.T) (*app.Desk, *simulator.Simulator) {
 	sim := simulator.New(simulator.Options{Seed: 1, Rate: -1, Backlog: 200, Keep: -1, Holes: 0.05, Garbage: 0.05})
 	feed := httptest.NewServer(sim)
 	t.Cleanup(feed.Close)
-	c, err := app.Parse("t.yaml", fmt.Appendf(nil, "jobs: {spots: {collect: {source: {wsprnet: {url: %q, "+
+	file := filepath.Join(t.TempDir(), "t.yaml")
+	text := fmt.Appendf(nil, "jobs: {spots: {collect: {source: {wsprnet: {url: %q, "+
 		"every: 200ms, max_bytes_per_second: -1}}, sinks: {local: {sqlite: {path: spots.sqlite}, "+
-		"batch: {every: 1ms}}}}}}", feed.URL+simulator.SpotsPath), func(string) (string, bool) { return "", false })
+		"batch: {every: 1ms}}}}}}", feed.URL+simulator.SpotsPath)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := app.Load(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,6 +293,7 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"POST /api/v1/jobs/{job}/backfill", "", nil, 200},
 		{"POST /api/v1/jobs/{job}/pause", "", nil, 200},
 		{"POST /api/v1/jobs/{job}/resume", "", nil, 200},
+		{"POST /api/v1/reload", "", nil, 200},
 		{"GET /api/v1/openapi.json", "", nil, 200},
 		{"GET /metrics", "", nil, 200},
 		{"GET /healthz", "", nil, 200},

@@ -61,7 +61,8 @@ func jobRoutes(d *app.Desk) map[string]work {
 		"GET /api/v1/audit": func(ctx context.Context, c *call) (any, error) {
 			return d.Audit(ctx, c.FormValue("job"), c.flag("deep"), c.tell)
 		},
-		"GET /api/v1/events": newStreams(d).events,
+		"GET /api/v1/events":  newStreams(d).events,
+		"POST /api/v1/reload": func(ctx context.Context, _ *call) (any, error) { return d.Reload(ctx) },
 		"POST /api/v1/jobs/{job}/pause": func(_ context.Context, c *call) (any, error) {
 			return done(d.Pause(c.job()))
 		},

@@ -86,7 +86,8 @@ func (f *face) root() *cobra.Command {
 		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand()},
 		"ask": {f.checkCommand(), f.statusCommand(), f.auditCommand(), f.eventsCommand(),
 			f.spoolCommand(), f.deadCommand()},
-		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.checkpointCommand()},
+		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.reloadCommand(),
+			f.checkpointCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group
