@@ -3,6 +3,7 @@ package app
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -32,7 +33,10 @@ type Config struct {
 	ReadToken   secret.Text `yaml:"read_token"`
 	Checkpoints Checkpoints `yaml:"checkpoints"`
 	Disk        Disk        `yaml:"disk"`
-	Jobs        jobList     `yaml:"jobs"`
+	// Notify are the places where people are told, each a URL of shoutrrr.
+	Notify map[string]secret.Text `yaml:"notify"`
+	Alerts Alerts                 `yaml:"alerts"`
+	Jobs   jobList                `yaml:"jobs"`
 
 	file string // where it was read from, "" if from nowhere
 }
@@ -289,6 +293,14 @@ func (c *Config) check(d *decoder, root ast.Node) {
 		d.bad(d.at(root, "read_token"), "read_token", "needs a token beside it: without one everybody may ask")
 	case c.ReadToken == c.Token:
 		d.bad(d.at(root, "read_token"), "read_token", "is the token itself, which may do everything")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Notify)) {
+		if why := checkNotify(c.Notify[name]); why != "" {
+			d.bad(d.at(root, "notify", name), "notify."+name, "%s", why)
+		}
+	}
+	if c.Alerts.Silence < 0 {
+		d.bad(d.at(root, "alerts", "silence"), "alerts.silence", "want a number from 1, got %d", c.Alerts.Silence)
 	}
 	if c.Checkpoints.Keep < 0 {
 		d.bad(d.at(root, "checkpoints", "keep"), "checkpoints.keep", "want a number from 1, got %d",

@@ -27,6 +27,8 @@ type Plan struct {
 	ReadToken   secret.Text
 	Checkpoints Checkpoints
 	Disk        Disk
+	Notify      map[string]secret.Text
+	Alerts      Alerts
 	Log         *slog.Logger
 	// Notices are told at start and stay in status.
 	Notices []string
@@ -51,7 +53,8 @@ func (c *Config) Plan(dataDir, listen string, log *slog.Logger) (*Plan, error) {
 	}
 	p := &Plan{Place: place, Jobs: c.Jobs, Listen: orElse(listen, c.Listen), Token: c.Token,
 		ReadToken:   c.ReadToken,
-		Checkpoints: c.Checkpoints, Disk: c.Disk, Log: log, config: c}
+		Checkpoints: c.Checkpoints, Disk: c.Disk, Notify: c.Notify, Alerts: c.Alerts, Log: log,
+		config: c}
 	return p, CheckListen(orElse(p.Listen, NoListen), p.Token)
 }
 

@@ -71,6 +71,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	g.Go(func() error { return watchdog(serving, desk.Health) })
 	g.Go(func() error { return p.reloads(serving, hangups, desk) })
 	g.Go(func() error { return desk.KeepCheckpoints(serving) })
+	g.Go(func() error { return desk.Notify(serving) })
 	g.Go(func() error {
 		defer endServing()
 		return eng.Run(all)
