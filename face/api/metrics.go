@@ -87,10 +87,14 @@ var (
 	sinkDiscarded = describes("sink_discarded_rows_total", "Dead letters that a person let go.", "job", "sink")
 	sinkExpired   = describes("sink_expired_rows_total", "Rows given up because of the sink's limit, or lost.",
 		"job", "sink")
-	sinkDead  = describes("sink_dead_rows", "Rows that the sink can't hold and that wait for a person.", "job", "sink")
-	sinkRows  = describes("sink_backlog_rows", "Rows that the sink has not got yet.", "job", "sink")
-	sinkBytes = describes("sink_backlog_bytes", "Bytes of the blocks with rows that the sink has not got yet.", "job", "sink")
-	sinkLag   = describes("sink_lag_seconds", "How long the oldest row that the sink has not got has waited.", "job", "sink")
+	sinkDead = describes("sink_dead_rows", "Rows that the sink can't hold and that wait for a person.",
+		"job", "sink")
+	sinkRows = describes("sink_backlog_rows", "Rows that the sink has not got yet.",
+		"job", "sink")
+	sinkBytes = describes("sink_backlog_bytes", "Bytes of the blocks with rows that the sink has not got yet.",
+		"job", "sink")
+	sinkLag = describes("sink_lag_seconds", "How long the oldest row that the sink has not got has waited.",
+		"job", "sink")
 )
 
 // Describe says nothing: what there is depends on the jobs.

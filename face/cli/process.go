@@ -65,13 +65,7 @@ func (p *process) run(ctx context.Context) (err error) {
 		endServing()
 		return errors.Join(err, g.Wait())
 	}
-	for _, f := range p.beside {
-		g.Go(func() error { return f(serving) })
-	}
-	g.Go(func() error { return watchdog(serving, desk.Health) })
-	g.Go(func() error { return p.reloads(serving, hangups, desk) })
-	g.Go(func() error { return desk.KeepCheckpoints(serving) })
-	g.Go(func() error { return desk.Notify(serving) })
+	p.accompany(serving, g, desk, hangups)
 	g.Go(func() error {
 		defer endServing()
 		return eng.Run(all)
@@ -88,6 +82,17 @@ func (p *process) run(ctx context.Context) (err error) {
 		p.log.Warn(fmt.Sprintf("no checkpoint at the end: %v", err))
 	}
 	return nil
+}
+
+// accompany runs what goes on beside the jobs until ctx ends.
+func (p *process) accompany(ctx context.Context, g *errgroup.Group, desk *app.Desk, hangups <-chan os.Signal) {
+	for _, f := range p.beside {
+		g.Go(func() error { return f(ctx) })
+	}
+	g.Go(func() error { return watchdog(ctx, desk.Health) })
+	g.Go(func() error { return p.reloads(ctx, hangups, desk) })
+	g.Go(func() error { return desk.KeepCheckpoints(ctx) })
+	g.Go(func() error { return desk.Notify(ctx) })
 }
 
 // notices tells what people must know from the start.
