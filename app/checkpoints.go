@@ -42,12 +42,8 @@ func (d *Desk) jobDir(job string) (string, error) {
 }
 
 func (d *Desk) configOf(job string) string {
-	for _, j := range d.plan.Jobs {
-		if j.Name == job {
-			return j.Text
-		}
-	}
-	return ""
+	j, _ := d.plan.job(job)
+	return j.Text
 }
 
 // CreateCheckpoint makes a checkpoint of a job, without a pause; name "" is one of the regular

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -26,10 +28,17 @@ type Config struct {
 	// Listen is the address of the API and the console; default 127.0.0.1:8420, "none" for none.
 	Listen string `yaml:"listen"`
 	// Token must come with every request; needed where Listen is not on loopback.
-	Token       secret.Text `yaml:"token"`
+	Token secret.Text `yaml:"token"`
+	// ReadToken may come in its place with a request that only asks.
+	ReadToken   secret.Text `yaml:"read_token"`
 	Checkpoints Checkpoints `yaml:"checkpoints"`
 	Disk        Disk        `yaml:"disk"`
-	Jobs        jobList     `yaml:"jobs"`
+	// Notify are the places where people are told, each a URL of shoutrrr.
+	Notify map[string]secret.Text `yaml:"notify"`
+	Alerts Alerts                 `yaml:"alerts"`
+	Jobs   jobList                `yaml:"jobs"`
+
+	file string // where it was read from, "" if from nowhere
 }
 
 // Checkpoints says when checkpoints are made by themselves.
@@ -53,6 +62,9 @@ type Job struct {
 	// Text is its configuration as YAML, variables unexpanded and literal secrets hidden.
 	Text string
 	work jobConfig
+	// sum is the hash of its configuration with variables expanded and secrets as they are: by it a reload
+	// knows whether anything changed.
+	sum [sha256.Size]byte
 }
 
 // jobConfig is what a kind of job makes of its part of the file.
@@ -110,7 +122,8 @@ func (d *decoder) job(e entry, path string) (Job, bool) {
 		return Job{}, false
 	}
 	work.check(d, kind.value, path)
-	return Job{Name: e.key, Kind: kind.key, Text: d.masked(e.value), work: work}, true
+	return Job{Name: e.key, Kind: kind.key, Text: d.masked(e.value), work: work,
+		sum: d.sum(e.value)}, true
 }
 
 // one returns the only entry of a mapping whose key is in names; entries in besides are passed
@@ -149,14 +162,33 @@ func allKnown(entries []entry, names []string) bool {
 
 // masked returns the tree below n as YAML: variables as they are written, literal secrets hidden.
 func (d *decoder) masked(n ast.Node) string {
-	b, err := yaml.Marshal(d.plain(n))
+	b, err := yaml.Marshal(d.plain(n, func(n ast.Node) string {
+		if d.hidden[n] {
+			return secret.Text("x").String()
+		}
+		s, _ := text(n)
+		return s
+	}))
 	if err != nil {
 		return "# this configuration can't be shown: " + err.Error() + "\n"
 	}
 	return string(b)
 }
 
-func (d *decoder) plain(n ast.Node) any {
+// sum is the hash of the tree below n, with all that variables and literal secrets stand for.
+func (d *decoder) sum(n ast.Node) [sha256.Size]byte {
+	b, _ := yaml.Marshal(d.plain(n, func(n ast.Node) string { // of strings alone: it can't fail
+		s, _ := text(n)
+		return variable.ReplaceAllStringFunc(s, func(m string) string {
+			v, _ := d.env(m[2 : len(m)-1])
+			return v
+		})
+	}))
+	return sha256.Sum256(b)
+}
+
+// plain is the tree below n, each word as word gives it.
+func (d *decoder) plain(n ast.Node, word func(ast.Node) string) any {
 	n = d.resolve(n)
 	switch t := n.(type) {
 	case nil, *ast.NullNode:
@@ -165,21 +197,17 @@ func (d *decoder) plain(n ast.Node) any {
 		out := yaml.MapSlice{}
 		entries, _ := d.entries(t, "")
 		for _, e := range entries {
-			out = append(out, yaml.MapItem{Key: e.key, Value: d.plain(e.value)})
+			out = append(out, yaml.MapItem{Key: e.key, Value: d.plain(e.value, word)})
 		}
 		return out
 	case *ast.SequenceNode:
 		out := make([]any, len(t.Values))
 		for i, v := range t.Values {
-			out[i] = d.plain(v)
+			out[i] = d.plain(v, word)
 		}
 		return out
 	}
-	if d.hidden[n] {
-		return secret.Text("x").String()
-	}
-	s, _ := text(n)
-	return s
+	return word(n)
 }
 
 // Load reads a configuration file. The error holds every mistake in it, each with its place.
@@ -188,7 +216,12 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, usage("give the configuration with -c FILE", "read configuration: %w", err)
 	}
-	return Parse(file, b, os.LookupEnv)
+	c, err := Parse(file, b, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	c.file = file
+	return c, nil
 }
 
 // Peek is Load for who only asks questions: a variable that is not set reads as a hidden secret,
@@ -253,6 +286,21 @@ func (c *Config) check(d *decoder, root ast.Node) {
 	}
 	if why := checkListen(c.Listen, c.Token != ""); why != "" {
 		d.bad(d.at(root, "listen"), "listen", "%s", why)
+	}
+	switch {
+	case c.ReadToken == "":
+	case c.Token == "":
+		d.bad(d.at(root, "read_token"), "read_token", "needs a token beside it: without one everybody may ask")
+	case c.ReadToken == c.Token:
+		d.bad(d.at(root, "read_token"), "read_token", "is the token itself, which may do everything")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Notify)) {
+		if why := checkNotify(c.Notify[name]); why != "" {
+			d.bad(d.at(root, "notify", name), "notify."+name, "%s", why)
+		}
+	}
+	if c.Alerts.Silence < 0 {
+		d.bad(d.at(root, "alerts", "silence"), "alerts.silence", "want a number from 1, got %d", c.Alerts.Silence)
 	}
 	if c.Checkpoints.Keep < 0 {
 		d.bad(d.at(root, "checkpoints", "keep"), "checkpoints.keep", "want a number from 1, got %d",

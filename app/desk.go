@@ -28,6 +28,8 @@ type Desk struct {
 	since time.Time
 	lock  *disk.Lock
 
+	reloading sync.Mutex // held by the one reload that is under way
+
 	mu   sync.Mutex
 	work map[*Work]struct{} // long work under way; guarded by mu
 }
@@ -247,40 +249,9 @@ func (d *Desk) countLetters(ctx context.Context, s *engine.Status, dead map[stri
 }
 
 func (d *Desk) kindOf(job string) string {
-	for _, j := range d.plan.Jobs {
-		if j.Name == job {
-			return j.Kind
-		}
-	}
-	return ""
+	j, _ := d.plan.job(job)
+	return j.Kind
 }
-
-// Events returns the newest max events of one job or all, oldest first.
-func (d *Desk) Events(ctx context.Context, job string, max int) ([]engine.Event, error) {
-	names, err := d.only(job)
-	if err != nil {
-		return nil, err
-	}
-	if d.eng != nil {
-		return d.eng.Events(ctx, job, max)
-	}
-	var out []engine.Event
-	for _, name := range names {
-		err := d.view(ctx, name, func(r store.Reader) error {
-			ev, err := engine.ReadEvents(r, lastEvent, max)
-			out = append(out, ev...)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	slices.SortStableFunc(out, func(a, b engine.Event) int { return a.At.Compare(b.At) })
-	return out[len(out)-min(len(out), max):], nil
-}
-
-// lastEvent is behind every event.
-const lastEvent = 0
 
 // Pause stops a job's work, until Resume, restarts included.
 func (d *Desk) Pause(job string) error { return d.setPaused(job, true, (*engine.Engine).Pause) }

@@ -24,8 +24,11 @@ type Plan struct {
 	Jobs        []Job
 	Listen      string // NoListen for none
 	Token       secret.Text
+	ReadToken   secret.Text
 	Checkpoints Checkpoints
 	Disk        Disk
+	Notify      map[string]secret.Text
+	Alerts      Alerts
 	Log         *slog.Logger
 	// Notices are told at start and stay in status.
 	Notices []string
@@ -33,6 +36,10 @@ type Plan struct {
 	Once bool
 
 	readonly *readonly // to be set up at start, nil for none
+
+	config *Config // that the plan was made of, nil for none
+
+	mu sync.Mutex // guards Jobs, which a reload changes
 
 	running sync.Map // job name -> the *collect.Job of its last start
 }
@@ -45,7 +52,9 @@ func (c *Config) Plan(dataDir, listen string, log *slog.Logger) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{Place: place, Jobs: c.Jobs, Listen: orElse(listen, c.Listen), Token: c.Token,
-		Checkpoints: c.Checkpoints, Disk: c.Disk, Log: log}
+		ReadToken:   c.ReadToken,
+		Checkpoints: c.Checkpoints, Disk: c.Disk, Notify: c.Notify, Alerts: c.Alerts, Log: log,
+		config: c}
 	return p, CheckListen(orElse(p.Listen, NoListen), p.Token)
 }
 
@@ -65,19 +74,43 @@ func (c closer) Close() error { return c() }
 // Engine returns an engine for the plan's jobs. fatal is called when a store can't be written any
 // more; it must not return.
 func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
-	if err := p.record(); err != nil {
+	if err := p.record(p.Jobs); err != nil {
 		return nil, err
 	}
 	var specs []engine.Spec
 	for _, j := range p.Jobs {
-		w, ok := j.work.(interface{ spec(*Plan, Job) engine.Spec })
-		if !ok {
-			return nil, fault.New(fault.Permanent, "job %s: a %s can't run", j.Name, j.Kind)
+		s, err := p.spec(j)
+		if err != nil {
+			return nil, err
 		}
-		specs = append(specs, w.spec(p, j))
+		specs = append(specs, s)
 	}
 	return engine.New(engine.Options{Dir: p.Place.Dir, Log: p.Log, Fatal: fatal,
 		Room: engine.RoomLimits{Soft: uint64(p.Disk.Soft), Hard: uint64(p.Disk.Hard)}}, specs)
+}
+
+// spec declares a job to the engine.
+func (p *Plan) spec(j Job) (engine.Spec, error) {
+	w, ok := j.work.(interface{ spec(*Plan, Job) engine.Spec })
+	if !ok {
+		return engine.Spec{}, fault.New(fault.Permanent, "job %s: a %s can't run", j.Name, j.Kind)
+	}
+	return w.spec(p, j), nil
+}
+
+// job returns the job of a name.
+func (p *Plan) job(name string) (Job, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := p.index(name); i >= 0 {
+		return p.Jobs[i], true
+	}
+	return Job{}, false
+}
+
+// index is the place of a job in Jobs, -1 if it is not there. The caller holds mu.
+func (p *Plan) index(name string) int {
+	return slices.IndexFunc(p.Jobs, func(j Job) bool { return j.Name == name })
 }
 
 // configFile is where the configuration of a job stands that ran last, for who asks while none
@@ -87,9 +120,9 @@ func configFile(dir, job string) string {
 		"config.yaml")
 }
 
-// record writes down each job's configuration, without secrets.
-func (p *Plan) record() error {
-	for _, j := range p.Jobs {
+// record writes down the configuration of jobs, without secrets.
+func (p *Plan) record(list []Job) error {
+	for _, j := range list {
 		if err := disk.MkdirAll(engine.JobDir(p.Place.Dir, j.Name), 0o755); err != nil {
 			return fmt.Errorf("make directory of job %s: %w", j.Name, err)
 		}
@@ -106,11 +139,11 @@ func (p *Plan) record() error {
 
 // Sink opens a sink of a job for questions; the caller closes it.
 func (p *Plan) Sink(ctx context.Context, job, name string) (connector.Sink, error) {
-	i := slices.IndexFunc(p.Jobs, func(j Job) bool { return j.Name == job })
-	if i < 0 {
+	j, ok := p.job(job)
+	if !ok {
 		return nil, fault.New(fault.NotFound, "the configuration has no job %s", job)
 	}
-	w, ok := p.Jobs[i].work.(interface {
+	w, ok := j.work.(interface {
 		sinkNamed(ctx context.Context, p *Plan, job, name string) (connector.Sink, error)
 	})
 	if !ok {

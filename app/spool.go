@@ -364,8 +364,8 @@ func (d *Desk) intake(ctx context.Context, job string, f func(*collect.Intake) e
 }
 
 func (d *Desk) collectConfig(job string) (*collectConfig, error) {
-	for _, j := range d.plan.Jobs {
-		if c, ok := j.work.(*collectConfig); ok && j.Name == job {
+	if j, _ := d.plan.job(job); j.work != nil {
+		if c, ok := j.work.(*collectConfig); ok {
 			return c, nil
 		}
 	}

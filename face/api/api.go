@@ -2,22 +2,12 @@
 // HTTP with JSON, over a unix socket in the data directory (file permissions are the key) and, for
 // `holdfast run` and `holdfast demo`, over TCP on loopback.
 //
-//	GET  /api/v1/jobs                                    state of all jobs
-//	GET  /api/v1/audit?job=&deep=true                    the books and their laws
-//	GET  /api/v1/events?job=&max=&follow=true            what happened, oldest first
-//	POST /api/v1/jobs/{job}/pause | resume | backfill
-//	GET  /api/v1/jobs/{job}/spool  …/spool/stats  …/spool/rows?from=&to=
-//	POST /api/v1/jobs/{job}/spool/verify | import | export
-//	GET  /api/v1/jobs/{job}/dead  …/dead/{id}
-//	POST /api/v1/jobs/{job}/dead/{id}/retry | discard
-//	GET  /api/v1/checkpoints?job=
-//	POST /api/v1/jobs/{job}/checkpoints                  create
-//	POST /api/v1/jobs/{job}/checkpoints/import
-//	POST /api/v1/jobs/{job}/checkpoints/{name}/verify | restore | export | remove
+// What it answers is written down in openapi.json, which it serves too; docs/api.md tells the rest.
 //
 // An answer is one JSON document. Who accepts application/x-ndjson gets lines instead, each an
 // object with one key: "progress" while long work is under way, "item" for each part of a stream,
-// and at the end "result" or "error". An error is {"message", "hint", "kind"}.
+// and at the end "result" or an error. Who accepts text/event-stream gets events as they come. An error is
+// {"error", "hint", "kind"}, everywhere.
 //
 // Over TCP without a token only GET is answered: everybody on the machine can reach a TCP port. The
 // same handler serves commands within their own process when no engine runs (Local), so that each
@@ -26,22 +16,20 @@ package api
 
 import (
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"holdfast/app"
 	"holdfast/base/fault"
-	"holdfast/base/secret"
 )
 
 // Failure is an error on its way to another process.
 type Failure struct {
-	Message string `json:"message"`
+	Message string `json:"error"`
 	Hint    string `json:"hint,omitempty"`
 	Kind    string `json:"kind,omitempty"`
 	Usage   bool   `json:"usage,omitempty"`
@@ -57,7 +45,7 @@ type line struct {
 	Progress *app.Progress `json:"progress,omitempty"`
 	Item     any           `json:"item,omitempty"`
 	Result   any           `json:"result,omitempty"`
-	Error    *Failure      `json:"error,omitempty"`
+	*Failure
 }
 
 // lines is the media type of answers in lines.
@@ -69,6 +57,7 @@ type call struct {
 	w     http.ResponseWriter
 	lines bool
 	begun bool
+	told  bool // the work has answered by itself
 	items []any
 }
 
@@ -97,10 +86,18 @@ func (c *call) write(l line) error {
 		c.begun = true
 		c.w.Header().Set("Content-Type", lines)
 	}
+	c.patience()
 	if err := json.NewEncoder(c.w).Encode(l); err != nil {
 		return err
 	}
 	return http.NewResponseController(c.w).Flush()
+}
+
+// patience is how long a client may take for the next part of an answer. One that does not read would
+// hold a connection, and what the work has open, for ever.
+func (c *call) patience() {
+	// Within the same process there is no connection, and nothing to wait for.
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(slowest))
 }
 
 // tell passes progress on, to who takes lines. Someone who has gone away is noticed by the context.
@@ -122,15 +119,16 @@ func (c *call) item(v any) error {
 // answer sends what the work gave.
 func (c *call) answer(v any, err error) {
 	switch {
+	case c.told:
 	case c.lines && err != nil:
-		_ = c.write(line{Error: failure(err)})
+		_ = c.write(line{Failure: failure(err)})
 	case c.lines:
 		_ = c.write(line{Result: v})
 	case err != nil:
-		c.w.Header().Set("Content-Type", "application/json")
-		c.w.WriteHeader(status(err))
-		_ = json.NewEncoder(c.w).Encode(line{Error: failure(err)})
+		c.patience()
+		refuse(c.w, status(err), failure(err))
 	default:
+		c.patience()
 		if v == nil {
 			v = map[string]any{"items": append([]any{}, c.items...)}
 		}
@@ -139,7 +137,20 @@ func (c *call) answer(v any, err error) {
 	}
 }
 
+// refuse answers with an error.
+func refuse(w http.ResponseWriter, status int, f *Failure) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(f)
+}
+
 func status(err error) int {
+	if _, big := errors.AsType[*http.MaxBytesError](err); big {
+		return http.StatusRequestEntityTooLarge
+	}
+	if app.IsUsage(err) {
+		return http.StatusBadRequest
+	}
 	switch fault.KindOf(err) {
 	case fault.NotFound:
 		return http.StatusNotFound
@@ -151,6 +162,10 @@ func status(err error) int {
 		return http.StatusInsufficientStorage
 	case fault.Transient:
 		return http.StatusServiceUnavailable
+	case fault.Throttled:
+		return http.StatusTooManyRequests
+	case fault.Credentials:
+		return http.StatusBadGateway
 	}
 	return http.StatusInternalServerError
 }
@@ -164,38 +179,38 @@ func Handler(d *app.Desk) http.Handler {
 			c.answer(f(r.Context(), c))
 		})
 	}
-	return mux
+	return known(mux)
 }
 
-// Open is Handler behind the checks of a door that others can reach: the token if there is one, GET
-// alone if there is none, and no page of another site in the same browser.
-func Open(h http.Handler, token secret.Text) http.Handler {
-	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-		switch {
-		case token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token.Reveal())) != 1:
-			http.Error(w, "a token is needed: Authorization: Bearer TOKEN", http.StatusUnauthorized)
-		case token == "" && !loopback(r.Host):
-			http.Error(w, "this door answers to loopback names only", http.StatusForbidden)
-		case token == "" && r.Method != http.MethodGet && r.Method != http.MethodHead:
-			http.Error(w, "without a token this door only answers questions; orders go through the "+
-				"commands, or set a token", http.StatusForbidden)
-		default:
-			h.ServeHTTP(w, r)
+// known answers what no route is for in the shape of every error.
+func known(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
 		}
+		said := &silent{header: w.Header(), status: http.StatusOK}
+		h.ServeHTTP(said, r)
+		f := &Failure{Message: "there is nothing at " + r.URL.Path, Kind: fault.NotFound.String(),
+			Hint: "see " + openapiPath}
+		if said.status == http.StatusMethodNotAllowed {
+			f = &Failure{Message: r.URL.Path + " does not take " + r.Method, Kind: fault.Invalid.String(),
+				Hint: "it takes " + w.Header().Get("Allow")}
+		}
+		refuse(w, said.status, f)
 	})
-	return http.NewCrossOriginProtection().Handler(guarded)
 }
 
-// loopback reports whether the name that a client asked for is one of loopback: a foreign name that
-// was made to resolve here is a browser's page reaching for what is not its own.
-func loopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+// silent takes status and headers of an answer that is not sent.
+type silent struct {
+	header http.Header
+	status int
 }
+
+func (s *silent) Header() http.Header         { return s.header }
+func (s *silent) Write(b []byte) (int, error) { return len(b), nil }
+func (s *silent) WriteHeader(status int)      { s.status = status }
 
 // errGone says that the client has gone away.
 var errGone = errors.New("the client has gone away")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -43,6 +45,9 @@ func TestOpenDoor(t *testing.T) {
 		{"no token", "GET", "10.0.0.1:8420", "", "", token, 401},
 		{"a wrong token", "GET", "10.0.0.1:8420", "", "Bearer open", token, 401},
 		{"the token", "POST", "10.0.0.1:8420", "", "Bearer open sesame", token, 204},
+		{"no token, in the place of a token", "GET", "10.0.0.1:8420", "", "Bearer ", token, 401},
+		{"a question with the token for reading", "GET", "10.0.0.1:8420", "", "Bearer just looking", token, 204},
+		{"an order with the token for reading", "POST", "10.0.0.1:8420", "", "Bearer just looking", token, 403},
 		{"another site's page", "POST", "127.0.0.1:8420", "http://evil.example", "Bearer open sesame",
 			token, 403},
 	} {
@@ -54,10 +59,63 @@ func TestOpenDoor(t *testing.T) {
 			r.Header.Set("Authorization", c.given)
 		}
 		w := httptest.NewRecorder()
-		Open(ok, c.token).ServeHTTP(w, r)
+		Open(ok, Keys{Token: c.token, Read: "just looking"}).ServeHTTP(w, r)
 		if w.Code != c.want {
 			t.Errorf("%s: got %d, want %d", c.name, w.Code, c.want)
 		}
+	}
+}
+
+// A page of another site in a browser on this machine can neither order nor hold our places; a link to us works.
+func TestForeignPages(t *testing.T) {
+	for _, c := range []struct {
+		method, site, mode string
+		want               int
+	}{
+		{"GET", "same-origin", "cors", 204},
+		{"GET", "none", "navigate", 204},
+		{"GET", "cross-site", "navigate", 204},
+		{"GET", "cross-site", "no-cors", 403},
+		{"POST", "cross-site", "navigate", 403},
+		{"POST", "same-site", "cors", 403},
+	} {
+		r := httptest.NewRequest(c.method, "http://10.0.0.1/api/v1/jobs", nil)
+		r.Header.Set("Sec-Fetch-Site", c.site)
+		r.Header.Set("Sec-Fetch-Mode", c.mode)
+		r.Header.Set("Authorization", "Bearer x")
+		w := httptest.NewRecorder()
+		Open(ok, Keys{Token: "x"}).ServeHTTP(w, r)
+		var f Failure
+		if err := json.Unmarshal(w.Body.Bytes(), &f); w.Code != c.want || (err == nil) != (c.want == 403) {
+			t.Errorf("%+v: got %d %s", c, w.Code, w.Body)
+		}
+	}
+}
+
+// What is too large or never comes is given up.
+func TestLimits(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir, Handler(desk(t)))
+	send := func(text string) string {
+		t.Helper()
+		conn, err := dialSocket(t.Context(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = conn.Write([]byte(text)) // the server may have had enough
+		b, _ := io.ReadAll(conn)
+		status, _, _ := strings.Cut(string(b), "\r\n")
+		return status
+	}
+	long := strings.Repeat("x", 2*maxBody)
+	head := "POST /api/v1/jobs/spots/spool/import HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+	if got := send(fmt.Sprintf("%sContent-Length: %d\r\n\r\n{\"dir\": \"%s\"}", head, len(long)+11,
+		long)); got != "HTTP/1.1 413 Request Entity Too Large" {
+		t.Errorf("a long body: got %q", got)
+	}
+	if got := send(head + "Much: " + long + "\r\n\r\n"); got != "HTTP/1.1 431 Request Header Fields Too Large" {
+		t.Errorf("a long header: got %q", got)
 	}
 }
 
@@ -163,7 +221,7 @@ func TestPlainAnswers(t *testing.T) {
 	}
 	w = httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/jobs/nosuch/dead", nil))
-	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), `"message"`) {
+	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), `"error"`) {
 		t.Errorf("got %d, %s, want 404", w.Code, w.Body)
 	}
 }

@@ -75,7 +75,11 @@ func (c *Client) Do(ctx context.Context, r Request) error {
 
 func (r Request) read(resp *http.Response) error {
 	if resp.Header.Get("Content-Type") != lines {
-		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
+		b, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		if f := (Failure{}); json.Unmarshal(b, &f) == nil && f.Message != "" {
+			return f.err()
+		}
+		b = b[:min(len(b), 1000)]
 		return fault.New(fault.Permanent, "ask holdfast: %s: %s", resp.Status, bytes.TrimSpace(b))
 	}
 	dec := json.NewDecoder(resp.Body)
@@ -84,7 +88,7 @@ func (r Request) read(resp *http.Response) error {
 			Progress *app.Progress
 			Item     json.RawMessage
 			Result   json.RawMessage
-			Error    *Failure
+			*Failure
 		}
 		switch err := dec.Decode(&l); {
 		case errors.Is(err, io.EOF):
@@ -94,8 +98,8 @@ func (r Request) read(resp *http.Response) error {
 				"it may have been stopped; ask again")
 		}
 		switch {
-		case l.Error != nil:
-			return l.Error.err()
+		case l.Failure != nil:
+			return l.Failure.err()
 		case l.Progress != nil && r.Progress != nil:
 			r.Progress(*l.Progress)
 		case l.Item != nil && r.Item != nil:

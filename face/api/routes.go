@@ -3,24 +3,35 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"time"
 
 	"holdfast/app"
 	"holdfast/base/fault"
+	"holdfast/kernel/engine"
 )
 
 // routes are all that the API answers.
 func routes(d *app.Desk) map[string]work {
 	all := map[string]work{}
 	for _, room := range []map[string]work{jobRoutes(d), spoolRoutes(d), deadRoutes(d),
-		checkpointRoutes(d)} {
+		checkpointRoutes(d), watchRoutes(d)} {
 		maps.Copy(all, room)
 	}
 	return all
+}
+
+// watchRoutes are for other programs that watch over us.
+func watchRoutes(d *app.Desk) map[string]work {
+	return map[string]work{
+		"GET " + openapiPath: describe,
+		"GET " + metricsPath: newMetrics(d).serve,
+		"GET " + healthPath:  healthy,
+		"GET " + readyPath:   func(_ context.Context, c *call) (any, error) { return ready(d, c) },
+	}
 }
 
 func jobRoutes(d *app.Desk) map[string]work {
@@ -28,12 +39,30 @@ func jobRoutes(d *app.Desk) map[string]work {
 		"GET /api/v1/jobs": func(ctx context.Context, c *call) (any, error) {
 			return d.Status(ctx, c.FormValue("job"))
 		},
+		"GET /api/v1/jobs/{job}": func(ctx context.Context, c *call) (any, error) {
+			rep, err := d.Status(ctx, c.job())
+			if err != nil || len(rep.Jobs) == 0 {
+				return nil, err
+			}
+			return rep.Jobs[0], nil
+		},
+		"GET /api/v1/gates": func(ctx context.Context, c *call) (any, error) {
+			list, err := d.Gates(ctx, c.FormValue("job"))
+			return map[string]any{"gates": list}, err
+		},
+		"GET /api/v1/balance": func(ctx context.Context, c *call) (any, error) {
+			list, err := d.Balance(ctx, c.FormValue("job"))
+			return map[string]any{"jobs": list}, err
+		},
+		"GET /api/v1/jobs/{job}/gaps": func(ctx context.Context, c *call) (any, error) {
+			return gaps(ctx, d, c)
+		},
+		"GET /api/v1/series": func(_ context.Context, c *call) (any, error) { return series(d, c) },
 		"GET /api/v1/audit": func(ctx context.Context, c *call) (any, error) {
 			return d.Audit(ctx, c.FormValue("job"), c.flag("deep"), c.tell)
 		},
-		"GET /api/v1/events": func(ctx context.Context, c *call) (any, error) {
-			return events(ctx, d, c)
-		},
+		"GET /api/v1/events":  newStreams(d).events,
+		"POST /api/v1/reload": func(ctx context.Context, _ *call) (any, error) { return d.Reload(ctx) },
 		"POST /api/v1/jobs/{job}/pause": func(_ context.Context, c *call) (any, error) {
 			return done(d.Pause(c.job()))
 		},
@@ -125,29 +154,23 @@ func checkpointRoutes(d *app.Desk) map[string]work {
 			}
 			return d.ImportCheckpoint(ctx, c.job(), o.File, c.tell)
 		},
-		"POST /api/v1/jobs/{job}/checkpoints/{name}/{what}": func(ctx context.Context, c *call) (any,
-			error) {
-			return onCheckpoint(ctx, d, c)
+		"POST /api/v1/jobs/{job}/checkpoints/{name}/verify": func(ctx context.Context, c *call) (any, error) {
+			return d.VerifyCheckpoint(ctx, c.job(), c.PathValue("name"), c.tell)
+		},
+		"POST /api/v1/jobs/{job}/checkpoints/{name}/restore": func(ctx context.Context, c *call) (any, error) {
+			return d.RestoreCheckpoint(ctx, c.job(), c.PathValue("name"), c.tell)
+		},
+		"POST /api/v1/jobs/{job}/checkpoints/{name}/export": func(ctx context.Context, c *call) (any, error) {
+			o, err := c.order()
+			if err != nil {
+				return nil, err
+			}
+			return d.ExportCheckpoint(ctx, c.job(), c.PathValue("name"), o.File, c.tell)
+		},
+		"POST /api/v1/jobs/{job}/checkpoints/{name}/remove": func(_ context.Context, c *call) (any, error) {
+			return done(d.RemoveCheckpoint(c.job(), c.PathValue("name")))
 		},
 	}
-}
-
-func onCheckpoint(ctx context.Context, d *app.Desk, c *call) (any, error) {
-	o, err := c.order()
-	if err != nil {
-		return nil, err
-	}
-	switch job, name := c.job(), c.PathValue("name"); c.PathValue("what") {
-	case "verify":
-		return d.VerifyCheckpoint(ctx, job, name, c.tell)
-	case "restore":
-		return d.RestoreCheckpoint(ctx, job, name, c.tell)
-	case "export":
-		return d.ExportCheckpoint(ctx, job, name, o.File, c.tell)
-	case "remove":
-		return done(d.RemoveCheckpoint(job, name))
-	}
-	return nil, fault.New(fault.NotFound, "a checkpoint does not know %q", c.PathValue("what"))
 }
 
 // Order is what comes with a POST.
@@ -164,7 +187,9 @@ type Order struct {
 }
 
 func (c *call) order() (o Order, err error) {
-	err = json.NewDecoder(io.LimitReader(c.Body, 1<<20)).Decode(&o)
+	err = json.NewDecoder(c.Body).Decode(&o)
+	// It has come: what follows may take its time.
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
 	if err != nil && err != io.EOF {
 		return o, fault.New(fault.Invalid, "read request: %w", err)
 	}
@@ -247,47 +272,23 @@ func letter(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	return d.DeadLetter(ctx, c.job(), id)
 }
 
-const (
-	followEvery = 300 * time.Millisecond
-	maxEvents   = 10_000
-)
+// maxGaps is how many gaps one answer has at most.
+const maxGaps = 10_000
 
-// events sends the newest events, and with follow each new one until the client goes away.
-func events(ctx context.Context, d *app.Desk, c *call) (any, error) {
-	max, err := c.number("max", 100)
+func gaps(ctx context.Context, d *app.Desk, c *call) (any, error) {
+	max, err := c.number("max", 1000)
 	if err != nil {
 		return nil, err
 	}
-	sent := map[string]uint64{}
-	send := func(max int) error {
-		list, err := d.Events(ctx, c.FormValue("job"), max)
-		if err != nil {
-			return err
-		}
-		for _, e := range list {
-			if e.ID <= sent[e.Job] {
-				continue
-			}
-			sent[e.Job] = e.ID
-			if err := c.item(e); err != nil {
-				return fmt.Errorf("%w: %w", errGone, err)
-			}
-		}
-		return nil
-	}
-	if err := send(int(min(max, maxEvents))); err != nil || !c.flag("follow") || !c.lines {
+	return d.Gaps(ctx, c.job(), !c.flag("all"), int(min(max, maxGaps)))
+}
+
+// series answers with the samples behind a time, given in seconds since 1970.
+func series(d *app.Desk, c *call) (any, error) {
+	since, err := c.number("since", 0)
+	if err != nil {
 		return nil, err
 	}
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, nil // the engine or the client ends: so does what there is to tell
-		case <-tick.C:
-		}
-		if err := send(maxEvents); err != nil {
-			return nil, err
-		}
-	}
+	list, err := d.Series(c.FormValue("job"), time.Unix(int64(min(since, 1<<40)), 0))
+	return map[string]any{"every": engine.SampleEvery.Seconds(), "jobs": list}, err
 }

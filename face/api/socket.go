@@ -81,7 +81,8 @@ func (s *socket) Close() error {
 func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
 	base, cancel := context.WithCancel(ctx)
 	defer cancel()
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second,
+	srv := &http.Server{Handler: limited(h), ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return base }}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(ln) }() // ends with Shutdown or Close below

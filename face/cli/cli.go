@@ -85,8 +85,9 @@ func (f *face) root() *cobra.Command {
 	for group, commands := range map[string][]*cobra.Command{
 		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand()},
 		"ask": {f.checkCommand(), f.statusCommand(), f.auditCommand(), f.eventsCommand(),
-			f.spoolCommand(), f.deadCommand()},
-		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.checkpointCommand()},
+			f.spoolCommand(), f.deadCommand(), f.notifyCommand()},
+		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.reloadCommand(),
+			f.checkpointCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/app"
 	"holdfast/face/api"
 )
 
@@ -22,6 +23,28 @@ func (f *face) resumeCommand() *cobra.Command {
 func (f *face) backfillCommand() *cobra.Command {
 	return f.order("backfill JOB", "Ask the source for everything that is missing, now", "backfill",
 		"job %s: ")
+}
+
+func (f *face) reloadCommand() *cobra.Command {
+	return f.asking(&cobra.Command{
+		Use:   "reload",
+		Short: "Read the configuration anew: what changed restarts",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.each(func(a asked) error {
+				var did app.Reloaded
+				err := a.client.Do(cmd.Context(), api.Request{Method: "POST", Path: "/api/v1/reload", Result: &did})
+				switch {
+				case err != nil:
+					return err
+				case f.json:
+					return f.printJSON(did)
+				}
+				fmt.Fprint(f.out, wrap(did.String(), ""))
+				return nil
+			})
+		},
+	})
 }
 
 // order is a command that gives a job one order.

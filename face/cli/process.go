@@ -16,8 +16,10 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"holdfast/app"
+	"holdfast/base/fault"
 	"holdfast/face/api"
 )
 
@@ -40,6 +42,11 @@ func (p *process) run(ctx context.Context) (err error) {
 	defer lock.Close()
 	ctx, stop := p.signals(ctx)
 	defer stop()
+	hangups := make(chan os.Signal, 1)
+	if p.plan.Reloadable() {
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
+	}
 	p.notices()
 	if err := p.plan.TakeOver(ctx); err != nil {
 		return err
@@ -58,11 +65,7 @@ func (p *process) run(ctx context.Context) (err error) {
 		endServing()
 		return errors.Join(err, g.Wait())
 	}
-	for _, f := range p.beside {
-		g.Go(func() error { return f(serving) })
-	}
-	g.Go(func() error { return watchdog(serving) })
-	g.Go(func() error { return desk.KeepCheckpoints(serving) })
+	p.accompany(serving, g, desk, hangups)
 	g.Go(func() error {
 		defer endServing()
 		return eng.Run(all)
@@ -70,7 +73,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	if p.ready != nil {
 		p.ready(desk, url)
 	}
-	notify(daemon.SdNotifyReady)
+	notify(daemon.SdNotifyReady + "\nSTATUS=" + desk.Health())
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -79,6 +82,17 @@ func (p *process) run(ctx context.Context) (err error) {
 		p.log.Warn(fmt.Sprintf("no checkpoint at the end: %v", err))
 	}
 	return nil
+}
+
+// accompany runs what goes on beside the jobs until ctx ends.
+func (p *process) accompany(ctx context.Context, g *errgroup.Group, desk *app.Desk, hangups <-chan os.Signal) {
+	for _, f := range p.beside {
+		g.Go(func() error { return f(ctx) })
+	}
+	g.Go(func() error { return watchdog(ctx, desk.Health) })
+	g.Go(func() error { return p.reloads(ctx, hangups, desk) })
+	g.Go(func() error { return desk.KeepCheckpoints(ctx) })
+	g.Go(func() error { return desk.Notify(ctx) })
 }
 
 // notices tells what people must know from the start.
@@ -115,7 +129,8 @@ func (p *process) serve(ctx context.Context, g *errgroup.Group, desk *app.Desk) 
 			fmt.Errorf("listen on %s: %w (choose another address with --listen)",
 				p.plan.Listen, err)}
 	}
-	g.Go(func() error { return api.Serve(ctx, ln, api.Open(h, p.plan.Token)) })
+	door := api.Open(h, api.Keys{Token: p.plan.Token, Read: p.plan.ReadToken})
+	g.Go(func() error { return api.Serve(ctx, ln, door) })
 	return "http://" + ln.Addr().String(), nil
 }
 
@@ -172,8 +187,9 @@ func dump() {
 
 func notify(state string) { _, _ = daemon.SdNotify(false, state) }
 
-// watchdog tells systemd that we live, if it wants to know.
-func watchdog(ctx context.Context) error {
+// watchdog tells systemd that we live, if it wants to know, and how we are. It does so only while the engine
+// answers: a process that hangs is killed and started again.
+func watchdog(ctx context.Context, health func() string) error {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || every == 0 {
 		return nil
@@ -185,8 +201,31 @@ func watchdog(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			notify(daemon.SdNotifyWatchdog)
+			how := health()
+			if ctx.Err() == nil {
+				notify(daemon.SdNotifyWatchdog + "\nSTATUS=" + how)
+			}
 		}
+	}
+}
+
+// reloads reads the configuration anew at each SIGHUP. What is wrong with it is told, and changes nothing.
+func (p *process) reloads(ctx context.Context, hangups <-chan os.Signal, desk *app.Desk) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+		}
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err == nil {
+			notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, now.Nano()/1000))
+		}
+		if _, err := desk.Reload(ctx); err != nil {
+			p.log.Error(fmt.Sprintf("configuration is not read anew, everything goes on as it was: %v", err),
+				"hint", fault.HintOf(err))
+		}
+		notify(daemon.SdNotifyReady + "\nSTATUS=" + desk.Health())
 	}
 }
 

@@ -34,17 +34,29 @@ const maxListedGaps = 1000
 // ReadBooks reads the books of a job from its store and checks its laws: each counter against its
 // terms, and the pending rows of each sink against the blocks that it is not done with. The work grows
 // with these blocks.
-func ReadBooks(r store.Reader, job string) (Books, error) { return readBooks(r, job, true) }
+func ReadBooks(r store.Reader, job string) (Books, error) { return readBooks(r, job, recounted) }
 
-// readBooks without recount leaves out what grows with the backlog.
-func readBooks(r store.Reader, job string, recount bool) (Books, error) {
+// depth says how far into a store the books are read.
+type depth int
+
+const (
+	counted   depth = iota // the counters alone: the work is the same however much there is
+	listed                 // and the open gaps one by one
+	recounted              // and the blocks that sinks are not done with
+)
+
+// ReadCounters reads the books without the list of gaps, at a cost that does not grow with anything but the
+// number of sinks.
+func ReadCounters(r store.Reader, job string) (Books, error) { return readBooks(r, job, counted) }
+
+func readBooks(r store.Reader, job string, to depth) (Books, error) {
 	b := Books{Job: job, Sinks: []SinkBooks{}, Gaps: []balance.Gap{}}
 	sources, err := store.NamesOf(r, store.SourceName)
 	if err != nil {
 		return b, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(sources)) {
-		if err := b.addSource(r, name, sources[name]); err != nil {
+		if err := b.addSource(r, name, sources[name], to); err != nil {
 			return b, err
 		}
 	}
@@ -53,14 +65,14 @@ func readBooks(r store.Reader, job string, recount bool) (Books, error) {
 		return b, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(sinks)) {
-		if err := b.addSink(r, name, sinks[name], recount); err != nil {
+		if err := b.addSink(r, name, sinks[name], to); err != nil {
 			return b, err
 		}
 	}
 	return b, nil
 }
 
-func (b *Books) addSource(r store.Reader, name string, id uint32) error {
+func (b *Books) addSource(r store.Reader, name string, id uint32, to depth) error {
 	in, err := balance.ReadIntake(r, id)
 	if err != nil {
 		return err
@@ -73,11 +85,13 @@ func (b *Books) addSource(r store.Reader, name string, id uint32) error {
 	b.Duplicate += in.Duplicate
 	b.Filtered += in.Filtered
 	b.Rejected += in.Rejected
-	gaps, err := balance.ListGaps(r, id, true, maxListedGaps)
-	if err != nil {
-		return err
+	if to >= listed {
+		gaps, err := balance.ListGaps(r, id, true, maxListedGaps)
+		if err != nil {
+			return err
+		}
+		b.Gaps = append(b.Gaps, gaps...)
 	}
-	b.Gaps = append(b.Gaps, gaps...)
 	t, err := balance.ReadGapTotals(r, id)
 	if err != nil {
 		return err
@@ -88,7 +102,7 @@ func (b *Books) addSource(r store.Reader, name string, id uint32) error {
 	return nil
 }
 
-func (b *Books) addSink(r store.Reader, name string, id uint32, recount bool) error {
+func (b *Books) addSink(r store.Reader, name string, id uint32, to depth) error {
 	flow, err := balance.ReadFlow(r, id)
 	if err != nil {
 		return err
@@ -101,7 +115,7 @@ func (b *Books) addSink(r store.Reader, name string, id uint32, recount bool) er
 		return err
 	}
 	b.Sinks = append(b.Sinks, SinkBooks{Sink: name, Flow: flow, Oldest: oldest})
-	if !recount {
+	if to < recounted {
 		return nil
 	}
 	pending, err := spool.Pending(r, id)

@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"time"
 
 	"holdfast/base/fault"
@@ -19,14 +17,19 @@ type Status struct {
 	State    State         `json:"state"`
 	Since    time.Time     `json:"since"`
 	Error    string        `json:"error,omitempty"` // why it last failed, or can't be read
+	Restarts int64         `json:"restarts"`        // how often it failed since the process began
 	Gates    []gate.Status `json:"gates"`
 	Backlog  Backlog       `json:"backlog"`
-	Rates    *Rates        `json:"rates,omitempty"` // while the job runs
-	Spool    spool.Stats   `json:"spool"`
-	Balance  Books         `json:"balance"`
-	Notes    [][2]string   `json:"notes,omitempty"`
-	Damage   *Event        `json:"damage,omitempty"` // the last, until a verification finds all whole
-	Progress *Progress     `json:"progress,omitempty"`
+	// Lag is, for each sink, how many seconds the oldest row that it has not got has waited.
+	Lag      map[string]float64 `json:"lag"`
+	Rates    *Rates             `json:"rates,omitempty"` // while the job runs
+	Spool    spool.Stats        `json:"spool"`
+	Balance  Books              `json:"balance"`
+	Notes    [][2]string        `json:"notes,omitempty"`
+	Damage   *Event             `json:"damage,omitempty"` // the last, until a verification finds all whole
+	Progress *Progress          `json:"progress,omitempty"`
+	// Readable says that the store is open and could be read: without it the numbers are not known.
+	Readable bool `json:"-"`
 }
 
 // Backlog is the largest that any sink of the job has.
@@ -34,14 +37,31 @@ type Backlog struct {
 	Rows   int64     `json:"rows"`
 	Bytes  int64     `json:"bytes"`
 	Oldest time.Time `json:"oldest,omitzero"`
+	// Seconds is the age of the oldest row.
+	Seconds float64 `json:"seconds"`
+}
+
+// lag is how long what came in at that time has waited, 0 if nothing did.
+func lag(oldest, now time.Time) float64 {
+	if oldest.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(oldest).Seconds())
 }
 
 // Status returns the state of every job. A job whose store can't be read says so in its Error, and hides
 // no other: it is when something is wrong that people ask. The error is that of ctx.
-func (e *Engine) Status(ctx context.Context) ([]Status, error) {
-	out := make([]Status, 0, len(e.runners))
-	for _, r := range e.runners {
-		s, err := r.status(ctx)
+func (e *Engine) Status(ctx context.Context) ([]Status, error) { return e.statuses(ctx, listed) }
+
+// Counters is Status without the lists of gaps. It costs the same however much the jobs hold, so it may be
+// asked for as often as one likes.
+func (e *Engine) Counters(ctx context.Context) ([]Status, error) { return e.statuses(ctx, counted) }
+
+func (e *Engine) statuses(ctx context.Context, to depth) ([]Status, error) {
+	runners := e.all()
+	out := make([]Status, 0, len(runners))
+	for _, r := range runners {
+		s, err := r.status(ctx, to)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -62,10 +82,11 @@ func (s *Status) Tell(err error) {
 	s.Error = text
 }
 
-func (r *runner) status(ctx context.Context) (Status, error) {
+func (r *runner) status(ctx context.Context, to depth) (Status, error) {
 	r.mu.Lock()
 	s := Status{Name: r.spec.Name, Kind: r.spec.Kind, State: r.state, Since: r.since, Error: r.last,
-		Gates: []gate.Status{}, Progress: r.progress, Rates: r.meter.rates()}
+		Restarts: r.restarts, Gates: []gate.Status{}, Lag: map[string]float64{}, Progress: r.progress,
+		Rates: r.meter.rates()}
 	env, job := r.env, r.job
 	r.mu.Unlock()
 	if job != nil {
@@ -75,7 +96,7 @@ func (r *runner) status(ctx context.Context) (Status, error) {
 	if env == nil {
 		return s, nil
 	}
-	err := env.Store.View(ctx, func(rd store.Reader) error { return s.read(rd) })
+	err := env.Store.View(ctx, func(rd store.Reader) error { return s.read(rd, to) })
 	if err == store.ErrClosed {
 		err = nil
 	}
@@ -84,7 +105,7 @@ func (r *runner) status(ctx context.Context) (Status, error) {
 
 // ReadStatus returns what can be told of a job from its store alone, while nothing runs.
 func ReadStatus(r store.Reader, name string) (Status, error) {
-	s := Status{Name: name, State: Stopped, Gates: []gate.Status{}}
+	s := Status{Name: name, State: Stopped, Gates: []gate.Status{}, Lag: map[string]float64{}}
 	_, paused, err := r.Get(keyPaused)
 	if err != nil {
 		return s, err
@@ -92,22 +113,25 @@ func ReadStatus(r store.Reader, name string) (Status, error) {
 	if paused {
 		s.State = Paused
 	}
-	return s, s.read(r)
+	return s, s.read(r, listed)
 }
 
-func (s *Status) read(r store.Reader) (err error) {
-	if s.Balance, err = readBooks(r, s.Name, false); err != nil {
+func (s *Status) read(r store.Reader, to depth) (err error) {
+	if s.Balance, err = readBooks(r, s.Name, to); err != nil {
 		return err
 	}
+	now := time.Now()
 	for _, k := range s.Balance.Sinks {
+		s.Lag[k.Sink] = lag(k.Oldest, now)
 		if k.Pending > s.Backlog.Rows {
-			s.Backlog = Backlog{Rows: k.Pending, Bytes: k.PendingBytes, Oldest: k.Oldest}
+			s.Backlog = Backlog{Rows: k.Pending, Bytes: k.PendingBytes, Oldest: k.Oldest, Seconds: s.Lag[k.Sink]}
 		}
 	}
 	if s.Damage, err = readDamage(r); err != nil {
 		return err
 	}
 	s.Spool, err = spool.ReadStats(r)
+	s.Readable = err == nil
 	return err
 }
 
@@ -151,44 +175,31 @@ func (e *Engine) WithStore(job string, f func(*store.Store) error) error {
 
 // Names returns the names of the jobs.
 func (e *Engine) Names() []string {
-	out := make([]string, len(e.runners))
-	for i, r := range e.runners {
+	runners := e.all()
+	out := make([]string, len(runners))
+	for i, r := range runners {
 		out[i] = r.spec.Name
 	}
 	return out
 }
 
 func (e *Engine) with(job string, f func(*runner) error) error {
-	for _, r := range e.runners {
-		if r.spec.Name == job {
-			return f(r)
-		}
+	if r := e.find(job); r != nil {
+		return f(r)
 	}
 	return fault.WithHint(fault.New(fault.NotFound, "there is no job %q", job), "jobs: %v", e.Names())
 }
 
-// Events returns the newest max events of all jobs (or of one), oldest first.
-func (e *Engine) Events(ctx context.Context, job string, max int) ([]Event, error) {
-	var out []Event
-	for _, r := range e.runners {
+// Unready says of each job that is not fit for work what it is doing instead: its store is not open, or it
+// failed and waits for its next try. A paused job is fit, and so is one whose work is done.
+func (e *Engine) Unready() map[string]State {
+	out := map[string]State{}
+	for _, r := range e.all() {
 		r.mu.Lock()
-		env := r.env
+		if r.state != Stopped && (r.env == nil || r.state != Running && r.state != Paused) {
+			out[r.spec.Name] = r.state
+		}
 		r.mu.Unlock()
-		if env == nil || (job != "" && job != r.spec.Name) {
-			continue
-		}
-		err := env.Store.View(ctx, func(rd store.Reader) error {
-			ev, err := ReadEvents(rd, 0, max)
-			out = append(out, ev...)
-			return err
-		})
-		if err != nil && err != store.ErrClosed {
-			return nil, err
-		}
 	}
-	slices.SortStableFunc(out, func(a, b Event) int { return cmp.Compare(a.At.UnixNano(), b.At.UnixNano()) })
-	if len(out) > max {
-		out = out[len(out)-max:]
-	}
-	return out, nil
+	return out
 }

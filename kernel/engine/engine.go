@@ -72,10 +72,18 @@ type Options struct {
 
 // Engine runs a set of jobs in one data directory.
 type Engine struct {
-	opts    Options
-	room    *Room
-	cache   *store.Cache
+	opts  Options
+	room  *Room
+	cache *store.Cache
+
+	// changing is held while the set of jobs changes, and while a closed store is worked on that no runner
+	// looks after: else a job that is added meanwhile would open it. It comes before mu.
+	changing sync.Mutex
+
+	mu      sync.Mutex // guards what is below
 	runners []*runner
+	launch  func(*runner)      // starts a runner; nil while the engine does not run
+	series  map[string]*series // by job
 }
 
 // ErrPaused ends a job that is to do its work once, and that a person has paused.
@@ -117,12 +125,20 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.cache = store.NewCache(e.opts.Cache)
 	defer e.cache.Close()
 	var wg sync.WaitGroup
-	errs := make([]error, len(e.runners))
-	for i, r := range e.runners {
-		wg.Go(func() { errs[i] = r.run(ctx) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
+	defer wg.Wait()
+	sampling, stop := context.WithCancel(ctx)
+	defer stop()
+	wg.Go(func() { e.sample(sampling) })
+	e.begin(func(r *runner) {
+		run, leave := context.WithCancel(ctx)
+		r.leave = leave
+		wg.Go(func() {
+			defer close(r.ended)
+			defer leave()
+			r.err = r.run(run)
+		})
+	})
+	return e.wait()
 }
 
 // Room is the disk under the data directory.
@@ -138,12 +154,15 @@ type runner struct {
 	unread int            // failures in a row by a disk that can't be read; of run's goroutine
 
 	errands chan errand   // what is to be done while the store is closed
+	leave   func()        // ends run; set when it is started
 	ended   chan struct{} // closed when run has returned
+	err     error         // of run, once it has ended
 
 	mu       sync.Mutex // guards what is below
 	state    State
 	since    time.Time
 	last     string // last error
+	restarts int64
 	env      *Env
 	job      Job
 	stop     context.CancelFunc // ends the run under way
@@ -166,6 +185,9 @@ const (
 	Offline   State = "offline" // it waits while a person's command works on its closed store
 	Stopped   State = "stopped" // its work is done, or the engine ended
 )
+
+// States are all of them.
+var States = []State{Starting, Running, Paused, BackOff, Salvaging, Offline, Stopped}
 
 // Progress is how far long work has come.
 type Progress struct {
@@ -196,7 +218,6 @@ func (r *runner) setProgress(p *Progress) {
 
 // run starts the job again and again until its work is done or ctx ends.
 func (r *runner) run(ctx context.Context) error {
-	defer close(r.ended)
 	defer r.set(Stopped)
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 500*time.Millisecond, time.Minute
@@ -252,6 +273,7 @@ func (r *runner) failed(err error, wait time.Duration) {
 	r.set(BackOff)
 	r.mu.Lock()
 	r.last = err.Error()
+	r.restarts++
 	attrs := []any{"in", wait.Round(time.Millisecond)}
 	if hint := fault.HintOf(err); hint != "" {
 		r.last += "; " + hint
@@ -304,6 +326,7 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 	var watching sync.WaitGroup
 	watching.Go(func() { r.watch(run, env.Store) })
 	err = Catch(func() error { return job.Run(run) })
+	cut := run.Err() != nil // by a pause, which may be over already, or by damage
 	stop()
 	watching.Wait()
 	r.mu.Lock()
@@ -315,10 +338,10 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 	case ctx.Err() != nil:
 		env.History.Note("job.stopped", "job %s stopped", env.Name)
 		return true, nil
-	case paused:
-		return false, nil
 	case r.met.Load():
 		return true, fault.New(fault.Corrupt, "the store is damaged")
+	case paused || cut:
+		return false, nil
 	case err != nil:
 		env.History.Warn("job.failed", "job %s failed: %v", env.Name, err)
 		return true, err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"holdfast/base/fault"
@@ -31,13 +30,10 @@ type History struct {
 	st  *store.Store
 	job string
 	log *slog.Logger
-
-	mu    sync.Mutex
-	added chan struct{} // closed and replaced with each event; guarded by mu
 }
 
 func newHistory(st *store.Store, job string, log *slog.Logger) *History {
-	return &History{st: st, job: job, log: log, added: make(chan struct{})}
+	return &History{st: st, job: job, log: log}
 }
 
 var keyNextEvent = store.Meta.K().Str("next-event")
@@ -62,12 +58,7 @@ func (h *History) record(kind string, warn bool, format string, args ...any) {
 	err := h.st.UpdateLazy(func(tx *store.Tx) error { return AddEvent(tx, e) })
 	if err != nil {
 		h.log.Error("history: " + err.Error())
-		return
 	}
-	h.mu.Lock()
-	close(h.added)
-	h.added = make(chan struct{})
-	h.mu.Unlock()
 }
 
 // AddEvent records an event in the transaction of what it tells of.
@@ -123,21 +114,14 @@ func readDamage(r store.Reader) (*Event, error) {
 	return e, nil
 }
 
-// Added returns a channel that is closed at the next event.
-func (h *History) Added() <-chan struct{} {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.added
-}
-
 // ReadEvents returns the newest max events behind id after, oldest first.
 func ReadEvents(r store.Reader, after uint64, max int) ([]Event, error) {
 	var out []Event
 	seq, fail := r.ScanBack(store.Events.K().U64(after+1), store.Events.K().End())
 	for k, v := range seq {
-		var e Event
-		if err := json.Unmarshal(v, &e); err != nil {
-			return nil, fault.New(fault.Corrupt, "read event %x: %w", k, err)
+		e, err := decodeEvent(k, v)
+		if err != nil {
+			return nil, err
 		}
 		if out = append(out, e); len(out) == max {
 			break
@@ -147,4 +131,67 @@ func ReadEvents(r store.Reader, after uint64, max int) ([]Event, error) {
 		out[i], out[j] = out[j], out[i]
 	}
 	return out, fail()
+}
+
+// Position is a position in the history of a job: behind an event, or before all of them if it is zero. The
+// time tells whether the store went back since: another event has the id then. Without one nobody asks.
+type Position struct {
+	ID uint64
+	At time.Time
+}
+
+// Position is the one behind the event.
+func (e Event) Position() Position { return Position{e.ID, e.At} }
+
+// EventsBehind returns at most max events behind a position, oldest first. Behind one that a restore took
+// away are the events that are younger.
+func EventsBehind(r store.Reader, p Position, max int) ([]Event, error) {
+	went, err := wentBack(r, p)
+	if err != nil {
+		return nil, err
+	}
+	first := p.ID + 1
+	if went {
+		first = 0
+	}
+	var out []Event
+	seq, fail := r.Scan(store.Events.K().U64(first), store.Events.K().End())
+	for k, v := range seq {
+		e, err := decodeEvent(k, v)
+		if err != nil {
+			return nil, err
+		}
+		if went && !e.At.After(p.At) {
+			continue
+		}
+		if out = append(out, e); len(out) == max {
+			break
+		}
+	}
+	return out, fail()
+}
+
+// wentBack reports whether a restore took the event of a position away: another has its id, or none has and
+// all that are left are older. One that is only too old to be kept is no such thing.
+func wentBack(r store.Reader, p Position) (bool, error) {
+	if p.ID == 0 || p.At.IsZero() {
+		return false, nil
+	}
+	v, ok, err := r.Get(store.Events.K().U64(p.ID))
+	if err != nil {
+		return false, err
+	}
+	if ok {
+		e, err := decodeEvent(store.Events.K().U64(p.ID), v)
+		return err == nil && !e.At.Equal(p.At), err
+	}
+	last, err := ReadEvents(r, 0, 1)
+	return len(last) > 0 && last[0].ID < p.ID, err
+}
+
+func decodeEvent(k, v []byte) (e Event, err error) {
+	if err := json.Unmarshal(v, &e); err != nil {
+		return e, fault.New(fault.Corrupt, "read event %x: %w", k, err)
+	}
+	return e, nil
 }

@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-
-	"holdfast/base/fault"
 )
 
 // errand is work on a job's closed store.
@@ -16,27 +14,43 @@ type errand struct {
 // Offline runs f while the job's store is closed, and lets the job go on: the job drains first, the other
 // jobs do not notice. A job that this engine does not have, or whose work is done, is offline already.
 func (e *Engine) Offline(ctx context.Context, job string, f func() error) error {
-	err := e.with(job, func(r *runner) error {
-		work := errand{f: f, done: make(chan error, 1)}
-		select {
-		case r.errands <- work:
-			return <-work.done
-		case <-r.ended:
-			return errOffline
-		case <-ctx.Done():
-			return ctx.Err()
+	for {
+		r := e.find(job)
+		if r != nil {
+			if err := r.send(ctx, f); !errors.Is(err, errOffline) {
+				return err
+			}
 		}
-	})
-	if errors.Is(err, errOffline) || fault.Is(err, fault.NotFound) && !e.has(job) {
-		return Catch(f)
+		if done, err := e.unattended(job, r, f); done {
+			return err
+		}
 	}
-	return err
+}
+
+// unattended runs f if the job is still looked after by nobody but was, whose work is done, and keeps
+// everybody from starting it meanwhile.
+func (e *Engine) unattended(job string, was *runner, f func() error) (done bool, err error) {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	if e.find(job) != was {
+		return false, nil
+	}
+	return true, Catch(f)
 }
 
 var errOffline = errors.New("the job does not run")
 
-func (e *Engine) has(job string) bool {
-	return e.with(job, func(*runner) error { return nil }) == nil
+// send has f done while the store is closed; errOffline if the job runs no more.
+func (r *runner) send(ctx context.Context, f func() error) error {
+	work := errand{f: f, done: make(chan error, 1)}
+	select {
+	case r.errands <- work:
+		return <-work.done
+	case <-r.ended:
+		return errOffline
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (r *runner) do(e errand) {

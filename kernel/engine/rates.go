@@ -29,6 +29,14 @@ type reading struct {
 	delivered map[string]int64
 }
 
+func readingOf(b Books, at time.Time) reading {
+	out := reading{at: at, read: b.Read, delivered: map[string]int64{}}
+	for _, k := range b.Sinks {
+		out.delivered[k.Sink] = k.Delivered
+	}
+	return out
+}
+
 func (m *meter) add(now reading) {
 	m.seen = append(m.seen, now)
 	for len(m.seen) > 2 && now.at.Sub(m.seen[1].at) >= meterSpan {
@@ -56,16 +64,12 @@ func (r *runner) watch(ctx context.Context, st *store.Store) {
 	defer tick.Stop()
 	for {
 		_ = st.Latest(func(rd store.Reader) error {
-			b, err := readBooks(rd, r.spec.Name, false)
+			b, err := ReadCounters(rd, r.spec.Name)
 			if err != nil {
 				return err
 			}
-			now := reading{at: time.Now(), read: b.Read, delivered: map[string]int64{}}
-			for _, k := range b.Sinks {
-				now.delivered[k.Sink] = k.Delivered
-			}
 			r.mu.Lock()
-			r.meter.add(now)
+			r.meter.add(readingOf(b, time.Now()))
 			r.mu.Unlock()
 			return nil
 		})

@@ -1,0 +1,150 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/engine"
+)
+
+// Reloaded is what a reload did.
+type Reloaded struct {
+	Added   []string `json:"added"`   // jobs that began
+	Changed []string `json:"changed"` // jobs that were started again with another configuration
+	Removed []string `json:"removed"` // jobs that ended; what they hold stays
+	Kept    []string `json:"kept"`    // jobs that did not notice
+	// Later are keys that have another value now, which counts from the next start of the process on.
+	Later []string `json:"later"`
+}
+
+// String tells it in one sentence.
+func (r Reloaded) String() string {
+	var parts []string
+	for _, p := range []struct {
+		what  string
+		names []string
+	}{{"added", r.Added}, {"changed and started again", r.Changed}, {"removed", r.Removed},
+		{"untouched", r.Kept}, {"from the next start on", r.Later}} {
+		if len(p.names) > 0 {
+			parts = append(parts, p.what+": "+strings.Join(p.names, ", "))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Reloadable reports whether the plan came from a file that can be read anew.
+func (p *Plan) Reloadable() bool { return p.config != nil && p.config.file != "" }
+
+// drainFor is how long a reload waits for one job to drain.
+const drainFor = time.Minute
+
+// Reload reads the configuration file anew. A mistake in it changes nothing. A job whose configuration is
+// another is started again, new ones begin, ones that are gone end in order; the others do not notice.
+func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
+	if d.eng == nil || !d.plan.Reloadable() {
+		return out, hint(fault.New(fault.Invalid, "no configuration file is at work in %s", d.plan.Place.Dir),
+			"only `holdfast run` reads one")
+	}
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	c, err := Load(d.plan.config.file)
+	if err != nil {
+		return out, err
+	}
+	specs := make([]engine.Spec, len(c.Jobs))
+	for i, j := range c.Jobs {
+		if specs[i], err = d.plan.spec(j); err != nil {
+			return out, err
+		}
+	}
+	// Who asked may go away: what was begun is done all the same.
+	if out, err = d.apply(context.WithoutCancel(ctx), c.Jobs, specs); err != nil {
+		return out, hint(fmt.Errorf("reload: %w", err), "done so far: %s; reload again", out)
+	}
+	out.Later = c.differs(d.plan.config)
+	d.plan.Log.Info("configuration read anew: " + out.String())
+	return out, nil
+}
+
+// apply makes the running jobs those of the list. New ones come first: an engine without jobs would end.
+func (d *Desk) apply(ctx context.Context, list []Job, specs []engine.Spec) (Reloaded, error) {
+	out := Reloaded{Added: []string{}, Changed: []string{}, Removed: []string{}, Kept: []string{},
+		Later: []string{}}
+	for i, j := range list {
+		was, there := d.plan.job(j.Name)
+		if there && was.sum == j.sum && was.Kind == j.Kind {
+			out.Kept = append(out.Kept, j.Name)
+			continue
+		}
+		if err := d.plan.record([]Job{j}); err != nil {
+			return out, err
+		}
+		if err := d.begins(ctx, specs[i], there); err != nil {
+			return out, err
+		}
+		d.plan.put(j)
+		if there {
+			out.Changed = append(out.Changed, j.Name)
+		} else {
+			out.Added = append(out.Added, j.Name)
+		}
+	}
+	for _, name := range d.eng.Names() {
+		if slices.ContainsFunc(list, func(j Job) bool { return j.Name == name }) {
+			continue
+		}
+		if err := d.eng.Remove(name); err != nil {
+			return out, err
+		}
+		d.plan.drop(name)
+		out.Removed = append(out.Removed, name)
+	}
+	return out, nil
+}
+
+func (d *Desk) begins(ctx context.Context, s engine.Spec, there bool) error {
+	if !there {
+		return d.eng.Add(s)
+	}
+	ctx, cancel := context.WithTimeout(ctx, drainFor)
+	defer cancel()
+	return d.eng.Replace(ctx, s)
+}
+
+// put puts a job into the plan, in the place of the one of its name.
+func (p *Plan) put(j Job) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.Jobs = slices.Clone(p.Jobs) // others may hold the old list
+	if i := p.index(j.Name); i >= 0 {
+		p.Jobs[i] = j
+		return
+	}
+	p.Jobs = append(p.Jobs, j)
+}
+
+func (p *Plan) drop(name string) {
+	p.running.Delete(name)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.Jobs = slices.DeleteFunc(slices.Clone(p.Jobs), func(j Job) bool { return j.Name == name })
+}
+
+// differs names the keys beside jobs that have another value than in the configuration that is at work.
+func (c *Config) differs(from *Config) []string {
+	out := []string{}
+	a, b := reflect.ValueOf(*c), reflect.ValueOf(*from)
+	for i := range a.NumField() {
+		key := a.Type().Field(i).Tag.Get("yaml")
+		if key == "" || key == "jobs" || reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			continue
+		}
+		out = append(out, key)
+	}
+	return out
+}

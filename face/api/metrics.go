@@ -1,0 +1,181 @@
+package api
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"holdfast/app"
+	"holdfast/kernel/engine"
+)
+
+// scrapeFor is how long the stores may take to give their counters.
+const scrapeFor = 10 * time.Second
+
+// metrics are the counters of all jobs as Prometheus reads them, beside those of Go and of the process. They
+// are read at each scrape from counters that the stores keep, so that they are right after a restart too, and
+// cost the same whatever the backlog.
+type metrics struct {
+	d       *app.Desk
+	process *prometheus.Registry
+}
+
+func newMetrics(d *app.Desk) *metrics {
+	m := &metrics{d, prometheus.NewRegistry()}
+	m.process.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) serve(ctx context.Context, c *call) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, scrapeFor)
+	defer cancel()
+	c.told = true
+	c.patience()
+	promhttp.HandlerFor(m.gatherer(ctx), promhttp.HandlerOpts{}).ServeHTTP(c.w, c.Request)
+	return nil, nil
+}
+
+// gatherer reads everything, once.
+func (m *metrics) gatherer(ctx context.Context) prometheus.Gatherer {
+	jobs := prometheus.NewRegistry()
+	jobs.MustRegister(scrape{m.d, ctx})
+	return prometheus.Gatherers{m.process, jobs}
+}
+
+// scrape reads the counters of the jobs for one request, which it lives as long as.
+type scrape struct {
+	d   *app.Desk
+	ctx context.Context
+}
+
+func describes(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("holdfast_"+name, help, labels, nil)
+}
+
+var (
+	buildInfo = describes("build_info", "The program that runs; always 1.", "version", "go_version")
+	diskFree  = describes("disk_free_bytes", "Room on the file system that holds the data.")
+	diskSize  = describes("disk_size_bytes", "Size of the file system that holds the data.")
+	diskSoft  = describes("disk_soft_mark_bytes", "With less room than this, sources that can wait are paused.")
+	diskHard  = describes("disk_hard_mark_bytes", "With less room than this, nothing is taken in.")
+	diskShort = describes("disk_short", "1 while sources are paused for want of room.")
+
+	jobState    = describes("job_state", "1 for the state that the job is in.", "job", "kind", "state")
+	jobRestarts = describes("job_restarts_total", "Failures of the job since the process began.", "job")
+	jobReadable = describes("job_readable", "0 while the counters of the job can't be read.", "job")
+
+	intakeRead = describes("intake_read_items_total", "Items that the source gave.", "job")
+	intakeRows = describes("intake_items_total", "Items that the source gave, by what became of them.", "job",
+		"outcome")
+	gapsOpen = describes("gaps_open", "Gaps that are still asked for.", "job")
+	gapsMiss = describes("gaps_missing_rows", "Rows that are missing in open gaps.", "job")
+	gapRows  = describes("gap_rows_total", "Rows that were missing, by what became of them.", "job", "outcome")
+
+	spoolRows  = describes("spool_rows", "Rows in the spool, delivered ones that are retained included.", "job")
+	spoolBytes = describes("spool_bytes", "Bytes of the blocks in the spool.", "job")
+
+	gateOpen  = describes("gate_open", "1 while the dependency works, 0 while work waits for it.", "job", "gate")
+	gateSince = describes("gate_changed_timestamp_seconds", "When the gate opened or closed last.", "job", "gate")
+
+	sinkAccepted  = describes("sink_accepted_rows_total", "Rows that came in since the sink was added.", "job", "sink")
+	sinkDelivered = describes("sink_delivered_rows_total", "Rows that the sink has.", "job", "sink")
+	sinkDiscarded = describes("sink_discarded_rows_total", "Dead letters that a person let go.", "job", "sink")
+	sinkExpired   = describes("sink_expired_rows_total", "Rows given up because of the sink's limit, or lost.",
+		"job", "sink")
+	sinkDead = describes("sink_dead_rows", "Rows that the sink can't hold and that wait for a person.",
+		"job", "sink")
+	sinkRows = describes("sink_backlog_rows", "Rows that the sink has not got yet.",
+		"job", "sink")
+	sinkBytes = describes("sink_backlog_bytes", "Bytes of the blocks with rows that the sink has not got yet.",
+		"job", "sink")
+	sinkLag = describes("sink_lag_seconds", "How long the oldest row that the sink has not got has waited.",
+		"job", "sink")
+)
+
+// Describe says nothing: what there is depends on the jobs.
+func (s scrape) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads the counters. A job that can't be read has only its state, and holdfast_job_readable says so.
+func (s scrape) Collect(out chan<- prometheus.Metric) {
+	o := outlet(out)
+	o.gauge(buildInfo, 1, app.Version, runtime.Version())
+	g, err := s.d.Gauges(s.ctx)
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
+		return
+	}
+	o.gauge(diskFree, float64(g.Disk.Free))
+	o.gauge(diskSize, float64(g.Disk.Total))
+	o.gauge(diskSoft, float64(g.Marks.Soft))
+	o.gauge(diskHard, float64(g.Marks.Hard))
+	o.gauge(diskShort, number(g.Short))
+	for _, j := range g.Jobs {
+		o.job(j)
+	}
+}
+
+// outlet takes the metrics of a scrape.
+type outlet chan<- prometheus.Metric
+
+func (o outlet) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	o <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (o outlet) counter(d *prometheus.Desc, v int64, labels ...string) {
+	o <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (o outlet) job(s engine.Status) {
+	for _, state := range engine.States {
+		o.gauge(jobState, number(s.State == state), s.Name, s.Kind, string(state))
+	}
+	o.counter(jobRestarts, s.Restarts, s.Name)
+	o.gauge(jobReadable, number(s.Readable), s.Name)
+	for _, g := range s.Gates {
+		o.gauge(gateOpen, number(g.Open), s.Name, g.Name)
+		o.gauge(gateSince, float64(g.Since.UnixMilli())/1000, s.Name, g.Name)
+	}
+	if !s.Readable {
+		return // zeros would look like counters that began anew
+	}
+	b := s.Balance
+	o.counter(intakeRead, b.Read, s.Name)
+	for outcome, n := range map[string]int64{"accepted": b.Accepted, "duplicate": b.Duplicate,
+		"filtered": b.Filtered, "rejected": b.Rejected} {
+		o.counter(intakeRows, n, s.Name, outcome)
+	}
+	o.gauge(gapsOpen, float64(b.GapSums.Open), s.Name)
+	o.gauge(gapsMiss, float64(b.GapSums.Missing), s.Name)
+	for outcome, n := range map[string]int64{"filled": b.GapSums.Filled, "absent": b.GapSums.Absent,
+		"lost": b.GapSums.Lost} {
+		o.counter(gapRows, n, s.Name, outcome)
+	}
+	o.gauge(spoolRows, float64(s.Spool.Rows), s.Name)
+	o.gauge(spoolBytes, float64(s.Spool.Bytes), s.Name)
+	for _, k := range b.Sinks {
+		o.sink(s.Name, k, s.Lag[k.Sink])
+	}
+}
+
+func (o outlet) sink(job string, k engine.SinkBooks, lag float64) {
+	o.counter(sinkAccepted, k.Accepted, job, k.Sink)
+	o.counter(sinkDelivered, k.Delivered, job, k.Sink)
+	o.counter(sinkDiscarded, k.Discarded, job, k.Sink)
+	o.counter(sinkExpired, k.Expired, job, k.Sink)
+	o.gauge(sinkDead, float64(k.Dead), job, k.Sink)
+	o.gauge(sinkRows, float64(k.Pending), job, k.Sink)
+	o.gauge(sinkBytes, float64(k.PendingBytes), job, k.Sink)
+	o.gauge(sinkLag, lag, job, k.Sink)
+}

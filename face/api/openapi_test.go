@@ -1,0 +1,377 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/app"
+	"holdfast/connector/wsprnet/simulator"
+)
+
+// document is what the tests read of openapi.json.
+type document struct {
+	Paths      map[string]map[string]operation
+	Components struct{ Schemas map[string]schema }
+}
+
+type operation struct {
+	OperationID string
+	Parameters  []struct{ Name, In string }
+	Responses   map[string]struct {
+		Content map[string]struct{ Schema schema }
+	}
+}
+
+// schema is as much of a JSON schema as the document uses; read refuses the rest.
+type schema map[string]any
+
+func readDocument(t *testing.T) (d document) {
+	t.Helper()
+	if err := json.Unmarshal(openapi, &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// understood are the words that fits knows, and those that say nothing of a value.
+var understood = []string{"type", "properties", "required", "additionalProperties", "items", "$ref", "enum",
+	"maxItems", "minItems", "format", "description", "contentEncoding"}
+
+// fits says where a value does not fit a schema, "" if it does.
+func (d document) fits(s schema, v any, at string) string {
+	for word := range s {
+		if !slices.Contains(understood, word) {
+			return at + ": the test does not understand " + word
+		}
+	}
+	if ref, ok := s["$ref"].(string); ok {
+		name := strings.TrimPrefix(ref, "#/components/schemas/")
+		to, ok := d.Components.Schemas[name]
+		if !ok {
+			return at + ": there is no schema " + ref
+		}
+		return d.fits(to, v, at)
+	}
+	if enum, ok := s["enum"].([]any); ok && !slices.Contains(enum, v) {
+		return fmt.Sprintf("%s: %v is none of %v", at, v, enum)
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		return d.fitsObject(s, v, at)
+	case []any:
+		items, _ := s["items"].(map[string]any)
+		if s["type"] != "array" || items == nil {
+			return at + ": a list was not expected"
+		}
+		for i, item := range v {
+			if why := d.fits(items, item, fmt.Sprintf("%s[%d]", at, i)); why != "" {
+				return why
+			}
+		}
+		return ""
+	case float64:
+		if s["type"] == "number" || s["type"] == "integer" && v == float64(int64(v)) {
+			return ""
+		}
+	case string:
+		if s["format"] == "date-time" {
+			if _, err := time.Parse(time.RFC3339Nano, v); err != nil {
+				return at + ": " + err.Error()
+			}
+		}
+		if s["type"] == "string" {
+			return ""
+		}
+	case bool:
+		if s["type"] == "boolean" {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%s: got %v (%T), want %v", at, v, v, s["type"])
+}
+
+func (d document) fitsObject(s schema, v map[string]any, at string) string {
+	if s["type"] != "object" {
+		return at + ": an object was not expected"
+	}
+	properties, _ := s["properties"].(map[string]any)
+	required, _ := s["required"].([]any)
+	for _, key := range required {
+		if _, ok := v[key.(string)]; !ok {
+			return fmt.Sprintf("%s: %v is missing", at, key)
+		}
+	}
+	for key, item := range v {
+		of, ok := properties[key].(map[string]any)
+		if !ok {
+			switch more := s["additionalProperties"].(type) {
+			case map[string]any:
+				of = more
+			case bool:
+				return fmt.Sprintf("%s: %s is not described", at, key)
+			default:
+				continue
+			}
+		}
+		if why := d.fits(of, item, at+"."+key); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// The test's own judge is judged: each of these would otherwise pass unseen.
+func TestSchemasAreChecked(t *testing.T) {
+	d := readDocument(t)
+	said := schema{"$ref": "#/components/schemas/Said"}
+	for text, good := range map[string]bool{`{"text": "x"}`: true, `{}`: false, `{"text": 1}`: false,
+		`{"text": "x", "more": 1}`: false, `[]`: false, `null`: false} {
+		var v any
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
+			t.Fatal(err)
+		}
+		if why := d.fits(said, v, "said"); (why == "") != good {
+			t.Errorf("%s: got %q, want it to be good: %v", text, why, good)
+		}
+	}
+}
+
+func (d document) patterns() map[string]operation {
+	out := map[string]operation{}
+	for path, methods := range d.Paths {
+		for method, o := range methods {
+			out[strings.ToUpper(method)+" "+path] = o
+		}
+	}
+	return out
+}
+
+// Every route is described, and every described route is served.
+func TestEveryRouteIsDescribed(t *testing.T) {
+	described := readDocument(t).patterns()
+	served := routes(desk(t))
+	for pattern := range served {
+		if _, ok := described[pattern]; !ok {
+			t.Errorf("%s is served and not in openapi.json", pattern)
+		}
+	}
+	ids := map[string]string{}
+	for pattern, o := range described {
+		if _, ok := served[pattern]; !ok {
+			t.Errorf("%s is in openapi.json and not served", pattern)
+		}
+		if other, twice := ids[o.OperationID]; twice || o.OperationID == "" {
+			t.Errorf("%s and %s have the same operationId %q", pattern, other, o.OperationID)
+		}
+		ids[o.OperationID] = pattern
+		for _, p := range o.Parameters {
+			if in := strings.Contains(pattern, "{"+p.Name+"}"); in != (p.In == "path") {
+				t.Errorf("%s: parameter %s is said to be in the %s", pattern, p.Name, p.In)
+			}
+		}
+	}
+}
+
+// live is a running engine with one job, whose feed has rows, holes and garbage.
+func live(t *testing.T) (*app.Desk, *simulator.Simulator) {
+	t.Helper()
+	sim := simulator.New(simulator.Options{Seed: 1, Rate: -1, Backlog: 200, Keep: -1, Holes: 0.05, Garbage: 0.05})
+	feed := httptest.NewServer(sim)
+	t.Cleanup(feed.Close)
+	file := filepath.Join(t.TempDir(), "t.yaml")
+	text := fmt.Appendf(nil, "jobs: {spots: {collect: {source: {wsprnet: {url: %q, "+
+		"every: 200ms, max_bytes_per_second: -1}}, sinks: {local: {sqlite: {path: spots.sqlite}, "+
+		"batch: {every: 1ms}}}}}}", feed.URL+simulator.SpotsPath)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := app.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.Plan(t.TempDir(), app.NoListen, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := runPlan(t, p)
+	await(t, "the rows", func() bool {
+		rep, err := d.Status(t.Context(), "")
+		return err == nil && rep.Jobs[0].Balance.Sinks != nil && rep.Jobs[0].Balance.Accepted > 100 &&
+			rep.Jobs[0].Backlog.Rows == 0 && rep.Letters["spots"] > 1
+	})
+	return d, sim
+}
+
+// runPlan runs the engine of a plan until the test ends.
+func runPlan(t *testing.T, p *app.Plan) *app.Desk {
+	t.Helper()
+	eng, err := p.Engine(func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(context.Background())
+	go func() { ended <- eng.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return app.NewDesk(p, eng)
+}
+
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not in time", what)
+		}
+	}
+}
+
+// Every described route answers as its schema says, and so do errors.
+func TestAnswersFitTheirSchemas(t *testing.T) {
+	d, _ := live(t)
+	doc, h := readDocument(t), Handler(d)
+	letters, err := d.DeadLetters(t.Context(), "spots", 0, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	export := filepath.Join(t.TempDir(), "one.tar.zst")
+	cache := t.TempDir()
+	if err := os.WriteFile(filepath.Join(cache, "spots_1.json"), []byte(`{"spots": []}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tried := map[string]bool{}
+	for _, c := range []struct {
+		pattern, path string
+		body          any
+		want          int
+	}{
+		{"GET /api/v1/jobs", "?job=spots", nil, 200},
+		{"GET /api/v1/jobs", "?job=nosuch", nil, 404},
+		{"GET /api/v1/jobs/{job}", "", nil, 200},
+		{"GET /api/v1/gates", "", nil, 200},
+		{"GET /api/v1/balance", "", nil, 200},
+		{"GET /api/v1/audit", "?deep=true", nil, 200},
+		{"GET /api/v1/series", "?since=1", nil, 200},
+		{"GET /api/v1/series", "?since=yesterday", nil, 400},
+		{"GET /api/v1/events", "?max=2", nil, 200},
+		{"GET /api/v1/events", "?after=nonsense", nil, 400},
+		{"GET /api/v1/jobs/{job}/gaps", "?all=true", nil, 200},
+		{"GET /api/v1/jobs/{job}/spool", "", nil, 200},
+		{"GET /api/v1/jobs/{job}/spool/stats", "", nil, 200},
+		{"GET /api/v1/jobs/{job}/spool/rows", "", nil, 200},
+		{"POST /api/v1/jobs/{job}/spool/verify", "", nil, 200},
+		{"POST /api/v1/jobs/{job}/spool/import", "", Order{Dir: cache}, 200},
+		{"POST /api/v1/jobs/{job}/spool/import", "", Order{Dir: "relative"}, 400},
+		{"POST /api/v1/jobs/{job}/spool/export", "", Order{Dir: t.TempDir()}, 200},
+		{"POST /api/v1/jobs/{job}/spool/replay", "", Order{Sink: "local"}, 200},
+		{"POST /api/v1/jobs/{job}/spool/replay", "", Order{Sink: "nosuch"}, 404},
+		{"GET /api/v1/jobs/{job}/dead", "", nil, 200},
+		{"GET /api/v1/jobs/{job}/dead/{id}", fmt.Sprint(letters[0].ID), nil, 200},
+		{"GET /api/v1/jobs/{job}/dead/{id}", "999999", nil, 404},
+		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[0].ID), Order{}, 400},
+		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[0].ID), Order{Reason: "seen"}, 200},
+		{"POST /api/v1/jobs/{job}/dead/{id}/retry", fmt.Sprint(letters[1].ID), nil, 400},
+		{"POST /api/v1/jobs/{job}/checkpoints", "", Order{Name: "one"}, 200},
+		{"POST /api/v1/jobs/{job}/checkpoints", "", Order{Name: "one"}, 409},
+		{"GET /api/v1/checkpoints", "", nil, 200},
+		{"POST /api/v1/jobs/{job}/checkpoints/{name}/verify", "one", nil, 200},
+		{"POST /api/v1/jobs/{job}/checkpoints/{name}/export", "one", Order{File: export}, 200},
+		{"POST /api/v1/jobs/{job}/backfill", "", nil, 200},
+		{"POST /api/v1/jobs/{job}/pause", "", nil, 200},
+		{"POST /api/v1/jobs/{job}/resume", "", nil, 200},
+		{"POST /api/v1/reload", "", nil, 200},
+		{"GET /api/v1/openapi.json", "", nil, 200},
+		{"GET /metrics", "", nil, 200},
+		{"GET /healthz", "", nil, 200},
+		{"GET /readyz", "", nil, 200},
+		{"POST /api/v1/jobs/{job}/checkpoints/{name}/restore", "one", nil, 200},
+		{"POST /api/v1/jobs/{job}/checkpoints/{name}/remove", "one", nil, 200},
+		{"POST /api/v1/jobs/{job}/checkpoints/{name}/remove", "one", nil, 404},
+		{"POST /api/v1/jobs/{job}/checkpoints/import", "", Order{File: export}, 200},
+	} {
+		method, path, _ := strings.Cut(c.pattern, " ")
+		id, query, _ := strings.Cut(c.path, "?")
+		path = strings.NewReplacer("{job}", "spots", "{id}", id, "{name}", id).Replace(path)
+		w := request(t, h, method, path+"?"+query, c.body)
+		if w.Code != c.want {
+			t.Errorf("%s %s: got %d, want %d: %s", method, path, w.Code, c.want, w.Body)
+			continue
+		}
+		tried[c.pattern] = tried[c.pattern] || c.want == 200
+		if why := doc.answer(c.pattern, w); why != "" {
+			t.Errorf("%s %s (%d): %s\n%.2000s", method, path, w.Code, why, w.Body)
+		}
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(doc.patterns())) {
+		// A retry of what can't be mended is refused; that one that can is taken, the tests of jobs show.
+		if !tried[pattern] && !strings.HasSuffix(pattern, "/retry") {
+			t.Errorf("%s was not tried", pattern)
+		}
+	}
+}
+
+func request(t *testing.T, h http.Handler, method, target string, body any) *httptest.ResponseRecorder {
+	t.Helper()
+	var text io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = strings.NewReader(string(b))
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, target, text))
+	return w
+}
+
+// answer says how an answer differs from what is described for its status and type.
+func (d document) answer(pattern string, w *httptest.ResponseRecorder) string {
+	r, ok := d.patterns()[pattern].Responses[fmt.Sprint(w.Code)]
+	if !ok {
+		return "the status is not described"
+	}
+	kind, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
+	c, ok := r.Content[kind]
+	if !ok {
+		return "the type " + kind + " is not described"
+	}
+	if kind != "application/json" {
+		return ""
+	}
+	var v any
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
+		return err.Error()
+	}
+	return d.fits(c.Schema, v, "answer")
+}
+
+// What no route is for is told in the shape of every error.
+func TestUnknownPathsAndMethods(t *testing.T) {
+	h := Handler(desk(t))
+	for target, want := range map[string]int{"GET /nowhere": 404, "DELETE /api/v1/jobs": 405} {
+		method, path, _ := strings.Cut(target, " ")
+		w := request(t, h, method, path, nil)
+		var f Failure
+		if err := json.Unmarshal(w.Body.Bytes(), &f); err != nil || w.Code != want || f.Message == "" ||
+			f.Kind == "" || f.Hint == "" {
+			t.Errorf("%s: got %d %s, want %d and an error with a hint", target, w.Code, w.Body, want)
+		}
+	}
+}

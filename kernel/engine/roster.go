@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"holdfast/base/fault"
+)
+
+// all returns the runners of the moment.
+func (e *Engine) all() []*runner {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.runners)
+}
+
+// find returns the runner of a job, nil if there is none.
+func (e *Engine) find(job string) *runner {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.runners {
+		if r.spec.Name == job {
+			return r
+		}
+	}
+	return nil
+}
+
+// begin starts the runners that there are, and lets later ones be started.
+func (e *Engine) begin(launch func(*runner)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.launch = launch
+	for _, r := range e.runners {
+		launch(r)
+	}
+}
+
+// wait returns when every runner has ended, those included that came meanwhile.
+func (e *Engine) wait() error {
+	for r := e.working(); r != nil; r = e.working() {
+		<-r.ended
+	}
+	var errs []error
+	for _, r := range e.all() {
+		errs = append(errs, r.err)
+	}
+	return errors.Join(errs...)
+}
+
+// working returns a runner that has not ended. When there is none, no other can be started any more.
+func (e *Engine) working() *runner {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.runners {
+		select {
+		case <-r.ended:
+		default:
+			return r
+		}
+	}
+	e.launch = nil
+	return nil
+}
+
+// Add starts a further job beside those that run.
+func (e *Engine) Add(s Spec) error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	if e.find(s.Name) != nil {
+		return fault.New(fault.Conflict, "there is a job %s already", s.Name)
+	}
+	return e.put(s, nil)
+}
+
+// put starts a runner, in the place of one that has ended if old is not nil. The caller holds changing.
+func (e *Engine) put(s Spec, old *runner) error {
+	r := newRunner(e, s)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.launch == nil {
+		return fault.New(fault.Transient, "job %s can't be started: the engine has ended", s.Name)
+	}
+	if i := slices.Index(e.runners, old); i >= 0 {
+		e.runners[i] = r
+	} else {
+		e.runners = append(e.runners, r)
+	}
+	e.launch(r)
+	return nil
+}
+
+// Replace gives a job another specification of the same name: it drains, its store is closed, and it goes on
+// as the new one says. A job whose work was done begins anew.
+func (e *Engine) Replace(ctx context.Context, s Spec) error {
+	r := e.find(s.Name)
+	if r == nil {
+		return fault.New(fault.NotFound, "there is no job %q", s.Name)
+	}
+	err := r.send(ctx, func() error {
+		r.become(s)
+		return nil
+	})
+	if !errors.Is(err, errOffline) {
+		return err
+	}
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	return e.put(s, r)
+}
+
+// become takes over all of a specification but the name. The goroutine of run calls it: it alone reads what
+// is not guarded.
+func (r *runner) become(s Spec) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.spec.Kind, r.spec.Once, r.spec.Config, r.spec.New = s.Kind, s.Once, s.Config, s.New
+	r.last = ""
+}
+
+// Remove ends a job as the end of the engine would, and returns when its store is closed. What the job holds
+// stays where it is.
+func (e *Engine) Remove(job string) error {
+	r := e.find(job)
+	if r == nil {
+		return fault.New(fault.NotFound, "there is no job %q", job)
+	}
+	e.mu.Lock()
+	leave := r.leave
+	e.mu.Unlock()
+	if leave == nil {
+		return fault.New(fault.Transient, "job %s can't be ended: the engine does not run", job)
+	}
+	leave()
+	<-r.ended
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.runners = slices.DeleteFunc(e.runners, func(o *runner) bool { return o == r })
+	return nil
+}
