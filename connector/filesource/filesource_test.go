@@ -210,11 +210,14 @@ func TestRotationWhileDown(t *testing.T) {
 	rename(t, path, path+".2")
 	time.Sleep(20 * time.Millisecond) // the files are told apart by their times
 	appendTo(t, path+".1", ids(5, 5))
+	time.Sleep(20 * time.Millisecond)
 	appendTo(t, path, ids(6, 6))
 	appendTo(t, path+".other", ids(100, 100))
+	rename(t, path, path+".0")
 	r.restart()
-	r.until(6, 0)
+	r.until(6, 0) // though there is no file at the path now
 	r.in(1, 2, 3, 4, 5, 6)
+	rename(t, path+".0", path)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
