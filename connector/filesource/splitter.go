@@ -110,7 +110,10 @@ func (s *splitter) take(n int) line {
 	} else if n > s.max {
 		ln.raw, ln.bad = ln.raw[:min(n, keepLong)], s.longer()
 	}
-	s.no += int64(max(1, bytes.Count(s.buf[:n], []byte("\n"))))
+	s.no += int64(bytes.Count(s.buf[:n], []byte("\n")))
+	if !bytes.HasSuffix(s.buf[:n], []byte("\n")) {
+		s.no++
+	}
 	s.at += length
 	s.buf = s.buf[n:]
 	s.seen, s.quote = 0, fieldStart

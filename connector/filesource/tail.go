@@ -342,10 +342,12 @@ func (t *Tail) follow() (moved bool, err error) {
 	case dev == t.at.Dev && ino == t.at.Ino:
 		t.behind = false
 		return false, nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return false, unreadable(t.cfg.Path, err)
+	case errors.Is(err, fs.ErrNotExist):
+		if next, err := t.next(); err != nil || next == t.cfg.Path {
+			return false, err // it is not there yet, and the last may still grow
+		}
 	case err != nil:
-		return false, nil // the next one is not there yet, and the last may still grow
+		return false, unreadable(t.cfg.Path, err)
 	}
 	if !t.behind {
 		t.behind = true
@@ -359,9 +361,9 @@ func (t *Tail) follow() (moved bool, err error) {
 
 // leave goes over to the file that was begun after this one. What has no end here gets none any more.
 func (t *Tail) leave() error {
-	info, err := t.f.Stat()
+	next, err := t.next()
 	if err != nil {
-		return fault.New(fault.Transient, "look at %s: %w", t.f.Name(), err)
+		return err
 	}
 	for ln, ok := t.sp.rest(); ok; ln, ok = t.sp.rest() {
 		ln.raw, ln.first = bytes.Clone(ln.raw), false
@@ -369,13 +371,21 @@ func (t *Tail) leave() error {
 		t.torn = append(t.torn, ln)
 	}
 	t.at.Offset = t.sp.at
-	return t.enter(t.nextOf(info))
+	return t.enter(next)
 }
 
-// nextOf returns the oldest file of the rotation that is younger than the one given.
-func (t *Tail) nextOf(last fs.FileInfo) string {
+// next is the oldest file of the rotation that is younger than the one being read; its path, if there is
+// none.
+func (t *Tail) next() (string, error) {
+	last, err := t.f.Stat()
+	if err != nil {
+		return "", fault.New(fault.Transient, "look at %s: %w", t.f.Name(), err)
+	}
 	rotated := regexp.MustCompile(`^` + regexp.QuoteMeta(filepath.Base(t.cfg.Path)) + `[.-][0-9-]+$`)
-	entries, _ := os.ReadDir(t.watch.dir)
+	entries, err := os.ReadDir(t.watch.dir)
+	if err != nil {
+		return "", unwatched(t.watch.dir, err)
+	}
 	var younger []fs.FileInfo
 	for _, e := range entries {
 		info, err := e.Info()
@@ -385,10 +395,10 @@ func (t *Tail) nextOf(last fs.FileInfo) string {
 		}
 	}
 	if len(younger) == 0 {
-		return t.cfg.Path
+		return t.cfg.Path, nil
 	}
 	first := slices.MinFunc(younger, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
-	return filepath.Join(t.watch.dir, first.Name())
+	return filepath.Join(t.watch.dir, first.Name()), nil
 }
 
 func (t *Tail) close() {
