@@ -1,7 +1,6 @@
 package httppoll
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,20 +10,18 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
 
+	"holdfast/base/download"
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/columns"
 )
 
 const (
-	// longestWait bounds what a feed can ask for with Retry-After.
-	longestWait = 6 * time.Hour
 	// restWait is how long a feed is left alone that asks for rest and does not say how long.
 	restWait = time.Minute
 	// mostPages ends an answer whose pages lead in a circle.
@@ -292,18 +289,18 @@ func (s *Source) request(ctx context.Context, at position, q question) (*http.Re
 
 // ask makes one request and reads its answer.
 func (s *Source) ask(ctx context.Context, at position, q question) (answer, error) {
-	w := newWatch(ctx, s.cfg.Timeout, s.cfg.PageTimeout)
-	defer w.stop()
-	req, err := s.request(w.ctx, at, q)
+	w := download.NewWatch(ctx, "timeout", s.cfg.Timeout, s.cfg.PageTimeout)
+	defer w.Stop()
+	req, err := s.request(w.Context(), at, q)
 	if err != nil {
 		return answer{}, err
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return answer{}, s.unanswered(s.what(), w.explain(ctx, err))
+		return answer{}, s.unanswered(s.what(), w.Explain(ctx, err))
 	}
 	defer resp.Body.Close()
-	body := &throttled{body: resp.Body, limit: s.limit, w: w}
+	body := &download.Body{From: resp.Body, Limit: s.limit, Watch: w}
 	ans := answer{header: resp.Header, url: resp.Request.URL, Reading: s.table.Begin(ctx)}
 	switch {
 	case resp.StatusCode == http.StatusNotModified:
@@ -317,11 +314,11 @@ func (s *Source) ask(ctx context.Context, at position, q question) (answer, erro
 	}
 	unpacked, err := s.unpack(resp, body)
 	if err == nil {
-		ans.rest, err = s.decoder.items(w.ctx, unpacked, ans.Add)
+		ans.rest, err = s.decoder.items(w.Context(), unpacked, ans.Add)
 	}
-	ans.bytes = body.n
+	ans.bytes = body.N
 	if err != nil {
-		return answer{}, s.outage(s.what(), w.explain(ctx, err))
+		return answer{}, s.outage(s.what(), w.Explain(ctx, err))
 	}
 	return ans, nil
 }
@@ -355,9 +352,9 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 // badStatus says what an answer other than 200 means.
 func badStatus(what string, resp *http.Response, body []byte) error {
-	err := fmt.Errorf("%s: answered %s: %s", what, resp.Status, snippet(body))
+	err := fmt.Errorf("%s: answered %s: %s", what, resp.Status, download.Snippet(body))
 	code := resp.StatusCode
-	wait, asked := retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	wait, asked := download.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	if !asked || wait <= 0 {
 		wait = restWait
 	}
@@ -400,32 +397,6 @@ func (s *Source) outage(what string, err error) error {
 		kind = fault.Transient
 	}
 	return fault.WithHint(fault.New(kind, "%s: %w", what, err), "%s", hint)
-}
-
-// retryAfter reads the header of that name: seconds, or a date.
-func retryAfter(v string, now time.Time) (wait time.Duration, ok bool) {
-	if v = strings.TrimSpace(v); v == "" {
-		return 0, false
-	}
-	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, longestWait), true
-	}
-	t, err := http.ParseTime(v)
-	if err != nil {
-		return 0, false
-	}
-	return max(0, min(t.Sub(now), longestWait)), true
-}
-
-// snippet shows how an answer begins.
-func snippet(b []byte) string {
-	if b = bytes.TrimSpace(b); len(b) == 0 {
-		return "(empty)"
-	}
-	if len(b) > 120 {
-		return fmt.Sprintf("%q...", b[:120])
-	}
-	return fmt.Sprintf("%q", b)
 }
 
 var errFullUnordered = errors.New("a full page is not in ascending order of the cursor's column: rows " +

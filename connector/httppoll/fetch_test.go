@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/base/download"
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/columns"
@@ -26,7 +27,7 @@ func TestStatuses(t *testing.T) {
 		{400, "", fault.Permanent, 0}, {404, "", fault.Permanent, 0}, {401, "", fault.Credentials, 0},
 		{403, "", fault.Credentials, 0}, {408, "", fault.Transient, 0}, {500, "", fault.Transient, 0},
 		{503, "", fault.Transient, 0}, {503, "9", fault.Throttled, 9 * time.Second},
-		{429, "", fault.Throttled, restWait}, {429, "999999", fault.Throttled, longestWait},
+		{429, "", fault.Throttled, restWait}, {429, "999999", fault.Throttled, download.LongestWait},
 	} {
 		url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			if c.after != "" {

@@ -38,6 +38,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"holdfast/base/download"
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
@@ -78,7 +79,7 @@ func Open(cfg Config, opts Options) (*Source, error) {
 	if opts.UserAgent == "" {
 		opts.UserAgent = "holdfast"
 	}
-	s := &Source{cfg: cfg, opts: opts, limit: newLimit(cfg.MaxBytesPerSecond)}
+	s := &Source{cfg: cfg, opts: opts, limit: download.NewLimit(cfg.MaxBytesPerSecond)}
 	s.templates, _ = parseTemplates(cfg)
 	var err error
 	if s.base, err = url.Parse(s.templates.sample("", 1).url); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/base/download"
 	"holdfast/base/fault"
 )
 
@@ -63,9 +64,9 @@ func (s *Source) login(ctx context.Context) error {
 		}
 		body, typ = form.Encode(), "application/x-www-form-urlencoded"
 	}
-	w := newWatch(ctx, s.cfg.Timeout, s.cfg.Timeout)
-	defer w.stop()
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodPost, l.URL, strings.NewReader(body))
+	w := download.NewWatch(ctx, "timeout", s.cfg.Timeout, s.cfg.Timeout)
+	defer w.Stop()
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodPost, l.URL, strings.NewReader(body))
 	if err != nil {
 		return fault.New(fault.Permanent, "%s: the URL can't be asked", what)
 	}
@@ -73,7 +74,7 @@ func (s *Source) login(ctx context.Context) error {
 	req.Header.Set("User-Agent", s.opts.UserAgent)
 	resp, err := s.loginClient().Do(req)
 	if err != nil {
-		return s.unanswered(what, w.explain(ctx, err))
+		return s.unanswered(what, w.Explain(ctx, err))
 	}
 	defer resp.Body.Close()
 	return s.judgeLogin(what, resp)
@@ -92,7 +93,7 @@ func (s *Source) judgeLogin(what string, resp *http.Response) error {
 	if resp.StatusCode < 400 {
 		if len(resp.Cookies()) == 0 {
 			return s.outage(what, fmt.Errorf("the answer %s sets no cookie: %s", resp.Status,
-				snippet(head)))
+				download.Snippet(head)))
 		}
 		s.loggedIn = true
 		return nil

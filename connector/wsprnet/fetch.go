@@ -9,18 +9,15 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
 
+	"holdfast/base/download"
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/wsprnet/spot"
 )
-
-// longestWait bounds what a feed can ask for with Retry-After.
-const longestWait = 6 * time.Hour
 
 // Fetch asks for the spots behind the cursor, or behind the beginning of the range to fill.
 func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page, error) {
@@ -143,9 +140,9 @@ func (s *Source) ask(ctx context.Context, after uint64) (answer, error) {
 	if err != nil {
 		return answer{}, fault.New(fault.Permanent, "%s: %w", what, err)
 	}
-	w := newWatch(ctx, s.cfg.RequestTimeout, s.cfg.PageTimeout)
-	defer w.stop()
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, u, nil)
+	w := download.NewWatch(ctx, "request_timeout", s.cfg.RequestTimeout, s.cfg.PageTimeout)
+	defer w.Stop()
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodGet, u, nil)
 	if err != nil {
 		return answer{}, fault.New(fault.Permanent, "%s: %w", what, err)
 	}
@@ -157,10 +154,10 @@ func (s *Source) ask(ctx context.Context, after uint64) (answer, error) {
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return answer{}, s.outage(what, w.explain(ctx, err))
+		return answer{}, s.outage(what, w.Explain(ctx, err))
 	}
 	defer resp.Body.Close()
-	body := &throttled{body: resp.Body, limit: s.limit, w: w}
+	body := &download.Body{From: resp.Body, Limit: s.limit, Watch: w}
 	if resp.StatusCode != http.StatusOK {
 		head, _ := io.ReadAll(io.LimitReader(body, 4<<10))
 		if c := resp.StatusCode; c == http.StatusForbidden || c == http.StatusUnauthorized {
@@ -173,7 +170,7 @@ func (s *Source) ask(ctx context.Context, after uint64) (answer, error) {
 		ans.at = t
 	}
 	ans.Result = s.read(resp, body)
-	s.note("bytes", body.n)
+	s.note("bytes", body.N)
 	return ans, s.judge(ctx, w, what, ans.Result)
 }
 
@@ -191,7 +188,7 @@ func (s *Source) read(resp *http.Response, body io.Reader) *spot.Result {
 }
 
 // judge tells an answer that is a page, or a usable part of one, from everything else.
-func (s *Source) judge(ctx context.Context, w *watch, what string, r *spot.Result) error {
+func (s *Source) judge(ctx context.Context, w *download.Watch, what string, r *spot.Result) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -204,11 +201,11 @@ func (s *Source) judge(ctx context.Context, w *watch, what string, r *spot.Resul
 	}
 	switch {
 	case r.ReadErr != nil:
-		return s.outage(what, w.explain(ctx, r.ReadErr))
+		return s.outage(what, w.Explain(ctx, r.ReadErr))
 	case !r.IsArray:
-		return s.outage(what, fmt.Errorf("the answer is no JSON array: %s", snippet(r.Head)))
+		return s.outage(what, fmt.Errorf("the answer is no JSON array: %s", download.Snippet(r.Head)))
 	case !r.Whole && len(r.Rejected) > 0:
-		return s.outage(what, fmt.Errorf("the answer is garbage: %s", snippet(r.Head)))
+		return s.outage(what, fmt.Errorf("the answer is garbage: %s", download.Snippet(r.Head)))
 	case !r.Whole:
 		return s.outage(what, errors.New("the answer was cut before its first spot ended"))
 	}
@@ -217,8 +214,8 @@ func (s *Source) judge(ctx context.Context, w *watch, what string, r *spot.Resul
 
 // badStatus says what an answer other than 200 means.
 func (s *Source) badStatus(what string, resp *http.Response, body []byte) error {
-	err := fmt.Errorf("%s: answered %s: %s", what, resp.Status, snippet(body))
-	wait, asked := retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	err := fmt.Errorf("%s: answered %s: %s", what, resp.Status, download.Snippet(body))
+	wait, asked := download.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests && !asked:
 		wait = etiquette
@@ -246,31 +243,4 @@ func (s *Source) outage(what string, err error) error {
 		err = ue.Err // without the URL, which is in what
 	}
 	return fault.WithHint(fault.New(fault.Transient, "%s: %w", what, err), outageHint)
-}
-
-// retryAfter reads the header of that name: seconds, or a date.
-func retryAfter(v string, now time.Time) (wait time.Duration, ok bool) {
-	if v = strings.TrimSpace(v); v == "" {
-		return 0, false
-	}
-	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, longestWait), true
-	}
-	t, err := http.ParseTime(v)
-	if err != nil {
-		return 0, false
-	}
-	return max(0, min(t.Sub(now), longestWait)), true
-}
-
-// snippet shows how an answer begins.
-func snippet(b []byte) string {
-	b = bytes.TrimSpace(b)
-	if len(b) == 0 {
-		return "(empty)"
-	}
-	if len(b) > 120 {
-		return fmt.Sprintf("%q...", b[:120])
-	}
-	return fmt.Sprintf("%q", b)
 }

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"holdfast/base/download"
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/wsprnet/simulator"
@@ -195,7 +196,7 @@ func TestStatusAndRetryAfter(t *testing.T) {
 		{503, "7", fault.Throttled, 7 * time.Second},
 		{503, "", fault.Transient, 0},
 		{503, "soon", fault.Transient, 0},
-		{429, "99999999", fault.Throttled, longestWait},
+		{429, "99999999", fault.Throttled, download.LongestWait},
 		{500, "", fault.Transient, 0}, {502, "", fault.Transient, 0}, {404, "", fault.Transient, 0},
 		{301, "", fault.Transient, 0}, {204, "", fault.Transient, 0},
 	} {
@@ -210,10 +211,10 @@ func TestStatusAndRetryAfter(t *testing.T) {
 		}
 	}
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	if d, ok := retryAfter("Thu, 01 Jan 2026 00:01:00 GMT", now); !ok || d != time.Minute {
+	if d, ok := download.RetryAfter("Thu, 01 Jan 2026 00:01:00 GMT", now); !ok || d != time.Minute {
 		t.Errorf("a date: got %v, %v", d, ok)
 	}
-	if d, ok := retryAfter("Wed, 31 Dec 2025 00:01:00 GMT", now); !ok || d != 0 {
+	if d, ok := download.RetryAfter("Wed, 31 Dec 2025 00:01:00 GMT", now); !ok || d != 0 {
 		t.Errorf("a date gone by: got %v, %v", d, ok)
 	}
 }
@@ -278,22 +279,6 @@ func TestHugePageIsReadInParts(t *testing.T) {
 	if n != len(rows) || sim.Status().Pages < 6 {
 		t.Errorf("got %d rows of %d in %d pages", len(rows), n, sim.Status().Pages)
 	}
-}
-
-func TestByteRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWatch(t.Context(), time.Second, time.Hour)
-		defer w.stop()
-		began := time.Now()
-		r := &throttled{body: bytes.NewReader(make([]byte, 60_000)), limit: newLimit(1000), w: w}
-		n, err := io.Copy(io.Discard, r)
-		if err != nil || n != 60_000 || r.n != 60_000 {
-			t.Fatalf("read %d, %v: the clock for silence must stand still while we wait", n, err)
-		}
-		if took := time.Since(began); took < 58*time.Second || took > 61*time.Second {
-			t.Errorf("60,000 bytes at 1,000 a second took %v", took)
-		}
-	})
 }
 
 func TestSameQueryAtWsprnet(t *testing.T) {

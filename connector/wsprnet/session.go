@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/base/download"
 	"holdfast/base/fault"
 )
 
@@ -133,18 +134,18 @@ func (s *Source) login(ctx context.Context) error {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", s.opts.UserAgent)
-	w := newWatch(ctx, s.cfg.RequestTimeout, s.cfg.RequestTimeout)
-	defer w.stop()
-	resp, err := s.client.Do(req.WithContext(w.ctx))
+	w := download.NewWatch(ctx, "request_timeout", s.cfg.RequestTimeout, s.cfg.RequestTimeout)
+	defer w.Stop()
+	resp, err := s.client.Do(req.WithContext(w.Context()))
 	if err != nil {
-		return s.outage("log in to "+s.loginHost(), w.explain(ctx, err))
+		return s.outage("log in to "+s.loginHost(), w.Explain(ctx, err))
 	}
 	defer resp.Body.Close()
 	return s.loggedIn(ctx, w, resp)
 }
 
 // loggedIn reads the login's answer.
-func (s *Source) loggedIn(ctx context.Context, w *watch, resp *http.Response) error {
+func (s *Source) loggedIn(ctx context.Context, w *download.Watch, resp *http.Response) error {
 	what := "log in to " + s.loginHost()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	switch code := resp.StatusCode; {
@@ -152,15 +153,15 @@ func (s *Source) loggedIn(ctx context.Context, w *watch, resp *http.Response) er
 		code == http.StatusNotAcceptable:
 		s.refusedUntil = time.Now().Add(s.cfg.LoginPause)
 		return s.refusal(fmt.Errorf("%s as %s: refused with %s: %s", what, s.cfg.Username,
-			resp.Status, snippet(data)))
+			resp.Status, download.Snippet(data)))
 	case code != http.StatusOK:
 		return s.badStatus(what, resp, data)
 	case err != nil:
-		return s.outage(what, w.explain(ctx, err))
+		return s.outage(what, w.Explain(ctx, err))
 	}
 	got := session{Username: s.cfg.Username, LoginURL: s.cfg.LoginURL, Since: time.Now().UTC()}
 	if err := json.Unmarshal(data, &got); err != nil || !got.valid() {
-		return s.outage(what, fmt.Errorf("the answer holds no session: %s", snippet(data)))
+		return s.outage(what, fmt.Errorf("the answer holds no session: %s", download.Snippet(data)))
 	}
 	got.Username, got.LoginURL, got.Since = s.cfg.Username, s.cfg.LoginURL, time.Now().UTC()
 	s.session, s.hasSession = got, true

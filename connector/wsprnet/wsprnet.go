@@ -30,6 +30,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/time/rate"
 
+	"holdfast/base/download"
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
@@ -89,7 +90,7 @@ func Open(cfg Config, opts Options) (*Source, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Source{cfg: cfg, opts: opts, log: opts.Log, limit: newLimit(cfg.MaxBytesPerSecond),
+	s := &Source{cfg: cfg, opts: opts, log: opts.Log, limit: download.NewLimit(cfg.MaxBytesPerSecond),
 		host: hostOf(cfg.URL), strays: spot.Strays{}}
 	s.client = &http.Client{Transport: &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -142,7 +143,7 @@ func ParsePage(body io.Reader) (rows arrow.RecordBatch, rejected []connector.Rej
 	notes map[string]int64, truncated bool, err error) {
 	r := spot.Parse(body, spot.Limits{})
 	if !r.IsArray {
-		err = fmt.Errorf("read page: no JSON array of spots: %s", snippet(r.Head))
+		err = fmt.Errorf("read page: no JSON array of spots: %s", download.Snippet(r.Head))
 	}
 	return r.Rows, r.Rejected, r.Notes, !r.Whole, err
 }
