@@ -21,14 +21,11 @@ func (d *Desk) DeadLetters(ctx context.Context, job string, after uint64,
 
 // letters counts the dead letters of a job.
 func letters(r store.Reader) (n int64, err error) {
-	for after := uint64(0); ; {
-		list, err := balance.ListDead(r, after, 1000)
-		if err != nil || len(list) == 0 {
-			return n, err
-		}
-		n += int64(len(list))
-		after = list[len(list)-1].ID
-	}
+	err = balance.EachDead(r, func(balance.DeadLetter) error {
+		n++
+		return nil
+	})
+	return n, err
 }
 
 // DeadLetter returns one dead letter.

@@ -278,31 +278,24 @@ func (e *expected) lost(sink string) error {
 
 // dead excuses what died at intake or at this sink.
 func (e *expected) dead(sink string) error {
-	for after := uint64(0); ; {
-		letters, err := balance.ListDead(e.r, after, 1000)
-		if err != nil || len(letters) == 0 {
-			return err
+	return balance.EachDead(e.r, func(l balance.DeadLetter) error {
+		if l.Stage == balance.AtSink && l.From != sink {
+			return nil
 		}
-		for _, l := range letters {
-			after = l.ID
-			if l.Stage == balance.AtSink && l.From != sink {
-				continue
-			}
-			key, none := strconv.ParseUint(l.Key, 10, 64)
-			if none == nil {
-				e.excused[key] = true
-			}
-			if l.Stage == balance.AtSink {
-				continue
-			}
-			e.letters.all++
-			if isKnown, err := e.has(key); err != nil {
-				return err
-			} else if none == nil && isKnown {
-				e.letters.known++
-			}
+		key, none := strconv.ParseUint(l.Key, 10, 64)
+		if none == nil {
+			e.excused[key] = true
 		}
-	}
+		if l.Stage == balance.AtSink {
+			return nil
+		}
+		e.letters.all++
+		isKnown, err := e.has(key)
+		if none == nil && isKnown {
+			e.letters.known++
+		}
+		return err
+	})
 }
 
 func (e *expected) has(key uint64) (bool, error) {

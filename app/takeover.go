@@ -138,26 +138,17 @@ func (p *Plan) takeRows(ctx context.Context, src, job string) (n int64, err erro
 
 // takeDead takes dead letters: items once more as rejected, rows as rows.
 func takeDead(r store.Reader, take func(connector.Page) error) error {
-	for after := uint64(0); ; {
-		letters, err := balance.ListDead(r, after, 1000)
-		if err != nil || len(letters) == 0 {
-			return err
-		}
-		for _, l := range letters {
-			after = l.ID
-			page := connector.Page{Rejected: []connector.Reject{{Raw: l.Raw, Key: l.Key, Reason: l.Reason}}}
-			if l.Stage == balance.AtSink {
-				rows, err := record.Decode(l.Batch, record.Hash(l.Hash))
-				if err != nil {
-					return err
-				}
-				page = connector.Page{Rows: rows}
-			}
-			if err := take(page); err != nil {
+	return balance.EachDead(r, func(l balance.DeadLetter) error {
+		page := connector.Page{Rejected: []connector.Reject{{Raw: l.Raw, Key: l.Key, Reason: l.Reason}}}
+		if l.Stage == balance.AtSink {
+			rows, err := record.Decode(l.Batch, record.Hash(l.Hash))
+			if err != nil {
 				return err
 			}
+			page = connector.Page{Rows: rows}
 		}
-	}
+		return take(page)
+	})
 }
 
 // checkByKey makes the job's sinks compare by key whatever the other store may have delivered.

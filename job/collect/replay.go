@@ -332,10 +332,11 @@ func (p *replay) loadLeft(first uint64) error {
 		return err
 	}
 	return p.in.st.View(context.Background(), func(r store.Reader) error {
-		return balance.EachDead(r, func(d balance.DeadLetter) {
+		return balance.EachDead(r, func(d balance.DeadLetter) error {
 			if d.Stage == balance.AtSink && d.FromID == p.k.ID {
 				p.left[d.Key] = isDead
 			}
+			return nil
 		})
 	})
 }

@@ -86,16 +86,18 @@ func ReadDead(r store.Reader, id uint64) (d DeadLetter, err error) {
 	return d, nil
 }
 
-// EachDead calls f for every dead letter.
-func EachDead(r store.Reader, f func(DeadLetter)) error {
+// EachDead calls f for every dead letter, and returns its first error.
+func EachDead(r store.Reader, f func(DeadLetter) error) error {
 	for after := uint64(0); ; {
 		some, err := ListDead(r, after, 1000)
-		for _, d := range some {
-			f(d)
-			after = d.ID
-		}
 		if err != nil || len(some) == 0 {
 			return err
+		}
+		for _, d := range some {
+			if err := f(d); err != nil {
+				return err
+			}
+			after = d.ID
 		}
 	}
 }
