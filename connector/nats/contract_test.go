@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ type broken struct {
 	t      testing.TB
 	server *testenv.NATSServer
 	proxy  *testenv.FaultyProxy
-	lossy  *lossy
+	lossy  *testenv.Lossy
 }
 
 // fresh empties the server and puts the proxies before it.
@@ -41,7 +42,7 @@ func fresh(t testing.TB, server *testenv.NATSServer) *broken {
 		}
 	}
 	b.proxy = testenv.Proxy(t, server.Addr())
-	b.lossy = newLossy(t, b.proxy.Addr())
+	b.lossy = testenv.NewLossy(t, b.proxy.Addr(), stored)
 	return b
 }
 
@@ -64,7 +65,7 @@ func (b *broken) direct() jetstream.JetStream {
 }
 
 func (b *broken) sink(change ...func(*SinkConfig)) (*Sink, error) {
-	cfg := SinkConfig{URL: b.server.URL(b.lossy.addr), User: "writer", Password: "geheim123",
+	cfg := SinkConfig{URL: b.server.URL(b.lossy.Addr), User: "writer", Password: "geheim123",
 		Stream: "SPOTS", Subject: "spots", Create: true, Timeout: 2 * time.Second}
 	for _, c := range change {
 		c(&cfg)
@@ -197,7 +198,7 @@ func (b *broken) target(change ...func(*SinkConfig)) *sinktest.Target {
 		Freeze:    hook(b.server.Freeze, b.server.Thaw),
 		Slow:      b.toxic("slow", "latency", "downstream", map[string]any{"latency": 30}),
 		LostAnswer: sinktest.Hook{Do: func() error {
-			b.lossy.lose.Store(true)
+			b.lossy.Lose.Store(true)
 			return nil
 		}},
 		Cut: func(bytes int64) sinktest.Hook {
@@ -226,4 +227,9 @@ func outOfRange() []sinktest.Spot {
 func TestContract(t *testing.T) {
 	server := testenv.NATS(t)
 	sinktest.Run(t, func(t *testing.T) *sinktest.Target { return fresh(t, server).target() })
+}
+
+// stored reports whether an answer says that the server has stored a message.
+func stored(answer []byte) bool {
+	return bytes.Contains(answer, []byte(`", "seq":`)) || bytes.Contains(answer, []byte(`","seq":`))
 }

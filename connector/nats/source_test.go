@@ -21,7 +21,7 @@ import (
 
 func (b *broken) source(t *testing.T, change ...func(*SourceConfig)) *Source {
 	t.Helper()
-	cfg := SourceConfig{URL: b.server.URL(b.lossy.addr), User: "writer", Password: "geheim123",
+	cfg := SourceConfig{URL: b.server.URL(b.lossy.Addr), User: "writer", Password: "geheim123",
 		Stream: "SPOTS", Key: "id", Timeout: 2 * time.Second, Linger: 50 * time.Millisecond,
 		Columns: []columns.Column{{Name: "id", Type: columns.Uint64}}}
 	for _, c := range change {

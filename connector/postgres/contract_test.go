@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -21,7 +22,7 @@ type broken struct {
 	t     testing.TB
 	pg    *testenv.PostgresServer
 	proxy *testenv.FaultyProxy
-	lossy *lossy
+	lossy *testenv.Lossy
 }
 
 // fresh empties the server and puts the proxies before it.
@@ -33,7 +34,7 @@ func fresh(t testing.TB, pg *testenv.PostgresServer) *broken {
 	pg.Query(t, `DROP SCHEMA IF EXISTS wspr CASCADE; DROP ROLE IF EXISTS writer;
 		CREATE ROLE writer LOGIN PASSWORD 'geheim123'; CREATE SCHEMA wspr AUTHORIZATION writer`)
 	b := &broken{t: t, pg: pg, proxy: testenv.Proxy(t, pg.Addr())}
-	b.lossy = newLossy(t, b.proxy.Addr())
+	b.lossy = testenv.NewLossy(t, b.proxy.Addr(), committed)
 	return b
 }
 
@@ -47,7 +48,7 @@ func (b *broken) sink(change ...func(*Config)) (*Sink, error) {
 }
 
 func (b *broken) dsn(password string) secret.Text {
-	return secret.Text(b.pg.DSN(b.lossy.addr, "writer", password))
+	return secret.Text(b.pg.DSN(b.lossy.Addr, "writer", password))
 }
 
 const spotColumns = `id, extract(epoch FROM time)::bigint, band, rx_sign, rx_lat, rx_lon, rx_loc,
@@ -107,7 +108,7 @@ func (b *broken) target() *sinktest.Target {
 		Freeze:    hook(b.pg.Freeze, b.pg.Thaw),
 		Slow:      b.toxic("slow", "latency", "downstream", map[string]any{"latency": 30}),
 		LostAnswer: sinktest.Hook{Do: func() error {
-			b.lossy.lose.Store(true)
+			b.lossy.Lose.Store(true)
 			return nil
 		}},
 		Cut: func(bytes int64) sinktest.Hook {
@@ -162,4 +163,9 @@ func (b *broken) poison() []sinktest.Spot {
 func TestContract(t *testing.T) {
 	pg := testenv.Postgres(t)
 	sinktest.Run(t, func(t *testing.T) *sinktest.Target { return fresh(t, pg).target() })
+}
+
+// committed reports whether an answer says that the server has committed.
+func committed(answer []byte) bool {
+	return bytes.Contains(answer, []byte("COMMIT\x00"))
 }

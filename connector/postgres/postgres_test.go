@@ -245,8 +245,8 @@ func TestLostCommit(t *testing.T) {
 	}
 	spots := sinktest.Spots(5, 0, 100)
 	d := spotsDelivery(spots)
-	b.lossy.lose.Store(true)
-	if _, err := s.Write(t.Context(), d); !fault.Is(err, fault.Transient) || b.lossy.lost.Load() != 1 {
+	b.lossy.Lose.Store(true)
+	if _, err := s.Write(t.Context(), d); !fault.Is(err, fault.Transient) || b.lossy.Lost.Load() != 1 {
 		t.Fatalf("got %v, want an outage", err)
 	}
 	if err := b.remove([]uint64{spots[0].ID}); err != nil {
