@@ -70,13 +70,17 @@ func Decode(data []byte, want Hash) (arrow.RecordBatch, error) {
 
 // Unpack is Decode for who has checked the bytes against another checksum.
 func Unpack(data []byte) (arrow.RecordBatch, error) {
+	return unpack(data, func(n int) []byte { return make([]byte, n) })
+}
+
+func unpack(data []byte, room func(n int) []byte) (arrow.RecordBatch, error) {
 	n, err := s2.DecodedLen(data)
 	if err == nil && n > MaxBatchBytes {
 		err = fmt.Errorf("it claims %d bytes, at most %d are read", n, MaxBatchBytes)
 	}
 	var plain []byte
 	if err == nil {
-		plain, err = s2.Decode(make([]byte, n), data)
+		plain, err = s2.Decode(room(n), data)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Corrupt, "decompress batch: %w", err)

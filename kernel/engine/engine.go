@@ -63,7 +63,7 @@ type Options struct {
 	Dir   string // the data directory
 	Log   *slog.Logger
 	Room  RoomLimits
-	Cache int64 // bytes of block cache that all stores share; default 64 MiB
+	Cache int64 // bytes of block cache that all stores share; default 32 MiB
 	// Stop is how long jobs may take to drain; default 30 s.
 	Stop time.Duration
 	// Fatal is handed to the stores.
@@ -98,7 +98,7 @@ func New(o Options, specs []Spec) (*Engine, error) {
 		o.Log = slog.Default()
 	}
 	if o.Cache == 0 {
-		o.Cache = 64 << 20
+		o.Cache = 32 << 20
 	}
 	if o.Stop == 0 {
 		o.Stop = 30 * time.Second
