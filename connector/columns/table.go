@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -138,12 +139,13 @@ type Reading struct {
 		text string
 	}
 	last   *cell
-	newest int64 // event time
+	quick  *quick // nil if items are to be read as values
+	newest int64  // event time
 }
 
 // Begin starts a page.
 func (t *Table) Begin(ctx context.Context) *Reading {
-	return &Reading{Table: t, ctx: ctx, b: array.NewRecordBuilder(memory.DefaultAllocator, t.schema.Schema),
+	return &Reading{Table: t, ctx: ctx, quick: newQuick(t), b: array.NewRecordBuilder(memory.DefaultAllocator, t.schema.Schema),
 		Notes: map[string]int64{}, names: map[string]bool{}, now: time.Now(), newest: earliest}
 }
 
@@ -222,18 +224,18 @@ func (r *Reading) key(cells []cell, ok []bool) (string, error) {
 		}
 		switch c := cells[i]; r.columns[i].Type {
 		case Uint64:
-			parts = append(parts, fmt.Sprint(c.u))
+			parts = append(parts, strconv.FormatUint(c.u, 10))
 		case Text:
 			parts = append(parts, c.s)
 		case Bool:
-			parts = append(parts, fmt.Sprint(c.b))
+			parts = append(parts, strconv.FormatBool(c.b))
 		case Time:
 			parts = append(parts, time.UnixMicro(c.i).UTC().Format(time.RFC3339Nano))
 		default:
 			if c.i < 0 && len(r.keys) == 1 {
 				return "", fmt.Errorf("column %s: a key can't be below 0", r.columns[i].Name)
 			}
-			parts = append(parts, fmt.Sprint(c.i))
+			parts = append(parts, strconv.FormatInt(c.i, 10))
 		}
 	}
 	if len(parts) == 1 {

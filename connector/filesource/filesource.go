@@ -297,7 +297,7 @@ func (s *Source) add(r *columns.Reading, h *header, ln line, where string) error
 		return nil
 	}
 	before := len(r.Rejected)
-	if err := r.Add(s.item(h, ln, text)); err != nil {
+	if err := s.addItem(r, h, ln, text); err != nil {
 		return err
 	}
 	for i := before; i < len(r.Rejected); i++ {
@@ -306,17 +306,17 @@ func (s *Source) add(r *columns.Reading, h *header, ln line, where string) error
 	return nil
 }
 
-func (s *Source) item(h *header, ln line, text []byte) columns.Item {
-	if ln.bad != "" {
-		return columns.Item{Raw: ln.raw, Err: errors.New(ln.bad)}
+func (s *Source) addItem(r *columns.Reading, h *header, ln line, text []byte) error {
+	switch {
+	case ln.bad != "":
+		return r.Add(columns.Item{Raw: ln.raw, Err: errors.New(ln.bad)})
+	case s.cfg.Format == formatJSONL:
+		return r.AddJSON(text, func(err error) error { return fmt.Errorf("it is no JSON: %w", err) })
 	}
-	if s.cfg.Format == formatJSONL {
-		it, err := columns.ReadItem(text)
-		if err != nil {
-			return columns.Item{Raw: text, Err: fmt.Errorf("it is no JSON: %w", err)}
-		}
-		return it
-	}
+	return r.Add(s.csvItem(h, ln))
+}
+
+func (s *Source) csvItem(h *header, ln line) columns.Item {
 	it := columns.Item{Raw: append([]byte(h.text), ln.raw...)}
 	fields, err := s.fields(ln.raw)
 	switch {
