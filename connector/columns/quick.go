@@ -73,7 +73,7 @@ func (r *Reading) quickly(raw []byte) bool {
 func (q *quick) read(t *Table, raw []byte) bool {
 	clear(q.filled)
 	q.in = *bytes.NewBuffer(raw)
-	q.dec.Reset(&q.in, jsontext.AllowDuplicateNames(true)) // a column that is there twice is found here
+	q.dec.Reset(&q.in, jsontext.AllowDuplicateNames(true)) // the last one counts, as for values
 	if open, err := q.dec.ReadToken(); err != nil || open.Kind() != '{' {
 		return false
 	}
@@ -90,7 +90,7 @@ func (q *quick) read(t *Table, raw []byte) bool {
 		if !known {
 			continue
 		}
-		if q.filled[i] || !q.cells[i].quick(&t.columns[i], v) {
+		if !q.cells[i].quick(&t.columns[i], v) {
 			return false
 		}
 		if q.filled[i] = true; i == t.cursor {
