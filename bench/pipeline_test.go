@@ -216,8 +216,9 @@ func straightFeed(t *testing.T, ch *testenv.ClickHouseServer, table, url string,
 	return float64(done) / time.Since(begin).Seconds()
 }
 
-// holdfast starts the product with one job from the feed into a table.
-func holdfast(t *testing.T, dir, url string, ch *testenv.ClickHouseServer, table string) *testenv.Process {
+// holdfast starts the product with one job from the feed into a table. more are other sinks of the job.
+func holdfast(t *testing.T, dir, url string, ch *testenv.ClickHouseServer, table string,
+	more ...string) *testenv.Process {
 	t.Helper()
 	file := filepath.Join(dir, "holdfast.yaml")
 	text := fmt.Sprintf(`listen: none
@@ -227,7 +228,7 @@ jobs:
       source: {wsprnet: {url: %q, max_bytes_per_second: -1, every: 1s}}
       sinks:
         main: {clickhouse: {url: %q, database: bench, table: %s, create: true}, batch: {rows: %d, every: 1s}}
-`, url, ch.URL(), table, insertRows)
+%s`, url, ch.URL(), table, insertRows, strings.Join(more, ""))
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
