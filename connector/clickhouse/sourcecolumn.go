@@ -46,6 +46,9 @@ const (
 var textual = regexp.MustCompile(`^(UUID|IPv4|IPv6|Enum8|Enum16|Decimal(32|64|128|256)?|U?Int(128|256)|` +
 	`Array|Tuple|Map|JSON|Object|Point)\b`)
 
+// composite types are written with the escapes of their elements and none around them.
+var composite = regexp.MustCompile(`^(Array|Tuple|Map|Point)\b`)
+
 // columnOf says how a column of that type is read. One that can't be is a Permanent fault.
 func columnOf(name, typ string) (sourceColumn, error) {
 	inner, _ := within(typ, "LowCardinality")
@@ -202,7 +205,9 @@ func (c *sourceColumn) read(field []byte) (out cell, err error) {
 		t, err := time.Parse(time.DateOnly, string(field))
 		return cell{bits: uint64(t.Unix())}, c.unfit(field, err)
 	}
-	out.text = unescape(string(field))
+	if out.text = string(field); !composite.MatchString(c.inner) {
+		out.text = unescape(out.text)
+	}
 	if c.kind == asFixed {
 		out.text = strings.TrimRight(out.text, "\x00")
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -160,14 +161,22 @@ func (r *rows) read(ans *reply) (cut bool, err error) {
 func refusal(res *http.Response, in io.Reader, line []byte, err error) error {
 	rest, _ := io.ReadAll(io.LimitReader(in, rawLimit))
 	words := string(line[max(0, len(line)-rawLimit):]) + string(rest)
-	if said := judge(res, words); said != nil {
-		return said
+	said := words
+	if at := codeBegin.FindStringIndex(words); at != nil {
+		said = words[at[0]:]
+	}
+	// Without a code the words may be those of a row, of which a part was cut off.
+	if e := judge(res, said); code(e) != 0 {
+		return e
 	}
 	if errors.Is(err, errNoRow) || errors.Is(err, io.EOF) {
 		return garbage("%w: %s", errNoRow, excerpt(words))
 	}
 	return err
 }
+
+// codeBegin finds ClickHouse's words where they follow a row that was begun.
+var codeBegin = regexp.MustCompile(`Code: \d+[,.].*DB::`)
 
 // reply is an answer that is being read.
 type reply struct {
