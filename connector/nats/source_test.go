@@ -201,12 +201,15 @@ func TestSubject(t *testing.T) {
 	if p.Rows == nil || p.Rows.NumRows() == 0 {
 		t.Fatalf("got %+v, want what was asked", p)
 	}
-	b.publish(t, upTo(1, 1000)...)
 	feed := s.feed.(*subjectFeed)
+	before, err := feed.sub.Delivered()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.publish(t, upTo(1, 1000)...)
 	testenv.Until(t, 10*time.Second, "all heard", func() bool {
-		feed.mu.Lock()
-		defer feed.mu.Unlock()
-		return len(feed.queue)+int(feed.lost) >= 1000
+		n, err := feed.sub.Delivered()
+		return err == nil && n >= before+1000
 	})
 	got, all := gather(t, s, p.Cursor, 1000)
 	got = slices.DeleteFunc(got, func(id int) bool { return id == 0 })
@@ -218,8 +221,9 @@ func TestSubject(t *testing.T) {
 		t.Errorf("down: got %v, want an outage", err)
 	}
 	b.proxy.Up()
-	if p, err := s.Fetch(t.Context(), connector.Request{}); err != nil || p.Notes["reconnects"] != 1 {
-		t.Errorf("up again: got %+v %v, want a note", p, err)
+	if p, err := s.Fetch(t.Context(), connector.Request{}); err != nil || p.Notes["reconnects"] != 1 ||
+		p.Missed == nil || !p.Missed.From.Before(p.Missed.To) {
+		t.Errorf("up again: got %+v %v, want a note and since when", p, err)
 	}
 	b.publish(t, 7)
 	got, _ = gather(t, s, nil, 1)
