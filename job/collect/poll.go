@@ -275,6 +275,11 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 	if err := j.holdForSinks(ctx); err != nil {
 		return err
 	}
+	if m := p.Missed; m != nil { // before the commit of the cursor, which knows nothing of it any more
+		j.env.History.Warn("source.missed", "the source was not heard all the time from %s to %s: what came while it "+
+			"was not is lost, and nobody knows how much", m.From.UTC().Format(time.RFC3339),
+			m.To.UTC().Format(time.RFC3339))
+	}
 	t, err := j.takeIn(ctx, p, Follow)
 	if err != nil {
 		return err
@@ -329,11 +334,6 @@ func (j *Job) tell(p connector.Page, t Taken) {
 	if p.Lost > 0 {
 		j.env.History.Warn("overload.lost", "%d %s of the source were lost: they came faster than they could be "+
 			"kept", p.Lost, j.cfg.Noun)
-	}
-	if m := p.Missed; m != nil {
-		j.env.History.Warn("source.missed", "the source was not heard all the time from %s to %s: what came while it "+
-			"was not is lost, and nobody knows how much", m.From.UTC().Format(time.RFC3339),
-			m.To.UTC().Format(time.RFC3339))
 	}
 	if t.Gap != nil {
 		j.env.Log.Info(fmt.Sprintf("gap: %d ids between %d and %d are missing", t.Gap.Missing, t.Gap.From,
