@@ -40,6 +40,7 @@ type Source struct {
 	unit     string       // of the cursor
 	now      *description // of the scan under way, nil before the first page
 	readonly bool         // the server lets us set nothing
+	whole    bool         // the server is known not to leave rows out in silence
 }
 
 var _ connector.Source = (*Source)(nil)
@@ -126,6 +127,10 @@ func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page
 
 func (s *Source) page(ctx context.Context, at position) (connector.Page, error) {
 	if s.now == nil {
+		err := s.complete(ctx)
+		if err != nil {
+			return connector.Page{}, err
+		}
 		cols, err := s.ownColumns(ctx)
 		if err == nil {
 			s.remember(cols)
@@ -224,6 +229,38 @@ func (s *Source) ownColumns(ctx context.Context) ([]sourceColumn, error) {
 		return nil, garbage("want names and types of columns, got %s", excerpt(string(text)))
 	}
 	return columnsOf(names, types)
+}
+
+// complete refuses a server that leaves rows out of an answer, in silence, when it meets one of its limits:
+// it does so before it sorts, so what is missing is anywhere. A user who may not see the settings has to
+// be believed.
+func (s *Source) complete(ctx context.Context) error {
+	if s.whole {
+		return nil
+	}
+	ans, err := s.question(ctx, "SELECT name FROM system.settings WHERE name LIKE '%overflow_mode%' AND "+
+		"value = 'break' AND name NOT LIKE 'distinct%' FORMAT TabSeparated")
+	if k := fault.KindOf(err); k == fault.Credentials || k == fault.Permanent {
+		s.whole = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer ans.close()
+	text, err := io.ReadAll(io.LimitReader(ans.body, maxAnswer))
+	if err == nil {
+		err = judge(ans.Response, string(text))
+	}
+	if err != nil {
+		return err
+	}
+	if list := strings.Fields(string(text)); len(list) > 0 {
+		return fault.WithHint(fault.New(fault.Permanent, "the server leaves rows out in silence when it meets a limit: "+
+			"%s is break", strings.Join(list, ", ")), "set it to throw for this user")
+	}
+	s.whole = true
+	return nil
 }
 
 // columnsOf reads the two lines of TabSeparatedWithNamesAndTypes.

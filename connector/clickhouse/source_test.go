@@ -499,3 +499,13 @@ func TestSourceDoor(t *testing.T) {
 		t.Errorf("got %v of kind %v", err, fault.KindOf(err))
 	}
 }
+
+// TestSourceLeavesOut: a server that cuts answers short in silence is refused.
+func TestSourceLeavesOut(t *testing.T) {
+	ch := testenv.ClickHouseWith(t, testenv.ClickHouseOptions{Settings: map[string]string{
+		"read_overflow_mode": "break", "max_rows_to_read": "10"}})
+	newFeedTable(t, ch).publish(50)
+	s := openSource(t, feedConfig(ch.URL()), SourceOptions{})
+	_, err := s.Fetch(soon(t), connector.Request{})
+	wantFault(t, "break", err, fault.Permanent, "read_overflow_mode is break")
+}
