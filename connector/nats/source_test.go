@@ -104,7 +104,8 @@ func TestStream(t *testing.T) {
 	b.create(t, jetstream.StreamConfig{})
 	b.publish(t, upTo(1, 2500)...)
 	few := func(c *SourceConfig) { c.Rows = 700 }
-	s := b.source(t, few)
+	full := func(c *SourceConfig) { c.Linger = 2 * time.Second } // on a busy machine too
+	s := b.source(t, few, full)
 	if !s.Traits().Pausable {
 		t.Error("a stream waits for us")
 	}
