@@ -49,6 +49,7 @@ var jobs = []struct {
 
 // sources are all kinds of feeds that a collect job can read.
 var sources = []kind[opened]{
+	kindOf("clickhouse", clickhouse.SourceConfig{}, clickhouse.SourceConfig.Validate, nil, openTable),
 	kindOf("file", filesource.Config{}, filesource.Config.Validate, nil, openFile),
 	kindOf("http", httppoll.Config{}, httppoll.Config.Validate, nil, openHTTP),
 	kindOf("nats", nats.SourceConfig{}, nats.SourceConfig.Validate, nil,
@@ -206,6 +207,17 @@ func openWsprnet(c wsprnet.Config, o opening) (opened, error) {
 	}
 	return opened{Source: s, next: s.NextPoll, parse: parseSpot, mended: s.RetryLogin,
 		noun: "spots"}, nil
+}
+
+// ColumnsFile is where a source keeps the columns of its table, in the directory of its job.
+const ColumnsFile = "columns.json"
+
+func openTable(c clickhouse.SourceConfig, o opening) (opened, error) {
+	s, err := clickhouse.OpenSource(c, clickhouse.SourceOptions{Memory: below(o.jobDir, ColumnsFile)})
+	if err != nil {
+		return opened{}, err
+	}
+	return opened{Source: s, next: s.NextPoll, parse: s.Parse, noun: "rows"}, nil
 }
 
 func openHTTP(c httppoll.Config, _ opening) (opened, error) {

@@ -284,6 +284,7 @@ func (c *Config) check(d *decoder, root ast.Node) {
 	}) {
 		d.bad(root, "jobs", "there is no job")
 	}
+	c.checkStdin(d, root)
 	if why := checkListen(c.Listen, c.Token != ""); why != "" {
 		d.bad(d.at(root, "listen"), "listen", "%s", why)
 	}
@@ -308,6 +309,23 @@ func (c *Config) check(d *decoder, root ast.Node) {
 	}
 	if c.Disk.Soft != 0 && c.Disk.Hard > c.Disk.Soft {
 		d.bad(d.at(root, "disk", "hard"), "disk.hard", "is above disk.soft; want less")
+	}
+}
+
+// checkStdin refuses a second job that reads standard input: each would get a part of every line.
+func (c *Config) checkStdin(d *decoder, root ast.Node) {
+	first := ""
+	for _, j := range c.Jobs {
+		w, ok := j.work.(*collectConfig)
+		switch {
+		case !ok || w.Source.kind != "stdin":
+		case first == "":
+			first = j.Name
+		default:
+			keys := []string{"jobs", j.Name, j.Kind, "source"}
+			d.bad(d.at(root, keys...), strings.Join(keys, "."), "job %s reads standard input already, and a process "+
+				"has one; give another job a file, or a process of its own", first)
+		}
 	}
 }
 

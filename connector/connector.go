@@ -48,6 +48,9 @@ type Reject struct {
 	Loose bool
 }
 
+// Interval is a span of time.
+type Interval struct{ From, To time.Time }
+
 // Page is one answer of a source. Its rows have the columns of the source's Schema, in that order, and may
 // have more behind them (record.Optional).
 type Page struct {
@@ -63,7 +66,11 @@ type Page struct {
 	// there is something.
 	More bool
 	// Lost counts items that came since the last page and could not be held until they were asked for.
+	// A page that comes with an error is not heard: a source tells its losses with the next whole one.
 	Lost int64
+	// Missed, if not nil, is a time in which a source that can't wait did not hear: what came then is
+	// lost, and nobody knows how much.
+	Missed *Interval
 	// End: there will be nothing more, ever; the job ends once its sinks have all.
 	End bool
 	// Complete, if not nil, is the range of keys for which this page holds all that the source has.

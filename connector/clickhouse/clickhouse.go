@@ -1,6 +1,7 @@
-// Package clickhouse is the sink for a ClickHouse table, and its reader: from 18.16 to today's.
+// Package clickhouse is the sink for a ClickHouse table, its reader, and the source of the rows of a table
+// or a query: from 18.16 to today's.
 //
-// It speaks ClickHouse's HTTP interface and sends Native blocks. Each row is in the table once,
+// The sink speaks ClickHouse's HTTP interface and sends Native blocks. Each row is in the table once,
 // however often a delivery is repeated:
 //
 //   - An insert is one Native block of one partition, with the settings that could split it pinned.
@@ -34,6 +35,19 @@
 // The shortest configuration:
 //
 //	clickhouse: {url: "http://127.0.0.1:8123", database: wsprnet, table: spots}
+//
+// The source asks for pages in the order of (cursor, key), each behind the last row of the one before: so
+// rows with the same cursor are neither lost nor doubled at a page's edge, and a page may end anywhere.
+// A page is TabSeparated text whose every row stands between two marks, read as a stream: an error that
+// ClickHouse writes behind the rows of an answer that began well is no row, and the page is asked for
+// again. Rows that arrive with a cursor that was passed already are found by overlap or settle alone.
+//
+//	clickhouse: {url: "https://db1.wspr.live", database: wspr, table: rx, key: id, cursor: time,
+//	  time: time, from: "2026-01-31", overlap: 10m}
+//
+// A source's cursor is the JSON of a position, with its version: the names of the two columns, the highest
+// cursor value so far and those of the last row. It keeps the table's columns in a file of its own, so that
+// a job can start while the server is away.
 package clickhouse
 
 import (

@@ -77,15 +77,8 @@ func (c Config) Validate() error {
 	c = c.withDefaults()
 	var all []error
 	add := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
-	switch u, err := url.Parse(c.URL); {
-	case err != nil:
-		add("url: %w", err.(*url.Error).Err) // without the address, which may hold a password
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		add("url: want http://host:port or https://host:port")
-	case u.User != nil:
-		add("url: put user and password into username and password")
-	case u.RawQuery != "" || u.Fragment != "":
-		add("url: want no ? and no # in it")
+	if why := badURL(c.URL); why != "" {
+		add("url: %s", why)
 	}
 	if c.Table == "" {
 		add("table: missing")
@@ -110,4 +103,20 @@ func (c Config) Validate() error {
 	}
 	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return fault.New(fault.Permanent, "clickhouse: %w", errors.Join(all...))
+}
+
+// badURL says what is wrong with the address of an HTTP interface, "" if nothing is; without the address
+// itself, which may hold a password.
+func badURL(raw string) string {
+	switch u, err := url.Parse(raw); {
+	case err != nil:
+		return err.(*url.Error).Err.Error()
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return "want http://host:port or https://host:port"
+	case u.User != nil:
+		return "put user and password into username and password"
+	case u.RawQuery != "" || u.Fragment != "":
+		return "want no ? and no # in it"
+	}
+	return ""
 }

@@ -12,6 +12,7 @@ import (
 	"holdfast/base/secret"
 	"holdfast/connector"
 	"holdfast/connector/columns"
+	"holdfast/connector/messages"
 )
 
 // SourceConfig is the part of a configuration file below `nats:` of a source.
@@ -45,33 +46,17 @@ type SourceConfig struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
-const (
-	defaultRows   = 10_000
-	defaultLinger = 100 * time.Millisecond
-	defaultBuffer = 100_000
-	// mostBytes is the most that the messages of one block hold.
-	mostBytes = 8 << 20
-	// mostBuffered is the most that the messages of a buffer hold.
-	mostBuffered = 64 << 20
-)
-
 func (c SourceConfig) withDefaults() SourceConfig {
 	if c.Extra == "" {
 		c.Extra = columns.ExtraDrop
 	}
-	if c.Rows == 0 {
-		c.Rows = defaultRows
-	}
-	if c.Linger == 0 {
-		c.Linger = defaultLinger
-	}
-	if c.Buffer == 0 {
-		c.Buffer = defaultBuffer
-	}
-	if c.Timeout == 0 {
-		c.Timeout = defaultTimeout
-	}
+	l := c.limits().WithDefaults()
+	c.Rows, c.Linger, c.Buffer, c.Timeout = l.Rows, l.Linger, l.Buffer, l.Timeout
 	return c
+}
+
+func (c SourceConfig) limits() messages.Limits {
+	return messages.Limits{Rows: c.Rows, Linger: c.Linger, Buffer: c.Buffer, Timeout: c.Timeout}
 }
 
 func (c SourceConfig) server() server {
@@ -97,15 +82,7 @@ func (c SourceConfig) Validate() []error {
 	case c.Subject != "" && badSubject(c.Subject, true) != "":
 		add("subject: %s", badSubject(c.Subject, true))
 	}
-	if c.Rows < 1 {
-		add("rows: got %d, want a number from 1", c.Rows)
-	}
-	if c.Linger < 0 {
-		add("linger: got %v, want 0s or more", c.Linger)
-	}
-	if c.Buffer < 1 {
-		add("buffer: got %d, want a number from 1", c.Buffer)
-	}
+	c.limits().Check(add)
 	return errs
 }
 
@@ -113,7 +90,9 @@ func (c SourceConfig) Validate() []error {
 type feed interface {
 	// fetch waits for messages behind the position and gives them to the block, with what else the
 	// page has to tell.
-	fetch(ctx context.Context, at position, to *block) (position, connector.Page, error)
+	fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page, error)
+	// lost is what could not be held since it was asked last.
+	lost() int64
 	close()
 }
 
@@ -139,7 +118,7 @@ func Open(cfg SourceConfig) (*Source, error) {
 	if s.cfg.Stream != "" {
 		s.feed = &streamFeed{cfg: s.cfg}
 	} else {
-		s.feed = &subjectFeed{cfg: s.cfg}
+		s.feed = &subjectFeed{cfg: s.cfg, buffer: messages.NewBuffer(s.cfg.limits())}
 	}
 	return s, nil
 }
@@ -159,6 +138,8 @@ type position struct {
 	Created time.Time `json:"created,omitzero"`
 	// Sequence of the last message that was read.
 	Sequence uint64 `json:"seq,omitempty"`
+	// Heard is until when a subject was heard.
+	Heard time.Time `json:"heard,omitzero"`
 }
 
 const cursorVersion = 1
@@ -193,10 +174,10 @@ func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page
 	if err != nil {
 		return connector.Page{}, err
 	}
-	to := &block{reading: s.table.Begin(ctx), cfg: s.cfg}
+	to := messages.NewBlock(s.table.Begin(ctx), s.cfg.limits())
 	next, p, err := s.feed.fetch(ctx, at, to)
 	if err == nil {
-		p.Rows, err = to.reading.Batch()
+		err = to.Finish(&p)
 	}
 	if err != nil {
 		s.feed.close()
@@ -206,7 +187,8 @@ func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page
 		}
 		return connector.Page{}, classify(what, err)
 	}
-	p.Rejected, p.Cursor, p.More = to.reading.Rejected, next.bytes(), true
+	p.Lost += s.feed.lost()
+	p.Cursor = next.bytes()
 	return p, nil
 }
 
@@ -218,19 +200,3 @@ func (s *Source) Close() error {
 
 // Parse reads the raw form of a rejected message again.
 func (s *Source) Parse(raw []byte) connector.Page { return s.table.Parse(raw) }
-
-// block gathers messages.
-type block struct {
-	reading *columns.Reading
-	cfg     SourceConfig
-	rows    int
-	bytes   int
-}
-
-func (b *block) add(data []byte) error {
-	b.rows++
-	b.bytes += len(data)
-	return b.reading.Add(columns.Message(data))
-}
-
-func (b *block) full() bool { return b.rows >= b.cfg.Rows || b.bytes >= mostBytes }

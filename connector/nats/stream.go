@@ -10,6 +10,8 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector"
+	"holdfast/connector/columns"
+	"holdfast/connector/messages"
 )
 
 // streamFeed reads a stream in order.
@@ -21,7 +23,7 @@ type streamFeed struct {
 	renewed   bool       // the stream was made anew, and nobody was told yet
 }
 
-func (f *streamFeed) fetch(ctx context.Context, at position, to *block) (position, connector.Page, error) {
+func (f *streamFeed) fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page, error) {
 	if err := f.goOn(ctx, at); err != nil {
 		return at, connector.Page{}, err
 	}
@@ -29,10 +31,10 @@ func (f *streamFeed) fetch(ctx context.Context, at position, to *block) (positio
 	err := f.one(ctx, to, &p)
 	bounded, cancel := context.WithTimeout(ctx, f.cfg.Linger)
 	defer cancel()
-	for err == nil && !to.full() {
+	for err == nil && !to.Full() {
 		err = f.one(bounded, to, &p)
 	}
-	if err != nil && (to.rows == 0 || !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil) {
+	if err != nil && (to.Rows() == 0 || !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil) {
 		return at, p, err
 	}
 	if f.renewed {
@@ -43,7 +45,7 @@ func (f *streamFeed) fetch(ctx context.Context, at position, to *block) (positio
 }
 
 // one takes one message. Those before it that the stream does not hold any more are lost.
-func (f *streamFeed) one(ctx context.Context, to *block, p *connector.Page) error {
+func (f *streamFeed) one(ctx context.Context, to *messages.Block, p *connector.Page) error {
 	msg, meta, err := f.following.next(ctx)
 	if err != nil {
 		return err
@@ -51,7 +53,7 @@ func (f *streamFeed) one(ctx context.Context, to *block, p *connector.Page) erro
 	seq := meta.Sequence.Stream
 	p.Lost += int64(seq - f.at.Sequence - 1)
 	f.at.Sequence = seq
-	return to.add(msg.Data())
+	return to.Add(columns.Message(msg.Data()))
 }
 
 // goOn makes sure that what comes next is what stands behind the position.
@@ -92,6 +94,9 @@ func (f *streamFeed) goOn(ctx context.Context, at position) error {
 	}
 	return nil
 }
+
+// lost: the sequence tells what is.
+func (f *streamFeed) lost() int64 { return 0 }
 
 func (f *streamFeed) close() {
 	if f.following != nil {

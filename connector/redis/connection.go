@@ -95,7 +95,7 @@ func (s *Source) classify(ctx context.Context, err error) error {
 	if e, ok := errors.AsType[*rueidis.RedisError](err); ok {
 		kind, hint = kindOf(e.Error())
 	}
-	out := error(fault.New(kind, "read stream %s: %w", s.cfg.Stream, err))
+	out := error(fault.New(kind, "%s: %w", s.cfg.what(), err))
 	if hint != "" {
 		out = fault.WithHint(out, "%s", hint)
 	}
@@ -109,7 +109,7 @@ func kindOf(answer string) (fault.Kind, string) {
 	case "WRONGPASS", "NOAUTH":
 		return fault.Credentials, "check user and password"
 	case "NOPERM":
-		return fault.Permanent, "the user needs XREAD and XINFO on the stream"
+		return fault.Permanent, "the user needs XREAD and XINFO on the stream, or SUBSCRIBE (PSUBSCRIBE) on the channel"
 	case "WRONGTYPE":
 		return fault.Permanent, "the key holds something that is no stream"
 	case "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE", "UNBLOCKED":

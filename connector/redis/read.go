@@ -13,29 +13,49 @@ import (
 
 	"holdfast/connector"
 	"holdfast/connector/columns"
+	"holdfast/connector/messages"
 )
 
-const (
-	// chunk is how many entries one question asks for.
-	chunk = 1000
-	// mostBytes is about the most that the entries of one block hold.
-	mostBytes = 8 << 20
-)
+// chunk is how many entries one question asks for.
+const chunk = 1000
+
+// streamFeed reads a stream in order.
+type streamFeed struct {
+	cfg  Config
+	conn *connection // nil while there is none
+}
+
+func (f *streamFeed) fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page,
+	error) {
+	var p connector.Page
+	if f.conn == nil {
+		var err error
+		if f.conn, err = dial(ctx, f.cfg); err != nil {
+			return at, p, err
+		}
+	}
+	b := &block{Block: to, cfg: f.cfg, at: at}
+	stop := context.AfterFunc(ctx, f.conn.cut) // the library would wait for the server's answer
+	defer stop()
+	err := f.conn.read(ctx, b, &p)
+	return b.at, p, err
+}
+
+// lost: the server's count tells what is.
+func (f *streamFeed) lost() int64 { return 0 }
+
+func (f *streamFeed) close() {
+	if f.conn != nil {
+		f.conn.close()
+	}
+	f.conn = nil
+}
 
 // block gathers entries, and is behind the last of them.
 type block struct {
-	reading *columns.Reading
-	cfg     Config
-	at      position
-	rows    int
-	bytes   int
-}
-
-func (b *block) room() int {
-	if b.bytes >= mostBytes {
-		return 0
-	}
-	return max(b.cfg.Rows-b.rows, 0)
+	*messages.Block
+	cfg Config
+	at  position
 }
 
 func (b *block) add(e rueidis.XRangeEntry) error {
@@ -43,11 +63,9 @@ func (b *block) add(e rueidis.XRangeEntry) error {
 	if err != nil {
 		return err
 	}
-	b.rows++
-	b.bytes += len(it.Raw)
 	b.at.ID = e.ID
 	b.at.Read++
-	return b.reading.Add(it)
+	return b.Add(it)
 }
 
 func (b *block) item(e rueidis.XRangeEntry) (columns.Item, error) {
@@ -76,11 +94,11 @@ func (c *connection) read(ctx context.Context, b *block, p *connector.Page) erro
 	if err := c.count(ctx, b, p); err != nil {
 		return err
 	}
-	for b.rows == 0 {
+	for b.Rows() == 0 {
 		if _, err := c.take(ctx, b, c.cfg.Timeout); err != nil {
 			return err
 		}
-		if b.rows > 0 {
+		if b.Rows() > 0 {
 			break
 		}
 		// It may be silent because there is another stream of that name, which counts from below.
@@ -90,7 +108,7 @@ func (c *connection) read(ctx context.Context, b *block, p *connector.Page) erro
 	}
 	timer := time.NewTimer(c.cfg.Linger)
 	defer timer.Stop()
-	for over := false; b.room() > 0; {
+	for over := false; b.Room() > 0; {
 		n, err := c.take(ctx, b, 0)
 		switch {
 		case err != nil:
@@ -113,7 +131,7 @@ func (c *connection) read(ctx context.Context, b *block, p *connector.Page) erro
 // take takes up to a chunk of entries; wait is how long the server holds the question open for one.
 func (c *connection) take(ctx context.Context, b *block, wait time.Duration) (n int, err error) {
 	after := cmp.Or(b.at.ID, "0-0")
-	count := int64(min(chunk, b.room()))
+	count := int64(min(chunk, b.Room()))
 	ctx, cancel := context.WithTimeout(ctx, wait+c.cfg.Timeout)
 	defer cancel()
 	cmd := c.B().Xread().Count(count).Streams().Key(c.cfg.Stream).Id(after).Build()
@@ -175,7 +193,7 @@ func (b *block) settle(p *connector.Page, last string, added, length int64) {
 	switch order := compare(last, cmp.Or(at.ID, "0-0")); {
 	case at.ID == "" && at.Added < 0: // what was gone before we came was never ours to lose
 		at.Added = added - length
-	case b.rows == 0 && (order < 0 || added < at.Added):
+	case b.Rows() == 0 && (order < 0 || added < at.Added):
 		*at = position{Version: cursorVersion, Added: added - length}
 		p.Notes = map[string]int64{"streams_made_anew": 1}
 	case order == 0:

@@ -1,19 +1,23 @@
-// Package redis reads streams of Redis.
+// Package redis reads streams of Redis, and hears channels.
 //
 //	source:
 //	  redis: {url: "redis://127.0.0.1:6379", stream: spots, key: id, columns: [{name: id, type: uint64}]}
 //
-// An entry is one item: the JSON value in its field `field`, or, without that, its fields themselves,
+// An entry of a stream is one item: the JSON value in its field `field`, or, without that, its fields themselves,
 // which are text and are converted to what the columns want.
 //
-// The promise: every entry comes once for each cursor, which is the entry's id, in the order of the
+// The promise of a stream: every entry comes once for each cursor, which is the entry's id, in the order of the
 // stream. A fetch blocks in the server until there is an entry (XREAD BLOCK). Entries that were trimmed
 // or deleted before they were read are Lost: whenever nothing is left to read, the server's count of all
 // entries ever added (entries-added, from Redis 7 on) is compared with what was read. A stream that was
 // deleted and made anew is read from its beginning, and told as the note streams_made_anew.
 //
+// A channel (or all whose names fit a pattern) is heard from now on, a message is one JSON value, and nobody
+// keeps what we do not hear: what overflows the buffer is Lost, and the time between two connections, of one
+// process or of two, is told as Missed and as the note reconnects.
+//
 // A cursor is the JSON of a position with its version: the id, the server's count when nothing was left
-// to read, and how many entries were read since.
+// to read, and how many entries were read since; of a channel, until when it was heard.
 package redis
 
 import (
@@ -31,6 +35,7 @@ import (
 	"holdfast/base/secret"
 	"holdfast/connector"
 	"holdfast/connector/columns"
+	"holdfast/connector/messages"
 )
 
 // Config is the part of a configuration file below `redis:`.
@@ -40,9 +45,12 @@ type Config struct {
 	// User and Password say who we are; a password alone is that of the user default.
 	User     string      `yaml:"user"`
 	Password secret.Text `yaml:"password"`
-	// Stream is the key of the stream.
-	Stream string `yaml:"stream"`
-	// Field of an entry that holds a JSON value; default none: the fields are the item.
+	// Stream is the key of a stream, which is read from its first entry on; or Channel is the name of a
+	// channel, or Pattern one for the names of several (spots.*), which are heard from now on.
+	Stream  string `yaml:"stream"`
+	Channel string `yaml:"channel"`
+	Pattern string `yaml:"pattern"`
+	// Field of a stream's entry that holds a JSON value; default none: the fields are the item.
 	Field string `yaml:"field"`
 	// Columns, Key, Time and Extra say how an item becomes a row.
 	Columns []columns.Column `yaml:"columns"`
@@ -53,35 +61,29 @@ type Config struct {
 	// others; 100ms by default.
 	Rows   int           `yaml:"rows"`
 	Linger time.Duration `yaml:"linger"`
+	// Buffer is how many messages of a channel wait for us at most; 100000 by default. What comes beyond
+	// is lost, and counted.
+	Buffer int `yaml:"buffer"`
 	// Timeout is how long the server may be silent where it has to answer; 30s by default.
 	Timeout time.Duration `yaml:"timeout"`
 }
-
-const (
-	defaultRows    = 10_000
-	defaultLinger  = 100 * time.Millisecond
-	defaultTimeout = 30 * time.Second
-)
 
 func (c Config) withDefaults() Config {
 	if c.Extra == "" {
 		c.Extra = columns.ExtraDrop
 	}
-	if c.Rows == 0 {
-		c.Rows = defaultRows
-	}
-	if c.Linger == 0 {
-		c.Linger = defaultLinger
-	}
-	if c.Timeout == 0 {
-		c.Timeout = defaultTimeout
-	}
+	l := c.limits().WithDefaults()
+	c.Rows, c.Linger, c.Buffer, c.Timeout = l.Rows, l.Linger, l.Buffer, l.Timeout
 	return c
+}
+
+func (c Config) limits() messages.Limits {
+	return messages.Limits{Rows: c.Rows, Linger: c.Linger, Buffer: c.Buffer, Timeout: c.Timeout}
 }
 
 func (c Config) spec() columns.Spec {
 	return columns.Spec{Columns: c.Columns, Key: c.Key, Time: c.Time, Extra: c.Extra,
-		Convert: c.Field == ""}
+		Convert: c.Stream != "" && c.Field == ""}
 }
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
@@ -95,29 +97,49 @@ func (c Config) Validate() []error {
 	} else if _, err := rueidis.ParseURL(c.URL); err != nil || c.URL == "" {
 		add("url: want redis://host:6379 or rediss://host:6379")
 	}
-	if c.Stream == "" {
-		add("stream: missing")
+	if n := len(c.Stream + c.Channel + c.Pattern); n == 0 || n != max(len(c.Stream), len(c.Channel),
+		len(c.Pattern)) {
+		add("stream: want one of stream, channel and pattern")
+	}
+	if c.Field != "" && c.Stream == "" {
+		add("field: is for a stream alone")
 	}
 	if c.User != "" && c.Password == "" {
 		add("password: is missing, and there is a user")
 	}
-	if c.Rows < 1 {
-		add("rows: got %d, want a number from 1", c.Rows)
-	}
-	if c.Linger < 0 {
-		add("linger: got %v, want 0s or more", c.Linger)
-	}
+	c.limits().Check(add)
 	if c.Timeout < time.Millisecond {
 		add("timeout: got %v, want 1ms or more", c.Timeout)
 	}
 	return errs
 }
 
-// Source is a stream.
+// what is read, for a person.
+func (c Config) what() string {
+	switch {
+	case c.Stream != "":
+		return "read stream " + c.Stream
+	case c.Channel != "":
+		return "hear channel " + c.Channel
+	}
+	return "hear channels " + c.Pattern
+}
+
+// feed is what a source reads: a stream or channels.
+type feed interface {
+	// fetch waits for messages behind the position and gives them to the block, with what else the
+	// page has to tell.
+	fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page, error)
+	// lost is what could not be held since it was asked last.
+	lost() int64
+	close()
+}
+
+// Source is a stream, or channels.
 type Source struct {
 	cfg   Config
 	table *columns.Table
-	conn  *connection // nil while there is none
+	feed  feed
 }
 
 var _ connector.Source = (*Source)(nil)
@@ -128,13 +150,19 @@ func Open(cfg Config) (*Source, error) {
 		return nil, fault.New(fault.Permanent, "open redis source: %w", errors.Join(errs...))
 	}
 	s := &Source{cfg: cfg.withDefaults()}
+	s.feed = &streamFeed{cfg: s.cfg}
+	if s.cfg.Stream == "" {
+		s.feed = &channelFeed{cfg: s.cfg, buffer: messages.NewBuffer(s.cfg.limits())}
+	}
 	var err error
 	s.table, err = columns.New(s.cfg.spec())
 	return s, err
 }
 
-// Traits: a stream keeps what we do not ask for.
-func (s *Source) Traits() connector.SourceTraits { return connector.SourceTraits{Pausable: true} }
+// Traits: a stream keeps what we do not ask for; a channel does not.
+func (s *Source) Traits() connector.SourceTraits {
+	return connector.SourceTraits{Pausable: s.cfg.Stream != ""}
+}
 
 // Schema returns the declared columns. A page may have optional ones behind them.
 func (s *Source) Schema() record.Schema { return s.table.Schema() }
@@ -148,6 +176,8 @@ type position struct {
 	// is not known; Read is how many were read since.
 	Added int64 `json:"added"`
 	Read  int64 `json:"read"`
+	// Heard is until when a channel was heard.
+	Heard time.Time `json:"heard,omitzero"`
 }
 
 const cursorVersion = 1
@@ -177,49 +207,30 @@ func positionOf(cursor []byte) (position, error) {
 // keys.
 func (s *Source) Start(uint64) []byte { return beginning().bytes() }
 
-// Fetch waits until there is an entry, and takes with it what comes before the block is full or linger
+// Fetch waits until there is an entry or a message, and takes with it what comes before the block is full or linger
 // is over.
 func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page, error) {
 	at, err := positionOf(r.Cursor)
 	if err != nil {
 		return connector.Page{}, err
 	}
-	b := &block{reading: s.table.Begin(ctx), cfg: s.cfg, at: at}
-	p := connector.Page{More: true}
-	if err = s.connect(ctx); err == nil {
-		stop := context.AfterFunc(ctx, s.conn.cut) // the library would wait for the server's answer
-		err = s.conn.read(ctx, b, &p)
-		stop()
-	}
+	to := messages.NewBlock(s.table.Begin(ctx), s.cfg.limits())
+	next, p, err := s.feed.fetch(ctx, at, to)
 	if err == nil {
-		p.Rows, err = b.reading.Batch()
+		err = to.Finish(&p)
 	}
 	if err != nil {
-		s.hangUp()
+		s.feed.close()
 		return connector.Page{}, s.classify(ctx, err)
 	}
-	p.Rejected, p.Cursor = b.reading.Rejected, b.at.bytes()
+	p.Lost += s.feed.lost()
+	p.Cursor = next.bytes()
 	return p, nil
-}
-
-// connect makes sure that there is a connection.
-func (s *Source) connect(ctx context.Context) (err error) {
-	if s.conn == nil {
-		s.conn, err = dial(ctx, s.cfg)
-	}
-	return err
-}
-
-func (s *Source) hangUp() {
-	if s.conn != nil {
-		s.conn.close()
-	}
-	s.conn = nil
 }
 
 // Close ends the connection.
 func (s *Source) Close() error {
-	s.hangUp()
+	s.feed.close()
 	return nil
 }
 

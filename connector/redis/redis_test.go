@@ -192,6 +192,11 @@ func TestWaits(t *testing.T) {
 	}
 }
 
+func (s *server) outages() map[string][2]func() {
+	return map[string][2]func(){"down": {s.proxy.Down, s.proxy.Up}, "frozen": {s.Freeze, s.Thaw},
+		"killed": {s.Kill, s.Restart}}
+}
+
 // TestOutages: whatever breaks is told in time, and each entry comes once for each cursor.
 func TestOutages(t *testing.T) {
 	r := start(t)
@@ -199,9 +204,7 @@ func TestOutages(t *testing.T) {
 	r.publish(1, 10)
 	got, all := gather(t, s, nil, 10)
 	next := 11
-	for name, h := range map[string][2]func(){
-		"down": {r.proxy.Down, r.proxy.Up}, "frozen": {r.Freeze, r.Thaw}, "killed": {r.Kill, r.Restart},
-	} {
+	for name, h := range r.outages() {
 		h[0]()
 		begun := time.Now()
 		_, err := s.Fetch(t.Context(), connector.Request{Cursor: all.Cursor})
@@ -222,17 +225,19 @@ func TestOutages(t *testing.T) {
 func TestEnds(t *testing.T) {
 	r := start(t)
 	ignore := goleak.IgnoreCurrent()
-	s := r.source(func(c *Config) { c.Timeout = time.Minute })
-	ctx, cancel := context.WithCancel(t.Context())
-	stop := time.AfterFunc(300*time.Millisecond, cancel)
-	defer stop.Stop()
-	begun := time.Now()
-	_, err := s.Fetch(ctx, connector.Request{})
-	if took := time.Since(begun); !errors.Is(err, context.Canceled) || took > time.Second {
-		t.Errorf("got %v after %v, want the context's end after 300ms", err, took)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
+	for _, change := range []func(*Config){func(*Config) {}, hears} {
+		s := r.source(change, func(c *Config) { c.Timeout = time.Minute })
+		ctx, cancel := context.WithCancel(t.Context())
+		stop := time.AfterFunc(300*time.Millisecond, cancel)
+		begun := time.Now()
+		_, err := s.Fetch(ctx, connector.Request{})
+		if took := time.Since(begun); !errors.Is(err, context.Canceled) || took > time.Second {
+			t.Errorf("got %v after %v, want the context's end after 300ms", err, took)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		stop.Stop()
 	}
 	if err := goleak.Find(append(testenv.ProxyLeaks(), ignore)...); err != nil {
 		t.Error(err)
@@ -251,6 +256,8 @@ func TestRefused(t *testing.T) {
 		"none":     {func(c *Config) { c.Password = "" }, fault.Credentials},
 		"kind":     {func(c *Config) { c.Stream = "text" }, fault.Permanent},
 		"rights":   {func(c *Config) { c.User = "poor" }, fault.Permanent},
+		"channel":  {func(c *Config) { hears(c); c.User = "poor" }, fault.Permanent},
+		"hearing":  {func(c *Config) { hears(c); c.Password = "falsch" }, fault.Credentials},
 	} {
 		_, err := r.source(c.change).Fetch(t.Context(), connector.Request{})
 		if !fault.Is(err, c.kind) || fault.HintOf(err) == "" || strings.Contains(err.Error(), "geheim") {
@@ -259,10 +266,126 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// listening waits until a channel has somebody who hears it.
+func (s *server) listening(n int) {
+	s.t.Helper()
+	testenv.Until(s.t, 10*time.Second, "a subscription", func() bool {
+		c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, Password: "geheim123",
+			DisableCache: true, ForceSingleClient: true})
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		got, err := c.Do(s.t.Context(), c.B().Arbitrary("PUBLISH", "spots.x", "no row").Build()).AsInt64()
+		return err == nil && got == int64(n)
+	})
+}
+
+func hears(c *Config) { c.Stream, c.Pattern = "", "spots.*" }
+
+// say publishes items with these ids on a channel.
+func (s *server) say(from, to int) {
+	s.t.Helper()
+	var all []string
+	for id := from; id <= to; id++ {
+		all = append(all, fmt.Sprintf(`PUBLISH spots.x {"id":%d}`, id))
+	}
+	s.do(all...)
+}
+
+// TestChannel: what is heard comes, what does not fit is counted, a break is told with its time, and what
+// was said while nobody listened is known to be missed.
+func TestChannel(t *testing.T) {
+	r := start(t)
+	s := r.source(hears, func(c *Config) { c.Buffer, c.Rows = 300, 200 })
+	if s.Traits().Pausable {
+		t.Error("a channel waits for nobody")
+	}
+	type answer struct {
+		connector.Page
+		err error
+	}
+	first := make(chan answer, 1)
+	go func() {
+		p, err := s.Fetch(t.Context(), connector.Request{})
+		first <- answer{p, err}
+	}()
+	r.listening(1)
+	got := <-first
+	if got.err != nil || len(got.Rejected) == 0 || got.Missed != nil {
+		t.Fatalf("got %+v, want what was said, and nothing missed before the first time", got)
+	}
+	feed := s.feed.(*channelFeed)
+	for rows, _ := feed.buffer.Waiting(); rows > 0; rows, _ = feed.buffer.Waiting() {
+		got.Page, got.err = s.Fetch(t.Context(), connector.Request{Cursor: got.Cursor})
+	}
+	r.say(1, 1000)
+	r.do("PUBLISH spots.x x") // no JSON; its answer comes when all before it are on their way
+	testenv.Until(t, 10*time.Second, "a full buffer", func() bool {
+		rows, _ := feed.buffer.Waiting()
+		return rows == 300
+	})
+	time.Sleep(200 * time.Millisecond) // until the rest has come, which nothing shows
+	ids, all := gather(t, s, got.Cursor, 1001)
+	if len(ids) != 300 || all.Lost != 701 {
+		t.Errorf("got %d rows and %d lost, want 300 and 701", len(ids), all.Lost)
+	}
+	same(t, "in order", ids, upTo(1, 300))
+	r.proxy.Down()
+	if _, err := s.Fetch(t.Context(), connector.Request{Cursor: all.Cursor}); !fault.Is(err, fault.Transient) {
+		t.Errorf("down: got %v, want an outage", err)
+	}
+	r.say(2000, 2010) // nobody hears it
+	r.proxy.Up()
+	p, err := s.Fetch(t.Context(), connector.Request{Cursor: all.Cursor})
+	if err != nil || p.Notes["reconnects"] != 1 || p.Missed == nil || !p.Missed.From.Before(p.Missed.To) {
+		t.Fatalf("up again: got %+v %v, want a note, and since when", p, err)
+	}
+	r.say(7, 7)
+	ids, all = gather(t, s, p.Cursor, 1)
+	same(t, "after a break", ids, []int{7})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p, err = r.source(hears).Fetch(t.Context(), connector.Request{Cursor: all.Cursor})
+	if err != nil || p.Missed == nil || !p.Missed.From.Before(p.Missed.To) {
+		t.Errorf("another life: got %+v %v, want since when nobody listened", p, err)
+	}
+}
+
+// TestChannelBroken: whatever breaks is told in time, also where nothing is said.
+func TestChannelBroken(t *testing.T) {
+	r := start(t)
+	for name, h := range r.outages() {
+		s := r.source(hears)
+		failed := make(chan error, 1)
+		go func() {
+			p, err := s.Fetch(t.Context(), connector.Request{})
+			for err == nil {
+				p, err = s.Fetch(t.Context(), connector.Request{Cursor: p.Cursor})
+			}
+			failed <- err
+		}()
+		r.listening(1)
+		h[0]()
+		select {
+		case err := <-failed:
+			if !fault.Is(err, fault.Transient) {
+				t.Errorf("%s: got %v", name, err)
+			}
+		case <-time.After(6 * time.Second):
+			t.Fatalf("%s: nobody is told", name)
+		}
+		h[1]()
+	}
+}
+
 func TestValidate(t *testing.T) {
-	c := Config{URL: "redis://u:geheim123@h", User: "x", Rows: -1, Linger: -1, Timeout: 1}
+	c := Config{URL: "redis://u:geheim123@h", User: "x", Rows: -1, Linger: -1, Timeout: 1, Buffer: -1,
+		Channel: "c", Pattern: "p*", Field: "f"}
 	got := errors.Join(c.Validate()...).Error()
-	for _, key := range []string{"url:", "password:", "stream:", "columns:", "rows:", "linger:", "timeout:"} {
+	for _, key := range []string{"url:", "password:", "stream:", "columns:", "rows:", "linger:", "timeout:",
+		"buffer:", "field:"} {
 		if !strings.Contains(got, key) {
 			t.Errorf("nothing about %s in %s", key, got)
 		}

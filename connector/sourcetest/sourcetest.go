@@ -53,6 +53,8 @@ type Feed struct {
 	// Break switches a fault on; false if the server does not know it. Mend ends all of them.
 	Break func(Fault) bool
 	Mend  func()
+	// StartsOver: Start begins at the beginning, whatever the highest key.
+	StartsOver bool
 	// Logins counts how often a source presented its credentials; nil if there are none.
 	Logins func() int
 }
@@ -235,6 +237,9 @@ func testStart(t *testing.T, s *suite) {
 		clear(s.bad)
 		src := s.open(t)
 		s.drain(t, src, src.Start(after))
+		if s.StartsOver {
+			after = 0
+		}
 		s.exactly(t, after, true)
 	}
 }

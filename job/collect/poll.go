@@ -275,6 +275,11 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 	if err := j.holdForSinks(ctx); err != nil {
 		return err
 	}
+	if m := p.Missed; m != nil { // before the commit of the cursor, which knows nothing of it any more
+		j.env.History.Warn("source.missed", "the source was not heard all the time from %s to %s: what came while it "+
+			"was not is lost, and nobody knows how much", m.From.UTC().Format(time.RFC3339),
+			m.To.UTC().Format(time.RFC3339))
+	}
 	t, err := j.takeIn(ctx, p, Follow)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package collect_test
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"holdfast/job/collect"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
 )
 
 var textSchema = record.NewSchema([]arrow.Field{
@@ -105,5 +107,29 @@ func TestLostByOverloadIsTold(t *testing.T) {
 	got := streamed(t, t.TempDir(), 0, p, q)
 	if n := got.GapSums.Lost; n != 12 || !got.Balanced() {
 		t.Errorf("got %d rows lost (%+v), want 12", n, got.GapSums)
+	}
+}
+
+// TestMissedIsTold: a time in which nobody heard the source is an event that outlives the process.
+func TestMissedIsTold(t *testing.T) {
+	from := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
+	p := readings(reading{"alpha", time.Now()})
+	p.Missed = &connector.Interval{From: from, To: from.Add(time.Minute)}
+	r := &rig{t: t, dir: t.TempDir()}
+	streamed(t, r.dir, 0, p, readings(reading{"beta", time.Now()}))
+	st := r.open()
+	defer st.Close()
+	told := 0
+	err := st.View(t.Context(), func(rd store.Reader) error {
+		list, err := engine.ReadEvents(rd, 0, 1000)
+		for _, e := range list {
+			if e.Kind == "source.missed" && strings.Contains(e.Text, "from 2026-07-15T12:00:00Z to 2026-07-15T12:01:00Z") {
+				told++
+			}
+		}
+		return err
+	})
+	if err != nil || told != 1 {
+		t.Errorf("got the event %d times (%v), want once", told, err)
 	}
 }

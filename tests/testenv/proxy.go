@@ -71,12 +71,13 @@ func (p *FaultyProxy) Remove(t testing.TB, name string) {
 }
 
 // ProxyLeaks makes goleak overlook the goroutines that Toxiproxy itself leaves behind when a
-// toxic is taken from a connection that carries data.
+// toxic is taken from a connection that carries data, and the one of a proxy that is starting still.
 func ProxyLeaks() []goleak.Option {
 	const toxiproxy = "github.com/Shopify/toxiproxy/v2"
 	return []goleak.Option{
 		goleak.IgnoreAnyFunction(toxiproxy + ".(*ToxicLink).read"),
 		goleak.IgnoreAnyFunction(toxiproxy + ".(*ToxicLink).write"),
+		goleak.IgnoreAnyFunction(toxiproxy + ".(*Proxy).freeBlocker"),
 		goleak.IgnoreAnyFunction(toxiproxy + "/toxics.(*ToxicStub).Run"),
 	}
 }

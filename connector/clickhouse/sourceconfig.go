@@ -1,0 +1,151 @@
+package clickhouse
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/base/secret"
+)
+
+// SourceConfig is the part of a configuration file below `clickhouse:` of a source.
+type SourceConfig struct {
+	// URL is the server's HTTP interface; http://127.0.0.1:8123 by default.
+	URL string `yaml:"url"`
+	// Database and Table are what is read, "default" by default; or Query, a SELECT of it.
+	Database string `yaml:"database"`
+	Table    string `yaml:"table"`
+	Query    string `yaml:"query"`
+	// Username is empty for the server's own default user.
+	Username string      `yaml:"username"`
+	Password secret.Text `yaml:"password"`
+
+	// Columns are the names of those that are read; all by default, but aliases and materialized ones.
+	Columns []string `yaml:"columns"`
+	// Key is the column that identifies a row.
+	Key string `yaml:"key"`
+	// Cursor is the column by which the rows are followed; the key by default. Rows that have the same
+	// value are told apart by the key.
+	Cursor string `yaml:"cursor"`
+	// Time is the column of the event time; none by default.
+	Time string `yaml:"time"`
+	// From is the lowest value of the cursor that is wanted: a number, or a time as 2026-01-31 or
+	// 2026-01-31T12:00:00Z; all by default.
+	From string `yaml:"from"`
+	// Overlap is how far below the highest cursor every poll begins, for rows that arrive late: a time
+	// such as 10m, or a number; none by default. The key sorts out what came before.
+	Overlap string `yaml:"overlap"`
+	// Settle is how old a row must be by its cursor, a time, before it is read; 0s by default.
+	Settle time.Duration `yaml:"settle"`
+
+	// Every is the time from one poll to the next; 1m by default.
+	Every time.Duration `yaml:"every"`
+	// Page is the most rows of one question; 50000 by default.
+	Page int `yaml:"page"`
+	// MaxBytesPerSecond bounds what is read; no limit by default.
+	MaxBytesPerSecond int `yaml:"max_bytes_per_second"`
+	// ConnectTimeout is how long a connection may take to stand; 5s by default.
+	ConnectTimeout time.Duration `yaml:"connect_timeout"`
+	// Timeout is the longest silence of the server, the time to find a page's first row included; 1m
+	// by default.
+	Timeout time.Duration `yaml:"timeout"`
+	// PageTimeout is how long a page may take in all; 10m by default.
+	PageTimeout time.Duration `yaml:"page_timeout"`
+}
+
+func (c SourceConfig) withDefaults() SourceConfig {
+	c.URL = cmp.Or(c.URL, "http://127.0.0.1:8123")
+	c.Database = cmp.Or(c.Database, "default")
+	c.Cursor = cmp.Or(c.Cursor, c.Key)
+	c.Every = cmp.Or(c.Every, time.Minute)
+	c.Page = cmp.Or(c.Page, 50_000)
+	c.MaxBytesPerSecond = cmp.Or(c.MaxBytesPerSecond, -1)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 5*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, time.Minute)
+	c.PageTimeout = cmp.Or(c.PageTimeout, 10*time.Minute)
+	return c
+}
+
+// Validate returns all faults of the configuration, each beginning with the name of its key. What only
+// the table's own columns can tell, OpenSource and Fetch say.
+func (c SourceConfig) Validate() []error {
+	c = c.withDefaults()
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if why := badURL(c.URL); why != "" {
+		add("url: %s", why)
+	}
+	switch {
+	case (c.Table == "") == (c.Query == ""):
+		add("table: want either table or query")
+	case strings.Contains(strings.TrimRight(c.Query, "; \t\n"), ";"):
+		add("query: want one SELECT, without a semicolon")
+	}
+	if c.Username == "" && c.Password != "" {
+		add("username: is missing, and there is a password")
+	}
+	c.checkColumns(add)
+	if c.Page < 1 {
+		add("page: got %d, want a number from 1", c.Page)
+	}
+	if c.MaxBytesPerSecond < -1 {
+		add("max_bytes_per_second: got %d, want a number from 1, or -1 for no limit", c.MaxBytesPerSecond)
+	}
+	for name, d := range map[string]time.Duration{"every": c.Every, "settle": c.Settle, "timeout": c.Timeout,
+		"connect_timeout": c.ConnectTimeout, "page_timeout": c.PageTimeout} {
+		if d < 0 {
+			add("%s: got %v, want more than 0", name, d)
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errs
+}
+
+func (c SourceConfig) checkColumns(add func(format string, args ...any)) {
+	if c.Key == "" {
+		add("key: is missing: rows with the same value of the cursor could not be told apart")
+	}
+	seen := map[string]bool{}
+	for i, n := range c.Columns {
+		switch {
+		case n == "":
+			add("columns[%d]: is empty", i)
+		case seen[n]:
+			add("columns[%d]: %q is there twice", i, n)
+		}
+		seen[n] = true
+	}
+	for what, n := range map[string]string{"key": c.Key, "cursor": c.Cursor, "time": c.Time} {
+		if n != "" && len(seen) > 0 && !seen[n] {
+			add("%s: %q is not among the columns", what, n)
+		}
+	}
+}
+
+// from is what a SELECT reads from.
+func (c SourceConfig) from() string {
+	if c.Query != "" {
+		return "(" + strings.TrimRight(c.Query, "; \t\n") + ")"
+	}
+	return name(c.Database) + "." + name(c.Table)
+}
+
+// what is read, for a person.
+func (c SourceConfig) what() string {
+	if c.Query != "" {
+		return "read the query"
+	}
+	return "read table " + c.Database + "." + c.Table
+}
+
+func (c SourceConfig) client() (*client, error) {
+	base, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("parse url: %w", err)
+	}
+	return newClient(Config{Username: c.Username, Password: c.Password, Timeout: c.Timeout,
+		ConnectTimeout: c.ConnectTimeout}, base), nil
+}
