@@ -12,11 +12,12 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
+	"holdfast/connector/lines"
 )
 
 // prepare makes the session ready for rows of the schema.
 func (s *Sink) prepare(ctx context.Context, schema record.Schema) error {
-	if err := storable(schema); err != nil {
+	if err := lines.Fit(schema); err != nil {
 		return fault.New(fault.Permanent, "prepare stream %s: %w", s.cfg.Stream, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)

@@ -102,15 +102,7 @@ func (r reader) Highest(ctx context.Context) (key uint64, ok bool, err error) {
 
 // Tally sums up the keys of a range.
 func (r reader) Tally(ctx context.Context, kr connector.KeyRange) (connector.Tally, error) {
-	var t connector.Tally
-	err := r.Keys(ctx, kr, func(key, rows uint64) error {
-		t.Rows += rows
-		t.Distinct++
-		t.Xor ^= key
-		t.Sum += key
-		return nil
-	})
-	return t, err
+	return connector.TallyOf(func(yield func(key, rows uint64) error) error { return r.Keys(ctx, kr, yield) })
 }
 
 // Keys yields the keys of a range, which it holds in memory for their order.

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector"
+	"holdfast/connector/lines"
 )
 
 // margin is how much sooner than the server we take a duplicate window to be over.
@@ -29,7 +30,7 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 				return err
 			}
 		}
-		w := &writing{Sink: s, d: d, objects: newObjects(d.Rows), id: s.ids(d)}
+		w := &writing{Sink: s, d: d, objects: lines.Objects(d.Rows), id: s.ids(d)}
 		err := w.run(ctx)
 		v = w.verdict
 		return s.classify(fmt.Sprintf("write %d rows to", d.Rows.NumRows()), err)
@@ -45,7 +46,7 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 type writing struct {
 	*Sink
 	d       connector.Delivery
-	objects *objects
+	objects *lines.Rows
 	id      func(row int) (id, reason string)
 	pub     *publisher
 	held    map[string]bool // ids that the stream was seen to hold; nil if nobody looked
@@ -147,7 +148,7 @@ func (w *writing) publish(ctx context.Context, row int, id string) error {
 			w.target.window, w.d.Rows.NumRows())
 	}
 	var reason string
-	if w.body, reason = w.objects.row(w.body[:0], row); reason != "" {
+	if w.body, reason = w.objects.Append(w.body[:0], row); reason != "" {
 		w.reject(row, reason)
 		return nil
 	}
