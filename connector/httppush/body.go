@@ -72,8 +72,12 @@ func (s *Sink) pack(text []byte) ([]byte, error) {
 	default:
 		return text, nil
 	}
-	if _, err := w.Write(text); err != nil {
+	_, err := w.Write(text)
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
 	}
-	return buf.Bytes(), w.Close()
+	return buf.Bytes(), nil
 }
