@@ -1,8 +1,11 @@
 package sinktest
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
+	"holdfast/base/fault"
 	"holdfast/tests/testenv"
 )
 
@@ -32,4 +35,12 @@ func CutBy(t testing.TB, p *testenv.FaultyProxy) func(bytes int64) Hook {
 func Losing(l *testenv.Lossy) Hook {
 	return Hook{Do: func() error { l.Lose.Store(true); return nil },
 		Undo: func() error { l.Lose.Store(false); return nil }}
+}
+
+// FullDisk is the Pressure of a target in a directory on a small disk.
+func FullDisk(t testing.TB, disk string) Pressure {
+	ballast := filepath.Join(disk, "ballast")
+	return Pressure{Kinds: []fault.Kind{fault.Full}, Hook: Hook{
+		Do:   func() error { testenv.Fill(t, ballast); return nil },
+		Undo: func() error { return os.Remove(ballast) }}}
 }

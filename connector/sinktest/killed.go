@@ -100,16 +100,23 @@ func killedWriter(t *testing.T, tg *Target) {
 
 var acknowledged = regexp.MustCompile(`acknowledged (\d+)\n`)
 
-// killOnce starts a writer at a delivery and kills it some time after its first acknowledgement. It
-// returns the last delivery that was acknowledged.
-func killOnce(t *testing.T, tg *Target, from uint64, after time.Duration) uint64 {
+// Writer starts a process that delivers from a sequence on, as Main says, and prints `acknowledged` and
+// the sequence of each delivery.
+func Writer(t testing.TB, from uint64, args ...string) *testenv.Process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := testenv.Start(t, testenv.Command{Path: self, Args: tg.Child.Args,
+	return testenv.Start(t, testenv.Command{Path: self, Args: args,
 		Env: []string{childEnv + "=" + strconv.FormatUint(from, 10)}})
+}
+
+// killOnce starts a writer at a delivery and kills it some time after its first acknowledgement. It
+// returns the last delivery that was acknowledged.
+func killOnce(t *testing.T, tg *Target, from uint64, after time.Duration) uint64 {
+	t.Helper()
+	p := Writer(t, from, tg.Child.Args...)
 	p.WaitFor(t, "acknowledged", tg.Recovers)
 	time.Sleep(after)
 	p.Kill()
