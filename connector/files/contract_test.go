@@ -1,7 +1,6 @@
 package files
 
 import (
-	"cmp"
 	"math"
 	"path/filepath"
 	"testing"
@@ -45,8 +44,7 @@ func TestContract(t *testing.T) {
 							Undo: func() error { d.cutAfter.Store(-1); return nil },
 						}
 					},
-					Child: sinktest.Child{Args: []string{d.path, cfg.Format,
-						cmp.Or(cfg.Compression, packZstd)}},
+					Child:    sinktest.Child{Args: []string{d.path, cfg.Format, cfg.Compression}},
 					Whole:    true,
 					Pressure: sinktest.FullDisk(t, disk),
 					Forget:   sinktest.Hook{Lacks: "a file's name is its token"},

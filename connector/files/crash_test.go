@@ -1,16 +1,10 @@
 package files
 
 import (
-	"context"
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"holdfast/base/fault"
 	"holdfast/connector"

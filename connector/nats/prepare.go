@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,9 +37,7 @@ func (s *Sink) prepare(ctx context.Context, schema record.Schema) error {
 	if m := info.Config.MaxMsgSize; m > 0 {
 		t.most = min(t.most, int(m))
 	}
-	if !info.TimeStamp.IsZero() {
-		t.ahead = time.Until(info.TimeStamp)
-	}
+	t.made, t.last = info.Created, info.State.LastSeq
 	s.target = t
 	s.mu.Lock()
 	s.schema = &schema

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -64,7 +63,7 @@ func (r reader) walk(ctx context.Context, yield func(key uint64) error) error {
 		return fault.New(fault.Permanent, "read stream %s: its rows have no integer key", s.cfg.Stream)
 	}
 	return s.classify("read", r.ask(ctx, func(c *session, stream jetstream.Stream) error {
-		return c.scan(ctx, stream, s.cfg.Subject, time.Time{}, s.cfg.Timeout, func(id string) error {
+		return c.scan(ctx, stream, s.cfg.Subject, 0, s.cfg.Timeout, func(id string) error {
 			if key, ok := s.integerKey(id); ok {
 				return yield(key)
 			}
@@ -80,7 +79,7 @@ var errEnough = errors.New("enough")
 func (r reader) Holds(ctx context.Context) (some bool, err error) {
 	s := r.s
 	err = r.ask(ctx, func(c *session, stream jetstream.Stream) error {
-		return c.scan(ctx, stream, s.cfg.Subject, time.Time{}, s.cfg.Timeout, func(string) error {
+		return c.scan(ctx, stream, s.cfg.Subject, 0, s.cfg.Timeout, func(string) error {
 			some = true
 			return errEnough
 		})

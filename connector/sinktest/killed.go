@@ -89,6 +89,7 @@ func killedWriter(t *testing.T, tg *Target) {
 		last = killOnce(t, tg, max(last, 1), time.Duration(random.IntN(30_000))*time.Microsecond)
 		wholeUntil(t, d, last)
 	}
+	d.renew()
 	for n := uint64(1); n <= last+1; n++ {
 		spots, del := Numbered(n)
 		del.Unknown = true

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/base/fault"
-	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/connector/sinktest"
 	"holdfast/tests/testenv"
