@@ -37,7 +37,8 @@ type delivery struct {
 
 func newDelivery(j *Job, s Sink, k *spool.Sink) (*delivery, error) {
 	d := &delivery{Sink: s, j: j, k: k, settled: make(chan struct{}, 1)}
-	d.gate = gate.New(s.Name, gate.Options{Probe: j.caught(d.prepare), OnChange: d.gateChanged, Closed: true})
+	d.gate = gate.New(s.Name, gate.Options{Probe: j.caught(d.prepare), OnChange: d.gateChanged, Closed: true,
+		Fastest: s.Retry.Initial, Slowest: s.Retry.Max, Jitter: s.Retry.Jitter})
 	err := j.env.Store.Latest(func(r store.Reader) (err error) {
 		d.brought, err = spool.Brought(r, k.ID)
 		return err
