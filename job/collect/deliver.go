@@ -106,15 +106,15 @@ func (d *delivery) holds(ctx context.Context) (highest uint64, others bool, err 
 
 // highest asks the sink how far its table goes, for a source without a cursor. A sink that is away does
 // not hold the source: what it has already is found by key when it is back.
-func (d *delivery) highest(ctx context.Context) (uint64, error) {
+func (d *delivery) highest(ctx context.Context) uint64 {
 	if err := d.Sink.Sink.Prepare(ctx, d.j.src.Schema()); err != nil {
-		return 0, ctx.Err()
+		return 0
 	}
 	h, _, err := d.holds(ctx)
 	if err != nil {
-		return 0, ctx.Err()
+		return 0
 	}
-	return h, nil
+	return h
 }
 
 func (d *delivery) flow(ctx context.Context) (f balance.Flow, err error) {
