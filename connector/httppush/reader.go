@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"github.com/apache/arrow-go/v18/arrow"
-
 	"holdfast/base/fault"
 	"holdfast/connector"
 )
@@ -115,8 +113,7 @@ func (r reader) countable() error {
 	switch {
 	case schema == nil:
 		return fault.New(fault.Transient, "read %s: it is not prepared", r.s.place())
-	case schema.Key < 0 || schema.Field(schema.Key).Type.ID() != arrow.UINT64 &&
-		schema.Field(schema.Key).Type.ID() != arrow.INT64:
+	case !schema.IntegerKeyed():
 		return fault.New(fault.Permanent, "read %s: its rows have no integer key", r.s.place())
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/jackc/pgx/v5"
 
 	"holdfast/base/fault"
@@ -20,15 +19,6 @@ type reader struct{ s *Sink }
 // Reader returns the sink's reader. Before Prepare no key column is known, and its methods fail.
 func (s *Sink) Reader() connector.SinkReader { return reader{s} }
 
-// countable reports whether the key column holds 64-bit integers.
-func (t *table) countable() bool {
-	if t.schema.Key < 0 {
-		return false
-	}
-	id := t.schema.Field(t.schema.Key).Type.ID()
-	return id == arrow.UINT64 || id == arrow.INT64
-}
-
 // walk calls yield for every key that a query answers. The server must send one within the
 // time-out, however many there are: a question about all rows may take long, a silent server not.
 func (r reader) walk(ctx context.Context, query func(key string, highest uint64) string,
@@ -37,7 +27,7 @@ func (r reader) walk(ctx context.Context, query func(key string, highest uint64)
 	if err != nil {
 		return err
 	}
-	if !t.countable() {
+	if !t.schema.IntegerKeyed() {
 		return fault.New(fault.Permanent, "read table %s: its rows have no integer key", r.s.target)
 	}
 	highest := uint64(math.MaxInt64)
