@@ -198,6 +198,7 @@ func Run(t *testing.T, open func(t *testing.T) *Target) {
 		{"rows out of range", refusedRows},
 		{"delivery refused as a whole", poison},
 		{"parts of a delivery", parts},
+		{"rows without a key", keyless},
 		{"poison rows found by halving", halving},
 		{"back-pressure", pressure},
 		{"clocks that jump or differ", clocks},

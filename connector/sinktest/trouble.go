@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/record"
 	"holdfast/connector"
 )
 
@@ -63,6 +64,29 @@ func parts(t *testing.T, tg *Target) {
 		d.deliver(p)
 		d.verify()
 	}
+}
+
+// keyless delivers rows without a key, whole and in parts: the token alone tells a repeat.
+func keyless(t *testing.T, tg *Target) {
+	d := startWith(t, tg, record.NewSchema(Schema().Fields(), "", "time"))
+	if p := d.sink.Traits().Exactness; p != connector.ExactlyOnce {
+		t.Logf("not applicable to this target: it promises %s of rows without a key", p)
+		return
+	}
+	spots := d.fresh(900)
+	del := d.delivery(spots)
+	for _, p := range []connector.Delivery{part(del, 0, 450), part(del, 450, 900), d.delivery(d.fresh(50))} {
+		for _, unknown := range []bool{false, true, true} {
+			p.Unknown = unknown
+			d.deliver(p)
+			if unknown {
+				d.renew()
+			}
+		}
+	}
+	d.expect(spots)
+	d.expect(Spots(d.seed, spots[899].ID, 50))
+	d.verify()
 }
 
 // halving finds poison rows, with an answer lost on the way where the target can lose one.
