@@ -30,6 +30,7 @@ func (s *service) target(format, compression string) *sinktest.Target {
 		Histories:  testenv.Count(s.t, 30),
 		Child:      sinktest.Child{Args: []string{s.lossy.Addr, format, compression}},
 		Whole:      true,
+		Kills:      4,
 		Outage:     sinktest.HookOf(s.proxy.Down, s.proxy.Up),
 		Restart:    sinktest.HookOf(s.process.Kill, s.start),
 		Freeze:     sinktest.HookOf(s.process.Freeze, s.process.Thaw),

@@ -150,8 +150,13 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) error {
 	return err
 }
 
+// unpacked reads a body. All of it comes first: what a packer takes for the end may be where it was cut off.
 func unpacked(req *http.Request) ([]byte, error) {
-	var in io.Reader = req.Body
+	packed, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	var in io.Reader = bytes.NewReader(packed)
 	switch req.Header.Get("Content-Encoding") {
 	case "gzip":
 		z, err := gzip.NewReader(in)
@@ -305,6 +310,7 @@ func newService(t testing.TB) *service {
 	s.lossy = testenv.NewLossy(t, s.proxy.Addr(), func(answer []byte) bool {
 		return bytes.Contains(answer, []byte("Receipt: taken"))
 	})
+	s.ask()
 	var err error
 	if s.db, err = sql.Open("sqlite", s.path+"?_pragma=busy_timeout(5000)"); err != nil {
 		t.Fatal(err)
@@ -324,6 +330,23 @@ func (s *service) start() {
 	s.process.WaitFor(s.t, "listening", 10*time.Second)
 	_, addr, _ := strings.Cut(s.process.Stdout(), "listening ")
 	s.addr = strings.TrimSpace(addr)
+}
+
+// ask waits for an answer through the proxies: all that they start has begun then.
+func (s *service) ask() {
+	s.t.Helper()
+	c, err := net.Dial("tcp", s.lossy.Addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = io.WriteString(c, "GET /control HTTP/1.0\r\n\r\n")
+	if err == nil {
+		_, err = io.ReadAll(c)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (s *service) control(query string) {
