@@ -31,6 +31,7 @@ import (
 	"holdfast/connector/files"
 	"holdfast/connector/filesource"
 	"holdfast/connector/httppoll"
+	"holdfast/connector/httppush"
 	"holdfast/connector/nats"
 	"holdfast/connector/postgres"
 	"holdfast/connector/redis"
@@ -76,6 +77,8 @@ var sinks = []kind[connector.Sink]{
 			c.Path = below(o.dataDir, c.Path)
 			return files.New(c)
 		}),
+	kindOf("http", httppush.Config{}, httppush.Config.Validate, nil,
+		func(c httppush.Config, _ opening) (connector.Sink, error) { return httppush.New(c) }),
 	kindOf("nats", nats.SinkConfig{}, nats.SinkConfig.Validate, nil,
 		func(c nats.SinkConfig, _ opening) (connector.Sink, error) { return nats.New(c) }),
 	kindOf("postgres", postgres.Config{}, postgres.Config.Validate, nil,
@@ -145,6 +148,8 @@ func table(c any) string {
 			c.Table}, "\x00")
 	case files.Config:
 		return strings.Join([]string{"files", filepath.Clean(c.Path)}, "\x00")
+	case httppush.Config:
+		return strings.Join([]string{"http", c.URL}, "\x00")
 	case nats.SinkConfig:
 		return strings.Join([]string{"nats", c.URL, c.Stream, c.Subject}, "\x00")
 	case postgres.Config:

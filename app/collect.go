@@ -54,6 +54,7 @@ type sink struct {
 	batch  batch
 	limit  Bytes
 	policy collect.Policy
+	retry  retry
 	open   func(o opening) (connector.Sink, error)
 }
 
@@ -67,6 +68,32 @@ type terms struct {
 	Batch  batch  `yaml:"batch"`
 	Limit  Bytes  `yaml:"limit"`  // backlog at which policy acts; default none
 	Policy string `yaml:"policy"` // hold (default): intake waits; expire: the oldest are given up
+	Retry  retry  `yaml:"retry"`
+}
+
+// retry says how often a sink that is away is tried; no sink waits for another.
+type retry struct {
+	Initial time.Duration `yaml:"initial"` // pause after the first failure; default 100ms
+	Max     time.Duration `yaml:"max"`     // longest pause; default 700ms
+	Jitter  *float64      `yaml:"jitter"`  // part of itself by which a pause varies, 0 to 1; default 0.5
+}
+
+func (r retry) check(d *decoder, n ast.Node, path string) {
+	if r.Initial < 0 || r.Max < 0 || r.Max > 0 && r.Max < orElse(r.Initial, 100*time.Millisecond) {
+		d.bad(n, path, "want a max that is not below initial (default 100ms), and neither below 0")
+	}
+	if j := r.Jitter; j != nil && (*j < 0 || *j > 1) {
+		d.bad(d.at(n, "jitter"), path+".jitter", "want a number from 0 to 1, got %v", *j)
+	}
+}
+
+// terms are those of the job.
+func (r retry) terms() collect.Retry {
+	out := collect.Retry{Initial: r.Initial, Max: r.Max}
+	if r.Jitter != nil {
+		out.Jitter = orElse(*r.Jitter, -1)
+	}
+	return out
 }
 
 type sinkList []sink
@@ -95,7 +122,7 @@ func (l *sinkList) decode(d *decoder, n ast.Node, path string) {
 }
 
 // termNames are the keys of terms.
-var termNames = []string{"batch", "limit", "policy"}
+var termNames = []string{"batch", "limit", "policy", "retry"}
 
 func (d *decoder) sink(l *sinkList, e entry, path string) {
 	kind, _, ok := d.one(e, path, "kind of sink", kindNames(sinks), termNames)
@@ -111,6 +138,9 @@ func (d *decoder) sink(l *sinkList, e entry, path string) {
 			if t.Batch.Rows < 0 {
 				d.bad(d.at(k.value, "rows"), p+".rows", "want a number from 1, got %d", t.Batch.Rows)
 			}
+		case "retry":
+			d.decode(k.value, reflect.ValueOf(&t.Retry).Elem(), p)
+			t.Retry.check(d, k.value, p)
 		case "limit":
 			d.decode(k.value, reflect.ValueOf(&t.Limit).Elem(), p)
 		case "policy":
@@ -129,7 +159,7 @@ func (d *decoder) sink(l *sinkList, e entry, path string) {
 		d.bad(e.at, path, "sink %s writes to the same table; want one sink for each", (*l)[i].name)
 	}
 	*l = append(*l, sink{name: e.key, kind: kind.key, table: table(c), batch: t.Batch, limit: t.Limit,
-		policy: collect.Policy(t.Policy), open: k.with(c)})
+		policy: collect.Policy(t.Policy), retry: t.Retry, open: k.with(c)})
 }
 
 func (c *collectConfig) check(d *decoder, n ast.Node, path string) {
@@ -188,7 +218,8 @@ func (c *collectConfig) build(ctx context.Context, p *Plan, env engine.Env) (eng
 		}
 		open = append(open, k)
 		list = append(list, collect.Sink{Name: s.name, Sink: k, Rows: s.batch.Rows,
-			Every: orElse(s.batch.Every, defaultBatchEvery), Limit: int64(s.limit), Policy: s.policy})
+			Every: orElse(s.batch.Every, defaultBatchEvery), Limit: int64(s.limit), Policy: s.policy,
+			Retry: s.retry.terms()})
 	}
 	job, err := collect.New(ctx, env, src, list, c.collect(src, env))
 	if err != nil {

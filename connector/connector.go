@@ -180,3 +180,16 @@ type Tally struct {
 	Xor      uint64 // exclusive or of the different keys
 	Sum      uint64 // sum of the different keys, modulo 2^64
 }
+
+// TallyOf sums up what a walk over keys yields, for a sink that can't have its server do it.
+func TallyOf(walk func(yield func(key, rows uint64) error) error) (Tally, error) {
+	var t Tally
+	err := walk(func(key, rows uint64) error {
+		t.Rows += rows
+		t.Distinct++
+		t.Xor ^= key
+		t.Sum += key
+		return nil
+	})
+	return t, err
+}

@@ -114,6 +114,15 @@ func (s Schema) TextKeyed() bool {
 	return false
 }
 
+// IntegerKeyed reports whether rows of the schema are known by an integer of 64 bits.
+func (s Schema) IntegerKeyed() bool {
+	if s.Key < 0 {
+		return false
+	}
+	id := s.Field(s.Key).Type.ID()
+	return id == arrow.UINT64 || id == arrow.INT64
+}
+
 // TimeRange returns the lowest and highest event time of b in Unix seconds; ok is false without
 // an event-time column or rows.
 func TimeRange(s Schema, b arrow.RecordBatch) (lo, hi int64, ok bool) {

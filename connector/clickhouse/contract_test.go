@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/sinktest"
 	"holdfast/tests/testenv"
@@ -80,36 +81,24 @@ func (b *broken) rows() ([]sinktest.Spot, error) {
 	return out, err
 }
 
-func (b *broken) toxic(name, kind, stream string, attrs map[string]any) sinktest.Hook {
-	return sinktest.Hook{
-		Do:   func() error { b.proxy.Toxic(b.t, name, kind, stream, attrs); return nil },
-		Undo: func() error { b.proxy.Remove(b.t, name); return nil },
-	}
-}
-
 func (b *broken) target() *sinktest.Target {
 	return &sinktest.Target{
-		New:       func() (connector.Sink, error) { return b.sink() },
-		Rows:      b.rows,
-		Timeout:   2 * time.Second,
-		Histories: testenv.Count(b.t, 30),
-		Outage: sinktest.Hook{
-			Do:   func() error { b.proxy.Down(); return nil },
-			Undo: func() error { b.proxy.Up(); return nil },
-		},
-		Restart: sinktest.Hook{
-			Do:   func() error { b.ch.Kill(); return nil },
-			Undo: func() error { b.ch.Restart(); return nil },
-		},
-		Freeze: sinktest.Hook{
-			Do:   func() error { b.ch.Freeze(); return nil },
-			Undo: func() error { b.ch.Thaw(); return nil },
-		},
-		Slow:       b.toxic("slow", "latency", "downstream", map[string]any{"latency": 30}),
+		New:        func() (connector.Sink, error) { return b.sink() },
+		Rows:       b.rows,
+		Timeout:    2 * time.Second,
+		Histories:  testenv.Count(b.t, 30),
+		Outage:     sinktest.HookOf(b.proxy.Down, b.proxy.Up),
+		Restart:    sinktest.HookOf(b.ch.Kill, b.ch.Restart),
+		Freeze:     sinktest.HookOf(b.ch.Freeze, b.ch.Thaw),
+		Slow:       sinktest.Slowly(b.t, b.proxy),
 		LostAnswer: sinktest.Hook{Do: func() error { b.lossy.lose.Store(true); return nil }},
-		Cut: func(bytes int64) sinktest.Hook {
-			return b.toxic("cut", "limit_data", "upstream", map[string]any{"bytes": bytes})
-		},
+		Cut:        sinktest.CutBy(b.t, b.proxy),
+		Child:      sinktest.Child{Args: []string{b.url()}},
+		// What a balancer says whose servers have too much to do.
+		Pressure: sinktest.Pressure{Kinds: []fault.Kind{fault.Throttled}, Wait: 7 * time.Second,
+			Hook: sinktest.HookOf(func() { b.lossy.busy.Store(true) }, func() { b.lossy.busy.Store(false) })},
+		Forget: sinktest.Hook{Lacks: "rows with a key are compared by it, whatever the server remembers"},
+		Double: sinktest.Deletion{Do: b.double},
 		Delete: sinktest.Deletion{Do: b.remove},
 		Denied: sinktest.Variant{New: func() (connector.Sink, error) {
 			return b.sink(func(c *Config) { c.Username, c.Password = "nobody", "wrong" })
@@ -124,6 +113,13 @@ func (b *broken) target() *sinktest.Target {
 		Refused: sinktest.Rows{Spots: beforeEpoch()},
 		Poison:  sinktest.Rows{Lacks: "see TestServerRefusesRows"},
 	}
+}
+
+// double inserts rows once more, as an abandoned insert does that outlives the fence.
+func (b *broken) double(ids []uint64) error {
+	list := strings.Trim(strings.ReplaceAll(fmt.Sprint(ids), " ", ","), "[]")
+	b.ch.Query(b.t, "INSERT INTO wsprnet.spots SELECT * FROM wsprnet.spots WHERE id IN ("+list+")")
+	return nil
 }
 
 // remove takes rows away as a server without fsync does: they are in no part any more.
@@ -147,6 +143,13 @@ func beforeEpoch() []sinktest.Spot {
 }
 
 var frequencyType = regexp.MustCompile("(`?frequency`?) UInt64")
+
+// TestMain lets the test binary be a child: another process that writes to a table.
+func TestMain(m *testing.M) {
+	sinktest.Main(m, func(args []string) (connector.Sink, error) {
+		return Open((&broken{lossy: &lossy{addr: strings.TrimPrefix(args[0], "http://")}}).config())
+	})
+}
 
 func TestContract(t *testing.T) {
 	users := testenv.ClickHouseOptions{Users: []testenv.ClickHouseUser{{Name: "writer",

@@ -14,6 +14,7 @@ type lossy struct {
 	addr string
 	lose atomic.Bool // the answer to the next insert that ends well
 	deaf atomic.Bool // all that says "100 Continue"
+	busy atomic.Bool // it answers requests itself, with 503 and a time to stay away
 }
 
 func newLossy(t testing.TB, target string) *lossy {
@@ -100,6 +101,11 @@ func (p *lossy) join(client, server net.Conn) {
 	}
 	both.Go(func() {
 		move(server, client, func(b []byte) fate {
+			if p.busy.Load() && (bytes.HasPrefix(b, []byte("POST ")) || bytes.HasPrefix(b, []byte("GET "))) {
+				_, _ = client.Write([]byte("HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n" +
+					"Connection: close\r\n\r\n"))
+				return hangUp
+			}
 			if bytes.HasPrefix(b, []byte("POST ")) {
 				line, _, _ := bytes.Cut(b, []byte("\r\n"))
 				// Not the rehearsal, which has no id.

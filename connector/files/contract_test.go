@@ -2,6 +2,7 @@ package files
 
 import (
 	"math"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ func TestContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			sinktest.Run(t, func(t *testing.T) *sinktest.Target {
 				d := newDirectory(t)
+				disk := testenv.SmallDisk(t, 256<<20)
+				d.path = filepath.Join(disk, "new", "dir [1] #?*")
 				return &sinktest.Target{
 					New:       func() (connector.Sink, error) { return d.sink(cfg) },
 					Rows:      d.spots,
@@ -41,11 +44,16 @@ func TestContract(t *testing.T) {
 							Undo: func() error { d.cutAfter.Store(-1); return nil },
 						}
 					},
-					Delete:  sinktest.Deletion{Do: d.remove},
-					Denied:  sinktest.Variant{Lacks: "a directory has no credentials"},
-					Unfit:   sinktest.Variant{Lacks: "each file has the columns of its rows"},
-					Refused: sinktest.Rows{Spots: refusedBy(cfg)},
-					Poison:  sinktest.Rows{Lacks: "each refused row is found and told alone"},
+					Child:    sinktest.Child{Args: []string{d.path, cfg.Format, cfg.Compression}},
+					Whole:    true,
+					Pressure: sinktest.FullDisk(t, disk),
+					Forget:   sinktest.Hook{Lacks: "a file's name is its token"},
+					Double:   sinktest.Deletion{Do: func(ids []uint64) error { return d.double(cfg, ids) }},
+					Delete:   sinktest.Deletion{Do: d.remove},
+					Denied:   sinktest.Variant{Lacks: "a directory has no credentials"},
+					Unfit:    sinktest.Variant{Lacks: "each file has the columns of its rows"},
+					Refused:  sinktest.Rows{Spots: refusedBy(cfg)},
+					Poison:   sinktest.Rows{Lacks: "each refused row is found and told alone"},
 				}
 			})
 		})

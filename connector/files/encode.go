@@ -2,11 +2,9 @@ package files
 
 import (
 	"context"
-	"encoding/base64"
-	"fmt"
+	"errors"
 	"io"
 	"math"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -15,12 +13,12 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"holdfast/base/record"
 	"holdfast/connector"
+	"holdfast/connector/lines"
 )
 
 // content is what a file is to hold.
@@ -92,11 +90,13 @@ func (s *Sink) encodeJSONL(ctx context.Context, w io.Writer, c content) error {
 	var line []byte
 	err = c.each(ctx, func(rows arrow.RecordBatch) error {
 		line = line[:0]
-		l := newLines(rows)
+		objects := lines.Objects(rows)
 		for i := range int(rows.NumRows()) {
-			if line, err = l.append(line, i); err != nil {
-				return err
+			var reason string
+			if line, reason = objects.Append(line, i); reason != "" {
+				return errors.New(reason) // refused has taken such a row out
 			}
+			line = append(line, '\n')
 		}
 		_, err := out.Write(line)
 		return err
@@ -110,104 +110,6 @@ func (s *Sink) encodeJSONL(ctx context.Context, w io.Writer, c content) error {
 type plain struct{ io.Writer }
 
 func (plain) Close() error { return nil }
-
-// lines writes rows as JSON.
-type lines struct {
-	prefix [][]byte // of each value: its name, and what stands before it
-	values []func(b []byte, row int) ([]byte, error)
-	cols   []arrow.Array
-}
-
-func newLines(rows arrow.RecordBatch) lines {
-	var l lines
-	for i, f := range rows.Schema().Fields() {
-		before := ","
-		if i == 0 {
-			before = "{"
-		}
-		p, _ := jsontext.AppendQuote([]byte(before), f.Name) // what is not UTF-8 is replaced
-		l.prefix = append(l.prefix, append(p, ':'))
-		l.cols = append(l.cols, rows.Column(i))
-		l.values = append(l.values, jsonOf(rows.Column(i)))
-	}
-	return l
-}
-
-func (l lines) append(b []byte, row int) (_ []byte, err error) {
-	for c, col := range l.cols {
-		b = append(b, l.prefix[c]...)
-		if col.IsNull(row) {
-			b = append(b, "null"...)
-			continue
-		}
-		if b, err = l.values[c](b, row); err != nil {
-			return nil, err
-		}
-	}
-	return append(b, "}\n"...), nil
-}
-
-// jsonOf returns how a value of the column is appended as JSON.
-func jsonOf(col arrow.Array) func(b []byte, row int) ([]byte, error) {
-	switch c := col.(type) {
-	case *array.Int64:
-		return signed(c.Value)
-	case *array.Int32:
-		return signed(c.Value)
-	case *array.Int16:
-		return signed(c.Value)
-	case *array.Int8:
-		return signed(c.Value)
-	case *array.Uint64:
-		return unsigned(c.Value)
-	case *array.Uint32:
-		return unsigned(c.Value)
-	case *array.Uint16:
-		return unsigned(c.Value)
-	case *array.Uint8:
-		return unsigned(c.Value)
-	case *array.Float64:
-		return func(b []byte, i int) ([]byte, error) {
-			return strconv.AppendFloat(b, c.Value(i), 'g', -1, 64), nil
-		}
-	case *array.Float32:
-		return func(b []byte, i int) ([]byte, error) {
-			return strconv.AppendFloat(b, float64(c.Value(i)), 'g', -1, 32), nil
-		}
-	case *array.Boolean:
-		return func(b []byte, i int) ([]byte, error) { return strconv.AppendBool(b, c.Value(i)), nil }
-	case *array.String:
-		return func(b []byte, i int) ([]byte, error) { return jsontext.AppendQuote(b, c.Value(i)) }
-	case *array.LargeString:
-		return func(b []byte, i int) ([]byte, error) { return jsontext.AppendQuote(b, c.Value(i)) }
-	}
-	return jsonOfOthers(col)
-}
-
-func jsonOfOthers(col arrow.Array) func(b []byte, row int) ([]byte, error) {
-	switch c := col.(type) {
-	case *array.Binary:
-		return func(b []byte, i int) ([]byte, error) {
-			b = append(b, '"')
-			return append(base64.StdEncoding.AppendEncode(b, c.Value(i)), '"'), nil
-		}
-	case *array.Timestamp:
-		unit := c.DataType().(*arrow.TimestampType).Unit
-		return func(b []byte, i int) ([]byte, error) {
-			b = append(b, '"')
-			return append(c.Value(i).ToTime(unit).UTC().AppendFormat(b, time.RFC3339Nano), '"'), nil
-		}
-	}
-	return func([]byte, int) ([]byte, error) { return nil, fmt.Errorf("no JSON for %s", col.DataType()) }
-}
-
-func signed[T int64 | int32 | int16 | int8](at func(int) T) func([]byte, int) ([]byte, error) {
-	return func(b []byte, i int) ([]byte, error) { return strconv.AppendInt(b, int64(at(i)), 10), nil }
-}
-
-func unsigned[T uint64 | uint32 | uint16 | uint8](at func(int) T) func([]byte, int) ([]byte, error) {
-	return func(b []byte, i int) ([]byte, error) { return strconv.AppendUint(b, uint64(at(i)), 10), nil }
-}
 
 // refused returns the rows that the format can't hold, each with its first reason. It follows from the
 // delivery and the format alone, so that a repeat has the same.

@@ -44,7 +44,7 @@ func TestValidate(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	d := newDirectory(t)
-	_, del := numbered(12)
+	_, del := sinktest.Numbered(12)
 	del.Token.RowFrom, del.Token.RowTo = 100, 500
 	write(t, prepared(t, d, Config{Format: formatJSONL, Compression: packZstd}), del)
 	got := strings.Join(d.names(), " ")
@@ -74,9 +74,9 @@ func TestNames(t *testing.T) {
 // TestConflict: the same token with other content is told, and nothing is overwritten.
 func TestConflict(t *testing.T) {
 	d := newDirectory(t)
-	spots, del := numbered(1)
+	spots, del := sinktest.Numbered(1)
 	write(t, prepared(t, d, Config{Format: formatJSONL}), del)
-	_, other := numbered(2)
+	_, other := sinktest.Numbered(2)
 	other.Token = del.Token
 	other.Token.Hash = record.Hash{9}
 	if _, err := prepared(t, d, Config{Format: formatParquet}).Write(t.Context(), other); !fault.Is(err, fault.Conflict) {
@@ -89,18 +89,18 @@ func TestConflict(t *testing.T) {
 // another, and keys are compared over both.
 func TestFormatChanges(t *testing.T) {
 	d := newDirectory(t)
-	one, first := numbered(1)
+	one, first := sinktest.Numbered(1)
 	write(t, prepared(t, d, Config{Format: formatJSONL, Compression: packGzip}), first)
 	sink := prepared(t, d, Config{Format: formatParquet})
-	if v := write(t, sink, first); v.Present != perDelivery {
-		t.Errorf("got %d present, want %d", v.Present, perDelivery)
+	if v := write(t, sink, first); v.Present != sinktest.PerDelivery {
+		t.Errorf("got %d present, want %d", v.Present, sinktest.PerDelivery)
 	}
-	two, _ := numbered(2)
+	two, _ := sinktest.Numbered(2)
 	both := connector.Delivery{Schema: sinktest.Schema(), ByKey: true,
 		Rows:  sinktest.Batch(append(append([]sinktest.Spot{}, one...), two...)),
 		Token: record.Token{Job: "spots", Lineage: record.Lineage{7}, First: 1, Last: 2}}
-	if v := write(t, sink, both); v.Present != perDelivery {
-		t.Errorf("by key: got %d present, want %d", v.Present, perDelivery)
+	if v := write(t, sink, both); v.Present != sinktest.PerDelivery {
+		t.Errorf("by key: got %d present, want %d", v.Present, sinktest.PerDelivery)
 	}
 	d.has(t, append(one, two...))
 }
@@ -110,16 +110,16 @@ func TestReadsLittle(t *testing.T) {
 	d := newDirectory(t)
 	sink := prepared(t, d, Config{Format: formatParquet})
 	for n := uint64(1); n <= 5; n++ {
-		_, del := numbered(n)
+		_, del := sinktest.Numbered(n)
 		write(t, sink, del)
 	}
 	spoil(t, d, func(i int) bool { return i != 2 })
-	_, third := numbered(3)
+	_, third := sinktest.Numbered(3)
 	third.Token.Lineage, third.ByKey = record.Lineage{8}, true
-	if v := write(t, sink, third); v.Present != perDelivery {
-		t.Errorf("got %d present, want %d", v.Present, perDelivery)
+	if v := write(t, sink, third); v.Present != sinktest.PerDelivery {
+		t.Errorf("got %d present, want %d", v.Present, sinktest.PerDelivery)
 	}
-	_, fourth := numbered(4)
+	_, fourth := sinktest.Numbered(4)
 	fourth.Token.Lineage, fourth.ByKey = record.Lineage{8}, true
 	_, err := sink.Write(t.Context(), fourth)
 	if !fault.Is(err, fault.Corrupt) || fault.HintOf(err) == "" {
@@ -252,12 +252,12 @@ func TestColumnThatNoFormatHolds(t *testing.T) {
 func TestDirectoryGoes(t *testing.T) {
 	d := newDirectory(t)
 	sink := prepared(t, d, Config{Format: formatJSONL})
-	_, one := numbered(1)
+	_, one := sinktest.Numbered(1)
 	write(t, sink, one)
 	if err := os.RemoveAll(d.path); err != nil {
 		t.Fatal(err)
 	}
-	spots, two := numbered(2)
+	spots, two := sinktest.Numbered(2)
 	if _, err := sink.Write(t.Context(), two); !fault.Is(err, fault.Transient) {
 		t.Fatalf("got %v (kind %v), want an outage", err, fault.KindOf(err))
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -123,26 +121,11 @@ func readLines(r io.Reader) (out []sinktest.Spot, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		var l struct {
-			ID                               uint64
-			Time                             time.Time
-			Band                             int16
-			Rx_sign, Rx_loc, Tx_sign, Tx_loc string
-			Rx_lat, Rx_lon, Tx_lat, Tx_lon   float32
-			Distance, Azimuth, Rx_azimuth    uint16
-			Frequency                        uint64
-			Power, SNR, Drift, Code          int8
-			Version                          string
-		}
-		dec := json.NewDecoder(strings.NewReader(lines.Text()))
-		if err := dec.Decode(&l); err != nil {
+		spot, err := sinktest.ReadObject(lines.Bytes())
+		if err != nil {
 			return nil, err
 		}
-		out = append(out, sinktest.Spot{ID: l.ID, Time: l.Time.Unix(), Band: l.Band, RxSign: l.Rx_sign,
-			RxLat: l.Rx_lat, RxLon: l.Rx_lon, RxLoc: l.Rx_loc, TxSign: l.Tx_sign, TxLat: l.Tx_lat,
-			TxLon: l.Tx_lon, TxLoc: l.Tx_loc, Distance: l.Distance, Azimuth: l.Azimuth,
-			RxAzimuth: l.Rx_azimuth, Frequency: l.Frequency, Power: l.Power, SNR: l.SNR, Drift: l.Drift,
-			Version: l.Version, Code: l.Code})
+		out = append(out, spot)
 	}
 	return out, lines.Err()
 }
@@ -219,15 +202,6 @@ func (d *directory) remove(ids []uint64) error {
 	return nil
 }
 
-const perDelivery = 400
-
-// numbered is the delivery with the sequence n; all processes agree on its rows.
-func numbered(n uint64) ([]sinktest.Spot, connector.Delivery) {
-	spots := sinktest.Spots(n, n*10_000, perDelivery)
-	return spots, connector.Delivery{Schema: sinktest.Schema(), Rows: sinktest.Batch(spots),
-		Token: record.Token{Job: "spots", First: n, Last: n, Hash: record.Hash{byte(n)}}}
-}
-
 func prepared(t testing.TB, d *directory, cfg Config) *Sink {
 	t.Helper()
 	s, err := d.sink(cfg)
@@ -255,4 +229,21 @@ func (d *directory) has(t testing.TB, want []sinktest.Spot) {
 	if diff := sinktest.Difference(want, got); diff != "" || err != nil {
 		t.Errorf("files: %s %v", diff, err)
 	}
+}
+
+// double writes rows once more, as somebody does who knows nothing of the first time.
+func (d *directory) double(cfg Config, ids []uint64) error {
+	spots, err := d.spots()
+	if err != nil {
+		return err
+	}
+	spots = slices.DeleteFunc(spots, func(s sinktest.Spot) bool { return !slices.Contains(ids, s.ID) })
+	sink, err := d.sink(cfg)
+	if err != nil {
+		return err
+	}
+	defer sink.Close()
+	_, err = sink.Write(d.t.Context(), connector.Delivery{Schema: sinktest.Schema(), Rows: sinktest.Batch(spots),
+		Token: record.Token{Job: "another", First: 1, Last: 1}})
+	return err
 }

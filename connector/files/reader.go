@@ -124,15 +124,7 @@ func (r reader) Highest(ctx context.Context) (highest uint64, ok bool, err error
 
 // Tally sums up the keys of a range.
 func (r reader) Tally(ctx context.Context, kr connector.KeyRange) (connector.Tally, error) {
-	var t connector.Tally
-	err := r.Keys(ctx, kr, func(key, rows uint64) error {
-		t.Rows += rows
-		t.Distinct++
-		t.Xor ^= key
-		t.Sum += key
-		return nil
-	})
-	return t, err
+	return connector.TallyOf(func(yield func(key, rows uint64) error) error { return r.Keys(ctx, kr, yield) })
 }
 
 // Keys yields the keys of a range. Files are read in the order of their lowest keys, and a key is

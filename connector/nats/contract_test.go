@@ -3,7 +3,6 @@ package nats
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"holdfast/base/fault"
 	"holdfast/base/secret"
 	"holdfast/connector"
 	"holdfast/connector/sinktest"
@@ -73,38 +73,6 @@ func (b *broken) sink(change ...func(*SinkConfig)) (*Sink, error) {
 	return New(cfg)
 }
 
-// spot is a message.
-type spot struct {
-	ID        uint64  `json:"id"`
-	Time      string  `json:"time"`
-	Band      int16   `json:"band"`
-	RxSign    string  `json:"rx_sign"`
-	RxLat     float32 `json:"rx_lat"`
-	RxLon     float32 `json:"rx_lon"`
-	RxLoc     string  `json:"rx_loc"`
-	TxSign    string  `json:"tx_sign"`
-	TxLat     float32 `json:"tx_lat"`
-	TxLon     float32 `json:"tx_lon"`
-	TxLoc     string  `json:"tx_loc"`
-	Distance  uint16  `json:"distance"`
-	Azimuth   uint16  `json:"azimuth"`
-	RxAzimuth uint16  `json:"rx_azimuth"`
-	Frequency uint64  `json:"frequency"`
-	Power     int8    `json:"power"`
-	SNR       int8    `json:"snr"`
-	Drift     int8    `json:"drift"`
-	Version   string  `json:"version"`
-	Code      int8    `json:"code"`
-}
-
-func (m spot) spot() (sinktest.Spot, error) {
-	at, err := time.Parse(time.RFC3339Nano, m.Time)
-	return sinktest.Spot{ID: m.ID, Time: at.Unix(), Band: m.Band, RxSign: m.RxSign, RxLat: m.RxLat,
-		RxLon: m.RxLon, RxLoc: m.RxLoc, TxSign: m.TxSign, TxLat: m.TxLat, TxLon: m.TxLon, TxLoc: m.TxLoc,
-		Distance: m.Distance, Azimuth: m.Azimuth, RxAzimuth: m.RxAzimuth, Frequency: m.Frequency,
-		Power: m.Power, SNR: m.SNR, Drift: m.Drift, Version: m.Version, Code: m.Code}, err
-}
-
 // each calls f for every message of the stream.
 func (b *broken) each(f func(seq uint64, id string, data []byte) error) error {
 	js := b.direct()
@@ -149,15 +117,47 @@ func (b *broken) each(f func(seq uint64, id string, data []byte) error) error {
 // rows reads the stream without the sink.
 func (b *broken) rows() (out []sinktest.Spot, err error) {
 	err = b.each(func(_ uint64, _ string, data []byte) error {
-		var m spot
-		if err := json.Unmarshal(data, &m); err != nil {
-			return err
-		}
-		s, err := m.spot()
+		s, err := sinktest.ReadObject(data)
 		out = append(out, s)
 		return err
 	})
 	return out, err
+}
+
+// change changes the stream.
+func (b *broken) change(f func(*jetstream.StreamConfig)) error {
+	js := b.direct()
+	stream, err := js.Stream(b.t.Context(), "SPOTS")
+	if err != nil {
+		return err
+	}
+	cfg := stream.CachedInfo().Config
+	f(&cfg)
+	_, err = js.UpdateStream(b.t.Context(), cfg)
+	return err
+}
+
+// forget has the server forget the ids that it holds in memory: it looks for old ones once in a window.
+func (b *broken) forget() error {
+	const shortest = 100 * time.Millisecond
+	if err := b.change(func(c *jetstream.StreamConfig) { c.Duplicates = shortest }); err != nil {
+		return err
+	}
+	time.Sleep(4 * shortest)
+	return b.change(func(c *jetstream.StreamConfig) { c.Duplicates = 2 * time.Minute })
+}
+
+// double publishes messages once more, under ids that the sink gives to rows that were lost.
+func (b *broken) double(keys []uint64) error {
+	js := b.direct()
+	return b.each(func(seq uint64, id string, data []byte) error {
+		key, err := strconv.ParseUint(strings.TrimPrefix(id, "spots:"), 10, 64)
+		if err != nil || !slices.Contains(keys, key) {
+			return err
+		}
+		_, err = js.Publish(b.t.Context(), "spots", data, jetstream.WithMsgID(id+again+strconv.FormatUint(seq, 10)))
+		return err
+	})
 }
 
 func (b *broken) remove(keys []uint64) error {
@@ -175,35 +175,27 @@ func (b *broken) remove(keys []uint64) error {
 	})
 }
 
-func (b *broken) toxic(name, kind, stream string, attrs map[string]any) sinktest.Hook {
-	return sinktest.Hook{
-		Do:   func() error { b.proxy.Toxic(b.t, name, kind, stream, attrs); return nil },
-		Undo: func() error { b.proxy.Remove(b.t, name); return nil },
-	}
-}
-
-func hook(do, undo func()) sinktest.Hook {
-	return sinktest.Hook{Do: func() error { do(); return nil }, Undo: func() error { undo(); return nil }}
-}
-
 func (b *broken) target(change ...func(*SinkConfig)) *sinktest.Target {
 	return &sinktest.Target{
-		New:       func() (connector.Sink, error) { return b.sink(change...) },
-		Rows:      b.rows,
-		Timeout:   2 * time.Second,
-		Large:     20_000,
-		Histories: testenv.Count(b.t, 30),
-		Outage:    hook(b.proxy.Down, b.proxy.Up),
-		Restart:   hook(b.server.Kill, b.server.Restart),
-		Freeze:    hook(b.server.Freeze, b.server.Thaw),
-		Slow:      b.toxic("slow", "latency", "downstream", map[string]any{"latency": 30}),
-		LostAnswer: sinktest.Hook{Do: func() error {
-			b.lossy.Lose.Store(true)
-			return nil
-		}},
-		Cut: func(bytes int64) sinktest.Hook {
-			return b.toxic("cut", "limit_data", "upstream", map[string]any{"bytes": bytes})
-		},
+		New:        func() (connector.Sink, error) { return b.sink(change...) },
+		Rows:       b.rows,
+		Timeout:    2 * time.Second,
+		Large:      20_000,
+		Histories:  testenv.Count(b.t, 30),
+		Outage:     sinktest.HookOf(b.proxy.Down, b.proxy.Up),
+		Restart:    sinktest.HookOf(b.server.Kill, b.server.Restart),
+		Freeze:     sinktest.HookOf(b.server.Freeze, b.server.Thaw),
+		Slow:       sinktest.Slowly(b.t, b.proxy),
+		LostAnswer: sinktest.Losing(b.lossy),
+		Cut:        sinktest.CutBy(b.t, b.proxy),
+		Child:      sinktest.Child{Args: []string{b.server.URL(b.lossy.Addr)}},
+		Pressure: sinktest.Pressure{Kinds: []fault.Kind{fault.Full}, Hook: sinktest.Hook{
+			Do: func() error {
+				return b.change(func(c *jetstream.StreamConfig) { c.MaxMsgs, c.Discard = 20, jetstream.DiscardNew })
+			},
+			Undo: func() error { return b.change(func(c *jetstream.StreamConfig) { c.MaxMsgs = -1 }) }}},
+		Forget: sinktest.Hook{Do: b.forget},
+		Double: sinktest.Deletion{Do: b.double},
 		Delete: sinktest.Deletion{Do: b.remove},
 		Denied: sinktest.Variant{New: func() (connector.Sink, error) {
 			return b.sink(func(c *SinkConfig) { c.Password = secret.Text("wrong") })
@@ -222,6 +214,14 @@ func outOfRange() []sinktest.Spot {
 	spots[1].Version = strings.Repeat("long", 300_000) // above the server's max_payload
 	spots[2].Time = 1 << 40
 	return spots
+}
+
+// TestMain lets the test binary be a child: another process that publishes to a stream.
+func TestMain(m *testing.M) {
+	sinktest.Main(m, func(args []string) (connector.Sink, error) {
+		return New(SinkConfig{URL: args[0], User: "writer", Password: "geheim123", Stream: "SPOTS",
+			Subject: "spots", Create: true, Timeout: 2 * time.Second})
+	})
 }
 
 func TestContract(t *testing.T) {

@@ -17,9 +17,10 @@
 //	spots:6040000001#4711       as the first, again, after message 4711 that had this id was deleted
 //
 // The promise: while a stream's duplicate window covers the first attempt, the server itself drops a
-// repeat. Beyond it, and whenever rows must be compared by key, the ids that the stream holds are read
-// first (headers alone, since the first attempt, or all of them for a comparison by key), and only what
-// it lacks is sent. So a row is there once, as long as the stream still holds it: what the stream's own
+// repeat. Beyond it, after a restart of ours, and whenever rows must be compared by key, the ids that the
+// stream holds are read first (headers alone, from where the stream was at the first attempt, or all of
+// them after a restart and for a comparison by key), and only what it lacks is sent. Nothing follows from a
+// time that was written down, nor from the server's clock. So a row is there once, as long as the stream still holds it: what the stream's own
 // limits let go of is not known any more. A stream that forgets what was consumed (retention workqueue
 // or interest) and one that does not acknowledge are therefore refused. Two rows with one key and other
 // content are told as one: the ids alone are compared.
@@ -163,6 +164,7 @@ type Sink struct {
 	turn    chan struct{}
 	session *session // nil while there is no connection; guarded by turn
 	target  *target  // of the session, nil until prepared; guarded by turn
+	tried   attempt  // the delivery that this process tried last; guarded by turn
 
 	mu     sync.Mutex // guards the below; held for a moment only
 	schema *record.Schema
@@ -175,7 +177,17 @@ type target struct {
 	schema record.Schema
 	window time.Duration // of duplicates
 	most   int           // bytes of a message with its header
-	ahead  time.Duration // the server's clock is so much ahead of ours
+	made   time.Time     // by the server's clock; another time is another stream
+	last   uint64        // the highest sequence that we know of
+}
+
+// attempt is the first attempt at a delivery, by a process that still runs.
+type attempt struct {
+	token  record.Token
+	begun  time.Time     // with its monotonic reading
+	stream time.Time     // target.made
+	window time.Duration // the shortest that the stream was seen to have since
+	after  uint64        // its messages have higher sequences
 }
 
 var _ connector.Sink = (*Sink)(nil)

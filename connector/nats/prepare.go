@@ -5,18 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
+	"holdfast/connector/lines"
 )
 
 // prepare makes the session ready for rows of the schema.
 func (s *Sink) prepare(ctx context.Context, schema record.Schema) error {
-	if err := storable(schema); err != nil {
+	if err := lines.Fit(schema); err != nil {
 		return fault.New(fault.Permanent, "prepare stream %s: %w", s.cfg.Stream, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
@@ -37,9 +37,7 @@ func (s *Sink) prepare(ctx context.Context, schema record.Schema) error {
 	if m := info.Config.MaxMsgSize; m > 0 {
 		t.most = min(t.most, int(m))
 	}
-	if !info.TimeStamp.IsZero() {
-		t.ahead = time.Until(info.TimeStamp)
-	}
+	t.made, t.last = info.Created, info.State.LastSeq
 	s.target = t
 	s.mu.Lock()
 	s.schema = &schema

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -64,7 +63,7 @@ func (r reader) walk(ctx context.Context, yield func(key uint64) error) error {
 		return fault.New(fault.Permanent, "read stream %s: its rows have no integer key", s.cfg.Stream)
 	}
 	return s.classify("read", r.ask(ctx, func(c *session, stream jetstream.Stream) error {
-		return c.scan(ctx, stream, s.cfg.Subject, time.Time{}, s.cfg.Timeout, func(id string) error {
+		return c.scan(ctx, stream, s.cfg.Subject, 0, s.cfg.Timeout, func(id string) error {
 			if key, ok := s.integerKey(id); ok {
 				return yield(key)
 			}
@@ -80,7 +79,7 @@ var errEnough = errors.New("enough")
 func (r reader) Holds(ctx context.Context) (some bool, err error) {
 	s := r.s
 	err = r.ask(ctx, func(c *session, stream jetstream.Stream) error {
-		return c.scan(ctx, stream, s.cfg.Subject, time.Time{}, s.cfg.Timeout, func(string) error {
+		return c.scan(ctx, stream, s.cfg.Subject, 0, s.cfg.Timeout, func(string) error {
 			some = true
 			return errEnough
 		})
@@ -102,15 +101,7 @@ func (r reader) Highest(ctx context.Context) (key uint64, ok bool, err error) {
 
 // Tally sums up the keys of a range.
 func (r reader) Tally(ctx context.Context, kr connector.KeyRange) (connector.Tally, error) {
-	var t connector.Tally
-	err := r.Keys(ctx, kr, func(key, rows uint64) error {
-		t.Rows += rows
-		t.Distinct++
-		t.Xor ^= key
-		t.Sum += key
-		return nil
-	})
-	return t, err
+	return connector.TallyOf(func(yield func(key, rows uint64) error) error { return r.Keys(ctx, kr, yield) })
 }
 
 // Keys yields the keys of a range, which it holds in memory for their order.

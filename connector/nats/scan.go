@@ -11,16 +11,16 @@ import (
 	"holdfast/base/fault"
 )
 
-// scan calls yield for the id of every message of a subject that the stream holds, of those stored
-// since a time (zero: ever). The server may take any time for all of them, but not be silent for
+// scan calls yield for the id of every message of a subject that the stream holds, from a sequence on
+// (0: all). The server may take any time for all of them, but not be silent for
 // longer than the time-out.
-func (s *session) scan(ctx context.Context, stream jetstream.Stream, subject string, since time.Time,
+func (s *session) scan(ctx context.Context, stream jetstream.Stream, subject string, from uint64,
 	silence time.Duration, yield func(id string) error) error {
 	cfg := jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, FilterSubject: subject,
 		HeadersOnly: true, DeliverPolicy: jetstream.DeliverAllPolicy, MemoryStorage: true, Replicas: 1,
 		InactiveThreshold: time.Minute}
-	if !since.IsZero() {
-		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
+	if from > 0 {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from
 	}
 	f, err := s.follow(ctx, stream, cfg, silence)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector"
+	"holdfast/connector/lines"
 )
 
 // margin is how much sooner than the server we take a duplicate window to be over.
@@ -29,7 +30,7 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 				return err
 			}
 		}
-		w := &writing{Sink: s, d: d, objects: newObjects(d.Rows), id: s.ids(d)}
+		w := &writing{Sink: s, d: d, objects: lines.Objects(d.Rows), id: s.ids(d)}
 		err := w.run(ctx)
 		v = w.verdict
 		return s.classify(fmt.Sprintf("write %d rows to", d.Rows.NumRows()), err)
@@ -45,7 +46,7 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 type writing struct {
 	*Sink
 	d       connector.Delivery
-	objects *objects
+	objects *lines.Rows
 	id      func(row int) (id, reason string)
 	pub     *publisher
 	held    map[string]bool // ids that the stream was seen to hold; nil if nobody looked
@@ -91,26 +92,33 @@ func (w *writing) run(ctx context.Context) error {
 
 // look finds out what the stream holds, where the server's memory of ids does not reach.
 func (w *writing) look(ctx context.Context) error {
-	switch begun, t := time.Now(), w.target; {
-	case w.d.ByKey:
+	begun, t, tried := time.Now(), w.target, &w.tried
+	known := tried.token == w.d.Token && tried.stream.Equal(t.made)
+	tried.window = min(tried.window, t.window)
+	switch {
+	case w.d.ByKey || w.d.Unknown && !known:
 		w.until = begun.Add(t.window)
-		return w.compare(ctx, time.Time{})
+		return w.compare(ctx, 0)
 	case !w.d.Unknown:
+		w.tried = attempt{w.d.Token, begun, t.made, t.window, t.last}
 		return nil
-	case w.d.FirstAttempt.After(begun) || begun.Sub(w.d.FirstAttempt) > t.window/2:
+	case longest(begun, tried.begun) > tried.window/2:
 		w.until = begun.Add(t.window)
-		return w.compare(ctx, w.d.FirstAttempt.Add(t.ahead-slack))
+		return w.compare(ctx, tried.after+1)
 	default:
-		w.until = w.d.FirstAttempt.Add(t.window)
+		w.until = tried.begun.Add(tried.window)
 		return nil
 	}
 }
 
-// slack is by how much clocks may have been wrong when a delivery was tried first.
-const slack = time.Minute
+// longest is how much time may have passed since a moment in this process: a machine that slept shows it
+// on the clock of the wall, one whose clock was set back on the other.
+func longest(now, since time.Time) time.Duration {
+	return max(now.Sub(since), now.Round(0).Sub(since.Round(0)))
+}
 
-// compare notes which rows the stream holds, of those that came to it since a time (zero: ever).
-func (w *writing) compare(ctx context.Context, since time.Time) error {
+// compare notes which rows the stream holds, of those from a sequence on (0: all).
+func (w *writing) compare(ctx context.Context, from uint64) error {
 	wanted := make(map[string]bool, w.d.Rows.NumRows())
 	for row := range int(w.d.Rows.NumRows()) {
 		if id, reason := w.id(row); reason == "" {
@@ -118,7 +126,7 @@ func (w *writing) compare(ctx context.Context, since time.Time) error {
 		}
 	}
 	w.held = map[string]bool{}
-	return w.session.scan(ctx, w.target.stream, w.cfg.Subject, since, w.cfg.Timeout, func(id string) error {
+	return w.session.scan(ctx, w.target.stream, w.cfg.Subject, from, w.cfg.Timeout, func(id string) error {
 		if id = first(id); wanted[id] {
 			w.held[id] = true
 		}
@@ -147,7 +155,7 @@ func (w *writing) publish(ctx context.Context, row int, id string) error {
 			w.target.window, w.d.Rows.NumRows())
 	}
 	var reason string
-	if w.body, reason = w.objects.row(w.body[:0], row); reason != "" {
+	if w.body, reason = w.objects.Append(w.body[:0], row); reason != "" {
 		w.reject(row, reason)
 		return nil
 	}
@@ -166,6 +174,7 @@ func (w *writing) reject(row int, reason string) {
 
 // settle takes the answer to one row's message.
 func (w *writing) settle(row int, a answer) error {
+	w.target.last = max(w.target.last, a.Sequence)
 	switch {
 	case a.Error != nil && a.Error.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum:
 		w.reject(row, "the stream refuses it: "+a.Error.Description)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"holdfast/base/fault"
 	"holdfast/base/secret"
 	"holdfast/connector"
 	"holdfast/connector/sinktest"
@@ -84,36 +85,31 @@ func (b *broken) rows() ([]sinktest.Spot, error) {
 	return out, rows.Err()
 }
 
-func (b *broken) toxic(name, kind, stream string, attrs map[string]any) sinktest.Hook {
-	return sinktest.Hook{
-		Do:   func() error { b.proxy.Toxic(b.t, name, kind, stream, attrs); return nil },
-		Undo: func() error { b.proxy.Remove(b.t, name); return nil },
-	}
-}
-
-func hook(do, undo func()) sinktest.Hook {
-	return sinktest.Hook{Do: func() error { do(); return nil }, Undo: func() error { undo(); return nil }}
-}
-
 func (b *broken) target() *sinktest.Target {
 	return &sinktest.Target{
-		New:       func() (connector.Sink, error) { return b.sink() },
-		Rows:      b.rows,
-		Timeout:   2 * time.Second,
-		Large:     20_000,
-		Histories: testenv.Count(b.t, 30),
-		LacksNUL:  "a text of PostgreSQL holds every character but that",
-		Outage:    hook(b.proxy.Down, b.proxy.Up),
-		Restart:   hook(b.pg.Kill, b.pg.Restart),
-		Freeze:    hook(b.pg.Freeze, b.pg.Thaw),
-		Slow:      b.toxic("slow", "latency", "downstream", map[string]any{"latency": 30}),
-		LostAnswer: sinktest.Hook{Do: func() error {
-			b.lossy.Lose.Store(true)
-			return nil
-		}},
-		Cut: func(bytes int64) sinktest.Hook {
-			return b.toxic("cut", "limit_data", "upstream", map[string]any{"bytes": bytes})
-		},
+		New:        func() (connector.Sink, error) { return b.sink() },
+		Rows:       b.rows,
+		Timeout:    2 * time.Second,
+		Large:      20_000,
+		Histories:  testenv.Count(b.t, 30),
+		LacksNUL:   "a text of PostgreSQL holds every character but that",
+		Outage:     sinktest.HookOf(b.proxy.Down, b.proxy.Up),
+		Restart:    sinktest.HookOf(b.pg.Kill, b.pg.Restart),
+		Freeze:     sinktest.HookOf(b.pg.Freeze, b.pg.Thaw),
+		Slow:       sinktest.Slowly(b.t, b.proxy),
+		LostAnswer: sinktest.Losing(b.lossy),
+		Cut:        sinktest.CutBy(b.t, b.proxy),
+		Child:      sinktest.Child{Args: []string{b.dsn("geheim123").Reveal()}},
+		Whole:      true,
+		// What a server with too many clients says.
+		Pressure: sinktest.Pressure{Kinds: []fault.Kind{fault.Transient}, Hook: sinktest.HookOf(
+			func() {
+				b.pg.Query(b.t, `ALTER ROLE writer CONNECTION LIMIT 0;
+					SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'writer'`)
+			},
+			func() { b.pg.Query(b.t, "ALTER ROLE writer CONNECTION LIMIT -1") })},
+		Forget: sinktest.Hook{Lacks: "the delivered set stands beside the rows"},
+		Double: sinktest.Deletion{Lacks: "the key is unique"},
 		Delete: sinktest.Deletion{Do: b.remove},
 		Denied: sinktest.Variant{New: func() (connector.Sink, error) {
 			return b.sink(func(c *Config) { c.DSN = b.dsn("wrong") })
@@ -158,6 +154,14 @@ func (b *broken) poison() []sinktest.Spot {
 	spots := sinktest.Spots(98, 500, 1)
 	spots[0].RxSign = "POISON"
 	return spots
+}
+
+// TestMain lets the test binary be a child: another process that writes to a table.
+func TestMain(m *testing.M) {
+	sinktest.Main(m, func(args []string) (connector.Sink, error) {
+		return New(Config{DSN: secret.Text(args[0]), Schema: "wspr", Table: "spots", Create: true,
+			Timeout: 2 * time.Second})
+	})
 }
 
 func TestContract(t *testing.T) {

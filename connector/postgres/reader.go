@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/jackc/pgx/v5"
 
 	"holdfast/base/fault"
@@ -20,15 +19,6 @@ type reader struct{ s *Sink }
 // Reader returns the sink's reader. Before Prepare no key column is known, and its methods fail.
 func (s *Sink) Reader() connector.SinkReader { return reader{s} }
 
-// countable reports whether the key column holds 64-bit integers.
-func (t *table) countable() bool {
-	if t.schema.Key < 0 {
-		return false
-	}
-	id := t.schema.Field(t.schema.Key).Type.ID()
-	return id == arrow.UINT64 || id == arrow.INT64
-}
-
 // walk calls yield for every key that a query answers. The server must send one within the
 // time-out, however many there are: a question about all rows may take long, a silent server not.
 func (r reader) walk(ctx context.Context, query func(key string, highest uint64) string,
@@ -37,7 +27,7 @@ func (r reader) walk(ctx context.Context, query func(key string, highest uint64)
 	if err != nil {
 		return err
 	}
-	if !t.countable() {
+	if !t.schema.IntegerKeyed() {
 		return fault.New(fault.Permanent, "read table %s: its rows have no integer key", r.s.target)
 	}
 	highest := uint64(math.MaxInt64)
@@ -119,15 +109,7 @@ func (r reader) Highest(ctx context.Context) (key uint64, ok bool, err error) {
 
 // Tally sums up the keys of a range.
 func (r reader) Tally(ctx context.Context, kr connector.KeyRange) (connector.Tally, error) {
-	var t connector.Tally
-	err := r.Keys(ctx, kr, func(key, rows uint64) error {
-		t.Rows += rows
-		t.Distinct++
-		t.Xor ^= key
-		t.Sum += key
-		return nil
-	})
-	return t, err
+	return connector.TallyOf(func(yield func(key, rows uint64) error) error { return r.Keys(ctx, kr, yield) })
 }
 
 // Keys yields the keys of a range; each has one row, because the table's key is unique.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
+
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
@@ -25,6 +27,7 @@ type driver struct {
 	t       tb
 	tg      *Target
 	sink    connector.Sink
+	schema  record.Schema
 	lineage record.Lineage
 	next    uint64          // sequence of the next block
 	id      uint64          // highest id given out
@@ -35,7 +38,13 @@ type driver struct {
 // start returns a driver with a prepared sink.
 func start(t tb, tg *Target) *driver {
 	t.Helper()
-	d := &driver{t: t, tg: tg, next: 1, id: 6_040_000_000, lineage: record.Lineage{1},
+	return startWith(t, tg, Schema())
+}
+
+// startWith is start for rows of another schema with the same columns.
+func startWith(t tb, tg *Target, schema record.Schema) *driver {
+	t.Helper()
+	d := &driver{t: t, tg: tg, schema: schema, next: 1, id: 6_040_000_000, lineage: record.Lineage{1},
 		want: map[uint64]Spot{}}
 	d.renew()
 	t.Cleanup(func() {
@@ -79,7 +88,7 @@ func (d *driver) prepare() {
 	ctx, cancel := d.patient()
 	defer cancel()
 	for {
-		err := d.sink.Prepare(ctx, Schema())
+		err := d.sink.Prepare(ctx, d.schema)
 		if err == nil {
 			return
 		}
@@ -122,7 +131,7 @@ func (d *driver) fresh(n int) []Spot {
 // delivery wraps spots as the next blocks.
 func (d *driver) delivery(spots []Spot) connector.Delivery {
 	d.t.Helper()
-	rows := Batch(spots)
+	rows := array.NewRecordBatch(d.schema.Schema, Batch(spots).Columns(), int64(len(spots)))
 	_, hash, err := record.Encode(nil, rows)
 	if err != nil {
 		d.t.Fatalf("encode rows: %v", err)
@@ -131,7 +140,7 @@ func (d *driver) delivery(spots []Spot) connector.Delivery {
 	del := connector.Delivery{
 		Token: record.Token{Job: "spots", Lineage: d.lineage, First: d.next,
 			Last: d.next + blocks - 1, Hash: hash},
-		Schema: Schema(), Rows: rows, FirstAttempt: time.Now(),
+		Schema: d.schema, Rows: rows, FirstAttempt: time.Now(),
 	}
 	d.next += blocks
 	return del

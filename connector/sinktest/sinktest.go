@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/base/fault"
 	"holdfast/connector"
 )
 
@@ -53,6 +54,20 @@ type Target struct {
 	// Cut breaks the next write when about this many bytes of it have gone out; Undo stops that.
 	Cut func(bytes int64) Hook
 
+	// Child is how another process writes to the target.
+	Child Child
+	// Kills divides how often a writer is killed, for a target whose writer begins slowly; default 1.
+	Kills int
+	// Whole says that of a delivery which was cut off all rows are there or none.
+	Whole bool
+	// Pressure makes the target say that it has too much to do, or no room.
+	Pressure Pressure
+	// Forget makes the server forget the tokens that it remembers for a time; none where a token is known
+	// as long as its rows.
+	Forget Hook
+
+	// Double puts rows of the target there once more, behind the sink's back.
+	Double Deletion
 	// Delete takes rows out of the target, as a server that loses unsynced data does.
 	Delete Deletion
 
@@ -75,6 +90,13 @@ type Hook struct {
 	Lacks string
 	// Weak, for Freeze, says why rows may be there twice afterwards. They must then be counted so.
 	Weak string
+}
+
+// Pressure is a Hook, and how the sink tells it.
+type Pressure struct {
+	Hook
+	Kinds []fault.Kind
+	Wait  time.Duration // that the target asks for
 }
 
 // Deletion takes rows away behind the sink's back.
@@ -109,6 +131,9 @@ func (tg *Target) withDefaults() *Target {
 	if tg.Large == 0 {
 		tg.Large = 100_000
 	}
+	if tg.Kills == 0 {
+		tg.Kills = 1
+	}
 	if tg.Histories == 0 {
 		tg.Histories = 20
 	}
@@ -127,9 +152,12 @@ func (tg *Target) complete() error {
 		name string
 		Hook
 	}{{"Outage", tg.Outage}, {"Restart", tg.Restart}, {"Freeze", tg.Freeze}, {"Slow", tg.Slow},
-		{"LostAnswer", tg.LostAnswer}, {"Cut", tg.cut(1)}} {
+		{"LostAnswer", tg.LostAnswer}, {"Cut", tg.cut(1)}, {"Pressure", tg.Pressure.Hook},
+		{"Forget", tg.Forget}} {
 		want(h.name, h.Do != nil, h.Lacks)
 	}
+	want("Child", len(tg.Child.Args) > 0, tg.Child.Lacks)
+	want("Double", tg.Double.Do != nil, tg.Double.Lacks)
 	want("Delete", tg.Delete.Do != nil, tg.Delete.Lacks)
 	want("Denied", tg.Denied.New != nil, tg.Denied.Lacks)
 	want("Unfit", tg.Unfit.New != nil && tg.Unfit.Column != "", tg.Unfit.Lacks)
@@ -161,6 +189,7 @@ func Run(t *testing.T, open func(t *testing.T) *Target) {
 		{"repeat after success", repeatAfterSuccess},
 		{"repeat by a new sink", repeatByNewSink},
 		{"repeat after a restart of the server", repeatAfterRestart},
+		{"writer killed", killedWriter},
 		{"lost answer", lostAnswer},
 		{"outage before a write", outageBefore},
 		{"cut during a write", cutDuring},
@@ -168,6 +197,12 @@ func Run(t *testing.T, open func(t *testing.T) *Target) {
 		{"rows lost by the target, by key", byKeyBringsBack},
 		{"rows out of range", refusedRows},
 		{"delivery refused as a whole", poison},
+		{"parts of a delivery", parts},
+		{"rows without a key", keyless},
+		{"poison rows found by halving", halving},
+		{"back-pressure", pressure},
+		{"clocks that jump or differ", clocks},
+		{"rows doubled by another", doubled},
 		{"schema that does not fit", unfit},
 		{"columns that the schema does not promise", extras},
 		{"credentials refused", denied},

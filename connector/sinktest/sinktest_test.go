@@ -60,7 +60,7 @@ func TestDifference(t *testing.T) {
 func TestSilentTarget(t *testing.T) {
 	err := (&Target{Slow: Hook{Do: func() error { return nil }, Lacks: "none"}}).complete()
 	for _, name := range []string{"Outage", "Restart", "Freeze", "Slow", "LostAnswer", "Cut", "Delete",
-		"Denied", "Unfit", "Refused", "Poison"} {
+		"Child", "Double", "Pressure", "Forget", "Denied", "Unfit", "Refused", "Poison"} {
 		if err == nil || !strings.Contains(err.Error(), "target: "+name+": give it") {
 			t.Errorf("%s is not asked for: %v", name, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/sinktest"
+	"holdfast/tests/testenv"
 )
 
 // file is a database file as the tests see it, beside the sink.
@@ -38,6 +39,18 @@ func newFile(t testing.TB) *file {
 	f.db = db
 	t.Cleanup(func() { _ = db.Close() })
 	return f
+}
+
+// move gives the database another path, at which there is none yet.
+func (f *file) move(path string) {
+	f.t.Helper()
+	_ = f.db.Close()
+	db, err := openBeside(path)
+	if err != nil {
+		f.t.Fatalf("open beside the sink: %v", err)
+	}
+	f.path, f.db = path, db
+	f.t.Cleanup(func() { _ = db.Close() })
 }
 
 func openBeside(path string) (*sql.DB, error) { return sql.Open("sqlite", dsn(path)) }
@@ -123,6 +136,8 @@ func TestContract(t *testing.T) {
 	const noServer = "a file has no server"
 	sinktest.Run(t, func(t *testing.T) *sinktest.Target {
 		f := newFile(t)
+		disk := testenv.SmallDisk(t, 256<<20)
+		f.move(filepath.Join(disk, "new", "dir", "spots #1?.db"))
 		return &sinktest.Target{
 			New:        func() (connector.Sink, error) { return f.sink(Config{}) },
 			Rows:       f.spots,
@@ -141,8 +156,13 @@ func TestContract(t *testing.T) {
 					Undo: func() error { f.cutAfter.Store(-1); return nil },
 				}
 			},
-			Delete: sinktest.Deletion{Do: f.remove},
-			Denied: sinktest.Variant{Lacks: "a file has no credentials"},
+			Child:    sinktest.Child{Args: []string{f.path}},
+			Whole:    true,
+			Pressure: sinktest.FullDisk(t, disk),
+			Forget:   sinktest.Hook{Lacks: "the delivered set stands beside the rows"},
+			Double:   sinktest.Deletion{Lacks: "the key is unique"},
+			Delete:   sinktest.Deletion{Do: f.remove},
+			Denied:   sinktest.Variant{Lacks: "a file has no credentials"},
 			Unfit: sinktest.Variant{Column: "frequency", New: func() (connector.Sink, error) {
 				s, err := f.sink(Config{Table: "narrow"})
 				if err != nil {

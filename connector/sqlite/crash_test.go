@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/base/fault"
-	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/connector/sinktest"
 	"holdfast/tests/testenv"
@@ -27,91 +25,10 @@ import (
 
 // TestMain lets the test binary be a child: another process that writes to or reads a database.
 func TestMain(m *testing.M) {
-	switch os.Getenv("HOLDFAST_SQLITE_CHILD") {
-	case "":
-		os.Exit(m.Run())
-	case "write":
-		childWrites(os.Args[1], os.Args[2])
-	case "read":
+	if os.Getenv("HOLDFAST_SQLITE_CHILD") != "" {
 		childReads(os.Args[1])
 	}
-}
-
-func child(t testing.TB, what string, args ...string) *testenv.Process {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return testenv.Start(t, testenv.Command{Path: self, Args: args,
-		Env: []string{"HOLDFAST_SQLITE_CHILD=" + what}})
-}
-
-const perDelivery = 400
-
-// numbered is the delivery with the sequence n; all processes agree on its rows.
-func numbered(n uint64) ([]sinktest.Spot, connector.Delivery) {
-	spots := sinktest.Spots(n, n*10_000, perDelivery)
-	return spots, connector.Delivery{Schema: sinktest.Schema(), Rows: sinktest.Batch(spots),
-		Token: record.Token{Job: "spots", First: n, Last: n, Hash: record.Hash{byte(n)}}}
-}
-
-// childWrites delivers for ever from a sequence on, and says what was acknowledged.
-func childWrites(path, from string) {
-	s, err := New(Config{Path: path})
-	if err != nil {
-		fmt.Println("error", err)
-		os.Exit(1)
-	}
-	n, _ := strconv.ParseUint(from, 10, 64)
-	for ; ; n++ {
-		_, d := numbered(n)
-		if _, err := s.Write(context.Background(), d); err != nil {
-			fmt.Println("error", err)
-			os.Exit(1)
-		}
-		fmt.Println("acknowledged", n)
-	}
-}
-
-// TestKilled ends a writing process at random moments, some two hundred times under make torture.
-// What it had acknowledged is there, what it had not is there as a whole or not at all, and the
-// next process, which repeats what was not acknowledged, doubles nothing.
-func TestKilled(t *testing.T) {
-	f := newFile(t)
-	random := rand.New(rand.NewPCG(testenv.Seed(t), 1))
-	acknowledged := regexp.MustCompile(`acknowledged (\d+)\n`)
-	last := uint64(0)
-	for range testenv.Count(t, 200) {
-		p := child(t, "write", f.path, strconv.FormatUint(max(last, 1), 10))
-		p.WaitFor(t, "acknowledged", 30*time.Second)
-		time.Sleep(time.Duration(random.IntN(30_000)) * time.Microsecond)
-		p.Kill()
-		if out := p.Output(); strings.Contains(out, "error") {
-			t.Fatalf("child: %s", out)
-		}
-		all := acknowledged.FindAllStringSubmatch(p.Stdout(), -1)
-		last, _ = strconv.ParseUint(all[len(all)-1][1], 10, 64)
-		rows := f.count(t, "SELECT count(*) FROM spots")
-		if rows != int(last)*perDelivery && rows != int(last+1)*perDelivery {
-			t.Fatalf("%d rows after a kill, %d deliveries of %d were acknowledged", rows, last, perDelivery)
-		}
-	}
-	var want []sinktest.Spot
-	sink := prepared(t, f, Config{}, sinktest.Schema())
-	for n := uint64(1); n <= last+1; n++ {
-		spots, d := numbered(n)
-		write(t, sink, d)
-		want = append(want, spots...)
-	}
-	got, err := f.spots()
-	if diff := sinktest.Difference(want, got); diff != "" || err != nil {
-		t.Errorf("after %d deliveries: %s %v", last+1, diff, err)
-	}
-	var ok string
-	if err := f.db.QueryRow("PRAGMA integrity_check").Scan(&ok); err != nil || ok != "ok" {
-		t.Errorf("integrity check: got %q %v", ok, err)
-	}
+	sinktest.Main(m, func(args []string) (connector.Sink, error) { return New(Config{Path: args[0]}) })
 }
 
 // childReads counts rows for ever, and says what it sees.
@@ -134,14 +51,19 @@ func childReads(path string) {
 func TestReadByAnotherProcess(t *testing.T) {
 	f := newFile(t)
 	sink := prepared(t, f, Config{}, sinktest.Schema())
-	p := child(t, "read", f.path)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := testenv.Start(t, testenv.Command{Path: self, Args: []string{f.path},
+		Env: []string{"HOLDFAST_SQLITE_CHILD=read"}})
 	p.WaitFor(t, "rows", 30*time.Second)
 	const deliveries = 20
 	for n := uint64(1); n <= deliveries; n++ {
-		_, d := numbered(n)
+		_, d := sinktest.Numbered(n)
 		write(t, sink, d)
 	}
-	p.WaitFor(t, fmt.Sprintf("^rows %d$", deliveries*perDelivery), 30*time.Second)
+	p.WaitFor(t, fmt.Sprintf("^rows %d$", deliveries*sinktest.PerDelivery), 30*time.Second)
 	p.Kill()
 	seen := map[int]bool{}
 	for line := range strings.Lines(p.Stdout()) {
@@ -149,7 +71,7 @@ func TestReadByAnotherProcess(t *testing.T) {
 		if err != nil && strings.HasSuffix(line, "\n") {
 			t.Fatalf("the reader said %q", line)
 		}
-		if err == nil && n%perDelivery != 0 && strings.HasSuffix(line, "\n") {
+		if err == nil && n%sinktest.PerDelivery != 0 && strings.HasSuffix(line, "\n") {
 			t.Errorf("the reader saw %d rows, a part of a delivery", n)
 		}
 		seen[n] = true
@@ -192,8 +114,8 @@ func locked(t *testing.T, path string) bool {
 // TestTwoProcessesWrite: whoever comes second waits, and nothing is lost or doubled.
 func TestTwoProcessesWrite(t *testing.T) {
 	f := newFile(t)
-	a := child(t, "write", f.path, "1")
-	b := child(t, "write", f.path, "1")
+	a := sinktest.Writer(t, 1, f.path)
+	b := sinktest.Writer(t, 1, f.path)
 	for _, p := range []*testenv.Process{a, b} {
 		p.WaitFor(t, "^acknowledged 12$", 30*time.Second)
 	}
@@ -204,6 +126,10 @@ func TestTwoProcessesWrite(t *testing.T) {
 	}
 	if n := f.count(t, "SELECT count(*) - count(DISTINCT id) FROM spots"); n != 0 {
 		t.Errorf("%d rows are doubled", n)
+	}
+	var ok string
+	if err := f.db.QueryRow("PRAGMA integrity_check").Scan(&ok); err != nil || ok != "ok" {
+		t.Errorf("integrity check: got %q %v", ok, err)
 	}
 }
 
@@ -220,7 +146,7 @@ func TestFullDisk(t *testing.T) {
 	var want []sinktest.Spot
 	var failed connector.Delivery
 	for n := uint64(1); ; n++ {
-		spots, d := numbered(n)
+		spots, d := sinktest.Numbered(n)
 		v, err := sink.Write(t.Context(), d)
 		if err != nil {
 			if !fault.Is(err, fault.Full) {
@@ -245,7 +171,7 @@ func TestFullDisk(t *testing.T) {
 	if err := sink.Probe(t.Context()); err != nil {
 		t.Fatalf("probe when there is room: %v", err)
 	}
-	spots, _ := numbered(failed.Token.First)
+	spots, _ := sinktest.Numbered(failed.Token.First)
 	write(t, sink, failed)
 	f.has(t, append(want, spots...))
 }
@@ -274,7 +200,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	f := newFile(t)
 	f.path = filepath.Join(dir, "spots.db")
 	sink := prepared(t, f, Config{}, sinktest.Schema())
-	_, d := numbered(1)
+	_, d := sinktest.Numbered(1)
 	write(t, sink, d)
 	if err := sink.Close(); err != nil {
 		t.Fatal(err)
@@ -298,7 +224,7 @@ func TestReadOnlyDisk(t *testing.T) {
 		}
 	}
 	remount(0)
-	if v := write(t, again, d); v.Present != perDelivery {
+	if v := write(t, again, d); v.Present != sinktest.PerDelivery {
 		t.Errorf("writable again: got %+v", v)
 	}
 }
@@ -343,7 +269,7 @@ func TestDamagedFile(t *testing.T) {
 	f := newFile(t)
 	sink := prepared(t, f, Config{}, sinktest.Schema())
 	for n := uint64(1); n < 10; n++ {
-		_, d := numbered(n)
+		_, d := sinktest.Numbered(n)
 		write(t, sink, d)
 	}
 	if err := sink.Close(); err != nil {
@@ -366,7 +292,7 @@ func TestDamagedFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, _ := New(Config{Path: path})
-		_, d := numbered(uint64(1 + random.IntN(12)))
+		_, d := sinktest.Numbered(uint64(1 + random.IntN(12)))
 		d.ByKey = true
 		_, err := s.Write(t.Context(), d)
 		switch {
@@ -426,7 +352,7 @@ func TestReplacedFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFile(t)
 			sink := prepared(t, f, Config{}, sinktest.Schema())
-			_, d := numbered(1)
+			_, d := sinktest.Numbered(1)
 			write(t, sink, d)
 			if err := replace(f.path); err != nil {
 				t.Fatal(err)
@@ -434,7 +360,7 @@ func TestReplacedFile(t *testing.T) {
 			if _, _, err := sink.Reader().Highest(t.Context()); !fault.Is(err, fault.Transient) {
 				t.Errorf("reader: got %v, want an outage", err)
 			}
-			spots, d := numbered(2)
+			spots, d := sinktest.Numbered(2)
 			if _, err := sink.Write(t.Context(), d); !fault.Is(err, fault.Transient) ||
 				!strings.Contains(err.Error(), "deleted or replaced") {
 				t.Fatalf("got %v, want an outage that says so", err)
@@ -452,12 +378,12 @@ func TestReplacedFile(t *testing.T) {
 func TestDroppedTable(t *testing.T) {
 	f := newFile(t)
 	sink := prepared(t, f, Config{}, sinktest.Schema())
-	_, d := numbered(1)
+	_, d := sinktest.Numbered(1)
 	write(t, sink, d)
 	if _, err := f.db.Exec("DROP TABLE spots"); err != nil {
 		t.Fatal(err)
 	}
-	spots, d := numbered(2)
+	spots, d := sinktest.Numbered(2)
 	if _, err := sink.Write(t.Context(), d); !fault.Is(err, fault.Transient) {
 		t.Fatalf("got %v, want an outage", err)
 	}
@@ -477,7 +403,7 @@ func TestSinksSideBySide(t *testing.T) {
 			sinktest.Schema())
 		all.Go(func() {
 			for n := uint64(1); n <= 10; n++ {
-				_, d := numbered(n)
+				_, d := sinktest.Numbered(n)
 				if _, err := sink.Write(t.Context(), d); err != nil {
 					t.Errorf("sink %d: %v", i, err)
 				}
@@ -486,8 +412,8 @@ func TestSinksSideBySide(t *testing.T) {
 	}
 	all.Wait()
 	for i := range 4 {
-		if got := f.count(t, fmt.Sprintf("SELECT count(*) FROM t%d", i)); got != 10*perDelivery {
-			t.Errorf("table %d: got %d rows, want %d", i, got, 10*perDelivery)
+		if got := f.count(t, fmt.Sprintf("SELECT count(*) FROM t%d", i)); got != 10*sinktest.PerDelivery {
+			t.Errorf("table %d: got %d rows, want %d", i, got, 10*sinktest.PerDelivery)
 		}
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 
-	"github.com/apache/arrow-go/v18/arrow"
-
 	"holdfast/base/fault"
 	"holdfast/connector"
 )
@@ -32,7 +30,7 @@ func (r reader) ask(ctx context.Context, f func(db *sql.DB, table, key string) e
 	if err != nil {
 		return err
 	}
-	if !t.countable() {
+	if !t.schema.IntegerKeyed() {
 		return fault.New(fault.Permanent, "read table %s of %s: its rows have no integer key",
 			r.s.cfg.Table, r.s.path)
 	}
@@ -67,15 +65,7 @@ func (r reader) Highest(ctx context.Context) (key uint64, ok bool, err error) {
 
 // Tally sums up the keys of a range.
 func (r reader) Tally(ctx context.Context, kr connector.KeyRange) (connector.Tally, error) {
-	var t connector.Tally
-	err := r.Keys(ctx, kr, func(key, rows uint64) error {
-		t.Rows += rows
-		t.Distinct++
-		t.Xor ^= key
-		t.Sum += key
-		return nil
-	})
-	return t, err
+	return connector.TallyOf(func(yield func(key, rows uint64) error) error { return r.Keys(ctx, kr, yield) })
 }
 
 // Keys yields the keys of a range; each has one row, because the table's key is unique.
@@ -108,13 +98,4 @@ func (r reader) Keys(ctx context.Context, kr connector.KeyRange,
 		return stopped
 	}
 	return err
-}
-
-// countable reports whether the key column holds 64-bit integers.
-func (t *table) countable() bool {
-	if t.schema.Key < 0 {
-		return false
-	}
-	id := t.schema.Field(t.schema.Key).Type.ID()
-	return id == arrow.UINT64 || id == arrow.INT64
 }

@@ -218,7 +218,7 @@ func BenchmarkWrite(b *testing.B) {
 func TestBrokenWriteLeavesNothing(t *testing.T) {
 	f := newFile(t)
 	sink := prepared(t, f, Config{}, sinktest.Schema())
-	_, d := numbered(1)
+	_, d := sinktest.Numbered(1)
 	for _, how := range []string{"cut", "cancelled"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		statements := 0

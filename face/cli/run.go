@@ -102,12 +102,15 @@ func (f *face) checkCommand() *cobra.Command {
 			}
 			cfg, err := app.Load(config)
 			if f.json {
-				return f.checkJSON(err)
+				return f.checkJSON(cfg, err)
 			}
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(f.out, "%s is good: %d %s\n", config, len(cfg.Jobs), plural(len(cfg.Jobs), "job"))
+			for _, line := range cfg.Weak() {
+				fmt.Fprintln(f.out, line)
+			}
 			return nil
 		},
 	}
@@ -118,13 +121,15 @@ func (f *face) checkCommand() *cobra.Command {
 	return c
 }
 
-func (f *face) checkJSON(err error) error {
+func (f *face) checkJSON(cfg *app.Config, err error) error {
 	answer := struct {
 		Good     bool         `json:"good"`
 		Mistakes app.Mistakes `json:"mistakes"`
-	}{err == nil, app.Mistakes{}}
+		Weak     []string     `json:"weak,omitempty"` // sinks that promise less than exactly once
+	}{Good: err == nil, Mistakes: app.Mistakes{}}
 	switch m := err.(type) {
 	case nil:
+		answer.Weak = cfg.Weak()
 	case app.Mistakes:
 		answer.Mistakes = m
 	default:

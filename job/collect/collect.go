@@ -57,6 +57,14 @@ type Sink struct {
 	Every  time.Duration // a smaller delivery goes out once its oldest row is this old; 0 at once
 	Limit  int64         // bytes of backlog at which Policy acts; 0 is no limit
 	Policy Policy        // default Hold
+	Retry  Retry
+}
+
+// Retry says how often a sink that is away is tried. Each sink has its own pauses: they delay no other.
+type Retry struct {
+	Initial time.Duration // pause after the first failure; default 100 ms
+	Max     time.Duration // longest pause, which later ones grow to; default 700 ms, or Initial if that is more
+	Jitter  float64       // part of itself by which a pause varies, up to 1; default 0.5, below 0 none
 }
 
 // Config tunes the job.
@@ -115,6 +123,9 @@ func (s Sink) withDefaults() Sink {
 	}
 	if s.Policy == "" {
 		s.Policy = Hold
+	}
+	if s.Retry.Max == 0 && s.Retry.Initial > 0 {
+		s.Retry.Max = max(s.Retry.Initial, 700*time.Millisecond)
 	}
 	if m := s.Sink.Traits().MaxRows; m > 0 {
 		s.Rows = min(s.Rows, m)

@@ -42,6 +42,7 @@ type rig struct {
 	database   string // of the sink; default in dir
 	limit      int64  // of the sink's backlog
 	policy     collect.Policy
+	more       []collect.Sink // beside it
 }
 
 func newRig(t *testing.T, o simulator.Options) *rig {
@@ -80,8 +81,8 @@ func (r *rig) spec() engine.Spec {
 				rows, rejected, _, _, _ := wsprnet.ParsePage(strings.NewReader("[" + string(raw) + "]"))
 				return connector.Page{Rows: rows, Rejected: rejected}
 			}
-			return collect.New(ctx, env, src, []collect.Sink{{Name: cmp.Or(r.name, "main"), Sink: sink,
-				Limit: r.limit, Policy: r.policy}}, cfg)
+			return collect.New(ctx, env, src, append([]collect.Sink{{Name: cmp.Or(r.name, "main"), Sink: sink,
+				Limit: r.limit, Policy: r.policy}}, r.more...), cfg)
 		}}
 }
 

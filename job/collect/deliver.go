@@ -37,7 +37,8 @@ type delivery struct {
 
 func newDelivery(j *Job, s Sink, k *spool.Sink) (*delivery, error) {
 	d := &delivery{Sink: s, j: j, k: k, settled: make(chan struct{}, 1)}
-	d.gate = gate.New(s.Name, gate.Options{Probe: j.caught(d.prepare), OnChange: d.gateChanged, Closed: true})
+	d.gate = gate.New(s.Name, gate.Options{Probe: j.caught(d.prepare), OnChange: d.gateChanged, Closed: true,
+		Fastest: s.Retry.Initial, Slowest: s.Retry.Max, Jitter: s.Retry.Jitter})
 	err := j.env.Store.Latest(func(r store.Reader) (err error) {
 		d.brought, err = spool.Brought(r, k.ID)
 		return err
@@ -105,15 +106,15 @@ func (d *delivery) holds(ctx context.Context) (highest uint64, others bool, err 
 
 // highest asks the sink how far its table goes, for a source without a cursor. A sink that is away does
 // not hold the source: what it has already is found by key when it is back.
-func (d *delivery) highest(ctx context.Context) (uint64, error) {
+func (d *delivery) highest(ctx context.Context) uint64 {
 	if err := d.Sink.Sink.Prepare(ctx, d.j.src.Schema()); err != nil {
-		return 0, ctx.Err()
+		return 0
 	}
 	h, _, err := d.holds(ctx)
 	if err != nil {
-		return 0, ctx.Err()
+		return 0
 	}
-	return h, nil
+	return h
 }
 
 func (d *delivery) flow(ctx context.Context) (f balance.Flow, err error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"holdfast/base/fault"
@@ -178,13 +179,11 @@ func (j *Job) cursor(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range j.sinks {
-		k, err := d.highest(ctx)
-		if err != nil {
-			return nil, err
-		}
-		highest = max(highest, k)
+	known, err := j.sinksHighest(ctx)
+	if err != nil {
+		return nil, err
 	}
+	highest = max(highest, known)
 	if highest > 0 && j.beyondFeed(ctx, highest) {
 		highest = 0
 	}
@@ -194,6 +193,28 @@ func (j *Job) cursor(ctx context.Context) ([]byte, error) {
 		}
 	}
 	return j.src.Start(highest), nil
+}
+
+// meetFor is how long a source without a cursor waits for what the sinks have. One that is frozen must not hold
+// up what is for the others.
+const meetFor = 5 * time.Second
+
+// sinksHighest asks all sinks at once for the highest key of any.
+func (j *Job) sinksHighest(ctx context.Context) (highest uint64, err error) {
+	bounded, cancel := context.WithTimeout(ctx, meetFor)
+	defer cancel()
+	answers, failed := make([]uint64, len(j.sinks)), make([]error, len(j.sinks))
+	var asking sync.WaitGroup
+	for i, d := range j.sinks {
+		asking.Go(func() {
+			failed[i] = engine.Catch(func() error {
+				answers[i] = d.highest(bounded)
+				return nil
+			})
+		})
+	}
+	asking.Wait()
+	return slices.Max(append(answers, 0)), errors.Join(append(failed, ctx.Err())...)
 }
 
 // feedReach is how far a key from elsewhere may be above the oldest page of the feed: months of it.

@@ -36,6 +36,9 @@ type Options struct {
 	Closed bool
 	// Fastest and Slowest bound the pause between canaries in an outage; default 100 ms and 700 ms.
 	Fastest, Slowest time.Duration
+	// Jitter is by which part of itself such a pause may be shorter or longer, up to 1; default 0.5, and
+	// below 0 none. Many that wait for one dependency do not all come at once then.
+	Jitter float64
 	// Throttle is the pause when a dependency asks for time and not for how much; default 10 s.
 	Throttle time.Duration
 	// Person is the pause between canaries while a person must act; default 1 min.
@@ -57,6 +60,9 @@ func (o Options) withDefaults() Options {
 	set(&o.Slowest, 700*time.Millisecond)
 	set(&o.Throttle, 10*time.Second)
 	set(&o.Person, time.Minute)
+	if o.Jitter == 0 {
+		o.Jitter = 0.5
+	}
 	if o.OnChange == nil {
 		o.OnChange = func(Status) {}
 	}
@@ -108,6 +114,7 @@ func New(name string, o Options) *Gate {
 	g := &Gate{opts: o.withDefaults(), wake: make(chan struct{}, 1), opened: make(chan struct{}),
 		back: backoff.NewExponentialBackOff()}
 	g.back.InitialInterval, g.back.MaxInterval = g.opts.Fastest, g.opts.Slowest
+	g.back.RandomizationFactor = max(g.opts.Jitter, 0)
 	now := time.Now()
 	g.status = Status{Name: name, Open: !o.Closed, Since: now}
 	if o.Closed {

@@ -482,3 +482,39 @@ func TestOnChangeMayCallBack(t *testing.T) {
 		}
 	})
 }
+
+// TestJitter: pauses grow from the first to the longest, and vary by the jitter.
+func TestJitter(t *testing.T) {
+	for _, c := range []struct {
+		jitter float64
+		least  time.Duration // of the second pause, which is 3 s without jitter
+		most   time.Duration
+	}{{-1, 3 * time.Second, 3 * time.Second}, {0.1, 2700 * time.Millisecond, 3300 * time.Millisecond}} {
+		synctest.Test(t, func(t *testing.T) {
+			d := &dependency{err: fault.New(fault.Transient, "away")}
+			g := New("sink", Options{Probe: d.probe, Fastest: 2 * time.Second, Slowest: 20 * time.Second,
+				Jitter: c.jitter})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go func() { _ = g.Run(ctx) }()
+			g.Report(d.err)
+			time.Sleep(10 * time.Minute)
+			cancel()
+			synctest.Wait()
+			var pauses []time.Duration
+			for i, at := range d.asked[1:] {
+				pauses = append(pauses, at.Sub(d.asked[i]))
+			}
+			if p := pauses[0]; p < c.least || p > c.most {
+				t.Errorf("jitter %v: the second pause is %v, want %v to %v", c.jitter, p, c.least, c.most)
+			}
+			last := pauses[len(pauses)-1]
+			if last > 20*time.Second || c.jitter < 0 && last != 20*time.Second {
+				t.Errorf("jitter %v: the last pause is %v, want 20s", c.jitter, last)
+			}
+			if same := slices.Min(pauses[5:]) == slices.Max(pauses[5:]); same != (c.jitter < 0) {
+				t.Errorf("jitter %v: pauses %v", c.jitter, pauses)
+			}
+		})
+	}
+}

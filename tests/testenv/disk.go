@@ -74,9 +74,15 @@ func Disk(t testing.TB, bytes int64) *FailingDisk {
 // Fail makes what is new on the disk fail from now on; Heal ends it.
 func (d *FailingDisk) Fail() {
 	d.t.Helper()
-	f, err := os.Create(d.fill)
+	Fill(d.t, d.fill)
+}
+
+// Fill makes a file that takes all the room which its file system has left.
+func Fill(t testing.TB, path string) {
+	t.Helper()
+	f, err := os.Create(path)
 	if err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer f.Close()
 	for _, size := range []int{1 << 20, 4096} {
@@ -84,7 +90,7 @@ func (d *FailingDisk) Fail() {
 			_, err = f.Write(make([]byte, size))
 		}
 		if !errors.Is(err, syscall.ENOSPC) {
-			d.t.Fatalf("fill the disk below: %v", err)
+			t.Fatalf("fill a disk: %v", err)
 		}
 	}
 }

@@ -1,0 +1,223 @@
+package httppush
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/base/secret"
+	"holdfast/connector/columns"
+)
+
+// Config is what a configuration file says under `http:` of a sink.
+type Config struct {
+	// URL that deliveries are posted to; a template: .Key (the idempotency key), .Job, .Rows (their number).
+	URL string `yaml:"url"`
+	// Headers of every request; the values are templates like url.
+	Headers map[string]secret.Text `yaml:"headers"`
+	Auth    Auth                   `yaml:"auth"`
+	// Method is POST (default), PUT or PATCH.
+	Method string `yaml:"method"`
+	// Format is json (an array of objects, default), jsonl or csv.
+	Format string `yaml:"format"`
+	// Compression is none (default), gzip or zstd.
+	Compression string `yaml:"compression"`
+	// KeyHeader holds the idempotency key, in quotes; default Idempotency-Key. For a receiver that wants it
+	// elsewhere or without quotes, .Key stands in headers or url.
+	KeyHeader string `yaml:"key_header"`
+	// Idempotent says that the receiver does what has one key once, however often and however near to each
+	// other it comes, and remembers keys for longer than a delivery is repeated. We can't prove it.
+	Idempotent bool `yaml:"idempotent"`
+	// Already are statuses by which the receiver says of a repeat that it has it; default none. 409 and 422
+	// are usual.
+	Already []int `yaml:"already"`
+	// Refused are statuses by which it refuses a delivery because of its rows, none of which it has taken;
+	// default 400, 413 and 422.
+	Refused []int `yaml:"refused"`
+	// Rejected is a jq expression that gives, of an answer of 2xx in JSON, the rows that were not taken: an
+	// array of {"row": place in the delivery from 0, "reason": text}.
+	Rejected string `yaml:"rejected"`
+	// Lookup is the URL, a template like url, that answers 2xx if a delivery was taken and 404 if not. It is
+	// asked (GET) before a repeat.
+	Lookup string `yaml:"lookup"`
+	// Keys is the URL, a template, that answers the integer keys from .From to .To that the receiver has,
+	// each as often as it has the row, as a JSON array in .Order (asc or desc), of which .Limit are enough.
+	Keys string `yaml:"keys"`
+	// Probe is a request that shows that a delivery would be taken, and leaves no trace.
+	Probe Request `yaml:"probe"`
+	// Timeout is how long the receiver may be silent; default 30s.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Auth says who we are; at most one of the two.
+type Auth struct {
+	Basic  *Basic      `yaml:"basic"`
+	Bearer secret.Text `yaml:"bearer"`
+}
+
+// Basic is a user with a password.
+type Basic struct {
+	User     string      `yaml:"user"`
+	Password secret.Text `yaml:"password"`
+}
+
+// Request is a URL with a method.
+type Request struct {
+	Method string `yaml:"method"` // default GET
+	URL    string `yaml:"url"`
+}
+
+const (
+	formatJSON  = "json"
+	formatJSONL = "jsonl"
+	formatCSV   = "csv"
+
+	packNone = "none"
+	packGzip = "gzip"
+	packZstd = "zstd"
+)
+
+func (c Config) withDefaults() Config {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	def(&c.Method, http.MethodPost)
+	def(&c.Format, formatJSON)
+	def(&c.Compression, packNone)
+	def(&c.KeyHeader, "Idempotency-Key")
+	def(&c.Probe.Method, http.MethodGet)
+	if c.Refused == nil {
+		c.Refused = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 30 * time.Second
+	}
+	return c
+}
+
+// check gathers the faults of a configuration.
+type check struct {
+	Config
+	faults []error
+}
+
+func (k *check) bad(key, format string, args ...any) {
+	k.faults = append(k.faults, fmt.Errorf(key+": "+format, args...))
+}
+
+func (k *check) oneOf(key, got string, want ...string) {
+	if !slices.Contains(want, got) {
+		k.bad(key, "is %q, want one of: %s", got, strings.Join(want, ", "))
+	}
+}
+
+// Validate returns all faults of the configuration, each beginning with the name of its key.
+func (c Config) Validate() []error {
+	k := &check{Config: c.withDefaults()}
+	k.oneOf("method", k.Method, http.MethodPost, http.MethodPut, http.MethodPatch)
+	k.oneOf("format", k.Format, formatJSON, formatJSONL, formatCSV)
+	k.oneOf("compression", k.Compression, packNone, packGzip, packZstd)
+	k.oneOf("probe.method", k.Probe.Method, http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost)
+	k.places()
+	k.auth()
+	k.statuses()
+	if _, err := columns.ParseExpr(k.Rejected); k.Rejected != "" && err != nil {
+		k.bad("rejected", "%v", err)
+	}
+	if k.Timeout < 0 {
+		k.bad("timeout", "is %v, want a time above 0", k.Timeout)
+	}
+	slices.SortFunc(k.faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return k.faults
+}
+
+// places checks every URL and header.
+func (k *check) places() {
+	if k.URL == "" {
+		k.bad("url", "is missing")
+	}
+	t, faults := parseTemplates(k.Config)
+	k.faults = append(k.faults, faults...)
+	if len(faults) > 0 {
+		return
+	}
+	q, _ := t.fill(nobody)
+	for key, raw := range map[string]string{"url": q.url, "lookup": q.lookup, "keys": q.keys,
+		"probe.url": k.Probe.URL} {
+		if why := badURL(raw); raw != "" && why != "" {
+			k.bad(key, "%s", why)
+		}
+	}
+	other := nobody
+	other.Key, other.From, other.Order, other.Limit = "other", 1, "desc", 2
+	o, _ := t.fill(other)
+	if k.Lookup != "" && q.lookup == o.lookup && !k.keyInHeaders(q, o) {
+		k.bad("lookup", "does not use .Key")
+	}
+	if k.Keys != "" {
+		for _, part := range []string{".From", ".To", ".Order"} {
+			if !strings.Contains(k.Keys, part) {
+				k.bad("keys", "does not use %s", part)
+			}
+		}
+	}
+}
+
+// keyInHeaders reports whether the headers of two deliveries differ.
+func (k *check) keyInHeaders(a, b question) bool {
+	for name, v := range a.headers {
+		if b.headers[name] != v {
+			return true
+		}
+	}
+	return false
+}
+
+// badURL says what is wrong with a URL, without its query, which may hold a key.
+func badURL(raw string) string {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return "want an http:// or https:// URL"
+	case u.User != nil:
+		return "holds a user name; put it into auth"
+	}
+	return ""
+}
+
+func (k *check) auth() {
+	b := k.Auth.Basic
+	if b != nil && b.User == "" {
+		k.bad("auth.basic.user", "is missing")
+	}
+	if b != nil && k.Auth.Bearer != "" {
+		k.bad("auth", "want one of basic and bearer")
+	}
+	for name := range k.Headers {
+		switch {
+		case strings.EqualFold(name, "Authorization") && (b != nil || k.Auth.Bearer != ""):
+			k.bad("headers", "Authorization is set by auth already")
+		case strings.EqualFold(name, "Content-Encoding"):
+			k.bad("headers", "Content-Encoding is set by compression")
+		}
+	}
+	if strings.ContainsAny(k.KeyHeader, " :\t\r\n") {
+		k.bad("key_header", "is %q, want the name of a header", k.KeyHeader)
+	}
+}
+
+// statuses checks that no status has two meanings, or one that would hide what a person must do.
+func (k *check) statuses() {
+	for key, list := range map[string][]int{"already": k.Already, "refused": k.Refused} {
+		for _, n := range list {
+			if n < 400 || n > 499 || decided(n) {
+				k.bad(key, "has %d, want statuses from 400 to 499, without 401, 403, 407, 408, 425 and 429", n)
+			}
+		}
+	}
+}

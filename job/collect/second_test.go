@@ -1,0 +1,72 @@
+package collect_test
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/connector"
+	"holdfast/connector/sqlite"
+	"holdfast/connector/wsprnet/simulator"
+	"holdfast/job/collect"
+)
+
+// away is a sink that does nothing but fail, in a way of its own.
+type away struct {
+	how func(ctx context.Context) error
+}
+
+func (a away) Traits() connector.SinkTraits                       { return connector.SinkTraits{} }
+func (a away) Prepare(ctx context.Context, _ record.Schema) error { return a.how(ctx) }
+func (a away) Probe(ctx context.Context) error                    { return a.how(ctx) }
+func (a away) Reader() connector.SinkReader                       { return nil }
+func (a away) Close() error                                       { return nil }
+func (a away) Write(ctx context.Context, _ connector.Delivery) (connector.Verdict, error) {
+	return connector.Verdict{}, a.how(ctx)
+}
+
+// TestASecondSinkThatIsAway: whatever keeps it from working, the first one gets every row once, at once;
+// and the second one gets them all when it is back.
+func TestASecondSinkThatIsAway(t *testing.T) {
+	for name, how := range map[string]func(ctx context.Context) error{
+		"down":        func(context.Context) error { return fault.New(fault.Transient, "connection refused") },
+		"frozen":      func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"under load":  func(context.Context) error { return fault.WithWait(fault.New(fault.Throttled, "busy"), time.Hour) },
+		"credentials": func(context.Context) error { return fault.New(fault.Credentials, "who are you?") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, simulator.Options{Seed: 21, Rate: -1, Backlog: 5000, PageLimit: 500})
+			r.more = []collect.Sink{{Name: "second", Sink: away{how}, Retry: collect.Retry{Initial: time.Hour}}}
+			want := r.expected()
+			begun, log := time.Now(), &journal{}
+			stop := r.loop(log)
+			r.until(log, `Inserted (\d+) spots into sink main`, len(want))
+			took := time.Since(begun)
+			stop()
+			if got := r.ids(); !slices.Equal(got, want) {
+				t.Errorf("the first sink has %d rows, want %d", len(got), len(want))
+			}
+			b := r.books()
+			if b.Sinks[0].Pending != 0 || b.Sinks[1].Pending != int64(len(want)) || b.Sinks[1].Delivered != 0 {
+				t.Errorf("books: %+v", b.Sinks)
+			}
+			t.Logf("%d rows in %v", len(want), took)
+
+			path := filepath.Join(r.dir, "second.sqlite")
+			second, err := sqlite.New(sqlite.Config{Path: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.cfg.Once, r.more = true, []collect.Sink{{Name: "second", Sink: second}}
+			r.run()
+			r.database = path
+			if got := r.ids(); !slices.Equal(got, want) {
+				t.Errorf("the second sink has %d rows when it is back, want %d", len(got), len(want))
+			}
+		})
+	}
+}
