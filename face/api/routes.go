@@ -81,7 +81,11 @@ func spoolRoutes(d *app.Desk) map[string]work {
 			return blocks(ctx, d, c)
 		},
 		"GET /api/v1/jobs/{job}/spool/stats": func(ctx context.Context, c *call) (any, error) {
-			return d.Stats(ctx, c.job())
+			sel, err := c.selection()
+			if err != nil {
+				return nil, err
+			}
+			return d.Stats(ctx, c.job(), sel)
 		},
 		"GET /api/v1/jobs/{job}/spool/rows": func(ctx context.Context, c *call) (any, error) {
 			return rows(ctx, d, c)
@@ -209,31 +213,6 @@ type Said struct {
 func done(err error) (any, error) { return Said{"done"}, err }
 
 func said(text string, err error) (any, error) { return Said{text}, err }
-
-func blocks(ctx context.Context, d *app.Desk, c *call) (any, error) {
-	from, err := c.number("from", 0)
-	if err != nil {
-		return nil, err
-	}
-	max, err := c.number("max", 1000)
-	if err != nil {
-		return nil, err
-	}
-	list, err := d.Blocks(ctx, c.job(), from, int(max))
-	return map[string]any{"blocks": append([]app.Block{}, list...)}, err
-}
-
-func rows(ctx context.Context, d *app.Desk, c *call) (any, error) {
-	from, err := c.number("from", 0)
-	if err != nil {
-		return nil, err
-	}
-	to, err := c.number("to", 0)
-	if err != nil {
-		return nil, err
-	}
-	return nil, d.Cat(ctx, c.job(), from, to, func(row json.RawMessage) error { return c.item(row) })
-}
 
 func importDir(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	o, err := c.order()

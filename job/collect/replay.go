@@ -94,15 +94,6 @@ func (o Replay) span() string {
 	return text(o.From) + " to " + text(o.To)
 }
 
-// holds reports whether a block has rows in the order's range.
-func (o Replay) holds(h spool.Head) bool {
-	lo, hi := h.At, h.At
-	if h.HasTime {
-		lo, hi = time.Unix(h.TimeLo, 0), time.Unix(h.TimeHi, 0)
-	}
-	return (o.From.IsZero() || !hi.Before(o.From)) && (o.To.IsZero() || lo.Before(o.To))
-}
-
 // replay is one order on its way.
 type replay struct {
 	in   *Intake
@@ -123,13 +114,14 @@ type again struct {
 func (p *replay) step(ctx context.Context, first, last uint64) error {
 	var found []again
 	highest, texts := uint64(0), false
+	touched := spool.Range{From: p.o.From, To: p.o.To}
 	err := p.in.st.View(ctx, func(r store.Reader) error {
 		heads, err := spool.Heads(r, first, last, replayStep)
 		if err != nil {
 			return err
 		}
 		for _, h := range heads {
-			if h.Copy || h.Only != 0 && h.Only != p.k.ID || !p.o.holds(h) {
+			if h.Copy || h.Only != 0 && h.Only != p.k.ID || !touched.Touches(h) {
 				continue
 			}
 			a, ok, err := p.look(r, h)
