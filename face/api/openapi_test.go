@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"holdfast/app"
+	"holdfast/base/rowfile"
 	"holdfast/connector/wsprnet/simulator"
 )
 
@@ -209,7 +211,7 @@ func live(t *testing.T) (*app.Desk, *simulator.Simulator) {
 	await(t, "the rows", func() bool {
 		rep, err := d.Status(t.Context(), "")
 		return err == nil && rep.Jobs[0].Balance.Sinks != nil && rep.Jobs[0].Balance.Accepted > 100 &&
-			rep.Jobs[0].Backlog.Rows == 0 && rep.Letters["spots"] > 1
+			rep.Jobs[0].Backlog.Rows == 0 && rep.Letters["spots"] > 2
 	})
 	return d, sim
 }
@@ -246,7 +248,7 @@ func await(t *testing.T, what string, is func() bool) {
 func TestAnswersFitTheirSchemas(t *testing.T) {
 	d, _ := live(t)
 	doc, h := readDocument(t), Handler(d)
-	letters, err := d.DeadLetters(t.Context(), "spots", 0, 2)
+	letters, err := d.DeadLetters(t.Context(), "spots", 0, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,8 +295,13 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /api/v1/jobs/{job}/dead", "", nil, 200},
 		{"GET /api/v1/jobs/{job}/dead/{id}", fmt.Sprint(letters[0].ID), nil, 200},
 		{"GET /api/v1/jobs/{job}/dead/{id}", "999999", nil, 404},
-		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[0].ID), Order{}, 400},
-		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[0].ID), Order{Reason: "seen"}, 200},
+		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[0].ID), Order{}, 400},
+		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[0].ID), Order{Edit: app.Edit{
+			Row: row(t, d, 60400000000)}}, 200},
+		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[2].ID), Order{Edit: app.Edit{
+			Row: row(t, d, 0)}}, 409},
+		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[2].ID), Order{}, 400},
+		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[2].ID), Order{Reason: "seen"}, 200},
 		{"POST /api/v1/jobs/{job}/dead/{id}/retry", fmt.Sprint(letters[1].ID), nil, 400},
 		{"POST /api/v1/jobs/{job}/checkpoints", "", Order{Name: "one"}, 200},
 		{"POST /api/v1/jobs/{job}/checkpoints", "", Order{Name: "one"}, 409},
@@ -333,6 +340,29 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 			t.Errorf("%s was not tried", pattern)
 		}
 	}
+}
+
+// row is a row of the spool, under another id unless that is 0.
+func row(t *testing.T, d *app.Desk, id uint64) json.RawMessage {
+	t.Helper()
+	var text bytes.Buffer
+	_, err := d.Cat(t.Context(), "spots", app.Selection{}, rowfile.Options{Format: rowfile.JSONL}, 1, &text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id == 0 {
+		return text.Bytes()
+	}
+	values := map[string]any{}
+	if err := json.Unmarshal(text.Bytes(), &values); err != nil {
+		t.Fatal(err)
+	}
+	values["id"] = id
+	b, err := json.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func request(t *testing.T, h http.Handler, method, target string, body any) *httptest.ResponseRecorder {

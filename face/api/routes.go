@@ -124,6 +124,17 @@ func deadRoutes(d *app.Desk) map[string]work {
 			}
 			return done(d.RetryDead(ctx, c.job(), id))
 		},
+		"POST /api/v1/jobs/{job}/dead/{id}/edit": func(ctx context.Context, c *call) (any, error) {
+			id, err := c.number("id", 0)
+			if err != nil {
+				return nil, err
+			}
+			o, err := c.order()
+			if err != nil {
+				return nil, err
+			}
+			return done(d.EditDead(ctx, c.job(), id, o.Edit))
+		},
 		"POST /api/v1/jobs/{job}/dead/{id}/discard": func(ctx context.Context, c *call) (any, error) {
 			id, err := c.number("id", 0)
 			if err != nil {
@@ -188,6 +199,8 @@ type Order struct {
 	// From and To are event times; zero is no bound.
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
+	// Edit changes the row of a dead letter.
+	app.Edit
 }
 
 func (c *call) order() (o Order, err error) {

@@ -18,7 +18,7 @@ import (
 
 func (f *face) deadCommand() *cobra.Command {
 	c := &cobra.Command{Use: "dead", Short: "Look at dead letters: what could not go on, and why"}
-	c.AddCommand(f.deadList(), f.deadShow(), f.deadRetry(), f.deadDiscard())
+	c.AddCommand(f.deadList(), f.deadShow(), f.deadRetry(), f.deadEdit(), f.deadDiscard())
 	return c
 }
 
@@ -74,7 +74,7 @@ func (f *face) deadShow() *cobra.Command {
 				return err
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
-				var d app.DeadLetter
+				var d app.Letter
 				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "dead", args[0]),
 					Result: &d})
 				if err != nil {
@@ -85,9 +85,12 @@ func (f *face) deadShow() *cobra.Command {
 				}
 				fmt.Fprintf(f.out, "dead letter %d of job %s, from %s, %s\n", d.ID, job, d.From, ago(d.At,
 					time.Now()))
-				fmt.Fprint(f.out, wrap("why: "+d.Reason, "  "))
+				fmt.Fprint(f.out, wrap(where(d)+d.Reason, "  "))
 				if d.Key != "" {
 					fmt.Fprintf(f.out, "  key: %s\n", d.Key)
+				}
+				if err := f.showValues(d); err != nil {
+					return err
 				}
 				if len(d.Raw) > 0 {
 					fmt.Fprintf(f.out, "  as it came: %s\n", printable(d.Raw))

@@ -136,6 +136,44 @@ func TestDeadLetters(t *testing.T) {
 	})
 }
 
+// TestLettersOfAnOldStore: one that was written before there was a counter is counted, and has one from the
+// first letter on.
+func TestLettersOfAnOldStore(t *testing.T) {
+	st := storetest.Open(t, t.TempDir())
+	letters := func() (n int64) {
+		st.View(t.Context(), func(r store.Reader) (err error) {
+			if n, err = Letters(r); err != nil {
+				t.Error(err)
+			}
+			return nil
+		})
+		return n
+	}
+	update(t, st, func(tx *store.Tx) error {
+		for range 3 {
+			if _, err := Bury(tx, DeadLetter{}); err != nil {
+				return err
+			}
+		}
+		tx.Delete(counterKey(lawDead, 0))
+		return nil
+	})
+	if n := letters(); n != 3 {
+		t.Errorf("without a counter: got %d, want 3", n)
+	}
+	update(t, st, func(tx *store.Tx) error { _, err := Exhume(tx, 2); return err })
+	if n := letters(); n != 2 {
+		t.Errorf("behind the first change: got %d, want 2", n)
+	}
+	update(t, st, func(tx *store.Tx) error {
+		tx.Delete(deadKey(1)) // as a salvage loses it
+		return RecountDead(tx)
+	})
+	if n := letters(); n != 1 {
+		t.Errorf("after a salvage: got %d, want 1", n)
+	}
+}
+
 // TestWhatIsLostAgainAddsUp: blocks without keys are lost one by one, and all their gaps begin at 0.
 func TestWhatIsLostAgainAddsUp(t *testing.T) {
 	st := storetest.Open(t, t.TempDir())
