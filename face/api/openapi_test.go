@@ -195,7 +195,7 @@ func live(t *testing.T) (*app.Desk, *simulator.Simulator) {
 	file := filepath.Join(t.TempDir(), "t.yaml")
 	text := fmt.Appendf(nil, "jobs: {spots: {collect: {source: {wsprnet: {url: %q, "+
 		"every: 200ms, max_bytes_per_second: -1}}, sinks: {local: {sqlite: {path: spots.sqlite}, "+
-		"batch: {every: 1ms}}}}}}", feed.URL+simulator.SpotsPath)
+		"batch: {every: 1ms}, limit: 1GiB}}}}}", feed.URL+simulator.SpotsPath)
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
