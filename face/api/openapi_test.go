@@ -274,6 +274,8 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /api/v1/events", "?max=2", nil, 200},
 		{"GET /api/v1/events", "?after=nonsense", nil, 400},
 		{"GET /api/v1/jobs/{job}/gaps", "?all=true", nil, 200},
+		{"GET /api/v1/jobs/{job}/gaps", "?all=true&max=1", nil, 200},
+		{"GET /api/v1/jobs/{job}/gaps", "?after=nowhere", nil, 400},
 		{"GET /api/v1/jobs/{job}/spool", "", nil, 200},
 		{"GET /api/v1/jobs/{job}/spool", "?from=1h&sink=local", nil, 200},
 		{"GET /api/v1/jobs/{job}/spool", "?from=yesterday", nil, 400},

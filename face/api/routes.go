@@ -272,7 +272,7 @@ func gaps(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.Gaps(ctx, c.job(), !c.flag("all"), int(min(max, maxGaps)))
+	return d.Gaps(ctx, c.job(), !c.flag("all"), c.FormValue("after"), int(min(max, maxGaps)))
 }
 
 // series answers with the samples behind a time, given in seconds since 1970.

@@ -93,7 +93,7 @@ func (f *face) root() *cobra.Command {
 	for group, commands := range map[string][]*cobra.Command{
 		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand()},
 		"ask": {f.checkCommand(), f.statusCommand(), f.auditCommand(), f.eventsCommand(),
-			f.spoolCommand(), f.deadCommand(), f.notifyCommand()},
+			f.spoolCommand(), f.deadCommand(), f.gapsCommand(), f.notifyCommand()},
 		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.reloadCommand(),
 			f.checkpointCommand()},
 	} {

@@ -206,7 +206,7 @@ func (p *replay) commit(tx *store.Tx, found []again, out *Replayed) error {
 		if seq >= st.Begin && !done(seq) {
 			continue // it is pending, or on its way
 		}
-		if err := p.count(tx, seq, a.rows, st.Added, &flow); err != nil {
+		if err := p.count(tx, a.head, a.rows, st.Added, &flow); err != nil {
 			return err
 		}
 		bytes := int64(a.head.Bytes)
@@ -229,7 +229,8 @@ func (p *replay) commit(tx *store.Tx, found []again, out *Replayed) error {
 }
 
 // count takes rows of a block out of the term that they stand in.
-func (p *replay) count(tx *store.Tx, seq uint64, rows int64, added uint64, flow *balance.Flow) error {
+func (p *replay) count(tx *store.Tx, h spool.Head, rows int64, added uint64, flow *balance.Flow) error {
+	seq := h.Seq
 	expired := expiredKey(p.k.ID, seq)
 	_, was, err := tx.Get(expired)
 	if err != nil {
@@ -238,7 +239,7 @@ func (p *replay) count(tx *store.Tx, seq uint64, rows int64, added uint64, flow 
 	if was {
 		tx.Delete(expired)
 		flow.Expired -= rows
-		return nil
+		return balance.Recover(tx, p.in.id, h.KeyLo, p.k.ID, uint64(rows))
 	}
 	came := cameKey(p.k.ID, seq)
 	if seq < added {
