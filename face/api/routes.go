@@ -252,7 +252,7 @@ func letters(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := d.DeadLetters(ctx, c.job(), after, int(max))
+	list, err := d.DeadLetters(ctx, c.job(), after, int(min(max, maxLetters)))
 	return map[string]any{"dead": append([]app.DeadLetter{}, list...)}, err
 }
 
@@ -264,8 +264,11 @@ func letter(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	return d.DeadLetter(ctx, c.job(), id)
 }
 
-// maxGaps is how many gaps one answer has at most.
-const maxGaps = 10_000
+// maxGaps and maxLetters are how many of them one answer has at most.
+const (
+	maxGaps    = 10_000
+	maxLetters = 10_000
+)
 
 func gaps(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	max, err := c.number("max", 1000)

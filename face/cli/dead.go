@@ -26,9 +26,25 @@ type deadList struct {
 	Dead []app.DeadLetter `json:"dead"`
 }
 
-func (a asked) dead(ctx context.Context, job string, max int) (out deadList, err error) {
-	return out, a.client.Do(ctx, api.Request{Method: "GET",
-		Path: path(job, "dead") + "?max=" + strconv.Itoa(max), Result: &out})
+// dead asks page by page.
+func (a asked) dead(ctx context.Context, job string, max int) (all deadList, err error) {
+	const page = 1000
+	all.Dead = []app.DeadLetter{}
+	for after := uint64(0); len(all.Dead) < max; {
+		var out deadList
+		n := min(page, max-len(all.Dead))
+		err := a.client.Do(ctx, api.Request{Method: "GET",
+			Path: path(job, "dead") + fmt.Sprintf("?after=%d&max=%d", after, n), Result: &out})
+		if err != nil {
+			return all, err
+		}
+		all.Dead = append(all.Dead, out.Dead...)
+		if len(out.Dead) < n {
+			break
+		}
+		after = out.Dead[len(out.Dead)-1].ID
+	}
+	return all, nil
 }
 
 func (f *face) deadList() *cobra.Command {
