@@ -149,6 +149,7 @@ func (a *alarms) look(now time.Time, g Gauges, news []engine.Event) {
 	}
 	for _, s := range g.Jobs {
 		a.gates(now, s)
+		a.quotas(now, s)
 		if s.Readable {
 			a.job(now, s)
 		}
@@ -162,6 +163,22 @@ func (a *alarms) gates(now time.Time, s engine.Status) {
 		a.when(now, !gate.Open && (away >= a.rules.Gate || a.book.Active["gate/"+s.Name+"/"+gate.Name]), "gate",
 			s.Name, gate.Name, fmt.Sprintf("job %s: %s is away for %v: %s", s.Name, gate.Name, away,
 				visible.Line(gate.Cause)), fmt.Sprintf("job %s: %s is back", s.Name, gate.Name))
+	}
+}
+
+// quotas tells of what is above its marks, at each of them once.
+func (a *alarms) quotas(now time.Time, s engine.Status) {
+	for _, q := range s.Quotas {
+		what := "the spool"
+		if q.Sink != "" {
+			what = "the backlog of sink " + q.Sink
+		}
+		text := fmt.Sprintf("job %s: %s has %s", s.Name, what, disk.Size(uint64(max(q.Used, 0))))
+		a.when(now, q.Level != engine.Fine, "quota", s.Name, q.Sink, fmt.Sprintf("%s, above its soft mark of %s",
+			text, disk.Size(uint64(q.Soft))), "")
+		a.when(now, q.Level == engine.Hard, "quota full", s.Name, q.Sink, fmt.Sprintf(
+			"%s, above its hard mark of %s: by its policy (%s) %s", text, disk.Size(uint64(q.Hard)), q.Policy,
+			map[bool]string{true: "the oldest rows expire", false: "intake waits"}[q.Policy == "expire"]), text)
 	}
 }
 

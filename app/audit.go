@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 
+	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
 )
@@ -64,7 +65,7 @@ func (d *Desk) Audit(ctx context.Context, job string, deep bool, tell func(Progr
 			if books, err = engine.ReadBooks(r, name); err != nil {
 				return err
 			}
-			n, err := letters(r)
+			n, err := balance.Letters(r)
 			a.Letters += n
 			return err
 		})

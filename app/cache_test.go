@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/kernel/balance"
 	"holdfast/kernel/store"
 )
 
@@ -112,7 +113,7 @@ func TestImportTwice(t *testing.T) {
 		}
 	}
 	err = d.view(t.Context(), "spots", func(r store.Reader) error {
-		if n, err := letters(r); n != 1 || err != nil {
+		if n, err := balance.Letters(r); n != 1 || err != nil {
 			t.Errorf("got %d dead letters, %v; want one", n, err)
 		}
 		return nil

@@ -25,7 +25,9 @@ type collectConfig struct {
 	// DedupeWindow is for how long a row whose key is not an integer is known; default 30 days. Whether an
 	// older one came before, the sinks are asked. Integer keys are known for ever.
 	DedupeWindow time.Duration `yaml:"dedupe_window"`
-	Sinks        sinkList      `yaml:"sinks"`
+	// Quota bounds what all rows of the job take of the disk, those that are retained among them; default none.
+	Quota quota    `yaml:"quota"`
+	Sinks sinkList `yaml:"sinks"`
 	// Forget names sinks that are not below sinks any more and whose pending rows are given up. Without it
 	// they wait for the sink to come back.
 	Forget []string `yaml:"forget"`
@@ -38,6 +40,13 @@ type collectConfig struct {
 type retain struct {
 	Time  *time.Duration `yaml:"time"`
 	Bytes *Bytes         `yaml:"bytes"`
+}
+
+// quota are watermarks: at soft people are told (default three quarters of hard), at hard policy acts.
+type quota struct {
+	Soft   Bytes  `yaml:"soft"`
+	Hard   Bytes  `yaml:"hard"`
+	Policy string `yaml:"policy"` // hold (default): intake waits; expire: the oldest undelivered rows are given up
 }
 
 // source is a feed: the one key below `source:` is its kind.
@@ -53,6 +62,7 @@ type sink struct {
 	table  string
 	batch  batch
 	limit  Bytes
+	soft   Bytes
 	policy collect.Policy
 	retry  retry
 	open   func(o opening) (connector.Sink, error)
@@ -67,6 +77,7 @@ type batch struct {
 type terms struct {
 	Batch  batch  `yaml:"batch"`
 	Limit  Bytes  `yaml:"limit"`  // backlog at which policy acts; default none
+	Soft   Bytes  `yaml:"soft"`   // backlog from which on people are told; default three quarters of limit
 	Policy string `yaml:"policy"` // hold (default): intake waits; expire: the oldest are given up
 	Retry  retry  `yaml:"retry"`
 }
@@ -122,7 +133,7 @@ func (l *sinkList) decode(d *decoder, n ast.Node, path string) {
 }
 
 // termNames are the keys of terms.
-var termNames = []string{"batch", "limit", "policy", "retry"}
+var termNames = []string{"batch", "limit", "policy", "retry", "soft"}
 
 func (d *decoder) sink(l *sinkList, e entry, path string) {
 	kind, _, ok := d.one(e, path, "kind of sink", kindNames(sinks), termNames)
@@ -143,12 +154,15 @@ func (d *decoder) sink(l *sinkList, e entry, path string) {
 			t.Retry.check(d, k.value, p)
 		case "limit":
 			d.decode(k.value, reflect.ValueOf(&t.Limit).Elem(), p)
+		case "soft":
+			d.decode(k.value, reflect.ValueOf(&t.Soft).Elem(), p)
 		case "policy":
 			d.decode(k.value, reflect.ValueOf(&t.Policy).Elem(), p)
-			if t.Policy != string(collect.Hold) && t.Policy != string(collect.Expire) {
-				d.bad(k.value, p, "want hold or expire, got %q", t.Policy)
-			}
+			d.policy(k.value, p, t.Policy)
 		}
+	}
+	if t.Limit > 0 && t.Soft >= t.Limit {
+		d.bad(d.at(e.value, "soft"), join(path, "soft"), "want less than limit, where policy acts")
 	}
 	if t.Policy == string(collect.Expire) && t.Limit == 0 {
 		d.bad(d.at(e.value, "policy"), join(path, "policy"), "expire needs a limit beside it")
@@ -159,7 +173,32 @@ func (d *decoder) sink(l *sinkList, e entry, path string) {
 		d.bad(e.at, path, "sink %s writes to the same table; want one sink for each", (*l)[i].name)
 	}
 	*l = append(*l, sink{name: e.key, kind: kind.key, table: table(c), batch: t.Batch, limit: t.Limit,
-		policy: collect.Policy(t.Policy), retry: t.Retry, open: k.with(c)})
+		soft: t.Soft, policy: collect.Policy(t.Policy), retry: t.Retry,
+		open: k.with(c)})
+}
+
+// policy refuses what is none.
+func (d *decoder) policy(n ast.Node, path, p string) {
+	if p != string(collect.Hold) && p != string(collect.Expire) {
+		d.bad(n, path, "want hold or expire, got %q", p)
+	}
+}
+
+func (q quota) check(d *decoder, job []entry, path string) {
+	i := slices.IndexFunc(job, func(e entry) bool { return e.key == "quota" })
+	if i < 0 {
+		return
+	}
+	n := job[i].value
+	if q.Policy != "" {
+		d.policy(d.at(n, "policy"), join(path, "policy"), q.Policy)
+		if q.Hard == 0 {
+			d.bad(d.at(n, "policy"), join(path, "policy"), "a policy needs a hard mark beside it")
+		}
+	}
+	if q.Hard > 0 && q.Soft >= q.Hard {
+		d.bad(d.at(n, "soft"), join(path, "soft"), "want less than hard, where policy acts")
+	}
 }
 
 func (c *collectConfig) check(d *decoder, n ast.Node, path string) {
@@ -167,6 +206,7 @@ func (c *collectConfig) check(d *decoder, n ast.Node, path string) {
 	if !ok {
 		return
 	}
+	c.Quota.check(d, entries, join(path, "quota"))
 	for _, key := range []string{"source", "sinks"} {
 		if !slices.ContainsFunc(entries, func(e entry) bool { return e.key == key && !empty(e.value) }) {
 			d.bad(n, path, "%s is missing", key)
@@ -218,8 +258,8 @@ func (c *collectConfig) build(ctx context.Context, p *Plan, env engine.Env) (eng
 		}
 		open = append(open, k)
 		list = append(list, collect.Sink{Name: s.name, Sink: k, Rows: s.batch.Rows,
-			Every: orElse(s.batch.Every, defaultBatchEvery), Limit: int64(s.limit), Policy: s.policy,
-			Retry: s.retry.terms()})
+			Every: orElse(s.batch.Every, defaultBatchEvery), Limit: int64(s.limit), Soft: int64(s.soft),
+			Policy: s.policy, Retry: s.retry.terms()})
 	}
 	job, err := collect.New(ctx, env, src, list, c.collect(src, env))
 	if err != nil {
@@ -233,7 +273,9 @@ func (c *collectConfig) collect(src opened, env engine.Env) collect.Config {
 	cfg := collect.Config{Source: c.Source.kind, Forget: c.Forget, NextPoll: src.next,
 		Mended: src.mended, Noun: src.noun, Once: c.once,
 		Intake: collect.IntakeOptions{Window: c.DedupeWindow, Parse: src.parse},
-		Retain: spool.Retain{Age: defaultRetainTime, Bytes: defaultRetainBytes}}
+		Retain: spool.Retain{Age: defaultRetainTime, Bytes: defaultRetainBytes},
+		Quota: collect.Quota{Policy: collect.Policy(c.Quota.Policy),
+			Marks: engine.Marks{Soft: int64(c.Quota.Soft), Hard: int64(c.Quota.Hard)}}}
 	if c.Retain.Time != nil {
 		cfg.Retain.Age = *c.Retain.Time
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -70,16 +71,23 @@ type JobGap struct {
 	balance.Gap
 }
 
-// Gaps are the gaps of a job.
+// Gaps are gaps of a job.
 type Gaps struct {
 	Gaps   []JobGap          `json:"gaps"`
 	Totals balance.GapTotals `json:"totals"` // of all, those included that are not listed
+	// Next is the place behind which the next page begins, "" if there are no more.
+	Next string `json:"next,omitempty"`
 }
 
-// Gaps returns at most max gaps of a job, in the order of their keys: the open ones, or all that are kept.
-func (d *Desk) Gaps(ctx context.Context, job string, openOnly bool, max int) (Gaps, error) {
+// Gaps returns at most max gaps of a job behind a place ("" for the beginning), in the order of their keys:
+// the open ones, or all that are kept.
+func (d *Desk) Gaps(ctx context.Context, job string, openOnly bool, after string, max int) (Gaps, error) {
 	out := Gaps{Gaps: []JobGap{}}
-	err := d.view(ctx, job, func(r store.Reader) error {
+	at, err := balance.ParseGapPlace(after)
+	if err != nil {
+		return out, err
+	}
+	err = d.view(ctx, job, func(r store.Reader) error {
 		books, err := engine.ReadCounters(r, job)
 		if err != nil {
 			return err
@@ -89,21 +97,45 @@ func (d *Desk) Gaps(ctx context.Context, job string, openOnly bool, max int) (Ga
 		if err != nil {
 			return err
 		}
-		for _, name := range slices.Sorted(maps.Keys(sources)) {
-			list, err := balance.ListGaps(r, sources[name], openOnly, max-len(out.Gaps))
-			if err != nil {
-				return err
-			}
-			for _, g := range list {
-				out.Gaps = append(out.Gaps, JobGap{name, g})
-			}
-			if len(out.Gaps) >= max {
-				return nil
+		names := slices.SortedFunc(maps.Keys(sources), func(a, b string) int {
+			return cmp.Compare(sources[a], sources[b])
+		})
+		for _, name := range names {
+			if sources[name] >= at.Source {
+				if err := out.add(r, name, sources[name], at, openOnly, max); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
 	return out, err
+}
+
+// add lists the gaps of a source until there are max, and one more to know that there are more.
+func (g *Gaps) add(r store.Reader, name string, source uint32, at balance.GapPlace, openOnly bool,
+	max int) (err error) {
+	if g.Next != "" {
+		return nil
+	}
+	var list []balance.Gap
+	room := max - len(g.Gaps) + 1
+	if source == at.Source {
+		list, err = balance.GapsBehind(r, at, openOnly, room)
+	} else {
+		list, err = balance.ListGaps(r, source, openOnly, room)
+	}
+	for _, gap := range list {
+		if len(g.Gaps) == max {
+			g.Next = at.String()
+			if max > 0 {
+				g.Next = g.Gaps[max-1].Place().String()
+			}
+			return err
+		}
+		g.Gaps = append(g.Gaps, JobGap{name, gap})
+	}
+	return err
 }
 
 // JobSeries are the samples of one job.

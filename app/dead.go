@@ -2,8 +2,11 @@ package app
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"strconv"
 
+	"holdfast/base/record"
 	"holdfast/job/collect"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/store"
@@ -19,24 +22,48 @@ func (d *Desk) DeadLetters(ctx context.Context, job string, after uint64,
 	return out, err
 }
 
-// letters counts the dead letters of a job.
-func letters(r store.Reader) (n int64, err error) {
-	err = balance.EachDead(r, func(balance.DeadLetter) error {
-		n++
-		return nil
-	})
-	return n, err
+// Letter is a dead letter as people see it.
+type Letter struct {
+	balance.DeadLetter
+	// Values are the columns of the row, where it is one.
+	Values json.RawMessage `json:"values,omitempty"`
 }
 
+// Refused reports whether it is a row that a sink refused.
+func (l Letter) Refused() bool { return l.Stage == balance.AtSink }
+
 // DeadLetter returns one dead letter.
-func (d *Desk) DeadLetter(ctx context.Context, job string, id uint64) (l balance.DeadLetter,
-	err error) {
+func (d *Desk) DeadLetter(ctx context.Context, job string, id uint64) (l Letter, err error) {
 	err = d.view(ctx, job, func(r store.Reader) error {
-		l, err = balance.ReadDead(r, id)
+		l.DeadLetter, err = balance.ReadDead(r, id)
 		return err
 	})
+	if err != nil || len(l.Batch) == 0 {
+		return l, err
+	}
+	rows, err := record.Decode(l.Batch, record.Hash(l.Hash))
+	if err != nil {
+		return l, fmt.Errorf("read dead letter %d: %w", id, err)
+	}
+	l.Values, err = record.RowJSON(rows)
 	return l, err
 }
+
+// EditDead replaces the row of a dead letter by an edited one, which is tried instead: see collect.Edit.
+func (d *Desk) EditDead(ctx context.Context, job string, id uint64, e collect.Edit) error {
+	if d.eng != nil {
+		order, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		_, err = d.Command(ctx, job, "dead-edit", strconv.FormatUint(id, 10), string(order))
+		return err
+	}
+	return d.intake(ctx, job, func(in *collect.Intake) error { return in.EditDead(ctx, id, e) })
+}
+
+// Edit is what is changed of a dead letter.
+type Edit = collect.Edit
 
 // RetryDead gives a dead letter another try.
 func (d *Desk) RetryDead(ctx context.Context, job string, id uint64) error {

@@ -313,7 +313,7 @@ func (e *expected) pending(sink uint32) error {
 	if err != nil {
 		return err
 	}
-	done, err := deliveredTo(e.r, sink)
+	waits, err := spool.Waiting(e.r, sink)
 	if err != nil {
 		return err
 	}
@@ -325,7 +325,7 @@ func (e *expected) pending(sink uint32) error {
 		into := e.excused
 		if seq < begin {
 			into = e.early
-		} else if done(seq) {
+		} else if !waits(seq) {
 			continue
 		}
 		_, rows, err := spool.Read(e.r, seq)

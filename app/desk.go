@@ -14,6 +14,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
 	"holdfast/kernel/store"
@@ -227,7 +228,7 @@ func (d *Desk) atRest(ctx context.Context, job string, dead map[string]int64) en
 	s := engine.Status{Name: job, State: engine.Stopped, Gates: []gate.Status{}}
 	err := d.view(ctx, job, func(r store.Reader) (err error) {
 		if s, err = engine.ReadStatus(r, job); err == nil {
-			dead[job], err = letters(r)
+			dead[job], err = balance.Letters(r)
 		}
 		return err
 	})
@@ -240,7 +241,7 @@ func (d *Desk) atRest(ctx context.Context, job string, dead map[string]int64) en
 // countLetters counts the dead letters of a job at work. One that is not open just now is no mistake.
 func (d *Desk) countLetters(ctx context.Context, s *engine.Status, dead map[string]int64) {
 	err := d.view(ctx, s.Name, func(r store.Reader) (err error) {
-		dead[s.Name], err = letters(r)
+		dead[s.Name], err = balance.Letters(r)
 		return err
 	})
 	if err != nil && !fault.Is(err, fault.Transient) && !errors.Is(err, store.ErrClosed) {

@@ -102,7 +102,7 @@ func TestStatusWithAJobThatCantBeRead(t *testing.T) {
 	tellsBad(t, NewDesk(p, eng))
 }
 
-// withBadJob runs two jobs for a cycle, and puts what is no dead letter into the store of one.
+// withBadJob runs two jobs for a cycle, and spoils the counter of dead letters in the store of one.
 func withBadJob(t *testing.T, place Place) *Config {
 	t.Helper()
 	_, url := feedOf(t, 10)
@@ -124,7 +124,7 @@ func withBadJob(t *testing.T, place Place) *Config {
 		t.Fatal(err)
 	}
 	err = st.Update(func(tx *store.Tx) error {
-		tx.Set(store.Dead.K().U64(1), []byte("no letter"))
+		tx.Set(store.Counters.K().U8('d').U32(0), []byte("no number"))
 		return nil
 	})
 	if err := errors.Join(err, st.Close()); err != nil {

@@ -2,8 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,168 +23,16 @@ import (
 	"holdfast/kernel/store"
 )
 
-// deliveredTo returns which blocks a sink is done with, or never had to get.
-func deliveredTo(r store.Reader, sink uint32) (done func(seq uint64) bool, err error) {
-	var state spool.SinkState
-	if v, ok, err := r.Get(store.Sinks.K().U32(sink)); err != nil {
-		return nil, err
-	} else if ok {
-		if err := json.Unmarshal(v, &state); err != nil {
-			return nil, fault.New(fault.Corrupt, "read state of sink %d: %w", sink, err)
-		}
-	}
-	type span struct{ first, last uint64 }
-	var settled []span
-	from := store.Settled.K().U32(sink)
-	seq, fail := r.Scan(from, from.End())
-	for k, v := range seq {
-		if len(k) == 13 && len(v) == 8 {
-			settled = append(settled, span{binary.BigEndian.Uint64(k[5:]), binary.BigEndian.Uint64(v)})
-		}
-	}
-	return func(seq uint64) bool {
-		return seq < state.Begin || slices.ContainsFunc(settled, func(s span) bool {
-			return s.first <= seq && seq <= s.last
-		})
-	}, fail()
-}
-
-// Block is a block of a spool as people see it.
-type Block struct {
-	Seq   uint64    `json:"seq"`
-	At    time.Time `json:"at"`
-	Rows  uint32    `json:"rows"`
-	Bytes uint32    `json:"bytes"`
-	From  uint64    `json:"from,omitempty"` // keys
-	To    uint64    `json:"to,omitempty"`
-	// Pending are the sinks that have not got it yet.
-	Pending []string `json:"pending,omitempty"`
-}
-
-// SpoolStats are the figures of a spool.
-type SpoolStats struct {
-	Job string `json:"job"`
-	spool.Stats
-	Oldest time.Time          `json:"oldest,omitzero"`
-	Newest time.Time          `json:"newest,omitzero"`
-	Sinks  []engine.SinkBooks `json:"sinks"`
-}
-
-// Blocks lists the blocks from sequence from on, at most max.
-func (d *Desk) Blocks(ctx context.Context, job string, from uint64, max int) (out []Block,
-	err error) {
-	err = d.view(ctx, job, func(r store.Reader) error {
-		stats, err := spool.ReadStats(r)
+// eachBlock calls f for each block, and bad for one that can't be read.
+func eachBlock(ctx context.Context, r store.Reader, f func(spool.Head, arrow.RecordBatch) error,
+	bad func(seq uint64, err error) error) error {
+	return spool.Range{}.Each(ctx, r, func(h spool.Head) error {
+		whole, rows, err := spool.Read(r, h.Seq)
 		if err != nil {
-			return err
+			return bad(h.Seq, err)
 		}
-		sinks, err := store.NamesOf(r, store.SinkName)
-		if err != nil {
-			return err
-		}
-		done := map[string]func(uint64) bool{}
-		for name, id := range sinks {
-			if done[name], err = deliveredTo(r, id); err != nil {
-				return err
-			}
-		}
-		heads, err := spool.Heads(r, orElse(from, stats.First), stats.Next, max)
-		for _, h := range heads {
-			b := Block{Seq: h.Seq, At: h.At, Rows: h.Rows, Bytes: h.Bytes, From: h.KeyLo, To: h.KeyHi}
-			for name := range sinks {
-				if !done[name](h.Seq) {
-					b.Pending = append(b.Pending, name)
-				}
-			}
-			slices.Sort(b.Pending)
-			out = append(out, b)
-		}
-		return err
+		return f(whole, rows)
 	})
-	return out, err
-}
-
-// Stats returns the figures of a job's spool.
-func (d *Desk) Stats(ctx context.Context, job string) (s SpoolStats, err error) {
-	s.Job = job
-	err = d.view(ctx, job, func(r store.Reader) error {
-		if s.Stats, err = spool.ReadStats(r); err != nil {
-			return err
-		}
-		books, err := engine.ReadBooks(r, job)
-		if err != nil {
-			return err
-		}
-		s.Sinks = books.Sinks
-		s.Oldest, s.Newest = cameIn(r, s.First), cameIn(r, s.Next-1)
-		return nil
-	})
-	return s, err
-}
-
-// cameIn is when a block came in, zero if it is not here.
-func cameIn(r store.Reader, seq uint64) time.Time {
-	h, err := spool.Heads(r, seq, seq, 1)
-	if err != nil || len(h) != 1 {
-		return time.Time{}
-	}
-	return h[0].At
-}
-
-// Cat calls row for each row of the blocks from first to last, as JSON.
-func (d *Desk) Cat(ctx context.Context, job string, first, last uint64,
-	row func(json.RawMessage) error) error {
-	return d.view(ctx, job, func(r store.Reader) error {
-		return eachBlock(ctx, r, first, last, func(_ spool.Head, rows arrow.RecordBatch) error {
-			b, err := rows.MarshalJSON()
-			if err != nil {
-				return err
-			}
-			var all []json.RawMessage
-			if err := json.Unmarshal(b, &all); err != nil {
-				return err
-			}
-			for _, v := range all {
-				if err := row(v); err != nil {
-					return err
-				}
-			}
-			return nil
-		}, func(seq uint64, err error) error { return err })
-	})
-}
-
-// eachBlock calls f for each block from first to last (0: all), and bad for one that can't be read.
-func eachBlock(ctx context.Context, r store.Reader, first, last uint64,
-	f func(spool.Head, arrow.RecordBatch) error, bad func(seq uint64, err error) error) error {
-	stats, err := spool.ReadStats(r)
-	if err != nil {
-		return err
-	}
-	asked := first
-	first = max(first, stats.First)
-	if asked > 0 && (first >= stats.Next || last > 0 && last < first) {
-		return fault.New(fault.NotFound, "there are no such blocks: the spool holds %d to %d", stats.First,
-			stats.Next-1)
-	}
-	if last == 0 || last >= stats.Next {
-		last = stats.Next - 1
-	}
-	for seq := first; seq <= last; seq++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		h, rows, err := spool.Read(r, seq)
-		if err != nil {
-			err = bad(seq, err)
-		} else {
-			err = f(h, rows)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Damage is a block that can't be read.
@@ -397,7 +243,7 @@ func (d *Desk) Export(ctx context.Context, job, dir string, raw bool,
 			return err
 		}
 		names := map[string]bool{}
-		return eachBlock(ctx, r, 0, 0, func(h spool.Head, rows arrow.RecordBatch) error {
+		return eachBlock(ctx, r, func(h spool.Head, rows arrow.RecordBatch) error {
 			if err := exportBlock(dir, h, rows, raw, names); err != nil {
 				return err
 			}

@@ -124,7 +124,7 @@ func (p *Plan) takeRows(ctx context.Context, src, job string) (n int64, err erro
 				n += t.Accepted
 				return err
 			}
-			err := eachBlock(ctx, r, 0, 0, func(_ spool.Head, rows arrow.RecordBatch) error {
+			err := eachBlock(ctx, r, func(_ spool.Head, rows arrow.RecordBatch) error {
 				return take(connector.Page{Rows: rows})
 			}, func(seq uint64, err error) error {
 				p.notice("block %d of job %s in %s can't be read: %v", seq, job, src, err)

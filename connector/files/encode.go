@@ -2,7 +2,6 @@ package files
 
 import (
 	"context"
-	"errors"
 	"io"
 	"math"
 	"time"
@@ -10,15 +9,10 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/parquet"
-	"github.com/apache/arrow-go/v18/parquet/compress"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 
 	"holdfast/base/record"
+	"holdfast/base/rowfile"
 	"holdfast/connector"
-	"holdfast/connector/lines"
 )
 
 // content is what a file is to hold.
@@ -31,14 +25,20 @@ type content struct {
 // chunk is how many rows are encoded between two looks at the context.
 const chunk = 8 << 10
 
-// groupRows is the most rows of a Parquet row group.
-const groupRows = 128 << 10
-
 func (s *Sink) encode(ctx context.Context, w io.Writer, c content) error {
-	if s.cfg.Format == formatParquet {
-		return s.encodeParquet(ctx, w, c)
+	o := rowfile.Options{Format: rowfile.Format(s.cfg.Format), Pack: rowfile.Pack(s.cfg.Compression),
+		Note: [2]string{"holdfast.token", c.token.String()}}
+	if c.schema.Key >= 0 {
+		o.Unique = c.schema.Field(c.schema.Key).Name
 	}
-	return s.encodeJSONL(ctx, w, c)
+	out, err := rowfile.New(w, c.rows.Schema(), o)
+	if err != nil {
+		return err
+	}
+	if err := c.each(ctx, out.Write); err != nil {
+		return err // what was written so far is thrown away with its file
+	}
+	return out.Close()
 }
 
 // each calls f for the rows, chunk by chunk.
@@ -53,63 +53,6 @@ func (c content) each(ctx context.Context, f func(arrow.RecordBatch) error) erro
 	}
 	return ctx.Err()
 }
-
-var codecs = map[string]compress.Compression{packNone: compress.Codecs.Uncompressed,
-	packGzip: compress.Codecs.Gzip, packZstd: compress.Codecs.Zstd, packSnappy: compress.Codecs.Snappy}
-
-func (s *Sink) encodeParquet(ctx context.Context, w io.Writer, c content) error {
-	fw, err := pqarrow.NewFileWriter(c.rows.Schema(), w,
-		parquet.NewWriterProperties(parquet.WithCompression(codecs[s.cfg.Compression]),
-			parquet.WithMaxRowGroupLength(groupRows), parquet.WithCreatedBy("holdfast"),
-			parquet.WithStats(true)),
-		pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
-	if err != nil {
-		return err
-	}
-	if err := c.each(ctx, fw.WriteBuffered); err != nil {
-		return err // what was written so far is thrown away with its file
-	}
-	if err := fw.AppendKeyValueMetadata("holdfast.token", c.token.String()); err != nil {
-		return err
-	}
-	return fw.Close()
-}
-
-func (s *Sink) encodeJSONL(ctx context.Context, w io.Writer, c content) error {
-	out := io.WriteCloser(plain{w})
-	var err error
-	switch s.cfg.Compression {
-	case packGzip:
-		out = gzip.NewWriter(w)
-	case packZstd:
-		out, err = zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
-	}
-	if err != nil {
-		return err
-	}
-	var line []byte
-	err = c.each(ctx, func(rows arrow.RecordBatch) error {
-		line = line[:0]
-		objects := lines.Objects(rows)
-		for i := range int(rows.NumRows()) {
-			var reason string
-			if line, reason = objects.Append(line, i); reason != "" {
-				return errors.New(reason) // refused has taken such a row out
-			}
-			line = append(line, '\n')
-		}
-		_, err := out.Write(line)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return out.Close()
-}
-
-type plain struct{ io.Writer }
-
-func (plain) Close() error { return nil }
 
 // refused returns the rows that the format can't hold, each with its first reason. It follows from the
 // delivery and the format alone, so that a repeat has the same.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 
 	"holdfast/app"
@@ -48,6 +49,8 @@ type Request struct {
 	Result       any
 	Item         func(json.RawMessage) error
 	Progress     func(app.Progress)
+	// File, if not nil, is where an answer goes that is a file; Result is then what is told behind it.
+	File io.Writer
 }
 
 // Do sends a request and waits for the end of its answer.
@@ -64,7 +67,9 @@ func (c *Client) Do(ctx context.Context, r Request) error {
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Accept", lines)
+	if r.File == nil {
+		req.Header.Set("Accept", lines)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("ask holdfast: %w", errors.Unwrap(err))
@@ -73,7 +78,33 @@ func (c *Client) Do(ctx context.Context, r Request) error {
 	return r.read(resp)
 }
 
+// readFile takes an answer that is a file, and what stands behind it.
+func (r Request) readFile(resp *http.Response) error {
+	if _, err := io.Copy(r.File, resp.Body); err != nil {
+		return fmt.Errorf("take the answer of holdfast: %w", err)
+	}
+	if text := resp.Trailer.Get(failureTrailer); text != "" {
+		f := Failure{}
+		if err := json.Unmarshal([]byte(text), &f); err != nil {
+			return fmt.Errorf("read answer of holdfast: %w", err)
+		}
+		return f.err()
+	}
+	text := resp.Trailer.Get(shownTrailer)
+	if text == "" {
+		return fault.WithHint(fault.New(fault.Transient, "the answer of holdfast broke off"),
+			"it may have been stopped; ask again")
+	}
+	if err := json.Unmarshal([]byte(text), r.Result); err != nil {
+		return fmt.Errorf("read answer of holdfast: %w", err)
+	}
+	return nil
+}
+
 func (r Request) read(resp *http.Response) error {
+	if r.File != nil && resp.StatusCode == http.StatusOK {
+		return r.readFile(resp)
+	}
 	if resp.Header.Get("Content-Type") != lines {
 		b, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 		if f := (Failure{}); json.Unmarshal(b, &f) == nil && f.Message != "" {
@@ -138,22 +169,30 @@ type localTransport struct{ h http.Handler }
 func (t localTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	pr, pw := io.Pipe()
 	w := &localWriter{pw: pw, header: http.Header{}, ready: make(chan struct{})}
+	resp := &http.Response{Trailer: http.Header{}, Body: &localBody{pr, w}, Request: req,
+		ProtoMajor: 1, ProtoMinor: 1}
 	if req.Body == nil {
 		req.Body = http.NoBody
 	}
 	w.wg.Go(func() { // ends with the handler; the body's Close waits for it
 		t.h.ServeHTTP(w, req)
 		w.WriteHeader(http.StatusOK)
+		for name, v := range w.header { // read behind the end of the body, which the pipe orders
+			if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
+				resp.Trailer[name] = v
+			}
+		}
 		pw.Close()
 	})
 	<-w.ready
-	return &http.Response{StatusCode: w.status, Status: http.StatusText(w.status), Header: w.header,
-		Body: &localBody{pr, w}, Request: req, ProtoMajor: 1, ProtoMinor: 1}, nil
+	resp.StatusCode, resp.Status, resp.Header = w.status, http.StatusText(w.status), w.sent
+	return resp, nil
 }
 
 type localWriter struct {
 	pw     *io.PipeWriter
 	header http.Header
+	sent   http.Header
 	status int
 	once   sync.Once
 	ready  chan struct{}
@@ -164,7 +203,7 @@ func (w *localWriter) Header() http.Header { return w.header }
 
 func (w *localWriter) WriteHeader(status int) {
 	w.once.Do(func() {
-		w.status = status
+		w.status, w.sent = status, w.header.Clone() // what the handler adds later is for the end
 		close(w.ready)
 	})
 }

@@ -76,6 +76,12 @@ var (
 	gapsMiss = describes("gaps_missing_rows", "Rows that are missing in open gaps.", "job")
 	gapRows  = describes("gap_rows_total", "Rows that were missing, by what became of them.", "job", "outcome")
 
+	quotaUsed = describes("quota_used_bytes", "What is taken of a quota; sink is empty for that of the job.", "job",
+		"sink")
+	quotaMark = describes("quota_mark_bytes", "The watermarks of a quota.", "job", "sink", "mark")
+	quotaIs   = describes("quota_level", "1 for the level that a quota is at: fine, soft or hard.", "job", "sink",
+		"level")
+
 	spoolRows  = describes("spool_rows", "Rows in the spool, delivered ones that are retained included.", "job")
 	spoolBytes = describes("spool_bytes", "Bytes of the blocks in the spool.", "job")
 
@@ -146,6 +152,16 @@ func (o outlet) job(s engine.Status) {
 	for _, g := range s.Gates {
 		o.gauge(gateOpen, number(g.Open), s.Name, g.Name)
 		o.gauge(gateSince, float64(g.Since.UnixMilli())/1000, s.Name, g.Name)
+	}
+	for _, q := range s.Quotas {
+		o.gauge(quotaUsed, float64(q.Used), s.Name, q.Sink)
+		o.gauge(quotaMark, float64(q.Soft), s.Name, q.Sink, "soft")
+		if q.Hard > 0 {
+			o.gauge(quotaMark, float64(q.Hard), s.Name, q.Sink, "hard")
+		}
+		for _, level := range engine.Levels {
+			o.gauge(quotaIs, number(q.Level == level), s.Name, q.Sink, string(level))
+		}
 	}
 	if !s.Readable {
 		return // zeros would look like counters that began anew

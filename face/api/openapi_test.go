@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"holdfast/app"
+	"holdfast/base/rowfile"
 	"holdfast/connector/wsprnet/simulator"
 )
 
@@ -193,7 +195,7 @@ func live(t *testing.T) (*app.Desk, *simulator.Simulator) {
 	file := filepath.Join(t.TempDir(), "t.yaml")
 	text := fmt.Appendf(nil, "jobs: {spots: {collect: {source: {wsprnet: {url: %q, "+
 		"every: 200ms, max_bytes_per_second: -1}}, sinks: {local: {sqlite: {path: spots.sqlite}, "+
-		"batch: {every: 1ms}}}}}}", feed.URL+simulator.SpotsPath)
+		"batch: {every: 1ms}, limit: 1GiB}}}}}", feed.URL+simulator.SpotsPath)
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +211,7 @@ func live(t *testing.T) (*app.Desk, *simulator.Simulator) {
 	await(t, "the rows", func() bool {
 		rep, err := d.Status(t.Context(), "")
 		return err == nil && rep.Jobs[0].Balance.Sinks != nil && rep.Jobs[0].Balance.Accepted > 100 &&
-			rep.Jobs[0].Backlog.Rows == 0 && rep.Letters["spots"] > 1
+			rep.Jobs[0].Backlog.Rows == 0 && rep.Letters["spots"] > 2
 	})
 	return d, sim
 }
@@ -246,7 +248,7 @@ func await(t *testing.T, what string, is func() bool) {
 func TestAnswersFitTheirSchemas(t *testing.T) {
 	d, _ := live(t)
 	doc, h := readDocument(t), Handler(d)
-	letters, err := d.DeadLetters(t.Context(), "spots", 0, 2)
+	letters, err := d.DeadLetters(t.Context(), "spots", 0, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,9 +274,20 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /api/v1/events", "?max=2", nil, 200},
 		{"GET /api/v1/events", "?after=nonsense", nil, 400},
 		{"GET /api/v1/jobs/{job}/gaps", "?all=true", nil, 200},
+		{"GET /api/v1/jobs/{job}/gaps", "?all=true&max=1", nil, 200},
+		{"GET /api/v1/jobs/{job}/gaps", "?after=nowhere", nil, 400},
 		{"GET /api/v1/jobs/{job}/spool", "", nil, 200},
+		{"GET /api/v1/jobs/{job}/spool", "?from=1h&sink=local", nil, 200},
+		{"GET /api/v1/jobs/{job}/spool", "?from=yesterday", nil, 400},
 		{"GET /api/v1/jobs/{job}/spool/stats", "", nil, 200},
+		{"GET /api/v1/jobs/{job}/spool/stats", "?from=1990-01-01&to=2100-01-01", nil, 200},
+		{"GET /api/v1/jobs/{job}/spool/stats", "?sink=nosuch&from=1h", nil, 404},
 		{"GET /api/v1/jobs/{job}/spool/rows", "", nil, 200},
+		{"GET /api/v1/jobs/{job}/spool/rows", "?format=jsonl&max=3", nil, 200},
+		{"GET /api/v1/jobs/{job}/spool/rows", "?format=csv", nil, 200},
+		{"GET /api/v1/jobs/{job}/spool/rows", "?format=parquet", nil, 200},
+		{"GET /api/v1/jobs/{job}/spool/rows", "?format=xml", nil, 400},
+		{"GET /api/v1/jobs/{job}/spool/rows", "?from=2026-01-02&to=2026-01-01", nil, 400},
 		{"POST /api/v1/jobs/{job}/spool/verify", "", nil, 200},
 		{"POST /api/v1/jobs/{job}/spool/import", "", Order{Dir: cache}, 200},
 		{"POST /api/v1/jobs/{job}/spool/import", "", Order{Dir: "relative"}, 400},
@@ -284,8 +297,13 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /api/v1/jobs/{job}/dead", "", nil, 200},
 		{"GET /api/v1/jobs/{job}/dead/{id}", fmt.Sprint(letters[0].ID), nil, 200},
 		{"GET /api/v1/jobs/{job}/dead/{id}", "999999", nil, 404},
-		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[0].ID), Order{}, 400},
-		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[0].ID), Order{Reason: "seen"}, 200},
+		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[0].ID), Order{}, 400},
+		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[0].ID), Order{Edit: app.Edit{
+			Row: row(t, d, 60400000000)}}, 200},
+		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[2].ID), Order{Edit: app.Edit{
+			Row: row(t, d, 0)}}, 409},
+		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[2].ID), Order{}, 400},
+		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[2].ID), Order{Reason: "seen"}, 200},
 		{"POST /api/v1/jobs/{job}/dead/{id}/retry", fmt.Sprint(letters[1].ID), nil, 400},
 		{"POST /api/v1/jobs/{job}/checkpoints", "", Order{Name: "one"}, 200},
 		{"POST /api/v1/jobs/{job}/checkpoints", "", Order{Name: "one"}, 409},
@@ -324,6 +342,29 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 			t.Errorf("%s was not tried", pattern)
 		}
 	}
+}
+
+// row is a row of the spool, under another id unless that is 0.
+func row(t *testing.T, d *app.Desk, id uint64) json.RawMessage {
+	t.Helper()
+	var text bytes.Buffer
+	_, err := d.Cat(t.Context(), "spots", app.Selection{}, rowfile.Options{Format: rowfile.JSONL}, 1, &text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id == 0 {
+		return text.Bytes()
+	}
+	values := map[string]any{}
+	if err := json.Unmarshal(text.Bytes(), &values); err != nil {
+		t.Fatal(err)
+	}
+	values["id"] = id
+	b, err := json.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func request(t *testing.T, h http.Handler, method, target string, body any) *httptest.ResponseRecorder {

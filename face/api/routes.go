@@ -81,7 +81,11 @@ func spoolRoutes(d *app.Desk) map[string]work {
 			return blocks(ctx, d, c)
 		},
 		"GET /api/v1/jobs/{job}/spool/stats": func(ctx context.Context, c *call) (any, error) {
-			return d.Stats(ctx, c.job())
+			sel, err := c.selection()
+			if err != nil {
+				return nil, err
+			}
+			return d.Stats(ctx, c.job(), sel)
 		},
 		"GET /api/v1/jobs/{job}/spool/rows": func(ctx context.Context, c *call) (any, error) {
 			return rows(ctx, d, c)
@@ -119,6 +123,17 @@ func deadRoutes(d *app.Desk) map[string]work {
 				return nil, err
 			}
 			return done(d.RetryDead(ctx, c.job(), id))
+		},
+		"POST /api/v1/jobs/{job}/dead/{id}/edit": func(ctx context.Context, c *call) (any, error) {
+			id, err := c.number("id", 0)
+			if err != nil {
+				return nil, err
+			}
+			o, err := c.order()
+			if err != nil {
+				return nil, err
+			}
+			return done(d.EditDead(ctx, c.job(), id, o.Edit))
 		},
 		"POST /api/v1/jobs/{job}/dead/{id}/discard": func(ctx context.Context, c *call) (any, error) {
 			id, err := c.number("id", 0)
@@ -184,6 +199,8 @@ type Order struct {
 	// From and To are event times; zero is no bound.
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
+	// Edit changes the row of a dead letter.
+	app.Edit
 }
 
 func (c *call) order() (o Order, err error) {
@@ -210,31 +227,6 @@ func done(err error) (any, error) { return Said{"done"}, err }
 
 func said(text string, err error) (any, error) { return Said{text}, err }
 
-func blocks(ctx context.Context, d *app.Desk, c *call) (any, error) {
-	from, err := c.number("from", 0)
-	if err != nil {
-		return nil, err
-	}
-	max, err := c.number("max", 1000)
-	if err != nil {
-		return nil, err
-	}
-	list, err := d.Blocks(ctx, c.job(), from, int(max))
-	return map[string]any{"blocks": append([]app.Block{}, list...)}, err
-}
-
-func rows(ctx context.Context, d *app.Desk, c *call) (any, error) {
-	from, err := c.number("from", 0)
-	if err != nil {
-		return nil, err
-	}
-	to, err := c.number("to", 0)
-	if err != nil {
-		return nil, err
-	}
-	return nil, d.Cat(ctx, c.job(), from, to, func(row json.RawMessage) error { return c.item(row) })
-}
-
 func importDir(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	o, err := c.order()
 	if err != nil {
@@ -260,7 +252,7 @@ func letters(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := d.DeadLetters(ctx, c.job(), after, int(max))
+	list, err := d.DeadLetters(ctx, c.job(), after, int(min(max, maxLetters)))
 	return map[string]any{"dead": append([]app.DeadLetter{}, list...)}, err
 }
 
@@ -272,15 +264,18 @@ func letter(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	return d.DeadLetter(ctx, c.job(), id)
 }
 
-// maxGaps is how many gaps one answer has at most.
-const maxGaps = 10_000
+// maxGaps and maxLetters are how many of them one answer has at most.
+const (
+	maxGaps    = 10_000
+	maxLetters = 10_000
+)
 
 func gaps(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	max, err := c.number("max", 1000)
 	if err != nil {
 		return nil, err
 	}
-	return d.Gaps(ctx, c.job(), !c.flag("all"), int(min(max, maxGaps)))
+	return d.Gaps(ctx, c.job(), !c.flag("all"), c.FormValue("after"), int(min(max, maxGaps)))
 }
 
 // series answers with the samples behind a time, given in seconds since 1970.

@@ -25,6 +25,8 @@ import (
 // terminal is what a command reads from and writes to.
 type terminal struct {
 	out, err io.Writer
+	// file is out for what is no text for people: nothing in it is written out. On a terminal it is out.
+	file io.Writer
 	// tty: err is a terminal, on which a line of progress can be drawn over and over.
 	tty bool
 }
@@ -40,8 +42,11 @@ type face struct {
 
 // Main runs the command line and returns its exit code.
 func Main(args []string) int {
-	return run(context.Background(), args, terminal{out: os.Stdout, err: os.Stderr,
-		tty: isTerminal(os.Stderr)})
+	t := terminal{out: os.Stdout, err: os.Stderr, tty: isTerminal(os.Stderr)}
+	if !isTerminal(os.Stdout) {
+		t.file = os.Stdout
+	}
+	return run(context.Background(), args, t)
 }
 
 func isTerminal(f *os.File) bool {
@@ -51,6 +56,9 @@ func isTerminal(f *os.File) bool {
 
 func run(ctx context.Context, args []string, t terminal) int {
 	t.out, t.err = harmless{t.out}, harmless{t.err}
+	if t.file == nil {
+		t.file = t.out
+	}
 	f := &face{terminal: t}
 	root := f.root()
 	root.SetArgs(args)
@@ -85,7 +93,7 @@ func (f *face) root() *cobra.Command {
 	for group, commands := range map[string][]*cobra.Command{
 		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand()},
 		"ask": {f.checkCommand(), f.statusCommand(), f.auditCommand(), f.eventsCommand(),
-			f.spoolCommand(), f.deadCommand(), f.notifyCommand()},
+			f.spoolCommand(), f.deadCommand(), f.gapsCommand(), f.notifyCommand()},
 		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.reloadCommand(),
 			f.checkpointCommand()},
 	} {

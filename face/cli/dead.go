@@ -18,7 +18,7 @@ import (
 
 func (f *face) deadCommand() *cobra.Command {
 	c := &cobra.Command{Use: "dead", Short: "Look at dead letters: what could not go on, and why"}
-	c.AddCommand(f.deadList(), f.deadShow(), f.deadRetry(), f.deadDiscard())
+	c.AddCommand(f.deadList(), f.deadShow(), f.deadRetry(), f.deadEdit(), f.deadDiscard())
 	return c
 }
 
@@ -26,9 +26,25 @@ type deadList struct {
 	Dead []app.DeadLetter `json:"dead"`
 }
 
-func (a asked) dead(ctx context.Context, job string, max int) (out deadList, err error) {
-	return out, a.client.Do(ctx, api.Request{Method: "GET",
-		Path: path(job, "dead") + "?max=" + strconv.Itoa(max), Result: &out})
+// dead asks page by page.
+func (a asked) dead(ctx context.Context, job string, max int) (all deadList, err error) {
+	const page = 1000
+	all.Dead = []app.DeadLetter{}
+	for after := uint64(0); len(all.Dead) < max; {
+		var out deadList
+		n := min(page, max-len(all.Dead))
+		err := a.client.Do(ctx, api.Request{Method: "GET",
+			Path: path(job, "dead") + fmt.Sprintf("?after=%d&max=%d", after, n), Result: &out})
+		if err != nil {
+			return all, err
+		}
+		all.Dead = append(all.Dead, out.Dead...)
+		if len(out.Dead) < n {
+			break
+		}
+		after = out.Dead[len(out.Dead)-1].ID
+	}
+	return all, nil
 }
 
 func (f *face) deadList() *cobra.Command {
@@ -74,7 +90,7 @@ func (f *face) deadShow() *cobra.Command {
 				return err
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
-				var d app.DeadLetter
+				var d app.Letter
 				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "dead", args[0]),
 					Result: &d})
 				if err != nil {
@@ -85,9 +101,12 @@ func (f *face) deadShow() *cobra.Command {
 				}
 				fmt.Fprintf(f.out, "dead letter %d of job %s, from %s, %s\n", d.ID, job, d.From, ago(d.At,
 					time.Now()))
-				fmt.Fprint(f.out, wrap("why: "+d.Reason, "  "))
+				fmt.Fprint(f.out, wrap(where(d)+d.Reason, "  "))
 				if d.Key != "" {
 					fmt.Fprintf(f.out, "  key: %s\n", d.Key)
+				}
+				if err := f.showValues(d); err != nil {
+					return err
 				}
 				if len(d.Raw) > 0 {
 					fmt.Fprintf(f.out, "  as it came: %s\n", printable(d.Raw))

@@ -2,18 +2,13 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/url"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
-	"holdfast/base/disk"
 	"holdfast/face/api"
 )
 
@@ -30,124 +25,11 @@ func jobFlag(c *cobra.Command, job *string) *cobra.Command {
 	return c
 }
 
-func (f *face) spoolList() *cobra.Command {
-	var from uint64
-	var max int
-	c := f.asking(&cobra.Command{
-		Use:   "ls [JOB]",
-		Short: "List the blocks of rows",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
-				var out struct {
-					Blocks []app.Block `json:"blocks"`
-				}
-				q := url.Values{"from": {fmt.Sprint(from)}, "max": {fmt.Sprint(max)}}
-				err := a.client.Do(cmd.Context(), api.Request{Method: "GET",
-					Path: path(job, "spool") + "?" + q.Encode(), Result: &out})
-				if err != nil {
-					return err
-				}
-				if f.json {
-					return f.printJSON(out)
-				}
-				f.showBlocks(out.Blocks)
-				return nil
-			})
-		},
-	})
-	c.Flags().Uint64Var(&from, "from", 0, "begin with this block")
-	c.Flags().IntVarP(&max, "max", "n", 1000, "at most so many")
-	return c
-}
-
-func (f *face) showBlocks(blocks []app.Block) {
-	if len(blocks) == 0 {
-		fmt.Fprintln(f.out, "the spool is empty")
-		return
-	}
-	now := time.Now()
-	t := newTable(">block", "came in", ">rows", ">size", "first id", "last id", "~not yet at")
-	for _, b := range blocks {
-		pending := strings.Join(b.Pending, ", ")
-		if pending == "" {
-			pending = "-"
-		}
-		t.add(strconv.FormatUint(b.Seq, 10), ago(b.At, now), count(b.Rows), disk.Size(b.Bytes),
-			strconv.FormatUint(b.From, 10), strconv.FormatUint(b.To, 10), pending)
-	}
-	t.write(f.out, "")
-}
-
 func first(args []string) string {
 	if len(args) == 0 {
 		return ""
 	}
 	return args[0]
-}
-
-func (f *face) spoolCat() *cobra.Command {
-	var job string
-	return jobFlag(f.asking(&cobra.Command{
-		Use:   "cat [BLOCK[-BLOCK]]",
-		Short: "Print the rows of blocks as JSON, one a line",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			q := url.Values{}
-			if s := first(args); s != "" {
-				from, to, ranged := strings.Cut(s, "-")
-				if !ranged {
-					to = from
-				}
-				for _, n := range []string{from, to} {
-					if _, err := strconv.ParseUint(n, 10, 64); err != nil {
-						return &exitError{WrongUsage,
-							fmt.Errorf("want the number of a block, or two with - between, got %q", s)}
-					}
-				}
-				q = url.Values{"from": {from}, "to": {to}}
-			}
-			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
-				return a.client.Do(cmd.Context(), api.Request{Method: "GET",
-					Path: path(job, "spool", "rows") + "?" + q.Encode(), Item: func(row json.RawMessage) error {
-						_, err := fmt.Fprintf(f.out, "%s\n", row)
-						return err
-					}})
-			})
-		},
-	}), &job)
-}
-
-func (f *face) spoolStats() *cobra.Command {
-	return f.asking(&cobra.Command{
-		Use:   "stats [JOB]",
-		Short: "Show the figures of a spool",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
-				var s app.SpoolStats
-				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "spool", "stats"),
-					Result: &s})
-				if err != nil {
-					return err
-				}
-				if f.json {
-					return f.printJSON(s)
-				}
-				now := time.Now()
-				fmt.Fprint(f.out,
-					wrap(fmt.Sprintf("%s: %s %s in %s %s, %s; the oldest is of %s, the newest of %s",
-						job, count(s.Rows), plural(s.Rows, "row"), count(s.Blocks), plural(s.Blocks, "block"),
-						disk.Size(s.Bytes), ago(s.Oldest, now), ago(s.Newest, now)), ""), "\n")
-				t := newTable("~sink", ">to deliver", ">size", "oldest")
-				for _, k := range s.Sinks {
-					t.add(k.Sink, count(k.Pending), disk.Size(k.PendingBytes), ago(k.Oldest, now))
-				}
-				t.write(f.out, "")
-				return nil
-			})
-		},
-	})
 }
 
 func (f *face) spoolVerify() *cobra.Command {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/face/api"
 	"holdfast/kernel/engine"
@@ -170,6 +171,11 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	}
 	if r := j.Rates; r != nil {
 		lines = append(lines, ratesText(*r))
+	}
+	for _, q := range j.Quotas {
+		if q.Level != engine.Fine {
+			lines = append(lines, quotaText(q))
+		}
 	}
 	for _, n := range j.Notes {
 		lines = append(lines, strings.TrimPrefix(n[0]+": "+n[1], ": "))
@@ -370,4 +376,21 @@ func (f *face) showEvent(raw json.RawMessage) error {
 	head := fmt.Sprintf("%s %s %s: ", e.At.Local().Format("2006-01-02 15:04:05"), mark, e.Job)
 	_, err := fmt.Fprint(f.out, wrap(head+e.Text, ""))
 	return err
+}
+
+// quotaText says what is above which mark, and what follows.
+func quotaText(q engine.Quota) string {
+	what := "the spool"
+	if q.Sink != "" {
+		what = "the backlog of sink " + q.Sink
+	}
+	mark, does := q.Soft, ""
+	if q.Level == engine.Hard {
+		mark, does = q.Hard, ": intake waits"
+		if q.Policy == "expire" {
+			does = ": the oldest rows that wait expire"
+		}
+	}
+	return fmt.Sprintf("! %s has %s, above its %s mark of %s%s", what, disk.Size(uint64(max(q.Used, 0))), q.Level,
+		disk.Size(uint64(mark)), does)
 }

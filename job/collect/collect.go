@@ -56,6 +56,7 @@ type Sink struct {
 	Bytes  int64         // most compressed bytes of a delivery; default 32 MiB
 	Every  time.Duration // a smaller delivery goes out once its oldest row is this old; 0 at once
 	Limit  int64         // bytes of backlog at which Policy acts; 0 is no limit
+	Soft   int64         // bytes of backlog from which on people are told; default three quarters of Limit
 	Policy Policy        // default Hold
 	Retry  Retry
 }
@@ -79,6 +80,8 @@ type Config struct {
 	Intake IntakeOptions
 	// Retain says how long delivered blocks stay.
 	Retain spool.Retain
+	// Quota bounds what all blocks of the job take.
+	Quota Quota
 	// Forget names sinks that are not configured any more and whose pending rows are given up.
 	Forget []string
 	// Noun is what rows are called in the log; default "rows".
@@ -98,6 +101,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Noun == "" {
 		c.Noun = "rows"
+	}
+	if c.Quota.Policy == "" {
+		c.Quota.Policy = Hold
 	}
 	if c.FillEvery == 0 {
 		c.FillEvery = 5 * time.Minute
@@ -141,6 +147,8 @@ type Job struct {
 	intak *Intake
 	sinks []*delivery
 	gate  *gate.Gate // of the source
+
+	gauges gauges
 
 	fetchMu sync.Mutex // a source is used by one goroutine at a time
 	stash   *connector.Page
@@ -191,6 +199,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 		}
 		j.sinks = append(j.sinks, d)
 	}
+	j.gauges = newGauges(cfg, j.sinks)
 	if err := in.loadSinks(ctx); err != nil {
 		return nil, err
 	}
@@ -411,6 +420,9 @@ func (j *Job) runTrim(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+		}
+		if err := j.readQuotas(ctx); err != nil {
+			return err
 		}
 		now := time.Now()
 		if jump := now.Round(0).Sub(last.Round(0)) - now.Sub(last); jump > time.Minute || jump < -time.Minute {

@@ -41,6 +41,7 @@ type rig struct {
 	name       string // of the sink; default main
 	database   string // of the sink; default in dir
 	limit      int64  // of the sink's backlog
+	soft       int64  // its soft mark
 	policy     collect.Policy
 	more       []collect.Sink // beside it
 }
@@ -82,7 +83,7 @@ func (r *rig) spec() engine.Spec {
 				return connector.Page{Rows: rows, Rejected: rejected}
 			}
 			return collect.New(ctx, env, src, append([]collect.Sink{{Name: cmp.Or(r.name, "main"), Sink: sink,
-				Limit: r.limit, Policy: r.policy}}, r.more...), cfg)
+				Limit: r.limit, Soft: r.soft, Policy: r.policy}}, r.more...), cfg)
 		}}
 }
 

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -19,7 +20,7 @@ import (
 )
 
 // Command carries out what a person asked of the running job: backfill, dead-retry ID,
-// dead-discard ID REASON.
+// dead-edit ID EDIT (JSON), dead-discard ID REASON.
 func (j *Job) Command(ctx context.Context, name string, args []string) (string, error) {
 	switch name {
 	case "backfill":
@@ -29,6 +30,14 @@ func (j *Job) Command(ctx context.Context, name string, args []string) (string, 
 		return "", nil
 	case "dead-retry":
 		return "", j.withID(args, func(id uint64) error { return j.intak.RetryDead(ctx, id) })
+	case "dead-edit":
+		return "", j.withID(args, func(id uint64) error {
+			var e Edit
+			if err := json.Unmarshal([]byte(strings.Join(args[1:], " ")), &e); err != nil {
+				return fault.New(fault.Invalid, "read the edit: %w", err)
+			}
+			return j.intak.EditDead(ctx, id, e)
+		})
 	case "dead-discard":
 		return "", j.withID(args, func(id uint64) error {
 			return j.intak.DiscardDead(id, strings.Join(args[1:], " "))
@@ -121,6 +130,13 @@ func (in *Intake) retryRow(d balance.DeadLetter) error {
 	if err != nil {
 		return err
 	}
+	return in.sendAgain(d, s, rows, "dead.retried", fmt.Sprintf("dead letter %d is delivered to %s again", d.ID,
+		d.From))
+}
+
+// sendAgain is the commit that makes a row pending in the place of its dead letter.
+func (in *Intake) sendAgain(d balance.DeadLetter, s record.Schema, rows arrow.RecordBatch, kind,
+	said string) error {
 	b, err := spool.Build(in.id, s, rows, nil)
 	if err != nil {
 		return err
@@ -139,7 +155,7 @@ func (in *Intake) retryRow(d balance.DeadLetter) error {
 		if _, err := in.sp.AppendFor(tx, b, d.FromID); err != nil {
 			return err
 		}
-		if err := in.note(tx, "dead.retried", "dead letter %d is delivered to %s again", d.ID, d.From); err != nil {
+		if err := in.note(tx, kind, "%s", said); err != nil {
 			return err
 		}
 		leave(tx, d, wasRetried)

@@ -91,8 +91,10 @@ func OpenIntake(st *store.Store, job, source string, s record.Schema, t connecto
 		return nil, err
 	}
 	err = st.Update(func(tx *store.Tx) (err error) {
-		in.id, _, err = tx.ID(store.SourceName, source)
-		return err
+		if in.id, _, err = tx.ID(store.SourceName, source); err != nil {
+			return err
+		}
+		return balance.KeepLetters(tx)
 	})
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package collect
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"holdfast/connector"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
-	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
 )
 
@@ -291,9 +289,9 @@ func (j *Job) takeStash() *connector.Page {
 	return p
 }
 
-// takePage commits a page once no sink's limit and no full disk holds it back.
+// takePage commits a page once no quota and no full disk holds it back.
 func (j *Job) takePage(ctx context.Context, p connector.Page) error {
-	if err := j.holdForSinks(ctx); err != nil {
+	if err := j.holdForQuotas(ctx); err != nil {
 		return err
 	}
 	if m := p.Missed; m != nil { // before the commit of the cursor, which knows nothing of it any more
@@ -365,75 +363,6 @@ func (j *Job) tell(p connector.Page, t Taken) {
 			d.cached.taken(t)
 		}
 	}
-}
-
-// holdForSinks makes room in the backlogs that reached their limit, or waits until there is.
-func (j *Job) holdForSinks(ctx context.Context) error {
-	for _, d := range j.sinks {
-		if d.Limit == 0 {
-			continue
-		}
-		if err := d.holdOrExpire(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// holdOrExpire acts on a backlog beyond its limit.
-func (d *delivery) holdOrExpire(ctx context.Context) error {
-	told := false
-	for {
-		flow, err := d.flow(ctx)
-		if err != nil {
-			return err
-		}
-		over := flow.PendingBytes - d.Limit
-		if over <= 0 {
-			return nil
-		}
-		if d.Policy == Expire {
-			return d.j.whenRoom(ctx, func() error { return d.expire(over) })
-		}
-		if !told {
-			told = true
-			d.j.env.History.Warn("backlog.full", "sink %s has %d bytes of backlog, its limit is %d: intake waits",
-				d.Name, flow.PendingBytes, d.Limit)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-d.settled:
-		}
-	}
-}
-
-// expire gives up the oldest undelivered blocks of a sink, as counted gaps.
-func (d *delivery) expire(bytes int64) error {
-	rows := int64(0)
-	err := d.j.env.Store.Update(func(tx *store.Tx) error {
-		heads, err := d.k.Expire(tx, bytes)
-		if err != nil {
-			return err
-		}
-		rows = 0
-		// Those whose heads are lost come last: what the others held is counted by then.
-		slices.SortStableFunc(heads, func(a, b spool.Head) int { return cmp.Compare(b.Rows, a.Rows) })
-		for _, h := range heads {
-			lost := spool.Lost{Rows: int64(h.Rows), Bytes: int64(h.Bytes), Heads: []spool.Head{h}}
-			err := d.giveUp(tx, balance.Expired, &lost, "the sink's backlog limit was reached")
-			if err != nil {
-				return err
-			}
-			rows += lost.Rows
-		}
-		return nil
-	})
-	if err == nil && rows > 0 {
-		d.j.env.History.Warn("backlog.expired", "sink %s: %d rows expired, its backlog limit was reached",
-			d.Name, rows)
-	}
-	return err
 }
 
 // lost records rows that one sink will not get, as a gap that can't be filled.

@@ -94,15 +94,6 @@ func (o Replay) span() string {
 	return text(o.From) + " to " + text(o.To)
 }
 
-// holds reports whether a block has rows in the order's range.
-func (o Replay) holds(h spool.Head) bool {
-	lo, hi := h.At, h.At
-	if h.HasTime {
-		lo, hi = time.Unix(h.TimeLo, 0), time.Unix(h.TimeHi, 0)
-	}
-	return (o.From.IsZero() || !hi.Before(o.From)) && (o.To.IsZero() || lo.Before(o.To))
-}
-
 // replay is one order on its way.
 type replay struct {
 	in   *Intake
@@ -123,13 +114,14 @@ type again struct {
 func (p *replay) step(ctx context.Context, first, last uint64) error {
 	var found []again
 	highest, texts := uint64(0), false
+	touched := spool.Range{From: p.o.From, To: p.o.To}
 	err := p.in.st.View(ctx, func(r store.Reader) error {
 		heads, err := spool.Heads(r, first, last, replayStep)
 		if err != nil {
 			return err
 		}
 		for _, h := range heads {
-			if h.Copy || h.Only != 0 && h.Only != p.k.ID || !p.o.holds(h) {
+			if h.Copy || h.Only != 0 && h.Only != p.k.ID || !touched.Touches(h) {
 				continue
 			}
 			a, ok, err := p.look(r, h)
@@ -214,7 +206,7 @@ func (p *replay) commit(tx *store.Tx, found []again, out *Replayed) error {
 		if seq >= st.Begin && !done(seq) {
 			continue // it is pending, or on its way
 		}
-		if err := p.count(tx, seq, a.rows, st.Added, &flow); err != nil {
+		if err := p.count(tx, a.head, a.rows, st.Added, &flow); err != nil {
 			return err
 		}
 		bytes := int64(a.head.Bytes)
@@ -237,7 +229,8 @@ func (p *replay) commit(tx *store.Tx, found []again, out *Replayed) error {
 }
 
 // count takes rows of a block out of the term that they stand in.
-func (p *replay) count(tx *store.Tx, seq uint64, rows int64, added uint64, flow *balance.Flow) error {
+func (p *replay) count(tx *store.Tx, h spool.Head, rows int64, added uint64, flow *balance.Flow) error {
+	seq := h.Seq
 	expired := expiredKey(p.k.ID, seq)
 	_, was, err := tx.Get(expired)
 	if err != nil {
@@ -246,7 +239,7 @@ func (p *replay) count(tx *store.Tx, seq uint64, rows int64, added uint64, flow 
 	if was {
 		tx.Delete(expired)
 		flow.Expired -= rows
-		return nil
+		return balance.Recover(tx, p.in.id, h.KeyLo, p.k.ID, uint64(rows))
 	}
 	came := cameKey(p.k.ID, seq)
 	if seq < added {

@@ -91,6 +91,7 @@ const (
 	lawIntake = 'i'
 	lawFlow   = 'f'
 	lawGaps   = 'g'
+	lawDead   = 'd' // of id 0: how many dead letters there are
 )
 
 const version = 1

@@ -81,6 +81,8 @@ func TestGapTotals(t *testing.T) {
 			update(t, st, func(tx *store.Tx) error { return PutGap(tx, g) })
 			if old := gaps[g.From]; old.State == GapLost && g.State == GapLost {
 				g.Missing, g.Filled, g.Absent = g.Missing+old.Missing, g.Filled+old.Filled, g.Absent+old.Absent
+			} else if old.State == GapFilled && g.State == GapLost {
+				g.Filled += old.Filled
 			}
 			gaps[g.From] = g
 		}
@@ -134,6 +136,108 @@ func TestDeadLetters(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// TestRecoveredRowsAreNotLost: what comes back is taken out of its gap, and no more than is in it.
+func TestRecoveredRowsAreNotLost(t *testing.T) {
+	st := storetest.Open(t, t.TempDir())
+	for i, step := range []struct {
+		rows, lost, filled uint64
+		state              GapState
+	}{{4, 6, 4, GapLost}, {99, 0, 10, GapFilled}, {1, 0, 10, GapFilled}} {
+		update(t, st, func(tx *store.Tx) error {
+			if i == 0 {
+				err := PutGap(tx, Gap{Source: 1, From: 10, To: 19, Missing: 10, Cause: Expired, State: GapLost, SinkID: 2})
+				if err != nil {
+					return err
+				}
+			}
+			return Recover(tx, 1, 10, 2, step.rows)
+		})
+		st.View(t.Context(), func(r store.Reader) error {
+			all, _ := ListGaps(r, 1, false, 10)
+			tot, err := ReadGapTotals(r, 1)
+			if err != nil || len(all) != 1 || all[0].State != step.state || tot.Lost != int64(step.lost) ||
+				tot.Filled != int64(step.filled) || tot.Settled != 1 {
+				t.Errorf("step %d: got %+v, %+v (%v)", i, all, tot, err)
+			}
+			return nil
+		})
+	}
+}
+
+// TestPagesOfGaps give every gap once, whatever their size, also where several begin at one key.
+func TestPagesOfGaps(t *testing.T) {
+	st := storetest.Open(t, t.TempDir())
+	update(t, st, func(tx *store.Tx) error {
+		for i := range uint64(30) {
+			g := Gap{Source: 1, From: i / 3 * 10, Missing: 1, State: GapLost, SinkID: uint32(i % 3)}
+			if err := PutGap(tx, g); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	st.View(t.Context(), func(r store.Reader) error {
+		for size := 1; size <= 31; size++ {
+			seen := map[GapPlace]bool{}
+			list, err := ListGaps(r, 1, false, size)
+			for ; err == nil && len(list) > 0; list, err = GapsBehind(r, list[len(list)-1].Place(), false, size) {
+				for _, g := range list {
+					p, bad := ParseGapPlace(g.Place().String())
+					if bad != nil || seen[p] {
+						t.Fatalf("pages of %d: %v came twice (%v)", size, p, bad)
+					}
+					seen[p] = true
+				}
+			}
+			if err != nil || len(seen) != 30 {
+				t.Errorf("pages of %d: got %d gaps (%v), want 30", size, len(seen), err)
+			}
+		}
+		return nil
+	})
+	if _, err := ParseGapPlace("1-2-x"); !fault.Is(err, fault.Invalid) {
+		t.Errorf("got %v, want it invalid", err)
+	}
+}
+
+// TestLettersOfAnOldStore: one that was written before there was a counter is counted, and has one from the
+// first letter on.
+func TestLettersOfAnOldStore(t *testing.T) {
+	st := storetest.Open(t, t.TempDir())
+	letters := func() (n int64) {
+		st.View(t.Context(), func(r store.Reader) (err error) {
+			if n, err = Letters(r); err != nil {
+				t.Error(err)
+			}
+			return nil
+		})
+		return n
+	}
+	update(t, st, func(tx *store.Tx) error {
+		for range 3 {
+			if _, err := Bury(tx, DeadLetter{}); err != nil {
+				return err
+			}
+		}
+		tx.Delete(counterKey(lawDead, 0))
+		return nil
+	})
+	if n := letters(); n != 3 {
+		t.Errorf("without a counter: got %d, want 3", n)
+	}
+	update(t, st, func(tx *store.Tx) error { _, err := Exhume(tx, 2); return err })
+	if n := letters(); n != 2 {
+		t.Errorf("behind the first change: got %d, want 2", n)
+	}
+	update(t, st, func(tx *store.Tx) error {
+		tx.Delete(deadKey(1)) // as a salvage loses it
+		return RecountDead(tx)
+	})
+	if n := letters(); n != 1 {
+		t.Errorf("after a salvage: got %d, want 1", n)
+	}
 }
 
 // TestWhatIsLostAgainAddsUp: blocks without keys are lost one by one, and all their gaps begin at 0.

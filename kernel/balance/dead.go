@@ -56,6 +56,9 @@ func Bury(tx *store.Tx, d DeadLetter) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("write dead letter: %w", err)
 	}
+	if err := addDead(tx, 1); err != nil {
+		return 0, err
+	}
 	tx.Set(deadKey(d.ID), b)
 	tx.Set(keyNextDead, binary.BigEndian.AppendUint64(nil, d.ID+1))
 	return d.ID, nil
@@ -67,8 +70,62 @@ func Exhume(tx *store.Tx, id uint64) (DeadLetter, error) {
 	if err != nil {
 		return d, err
 	}
+	if err := addDead(tx, -1); err != nil {
+		return d, err
+	}
 	tx.Delete(deadKey(id))
 	return d, nil
+}
+
+// Letters is how many dead letters there are, by the counter that is kept with them. A store that none was
+// buried in since it has the counter is counted.
+func Letters(r store.Reader) (int64, error) {
+	_, kept, err := r.Get(counterKey(lawDead, 0))
+	if err == nil && kept {
+		v, err := read(r, lawDead, 0, 1)
+		if err != nil {
+			return 0, fmt.Errorf("count dead letters: %w", err)
+		}
+		return v[0], nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("count dead letters: %w", err)
+	}
+	n, _, err := CountDead(r)
+	return n, err
+}
+
+// KeepLetters begins the counter of dead letters in a store that has none yet.
+func KeepLetters(tx *store.Tx) error {
+	_, kept, err := tx.Get(counterKey(lawDead, 0))
+	if err != nil || kept {
+		return err
+	}
+	return addDead(tx, 0)
+}
+
+// addDead counts before what it counts is written.
+func addDead(tx *store.Tx, d int64) error {
+	n, err := Letters(tx)
+	if err != nil {
+		return err
+	}
+	return setDead(tx, n+d)
+}
+
+func setDead(tx *store.Tx, n int64) error {
+	tx.Delete(counterKey(lawDead, 0))
+	return add(tx, lawDead, 0, []int64{n})
+}
+
+// RecountDead makes the counter fit the dead letters, after a salvage.
+func RecountDead(tx *store.Tx) error {
+	tx.Delete(counterKey(lawDead, 0))
+	n, err := Letters(tx)
+	if err != nil {
+		return err
+	}
+	return setDead(tx, n)
 }
 
 // ReadDead returns one dead letter; a NotFound fault if there is none with that id.

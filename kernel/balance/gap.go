@@ -94,6 +94,14 @@ func PutGap(tx *store.Tx, g Gap) error {
 	if twice {
 		g.Missing, g.Filled, g.Absent = g.Missing+old.Missing, g.Filled+old.Filled, g.Absent+old.Absent
 	}
+	if had && old.State == GapFilled && g.State == GapLost {
+		g.Filled += old.Filled // they came again, and are lost again in part: the totals know of both
+	}
+	return writeGap(tx, key, g, old, had)
+}
+
+// writeGap writes a gap in the place of an old one, and moves the totals.
+func writeGap(tx *store.Tx, key store.Key, g, old Gap, had bool) error {
 	d := g.totals()
 	if had {
 		o := old.totals()
@@ -110,6 +118,22 @@ func PutGap(tx *store.Tx, g Gap) error {
 		return err
 	}
 	return pruneGaps(tx, g.Source)
+}
+
+// Recover says that rows which a sink had lost are to be delivered to it all the same: its gap that begins at
+// from has so many less. One that is gone from the history is no error.
+func Recover(tx *store.Tx, source uint32, from uint64, sink uint32, rows uint64) error {
+	key := gapKey(source, from, sink)
+	old, had, err := getGap(tx, key)
+	if err != nil || !had || old.State != GapLost {
+		return err
+	}
+	g := old
+	rows = min(rows, g.Missing)
+	if g.Missing, g.Filled = g.Missing-rows, g.Filled+rows; g.Missing == 0 {
+		g.State = GapFilled
+	}
+	return writeGap(tx, key, g, old, true)
 }
 
 func (g Gap) totals() GapTotals {
@@ -173,11 +197,43 @@ func decodeGap(key, v []byte) (g Gap, err error) {
 	return g, nil
 }
 
+// GapPlace is a place in the order of gaps: behind it are those of a later page.
+type GapPlace struct {
+	Source uint32
+	From   uint64
+	Sink   uint32
+}
+
+// Place is that of a gap.
+func (g Gap) Place() GapPlace { return GapPlace{g.Source, g.From, g.SinkID} }
+
+// String writes a place for people to give back.
+func (p GapPlace) String() string { return fmt.Sprintf("%d-%d-%d", p.Source, p.From, p.Sink) }
+
+// ParseGapPlace reads what String wrote; "" is the beginning.
+func ParseGapPlace(s string) (p GapPlace, err error) {
+	if s == "" {
+		return p, nil
+	}
+	if _, err := fmt.Sscanf(s, "%d-%d-%d", &p.Source, &p.From, &p.Sink); err != nil || p.String() != s {
+		return GapPlace{}, fault.New(fault.Invalid, "%.60q is no place in a list of gaps", s)
+	}
+	return p, nil
+}
+
 // ListGaps returns gaps of a source in the order of their keys, at most max; open only if asked.
 func ListGaps(r store.Reader, source uint32, openOnly bool, max int) ([]Gap, error) {
+	return listGaps(r, store.Gaps.K().U32(source), source, openOnly, max)
+}
+
+// GapsBehind is ListGaps behind a place.
+func GapsBehind(r store.Reader, p GapPlace, openOnly bool, max int) ([]Gap, error) {
+	return listGaps(r, append(gapKey(p.Source, p.From, p.Sink), 0), p.Source, openOnly, max)
+}
+
+func listGaps(r store.Reader, begin store.Key, source uint32, openOnly bool, max int) ([]Gap, error) {
 	var out []Gap
-	from := store.Gaps.K().U32(source)
-	seq, fail := r.Scan(from, from.End())
+	seq, fail := r.Scan(begin, store.Gaps.K().U32(source).End())
 	for k, v := range seq {
 		g, err := decodeGap(k, v)
 		if err != nil {

@@ -17,17 +17,18 @@ func SetFlow(tx *store.Tx, sink uint32, f Flow) error {
 	return AddFlow(tx, sink, f)
 }
 
-// CountDead counts the dead letters of each sink.
-func CountDead(r store.Reader) (map[uint32]int64, error) {
-	out := map[uint32]int64{}
+// CountDead counts the dead letters one by one: all, and those of each sink.
+func CountDead(r store.Reader) (all int64, bySink map[uint32]int64, err error) {
+	bySink = map[uint32]int64{}
 	seq, fail := r.Scan(store.Dead.K(), store.Dead.K().End())
 	for _, v := range seq {
+		all++
 		var d DeadLetter
 		if json.Unmarshal(v, &d) == nil && d.Stage == AtSink {
-			out[d.FromID]++
+			bySink[d.FromID]++
 		}
 	}
-	return out, fail()
+	return all, bySink, fail()
 }
 
 // DropWaiting removes the dead letters of rows that wait for their sink again, in a block that it has still

@@ -69,7 +69,32 @@ func readBooks(r store.Reader, job string, to depth) (Books, error) {
 			return b, err
 		}
 	}
-	return b, nil
+	if to < recounted {
+		return b, nil
+	}
+	return b, b.checkLetters(r, sinks)
+}
+
+// checkLetters holds what is counted of dead letters against the letters.
+func (b *Books) checkLetters(r store.Reader, sinks map[string]uint32) error {
+	kept, err := balance.Letters(r)
+	if err != nil {
+		return err
+	}
+	all, dead, err := balance.CountDead(r)
+	if err != nil {
+		return err
+	}
+	if kept != all {
+		b.Broken = append(b.Broken, fmt.Sprintf("%d dead letters by the books, there are %d", kept, all))
+	}
+	for _, k := range b.Sinks {
+		if n := dead[sinks[k.Sink]]; n != k.Dead {
+			b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %d rows are dead by the books, there are %d letters of it",
+				k.Sink, k.Dead, n))
+		}
+	}
+	return nil
 }
 
 func (b *Books) addSource(r store.Reader, name string, id uint32, to depth) error {

@@ -26,6 +26,7 @@ type Status struct {
 	Spool    spool.Stats        `json:"spool"`
 	Balance  Books              `json:"balance"`
 	Notes    [][2]string        `json:"notes,omitempty"`
+	Quotas   []Quota            `json:"quotas,omitempty"` // while the job runs
 	Damage   *Event             `json:"damage,omitempty"` // the last, until a verification finds all whole
 	Progress *Progress          `json:"progress,omitempty"`
 	// Readable says that the store is open and could be read: without it the numbers are not known.
@@ -92,6 +93,7 @@ func (r *runner) status(ctx context.Context, to depth) (Status, error) {
 	if job != nil {
 		s.Gates = append(s.Gates, job.Gates()...)
 		s.Notes = job.Notes()
+		s.Quotas = job.Quotas()
 	}
 	if env == nil {
 		return s, nil

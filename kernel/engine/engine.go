@@ -34,6 +34,8 @@ type Job interface {
 	Gates() []gate.Status
 	// Notes returns further lines for status, as name and value, in the order to show them.
 	Notes() [][2]string
+	// Quotas returns what the job may take of the disk, and takes; nil if it may take all.
+	Quotas() []Quota
 	// Command carries out what a person asked of the running job.
 	Command(ctx context.Context, name string, args []string) (string, error)
 }

@@ -82,11 +82,16 @@ func (r *Room) above(mark uint64, n int, what string) error {
 		disk.Size(room.Total), what), "make room on that file system; work goes on by itself")
 }
 
-// Wait blocks while there is less room than the soft mark. It tells people when that begins and ends.
+// Wait blocks while there is less room than the soft mark, and then until there is an eighth more: else
+// sources would go and stop by turns around the mark. It tells people when that begins and ends.
 func (r *Room) Wait(ctx context.Context) error {
 	for {
 		room, err := disk.RoomAt(r.dir)
-		if err != nil || room.Free >= r.limits.Soft {
+		mark := r.limits.Soft
+		if short, _ := r.Short(); short {
+			mark += mark / 8
+		}
+		if err != nil || room.Free >= mark {
 			r.tell(false, room)
 			return nil
 		}
@@ -108,7 +113,7 @@ func (r *Room) tell(short bool, room disk.Room) {
 	r.short, r.since = short, time.Now()
 	if short {
 		r.log.Warn(fmt.Sprintf("disk: %s has %s left; sources that can wait are paused until there are %s",
-			r.dir, disk.Size(room.Free), disk.Size(r.limits.Soft)))
+			r.dir, disk.Size(room.Free), disk.Size(r.limits.Soft+r.limits.Soft/8)))
 		return
 	}
 	r.log.Info(fmt.Sprintf("disk: %s has %s left; sources go on", r.dir, disk.Size(room.Free)))

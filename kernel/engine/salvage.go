@@ -421,7 +421,7 @@ func (s *salvage) recount(tx *store.Tx) error {
 	if err := waitAgain(tx, sinks); err != nil {
 		return err
 	}
-	dead, err := balance.CountDead(tx)
+	_, dead, err := balance.CountDead(tx)
 	if err != nil {
 		return err
 	}
@@ -430,7 +430,7 @@ func (s *salvage) recount(tx *store.Tx) error {
 			return err
 		}
 	}
-	return balance.RecountGaps(tx)
+	return errors.Join(balance.RecountGaps(tx), balance.RecountDead(tx))
 }
 
 // waitAgain drops the dead letters of deliveries that were refused in part: they are given up whole, and all

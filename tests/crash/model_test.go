@@ -388,6 +388,9 @@ func (m *model) compareLetters(r store.Reader) error {
 	if want := slices.Sorted(maps.Keys(m.Letters)); !slices.Equal(ids, want) {
 		return fmt.Errorf("dead letters are %v, want %v", ids, want)
 	}
+	if n, err := balance.Letters(r); err != nil || n != int64(len(all)) {
+		return fmt.Errorf("the counter says %d dead letters (%v), there are %d", n, err, len(all))
+	}
 	for _, d := range all {
 		if want := fmt.Sprint(m.Letters[d.ID].Key); d.Key != want {
 			return fmt.Errorf("dead letter %d is of row %s, want %s", d.ID, d.Key, want)

@@ -1,0 +1,274 @@
+package collect
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/spool"
+	"holdfast/kernel/store"
+)
+
+// Quota bounds what the blocks of the job take, those that are retained among them.
+type Quota struct {
+	engine.Marks
+	Policy Policy // default Hold
+}
+
+// gauges are the quotas of the job: its own, nil if it has none, and those of its sinks.
+type gauges struct {
+	job   *engine.Gauge
+	sinks map[*delivery]*engine.Gauge
+}
+
+func newGauges(c Config, sinks []*delivery) gauges {
+	g := gauges{sinks: map[*delivery]*engine.Gauge{}}
+	if c.Quota.Hard > 0 || c.Quota.Soft > 0 {
+		g.job = engine.NewGauge(engine.Quota{Policy: string(c.Quota.Policy), Marks: c.Quota.Marks})
+	}
+	for _, d := range sinks {
+		if d.Limit > 0 || d.Soft > 0 {
+			g.sinks[d] = engine.NewGauge(engine.Quota{Sink: d.Name, Policy: string(d.Policy),
+				Marks: engine.Marks{Soft: d.Soft, Hard: d.Limit}})
+		}
+	}
+	return g
+}
+
+// Quotas returns what the job and its sinks may take, and take.
+func (j *Job) Quotas() []engine.Quota {
+	var out []engine.Quota
+	if j.gauges.job != nil {
+		out = append(out, j.gauges.job.Quota())
+	}
+	for _, d := range j.sinks {
+		if g := j.gauges.sinks[d]; g != nil {
+			out = append(out, g.Quota())
+		}
+	}
+	return out
+}
+
+// read holds what is used against a quota, tells people when its level changes, and returns the level.
+func (j *Job) read(g *engine.Gauge, used int64) engine.Level {
+	now, before := g.At(used)
+	if now == before {
+		return now
+	}
+	q := g.Quota()
+	what := "the spool"
+	if q.Sink != "" {
+		what = "the backlog of sink " + q.Sink
+	}
+	size := disk.Size(uint64(max(used, 0)))
+	switch {
+	case now == engine.Hard:
+		does := "intake waits"
+		if q.Policy == string(Expire) {
+			does = "the oldest rows that wait expire"
+		}
+		j.env.History.Warn("quota.hard", "%s has %s, above its hard mark of %s: %s", what, size,
+			disk.Size(uint64(q.Hard)), does)
+	case now == engine.Soft && before == engine.Fine:
+		j.env.History.Warn("quota.soft", "%s has %s, above its soft mark of %s", what, size,
+			disk.Size(uint64(q.Soft)))
+	case now == engine.Fine:
+		j.env.History.Note("quota.fine", "%s has %s, below its marks", what, size)
+	}
+	return now
+}
+
+// spoolBytes is what the blocks of the job take.
+func (j *Job) spoolBytes(ctx context.Context) (n int64, err error) {
+	err = j.env.Store.View(ctx, func(r store.Reader) error {
+		s, err := spool.ReadStats(r)
+		n = int64(s.Bytes)
+		return err
+	})
+	return n, err
+}
+
+// readQuotas looks at every quota, so that people are told also while nothing comes in.
+func (j *Job) readQuotas(ctx context.Context) error {
+	if j.gauges.job != nil {
+		used, err := j.spoolBytes(ctx)
+		if err != nil {
+			return err
+		}
+		j.read(j.gauges.job, used)
+	}
+	for d, g := range j.gauges.sinks {
+		flow, err := d.flow(ctx)
+		if err != nil {
+			return err
+		}
+		j.read(g, flow.PendingBytes)
+	}
+	return nil
+}
+
+// holdForQuotas makes room in what reached its hard mark, or waits until there is.
+func (j *Job) holdForQuotas(ctx context.Context) error {
+	for _, d := range j.sinks {
+		if g := j.gauges.sinks[d]; g != nil {
+			if err := d.holdOrExpire(ctx, g); err != nil {
+				return err
+			}
+		}
+	}
+	if j.gauges.job == nil {
+		return nil
+	}
+	return j.holdForSpool(ctx)
+}
+
+// holdOrExpire acts on a backlog beyond its limit.
+func (d *delivery) holdOrExpire(ctx context.Context, g *engine.Gauge) error {
+	told := false
+	for {
+		flow, err := d.flow(ctx)
+		if err != nil {
+			return err
+		}
+		if d.j.read(g, flow.PendingBytes) != engine.Hard {
+			return nil
+		}
+		if d.Policy == Expire {
+			err := d.j.whenRoom(ctx, func() error { return d.expire(flow.PendingBytes - engine.Low(d.Limit)) })
+			if err != nil {
+				return err
+			}
+			return d.j.readQuotas(ctx)
+		}
+		if !told {
+			told = true
+			d.j.env.History.Warn("backlog.full", "sink %s has %d bytes of backlog, its limit is %d: intake waits",
+				d.Name, flow.PendingBytes, d.Limit)
+		}
+		if d.j.cfg.Once {
+			return nil // sinks get nothing before the cycle's rows are in
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-d.settled:
+		}
+	}
+}
+
+// holdForSpool acts on a spool beyond the job's quota: delivered blocks go first, however young; then, by the
+// policy, intake waits for deliveries, or the oldest rows that wait expire for every sink that has not got
+// them.
+func (j *Job) holdForSpool(ctx context.Context) error {
+	const look = 200 * time.Millisecond // what deliveries free has no event of the job's own
+	low := engine.Low(j.cfg.Quota.Hard)
+	for {
+		used, err := j.spoolBytes(ctx)
+		if err != nil || j.gauges.job.Quota().Hard == 0 || j.read(j.gauges.job, used) != engine.Hard {
+			return err
+		}
+		freed, err := j.trimTo(low)
+		if err != nil {
+			return err
+		}
+		if freed {
+			continue
+		}
+		if j.cfg.Quota.Policy == Expire {
+			went, err := j.expireTo(ctx, used-low)
+			if err != nil {
+				return err
+			}
+			if went {
+				continue
+			}
+			return nil // what is left is on its way, or waits for a sink that is not configured
+		}
+		if j.cfg.Once {
+			return nil // sinks get nothing before the cycle's rows are in
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(look):
+		}
+	}
+}
+
+// trimTo lets delivered blocks go until so many bytes are left.
+func (j *Job) trimTo(bytes int64) (freed bool, err error) {
+	for {
+		n, err := j.intak.sp.Trim(spool.Retain{Bytes: max(bytes, 1)}, time.Time{})
+		if n == 0 || err != nil {
+			if fault.Is(err, fault.Full) {
+				err = nil
+			}
+			return freed, err
+		}
+		freed = true
+	}
+}
+
+// expireTo gives up blocks for the sinks without which the oldest block could go, and only for those.
+func (j *Job) expireTo(ctx context.Context, bytes int64) (went bool, err error) {
+	var holding []*delivery
+	var before spool.Stats
+	err = j.env.Store.View(ctx, func(r store.Reader) (err error) {
+		if before, err = spool.ReadStats(r); err != nil {
+			return err
+		}
+		for _, d := range j.sinks {
+			waits, err := spool.Waiting(r, d.k.ID)
+			if err != nil {
+				return err
+			}
+			if waits(before.First) {
+				holding = append(holding, d)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("find what holds the oldest block: %w", err)
+	}
+	for _, d := range holding {
+		if err := j.whenRoom(ctx, func() error { return d.expire(bytes) }); err != nil {
+			return false, err
+		}
+	}
+	return j.trimTo(int64(before.Bytes) - bytes)
+}
+
+// expire gives up the oldest undelivered blocks of a sink, as counted gaps.
+func (d *delivery) expire(bytes int64) error {
+	rows := int64(0)
+	err := d.j.env.Store.Update(func(tx *store.Tx) error {
+		heads, err := d.k.Expire(tx, bytes)
+		if err != nil {
+			return err
+		}
+		rows = 0
+		// Those whose heads are lost come last: what the others held is counted by then.
+		slices.SortStableFunc(heads, func(a, b spool.Head) int { return cmp.Compare(b.Rows, a.Rows) })
+		for _, h := range heads {
+			lost := spool.Lost{Rows: int64(h.Rows), Bytes: int64(h.Bytes), Heads: []spool.Head{h}}
+			err := d.giveUp(tx, balance.Expired, &lost, "the sink's backlog limit was reached")
+			if err != nil {
+				return err
+			}
+			rows += lost.Rows
+		}
+		return nil
+	})
+	if err == nil && rows > 0 {
+		d.j.env.History.Warn("backlog.expired", "sink %s: %d rows expired, its backlog limit was reached",
+			d.Name, rows)
+	}
+	return err
+}
