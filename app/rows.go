@@ -12,6 +12,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/base/rowfile"
+	"holdfast/base/rowtext"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
 )
@@ -28,8 +29,8 @@ const maxBadTold = 100
 
 // Cat writes the rows of a selection to w, exact to the row where rows have an event time, in the order of
 // their blocks. It holds a few blocks at a time, and one Parquet row group. Blocks with other columns give
-// the union of them, null where a row has none; in JSON each row has those that it came with. max rows at
-// most; 0 is all.
+// the union of them, null where a row has none; in JSON each row has those that it came with. What a text
+// can't say is written as near to it as can be. max rows at most; 0 is all.
 func (d *Desk) Cat(ctx context.Context, job string, sel Selection, o rowfile.Options, max int64, w io.Writer) (
 	out Shown, err error) {
 	err = d.view(ctx, job, func(r store.Reader) error {
@@ -42,7 +43,7 @@ func (d *Desk) Cat(ctx context.Context, job string, sel Selection, o rowfile.Opt
 		if err != nil {
 			return err
 		}
-		o.Workers = runtime.GOMAXPROCS(0)
+		o.Workers, o.Mode = runtime.GOMAXPROCS(0), rowtext.Near
 		if s, err := record.SchemaOf(schema); err == nil && s.Key >= 0 {
 			o.Unique = s.Field(s.Key).Name
 		}

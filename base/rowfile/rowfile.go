@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"holdfast/base/fault"
+	"holdfast/base/rowtext"
 )
 
 // Format is how rows are written.
@@ -49,6 +50,8 @@ type Options struct {
 	Workers int
 	// Unique names a column whose values do not repeat: a dictionary of them would be all cost. "" for none.
 	Unique string
+	// Mode says what becomes of a value that a text can't hold: with Exact, Write is Invalid.
+	Mode rowtext.Mode
 	// Note is written into the file where the format has a place for it: its key and value.
 	Note [2]string
 }
@@ -71,24 +74,19 @@ func New(w io.Writer, s *arrow.Schema, o Options) (Writer, error) {
 	default:
 		return nil, fault.New(fault.Invalid, "there is no format %q: want one of %v", o.Format, Formats)
 	}
-	for _, f := range s.Fields() {
-		if !textual(f.Type) {
-			return nil, fault.New(fault.Invalid, "column %s is %s, which %s has no text for", f.Name, f.Type,
-				o.Format)
-		}
+	if err := rowtext.Fit(s); err != nil {
+		return nil, fault.New(fault.Invalid, "%s: %w", o.Format, err)
 	}
-	packed, err := pack(w, o.Pack)
+	packed, err := NewPacker(w, o.Pack)
 	if err != nil {
 		return nil, err
 	}
-	if o.Format == CSV {
-		return newCSV(packed, s)
-	}
-	return &jsonLines{out: packed}, nil
+	return newText(packed, s, o), nil
 }
 
-// pack returns a writer whose Close ends the packing, not w.
-func pack(w io.Writer, p Pack) (io.WriteCloser, error) {
+// NewPacker returns a writer whose Close ends the packing, not w. Neither time nor chance go into what it
+// writes: a repeat is the same to the byte.
+func NewPacker(w io.Writer, p Pack) (io.WriteCloser, error) {
 	switch p {
 	case Gzip:
 		return gzip.NewWriter(w), nil

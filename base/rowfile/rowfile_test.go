@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"holdfast/base/fault"
+	"holdfast/base/rowtext"
 )
 
 var (
@@ -100,17 +101,27 @@ func TestParquetHoldsEveryRow(t *testing.T) {
 
 func TestText(t *testing.T) {
 	rows := batch(wide, 1, 2)
-	got := string(written(t, wide, Options{Format: JSONL}, rows))
+	got := string(written(t, wide, Options{Format: JSONL, Mode: rowtext.Near}, rows))
 	want := `{"id":1,"at":"1970-01-01T00:00:01Z","word":"a \"b\", c","level":null}` + "\n" +
 		`{"id":2,"at":"1970-01-01T00:00:02Z","word":"a \"b\", c","level":null}` + "\n"
 	if got != want {
 		t.Errorf("jsonl: got %s, want %s", got, want)
 	}
-	got = string(written(t, wide, Options{Format: CSV}, rows))
+	got = string(written(t, wide, Options{Format: CSV, Mode: rowtext.Near}, rows))
 	want = "id,at,word,level\n1,1970-01-01T00:00:01Z,\"a \"\"b\"\", c\",+Inf\n" +
 		"2,1970-01-01T00:00:02Z,\"a \"\"b\"\", c\",\n"
 	if got != want {
 		t.Errorf("csv: got %q, want %q", got, want)
+	}
+	if got := string(written(t, wide, Options{Format: CSV})); got != "id,at,word,level\n" {
+		t.Errorf("csv without rows: got %q, want its names", got)
+	}
+	w, err := New(new(bytes.Buffer), wide, Options{Format: JSONL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(rows); !fault.Is(err, fault.Invalid) {
+		t.Errorf("exactly: got %v, want the number that is not finite refused", err)
 	}
 }
 

@@ -3,14 +3,12 @@ package httppush
 import (
 	"bytes"
 	"fmt"
-	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 
+	"holdfast/base/rowfile"
+	"holdfast/base/rowtext"
 	"holdfast/connector"
-	"holdfast/connector/lines"
 )
 
 // contentTypes are those of the formats.
@@ -27,14 +25,14 @@ type body struct {
 func (s *Sink) encode(b arrow.RecordBatch, want func(row int) bool) (out body, refused []connector.RowFault,
 	err error) {
 	var text []byte
-	rows, between, end := lines.Objects(b), "", ""
+	rows, between, end := rowtext.Objects(b, rowtext.Exact), "", ""
 	switch s.cfg.Format {
 	case formatJSON:
 		text, between, end = append(text, '['), ",\n", "]\n"
 	case formatJSONL:
 		between, end = "\n", "\n"
 	case formatCSV:
-		rows, text = lines.Records(b)
+		rows, text = rowtext.Records(b, rowtext.Exact), rowtext.Header(b.Schema())
 	}
 	for i := range int(b.NumRows()) {
 		if want != nil && !want(i) {
@@ -56,23 +54,15 @@ func (s *Sink) encode(b arrow.RecordBatch, want func(row int) bool) (out body, r
 	return out, refused, err
 }
 
-// pack compresses. Neither time nor chance go into it: a repeat is the same to the byte.
 func (s *Sink) pack(text []byte) ([]byte, error) {
-	var buf bytes.Buffer
-	var w io.WriteCloser
-	switch s.cfg.Compression {
-	case packGzip:
-		w = gzip.NewWriter(&buf)
-	case packZstd:
-		z, err := zstd.NewWriter(&buf, zstd.WithEncoderConcurrency(1))
-		if err != nil {
-			return nil, err
-		}
-		w = z
-	default:
+	if s.cfg.Compression == packNone {
 		return text, nil
 	}
-	_, err := w.Write(text)
+	var buf bytes.Buffer
+	w, err := rowfile.NewPacker(&buf, rowfile.Pack(s.cfg.Compression))
+	if err == nil {
+		_, err = w.Write(text)
+	}
 	if err == nil {
 		err = w.Close()
 	}

@@ -35,9 +35,9 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
+	"holdfast/base/rowtext"
 	"holdfast/connector"
 	"holdfast/connector/columns"
-	"holdfast/connector/lines"
 )
 
 // Sink posts to one URL.
@@ -93,7 +93,7 @@ func (s *Sink) Traits() connector.SinkTraits {
 
 // Prepare refuses rows that have no form as text, and proves that the receiver answers.
 func (s *Sink) Prepare(ctx context.Context, schema record.Schema) error {
-	if err := lines.Fit(schema); err != nil {
+	if err := rowtext.Fit(schema.Schema); err != nil {
 		return fault.New(fault.Permanent, "prepare %s: %w", s.place(), err)
 	}
 	if err := s.Probe(ctx); err != nil {

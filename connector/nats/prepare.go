@@ -11,12 +11,12 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
-	"holdfast/connector/lines"
+	"holdfast/base/rowtext"
 )
 
 // prepare makes the session ready for rows of the schema.
 func (s *Sink) prepare(ctx context.Context, schema record.Schema) error {
-	if err := lines.Fit(schema); err != nil {
+	if err := rowtext.Fit(schema.Schema); err != nil {
 		return fault.New(fault.Permanent, "prepare stream %s: %w", s.cfg.Stream, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)

@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdfast/base/fault"
+	"holdfast/base/rowtext"
 	"holdfast/connector"
-	"holdfast/connector/lines"
 )
 
 // margin is how much sooner than the server we take a duplicate window to be over.
@@ -30,7 +30,7 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 				return err
 			}
 		}
-		w := &writing{Sink: s, d: d, objects: lines.Objects(d.Rows), id: s.ids(d)}
+		w := &writing{Sink: s, d: d, objects: rowtext.Objects(d.Rows, rowtext.Exact), id: s.ids(d)}
 		err := w.run(ctx)
 		v = w.verdict
 		return s.classify(fmt.Sprintf("write %d rows to", d.Rows.NumRows()), err)
@@ -46,7 +46,7 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 type writing struct {
 	*Sink
 	d       connector.Delivery
-	objects *lines.Rows
+	objects *rowtext.Rows
 	id      func(row int) (id, reason string)
 	pub     *publisher
 	held    map[string]bool // ids that the stream was seen to hold; nil if nobody looked

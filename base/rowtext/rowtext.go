@@ -1,15 +1,15 @@
-// Package lines writes rows as text, for the sinks that give JSON or CSV to others: an object with a member
-// for each column, or a record with a field for each.
+// Package rowtext writes rows as text: in JSON an object with a member for each column, in CSV a record with a
+// field for each.
 //
 // Integers and floats are written in full, times as RFC 3339 in UTC, bytes as base64. A null is `null` in
 // JSON and nothing at all in CSV, where an empty text is "". The text of a row follows from the row and
 // nothing else, so that a repeat is the same to the byte. What a text can't say (a float that is not
-// finite, a text that is not UTF-8, a time beyond the year 9999) has a reason in the place of a text.
-package lines
+// finite, a text that is not UTF-8, a time beyond the year 9999) has a reason in the place of a text. For
+// people to look at, Near writes what comes closest to it.
+package rowtext
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -21,8 +21,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/go-json-experiment/json/jsontext"
-
-	"holdfast/base/record"
 )
 
 // value appends one value of a column; a reason that is not empty says why it can't be written.
@@ -37,34 +35,64 @@ type Rows struct {
 	end     string // of a row
 }
 
+// form is how values are written.
+type form struct {
+	quote func(dst []byte, text string) []byte // of a text that is not a number
+	near  bool
+	null  string
+	words bool // numbers that are not finite have words
+}
+
+// Mode says what becomes of a value that has no text.
+type Mode bool
+
+// The modes.
+const (
+	Exact Mode = false // it is the row's reason
+	Near  Mode = true  // a text that is close to it stands in its place, null if there is none
+)
+
 // Objects returns a writer of JSON objects.
-func Objects(b arrow.RecordBatch) *Rows {
-	r := &Rows{columns: b.Columns(), null: "null", end: "}"}
+func Objects(b arrow.RecordBatch, m Mode) *Rows {
+	r := newRows(b, form{quote: quoteJSON, near: bool(m), null: "null"}, "}")
 	for i, f := range b.Schema().Fields() {
 		before := ","
 		if i == 0 {
 			before = "{"
 		}
-		name, _ := jsontext.AppendQuote([]byte(before), f.Name) // what is not UTF-8 is replaced
-		r.names = append(r.names, append(name, ':'))
-		r.values = append(r.values, valueOf(f.Name, b.Column(i), quoteJSON))
+		r.names[i] = append(quoteJSON([]byte(before), f.Name), ':')
 	}
 	return r
 }
 
-// Records returns a writer of CSV, one line a row, and the line with the names of the columns.
-func Records(b arrow.RecordBatch) (r *Rows, header []byte) {
-	r = &Rows{columns: b.Columns(), end: "\n"}
-	for i, f := range b.Schema().Fields() {
-		before := []byte(",")
-		if i == 0 {
-			before = nil
+// Records returns a writer of CSV, one line a row.
+func Records(b arrow.RecordBatch, m Mode) *Rows {
+	r := newRows(b, form{quote: quoteCSV, near: bool(m), words: true}, "\n")
+	for i := range r.names {
+		if i > 0 {
+			r.names[i] = []byte(",")
 		}
-		r.names = append(r.names, before)
-		r.values = append(r.values, valueOf(f.Name, b.Column(i), quoteCSV))
-		header, _ = quoteCSV(append(header, before...), f.Name)
 	}
-	return r, append(header, '\n')
+	return r
+}
+
+// Header is the first line of CSV, with the names of the columns.
+func Header(s *arrow.Schema) (line []byte) {
+	for i, f := range s.Fields() {
+		if i > 0 {
+			line = append(line, ',')
+		}
+		line = quoteCSV(line, f.Name)
+	}
+	return append(line, '\n')
+}
+
+func newRows(b arrow.RecordBatch, w form, end string) *Rows {
+	r := &Rows{names: make([][]byte, b.NumCols()), columns: b.Columns(), null: w.null, end: end}
+	for i, f := range b.Schema().Fields() {
+		r.values = append(r.values, w.value(f.Name, b.Column(i)))
+	}
+	return r
 }
 
 // Append appends a row; a reason that is not empty says why there is no text for it, and names the column.
@@ -81,38 +109,35 @@ func (r *Rows) Append(dst []byte, row int) (out []byte, reason string) {
 }
 
 // Fit refuses a schema with a column that can't be written.
-func Fit(schema record.Schema) error {
-	for _, f := range schema.Fields() {
+func Fit(s *arrow.Schema) error {
+	for _, f := range s.Fields() {
 		none := array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, 0)
-		if valueOf(f.Name, none, quoteJSON) == nil {
-			return fmt.Errorf("column %s is %s, which this sink can't store", f.Name, f.Type)
+		if (form{}).value(f.Name, none) == nil {
+			return fmt.Errorf("column %s is %s, which has no text", f.Name, f.Type)
 		}
 	}
 	return nil
 }
 
-// quote appends a text that is not a number.
-type quote func(dst []byte, text string) ([]byte, error)
+// quoteJSON replaces what is not UTF-8.
+func quoteJSON(dst []byte, text string) []byte {
+	dst, _ = jsontext.AppendQuote(dst, text)
+	return dst
+}
 
-func quoteJSON(dst []byte, text string) ([]byte, error) { return jsontext.AppendQuote(dst, text) }
-
-// quoteCSV follows RFC 4180.
-func quoteCSV(dst []byte, text string) ([]byte, error) {
-	if !utf8.ValidString(text) {
-		return dst, errNotText
-	}
+// quoteCSV follows RFC 4180. It replaces what is not UTF-8.
+func quoteCSV(dst []byte, text string) []byte {
+	text = strings.ToValidUTF8(text, "\uFFFD")
 	if text != "" && !strings.ContainsAny(text, "\",\r\n") && text[0] != ' ' && text[len(text)-1] != ' ' {
-		return append(dst, text...), nil
+		return append(dst, text...)
 	}
 	dst = append(dst, '"')
 	dst = append(dst, strings.ReplaceAll(text, `"`, `""`)...)
-	return append(dst, '"'), nil
+	return append(dst, '"')
 }
 
-var errNotText = errors.New("it is not UTF-8")
-
-// valueOf returns the writer of a column, nil for a type that there is none of.
-func valueOf(name string, col arrow.Array, q quote) value {
+// value returns the writer of a column, nil for a type that there is none of.
+func (w form) value(name string, col arrow.Array) value {
 	switch c := col.(type) {
 	case *array.Boolean:
 		return func(dst []byte, i int) ([]byte, string) { return strconv.AppendBool(dst, c.Value(i)), "" }
@@ -133,19 +158,19 @@ func valueOf(name string, col arrow.Array, q quote) value {
 	case *array.Uint64:
 		return naturals(c.Uint64Values())
 	case *array.Float32:
-		return floats(name, 32, func(i int) float64 { return float64(c.Value(i)) })
+		return w.floats(name, 32, func(i int) float64 { return float64(c.Value(i)) })
 	case *array.Float64:
-		return floats(name, 64, c.Value)
+		return w.floats(name, 64, c.Value)
 	case *array.Timestamp:
-		return times(name, c, q)
+		return w.times(name, c)
 	case *array.String:
-		return texts(name, c.Value, q)
+		return w.texts(name, c.Value)
 	case *array.LargeString:
-		return texts(name, c.Value, q)
+		return w.texts(name, c.Value)
 	case *array.Binary:
-		return binaries(c.Value, q)
+		return w.binaries(c.Value)
 	case *array.LargeBinary:
-		return binaries(c.Value, q)
+		return w.binaries(c.Value)
 	}
 	return nil
 }
@@ -158,11 +183,14 @@ func naturals[T ~uint8 | ~uint16 | ~uint32 | ~uint64](v []T) value {
 	return func(dst []byte, i int) ([]byte, string) { return strconv.AppendUint(dst, uint64(v[i]), 10), "" }
 }
 
-func floats(name string, bits int, get func(int) float64) value {
+func (w form) floats(name string, bits int, get func(int) float64) value {
 	return func(dst []byte, i int) ([]byte, string) {
 		v := get(i)
-		if math.IsNaN(v) || math.IsInf(v, 0) {
+		switch finite := !math.IsNaN(v) && !math.IsInf(v, 0); {
+		case !finite && !w.near:
 			return nil, fmt.Sprintf("%s is %v, which a text can't hold", name, v)
+		case !finite && !w.words:
+			return append(dst, w.null...), ""
 		}
 		return strconv.AppendFloat(dst, v, 'g', -1, bits), ""
 	}
@@ -174,33 +202,31 @@ const (
 	lastSecond  = 253402300799
 )
 
-func times(name string, c *array.Timestamp, q quote) value {
+func (w form) times(name string, c *array.Timestamp) value {
 	v, unit := c.TimestampValues(), c.DataType().(*arrow.TimestampType).Unit
 	return func(dst []byte, i int) ([]byte, string) {
 		per := int64(time.Second / unit.Multiplier())
 		seconds, rest := int64(v[i])/per, int64(v[i])%per
-		if seconds <= firstSecond || seconds > lastSecond {
+		if !w.near && (seconds <= firstSecond || seconds > lastSecond) {
 			return nil, fmt.Sprintf("%s %d (Unix, in %s) is outside of the years 0 to 9999", name, v[i], unit)
 		}
 		t := time.Unix(seconds, rest*int64(unit.Multiplier())).UTC()
-		dst, _ = q(dst, t.Format(time.RFC3339Nano))
-		return dst, ""
+		return w.quote(dst, t.Format(time.RFC3339Nano)), ""
 	}
 }
 
-func texts(name string, get func(int) string, q quote) value {
+func (w form) texts(name string, get func(int) string) value {
 	return func(dst []byte, i int) ([]byte, string) {
-		dst, err := q(dst, get(i))
-		if err != nil {
+		v := get(i)
+		if !w.near && !utf8.ValidString(v) {
 			return nil, name + " is not UTF-8"
 		}
-		return dst, ""
+		return w.quote(dst, v), ""
 	}
 }
 
-func binaries(get func(int) []byte, q quote) value {
+func (w form) binaries(get func(int) []byte) value {
 	return func(dst []byte, i int) ([]byte, string) {
-		dst, _ = q(dst, base64.StdEncoding.EncodeToString(get(i)))
-		return dst, ""
+		return w.quote(dst, base64.StdEncoding.EncodeToString(get(i))), ""
 	}
 }

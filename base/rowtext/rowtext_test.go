@@ -1,0 +1,105 @@
+package rowtext
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+)
+
+// one is a batch of one column and one row; append appends it.
+func one(typ arrow.DataType, append func(array.Builder)) arrow.RecordBatch {
+	b := array.NewBuilder(memory.DefaultAllocator, typ)
+	append(b)
+	s := arrow.NewSchema([]arrow.Field{{Name: "a", Type: typ, Nullable: true}}, nil)
+	return array.NewRecordBatch(s, []arrow.Array{b.NewArray()}, 1)
+}
+
+func text(v string) arrow.RecordBatch {
+	return one(arrow.BinaryTypes.String, func(b array.Builder) { b.(*array.StringBuilder).Append(v) })
+}
+
+func number(v float64) arrow.RecordBatch {
+	return one(arrow.PrimitiveTypes.Float64, func(b array.Builder) { b.(*array.Float64Builder).Append(v) })
+}
+
+func at(v int64, unit arrow.TimeUnit) arrow.RecordBatch {
+	return one(&arrow.TimestampType{Unit: unit}, func(b array.Builder) {
+		b.(*array.TimestampBuilder).Append(arrow.Timestamp(v))
+	})
+}
+
+func null(b array.Builder) { b.AppendNull() }
+
+func TestValues(t *testing.T) {
+	for _, c := range []struct {
+		rows      arrow.RecordBatch
+		json, csv string
+		near      [2]string // in JSON and CSV, where there is no exact text
+	}{
+		{rows: number(0.1), json: `{"a":0.1}`, csv: "0.1\n"},
+		{rows: number(math.NaN()), near: [2]string{`{"a":null}`, "NaN\n"}},
+		{rows: number(math.Inf(-1)), near: [2]string{`{"a":null}`, "-Inf\n"}},
+		{rows: text("a \"b\", c\n"), json: `{"a":"a \"b\", c\n"}`, csv: "\"a \"\"b\"\", c\n\"\n"},
+		{rows: text(""), json: `{"a":""}`, csv: "\"\"\n"},
+		{rows: text("\xff<"), near: [2]string{"{\"a\":\"\uFFFD<\"}", "\uFFFD<\n"}},
+		{rows: one(arrow.BinaryTypes.String, null), json: `{"a":null}`, csv: "\n"},
+		{rows: at(-1, arrow.Nanosecond), json: `{"a":"1969-12-31T23:59:59.999999999Z"}`,
+			csv: "1969-12-31T23:59:59.999999999Z\n"},
+		{rows: at(lastSecond, arrow.Second), json: `{"a":"9999-12-31T23:59:59Z"}`, csv: "9999-12-31T23:59:59Z\n"},
+		{rows: at(lastSecond+1, arrow.Second), near: [2]string{`{"a":"10000-01-01T00:00:00Z"}`,
+			"10000-01-01T00:00:00Z\n"}},
+	} {
+		want := [2]string{c.json, c.csv}
+		for i, write := range []func(arrow.RecordBatch, Mode) *Rows{Objects, Records} {
+			got, reason := write(c.rows, Exact).Append(nil, 0)
+			if string(got) != want[i] || (reason == "") == (want[i] == "") {
+				t.Errorf("%s: got %q and the reason %q, want %q", c.rows.Column(0), got, reason, want[i])
+			}
+			if want[i] == "" && !strings.HasPrefix(reason, "a ") {
+				t.Errorf("%s: got the reason %q, want the column named", c.rows.Column(0), reason)
+			}
+			near := c.near[i]
+			if near == "" {
+				near = want[i]
+			}
+			if got, reason = write(c.rows, Near).Append(nil, 0); string(got) != near || reason != "" {
+				t.Errorf("near %s: got %q and the reason %q, want %q", c.rows.Column(0), got, reason, near)
+			}
+		}
+	}
+}
+
+// FuzzTexts: what is written is read back by others as it was.
+func FuzzTexts(f *testing.F) {
+	f.Add("a", " b ")
+	f.Add("\"", "\r\n,\\")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		b := array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: name, Type: arrow.BinaryTypes.String}}, nil),
+			text(value).Columns(), 1)
+		clean := strings.ToValidUTF8(value, "\uFFFD")
+		object, _ := Objects(b, Near).Append(nil, 0)
+		var m map[string]string
+		if err := json.Unmarshal(object, &m); err != nil || len(m) != 1 {
+			t.Fatalf("%q: %v %v", object, m, err)
+		}
+		for _, got := range m {
+			if strings.Count(got, "\uFFFD") == 0 && got != clean {
+				t.Errorf("json: got %q, want %q", got, clean)
+			}
+		}
+		record, _ := Records(b, Near).Append(Header(b.Schema()), 0)
+		lines, err := csv.NewReader(strings.NewReader(string(record))).ReadAll()
+		if err != nil || len(lines) != 2 || len(lines[1]) != 1 {
+			t.Fatalf("%q: %v %v", record, lines, err)
+		}
+		if want := strings.ReplaceAll(clean, "\r\n", "\n"); lines[1][0] != want { // csv.Reader does that
+			t.Errorf("csv: got %q, want %q", lines[1][0], want)
+		}
+	})
+}
