@@ -31,10 +31,15 @@ func ReadItem(raw []byte) (Item, error) {
 func Message(raw []byte) Item {
 	it, err := ReadItem(raw)
 	if err != nil {
-		return Item{Raw: raw, Err: fmt.Errorf("the message is no JSON: %w", err)}
+		return Item{Raw: raw, Err: noJSON(err)}
 	}
 	return it
 }
+
+func noJSON(err error) error { return fmt.Errorf("the message is no JSON: %w", err) }
+
+// AddMessage is Add for what Message makes an item of.
+func (r *Reading) AddMessage(raw []byte) error { return r.AddJSON(raw, noJSON) }
 
 // AtEnd proves that nothing stands behind a document.
 func AtEnd(dec *json.Decoder) error {

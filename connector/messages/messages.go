@@ -68,6 +68,13 @@ func (b *Block) Add(it columns.Item) error {
 	return b.reading.Add(it)
 }
 
+// AddMessage takes one message that has to be one JSON value.
+func (b *Block) AddMessage(raw []byte) error {
+	b.rows++
+	b.bytes += len(raw)
+	return b.reading.AddMessage(raw)
+}
+
 // Rows is how many messages were added.
 func (b *Block) Rows() int { return b.rows }
 
@@ -164,7 +171,7 @@ func (b *Buffer) Take(to *Block) error {
 	defer b.mu.Unlock()
 	n, bytes := 0, 0
 	for ; n < len(b.queue) && !to.Full(); n++ {
-		if err := to.Add(columns.Message(b.queue[n])); err != nil {
+		if err := to.AddMessage(b.queue[n]); err != nil {
 			return err
 		}
 		bytes += len(b.queue[n])

@@ -10,7 +10,6 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector"
-	"holdfast/connector/columns"
 	"holdfast/connector/messages"
 )
 
@@ -53,7 +52,7 @@ func (f *streamFeed) one(ctx context.Context, to *messages.Block, p *connector.P
 	seq := meta.Sequence.Stream
 	p.Lost += int64(seq - f.at.Sequence - 1)
 	f.at.Sequence = seq
-	return to.Add(columns.Message(msg.Data()))
+	return to.AddMessage(msg.Data())
 }
 
 // goOn makes sure that what comes next is what stands behind the position.
