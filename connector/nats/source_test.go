@@ -167,6 +167,10 @@ func TestStreamDropped(t *testing.T) {
 	same(t, "at first", got, upTo(11, 60))
 	same(t, "lost before we came", all.Lost, 0)
 	b.publish(t, upTo(61, 200)...)
+	testenv.Until(t, 10*time.Second, "the stream to hold all", func() bool {
+		info, err := stream.Info(t.Context())
+		return err == nil && info.State.LastSeq == 200
+	})
 	if err := stream.DeleteMsg(t.Context(), 170); err != nil {
 		t.Fatal(err)
 	}
