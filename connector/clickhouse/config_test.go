@@ -5,9 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/goccy/go-yaml"
 
 	"holdfast/base/fault"
+	"holdfast/base/record"
 	"holdfast/tests/testenv"
 )
 
@@ -90,6 +92,22 @@ func TestCreate(t *testing.T) {
 		}
 		if p := s.schema.parts; !p.known || p.unit != "toYYYYMMDD" {
 			t.Errorf("partitions: got %+v", p)
+		}
+	})
+}
+
+// TestCreateFineTimes: the old server has no type for times finer than a second, and people are told what to
+// do about it.
+func TestCreateFineTimes(t *testing.T) {
+	fine := record.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Uint64},
+		{Name: "at", Type: arrow.FixedWidthTypes.Timestamp_us}}, "id", "at")
+	engines(t, func(t *testing.T, ch *testenv.ClickHouseServer) {
+		err := open(t, ch.URL()).Prepare(soon(t), fine)
+		if err != nil && !strings.Contains(fault.HintOf(err), "create the table yourself") {
+			t.Errorf("got %v with the hint %q, want what to do", err, fault.HintOf(err))
+		}
+		if old := strings.HasSuffix(t.Name(), "18.16"); old != (err != nil) {
+			t.Errorf("got %v", err)
 		}
 	})
 }

@@ -281,7 +281,12 @@ func (s *Sink) create(ctx context.Context, ddl string) error {
 		return fmt.Errorf("create database %s: %w", s.cfg.Database, err)
 	}
 	if _, err := s.client.ask(ctx, ddl); err != nil {
-		return fmt.Errorf("create table %s: %w", s.cfg.Table, err)
+		err = fmt.Errorf("create table %s: %w", s.cfg.Table, err)
+		if strings.Contains(err.Error(), "DateTime64") && strings.Contains(err.Error(), "Unknown data type") {
+			return fault.WithHint(err, "this server knows no times finer than a second: create the table "+
+				"yourself with DateTime columns, which leave fractions of a second out")
+		}
+		return err
 	}
 	return nil
 }
