@@ -278,10 +278,13 @@ func (g *Gate) open(now time.Time) {
 	g.stir()
 }
 
-// Kick flies the canary now: a person has done something about the cause.
+// Kick flies the canary of a closed gate now: a person has done something about the cause. Work at an open
+// one is going on, and a canary beside it would show nothing.
 func (g *Gate) Kick() {
 	g.mu.Lock()
-	g.due = later(time.Now(), g.until)
+	if !g.status.Open {
+		g.due = later(time.Now(), g.until)
+	}
 	g.mu.Unlock()
 	g.stir()
 }

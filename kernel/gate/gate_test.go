@@ -333,6 +333,18 @@ func TestKickAndOpenByHand(t *testing.T) {
 	})
 }
 
+// TestKickOfAnOpenGate: a canary beside the work would ask the dependency what the work asks.
+func TestKickOfAnOpenGate(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, g *Gate, d *dependency, c *changes) {
+		g.Kick()
+		time.Sleep(time.Hour)
+		if n := d.count(); n != 0 || !g.Status().Open {
+			t.Errorf("%d canaries of an open gate, want none; %+v", n, g.Status())
+		}
+		c.want(t)
+	})
+}
+
 func TestBeginsClosed(t *testing.T) {
 	if s := New("sink", Options{Closed: true}).Status(); s.Open || s.Cause != "not tried yet" {
 		t.Errorf("status: %+v", s)
