@@ -432,9 +432,15 @@ func TestFlapping(t *testing.T) {
 		if openings > 100 {
 			t.Errorf("%d openings in an hour", openings)
 		}
+		if down := time.Since(g.Status().Since); down < time.Hour {
+			t.Errorf("closed for %v, want the hour for which nothing worked", down)
+		}
 		opens(t, g)
 		time.Sleep(2 * time.Second)
 		g.Report(down)
+		if s := g.Status(); time.Since(s.Since) != 0 {
+			t.Errorf("closed since %v, want since the end of the recovery", s.Since)
+		}
 		if took := opens(t, g); took > 800*time.Millisecond {
 			t.Errorf("open %v after a real recovery", took)
 		}
