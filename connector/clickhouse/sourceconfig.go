@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,6 +89,11 @@ func (c SourceConfig) Validate() []error {
 		add("username: is missing, and there is a password")
 	}
 	c.checkColumns(add)
+	n, notNumber := strconv.ParseInt(c.Overlap, 10, 64)
+	d, notTime := time.ParseDuration(c.Overlap)
+	if c.Overlap != "" && (notNumber != nil && notTime != nil || n < 0 || d < 0) {
+		add("overlap: got %q, want a time such as 10m, or a number, from 0", c.Overlap)
+	}
 	if c.Page < 1 {
 		add("page: got %d, want a number from 1", c.Page)
 	}

@@ -210,6 +210,16 @@ func TestErrorsKeepTheirKind(t *testing.T) {
 	}
 }
 
+// TestAMistypedKeyIsNoOrder: an order whose bound is mistyped would be one without a bound.
+func TestAMistypedKeyIsNoOrder(t *testing.T) {
+	w := httptest.NewRecorder()
+	Handler(desk(t)).ServeHTTP(w, httptest.NewRequest("POST", "/api/v1/jobs/spots/spool/replay",
+		strings.NewReader(`{"sink": "main", "form": "2026-01-01T00:00:00Z"}`)))
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "form") {
+		t.Errorf("got %d, %s, want 400 and the key", w.Code, w.Body)
+	}
+}
+
 // Who does not ask for lines gets one document, and a status that says what went wrong.
 func TestPlainAnswers(t *testing.T) {
 	h := Handler(desk(t))

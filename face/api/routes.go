@@ -203,8 +203,12 @@ type Order struct {
 	app.Edit
 }
 
+// order reads what is ordered. A key that is not known is refused: with a mistyped bound a replay would have
+// none.
 func (c *call) order() (o Order, err error) {
-	err = json.NewDecoder(c.Body).Decode(&o)
+	body := json.NewDecoder(c.Body)
+	body.DisallowUnknownFields()
+	err = body.Decode(&o)
 	// It has come: what follows may take its time.
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
 	if err != nil && err != io.EOF {

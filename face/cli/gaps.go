@@ -30,7 +30,7 @@ func (f *face) gapsCommand() *cobra.Command {
 				if f.json {
 					return f.printJSON(out)
 				}
-				f.showGaps(out)
+				f.showGaps(out, all)
 				return nil
 			})
 		},
@@ -62,9 +62,12 @@ func (a asked) gaps(ctx context.Context, job string, all bool, after string, max
 	return out, nil
 }
 
-func (f *face) showGaps(out app.Gaps) {
+func (f *face) showGaps(out app.Gaps, all bool) {
 	if len(out.Gaps) == 0 {
 		fmt.Fprintln(f.out, "there are no such gaps")
+		if n := out.Totals.Settled; n > 0 && !all {
+			fmt.Fprintf(f.out, "%s are settled (%s rows lost): see `--all`\n", count(n), count(out.Totals.Lost))
+		}
 		return
 	}
 	now := time.Now()

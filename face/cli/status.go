@@ -148,7 +148,7 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 		lines = append(lines, "! the books do not balance: "+b)
 	}
 	if n := j.Balance.GapSums.Lost; n > 0 {
-		lines = append(lines, fmt.Sprintf("! %s rows are lost to damage or to a sink's limit: see `holdfast audit %s`",
+		lines = append(lines, fmt.Sprintf("! %s rows are lost to damage, a limit or overload: see `holdfast gaps %s --all`",
 			count(n), j.Name))
 	}
 	if d := j.Damage; d != nil {
@@ -391,6 +391,10 @@ func quotaText(q engine.Quota) string {
 			does = ": the oldest rows that wait expire"
 		}
 	}
-	return fmt.Sprintf("! %s has %s, above its %s mark of %s%s", what, disk.Size(uint64(max(q.Used, 0))), q.Level,
-		disk.Size(uint64(mark)), does)
+	where := "above"
+	if q.Used <= mark { // a level ends only an eighth below its mark
+		where = "not far enough below"
+	}
+	return fmt.Sprintf("! %s has %s, %s its %s mark of %s%s", what, disk.Size(uint64(max(q.Used, 0))), where,
+		q.Level, disk.Size(uint64(mark)), does)
 }

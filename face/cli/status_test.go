@@ -53,3 +53,30 @@ func TestStatusOfAJobThatIsNotThere(t *testing.T) {
 		t.Errorf("exit code %d, want %d", code, Failed)
 	}
 }
+
+// TestQuotaText: what is still counted as above a mark, because it is not an eighth below, is not said to be above.
+func TestQuotaText(t *testing.T) {
+	q := engine.Quota{Level: engine.Hard, Policy: "hold", Marks: engine.Marks{Soft: 1 << 20, Hard: 2 << 20}}
+	for used, want := range map[int64]string{
+		3 << 20:         "! the spool has 3.0 MiB, above its hard mark of 2.0 MiB: intake waits",
+		2<<20 - 100<<10: "! the spool has 1.9 MiB, not far enough below its hard mark of 2.0 MiB: intake waits",
+	} {
+		q.Used = used
+		if got := quotaText(q); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestNoOpenGapIsNotNoGap: who looks for rows that were lost is told where they are listed.
+func TestNoOpenGapIsNotNoGap(t *testing.T) {
+	var out bytes.Buffer
+	f := &face{terminal: terminal{out: &out, err: &out}}
+	lost := app.Gaps{}
+	lost.Totals.Settled, lost.Totals.Lost = 3, 1200
+	f.showGaps(lost, false)
+	want := "there are no such gaps\n3 are settled (1,200 rows lost): see `--all`\n"
+	if got := out.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -53,7 +53,7 @@ type Sink struct {
 	Name   string
 	Sink   connector.Sink
 	Rows   int           // most rows of a delivery; default 100,000
-	Bytes  int64         // most compressed bytes of a delivery; default 32 MiB
+	Bytes  int64         // most compressed bytes of a delivery; default 32 MiB, never above a quarter of a quota
 	Every  time.Duration // a smaller delivery goes out once its oldest row is this old; 0 at once
 	Limit  int64         // bytes of backlog at which Policy acts; 0 is no limit
 	Soft   int64         // bytes of backlog from which on people are told; default three quarters of Limit
@@ -118,6 +118,17 @@ func (c Config) withDefaults() Config {
 		c.Source = "source"
 	}
 	return c
+}
+
+// within keeps deliveries small against what the job or the backlog may take: one that is large enough to go
+// out by its size only beyond the hard mark would wait for its time while intake waits or rows expire.
+func (s Sink) within(quota int64) Sink {
+	for _, hard := range []int64{quota, s.Limit} {
+		if hard > 0 {
+			s.Bytes = min(s.Bytes, max(hard/4, 1))
+		}
+	}
+	return s
 }
 
 func (s Sink) withDefaults() Sink {
@@ -193,7 +204,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 		if err != nil {
 			return nil, err
 		}
-		d, err := newDelivery(j, s.withDefaults(), k)
+		d, err := newDelivery(j, s.withDefaults().within(cfg.Quota.Hard), k)
 		if err != nil {
 			return nil, err
 		}

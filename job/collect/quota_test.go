@@ -127,6 +127,41 @@ func TestJobQuotaHolds(t *testing.T) {
 	}
 }
 
+// TestASmallQuotaDoesNotWaitForABatch: where the hard mark is below a delivery's size, rows go to a sink that is
+// well before the delivery's time has come, which is in an hour; neither does intake wait for it.
+func TestASmallQuotaDoesNotWaitForABatch(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit int64
+		quota engine.Marks
+	}{"job": {quota: engine.Marks{Hard: 8 << 10}}, "sink": {limit: 8 << 10}} {
+		t.Run(name, func(t *testing.T) {
+			var pages []connector.Page
+			for page := range 40 {
+				var rows []reading
+				for i := range 100 {
+					rows = append(rows, reading{fmt.Sprintf("%d of page %d", i, page), time.Now()})
+				}
+				pages = append(pages, readings(rows...))
+			}
+			r := &rig{t: t, dir: t.TempDir()}
+			r.runSpec(engine.Spec{Name: "spots", Kind: "collect",
+				New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
+					sink, err := sqlite.New(sqlite.Config{Path: filepath.Join(r.dir, "rows.sqlite"), Table: "rows"})
+					if err != nil {
+						return nil, err
+					}
+					return collect.New(ctx, env, &script{pages: pages},
+						[]collect.Sink{{Name: "main", Sink: sink, Every: time.Hour, Limit: c.limit}},
+						collect.Config{Source: "stream", Quota: collect.Quota{Marks: c.quota},
+							NextPoll: func(last time.Time) time.Time { return last }})
+				}})
+			if b := r.books(); b.Accepted != 4000 || b.Sinks[0].Delivered != 4000 {
+				t.Errorf("got %+v, want all 4000 delivered", b.Sinks[0].Flow)
+			}
+		})
+	}
+}
+
 // TestSinkSoftMark: a person is told before the limit is reached, once, and when it is over.
 func TestSinkSoftMark(t *testing.T) {
 	r := newRig(t, simulator.Options{Seed: 5, Rate: -1, Backlog: 5000, PageLimit: 200})

@@ -81,8 +81,10 @@ const (
 
 // Status is the state of a gate.
 type Status struct {
-	Name  string    `json:"name"`
-	Open  bool      `json:"open"`
+	Name string `json:"name"`
+	Open bool   `json:"open"`
+	// Since is from when on it is as it is. A closed gate was not open for longer than a moment since then:
+	// where a canary succeeds and the work fails, the openings between do not count.
 	Since time.Time `json:"since"`
 	Kind  string    `json:"kind,omitempty"`  // of the fault that closed it
 	Cause string    `json:"cause,omitempty"` // in words
@@ -102,8 +104,9 @@ type Gate struct {
 	due     time.Time     // of the next canary; zero: none
 	until   time.Time     // no canary before: a dependency asked for time
 	back    *backoff.ExponentialBackOff
-	flaps   int    // short openings in a row
-	told    string // root of the cause that was put into pending last
+	flaps   int       // short openings in a row
+	closed  time.Time // since when it was not open for longer than steady; zero: it never was closed
+	told    string    // root of the cause that was put into pending last
 	toldAt  time.Time
 	pending []Status // changes that OnChange has not been told
 	telling bool     // somebody is telling them
@@ -119,6 +122,7 @@ func New(name string, o Options) *Gate {
 	g.status = Status{Name: name, Open: !o.Closed, Since: now}
 	if o.Closed {
 		g.status.Cause = "not tried yet"
+		g.closed = now
 		g.due = now
 	} else {
 		close(g.opened)
@@ -192,13 +196,14 @@ func (g *Gate) report(err error, now time.Time) (news bool) {
 	known := !g.status.Open && g.status.Kind != "" && g.kind == kind
 	since := g.status.Since
 	if g.status.Open {
-		if now.Sub(since) < steady {
+		if now.Sub(since) < steady && !g.closed.IsZero() {
 			g.flaps++
 		} else {
 			g.flaps = 0
 			g.back.Reset()
+			g.closed = now
 		}
-		since = now
+		since = g.closed
 		g.opened = make(chan struct{})
 	}
 	g.kind = kind
@@ -278,10 +283,13 @@ func (g *Gate) open(now time.Time) {
 	g.stir()
 }
 
-// Kick flies the canary now: a person has done something about the cause.
+// Kick flies the canary of a closed gate now: a person has done something about the cause. Work at an open
+// one is going on, and a canary beside it would show nothing.
 func (g *Gate) Kick() {
 	g.mu.Lock()
-	g.due = later(time.Now(), g.until)
+	if !g.status.Open {
+		g.due = later(time.Now(), g.until)
+	}
 	g.mu.Unlock()
 	g.stir()
 }

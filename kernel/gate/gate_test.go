@@ -333,6 +333,18 @@ func TestKickAndOpenByHand(t *testing.T) {
 	})
 }
 
+// TestKickOfAnOpenGate: a canary beside the work would ask the dependency what the work asks.
+func TestKickOfAnOpenGate(t *testing.T) {
+	running(t, Options{}, func(t *testing.T, g *Gate, d *dependency, c *changes) {
+		g.Kick()
+		time.Sleep(time.Hour)
+		if n := d.count(); n != 0 || !g.Status().Open {
+			t.Errorf("%d canaries of an open gate, want none; %+v", n, g.Status())
+		}
+		c.want(t)
+	})
+}
+
 func TestBeginsClosed(t *testing.T) {
 	if s := New("sink", Options{Closed: true}).Status(); s.Open || s.Cause != "not tried yet" {
 		t.Errorf("status: %+v", s)
@@ -420,9 +432,15 @@ func TestFlapping(t *testing.T) {
 		if openings > 100 {
 			t.Errorf("%d openings in an hour", openings)
 		}
+		if down := time.Since(g.Status().Since); down < time.Hour {
+			t.Errorf("closed for %v, want the hour for which nothing worked", down)
+		}
 		opens(t, g)
 		time.Sleep(2 * time.Second)
 		g.Report(down)
+		if s := g.Status(); time.Since(s.Since) != 0 {
+			t.Errorf("closed since %v, want since the end of the recovery", s.Since)
+		}
 		if took := opens(t, g); took > 800*time.Millisecond {
 			t.Errorf("open %v after a real recovery", took)
 		}
