@@ -89,9 +89,15 @@ type retry struct {
 	Jitter  *float64      `yaml:"jitter"`  // part of itself by which a pause varies, 0 to 1; default 0.5
 }
 
+// maxRetry bounds the pause between two tries.
+const maxRetry = time.Hour
+
 func (r retry) check(d *decoder, n ast.Node, path string) {
 	if r.Initial < 0 || r.Max < 0 || r.Max > 0 && r.Max < orElse(r.Initial, 100*time.Millisecond) {
 		d.bad(n, path, "want a max that is not below initial (default 100ms), and neither below 0")
+	}
+	if longest := max(r.Initial, r.Max); longest > maxRetry {
+		d.bad(n, path, "want pauses of at most %v, got %v: a sink that is back would wait for them", maxRetry, longest)
 	}
 	if j := r.Jitter; j != nil && (*j < 0 || *j > 1) {
 		d.bad(d.at(n, "jitter"), path+".jitter", "want a number from 0 to 1, got %v", *j)
@@ -148,6 +154,9 @@ func (d *decoder) sink(l *sinkList, e entry, path string) {
 			d.decode(k.value, reflect.ValueOf(&t.Batch).Elem(), p)
 			if t.Batch.Rows < 0 {
 				d.bad(d.at(k.value, "rows"), p+".rows", "want a number from 1, got %d", t.Batch.Rows)
+			}
+			if t.Batch.Every < 0 {
+				d.bad(d.at(k.value, "every"), p+".every", "want a time that is not below 0, got %v", t.Batch.Every)
 			}
 		case "retry":
 			d.decode(k.value, reflect.ValueOf(&t.Retry).Elem(), p)

@@ -15,8 +15,12 @@ import (
 	"holdfast/base/fault"
 )
 
-// mostAnswer bounds how much of an answer is read.
-const mostAnswer = 64 << 20
+// mostAnswer bounds how much of an answer is read; of one that says nothing but that the server is at fault,
+// its beginning does.
+const (
+	mostAnswer = 64 << 20
+	mostFault  = 16 << 10
+)
 
 // answer is a response that was read.
 type answer struct {
@@ -77,7 +81,11 @@ func (s *Sink) do(ctx context.Context, req *http.Request, q question) (*answer, 
 		return nil, w.explain(ctx, withoutURL(err))
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(w.watched(res.Body), mostAnswer+1))
+	from := w.watched(res.Body)
+	if res.StatusCode >= 500 {
+		from = io.LimitReader(from, mostFault)
+	}
+	body, err := io.ReadAll(io.LimitReader(from, mostAnswer+1))
 	if err == nil && len(body) > mostAnswer {
 		err = fmt.Errorf("the answer has more than %d bytes", mostAnswer)
 	}

@@ -220,6 +220,17 @@ func TestAMistypedKeyIsNoOrder(t *testing.T) {
 	}
 }
 
+func TestAnOrderWithoutItsPath(t *testing.T) {
+	h := Handler(desk(t))
+	for _, path := range []string{"spool/export", "spool/import", "checkpoints/import"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("POST", "/api/v1/jobs/spots/"+path, strings.NewReader(`{}`)))
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "is missing") {
+			t.Errorf("%s: got %d, %s, want 400 and what is missing", path, w.Code, w.Body)
+		}
+	}
+}
+
 // Who does not ask for lines gets one document, and a status that says what went wrong.
 func TestPlainAnswers(t *testing.T) {
 	h := Handler(desk(t))

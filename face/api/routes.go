@@ -164,7 +164,7 @@ func checkpointRoutes(d *app.Desk) map[string]work {
 		},
 		"POST /api/v1/jobs/{job}/checkpoints/import": func(ctx context.Context, c *call) (any, error) {
 			o, err := c.order()
-			if err != nil {
+			if err = given("file", o.File, err); err != nil {
 				return nil, err
 			}
 			return d.ImportCheckpoint(ctx, c.job(), o.File, c.tell)
@@ -227,13 +227,21 @@ type Said struct {
 	Text string `json:"text"`
 }
 
+// given refuses an order without the path that it is about.
+func given(key, path string, err error) error {
+	if err == nil && path == "" {
+		err = fault.New(fault.Invalid, "read request: %s is missing, want an absolute path", key)
+	}
+	return err
+}
+
 func done(err error) (any, error) { return Said{"done"}, err }
 
 func said(text string, err error) (any, error) { return Said{text}, err }
 
 func importDir(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	o, err := c.order()
-	if err != nil {
+	if err = given("dir", o.Dir, err); err != nil {
 		return nil, err
 	}
 	return d.Import(ctx, c.job(), o.Dir, c.tell)
@@ -241,7 +249,7 @@ func importDir(ctx context.Context, d *app.Desk, c *call) (any, error) {
 
 func exportDir(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	o, err := c.order()
-	if err != nil {
+	if err = given("dir", o.Dir, err); err != nil {
 		return nil, err
 	}
 	return d.Export(ctx, c.job(), o.Dir, o.Raw, c.tell)
