@@ -132,17 +132,21 @@ func TestEventsAreResumed(t *testing.T) {
 // A page tells where the next one begins.
 func TestEventsByPages(t *testing.T) {
 	d, url := served(t)
+	is := func(want engine.State) {
+		await(t, "the job to be "+string(want), func() bool {
+			rep, err := d.Status(t.Context(), "")
+			return err == nil && rep.Jobs[0].State == want
+		})
+	}
 	for range 3 {
 		if err := d.Pause("spots"); err != nil {
 			t.Fatal(err)
 		}
-		await(t, "the pause", func() bool {
-			rep, err := d.Status(t.Context(), "")
-			return err == nil && rep.Jobs[0].State == engine.Paused
-		})
+		is(engine.Paused)
 		if err := d.Resume("spots"); err != nil {
 			t.Fatal(err)
 		}
+		is(engine.Running) // else the next pause is no other one
 	}
 	var all []engine.Event
 	await(t, "the events", func() (is bool) {

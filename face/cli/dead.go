@@ -39,7 +39,7 @@ func (a asked) dead(ctx context.Context, job string, max int) (all deadList, err
 			return all, err
 		}
 		all.Dead = append(all.Dead, out.Dead...)
-		if len(out.Dead) < n {
+		if len(out.Dead) == 0 { // a page of large ones has fewer than were asked for
 			break
 		}
 		after = out.Dead[len(out.Dead)-1].ID

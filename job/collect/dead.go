@@ -220,6 +220,13 @@ func (in *Intake) has(tx *store.Tx, d balance.DeadLetter, row arrow.RecordBatch)
 	if !ok {
 		return false, nil
 	}
+	// Behind the highest key gaps are looked for: one that the source has not reached would hide them all.
+	if reached, any, err := in.reached(tx); in.traits.DenseKeys && err == nil && any && keys[0] > reached {
+		return false, fault.WithHint(fault.New(fault.Invalid, "key %d is above %d, the highest that came", keys[0],
+			reached), "give the row its right key, or discard it")
+	} else if err != nil {
+		return false, err
+	}
 	added, err := in.known.Add(tx, keys)
 	died, none := strconv.ParseUint(d.Key, 10, 64)
 	return added == 0 && (none != nil || died != keys[0]), err

@@ -106,7 +106,7 @@ func (in *Intake) freshNumbers(r store.Reader, w *work, rejects []connector.Reje
 // freshTexts is freshNumbers for keys that are no integers.
 func (in *Intake) freshTexts(r store.Reader, w *work, rejects []connector.Reject) ([]bool, error) {
 	var seen []identity.Seen
-	n, now := 0, time.Now()
+	n, now, dated := 0, time.Now(), false
 	if rows := w.page.Rows; rows != nil {
 		s, err := in.schemaOf(rows)
 		if err != nil {
@@ -122,6 +122,7 @@ func (in *Intake) freshTexts(r store.Reader, w *work, rejects []connector.Reject
 			}
 			seen = append(seen, k)
 		}
+		dated = timed
 	}
 	for _, rej := range rejects {
 		seen = append(seen, identity.Seen{Hash: identity.HashOf([]byte(rej.Key)), At: now})
@@ -132,7 +133,10 @@ func (in *Intake) freshTexts(r store.Reader, w *work, rejects []connector.Reject
 	}
 	isNew := make([]bool, len(seen))
 	for i, v := range verdicts {
-		if isNew[i] = v != identity.Known; isNew[i] {
+		isNew[i] = v != identity.Known
+		// A source may give the same items for ever. A key without a time is known from when it came last: else
+		// it would be forgotten one day, and its row be new.
+		if isNew[i] || i >= n || !dated {
 			w.texts = append(w.texts, seen[i])
 		}
 		w.ask = w.ask || i < n && v == identity.Beyond
@@ -152,8 +156,9 @@ func (in *Intake) freshLoose(r store.Reader, w *work, bare []connector.Reject) e
 	}
 	for i, v := range verdicts {
 		if v != identity.Known {
-			w.rejects, w.loose = append(w.rejects, bare[i]), append(w.loose, seen[i])
+			w.rejects = append(w.rejects, bare[i])
 		}
 	}
+	w.loose = seen // also those that are known: as long as they come
 	return nil
 }

@@ -140,7 +140,10 @@ func (d *delivery) holdOrExpire(ctx context.Context, g *engine.Gauge) error {
 			return nil
 		}
 		if d.Policy == Expire {
-			err := d.j.whenRoom(ctx, func() error { return d.expire(flow.PendingBytes - engine.Low(d.Limit)) })
+			err := d.j.whenRoom(ctx, func() error {
+				_, err := d.expire(flow.PendingBytes-engine.Low(d.Limit), "its backlog limit was reached")
+				return err
+			})
 			if err != nil {
 				return err
 			}
@@ -181,7 +184,7 @@ func (j *Job) holdForSpool(ctx context.Context) error {
 			continue
 		}
 		if j.cfg.Quota.Policy == Expire {
-			went, err := j.expireTo(ctx, used-low)
+			went, err := j.expireOldest(ctx, used-low)
 			if err != nil {
 				return err
 			}
@@ -201,10 +204,15 @@ func (j *Job) holdForSpool(ctx context.Context) error {
 	}
 }
 
-// trimTo lets delivered blocks go until so many bytes are left.
+// trimTo lets delivered blocks go until so many bytes are left: the oldest, also from behind those that a sink
+// needs.
 func (j *Job) trimTo(bytes int64) (freed bool, err error) {
+	bytes = max(bytes, 1)
 	for {
-		n, err := j.intak.sp.Trim(spool.Retain{Bytes: max(bytes, 1)}, time.Time{})
+		n, err := j.intak.sp.Trim(spool.Retain{Bytes: bytes}, time.Time{})
+		if n == 0 && err == nil {
+			n, err = j.intak.sp.Release(bytes)
+		}
 		if n == 0 || err != nil {
 			if fault.Is(err, fault.Full) {
 				err = nil
@@ -215,50 +223,50 @@ func (j *Job) trimTo(bytes int64) (freed bool, err error) {
 	}
 }
 
-// expireTo gives up blocks for the sinks without which the oldest block could go, and only for those.
-func (j *Job) expireTo(ctx context.Context, bytes int64) (went bool, err error) {
-	var holding []*delivery
-	var before spool.Stats
+// expireOldest gives up blocks for the sinks without which the oldest one that can go would go, and only for
+// those. went says that some did.
+func (j *Job) expireOldest(ctx context.Context, bytes int64) (went bool, err error) {
+	var all, holding []*spool.Sink
+	for _, d := range j.sinks {
+		all = append(all, d.k)
+	}
 	err = j.env.Store.View(ctx, func(r store.Reader) (err error) {
-		if before, err = spool.ReadStats(r); err != nil {
-			return err
-		}
-		for _, d := range j.sinks {
-			waits, err := spool.Waiting(r, d.k.ID)
-			if err != nil {
-				return err
-			}
-			if waits(before.First) {
-				holding = append(holding, d)
-			}
-		}
-		return nil
+		holding, err = spool.Holding(r, all)
+		return err
 	})
 	if err != nil {
 		return false, fmt.Errorf("find what holds the oldest block: %w", err)
 	}
-	for _, d := range holding {
-		if err := j.whenRoom(ctx, func() error { return d.expire(bytes) }); err != nil {
-			return false, err
+	for _, d := range j.sinks {
+		if !slices.Contains(holding, d.k) {
+			continue
+		}
+		err := j.whenRoom(ctx, func() error {
+			blocks, err := d.expire(bytes, "the job's quota was reached")
+			went = went || blocks > 0
+			return err
+		})
+		if err != nil {
+			return went, err
 		}
 	}
-	return j.trimTo(int64(before.Bytes) - bytes)
+	return went, nil
 }
 
-// expire gives up the oldest undelivered blocks of a sink, as counted gaps.
-func (d *delivery) expire(bytes int64) error {
+// expire gives up the oldest undelivered blocks of a sink, as counted gaps, and returns how many.
+func (d *delivery) expire(bytes int64, why string) (blocks int, err error) {
 	rows := int64(0)
-	err := d.j.env.Store.Update(func(tx *store.Tx) error {
+	err = d.j.env.Store.Update(func(tx *store.Tx) error {
 		heads, err := d.k.Expire(tx, bytes)
 		if err != nil {
 			return err
 		}
-		rows = 0
+		rows, blocks = 0, len(heads)
 		// Those whose heads are lost come last: what the others held is counted by then.
 		slices.SortStableFunc(heads, func(a, b spool.Head) int { return cmp.Compare(b.Rows, a.Rows) })
 		for _, h := range heads {
 			lost := spool.Lost{Rows: int64(h.Rows), Bytes: int64(h.Bytes), Heads: []spool.Head{h}}
-			err := d.giveUp(tx, balance.Expired, &lost, "the sink's backlog limit was reached")
+			err := d.giveUp(tx, balance.Expired, &lost, why)
 			if err != nil {
 				return err
 			}
@@ -266,9 +274,11 @@ func (d *delivery) expire(bytes int64) error {
 		}
 		return nil
 	})
-	if err == nil && rows > 0 {
-		d.j.env.History.Warn("backlog.expired", "sink %s: %d rows expired, its backlog limit was reached",
-			d.Name, rows)
+	if err != nil {
+		return 0, err
 	}
-	return err
+	if rows > 0 {
+		d.j.env.History.Warn("backlog.expired", "sink %s: %d rows expired, %s", d.Name, rows, why)
+	}
+	return blocks, nil
 }

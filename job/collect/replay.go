@@ -206,6 +206,12 @@ func (p *replay) commit(tx *store.Tx, found []again, out *Replayed) error {
 		if seq >= st.Begin && !done(seq) {
 			continue // it is pending, or on its way
 		}
+		if there, err := spool.Heads(tx, seq, seq, 1); err != nil || len(there) == 0 {
+			if err != nil {
+				return err
+			}
+			continue // it was let go since it was looked at
+		}
 		if err := p.count(tx, a.head, a.rows, st.Added, &flow); err != nil {
 			return err
 		}

@@ -240,6 +240,27 @@ func TestLettersOfAnOldStore(t *testing.T) {
 	}
 }
 
+// TestListsOfLargeLetters have few of them, so that no list takes all memory, and none is left out.
+func TestListsOfLargeLetters(t *testing.T) {
+	st := storetest.Open(t, t.TempDir())
+	raw := make([]byte, 2<<20)
+	for range 9 {
+		update(t, st, func(tx *store.Tx) error { _, err := Bury(tx, DeadLetter{Raw: raw}); return err })
+	}
+	st.View(t.Context(), func(r store.Reader) error {
+		some, err := ListDead(r, 0, 1000)
+		if err != nil || len(some) == 0 || len(some) > 4 {
+			t.Errorf("got %d letters (%v), want a few of 2 MiB", len(some), err)
+		}
+		all := 0
+		err = EachDead(r, func(DeadLetter) error { all++; return nil })
+		if err != nil || all != 9 {
+			t.Errorf("got %d letters one by one (%v), want 9", all, err)
+		}
+		return nil
+	})
+}
+
 // TestWhatIsLostAgainAddsUp: blocks without keys are lost one by one, and all their gaps begin at 0.
 func TestWhatIsLostAgainAddsUp(t *testing.T) {
 	st := storetest.Open(t, t.TempDir())

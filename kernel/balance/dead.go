@@ -159,16 +159,22 @@ func EachDead(r store.Reader, f func(DeadLetter) error) error {
 	}
 }
 
-// ListDead returns dead letters behind id after, oldest first, at most max.
+// mostListed is about how many bytes of letters one list has: a row may be as large as its source allows.
+const mostListed = 8 << 20
+
+// ListDead returns dead letters behind id after, oldest first, at most max. There may be more behind fewer of
+// them, where they are large; behind none there are none.
 func ListDead(r store.Reader, after uint64, max int) ([]DeadLetter, error) {
 	var out []DeadLetter
+	bytes := 0
 	seq, fail := r.Scan(deadKey(after+1), store.Dead.K().End())
 	for k, v := range seq {
 		var d DeadLetter
 		if err := json.Unmarshal(v, &d); err != nil {
 			return nil, fault.New(fault.Corrupt, "read dead letter %x: %w", k, err)
 		}
-		if out = append(out, d); len(out) == max {
+		bytes += len(v)
+		if out = append(out, d); len(out) == max || bytes >= mostListed {
 			break
 		}
 	}

@@ -322,6 +322,9 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 	}
 	r.mu.Lock()
 	r.env, r.job, r.stop = &env, job, stop
+	if r.paused { // since New began, which nobody could stop
+		stop()
+	}
 	r.mu.Unlock()
 	r.set(Running)
 	env.History.Note("job.started", "job %s runs (lineage %s)", env.Name, env.Store.Lineage())

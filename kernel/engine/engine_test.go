@@ -210,3 +210,53 @@ func TestAPauseSurvivesARestart(t *testing.T) {
 	}
 	stop()
 }
+
+// TestAPauseWhileTheJobBegins: one that comes before there is work to stop is not lost.
+func TestAPauseWhileTheJobBegins(t *testing.T) {
+	var begun, running atomic.Int64
+	goOn := make(chan struct{})
+	e, stop := run(t, t.TempDir(), &log{}, engine.Spec{Name: "one", Kind: "test",
+		New: func(context.Context, engine.Env) (engine.Job, error) {
+			if begun.Add(1) == 2 {
+				<-goOn
+			}
+			return work(func(ctx context.Context) error {
+				running.Add(1)
+				defer running.Add(-1)
+				return waiting(ctx)
+			}), nil
+		}})
+	defer stop()
+	until(t, "it runs", func() bool { return running.Load() == 1 })
+	if err := e.Pause("one"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is paused", func() bool { return state(t, e, "one").State == engine.Paused })
+	if err := e.Resume("one"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it begins again", func() bool { return begun.Load() == 2 })
+	err := e.Pause("one")
+	close(goOn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the second pause", func() bool {
+		n := 0
+		err := e.WithStore("one", func(st *store.Store) error {
+			return st.View(t.Context(), func(r store.Reader) error {
+				all, err := engine.ReadEvents(r, 0, 100)
+				for _, ev := range all {
+					if ev.Kind == "job.paused" {
+						n++
+					}
+				}
+				return err
+			})
+		})
+		return err == nil && n == 2
+	})
+	if running.Load() != 0 {
+		t.Error("a paused job runs")
+	}
+}

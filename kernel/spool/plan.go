@@ -380,11 +380,8 @@ func (k *Sink) expire(tx *store.Tx, r store.Reader, bytes int64) ([]Head, error)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range k.plans {
-		taken.add(p.First, p.Last)
-	}
-	if k.given != (span{}) { // a plan that may not be durable yet, or damage on its way to Forfeit
-		taken.add(k.given.first, k.given.last)
+	for _, s := range k.onItsWayLocked() {
+		taken.add(s.first, s.last)
 	}
 	stats, err := ReadStats(tx)
 	if err != nil {

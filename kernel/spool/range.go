@@ -61,7 +61,11 @@ func (g Range) Each(ctx context.Context, r store.Reader, f func(Head) error) err
 	if g.Last != 0 {
 		end = min(end, g.Last+1)
 	}
-	for seq := first; seq < end; seq++ {
+	gone, err := readSettled(r, released)
+	if err != nil {
+		return err
+	}
+	for seq := gone.nextGap(first); seq < end; seq = gone.nextGap(seq + 1) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

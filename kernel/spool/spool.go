@@ -243,16 +243,13 @@ func (s *Spool) Trim(ret Retain, now time.Time) (removed int, err error) {
 				break
 			}
 			stats.First = h.Seq + 1
-			stats.Blocks--
-			stats.Rows -= uint64(h.Rows)
-			stats.Bytes -= uint64(h.Bytes)
+			stats.drop(h)
 			removed++
 		}
 		if removed == 0 {
 			return nil
 		}
-		tx.DeleteRange(headKey(first), headKey(stats.First))
-		tx.DeleteRange(blockKey(first), blockKey(stats.First))
+		removeBlocks(tx, first, stats.First)
 		stats.write(tx)
 		return nil
 	})
@@ -260,6 +257,18 @@ func (s *Spool) Trim(ret Retain, now time.Time) (removed int, err error) {
 		return 0, fmt.Errorf("trim spool: %w", err)
 	}
 	return removed, nil
+}
+
+func (s *Stats) drop(h Head) {
+	s.Blocks--
+	s.Rows -= uint64(h.Rows)
+	s.Bytes -= uint64(h.Bytes)
+}
+
+// removeBlocks removes the blocks from first to the one before end.
+func removeBlocks(tx *store.Tx, first, end uint64) {
+	tx.DeleteRange(headKey(first), headKey(end))
+	tx.DeleteRange(blockKey(first), blockKey(end))
 }
 
 // settledFloor returns the first sequence that some sink is not done with. Without sinks nothing is
@@ -291,12 +300,18 @@ func Verify(ctx context.Context, r store.Reader, progress func(done, all uint64)
 	if err != nil {
 		return err
 	}
+	gone, err := readSettled(r, released)
+	if err != nil {
+		return err
+	}
 	for seq := stats.First; seq < stats.Next; seq++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, _, err := read(r, seq, record.Decode); err != nil {
-			bad(seq, err)
+		if !gone.has(seq) {
+			if _, _, err := read(r, seq, record.Decode); err != nil {
+				bad(seq, err)
+			}
 		}
 		progress(seq-stats.First+1, stats.Next-stats.First)
 	}

@@ -377,7 +377,8 @@ func (m *model) inLater(b block, key uint64) uint64 {
 }
 
 func (m *model) compareLetters(r store.Reader) error {
-	all, err := balance.ListDead(r, 0, 1<<30)
+	var all []balance.DeadLetter
+	err := balance.EachDead(r, func(d balance.DeadLetter) error { all = append(all, d); return nil })
 	if err != nil {
 		return err
 	}
