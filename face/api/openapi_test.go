@@ -299,7 +299,7 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /api/v1/jobs/{job}/dead/{id}", "999999", nil, 404},
 		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[0].ID), Order{}, 400},
 		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[0].ID), Order{Edit: app.Edit{
-			Row: row(t, d, 60400000000)}}, 200},
+			Row: row(t, d, 6030000000)}}, 200},
 		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[2].ID), Order{Edit: app.Edit{
 			Row: row(t, d, 0)}}, 409},
 		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[2].ID), Order{}, 400},
