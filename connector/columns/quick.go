@@ -3,19 +3,18 @@ package columns
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 // quick reads JSON objects straight into cells, without the maps and boxed values of Item, which takes a
-// quarter of the time. It takes what it is sure of and refuses everything else, also whatever is a fault:
-// the way over Item tells that in words.
+// tenth of the time. It takes what it is sure of and refuses everything else, also whatever is a fault: the
+// way over Item tells that in words.
 type quick struct {
-	columns map[string]int // by the name of their field, in quotes
-	in      bytes.Buffer
+	columns map[string]int // by the name of their field
+	names   []string       // of the fields, by column
+	order   []int          // the column of each member of the last object, -1 for none: the next has the same
 	dec     *jsontext.Decoder
 	cells   []cell // of the item, all that is filled
 	filled  []bool
@@ -25,18 +24,16 @@ type quick struct {
 // newQuick returns nil for a table that needs more than the fields of an object.
 func newQuick(t *Table) *quick {
 	q := &quick{columns: map[string]int{}, cells: make([]cell, len(t.columns)),
-		filled: make([]bool, len(t.columns))}
+		filled: make([]bool, len(t.columns)), dec: jsontext.NewDecoder(new(bytes.Buffer))}
 	for i, e := range t.from {
 		if e.code != nil || len(e.path) != 1 || t.columns[i].Type == JSON || t.keep {
 			return nil
 		}
-		name, err := jsontext.AppendQuote(nil, e.path[0])
-		if _, twice := q.columns[string(name)]; twice || err != nil || bytes.IndexByte(name, '\\') >= 0 {
+		if _, twice := q.columns[e.path[0]]; twice {
 			return nil
 		}
-		q.columns[string(name)] = i
+		q.columns[e.path[0]], q.names = i, append(q.names, e.path[0])
 	}
-	q.dec = jsontext.NewDecoder(&q.in)
 	return q
 }
 
@@ -58,7 +55,12 @@ func (r *Reading) quickly(raw []byte) bool {
 	if !q.read(r.Table, raw) {
 		return false
 	}
-	key, err := r.key(q.cells, q.filled)
+	key, err := "", error(nil)
+	if len(r.keys) > 1 { // the text of a single one is for rejects
+		key, err = r.key(q.cells, q.filled)
+	} else if len(r.keys) == 1 {
+		err = r.goodKey(q.cells[r.keys[0]])
+	}
 	if err != nil {
 		return false
 	}
@@ -72,37 +74,57 @@ func (r *Reading) quickly(raw []byte) bool {
 
 func (q *quick) read(t *Table, raw []byte) bool {
 	clear(q.filled)
-	q.in = *bytes.NewBuffer(raw)
-	q.dec.Reset(&q.in, jsontext.AllowDuplicateNames(true)) // the last one counts, as for values
-	if open, err := q.dec.ReadToken(); err != nil || open.Kind() != '{' {
+	s := scan{b: raw}
+	if !s.take('{') || s.next() == '}' { // an empty object has no column
 		return false
 	}
-	for q.dec.PeekKind() == '"' {
-		name, err := q.dec.ReadValue()
-		if err != nil || bytes.IndexByte(name, '\\') >= 0 {
+	for at := 0; ; at++ {
+		if s.next() != '"' {
 			return false
 		}
-		i, known := q.columns[string(name)]
-		v, err := q.dec.ReadValue()
-		if err != nil {
+		name, ok := s.text()
+		if !ok || !s.take(':') {
 			return false
 		}
-		if !known {
-			continue
-		}
-		if !q.cells[i].quick(&t.columns[i], v) {
+		i := q.column(name, at)
+		k, v, ok := s.value(q.dec)
+		if !ok {
 			return false
 		}
-		if q.filled[i] = true; i == t.cursor {
-			q.mark = plainValue(v)
+		if i >= 0 { // one that is there twice counts as it stands last
+			if !q.cells[i].quick(&t.columns[i], k, v) {
+				return false
+			}
+			if q.filled[i] = true; i == t.cursor {
+				q.mark = plainValue(k, v)
+			}
+		}
+		if !s.take(',') {
+			break
 		}
 	}
-	if end, err := q.dec.ReadToken(); err != nil || end.Kind() != '}' {
-		return false
+	return s.take('}') && s.next() == 0 && s.i == len(raw) && q.fill(t)
+}
+
+// column returns the column of a member, -1 for none.
+func (q *quick) column(name []byte, at int) int {
+	if at >= len(q.order) {
+		q.order = append(q.order, -1)
 	}
-	if _, err := q.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return false
+	i := q.order[at]
+	if i >= 0 && q.names[i] == string(name) {
+		return i
 	}
+	i, known := q.columns[string(name)]
+	if !known {
+		i = -1
+	}
+	q.order[at] = i
+	return i
+}
+
+// fill makes null what the object does not have, if that may be.
+func (q *quick) fill(t *Table) bool {
 	for i, ok := range q.filled {
 		if !ok && !t.columns[i].Optional {
 			return false
@@ -115,41 +137,35 @@ func (q *quick) read(t *Table, raw []byte) bool {
 }
 
 // quick sets the cell to a value as it stands in JSON, if that needs no conversion.
-func (c *cell) quick(col *Column, v jsontext.Value) bool {
-	*c = cell{}
-	kind := v.Kind()
-	if kind == 'n' {
-		c.null = true
-		return col.Optional
-	}
-	if kind == '"' && bytes.IndexByte(v, '\\') >= 0 {
-		return false
-	}
+func (c *cell) quick(col *Column, k kind, v []byte) bool {
 	var err error
+	c.null = k == 'n' // what is of other types in the cell nobody looks at
 	switch {
+	case c.null:
+		return col.Optional
 	case col.Type == Bool:
-		c.b = kind == 't'
-		return kind == 't' || kind == 'f'
-	case col.Type == Text && kind == '"':
-		c.s = string(v[1 : len(v)-1])
-	case col.Type == Int64 && kind == '0':
+		c.b = k == 't'
+		return k == 't' || k == 'f'
+	case col.Type == Text && k == '"':
+		c.s = string(v)
+	case col.Type == Int64 && k == '0':
 		c.i, err = strconv.ParseInt(string(v), 10, 64)
-	case col.Type == Uint64 && kind == '0':
+	case col.Type == Uint64 && k == '0':
 		c.u, err = strconv.ParseUint(string(v), 10, 64)
-	case col.Type == Float64 && kind == '0':
+	case col.Type == Float64 && k == '0':
 		c.f, err = strconv.ParseFloat(string(v), 64)
-	case col.Type == Time && (kind == '"' || kind == '0'):
-		*c, err = col.readTime(plainValue(v), false)
+	case col.Type == Time && (k == '"' || k == '0'):
+		*c, err = col.readTime(plainValue(k, v), false)
 	default:
 		return false
 	}
 	return err == nil
 }
 
-// plainValue is a text without escapes or a number, as an Item has it.
-func plainValue(v jsontext.Value) any {
-	if v.Kind() == '"' {
-		return string(v[1 : len(v)-1])
+// plainValue is a text or a number, as an Item has it.
+func plainValue(k kind, v []byte) any {
+	if k == '"' {
+		return string(v)
 	}
 	return json.Number(v)
 }

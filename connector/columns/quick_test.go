@@ -3,6 +3,8 @@ package columns
 import (
 	"bytes"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -52,6 +54,10 @@ func FuzzQuick(f *testing.F) {
 		`{"id":3,"at":1,"id":4}`, `{"id":5,"at":1,"text":"a\"b\u00e9\ud800"}`, `{"id":5,"at":1}x`, `[1]`,
 		`{"id":null,"at":1}`, `{"id":"7","at":1}`, `{"\u0069d":8,"at":1}`, `{"id":9,"at":1e400}`, ``, `{`,
 		"{\"id\":9,\"at\":1,\"text\":\"\xff\"}", `{"id":9.0,"at":-1,"f":1e999}`, `{"id":0,"at":1,"b":1}`,
+		`{"id":8,"at":1,"n":-1,"text":""}`, `{}`, `{"id":1,"at":2,}`, `{"id":01,"at":2}`, `{"id":1.,"at":2}`,
+		`{"id":1,"at":2e,"n":1}`, `{"id":1,"at":2,"b":truex}`, "{\"id\":1,\"at\":2,\"text\":\"a\tb\"}",
+		` {"id" : 1 , "at":2 , "x":[{"y":"}"}],"n":-0}  `, "{\"id\":1,\"at\":2}\x00", `{"at":3,"id":2,"n":1}`,
+		`{"id":1,"at":2,"f":1.}`, "{\"id\":1,\"at\":2}\n{\"at\":3,\"id\":4}",
 		`{"id":8,"at":1,"\u006e":5}`, `{"id":8,"at":1,"text":"a\"b"}`,
 		"{\"id\":1,\"at\":2,\"n\":7}\n{\"id\":2,\"at\":3}",
 		"{\"id\":1,\"at\":2}\n{\"id\":0,\"at\":3}\n{\"id\":5,\"at\":99999999999}",
@@ -60,9 +66,14 @@ func FuzzQuick(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		lines := bytes.Split(data, []byte("\n"))
-		slow := added(t, bothSpec, lines, false)
-		if quick := added(t, bothSpec, lines, true); quick != slow {
-			t.Errorf("quick: %s\nslow:  %s", quick, slow)
+		for _, key := range []string{"id", "n", "s", "id,at"} {
+			spec := bothSpec
+			spec.Key, spec.Columns = key, slices.Clone(spec.Columns)
+			spec.Column(strings.Split(key, ",")[0]).Optional = false
+			slow := added(t, spec, lines, false)
+			if quick := added(t, spec, lines, true); quick != slow {
+				t.Errorf("key %s:\nquick: %s\nslow:  %s", key, quick, slow)
+			}
 		}
 	})
 }

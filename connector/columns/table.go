@@ -232,15 +232,12 @@ func (r *Reading) key(cells []cell, ok []bool) (string, error) {
 		case Time:
 			parts = append(parts, time.UnixMicro(c.i).UTC().Format(time.RFC3339Nano))
 		default:
-			if c.i < 0 && len(r.keys) == 1 {
-				return "", fmt.Errorf("column %s: a key can't be below 0", r.columns[i].Name)
-			}
 			parts = append(parts, strconv.FormatInt(c.i, 10))
 		}
 	}
 	if len(parts) == 1 {
-		if parts[0] == "" {
-			return "", fmt.Errorf("column %s: a key can't be empty", r.columns[r.keys[0]].Name)
+		if err := r.goodKey(cells[r.keys[0]]); err != nil {
+			return "", err
 		}
 		return parts[0], nil
 	}
@@ -248,6 +245,17 @@ func (r *Reading) key(cells []cell, ok []bool) (string, error) {
 		parts[i] = joinable.Replace(parts[i])
 	}
 	return strings.Join(parts, "|"), nil
+}
+
+// goodKey refuses what a key of one column can't be.
+func (r *Reading) goodKey(c cell) error {
+	switch col := &r.columns[r.keys[0]]; {
+	case col.Type == Int64 && c.i < 0:
+		return fmt.Errorf("column %s: a key can't be below 0", col.Name)
+	case col.Type == Text && c.s == "":
+		return fmt.Errorf("column %s: a key can't be empty", col.Name)
+	}
+	return nil
 }
 
 // joinable keeps two different keys from having the same joined text.
