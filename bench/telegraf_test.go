@@ -188,7 +188,7 @@ func TestTelegrafRate(t *testing.T) {
 	const longest = 30 * time.Second
 	bin := telegraf(t)
 	ch, native := withNative(t)
-	n := rows(t, 10_000_000) / 5
+	n := rows(t, 10_000_000) * 2 / 5
 	f := newLineFeed(t, n)
 	f.grow(n)
 	rate := func(table string, start func() *testenv.Process) float64 {

@@ -343,8 +343,8 @@ func page(r *columns.Reading, cursor []byte, notes map[string]int64) (connector.
 
 // Bounds of a page.
 const (
-	pageItems = 10_000
-	pageBytes = 4 << 20
+	pageItems = 20_000
+	pageBytes = 8 << 20
 )
 
 // fill reads lines into r until the page is full or there is none that is whole (drained). It returns
