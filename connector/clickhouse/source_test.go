@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,18 +54,10 @@ func check(t testing.TB, what string, got, want any) {
 // example reads the configuration of that name from the page that shows it.
 func example(t *testing.T, name string) SourceConfig {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/sources-clickhouse.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, ok := strings.Cut(string(page), "```yaml\n# "+name+"\n")
-	text, _, ok2 := strings.Cut(text, "```")
-	if !ok || !ok2 {
-		t.Fatalf("the page has no example %s", name)
-	}
 	var file struct {
 		ClickHouse SourceConfig `yaml:"clickhouse"`
 	}
+	text := testenv.Example(t, "../../docs/sources-clickhouse.md", name)
 	if err := yaml.UnmarshalWithOptions([]byte(text), &file, yaml.Strict()); err != nil {
 		t.Fatal(err)
 	}

@@ -11,23 +11,16 @@ import (
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/connector/columns"
+	"holdfast/tests/testenv"
 )
 
 // example reads the configuration of that name from the page that shows it.
 func example(t *testing.T, name, url string) Config {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/sources-http.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, ok := strings.Cut(string(page), "```yaml\n# "+name+"\n")
-	text, _, ok2 := strings.Cut(text, "```")
-	if !ok || !ok2 {
-		t.Fatalf("the page has no example %s", name)
-	}
 	var file struct {
 		HTTP Config `yaml:"http"`
 	}
+	text := testenv.Example(t, "../../docs/sources-http.md", name)
 	if err := yaml.UnmarshalWithOptions([]byte(text), &file, yaml.Strict()); err != nil {
 		t.Fatal(err)
 	}

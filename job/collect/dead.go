@@ -96,6 +96,13 @@ func (j *Job) backfill() (string, error) {
 // an item that was no row is read again. It moves between the terms of its law; nothing is added. A
 // retry that fails leaves the dead letter as it is.
 func (in *Intake) RetryDead(ctx context.Context, id uint64) error {
+	return in.handleDead(ctx, "retry", id, in.retryRow, in.retryItem)
+}
+
+// handleDead gives a dead letter to row if a sink refused it, to item if it never was a row.
+func (in *Intake) handleDead(ctx context.Context, verb string, id uint64,
+	row, item func(balance.DeadLetter) error,
+) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	var d balance.DeadLetter
@@ -108,14 +115,14 @@ func (in *Intake) RetryDead(ctx context.Context, id uint64) error {
 	}
 	switch d.Stage {
 	case balance.AtSink:
-		err = in.retryRow(d)
+		err = row(d)
 	case balance.AtIntake:
-		err = in.retryItem(d)
+		err = item(d)
 	default:
 		err = fault.New(fault.Invalid, "it is a task, not a row")
 	}
 	if err != nil {
-		return fmt.Errorf("retry dead letter %d: %w", id, err)
+		return fmt.Errorf("%s dead letter %d: %w", verb, id, err)
 	}
 	return nil
 }

@@ -35,31 +35,18 @@ const maxTold = 4 << 10
 // The key says which row it is. Where a sink refused the row, other sinks have it under its key, so that the key
 // stays. Where there was no row yet any key is good that no row has: a known one is a Conflict.
 func (in *Intake) EditDead(ctx context.Context, id uint64, e Edit) error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	var d balance.DeadLetter
-	err := in.st.View(ctx, func(r store.Reader) (err error) {
-		d, err = balance.ReadDead(r, id)
-		return err
-	})
-	if err != nil {
-		return err
+	with := func(edit func(balance.DeadLetter, Edit) error) func(balance.DeadLetter) error {
+		return func(d balance.DeadLetter) error {
+			if len(e.Row) == 0 && len(e.Set) == 0 {
+				return errNothingChanged
+			}
+			return edit(d, e)
+		}
 	}
-	switch {
-	case len(e.Row) == 0 && len(e.Set) == 0:
-		err = fault.New(fault.Invalid, "nothing is changed; `retry` tries it as it is")
-	case d.Stage == balance.AtSink:
-		err = in.editRow(d, e)
-	case d.Stage == balance.AtIntake:
-		err = in.editItem(d, e)
-	default:
-		err = fault.New(fault.Invalid, "it is a task, not a row")
-	}
-	if err != nil {
-		return fmt.Errorf("edit dead letter %d: %w", id, err)
-	}
-	return nil
+	return in.handleDead(ctx, "edit", id, with(in.editRow), with(in.editItem))
 }
+
+var errNothingChanged = fault.New(fault.Invalid, "nothing is changed; `retry` tries it as it is")
 
 // apply makes the edited row; was is the row as it is, nil if there is none.
 func (e Edit) apply(s record.Schema, was arrow.RecordBatch) (arrow.RecordBatch, error) {
@@ -92,7 +79,7 @@ func (in *Intake) editRow(d balance.DeadLetter, e Edit) error {
 	}
 	changes := changed(was, row)
 	if len(changes) == 0 {
-		return fault.New(fault.Invalid, "nothing is changed; `retry` tries it as it is")
+		return errNothingChanged
 	}
 	if s.Key >= 0 && was.Column(s.Key).ValueStr(0) != row.Column(s.Key).ValueStr(0) {
 		return fault.WithHint(fault.New(fault.Invalid, "column %s is the key, which stays: other sinks have the "+

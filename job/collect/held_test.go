@@ -3,7 +3,6 @@ package collect_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -64,14 +63,7 @@ func (s *staged) Fetch(ctx context.Context, r connector.Request) (connector.Page
 // TestJobQuotaBehindWhatIsOnItsWay: the oldest blocks are in the hands of a sink that is frozen. What expires
 // behind them makes room, so that the job stays within its quota and the youngest rows are kept.
 func TestJobQuotaBehindWhatIsOnItsWay(t *testing.T) {
-	var pages []connector.Page
-	for page := range 120 {
-		var rows []reading
-		for i := range 100 {
-			rows = append(rows, reading{fmt.Sprintf("%d of page %d", i, page), time.Now()})
-		}
-		pages = append(pages, readings(rows...))
-	}
+	pages := readingPages(120)
 	r := &rig{t: t, dir: t.TempDir()}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -3,7 +3,6 @@ package collect_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -85,14 +84,7 @@ func (s slow) Write(ctx context.Context, d connector.Delivery) (connector.Verdic
 // TestJobQuotaHolds: the intake waits for a slow sink, delivered rows go though they are young, and none is
 // lost.
 func TestJobQuotaHolds(t *testing.T) {
-	var pages []connector.Page
-	for page := range 60 {
-		var rows []reading
-		for i := range 100 {
-			rows = append(rows, reading{fmt.Sprintf("%d of page %d", i, page), time.Now()})
-		}
-		pages = append(pages, readings(rows...))
-	}
+	pages := readingPages(60)
 	r := &rig{t: t, dir: t.TempDir()}
 	r.runSpec(engine.Spec{Name: "spots", Kind: "collect",
 		New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
@@ -135,14 +127,7 @@ func TestASmallQuotaDoesNotWaitForABatch(t *testing.T) {
 		quota engine.Marks
 	}{"job": {quota: engine.Marks{Hard: 8 << 10}}, "sink": {limit: 8 << 10}} {
 		t.Run(name, func(t *testing.T) {
-			var pages []connector.Page
-			for page := range 40 {
-				var rows []reading
-				for i := range 100 {
-					rows = append(rows, reading{fmt.Sprintf("%d of page %d", i, page), time.Now()})
-				}
-				pages = append(pages, readings(rows...))
-			}
+			pages := readingPages(40)
 			r := &rig{t: t, dir: t.TempDir()}
 			r.runSpec(engine.Spec{Name: "spots", Kind: "collect",
 				New: func(ctx context.Context, env engine.Env) (engine.Job, error) {

@@ -2,6 +2,7 @@ package collect_test
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,6 +39,18 @@ func readings(rows ...reading) connector.Page {
 		b.Field(1).(*array.TimestampBuilder).Append(arrow.Timestamp(r.at.Unix()))
 	}
 	return connector.Page{Rows: b.NewRecordBatch()}
+}
+
+// readingPages makes n pages of a hundred rows each, all with keys of their own.
+func readingPages(n int) (pages []connector.Page) {
+	for page := range n {
+		var rows []reading
+		for i := range 100 {
+			rows = append(rows, reading{fmt.Sprintf("%d of page %d", i, page), time.Now()})
+		}
+		pages = append(pages, readings(rows...))
+	}
+	return pages
 }
 
 // script is a stream that gives its pages one by one, and then ends.

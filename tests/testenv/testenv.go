@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -97,4 +98,20 @@ func tail(s string) string {
 		s = "... " + s[len(s)-most:]
 	}
 	return fmt.Sprintf("\n--- its output ---\n%s", s)
+}
+
+// Example returns the configuration of that name from a page of the documents: the lines of the block that
+// begins with "# name".
+func Example(t testing.TB, page, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, begun := strings.Cut(string(text), "```yaml\n# "+name+"\n")
+	example, _, ended := strings.Cut(rest, "```")
+	if !begun || !ended {
+		t.Fatalf("%s has no example %s", page, name)
+	}
+	return example
 }
