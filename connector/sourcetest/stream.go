@@ -160,8 +160,10 @@ func testWaits(t *testing.T, f *flow) {
 			f.take(t, p)
 			continue
 		}
-		if !errors.Is(err, ctx.Err()) || ctx.Err() == nil || time.Since(began) > time.Second {
-			t.Fatalf("got %v after %v, want the context's end", err, time.Since(began))
+		took := time.Since(began)
+		<-ctx.Done() // a library that goes by the deadline itself may be first by a hair
+		if !errors.Is(err, ctx.Err()) || took > time.Second {
+			t.Fatalf("got %v after %v, want the context's end", err, took)
 		}
 		break
 	}
