@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -182,8 +183,8 @@ func withNative(t *testing.T) (ch *testenv.ClickHouseServer, native string) {
 	return testenv.ClickHouseWith(t, testenv.ClickHouseOptions{Config: "<tcp_port>" + port + "</tcp_port>"}), native
 }
 
-// TestTelegrafRate is the rate, end to end, of both behind the same file into the same server. Telegraf has
-// its buffer in memory, which is the faster one.
+// TestTelegrafRate is the rate, end to end, of both behind the same file into the same server, the
+// median of three pairs. Telegraf has its buffer in memory, which is the faster one.
 func TestTelegrafRate(t *testing.T) {
 	const longest = 30 * time.Second
 	bin := telegraf(t)
@@ -205,18 +206,23 @@ func TestTelegrafRate(t *testing.T) {
 		}
 		return float64(got) / took.Seconds()
 	}
-	lineTable(t, ch, "ours", "time", "UInt64")
-	lineTable(t, ch, "peer", "timestamp", "Float64")
 	testenv.PlainBinary(t) // built before the clock runs
-	ours := rate("ours", func() *testenv.Process { return startOurs(t, t.TempDir(), f.path, ch, "ours") })
-	peer := rate("peer", func() *testenv.Process {
-		return startPeer(t, bin, peerOptions{dir: t.TempDir(), feed: f.path, native: native, table: "peer",
-			from: "saved-or-beginning", buffer: "memory"})
-	})
-	t.Logf("E: %d rows from a file into ClickHouse: Holdfast %.0f rows/s, Telegraf %.0f, ratio %.1f", n, ours, peer,
-		ours/peer)
-	if ours/peer < 10 {
-		t.Errorf("ratio %.1f, want at least 10", ours/peer)
+	var ratios []float64
+	for i := range 3 {
+		ours, peer := fmt.Sprintf("ours%d", i), fmt.Sprintf("peer%d", i)
+		lineTable(t, ch, ours, "time", "UInt64")
+		lineTable(t, ch, peer, "timestamp", "Float64")
+		a := rate(ours, func() *testenv.Process { return startOurs(t, t.TempDir(), f.path, ch, ours) })
+		b := rate(peer, func() *testenv.Process {
+			return startPeer(t, bin, peerOptions{dir: t.TempDir(), feed: f.path, native: native, table: peer,
+				from: "saved-or-beginning", buffer: "memory"})
+		})
+		t.Logf("E: %d rows from a file into ClickHouse: Holdfast %.0f rows/s, Telegraf %.0f, ratio %.1f", n, a, b, a/b)
+		ratios = append(ratios, a/b)
+	}
+	slices.Sort(ratios)
+	if ratios[1] < 10 {
+		t.Errorf("ratio %.1f, the median of %.1f, want at least 10", ratios[1], ratios)
 	}
 }
 

@@ -13,12 +13,17 @@ import (
 // way over Item tells that in words.
 type quick struct {
 	columns map[string]int // by the name of their field
-	names   []string       // of the fields, by column
-	order   []int          // the column of each member of the last object, -1 for none: the next has the same
+	order   []member       // of the last object: the next has the same
 	dec     *jsontext.Decoder
 	cells   []cell // of the item, all that is filled
 	filled  []bool
 	mark    any // what stood in the cursor's column
+}
+
+// member is one of an object.
+type member struct {
+	column int    // -1 for none
+	head   []byte // its name as it stands in JSON that has no white space, with the colon
 }
 
 // newQuick returns nil for a table that needs more than the fields of an object.
@@ -32,7 +37,7 @@ func newQuick(t *Table) *quick {
 		if _, twice := q.columns[e.path[0]]; twice {
 			return nil
 		}
-		q.columns[e.path[0]], q.names = i, append(q.names, e.path[0])
+		q.columns[e.path[0]] = i
 	}
 	return q
 }
@@ -79,14 +84,10 @@ func (q *quick) read(t *Table, raw []byte) bool {
 		return false
 	}
 	for at := 0; ; at++ {
-		if s.next() != '"' {
+		i, ok := q.member(&s, at)
+		if !ok {
 			return false
 		}
-		name, ok := s.text()
-		if !ok || !s.take(':') {
-			return false
-		}
-		i := q.column(name, at)
 		k, v, ok := s.value(q.dec)
 		if !ok {
 			return false
@@ -106,21 +107,29 @@ func (q *quick) read(t *Table, raw []byte) bool {
 	return s.take('}') && s.next() == 0 && s.i == len(raw) && q.fill(t)
 }
 
-// column returns the column of a member, -1 for none.
-func (q *quick) column(name []byte, at int) int {
+// member passes over the name of the member that is the at-th of its object, and returns its column, -1 for none.
+func (q *quick) member(s *scan, at int) (column int, ok bool) {
 	if at >= len(q.order) {
-		q.order = append(q.order, -1)
+		q.order = append(q.order, member{column: -1})
 	}
-	i := q.order[at]
-	if i >= 0 && q.names[i] == string(name) {
-		return i
+	m := &q.order[at]
+	if len(m.head) > 0 && bytes.HasPrefix(s.b[s.i:], m.head) {
+		s.i += len(m.head)
+		return m.column, true
 	}
-	i, known := q.columns[string(name)]
+	if s.next() != '"' {
+		return -1, false
+	}
+	name, ok := s.text()
+	if !ok || !s.take(':') {
+		return -1, false
+	}
+	column, known := q.columns[string(name)]
 	if !known {
-		i = -1
+		column = -1
 	}
-	q.order[at] = i
-	return i
+	m.column, m.head = column, append(append(append(m.head[:0], '"'), name...), `":`...)
+	return column, true
 }
 
 // fill makes null what the object does not have, if that may be.
@@ -138,7 +147,10 @@ func (q *quick) fill(t *Table) bool {
 
 // quick sets the cell to a value as it stands in JSON, if that needs no conversion.
 func (c *cell) quick(col *Column, k kind, v []byte) bool {
-	var err error
+	var (
+		ok  bool
+		err error
+	)
 	c.null = k == 'n' // what is of other types in the cell nobody looks at
 	switch {
 	case c.null:
@@ -153,13 +165,43 @@ func (c *cell) quick(col *Column, k kind, v []byte) bool {
 	case col.Type == Uint64 && k == '0':
 		c.u, err = strconv.ParseUint(string(v), 10, 64)
 	case col.Type == Float64 && k == '0':
-		c.f, err = strconv.ParseFloat(string(v), 64)
+		if c.f, ok = shortDecimal(v); !ok {
+			c.f, err = strconv.ParseFloat(string(v), 64)
+		}
 	case col.Type == Time && (k == '"' || k == '0'):
 		*c, err = col.readTime(plainValue(k, v), false)
 	default:
 		return false
 	}
 	return err == nil
+}
+
+// powersOfTen are those that a short decimal may need; a float64 has them exactly.
+var powersOfTen = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14}
+
+// shortDecimal returns the value of a number of JSON that is at most 15 bytes long and has no exponent: its
+// digits and the power of ten are both exact, so their quotient is rounded once, to the nearest float64 (W.
+// Clinger, How to Read Floating Point Numbers Accurately, 1990). ok is false for others.
+func shortDecimal(v []byte) (f float64, ok bool) {
+	if len(v) > 15 {
+		return 0, false
+	}
+	digits, behind := int64(0), 0
+	for i, c := range v {
+		switch {
+		case c-'0' <= 9:
+			digits = digits*10 + int64(c-'0')
+		case c == '.':
+			behind = len(v) - i - 1
+		case c != '-':
+			return 0, false
+		}
+	}
+	f = float64(digits) / powersOfTen[behind]
+	if v[0] == '-' {
+		f = -f // of 0 too
+	}
+	return f, true
 }
 
 // plainValue is a text or a number, as an Item has it.

@@ -3,7 +3,10 @@ package columns
 import (
 	"bytes"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -76,6 +79,33 @@ func FuzzQuick(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestShortDecimal holds short decimals against the standard library's reading, bit by bit.
+func TestShortDecimal(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	same := func(text string) {
+		t.Helper()
+		want, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := shortDecimal([]byte(text))
+		if fits := len(text) <= 15 && !strings.ContainsAny(text, "eE"); ok != fits {
+			t.Fatalf("%s: taken %t, want %t", text, ok, fits)
+		}
+		if ok && math.Float64bits(got) != math.Float64bits(want) {
+			t.Fatalf("%s is %v, want %v", text, got, want)
+		}
+	}
+	for _, text := range []string{"0", "-0", "-0.0", "0.1", "1e3", "999999999999999", "-99999999999999",
+		"0.0000000000001", "9999999999999999", "-0.123456789012", "1.7976931348623"} {
+		same(text)
+	}
+	for range 200_000 {
+		text := strconv.FormatFloat(rng.NormFloat64()*math.Pow(10, float64(rng.IntN(12))), 'f', rng.IntN(10), 64)
+		same(text)
+	}
 }
 
 // BenchmarkAddJSON is a line of a feed with twenty columns, both ways.

@@ -131,6 +131,7 @@ type Reading struct {
 
 	ctx   context.Context // of the one page that this is for
 	b     *array.RecordBuilder
+	room  int              // rows that the builders have room for
 	extra []map[string]any // of each row
 	names map[string]bool  // of the extra fields
 	now   time.Time
@@ -193,6 +194,11 @@ func (r *Reading) Add(it Item) error {
 }
 
 func (r *Reading) row(cells []cell, key string, extra map[string]any) {
+	if r.room == 0 { // twice as many rows each time, as the builders would by themselves
+		r.room = max(int(r.b.Field(0).Len()), 32)
+		r.b.Reserve(r.room)
+	}
+	r.room--
 	fields := r.b.Fields()
 	if len(r.keys) > 1 {
 		put(fields[0], cell{s: key})
@@ -340,6 +346,7 @@ func (r *Reading) column(name string) (arrow.DataType, arrow.Array, error) {
 	}
 	c := Column{Name: name, Type: infer(vals), Optional: true}
 	b := array.NewBuilder(memory.DefaultAllocator, arrowTypes[c.Type])
+	b.Reserve(len(r.extra))
 	for _, m := range r.extra {
 		v := m[name]
 		if _, isText := v.(string); c.Type == Text && !isText && v != nil {

@@ -239,21 +239,22 @@ func (c *Column) readTime(v any, convert bool) (cell, error) {
 
 // epoch returns microseconds of a number of seconds or milliseconds, which may have a fraction.
 func epoch(n, format string) (int64, error) {
-	per := 1e6
+	const most = 3e14
+	per := int64(1e6)
 	if format == formatUnixMS {
 		per = 1e3
+	}
+	if i, err := strconv.ParseInt(n, 10, 64); err == nil && -most <= i && i <= most {
+		return i * per, nil
 	}
 	f, err := toFloat(n)
 	if err != nil {
 		return 0, err
 	}
-	if math.Abs(f) > 3e14 {
+	if math.Abs(f) > most {
 		return 0, errRange
 	}
-	if i, err := strconv.ParseInt(n, 10, 64); err == nil {
-		return i * int64(per), nil
-	}
-	return int64(math.Round(f * per)), nil
+	return int64(math.Round(f * float64(per))), nil
 }
 
 // compare orders two cells of a column that can be a cursor.
@@ -269,7 +270,7 @@ func (c *Column) compare(a, b cell) int {
 	return cmp.Compare(a.i, b.i)
 }
 
-// put appends a cell to the builder of a column of this type.
+// put appends a cell to the builder of a column of this type, which has room for it.
 func put(b array.Builder, c cell) {
 	if c.null {
 		b.AppendNull()
@@ -277,16 +278,16 @@ func put(b array.Builder, c cell) {
 	}
 	switch b := b.(type) {
 	case *array.Int64Builder:
-		b.Append(c.i)
+		b.UnsafeAppend(c.i)
 	case *array.Uint64Builder:
-		b.Append(c.u)
+		b.UnsafeAppend(c.u)
 	case *array.Float64Builder:
-		b.Append(c.f)
+		b.UnsafeAppend(c.f)
 	case *array.StringBuilder:
 		b.Append(c.s)
 	case *array.BooleanBuilder:
-		b.Append(c.b)
+		b.UnsafeAppend(c.b)
 	case *array.TimestampBuilder:
-		b.Append(arrow.Timestamp(c.i))
+		b.UnsafeAppend(arrow.Timestamp(c.i))
 	}
 }
