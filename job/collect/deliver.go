@@ -29,10 +29,12 @@ type delivery struct {
 
 	settled chan struct{} // told after each settled delivery, for who waits for the backlog to shrink
 	cached  cached
-	drained int64       // rows replayed since the backlog was last empty
-	mute    bool        // it could not tell what it has; of OnStart
-	brought uint64      // the highest key that it had from us when this process began
-	met     atomic.Bool // it was asked, in this process, how far its rows go
+	drained int64 // rows replayed since the backlog was last empty
+	mute    bool  // it could not tell what it has; of OnStart
+	// doubtful: the sink may hold rows of a delivery whose outcome was not known when this process began.
+	doubtful atomic.Bool
+	brought  uint64      // the highest key that it had from us when this process began
+	met      atomic.Bool // it was asked, in this process, how far its rows go
 }
 
 func newDelivery(j *Job, s Sink, k *spool.Sink) (*delivery, error) {
@@ -74,14 +76,55 @@ func (d *delivery) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What is above all that we brought before this process began, another program put there.
-	if d.k.NeedsCheck() || h > max(d.brought, d.k.State().CheckTo) {
+	// What is above all that we brought before this process began, another program put there, or we did in a
+	// delivery whose outcome is not known.
+	above := max(d.brought, d.k.State().CheckTo)
+	foreign := d.k.NeedsCheck()
+	if !foreign && h > above {
+		within, err := d.withinPlans(ctx, connector.KeyRange{From: above + 1, To: h})
+		if err != nil {
+			return err
+		}
+		d.doubtful.Store(true)
+		foreign = !within
+	}
+	if foreign {
 		if err := d.k.CheckTo(h, others); err != nil {
 			return err
 		}
 	}
 	d.met.Store(true)
 	return nil
+}
+
+// withinPlans reports whether all that the sink holds of a range of keys lies where our planned deliveries
+// do: those are compared by key, and the others need not be.
+func (d *delivery) withinPlans(ctx context.Context, in connector.KeyRange) (bool, error) {
+	var planned [][2]uint64
+	err := d.j.env.Store.View(ctx, func(r store.Reader) (err error) {
+		planned, err = spool.Planned(r, d.k.ID)
+		return err
+	})
+	if err != nil || len(planned) == 0 {
+		return false, err
+	}
+	all, err := d.Sink.Sink.Reader().Tally(ctx, in)
+	if err != nil {
+		return false, err
+	}
+	ours := uint64(0)
+	for _, p := range planned {
+		part := connector.KeyRange{From: max(p[0], in.From), To: min(p[1], in.To)}
+		if part.From > part.To {
+			continue
+		}
+		t, err := d.Sink.Sink.Reader().Tally(ctx, part)
+		if err != nil {
+			return false, err
+		}
+		ours += t.Rows
+	}
+	return ours == all.Rows, nil
 }
 
 // holds asks the sink for the highest integer key that it holds, 0 for none; others says that it may hold
@@ -303,7 +346,7 @@ func (d *delivery) deliver(ctx context.Context, next *spool.Delivery) error {
 // byKey reports whether the sink may hold rows of a delivery that did not come by it. What is known of that
 // may be younger than the plan.
 func (d *delivery) byKey(next *spool.Delivery) bool {
-	return next.ByKey || slices.ContainsFunc(next.Heads, d.k.Suspects)
+	return next.ByKey || next.Unknown && d.doubtful.Load() || slices.ContainsFunc(next.Heads, d.k.Suspects)
 }
 
 // settle is the commit behind a write: the rows are delivered or dead, and the blocks are done with.

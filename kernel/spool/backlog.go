@@ -1,7 +1,9 @@
 package spool
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"holdfast/kernel/store"
@@ -96,6 +98,36 @@ func Brought(r store.Reader, id uint32) (key uint64, err error) {
 		key = max(key, h.KeyHi)
 	}
 	return key, nil
+}
+
+// Planned returns the ranges of keys, ascending and apart, of the blocks in deliveries that are planned: an
+// attempt may have brought them to the sink.
+func Planned(r store.Reader, id uint32) (keys [][2]uint64, err error) {
+	k := Sink{ID: id, plans: map[uint64]*plan{}}
+	if err := k.load(r); err != nil {
+		return nil, err
+	}
+	for _, p := range k.plans {
+		for seq := p.First; seq <= p.Last; seq++ {
+			h, err := readHeadAt(r, seq)
+			if err != nil && !isBad(err) {
+				return nil, err
+			}
+			if h.HasKeys {
+				keys = append(keys, [2]uint64{h.KeyLo, h.KeyHi})
+			}
+		}
+	}
+	slices.SortFunc(keys, func(a, b [2]uint64) int { return cmp.Compare(a[0], b[0]) })
+	out := keys[:0]
+	for _, s := range keys {
+		if n := len(out); n > 0 && s[0] <= out[n-1][1] {
+			out[n-1][1] = max(out[n-1][1], s[1])
+			continue
+		}
+		out = append(out, s)
+	}
+	return out, nil
 }
 
 // Waiting returns whether a sink has still to get a block, delivered in part or not at all.
