@@ -24,6 +24,7 @@ type server struct {
 	token       secret.Text
 	credentials string
 	timeout     time.Duration
+	embedded    *Embedded // in the place of url
 }
 
 func (v server) validate() (errs []error) {
@@ -78,6 +79,9 @@ func (v server) connect(ctx context.Context) (*session, error) {
 		nats.PingInterval(v.timeout), nats.MaxPingsOutstanding(1), nats.SetCustomDialer(d),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.tell(err) }),
 		nats.ClosedHandler(func(*nats.Conn) { close(s.closed) }))
+	if v.embedded != nil {
+		opts = append(opts, nats.InProcessServer(v.embedded.server))
+	}
 	nc, err := nats.Connect(v.url, opts...)
 	d.release()
 	if err != nil {

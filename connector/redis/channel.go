@@ -56,7 +56,7 @@ func (f *channelFeed) listen(ctx context.Context, at position) (missed *connecto
 		return nil, nil
 	}
 	f.close()
-	if f.conn, err = dial(ctx, f.cfg); err != nil {
+	if f.conn, err = dial(ctx, f.cfg.server()); err != nil {
 		return nil, err
 	}
 	heard := make(chan struct{}, 1)

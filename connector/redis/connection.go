@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -17,22 +18,22 @@ import (
 // with a context that is cancelled.
 type connection struct {
 	rueidis.Client
-	cfg Config
+	timeout time.Duration
 
 	mu   sync.Mutex // guards the below
 	open []net.Conn
 	gone bool
 }
 
-func dial(ctx context.Context, cfg Config) (*connection, error) {
-	opt, err := rueidis.ParseURL(cfg.URL)
+func dial(ctx context.Context, v server) (*connection, error) {
+	opt, err := rueidis.ParseURL(v.url)
 	if err != nil {
 		return nil, fault.New(fault.Permanent, "read url: %w", err)
 	}
-	c := &connection{cfg: cfg}
-	opt.Username, opt.Password, opt.ClientName = cfg.User, cfg.Password.Reveal(), "holdfast"
+	c := &connection{timeout: v.timeout}
+	opt.Username, opt.Password, opt.ClientName = v.user, v.password.Reveal(), "holdfast"
 	opt.DisableRetry, opt.DisableCache, opt.ForceSingleClient = true, true, true
-	opt.Dialer.Timeout, opt.ConnWriteTimeout = cfg.Timeout, cfg.Timeout
+	opt.Dialer.Timeout, opt.ConnWriteTimeout = v.timeout, v.timeout
 	// One connection, which answers one command after the other.
 	opt.DisableAutoPipelining, opt.BlockingPoolSize = true, 1
 	opt.DialCtxFn = func(_ context.Context, addr string, d *net.Dialer, t *tls.Config) (net.Conn, error) {
@@ -83,8 +84,11 @@ func (c *connection) close() {
 	c.Client.Close()
 }
 
-// classify gives err its kind. What the server did not say is an outage.
-func (s *Source) classify(ctx context.Context, err error) error {
+// classify gives err its kind; what says what was tried. What the server did not say is an outage.
+func classify(ctx context.Context, what string, err error) error {
+	if err == nil {
+		return nil
+	}
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
@@ -95,7 +99,7 @@ func (s *Source) classify(ctx context.Context, err error) error {
 	if e, ok := errors.AsType[*rueidis.RedisError](err); ok {
 		kind, hint = kindOf(e.Error())
 	}
-	out := error(fault.New(kind, "%s: %w", s.cfg.what(), err))
+	out := error(fault.New(kind, "%s: %w", what, err))
 	if hint != "" {
 		out = fault.WithHint(out, "%s", hint)
 	}
@@ -109,7 +113,12 @@ func kindOf(answer string) (fault.Kind, string) {
 	case "WRONGPASS", "NOAUTH":
 		return fault.Credentials, "check user and password"
 	case "NOPERM":
-		return fault.Permanent, "the user needs XREAD and XINFO on the stream, or SUBSCRIBE (PSUBSCRIBE) on the channel"
+		return fault.Permanent, "the user needs XREAD and XINFO on the stream, or SUBSCRIBE (PSUBSCRIBE) on the channel; a broker PUBLISH " +
+			"and PSUBSCRIBE, or XADD, XGROUP, XREADGROUP, XACK and XDEL"
+	case "OOM":
+		return fault.Full, "the server is at its maxmemory"
+	case "NOGROUP": // the stream was deleted: the next connection makes it anew
+		return fault.Transient, ""
 	case "WRONGTYPE":
 		return fault.Permanent, "the key holds something that is no stream"
 	case "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE", "UNBLOCKED":

@@ -30,7 +30,7 @@ func (f *streamFeed) fetch(ctx context.Context, at position, to *messages.Block)
 	var p connector.Page
 	if f.conn == nil {
 		var err error
-		if f.conn, err = dial(ctx, f.cfg); err != nil {
+		if f.conn, err = dial(ctx, f.cfg.server()); err != nil {
 			return at, p, err
 		}
 	}
@@ -95,7 +95,7 @@ func (c *connection) read(ctx context.Context, b *block, p *connector.Page) erro
 		return err
 	}
 	for b.Rows() == 0 {
-		if _, err := c.take(ctx, b, c.cfg.Timeout); err != nil {
+		if _, err := c.take(ctx, b, b.cfg.Timeout); err != nil {
 			return err
 		}
 		if b.Rows() > 0 {
@@ -106,7 +106,7 @@ func (c *connection) read(ctx context.Context, b *block, p *connector.Page) erro
 			return err
 		}
 	}
-	timer := time.NewTimer(c.cfg.Linger)
+	timer := time.NewTimer(b.cfg.Linger)
 	defer timer.Stop()
 	for over := false; b.Room() > 0; {
 		n, err := c.take(ctx, b, 0)
@@ -132,11 +132,11 @@ func (c *connection) read(ctx context.Context, b *block, p *connector.Page) erro
 func (c *connection) take(ctx context.Context, b *block, wait time.Duration) (n int, err error) {
 	after := cmp.Or(b.at.ID, "0-0")
 	count := int64(min(chunk, b.Room()))
-	ctx, cancel := context.WithTimeout(ctx, wait+c.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, wait+b.cfg.Timeout)
 	defer cancel()
-	cmd := c.B().Xread().Count(count).Streams().Key(c.cfg.Stream).Id(after).Build()
+	cmd := c.B().Xread().Count(count).Streams().Key(b.cfg.Stream).Id(after).Build()
 	if wait > 0 {
-		cmd = c.B().Xread().Count(count).Block(max(wait.Milliseconds(), 1)).Streams().Key(c.cfg.Stream).
+		cmd = c.B().Xread().Count(count).Block(max(wait.Milliseconds(), 1)).Streams().Key(b.cfg.Stream).
 			Id(after).Build()
 	}
 	got, err := c.Do(ctx, cmd).AsXRead()
@@ -146,7 +146,7 @@ func (c *connection) take(ctx context.Context, b *block, wait time.Duration) (n 
 	if err != nil {
 		return 0, err
 	}
-	for _, e := range got[c.cfg.Stream] {
+	for _, e := range got[b.cfg.Stream] {
 		if err := b.add(e); err != nil {
 			return n, err
 		}
@@ -158,9 +158,9 @@ func (c *connection) take(ctx context.Context, b *block, wait time.Duration) (n 
 // count compares what was read with what the server says was added, where it says so and nothing is
 // left to read.
 func (c *connection) count(ctx context.Context, b *block, p *connector.Page) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
-	info, err := c.Do(ctx, c.B().XinfoStream().Key(c.cfg.Stream).Build()).AsMap()
+	info, err := c.Do(ctx, c.B().XinfoStream().Key(b.cfg.Stream).Build()).AsMap()
 	if err != nil {
 		if e, ok := errors.AsType[*rueidis.RedisError](err); ok && strings.Contains(e.Error(), "no such key") {
 			if b.at.ID == "" && b.at.Added < 0 {

@@ -25,10 +25,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
@@ -81,6 +78,10 @@ func (c Config) limits() messages.Limits {
 	return messages.Limits{Rows: c.Rows, Linger: c.Linger, Buffer: c.Buffer, Timeout: c.Timeout}
 }
 
+func (c Config) server() server {
+	return server{url: c.URL, user: c.User, password: c.Password, timeout: c.Timeout}
+}
+
 func (c Config) spec() columns.Spec {
 	return columns.Spec{Columns: c.Columns, Key: c.Key, Time: c.Time, Extra: c.Extra,
 		Convert: c.Stream != "" && c.Field == ""}
@@ -92,11 +93,7 @@ func (c Config) Validate() []error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	c.spec().Check(func(key, format string, args ...any) { add(key+": "+format, args...) })
-	if u, err := url.Parse(c.URL); err == nil && u.User != nil {
-		add("url: holds a user name; put it into user and password")
-	} else if _, err := rueidis.ParseURL(c.URL); err != nil || c.URL == "" {
-		add("url: want redis://host:6379 or rediss://host:6379")
-	}
+	errs = append(errs, c.server().validate()...)
 	if n := len(c.Stream + c.Channel + c.Pattern); n == 0 || n != max(len(c.Stream), len(c.Channel),
 		len(c.Pattern)) {
 		add("stream: want one of stream, channel and pattern")
@@ -104,13 +101,7 @@ func (c Config) Validate() []error {
 	if c.Field != "" && c.Stream == "" {
 		add("field: is for a stream alone")
 	}
-	if c.User != "" && c.Password == "" {
-		add("password: is missing, and there is a user")
-	}
 	c.limits().Check(add)
-	if c.Timeout < time.Millisecond {
-		add("timeout: got %v, want 1ms or more", c.Timeout)
-	}
 	return errs
 }
 
@@ -221,7 +212,7 @@ func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page
 	}
 	if err != nil {
 		s.feed.close()
-		return connector.Page{}, s.classify(ctx, err)
+		return connector.Page{}, classify(ctx, s.cfg.what(), err)
 	}
 	p.Lost += s.feed.lost()
 	p.Cursor = next.bytes()

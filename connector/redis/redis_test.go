@@ -18,21 +18,21 @@ import (
 	"holdfast/tests/testenv"
 )
 
-// server is a Redis behind a proxy, with a client of the test's own.
-type server struct {
+// front is a Redis behind a proxy, with a client of the test's own.
+type front struct {
 	*testenv.RedisServer
 	t     *testing.T
 	proxy *testenv.FaultyProxy
 }
 
-func start(t *testing.T) *server {
+func start(t *testing.T) *front {
 	t.Helper()
 	r := testenv.Redis(t)
-	return &server{r, t, testenv.Proxy(t, r.Addr())}
+	return &front{r, t, testenv.Proxy(t, r.Addr())}
 }
 
 // do runs commands, words with spaces between them.
-func (s *server) do(commands ...string) {
+func (s *front) do(commands ...string) {
 	s.t.Helper()
 	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()},
 		Password: "geheim123", DisableCache: true, ForceSingleClient: true})
@@ -49,7 +49,7 @@ func (s *server) do(commands ...string) {
 }
 
 // publish adds entries with these ids in a field.
-func (s *server) publish(from, to int) {
+func (s *front) publish(from, to int) {
 	s.t.Helper()
 	var all []string
 	for id := from; id <= to; id++ {
@@ -58,7 +58,7 @@ func (s *server) publish(from, to int) {
 	s.do(all...)
 }
 
-func (s *server) source(change ...func(*Config)) *Source {
+func (s *front) source(change ...func(*Config)) *Source {
 	s.t.Helper()
 	cfg := Config{URL: "redis://" + s.proxy.Addr(), Password: "geheim123", Stream: "spots", Key: "id",
 		Timeout: time.Second, Linger: 50 * time.Millisecond,
@@ -192,7 +192,7 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-func (s *server) outages() map[string][2]func() {
+func (s *front) outages() map[string][2]func() {
 	return map[string][2]func(){"down": {s.proxy.Down, s.proxy.Up}, "frozen": {s.Freeze, s.Thaw},
 		"killed": {s.Kill, s.Restart}}
 }
@@ -267,7 +267,7 @@ func TestRefused(t *testing.T) {
 }
 
 // listening waits until a channel has somebody who hears it.
-func (s *server) listening(n int) {
+func (s *front) listening(n int) {
 	s.t.Helper()
 	testenv.Until(s.t, 10*time.Second, "a subscription", func() bool {
 		c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, Password: "geheim123",
@@ -284,7 +284,7 @@ func (s *server) listening(n int) {
 func hears(c *Config) { c.Stream, c.Pattern = "", "spots.*" }
 
 // say publishes items with these ids on a channel.
-func (s *server) say(from, to int) {
+func (s *front) say(from, to int) {
 	s.t.Helper()
 	var all []string
 	for id := from; id <= to; id++ {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // Command says what to start.
@@ -284,5 +286,13 @@ func (s *stream) Write(b []byte) (int, error) {
 func (s *stream) end() {
 	if len(s.begun) > 0 {
 		s.lines.write(append(s.begun, '\n'))
+	}
+}
+
+// ProcessLeaks are the goroutines of servers that a test starts again.
+func ProcessLeaks() []goleak.Option {
+	return []goleak.Option{
+		goleak.IgnoreAnyFunction("holdfast/tests/testenv.(*Process).own"),
+		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Start.func2"),
 	}
 }
