@@ -78,6 +78,11 @@ type Page struct {
 	Complete *KeyRange
 	// Notes are counters for people, by name: "locator_invalid" and the like.
 	Notes map[string]int64
+	// Carry is for a source that keeps books of its own beside the rows: the job gives it back within the
+	// commit of the page, and looks at it no further.
+	Carry any
+	// Taken, if not nil, is called once the page is durable, to tell whoever keeps it too.
+	Taken func(ctx context.Context)
 }
 
 // Source is a feed that is asked for pages. It is used by one goroutine at a time.

@@ -30,6 +30,7 @@ type Intake struct {
 	traits connector.SourceTraits
 	rows   int // most rows of a block
 	parse  func(raw []byte) connector.Page
+	onTake func(*store.Tx, connector.Page, Taken) error
 
 	known  *identity.Set    // keys that were taken in, or died at intake
 	absent *identity.Set    // keys that the source does not have
@@ -43,7 +44,8 @@ type Intake struct {
 // Taken says what became of a page.
 type Taken struct {
 	balance.Intake
-	Last    uint64 // sequence of the last block, 0 if none was added
+	First   uint64 // sequence of the first block, 0 if none was added
+	Last    uint64 // and of the last one
 	Highest uint64 // highest key of the page, 0 if it had none
 	Gap     *balance.Gap
 }
@@ -57,6 +59,8 @@ type IntakeOptions struct {
 	Window time.Duration
 	// Parse reads a rejected item again, for a retry; nil if the source can't.
 	Parse func(raw []byte) connector.Page
+	// OnTake, if set, is part of the commit of every page that Fetch gave.
+	OnTake func(tx *store.Tx, p connector.Page, t Taken) error
 }
 
 func (o IntakeOptions) withDefaults() IntakeOptions {
@@ -73,7 +77,8 @@ func (o IntakeOptions) withDefaults() IntakeOptions {
 func OpenIntake(st *store.Store, job, source string, s record.Schema, t connector.SourceTraits,
 	o IntakeOptions) (*Intake, error) {
 	o = o.withDefaults()
-	in := &Intake{st: st, job: job, name: source, schema: s, traits: t, rows: o.BlockRows, parse: o.Parse}
+	in := &Intake{st: st, job: job, name: source, schema: s, traits: t, rows: o.BlockRows, parse: o.Parse,
+		onTake: o.OnTake}
 	var err error
 	if in.sp, err = spool.Open(st, job); err != nil {
 		return nil, err
@@ -253,6 +258,9 @@ func (in *Intake) write(tx *store.Tx, w *work) error {
 		if w.taken.Last, err = in.sp.Append(tx, b); err != nil {
 			return err
 		}
+		if w.taken.First == 0 {
+			w.taken.First = w.taken.Last
+		}
 		flow.PendingBytes += int64(b.Bytes())
 	}
 	if len(w.blocks) == 0 && w.mode == Follow && len(w.page.Cursor) > 0 {
@@ -269,6 +277,11 @@ func (in *Intake) write(tx *store.Tx, w *work) error {
 	}
 	if w.mode == Follow && in.traits.DenseKeys && w.taken.Highest > 0 {
 		if w.taken.Gap, err = in.findGap(tx, w, prev, seen); err != nil {
+			return err
+		}
+	}
+	if in.onTake != nil && w.mode == Follow {
+		if err := in.onTake(tx, w.page, w.taken); err != nil {
 			return err
 		}
 	}

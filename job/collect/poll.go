@@ -319,6 +319,9 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 	if err != nil {
 		return err
 	}
+	if p.Taken != nil {
+		p.Taken(ctx)
+	}
 	j.over = p.End
 	j.answered(t.Accepted)
 	j.tell(p, t)
