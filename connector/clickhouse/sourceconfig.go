@@ -79,11 +79,12 @@ func (c SourceConfig) Validate() []error {
 	if why := badURL(c.URL); why != "" {
 		add("url: %s", why)
 	}
-	switch {
-	case (c.Table == "") == (c.Query == ""):
+	if (c.Table == "") == (c.Query == "") {
 		add("table: want either table or query")
-	case strings.Contains(strings.TrimRight(c.Query, "; \t\n"), ";"):
-		add("query: want one SELECT, without a semicolon")
+	} else if c.Query != "" {
+		if why := badQuery(c.query()); why != "" {
+			add("query: %s", why)
+		}
 	}
 	if c.Username == "" && c.Password != "" {
 		add("username: is missing, and there is a password")
@@ -131,10 +132,13 @@ func (c SourceConfig) checkColumns(add func(format string, args ...any)) {
 	}
 }
 
+// query is the query without what may end it.
+func (c SourceConfig) query() string { return strings.TrimRight(c.Query, "; \t\r\n") }
+
 // from is what a SELECT reads from.
 func (c SourceConfig) from() string {
 	if c.Query != "" {
-		return "(" + strings.TrimRight(c.Query, "; \t\n") + ")"
+		return "(" + c.query() + ")"
 	}
 	return name(c.Database) + "." + name(c.Table)
 }

@@ -33,6 +33,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/base/secret"
+	"holdfast/base/web"
 	"holdfast/connector"
 	"holdfast/connector/columns"
 	"holdfast/connector/messages"
@@ -94,6 +95,8 @@ func (c Config) Validate() []error {
 	c.spec().Check(func(key, format string, args ...any) { add(key+": "+format, args...) })
 	if u, err := url.Parse(c.URL); err == nil && u.User != nil {
 		add("url: holds a user name; put it into user and password")
+	} else if err == nil && web.BadPort(u) != "" {
+		add("url: %s", web.BadPort(u))
 	} else if _, err := rueidis.ParseURL(c.URL); err != nil || c.URL == "" {
 		add("url: want redis://host:6379 or rediss://host:6379")
 	}
