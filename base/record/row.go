@@ -64,7 +64,7 @@ func valueOf(col arrow.Array) any {
 }
 
 // ReadRow reads a JSON object as the one row of a batch of schema s: every column, no other, each of its type
-// and within its range. Columns in set replace those of the object, and are text. All that is wrong is told
+// and within its range. Columns in set replace those of the object, and are text; null is none. All that is wrong is told
 // at once, by column; the fault is Invalid.
 func ReadRow(s Schema, object []byte, set map[string]string) (arrow.RecordBatch, error) {
 	values := map[string]any{}
@@ -122,13 +122,13 @@ func put(b array.Builder, f arrow.Field, v any) string {
 	text, isText := v.(string)
 	if g, ok := v.(given); ok {
 		text, isText = string(g), true
-		if _, words := b.(array.StringLikeBuilder); text == "null" && f.Nullable && !words {
+		if text == "null" { // none, in a column of texts too: whoever means the word writes it as JSON
 			v = nil
 		}
 	}
 	if v == nil {
 		if !f.Nullable {
-			return "may not be null"
+			return mandatory(b)
 		}
 		b.AppendNull()
 		return ""
@@ -167,6 +167,15 @@ func put(b array.Builder, f arrow.Field, v any) string {
 		return putNumber(b, text)
 	}
 	return ""
+}
+
+// mandatory says why a column can't be none.
+func mandatory(b array.Builder) string {
+	if _, words := b.(array.StringLikeBuilder); words {
+		return "may not be null: every row has a text there; the word itself can be given in a row that is " +
+			"whole, as \"null\" in its JSON"
+	}
+	return "may not be null: every row has a value there"
 }
 
 func shown(v any) string {
