@@ -160,6 +160,8 @@ type runner struct {
 	ended   chan struct{} // closed when run has returned
 	err     error         // of run, once it has ended
 
+	pausing sync.Mutex // makes one step of paused in the store and here; taken before mu, also across a commit
+
 	mu       sync.Mutex // guards what is below
 	state    State
 	since    time.Time
@@ -435,6 +437,8 @@ func (r *runner) damaged(err error) {
 var keyPaused = store.Meta.K().Str("paused")
 
 func (r *runner) loadPaused(st *store.Store) error {
+	r.pausing.Lock()
+	defer r.pausing.Unlock()
 	return st.Latest(func(rd store.Reader) error {
 		_, paused, err := rd.Get(keyPaused)
 		r.mu.Lock()
@@ -481,8 +485,12 @@ func SetPaused(st *store.Store, paused bool) error {
 	})
 }
 
-// setPaused pauses or resumes the job, durably.
+// setPaused pauses or resumes the job, durably: the store first, so that the job has not stopped by a pause, nor
+// gone on, that a crash takes back. Orders that come at once are done one behind the other, as a whole: else the
+// one that is durable last could be another than the one that the job obeys, until a restart.
 func (r *runner) setPaused(paused bool) error {
+	r.pausing.Lock()
+	defer r.pausing.Unlock()
 	r.mu.Lock()
 	env, state := r.env, r.state
 	r.mu.Unlock()
