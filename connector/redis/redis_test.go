@@ -306,8 +306,12 @@ func TestChannel(t *testing.T) {
 		err error
 	}
 	first := make(chan answer, 1)
+	begun, err := s.Fetch(t.Context(), connector.Request{})
+	if err != nil || begun.Rows != nil && begun.Rows.NumRows() > 0 || begun.Missed != nil {
+		t.Fatalf("got %+v (%v), want an empty page that says since when it is heard", begun, err)
+	}
 	go func() {
-		p, err := s.Fetch(t.Context(), connector.Request{})
+		p, err := s.Fetch(t.Context(), connector.Request{Cursor: begun.Cursor})
 		first <- answer{p, err}
 	}()
 	r.listening(1)
@@ -347,9 +351,18 @@ func TestChannel(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	p, err = r.source(hears).Fetch(t.Context(), connector.Request{Cursor: all.Cursor})
+	s = r.source(hears)
+	p, err = s.Fetch(t.Context(), connector.Request{Cursor: all.Cursor})
 	if err != nil || p.Missed == nil || !p.Missed.From.Before(p.Missed.To) {
 		t.Errorf("another life: got %+v %v, want since when nobody listened", p, err)
+	}
+	// The page is not committed, and the connection breaks: what it told is told again, and more.
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := s.Fetch(t.Context(), connector.Request{Cursor: all.Cursor})
+	if err != nil || again.Missed == nil || !again.Missed.From.Equal(p.Missed.From) || again.Missed.To.Before(p.Missed.To) {
+		t.Errorf("behind a page that was not committed: got %+v %v, want %v and more", again.Missed, err, p.Missed)
 	}
 }
 
