@@ -140,7 +140,7 @@ type RowFault struct {
 	Reason string
 }
 
-// Sink takes deliveries. Write is called by one goroutine at a time, Probe and the reader methods
+// Sink takes deliveries. Write is called by one goroutine at a time, Traits, Probe and the reader methods
 // from any.
 type Sink interface {
 	Traits() SinkTraits

@@ -367,6 +367,15 @@ func (j *Job) Gates() []gate.Status {
 	return out
 }
 
+// Promises returns what each sink promises about repeats, as it stands since it last met its server.
+func (j *Job) Promises() map[string]string {
+	out := map[string]string{}
+	for _, d := range j.sinks {
+		out[d.Name] = string(d.Sink.Sink.Traits().Exactness)
+	}
+	return out
+}
+
 // Notes returns what the source had to remark, summed up, and the remarks of this run.
 func (j *Job) Notes() [][2]string {
 	j.notesMu.Lock()

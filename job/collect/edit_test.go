@@ -48,7 +48,7 @@ func TestEditedRowIsDelivered(t *testing.T) {
 	in := intake(t, st)
 	for set, want := range map[string]string{"id=7": "column id is the key", "power=300": "column power is 300",
 		"power=null": "column power may not be null: every row has a value",
-		"band=null": "column band may not be null", "tx_sign=null": "column tx_sign may not be null: every row has a text", "powr=1": "there is no column powr",
+		"band=null":  "column band may not be null", "tx_sign=null": "column tx_sign may not be null: every row has a text", "powr=1": "there is no column powr",
 		"time=today": "column time is \"today\", want a time"} {
 		name, value, _ := strings.Cut(set, "=")
 		err := in.EditDead(t.Context(), 1, collect.Edit{Set: map[string]string{name: value}})

@@ -36,6 +36,9 @@ type Job interface {
 	Notes() [][2]string
 	// Quotas returns what the job may take of the disk, and takes; nil if it may take all.
 	Quotas() []Quota
+	// Promises says of each sink how often a row arrives there: "exactly once" or "at least once". A sink that
+	// meets its server may promise less from then on.
+	Promises() map[string]string
 	// Command carries out what a person asked of the running job.
 	Command(ctx context.Context, name string, args []string) (string, error)
 }
