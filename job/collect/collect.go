@@ -165,6 +165,8 @@ type Job struct {
 	stash   *connector.Page
 	over    bool // the source has come to its end; of runIntake
 
+	overload overload
+
 	begun      atomic.Bool        // OnStart is over
 	intakeDone chan struct{}      // closed when no more rows will come
 	bugs       chan error         // panics of canaries, which fly outside the job's group; holds one
