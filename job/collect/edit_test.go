@@ -11,6 +11,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
+	"holdfast/base/rowtext"
 	"holdfast/connector"
 	"holdfast/connector/wsprnet/simulator"
 	"holdfast/connector/wsprnet/spot"
@@ -92,7 +93,7 @@ func TestEditedRowIsDelivered(t *testing.T) {
 // whole is a row as a person writes it.
 func whole(id int) json.RawMessage {
 	p := parse([]byte(object(id)))
-	b, err := record.RowJSON(p.Rows)
+	b, err := rowtext.Object(p.Rows)
 	if err != nil {
 		panic(err)
 	}
