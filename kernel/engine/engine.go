@@ -69,8 +69,6 @@ type Options struct {
 	Log   *slog.Logger
 	Room  RoomLimits
 	Cache int64 // bytes of block cache that all stores share; default 32 MiB
-	// Stop is how long jobs may take to drain; default 30 s.
-	Stop time.Duration
 	// Fatal is handed to the stores.
 	Fatal func(error)
 }
@@ -105,9 +103,6 @@ func New(o Options, specs []Spec) (*Engine, error) {
 	if o.Cache == 0 {
 		o.Cache = 32 << 20
 	}
-	if o.Stop == 0 {
-		o.Stop = 30 * time.Second
-	}
 	room, err := NewRoom(o.Dir, o.Room, o.Log)
 	if err != nil {
 		return nil, err
@@ -119,7 +114,7 @@ func New(o Options, specs []Spec) (*Engine, error) {
 	return e, nil
 }
 
-// Run runs all jobs until ctx ends or every job's work is done. Jobs then have Options.Stop to drain.
+// Run runs all jobs until ctx ends or every job's work is done. How long a job takes to drain then is its own.
 func (e *Engine) Run(ctx context.Context) error {
 	e.sweep() // before room is asked for
 	if err := e.room.Start(ctx); ctx.Err() != nil {
