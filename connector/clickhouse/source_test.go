@@ -378,7 +378,6 @@ func TestSourceRefused(t *testing.T) {
 				"overlap":  {func(c *SourceConfig) { c.Overlap = "1m" }, fault.Permanent, "overlap: got"},
 				"from":     {func(c *SourceConfig) { c.From = "2026-01-01" }, fault.Permanent, "from: got"},
 				"float":    {func(c *SourceConfig) { c.Cursor = "w" }, fault.Permanent, "cursor: column w is Float32"},
-				"write":    {func(c *SourceConfig) { c.Table, c.Query = "", "INSERT INTO feed VALUES (1)" }, fault.Permanent, ""},
 			} {
 				cfg := feedConfig(ch.URL(), func(c *SourceConfig) { c.Username, c.Password = "reader", "geheim123" }, c.change)
 				_, err := OpenSource(cfg, SourceOptions{})
