@@ -230,7 +230,10 @@ func TestEnds(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		stop := time.AfterFunc(300*time.Millisecond, cancel)
 		begun := time.Now()
-		_, err := s.Fetch(ctx, connector.Request{})
+		p, err := s.Fetch(ctx, connector.Request{})
+		if err == nil { // that it is heard; nothing comes behind it
+			_, err = s.Fetch(ctx, connector.Request{Cursor: p.Cursor})
+		}
 		if took := time.Since(begun); !errors.Is(err, context.Canceled) || took > time.Second {
 			t.Errorf("got %v after %v, want the context's end after 300ms", err, took)
 		}
