@@ -160,11 +160,24 @@ func table(c any) string {
 	return ""
 }
 
+// warnings are what a connector has to say of a configuration that is good.
+func warnings(c any) []error {
+	if c, ok := c.(clickhouse.SourceConfig); ok {
+		return c.Warnings()
+	}
+	return nil
+}
+
 // listIndex is what a complaint's key has of a list; its place is that of the whole list.
 var listIndex = regexp.MustCompile(`\[\d+\].*`)
 
-// complain keeps a connector's complaint at the line of the key that it speaks of.
+// complain keeps a connector's complaint.
 func (d *decoder) complain(e entry, path string, err error) {
+	d.mistakes = append(d.mistakes, d.complaint(e, path, err))
+}
+
+// complaint is what a connector says, at the line of the key that it speaks of.
+func (d *decoder) complaint(e entry, path string, err error) Mistake {
 	key, text := keyed(err)
 	at := ast.Node(e.at)
 	if !empty(e.value) {
@@ -174,7 +187,7 @@ func (d *decoder) complain(e entry, path string, err error) {
 		path = join(path, key)
 		at = d.at(at, strings.Split(listIndex.ReplaceAllString(key, ""), ".")...)
 	}
-	d.bad(at, path, "%s", text)
+	return d.mistake(at, path, "%s", text)
 }
 
 // opener returns how to open the configuration c of the kind with that name.

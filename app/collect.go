@@ -51,8 +51,9 @@ type quota struct {
 
 // source is a feed: the one key below `source:` is its kind.
 type source struct {
-	kind string
-	open func(o opening) (opened, error)
+	kind     string
+	warnings Mistakes // what a person should know of it
+	open     func(o opening) (opened, error)
 }
 
 // sink is one entry below `sinks:`: the key of its kind, and how it is delivered to.
@@ -121,7 +122,12 @@ func (s *source) decode(d *decoder, n ast.Node, path string) {
 		return
 	}
 	k := sources[slices.Index(kindNames(sources), kind.key)]
-	s.kind, s.open = kind.key, k.with(k.decode(d, kind, join(path, kind.key)))
+	path = join(path, kind.key)
+	c := k.decode(d, kind, path)
+	s.kind, s.open = kind.key, k.with(c)
+	for _, w := range warnings(c) {
+		s.warnings = append(s.warnings, d.complaint(kind, path, w))
+	}
 }
 
 func (l *sinkList) decode(d *decoder, n ast.Node, path string) {
@@ -273,6 +279,9 @@ func (c *collectConfig) build(ctx context.Context, p *Plan, env engine.Env) (eng
 	job, err := collect.New(ctx, env, src, list, c.collect(src, env))
 	if err != nil {
 		return nil, undo(err)
+	}
+	for _, w := range c.Source.warnings {
+		job.Remark(w.Path + ": " + w.Text)
 	}
 	p.running.Store(env.Name, job)
 	return job, nil

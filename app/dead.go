@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"holdfast/base/record"
+	"holdfast/base/rowtext"
 	"holdfast/job/collect"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/store"
@@ -45,7 +46,7 @@ func (d *Desk) DeadLetter(ctx context.Context, job string, id uint64) (l Letter,
 	if err != nil {
 		return l, fmt.Errorf("read dead letter %d: %w", id, err)
 	}
-	l.Values, err = record.RowJSON(rows)
+	l.Values, err = rowtext.Object(rows)
 	return l, err
 }
 

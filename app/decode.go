@@ -136,11 +136,15 @@ func (f marks) Visit(n ast.Node) ast.Visitor {
 
 // bad keeps a mistake at the place of n.
 func (d *decoder) bad(n ast.Node, path, format string, args ...any) {
+	d.mistakes = append(d.mistakes, d.mistake(n, path, format, args...))
+}
+
+func (d *decoder) mistake(n ast.Node, path, format string, args ...any) Mistake {
 	m := Mistake{File: d.file, Path: path, Text: fmt.Sprintf(format, args...)}
 	if t := begin(n); t != nil {
 		m.Line, m.Column = t.Position.Line, t.Position.Column
 	}
-	d.mistakes = append(d.mistakes, m)
+	return m
 }
 
 // begin is the first token of a node: for keys and values, that of the first key.

@@ -6,6 +6,16 @@ import (
 	"holdfast/connector"
 )
 
+// Warnings are what a person should know of a configuration that is good, each at its line.
+func (c *Config) Warnings() (out Mistakes) {
+	for _, job := range c.Jobs {
+		if work, ok := job.work.(*collectConfig); ok {
+			out = append(out, work.Source.warnings...)
+		}
+	}
+	return out
+}
+
 // Weak says of each sink that promises less than exactly once that it does, one line each.
 func (c *Config) Weak() (out []string) {
 	for _, job := range c.Jobs {

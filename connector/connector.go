@@ -24,6 +24,10 @@ type SourceTraits struct {
 	Fillable bool
 	// DenseKeys: the source numbers its rows, so an absent number is a gap.
 	DenseKeys bool
+	// Lost, if not nil, is of a source that can't wait: how many items it could not hold since this, or a page,
+	// told of them last. It is asked between two Fetches while intake is held, so that a kill finds the number
+	// in the store and not in a page that never came.
+	Lost func() int64
 }
 
 // KeyRange is a closed range of integer keys.
@@ -145,7 +149,7 @@ type RowFault struct {
 	Reason string
 }
 
-// Sink takes deliveries. Write is called by one goroutine at a time, Probe and the reader methods
+// Sink takes deliveries. Write is called by one goroutine at a time, Traits, Probe and the reader methods
 // from any.
 type Sink interface {
 	Traits() SinkTraits

@@ -19,52 +19,8 @@ import (
 	"holdfast/base/fault"
 )
 
-// RowJSON writes the first row of b as a JSON object in the order of its columns: times in RFC 3339, bytes
-// in base64, numbers exactly, and those that are not finite as text.
-func RowJSON(b arrow.RecordBatch) ([]byte, error) {
-	out := []byte{'{'}
-	for i, f := range b.Schema().Fields() {
-		name, err := json.Marshal(f.Name)
-		if err != nil {
-			return nil, fmt.Errorf("write column %q: %w", f.Name, err)
-		}
-		value, err := json.Marshal(valueOf(b.Column(i)))
-		if err != nil {
-			return nil, fmt.Errorf("write column %s: %w", f.Name, err)
-		}
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(append(append(out, name...), ':'), value...)
-	}
-	return append(out, '}'), nil
-}
-
-func valueOf(col arrow.Array) any {
-	if col.IsNull(0) {
-		return nil
-	}
-	switch c := col.(type) {
-	case *array.Timestamp:
-		return c.Value(0).ToTime(c.DataType().(*arrow.TimestampType).Unit).UTC().Format(time.RFC3339Nano)
-	case *array.Binary:
-		return c.Value(0)
-	case *array.Boolean:
-		return c.Value(0)
-	case *array.String:
-		return c.Value(0)
-	case *array.LargeString:
-		return c.Value(0)
-	}
-	text := col.ValueStr(0)
-	if json.Valid([]byte(text)) {
-		return json.Number(text)
-	}
-	return text
-}
-
 // ReadRow reads a JSON object as the one row of a batch of schema s: every column, no other, each of its type
-// and within its range. Columns in set replace those of the object, and are text. All that is wrong is told
+// and within its range. Columns in set replace those of the object, and are text; null is none. All that is wrong is told
 // at once, by column; the fault is Invalid.
 func ReadRow(s Schema, object []byte, set map[string]string) (arrow.RecordBatch, error) {
 	values := map[string]any{}
@@ -122,13 +78,13 @@ func put(b array.Builder, f arrow.Field, v any) string {
 	text, isText := v.(string)
 	if g, ok := v.(given); ok {
 		text, isText = string(g), true
-		if _, words := b.(array.StringLikeBuilder); text == "null" && f.Nullable && !words {
+		if text == "null" { // none, in a column of texts too: whoever means the word writes it as JSON
 			v = nil
 		}
 	}
 	if v == nil {
 		if !f.Nullable {
-			return "may not be null"
+			return mandatory(b)
 		}
 		b.AppendNull()
 		return ""
@@ -167,6 +123,15 @@ func put(b array.Builder, f arrow.Field, v any) string {
 		return putNumber(b, text)
 	}
 	return ""
+}
+
+// mandatory says why a column can't be none.
+func mandatory(b array.Builder) string {
+	if _, words := b.(array.StringLikeBuilder); words {
+		return "may not be null: every row has a text there; the word itself can be given in a row that is " +
+			"whole, as \"null\" in its JSON"
+	}
+	return "may not be null: every row has a value there"
 }
 
 func shown(v any) string {

@@ -44,17 +44,28 @@ type form struct {
 }
 
 // Mode says what becomes of a value that has no text.
-type Mode bool
+type Mode uint8
 
 // The modes.
 const (
-	Exact Mode = false // it is the row's reason
-	Near  Mode = true  // a text that is close to it stands in its place, null if there is none
+	Exact Mode = iota // it is the row's reason
+	Near              // a text that is close to it stands in its place, null if there is none
+	Words             // the same, but a number that is not finite is a word, also in JSON
 )
+
+// Object writes the first row of a batch as a JSON object for a person to change: what record.ReadRow makes of
+// it is the same row, or a refusal that names what is not finite.
+func Object(b arrow.RecordBatch) ([]byte, error) {
+	if err := Fit(b.Schema()); err != nil {
+		return nil, fmt.Errorf("write row: %w", err)
+	}
+	out, _ := Objects(b, Words).Append(nil, 0) // which has a text for every value
+	return out, nil
+}
 
 // Objects returns a writer of JSON objects.
 func Objects(b arrow.RecordBatch, m Mode) *Rows {
-	r := newRows(b, form{quote: quoteJSON, near: bool(m), null: "null"}, "}")
+	r := newRows(b, form{quote: quoteJSON, near: m != Exact, words: m == Words, null: "null"}, "}")
 	for i, f := range b.Schema().Fields() {
 		before := ","
 		if i == 0 {
@@ -67,7 +78,7 @@ func Objects(b arrow.RecordBatch, m Mode) *Rows {
 
 // Records returns a writer of CSV, one line a row.
 func Records(b arrow.RecordBatch, m Mode) *Rows {
-	r := newRows(b, form{quote: quoteCSV, near: bool(m), words: true}, "\n")
+	r := newRows(b, form{quote: quoteCSV, near: m != Exact, words: true}, "\n")
 	for i := range r.names {
 		if i > 0 {
 			r.names[i] = []byte(",")
@@ -187,10 +198,13 @@ func (w form) floats(name string, bits int, get func(int) float64) value {
 	return func(dst []byte, i int) ([]byte, string) {
 		v := get(i)
 		switch finite := !math.IsNaN(v) && !math.IsInf(v, 0); {
-		case !finite && !w.near:
+		case finite:
+		case !w.near:
 			return nil, fmt.Sprintf("%s is %v, which a text can't hold", name, v)
-		case !finite && !w.words:
+		case !w.words:
 			return append(dst, w.null...), ""
+		default:
+			return w.quote(dst, strconv.FormatFloat(v, 'g', -1, bits)), ""
 		}
 		return strconv.AppendFloat(dst, v, 'g', -1, bits), ""
 	}

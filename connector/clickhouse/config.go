@@ -10,6 +10,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/secret"
+	"holdfast/base/web"
 )
 
 // Config says which table and how to reach it. Only Table is needed.
@@ -117,6 +118,7 @@ func badURL(raw string) string {
 		return "put user and password into username and password"
 	case u.RawQuery != "" || u.Fragment != "":
 		return "want no ? and no # in it"
+	default:
+		return web.BadPort(u)
 	}
-	return ""
 }

@@ -371,14 +371,13 @@ func TestSourceRefused(t *testing.T) {
 				"password": {func(c *SourceConfig) { c.Password = "falsch" }, fault.Credentials, ""},
 				"table":    {func(c *SourceConfig) { c.Table = "none" }, fault.Permanent, "read table default.none"},
 				"column":   {func(c *SourceConfig) { c.Columns = []string{"id", "none"} }, fault.Permanent, "none"},
-				"syntax":   {func(c *SourceConfig) { c.Table, c.Query = "", "SELEC 1" }, fault.Permanent, "read the query"},
+				"syntax":   {func(c *SourceConfig) { c.Table, c.Query = "", "SELECT 1 FROM" }, fault.Permanent, "read the query"},
 				"key":      {func(c *SourceConfig) { c.Key = "nr" }, fault.Permanent, `there is no column "nr", only: id`},
 				"late":     {func(c *SourceConfig) { c.Cursor = "at" }, fault.Permanent, "overlap: is missing"},
 				"settle":   {func(c *SourceConfig) { c.Settle = 1 }, fault.Permanent, "settle: column id"},
 				"overlap":  {func(c *SourceConfig) { c.Overlap = "1m" }, fault.Permanent, "overlap: got"},
 				"from":     {func(c *SourceConfig) { c.From = "2026-01-01" }, fault.Permanent, "from: got"},
 				"float":    {func(c *SourceConfig) { c.Cursor = "w" }, fault.Permanent, "cursor: column w is Float32"},
-				"write":    {func(c *SourceConfig) { c.Table, c.Query = "", "INSERT INTO feed VALUES (1)" }, fault.Permanent, ""},
 			} {
 				cfg := feedConfig(ch.URL(), func(c *SourceConfig) { c.Username, c.Password = "reader", "geheim123" }, c.change)
 				_, err := OpenSource(cfg, SourceOptions{})

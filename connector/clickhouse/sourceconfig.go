@@ -37,7 +37,8 @@ type SourceConfig struct {
 	// 2026-01-31T12:00:00Z; all by default.
 	From string `yaml:"from"`
 	// Overlap is how far below the highest cursor every poll begins, for rows that arrive late: a time
-	// such as 10m, or a number; none by default. The key sorts out what came before.
+	// such as 10m, or a number. The key sorts out what came before. A cursor of times needs this or Settle;
+	// any other is followed without, by default, and Warnings tells of it.
 	Overlap string `yaml:"overlap"`
 	// Settle is how old a row must be by its cursor, a time, before it is read; 0s by default.
 	Settle time.Duration `yaml:"settle"`
@@ -79,11 +80,12 @@ func (c SourceConfig) Validate() []error {
 	if why := badURL(c.URL); why != "" {
 		add("url: %s", why)
 	}
-	switch {
-	case (c.Table == "") == (c.Query == ""):
+	if (c.Table == "") == (c.Query == "") {
 		add("table: want either table or query")
-	case strings.Contains(strings.TrimRight(c.Query, "; \t\n"), ";"):
-		add("query: want one SELECT, without a semicolon")
+	} else if c.Query != "" {
+		if why := badQuery(c.query()); why != "" {
+			add("query: %s", why)
+		}
 	}
 	if c.Username == "" && c.Password != "" {
 		add("username: is missing, and there is a password")
@@ -110,6 +112,17 @@ func (c SourceConfig) Validate() []error {
 	return errs
 }
 
+// Warnings are what a person should know of a configuration that is no fault, each beginning with the name
+// of the key that would change it.
+func (c SourceConfig) Warnings() []error {
+	if c.Overlap != "" || c.Settle > 0 {
+		return nil
+	}
+	return []error{fmt.Errorf("overlap: is not set: a row that comes in with a smaller %s than one that was "+
+		"read is never seen, and nothing can tell of it; say how far below the highest such rows may still "+
+		"come, or 0 if none do", c.withDefaults().Cursor)}
+}
+
 func (c SourceConfig) checkColumns(add func(format string, args ...any)) {
 	if c.Key == "" {
 		add("key: is missing: rows with the same value of the cursor could not be told apart")
@@ -131,10 +144,13 @@ func (c SourceConfig) checkColumns(add func(format string, args ...any)) {
 	}
 }
 
+// query is the query without what may end it.
+func (c SourceConfig) query() string { return strings.TrimRight(c.Query, "; \t\r\n") }
+
 // from is what a SELECT reads from.
 func (c SourceConfig) from() string {
 	if c.Query != "" {
-		return "(" + strings.TrimRight(c.Query, "; \t\n") + ")"
+		return "(" + c.query() + ")"
 	}
 	return name(c.Database) + "." + name(c.Table)
 }

@@ -3,12 +3,12 @@ package httppoll
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"holdfast/base/secret"
+	"holdfast/base/web"
 	"holdfast/connector/columns"
 )
 
@@ -191,18 +191,6 @@ func (c Config) Validate() []error {
 	return k.faults
 }
 
-// webURL says what is wrong with a URL, without its query, which may hold a key.
-func webURL(raw string) string {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return "want an http:// or https:// URL"
-	case u.User != nil:
-		return "holds a user name; put it into auth"
-	}
-	return ""
-}
-
 func (k *check) request() {
 	k.oneOf("method", k.Method, http.MethodGet, http.MethodPost)
 	if k.Method == http.MethodGet && k.Body != "" {
@@ -219,8 +207,13 @@ func (k *check) request() {
 	if len(faults) > 0 {
 		return
 	}
-	if why := webURL(t.sample("", 1).url); why != "" {
+	if why := web.BadURL(t.sample("", 1).url); why != "" {
 		k.bad("url", "%s", why)
+	}
+	for name, v := range t.sample("", 1).headers {
+		if why := web.BadHeaderValue(v); why != "" {
+			k.bad("headers."+name, "%s", why)
+		}
 	}
 	if (k.Cursor != Cursor{}) && t.sample("", 1).same(t.sample("1", 1)) {
 		k.bad("cursor", "is kept, and neither url, headers nor body uses .Cursor or .Since")
@@ -243,7 +236,7 @@ func (k *check) auth() {
 	}
 	if l := a.Login; l != nil {
 		n++
-		if why := webURL(l.URL); why != "" {
+		if why := web.BadURL(l.URL); why != "" {
 			k.bad("auth.login.url", "%s", why)
 		}
 		if (l.Body == "") == (len(l.Form) == 0) {
@@ -257,6 +250,9 @@ func (k *check) auth() {
 		k.bad("auth", "want one of basic, bearer and login")
 	}
 	for name := range k.Headers {
+		if why := web.BadHeaderName(name); why != "" {
+			k.bad("headers", "%q %s", name, why)
+		}
 		if n > 0 && strings.EqualFold(name, "Authorization") && a.Login == nil {
 			k.bad("headers", "Authorization is set by auth already")
 		}

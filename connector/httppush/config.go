@@ -3,12 +3,12 @@ package httppush
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"holdfast/base/secret"
+	"holdfast/base/web"
 	"holdfast/connector/columns"
 )
 
@@ -35,7 +35,7 @@ type Config struct {
 	// are usual.
 	Already []int `yaml:"already"`
 	// Refused are statuses by which it refuses a delivery because of its rows, none of which it has taken;
-	// default 400, 413 and 422.
+	// default those of 400, 413 and 422 that are not in already: one status can't mean both.
 	Refused []int `yaml:"refused"`
 	// Rejected is a jq expression that gives, of an answer of 2xx in JSON, the rows that were not taken: an
 	// array of {"row": place in the delivery from 0, "reason": text}.
@@ -92,7 +92,8 @@ func (c Config) withDefaults() Config {
 	def(&c.KeyHeader, "Idempotency-Key")
 	def(&c.Probe.Method, http.MethodGet)
 	if c.Refused == nil {
-		c.Refused = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}
+		refused := []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}
+		c.Refused = slices.DeleteFunc(refused, func(n int) bool { return slices.Contains(c.Already, n) })
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Second
@@ -123,6 +124,9 @@ func (c Config) Validate() []error {
 	k.oneOf("format", k.Format, formatJSON, formatJSONL, formatCSV)
 	k.oneOf("compression", k.Compression, packNone, packGzip, packZstd)
 	k.oneOf("probe.method", k.Probe.Method, http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost)
+	if c.Probe.URL == "" && c.Probe.Method != "" {
+		k.bad("probe.url", "is missing: method says how to ask, and nothing says where")
+	}
 	k.places()
 	k.auth()
 	k.statuses()
@@ -149,8 +153,13 @@ func (k *check) places() {
 	q, _ := t.fill(nobody)
 	for key, raw := range map[string]string{"url": q.url, "lookup": q.lookup, "keys": q.keys,
 		"probe.url": k.Probe.URL} {
-		if why := badURL(raw); raw != "" && why != "" {
+		if why := web.BadURL(raw); raw != "" && why != "" {
 			k.bad(key, "%s", why)
+		}
+	}
+	for name, v := range q.headers {
+		if why := web.BadHeaderValue(v); why != "" {
+			k.bad("headers."+name, "%s", why)
 		}
 	}
 	other := nobody
@@ -178,18 +187,6 @@ func (k *check) keyInHeaders(a, b question) bool {
 	return false
 }
 
-// badURL says what is wrong with a URL, without its query, which may hold a key.
-func badURL(raw string) string {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return "want an http:// or https:// URL"
-	case u.User != nil:
-		return "holds a user name; put it into auth"
-	}
-	return ""
-}
-
 func (k *check) auth() {
 	b := k.Auth.Basic
 	if b != nil && b.User == "" {
@@ -199,15 +196,18 @@ func (k *check) auth() {
 		k.bad("auth", "want one of basic and bearer")
 	}
 	for name := range k.Headers {
+		why := web.BadHeaderName(name)
 		switch {
+		case why != "":
+			k.bad("headers", "%q %s", name, why)
 		case strings.EqualFold(name, "Authorization") && (b != nil || k.Auth.Bearer != ""):
 			k.bad("headers", "Authorization is set by auth already")
 		case strings.EqualFold(name, "Content-Encoding"):
 			k.bad("headers", "Content-Encoding is set by compression")
 		}
 	}
-	if strings.ContainsAny(k.KeyHeader, " :\t\r\n") {
-		k.bad("key_header", "is %q, want the name of a header", k.KeyHeader)
+	if why := web.BadHeaderName(k.KeyHeader); why != "" {
+		k.bad("key_header", "%q %s", k.KeyHeader, why)
 	}
 }
 
@@ -218,6 +218,11 @@ func (k *check) statuses() {
 			if n < 400 || n > 499 || decided(n) {
 				k.bad(key, "has %d, want statuses from 400 to 499, without 401, 403, 407, 408, 425 and 429", n)
 			}
+		}
+	}
+	for _, n := range k.Already {
+		if slices.Contains(k.Refused, n) {
+			k.bad("already", "has %d, and refused has it too: a delivery can't be taken and refused by one status", n)
 		}
 	}
 }

@@ -190,6 +190,9 @@ func TestValidate(t *testing.T) {
 	if got := strings.Join(keys, " "); got != want {
 		t.Errorf("got faults of %s, want %s", got, want)
 	}
+	if errs := (Config{URL: "http://x/", Already: []int{422}}).Validate(); len(errs) != 0 {
+		t.Errorf("a status that refused has by default: got %v", errs)
+	}
 	if errs := (Config{URL: "http://x/{{.Nothing}}"}).Validate(); len(errs) != 1 ||
 		!strings.HasPrefix(errs[0].Error(), "url: is no template") {
 		t.Errorf("got %v", errs)

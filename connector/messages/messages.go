@@ -102,22 +102,28 @@ type Buffer struct {
 	wake   chan struct{} // has room for one; a value says that queue has grown
 
 	mu    sync.Mutex // guards the below
-	queue [][]byte
+	queue []message
 	bytes int
 	lost  int64
+}
+
+// message is one that waits.
+type message struct {
+	at   time.Time // when it came
+	data []byte
 }
 
 // NewBuffer returns an empty buffer.
 func NewBuffer(l Limits) *Buffer { return &Buffer{limits: l, wake: make(chan struct{}, 1)} }
 
 // Put keeps a message, or counts it as lost.
-func (b *Buffer) Put(message []byte) {
+func (b *Buffer) Put(data []byte) {
 	b.mu.Lock()
-	if len(b.queue) >= b.limits.Buffer || b.bytes+len(message) > mostBuffered {
+	if len(b.queue) >= b.limits.Buffer || b.bytes+len(data) > mostBuffered {
 		b.lost++
 	} else {
-		b.queue = append(b.queue, message)
-		b.bytes += len(message)
+		b.queue = append(b.queue, message{time.Now().UTC(), data})
+		b.bytes += len(data)
 	}
 	b.mu.Unlock()
 	select {
@@ -165,20 +171,23 @@ func (b *Buffer) Wait(ctx context.Context, closed, told <-chan struct{}, why fun
 	}
 }
 
-// Take moves what is there into the block. After an error all is there still.
-func (b *Buffer) Take(to *Block) error {
+// Take moves what is there into the block, and returns until when all that came is taken: when the last of it
+// came, else since, the time since which the source is known to hear. What stays came later, so that a cursor
+// with that time claims nothing that is in memory alone. After an error all is there still.
+func (b *Buffer) Take(to *Block, since time.Time) (heard time.Time, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n, bytes := 0, 0
 	for ; n < len(b.queue) && !to.Full(); n++ {
-		if err := to.AddMessage(b.queue[n]); err != nil {
-			return err
+		if err := to.AddMessage(b.queue[n].data); err != nil {
+			return since, err
 		}
-		bytes += len(b.queue[n])
+		bytes += len(b.queue[n].data)
+		since = b.queue[n].at
 	}
 	b.queue = b.queue[n:]
 	b.bytes -= bytes
-	return nil
+	return since, nil
 }
 
 // Lost is how many messages did not fit since it was asked last. To be asked when nothing can fail any
@@ -191,30 +200,12 @@ func (b *Buffer) Lost() int64 {
 	return n
 }
 
-// Hearing is for how long a source that can't wait has heard: what came while it did not is lost, and
-// nobody knows how much.
-type Hearing struct {
-	// Last is when it was known to hear; zero if it never did.
-	Last time.Time
-}
-
-// Begin says that the source hears from now on, and returns the time before in which it did not, nil if
-// there is none.
-func (h *Hearing) Begin(known time.Time) *connector.Interval {
-	now := time.Now().UTC()
-	from := h.Last
-	if known.After(from) {
-		from = known
-	}
-	h.Last = now
-	if from.IsZero() {
+// Missed is the time before now in which a source that can't wait did not hear: since it was last known to, by
+// the cursor that its job has committed; nil if it never did before. Nothing of it is remembered here: as long
+// as no page with a later cursor is committed, whoever begins to hear tells all of it.
+func Missed(heard, now time.Time) *connector.Interval {
+	if heard.IsZero() {
 		return nil
 	}
-	return &connector.Interval{From: from, To: now}
-}
-
-// Still says that the source hears still, and returns when that was.
-func (h *Hearing) Still() time.Time {
-	h.Last = time.Now().UTC()
-	return h.Last
+	return &connector.Interval{From: heard, To: now}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdfast/base/secret"
+	"holdfast/base/web"
 )
 
 // server is where the servers are, and who we are to them.
@@ -40,6 +41,8 @@ func (v server) validate() (errs []error) {
 			add("url: want nats://host:4222 or tls://host:4222, or several with commas between them")
 		case u.User != nil:
 			add("url: holds a user name; put it into user and password")
+		case web.BadPort(u) != "":
+			add("url: %s", web.BadPort(u))
 		}
 	}
 	ways := 0

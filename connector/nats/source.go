@@ -125,7 +125,10 @@ func Open(cfg SourceConfig) (*Source, error) {
 
 // Traits: a stream keeps what we do not ask for; a subject does not.
 func (s *Source) Traits() connector.SourceTraits {
-	return connector.SourceTraits{Pausable: s.cfg.Stream != ""}
+	if s.cfg.Stream != "" {
+		return connector.SourceTraits{Pausable: true}
+	}
+	return connector.SourceTraits{Lost: s.feed.lost}
 }
 
 // Schema returns the declared columns. A page may have optional ones behind them.

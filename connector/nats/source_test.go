@@ -194,9 +194,13 @@ func TestSubject(t *testing.T) {
 	if s.Traits().Pausable {
 		t.Error("a subject waits for nobody")
 	}
+	begun, err := s.Fetch(t.Context(), connector.Request{})
+	if err != nil || begun.Rows != nil && begun.Rows.NumRows() > 0 || begun.Missed != nil {
+		t.Fatalf("got %+v (%v), want an empty page that says since when it is heard", begun, err)
+	}
 	first := make(chan connector.Page, 1)
 	go func() {
-		p, _ := s.Fetch(t.Context(), connector.Request{})
+		p, _ := s.Fetch(t.Context(), connector.Request{Cursor: begun.Cursor})
 		first <- p
 	}()
 	listening(t, b.direct())
@@ -223,9 +227,17 @@ func TestSubject(t *testing.T) {
 		t.Errorf("down: got %v, want an outage", err)
 	}
 	b.proxy.Up()
-	if p, err := s.Fetch(t.Context(), connector.Request{}); err != nil || p.Notes["reconnects"] != 1 ||
+	if p, err = s.Fetch(t.Context(), connector.Request{Cursor: all.Cursor}); err != nil || p.Notes["reconnects"] != 1 ||
 		p.Missed == nil || !p.Missed.From.Before(p.Missed.To) {
 		t.Errorf("up again: got %+v %v, want a note and since when", p, err)
+	}
+	// The page is not committed, and the connection breaks: what it told is told again, and more.
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := s.Fetch(t.Context(), connector.Request{Cursor: all.Cursor})
+	if err != nil || again.Missed == nil || !again.Missed.From.Equal(p.Missed.From) || again.Missed.To.Before(p.Missed.To) {
+		t.Errorf("behind a page that was not committed: got %+v %v, want %v and more", again.Missed, err, p.Missed)
 	}
 	b.publish(t, 7)
 	got, _ = gather(t, s, nil, 1)
@@ -241,7 +253,11 @@ func TestSourceEnds(t *testing.T) {
 		s := b.source(t, change)
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		begun := time.Now()
-		if _, err := s.Fetch(ctx, connector.Request{}); !errors.Is(err, context.DeadlineExceeded) {
+		p, err := s.Fetch(ctx, connector.Request{})
+		if err == nil { // that it is heard; nothing comes behind it
+			_, err = s.Fetch(ctx, connector.Request{Cursor: p.Cursor})
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want the context's end", err)
 		}
 		cancel()

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"context"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -13,7 +14,6 @@ import (
 type subjectFeed struct {
 	cfg     SourceConfig
 	buffer  *messages.Buffer
-	hearing messages.Hearing
 	session *session
 	sub     *nats.Subscription
 	dropped int // of the subscription, as told already
@@ -22,41 +22,42 @@ type subjectFeed struct {
 func (f *subjectFeed) fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page,
 	error) {
 	var p connector.Page
-	missed, err := f.listen(ctx, at)
+	begun, err := f.listen(ctx)
 	if err != nil {
 		return at, p, err
 	}
-	if p.Missed = missed; missed != nil {
-		p.Notes = map[string]int64{"reconnects": 1}
+	if !begun.IsZero() { // since when, and what was missed, is told at once, so that the next life knows
+		if p.Missed = messages.Missed(at.Heard, begun); p.Missed != nil {
+			p.Notes = map[string]int64{"reconnects": 1}
+		}
+		at.Heard = begun
 	} else if err := f.buffer.Wait(ctx, f.session.closed, f.session.told, f.session.why); err != nil {
 		return at, p, err
 	}
-	if f.session.alive() {
-		at.Heard = f.hearing.Still()
-	}
-	return at, p, f.buffer.Take(to)
+	at.Heard, err = f.buffer.Take(to, at.Heard)
+	return at, p, err
 }
 
-// listen makes sure that the subject is heard, or what was heard is not all taken yet. It tells of the
-// time before a new connection in which it was not: what came then is lost, and nobody knows how much.
-func (f *subjectFeed) listen(ctx context.Context, at position) (missed *connector.Interval, err error) {
+// listen makes sure that the subject is heard, or what was heard is not all taken yet. begun is when
+// a new connection began to hear, zero if there is none: what came before it is lost, and nobody knows how much.
+func (f *subjectFeed) listen(ctx context.Context) (begun time.Time, err error) {
 	if rows, _ := f.buffer.Waiting(); f.session != nil && (f.session.alive() || rows > 0) {
-		return nil, nil
+		return begun, nil
 	}
 	f.hangUp()
 	if f.session, err = f.cfg.server().connect(ctx); err != nil {
-		return nil, err
+		return begun, err
 	}
 	hear := func(m *nats.Msg) { f.buffer.Put(m.Data) } // called by the client library, one at a time
 	if f.sub, err = f.session.nc.Subscribe(f.cfg.Subject, hear); err != nil {
-		return nil, err
+		return begun, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, f.cfg.Timeout)
 	defer cancel()
 	if err := f.session.nc.FlushWithContext(bounded); err != nil {
-		return nil, err
+		return begun, err
 	}
-	return f.hearing.Begin(at.Heard), nil
+	return time.Now().UTC(), nil
 }
 
 func (f *subjectFeed) lost() int64 {

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/secret"
+	"holdfast/base/web"
 	"holdfast/connector"
 )
 
@@ -56,6 +57,8 @@ func (v server) validate() (errs []error) {
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if u, err := url.Parse(v.url); err == nil && u.User != nil {
 		add("url: holds a user name; put it into user and password")
+	} else if err == nil && web.BadPort(u) != "" {
+		add("url: %s", web.BadPort(u))
 	} else if _, err := rueidis.ParseURL(v.url); err != nil || v.url == "" {
 		add("url: want redis://host:6379 or rediss://host:6379")
 	}

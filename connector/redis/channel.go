@@ -14,30 +14,30 @@ import (
 
 // channelFeed hears a channel, or all whose names fit a pattern. Nobody keeps for us what it does not hold.
 type channelFeed struct {
-	cfg     Config
-	buffer  *messages.Buffer
-	hearing messages.Hearing
-	conn    *connection   // nil while there is none
-	closed  chan struct{} // is closed when conn hears no more
-	err     error         // why; to be read once closed is
+	cfg    Config
+	buffer *messages.Buffer
+	conn   *connection   // nil while there is none
+	closed chan struct{} // is closed when conn hears no more
+	err    error         // why; to be read once closed is
 }
 
 func (f *channelFeed) fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page,
 	error) {
 	var p connector.Page
-	missed, err := f.listen(ctx, at)
+	begun, err := f.listen(ctx)
 	if err != nil {
 		return at, p, err
 	}
-	if p.Missed = missed; missed != nil { // that there was a break is told at once
-		p.Notes = map[string]int64{"reconnects": 1}
+	if !begun.IsZero() { // since when, and what was missed, is told at once, so that the next life knows
+		if p.Missed = messages.Missed(at.Heard, begun); p.Missed != nil {
+			p.Notes = map[string]int64{"reconnects": 1}
+		}
+		at.Heard = begun
 	} else if err := f.buffer.Wait(ctx, f.closed, nil, func() error { return f.err }); err != nil {
 		return at, p, err
 	}
-	if f.alive() {
-		at.Heard = f.hearing.Still()
-	}
-	return at, p, f.buffer.Take(to)
+	at.Heard, err = f.buffer.Take(to, at.Heard)
+	return at, p, err
 }
 
 func (f *channelFeed) alive() bool {
@@ -49,15 +49,15 @@ func (f *channelFeed) alive() bool {
 	}
 }
 
-// listen makes sure that the channel is heard, or what was heard is not all taken yet. It tells of the
-// time before a new connection in which it was not.
-func (f *channelFeed) listen(ctx context.Context, at position) (missed *connector.Interval, err error) {
+// listen makes sure that the channel is heard, or what was heard is not all taken yet. begun is when a new
+// connection began to hear, zero if there is none.
+func (f *channelFeed) listen(ctx context.Context) (begun time.Time, err error) {
 	if rows, _ := f.buffer.Waiting(); f.conn != nil && (f.alive() || rows > 0) {
-		return nil, nil
+		return begun, nil
 	}
 	f.close()
 	if f.conn, err = dial(ctx, f.cfg.server()); err != nil {
-		return nil, err
+		return begun, err
 	}
 	heard := make(chan struct{}, 1)
 	f.closed = make(chan struct{})
@@ -66,13 +66,13 @@ func (f *channelFeed) listen(ctx context.Context, at position) (missed *connecto
 	defer timer.Stop()
 	select {
 	case <-heard:
-		return f.hearing.Begin(at.Heard), nil
+		return time.Now().UTC(), nil
 	case <-f.closed:
-		return nil, f.err
+		return begun, f.err
 	case <-timer.C:
-		return nil, fault.New(fault.Transient, "the server did not answer for %v", f.cfg.Timeout)
+		return begun, fault.New(fault.Transient, "the server did not answer for %v", f.cfg.Timeout)
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return begun, ctx.Err()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/base/secret"
+	"holdfast/base/web"
 )
 
 // Config is what a configuration file says under `wsprnet:`.
@@ -97,6 +98,8 @@ func (c Config) Validate() (faults []error) {
 			bad(key, "is %q, want an http:// or https:// URL", u.Redacted())
 		case u.User != nil:
 			bad(key, "holds a user name; put it into username and password")
+		case web.BadPort(u) != "":
+			bad(key, "%s", web.BadPort(u))
 		}
 	}
 	if isPlaceholder(c.Username) || c.Username == "" && isWsprnet(hostOf(d.URL)) {

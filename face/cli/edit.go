@@ -59,7 +59,7 @@ func (f *face) deadEdit() *cobra.Command {
 			"goes the way of every delivery, to the sink that refused it. What was and what is stay in the\n" +
 			"history (`holdfast events`). The key of a row that a sink refused stays: other sinks have the row\n" +
 			"under it. An item that was no row becomes one, for all sinks, unless its key is known already.\n",
-		Example: "  holdfast dead edit 7 --set snr=-21 --set version=null\n" +
+		Example: "  holdfast dead edit 7 --set snr=-21 --set tx_loc=JN47\n" +
 			"  jq '.values.snr = -21 | .values' row.json | holdfast dead edit 7 --row -",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -88,7 +88,7 @@ func (f *face) deadEdit() *cobra.Command {
 			})
 		},
 	}), &job)
-	c.Flags().StringArrayVar(&set, "set", nil, "set a column; null is none, where it may be")
+	c.Flags().StringArrayVar(&set, "set", nil, "set a column; null is none, which only an optional one may be")
 	c.Flags().StringVar(&file, "row", "", "a file with the whole row as a JSON object; - is standard input")
 	return c
 }

@@ -108,6 +108,9 @@ func (f *face) checkCommand() *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(f.out, "%s is good: %d %s\n", config, len(cfg.Jobs), plural(len(cfg.Jobs), "job"))
+			for _, w := range cfg.Warnings() {
+				fmt.Fprintf(f.out, "warning: %v\n", w)
+			}
 			for _, line := range cfg.Weak() {
 				fmt.Fprintln(f.out, line)
 			}
@@ -125,11 +128,12 @@ func (f *face) checkJSON(cfg *app.Config, err error) error {
 	answer := struct {
 		Good     bool         `json:"good"`
 		Mistakes app.Mistakes `json:"mistakes"`
+		Warnings app.Mistakes `json:"warnings,omitempty"`
 		Weak     []string     `json:"weak,omitempty"` // sinks that promise less than exactly once
 	}{Good: err == nil, Mistakes: app.Mistakes{}}
 	switch m := err.(type) {
 	case nil:
-		answer.Weak = cfg.Weak()
+		answer.Warnings, answer.Weak = cfg.Warnings(), cfg.Weak()
 	case app.Mistakes:
 		answer.Mistakes = m
 	default:

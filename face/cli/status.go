@@ -172,6 +172,7 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	if r := j.Rates; r != nil {
 		lines = append(lines, ratesText(*r))
 	}
+	lines = append(lines, promiseTexts(j.Promises)...)
 	for _, q := range j.Quotas {
 		if q.Level != engine.Fine {
 			lines = append(lines, quotaText(q))
@@ -187,6 +188,18 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	for _, l := range lines {
 		fmt.Fprint(f.out, wrap(l, "  "))
 	}
+}
+
+// promiseTexts say of the sinks how often a row arrives there, one line a promise.
+func promiseTexts(promises map[string]string) (out []string) {
+	by := map[string][]string{}
+	for _, sink := range slices.Sorted(maps.Keys(promises)) {
+		by[promises[sink]] = append(by[promises[sink]], sink)
+	}
+	for _, promise := range slices.Backward(slices.Sorted(maps.Keys(by))) {
+		out = append(out, fmt.Sprintf("%s to %s", promise, strings.Join(by[promise], ", ")))
+	}
+	return out
 }
 
 // ratesText is one line: what came and what each sink got.

@@ -68,6 +68,28 @@ func TestQuotaText(t *testing.T) {
 	}
 }
 
+// TestPromisesAreTold: each promise with its sinks, in lines that fit.
+func TestPromisesAreTold(t *testing.T) {
+	var out bytes.Buffer
+	f := &face{terminal: terminal{out: &out, err: &out}}
+	j := engine.Status{Name: "spots", Promises: map[string]string{"shop": "at least once", "local": "exactly once",
+		"main": "exactly once"}}
+	for i := range 10 {
+		j.Promises[fmt.Sprintf("another-sink-%d", i)] = "at least once"
+	}
+	f.showJob(j, app.Report{}, time.Now())
+	for _, want := range []string{"\n  exactly once to local, main\n", "\n  at least once to another-sink-0, "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("got %q, want %q in it", out.String(), want)
+		}
+	}
+	for line := range strings.Lines(out.String()) {
+		if len(line) > width+1 {
+			t.Errorf("%d columns: %q", len(line), line)
+		}
+	}
+}
+
 // TestNoOpenGapIsNotNoGap: who looks for rows that were lost is told where they are listed.
 func TestNoOpenGapIsNotNoGap(t *testing.T) {
 	var out bytes.Buffer

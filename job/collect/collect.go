@@ -165,6 +165,8 @@ type Job struct {
 	stash   *connector.Page
 	over    bool // the source has come to its end; of runIntake
 
+	overload overload
+
 	begun      atomic.Bool        // OnStart is over
 	intakeDone chan struct{}      // closed when no more rows will come
 	bugs       chan error         // panics of canaries, which fly outside the job's group; holds one
@@ -363,6 +365,15 @@ func (j *Job) Gates() []gate.Status {
 	out := []gate.Status{j.gate.Status()}
 	for _, d := range j.sinks {
 		out = append(out, d.gate.Status())
+	}
+	return out
+}
+
+// Promises returns what each sink promises about repeats, as it stands since it last met its server.
+func (j *Job) Promises() map[string]string {
+	out := map[string]string{}
+	for _, d := range j.sinks {
+		out[d.Name] = string(d.Sink.Sink.Traits().Exactness)
 	}
 	return out
 }

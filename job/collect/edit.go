@@ -10,6 +10,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
+	"holdfast/base/rowtext"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
@@ -57,7 +58,7 @@ func (e Edit) apply(s record.Schema, was arrow.RecordBatch) (arrow.RecordBatch, 
 				"give the row whole, as a JSON object with --row FILE")
 		}
 		var err error
-		if values, err = record.RowJSON(was); err != nil {
+		if values, err = rowtext.Object(was); err != nil {
 			return nil, err
 		}
 	}
@@ -115,7 +116,7 @@ func (in *Intake) editItem(d balance.DeadLetter, e Edit) error {
 	if err != nil {
 		return err
 	}
-	is, err := record.RowJSON(row)
+	is, err := rowtext.Object(row)
 	if err != nil {
 		return err
 	}

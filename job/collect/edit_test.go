@@ -11,6 +11,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
+	"holdfast/base/rowtext"
 	"holdfast/connector"
 	"holdfast/connector/wsprnet/simulator"
 	"holdfast/connector/wsprnet/spot"
@@ -47,7 +48,8 @@ func TestEditedRowIsDelivered(t *testing.T) {
 	st := r.open()
 	in := intake(t, st)
 	for set, want := range map[string]string{"id=7": "column id is the key", "power=300": "column power is 300",
-		"power=null": "column power is null, want a whole number", "powr=1": "there is no column powr",
+		"power=null": "column power may not be null: every row has a value",
+		"band=null":  "column band may not be null", "tx_sign=null": "column tx_sign may not be null: every row has a text", "powr=1": "there is no column powr",
 		"time=today": "column time is \"today\", want a time"} {
 		name, value, _ := strings.Cut(set, "=")
 		err := in.EditDead(t.Context(), 1, collect.Edit{Set: map[string]string{name: value}})
@@ -91,7 +93,7 @@ func TestEditedRowIsDelivered(t *testing.T) {
 // whole is a row as a person writes it.
 func whole(id int) json.RawMessage {
 	p := parse([]byte(object(id)))
-	b, err := record.RowJSON(p.Rows)
+	b, err := rowtext.Object(p.Rows)
 	if err != nil {
 		panic(err)
 	}

@@ -270,7 +270,7 @@ func (in *Intake) write(tx *store.Tx, w *work) error {
 		return err
 	}
 	if w.page.Lost > 0 {
-		err := in.lost(tx, balance.Overload, "", 0, 0, uint64(w.page.Lost), "the source could not wait for us")
+		err := in.lost(tx, balance.Overload, "", 0, 0, uint64(w.page.Lost), overloaded)
 		if err != nil {
 			return err
 		}

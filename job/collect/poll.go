@@ -315,6 +315,7 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 			"was not is lost, and nobody knows how much", m.From.UTC().Format(time.RFC3339),
 			m.To.UTC().Format(time.RFC3339))
 	}
+	p.Lost += j.overload.uncounted
 	t, err := j.takeIn(ctx, p, Follow)
 	if err != nil {
 		return err
@@ -322,7 +323,8 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 	if p.Taken != nil {
 		p.Taken(ctx)
 	}
-	j.over = p.End
+	p.Lost += j.overload.untold
+	j.overload, j.over = overload{}, p.End
 	j.answered(t.Accepted)
 	j.tell(p, t)
 	return nil

@@ -157,10 +157,8 @@ func (d *delivery) holdOrExpire(ctx context.Context, g *engine.Gauge) error {
 		if d.j.cfg.Once {
 			return nil // sinks get nothing before the cycle's rows are in
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-d.settled:
+		if err := d.j.whileHeld(ctx, d.settled, time.Second); err != nil {
+			return err
 		}
 	}
 }
@@ -196,10 +194,8 @@ func (j *Job) holdForSpool(ctx context.Context) error {
 		if j.cfg.Once {
 			return nil // sinks get nothing before the cycle's rows are in
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(look):
+		if err := j.whileHeld(ctx, nil, look); err != nil {
+			return err
 		}
 	}
 }

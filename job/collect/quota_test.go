@@ -125,7 +125,8 @@ func TestASmallQuotaDoesNotWaitForABatch(t *testing.T) {
 	for name, c := range map[string]struct {
 		limit int64
 		quota engine.Marks
-	}{"job": {quota: engine.Marks{Hard: 8 << 10}}, "sink": {limit: 8 << 10}} {
+	}{"job": {quota: engine.Marks{Hard: 8 << 10}}, "sink": {limit: 8 << 10},
+		"job, less than a page": {quota: engine.Marks{Hard: 1}}, "sink, less than a page": {limit: 1}} {
 		t.Run(name, func(t *testing.T) {
 			pages := readingPages(40)
 			r := &rig{t: t, dir: t.TempDir()}

@@ -42,8 +42,8 @@ const replayStep = 256
 func (in *Intake) Replay(ctx context.Context, k *spool.Sink, o Replay, tell func(done, all uint64)) (
 	out Replayed, err error) {
 	if in.schema.Key < 0 {
-		return out, fault.WithHint(fault.New(fault.Permanent, "rows without a key can't be replayed: a sink "+
-			"could not tell which it has"), "name a key column in the source's configuration")
+		return out, keyless("its rows", "name a key column in the source's configuration: rows that come in from "+
+			"then on can be replayed")
 	}
 	p := &replay{in: in, k: k, o: o}
 	var stats spool.Stats
@@ -70,6 +70,13 @@ func (in *Intake) Replay(ctx context.Context, k *spool.Sink, o Replay, tell func
 		err = fmt.Errorf("replay to %s: %w", k.Name, err)
 	}
 	return p.out, err
+}
+
+// keyless refuses rows that no sink could compare.
+func keyless(what, hint string) error {
+	return fault.WithHint(fault.New(fault.Permanent, "%s have no key, and rows without a key can't be replayed: nothing "+
+		"tells which of them the sink has, and it would have those twice", what), "%s; what is here without one, "+
+		"`holdfast spool cat --output FILE` writes to a file, to be loaded by hand", hint)
 }
 
 // ReplayTo is Replay while the job does not run.
@@ -163,6 +170,10 @@ func (p *replay) look(r store.Reader, h spool.Head) (again, bool, error) {
 	s, err := p.in.schemaOf(rows)
 	if err != nil {
 		return again{}, false, err
+	}
+	if s.Key < 0 { // it came in before the source had one
+		return again{}, false, keyless(fmt.Sprintf("the rows of block %d, which came in at %s,", h.Seq,
+			h.At.UTC().Format(time.RFC3339)), "begin the replay behind them with --from")
 	}
 	kept, err := p.keep(s, rows, h.Only != 0)
 	if err != nil || kept.NumRows() == 0 {

@@ -166,6 +166,46 @@ func TestRecoveredRowsAreNotLost(t *testing.T) {
 	}
 }
 
+// TestRowsOfAPrunedGapAreRecovered: a gap that is gone from the history leaves its rows in the totals, and what
+// comes back is taken from them, once, whatever gap begins there now.
+func TestRowsOfAPrunedGapAreRecovered(t *testing.T) {
+	const gaps = maxSettled + 5
+	st := storetest.Open(t, t.TempDir())
+	update(t, st, func(tx *store.Tx) error {
+		for i := range uint64(gaps) {
+			g := Gap{Source: 1, From: i * 10, Missing: 10, Cause: Expired, State: GapLost, SinkID: 2}
+			if err := PutGap(tx, g); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	want := func(what string, lost, filled int64) {
+		t.Helper()
+		st.View(t.Context(), func(r store.Reader) error {
+			tot, err := ReadGapTotals(r, 1)
+			if err != nil || tot.Lost != lost || tot.Filled != filled || tot.Settled > maxSettled {
+				t.Errorf("%s: got %+v (%v), want %d lost and %d filled", what, tot, err, lost, filled)
+			}
+			return nil
+		})
+	}
+	want("some were pruned", gaps*10, 0)
+	recover := func(from uint64) {
+		t.Helper()
+		update(t, st, func(tx *store.Tx) error { return Recover(tx, 1, from, 2, 10) })
+	}
+	recover(0) // gone
+	want("a pruned one is replayed", gaps*10-10, 10)
+	recover((gaps - 1) * 10)
+	want("one that is kept is replayed", gaps*10-20, 20)
+	update(t, st, func(tx *store.Tx) error {
+		return PutGap(tx, Gap{Source: 1, From: 40, Missing: 3, Cause: Expired, State: GapLost, SinkID: 2})
+	})
+	recover(40) // ten of a pruned one, in whose place is one of three
+	want("in part a pruned one", gaps*10+3-30, 30)
+}
+
 // TestPagesOfGaps give every gap once, whatever their size, also where several begin at one key.
 func TestPagesOfGaps(t *testing.T) {
 	st := storetest.Open(t, t.TempDir())

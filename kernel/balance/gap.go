@@ -120,20 +120,32 @@ func writeGap(tx *store.Tx, key store.Key, g, old Gap, had bool) error {
 	return pruneGaps(tx, g.Source)
 }
 
-// Recover says that rows which a sink had lost are to be delivered to it all the same: its gap that begins at
-// from has so many less. One that is gone from the history is no error.
+// Recover says that rows which a sink had lost, and which were counted as that, are to be delivered to it all the
+// same: its gap that begins at from has so many less. What the gap does not tell of any more, because it is gone
+// from the history, leaves the totals alone.
 func Recover(tx *store.Tx, source uint32, from uint64, sink uint32, rows uint64) error {
 	key := gapKey(source, from, sink)
 	old, had, err := getGap(tx, key)
-	if err != nil || !had || old.State != GapLost {
+	if err != nil {
 		return err
 	}
-	g := old
-	rows = min(rows, g.Missing)
-	if g.Missing, g.Filled = g.Missing-rows, g.Filled+rows; g.Missing == 0 {
-		g.State = GapFilled
+	if had && old.State == GapLost {
+		g := old
+		came := min(rows, g.Missing)
+		if g.Missing, g.Filled = g.Missing-came, g.Filled+came; g.Missing == 0 {
+			g.State = GapFilled
+		}
+		rows -= came
+		if err := writeGap(tx, key, g, old, true); err != nil {
+			return err
+		}
 	}
-	return writeGap(tx, key, g, old, true)
+	t, err := ReadGapTotals(tx, source)
+	if err != nil {
+		return err
+	}
+	pruned := min(int64(rows), t.Lost)
+	return add(tx, lawGaps, source, []int64{0, 0, pruned, 0, -pruned, 0})
 }
 
 func (g Gap) totals() GapTotals {
@@ -149,7 +161,8 @@ func (g Gap) totals() GapTotals {
 	return t
 }
 
-// pruneGaps lets the oldest settled gap go when there are too many; its totals stay.
+// pruneGaps lets the settled gap with the lowest keys go when there are too many. Its totals stay: what was lost
+// is no less so for being forgotten one by one, and Recover takes from them.
 func pruneGaps(tx *store.Tx, source uint32) error {
 	t, err := ReadGapTotals(tx, source)
 	if err != nil || t.Settled <= maxSettled {

@@ -26,8 +26,9 @@ type Status struct {
 	Spool    spool.Stats        `json:"spool"`
 	Balance  Books              `json:"balance"`
 	Notes    [][2]string        `json:"notes,omitempty"`
-	Quotas   []Quota            `json:"quotas,omitempty"` // while the job runs
-	Damage   *Event             `json:"damage,omitempty"` // the last, until a verification finds all whole
+	Quotas   []Quota            `json:"quotas,omitempty"`   // while the job runs
+	Promises map[string]string  `json:"promises,omitempty"` // of each sink, while the job runs
+	Damage   *Event             `json:"damage,omitempty"`   // the last, until a verification finds all whole
 	Progress *Progress          `json:"progress,omitempty"`
 	// Readable says that the store is open and could be read: without it the numbers are not known.
 	Readable bool `json:"-"`
@@ -93,7 +94,7 @@ func (r *runner) status(ctx context.Context, to depth) (Status, error) {
 	if job != nil {
 		s.Gates = append(s.Gates, job.Gates()...)
 		s.Notes = job.Notes()
-		s.Quotas = job.Quotas()
+		s.Quotas, s.Promises = job.Quotas(), job.Promises()
 	}
 	if env == nil {
 		return s, nil

@@ -36,6 +36,9 @@ type Job interface {
 	Notes() [][2]string
 	// Quotas returns what the job may take of the disk, and takes; nil if it may take all.
 	Quotas() []Quota
+	// Promises says of each sink how often a row arrives there: "exactly once" or "at least once". A sink that
+	// meets its server may promise less from then on.
+	Promises() map[string]string
 	// Command carries out what a person asked of the running job.
 	Command(ctx context.Context, name string, args []string) (string, error)
 }
@@ -66,8 +69,6 @@ type Options struct {
 	Log   *slog.Logger
 	Room  RoomLimits
 	Cache int64 // bytes of block cache that all stores share; default 32 MiB
-	// Stop is how long jobs may take to drain; default 30 s.
-	Stop time.Duration
 	// Fatal is handed to the stores.
 	Fatal func(error)
 }
@@ -102,9 +103,6 @@ func New(o Options, specs []Spec) (*Engine, error) {
 	if o.Cache == 0 {
 		o.Cache = 32 << 20
 	}
-	if o.Stop == 0 {
-		o.Stop = 30 * time.Second
-	}
 	room, err := NewRoom(o.Dir, o.Room, o.Log)
 	if err != nil {
 		return nil, err
@@ -116,7 +114,7 @@ func New(o Options, specs []Spec) (*Engine, error) {
 	return e, nil
 }
 
-// Run runs all jobs until ctx ends or every job's work is done. Jobs then have Options.Stop to drain.
+// Run runs all jobs until ctx ends or every job's work is done. How long a job takes to drain then is its own.
 func (e *Engine) Run(ctx context.Context) error {
 	e.sweep() // before room is asked for
 	if err := e.room.Start(ctx); ctx.Err() != nil {
@@ -159,6 +157,8 @@ type runner struct {
 	leave   func()        // ends run; set when it is started
 	ended   chan struct{} // closed when run has returned
 	err     error         // of run, once it has ended
+
+	pausing sync.Mutex // makes one step of paused in the store and here; taken before mu, also across a commit
 
 	mu       sync.Mutex // guards what is below
 	state    State
@@ -435,6 +435,8 @@ func (r *runner) damaged(err error) {
 var keyPaused = store.Meta.K().Str("paused")
 
 func (r *runner) loadPaused(st *store.Store) error {
+	r.pausing.Lock()
+	defer r.pausing.Unlock()
 	return st.Latest(func(rd store.Reader) error {
 		_, paused, err := rd.Get(keyPaused)
 		r.mu.Lock()
@@ -481,8 +483,12 @@ func SetPaused(st *store.Store, paused bool) error {
 	})
 }
 
-// setPaused pauses or resumes the job, durably.
+// setPaused pauses or resumes the job, durably: the store first, so that the job has not stopped by a pause, nor
+// gone on, that a crash takes back. Orders that come at once are done one behind the other, as a whole: else the
+// one that is durable last could be another than the one that the job obeys, until a restart.
 func (r *runner) setPaused(paused bool) error {
+	r.pausing.Lock()
+	defer r.pausing.Unlock()
 	r.mu.Lock()
 	env, state := r.env, r.state
 	r.mu.Unlock()

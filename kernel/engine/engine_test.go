@@ -27,6 +27,7 @@ func (w work) Run(ctx context.Context) error { return w(ctx) }
 func (w work) Gates() []gate.Status          { return nil }
 func (w work) Notes() [][2]string            { return nil }
 func (w work) Quotas() []engine.Quota        { return nil }
+func (w work) Promises() map[string]string   { return nil }
 func (w work) Command(context.Context, string, []string) (string, error) {
 	return "", errors.New("it knows no command")
 }

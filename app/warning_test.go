@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestAWarningStaysInTheStatus: what check says of a source that may miss rows, status says while it runs.
+func TestAWarningStaysInTheStatus(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.FormValue("query"), "LIMIT 0") {
+			fmt.Fprint(w, "id\nUInt64\n")
+		}
+	}))
+	t.Cleanup(srv.Close)
+	for overlap, want := range map[string]bool{"": true, ", overlap: 0": false} {
+		c, err := Parse("t.yaml", fmt.Appendf(nil, `jobs: {rows: {collect: {
+  source: {clickhouse: {url: "%s", table: t, key: id%s}}, sinks: {local: {sqlite: {path: a}}}}}}`, srv.URL, overlap), env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &Plan{Place: Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
+		eng, err := p.Engine(func(err error) { t.Error(err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- eng.Run(ctx) }()
+		d := NewDesk(p, eng)
+		var notes [][2]string
+		until(t, "the job runs", func() bool {
+			rep, err := d.Status(t.Context(), "")
+			if err != nil || len(rep.Jobs) == 0 {
+				return false
+			}
+			notes = rep.Jobs[0].Notes
+			return len(notes) > 0
+		})
+		told := slices.ContainsFunc(notes, func(n [2]string) bool { return strings.Contains(n[1], "clickhouse.overlap: is not set") })
+		if told != want {
+			t.Errorf("overlap %q: the notes are %q", overlap, notes)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
