@@ -8,6 +8,9 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 PLAIN       := CGO_ENABLED=0
 # A test that hangs is a failure, with every goroutine's stack.
 TIMEOUT     ?= 25m
+# A process under the race detector that ends well sleeps a second first, for a race of goroutines that
+# nobody waits for. Ours are waited for, and the tests start hundreds of processes.
+export GORACE ?= atexit_sleep_ms=10
 
 .PHONY: run test check build bench torture deps
 
