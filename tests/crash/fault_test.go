@@ -228,9 +228,6 @@ func TestDiskFails(t *testing.T) {
 	r.Shuffle(len(trials), func(i, j int) { trials[i], trials[j] = trials[j], trials[i] })
 	dead := 0
 	trials = trials[:testenv.Count(t, len(trials))]
-	if slow {
-		trials = trials[:len(trials)/2]
-	}
 	for _, b := range trials {
 		fatal, _, err := sc.play(b)
 		if err != nil {
