@@ -79,7 +79,7 @@ func receive(addr, path string) error {
 	mux.Handle("POST /rows", r.known(r.take))
 	mux.Handle("GET /keys", r.known(r.keys))
 	mux.Handle("GET /taken", r.known(r.lookup))
-	fmt.Println("listening", l.Addr())
+	fmt.Println("listening")
 	return http.Serve(l, mux)
 }
 
@@ -304,7 +304,7 @@ type service struct {
 
 func newService(t testing.TB) *service {
 	t.Helper()
-	s := &service{t: t, addr: "127.0.0.1:0", path: t.TempDir() + "/rows.sqlite"}
+	s := &service{t: t, addr: testenv.Address(t), path: t.TempDir() + "/rows.sqlite"}
 	s.start()
 	s.proxy = testenv.Proxy(t, s.addr)
 	s.lossy = testenv.NewLossy(t, s.proxy.Addr(), func(answer []byte) bool {
@@ -328,8 +328,6 @@ func (s *service) start() {
 	s.process = testenv.Start(s.t, testenv.Command{Path: self, Args: []string{s.path},
 		Env: []string{"HOLDFAST_RECEIVER=" + s.addr}})
 	s.process.WaitFor(s.t, "listening", 10*time.Second)
-	_, addr, _ := strings.Cut(s.process.Stdout(), "listening ")
-	s.addr = strings.TrimSpace(addr)
 }
 
 // ask waits for an answer through the proxies: all that they start has begun then.

@@ -65,6 +65,7 @@ func params(dir string) testscript.Params {
 			e.Setenv("TMPDIR", e.Getenv("WORK")+"/tmp")
 			e.Setenv("HOLDFAST_DATA_DIR", e.Getenv("WORK")+"/data")
 			e.Setenv("TZ", "UTC")
+			e.Setenv("GORACE", os.Getenv("GORACE")) // a script has an environment of its own
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -38,7 +38,7 @@ func filler(t *testing.T, path string, bytes int) {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	// A store of any size keeps six preallocated logs of 9 MB to use them again.
-	dir := testenv.SmallDisk(t, 200<<20)
+	dir := testenv.SmallDisk(t, 150<<20)
 	other := filepath.Join(dir, "other")
 	filler(t, other, 40<<20)
 	room, err := engine.NewRoom(dir, engine.RoomLimits{Soft: 48 << 20, Hard: 32 << 20, Ballast: 4 << 20},

@@ -147,7 +147,7 @@ func TestDamageIsNeverSilent(t *testing.T) {
 			files := filesOf(t, crashed, match)
 			n := testenv.Count(t, trials)
 			if !testenv.Torture() {
-				n = min(n, 6) // under the race detector a trial takes seconds
+				n = min(n, 3) // under the race detector a trial takes seconds
 			}
 			for trial := range n {
 				rng := rand.New(rand.NewPCG(uint64(seed), uint64(trial)))

@@ -32,7 +32,7 @@ func ModernClickHouseWith(t testing.TB, o ClickHouseOptions) *ClickHouseServer {
 	}
 	s := &ClickHouseServer{
 		t:    t,
-		addr: fmt.Sprintf("127.0.0.1:%d", port(t)),
+		addr: Address(t),
 		user: ClickHouseUser{Name: "default"},
 		dir:  o.DataDir,
 	}

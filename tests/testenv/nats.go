@@ -28,7 +28,7 @@ func NATS(t testing.TB, settings ...string) *NATSServer {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	s := &NATSServer{t: t, addr: fmt.Sprintf("127.0.0.1:%d", port(t))}
+	s := &NATSServer{t: t, addr: Address(t)}
 	config := filepath.Join(dir, "nats.conf")
 	writeFile(t, config, fmt.Sprintf(`listen: %q
 jetstream: {store_dir: %q, max_file_store: 2GB}

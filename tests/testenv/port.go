@@ -7,6 +7,13 @@ import (
 	"testing"
 )
 
+// Address reserves a loopback address, as host:port, until the test ends: a server that is started
+// there again, after a kill, finds it free.
+func Address(t testing.TB) string {
+	t.Helper()
+	return fmt.Sprintf("127.0.0.1:%d", port(t))
+}
+
 // port reserves a TCP port on loopback until the test ends. The port lies below those that the
 // kernel hands out by itself, so that it is still free when a server is started on it again; an
 // abstract socket, which the kernel drops with this process, keeps it from other tests.

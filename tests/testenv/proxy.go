@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"testing"
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
@@ -24,7 +23,7 @@ func Proxy(t testing.TB, addr string) *FaultyProxy {
 	t.Helper()
 	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics log to stderr whatever they are given
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	listen := fmt.Sprintf("127.0.0.1:%d", port(t))
+	listen := Address(t)
 	p := &FaultyProxy{proxy: toxiproxy.NewProxy(server, t.Name(), listen, addr), addr: listen, t: t}
 	p.Up()
 	t.Cleanup(p.Down)

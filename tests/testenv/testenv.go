@@ -46,12 +46,17 @@ func Torture() bool {
 	return v
 }
 
-// Count is how often a campaign repeats: full under make torture, else a tenth of it, at least 1.
+// Count is how often a campaign repeats: full under make torture, else a tenth of it, at least 1,
+// and a twentieth of a long one, of 200 or more. Its random choices come from a Seed or from rapid,
+// so that every run tries others.
 func Count(t testing.TB, full int) int {
 	t.Helper()
 	n := full
 	if !Torture() {
 		n = max(1, full/10)
+		if full >= 200 {
+			n = full / 20
+		}
 	}
 	t.Logf("campaign of %d of %d", n, full)
 	return n

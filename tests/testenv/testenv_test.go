@@ -10,7 +10,7 @@ func TestCountAndSeed(t *testing.T) {
 	for _, c := range []struct {
 		torture    string
 		full, want int
-	}{{"", 10000, 1000}, {"", 200, 20}, {"", 5, 1}, {"0", 200, 20}, {"1", 200, 200}} {
+	}{{"", 10000, 500}, {"", 200, 10}, {"", 60, 6}, {"", 5, 1}, {"0", 200, 10}, {"1", 200, 200}} {
 		t.Setenv("HOLDFAST_TORTURE", c.torture)
 		if got := Count(t, c.full); got != c.want {
 			t.Errorf("HOLDFAST_TORTURE=%q: count of %d: got %d, want %d",

@@ -162,7 +162,7 @@ jobs:
 func (r *rig) env() []string {
 	return []string{"HOME=" + r.path("home"), "TMPDIR=" + r.path("tmp"), "XDG_STATE_HOME=",
 		"HOLDFAST_DATA_DIR=" + r.data, "NOTIFY_SOCKET=", "INVOCATION_ID=", "TZ=UTC",
-		"GORACE=halt_on_error=1"}
+		"GORACE=halt_on_error=1 " + os.Getenv("GORACE")}
 }
 
 // start starts holdfast and returns at once.

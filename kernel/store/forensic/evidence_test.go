@@ -108,10 +108,14 @@ func TestEvidenceBetweenLogs(t *testing.T) {
 	path := dbDir + "/" + middle.File
 	whole := read(t, fs, path)
 	at := middle.Served - 12 // the mark is the last 11 bytes
-	for ; at > 0; at-- {     // back to where the last batch begins
+	for {                    // back to where the last batch begins
 		write(t, fs, path, whole[:at])
-		if r = inspect(t, fs); r.WALs[1].Served == at {
+		r = inspect(t, fs)
+		if r.WALs[1].Served == at {
 			break
+		}
+		if at = min(at-1, r.WALs[1].Served); at <= 0 {
+			t.Fatal("no batch begins in the middle log")
 		}
 	}
 	if got, err := served(fs); err != nil || maps.Equal(got, img.want) {
