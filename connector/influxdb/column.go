@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -186,8 +187,21 @@ func badTag(text string) string {
 		return "not UTF-8"
 	case text[len(text)-1] == '\\':
 		return fmt.Sprintf("%s, and a tag can't end in a backslash", quoted(text))
+	case ambiguous(text):
+		return fmt.Sprintf("%s, and InfluxDB takes a backslash before a comma, a space, = or \" away", quoted(text))
 	}
 	return ""
+}
+
+// ambiguous reports whether a name or a tag has a backslash that a server would take for its own: it would
+// keep another text, or split it. The library writes it, for its own decoder reads it back.
+func ambiguous(text string) bool {
+	for i := range len(text) - 1 {
+		if text[i] == '\\' && strings.IndexByte(`, ="`, text[i+1]) >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // quoted shows a text, of a long one how it begins.

@@ -57,7 +57,7 @@ type Config struct {
 
 	// Compression is gzip (default) or none.
 	Compression string `yaml:"compression"`
-	// Request is how many rows one request has at most; default 10,000.
+	// Request is how many rows one request has at most; default 5,000.
 	Request int `yaml:"request"`
 	// Timeout is how long a request of rows may take, and how long the server may be silent in an answer;
 	// default 30s.
@@ -95,7 +95,7 @@ func (c Config) withDefaults() Config {
 	wait(&c.Timeout, 30*time.Second)
 	wait(&c.ScanTimeout, 10*time.Minute)
 	if c.Request == 0 {
-		c.Request = 10_000
+		c.Request = 5_000
 	}
 	return c
 }
@@ -219,8 +219,9 @@ func badColumn(name string) string {
 	switch {
 	case name == "time":
 		return `"time" is what InfluxDB calls the time of a point`
-	case e.Err() != nil:
-		return fmt.Sprintf("%q is no name: want text without control characters and no \\ at its end", name)
+	case e.Err() != nil || ambiguous(name):
+		return fmt.Sprintf("%q is no name: want text without control characters, and no \\ at its end or before "+
+			"a comma, a space, = or \"", name)
 	}
 	return ""
 }

@@ -57,6 +57,11 @@ func (a *answer) ofRows() bool {
 
 var dropped = regexp.MustCompile(`dropped=(\d+)`)
 
+// late reports whether a server of 1.x gave up waiting for itself: smaller requests may be in time.
+func (a *answer) late() bool {
+	return a.status == http.StatusInternalServerError && strings.Contains(a.words(), "timeout")
+}
+
 // all reports whether a server of 1.x says that it dropped all of n points. A count counts the points of
 // one shard, so one that is lower says nothing of the rest.
 func (a *answer) all(n int) bool {
@@ -76,14 +81,15 @@ func (a *answer) judge() error {
 		return fault.WithHint(fault.As(fault.Credentials, a), "check username and password, or token, and that "+
 			"they may read and write there")
 	case strings.Contains(words, "no space left on device") || n == http.StatusInsufficientStorage:
-		return fault.As(fault.Full, a)
+		return fault.WithHint(fault.As(fault.Full, a), "make room; InfluxDB 1.x may have to be started again "+
+			"before it writes")
 	case n == http.StatusTooManyRequests || n == http.StatusServiceUnavailable && a.header.Get("Retry-After") != "":
 		return fault.WithWait(a, a.wait())
+	case strings.Contains(words, "retention policy not found") || n == http.StatusNotFound &&
+		(strings.Contains(words, "database not found") || strings.Contains(words, "bucket")):
+		return fault.As(fault.NotFound, a)
 	case n >= 500 || n == http.StatusRequestTimeout:
 		return fault.As(fault.Transient, a)
-	case n == http.StatusNotFound && (strings.Contains(words, "database not found") ||
-		strings.Contains(words, "bucket") || strings.Contains(words, "retention policy not found")):
-		return fault.WithHint(fault.As(fault.NotFound, a), "make it, or set create: true")
 	case n >= 200 && n <= 299:
 		return fault.WithHint(fault.New(fault.Transient, "%w: %w", errNotInflux, a),
 			"check url: something else answers there")

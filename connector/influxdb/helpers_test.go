@@ -125,7 +125,7 @@ func (s *server) target() *sinktest.Target {
 		Slow:       sinktest.Slowly(s.t, s.proxy),
 		LostAnswer: sinktest.Losing(s.lossy),
 		Cut:        sinktest.CutBy(s.t, s.proxy),
-		Pressure:   sinktest.Pressure{Hook: sinktest.Hook{Lacks: "see TestContractOnAFullDisk"}},
+		Pressure:   sinktest.Pressure{Hook: sinktest.Hook{Lacks: "tried on a small disk alone"}},
 		Forget:     sinktest.Hook{Lacks: "the server knows no tokens"},
 		Double: sinktest.Deletion{Do: func(ids []uint64) error {
 			i := 0

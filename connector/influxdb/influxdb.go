@@ -104,14 +104,11 @@ func (s *Sink) prepare(ctx context.Context, schema record.Schema) error {
 	if fault.Is(err, fault.NotFound) && s.cfg.Create {
 		err = s.create(ctx)
 	}
-	if err == nil && s.cfg.RetentionPolicy != "" {
+	if s.cfg.RetentionPolicy != "" && (err == nil || fault.Is(err, fault.NotFound)) {
 		err = s.policy(ctx)
 	}
-	if fault.Is(err, fault.NotFound) {
-		err = fault.As(fault.Permanent, err)
-	}
 	if err != nil {
-		return err
+		return s.gone(err)
 	}
 	types, err := s.fields(ctx)
 	if err == nil {
@@ -173,8 +170,7 @@ func (s *Sink) policy(ctx context.Context) error {
 		return err
 	}
 	if !s.cfg.Create {
-		return fault.WithHint(fault.New(fault.NotFound, "there is no retention policy %s", s.cfg.RetentionPolicy),
-			"make it, or set create: true")
+		return fault.New(fault.NotFound, "there is no retention policy %s", s.cfg.RetentionPolicy)
 	}
 	keep := "INF"
 	if s.cfg.Retention > 0 {
@@ -252,9 +248,21 @@ func (s *Sink) Probe(ctx context.Context) error {
 	line := s.pending
 	s.mu.Unlock()
 	if err := s.touch(ctx, line); err != nil {
-		return s.classify("probe", err)
+		return s.classify("probe", s.gone(err))
 	}
 	return nil
+}
+
+// gone makes an outage of a database that is gone and that Prepare will make again; without `create` a
+// person must.
+func (s *Sink) gone(err error) error {
+	switch {
+	case !fault.Is(err, fault.NotFound):
+		return err
+	case s.cfg.Create:
+		return fault.As(fault.Transient, err)
+	}
+	return fault.WithHint(fault.As(fault.Permanent, err), "make it, or set create: true")
 }
 
 // Close waits for a write that is under way and gives up idle connections.

@@ -96,13 +96,17 @@ func (w *writing) all(ctx context.Context, from *writer, rows int, want []bool) 
 	return append(refused, w.refused...), err
 }
 
-// settle posts lines until each is taken or refused. A request of which some are refused is cut in two, and
-// each half goes again: those that were taken already are overwritten with themselves.
+// leastLate is how many lines a request has that is not cut in two because the server was late with it.
+const leastLate = 200
+
+// settle posts lines until each is taken or refused. A request of which some are refused, or that was too
+// much for the server, is cut in two, and each half goes again: those that were taken already are overwritten
+// with themselves.
 func (w *writing) settle(ctx context.Context, l lines) error {
 	err := w.post(ctx, l.text, w.precision())
 	n := len(l.rows)
 	a, ok := errors.AsType[*answer](err)
-	large := ok && a.status == http.StatusRequestEntityTooLarge
+	large := ok && (a.status == http.StatusRequestEntityTooLarge || a.late() && n > leastLate)
 	switch {
 	case err == nil:
 		return nil
@@ -122,17 +126,6 @@ func (w *writing) settle(ctx context.Context, l lines) error {
 		return err
 	}
 	return w.settle(ctx, l.slice(n/2, n))
-}
-
-// gone makes an outage of a database that is gone and will be made again.
-func (w *writing) gone(err error) error {
-	switch {
-	case !fault.Is(err, fault.NotFound):
-		return err
-	case w.cfg.Create:
-		return fault.As(fault.Transient, err)
-	}
-	return fault.As(fault.Permanent, err)
 }
 
 // sound asks, at the first refusal, whether the server would refuse a request without rows as well: then
