@@ -55,6 +55,7 @@ func FuzzLine(f *testing.F) {
 	f.Add("a, b=c", `back\slash`, "quote \" \\ end\\", int64(math.MinInt64), uint64(math.MaxUint64), 0.1, false, int64(-1))
 	f.Add("#remark", "", "line\nreturn\rtab\tnul\x00", int64(0), uint64(0), math.Inf(1), false, int64(math.MinInt64))
 	f.Add(`m\`, "t ", `\n"\t`, int64(0), uint64(0), math.SmallestNonzeroFloat64, false, int64(math.MaxInt64))
+	f.Add("0", "0", "0", int64(91), uint64(15), 3.5, true, int64(-16))
 	f.Fuzz(func(t *testing.T, measurement, tag, text string, whole int64, natural uint64, real float64, yes bool,
 		at int64) {
 		row := odd{measurement, tag, text, whole, natural, real, yes, at}

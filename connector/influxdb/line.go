@@ -226,7 +226,7 @@ func (c Config) timesOf(m *mapping, b arrow.RecordBatch) func(row int) (int64, s
 		if reason != "" || n.IntV() < 0 {
 			return 0, cmp.Or(reason, fmt.Sprintf("%s is %d, which can't be spread", spread, n.IntV()))
 		}
-		return t + min(n.IntV()%whole, lastTime-t), ""
+		return min(t, lastTime-whole) + n.IntV()%whole, ""
 	}
 }
 
