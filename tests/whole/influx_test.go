@@ -15,7 +15,7 @@ import (
 )
 
 // TestInfluxThroughOutages delivers to a real InfluxDB that is killed, and frozen, while Holdfast is killed
-// too: each spot is a point once. A new data directory then finds them by key and writes none anew.
+// too: each spot is a point once. A new data directory then asks for the highest key and goes on behind it.
 func TestInfluxThroughOutages(t *testing.T) {
 	t.Parallel()
 	db := testenv.Influx(t, "")
@@ -51,8 +51,11 @@ func TestInfluxThroughOutages(t *testing.T) {
 	compare(t, "influxdb", influxRows(t, db), r.expected())
 
 	r.data = r.path("again")
+	r.sim.Publish(500)
 	p = r.up()
-	r.drained(p)
+	r.await(p, "what is new was delivered", func(s engine.Status) bool {
+		return s.Balance.Accepted == 500 && sinkOf(s, "main").Delivered == 500
+	})
 	r.balanced()
 	r.end(p)
 	compare(t, "influxdb after a new data directory", influxRows(t, db), r.expected())
