@@ -197,6 +197,7 @@ func TestOddTexts(t *testing.T) {
 		n := len(rows)
 		rows = append(rows, odd{"m" + text, "x" + text, text, int64(n), 1, 1.5, true, int64(n)})
 		rows = append(rows, odd{"z", text + "x", text + `"`, int64(n + 1), 1, math.MaxFloat64, false, int64(n + 1)})
+		rows = append(rows, odd{"z", "plain", `"` + text, int64(n + 2), 1, 0.1, true, int64(n + 2)})
 	}
 	for _, a := range letters {
 		for _, b := range letters {
@@ -265,5 +266,41 @@ func TestNoSecrets(t *testing.T) {
 	}
 	if !fault.Is(err, fault.Transient) {
 		t.Errorf("got %v (kind %v), want an outage", err, fault.KindOf(err))
+	}
+}
+
+// TestProbeOfAFailedDelivery: the canary writes what failed, so that a server which takes requests without
+// rows alone is not taken for well.
+func TestProbeOfAFailedDelivery(t *testing.T) {
+	s := newStand(t, func(lines int) (int, map[string]string, string) {
+		if lines > 0 {
+			return 500, nil, `{"error":"engine: error writing WAL entry: no space left on device"}`
+		}
+		return 204, nil, ""
+	})
+	sink := s.bucket(t)
+	d := delivery(sinktest.Schema(), sinktest.Batch(sinktest.Spots(1, 0, 20)))
+	if err := sink.Probe(t.Context()); err != nil {
+		t.Errorf("probe before anything failed: %v", err)
+	}
+	if _, err := sink.Write(t.Context(), d); !fault.Is(err, fault.Full) {
+		t.Errorf("write: got %v (kind %v), want full", err, fault.KindOf(err))
+	}
+	if err := sink.Probe(t.Context()); !fault.Is(err, fault.Full) {
+		t.Errorf("probe: got %v (kind %v), want full", err, fault.KindOf(err))
+	}
+	s.mu.Lock()
+	line, _, _ := strings.Cut(s.got[0], "\n")
+	if last := s.got[len(s.got)-1]; strings.Count(last, "\n") != 2 || !strings.HasPrefix(last, line) {
+		t.Errorf("the probe sent %q, want one line of what failed", last)
+	}
+	s.answer = always(204, "")
+	s.mu.Unlock()
+	if _, err := sink.Write(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	sent := len(s.got)
+	if err := sink.Probe(t.Context()); err != nil || len(s.got) != sent {
+		t.Errorf("probe behind a success: %v, and %d more requests with lines, want none", err, len(s.got)-sent)
 	}
 }
