@@ -32,6 +32,7 @@ import (
 	"holdfast/connector/filesource"
 	"holdfast/connector/httppoll"
 	"holdfast/connector/httppush"
+	"holdfast/connector/influxdb"
 	"holdfast/connector/nats"
 	"holdfast/connector/postgres"
 	"holdfast/connector/redis"
@@ -79,6 +80,8 @@ var sinks = []kind[connector.Sink]{
 		}),
 	kindOf("http", httppush.Config{}, httppush.Config.Validate, nil,
 		func(c httppush.Config, _ opening) (connector.Sink, error) { return httppush.New(c) }),
+	kindOf("influxdb", influxdb.Config{}, influxdb.Config.Validate, nil,
+		func(c influxdb.Config, _ opening) (connector.Sink, error) { return influxdb.New(c) }),
 	kindOf("nats", nats.SinkConfig{}, nats.SinkConfig.Validate, nil,
 		func(c nats.SinkConfig, _ opening) (connector.Sink, error) { return nats.New(c) }),
 	kindOf("postgres", postgres.Config{}, postgres.Config.Validate, nil,
@@ -150,6 +153,9 @@ func table(c any) string {
 		return strings.Join([]string{"files", filepath.Clean(c.Path)}, "\x00")
 	case httppush.Config:
 		return strings.Join([]string{"http", c.URL}, "\x00")
+	case influxdb.Config:
+		return strings.Join([]string{"influxdb", strings.TrimSuffix(orElse(c.URL, "http://127.0.0.1:8086"), "/"),
+			c.Org, c.Bucket, c.Database, c.RetentionPolicy, c.Measurement, c.MeasurementFrom}, "\x00")
 	case nats.SinkConfig:
 		return strings.Join([]string{"nats", c.URL, c.Stream, c.Subject}, "\x00")
 	case postgres.Config:

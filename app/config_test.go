@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"holdfast/tests/testenv"
 )
 
 // env is the environment of the tests.
@@ -82,6 +84,18 @@ jobs:
           batch: {rows: 100000, every: 10s}
         local: {sqlite: {path: spots.sqlite}, limit: 1GiB, policy: expire}
 `
+
+// TestInfluxExample: what the documents show of the sink influxdb is a configuration.
+func TestInfluxExample(t *testing.T) {
+	text := testenv.Example(t, "../docs/sinks-influxdb.md", "influxdb.yaml")
+	c, err := Parse("influxdb.yaml", []byte(text), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if weak := c.Weak(); len(weak) > 0 {
+		t.Errorf("got %v, want exactly once", weak)
+	}
+}
 
 func TestGoodConfiguration(t *testing.T) {
 	c, err := Parse("good.yaml", []byte(good), env)

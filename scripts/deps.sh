@@ -20,6 +20,7 @@ servers=(
   "clickhouse-server|/usr/sbin/clickhouse-server|the ClickHouse sink against 18.16"
   "postgresql|/usr/lib/postgresql/15/bin/postgres|the PostgreSQL sink"
   "redis-server|/usr/bin/redis-server|the source redis"
+  "influxdb|/usr/bin/influxd|the InfluxDB sink"
 )
 
 # The npm packages live in a directory named after the lock file, so that two checkouts with

@@ -65,7 +65,8 @@ cd "$HOLDFAST_DEPS_ROOT"
 printf x >usr/sbin/clickhouse-server
 mkdir -p usr/lib/postgresql/15/bin usr/bin
 printf x >usr/bin/redis-server
-chmod 755 usr/bin/redis-server
+printf x >usr/bin/influxd
+chmod 755 usr/bin/redis-server usr/bin/influxd
 printf x >usr/lib/postgresql/15/bin/postgres
 chmod 755 usr/sbin/clickhouse-server usr/lib/postgresql/15/bin/postgres
 ln -s /lib/x.service etc/systemd/system/multi-user.target.wants/clickhouse-server.service
@@ -86,6 +87,7 @@ func TestDepsWithoutInstallers(t *testing.T) {
 			"MISSING clickhouse-server (", "Untested: the ClickHouse sink against 18.16",
 			"MISSING postgresql (", "Untested: the PostgreSQL sink",
 			"MISSING redis-server (", "Untested: the source redis",
+			"MISSING influxdb (", "Untested: the InfluxDB sink",
 			"MISSING libchdb (", "Untested: the ClickHouse sink against a modern engine",
 		} {
 			if !strings.Contains(out, want) {

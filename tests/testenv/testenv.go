@@ -1,5 +1,5 @@
-// Package testenv gives tests the real things they need: ClickHouse, PostgreSQL, NATS and Redis servers, a proxy
-// that breaks connections, a disk that fills up, the built holdfast binary, and child processes that can be
+// Package testenv gives tests the real things they need: ClickHouse, InfluxDB, PostgreSQL, NATS and Redis servers, a
+// proxy that breaks connections, a disk that fills up, the built holdfast binary, and child processes that can be
 // killed, frozen and read.
 //
 // Whatever it starts listens on loopback, keeps its files in a temporary directory, and ends with

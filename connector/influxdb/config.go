@@ -1,0 +1,241 @@
+package influxdb
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/influxdata/line-protocol/v2/lineprotocol"
+
+	"holdfast/base/secret"
+)
+
+// Config is what a configuration file says under `influxdb:` of a sink.
+type Config struct {
+	// URL of the server; default http://127.0.0.1:8086. It is shown; user, password and token have their
+	// own keys.
+	URL string `yaml:"url"`
+
+	// Database makes it a server of 1.x. One of database and bucket is needed.
+	Database string `yaml:"database"`
+	// RetentionPolicy of the database; default the database's own default.
+	RetentionPolicy string `yaml:"retention_policy"`
+	// Username and Password of a server of 1.x that wants them. The user needs to read and to write.
+	Username string      `yaml:"username"`
+	Password secret.Text `yaml:"password"`
+	// Create makes the database, and the retention policy, if they are missing. What is there is never
+	// changed.
+	Create bool `yaml:"create"`
+	// Retention is how long a created retention policy keeps points; default for ever. Times may be in days.
+	Retention time.Duration `yaml:"retention"`
+
+	// Bucket makes it a server of 2.x or 3.x, written to by /api/v2/write.
+	Bucket string `yaml:"bucket"`
+	// Org is the organisation of the bucket; 3.x needs none.
+	Org string `yaml:"org"`
+	// Token of a server of 2.x or 3.x.
+	Token secret.Text `yaml:"token"`
+
+	// Measurement is what all points belong to. MeasurementFrom is the column that names it instead; it is
+	// no field then, and the database should be this sink's alone.
+	Measurement     string `yaml:"measurement"`
+	MeasurementFrom string `yaml:"measurement_from"`
+	// Tags are the columns that become tags; all others become fields.
+	Tags []string `yaml:"tags"`
+	// Time is the column with the time of a point; default the event time of the rows.
+	Time string `yaml:"time"`
+	// Precision is what the times of the rows are whole in: ns (default), us, ms or s. A row whose time is
+	// finer is refused.
+	Precision string `yaml:"precision"`
+	// Unique says that tags and time tell all rows apart. We can't prove it.
+	Unique bool `yaml:"unique"`
+	// Spread is an integer column, most often the key, that tells rows apart: the digits of the time below
+	// the precision (s or ms) hold it modulo as many nanoseconds.
+	Spread string `yaml:"spread"`
+
+	// Compression is gzip (default) or none.
+	Compression string `yaml:"compression"`
+	// Request is how many rows one request has at most; default 5,000.
+	Request int `yaml:"request"`
+	// Timeout is how long a request of rows may take, and how long the server may be silent in an answer;
+	// default 30s.
+	Timeout time.Duration `yaml:"timeout"`
+	// ScanTimeout is how long a question about all rows may take; default 10m.
+	ScanTimeout time.Duration `yaml:"scan_timeout"`
+}
+
+const (
+	packGzip = "gzip"
+	packNone = "none"
+)
+
+// precisions are the units of times, with what /write of 1.x calls them.
+var precisions = map[string]struct {
+	unit lineprotocol.Precision
+	old  string
+}{"ns": {lineprotocol.Nanosecond, "n"}, "us": {lineprotocol.Microsecond, "u"},
+	"ms": {lineprotocol.Millisecond, "ms"}, "s": {lineprotocol.Second, "s"}}
+
+func (c Config) withDefaults() Config {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	wait := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&c.URL, "http://127.0.0.1:8086")
+	def(&c.Precision, "ns")
+	def(&c.Compression, packGzip)
+	wait(&c.Timeout, 30*time.Second)
+	wait(&c.ScanTimeout, 10*time.Minute)
+	if c.Request == 0 {
+		c.Request = 5_000
+	}
+	return c
+}
+
+// check gathers the faults of a configuration.
+type check struct {
+	Config
+	faults []error
+}
+
+func (k *check) bad(key, format string, args ...any) {
+	k.faults = append(k.faults, fmt.Errorf(key+": "+format, args...))
+}
+
+func (k *check) oneOf(key, got string, want ...string) {
+	if !slices.Contains(want, got) {
+		k.bad(key, "is %q, want one of: %s", got, strings.Join(want, ", "))
+	}
+}
+
+// Validate returns all faults of the configuration, each beginning with the name of its key.
+func (c Config) Validate() []error {
+	k := &check{Config: c.withDefaults()}
+	if why := badURL(k.URL); why != "" {
+		k.bad("url", "%s", why)
+	}
+	k.oneOf("precision", k.Precision, "ns", "us", "ms", "s")
+	k.oneOf("compression", k.Compression, packGzip, packNone)
+	k.place()
+	k.points()
+	if k.Request < 0 {
+		k.bad("request", "is %d, want a number of rows from 1", k.Request)
+	}
+	for name, d := range map[string]time.Duration{"timeout": k.Timeout, "scan_timeout": k.ScanTimeout} {
+		if d < 0 {
+			k.bad(name, "is %v, want a time above 0", d)
+		}
+	}
+	slices.SortFunc(k.faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return k.faults
+}
+
+// place checks what says where points go, and as whom.
+func (k *check) place() {
+	switch {
+	case k.Database == "" && k.Bucket == "":
+		k.bad("database", "is missing; it makes a server of 1.x, bucket one of 2.x or 3.x")
+	case k.Database != "" && k.Bucket != "":
+		k.bad("bucket", "stands beside database; want one of them")
+	case k.Bucket != "":
+		for name, set := range map[string]bool{"retention_policy": k.RetentionPolicy != "",
+			"username": k.Username != "", "password": k.Password != "", "create": k.Create} {
+			if set {
+				k.bad(name, "is for database, and there is bucket")
+			}
+		}
+	default:
+		for name, set := range map[string]bool{"org": k.Org != "", "token": k.Token != ""} {
+			if set {
+				k.bad(name, "is for bucket, and there is database")
+			}
+		}
+	}
+	if k.Username == "" && k.Password != "" {
+		k.bad("username", "is missing, and there is a password")
+	}
+	switch {
+	case k.Retention != 0 && (!k.Create || k.RetentionPolicy == ""):
+		k.bad("retention", "wants create: true and retention_policy; what is there is not changed")
+	case k.Retention != 0 && k.Retention < time.Hour:
+		k.bad("retention", "is %v, want 1h or more, which is the least that InfluxDB takes", k.Retention)
+	}
+}
+
+// points checks what says how rows become points.
+func (k *check) points() {
+	switch {
+	case k.Measurement == "" && k.MeasurementFrom == "":
+		k.bad("measurement", "is missing, and there is no measurement_from")
+	case k.Measurement != "" && k.MeasurementFrom != "":
+		k.bad("measurement_from", "stands beside measurement; want one of them")
+	case k.Measurement != "":
+		if why := badName(k.Measurement); why != "" {
+			k.bad("measurement", "%s", why)
+		}
+	}
+	seen := map[string]bool{}
+	for i, tag := range k.Tags {
+		key := fmt.Sprintf("tags[%d]", i)
+		if seen[tag] {
+			k.bad(key, "%q is there twice", tag)
+		}
+		seen[tag] = true
+		if why := badColumn(tag); why != "" {
+			k.bad(key, "%s", why)
+		}
+		if tag != "" && tag == k.Time {
+			k.bad(key, "%q is the time", tag)
+		}
+	}
+	if k.Spread != "" && k.Precision != "s" && k.Precision != "ms" {
+		k.bad("spread", "wants precision s or ms: below %s is no room for a number", k.Precision)
+	}
+	if k.Spread != "" && k.Unique {
+		k.bad("unique", "stands beside spread; want one of them")
+	}
+}
+
+// badName says what is wrong with the name of a measurement, "" if nothing is.
+func badName(name string) string {
+	if strings.HasPrefix(name, "#") {
+		return fmt.Sprintf("%q begins with #, which makes a line a remark", name)
+	}
+	return badColumn(name)
+}
+
+// badColumn says what is wrong with the name of a tag or a field, "" if nothing is.
+func badColumn(name string) string {
+	var e lineprotocol.Encoder
+	e.StartLine(name)
+	switch {
+	case name == "time":
+		return `"time" is what InfluxDB calls the time of a point`
+	case e.Err() != nil || ambiguous(name):
+		return fmt.Sprintf("%q is no name: want text without control characters, and no \\ at its end or before "+
+			"a comma, a space, = or \"", name)
+	}
+	return ""
+}
+
+// badURL says what is wrong with an address, without the address itself, which may hold a password.
+func badURL(raw string) string {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return "want http://host:port or https://host:port"
+	case u.User != nil:
+		return "put user and password into username and password"
+	case u.RawQuery != "" || u.Fragment != "":
+		return "want no ? and no # in it"
+	}
+	return ""
+}

@@ -1,0 +1,368 @@
+package influxdb
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/influxdata/line-protocol/v2/lineprotocol"
+	"github.com/zeebo/xxh3"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/connector"
+)
+
+// mapping is how the rows of a schema become points: which columns are which part of a line.
+type mapping struct {
+	measurement int   // column, -1 for the configured name
+	time        int   // column
+	spread      int   // integer column that is spread over the time, -1 for none
+	tags        []int // columns, in the order of their names
+	fields      []int // columns
+}
+
+// mappingOf refuses, with the column's name, what can't become points, and rows that would overwrite each
+// other.
+func (c Config) mappingOf(s record.Schema) (*mapping, error) {
+	m := &mapping{measurement: -1, time: s.Time, spread: -1}
+	bad := func(format string, args ...any) (*mapping, error) {
+		return nil, fault.New(fault.Permanent, format, args...)
+	}
+	if c.Time != "" {
+		m.time = index(s, c.Time)
+	}
+	if m.time < 0 {
+		return bad("rows have no column %s for the time of a point; set time", cmp.Or(c.Time, "with a time"))
+	}
+	if f := s.Field(m.time); f.Type.ID() != arrow.TIMESTAMP {
+		return bad("column %s is %s, and the time of a point is a timestamp; set time", f.Name, f.Type)
+	}
+	if c.MeasurementFrom != "" {
+		if m.measurement = index(s, c.MeasurementFrom); m.measurement < 0 {
+			return bad("rows have no column %s, which measurement_from names", c.MeasurementFrom)
+		}
+	}
+	for _, name := range c.Tags {
+		at := index(s, name)
+		if at < 0 || at == m.time {
+			return bad("rows have no column %s that could be a tag", name)
+		}
+		m.tags = append(m.tags, at)
+	}
+	slices.SortFunc(m.tags, func(a, b int) int { return cmp.Compare(s.Field(a).Name, s.Field(b).Name) })
+	for i, f := range s.Fields() {
+		if i == m.time {
+			continue
+		}
+		if why := badColumn(f.Name); why != "" {
+			return bad("column %s can't be written: %s", f.Name, why)
+		}
+		if fieldType(f.Type) == "" {
+			return bad("column %s is %s, which InfluxDB has no type for", f.Name, f.Type)
+		}
+		if i != m.measurement && !slices.Contains(m.tags, i) {
+			m.fields = append(m.fields, i)
+		}
+	}
+	if len(m.fields) == 0 {
+		return bad("all columns are tags, and a point needs a field")
+	}
+	return m, c.apart(s, m)
+}
+
+// apart refuses rows that nothing keeps from overwriting each other.
+func (c Config) apart(s record.Schema, m *mapping) error {
+	if c.Spread != "" {
+		if m.spread = index(s, c.Spread); m.spread < 0 {
+			return fault.New(fault.Permanent, "rows have no column %s, which spread names", c.Spread)
+		}
+		if f := s.Field(m.spread); fieldType(f.Type) != typeInteger {
+			return fault.New(fault.Permanent, "column %s is %s, and spread wants integers", f.Name, f.Type)
+		}
+	}
+	tagged := s.Key >= 0 && slices.Contains(m.tags, s.Key)
+	switch {
+	case tagged && s.IntegerKeyed():
+		return fault.New(fault.Permanent, "column %s is the key and numbers the rows: as a tag it would make a "+
+			"series of each row; set spread: %[1]s", s.Field(s.Key).Name)
+	case c.Spread != "" || c.Unique || tagged:
+		return nil
+	}
+	what := "rows have no key"
+	if s.Key >= 0 {
+		what = fmt.Sprintf("column %s, the key, is no tag", s.Field(s.Key).Name)
+	}
+	return fault.WithHint(fault.New(fault.Permanent, "%s, and points with the same tags and time overwrite each "+
+		"other", what), "set spread to a column of numbers, which go into the time below its precision, or "+
+		"unique: true if tags and time tell all rows apart")
+}
+
+func index(s record.Schema, name string) int {
+	if at := s.FieldIndices(name); len(at) == 1 {
+		return at[0]
+	}
+	return -1
+}
+
+// lines are points in line protocol.
+type lines struct {
+	text []byte
+	rows []int // which rows of the delivery they are
+	ends []int // where each line ends
+}
+
+// slice is the lines [from, to).
+func (l lines) slice(from, to int) lines {
+	begin := 0
+	if from > 0 {
+		begin = l.ends[from-1]
+	}
+	out := lines{text: l.text[begin:l.ends[to-1]], rows: l.rows[from:to]}
+	for _, end := range l.ends[from:to] {
+		out.ends = append(out.ends, end-begin)
+	}
+	return out
+}
+
+// writer turns the rows of one batch into lines.
+type writer struct {
+	c           Config
+	measurement func(row int) (name, reason string)
+	tags        []tag
+	fields      []field
+	nanoseconds func(row int) (t int64, reason string)
+	unit        lineprotocol.Precision
+
+	seen map[xxh3.Uint128]place // the points of the delivery so far
+	odd  [][2]int               // where texts of the line stand that are to be unescaped
+}
+
+type tag struct {
+	name string
+	text func(row int) (text, reason string)
+}
+
+type field struct {
+	name  string
+	col   arrow.Array
+	value value
+}
+
+// place is where a point was met first, and what it was.
+type place struct {
+	row  int
+	line xxh3.Uint128
+}
+
+func (c Config) writer(m *mapping, b arrow.RecordBatch) *writer {
+	w := &writer{c: c, seen: make(map[xxh3.Uint128]place, b.NumRows()), unit: precisions[c.Precision].unit}
+	if c.Spread != "" {
+		w.unit = lineprotocol.Nanosecond
+	}
+	names := b.Schema()
+	w.measurement = func(int) (string, string) { return c.Measurement, "" }
+	if m.measurement >= 0 {
+		read := tagOf(names.Field(m.measurement).Name, b.Column(m.measurement))
+		w.measurement = func(i int) (string, string) {
+			name, reason := read(i)
+			if reason == "" && (name == "" || name[0] == '#') {
+				reason = fmt.Sprintf("%s is %q, which can't be the name of a measurement", c.MeasurementFrom, name)
+			}
+			return name, reason
+		}
+	}
+	for _, i := range m.tags {
+		w.tags = append(w.tags, tag{names.Field(i).Name, tagOf(names.Field(i).Name, b.Column(i))})
+	}
+	for _, i := range m.fields {
+		w.fields = append(w.fields, field{names.Field(i).Name, b.Column(i),
+			valueOf(names.Field(i).Name, b.Column(i))})
+	}
+	w.nanoseconds = c.timesOf(m, b)
+	return w
+}
+
+// The span of times that InfluxDB keeps; the ends of the 64 bits are its own.
+const (
+	firstTime = math.MinInt64 + 2
+	lastTime  = math.MaxInt64 - 1
+)
+
+// timesOf returns how the time of a row's point is read, in nanoseconds, with the number in it that is
+// spread.
+func (c Config) timesOf(m *mapping, b arrow.RecordBatch) func(row int) (int64, string) {
+	col := b.Column(m.time).(*array.Timestamp)
+	name := b.Schema().Field(m.time).Name
+	per := int64(col.DataType().(*arrow.TimestampType).Unit.Multiplier())
+	whole := int64(precisions[c.Precision].unit.Duration())
+	number := func(int) (lineprotocol.Value, string) { return lineprotocol.IntValue(0), "" }
+	spread := ""
+	if m.spread >= 0 {
+		spread = b.Schema().Field(m.spread).Name
+		number = valueOf(spread, b.Column(m.spread))
+	}
+	return func(i int) (int64, string) {
+		v := int64(col.Value(i))
+		t := v * per
+		switch {
+		case col.IsNull(i):
+			return 0, name + " is null, and a point needs a time"
+		case v > lastTime/per-1 || v < firstTime/per+1:
+			return 0, fmt.Sprintf("%s %d (Unix, in %v) is outside of the years 1678 to 2262", name, v,
+				time.Duration(per))
+		case t%whole != 0:
+			return 0, fmt.Sprintf("%s %s is no whole number of %s (precision)", name,
+				time.Unix(0, t).UTC().Format(time.RFC3339Nano), c.Precision)
+		case m.spread >= 0 && b.Column(m.spread).IsNull(i):
+			return 0, spread + " is null and can't be spread"
+		}
+		n, reason := number(i)
+		if reason != "" || n.IntV() < 0 {
+			return 0, cmp.Or(reason, fmt.Sprintf("%s is %d, which can't be spread", spread, n.IntV()))
+		}
+		return min(t, lastTime-whole) + n.IntV()%whole, ""
+	}
+}
+
+// encode writes the wanted rows (nil for all) as requests of at most the configured number of lines, in
+// order, and calls post for each. Rows that no point can hold are refused; so is one that would overwrite
+// another of the same delivery. One that is the same as another is there with it.
+func (w *writer) encode(rows int, want []bool, post func(lines) error) (refused []connector.RowFault,
+	err error) {
+	var e lineprotocol.Encoder
+	e.SetPrecision(w.unit)
+	var out lines
+	for i := range rows {
+		if want != nil && !want[i] {
+			continue
+		}
+		start := len(e.Bytes())
+		reason, again := w.line(&e, i)
+		if reason != "" || again {
+			e.SetBuffer(e.Bytes()[:start])
+			if reason != "" {
+				refused = append(refused, connector.RowFault{Row: i, Reason: reason})
+			}
+			continue
+		}
+		out.rows, out.ends = append(out.rows, i), append(out.ends, len(e.Bytes()))
+		if len(out.rows) >= w.c.Request || len(e.Bytes()) >= mostBytes {
+			out.text = e.Bytes()
+			if err := post(out); err != nil {
+				return nil, err
+			}
+			size := len(out.text)
+			out = lines{}
+			e.SetBuffer(make([]byte, 0, size+size/8))
+		}
+	}
+	if len(out.rows) > 0 {
+		out.text = e.Bytes()
+		err = post(out)
+	}
+	return refused, err
+}
+
+// mostBytes is where a request ends however few lines it has: far below the 25 MB that a server of 1.x
+// takes by default.
+const mostBytes = 8 << 20
+
+// line appends one row. A reason that is not empty says why it can't; again is true for a point that the
+// delivery had already.
+func (w *writer) line(e *lineprotocol.Encoder, row int) (reason string, again bool) {
+	start := len(e.Bytes())
+	w.odd = w.odd[:0]
+	name, reason := w.measurement(row)
+	t, why := w.nanoseconds(row)
+	if reason = cmp.Or(reason, why); reason != "" {
+		return reason, false
+	}
+	e.StartLine(name)
+	for _, tag := range w.tags {
+		text, reason := tag.text(row)
+		if reason != "" {
+			return reason, false
+		}
+		if text != "" {
+			e.AddTag(tag.name, text)
+		}
+	}
+	series := len(e.Bytes())
+	for _, f := range w.fields {
+		if f.col.IsNull(row) {
+			continue
+		}
+		v, reason := f.value(row)
+		if reason != "" {
+			return reason, false
+		}
+		e.AddField(f.name, v)
+		if v.Kind() == lineprotocol.String && bytes.ContainsAny(v.BytesV(), "\n\r\t") {
+			end := len(e.Bytes())
+			w.odd = append(w.odd, [2]int{end - len(v.AppendBytes(nil)), end})
+		}
+	}
+	if len(e.Bytes()) == series {
+		return "it has no value beside its tags, and a point needs one", false
+	}
+	e.EndLine(time.Unix(0, t))
+	if err := e.Err(); err != nil {
+		return err.Error(), false
+	}
+	if len(w.odd) > 0 {
+		e.SetBuffer(unescaped(e.Bytes(), w.odd))
+	}
+	return w.met(e.Bytes()[start:], series-start, t, row)
+}
+
+// unescaped takes back what the library makes of the ends of lines and tabs in strings: it writes \n, \r
+// and \t, which InfluxDB reads as two characters. The server wants them as they are. Backslashes and quotes
+// stay escaped.
+func unescaped(text []byte, spans [][2]int) []byte {
+	plain := map[byte]byte{'n': '\n', 'r': '\r', 't': '\t'}
+	out := text[:spans[0][0]]
+	for i, span := range spans {
+		for k := span[0]; k < span[1]; k++ {
+			c := text[k]
+			if c == '\\' {
+				k++
+				if p, ok := plain[text[k]]; ok {
+					out = append(out, p)
+					continue
+				}
+				out = append(out, c)
+				c = text[k]
+			}
+			out = append(out, c)
+		}
+		next := len(text)
+		if i+1 < len(spans) {
+			next = spans[i+1][0]
+		}
+		out = append(out, text[span[1]:next]...)
+	}
+	return out
+}
+
+// met remembers a point by its series and time, and compares it with one that was met before.
+func (w *writer) met(line []byte, series int, t int64, row int) (reason string, again bool) {
+	key := xxh3.Hash128(line[:series])
+	key.Lo += uint64(t) * 0x9E3779B97F4A7C15
+	here := place{row, xxh3.Hash128(line)}
+	first, ok := w.seen[key]
+	switch {
+	case !ok:
+		w.seen[key] = here
+		return "", false
+	case first.line == here.line:
+		return "", true
+	}
+	return fmt.Sprintf("row %d of the same delivery has the same tags and time: InfluxDB would keep one of the "+
+		"two", first.row), false
+}
