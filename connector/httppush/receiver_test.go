@@ -319,6 +319,11 @@ func newService(t testing.TB) *service {
 	return s
 }
 
+// kill, freeze and thaw are of the receiver as it runs now: the first one is gone after a restart.
+func (s *service) kill()   { s.process.Kill() }
+func (s *service) freeze() { s.process.Freeze() }
+func (s *service) thaw()   { s.process.Thaw() }
+
 func (s *service) start() {
 	s.t.Helper()
 	self, err := os.Executable()

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"holdfast/connector"
+	"holdfast/tests/testenv"
 )
 
 // The cases about asking a sink, and about what it leaves behind.
@@ -134,7 +135,7 @@ func beside(t *testing.T, tg *Target) {
 }
 
 func leavesNothing(t *testing.T, tg *Target) {
-	before := goleak.IgnoreCurrent()
+	before := append(testenv.ProxyLeaks(), goleak.IgnoreCurrent())
 	d := start(t, tg)
 	d.send(2_000)
 	ctx, cancel := d.patient()
@@ -145,7 +146,7 @@ func leavesNothing(t *testing.T, tg *Target) {
 	d.renew()
 	d.send(100)
 	d.close()
-	if err := goleak.Find(before); err != nil {
+	if err := goleak.Find(before...); err != nil {
 		t.Errorf("after Close: %v", err)
 	}
 }
