@@ -130,7 +130,8 @@ type Delivery struct {
 	// Unknown: an earlier attempt may have reached the sink, and its outcome was never learnt.
 	Unknown bool
 	// ByKey: what the sink holds must be compared by key before anything is sent, token or not:
-	// after a restore, a salvage, or with a new data directory against an old sink.
+	// after a restore, a salvage, or with a new data directory against an old sink. A repeat of a delivery
+	// may come with it or without, whatever the attempts before it had.
 	ByKey bool
 }
 

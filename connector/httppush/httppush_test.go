@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/record"
 	"holdfast/base/secret"
 	"holdfast/connector"
 	"holdfast/connector/sinktest"
@@ -49,7 +50,7 @@ func TestReceiverThatIgnoresTheKey(t *testing.T) {
 		rows   int
 		says   connector.Exactness
 	}{
-		{"nothing is known of it", func(c *Config) { c.Idempotent = false }, 800, connector.AtLeastOnce},
+		{"nothing is known of it", func(c *Config) { c.Idempotent, c.Keys = false, "" }, 800, connector.AtLeastOnce},
 		{"no keys", func(c *Config) { c.Keys = "" }, 800, connector.AtLeastOnce},
 		{"asked before a repeat", func(c *Config) {
 			c.Idempotent = false
@@ -75,15 +76,34 @@ func TestReceiverThatIgnoresTheKey(t *testing.T) {
 	}
 }
 
+// TestPartAndWhole: an attempt by key brought the part of a delivery that was missing, its outcome is not known, and
+// the next one is not by key: the receiver does not know the delivery's own key.
+func TestPartAndWhole(t *testing.T) {
+	s := newService(t)
+	sink := prepared(t, s)
+	_, d := sinktest.Numbered(1)
+	old := d
+	old.Token.Lineage, old.Rows = record.Lineage{9}, d.Rows.NewSlice(0, 100)
+	for i, d := range []connector.Delivery{old, d, d} {
+		d.ByKey, d.Unknown = i == 1, i == 2
+		if _, err := sink.Write(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rows, err := s.rows(); err != nil || len(rows) != 400 {
+		t.Errorf("got %d rows (%v), want 400", len(rows), err)
+	}
+}
+
 // TestAlready: a status means that the receiver has a delivery only if it was tried before.
 func TestAlready(t *testing.T) {
 	s := newService(t)
 	s.control("conflict=409")
-	sink := prepared(t, s)
+	sink := prepared(t, s, func(c *Config) { c.Keys = "" }) // without a question for them the post is all there is
 	if _, err := lose(t, s, sink); !fault.Is(err, fault.Transient) || !strings.Contains(fault.HintOf(err), "409") {
 		t.Errorf("409 to a repeat: got %v (hint %q), want an outage with a hint", err, fault.HintOf(err))
 	}
-	sink = prepared(t, s, func(c *Config) { c.Already = []int{409} })
+	sink = prepared(t, s, func(c *Config) { c.Keys, c.Already = "", []int{409} })
 	_, d := sinktest.Numbered(1)
 	if _, err := sink.Write(t.Context(), d); !fault.Is(err, fault.Transient) {
 		t.Errorf("409 to a first attempt: got %v, want an outage", err)

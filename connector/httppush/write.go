@@ -17,8 +17,8 @@ import (
 	"holdfast/connector"
 )
 
-// Write posts the rows under the delivery's key. With ByKey the receiver is asked for its keys first, and
-// gets what it lacks.
+// Write posts the rows under the delivery's key. With ByKey, and after an unknown outcome, a receiver that can be
+// asked for its keys is asked first, and gets what it lacks.
 func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdict, error) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
@@ -42,7 +42,8 @@ type writing struct {
 }
 
 func (w *writing) run(ctx context.Context) error {
-	if keys, ok := record.Keys(w.d.Schema, w.d.Rows); ok && w.d.ByKey && w.cfg.Keys != "" {
+	keys, comparable := record.Keys(w.d.Schema, w.d.Rows)
+	if comparable = comparable && w.cfg.Keys != ""; comparable && w.d.ByKey {
 		return w.byKey(ctx, keys)
 	}
 	b, refused, err := w.encode(w.d.Rows, nil)
@@ -60,6 +61,10 @@ func (w *writing) run(ctx context.Context) error {
 			w.v.Present = int64(len(b.rows))
 			return w.told(ctx, b, a, true)
 		}
+	}
+	if w.d.Unknown && comparable { // an attempt by key may have brought a part of it under a key of that part
+		w.v.Rejected = nil
+		return w.byKey(ctx, keys)
 	}
 	return w.post(ctx, key, b)
 }
