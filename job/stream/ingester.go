@@ -99,11 +99,15 @@ func (in *Ingester) Fetch(ctx context.Context, _ connector.Request) (connector.P
 		in.book.heard()
 		return p.Page, nil
 	}
-	if err := in.gather(ctx, p); err != nil {
+	err := in.gather(ctx, p)
+	if err == nil {
+		err = in.finish(ctx, p)
+	}
+	if err != nil { // nothing of the page is taken in: what it has is to be asked for again
 		in.book.release(p.places)
 		return p.Page, errors.Join(err, in.Close())
 	}
-	return in.finish(ctx, p)
+	return p.Page, nil
 }
 
 // gather takes messages until there is a page and nothing more comes for a moment.
@@ -154,7 +158,7 @@ func (in *Ingester) take(ctx context.Context, p *pageOf, m connector.Heard) erro
 	about, err := wire.About(m.Message)
 	if err != nil {
 		p.Notes["spoilt_messages"]++
-		return in.done(ctx, m)
+		return m.Ack(ctx)
 	}
 	now := time.Now()
 	switch a := about.(type) {
@@ -177,7 +181,7 @@ func (in *Ingester) take(ctx context.Context, p *pageOf, m connector.Heard) erro
 		in.history.Warn("stream.contradiction", "%v: it is not taken in", err)
 		err = nil
 	}
-	return errors.Join(err, in.done(ctx, m))
+	return errors.Join(err, m.Ack(ctx))
 }
 
 // takeData takes a batch that a window lacks, holds one that no window knows, and drops one that is here.
@@ -190,30 +194,27 @@ func (in *Ingester) takeData(ctx context.Context, p *pageOf, m connector.Heard) 
 		return nil
 	case known:
 		p.Notes["repeated_batches"]++
-		return in.done(ctx, m)
+		return m.Ack(ctx)
 	}
 	for _, dropped := range in.held.put(hash, m) { // it is asked for again, if it was one
 		p.Notes["unknown_batches"]++
-		if err := in.done(ctx, dropped); err != nil {
+		if err := dropped.Ack(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// done tells a durable broker that a message need not come again.
-func (in *Ingester) done(ctx context.Context, m connector.Heard) error { return m.Ack(ctx) }
-
 // finish makes the rows of the page. A payload that makes none is what the streamer sent: to ask for it again
 // would not mend it.
-func (in *Ingester) finish(ctx context.Context, p *pageOf) (connector.Page, error) {
+func (in *Ingester) finish(ctx context.Context, p *pageOf) error {
 	payloads := make([][]byte, len(p.heard))
 	for i, m := range p.heard {
 		payloads[i] = m.Payload
 	}
 	rows, err := in.cfg.Parse(ctx, payloads)
 	if err != nil {
-		return p.Page, err
+		return err
 	}
 	p.Rows, p.Rejected, p.Filtered, p.Carry = rows.Rows, rows.Rejected, rows.Filtered, p.places
 	for name, n := range rows.Notes {
@@ -227,7 +228,7 @@ func (in *Ingester) finish(ctx context.Context, p *pageOf) (connector.Page, erro
 			}
 		}
 	}
-	return p.Page, nil
+	return nil
 }
 
 // OnTake is the part of a page's commit that says which batches of which windows it holds.

@@ -298,3 +298,29 @@ func TestRepair(t *testing.T) {
 		}
 	}
 }
+
+// TestFailedPageIsAskedForAgain: a page that can't be made leaves its batches missing, not on their way for ever.
+func TestFailedPageIsAskedForAgain(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.bad = false
+	n.window(3)
+	if err := n.book.manifest(n.all[1], n.now); err != nil {
+		t.Fatal(err)
+	}
+	came := make(chan connector.Heard, 1)
+	came <- connector.Heard{Message: connector.Message{Topic: names.Data(), Key: "0:1",
+		Payload: n.payload[place{ID{"e", 1}, 0}]}, Ack: func(context.Context) error { return nil }}
+	ended := make(chan struct{})
+	close(ended)
+	broken := errors.New("no memory")
+	in := &Ingester{book: n.book, held: newHeld(), ear: &ear{came: came, ended: ended, stop: func() {}},
+		cfg: IngesterConfig{Names: names, Linger: time.Millisecond, Broker: &hostile{rng: rand.New(rand.NewPCG(0, 0))},
+			Parse: func(context.Context, [][]byte) (connector.Page, error) { return connector.Page{}, broken }}}
+	n.book.open[ID{"e", 1}].next = time.Now().Add(time.Hour) // nobody is asked meanwhile
+	if _, err := in.Fetch(t.Context(), connector.Request{}); !errors.Is(err, broken) {
+		t.Fatalf("got %v, want what parsing said", err)
+	}
+	if missing := n.book.open[ID{"e", 1}].Missing(); len(missing) != 3 {
+		t.Errorf("batches %v are missing, want all three", missing)
+	}
+}
