@@ -195,18 +195,7 @@ func (r reader) keys(ctx context.Context, schema record.Schema, kr connector.Key
 	if err != nil {
 		return err
 	}
-	slices.Sort(keys)
-	for i := 0; i < len(keys); {
-		next := i + 1
-		for next < len(keys) && keys[next] == keys[i] {
-			next++
-		}
-		if err := yield(keys[i], uint64(next-i)); err != nil {
-			return err
-		}
-		i = next
-	}
-	return nil
+	return connector.YieldKeys(keys, yield)
 }
 
 // count is how many rows have a key in the range.

@@ -3,7 +3,6 @@ package nats
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -117,16 +116,5 @@ func (r reader) Keys(ctx context.Context, kr connector.KeyRange,
 	if err != nil {
 		return err
 	}
-	slices.Sort(keys)
-	for i := 0; i < len(keys); {
-		next := i + 1
-		for next < len(keys) && keys[next] == keys[i] {
-			next++
-		}
-		if err := yield(keys[i], uint64(next-i)); err != nil {
-			return err
-		}
-		i = next
-	}
-	return nil
+	return connector.YieldKeys(keys, yield)
 }
