@@ -23,7 +23,7 @@ var arrows = map[string][]string{
 	"face":               {"face", "app", "kernel/engine", "base"},
 	"app":                {"job", "kernel", "connector", "base"},
 	"job/*":              {"kernel", "connector.go", "base"},
-	"job/stream":         {"job/collect", "kernel", "connector.go", "base"},
+	"job/stream":         {"job/collect", "job/stream", "kernel", "connector.go", "base"},
 	"connector":          {"base"},
 	"connector/*":        {"connector.go", "connector/delivered", "connector/columns", "connector/messages", "base"},
 	"connector/sinktest": {"connector.go", "base", "tests/testenv"}, // called by tests only

@@ -12,10 +12,14 @@
 //	<prefix>:about:manifest:<number>   a window: its number, time, and the rows and hash of each of its batches
 //	<prefix>:about:beacon:<number>     the numbers of the oldest window that can be sent again and of the newest
 //	<prefix>:about:gone:<number>       a window that was asked for and can't be sent again
-//	<prefix>:ask:<number>              send the manifest of a window, and these batches of it, once more
+//	<prefix>:ask:again:<number>        send the manifest of a window, and these batches of it, once more
+//	<prefix>:ask:confirm:<number>      nothing is needed any more of the windows up to this one
+//	<prefix>:stored:notice:<number>    a window is in the database: its time, and the rows that it lacks
+//	<prefix>:stored:told:<number>      the numbers of the oldest notice that can be given again and of the newest
+//	<prefix>:follow:next:<number>      a processor has all notices in front of this one, and wants those from it on
 //
 // A streamer numbers its windows from 1 on, without holes, within its epoch: so a whole window that was lost is
-// told by the number of the next, or by a beacon.
+// told by the number of the next, or by a beacon. An ingester numbers its notices in the same way.
 package wire
 
 import (
@@ -44,8 +48,14 @@ func (n Names) Processor() string { return n.Prefix + ":processor" }
 // About is the topic of manifests, beacons and refusals.
 func (n Names) About() string { return n.Prefix + ":about" }
 
-// Ask is the topic on which a streamer of ours is asked.
+// Ask is the topic on which a streamer of ours is asked, and told what is not needed any more.
 func (n Names) Ask() string { return n.Prefix + ":ask" }
+
+// Stored is the topic of notices of windows that are in the database.
+func (n Names) Stored() string { return n.Prefix + ":stored" }
+
+// Follow is the topic on which an ingester of ours hears from its processor.
+func (n Names) Follow() string { return n.Prefix + ":follow" }
 
 // Check says what is wrong with the prefix.
 func (n Names) Check() error {

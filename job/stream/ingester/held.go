@@ -1,4 +1,4 @@
-package stream
+package ingester
 
 import "holdfast/connector"
 

@@ -1,4 +1,4 @@
-package stream
+package ingester
 
 import (
 	"fmt"
@@ -134,7 +134,7 @@ func (n *network) arrive(m connector.Message) {
 		}
 	case names.About():
 		var about any
-		if about, err = wire.About(m); err != nil {
+		if about, err = wire.Read(m); err != nil {
 			return // changed on its way
 		}
 		switch a := about.(type) {
@@ -146,8 +146,9 @@ func (n *network) arrive(m connector.Message) {
 			err = n.book.gone(a, n.now)
 		}
 	case names.Ask():
-		a, bad := wire.ReadAsk(m)
-		if bad != nil {
+		what, bad := wire.Read(m)
+		a, ok := what.(wire.Ask)
+		if bad != nil || !ok {
 			return
 		}
 		if a.Number < n.oldest {

@@ -1,4 +1,4 @@
-package stream
+package ingester
 
 import (
 	"bytes"
@@ -22,6 +22,7 @@ import (
 	"holdfast/connector/redis"
 	"holdfast/connector/sqlite"
 	"holdfast/job/collect"
+	"holdfast/job/stream/hear"
 	"holdfast/job/stream/wire"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
@@ -116,8 +117,9 @@ func (s *streamer) serve(ctx context.Context) {
 		for ctx.Err() == nil {
 			_ = s.broker.Listen(ctx, connector.Listener{Topics: []string{names.Ask()}, Group: "streamer", Ready: func() {},
 				Hear: func(m connector.Heard) error {
-					a, err := wire.ReadAsk(m.Message)
-					if err != nil {
+					what, err := wire.Read(m.Message)
+					a, ok := what.(wire.Ask)
+					if err != nil || !ok {
 						return nil
 					}
 					s.mu.Lock()
@@ -187,7 +189,7 @@ func (g *ingesting) run(want int) (ids []int) {
 	e, err := engine.New(engine.Options{Dir: g.dir, Log: slog.New(slog.DiscardHandler),
 		Room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}, []engine.Spec{{Name: "weather", Kind: "stream",
 		New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
-			src, err := NewIngester(ctx, env, IngesterConfig{Names: names, Broker: g.b, Group: "ingester",
+			src, err := New(ctx, env, Config{Names: names, Broker: g.b, Group: "ingester",
 				Schema: table.Schema(), Parse: parse})
 			if err != nil {
 				return nil, err
@@ -299,6 +301,16 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// saying is a broker that says one thing.
+type saying struct {
+	connector.Broker
+	m connector.Message
+}
+
+func (b saying) Listen(_ context.Context, l connector.Listener) error {
+	return errors.Join(l.Hear(connector.Heard{Message: b.m, Ack: func(context.Context) error { return nil }}), errors.New("that was all"))
+}
+
 // TestFailedPageIsAskedForAgain: a page that can't be made leaves its batches missing, not on their way for ever.
 func TestFailedPageIsAskedForAgain(t *testing.T) {
 	n := newNetwork(t, 1)
@@ -307,14 +319,10 @@ func TestFailedPageIsAskedForAgain(t *testing.T) {
 	if err := n.book.manifest(n.all[1], n.now); err != nil {
 		t.Fatal(err)
 	}
-	came := make(chan connector.Heard, 1)
-	came <- connector.Heard{Message: connector.Message{Topic: names.Data(), Key: "0:1",
-		Payload: n.payload[place{ID{"e", 1}, 0}]}, Ack: func(context.Context) error { return nil }}
-	ended := make(chan struct{})
-	close(ended)
+	b := saying{m: connector.Message{Topic: names.Data(), Key: "0:1", Payload: n.payload[place{ID{"e", 1}, 0}]}}
 	broken := errors.New("no memory")
-	in := &Ingester{book: n.book, held: newHeld(), ear: &ear{came: came, ended: ended, stop: func() {}},
-		cfg: IngesterConfig{Names: names, Linger: time.Millisecond, Broker: &hostile{rng: rand.New(rand.NewPCG(0, 0))},
+	in := &Ingester{book: n.book, held: newHeld(), ear: hear.Listen(t.Context(), b, "g", names.Data()),
+		cfg: Config{Names: names, Linger: time.Millisecond, Broker: b,
 			Parse: func(context.Context, [][]byte) (connector.Page, error) { return connector.Page{}, broken }}}
 	n.book.open[ID{"e", 1}].next = time.Now().Add(time.Hour) // nobody is asked meanwhile
 	if _, err := in.Fetch(t.Context(), connector.Request{}); !errors.Is(err, broken) {

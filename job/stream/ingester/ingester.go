@@ -1,4 +1,10 @@
-package stream
+// Package ingester is the role of a stream that takes batches in from a broker which may lose them, asks for those
+// that are missing, and says when a window is stored.
+//
+// A streamer cuts a data set into windows, an hour of it each, and those into batches. The ingester takes the
+// batches into the spool of a collect job, of which it is the source. What a window is made of, its manifest tells;
+// the window's own books (Window) change in the commit that takes its rows in, so they never disagree with them.
+package ingester
 
 import (
 	"context"
@@ -9,13 +15,14 @@ import (
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/job/collect"
+	"holdfast/job/stream/hear"
 	"holdfast/job/stream/wire"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
 )
 
-// IngesterConfig tunes an ingester.
-type IngesterConfig struct {
+// Config tunes an ingester.
+type Config struct {
 	Names  wire.Names
 	Broker connector.Broker
 	// Group is the name under which a durable broker keeps what the ingester has not taken in.
@@ -31,17 +38,17 @@ type IngesterConfig struct {
 // Ingester is the source of a collect job that hears a stream: it takes batches in, and asks for those that are
 // missing until every window is complete, or can't be any more.
 type Ingester struct {
-	cfg     IngesterConfig
+	cfg     Config
 	history *engine.History
 	book    *book
-	ear     *ear // nil while nobody listens
+	ear     *hear.Ear // nil while nobody listens
 	held    held
 }
 
 var _ connector.Source = (*Ingester)(nil)
 
-// NewIngester returns the source. Its OnTake belongs into the options of the job's intake.
-func NewIngester(ctx context.Context, env engine.Env, cfg IngesterConfig) (*Ingester, error) {
+// New returns the source. Its OnTake belongs into the options of the job's intake.
+func New(ctx context.Context, env engine.Env, cfg Config) (*Ingester, error) {
 	if err := cfg.Names.Check(); err != nil {
 		return nil, fault.New(fault.Permanent, "channels: %w", err)
 	}
@@ -70,7 +77,7 @@ func (in *Ingester) Start(uint64) []byte { return here }
 // Close ends the hearing. The broker is its owner's.
 func (in *Ingester) Close() error {
 	if in.ear != nil {
-		in.ear.close()
+		in.ear.Close()
 		in.ear = nil
 	}
 	return nil
@@ -92,8 +99,8 @@ type pageOf struct {
 func (in *Ingester) Fetch(ctx context.Context, _ connector.Request) (connector.Page, error) {
 	p := &pageOf{Page: connector.Page{Cursor: here, More: true, Notes: map[string]int64{}}}
 	if in.ear == nil {
-		in.ear = listen(ctx, in.cfg.Broker, in.cfg.Group, in.cfg.Names.Data(), in.cfg.Names.About())
-		if err := in.ear.begin(ctx); err != nil {
+		in.ear = hear.Listen(ctx, in.cfg.Broker, in.cfg.Group, in.cfg.Names.Data(), in.cfg.Names.About())
+		if err := in.ear.Begin(ctx); err != nil {
 			return p.Page, errors.Join(err, in.Close())
 		}
 		in.book.heard()
@@ -126,7 +133,7 @@ func (in *Ingester) gather(ctx context.Context, p *pageOf) error {
 			due = time.After(time.Until(next))
 		}
 		select {
-		case m := <-in.ear.came:
+		case m := <-in.ear.Came():
 			if err := in.take(ctx, p, m); err != nil {
 				return err
 			}
@@ -136,12 +143,12 @@ func (in *Ingester) gather(ctx context.Context, p *pageOf) error {
 		case <-due:
 		case <-linger.C:
 			return nil
-		case <-in.ear.ended:
-			if len(p.places) > 0 && len(in.ear.came) == 0 {
+		case <-in.ear.Ended():
+			if len(p.places) > 0 && len(in.ear.Came()) == 0 {
 				return nil // what was heard is taken in first; the next one tells
 			}
-			if len(in.ear.came) == 0 {
-				return in.ear.err
+			if len(in.ear.Came()) == 0 {
+				return in.ear.Err()
 			}
 		case <-ctx.Done():
 			return ctx.Err()
@@ -155,7 +162,7 @@ func (in *Ingester) take(ctx context.Context, p *pageOf, m connector.Heard) erro
 	if m.Topic == in.cfg.Names.Data() {
 		return in.takeData(ctx, p, m)
 	}
-	about, err := wire.About(m.Message)
+	about, err := wire.Read(m.Message)
 	if err != nil {
 		p.Notes["spoilt_messages"]++
 		return m.Ack(ctx)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -43,6 +44,12 @@ type Beacon struct {
 	Epoch  string `json:"epoch"`
 	Oldest uint64 `json:"oldest"` // number of the oldest window that can be sent again, above Newest for none
 	Newest uint64 `json:"newest"` // number of the newest window that was sent, 0 for none
+	// Confirmed is the number up to which the streamer has heard a Confirm. Who has more says it again.
+	Confirmed uint64 `json:"confirmed"`
+	// End: there will be no window behind the newest.
+	End bool `json:"end,omitempty"`
+	// From says which streamer it is, in words for a person.
+	From string `json:"from,omitempty"`
 }
 
 // Ask asks for a window of an epoch once more: its manifest, and the batches with these indexes.
@@ -58,11 +65,53 @@ type Gone struct {
 	Number uint64 `json:"number"`
 }
 
-// The words that say what a message about windows is.
+// Confirm says that the ingester needs nothing more of all windows up to a number.
+type Confirm struct {
+	Epoch string `json:"epoch"`
+	UpTo  uint64 `json:"up_to"`
+}
+
+// Stored says that every row of a window which the ingester has is in the database, or a dead letter. Notices are
+// numbered from 1 on without holes within an epoch of the ingester, which is another one than the streamer's.
+type Stored struct {
+	Epoch  string    `json:"epoch"`
+	Number uint64    `json:"number"` // of the notice
+	Window string    `json:"window"` // its key in channels
+	From   time.Time `json:"from"`
+	To     time.Time `json:"to"`     // the first moment behind it
+	Rows   int       `json:"rows"`   // that came
+	Lost   int       `json:"lost"`   // rows that did not, and that nobody can send any more
+	Shared bool      `json:"shared"` // another window has rows of this time too: the database alone has all of them
+	Sure   bool      `json:"sure"`   // false from a streamer of old: nobody said how many rows there are
+	Again  int       `json:"again"`  // how many notices of this time came before
+	At     time.Time `json:"at"`     // when the last row was stored
+}
+
+// Told says which notices the ingester has, now and then.
+type Told struct {
+	Epoch  string `json:"epoch"`
+	Oldest uint64 `json:"oldest"` // number of the oldest notice that can be given again, above Newest for none
+	Newest uint64 `json:"newest"` // number of the newest one, 0 for none
+	End    bool   `json:"end,omitempty"`
+}
+
+// Follow says that a processor wants the notices from a number on, and has done with those in front of it. An epoch
+// that is empty asks whose notices there are.
+type Follow struct {
+	Epoch string `json:"epoch"`
+	Next  uint64 `json:"next"`
+}
+
+// The words that say what a message of ours is.
 const (
 	wordManifest = "manifest"
 	wordBeacon   = "beacon"
 	wordGone     = "gone"
+	wordAsk      = "again"
+	wordConfirm  = "confirm"
+	wordStored   = "notice"
+	wordTold     = "told"
+	wordFollow   = "next"
 )
 
 // Message returns the manifest as a message.
@@ -82,13 +131,33 @@ func (g Gone) Message(n Names) connector.Message {
 
 // Message returns the question as a message.
 func (a Ask) Message(n Names) connector.Message {
-	return connector.Message{Topic: n.Ask(), Key: strconv.FormatUint(a.Number, 10), Payload: seal(a)}
+	return connector.Message{Topic: n.Ask(), Key: keyOf(wordAsk, a.Number), Payload: seal(a)}
+}
+
+// Message returns the confirmation as a message.
+func (c Confirm) Message(n Names) connector.Message {
+	return connector.Message{Topic: n.Ask(), Key: keyOf(wordConfirm, c.UpTo), Payload: seal(c)}
+}
+
+// Message returns the notice as a message.
+func (s Stored) Message(n Names) connector.Message {
+	return connector.Message{Topic: n.Stored(), Key: keyOf(wordStored, s.Number), Payload: seal(s)}
+}
+
+// Message returns what the ingester has as a message.
+func (t Told) Message(n Names) connector.Message {
+	return connector.Message{Topic: n.Stored(), Key: keyOf(wordTold, t.Newest), Payload: seal(t)}
+}
+
+// Message returns where a processor is as a message.
+func (f Follow) Message(n Names) connector.Message {
+	return connector.Message{Topic: n.Follow(), Key: keyOf(wordFollow, f.Next), Payload: seal(f)}
 }
 
 func keyOf(word string, number uint64) string { return word + ":" + strconv.FormatUint(number, 10) }
 
-// About reads a message about windows: a Manifest, a Beacon or a Gone.
-func About(m connector.Message) (any, error) {
+// Read reads a message of ours: a Manifest, Beacon, Gone, Ask, Confirm, Stored, Told or Follow.
+func Read(m connector.Message) (any, error) {
 	word, _, _ := strings.Cut(m.Key, ":")
 	var out any
 	var err error
@@ -99,22 +168,23 @@ func About(m connector.Message) (any, error) {
 		out, err = open[Beacon](m.Payload)
 	case wordGone:
 		out, err = open[Gone](m.Payload)
+	case wordAsk:
+		out, err = open[Ask](m.Payload)
+	case wordConfirm:
+		out, err = open[Confirm](m.Payload)
+	case wordStored:
+		out, err = open[Stored](m.Payload)
+	case wordTold:
+		out, err = open[Told](m.Payload)
+	case wordFollow:
+		out, err = open[Follow](m.Payload)
 	default:
-		err = fmt.Errorf("want %s, %s or %s", wordManifest, wordBeacon, wordGone)
+		err = errors.New("nobody speaks like that here")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %.100q: %w", m.Channel(), err)
 	}
 	return out, nil
-}
-
-// ReadAsk reads a question.
-func ReadAsk(m connector.Message) (Ask, error) {
-	a, err := open[Ask](m.Payload)
-	if err != nil {
-		return Ask{}, fmt.Errorf("read %.100q: %w", m.Channel(), err)
-	}
-	return a, nil
 }
 
 // sealed is how a message of ours travels: the hash of what is behind the line's end, and that.
@@ -189,6 +259,29 @@ func (b Beacon) check() error {
 }
 
 func (g Gone) check() error { return checkEpoch(g.Epoch) }
+
+func (c Confirm) check() error { return checkEpoch(c.Epoch) }
+
+func (s Stored) check() error {
+	if s.Number == 0 || !s.From.Before(s.To) || s.Rows < 0 || s.Lost < 0 {
+		return fmt.Errorf("notice %d tells of %d rows from %v to %v, %d lost", s.Number, s.Rows, s.From, s.To, s.Lost)
+	}
+	return checkEpoch(s.Epoch)
+}
+
+func (t Told) check() error {
+	if t.Oldest > t.Newest+1 {
+		return fmt.Errorf("the oldest notice is %d and the newest %d", t.Oldest, t.Newest)
+	}
+	return checkEpoch(t.Epoch)
+}
+
+func (f Follow) check() error {
+	if f.Epoch == "" && f.Next <= 1 {
+		return nil
+	}
+	return checkEpoch(f.Epoch)
+}
 
 func (a Ask) check() error {
 	for _, i := range a.Batches {
