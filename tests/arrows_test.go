@@ -19,29 +19,30 @@ import (
 // below it. The longest name that fits a package is its rule, and rooms always reach into
 // themselves from above (a/b may import a/b/c). A package without a rule is in the wrong place.
 var arrows = map[string][]string{
-	"":                   {"face"}, // main.go
-	"face":               {"face", "app", "kernel/engine", "base"},
-	"app":                {"job", "kernel", "connector", "base"},
-	"job/*":              {"kernel", "connector.go", "base"},
-	"job/stream":         {"job/collect", "job/stream", "kernel", "connector.go", "base"},
-	"connector":          {"base"},
-	"connector/*":        {"connector.go", "connector/delivered", "connector/columns", "connector/messages", "base"},
-	"connector/sinktest": {"connector.go", "base", "tests/testenv"}, // called by tests only
-	"kernel/engine":      {"kernel", "base"},
-	"kernel/store":       {"base"},
-	"kernel/spool":       {"kernel/store", "base"},
-	"kernel/queue":       {"kernel/store", "base"},
-	"kernel/balance":     {"kernel/store", "base"},
-	"kernel/identity":    {"kernel/store", "base"},
-	"kernel/checkpoint":  {"kernel/store", "base"},
-	"kernel/gate":        {"kernel/store", "base"},
-	"kernel/schedule":    {"kernel/store", "base"},
-	"base/*":             {"base/fault"}, // how errors are told, in base too
-	"base/rowfile":       {"base/fault", "base/rowtext"},
-	"base/fault":         {},
-	"tests/testenv":      {}, // so that every package's tests can use it
-	"tests":              {"face", "app", "job", "kernel", "connector", "base"},
-	"bench":              {"face", "app", "job", "kernel", "connector", "base", "tests"},
+	"":                    {"face"}, // main.go
+	"face":                {"face", "app", "kernel/engine", "base"},
+	"app":                 {"job", "kernel", "connector", "base"},
+	"job/*":               {"kernel", "connector.go", "base"},
+	"job/stream":          {"job/collect", "job/stream", "kernel", "connector.go", "base"},
+	"connector":           {"base"},
+	"connector/*":         {"connector.go", "connector/delivered", "connector/columns", "connector/messages", "base"},
+	"connector/sinktest":  {"connector.go", "base", "tests/testenv"}, // called by tests only, as is the next
+	"connector/tabletest": {"connector.go", "connector/sinktest", "base", "tests/testenv"},
+	"kernel/engine":       {"kernel", "base"},
+	"kernel/store":        {"base"},
+	"kernel/spool":        {"kernel/store", "base"},
+	"kernel/queue":        {"kernel/store", "base"},
+	"kernel/balance":      {"kernel/store", "base"},
+	"kernel/identity":     {"kernel/store", "base"},
+	"kernel/checkpoint":   {"kernel/store", "base"},
+	"kernel/gate":         {"kernel/store", "base"},
+	"kernel/schedule":     {"kernel/store", "base"},
+	"base/*":              {"base/fault"}, // how errors are told, in base too
+	"base/rowfile":        {"base/fault", "base/rowtext"},
+	"base/fault":          {},
+	"tests/testenv":       {}, // so that every package's tests can use it
+	"tests":               {"face", "app", "job", "kernel", "connector", "base"},
+	"bench":               {"face", "app", "job", "kernel", "connector", "base", "tests"},
 }
 
 // levels are the rooms from bottom to top. A test may look sideways, but not up.
