@@ -65,10 +65,12 @@ type Gone struct {
 	Number uint64 `json:"number"`
 }
 
-// Confirm says that the ingester needs nothing more of all windows up to a number.
+// Confirm says that the ingester needs nothing more of all windows up to a number, and how much it has of the next.
+// It comes with every commit, so that a streamer need not send faster than an ingester takes in.
 type Confirm struct {
-	Epoch string `json:"epoch"`
-	UpTo  uint64 `json:"up_to"`
+	Epoch   string `json:"epoch"`
+	UpTo    uint64 `json:"up_to"`
+	Batches int    `json:"batches,omitempty"` // of the window behind
 }
 
 // Stored says that every row of a window which the ingester has is in the database, or a dead letter. Notices are
@@ -260,7 +262,12 @@ func (b Beacon) check() error {
 
 func (g Gone) check() error { return checkEpoch(g.Epoch) }
 
-func (c Confirm) check() error { return checkEpoch(c.Epoch) }
+func (c Confirm) check() error {
+	if c.Batches < 0 || c.Batches >= maxBatches {
+		return fmt.Errorf("%d batches are confirmed", c.Batches)
+	}
+	return checkEpoch(c.Epoch)
+}
 
 func (s Stored) check() error {
 	if s.Number == 0 || !s.From.Before(s.To) || s.Rows < 0 || s.Lost < 0 {
