@@ -1,7 +1,7 @@
 // Package rowtext writes rows as text: in JSON an object with a member for each column, in CSV a record with a
 // field for each.
 //
-// Integers and floats are written in full, times as RFC 3339 in UTC, bytes as base64. A null is `null` in
+// Integers and floats are written in full, times as RFC 3339 in UTC (or as ObjectsAt is told), bytes as base64. A null is `null` in
 // JSON and nothing at all in CSV, where an empty text is "". The text of a row follows from the row and
 // nothing else, so that a repeat is the same to the byte. What a text can't say (a float that is not
 // finite, a text that is not UTF-8, a time beyond the year 9999) has a reason in the place of a text. For
@@ -40,7 +40,8 @@ type form struct {
 	quote func(dst []byte, text string) []byte // of a text that is not a number
 	near  bool
 	null  string
-	words bool // numbers that are not finite have words
+	words bool   // numbers that are not finite have words
+	times string // the layout of times, in UTC
 }
 
 // Mode says what becomes of a value that has no text.
@@ -64,8 +65,11 @@ func Object(b arrow.RecordBatch) ([]byte, error) {
 }
 
 // Objects returns a writer of JSON objects.
-func Objects(b arrow.RecordBatch, m Mode) *Rows {
-	r := newRows(b, form{quote: quoteJSON, near: m != Exact, words: m == Words, null: "null"}, "}")
+func Objects(b arrow.RecordBatch, m Mode) *Rows { return ObjectsAt(b, m, time.RFC3339Nano) }
+
+// ObjectsAt is Objects with times in a layout of package time, in UTC.
+func ObjectsAt(b arrow.RecordBatch, m Mode, layout string) *Rows {
+	r := newRows(b, form{quote: quoteJSON, near: m != Exact, words: m == Words, null: "null", times: layout}, "}")
 	for i, f := range b.Schema().Fields() {
 		before := ","
 		if i == 0 {
@@ -78,7 +82,7 @@ func Objects(b arrow.RecordBatch, m Mode) *Rows {
 
 // Records returns a writer of CSV, one line a row.
 func Records(b arrow.RecordBatch, m Mode) *Rows {
-	r := newRows(b, form{quote: quoteCSV, near: m != Exact, words: true}, "\n")
+	r := newRows(b, form{quote: quoteCSV, near: m != Exact, words: true, times: time.RFC3339Nano}, "\n")
 	for i := range r.names {
 		if i > 0 {
 			r.names[i] = []byte(",")
@@ -173,7 +177,7 @@ func (w form) value(name string, col arrow.Array) value {
 	case *array.Float64:
 		return w.floats(name, 64, c.Value)
 	case *array.Timestamp:
-		return w.times(name, c)
+		return w.moments(name, c)
 	case *array.String:
 		return w.texts(name, c.Value)
 	case *array.LargeString:
@@ -216,7 +220,7 @@ const (
 	lastSecond  = 253402300799
 )
 
-func (w form) times(name string, c *array.Timestamp) value {
+func (w form) moments(name string, c *array.Timestamp) value {
 	v, unit := c.TimestampValues(), c.DataType().(*arrow.TimestampType).Unit
 	return func(dst []byte, i int) ([]byte, string) {
 		per := int64(time.Second / unit.Multiplier())
@@ -225,7 +229,7 @@ func (w form) times(name string, c *array.Timestamp) value {
 			return nil, fmt.Sprintf("%s %d (Unix, in %s) is outside of the years 0 to 9999", name, v[i], unit)
 		}
 		t := time.Unix(seconds, rest*int64(unit.Multiplier())).UTC()
-		return w.quote(dst, t.Format(time.RFC3339Nano)), ""
+		return w.quote(dst, t.Format(w.times)), ""
 	}
 }
 

@@ -77,6 +77,20 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// TestTimesInALayout: in UTC, and quoted whatever the layout has in it.
+func TestTimesInALayout(t *testing.T) {
+	rows := at(1695108600, arrow.Second)
+	for layout, want := range map[string]string{"2006-01-02 15:04": `{"a":"2023-09-19 07:30"}`,
+		`Jan "2" MST`: `{"a":"Sep \"19\" UTC"}`} {
+		if got, reason := ObjectsAt(rows, Exact, layout).Append(nil, 0); string(got) != want || reason != "" {
+			t.Errorf("got %s %s, want %s", got, reason, want)
+		}
+	}
+	if got, reason := ObjectsAt(at(lastSecond+1, arrow.Second), Exact, "2006").Append(nil, 0); reason == "" {
+		t.Errorf("a time beyond the year 9999 became %s", got)
+	}
+}
+
 // TestARowForAPersonIsReadBack: whatever its values are, the object makes the same row; or none, where a number is
 // not finite, but never a row with null in its place.
 func TestARowForAPersonIsReadBack(t *testing.T) {
