@@ -24,25 +24,27 @@ const (
 const roomLeft = 1 << 20
 
 // classify gives err its kind; verb says what was tried with the database. A fault stays one.
-func (s *Sink) classify(verb string, err error) error {
+func (s *Sink) classify(verb string, err error) error { return classify(s.path, verb, err) }
+
+func classify(path, verb string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
-	kind, hint := s.kindOf(err)
-	out := error(fault.New(kind, "%s database %s: %w", verb, s.path, err))
+	kind, hint := kindOf(path, err)
+	out := error(fault.New(kind, "%s database %s: %w", verb, path, err))
 	if hint != "" {
 		out = fault.WithHint(out, "%s", hint)
 	}
 	return out
 }
 
-func (s *Sink) kindOf(err error) (fault.Kind, string) {
+func kindOf(path string, err error) (fault.Kind, string) {
 	const writable = "the sink needs to write the file and its directory; change their owner or mode"
 	if e, ok := errors.AsType[*driverpkg.Error](err); ok {
-		return s.kindOfCode(e.Code())
+		return kindOfCode(path, e.Code())
 	}
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -59,12 +61,12 @@ func (s *Sink) kindOf(err error) (fault.Kind, string) {
 }
 
 // kindOfCode is what SQLite's result codes mean for us.
-func (s *Sink) kindOfCode(code int) (fault.Kind, string) {
+func kindOfCode(path string, code int) (fault.Kind, string) {
 	switch code & 0xff {
 	case sqlite3.SQLITE_FULL:
 		return fault.Full, ""
 	case sqlite3.SQLITE_IOERR:
-		if free, err := freeSpace(filepath.Dir(s.path)); err == nil && free < roomLeft {
+		if free, err := freeSpace(filepath.Dir(path)); err == nil && free < roomLeft {
 			return fault.Full, ""
 		}
 		return fault.Transient, ""
@@ -83,7 +85,7 @@ func (s *Sink) kindOfCode(code int) (fault.Kind, string) {
 	case sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH:
 		return fault.Permanent, ""
 	case sqlite3.SQLITE_CANTOPEN:
-		if unix.Access(filepath.Dir(s.path), unix.W_OK) != nil {
+		if unix.Access(filepath.Dir(path), unix.W_OK) != nil {
 			return fault.Permanent, "the directory of the database is not writable for us"
 		}
 		return fault.Transient, ""

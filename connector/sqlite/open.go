@@ -186,18 +186,26 @@ func (s *Sink) inWAL(ctx context.Context, c *sql.Conn) error {
 // dsn is the name under which the driver opens path, with the settings of every connection.
 // A WAL of 16 MiB is written back at once, and cut to 64 MiB after a larger transaction.
 func dsn(path string) string {
-	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + url.Values{"_pragma": {
+	return address(path, url.Values{"_pragma": {
 		fmt.Sprintf("busy_timeout(%d)", lockWait.Milliseconds()),
 		"synchronous(FULL)",
 		"wal_autocheckpoint(4096)",
 		fmt.Sprintf("journal_size_limit(%d)", 64<<20),
 		fmt.Sprintf("cache_size(-%d)", 8<<10),
-	}}.Encode()
+	}})
+}
+
+func address(path string, settings url.Values) string {
+	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + settings.Encode()
 }
 
 // lockedFor repeats f while somebody else holds a lock, up to Config.Busy.
 func (s *Sink) lockedFor(ctx context.Context, f func() error) error {
-	deadline := time.Now().Add(s.cfg.Busy)
+	return lockedFor(ctx, s.cfg.Busy, f)
+}
+
+func lockedFor(ctx context.Context, busy time.Duration, f func() error) error {
+	deadline := time.Now().Add(busy)
 	for {
 		err := f()
 		if err == nil || !isBusy(err) || time.Now().After(deadline) {

@@ -34,7 +34,7 @@ func (r reader) ask(ctx context.Context, f func(db *sql.DB, table, key string) e
 		return fault.New(fault.Permanent, "read table %s of %s: its rows have no integer key",
 			r.s.cfg.Table, r.s.path)
 	}
-	return r.s.classify("read", f(db.db, quote(r.s.cfg.Table), t.key))
+	return r.s.classify("read", f(db.db, quote(r.s.cfg.Table), quote(t.schema.Field(t.schema.Key).Name)))
 }
 
 // open returns the session and its table, once they are prepared.

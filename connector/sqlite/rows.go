@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -104,6 +103,10 @@ type writer struct {
 	rows    []int               // their indexes
 	verdict connector.Verdict
 	between func() error // called between statements; its error ends the work
+
+	// Where rows replace others:
+	newest map[int64]int64 // the highest revision of each time, else nil
+	unfit  map[int]string  // rows that the table has refused, with the reason
 }
 
 // newWriter returns a writer for the rows of b, whose columns are those of t's schema.
@@ -138,25 +141,38 @@ func (w *writer) write(ctx context.Context, n int) error {
 	return w.flush(bare)
 }
 
-// add takes the row i in, or refuses it.
+// add takes the row i in, or refuses it, or finds that another has replaced it.
 func (w *writer) add(i int) bool {
 	at := len(w.args)
+	reason := w.read(i)
+	switch {
+	case reason != "":
+		w.refuse(i, reason)
+	case w.newest != nil && w.revision(at) < w.newest[w.time(at)]:
+		w.verdict.Present++
+	default:
+		w.rows = append(w.rows, i)
+		return true
+	}
+	w.args = w.args[:at]
+	return false
+}
+
+// read puts the values of row i behind args; a reason that is not empty says why the table can't hold it.
+func (w *writer) read(i int) (reason string) {
 	for c, get := range w.cols {
 		v, reason := get(i)
 		if reason != "" {
-			w.args = w.args[:at]
-			w.refuse(i, reason)
-			return false
+			return reason
+		}
+		if v == nil {
+			if reason := w.t.key.Lacks(c); reason != "" {
+				return reason
+			}
 		}
 		w.args = append(w.args, driver.NamedValue{Ordinal: len(w.args) + 1, Value: v})
-		if c == w.t.schema.Key && v == nil {
-			w.args = w.args[:at]
-			w.refuse(i, w.t.schema.Field(c).Name+" is missing, and it is the key")
-			return false
-		}
 	}
-	w.rows = append(w.rows, i)
-	return true
+	return w.unfit[i]
 }
 
 func (w *writer) refuse(row int, reason string) {
@@ -183,7 +199,7 @@ func (w *writer) flush(ctx context.Context) error {
 		put, err := exec(ctx, w.t.one, args)
 		switch {
 		case err != nil && ofOneRow(err):
-			w.refuse(row, err.Error())
+			w.unfitting(row, err.Error())
 		case err != nil:
 			return err
 		case put == 0:
@@ -228,10 +244,9 @@ func (w *writer) compareRow(ctx context.Context, row int, args []driver.NamedVal
 	case err != nil:
 		return err
 	case !found:
-		w.refuse(row, "the table did not take it: a trigger ignored it")
+		w.unfitting(row, "the table did not take it: a trigger ignored it")
 	case len(differ) > 0:
-		w.refuse(row, fmt.Sprintf("the table holds another row with the same %s; it differs in %s",
-			w.t.schema.Field(w.t.schema.Key).Name, strings.Join(differ, ", ")))
+		w.refuse(row, w.t.key.Differs(differ))
 	default:
 		*same++
 	}

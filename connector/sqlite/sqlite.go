@@ -45,6 +45,7 @@ import (
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/connector/delivered"
+	"holdfast/connector/rowkey"
 )
 
 // Config is the part of a configuration file below `sqlite:`.
@@ -57,6 +58,11 @@ type Config struct {
 	Create *bool `yaml:"create"`
 	// Busy is how long a write waits for another writer of the same file, by default 5s.
 	Busy time.Duration `yaml:"busy"`
+	// Key are the columns that tell rows apart together, where their schema has no key column.
+	Key []string `yaml:"key"`
+	// Replace is the column of an integer, the revision: of each event time only the rows with the highest
+	// stand. It wants Key, with the event time in it.
+	Replace string `yaml:"replace"`
 }
 
 func (c Config) withDefaults() Config {
@@ -88,8 +94,11 @@ func (c Config) Validate() []error {
 	if c.Busy < 0 {
 		errs = append(errs, fmt.Errorf("busy: %v is negative", c.Busy))
 	}
-	return errs
+	return append(errs, c.rows().Validate()...)
 }
+
+// rows is what tells rows apart.
+func (c Config) rows() rowkey.Spec { return rowkey.Spec{Key: c.Key, Replace: c.Replace} }
 
 // Sink writes into one table of one database file.
 type Sink struct {

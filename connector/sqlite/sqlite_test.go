@@ -9,6 +9,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/connector"
+	"holdfast/connector/rowkey"
 	"holdfast/connector/sinktest"
 )
 
@@ -33,15 +34,20 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+func spotsKey() rowkey.Key {
+	key, _ := rowkey.Spec{}.Of(sinktest.Schema())
+	return key
+}
+
 // spotsTable is the table that we make, with one column's definition changed.
 func spotsTable(column, definition string) string {
-	ddl := createTable("spots", sinktest.Schema())
+	ddl := createTable("spots", sinktest.Schema(), spotsKey())
 	for line := range strings.Lines(ddl) {
 		if strings.HasPrefix(line, `  "`+column+`" `) {
 			if definition == "" {
 				return strings.Replace(ddl, line, "", 1)
 			}
-			end := strings.TrimLeft(line, "abcdefghijklmnopqrstuvwxyzINTEGRALOUXPMKY_ \"")
+			end := strings.TrimLeft(line, "abcdefghijklmnopqrstuvwxyzINTEGRALOUXPMKYSDC_ \"")
 			return strings.Replace(ddl, line, `  "`+column+`" `+definition+end, 1)
 		}
 	}
@@ -49,7 +55,7 @@ func spotsTable(column, definition string) string {
 }
 
 func TestExistingTables(t *testing.T) {
-	strict := func(ddl string) string { return ddl + " STRICT" }
+	strict := func(ddl string) string { return strings.Replace(ddl, " SECONDS", "", 1) + " STRICT" }
 	for _, c := range []struct{ name, ddl, want string }{
 		{"as we make it", spotsTable("", ""), ""},
 		{"strict", strict(spotsTable("", "")), ""},
@@ -59,6 +65,9 @@ func TestExistingTables(t *testing.T) {
 		{"no types", spotsTable("snr", ""), "it has no column snr"},
 		{"untyped", spotsTable("snr", "/* none */"), ""},
 		{"datetime", spotsTable("time", "DATETIME NOT NULL"), ""},
+		{"a time in no unit", spotsTable("time", "INTEGER NOT NULL"), ""},
+		{"a time in another unit", spotsTable("time", "integer milliseconds"),
+			`column time is declared "integer milliseconds", and the rows have it as timestamp[s`},
 		{"an integer as text", spotsTable("snr", "TEXT"), `column snr is declared "TEXT"`},
 		{"a small integer as real", spotsTable("snr", "REAL"), ""},
 		{"a large integer as real", spotsTable("frequency", "DOUBLE"), `column frequency is declared`},

@@ -6,12 +6,14 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
+	"holdfast/connector/rowkey"
 )
 
 // chunkValues is how many values one INSERT carries, whatever the number of columns: more rows a
@@ -21,15 +23,17 @@ const chunkValues = 1000
 // table is the prepared table of a session, with its statements.
 type table struct {
 	schema record.Schema
-	key    string // quoted name of the key column, "" if rows have none
-	chunk  int    // rows of the statement many
+	key    rowkey.Key
+	chunk  int // rows of the statement many
 	many   driver.Stmt
 	one    driver.Stmt
 	same   driver.Stmt // asks whether the stored row equals the given one; nil without a key
+	newest driver.Stmt // asks for the highest revision of a time; nil if rows don't replace others
+	older  driver.Stmt // deletes what has a lower one
 }
 
 func (t *table) close() {
-	for _, st := range []driver.Stmt{t.many, t.one, t.same} {
+	for _, st := range []driver.Stmt{t.many, t.one, t.same, t.newest, t.older} {
 		if st != nil {
 			_ = st.Close()
 		}
@@ -48,10 +52,14 @@ func (s *Sink) prepare(ctx context.Context, db *session, schema record.Schema) e
 				"which this sink can't store", s.cfg.Table, f.Name, f.Type)
 		}
 	}
-	if err := s.fit(ctx, db, schema); err != nil {
+	key, err := s.cfg.rows().Of(schema)
+	if err != nil {
+		return fault.As(fault.Permanent, fmt.Errorf("prepare table %s: %w", s.cfg.Table, err))
+	}
+	if err := s.fit(ctx, db, schema, key); err != nil {
 		return s.permanent("prepare", err)
 	}
-	t, err := s.statements(db, schema)
+	t, err := s.statements(db, schema, key)
 	if err != nil {
 		return s.permanent("prepare statements for", err)
 	}
@@ -67,7 +75,7 @@ func (s *Sink) prepare(ctx context.Context, db *session, schema record.Schema) e
 
 // proveTable checks that a table which was prepared before is still there and can be written.
 func (s *Sink) proveTable(ctx context.Context, db *session) error {
-	if err := s.fit(ctx, db, db.table.schema); err != nil {
+	if err := s.fit(ctx, db, db.table.schema, db.table.key); err != nil {
 		return s.permanent("prepare", err)
 	}
 	return nil
@@ -83,11 +91,11 @@ func (s *Sink) permanent(verb string, err error) error {
 }
 
 // fit creates what is missing in one transaction, and checks what is there.
-func (s *Sink) fit(ctx context.Context, db *session, schema record.Schema) error {
+func (s *Sink) fit(ctx context.Context, db *session, schema record.Schema, key rowkey.Key) error {
 	if err := s.begin(ctx, db); err != nil {
 		return err
 	}
-	err := s.fitIn(ctx, db.w, schema)
+	err := s.fitIn(ctx, db.w, schema, key)
 	if err == nil {
 		err = db.commit(ctx)
 	}
@@ -97,7 +105,7 @@ func (s *Sink) fit(ctx context.Context, db *session, schema record.Schema) error
 	return err
 }
 
-func (s *Sink) fitIn(ctx context.Context, c *sql.Conn, schema record.Schema) error {
+func (s *Sink) fitIn(ctx context.Context, c *sql.Conn, schema record.Schema, key rowkey.Key) error {
 	if err := s.fitDelivered(ctx, c); err != nil {
 		return err
 	}
@@ -107,7 +115,7 @@ func (s *Sink) fitIn(ctx context.Context, c *sql.Conn, schema record.Schema) err
 		WHERE schema = 'main'`, s.cfg.Table).Scan(&kind, &strict)
 	switch {
 	case errors.Is(err, sql.ErrNoRows) && *s.cfg.Create:
-		_, err := c.ExecContext(ctx, createTable(s.cfg.Table, schema))
+		_, err := c.ExecContext(ctx, createTable(s.cfg.Table, schema, key))
 		return err
 	case errors.Is(err, sql.ErrNoRows):
 		return fault.WithHint(fault.New(fault.Permanent,
@@ -118,22 +126,29 @@ func (s *Sink) fitIn(ctx context.Context, c *sql.Conn, schema record.Schema) err
 	case kind != "table":
 		return s.misfit("%s is a %s", s.cfg.Table, kind)
 	}
-	return s.fitColumns(ctx, c, schema, strict)
+	if err := s.fitColumns(ctx, c, schema, strict); err != nil || !key.Any() {
+		return err
+	}
+	return s.fitKey(ctx, c, key.Names())
 }
 
-func createTable(name string, schema record.Schema) string {
-	cols := make([]string, schema.NumFields())
+// createTable makes a table for rows of the schema. With several columns for a key it has a rowid still: rows as
+// wide as ours, which come in no order within their time, are put into the order of their key at half the speed.
+func createTable(name string, schema record.Schema, key rowkey.Key) string {
+	lines := make([]string, schema.NumFields())
 	for i, f := range schema.Fields() {
-		class, _ := classOf(f.Type)
-		cols[i] = "  " + quote(f.Name) + " " + string(class)
-		if !f.Nullable || i == schema.Key {
-			cols[i] += " NOT NULL"
+		lines[i] = "  " + quote(f.Name) + " " + declared(f.Type)
+		if !f.Nullable || key.Needs(i) != "" {
+			lines[i] += " NOT NULL"
 		}
-		if i == schema.Key {
-			cols[i] += " PRIMARY KEY"
+		if slices.Equal(key.Columns, []int{i}) {
+			lines[i] += " PRIMARY KEY"
 		}
 	}
-	return fmt.Sprintf("CREATE TABLE %s (\n%s\n)", quote(name), strings.Join(cols, ",\n"))
+	if len(key.Columns) > 1 {
+		lines = append(lines, "  PRIMARY KEY ("+quoted(key.Names(), ", ")+")")
+	}
+	return fmt.Sprintf("CREATE TABLE %s (\n%s\n)", quote(name), strings.Join(lines, ",\n"))
 }
 
 // column is what a table says of one of its columns.
@@ -161,6 +176,8 @@ func (s *Sink) fitColumns(ctx context.Context, c *sql.Conn, schema record.Schema
 		case !fits(f.Type, col.decl, strict):
 			return s.misfit("column %s is declared %q, which can't hold %s unchanged",
 				f.Name, col.decl, f.Type)
+		case !counts(f.Type, col.decl):
+			return s.misfit("column %s is declared %q, and the rows have it as %s", f.Name, col.decl, f.Type)
 		}
 	}
 	for name, col := range have {
@@ -168,21 +185,57 @@ func (s *Sink) fitColumns(ctx context.Context, c *sql.Conn, schema record.Schema
 			return s.misfit("column %s must not be null, and the rows have no such column", name)
 		}
 	}
-	if schema.Key < 0 {
-		return nil
+	return nil
+}
+
+// fitKey wants a unique index on exactly these columns: a primary key, rowid or not, or another. A partial
+// index does not count.
+func (s *Sink) fitKey(ctx context.Context, c *sql.Conn, names []string) error {
+	rows, err := c.QueryContext(ctx, `SELECT '', name FROM pragma_table_info(?1) WHERE pk > 0 UNION ALL
+		SELECT 'index ' || i.name, coalesce(c.name, '') FROM pragma_index_list(?1) AS i,
+		pragma_index_info(i.name) AS c WHERE i."unique" AND NOT i.partial`, s.cfg.Table)
+	if err != nil {
+		return err
 	}
-	key := schema.Field(schema.Key).Name
-	unique, err := isUnique(ctx, c, s.cfg.Table, key)
-	if err == nil && !unique {
-		return s.misfit("column %s has no unique index, so a row could be stored twice", key)
+	defer rows.Close()
+	unique := map[string][]string{} // columns by index; an expression has no name
+	for rows.Next() {
+		var index, name string
+		if err := rows.Scan(&index, &name); err != nil {
+			return err
+		}
+		unique[index] = append(unique[index], strings.ToLower(name))
 	}
-	return err
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	want := make([]string, len(names))
+	for i, name := range names {
+		want[i] = strings.ToLower(name)
+	}
+	slices.Sort(want)
+	for _, have := range unique {
+		if slices.Sort(have); slices.Equal(have, want) {
+			return nil
+		}
+	}
+	what := "column " + names[0] + " has no unique index"
+	if len(names) > 1 {
+		what = "columns " + strings.Join(names, ", ") + " have no unique index together"
+	}
+	return fault.WithHint(s.misfit("%s, so a row could be stored twice", what),
+		"CREATE UNIQUE INDEX %s ON %s (%s);", quote(s.cfg.Table+"_key"), quote(s.cfg.Table), quoted(names, ", "))
 }
 
 func (s *Sink) misfit(format string, args ...any) error {
 	return fault.WithHint(fault.New(fault.Permanent, "prepare table %s of %s: %s",
 		s.cfg.Table, s.path, fmt.Sprintf(format, args...)),
 		"change the table, or name another one: it is created with the right columns")
+}
+
+// queryer is a connection or a transaction.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
 // readTable returns the columns of the table, and whether it is strict.
@@ -197,7 +250,7 @@ func (s *Sink) readTable(ctx context.Context, c *sql.Conn) (have map[string]colu
 }
 
 // readColumns returns the columns of a table by lower-case name, as SQLite compares them.
-func readColumns(ctx context.Context, c *sql.Conn, table string) (map[string]column, error) {
+func readColumns(ctx context.Context, c queryer, table string) (map[string]column, error) {
 	rows, err := c.QueryContext(ctx, `SELECT name, type, "notnull" AND dflt_value IS NULL, hidden
 		FROM pragma_table_xinfo(?)`, table)
 	if err != nil {
@@ -216,19 +269,6 @@ func readColumns(ctx context.Context, c *sql.Conn, table string) (map[string]col
 		out[strings.ToLower(name)] = col
 	}
 	return out, rows.Err()
-}
-
-// isUnique reports whether the table has a unique index on exactly the key column: a primary key,
-// rowid or not, or another. A partial index does not count.
-func isUnique(ctx context.Context, c *sql.Conn, table, key string) (bool, error) {
-	var pk, index bool
-	err := c.QueryRowContext(ctx, `SELECT
-		(SELECT group_concat(name) = ?2 COLLATE NOCASE FROM pragma_table_info(?1) WHERE pk > 0)
-			IS TRUE,
-		EXISTS (SELECT 1 FROM pragma_index_list(?1) AS i WHERE i."unique" AND NOT i.partial
-			AND (SELECT group_concat(name) = ?2 COLLATE NOCASE FROM pragma_index_info(i.name)))`,
-		table, key).Scan(&pk, &index)
-	return pk || index, err
 }
 
 // storage is how SQLite stores a value.
@@ -255,6 +295,44 @@ func classOf(t arrow.DataType) (storage, bool) {
 		return blob, true
 	}
 	return "", false
+}
+
+// units are the words by which a column says what its integers count; "" in a column that does not say.
+var units = map[arrow.TimeUnit]string{arrow.Second: "SECONDS", arrow.Millisecond: "MILLISECONDS",
+	arrow.Microsecond: "MICROSECONDS", arrow.Nanosecond: "NANOSECONDS"}
+
+// truth is such a word for what is true or false.
+const truth = "BOOLEAN"
+
+// declared is the type of a created column. SQLite looks at its first word alone; whoever reads the table
+// finds in the second what an integer stands for.
+func declared(t arrow.DataType) string {
+	class, _ := classOf(t)
+	switch t := t.(type) {
+	case *arrow.TimestampType:
+		return string(class) + " " + units[t.Unit]
+	case *arrow.BooleanType:
+		return string(class) + " " + truth
+	}
+	return string(class)
+}
+
+// unitOf is the unit of a column declared as decl, if it says one.
+func unitOf(decl string) (arrow.TimeUnit, bool) {
+	words := strings.Fields(strings.ToUpper(decl))
+	for unit, word := range units {
+		if slices.Contains(words, word) {
+			return unit, true
+		}
+	}
+	return arrow.Second, false
+}
+
+// counts reports whether a column declared as decl says nothing of units, or says that of the type.
+func counts(t arrow.DataType, decl string) bool {
+	unit, ok := unitOf(decl)
+	ts, isTime := t.(*arrow.TimestampType)
+	return !ok || isTime && ts.Unit == unit
 }
 
 // fits reports whether a column declared as decl keeps values of the type as they are. The rules
@@ -310,41 +388,55 @@ func affinity(decl string) string {
 }
 
 // statements prepares what a write needs.
-func (s *Sink) statements(db *session, schema record.Schema) (*table, error) {
+func (s *Sink) statements(db *session, schema record.Schema, key rowkey.Key) (*table, error) {
 	n := schema.NumFields()
-	t := &table{schema: schema, chunk: max(1, chunkValues/n)}
-	names := make([]string, n)
+	t := &table{schema: schema, key: key, chunk: max(1, chunkValues/n)}
+	names, is := make([]string, n), make([]string, n)
 	for i, f := range schema.Fields() {
-		names[i] = quote(f.Name)
+		names[i] = f.Name
+		is[i] = fmt.Sprintf("%s IS ?%d", quote(f.Name), i+1)
 	}
-	conflict := ""
-	if schema.Key >= 0 {
-		t.key = names[schema.Key]
-		conflict = " ON CONFLICT (" + t.key + ") DO NOTHING"
+	target, conflict := quote(s.cfg.Table), ""
+	if key.Any() {
+		conflict = " ON CONFLICT (" + quoted(key.Names(), ",") + ") DO NOTHING"
 	}
 	values := "(" + strings.Repeat("?,", n-1) + "?)"
 	insert := func(rows int) string {
-		return "INSERT INTO " + quote(s.cfg.Table) + " (" + strings.Join(names, ",") + ") VALUES " +
+		return "INSERT INTO " + target + " (" + quoted(names, ",") + ") VALUES " +
 			strings.Repeat(values+",", rows-1) + values + conflict
 	}
-	var err error
-	if t.many, err = db.prepareRaw(insert(t.chunk)); err == nil {
-		t.one, err = db.prepareRaw(insert(1))
-	}
-	if err == nil && t.key != "" {
-		is := make([]string, n)
-		for i, name := range names {
-			is[i] = fmt.Sprintf("%s IS ?%d", name, i+1)
+	queries := map[*driver.Stmt]string{&t.many: insert(t.chunk), &t.one: insert(1)}
+	if key.Any() {
+		where := make([]string, len(key.Columns))
+		for i, c := range key.Columns {
+			where[i] = fmt.Sprintf("%s = ?%d", quote(names[c]), c+1)
 		}
-		t.same, err = db.prepareRaw(fmt.Sprintf("SELECT %s FROM %s WHERE %s = ?%d",
-			strings.Join(is, ","), quote(s.cfg.Table), t.key, schema.Key+1))
+		queries[&t.same] = fmt.Sprintf("SELECT %s FROM %s WHERE %s", strings.Join(is, ","), target,
+			strings.Join(where, " AND "))
 	}
-	if err != nil {
-		t.close()
-		return nil, err
+	if key.Replaces() {
+		revision, at := quote(names[key.Revision]), quote(names[schema.Time])
+		queries[&t.newest] = fmt.Sprintf("SELECT max(%s) FROM %s WHERE %s = ?", revision, target, at)
+		queries[&t.older] = fmt.Sprintf("DELETE FROM %s WHERE %s = ? AND %s < ?", target, at, revision)
+	}
+	for st, query := range queries {
+		var err error
+		if *st, err = db.prepareRaw(query); err != nil {
+			t.close()
+			return nil, err
+		}
 	}
 	return t, nil
 }
 
 // quote makes any text a name in SQL.
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// quoted makes a list of names.
+func quoted(names []string, sep string) string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = quote(name)
+	}
+	return strings.Join(out, sep)
+}

@@ -58,18 +58,18 @@ func (s *Sink) withExtras(ctx context.Context, db *session, d connector.Delivery
 		if errors.Is(err, sql.ErrNoRows) { // there is no table yet: it is made with them
 			return true
 		}
-		class, ok := classOf(f.Type)
+		_, ok := classOf(f.Type)
 		if err != nil || !ok {
 			return false
 		}
 		if col, there := have[strings.ToLower(f.Name)]; there {
-			return !col.generated && fits(f.Type, col.decl, strict)
+			return !col.generated && fits(f.Type, col.decl, strict) && counts(f.Type, col.decl)
 		}
 		if !*s.cfg.Create {
 			return false
 		}
 		_, err := db.w.ExecContext(ctx, "ALTER TABLE "+quote(s.cfg.Table)+" ADD COLUMN "+quote(f.Name)+" "+
-			string(class))
+			declared(f.Type))
 		return err == nil
 	}
 	schema, rows, bad := record.WithoutOptional(d.Schema, d.Rows, fit)
@@ -102,7 +102,7 @@ func (s *Sink) write(ctx context.Context, db *session, d connector.Delivery) (
 			db.rollback(ctx)
 		}
 	}()
-	byKey := d.ByKey && db.table.key != ""
+	byKey := d.ByKey && db.table.key.Any()
 	known, err := s.seen(ctx, db.w, d.Token, byKey)
 	if err != nil {
 		return v, s.classify("look for token in", err)
@@ -129,7 +129,11 @@ func (s *Sink) write(ctx context.Context, db *session, d connector.Delivery) (
 func (s *Sink) putRows(ctx context.Context, db *session, d connector.Delivery) (
 	connector.Verdict, error) {
 	w := newWriter(db.table, d.Rows, func() error { return s.at(midRows) })
-	if err := w.write(ctx, int(d.Rows.NumRows())); err != nil {
+	put := w.write
+	if db.table.key.Replaces() {
+		put = func(ctx context.Context, n int) error { return w.replace(ctx, db, n) }
+	}
+	if err := put(ctx, int(d.Rows.NumRows())); err != nil {
 		return connector.Verdict{}, err
 	}
 	slices.SortFunc(w.verdict.Rejected, func(a, b connector.RowFault) int { return a.Row - b.Row })
@@ -180,7 +184,7 @@ func (s *Sink) probeIn(ctx context.Context, db *session) error {
 		return err
 	}
 	if db.table != nil {
-		if err := s.fitIn(ctx, db.w, db.table.schema); err != nil {
+		if err := s.fitIn(ctx, db.w, db.table.schema, db.table.key); err != nil {
 			return err
 		}
 	}
