@@ -88,6 +88,12 @@ type Config struct {
 	Noun string
 	// Mended, if set, tells the source that a person did something about what kept it from working.
 	Mended func()
+	// Again says how often a source that is away is tried.
+	Again Retry
+	// Beside are gates of what the source needs beside itself; the job runs and shows them.
+	Beside []*gate.Gate
+	// OnSettle, if set, is part of every commit by which a sink is done with blocks.
+	OnSettle func(tx *store.Tx, done Done) error
 	// FillEvery is the least time between two questions for the same gap; default 5 min.
 	FillEvery time.Duration
 	// FillPages is the most pages asked for gaps in one cycle; default 10.
@@ -198,6 +204,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	}
 	j := &Job{env: env, cfg: cfg, src: src, intak: in, intakeDone: make(chan struct{}),
 		bugs: make(chan error, 1), notes: map[string]int64{}}
+	in.done = j.done
 	if err := j.retireSinks(ctx, names); err != nil {
 		return nil, err
 	}
@@ -224,7 +231,8 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	if err != nil {
 		return nil, err
 	}
-	j.gate = gate.New(cfg.Source, gate.Options{Probe: j.caught(j.probeSource), OnChange: j.gateChanged})
+	j.gate = gate.New(cfg.Source, gate.Options{Probe: j.caught(j.probeSource), OnChange: j.gateChanged,
+		Fastest: cfg.Again.Initial, Slowest: cfg.Again.Max, Jitter: cfg.Again.Jitter})
 	return j, nil
 }
 
@@ -315,7 +323,9 @@ func (j *Job) Run(ctx context.Context) error {
 	defer endGates()
 	// What one worker meets ends the others too: a job whose sink has no worker any more must not live on.
 	work, ctx := engine.NewGroup(ctx)
-	g.Go(func() error { return ended(gates, j.gate.Run(gates)) })
+	for _, one := range append([]*gate.Gate{j.gate}, j.cfg.Beside...) {
+		g.Go(func() error { return ended(gates, one.Run(gates)) })
+	}
 	g.Go(func() error { return j.watchBugs(gates) })
 	work.Go(func() error { return ended(ctx, j.runIntake(ctx)) })
 	for _, d := range j.sinks {
@@ -363,6 +373,9 @@ func (j *Job) Intake() *Intake { return j.intak }
 // Gates returns the health of the source and of every sink.
 func (j *Job) Gates() []gate.Status {
 	out := []gate.Status{j.gate.Status()}
+	for _, g := range j.cfg.Beside {
+		out = append(out, g.Status())
+	}
 	for _, d := range j.sinks {
 		out = append(out, d.gate.Status())
 	}

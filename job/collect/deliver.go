@@ -381,6 +381,9 @@ func (d *delivery) record(tx *store.Tx, next *spool.Delivery, v connector.Verdic
 	}
 	err = balance.AddFlow(tx, d.k.ID, balance.Flow{Delivered: rows - dead, Dead: dead, Pending: -rows,
 		PendingBytes: -bytes})
+	if err == nil {
+		err = d.j.onSettle(tx)
+	}
 	if err != nil {
 		return balance.Flow{}, err
 	}
@@ -452,8 +455,12 @@ func (d *delivery) giveUp(tx *store.Tx, c balance.Cause, lost *spool.Lost, why s
 	if err != nil {
 		return err
 	}
-	return balance.AddFlow(tx, d.k.ID, balance.Flow{Expired: lost.Rows, Pending: -lost.Rows,
+	err = balance.AddFlow(tx, d.k.ID, balance.Flow{Expired: lost.Rows, Pending: -lost.Rows,
 		PendingBytes: -lost.Bytes})
+	if err != nil {
+		return err
+	}
+	return d.j.onSettle(tx)
 }
 
 func (d *delivery) recount(tx *store.Tx, lost *spool.Lost) error {

@@ -30,7 +30,8 @@ type Intake struct {
 	traits connector.SourceTraits
 	rows   int // most rows of a block
 	parse  func(raw []byte) connector.Page
-	onTake func(*store.Tx, connector.Page, Taken) error
+	onTake func(*store.Tx, connector.Page, Taken, Done) error
+	done   func(*store.Tx) Done // of the job's sinks
 
 	known  *identity.Set    // keys that were taken in, or died at intake
 	absent *identity.Set    // keys that the source does not have
@@ -60,7 +61,7 @@ type IntakeOptions struct {
 	// Parse reads a rejected item again, for a retry; nil if the source can't.
 	Parse func(raw []byte) connector.Page
 	// OnTake, if set, is part of the commit of every page that Fetch gave.
-	OnTake func(tx *store.Tx, p connector.Page, t Taken) error
+	OnTake func(tx *store.Tx, p connector.Page, t Taken, done Done) error
 }
 
 func (o IntakeOptions) withDefaults() IntakeOptions {
@@ -281,7 +282,7 @@ func (in *Intake) write(tx *store.Tx, w *work) error {
 		}
 	}
 	if in.onTake != nil && w.mode == Follow {
-		if err := in.onTake(tx, w.page, w.taken); err != nil {
+		if err := in.onTake(tx, w.page, w.taken, in.done(tx)); err != nil {
 			return err
 		}
 	}

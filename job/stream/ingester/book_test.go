@@ -48,7 +48,7 @@ func newNetwork(t *testing.T, seed uint64) *network {
 // restart is the ingester's death: what was on its way into the spool is forgotten.
 func (n *network) restart() {
 	n.t.Helper()
-	b, err := openBook(n.t.Context(), n.st)
+	b, err := openBook(n.t.Context(), n.st, "broker")
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func (n *network) restart() {
 // commit takes the page into the spool.
 func (n *network) commit() {
 	n.t.Helper()
-	err := n.st.Update(func(tx *store.Tx) error { return n.book.kept(tx, n.page, 5, 5, n.now) })
+	err := n.book.update(func(tx *store.Tx) error { return n.book.kept(tx, n.page, 5, 5, n.now) })
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -141,9 +141,9 @@ func (n *network) arrive(m connector.Message) {
 		case wire.Manifest:
 			err = n.book.manifest(a, n.now)
 		case wire.Beacon:
-			err = n.book.beacon(a, n.now)
+			_, err = n.book.beacon(a, n.now)
 		case wire.Gone:
-			err = n.book.gone(a, n.now)
+			_, err = n.book.gone(a, n.now)
 		}
 	case names.Ask():
 		what, bad := wire.Read(m)
@@ -192,32 +192,26 @@ func (n *network) run(d time.Duration) {
 // check holds the book against what the streamer sent: windows that it still has are complete.
 func (n *network) check() {
 	n.t.Helper()
-	err := n.st.View(n.t.Context(), func(r store.Reader) error {
-		for number, m := range n.all {
-			w, err := n.book.get(r, ID{"e", number})
-			if err == nil && w == nil && number < n.oldest {
-				continue // was gone before they met
-			}
-			if err != nil || w == nil {
-				return fmt.Errorf("window %d: %v, %w", number, w, err)
-			}
-			if want := map[bool]State{true: Complete, false: Lost}[number >= n.oldest]; w.State != want &&
-				w.State != Complete {
-				n.t.Errorf("window %d is %s and lacks %v, want %s", number, w.State, w.Missing(), want)
-			}
-			if w.State == Lost && w.Because == "" {
-				n.t.Errorf("window %d is lost, and nobody says why", number)
-			}
-			for i := range m.Batches {
-				if k := n.kept[place{w.ID(), i}]; k > 1 || k == 0 && w.State == Complete {
-					n.t.Errorf("batch %d of window %d was taken %d times", i, number, k)
-				}
+	for number, m := range n.all {
+		w := n.book.near[ID{"e", number}]
+		if w == nil && number < n.oldest {
+			continue // was gone before they met
+		}
+		if w == nil {
+			n.t.Fatalf("window %d is not known", number)
+		}
+		if want := map[bool]State{true: Complete, false: Lost}[number >= n.oldest]; w.State != want &&
+			w.State != Complete {
+			n.t.Errorf("window %d is %s and lacks %v, want %s", number, w.State, w.Missing(), want)
+		}
+		if w.State == Lost && w.Because == "" {
+			n.t.Errorf("window %d is lost, and nobody says why", number)
+		}
+		for i := range m.Batches {
+			if k := n.kept[place{w.ID(), i}]; k > 1 || k == 0 && w.State == Complete {
+				n.t.Errorf("batch %d of window %d was taken %d times", i, number, k)
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		n.t.Fatal(err)
 	}
 }
 
@@ -289,7 +283,7 @@ func TestContradiction(t *testing.T) {
 	if err := n.book.manifest(m, n.now); err == nil {
 		t.Error("a second manifest that says something else was taken")
 	}
-	if w := n.book.open[ID{"e", 1}]; len(w.Parts) != 3 {
+	if w := n.book.near[ID{"e", 1}]; len(w.Parts) != 3 {
 		t.Errorf("the window has %d batches, want the 3 of the first", len(w.Parts))
 	}
 }

@@ -1,27 +1,36 @@
 package ingester
 
-import "holdfast/connector"
+import (
+	"time"
+
+	"holdfast/connector"
+)
 
 // mostHeld is how many bytes of payloads wait for the manifest that knows them.
-const mostHeld = 64 << 20
+const mostHeld = 32 << 20
 
 // held are batches that no window knows yet, the oldest first: their manifest may be behind them.
 type held struct {
 	byHash map[string][]connector.Heard
-	order  []string // hashes, as they came; one that was taken is left in it
+	order  []waiting // as they came; one that was taken is left in it
 	bytes  int
+}
+
+type waiting struct {
+	hash string
+	at   time.Time
 }
 
 func newHeld() held { return held{byHash: map[string][]connector.Heard{}} }
 
 // put keeps a batch, and returns those that there is no room for any more.
-func (h *held) put(hash string, m connector.Heard) (dropped []connector.Heard) {
+func (h *held) put(hash string, m connector.Heard, now time.Time) (dropped []connector.Heard) {
 	h.byHash[hash] = append(h.byHash[hash], m)
-	h.order = append(h.order, hash)
+	h.order = append(h.order, waiting{hash, now})
 	for h.bytes += len(m.Payload); h.bytes > mostHeld; {
 		oldest := h.order[0]
 		h.order = h.order[1:]
-		dropped = append(dropped, h.take(oldest)...)
+		dropped = append(dropped, h.take(oldest.hash)...)
 	}
 	return dropped
 }
@@ -37,4 +46,30 @@ func (h *held) take(hash string) []connector.Heard {
 		h.order = nil
 	}
 	return all
+}
+
+// since is when the oldest that is held came; ok is false if nothing is.
+func (h *held) since() (at time.Time, ok bool) {
+	for len(h.order) > 0 && len(h.byHash[h.order[0].hash]) == 0 {
+		h.order = h.order[1:]
+	}
+	if len(h.order) == 0 {
+		return time.Time{}, false
+	}
+	return h.order[0].at, true
+}
+
+// next returns the oldest one, which is held no longer.
+func (h *held) next() (m connector.Heard, ok bool) {
+	if _, ok := h.since(); !ok {
+		return m, false
+	}
+	hash := h.order[0].hash
+	m = h.byHash[hash][0]
+	if h.byHash[hash] = h.byHash[hash][1:]; len(h.byHash[hash]) == 0 {
+		delete(h.byHash, hash)
+	}
+	h.bytes -= len(m.Payload)
+	h.order = h.order[1:]
+	return m, true
 }

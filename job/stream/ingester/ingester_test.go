@@ -189,7 +189,7 @@ func (g *ingesting) run(want int) (ids []int) {
 	e, err := engine.New(engine.Options{Dir: g.dir, Log: slog.New(slog.DiscardHandler),
 		Room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}, []engine.Spec{{Name: "weather", Kind: "stream",
 		New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
-			src, err := New(ctx, env, Config{Names: names, Broker: g.b, Group: "ingester",
+			src, err := New(ctx, env, Config{Name: "broker", Names: names, Broker: g.b, Group: "ingester",
 				Schema: table.Schema(), Parse: parse})
 			if err != nil {
 				return nil, err
@@ -199,7 +199,7 @@ func (g *ingesting) run(want int) (ids []int) {
 				return nil, err
 			}
 			return collect.New(ctx, env, src, []collect.Sink{{Name: "main", Sink: lite, Every: 50 * time.Millisecond}},
-				collect.Config{Source: "broker", Noun: "rows", Intake: collect.IntakeOptions{OnTake: src.OnTake},
+				collect.Config{Source: "broker", Noun: "rows", Intake: collect.IntakeOptions{OnTake: src.OnTake}, OnSettle: src.OnSettle,
 					NextPoll: func(time.Time) time.Time { return time.Now() }})
 		}}})
 	if err != nil {
@@ -287,15 +287,15 @@ func TestRepair(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	book, err := openBook(t.Context(), st)
+	book, err := openBook(t.Context(), st, "broker")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(book.open) != 7 {
-		t.Errorf("%d windows are known, want 7", len(book.open))
+	if len(book.near) != 7 {
+		t.Errorf("%d windows are known, want 7", len(book.near))
 	}
 	for _, w := range book.windows() {
-		if w.State != Complete || w.First == 0 || w.Last < w.First {
+		if w.State != Stored || w.First == 0 || w.Last < w.First {
 			t.Errorf("window %v is %s in blocks %d to %d and lacks %v", w.ID(), w.State, w.First, w.Last, w.Missing())
 		}
 	}
@@ -306,6 +306,10 @@ type saying struct {
 	connector.Broker
 	m connector.Message
 }
+
+func (saying) Publish(context.Context, connector.Message) error { return nil }
+
+func (saying) Traits() connector.BrokerTraits { return connector.BrokerTraits{} }
 
 func (b saying) Listen(_ context.Context, l connector.Listener) error {
 	return errors.Join(l.Hear(connector.Heard{Message: b.m, Ack: func(context.Context) error { return nil }}), errors.New("that was all"))
@@ -321,14 +325,14 @@ func TestFailedPageIsAskedForAgain(t *testing.T) {
 	}
 	b := saying{m: connector.Message{Topic: names.Data(), Key: "0:1", Payload: n.payload[place{ID{"e", 1}, 0}]}}
 	broken := errors.New("no memory")
-	in := &Ingester{book: n.book, held: newHeld(), ear: hear.Listen(t.Context(), b, "g", names.Data()),
+	in := &Source{book: n.book, held: newHeld(), ear: hear.Listen(t.Context(), b, "g", names.Data()),
 		cfg: Config{Names: names, Linger: time.Millisecond, Broker: b,
 			Parse: func(context.Context, [][]byte) (connector.Page, error) { return connector.Page{}, broken }}}
-	n.book.open[ID{"e", 1}].next = time.Now().Add(time.Hour) // nobody is asked meanwhile
+	n.book.near[ID{"e", 1}].next = time.Now().Add(time.Hour) // nobody is asked meanwhile
 	if _, err := in.Fetch(t.Context(), connector.Request{}); !errors.Is(err, broken) {
 		t.Fatalf("got %v, want what parsing said", err)
 	}
-	if missing := n.book.open[ID{"e", 1}].Missing(); len(missing) != 3 {
+	if missing := n.book.near[ID{"e", 1}].Missing(); len(missing) != 3 {
 		t.Errorf("batches %v are missing, want all three", missing)
 	}
 }

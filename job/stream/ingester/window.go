@@ -12,13 +12,13 @@ import (
 // State is where a window is on its way through the ingester.
 type State string
 
-// The states of a window.
+// The states of a window. A batch that comes behind Lost, Stored or Told takes it back.
 const (
 	Open     State = "open"     // batches are missing
 	Complete State = "complete" // every batch is in the spool
-	Stored   State = "stored"   // every sink has every row of it, or a dead letter
-	Told     State = "told"     // the processor was told
 	Lost     State = "lost"     // batches are missing, and nobody can send them any more
+	Stored   State = "stored"   // every sink has every row that came, or a dead letter; there is a notice
+	Told     State = "told"     // the processor has done with the notice
 )
 
 // ID names a window: an epoch of a streamer, and the number there.
@@ -33,28 +33,34 @@ func (id ID) String() string { return fmt.Sprintf("%s/%d", id.Epoch, id.Number) 
 // Window is what the ingester knows of a window. Everything that is exported survives a crash: it changes in the
 // commit that takes a batch in.
 type Window struct {
-	Epoch   string    `json:"epoch"`
-	Number  uint64    `json:"number"`
-	Key     string    `json:"key"`
-	From    time.Time `json:"from"`
-	To      time.Time `json:"to"`
-	Parts   []Part    `json:"parts"`
-	State   State     `json:"state"`
-	Since   time.Time `json:"since"`             // of the state
+	Epoch  string    `json:"epoch"`
+	Number uint64    `json:"number"`
+	Key    string    `json:"key"`
+	From   time.Time `json:"from"`
+	To     time.Time `json:"to"`
+	Parts  []Part    `json:"parts,omitempty"`
+	State  State     `json:"state"`
+	Since  time.Time `json:"since"` // of the state
+	// Met is when it was first heard of, Last when something of it came.
+	Met     time.Time `json:"met"`
+	Came    time.Time `json:"came,omitzero"`
 	First   uint64    `json:"first,omitempty"`   // sequence of the first block with rows of it, 0 for none
 	Last    uint64    `json:"last,omitempty"`    // and of the last one
-	Late    int       `json:"late,omitempty"`    // how many times rows came behind a report
 	Unmade  bool      `json:"unmade,omitempty"`  // its manifest is missing: only its number is known
-	Because string    `json:"because,omitempty"` // why it is lost
+	Because string    `json:"because,omitempty"` // why it was lost
+	Lost    int       `json:"lost,omitempty"`    // rows that the books have as lost
+	Notice  uint64    `json:"notice,omitempty"`  // number of the newest notice of it, 0 for none
+	Notices int       `json:"notices,omitempty"` // how many there were
 
-	asks int       // in a row without an answer
-	next time.Time // when to ask again; zero at once
+	asks   int         // in a row without an answer
+	next   time.Time   // when to ask again; zero at once
+	spoilt map[int]int // how often a batch of a streamer of old came and made no rows, by its index
 }
 
 // Part is a batch of a window.
 type Part struct {
 	Rows int    `json:"rows"`
-	Hash string `json:"hash,omitempty"` // "" from a streamer that does not say it
+	Hash string `json:"hash,omitempty"` // "" while nobody has said it
 	Have bool   `json:"have,omitempty"` // it is in the spool
 
 	taking bool // it is on its way there
@@ -62,7 +68,7 @@ type Part struct {
 
 // unmade returns a window of which the number alone is known.
 func unmade(id ID, now time.Time) *Window {
-	return &Window{Epoch: id.Epoch, Number: id.Number, State: Open, Since: now, Unmade: true}
+	return &Window{Epoch: id.Epoch, Number: id.Number, State: Open, Since: now, Met: now, Unmade: true}
 }
 
 // ID returns the window's id.
@@ -70,7 +76,7 @@ func (w *Window) ID() ID { return ID{w.Epoch, w.Number} }
 
 // Manifest takes what a manifest says. One that came before is the same, or the streamer contradicts itself.
 func (w *Window) Manifest(m wire.Manifest, now time.Time) error {
-	if len(w.Parts) > 0 || w.State != Open {
+	if !w.Unmade {
 		if !w.fits(m) {
 			return fmt.Errorf("window %v: its manifest says something else than before", w.ID())
 		}
@@ -80,6 +86,9 @@ func (w *Window) Manifest(m wire.Manifest, now time.Time) error {
 	w.Parts = make([]Part, len(m.Batches))
 	for i, b := range m.Batches {
 		w.Parts[i] = Part{Rows: b.Rows, Hash: b.Hash}
+	}
+	if w.State == Lost { // it was lost without being known
+		w.State, w.Since, w.Because = Open, now, ""
 	}
 	w.asks, w.next = 0, now.Add(quiet)
 	w.settle(now)
@@ -100,19 +109,22 @@ func (w *Window) fits(m wire.Manifest) bool {
 
 // settle makes a window complete that has everything.
 func (w *Window) settle(now time.Time) {
-	if (w.State == Open || w.State == Lost) && !w.Unmade && w.missing() == 0 {
+	if w.State != Complete && !w.Lacks() {
 		w.State, w.Since, w.Because = Complete, now, ""
 	}
 }
 
-// missing is how many batches are not in the spool.
-func (w *Window) missing() (n int) {
+// Lacks reports whether anything of the window is not in the spool.
+func (w *Window) Lacks() bool {
+	if w.Unmade {
+		return true
+	}
 	for i := range w.Parts {
 		if !w.Parts[i].Have {
-			n++
+			return true
 		}
 	}
-	return n
+	return false
 }
 
 // Missing returns the batches that are not in the spool and not on their way there.
@@ -125,18 +137,23 @@ func (w *Window) Missing() (indexes []int) {
 	return indexes
 }
 
-// MissingRows is how many rows are not in the spool.
-func (w *Window) MissingRows() (n int) {
+// Rows is how many rows came, and how many did not, as far as anybody said.
+func (w *Window) Rows() (came, missing int) {
+	if w.Epoch == oldEpoch {
+		missing = w.lostOld()
+	}
 	for _, p := range w.Parts {
-		if !p.Have {
-			n += p.Rows
+		if p.Have {
+			came += p.Rows
+		} else {
+			missing += p.Rows
 		}
 	}
-	return n
+	return came, missing
 }
 
-// Find returns the batch whose payload has this hash; ok is false if none has, or it is here already.
-func (w *Window) Find(hash string) (index int, ok bool) {
+// find returns the batch whose payload has this hash and is missing; ok is false if there is none.
+func (w *Window) find(hash string) (index int, ok bool) {
 	for i, p := range w.Parts {
 		if p.Hash == hash && !p.Have && !p.taking {
 			return i, true
@@ -148,7 +165,7 @@ func (w *Window) Find(hash string) (index int, ok bool) {
 // Take marks a batch as on its way into the spool: something came, so nobody need be asked for a while.
 func (w *Window) Take(index int, now time.Time) {
 	w.Parts[index].taking = true
-	w.asks, w.next = 0, now.Add(quiet)
+	w.asks, w.next, w.Came = 0, now.Add(quiet), now
 }
 
 // Kept marks a batch as being in the spool, in the blocks from one sequence to the other (0 for no rows that are
@@ -159,6 +176,9 @@ func (w *Window) Kept(index int, first, last uint64, now time.Time) {
 		w.First = first
 	}
 	w.Last = max(w.Last, last)
+	if w.State == Stored || w.State == Told { // what it lacked comes after all
+		w.State, w.Since = Lost, now
+	}
 	w.settle(now)
 }
 
@@ -192,10 +212,13 @@ func (w *Window) behind(m wire.Beacon) bool {
 	return w.Epoch == m.Epoch && w.Number < m.Oldest && w.State == Open && (w.Unmade || len(w.Missing()) > 0)
 }
 
-// GiveUp declares what is missing lost. A batch that comes after all opens the window again.
+// GiveUp declares what is missing lost. A batch that comes after all takes it back.
 func (w *Window) GiveUp(why string, now time.Time) {
 	w.State, w.Since, w.Because = Lost, now, why
 }
+
+// waits reports whether the window is to be stored, but for its sinks.
+func (w *Window) waits() bool { return w.State == Complete || w.State == Lost && !w.Unmade }
 
 func (w *Window) bytes() []byte {
 	b, err := json.Marshal(w)

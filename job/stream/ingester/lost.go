@@ -1,0 +1,84 @@
+package ingester
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"holdfast/kernel/balance"
+	"holdfast/kernel/store"
+)
+
+// giveUp declares what is missing of a window lost, in the books too.
+func (b *book) giveUp(tx *store.Tx, w *Window, why string, now time.Time) error {
+	w.GiveUp(why, now)
+	_, missing := w.Rows()
+	if err := b.lose(tx, w, missing, now); err != nil {
+		return err
+	}
+	b.put(tx, w)
+	return nil
+}
+
+// lose puts the rows of a window that are lost into the books as a gap, which begins at the window's number.
+func (b *book) lose(tx *store.Tx, w *Window, rows int, now time.Time) error {
+	if rows == 0 {
+		return nil
+	}
+	source, _, err := tx.ID(store.SourceName, b.source)
+	if err != nil {
+		return err
+	}
+	w.Lost += rows
+	return balance.PutGap(tx, balance.Gap{Source: source, From: w.Number, To: w.Number, Missing: uint64(rows),
+		Cause: balance.Hole, State: balance.GapLost, Found: now, Next: now, Note: fmt.Sprintf("%s lacks %s: %s",
+			w.name(), spans(w.Missing()), w.Because)})
+}
+
+// found takes rows that came after all out of what is lost.
+func (b *book) found(tx *store.Tx, w *Window) error {
+	_, missing := w.Rows()
+	if w.Lost <= missing {
+		return nil
+	}
+	source, _, err := tx.ID(store.SourceName, b.source)
+	if err != nil {
+		return err
+	}
+	came := w.Lost - missing
+	w.Lost = missing
+	return balance.Recover(tx, source, w.Number, 0, uint64(came))
+}
+
+// name is the window for a person.
+func (w *Window) name() string {
+	if w.From.IsZero() {
+		return fmt.Sprintf("window %v", w.ID())
+	}
+	return fmt.Sprintf("window %s (%s)", w.From.UTC().Format("2006-01-02 15:04"), w.Key)
+}
+
+// spans are ascending numbers for a person: batches 0-2, 7.
+func spans(numbers []int) string {
+	if len(numbers) == 0 {
+		return "no batch"
+	}
+	var parts []string
+	for i := 0; i < len(numbers); {
+		j := i
+		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
+			j++
+		}
+		if i == j {
+			parts = append(parts, fmt.Sprint(numbers[i]))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d-%d", numbers[i], numbers[j]))
+		}
+		i = j + 1
+	}
+	word := "batches"
+	if len(numbers) == 1 {
+		word = "batch"
+	}
+	return word + " " + strings.Join(parts, ", ")
+}

@@ -1,0 +1,206 @@
+package ingester
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"holdfast/base/fault"
+	"holdfast/job/stream/wire"
+	"holdfast/kernel/spool"
+	"holdfast/kernel/store"
+)
+
+// View is a window as people see it.
+type View struct {
+	Epoch       string    `json:"epoch"`
+	Number      uint64    `json:"number"`
+	Window      string    `json:"window"` // its key in channels
+	From        time.Time `json:"from,omitzero"`
+	To          time.Time `json:"to,omitzero"`
+	State       State     `json:"state"`
+	Since       time.Time `json:"since"`
+	Batches     int       `json:"batches"`
+	Missing     []int     `json:"missing"` // batches that are not here
+	Rows        int       `json:"rows"`
+	MissingRows int       `json:"missing_rows"`
+	Because     string    `json:"because,omitempty"` // why it is lost
+	Notice      uint64    `json:"notice,omitempty"`  // number of its newest notice
+	Notices     int       `json:"notices,omitempty"` // how often it was stored: more than once if rows came late
+}
+
+func (w *Window) view() View {
+	v := View{Epoch: w.Epoch, Number: w.Number, Window: w.Key, From: w.From, To: w.To, State: w.State, Since: w.Since,
+		Batches: len(w.Parts), Missing: []int{}, Because: w.Because, Notice: w.Notice, Notices: w.Notices}
+	for i, p := range w.Parts {
+		if !p.Have {
+			v.Missing = append(v.Missing, i)
+		}
+	}
+	v.Rows, v.MissingRows = w.Rows()
+	return v
+}
+
+func viewOf(b []byte) (v View, err error) {
+	if err := json.Unmarshal(b, &v); err != nil {
+		return v, fmt.Errorf("read a window: %w", err)
+	}
+	return v, nil
+}
+
+// Query says which windows are meant; what is zero is no bound.
+type Query struct {
+	From, To time.Time // of the window's time; To itself is not within
+	State    State
+	Limit    int
+}
+
+func (q Query) meets(v View) bool {
+	return (q.State == "" || v.State == q.State) && (q.From.IsZero() || !v.From.Before(q.From)) &&
+		(q.To.IsZero() || v.From.Before(q.To))
+}
+
+// Windows returns windows, the newest time first; those whose time is not known come in front.
+func (in *Source) Windows(ctx context.Context, q Query) ([]View, error) {
+	out := []View{}
+	err := in.store.View(ctx, func(r store.Reader) error {
+		return eachWindow(r, q, func(v View) { out = append(out, v) })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the windows of the stream: %w", err)
+	}
+	slices.SortFunc(out, func(a, b View) int {
+		return cmp.Or(cmp.Compare(b2i(b.From.IsZero()), b2i(a.From.IsZero())), b.From.Compare(a.From),
+			cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(b.Number, a.Number))
+	})
+	if q.Limit > 0 && len(out) > q.Limit {
+		out = out[:q.Limit]
+	}
+	return out, nil
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// eachWindow calls f for the windows that are meant: those that are not past, and the newest past ones.
+func eachWindow(r store.Reader, q Query, f func(View)) error {
+	all, failed := r.Scan(keyWindows(), keyWindows().End())
+	for _, v := range all {
+		w, err := windowOf(v)
+		if err != nil {
+			return err
+		}
+		if view := w.view(); q.meets(view) {
+			f(view)
+		}
+	}
+	if err := failed(); err != nil {
+		return err
+	}
+	past := store.Job.K().Str("stream/past/")
+	from, to, n := past, past.End(), 0
+	if !q.From.IsZero() {
+		from = keyPastFrom(q.From)
+	}
+	if !q.To.IsZero() {
+		to = keyPastFrom(q.To)
+	}
+	all, failed = r.ScanBack(from, to)
+	for _, b := range all {
+		v, err := viewOf(b)
+		if err != nil {
+			return err
+		}
+		if !q.meets(v) {
+			continue
+		}
+		f(v)
+		if n++; n == q.Limit {
+			break
+		}
+	}
+	return failed()
+}
+
+// ReadWindows is Windows for a store that no ingester works on.
+func ReadWindows(r store.Reader, q Query) (out []View, err error) {
+	err = eachWindow(r, q, func(v View) { out = append(out, v) })
+	return out, err
+}
+
+// Rows gives the blocks that hold the rows of a window from the spool, beside rows of others; ok is false, and
+// nothing was given, if they are not all there any more.
+func (in *Source) Rows(ctx context.Context, n wire.Stored, yield func(arrow.RecordBatch) error) (ok bool, err error) {
+	first, last, ok := in.book.blocks(n)
+	if !ok || first == 0 {
+		return false, nil
+	}
+	err = in.store.View(ctx, func(r store.Reader) error {
+		stats, err := spool.ReadStats(r)
+		if err != nil {
+			return err
+		}
+		if ok = stats.First <= first && last < stats.Next; !ok {
+			return nil
+		}
+		for seq := first; seq <= last; seq++ {
+			head, rows, err := spool.Read(r, seq)
+			switch {
+			case fault.Is(err, fault.NotFound), fault.Is(err, fault.Corrupt):
+				ok = false // what was given is of no use, and the caller begins anew
+				return nil
+			case err != nil:
+				return err
+			case head.Only != 0 || head.Copy: // given to one sink again
+				continue
+			}
+			if err := yield(rows); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ok, err
+}
+
+// blocks are the blocks of the window of a notice.
+func (b *book) blocks(n wire.Stored) (first, last uint64, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n.Epoch != b.log.Epoch {
+		return 0, 0, false
+	}
+	for _, w := range b.near {
+		if w.Notice == n.Number {
+			return w.First, w.Last, true
+		}
+	}
+	return 0, 0, false
+}
+
+// Notes are lines about the stream for status.
+func (in *Source) Notes() [][2]string {
+	in.book.mu.Lock()
+	defer in.book.mu.Unlock()
+	counts := map[State]int{}
+	for _, w := range in.book.near {
+		counts[w.State]++
+	}
+	out := [][2]string{}
+	for _, s := range []State{Open, Complete, Lost} {
+		if counts[s] > 0 {
+			out = append(out, [2]string{"windows " + string(s), fmt.Sprint(counts[s])})
+		}
+	}
+	return append(out, [2]string{"windows stored", fmt.Sprint(in.book.log.Newest)},
+		[2]string{"windows reported", fmt.Sprint(in.book.log.Next - 1)})
+}
