@@ -20,6 +20,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/sinktest"
+	"holdfast/connector/tabletest"
 	"holdfast/tests/testenv"
 )
 
@@ -28,6 +29,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("HOLDFAST_SQLITE_CHILD") != "" {
 		childReads(os.Args[1])
 	}
+	tabletest.Child(func(args, key []string, replace string) (connector.Sink, error) {
+		return New(Config{Path: args[0], Table: "weather", Key: key, Replace: replace})
+	})
 	sinktest.Main(m, func(args []string) (connector.Sink, error) { return New(Config{Path: args[0]}) })
 }
 

@@ -23,6 +23,8 @@ func TestValidate(t *testing.T) {
 		{Config{Path: "x.db", Table: "sqlite_x"}, "table: names that begin with sqlite_"},
 		{Config{Path: "x.db", Table: "holdfast_delivered"}, "table: holdfast_delivered"},
 		{Config{Path: "x.db", Busy: -1}, "busy: -1ns is negative"},
+		{Config{Path: "x.db", Key: []string{"a", "a"}}, `key[1]: "a" is there twice`},
+		{Config{Path: "x.db", Replace: "revision"}, "replace: wants key"},
 	} {
 		errs := c.cfg.Validate()
 		switch {

@@ -44,3 +44,26 @@ func BenchmarkNewest(b *testing.B) {
 		}
 	}
 }
+
+func TestKeyed(t *testing.T) {
+	tabletest.RunKeyed(t, func(t *testing.T) *tabletest.Keyed {
+		f := newFile(t)
+		return &tabletest.Keyed{
+			Table: "weather",
+			Sink: func(key []string, replace string) (connector.Sink, error) {
+				return f.sink(Config{Table: "weather", Key: key, Replace: replace, Busy: time.Second})
+			},
+			Open:       func() (connector.Tables, error) { return OpenTables(Config{Path: f.path}) },
+			Exec:       func(statement string) error { _, err := f.db.Exec(statement); return err },
+			LostAnswer: sinktest.Hook{Do: func() error { f.lose.Store(true); return nil }},
+			Cut: func(bytes int64) sinktest.Hook {
+				return sinktest.Hook{
+					Do:   func() error { f.cutAfter.Store(bytes / 5000); return nil },
+					Undo: func() error { f.cutAfter.Store(-1); return nil },
+				}
+			},
+			Child:     []string{f.path},
+			Histories: max(10, 100/slower),
+		}
+	})
+}
