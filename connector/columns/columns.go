@@ -28,6 +28,8 @@ type Column struct {
 	// Convert allows text where a number, truth value or Unix time is wanted, and the reverse.
 	// Values of a csv are always converted.
 	Convert bool `yaml:"convert" json:"convert,omitempty"`
+
+	zone *time.Location // of times without one
 }
 
 // Spec is what a configuration says of rows.
@@ -38,6 +40,8 @@ type Spec struct {
 	Cursor  string // name of the column whose highest value is followed; "" for none
 	Extra   string // ExtraDrop or ExtraKeep
 	Convert bool   // every column as if it said so: a csv knows only text
+	// Zone is that of times without one; nil is UTC.
+	Zone *time.Location
 }
 
 // What becomes of the fields of an item that no column is made from.

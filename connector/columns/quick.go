@@ -3,6 +3,8 @@ package columns
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -52,6 +54,21 @@ func (r *Reading) AddJSON(raw []byte, wrap func(error) error) error {
 		it = Item{Raw: raw, Err: wrap(err)}
 	}
 	return r.Add(it)
+}
+
+// AddArray makes each element of a JSON array a row or a reject. Text that is no array is one reject, whatever
+// it begins with: half an array could be anybody's.
+func (r *Reading) AddArray(raw []byte) error {
+	all, ok := elements(raw)
+	if !ok {
+		return r.Add(Item{Raw: raw, Err: errors.New("it is no JSON array")})
+	}
+	for _, e := range all {
+		if err := r.AddJSON(e, func(err error) error { return fmt.Errorf("it is no JSON: %w", err) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // quickly adds an item if it is one whose every column can be read.

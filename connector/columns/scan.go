@@ -125,3 +125,64 @@ func (s *scan) digits() bool {
 	}
 	return s.i > from
 }
+
+// elements returns the texts of the elements of an array, as far as commas and brackets tell; ok is false if there is
+// no array, or something behind it.
+func elements(b []byte) (all [][]byte, ok bool) {
+	s := scan{b: b}
+	if !s.take('[') {
+		return nil, false
+	}
+	if s.take(']') {
+		return nil, s.next() == 0 && s.i == len(b)
+	}
+	for {
+		v, ok := s.extent()
+		if !ok {
+			return nil, false
+		}
+		all = append(all, v)
+		if !s.take(',') {
+			return all, s.take(']') && s.next() == 0 && s.i == len(b)
+		}
+	}
+}
+
+// extent passes over what is at least as long as the value that begins here: up to a comma or a closing bracket that
+// is not within it.
+func (s *scan) extent() (v []byte, ok bool) {
+	s.next()
+	from, depth := s.i, 0
+	for ; s.i < len(s.b); s.i++ {
+		switch s.b[s.i] {
+		case '"':
+			if !s.pass() {
+				return nil, false
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth < 0 {
+				return s.b[from:s.i], s.i > from
+			}
+		case ',':
+			if depth == 0 {
+				return s.b[from:s.i], s.i > from
+			}
+		}
+	}
+	return nil, false
+}
+
+// pass goes to the closing quote of the text that begins here.
+func (s *scan) pass() bool {
+	for s.i++; s.i < len(s.b); s.i++ {
+		switch s.b[s.i] {
+		case '"':
+			return true
+		case '\\':
+			s.i++
+		}
+	}
+	return false
+}

@@ -46,7 +46,7 @@ type Table struct {
 
 // New returns the table of a spec that has no faults.
 func New(s Spec) (*Table, error) {
-	t := &Table{columns: s.Columns, cursor: -1, time: -1, keep: s.Extra == ExtraKeep, convert: s.Convert,
+	t := &Table{columns: slices.Clone(s.Columns), cursor: -1, time: -1, keep: s.Extra == ExtraKeep, convert: s.Convert,
 		taken: map[string]bool{}, names: map[string]bool{}}
 	var fields []arrow.Field
 	key := strings.Join(s.Keys(), "")
@@ -56,6 +56,7 @@ func New(s Spec) (*Table, error) {
 		fields = append(fields, arrow.Field{Name: key, Type: arrow.BinaryTypes.String})
 	}
 	for i, col := range s.Columns {
+		t.columns[i].zone = s.Zone
 		e := Expr{path: []string{col.Name}}
 		if col.From != "" {
 			var err error

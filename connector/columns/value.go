@@ -225,7 +225,11 @@ func (c *Column) readTime(v any, convert bool) (cell, error) {
 		if layout == "" || layout == formatRFC3339 {
 			layout = time.RFC3339Nano
 		}
-		t, err := time.Parse(layout, s)
+		zone := c.zone
+		if zone == nil {
+			zone = time.UTC
+		}
+		t, err := time.ParseInLocation(layout, s, zone)
 		if err != nil {
 			return cell{}, fmt.Errorf("is %.40q, want a time like %s", s, layout)
 		}

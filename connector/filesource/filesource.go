@@ -65,6 +65,9 @@ type Config struct {
 	Settle time.Duration `yaml:"settle"`
 	// MaxLine is the most bytes of a line; a longer one is a reject. Default 1048576.
 	MaxLine int `yaml:"max_line"`
+
+	// Zone is that of times without one; nil is UTC.
+	Zone *time.Location `yaml:"-"`
 }
 
 // StdinConfig is what a configuration file says under `stdin:`; the keys are those of Config.
@@ -110,7 +113,7 @@ func (c Config) withDefaults() Config {
 
 func (c Config) spec() columns.Spec {
 	return columns.Spec{Columns: c.Columns, Key: c.Key, Time: c.Time, Extra: c.Extra,
-		Convert: c.Format == formatCSV}
+		Convert: c.Format == formatCSV, Zone: c.Zone}
 }
 
 // faults are what is wrong with a configuration.
@@ -174,6 +177,9 @@ func (c Config) checkRows(f *faults, formats []string) {
 type Options struct {
 	// Look is how often the directory is looked at without being told of a change; default 1m.
 	Look time.Duration
+	// End is for mode once, of a data set that is complete: the files are read as they are, in the order of their
+	// names, and behind the last one is the end. That there is none, or that a csv lacks a column, is an error.
+	End bool
 }
 
 // Source is what both modes and standard input have in common.
@@ -213,7 +219,7 @@ func Open(c Config, o Options) (File, error) {
 	if c.Mode == modeTail {
 		return &Tail{Source: s, watch: w}, nil
 	}
-	return &Once{Source: s, watch: w, seen: map[string]sighting{}}, nil
+	return &Once{Source: s, watch: w, seen: map[string]sighting{}, end: o.End}, nil
 }
 
 // Traits: a file waits for us.

@@ -29,6 +29,7 @@ type Once struct {
 	Source
 	watch *watch
 	seen  map[string]sighting // files that are not known to be complete
+	end   bool                // there will be no other files
 }
 
 // sighting is when a file was first seen as it is.
@@ -65,6 +66,11 @@ func (o *Once) Fetch(ctx context.Context, r connector.Request) (connector.Page, 
 			return connector.Page{}, err
 		}
 		settles := time.Duration(0)
+		if at.File == "" && o.end {
+			if at.File = o.following(files, at.Done); at.File == "" {
+				return o.ended(at, files)
+			}
+		}
 		if at.File == "" {
 			at.File, settles = o.pick(files, at.Done)
 		}
@@ -124,6 +130,48 @@ func (o *Once) pick(files []fs.FileInfo, done [][]byte) (name string, settles ti
 	return name, settles
 }
 
+// following returns the first file by name that was not read, "" for none.
+func (o *Once) following(files []fs.FileInfo, done [][]byte) (name string) {
+	for _, info := range files {
+		known := slices.ContainsFunc(done, func(d []byte) bool { return bytes.Equal(d, identify(info)) })
+		if !known && (name == "" || info.Name() < name) {
+			name = info.Name()
+		}
+	}
+	return name
+}
+
+// ended is the page behind the last file of a data set.
+func (o *Once) ended(at position, files []fs.FileInfo) (connector.Page, error) {
+	if len(files) == 0 && len(at.Done) == 0 {
+		return connector.Page{}, fault.WithHint(fault.New(fault.Permanent, "there is no file %s", o.cfg.Path),
+			"give the path of the data set, or a pattern such as /data/day-*.csv")
+	}
+	return connector.Page{Cursor: at.bytes(), End: true}, nil
+}
+
+// complete refuses a data set whose header lacks a column that every row needs: else each of its lines would be a
+// dead letter.
+func (o *Once) complete(h *header, path string) error {
+	if !o.end || h.text == "" {
+		return nil
+	}
+	if h.bad != "" {
+		return fault.New(fault.Permanent, "line 1 of %s: %s", path, h.bad)
+	}
+	var missing []string
+	for _, c := range o.cfg.Columns {
+		if !c.Optional && c.From == "" && !slices.Contains(h.names, c.Name) {
+			missing = append(missing, c.Name)
+		}
+	}
+	if len(missing) > 0 {
+		return fault.WithHint(fault.New(fault.Permanent, "line 1 of %s: the header lacks %s", path,
+			strings.Join(missing, ", ")), "it has: %s", strings.Join(h.names, ", "))
+	}
+	return nil
+}
+
 // read makes a page of the file that the position names. A file is done when it was read to its end; the
 // cursor forgets those that have left the directory.
 func (o *Once) read(ctx context.Context, at position, files []fs.FileInfo) (connector.Page, error) {
@@ -174,6 +222,9 @@ func (o *Once) part(ctx context.Context, r *columns.Reading, at *position) (end 
 	}
 	sp := o.split(f, *at)
 	_, end, err = o.fill(r, &h, sp, path)
+	if err == nil {
+		err = o.complete(&h, path)
+	}
 	if err == nil && end {
 		err = o.finish(r, &h, sp, path)
 	}
