@@ -56,8 +56,8 @@ func New(column string, parts []Part) (*Sink, error) {
 		return nil, fault.New(fault.Permanent, "divide rows by %s: there is no part", column)
 	}
 	for i, p := range parts {
-		if _, twice := s.at[p.Value]; twice {
-			return nil, fault.New(fault.Permanent, "divide rows by %s: %q is there twice", column, p.Value)
+		if _, twice := s.at[p.Value]; twice || p.Value == "" {
+			return nil, fault.New(fault.Permanent, "divide rows by %s: %q is there twice, or is no text", column, p.Value)
 		}
 		s.at[p.Value] = i
 		seen := map[string]bool{}
@@ -148,7 +148,7 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 	shares := make([]share, len(s.parts))
 	for row := range texts.Len() {
 		i, ok := s.at[texts.Value(row)]
-		if !ok || texts.IsNull(row) {
+		if !ok { // as is null, whose text is empty
 			v.Rejected = append(v.Rejected, connector.RowFault{Row: row,
 				Reason: fmt.Sprintf("column %s is %s, and no such rows are configured", s.column, texts.ValueStr(row))})
 			continue

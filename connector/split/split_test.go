@@ -312,16 +312,37 @@ func (s refusing) Write(_ context.Context, d connector.Delivery) (v connector.Ve
 	return v, nil
 }
 
-// poisoned refuses deliveries with a certain dog as a whole.
-func poisoned(names ...string) func(connector.Delivery) error {
-	return func(d connector.Delivery) error {
-		for i := range int(d.Rows.NumRows()) {
-			if name := d.Rows.Column(0).(*array.String).Value(i); slices.Contains(names, name) {
-				return fault.New(fault.Invalid, "%s bites", name)
-			}
-		}
-		return nil
+// biting is a server that refuses deliveries with certain dogs as a whole, once it has looked whether it knows their
+// token.
+type biting struct {
+	t        *testing.T
+	whole    record.Token
+	dogs     []string
+	written  []record.Token
+	writes   int
+	awayFrom int // the write at which it is away
+}
+
+func (s *biting) judge(d connector.Delivery) error {
+	if s.writes++; s.writes == s.awayFrom {
+		return fault.New(fault.Transient, "away")
 	}
+	from, to := d.Token.RowFrom, d.Token.RowTo
+	if d.Token != s.whole && (from >= to || from < s.whole.RowFrom || s.whole.RowTo > 0 && to > s.whole.RowTo) {
+		s.t.Errorf("rows %d to %d are no part of the delivery", from, to)
+	}
+	for _, known := range s.written {
+		if known != d.Token && (to == 0 || from < known.RowTo && known.RowFrom < to) {
+			return fault.New(fault.Conflict, "rows %d to %d meet %d to %d", from, to, known.RowFrom, known.RowTo)
+		}
+	}
+	for i := range int(d.Rows.NumRows()) {
+		if name := d.Rows.Column(0).(*array.String).Value(i); slices.Contains(s.dogs, name) {
+			return fault.New(fault.Invalid, "%s bites", name)
+		}
+	}
+	s.written = append(s.written, d.Token)
+	return nil
 }
 
 // TestPoison: rows because of which a part refuses all of its rows are found, others go, and nothing is there twice
@@ -339,20 +360,15 @@ func TestPoison(t *testing.T) {
 				d.Token.RowFrom, d.Token.RowTo = 5, 10
 				want, refused = [2]string{"Leo@8", "C@5 D@6 E@9"}, []int{2}
 			}
-			bites, writes := poisoned("Biter", "Snapper"), 0
-			r.dogs.bad = func(d connector.Delivery) error {
-				if writes++; writes == fail+1 {
-					return fault.New(fault.Transient, "away")
-				}
-				return bites(d)
-			}
+			server := &biting{t: t, whole: d.Token, dogs: []string{"Biter", "Snapper"}, awayFrom: fail + 1}
+			r.dogs.bad = server.judge
 			v, err := r.sink.Write(t.Context(), d)
-			if writes > fail {
+			if server.writes > fail {
 				if !fault.Is(err, fault.Transient) {
 					t.Fatalf("got %v, want an outage", err)
 				}
 				r.open()
-				r.dogs.bad = bites
+				r.dogs.bad = server.judge
 				v = r.write(d)
 			} else if err != nil {
 				t.Fatal(err)
@@ -407,6 +423,7 @@ func TestTraits(t *testing.T) {
 // TestRefusesRows: what can't be divided is a fault that names the column.
 func TestRefusesRows(t *testing.T) {
 	for want, parts := range map[string][]Part{"there is no part": nil, `"a" is there twice`: {{"a", nil, nil}, {"a", nil, nil}},
+		`"" is`:                    {{"", nil, nil}},
 		"two columns are called x": {{"a", []Column{{"time", "x"}, {"name", "x"}}, nil}}} {
 		if _, err := New("table", parts); !fault.Is(err, fault.Permanent) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
