@@ -1,9 +1,9 @@
 // Package rowtext writes rows as text: in JSON an object with a member for each column, in CSV a record with a
 // field for each.
 //
-// Integers and floats are written in full, times as RFC 3339 in UTC (or as ObjectsAt is told), bytes as base64. A null is `null` in
-// JSON and nothing at all in CSV, where an empty text is "". The text of a row follows from the row and
-// nothing else, so that a repeat is the same to the byte. What a text can't say (a float that is not
+// Integers and floats are written in full, times as RFC 3339 in UTC (or as ObjectsAt is told), bytes as base64.
+// A null is `null` in JSON and nothing at all in CSV, where an empty text is "". The text of a row follows from
+// the row and nothing else, so that a repeat is the same to the byte. What a text can't say (a float that is not
 // finite, a text that is not UTF-8, a time beyond the year 9999) has a reason in the place of a text. For
 // people to look at, Near writes what comes closest to it.
 package rowtext

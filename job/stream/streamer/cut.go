@@ -1,0 +1,352 @@
+package streamer
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/base/rowtext"
+	"holdfast/connector"
+	"holdfast/job/stream/wire"
+	"holdfast/kernel/store"
+)
+
+// hourColumn is the member that the payloads of WeatherVane have behind the columns.
+const hourColumn = "hour"
+
+const (
+	// mostParts is how many batches a window has: the rows behind them are a window of their own. Its manifest must
+	// fit into a message.
+	mostParts = 8000
+	// mostLate is how many time ranges rows that came late are collected for at once.
+	mostLate = 48
+	// mostRaw is how much of an item a dead letter keeps.
+	mostRaw = 64 << 10
+)
+
+// pile is a window that is not closed yet. Its whole batches are in the store as they will be sent; the rows behind
+// them, the tail, are written anew with every page.
+type pile struct {
+	ID    uint64    `json:"id"`
+	From  time.Time `json:"from"`
+	Rows  int       `json:"rows"`
+	Tail  int       `json:"tail"`  // rows of it in no batch yet
+	Bytes int64     `json:"bytes"` // of its batches, packed
+	Parts []part    `json:"parts,omitempty"`
+
+	tail   []byte // the beginning of the next batch's payload
+	hour   []byte // what stands behind the columns of a row
+	behind bool   // it has changed since the last commit
+}
+
+func newPile(id uint64, from time.Time) *pile {
+	return (&pile{ID: id, From: from, tail: []byte("[")}).ready()
+}
+
+func (p *pile) ready() *pile {
+	p.hour = fmt.Appendf(nil, `,%q:%d}`, hourColumn, p.From.UTC().Hour())
+	return p
+}
+
+func (p *pile) readTail(r store.Reader) error {
+	v, ok, err := r.Get(keyTail(p.ID))
+	if err == nil && !ok {
+		err = fault.New(fault.Corrupt, "pile %d has no tail", p.ID)
+	}
+	if err == nil {
+		p.tail, err = unpack(v)
+	}
+	p.ready()
+	return err
+}
+
+func (p *pile) write(tx *store.Tx) {
+	put(tx, keyPile(p.ID), p)
+	tx.Set(keyTail(p.ID), pack(p.tail))
+}
+
+// remove removes a pile that became a window, or can't. Its batches stay.
+func (p *pile) remove(tx *store.Tx) {
+	tx.Delete(keyPile(p.ID))
+	tx.Delete(keyTail(p.ID))
+}
+
+// batch is one that was cut.
+type batch struct {
+	pile   uint64
+	index  int
+	packed []byte
+}
+
+// step is what one page leads to, for one commit.
+type step struct {
+	batches []batch
+	gone    []*pile // that were closed
+	windows []*window
+	refused []connector.Reject
+	rows    int64 // that are in windows or piles
+}
+
+// bytes is about what the commit writes.
+func (s *step) bytes() int {
+	n := 64 << 10
+	for _, b := range s.batches {
+		n += len(b.packed)
+	}
+	for _, r := range s.refused {
+		n += len(r.Raw) + 256
+	}
+	return n
+}
+
+// cutter makes windows of rows. It is ahead of the store until its steps are committed.
+type cutter struct {
+	span   time.Duration
+	batch  int // most rows of a batch
+	most   int // most bytes of its payload
+	layout string
+	name   func(from time.Time) string // a window's key
+	schema record.Schema
+
+	state state
+	now   *pile   // the open window; nil if there is none
+	late  []*pile // those in front of it, by time
+	row   []byte
+}
+
+// resume takes up the piles of a store. The one that is furthest in time is the open window.
+func (c *cutter) resume(piles []*pile) {
+	slices.SortFunc(piles, func(a, b *pile) int { return a.From.Compare(b.From) })
+	if n := len(piles); n > 0 {
+		c.now, c.late = piles[n-1], piles[:n-1]
+	}
+}
+
+func (c *cutter) piles() []*pile {
+	if c.now == nil {
+		return nil
+	}
+	return append(slices.Clone(c.late), c.now)
+}
+
+// take takes the rows of a page. What can't be sent is refused.
+func (c *cutter) take(rows arrow.RecordBatch) *step {
+	s := new(step)
+	if rows == nil || rows.NumRows() == 0 {
+		return s
+	}
+	shifted := c.shift(withoutHour(rows))
+	at, _ := record.EventTimes(c.schema, shifted)
+	times, text := shifted.Column(c.schema.Time), rowtext.ObjectsAt(shifted, rowtext.Exact, c.layout)
+	near := rowtext.Objects(shifted, rowtext.Words)
+	for i := range int(shifted.NumRows()) {
+		var why string
+		if times.IsNull(i) {
+			why = fmt.Sprintf("%s is null: a row without a time belongs to no window",
+				c.schema.Field(c.schema.Time).Name)
+		} else if c.row, why = text.Append(c.row[:0], i); why == "" {
+			why = c.add(at(i).UTC(), s)
+		}
+		if why != "" {
+			raw, _ := near.Append(nil, i)
+			s.refused = append(s.refused, connector.Reject{Raw: raw[:min(len(raw), mostRaw)], Reason: why, Loose: true})
+		}
+	}
+	return s
+}
+
+// add adds the row in c.row to the window of its time.
+func (c *cutter) add(at time.Time, s *step) (why string) {
+	const frame = len(`[,"hour":23}]`)
+	if n := len(c.row) + frame; n > c.most {
+		return fmt.Sprintf("it has %d bytes as JSON, and a message of the broker takes %d", n, c.most)
+	}
+	p := c.pileOf(at.Truncate(c.span), s)
+	if len(p.tail)+len(c.row)+frame > c.most {
+		p.cut(s)
+	}
+	if p.Tail > 0 {
+		p.tail = append(p.tail, ',')
+	}
+	p.tail = append(append(p.tail, c.row[:len(c.row)-1]...), p.hour...)
+	p.Rows, p.Tail, p.behind = p.Rows+1, p.Tail+1, true
+	c.state.LapRows++
+	s.rows++
+	if p.Tail == c.batch {
+		p.cut(s)
+	}
+	return ""
+}
+
+// cut makes a batch of the tail.
+func (p *pile) cut(s *step) {
+	p.tail = append(p.tail, ']')
+	b := batch{pile: p.ID, index: len(p.Parts), packed: pack(p.tail)}
+	s.batches = append(s.batches, b)
+	p.Parts = append(p.Parts, part{Rows: p.Tail, Hash: wire.Hash(p.tail), Size: len(p.tail)})
+	p.Bytes += int64(len(b.packed))
+	p.tail, p.Tail = append(p.tail[:0], '['), 0
+}
+
+// pileOf returns the pile of a time range. One that begins behind the open window closes it.
+func (c *cutter) pileOf(from time.Time, s *step) *pile {
+	switch {
+	case c.now != nil && from.Equal(c.now.From):
+		if len(c.now.Parts) < mostParts {
+			return c.now
+		}
+		c.close(s)
+	case c.now != nil && from.Before(c.now.From):
+		return c.latePile(from, s)
+	case c.now != nil:
+		c.close(s)
+	}
+	c.now = c.newPile(from)
+	return c.now
+}
+
+func (c *cutter) latePile(from time.Time, s *step) *pile {
+	i, ok := slices.BinarySearchFunc(c.late, from, func(p *pile, t time.Time) int { return p.From.Compare(t) })
+	if ok && len(c.late[i].Parts) < mostParts {
+		return c.late[i]
+	}
+	if ok || len(c.late) == mostLate {
+		c.closeLate(s)
+		i = 0
+	}
+	c.late = slices.Insert(c.late, i, c.newPile(from))
+	return c.late[i]
+}
+
+func (c *cutter) newPile(from time.Time) *pile {
+	p := newPile(c.state.NextPile, from)
+	c.state.NextPile++
+	if st := &c.state; st.Lap == 0 {
+		if st.First.IsZero() || from.Before(st.First) {
+			st.First = from
+		}
+		if to := from.Add(c.span); to.After(st.Last) {
+			st.Last = to
+		}
+	}
+	return p
+}
+
+// close makes windows of all piles: of the open one, and of what came late for those before it.
+func (c *cutter) close(s *step) {
+	if c.now != nil {
+		c.window(c.now, false, s)
+		c.now = nil
+	}
+	c.closeLate(s)
+}
+
+func (c *cutter) closeLate(s *step) {
+	for _, p := range c.late {
+		c.window(p, true, s)
+	}
+	c.late = nil
+}
+
+func (c *cutter) window(p *pile, late bool, s *step) {
+	if p.Tail > 0 {
+		p.cut(s)
+	}
+	s.windows = append(s.windows, &window{Number: c.state.Next, Pile: p.ID, Key: c.name(p.From), From: p.From,
+		To: p.From.Add(c.span), Late: late, Rows: p.Rows, Bytes: p.Bytes, Parts: p.Parts})
+	s.gone = append(s.gone, p)
+	c.state.Next++
+}
+
+// end is the end of the data set. It begins again if it is to, and if there was anything in it.
+func (c *cutter) end(s *step, again bool) {
+	c.close(s)
+	st := &c.state
+	if !again || st.LapRows == 0 {
+		st.Over = true
+		return
+	}
+	if st.Lap == 0 {
+		const day = 24 * time.Hour
+		st.Days = int((st.Last.Sub(st.First) + day - 1) / day)
+	}
+	st.Lap, st.LapRows, st.Cursor = st.Lap+1, 0, nil
+}
+
+// write writes what the step changed.
+func (c *cutter) write(tx *store.Tx, s *step) {
+	for _, b := range s.batches {
+		tx.Set(keyBatch(b.pile, b.index), b.packed)
+	}
+	for _, w := range s.windows {
+		put(tx, keyWindow(w.Number), w)
+	}
+	for _, p := range s.gone {
+		p.remove(tx)
+	}
+	c.state.Piles = nil
+	for _, p := range c.piles() {
+		c.state.Piles = append(c.state.Piles, p.ID)
+		if p.behind {
+			p.write(tx)
+		}
+	}
+	put(tx, keyState(), c.state)
+}
+
+// committed says that the step is durable.
+func (c *cutter) committed() {
+	for _, p := range c.piles() {
+		p.behind = false
+	}
+}
+
+// shift moves the event times of a page to the lap.
+func (c *cutter) shift(rows arrow.RecordBatch) arrow.RecordBatch {
+	if c.state.Lap == 0 {
+		return rows
+	}
+	i := c.schema.Time
+	old := rows.Column(i).(*array.Timestamp)
+	unit := old.DataType().(*arrow.TimestampType).Unit
+	by := arrow.Timestamp(int64(c.state.Lap*c.state.Days) * int64(24*time.Hour/unit.Multiplier()))
+	b := array.NewTimestampBuilder(memory.DefaultAllocator, old.DataType().(*arrow.TimestampType))
+	b.Reserve(old.Len())
+	for row, v := range old.TimestampValues() {
+		if old.IsNull(row) {
+			b.AppendNull()
+		} else {
+			b.Append(v + by)
+		}
+	}
+	columns := slices.Clone(rows.Columns())
+	columns[i] = b.NewArray()
+	return array.NewRecordBatch(rows.Schema(), columns, rows.NumRows())
+}
+
+// withoutHour leaves out a column that nobody declared and that has the name of ours.
+func withoutHour(rows arrow.RecordBatch) arrow.RecordBatch {
+	at := rows.Schema().FieldIndices(hourColumn)
+	if len(at) == 0 {
+		return rows
+	}
+	var fields []arrow.Field
+	var columns []arrow.Array
+	for i, f := range rows.Schema().Fields() {
+		if !slices.Contains(at, i) {
+			fields, columns = append(fields, f), append(columns, rows.Column(i))
+		}
+	}
+	md := rows.Schema().Metadata()
+	return array.NewRecordBatch(arrow.NewSchema(fields, &md), columns, rows.NumRows())
+}
+
+// hourKey is a window's key in the channels of WeatherVane.
+func hourKey(from time.Time) string { return strconv.Itoa(from.UTC().Hour()) }

@@ -1,0 +1,516 @@
+package streamer
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"holdfast/job/stream/wire"
+)
+
+// desk is what memory knows of windows, and what of them is to be sent: one ordered set of manifests and batches, of
+// first sends and of repeats alike. It is shared by all who work in the job; nobody waits while it is locked.
+type desk struct {
+	epoch  string
+	former map[string]bool
+
+	mu       sync.Mutex         // guards the below
+	changed  chan struct{}      // closed and replaced with every change
+	windows  map[uint64]*window // by number; those that went are not in it
+	oldest   uint64             // no window before it is here
+	next     uint64             // number of the next window
+	released uint64             // every window up to this one may go out
+	begun    uint64             // the newest window of which something went out
+	marks    marks
+	over     bool // there will be no window behind the last one
+	bytes    int64
+	unsent   int64             // bytes of windows that did not go out
+	newest   map[string]uint64 // of the windows that began to go out, by key
+
+	loads  map[uint64]*load
+	order  []uint64    // of loads
+	gone   []wire.Gone // refusals to be sent
+	air    air
+	beacon time.Time // when one went out for the last time
+	counts map[string]int64
+}
+
+// load is what is to be sent of a window.
+type load struct {
+	manifest bool
+	batches  bits
+	number   bool // the last batch under its number, and not as LAST
+}
+
+// bits is a set of batches.
+type bits struct {
+	in   []bool
+	left int
+	low  int // none is lower
+}
+
+func (b *bits) add(i int) {
+	if !b.in[i] {
+		b.in[i], b.left, b.low = true, b.left+1, min(b.low, i)
+	}
+}
+
+func (b *bits) remove(i int) {
+	if b.in[i] {
+		b.in[i], b.left = false, b.left-1
+	}
+}
+
+// first is the lowest one.
+func (b *bits) first() int {
+	for !b.in[b.low] {
+		b.low++
+	}
+	return b.low
+}
+
+func newDesk(s saved, inFlight int64) *desk {
+	d := &desk{epoch: s.epoch.Epoch, former: map[string]bool{}, changed: make(chan struct{}),
+		windows: map[uint64]*window{}, next: s.state.Next, oldest: s.state.Next, marks: s.marks, over: s.state.Over,
+		newest: map[string]uint64{}, loads: map[uint64]*load{}, air: newAir(inFlight), counts: map[string]int64{}}
+	for _, e := range s.epoch.Former {
+		d.former[e] = true
+	}
+	if len(s.windows) > 0 {
+		d.oldest = s.windows[0].Number
+	}
+	d.marks.Confirmed = min(d.marks.Confirmed, d.next-1)
+	d.marks.Sent = max(min(d.marks.Sent, d.next-1), d.marks.Confirmed, d.oldest-1)
+	if d.marks.Sent > s.marks.Sent {
+		d.marks.Batches = 0
+	}
+	d.begun = d.marks.Sent
+	for _, w := range s.windows {
+		d.keep(w.light())
+	}
+	d.skipGone()
+	d.released = d.marks.Sent
+	d.release(max(min(s.pace.Released, d.next-1), d.marks.Sent))
+	return d
+}
+
+// keep puts a window that is durable into memory.
+func (d *desk) keep(w *window) {
+	d.windows[w.Number] = w
+	d.next = max(d.next, w.Number+1)
+	d.bytes += w.weight()
+	if w.Number > d.marks.Sent {
+		d.unsent += w.weight()
+	} else {
+		d.newest[keyName(w.Key)] = w.Number
+	}
+}
+
+// keyName is a window's key as requests are read.
+func keyName(key string) string {
+	p, err := wire.ParsePlace("0:" + key)
+	if err != nil {
+		return key
+	}
+	return p.Window
+}
+
+// change changes something that others may wait for.
+func (d *desk) change(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f()
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// look looks at something. The channel is closed when that may have changed.
+func (d *desk) look(f func()) (changed <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f()
+	return d.changed
+}
+
+// release lets every window up to a number go out.
+func (d *desk) release(to uint64) {
+	for n := d.released + 1; n <= to; n++ {
+		w := d.windows[n]
+		if w == nil {
+			continue
+		}
+		from := 0
+		if n == d.marks.Sent+1 {
+			from = min(d.marks.Batches, len(w.sizes))
+		}
+		if from > 0 {
+			d.begin(w)
+		}
+		l := d.load(w)
+		l.manifest = true
+		for i := from; i < len(w.sizes); i++ {
+			l.batches.add(i)
+		}
+		if from == len(w.sizes) { // its last mark is all that was lost
+			d.sentAll(w)
+		}
+	}
+	d.released = max(d.released, to)
+	d.skipGone()
+}
+
+func (d *desk) load(w *window) *load {
+	l := d.loads[w.Number]
+	if l == nil {
+		l = &load{batches: bits{in: make([]bool, len(w.sizes))}}
+		d.loads[w.Number] = l
+		i, _ := slices.BinarySearch(d.order, w.Number)
+		d.order = slices.Insert(d.order, i, w.Number)
+	}
+	return l
+}
+
+func (d *desk) unload(number uint64) {
+	if i, ok := slices.BinarySearch(d.order, number); ok {
+		d.order = slices.Delete(d.order, i, i+1)
+		delete(d.loads, number)
+	}
+}
+
+// sentAll says that all of the window behind those that went out went out.
+func (d *desk) sentAll(w *window) {
+	d.marks.Sent, d.marks.Batches = w.Number, 0
+	d.unsent -= w.weight()
+	d.begin(w)
+	d.skipGone()
+}
+
+// begin says that something of a window goes out.
+func (d *desk) begin(w *window) {
+	d.begun = max(d.begun, w.Number)
+	if name := keyName(w.Key); d.newest[name] < w.Number {
+		d.newest[name] = w.Number
+	}
+}
+
+// skipGone passes over windows that can't be sent.
+func (d *desk) skipGone() {
+	for d.marks.Sent+1 < d.next && d.windows[d.marks.Sent+1] == nil {
+		d.marks.Sent, d.marks.Batches = d.marks.Sent+1, 0
+		d.begun = max(d.begun, d.marks.Sent)
+	}
+	d.released = max(d.released, d.marks.Sent)
+}
+
+// kind is what is sent.
+type kind int
+
+const (
+	nothing kind = iota
+	aBeacon
+	aGone
+	aManifest
+	aBatch
+	theEnd // there is nothing to be sent any more, ever
+)
+
+// item is one message that is to be sent.
+type item struct {
+	kind   kind
+	window *window
+	batch  int
+	place  wire.Place
+	gone   wire.Gone
+}
+
+// What lies between two beacons.
+const (
+	beaconBusy = 500 * time.Millisecond // while something is not confirmed
+	beaconIdle = 2 * time.Second
+)
+
+// pick returns what is to be sent now; nothing with a time to look again. It stays on the desk until it is sent.
+func (d *desk) pick(now time.Time, once bool) (it item, again time.Time) {
+	again = d.beacon.Add(beaconIdle)
+	if d.begun > d.marks.Confirmed {
+		again = d.beacon.Add(beaconBusy)
+	}
+	if !again.After(now) {
+		return item{kind: aBeacon}, now
+	}
+	if len(d.gone) > 0 {
+		return item{kind: aGone, gone: d.gone[0]}, now
+	}
+	if len(d.order) == 0 {
+		if once && d.done() {
+			return item{kind: theEnd}, now
+		}
+		return item{}, again
+	}
+	w := d.windows[d.order[0]]
+	l := d.loads[w.Number]
+	switch {
+	case l.manifest:
+		return item{kind: aManifest, window: w}, now
+	case l.batches.left > 0:
+		i := l.batches.first()
+		it = item{kind: aBatch, window: w, batch: i, place: w.place(i)}
+	default:
+		i := len(w.sizes) - 1
+		it = item{kind: aBatch, window: w, batch: i, place: wire.Place{Batch: i, Window: w.Key}}
+	}
+	if at := d.air.room(now, w.sizes[it.batch]); at.After(now) {
+		if at.Before(again) {
+			again = at
+		}
+		return item{}, again
+	}
+	return it, now
+}
+
+// done reports whether every row is where it belongs.
+func (d *desk) done() bool {
+	return d.over && d.marks.Sent+1 == d.next && (d.marks.Confirmed+1 == d.next || d.oldest == d.next)
+}
+
+// sent says that a message is at the broker. again: somebody asked for the batch.
+func (d *desk) sent(it item, now time.Time) {
+	switch it.kind {
+	case aBeacon:
+		d.beacon = now
+	case aGone:
+		d.gone = slices.DeleteFunc(d.gone, func(g wire.Gone) bool { return g == it.gone })
+		d.counts["refused"]++
+	case aManifest:
+		d.sentManifest(it.window)
+	case aBatch:
+		d.sentBatch(it, now)
+	}
+}
+
+func (d *desk) sentManifest(w *window) {
+	if l := d.loads[w.Number]; l != nil {
+		l.manifest = false
+		d.settle(w, l)
+	}
+	d.begin(w)
+}
+
+func (d *desk) sentBatch(it item, now time.Time) {
+	w := it.window
+	l := d.loads[w.Number]
+	if l == nil { // it was confirmed, or went, meanwhile
+		return
+	}
+	if it.place.Last || it.batch < len(w.sizes)-1 {
+		l.batches.remove(it.batch)
+	} else {
+		l.number = false
+	}
+	d.air.add(w.Number, it.batch, w.sizes[it.batch], now)
+	d.settle(w, l)
+	switch {
+	case w.Number != d.marks.Sent+1 || it.batch != d.marks.Batches:
+		d.counts["sent_again"]++
+	case it.batch+1 < len(w.sizes):
+		d.marks.Batches++
+	default:
+		d.sentAll(w)
+		d.beacon = time.Time{}
+	}
+}
+
+// settle drops a load of which nothing is left.
+func (d *desk) settle(w *window, l *load) {
+	if !l.manifest && l.batches.left == 0 && !l.number {
+		d.unload(w.Number)
+	}
+}
+
+// mostGone is how many refusals wait to be sent. Who asked for more asks again.
+const mostGone = 1000
+
+func (d *desk) refuse(g wire.Gone) {
+	if len(d.gone) < mostGone && !slices.Contains(d.gone, g) {
+		d.gone = append(d.gone, g)
+	}
+}
+
+// ask takes a question.
+func (d *desk) ask(a wire.Ask) {
+	switch {
+	case a.Epoch != d.epoch && !d.former[a.Epoch]: // another streamer's
+		d.counts["strange_epochs"]++
+		return
+	case a.Epoch != d.epoch || a.Number > 0 && a.Number < d.next && d.windows[a.Number] == nil:
+		d.refuse(wire.Gone{Epoch: a.Epoch, Number: a.Number})
+		return
+	case a.Number == 0 || a.Number > d.released:
+		d.counts["unknown_windows"]++
+		return
+	}
+	w := d.windows[a.Number]
+	l := d.load(w)
+	l.manifest = true
+	for _, i := range a.Batches {
+		if i < 0 || i >= len(w.sizes) {
+			d.counts["unknown_batches"]++
+			continue
+		}
+		l.batches.add(i)
+		d.air.landed(w.Number, i)
+	}
+}
+
+// request takes a question of WeatherVane's: it means the newest window with that key.
+func (d *desk) request(p wire.Place) {
+	w := d.windows[d.newest[p.Window]]
+	if w == nil {
+		d.counts["unknown_windows"]++
+		return
+	}
+	last := len(w.sizes) - 1
+	switch {
+	case p.Last:
+		d.load(w).batches.add(last)
+	case p.Batch > last:
+		d.counts["unknown_batches"]++
+		return
+	case p.Batch == last:
+		p.Batch = last
+		d.load(w).number = true
+	default:
+		d.load(w).batches.add(p.Batch)
+	}
+	if p.Last {
+		p.Batch = last
+	}
+	d.air.landed(w.Number, p.Batch)
+}
+
+// confirm takes what an ingester has. Of a window that it needs nothing of nothing is sent any more.
+func (d *desk) confirm(c wire.Confirm, now time.Time) {
+	if c.Epoch != d.epoch {
+		d.counts["strange_epochs"]++
+		return
+	}
+	if c.UpTo >= d.next {
+		d.counts["unknown_windows"]++
+		return
+	}
+	d.marks.Confirms = true
+	for n := d.marks.Confirmed + 1; n <= c.UpTo; n++ {
+		w := d.windows[n]
+		if w != nil {
+			d.marks.ConfirmedRows += int64(w.Rows)
+			d.unload(n)
+		}
+		if w != nil && n > d.marks.Sent { // a crash took back that it was sent
+			d.released = max(d.released, n)
+			d.sentAll(w)
+		}
+		d.marks.Confirmed = n
+	}
+	have := 0
+	if c.UpTo == d.marks.Confirmed {
+		have = c.Batches
+	}
+	d.air.confirm(d.marks.Confirmed, have, d.sentOf(d.marks.Confirmed+1), now)
+}
+
+// sentOf is how many batches of a window went out at least once.
+func (d *desk) sentOf(number uint64) int {
+	switch w := d.windows[number]; {
+	case w == nil:
+		return 0
+	case number <= d.marks.Sent:
+		return len(w.sizes)
+	case number == d.marks.Sent+1:
+		return d.marks.Batches
+	}
+	return 0
+}
+
+// fate is what becomes of the rows of a window that goes.
+type fate int
+
+const (
+	settled fate = iota // they are where they belong
+	assumed             // nobody ever says that they are
+	lost
+)
+
+// drop takes windows out of memory that are in the store no longer.
+func (d *desk) drop(all []*window, f fate) {
+	for _, w := range all {
+		if d.windows[w.Number] != w {
+			continue
+		}
+		d.unload(w.Number)
+		d.air.drop(w.Number)
+		delete(d.windows, w.Number)
+		d.bytes -= w.weight()
+		if w.Number > d.marks.Sent {
+			d.unsent -= w.weight()
+		}
+		if name := keyName(w.Key); d.newest[name] == w.Number {
+			delete(d.newest, name)
+		}
+		switch {
+		case w.Number <= d.marks.Confirmed: // also since it was to go
+		case f == lost:
+			d.marks.GivenUp += int64(w.Rows)
+		case f == assumed:
+			d.marks.AssumedRows += int64(w.Rows)
+		}
+	}
+	for d.oldest < d.next && d.windows[d.oldest] == nil {
+		d.oldest++
+	}
+	d.skipGone()
+}
+
+// say makes a beacon.
+func (d *desk) say(from string) wire.Beacon {
+	return wire.Beacon{Epoch: d.epoch, Oldest: min(d.oldest, d.begun+1), Newest: d.begun, Confirmed: d.marks.Confirmed,
+		End: d.over && d.marks.Sent+1 == d.next, From: from}
+}
+
+// count counts something for people.
+func (d *desk) count(name string, n int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.counts[name] += n
+}
+
+// figures are the desk's numbers at one moment.
+type figures struct {
+	marks                     marks
+	next, released            uint64
+	kept                      int
+	bytes, inFlight           int64
+	sentRows                  int64 // of windows that are here, sent, and not confirmed because nobody ever does
+	pendingRows, pendingBytes int64 // of all others that are not confirmed
+	over                      bool
+	counts                    map[string]int64
+}
+
+func (d *desk) figures() figures {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := figures{marks: d.marks, next: d.next, released: d.released, bytes: d.bytes, inFlight: d.air.bytes,
+		kept: len(d.windows), over: d.over, counts: maps.Clone(d.counts)}
+	for n := max(d.marks.Confirmed+1, d.oldest); n < d.next; n++ {
+		w := d.windows[n]
+		switch {
+		case w == nil:
+		case n <= d.marks.Sent && !d.marks.Confirms:
+			f.sentRows += int64(w.Rows)
+		default:
+			f.pendingRows += int64(w.Rows)
+			f.pendingBytes += w.weight()
+		}
+	}
+	return f
+}

@@ -1,0 +1,291 @@
+package streamer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/identity"
+	"holdfast/kernel/store"
+)
+
+const (
+	// ahead is how many windows wait that nobody hurries: a file waits better.
+	ahead = 2
+	// pagesAhead is how many pages wait for their commit, beside the one that is fetched meanwhile.
+	pagesAhead = 1
+	// idle is the pause after a page behind which there is nothing yet.
+	idle = time.Second
+	// knownFor is how long a reject is known.
+	knownFor = 366 * 24 * time.Hour
+)
+
+// sourceError marks what a source said.
+type sourceError struct{ error }
+
+func (e sourceError) Unwrap() error { return e.error }
+
+// runIntake reads the data set to its end, again and again if it is to. A source that fails is asked again; a job that
+// is to end by itself ends.
+func (j *Job) runIntake(ctx context.Context) error {
+	for !j.cut.state.Over {
+		err := j.readOn(ctx)
+		if _, ok := err.(sourceError); !ok || ctx.Err() != nil || j.cfg.Once {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		j.feed.Report(err)
+		if err := wait(ctx, time.Until(j.feed.Status().Next), j.mended); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetched is an answer of the source.
+type fetched struct {
+	page connector.Page
+	err  error
+}
+
+// readOn reads from the cursor to the end of the data set. The next page is fetched while the last one is committed;
+// only the commit moves the cursor that survives.
+func (j *Job) readOn(ctx context.Context) error {
+	if j.src == nil {
+		if err := j.reopen(); err != nil {
+			return err
+		}
+	}
+	cursor := j.cut.state.Cursor
+	if cursor == nil {
+		cursor = j.src.Start(0)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	pages := make(chan fetched, pagesAhead)
+	go func() { // waited for below: it closes pages
+		defer close(pages)
+		for more := true; more; {
+			var f fetched
+			f.err = engine.Catch(func() (err error) {
+				f.page, err = j.fetch(ctx, cursor)
+				return err
+			})
+			more = f.err == nil && !f.page.End
+			if len(f.page.Cursor) > 0 {
+				cursor = f.page.Cursor
+			}
+			select {
+			case pages <- f:
+			case <-ctx.Done():
+				return
+			}
+			if more && !f.page.More && wait(ctx, idle, nil) != nil {
+				return
+			}
+		}
+	}()
+	defer func() {
+		stop()
+		for range pages {
+		}
+	}()
+	for f := range pages {
+		if f.err != nil {
+			return f.err
+		}
+		if err := j.takePage(ctx, f.page); err != nil {
+			return err
+		}
+		j.feed.OpenByHand()
+		if f.page.End {
+			stop()
+			return j.atEnd()
+		}
+	}
+	return ctx.Err()
+}
+
+// reopen begins the data set again.
+func (j *Job) reopen() (err error) {
+	if j.src, err = j.cfg.Reopen(); err != nil {
+		return sourceError{fmt.Errorf("open the data set again: %w", err)}
+	}
+	return nil
+}
+
+// atEnd is when the last page is committed.
+func (j *Job) atEnd() error {
+	st := j.cut.state
+	if st.Over {
+		j.env.History.Note("stream.end", "%s was read to its end", j.cfg.DataSet)
+		return nil
+	}
+	j.env.History.Note("stream.lap", "%s was read to its end and begins again, %d days later", j.cfg.DataSet,
+		st.Lap*st.Days)
+	err := j.src.Close()
+	j.src = nil
+	return err
+}
+
+func (j *Job) fetch(ctx context.Context, cursor []byte) (connector.Page, error) {
+	if err := j.env.Room.Wait(ctx); err != nil {
+		return connector.Page{}, err
+	}
+	p, err := j.src.Fetch(ctx, connector.Request{Cursor: cursor})
+	if err != nil && ctx.Err() == nil {
+		err = sourceError{err}
+	}
+	return p, err
+}
+
+// hold waits while enough windows wait.
+func (j *Job) hold(ctx context.Context) error {
+	for {
+		full := false
+		changed := j.desk.look(func() {
+			d := j.desk
+			if j.pacer.paces() { // those whose time has come wait for the broker in the store, while there is room
+				full = d.next-1-d.released >= ahead || d.unsent >= j.cfg.RetainBytes
+			} else {
+				full = d.next-1-d.marks.Sent >= ahead
+			}
+		})
+		if !full {
+			return nil
+		}
+		if err := wait(ctx, time.Hour, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// takePage takes a page in: rows, cursor, windows, dead letters and counts are one commit.
+func (j *Job) takePage(ctx context.Context, p connector.Page) error {
+	if err := j.hold(ctx); err != nil {
+		return err
+	}
+	if m := p.Missed; m != nil { // before the commit of the cursor, which knows nothing of it any more
+		j.env.History.Warn("source.missed", "the source was not heard all the time from %s to %s: what came while it "+
+			"was not is lost, and nobody knows how much", m.From.UTC().Format(time.RFC3339),
+			m.To.UTC().Format(time.RFC3339))
+	}
+	s := j.cut.take(p.Rows)
+	s.refused = append(p.Rejected, s.refused...)
+	if len(p.Cursor) > 0 {
+		j.cut.state.Cursor = p.Cursor
+	}
+	lap := j.cut.state.Lap
+	if p.End {
+		j.cut.end(s, j.cfg.Loop)
+	}
+	rejected, err := j.commit(ctx, p, s, lap)
+	if err != nil {
+		return err
+	}
+	j.cut.committed()
+	j.desk.change(func() {
+		for _, w := range s.windows {
+			j.desk.keep(w.light())
+		}
+		j.desk.over = j.cut.state.Over
+		for name, n := range p.Notes {
+			j.desk.counts[name] += n
+		}
+	})
+	if p.Taken != nil {
+		p.Taken(ctx)
+	}
+	j.tell(p, s, rejected)
+	return nil
+}
+
+// commit is the one commit of a page, once there is room for it.
+func (j *Job) commit(ctx context.Context, p connector.Page, s *step, lap int) (rejected int64, err error) {
+	for {
+		err = j.env.Room.Intake(s.bytes())
+		if err == nil {
+			err = j.env.Store.Update(func(tx *store.Tx) (err error) {
+				rejected, err = j.write(tx, p, s, lap)
+				return err
+			})
+		}
+		if !fault.Is(err, fault.Full) {
+			return rejected, err
+		}
+		if err := j.env.Room.Wait(ctx); err != nil {
+			return 0, err
+		}
+		if err := wait(ctx, idle, nil); err != nil { // there may be room for a page, and none for this one
+			return 0, err
+		}
+	}
+}
+
+func (j *Job) write(tx *store.Tx, p connector.Page, s *step, lap int) (rejected int64, err error) {
+	j.cut.write(tx, s)
+	if rejected, err = j.bury(tx, s.refused, lap); err != nil {
+		return 0, err
+	}
+	if p.Lost > 0 {
+		if err := lose(tx, j.source, balance.Overload, int(p.Lost), "they came faster than they could be kept"); err != nil {
+			return 0, err
+		}
+	}
+	refused := int64(len(s.refused))
+	return rejected, balance.AddIntake(tx, j.source, balance.Intake{Read: s.rows + refused + p.Filtered,
+		Accepted: s.rows, Filtered: p.Filtered, Rejected: rejected, Duplicate: refused - rejected})
+}
+
+// bury makes dead letters of what was refused. What the first lap had comes again with each one behind it, and is
+// known then.
+func (j *Job) bury(tx *store.Tx, refused []connector.Reject, lap int) (buried int64, err error) {
+	now := time.Now().UTC()
+	seen := make([]identity.Seen, len(refused))
+	for i, r := range refused {
+		seen[i] = identity.Seen{Hash: identity.HashOf([]byte(r.Key), []byte(r.Reason), r.Raw), At: now}
+	}
+	verdicts, err := j.known.Check(tx, seen)
+	if err != nil {
+		return 0, err
+	}
+	for i, r := range refused {
+		if lap > 0 && verdicts[i] == identity.Known {
+			continue
+		}
+		_, err := balance.Bury(tx, balance.DeadLetter{At: now, Stage: balance.AtIntake, From: j.cfg.Source,
+			FromID: j.source, Key: r.Key, Reason: r.Reason, Raw: r.Raw})
+		if err != nil {
+			return 0, err
+		}
+		buried++
+	}
+	_, err = j.known.Add(tx, now, seen)
+	return buried, err
+}
+
+// tell says what became of a page.
+func (j *Job) tell(p connector.Page, s *step, rejected int64) {
+	if rejected > 0 {
+		j.env.History.Warn("dead.intake", "%d of %d rows can't be taken in: they are dead letters, see "+
+			"`holdfast dead ls`", rejected, s.rows+int64(len(s.refused)))
+	}
+	if p.Lost > 0 {
+		j.env.History.Warn("overload.lost", "%d rows of the source were lost: they came faster than they could be "+
+			"kept", p.Lost)
+	}
+	for _, w := range s.windows {
+		if w.Late {
+			j.env.History.Note("stream.late", "%d rows from %s to %s came behind their window: they are window %d", w.Rows,
+				w.From.Format(time.RFC3339), w.To.Format(time.RFC3339), w.Number)
+			continue
+		}
+		j.env.Log.Info(fmt.Sprintf("window %d is cut: %d rows from %s to %s in %d batches", w.Number, w.Rows,
+			w.From.Format(time.RFC3339), w.To.Format(time.RFC3339), len(w.Parts)))
+	}
+}
