@@ -1,0 +1,238 @@
+package processor
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/job/stream/wire"
+)
+
+// position is how far the notices of each ingester are done with: the cursor of a page.
+type position struct {
+	Version int       `json:"v"`
+	Epochs  []reached `json:"epochs"` // the one of which a report came last behind the others
+}
+
+// reached is how far those of one are.
+type reached struct {
+	Epoch string `json:"epoch"`
+	Next  uint64 `json:"next"` // the first one that is not done with
+}
+
+// mostEpochs is how many ingesters are remembered. One that comes back behind so many begins anew.
+const mostEpochs = 16
+
+func (p position) bytes() []byte {
+	p.Version = 1
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // it is made of our own types alone
+	}
+	return b
+}
+
+func positionOf(cursor []byte) (p position, err error) {
+	if err := json.Unmarshal(cursor, &p); err != nil {
+		return p, fault.New(fault.Corrupt, "read the cursor: %w", err)
+	}
+	if p.Version != 1 {
+		return p, fault.New(fault.Permanent, "the cursor is of version %d, and we know 1", p.Version)
+	}
+	return p, nil
+}
+
+// inbox is the notices that wait, by ingester.
+type inbox struct {
+	logs   []*log // in the order of the position
+	latest *log   // that was met last, nil for none
+	ours   bool   // one of ours was ever heard
+	who    question
+	warned map[string]bool // epochs of which a person was told that they are not alone
+}
+
+// log is what is known of the notices of one ingester.
+type log struct {
+	epoch   string
+	next    uint64 // the first one that has no page yet; 0 while nobody has said where to begin
+	newest  uint64 // that is known of
+	end     bool   // there will be none behind it
+	waiting map[uint64]wire.Stored
+	ask     question
+	first   time.Time // it was heard in this life; zero: never
+}
+
+// mostWaiting is how many notices of one ingester wait in memory; others are asked for again.
+const mostWaiting = 1000
+
+func newInbox(at position) *inbox {
+	b := &inbox{warned: map[string]bool{}}
+	for _, r := range at.Epochs {
+		b.latest = &log{epoch: r.Epoch, next: r.Next, waiting: map[uint64]wire.Stored{}}
+		b.logs = append(b.logs, b.latest)
+	}
+	return b
+}
+
+// position is behind all notices that have a page.
+func (b *inbox) position() (p position) {
+	for _, l := range b.logs {
+		if l.next > 0 {
+			p.Epochs = append(p.Epochs, reached{l.epoch, l.next})
+		}
+	}
+	p.Epochs = p.Epochs[max(len(p.Epochs)-mostEpochs, 0):]
+	return p
+}
+
+// heard says that a hearing begins.
+func (b *inbox) heard() {
+	b.who = question{}
+	b.who.asked(time.Now())
+	for _, l := range b.logs {
+		l.ask = question{}
+		l.ask.quiet(time.Now())
+	}
+}
+
+// untilTwo is how long the last word of an ingester may be under way when another has taken its place.
+const untilTwo = 2 * time.Second
+
+// meet returns the log of an ingester that is heard; other is the epoch of another one that is at work too, "" if
+// there is none or it was told.
+func (b *inbox) meet(epoch string, now time.Time) (l *log, other string) {
+	b.ours, b.who.off = true, true
+	i := slices.IndexFunc(b.logs, func(l *log) bool { return l.epoch == epoch })
+	if i < 0 {
+		i = len(b.logs)
+		b.logs = append(b.logs, &log{epoch: epoch, waiting: map[uint64]wire.Stored{}})
+	}
+	l = b.logs[i]
+	l.ask.silent = 0
+	if l.first.IsZero() {
+		l.first, b.latest = now, l
+	}
+	if l != b.latest && now.Sub(b.latest.first) >= untilTwo && !b.warned[epoch] {
+		b.warned[epoch] = true
+		other = b.latest.epoch
+	}
+	return l, other
+}
+
+// stored takes a notice; it is false if that is known.
+func (l *log) stored(n wire.Stored, now time.Time) (news bool) {
+	if l.next == 0 && n.Number == 1 {
+		l.next = 1
+	}
+	l.newest = max(l.newest, n.Number)
+	if _, known := l.waiting[n.Number]; known || n.Number < l.next {
+		return false
+	}
+	if len(l.waiting) < mostWaiting || n.Number == l.next {
+		l.waiting[n.Number] = n
+		l.ask.quiet(now)
+	}
+	return true
+}
+
+// told takes what an ingester says that it has; gone are notices that are not done with and that it can't give.
+func (l *log) told(t wire.Told) (first, last uint64, gone bool) {
+	if t.Newest >= l.newest { // else it is older than what we know
+		l.newest, l.end = t.Newest, t.End
+	}
+	if _, here := l.waiting[l.next]; l.next > 0 && t.Oldest > l.next && !here {
+		first, last, gone = l.next, t.Oldest-1, true
+	}
+	if l.next == 0 || gone {
+		l.next = t.Oldest
+		for number := range l.waiting {
+			if number < l.next {
+				delete(l.waiting, number)
+			}
+		}
+	}
+	return first, last, gone
+}
+
+// ready returns the next notice of an ingester that can be done now.
+func (b *inbox) ready() (n wire.Stored, ok bool) {
+	for _, l := range b.logs {
+		if n, ok = l.waiting[l.next]; ok {
+			return n, true
+		}
+	}
+	return n, false
+}
+
+// given says that the notice has a page.
+func (b *inbox) given(n wire.Stored) {
+	i := slices.IndexFunc(b.logs, func(l *log) bool { return l.epoch == n.Epoch })
+	l := b.logs[i]
+	delete(l.waiting, n.Number)
+	l.next = max(l.next, n.Number+1)
+	b.logs = append(slices.Delete(b.logs, i, i+1), l)
+}
+
+// ended reports whether there will be no more notices, and each has a page.
+func (b *inbox) ended() bool {
+	l := b.latest
+	_, ready := b.ready()
+	return l != nil && l.end && l.next > l.newest && !ready
+}
+
+// asks returns of which ingesters to ask for notices now, "" for whose there are, and when to look again; zero for
+// when something is heard.
+func (b *inbox) asks(now time.Time) (epochs []string, next time.Time) {
+	look := func(epoch string, q *question) {
+		if q.off || q.silent >= mostAsks {
+			return
+		}
+		if !now.Before(q.due) {
+			q.asked(now)
+			epochs = append(epochs, epoch)
+		}
+		next = earlier(q.due, next)
+	}
+	look("", &b.who)
+	for _, l := range b.logs {
+		if l.missing() {
+			look(l.epoch, &l.ask)
+		}
+	}
+	return epochs, next
+}
+
+// missing reports whether the notice that is next is not here, and there is one.
+func (l *log) missing() bool {
+	_, here := l.waiting[l.next]
+	return l.newest >= l.next && !here
+}
+
+// The pauses between questions.
+const (
+	quiet    = 100 * time.Millisecond // nothing came for so long: the first question
+	shortest = 200 * time.Millisecond // from one question to the next at first, half of it by chance
+	longest  = 5 * time.Second        // and at last
+	mostAsks = 12                     // without a word: it is not there, and says so itself when it is
+)
+
+// question is one that is asked until it is answered.
+type question struct {
+	off    bool
+	asks   int // in a row without an answer
+	silent int // of them without a word of the one that is asked
+	due    time.Time
+}
+
+// asked says that it was asked.
+func (q *question) asked(now time.Time) {
+	pause := min(shortest<<min(q.asks, 10), longest)
+	q.asks++
+	q.silent++
+	q.due = now.Add(pause/2 + rand.N(pause/2))
+}
+
+// quiet says that something came, behind which there may be more.
+func (q *question) quiet(now time.Time) { q.asks, q.silent, q.due = 0, 0, now.Add(quiet) }

@@ -1,0 +1,308 @@
+// Package processor is the role of a stream that computes reports of stored windows: the source of a collect job
+// whose rows are those of reports (job/stream/report).
+//
+// An ingester numbers its notices of stored windows, without holes, within its epoch. The processor takes them in
+// that order, asks for those that it missed, and moves on in the commit that takes the report in: the cursor of a
+// page says which notice is next. So each notice makes one report, whatever the broker loses, doubles or changes, and
+// whenever either side dies. What a report is computed of comes from the spool of an ingester in the same process,
+// else from the database.
+//
+// A report has a revision, one above the highest that is known of its time: rows that come late make a new one,
+// which the sinks put in the place of the old. The store remembers them, and where it does not, because it is new or
+// went back, the tables of the reports are asked.
+//
+// The database is a dependency with a gate of its own; while that is closed, notices are heard and wait.
+//
+// An ingester of old says no more than the hour, once. That is taken up if no ingester of ours is heard, because one
+// of ours says both, and lost if it is not heard or the process ends before its report is durable.
+//
+// What it does not do: it keeps no rows, and does not look whether the database has all rows of which a notice says
+// that they are there.
+//
+// Keys, in the Job space:
+//
+//	"processor/revision/" time(8, Unix microseconds, sign flipped)  revision(8) lineage(16)
+package processor
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/connector"
+	"holdfast/job/stream/hear"
+	"holdfast/job/stream/report"
+	"holdfast/job/stream/wire"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
+	"holdfast/kernel/store"
+)
+
+// Config tunes a processor.
+type Config struct {
+	Names  wire.Names
+	Broker connector.Broker
+	// Group is the name under which a durable broker keeps what the processor has not heard.
+	Group string
+	// Table is where the rows of windows are, and Time the column of their time.
+	Table, Time string
+	// Reports are what is computed of them.
+	Reports *report.Set
+	// Tables reads the rows, and the reports that are there already.
+	Tables connector.Tables
+	// Window gives the rows of a window out of the spool of an ingester in the same process, among others perhaps;
+	// ok is false if it does not hold them any more. Nil if there is no such ingester.
+	Window func(ctx context.Context, n wire.Stored, yield func(arrow.RecordBatch) error) (ok bool, err error)
+	// Day is the day of the hours of an ingester of old; zero is the newest that the table has such an hour of.
+	Day time.Time
+	// Once ends the source when an ingester says that there will be no more notices, and all are done with.
+	Once bool
+}
+
+// Source is the source of a collect job that hears of stored windows and gives their reports.
+type Source struct {
+	cfg      Config
+	store    *store.Store
+	history  *engine.History
+	database *gate.Gate
+	woken    chan struct{} // the gate of the database has changed; holds one
+
+	// Of Fetch alone.
+	ear   *hear.Ear // nil while nobody listens
+	inbox *inbox    // nil before the first cursor
+	old   oldHours
+	notes map[string]int64
+
+	mu    sync.Mutex      // guards what stands below, which commits change
+	done  map[string]mark // of epochs: what is durable
+	given map[int64]int64 // revisions of pages that are not durable yet, by time
+}
+
+// mark is how far the notices of an epoch are done with, durably.
+type mark struct {
+	next   uint64    // the first that is not
+	flying int       // pages that are not durable yet
+	told   time.Time // when the ingester was told so last
+	says   int       // how often in a row, since it is so
+}
+
+var _ connector.Source = (*Source)(nil)
+
+// New returns the source. Its OnTake belongs into the options of the job's intake, and its gates into those that the
+// job runs beside its own. Broker and tables are their owner's to close.
+func New(env engine.Env, cfg Config) (*Source, error) {
+	if err := cfg.Names.Check(); err != nil {
+		return nil, fault.New(fault.Permanent, "channels: %w", err)
+	}
+	s := &Source{cfg: cfg, store: env.Store, history: env.History, woken: make(chan struct{}, 1),
+		old: oldHours{}, notes: map[string]int64{}, done: map[string]mark{}, given: map[int64]int64{}}
+	s.database = gate.New("database", gate.Options{Fastest: time.Second, Slowest: time.Second, Jitter: -1,
+		OnChange: s.gateChanged,
+		Probe: func(ctx context.Context) error {
+			_, _, err := cfg.Tables.Newest(ctx, connector.TableQuery{Table: cfg.Table, Time: cfg.Time})
+			return err
+		}})
+	return s, nil
+}
+
+// gateChanged wakes Fetch, and tells the history.
+func (s *Source) gateChanged(g gate.Status) {
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
+	if g.Open {
+		s.history.Note("gate.opened", "%s is back", g.Name)
+		return
+	}
+	s.history.Warn("gate.closed", "%s: %s", g.Name, g.Cause)
+}
+
+// Gates are those of what the processor needs beside its broker. Somebody has to run them.
+func (s *Source) Gates() []*gate.Gate { return []*gate.Gate{s.database} }
+
+// Traits: notices that are not heard can be asked for again.
+func (s *Source) Traits() connector.SourceTraits { return connector.SourceTraits{Pausable: true} }
+
+// Schema is that of the rows of all reports.
+func (s *Source) Schema() record.Schema { return s.cfg.Reports.Schema() }
+
+// Start returns the cursor of one that has done with nothing.
+func (s *Source) Start(uint64) []byte { return position{}.bytes() }
+
+// Close ends the hearing.
+func (s *Source) Close() error {
+	if s.ear != nil {
+		s.ear.Close()
+		s.ear = nil
+	}
+	return nil
+}
+
+// Fetch waits for a notice whose report can be computed, and returns that. The first one of a hearing returns as soon
+// as everything is heard.
+func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page, error) {
+	if s.inbox == nil {
+		at, err := positionOf(r.Cursor)
+		if err != nil {
+			return connector.Page{}, err
+		}
+		s.inbox = newInbox(at)
+		s.mark(at)
+	}
+	var p connector.Page
+	var err error
+	if s.ear == nil {
+		p, err = s.page(), s.listen(ctx)
+	} else {
+		p, err = s.follow(ctx)
+	}
+	if err != nil {
+		return p, errors.Join(err, s.Close())
+	}
+	return p, nil
+}
+
+// page is a page without rows.
+func (s *Source) page() connector.Page {
+	p := connector.Page{Cursor: s.inbox.position().bytes(), More: true, Notes: s.notes}
+	s.notes = map[string]int64{}
+	return p
+}
+
+// listen begins a hearing, and says where we are.
+func (s *Source) listen(ctx context.Context) error {
+	s.ear = hear.Listen(ctx, s.cfg.Broker, s.cfg.Group, s.cfg.Names.Stored(), s.cfg.Names.Processor())
+	if err := s.ear.Begin(ctx); err != nil {
+		return err
+	}
+	s.inbox.heard()
+	epoch := ""
+	if l := s.inbox.latest; l != nil {
+		epoch = l.epoch
+	}
+	return s.say(ctx, epoch, time.Now())
+}
+
+// follow hears and computes until there is a page.
+func (s *Source) follow(ctx context.Context) (connector.Page, error) {
+	var busy *work
+	defer func() { s.giveUp(busy) }()
+	for {
+		if busy == nil && s.database.Status().Open {
+			busy = s.begin(ctx, time.Now())
+		}
+		if busy == nil && s.cfg.Once && s.inbox.ended() {
+			return s.last(), nil
+		}
+		next, err := s.due(ctx, time.Now())
+		if err != nil {
+			return connector.Page{}, err
+		}
+		again := time.NewTimer(time.Until(next))
+		select {
+		case m := <-s.ear.Came():
+			err = s.take(ctx, m)
+		case <-busy.finished():
+			w := busy
+			if busy = nil; w.err == nil {
+				again.Stop()
+				return s.reported(w), nil
+			}
+			if err = ctx.Err(); err == nil {
+				s.failed(w)
+			}
+		case <-s.ear.Ended():
+			if len(s.ear.Came()) == 0 {
+				err = s.ear.Err()
+			}
+		case <-s.woken:
+		case <-again.C:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		again.Stop()
+		if err != nil {
+			return connector.Page{}, err
+		}
+	}
+}
+
+// take takes one message.
+func (s *Source) take(ctx context.Context, m connector.Heard) error {
+	now := time.Now()
+	if m.Topic == s.cfg.Names.Processor() {
+		return s.takeOld(ctx, m, now)
+	}
+	what, err := wire.Read(m.Message)
+	if err != nil {
+		s.notes["spoilt_messages"]++
+		return m.Ack(ctx)
+	}
+	switch a := what.(type) {
+	case wire.Stored:
+		l := s.meet(a.Epoch, now)
+		if !l.stored(a, now) {
+			s.notes["repeated_notices"]++
+		}
+	case wire.Told:
+		l := s.meet(a.Epoch, now)
+		if first, last, gone := l.told(a); gone {
+			s.history.Warn("notices.gone", "notices %d to %d of the ingester were not heard, and can't be given any "+
+				"more: there are no reports for their windows, or old ones", first, last)
+		}
+		s.reached(l)
+		if err := s.remind(ctx, l, now); err != nil {
+			return err
+		}
+	}
+	return m.Ack(ctx)
+}
+
+// meet returns the log of an ingester that is heard.
+func (s *Source) meet(epoch string, now time.Time) *log {
+	l, other := s.inbox.meet(epoch, now)
+	if other != "" {
+		s.history.Warn("ingester.second", "two ingesters are at work, of epochs %s and %s: both are followed; stop one "+
+			"of them, or give it channels of its own", epoch, other)
+	}
+	return l
+}
+
+// due asks for what is missing, and returns when to look again.
+func (s *Source) due(ctx context.Context, now time.Time) (next time.Time, err error) {
+	if next, err = s.dueOld(ctx, now); err != nil {
+		return next, err
+	}
+	if len(s.ear.Came()) > 0 { // the answer may be among them
+		return next, nil
+	}
+	epochs, at := s.inbox.asks(now)
+	for _, epoch := range epochs {
+		if err := s.say(ctx, epoch, now); err != nil {
+			return next, err
+		}
+	}
+	return earlier(next, at), nil
+}
+
+// earlier is the earlier of two times, of which the second may be none.
+func earlier(t, other time.Time) time.Time {
+	if other.IsZero() || t.Before(other) {
+		return t
+	}
+	return other
+}
+
+// last is the page of the end.
+func (s *Source) last() connector.Page {
+	p, epoch := s.page(), s.inbox.latest.epoch
+	p.End = true
+	p.Taken = func(ctx context.Context) { _ = s.say(ctx, epoch, time.Now()) } // it ends without that too
+	return p
+}

@@ -1,0 +1,79 @@
+package processor
+
+import (
+	"context"
+	"time"
+
+	"holdfast/job/stream/wire"
+)
+
+// Whatever we say of a place in the notices is durable: an ingester need not keep what is in front of it.
+
+// mark takes the position of a cursor that is in the store.
+func (s *Source) mark(at position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range at.Epochs {
+		s.done[r.Epoch] = mark{next: r.Next}
+	}
+}
+
+// reached notes where an ingester is followed from that has no place yet, or could not give what was wanted.
+func (s *Source) reached(l *log) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.done[l.epoch]; m.flying == 0 && m.next < l.next {
+		m.next = l.next
+		s.done[l.epoch] = m
+	}
+}
+
+// say tells an ingester where we are, which gives us what is behind; "" asks whose notices there are.
+func (s *Source) say(ctx context.Context, epoch string, now time.Time) error {
+	s.mu.Lock()
+	m, ok := s.done[epoch]
+	if ok {
+		m.told, m.says = now, m.says+1
+		s.done[epoch] = m
+	} else {
+		epoch = ""
+	}
+	s.mu.Unlock()
+	return s.cfg.Broker.Publish(ctx, wire.Follow{Epoch: epoch, Next: m.next}.Message(s.cfg.Names))
+}
+
+// committed says that the notices in front of a number are done with, durably. While more of them wait, the ingester is
+// told now and then: it answers each time with all that is behind.
+func (s *Source) committed(ctx context.Context, epoch string, next uint64, more bool) {
+	now := time.Now()
+	s.mu.Lock()
+	m := s.done[epoch]
+	m.next, m.says, m.flying = max(m.next, next), 0, m.flying-1
+	s.done[epoch] = m
+	s.mu.Unlock()
+	if more && now.Sub(m.told) < tellBusy {
+		return
+	}
+	_ = s.say(ctx, epoch, now) // remind does it again
+}
+
+// The pauses between two times that an ingester is told where we are.
+const (
+	tellBusy = 500 * time.Millisecond // while more is to be done
+	tellIdle = 10 * time.Second       // at last, when nothing is
+)
+
+// remind tells an ingester that speaks where we are, in case that it was not heard. It answers, so it is not told each
+// time.
+func (s *Source) remind(ctx context.Context, l *log, now time.Time) error {
+	if l.missing() || len(l.waiting) > 0 {
+		return nil // it will be asked, or told when that is done
+	}
+	s.mu.Lock()
+	m := s.done[l.epoch]
+	s.mu.Unlock()
+	if now.Sub(m.told) < min(time.Second<<min(m.says, 10), tellIdle) {
+		return nil
+	}
+	return s.say(ctx, l.epoch, now)
+}
