@@ -214,7 +214,8 @@ func hostileTexts(d *driver) {
 func hostileNames(d *driver) {
 	rows := hours(2)
 	d.write(rows...)
-	for _, s := range append(slices.Clone(hostile), "\x00", "\xff", `a\`, "a.b", `a"."b`, d.tg.Table+`" --`) {
+	for _, s := range append(slices.Clone(hostile), "\x00", "\xff", `a\`, "a.b", `a"."b`, d.tg.Table+`" --`,
+		d.tg.Table+"\x00x") {
 		q := d.query()
 		q.Table = s
 		d.gives(q)
