@@ -56,6 +56,20 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// TestCompression: what goes over a network is packed, what stays on this machine is not, unless it is told.
+func TestCompression(t *testing.T) {
+	for _, c := range []struct{ url, told, want string }{
+		{"", "", packNone}, {"http://localhost:8086", "", packNone}, {"http://127.1.2.3:8086/x", "", packNone},
+		{"https://[::1]", "", packNone}, {"http://influx.example:8086", "", packGzip}, {"http://10.0.0.1", "", packGzip},
+		{"http://127.0.0.1.example", "", packGzip}, {"http://h:x", "", packGzip}, {"", packGzip, packGzip},
+		{"http://h", packNone, packNone},
+	} {
+		if got := (Config{URL: c.url, Compression: c.told}).withDefaults().Compression; got != c.want {
+			t.Errorf("%q, told %q: got %s, want %s", c.url, c.told, got, c.want)
+		}
+	}
+}
+
 // TestMappings: what can't become points, or could overwrite each other, is refused with its column.
 func TestMappings(t *testing.T) {
 	text := []arrow.Field{{Name: "at", Type: arrow.FixedWidthTypes.Timestamp_s},

@@ -2,6 +2,7 @@ package influxdb
 
 import (
 	"math"
+	"strconv"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -82,6 +83,23 @@ func FuzzLine(f *testing.F) {
 		for i := range want {
 			if got[i] != want[i] {
 				t.Fatalf("got  %+v\nwant %+v\n%q", got[i], want[i], all)
+			}
+		}
+	})
+}
+
+// FuzzFloat: floats are written as strconv writes them.
+func FuzzFloat(f *testing.F) {
+	for _, v := range []float64{0, math.Copysign(0, -1), 0.1, -0.001, 0.002, 0.0005, 0.0004999, 1.005, -40, 99.95, 999999.999,
+		-999999.999, 999999.9995, 1e6, 1e6 + 0.1, 123.4567, 1e300, math.MaxFloat64, math.SmallestNonzeroFloat64, 1.0 / 3} {
+		f.Add(v)
+	}
+	f.Fuzz(func(t *testing.T, v float64) {
+		// And what is near to it with few decimals.
+		for _, v := range []float64{v, math.Round(v*1000) / 1000, math.Round(v*10) / 10, math.Mod(v, 1e6)} {
+			got, want := string(appendFloat(nil, v)), strconv.FormatFloat(v, 'g', -1, 64)
+			if got != want {
+				t.Errorf("%b: got %s, want %s", v, got, want)
 			}
 		}
 	})

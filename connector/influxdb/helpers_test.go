@@ -23,7 +23,7 @@ import (
 func spotsAt(addr string) Config {
 	return Config{URL: "http://" + addr, Database: "wspr", Measurement: "spots", Username: "admin",
 		Password: "geheim123", Create: true, Tags: []string{"band", "rx_loc", "tx_loc"}, Precision: "s",
-		Spread: "id", Timeout: 2 * time.Second}
+		Spread: "id", Timeout: 2 * time.Second, Compression: packGzip}
 }
 
 // server is an influxd behind proxies that break connections and lose answers.

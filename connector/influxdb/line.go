@@ -1,11 +1,12 @@
 package influxdb
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -137,10 +138,10 @@ type writer struct {
 	tags        []tag
 	fields      []field
 	nanoseconds func(row int) (t int64, reason string)
-	unit        lineprotocol.Precision
+	unit        int64 // nanoseconds of the times that are sent
 
-	seen map[xxh3.Uint128]place // the points of the delivery so far
-	odd  [][2]int               // where texts of the line stand that are to be unescaped
+	series lineprotocol.Encoder   // of measurement and tags
+	seen   map[xxh3.Uint128]place // the points of the delivery so far
 }
 
 type tag struct {
@@ -149,9 +150,9 @@ type tag struct {
 }
 
 type field struct {
-	name  string
-	col   arrow.Array
-	value value
+	head string // comma, name and =
+	col  arrow.Array
+	put  put
 }
 
 // place is where a point was met first, and what it was.
@@ -161,9 +162,10 @@ type place struct {
 }
 
 func (c Config) writer(m *mapping, b arrow.RecordBatch) *writer {
-	w := &writer{c: c, seen: make(map[xxh3.Uint128]place, b.NumRows()), unit: precisions[c.Precision].unit}
+	w := &writer{c: c, seen: make(map[xxh3.Uint128]place, b.NumRows()),
+		unit: int64(precisions[c.Precision].unit.Duration())}
 	if c.Spread != "" {
-		w.unit = lineprotocol.Nanosecond
+		w.unit = 1
 	}
 	names := b.Schema()
 	w.measurement = func(int) (string, string) { return c.Measurement, "" }
@@ -181,11 +183,19 @@ func (c Config) writer(m *mapping, b arrow.RecordBatch) *writer {
 		w.tags = append(w.tags, tag{names.Field(i).Name, tagOf(names.Field(i).Name, b.Column(i))})
 	}
 	for _, i := range m.fields {
-		w.fields = append(w.fields, field{names.Field(i).Name, b.Column(i),
-			valueOf(names.Field(i).Name, b.Column(i))})
+		name := names.Field(i).Name
+		w.fields = append(w.fields, field{headOf(name), b.Column(i), putOf(name, b.Column(i))})
 	}
 	w.nanoseconds = c.timesOf(m, b)
 	return w
+}
+
+// headOf is what stands before the values of a field, as the library escapes its name.
+func headOf(name string) string {
+	var e lineprotocol.Encoder
+	e.StartLine("m")
+	e.AddField(name, lineprotocol.BoolValue(true))
+	return "," + strings.TrimSuffix(strings.TrimPrefix(string(e.Bytes()), "m "), "true")
 }
 
 // The span of times that InfluxDB keeps; the ends of the 64 bits are its own.
@@ -201,11 +211,11 @@ func (c Config) timesOf(m *mapping, b arrow.RecordBatch) func(row int) (int64, s
 	name := b.Schema().Field(m.time).Name
 	per := int64(col.DataType().(*arrow.TimestampType).Unit.Multiplier())
 	whole := int64(precisions[c.Precision].unit.Duration())
-	number := func(int) (lineprotocol.Value, string) { return lineprotocol.IntValue(0), "" }
+	number := func(int) (int64, string) { return 0, "" }
 	spread := ""
 	if m.spread >= 0 {
 		spread = b.Schema().Field(m.spread).Name
-		number = valueOf(spread, b.Column(m.spread))
+		number = wholeOf(spread, b.Column(m.spread))
 	}
 	return func(i int) (int64, string) {
 		v := int64(col.Value(i))
@@ -223,10 +233,10 @@ func (c Config) timesOf(m *mapping, b arrow.RecordBatch) func(row int) (int64, s
 			return 0, spread + " is null and can't be spread"
 		}
 		n, reason := number(i)
-		if reason != "" || n.IntV() < 0 {
-			return 0, cmp.Or(reason, fmt.Sprintf("%s is %d, which can't be spread", spread, n.IntV()))
+		if reason != "" || n < 0 {
+			return 0, cmp.Or(reason, fmt.Sprintf("%s is %d, which can't be spread", spread, n))
 		}
-		return min(t, lastTime-whole) + n.IntV()%whole, ""
+		return min(t, lastTime-whole) + n%whole, ""
 	}
 }
 
@@ -235,35 +245,35 @@ func (c Config) timesOf(m *mapping, b arrow.RecordBatch) func(row int) (int64, s
 // another of the same delivery. One that is the same as another is there with it.
 func (w *writer) encode(rows int, want []bool, post func(lines) error) (refused []connector.RowFault,
 	err error) {
-	var e lineprotocol.Encoder
-	e.SetPrecision(w.unit)
 	var out lines
 	for i := range rows {
 		if want != nil && !want[i] {
 			continue
 		}
-		start := len(e.Bytes())
-		reason, again := w.line(&e, i)
+		start := len(out.text)
+		p, reason := w.point(out.text, i)
+		again := false
+		if reason == "" {
+			reason, again = w.met(p.text[start:], p.series-start, p.at, i)
+		}
+		out.text = p.text
 		if reason != "" || again {
-			e.SetBuffer(e.Bytes()[:start])
+			out.text = out.text[:start]
 			if reason != "" {
 				refused = append(refused, connector.RowFault{Row: i, Reason: reason})
 			}
 			continue
 		}
-		out.rows, out.ends = append(out.rows, i), append(out.ends, len(e.Bytes()))
-		if len(out.rows) >= w.c.Request || len(e.Bytes()) >= mostBytes {
-			out.text = e.Bytes()
+		out.rows, out.ends = append(out.rows, i), append(out.ends, len(out.text))
+		if n := len(out.rows); n >= w.c.Request || len(out.text) >= mostBytes {
+			size := len(out.text)
 			if err := post(out); err != nil {
 				return nil, err
 			}
-			size := len(out.text)
-			out = lines{}
-			e.SetBuffer(make([]byte, 0, size+size/8))
+			out = lines{text: make([]byte, 0, size+size/8), rows: make([]int, 0, n), ends: make([]int, 0, n)}
 		}
 	}
 	if len(out.rows) > 0 {
-		out.text = e.Bytes()
 		err = post(out)
 	}
 	return refused, err
@@ -273,81 +283,53 @@ func (w *writer) encode(rows int, want []bool, post func(lines) error) (refused 
 // takes by default.
 const mostBytes = 8 << 20
 
-// line appends one row. A reason that is not empty says why it can't; again is true for a point that the
-// delivery had already.
-func (w *writer) line(e *lineprotocol.Encoder, row int) (reason string, again bool) {
-	start := len(e.Bytes())
-	w.odd = w.odd[:0]
+// point is a row as a line, behind what the text held already.
+type point struct {
+	text   []byte
+	series int   // where measurement and tags end in it
+	at     int64 // its time in nanoseconds
+}
+
+// point appends one row to a text; a reason that is not empty says why it can't. The text may have a part of
+// the row then.
+func (w *writer) point(text []byte, row int) (p point, reason string) {
+	p.text = text
 	name, reason := w.measurement(row)
-	t, why := w.nanoseconds(row)
+	at, why := w.nanoseconds(row)
 	if reason = cmp.Or(reason, why); reason != "" {
-		return reason, false
+		return p, reason
 	}
-	e.StartLine(name)
+	w.series.SetBuffer(text)
+	w.series.StartLine(name)
 	for _, tag := range w.tags {
 		text, reason := tag.text(row)
 		if reason != "" {
-			return reason, false
+			return p, reason
 		}
 		if text != "" {
-			e.AddTag(tag.name, text)
+			w.series.AddTag(tag.name, text)
 		}
 	}
-	series := len(e.Bytes())
-	for _, f := range w.fields {
+	if err := w.series.Err(); err != nil {
+		return p, err.Error()
+	}
+	p.text, p.at = w.series.Bytes(), at
+	p.series = len(p.text)
+	for i := range w.fields {
+		f := &w.fields[i]
 		if f.col.IsNull(row) {
 			continue
 		}
-		v, reason := f.value(row)
-		if reason != "" {
-			return reason, false
-		}
-		e.AddField(f.name, v)
-		if v.Kind() == lineprotocol.String && bytes.ContainsAny(v.BytesV(), "\n\r\t") {
-			end := len(e.Bytes())
-			w.odd = append(w.odd, [2]int{end - len(v.AppendBytes(nil)), end})
+		if p.text, reason = f.put(append(p.text, f.head...), row); reason != "" {
+			return p, reason
 		}
 	}
-	if len(e.Bytes()) == series {
-		return "it has no value beside its tags, and a point needs one", false
+	if len(p.text) == p.series {
+		return p, "it has no value beside its tags, and a point needs one"
 	}
-	e.EndLine(time.Unix(0, t))
-	if err := e.Err(); err != nil {
-		return err.Error(), false
-	}
-	if len(w.odd) > 0 {
-		e.SetBuffer(unescaped(e.Bytes(), w.odd))
-	}
-	return w.met(e.Bytes()[start:], series-start, t, row)
-}
-
-// unescaped takes back what the library makes of the ends of lines and tabs in strings: it writes \n, \r
-// and \t, which InfluxDB reads as two characters. The server wants them as they are. Backslashes and quotes
-// stay escaped.
-func unescaped(text []byte, spans [][2]int) []byte {
-	plain := map[byte]byte{'n': '\n', 'r': '\r', 't': '\t'}
-	out := text[:spans[0][0]]
-	for i, span := range spans {
-		for k := span[0]; k < span[1]; k++ {
-			c := text[k]
-			if c == '\\' {
-				k++
-				if p, ok := plain[text[k]]; ok {
-					out = append(out, p)
-					continue
-				}
-				out = append(out, c)
-				c = text[k]
-			}
-			out = append(out, c)
-		}
-		next := len(text)
-		if i+1 < len(spans) {
-			next = spans[i+1][0]
-		}
-		out = append(out, text[span[1]:next]...)
-	}
-	return out
+	p.text[p.series] = ' ' // in the place of the first field's comma
+	p.text = append(strconv.AppendInt(append(p.text, ' '), at/w.unit, 10), '\n')
+	return p, ""
 }
 
 // met remembers a point by its series and time, and compares it with one that was met before.
