@@ -41,7 +41,7 @@ func TestTables(t *testing.T) {
 // TestTimesOfEveryUnit: a created table says what its integers count, and bounds mean the same in each.
 func TestTimesOfEveryUnit(t *testing.T) {
 	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
-	early, late := time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	early, late := time.Date(1000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 	for unit, word := range units {
 		f := newFile(t)
 		schema := record.NewSchema([]arrow.Field{{Name: "at", Type: &arrow.TimestampType{Unit: unit}},
@@ -100,7 +100,7 @@ func TestForeignTables(t *testing.T) {
 	}
 	for _, ddl := range []string{
 		"CREATE TABLE plain (time INTEGER, yes BOOLEAN, day DATETIME, raw BLOB, any)",
-		"INSERT INTO plain VALUES (7, 1, 1700000000, x'00ff', 1.5), (NULL, 0, NULL, NULL, NULL), (8, NULL, 'today', '', 3)",
+		"INSERT INTO plain VALUES (7, 1, 1700000000, x'00ff', 1.5), (NULL, 0, NULL, NULL, NULL), (8, NULL, '2026-01-02 03:04:05', '', 3)",
 		"CREATE VIEW seen AS SELECT time, any FROM plain WHERE any > 2",
 		"CREATE TABLE texts (time TEXT)", "CREATE TABLE mixed (time)", "INSERT INTO mixed VALUES (1), ('noon')",
 		"CREATE VIEW broken AS SELECT time FROM gone",
@@ -114,7 +114,7 @@ func TestForeignTables(t *testing.T) {
 		kind                 fault.Kind
 	}{
 		{"plain", "time yes day raw any", "[[1970-01-01 00:00:07 +0000 UTC true 1700000000 AP8= 1.5] " +
-			"[1970-01-01 00:00:08 +0000 UTC <nil> today  3]]", 0},
+			"[1970-01-01 00:00:08 +0000 UTC <nil> 2026-01-02 03:04:05  3]]", 0},
 		{"PLAIN", "ANY", "[[1.5] [3]]", 0},
 		{"plain", "", "[[] []]", 0},
 		{"seen", "any", "[[3]]", 0},
@@ -174,6 +174,35 @@ func TestFileComesAndGoes(t *testing.T) {
 	if _, _, err := tables.Newest(t.Context(), connector.TableQuery{Table: "spots", Time: "time"}); !fault.Is(err,
 		fault.Permanent) {
 		t.Errorf("after Close: got %v, want permanent", err)
+	}
+}
+
+// TestReaderChangesNothing: what a writer that was killed has left is read, and left for the next one.
+func TestReaderChangesNothing(t *testing.T) {
+	f, left := newFile(t), filepath.Join(t.TempDir(), "left.db")
+	sink := prepared(t, f, Config{}, sinktest.Schema())
+	_, d := sinktest.Numbered(1)
+	write(t, sink, d)
+	files := map[string][]byte{}
+	for _, ending := range []string{"", "-wal"} {
+		b, err := os.ReadFile(f.path + ending)
+		if err != nil || len(b) == 0 {
+			t.Fatalf("%s: %d bytes, %v", f.path+ending, len(b), err)
+		}
+		if err := os.WriteFile(left+ending, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files[left+ending] = b
+	}
+	f.path = left
+	got, err := f.read(t, connector.TableQuery{Table: "spots", Time: "time"})
+	if err != nil || len(got) != sinktest.PerDelivery {
+		t.Errorf("got %d rows, %v", len(got), err)
+	}
+	for name, was := range files {
+		if b, err := os.ReadFile(name); err != nil || !bytes.Equal(b, was) {
+			t.Errorf("%s was changed: %d bytes, %v, want %d", name, len(b), err, len(was))
+		}
 	}
 }
 
