@@ -15,6 +15,7 @@ import (
 	"holdfast/base/secret"
 	"holdfast/connector"
 	"holdfast/connector/sinktest"
+	"holdfast/connector/tabletest"
 	"holdfast/tests/testenv"
 )
 
@@ -158,6 +159,10 @@ func (b *broken) poison() []sinktest.Spot {
 
 // TestMain lets the test binary be a child: another process that writes to a table.
 func TestMain(m *testing.M) {
+	tabletest.Child(func(args, key []string, replace string) (connector.Sink, error) {
+		return New(Config{DSN: secret.Text(args[0]), Schema: "wspr", Table: "weather", Create: true, Key: key,
+			Replace: replace, Timeout: 2 * time.Second})
+	})
 	sinktest.Main(m, func(args []string) (connector.Sink, error) {
 		return New(Config{DSN: secret.Text(args[0]), Schema: "wspr", Table: "spots", Create: true,
 			Timeout: 2 * time.Second})

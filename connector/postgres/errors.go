@@ -10,7 +10,9 @@ import (
 )
 
 // classify gives err its kind; verb says what was tried with the table. A fault stays one.
-func (s *Sink) classify(verb string, err error) error {
+func (s *Sink) classify(verb string, err error) error { return classify(s.target, verb, err) }
+
+func classify(target, verb string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -18,7 +20,7 @@ func (s *Sink) classify(verb string, err error) error {
 		return err
 	}
 	kind, hint := kindOf(err)
-	out := error(fault.New(kind, "%s table %s: %w", verb, s.target, err))
+	out := error(fault.New(kind, "%s table %s: %w", verb, target, err))
 	if hint != "" {
 		out = fault.WithHint(out, "%s", hint)
 	}
@@ -37,9 +39,9 @@ func kindOf(err error) (fault.Kind, string) {
 		return fault.Transient, "this server is read-only, a standby perhaps; several hosts and " +
 			"target_session_attrs=read-write in the dsn find the one that is not"
 	case "42501":
-		return fault.Permanent, "the user needs USAGE on the schema, SELECT and INSERT on the table, " +
-			"SELECT, INSERT and DELETE on " + delivered.Table + ", TEMPORARY on the database, and " +
-			"CREATE on the schema for a table that is missing"
+		return fault.Permanent, "the user needs USAGE on the schema, SELECT and INSERT on the table (with " +
+			"`replace` DELETE too), SELECT, INSERT and DELETE on " + delivered.Table + ", TEMPORARY on the " +
+			"database, and CREATE on the schema for a table that is missing"
 	case "3D000":
 		return fault.Permanent, "create the database, or name another one in the dsn"
 	case "3F000":

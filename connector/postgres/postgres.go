@@ -52,6 +52,7 @@ import (
 	"holdfast/base/secret"
 	"holdfast/connector"
 	"holdfast/connector/delivered"
+	"holdfast/connector/rowkey"
 )
 
 // Config is the part of a configuration file below `postgres:`.
@@ -68,6 +69,11 @@ type Config struct {
 	// Timeout is how long one delivery or one question may take before it counts as an outage, and
 	// after which the server ends what we abandoned; 1m by default.
 	Timeout time.Duration `yaml:"timeout"`
+	// Key are the columns that tell rows apart together, where their schema has no key column.
+	Key []string `yaml:"key"`
+	// Replace is the column of an integer, the revision: of each event time only the rows with the highest
+	// stand. It wants Key, with the event time in it.
+	Replace string `yaml:"replace"`
 }
 
 func (c Config) withDefaults() Config {
@@ -109,8 +115,11 @@ func (c Config) Validate() []error {
 	if c.Timeout < time.Millisecond {
 		add("timeout: got %v, want 1ms or more", c.Timeout)
 	}
-	return errs
+	return append(errs, c.rows().Validate()...)
 }
+
+// rows is what tells rows apart.
+func (c Config) rows() rowkey.Spec { return rowkey.Spec{Key: c.Key, Replace: c.Replace} }
 
 // Sink writes into one table of one database.
 type Sink struct {
@@ -144,7 +153,19 @@ func New(cfg Config) (*Sink, error) {
 		return nil, fault.New(fault.Permanent, "postgres: %w", errors.Join(errs...))
 	}
 	cfg = cfg.withDefaults()
-	dial, err := pgx.ParseConfig(cfg.DSN.Reveal())
+	dial, err := cfg.dial()
+	if err != nil {
+		return nil, err
+	}
+	s := &Sink{cfg: cfg, dial: dial, target: quote(cfg.Schema, cfg.Table), keep: delivered.Keep,
+		turn: make(chan struct{}, 1)}
+	s.turn <- struct{}{}
+	return s, nil
+}
+
+// dial is how to connect.
+func (c Config) dial() (*pgx.ConnConfig, error) {
+	dial, err := pgx.ParseConfig(c.DSN.Reveal())
 	if err != nil {
 		return nil, fault.New(fault.Permanent, "postgres: dsn: it can't be read")
 	}
@@ -155,10 +176,7 @@ func New(cfg Config) (*Sink, error) {
 	if dial.RuntimeParams["application_name"] == "" {
 		dial.RuntimeParams["application_name"] = "holdfast"
 	}
-	s := &Sink{cfg: cfg, dial: dial, target: quote(cfg.Schema, cfg.Table), keep: delivered.Keep,
-		turn: make(chan struct{}, 1)}
-	s.turn <- struct{}{}
-	return s, nil
+	return dial, nil
 }
 
 // quote makes any texts a name in SQL.

@@ -33,6 +33,8 @@ func TestValidate(t *testing.T) {
 		{Config{DSN: dsn, Table: "holdfast_delivered"}, "table: holdfast_delivered"},
 		{Config{DSN: dsn, Table: strings.Repeat("x", 64)}, "table: want a name of at most 63 bytes"},
 		{Config{DSN: dsn, Table: "spots", Timeout: -1}, "timeout: got -1ns"},
+		{Config{DSN: dsn, Table: "spots", Key: []string{"a", ""}}, "key[1]: is empty"},
+		{Config{DSN: dsn, Table: "spots", Replace: "revision"}, "replace: wants key"},
 	} {
 		errs := c.cfg.Validate()
 		if c.want == "" && len(errs) > 0 || c.want != "" && (len(errs) != 1 ||
@@ -47,7 +49,8 @@ func TestValidate(t *testing.T) {
 
 // spotsTable is the table that we make, with one column's definition changed; "" leaves it out.
 func spotsTable(s *Sink, column, definition string) string {
-	ddl := s.createTable(sinktest.Schema())
+	key, _ := s.cfg.rows().Of(sinktest.Schema())
+	ddl := s.createTable(sinktest.Schema(), key)
 	for line := range strings.Lines(ddl) {
 		if !strings.HasPrefix(line, `  "`+column+`" `) {
 			continue

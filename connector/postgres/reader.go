@@ -34,7 +34,7 @@ func (r reader) walk(ctx context.Context, query func(key string, highest uint64)
 	if t.wide[t.schema.Key] {
 		highest = math.MaxUint64
 	}
-	return r.ask(ctx, query(t.key, highest), func(raw []byte) error {
+	return r.ask(ctx, query(quote(t.schema.Field(t.schema.Key).Name), highest), func(raw []byte) error {
 		key, err := strconv.ParseUint(string(raw), 10, 64)
 		if err != nil {
 			return fault.New(fault.Permanent, "read table %s: its key %s is no integer from 0 to 2^64-1",

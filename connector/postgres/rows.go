@@ -55,8 +55,10 @@ func (s *staged) fill(row int) (reason string) {
 		if reason != "" {
 			return reason
 		}
-		if v == nil && c == s.t.schema.Key {
-			return s.t.schema.Field(c).Name + " is missing, and it is the key"
+		if v == nil {
+			if reason := s.t.key.Lacks(c); reason != "" {
+				return reason
+			}
 		}
 		s.values[1+c] = v
 	}

@@ -14,6 +14,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/record"
+	"holdfast/connector/rowkey"
 )
 
 // staging is the temporary table that a delivery's rows go into first, and its column with the
@@ -26,12 +27,14 @@ const (
 // table is the prepared table with its statements.
 type table struct {
 	schema  record.Schema
-	key     string   // quoted name of the key column, "" if rows have none
+	key     rowkey.Key
 	names   []string // of the staging table's columns, unquoted
 	wide    []bool   // columns of the table that are numeric
 	stage   string   // makes the staging table
 	insert  string
 	differs string // the staged rows that are not in the table as they stand; "" without a key
+	late    string // takes superseded rows out of the staging table; "" if rows don't replace others
+	older   string // deletes those that the staged ones replace
 }
 
 // prepare makes the connection ready for rows of the schema.
@@ -42,14 +45,18 @@ func (s *Sink) prepare(ctx context.Context, schema record.Schema) error {
 				"which this sink can't store", s.target, f.Name, f.Type)
 		}
 	}
+	key, err := s.cfg.rows().Of(schema)
+	if err != nil {
+		return fault.As(fault.Permanent, fmt.Errorf("prepare table %s: %w", s.target, err))
+	}
 	var t *table
-	err := s.transact(ctx, func() error {
+	err = s.transact(ctx, func() error {
 		if err := s.fitDelivered(ctx); err != nil {
 			return err
 		}
-		have, err := s.fit(ctx, schema)
+		have, err := s.fit(ctx, schema, key)
 		if err == nil {
-			t = s.statements(schema, have)
+			t = s.statements(schema, key, have)
 		}
 		return err
 	})
@@ -68,7 +75,7 @@ func (s *Sink) prepare(ctx context.Context, schema record.Schema) error {
 }
 
 // fit creates the table if it is missing and returns its columns, which can hold the rows.
-func (s *Sink) fit(ctx context.Context, schema record.Schema) (map[string]column, error) {
+func (s *Sink) fit(ctx context.Context, schema record.Schema, key rowkey.Key) (map[string]column, error) {
 	oid, kind, err := s.find(ctx)
 	if errors.Is(err, pgx.ErrNoRows) {
 		if !s.cfg.Create {
@@ -76,7 +83,7 @@ func (s *Sink) fit(ctx context.Context, schema record.Schema) (map[string]column
 				"prepare table %s: there is none, and create is false", s.target),
 				"create it, or set create: true")
 		}
-		if _, err := s.session.conn.Exec(ctx, s.createTable(schema)); err != nil {
+		if _, err := s.session.conn.Exec(ctx, s.createTable(schema, key)); err != nil {
 			return nil, err
 		}
 		oid, kind, err = s.find(ctx)
@@ -92,10 +99,10 @@ func (s *Sink) fit(ctx context.Context, schema record.Schema) (map[string]column
 		err = s.fitColumns(schema, have)
 	}
 	if err == nil {
-		err = s.fitKey(ctx, schema, oid)
+		err = s.fitKey(ctx, key, oid)
 	}
 	if err == nil {
-		err = s.allowed(ctx, oid)
+		err = s.allowed(ctx, oid, key)
 	}
 	return have, err
 }
@@ -107,18 +114,21 @@ func (s *Sink) find(ctx context.Context) (oid uint32, kind string, err error) {
 	return oid, kind, err
 }
 
-func (s *Sink) createTable(schema record.Schema) string {
-	cols := make([]string, schema.NumFields())
+func (s *Sink) createTable(schema record.Schema, key rowkey.Key) string {
+	lines := make([]string, schema.NumFields())
 	for i, f := range schema.Fields() {
-		cols[i] = "  " + quote(f.Name) + " " + created(f.Type)
-		if !f.Nullable || i == schema.Key {
-			cols[i] += " NOT NULL"
+		lines[i] = "  " + quote(f.Name) + " " + created(f.Type)
+		if !f.Nullable || key.Needs(i) != "" {
+			lines[i] += " NOT NULL"
 		}
-		if i == schema.Key {
-			cols[i] += " PRIMARY KEY"
+		if slices.Equal(key.Columns, []int{i}) {
+			lines[i] += " PRIMARY KEY"
 		}
 	}
-	return fmt.Sprintf("CREATE TABLE %s (\n%s\n)", s.target, strings.Join(cols, ",\n"))
+	if len(key.Columns) > 1 {
+		lines = append(lines, "  PRIMARY KEY ("+listed(key.Names())+")")
+	}
+	return fmt.Sprintf("CREATE TABLE %s (\n%s\n)", s.target, strings.Join(lines, ",\n"))
 }
 
 // column is what a table says of one of its columns.
@@ -177,32 +187,36 @@ func (s *Sink) misfit(format string, args ...any) error {
 		"change the table, or name another one: with create: true it gets the right columns")
 }
 
-// fitKey wants a unique index on exactly the key column that ON CONFLICT can rest on: not partial,
+// fitKey wants a unique index on exactly the key's columns that ON CONFLICT can rest on: not partial,
 // not deferred, and valid.
-func (s *Sink) fitKey(ctx context.Context, schema record.Schema, oid uint32) error {
-	if schema.Key < 0 {
+func (s *Sink) fitKey(ctx context.Context, key rowkey.Key, oid uint32) error {
+	if !key.Any() {
 		return nil
 	}
-	key := schema.Field(schema.Key).Name
+	names := key.Names()
 	var unique bool
 	err := s.session.conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_index AS i
-		JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-		WHERE i.indrelid = $1 AND a.attname = $2 AND i.indnkeyatts = 1 AND i.indisunique AND
-		i.indisvalid AND i.indimmediate AND i.indpred IS NULL)`, oid, key).Scan(&unique)
+		WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+		AND i.indnkeyatts = cardinality($2::text[]) AND i.indnkeyatts = (SELECT count(*) FROM pg_attribute AS a
+			WHERE a.attrelid = i.indrelid AND a.attname = ANY ($2::text[])
+			AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])))`, oid, names).Scan(&unique)
 	if err == nil && !unique {
-		return fault.WithHint(fault.New(fault.Permanent, "prepare table %s: column %s has no unique "+
-			"index, so a row could be stored twice", s.target, key),
-			"CREATE UNIQUE INDEX ON %s (%s);", s.target, quote(key))
+		what := "column " + names[0] + " has no unique index"
+		if len(names) > 1 {
+			what = "columns " + strings.Join(names, ", ") + " have no unique index together"
+		}
+		return fault.WithHint(fault.New(fault.Permanent, "prepare table %s: %s, so a row could be stored twice",
+			s.target, what), "CREATE UNIQUE INDEX ON %s (%s);", s.target, listed(names))
 	}
 	return err
 }
 
 // allowed tries what a write needs besides the columns.
-func (s *Sink) allowed(ctx context.Context, oid uint32) error {
-	var table, temporary bool
+func (s *Sink) allowed(ctx context.Context, oid uint32, key rowkey.Key) error {
+	var table, replacing, temporary bool
 	err := s.session.conn.QueryRow(ctx, `SELECT has_table_privilege($1::oid, 'SELECT') AND
-		has_table_privilege($1::oid, 'INSERT'), has_database_privilege(current_database(), 'TEMPORARY')`,
-		oid).Scan(&table, &temporary)
+		has_table_privilege($1::oid, 'INSERT'), has_table_privilege($1::oid, 'DELETE'),
+		has_database_privilege(current_database(), 'TEMPORARY')`, oid).Scan(&table, &replacing, &temporary)
 	user := quote(s.dial.User)
 	switch {
 	case err != nil:
@@ -210,6 +224,9 @@ func (s *Sink) allowed(ctx context.Context, oid uint32) error {
 	case !table:
 		return fault.WithHint(fault.New(fault.Permanent, "prepare table %s: no permission to read "+
 			"and insert rows", s.target), "GRANT SELECT, INSERT ON %s TO %s;", s.target, user)
+	case key.Replaces() && !replacing:
+		return fault.WithHint(fault.New(fault.Permanent, "prepare table %s: no permission to delete rows, "+
+			"which others are to replace", s.target), "GRANT DELETE ON %s TO %s;", s.target, user)
 	case !temporary:
 		return fault.WithHint(fault.New(fault.Permanent, "prepare table %s: no permission for "+
 			"temporary tables", s.target), "GRANT TEMPORARY ON DATABASE %s TO %s;",
@@ -276,9 +293,9 @@ func wideNumeric(typ string) bool {
 }
 
 // statements writes down what a delivery runs.
-func (s *Sink) statements(schema record.Schema, have map[string]column) *table {
+func (s *Sink) statements(schema record.Schema, key rowkey.Key, have map[string]column) *table {
 	n := schema.NumFields()
-	t := &table{schema: schema, names: []string{stageRow}, wide: make([]bool, n)}
+	t := &table{schema: schema, key: key, names: []string{stageRow}, wide: make([]bool, n)}
 	cols, is := make([]string, n), make([]string, n)
 	for i, f := range schema.Fields() {
 		cols[i] = quote(f.Name)
@@ -291,13 +308,29 @@ func (s *Sink) statements(schema record.Schema, have map[string]column) *table {
 		"FROM %s WITH NO DATA", staging, stageRow, list, s.target)
 	t.insert = fmt.Sprintf("INSERT INTO %s (%s) SELECT %[2]s FROM pg_temp.%s ORDER BY %s",
 		s.target, list, staging, stageRow)
-	if schema.Key < 0 {
+	if !key.Any() {
 		return t
 	}
-	t.key = cols[schema.Key]
-	t.insert += fmt.Sprintf(" ON CONFLICT (%s) DO NOTHING", t.key)
+	t.insert += fmt.Sprintf(" ON CONFLICT (%s) DO NOTHING", listed(key.Names()))
+	on := make([]string, len(key.Columns))
+	for i, c := range key.Columns {
+		on[i] = fmt.Sprintf("t.%s = s.%[1]s", cols[c])
+	}
 	t.differs = fmt.Sprintf("SELECT s.%s, t.%s IS NULL, ARRAY[%s] FROM pg_temp.%s AS s "+
-		"LEFT JOIN %s AS t ON t.%[2]s = s.%[2]s WHERE t.%[2]s IS NULL OR %[6]s ORDER BY 1",
-		stageRow, t.key, strings.Join(is, ", "), staging, s.target, strings.Join(is, " OR "))
+		"LEFT JOIN %s AS t ON %[6]s WHERE t.%[2]s IS NULL OR %[7]s ORDER BY 1",
+		stageRow, cols[key.Columns[0]], strings.Join(is, ", "), staging, s.target, strings.Join(on, " AND "),
+		strings.Join(is, " OR "))
+	if key.Replaces() {
+		t.replace(s.target, cols[schema.Time], cols[key.Revision])
+	}
 	return t
+}
+
+// listed makes a list of names in SQL.
+func listed(names []string) string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = quote(name)
+	}
+	return strings.Join(out, ", ")
 }

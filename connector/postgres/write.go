@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -132,7 +131,7 @@ func (s *Sink) write(ctx context.Context, d connector.Delivery) (v connector.Ver
 	if err := s.lock(ctx, s.cfg.Table, d.Token.Job, d.Token.Lineage.String()); err != nil {
 		return v, err
 	}
-	byKey := d.ByKey && s.session.table.key != ""
+	byKey := d.ByKey && s.session.table.key.Any()
 	known, err := s.seen(ctx, d.Token, byKey)
 	if err != nil {
 		return v, err
@@ -161,62 +160,70 @@ func (s *Sink) lock(ctx context.Context, names ...string) error {
 }
 
 // putRows stages the rows, inserts those that the table lacks, and compares the others.
-func (s *Sink) putRows(ctx context.Context, d connector.Delivery) (connector.Verdict, error) {
+func (s *Sink) putRows(ctx context.Context, d connector.Delivery) (v connector.Verdict, err error) {
 	c, t := s.session.conn, s.session.table
 	rows := newStaged(t, d.Rows)
 	if _, err := c.Exec(ctx, t.stage); err != nil {
-		return connector.Verdict{}, err
+		return v, err
 	}
 	staged, err := c.CopyFrom(ctx, pgx.Identifier{staging}, t.names, rows)
 	if err != nil {
-		return connector.Verdict{}, err
+		return v, err
 	}
-	tag, err := c.Exec(ctx, t.insert)
-	if err != nil {
-		return connector.Verdict{}, err
+	if t.key.Replaces() {
+		v, err = s.replaced(ctx, staged)
+	} else {
+		var ignored []connector.RowFault
+		v, ignored, err = s.stored(ctx, staged)
+		v.Rejected = append(v.Rejected, ignored...)
 	}
-	v := connector.Verdict{Rejected: rows.rejected}
-	if absent := staged - tag.RowsAffected(); absent > 0 {
-		others, err := s.compare(ctx)
-		if err != nil {
-			return v, err
-		}
-		v.Present = absent - int64(len(others))
-		v.Rejected = append(v.Rejected, others...)
-	}
+	v.Rejected = append(v.Rejected, rows.rejected...)
 	slices.SortFunc(v.Rejected, func(a, b connector.RowFault) int { return cmp.Compare(a.Row, b.Row) })
-	return v, nil
+	return v, err
+}
+
+// stored inserts the staged rows that the table lacks and compares the others. Those that it did not take are
+// told beside the verdict.
+func (s *Sink) stored(ctx context.Context, staged int64) (v connector.Verdict, ignored []connector.RowFault,
+	err error) {
+	tag, err := s.session.conn.Exec(ctx, s.session.table.insert)
+	absent := staged - tag.RowsAffected()
+	if err != nil || absent == 0 {
+		return v, nil, err
+	}
+	v.Rejected, ignored, err = s.compare(ctx)
+	v.Present = absent - int64(len(v.Rejected)+len(ignored))
+	return v, ignored, err
 }
 
 // compare looks at the staged rows, all of which are in the table now by their key: each has the
-// content that we would write, or is refused with the columns that differ.
-func (s *Sink) compare(ctx context.Context) ([]connector.RowFault, error) {
+// content that we would write, or is another and told with the columns that differ; or the table ignored it.
+func (s *Sink) compare(ctx context.Context) (others, ignored []connector.RowFault, err error) {
 	t := s.session.table
 	if t.differs == "" {
-		return nil, fault.New(fault.Permanent, "write to table %s: it did not take every row: "+
+		return nil, nil, fault.New(fault.Permanent, "write to table %s: it did not take every row: "+
 			"a trigger ignored some, and they have no key to find out which", s.target)
 	}
 	rows, err := s.session.conn.Query(ctx, t.differs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer rows.Close()
-	var out []connector.RowFault
 	for rows.Next() {
 		var row int
 		var missing bool
 		var differ []bool
 		if err := rows.Scan(&row, &missing, &differ); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		reason := "the table did not take it: a trigger ignored it"
-		if !missing {
-			reason = fmt.Sprintf("the table holds another row with the same %s; it differs in %s",
-				t.schema.Field(t.schema.Key).Name, strings.Join(t.those(differ), ", "))
+		if missing {
+			ignored = append(ignored, connector.RowFault{Row: row,
+				Reason: "the table did not take it: a trigger ignored it"})
+			continue
 		}
-		out = append(out, connector.RowFault{Row: row, Reason: reason})
+		others = append(others, connector.RowFault{Row: row, Reason: t.key.Differs(t.those(differ))})
 	}
-	return out, rows.Err()
+	return others, ignored, rows.Err()
 }
 
 // those returns the names of the columns that are marked.
@@ -242,7 +249,7 @@ func (s *Sink) Probe(ctx context.Context) error {
 				return err
 			}
 			if t != nil {
-				if _, err := s.fit(ctx, t.schema); err != nil {
+				if _, err := s.fit(ctx, t.schema, t.key); err != nil {
 					return err
 				}
 			}
