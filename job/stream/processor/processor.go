@@ -186,7 +186,11 @@ func (s *Source) listen(ctx context.Context) error {
 	if l := s.inbox.latest; l != nil {
 		epoch = l.epoch
 	}
-	return s.say(ctx, epoch, time.Now())
+	err := s.say(ctx, epoch, time.Now())
+	if err != nil && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
+		err = s.say(ctx, epoch, time.Now())
+	}
+	return err
 }
 
 // follow hears and computes until there is a page.

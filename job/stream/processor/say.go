@@ -59,8 +59,9 @@ func (s *Source) committed(ctx context.Context, epoch string, next uint64, more 
 
 // The pauses between two times that an ingester is told where we are.
 const (
-	tellBusy = 500 * time.Millisecond // while more is to be done
-	tellIdle = 10 * time.Second       // at last, when nothing is
+	tellBusy  = 500 * time.Millisecond // while more is to be done
+	tellAgain = 250 * time.Millisecond // when nothing is, twice that at first
+	tellIdle  = 10 * time.Second       // and at last
 )
 
 // remind tells an ingester that speaks where we are, in case that it was not heard. It answers, so it is not told each
@@ -72,7 +73,7 @@ func (s *Source) remind(ctx context.Context, l *log, now time.Time) error {
 	s.mu.Lock()
 	m := s.done[l.epoch]
 	s.mu.Unlock()
-	if now.Sub(m.told) < min(time.Second<<min(m.says, 10), tellIdle) {
+	if now.Sub(m.told) < min(tellAgain<<min(m.says, 10), tellIdle) {
 		return nil
 	}
 	return s.say(ctx, l.epoch, now)
