@@ -1,6 +1,7 @@
-// Package web says what is wrong with URLs and headers before anything is sent with them. Connectors
-// ask it when a configuration is checked; what it returns is text for a person, "" if nothing is wrong, and
-// never holds the value, which may be a secret.
+// Package web is what all who speak HTTP share. For who asks, it says what is wrong with URLs and headers before
+// anything is sent with them: connectors ask it when a configuration is checked; what it returns is text for a
+// person, "" if nothing is wrong, and never holds the value, which may be a secret. For who answers, it has the
+// checks of a door: who may come in, what a request may hold, and what there is no route for.
 package web
 
 import (

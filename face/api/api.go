@@ -25,6 +25,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/fault"
+	"holdfast/base/web"
 )
 
 // Failure is an error on its way to another process.
@@ -184,33 +185,16 @@ func Handler(d *app.Desk) http.Handler {
 
 // known answers what no route is for in the shape of every error.
 func known(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h, pattern := mux.Handler(r)
-		if pattern != "" {
-			mux.ServeHTTP(w, r)
-			return
-		}
-		said := &silent{header: w.Header(), status: http.StatusOK}
-		h.ServeHTTP(said, r)
+	return web.Routed(mux, func(w http.ResponseWriter, r *http.Request, status int) {
 		f := &Failure{Message: "there is nothing at " + r.URL.Path, Kind: fault.NotFound.String(),
 			Hint: "see " + openapiPath}
-		if said.status == http.StatusMethodNotAllowed {
+		if status == http.StatusMethodNotAllowed {
 			f = &Failure{Message: r.URL.Path + " does not take " + r.Method, Kind: fault.Invalid.String(),
 				Hint: "it takes " + w.Header().Get("Allow")}
 		}
-		refuse(w, said.status, f)
+		refuse(w, status, f)
 	})
 }
-
-// silent takes status and headers of an answer that is not sent.
-type silent struct {
-	header http.Header
-	status int
-}
-
-func (s *silent) Header() http.Header         { return s.header }
-func (s *silent) Write(b []byte) (int, error) { return len(b), nil }
-func (s *silent) WriteHeader(status int)      { s.status = status }
 
 // errGone says that the client has gone away.
 var errGone = errors.New("the client has gone away")

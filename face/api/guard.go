@@ -1,15 +1,12 @@
 package api
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"holdfast/base/fault"
 	"holdfast/base/secret"
+	"holdfast/base/web"
 )
 
 const (
@@ -18,17 +15,6 @@ const (
 	// slowest is how long a client may take to send a request's body, or to take one part of an answer.
 	slowest = 30 * time.Second
 )
-
-// limited bounds what a request may hold and how long it may take to come.
-func limited(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(slowest))
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		h.ServeHTTP(w, r)
-	})
-}
 
 // Keys are what a request may have to show.
 type Keys struct {
@@ -49,20 +35,13 @@ func (k Keys) right(r *http.Request) right {
 	if k.Token == "" {
 		return ask
 	}
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
-	case ok && same(given, k.Token):
+	case web.Bears(r, k.Token.Reveal()):
 		return order
-	case ok && k.Read != "" && same(given, k.Read):
+	case web.Bears(r, k.Read.Reveal()):
 		return ask
 	}
 	return nothing
-}
-
-// same compares without telling by its time how much of a guess is right, its length included.
-func same(given string, token secret.Text) bool {
-	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(token.Reveal()))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
 // Open is Handler behind the checks of a door that others can reach: the token if there is one, GET
@@ -79,10 +58,10 @@ func Open(h http.Handler, keys Keys) http.Handler {
 		case right == nothing:
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			deny(w, http.StatusUnauthorized, "a token is needed", "send Authorization: Bearer TOKEN")
-		case keys.Token == "" && !loopback(r.Host):
+		case keys.Token == "" && !web.Loopback(r.Host):
 			deny(w, http.StatusForbidden, "this door answers to loopback names only",
 				"ask for 127.0.0.1 or localhost, or set a token")
-		case asks && foreign(r):
+		case asks && web.Foreign(r):
 			deny(w, http.StatusForbidden, "a page of another site may not ask", "open the address itself")
 		case !asks && keys.Token == "":
 			deny(w, http.StatusForbidden, "without a token this door only answers questions",
@@ -102,27 +81,9 @@ func Open(h http.Handler, keys Keys) http.Handler {
 
 // briefly answers with the status alone: which jobs there are is for who has a token.
 func briefly(h http.Handler, w http.ResponseWriter, r *http.Request) {
-	said := &silent{header: http.Header{}, status: http.StatusOK}
-	h.ServeHTTP(said, r)
-	w.WriteHeader(said.status)
+	w.WriteHeader(web.Status(h, http.Header{}, r))
 }
 
 func deny(w http.ResponseWriter, status int, what, hint string) {
 	refuse(w, status, &Failure{Message: what, Hint: hint, Kind: fault.Credentials.String()})
-}
-
-// foreign reports whether a page of another site asks, other than by a link to us. It could not read the
-// answer, but it could take all places of those who follow the events.
-func foreign(r *http.Request) bool {
-	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate"
-}
-
-// loopback reports whether the name that a client asked for is one of loopback: a foreign name that
-// was made to resolve here is a browser's page reaching for what is not its own.
-func loopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

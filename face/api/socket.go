@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"holdfast/base/web"
 )
 
 // SocketFile is the name of the socket in a data directory.
@@ -81,7 +83,7 @@ func (s *socket) Close() error {
 func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
 	base, cancel := context.WithCancel(ctx)
 	defer cancel()
-	srv := &http.Server{Handler: limited(h), ReadHeaderTimeout: 10 * time.Second,
+	srv := &http.Server{Handler: web.Limited(h, maxBody, slowest), ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return base }}
 	ended := make(chan error, 1)
