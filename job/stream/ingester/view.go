@@ -66,12 +66,18 @@ func (q Query) meets(v View) bool {
 }
 
 // Windows returns windows, the newest time first; those whose time is not known come in front.
-func (in *Source) Windows(ctx context.Context, q Query) ([]View, error) {
-	out := []View{}
-	err := in.store.View(ctx, func(r store.Reader) error {
-		return eachWindow(r, q, func(v View) { out = append(out, v) })
+func (in *Source) Windows(ctx context.Context, q Query) (out []View, err error) {
+	err = in.store.View(ctx, func(r store.Reader) error {
+		out, err = ReadWindows(r, q)
+		return err
 	})
-	if err != nil {
+	return out, err
+}
+
+// ReadWindows is Windows for the store of an ingester.
+func ReadWindows(r store.Reader, q Query) ([]View, error) {
+	out := []View{}
+	if err := eachWindow(r, q, func(v View) { out = append(out, v) }); err != nil {
 		return nil, fmt.Errorf("read the windows of the stream: %w", err)
 	}
 	slices.SortFunc(out, func(a, b View) int {
@@ -129,12 +135,6 @@ func eachWindow(r store.Reader, q Query, f func(View)) error {
 		}
 	}
 	return failed()
-}
-
-// ReadWindows is Windows for a store that no ingester works on.
-func ReadWindows(r store.Reader, q Query) (out []View, err error) {
-	err = eachWindow(r, q, func(v View) { out = append(out, v) })
-	return out, err
 }
 
 // Rows gives the blocks that hold the rows of a window from the spool, beside rows of others; ok is false, and
