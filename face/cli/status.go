@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -347,16 +350,37 @@ func some(keys []uint64) string {
 }
 
 func (f *face) eventsCommand() *cobra.Command {
-	var follow bool
+	var follow, inCSV bool
 	var max int
+	var job string
 	c := f.asking(&cobra.Command{
 		Use:   "events [JOB]",
 		Short: "Show what happened, oldest first",
-		Args:  cobra.MaximumNArgs(1),
+		Long: "Show what happened, oldest first. With --csv it is a time line for other programs: RFC 4180, times in\n" +
+			"UTC, and all that one answer can have unless -n says how many.",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case inCSV && f.json:
+				return &exitError{WrongUsage, errors.New("--csv and --json: want one of them")}
+			case len(args) > 0 && job != "":
+				return &exitError{WrongUsage, errors.New("--job and JOB: want one of them")}
+			case len(args) > 0:
+				job = args[0]
+			}
+			show := f.showEvent
+			if inCSV {
+				if !cmd.Flags().Changed("max") {
+					max = mostEvents
+				}
+				var err error
+				if show, err = f.timeLine(); err != nil {
+					return err
+				}
+			}
 			q := url.Values{"max": {fmt.Sprint(max)}, "follow": {fmt.Sprint(follow)}}
-			if len(args) > 0 {
-				q.Set("job", args[0])
+			if job != "" {
+				q.Set("job", job)
 			}
 			return f.each(func(a asked) error {
 				if follow && !a.client.Remote {
@@ -364,13 +388,36 @@ func (f *face) eventsCommand() *cobra.Command {
 				}
 				return a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: "/api/v1/events?" +
 					q.Encode(),
-					Item: f.showEvent})
+					Item: show})
 			})
 		},
 	})
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on")
 	c.Flags().IntVarP(&max, "max", "n", 100, "at most so many")
+	c.Flags().StringVar(&job, "job", "", "of this job alone, as JOB")
+	c.Flags().BoolVar(&inCSV, "csv", false, "as CSV: at, job, kind, warn, text")
 	return c
+}
+
+// mostEvents is how many one answer can have.
+const mostEvents = 10_000
+
+// timeLine writes the head of a time line in CSV, and returns what writes an event to it.
+func (f *face) timeLine() (show func(json.RawMessage) error, err error) {
+	w := csv.NewWriter(f.file)
+	w.UseCRLF = true // as RFC 4180 has it
+	write := func(fields ...string) error {
+		_ = w.Write(fields) // Error tells
+		w.Flush()
+		return w.Error()
+	}
+	return func(raw json.RawMessage) error {
+		var e engine.Event
+		if err := json.Unmarshal(raw, &e); err != nil {
+			return err
+		}
+		return write(e.At.UTC().Format(time.RFC3339Nano), e.Job, e.Kind, strconv.FormatBool(e.Warn), e.Text)
+	}, write("at", "job", "kind", "warn", "text")
 }
 
 func (f *face) showEvent(raw json.RawMessage) error {
