@@ -198,15 +198,15 @@ func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 	var busy *work
 	defer func() { s.giveUp(busy) }()
 	for {
+		next, err := s.due(ctx, time.Now())
+		if err != nil {
+			return connector.Page{}, err
+		}
 		if busy == nil && s.database.Status().Open {
 			busy = s.begin(ctx, time.Now())
 		}
 		if busy == nil && s.cfg.Once && s.inbox.ended() {
 			return s.last(), nil
-		}
-		next, err := s.due(ctx, time.Now())
-		if err != nil {
-			return connector.Page{}, err
 		}
 		again := time.NewTimer(time.Until(next))
 		select {

@@ -142,7 +142,6 @@ type rig struct {
 	tables *brittle
 	change func(*Config)
 	stored uint64 // deliveries of rows
-	job    *collect.Job
 }
 
 func embedded(t *testing.T) connector.Broker {

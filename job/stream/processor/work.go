@@ -38,7 +38,7 @@ type made struct {
 func (s *Source) begin(ctx context.Context, now time.Time) *work {
 	w := &work{done: make(chan struct{})}
 	var ok bool
-	if w.notice, ok = s.inbox.ready(); !ok && !s.inbox.ours {
+	if w.notice, ok = s.inbox.ready(); !ok {
 		w.old = s.old.take(now)
 		ok = w.old != nil
 	}
