@@ -13,7 +13,19 @@
 // off for us. A row whose key the table already holds is left as it stands: with the same content
 // it counts as present, with other content the new row is a RowFault that names the columns.
 //
-// What it does not do: it never changes a table that it finds, and never updates or deletes a row.
+// Rows that no single column tells apart have a `key` of several, and rows that are computed again
+// have a revision that says which of them stand:
+//
+//	reports: {postgres: {dsn: "...", table: reports, create: true, key: [state, time], replace: revision}}
+//
+// Of each event time only the rows with the highest revision stand. What comes with a higher one takes
+// the place of all that the table had of that time, in the same transaction; what comes with a lower one
+// is present already. So it does not matter in which order deliveries come, nor how often, in how many
+// parts, or from how many sinks at once. Rows of one key and one revision are told apart as ever, and a
+// row that is refused replaces nothing. The event time has to be in the key, and the user may DELETE.
+//
+// What it does not do: it never changes a table that it finds, never updates a row, and deletes none
+// without `replace`.
 // Whether what was acknowledged survives the server's own crash is the server's promise: an
 // UNLOGGED table or fsync=off breaks it. A row that only the server refuses (a check, a trigger)
 // makes the delivery Invalid, with none of its rows in the table; the caller halves it.
@@ -22,8 +34,8 @@
 // type; bigint for uint64 too, because a numeric key is twice as large and slow, and keys such as
 // WSPR's fit: a value above 2^63-1 is that row's RowFault. A table that is there may have
 // numeric(20) instead. Floats are real or double precision, timestamps timestamptz (an existing
-// `timestamp` gets UTC), strings text, bytes bytea, booleans boolean. The key column is the PRIMARY
-// KEY. A text can't hold a NUL byte, a timestamp no nanoseconds: such rows are RowFaults. Beside
+// `timestamp` gets UTC), strings text, bytes bytea, booleans boolean. The key is the PRIMARY KEY, with
+// the event time before its other columns: so it is the index of the time too. A text can't hold a NUL byte, a timestamp no nanoseconds: such rows are RowFaults. Beside
 // the rows, in the same schema, stands the delivered set:
 //
 //	holdfast_delivered(job, lineage, target, first, last, row_from, row_to,
@@ -35,6 +47,8 @@
 // thousand or so of a job stay as they are. Older ones without refused rows are merged with their
 // neighbours into ranges whose hash is NULL: such a range still stops a repeat, but can't tell a
 // conflict any more.
+//
+// Tables reads tables back by time.
 package postgres
 
 import (

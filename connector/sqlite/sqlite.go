@@ -14,14 +14,27 @@
 // columns. Several sinks, jobs and processes may share one file; only one writes at a time, and the
 // others wait up to `busy`.
 //
+// Rows that no single column tells apart have a `key` of several, and rows that are computed again
+// have a revision that says which of them stand:
+//
+//	reports: {sqlite: {path: weather.sqlite, table: reports, key: [state, time], replace: revision}}
+//
+// Of each event time only the rows with the highest revision stand. What comes with a higher one takes
+// the place of all that the table had of that time, in the same transaction; what comes with a lower one
+// is present already. So it does not matter in which order deliveries come, nor how often or in how many
+// parts. Rows of one key and one revision are told apart as ever, and a row that is refused replaces
+// nothing. The event time has to be in the key.
+//
 // What it does not do: it never changes a table that it finds, never repairs or deletes a database
-// that is damaged, and never updates or deletes a row. A database that is deleted or replaced while
+// that is damaged, and never updates a row, nor deletes one without `replace`. A database that is deleted or replaced while
 // we hold it open is noticed before the next write; what had been delivered into the lost file is
 // lost with it: `holdfast audit --deep` counts it, but nothing sends it again.
 //
-// The bytes. Integers, booleans and timestamps (in the unit of their column, seconds for spots) are
-// INTEGER, floats REAL, strings TEXT, bytes BLOB. The key column is the PRIMARY KEY. Beside the
-// rows stands the delivered set:
+// The bytes. Integers, booleans and timestamps are INTEGER, floats REAL, strings TEXT, bytes BLOB. A
+// second word in the declaration of a created column says what its integers are: BOOLEAN, or SECONDS
+// (as those of spots), MILLISECONDS, MICROSECONDS, NANOSECONDS since 1970. The key is the PRIMARY KEY,
+// with the event time before its other columns: so it is the index of the time too, and rows that come
+// together lie together. Beside the rows stands the delivered set:
 //
 //	holdfast_delivered(job, lineage, target, first, last, row_from, row_to,
 //	                   hash, rows, present, rejected, at)
@@ -32,6 +45,8 @@
 // thousand or so of a job stay as they are. Older ones without refused rows are merged with their
 // neighbours into ranges whose hash is NULL: such a range still stops a repeat, but can't tell a
 // conflict any more.
+//
+// Tables reads tables back by time. Integers of a time whose column does not say its unit are seconds.
 package sqlite
 
 import (
