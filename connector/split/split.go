@@ -8,11 +8,12 @@
 // fails, the delivery fails; a repeat has no effect on those that have their rows, which is what each of them
 // promises. Parts keep what they know of a token by table, so several may stand in one database.
 //
-// A part that refuses its rows as a whole (Invalid) gets them in halves, under tokens of ranges of the delivery, until
-// the refused stand alone: the delivery can't be halved from outside any more, when other parts have their rows.
+// A part that refuses its rows as a whole (Invalid) gets them in halves, under tokens of ranges of the
+// delivery, until the refused stand alone: the delivery can't be halved from outside any more, when other
+// parts have their rows.
 //
-// What it does not do: rows with a key are refused, because nobody could ask all parts at once for theirs. A part
-// without rows in a delivery is not written to.
+// What it does not do: rows with a key are refused, because nobody could ask all parts at once for theirs. A
+// part without rows in a delivery is not written to.
 package split
 
 import (
@@ -57,7 +58,8 @@ func New(column string, parts []Part) (*Sink, error) {
 	}
 	for i, p := range parts {
 		if _, twice := s.at[p.Value]; twice || p.Value == "" {
-			return nil, fault.New(fault.Permanent, "divide rows by %s: %q is there twice, or is no text", column, p.Value)
+			return nil, fault.New(fault.Permanent, "divide rows by %s: %q is there twice, or is no text",
+				column, p.Value)
 		}
 		s.at[p.Value] = i
 		seen := map[string]bool{}
@@ -150,7 +152,8 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 		i, ok := s.at[texts.Value(row)]
 		if !ok { // as is null, whose text is empty
 			v.Rejected = append(v.Rejected, connector.RowFault{Row: row,
-				Reason: fmt.Sprintf("column %s is %s, and no such rows are configured", s.column, texts.ValueStr(row))})
+				Reason: fmt.Sprintf("column %s is %s, and no such rows are configured", s.column,
+					texts.ValueStr(row))})
 			continue
 		}
 		shares[i].rows = append(shares[i].rows, row)
@@ -189,9 +192,9 @@ func (h share) write(ctx context.Context, p Part, d connector.Delivery, v *conne
 	return h.put(ctx, p, h.rows, d.Token, [2]uint32{from, to}, v)
 }
 
-// put gives a part some of its rows, all that it has in a range of the delivery, under a token. Halves have the
-// token of their range. Where halves have been written, the whole is a conflict at the next attempt, and its halves
-// are not; a conflict that is none of ours is one of each row too.
+// put gives a part some of its rows, all that it has in a range of the delivery, under a token. Halves have
+// the token of their range. Where halves have been written, the whole is a conflict at the next attempt, and
+// its halves are not; a conflict that is none of ours is one of each row too.
 func (h share) put(ctx context.Context, p Part, rows []int, t record.Token, within [2]uint32,
 	v *connector.Verdict) error {
 	one, err := h.of(rows, t)

@@ -184,7 +184,8 @@ func (r *rig) holds(wantCats, wantDogs string) {
 	r.gives("SELECT group_concat(dog || '@' || (at / 1000000), ' ') FROM (SELECT * FROM dogs ORDER BY at, rowid)", wantDogs)
 }
 
-// TestDivides: rows go to their tables with their columns, in every mixture, and once however often a delivery comes.
+// TestDivides: rows go to their tables with their columns, in every mixture, and once however often a
+// delivery comes.
 func TestDivides(t *testing.T) {
 	r := newRig(t)
 	first := delivery(t, 1, animals("cat Tom", "dog Rex", "dog Fido", "cat Kit", "dog Spot"))
@@ -208,8 +209,8 @@ func TestDivides(t *testing.T) {
 	}
 }
 
-// TestHandsOn: parts get what is known of a delivery, the same bytes at each attempt, and columns as they are where
-// all rows go.
+// TestHandsOn: parts get what is known of a delivery, the same bytes at each attempt, and columns as they are
+// where all rows go.
 func TestHandsOn(t *testing.T) {
 	r := newRig(t)
 	d := delivery(t, 7, animals("dog Rex", "cat Tom", "dog Fido"))
@@ -245,8 +246,8 @@ func TestHandsOn(t *testing.T) {
 	}
 }
 
-// TestOnePartFails: a delivery that failed at one part is repeated, by this process and another, and is in each table
-// once; whether the failed write was done or not.
+// TestOnePartFails: a delivery that failed at one part is repeated, by this process and another, and is in
+// each table once; whether the failed write was done or not.
 func TestOnePartFails(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		for _, restart := range []bool{false, true} {
@@ -312,8 +313,8 @@ func (s refusing) Write(_ context.Context, d connector.Delivery) (v connector.Ve
 	return v, nil
 }
 
-// biting is a server that refuses deliveries with certain dogs as a whole, once it has looked whether it knows their
-// token.
+// biting is a server that refuses deliveries with certain dogs as a whole, once it has looked whether it
+// knows their token.
 type biting struct {
 	t        *testing.T
 	whole    record.Token
@@ -345,8 +346,8 @@ func (s *biting) judge(d connector.Delivery) error {
 	return nil
 }
 
-// TestPoison: rows because of which a part refuses all of its rows are found, others go, and nothing is there twice
-// whenever a part goes away meanwhile and the delivery comes again.
+// TestPoison: rows because of which a part refuses all of its rows are found, others go, and nothing is there
+// twice whenever a part goes away meanwhile and the delivery comes again.
 func TestPoison(t *testing.T) {
 	words := []string{"dog A", "cat Tom", "dog B", "dog Biter", "cat Kit", "dog C", "dog D", "dog Snapper", "cat Leo", "dog E"}
 	for fail := range 12 { // the dogs' sink goes away at that write

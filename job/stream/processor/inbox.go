@@ -100,8 +100,8 @@ func (b *inbox) heard() {
 // untilTwo is how long the last word of an ingester may be under way when another has taken its place.
 const untilTwo = 2 * time.Second
 
-// meet returns the log of an ingester that is heard; other is the epoch of another one that is at work too, "" if
-// there is none or it was told.
+// meet returns the log of an ingester that is heard; other is the epoch of another one that is at work too,
+// "" if there is none or it was told.
 func (b *inbox) meet(epoch string, now time.Time) (l *log, other string) {
 	b.ours, b.who.off = true, true
 	i := slices.IndexFunc(b.logs, func(l *log) bool { return l.epoch == epoch })
@@ -182,8 +182,8 @@ func (b *inbox) ended() bool {
 	return l != nil && l.end && l.next > l.newest && !ready
 }
 
-// asks returns of which ingesters to ask for notices now, "" for whose there are, and when to look again; zero for
-// when something is heard.
+// asks returns of which ingesters to ask for notices now, "" for whose there are, and when to look again;
+// zero for when something is heard.
 func (b *inbox) asks(now time.Time) (epochs []string, next time.Time) {
 	look := func(epoch string, q *question) {
 		if q.off || q.silent >= mostAsks {

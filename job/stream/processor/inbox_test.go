@@ -113,8 +113,8 @@ func (n *network) step(b *inbox) (asked int) {
 	return len(epochs)
 }
 
-// TestEveryNoticeOnce: over a network that loses, doubles and reorders, and with lives that end at any moment, each
-// notice is given once, in order.
+// TestEveryNoticeOnce: over a network that loses, doubles and reorders, and with lives that end at any
+// moment, each notice is given once, in order.
 func TestEveryNoticeOnce(t *testing.T) {
 	const all = 150
 	for seed := range uint64(15) {
@@ -154,7 +154,8 @@ func TestEveryNoticeOnce(t *testing.T) {
 	}
 }
 
-// TestAsksSlowDown: who does not answer is asked more and more rarely, and in the end not at all until it speaks.
+// TestAsksSlowDown: who does not answer is asked more and more rarely, and in the end not at all until it
+// speaks.
 func TestAsksSlowDown(t *testing.T) {
 	n := &network{rng: rand.New(rand.NewPCG(1, 1)), now: hour0, epoch: "a", oldest: 1, told: hour0.Add(time.Hour)}
 	b := newInbox(position{Epochs: []reached{{"a", 5}}})

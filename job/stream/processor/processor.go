@@ -1,23 +1,24 @@
-// Package processor is the role of a stream that computes reports of stored windows: the source of a collect job
-// whose rows are those of reports (job/stream/report).
+// Package processor is the role of a stream that computes reports of stored windows: the source of a collect
+// job whose rows are those of reports (job/stream/report).
 //
-// An ingester numbers its notices of stored windows, without holes, within its epoch. The processor takes them in
-// that order, asks for those that it missed, and moves on in the commit that takes the report in: the cursor of a
-// page says which notice is next. So each notice makes one report, whatever the broker loses, doubles or changes, and
-// whenever either side dies. What a report is computed of comes from the spool of an ingester in the same process,
-// else from the database.
+// An ingester numbers its notices of stored windows, without holes, within its epoch. The processor takes
+// them in that order, asks for those that it missed, and moves on in the commit that takes the report in: the
+// cursor of a page says which notice is next. So each notice makes one report, whatever the broker loses,
+// doubles or changes, and whenever either side dies. What a report is computed of comes from the spool of an
+// ingester in the same process, else from the database.
 //
-// A report has a revision, one above the highest that is known of its time: rows that come late make a new one,
-// which the sinks put in the place of the old. The store remembers them, and where it does not, because it is new or
-// went back, the tables of the reports are asked.
+// A report has a revision, one above the highest that is known of its time: rows that come late make a new
+// one, which the sinks put in the place of the old. The store remembers them, and where it does not, because
+// it is new or went back, the tables of the reports are asked.
 //
 // The database is a dependency with a gate of its own; while that is closed, notices are heard and wait.
 //
-// An ingester of old says no more than the hour, once. That is taken up if no ingester of ours is heard, because one
-// of ours says both, and lost if it is not heard or the process ends before its report is durable.
+// An ingester of old says no more than the hour, once. That is taken up if no ingester of ours is heard,
+// because one of ours says both, and lost if it is not heard or the process ends before its report is
+// durable.
 //
-// What it does not do: it keeps no rows, and does not look whether the database has all rows of which a notice says
-// that they are there.
+// What it does not do: it keeps no rows, and does not look whether the database has all rows of which a
+// notice says that they are there.
 //
 // Keys, in the Job space:
 //
@@ -55,8 +56,8 @@ type Config struct {
 	Reports *report.Set
 	// Tables reads the rows, and the reports that are there already.
 	Tables connector.Tables
-	// Window gives the rows of a window out of the spool of an ingester in the same process, among others perhaps;
-	// ok is false if it does not hold them any more. Nil if there is no such ingester.
+	// Window gives the rows of a window out of the spool of an ingester in the same process, among others
+	// perhaps; ok is false if it does not hold them any more. Nil if there is no such ingester.
 	Window func(ctx context.Context, n wire.Stored, yield func(arrow.RecordBatch) error) (ok bool, err error)
 	// Day is the day of the hours of an ingester of old; zero is the newest that the table has such an hour of.
 	Day time.Time
@@ -93,8 +94,8 @@ type mark struct {
 
 var _ connector.Source = (*Source)(nil)
 
-// New returns the source. Its OnTake belongs into the options of the job's intake, and its gates into those that the
-// job runs beside its own. Broker and tables are their owner's to close.
+// New returns the source. Its OnTake belongs into the options of the job's intake, and its gates into those
+// that the job runs beside its own. Broker and tables are their owner's to close.
 func New(env engine.Env, cfg Config) (*Source, error) {
 	if err := cfg.Names.Check(); err != nil {
 		return nil, fault.New(fault.Permanent, "channels: %w", err)
@@ -144,8 +145,8 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// Fetch waits for a notice whose report can be computed, and returns that. The first one of a hearing returns as soon
-// as everything is heard.
+// Fetch waits for a notice whose report can be computed, and returns that. The first one of a hearing returns
+// as soon as everything is heard.
 func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page, error) {
 	if s.inbox == nil {
 		at, err := positionOf(r.Cursor)
@@ -257,8 +258,8 @@ func (s *Source) take(ctx context.Context, m connector.Heard) error {
 	case wire.Told:
 		l := s.meet(a.Epoch, now)
 		if first, last, gone := l.told(a); gone {
-			s.history.Warn("notices.gone", "notices %d to %d of the ingester were not heard, and can't be given any "+
-				"more: there are no reports for their windows, or old ones", first, last)
+			s.history.Warn("notices.gone", "notices %d to %d of the ingester were not heard, and can't be "+
+				"given any more: there are no reports for their windows, or old ones", first, last)
 		}
 		s.reached(l)
 		if err := s.remind(ctx, l, now); err != nil {
@@ -272,8 +273,8 @@ func (s *Source) take(ctx context.Context, m connector.Heard) error {
 func (s *Source) meet(epoch string, now time.Time) *log {
 	l, other := s.inbox.meet(epoch, now)
 	if other != "" {
-		s.history.Warn("ingester.second", "two ingesters are at work, of epochs %s and %s: both are followed; stop one "+
-			"of them, or give it channels of its own", epoch, other)
+		s.history.Warn("ingester.second", "two ingesters are at work, of epochs %s and %s: both are followed; "+
+			"stop one of them, or give it channels of its own", epoch, other)
 	}
 	return l
 }

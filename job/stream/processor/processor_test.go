@@ -64,8 +64,9 @@ func (h *hostile) turn(m connector.Message) (out []connector.Message) {
 	return out
 }
 
-// TestReports: over a network that loses, doubles, reorders and spoils, with lives that end and rows that come late,
-// the tables hold what the rows give, to the number, each window in the revision of its last notice.
+// TestReports: over a network that loses, doubles, reorders and spoils, with lives that end and rows that
+// come late, the tables hold what the rows give, to the number, each window in the revision of its last
+// notice.
 func TestReports(t *testing.T) {
 	h := &hostile{Broker: embedded(t), rng: rand.New(rand.NewPCG(8, 4))}
 	r := newRig(t, h)
@@ -108,8 +109,8 @@ func TestReports(t *testing.T) {
 	}
 }
 
-// TestDeathAtEveryPoint: whenever a life ends, the next one goes on behind the last commit, with no notice computed
-// twice behind its commit and none left out.
+// TestDeathAtEveryPoint: whenever a life ends, the next one goes on behind the last commit, with no notice
+// computed twice behind its commit and none left out.
 func TestDeathAtEveryPoint(t *testing.T) {
 	b := embedded(t)
 	r := newRig(t, b)
@@ -179,8 +180,8 @@ func TestDeathAtEveryPoint(t *testing.T) {
 	}
 }
 
-// TestOnlyTheDurableIsTold: an ingester hears that a notice is done with when its report is durable, however long that
-// takes, and hears it again if it did not.
+// TestOnlyTheDurableIsTold: an ingester hears that a notice is done with when its report is durable, however
+// long that takes, and hears it again if it did not.
 func TestOnlyTheDurableIsTold(t *testing.T) {
 	b := embedded(t)
 	r := newRig(t, b)
@@ -293,8 +294,8 @@ func TestNoRows(t *testing.T) {
 	}
 }
 
-// TestDatabaseAway: while the database is away its gate says why, it is tried once a second, the broker is heard, and
-// within a second of its coming back the report is made.
+// TestDatabaseAway: while the database is away its gate says why, it is tried once a second, the broker is
+// heard, and within a second of its coming back the report is made.
 func TestDatabaseAway(t *testing.T) {
 	b := embedded(t)
 	r := newRig(t, b)
@@ -376,8 +377,8 @@ func TestDatabaseHangs(t *testing.T) {
 	})
 }
 
-// TestBrokerAway: a broker that dies is told with its cause, and what was said while nobody heard comes when it is
-// back.
+// TestBrokerAway: a broker that dies is told with its cause, and what was said while nobody heard comes when
+// it is back.
 func TestBrokerAway(t *testing.T) {
 	server := testenv.Redis(t)
 	open := func() connector.Broker {

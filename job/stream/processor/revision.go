@@ -17,8 +17,8 @@ func keyRevision(from time.Time) store.Key {
 	return store.Job.K().Str("processor/revision/").U64(uint64(from.UnixMicro()) ^ 1<<63) // before 1970 comes first
 }
 
-// revision is that of a new report of a window: one above the highest that is known. What the store has from another
-// life of its own, or has not, the tables of the reports say.
+// revision is that of a new report of a window: one above the highest that is known. What the store has from
+// another life of its own, or has not, the tables of the reports say.
 func (s *Source) revision(ctx context.Context, from, to time.Time) (int64, error) {
 	s.mu.Lock()
 	highest, given := s.given[from.UnixMicro()]
@@ -40,8 +40,8 @@ func (s *Source) revision(ctx context.Context, from, to time.Time) (int64, error
 	return highest + 1, nil
 }
 
-// remembered is the highest revision that the store has of a time. It is not sure if there is none, or if the store
-// has gone back since.
+// remembered is the highest revision that the store has of a time. It is not sure if there is none, or if the
+// store has gone back since.
 func (s *Source) remembered(from time.Time) (revision int64, sure bool, err error) {
 	lineage := s.store.Lineage()
 	err = s.store.Latest(func(r store.Reader) error {

@@ -42,8 +42,8 @@ func (s *Source) say(ctx context.Context, epoch string, now time.Time) error {
 	return s.cfg.Broker.Publish(ctx, wire.Follow{Epoch: epoch, Next: m.next}.Message(s.cfg.Names))
 }
 
-// committed says that the notices in front of a number are done with, durably. While more of them wait, the ingester is
-// told now and then: it answers each time with all that is behind.
+// committed says that the notices in front of a number are done with, durably. While more of them wait, the
+// ingester is told now and then: it answers each time with all that is behind.
 func (s *Source) committed(ctx context.Context, epoch string, next uint64, more bool) {
 	now := time.Now()
 	s.mu.Lock()
@@ -64,8 +64,8 @@ const (
 	tellIdle  = 10 * time.Second       // and at last
 )
 
-// remind tells an ingester that speaks where we are, in case that it was not heard. It answers, so it is not told each
-// time.
+// remind tells an ingester that speaks where we are, in case that it was not heard. It answers, so it is not
+// told each time.
 func (s *Source) remind(ctx context.Context, l *log, now time.Time) error {
 	if l.missing() || len(l.waiting) > 0 {
 		return nil // it will be asked, or told when that is done

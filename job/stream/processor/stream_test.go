@@ -76,8 +76,8 @@ func (r *rig) ingest(ctx context.Context, env engine.Env, made *atomic.Pointer[i
 		NextPoll: func(last time.Time) time.Time { return last }})
 }
 
-// TestWholeStream runs all roles over a network that loses, doubles, reorders and spoils, in one process that ends in the
-// middle: the reports are those of the data set, and were computed of the spool of the ingester.
+// TestWholeStream runs all roles over a network that loses, doubles, reorders and spoils, in one process that
+// ends in the middle: the reports are those of the data set, and were computed of the spool of the ingester.
 func TestWholeStream(t *testing.T) {
 	r := newRig(t, &hostile{Broker: embedded(t), rng: rand.New(rand.NewPCG(4, 4))})
 	var all []observation

@@ -16,7 +16,8 @@ import (
 	"holdfast/kernel/engine"
 )
 
-// work is a notice whose report is computed, beside the hearing: a database that is slow must not make a broker drop us.
+// work is a notice whose report is computed, beside the hearing: a database that is slow must not make a
+// broker drop us.
 type work struct {
 	notice wire.Stored
 	old    *oldHour // nil for a notice of ours
@@ -129,12 +130,13 @@ func (s *Source) tellEmpty(w *work) {
 	n, name := w.notice, w.made.from.UTC().Format(time.RFC3339)
 	switch {
 	case w.made.from.IsZero():
-		s.history.Warn("report.empty", "hour %d is said to be stored, and table %s has no rows", w.old.hour, s.cfg.Table)
+		s.history.Warn("report.empty", "hour %d is said to be stored, and table %s has no rows", w.old.hour,
+			s.cfg.Table)
 	case w.old == nil && n.Rows == 0 && n.Lost == 0:
 		s.history.Note("report.empty", "the window from %s has no rows, so there is no report", name)
 	default:
-		s.history.Warn("report.empty", "the window from %s is said to be stored, and table %s has no rows of it: there is "+
-			"no report (%d rows came, %d are lost)", name, s.cfg.Table, n.Rows, n.Lost)
+		s.history.Warn("report.empty", "the window from %s is said to be stored, and table %s has no rows of it: "+
+			"there is no report (%d rows came, %d are lost)", name, s.cfg.Table, n.Rows, n.Lost)
 	}
 }
 
@@ -156,12 +158,13 @@ func (s *Source) compute(ctx context.Context, w *work) (m made, err error) {
 	if m.revision, err = s.revision(ctx, n.From, n.To); err != nil {
 		return m, err
 	}
-	m.rows, err = c.Reports(report.Window{From: n.From, Revision: m.revision, Complete: n.Lost == 0, Lost: int64(n.Lost)})
+	m.rows, err = c.Reports(report.Window{From: n.From, Revision: m.revision, Complete: n.Lost == 0,
+		Lost: int64(n.Lost)})
 	return m, err
 }
 
-// dayOf finds the hour that an ingester of old has told of: the newest such hour in the table that has begun, if no day
-// is configured.
+// dayOf finds the hour that an ingester of old has told of: the newest such hour in the table that has begun,
+// if no day is configured.
 func (s *Source) dayOf(ctx context.Context, hour int) (from time.Time, ok bool, err error) {
 	at := time.Duration(hour) * time.Hour
 	if !s.cfg.Day.IsZero() {
@@ -191,8 +194,8 @@ func (s *Source) rows(ctx context.Context, n wire.Stored) (*report.Computation, 
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err != nil:
-			s.history.Warn("spool.unread", "the database is asked for the window from %s, because its rows in the spool "+
-				"can't be used: %v", n.From.UTC().Format(time.RFC3339), err)
+			s.history.Warn("spool.unread", "the database is asked for the window from %s, because its rows in the "+
+				"spool can't be used: %v", n.From.UTC().Format(time.RFC3339), err)
 		case ok && c.Len() > 0:
 			return c, nil
 		}

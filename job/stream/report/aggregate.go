@@ -187,8 +187,8 @@ func (e *extremes[T]) put(to array.Builder, group int) {
 	}
 }
 
-// putNumber appends a number. Of the two zeros of a float the one without a sign: they are equal, and which came
-// first must not show.
+// putNumber appends a number. Of the two zeros of a float the one without a sign: they are equal, and which
+// came first must not show.
 func putNumber[T number](to array.Builder, v T) {
 	if v == 0 {
 		v = 0
@@ -231,8 +231,8 @@ func (r *ranks[T]) put(to array.Builder, group int) {
 	putNumber(to, values[rankOf(r.p, len(values))])
 }
 
-// rankOf is where the percentile p of n sorted values stands: p is the decimal number that a person wrote, of which
-// a float would make rank 999.0000000001 of 999.
+// rankOf is where the percentile p of n sorted values stands: p is the decimal number that a person wrote, of
+// which a float would make rank 999.0000000001 of 999.
 func rankOf(p float64, n int) int {
 	rank, _ := new(big.Rat).SetString(strconv.FormatFloat(p, 'f', -1, 64))
 	rank.Mul(rank, big.NewRat(int64(n), 100))

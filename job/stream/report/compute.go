@@ -68,8 +68,8 @@ func (c *Computation) grouping(by []int) *grouping {
 // Len is how many rows were added.
 func (c *Computation) Len() int64 { return c.rows + int64(c.held) }
 
-// Add adds the rows of a batch. It must have the columns that the reports need, by name, and may have others. With an
-// error, which is Invalid, none of its rows is added.
+// Add adds the rows of a batch. It must have the columns that the reports need, by name, and may have others.
+// With an error, which is Invalid, none of its rows is added.
 func (c *Computation) Add(rows arrow.RecordBatch) error {
 	b := &batch{rows: int(rows.NumRows()), numbers: make([]any, len(c.set.columns)),
 		columns: make([]arrow.Array, len(c.set.columns))}
@@ -98,8 +98,8 @@ func (c *Computation) Add(rows arrow.RecordBatch) error {
 // rowsHeld is how many rows that come one by one make a batch.
 const rowsHeld = 4096
 
-// AddRow adds one row, whose values are those of Set.Columns as connector.Tables gives them. A value that can't be
-// one of the column is a Permanent fault, behind which the computation is spoilt.
+// AddRow adds one row, whose values are those of Set.Columns as connector.Tables gives them. A value that
+// can't be one of the column is a Permanent fault, behind which the computation is spoilt.
 func (c *Computation) AddRow(values []any) error {
 	if len(values) != len(c.set.columns) {
 		return fault.New(fault.Permanent, "a row has %d values, want %d", len(values), len(c.set.columns))
@@ -128,7 +128,8 @@ func (c *Computation) flush() error {
 	return c.Add(c.given.NewRecordBatch())
 }
 
-// Reports returns the rows of all reports, in the schema of the set: by table as configured, by group, by member.
+// Reports returns the rows of all reports, in the schema of the set: by table as configured, by group, by
+// member.
 func (c *Computation) Reports(w Window) (arrow.RecordBatch, error) {
 	if err := c.flush(); err != nil {
 		return nil, err

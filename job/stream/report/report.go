@@ -23,8 +23,8 @@
 //   - min, max and percentile have the type of their column, count is a whole number;
 //   - of members that hold the same extreme the smallest is told, as a text; groups and members are texts.
 //
-// All reports of a job are rows of one schema, so that they go through one spool: a column that names the table,
-// and the columns of each report behind its name. Set.Tables says how they are taken apart.
+// All reports of a job are rows of one schema, so that they go through one spool: a column that names the
+// table, and the columns of each report behind its name. Set.Tables says how they are taken apart.
 package report
 
 import (
@@ -64,8 +64,8 @@ type Value struct {
 	P *float64 `yaml:"p"`
 	// Member is the column whose value argmin and argmax tell.
 	Member string `yaml:"member"`
-	// As is the name of the column; default avg_ (for mean), min_, max_, sum_, count_, p95_, argmin_ or argmax_,
-	// and the column that it is computed of.
+	// As is the name of the column; default avg_ (for mean), min_, max_, sum_, count_, p95_, argmin_ or
+	// argmax_, and the column that it is computed of.
 	As string `yaml:"as"`
 }
 
@@ -166,8 +166,8 @@ func (l List) Validate() []error {
 		tables[r.Table] = true
 		for _, name := range r.own() {
 			if name = r.qualified(name); columns[name] {
-				faults = append(faults, fmt.Errorf("%stable: %q and its column are called like those of another report",
-					at, name))
+				faults = append(faults, fmt.Errorf("%stable: a column of another report is called %q too", at,
+					name))
 			}
 			columns[name] = true
 		}
@@ -240,7 +240,8 @@ func (k *check) name(key, name string) {
 func (k *check) value(at string, v Value, member bool) {
 	all := v.asked()
 	if len(all) != 1 {
-		k.bad(at, "names %d aggregations, want one of: mean, min, max, sum, count, percentile, argmin, argmax", len(all))
+		k.bad(at, "names %d aggregations, want one of: mean, min, max, sum, count, percentile, argmin, argmax",
+			len(all))
 		return
 	}
 	what := all[0].kind

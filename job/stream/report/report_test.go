@@ -57,8 +57,8 @@ type row = map[string]any
 
 var seven = Window{From: time.Date(2023, 9, 19, 7, 0, 0, 0, time.UTC), Revision: 3, Complete: true}
 
-// tableOf returns the rows of one table of a batch of reports as objects, without the columns that every row has and
-// those that are null.
+// tableOf returns the rows of one table of a batch of reports as objects, without the columns that every row
+// has and those that are null.
 func tableOf(t testing.TB, s *Set, b arrow.RecordBatch, name string) (rows []row) {
 	t.Helper()
 	i := slices.IndexFunc(s.Tables(), func(o Table) bool { return o.Name == name })
@@ -165,8 +165,8 @@ func parsed(t testing.TB, text string) (l List) {
 	return l
 }
 
-// TestAgainstIndependent computes reports of random rows, in any order, cut into any batches and by single rows too,
-// and compares them with what a plain walk over the rows gives.
+// TestAgainstIndependent computes reports of random rows, in any order, cut into any batches and by single
+// rows too, and compares them with what a plain walk over the rows gives.
 func TestAgainstIndependent(t *testing.T) {
 	l := parsed(t, everything)
 	for seed := range uint64(12) {
@@ -219,8 +219,8 @@ func TestAgainstIndependent(t *testing.T) {
 	}
 }
 
-// randomRows makes rows with few different values, so that extremes are shared, and with nulls. Temperatures are
-// quarters: their sums are exact in any order.
+// randomRows makes rows with few different values, so that extremes are shared, and with nulls. Temperatures
+// are quarters: their sums are exact in any order.
 func randomRows(rng *rand.Rand, n int) (rows []row) {
 	for range n {
 		r := row{"zip_code": fmt.Sprintf("%05d", rng.IntN(40)), "state": fmt.Sprintf("s%d", rng.IntN(4)),
@@ -443,7 +443,8 @@ func TestExactIntegers(t *testing.T) {
 		"p50_serial": uint64(math.MaxUint64 - 1)}})
 }
 
-// TestStrangeFloats: what is no finite number is in no aggregation, and neither zero nor overflow shows an order.
+// TestStrangeFloats: what is no finite number is in no aggregation, and neither zero nor overflow shows an
+// order.
 func TestStrangeFloats(t *testing.T) {
 	l := List{{Table: "x", Group: []string{"state"}, Values: []Value{{Mean: "temp_c"}, {Min: "temp_c"}, {Count: "temp_c"},
 		{ArgMin: "temp_c", Member: "zip_code"}, {Percentile: "temp_c", P: new(0.0)}}}}
@@ -508,8 +509,8 @@ func TestNothing(t *testing.T) {
 	}
 }
 
-// TestOtherRows: batches that lack a column, or have another type there, and values that a column can't hold are
-// refused, and a batch that is refused leaves no trace.
+// TestOtherRows: batches that lack a column, or have another type there, and values that a column can't hold
+// are refused, and a batch that is refused leaves no trace.
 func TestOtherRows(t *testing.T) {
 	s, err := New(Weather(), schema)
 	if err != nil {
@@ -585,7 +586,7 @@ func TestFaults(t *testing.T) {
 		{`[{table: x, values: [{min: temp_c, member: state}]}]`, "reports[0].values[0].member: is for argmin"},
 		{`[{table: x, values: [{min: temp_c}]}, {table: x, values: [{min: temp_c}]}]`, `reports[1].table: "x" is there twice`},
 		{`[{table: a.b, values: [{min: temp_c, as: c}]}, {table: a, values: [{min: temp_c, as: b.c}]}]`,
-			`reports[1].table: "a.b.c"`},
+			`reports[1].table: a column of another report is called "a.b.c"`},
 		{`[{table: x, group: [city], values: [{min: temp_c}]}]`, `reports[0].group[0]: the rows have no column "city"`},
 		{`[{table: x, member: city, values: [{min: temp_c}]}]`, `reports[0].member: the rows have no column "city"`},
 		{`[{table: x, values: [{min: temp_f}]}]`, `reports[0].values[0].min: the rows have no column "temp_f"`},

@@ -50,8 +50,8 @@ type Table struct {
 // Column is a column of the set's schema, and what it is called in its table.
 type Column struct{ From, As string }
 
-// Fits returns what keeps the reports from being computed of rows with a schema, each fault beginning with the name
-// of its key. The list has no faults of its own.
+// Fits returns what keeps the reports from being computed of rows with a schema, each fault beginning with
+// the name of its key. The list has no faults of its own.
 func (l List) Fits(rows record.Schema) []error {
 	f := &finding{rows: rows}
 	for i, r := range l {
@@ -196,7 +196,7 @@ func (f *finding) want(key string, c arrow.Field, number bool) {
 		}
 		f.faults = append(f.faults, fmt.Errorf("%s: column %q is %s, want one of numbers", key, c.Name, c.Type))
 	default:
-		f.faults = append(f.faults, fmt.Errorf("%s: column %q is %s, and reports know int64, uint64, float64, text, "+
-			"bool and time", key, c.Name, c.Type))
+		f.faults = append(f.faults, fmt.Errorf("%s: column %q is %s, and reports know int64, uint64, float64, "+
+			"text, bool and time", key, c.Name, c.Type))
 	}
 }
