@@ -30,13 +30,13 @@
 // UNLOGGED table or fsync=off breaks it. A row that only the server refuses (a check, a trigger)
 // makes the delivery Invalid, with none of its rows in the table; the caller halves it.
 //
-// The bytes. A created table has smallint, integer or bigint for integers, whichever holds the
-// type; bigint for uint64 too, because a numeric key is twice as large and slow, and keys such as
-// WSPR's fit: a value above 2^63-1 is that row's RowFault. A table that is there may have
-// numeric(20) instead. Floats are real or double precision, timestamps timestamptz (an existing
-// `timestamp` gets UTC), strings text, bytes bytea, booleans boolean. The key is the PRIMARY KEY, with
-// the event time before its other columns: so it is the index of the time too. A text can't hold a NUL byte, a timestamp no nanoseconds: such rows are RowFaults. Beside
-// the rows, in the same schema, stands the delivered set:
+// The bytes. A created table has smallint, integer or bigint for integers, whichever holds the type;
+// bigint for uint64 too, because a numeric key is twice as large and slow, and keys such as WSPR's fit:
+// a value above 2^63-1 is that row's RowFault. A table that is there may have numeric(20) instead.
+// Floats are real or double precision, timestamps timestamptz (an existing `timestamp` gets UTC),
+// strings text, bytes bytea, booleans boolean. The key is the PRIMARY KEY, with the event time before
+// its other columns: so it is the index of the time too. A text can't hold a NUL byte, a timestamp no
+// nanoseconds: such rows are RowFaults. Beside the rows, in the same schema, stands the delivered set:
 //
 //	holdfast_delivered(job, lineage, target, first, last, row_from, row_to,
 //	                   hash, rows, present, rejected, at)

@@ -58,7 +58,8 @@ func (s *Sink) replaced(ctx context.Context, staged int64) (v connector.Verdict,
 		for i, r := range ignored {
 			rows[i] = int32(r.Row)
 		}
-		if _, err := c.Exec(ctx, "DELETE FROM pg_temp."+staging+" WHERE "+stageRow+" = ANY ($1)", rows); err != nil {
+		_, err = c.Exec(ctx, "DELETE FROM pg_temp."+staging+" WHERE "+stageRow+" = ANY ($1)", rows)
+		if err != nil {
 			return v, err
 		}
 		staged -= int64(len(ignored))

@@ -47,8 +47,9 @@ type kept struct {
 
 var _ connector.Tables = (*Tables)(nil)
 
-// OpenTables returns a reader of the database that a sink of the same configuration writes to; the time-out is
-// its, too: for one question, and for the silence between two rows. It connects with the first question.
+// OpenTables returns a reader of the database that a sink of the same configuration writes to; the
+// time-out is its, too: for one question, and for the silence between two rows. It connects with the
+// first question.
 func OpenTables(cfg Config) (*Tables, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "postgres: %w", errors.Join(errs...))
@@ -73,8 +74,8 @@ func (t *Tables) Close() error {
 	return nil
 }
 
-// Rows yields the rows of a table. Bytes are a string in base64; what is neither a truth value, a number, a text
-// nor a time is a string, as the server writes it.
+// Rows yields the rows of a table. Bytes are a string in base64; what is neither a truth value, a
+// number, a text nor a time is a string, as the server writes it.
 func (t *Tables) Rows(ctx context.Context, q connector.TableQuery, yield func(values []any) error) error {
 	return t.ask(ctx, q, q.Columns, "", yield)
 }
@@ -186,7 +187,8 @@ type answer struct {
 }
 
 // rows calls yield with the values of each row.
-func (a *answer) rows(ctx context.Context, columns []string, way string, yield func(values []any) error) error {
+func (a *answer) rows(ctx context.Context, columns []string, way string,
+	yield func(values []any) error) error {
 	if err := a.readTypes(ctx); err != nil || len(a.types) == 0 {
 		return err
 	}
@@ -282,7 +284,8 @@ func (a *answer) bind(v any) string {
 	return "$" + strconv.Itoa(len(a.args))
 }
 
-// where writes the condition down. A row without a time, or with one that never comes, is in no order of times.
+// where writes the condition down. A row without a time, or with one that never comes, is in no order
+// of times.
 func (a *answer) where() error {
 	typ, err := a.typed(a.q.Time)
 	if err != nil {
@@ -332,8 +335,8 @@ func withoutPrecision(typ string) string {
 // readable reports whether plain knows the values of a type; others are asked for as texts.
 func readable(typ string) bool {
 	switch withoutPrecision(typ) {
-	case "boolean", "smallint", "integer", "bigint", "real", "double precision", "text", "character varying", "bytea",
-		"timestamp with time zone", "timestamp without time zone":
+	case "boolean", "smallint", "integer", "bigint", "real", "double precision", "text", "character varying",
+		"bytea", "timestamp with time zone", "timestamp without time zone":
 		return true
 	}
 	return false

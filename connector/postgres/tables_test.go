@@ -83,8 +83,8 @@ func TestTableIgnoresARevision(t *testing.T) {
 	row := func(at int64, zip string, revision int64, temp float64) tabletest.Row {
 		return tabletest.Row{Time: at, ZipCode: zip, State: "x", Revision: revision, TempC: temp}
 	}
-	put(t, s, tabletest.Schema(), tabletest.Batch([]tabletest.Row{row(1, "a", 3, 0), row(1, "b", 3, 0), row(2, "a", 1, 0),
-		row(3, "a", 1, 0)}), 1)
+	put(t, s, tabletest.Schema(), tabletest.Batch([]tabletest.Row{row(1, "a", 3, 0), row(1, "b", 3, 0),
+		row(2, "a", 1, 0), row(3, "a", 1, 0)}), 1)
 	v := put(t, s, tabletest.Schema(), tabletest.Batch([]tabletest.Row{row(1, "a", 5, 1), row(1, "b", 4, 1),
 		row(2, "a", 9, 1), row(2, "b", 9, 0), row(3, "a", 2, 1), row(3, "b", 1, 0)}), 2)
 	var refused []int
@@ -94,8 +94,8 @@ func TestTableIgnoresARevision(t *testing.T) {
 	if !slices.Equal(refused, []int{0, 1, 2, 4}) || v.Present != 0 {
 		t.Errorf("got %+v, want rows 0, 1, 2 and 4 refused", v)
 	}
-	got := b.pg.Query(t, `SELECT string_agg(extract(epoch FROM time)::int || zip_code || revision, ' ' ORDER BY time,
-		zip_code) FROM wspr.weather`)
+	got := b.pg.Query(t, `SELECT string_agg(extract(epoch FROM time)::int || zip_code || revision, ' '
+		ORDER BY time, zip_code) FROM wspr.weather`)
 	if want := "1a3 1b3 2b9 3a1 3b1"; got != want {
 		t.Errorf("the table holds %s, want %s", got, want)
 	}
@@ -107,7 +107,10 @@ func TestRevisionsAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	const writers, rounds = 4, 15
 	for w := range writers {
-		s := b.open(t, func(c *Config) { *c = b.weather("weather"); c.Replace, c.Timeout = "revision", 20*time.Second })
+		s := b.open(t, func(c *Config) {
+			*c = b.weather("weather")
+			c.Replace, c.Timeout = "revision", 20*time.Second
+		})
 		if err := s.Prepare(t.Context(), tabletest.Schema()); err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +150,8 @@ func TestReplaceNeedsDelete(t *testing.T) {
 	err := replacing.Prepare(t.Context(), tabletest.Schema())
 	if want := `GRANT DELETE ON "wspr"."weather" TO "writer";`; !fault.Is(err, fault.Permanent) ||
 		fault.HintOf(err) != want {
-		t.Fatalf("got %v (kind %v, hint %q), want permanent with %q", err, fault.KindOf(err), fault.HintOf(err), want)
+		t.Fatalf("got %v (kind %v, hint %q), want permanent with %q", err, fault.KindOf(err), fault.HintOf(err),
+			want)
 	}
 	b.pg.Query(t, fault.HintOf(err))
 	if err := replacing.Prepare(t.Context(), tabletest.Schema()); err != nil {
@@ -168,7 +172,8 @@ func TestReplaceLooksAtFewRows(t *testing.T) {
 	stage := strings.Replace(table.stage, "ON COMMIT DROP", "", 1)
 	for _, query := range []string{table.late, table.older} {
 		plan := b.pg.Query(t, "DISCARD TEMP; "+stage+"; INSERT INTO pg_temp."+staging+
-			" SELECT n, to_timestamp(7), n, 'x', 0, 0, 2, true, NULL FROM generate_series(1, 1000) AS n; EXPLAIN "+query)
+			" SELECT n, to_timestamp(7), n, 'x', 0, 0, 2, true, NULL FROM generate_series(1, 1000) AS n; "+
+			"EXPLAIN "+query)
 		if !strings.Contains(plan, "Index") || strings.Contains(plan, "Seq Scan on weather") {
 			t.Errorf("%s\nis done so: %s", query, plan)
 		}
@@ -194,8 +199,8 @@ func (b *broken) read(t *testing.T, cfg Config, q connector.TableQuery) (got [][
 func TestForeignTables(t *testing.T) {
 	b := fresh(t, testenv.Postgres(t))
 	b.pg.Query(t, `SET search_path = wspr; ALTER ROLE writer SET timezone = 'Asia/Tokyo';
-		CREATE TABLE plain (time timestamp(3), "Small" smallint, one real, num numeric(30, 2), big numeric(20), raw bytea,
-			id uuid, doc jsonb, code char(3), day date, far timestamptz);
+		CREATE TABLE plain (time timestamp(3), "Small" smallint, one real, num numeric(30, 2), big numeric(20),
+			raw bytea, id uuid, doc jsonb, code char(3), day date, far timestamptz);
 		INSERT INTO plain VALUES ('2026-01-02 12:00:00.5', 7, 1.5, 2.25, 18446744073709551615, '\x00ff',
 			'00000000-0000-0000-0000-00000000002a', '{"a": 1}', 'x', '2026-01-02', 'infinity');
 		INSERT INTO plain (time, num) VALUES (NULL, 1), ('infinity', 2), ('2026-01-02 13:00:00', 3);
@@ -206,8 +211,8 @@ func TestForeignTables(t *testing.T) {
 		table, columns, want string
 		kind                 fault.Kind
 	}{
-		{"plain", "time Small one num big raw id doc code day far", "[[2026-01-02 12:00:00.5 +0000 UTC 7 1.5 2.25 " +
-			"1.8446744073709552e+19 AP8= 00000000-0000-0000-0000-00000000002a {\"a\": 1} x 2026-01-02 infinity] " +
+		{"plain", "time Small one num big raw id doc code day far", "[[2026-01-02 12:00:00.5 +0000 UTC 7 1.5 " +
+			"2.25 1.8446744073709552e+19 AP8= 00000000-0000-0000-0000-00000000002a {\"a\": 1} x 2026-01-02 infinity] " +
 			"[2026-01-02 13:00:00 +0000 UTC <nil> <nil> 3 <nil> <nil> <nil> <nil> <nil> <nil> <nil>]]", 0},
 		{"plain", "", "[[] []]", 0},
 		{"seen", "num", "[[3]]", 0},
@@ -266,8 +271,8 @@ func TestNoDatabase(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreKept: questions one after the other need one connection, and one that has gone is replaced
-// without an error once it has waited.
+// TestConnectionsAreKept: questions one after the other need one connection, and one that has gone is
+// replaced without an error once it has waited.
 func TestConnectionsAreKept(t *testing.T) {
 	b := fresh(t, testenv.Postgres(t))
 	tables, err := OpenTables(b.weather("weather"))
@@ -277,12 +282,14 @@ func TestConnectionsAreKept(t *testing.T) {
 	defer tables.Close()
 	ask := func() {
 		t.Helper()
-		if _, _, err := tables.Newest(t.Context(), connector.TableQuery{Table: "weather", Time: "time"}); err != nil {
+		_, _, err := tables.Newest(t.Context(), connector.TableQuery{Table: "weather", Time: "time"})
+		if err != nil {
 			t.Error(err)
 		}
 	}
 	backends := func() string {
-		return b.pg.Query(t, "SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity WHERE usename = 'writer'")
+		return b.pg.Query(t, `SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity
+			WHERE usename = 'writer'`)
 	}
 	ask()
 	first := backends()
@@ -294,6 +301,10 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 	b.pg.Query(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'writer'")
 	tables.mu.Lock()
+	if len(tables.idle) != 1 {
+		tables.mu.Unlock()
+		t.Fatalf("%d connections wait, want 1", len(tables.idle))
+	}
 	tables.idle[0].since = time.Now().Add(-2 * trusted)
 	tables.mu.Unlock()
 	ask()

@@ -90,7 +90,8 @@ func TestCreatedKey(t *testing.T) {
 	}
 }
 
-// TestTableRefusesARevision: a row that the table alone refuses replaces nothing, whatever else its delivery has.
+// TestTableRefusesARevision: a row that the table alone refuses replaces nothing, whatever else its
+// delivery has.
 func TestTableRefusesARevision(t *testing.T) {
 	f := newFile(t)
 	cfg := Config{Table: "weather", Key: tabletest.Keys, Replace: "revision"}

@@ -25,10 +25,10 @@
 // parts. Rows of one key and one revision are told apart as ever, and a row that is refused replaces
 // nothing. The event time has to be in the key.
 //
-// What it does not do: it never changes a table that it finds, never repairs or deletes a database
-// that is damaged, and never updates a row, nor deletes one without `replace`. A database that is deleted or replaced while
-// we hold it open is noticed before the next write; what had been delivered into the lost file is
-// lost with it: `holdfast audit --deep` counts it, but nothing sends it again.
+// What it does not do: it never changes a table that it finds, never repairs or deletes a database that
+// is damaged, and never updates a row, nor deletes one without `replace`. A database that is deleted or
+// replaced while we hold it open is noticed before the next write; what had been delivered into the
+// lost file is lost with it: `holdfast audit --deep` counts it, but nothing sends it again.
 //
 // The bytes. Integers, booleans and timestamps are INTEGER, floats REAL, strings TEXT, bytes BLOB. A
 // second word in the declaration of a created column says what its integers are: BOOLEAN, or SECONDS

@@ -132,8 +132,9 @@ func (s *Sink) fitIn(ctx context.Context, c *sql.Conn, schema record.Schema, key
 	return s.fitKey(ctx, c, key.Names())
 }
 
-// createTable makes a table for rows of the schema. With several columns for a key it has a rowid still: rows as
-// wide as ours, which come in no order within their time, are put into the order of their key at half the speed.
+// createTable makes a table for rows of the schema. With several columns for a key it has a rowid
+// still: rows as wide as ours, which come in no order within their time, are put into the order of
+// their key at half the speed.
 func createTable(name string, schema record.Schema, key rowkey.Key) string {
 	lines := make([]string, schema.NumFields())
 	for i, f := range schema.Fields() {

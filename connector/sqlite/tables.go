@@ -276,8 +276,8 @@ type meaning struct {
 	unit        arrow.TimeUnit
 }
 
-// meaningOf is the meaning of a column declared as decl; isTime says that it has times in any case, in seconds
-// if the declaration does not say otherwise.
+// meaningOf is the meaning of a column declared as decl; isTime says that it has times in any case, in
+// seconds if the declaration does not say otherwise.
 func meaningOf(decl string, isTime bool) meaning {
 	unit, ok := unitOf(decl)
 	return meaning{time: ok || isTime, unit: unit,

@@ -100,7 +100,8 @@ func TestForeignTables(t *testing.T) {
 	}
 	for _, ddl := range []string{
 		"CREATE TABLE plain (time INTEGER, yes BOOLEAN, day DATETIME, raw BLOB, any)",
-		"INSERT INTO plain VALUES (7, 1, 1700000000, x'00ff', 1.5), (NULL, 0, NULL, NULL, NULL), (8, NULL, '2026-01-02 03:04:05', '', 3)",
+		"INSERT INTO plain VALUES (7, 1, 1700000000, x'00ff', 1.5), (NULL, 0, NULL, NULL, NULL), " +
+			"(8, NULL, '2026-01-02 03:04:05', '', 3)",
 		"CREATE VIEW seen AS SELECT time, any FROM plain WHERE any > 2",
 		"CREATE TABLE texts (time TEXT)", "CREATE TABLE mixed (time)", "INSERT INTO mixed VALUES (1), ('noon')",
 		"CREATE VIEW broken AS SELECT time FROM gone",
@@ -122,7 +123,8 @@ func TestForeignTables(t *testing.T) {
 		{"mixed", "time", "a time is noon, want an integer", fault.Permanent},
 		{"broken", "time", "no such table", fault.Permanent},
 	} {
-		got, err := f.read(t, connector.TableQuery{Table: c.table, Time: "time", Columns: strings.Fields(c.columns)})
+		got, err := f.read(t, connector.TableQuery{Table: c.table, Time: "time",
+			Columns: strings.Fields(c.columns)})
 		if c.kind == 0 && (err != nil || fmt.Sprint(got) != c.want) ||
 			c.kind != 0 && (!fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: got %v, %v (kind %v), want %s", c.table, got, err, fault.KindOf(err), c.want)
@@ -171,8 +173,8 @@ func TestFileComesAndGoes(t *testing.T) {
 	if err := tables.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := tables.Newest(t.Context(), connector.TableQuery{Table: "spots", Time: "time"}); !fault.Is(err,
-		fault.Permanent) {
+	_, _, err = tables.Newest(t.Context(), connector.TableQuery{Table: "spots", Time: "time"})
+	if !fault.Is(err, fault.Permanent) {
 		t.Errorf("after Close: got %v, want permanent", err)
 	}
 }
@@ -252,7 +254,8 @@ func BenchmarkNewest(b *testing.B) {
 	f := newFile(b)
 	schema := hourly()
 	sink := prepared(b, f, Config{Key: []string{"zip_code", "state", "time"}}, schema)
-	write(b, sink, connector.Delivery{Schema: schema, Rows: hour(schema, 1), Token: record.Token{First: 1, Last: 1}})
+	write(b, sink, connector.Delivery{Schema: schema, Rows: hour(schema, 1),
+		Token: record.Token{First: 1, Last: 1}})
 	tables, err := OpenTables(Config{Path: f.path})
 	if err != nil {
 		b.Fatal(err)

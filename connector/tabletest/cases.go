@@ -181,8 +181,9 @@ func equal(d *driver) {
 }
 
 // hostile are texts that mean something in a query language, a pattern or a line protocol.
-var hostile = []string{`x' OR 1=1 --`, `x' OR '1'='1`, `'`, `''`, `"`, `"; DROP TABLE weather; --`, `'; DROP TABLE weather; --`,
-	`a\b`, `a\'b`, `\' OR 1=1 --`, `a\\b`, `$state`, `$1`, `?1`, `:name`, `%s`, `%`, `_`, `/.*/`, `a,b=c d`, `a b `, ` a`,
+var hostile = []string{`x' OR 1=1 --`, `x' OR '1'='1`, `'`, `''`, `"`, `"; DROP TABLE weather; --`,
+	`'; DROP TABLE weather; --`, `a\b`, `a\'b`, `\' OR 1=1 --`, `a\\b`, `$state`, `$1`, `?1`, `:name`, `%s`, `%`,
+	`_`, `/.*/`, `a,b=c d`, `a b `, ` a`,
 	`New York`, `日本 Zürich 🌍`, `null`, `NULL`, `1`, `true`, `-- x`, `/* x */`, `;`, `{"a":1}`}
 
 // hostileTexts: a text is data, whatever it says.
@@ -304,8 +305,9 @@ func newest(d *driver) {
 func large(d *driver) {
 	rows := make([]Row, d.tg.Large)
 	for i := range rows {
-		rows[i] = Row{Time: noon.Unix() + int64(i/100), ZipCode: string(rune('a'+i%100/10)) + string(rune('a'+i%10)),
-			State: "Texas", TempC: float64(i), Humidity: int64(i)}
+		zip := string(rune('a'+i%100/10)) + string(rune('a'+i%10))
+		rows[i] = Row{Time: noon.Unix() + int64(i/100), ZipCode: zip, State: "Texas", TempC: float64(i),
+			Humidity: int64(i)}
 	}
 	d.write(mixed(rows)...)
 	d.gives(d.query(), rows...)

@@ -67,7 +67,8 @@ func loose() record.Schema {
 	return record.NewSchema(fields, "", "time")
 }
 
-// without returns rows of loose in which some values are null: of each row the column of that index, -1 for none.
+// without returns rows of loose in which some values are null: of each row the column of that index, -1
+// for none.
 func without(rows []Row, columns ...int) arrow.RecordBatch {
 	b := array.NewRecordBuilder(memory.DefaultAllocator, loose().Schema)
 	for i, r := range rows {
@@ -93,7 +94,8 @@ func nullKeys(k *keyed) {
 	rows := places(7200, 1, 6)
 	const part = " is missing, and it is part of the key"
 	v := k.deliver(k.delivery(loose(), without(rows, -1, 0, 1, 2, 5, 7)))
-	k.says(v, 0, connector.RowFault{Row: 1, Reason: "time" + part}, connector.RowFault{Row: 2, Reason: "zip_code" + part},
+	k.says(v, 0, connector.RowFault{Row: 1, Reason: "time" + part},
+		connector.RowFault{Row: 2, Reason: "zip_code" + part},
 		connector.RowFault{Row: 3, Reason: "state" + part},
 		connector.RowFault{Row: 4, Reason: "revision is missing, and it says which rows stand"})
 	rows[5].Name = ""
@@ -195,7 +197,8 @@ func foundTables(k *keyed) {
 		err := k.use(Schema(), "", Keys...)
 		if c.want == "" && err != nil || c.want != "" && (!fault.Is(err, fault.Permanent) ||
 			!strings.Contains(err.Error(), c.want) || !strings.Contains(fault.HintOf(err), "CREATE UNIQUE INDEX")) {
-			k.Errorf("%s: got %v (kind %v, hint %q), want %q", c.index, err, fault.KindOf(err), fault.HintOf(err), c.want)
+			k.Errorf("%s: got %v (kind %v, hint %q), want %q", c.index, err, fault.KindOf(err),
+				fault.HintOf(err), c.want)
 		}
 		if c.want == "" {
 			rows := places(7200, 1, 200)

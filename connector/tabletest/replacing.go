@@ -124,8 +124,8 @@ func refusedReplaces(k *keyed) {
 	k.stand(append(rows, beside)...)
 }
 
-// histories tries random deliveries of random revisions, with faults and repeats: in the end of each time all rows of
-// its highest revision stand, and no others.
+// histories tries random deliveries of random revisions, with faults and repeats: in the end of each
+// time all rows of its highest revision stand, and no others.
 func histories(t *testing.T, open func(t *testing.T) *Keyed) {
 	sinktest.Checks(t, open(t).Histories)
 	rapid.Check(t, func(r *rapid.T) {
@@ -154,8 +154,8 @@ func (h *history) drawn() []Row {
 	revisions := rapid.Int64Range(1, 5).Draw(h.r, "revisions")
 	random := rand.New(rand.NewPCG(rapid.Uint64().Draw(h.r, "seed"), 1))
 	for i := range rows {
-		r := Row{Time: random.Int64N(times), Revision: random.Int64N(revisions), ZipCode: fmt.Sprint(random.IntN(6)),
-			State: fmt.Sprint(random.IntN(4))}
+		r := Row{Time: random.Int64N(times), Revision: random.Int64N(revisions),
+			ZipCode: fmt.Sprint(random.IntN(6)), State: fmt.Sprint(random.IntN(4))}
 		r.TempC = float64(r.Revision) / 4
 		r.Name = strings.Repeat(r.ZipCode, int(r.Revision))
 		rows[i] = r
@@ -297,8 +297,9 @@ func (h *history) broken(hook sinktest.Hook) {
 // childEnv marks the process that Child makes a writer of.
 const childEnv = "HOLDFAST_TABLE_WRITER"
 
-// Child is for the TestMain of a package that runs RunKeyed, before all else. In a process that the suite started it
-// delivers for ever to the sink that open makes of the target's Child, and does not return.
+// Child is for the TestMain of a package that runs RunKeyed, before all else. In a process that the
+// suite started it delivers for ever to the sink that open makes of the target's Child, and does not
+// return.
 func Child(open func(args, key []string, replace string) (connector.Sink, error)) {
 	from := os.Getenv(childEnv)
 	if from == "" {
@@ -327,7 +328,8 @@ const (
 	each  = 40 // rows of a numbered delivery
 )
 
-// numbered is the delivery with the sequence n: of one time, and of a higher revision than the one before of that.
+// numbered is the delivery with the sequence n: of one time, and of a higher revision than the one
+// before of that.
 func numbered(n uint64) connector.Delivery {
 	return connector.Delivery{Schema: Schema(), Rows: Batch(places(int64(n%slots), int64(n), each)),
 		FirstAttempt: time.Now(), Unknown: true,
@@ -336,8 +338,8 @@ func numbered(n uint64) connector.Delivery {
 
 var acknowledged = regexp.MustCompile(`acknowledged (\d+)\n`)
 
-// killed ends a writing process at random moments: of each time one revision stands, whole, and none that is older
-// than what was acknowledged.
+// killed ends a writing process at random moments: of each time one revision stands, whole, and none
+// that is older than what was acknowledged.
 func killed(k *keyed) {
 	random := rand.New(rand.NewPCG(testenv.Seed(k.t), 1))
 	self, err := os.Executable()
@@ -358,7 +360,8 @@ func killed(k *keyed) {
 		last, _ = strconv.ParseUint(all[len(all)-1][1], 10, 64)
 		got := strings.Join(k.rows(), "\n")
 		if got != after(last) && got != after(last+1) {
-			k.Fatalf("after a kill behind delivery %d the table holds\n%s\nwant\n%s\nor the next", last, got, after(last))
+			k.Fatalf("after a kill behind delivery %d the table holds\n%s\nwant\n%s\nor the next", last, got,
+				after(last))
 		}
 	}
 }
