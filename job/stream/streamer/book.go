@@ -154,12 +154,14 @@ type saved struct {
 	pace    paced
 	windows []*window // by number
 	piles   []*pile   // by id
+	unread  int       // values that can't be read
 }
 
 // reading reads a store that is whole, or one that was salvaged, of which it leaves out what can't be read.
 type reading struct {
 	store.Reader
 	lenient bool
+	unread  *int
 }
 
 func (r reading) get(k store.Key, v any) error {
@@ -172,6 +174,7 @@ func (r reading) get(k store.Key, v any) error {
 
 func (r reading) excuse(err error) error {
 	if r.lenient && fault.Is(err, fault.Corrupt) {
+		*r.unread++
 		return nil
 	}
 	return err
@@ -193,10 +196,10 @@ func all[T any](r reading, below store.Key) (out []*T, err error) {
 
 // readSaved reads everything. The epoch says whether the store had another life since, which may have lost some.
 func readSaved(r store.Reader, lineage string) (s saved, err error) {
-	if err := (reading{Reader: r, lenient: true}).get(keyEpoch(), &s.epoch); err != nil {
+	if err := (reading{r, true, &s.unread}).get(keyEpoch(), &s.epoch); err != nil {
 		return s, err
 	}
-	rd := reading{Reader: r, lenient: s.epoch.Lineage != lineage}
+	rd := reading{r, s.epoch.Lineage != lineage, &s.unread}
 	for k, v := range map[string]any{"state": &s.state, "marks": &s.marks, "pace": &s.pace} {
 		if err := rd.get(key(k), v); err != nil {
 			return s, err

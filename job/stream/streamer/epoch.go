@@ -52,6 +52,10 @@ func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 	}
 	s.windows, s.state.Next = kept, uint64(len(kept))+1
 	lost = append(lost, s.mendPiles(tx, used)...)
+	if s.unread > 0 {
+		lost = append(lost, loss{0, fmt.Sprintf("%d records of windows can't be read: how many rows they had nobody "+
+			"knows", s.unread)})
+	}
 	for _, l := range lost {
 		s.marks.GivenUp += int64(l.rows)
 	}
@@ -64,6 +68,8 @@ func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 
 // mendPiles keeps the piles that are whole.
 func (s *saved) mendPiles(tx *store.Tx, used map[uint64]bool) (lost []loss) {
+	tx.DeleteRange(key("pile/"), key("pile/").End())
+	tx.DeleteRange(key("tail/"), key("tail/").End())
 	var kept []*pile
 	for _, p := range s.piles {
 		switch {
@@ -73,9 +79,8 @@ func (s *saved) mendPiles(tx *store.Tx, used map[uint64]bool) (lost []loss) {
 				p.Rows, p.From)})
 		default:
 			kept, used[p.ID] = append(kept, p), true
-			continue
+			p.write(tx)
 		}
-		p.remove(tx)
 	}
 	s.piles, s.state.Piles = kept, nil
 	for _, p := range kept {

@@ -41,11 +41,22 @@ func (j *Job) runIntake(ctx context.Context) error {
 			continue
 		}
 		j.feed.Report(err)
-		if err := wait(ctx, time.Until(j.feed.Status().Next), j.mended); err != nil {
+		if err := wait(ctx, pauseAfter(err), j.mended); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// pauseAfter is how long a source that failed is left alone: a person needs longer than an outage.
+func pauseAfter(err error) time.Duration {
+	switch fault.KindOf(err) {
+	case fault.Unknown, fault.Transient, fault.Full, fault.Busy:
+		return idle
+	case fault.Throttled:
+		return max(fault.WaitOf(err), 10*time.Second)
+	}
+	return time.Minute
 }
 
 // fetched is an answer of the source.

@@ -17,7 +17,10 @@ import (
 	"holdfast/kernel/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_, _ = unpack(pack([]byte("x"))) // what these make at their first use must not belong to one test's bubble
+	goleak.VerifyTestMain(m)
+}
 
 // soon bounds every wait.
 const soon = 20 * time.Second
@@ -30,6 +33,7 @@ type rig struct {
 	cfg  Config
 	src  func() connector.Source
 	room engine.RoomLimits
+	soon time.Duration // until the job ends by itself
 
 	mu  sync.Mutex // guards job
 	job *Job
@@ -37,7 +41,7 @@ type rig struct {
 
 func newRig(t *testing.T, b connector.Broker, src func() connector.Source) *rig {
 	return &rig{t: t, dir: t.TempDir(), b: b, src: src, cfg: Config{Names: names, Group: "streamer", DataSet: "test"},
-		room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}
+		room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}, soon: soon}
 }
 
 func (r *rig) spec() engine.Spec {
@@ -72,6 +76,23 @@ func (r *rig) start() (stop func(), ended chan struct{}) {
 		}
 	}()
 	return func() { cancel(); <-ended }, ended
+}
+
+// once runs the job until it ends by itself.
+func (r *rig) once() {
+	r.t.Helper()
+	r.cfg.Once = true
+	_, ended := r.start()
+	r.ends(ended)
+}
+
+func (r *rig) ends(ended <-chan struct{}) {
+	r.t.Helper()
+	select {
+	case <-ended:
+	case <-time.After(r.soon):
+		r.t.Fatalf("the job did not end within %v: %+v", r.soon, r.running().desk.figures())
+	}
 }
 
 // running is the job of the last start.

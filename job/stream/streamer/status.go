@@ -18,7 +18,11 @@ import (
 )
 
 // Gates returns the health of the broker and of the source.
-func (j *Job) Gates() []gate.Status { return []gate.Status{j.gate.Status(), j.feed.Status()} }
+func (j *Job) Gates() []gate.Status {
+	feed := j.feed.Status()
+	feed.Next = time.Time{} // it has no canary
+	return []gate.Status{j.gate.Status(), feed}
+}
 
 // Promises returns what whoever hears the stream can rely on.
 func (j *Job) Promises() map[string]string { return map[string]string{"broker": "at least once"} }

@@ -213,8 +213,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, cfg Config) 
 		return nil, err
 	}
 	j.beginDataSet()
-	j.feed = gate.New(cfg.Source, gate.Options{Fastest: time.Second, Slowest: time.Second, Jitter: -1,
-		OnChange: j.gateChanged})
+	j.feed = gate.New(cfg.Source, gate.Options{OnChange: j.gateChanged})
 	j.gate = gate.New("broker", gate.Options{Probe: j.caught(j.probe), Closed: true, Fastest: time.Second,
 		Slowest: time.Second, Jitter: -1, OnChange: j.gateChanged})
 	return j, nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,11 +51,11 @@ func TestPayloads(t *testing.T) {
 		stop, _ := r.start()
 		until(t, "both batches", func() bool { return len(l.heard()) == 3 })
 		stop()
-		if got := l.heard(); !slices.Equal(got, []string{"manifest:1", "0:7", "LAST:7"}) {
+		if got := l.heard(); !same(got, []string{"manifest:1", "0:7", "LAST:7"}) {
 			t.Errorf("got %v", got)
 		}
 		for i, key := range []string{"0:7", "LAST:7"} {
-			if got := string(l.data[key][0]); got != want[i] {
+			if got := l.payload(key, 0); got != want[i] {
 				t.Errorf("%s: got\n%s, want\n%s", key, got, want[i])
 			}
 		}
@@ -73,16 +72,14 @@ func TestAnHour(t *testing.T) {
 	src := &feed{schema: record.NewSchema(weather(), "", "time"), pages: []connector.Page{
 		{Rows: weatherRows(20_000, day)}, {Rows: weatherRows(20_000, day)}, {Rows: weatherRows(4_000, day)}}}
 	r := newRig(t, b, func() connector.Source { return src })
-	r.cfg.Once = true
-	_, ended := r.start()
-	<-ended
+	r.once()
 	var want []string
 	want = append(want, "manifest:1")
 	for i := range 87 {
 		want = append(want, fmt.Sprintf("%d:0", i))
 	}
 	want = append(want, "LAST:0")
-	if got := l.heard(); !slices.Equal(got, want) {
+	if got := l.heard(); !same(got, want) {
 		t.Fatalf("got %v, want %v", got, want)
 	}
 	m := l.all()[0]
@@ -90,13 +87,13 @@ func TestAnHour(t *testing.T) {
 		t.Errorf("manifest: %v to %v, %s, %d batches", m.From, m.To, m.Window, len(m.Batches))
 	}
 	for i, key := range want[1:] {
-		payload := l.data[key][0]
+		payload := []byte(l.payload(key, 0))
 		if n := bytes.Count(payload, []byte(`"hour":0}`)); n != 500 || m.Batches[i].Rows != n ||
 			m.Batches[i].Hash != wire.Hash(payload) {
 			t.Fatalf("%s: %d rows, the manifest says %+v", key, n, m.Batches[i])
 		}
 	}
-	if items, err := itemsOf(l.data["LAST:0"][0]); err != nil || len(items) != 500 || len(items[0]) != 38 {
+	if items, err := itemsOf([]byte(l.payload("LAST:0", 0))); err != nil || len(items) != 500 || len(items[0]) != 38 {
 		t.Errorf("LAST: %d rows of %d members (%v)", len(items), len(items[0]), err)
 	}
 	if b := l.lastBeacon(); !b.End || b.Newest != 1 || b.Confirmed != 1 {
@@ -120,10 +117,8 @@ func TestDeadLetters(t *testing.T) {
 	src.pages[0].Rejected = []connector.Reject{{Raw: []byte("?,?"), Reason: "line 9 of data.csv: temp_c is no number"}}
 	src.pages[0].Filtered = 3
 	r := newRig(t, b, func() connector.Source { return src })
-	r.cfg.Once = true
-	_, ended := r.start()
-	<-ended
-	if got := string(l.data["LAST:1"][0]); !bytes.Contains([]byte(got), []byte(`"zip_code":"4"`)) || strings.Count(got, "zip_code") != 2 {
+	r.once()
+	if got := l.payload("LAST:1", 0); !bytes.Contains([]byte(got), []byte(`"zip_code":"4"`)) || strings.Count(got, "zip_code") != 2 {
 		t.Errorf("got %s", got)
 	}
 	got := r.books()
