@@ -3,6 +3,7 @@ package influxdb
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/base/record"
+	"holdfast/connector"
 	"holdfast/tests/testenv"
 )
 
@@ -121,5 +123,115 @@ func (s *Sink) beforehand(b *testing.B, schema record.Schema, rows arrow.RecordB
 			g.Go(func() error { return s.post(b.Context(), l.text, s.precision()) })
 		}
 		return g.Wait()
+	}
+}
+
+// reportOf is a report of an hour: rows of a zip code and its state. A tenth of the zip codes are others in each
+// edition.
+func reportOf(rows, hour, revision, edition int) (record.Schema, arrow.RecordBatch) {
+	fields := []arrow.Field{{Name: "time", Type: arrow.FixedWidthTypes.Timestamp_s},
+		{Name: "state", Type: arrow.BinaryTypes.String}, {Name: "zip_code", Type: arrow.BinaryTypes.String},
+		{Name: "hour", Type: arrow.BinaryTypes.String}, {Name: "revision", Type: arrow.PrimitiveTypes.Int64}}
+	for i := range 8 {
+		fields = append(fields, arrow.Field{Name: fmt.Sprintf("value_%02d", i), Type: arrow.PrimitiveTypes.Float64})
+	}
+	schema := record.NewSchema(fields, "", "time")
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema.Schema)
+	for row := range rows {
+		zip := row * 100
+		if row%10 == 0 {
+			zip += edition
+		}
+		b.Field(0).(*array.TimestampBuilder).Append(arrow.Timestamp(1695081600 + 3600*hour))
+		b.Field(1).(*array.StringBuilder).Append(fmt.Sprintf("State %d", row%50))
+		b.Field(2).(*array.StringBuilder).Append(fmt.Sprintf("%05d", zip))
+		b.Field(3).(*array.StringBuilder).Append(fmt.Sprintf("%02d", hour%24))
+		b.Field(4).(*array.Int64Builder).Append(int64(revision))
+		for i := range 8 {
+			b.Field(5 + i).(*array.Float64Builder).Append(float64((row*7+i*13+hour+revision)%1000) / 10)
+		}
+	}
+	return schema, b.NewRecordBatch()
+}
+
+// BenchmarkReplace writes two reports an hour, of 50 and of 400 points: at first; and a second revision, of which
+// all points are written over the first, or a tenth of the 400 are others.
+func BenchmarkReplace(b *testing.B) {
+	for _, c := range []struct {
+		name              string
+		revision, edition int
+	}{{"first", 1, 1}, {"second/same", 2, 1}, {"second/others", 2, 2}} {
+		b.Run(c.name, func(b *testing.B) {
+			addr := testenv.Influx(b, "").Addr()
+			open := func(measurement string, tags ...string) *Sink {
+				s, err := New(Config{URL: "http://" + addr, Database: "weather", Measurement: measurement, Username: "admin",
+					Password: "geheim123", Create: true, Tags: tags, Precision: "s", Unique: true, Replace: "revision"})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Cleanup(func() { _ = s.Close() })
+				return s
+			}
+			averages, extremes := open("averages", "state", "hour"), open("extremes", "zip_code", "state", "hour")
+			write := func(s *Sink, rows, hour, revision, edition int) {
+				if _, err := s.Write(b.Context(), delivery(reportOf(rows, hour, revision, edition))); err != nil {
+					b.Fatal(err)
+				}
+			}
+			hour := 0
+			for b.Loop() {
+				b.StopTimer()
+				hour++
+				if c.revision > 1 || hour == 1 { // the first write of all asks for what is there
+					write(averages, 50, hour, 1, 1)
+					write(extremes, 400, hour, 1, 1)
+					hour += 2 - c.revision
+				}
+				b.StartTimer()
+				write(averages, 50, hour, c.revision, 1)
+				write(extremes, 400, hour, c.revision, c.edition)
+			}
+		})
+	}
+}
+
+// BenchmarkTables reads an hour of weather back, of two: six columns of it, with and without knowing of a field that is
+// in every point, and its newest time.
+func BenchmarkTables(b *testing.B) {
+	c := weatherConfig(testenv.Influx(b, "").Addr())
+	s, err := New(c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for hour := range 2 {
+		if _, err := s.Write(b.Context(), delivery(weather(hour))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	q := connector.TableQuery{Table: c.Measurement, Time: "time", From: time.Unix(1695081600, 0), To: time.Unix(1695085200, 0),
+		Columns: []string{"zip_code", "state", "value_00", "value_01", "value_02", "value_03"}}
+	for _, always := range [][]string{{"value_00"}, nil} {
+		tables, err := OpenTables(c, always...)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("rows/knowing=%v", always != nil), func(b *testing.B) {
+			for b.Loop() {
+				n := 0
+				if err := tables.Rows(b.Context(), q, func([]any) error { n++; return nil }); err != nil || n != hourRows {
+					b.Fatal(n, err)
+				}
+			}
+			b.ReportMetric(float64(b.N)*hourRows/b.Elapsed().Seconds(), "rows/s")
+		})
+		b.Run(fmt.Sprintf("newest/knowing=%v", always != nil), func(b *testing.B) {
+			for b.Loop() {
+				if _, ok, err := tables.Newest(b.Context(), q); !ok || err != nil {
+					b.Fatal(ok, err)
+				}
+			}
+		})
+		_ = tables.Close()
 	}
 }

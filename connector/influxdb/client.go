@@ -229,7 +229,7 @@ func (c *Client) Query(ctx context.Context, text string, params map[string]any, 
 
 // form is a query as it is posted.
 func (c *Client) form(text string, params map[string]any) (url.Values, error) {
-	form := url.Values{"q": {text}, "epoch": {"ns"}, "chunked": {"true"}, "chunk_size": {"10000"},
+	form := url.Values{"q": {text}, "epoch": {"ns"}, "chunked": {"true"}, "chunk_size": {"2000"},
 		"db": {cmp.Or(c.c.Database, c.c.Bucket)}}
 	if c.c.RetentionPolicy != "" {
 		form.Set("rp", c.c.RetentionPolicy)
@@ -250,6 +250,18 @@ func (c *Client) form(text string, params map[string]any) (url.Values, error) {
 	}
 	form.Set("params", string(text2))
 	return form, nil
+}
+
+// fieldTypes asks for the types of a measurement's fields.
+func (c *Client) fieldTypes(ctx context.Context, measurement string) (map[string][]string, error) {
+	types := map[string][]string{}
+	err := c.Query(ctx, "SHOW FIELD KEYS FROM "+Identifier(measurement), nil, func(r Row) error {
+		name, _ := r.Value("fieldKey").(string)
+		typ, _ := r.Value("fieldType").(string)
+		types[name] = append(types[name], typ)
+		return nil
+	})
+	return types, err
 }
 
 // Identifier quotes the name of a measurement, a tag or a field for the text of a query.

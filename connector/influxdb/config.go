@@ -55,6 +55,9 @@ type Config struct {
 	// Spread is an integer column, most often the key, that tells rows apart: the digits of the time below
 	// the precision (s or ms) hold it modulo as many nanoseconds.
 	Spread string `yaml:"spread"`
+	// Replace is an integer column, the revision: of each time only the points of the measurement with the
+	// highest revision stand.
+	Replace string `yaml:"replace"`
 
 	// Compression is gzip or none; default none for a server on this machine, where it only costs, and gzip
 	// for another.
@@ -142,6 +145,7 @@ func (c Config) Validate() []error {
 	k.oneOf("compression", k.Compression, packGzip, packNone)
 	k.place()
 	k.points()
+	k.replaces()
 	if k.Request < 0 {
 		k.bad("request", "is %d, want a number of rows from 1", k.Request)
 	}
@@ -217,6 +221,22 @@ func (k *check) points() {
 	}
 	if k.Spread != "" && k.Unique {
 		k.bad("unique", "stands beside spread; want one of them")
+	}
+}
+
+// replaces checks what says which points stand.
+func (k *check) replaces() {
+	switch {
+	case k.Replace == "":
+	case k.Bucket != "":
+		k.bad("replace", "is for database, and there is bucket: servers of 2.x and 3.x delete in other ways, and none "+
+			"was tried")
+	case k.MeasurementFrom != "":
+		k.bad("replace", "stands beside measurement_from, and wants measurement")
+	case k.Spread != "":
+		k.bad("replace", "stands beside spread, which gives each row a time of its own")
+	case slices.Contains(k.Tags, k.Replace) || k.Replace == k.Time:
+		k.bad("replace", "%q is a tag or the time, and a field is wanted", k.Replace)
 	}
 }
 

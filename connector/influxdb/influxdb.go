@@ -14,6 +14,10 @@
 //   - `spread`: an integer column, most often the key, stands in the digits of the time below its precision;
 //   - `unique`: the configuration says that tags and time tell all rows apart.
 //
+// `replace`: REVISION, an integer column that becomes a field, lets points replace others: of each time only those
+// with the highest revision stand (replace.go), in whatever order and however often deliveries come. It is
+// for 1.x, and for a measurement that nobody else writes to.
+//
 // In one delivery we look ourselves: a row with the identity of another is refused, unless it is the same
 // in all. Over deliveries the last that is written stays.
 //
@@ -58,6 +62,10 @@ type Sink struct {
 	schema  *record.Schema
 	types   map[string][]string // of the fields that the server has; nil if it was not asked
 	pending []byte              // a line of the delivery that failed last
+	// Where points replace others:
+	unsure      bool  // an attempt has begun, and its end is not known
+	latest      int64 // no point is later, as far as is known
+	knowsLatest bool
 }
 
 var _ connector.Sink = (*Sink)(nil)
@@ -114,11 +122,14 @@ func (s *Sink) prepare(ctx context.Context, schema record.Schema) error {
 	if err == nil {
 		err = fits(promised, m, types)
 	}
+	if err == nil && m.revision >= 0 {
+		err = s.alone(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.schema, s.types = &schema, types
+	s.schema, s.types, s.knowsLatest = &schema, types, false
 	s.mu.Unlock()
 	return nil
 }
@@ -186,14 +197,7 @@ func (s *Sink) fields(ctx context.Context) (map[string][]string, error) {
 	if s.cfg.Bucket != "" || s.cfg.Measurement == "" {
 		return nil, nil
 	}
-	types := map[string][]string{}
-	err := s.Query(ctx, "SHOW FIELD KEYS FROM "+Identifier(s.cfg.Measurement), nil, func(r Row) error {
-		name, _ := r.Value("fieldKey").(string)
-		typ, _ := r.Value("fieldType").(string)
-		types[name] = append(types[name], typ)
-		return nil
-	})
-	return types, err
+	return s.fieldTypes(ctx, s.cfg.Measurement)
 }
 
 // fits refuses columns for which the server has fields of other types alone.

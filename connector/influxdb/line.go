@@ -24,6 +24,7 @@ type mapping struct {
 	measurement int   // column, -1 for the configured name
 	time        int   // column
 	spread      int   // integer column that is spread over the time, -1 for none
+	revision    int   // integer column by which points replace others, -1 for none
 	tags        []int // columns, in the order of their names
 	fields      []int // columns
 }
@@ -31,7 +32,7 @@ type mapping struct {
 // mappingOf refuses, with the column's name, what can't become points, and rows that would overwrite each
 // other.
 func (c Config) mappingOf(s record.Schema) (*mapping, error) {
-	m := &mapping{measurement: -1, time: s.Time, spread: -1}
+	m := &mapping{measurement: -1, time: s.Time, spread: -1, revision: -1}
 	bad := func(format string, args ...any) (*mapping, error) {
 		return nil, fault.New(fault.Permanent, format, args...)
 	}
@@ -74,7 +75,28 @@ func (c Config) mappingOf(s record.Schema) (*mapping, error) {
 	if len(m.fields) == 0 {
 		return bad("all columns are tags, and a point needs a field")
 	}
+	if err := c.replaces(s, m); err != nil {
+		return nil, err
+	}
 	return m, c.apart(s, m)
+}
+
+// replaces finds the column by which points replace others.
+func (c Config) replaces(s record.Schema, m *mapping) error {
+	if c.Replace == "" {
+		return nil
+	}
+	m.revision = index(s, c.Replace)
+	switch {
+	case m.revision < 0:
+		return fault.New(fault.Permanent, "rows have no column %s, which replace names", c.Replace)
+	case !slices.Contains(m.fields, m.revision):
+		return fault.New(fault.Permanent, "column %s is no field, and replace wants one", c.Replace)
+	case fieldType(s.Field(m.revision).Type) != typeInteger:
+		return fault.New(fault.Permanent, "column %s is %s, and replace wants integers", c.Replace,
+			s.Field(m.revision).Type)
+	}
+	return nil
 }
 
 // apart refuses rows that nothing keeps from overwriting each other.
@@ -138,6 +160,7 @@ type writer struct {
 	tags        []tag
 	fields      []field
 	nanoseconds func(row int) (t int64, reason string)
+	revision    func(row int) (n int64, reason string)
 	unit        int64 // nanoseconds of the times that are sent
 
 	series lineprotocol.Encoder   // of measurement and tags
@@ -150,6 +173,7 @@ type tag struct {
 }
 
 type field struct {
+	name string
 	head string // comma, name and =
 	col  arrow.Array
 	put  put
@@ -184,9 +208,20 @@ func (c Config) writer(m *mapping, b arrow.RecordBatch) *writer {
 	}
 	for _, i := range m.fields {
 		name := names.Field(i).Name
-		w.fields = append(w.fields, field{headOf(name), b.Column(i), putOf(name, b.Column(i))})
+		w.fields = append(w.fields, field{name, headOf(name), b.Column(i), putOf(name, b.Column(i))})
 	}
 	w.nanoseconds = c.timesOf(m, b)
+	w.revision = func(int) (int64, string) { return 0, "" }
+	if m.revision >= 0 {
+		col := b.Column(m.revision)
+		read := wholeOf(c.Replace, col)
+		w.revision = func(i int) (int64, string) {
+			if col.IsNull(i) {
+				return 0, c.Replace + " is null, and it says which points stand"
+			}
+			return read(i)
+		}
+	}
 	return w
 }
 
@@ -285,9 +320,10 @@ const mostBytes = 8 << 20
 
 // point is a row as a line, behind what the text held already.
 type point struct {
-	text   []byte
-	series int   // where measurement and tags end in it
-	at     int64 // its time in nanoseconds
+	text     []byte
+	series   int   // where measurement and tags end in it
+	at       int64 // its time in nanoseconds
+	revision int64
 }
 
 // point appends one row to a text; a reason that is not empty says why it can't. The text may have a part of
@@ -296,11 +332,14 @@ func (w *writer) point(text []byte, row int) (p point, reason string) {
 	p.text = text
 	name, reason := w.measurement(row)
 	at, why := w.nanoseconds(row)
-	if reason = cmp.Or(reason, why); reason != "" {
+	revision, old := w.revision(row)
+	p.revision, p.at = revision, at
+	if reason = cmp.Or(reason, why, old); reason != "" {
 		return p, reason
 	}
 	w.series.SetBuffer(text)
 	w.series.StartLine(name)
+	bare := true
 	for _, tag := range w.tags {
 		text, reason := tag.text(row)
 		if reason != "" {
@@ -308,12 +347,16 @@ func (w *writer) point(text []byte, row int) (p point, reason string) {
 		}
 		if text != "" {
 			w.series.AddTag(tag.name, text)
+			bare = false
 		}
+	}
+	if bare && w.c.Replace != "" && len(w.tags) > 0 {
+		return p, "it has no tag, and of points that replace others (replace) each needs one"
 	}
 	if err := w.series.Err(); err != nil {
 		return p, err.Error()
 	}
-	p.text, p.at = w.series.Bytes(), at
+	p.text = w.series.Bytes()
 	p.series = len(p.text)
 	for i := range w.fields {
 		f := &w.fields[i]
@@ -330,6 +373,24 @@ func (w *writer) point(text []byte, row int) (p point, reason string) {
 	p.text[p.series] = ' ' // in the place of the first field's comma
 	p.text = append(strconv.AppendInt(append(p.text, ' '), at/w.unit, 10), '\n')
 	return p, ""
+}
+
+// tagsOf are the tags of a row that can be a point.
+func (w *writer) tagsOf(row int) map[string]string {
+	out := make(map[string]string, len(w.tags))
+	for _, tag := range w.tags {
+		out[tag.name], _ = tag.text(row)
+	}
+	return out
+}
+
+// valuesOf are the fields that a row has a value of.
+func (w *writer) valuesOf(row int) map[string]bool {
+	out := make(map[string]bool, len(w.fields))
+	for _, f := range w.fields {
+		out[f.name] = !f.col.IsNull(row)
+	}
+	return out
 }
 
 // met remembers a point by its series and time, and compares it with one that was met before.

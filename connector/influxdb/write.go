@@ -52,12 +52,19 @@ func (s *Sink) write(ctx context.Context, d connector.Delivery) (v connector.Ver
 	if err != nil {
 		return v, err
 	}
-	w := &writing{Sink: s}
 	lacks, present, err := s.lacking(ctx, m, schema, d, rows)
 	if err != nil {
 		return v, err
 	}
-	refused, err := w.all(ctx, s.cfg.writer(m, rows), int(rows.NumRows()), lacks)
+	lines := func() *writer { return s.cfg.writer(m, rows) }
+	var refused []connector.RowFault
+	var replaced int64
+	if m.revision < 0 {
+		w := &writing{Sink: s}
+		refused, err = w.all(ctx, lines(), int(rows.NumRows()), lacks)
+	} else {
+		refused, replaced, err = s.replace(ctx, lines, d, lacks)
+	}
 	if err != nil {
 		return v, err
 	}
@@ -66,7 +73,7 @@ func (s *Sink) write(ctx context.Context, d connector.Delivery) (v connector.Ver
 	s.pending = nil
 	s.mu.Unlock()
 	slices.SortFunc(refused, func(a, b connector.RowFault) int { return cmp.Compare(a.Row, b.Row) })
-	return connector.Verdict{Present: present, Rejected: refused}, nil
+	return connector.Verdict{Present: present + replaced, Rejected: refused}, nil
 }
 
 // writing is one attempt at a delivery.
