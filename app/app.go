@@ -47,6 +47,7 @@ var jobs = []struct {
 	config func() jobConfig
 }{
 	{"collect", func() jobConfig { return new(collectConfig) }},
+	{"stream", func() jobConfig { return new(streamConfig) }},
 }
 
 // sources are all kinds of feeds that a collect job can read.
@@ -279,7 +280,6 @@ func openStream(s stream, err error) (opened, error) {
 	if err != nil {
 		return opened{}, err
 	}
-	atOnce := func(last time.Time) time.Time { return last }
 	return opened{Source: s, next: atOnce, parse: s.Parse, noun: "rows"}, nil
 }
 

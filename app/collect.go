@@ -258,33 +258,34 @@ func (c *collectConfig) build(ctx context.Context, p *Plan, env engine.Env) (eng
 	if err != nil {
 		return nil, fmt.Errorf("open source %s: %w", c.Source.kind, err)
 	}
-	open := []interface{ Close() error }{src}
-	undo := func(err error) error {
-		for _, o := range open {
-			err = errors.Join(err, o.Close())
-		}
-		return err
-	}
-	var list []collect.Sink
-	for _, s := range c.Sinks {
-		k, err := s.open(o)
-		if err != nil {
-			return nil, undo(fmt.Errorf("open sink %s: %w", s.name, err))
-		}
-		open = append(open, k)
-		list = append(list, collect.Sink{Name: s.name, Sink: k, Rows: s.batch.Rows,
-			Every: orElse(s.batch.Every, defaultBatchEvery), Limit: int64(s.limit), Soft: int64(s.soft),
-			Policy: s.policy, Retry: s.retry.terms()})
+	list, open, err := c.Sinks.open(o)
+	if err != nil {
+		return nil, errors.Join(err, src.Close())
 	}
 	job, err := collect.New(ctx, env, src, list, c.collect(src, env))
 	if err != nil {
-		return nil, undo(err)
+		return nil, errors.Join(err, open.close(), src.Close())
 	}
 	for _, w := range c.Source.warnings {
 		job.Remark(w.Path + ": " + w.Text)
 	}
 	p.running.Store(env.Name, job)
 	return job, nil
+}
+
+// open opens the sinks of a job.
+func (l sinkList) open(o opening) (list []collect.Sink, open opens, err error) {
+	for _, s := range l {
+		k, err := s.open(o)
+		if err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("open sink %s: %w", s.name, err), open.close())
+		}
+		open = append(open, k)
+		list = append(list, collect.Sink{Name: s.name, Sink: k, Rows: s.batch.Rows,
+			Every: orElse(s.batch.Every, defaultBatchEvery), Limit: int64(s.limit), Soft: int64(s.soft),
+			Policy: s.policy, Retry: s.retry.terms()})
+	}
+	return list, open, nil
 }
 
 func (c *collectConfig) collect(src opened, env engine.Env) collect.Config {

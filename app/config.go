@@ -285,6 +285,7 @@ func (c *Config) check(d *decoder, root ast.Node) {
 		d.bad(root, "jobs", "there is no job")
 	}
 	c.checkStdin(d, root)
+	c.checkStreams(d, root)
 	if why := checkListen(c.Listen, c.Token != ""); why != "" {
 		d.bad(d.at(root, "listen"), "listen", "%s", why)
 	}

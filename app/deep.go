@@ -83,6 +83,11 @@ func (c *Comparison) excuse(b engine.Books, s engine.SinkBooks, e *expected) {
 
 func (d *Desk) compareSink(ctx context.Context, c *Comparison, b engine.Books, s engine.SinkBooks,
 	w *Work) error {
+	if j, ok := d.plan.job(c.Job); ok {
+		if stream, ok := j.work.(*streamConfig); ok {
+			return d.compareStream(ctx, c, s, stream)
+		}
+	}
 	sink, err := d.plan.Sink(ctx, c.Job, c.Sink)
 	if err != nil {
 		if fault.Is(err, fault.NotFound) && fault.HintOf(err) == "" {

@@ -54,16 +54,33 @@ func (f *Feed) Close() error { return f.ln.Close() }
 // DemoFile is where the demonstration keeps the spots, in the data directory.
 const DemoFile = "spots.sqlite"
 
-// Demo makes the plan of the demonstration: a job that collects from the feed into SQLite.
-func Demo(f *Feed, dataDir, listen string, log *slog.Logger) (*Plan, error) {
-	text, err := yaml.Marshal(map[string]any{"jobs": map[string]any{"spots": map[string]any{
-		"collect": map[string]any{
-			"source": map[string]any{"wsprnet": map[string]any{
+// Demo makes the plan of the demonstration: a job that collects from the feed into SQLite, and a weather station
+// over a broker in which trouble can be switched on.
+func Demo(f *Feed, t *Trouble, dataDir, listen string, log *slog.Logger) (*Plan, error) {
+	place, err := Locate(dataDir, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := writeDemoWeather(place.Dir); err != nil {
+		return nil, err
+	}
+	type m = map[string]any
+	role := func(name string, own m) m {
+		return m{"stream": m{"database": m{"sqlite": m{"path": WeatherFile}}, name: own}}
+	}
+	text, err := yaml.Marshal(m{"jobs": m{
+		"spots": m{"collect": m{
+			"source": m{"wsprnet": m{
 				"url":      "http://" + f.ln.Addr().String() + simulator.SpotsPath,
 				"username": "demo", "password": "demo", "every": "5s", "max_bytes_per_second": -1}},
-			"sinks": map[string]any{"local": map[string]any{
-				"sqlite": map[string]any{"path": DemoFile, "table": "spots"},
-				"batch":  map[string]any{"every": "1s"}}}}}}})
+			"sinks": m{"local": m{
+				"sqlite": m{"path": DemoFile, "table": "spots"},
+				"batch":  m{"every": "1s"}}}}},
+		"weather-streamer":  role("streamer", m{"input": DemoWeatherFile, "interval": "10s", "loop": true}),
+		"weather-ingester":  role("ingester", m{}),
+		"weather-processor": role("processor", m{}),
+		"weather-api":       role("api", m{"listen": freeAddress(defaultAPIListen)}),
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("write the demonstration's configuration: %w", err)
 	}
@@ -71,7 +88,33 @@ func Demo(f *Feed, dataDir, listen string, log *slog.Logger) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.Plan(dataDir, listen, log)
+	p, err := c.planAt(place, orElse(listen, c.Listen), log)
+	if err == nil {
+		p.trouble = t
+	}
+	return p, err
+}
+
+// freeAddress is an address on loopback that nobody listens on just now: the one that is wanted, if it is free.
+func freeAddress(want string) string {
+	ln, err := net.Listen("tcp", want)
+	if err != nil {
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return want // the job tells
+		}
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// DemoReports is where the reports of the demonstration are served.
+func DemoReports(p *Plan) string {
+	for _, j := range p.Jobs {
+		if w, ok := j.work.(*streamConfig); ok && w.API != nil {
+			return "http://" + w.API.Listen
+		}
+	}
+	return ""
 }
 
 // DemoPath is the database of the demonstration.

@@ -41,8 +41,18 @@ type Plan struct {
 
 	mu sync.Mutex // guards Jobs, which a reload changes
 
-	running sync.Map // job name -> the *collect.Job of its last start
+	running   sync.Map // job name -> the *collect.Job of its last start
+	ingesters sync.Map // job name -> the *ingester.Source of its last start
+	brokers   brokers
+
+	trouble *Trouble // at the brokers of the tour; nil else
+
+	// Ask puts a question to the engine of another data directory; nil if nobody can.
+	Ask func(ctx context.Context, dir, path string, answer any) error
 }
+
+// Close ends what the jobs of the plan shared, once they have ended.
+func (p *Plan) Close() error { return p.brokers.Close() }
 
 // Plan makes a plan of a configuration. dataDir and listen, if not empty, are stronger than the
 // file.
@@ -51,6 +61,11 @@ func (c *Config) Plan(dataDir, listen string, log *slog.Logger) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.planAt(place, listen, log)
+}
+
+// planAt is Plan for a data directory that was found.
+func (c *Config) planAt(place Place, listen string, log *slog.Logger) (*Plan, error) {
 	p := &Plan{Place: place, Jobs: c.Jobs, Listen: orElse(listen, c.Listen), Token: c.Token,
 		ReadToken:   c.ReadToken,
 		Checkpoints: c.Checkpoints, Disk: c.Disk, Notify: c.Notify, Alerts: c.Alerts, Log: log,

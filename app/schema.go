@@ -10,6 +10,8 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"holdfast/base/secret"
+	"holdfast/connector/nats"
+	"holdfast/connector/redis"
 	"holdfast/job/collect"
 )
 
@@ -93,5 +95,21 @@ func jobSchema() *jsonschema.Schema {
 	work.Required = []string{"source", "sinks"}
 	work.Properties.Set("source", oneSchema(kindSchemas(sources), nil))
 	work.Properties.Set("sinks", namedSchema(oneSchema(kindSchemas(sinks), besides)))
-	return oneSchema(map[string]*jsonschema.Schema{"collect": work}, nil)
+	further, _ := work.Properties.Get("sinks")
+	return oneSchema(map[string]*jsonschema.Schema{"collect": work, "stream": streamSchema(further)}, nil)
+}
+
+func streamSchema(sinks *jsonschema.Schema) *jsonschema.Schema {
+	s := structSchema(&streamConfig{})
+	s.Properties.Set("broker", oneSchema(map[string]*jsonschema.Schema{embeddedBroker: structSchema(&embedded{}),
+		"nats": structSchema(&nats.BrokerConfig{}), "redis": structSchema(&redis.BrokerConfig{})}, nil))
+	s.Properties.Set("database", oneSchema(map[string]*jsonschema.Schema{"influxdb": structSchema(&influxPlace{}),
+		"postgres": structSchema(&postgresPlace{}), "sqlite": structSchema(&sqlitePlace{})}, nil))
+	if in, ok := s.Properties.Get("ingester"); ok {
+		in.Properties.Set("sinks", sinks)
+	}
+	for _, role := range roles {
+		s.OneOf = append(s.OneOf, &jsonschema.Schema{Required: []string{role}})
+	}
+	return s
 }

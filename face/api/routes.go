@@ -57,7 +57,8 @@ func jobRoutes(d *app.Desk) map[string]work {
 		"GET /api/v1/jobs/{job}/gaps": func(ctx context.Context, c *call) (any, error) {
 			return gaps(ctx, d, c)
 		},
-		"GET /api/v1/series": func(_ context.Context, c *call) (any, error) { return series(d, c) },
+		"GET /api/v1/windows": func(ctx context.Context, c *call) (any, error) { return windows(ctx, d, c) },
+		"GET /api/v1/series":  func(_ context.Context, c *call) (any, error) { return series(d, c) },
 		"GET /api/v1/audit": func(ctx context.Context, c *call) (any, error) {
 			return d.Audit(ctx, c.FormValue("job"), c.flag("deep"), c.tell)
 		},
@@ -276,10 +277,11 @@ func letter(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	return d.DeadLetter(ctx, c.job(), id)
 }
 
-// maxGaps and maxLetters are how many of them one answer has at most.
+// maxGaps and the others are how many of them one answer has at most.
 const (
 	maxGaps    = 10_000
 	maxLetters = 10_000
+	maxWindows = 10_000
 )
 
 func gaps(ctx context.Context, d *app.Desk, c *call) (any, error) {
@@ -288,6 +290,20 @@ func gaps(ctx context.Context, d *app.Desk, c *call) (any, error) {
 		return nil, err
 	}
 	return d.Gaps(ctx, c.job(), !c.flag("all"), c.FormValue("after"), int(min(max, maxGaps)))
+}
+
+// windows answers with the windows of streams.
+func windows(ctx context.Context, d *app.Desk, c *call) (any, error) {
+	limit, err := c.number("limit", 1000)
+	if err != nil {
+		return nil, err
+	}
+	q, err := app.WindowQuery(c.FormValue("from"), c.FormValue("to"), c.FormValue("state"), int(min(limit, maxWindows)))
+	if err != nil {
+		return nil, err
+	}
+	list, err := d.Windows(ctx, c.FormValue("job"), q)
+	return map[string]any{"windows": list}, err
 }
 
 // series answers with the samples behind a time, given in seconds since 1970.

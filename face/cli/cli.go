@@ -77,6 +77,7 @@ func (f *face) root() *cobra.Command {
 		Example: "  holdfast demo                    a tour, with outages to provoke\n" +
 			"  holdfast run -c holdfast.yaml    everything in the file\n" +
 			"  holdfast wsprnet --loop 120      in the place of wsprnet_scraper.py\n" +
+			"  holdfast weather all --input F   in the place of WeatherVane\n" +
 			"  holdfast status                  how the jobs are",
 		Version:       app.Version,
 		SilenceUsage:  true,
@@ -91,9 +92,9 @@ func (f *face) root() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "ask", Title: "Ask:"},
 		&cobra.Group{ID: "order", Title: "Order:"})
 	for group, commands := range map[string][]*cobra.Command{
-		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand()},
+		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand(), f.weatherCommand()},
 		"ask": {f.checkCommand(), f.statusCommand(), f.auditCommand(), f.eventsCommand(),
-			f.spoolCommand(), f.deadCommand(), f.gapsCommand(), f.notifyCommand()},
+			f.spoolCommand(), f.deadCommand(), f.gapsCommand(), f.windowsCommand(), f.notifyCommand()},
 		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.reloadCommand(),
 			f.checkpointCommand()},
 	} {

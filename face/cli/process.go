@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
@@ -40,6 +41,8 @@ func (p *process) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer lock.Close()
+	defer func() { err = errors.Join(err, p.plan.Close()) }()
+	p.plan.Ask = askOther
 	ctx, stop := p.signals(ctx)
 	defer stop()
 	hangups := make(chan os.Signal, 1)
@@ -82,6 +85,15 @@ func (p *process) run(ctx context.Context) (err error) {
 		p.log.Warn(fmt.Sprintf("no checkpoint at the end: %v", err))
 	}
 	return nil
+}
+
+// askOther puts a question to the engine of another process of ours.
+func askOther(ctx context.Context, dir, path string, answer any) error {
+	c, err := api.Dial(dir)
+	if err != nil {
+		return err
+	}
+	return c.Do(ctx, api.Request{Method: http.MethodGet, Path: path, Result: answer})
 }
 
 // accompany runs what goes on beside the jobs until ctx ends.

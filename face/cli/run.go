@@ -156,7 +156,7 @@ func (f *face) demoCommand() *cobra.Command {
 	var lf logFlags
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "A tour: a simulated feed into SQLite, with outages to provoke",
+		Short: "A tour: a feed and a weather station, with outages to provoke",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.withLog(lf, false, func(log *slog.Logger) error {
@@ -165,13 +165,18 @@ func (f *face) demoCommand() *cobra.Command {
 					return err
 				}
 				defer sim.Close()
-				plan, err := app.Demo(sim, f.dataDir, listen, log)
+				trouble, err := app.OpenTrouble("127.0.0.1:0")
+				if err != nil {
+					return err
+				}
+				defer trouble.Close()
+				plan, err := app.Demo(sim, trouble, f.dataDir, listen, log)
 				if err != nil {
 					return err
 				}
 				p := &process{plan: plan, log: log, anyPort: listen == "",
-					beside: []func(context.Context) error{sim.Run}}
-				p.ready = func(_ *app.Desk, url string) { f.demoReady(plan, sim.URL(), url) }
+					beside: []func(context.Context) error{sim.Run, trouble.Run}}
+				p.ready = func(_ *app.Desk, url string) { f.demoReady(plan, sim.URL(), trouble.URL(), url) }
 				return p.run(cmd.Context())
 			})
 		},
@@ -186,16 +191,21 @@ func (f *face) demoCommand() *cobra.Command {
 	return c
 }
 
-func (f *face) demoReady(plan *app.Plan, feed, url string) {
-	fmt.Fprintf(f.out, `Holdfast collects from a simulated feed of WSPR spots into SQLite.
+func (f *face) demoReady(plan *app.Plan, feed, broker, url string) {
+	fmt.Fprintf(f.out, `Holdfast collects from a simulated feed of WSPR spots into SQLite, and streams
+made-up weather over a broker, an hour of it every 10 s, with reports by state.
 
   the feed, with outages to switch on and off   %s
+  the broker, likewise                          %s
+  the reports                                   %s/avg?state=Ohio&hour=0
+  the windows of the stream                     %s/api/v1/windows
   the state of the jobs                         %s/api/v1/jobs
   the rows                                      %s
 
-Try: holdfast status --data-dir %s
-     holdfast audit  --data-dir %s
+Try: holdfast status  --data-dir %s
+     holdfast windows --data-dir %s
+     holdfast audit   --data-dir %s
 Ctrl-C ends the tour; kill -9 does no harm either.
 
-`, feed, url, app.DemoPath(plan), plan.Place.Dir, plan.Place.Dir)
+`, feed, broker, app.DemoReports(plan), url, url, app.DemoPath(plan), plan.Place.Dir, plan.Place.Dir, plan.Place.Dir)
 }

@@ -1,0 +1,146 @@
+package app
+
+import (
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"sync"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"holdfast/base/secret"
+	"holdfast/connector"
+	"holdfast/connector/nats"
+	"holdfast/connector/redis"
+)
+
+// broker is what the roles of a stream talk over: the one key below `broker:` is its kind.
+type broker struct {
+	kind     string
+	redis    redis.BrokerConfig
+	nats     nats.BrokerConfig
+	embedded embedded
+}
+
+// embedded is a NATS server in this process, which all its jobs share.
+type embedded struct {
+	// Listen is the host:port where other processes find it; by default it serves this one alone.
+	Listen string `yaml:"listen"`
+	// Token is what other processes show.
+	Token secret.Text `yaml:"token"`
+	// Streams keeps messages on the disk until they are acknowledged.
+	Streams bool `yaml:"streams"`
+}
+
+const embeddedBroker = "embedded"
+
+var brokerKinds = []string{embeddedBroker, "nats", "redis"}
+
+func (b *broker) decode(d *decoder, n ast.Node, path string) {
+	kind, _, ok := d.one(entry{at: n, value: n}, path, "kind of broker", brokerKinds, nil)
+	if !ok {
+		return
+	}
+	b.kind, path = kind.key, join(path, kind.key)
+	before := len(d.mistakes)
+	switch kind.key {
+	case embeddedBroker:
+		d.decode(kind.value, reflect.ValueOf(&b.embedded).Elem(), path)
+		if why := checkBrokerListen(b.embedded); why != "" {
+			d.bad(d.at(kind.value, "listen"), join(path, "listen"), "%s", why)
+		}
+	case "nats":
+		d.decode(kind.value, reflect.ValueOf(&b.nats).Elem(), path)
+		if len(d.mistakes) == before {
+			d.complainAll(kind, path, b.nats.Validate())
+		}
+	case "redis":
+		d.decode(kind.value, reflect.ValueOf(&b.redis).Elem(), path)
+		if len(d.mistakes) == before {
+			d.complainAll(kind, path, b.redis.Validate())
+		}
+	}
+}
+
+// checkBrokerListen says what is wrong with where the embedded broker listens, "" if nothing is.
+func checkBrokerListen(e embedded) string {
+	if e.Listen == "" {
+		return ""
+	}
+	return checkListen(e.Listen, e.Token != "")
+}
+
+func (d *decoder) complainAll(e entry, path string, errs []error) {
+	for _, err := range errs {
+		d.complain(e, path, err)
+	}
+}
+
+// place is the broker as two configurations of it can be compared.
+func (b broker) place() string {
+	switch b.kind {
+	case "redis":
+		return b.redis.URL
+	case "nats":
+		return b.nats.URL
+	}
+	return embeddedBroker
+}
+
+// open returns the broker; p holds the embedded server.
+func (b broker) open(p *Plan) (connector.Broker, error) {
+	switch b.kind {
+	case "redis":
+		return redis.OpenBroker(b.redis)
+	case "nats":
+		return nats.OpenBroker(b.nats)
+	}
+	server, err := p.brokers.start(p.Place.Dir, b.embedded)
+	if err != nil {
+		return nil, err
+	}
+	own, err := server.Broker(b.embedded.Streams)
+	if err != nil || p.trouble == nil {
+		return own, err
+	}
+	return troubled{own, p.trouble}, nil
+}
+
+// brokers is the embedded server of a process, which runs from its first use to the end of the process.
+type brokers struct {
+	mu     sync.Mutex
+	server *nats.Embedded // nil before its first use; guarded by mu
+}
+
+// BrokerDir is where the embedded broker keeps its streams, in the data directory.
+const BrokerDir = "broker"
+
+func (b *brokers) start(dataDir string, e embedded) (*nats.Embedded, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.server != nil {
+		return b.server, nil
+	}
+	c := nats.EmbeddedConfig{Listen: e.Listen, Token: e.Token}
+	if e.Streams {
+		c.Dir = filepath.Join(dataDir, BrokerDir)
+	}
+	server, err := nats.StartEmbedded(c)
+	if err != nil {
+		return nil, fmt.Errorf("start the embedded broker: %w", err)
+	}
+	b.server = server
+	return server, nil
+}
+
+// Close ends the server, if there is one.
+func (b *brokers) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.server == nil {
+		return nil
+	}
+	err := b.server.Close()
+	b.server = nil
+	return err
+}

@@ -1,0 +1,148 @@
+package app
+
+import (
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"holdfast/base/secret"
+	"holdfast/connector"
+	"holdfast/connector/influxdb"
+	"holdfast/connector/postgres"
+	"holdfast/connector/sqlite"
+)
+
+// database is where a stream keeps its rows and its reports: the one key below `database:` is its kind.
+type database struct {
+	kind     string
+	influx   influxPlace
+	sqlite   sqlitePlace
+	postgres postgresPlace
+}
+
+// influxPlace is a database of InfluxDB 1.x.
+type influxPlace struct {
+	URL             string        `yaml:"url"` // default http://127.0.0.1:8086
+	Database        string        `yaml:"database"`
+	RetentionPolicy string        `yaml:"retention_policy"`
+	Username        string        `yaml:"username"`
+	Password        secret.Text   `yaml:"password"`
+	Create          *bool         `yaml:"create"`    // make what is missing; default true
+	Retention       time.Duration `yaml:"retention"` // of a retention policy that is made
+	Compression     string        `yaml:"compression"`
+	Timeout         time.Duration `yaml:"timeout"`
+}
+
+// sqlitePlace is a file.
+type sqlitePlace struct {
+	Path string `yaml:"path"`
+}
+
+// postgresPlace is a schema of a PostgreSQL database.
+type postgresPlace struct {
+	DSN     secret.Text   `yaml:"dsn"`
+	Schema  string        `yaml:"schema"`
+	Create  *bool         `yaml:"create"` // make what is missing; default true
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// tableOf is a table of the database, and what tells its rows apart.
+type tableOf struct {
+	name    string
+	tags    []string // beside the time
+	time    string
+	replace string // column of the revision, "" for rows that are never replaced
+}
+
+var databaseKinds = []string{"influxdb", "postgres", "sqlite"}
+
+// databaseTimeout is how long a database may be silent in a request; the next try comes a second later.
+const databaseTimeout = 10 * time.Second
+
+func (db *database) decode(d *decoder, n ast.Node, path string) {
+	kind, _, ok := d.one(entry{at: n, value: n}, path, "kind of database", databaseKinds, nil)
+	if !ok {
+		return
+	}
+	db.kind, path = kind.key, join(path, kind.key)
+	before := len(d.mistakes)
+	var into any
+	switch kind.key {
+	case "influxdb":
+		into = &db.influx
+	case "postgres":
+		into = &db.postgres
+	default:
+		into = &db.sqlite
+	}
+	if d.decode(kind.value, reflect.ValueOf(into).Elem(), path); len(d.mistakes) > before {
+		return
+	}
+	some := tableOf{name: "rows", tags: []string{"tag"}, time: "time"}
+	switch kind.key {
+	case "influxdb":
+		d.complainAll(kind, path, db.influxConfig(some).Validate())
+	case "postgres":
+		d.complainAll(kind, path, db.postgresConfig(some).Validate())
+	default:
+		d.complainAll(kind, path, db.sqliteConfig(opening{}, some).Validate())
+	}
+}
+
+func (db *database) influxConfig(t tableOf) influxdb.Config {
+	c := db.influx
+	return influxdb.Config{URL: c.URL, Database: c.Database, RetentionPolicy: c.RetentionPolicy, Username: c.Username,
+		Password: c.Password, Create: c.Create == nil || *c.Create, Retention: c.Retention, Compression: c.Compression,
+		Timeout: orElse(c.Timeout, databaseTimeout), Measurement: t.name, Tags: t.tags, Time: t.time, Unique: true,
+		Replace: t.replace}
+}
+
+func (db *database) postgresConfig(t tableOf) postgres.Config {
+	c := db.postgres
+	return postgres.Config{DSN: c.DSN, Schema: c.Schema, Table: t.name, Create: c.Create == nil || *c.Create,
+		Timeout: orElse(c.Timeout, databaseTimeout), Key: t.key(), Replace: t.replace}
+}
+
+func (db *database) sqliteConfig(o opening, t tableOf) sqlite.Config {
+	return sqlite.Config{Path: below(o.dataDir, db.sqlite.Path), Table: t.name, Key: t.key(), Replace: t.replace}
+}
+
+// key tells the rows of a table apart.
+func (t tableOf) key() []string { return append(append([]string(nil), t.tags...), t.time) }
+
+// sink opens a table to write to.
+func (db *database) sink(o opening, t tableOf) (connector.Sink, error) {
+	switch db.kind {
+	case "influxdb":
+		return influxdb.New(db.influxConfig(t))
+	case "postgres":
+		return postgres.New(db.postgresConfig(t))
+	}
+	return sqlite.New(db.sqliteConfig(o, t))
+}
+
+// tables opens the database to read from.
+func (db *database) tables(o opening) (connector.Tables, error) {
+	some := tableOf{name: "rows", tags: []string{"tag"}, time: "time"}
+	switch db.kind {
+	case "influxdb":
+		return influxdb.OpenTables(db.influxConfig(some))
+	case "postgres":
+		return postgres.OpenTables(db.postgresConfig(some))
+	}
+	return sqlite.OpenTables(db.sqliteConfig(o, some))
+}
+
+// place is the database as two configurations of it can be compared.
+func (db *database) place() string {
+	switch db.kind {
+	case "influxdb":
+		return strings.Join([]string{"influxdb", strings.TrimSuffix(orElse(db.influx.URL, "http://127.0.0.1:8086"), "/"),
+			db.influx.Database, db.influx.RetentionPolicy}, "\x00")
+	case "postgres":
+		return strings.Join([]string{"postgres", db.postgres.DSN.Reveal(), orElse(db.postgres.Schema, "public")}, "\x00")
+	}
+	return "sqlite\x00" + db.sqlite.Path
+}

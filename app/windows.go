@@ -1,0 +1,90 @@
+package app
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/job/stream/ingester"
+	"holdfast/job/stream/serve"
+	"holdfast/kernel/store"
+)
+
+// Window is a window of a stream as people see it.
+type Window struct {
+	Job string `json:"job"`
+	ingester.View
+}
+
+// Windows returns what the ingesters of streams know, or one of them; of each job the newest first.
+func (d *Desk) Windows(ctx context.Context, job string, q ingester.Query) ([]Window, error) {
+	names, err := d.only(job)
+	if err != nil {
+		return nil, err
+	}
+	out := []Window{}
+	for _, name := range names {
+		j, _ := d.plan.job(name)
+		c, ok := j.work.(*streamConfig)
+		if !ok || c.Ingester == nil {
+			if job != "" {
+				return nil, fault.New(fault.NotFound, "job %s is no ingester of a stream, which has windows", job)
+			}
+			continue
+		}
+		err := d.view(ctx, name, func(r store.Reader) error {
+			list, err := ingester.ReadWindows(r, q)
+			for _, v := range list {
+				out = append(out, Window{name, v})
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// WindowQuery reads which windows are meant.
+func WindowQuery(from, to, state string, limit int) (q ingester.Query, err error) {
+	for _, t := range []struct {
+		key, text string
+		at        *time.Time
+	}{{"from", from, &q.From}, {"to", to, &q.To}} {
+		if t.text == "" {
+			continue
+		}
+		if *t.at, err = time.Parse(time.RFC3339, t.text); err != nil {
+			if *t.at, err = time.Parse(time.DateOnly, t.text); err != nil {
+				return q, fault.New(fault.Invalid, "%s: want a time such as 2023-09-19T07:00:00Z, or a day, got %q", t.key,
+					t.text)
+			}
+		}
+	}
+	switch q.State = ingester.State(state); q.State {
+	case "", ingester.Open, ingester.Complete, ingester.Lost, ingester.Stored, ingester.Told:
+	default:
+		return q, fault.New(fault.Invalid, "state: want open, complete, lost, stored or told, got %q", state)
+	}
+	q.Limit = limit
+	return q, nil
+}
+
+// windowValues is a question of the API role as that of the control socket.
+func windowValues(job string, q serve.WindowQuery) url.Values {
+	v := url.Values{"limit": {strconv.Itoa(q.Limit)}}
+	for key, at := range map[string]time.Time{"from": q.From, "to": q.To} {
+		if !at.IsZero() {
+			v.Set(key, at.Format(time.RFC3339))
+		}
+	}
+	for key, text := range map[string]string{"job": job, "state": q.State} {
+		if text != "" {
+			v.Set(key, text)
+		}
+	}
+	return v
+}
