@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -16,20 +17,37 @@ import (
 	"holdfast/kernel/store"
 )
 
-// book is what an ingester knows of all windows: all of them in the store, and in memory those that are not
-// done and the newest of the others, whose batches may come once more. An error of a transaction ends the job, which
-// reads the store again: memory may be ahead of it then.
+// book is what an ingester knows of all windows: all of them in the store, and in memory those that are not done and the
+// newest of the others, whose batches may come once more.
+//
+// Memory changes within a transaction, which others build on before it is durable. If one fails, for want of room or
+// because a message contradicts itself, memory is ahead of the store, and the next transaction reads it anew: each change
+// has a turn, whose number stands in both. What is said to others is what is durable: confirms and told.
 type book struct {
 	st     *store.Store
 	source string // by its name the gaps of lost windows are kept
 
 	mu      sync.Mutex // guards the below; is locked within a transaction, never around one
+	turn    uint64
 	epochs  map[string]*epoch
 	current string // epoch of the streamer that is listened to, "" for none yet
-	near    map[ID]*Window
-	hashes  map[string][]place // where a payload with this hash belongs, of near
+	near    map[windowID]*window
+	hashes  map[string][]windowID // of near: which ones have a batch with this hash
 	log     noticeLog
-	durable map[string]wire.Confirm // what is not needed any more, by epoch, as far as that is durable
+
+	flying  map[place]bool // batches that are on their way into the spool
+	look    bool           // a window may be stored, and nobody has looked
+	idle    time.Time      // nobody need be asked for anything before
+	hearing time.Time      // since when everything is heard
+	// What is durable: of windows by the streamer's epoch, and the number of the newest notice.
+	confirms map[string]confirm
+	told     uint64
+}
+
+// confirm is what is not needed any more of an epoch, as of a turn.
+type confirm struct {
+	wire.Confirm
+	turn uint64
 }
 
 // epoch is what is known of a streamer's numbering.
@@ -37,245 +55,134 @@ type epoch struct {
 	Epoch string `json:"epoch"`
 	First uint64 `json:"first"` // every window from this number
 	Known uint64 `json:"known"` // to that one is in the book, or was
-	// Met: a beacon has said what the streamer had when we met it. What it had not was never ours to lose.
-	Met bool `json:"met"`
 	// Adopted is when it became the one that is listened to.
 	Adopted time.Time `json:"adopted,omitzero"`
+	// End: its streamer has said that there is nothing behind Known.
+	End bool `json:"end,omitempty"`
 }
-
-// mostNew is how many windows a message may make known at once: no streamer sends so many while nobody hears it.
-const mostNew = 100_000
 
 func keyEpoch(name string) store.Key { return store.Job.K().Str("stream/epoch/").Str(name) }
 
-func keyWindow(id ID) store.Key { return keyWindows().Raw(id.bytes()) }
+func keyTurn() store.Key { return store.Job.K().Str("stream/turn") }
 
-// bytes are the id in keys: names are of any length.
-func (id ID) bytes() []byte {
+func keyWindow(id windowID) store.Key { return keyWindows().Raw(id.hashed()) }
+
+// hashed is the id in keys: names are of any length.
+func (id windowID) hashed() []byte {
 	sum := sha256.Sum256([]byte(id.Epoch))
 	return store.Key(sum[:8]).U64(id.Number)
 }
 
 func keyWindows() store.Key { return store.Job.K().Str("stream/window/") }
 
-// keyPast is where a window stands that is done and not near any more, by its time.
-func keyPast(from time.Time, id ID) store.Key { return keyPastFrom(from).Raw(id.bytes()) }
-
-func keyPastFrom(from time.Time) store.Key {
-	return store.Job.K().Str("stream/past/").U64(uint64(from.Unix()) ^ 1<<63) // times before 1970 come first
-}
-
-// openBook loads what the store holds.
+// openBook loads what the store holds. A store that was restored or salvaged since is another life of it.
 func openBook(ctx context.Context, st *store.Store, source string) (*book, error) {
-	b := &book{st: st, source: source, epochs: map[string]*epoch{}, near: map[ID]*Window{},
-		hashes: map[string][]place{}, durable: map[string]wire.Confirm{}}
-	err := st.View(ctx, func(r store.Reader) error {
-		from := keyEpoch("")
-		all, failed := r.Scan(from, from.End())
-		for _, v := range all {
-			e := new(epoch)
-			if err := json.Unmarshal(v, e); err != nil {
-				return fmt.Errorf("read an epoch: %w", err)
-			}
-			if b.epochs[e.Epoch] = e; b.current == "" || e.Adopted.After(b.epochs[b.current].Adopted) {
-				b.current = e.Epoch
-			}
-		}
-		if err := failed(); err != nil {
-			return err
-		}
-		all, failed = r.Scan(keyWindows(), keyWindows().End())
-		for _, v := range all {
-			w, err := windowOf(v)
-			if err != nil {
-				return err
-			}
-			b.hold(w)
-		}
-		if err := failed(); err != nil {
-			return err
-		}
-		for name := range b.epochs {
-			b.durable[name] = b.clear(name)
-		}
-		var err error
-		b.log, err = openLog(r, st.Lineage().String())
-		return err
-	})
+	b := &book{st: st, source: source, near: map[windowID]*window{}, flying: map[place]bool{},
+		confirms: map[string]confirm{}}
+	err := st.View(ctx, b.load)
+	if err == nil {
+		err = b.update(func(tx *store.Tx) error { return b.renew(tx, tx.Lineage().String(), now()) })
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the windows of the stream: %w", err)
 	}
+	for name := range b.epochs {
+		b.confirms[name] = confirm{b.clear(name), b.turn}
+	}
+	b.told = b.log.Newest
 	return b, nil
 }
 
-// hold keeps a window in memory, and knows its batches.
-func (b *book) hold(w *Window) {
-	b.near[w.ID()] = w
-	for i, p := range w.Parts {
-		b.index(p.Hash, place{w.ID(), i})
-	}
-}
+// now is the time as it is kept.
+func now() time.Time { return time.Now().UTC() }
 
-func (b *book) index(hash string, at place) {
-	if hash != "" && !slices.Contains(b.hashes[hash], at) {
-		b.hashes[hash] = append(b.hashes[hash], at)
+// load reads the store. What memory alone knows of windows stays.
+func (b *book) load(r store.Reader) error {
+	before := b.near
+	b.epochs, b.current, b.look, b.idle = map[string]*epoch{}, "", true, time.Time{}
+	b.near, b.hashes = map[windowID]*window{}, map[string][]windowID{}
+	v, ok, err := r.Get(keyTurn())
+	if b.turn = 0; ok && len(v) == 8 {
+		b.turn = binary.BigEndian.Uint64(v)
 	}
-}
-
-// let takes a window out of memory.
-func (b *book) let(w *Window) {
-	delete(b.near, w.ID())
-	for _, p := range w.Parts {
-		left := slices.DeleteFunc(b.hashes[p.Hash], func(at place) bool { return at.id == w.ID() })
-		if b.hashes[p.Hash] = left; len(left) == 0 {
-			delete(b.hashes, p.Hash)
+	if err != nil {
+		return err
+	}
+	all, failed := r.Scan(keyEpoch(""), keyEpoch("").End())
+	for _, v := range all {
+		e := new(epoch)
+		if err := json.Unmarshal(v, e); err != nil {
+			return fault.New(fault.Corrupt, "read an epoch: %w", err)
+		}
+		if b.epochs[e.Epoch] = e; b.current == "" || e.Adopted.After(b.epochs[b.current].Adopted) {
+			b.current = e.Epoch
 		}
 	}
-}
-
-func (b *book) put(tx *store.Tx, w *Window) { tx.Set(keyWindow(w.ID()), w.bytes()) }
-
-// manifest takes a manifest: its window and those in front of it become known. Another than before for the same
-// window is a Conflict.
-func (b *book) manifest(m wire.Manifest, now time.Time) error {
-	return b.update(func(tx *store.Tx) error {
-		if err := b.know(tx, m.Epoch, m.Number, 0, now); err != nil {
+	if err := failed(); err != nil {
+		return err
+	}
+	all, failed = r.Scan(keyWindows(), keyWindows().End())
+	for _, v := range all {
+		w, err := windowOf(v)
+		if err != nil {
 			return err
 		}
-		w := b.near[ID{m.Epoch, m.Number}]
-		if w == nil { // before our time or long done, and sent again for somebody
-			return nil
-		}
-		if err := w.Manifest(m, now); err != nil {
-			return fault.As(fault.Conflict, err)
+		if old := before[w.windowID]; old != nil {
+			w.asks, w.next, w.askedLast, w.spoilt = old.asks, old.next, old.askedLast, old.spoilt
 		}
 		b.hold(w)
-		b.put(tx, w)
-		return nil
-	})
-}
-
-// beacon takes what a streamer says it has: windows that nobody heard of become known, those that it can't send
-// any more are lost.
-func (b *book) beacon(m wire.Beacon, now time.Time) (lost []*Window, err error) {
-	if !b.news(m) {
-		return nil, nil
 	}
-	err = b.update(func(tx *store.Tx) error {
-		if err := b.know(tx, m.Epoch, m.Newest, m.Oldest, now); err != nil {
-			return err
-		}
-		for _, w := range b.windows() {
-			if w.behind(m) {
-				if err := b.giveUp(tx, w, "the streamer does not have it any more", now); err != nil {
-					return err
-				}
-				lost = append(lost, w)
-			}
-		}
-		b.cleared(tx, m.Epoch)
-		return nil
-	})
-	return lost, err
+	if err := failed(); err != nil {
+		return err
+	}
+	b.log, err = readLog(r)
+	return err
 }
 
-// news reports whether a beacon tells anything: most don't, and cost no commit.
-func (b *book) news(m wire.Beacon) bool {
+// update is a transaction that changes windows. If it fails, memory is put right at once.
+func (b *book) update(change func(tx *store.Tx) error) error {
+	err := b.st.Update(func(tx *store.Tx) error { return b.within(tx, change) })
+	if err != nil { // else the next one does it
+		_ = b.st.Update(func(tx *store.Tx) error { return b.within(tx, func(*store.Tx) error { return nil }) })
+	}
+	return err
+}
+
+// within is a part of a transaction that changes windows.
+func (b *book) within(tx *store.Tx, change func(tx *store.Tx) error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e := b.epochs[m.Epoch]
-	if m.Newest == 0 || e == nil || !e.Met || m.Newest > e.Known {
-		return m.Newest > 0
+	if err := b.begin(tx); err != nil {
+		return err
 	}
-	for _, w := range b.near {
-		if w.behind(m) {
-			return true
-		}
-	}
-	return false
+	return change(tx)
 }
 
-// update is a transaction that changes windows.
-func (b *book) update(change func(tx *store.Tx) error) error {
-	return b.st.Update(func(tx *store.Tx) error {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return change(tx)
-	})
-}
-
-// gone takes a refusal.
-func (b *book) gone(m wire.Gone, now time.Time) (lost []*Window, err error) {
-	err = b.update(func(tx *store.Tx) error {
-		w := b.near[ID{m.Epoch, m.Number}]
-		if w == nil || w.State != Open {
-			return nil
-		}
-		lost = append(lost, w)
-		b.cleared(tx, m.Epoch)
-		return b.giveUp(tx, w, "the streamer does not have it any more", now)
-	})
-	return lost, err
-}
-
-// overdue gives up the windows of which nothing came for so long.
-func (b *book) overdue(after time.Duration, now time.Time) (lost []*Window, err error) {
-	old := func(w *Window) bool {
-		at := w.Met
-		if w.Came.After(at) {
-			at = w.Came
-		}
-		return w.State == Open && now.Sub(at) >= after
-	}
-	b.mu.Lock()
-	there := slices.ContainsFunc(slices.Collect(maps.Values(b.near)), old)
-	b.mu.Unlock()
-	if !there {
-		return nil, nil
-	}
-	err = b.update(func(tx *store.Tx) error {
-		for _, w := range b.windows() {
-			if old(w) {
-				if err := b.giveUp(tx, w, fmt.Sprintf("nothing of it came for %v", after), now); err != nil {
-					return err
-				}
-				lost = append(lost, w)
-			}
+// begin is the first step of each transaction: if the one before was not kept, memory is ahead of the store.
+func (b *book) begin(tx *store.Tx) error {
+	turn := uint64(0)
+	_, err := tx.Look(keyTurn(), func(v []byte) error {
+		if len(v) == 8 {
+			turn = binary.BigEndian.Uint64(v)
 		}
 		return nil
 	})
-	return lost, err
+	if err != nil || turn == b.turn {
+		return err
+	}
+	return b.load(tx)
 }
 
-// know makes every window up to newest known; oldest is the first one that a beacon tells of, 0 if none does.
-func (b *book) know(tx *store.Tx, name string, newest, oldest uint64, now time.Time) error {
-	e := epoch{Epoch: name, First: max(oldest, 1), Known: max(oldest, 1) - 1}
-	if known := b.epochs[name]; known != nil {
-		e = *known
-	} else if oldest == 0 {
-		e.First, e.Known = newest, newest-1
-	}
-	fresh := [][2]uint64{{e.Known + 1, newest}}
-	if !e.Met && oldest > 0 {
-		fresh = append(fresh, [2]uint64{oldest, e.First - 1})
-		e.First, e.Met = min(e.First, oldest), true
-	}
-	for _, span := range fresh {
-		if span[1] >= span[0] && span[1]-span[0] >= mostNew {
-			return fault.New(fault.Invalid, "the streamer is at window %d and the last one known is %d: that can't be",
-				newest, e.Known)
-		}
-		for number := span[0]; number <= span[1]; number++ {
-			w := unmade(ID{name, number}, now)
-			b.hold(w)
-			b.put(tx, w)
-		}
-	}
-	if e.Known = max(e.Known, newest); b.current != name {
-		e.Adopted = now
-	}
-	b.epochs[name], b.current = &e, name
-	return b.putEpoch(tx, &e)
+// changes says that the transaction changes what is in memory.
+func (b *book) changes(tx *store.Tx) {
+	b.turn++
+	b.idle = time.Time{}
+	tx.Set(keyTurn(), store.Key(nil).U64(b.turn))
+}
+
+func (b *book) put(tx *store.Tx, w *window) {
+	b.changes(tx)
+	tx.Set(keyWindow(w.windowID), w.bytes())
 }
 
 func (b *book) putEpoch(tx *store.Tx, e *epoch) error {
@@ -283,176 +190,83 @@ func (b *book) putEpoch(tx *store.Tx, e *epoch) error {
 	if err != nil {
 		return err
 	}
+	b.changes(tx)
 	tx.Set(keyEpoch(e.Epoch), text)
 	return nil
 }
 
-// windows returns those in memory, oldest first.
-func (b *book) windows() []*Window {
-	all := slices.Collect(maps.Values(b.near))
-	slices.SortFunc(all, func(x, y *Window) int {
+// hold keeps a window in memory, and knows its batches.
+func (b *book) hold(w *window) {
+	b.near[w.windowID] = w
+	for _, p := range w.Parts {
+		b.index(p.Hash, w.windowID)
+	}
+}
+
+func (b *book) index(hash string, id windowID) {
+	if hash != "" && !slices.Contains(b.hashes[hash], id) {
+		b.hashes[hash] = append(b.hashes[hash], id)
+	}
+}
+
+// let takes a window out of memory.
+func (b *book) let(w *window) {
+	delete(b.near, w.windowID)
+	for _, p := range w.Parts {
+		left := slices.DeleteFunc(b.hashes[p.Hash], func(id windowID) bool { return id == w.windowID })
+		if b.hashes[p.Hash] = left; len(left) == 0 {
+			delete(b.hashes, p.Hash)
+		}
+	}
+}
+
+// oldestFirst sorts windows by when they were heard of.
+func oldestFirst(all []*window) []*window {
+	slices.SortFunc(all, func(x, y *window) int {
 		return cmp.Or(x.Met.Compare(y.Met), cmp.Compare(x.Epoch, y.Epoch), cmp.Compare(x.Number, y.Number))
 	})
 	return all
 }
 
-// place is a batch of a window. lastPart stands for the index of a window's last batch while others may still come in
-// front of it.
-type place struct {
-	id    ID
-	index int
-}
-
-const lastPart = -1
-
-// at is the index of a place in a window as it is now.
-func (w *Window) at(index int) int {
-	if index == lastPart {
-		return len(w.Parts) - 1
-	}
-	return index
-}
-
-// find returns where a payload belongs that is still missing and how many rows it has, and marks it as on its
-// way; rows is -1 if it is missing nowhere. known says that a window has it.
-func (b *book) find(hash string, now time.Time) (at place, rows int, known bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, at := range b.hashes[hash] {
-		w := b.near[at.id]
-		if i, ok := w.find(hash); ok {
-			w.Take(i, now)
-			if at.index = i; w.Epoch == oldEpoch && i == len(w.Parts)-1 {
-				at.index = lastPart
-			}
-			return at, w.Parts[i].Rows, true
-		}
-		known = true
-	}
-	return place{}, -1, known
-}
-
-// release says that batches which find returned are on their way no longer.
-func (b *book) release(places []place) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, at := range places {
-		if w := b.near[at.id]; w != nil {
-			w.Parts[w.at(at.index)].taking = false
-		}
-	}
-}
-
-// kept is the part of the commit of a page that says which batches it holds, in the blocks from one sequence to
-// the other.
-func (b *book) kept(tx *store.Tx, places []place, first, last uint64, now time.Time) error {
-	changed := map[*Window]bool{}
-	for _, at := range places {
-		w := b.near[at.id]
-		if w == nil {
-			return fault.New(fault.Unknown, "window %v: a batch came for it, and it is not open", at.id)
-		}
-		w.Kept(w.at(at.index), first, last, now)
-		changed[w] = true
-	}
-	for w := range changed {
-		if err := b.found(tx, w); err != nil {
-			return err
-		}
-		b.put(tx, w)
-		b.cleared(tx, w.Epoch)
-	}
-	return nil
-}
-
-// asks returns the windows that are to be asked for now, oldest first, and when to look again; zero for never.
-func (b *book) asks(now time.Time) (asks []ask, next time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, w := range b.windows() {
-		due, at := w.Due(now)
-		if w.Epoch == oldEpoch {
-			due, at = b.dueOld(w, now)
-		}
-		if due {
-			asks = append(asks, b.ask(w, now))
-			w.Asked(now)
-			at = w.next
-		}
-		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
-			next = at
-		}
-	}
-	return asks, next
-}
-
-// ask is what a streamer is asked for a window.
-type ask struct {
-	wire.Ask
-	key string // of the window, for a streamer of old
-	of  int    // how many batches it has, as far as is known
-}
-
-func (b *book) ask(w *Window, now time.Time) ask {
-	missing := w.Missing()
-	if w.Epoch == oldEpoch {
-		missing = w.missingOld(b.over(w, now))
-	}
-	return ask{Ask: wire.Ask{Epoch: w.Epoch, Number: w.Number, Batches: missing}, key: w.Key, of: len(w.Parts)}
-}
-
-// heard says that from now on everything is heard.
-func (b *book) heard() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, w := range b.near {
-		w.Heard()
-	}
-}
+// windows returns those in memory, oldest first.
+func (b *book) windows() []*window { return oldestFirst(slices.Collect(maps.Values(b.near))) }
 
 // confirmed is what is not needed any more of an epoch.
 func (b *book) confirmed(name string) wire.Confirm {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.durable[name]
+	return b.confirms[name].Confirm
 }
 
-// cleared has what is not needed any more confirmed once the transaction is durable.
-func (b *book) cleared(tx *store.Tx, name string) {
-	if name == oldEpoch {
-		return
-	}
-	c := b.clear(name)
-	tx.OnDurable(func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if old := b.durable[name]; c.UpTo > old.UpTo || c.UpTo == old.UpTo && c.Batches > old.Batches {
-			b.durable[name] = c
+// cleared has what is not needed any more confirmed once the transaction is durable. It is its last step.
+func (b *book) cleared(tx *store.Tx, names ...string) {
+	for _, name := range names {
+		if b.epochs[name] == nil {
+			continue
 		}
-	})
+		c := confirm{b.clear(name), b.turn}
+		tx.OnDurable(func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if c.turn >= b.confirms[name].turn {
+				b.confirms[name] = c
+			}
+		})
+	}
 }
 
 // clear is what is not needed any more of an epoch: all windows up to one, and some batches of the next.
 func (b *book) clear(name string) wire.Confirm {
-	c := wire.Confirm{Epoch: name}
 	e := b.epochs[name]
-	if e == nil {
-		return c
-	}
-	c.UpTo = e.Known
-	var first *Window
+	c := wire.Confirm{Epoch: name, UpTo: e.Known}
+	var first *window
 	for id, w := range b.near {
 		if id.Epoch == name && w.State == Open && (first == nil || id.Number < first.Number) {
 			first = w
 		}
 	}
 	if first != nil {
-		c.UpTo = first.Number - 1
-		for _, p := range first.Parts {
-			if p.Have {
-				c.Batches++
-			}
-		}
+		c.UpTo, c.Batches = first.Number-1, len(first.Parts)-len(first.lacks())
 	}
 	return c
 }

@@ -6,13 +6,18 @@ import (
 	"holdfast/connector"
 )
 
-// mostHeld is how many bytes of payloads wait for the manifest that knows them.
-const mostHeld = 32 << 20
+// How much waits for the manifest that knows it. A durable broker gives no more than some thousand messages that are not
+// acknowledged, the manifests among them.
+const (
+	mostHeld      = 1_000
+	mostHeldBytes = 32 << 20
+)
 
 // held are batches that no window knows yet, the oldest first: their manifest may be behind them.
 type held struct {
 	byHash map[string][]connector.Heard
 	order  []waiting // as they came; one that was taken is left in it
+	count  int
 	bytes  int
 }
 
@@ -27,10 +32,10 @@ func newHeld() held { return held{byHash: map[string][]connector.Heard{}} }
 func (h *held) put(hash string, m connector.Heard, now time.Time) (dropped []connector.Heard) {
 	h.byHash[hash] = append(h.byHash[hash], m)
 	h.order = append(h.order, waiting{hash, now})
-	for h.bytes += len(m.Payload); h.bytes > mostHeld; {
-		oldest := h.order[0]
-		h.order = h.order[1:]
-		dropped = append(dropped, h.take(oldest.hash)...)
+	h.count, h.bytes = h.count+1, h.bytes+len(m.Payload)
+	for h.count > mostHeld || h.bytes > mostHeldBytes {
+		m, _ := h.next()
+		dropped = append(dropped, m)
 	}
 	return dropped
 }
@@ -40,10 +45,7 @@ func (h *held) take(hash string) []connector.Heard {
 	all := h.byHash[hash]
 	delete(h.byHash, hash)
 	for _, m := range all {
-		h.bytes -= len(m.Payload)
-	}
-	if h.bytes == 0 {
-		h.order = nil
+		h.count, h.bytes = h.count-1, h.bytes-len(m.Payload)
 	}
 	return all
 }
@@ -54,6 +56,7 @@ func (h *held) since() (at time.Time, ok bool) {
 		h.order = h.order[1:]
 	}
 	if len(h.order) == 0 {
+		h.order = nil
 		return time.Time{}, false
 	}
 	return h.order[0].at, true
@@ -65,11 +68,13 @@ func (h *held) next() (m connector.Heard, ok bool) {
 		return m, false
 	}
 	hash := h.order[0].hash
-	m = h.byHash[hash][0]
-	if h.byHash[hash] = h.byHash[hash][1:]; len(h.byHash[hash]) == 0 {
-		delete(h.byHash, hash)
-	}
-	h.bytes -= len(m.Payload)
+	all := h.byHash[hash]
 	h.order = h.order[1:]
+	if m = all[0]; len(all) == 1 {
+		delete(h.byHash, hash)
+	} else {
+		h.byHash[hash] = all[1:]
+	}
+	h.count, h.bytes = h.count-1, h.bytes-len(m.Payload)
 	return m, true
 }

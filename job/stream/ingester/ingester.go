@@ -10,12 +10,13 @@
 // One streamer is listened to at a time: a second one is refused while the first is heard. A streamer of old, which
 // sends no manifests, is understood when no other is there (old.go).
 //
-// Keys, all in the Job space, values JSON:
+// Keys, all in the Job space, values JSON but for the first:
 //
-//	"stream/epoch/" epoch             numbering of a streamer: the windows known, when it was adopted
+//	"stream/turn"                     number(8) of the last change of any of these
+//	"stream/epoch/" epoch             numbering of a streamer: the windows known, when it was adopted, its end
 //	"stream/window/" id               a window that is not done, or one of the newest others
 //	"stream/past/" from(8) id         a window that is done
-//	"stream/notice/" number(8)        what is said of a stored window
+//	"stream/notice/" number(8)        what is said of a stored window, and which one it is
 //	"stream/log"                      which notices there are, and where the processor is
 //
 // id is epoch(8, of its SHA-256) number(8); from is Unix seconds with the sign bit flipped.
@@ -50,8 +51,9 @@ type Config struct {
 	Parse func(ctx context.Context, payloads [][]byte) (connector.Page, error)
 	// Linger is how long a batch waits for others of one commit; default 20 ms.
 	Linger time.Duration
-	// LostAfter is for how long nothing of a window must have come until it is lost; 0 is never: it is lost only
-	// when its streamer says so.
+	// LostAfter is for how long nothing of a window must have come, while everything was heard, until it is lost; 0 is
+	// never: it is lost only when its streamer says so. What is lost is not asked for any more, so this is longer than
+	// any outage of a streamer.
 	LostAfter time.Duration
 	// Window is how long a window of a streamer of old is; default an hour. OldBatches is how many batches each
 	// has, 0 if that is to be learnt.
@@ -71,12 +73,15 @@ type Source struct {
 	news    chan struct{} // there is something durable to be said; holds one
 
 	// Of Fetch alone.
-	ear   *hear.Ear // nil while nobody listens
-	held  held
-	voice voice
-	tell  time.Time // when to say anew what the log has
-	said  uint64    // the newest notice that was published in this hearing
-	end   wire.Beacon
+	ear          *hear.Ear // nil while nobody listens
+	hearing      time.Time // since when everything is heard
+	held         held
+	voice        voice
+	talk         talk
+	beacon       wire.Beacon // the newest of the streamer that is listened to
+	followed     bool        // a processor was heard
+	searched     time.Time   // when it was last looked for windows that are overdue
+	contradicted string      // what was said last of a message that can't be
 }
 
 var _ connector.Source = (*Source)(nil)
@@ -96,10 +101,8 @@ func New(ctx context.Context, env engine.Env, cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &Source{cfg: cfg, store: env.Store, history: env.History, book: b, held: newHeld(),
-		news: make(chan struct{}, 1)}
-	in.voice = voice{epoch: b.current, at: time.Now()}
-	return in, b.again()
+	return &Source{cfg: cfg, store: env.Store, history: env.History, book: b, held: newHeld(),
+		news: make(chan struct{}, 1), voice: voice{epoch: b.current, at: now()}}, nil
 }
 
 // Traits: what is not heard is asked for again, so a full disk loses nothing that the streamer still has.
@@ -123,21 +126,40 @@ func (in *Source) Close() error {
 	return nil
 }
 
-// rowsOfPage is the most rows of a page, but for those of its last batch.
-const rowsOfPage = 10_000
+// What a page holds at most, but for its last batch.
+const (
+	rowsOfPage  = 10_000
+	bytesOfPage = 16 << 20
+)
 
-// pageOf is a page that grows by batches.
-type pageOf struct {
+// page is one that grows by batches.
+type page struct {
 	connector.Page
-	places []place
-	heard  []connector.Heard // the batches, by place
-	rows   int               // as their manifests say
+	batches []batch
+	heard   []connector.Heard // the batches, by place
+	rows    int               // as their manifests say
+	bytes   int
+	look    bool // a window may be stored, which the commit of a page finds out
 }
+
+func (p *page) add(b batch, m connector.Heard) {
+	p.batches, p.heard = append(p.batches, b), append(p.heard, m)
+	p.rows, p.bytes = p.rows+b.rows, p.bytes+len(m.Payload)
+}
+
+// room reports whether there may be more in it.
+func (p *page) room() bool { return p.rows < rowsOfPage && p.bytes < bytesOfPage && !p.End }
+
+// some reports whether it is worth a commit.
+func (p *page) some() bool { return len(p.batches) > 0 || p.look }
+
+// carry is what the commit of a page needs to know of it.
+type carry []batch
 
 // Fetch waits for batches, and asks for what is missing meanwhile. The first one of a hearing returns as soon as
 // everything is heard.
 func (in *Source) Fetch(ctx context.Context, _ connector.Request) (connector.Page, error) {
-	p := &pageOf{Page: connector.Page{Cursor: here, More: true, Notes: map[string]int64{}}}
+	p := &page{Page: connector.Page{Cursor: here, More: true, Notes: map[string]int64{}, Carry: carry(nil)}}
 	if in.ear == nil {
 		return p.Page, in.listen(ctx)
 	}
@@ -145,33 +167,53 @@ func (in *Source) Fetch(ctx context.Context, _ connector.Request) (connector.Pag
 	if err == nil {
 		err = in.finish(ctx, p)
 	}
+	if err == nil && p.End {
+		err = in.farewell(ctx)
+	}
 	if err != nil { // nothing of the page is taken in: what it has is to be asked for again
-		in.book.release(p.places)
+		in.book.release(p.batches)
 		return p.Page, errors.Join(err, in.Close())
 	}
 	return p.Page, nil
 }
 
-// listen begins a hearing. What is missing is asked for at once, and what the log has is said.
+// listen begins a hearing. What the log has is said before it counts as one: a broker that hears nothing from us is of no
+// use. What is missing is asked for next.
 func (in *Source) listen(ctx context.Context) error {
 	n := in.cfg.Names
 	in.ear = hear.Listen(ctx, in.cfg.Broker, in.cfg.Group, n.Data(), n.About(), n.Follow())
-	if err := in.ear.Begin(ctx); err != nil {
+	err := in.ear.Begin(ctx)
+	if err == nil {
+		in.hearing = now()
+		in.book.heard(in.hearing)
+		in.talk = talk{notices: in.book.saidSoFar()}
+		_, err = in.say(ctx, in.hearing)
+		if err != nil && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
+			_, err = in.say(ctx, in.hearing)
+		}
+	}
+	if err != nil {
 		return errors.Join(err, in.Close())
 	}
-	in.book.heard()
-	in.tell, in.said = time.Time{}, in.book.saidSoFar()
 	return nil
 }
 
-// gather takes messages until there is a page and nothing more comes for a moment.
-func (in *Source) gather(ctx context.Context, p *pageOf) error {
-	linger := time.NewTimer(time.Hour)
-	defer linger.Stop()
-	for p.rows < rowsOfPage && !p.End {
-		next, err := in.due(ctx, p)
-		if err != nil {
+// gather takes messages until there is a page and nothing more is waited for.
+func (in *Source) gather(ctx context.Context, p *page) error {
+	var linger <-chan time.Time
+	for p.room() {
+		next, ended := now().Add(time.Minute), in.ear.Ended()
+		if over := isClosed(ended); over && len(in.ear.Came()) == 0 {
+			return in.atEnd(p)
+		} else if over { // nobody can be told anything, but what was heard is taken in first
+			ended = nil
+		} else if err := in.due(ctx, p, &next); err != nil {
 			return err
+		}
+		if p.some() && linger == nil {
+			t := time.NewTimer(in.cfg.Linger)
+			defer t.Stop()
+			linger = t.C
 		}
 		again := time.NewTimer(time.Until(next))
 		select {
@@ -179,21 +221,11 @@ func (in *Source) gather(ctx context.Context, p *pageOf) error {
 			if err := in.take(ctx, p, m); err != nil {
 				return err
 			}
-			if len(p.places) > 0 {
-				linger.Reset(in.cfg.Linger)
-			}
 		case <-in.news:
-			in.tell = time.Time{}
 		case <-again.C:
-		case <-linger.C:
+		case <-linger:
 			return nil
-		case <-in.ear.Ended():
-			if len(p.places) > 0 && len(in.ear.Came()) == 0 {
-				return nil // what was heard is taken in first; the next one tells
-			}
-			if len(in.ear.Came()) == 0 {
-				return in.ear.Err()
-			}
+		case <-ended:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -202,59 +234,99 @@ func (in *Source) gather(ctx context.Context, p *pageOf) error {
 	return nil
 }
 
-// due does what is due by the clock, and returns when to look again.
-func (in *Source) due(ctx context.Context, p *pageOf) (next time.Time, err error) {
-	now := time.Now()
-	next = now.Add(time.Minute)
-	if !in.tell.After(now) {
-		if in.tell, err = in.say(ctx, now); err != nil {
-			return next, err
-		}
-		p.End = in.over()
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
-	next = earlier(next, in.tell)
+}
+
+// atEnd ends a page with its hearing; if there is none, it is told why.
+func (in *Source) atEnd(p *page) error {
+	if p.some() {
+		return nil
+	}
+	if err := in.ear.Err(); err != nil {
+		return err
+	}
+	return fault.New(fault.Transient, "the broker ended the hearing")
+}
+
+// due does what is due by the clock, and lowers next to when to look again.
+func (in *Source) due(ctx context.Context, p *page, next *time.Time) error {
+	now := now()
+	at, err := in.say(ctx, now)
+	if err != nil {
+		return err
+	}
+	*next = earlier(*next, at)
+	p.look = in.book.looks()
+	p.End = !p.some() && in.over(now)
 	if len(in.ear.Came()) == 0 { // else the answer may be among them
 		asks, at := in.book.asks(now)
 		for _, a := range asks {
 			for _, m := range a.messages(in.cfg.Names) {
-				if err := in.cfg.Broker.Publish(ctx, m); err != nil {
-					return next, err
+				if err := in.publish(ctx, m); err != nil {
+					return err
 				}
 			}
 		}
-		next = earlier(next, at)
+		*next = earlier(*next, at)
 	}
-	if in.voice.old(now) {
-		at, err := in.takeHeld(ctx, p, now)
-		if err != nil {
-			return next, err
-		}
-		next = earlier(next, at)
+	if at, err = in.takeHeld(ctx, p, now); err != nil {
+		return err
 	}
-	if in.cfg.LostAfter > 0 {
-		lost, err := in.book.overdue(in.cfg.LostAfter, now)
-		if err != nil {
-			return next, err
-		}
-		in.lost(lost)
-		next = earlier(next, now.Add(in.cfg.LostAfter/4+time.Millisecond))
-	}
-	return next, nil
+	*next = earlier(*next, at)
+	return in.search(now, next)
 }
 
-// takeHeld takes the batches that have waited for a manifest in vain for those of a streamer of old, and returns when
-// to look again.
-func (in *Source) takeHeld(ctx context.Context, p *pageOf, now time.Time) (next time.Time, err error) {
-	for p.rows < rowsOfPage {
-		at, ok := in.held.since()
+// search looks now and then for windows that are overdue.
+func (in *Source) search(now time.Time, next *time.Time) error {
+	if in.cfg.LostAfter == 0 {
+		return nil
+	}
+	every := in.cfg.LostAfter / 4
+	if at := in.searched.Add(every); at.After(now) {
+		*next = earlier(*next, at)
+		return nil
+	}
+	in.searched = now
+	*next = earlier(*next, now.Add(every))
+	lost, err := in.book.overdue(in.cfg.LostAfter, now)
+	in.lost(lost)
+	return err
+}
+
+// takeHeld looks after the batches that wait for a manifest in vain: of a streamer of ours they come again, and without
+// one they are those of a streamer of old. It returns when to look again.
+func (in *Source) takeHeld(ctx context.Context, p *page, now time.Time) (next time.Time, err error) {
+	for p.room() {
+		came, ok := in.held.since()
 		if !ok {
-			return time.Time{}, nil
+			return next, nil
 		}
-		if due := at.Add(untilOld); due.After(now) {
-			return due, nil
+		ours := in.voice.ours(came)
+		switch {
+		case ours:
+			next = came.Add(untilOther)
+		case in.voice.old(now):
+			next = came.Add(untilOld)
+		default:
+			next = in.voice.at.Add(untilForgotten)
+		}
+		if next.After(now) {
+			return next, nil
 		}
 		m, _ := in.held.next()
-		if err := in.takeOld(ctx, p, m); err != nil {
+		if ours {
+			p.Notes["unknown_batches"]++
+			err = m.Ack(ctx)
+		} else {
+			err = in.takeOld(ctx, p, m)
+		}
+		if err != nil {
 			return next, err
 		}
 	}
@@ -270,7 +342,7 @@ func earlier(t, other time.Time) time.Time {
 }
 
 // take takes one message.
-func (in *Source) take(ctx context.Context, p *pageOf, m connector.Heard) error {
+func (in *Source) take(ctx context.Context, p *page, m connector.Heard) error {
 	if m.Topic == in.cfg.Names.Data() {
 		return in.takeData(ctx, p, m)
 	}
@@ -279,7 +351,7 @@ func (in *Source) take(ctx context.Context, p *pageOf, m connector.Heard) error 
 		p.Notes["spoilt_messages"]++
 		return m.Ack(ctx)
 	}
-	now := time.Now()
+	now := now()
 	switch a := what.(type) {
 	case wire.Manifest:
 		if in.listensTo(a.Epoch, "", now, p) {
@@ -289,23 +361,28 @@ func (in *Source) take(ctx context.Context, p *pageOf, m connector.Heard) error 
 		if in.listensTo(a.Epoch, a.From, now, p) {
 			err = in.takeBeacon(ctx, a, now)
 		}
-	case wire.Gone:
-		if in.listensTo(a.Epoch, "", now, p) {
-			var lost []*Window
-			lost, err = in.book.gone(a, now)
-			in.lost(lost)
-		}
+	case wire.Gone: // also of an epoch that its streamer had before
+		var lost []string
+		lost, err = in.book.gone(a, now)
+		in.lost(lost)
 	case wire.Follow:
 		err = in.takeFollow(ctx, a, now)
 	}
 	if fault.Is(err, fault.Conflict) || fault.Is(err, fault.Invalid) {
-		in.history.Warn("stream.contradiction", "%v: it is not taken in", err)
+		p.Notes["contradictions"]++
+		if text := err.Error(); in.contradicted != text {
+			in.contradicted = text
+			in.history.Warn("stream.contradiction", "%s: it is not taken in", text)
+		}
 		err = nil
 	}
-	return errors.Join(err, m.Ack(ctx))
+	if err != nil {
+		return err
+	}
+	return m.Ack(ctx)
 }
 
-func (in *Source) takeManifest(ctx context.Context, p *pageOf, m wire.Manifest, now time.Time) error {
+func (in *Source) takeManifest(ctx context.Context, p *page, m wire.Manifest, now time.Time) error {
 	if err := in.book.manifest(m, now); err != nil {
 		return err
 	}
@@ -320,42 +397,39 @@ func (in *Source) takeManifest(ctx context.Context, p *pageOf, m wire.Manifest, 
 }
 
 func (in *Source) takeBeacon(ctx context.Context, b wire.Beacon, now time.Time) error {
-	in.end = b
+	in.beacon = b
 	lost, err := in.book.beacon(b, now)
+	in.lost(lost)
 	if err != nil {
 		return err
 	}
-	if in.lost(lost); len(lost) > 0 {
-		in.wake()
-	}
 	if c := in.book.confirmed(b.Epoch); c.UpTo > b.Confirmed {
-		return in.cfg.Broker.Publish(ctx, c.Message(in.cfg.Names))
+		return in.publish(ctx, c.Message(in.cfg.Names))
 	}
 	return nil
 }
 
 // lost tells a person of windows that are lost.
-func (in *Source) lost(windows []*Window) {
-	for _, w := range windows {
-		in.history.Warn("window.lost", "%s lacks %s, %d rows as far as is known: %s", w.name(), spans(w.Missing()), w.Lost,
-			w.Because)
+func (in *Source) lost(windows []string) {
+	for _, text := range windows {
+		in.history.Warn("window.lost", "%s", text)
 	}
 }
 
 // takeData takes a batch that a window lacks, holds one that no window knows, and drops one that is here.
-func (in *Source) takeData(ctx context.Context, p *pageOf, m connector.Heard) error {
-	now := time.Now()
+func (in *Source) takeData(ctx context.Context, p *page, m connector.Heard) error {
+	now := now()
 	hash := wire.Hash(m.Payload)
-	at, rows, known := in.book.find(hash, now)
+	found, missing, known := in.book.find(hash, now)
 	switch {
-	case rows >= 0:
-		p.places, p.heard, p.rows = append(p.places, at), append(p.heard, m), p.rows+rows
+	case missing:
+		p.add(found, m)
 		return nil
+	case in.voice.old(now) && in.voice.speaksOld:
+		return in.takeOld(ctx, p, m)
 	case known:
 		p.Notes["repeated_batches"]++
 		return m.Ack(ctx)
-	case in.voice.epoch == "" && in.voice.speaksOld:
-		return in.takeOld(ctx, p, m)
 	}
 	for _, dropped := range in.held.put(hash, m, now) { // it is asked for again, if it was one
 		p.Notes["unknown_batches"]++
@@ -366,42 +440,38 @@ func (in *Source) takeData(ctx context.Context, p *pageOf, m connector.Heard) er
 	return nil
 }
 
-// takeOld takes a batch from a streamer of old.
-func (in *Source) takeOld(ctx context.Context, p *pageOf, m connector.Heard) error {
+// takeOld takes a batch from a streamer of old. One that says nothing as far as can be read is asked for again, and if
+// that does not help, kept as it is.
+func (in *Source) takeOld(ctx context.Context, p *page, m connector.Heard) error {
 	at, err := wire.ParsePlace(m.Key)
-	if err != nil {
+	if err != nil || at.Batch >= mostOldBatches {
 		p.Notes["spoilt_messages"]++
 		return m.Ack(ctx)
 	}
-	now := time.Now()
+	now := now()
 	rows, err := in.cfg.Parse(ctx, [][]byte{m.Payload})
 	if err != nil {
 		return err
 	}
 	from, ok := in.firstTime(rows)
-	if !ok { // as far as can be read it says nothing: it is asked for again, and if that does not help, kept as it is
-		to, enough := in.book.spoiltOld(at, in.cfg.OldBatches, now)
+	if !ok {
+		found, enough := in.book.spoiltOld(at, now)
 		if enough {
-			p.places, p.heard, p.rows = append(p.places, to), append(p.heard, m), p.rows+1
+			p.add(found, m)
 			return nil
 		}
 		p.Notes["spoilt_messages"]++
 		return m.Ack(ctx)
 	}
 	in.voice.speaksOld = true
-	n := len(rows.Rejected)
-	if rows.Rows != nil {
-		n += int(rows.Rows.NumRows())
-	}
-	to, known, err := in.book.takeOld(at, from, from.Add(in.cfg.Window), in.cfg.OldBatches, n, wire.Hash(m.Payload), now)
-	if err != nil {
-		return err
-	}
-	if known {
+	n := int(rows.Rows.NumRows()) + len(rows.Rejected)
+	found, ok := in.book.takeOld(at, oldBatch{key: at.Window, from: from, to: from.Add(in.cfg.Window),
+		hash: wire.Hash(m.Payload), batches: in.cfg.OldBatches}, n, now)
+	if !ok {
 		p.Notes["repeated_batches"]++
 		return m.Ack(ctx)
 	}
-	p.places, p.heard, p.rows = append(p.places, to), append(p.heard, m), p.rows+n
+	p.add(found, m)
 	return nil
 }
 
@@ -419,7 +489,7 @@ func (in *Source) firstTime(p connector.Page) (from time.Time, ok bool) {
 
 // finish makes the rows of the page. A payload that makes none is what the streamer sent: to ask for it again
 // would not mend it.
-func (in *Source) finish(ctx context.Context, p *pageOf) error {
+func (in *Source) finish(ctx context.Context, p *page) error {
 	if len(p.heard) == 0 {
 		return nil
 	}
@@ -431,13 +501,12 @@ func (in *Source) finish(ctx context.Context, p *pageOf) error {
 	if err != nil {
 		return err
 	}
-	p.Rows, p.Rejected, p.Filtered, p.Carry = rows.Rows, rows.Rejected, rows.Filtered, p.places
+	p.Rows, p.Rejected, p.Filtered, p.Carry = rows.Rows, rows.Rejected, rows.Filtered, carry(p.batches)
 	for name, n := range rows.Notes {
 		p.Notes[name] += n
 	}
 	heard := p.heard
 	p.Taken = func(ctx context.Context) {
-		in.wake()
 		for _, m := range heard {
 			if m.Ack(ctx) != nil {
 				return // they come again, and are known then
@@ -449,29 +518,20 @@ func (in *Source) finish(ctx context.Context, p *pageOf) error {
 
 // OnTake is the part of a page's commit that says which batches of which windows it holds.
 func (in *Source) OnTake(tx *store.Tx, p connector.Page, t collect.Taken, done collect.Done) error {
-	places, ok := p.Carry.([]place)
-	if !ok || len(places) == 0 {
-		return nil
-	}
-	now := time.Now()
-	in.book.mu.Lock()
-	defer in.book.mu.Unlock()
-	if err := in.book.kept(tx, places, t.First, t.Last, now); err != nil {
-		return err
-	}
-	_, err := in.book.stored(tx, done, now)
-	return err
+	batches, _ := p.Carry.(carry)
+	tx.OnDurable(in.wake)
+	return in.book.within(tx, func(tx *store.Tx) error {
+		if err := in.book.kept(tx, batches, t, now()); err != nil {
+			return err
+		}
+		return in.book.stored(tx, done, now())
+	})
 }
 
 // OnSettle is the part of a delivery's commit that says which windows are stored with it.
 func (in *Source) OnSettle(tx *store.Tx, done collect.Done) error {
-	in.book.mu.Lock()
-	defer in.book.mu.Unlock()
-	news, err := in.book.stored(tx, done, time.Now())
-	if news {
-		tx.OnDurable(in.wake)
-	}
-	return err
+	tx.OnDurable(in.wake)
+	return in.book.within(tx, func(tx *store.Tx) error { return in.book.stored(tx, done, now()) })
 }
 
 // wake lets Fetch say what is new.

@@ -22,7 +22,6 @@ import (
 	"holdfast/connector/redis"
 	"holdfast/connector/sqlite"
 	"holdfast/job/collect"
-	"holdfast/job/stream/hear"
 	"holdfast/job/stream/wire"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
@@ -60,8 +59,8 @@ func (h *hostile) Publish(ctx context.Context, m connector.Message) error {
 	return h.Broker.Publish(ctx, m)
 }
 
-// streamer sends windows of rows and answers what it is asked, from memory: what a streamer does on the wire.
-type streamer struct {
+// sender sends windows of rows and answers what it is asked, from memory: what a streamer does on the wire.
+type sender struct {
 	t      *testing.T
 	broker connector.Broker
 
@@ -71,14 +70,14 @@ type streamer struct {
 	rows  int
 }
 
-func (s *streamer) publish(m connector.Message) {
+func (s *sender) publish(m connector.Message) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = s.broker.Publish(ctx, m) // what is lost is asked for
 }
 
 // window cuts the next rows into a window and sends it.
-func (s *streamer) window(batches, size int) {
+func (s *sender) window(batches, size int) {
 	s.mu.Lock()
 	m := wire.Manifest{Epoch: "e", Number: uint64(len(s.all) + 1), Window: fmt.Sprint(len(s.all) % 24),
 		From: time.Unix(int64(len(s.all))*3600, 0).UTC(), To: time.Unix(int64(len(s.all)+1)*3600, 0).UTC()}
@@ -103,7 +102,7 @@ func (s *streamer) window(batches, size int) {
 	}
 }
 
-func (s *streamer) batch(m wire.Manifest, i int) {
+func (s *sender) batch(m wire.Manifest, i int) {
 	s.mu.Lock()
 	load := s.loads[m.Number][i]
 	s.mu.Unlock()
@@ -111,7 +110,7 @@ func (s *streamer) batch(m wire.Manifest, i int) {
 }
 
 // serve answers questions and sends beacons until ctx ends.
-func (s *streamer) serve(ctx context.Context) {
+func (s *sender) serve(ctx context.Context) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		for ctx.Err() == nil {
@@ -146,33 +145,6 @@ func (s *streamer) serve(ctx context.Context) {
 	both.Wait()
 }
 
-// parse makes rows of JSON arrays.
-func parse(t *testing.T) (*columns.Table, func(context.Context, [][]byte) (connector.Page, error)) {
-	t.Helper()
-	table, err := columns.New(columns.Spec{Key: "id", Extra: columns.ExtraDrop, Columns: []columns.Column{
-		{Name: "id", Type: columns.Uint64}, {Name: "temp_c", Type: columns.Float64}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return table, func(ctx context.Context, payloads [][]byte) (p connector.Page, err error) {
-		r := table.Begin(ctx)
-		for _, payload := range payloads {
-			var items []json.RawMessage
-			if err := json.Unmarshal(payload, &items); err != nil {
-				return p, err
-			}
-			for _, item := range items {
-				if err := r.AddJSON(item, func(err error) error { return err }); err != nil {
-					return p, err
-				}
-			}
-		}
-		p.Rejected = r.Rejected
-		p.Rows, err = r.Batch()
-		return p, err
-	}
-}
-
 // ingesting is an ingester behind a broker, and an SQLite file.
 type ingesting struct {
 	t   *testing.T
@@ -183,14 +155,18 @@ type ingesting struct {
 // run runs the job until the table has so many rows, which it returns.
 func (g *ingesting) run(want int) (ids []int) {
 	g.t.Helper()
-	table, parse := parse(g.t)
+	table, err := columns.New(columns.Spec{Extra: columns.ExtraDrop, Columns: []columns.Column{
+		{Name: "id", Type: columns.Uint64}, {Name: "temp_c", Type: columns.Float64}}, Key: "id"})
+	if err != nil {
+		g.t.Fatal(err)
+	}
 	file := filepath.Join(g.dir, "weather.sqlite")
 	ctx, cancel := context.WithCancel(g.t.Context())
 	e, err := engine.New(engine.Options{Dir: g.dir, Log: slog.New(slog.DiscardHandler),
 		Room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}, []engine.Spec{{Name: "weather", Kind: "stream",
 		New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
 			src, err := New(ctx, env, Config{Name: "broker", Names: names, Broker: g.b, Group: "ingester",
-				Schema: table.Schema(), Parse: parse})
+				Schema: table.Schema(), Parse: parser(table)})
 			if err != nil {
 				return nil, err
 			}
@@ -256,7 +232,7 @@ func TestRepair(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = b.Close() })
 	h := &hostile{Broker: b, rng: rand.New(rand.NewPCG(4, 2))}
-	s := &streamer{t: t, broker: h, loads: map[uint64][][]byte{}}
+	s := &sender{t: t, broker: h, loads: map[uint64][][]byte{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() { s.serve(ctx) })
@@ -296,43 +272,7 @@ func TestRepair(t *testing.T) {
 	}
 	for _, w := range book.windows() {
 		if w.State != Stored || w.First == 0 || w.Last < w.First {
-			t.Errorf("window %v is %s in blocks %d to %d and lacks %v", w.ID(), w.State, w.First, w.Last, w.Missing())
+			t.Errorf("window %v is %s in blocks %d to %d and lacks %v", w.windowID, w.State, w.First, w.Last, w.lacks())
 		}
-	}
-}
-
-// saying is a broker that says one thing.
-type saying struct {
-	connector.Broker
-	m connector.Message
-}
-
-func (saying) Publish(context.Context, connector.Message) error { return nil }
-
-func (saying) Traits() connector.BrokerTraits { return connector.BrokerTraits{} }
-
-func (b saying) Listen(_ context.Context, l connector.Listener) error {
-	return errors.Join(l.Hear(connector.Heard{Message: b.m, Ack: func(context.Context) error { return nil }}), errors.New("that was all"))
-}
-
-// TestFailedPageIsAskedForAgain: a page that can't be made leaves its batches missing, not on their way for ever.
-func TestFailedPageIsAskedForAgain(t *testing.T) {
-	n := newNetwork(t, 1)
-	n.bad = false
-	n.window(3)
-	if err := n.book.manifest(n.all[1], n.now); err != nil {
-		t.Fatal(err)
-	}
-	b := saying{m: connector.Message{Topic: names.Data(), Key: "0:1", Payload: n.payload[place{ID{"e", 1}, 0}]}}
-	broken := errors.New("no memory")
-	in := &Source{book: n.book, held: newHeld(), ear: hear.Listen(t.Context(), b, "g", names.Data()),
-		cfg: Config{Names: names, Linger: time.Millisecond, Broker: b,
-			Parse: func(context.Context, [][]byte) (connector.Page, error) { return connector.Page{}, broken }}}
-	n.book.near[ID{"e", 1}].next = time.Now().Add(time.Hour) // nobody is asked meanwhile
-	if _, err := in.Fetch(t.Context(), connector.Request{}); !errors.Is(err, broken) {
-		t.Fatalf("got %v, want what parsing said", err)
-	}
-	if missing := n.book.near[ID{"e", 1}].Missing(); len(missing) != 3 {
-		t.Errorf("batches %v are missing, want all three", missing)
 	}
 }

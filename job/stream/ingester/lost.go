@@ -9,35 +9,40 @@ import (
 	"holdfast/kernel/store"
 )
 
-// giveUp declares what is missing of a window lost, in the books too.
-func (b *book) giveUp(tx *store.Tx, w *Window, why string, now time.Time) error {
-	w.GiveUp(why, now)
-	_, missing := w.Rows()
-	if err := b.lose(tx, w, missing, now); err != nil {
-		return err
+// giveUp declares what is missing of a window lost, in the books too, and says so for a person.
+func (b *book) giveUp(tx *store.Tx, w *window, why string, now time.Time) (text string, err error) {
+	w.giveUp(why, now)
+	if err := b.lose(tx, w, now); err != nil {
+		return "", err
 	}
 	b.put(tx, w)
-	return nil
+	b.look = b.look || w.waits()
+	if w.Unmade {
+		return fmt.Sprintf("%s is lost, and nobody knows what is in it: %s", w.name(), why), nil
+	}
+	return fmt.Sprintf("%s lacks %s, %d rows as far as is known: %s", w.name(), spans(w.lacks()), w.Lost, why), nil
 }
 
 // lose puts the rows of a window that are lost into the books as a gap, which begins at the window's number.
-func (b *book) lose(tx *store.Tx, w *Window, rows int, now time.Time) error {
-	if rows == 0 {
+func (b *book) lose(tx *store.Tx, w *window, now time.Time) error {
+	_, missing := w.rows()
+	if missing <= w.Lost {
 		return nil
 	}
 	source, _, err := tx.ID(store.SourceName, b.source)
 	if err != nil {
 		return err
 	}
-	w.Lost += rows
+	rows := missing - w.Lost
+	w.Lost = missing
 	return balance.PutGap(tx, balance.Gap{Source: source, From: w.Number, To: w.Number, Missing: uint64(rows),
 		Cause: balance.Hole, State: balance.GapLost, Found: now, Next: now, Note: fmt.Sprintf("%s lacks %s: %s",
-			w.name(), spans(w.Missing()), w.Because)})
+			w.name(), spans(w.lacks()), w.Because)})
 }
 
 // found takes rows that came after all out of what is lost.
-func (b *book) found(tx *store.Tx, w *Window) error {
-	_, missing := w.Rows()
+func (b *book) found(tx *store.Tx, w *window) error {
+	_, missing := w.rows()
 	if w.Lost <= missing {
 		return nil
 	}
@@ -51,9 +56,9 @@ func (b *book) found(tx *store.Tx, w *Window) error {
 }
 
 // name is the window for a person.
-func (w *Window) name() string {
-	if w.From.IsZero() {
-		return fmt.Sprintf("window %v", w.ID())
+func (w *window) name() string {
+	if w.Unmade {
+		return fmt.Sprintf("window %v", w.windowID)
 	}
 	return fmt.Sprintf("window %s (%s)", w.From.UTC().Format("2006-01-02 15:04"), w.Key)
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"holdfast/base/fault"
 	"holdfast/job/collect"
 	"holdfast/job/stream/wire"
+	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
 )
 
@@ -24,29 +24,28 @@ type noticeLog struct {
 	Past   uint64 `json:"past"`   // how many windows are past
 }
 
-// How much is kept of what is done.
-const (
-	nearest     = 300    // windows in memory
-	mostPast    = 50_000 // windows for people to look at
-	mostNotices = 10_000
-)
+// notice is one as it is kept.
+type notice struct {
+	wire.Stored
+	Of windowID `json:"of"`
+}
+
+// mostNotices is how many are kept for a processor that is away.
+const mostNotices = 10_000
 
 func keyLog() store.Key { return store.Job.K().Str("stream/log") }
 
-func keyNotice(number uint64) store.Key { return store.Job.K().Str("stream/notice/").U64(number) }
+func keyNotices() store.Key { return store.Job.K().Str("stream/notice/") }
 
-// openLog reads the log. One of another life of the store ends, and goes on with higher numbers.
-func openLog(r store.Reader, lineage string) (noticeLog, error) {
-	l := noticeLog{Epoch: lineage, First: 1, Next: 1}
+func keyNotice(number uint64) store.Key { return keyNotices().U64(number) }
+
+func readLog(r store.Reader) (l noticeLog, err error) {
 	v, ok, err := r.Get(keyLog())
 	if err != nil || !ok {
-		return l, err
+		return noticeLog{First: 1, Next: 1}, err
 	}
 	if err := json.Unmarshal(v, &l); err != nil {
-		return l, fmt.Errorf("read the log of notices: %w", err)
-	}
-	if l.Epoch != lineage {
-		l.Epoch, l.First, l.Next, l.Said = lineage, l.Newest+1, l.Newest+1, l.Newest
+		return l, fault.New(fault.Corrupt, "read the log of notices: %w", err)
 	}
 	return l, nil
 }
@@ -56,131 +55,105 @@ func (b *book) putLog(tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
+	b.changes(tx)
 	tx.Set(keyLog(), v)
 	return nil
 }
 
-// stored appends a notice for every window that all sinks have. The result says whether there was one.
-func (b *book) stored(tx *store.Tx, done collect.Done, now time.Time) (news bool, err error) {
-	for _, w := range b.windows() {
-		if !w.waits() {
+// stored appends a notice for every window that all sinks have.
+func (b *book) stored(tx *store.Tx, done collect.Done, now time.Time) error {
+	var waiting []*window
+	for _, w := range b.near {
+		if w.waits() {
+			waiting = append(waiting, w)
+		}
+	}
+	news := false
+	for _, w := range oldestFirst(waiting) {
+		first := w.First
+		if w.Elsewhere {
+			stats, err := spool.ReadStats(tx)
+			if err != nil {
+				return err
+			}
+			first = stats.First
+		}
+		ok, err := done(first, w.Last)
+		if err != nil {
+			return err
+		}
+		if !ok {
 			continue
 		}
-		ok, err := done(w.First, w.Last)
-		if err != nil {
-			return news, err
+		news = true
+		if w.Notice, err = b.notice(tx, w.view(), now); err != nil {
+			return err
 		}
-		if ok {
-			news = true
-			if err := b.notice(tx, w, now); err != nil {
-				return news, err
-			}
-		}
+		w.Notices++
+		w.State, w.Since = Stored, now
+		b.put(tx, w)
 	}
+	b.look = false
 	if !news {
-		return false, nil
-	}
-	return true, b.putLog(tx)
-}
-
-// again has the windows stored anew whose notices nobody can ask for any more.
-func (b *book) again() error {
-	return b.update(func(tx *store.Tx) error {
-		for _, w := range b.windows() {
-			if w.State == Stored && w.Notice < b.log.First {
-				w.State = Lost
-				w.settle(w.Since)
-				b.put(tx, w)
-			}
-		}
 		return nil
-	})
+	}
+	if err := b.retire(tx); err != nil {
+		return err
+	}
+	return b.putLog(tx)
 }
 
-func (b *book) notice(tx *store.Tx, w *Window, now time.Time) error {
-	n, err := b.noticeOf(tx, w, now)
+// notice appends a notice of a window, and returns its number. The log is to be put behind it.
+func (b *book) notice(tx *store.Tx, v View, now time.Time) (number uint64, err error) {
+	n, err := b.noticeOf(tx, v, now)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	v, err := json.Marshal(n)
+	text, err := json.Marshal(n)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	tx.Set(keyNotice(n.Number), v)
+	tx.Set(keyNotice(n.Number), text)
 	b.log.Newest = n.Number
 	if b.log.Newest-b.log.First >= mostNotices {
 		tx.Delete(keyNotice(b.log.First))
 		b.log.First++
 	}
-	w.Notice, w.Notices = n.Number, w.Notices+1
-	w.State, w.Since = Stored, now
-	b.put(tx, w)
-	return b.retire(tx)
+	tx.OnDurable(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.told = max(b.told, n.Number)
+	})
+	return n.Number, nil
 }
 
 // noticeOf is what is to be said of a window.
-func (b *book) noticeOf(tx *store.Tx, w *Window, now time.Time) (wire.Stored, error) {
-	came, missing := w.Rows()
-	n := wire.Stored{Epoch: b.log.Epoch, Number: b.log.Newest + 1, Window: w.Key, From: w.From, To: w.To, Rows: came,
-		Lost: missing, Sure: w.Epoch != oldEpoch, Again: w.Notices, At: now}
+func (b *book) noticeOf(tx *store.Tx, v View, now time.Time) (notice, error) {
+	n := notice{Of: v.id(), Stored: wire.Stored{Epoch: b.log.Epoch, Number: b.log.Newest + 1, Window: v.Window,
+		From: v.From, To: v.To, Rows: v.Rows, Lost: v.MissingRows, Sure: v.Epoch != oldEpoch, Again: v.Notices, At: now}}
 	other := func(x View) { // which has the same time
 		n.Shared, n.Again = true, n.Again+x.Notices
 		if x.State != Open && x.State != Complete {
 			n.Lost += x.MissingRows
 		}
 	}
-	for _, x := range b.near {
-		if x != w && !x.Unmade && x.From.Equal(w.From) {
+	for id, x := range b.near {
+		if id != n.Of && !x.Unmade && x.From.Equal(v.From) {
 			other(x.view())
 		}
 	}
-	from := keyPastFrom(w.From)
+	from := keyPastFrom(v.From)
 	all, failed := tx.Scan(from, from.End())
-	for _, v := range all {
-		x, err := viewOf(v)
+	for _, text := range all {
+		x, err := viewOf(text)
 		if err != nil {
 			return n, err
 		}
-		other(x)
+		if x.id() != n.Of {
+			other(x)
+		}
 	}
 	return n, failed()
-}
-
-// retire moves windows that are done out of memory when there are many, and lets the oldest of all go.
-func (b *book) retire(tx *store.Tx) error {
-	if len(b.near) <= nearest {
-		return nil
-	}
-	spare := len(b.near) - nearest
-	for _, w := range b.windows() {
-		if spare == 0 {
-			break
-		}
-		if w.State != Told && w.State != Stored && !(w.State == Lost && w.Unmade) {
-			continue
-		}
-		spare--
-		b.let(w)
-		tx.Delete(keyWindow(w.ID()))
-		v, err := json.Marshal(w.view())
-		if err != nil {
-			return err
-		}
-		tx.Set(keyPast(w.From, w.ID()), v)
-		b.log.Past++
-	}
-	if b.log.Past <= mostPast {
-		return nil
-	}
-	from := store.Job.K().Str("stream/past/")
-	all, failed := tx.Scan(from, from.End())
-	for k := range all {
-		tx.Delete(slices.Clone(k))
-		if b.log.Past--; b.log.Past <= mostPast {
-			break
-		}
-	}
-	return failed()
 }
 
 // follow takes where a processor is. It is false if what it says is of no log that we have.
@@ -193,15 +166,46 @@ func (b *book) follow(f wire.Follow, now time.Time) (ours bool, err error) {
 		return ours, nil
 	}
 	return ours, b.update(func(tx *store.Tx) error {
-		b.log.Next = f.Next
-		for _, w := range b.near {
-			if w.State == Stored && w.Notice < f.Next {
-				w.State, w.Since = Told, now
-				b.put(tx, w)
+		for number := max(b.log.Next, b.log.First); number < f.Next; number++ {
+			if err := b.tell(tx, number, now); err != nil {
+				return err
 			}
 		}
+		b.log.Next = f.Next
 		return b.putLog(tx)
 	})
+}
+
+// tell says that the processor has done with a notice.
+func (b *book) tell(tx *store.Tx, number uint64, now time.Time) error {
+	text, ok, err := tx.Get(keyNotice(number))
+	if err != nil || !ok {
+		return err
+	}
+	n, err := noticeFrom(text)
+	if err != nil {
+		return err
+	}
+	if w := b.near[n.Of]; w != nil {
+		if w.State == Stored && w.Notice == number {
+			w.State, w.Since = Told, now
+			b.put(tx, w)
+		}
+		return nil
+	}
+	return b.change(tx, keyPast(n.From, n.Of), func(v *View) error {
+		if v.State == Stored && v.Notice == number {
+			v.State, v.Since = Told, now
+		}
+		return nil
+	})
+}
+
+func noticeFrom(text []byte) (n notice, err error) {
+	if err := json.Unmarshal(text, &n); err != nil {
+		return n, fault.New(fault.Corrupt, "read a notice: %w", err)
+	}
+	return n, nil
 }
 
 // said remembers what was published; after a crash some of it is said once more.
@@ -209,34 +213,40 @@ func (b *book) said(number uint64) error {
 	return b.st.UpdateLazy(func(tx *store.Tx) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		if err := b.begin(tx); err != nil {
+			return err
+		}
 		b.log.Said = max(b.log.Said, number)
 		return b.putLog(tx)
 	})
 }
 
-// told is what the log has, as far as it is durable; end says that there will be nothing more.
-func (b *book) told(end bool) wire.Told {
+// has is what the log has, as far as it is durable; end says that there will be nothing more.
+func (b *book) has(end bool) wire.Told {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return wire.Told{Epoch: b.log.Epoch, Oldest: b.log.First, Newest: b.log.Newest, End: end}
+	return wire.Told{Epoch: b.log.Epoch, Oldest: min(b.log.First, b.told+1), Newest: b.told, End: end}
 }
 
 // notices returns those from a number on that are durable, at most max.
 func (b *book) notices(ctx context.Context, from uint64, max int) (out []wire.Stored, err error) {
 	err = b.st.View(ctx, func(r store.Reader) error {
-		all, failed := r.Scan(keyNotice(from), store.Job.K().Str("stream/notice/").End())
-		for _, v := range all {
-			var n wire.Stored
-			if err := json.Unmarshal(v, &n); err != nil {
-				return fault.New(fault.Corrupt, "read a notice: %w", err)
+		all, failed := r.Scan(keyNotice(from), keyNotices().End())
+		for _, text := range all {
+			n, err := noticeFrom(text)
+			if err != nil {
+				return err
 			}
-			if out = append(out, n); len(out) >= max {
+			if out = append(out, n.Stored); len(out) >= max {
 				break
 			}
 		}
 		return failed()
 	})
-	return out, err
+	if err != nil {
+		return nil, fmt.Errorf("read notices: %w", err)
+	}
+	return out, nil
 }
 
 // saidSoFar is the newest notice that was published, as far as is known.
@@ -246,13 +256,6 @@ func (b *book) saidSoFar() uint64 {
 	return b.log.Said
 }
 
-// newest is the number of the newest notice.
-func (b *book) newest() uint64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.log.Newest
-}
-
 // followed reports whether a processor has done with every notice.
 func (b *book) followed() bool {
 	b.mu.Lock()
@@ -260,18 +263,24 @@ func (b *book) followed() bool {
 	return b.log.Next > b.log.Newest
 }
 
-// allStored reports whether every window that a streamer has sent is stored, or lost without a trace.
-func (b *book) allStored(m wire.Beacon) bool {
+// ended reports whether a streamer is at its end, and every window of it is stored, or lost without a trace.
+func (b *book) ended(name string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e := b.epochs[m.Epoch]
-	if m.Newest > 0 && (e == nil || e.Known < m.Newest) {
+	if e := b.epochs[name]; e == nil || !e.End {
 		return false
 	}
 	for id, w := range b.near {
-		if id.Epoch == m.Epoch && (w.State == Open || w.waits()) {
+		if id.Epoch == name && !w.done() {
 			return false
 		}
 	}
 	return true
+}
+
+// looks reports whether a window may be stored, and nobody has looked yet.
+func (b *book) looks() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.look
 }

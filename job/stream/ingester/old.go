@@ -3,9 +3,7 @@ package ingester
 import (
 	"time"
 
-	"holdfast/connector"
 	"holdfast/job/stream/wire"
-	"holdfast/kernel/store"
 )
 
 // A streamer of old says nothing but its channels: batches 0, 1, 2 and so on of an hour, and LAST. How many there
@@ -16,157 +14,163 @@ import (
 // oldEpoch is the epoch of windows from a streamer of old. No streamer of ours has so short a name.
 const oldEpoch = "old"
 
-// silence is after how much of it the end of a window counts as missing from a streamer of old.
-const silence = 10 * time.Second
+const (
+	// silence is after how much of it the end of a window counts as missing from a streamer of old.
+	silence = 10 * time.Second
+	// mostOldBatches bounds what the name of a channel can make us believe of a window.
+	mostOldBatches = 10_000
+	// enough is how often a batch that can't be read must have come until it is taken as it is.
+	enough = 3
+)
 
-// oldWindow returns the window of a time, which may be new. batches is how many it has, 0 if nobody knows.
-func (b *book) oldWindow(tx *store.Tx, key string, from, to time.Time, batches int, now time.Time) *Window {
-	id := ID{oldEpoch, uint64(from.Unix())}
+// oldBatch is what a batch of a streamer of old says of its window.
+type oldBatch struct {
+	key      string
+	from, to time.Time
+	hash     string
+	batches  int  // how many the window has, 0 if nobody knows
+	end      bool // it is here already, and known now as the last one
+}
+
+// openOld begins a window of a streamer of old.
+func (b *book) openOld(x batch, now time.Time) *window {
+	w := &window{windowID: x.id, Key: x.old.key, From: x.old.from, To: x.old.to, State: Open, Since: now, Met: now,
+		Parts: make([]part, max(x.old.batches, 1))}
+	b.hold(w)
+	return w
+}
+
+// takeOld finds the place of a batch, and says that it is on its way; ok is false if it is here. One that is not what it
+// was before is taken in as well.
+func (b *book) takeOld(p wire.Place, old oldBatch, rows int, now time.Time) (found batch, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	id := windowID{oldEpoch, uint64(old.from.Unix())}
 	w := b.near[id]
-	if w == nil {
-		w = &Window{Epoch: id.Epoch, Number: id.Number, Key: key, From: from, To: to, State: Open, Since: now, Met: now,
-			Parts: make([]Part, max(batches, 1)), spoilt: map[int]int{}}
-		b.hold(w)
-		b.put(tx, w)
+	found = batch{place: place{id, oldIndex(w, p, old.batches)}, rows: rows, old: &old}
+	if b.flying[found.place] {
+		return batch{}, false
 	}
-	return w
-}
-
-// oldKey returns the youngest window of a streamer of old with a key, nil if there is none.
-func (b *book) oldKey(key string) (w *Window) {
-	for id, x := range b.near {
-		if id.Epoch == oldEpoch && x.Key == key && (w == nil || x.From.After(w.From)) {
-			w = x
+	if have := w.oldPart(found.index); have != nil && have.Have && have.Hash == old.hash {
+		if old.end = b.endsOld(w, found); !old.end {
+			return batch{}, false
 		}
 	}
-	return w
+	if w != nil {
+		w.takes(now)
+	}
+	b.flying[found.place] = true
+	return found, true
 }
 
-// takeOld finds the place of a batch that is missing, and marks it as on its way; known says that it is here.
-func (b *book) takeOld(p wire.Place, from, to time.Time, batches, rows int, hash string, now time.Time) (at place,
-	known bool, err error) {
-	err = b.update(func(tx *store.Tx) error {
-		w := b.oldWindow(tx, p.Window, from, to, batches, now)
-		index := w.oldIndex(p, batches)
-		if w.State != Open && w.State != Lost && w.Lacks() { // there are more than LAST had us believe
-			w.State, w.Since = Open, now
-		}
-		part := &w.Parts[w.at(index)]
-		if at = (place{w.ID(), index}); part.Have || part.taking {
-			known = true
-			return nil
-		}
-		part.Rows, part.Hash = rows, hash
-		b.index(hash, at)
-		w.Take(w.at(index), now)
-		return nil
-	})
-	return at, known, err
-}
-
-// oldIndex is where a batch stands, which there is room for then.
-func (w *Window) oldIndex(p wire.Place, batches int) int {
-	end := len(w.Parts) - 1
-	if p.Last || batches > 0 && p.Batch == end { // asked for again, the last one comes under its number
+// oldIndex is where a batch belongs in a window, which is nil for a new one. If the last one was asked for, it comes
+// under its number.
+func oldIndex(w *window, p wire.Place, batches int) int {
+	if p.Last || w != nil && w.askedLast && batches > 0 && p.Batch == len(w.Parts)-1 {
 		return lastPart
-	}
-	if grow := p.Batch + 1 - end; grow > 0 {
-		tail := w.Parts[end]
-		w.Parts = append(append(w.Parts[:end:end], make([]Part, grow)...), tail)
 	}
 	return p.Batch
 }
 
-// spoiltOld counts a batch that made no rows; it is enough when asking again does not help.
-func (b *book) spoiltOld(p wire.Place, batches int, now time.Time) (at place, enough bool) {
+// oldPart is the batch at an index, nil if there is none.
+func (w *window) oldPart(index int) *part {
+	if w == nil || index >= len(w.Parts)-1 {
+		return nil
+	}
+	return &w.Parts[w.at(index)]
+}
+
+// endsOld reports whether a batch that comes once more is the answer to the question for the last one of a window of
+// which nobody knew how many it has: that answer comes under its number.
+func (b *book) endsOld(w *window, x batch) bool {
+	end := len(w.Parts) - 1
+	return x.index == end-1 && x.index >= x.old.batches-1 && w.askedLast && !w.Parts[end].Have && !b.flying[w.place(end)]
+}
+
+// keepOld makes room for a batch, and notes what it is.
+func (b *book) keepOld(w *window, x batch) {
+	end := len(w.Parts) - 1
+	if x.old.end {
+		if x.index == end-1 && !w.Parts[end].Have {
+			w.Parts = w.Parts[:end]
+		}
+		return
+	}
+	if x.index >= end {
+		tail := w.Parts[end]
+		w.Parts = append(append(w.Parts[:end:end], make([]part, x.index+1-end)...), tail)
+	}
+	p := &w.Parts[w.at(x.index)]
+	p.Rows, p.Hash = x.rows, x.old.hash
+	b.index(p.Hash, w.windowID)
+}
+
+// spoiltOld counts a batch that made no rows; it is taken as it is when asking again does not help.
+func (b *book) spoiltOld(p wire.Place, now time.Time) (found batch, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.oldKey(p.Window)
-	if w == nil {
-		return place{}, false
+	var w *window // the youngest with that key
+	for id, x := range b.near {
+		if id.Epoch == oldEpoch && x.Key == p.Window && (w == nil || x.From.After(w.From)) {
+			w = x
+		}
 	}
-	index := w.oldIndex(p, batches)
-	part := &w.Parts[w.at(index)]
-	if part.Have || part.taking {
-		return place{}, false
+	if w == nil {
+		return batch{}, false
+	}
+	at := place{w.windowID, oldIndex(w, p, 1)}
+	if have := w.oldPart(at.index); have != nil && have.Have || b.flying[at] {
+		return batch{}, false
 	}
 	if w.spoilt == nil {
 		w.spoilt = map[int]int{}
 	}
-	if w.spoilt[index]++; w.spoilt[index] < 3 {
-		return place{}, false
+	if w.spoilt[at.index]++; w.spoilt[at.index] < enough {
+		return batch{}, false
 	}
-	w.Take(w.at(index), now)
-	return place{w.ID(), index}, true
+	w.takes(now)
+	b.flying[at] = true
+	return batch{place: at, rows: 1, old: &oldBatch{}}, true
 }
 
-// missingOld are the batches that a streamer of old has sent, or should have by now, and that are not here; over
-// says that it has sent all.
-func (w *Window) missingOld(over bool) (out []int) {
-	missing, end := w.Missing(), len(w.Parts)-1
-	if over || w.Parts[end].Have || w.Parts[end].taking {
-		return missing
+// latestOld is the time of the latest window of a streamer of old.
+func (b *book) latestOld() (latest time.Time) {
+	for id, w := range b.near {
+		if id.Epoch == oldEpoch && w.From.After(latest) {
+			latest = w.From
+		}
+	}
+	return latest
+}
+
+// dueOld returns which of the missing batches a streamer of old has sent, or should have by now, and when to ask for
+// them. It must have sent all if it is silent, has begun with another window, or has sent the last batch.
+func (w *window) dueOld(missing []int, latest, now time.Time) (due []int, at time.Time) {
+	end := len(w.Parts) - 1
+	if len(missing) == 0 || latest.After(w.From) || w.Parts[end].Have || now.Sub(w.Came) >= silence {
+		return missing, w.next
 	}
 	sent := -1 // the highest one that came
 	for i, p := range w.Parts[:end] {
-		if p.Have || p.taking {
+		if p.Have {
 			sent = i
 		}
 	}
 	for _, i := range missing {
 		if i < sent {
-			out = append(out, i)
+			due = append(due, i)
 		}
 	}
-	return out
+	if len(due) == 0 {
+		return missing, w.Came.Add(silence)
+	}
+	return due, w.next
 }
 
-// over reports whether a streamer of old must have sent all of a window: it is silent, or has begun with another.
-func (b *book) over(w *Window, now time.Time) bool {
-	if now.Sub(w.Came) >= silence {
-		return true
-	}
-	for id, x := range b.near {
-		if id.Epoch == oldEpoch && x.From.After(w.From) && !x.Came.IsZero() {
-			return true
-		}
-	}
-	return false
-}
-
-// dueOld is Due for a streamer of old.
-func (b *book) dueOld(w *Window, now time.Time) (ask bool, at time.Time) {
-	switch {
-	case w.State != Open || len(w.Missing()) == 0:
-		return false, time.Time{}
-	case len(w.missingOld(b.over(w, now))) == 0:
-		return false, w.Came.Add(silence)
-	}
-	return !now.Before(w.next), w.next
-}
-
-// lostOld is how many rows a window from a streamer of old lacks at most: nobody said how many they are.
-func (w *Window) lostOld() (rows int) {
-	most := 0
+// mostOld is the most rows of a batch from a streamer of old: nobody says how many a missing one has.
+func (w *window) mostOld() (most int) {
 	for _, p := range w.Parts {
 		most = max(most, p.Rows)
 	}
-	for _, p := range w.Parts {
-		if !p.Have {
-			rows += most
-		}
-	}
-	return rows
-}
-
-// messages are a question as a streamer of ours or of old understands it.
-func (a ask) messages(n wire.Names) (out []connector.Message) {
-	if a.Epoch != oldEpoch {
-		return []connector.Message{a.Message(n)}
-	}
-	for _, i := range a.Batches {
-		p := wire.Place{Batch: i, Last: i == a.of-1, Window: a.key}
-		out = append(out, connector.Message{Topic: n.Request(), Key: p.Key(), Payload: []byte(a.key)})
-	}
-	return out
+	return most
 }

@@ -29,26 +29,27 @@ type View struct {
 	Missing     []int     `json:"missing"` // batches that are not here
 	Rows        int       `json:"rows"`
 	MissingRows int       `json:"missing_rows"`
-	Because     string    `json:"because,omitempty"` // why it is lost
+	Because     string    `json:"because,omitempty"` // why it is lost, or why nobody knows its batches
 	Notice      uint64    `json:"notice,omitempty"`  // number of its newest notice
 	Notices     int       `json:"notices,omitempty"` // how often it was stored: more than once if rows came late
 }
 
-func (w *Window) view() View {
+func (w *window) view() View {
 	v := View{Epoch: w.Epoch, Number: w.Number, Window: w.Key, From: w.From, To: w.To, State: w.State, Since: w.Since,
-		Batches: len(w.Parts), Missing: []int{}, Because: w.Because, Notice: w.Notice, Notices: w.Notices}
-	for i, p := range w.Parts {
-		if !p.Have {
-			v.Missing = append(v.Missing, i)
-		}
+		Batches: len(w.Parts), Missing: append([]int{}, w.lacks()...), Because: w.Because, Notice: w.Notice,
+		Notices: w.Notices}
+	if w.Unmade && w.Because == "" {
+		v.Because = "its manifest has not come"
 	}
-	v.Rows, v.MissingRows = w.Rows()
+	v.Rows, v.MissingRows = w.rows()
 	return v
 }
 
+func (v View) id() windowID { return windowID{v.Epoch, v.Number} }
+
 func viewOf(b []byte) (v View, err error) {
 	if err := json.Unmarshal(b, &v); err != nil {
-		return v, fmt.Errorf("read a window: %w", err)
+		return v, fault.New(fault.Corrupt, "read a window: %w", err)
 	}
 	return v, nil
 }
@@ -112,8 +113,7 @@ func eachWindow(r store.Reader, q Query, f func(View)) error {
 	if err := failed(); err != nil {
 		return err
 	}
-	past := store.Job.K().Str("stream/past/")
-	from, to, n := past, past.End(), 0
+	from, to, n := keyPasts(), keyPasts().End(), 0
 	if !q.From.IsZero() {
 		from = keyPastFrom(q.From)
 	}
@@ -181,7 +181,7 @@ func (b *book) blocks(n wire.Stored) (first, last uint64, ok bool) {
 	}
 	for _, w := range b.near {
 		if w.Notice == n.Number {
-			return w.First, w.Last, true
+			return w.First, w.Last, !w.Elsewhere
 		}
 	}
 	return 0, 0, false
@@ -189,10 +189,11 @@ func (b *book) blocks(n wire.Stored) (first, last uint64, ok bool) {
 
 // Notes are lines about the stream for status.
 func (in *Source) Notes() [][2]string {
-	in.book.mu.Lock()
-	defer in.book.mu.Unlock()
+	b := in.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	counts := map[State]int{}
-	for _, w := range in.book.near {
+	for _, w := range b.near {
 		counts[w.State]++
 	}
 	out := [][2]string{}
@@ -201,6 +202,9 @@ func (in *Source) Notes() [][2]string {
 			out = append(out, [2]string{"windows " + string(s), fmt.Sprint(counts[s])})
 		}
 	}
-	return append(out, [2]string{"windows stored", fmt.Sprint(in.book.log.Newest)},
-		[2]string{"windows reported", fmt.Sprint(in.book.log.Next - 1)})
+	behind := "the processor has done with all"
+	if n := b.log.Newest + 1 - b.log.Next; n > 0 {
+		behind = fmt.Sprintf("the processor has %d of them to do", n)
+	}
+	return append(out, [2]string{"notices of stored windows", fmt.Sprintf("%d, %s", b.log.Newest, behind)})
 }

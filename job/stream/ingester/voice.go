@@ -11,6 +11,7 @@ import (
 // voice is the one streamer that is listened to.
 type voice struct {
 	epoch     string    // "" for none
+	from      string    // who it is, for a person
 	at        time.Time // when it was heard last
 	refused   string    // the epoch that a person was told of
 	speaksOld bool      // it is one of old
@@ -25,91 +26,142 @@ const (
 	untilForgotten = 30 * time.Second
 )
 
+// here reports whether a streamer of ours was heard just now.
+func (v *voice) here(now time.Time) bool { return v.epoch != "" && now.Sub(v.at) < untilOther }
+
 // old reports whether what has no manifest is from a streamer of old.
-func (v *voice) old(now time.Time) bool {
-	return v.epoch == "" || now.Sub(v.at) > untilForgotten
-}
+func (v *voice) old(now time.Time) bool { return v.epoch == "" || now.Sub(v.at) >= untilForgotten }
+
+// ours reports whether a batch that came then may be one of ours whose manifest was not heard.
+func (v *voice) ours(came time.Time) bool { return v.epoch != "" && came.Sub(v.at) < untilOther }
 
 // listensTo reports whether a streamer is the one that is listened to. Two at a time would mix their windows.
-func (in *Source) listensTo(epoch, from string, now time.Time, p *pageOf) bool {
+func (in *Source) listensTo(epoch, from string, now time.Time, p *page) bool {
 	v := &in.voice
 	if epoch == oldEpoch {
 		p.Notes["spoilt_messages"]++
 		return false
 	}
-	if v.epoch != "" && v.epoch != epoch && now.Sub(v.at) < untilOther {
+	other := v.epoch != "" && v.epoch != epoch
+	if other && v.here(now) {
 		p.Notes["refused_messages"]++
 		if v.refused != epoch && from != "" {
 			v.refused = epoch
-			in.history.Warn("stream.second", "a second streamer is heard and refused: %s, while another is at work; stop "+
-				"one of them, or give them channels of their own", from)
+			in.history.Warn("stream.second", "a second streamer is heard and refused: %s, while another is at work (%s); "+
+				"stop one of them, or give them channels of their own", from, v.name())
 		}
 		return false
 	}
-	if v.epoch != "" && v.epoch != epoch {
-		in.history.Note("stream.adopted", "another streamer is listened to now: epoch %s after %s", epoch, v.epoch)
+	if other {
+		in.history.Note("stream.adopted", "another streamer is listened to now: %s, after epoch %s", orElse(from,
+			"epoch "+epoch), v.epoch)
+		in.beacon = wire.Beacon{}
 	}
-	*v = voice{epoch: epoch, at: now, refused: v.refused}
+	if from == "" && !other {
+		from = v.from
+	}
+	*v = voice{epoch: epoch, from: from, at: now, refused: v.refused}
 	return true
 }
 
-// The pauses between two times that the log is told: while a processor lacks something, and else.
-const (
-	tellSoon = 500 * time.Millisecond
-	tellNow  = 2 * time.Second
-)
+func (v *voice) name() string { return orElse(v.from, "epoch "+v.epoch) }
 
-// say confirms what came and publishes the notices that are new, and says which ones there are; next is when to say
-// so again.
-func (in *Source) say(ctx context.Context, now time.Time) (next time.Time, err error) {
-	if in.voice.epoch != "" {
-		c := in.book.confirmed(in.voice.epoch)
-		if err := in.cfg.Broker.Publish(ctx, c.Message(in.cfg.Names)); err != nil {
-			return next, err
-		}
+func orElse(text, other string) string {
+	if text == "" {
+		return other
 	}
-	for in.book.newest() > in.said {
-		list, err := in.book.notices(ctx, in.said+1, 100)
-		if err != nil {
-			return next, err
-		}
-		if len(list) == 0 { // older ones are not kept
-			in.said = in.book.newest()
-		}
-		for _, n := range list {
-			if err := in.publish(ctx, n); err != nil {
-				return next, err
-			}
-		}
-		if err := in.book.said(in.said); err != nil {
-			return next, err
-		}
-	}
-	told := in.book.told(in.ended())
-	if err := in.cfg.Broker.Publish(ctx, told.Message(in.cfg.Names)); err != nil {
-		return next, err
-	}
-	if in.book.followed() {
-		return now.Add(tellNow), nil
-	}
-	return now.Add(tellSoon), nil
+	return text
 }
 
-// publish tells of a stored window, a processor of old too. A broker that keeps messages would keep those that
-// nobody takes for ever, and those of old know no such broker.
-func (in *Source) publish(ctx context.Context, n wire.Stored) error {
-	if err := in.cfg.Broker.Publish(ctx, n.Message(in.cfg.Names)); err != nil {
-		return err
+// The pauses between two times that the log is told, and how they grow while no processor answers.
+const (
+	tellSoon   = 500 * time.Millisecond // while a processor lacks something
+	tellNow    = 2 * time.Second        // else
+	tellSeldom = time.Minute
+	unheard    = 20 // how often it is told in vain before the pauses grow
+)
+
+// talk is what was said in this hearing.
+type talk struct {
+	due     time.Time    // when to say again what the log has
+	notices uint64       // the newest one that was published
+	confirm wire.Confirm // the newest that was said
+	told    wire.Told
+	vain    int // how often the log was told and no processor answered
+}
+
+// say confirms what came, publishes the notices that are new, and says which ones there are if that is due or has
+// changed. next is when to say more.
+func (in *Source) say(ctx context.Context, now time.Time) (next time.Time, err error) {
+	t := &in.talk
+	if c := in.book.confirmed(in.voice.epoch); c.Epoch != "" && c != t.confirm && in.voice.here(now) {
+		if err := in.publish(ctx, c.Message(in.cfg.Names)); err != nil {
+			return next, err
+		}
+		t.confirm = c
 	}
-	if !in.cfg.Broker.Traits().Durable {
-		err := in.cfg.Broker.Publish(ctx, connector.Message{Topic: in.cfg.Names.Processor(), Key: n.Window,
-			Payload: []byte(n.Window)})
-		if err != nil {
-			return err
+	told := in.book.has(in.book.ended(in.voice.epoch))
+	if t.notices < told.Newest {
+		if err := in.announce(ctx, told.Newest); err != nil {
+			return next, err
 		}
 	}
-	in.said = n.Number
-	return nil
+	if told != t.told || !t.due.After(now) {
+		if err := in.publish(ctx, told.Message(in.cfg.Names)); err != nil {
+			return next, err
+		}
+		t.told, t.due = told, now.Add(in.pause())
+	}
+	if t.notices < told.Newest {
+		return now, nil
+	}
+	return t.due, nil
+}
+
+// pause is how long to wait until the log is told again.
+func (in *Source) pause() time.Duration {
+	in.talk.vain++
+	pause := tellSoon
+	if in.book.followed() {
+		pause = tellNow
+	}
+	if in.cfg.Once { // its end must not wait
+		return pause
+	}
+	return min(pause<<min(max(in.talk.vain-unheard, 0), 10), tellSeldom)
+}
+
+// mostAnnounced is how many notices are published before something is heard again.
+const mostAnnounced = 100
+
+// announce publishes the next notices, up to the newest. A processor of old is told too. A broker that keeps messages
+// would keep those that nobody takes for ever, and those of old know no such broker.
+func (in *Source) announce(ctx context.Context, newest uint64) error {
+	t := &in.talk
+	list, err := in.book.notices(ctx, t.notices+1, mostAnnounced)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 { // they are not kept any more
+		t.notices = newest
+	}
+	for _, n := range list {
+		if err := in.publish(ctx, n.Message(in.cfg.Names)); err != nil {
+			return err
+		}
+		if !in.cfg.Broker.Traits().Durable {
+			err := in.publish(ctx, connector.Message{Topic: in.cfg.Names.Processor(), Key: n.Window, Payload: []byte(n.Window)})
+			if err != nil {
+				return err
+			}
+		}
+		t.notices = n.Number
+	}
+	return in.book.said(t.notices)
+}
+
+func (in *Source) publish(ctx context.Context, m connector.Message) error {
+	return in.cfg.Broker.Publish(ctx, m)
 }
 
 // takeFollow gives a processor the notices that it asks for. One that asks for others is told what there is.
@@ -118,26 +170,56 @@ func (in *Source) takeFollow(ctx context.Context, f wire.Follow, now time.Time) 
 	if err != nil {
 		return err
 	}
+	in.talk.vain, in.talk.due = 0, time.Time{}
 	if !ours {
-		return in.cfg.Broker.Publish(ctx, in.book.told(in.ended()).Message(in.cfg.Names))
+		return nil
 	}
-	list, err := in.book.notices(ctx, f.Next, 100)
+	in.followed = true
+	list, err := in.book.notices(ctx, f.Next, mostAnnounced)
 	if err != nil {
 		return err
 	}
 	for _, n := range list {
-		if err := in.cfg.Broker.Publish(ctx, n.Message(in.cfg.Names)); err != nil {
+		if err := in.publish(ctx, n.Message(in.cfg.Names)); err != nil {
 			return err
 		}
 	}
-	in.tell = time.Time{}
 	return nil
 }
 
-// ended reports whether the streamer is at its end, and all of it is stored.
-func (in *Source) ended() bool {
-	return in.end.End && in.end.Epoch == in.voice.epoch && in.book.allStored(in.end)
+// over reports whether there is nothing more to do, and everybody knows: the streamer has heard the last confirmation and
+// a processor has every notice, as they said in this life, or they are silent because they have ended before.
+func (in *Source) over(now time.Time) bool {
+	if !in.cfg.Once || !in.book.ended(in.voice.epoch) || !in.book.followed() {
+		return false
+	}
+	if now.Sub(in.hearing) >= untilOther && !in.voice.here(now) {
+		return true
+	}
+	return in.followed && in.beacon.Epoch == in.voice.epoch && in.beacon.Confirmed >= in.beacon.Newest
 }
 
-// over reports whether there is nothing more to do, and to be told.
-func (in *Source) over() bool { return in.cfg.Once && in.ended() && in.book.followed() }
+const (
+	farewells    = 3
+	farewellWait = 100 * time.Millisecond
+)
+
+// farewell says that there is nothing more, a few times because a broker may lose it.
+func (in *Source) farewell(ctx context.Context) error {
+	for range farewells {
+		for _, m := range []connector.Message{in.book.confirmed(in.voice.epoch).Message(in.cfg.Names),
+			in.book.has(true).Message(in.cfg.Names)} {
+			if in.publish(ctx, m) != nil {
+				return nil // who missed it has everything else
+			}
+		}
+		wait := time.NewTimer(farewellWait)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return ctx.Err()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,395 @@
+package ingester
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"holdfast/connector"
+	"holdfast/job/stream/wire"
+	"holdfast/kernel/store"
+)
+
+// briefs are notices in short.
+func briefs(all []wire.Stored) (out []string) {
+	for _, n := range all {
+		out = append(out, fmt.Sprintf("%d: %s, %d rows, %d lost, shared %v, again %d", n.Number, n.Window, n.Rows, n.Lost,
+			n.Shared, n.Again))
+	}
+	return out
+}
+
+func want[T comparable](t *testing.T, what string, got []T, want ...T) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// follow says what a processor says.
+func (r *rig) follow(epoch string, next uint64) {
+	r.t.Helper()
+	if err := r.h.Publish(r.t.Context(), wire.Follow{Epoch: epoch, Next: next}.Message(names)); err != nil {
+		r.t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+}
+
+// TestNotices: a window is told once every row of it is stored, and not before; who missed a notice gets it, and a
+// window whose notice is done with is told. The numbering goes on in the next life.
+func TestNotices(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s, notices, told := newStation(r.h, "e"), listenFor[wire.Stored](r.h), listenFor[wire.Told](r.h)
+		open := r.sinks[0].shut()
+		l := r.begin()
+		s.beacon(false)
+		s.send(s.cut(7, ids(7, 1, 2), ids(7, 3)))
+		s.send(s.cut(8, ids(8, 4)), 0)
+		time.Sleep(5 * time.Second)
+		l.wantStates(Complete, Complete)
+		if c := s.has(); c.UpTo != 2 {
+			t.Errorf("window %d is confirmed, want both: they are safe", c.UpTo)
+		}
+		want(t, "before all is stored", briefs(notices.take()))
+		open()
+		time.Sleep(5 * time.Second)
+		l.wantStates(Stored, Stored)
+		all := notices.take()
+		want(t, "when all is stored", briefs(all), "1: 7, 3 rows, 0 lost, shared false, again 0",
+			"2: 8, 1 rows, 0 lost, shared false, again 0")
+		if n := all[0]; !n.From.Equal(hour0.Add(7*time.Hour)) || !n.To.Equal(hour0.Add(8*time.Hour)) || !n.Sure ||
+			n.At.IsZero() || n.Epoch == "" {
+			t.Errorf("the notice is %+v", n)
+		}
+		if heard := told.take(); heard[len(heard)-1] != (wire.Told{Epoch: all[0].Epoch, Oldest: 1, Newest: 2}) {
+			t.Errorf("told: %+v", heard[len(heard)-1])
+		}
+		r.follow(all[0].Epoch, 1)
+		want(t, "who lacks all", briefs(notices.take()), briefs(all)...)
+		r.follow(all[0].Epoch, 2)
+		want(t, "who lacks one", briefs(notices.take()), briefs(all[1:])...)
+		l.wantStates(Stored, Told)
+		told.take()
+		r.follow("another", 7)
+		r.follow("", 0)
+		want(t, "who follows another", briefs(notices.take()))
+		if heard := told.take(); len(heard) < 2 || heard[0].Epoch != all[0].Epoch {
+			t.Errorf("who follows another is told %+v", heard)
+		}
+		l.stop()
+		l = r.begin()
+		s.send(s.cut(9, ids(9, 5)))
+		time.Sleep(5 * time.Second)
+		l.wantStates(Stored, Stored, Told)
+		want(t, "the next life", briefs(notices.take()), "3: 9, 1 rows, 0 lost, shared false, again 0")
+		r.follow(all[0].Epoch, 4)
+		l.wantStates(Told, Told, Told)
+		l.stop()
+		want(t, "the rows", r.sinks[0].holds(), "1", "2", "3", "4", "5")
+		if b := r.books(); b.Accepted != 5 || b.Sinks[0].Delivered != 5 {
+			t.Errorf("books: %+v", b)
+		}
+	})
+}
+
+// TestProcessorOfOld: one of WeatherVane's is told too, where nobody keeps what it does not hear.
+func TestProcessorOfOld(t *testing.T) {
+	for _, durable := range []bool{false, true} {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.h.durable = durable
+			s, hours := newStation(r.h, "e"), r.h.channels(names.Processor())
+			l := r.begin()
+			s.beacon(false)
+			s.send(s.cut(7, ids(7, 1)))
+			time.Sleep(5 * time.Second)
+			l.wantStates(Stored)
+			if durable {
+				want(t, "a broker that keeps", hours.take())
+			} else {
+				want(t, "a broker that forgets", hours.take(), "7")
+			}
+			l.stop()
+		})
+	}
+}
+
+// TestTellsSeldomToNobody: while no processor answers, it is told ever more seldom what there is: a broker that keeps
+// messages would keep them all. One that comes is told at once.
+func TestTellsSeldomToNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		told := listenFor[wire.Told](r.h)
+		l := r.begin()
+		time.Sleep(time.Hour)
+		if n := len(told.take()); n > 120 {
+			t.Errorf("told %d times in an hour", n)
+		}
+		r.follow("", 0)
+		if n := len(told.take()); n != 1 {
+			t.Errorf("a processor that comes is told %d times", n)
+		}
+		l.stop()
+	})
+}
+
+// TestNewLineage: in another life of the store nobody knows the notices of the former one. What the processor has not
+// done with is told anew, under numbers that were never used.
+func TestNewLineage(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s, notices, told := newStation(r.h, "e"), listenFor[wire.Stored](r.h), listenFor[wire.Told](r.h)
+		l := r.begin()
+		s.beacon(false)
+		for hour := range 3 {
+			s.send(s.cut(hour, ids(hour, 1+hour)))
+		}
+		time.Sleep(5 * time.Second)
+		first := notices.take()
+		r.follow(first[0].Epoch, 2)
+		l.wantStates(Stored, Stored, Told)
+		l.stop()
+		st := r.open()
+		if err := errors.Join(st.NewLineage(), st.Close()); err != nil {
+			t.Fatal(err)
+		}
+		notices.take()
+		told.take()
+		l = r.begin()
+		time.Sleep(5 * time.Second)
+		again := notices.take()
+		want(t, "in the new life", briefs(again), "4: 1, 1 rows, 0 lost, shared false, again 1",
+			"5: 2, 1 rows, 0 lost, shared false, again 1")
+		if again[0].Epoch == first[0].Epoch {
+			t.Error("the notices have the old epoch")
+		}
+		if all := told.take(); all[len(all)-1] != (wire.Told{Epoch: again[0].Epoch, Oldest: 4, Newest: 5}) {
+			t.Errorf("told: %+v", all[len(all)-1])
+		}
+		r.follow(first[0].Epoch, 2)
+		want(t, "who follows the former life", briefs(notices.take()))
+		r.follow(again[0].Epoch, 6)
+		l.wantStates(Told, Told, Told)
+		l.stop()
+		left := 0
+		st = r.open()
+		err := st.View(t.Context(), func(rd store.Reader) error {
+			all, failed := rd.Scan(keyNotices(), keyNotices().End())
+			for range all {
+				left++
+			}
+			return failed()
+		})
+		if err = errors.Join(err, st.Close()); err != nil || left != 2 {
+			t.Errorf("%d notices are kept (%v), want the two of this life", left, err)
+		}
+	})
+}
+
+// TestKnownRows: a window whose rows came before is stored, but not before the blocks that have them are; a
+// processor does not get it from the spool.
+func TestKnownRows(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.table = testTable("id")
+		s, notices := newStation(r.h, "e"), listenFor[wire.Stored](r.h)
+		open := r.sinks[0].shut()
+		l := r.begin()
+		s.beacon(false)
+		s.send(s.cut(7, ids(7, 1, 2), ids(7, 3)))
+		time.Sleep(time.Second)
+		s.send(s.cut(8, ids(8, 1, 2), ids(8, 3))) // the first rows have these keys
+		s.send(s.cut(9, ids(9, 4), ids(9, 1)))    // its last batch brings nothing new
+		time.Sleep(5 * time.Second)
+		l.wantStates(Complete, Complete, Complete)
+		want(t, "while the rows of the first wait", briefs(notices.take()))
+		open()
+		time.Sleep(5 * time.Second)
+		l.wantStates(Stored, Stored, Stored)
+		all := notices.take()
+		if len(all) != 3 {
+			t.Fatalf("got %v", briefs(all))
+		}
+		for i, ok := range []bool{true, false, false} {
+			if got, err := l.Rows(t.Context(), all[i], l.nothing); err != nil || got != ok {
+				t.Errorf("window %d from the spool: %v %v, want %v", i+1, got, err, ok)
+			}
+		}
+		s.send(s.cut(10, ids(10, 1))) // nothing new at all, and nothing that waits
+		time.Sleep(5 * time.Second)
+		l.wantStates(Stored, Stored, Stored, Stored)
+		l.stop()
+		if b := r.books(); b.Read != 9 || b.Duplicate != 5 || b.Accepted != 4 {
+			t.Errorf("books: %+v", b.Intake)
+		}
+	})
+}
+
+// TestTwoSinks: a window is stored when the last of the sinks has it.
+func TestTwoSinks(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.sinks = append(r.sinks, newSink())
+		s, notices := newStation(r.h, "e"), listenFor[wire.Stored](r.h)
+		open := r.sinks[1].shut()
+		l := r.begin()
+		s.beacon(false)
+		s.send(s.cut(7, ids(7, 1, 2)))
+		time.Sleep(5 * time.Second)
+		want(t, "the first sink", r.sinks[0].holds(), "1", "2")
+		l.wantStates(Complete)
+		open()
+		time.Sleep(5 * time.Second)
+		l.wantStates(Stored)
+		if n := len(notices.take()); n != 1 {
+			t.Errorf("%d notices", n)
+		}
+		l.stop()
+	})
+}
+
+// TestDeadLetters: a row that a sink refuses, and an item that is no row, hold up no window.
+func TestDeadLetters(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s, notices := newStation(r.h, "e"), listenFor[wire.Stored](r.h)
+		r.sinks[0].bad = "2"
+		l := r.begin()
+		s.beacon(false)
+		s.send(s.cut(7, ids(7, 1, 2), []byte(`[{"time":"2023-09-19 07:00","id":"no number"}]`)))
+		s.send(s.cut(8, []byte("it is no array")))
+		time.Sleep(5 * time.Second)
+		l.wantStates(Stored, Stored)
+		want(t, "notices", briefs(notices.take()), "1: 7, 3 rows, 0 lost, shared false, again 0",
+			"2: 8, 1 rows, 0 lost, shared false, again 0")
+		l.stop()
+		if b := r.books(); b.Rejected != 2 || b.Sinks[0].Dead != 1 || b.Sinks[0].Delivered != 1 {
+			t.Errorf("books: %+v", b)
+		}
+	})
+}
+
+// TestEmptyWindow: a window without batches is stored and confirmed, also if nothing else happens.
+func TestEmptyWindow(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s, notices := newStation(r.h, "e"), listenFor[wire.Stored](r.h)
+		l := r.begin()
+		s.beacon(false)
+		s.send(s.cut(7))
+		time.Sleep(time.Second)
+		l.wantStates(Stored)
+		want(t, "notices", briefs(notices.take()), "1: 7, 0 rows, 0 lost, shared false, again 0")
+		if c := s.has(); c.UpTo != 1 {
+			t.Errorf("confirmed: %+v", c)
+		}
+		l.stop()
+	})
+}
+
+// TestLateWindow: a further window of a time is told as one that shares it.
+func TestLateWindow(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s, notices := newStation(r.h, "e"), listenFor[wire.Stored](r.h)
+		l := r.begin()
+		s.beacon(false)
+		s.send(s.cut(7, ids(7, 1, 2)))
+		s.send(s.cut(8, ids(8, 3)))
+		time.Sleep(time.Second)
+		s.send(s.cut(7, ids(7, 4)))
+		time.Sleep(time.Second)
+		s.send(s.cut(7, ids(7, 5)))
+		time.Sleep(time.Second)
+		want(t, "notices", briefs(notices.take()), "1: 7, 2 rows, 0 lost, shared false, again 0",
+			"2: 8, 1 rows, 0 lost, shared false, again 0", "3: 7, 1 rows, 0 lost, shared true, again 1",
+			"4: 7, 1 rows, 0 lost, shared true, again 2")
+		l.stop()
+	})
+}
+
+// TestManyNotices: a processor that comes late gets them all, some at a time; only the newest are kept for it.
+func TestManyNotices(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.bad = false
+	const many = mostNotices + 50
+	for first := uint64(1); first <= many; first += 1000 {
+		err := n.book.update(func(tx *store.Tx) error {
+			for number := first; number < min(first+1000, many+1); number++ {
+				v := View{Epoch: "e", Number: number, From: hour0.Add(time.Duration(number) * time.Hour)}
+				if _, err := n.book.notice(tx, v, n.now); err != nil {
+					return err
+				}
+			}
+			return n.book.putLog(tx)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told := n.book.has(false); told.Oldest != 51 || told.Newest != many {
+		t.Errorf("told: %+v", told)
+	}
+	list, err := n.book.notices(t.Context(), 60, 100)
+	if err != nil || len(list) != 100 || list[0].Number != 60 || list[99].Number != 159 {
+		t.Errorf("got %d from %+v on, %v", len(list), list[0], err)
+	}
+	if ours, err := n.book.follow(wire.Follow{Epoch: n.book.log.Epoch, Next: 50}, n.now); ours || err != nil {
+		t.Errorf("who wants one that is gone: %v %v", ours, err)
+	}
+	if ours, err := n.book.follow(wire.Follow{Epoch: n.book.log.Epoch, Next: many + 1}, n.now); !ours || err != nil ||
+		!n.book.followed() {
+		t.Errorf("who has done with all: %v %v", ours, err)
+	}
+}
+
+// TestNoticesWaitForTheBroker: what is stored while the broker is away is told when it is back, before anything that
+// comes then.
+func TestNoticesWaitForTheBroker(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s, notices := newStation(r.h, "e"), listenFor[wire.Stored](r.h)
+		open := r.sinks[0].shut()
+		l := r.begin()
+		s.beacon(false)
+		s.send(s.cut(7, ids(7, 1, 2)))
+		s.send(s.cut(8, ids(8, 3)))
+		time.Sleep(time.Second)
+		r.h.goes()
+		open()
+		time.Sleep(time.Minute)
+		l.wantStates(Stored, Stored)
+		attempts := r.h.comes()
+		if attempts < 50 || attempts > 61 {
+			t.Errorf("%d attempts in a minute, want one a second", attempts)
+		}
+		time.Sleep(1100 * time.Millisecond)
+		want(t, "notices", briefs(notices.take()), "1: 7, 2 rows, 0 lost, shared false, again 0",
+			"2: 8, 1 rows, 0 lost, shared false, again 0")
+		l.stop()
+	})
+}
+
+// TestMuteBroker: a broker that is heard and takes nothing, as one whose memory is full, keeps the gate closed with the
+// cause; it does not open and close with each attempt.
+func TestMuteBroker(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s := newStation(r.h, "e")
+		l := r.begin()
+		s.beacon(false)
+		s.send(s.cut(7, ids(7, 1)))
+		time.Sleep(time.Second)
+		r.h.change(func() { r.h.mute, r.h.attempts = errors.New("OOM command not allowed"), 0 })
+		time.Sleep(time.Minute)
+		gate := l.job.Gates()[0]
+		if gate.Open || gate.Cause != "OOM command not allowed" {
+			t.Errorf("gate: %+v", gate)
+		}
+		r.h.change(func() {
+			if r.h.mute = nil; r.h.attempts > 130 { // a connection that broke unnoticed is tried twice
+				t.Errorf("%d attempts in a minute", r.h.attempts)
+			}
+		})
+		time.Sleep(1100 * time.Millisecond)
+		if gate := l.job.Gates()[0]; !gate.Open {
+			t.Errorf("gate: %+v", gate)
+		}
+		l.stop()
+		want(t, "events", r.events("gate.closed"), "broker: OOM command not allowed")
+	})
+}
+
+var _ connector.Broker = (*hub)(nil)
