@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// BadListen says what is wrong with an address to listen on: its form, or that other machines can reach it and
-// no token is asked for.
+// BadListen says what is wrong with an address to listen on: its form, or that other machines can reach it
+// and no token is asked for.
 func BadListen(addr string, token bool) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -26,8 +26,8 @@ func BadListen(addr string, token bool) string {
 	return ""
 }
 
-// Loopback reports whether a host, with a port or without, is one of loopback by its name. A foreign name that was
-// made to resolve here is a browser's page reaching for what is not its own.
+// Loopback reports whether a host, with a port or without, is one of loopback by its name. A foreign name
+// that was made to resolve here is a browser's page reaching for what is not its own.
 func Loopback(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -42,8 +42,8 @@ func Foreign(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 
-// Bears reports whether a request shows a token. That takes the same time however much of a guess is right, its
-// length included. Nothing bears an empty token.
+// Bears reports whether a request shows a token. That takes the same time however much of a guess is right,
+// its length included. Nothing bears an empty token.
 func Bears(r *http.Request, token string) bool {
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(token))
@@ -63,7 +63,8 @@ func Limited(h http.Handler, bytes int64, within time.Duration) http.Handler {
 
 // Routed hands to otherwise what mux has no route for, with the status that this is: 404, or 405 with the
 // methods that there are in the header Allow.
-func Routed(mux *http.ServeMux, otherwise func(w http.ResponseWriter, r *http.Request, status int)) http.Handler {
+func Routed(mux *http.ServeMux,
+	otherwise func(w http.ResponseWriter, r *http.Request, status int)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, pattern := mux.Handler(r)
 		if pattern != "" {

@@ -14,10 +14,11 @@ import (
 )
 
 const (
-	// part is how much of an answer is held before it is sent. While nothing is sent, an error can still be told.
+	// part is how much of an answer is held before it is sent. While nothing is sent, an error can still be
+	// told.
 	part = 64 << 10
-	// longest is how long an answer may take, however fast database and client are: it holds a place, and in some
-	// databases what must not be changed while it is read.
+	// longest is how long an answer may take, however fast database and client are: it holds a place, and in
+	// some databases what must not be changed while it is read.
 	longest = 10 * time.Minute
 )
 
@@ -48,7 +49,8 @@ func (j *Job) put(w http.ResponseWriter, r *http.Request, q question) {
 	}
 }
 
-// ask puts a question while the database's gate is open and there is a place, and tells the gate what it meets.
+// ask puts a question while the database's gate is open and there is a place, and tells the gate what it
+// meets.
 func (j *Job) ask(ctx context.Context, q question, out *reply) error {
 	if err := j.pass(out.ctx); err != nil {
 		return err
@@ -121,7 +123,8 @@ func (j *Job) unable(w http.ResponseWriter, key string, err error) {
 	case errors.Is(err, errAway) && s.Open: // it came back this moment
 		f = Failure{Message: "the database was away; it is back this moment", Kind: fault.Transient.String()}
 	case errors.Is(err, errAway):
-		f = Failure{Message: "the database can't be asked: " + s.Cause, Hint: s.Hint, Kind: s.Kind, Since: s.Since.UTC()}
+		f = Failure{Message: "the database can't be asked: " + s.Cause, Hint: s.Hint, Kind: s.Kind,
+			Since: s.Since.UTC()}
 		wait = time.Until(s.Next)
 	default:
 		switch fault.KindOf(err) {

@@ -71,8 +71,8 @@ type Failure struct {
 	Kind    string `json:"kind,omitempty"`
 	// Since is from when on the database is away.
 	Since time.Time `json:"since,omitzero"`
-	// Last is the last answer to the same question, or nothing if it is too large to be kept, and Age how old it is;
-	// nil if there was none. What is no JSON is a text.
+	// Last is the last answer to the same question, or nothing if it is too large to be kept, and Age how old it
+	// is; nil if there was none. What is no JSON is a text.
 	Age  *float64        `json:"age_seconds,omitempty"`
 	Last json.RawMessage `json:"last_answer,omitempty"`
 }
@@ -106,8 +106,8 @@ func later(w http.ResponseWriter, wait time.Duration) {
 	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
 }
 
-// guarded lets in who may ask: with the token if there is one, else by a loopback name; and no page of another
-// site in the same browser.
+// guarded lets in who may ask: with the token if there is one, else by a loopback name; and no page of
+// another site in the same browser.
 func (j *Job) guarded(h http.Handler) http.Handler {
 	token := j.cfg.Token.Reveal()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -26,7 +26,8 @@ func TestOnlineAndHealth(t *testing.T) {
 
 func TestNoRoute(t *testing.T) {
 	r := start(t, Config{Tables: &faulty{}})
-	for _, path := range []string{"/nowhere", "/avg/", "/AVG", "/api", "/api/v1/", "/api/v1/reports/x", "/%2e%2e/%2e%2e/etc/passwd",
+	for _, path := range []string{"/nowhere", "/avg/", "/AVG", "/api", "/api/v1/",
+		"/api/v1/reports/x", "/%2e%2e/%2e%2e/etc/passwd",
 		"/healthz/", "/%00"} {
 		s := r.wants(path, 404)
 		if f := s.failure(t); f.Kind != "not found" || !strings.Contains(f.Hint, "/state_extremes") {
@@ -166,7 +167,8 @@ func TestWindows(t *testing.T) {
 	r.wants("/api/v1/windows", 200, `{"windows":[]}`)
 	for query, want := range map[string]string{"from=x": "from: want a time", "limit=0": "limit: want 1 to 10000",
 		"limit=10001": "limit: want", "to=2023-09-19&from=2023-09-19": "from is not before to",
-		"stat=open": "no parameter", "state=open&state=lost": "state is there 2 times"} {
+		"stat=open": "no parameter", "state=done": `state: want one of open, complete, lost, stored, told, got \"done\"`,
+		"state=open&state=lost": "state is there 2 times"} {
 		r.wants("/api/v1/windows?"+query, 400, want)
 	}
 	for kind, status := range map[fault.Kind]int{fault.Invalid: 400, fault.NotFound: 404, fault.Transient: 503,

@@ -13,7 +13,8 @@ import (
 	"holdfast/base/fault"
 )
 
-// params are the parameters of a request. What is wrong with them is gathered, so that all of it is told at once.
+// params are the parameters of a request. What is wrong with them is gathered, so that all of it is told at
+// once.
 type params struct {
 	values url.Values
 	known  []string // those that were asked about
@@ -137,5 +138,6 @@ func (p *params) err() error {
 	}
 	words := strings.ReplaceAll(errors.Join(p.faults...).Error(), "\n", "; ")
 	slices.Sort(p.known)
-	return fault.WithHint(fault.New(fault.Invalid, "%s", words), "parameters are: %s", strings.Join(p.known, ", "))
+	return fault.WithHint(fault.New(fault.Invalid, "%s", words), "parameters are: %s",
+		strings.Join(p.known, ", "))
 }

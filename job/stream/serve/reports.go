@@ -123,8 +123,8 @@ func (j *Job) tables(w http.ResponseWriter, p *params) {
 var errEnough = errors.New("enough")
 
 // rows calls row for at most limit rows, and says whether there are more.
-func (j *Job) rows(ctx context.Context, q connector.TableQuery, limit int, row func(values []any) error) (more bool,
-	err error) {
+func (j *Job) rows(ctx context.Context, q connector.TableQuery, limit int,
+	row func(values []any) error) (more bool, err error) {
 	n := 0
 	err = j.cfg.Tables.Rows(ctx, q, func(values []any) error {
 		if n++; n > limit {
@@ -182,51 +182,4 @@ func (j *Job) inCSV(q connector.TableQuery, limit int) func(context.Context, *re
 // fileName is how a browser is to call the rows of a table.
 func fileName(table string) string {
 	return strings.NewReplacer("/", "_", `\`, "_").Replace(table) + ".csv"
-}
-
-const (
-	usualWindows = 1_000
-	mostWindows  = 10_000
-)
-
-// windows is /api/v1/windows: what the ingester knows of the windows.
-func (j *Job) windows(w http.ResponseWriter, r *http.Request) {
-	if j.cfg.Windows == nil {
-		refuse(w, fault.WithHint(fault.New(fault.NotFound, "no ingester runs here, so nothing is known of windows"),
-			"ask the process of the ingester, or let one process have both roles"))
-		return
-	}
-	p := readParams(r)
-	var q WindowQuery
-	q.From, q.To = p.span()
-	q.State, _ = p.text("state")
-	q.Limit = p.limit(usualWindows, mostWindows)
-	if err := p.err(); err != nil {
-		refuse(w, err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), j.cfg.Timeout)
-	defer cancel()
-	list, err := j.cfg.Windows(ctx, q)
-	var text []byte
-	if err == nil {
-		text, err = json.Marshal(list)
-	}
-	switch {
-	case err == nil:
-	case r.Context().Err() != nil:
-		panic(http.ErrAbortHandler)
-	case fault.Is(err, fault.Transient), fault.Is(err, fault.Busy), ctx.Err() != nil:
-		later(w, retry)
-		tell(w, http.StatusServiceUnavailable, failure(err))
-		return
-	default:
-		refuse(w, err)
-		return
-	}
-	if string(text) == "null" {
-		text = []byte("[]")
-	}
-	w.Header().Set("Content-Type", jsonType)
-	_, _ = w.Write(slices.Concat([]byte(`{"windows":`), text, []byte("}\n")))
 }

@@ -73,7 +73,8 @@ func TestReports(t *testing.T) {
 
 func TestReportsInCSV(t *testing.T) {
 	l := weather(t)
-	hostile := []string{"=1+1", "+1", "-1", "@SUM(A1)", `say "hi"`, "a,b", "a\nb", "a\r\nb", " a ", "", "日本 🌍", "\t=1", "'=1"}
+	hostile := []string{"=1+1", "+1", "-1", "@SUM(A1)", `say "hi"`, "a,b", "a\nb", "a\r\nb", " a ", "",
+		"日本 🌍", "\t=1", "'=1"}
 	for i, name := range hostile {
 		l.write(averages, average(at(21, i), name, 1))
 	}
@@ -259,7 +260,7 @@ func TestSlowClient(t *testing.T) {
 		ended <- err
 		return err
 	}
-	r := start(t, Config{Tables: tables, AtOnce: 8, Timeout: 500 * time.Millisecond}, func(j *Job) {
+	r := start(t, Config{Tables: tables, AtOnce: 8}, func(j *Job) {
 		j.patience = time.Second
 	}).opened()
 	conn, err := net.Dial("tcp", r.job.Addr())
@@ -267,7 +268,8 @@ func TestSlowClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_, err = io.WriteString(conn, "GET /api/v1/reports?table=weather_averages&limit=1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	_, err = io.WriteString(conn, "GET /api/v1/reports?table=weather_averages&limit=1000000 HTTP/1.1\r\n"+
+		"Host: localhost\r\n\r\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,6 +293,23 @@ func TestSlowClient(t *testing.T) {
 	})
 	if !r.job.Gates()[0].Open {
 		t.Errorf("a slow client closed the gate: %+v", r.job.Gates()[0])
+	}
+}
+
+// TestTakingItsTime: the clock of the database stands still while the client is waited for.
+func TestTakingItsTime(t *testing.T) {
+	const timeout = 1500 * time.Millisecond
+	const rows = 100_000 // more than the buffers between us hold
+	r := start(t, Config{Tables: many(rows, nil), Timeout: timeout}).opened()
+	res, err := r.client.Get("http://" + r.job.Addr() + "/api/v1/reports?table=weather_averages&limit=1000000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	time.Sleep(2 * timeout) // this is the slow client
+	var got lineCounter
+	if _, err := io.Copy(&got, res.Body); err != nil || got.lines != rows+2 {
+		t.Errorf("got %d lines, %v", got.lines, err)
 	}
 }
 

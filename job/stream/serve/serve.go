@@ -1,15 +1,15 @@
-// Package serve is the role of a stream that answers questions about its reports over HTTP: an engine.Job that
-// listens, asks the database, and says what it knows.
+// Package serve is the role of a stream that answers questions about its reports over HTTP: an engine.Job
+// that listens, asks the database, and says what it knows.
 //
-// Its promise: an answer is what the database says, or it says that it is not. A database that is away, silent or
-// refuses us is a 503 with the reason in words, since when, and the last answer to the same question with its age;
-// never a "no data" that nobody has looked for, never a part of an answer that looks whole (a long one that can't
-// go on is broken off, which every client notices). While the database's gate is closed nothing is asked but the
-// gate's canary, once a second.
+// Its promise: an answer is what the database says, or it says that it is not. A database that is away,
+// silent or refuses us is a 503 with the reason in words, since when, and the last answer to the same
+// question with its age; never a "no data" that nobody has looked for, never a part of an answer that looks
+// whole (a long one that can't go on is broken off, which every client notices). While the database's gate is
+// closed nothing is asked but the gate's canary, once a second.
 //
-// Routes: / and /healthz, /avg, /extremes and /state_extremes as WeatherVane had them (weather.go), /api/v1/reports
-// with the rows of any report (reports.go) and /api/v1/windows with what the ingester knows (windows.go).
-// docs/stream-api.md shows them. Everything is a GET, nothing is changed by any.
+// Routes: / and /healthz, /avg, /extremes and /state_extremes as WeatherVane had them (weather.go),
+// /api/v1/reports with the rows of any report (reports.go) and /api/v1/windows with what the ingester knows
+// (windows.go). docs/stream-api.md shows them. Everything is a GET, nothing is changed by any.
 //
 // It keeps nothing: the last answers are in memory, bounded, and gone with the process.
 package serve
@@ -45,17 +45,17 @@ type Config struct {
 	Tables connector.Tables
 	// Reports are the tables that can be asked for; by default those of WeatherVane.
 	Reports report.List
-	// Averages names the one of Reports behind /avg and /state_extremes, by default "weather_averages": its means of
-	// one group. Extremes names the one behind /extremes, by default "zip_code_extremes": its members of one group.
-	// Without such reports there are no such routes.
+	// Averages names the one of Reports behind /avg and /state_extremes, by default "weather_averages": its
+	// means of one group. Extremes names the one behind /extremes, by default "zip_code_extremes": its members
+	// of one group. Without such reports there are no such routes.
 	Averages, Extremes string
-	// Windows returns what the ingester knows of the windows that fit, as a value that is a list in JSON; nil if no
-	// ingester runs in this process. Of its errors Invalid speaks of the question, and Transient of now.
+	// Windows returns what the ingester knows of the windows that fit, as a value that is a list in JSON; nil if
+	// no ingester runs in this process. Of its errors Invalid speaks of the question, and Transient of now.
 	Windows func(ctx context.Context, q WindowQuery) (any, error)
 	// Timeout is how long the database may take for an answer, or for the next part of a long one; default 5 s.
 	Timeout time.Duration
-	// AtOnce is how many questions are put to the database at once; default 64. A quarter of them may be for reports,
-	// whose answers can take long.
+	// AtOnce is how many questions are put to the database at once; default 64. A quarter of them may be for
+	// reports, whose answers can take long.
 	AtOnce int
 	// Grace is how long answers under way may take when the job stops; default 10 s.
 	Grace time.Duration
@@ -64,7 +64,7 @@ type Config struct {
 // WindowQuery says which windows are wanted. What is zero is no bound.
 type WindowQuery struct {
 	From, To time.Time // windows that have a moment between them; To itself is not within
-	State    string    // in the ingester's words
+	State    string    // as the ingester calls it
 	Limit    int
 }
 
@@ -153,14 +153,40 @@ func New(_ context.Context, env engine.Env, cfg Config) (*Job, error) {
 	if err := j.weather(); err != nil {
 		return nil, fault.New(fault.Permanent, "job %s: %w", env.Name, err)
 	}
-	j.gate = gate.New("database", gate.Options{Probe: j.probe, ProbeTimeout: cfg.Timeout, Every: idle, Closed: true,
-		Fastest: retry, Slowest: retry, Jitter: -1, OnChange: j.gateChanged})
+	j.gate = gate.New("database", gate.Options{Probe: j.probe, ProbeTimeout: cfg.Timeout, Every: idle,
+		Closed: true, Fastest: retry, Slowest: retry, Jitter: -1, OnChange: j.gateChanged})
 	return j, nil
 }
 
-// probe asks what most answers begin with. It flies outside of the job's group, so a panic in it becomes an
-// error here.
+// probe asks what most answers begin with. One that is lost on the way is waited for in vain until its time
+// is over, so each second another goes after it, and the first answer counts.
 func (j *Job) probe(ctx context.Context) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan error)
+	next := time.NewTicker(retry)
+	defer next.Stop()
+	for {
+		all.Go(func() {
+			select {
+			case answers <- j.askNewest(ctx):
+			case <-ctx.Done():
+			}
+		})
+		select {
+		case err := <-answers:
+			return err
+		case <-next.C:
+		case <-ctx.Done():
+			return fault.New(fault.Transient, "%w within %v", errSilent, j.cfg.Timeout)
+		}
+	}
+}
+
+// askNewest is one canary. It flies outside of the job's group, so a panic in it becomes an error here.
+func (j *Job) askNewest(ctx context.Context) error {
 	err := engine.Catch(func() error {
 		_, _, err := j.cfg.Tables.Newest(ctx, connector.TableQuery{Table: j.probed, Time: report.Time})
 		return err

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -455,16 +456,26 @@ func TestDrain(t *testing.T) {
 	}{{"in time", soon, true}, {"too late", 50 * time.Millisecond, false}} {
 		t.Run(c.name, func(t *testing.T) {
 			asked, answer := make(chan bool), make(chan bool)
-			r := start(t, Config{Grace: c.grace, Timeout: soon, Tables: &faulty{rows: func(ctx context.Context,
-				q connector.TableQuery, _ func([]any) error) error {
+			var under atomic.Bool
+			tables := &faulty{}
+			tables.rows = func(ctx context.Context, q connector.TableQuery, _ func([]any) error) error {
+				under.Store(true)
+				defer under.Store(false)
 				close(asked)
 				select {
 				case <-answer:
 					return nil
 				case <-ctx.Done():
+					time.Sleep(50 * time.Millisecond) // a driver that takes a moment to give up
 					return fault.As(fault.Transient, ctx.Err())
 				}
-			}}}).opened()
+			}
+			tables.closed = func() {
+				if under.Load() {
+					t.Error("the database is closed under a question")
+				}
+			}
+			r := start(t, Config{Grace: c.grace, Timeout: soon, Tables: tables}).opened()
 			got := make(chan said, 1)
 			go func() { got <- r.get("/api/v1/reports?table=weather_averages") }()
 			<-asked

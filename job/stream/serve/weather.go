@@ -16,8 +16,8 @@ import (
 	"holdfast/job/stream/report"
 )
 
-// The headers by which an answer about one window says which, and whether everything of the window was there. They
-// are no part of the answer because that is WeatherVane's.
+// The headers by which an answer about one window says which, and whether everything of the window was there.
+// They are no part of the answer because that is WeatherVane's.
 const (
 	windowHeader   = "Holdfast-Window"
 	revisionHeader = "Holdfast-Revision"
@@ -59,8 +59,8 @@ func (j *Job) weather() error {
 	return nil
 }
 
-// find returns the report of a name, which must be one of groups, and of their members or not. Without a name it is
-// the usual one, if that is such a report; else nil.
+// find returns the report of a name, which must be one of groups, and of their members or not. Without a name
+// it is the usual one, if that is such a report; else nil.
 func (j *Job) find(name, usual string, members bool) (*report.Report, error) {
 	at := slices.Index(j.names(), cmp.Or(name, usual))
 	why := ""
@@ -80,7 +80,8 @@ func (j *Job) find(name, usual string, members bool) (*report.Report, error) {
 	return nil, fmt.Errorf("report %s: %s", name, why)
 }
 
-// metric is something that was measured: where its highest and its lowest value stand among columns, -1 for none.
+// metric is something that was measured: where its highest and its lowest value stand among columns, -1 for
+// none.
 type metric struct {
 	name      string
 	high, low int
@@ -163,9 +164,10 @@ func (j *Job) averages(of *report.Report, means []string) route {
 	}
 }
 
-// tops are /extremes, who of a group has the highest and the lowest value of each metric, and /state_extremes, which
-// groups have.
-func (j *Job) tops(path string, of *report.Report, group, who string, columns []string, metrics []metric) route {
+// tops are /extremes, who of a group has the highest and the lowest value of each metric, and
+// /state_extremes, which groups have.
+func (j *Job) tops(path string, of *report.Report, group, who string, columns []string,
+	metrics []metric) route {
 	head := []string{who, report.Revision, report.Complete, report.Lost}
 	all := append(head, columns...)
 	return func(p *params) (question, error) {
@@ -181,7 +183,7 @@ func (j *Job) tops(path string, of *report.Report, group, who string, columns []
 				w.add(values[1], values[2], values[3])
 				name, _ := values[0].(string)
 				var revision int64
-				if group != "" { // else each row is a report by itself, and none is of an older revision than another
+				if group != "" { // else a row is a group's, and a younger one is written over it
 					revision, _ = values[1].(int64)
 				}
 				for i, m := range metrics {
@@ -337,6 +339,6 @@ func noReport(q connector.TableQuery) error {
 	if !q.From.IsZero() {
 		what += " on " + q.From.Format(time.DateOnly)
 	}
-	return fault.WithHint(fault.New(fault.NotFound, "%s", what), "/api/v1/reports?table=%s shows those that there are",
-		url.QueryEscape(q.Table))
+	return fault.WithHint(fault.New(fault.NotFound, "%s", what),
+		"/api/v1/reports?table=%s shows those that there are", url.QueryEscape(q.Table))
 }

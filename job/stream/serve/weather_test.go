@@ -126,17 +126,18 @@ func TestBadParameters(t *testing.T) {
 		"/avg?state=Alaska&hour=7&hour=8": {"hour is there 2 times"},
 		"/avg?state=a&state=b&hour=x&date=yesterday&x=1": {"state is there 2 times", "hour: want", "date: want a day",
 			`no parameter \"x\"`},
-		"/avg?state=Alaska&hour=7&date=2023-09-31":                             {"date: want a day such as 2023-09-19"},
-		"/avg?state=Alaska&hour=7&date=19.9.2023":                              {"date: want"},
-		"/avg?state=Alaska&hour=7&date=":                                       {"date is empty"},
-		"/avg?state=Alaska&hour=7&dat=2023-09-19":                              {`no parameter \"dat\"`},
-		"/avg?state=Alaska&hour=7;x":                                           {"the query can't be read"},
-		"/avg?state=%zz&hour=7":                                                {"the query can't be read"},
-		"/extremes?hour=7":                                                     {"state is missing"},
-		"/extremes?state=Alaska&hour=99":                                       {"hour: want"},
-		"/state_extremes":                                                      {"hour is missing"},
-		"/state_extremes?hour=7&state=Alaska":                                  {`no parameter \"state\"`},
-		"/api/v1/reports?from=2023-09-19":                                      {`no parameter \"from\"`, "reports are: weather_averages"},
+		"/avg?state=Alaska&hour=7&date=2023-09-31": {"date: want a day such as 2023-09-19"},
+		"/avg?state=Alaska&hour=7&date=19.9.2023":  {"date: want"},
+		"/avg?state=Alaska&hour=7&date=":           {"date is empty"},
+		"/avg?state=Alaska&hour=7&dat=2023-09-19":  {`no parameter \"dat\"`},
+		"/avg?state=Alaska&hour=7;x":               {"the query can't be read"},
+		"/avg?state=%zz&hour=7":                    {"the query can't be read"},
+		"/extremes?hour=7":                         {"state is missing"},
+		"/extremes?state=Alaska&hour=99":           {"hour: want"},
+		"/state_extremes":                          {"hour is missing"},
+		"/state_extremes?hour=7&state=Alaska":      {`no parameter \"state\"`},
+		"/api/v1/reports?from=2023-09-19": {`no parameter \"from\"`,
+			"reports are: weather_averages"},
 		"/api/v1/reports?table=":                                               {"table is empty"},
 		"/api/v1/reports?table=weather_averages&form=x":                        {`no parameter \"form\"`},
 		"/api/v1/reports?table=weather_averages&zip_code=1":                    {`no parameter \"zip_code\"`},
@@ -160,8 +161,8 @@ func TestBadParameters(t *testing.T) {
 	r.wants("/api/v1/reports?table="+url.QueryEscape("weather_averages; --"), 404)
 }
 
-// TestExtremesAreRight: of reports of many hours, states and zip codes the answers are those that are computed here
-// of the rows.
+// TestExtremesAreRight: of reports of many hours, states and zip codes the answers are those that are
+// computed here of the rows.
 func TestExtremesAreRight(t *testing.T) {
 	const states, zips, hours = 6, 9, 28
 	rng := rand.New(rand.NewPCG(4, 2))
@@ -238,8 +239,8 @@ func TestExtremesAreRight(t *testing.T) {
 	}
 }
 
-// TestReportBeingReplaced: rows of an older revision do not count, and one that is gone between two questions is
-// looked for again.
+// TestReportBeingReplaced: rows of an older revision do not count, and one that is gone between two questions
+// is looked for again.
 func TestReportBeingReplaced(t *testing.T) {
 	row := func(zip string, revision int64, values ...any) []any {
 		return append([]any{zip, revision, revision > 1, int64(0)}, values...)
