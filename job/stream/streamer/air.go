@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// silence is after what time without a confirmation what is under way counts as arrived: an ingester of old never
-// confirms, and a confirmation may be lost.
+// silence is after what time without a confirmation what is under way counts as arrived: an ingester of old
+// never confirms, and a confirmation may be lost.
 const silence = 500 * time.Millisecond
 
-// air is what was sent and is not confirmed: as long as confirmations come, it stays below a limit, so that no
-// broker has to keep more than an ingester takes in.
+// air is what was sent and is not confirmed: as long as confirmations come, it stays below a limit, so that
+// no broker has to keep more than an ingester takes in.
 type air struct {
 	limit   int64
 	bytes   int64
@@ -61,8 +61,8 @@ func (a *air) landed(window uint64, batch int) {
 	}
 }
 
-// confirm says that nothing is under way of the windows up to one, and that of the sent batches of the next so many
-// arrived. Which ones nobody says: they count as those that were sent first.
+// confirm says that nothing is under way of the windows up to one, and that of the sent batches of the next
+// so many arrived. Which ones nobody says: they count as those that were sent first.
 func (a *air) confirm(upTo uint64, have, sent int, now time.Time) {
 	for n := range a.windows {
 		if n <= upTo {

@@ -52,8 +52,8 @@ type state struct {
 	Piles    []uint64 `json:"piles,omitempty"`
 }
 
-// marks say how far windows are on their way. They may be half a second old after a crash: what they miss is sent,
-// and confirmed, once more.
+// marks say how far windows are on their way. They may be half a second old after a crash: what they miss is
+// sent, and confirmed, once more.
 type marks struct {
 	Sent    uint64 `json:"sent"`    // every window up to this one went out
 	Batches int    `json:"batches"` // and so many batches of the next
@@ -137,6 +137,10 @@ func put(tx *store.Tx, k store.Key, v any) {
 
 // decode reads a value of ours.
 func decode(k, b []byte, v any) error {
+	if len(b) > 0 && b[0] > bookVersion {
+		return fault.New(fault.Permanent, "read %q: it has version %d, this program knows up to %d", k, b[0],
+			bookVersion)
+	}
 	if len(b) == 0 || b[0] != bookVersion {
 		return fault.New(fault.Corrupt, "read %q: it is of no version that is known", k)
 	}
@@ -194,7 +198,8 @@ func all[T any](r reading, below store.Key) (out []*T, err error) {
 	return out, failed()
 }
 
-// readSaved reads everything. The epoch says whether the store had another life since, which may have lost some.
+// readSaved reads everything. The epoch says whether the store had another life since, which may have lost
+// some.
 func readSaved(r store.Reader, lineage string) (s saved, err error) {
 	if err := (reading{r, true, &s.unread}).get(keyEpoch(), &s.epoch); err != nil {
 		return s, err
@@ -220,8 +225,9 @@ func readSaved(r store.Reader, lineage string) (s saved, err error) {
 	return s, nil
 }
 
-// openBook loads what the store holds. A store that lives another life than the epoch, because it was restored or
-// salvaged, gets a new one: what it numbers from now on is other than what was published under these numbers.
+// openBook loads what the store holds. A store that lives another life than the epoch, because it was
+// restored or salvaged, gets a new one: what it numbers from now on is other than what was published under
+// these numbers.
 func openBook(ctx context.Context, st *store.Store) (s saved, lost []loss, err error) {
 	lineage := st.Lineage().String()
 	err = st.View(ctx, func(r store.Reader) error {

@@ -17,8 +17,8 @@ import (
 
 var names = wire.Names{Prefix: wire.DefaultPrefix}
 
-// hub is a broker in memory that can be away for the streamer, and counts how often it tries. Who else listens is not
-// disturbed, so that nothing is lost.
+// hub is a broker in memory that can be away for the streamer, and counts how often it tries. Who else
+// listens is not disturbed, so that nothing is lost.
 type hub struct {
 	mu       sync.Mutex // guards the below
 	down     error

@@ -48,16 +48,16 @@ func lend(t *testing.T) (env engine.Env, stop func()) {
 	return <-got, func() { cancel(); running.Wait() }
 }
 
-// lives runs a streamer until the disk was about to change for the n-th time since its store is open, and returns the disk as a power cut at
-// that moment leaves it: what was synced, and some percent of the rest. What the streamer does from then on nobody
-// hears, and nothing remembers.
-func lives(t *testing.T, env engine.Env, disk *storetest.CrashFS, h *hub, cfg Config, src connector.Source, n, keep int,
-	seed uint64) (next *storetest.CrashFS, ended bool) {
+// lives runs a streamer until the disk was about to change for the n-th time since its store is open, and
+// returns the disk as a power cut at that moment leaves it: what was synced, and some percent of the rest.
+// What the streamer does from then on nobody hears, and nothing remembers.
+func lives(t *testing.T, env engine.Env, disk *storetest.CrashFS, h *hub, cfg Config, src connector.Source,
+	n, keep int, seed uint64) (next *storetest.CrashFS, ended bool) {
 	t.Helper()
 	ctx, kill := context.WithTimeout(t.Context(), time.Hour)
 	defer kill()
 	cfg.Broker = &line{hub: h}
-	var mu sync.Mutex // guards changes and next
+	var mu sync.Mutex   // guards changes and next
 	changes := -1 << 30 // while the store is opened
 	var fs *storetest.FaultFS
 	fs = disk.Faulty(func(storetest.Change) error {
@@ -110,8 +110,8 @@ func (l *line) Publish(ctx context.Context, m connector.Message) error {
 	return l.hub.Publish(ctx, m)
 }
 
-// TestPowerCuts: whenever the power goes, the numbering has no holes and no second meaning, no manifest changes, and
-// in the end every row is in one window, once, with all books right.
+// TestPowerCuts: whenever the power goes, the numbering has no holes and no second meaning, no manifest
+// changes, and in the end every row is in one window, once, with all books right.
 func TestPowerCuts(t *testing.T) {
 	for seed := range uint64(12) {
 		synctest.Test(t, func(t *testing.T) {
@@ -182,15 +182,17 @@ func checkBooks(t *testing.T, env engine.Env, disk *storetest.CrashFS, l *listen
 			if w.Number > s.marks.Confirmed {
 				held += int64(w.Rows)
 			}
-			if m := l.manifest(s.epoch.Epoch, w.Number); m.Number > 0 && fmt.Sprint(m) != fmt.Sprint(w.manifest(s.epoch.Epoch)) {
-				t.Errorf("window %d is %v, and was heard as %v", w.Number, w.manifest(s.epoch.Epoch), m)
+			heard, is := l.manifest(s.epoch.Epoch, w.Number), w.manifest(s.epoch.Epoch)
+			if heard.Number > 0 && fmt.Sprint(heard) != fmt.Sprint(is) {
+				t.Errorf("window %d is %v, and was heard as %v", w.Number, is, heard)
 			}
 		}
 		for _, p := range s.piles {
 			held += int64(p.Rows)
 		}
 		if delivered := s.marks.ConfirmedRows + s.marks.AssumedRows; b.Accepted != delivered+held+s.marks.GivenUp {
-			t.Errorf("%d rows are accepted; %d are delivered, %d are here, %d are given up", b.Accepted, delivered, held, s.marks.GivenUp)
+			t.Errorf("%d rows are accepted; %d are delivered, %d are here, %d are given up", b.Accepted, delivered,
+				held, s.marks.GivenUp)
 		}
 		for _, m := range l.all() { // what was heard is not taken back
 			if m.Epoch != s.epoch.Epoch || m.Number >= s.state.Next {

@@ -22,8 +22,8 @@ import (
 const hourColumn = "hour"
 
 const (
-	// mostParts is how many batches a window has: the rows behind them are a window of their own. Its manifest must
-	// fit into a message.
+	// mostParts is how many batches a window has: the rows behind them are a window of their own. Its manifest
+	// must fit into a message.
 	mostParts = 8000
 	// mostLate is how many time ranges rows that came late are collected for at once.
 	mostLate = 48
@@ -31,8 +31,8 @@ const (
 	mostRaw = 64 << 10
 )
 
-// pile is a window that is not closed yet. Its whole batches are in the store as they will be sent; the rows behind
-// them, the tail, are written anew with every page.
+// pile is a window that is not closed yet. Its whole batches are in the store as they will be sent; the rows
+// behind them, the tail, are written anew with every page.
 type pile struct {
 	ID    uint64    `json:"id"`
 	From  time.Time `json:"from"`
@@ -136,6 +136,14 @@ func (c *cutter) piles() []*pile {
 	return append(slices.Clone(c.late), c.now)
 }
 
+// rows is how many rows the piles have.
+func (c *cutter) rows() (n int64) {
+	for _, p := range c.piles() {
+		n += int64(p.Rows)
+	}
+	return n
+}
+
 // take takes the rows of a page. What can't be sent is refused.
 func (c *cutter) take(rows arrow.RecordBatch) *step {
 	s := new(step)
@@ -156,7 +164,8 @@ func (c *cutter) take(rows arrow.RecordBatch) *step {
 		}
 		if why != "" {
 			raw, _ := near.Append(nil, i)
-			s.refused = append(s.refused, connector.Reject{Raw: raw[:min(len(raw), mostRaw)], Reason: why, Loose: true})
+			s.refused = append(s.refused, connector.Reject{Raw: raw[:min(len(raw), mostRaw)], Reason: why,
+				Loose: true})
 		}
 	}
 	return s

@@ -98,8 +98,8 @@ func at(hour, minute int, zip string) obs {
 	return obs{At: day.Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute), Zip: zip}
 }
 
-// TestWindows: an empty hour makes no window, an hour of one row one batch, a whole last batch no empty one behind
-// it; rows within the open window come in any order.
+// TestWindows: an empty hour makes no window, an hour of one row one batch, a whole last batch no empty one
+// behind it; rows within the open window come in any order.
 func TestWindows(t *testing.T) {
 	k := newCuts(t, newCutter())
 	k.c.batch = 2
@@ -142,7 +142,8 @@ func TestMostLate(t *testing.T) {
 	}
 }
 
-// TestLargeRows: a batch is cut before it is too large for the broker, and a row that is too large alone is refused.
+// TestLargeRows: a batch is cut before it is too large for the broker, and a row that is too large alone is
+// refused.
 func TestLargeRows(t *testing.T) {
 	k := newCuts(t, newCutter())
 	k.c.most = 300
@@ -178,8 +179,8 @@ func TestLargeWindow(t *testing.T) {
 	}
 }
 
-// TestLaps: a data set that begins again is later by the days that its windows span, so that the second day follows
-// the first.
+// TestLaps: a data set that begins again is later by the days that its windows span, so that the second day
+// follows the first.
 func TestLaps(t *testing.T) {
 	for _, c := range []struct {
 		rows []obs

@@ -1,7 +1,6 @@
 package streamer
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -9,8 +8,9 @@ import (
 	"holdfast/job/stream/wire"
 )
 
-// desk is what memory knows of windows, and what of them is to be sent: one ordered set of manifests and batches, of
-// first sends and of repeats alike. It is shared by all who work in the job; nobody waits while it is locked.
+// desk is what memory knows of windows, and what of them is to be sent: one ordered set of manifests and
+// batches, of first sends and of repeats alike. It is shared by all who work in the job; nobody waits while
+// it is locked.
 type desk struct {
 	epoch  string
 	former map[string]bool
@@ -26,6 +26,8 @@ type desk struct {
 	over     bool // there will be no window behind the last one
 	bytes    int64
 	unsent   int64             // bytes of windows that did not go out
+	waiting  int64             // bytes of windows that are not confirmed
+	building int64             // rows of windows that are not closed
 	newest   map[string]uint64 // of the windows that began to go out, by key
 
 	loads  map[uint64]*load
@@ -100,6 +102,9 @@ func (d *desk) keep(w *window) {
 	d.windows[w.Number] = w
 	d.next = max(d.next, w.Number+1)
 	d.bytes += w.weight()
+	if w.Number > d.marks.Confirmed {
+		d.waiting += w.weight()
+	}
 	if w.Number > d.marks.Sent {
 		d.unsent += w.weight()
 	} else {
@@ -230,7 +235,8 @@ const (
 	beaconIdle = 2 * time.Second
 )
 
-// pick returns what is to be sent now; nothing with a time to look again. It stays on the desk until it is sent.
+// pick returns what is to be sent now; nothing with a time to look again. It stays on the desk until it is
+// sent.
 func (d *desk) pick(now time.Time, once bool) (it item, again time.Time) {
 	again = d.beacon.Add(beaconIdle)
 	if d.begun > d.marks.Confirmed {
@@ -274,7 +280,7 @@ func (d *desk) done() bool {
 	return d.over && d.marks.Sent+1 == d.next && (d.marks.Confirmed+1 == d.next || d.oldest == d.next)
 }
 
-// sent says that a message is at the broker. again: somebody asked for the batch.
+// sent says that a message is at the broker.
 func (d *desk) sent(it item, now time.Time) {
 	switch it.kind {
 	case aBeacon:
@@ -290,6 +296,9 @@ func (d *desk) sent(it item, now time.Time) {
 }
 
 func (d *desk) sentManifest(w *window) {
+	if d.windows[w.Number] != w { // it went meanwhile
+		return
+	}
 	if l := d.loads[w.Number]; l != nil {
 		l.manifest = false
 		d.settle(w, l)
@@ -328,110 +337,6 @@ func (d *desk) settle(w *window, l *load) {
 	}
 }
 
-// mostGone is how many refusals wait to be sent. Who asked for more asks again.
-const mostGone = 1000
-
-func (d *desk) refuse(g wire.Gone) {
-	if len(d.gone) < mostGone && !slices.Contains(d.gone, g) {
-		d.gone = append(d.gone, g)
-	}
-}
-
-// ask takes a question.
-func (d *desk) ask(a wire.Ask) {
-	switch {
-	case a.Epoch != d.epoch && !d.former[a.Epoch]: // another streamer's
-		d.counts["strange_epochs"]++
-		return
-	case a.Epoch != d.epoch || a.Number > 0 && a.Number < d.next && d.windows[a.Number] == nil:
-		d.refuse(wire.Gone{Epoch: a.Epoch, Number: a.Number})
-		return
-	case a.Number == 0 || a.Number > d.released:
-		d.counts["unknown_windows"]++
-		return
-	}
-	w := d.windows[a.Number]
-	l := d.load(w)
-	l.manifest = true
-	for _, i := range a.Batches {
-		if i < 0 || i >= len(w.sizes) {
-			d.counts["unknown_batches"]++
-			continue
-		}
-		l.batches.add(i)
-		d.air.landed(w.Number, i)
-	}
-}
-
-// request takes a question of WeatherVane's: it means the newest window with that key.
-func (d *desk) request(p wire.Place) {
-	w := d.windows[d.newest[p.Window]]
-	if w == nil {
-		d.counts["unknown_windows"]++
-		return
-	}
-	last := len(w.sizes) - 1
-	switch {
-	case p.Last:
-		d.load(w).batches.add(last)
-	case p.Batch > last:
-		d.counts["unknown_batches"]++
-		return
-	case p.Batch == last:
-		p.Batch = last
-		d.load(w).number = true
-	default:
-		d.load(w).batches.add(p.Batch)
-	}
-	if p.Last {
-		p.Batch = last
-	}
-	d.air.landed(w.Number, p.Batch)
-}
-
-// confirm takes what an ingester has. Of a window that it needs nothing of nothing is sent any more.
-func (d *desk) confirm(c wire.Confirm, now time.Time) {
-	if c.Epoch != d.epoch {
-		d.counts["strange_epochs"]++
-		return
-	}
-	if c.UpTo >= d.next {
-		d.counts["unknown_windows"]++
-		return
-	}
-	d.marks.Confirms = true
-	for n := d.marks.Confirmed + 1; n <= c.UpTo; n++ {
-		w := d.windows[n]
-		if w != nil {
-			d.marks.ConfirmedRows += int64(w.Rows)
-			d.unload(n)
-		}
-		if w != nil && n > d.marks.Sent { // a crash took back that it was sent
-			d.released = max(d.released, n)
-			d.sentAll(w)
-		}
-		d.marks.Confirmed = n
-	}
-	have := 0
-	if c.UpTo == d.marks.Confirmed {
-		have = c.Batches
-	}
-	d.air.confirm(d.marks.Confirmed, have, d.sentOf(d.marks.Confirmed+1), now)
-}
-
-// sentOf is how many batches of a window went out at least once.
-func (d *desk) sentOf(number uint64) int {
-	switch w := d.windows[number]; {
-	case w == nil:
-		return 0
-	case number <= d.marks.Sent:
-		return len(w.sizes)
-	case number == d.marks.Sent+1:
-		return d.marks.Batches
-	}
-	return 0
-}
-
 // fate is what becomes of the rows of a window that goes.
 type fate int
 
@@ -451,6 +356,9 @@ func (d *desk) drop(all []*window, f fate) {
 		d.air.drop(w.Number)
 		delete(d.windows, w.Number)
 		d.bytes -= w.weight()
+		if w.Number > d.marks.Confirmed {
+			d.waiting -= w.weight()
+		}
 		if w.Number > d.marks.Sent {
 			d.unsent -= w.weight()
 		}
@@ -473,44 +381,6 @@ func (d *desk) drop(all []*window, f fate) {
 
 // say makes a beacon.
 func (d *desk) say(from string) wire.Beacon {
-	return wire.Beacon{Epoch: d.epoch, Oldest: min(d.oldest, d.begun+1), Newest: d.begun, Confirmed: d.marks.Confirmed,
-		End: d.over && d.marks.Sent+1 == d.next, From: from}
-}
-
-// count counts something for people.
-func (d *desk) count(name string, n int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.counts[name] += n
-}
-
-// figures are the desk's numbers at one moment.
-type figures struct {
-	marks                     marks
-	next, released            uint64
-	kept                      int
-	bytes, inFlight           int64
-	sentRows                  int64 // of windows that are here, sent, and not confirmed because nobody ever does
-	pendingRows, pendingBytes int64 // of all others that are not confirmed
-	over                      bool
-	counts                    map[string]int64
-}
-
-func (d *desk) figures() figures {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f := figures{marks: d.marks, next: d.next, released: d.released, bytes: d.bytes, inFlight: d.air.bytes,
-		kept: len(d.windows), over: d.over, counts: maps.Clone(d.counts)}
-	for n := max(d.marks.Confirmed+1, d.oldest); n < d.next; n++ {
-		w := d.windows[n]
-		switch {
-		case w == nil:
-		case n <= d.marks.Sent && !d.marks.Confirms:
-			f.sentRows += int64(w.Rows)
-		default:
-			f.pendingRows += int64(w.Rows)
-			f.pendingBytes += w.weight()
-		}
-	}
-	return f
+	return wire.Beacon{Epoch: d.epoch, Oldest: min(d.oldest, d.begun+1), Newest: d.begun,
+		Confirmed: d.marks.Confirmed, End: d.over && d.marks.Sent+1 == d.next, From: from}
 }

@@ -75,8 +75,8 @@ func wantSends(t *testing.T, d *desk, want ...string) {
 	}
 }
 
-// TestOrder: oldest window first, its manifest, its batches ascending; what is asked for again while it waits is sent
-// once, and what was sent comes in its place among the rest.
+// TestOrder: oldest window first, its manifest, its batches ascending; what is asked for again while it waits
+// is sent once, and what was sent comes in its place among the rest.
 func TestOrder(t *testing.T) {
 	d := deskOf(1<<20, 3, 2, 1)
 	if got := sends(d, 5); !slices.Equal(got, []string{"m1", "1:0", "1:1", "1:LAST", "beacon"}) {
@@ -131,8 +131,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestInFlight: what is under way stays below the limit while it is confirmed, what is missed does not count, and
-// after a silence it goes on.
+// TestInFlight: what is under way stays below the limit while it is confirmed, what is missed does not count,
+// and after a silence it goes on.
 func TestInFlight(t *testing.T) {
 	d := deskOf(350, 10, 10)
 	wantSends(t, d, "m1", "1:0", "1:1", "1:2")
@@ -197,8 +197,8 @@ type spot struct {
 	batch  int
 }
 
-// TestDesk: whatever is asked, confirmed, let go and forgotten meanwhile, everything that is asked for is sent once,
-// in order, and the sums fit.
+// TestDesk: whatever is asked, confirmed, let go and forgotten meanwhile, everything that is asked for is
+// sent once, in order, and the sums fit.
 func TestDesk(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 3))

@@ -17,9 +17,9 @@ type loss struct {
 	what string
 }
 
-// begin makes an epoch in which the windows that nobody confirmed are numbered anew. What was confirmed is where it
-// belongs. What was sent is not sent again by itself: whoever knows the epoch not yet asks for it. lost says what
-// is not there any more, as it may be after a salvage.
+// begin makes an epoch in which the windows that nobody confirmed are numbered anew. What was confirmed is
+// where it belongs. What was sent is not sent again by itself: whoever knows the epoch not yet asks for it.
+// lost says what is not there any more, as it may be after a salvage.
 func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 	if old := s.epoch.Epoch; old != "" {
 		s.epoch.Former = append(s.epoch.Former, old)
@@ -36,7 +36,8 @@ func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 			continue
 		}
 		if !whole(tx, w.Pile, w.Parts) {
-			lost = append(lost, loss{w.Rows, fmt.Sprintf("%d rows from %v on, of a window that was cut", w.Rows, w.From)})
+			lost = append(lost, loss{w.Rows, fmt.Sprintf("%d rows from %v on, of a window that was cut", w.Rows,
+				w.From)})
 			continue
 		}
 		was := w.Number
@@ -53,8 +54,8 @@ func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 	s.windows, s.state.Next = kept, uint64(len(kept))+1
 	lost = append(lost, s.mendPiles(tx, used)...)
 	if s.unread > 0 {
-		lost = append(lost, loss{0, fmt.Sprintf("%d records of windows can't be read: how many rows they had nobody "+
-			"knows", s.unread)})
+		lost = append(lost, loss{0, fmt.Sprintf("%d records of windows can't be read: how many rows they had "+
+			"nobody knows", s.unread)})
 	}
 	for _, l := range lost {
 		s.marks.GivenUp += int64(l.rows)
@@ -99,7 +100,8 @@ func whole(r store.Reader, pile uint64, parts []part) bool {
 	return true
 }
 
-// sweep removes the batches of piles that nothing names, and makes sure that no pile gets the id of one of them.
+// sweep removes the batches of piles that nothing names, and makes sure that no pile gets the id of one of
+// them.
 func (s *saved) sweep(tx *store.Tx, used map[uint64]bool) error {
 	from := key("batch/")
 	var unused []uint64

@@ -29,8 +29,8 @@ type sourceError struct{ error }
 
 func (e sourceError) Unwrap() error { return e.error }
 
-// runIntake reads the data set to its end, again and again if it is to. A source that fails is asked again; a job that
-// is to end by itself ends.
+// runIntake reads the data set to its end, again and again if it is to. A source that fails is asked again; a
+// job that is to end by itself ends.
 func (j *Job) runIntake(ctx context.Context) error {
 	for !j.cut.state.Over {
 		err := j.readOn(ctx)
@@ -65,8 +65,8 @@ type fetched struct {
 	err  error
 }
 
-// readOn reads from the cursor to the end of the data set. The next page is fetched while the last one is committed;
-// only the commit moves the cursor that survives.
+// readOn reads from the cursor to the end of the data set. The next page is fetched while the last one is
+// committed; only the commit moves the cursor that survives.
 func (j *Job) readOn(ctx context.Context) error {
 	if j.src == nil {
 		if err := j.reopen(); err != nil {
@@ -116,7 +116,8 @@ func (j *Job) readOn(ctx context.Context) error {
 		j.feed.OpenByHand()
 		if f.page.End {
 			stop()
-			return j.atEnd()
+			j.atEnd()
+			return nil
 		}
 	}
 	return ctx.Err()
@@ -131,17 +132,15 @@ func (j *Job) reopen() (err error) {
 }
 
 // atEnd is when the last page is committed.
-func (j *Job) atEnd() error {
+func (j *Job) atEnd() {
 	st := j.cut.state
 	if st.Over {
 		j.env.History.Note("stream.end", "%s was read to its end", j.cfg.DataSet)
-		return nil
+		return
 	}
 	j.env.History.Note("stream.lap", "%s was read to its end and begins again, %d days later", j.cfg.DataSet,
 		st.Lap*st.Days)
-	err := j.src.Close()
-	j.src = nil
-	return err
+	j.closeSource()
 }
 
 func (j *Job) fetch(ctx context.Context, cursor []byte) (connector.Page, error) {
@@ -159,14 +158,7 @@ func (j *Job) fetch(ctx context.Context, cursor []byte) (connector.Page, error) 
 func (j *Job) hold(ctx context.Context) error {
 	for {
 		full := false
-		changed := j.desk.look(func() {
-			d := j.desk
-			if j.pacer.paces() { // those whose time has come wait for the broker in the store, while there is room
-				full = d.next-1-d.released >= ahead || d.unsent >= j.cfg.RetainBytes
-			} else {
-				full = d.next-1-d.marks.Sent >= ahead
-			}
-		})
+		changed := j.desk.look(func() { full = j.full() })
 		if !full {
 			return nil
 		}
@@ -176,14 +168,26 @@ func (j *Job) hold(ctx context.Context) error {
 	}
 }
 
+// full reports whether enough windows wait. Those whose time has come wait for the broker in the store, while
+// there is room for them beside those that wait for their confirmation.
+func (j *Job) full() bool {
+	d := j.desk
+	last := d.marks.Sent
+	if j.pacer.paces() {
+		last = d.released
+	}
+	return d.next-1-last >= ahead || d.unsent >= j.cfg.RetainBytes/2 ||
+		!j.cfg.Expire && d.pending() >= j.cfg.RetainBytes
+}
+
 // takePage takes a page in: rows, cursor, windows, dead letters and counts are one commit.
 func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 	if err := j.hold(ctx); err != nil {
 		return err
 	}
 	if m := p.Missed; m != nil { // before the commit of the cursor, which knows nothing of it any more
-		j.env.History.Warn("source.missed", "the source was not heard all the time from %s to %s: what came while it "+
-			"was not is lost, and nobody knows how much", m.From.UTC().Format(time.RFC3339),
+		j.env.History.Warn("source.missed", "the source was not heard all the time from %s to %s: what came while "+
+			"it was not is lost, and nobody knows how much", m.From.UTC().Format(time.RFC3339),
 			m.To.UTC().Format(time.RFC3339))
 	}
 	s := j.cut.take(p.Rows)
@@ -204,7 +208,7 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 		for _, w := range s.windows {
 			j.desk.keep(w.light())
 		}
-		j.desk.over = j.cut.state.Over
+		j.desk.over, j.desk.building = j.cut.state.Over, j.cut.rows()
 		for name, n := range p.Notes {
 			j.desk.counts[name] += n
 		}
@@ -244,7 +248,8 @@ func (j *Job) write(tx *store.Tx, p connector.Page, s *step, lap int) (rejected 
 		return 0, err
 	}
 	if p.Lost > 0 {
-		if err := lose(tx, j.source, balance.Overload, int(p.Lost), "they came faster than they could be kept"); err != nil {
+		err := lose(tx, j.source, balance.Overload, int(p.Lost), "they came faster than they could be kept")
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -253,8 +258,8 @@ func (j *Job) write(tx *store.Tx, p connector.Page, s *step, lap int) (rejected 
 		Accepted: s.rows, Filtered: p.Filtered, Rejected: rejected, Duplicate: refused - rejected})
 }
 
-// bury makes dead letters of what was refused. What the first lap had comes again with each one behind it, and is
-// known then.
+// bury makes dead letters of what was refused. What the first lap had comes again with each one behind it,
+// and is known then.
 func (j *Job) bury(tx *store.Tx, refused []connector.Reject, lap int) (buried int64, err error) {
 	now := time.Now().UTC()
 	seen := make([]identity.Seen, len(refused))
@@ -290,13 +295,17 @@ func (j *Job) tell(p connector.Page, s *step, rejected int64) {
 		j.env.History.Warn("overload.lost", "%d rows of the source were lost: they came faster than they could be "+
 			"kept", p.Lost)
 	}
+	rows, late := 0, 0
 	for _, w := range s.windows {
 		if w.Late {
-			j.env.History.Note("stream.late", "%d rows from %s to %s came behind their window: they are window %d", w.Rows,
-				w.From.Format(time.RFC3339), w.To.Format(time.RFC3339), w.Number)
-			continue
+			late++
+			rows += w.Rows
 		}
 		j.env.Log.Info(fmt.Sprintf("window %d is cut: %d rows from %s to %s in %d batches", w.Number, w.Rows,
 			w.From.Format(time.RFC3339), w.To.Format(time.RFC3339), len(w.Parts)))
+	}
+	if late > 0 {
+		j.env.History.Note("stream.late", "%d rows came behind their windows, which were closed: they are %d "+
+			"more windows", rows, late)
 	}
 }

@@ -50,21 +50,25 @@ func (j *Job) runKeep(ctx context.Context) error {
 	}
 }
 
-// trim lets the oldest windows go: those that are confirmed beyond what is to be retained, and those that are not,
-// but were sent, beyond the room for all.
+// trim lets the oldest windows go: those that are confirmed beyond what is to be retained, and those that are
+// not, but were sent, beyond the room for all; the latter only if they may.
 func (j *Job) trim() error {
 	var done, undone []*window
 	confirms := false
 	j.desk.look(func() {
 		d := j.desk
 		confirms = d.marks.Confirms
+		last := d.marks.Sent
+		if confirms && !j.cfg.Expire {
+			last = d.marks.Confirmed
+		}
 		bytes, confirmed := d.bytes, 0
 		for n := d.oldest; n <= d.marks.Confirmed; n++ {
 			if d.windows[n] != nil {
 				confirmed++
 			}
 		}
-		for n := d.oldest; n <= d.marks.Sent; n++ {
+		for n := d.oldest; n <= last; n++ {
 			w := d.windows[n]
 			isConfirmed := n <= d.marks.Confirmed
 			if bytes <= j.cfg.RetainBytes && !(isConfirmed && confirmed > j.cfg.RetainWindows) {
@@ -98,8 +102,8 @@ func (j *Job) trim() error {
 // tooMany says why windows go that nobody confirmed.
 func (j *Job) tooMany(all []*window) string {
 	first, last := all[0], all[len(all)-1]
-	return fmt.Sprintf("windows %d to %d, %d rows from %s to %s, can't be sent again any more: more than %s wait for "+
-		"their confirmation", first.Number, last.Number, rowsOf(all), first.From.Format(time.RFC3339),
+	return fmt.Sprintf("windows %d to %d, %d rows from %s to %s, can't be sent again any more: more than %s "+
+		"wait for their confirmation", first.Number, last.Number, rowsOf(all), first.From.Format(time.RFC3339),
 		last.To.Format(time.RFC3339), disk.Size(uint64(j.cfg.RetainBytes)))
 }
 
@@ -110,8 +114,8 @@ func rowsOf(all []*window) (n int) {
 	return n
 }
 
-// remove takes windows out of the store, and then out of memory. why is told to people, if it is not empty; lost
-// rows are a gap.
+// remove takes windows out of the store, and then out of memory. why is told to people, if it is not empty;
+// lost rows are a gap.
 func (j *Job) remove(all []*window, f fate, why string) error {
 	update := j.env.Store.UpdateLazy
 	if why != "" {
@@ -146,7 +150,8 @@ func lose(tx *store.Tx, source uint32, c balance.Cause, rows int, why string) er
 
 // measure holds what waits against its quota, and tells people when its level changes.
 func (j *Job) measure() {
-	used := j.desk.figures().pendingBytes
+	var used int64
+	j.desk.look(func() { used = j.desk.pending() })
 	now, before := j.quota.At(used)
 	if now == before {
 		return
@@ -154,12 +159,18 @@ func (j *Job) measure() {
 	size, marks := disk.Size(uint64(max(used, 0))), j.quota.Quota().Marks
 	switch now {
 	case engine.Hard:
-		j.env.History.Warn("quota.hard", "windows of %s wait, above their hard mark of %s: the oldest of those that "+
-			"were sent go, and reading waits", size, disk.Size(uint64(marks.Hard)))
+		does := "reading waits"
+		if j.cfg.Expire {
+			does = "the oldest of those that were sent go"
+		}
+		j.env.History.Warn("quota.hard", "windows that wait take %s, above their hard mark of %s: %s", size,
+			disk.Size(uint64(marks.Hard)), does)
 	case engine.Soft:
-		j.env.History.Warn("quota.soft", "windows of %s wait, above their soft mark of %s", size,
-			disk.Size(uint64(marks.Soft)))
+		if before == engine.Fine {
+			j.env.History.Warn("quota.soft", "windows that wait take %s, above their soft mark of %s", size,
+				disk.Size(uint64(marks.Soft)))
+		}
 	default:
-		j.env.History.Note("quota.fine", "windows of %s wait, below their marks", size)
+		j.env.History.Note("quota.fine", "windows that wait take %s, below their marks", size)
 	}
 }

@@ -24,8 +24,8 @@ import (
 	"holdfast/tests/testenv"
 )
 
-// TestRestart: in the middle of a page's window, of sending, and behind the end, it goes on where it was, under the
-// same epoch; nothing is sent again by itself but what the last half second had.
+// TestRestart: in the middle of a page's window, of sending, and behind the end, it goes on where it was,
+// under the same epoch; nothing is sent again by itself but what the last half second had.
 func TestRestart(t *testing.T) {
 	pacedRig(t, hours(10, 0, 1, 2), func(t *testing.T, r *rig, h *hub, l *listener) {
 		r.cfg.Batch, r.cfg.Interval = 3, time.Minute
@@ -55,8 +55,8 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// TestUnconfirmedOverRestart: what nobody confirmed can be asked for after a restart, and what was confirmed is known
-// to be.
+// TestUnconfirmedOverRestart: what nobody confirmed can be asked for after a restart, and what was confirmed
+// is known to be.
 func TestUnconfirmedOverRestart(t *testing.T) {
 	pacedRig(t, hours(4, 0, 1), func(t *testing.T, r *rig, h *hub, l *listener) {
 		l.confirms = false
@@ -84,8 +84,8 @@ func TestUnconfirmedOverRestart(t *testing.T) {
 	})
 }
 
-// TestNewLife: a store that was restored begins an epoch; what was confirmed is not in it, what was not can be asked
-// for, and who asks in the former one learns that it is gone.
+// TestNewLife: a store that was restored begins an epoch; what was confirmed is not in it, what was not can
+// be asked for, and who asks in the former one learns that it is gone.
 func TestNewLife(t *testing.T) {
 	pacedRig(t, hours(4, 0, 1, 2, 3), func(t *testing.T, r *rig, h *hub, l *listener) {
 		l.confirms = false
@@ -132,8 +132,8 @@ func TestNewLife(t *testing.T) {
 	})
 }
 
-// TestSalvaged: of a store that lost some, the windows that are whole go on in a new epoch, the others are told as
-// lost, and the numbering has no holes.
+// TestSalvaged: of a store that lost some, the windows that are whole go on in a new epoch, the others are
+// told as lost, and the numbering has no holes.
 func TestSalvaged(t *testing.T) {
 	pacedRig(t, hours(6, 0, 1, 2, 3, 4), func(t *testing.T, r *rig, h *hub, l *listener) {
 		l.confirms = false
@@ -158,7 +158,8 @@ func TestSalvaged(t *testing.T) {
 		stop()
 		b := r.books()
 		if b.GapSums.Lost != 6+4 || len(r.events("damage.lost")) != 3 {
-			t.Errorf("%d rows are lost, want 6 of the second window and 4 of the pile; %q", b.GapSums.Lost, r.events("damage.lost"))
+			t.Errorf("%d rows are lost, want 6 of the second window and 4 of the pile; %q", b.GapSums.Lost,
+				r.events("damage.lost"))
 		}
 		r.look(func(rd store.Reader) error {
 			s, err := readSaved(rd, "")
@@ -175,12 +176,12 @@ func TestSalvaged(t *testing.T) {
 	})
 }
 
-// TestRetention: what is confirmed stays as long as it is to be retained, what is not as long as there is room; who
-// asks for one that went learns it.
+// TestRetention: what is confirmed stays as long as it is to be retained, what is not as long as there is
+// room; who asks for one that went learns it.
 func TestRetention(t *testing.T) {
 	pacedRig(t, hours(40, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9), func(t *testing.T, r *rig, h *hub, l *listener) {
 		l.confirms = false
-		r.cfg.RetainWindows, r.cfg.RetainBytes, r.cfg.Interval = 2, 6*5000, time.Minute
+		r.cfg.RetainWindows, r.cfg.RetainBytes, r.cfg.Interval, r.cfg.Expire = 2, 6*5000, time.Minute, true
 		stop, _ := r.start()
 		time.Sleep(210 * time.Second) // four are out
 		epoch := l.all()[0].Epoch
@@ -201,19 +202,20 @@ func TestRetention(t *testing.T) {
 		l.say(wire.Ask{Epoch: epoch, Number: 4, Batches: []int{0}}.Message(names))
 		l.say(wire.Ask{Epoch: epoch, Number: b.Oldest}.Message(names))
 		time.Sleep(time.Second)
-		if got := l.heard(); !slices.Equal(got, []string{fmt.Sprintf("manifest:%d", b.Oldest)}) || len(l.refusals()) != 1 || l.refusals()[0].Number != 4 {
-			t.Errorf("got %v, gone %v", got, l.refusals())
+		got, gone := l.heard(), l.refusals()
+		if !slices.Equal(got, []string{fmt.Sprintf("manifest:%d", b.Oldest)}) || len(gone) != 1 || gone[0].Number != 4 {
+			t.Errorf("got %v, gone %v", got, gone)
 		}
-		gone := int64(b.Oldest-4) * 40
-		if f := r.running().desk.figures(); f.marks.GivenUp != gone || f.bytes > r.cfg.RetainBytes {
-			t.Errorf("%d rows were given up, want %d: %+v", f.marks.GivenUp, gone, f)
+		rows := int64(b.Oldest-4) * 40
+		if f := r.running().desk.figures(); f.marks.GivenUp != rows || f.bytes > r.cfg.RetainBytes {
+			t.Errorf("%d rows were given up, want %d: %+v", f.marks.GivenUp, rows, f)
 		}
 		if q := r.running().Quotas()[0]; q.Level == engine.Fine || q.Hard != r.cfg.RetainBytes || q.Policy != "expire" {
 			t.Errorf("quota: %+v", q)
 		}
 		stop()
-		if got := r.books(); got.GapSums.Lost != gone {
-			t.Errorf("%d rows are lost by the books, want %d", got.GapSums.Lost, gone)
+		if got := r.books(); got.GapSums.Lost != rows {
+			t.Errorf("%d rows are lost by the books, want %d", got.GapSums.Lost, rows)
 		}
 		if w := r.events("stream.lost"); len(w) == 0 || !strings.Contains(w[0], "can't be sent again any more") {
 			t.Errorf("events: %q", w)
@@ -221,7 +223,58 @@ func TestRetention(t *testing.T) {
 	})
 }
 
-// TestNobodyConfirms: an ingester of old never does. What was sent is taken for delivered, and goes without a gap.
+// TestHold: without leave to let unconfirmed windows go, reading waits for their confirmation, and nothing is
+// lost.
+func TestHold(t *testing.T) {
+	pacedRig(t, hours(40, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9), func(t *testing.T, r *rig, h *hub, l *listener) {
+		l.confirms = false
+		r.cfg.RetainBytes, r.cfg.Interval, r.cfg.Once = 6*5000, 10*time.Second, true
+		_, ended := r.start()
+		time.Sleep(5 * time.Second)
+		l.say(wire.Confirm{Epoch: l.all()[0].Epoch}.Message(names)) // there is an ingester
+		time.Sleep(5 * time.Minute)
+		j := r.running()
+		f := j.desk.figures()
+		if f.marks.Sent < 5 || f.marks.Sent > 8 || f.marks.GivenUp != 0 || f.kept != int(f.marks.Sent) {
+			t.Errorf("figures: %+v", f)
+		}
+		if q := j.Quotas()[0]; q.Level != engine.Hard || q.Policy != "hold" {
+			t.Errorf("quota: %+v", q)
+		}
+		l.mu.Lock()
+		l.confirms = true
+		l.mu.Unlock()
+		r.ends(ended)
+		if b := r.books(); b.Accepted != 400 || b.GapSums.Lost != 0 || len(l.all()) != 10 {
+			t.Errorf("books: %+v", b)
+		}
+		if w := r.events("quota.hard"); len(w) == 0 || !strings.Contains(w[0], "reading waits") {
+			t.Errorf("events: %q", w)
+		}
+	})
+}
+
+// TestRoomForUnsent: with the broker away and a pace, windows wait in the store while there is room, then the
+// file does; once it is back nothing goes before it was confirmed.
+func TestRoomForUnsent(t *testing.T) {
+	pacedRig(t, hours(40, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11), func(t *testing.T, r *rig, h *hub, l *listener) {
+		h.goes()
+		r.cfg.RetainBytes, r.cfg.Interval, r.cfg.Once, r.cfg.Expire = 10*5000, time.Second, true, true
+		_, ended := r.start()
+		time.Sleep(time.Minute)
+		if f := r.running().desk.figures(); f.next-1 < 4 || f.next-1 > 7 || f.bytes > r.cfg.RetainBytes {
+			t.Errorf("figures: %+v", f)
+		}
+		h.comes()
+		r.ends(ended)
+		if b := r.books(); b.Accepted != 480 || b.GapSums.Lost != 0 {
+			t.Errorf("books: %+v", b)
+		}
+	})
+}
+
+// TestNobodyConfirms: an ingester of old never does. What was sent is taken for delivered, and goes without a
+// gap.
 func TestNobodyConfirms(t *testing.T) {
 	pacedRig(t, hours(40, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9), func(t *testing.T, r *rig, h *hub, l *listener) {
 		l.confirms = false
@@ -300,7 +353,8 @@ func TestSlowIngester(t *testing.T) {
 			if waiting > 1500/100+4 {
 				t.Errorf("%d messages wait for the ingester", waiting)
 			}
-			_ = h.Publish(t.Context(), wire.Confirm{Epoch: r.running().desk.epoch, UpTo: uint64(n / 30), Batches: n % 30}.Message(names))
+			c := wire.Confirm{Epoch: r.running().desk.epoch, UpTo: uint64(n / 30), Batches: n % 30}
+			_ = h.Publish(t.Context(), c.Message(names))
 		}
 		began := time.Now()
 		r.once()
@@ -310,8 +364,8 @@ func TestSlowIngester(t *testing.T) {
 	})
 }
 
-// TestSource: one that can't be read closes its gate with the cause, and is asked again; a job that is to end by
-// itself fails with it.
+// TestSource: one that can't be read closes its gate with the cause, and is asked again; a job that is to end
+// by itself fails with it.
 func TestSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub()
@@ -326,8 +380,8 @@ func TestSource(t *testing.T) {
 		if s := r.running().Gates()[1]; s.Open || s.Name != "source" || !strings.Contains(s.Cause, "input/output") {
 			t.Errorf("gate: %+v", s)
 		}
-		if src.asked < 25 || src.asked > 35 {
-			t.Errorf("it was asked %d times in 30 s", src.asked)
+		if n := src.times(); n < 25 || n > 35 {
+			t.Errorf("it was asked %d times in 30 s", n)
 		}
 		src.breaks(nil)
 		time.Sleep(10 * time.Second)
@@ -337,6 +391,50 @@ func TestSource(t *testing.T) {
 		stop()
 		if !src.closed {
 			t.Error("the source was not closed")
+		}
+	})
+}
+
+// TestSourceOfOnce: a job that is to end by itself fails with what its source says.
+func TestSourceOfOnce(t *testing.T) {
+	pacedRig(t, nil, func(t *testing.T, r *rig, h *hub, l *listener) {
+		src := feedOf(hours(3, 0), 2)
+		src.breaks(fault.New(fault.Permanent, "open data.csv: no such file"))
+		r.src, r.cfg.Once = func() connector.Source { return src }, true
+		_, ended := r.start()
+		time.Sleep(10 * time.Second)
+		src.breaks(nil)
+		r.ends(ended)
+		if w := r.events("job.failed"); len(w) == 0 || !strings.Contains(w[0], "no such file") {
+			t.Errorf("events: %q", w)
+		}
+	})
+}
+
+// TestNothing: a data set without a row ends too.
+func TestNothing(t *testing.T) {
+	pacedRig(t, nil, func(t *testing.T, r *rig, h *hub, l *listener) {
+		r.once()
+		if b := l.lastBeacon(); !b.End || b.Newest != 0 || b.Oldest != 1 || len(l.heard()) != 0 {
+			t.Errorf("beacon: %+v", b)
+		}
+	})
+}
+
+// TestSourceThatCanNotWait: what it lost is told, and a gap.
+func TestSourceThatCanNotWait(t *testing.T) {
+	pacedRig(t, nil, func(t *testing.T, r *rig, h *hub, l *listener) {
+		src := feedOf(hours(3, 0), 2)
+		src.pages[1].Lost, src.pages[1].Missed = 7, &connector.Interval{From: day, To: day.Add(time.Minute)}
+		taken := 0
+		src.pages[1].Taken = func(context.Context) { taken++ }
+		r.src = func() connector.Source { return src }
+		r.once()
+		if b := r.books(); b.GapSums.Lost != 7 || taken != 1 {
+			t.Errorf("books: %+v, taken %d times", b, taken)
+		}
+		if len(r.events("overload.lost")) != 1 || len(r.events("source.missed")) != 1 {
+			t.Error("nobody was told")
 		}
 	})
 }
@@ -377,9 +475,10 @@ func TestFile(t *testing.T) {
 	l.confirms = true
 	defer l.listen(t.Context())()
 	r := newRig(t, h, func() connector.Source {
-		src, err := filesource.Open(filesource.Config{Path: filepath.Join(dir, "*.csv"), Mode: "once", Format: "csv", Time: "time",
-			Settle: time.Millisecond, Columns: []columns.Column{{Name: "time", Type: columns.Time, Format: "2006-01-02 15:04"},
-				{Name: "zip_code", Type: columns.Text}, {Name: "temp_c", Type: columns.Float64, Optional: true}}}, filesource.Options{})
+		src, err := filesource.Open(filesource.Config{Path: filepath.Join(dir, "*.csv"), Mode: "once", Format: "csv",
+			Time: "time", Settle: time.Millisecond, Columns: []columns.Column{
+				{Name: "time", Type: columns.Time, Format: "2006-01-02 15:04"}, {Name: "zip_code", Type: columns.Text},
+				{Name: "temp_c", Type: columns.Float64, Optional: true}}}, filesource.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -463,8 +562,8 @@ func TestConfig(t *testing.T) {
 	cfg.Names.Prefix = "a b"
 	cfg.Key = func(time.Time) string { return "a:b" }
 	_, err := New(context.Background(), engine.Env{}, src, cfg)
-	for _, want := range []string{"interval and speedup", "how it is opened", "a loop has no end", "no column of event times",
-		"one word for a window's key", "channels:"} {
+	for _, want := range []string{"interval and speedup", "how it is opened", "a loop has no end",
+		"no column of event times", "one word for a window's key", "channels:"} {
 		if err == nil || !strings.Contains(err.Error(), want) || !fault.Is(err, fault.Permanent) {
 			t.Errorf("got %v, want something about %q", err, want)
 		}

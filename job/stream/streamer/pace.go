@@ -9,8 +9,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// pacer lets windows go at their time. When it let one go stands in the store, so that a restart neither hurries nor
-// delays the next; after a longer halt it goes on from there and does not catch up.
+// pacer lets windows go at their time. When it let one go stands in the store, so that a restart neither
+// hurries nor delays the next; after a longer halt it goes on from there and does not catch up.
 //
 // kernel/schedule does not fit: when the work is due again follows from a window that is not read yet.
 type pacer struct {

@@ -75,8 +75,8 @@ func TestLateWindowsTakeNoTime(t *testing.T) {
 	})
 }
 
-// TestPositionInTimeSurvives: a restart neither hurries nor delays the next window; after a longer halt it goes on
-// from there.
+// TestPositionInTimeSurvives: a restart neither hurries nor delays the next window; after a longer halt it
+// goes on from there.
 func TestPositionInTimeSurvives(t *testing.T) {
 	pacedRig(t, hours(3, 0, 1, 2, 3, 4), func(t *testing.T, r *rig, _ *hub, l *listener) {
 		r.cfg.Interval = 5 * time.Minute
@@ -96,8 +96,9 @@ func TestPositionInTimeSurvives(t *testing.T) {
 	})
 }
 
-// TestBrokerAway: windows whose time comes meanwhile wait in the store, and leave in order within a second of its
-// return. At most one attempt a second is made meanwhile, by listening and publishing together; the gate says why.
+// TestBrokerAway: windows whose time comes meanwhile wait in the store, and leave in order within a second of
+// its return. At most one attempt a second is made meanwhile, by listening and publishing together; the gate
+// says why.
 func TestBrokerAway(t *testing.T) {
 	pacedRig(t, hours(2, 0, 1, 2, 3, 4, 5), func(t *testing.T, r *rig, h *hub, l *listener) {
 		r.cfg.Interval, r.cfg.Batch, r.cfg.Once = time.Minute, 1, true
@@ -106,7 +107,8 @@ func TestBrokerAway(t *testing.T) {
 		time.Sleep(90 * time.Second) // two are out
 		h.goes()
 		time.Sleep(150 * time.Second)
-		if s := r.running().Gates()[0]; s.Name != "broker" || s.Open || s.Cause != "connection refused" || s.Kind != "outage" {
+		if s := r.running().Gates()[0]; s.Name != "broker" || s.Open || s.Cause != "connection refused" ||
+			s.Kind != "outage" {
 			t.Errorf("gate: %+v", s)
 		}
 		attempts := h.comes() // at 4m
@@ -126,8 +128,8 @@ func TestBrokerAway(t *testing.T) {
 		for _, key := range l.heard() {
 			order = append(order, strings.TrimPrefix(key, "manifest:"))
 		}
-		want := []string{"1", "0:0", "LAST:0", "2", "0:1", "LAST:1", "3", "0:2", "LAST:2", "4", "0:3", "LAST:3", "5", "0:4", "LAST:4",
-			"6", "0:5", "LAST:5"}
+		want := []string{"1", "0:0", "LAST:0", "2", "0:1", "LAST:1", "3", "0:2", "LAST:2", "4", "0:3", "LAST:3",
+			"5", "0:4", "LAST:4", "6", "0:5", "LAST:5"}
 		if !slices.Equal(order, want) { // the broker in memory keeps the order over topics
 			t.Errorf("got %v, want %v", order, want)
 		}
@@ -138,7 +140,8 @@ func TestBrokerAway(t *testing.T) {
 	})
 }
 
-// TestBrokerThatTakesNothing: it listens, and refuses what is published. The hearing stays, and attempts are bounded too.
+// TestBrokerThatTakesNothing: it listens, and refuses what is published. The hearing stays, and attempts are
+// bounded too.
 func TestBrokerThatTakesNothing(t *testing.T) {
 	pacedRig(t, hours(2, 0), func(t *testing.T, r *rig, h *hub, l *listener) {
 		r.cfg.Once = true
@@ -175,7 +178,8 @@ func TestReadAhead(t *testing.T) {
 	})
 }
 
-// TestBeacons: on start, every two seconds, twice a second while something is not confirmed, and after each window.
+// TestBeacons: on start, every two seconds, twice a second while something is not confirmed, and after each
+// window.
 func TestBeacons(t *testing.T) {
 	pacedRig(t, hours(2, 0, 1), func(t *testing.T, r *rig, h *hub, l *listener) {
 		l.confirms = false
@@ -192,7 +196,8 @@ func TestBeacons(t *testing.T) {
 			t.Errorf("%d beacons in 10 s with a window unconfirmed", n)
 		}
 		epoch := r.running().desk.epoch
-		if b := l.lastBeacon(); b.Epoch != epoch || b.Newest != 1 || b.Oldest != 1 || b.End || !strings.HasSuffix(b.From, fmt.Sprintf(", process %d: test", os.Getpid())) {
+		if b := l.lastBeacon(); b.Epoch != epoch || b.Newest != 1 || b.Oldest != 1 || b.End ||
+			!strings.HasSuffix(b.From, fmt.Sprintf(", process %d: test", os.Getpid())) {
 			t.Errorf("beacon: %+v", b)
 		}
 		l.say(confirm(epoch, 1))

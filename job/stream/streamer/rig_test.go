@@ -45,7 +45,7 @@ func newRig(t *testing.T, b connector.Broker, src func() connector.Source) *rig 
 }
 
 func (r *rig) spec() engine.Spec {
-	return engine.Spec{Name: "weather", Kind: "stream", New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
+	build := func(ctx context.Context, env engine.Env) (engine.Job, error) {
 		cfg := r.cfg
 		cfg.Broker = r.b
 		j, err := New(ctx, env, r.src(), cfg)
@@ -56,7 +56,8 @@ func (r *rig) spec() engine.Spec {
 		r.job = j
 		r.mu.Unlock()
 		return j, nil
-	}}
+	}
+	return engine.Spec{Name: "weather", Kind: "stream", New: build}
 }
 
 // start runs the job until stop is called; ended is closed when it ends by itself.

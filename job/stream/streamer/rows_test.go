@@ -68,6 +68,13 @@ func (f *feed) Close() error {
 	return nil
 }
 
+// times is how often it was asked.
+func (f *feed) times() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
+}
+
 func (f *feed) breaks(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,11 +126,12 @@ func hours(size int, of ...int) (rows []obs) {
 
 // weather are the columns of the WeatherAPI.
 func weather() []arrow.Field {
-	fields := []arrow.Field{{Name: "time", Type: arrow.FixedWidthTypes.Timestamp_us}, {Name: "zip_code", Type: arrow.BinaryTypes.String},
-		{Name: "state", Type: arrow.BinaryTypes.String}, {Name: "name", Type: arrow.BinaryTypes.String},
-		{Name: "wind_dir", Type: arrow.BinaryTypes.String}}
-	for _, name := range []string{"lat", "lon", "temp_c", "temp_f", "is_day", "wind_mph", "wind_kph", "wind_degree", "pressure_mb",
-		"pressure_in", "precip_mm", "precip_in", "snow_cm", "humidity", "cloud", "feelslike_c", "feelslike_f",
+	fields := []arrow.Field{{Name: "time", Type: arrow.FixedWidthTypes.Timestamp_us}}
+	for _, name := range []string{"zip_code", "state", "name", "wind_dir"} {
+		fields = append(fields, arrow.Field{Name: name, Type: arrow.BinaryTypes.String})
+	}
+	for _, name := range []string{"lat", "lon", "temp_c", "temp_f", "is_day", "wind_mph", "wind_kph", "wind_degree",
+		"pressure_mb", "pressure_in", "precip_mm", "precip_in", "snow_cm", "humidity", "cloud", "feelslike_c", "feelslike_f",
 		"windchill_c", "windchill_f", "heatindex_c", "heatindex_f", "dewpoint_c", "dewpoint_f", "will_it_rain",
 		"chance_of_rain", "will_it_snow", "chance_of_snow", "vis_km", "vis_miles", "gust_mph", "gust_kph", "uv"} {
 		fields = append(fields, arrow.Field{Name: name, Type: arrow.PrimitiveTypes.Float64})

@@ -62,7 +62,7 @@ func (j *Job) send(ctx context.Context, it item) error {
 	if err != nil {
 		return err
 	}
-	if err := j.cfg.Broker.Publish(ctx, m); err != nil {
+	if err := j.publish(ctx, m); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -71,6 +71,15 @@ func (j *Job) send(ctx context.Context, it item) error {
 	}
 	j.desk.change(func() { j.desk.sent(it, time.Now()) })
 	return nil
+}
+
+// publish refuses what the broker is known to refuse, with a hint: it was cut for a broker that takes more.
+func (j *Job) publish(ctx context.Context, m connector.Message) error {
+	if most := j.cfg.Broker.Traits().MaxPayload; most > 0 && len(m.Payload) > most {
+		return fault.WithHint(fault.New(fault.Permanent, "publish to %s: it has %d bytes, and the broker takes %d",
+			m.Channel(), len(m.Payload), most), "let the broker take larger messages")
+	}
+	return j.cfg.Broker.Publish(ctx, m)
 }
 
 func (j *Job) message(it item) (m connector.Message, err error) {

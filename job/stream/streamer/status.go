@@ -40,10 +40,15 @@ func (j *Job) Notes() [][2]string {
 		how = "sent, nobody ever confirms"
 	}
 	out := [][2]string{
-		{"windows", fmt.Sprintf("%d cut, %d sent, %d confirmed, %d not sent yet, %d kept (%s)", f.next-1, f.marks.Sent,
-			f.marks.Confirmed, f.next-1-f.marks.Sent, f.kept, disk.Size(uint64(max(f.bytes, 0))))},
-		{"rows", fmt.Sprintf("%d %s, %d in windows that wait", delivered+f.sentRows, how, f.pendingRows)},
+		{"windows", fmt.Sprintf("%d cut, %d sent, %d confirmed, %d not sent yet, %d kept (%s)", f.next-1,
+			f.marks.Sent, f.marks.Confirmed, f.next-1-f.marks.Sent, f.kept, disk.Size(uint64(max(f.bytes, 0))))},
+		{"rows", fmt.Sprintf("%d %s; %d in windows that wait, %d in windows that are not closed",
+			delivered+f.sentRows, how, f.pendingRows, f.building)},
 		{"in flight", disk.Size(uint64(max(f.inFlight, 0)))},
+	}
+	if f.newest != nil {
+		out = append(out, [2]string{"newest window", f.newest.From.Format(time.RFC3339) + " to " +
+			f.newest.To.Format(time.RFC3339)})
 	}
 	if f.marks.GivenUp > 0 {
 		out = append(out, [2]string{"rows given up", strconv.FormatInt(f.marks.GivenUp, 10)})
@@ -57,8 +62,8 @@ func (j *Job) Notes() [][2]string {
 	return out
 }
 
-// Command carries out what a person asked of the running job: try (what closed gates wait for), next (the window that
-// waits for its time goes out), dead-discard ID REASON.
+// Command carries out what a person asked of the running job: try (what closed gates wait for), next (the
+// window that waits for its time goes out), dead-discard ID REASON.
 func (j *Job) Command(_ context.Context, name string, args []string) (string, error) {
 	switch name {
 	case "try":

@@ -1,20 +1,23 @@
-// Package streamer is the role of a stream that cuts a data set into windows and batches, sends them over a broker
-// that may lose them, and sends again what is asked for.
+// Package streamer is the role of a stream that cuts a data set into windows and batches, sends them over a
+// broker that may lose them, and sends again what is asked for.
 //
-// The way of a row: it is written as JSON into the pile of its window's time; every cfg.Batch of them are a batch,
-// packed as it will be sent. When a row of a later window comes, or the data set ends, the pile becomes a window: it
-// gets the next number of the epoch and a manifest, which never change. All of that is one commit with the source's
-// cursor. The window goes out once its time has come: the manifest, then the batches, the last one under LAST. It
-// stays for resending until it is confirmed and so many others behind it, or until there is no room.
+// The way of a row: it is written as JSON into the pile of its window's time; every cfg.Batch of them are a
+// batch, packed as it will be sent. When a row of a later window comes, or the data set ends, the pile
+// becomes a window: it gets the next number of the epoch and a manifest, which never change. All of that is
+// one commit with the source's cursor. The window goes out once its time has come: the manifest, then the
+// batches, the last one under LAST. It stays for resending until it is confirmed and so many others behind
+// it, or until there is no room.
 //
-// A row of a window that is closed already is not lost: such rows are collected until the open window closes, and
-// are then a further window of their time, with a number of its own. What can't be sent at all is a dead letter.
+// A row of a window that is closed already is not lost: such rows are collected until the open window closes,
+// and are then a further window of their time, with a number of its own. What can't be sent at all is a dead
+// letter.
 //
-// What is sent and confirmed is kept lazily: after a crash the last half second of it may be done again, which
-// whoever hears the stream is used to. Everything else is durable before the outside can see a trace of it.
+// What is sent and confirmed is kept lazily: after a crash the last half second of it may be done again,
+// which whoever hears the stream is used to. Everything else is durable before the outside can see a trace of
+// it.
 //
-// Keys, in the Job space (all values begin with a version byte, 1; those of batch and tail are a zstd frame, all
-// others JSON):
+// Keys, in the Job space (all values begin with a version byte, 1; those of batch and tail are a zstd frame,
+// all others JSON):
 //
 //	streamer/epoch              the numbering, and the store's lineage that it is of
 //	streamer/state              cursor, laps, the next numbers, the piles: changes with every page
@@ -27,8 +30,8 @@
 //
 // None of them is a fact: a store that was restored or salvaged begins a new epoch with what it has.
 //
-// The books have what was read. What of it is where it belongs stands in the notes: a flow's pending rows would have
-// to be blocks of a spool, which a streamer does not have.
+// The books have what was read. What of it is where it belongs stands in the notes: a flow's pending rows
+// would have to be blocks of a spool, which a streamer does not have.
 package streamer
 
 import (
@@ -71,13 +74,14 @@ type Config struct {
 	Window time.Duration
 	// Key makes a window's key of its beginning; default the hour without padding.
 	Key func(from time.Time) string
-	// Batch is the most rows of a batch; default 500. There are fewer where these would be too large for the broker.
+	// Batch is the most rows of a batch; default 500. There are fewer where these would be too large for the
+	// broker.
 	Batch int
 	// TimeLayout is how payloads write times, as package time has it; default DefaultTimeLayout.
 	TimeLayout string
 
-	// Interval is the wall time of a window, from its first batch to that of the next; Speedup divides event time.
-	// At most one of them is set; with none windows go out as fast as they are taken.
+	// Interval is the wall time of a window, from its first batch to that of the next; Speedup divides event
+	// time. At most one of them is set; with none windows go out as fast as they are taken.
 	Interval time.Duration
 	Speedup  float64
 	// InFlight is how many bytes may be sent and not confirmed while confirmations come; default 8 MiB.
@@ -85,9 +89,12 @@ type Config struct {
 
 	// RetainWindows is how many confirmed windows stay for resending; default 48, below 0 none.
 	RetainWindows int
-	// RetainBytes is the most that all windows take; default 2 GiB. The oldest go, also unconfirmed ones that were
-	// sent; while those that were not sent take so much, reading waits.
+	// RetainBytes is the most that all windows take; default 2 GiB. The oldest go: confirmed ones, and sent ones
+	// if nobody ever confirms. Half of it is for those that are not sent: reading waits for room.
 	RetainBytes int64
+	// Expire lets sent windows go unconfirmed when all take RetainBytes, though somebody confirms, as counted
+	// gaps. Without it reading waits until they are confirmed.
+	Expire bool
 
 	// Loop begins the data set again at its end, later by the days that it spans.
 	Loop bool
@@ -148,7 +155,8 @@ func (c Config) check(src connector.Source) error {
 	}
 	for hour := range 24 {
 		key := c.Key(time.Date(2000, 1, 1, hour, 0, 0, 0, time.UTC))
-		if p, err := wire.ParsePlace("0:" + key); err != nil || (connector.Message{Topic: "x", Key: p.Key()}).Check() != nil {
+		p, err := wire.ParsePlace("0:" + key)
+		if err != nil || (connector.Message{Topic: "x", Key: p.Key()}).Check() != nil {
 			bad("want one word for a window's key, got %.100q", key)
 			break
 		}
@@ -158,7 +166,8 @@ func (c Config) check(src connector.Source) error {
 		bad("the data set has no column of event times")
 	}
 	if len(s.FieldIndices(hourColumn)) > 0 {
-		bad("a column is named %s, as is what the payloads have behind the columns: give it another name", hourColumn)
+		bad("a column is named %s, as is what the payloads have behind the columns: give it another name",
+			hourColumn)
 	}
 	return errors.Join(errs...)
 }
@@ -187,8 +196,8 @@ type Job struct {
 
 var _ engine.Job = (*Job)(nil)
 
-// New builds the job: it loads what the store holds, and begins an epoch if the store has none yet or was restored.
-// The source is the job's from then on.
+// New builds the job: it loads what the store holds, and begins an epoch if the store has none yet or was
+// restored. The source is the job's from then on.
 func New(ctx context.Context, env engine.Env, src connector.Source, cfg Config) (*Job, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(src); err != nil {
@@ -202,13 +211,16 @@ func New(ctx context.Context, env engine.Env, src connector.Source, cfg Config) 
 	if err != nil {
 		host = "an unknown host"
 	}
-	j := &Job{env: env, cfg: cfg, src: src, from: fmt.Sprintf("%s, process %d: %s", host, os.Getpid(), cfg.DataSet),
+	j := &Job{env: env, cfg: cfg, src: src,
+		from: fmt.Sprintf("%s, process %d: %s", host, os.Getpid(), cfg.DataSet),
 		desk: newDesk(s, cfg.InFlight), pacer: newPacer(cfg, s.pace, time.Now()), ears: make(chan *hear.Ear, 1),
 		bugs: make(chan error, 1), mended: make(chan struct{}, 1),
-		quota: engine.NewGauge(engine.Quota{Policy: "expire", Marks: engine.Marks{Hard: cfg.RetainBytes}})}
-	j.cut = &cutter{span: cfg.Window, batch: cfg.Batch, most: mostBytes(cfg), layout: cfg.TimeLayout, name: cfg.Key,
-		schema: src.Schema(), state: s.state}
+		quota: engine.NewGauge(engine.Quota{Policy: policy(cfg.Expire),
+			Marks: engine.Marks{Hard: cfg.RetainBytes}})}
+	j.cut = &cutter{span: cfg.Window, batch: cfg.Batch, most: mostBytes(cfg), layout: cfg.TimeLayout,
+		name: cfg.Key, schema: src.Schema(), state: s.state}
 	j.cut.resume(s.piles)
+	j.desk.building = j.cut.rows()
 	if err := j.register(lost); err != nil {
 		return nil, err
 	}
@@ -217,6 +229,14 @@ func New(ctx context.Context, env engine.Env, src connector.Source, cfg Config) 
 	j.gate = gate.New("broker", gate.Options{Probe: j.caught(j.probe), Closed: true, Fastest: time.Second,
 		Slowest: time.Second, Jitter: -1, OnChange: j.gateChanged})
 	return j, nil
+}
+
+// policy is what a quota calls it.
+func policy(expire bool) string {
+	if expire {
+		return "expire"
+	}
+	return "hold"
 }
 
 // What a message may hold where the broker does not say it, and what is left for its own words.
@@ -260,14 +280,16 @@ func (j *Job) register(missing []loss) (err error) {
 	return nil
 }
 
-// beginDataSet begins another data set than the one before at its beginning. It is durable with its first page.
+// beginDataSet begins another data set than the one before at its beginning. It is durable with its first
+// page.
 func (j *Job) beginDataSet() {
 	st := &j.cut.state
 	if st.DataSet == j.cfg.DataSet {
 		return
 	}
 	if st.Cursor != nil || st.Over {
-		j.env.History.Note("stream.dataset", "%s is read from its beginning; it was %s before", j.cfg.DataSet, st.DataSet)
+		j.env.History.Note("stream.dataset", "%s is read from its beginning; it was %s before", j.cfg.DataSet,
+			st.DataSet)
 	}
 	*st = state{DataSet: j.cfg.DataSet, Next: st.Next, NextPile: st.NextPile, Piles: st.Piles}
 	j.desk.change(func() { j.desk.over = false })
@@ -300,7 +322,8 @@ func (j *Job) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	})
-	for _, work := range []func(context.Context) error{j.runIntake, j.runPace, j.runSend, j.runListen, j.runKeep} {
+	for _, work := range []func(context.Context) error{j.runIntake, j.runPace, j.runSend, j.runListen,
+		j.runKeep} {
 		g.Go(func() error { return work(ctx) })
 	}
 	err := g.Wait()
@@ -317,12 +340,17 @@ func (j *Job) close() {
 		ear.Close()
 	default:
 	}
+	j.closeSource()
+}
+
+func (j *Job) closeSource() {
 	if j.src == nil {
 		return
 	}
 	if err := j.src.Close(); err != nil {
 		j.env.Log.Warn(fmt.Sprintf("close source: %v", err))
 	}
+	j.src = nil
 }
 
 // gateChanged tells the history that a dependency went away or came back.

@@ -62,8 +62,8 @@ func TestPayloads(t *testing.T) {
 	}
 }
 
-// TestAnHour: 44,000 rows of 38 columns are the 88 batches of the original, the last one LAST, and the manifest says
-// what they are.
+// TestAnHour: 44,000 rows of 38 columns are the 88 batches of the original, the last one LAST, and the
+// manifest says what they are.
 func TestAnHour(t *testing.T) {
 	b := embedded(t)
 	l := newListener(t, b)
@@ -118,7 +118,7 @@ func TestDeadLetters(t *testing.T) {
 	src.pages[0].Filtered = 3
 	r := newRig(t, b, func() connector.Source { return src })
 	r.once()
-	if got := l.payload("LAST:1", 0); !bytes.Contains([]byte(got), []byte(`"zip_code":"4"`)) || strings.Count(got, "zip_code") != 2 {
+	if got := l.payload("LAST:1", 0); !strings.Contains(got, `"zip_code":"4"`) || strings.Count(got, "zip_code") != 2 {
 		t.Errorf("got %s", got)
 	}
 	got := r.books()
@@ -126,7 +126,8 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("books: %+v", got)
 	}
 	reasons := strings.Join(r.letters(), "\n")
-	for _, want := range []string{"line 9 of data.csv", "time is null", "temp_c is NaN", "bytes as JSON", "zip_code is not UTF-8"} {
+	for _, want := range []string{"line 9 of data.csv", "time is null", "temp_c is NaN", "bytes as JSON",
+		"zip_code is not UTF-8"} {
 		if !strings.Contains(reasons, want) {
 			t.Errorf("no dead letter says %q: %s", want, reasons)
 		}

@@ -27,8 +27,8 @@ func openRedis(t *testing.T, streams bool) (connector.Broker, *testenv.RedisServ
 	return b, s
 }
 
-// TestQuestions: over each kind of broker, questions of ours and WeatherVane's are answered, and garbage between them
-// harms nobody.
+// TestQuestions: over each kind of broker, questions of ours and WeatherVane's are answered, and garbage
+// between them harms nobody.
 func TestQuestions(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) connector.Broker{
 		"embedded": embedded,
@@ -59,7 +59,7 @@ func TestQuestions(t *testing.T) {
 				{Topic: names.Ask(), Key: "again:1", Payload: []byte("garbage")},
 				{Topic: names.Ask(), Key: "confirm:1", Payload: nil},
 				wire.Beacon{Epoch: "other", Newest: 3}.Message(wire.Names{Prefix: names.Prefix + ":x"}),
-				{Topic: names.Ask(), Key: "beacon:3", Payload: wire.Beacon{Epoch: "other", Oldest: 1, Newest: 3}.Message(names).Payload},
+				{Topic: names.Ask(), Key: "beacon:3", Payload: wire.Beacon{Epoch: "other", Newest: 3}.Message(names).Payload},
 				{Topic: names.Request(), Key: "x:7"}, {Topic: names.Request(), Key: "1:2:3"},
 				{Topic: names.Request(), Key: "99:7"}, {Topic: names.Request(), Key: "0:23"},
 				wire.Ask{Epoch: "other", Number: 1}.Message(names), wire.Confirm{Epoch: "other", UpTo: 2}.Message(names),
@@ -89,8 +89,8 @@ func TestQuestions(t *testing.T) {
 	}
 }
 
-// TestRedisDies: in the middle of a window, and comes back empty. The gate says why and opens within a second, the rest
-// leaves in order, and what was lost is asked for.
+// TestRedisDies: in the middle of a window, and comes back empty. The gate says why and opens within a
+// second, the rest leaves in order, and what was lost is asked for.
 func TestRedisDies(t *testing.T) {
 	b, server := openRedis(t, false)
 	l := newListener(t, b)
@@ -134,5 +134,9 @@ func TestRedisDies(t *testing.T) {
 	}
 	m := l.all()
 	l.say(wire.Ask{Epoch: m[len(m)-1].Epoch, Number: 1, Batches: []int{0, 1, 2, 3, 4, 5, 6}}.Message(names))
-	until(t, "what was lost", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.have[id(m[0].Epoch, 1)]) == 30 })
+	until(t, "what was lost", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.have[id(m[0].Epoch, 1)]) == 30
+	})
 }

@@ -1,0 +1,52 @@
+package streamer
+
+import "maps"
+
+// count counts something for people.
+func (d *desk) count(name string, n int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.counts[name] += n
+}
+
+// pending is what windows take that are not where they belong, as far as anybody says.
+func (d *desk) pending() int64 {
+	if d.marks.Confirms {
+		return d.waiting
+	}
+	return d.unsent
+}
+
+// figures are the desk's numbers at one moment.
+type figures struct {
+	marks           marks
+	next, released  uint64
+	newest          *window // that was cut; nil for none that is here
+	kept            int
+	bytes, inFlight int64
+	pendingBytes    int64
+	sentRows        int64 // of windows that are here, sent, and not confirmed because nobody ever does
+	pendingRows     int64 // of all others that are not confirmed
+	building        int64 // rows of windows that are not closed
+	over            bool
+	counts          map[string]int64
+}
+
+func (d *desk) figures() figures {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := figures{marks: d.marks, next: d.next, released: d.released, newest: d.windows[d.next-1],
+		kept: len(d.windows), bytes: d.bytes, inFlight: d.air.bytes, pendingBytes: d.pending(), building: d.building,
+		over: d.over, counts: maps.Clone(d.counts)}
+	for n := max(d.marks.Confirmed+1, d.oldest); n < d.next; n++ {
+		w := d.windows[n]
+		switch {
+		case w == nil:
+		case n <= d.marks.Sent && !d.marks.Confirms:
+			f.sentRows += int64(w.Rows)
+		default:
+			f.pendingRows += int64(w.Rows)
+		}
+	}
+	return f
+}
