@@ -200,7 +200,7 @@ func TestInfluxCutOff(t *testing.T) {
 		t.Errorf("three attempts within %v, want one a second", took)
 	}
 	p.Remove(t, "hole")
-	r.back() // though a canary is on its way that will not arrive
+	r.back()
 	p.Down()
 	r.away("ask influxdb", time.Second)
 	p.Up()
@@ -354,6 +354,33 @@ func TestIdleGate(t *testing.T) {
 	r.opened()
 	if took := time.Since(began); took > recovery {
 		t.Errorf("it took %v to open", took)
+	}
+}
+
+// TestLostCanary: one that is lost on the way keeps nobody waiting.
+func TestLostCanary(t *testing.T) {
+	var hole atomic.Bool
+	var lost atomic.Int64
+	tables := silent()
+	tables.rows = func(context.Context, connector.TableQuery, func([]any) error) error { return errTest }
+	tables.newest = func(ctx context.Context, _ connector.TableQuery) (time.Time, bool, error) {
+		if hole.Load() {
+			lost.Add(1)
+			<-ctx.Done()
+			return time.Time{}, false, ctx.Err()
+		}
+		return at(19, 7), true, nil
+	}
+	const timeout = 5 * time.Second
+	r := start(t, Config{Tables: tables, Timeout: timeout}).opened()
+	hole.Store(true)
+	r.wants("/api/v1/reports?table=weather_averages", 503, errTest.Error())
+	testenv.Until(t, soon, "a canary is lost", func() bool { return lost.Load() == 1 })
+	hole.Store(false)
+	began := time.Now()
+	r.opened()
+	if took := time.Since(began); took > recovery {
+		t.Errorf("the gate took %v to open", took)
 	}
 }
 
