@@ -145,7 +145,7 @@ func (b *Broker) drop(c *connection, err error) {
 	c.close()
 }
 
-// Close ends the connection of Publish.
+// Close ends the connection of Publish, which makes another if it is called again.
 func (b *Broker) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -161,6 +161,9 @@ func (b *Broker) Listen(ctx context.Context, l connector.Listener) error {
 	err := b.listen(ctx, l)
 	if h, ok := errors.AsType[hearError](err); ok {
 		return h.error
+	}
+	if err != nil && ctx.Err() == nil { // what Publish holds may be dead too, and would fail once more when the server is back
+		_ = b.Close()
 	}
 	return classify(ctx, "listen to "+strings.Join(l.Topics, ", "), err)
 }

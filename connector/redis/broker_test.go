@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -30,5 +31,35 @@ func TestBrokerContract(t *testing.T) {
 					Leaks: testenv.ProcessLeaks()}
 			})
 		})
+	}
+}
+
+// TestPublishBehindARestart: who notices by its hearing that the server went away and heard it come back can publish
+// at once: the connection that died is not tried once more.
+func TestPublishBehindARestart(t *testing.T) {
+	s := testenv.Redis(t)
+	b, err := OpenBroker(BrokerConfig{URL: "redis://" + s.Addr(), Password: "geheim123", Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	m := connector.Message{Topic: "a", Key: "1"}
+	hear := func(during func()) error {
+		return b.Listen(t.Context(), connector.Listener{Topics: []string{"a"}, Ready: during,
+			Hear: func(connector.Heard) error { return errors.New("heard") }})
+	}
+	if err := b.Publish(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if err := hear(s.Kill); err == nil {
+		t.Fatal("the hearing did not end with the server")
+	}
+	s.Restart()
+	published := make(chan error, 1)
+	if err := hear(func() { go func() { published <- b.Publish(t.Context(), m) }() }); err == nil || err.Error() != "heard" {
+		t.Errorf("got %v, want the message", err)
+	}
+	if err := <-published; err != nil {
+		t.Errorf("the first message behind the restart: %v", err)
 	}
 }
