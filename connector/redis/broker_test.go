@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -45,7 +46,9 @@ func TestPublishBehindARestart(t *testing.T) {
 	t.Cleanup(func() { _ = b.Close() })
 	m := connector.Message{Topic: "a", Key: "1"}
 	hear := func(during func()) error {
-		return b.Listen(t.Context(), connector.Listener{Topics: []string{"a"}, Ready: during,
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		return b.Listen(ctx, connector.Listener{Topics: []string{"a"}, Ready: during,
 			Hear: func(connector.Heard) error { return errors.New("heard") }})
 	}
 	if err := b.Publish(t.Context(), m); err != nil {
