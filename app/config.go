@@ -10,7 +10,6 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/secret"
+	"holdfast/base/web"
 )
 
 // Config is a configuration file.
@@ -340,17 +340,10 @@ func checkListen(addr string, token bool) string {
 	if addr == "" || addr == NoListen {
 		return ""
 	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
 		return fmt.Sprintf("want host:port such as %s, or none, got %q", defaultListen, addr)
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return fmt.Sprintf("want a port from 0 to 65535, got %q", port)
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && !token {
-		return fmt.Sprintf("%q can be reached from other machines, so a token is needed", addr)
-	}
-	return ""
+	return web.BadListen(addr, token)
 }
 
 // CheckListen is checkListen as an error, for an address from a flag.
