@@ -1,0 +1,155 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/base/record"
+	"holdfast/connector/influxdb"
+	"holdfast/tests/testenv"
+)
+
+// The original cuts an hour into this many batches, of 500 rows if it has 44,000.
+const originalBatches = 88
+
+// ahead is how many batches the streamer may be ahead of the ingester. The original knows no bound, and waits
+// five minutes between hours instead; as fast as can be, Redis would cut its ingester off.
+const ahead = 16
+
+// original is the design of WeatherVane as a straightforward program in Go: one goroutine publishes JSON, another
+// parses it, keeps the hour in memory and posts it once LAST has come. Nothing of it is durable, nothing is
+// confirmed, and there are no reports. It returns the rows/s from the first message to the last notice.
+func original(t *testing.T, redis *testenv.RedisServer, s *influxdb.Sink, schema record.Schema,
+	hours [][]observation) float64 {
+	t.Helper()
+	g, ctx := errgroup.WithContext(t.Context())
+	o := &originalRoles{t: t, ctx: ctx, sink: s, schema: schema, room: make(chan struct{}, ahead), ready: make(chan struct{})}
+	out, in := redisClient(t, redis), redisClient(t, redis)
+	var begin, end time.Time
+	g.Go(func() error {
+		select {
+		case <-o.ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		begin = time.Now()
+		return o.stream(out, hours)
+	})
+	g.Go(func() error {
+		err := o.ingest(in, out, len(hours))
+		end = time.Now()
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return float64(len(hours)*len(hours[0])) / end.Sub(begin).Seconds()
+}
+
+// originalRoles are the streamer and the ingester of the original.
+type originalRoles struct {
+	t      *testing.T
+	ctx    context.Context
+	sink   *influxdb.Sink
+	schema record.Schema
+	room   chan struct{} // holds one for each batch that is on the way
+	ready  chan struct{} // closed when the ingester listens
+}
+
+func (o *originalRoles) stream(c rueidis.Client, hours [][]observation) error {
+	for h, hour := range hours {
+		size := (len(hour) + originalBatches - 1) / originalBatches
+		for i := 0; i*size < len(hour); i++ {
+			payload, err := json.Marshal(hour[i*size : min((i+1)*size, len(hour))])
+			if err != nil {
+				return err
+			}
+			batch := fmt.Sprint(i)
+			if (i+1)*size >= len(hour) {
+				batch = "LAST"
+			}
+			select {
+			case o.room <- struct{}{}:
+			case <-o.ctx.Done():
+				return o.ctx.Err()
+			}
+			channel := fmt.Sprintf("weather_channel:data:%s:%d", batch, h)
+			if err := publish(o.ctx, c, channel, string(payload)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func publish(ctx context.Context, c rueidis.Client, channel, payload string) error {
+	return c.Do(ctx, c.B().Publish().Channel(channel).Message(payload).Build()).Error()
+}
+
+func (o *originalRoles) ingest(in, out rueidis.Client, hours int) error {
+	ctx, cancel := context.WithCancel(o.ctx)
+	defer cancel()
+	var rows []observation
+	var failed error
+	posted := 0
+	hear := func(m rueidis.PubSubMessage) {
+		if failed != nil || posted == hours {
+			return
+		}
+		var batch []observation
+		if failed = json.Unmarshal([]byte(m.Message), &batch); failed == nil {
+			rows = append(rows, batch...)
+			<-o.room
+		}
+		if failed == nil && strings.Contains(m.Channel, ":LAST:") {
+			failed = o.post(rows)
+			rows = rows[:0]
+			posted++
+			if failed == nil {
+				failed = publish(ctx, out, "weather_channel:processor:"+m.Channel[strings.LastIndexByte(m.Channel, ':')+1:], "")
+			}
+		}
+		if failed != nil || posted == hours {
+			cancel()
+		}
+	}
+	err := in.Receive(rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { close(o.ready) }),
+		in.B().Psubscribe().Pattern("weather_channel:data:*").Build(), hear)
+	if failed == nil && posted < hours {
+		return errors.Join(errors.New("the ingester of the original ended"), err)
+	}
+	return failed
+}
+
+func (o *originalRoles) post(rows []observation) error {
+	for first := 0; first < len(rows); first += influxRows {
+		b, err := weatherBatch(o.schema, rows[first:min(first+influxRows, len(rows))])
+		if err != nil {
+			return err
+		}
+		if err := write(o.ctx, o.sink, o.schema, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// redisClient is a client of its own.
+func redisClient(t *testing.T, redis *testenv.RedisServer) rueidis.Client {
+	t.Helper()
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{redis.Addr()}, Password: serverPassword,
+		DisableCache: true, ForceSingleClient: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}

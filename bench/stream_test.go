@@ -1,0 +1,267 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/redis/rueidis"
+
+	"holdfast/connector"
+	"holdfast/job/stream/wire"
+	"holdfast/tests/testenv"
+)
+
+// hoursOf are hours of 44,000 rows, n rows in all; fewer rows are one hour.
+func hoursOf(n int) (hours [][]observation) {
+	for h := range max(1, n/windowRows) {
+		hours = append(hours, observations(h, min(n, windowRows)))
+	}
+	return hours
+}
+
+// eavesdropper hears what the roles say: it knows when the first batch was sent, and what was stored.
+type eavesdropper struct {
+	mu     sync.Mutex // guards the below
+	first  time.Time
+	stored []wire.Stored
+	heard  []time.Time // when a notice came
+}
+
+// eavesdrop hears the first batch and the notices, and none of the other batches, which would cost the machine.
+func eavesdrop(t *testing.T, redis *testenv.RedisServer) *eavesdropper {
+	t.Helper()
+	e := new(eavesdropper)
+	c := redisClient(t, redis)
+	ctx, cancel := context.WithCancel(t.Context())
+	ready := make(chan struct{})
+	var once sync.Once
+	var hearing sync.WaitGroup
+	hearing.Go(func() {
+		err := c.Receive(rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { once.Do(func() { close(ready) }) }),
+			c.B().Psubscribe().Pattern(weatherNames.Data()+":0:*", weatherNames.Data()+":LAST:*", weatherNames.Stored()+":notice:*").Build(), e.hear)
+		if ctx.Err() == nil {
+			t.Errorf("eavesdrop: %v", errors.Join(errors.New("it ended"), err))
+		}
+	})
+	t.Cleanup(func() { cancel(); hearing.Wait() })
+	<-ready
+	return e
+}
+
+func (e *eavesdropper) hear(m rueidis.PubSubMessage) {
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	key, ok := strings.CutPrefix(m.Channel, weatherNames.Stored()+":")
+	if !ok {
+		if e.first.IsZero() {
+			e.first = now
+		}
+		return
+	}
+	what, err := wire.Read(connector.Message{Topic: weatherNames.Stored(), Key: key, Payload: []byte(m.Message)})
+	if s, ok := what.(wire.Stored); ok && err == nil &&
+		!slices.ContainsFunc(e.stored, func(o wire.Stored) bool { return o.Number == s.Number }) {
+		e.stored, e.heard = append(e.stored, s), append(e.heard, now)
+	}
+}
+
+// notice waits for the notice of the i-th window that was stored.
+func (e *eavesdropper) notice(t *testing.T, i int, all []*testenv.Process) (s wire.Stored, at time.Time) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(time.Millisecond) {
+		e.mu.Lock()
+		if len(e.stored) > i {
+			s, at = e.stored[i], e.heard[i]
+		}
+		e.mu.Unlock()
+		if !at.IsZero() {
+			return s, at
+		}
+		if time.Now().After(deadline) {
+			said := ""
+			for _, p := range all {
+				said += p.Output()
+			}
+			t.Fatalf("no notice of window %d:\n%s", i+1, said)
+		}
+	}
+}
+
+// streamed runs roles as processes between the servers and returns the rows/s from the first batch to the notice of
+// the last window.
+func streamed(t *testing.T, redis *testenv.RedisServer, influx *testenv.InfluxServer, database string, windows, rows int,
+	roles func() []*testenv.Process) float64 {
+	t.Helper()
+	e := eavesdrop(t, redis)
+	all := roles()
+	for i := range windows {
+		if s, _ := e.notice(t, i, all); s.Lost > 0 {
+			t.Fatalf("window %s lacks %d rows", s.Window, s.Lost)
+		}
+	}
+	_, at := e.notice(t, windows-1, all)
+	e.mu.Lock()
+	took := at.Sub(e.first)
+	e.mu.Unlock()
+	for _, p := range all {
+		if code := p.Wait(t, 2*time.Minute); code != 0 {
+			t.Fatalf("ended with %d:\n%s", code, p.Output())
+		}
+	}
+	if n := points(t, influx, database, "temp_c", "weather_data", time.Time{}); n != rows {
+		t.Fatalf("%d rows are stored, want %d", n, rows)
+	}
+	return float64(rows) / took.Seconds()
+}
+
+// TestStreamRate is the rate of a stream, Redis to InfluxDB 1.6.7, with all its roles in one process and with a
+// process for each, against the same rows posted from memory by the same client; and the design of the original
+// between the same servers. By turns, the medians of three rounds.
+func TestStreamRate(t *testing.T) {
+	n := rows(t, 6*windowRows)
+	hours := hoursOf(n)
+	n = len(hours) * len(hours[0])
+	input := writeDataSet(t, hours)
+	redis, influx := testenv.Redis(t), testenv.Influx(t, "")
+	testenv.PlainBinary(t) // built before the clock runs
+	ways := []struct {
+		name string
+		rate func(database string) float64
+	}{
+		{"one", func(database string) float64 {
+			return streamed(t, redis, influx, database, len(hours), n, func() []*testenv.Process {
+				return []*testenv.Process{role(t, "all", redis, influx, database, "--input", input, "--once", "--speedup", "max")}
+			})
+		}},
+		{"straight", func(database string) float64 { return straightInflux(t, influx, database, hours) }},
+		{"four", func(database string) float64 {
+			return streamed(t, redis, influx, database, len(hours), n, func() []*testenv.Process {
+				all := []*testenv.Process{role(t, "ingester", redis, influx, database, "--once"),
+					role(t, "processor", redis, influx, database, "--once")}
+				for _, p := range all {
+					p.WaitFor(t, "works in", time.Minute)
+				}
+				return append(all, role(t, "streamer", redis, influx, database, "--input", input, "--once", "--speedup", "max"))
+			})
+		}},
+		{"original", func(database string) float64 {
+			s, schema := openInflux(t, influx, database)
+			return original(t, redis, s, schema, hours)
+		}},
+	}
+	ratios := map[string][]float64{}
+	for i := range 3 {
+		got := map[string]float64{}
+		for j := range ways {
+			way := ways[(i+j)%len(ways)]
+			database := fmt.Sprintf("%s%d", way.name, i)
+			got[way.name] = way.rate(database)
+			influx.Query(t, "", "DROP DATABASE "+database)
+		}
+		t.Logf("S1: %d rows in %d windows, Redis -> InfluxDB: all roles in one process %.0f rows/s, a process for each %.0f, "+
+			"rows from memory straight into InfluxDB %.0f, the original's design %.0f", n, len(hours), got["one"], got["four"],
+			got["straight"], got["original"])
+		for _, r := range [][2]string{{"one", "straight"}, {"one", "original"}, {"four", "straight"}, {"four", "original"}} {
+			key := r[0] + " / " + r[1]
+			ratios[key] = append(ratios[key], got[r[0]]/got[r[1]])
+		}
+	}
+	for key, all := range ratios {
+		slices.Sort(all)
+		t.Logf("S1: %s %.2f (median of %.2f)", key, all[1], all)
+	}
+	if r := ratios["one / straight"][1]; r < 0.8 {
+		t.Errorf("ratio %.2f to the rows from memory, want at least 0.8", r)
+	}
+	if r := ratios["one / original"][1]; r <= 1 {
+		t.Errorf("ratio %.2f to the original's design, want more than 1", r)
+	}
+}
+
+// straightInflux posts the hours from memory, without a broker and without any durability.
+func straightInflux(t *testing.T, influx *testenv.InfluxServer, database string, hours [][]observation) float64 {
+	t.Helper()
+	s, schema := openInflux(t, influx, database)
+	var batches []arrow.RecordBatch
+	n := 0
+	for _, hour := range hours {
+		n += len(hour)
+		for part := range slices.Chunk(hour, influxRows) {
+			b, err := weatherBatch(schema, part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			batches = append(batches, b)
+		}
+	}
+	begin := time.Now()
+	for _, b := range batches {
+		if err := write(t.Context(), s, schema, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return float64(n) / time.Since(begin).Seconds()
+}
+
+// TestStreamReport is the time from the last row of a window stored to both of its reports stored, for windows with
+// some seconds between them: with all roles in one process, and with a processor of its own, which asks the database
+// for the rows.
+func TestStreamReport(t *testing.T) {
+	const interval = 5 * time.Second
+	n := rows(t, 6*windowRows)
+	hours := hoursOf(n)
+	input := writeDataSet(t, hours)
+	redis, influx := testenv.Redis(t), testenv.Influx(t, "")
+	testenv.PlainBinary(t)
+	pace := []string{"--input", input, "--interval", interval.String()}
+	for _, way := range []struct {
+		name  string
+		goal  time.Duration
+		roles func(database string) []*testenv.Process
+	}{
+		{"one", 200 * time.Millisecond, func(database string) []*testenv.Process {
+			return []*testenv.Process{role(t, "all", redis, influx, database, append(pace, "--api-listen", testenv.Address(t))...)}
+		}},
+		{"apart", 0, func(database string) []*testenv.Process {
+			all := []*testenv.Process{role(t, "ingester", redis, influx, database), role(t, "processor", redis, influx, database)}
+			for _, p := range all {
+				p.WaitFor(t, "works in", time.Minute)
+			}
+			return append(all, role(t, "streamer", redis, influx, database, pace...))
+		}},
+	} {
+		e := eavesdrop(t, redis)
+		all := way.roles(way.name)
+		var took []time.Duration
+		for i := range hours {
+			s, _ := e.notice(t, i, all)
+			places := extremes(hours[i])
+			testenv.Until(t, time.Minute, "the reports", func() bool {
+				return points(t, influx, way.name, "complete", "zip_code_extremes", s.From) >= places &&
+					points(t, influx, way.name, "complete", "weather_averages", s.From) >= min(50, len(hours[i]))
+			})
+			took = append(took, time.Since(s.At))
+		}
+		for _, p := range all {
+			p.Term()
+		}
+		for _, p := range all {
+			p.Wait(t, time.Minute)
+		}
+		median := quantile(took, 0.5)
+		t.Logf("S3: roles %s: reports of %d rows stored %v after the last row, worst %v (%v)", way.name, len(hours[0]),
+			median.Round(time.Millisecond), quantile(took, 1).Round(time.Millisecond), took)
+		if way.goal > 0 && median > way.goal {
+			t.Errorf("reports %v after the last row, the median of %v, want under %v", median, took, way.goal)
+		}
+		influx.Query(t, "", "DROP DATABASE "+way.name)
+	}
+}
