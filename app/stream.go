@@ -313,7 +313,12 @@ func (i *ingesterConfig) check(_ *streamConfig, d *decoder, n ast.Node, path str
 		return
 	}
 	path = join(path, "ingester")
-	entries, _ := d.entries(d.at(n, "ingester"), path)
+	before := len(d.mistakes)
+	entries, ok := d.entries(d.at(n, "ingester"), path)
+	if !ok { // which was told when it was read
+		d.mistakes = d.mistakes[:before]
+		return
+	}
 	i.Quota.check(d, entries, join(path, "quota"))
 	if i.LostAfter < 0 {
 		d.bad(d.at(n, "ingester", "lost_after"), join(path, "lost_after"), "want a time above 0, got %v", i.LostAfter)
