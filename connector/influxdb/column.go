@@ -84,7 +84,8 @@ func wholeOf(name string, col arrow.Array) func(row int) (n int64, reason string
 	return nil
 }
 
-func integers[T ~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32](v []T) func(row int) (int64, string) {
+func integers[T ~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32](v []T) func(row int) (n int64,
+	reason string) {
 	return func(i int) (int64, string) { return int64(v[i]), "" }
 }
 
@@ -116,8 +117,8 @@ func textOf(col arrow.Array) func(row int) string {
 	return nil
 }
 
-// texts writes strings. Quotes and backslashes are escaped; the ends of lines and tabs stay as they are: as \n
-// the server would read two characters.
+// texts writes strings. Quotes and backslashes are escaped; the ends of lines and tabs stay as they are: as
+// \n the server would read two characters.
 func texts(name string, get func(int) string) put {
 	return func(dst []byte, i int) ([]byte, string) {
 		text := get(i)
@@ -161,9 +162,9 @@ func floats(name string, get func(int) float64) put {
 	}
 }
 
-// appendFloat is strconv.AppendFloat(dst, v, 'g', -1, 64), quicker for what most measurements are: numbers below a
-// million with at most three decimals. n/1000 is rounded as a parser rounds the decimal that is written, and
-// so few digits stand for one float alone: they are the shortest.
+// appendFloat is strconv.AppendFloat(dst, v, 'g', -1, 64), quicker for what most measurements are: numbers
+// below a million with at most three decimals. n/1000 is rounded as a parser rounds the decimal that is
+// written, and so few digits stand for one float alone: they are the shortest.
 func appendFloat(dst []byte, v float64) []byte {
 	n := int64(math.Round(max(-1e9, min(v*1000, 1e9))))
 	if n == 0 || n <= -1e9 || n >= 1e9 || float64(n)/1000 != v {

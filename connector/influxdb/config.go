@@ -229,8 +229,8 @@ func (k *check) replaces() {
 	switch {
 	case k.Replace == "":
 	case k.Bucket != "":
-		k.bad("replace", "is for database, and there is bucket: servers of 2.x and 3.x delete in other ways, and none "+
-			"was tried")
+		k.bad("replace", "is for database, and there is bucket: servers of 2.x and 3.x delete in other ways, and "+
+			"none was tried")
 	case k.MeasurementFrom != "":
 		k.bad("replace", "stands beside measurement_from, and wants measurement")
 	case k.Spread != "":

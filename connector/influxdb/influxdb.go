@@ -14,9 +14,18 @@
 //   - `spread`: an integer column, most often the key, stands in the digits of the time below its precision;
 //   - `unique`: the configuration says that tags and time tell all rows apart.
 //
-// `replace`: REVISION, an integer column that becomes a field, lets points replace others: of each time only those
-// with the highest revision stand (replace.go), in whatever order and however often deliveries come. It is
-// for 1.x, and for a measurement that nobody else writes to.
+// Rows that are computed again have a revision that says which of them stand:
+//
+//	reports:
+//	  influxdb: {database: weather, measurement: averages, tags: [state], unique: true, replace: revision}
+//
+// Of each time only the points with the highest revision stand. What comes with a higher one takes the
+// place of all that the measurement had of that time, tags or no tags the same; what comes with a lower one
+// is present already. So it does not matter in which order deliveries come, nor how often or in how many
+// parts. A row that is refused supersedes nothing. It is not one transaction (replace.go): for a moment
+// points of two revisions are to be seen beside each other. The measurement must be this sink's alone, in
+// one retention policy; and a request that something between us and the server holds back until other
+// deliveries have come is not foreseen.
 //
 // In one delivery we look ourselves: a row with the identity of another is refused, unless it is the same
 // in all. Over deliveries the last that is written stays.
@@ -62,7 +71,7 @@ type Sink struct {
 	schema  *record.Schema
 	types   map[string][]string // of the fields that the server has; nil if it was not asked
 	pending []byte              // a line of the delivery that failed last
-	// Where points replace others:
+	// Where points supersede others:
 	unsure      bool  // an attempt has begun, and its end is not known
 	latest      int64 // no point is later, as far as is known
 	knowsLatest bool

@@ -351,7 +351,7 @@ func (w *writer) point(text []byte, row int) (p point, reason string) {
 		}
 	}
 	if bare && w.c.Replace != "" && len(w.tags) > 0 {
-		return p, "it has no tag, and of points that replace others (replace) each needs one"
+		return p, "it has no tag, and of points that supersede others each needs one"
 	}
 	if err := w.series.Err(); err != nil {
 		return p, err.Error()

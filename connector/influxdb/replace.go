@@ -17,15 +17,15 @@ import (
 	"holdfast/connector"
 )
 
-// Points that replace others: of each time only those of the highest revision stand. InfluxDB has no
+// Points that supersede others: of each time only those of the highest revision stand. InfluxDB has no
 // transactions, so the order keeps it whole. The new points are written first, many of them over old ones;
 // then the old ones that nothing was written over are deleted. Who reads in between finds the highest
 // revision, with remains of a lower one beside it; a crash in between leaves that, and the same delivery,
 // which comes again, ends it.
 //
-// A request that was given up may be executed late, and a late deletion would take what was written since. So
-// after an attempt whose end is not known nothing is done while a deletion runs, and what stands is read again
-// when all is written.
+// A request that was given up may be executed late, and a late deletion would take what was written since.
+// So after an attempt whose end is not known nothing is done while a deletion runs, and what stands is read
+// again when all is written.
 
 // moment is one time: what the delivery and the measurement have of it.
 type moment struct {
@@ -81,9 +81,9 @@ type replacing struct {
 	moments []*moment
 }
 
-// replace writes the wanted rows (nil for all), and counts those that it did not because others replace them.
+// replace writes the wanted rows (nil for all), and counts those that it did not because they are superseded.
 func (s *Sink) replace(ctx context.Context, lines func() *writer, d connector.Delivery, wanted []bool) (
-	refused []connector.RowFault, replaced int64, err error) {
+	refused []connector.RowFault, superseded int64, err error) {
 	r := &replacing{Sink: s, lines: lines, one: lines(), rows: int(d.Rows.NumRows()), wanted: wanted}
 	r.gather()
 	careful := s.begin() || d.Unknown
@@ -97,7 +97,7 @@ func (s *Sink) replace(ctx context.Context, lines func() *writer, d connector.De
 		refused, err = r.write(ctx)
 	}
 	if err == nil {
-		err = r.forget(ctx, r.left)
+		err = r.remove(ctx, r.left)
 	}
 	if err == nil && careful {
 		err = r.confirm(ctx)
@@ -106,10 +106,11 @@ func (s *Sink) replace(ctx context.Context, lines func() *writer, d connector.De
 		return nil, 0, s.gone(err)
 	}
 	s.end()
-	return refused, r.replaced(), nil
+	return refused, r.superseded(), nil
 }
 
-// begin says that something is under way, and reports whether something was before: an attempt that failed.
+// begin says that something is under way, and reports whether something was before: an attempt that
+// failed.
 func (s *Sink) begin() (before bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +124,8 @@ func (s *Sink) end() {
 	s.unsure = false
 }
 
-// gather finds the times of the rows, in order. A row that can't be a point replaces nothing.
+// gather finds the times of the rows, in order. A row that can't be a point supersedes
+// nothing.
 func (r *replacing) gather() {
 	at := map[int64]*moment{}
 	var text []byte
@@ -144,12 +146,12 @@ func (r *replacing) gather() {
 	r.moments = slices.SortedFunc(maps.Values(at), func(a, b *moment) int { return cmp.Compare(a.at, b.at) })
 }
 
-// write puts in the rows of the highest revision of each time. What the server refuses replaces nothing: where
-// none of them is left, the next lower revision is the highest.
+// write puts in the rows of the highest revision of each time. What the server refuses supersedes nothing:
+// where none of them is left, the next lower revision is the highest.
 func (r *replacing) write(ctx context.Context) (refused []connector.RowFault, err error) {
 	for first, more := true, true; more; first = false {
 		want := r.plan(first)
-		if err := r.forget(ctx, r.mixed); err != nil {
+		if err := r.remove(ctx, r.mixed); err != nil {
 			return nil, err
 		}
 		w := &writing{Sink: r.Sink}
@@ -196,8 +198,8 @@ func (r *replacing) withdraw(faults []connector.RowFault) (lowered bool) {
 	return lowered
 }
 
-// replaced counts the rows that are lower than the highest revision of their time.
-func (r *replacing) replaced() (n int64) {
+// superseded counts the rows that are lower than the highest revision of their time.
+func (r *replacing) superseded() (n int64) {
 	for _, m := range r.moments {
 		highest, _ := m.highest()
 		for _, c := range m.rows {
@@ -248,8 +250,8 @@ func (r *replacing) mixed(p standing, over map[string]int) bool {
 	return slices.ContainsFunc(p.fields, func(name string) bool { return !has[name] })
 }
 
-// forget deletes those points of lower revisions that are picked.
-func (r *replacing) forget(ctx context.Context, picked func(p standing, over map[string]int) bool) error {
+// remove deletes those points of lower revisions that are picked.
+func (r *replacing) remove(ctx context.Context, picked func(p standing, over map[string]int) bool) error {
 	for _, m := range r.moments {
 		highest, _ := m.highest()
 		if !slices.ContainsFunc(m.there, func(p standing) bool { return p.below(highest) }) {
@@ -264,26 +266,36 @@ func (r *replacing) forget(ctx context.Context, picked func(p standing, over map
 				rest = append(rest, p)
 			}
 		}
-		if len(doomed) > 0 {
-			if err := r.hold(ctx, m.at); err != nil {
-				return err
-			}
-		}
-		for some := range slices.Chunk(doomed, atOnce) {
-			text, params := deletion(r.cfg.Measurement, m.at, some)
-			if err := r.Query(ctx, text, params, func(Row) error { return nil }); err != nil {
-				return err
-			}
+		if err := r.delete(ctx, m.at, doomed); err != nil {
+			return err
 		}
 		m.there = rest
 	}
 	return nil
 }
 
-// hold puts a series into the server's index that is never deleted. 1.6.7 loses sight of a measurement, with all
-// that it has on disk, until it is started again: when those of its series are gone that its index (inmem, the
-// default) had before some deletion. So one of them stays: that without tags, which no row has. The point is refused,
-// because time can't be a field, but only after the series was made; nobody sees it, and it is not on disk.
+// delete deletes points of one time.
+func (s *Sink) delete(ctx context.Context, at int64, points []standing) error {
+	if len(points) == 0 {
+		return nil
+	}
+	if err := s.hold(ctx, at); err != nil {
+		return err
+	}
+	for some := range slices.Chunk(points, atOnce) {
+		text, params := deletion(s.cfg.Measurement, at, some)
+		if err := s.Query(ctx, text, params, func(Row) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hold puts a series into the server's index that is never deleted. 1.6.7 with its default index (inmem)
+// loses sight of a measurement, though all is on disk, until it is started again: once all those series are
+// gone that it had at some earlier deletion. So one stays, that without tags, which no row has. Its point
+// is refused, because no field can be called time, but only after the series was made: nobody sees it, it
+// is not on disk, and so it is made anew each time.
 func (s *Sink) hold(ctx context.Context, at int64) error {
 	var e lineprotocol.Encoder
 	e.SetPrecision(precisions[s.precision()].unit)
@@ -293,12 +305,12 @@ func (s *Sink) hold(ctx context.Context, at int64) error {
 	return s.touch(ctx, e.Bytes())
 }
 
-// atOnce is how many points one statement deletes. Each statement walks over all that the server has in memory,
-// so few are better.
+// atOnce is how many points one statement deletes. Each walks over all that the server has in memory, so
+// few are better.
 const atOnce = 500
 
-// deletion is the statement that deletes points of one time. What they have in common stands first, and leaves
-// the server little to look at.
+// deletion is the statement that deletes points of one time. What they have in common stands first, and
+// leaves the server little to look at.
 func deletion(measurement string, at int64, points []standing) (text string, params map[string]any) {
 	params = map[string]any{"t": time.Unix(0, at)}
 	is := func(name, value string) string {
@@ -335,7 +347,7 @@ func (s *Sink) quiet(ctx context.Context) error {
 	return s.Query(ctx, "SHOW QUERIES", nil, func(row Row) error {
 		text, _ := row.Value("query").(string)
 		if row.Value("database") == s.cfg.Database && strings.HasPrefix(text, "DELETE") {
-			return fault.New(fault.Transient, "a deletion of before still runs")
+			return fault.New(fault.Transient, "a deletion of an earlier attempt still runs")
 		}
 		return nil
 	})
@@ -359,7 +371,8 @@ func (r *replacing) confirm(ctx context.Context) error {
 		at := time.Unix(0, m.at).UTC().Format(time.RFC3339Nano)
 		for _, p := range m.there {
 			if p.without || p.revision != highest[i] {
-				return fault.New(fault.Transient, "a point of another revision than %d stands at %s", highest[i], at)
+				return fault.New(fault.Transient, "a point of another revision than %d stands at %s",
+					highest[i], at)
 			}
 			delete(over[i], seriesOf(p.tags))
 		}
@@ -370,8 +383,8 @@ func (r *replacing) confirm(ctx context.Context) error {
 	return nil
 }
 
-// look reads what stands at the times of the delivery. Behind the latest time of the measurement nothing does,
-// so that what comes in the order of time asks nothing; all is for when that is not to be relied on.
+// look reads what stands at the times of the delivery. Behind the latest time of the measurement nothing
+// does, so that what comes in the order of time asks nothing; all is for when that is not to be relied on.
 func (r *replacing) look(ctx context.Context, all bool) error {
 	if len(r.moments) == 0 {
 		return nil
@@ -406,19 +419,20 @@ func (r *replacing) look(ctx context.Context, all bool) error {
 	return nil
 }
 
-// together is how far apart times may be that one question asks for: for the server the series of a question are
-// much more work than the points of a day.
+// together is how far apart times may be that one question asks for: to the server the series of a question
+// are much more work than the points of a day.
 const together = 24 * time.Hour
 
 // latestAfter is the time of the latest point after a time, or that time.
 func (s *Sink) latestAfter(ctx context.Context, after int64) (int64, error) {
-	err := s.Query(ctx, "SELECT * FROM "+Identifier(s.cfg.Measurement)+" WHERE time > $t ORDER BY time DESC LIMIT 1",
-		map[string]any{"t": time.Unix(0, after)}, func(row Row) error {
-			if at, ok := row.Time(); ok {
-				after = at.UnixNano()
-			}
-			return nil
-		})
+	text := "SELECT * FROM " + Identifier(s.cfg.Measurement) + " WHERE time > $t ORDER BY time DESC LIMIT 1"
+	params := map[string]any{"t": time.Unix(0, after)}
+	err := s.Query(ctx, text, params, func(row Row) error {
+		if at, ok := row.Time(); ok {
+			after = at.UnixNano()
+		}
+		return nil
+	})
 	return after, err
 }
 
@@ -429,42 +443,51 @@ func (r *replacing) lookAt(ctx context.Context, moments []*moment) error {
 		m.there = nil
 		at[m.at] = m
 	}
-	text := "SELECT * FROM " + Identifier(r.cfg.Measurement) + " WHERE time >= $first AND time <= $last GROUP BY *"
-	params := map[string]any{"first": time.Unix(0, moments[0].at), "last": time.Unix(0, moments[len(moments)-1].at)}
+	text := "SELECT * FROM " + Identifier(r.cfg.Measurement) +
+		" WHERE time >= $first AND time <= $last GROUP BY *"
+	params := map[string]any{"first": time.Unix(0, moments[0].at),
+		"last": time.Unix(0, moments[len(moments)-1].at)}
 	return r.Query(ctx, text, params, func(row Row) error {
 		when, ok := row.Time()
 		m := at[when.UnixNano()]
 		if !ok || m == nil {
 			return nil
 		}
-		p := standing{tags: row.Tags, without: true}
-		for i, name := range row.Columns {
-			v := row.Values[i]
-			if v == nil || name == "time" {
-				continue
-			}
-			p.fields = append(p.fields, name)
-			if name == r.cfg.Replace {
-				n, ok := v.(json.Number)
-				revision, err := n.Int64()
-				if !ok || err != nil {
-					return fault.New(fault.Permanent, "%s of a point at %s is %v, want an integer", name, when, v)
-				}
-				p.revision, p.without = revision, false
-			}
-		}
+		p, err := r.standing(row)
 		m.there = append(m.there, p)
-		return nil
+		return err
 	})
 }
 
-// alone refuses to replace points where a deletion would take those of other retention policies with it: it
-// knows no policy.
+// standing is a row of an answer that is grouped by all tags.
+func (s *Sink) standing(row Row) (standing, error) {
+	p := standing{tags: row.Tags, without: true}
+	for i, name := range row.Columns {
+		if name == "time" || i >= len(row.Values) || row.Values[i] == nil {
+			continue
+		}
+		p.fields = append(p.fields, name)
+		if name != s.cfg.Replace {
+			continue
+		}
+		n, ok := row.Values[i].(json.Number)
+		revision, err := n.Int64()
+		if !ok || err != nil {
+			return p, fault.New(fault.Permanent, "%s of a point is %v, want an integer", name, row.Values[i])
+		}
+		p.revision, p.without = revision, false
+	}
+	return p, nil
+}
+
+// alone refuses to delete points where that would take those of other retention policies with them: InfluxDB
+// deletes in all.
 func (s *Sink) alone(ctx context.Context) error {
 	var others []string
 	err := s.Query(ctx, "SHOW RETENTION POLICIES", nil, func(row Row) error {
 		name, _ := row.Value("name").(string)
-		if own := name == s.cfg.RetentionPolicy || s.cfg.RetentionPolicy == "" && row.Value("default") == true; !own {
+		own := name == s.cfg.RetentionPolicy || s.cfg.RetentionPolicy == "" && row.Value("default") == true
+		if !own {
 			others = append(others, name)
 		}
 		return nil
@@ -473,12 +496,12 @@ func (s *Sink) alone(ctx context.Context) error {
 		if err != nil {
 			break
 		}
-		err = s.Query(ctx, "SHOW FIELD KEYS FROM "+Identifier(name)+"."+Identifier(s.cfg.Measurement), nil,
-			func(Row) error {
-				return fault.WithHint(fault.New(fault.Permanent, "the retention policy %s has points of %s too, and "+
-					"InfluxDB deletes a time in all policies", name, s.cfg.Measurement),
-					"write into a measurement, or a database, that replaced points have for themselves")
-			})
+		text := "SHOW FIELD KEYS FROM " + Identifier(name) + "." + Identifier(s.cfg.Measurement)
+		err = s.Query(ctx, text, nil, func(Row) error {
+			return fault.WithHint(fault.New(fault.Permanent, "the retention policy %s has points of %s too, and "+
+				"InfluxDB deletes a time in all policies", name, s.cfg.Measurement),
+				"write into a measurement, or a database, that nothing else is in")
+		})
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,7 +91,7 @@ func reportsAt(t testing.TB, s *testenv.InfluxServer) *Sink {
 	return sink
 }
 
-// puts writes rows, which must all be taken or replaced.
+// puts writes rows, which must all be taken or superseded.
 func puts(t *testing.T, s *Sink, present int64, rows ...report) {
 	t.Helper()
 	v, err := s.Write(t.Context(), reports(rows...))
@@ -192,6 +193,23 @@ func TestReplaceBeforeRevisions(t *testing.T) {
 	}
 }
 
+// TestReplaceMany: more points than one statement deletes; those of the hour before stay.
+func TestReplaceMany(t *testing.T) {
+	s := reportsAt(t, testenv.Influx(t, ""))
+	s.cfg.Request = 1000
+	var old, before []report
+	for i := range 2*atOnce + 200 {
+		old = append(old, report{1, []string{"Ohio", "Iowa"}[i%2], fmt.Sprint(i), 1, "x", 1, false})
+		before = append(before, old[i])
+		before[i].hour = 0
+	}
+	puts(t, s, 0, before...)
+	puts(t, s, 0, old...)
+	last := report{1, "Utah", "1", 1, "", 2, false}
+	puts(t, s, 0, last)
+	stands(t, s, append(before, last)...)
+}
+
 // TestReplaceHostileTags: what a tag holds is a value, also where points are deleted by it.
 func TestReplaceHostileTags(t *testing.T) {
 	s := reportsAt(t, testenv.Influx(t, ""))
@@ -290,8 +308,8 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 // CloseIdleConnections lets the client close what it holds.
 func (w *wire) CloseIdleConnections() { w.base.(*http.Transport).CloseIdleConnections() }
 
-// TestReplaceHistories: whatever comes, in whatever order, cut off wherever and then repeated, also by another
-// process: of each time the rows of the highest revision stand, and nothing else.
+// TestReplaceHistories: whatever comes, in whatever order, cut off wherever and then repeated, also by
+// another process: of each time the rows of the highest revision stand, and nothing else.
 func TestReplaceHistories(t *testing.T) {
 	server := testenv.Influx(t, "")
 	for seed := range testenv.Count(t, 400) {
@@ -503,7 +521,8 @@ func TestReplaceAsksLittle(t *testing.T) {
 	sent("SELECT write hold DELETE")
 }
 
-// TestOtherPolicies: InfluxDB deletes in all retention policies, so none other may have points of the measurement.
+// TestOtherPolicies: InfluxDB deletes in all retention policies, so none other may have points of the
+// measurement.
 func TestOtherPolicies(t *testing.T) {
 	server := testenv.Influx(t, "")
 	s := reportsAt(t, server)
@@ -536,10 +555,9 @@ func TestReplaceFrozen(t *testing.T) {
 	for _, at := range []string{"SELECT", "DELETE", "write"} {
 		puts(t, s, 0, old...)
 		w := wired(s.Client)
-		frozen := false
+		var frozen atomic.Bool
 		w.do = func(what string, send func() (*http.Response, error)) (*http.Response, error) {
-			if strings.HasPrefix(what, at) && !frozen {
-				frozen = true
+			if strings.HasPrefix(what, at) && frozen.CompareAndSwap(false, true) {
 				server.Freeze()
 			}
 			return send()

@@ -16,12 +16,13 @@ import (
 )
 
 // Tables reads the measurements of a database of 1.x back. A column is a tag or a field, whichever the
-// measurement has; one that it has not is null in every row, because InfluxDB knows no columns that nothing was
-// written to.
+// measurement has; one that it has not is null in every row, because InfluxDB knows no columns that nothing
+// was written to.
 //
-// InfluxDB knows no rows either: a question for fields is answered with the points that have one of them. So
-// that a row of which all else is null is not left out, a question asks for all fields of the measurement, unless one
-// of its own is told to be in every point. That counts: the server's work grows with series times fields.
+// InfluxDB knows no rows either: a question for fields is answered with the points that have one of them.
+// So that a row of which all else is null is not left out, a question asks for all fields of the
+// measurement, unless one of its own is told to be in every point. That counts: the server's work grows
+// with series times fields.
 type Tables struct {
 	c      *Client
 	always map[string]bool // fields that no point lacks
@@ -29,13 +30,14 @@ type Tables struct {
 
 var _ connector.Tables = (*Tables)(nil)
 
-// OpenTables returns a reader of the database that a configuration names; what it says of points is not looked at, but
-// for Replace. always are names of fields that every point has, in each measurement that has the field at all:
-// columns that can't be null. A point that lacks it nevertheless may not be found. It touches nothing.
+// OpenTables returns a reader of the database that a configuration names; what it says of points is not
+// looked at, but for Replace. always are names of fields that every point has, in each measurement that has
+// the field at all: columns that can't be null. A point that lacks it nevertheless may not be found. It
+// touches nothing.
 func OpenTables(cfg Config, always ...string) (*Tables, error) {
 	if cfg.Bucket != "" {
-		return nil, fault.New(fault.Permanent, "open influxdb: a bucket can't be read back, because no server of 2.x or 3.x "+
-			"was tried; database can")
+		return nil, fault.New(fault.Permanent, "open influxdb: a bucket can't be read back, because no server of 2.x "+
+			"or 3.x was tried; a database can")
 	}
 	c, err := NewClient(cfg)
 	if err != nil {
@@ -82,12 +84,12 @@ func (t *Tables) Rows(ctx context.Context, q connector.TableQuery, yield func(va
 	}))
 }
 
-// recent is how far back from now, or from the end of the query, Newest looks first: the week that a server cuts its
-// time into.
+// recent is how far back from now, or from the end of the query, Newest looks first: the week that a server
+// cuts its time into.
 const recent = 7 * 24 * time.Hour
 
-// Newest is the time of the newest point. It looks for a recent one first, for the server's work grows with the
-// weeks too.
+// Newest is the time of the newest point. It looks for a recent one first, for the server's work grows with
+// the weeks too.
 func (t *Tables) Newest(ctx context.Context, q connector.TableQuery) (at time.Time, ok bool, err error) {
 	late, early := q, q
 	late.From = time.Now().Add(-recent)

@@ -14,7 +14,8 @@ import (
 	"holdfast/tests/testenv"
 )
 
-// TestTables runs the suite of readers on a real server: knowing of no field, and knowing which are in every point.
+// TestTables runs the suite of readers on a real server: knowing of no field, and knowing which are in
+// every point.
 func TestTables(t *testing.T) {
 	for _, always := range [][]string{nil, {"revision", "temp_c"}} {
 		t.Run(fmt.Sprint(always), func(t *testing.T) {

@@ -58,12 +58,12 @@ func (s *Sink) write(ctx context.Context, d connector.Delivery) (v connector.Ver
 	}
 	lines := func() *writer { return s.cfg.writer(m, rows) }
 	var refused []connector.RowFault
-	var replaced int64
+	var superseded int64
 	if m.revision < 0 {
 		w := &writing{Sink: s}
 		refused, err = w.all(ctx, lines(), int(rows.NumRows()), lacks)
 	} else {
-		refused, replaced, err = s.replace(ctx, lines, d, lacks)
+		refused, superseded, err = s.replace(ctx, lines, d, lacks)
 	}
 	if err != nil {
 		return v, err
@@ -73,7 +73,7 @@ func (s *Sink) write(ctx context.Context, d connector.Delivery) (v connector.Ver
 	s.pending = nil
 	s.mu.Unlock()
 	slices.SortFunc(refused, func(a, b connector.RowFault) int { return cmp.Compare(a.Row, b.Row) })
-	return connector.Verdict{Present: present + replaced, Rejected: refused}, nil
+	return connector.Verdict{Present: present + superseded, Rejected: refused}, nil
 }
 
 // writing is one attempt at a delivery.
