@@ -132,9 +132,15 @@ func orNull(v any) any {
 	return v
 }
 
-// TestReplace: of each time only the highest revision stands, in parts, in any order, and again.
+// TestReplace: of each time only the highest revision stands, in parts, in any order, and again; with both kinds
+// of index that a server can have.
 func TestReplace(t *testing.T) {
-	server := testenv.Influx(t, "")
+	for _, index := range []string{"inmem", "tsi1"} {
+		t.Run(index, func(t *testing.T) { replaces(t, testenv.Influx(t, "", "INFLUXDB_DATA_INDEX_VERSION="+index)) })
+	}
+}
+
+func replaces(t *testing.T, server *testenv.InfluxServer) {
 	s := reportsAt(t, server)
 	ohio := report{0, "Ohio", "1", 20, "a", 1, false}
 	iowa := report{0, "Iowa", "", 21, "", 1, false}
@@ -581,6 +587,40 @@ func TestReplaceFrozen(t *testing.T) {
 		for i := range old {
 			old[i].revision, new[i].revision = old[i].revision+2, new[i].revision+2
 		}
+	}
+}
+
+// TestReplaceByAUser: it takes no admin, but to make the database.
+func TestReplaceByAUser(t *testing.T) {
+	server := testenv.Influx(t, "")
+	for _, statement := range []string{"CREATE DATABASE d", "CREATE USER writer WITH PASSWORD 'geheim456'",
+		"GRANT ALL ON d TO writer"} {
+		server.Query(t, "", statement)
+	}
+	c := reportsAt(t, server).cfg
+	c.Username, c.Password, c.Create = "writer", "geheim456", false
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Prepare(t.Context(), reportSchema); err != nil {
+		t.Fatal(err)
+	}
+	puts(t, s, 0, report{0, "Ohio", "1", 20, "a", 1, false})
+	d := reports(report{0, "Iowa", "1", 20, "a", 2, false})
+	d.Unknown = true
+	if _, err := s.Write(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	stands(t, s, report{0, "Iowa", "1", 20, "a", 2, false})
+	tables, err := OpenTables(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tables.Close()
+	if got := readAll(t, tables, connector.TableQuery{Table: "m", Columns: []string{"state"}}); len(got) != 1 {
+		t.Errorf("got %q, want a row", got)
 	}
 }
 
