@@ -31,7 +31,8 @@ func original(t *testing.T, redis *testenv.RedisServer, s *influxdb.Sink, schema
 	hours [][]observation) float64 {
 	t.Helper()
 	g, ctx := errgroup.WithContext(t.Context())
-	o := &originalRoles{t: t, ctx: ctx, sink: s, schema: schema, room: make(chan struct{}, ahead), ready: make(chan struct{})}
+	o := &originalRoles{ctx: ctx, sink: s, schema: schema, room: make(chan struct{}, ahead),
+		ready: make(chan struct{})}
 	out, in := redisClient(t, redis), redisClient(t, redis)
 	var begin, end time.Time
 	g.Go(func() error {
@@ -56,7 +57,6 @@ func original(t *testing.T, redis *testenv.RedisServer, s *influxdb.Sink, schema
 
 // originalRoles are the streamer and the ingester of the original.
 type originalRoles struct {
-	t      *testing.T
 	ctx    context.Context
 	sink   *influxdb.Sink
 	schema record.Schema
@@ -114,7 +114,8 @@ func (o *originalRoles) ingest(in, out rueidis.Client, hours int) error {
 			rows = rows[:0]
 			posted++
 			if failed == nil {
-				failed = publish(ctx, out, "weather_channel:processor:"+m.Channel[strings.LastIndexByte(m.Channel, ':')+1:], "")
+				hour := m.Channel[strings.LastIndexByte(m.Channel, ':')+1:]
+				failed = publish(ctx, out, "weather_channel:processor:"+hour, hour)
 			}
 		}
 		if failed != nil || posted == hours {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/redis/rueidis"
 
+	"holdfast/app"
 	"holdfast/connector"
 	"holdfast/job/stream/wire"
 	"holdfast/tests/testenv"
@@ -44,8 +47,9 @@ func eavesdrop(t *testing.T, redis *testenv.RedisServer) *eavesdropper {
 	var once sync.Once
 	var hearing sync.WaitGroup
 	hearing.Go(func() {
-		err := c.Receive(rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { once.Do(func() { close(ready) }) }),
-			c.B().Psubscribe().Pattern(weatherNames.Data()+":0:*", weatherNames.Data()+":LAST:*", weatherNames.Stored()+":notice:*").Build(), e.hear)
+		hook := func(rueidis.PubSubSubscription) { once.Do(func() { close(ready) }) }
+		err := c.Receive(rueidis.WithOnSubscriptionHook(ctx, hook), c.B().Psubscribe().Pattern(weatherNames.Data()+":0:*",
+			weatherNames.Data()+":LAST:*", weatherNames.Stored()+":notice:*").Build(), e.hear)
 		if ctx.Err() == nil {
 			t.Errorf("eavesdrop: %v", errors.Join(errors.New("it ended"), err))
 		}
@@ -97,8 +101,8 @@ func (e *eavesdropper) notice(t *testing.T, i int, all []*testenv.Process) (s wi
 
 // streamed runs roles as processes between the servers and returns the rows/s from the first batch to the notice of
 // the last window.
-func streamed(t *testing.T, redis *testenv.RedisServer, influx *testenv.InfluxServer, database string, windows, rows int,
-	roles func() []*testenv.Process) float64 {
+func streamed(t *testing.T, redis *testenv.RedisServer, influx *testenv.InfluxServer, database string, windows,
+	rows int, roles func() []*testenv.Process) float64 {
 	t.Helper()
 	e := eavesdrop(t, redis)
 	all := roles()
@@ -132,13 +136,14 @@ func TestStreamRate(t *testing.T) {
 	input := writeDataSet(t, hours)
 	redis, influx := testenv.Redis(t), testenv.Influx(t, "")
 	testenv.PlainBinary(t) // built before the clock runs
+	pass := []string{"--input", input, "--once", "--speedup", "max"}
 	ways := []struct {
 		name string
 		rate func(database string) float64
 	}{
 		{"one", func(database string) float64 {
 			return streamed(t, redis, influx, database, len(hours), n, func() []*testenv.Process {
-				return []*testenv.Process{role(t, "all", redis, influx, database, "--input", input, "--once", "--speedup", "max")}
+				return []*testenv.Process{role(t, "all", redis, influx, database, pass...)}
 			})
 		}},
 		{"straight", func(database string) float64 { return straightInflux(t, influx, database, hours) }},
@@ -149,7 +154,7 @@ func TestStreamRate(t *testing.T) {
 				for _, p := range all {
 					p.WaitFor(t, "works in", time.Minute)
 				}
-				return append(all, role(t, "streamer", redis, influx, database, "--input", input, "--once", "--speedup", "max"))
+				return append(all, role(t, "streamer", redis, influx, database, pass...))
 			})
 		}},
 		{"original", func(database string) float64 {
@@ -166,12 +171,14 @@ func TestStreamRate(t *testing.T) {
 			got[way.name] = way.rate(database)
 			influx.Query(t, "", "DROP DATABASE "+database)
 		}
-		t.Logf("S1: %d rows in %d windows, Redis -> InfluxDB: all roles in one process %.0f rows/s, a process for each %.0f, "+
-			"rows from memory straight into InfluxDB %.0f, the original's design %.0f", n, len(hours), got["one"], got["four"],
-			got["straight"], got["original"])
-		for _, r := range [][2]string{{"one", "straight"}, {"one", "original"}, {"four", "straight"}, {"four", "original"}} {
-			key := r[0] + " / " + r[1]
-			ratios[key] = append(ratios[key], got[r[0]]/got[r[1]])
+		t.Logf("S1: %d rows in %d windows, Redis -> InfluxDB: all roles in one process %.0f rows/s, a process for each "+
+			"%.0f, rows from memory straight into InfluxDB %.0f, the original's design %.0f", n, len(hours), got["one"],
+			got["four"], got["straight"], got["original"])
+		for _, ours := range []string{"one", "four"} {
+			for _, other := range []string{"straight", "original"} {
+				key := ours + " / " + other
+				ratios[key] = append(ratios[key], got[ours]/got[other])
+			}
 		}
 	}
 	for key, all := range ratios {
@@ -228,10 +235,12 @@ func TestStreamReport(t *testing.T) {
 		roles func(database string) []*testenv.Process
 	}{
 		{"one", 200 * time.Millisecond, func(database string) []*testenv.Process {
-			return []*testenv.Process{role(t, "all", redis, influx, database, append(pace, "--api-listen", testenv.Address(t))...)}
+			return []*testenv.Process{role(t, "all", redis, influx, database, append(pace, "--api-listen",
+				testenv.Address(t))...)}
 		}},
 		{"apart", 0, func(database string) []*testenv.Process {
-			all := []*testenv.Process{role(t, "ingester", redis, influx, database), role(t, "processor", redis, influx, database)}
+			all := []*testenv.Process{role(t, "ingester", redis, influx, database),
+				role(t, "processor", redis, influx, database)}
 			for _, p := range all {
 				p.WaitFor(t, "works in", time.Minute)
 			}
@@ -264,4 +273,30 @@ func TestStreamReport(t *testing.T) {
 		}
 		influx.Query(t, "", "DROP DATABASE "+way.name)
 	}
+}
+
+// BenchmarkStream is a pass of all roles in this process, so that it can be profiled:
+//
+//	go test -run xxx -bench Stream -benchtime 1x -cpuprofile cpu.out ./bench
+func BenchmarkStream(b *testing.B) {
+	hours := hoursOf(4 * windowRows)
+	input := writeDataSet(b, hours)
+	redis, influx := testenv.Redis(b), testenv.Influx(b, "")
+	for i := 0; b.Loop(); i++ {
+		plan, err := app.Weather(app.WeatherFlags{Role: "all", Input: input, Once: true, Speedup: "max",
+			Broker: "redis://" + redis.Addr(), BrokerPassword: serverPassword,
+			Database: fmt.Sprintf("http://%s/pass%d", influx.Addr(), i), DatabaseUser: "admin",
+			DatabasePassword: serverPassword, DataDir: b.TempDir()}, os.LookupEnv, slog.New(slog.DiscardHandler))
+		if err != nil {
+			b.Fatal(err)
+		}
+		e, err := plan.Engine(func(err error) { panic(err) })
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := errors.Join(e.Run(b.Context()), plan.Close()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*4*windowRows/b.Elapsed().Seconds(), "rows/s")
 }

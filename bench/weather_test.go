@@ -82,17 +82,20 @@ type measured struct {
 
 // all are the numbers in the order of numberNames.
 func (m *measured) all() [32]*float64 {
-	return [32]*float64{&m.Lat, &m.Lon, &m.TempC, &m.TempF, &m.IsDay, &m.WindMph, &m.WindKph, &m.WindDegree, &m.PressureMb,
-		&m.PressureIn, &m.PrecipMm, &m.PrecipIn, &m.SnowCm, &m.Humidity, &m.Cloud, &m.FeelslikeC, &m.FeelslikeF, &m.WindchillC,
-		&m.WindchillF, &m.HeatindexC, &m.HeatindexF, &m.DewpointC, &m.DewpointF, &m.WillItRain, &m.ChanceOfRain,
-		&m.WillItSnow, &m.ChanceOfSnow, &m.VisKm, &m.VisMiles, &m.GustMph, &m.GustKph, &m.UV}
+	return [32]*float64{
+		&m.Lat, &m.Lon, &m.TempC, &m.TempF, &m.IsDay, &m.WindMph, &m.WindKph, &m.WindDegree,
+		&m.PressureMb, &m.PressureIn, &m.PrecipMm, &m.PrecipIn, &m.SnowCm, &m.Humidity, &m.Cloud, &m.FeelslikeC,
+		&m.FeelslikeF, &m.WindchillC, &m.WindchillF, &m.HeatindexC, &m.HeatindexF, &m.DewpointC, &m.DewpointF, &m.WillItRain,
+		&m.ChanceOfRain, &m.WillItSnow, &m.ChanceOfSnow, &m.VisKm, &m.VisMiles, &m.GustMph, &m.GustKph, &m.UV,
+	}
 }
 
 var (
 	textNames   = []string{"zip_code", "state", "name", "wind_dir"}
-	numberNames = strings.Fields(`lat lon temp_c temp_f is_day wind_mph wind_kph wind_degree pressure_mb pressure_in precip_mm
-		precip_in snow_cm humidity cloud feelslike_c feelslike_f windchill_c windchill_f heatindex_c heatindex_f dewpoint_c
-		dewpoint_f will_it_rain chance_of_rain will_it_snow chance_of_snow vis_km vis_miles gust_mph gust_kph uv`)
+	numberNames = strings.Fields(`lat lon temp_c temp_f is_day wind_mph wind_kph wind_degree
+		pressure_mb pressure_in precip_mm precip_in snow_cm humidity cloud feelslike_c
+		feelslike_f windchill_c windchill_f heatindex_c heatindex_f dewpoint_c dewpoint_f will_it_rain
+		chance_of_rain will_it_snow chance_of_snow vis_km vis_miles gust_mph gust_kph uv`)
 )
 
 func (o *observation) texts() [4]string { return [4]string{o.ZipCode, o.State, o.Name, o.WindDir} }
@@ -105,7 +108,8 @@ func observations(hour, n int) []observation {
 	for i := range all {
 		o := &all[i]
 		o.Time, o.Hour = at.Format(streamer.DefaultTimeLayout), at.Hour()
-		o.ZipCode, o.State, o.Name = fmt.Sprintf("%05d", 501+i), fmt.Sprintf("State %02d", i%50), fmt.Sprintf("Town %d", i)
+		o.ZipCode, o.State = fmt.Sprintf("%05d", 501+i), fmt.Sprintf("State %02d", i%50)
+		o.Name = fmt.Sprintf("Town %d", i)
 		o.WindDir = []string{"N", "ESE", "SW", "WNW"}[rng.IntN(4)]
 		for _, v := range o.all() {
 			*v = float64(rng.IntN(1000)) / 10
@@ -119,7 +123,7 @@ func observations(hour, n int) []observation {
 }
 
 // writeDataSet writes hours as the streamer reads them.
-func writeDataSet(t *testing.T, hours [][]observation) (path string) {
+func writeDataSet(t testing.TB, hours [][]observation) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "day.csv")
 	file, err := os.Create(path)
