@@ -40,9 +40,11 @@ type network struct {
 	notices []wire.Stored     // that it took
 }
 
+func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
+
 func newNetwork(t *testing.T, seed uint64) *network {
 	t.Helper()
-	n := &network{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_700_000_000, 0).UTC(), bad: true,
+	n := &network{t: t, rng: seeded(seed), now: time.Unix(1_700_000_000, 0).UTC(), bad: true,
 		all: map[uint64]wire.Manifest{}, payload: map[string][]byte{}, oldest: 1, kept: map[place]int{},
 		settled: map[uint64]bool{}, next: map[string]uint64{}}
 	st, err := store.Open("/book", storetest.Options(t, storetest.NewCrashFS().FS()))

@@ -160,21 +160,31 @@ type carry []batch
 // everything is heard.
 func (in *Source) Fetch(ctx context.Context, _ connector.Request) (connector.Page, error) {
 	p := &page{Page: connector.Page{Cursor: here, More: true, Notes: map[string]int64{}, Carry: carry(nil)}}
+	var err error
 	if in.ear == nil {
-		return p.Page, in.listen(ctx)
+		err = in.listen(ctx)
+	} else {
+		err = in.fill(ctx, p)
 	}
-	err := in.gather(ctx, p)
 	if err == nil {
-		err = in.finish(ctx, p)
+		return p.Page, nil
 	}
-	if err == nil && p.End {
-		err = in.farewell(ctx)
+	if ctx.Err() != nil { // what the broker said meanwhile is of no interest
+		err = ctx.Err()
 	}
-	if err != nil { // nothing of the page is taken in: what it has is to be asked for again
-		in.book.release(p.batches)
-		return p.Page, errors.Join(err, in.Close())
+	in.book.release(p.batches) // nothing of the page is taken in: what it has is to be asked for again
+	return p.Page, errors.Join(err, in.Close())
+}
+
+// fill makes a page of what comes.
+func (in *Source) fill(ctx context.Context, p *page) error {
+	if err := in.gather(ctx, p); err != nil {
+		return err
 	}
-	return p.Page, nil
+	if err := in.finish(ctx, p); err != nil || !p.End {
+		return err
+	}
+	return in.farewell(ctx)
 }
 
 // listen begins a hearing. What the log has is said before it counts as one: a broker that hears nothing from us is of no
@@ -182,20 +192,17 @@ func (in *Source) Fetch(ctx context.Context, _ connector.Request) (connector.Pag
 func (in *Source) listen(ctx context.Context) error {
 	n := in.cfg.Names
 	in.ear = hear.Listen(ctx, in.cfg.Broker, in.cfg.Group, n.Data(), n.About(), n.Follow())
-	err := in.ear.Begin(ctx)
-	if err == nil {
-		in.hearing = now()
-		in.book.heard(in.hearing)
-		in.talk = talk{notices: in.book.saidSoFar()}
+	if err := in.ear.Begin(ctx); err != nil {
+		return err
+	}
+	in.hearing = now()
+	in.book.heard(in.hearing)
+	in.talk = talk{notices: in.book.saidSoFar()}
+	_, err := in.say(ctx, in.hearing)
+	if err != nil && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
 		_, err = in.say(ctx, in.hearing)
-		if err != nil && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
-			_, err = in.say(ctx, in.hearing)
-		}
 	}
-	if err != nil {
-		return errors.Join(err, in.Close())
-	}
-	return nil
+	return err
 }
 
 // gather takes messages until there is a page and nothing more is waited for.

@@ -47,7 +47,7 @@ func (b *book) takeOld(p wire.Place, old oldBatch, rows int, now time.Time) (fou
 	defer b.mu.Unlock()
 	id := windowID{oldEpoch, uint64(old.from.Unix())}
 	w := b.near[id]
-	found = batch{place: place{id, oldIndex(w, p, old.batches)}, rows: rows, old: &old}
+	found = batch{place: place{id, oldIndex(w, p, old)}, rows: rows, old: &old}
 	if b.flying[found.place] {
 		return batch{}, false
 	}
@@ -63,11 +63,17 @@ func (b *book) takeOld(p wire.Place, old oldBatch, rows int, now time.Time) (fou
 	return found, true
 }
 
-// oldIndex is where a batch belongs in a window, which is nil for a new one. If the last one was asked for, it comes
-// under its number.
-func oldIndex(w *window, p wire.Place, batches int) int {
-	if p.Last || w != nil && w.askedLast && batches > 0 && p.Batch == len(w.Parts)-1 {
+// oldIndex is where a batch belongs in a window, which is nil for a new one. The last one comes under its number too, if
+// it was asked for.
+func oldIndex(w *window, p wire.Place, old oldBatch) int {
+	if p.Last {
 		return lastPart
+	}
+	if w != nil && p.Batch == len(w.Parts)-1 {
+		last := w.Parts[p.Batch]
+		if last.Have && last.Hash == old.hash || w.askedLast && old.batches > 0 {
+			return lastPart
+		}
 	}
 	return p.Batch
 }
@@ -118,7 +124,7 @@ func (b *book) spoiltOld(p wire.Place, now time.Time) (found batch, ok bool) {
 	if w == nil {
 		return batch{}, false
 	}
-	at := place{w.windowID, oldIndex(w, p, 1)}
+	at := place{w.windowID, oldIndex(w, p, oldBatch{batches: 1})}
 	if have := w.oldPart(at.index); have != nil && have.Have || b.flying[at] {
 		return batch{}, false
 	}
@@ -144,10 +150,10 @@ func (b *book) latestOld() (latest time.Time) {
 }
 
 // dueOld returns which of the missing batches a streamer of old has sent, or should have by now, and when to ask for
-// them. It must have sent all if it is silent, has begun with another window, or has sent the last batch.
+// them. It must have sent all if it is, or was, silent, has begun with another window, or has sent the last batch.
 func (w *window) dueOld(missing []int, latest, now time.Time) (due []int, at time.Time) {
 	end := len(w.Parts) - 1
-	if len(missing) == 0 || latest.After(w.From) || w.Parts[end].Have || now.Sub(w.Came) >= silence {
+	if len(missing) == 0 || latest.After(w.From) || w.Parts[end].Have || w.askedLast || now.Sub(w.Came) >= silence {
 		return missing, w.next
 	}
 	sent := -1 // the highest one that came

@@ -215,6 +215,19 @@ func newStation(h *hub, epoch string) *station {
 	return s
 }
 
+// answers says whether it answers; forgets that windows before one are gone.
+func (s *station) answers(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deaf = !yes
+}
+
+func (s *station) forgets(oldest uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.oldest = oldest
+}
+
 func (s *station) publish(m connector.Message) { _ = s.h.Publish(context.Background(), m) }
 
 func (s *station) hear(m connector.Message) {
@@ -429,16 +442,18 @@ func (lender) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 
 // rig runs an ingester over a disk in memory, again and again, in a bubble.
 type rig struct {
-	t     *testing.T
-	h     *hub
-	env   engine.Env
-	disk  *storetest.CrashFS
-	table *columns.Table
-	sinks []*table
-	cfg   Config
-	job   collect.Config
-	admit func(int) error // of the store
-	stops []func()
+	t *testing.T
+	h *hub
+	// broker is the way to it.
+	broker connector.Broker
+	env    engine.Env
+	disk   *storetest.CrashFS
+	table  *columns.Table
+	sinks  []*table
+	cfg    Config
+	job    collect.Config
+	admit  func(int) error // of the store
+	stops  []func()
 }
 
 // bubble runs f in a bubble, with a rig.
@@ -466,6 +481,7 @@ func bubble(t *testing.T, f func(t *testing.T, r *rig)) {
 		r := &rig{t: t, h: newHub(), env: <-got, disk: storetest.NewCrashFS(), table: testTable(""),
 			sinks: []*table{newSink()}, admit: func(int) error { return nil },
 			job: collect.Config{Retain: spool.Retain{Age: time.Hour}}}
+		r.broker = r.h
 		defer func() { // also when a test gives up
 			for _, stop := range r.stops {
 				stop()
@@ -512,8 +528,10 @@ func (r *rig) run(st *store.Store) (*life, error) {
 	env := r.env
 	env.Store = st
 	cfg := r.cfg
-	cfg.Names, cfg.Broker, cfg.Name, cfg.Group = names, r.h, "broker", "ingester"
-	cfg.Schema, cfg.Parse = r.table.Schema(), parser(r.table)
+	cfg.Names, cfg.Broker, cfg.Name, cfg.Group = names, r.broker, "broker", "ingester"
+	if cfg.Schema = r.table.Schema(); cfg.Parse == nil {
+		cfg.Parse = parser(r.table)
+	}
 	src, err := New(ctx, env, cfg)
 	if err != nil {
 		kill()

@@ -38,10 +38,10 @@ func TestRows(t *testing.T) {
 		s.send(s.cut(7, ids(7, 1, 2), ids(7, 3)))
 		time.Sleep(time.Second)
 		m := s.cut(8, ids(8, 4), ids(8, 5))
-		s.deaf = true
+		s.answers(false)
 		s.send(m, 0)
 		time.Sleep(time.Second)
-		s.oldest = 3
+		s.forgets(3)
 		s.beacon(false) // what is missing is lost
 		time.Sleep(time.Second)
 		all := notices.take()

@@ -139,8 +139,11 @@ func (w *window) takes(now time.Time) { w.asks, w.next, w.Came = 0, now.Add(quie
 // kept marks a batch as being in the spool. It is to be called within the commit.
 func (w *window) kept(index int, now time.Time) {
 	w.Parts[index].Have = true
-	if w.State == Stored || w.State == Told { // what it lacked comes after all
-		w.State, w.Since = Lost, now
+	if w.State == Complete || w.State == Stored || w.State == Told { // what it lacked comes after all, or there is more
+		w.State, w.Since = Open, now
+		if w.Because != "" {
+			w.State = Lost
+		}
 	}
 	w.settle(now)
 }
