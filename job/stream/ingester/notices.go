@@ -263,11 +263,12 @@ func (b *book) followed() bool {
 	return b.log.Next > b.log.Newest
 }
 
-// ended reports whether a streamer is at its end, and every window of it is stored, or lost without a trace.
+// ended reports whether a streamer is at its end, and every window of it is stored, or lost without a trace. It is so once
+// every notice is durable: who heard of the end and not of the last notice would end without it.
 func (b *book) ended(name string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e := b.epochs[name]; e == nil || !e.End {
+	if e := b.epochs[name]; e == nil || !e.End || b.told < b.log.Newest {
 		return false
 	}
 	for id, w := range b.near {

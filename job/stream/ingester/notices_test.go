@@ -393,3 +393,15 @@ func TestMuteBroker(t *testing.T) {
 }
 
 var _ connector.Broker = (*hub)(nil)
+
+// TestEndBehindTheLastNotice: while the notice of the last window is not durable, and so not said, there is no end.
+func TestEndBehindTheLastNotice(t *testing.T) {
+	b := &book{epochs: map[string]*epoch{"e": {Epoch: "e", End: true}}, near: map[windowID]*window{}}
+	b.log.Newest, b.told = 3, 2
+	if b.ended("e") {
+		t.Error("the end is told with the notice before the last")
+	}
+	if b.told = 3; !b.ended("e") {
+		t.Error("there is no end when all is told")
+	}
+}
