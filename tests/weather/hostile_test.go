@@ -108,7 +108,7 @@ func TestTwoStreamers(t *testing.T) {
 	t.Parallel()
 	s := newStation(t, shape{seed: testenv.Seed(t), hours: 6, zips: 60})
 	s.with(streamer, "--interval", "700ms", "--batch", "20")
-	s.start(ingester, processor, streamer, server)
+	s.start()
 	s.roles[ingester].await("it listens to the first streamer", func(st engine.Status) bool {
 		return number(line(st, "windows stored"), "") > 0
 	})

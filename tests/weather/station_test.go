@@ -130,15 +130,22 @@ func (s *station) env() []string {
 		"TZ=UTC", "GORACE=halt_on_error=1 " + os.Getenv("GORACE")}
 }
 
-// start starts roles, all of them if none is named.
-func (s *station) start(names ...string) {
+// start starts all roles, the streamer when the others listen.
+func (s *station) start() {
 	s.t.Helper()
-	if len(names) == 0 {
-		names = []string{streamer, ingester, processor, server}
-	}
-	for _, name := range names {
+	for _, name := range []string{server, processor, ingester} {
 		s.roles[name].start()
 	}
+	for _, name := range []string{processor, ingester} {
+		s.roles[name].awaitRunning()
+	}
+	s.roles[streamer].start()
+}
+
+// awaitRunning waits until the role works and has met its broker.
+func (r *role) awaitRunning() {
+	r.s.t.Helper()
+	r.await("it works", func(s engine.Status) bool { return s.State == engine.Running && gateOf(s, "broker").Open })
 }
 
 func (r *role) start() {
