@@ -90,13 +90,16 @@ func (e *eavesdropper) notice(t *testing.T, i int, all []*testenv.Process) (s wi
 			return s, at
 		}
 		if time.Now().After(deadline) {
-			said := ""
-			for _, p := range all {
-				said += p.Output()
-			}
-			t.Fatalf("no notice of window %d:\n%s", i+1, said)
+			t.Fatalf("no notice of window %d:\n%s", i+1, outputs(all))
 		}
 	}
+}
+
+func outputs(all []*testenv.Process) (text string) {
+	for _, p := range all {
+		text += p.Output() + "\n"
+	}
+	return text
 }
 
 // streamed runs roles as processes between the servers and returns the rows/s from the first batch to the notice of
@@ -253,10 +256,13 @@ func TestStreamReport(t *testing.T) {
 		for i := range hours {
 			s, _ := e.notice(t, i, all)
 			places := extremes(hours[i])
-			testenv.Until(t, time.Minute, "the reports", func() bool {
-				return points(t, influx, way.name, "complete", "zip_code_extremes", s.From) >= places &&
-					points(t, influx, way.name, "complete", "weather_averages", s.From) >= min(50, len(hours[i]))
-			})
+			for deadline := time.Now().Add(time.Minute); points(t, influx, way.name, "complete", "zip_code_extremes",
+				s.From) < places || points(t, influx, way.name, "complete", "weather_averages", s.From) < 50; {
+				if time.Now().After(deadline) {
+					t.Fatalf("no reports of window %d:\n%s", i+1, outputs(all))
+				}
+				time.Sleep(2 * time.Millisecond)
+			}
 			took = append(took, time.Since(s.At))
 		}
 		for _, p := range all {
