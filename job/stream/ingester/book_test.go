@@ -20,6 +20,7 @@ import (
 type network struct {
 	t       *testing.T
 	rng     *rand.Rand
+	disk    *storetest.CrashFS
 	st      *store.Store
 	now     time.Time
 	bad     bool
@@ -47,14 +48,32 @@ func newNetwork(t *testing.T, seed uint64) *network {
 	n := &network{t: t, rng: seeded(seed), now: time.Unix(1_700_000_000, 0).UTC(), bad: true,
 		all: map[uint64]wire.Manifest{}, payload: map[string][]byte{}, oldest: 1, kept: map[place]int{},
 		settled: map[uint64]bool{}, next: map[string]uint64{}}
-	st, err := store.Open("/book", storetest.Options(t, storetest.NewCrashFS().FS()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
-	n.st = st
+	n.disk = storetest.NewCrashFS()
+	n.open()
+	t.Cleanup(func() { _ = n.st.Close() })
 	n.restart()
 	return n
+}
+
+func (n *network) open() {
+	n.t.Helper()
+	st, err := store.Open("/book", storetest.Options(n.t, n.disk.FS()))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.st = st
+}
+
+// renew begins another life of the store, as a restore does.
+func (n *network) renew() {
+	n.t.Helper()
+	err := n.st.Close()
+	n.open()
+	if err = errors.Join(err, n.st.NewLineage(), n.st.Close()); err != nil {
+		n.t.Fatal(err)
+	}
+	n.open()
+	n.restart()
 }
 
 // restart is the ingester's death: what was on its way into the spool is forgotten.
@@ -352,7 +371,7 @@ func (n *network) check() {
 // TestLossyNetwork: whatever a broker does, every window becomes complete and is stored, each batch is taken once, a
 // window that can't be sent again is lost and not waited for, and a processor gets a notice of each, in order.
 func TestLossyNetwork(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(10) {
 		n := newNetwork(t, seed)
 		for range 1 + n.rng.IntN(12) {
 			n.window(n.rng.IntN(15))
@@ -361,9 +380,7 @@ func TestLossyNetwork(t *testing.T) {
 				n.flight = nil // the broker died with all it had
 			}
 			if n.rng.IntN(10) == 0 { // an older state of the store came back
-				if err := n.st.NewLineage(); err != nil {
-					t.Fatal(err)
-				}
+				n.renew()
 			}
 			if n.rng.IntN(6) == 0 {
 				n.restart()

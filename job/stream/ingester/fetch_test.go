@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -98,17 +99,19 @@ func TestNoise(t *testing.T) {
 		l := r.begin()
 		a.beacon(false)
 		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go func() {
+		var noise sync.WaitGroup
+		noise.Go(func() {
 			for ctx.Err() == nil {
 				b.beacon(false)
 				time.Sleep(5 * time.Millisecond)
 			}
-		}()
+		})
 		a.send(a.cut(7, ids(7, 1)))
-		time.Sleep(200 * time.Millisecond)
-		want(t, "the rows", r.sinks[0].holds(), "1")
+		time.Sleep(time.Second)
+		rows := r.sinks[0].holds()
 		cancel()
+		noise.Wait()
+		want(t, "the rows", rows, "1")
 		l.stop()
 	})
 }

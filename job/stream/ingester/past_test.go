@@ -1,7 +1,6 @@
 package ingester
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -111,10 +110,7 @@ func TestPast(t *testing.T) {
 	}
 
 	// In another life of the store, what was not told is told anew, past ones too.
-	if err := n.st.NewLineage(); err != nil {
-		t.Fatal(err)
-	}
-	n.restart()
+	n.renew()
 	n.commit()
 	told := n.book.has(false)
 	list, err = n.book.notices(t.Context(), 0, 1000)
@@ -207,11 +203,11 @@ func TestMended(t *testing.T) {
 			tx.Set(keyEpoch("e"), text)
 			return nil
 		})
-		if err = errors.Join(err, n.st.NewLineage()); err != nil {
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	n.restart()
+	n.renew()
 	want(t, "open", n.read(Query{State: Open}), "31 open", "30 open", "3 open")
 	if e := n.book.epochs["e"]; e.Known != nearest+20 {
 		t.Errorf("%d are known", e.Known)

@@ -147,7 +147,7 @@ func TestDeadStreamerIsNotOld(t *testing.T) {
 		m := s.cut(7, ids(7, 1), ids(7, 2))
 		s.answers(false)
 		s.publish(s.batch(m, 0)) // and it dies
-		time.Sleep(time.Hour)
+		time.Sleep(10 * time.Minute)
 		if n := len(l.views()); n > 0 {
 			t.Errorf("%d windows", n)
 		}
