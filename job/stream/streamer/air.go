@@ -37,8 +37,8 @@ func (a *air) room(now time.Time, size int) (at time.Time) {
 	return at
 }
 
+// add says that a batch was sent, one that was not under way.
 func (a *air) add(window uint64, batch, size int, now time.Time) {
-	a.landed(window, batch)
 	f := a.windows[window]
 	if f == nil {
 		f = new(flight)

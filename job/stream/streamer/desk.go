@@ -296,9 +296,6 @@ func (d *desk) sent(it item, now time.Time) {
 }
 
 func (d *desk) sentManifest(w *window) {
-	if d.windows[w.Number] != w { // it went meanwhile
-		return
-	}
 	if l := d.loads[w.Number]; l != nil {
 		l.manifest = false
 		d.settle(w, l)

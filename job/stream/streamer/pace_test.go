@@ -33,7 +33,7 @@ func pacedRig(t *testing.T, rows []obs, f func(t *testing.T, r *rig, h *hub, l *
 		l.confirms = true
 		defer l.listen(t.Context())()
 		r := newRig(t, h, func() connector.Source { return feedOf(rows, 7) })
-		r.soon = 100 * time.Hour
+		r.soon = 5 * time.Hour
 		f(t, r, h, l)
 	})
 }
@@ -62,6 +62,23 @@ func TestSpeedup(t *testing.T) {
 		r.once()
 		wantTimes(t, l, began, "1 at 0s", "2 at 1m0s", "3 at 2m0s", "4 at 5m0s")
 	})
+}
+
+// TestPunctual: a window that goes a little late does not move those behind it; one that goes much too late does.
+func TestPunctual(t *testing.T) {
+	w := windowOf(2, 1)
+	for late, moved := range map[time.Duration]time.Duration{0: 0, 200 * time.Millisecond: 0, 3 * time.Second: 3 * time.Second} {
+		p := newPacer(Config{Interval: time.Minute}, paced{Released: 1, At: sometime}, sometime)
+		due := p.due(w)
+		p.let(w, due, due.Add(late))
+		if next := p.due(windowOf(3, 1)); !next.Equal(sometime.Add(2*time.Minute + moved)) {
+			t.Errorf("%v late: the next one is due at %v", late, next.Sub(sometime))
+		}
+	}
+	p := newPacer(Config{Interval: time.Minute}, paced{Released: 1, At: sometime.Add(time.Hour)}, sometime)
+	if due := p.due(w); due.After(sometime.Add(time.Minute)) {
+		t.Errorf("with a clock that went back it is due at %v", due.Sub(sometime))
+	}
 }
 
 // TestLateWindowsTakeNoTime: they go out with the window in front of them.

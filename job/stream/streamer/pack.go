@@ -14,7 +14,7 @@ const mostUnpacked = 64 << 20
 
 // An encoder is large, and serves any number of callers: there is one for all streamers of the process.
 var (
-	packer   = must(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20)))
+	packer   = must(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(128<<10)))
 	unpacker = must(zstd.NewReader(nil, zstd.WithDecoderMaxMemory(mostUnpacked), zstd.WithDecoderConcurrency(2)))
 )
 
