@@ -1,7 +1,6 @@
 package weather
 
 import (
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -9,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	_ "modernc.org/sqlite"
 
 	"holdfast/tests/testenv"
 )
@@ -146,59 +143,4 @@ func influxRows(t testing.TB, s *testenv.InfluxServer, question string) (rows []
 		}
 	}
 	return rows
-}
-
-// sqliteTables reads the tables of a file.
-func sqliteTables(path string) tables {
-	return func(t testing.TB, table string) (rows []record) {
-		t.Helper()
-		db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		found, err := db.Query(fmt.Sprintf("SELECT * FROM %q", table))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer found.Close()
-		names, err := found.Columns()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for found.Next() {
-			values := make([]any, len(names))
-			into := make([]any, len(names))
-			for i := range values {
-				into[i] = &values[i]
-			}
-			if err := found.Scan(into...); err != nil {
-				t.Fatal(err)
-			}
-			row := record{}
-			for i, name := range names {
-				if values[i] != nil {
-					row[name] = sqliteValue(name, values[i])
-				}
-			}
-			rows = append(rows, row)
-		}
-		if err := found.Err(); err != nil {
-			t.Fatal(err)
-		}
-		return rows
-	}
-}
-
-func sqliteValue(name string, v any) any {
-	n, ok := v.(int64)
-	switch {
-	case name == "time" && ok:
-		return time.UnixMicro(n).UTC()
-	case name == "complete" && ok:
-		return n == 1
-	case ok:
-		return float64(n)
-	}
-	return v
 }

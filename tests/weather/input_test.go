@@ -236,19 +236,3 @@ func (r *reading) report(e *expected, state string, at time.Time) {
 	}
 	e.averages[place("", state, at)] = averages
 }
-
-// only are the hours that fit.
-func (e *expected) only(fits func(time.Time) bool) *expected {
-	keep := func(all map[string]record) map[string]record {
-		out := map[string]record{}
-		for key, row := range all {
-			at, err := time.Parse(time.RFC3339Nano, key[strings.LastIndexByte(key, '|')+1:])
-			if err == nil && fits(at) {
-				out[key] = row
-			}
-		}
-		return out
-	}
-	return &expected{rows: keep(e.rows), averages: keep(e.averages), extremes: keep(e.extremes),
-		hours: slices.DeleteFunc(slices.Clone(e.hours), func(at time.Time) bool { return !fits(at) })}
-}

@@ -26,7 +26,7 @@ type way struct {
 	mend    func(o *outage) // returns when the server takes requests again
 }
 
-// server is what testenv's servers have in common.
+// faulty is what testenv's servers have in common.
 type faulty interface {
 	Kill()
 	Restart()
@@ -166,7 +166,7 @@ func (o *outage) idle(names ...string) {
 		n := o.behind(o.roles[name]).attempts(began, end)
 		o.t.Logf("%s: %d attempts in %.1f s, %.2f %% of a core", name, n, took.Seconds(), 100*part)
 		if part >= 0.01 {
-			o.t.Errorf("the %s used %.2f %% of a core while the server was away, want less than 1 %%", name, 100*part)
+			o.t.Errorf("the %s used %.2f %% of a core while the server was %s, want less than 1 %%", name, 100*part, o.way.name)
 		}
 		if o.way.counted && n > most {
 			o.t.Errorf("the %s tried %d times in %v, want at most once a second", name, n, took)
@@ -437,7 +437,7 @@ func influxAtTheAPI(t *testing.T) {
 	if status != 200 || !strings.Contains(before, "avg_temp_c") {
 		t.Fatalf("%s: got %d %s", question, status, before)
 	}
-	api.database.up = parts(func(part []byte) { o.strike() })
+	api.database.reads(parts(func([]byte) { o.strike() }))
 	api.database.cut()
 	for path, known := range map[string]bool{question: true, "/avg?state=State+08&hour=2": false, "/state_extremes?hour=0": false} {
 		status, header, body := api.get(path)

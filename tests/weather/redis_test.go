@@ -33,16 +33,6 @@ func redisAsk(t testing.TB, c rueidis.Client, command ...string) int64 {
 	return n
 }
 
-// redisSet changes a setting of the server.
-func redisSet(t testing.TB, c rueidis.Client, name, value string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
-	defer cancel()
-	if err := c.Do(ctx, c.B().ConfigSet().ParameterValue().ParameterValue(name, value).Build()).Error(); err != nil {
-		t.Fatalf("set %s: %v", name, err)
-	}
-}
-
 // awaitListeners waits until so many patterns of channels are listened to.
 func (s *station) awaitListeners(patterns int64) {
 	s.t.Helper()

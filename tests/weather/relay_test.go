@@ -15,7 +15,7 @@ type relay struct {
 	t        testing.TB
 	addr     string
 	upstream string
-	// up and down copy what a client sends and gets. They are set before anybody comes.
+	// up and down copy what a client sends and gets. They are set before anybody comes, or by reads.
 	up, down func(to io.Writer, from io.Reader)
 	serving  sync.WaitGroup
 
@@ -38,6 +38,13 @@ func newRelay(t testing.TB, addr, upstream string) *relay {
 }
 
 func pass(to io.Writer, from io.Reader) { _, _ = io.Copy(to, from) }
+
+// reads has what clients send on connections that come from now on copied by up.
+func (r *relay) reads(up func(to io.Writer, from io.Reader)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.up = up
+}
 
 // through lets everything pass.
 func (r *relay) through() {
@@ -119,10 +126,13 @@ func (r *relay) serve(client net.Conn) {
 		return
 	}
 	defer r.leave(server)
+	r.mu.Lock()
+	up, down := r.up, r.down
+	r.mu.Unlock()
 	var ways sync.WaitGroup
 	defer ways.Wait()
-	ways.Go(func() { r.up(server, client); abort(server) })
-	r.down(client, server)
+	ways.Go(func() { up(server, client); abort(server) })
+	down(client, server)
 	abort(client)
 }
 

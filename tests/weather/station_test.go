@@ -84,7 +84,7 @@ func bare(t *testing.T) *station {
 
 func (s *station) path(name string) string { return filepath.Join(s.dir, name) }
 
-// four makes the roles, each with relays of its own in front of the servers; without an InfluxDB they share a file.
+// four makes the roles, each with relays of its own in front of the servers.
 func (s *station) four(scheme, broker, influx string) {
 	s.t.Helper()
 	for _, name := range []string{streamer, ingester, processor, server} {
@@ -93,11 +93,7 @@ func (s *station) four(scheme, broker, influx string) {
 			r.broker = newRelay(s.t, testenv.Address(s.t), broker)
 			r.args = append(r.args, "--once", "--broker", scheme+r.broker.addr)
 		}
-		switch {
-		case name == streamer:
-		case influx == "":
-			r.args = append(r.args, "--database", "sqlite:"+s.path("weather.sqlite"))
-		default:
+		if name != streamer {
 			r.database = newRelay(s.t, testenv.Address(s.t), influx)
 			r.args = append(r.args, "--database", "http://"+r.database.addr+"/"+database, "--database-user", "admin")
 		}
@@ -136,9 +132,7 @@ func (s *station) start() {
 	for _, name := range []string{server, processor, ingester} {
 		s.roles[name].start()
 	}
-	if s.redis != nil {
-		s.awaitListeners(2 + 3) // of processor and ingester
-	}
+	s.awaitListeners(2 + 3) // of processor and ingester
 	s.roles[streamer].start()
 }
 
