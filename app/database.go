@@ -123,12 +123,12 @@ func (db *database) sink(o opening, t tableOf) (connector.Sink, error) {
 	return sqlite.New(db.sqliteConfig(o, t))
 }
 
-// tables opens the database to read from.
-func (db *database) tables(o opening) (connector.Tables, error) {
+// tables opens the database to read from. always are columns that every row has a value in.
+func (db *database) tables(o opening, always []string) (connector.Tables, error) {
 	some := tableOf{name: "rows", tags: []string{"tag"}, time: "time"}
 	switch db.kind {
 	case "influxdb":
-		return influxdb.OpenTables(db.influxConfig(some))
+		return influxdb.OpenTables(db.influxConfig(some), always...)
 	case "postgres":
 		return postgres.OpenTables(db.postgresConfig(some))
 	}

@@ -23,7 +23,7 @@ func (d *Desk) compareStream(ctx context.Context, c *Comparison, s engine.SinkBo
 	if err != nil {
 		return err
 	}
-	tables, err := stream.Database.tables(opening{dataDir: d.plan.Place.Dir, log: d.plan.Log})
+	tables, err := stream.Database.tables(opening{dataDir: d.plan.Place.Dir, log: d.plan.Log}, stream.always())
 	if err != nil {
 		return err
 	}

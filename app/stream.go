@@ -424,6 +424,24 @@ func (c *streamConfig) streamer(ctx context.Context, p *Plan, env engine.Env, o 
 	return with{job, opens{b}}, nil
 }
 
+// always are the columns that every row has a value in, in whichever table has them at all. Values of reports may be
+// null.
+func (c *streamConfig) always() []string {
+	nullable := append(slices.Clone(c.Rows.Tags), c.Rows.Time)
+	for _, r := range c.Reports {
+		for _, v := range r.Values {
+			nullable = append(nullable, v.Name())
+		}
+	}
+	out := []string{report.Revision}
+	for _, col := range c.Rows.Columns {
+		if !col.Optional && !slices.Contains(nullable, col.Name) {
+			out = append(out, col.Name)
+		}
+	}
+	return out
+}
+
 // windowKey makes the key of a window, nil for the hour.
 func (c *streamConfig) windowKey() func(time.Time) string {
 	if c.WindowKey == "" || c.WindowKey == hourWord {
@@ -525,7 +543,7 @@ func (c *streamConfig) processor(ctx context.Context, p *Plan, env engine.Env, o
 	if err != nil {
 		return nil, err
 	}
-	tables, err := c.Database.tables(o)
+	tables, err := c.Database.tables(o, c.always())
 	if err != nil {
 		return nil, err
 	}
@@ -601,7 +619,7 @@ func (c *streamConfig) reportSink(o opening, set *report.Set) (connector.Sink, e
 }
 
 func (c *streamConfig) api(ctx context.Context, p *Plan, env engine.Env, o opening) (engine.Job, error) {
-	tables, err := c.Database.tables(o)
+	tables, err := c.Database.tables(o, c.always())
 	if err != nil {
 		return nil, err
 	}

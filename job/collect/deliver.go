@@ -192,7 +192,7 @@ func (d *delivery) run(ctx, grace context.Context) error {
 		}
 		now, err := next.take()
 		next = nil
-		if err != nil && reading.Err() != nil && ctx.Err() == nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() == nil { // the source has ended meanwhile
 			continue
 		}
 		if err != nil {

@@ -43,7 +43,8 @@ func TestRestart(t *testing.T) {
 			r.books()
 		}
 		want = append(want, "manifest:2", "0:1", "1:1", "2:1", "LAST:1", "manifest:3", "0:2", "1:2", "2:2", "LAST:2")
-		if got := l.heard(); !slices.Equal(got, want) {
+		// What was sent in the moment of the end, and not yet written down, is sent once more.
+		if got := slices.Compact(l.heard()); !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 		if n := len(l.epochs()); n != 1 {
@@ -144,7 +145,7 @@ func TestSalvaged(t *testing.T) {
 		st := r.open()
 		err := st.Update(func(tx *store.Tx) error {
 			tx.Delete(keyBatch(2, 1))                     // of the second window
-			tx.Set(keyWindow(3), []byte("garbage"))       // the third
+			tx.Set(keyWindow(3), []byte("\x01garbage"))   // the third
 			tx.Set(keyBatch(99, 0), []byte("of nothing")) // what a salvage brought back
 			tx.Set(keyPile(98), []byte{1, '{', '}'})      // likewise
 			tx.Delete(keyTail(5))                         // of the pile
