@@ -269,6 +269,8 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /api/v1/gates", "", nil, 200},
 		{"GET /api/v1/balance", "", nil, 200},
 		{"GET /api/v1/audit", "?deep=true", nil, 200},
+		{"GET /api/v1/windows", "?limit=5", nil, 200},
+		{"GET /api/v1/windows", "?state=half", nil, 400},
 		{"GET /api/v1/series", "?since=1", nil, 200},
 		{"GET /api/v1/series", "?since=yesterday", nil, 400},
 		{"GET /api/v1/events", "?max=2", nil, 200},
