@@ -14,7 +14,6 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector"
-	"holdfast/connector/filesource"
 )
 
 // WeatherRoles are the parts of a weather station that a process can be.
@@ -293,9 +292,7 @@ func absolute(path string) string {
 
 // tryInput reads the beginning of the data set: what is wrong with it is told at once, and not by a gate.
 func (c *streamConfig) tryInput(place Place) error {
-	src, err := filesource.Open(filesource.Config{Path: below(place.Dir, c.Streamer.Input), Mode: "once",
-		Format: c.Streamer.Format, Columns: c.Rows.Columns, Time: c.Rows.Time, Zone: c.Rows.zone},
-		filesource.Options{End: true})
+	src, err := c.openInput(place.Dir)
 	if err != nil {
 		return err
 	}
