@@ -442,9 +442,13 @@ func TestLateDeletion(t *testing.T) {
 					_, _ = io.Copy(io.Discard, res.Body)
 					_ = res.Body.Close()
 				}
+				// The server lists it for a moment longer than its answer lasts.
+				for end := time.Now().Add(10 * time.Second); s.quiet(t.Context()) != nil && time.Now().Before(end); {
+				}
 			}
 			return res, err
 		}
+		var last error
 		failed := 0
 		for d.Unknown = true; ; failed++ {
 			_, err := s.Write(t.Context(), d)
@@ -454,9 +458,10 @@ func TestLateDeletion(t *testing.T) {
 			if !fault.Is(err, fault.Transient) || failed > 3 {
 				t.Fatalf("behind %s: %v (kind %v)", behind, err, fault.KindOf(err))
 			}
+			last = err
 		}
 		if !late || (failed > 0) != (behind == "write") {
-			t.Errorf("behind %s: late %v, %d attempts failed", behind, late, failed)
+			t.Errorf("behind %s: late %v, %d attempts failed, the last with %v", behind, late, failed, last)
 		}
 		stands(t, s, new)
 	}
