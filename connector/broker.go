@@ -55,7 +55,8 @@ type Listener struct {
 	Topics []string
 	// Group is its name, under which a durable broker keeps what it has not acknowledged. A topic has one group.
 	Group string
-	// Ready is called once: whatever is published from then on will be heard, or Listen ends. It must not block.
+	// Ready is called once: whatever is published from then on will be heard, or Listen ends. It must not block. It does
+	// not wait until Hear has taken what a durable broker kept.
 	Ready func()
 	// Hear takes the messages, one after the other, in the order in which one publisher sent those of a topic.
 	// While it blocks, messages wait; a broker that does not keep them ends Listen before it drops one.

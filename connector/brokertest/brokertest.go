@@ -45,8 +45,8 @@ func Run(t *testing.T, make func(t *testing.T) Rig) {
 		test func(*testing.T, *rig)
 	}{
 		{"Delivers", testDelivers}, {"Topics", testTopics}, {"BadNames", testBadNames}, {"HearFails", testHearFails},
-		{"Ends", testEnds}, {"Kept", testKept}, {"Slow", testSlow}, {"Killed", testKilled}, {"Frozen", testFrozen},
-		{"Stranger", testStranger},
+		{"Ends", testEnds}, {"Kept", testKept}, {"Backlog", testBacklog}, {"Slow", testSlow}, {"Killed", testKilled},
+		{"Frozen", testFrozen}, {"Stranger", testStranger},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			r := &rig{Rig: make(t), t: t}
@@ -303,6 +303,35 @@ func testKept(t *testing.T, r *rig) {
 	r.publish("suite:data", "5", "last")
 	if got := e.got(1); !slices.Equal(got, []string{"last"}) {
 		t.Errorf("behind the acknowledgement of all got %q, want the last", got)
+	}
+	e.stop()
+	_ = e.end()
+}
+
+// testBacklog: a listener is ready while what waits for it was not taken yet, however much that is: who takes messages
+// only once it is ready would wait for ever.
+func testBacklog(t *testing.T, r *rig) {
+	const messages = 300
+	e := r.hears("suite:data")
+	for _, text := range numbers(1, messages) {
+		r.publish("suite:data", text, text)
+	}
+	e.got(messages)
+	e.stop()
+	_ = e.end()
+	release := make(chan struct{})
+	e = r.listen(func(connector.Heard) error { <-release; return nil }, "suite:data")
+	select {
+	case <-e.ready:
+	case <-time.After(patience):
+		t.Error("a listener that takes nothing yet never gets ready")
+	}
+	close(release)
+	if r.broker.Traits().Durable {
+		if got := e.got(messages); !slices.Equal(got, numbers(1, messages)) {
+			t.Errorf("got %.200q again", got)
+		}
+		e.acknowledge()
 	}
 	e.stop()
 	_ = e.end()
