@@ -75,6 +75,7 @@ type Source struct {
 	// Of Fetch alone.
 	ear          *hear.Ear // nil while nobody listens
 	hearing      time.Time // since when everything is heard
+	mute         bool      // the broker is heard, and took nothing when it was told something last
 	held         held
 	voice        voice
 	talk         talk
@@ -161,10 +162,21 @@ type carry []batch
 func (in *Source) Fetch(ctx context.Context, _ connector.Request) (connector.Page, error) {
 	p := &page{Page: connector.Page{Cursor: here, More: true, Notes: map[string]int64{}, Carry: carry(nil)}}
 	var err error
-	if in.ear == nil {
+	switch {
+	case in.ear == nil:
 		err = in.listen(ctx)
-	} else {
+	case in.mute:
+		err = in.speak(ctx)
+	default:
 		err = in.fill(ctx, p)
+	}
+	if refused, ok := errors.AsType[refusal](err); ok {
+		in.mute, p.End = true, false
+		if err = in.overhear(ctx, p); err == nil && !p.some() {
+			if err = refused.error; !in.deaf() {
+				return p.Page, err // and the hearing goes on
+			}
+		}
 	}
 	if err == nil {
 		return p.Page, nil
@@ -195,24 +207,27 @@ func (in *Source) listen(ctx context.Context) error {
 	if err := in.ear.Begin(ctx); err != nil {
 		return err
 	}
-	in.hearing = now()
+	in.hearing, in.mute = now(), false
 	in.book.heard(in.hearing)
 	in.talk = talk{notices: in.book.saidSoFar()}
 	_, err := in.say(ctx, in.hearing)
-	if err != nil && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
+	if _, answered := errors.AsType[refusal](err); err != nil && !answered && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
 		_, err = in.say(ctx, in.hearing)
 	}
 	return err
 }
+
+// deaf reports whether the hearing has ended, and all that it heard is taken.
+func (in *Source) deaf() bool { return isClosed(in.ear.Ended()) && len(in.ear.Came()) == 0 }
 
 // gather takes messages until there is a page and nothing more is waited for.
 func (in *Source) gather(ctx context.Context, p *page) error {
 	var linger <-chan time.Time
 	for p.room() {
 		next, ended := now().Add(time.Minute), in.ear.Ended()
-		if over := isClosed(ended); over && len(in.ear.Came()) == 0 {
+		if in.deaf() {
 			return in.atEnd(p)
-		} else if over { // nobody can be told anything, but what was heard is taken in first
+		} else if isClosed(ended) { // nobody can be told anything, but what was heard is taken in first
 			ended = nil
 		} else if err := in.due(ctx, p, &next); err != nil {
 			return err
@@ -411,7 +426,7 @@ func (in *Source) takeBeacon(ctx context.Context, b wire.Beacon, now time.Time) 
 		return err
 	}
 	if c := in.book.confirmed(b.Epoch); c.UpTo > b.Confirmed {
-		return in.publish(ctx, c.Message(in.cfg.Names))
+		return in.answer(ctx, c.Message(in.cfg.Names))
 	}
 	return nil
 }

@@ -80,7 +80,11 @@ func (h *hub) Publish(_ context.Context, m connector.Message) error {
 	h.mu.Lock()
 	if err := errors.Join(h.down, h.mute); err != nil {
 		h.attempts++
+		full := fault.Is(h.mute, fault.Full)
 		h.mu.Unlock()
+		if full {
+			return err
+		}
 		return fault.As(fault.Transient, err)
 	}
 	if h.lose != nil && h.lose(m) {

@@ -160,10 +160,6 @@ func (in *Source) announce(ctx context.Context, newest uint64) error {
 	return in.book.said(t.notices)
 }
 
-func (in *Source) publish(ctx context.Context, m connector.Message) error {
-	return in.cfg.Broker.Publish(ctx, m)
-}
-
 // takeFollow gives a processor the notices that it asks for. One that asks for others is told what there is.
 func (in *Source) takeFollow(ctx context.Context, f wire.Follow, now time.Time) error {
 	ours, err := in.book.follow(f, now)
@@ -180,7 +176,7 @@ func (in *Source) takeFollow(ctx context.Context, f wire.Follow, now time.Time) 
 		return err
 	}
 	for _, n := range list {
-		if err := in.publish(ctx, n.Message(in.cfg.Names)); err != nil {
+		if err := in.answer(ctx, n.Message(in.cfg.Names)); err != nil {
 			return err
 		}
 	}
