@@ -29,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -71,10 +72,13 @@ type Source struct {
 	store    *store.Store
 	history  *engine.History
 	database *gate.Gate
-	woken    chan struct{} // the gate of the database has changed; holds one
+	woken    chan struct{} // the gate of the database has changed, or the broker has no room; holds one
+	// mute is why the broker took nothing when it was told something last; nil if it took it.
+	mute atomic.Pointer[refusal]
 
 	// Of Fetch alone.
 	ear   *hear.Ear // nil while nobody listens
+	waits bool      // for room at the broker, which it is asked for next
 	inbox *inbox    // nil before the first cursor
 	old   oldHours
 	notes map[string]int64
@@ -111,12 +115,16 @@ func New(env engine.Env, cfg Config) (*Source, error) {
 	return s, nil
 }
 
-// gateChanged wakes Fetch, and tells the history.
-func (s *Source) gateChanged(g gate.Status) {
+func (s *Source) wake() {
 	select {
 	case s.woken <- struct{}{}:
 	default:
 	}
+}
+
+// gateChanged wakes Fetch, and tells the history.
+func (s *Source) gateChanged(g gate.Status) {
+	s.wake()
 	if g.Open {
 		s.history.Note("gate.opened", "%s is back", g.Name)
 		return
@@ -158,10 +166,19 @@ func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page
 	}
 	var p connector.Page
 	var err error
-	if s.ear == nil {
+	switch {
+	case s.ear == nil:
 		p, err = s.page(), s.listen(ctx)
-	} else {
+	case s.waits:
+		p, err = s.page(), s.say(ctx, s.latest(), time.Now())
+	default:
 		p, err = s.follow(ctx)
+	}
+	if isRefusal(err) { // what it holds for us is done with all the same
+		p, err = s.follow(ctx)
+	}
+	if s.waits = isRefusal(err); s.waits && !s.deaf() {
+		return p, err // and the hearing goes on
 	}
 	if err != nil {
 		return p, errors.Join(err, s.Close())
@@ -183,18 +200,17 @@ func (s *Source) listen(ctx context.Context) error {
 		return err
 	}
 	s.inbox.heard()
-	epoch := ""
-	if l := s.inbox.latest; l != nil {
-		epoch = l.epoch
-	}
+	s.mute.Store(nil)
+	epoch := s.latest()
 	err := s.say(ctx, epoch, time.Now())
-	if err != nil && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
+	if err != nil && !isRefusal(err) && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
 		err = s.say(ctx, epoch, time.Now())
 	}
 	return err
 }
 
-// follow hears and computes until there is a page.
+// follow hears and computes until there is a page. While the broker takes nothing, there is also an end once nothing is
+// left to be done.
 func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 	var busy *work
 	defer func() { s.giveUp(busy) }()
@@ -206,8 +222,12 @@ func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 		if busy == nil && s.database.Status().Open {
 			busy = s.begin(ctx, time.Now())
 		}
-		if busy == nil && s.cfg.Once && s.inbox.ended() {
+		switch {
+		case busy != nil:
+		case s.cfg.Once && s.inbox.ended():
 			return s.last(), nil
+		case s.mute.Load() != nil:
+			next = earlier(next, time.Now().Add(between))
 		}
 		again := time.NewTimer(time.Until(next))
 		select {
@@ -228,6 +248,9 @@ func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 			}
 		case <-s.woken:
 		case <-again.C:
+			if full := s.mute.Load(); full != nil && busy == nil {
+				err = *full
+			}
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
@@ -262,7 +285,7 @@ func (s *Source) take(ctx context.Context, m connector.Heard) error {
 				"given any more: there are no reports for their windows, or old ones", first, last)
 		}
 		s.reached(l)
-		if err := s.remind(ctx, l, now); err != nil {
+		if err := s.remind(ctx, l, now); err != nil && !isRefusal(err) {
 			return err
 		}
 	}
@@ -284,7 +307,7 @@ func (s *Source) due(ctx context.Context, now time.Time) (next time.Time, err er
 	if next, err = s.dueOld(ctx, now); err != nil {
 		return next, err
 	}
-	if len(s.ear.Came()) > 0 { // the answer may be among them
+	if s.mute.Load() != nil || len(s.ear.Came()) > 0 { // the answer may be among them
 		return next, nil
 	}
 	epochs, at := s.inbox.asks(now)

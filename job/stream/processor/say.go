@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"holdfast/base/fault"
 	"holdfast/job/stream/wire"
 )
 
@@ -39,7 +40,17 @@ func (s *Source) say(ctx context.Context, epoch string, now time.Time) error {
 		epoch = ""
 	}
 	s.mu.Unlock()
-	return s.cfg.Broker.Publish(ctx, wire.Follow{Epoch: epoch, Next: m.next}.Message(s.cfg.Names))
+	err := s.cfg.Broker.Publish(ctx, wire.Follow{Epoch: epoch, Next: m.next}.Message(s.cfg.Names))
+	if fault.Is(err, fault.Full) {
+		r := refusal{err}
+		s.mute.Store(&r)
+		s.wake()
+		return r
+	}
+	if err == nil {
+		s.mute.Store(nil)
+	}
+	return err
 }
 
 // committed says that the notices in front of a number are done with, durably. While more of them wait, the
