@@ -9,6 +9,7 @@
 package rowtext
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"math"
@@ -39,6 +40,7 @@ type Rows struct {
 type form struct {
 	quote func(dst []byte, text string) []byte // of a text that is not a number
 	near  bool
+	point bool // a float that is whole has its point
 	null  string
 	words bool   // numbers that are not finite have words
 	times string // the layout of times, in UTC
@@ -52,7 +54,11 @@ const (
 	Exact Mode = iota // it is the row's reason
 	Near              // a text that is close to it stands in its place, null if there is none
 	Words             // the same, but a number that is not finite is a word, also in JSON
+	Typed             // Exact, and a float that is whole is 40.0: who reads JSON may take 40 for an integer
 )
+
+// near reports whether every value has a text.
+func (m Mode) near() bool { return m == Near || m == Words }
 
 // Object writes the first row of a batch as a JSON object for a person to change: what record.ReadRow makes of
 // it is the same row, or a refusal that names what is not finite.
@@ -69,7 +75,8 @@ func Objects(b arrow.RecordBatch, m Mode) *Rows { return ObjectsAt(b, m, time.RF
 
 // ObjectsAt is Objects with times in a layout of package time, in UTC.
 func ObjectsAt(b arrow.RecordBatch, m Mode, layout string) *Rows {
-	r := newRows(b, form{quote: quoteJSON, near: m != Exact, words: m == Words, null: "null", times: layout}, "}")
+	r := newRows(b, form{quote: quoteJSON, near: m.near(), point: m == Typed, words: m == Words, null: "null",
+		times: layout}, "}")
 	for i, f := range b.Schema().Fields() {
 		before := ","
 		if i == 0 {
@@ -82,7 +89,7 @@ func ObjectsAt(b arrow.RecordBatch, m Mode, layout string) *Rows {
 
 // Records returns a writer of CSV, one line a row.
 func Records(b arrow.RecordBatch, m Mode) *Rows {
-	r := newRows(b, form{quote: quoteCSV, near: m != Exact, words: true, times: time.RFC3339Nano}, "\n")
+	r := newRows(b, form{quote: quoteCSV, near: m.near(), point: m == Typed, words: true, times: time.RFC3339Nano}, "\n")
 	for i := range r.names {
 		if i > 0 {
 			r.names[i] = []byte(",")
@@ -210,7 +217,12 @@ func (w form) floats(name string, bits int, get func(int) float64) value {
 		default:
 			return w.quote(dst, strconv.FormatFloat(v, 'g', -1, bits)), ""
 		}
-		return strconv.AppendFloat(dst, v, 'g', -1, bits), ""
+		before := len(dst)
+		dst = strconv.AppendFloat(dst, v, 'g', -1, bits)
+		if w.point && !bytes.ContainsAny(dst[before:], ".e") {
+			dst = append(dst, ".0"...)
+		}
+		return dst, ""
 	}
 }
 

@@ -77,6 +77,27 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// TestTyped: a float is one for every reader, and all else is as it is exactly.
+func TestTyped(t *testing.T) {
+	for want, rows := range map[string]arrow.RecordBatch{"40.0": number(40), "-0.0": number(math.Copysign(0, -1)),
+		"0.1": number(0.1), "1e+21": number(1e21), "1e+06": number(1e6), "2.0": one(arrow.PrimitiveTypes.Float32,
+			func(b array.Builder) { b.(*array.Float32Builder).Append(2) }),
+		"3": one(arrow.PrimitiveTypes.Int64, func(b array.Builder) { b.(*array.Int64Builder).Append(3) }),
+		"":  number(math.NaN())} {
+		json, csv := `{"a":`+want+"}", want+"\n"
+		if want == "" {
+			json, csv = "", ""
+		}
+		got, reason := Objects(rows, Typed).Append(nil, 0)
+		if string(got) != json || (reason == "") != (want != "") {
+			t.Errorf("got %s and the reason %q, want %s", got, reason, json)
+		}
+		if got, _ = Records(rows, Typed).Append(nil, 0); want != "" && string(got) != csv {
+			t.Errorf("got %s, want %s", got, csv)
+		}
+	}
+}
+
 // TestTimesInALayout: in UTC, and quoted whatever the layout has in it.
 func TestTimesInALayout(t *testing.T) {
 	rows := at(1695108600, arrow.Second)

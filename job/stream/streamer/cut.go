@@ -152,7 +152,7 @@ func (c *cutter) take(rows arrow.RecordBatch) *step {
 	}
 	shifted := c.shift(withoutHour(rows))
 	at, _ := record.EventTimes(c.schema, shifted)
-	times, text := shifted.Column(c.schema.Time), rowtext.ObjectsAt(shifted, rowtext.Exact, c.layout)
+	times, text := shifted.Column(c.schema.Time), rowtext.ObjectsAt(shifted, rowtext.Typed, c.layout)
 	near := rowtext.Objects(shifted, rowtext.Words)
 	for i := range int(shifted.NumRows()) {
 		var why string

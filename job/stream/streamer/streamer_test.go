@@ -35,13 +35,13 @@ func TestPayloads(t *testing.T) {
 	l := newListener(t, b)
 	defer l.listen(t.Context())()
 	at := day.Add(7 * time.Hour)
-	rows := []obs{{at, "00501", 19.5}, {at.Add(30 * time.Minute), "a\"b", -0.1}, {at, "é", 1e21}}
+	rows := []obs{{at, "00501", 40}, {at.Add(30 * time.Minute), "a\"b", -0.1}, {at, "é", 1e21}}
 	src := feedOf(rows, 2)
 	for layout, want := range map[string][2]string{
-		"": {`[{"time":"2023-09-19 07:00","zip_code":"00501","temp_c":19.5,"hour":7},` +
+		"": {`[{"time":"2023-09-19 07:00","zip_code":"00501","temp_c":40.0,"hour":7},` +
 			`{"time":"2023-09-19 07:30","zip_code":"a\"b","temp_c":-0.1,"hour":7}]`,
 			`[{"time":"2023-09-19 07:00","zip_code":"é","temp_c":1e+21,"hour":7}]`},
-		time.RFC3339: {`[{"time":"2023-09-19T07:00:00Z","zip_code":"00501","temp_c":19.5,"hour":7},` +
+		time.RFC3339: {`[{"time":"2023-09-19T07:00:00Z","zip_code":"00501","temp_c":40.0,"hour":7},` +
 			`{"time":"2023-09-19T07:30:00Z","zip_code":"a\"b","temp_c":-0.1,"hour":7}]`,
 			`[{"time":"2023-09-19T07:00:00Z","zip_code":"é","temp_c":1e+21,"hour":7}]`},
 	} {
