@@ -19,6 +19,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector"
+	"holdfast/tests/testenv"
 )
 
 // Target is one fresh, empty place that rows go to. Its functions are called by one goroutine.
@@ -32,7 +33,7 @@ type Target struct {
 	Timeout time.Duration
 	// Recovers is how long repeated attempts may need after a fault is over, by default 30 s.
 	Recovers time.Duration
-	// Large is how many rows the largest delivery has, by default 100,000.
+	// Large is how many rows the largest delivery has, by default 25,000, and 100,000 under make torture.
 	Large int
 	// Histories is how many random histories are tried, by default 20.
 	Histories int
@@ -129,7 +130,10 @@ func (tg *Target) withDefaults() *Target {
 		tg.Recovers = 30 * time.Second
 	}
 	if tg.Large == 0 {
-		tg.Large = 100_000
+		tg.Large = 25_000
+		if testenv.Torture() {
+			tg.Large = 100_000
+		}
 	}
 	if tg.Kills == 0 {
 		tg.Kills = 1
@@ -176,44 +180,67 @@ func (tg *Target) cut(bytes int64) Hook {
 	return tg.Cut(bytes)
 }
 
+// cases are the suite but for its random histories. Those of the encoding are of how rows become bytes; the others
+// are of how a target is spoken to.
+var cases = []struct {
+	name     string
+	encoding bool
+	run      func(t *testing.T, tg *Target)
+}{
+	{"sizes", true, sizes},
+	{"extreme values", true, extremes},
+	{"several partitions", true, partitions},
+	{"empty delivery", true, empty},
+	{"repeat after success", false, repeatAfterSuccess},
+	{"repeat by a new sink", false, repeatByNewSink},
+	{"repeat after a restart of the server", false, repeatAfterRestart},
+	{"writer killed", false, killedWriter},
+	{"lost answer", false, lostAnswer},
+	{"outage before a write", false, outageBefore},
+	{"cut during a write", true, cutDuring},
+	{"same keys in a new lineage", false, byKey},
+	{"rows lost by the target, by key", false, byKeyBringsBack},
+	{"rows out of range", true, refusedRows},
+	{"delivery refused as a whole", true, poison},
+	{"parts of a delivery", true, parts},
+	{"rows without a key", true, keyless},
+	{"poison rows found by halving", true, halving},
+	{"back-pressure", false, pressure},
+	{"clocks that jump or differ", false, clocks},
+	{"rows doubled by another", false, doubled},
+	{"schema that does not fit", false, unfit},
+	{"columns that the schema does not promise", true, extras},
+	{"credentials refused", false, denied},
+	{"slow", false, slow},
+	{"frozen", false, frozen},
+	{"cancelled", false, cancelled},
+	{"reader", true, readerAgrees},
+	{"probe", false, probe},
+	{"probe and reader beside writes", false, beside},
+	{"nothing is left behind", false, leavesNothing},
+}
+
 // Run runs the suite; open makes a fresh, empty target for each case.
 func Run(t *testing.T, open func(t *testing.T) *Target) {
-	for _, c := range []struct {
-		name string
-		run  func(t *testing.T, tg *Target)
-	}{
-		{"sizes", sizes},
-		{"extreme values", extremes},
-		{"several partitions", partitions},
-		{"empty delivery", empty},
-		{"repeat after success", repeatAfterSuccess},
-		{"repeat by a new sink", repeatByNewSink},
-		{"repeat after a restart of the server", repeatAfterRestart},
-		{"writer killed", killedWriter},
-		{"lost answer", lostAnswer},
-		{"outage before a write", outageBefore},
-		{"cut during a write", cutDuring},
-		{"same keys in a new lineage", byKey},
-		{"rows lost by the target, by key", byKeyBringsBack},
-		{"rows out of range", refusedRows},
-		{"delivery refused as a whole", poison},
-		{"parts of a delivery", parts},
-		{"rows without a key", keyless},
-		{"poison rows found by halving", halving},
-		{"back-pressure", pressure},
-		{"clocks that jump or differ", clocks},
-		{"rows doubled by another", doubled},
-		{"schema that does not fit", unfit},
-		{"columns that the schema does not promise", extras},
-		{"credentials refused", denied},
-		{"slow", slow},
-		{"frozen", frozen},
-		{"cancelled", cancelled},
-		{"reader", readerAgrees},
-		{"probe", probe},
-		{"probe and reader beside writes", beside},
-		{"nothing is left behind", leavesNothing},
-	} {
+	run(t, open, false)
+	t.Run("random histories", func(t *testing.T) { histories(t, open) })
+}
+
+// RunEncoding runs the cases of the encoding, for a target that Run has tried with another one; all of them under make
+// torture.
+func RunEncoding(t *testing.T, open func(t *testing.T) *Target) {
+	if testenv.Torture() {
+		Run(t, open)
+		return
+	}
+	run(t, open, true)
+}
+
+func run(t *testing.T, open func(t *testing.T) *Target, encodingOnly bool) {
+	for _, c := range cases {
+		if encodingOnly && !c.encoding {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			tg := open(t).withDefaults()
 			if err := tg.complete(); err != nil {
@@ -222,7 +249,6 @@ func Run(t *testing.T, open func(t *testing.T) *Target) {
 			c.run(t, tg)
 		})
 	}
-	t.Run("random histories", func(t *testing.T) { histories(t, open) })
 }
 
 // lacks reports whether a case can't be run, and logs why.

@@ -162,6 +162,7 @@ func TestPowerCutWhileOpening(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	seeds := uint64(testenv.Count(t, 50))
 	for at := int64(1); ; at++ {
 		var cuts []*storetest.CrashFS
 		var drawn atomic.Bool // guards cuts: Pebble removes files behind an Open's back
@@ -170,7 +171,7 @@ func TestPowerCutWhileOpening(t *testing.T) {
 		var fs *storetest.FaultFS
 		fs = disk.Faulty(func(storetest.Change) error {
 			if changes.Add(1) == at {
-				for seed := range uint64(20) {
+				for seed := range seeds {
 					cuts = append(cuts, fs.After([]int{0, 10, 50, 90, 100}[seed%5], seed))
 				}
 				drawn.Store(true)

@@ -162,7 +162,7 @@ func TestBitsOfAManifest(t *testing.T) {
 	path := dbDir + "/" + inspect(t, img.fs).Manifest.File
 	fs := img.copyOf(t)
 	whole := read(t, fs, path)
-	for at := 0; at < len(whole); at += 1 + len(whole)/150 {
+	for at := 0; at < len(whole); at += 1 + len(whole)/60 {
 		turned := slices.Clone(whole)
 		turned[at] ^= 1 << (at % 8)
 		write(t, fs, path, turned)

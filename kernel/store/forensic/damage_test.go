@@ -2,7 +2,6 @@ package forensic_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -15,9 +14,8 @@ import (
 
 	"holdfast/base/record"
 	"holdfast/kernel/store/forensic"
+	"holdfast/tests/testenv"
 )
-
-var trials = flag.Int("trials", 3, "damages tried in each kind of file of each image")
 
 const markPath = "HIGHWATER"
 
@@ -253,7 +251,7 @@ func damage(t *testing.T, fs vfs.FS, name string, rng *rand.Rand) string {
 // changed the content. It also counts how often Pebble by itself says nothing.
 func TestDamageIsNeverSilent(t *testing.T) {
 	type count struct{ trials, told, changed, silent, refused, harmless int }
-	counts := map[string]*count{}
+	counts, trials := map[string]*count{}, testenv.Count(t, 30)
 	for _, img := range images(t) {
 		r := inspect(t, img.fs)
 		names, err := img.fs.List(dbDir)
@@ -268,7 +266,7 @@ func TestDamageIsNeverSilent(t *testing.T) {
 				c = &count{}
 				counts[kind.name] = c
 			}
-			for n := range *trials {
+			for n := range trials {
 				rng := rand.New(rand.NewPCG(uint64(n), uint64(len(img.name)*1000+len(kind.name))))
 				fs := img.copyOf(t)
 				what := damage(t, fs, files[rng.IntN(len(files))], rng)

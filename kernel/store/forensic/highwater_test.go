@@ -10,6 +10,7 @@ import (
 
 	"holdfast/base/record"
 	"holdfast/kernel/store/forensic"
+	"holdfast/tests/testenv"
 )
 
 func openMark(t *testing.T, fs vfs.FS) (*forensic.HighWater, []forensic.Finding) {
@@ -131,7 +132,7 @@ func TestHighWaterDamage(t *testing.T) {
 // cuts the power: the mark is never above what survives.
 func TestHighWaterPowerCut(t *testing.T) {
 	raised := 0
-	for seed := range uint64(*trials * 2) {
+	for seed := range uint64(testenv.Count(t, 60)) {
 		mem := vfs.NewCrashableMem()
 		watch := forensic.WatchFS(mem, dbDir)
 		h, _ := openMark(t, mem)

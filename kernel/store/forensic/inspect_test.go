@@ -6,6 +6,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"holdfast/tests/testenv"
 )
 
 func TestInspectNothing(t *testing.T) {
@@ -44,7 +46,7 @@ func TestInspectSoundStore(t *testing.T) {
 // closes: what a disk may do to unsynced writes is never called damage, with or without promises.
 func TestInspectPowerCut(t *testing.T) {
 	cuts := 0
-	for seed := range uint64(*trials * 2) {
+	for seed := range uint64(testenv.Count(t, 60)) {
 		fs := vfs.NewCrashableMem()
 		w := newWorkload(t, fs, seed)
 		rng := rand.New(rand.NewPCG(seed, 7))

@@ -10,18 +10,20 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"holdfast/kernel/store/forensic"
+	"holdfast/tests/testenv"
 )
 
 // TestMend turns one bit in each kind of file: afterwards the directory is sound, the file is byte
 // for byte what it was, and the damaged one is in the quarantine.
 func TestMend(t *testing.T) {
+	trials := testenv.Count(t, 30)
 	for _, img := range images(t) {
 		r := inspect(t, img.fs)
 		names, err := img.fs.List(dbDir)
 		must(t, err)
 		for _, kind := range kinds[:5] {
 			files := kind.files(&r, names)
-			for n := range *trials * 2 * min(len(files), 1) {
+			for n := range trials * min(len(files), 1) {
 				rng := rand.New(rand.NewPCG(uint64(n), uint64(len(img.name)*1000+len(kind.name))))
 				fs := img.copyOf(t)
 				name := files[rng.IntN(len(files))]

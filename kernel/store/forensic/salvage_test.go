@@ -14,6 +14,7 @@ import (
 
 	"holdfast/kernel/store/forensic"
 	"holdfast/kernel/store/storetest"
+	"holdfast/tests/testenv"
 )
 
 // entry is what identifies an operation wherever it stands.
@@ -48,6 +49,7 @@ func salvaged(t *testing.T, fs vfs.FS, dirs ...string) (byFile map[string][]entr
 // TestSalvageDir: after one flipped bit anywhere nothing is lost at all; after a cut everything is
 // found that does not stand in the file that was cut.
 func TestSalvageDir(t *testing.T) {
+	trials := testenv.Count(t, 10)
 	for _, img := range images(t) {
 		r := inspect(t, img.fs)
 		names, err := img.fs.List(dbDir)
@@ -58,7 +60,7 @@ func TestSalvageDir(t *testing.T) {
 		}
 		for _, kind := range kinds[:6] {
 			files := kind.files(&r, names)
-			for n := range *trials / 2 * min(len(files), 1) {
+			for n := range trials * min(len(files), 1) {
 				rng := rand.New(rand.NewPCG(uint64(n), uint64(len(img.name)*1000+len(kind.name))))
 				fs := img.copyOf(t)
 				name := files[rng.IntN(len(files))]
@@ -91,7 +93,7 @@ func garble(t *testing.T, fs vfs.FS, path string, at, n int, rng *rand.Rand) {
 func TestSalvageWALBehindGarbage(t *testing.T) {
 	img := build(t, "piled", pebble.FormatNewest)
 	r := inspect(t, img.fs)
-	for n := range 40 {
+	for n := range testenv.Count(t, 120) {
 		rng := rand.New(rand.NewPCG(uint64(n), 3))
 		w := r.WALs[rng.IntN(len(r.WALs)-1)]
 		path := dbDir + "/" + w.File
@@ -174,7 +176,7 @@ func TestSalvageTableAroundGarbage(t *testing.T) {
 		}
 		size := len(read(t, img.fs, path))
 		carved, partial := 0, 0
-		for n := range 30 {
+		for n := range 20 {
 			rng := rand.New(rand.NewPCG(uint64(n), 9))
 			at := rng.IntN(size)
 			if n%3 == 0 {
