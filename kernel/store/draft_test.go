@@ -42,8 +42,11 @@ func TestSalvageOnAFullDisk(t *testing.T) {
 	dir := testenv.SmallDisk(t, 256<<20)
 	from, into := filepath.Join(dir, "a"), filepath.Join(dir, "a", ".restore")
 	large(t, from, 40)
-	full := 0
-	for _, free := range []uint64{0, 1, 4, 10, 24, 36, 41, 44, 52, 60, 70, 80, 84, 90} {
+	frees, full := []uint64{0, 10, 41, 60, 84}, 0
+	if testenv.Torture() {
+		frees = []uint64{0, 1, 4, 10, 24, 36, 41, 44, 52, 60, 70, 80, 84, 90}
+	}
+	for _, free := range frees {
 		room, err := disk.RoomAt(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +74,7 @@ func TestSalvageOnAFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if full < 8 {
+	if full < len(frees)/2 {
 		t.Errorf("%d times full", full)
 	}
 }
