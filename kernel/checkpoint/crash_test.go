@@ -317,7 +317,7 @@ func TestReplaceFailsAtEachStep(t *testing.T) {
 	if !alone(t) {
 		return
 	}
-	stride := 4
+	stride := 12
 	if testenv.Torture() {
 		stride = 1
 	}
