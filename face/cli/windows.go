@@ -66,6 +66,9 @@ func (f *face) showWindows(list []app.Window) {
 		missing := "-"
 		if n := len(w.Missing); n > 0 {
 			missing = fmt.Sprintf("%s (%s rows)", numbers(w.Missing), count(w.MissingRows))
+			if w.Because != "" {
+				missing += ": " + w.Because
+			}
 		}
 		t.add(at, string(w.State), w.Since.Local().Format(time.DateTime), strconv.Itoa(w.Batches), count(w.Rows), missing)
 	}

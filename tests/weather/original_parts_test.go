@@ -288,9 +288,13 @@ func (s *station) newOldIngester(broker string) *oldIngester {
 
 func (o *oldIngester) hear(channel, payload string) {
 	batch, hour, last, ok := oldPlace(channel)
+	if !ok {
+		o.complains("the ingester of old does not understand %s", channel)
+		return
+	}
 	rows, err := oldRows(payload, hour)
-	if !ok || err != nil {
-		o.complains("the ingester of old does not understand %s: %v", channel, err)
+	if err != nil {
+		o.complains("the ingester of old can't read %s: %v", channel, err)
 		return
 	}
 	if o.take(batch, hour, last, rows) {

@@ -129,15 +129,21 @@ func (o *outage) awaitStruck(what string) {
 // closed waits until the gates of roles say why the server is not there.
 func (o *outage) closed(gate string, names ...string) {
 	o.t.Helper()
+	o.closedFor("outage", gate, names...)
+}
+
+// closedFor is closed for another kind of cause than an outage.
+func (o *outage) closedFor(kind, gate string, names ...string) {
+	o.t.Helper()
 	cause := regexp.MustCompile(o.way.cause)
 	for _, name := range names {
 		s := o.roles[name].await("its gate is closed", func(s engine.Status) bool {
 			g := gateOf(s, gate)
 			return !g.Open && g.Cause != "not tried yet" && g.Cause != ""
 		})
-		if g := gateOf(s, gate); !cause.MatchString(g.Cause) || g.Kind != "outage" {
-			o.t.Errorf("the gate %s of the %s is closed (%s): %q, want an outage, and a cause like %q", gate, name, g.Kind,
-				g.Cause, o.way.cause)
+		if g := gateOf(s, gate); !cause.MatchString(g.Cause) || g.Kind != kind {
+			o.t.Errorf("the gate %s of the %s is closed (%s): %q, want kind %s, and a cause like %q", gate, name, g.Kind,
+				g.Cause, kind, o.way.cause)
 		}
 	}
 }

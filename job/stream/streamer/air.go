@@ -12,7 +12,9 @@ const silence = 500 * time.Millisecond
 // air is what was sent and is not confirmed: as long as confirmations come, it stays below a limit, so that
 // no broker has to keep more than an ingester takes in.
 type air struct {
-	limit   int64
+	most    int64     // the limit of a broker that has room
+	low     int64     // what it was when the broker had none; 0 for never
+	refused time.Time // when that was
 	bytes   int64
 	windows map[uint64]*flight
 	last    time.Time // when something was sent or confirmed
@@ -24,11 +26,28 @@ type flight struct {
 	sizes   []int
 }
 
-func newAir(limit int64) air { return air{limit: limit, windows: map[uint64]*flight{}} }
+func newAir(limit int64) air { return air{most: limit, windows: map[uint64]*flight{}} }
+
+// recovers is how long it takes until the limit is twice as high again.
+const recovers = 10 * time.Second
+
+// limit is how much may be under way.
+func (a *air) limit(now time.Time) int64 {
+	if a.low == 0 {
+		return a.most
+	}
+	return min(a.low<<min(now.Sub(a.refused)/recovers, 30), a.most)
+}
+
+// full says that the broker had no room: half of what is under way is what it can keep. Otherwise it would be filled
+// in a moment each time that somebody makes room, and its gate would be closed for most of the time.
+func (a *air) full(now time.Time) {
+	a.low, a.refused = max(min(a.bytes, a.limit(now))/2, 1), now
+}
 
 // room returns when a batch of a size may be sent: now, or after the silence.
 func (a *air) room(now time.Time, size int) (at time.Time) {
-	if a.bytes == 0 || a.bytes+int64(size) <= a.limit {
+	if a.bytes == 0 || a.bytes+int64(size) <= a.limit(now) {
 		return now
 	}
 	if at = a.last.Add(silence); !at.After(now) {

@@ -23,6 +23,7 @@ type hub struct {
 	mu       sync.Mutex // guards the below
 	down     error
 	full     bool // it listens, and takes nothing
+	room     int  // it has none for larger payloads; 0 for as large as they come
 	listens  map[*ear]bool
 	attempts int // that failed
 	lose     func(m connector.Message) bool
@@ -51,6 +52,10 @@ func (h *hub) Publish(_ context.Context, m connector.Message) error {
 	if h.down != nil || h.full {
 		h.attempts++
 		return errAway
+	}
+	if h.room > 0 && len(m.Payload) > h.room {
+		h.attempts++
+		return fault.New(fault.Full, "OOM command not allowed")
 	}
 	if h.lose != nil && h.lose(m) {
 		return nil

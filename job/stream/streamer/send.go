@@ -66,6 +66,10 @@ func (j *Job) send(ctx context.Context, it item) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if fault.Is(err, fault.Full) {
+			j.refused.Store(&it)
+			j.desk.change(func() { j.desk.air.full(time.Now()) })
+		}
 		j.gate.Report(err)
 		return nil
 	}
@@ -159,7 +163,8 @@ func (j *Job) farewell(ctx context.Context) error {
 	return errOver
 }
 
-// probe is the canary of the broker's gate: everything is heard, and a beacon goes out.
+// probe is the canary of the broker's gate: everything is heard, and a beacon goes out, or what the broker had no room
+// for.
 func (j *Job) probe(ctx context.Context) error {
 	if !j.hears.Load() {
 		ear := hear.Listen(ctx, j.cfg.Broker, j.cfg.Group, j.cfg.Names.Ask(), j.cfg.Names.Request())
@@ -170,9 +175,17 @@ func (j *Job) probe(ctx context.Context) error {
 		j.hears.Store(true)
 		j.ears <- ear // nobody hears now, so there is room for it
 	}
-	if err := j.cfg.Broker.Publish(ctx, j.beacon()); err != nil {
+	it, m := item{kind: aBeacon}, j.beacon()
+	if large := j.refused.Load(); large != nil { // there may be room for a beacon, and none for what waits
+		what, err := j.message(*large)
+		if err == nil {
+			it, m = *large, what
+		}
+	}
+	if err := j.publish(ctx, m); err != nil {
 		return err
 	}
-	j.desk.change(func() { j.desk.sent(item{kind: aBeacon}, time.Now()) })
+	j.refused.Store(nil)
+	j.desk.change(func() { j.desk.sent(it, time.Now()) })
 	return nil
 }

@@ -187,11 +187,13 @@ type Job struct {
 	pacer *pacer
 	quota *engine.Gauge
 
-	gate   *gate.Gate     // of the broker
-	ears   chan *hear.Ear // a new hearing; holds one
-	hears  atomic.Bool    // there is a hearing
-	bugs   chan error     // panics of the canary, which flies outside the job's group; holds one
-	mended chan struct{}  // a person did something about the source; holds one
+	gate  *gate.Gate     // of the broker
+	ears  chan *hear.Ear // a new hearing; holds one
+	hears atomic.Bool    // there is a hearing
+	// refused is what a broker had no room for; nil if it took everything.
+	refused atomic.Pointer[item]
+	bugs    chan error    // panics of the canary, which flies outside the job's group; holds one
+	mended  chan struct{} // a person did something about the source; holds one
 }
 
 var _ engine.Job = (*Job)(nil)
