@@ -180,7 +180,8 @@ func plainNumber(text string, below int) (n int, ok bool) {
 }
 
 // oldStreamer is WeatherVane's streamer. It sends the batches of an hour in order, the last one as LAST, and sends
-// again what it is asked for, under its number, the last one too.
+// again what it is asked for, under its number. Its own ingester never asks for LAST; that it answers so there too
+// is an assumption.
 type oldStreamer struct {
 	*oldPart
 	hours [24][]string // payloads
