@@ -3,6 +3,8 @@ package weather
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -195,5 +197,40 @@ func fullOfOneListener(t *testing.T) {
 	s.finish()
 	if !s.roles[ingester].told("gate.closed", "broker: ") {
 		t.Error("nobody is told that the ingester was dropped")
+	}
+}
+
+// TestInfluxDiskFull fills the disk of InfluxDB in the middle of the stream, at what the ingester writes and at what the
+// processor writes. Behind a full disk 1.6.7 refuses every write until it is started again, as its supervisor does here.
+func TestInfluxDiskFull(t *testing.T) {
+	for name, at := range map[string]struct{ role, gate string }{
+		"rows":    {ingester, databaseGate},
+		"reports": {processor, databaseGate + "-reports"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := bare(t)
+			shape{seed: testenv.Seed(t), hours: 3, zips: 110}.write(t, s.input)
+			disk := testenv.SmallDisk(t, 64<<20)
+			s.redis, s.influx = testenv.Redis(t), testenv.Influx(t, disk)
+			s.four("redis://", s.redis.Addr(), s.influx.Addr())
+			s.with(streamer, "--interval", "1s", "--batch", "40")
+			fill := filepath.Join(disk, "fill")
+			s.plain()
+			o := s.influxOutage(way{"out of disk", "no space left on device", true,
+				func(*outage) { testenv.Fill(t, fill) }, func(o *outage) { o.server.Restart() }})
+			o.asked(at.role, "POST /write", "", "1")
+			s.start()
+			o.awaitStruck("the second window is written")
+			o.closedFor("full", at.gate, at.role)
+			o.idle(at.role)
+			if err := os.Remove(fill); err != nil {
+				t.Fatal(err)
+			}
+			o.idle(at.role)
+			o.closedFor("full", at.gate, at.role) // there is room, and the server does not take anything
+			o.mend(at.gate, at.role)
+			o.finish()
+		})
 	}
 }
