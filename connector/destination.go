@@ -1,0 +1,79 @@
+package connector
+
+import (
+	"context"
+	"crypto/sha256"
+	"io"
+	"time"
+)
+
+// DestinationTraits says what a destination can do.
+type DestinationTraits struct {
+	// Root is where its files stand, as people write it: goto@gateway:/export/raw, /mnt/archive, s3://bucket/raw.
+	Root string
+	// Resumes: a file whose transfer was cut off goes on where it was, as far as what is there is the same.
+	Resumes bool
+	// Copies: Copy makes no transfer.
+	Copies bool
+	// Streams is how many files may be under way at once with profit, at least 1.
+	Streams int
+}
+
+// Content is the bytes of a file that goes out. They do not change while it does.
+type Content struct {
+	io.ReaderAt
+	Size    int64
+	ModTime time.Time
+	SHA256  [sha256.Size]byte
+}
+
+// Verified is how it was made sure that a file is there as it was sent, from the strongest to the weakest.
+type Verified string
+
+// The ways to verify a file at its destination.
+const (
+	ByRemoteHash Verified = "remote-hash" // the destination computed the hash of what it has
+	ByReadBack   Verified = "read-back"   // it was read back, and its hash computed here
+	BySize       Verified = "size"        // it has as many bytes
+)
+
+// Placed says what became of a file.
+type Placed struct {
+	Path     string   // of the file at its destination, absolute there
+	Verified Verified // how
+	Already  bool     // it was there, with the same bytes, before
+	Sent     int64    // bytes that travelled; fewer than its size if it was resumed
+}
+
+// Found is a file at a destination.
+type Found struct {
+	Name    string // below the root
+	Size    int64
+	ModTime time.Time
+}
+
+// Destination is where files go. Names are relative to its root, with slashes; no element of one is empty, . or .. .
+// Its methods may be called by several goroutines at once, but never two for the same name.
+//
+// A file has its final name only when it is whole, durable where the destination can say so, and verified. What is under
+// way has another name, in the same directory, that begins with a dot and ends in .part.
+type Destination interface {
+	Traits() DestinationTraits
+	// Place puts a file at its name, and makes the directories above it. If a file with the same bytes has the name it is
+	// a success; one with other bytes is a Conflict, and is not touched. Place may be called again after any error or
+	// crash, and finds what is there. progress, which may be nil, is told of bytes as they are taken.
+	Place(ctx context.Context, name string, c Content, progress func(bytes int64)) (Placed, error)
+	// Copy is Place for a file whose bytes are at another name already. It is a NotFound if from is not there, or is
+	// something else.
+	Copy(ctx context.Context, from, name string, c Content) (Placed, error)
+	// Sums returns the SHA-256 of files; one that is not there is missing in the answer.
+	Sums(ctx context.Context, names []string) (map[string][sha256.Size]byte, Verified, error)
+	// List gives all files below a directory, "" for the root, in no order, but those under way.
+	List(ctx context.Context, dir string, each func(Found) error) error
+	// Sweep removes what is under way and was left so for longer than that, and returns the names. Nothing else is
+	// ever removed.
+	Sweep(ctx context.Context, older time.Duration) (removed []string, err error)
+	// Probe is the canary of its gate: it finds out whether Place would work.
+	Probe(ctx context.Context) error
+	Close() error
+}
