@@ -42,6 +42,7 @@ type station struct {
 	redis  *testenv.RedisServer
 	influx *testenv.InfluxServer
 	roles  map[string]*role
+	secret string // password of both servers
 }
 
 // role is one process of a station, and how it reaches the servers.
@@ -71,7 +72,7 @@ func newStation(t *testing.T, s shape) *station {
 // bare is a station without servers, roles and data set.
 func bare(t *testing.T) *station {
 	t.Helper()
-	st := &station{t: t, dir: t.TempDir(), roles: map[string]*role{}}
+	st := &station{t: t, dir: t.TempDir(), roles: map[string]*role{}, secret: secret}
 	st.input = st.path("day.csv")
 	for _, d := range []string{"home", "tmp"} {
 		if err := os.Mkdir(st.path(d), 0o700); err != nil {
@@ -122,7 +123,7 @@ func (s *station) with(name string, flags ...string) {
 
 func (s *station) env() []string {
 	return []string{"HOME=" + s.path("home"), "TMPDIR=" + s.path("tmp"), "XDG_STATE_HOME=", "HOLDFAST_DATA_DIR=",
-		"HOLDFAST_BROKER_PASSWORD=" + secret, "HOLDFAST_DATABASE_PASSWORD=" + secret, "NOTIFY_SOCKET=", "INVOCATION_ID=",
+		"HOLDFAST_BROKER_PASSWORD=" + s.secret, "HOLDFAST_DATABASE_PASSWORD=" + s.secret, "NOTIFY_SOCKET=", "INVOCATION_ID=",
 		"TZ=UTC", "GORACE=halt_on_error=1 " + os.Getenv("GORACE")}
 }
 

@@ -1,0 +1,161 @@
+package weather
+
+import (
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"holdfast/kernel/engine"
+	"holdfast/tests/testenv"
+)
+
+// sqliteTables reads the tables of a file.
+func sqliteTables(path string) tables {
+	return func(t testing.TB, table string) (rows []record) {
+		t.Helper()
+		db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		all, err := db.Query(fmt.Sprintf("SELECT * FROM %q", table))
+		if err != nil {
+			t.Fatalf("read %s of %s: %v", table, path, err)
+		}
+		defer all.Close()
+		names, err := all.Columns()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for all.Next() {
+			values, into := make([]any, len(names)), make([]any, len(names))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			if err := all.Scan(into...); err != nil {
+				t.Fatal(err)
+			}
+			row := record{}
+			for i, name := range names {
+				if v := sqliteValue(name, values[i]); v != nil {
+					row[name] = v
+				}
+			}
+			rows = append(rows, row)
+		}
+		if err := all.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
+}
+
+// sqliteValue is a value as the other databases give it.
+func sqliteValue(name string, v any) any {
+	n, whole := v.(int64)
+	switch {
+	case name == "time" && whole:
+		return time.UnixMicro(n).UTC()
+	case name == "complete" && whole:
+		return n != 0
+	case whole:
+		return float64(n)
+	}
+	return v
+}
+
+// hosted is a station without any server: one of its roles hosts the broker, and the database is a file.
+func hosted(t *testing.T, s shape, host string) *station {
+	t.Helper()
+	st := bare(t)
+	st.secret = ""
+	s.write(t, st.input)
+	addr := testenv.Address(t)
+	for _, name := range []string{streamer, ingester, processor} {
+		r := st.role(name)
+		r.binary = testenv.PlainBinary(t)
+		if r.args = append(r.args, "--once"); name != streamer {
+			r.args = append(r.args, "--database", "sqlite:"+st.path("weather.sqlite"))
+		}
+		if name == host {
+			r.args = append(r.args, "--broker-listen", addr)
+		} else {
+			r.args = append(r.args, "--broker", "nats://"+addr)
+		}
+	}
+	return st
+}
+
+// finishFile waits for the end of the stream, and compares the file with the data set.
+func (s *station) finishFile() {
+	s.t.Helper()
+	s.done()
+	s.expected().check(s.t, sqliteTables(s.path("weather.sqlite")))
+	s.balanced(streamer, ingester, processor)
+}
+
+// TestEmbedded has nothing installed but holdfast: one role hosts the broker, whichever it is, and the database is a
+// file that they share.
+func TestEmbedded(t *testing.T) {
+	for _, host := range []string{streamer, ingester, processor} {
+		t.Run("hosted by the "+host, func(t *testing.T) {
+			t.Parallel()
+			s := hosted(t, shape{seed: testenv.Seed(t), hours: 24, zips: 60}, host)
+			s.with(streamer, "--speedup", "max", "--batch", "20")
+			for _, name := range []string{processor, ingester, streamer} {
+				s.roles[name].again()
+			}
+			s.finishFile()
+		})
+		t.Run("hosted by the "+host+", which is killed", func(t *testing.T) {
+			t.Parallel()
+			s := hosted(t, shape{seed: testenv.Seed(t), hours: 12, zips: 60}, host)
+			s.with(streamer, "--interval", "300ms", "--batch", "20")
+			for _, name := range []string{processor, ingester, streamer} {
+				s.roles[name].again()
+			}
+			for range 3 {
+				r := s.roles[ingester]
+				before, _ := r.status()
+				r.await("more rows are taken in", func(st engine.Status) bool {
+					return st.Balance.Accepted > before.Balance.Accepted
+				})
+				s.roles[host].p.Kill()
+				s.roles[host].again()
+			}
+			s.finishFile()
+		})
+	}
+}
+
+// TestOneProcess is the shortest way: one pass in one process, into the file that it names itself.
+func TestOneProcess(t *testing.T) {
+	t.Parallel()
+	s := bare(t)
+	shape{seed: testenv.Seed(t), hours: 24, zips: 60}.write(t, s.input)
+	s.run("weather", "all", "--input", s.input, "--once", "--speedup", "max", "--data-dir", s.path("data"))
+	s.expected().check(t, sqliteTables(filepath.Join(s.path("data"), "weather.sqlite")))
+	if a := s.command("audit", "--deep", "--data-dir", s.path("data")); a.code != 0 {
+		t.Errorf("audit ended with %d:\n%s%s", a.code, a.out, a.err)
+	}
+}
+
+// TestRedisStreams is the whole run over a broker that keeps messages, which ends and comes back in the middle of it.
+func TestRedisStreams(t *testing.T) {
+	t.Parallel()
+	s := newStation(t, shape{seed: testenv.Seed(t), hours: 12, zips: 60})
+	s.plain()
+	s.kept()
+	s.with(streamer, "--interval", "200ms", "--batch", "20")
+	for _, name := range []string{server, processor, ingester, streamer} {
+		s.roles[name].start()
+	}
+	s.roles[ingester].await("rows are taken in", func(st engine.Status) bool { return st.Balance.Accepted > 100 })
+	s.redis.Kill()
+	s.redis.Restart()
+	s.finish()
+}
