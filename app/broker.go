@@ -1,10 +1,12 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"reflect"
 	"sync"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -132,6 +134,31 @@ func (b *brokers) start(dataDir string, e embedded) (*nats.Embedded, error) {
 	b.server = server
 	return server, nil
 }
+
+// alone is for how long nobody must be connected until the others count as gone: who lost its connection comes again
+// within a second.
+const alone = 2 * time.Second
+
+// untilAlone waits until no other process uses the embedded server, or ctx ends.
+func (b *brokers) untilAlone(ctx context.Context) {
+	look := time.NewTicker(alone / 20)
+	defer look.Stop()
+	for last := time.Now(); time.Since(last) < alone; {
+		b.mu.Lock()
+		if b.server != nil && b.server.Guests() > 0 {
+			last = time.Now()
+		}
+		b.mu.Unlock()
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// hosts reports whether other processes may use the server of this one.
+func (b broker) hosts() bool { return b.kind == embeddedBroker && b.embedded.Listen != "" }
 
 // Close ends the server, if there is one.
 func (b *brokers) Close() error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"time"
@@ -31,16 +32,41 @@ func (c *streamConfig) spec(p *Plan, job Job) engine.Spec {
 	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text, Once: c.once,
 		New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
 			o := opening{dataDir: p.Place.Dir, jobDir: env.Dir, log: env.Log}
-			switch {
-			case c.Streamer != nil:
-				return c.streamer(ctx, p, env, o)
-			case c.Ingester != nil:
-				return c.ingester(ctx, p, env, o)
-			case c.Processor != nil:
-				return c.processor(ctx, p, env, o)
+			made, err := c.make(ctx, p, env, o)
+			if err == nil && c.once && c.Broker.hosts() {
+				made = host{made, env.Log, &p.brokers}
 			}
-			return c.api(ctx, p, env, o)
+			return made, err
 		}}
+}
+
+func (c *streamConfig) make(ctx context.Context, p *Plan, env engine.Env, o opening) (engine.Job, error) {
+	switch {
+	case c.Streamer != nil:
+		return c.streamer(ctx, p, env, o)
+	case c.Ingester != nil:
+		return c.ingester(ctx, p, env, o)
+	case c.Processor != nil:
+		return c.processor(ctx, p, env, o)
+	}
+	return c.api(ctx, p, env, o)
+}
+
+// host is a job that ends by itself in the process that hosts the broker: it stays until the other roles are done too,
+// which could not end without the broker.
+type host struct {
+	engine.Job
+	log     *slog.Logger
+	brokers *brokers
+}
+
+func (h host) Run(ctx context.Context) error {
+	err := h.Job.Run(ctx)
+	if err == nil && ctx.Err() == nil {
+		h.log.Info("all is done; the broker stays until the other roles have left it")
+		h.brokers.untilAlone(ctx)
+	}
+	return err
 }
 
 func (c *streamConfig) names() wire.Names { return wire.Names{Prefix: c.Channels} }

@@ -105,6 +105,20 @@ func (e *Embedded) Addr() string {
 	return ""
 }
 
+// Guests is how many connections other processes have.
+func (e *Embedded) Guests() (n int) {
+	all, err := e.server.Connz(&natsserver.ConnzOptions{Limit: 1 << 16})
+	if err != nil {
+		return 0 // it is shut down
+	}
+	for _, c := range all.Conns {
+		if c.IP != "" { // this process has pipes
+			n++
+		}
+	}
+	return n
+}
+
 // Broker returns a broker on the server; streams as in BrokerConfig.
 func (e *Embedded) Broker(streams bool) (*Broker, error) {
 	if streams && !e.server.JetStreamEnabled() {

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,4 +159,21 @@ func TestRedisStreams(t *testing.T) {
 	s.redis.Kill()
 	s.redis.Restart()
 	s.finish()
+}
+
+// TestHostLeavesLast: a role that hosts the broker and is done stays until the others are.
+func TestHostLeavesLast(t *testing.T) {
+	t.Parallel()
+	s := hosted(t, shape{seed: testenv.Seed(t), hours: 6, zips: 60}, streamer)
+	s.with(streamer, "--speedup", "max", "--batch", "20")
+	s.roles[streamer].again()
+	s.roles[processor].again()
+	s.roles[processor].await("it runs", func(st engine.Status) bool { return gateOf(st, brokerGate).Open })
+	s.roles[processor].p.Freeze()
+	s.roles[ingester].again()
+	testenv.Until(t, soon, "the streamer is done", func() bool {
+		return strings.Contains(s.roles[streamer].p.Output(), "all is done")
+	})
+	s.roles[processor].p.Thaw()
+	s.finishFile()
 }
