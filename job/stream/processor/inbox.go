@@ -19,7 +19,8 @@ type position struct {
 // reached is how far those of one are.
 type reached struct {
 	Epoch string `json:"epoch"`
-	Next  uint64 `json:"next"` // the first one that is not done with
+	Next  uint64 `json:"next"`          // the first one that is not done with
+	End   bool   `json:"end,omitempty"` // it has said that there will be none
 }
 
 // mostEpochs is how many ingesters are remembered. One that comes back behind so many begins anew.
@@ -46,9 +47,10 @@ func positionOf(cursor []byte) (p position, err error) {
 
 // inbox is the notices that wait, by ingester.
 type inbox struct {
-	logs   []*log // in the order of the position
-	latest *log   // that was met last, nil for none
-	ours   bool   // one of ours was ever heard
+	logs   []*log    // in the order of the position
+	latest *log      // that was met last, nil for none
+	ours   bool      // one of ours was ever heard
+	since  time.Time // since when everything is heard
 	who    question
 	warned map[string]bool // epochs of which a person was told that they are not alone
 }
@@ -59,6 +61,7 @@ type log struct {
 	next    uint64 // the first one that has no page yet; 0 while nobody has said where to begin
 	newest  uint64 // that is known of
 	end     bool   // there will be none behind it
+	parted  bool   // so it said in a former life, and was not heard in this one
 	waiting map[uint64]wire.Stored
 	ask     question
 	first   time.Time // it was heard in this life; zero: never
@@ -70,7 +73,7 @@ const mostWaiting = 1000
 func newInbox(at position) *inbox {
 	b := &inbox{warned: map[string]bool{}}
 	for _, r := range at.Epochs {
-		b.latest = &log{epoch: r.Epoch, next: r.Next, waiting: map[uint64]wire.Stored{}}
+		b.latest = &log{epoch: r.Epoch, next: r.Next, parted: r.End, waiting: map[uint64]wire.Stored{}}
 		b.logs = append(b.logs, b.latest)
 	}
 	return b
@@ -80,7 +83,7 @@ func newInbox(at position) *inbox {
 func (b *inbox) position() (p position) {
 	for _, l := range b.logs {
 		if l.next > 0 {
-			p.Epochs = append(p.Epochs, reached{l.epoch, l.next})
+			p.Epochs = append(p.Epochs, reached{l.epoch, l.next, l.parted || l.end && l.next > l.newest})
 		}
 	}
 	p.Epochs = p.Epochs[max(len(p.Epochs)-mostEpochs, 0):]
@@ -89,8 +92,9 @@ func (b *inbox) position() (p position) {
 
 // heard says that a hearing begins.
 func (b *inbox) heard() {
+	b.since = time.Now()
 	b.who = question{}
-	b.who.asked(time.Now())
+	b.who.asked(b.since)
 	for _, l := range b.logs {
 		l.ask = question{}
 		l.ask.quiet(time.Now())
@@ -110,7 +114,7 @@ func (b *inbox) meet(epoch string, now time.Time) (l *log, other string) {
 		b.logs = append(b.logs, &log{epoch: epoch, waiting: map[uint64]wire.Stored{}})
 	}
 	l = b.logs[i]
-	l.ask.silent = 0
+	l.ask.silent, l.parted = 0, false
 	if l.first.IsZero() {
 		l.first, b.latest = now, l
 	}
@@ -180,6 +184,19 @@ func (b *inbox) ended() bool {
 	l := b.latest
 	_, ready := b.ready()
 	return l != nil && l.end && l.next > l.newest && !ready
+}
+
+// untilGone is for how long an ingester that was at its end must be silent until it has ended.
+const untilGone = 10 * time.Second
+
+// gone reports whether the ingester that was followed last was at its end in a former life, and none is heard in this one:
+// it has ended. If it has not, and is silent for another reason, at says when that is known.
+func (b *inbox) gone(now time.Time) (gone bool, at time.Time) {
+	if b.ours || b.latest == nil || !b.latest.parted {
+		return false, time.Time{}
+	}
+	at = b.since.Add(untilGone)
+	return !now.Before(at), at
 }
 
 // asks returns of which ingesters to ask for notices now, "" for whose there are, and when to look again;

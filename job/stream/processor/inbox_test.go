@@ -158,7 +158,7 @@ func TestEveryNoticeOnce(t *testing.T) {
 // speaks.
 func TestAsksSlowDown(t *testing.T) {
 	n := &network{rng: rand.New(rand.NewPCG(1, 1)), now: hour0, epoch: "a", oldest: 1, told: hour0.Add(time.Hour)}
-	b := newInbox(position{Epochs: []reached{{"a", 5}}})
+	b := newInbox(position{Epochs: []reached{{Epoch: "a", Next: 5}}})
 	b.logs[0].newest = 9
 	b.who.off = true
 	var asked []time.Time
@@ -221,7 +221,7 @@ func TestManyWait(t *testing.T) {
 
 // TestNewEpoch: another ingester begins at its oldest notice, whatever the one before it had.
 func TestNewEpoch(t *testing.T) {
-	b := newInbox(position{Epochs: []reached{{"a", 8}}})
+	b := newInbox(position{Epochs: []reached{{Epoch: "a", Next: 8}}})
 	l, other := b.meet("b", hour0)
 	if other != "" {
 		t.Error("an ingester that took the place of another is told as a second one")
@@ -260,7 +260,7 @@ func TestNewEpoch(t *testing.T) {
 
 // TestGone: notices that can't be given any more are told and passed, those that wait already are not lost.
 func TestGone(t *testing.T) {
-	b := newInbox(position{Epochs: []reached{{"a", 5}}})
+	b := newInbox(position{Epochs: []reached{{Epoch: "a", Next: 5}}})
 	l, _ := b.meet("a", hour0)
 	l.stored(noticeOf("a", 5), hour0)
 	if _, _, gone := l.told(wire.Told{Epoch: "a", Oldest: 9, Newest: 12}); gone {
@@ -295,7 +295,7 @@ func TestCursors(t *testing.T) {
 	b.logs[0].stored(n, hour0)
 	b.given(n)
 	p := b.position()
-	if len(p.Epochs) != mostEpochs || p.Epochs[mostEpochs-1] != (reached{"e0", 2}) {
+	if len(p.Epochs) != mostEpochs || p.Epochs[mostEpochs-1] != (reached{Epoch: "e0", Next: 2}) {
 		t.Errorf("got %v", p)
 	}
 	if again, err := positionOf(p.bytes()); err != nil || fmt.Sprint(again.Epochs) != fmt.Sprint(p.Epochs) {
@@ -350,5 +350,51 @@ func TestOldHours(t *testing.T) {
 	}
 	if text := strings.Join(got, ", "); text != "23 at 2s, 7 at 4s" {
 		t.Errorf("got %s", text)
+	}
+}
+
+// TestEndedInAFormerLife: an ingester that was at its end in a former life, and is not heard in this one, has ended; one that is heard,
+// or had not told of its end, is waited for.
+func TestEndedInAFormerLife(t *testing.T) {
+	ended := newInbox(position{})
+	now := time.Now()
+	l, _ := ended.meet("i", now)
+	l.stored(wire.Stored{Epoch: "i", Number: 1}, now)
+	ended.given(l.waiting[1])
+	before := ended.position()
+	l.told(wire.Told{Epoch: "i", Oldest: 1, Newest: 1, End: true})
+	behind := ended.position()
+	l.told(wire.Told{Epoch: "i", Oldest: 1, Newest: 2, End: true})
+	if p := ended.position(); p.Epochs[0].End {
+		t.Error("the end is reached with a notice that is missing")
+	}
+	for name, c := range map[string]struct {
+		at    position
+		heard bool
+		gone  bool
+	}{
+		"nothing was told": {before, false, false},
+		"the end was told": {behind, false, true},
+		"and it is there":  {behind, true, false},
+		"a first life":     {position{}, false, false},
+	} {
+		b, err := positionOf(c.at.bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := newInbox(b)
+		in.heard()
+		if c.heard {
+			in.meet("i", time.Now())
+		}
+		if gone, _ := in.gone(in.since.Add(untilGone - time.Second)); gone {
+			t.Errorf("%s: it is gone at once", name)
+		}
+		if gone, _ := in.gone(in.since.Add(untilGone)); gone != c.gone {
+			t.Errorf("%s: gone is %v, want %v", name, gone, c.gone)
+		}
+		if got := in.position(); len(got.Epochs) > 0 && got.Epochs[0].End != (c.gone && !c.heard) {
+			t.Errorf("%s: the next life is told %+v", name, got)
+		}
 	}
 }

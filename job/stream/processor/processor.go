@@ -62,7 +62,8 @@ type Config struct {
 	Window func(ctx context.Context, n wire.Stored, yield func(arrow.RecordBatch) error) (ok bool, err error)
 	// Day is the day of the hours of an ingester of old; zero is the newest that the table has such an hour of.
 	Day time.Time
-	// Once ends the source when an ingester says that there will be no more notices, and all are done with.
+	// Once ends the source when an ingester says that there will be no more notices, and all are done with; also if it said so
+	// in a former life of ours and is not there any more.
 	Once bool
 }
 
@@ -226,6 +227,12 @@ func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 		case busy != nil:
 		case s.cfg.Once && s.inbox.ended():
 			return s.last(), nil
+		case s.cfg.Once && s.mute.Load() == nil:
+			gone, at := s.inbox.gone(time.Now())
+			if gone {
+				return s.last(), nil
+			}
+			next = earlier(next, at)
 		case s.mute.Load() != nil:
 			next = earlier(next, time.Now().Add(between))
 		}
