@@ -159,6 +159,13 @@ func TestRedisStreams(t *testing.T) {
 	s.redis.Kill()
 	s.redis.Restart()
 	s.finish()
+	for _, name := range brokerRoles { // what is done is not done again, and nobody waits for who has ended
+		s.roles[name].again()
+	}
+	s.done()
+	s.checkInflux()
+	s.roles[processor].again() // also when it is alone
+	s.done(processor)
 }
 
 // TestHostLeavesLast: a role that hosts the broker and is done stays until the others are.
