@@ -425,10 +425,13 @@ func (in *Source) takeBeacon(ctx context.Context, b wire.Beacon, now time.Time) 
 	if err != nil {
 		return err
 	}
-	if c := in.book.confirmed(b.Epoch); c.UpTo > b.Confirmed {
-		return in.answer(ctx, c.Message(in.cfg.Names))
+	c := in.book.confirmed(b.Epoch)
+	idle := in.cfg.Broker.Traits().Durable && c.Epoch != "" && now.Sub(in.talk.heard) >= tellHeard
+	if c.UpTo <= b.Confirmed && !idle {
+		return nil
 	}
-	return nil
+	in.talk.heard = now
+	return in.answer(ctx, c.Message(in.cfg.Names))
 }
 
 // lost tells a person of windows that are lost.

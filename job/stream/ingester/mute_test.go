@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/job/stream/wire"
 )
 
 // TestFullBroker: what a broker that has no room holds for us is taken in and acknowledged, since that makes room; the
@@ -79,6 +80,31 @@ func TestFullBrokerEnds(t *testing.T) {
 		r.h.change(func() { r.h.mute = full })
 		time.Sleep(10 * time.Second)
 		want(t, "the rows", r.sinks[0].holds(), "1")
+		l.stop()
+	})
+}
+
+// TestIdleStreamerIsTold: over a broker that keeps messages a streamer that has nothing to send is told now and then that
+// it is heard, and one that is not heard is told nothing.
+func TestIdleStreamerIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.h.change(func() { r.h.durable = true })
+		s := newStation(r.h, "e")
+		l := r.begin()
+		s.beacon(false)
+		s.send(s.cut(7, ids(7, 1)))
+		time.Sleep(time.Minute)
+		confirms := listenFor[wire.Confirm](r.h)
+		stop := s.hums()
+		time.Sleep(time.Minute)
+		stop()
+		if n := len(confirms.take()); n < 5 || n > 10 {
+			t.Errorf("it is told %d times in a minute", n)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := len(confirms.take()); n > 1 {
+			t.Errorf("it is told %d times while it is silent", n)
+		}
 		l.stop()
 	})
 }

@@ -78,7 +78,8 @@ const (
 	tellSoon   = 500 * time.Millisecond // while a processor lacks something
 	tellNow    = 2 * time.Second        // else
 	tellSeldom = time.Minute
-	unheard    = 20 // how often it is told in vain before the pauses grow
+	tellHeard  = 10 * time.Second // a streamer that is idle, that it is heard: else it grows silent
+	unheard    = 20               // how often it is told in vain before the pauses grow
 )
 
 // talk is what was said in this hearing.
@@ -86,6 +87,7 @@ type talk struct {
 	due     time.Time    // when to say again what the log has
 	notices uint64       // the newest one that was published
 	confirm wire.Confirm // the newest that was said
+	heard   time.Time    // when the streamer was told that it is heard
 	told    wire.Told
 	vain    int // how often the log was told and no processor answered
 }
@@ -98,7 +100,7 @@ func (in *Source) say(ctx context.Context, now time.Time) (next time.Time, err e
 		if err := in.publish(ctx, c.Message(in.cfg.Names)); err != nil {
 			return next, err
 		}
-		t.confirm = c
+		t.confirm, t.heard = c, now
 	}
 	told := in.book.has(in.book.ended(in.voice.epoch))
 	if t.notices < told.Newest {
@@ -125,7 +127,7 @@ func (in *Source) pause() time.Duration {
 	if in.book.followed() {
 		pause = tellNow
 	}
-	if in.cfg.Once { // its end must not wait
+	if in.cfg.Once && !in.cfg.Broker.Traits().Durable { // its end must not wait
 		return pause
 	}
 	return min(pause<<min(max(in.talk.vain-unheard, 0), 10), tellSeldom)

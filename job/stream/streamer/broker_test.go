@@ -22,6 +22,7 @@ var names = wire.Names{Prefix: wire.DefaultPrefix}
 type hub struct {
 	mu       sync.Mutex // guards the below
 	down     error
+	durable  bool
 	full     bool // it listens, and takes nothing
 	room     int  // it has none for larger payloads; 0 for as large as they come
 	listens  map[*ear]bool
@@ -40,8 +41,10 @@ func newHub() *hub { return &hub{listens: map[*ear]bool{}} }
 
 var errAway = fault.New(fault.Transient, "connection refused")
 
-func (h *hub) Traits() connector.BrokerTraits { return connector.BrokerTraits{MaxPayload: 8 << 20} }
-func (h *hub) Close() error                   { return nil }
+func (h *hub) Traits() connector.BrokerTraits {
+	return connector.BrokerTraits{Durable: h.durable, MaxPayload: 8 << 20}
+}
+func (h *hub) Close() error { return nil }
 
 func (h *hub) Publish(_ context.Context, m connector.Message) error {
 	if err := m.Check(); err != nil {

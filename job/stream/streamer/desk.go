@@ -35,6 +35,8 @@ type desk struct {
 	gone   []wire.Gone // refusals to be sent
 	air    air
 	beacon time.Time // when one went out for the last time
+	keeps  bool      // the broker keeps what nobody hears
+	vain   int       // how many went out since somebody was heard
 	counts map[string]int64
 }
 
@@ -233,15 +235,28 @@ type item struct {
 const (
 	beaconBusy = 500 * time.Millisecond // while something is not confirmed
 	beaconIdle = 2 * time.Second
+	// To a broker that keeps them until they are heard they go ever more seldom while nobody answers, so that it does not
+	// fill with them: who comes finds those that are there.
+	beaconsInVain = 20
+	beaconSeldom  = 10 * time.Minute
 )
+
+// nextBeacon is when the next one is due.
+func (d *desk) nextBeacon() time.Time {
+	pause := beaconIdle
+	if d.begun > d.marks.Confirmed {
+		pause = beaconBusy
+	}
+	if d.keeps && !d.beacon.IsZero() {
+		pause = min(pause<<min(max(d.vain-beaconsInVain, 0), 12), beaconSeldom)
+	}
+	return d.beacon.Add(pause)
+}
 
 // pick returns what is to be sent now; nothing with a time to look again. It stays on the desk until it is
 // sent.
 func (d *desk) pick(now time.Time, once bool) (it item, again time.Time) {
-	again = d.beacon.Add(beaconIdle)
-	if d.begun > d.marks.Confirmed {
-		again = d.beacon.Add(beaconBusy)
-	}
+	again = d.nextBeacon()
 	if !again.After(now) {
 		return item{kind: aBeacon}, now
 	}
@@ -284,7 +299,7 @@ func (d *desk) done() bool {
 func (d *desk) sent(it item, now time.Time) {
 	switch it.kind {
 	case aBeacon:
-		d.beacon = now
+		d.beacon, d.vain = now, d.vain+1
 	case aGone:
 		d.gone = slices.DeleteFunc(d.gone, func(g wire.Gone) bool { return g == it.gone })
 		d.counts["refused"]++

@@ -57,6 +57,8 @@ func (j *Job) listen(ctx context.Context, ear *hear.Ear) error {
 func (j *Job) hear(ctx context.Context, m connector.Heard) error {
 	if err := j.understand(m.Message); err != nil {
 		j.desk.count("spoilt_messages", 1)
+	} else {
+		j.desk.change(func() { j.desk.vain = 0 })
 	}
 	return m.Ack(ctx)
 }

@@ -222,7 +222,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, cfg Config) 
 	j.cut = &cutter{span: cfg.Window, batch: cfg.Batch, most: mostBytes(cfg), layout: cfg.TimeLayout,
 		name: cfg.Key, schema: src.Schema(), state: s.state}
 	j.cut.resume(s.piles)
-	j.desk.building = j.cut.rows()
+	j.desk.building, j.desk.keeps = j.cut.rows(), cfg.Broker.Traits().Durable
 	if err := j.register(lost); err != nil {
 		return nil, err
 	}
