@@ -180,8 +180,8 @@ func masked(b []byte) string {
 
 func unprintable(r rune) bool { return r < ' ' || r > '~' }
 
-// parse reads one record (4.1), without the others that a long string goes on in. Only printable ASCII may be in
-// it (4.1.2.2, 4.1.2.3); a stray byte in a comment does not hide the value.
+// parse reads one record (4.1), without the others that a long string goes on in. Only printable ASCII may be
+// in it (4.1.2.2, 4.1.2.3); a stray byte in a comment does not hide the value.
 func parse(rec []byte) (Card, *broken) {
 	odd := bytes.IndexFunc(rec, unprintable)
 	if odd < 0 {
@@ -235,8 +235,8 @@ func keywordOf(rec []byte) (string, *broken) {
 	return string(keyword), nil
 }
 
-// hierarch reads a card of ESO's convention: HIERARCH words = value / comment. Without a = outside of a string it
-// is a commentary.
+// hierarch reads a card of ESO's convention: HIERARCH words = value / comment. Without a = before any string
+// it is a commentary.
 func hierarch(rec []byte) (c Card, comment int, bad *broken) {
 	eq := bytes.IndexAny(rec, "='/")
 	words := []string{}
@@ -295,8 +295,8 @@ func blanks(rec []byte, at int) int {
 	return at
 }
 
-// quoted reads a string that begins at its quote, and returns the index behind it (4.2.1.1). Two quotes within it
-// are one. Blanks at its end mean nothing, but a string of blanks is not the same as an empty one.
+// quoted reads a string that begins at its quote, and returns the index behind it (4.2.1.1). Two quotes within
+// it are one. Blanks at its end mean nothing, but a string of blanks is not the same as an empty one.
 func quoted(rec []byte, at int) (string, int, *broken) {
 	var s []byte
 	for i := at + 1; i < len(rec); i++ {

@@ -9,17 +9,19 @@ import (
 	"strings"
 )
 
-// Check reads r once, to its end whatever it holds, and says what was found. Its error is that of r alone: what is
-// wrong with the file is in the report.
+// Check reads r once, to its end whatever it holds, and says what was found. Its error is that of r alone:
+// what is wrong with the file is in the report.
 func Check(r io.Reader) (Report, error) {
-	w := &walker{src: newStream(r), reads: true}
+	piece := pieces.Get().(*[pieceSize]byte)
+	defer pieces.Put(piece)
+	w := &walker{src: &stream{r: r, buf: piece[:]}, reads: true}
 	err := w.walk()
 	return w.rep, err
 }
 
 // Skim looks at the headers of a file of size bytes and says whether it has all that they ask for: Whole,
-// Truncated, Bad for a structure that can't be followed, or NotFITS. It reads no data and computes no sums, and what
-// follows the last HDU is not looked at. It can't know whether a further HDU is still to come.
+// Truncated, Bad for a structure that can't be followed, or NotFITS. It reads no data and computes no sums, and
+// of what follows the last HDU it sees the first block. It can't know whether a further HDU is still to come.
 func Skim(r io.ReaderAt, size int64) (Report, error) {
 	w := &walker{src: &glance{r: r, size: size}}
 	err := w.walk()
@@ -264,9 +266,11 @@ func (w *walker) tail(at int64, b []byte) error {
 		w.say(false, "%d bytes of zero follow the last HDU, at byte %d: is an extension lost?", n, at)
 	case n%BlockSize == 0: // 3.5
 		w.uncovered = true
-		w.say(false, "%d bytes of special records follow the last HDU, at byte %d, beginning with %s", n, at, begins)
+		w.say(false, "%d bytes of special records follow the last HDU, at byte %d, beginning with %s", n, at,
+			begins)
 	default: // 3.1: a file is whole blocks
-		w.say(true, "%d bytes that are no FITS follow the last HDU, at byte %d, beginning with %s", n, at, begins)
+		w.say(true, "%d bytes that are no FITS follow the last HDU, at byte %d, beginning with %s", n, at,
+			begins)
 	}
 	return err
 }

@@ -14,8 +14,8 @@ const UTC = "UTC"
 
 // ParseTime reads a date of a header (9.1.1): YYYY-MM-DD, YYYY-MM-DDThh:mm:ss with any fraction, years outside
 // of 0 to 9999 with a sign and five digits, and DD/MM/YY of the twentieth century (4.4.2.1). A Z at the end is
-// no FITS, but says what a header without TIMESYS means anyway. Second 60 of a leap second is the next second, for
-// want of another in package time; what is finer than a nanosecond is cut off.
+// no FITS, but says what a header without TIMESYS means anyway. Second 60 of a leap second is the next second,
+// for want of another in package time; what is finer than a nanosecond is cut off.
 func ParseTime(s string) (time.Time, error) {
 	s = strings.TrimSpace(s)
 	t, err := parseTime(s)
@@ -74,9 +74,9 @@ func moment(year, month, day, hour, minute, second, fraction string) (time.Time,
 	return time.Date(y, m, d, h, min, sec, ns, time.UTC), nil
 }
 
-// Time returns the moment that the card of a keyword gives, and its time scale: TIMESYS, or UTC without it. The
-// card DATE is always UTC (4.4.2.1). With another scale than UTC the moment is what its clock showed, read as if
-// it were UTC: whoever needs the second must convert it.
+// Time returns the moment that the card of a keyword gives, and its time scale: TIMESYS, or UTC without it.
+// The card DATE is always UTC (4.4.2.1). With another scale than UTC the moment is what its clock showed, read
+// as if it were UTC: whoever needs the second must convert it.
 func (h *Header) Time(keyword string) (t time.Time, scale string, err error) {
 	c, err := h.Find(keyword)
 	if err != nil {

@@ -1,12 +1,12 @@
 // Package fits says whether a FITS file is whole, and reads the cards of its headers. It follows the FITS
 // Standard 4.0, whose sections the comments name.
 //
-// A file is a row of HDUs (header and data units), each of whole blocks of 2880 bytes (3.1). Check reads it once
-// from its first byte to its last, so that the same pass can feed a hash, and gives one verdict: good if every
-// HDU carries a CHECKSUM and each is right, absent if nothing is wrong and something carries none, bad, truncated,
-// or no FITS at all. Skim looks at the headers alone and says whether a file that is still being written has all
-// that they ask for. Headers gives their cards. None needs more memory for a larger file, and none believes a
-// number that it reads.
+// A file is a row of HDUs (header and data units), each of whole blocks of 2880 bytes (3.1). Check reads it
+// once from its first byte to its last, so that the same pass can feed a hash, and gives one verdict: good if
+// every HDU carries a CHECKSUM and each is right, absent if nothing is wrong and something carries none, bad,
+// truncated, or no FITS at all. Skim looks at the headers alone and says whether a file that is still being
+// written has all that they ask for. Headers gives their cards. None needs more memory for a larger file, and
+// none believes a number that it reads.
 //
 // What a pass can't know: whether an HDU that was never begun should have followed; whether data without sums
 // are those that were written; what the columns of a table mean.
@@ -91,8 +91,8 @@ func (h HDU) label() string {
 // padded is n rounded up to whole blocks.
 func padded(n int64) int64 { return (n + BlockSize - 1) / BlockSize * BlockSize }
 
-// Finding is something that a person may want to know. One that is not a Fault is a rule broken without harm, or
-// a remark.
+// Finding is something that a person may want to know. One that is not a Fault is a rule broken without harm,
+// or a remark.
 type Finding struct {
 	HDU   int // -1 for the file
 	Fault bool

@@ -29,8 +29,8 @@ func (h *Header) Get(keyword string) (Card, bool) {
 	return Card{}, false
 }
 
-// Find is Get with an error: NotFound if there is no such card, and Invalid, with the place, if the only one can't be
-// read.
+// Find is Get with an error: NotFound if there is no such card, and Invalid, with the place, if the only one
+// can't be read.
 func (h *Header) Find(keyword string) (Card, error) {
 	if c, ok := h.Get(keyword); ok {
 		return c, nil
@@ -53,9 +53,9 @@ func bare(keyword string) string {
 	return keyword
 }
 
-// Headers gives the headers of a file of size bytes one by one, and reads nothing else of it. What ends it early is an
-// error: Corrupt if the file ends too early, Invalid if it is no FITS, its structure is wrong or a header has
-// more than MaxCards cards. A file that ends within the data of an HDU gives that one's header first.
+// Headers gives the headers of a file of size bytes one by one, and reads nothing else of it. What ends it early
+// is an error: Corrupt if the file ends too early, Invalid if it is no FITS, its structure is wrong or a header
+// has more than MaxCards cards. A file that ends within the data of an HDU gives that one's header first.
 func Headers(r io.ReaderAt, size int64) iter.Seq2[*Header, error] {
 	return func(yield func(*Header, error) bool) {
 		w := &walker{src: &glance{r: r, size: size}, collect: new(collector)}

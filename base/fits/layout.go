@@ -152,7 +152,7 @@ func (l *layout) take(want string, c Card, bad *broken, rec []byte) error {
 func (l *layout) number(want string, c Card) error {
 	v, err := c.Int()
 	if err != nil {
-		return fmt.Errorf("%s is %.30s, want an integer", want, c.Value)
+		return fmt.Errorf("%s is %.30q, want an integer", want, c.Value)
 	}
 	switch want {
 	case "BITPIX":
@@ -230,7 +230,7 @@ func (l *layout) other(c Card, rec []byte) error {
 func (l *layout) count(which int, into *int64, c Card) error {
 	v, err := c.Int()
 	if err != nil || v < 0 {
-		return fmt.Errorf("%s is %.30s, want no negative integer", c.Keyword, c.Value)
+		return fmt.Errorf("%s is %.30q, want an integer that is not negative", c.Keyword, c.Value)
 	}
 	if l.extension && l.records != 3+l.naxis+which {
 		l.say(false, "%s is card %d, want it to be card %d", c.Keyword, c.Number, 4+l.naxis+which)
@@ -241,16 +241,20 @@ func (l *layout) count(which int, into *int64, c Card) error {
 	return nil
 }
 
+// sum takes CHECKSUM or DATASUM. One whose value is not known is a string of blanks, never no value at all.
 func (l *layout) sum(into *Card, c Card) {
-	if into.Keyword == "" {
+	switch {
+	case into.Keyword != "":
+		l.say(false, "%s stands there twice: the first counts", c.Keyword)
+	case c.Kind == Undefined || c.Kind == Commentary:
+		l.say(true, "%s has no value", c.Keyword)
+	default:
 		*into = c
-		return
 	}
-	l.say(false, "%s stands there twice: the first counts", c.Keyword)
 }
 
-// flipped reports whether a keyword is CHECKSUM but for one bit. Such a card is the one place where a flipped bit
-// would make a sum absent instead of wrong.
+// flipped reports whether a keyword is CHECKSUM but for one bit. Such a card is the one place where a flipped
+// bit would make a sum absent instead of wrong.
 func flipped(rec []byte) bool {
 	n := 0
 	for i, b := range []byte("CHECKSUM") {

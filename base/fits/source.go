@@ -3,6 +3,7 @@ package fits
 import (
 	"errors"
 	"io"
+	"sync"
 )
 
 // source gives the bytes of a file in order. At the end of the file it gives less than it is asked for, and no
@@ -26,7 +27,8 @@ type stream struct {
 	done bool   // r has ended
 }
 
-func newStream(r io.Reader) *stream { return &stream{r: r, buf: make([]byte, pieceSize)} }
+// pieces are the buffers of streams that are done: small files come in thousands.
+var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
 // fill reads on if nothing is left. It reads whole blocks, so that pieces begin where blocks do.
 func (s *stream) fill() error {

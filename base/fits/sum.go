@@ -5,11 +5,11 @@ import (
 	"math/bits"
 )
 
-// allOnes is what the words of an HDU with a right CHECKSUM add up to: ones' complement's negative zero (4.4.2.7).
+// allOnes is what the words of an HDU with a right CHECKSUM add up to: negative zero (4.4.2.7).
 const allOnes = 0xffffffff
 
-// sum is a ones' complement sum of big-endian 32-bit words: a carry out of the top comes back at the bottom. It holds
-// two such words side by side, for 64 bits at a time come to the same: 2^32 and 1 are one number in it.
+// sum is a ones' complement sum of big-endian 32-bit words: a carry out of the top comes back at the bottom. It
+// holds two such words side by side, for 64 bits at a time come to the same: 2^32 and 1 are one number in it.
 type sum uint64
 
 // add adds b. Only the last of several may have a length that is no multiple of 8; the rest of its word counts
