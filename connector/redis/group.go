@@ -81,8 +81,9 @@ func (r *groupReader) join(ctx context.Context) (full bool, err error) {
 func (r *groupReader) readAlone(ctx context.Context) error {
 	r.alone = r.begin()
 	for full := true; full; {
-		cmd := r.B().Xread().Count(most).Block(r.blocks(min(r.timeout/2, time.Second))).Streams().Key(r.Topics...).Id(r.alone...).Build()
-		got, err := r.ask(ctx, cmd, r.timeout/2).AsXRead()
+		wait := min(r.timeout/2, time.Second)
+		cmd := r.B().Xread().Count(most).Block(r.blocks(wait)).Streams().Key(r.Topics...).Id(r.alone...).Build()
+		got, err := r.ask(ctx, cmd, wait).AsXRead()
 		if err != nil && !rueidis.IsRedisNil(err) {
 			return err
 		}
