@@ -132,7 +132,12 @@ func structureCases() []verdictCase {
 		{"PCOUNT below zero", edited(extended, "PCOUNT  =                    0",
 			"PCOUNT  =                   -1"), Bad, `HDU 1: PCOUNT is "-1", want an integer that is not`},
 		{"an XTENSION without a name", edited(extended, "'IMAGE   '", "'        '"), Bad, "XTENSION names no kind"},
+	}
+}
 
+func remarkCases() []verdictCase {
+	extended := file(primary().plain(), image("SCI").plain())
+	return []verdictCase{
 		{"PCOUNT elsewhere", edited(extended, "PCOUNT  ", "PCOUNTER"), Absent, "PCOUNT or GCOUNT is missing"},
 		{"a byte that is no ASCII, in a comment", edited(unsound, "start of", "st\xe4rt of"), Absent, "0xe4"},
 		{"a mandatory card in free format", edited(unsound, "NAXIS2  =                   40", "NAXIS2  = 40"+
@@ -147,7 +152,7 @@ func structureCases() []verdictCase {
 }
 
 func TestVerdicts(t *testing.T) {
-	for _, c := range slices.Concat(sumCases(), cutCases(), tailCases(), structureCases()) {
+	for _, c := range slices.Concat(sumCases(), cutCases(), tailCases(), structureCases(), remarkCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := Check(bytes.NewReader(c.file))
 			if err != nil {
