@@ -101,7 +101,7 @@ func TestAstropysFiles(t *testing.T) {
 	const (
 		whyPacked = "fitscheck unpacks it first; we look at the bytes that are to be shipped"
 		whyOrder  = "BITPIX is not the second card (4.4.1.1), and CFITSIO does not open such a file"
-		whyFails  = "both want it rejected: fitscheck fails on a sum that we find wrong"
+		whyFails  = "both want it rejected: fitscheck fails on a blank sum, and a sum behind it is wrong"
 	)
 	differences := map[string]difference{
 		"io/fits/tests/data/memtest.fits":              {refused, "bad", whyFails},
