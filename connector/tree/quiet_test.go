@@ -1,0 +1,262 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// polled runs a tree that is polled, in virtual time.
+func polled(t *testing.T, c Config, test func(g *rig)) {
+	t.Helper()
+	c.Root, c.Poll = t.TempDir(), true
+	synctest.Test(t, func(t *testing.T) {
+		g := &rig{receiver: newReceiver(), t: t, tree: mustNew(t, c), dir: c.Root}
+		g.tree.own.pause = rootEvery
+		g.run()
+		test(g)
+		_ = g.stop()
+	})
+}
+
+// after lets virtual time pass, and waits until all that it brings was done.
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func TestAPolledFileIsGivenWhenItIsQuiet(t *testing.T) {
+	polled(t, Config{}, func(g *rig) {
+		after(time.Second)
+		if s := g.tree.Status(); s.Mode != Polling || s.Cause != nil {
+			t.Errorf("status %+v, want polling, as asked for", s)
+		}
+		f, err := os.Create(g.path("a"))
+		check(t, err)
+		for range 20 {
+			after(1500 * time.Millisecond)
+			_, err = f.WriteString("x")
+			check(t, err)
+		}
+		if fs := g.got(); len(fs) != 0 {
+			t.Errorf("given while it grew: %v", fs)
+		}
+		check(t, f.Close())
+		after(10 * time.Second)
+		if fs := g.got(); len(fs) != 1 || fs[0].Size != 20 || fs[0].Found != ByPoll {
+			t.Errorf("got %v, want a with 20 bytes, by a poll", fs)
+		}
+		after(time.Hour)
+		if n := len(g.got()); n != 1 {
+			t.Errorf("after an hour of polls it was given %d times", n)
+		}
+	})
+}
+
+// The temporary file is created, and renamed, at every moment between two polls.
+func TestAFileThatIsRenamedBetweenTwoPollsIsGivenOnce(t *testing.T) {
+	for _, tmp := range []string{"%d.fits.tmp", "%d.fits", "%d.writing"} { // ignored; no pattern; a pattern of its own
+		polled(t, Config{}, func(g *rig) {
+			const n = 40
+			for i := range n {
+				from := fmt.Sprintf(tmp, i)
+				g.write(from, "abc")
+				after(time.Duration(i) * 47 * time.Millisecond) // always less than patience
+				g.rename(from, fmt.Sprintf("done-%d.fits", i))
+				after(time.Duration(i%7) * 900 * time.Millisecond)
+			}
+			after(time.Minute)
+			for i := range n {
+				if fs := g.of(fmt.Sprintf("done-%d.fits", i)); len(fs) != 1 {
+					t.Errorf("%s: file %d was given %d times, want once", tmp, i, len(fs))
+				}
+			}
+			if len(g.got()) != n {
+				t.Errorf("%s: %d files were given, want %d", tmp, len(g.got()), n)
+			}
+		})
+	}
+}
+
+func TestAFileWaitsUntilItIsComplete(t *testing.T) {
+	var asked atomic.Int64
+	c := Config{Overdue: time.Hour, Complete: func(path string) (bool, error) {
+		asked.Add(1)
+		b, err := os.ReadFile(path)
+		return len(b) == 6, err
+	}}
+	polled(t, c, func(g *rig) {
+		g.write("a", "abc")
+		after(30 * time.Minute)
+		if len(g.got()) != 0 || asked.Load() == 0 {
+			t.Errorf("given incomplete after %d questions: %v", asked.Load(), g.got())
+		}
+		if n := asked.Load(); n > 100 {
+			t.Errorf("the hook was asked %d times in half an hour", n)
+		}
+		g.write("a", "abcdef")
+		after(time.Minute)
+		if fs := g.got(); len(fs) != 1 || fs[0].Incomplete || fs[0].Size != 6 {
+			t.Errorf("got %v, want the whole file", fs)
+		}
+	})
+}
+
+func TestAFileThatStaysIncompleteIsGivenAsSuch(t *testing.T) {
+	for _, fault := range []error{nil, os.ErrPermission} {
+		c := Config{Overdue: 10 * time.Minute, Complete: func(string) (bool, error) { return fault != nil, fault }}
+		polled(t, c, func(g *rig) {
+			g.write("a", "abc")
+			after(9 * time.Minute)
+			if len(g.got()) != 0 {
+				t.Errorf("given before it was overdue: %v", g.got())
+			}
+			after(2 * time.Minute)
+			if fs := g.got(); len(fs) != 1 || !fs[0].Incomplete {
+				t.Errorf("got %v, want the file, incomplete", fs)
+			}
+			if n := g.tree.Status().Incomplete; n != 1 {
+				t.Errorf("%d incomplete files were counted, want 1", n)
+			}
+		})
+	}
+}
+
+// A file that its writer closed is asked about, and one that was moved in is not.
+func TestAFileThatWasMovedInIsFinished(t *testing.T) {
+	c := config(t.TempDir())
+	c.Complete = func(string) (bool, error) { return false, nil }
+	g := start(t, c, nil)
+	g.write("closed", "abc")
+	g.write(".moved", "abc")
+	g.rename(".moved", "moved")
+	g.paths(t, "moved")
+	if fs := g.of("closed"); fs != nil {
+		t.Errorf("an incomplete file was given: %v", fs)
+	}
+	if fs := g.of("moved"); fs[0].Incomplete {
+		t.Errorf("what was moved in was asked about: %v", fs)
+	}
+}
+
+func TestPollsGiveAnOldFileThatIsMovedIn(t *testing.T) {
+	c := Config{Within: time.Hour}
+	polled(t, c, func(g *rig) {
+		after(time.Minute)
+		g.write(".a", "abc")
+		check(t, os.Chtimes(g.path(".a"), time.Time{}, time.Unix(1e8, 0)))
+		g.rename(".a", "a")
+		after(time.Minute)
+		if len(g.of("a")) != 1 {
+			t.Errorf("got %v, want a", g.got())
+		}
+	})
+}
+
+func TestARootThatIsAwayIsWaitedFor(t *testing.T) {
+	c := Config{}
+	polled(t, c, func(g *rig) {
+		g.write("a", "abc")
+		after(10 * time.Second)
+		check(t, os.RemoveAll(g.dir))
+		after(10 * time.Second)
+		s := g.tree.Status()
+		if s.Mode != Down || s.Cause == nil {
+			t.Errorf("the root is gone, and the status is %+v", s)
+		}
+		wantHint(t, s.Cause, "mount")
+		check(t, os.Mkdir(g.dir, 0o755))
+		g.write("b", "abc")
+		after(10 * time.Second)
+		if s := g.tree.Status(); s.Mode != Polling || s.Cause != nil || len(g.of("b")) != 1 {
+			t.Errorf("the root is back: status %+v, got %v", s, g.got())
+		}
+	})
+}
+
+func TestScanGivesTheFilesOfAWindow(t *testing.T) {
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{"young": time.Minute, "right": 5 * time.Hour, "d/right": 11 * time.Hour,
+		"old": 13 * time.Hour} {
+		check(t, os.MkdirAll(dir+"/d", 0o755))
+		write(t, dir+"/"+name, "abc")
+		check(t, os.Chtimes(dir+"/"+name, time.Time{}, time.Now().Add(-age)))
+	}
+	tr := mustNew(t, Config{Root: dir, Patience: 10 * time.Millisecond})
+	for range 2 { // whatever was given before
+		r := newReceiver()
+		pass, err := tr.Scan(t.Context(), Back(time.Now(), 12*time.Hour, time.Hour), r.give)
+		check(t, err)
+		if len(r.got()) != 2 || len(r.of("right")) != 1 || len(r.of("d/right")) != 1 {
+			t.Errorf("got %v, want right and d/right", r.got())
+		}
+		if pass.Seen != 4 || pass.Given != 2 || pass.Left != 0 {
+			t.Errorf("the pass is %+v, want 4 seen, 2 given", pass)
+		}
+	}
+}
+
+func TestScanWaitsForAFileThatIsBeingWrittenUntilItIsOverdue(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		tr := mustNew(t, Config{Root: dir, Overdue: time.Minute})
+		ends, grows := dir+"/ends", dir+"/grows"
+		write(t, ends, "a")
+		write(t, grows, "a")
+		var stop atomic.Bool
+		var writer sync.WaitGroup
+		defer writer.Wait()
+		defer stop.Store(true)
+		writer.Go(func() {
+			for i := int64(1); !stop.Load(); i++ {
+				err := os.Truncate(grows, i)
+				if i <= 10 {
+					err = errors.Join(err, os.Truncate(ends, i))
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Second)
+			}
+		})
+		r := newReceiver()
+		pass, err := tr.Scan(t.Context(), Window{}, r.give)
+		check(t, err)
+		if fs := r.got(); len(fs) != 1 || fs[0].Path != "ends" || fs[0].Size != 10 || pass.Left != 1 {
+			t.Errorf("got %v and %+v, want ends whole, and grows left", fs, pass)
+		}
+	})
+}
+
+func TestScanSaysThatTheRootIsAway(t *testing.T) {
+	tr := mustNew(t, Config{Root: t.TempDir() + "/none"})
+	_, err := tr.Scan(t.Context(), Window{}, newReceiver().give)
+	wantHint(t, err, "mount")
+}
+
+func TestAScanHoldsNoMoreThanItsShareOfTheTable(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 2000 {
+		write(t, fmt.Sprintf("%s/%d", dir, i), "")
+	}
+	tr := mustNew(t, Config{Root: dir, Patience: time.Millisecond})
+	tr.own.limit, tr.own.batch = 200, 10
+	given := 0
+	_, err := tr.Scan(t.Context(), Window{}, func(_ context.Context, fs []File) error {
+		given += len(fs)
+		if len(fs) > 10 {
+			t.Errorf("%d files at once, want at most 10", len(fs))
+		}
+		return nil
+	})
+	check(t, err)
+	if given != 2000 {
+		t.Errorf("%d files were given, want 2000", given)
+	}
+}
