@@ -172,3 +172,9 @@ func image(name string) unit {
 	return unit{kind: "IMAGE", bits: -32, axes: []int{9, 3}, data: pattern(108), sums: true,
 		cards: []string{card("EXTNAME", text(name), "")}}
 }
+
+// randomGroups is seven groups of two parameters and 15 values (6).
+func randomGroups() unit {
+	return unit{bits: 16, axes: []int{0, 5, 3}, data: pattern(2 * 7 * (2 + 15)), sums: true, cards: []string{
+		card("GROUPS", "T", ""), card("PCOUNT", "2", ""), card("GCOUNT", "7", "")}}
+}

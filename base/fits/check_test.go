@@ -41,8 +41,6 @@ type verdictCase struct {
 
 func sumCases() []verdictCase {
 	table := unit{kind: "TABLE", bits: 8, axes: []int{10, 2}, data: bytes.Repeat([]byte("x"), 20), sums: true}
-	groups := unit{bits: 16, axes: []int{0, 5, 3}, data: pattern(2 * 7 * (2 + 15)), sums: true, cards: []string{
-		card("GROUPS", "T", ""), card("PCOUNT", "2", ""), card("GCOUNT", "7", "")}}
 	blank := primary().plain()
 	blank.cards = []string{card("CHECKSUM", "'        '", ""), card("DATASUM", "'        '", "")}
 	datasum := func(v string) []byte {
@@ -50,6 +48,8 @@ func sumCases() []verdictCase {
 		u.cards = []string{card("DATASUM", v, "")}
 		return u.bytes()
 	}
+	twice := primary()
+	twice.cards = append(twice.cards, card("DATASUM", "'1'", ""))
 	at := bytes.Index(sound, []byte("CHECKSUM= '"))
 	sum := string(sound[at : at+27])
 	return []verdictCase{
@@ -60,7 +60,7 @@ func sumCases() []verdictCase {
 		{"a DATASUM alone", datasum(text(fmt.Sprint(plainSum(unsound[BlockSize:])))), Absent, ""},
 		{"a DATASUM that is an integer", datasum(fmt.Sprint(plainSum(unsound[BlockSize:]))), Absent, ""},
 		{"an ASCII table, filled with blanks", file(primary(), table), Good, ""},
-		{"random groups", groups.bytes(), Good, ""},
+		{"random groups", randomGroups().bytes(), Good, ""},
 		{"no data", file(unit{bits: 8, sums: true}), Good, ""},
 
 		{"data changed", flip(sound, 3000, 0), Bad, "HDU 0: DATASUM is "},
@@ -72,6 +72,7 @@ func sumCases() []verdictCase {
 		{"CHECKSUM without a value", edited(sound, sum, sum[:10]+"/"+sum[11:]), Bad, "CHECKSUM has no value"},
 		{"CHECKSUM's name changed by a bit", edited(sound, "CHECKSUM", "CHECKSUL"), Bad, "with one bit flipped"},
 		{"DATASUM that is no number", datasum("'twelve'"), Bad, `DATASUM is "twelve", which is no sum`},
+		{"DATASUM twice", twice.bytes(), Bad, "DATASUM stands there twice: the first counts"},
 		{"DATASUM beyond 32 bits", datasum("'4294967296'"), Bad, `DATASUM is "4294967296", which is no sum`},
 	}
 }
@@ -113,6 +114,7 @@ func structureCases() []verdictCase {
 	extended := file(primary().plain(), image("SCI").plain())
 	bigGroups := unit{bits: 8, axes: []int{3}, cards: []string{card("GCOUNT", "9223372036854775807", ""),
 		card("PCOUNT", "9223372036854775807", "")}}
+	bigHeap := unit{bits: 8, axes: []int{1 << 62, 3}, cards: []string{card("PCOUNT", "9223372036854775807", "")}}
 	return []verdictCase{
 		{"cards out of order", edited(unsound, "BITPIX", "BITPIY"), Bad, "card 2 is BITPIY, want BITPIX"},
 		{"BITPIX of no kind", edited(unsound, "      16", "      17"), Bad, "BITPIX is 17, want 8,"},
@@ -128,9 +130,13 @@ func structureCases() []verdictCase {
 		{"more bytes than 64 bits count", huge(1<<32, 1<<32), Bad, "more data than a file can have"},
 		{"more bytes than a file can have", huge(1 << 60), Bad, "more data than a file can have"},
 		{"groups beyond 64 bits", bigGroups.bytes(), Bad, "more data than a file can have"},
+		{"a heap beyond 64 bits", bigHeap.bytes(), Bad, "more data than a file can have"},
+		{"an HDU whose end is beyond 63 bits", huge((1<<63 - 2*BlockSize) / 8), Bad, "more data than a file can have"},
 		{"a large axis beside one of zero", huge(1<<60, 1<<60, 0), Absent, ""},
 		{"PCOUNT below zero", edited(extended, "PCOUNT  =                    0",
 			"PCOUNT  =                   -1"), Bad, `HDU 1: PCOUNT is "-1", want an integer that is not`},
+		{"PCOUNT that can't be read", edited(extended, "PCOUNT  =                    0",
+			"PCOUNT  =                    x"), Bad, "HDU 1: PCOUNT can't be read: column 30"},
 		{"an XTENSION without a name", edited(extended, "'IMAGE   '", "'        '"), Bad, "XTENSION names no kind"},
 	}
 }
@@ -207,6 +213,17 @@ func skimmed(t testing.TB, b []byte, checked Report) {
 	}
 }
 
+// TestManyOddCards: a few are told one by one, the others counted.
+func TestManyOddCards(t *testing.T) {
+	odd := unit{bits: 8, cards: []string{card("EXTNAME", "'ONE'", ""), card("EXTNAME", "'TWO'", ""),
+		strings.Repeat(record("lower = 1"), 12)}}
+	r := mustCheck(t, odd.bytes(), asIs)
+	last := "HDU 0 (ONE): 7 cards more break a rule"
+	if len(r.Findings) != maxOdd+1 || r.Findings[maxOdd].Text != last || r.Verdict != Absent {
+		t.Errorf("got %v, want five cards and %q", r.Findings, last)
+	}
+}
+
 func TestReport(t *testing.T) {
 	b := flip(file(primary(), image("SCI").plain(), image("ERR")), 5000, 0)
 	r, err := Check(bytes.NewReader(b))
@@ -226,6 +243,14 @@ func TestReport(t *testing.T) {
 		plainSum(b[:8640]))
 	if r.String() != said {
 		t.Errorf("got %q, want %q", r, said)
+	}
+
+	groups := mustCheck(t, randomGroups().bytes(), asIs)
+	if want := (HDU{0, "", Groups, false, 0, 2880, 2 * 7 * (2 + 15), SumGood, SumGood}); groups.HDUs[0] != want {
+		t.Errorf("got %+v, want %+v", groups.HDUs[0], want)
+	}
+	if r := mustCheck(t, unit{bits: 8}.bytes()[:BlockSize-1], asIs); !r.OnlyFill || r.Missing() != 1 {
+		t.Errorf("got %+v, want one byte of fill missing", r)
 	}
 
 	cut, err := Check(bytes.NewReader(b[:14401]))

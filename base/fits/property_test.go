@@ -259,6 +259,38 @@ func TestAFaultIsNotLostAmongRemarks(t *testing.T) {
 	}
 }
 
+// counted counts what is read of a file.
+type counted struct {
+	io.ReaderAt
+	bytes int
+}
+
+func (c *counted) ReadAt(p []byte, at int64) (int, error) {
+	n, err := c.ReaderAt.ReadAt(p, at)
+	c.bytes += n
+	return n, err
+}
+
+// TestSkimReadsNoData: asking whether a file is complete costs its headers, and no more while it grows.
+func TestSkimReadsNoData(t *testing.T) {
+	b := file(unit{bits: 8, axes: []int{BlockSize, 100}, data: make([]byte, 100*BlockSize)}, image("SCI"))
+	for _, c := range []struct {
+		size, want int
+		verdict    Verdict
+	}{{len(b), 2 * BlockSize, Whole}, {len(b) / 2, BlockSize, Truncated}, {100 * BlockSize, BlockSize, Truncated},
+		{101*BlockSize + 100, BlockSize + 100, Truncated}, {101*BlockSize + 3, BlockSize + 3, Truncated}} {
+		f := &counted{ReaderAt: bytes.NewReader(b)}
+		r, err := Skim(f, int64(c.size))
+		if err != nil || r.Verdict != c.verdict || f.bytes != c.want {
+			t.Errorf("%d bytes: got %v, %v and %d bytes read, want %s and %d", c.size, r, err, f.bytes, c.verdict, c.want)
+		}
+	}
+	// The file has become shorter since its size was asked for.
+	if r, err := Skim(bytes.NewReader(b[:100]), int64(len(b))); err != nil || r.Verdict != Truncated {
+		t.Errorf("got %v, %v, want it truncated", r, err)
+	}
+}
+
 // TestAReadErrorIsNoVerdict: the disk's error is not a fault of the file.
 func TestAReadErrorIsNoVerdict(t *testing.T) {
 	broken := errors.New("the disk is gone")
