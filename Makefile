@@ -13,12 +13,12 @@ TIMEOUT     ?= 25m
 export GORACE ?= atexit_sleep_ms=10
 
 # The packages that take longest begin first, so that none of them runs alone at the end.
-LONGEST := $(addprefix ./,connector/clickhouse tests/whole tests/crash face/cli \
+LONGEST := $(addprefix ./,connector/clickhouse tests/whole tests/crash tests/weather face/cli \
 	connector/httppush connector/influxdb connector/files job/stream/processor job/stream/serve \
 	job/stream/streamer job/stream/ingester kernel/store/forensic kernel/store connector/nats \
 	kernel/checkpoint job/collect)
 
-.PHONY: run test check build bench torture weather deps
+.PHONY: run test check build bench torture deps
 
 run: build
 	bin/holdfast demo
@@ -27,10 +27,12 @@ build:
 	$(PLAIN) go build -o bin/holdfast .
 
 # Half as many packages again as there are cores at a time, for many of them wait for servers, disks and
-# time. What go test would vet, check has vetted.
+# time. But nothing may run beside a TestTimed: it measures how soon a gate opens, and what a role that waits costs.
+# What go test would vet, check has vetted.
 test: deps check build
-	go test -race -vet=off -p $$(($$(nproc) * 3 / 2)) -timeout $(TIMEOUT) $(LONGEST) \
-		$$(go list ./... | grep -v -e '/bench$$' -e '/tests/weather$$')
+	go test -race -vet=off -p $$(($$(nproc) * 3 / 2)) -timeout $(TIMEOUT) -skip '^TestTimed' $(LONGEST) \
+		$$(go list ./... | grep -v '/bench$$')
+	go test -race -vet=off -timeout $(TIMEOUT) -run '^TestTimed' ./tests/weather
 	@scripts/deps.sh missing
 
 # Format, vet, staticcheck, and the direction of the imports.
@@ -45,14 +47,10 @@ check:
 bench: deps build
 	go test -count=1 -timeout 60m -run '^Test' -bench . -v ./bench/...
 
-# A weather station of four processes, and its outages. It measures how soon a gate opens and what a role that
-# waits costs, so nothing may run beside it.
-weather: deps
-	go test -count=1 -timeout 20m ./tests/weather
-
 # Every kill, power-cut and damage campaign at its full count.
 torture: deps build
-	HOLDFAST_TORTURE=1 go test -count=1 -timeout 180m $$(go list ./... | grep -v '/bench$$')
+	HOLDFAST_TORTURE=1 go test -count=1 -timeout 180m -skip '^TestTimed' $$(go list ./... | grep -v '/bench$$')
+	go test -count=1 -timeout 20m -run '^TestTimed' ./tests/weather
 
 deps:
 	@scripts/deps.sh

@@ -105,8 +105,8 @@ func (s *station) kept() {
 	}
 }
 
-// TestRedisFull fills the broker's memory in each of the ways that it can be full.
-func TestRedisFull(t *testing.T) {
+// TestTimedRedisFull fills the broker's memory in each of the ways that it can be full.
+func TestTimedRedisFull(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"by a streamer that nobody hears": fullByTheStreamer,
 		"by somebody else":                fullBySomebodyElse,
@@ -200,9 +200,9 @@ func fullOfOneListener(t *testing.T) {
 	}
 }
 
-// TestInfluxDiskFull fills the disk of InfluxDB in the middle of the stream, at what the ingester writes and at what the
+// TestTimedInfluxDiskFull fills the disk of InfluxDB in the middle of the stream, at what the ingester writes and at what the
 // processor writes. Behind a full disk 1.6.7 refuses every write until it is started again, as its supervisor does here.
-func TestInfluxDiskFull(t *testing.T) {
+func TestTimedInfluxDiskFull(t *testing.T) {
 	for name, at := range map[string]struct{ role, gate string }{
 		"rows":    {ingester, databaseGate},
 		"reports": {processor, databaseGate + "-reports"},

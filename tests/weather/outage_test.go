@@ -276,10 +276,10 @@ const (
 	databaseGate = "database"
 )
 
-// TestOutages is the table of outcomes of WeatherVane's report, each row of it. Each gate is asked for its cause, each
+// TestTimedOutages is the table of outcomes of WeatherVane's report, each row of it. Each gate is asked for its cause, each
 // role is held to one attempt a second and a hundredth of a core, and to being back within a second; and whatever
 // happened, the database holds every row and every report in the end.
-func TestOutages(t *testing.T) {
+func TestTimedOutages(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"Redis before the start":         redisBeforeTheStart,
 		"Redis between hours":            redisBetweenHours,

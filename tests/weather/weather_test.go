@@ -7,7 +7,8 @@
 // the message that a test names, and attempts towards a dead server can be counted. When a test fails, the logs of
 // its roles and their time lines (holdfast events --csv) are kept, and it says where.
 //
-// make test runs a seeded part of each campaign, make torture all of it.
+// make test runs a seeded part of each campaign, make torture all of it. A TestTimed measures time: the Makefile runs
+// nothing beside it.
 package weather
 
 import (
