@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -170,20 +171,23 @@ func shown(b []byte) string { return strings.TrimSpace(masked(b)) }
 // masked is b with a ? for each byte that is not printable ASCII.
 func masked(b []byte) string {
 	out := bytes.Clone(b)
-	for i, c := range out {
-		if unprintable(rune(c)) {
+	for i := range out {
+		if unprintable(out[i]) {
 			out[i] = '?'
 		}
 	}
 	return string(out)
 }
 
-func unprintable(r rune) bool { return r < ' ' || r > '~' }
+func unprintable(b byte) bool { return b < ' ' || b > '~' }
+
+// indexOdd is the index of the first byte that is not printable ASCII, -1 if there is none.
+func indexOdd(b []byte) int { return slices.IndexFunc(b, unprintable) }
 
 // parse reads one record (4.1), without the others that a long string goes on in. Only printable ASCII may be
-// in it (4.1.2.2, 4.1.2.3); a stray byte in a comment does not hide the value.
+// in it (4.1.2.3, 4.2.1); a stray byte in a comment does not hide the value.
 func parse(rec []byte) (Card, *broken) {
-	odd := bytes.IndexFunc(rec, unprintable)
+	odd := indexOdd(rec)
 	if odd < 0 {
 		c, _, bad := parseText(rec)
 		return c, bad

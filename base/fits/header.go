@@ -1,6 +1,7 @@
 package fits
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -97,10 +98,11 @@ type collector struct {
 	cards    []Card
 	problems []Problem
 	records  int
-	// more is the text of the last card as far as it is known, if that ends with a & and the next card may go
-	// on with it (4.2.1.2).
-	more []byte
-	open bool
+	// more and comment are those of the last card as far as they are known, if its text ends with a & and the
+	// next card may go on with it (4.2.1.2). Such a string may be as long as its header.
+	more    []byte
+	comment []byte
+	open    bool
 }
 
 // add takes the next record, read by parse: with a problem it may be readable all the same.
@@ -109,9 +111,7 @@ func (k *collector) add(c Card, p *Problem, readable bool) error {
 		return fmt.Errorf("its header has more than %d cards", MaxCards)
 	}
 	if k.open && p == nil && c.Keyword == "CONTINUE" && c.Kind == Text {
-		last := &k.cards[len(k.cards)-1]
-		last.Comment = strings.Trim(last.Comment+" "+c.Comment, " ")
-		k.piece(c.Value)
+		k.piece(c)
 		return nil
 	}
 	k.close()
@@ -123,16 +123,18 @@ func (k *collector) add(c Card, p *Problem, readable bool) error {
 	}
 	k.cards = append(k.cards, c)
 	if c.Kind == Text && c.Keyword != "CONTINUE" {
-		k.piece(c.Value)
+		k.piece(c)
 	}
 	return nil
 }
 
 // piece adds a part of a string: one that ends with & goes on.
-func (k *collector) piece(s string) {
-	var more bool
-	s, more = strings.CutSuffix(s, "&")
+func (k *collector) piece(c Card) {
+	s, more := strings.CutSuffix(c.Value, "&")
 	k.more = append(k.more, s...)
+	if c.Comment != "" {
+		k.comment = append(append(k.comment, c.Comment...), ' ')
+	}
 	if k.open = more; !more {
 		k.settle()
 	}
@@ -147,8 +149,9 @@ func (k *collector) close() {
 }
 
 func (k *collector) settle() {
-	k.cards[len(k.cards)-1].Value = string(trimmed(k.more))
-	k.more, k.open = k.more[:0], false
+	last := &k.cards[len(k.cards)-1]
+	last.Value, last.Comment = string(trimmed(k.more)), string(bytes.TrimSuffix(k.comment, []byte(" ")))
+	k.more, k.comment, k.open = k.more[:0], k.comment[:0], false
 }
 
 // take returns what was collected, and begins the next header.

@@ -66,7 +66,7 @@ func (l *layout) record(rec []byte) (end bool, err error) {
 		}
 		return true, nil
 	}
-	if i := bytes.IndexFunc(rec[:8], unprintable); i >= 0 {
+	if i := indexOdd(rec[:8]); i >= 0 {
 		return false, fmt.Errorf("no END comes before card %d, which is no text: byte 0x%02x in column %d",
 			number, rec[i], i+1)
 	}
@@ -335,11 +335,4 @@ func (l *layout) fill() byte {
 }
 
 // all reports whether all bytes are c.
-func all(b []byte, c byte) bool {
-	for _, v := range b {
-		if v != c {
-			return false
-		}
-	}
-	return true
-}
+func all(b []byte, c byte) bool { return bytes.Count(b, []byte{c}) == len(b) }
