@@ -40,7 +40,8 @@ func fitscheck(t testing.TB, files []string) map[string]string {
 	t.Helper()
 	path := command(t, "fitscheck", "astropy-utils")
 	said := func(flags ...string) map[string]string {
-		out, err := exec.CommandContext(t.Context(), path, append(append(flags, "-v"), files...)...).CombinedOutput()
+		args := slices.Concat(flags, []string{"-v"}, files)
+		out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
 		if failed := (*exec.ExitError)(nil); err != nil && !errors.As(err, &failed) {
 			t.Fatal(err)
 		}
@@ -95,8 +96,8 @@ func (r Report) word() string {
 // difference is where we and fitscheck do not say the same, and why.
 type difference struct{ theirs, ours, why string }
 
-// TestAstropysFiles: on every file that astropy tests itself with, fitscheck and we say the same, or the table says
-// why not.
+// TestAstropysFiles: on every file that astropy tests itself with, fitscheck and we say the same, or the table
+// says why not.
 func TestAstropysFiles(t *testing.T) {
 	const (
 		whyPacked = "fitscheck unpacks it first; we look at the bytes that are to be shipped"
@@ -144,7 +145,8 @@ func compare(t *testing.T, files []string, explained func(name string, r Report)
 		case want.why == "":
 			t.Errorf("%s: fitscheck says %s, we %v", name, theirs, r)
 		case want.theirs != theirs || want.ours != ours:
-			t.Errorf("%s: fitscheck says %s and we %s, the table %s and %s", name, theirs, ours, want.theirs, want.ours)
+			t.Errorf("%s: fitscheck says %s and we %s, the table %s and %s", name, theirs, ours, want.theirs,
+				want.ours)
 		}
 	}
 	t.Logf("%d files, on %d of them the same verdict", len(files), same)

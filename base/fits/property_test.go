@@ -95,7 +95,8 @@ func TestPiecesDoNotMatter(t *testing.T) {
 		b := file(anyUnits(rt)...)
 		b = b[:rapid.IntRange(0, len(b)).Draw(rt, "cut")]
 		want := mustCheck(rt, b, asIs)
-		for _, rd := range []func(io.Reader) io.Reader{iotest.HalfReader, iotest.DataErrReader, iotest.OneByteReader} {
+		for _, rd := range []func(io.Reader) io.Reader{iotest.HalfReader, iotest.DataErrReader,
+			iotest.OneByteReader} {
 			if got := mustCheck(rt, b, rd); !reflect.DeepEqual(got, want) {
 				rt.Fatalf("got %+v, want %+v", got, want)
 			}
@@ -292,7 +293,8 @@ func TestSkimReadsNoData(t *testing.T) {
 		f := &counted{ReaderAt: bytes.NewReader(b)}
 		r, err := Skim(f, int64(c.size))
 		if err != nil || r.Verdict != c.verdict || f.bytes != c.want {
-			t.Errorf("%d bytes: got %v, %v and %d bytes read, want %s and %d", c.size, r, err, f.bytes, c.verdict, c.want)
+			t.Errorf("%d bytes: got %v, %v and %d bytes read, want %s and %d", c.size, r, err, f.bytes, c.verdict,
+				c.want)
 		}
 	}
 	// The file has become shorter since its size was asked for.
