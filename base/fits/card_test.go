@@ -126,6 +126,17 @@ func TestAnOddCommentHidesNoValue(t *testing.T) {
 	}
 }
 
+// TestAnOddCommentEndsNoString, and a part that can't be read does.
+func TestAnOddCommentEndsNoString(t *testing.T) {
+	h := read(t, record("A       = 'one&' / \xb0"), record("CONTINUE  ' two' / \xb0"),
+		record("B       = 'one&'"), record("CONTINUE  'tw\xb0'"))
+	a, _ := h.Get("A")
+	b, _ := h.Get("B")
+	if a.Value != "one two" || a.Comment != "? ?" || b.Value != "one&" || len(h.Problems) != 3 {
+		t.Errorf("got %+v, %+v and %v", a, b, h.Problems)
+	}
+}
+
 func float1(h *Header, keyword string) (float64, error) {
 	c, err := h.Find(keyword)
 	if err != nil {

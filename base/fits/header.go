@@ -110,16 +110,17 @@ func (k *collector) add(c Card, p *Problem, readable bool) error {
 	if k.records++; k.records > MaxCards {
 		return fmt.Errorf("its header has more than %d cards", MaxCards)
 	}
-	if k.open && p == nil && c.Keyword == "CONTINUE" && c.Kind == Text {
+	if p != nil {
+		k.problems = append(k.problems, *p)
+	}
+	readable = readable || p == nil
+	if k.open && readable && c.Keyword == "CONTINUE" && c.Kind == Text {
 		k.piece(c)
 		return nil
 	}
 	k.close()
-	if p != nil {
-		k.problems = append(k.problems, *p)
-		if !readable {
-			return nil
-		}
+	if !readable {
+		return nil
 	}
 	k.cards = append(k.cards, c)
 	if c.Kind == Text && c.Keyword != "CONTINUE" {
