@@ -21,6 +21,8 @@ servers=(
   "postgresql|/usr/lib/postgresql/15/bin/postgres|the PostgreSQL sink"
   "redis-server|/usr/bin/redis-server|the source redis"
   "influxdb|/usr/bin/influxd|the InfluxDB sink"
+  "libcfitsio-bin|/usr/bin/fpack|FITS files packed by fpack"
+  "astropy-utils|/usr/bin/fitscheck|verdicts on FITS files against fitscheck's"
 )
 
 # The npm packages live in a directory named after the lock file, so that two checkouts with

@@ -13,7 +13,6 @@ import (
 const (
 	retryEvery = time.Minute      // between two tries of directories that can't be read
 	watchEvery = 10 * time.Minute // between two tries to watch what is polled because of a limit
-	passPause  = time.Second      // between a pass and one that catches up
 )
 
 // session is one life of a watch, or of polling, on one root.
@@ -409,7 +408,7 @@ func (s *session) ended(w *walk) error {
 	}
 	deaf := w.missed > 0 && !s.deafOK
 	s.deafOK = s.behind
-	s.pause = now.Add(passPause)
+	s.pause = now.Add(s.t.own.after)
 	s.nextPoll = now.Add(max(s.t.cfg.PollEvery, 2*now.Sub(w.began)))
 	s.update(func(st *Status) { st.Last, st.Scanning = w.result(), "" })
 	if deaf {

@@ -152,6 +152,7 @@ type own struct {
 	margin                 time.Duration // how long an event may be on its way
 	long                   time.Duration // after which a file need not be looked at twice
 	pause                  time.Duration // between two looks at the root
+	after                  time.Duration // between a pass and one that catches up
 	// heard gets what was read from inotify before it is looked at: it may wait, and lose it.
 	heard func([]byte) []byte
 	// add is inotify_add_watch.
@@ -169,6 +170,7 @@ const (
 	hearMargin  = 5 * time.Second
 	longAge     = time.Hour
 	rootEvery   = 2 * time.Second
+	passPause   = time.Second
 )
 
 // New returns a tree. It does not look at the root: a root that is not there yet is an outage.
@@ -180,7 +182,7 @@ func New(c Config) (*Tree, error) {
 	c.Root = path.Clean(c.Root)
 	t := &Tree{cfg: c, pick: newPicker(c.Patterns, c.Ignore), since: c.Since,
 		seen: newRecent(rememberMax), own: own{limit: tableLimit, batch: batchLimit, remember: rememberMax,
-			margin: hearMargin, long: longAge, pause: rootEvery}}
+			margin: hearMargin, long: longAge, pause: rootEvery, after: passPause}}
 	return t, nil
 }
 

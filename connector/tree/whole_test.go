@@ -337,3 +337,87 @@ func TestADirectoryThatCanNotBeReadIsToldAndTriedAgain(t *testing.T) {
 	check(t, os.Chmod(g.path("d"), 0o755)) // an event tells of it
 	g.paths(t, "d/a")
 }
+
+// lossy starts a tree whose kernel loses events when it is told to, and says so with the next.
+func lossy(t *testing.T, c Config) (g *rig, lose func(do func())) {
+	var loses, lost atomic.Bool
+	g = start(t, c, func(o *own) {
+		o.after = time.Millisecond
+		o.heard = func(b []byte) []byte {
+			switch {
+			case loses.Load():
+				lost.Store(true)
+				return nil
+			case lost.CompareAndSwap(true, false):
+				return append(encode(event{wd: -1, mask: unix.IN_Q_OVERFLOW}, 0), b...)
+			}
+			return b
+		}
+	})
+	return g, func(do func()) {
+		loses.Store(true)
+		do()
+		for !lost.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		loses.Store(false)
+	}
+}
+
+func TestADirectoryThatWasRenamedUnheardIsWatchedUnderItsNewName(t *testing.T) {
+	c := config(t.TempDir())
+	g, lose := lossy(t, c)
+	g.mkdir("a/deep")
+	g.waits("3 directories", func(s Status) bool { return s.Directories == 3 })
+	lose(func() { g.rename("a", "b") })
+	g.write("now", "abc")
+	g.waits("catch-up", func(s Status) bool { return s.Last.Kind == CatchUp && s.Directories == 3 })
+	g.write("b/x", "abc")
+	g.write("b/deep/x", "abc")
+	g.paths(t, "b/x", "b/deep/x")
+	lose(func() {
+		g.rename("b/deep", ".c")
+		g.rename("b", ".c/b")
+	})
+	g.write("now", "abcd")
+	g.waits("the root alone", func(s Status) bool { return s.Directories == 1 })
+}
+
+func TestADirectoryThatCameUnheardIsGivenWhole(t *testing.T) {
+	c := config(t.TempDir())
+	c.Within, c.Patience = time.Hour, 10*time.Millisecond
+	c.Since = time.Now().Add(time.Hour) // what is old is in no window
+	g, lose := lossy(t, c)
+	outside := filepath.Join(filepath.Dir(g.dir), "night")
+	check(t, os.Mkdir(outside, 0o755))
+	write(t, outside+"/a", "abc")
+	old(t, outside+"/a")
+	lose(func() { g.rename("../night", "night") })
+	g.write("now", "abc")
+	g.paths(t, "night/a")
+}
+
+// A file of a root that is away is kept, for nobody knows whether it is gone.
+func TestALookAtARootThatIsAwaySaysNothing(t *testing.T) {
+	dir := t.TempDir() + "/root"
+	check(t, os.Mkdir(dir, 0o755))
+	write(t, dir+"/a", "abc")
+	tr := mustNew(t, config(dir))
+	r, err := lookRoot(dir)
+	check(t, err)
+	files := newTable(10, time.Hour)
+	gv := &giver{t: tr, files: files, seen: tr.seen}
+	for _, away := range []func(){
+		func() { check(t, os.Rename(dir, dir+".away")) },
+		func() { check(t, os.Mkdir(dir, 0o755)) },
+	} {
+		files.touch("a", wasClosed)
+		es, _, _ := files.take(10)
+		away()
+		if f, is := gv.judge(&lookout{dir: dir, root: r}, es[0]); is || files.size() != 2 {
+			t.Errorf("a root that is away gives %v, and leaves %d entries, want 1", f, files.size()-1)
+		}
+		files = newTable(10, time.Hour)
+		gv.files = files
+	}
+}

@@ -107,6 +107,7 @@ func (s *station) kept() {
 
 // TestTimedRedisFull fills the broker's memory in each of the ways that it can be full.
 func TestTimedRedisFull(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]func(*testing.T){
 		"by a streamer that nobody hears": fullByTheStreamer,
 		"by somebody else":                fullBySomebodyElse,
@@ -203,6 +204,7 @@ func fullOfOneListener(t *testing.T) {
 // TestTimedInfluxDiskFull fills the disk of InfluxDB in the middle of the stream, at what the ingester writes and at what the
 // processor writes. Behind a full disk 1.6.7 refuses every write until it is started again, as its supervisor does here.
 func TestTimedInfluxDiskFull(t *testing.T) {
+	t.Parallel()
 	for name, at := range map[string]struct{ role, gate string }{
 		"rows":    {ingester, databaseGate},
 		"reports": {processor, databaseGate + "-reports"},

@@ -280,6 +280,7 @@ const (
 // role is held to one attempt a second and a hundredth of a core, and to being back within a second; and whatever
 // happened, the database holds every row and every report in the end.
 func TestTimedOutages(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]func(*testing.T){
 		"Redis before the start":         redisBeforeTheStart,
 		"Redis between hours":            redisBetweenHours,
