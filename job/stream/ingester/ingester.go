@@ -170,10 +170,10 @@ func (in *Source) Fetch(ctx context.Context, _ connector.Request) (connector.Pag
 	default:
 		err = in.fill(ctx, p)
 	}
-	if refused, ok := errors.AsType[refusal](err); ok {
+	if refused := err; hear.Refused(refused) {
 		in.mute, p.End = true, false
 		if err = in.overhear(ctx, p); err == nil && !p.some() {
-			if err = refused.error; !in.deaf() {
+			if err = refused; !in.deaf() {
 				return p.Page, err // and the hearing goes on
 			}
 		}
@@ -211,7 +211,7 @@ func (in *Source) listen(ctx context.Context) error {
 	in.book.heard(in.hearing)
 	in.talk = talk{notices: in.book.saidSoFar()}
 	_, err := in.say(ctx, in.hearing)
-	if _, answered := errors.AsType[refusal](err); err != nil && !answered && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
+	if err != nil && !hear.Refused(err) && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
 		_, err = in.say(ctx, in.hearing)
 	}
 	return err

@@ -4,32 +4,23 @@ import (
 	"context"
 	"time"
 
-	"holdfast/base/fault"
 	"holdfast/connector"
+	"holdfast/job/stream/hear"
 )
 
 // A broker whose memory is full takes nothing from us, and we are among those who make room: what it keeps for us is
 // taken in and acknowledged whether it can be told or not. Meanwhile nothing is asked and said but one thing a second,
 // by which the gate finds out that there is room.
 
-// refusal is what a broker says that has no room for a message.
-type refusal struct{ error }
-
-func (r refusal) Unwrap() error { return r.error }
-
 func (in *Source) publish(ctx context.Context, m connector.Message) error {
-	err := in.cfg.Broker.Publish(ctx, m)
-	if fault.Is(err, fault.Full) {
-		return refusal{err}
-	}
-	return err
+	return hear.Publish(ctx, in.cfg.Broker, m)
 }
 
 // answer publishes what will be asked for once more if it is not heard: a broker that has no room for it is no reason
 // to leave the question where it is.
 func (in *Source) answer(ctx context.Context, m connector.Message) error {
 	err := in.publish(ctx, m)
-	if _, full := err.(refusal); full {
+	if hear.Refused(err) {
 		return nil
 	}
 	return err
@@ -43,12 +34,9 @@ func (in *Source) speak(ctx context.Context) error {
 	return err
 }
 
-// between is how long a broker that keeps messages for us needs to give the next ones.
-const between = 100 * time.Millisecond
-
 // overhear makes a page of what is there to be taken, and says nothing.
 func (in *Source) overhear(ctx context.Context, p *page) error {
-	enough := time.NewTimer(between)
+	enough := time.NewTimer(hear.Between)
 	defer enough.Stop()
 	for waits := true; waits && p.room(); {
 		select {
@@ -56,7 +44,7 @@ func (in *Source) overhear(ctx context.Context, p *page) error {
 			if err := in.take(ctx, p, m); err != nil {
 				return err
 			}
-			enough.Reset(between)
+			enough.Reset(hear.Between)
 		case <-enough.C:
 			waits = false
 		case <-in.ear.Ended():

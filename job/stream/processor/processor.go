@@ -75,7 +75,7 @@ type Source struct {
 	database *gate.Gate
 	woken    chan struct{} // the gate of the database has changed, or the broker has no room; holds one
 	// mute is why the broker took nothing when it was told something last; nil if it took it.
-	mute atomic.Pointer[refusal]
+	mute atomic.Pointer[error]
 
 	// Of Fetch alone.
 	ear   *hear.Ear // nil while nobody listens
@@ -175,10 +175,10 @@ func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page
 	default:
 		p, err = s.follow(ctx)
 	}
-	if isRefusal(err) { // what it holds for us is done with all the same
+	if hear.Refused(err) { // what it holds for us is done with all the same
 		p, err = s.follow(ctx)
 	}
-	if s.waits = isRefusal(err); s.waits && !s.deaf() {
+	if s.waits = hear.Refused(err); s.waits && !s.deaf() {
 		return p, err // and the hearing goes on
 	}
 	if err != nil {
@@ -204,10 +204,20 @@ func (s *Source) listen(ctx context.Context) error {
 	s.mute.Store(nil)
 	epoch := s.latest()
 	err := s.say(ctx, epoch, time.Now())
-	if err != nil && !isRefusal(err) && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
+	if err != nil && !hear.Refused(err) && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
 		err = s.say(ctx, epoch, time.Now())
 	}
 	return err
+}
+
+// deaf reports whether the hearing has ended, and all that it heard is taken.
+func (s *Source) deaf() bool {
+	select {
+	case <-s.ear.Ended():
+		return len(s.ear.Came()) == 0
+	default:
+		return false
+	}
 }
 
 // follow hears and computes until there is a page. While the broker takes nothing, there is also an end once nothing is
@@ -234,7 +244,7 @@ func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 			}
 			next = earlier(next, at)
 		case s.mute.Load() != nil:
-			next = earlier(next, time.Now().Add(between))
+			next = earlier(next, time.Now().Add(hear.Between))
 		}
 		again := time.NewTimer(time.Until(next))
 		select {
@@ -292,7 +302,7 @@ func (s *Source) take(ctx context.Context, m connector.Heard) error {
 				"given any more: there are no reports for their windows, or old ones", first, last)
 		}
 		s.reached(l)
-		if err := s.remind(ctx, l, now); err != nil && !isRefusal(err) {
+		if err := s.remind(ctx, l, now); err != nil && !hear.Refused(err) {
 			return err
 		}
 	}

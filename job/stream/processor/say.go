@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"holdfast/base/fault"
+	"holdfast/job/stream/hear"
 	"holdfast/job/stream/wire"
 )
 
@@ -29,6 +29,14 @@ func (s *Source) reached(l *log) {
 	}
 }
 
+// latest is the epoch of the ingester that was met last, "" for none.
+func (s *Source) latest() string {
+	if l := s.inbox.latest; l != nil {
+		return l.epoch
+	}
+	return ""
+}
+
 // say tells an ingester where we are, which gives us what is behind; "" asks whose notices there are.
 func (s *Source) say(ctx context.Context, epoch string, now time.Time) error {
 	s.mu.Lock()
@@ -40,12 +48,11 @@ func (s *Source) say(ctx context.Context, epoch string, now time.Time) error {
 		epoch = ""
 	}
 	s.mu.Unlock()
-	err := s.cfg.Broker.Publish(ctx, wire.Follow{Epoch: epoch, Next: m.next}.Message(s.cfg.Names))
-	if fault.Is(err, fault.Full) {
-		r := refusal{err}
-		s.mute.Store(&r)
+	err := hear.Publish(ctx, s.cfg.Broker, wire.Follow{Epoch: epoch, Next: m.next}.Message(s.cfg.Names))
+	if hear.Refused(err) {
+		s.mute.Store(&err)
 		s.wake()
-		return r
+		return err
 	}
 	if err == nil {
 		s.mute.Store(nil)
