@@ -186,11 +186,13 @@ func (r *rig) lives(h *hub, n, keep int, seed uint64, all func(*life) bool) (end
 		}
 	}
 	l.kill()
-	err = <-l.ended
+	err, closed := <-l.ended, st.Close()
+	mu.Lock() // the store may still clean up
+	defer mu.Unlock()
 	if next != nil {
 		err = nil
 	}
-	if err = errors.Join(err, st.Close()); err != nil {
+	if err = errors.Join(err, closed); err != nil {
 		r.t.Error(err)
 	}
 	if next != nil {
