@@ -10,10 +10,8 @@ import (
 	"holdfast/base/fault"
 )
 
-const (
-	retryEvery = time.Minute      // between two tries of directories that can't be read
-	watchEvery = 10 * time.Minute // between two tries to watch what is polled because of a limit
-)
+// watchEvery is the time between two tries to watch what is polled because of a limit.
+const watchEvery = 10 * time.Minute
 
 // session is one life of a watch, or of polling, on one root.
 type session struct {
@@ -175,22 +173,25 @@ func (s *session) close() {
 // window is that of the first pass and of polls: by age, and what changed since we watch.
 func (s *session) window(now time.Time) func(*unix.Stat_t) bool {
 	w := Back(now, s.t.cfg.Within, 0)
-	w.Changed = earliest(s.t.since, now)
+	w.Changed = earliest(s.t.since, now, s.t.own.slack)
 	return w.contains
 }
+
+// before is the time of changes that the last pass need not have seen.
+func (s *session) before(now time.Time) time.Time { return earliest(s.good, now, s.t.own.slack) }
 
 // run returns when ctx ends, or the session can't go on.
 func (s *session) run(ctx context.Context, kind Found) error {
 	now := time.Now()
 	first := &walk{kind: kind, in: s.window(now), first: true}
 	if !s.good.IsZero() { // a watch made anew
-		first.in = changedSince(earliest(s.good, now))
+		first.in = changedSince(s.before(now))
 	} else {
 		s.good = now
 	}
 	s.begin(first)
 	s.nextScan, s.nextCheck = now.Add(s.t.cfg.ScanEvery), now.Add(s.t.cfg.CheckEvery)
-	s.nextRetry, s.nextRoot = now.Add(retryEvery), now.Add(s.t.own.pause)
+	s.nextRetry, s.nextRoot = now.Add(s.t.own.retry), now.Add(s.t.own.pause)
 	for {
 		if err := s.hear(ctx); err != nil {
 			return err
@@ -304,23 +305,21 @@ func (s *session) planPass(now time.Time) {
 	case s.watch == nil:
 	case s.behind && s.files.room() && !now.Before(s.pause):
 		s.behind = false
-		s.begin(&walk{kind: CatchUp, in: changedSince(earliest(s.good, now)), news: true})
+		s.begin(&walk{kind: CatchUp, in: changedSince(s.before(now)), news: true})
 	case scan:
 		s.nextScan = now.Add(s.t.cfg.ScanEvery)
 		s.begin(&walk{kind: Backfill, in: Back(now, s.t.cfg.Within, s.t.cfg.Recency).contains, news: true})
 	case !now.Before(s.nextCheck):
-		s.begin(&walk{kind: Check, in: changedSince(earliest(s.good, now)), news: true})
+		s.begin(&walk{kind: Check, in: changedSince(s.before(now)), news: true})
 	}
 }
 
 // again tries the directories that could not be read.
 func (s *session) again(now time.Time) {
-	s.nextRetry = now.Add(retryEvery)
+	s.nextRetry = now.Add(s.t.own.retry)
 	for at := range s.retry {
 		s.part(&walk{kind: CatchUp, in: s.window(now)}, at)
 	}
-	s.retry = nil
-	s.update(func(st *Status) { st.Unreadable = nil })
 }
 
 // begin begins a pass.

@@ -149,9 +149,11 @@ type Tree struct {
 // own is what tests set.
 type own struct {
 	limit, batch, remember int
+	slack                  time.Duration // how far the clock of a file system may be behind
 	margin                 time.Duration // how long an event may be on its way
 	long                   time.Duration // after which a file need not be looked at twice
 	pause                  time.Duration // between two looks at the root
+	retry                  time.Duration // between two tries of directories that can't be read
 	after                  time.Duration // between a pass and one that catches up
 	// heard gets what was read from inotify before it is looked at: it may wait, and lose it.
 	heard func([]byte) []byte
@@ -167,9 +169,11 @@ const (
 	tableLimit  = 1 << 16 // files that wait at most; what comes above is found by a scan
 	batchLimit  = 1000
 	rememberMax = 1 << 20 // identities
+	clockSlack  = time.Minute
 	hearMargin  = 5 * time.Second
 	longAge     = time.Hour
 	rootEvery   = 2 * time.Second
+	retryEvery  = time.Minute
 	passPause   = time.Second
 )
 
@@ -182,7 +186,7 @@ func New(c Config) (*Tree, error) {
 	c.Root = path.Clean(c.Root)
 	t := &Tree{cfg: c, pick: newPicker(c.Patterns, c.Ignore), since: c.Since,
 		seen: newRecent(rememberMax), own: own{limit: tableLimit, batch: batchLimit, remember: rememberMax,
-			margin: hearMargin, long: longAge, pause: rootEvery, after: passPause}}
+			slack: clockSlack, margin: hearMargin, long: longAge, pause: rootEvery, after: passPause, retry: retryEvery}}
 	return t, nil
 }
 

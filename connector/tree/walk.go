@@ -93,6 +93,7 @@ func (s *session) enter(w *walk, at string) error {
 		return s.shut(w, at, err)
 	}
 	w.dir, w.at, w.all = f, at, all
+	s.readable(at)
 	return nil
 }
 
@@ -131,10 +132,22 @@ func (s *session) shut(w *walk, at string, err error) error {
 		if s.watch != nil {
 			s.watch.drop(s.watch.byPath[at])
 		}
+		s.readable(at)
 		return nil
 	}
 	s.unread(w, at, err)
 	return nil
+}
+
+// readable takes that a directory could be read, or is gone.
+func (s *session) readable(at string) {
+	if !s.retry[at] {
+		return
+	}
+	delete(s.retry, at)
+	if len(s.retry) == 0 {
+		s.update(func(st *Status) { st.Unreadable = nil })
+	}
 }
 
 // unread takes a directory that could not be read; it is tried again.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -271,7 +272,9 @@ func TestAnUnmountedRootIsAnOutage(t *testing.T) {
 	g.paths(t, "a")
 	check(t, unix.Unmount(dir, 0)) // nothing of ours keeps it busy
 	g.waits("outage", func(s Status) bool { return s.Mode == Down })
-	g.waits("a cause", func(s Status) bool { return s.Cause != nil })
+	g.waits("a cause", func(s Status) bool {
+		return s.Cause != nil && strings.Contains(s.Cause.Error(), "nothing is mounted")
+	})
 	write(t, dir+"/below", "abc")
 	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
 	g.waits("healing", func(s Status) bool { return s.Mode == Watching })
@@ -316,33 +319,57 @@ func TestADirectoryOnASilentFileSystemMeansPolling(t *testing.T) {
 }
 
 func TestADirectoryThatCanNotBeReadIsToldAndTriedAgain(t *testing.T) {
-	var refused atomic.Bool
-	refused.Store(true)
-	c := config(t.TempDir())
-	c.Patience, c.CheckEvery = 10*time.Millisecond, 50*time.Millisecond
-	check(t, os.Mkdir(c.Root+"/d", 0o755))
-	write(t, c.Root+"/d/a", "abc")
-	write(t, c.Root+"/b", "abc")
-	g := start(t, c, func(o *own) {
-		o.refuse = func(at string) error {
-			if at == "d" && refused.Load() {
-				return unix.EACCES
+	for name, retry := range map[string]time.Duration{"told by an event": time.Hour, "by itself": 10 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			var refused atomic.Bool
+			refused.Store(true)
+			c := config(t.TempDir())
+			c.Patience = 10 * time.Millisecond
+			check(t, os.Mkdir(c.Root+"/d", 0o755))
+			write(t, c.Root+"/d/a", "abc")
+			write(t, c.Root+"/b", "abc")
+			g := start(t, c, func(o *own) {
+				o.retry = retry
+				o.refuse = func(at string) error {
+					if at == "d" && refused.Load() {
+						return unix.EACCES
+					}
+					return nil
+				}
+			})
+			g.paths(t, "b")
+			g.waits("trouble", func(s Status) bool { return s.Unreadable != nil })
+			wantHint(t, g.tree.Status().Unreadable, "permission")
+			refused.Store(false)
+			if retry == time.Hour {
+				check(t, os.Chmod(g.path("d"), 0o750))
 			}
-			return nil
-		}
-	})
-	g.paths(t, "b")
-	wantHint(t, g.tree.Status().Unreadable, "permission")
-	refused.Store(false)
-	check(t, os.Chmod(g.path("d"), 0o755)) // an event tells of it
-	g.paths(t, "d/a")
+			g.paths(t, "d/a")
+			g.waits("no trouble", func(s Status) bool { return s.Unreadable == nil })
+		})
+	}
+}
+
+// Another directory is moved to the root's place, and what is in it did not change for long.
+func TestAnotherRootIsScannedWhole(t *testing.T) {
+	c := config(t.TempDir() + "/root")
+	c.Patience = 10 * time.Millisecond
+	check(t, os.Mkdir(c.Root, 0o755))
+	other := c.Root + ".other"
+	check(t, os.Mkdir(other, 0o755))
+	write(t, other+"/a", "abc")
+	passes()
+	g := start(t, c, func(o *own) { o.slack = 0 })
+	check(t, os.Rename(c.Root, c.Root+".away"))
+	check(t, os.Rename(other, c.Root))
+	g.paths(t, "a")
 }
 
 // lossy starts a tree whose kernel loses events when it is told to, and says so with the next.
 func lossy(t *testing.T, c Config) (g *rig, lose func(do func())) {
 	var loses, lost atomic.Bool
 	g = start(t, c, func(o *own) {
-		o.after = time.Millisecond
+		o.after, o.slack = time.Millisecond, 0
 		o.heard = func(b []byte) []byte {
 			switch {
 			case loses.Load():
@@ -387,11 +414,12 @@ func TestADirectoryThatCameUnheardIsGivenWhole(t *testing.T) {
 	c := config(t.TempDir())
 	c.Within, c.Patience = time.Hour, 10*time.Millisecond
 	c.Since = time.Now().Add(time.Hour) // what is old is in no window
-	g, lose := lossy(t, c)
-	outside := filepath.Join(filepath.Dir(g.dir), "night")
+	outside := filepath.Join(filepath.Dir(c.Root), "night")
 	check(t, os.Mkdir(outside, 0o755))
 	write(t, outside+"/a", "abc")
 	old(t, outside+"/a")
+	passes()
+	g, lose := lossy(t, c)
 	lose(func() { g.rename("../night", "night") })
 	g.write("now", "abc")
 	g.paths(t, "night/a")
@@ -419,5 +447,23 @@ func TestALookAtARootThatIsAwaySaysNothing(t *testing.T) {
 		}
 		files = newTable(10, time.Hour)
 		gv.files = files
+	}
+}
+
+// What events say of a file while it is looked at counts.
+func TestAnEventDuringALookCounts(t *testing.T) {
+	files := newTable(10, time.Hour)
+	files.touch("a", wasTouched)
+	files.due[0].due = time.Now()
+	es, _, _ := files.take(10)
+	if len(es) != 1 {
+		t.Fatalf("took %d entries, want 1", len(es))
+	}
+	files.touch("a", wasClosed)
+	es[0].due = time.Now().Add(time.Hour)
+	files.back(es[0])
+	es, wait, _ := files.take(10)
+	if len(es) != 1 || !es[0].closed || wait != -1 {
+		t.Errorf("took %d entries, the next in %v; want the closed file alone", len(es), wait)
 	}
 }
