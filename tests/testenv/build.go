@@ -36,18 +36,19 @@ func built(t testing.TB, build func() (string, error)) string {
 	return path
 }
 
+// With the settings of make build: with others, all packages would be compiled once more.
 var (
 	buildRace = sync.OnceValues(func() (string, error) {
 		return goBuild("holdfast-race", "holdfast", "CGO_ENABLED=1", "-race")
 	})
 	buildPlain = sync.OnceValues(func() (string, error) {
-		return goBuild("holdfast", "holdfast", "CGO_ENABLED=0", "-trimpath")
+		return goBuild("holdfast", "holdfast", "CGO_ENABLED=0")
 	})
 	buildNATS = sync.OnceValues(func() (string, error) {
-		return goBuild("nats-server", "github.com/nats-io/nats-server/v2", "CGO_ENABLED=0", "-trimpath")
+		return goBuild("nats-server", "github.com/nats-io/nats-server/v2", "CGO_ENABLED=0")
 	})
 	buildFront = sync.OnceValues(func() (string, error) {
-		return goBuild("chfront", "holdfast/tests/testenv/chfront", "CGO_ENABLED=0", "-trimpath")
+		return goBuild("chfront", "holdfast/tests/testenv/chfront", "CGO_ENABLED=0")
 	})
 )
 
