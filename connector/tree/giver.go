@@ -50,41 +50,19 @@ func (g *giver) run(ctx context.Context) error {
 // batch gives the finished ones of what was taken. An event that comes from now on makes a new entry, so whatever
 // changes behind our look is looked at again.
 func (g *giver) batch(ctx context.Context, es []*entry, r root) error {
-	var files []File
-	var missed, scanned int64
-	d := lookout{dir: g.t.cfg.Root, root: r}
-	for _, e := range es {
-		if ctx.Err() != nil {
-			break
-		}
-		f, is := g.judge(&d, e)
-		if !is {
-			continue
-		}
-		files = append(files, f)
-		if f.Found != ByWatch && f.Found != ByPoll {
-			scanned++
-		}
-		if e.missed {
-			missed++
-		}
-	}
-	d.close()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if g.ends && d.lost != nil {
-		return d.lost
-	}
-	if len(files) == 0 {
-		return nil
+	files, missed, err := g.finished(ctx, es, r)
+	if err != nil || len(files) == 0 {
+		return err
 	}
 	if err := g.give(ctx, files); err != nil {
 		return err
 	}
-	incomplete := int64(0)
+	var scanned, incomplete int64
 	for _, f := range files {
 		g.seen.add(f.Identity)
+		if f.Found != ByWatch && f.Found != ByPoll {
+			scanned++
+		}
 		if f.Incomplete {
 			incomplete++
 		}
@@ -100,6 +78,29 @@ func (g *giver) batch(ctx context.Context, es []*entry, r root) error {
 		s.Incomplete += incomplete
 	})
 	return nil
+}
+
+// finished are the files of entries that stand finished, and how many of them the watch missed.
+func (g *giver) finished(ctx context.Context, es []*entry, r root) (files []File, missed int64, err error) {
+	d := lookout{dir: g.t.cfg.Root, root: r}
+	defer d.close()
+	for _, e := range es {
+		if ctx.Err() != nil {
+			return nil, 0, ctx.Err()
+		}
+		f, is := g.judge(&d, e)
+		if !is {
+			continue
+		}
+		files = append(files, f)
+		if e.missed {
+			missed++
+		}
+	}
+	if g.ends && d.lost != nil {
+		return nil, 0, d.lost
+	}
+	return files, missed, nil
 }
 
 // judge returns the file of an entry if it stands finished. What is to be looked at later goes back to the table.

@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -241,22 +240,29 @@ func TestScanSaysThatTheRootIsAway(t *testing.T) {
 }
 
 func TestAScanHoldsNoMoreThanItsShareOfTheTable(t *testing.T) {
-	dir := t.TempDir()
-	for i := range 2000 {
-		write(t, fmt.Sprintf("%s/%d", dir, i), "")
+	const n, limit, batch = 3000, 200, 10
+	c := Config{Root: t.TempDir(), Patience: time.Millisecond}
+	for i := range n {
+		write(t, fmt.Sprintf("%s/%d", c.Root, i), "")
 	}
-	tr := mustNew(t, Config{Root: dir, Patience: time.Millisecond})
-	tr.own.limit, tr.own.batch = 200, 10
-	given := 0
-	_, err := tr.Scan(t.Context(), Window{}, func(_ context.Context, fs []File) error {
-		given += len(fs)
-		if len(fs) > 10 {
-			t.Errorf("%d files at once, want at most 10", len(fs))
-		}
-		return nil
+	g := &rig{receiver: newReceiver(), t: t, tree: mustNew(t, c), dir: c.Root}
+	g.tree.own.limit, g.tree.own.batch = limit, batch
+	open := g.block()
+	g.run()
+	g.waits("some files", func(s Status) bool { return s.Waiting >= limit/2 })
+	open()
+	most := 0
+	g.until(t, "all files", func(fs []File) bool {
+		most = max(most, g.tree.files.size())
+		return len(fs) == n
 	})
+	if most > limit/2+stepFiles+batch {
+		t.Errorf("%d files were held, want at most half of %d and what a step finds", most, limit)
+	}
+	r := newReceiver()
+	pass, err := g.tree.Scan(t.Context(), Window{}, r.give)
 	check(t, err)
-	if given != 2000 {
-		t.Errorf("%d files were given, want 2000", given)
+	if pass.Given != n || len(r.got()) != n {
+		t.Errorf("beside Run a scan gave %d files (%+v), want %d", len(r.got()), pass, n)
 	}
 }

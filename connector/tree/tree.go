@@ -154,6 +154,7 @@ type own struct {
 	long                   time.Duration // after which a file need not be looked at twice
 	pause                  time.Duration // between two looks at the root
 	retry                  time.Duration // between two tries of directories that can't be read
+	watch                  time.Duration // between two tries to watch what is polled because of a limit
 	after                  time.Duration // between a pass and one that catches up
 	// heard gets what was read from inotify before it is looked at: it may wait, and lose it.
 	heard func([]byte) []byte
@@ -174,6 +175,7 @@ const (
 	longAge     = time.Hour
 	rootEvery   = 2 * time.Second
 	retryEvery  = time.Minute
+	watchEvery  = 10 * time.Minute
 	passPause   = time.Second
 )
 
@@ -186,7 +188,8 @@ func New(c Config) (*Tree, error) {
 	c.Root = path.Clean(c.Root)
 	t := &Tree{cfg: c, pick: newPicker(c.Patterns, c.Ignore), since: c.Since,
 		seen: newRecent(rememberMax), own: own{limit: tableLimit, batch: batchLimit, remember: rememberMax,
-			slack: clockSlack, margin: hearMargin, long: longAge, pause: rootEvery, after: passPause, retry: retryEvery}}
+			slack: clockSlack, margin: hearMargin, long: longAge, pause: rootEvery, after: passPause, retry: retryEvery,
+			watch: watchEvery}}
 	return t, nil
 }
 

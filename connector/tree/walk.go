@@ -27,7 +27,6 @@ type walk struct {
 	dir   *os.File // being read
 	at    string
 	all   bool     // its files are taken whatever their time
-	dev   uint64   // of its file system
 	subs  []string // its directories
 
 	seen, unreadable, missed int64

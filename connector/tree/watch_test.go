@@ -4,10 +4,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/base/fault"
 )
 
 func TestAFileThatItsWriterClosedIsGivenAtOnce(t *testing.T) {
@@ -265,17 +268,25 @@ func TestALimitOfWatchesMeansPolling(t *testing.T) {
 	check(t, os.Mkdir(c.Root+"/a", 0o755))
 	check(t, os.Mkdir(c.Root+"/b", 0o755))
 	n := 0
+	var lifted atomic.Bool
 	g := begin(t, c, func(o *own) {
+		o.watch = 50 * time.Millisecond
 		o.add = func(fd int, path string, mask uint32) (int, error) {
-			if n++; n > 2 {
+			if n++; n%3 == 0 && !lifted.Load() {
 				return -1, unix.ENOSPC
 			}
 			return unix.InotifyAddWatch(fd, path, mask)
 		}
 	})
-	g.waits("polling", func(s Status) bool { return s.Mode == Polling })
-	wantHint(t, g.tree.Status().Cause, "fs.inotify.max_user_watches")
+	g.waits("polling", func(s Status) bool {
+		return s.Mode == Polling && strings.Contains(fault.HintOf(s.Cause), "fs.inotify.max_user_watches")
+	})
 	g.write("a/x", "abc")
 	g.write("b/x", "abc")
 	g.paths(t, "a/x", "b/x")
+	lifted.Store(true)
+	g.waits("watching", func(s Status) bool { return s.Mode == Watching && s.Cause == nil && s.Directories == 3 })
+	if fs := g.got(); len(fs) != 2 {
+		t.Errorf("got %v, want each file once", fs)
+	}
 }
