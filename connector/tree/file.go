@@ -79,8 +79,8 @@ func changedSince(at time.Time) func(*unix.Stat_t) bool {
 	return func(st *unix.Stat_t) bool { return changed(st) >= ns }
 }
 
-// earliest is the wall clock's reading at a moment of the past, by the clock as it was and as it is: a clock that was
-// set back, or forward, hides nothing. slack is how far the clock of a file system may be behind.
+// earliest is the wall clock's reading at a moment of the past, by the clock as it was and as it is: a clock
+// that was set back, or forward, hides nothing. slack is how far the clock of a file system may be behind.
 func earliest(then, now time.Time, slack time.Duration) time.Time {
 	was, is := then.Round(0), now.Round(0).Add(-now.Sub(then))
 	if is.Before(was) {

@@ -40,7 +40,8 @@ func TestWindow(t *testing.T) {
 		{caught, -24, -2, false},
 		{caught, -2, -2, true},
 	} {
-		st := unix.Stat_t{Mtim: unix.NsecToTimespec(at(c.mtime).UnixNano()), Ctim: unix.NsecToTimespec(at(c.ctime).UnixNano())}
+		st := unix.Stat_t{Mtim: unix.NsecToTimespec(at(c.mtime).UnixNano()),
+			Ctim: unix.NsecToTimespec(at(c.ctime).UnixNano())}
 		if got := c.w.contains(&st); got != c.want {
 			t.Errorf("%+v, written %vh, changed %vh: %v, want %v", c.w, c.mtime, c.ctime, got, c.want)
 		}
@@ -94,7 +95,8 @@ func TestPatterns(t *testing.T) {
 
 func TestDefaultIgnore(t *testing.T) {
 	p := newPicker(nil, DefaultIgnore)
-	for _, at := range []string{".x", "d/.a.fits.Ab12Cd", "a.fits.tmp", "a.part", "a~", "d/.a.part", "a.filepart", "#a#"} {
+	for _, at := range []string{".x", "d/.a.fits.Ab12Cd", "a.fits.tmp", "a.part", "a~", "d/.a.part",
+		"a.filepart", "#a#"} {
 		if !p.ignored(at) {
 			t.Errorf("%q is not ignored", at)
 		}
@@ -142,7 +144,8 @@ func encode(e event, pad int) []byte {
 }
 
 func TestEventsAreCutWhole(t *testing.T) {
-	want := []event{{1, unix.IN_CREATE, "a"}, {-1, unix.IN_Q_OVERFLOW, ""}, {2, unix.IN_MOVED_TO, "new\nline\xff"}}
+	want := []event{{1, unix.IN_CREATE, "a"}, {-1, unix.IN_Q_OVERFLOW, ""},
+		{2, unix.IN_MOVED_TO, "new\nline\xff"}}
 	var b []byte
 	for i, e := range want {
 		b = append(b, encode(e, i)...)

@@ -47,8 +47,8 @@ func (g *giver) run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// batch gives the finished ones of what was taken. An event that comes from now on makes a new entry, so whatever
-// changes behind our look is looked at again.
+// batch gives the finished ones of what was taken. An event that comes from now on makes a new entry, so
+// whatever changes behind our look is looked at again.
 func (g *giver) batch(ctx context.Context, es []*entry, r root) error {
 	files, missed, err := g.finished(ctx, es, r)
 	if err != nil || len(files) == 0 {
@@ -103,7 +103,8 @@ func (g *giver) finished(ctx context.Context, es []*entry, r root) (files []File
 	return files, missed, nil
 }
 
-// judge returns the file of an entry if it stands finished. What is to be looked at later goes back to the table.
+// judge returns the file of an entry if it stands finished. What is to be looked at later goes back to the
+// table.
 func (g *giver) judge(d *lookout, e *entry) (File, bool) {
 	st, err := d.stat(e.path)
 	now := time.Now()
@@ -152,7 +153,8 @@ func (g *giver) later(e *entry, due time.Time) {
 	g.files.back(e)
 }
 
-// complete asks the hook. One that can't tell says no: the file is asked about again, and given when it is overdue.
+// complete asks the hook. One that can't tell says no: the file is asked about again, and given when it is
+// overdue.
 func (g *giver) complete(at string) bool {
 	if g.t.cfg.Complete == nil {
 		return true
@@ -161,8 +163,8 @@ func (g *giver) complete(at string) bool {
 	return ok && err == nil
 }
 
-// lookout looks at files, of one directory after the other; it is closed before anybody waits, for an open directory
-// keeps a file system from being unmounted.
+// lookout looks at files, of one directory after the other; it is closed before anybody waits, for an open
+// directory keeps a file system from being unmounted.
 type lookout struct {
 	dir  string
 	root root

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// DefaultIgnore are the names that programs give to what is not finished: hidden ones (rsync's .name.XXXXXX, an
-// editor's .name.swp, our own .name.part), and those of browsers, copying programs and editors.
+// DefaultIgnore are the names that programs give to what is not finished: hidden ones (rsync's .name.XXXXXX,
+// an editor's .name.swp, our own .name.part), and those of browsers, copying programs and editors.
 var DefaultIgnore = []string{".*", "*.tmp", "*.temp", "*.part", "*.partial", "*.filepart", "*.crdownload",
 	"*.download", "*.incomplete", "*.swp", "*~", "#*#"}
 
@@ -38,7 +38,8 @@ func sortPatterns(patterns []string) (names, paths [][]string) {
 	return names, paths
 }
 
-// elements cuts a pattern at its slashes; [!a] of a shell is [^a] here. A slash in front says only that it is of a path.
+// elements cuts a pattern at its slashes; [!a] of a shell is [^a] here. A slash in front says only that it is
+// of a path.
 func elements(p string) []string {
 	b := []byte(strings.TrimPrefix(p, "/"))
 	for i := 0; i < len(b); i++ {

@@ -60,7 +60,7 @@ func TestAPolledFileIsGivenWhenItIsQuiet(t *testing.T) {
 
 // The temporary file is created, and renamed, at every moment between two polls.
 func TestAFileThatIsRenamedBetweenTwoPollsIsGivenOnce(t *testing.T) {
-	for _, tmp := range []string{"%d.fits.tmp", "%d.fits", "%d.writing"} { // ignored; no pattern; a pattern of its own
+	for _, tmp := range []string{"%d.fits.tmp", "%d.fits", "%d.writing"} {
 		polled(t, Config{}, func(g *rig) {
 			const n = 40
 			for i := range n {
@@ -181,8 +181,9 @@ func TestARootThatIsAwayIsWaitedFor(t *testing.T) {
 
 func TestScanGivesTheFilesOfAWindow(t *testing.T) {
 	dir := t.TempDir()
-	for name, age := range map[string]time.Duration{"young": time.Minute, "right": 5 * time.Hour, "d/right": 11 * time.Hour,
-		"old": 13 * time.Hour} {
+	for name, age := range map[string]time.Duration{"young": time.Minute, "right": 5 * time.Hour,
+		"d/right": 11 * time.Hour,
+		"old":     13 * time.Hour} {
 		check(t, os.MkdirAll(dir+"/d", 0o755))
 		write(t, dir+"/"+name, "abc")
 		check(t, os.Chtimes(dir+"/"+name, time.Time{}, time.Now().Add(-age)))

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// recent remembers the identities that were given lately, by hash: the newest half of its room at least. A file would
-// be taken for another by a chance of one in 10^13.
+// recent remembers the identities that were given lately, by hash: the newest half of its room at least. A
+// file would be taken for another by a chance of one in 10^13.
 type recent struct {
 	seed maphash.Seed
 	half int
@@ -20,7 +20,8 @@ type recent struct {
 
 func newRecent(room int) *recent {
 	now := time.Now()
-	return &recent{seed: maphash.MakeSeed(), half: max(room/2, 1), young: map[uint64]struct{}{}, turned: now, since: now}
+	return &recent{seed: maphash.MakeSeed(), half: max(room/2, 1), young: map[uint64]struct{}{},
+		turned: now, since: now}
 }
 
 func (r *recent) has(id Identity) bool {

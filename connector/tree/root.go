@@ -55,8 +55,9 @@ type rootError struct{ error }
 
 func (e rootError) Unwrap() error { return e.error }
 
-// openBelow opens a directory of the tree. It goes down one name at a time, and no name may be a symbolic link: not
-// even one that was put there a moment ago leads out of the tree. A path may be longer than the kernel takes in one.
+// openBelow opens a directory of the tree. It goes down one name at a time, and no name may be a symbolic
+// link: not even one that was put there a moment ago leads out of the tree. A path may be longer than the
+// kernel takes in one.
 func openBelow(dir string, r root, below string, flags int) (int, error) {
 	const way = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 	elems := strings.Split(below, "/")
@@ -127,14 +128,16 @@ func unreadable(path string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		hint = "give the user that runs this read and search permission for the directory, or add it to ignore"
 	}
-	return fault.WithHint(fault.New(fault.Permanent, "read directory %s: %w", visible.Line(path), err), "%s", hint)
+	return fault.WithHint(fault.New(fault.Permanent, "read directory %s: %w", visible.Line(path), err),
+		"%s", hint)
 }
 
-// silent are the file systems that other hosts, or other programs than this kernel, change: by their numbers in statfs.
+// silent are the file systems that other hosts, or other programs than this kernel, change: by their numbers
+// in statfs.
 var silent = map[uint32]string{
 	0x6969: "NFS", 0x517b: "SMB", 0xff534d42: "CIFS", 0xfe534d42: "SMB", 0x65735546: "FUSE", 0x01021997: "9p",
-	0x00c36400: "Ceph", 0x5346414f: "AFS", 0x6b414653: "AFS", 0x73757245: "Coda", 0x564c: "NCP", 0x0bd00bd0: "Lustre",
-	0x47504653: "GPFS", 0x7461636f: "OCFS2", 0x01161970: "GFS2", 0x19830326: "BeeGFS", 0x786f4256: "vboxsf",
+	0x00c36400: "Ceph", 0x5346414f: "AFS", 0x6b414653: "AFS", 0x73757245: "Coda", 0x564c: "NCP",
+	0x0bd00bd0: "Lustre", 0x47504653: "GPFS", 0x7461636f: "OCFS2", 0x01161970: "GFS2", 0x19830326: "BeeGFS", 0x786f4256: "vboxsf",
 	0xaad7aaea: "PanFS", 0x7c7c6673: "PRL_FS", 0xbacbacbc: "VMware HGFS",
 }
 

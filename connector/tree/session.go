@@ -89,8 +89,8 @@ func (s *session) window(now time.Time) func(*unix.Stat_t) bool {
 // before is the time of changes that the last pass need not have seen.
 func (s *session) before(now time.Time) time.Time { return earliest(s.good, now, s.t.own.slack) }
 
-// known is the time before which the next session need not look again, by what ended this one: zero if all that is in
-// the window is to be looked at.
+// known is the time before which the next session need not look again, by what ended this one: zero if all
+// that is in the window is to be looked at.
 func (s *session) known(err error) time.Time {
 	if s.opened && (errors.Is(err, errAnew) || errors.Is(err, errTry)) {
 		return s.good

@@ -28,8 +28,8 @@ type entry struct {
 	at  int       // in the heap
 }
 
-// table holds the paths that are to be looked at, each once, and never more than its limit by much. Events come by
-// touch, scans by offer; the giver takes.
+// table holds the paths that are to be looked at, each once, and never more than its limit by much. Events
+// come by touch, scans by offer; the giver takes.
 type table struct {
 	limit    int
 	patience time.Duration

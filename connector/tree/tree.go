@@ -1,5 +1,5 @@
-// Package tree finds the files that appear below a directory: it watches the whole tree where the kernel tells of
-// changes, looks again and again where it does not, and scans to be sure.
+// Package tree finds the files that appear below a directory: it watches the whole tree where the kernel
+// tells of changes, looks again and again where it does not, and scans to be sure.
 //
 //	root: /data/goto/images
 //	patterns: ["t?_r*_ut?.fits"]
@@ -8,28 +8,30 @@
 //	within: 12h
 //	recency: 10m
 //
-// The promise: a regular file whose name matches and that stands finished is given at least once, with the identity
-// that it has then, however many come at once and however long the receiver takes. Events of inotify are hints; the
-// truth is a scan. There is one at the start, after a queue ran over (the kernel's or our own), when the root comes
-// back, every scan_every (a backfill, with its window), and every check_every, of what changed since the last one. What
-// a scan alone found and the watch should have seen is counted, and the watch is made anew.
+// The promise: a regular file whose name matches and that stands finished is given at least once, with the
+// identity that it has then, however many come at once and however long the receiver takes. Events of inotify
+// are hints; the truth is a scan. There is one at the start, after a queue ran over (the kernel's or our
+// own), when the root comes back, every scan_every (a backfill, with its window), and every check_every, of
+// what changed since the last one. What a scan alone found and the watch should have seen is counted, and the
+// watch is made anew.
 //
-// A file is finished when its writer closed it or it was moved in; else when size and time stayed the same for
-// patience. If there is a hook that knows complete files (a FITS file says in its header how long it is), a file that
-// was not moved in is held until the hook agrees, or it was quiet for overdue: then it is given, marked incomplete,
-// for somebody to judge.
+// A file is finished when its writer closed it or it was moved in; else when size and time stayed the same
+// for patience. If there is a hook that knows complete files (a FITS file says in its header how long it is),
+// a file that was not moved in is held until the hook agrees, or it was quiet for overdue: then it is given,
+// marked incomplete, for somebody to judge.
 //
-// Network file systems tell nothing of what other hosts do: they are polled, as is everything if a limit of inotify
-// is reached. A tree on such a file system in part is polled whole.
+// Network file systems tell nothing of what other hosts do: they are polled, as is everything if a limit of
+// inotify is reached. A tree on such a file system in part is polled whole.
 //
-// Patterns without a slash are of the last name; those with one are of the whole path below the root, where * stays
-// within a name and ** as a name stands for any number of directories. Files that match several are given once.
-// Names that match ignore (see DefaultIgnore) are passed over, directories with all that is in them. No symbolic link
-// is followed, not even within the tree: what it leads to has a name there. The root itself may be one.
+// Patterns without a slash are of the last name; those with one are of the whole path below the root, where *
+// stays within a name and ** as a name stands for any number of directories. Files that match several are
+// given once. Names that match ignore (see DefaultIgnore) are passed over, directories with all that is in
+// them. No symbolic link is followed, not even within the tree: what it leads to has a name there. The root
+// itself may be one.
 //
-// It does not know what became of a file that it gave: a scan gives it again if it was long ago. Memory is bounded: it
-// grows with directories, never with files; a pass streams, one directory after the other. A file system that hangs
-// (an NFS mount without its server) hangs a pass with it.
+// It does not know what became of a file that it gave: a scan gives it again if it was long ago. Memory is
+// bounded: it grows with directories, never with files; a pass streams, one directory after the other. A file
+// system that hangs (an NFS mount without its server) hangs a pass with it.
 package tree
 
 import (
@@ -73,7 +75,8 @@ type Config struct {
 
 	// Complete reports whether a file is whole, by what it says itself; nil: nothing is asked.
 	Complete func(path string) (bool, error) `yaml:"-"`
-	// Since is when somebody last watched: what changed later is found at the start, whatever its age. Zero: not known.
+	// Since is when somebody last watched: what changed later is found at the start, whatever its age. Zero: not
+	// known.
 	Since time.Time `yaml:"-"`
 }
 
@@ -188,7 +191,8 @@ func New(c Config) (*Tree, error) {
 	c.Root = path.Clean(c.Root)
 	t := &Tree{cfg: c, pick: newPicker(c.Patterns, c.Ignore), since: c.Since,
 		seen: newRecent(rememberMax), own: own{limit: tableLimit, batch: batchLimit, remember: rememberMax,
-			slack: clockSlack, margin: hearMargin, long: longAge, pause: rootEvery, after: passPause, retry: retryEvery,
+			slack: clockSlack, margin: hearMargin, long: longAge, pause: rootEvery,
+			after: passPause, retry: retryEvery,
 			watch: watchEvery}}
 	return t, nil
 }
@@ -196,8 +200,8 @@ func New(c Config) (*Tree, error) {
 // Give takes files. They are the receiver's once it returned nil; any error ends the call that gives.
 type Give = func(ctx context.Context, files []File) error
 
-// Run gives files, many at a time, until ctx ends or give fails. While give takes its time, nothing is lost. A root
-// that is not there is waited for; Status says so. Two at once are refused.
+// Run gives files, many at a time, until ctx ends or give fails. While give takes its time, nothing is lost.
+// A root that is not there is waited for; Status says so. Two at once are refused.
 func (t *Tree) Run(ctx context.Context, give Give) error {
 	if !t.running.TryLock() {
 		return fault.New(fault.Busy, "watch %s: it is watched already", t.cfg.Root)
@@ -216,8 +220,8 @@ func (t *Tree) Run(ctx context.Context, give Give) error {
 	return g.Wait()
 }
 
-// Scan makes one pass and gives the files within the window, whatever Run gave before. Files that are being written
-// are waited for, at most until they are overdue. It may be called beside Run.
+// Scan makes one pass and gives the files within the window, whatever Run gave before. Files that are being
+// written are waited for, at most until they are overdue. It may be called beside Run.
 func (t *Tree) Scan(ctx context.Context, w Window, give Give) (Pass, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	files := newTable(t.own.limit, t.cfg.Patience)

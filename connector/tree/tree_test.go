@@ -17,7 +17,8 @@ func TestValidateNamesEachKey(t *testing.T) {
 		keys string
 	}{
 		{Config{Root: "/data"}, ""},
-		{Config{Root: "/data", Patterns: []string{"*.fits", "2026/**/t?_r*.fits", "/a/[!b]"}, Within: day, Recency: time.Hour}, ""},
+		{Config{Root: "/data", Patterns: []string{"*.fits", "2026/**/t?_r*.fits", "/a/[!b]"}, Within: day,
+			Recency: time.Hour}, ""},
 		{Config{}, "root"},
 		{Config{Root: "data"}, "root"},
 		{Config{Root: "/d", Patterns: []string{"a[", "", "a//b", "../x", "ok"}}, "patterns patterns patterns patterns"},

@@ -112,8 +112,9 @@ func (s *session) hearOf(w *walk, at string, fd int, dev uint64) (all bool, err 
 }
 
 func silentFault(dir, kind string) error {
-	return fault.WithHint(fault.New(fault.Transient, "%s is on %s, which tells nothing of what other hosts do: the tree is polled",
-		dir, kind), "watch a tree on a local disk to hear of files at once")
+	return fault.WithHint(fault.New(fault.Transient,
+		"%s is on %s, which tells nothing of what other hosts do: the tree is polled", dir, kind),
+		"watch a tree on a local disk to hear of files at once")
 }
 
 // shut takes a directory that can't be entered.
@@ -197,15 +198,15 @@ func (s *session) meet(w *walk, e os.DirEntry) {
 	}
 }
 
-// long reports whether a file has not changed for so long that it need not be looked at twice. Its clock may be
-// another host's, or may have been set.
+// long reports whether a file has not changed for so long that it need not be looked at twice. Its clock may
+// be another host's, or may have been set.
 func (s *session) long(st *unix.Stat_t) bool {
 	age := time.Since(time.Unix(0, changed(st)))
 	return age >= s.t.own.long
 }
 
-// unheard reports whether a file that is not known should be, were the watch sound: it changed while there was one,
-// long enough ago, and since what was given is remembered.
+// unheard reports whether a file that is not known should be, were the watch sound: it changed while there
+// was one, long enough ago, and since what was given is remembered.
 func (s *session) unheard(w *walk, st *unix.Stat_t) bool {
 	if s.watch == nil || !w.whole || w.first || s.deafOK {
 		return false

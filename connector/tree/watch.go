@@ -12,12 +12,13 @@ import (
 	"holdfast/base/fault"
 )
 
-// changes are what a directory is watched for. Writing is among them, for a file may be written again without being
-// opened again; attributes, for a time may be set behind the close.
+// changes are what a directory is watched for. Writing is among them, for a file may be written again without
+// being opened again; attributes, for a time may be set behind the close.
 const changes = unix.IN_CREATE | unix.IN_MODIFY | unix.IN_ATTRIB | unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO |
 	unix.IN_MOVED_FROM | unix.IN_DELETE | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 
-// watch is one instance of inotify and the directories that it watches. But for its reader, one goroutine uses it.
+// watch is one instance of inotify and the directories that it watches. But for its reader, one goroutine
+// uses it.
 type watch struct {
 	dir    string // the root's path
 	fd     int

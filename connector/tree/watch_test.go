@@ -119,7 +119,9 @@ func TestATimeThatIsSetBehindTheCloseMakesAnotherFile(t *testing.T) {
 	g.write("a", "abc")
 	g.paths(t, "a")
 	check(t, os.Chtimes(g.path("a"), time.Unix(1e9, 0), time.Unix(1e9, 0))) // both, else it is told as a write
-	g.until(t, "file with its time", func(fs []File) bool { return fs[len(fs)-1].ModTime().Equal(time.Unix(1e9, 0)) })
+	g.until(t, "file with its time", func(fs []File) bool {
+		return fs[len(fs)-1].ModTime().Equal(time.Unix(1e9, 0))
+	})
 }
 
 func TestNewDirectoriesAreWatchedAndScanned(t *testing.T) {
@@ -190,8 +192,8 @@ func TestNamesMayBeAnyBytes(t *testing.T) {
 	c := config(t.TempDir())
 	c.Patterns = []string{"*.fits"}
 	g := start(t, c, nil)
-	names := []string{"a b.fits", "new\nline.fits", "\xff\xfe.fits", "-rf.fits", "$(touch x).fits", "ü.fits", "\t.fits",
-		strings.Repeat("x", 250) + ".fits"}
+	names := []string{"a b.fits", "new\nline.fits", "\xff\xfe.fits", "-rf.fits", "$(touch x).fits", "ü.fits",
+		"\t.fits", strings.Repeat("x", 250) + ".fits"}
 	for _, n := range names {
 		g.write(n, n)
 	}
@@ -285,7 +287,9 @@ func TestALimitOfWatchesMeansPolling(t *testing.T) {
 	g.write("b/x", "abc")
 	g.paths(t, "a/x", "b/x")
 	lifted.Store(true)
-	g.waits("watching", func(s Status) bool { return s.Mode == Watching && s.Cause == nil && s.Directories == 3 })
+	g.waits("watching", func(s Status) bool {
+		return s.Mode == Watching && s.Cause == nil && s.Directories == 3
+	})
 	if fs := g.got(); len(fs) != 2 {
 		t.Errorf("got %v, want each file once", fs)
 	}

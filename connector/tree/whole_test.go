@@ -25,7 +25,8 @@ func burst() int {
 // dirs is how many directories a storm finds.
 const dirs = 17
 
-// storm writes a burst below dir while directories come, are renamed and go, and returns what stands at the end.
+// storm writes a burst below dir while directories come, are renamed and go, and returns what stands at the
+// end.
 func storm(t *testing.T, dir string) (want map[string]Identity) {
 	t.Helper()
 	n := burst()
@@ -198,7 +199,8 @@ func TestADeafWatchIsNoticedAndMadeAnew(t *testing.T) {
 func TestABackfillGivesWhatTheWatchDidNot(t *testing.T) {
 	var deaf atomic.Bool
 	c := config(t.TempDir())
-	c.Patience, c.ScanEvery, c.Within, c.Recency = 20*time.Millisecond, 50*time.Millisecond, time.Hour, time.Minute
+	c.Patience, c.ScanEvery = 20*time.Millisecond, 50*time.Millisecond
+	c.Within, c.Recency = time.Hour, time.Minute
 	g := start(t, c, func(o *own) {
 		o.heard = func(b []byte) []byte {
 			if deaf.Load() {
@@ -208,7 +210,8 @@ func TestABackfillGivesWhatTheWatchDidNot(t *testing.T) {
 		}
 	})
 	deaf.Store(true)
-	for name, age := range map[string]time.Duration{"young": 0, "right": 10 * time.Minute, "old": 2 * time.Hour} {
+	for name, age := range map[string]time.Duration{"young": 0, "right": 10 * time.Minute,
+		"old": 2 * time.Hour} {
 		g.write(name, "abc")
 		check(t, os.Chtimes(g.path(name), time.Time{}, time.Now().Add(-age)))
 	}
@@ -291,7 +294,9 @@ func TestAFileSystemThatIsMountedOverTheRootIsNoticed(t *testing.T) {
 	check(t, os.Mkdir(dir, 0o755))
 	g := start(t, config(dir), nil)
 	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
-	g.waits("the new root", func(s Status) bool { return s.Mode == Watching && s.Cause == nil && s.Last.Kind == CatchUp })
+	g.waits("the new root", func(s Status) bool {
+		return s.Mode == Watching && s.Cause == nil && s.Last.Kind == CatchUp
+	})
 	g.write("a", "abc")
 	g.paths(t, "a")
 }
@@ -319,7 +324,8 @@ func TestADirectoryOnASilentFileSystemMeansPolling(t *testing.T) {
 }
 
 func TestADirectoryThatCanNotBeReadIsToldAndTriedAgain(t *testing.T) {
-	for name, retry := range map[string]time.Duration{"told by an event": time.Hour, "by itself": 10 * time.Millisecond} {
+	for name, retry := range map[string]time.Duration{"told by an event": time.Hour,
+		"by itself": 10 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			var refused atomic.Bool
 			refused.Store(true)
