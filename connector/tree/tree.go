@@ -30,8 +30,9 @@
 // itself may be one.
 //
 // It does not know what became of a file that it gave: a scan gives it again if it was long ago. Memory is
-// bounded: it grows with directories, never with files; a pass streams, one directory after the other. A file
-// system that hangs (an NFS mount without its server) hangs a pass with it.
+// bounded: it grows with directories, never with files; a pass streams, one directory after the other. What is
+// written through a mapping into memory, or by another name of the file (a hard link), no event tells: a scan
+// finds it. A file system that hangs (an NFS mount without its server) hangs a pass with it.
 package tree
 
 import (

@@ -115,3 +115,16 @@ func TestTheScanAtTheStartTakesTheWindowAndWhatChangedSince(t *testing.T) {
 		_ = g.stop()
 	}
 }
+
+func TestRunEndsWhileItsReceiverIsStalled(t *testing.T) {
+	g := start(t, config(t.TempDir()), nil)
+	defer g.block()()
+	g.write("a", "abc")
+	g.waits("a in hand", func(s Status) bool { return s.Waiting == 1 })
+	if err := g.stop(); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the end of the context", err)
+	}
+	if fs := g.got(); len(fs) != 0 {
+		t.Errorf("a stalled receiver got %v", fs)
+	}
+}
