@@ -182,8 +182,10 @@ func (c *streamConfig) checkReports(d *decoder, n ast.Node, path string) {
 		} else if c.Processor != nil || c.API != nil {
 			d.bad(n, join(path, "reports"), "is missing, and those of the preset can't be made of these columns")
 		}
+		c.checkTables(d, d.at(n, "table"), path)
 		return
 	}
+	c.checkTables(d, d.at(n, "reports"), path)
 	errs := c.Reports.Validate()
 	if t, err := c.Rows.onWire(); err == nil && len(errs) == 0 {
 		errs = c.Reports.Fits(t.Schema())
@@ -191,6 +193,16 @@ func (c *streamConfig) checkReports(d *decoder, n ast.Node, path string) {
 	for _, err := range errs {
 		key, text := keyed(err)
 		d.bad(d.at(n, strings.Split(listIndex.ReplaceAllString(key, ""), ".")...), join(path, key), "%s", text)
+	}
+}
+
+// checkTables refuses a report in the table of the rows, which it would take the place of. To SQLite, names that differ
+// in their case are the same.
+func (c *streamConfig) checkTables(d *decoder, at ast.Node, path string) {
+	for _, r := range c.Reports {
+		if strings.EqualFold(r.Table, c.Table) {
+			d.bad(at, join(path, "table"), "the rows are in %s, and so would be a report; want two tables", c.Table)
+		}
 	}
 }
 

@@ -159,11 +159,11 @@ func (l List) Validate() []error {
 		for _, err := range r.Validate() {
 			faults = append(faults, fmt.Errorf("%s%w", at, err))
 		}
-		if tables[r.Table] {
+		if tables[strings.ToLower(r.Table)] { // to SQLite, names that differ in their case are the same
 			faults = append(faults, fmt.Errorf("%stable: %q is there twice", at, r.Table))
 			continue
 		}
-		tables[r.Table] = true
+		tables[strings.ToLower(r.Table)] = true
 		for _, name := range r.own() {
 			if name = r.qualified(name); columns[name] {
 				faults = append(faults, fmt.Errorf("%stable: a column of another report is called %q too", at,
