@@ -92,7 +92,7 @@ func (c *cached) replayed(rows int64) {
 
 func (c *cached) tell(rows int64) {
 	if rows > 0 {
-		c.d.j.env.Log.Warn(fmt.Sprintf("Cached %d %s for sink %s, which is away", rows, c.d.j.cfg.Noun,
+		c.d.j.env.Log.Warn(fmt.Sprintf("Cached %d %s for sink %s, whose gate is closed", rows, c.d.j.cfg.Noun,
 			c.d.Name))
 	}
 }

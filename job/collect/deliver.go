@@ -479,13 +479,16 @@ func (d *delivery) tell(next *spool.Delivery, v connector.Verdict, flow balance.
 		d.j.env.History.Warn("dead.sink", "sink %s refused %d of %d %s, they are dead letters: %s", d.Name, n,
 			next.Rows.NumRows(), d.j.cfg.Noun, v.Rejected[0].Reason)
 	}
-	rows := next.Rows.NumRows()
-	if !d.cached.covers(next.Heads[0].Seq) {
-		d.j.env.Log.Info(fmt.Sprintf("Inserted %d %s into sink %s", rows, d.j.cfg.Noun, d.Name))
-	} else {
-		d.drained += rows
-		d.cached.replayed(rows)
-		d.j.env.Log.Info(fmt.Sprintf("Successfully replayed %d cached %s to sink %s", rows, d.j.cfg.Noun, d.Name))
+	all := next.Rows.NumRows()
+	took := all - int64(len(v.Rejected))
+	what := "Inserted %d %s into sink %s"
+	if d.cached.covers(next.Heads[0].Seq) {
+		d.drained += took
+		d.cached.replayed(all)
+		what = "Successfully replayed %d cached %s to sink %s"
+	}
+	if took > 0 {
+		d.j.env.Log.Info(fmt.Sprintf(what, took, d.j.cfg.Noun, d.Name))
 	}
 	if d.drained > 0 && flow.Pending == 0 {
 		d.tellDrained(flow.Pending)
