@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+
+	"holdfast/base/visible"
 )
 
 // LogHandler writes one line a record, as the old scraper did:
@@ -56,8 +58,8 @@ func (h *LogHandler) Handle(_ context.Context, r slog.Record) error {
 	if attrs != "" {
 		text += " (" + strings.TrimPrefix(attrs, ", ") + ")"
 	}
-	// A text of several lines stays one record for who reads lines.
-	text = strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n    ")
+	// A text of several lines stays one record for who reads lines, and what came from outside commands no terminal.
+	text = strings.ReplaceAll(visible.Text(strings.TrimRight(text, "\n"), "\n\t"), "\n", "\n    ")
 	line := fmt.Sprintf("[%s] %s: %s\n", r.Time.Format("2006-01-02 15:04:05"), level, text)
 	h.out.mu.Lock()
 	defer h.out.mu.Unlock()

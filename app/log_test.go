@@ -17,6 +17,7 @@ func TestLogLines(t *testing.T) {
 	log.Info("Cached 12 spots")
 	log.With("job", "spots").Warn("gone", "file", "x y")
 	log.With("job", "spots").Error("job spots failed\nfor two reasons")
+	log.With("job", "spots").Warn("heard evil\x1b[31m")
 	log.Debug("never")
 	h.Alone = true
 	slog.New(h).With("job", "spots").Info("alone")
@@ -25,6 +26,7 @@ func TestLogLines(t *testing.T) {
 		`WARNING: spots: gone \(file: x y\)`,
 		`ERROR: job spots failed`,
 		`    for two reasons`,
+		`WARNING: spots: heard evil\\u001b\[31m`,
 		`INFO: alone`,
 	}
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/visible"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/face/api"
@@ -416,7 +417,8 @@ func (f *face) timeLine() (show func(json.RawMessage) error, err error) {
 		if err := json.Unmarshal(raw, &e); err != nil {
 			return err
 		}
-		return write(e.At.UTC().Format(time.RFC3339Nano), e.Job, e.Kind, strconv.FormatBool(e.Warn), e.Text)
+		return write(e.At.UTC().Format(time.RFC3339Nano), e.Job, e.Kind, strconv.FormatBool(e.Warn),
+			visible.Text(e.Text, "\n\t"))
 	}, write("at", "job", "kind", "warn", "text")
 }
 

@@ -13,6 +13,7 @@ package gate
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -90,6 +91,20 @@ type Status struct {
 	Cause string    `json:"cause,omitempty"` // in words
 	Hint  string    `json:"hint,omitempty"`  // what a person can do
 	Next  time.Time `json:"next,omitzero"`   // when the next canary is due, while closed
+
+	seldom time.Duration // the pause between canaries, where a person must act
+}
+
+// String says of a closed gate why it is closed, what a person can do, and when nobody need wait for it.
+func (s Status) String() string {
+	text := s.Name + ": " + s.Cause
+	if s.Hint != "" {
+		text += "; " + s.Hint
+	}
+	if s.seldom > 0 {
+		text += fmt.Sprintf("; tried again every %v, and at once by holdfast resume", s.seldom)
+	}
+	return text
 }
 
 // Gate is the health of one dependency. All methods are safe for concurrent use.
@@ -209,6 +224,9 @@ func (g *Gate) report(err error, now time.Time) (news bool) {
 	g.kind = kind
 	g.status = Status{Name: g.status.Name, Since: since, Kind: kind.String(),
 		Cause: visible.Line(err.Error()), Hint: visible.Line(fault.HintOf(err))}
+	if g.waitsForPerson() {
+		g.status.seldom = g.opts.Person
+	}
 	root := rootOf(g.status.Cause)
 	if !known || root != g.told && now.Sub(g.toldAt) >= retell {
 		g.told, g.toldAt = root, now
@@ -241,19 +259,25 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
+// waitsForPerson reports whether the gate stays closed until somebody does something.
+func (g *Gate) waitsForPerson() bool {
+	switch g.kind {
+	case fault.Throttled, fault.Unknown, fault.Transient, fault.Full, fault.Busy:
+		return false
+	}
+	return true
+}
+
 // pause is how long to wait before the next canary.
 func (g *Gate) pause(now time.Time) time.Duration {
 	var d time.Duration
-	switch g.kind {
-	case fault.Throttled:
-		d = g.opts.Throttle
-		if g.until.After(now) {
-			d = 0 // it said how long
-		}
-	case fault.Unknown, fault.Transient, fault.Full, fault.Busy:
-		d = min(g.back.NextBackOff(), g.opts.Slowest)
-	default:
+	switch {
+	case g.waitsForPerson():
 		return g.opts.Person
+	case g.kind != fault.Throttled:
+		d = min(g.back.NextBackOff(), g.opts.Slowest)
+	case !g.until.After(now): // else it said how long
+		d = g.opts.Throttle
 	}
 	if over := g.flaps - flapsFree; over > 0 {
 		d = min(max(d, g.opts.Fastest)<<min(over, 16), g.opts.Person)

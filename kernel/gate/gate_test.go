@@ -536,3 +536,21 @@ func TestJitter(t *testing.T) {
 		})
 	}
 }
+
+// TestClosedInWords: a person reads why a gate is closed, what to do, and that it is not tried again at once.
+func TestClosedInWords(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{fault.New(fault.Transient, "connection refused"), "db: connection refused"},
+		{fault.WithHint(fault.New(fault.Credentials, "who are you?"), "check user and password"),
+			"db: who are you?; check user and password; tried again every 1m0s, and at once by holdfast resume"},
+	} {
+		g := New("db", Options{})
+		g.Report(c.err)
+		if got := g.Status().String(); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}

@@ -130,7 +130,7 @@ func (s *Source) gateChanged(g gate.Status) {
 		s.history.Note("gate.opened", "%s is back", g.Name)
 		return
 	}
-	s.history.Warn("gate.closed", "%s: %s", g.Name, g.Cause)
+	s.history.Warn("gate.closed", "%v", g)
 }
 
 // Gates are those of what the processor needs beside its broker. Somebody has to run them.

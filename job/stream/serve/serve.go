@@ -203,7 +203,7 @@ func (j *Job) gateChanged(s gate.Status) {
 		j.env.History.Note("gate.opened", "%s is back", s.Name)
 		return
 	}
-	j.env.History.Warn("gate.closed", "%s: %s", s.Name, s.Cause)
+	j.env.History.Warn("gate.closed", "%v", s)
 }
 
 // Run listens until ctx ends; what is being answered then gets the time of Grace.

@@ -361,5 +361,5 @@ func (j *Job) gateChanged(s gate.Status) {
 		j.env.History.Note("gate.opened", "%s is back", s.Name)
 		return
 	}
-	j.env.History.Warn("gate.closed", "%s: %s", s.Name, s.Cause)
+	j.env.History.Warn("gate.closed", "%v", s)
 }
