@@ -16,9 +16,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
-	"holdfast/base/visible"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/visible"
 	"holdfast/face/api"
 	"holdfast/kernel/engine"
 )
