@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -37,8 +38,13 @@ func Loopback(host string) bool {
 }
 
 // Foreign reports whether a page of another site asks, other than by a link to us. It could not read the
-// answer, but it could take all places of those who wait for one.
+// answer, but it could take all places of those who wait for one. A browser that does not say what kind of site asks
+// says at least which.
 func Foreign(r *http.Request) bool {
+	if origin := r.Header.Get("Origin"); origin != "" && r.Header.Get("Sec-Fetch-Site") == "" {
+		u, err := url.Parse(origin)
+		return err != nil || u.Host != r.Host
+	}
 	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 

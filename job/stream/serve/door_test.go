@@ -57,6 +57,7 @@ func TestGuard(t *testing.T) {
 		{"by name", open, "/", 200, []string{"Host", "localhost:1"}},
 		{"a foreign name", open, "/", 403, []string{"Host", "evil.example"}},
 		{"one that looks like loopback", open, "/", 403, []string{"Host", "127.0.0.1.evil.example"}},
+		{"another site's page, of an old browser", open, "/", 403, []string{"Origin", "http://evil.example"}},
 		{"another site's page", open, "/", 403, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}},
 		{"a link on another site", open, "/", 200, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}},
 		{"our own page", open, "/", 200, []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors"}},
