@@ -44,6 +44,7 @@ type WeatherFlags struct {
 	LostAfter time.Duration
 	Day       string
 	APIListen string
+	APIToken  string
 	// IngesterDir is the data directory of the ingester whose windows the API shows.
 	IngesterDir string
 
@@ -57,6 +58,7 @@ const WeatherFile = "weather.sqlite"
 const (
 	brokerSecret   = "HOLDFAST_BROKER_PASSWORD"
 	brokerToken    = "HOLDFAST_BROKER_TOKEN"
+	apiToken       = "HOLDFAST_API_TOKEN"
 	databaseSecret = "HOLDFAST_DATABASE_PASSWORD"
 	databaseURL    = "HOLDFAST_DATABASE_URL"
 )
@@ -126,7 +128,7 @@ func (f WeatherFlags) check() error {
 
 // secrets are the values of the variables that stand for what the command line has.
 func (f WeatherFlags) secrets(env func(string) (string, bool)) func(string) (string, bool) {
-	given := map[string]string{brokerSecret: f.BrokerPassword, brokerToken: f.BrokerToken,
+	given := map[string]string{brokerSecret: f.BrokerPassword, brokerToken: f.BrokerToken, apiToken: f.APIToken,
 		databaseSecret: f.DatabasePassword, databaseURL: f.Database}
 	return func(name string) (string, bool) {
 		if v := given[name]; v != "" {
@@ -160,7 +162,7 @@ func (f WeatherFlags) jobs(place Place) (jobs tree, err error) {
 			"speedup", f.Speedup, "loop", f.Loop),
 		"ingester":  some("lost_after", f.LostAfter),
 		"processor": some("day", f.Day),
-		"api":       some("listen", f.APIListen),
+		"api":       append(some("listen", f.APIListen), secretItem("token", apiToken, f.APIToken)...),
 	}
 	for _, role := range WeatherRoles {
 		if role != f.Role && f.Role != allRoles || role == allRoles || role == "api" && f.Once {

@@ -140,6 +140,9 @@ func weatherFlags(c *cobra.Command, fl *app.WeatherFlags) {
 	}
 	if is("api") {
 		fs.StringVar(&fl.APIListen, "api-listen", "", "address of the reports (default 127.0.0.1:5000)")
+		fs.StringVar(&fl.APIToken, "api-token", os.Getenv("HOLDFAST_API_TOKEN"),
+			"token that the reports ask for, where other machines reach them (better: $HOLDFAST_API_TOKEN)")
+		fs.Lookup("api-token").DefValue = ""
 	}
 	if fl.Role == "api" {
 		fs.StringVar(&fl.IngesterDir, "ingester-dir", "", "data directory of the ingester that knows the windows\n"+
