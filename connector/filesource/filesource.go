@@ -17,7 +17,8 @@
 //
 // The promise of once: every file whose name matches is read when it is complete: closed by its writer,
 // moved in, or unchanged for `settle`. The cursor holds which files are done, by name, size and time of
-// change; a file that changes afterwards is another file.
+// change; a file that changes afterwards is another file. A data set (Options.End) does not change: what is
+// another file under the name of one that was read is not read, and Changed says so.
 //
 // Both are told of changes by inotify, and look again every minute in case it went deaf. Fetch blocks
 // until there is something. An item that can't be a row is a reject with file and line, and the lines
@@ -177,8 +178,8 @@ func (c Config) checkRows(f *faults, formats []string) {
 type Options struct {
 	// Look is how often the directory is looked at without being told of a change; default 1m.
 	Look time.Duration
-	// End is for mode once, of a data set that is complete: the files are read as they are, in the order of their
-	// names, and behind the last one is the end. That there is none, or that a csv lacks a column, is an error.
+	// End is for mode once, of a data set: the files are read as they are, in the order of their names, and behind the
+	// last one is the end. That there is none, or that one lacks a column, is an error.
 	End bool
 }
 

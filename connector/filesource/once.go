@@ -29,7 +29,8 @@ type Once struct {
 	Source
 	watch *watch
 	seen  map[string]sighting // files that are not known to be complete
-	end   bool                // there will be no other files
+	end   bool                // it is a data set
+	ended bool                // whose end was told
 }
 
 // sighting is when a file was first seen as it is.
@@ -58,6 +59,9 @@ func (o *Once) Fetch(ctx context.Context, r connector.Request) (connector.Page, 
 		if err := ctx.Err(); err != nil {
 			return connector.Page{}, err
 		}
+		if o.end {
+			return o.fetchSet(ctx, at)
+		}
 		if err := o.watch.ready(); err != nil {
 			return connector.Page{}, err
 		}
@@ -66,11 +70,6 @@ func (o *Once) Fetch(ctx context.Context, r connector.Request) (connector.Page, 
 			return connector.Page{}, err
 		}
 		settles := time.Duration(0)
-		if at.File == "" && o.end {
-			if at.File = o.following(files, at.Done); at.File == "" {
-				return o.ended(at, files)
-			}
-		}
 		if at.File == "" {
 			at.File, settles = o.pick(files, at.Done)
 		}
@@ -86,6 +85,9 @@ func (o *Once) Fetch(ctx context.Context, r connector.Request) (connector.Page, 
 // files are the files of the directory that match, the oldest first.
 func (o *Once) files() ([]fs.FileInfo, error) {
 	entries, err := os.ReadDir(o.watch.dir)
+	if o.end && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, unwatched(o.watch.dir, err)
 	}
@@ -97,7 +99,11 @@ func (o *Once) files() ([]fs.FileInfo, error) {
 		if !match || hidden {
 			continue
 		}
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+		info, err := e.Info()
+		if o.end && err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			info, err = os.Stat(filepath.Join(o.watch.dir, e.Name()))
+		}
+		if err == nil && info.Mode().IsRegular() {
 			out = append(out, info)
 		}
 	}
@@ -128,48 +134,6 @@ func (o *Once) pick(files []fs.FileInfo, done [][]byte) (name string, settles ti
 	}
 	o.seen = seen
 	return name, settles
-}
-
-// following returns the first file by name that was not read, "" for none.
-func (o *Once) following(files []fs.FileInfo, done [][]byte) (name string) {
-	for _, info := range files {
-		known := slices.ContainsFunc(done, func(d []byte) bool { return bytes.Equal(d, identify(info)) })
-		if !known && (name == "" || info.Name() < name) {
-			name = info.Name()
-		}
-	}
-	return name
-}
-
-// ended is the page behind the last file of a data set.
-func (o *Once) ended(at position, files []fs.FileInfo) (connector.Page, error) {
-	if len(files) == 0 && len(at.Done) == 0 {
-		return connector.Page{}, fault.WithHint(fault.New(fault.Permanent, "there is no file %s", o.cfg.Path),
-			"give the path of the data set, or a pattern such as /data/day-*.csv")
-	}
-	return connector.Page{Cursor: at.bytes(), End: true}, nil
-}
-
-// complete refuses a data set whose header lacks a column that every row needs: else each of its lines would be a
-// dead letter.
-func (o *Once) complete(h *header, path string) error {
-	if !o.end || h.text == "" {
-		return nil
-	}
-	if h.bad != "" {
-		return fault.New(fault.Permanent, "line 1 of %s: %s", path, h.bad)
-	}
-	var missing []string
-	for _, c := range o.cfg.Columns {
-		if !c.Optional && c.From == "" && !slices.Contains(h.names, c.Name) {
-			missing = append(missing, c.Name)
-		}
-	}
-	if len(missing) > 0 {
-		return fault.WithHint(fault.New(fault.Permanent, "line 1 of %s: the header lacks %s", path,
-			strings.Join(missing, ", ")), "it has: %s", strings.Join(h.names, ", "))
-	}
-	return nil
 }
 
 // read makes a page of the file that the position names. A file is done when it was read to its end; the
@@ -220,9 +184,9 @@ func (o *Once) part(ctx context.Context, r *columns.Reading, at *position) (end 
 	if at.Header != "" {
 		h = o.readHeader([]byte(at.Header))
 	}
-	sp := o.split(f, *at)
+	sp := o.split(o.wholeOf(f, at), *at)
 	_, end, err = o.fill(r, &h, sp, path)
-	if err == nil {
+	if err == nil && o.end && (end || h.text != "") {
 		err = o.complete(&h, path)
 	}
 	if err == nil && end {
@@ -232,7 +196,8 @@ func (o *Once) part(ctx context.Context, r *columns.Reading, at *position) (end 
 	return end, err
 }
 
-// parquet reads on in a Parquet file; the offset counts rows. A file that can't be read is one reject.
+// parquet reads on in a Parquet file; the offset counts rows. What can't be read of a file is
+// one reject.
 func (o *Once) parquet(ctx context.Context, r *columns.Reading, at *position, path string) (end bool,
 	err error) {
 	var spoilt error
@@ -246,8 +211,7 @@ func (o *Once) parquet(ctx context.Context, r *columns.Reading, at *position, pa
 	if _, is := errors.AsType[*fs.PathError](spoilt); is {
 		return false, unreadable(path, spoilt)
 	}
-	return true, r.Add(columns.Item{Raw: []byte(path),
-		Err: fmt.Errorf("%s can't be read behind row %d: %w", path, at.Offset, spoilt)})
+	return o.refuse(r, at, path, spoilt)
 }
 
 func (o *Once) parquetRows(ctx context.Context, r *columns.Reading, at *position, path string) (end bool,

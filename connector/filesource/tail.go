@@ -40,6 +40,8 @@ type position struct {
 
 	File string   `json:"file,omitempty"` // mode once: what is being read
 	Done [][]byte `json:"done,omitempty"` // mode once: what was read
+
+	Files []stamp `json:"files,omitempty"` // a data set: what was read, and behind it what is being read
 }
 
 func readPosition(b []byte) (position, error) {

@@ -1,0 +1,204 @@
+package filesource
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/connector/columns"
+)
+
+// set is a data set in a directory of the test.
+type set struct {
+	t      *testing.T
+	dir    string
+	src    *Once
+	cursor []byte
+}
+
+func newSet(t *testing.T, pattern string) *set {
+	s := &set{t: t, dir: t.TempDir()}
+	s.open(pattern, "csv")
+	return s
+}
+
+func (s *set) open(pattern, format string) {
+	s.t.Helper()
+	src, err := OpenSet(Config{Path: filepath.Join(s.dir, pattern), Format: format,
+		Columns: []columns.Column{{Name: "id", Type: columns.Int64}, {Name: "note", Type: columns.Text, Optional: true}}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = src.Close() })
+	s.src = src
+}
+
+func (s *set) put(name, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// page fetches one.
+func (s *set) page() connector.Page {
+	s.t.Helper()
+	p, err := s.src.Fetch(s.t.Context(), connector.Request{Cursor: s.cursor})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.cursor = p.Cursor
+	return p
+}
+
+// rest is how many rows and rejects there are up to the end.
+func (s *set) rest() (rows, rejected int64) {
+	s.t.Helper()
+	for {
+		p := s.page()
+		if p.End {
+			return rows, rejected
+		}
+		rows, rejected = rows+p.Rows.NumRows(), rejected+int64(len(p.Rejected))
+	}
+}
+
+// changed is what is told of a file, "" for nothing.
+func (s *set) changed(name string) string {
+	return s.src.Changed(s.cursor)[filepath.Join(s.dir, name)]
+}
+
+// TestSetChanges: what was read is another file now: it is told, and not read; a file of a new name is read.
+func TestSetChanges(t *testing.T) {
+	s := newSet(t, "day-*.csv")
+	s.put("day-1.csv", "id\n1\n2\n")
+	if n, _ := s.rest(); n != 2 || s.changed("day-1.csv") != "" {
+		t.Fatalf("%d rows, want 2; told: %q", n, s.changed("day-1.csv"))
+	}
+	past := time.Now().Add(-time.Hour)
+	for text, want := range map[string]string{"id\n3\n4\n": "(7 bytes then, 7 now)",
+		"id\n1\n2\n3\n": "(7 bytes then, 9 now)"} {
+		s.put("day-1.csv", text)
+		if err := os.Chtimes(filepath.Join(s.dir, "day-1.csv"), past, past); err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := s.rest(); n != 0 || !strings.Contains(s.changed("day-1.csv"), want) {
+			t.Errorf("%d rows, want 0; told: %q", n, s.changed("day-1.csv"))
+		}
+	}
+	s.put("day-2.csv", "id\n5\n")
+	if n, _ := s.rest(); n != 0 {
+		t.Errorf("%d rows of a file that may not be whole yet, want 0", n)
+	}
+	if err := os.Chtimes(filepath.Join(s.dir, "day-2.csv"), past, past); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := s.rest(); n != 1 {
+		t.Errorf("%d rows of the new file, want 1", n)
+	}
+	s.put("day-3.csv", "id\n6\n")
+	s.open("day-*.csv", "csv")
+	if n, _ := s.rest(); n != 1 {
+		t.Errorf("%d rows of a file that was there at the start, want 1", n)
+	}
+	if err := os.Remove(filepath.Join(s.dir, "day-3.csv")); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := s.rest(); n != 0 || s.changed("day-3.csv") != "" {
+		t.Errorf("a file was read and is gone: %d rows, told: %q", n, s.changed("day-3.csv"))
+	}
+}
+
+// TestSetChangesMeanwhile: a file that is another one when the next part of it is to be read is left, and told of for
+// good; the files behind it are read.
+func TestSetChangesMeanwhile(t *testing.T) {
+	var long strings.Builder
+	long.WriteString("id\n")
+	for i := range pageItems + 10 {
+		fmt.Fprintln(&long, i)
+	}
+	for what, change := range map[string]func(s *set) error{
+		"appended": func(s *set) error { s.put("a.csv", long.String()+"1\n"); return nil },
+		"gone":     func(s *set) error { return os.Remove(filepath.Join(s.dir, "a.csv")) },
+	} {
+		s := newSet(t, "*.csv")
+		s.put("a.csv", long.String())
+		s.put("b.csv", "id\n1\n2\n")
+		if n := s.page().Rows.NumRows(); n != pageItems {
+			t.Fatalf("%s: the first page has %d rows", what, n)
+		}
+		if err := change(s); err != nil {
+			t.Fatal(err)
+		}
+		rows, rejected := s.rest()
+		if told := s.changed("a.csv"); rows != 2 || rejected != 0 || !strings.Contains(told, "behind line 20001 was not") {
+			t.Errorf("%s: %d rows and %d rejects, want the 2 of the next file; told: %q", what, rows, rejected, told)
+		}
+		if s.put("a.csv", long.String()); s.changed("a.csv") == "" {
+			t.Errorf("%s: it is not told once the name is there again", what)
+		}
+	}
+}
+
+// TestSetTry: what is wrong with a file is told before anything is read.
+func TestSetTry(t *testing.T) {
+	s := newSet(t, "none.csv")
+	s.put("empty.csv", "")
+	s.put("blank.csv", "\n\n")
+	s.put("header.csv", "id,note\n")
+	s.put("lacks.csv", "note\nx\n")
+	s.put("packed.csv", "\x1f\x8b\x08 and so on")
+	s.put("good.csv", "id\n1\n")
+	s.put("torn.csv", "id\n1")
+	s.put("text.parquet", "id\n1\n")
+	s.put("short.parquet", "PAR1PAR1")
+	if err := os.Symlink("good.csv", filepath.Join(s.dir, "link.csv")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(s.dir, "dir.csv"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(s.dir, "fifo.csv"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(s.dir, "sock.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for name, want := range map[string]string{
+		"good.csv": "", "torn.csv": "", "link.csv": "", "header.csv": "",
+		"empty.csv": "empty.csv is empty", "blank.csv": "blank.csv is empty", "lacks.csv": "the header lacks id",
+		"packed.csv": "packed by gzip", "text.parquet": "is no Parquet file", "short.parquet": "is no Parquet file",
+		"dir.csv": "dir.csv is a directory", "fifo.csv": "fifo.csv is a pipe", "sock.csv": "sock.csv is a socket",
+		"none.csv": "there is no file", "no/such.csv": "there is no file",
+	} {
+		s.open(name, strings.TrimPrefix(filepath.Ext(name), "."))
+		empty, err := s.src.Try(t.Context())
+		if want == "" && err != nil || want != "" && (!fault.Is(err, fault.Permanent) ||
+			!strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
+		if slices.Contains(empty, filepath.Join(s.dir, name)) != (name == "header.csv") {
+			t.Errorf("%s: empty: %q", name, empty)
+		}
+		if !strings.HasSuffix(name, ".parquet") && name != "empty.csv" {
+			continue
+		}
+		if p, err := s.src.Fetch(t.Context(), connector.Request{}); !fault.Is(err, fault.Permanent) {
+			t.Errorf("fetch of %s: got %v, %+v, want a permanent fault", name, err, p)
+		}
+	}
+	if err := NoFile(os.DevNull); err == nil || !strings.Contains(err.Error(), "/dev/null is a device") {
+		t.Errorf("got %v", err)
+	}
+}
