@@ -83,6 +83,14 @@ func (b *Broker) Traits() connector.BrokerTraits {
 	return t
 }
 
+// at begins what is said of the server: which one it is.
+func (b *Broker) at() string {
+	if b.cfg.embedded != nil {
+		return "embedded broker: "
+	}
+	return b.cfg.URL + ": " // it holds no secret
+}
+
 // subject is a channel as NATS names it.
 func subject(channel string) string { return strings.ReplaceAll(channel, ":", ".") }
 
@@ -110,7 +118,7 @@ func (b *Broker) Publish(ctx context.Context, m connector.Message) error {
 			b.drop(s)
 		}
 	}
-	return classify("publish to "+m.Channel(), err)
+	return classify(b.at()+"publish to "+m.Channel(), err)
 }
 
 // flush waits until the server has all that was sent, or said what is wrong with it.
@@ -190,7 +198,7 @@ func (b *Broker) Listen(ctx context.Context, l connector.Listener) error {
 	if err != nil && ctx.Err() != nil {
 		err = errors.Join(ctx.Err(), err)
 	}
-	return classify("listen to "+strings.Join(l.Topics, ", "), err)
+	return classify(b.at()+"listen to "+strings.Join(l.Topics, ", "), err)
 }
 
 // hearError marks what Hear returned.

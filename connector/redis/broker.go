@@ -119,7 +119,7 @@ func (b *Broker) Publish(ctx context.Context, m connector.Message) error {
 			b.drop(c, err)
 		}
 	}
-	return classify(ctx, "publish to "+m.Channel(), err)
+	return classify(ctx, b.at()+"publish to "+m.Channel(), err)
 }
 
 // publisher returns the connection of Publish.
@@ -145,6 +145,15 @@ func (b *Broker) drop(c *connection, err error) {
 	c.close()
 }
 
+// at begins what is said of the server: which one it is.
+func (b *Broker) at() string {
+	u, err := url.Parse(b.cfg.URL)
+	if err != nil {
+		return ""
+	}
+	return "redis " + u.Host + ": "
+}
+
 // Close ends the connection of Publish, which makes another if it is called again.
 func (b *Broker) Close() error {
 	b.mu.Lock()
@@ -165,7 +174,7 @@ func (b *Broker) Listen(ctx context.Context, l connector.Listener) error {
 	if err != nil && ctx.Err() == nil { // what Publish holds may be dead too, and would fail once more when the server is back
 		_ = b.Close()
 	}
-	return classify(ctx, "listen to "+strings.Join(l.Topics, ", "), err)
+	return classify(ctx, b.at()+"listen to "+strings.Join(l.Topics, ", "), err)
 }
 
 // hearError marks what Hear returned.

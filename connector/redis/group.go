@@ -194,5 +194,5 @@ func (b *Broker) ack(ctx context.Context, topic, group, id string) error {
 			}
 		}
 	}
-	return classify(ctx, "acknowledge "+id+" of "+topic, err)
+	return classify(ctx, b.at()+"acknowledge "+id+" of "+topic, err)
 }
