@@ -233,12 +233,24 @@ func (c *Column) readTime(v any, convert bool) (cell, error) {
 		if err != nil {
 			return cell{}, fmt.Errorf("is %.40q, want a time like %s", s, layout)
 		}
+		if skipped(layout, s, t) {
+			return cell{}, fmt.Errorf("is %.40q, a time that there is not in %v: clocks went forward over it", s, zone)
+		}
 		us = t.UnixMicro()
 	}
 	if us < earliest || us > latest {
 		return cell{}, errRange
 	}
 	return cell{i: us}, nil
+}
+
+// skipped reports whether t is not what the text says: in its zone, clocks went forward over that time.
+func skipped(layout, text string, t time.Time) bool {
+	if t.Location() == time.UTC {
+		return false
+	}
+	wall, err := time.Parse(layout, text)
+	return err == nil && !wall.Equal(t) && (wall.Hour() != t.Hour() || wall.Minute() != t.Minute())
 }
 
 // epoch returns microseconds of a number of seconds or milliseconds, which may have a fraction.
