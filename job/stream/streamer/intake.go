@@ -3,6 +3,8 @@ package streamer
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"holdfast/base/fault"
@@ -20,6 +22,8 @@ const (
 	pagesAhead = 1
 	// idle is the pause after a page behind which there is nothing yet.
 	idle = time.Second
+	// looksAgain is how often a data set that was read to its end is looked at for what was added.
+	looksAgain = 10 * time.Second
 	// knownFor is how long a reject is known.
 	knownFor = 366 * 24 * time.Hour
 )
@@ -29,21 +33,50 @@ type sourceError struct{ error }
 
 func (e sourceError) Unwrap() error { return e.error }
 
-// runIntake reads the data set to its end, again and again if it is to. A source that fails is asked again; a
-// job that is to end by itself ends.
+// runIntake reads the data set to its end, again and again if it is to, and what is added to it. A source that fails
+// is asked again; a job that is to end by itself ends.
 func (j *Job) runIntake(ctx context.Context) error {
-	for !j.cut.state.Over {
+	for {
 		err := j.readOn(ctx)
-		if _, ok := err.(sourceError); !ok || ctx.Err() != nil || j.cfg.Once {
-			if err != nil {
-				return err
-			}
+		pause := time.Duration(0)
+		switch _, ok := err.(sourceError); {
+		case ok && ctx.Err() == nil && !j.cfg.Once:
+			j.feed.Report(err)
+			pause = pauseAfter(err)
+		case err != nil || j.cut.state.Over && j.cfg.Once:
+			return err
+		case j.cut.state.Over:
+			pause = looksAgain
+		default: // the next lap
 			continue
 		}
-		j.feed.Report(err)
-		if err := wait(ctx, pauseAfter(err), j.mended); err != nil {
+		if err := wait(ctx, pause, j.mended); err != nil {
 			return err
 		}
+	}
+}
+
+// lookBack tells once of each file that was read that it is another one now.
+func (j *Job) lookBack() {
+	if j.cfg.Changed == nil || j.cut.state.Cursor == nil {
+		return
+	}
+	before, now := j.Changed(), j.cfg.Changed(j.cut.state.Cursor)
+	all := map[string]string{}
+	maps.Copy(all, now)
+	maps.Copy(all, before)
+	for _, file := range slices.Sorted(maps.Keys(now)) {
+		if before[file] == "" {
+			j.env.History.Warn("stream.changed", "%s", now[file])
+		}
+	}
+	j.changed.Store(&all)
+}
+
+// Changed is what was told of files that were read and are others now, by file: of what they hold now nothing was read.
+func (j *Job) Changed() map[string]string {
+	if told := j.changed.Load(); told != nil {
+		return *told
 	}
 	return nil
 }
@@ -114,9 +147,9 @@ func (j *Job) readOn(ctx context.Context) error {
 			return err
 		}
 		j.feed.OpenByHand()
+		j.lookBack()
 		if f.page.End {
 			stop()
-			j.atEnd()
 			return nil
 		}
 	}
@@ -182,6 +215,11 @@ func (j *Job) full() bool {
 
 // takePage takes a page in: rows, cursor, windows, dead letters and counts are one commit.
 func (j *Job) takePage(ctx context.Context, p connector.Page) error {
+	if p.End && j.cut.state.Over && len(p.Rejected) == 0 && (p.Rows == nil || p.Rows.NumRows() == 0) { // nothing is new
+		j.desk.change(func() { j.desk.over = true })
+		return nil
+	}
+	j.cut.state.Over = false
 	if err := j.hold(ctx); err != nil {
 		return err
 	}
@@ -217,6 +255,9 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 		p.Taken(ctx)
 	}
 	j.tell(p, s, rejected)
+	if p.End {
+		j.atEnd()
+	}
 	return nil
 }
 

@@ -56,6 +56,10 @@ func (j *Job) Notes() [][2]string {
 	if f.over {
 		out = append(out, [2]string{"data set", "was read to its end"})
 	}
+	changed := j.Changed()
+	for _, file := range slices.Sorted(maps.Keys(changed)) {
+		out = append(out, [2]string{"changed", changed[file]})
+	}
 	for _, name := range slices.Sorted(maps.Keys(f.counts)) {
 		out = append(out, [2]string{name, strconv.FormatInt(f.counts[name], 10)})
 	}

@@ -69,6 +69,8 @@ type Config struct {
 	DataSet string
 	// Reopen opens the source once more, for the next lap; needed if Loop is set.
 	Reopen func() (connector.Source, error)
+	// Changed says of each file that was read up to a cursor that it is another one now; nil if nobody can tell.
+	Changed func(cursor []byte) map[string]string
 
 	// Window is the time of a window; they are aligned to it, in UTC. Default 1h.
 	Window time.Duration
@@ -192,8 +194,9 @@ type Job struct {
 	hears atomic.Bool    // there is a hearing
 	// refused is what a broker had no room for; nil if it took everything.
 	refused atomic.Pointer[item]
-	bugs    chan error    // panics of the canary, which flies outside the job's group; holds one
-	mended  chan struct{} // a person did something about the source; holds one
+	bugs    chan error                        // panics of the canary, which flies outside the job's group; holds one
+	mended  chan struct{}                     // a person did something about the source; holds one
+	changed atomic.Pointer[map[string]string] // what was told of files that are others now; of runIntake
 }
 
 var _ engine.Job = (*Job)(nil)
@@ -286,6 +289,7 @@ func (j *Job) register(missing []loss) (err error) {
 // page.
 func (j *Job) beginDataSet() {
 	st := &j.cut.state
+	j.desk.change(func() { j.desk.over = false }) // until it was looked at: there may be more of it than there was
 	if st.DataSet == j.cfg.DataSet {
 		return
 	}
@@ -294,7 +298,6 @@ func (j *Job) beginDataSet() {
 			st.DataSet)
 	}
 	*st = state{DataSet: j.cfg.DataSet, Next: st.Next, NextPile: st.NextPile, Piles: st.Piles}
-	j.desk.change(func() { j.desk.over = false })
 }
 
 // caught is a canary whose panic ends the job, which is started again, and not the process.
@@ -330,6 +333,7 @@ func (j *Job) Run(ctx context.Context) error {
 	}
 	err := g.Wait()
 	if errors.Is(err, errOver) {
+		j.lookBack() // windows may have waited for long since their file was read
 		return nil
 	}
 	return err
