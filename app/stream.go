@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -269,10 +270,11 @@ func (s *streamerConfig) check(_ *streamConfig, d *decoder, n ast.Node, path str
 		a, p := at("input")
 		d.bad(a, p, "is missing")
 	}
-	if s.Format = orElse(s.Format, formatOf(s.Input)); s.Input != "" && !slices.Contains([]string{"csv", "jsonl",
-		"parquet"}, s.Format) {
-		a, p := at("format")
-		d.bad(a, p, "want csv, jsonl or parquet")
+	if given := s.Format; s.Input != "" {
+		if s.Format = orElse(given, formatOf(s.Input)); !slices.Contains([]string{"csv", "jsonl", "parquet"}, s.Format) {
+			a, p := at("format")
+			d.bad(a, p, "want csv, jsonl or parquet, %s", whyNoFormat(given, s.Input))
+		}
 	}
 	if s.Batch < 0 {
 		a, p := at("batch")
@@ -288,6 +290,17 @@ func (s *streamerConfig) check(_ *streamConfig, d *decoder, n ast.Node, path str
 	} else if s.Speedup != "" && s.Interval > 0 {
 		d.bad(a, p, "interval fixes the wall time of a window already; want one of them")
 	}
+}
+
+// whyNoFormat says what is there instead of a format.
+func whyNoFormat(given, input string) string {
+	switch ext := filepath.Ext(input); {
+	case given != "":
+		return fmt.Sprintf("got %q", given)
+	case slices.Contains([]string{".gz", ".zip", ".zst", ".bz2", ".xz"}, ext):
+		return fmt.Sprintf("and %s is packed: unpack it first", input)
+	}
+	return fmt.Sprintf("which the name of %s does not say", input)
 }
 
 // fastest is the speedup that knows no clock.

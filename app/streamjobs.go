@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -107,7 +108,7 @@ func (c *streamConfig) streamer(ctx context.Context, p *Plan, env engine.Env, o 
 	if err != nil {
 		return nil, err
 	}
-	src, err := open()
+	src, err := c.openInput(o.dataDir)
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -116,8 +117,8 @@ func (c *streamConfig) streamer(ctx context.Context, p *Plan, env engine.Env, o 
 		return nil, errors.Join(err, b.Close(), src.Close())
 	}
 	cfg := streamer.Config{Names: c.names(), Broker: b, Group: "streamer", Source: inputName, DataSet: below(o.dataDir, s.Input), Reopen: open,
-		Window: c.Window, Key: c.windowKey(), Batch: s.Batch, TimeLayout: c.Rows.layout(), Interval: s.Interval,
-		Speedup: speedup, RetainWindows: s.Retain.Windows, RetainBytes: int64(s.Retain.Bytes), Loop: s.Loop, Once: c.once}
+		Changed: src.Changed, Window: c.Window, Key: c.windowKey(), Batch: s.Batch, TimeLayout: c.Rows.layout(),
+		Interval: s.Interval, Speedup: speedup, RetainWindows: s.Retain.Windows, RetainBytes: int64(s.Retain.Bytes), Loop: s.Loop, Once: c.once}
 	if s.Speedup == "" && s.Interval == 0 {
 		cfg.Interval = defaultInterval
 	}
@@ -125,6 +126,7 @@ func (c *streamConfig) streamer(ctx context.Context, p *Plan, env engine.Env, o 
 	if err != nil {
 		return nil, errors.Join(err, b.Close(), src.Close())
 	}
+	p.streamers.Store(env.Name, job)
 	return with{Job: job, open: opens{b}}, nil
 }
 
@@ -147,10 +149,18 @@ func (c *streamConfig) always() []string {
 }
 
 // openInput opens the data set, which is read to its end.
-func (c *streamConfig) openInput(dataDir string) (connector.Source, error) {
-	return filesource.Open(filesource.Config{Path: below(dataDir, c.Streamer.Input), Mode: "once",
-		Format: c.Streamer.Format, Columns: c.Rows.Columns, Time: c.Rows.Time, Zone: c.Rows.zone},
-		filesource.Options{End: true})
+func (c *streamConfig) openInput(dataDir string) (*filesource.Once, error) {
+	return filesource.OpenSet(filesource.Config{Path: below(dataDir, c.Streamer.Input), Format: c.Streamer.Format,
+		Columns: c.Rows.Columns, Time: c.Rows.Time, Zone: c.Rows.zone})
+}
+
+// Changed says of each file of a data set that it is another one than was read.
+func (p *Plan) Changed() (texts []string) {
+	for _, j := range p.streamers.Range {
+		texts = slices.AppendSeq(texts, maps.Values(j.(*streamer.Job).Changed()))
+	}
+	slices.Sort(texts)
+	return texts
 }
 
 // windowKey makes the key of a window, nil for the hour.

@@ -7,13 +7,14 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
 
 	"holdfast/base/fault"
-	"holdfast/connector"
+	"holdfast/connector/filesource"
 )
 
 // WeatherRoles are the parts of a weather station that a process can be.
@@ -72,6 +73,9 @@ func Weather(f WeatherFlags, env func(string) (string, bool), log *slog.Logger) 
 	if err := f.check(); err != nil {
 		return nil, err
 	}
+	if err := filesource.NoFile(f.Input); f.Input != "" && err != nil {
+		return nil, usage(fault.HintOf(err), "--input: %w", err)
+	}
 	place, err := Locate(f.DataDir, command)
 	if err != nil {
 		return nil, err
@@ -86,7 +90,7 @@ func Weather(f WeatherFlags, env func(string) (string, bool), log *slog.Logger) 
 	}
 	c, err := Parse("command line", text, f.secrets(env))
 	if err != nil {
-		return nil, withoutPlaces(err)
+		return nil, byFlags(err)
 	}
 	p, err := c.planAt(place, orElse(f.Listen, NoListen), log)
 	if err != nil {
@@ -96,7 +100,7 @@ func Weather(f WeatherFlags, env func(string) (string, bool), log *slog.Logger) 
 	for _, j := range p.Jobs {
 		w := j.work.(*streamConfig)
 		if w.once = f.Once; w.Streamer != nil {
-			if err := w.tryInput(place); err != nil {
+			if err := w.tryInput(place, log); err != nil {
 				return nil, err
 			}
 		}
@@ -138,16 +142,39 @@ func (f WeatherFlags) secrets(env func(string) (string, bool)) func(string) (str
 	}
 }
 
-// withoutPlaces is a complaint about flags, which have no lines.
-func withoutPlaces(err error) error {
+// weatherFlag are the flags that the keys of a role stand for.
+var weatherFlag = map[string]string{
+	"streamer.input": "--input", "streamer.format": "--format", "streamer.batch": "--batch",
+	"streamer.interval": "--interval", "streamer.speedup": "--speedup", "streamer.loop": "--loop",
+	"ingester.lost_after": "--lost-after", "processor.day": "--day", "api.listen": "--api-listen",
+	"api.ingester_dir": "--ingester-dir", "window": "--window", "channels": "--channels", "rows.timezone": "--timezone",
+	"broker.embedded.listen": "--broker-listen", "broker.embedded.streams": "--broker-streams",
+	"broker.embedded.token": "--broker-token", "broker.redis.url": "--broker", "broker.redis.user": "--broker-user",
+	"broker.redis.password": "--broker-password", "broker.redis.streams": "--broker-streams", "broker.nats.url": "--broker",
+	"broker.nats.user": "--broker-user", "broker.nats.password": "--broker-password", "broker.nats.token": "--broker-token",
+	"broker.nats.streams": "--broker-streams", "database.influxdb.url": "--database",
+	"database.influxdb.database": "--database", "database.influxdb.username": "--database-user",
+	"database.influxdb.password": "--database-password", "database.postgres.dsn": "--database",
+	"database.sqlite.path": "--database",
+}
+
+// byFlags is a complaint about flags, which have names of their own and no lines; what all roles share is told once.
+func byFlags(err error) error {
 	all, ok := errors.AsType[Mistakes](err)
 	if !ok {
 		return err
 	}
-	for i := range all {
-		all[i].Line, all[i].Column = 0, 0
+	var out Mistakes
+	for _, m := range all {
+		m.Line, m.Column = 0, 0
+		if _, key, ok := strings.Cut(m.Path, ".stream."); ok && weatherFlag[key] != "" {
+			m.Path = weatherFlag[key]
+		}
+		if !slices.Contains(out, m) {
+			out = append(out, m)
+		}
 	}
-	return all
+	return out
 }
 
 type tree = yaml.MapSlice
@@ -292,8 +319,9 @@ func absolute(path string) string {
 	return abs
 }
 
-// tryInput reads the beginning of the data set: what is wrong with it is told at once, and not by a gate.
-func (c *streamConfig) tryInput(place Place) error {
+// tryInput looks at the beginning of each file of the data set: what is wrong with it is told at once, and not by a
+// gate.
+func (c *streamConfig) tryInput(place Place, log *slog.Logger) error {
 	src, err := c.openInput(place.Dir)
 	if err != nil {
 		return err
@@ -301,8 +329,12 @@ func (c *streamConfig) tryInput(place Place) error {
 	defer src.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if _, err := src.Fetch(ctx, connector.Request{}); err != nil {
+	empty, err := src.Try(ctx)
+	if err != nil {
 		return usage(orElse(fault.HintOf(err), "give a file that can be read"), "read the data set: %w", err)
+	}
+	for _, path := range empty {
+		log.Warn(path + " has no rows")
 	}
 	return nil
 }

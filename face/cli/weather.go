@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +48,11 @@ func (f *face) weatherRole(role, short string) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.withLog(lf, role != "all", func(log *slog.Logger) error {
+				for _, name := range []string{"window", "batch", "interval"} {
+					if g := cmd.Flags().Lookup(name); g != nil && g.Changed && strings.Trim(g.Value.String(), "0s") == "" {
+						return &exitError{WrongUsage, fmt.Errorf("--%s: want a value above 0, got %s", name, g.Value)}
+					}
+				}
 				fl.DataDir = f.dataDir
 				plan, err := app.Weather(*fl, os.LookupEnv, log)
 				if err != nil {
@@ -80,6 +87,9 @@ func (f *face) passEnded(ctx context.Context, plan *app.Plan) error {
 	rep, err := desk.Status(ctx, "")
 	if err != nil {
 		return err
+	}
+	if changed := plan.Changed(); len(changed) > 0 {
+		return &exitError{LeftOver, errors.New(strings.Join(changed, "\n"))}
 	}
 	for _, j := range rep.Jobs {
 		if n := rep.Letters[j.Name]; n > 0 {
