@@ -3,8 +3,14 @@ package connector
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"io"
+	"io/fs"
+	"path"
+	"strings"
 	"time"
+
+	"holdfast/base/fault"
 )
 
 // DestinationTraits says what a destination can do.
@@ -76,4 +82,42 @@ type Destination interface {
 	// Probe is the canary of its gate: it finds out whether Place would work.
 	Probe(ctx context.Context) error
 	Close() error
+}
+
+// PartSuffix ends the name of what is under way.
+const PartSuffix = ".part"
+
+// mostName is how many bytes an element of a name may have on the file systems there are.
+const mostName = 255
+
+// PartName is the name of a file while it is under way: in the same directory, and never the one of another file.
+func PartName(name string) string {
+	dir, base := path.Split(name)
+	if len(base) > mostName-len(".")-len(PartSuffix) {
+		sum := sha256.Sum256([]byte(base))
+		base = fmt.Sprintf("%s-%x", strings.ToValidUTF8(base[:200], ""), sum[:8])
+	}
+	return dir + "." + base + PartSuffix
+}
+
+// UnderWay reports whether a name is one that PartName makes.
+func UnderWay(name string) bool {
+	base := path.Base(name)
+	return strings.HasPrefix(base, ".") && strings.HasSuffix(base, PartSuffix)
+}
+
+// CheckName refuses names that would lead out of the root, or that are those of what is under way.
+func CheckName(name string) error {
+	switch {
+	case !fs.ValidPath(strings.ToValidUTF8(name, "?")) || name == "." || strings.Contains(name, "\x00"):
+		return fault.New(fault.Invalid, "name %.100q: want a path below the root, without empty elements, . and ..", name)
+	case UnderWay(name):
+		return fault.New(fault.Invalid, "name %.100q: it is one of files that are under way", name)
+	}
+	for element := range strings.SplitSeq(name, "/") {
+		if len(element) > mostName {
+			return fault.New(fault.Invalid, "name %.100q: an element has %d bytes, want %d at most", name, len(element), mostName)
+		}
+	}
+	return nil
 }

@@ -1,0 +1,220 @@
+package localdir
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+)
+
+// placing is one Place.
+type placing struct {
+	ctx      context.Context
+	root     *os.Root
+	name     string
+	part     string // what it is called while it is under way
+	content  connector.Content
+	progress func(int64)
+}
+
+// place does the steps, each of which may be the last one before a crash: whatever is there then is found by the next.
+func (p *placing) place() (done connector.Placed, err error) {
+	if there, err := p.there(); err != nil {
+		return done, err
+	} else if there {
+		return connector.Placed{Verified: connector.ByReadBack, Already: true}, p.drop()
+	}
+	if err := p.directories(path.Dir(p.name)); err != nil {
+		return done, err
+	}
+	f, err := p.root.OpenFile(p.part, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return done, err
+	}
+	defer f.Close()
+	if done.Sent, err = p.fill(f); err != nil {
+		return done, err
+	}
+	if err := p.settle(f); err != nil {
+		return done, err
+	}
+	if err := p.finish(); err != nil {
+		return done, err
+	}
+	done.Verified = connector.ByReadBack
+	return done, nil
+}
+
+// there reports whether the file has its name already. Another one is a Conflict.
+func (p *placing) there() (bool, error) {
+	f, err := openFile(p.root, p.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	sum, size, err := sumOf(p.ctx, f)
+	if err == nil && (size != p.content.Size || sum != p.content.SHA256) {
+		err = fault.WithHint(fault.New(fault.Conflict, "%s is there with %d other bytes (SHA-256 %x), and was not touched", p.name,
+			size, sum), "give one of the two another name")
+	}
+	return err == nil, err
+}
+
+// drop removes what a former attempt left beside the file.
+func (p *placing) drop() error {
+	err := p.root.Remove(p.part)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, p.sync(path.Dir(p.part)))
+}
+
+// directories makes the directories above the file, so that they outlive a power cut.
+func (p *placing) directories(dir string) error {
+	if dir == "." {
+		return nil
+	}
+	if info, err := p.root.Stat(dir); err == nil {
+		if !info.IsDir() {
+			return fault.New(fault.Conflict, "%s is no directory", dir)
+		}
+		return nil
+	}
+	above := path.Dir(dir)
+	if err := p.directories(above); err != nil {
+		return err
+	}
+	if err := p.root.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return p.sync(above)
+}
+
+// fill makes the part whole. What a former attempt left stays as far as it is the same.
+func (p *placing) fill(f *os.File) (sent int64, err error) {
+	h := sha256.New()
+	good, err := p.prefix(f, h)
+	if err == nil {
+		err = f.Truncate(good)
+	}
+	if err == nil {
+		_, err = f.Seek(good, io.SeekStart)
+	}
+	if err != nil {
+		return 0, err
+	}
+	from := io.NewSectionReader(p.content, good, p.content.Size-good)
+	sent, err = io.Copy(&counted{f, h, p.progress}, &reader{p.ctx, from})
+	if err == nil && (good+sent != p.content.Size || [sha256.Size]byte(h.Sum(nil)) != p.content.SHA256) {
+		err = fault.WithHint(fault.New(fault.Corrupt, "the file is not what was hashed: it changed, or its disk reads it wrong"),
+			"it is hashed again")
+		err = errors.Join(err, f.Truncate(0)) // which part of it is right nobody knows
+	}
+	return sent, err
+}
+
+// prefix compares what is there with the content, up to where they differ, and hashes so much.
+func (p *placing) prefix(f *os.File, h hash.Hash) (good int64, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	a, b := make([]byte, 1<<20), make([]byte, 1<<20)
+	for most := min(info.Size(), p.content.Size); good < most; {
+		if err := p.ctx.Err(); err != nil {
+			return 0, err
+		}
+		n := int(min(most-good, int64(len(a))))
+		if _, err := f.ReadAt(a[:n], good); err != nil {
+			return 0, err
+		}
+		if _, err := p.content.ReadAt(b[:n], good); err != nil && err != io.EOF {
+			return 0, err
+		}
+		if !bytes.Equal(a[:n], b[:n]) {
+			break
+		}
+		h.Write(b[:n])
+		good += int64(n)
+	}
+	return good, nil
+}
+
+// settle makes the part durable, and compares what the disk has of it.
+func (p *placing) settle(f *os.File) error {
+	if err := p.root.Chtimes(p.part, time.Time{}, p.content.ModTime); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	sum, size, err := sumOf(p.ctx, f)
+	if err == nil && (size != p.content.Size || sum != p.content.SHA256) {
+		err = fault.New(fault.Corrupt, "%d bytes came back of %d, and not as they were written", size, p.content.Size)
+		err = errors.Join(err, f.Truncate(0))
+	}
+	return err
+}
+
+// finish gives the part its name, unless another file came to it meanwhile.
+func (p *placing) finish() error {
+	err := p.root.Link(p.part, p.name)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		if _, err := p.there(); err != nil {
+			return err
+		}
+		return p.drop()
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS):
+		// There are no links there (FAT, some network file systems): a rename would replace what came in this moment.
+		if err := p.root.Rename(p.part, p.name); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	default:
+		if err := p.root.Remove(p.part); err != nil {
+			return err
+		}
+	}
+	return p.sync(path.Dir(p.name))
+}
+
+// sync makes the names in a directory durable.
+func (p *placing) sync(dir string) error {
+	f, err := p.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// counted writes to a file and a hash, and tells how much.
+type counted struct {
+	f        *os.File
+	h        hash.Hash
+	progress func(int64)
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	n, err := c.f.Write(b)
+	c.h.Write(b[:n])
+	if c.progress != nil {
+		c.progress(int64(n))
+	}
+	return n, err
+}
