@@ -9,6 +9,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -77,10 +78,15 @@ type with struct {
 	engine.Job
 	notes func() [][2]string // nil for none
 	open  opens
+	done  func() // says that its work is done; nil if nobody wants to know
 }
 
 func (w with) Run(ctx context.Context) error {
-	return errors.Join(w.Job.Run(ctx), w.open.close())
+	err := errors.Join(w.Job.Run(ctx), w.open.close())
+	if err == nil && ctx.Err() == nil && w.done != nil {
+		w.done()
+	}
+	return err
 }
 
 // Notes are the role's behind those of every job of its kind.
@@ -215,7 +221,20 @@ func (c *streamConfig) ingester(ctx context.Context, p *Plan, env engine.Env, o 
 	}
 	p.running.Store(env.Name, job)
 	p.ingesters.Store(env.Name, src)
-	return with{Job: job, notes: src.Notes, open: open}, nil
+	return with{Job: job, notes: src.Notes, open: open, done: p.ending(env.Name).say}, nil
+}
+
+// ending is the end of a job's work, for which others of its process may wait.
+type ending struct {
+	came chan struct{} // closed by say
+	say  func()
+}
+
+// ending is that of a job, whether who ends or who waits is made first.
+func (p *Plan) ending(job string) ending {
+	came := make(chan struct{})
+	e, _ := p.endings.LoadOrStore(job, ending{came, sync.OnceFunc(func() { close(came) })})
+	return e.(ending)
 }
 
 // atOnce is for a source whose Fetch waits until there is something.
@@ -260,6 +279,9 @@ func (c *streamConfig) processor(ctx context.Context, p *Plan, env engine.Env, o
 	open = append(open, b)
 	cfg := processor.Config{Names: c.names(), Broker: b, Group: "processor", Table: c.Table, Time: c.Rows.Time,
 		Reports: set, Tables: tables, Once: c.once, Window: c.spooled(p)}
+	if name := c.ingesterOf(p, c.Processor.Ingester); c.once && name != "" {
+		cfg.Ended = p.ending(name).came
+	}
 	if c.Processor.Day != "" {
 		cfg.Day, _ = time.Parse(time.DateOnly, c.Processor.Day) // checked
 	}

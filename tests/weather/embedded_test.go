@@ -3,7 +3,9 @@ package weather
 import (
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,16 +135,59 @@ func TestEmbedded(t *testing.T) {
 	}
 }
 
-// TestOneProcess is the shortest way: one pass in one process, into the file that it names itself.
+// TestOneProcess is the shortest way: one pass in one process, into the file that it names itself. A second one with
+// another data set goes on there.
 func TestOneProcess(t *testing.T) {
 	t.Parallel()
 	s := bare(t)
-	shape{seed: testenv.Seed(t), hours: 24, zips: 60}.write(t, s.input)
-	s.run("weather", "all", "--input", s.input, "--once", "--speedup", "max", "--data-dir", s.path("data"))
-	s.expected().check(t, sqliteTables(filepath.Join(s.path("data"), "weather.sqlite")))
-	if a := s.command("audit", "--deep", "--data-dir", s.path("data")); a.code != 0 {
+	seed, data := testenv.Seed(t), s.path("data")
+	s.passes([]shape{{seed: seed, hours: 24, zips: 60}, {seed: seed + 1, from: theDay.AddDate(0, 0, 1), hours: 24, zips: 60}},
+		filepath.Join(data, "weather.sqlite"), func(input string) {
+			s.run("weather", "all", "--input", input, "--once", "--speedup", "max", "--data-dir", data)
+		})
+	if a := s.command("audit", "--deep", "--data-dir", data); a.code != 0 {
 		t.Errorf("audit ended with %d:\n%s%s", a.code, a.out, a.err)
 	}
+}
+
+// passes streams data sets one behind the other, and compares the file with all of them after each.
+func (s *station) passes(sets []shape, file string, stream func(input string)) {
+	s.t.Helper()
+	text := ""
+	for i, set := range sets {
+		input := s.path(fmt.Sprintf("set%d.csv", i))
+		set.write(s.t, input)
+		more, err := os.ReadFile(input)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		_, rows, _ := strings.Cut(string(more), "\n")
+		if text += rows; i == 0 {
+			text = string(more)
+		}
+		stream(input)
+		expect(s.t, text).check(s.t, sqliteTables(file))
+	}
+}
+
+// TestAnotherDataSet: roles that are done, and started again before the streamer comes with another data set, wait for
+// it and go on.
+func TestAnotherDataSet(t *testing.T) {
+	t.Parallel()
+	seed := testenv.Seed(t)
+	s := hosted(t, shape{seed: seed, hours: 1, zips: 1}, ingester)
+	first := s.roles[streamer].args
+	s.passes([]shape{{seed: seed, hours: 6, zips: 60}, {seed: seed + 1, from: theDay.AddDate(0, 0, 1), hours: 6, zips: 60}},
+		s.path("weather.sqlite"), func(input string) {
+			s.roles[streamer].args = append(slices.Clone(first), "--speedup", "max", "--input", input)
+			for _, name := range []string{ingester, processor} {
+				s.roles[name].again()
+			}
+			s.roles[processor].await("it hears", func(st engine.Status) bool { return gateOf(st, brokerGate).Open })
+			s.roles[streamer].again()
+			s.done()
+		})
+	s.balanced(streamer, ingester, processor)
 }
 
 // TestRedisStreams is the whole run over a broker that keeps messages, which ends and comes back in the middle of it.

@@ -326,6 +326,58 @@ func TestOnceAgain(t *testing.T) {
 	}
 }
 
+// TestEndOfAFormerLife: that a streamer was at its end in a former life is told once it is silent for long, or says so
+// again. One that comes with more is waited for.
+func TestEndOfAFormerLife(t *testing.T) {
+	for name, c := range map[string]struct {
+		comes    func(s *station) // two seconds behind the start
+		now, end bool             // it is told then, and behind untilOther
+	}{
+		"it is away":     {func(*station) {}, false, true},
+		"it says it":     {func(s *station) { s.beacon(true) }, true, true},
+		"it has more":    {func(s *station) { s.beacon(false); s.cut(8, ids(8, 2)) }, false, false},
+		"it is not done": {func(s *station) { s.cut(8, ids(8, 2)); s.answers(false); s.beacon(true) }, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				s, notices, told := newStation(r.h, "e"), listenFor[wire.Stored](r.h), listenFor[wire.Told](r.h)
+				l := r.begin()
+				s.beacon(false)
+				s.send(s.cut(7, ids(7, 1)))
+				s.beacon(true)
+				time.Sleep(time.Second)
+				epoch := notices.take()[0].Epoch
+				r.follow(epoch, 2)
+				l.stop()
+				told.take()
+				l = r.begin()
+				defer l.stop()
+				check := func(when string, want bool) {
+					t.Helper()
+					r.follow(epoch, 2) // which is answered
+					time.Sleep(100 * time.Millisecond)
+					all := told.take()
+					if len(all) == 0 || all[len(all)-1].End != want {
+						t.Errorf("%s: told %+v, want the end: %v", when, all, want)
+					}
+				}
+				check("at the start", false)
+				time.Sleep(time.Second)
+				c.comes(s)
+				time.Sleep(time.Second)
+				check("when it has come", c.now)
+				stop := func() {}
+				if name == "it has more" {
+					stop = s.hums()
+				}
+				time.Sleep(untilOther)
+				check("later", c.end)
+				stop()
+			})
+		})
+	}
+}
+
 // TestNotes: lines for status say what is open, and what the processor has to do.
 func TestNotes(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {

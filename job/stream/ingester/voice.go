@@ -102,7 +102,7 @@ func (in *Source) say(ctx context.Context, now time.Time) (next time.Time, err e
 		}
 		t.confirm, t.heard = c, now
 	}
-	told := in.book.has(in.book.ended(in.voice.epoch))
+	told := in.book.has(in.ended(now))
 	if t.notices < told.Newest {
 		if err := in.announce(ctx, told.Newest); err != nil {
 			return next, err
@@ -188,13 +188,25 @@ func (in *Source) takeFollow(ctx context.Context, f wire.Follow, now time.Time) 
 // over reports whether there is nothing more to do, and everybody knows: the streamer has heard the last confirmation and
 // a processor has every notice, as they said in this life, or they are silent because they have ended before.
 func (in *Source) over(now time.Time) bool {
-	if !in.cfg.Once || !in.book.ended(in.voice.epoch) || !in.book.followed() {
+	if !in.cfg.Once || !in.ended(now) || !in.book.followed() {
 		return false
 	}
-	if now.Sub(in.hearing) >= untilOther && !in.voice.here(now) {
+	if in.silent(now) {
 		return true
 	}
 	return in.followed && in.beacon.Epoch == in.voice.epoch && in.beacon.Confirmed >= in.beacon.Newest
+}
+
+// ended reports whether the streamer is at its end, and every window of it is stored. What it said in a former life of
+// ours does not count while it may be heard in this one: it may have another data set by now.
+func (in *Source) ended(now time.Time) bool {
+	said := in.beacon.End && in.beacon.Epoch == in.voice.epoch
+	return (said || in.silent(now)) && in.book.ended(in.voice.epoch)
+}
+
+// silent reports whether the streamer would have been heard if it were there.
+func (in *Source) silent(now time.Time) bool {
+	return now.Sub(in.hearing) >= untilOther && !in.voice.here(now)
 }
 
 const (

@@ -65,6 +65,9 @@ type Config struct {
 	// Once ends the source when an ingester says that there will be no more notices, and all are done with; also if it said so
 	// in a former life of ours and is not there any more.
 	Once bool
+	// Ended is closed when the ingester of the same process has done its work: with Once, its word of the end is not
+	// needed then, and not enough before. Nil if there is no such ingester.
+	Ended <-chan struct{}
 }
 
 // Source is the source of a collect job that hears of stored windows and gives their reports.
@@ -225,6 +228,7 @@ func (s *Source) deaf() bool {
 func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 	var busy *work
 	defer func() { s.giveUp(busy) }()
+	ended := s.cfg.Ended
 	for {
 		next, err := s.due(ctx, time.Now())
 		if err != nil {
@@ -233,18 +237,14 @@ func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 		if busy == nil && s.database.Status().Open {
 			busy = s.begin(ctx, time.Now())
 		}
-		switch {
-		case busy != nil:
-		case s.cfg.Once && s.inbox.ended():
-			return s.last(), nil
-		case s.cfg.Once && s.mute.Load() == nil:
-			gone, at := s.inbox.gone(time.Now())
-			if gone {
+		if busy == nil {
+			over, at := s.over(time.Now())
+			if over {
 				return s.last(), nil
 			}
-			next = earlier(next, at)
-		case s.mute.Load() != nil:
-			next = earlier(next, time.Now().Add(hear.Between))
+			if next = earlier(next, at); s.mute.Load() != nil {
+				next = earlier(next, time.Now().Add(hear.Between))
+			}
 		}
 		again := time.NewTimer(time.Until(next))
 		select {
@@ -264,6 +264,8 @@ func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 				err = s.ear.Err()
 			}
 		case <-s.woken:
+		case <-ended:
+			ended = nil
 		case <-again.C:
 			if full := s.mute.Load(); full != nil && busy == nil {
 				err = *full
@@ -275,6 +277,32 @@ func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 		if err != nil {
 			return connector.Page{}, err
 		}
+	}
+}
+
+// over reports whether there will be no more notices, and each that came has a page. If that depends on the time alone,
+// at says when to look again.
+func (s *Source) over(now time.Time) (over bool, at time.Time) {
+	switch {
+	case !s.cfg.Once:
+		return false, at
+	case s.cfg.Ended != nil: // it ends when all notices are followed
+		_, ready := s.inbox.ready()
+		return !ready && isClosed(s.cfg.Ended), at
+	case s.inbox.ended():
+		return true, at
+	case s.mute.Load() == nil:
+		return s.inbox.gone(now)
+	}
+	return false, at
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -346,7 +374,7 @@ func earlier(t, other time.Time) time.Time {
 
 // last is the page of the end.
 func (s *Source) last() connector.Page {
-	p, epoch := s.page(), s.inbox.latest.epoch
+	p, epoch := s.page(), s.latest()
 	p.End = true
 	p.Taken = func(ctx context.Context) { _ = s.say(ctx, epoch, time.Now()) } // it ends without that too
 	return p

@@ -509,9 +509,7 @@ func TestOnce(t *testing.T) {
 		r.store(observations(1, from, 20))
 		n.add(from, 20)
 	}
-	n.mu.Lock()
-	n.end = true
-	n.mu.Unlock()
+	n.ends(true)
 	ended := make(chan struct{})
 	r.engine(func(ctx context.Context, env engine.Env) (engine.Job, error) {
 		_, job, err := r.build(ctx, env)
@@ -528,6 +526,49 @@ func TestOnce(t *testing.T) {
 	})
 	if _, revisions := r.reports(); len(revisions) != 3 || n.followed() != 3 {
 		t.Errorf("got %v, %d notices followed", revisions, n.followed())
+	}
+}
+
+// TestOnceBesideItsIngester: with an ingester in the same process the source ends once that has done its work, whatever
+// it says of an end before; then it needs no word of it.
+func TestOnceBesideItsIngester(t *testing.T) {
+	for _, says := range []bool{true, false} {
+		b := embedded(t)
+		r := newRig(t, b)
+		done := make(chan struct{})
+		r.change = func(cfg *Config) { cfg.Once, cfg.Ended = true, done }
+		n := newNotices(t, b, "i")
+		n.ends(says)
+		ended := make(chan struct{})
+		r.engine(func(ctx context.Context, env engine.Env) (engine.Job, error) {
+			_, job, err := r.build(ctx, env)
+			return hand{job, func(ctx context.Context) error {
+				defer close(ended)
+				return job.Run(ctx)
+			}}, err
+		}, func() {
+			for i := range 2 {
+				until(t, "it follows", func() bool { return n.followed() == uint64(i) })
+				before := n.heard()
+				until(t, "it has heard the ingester", func() bool { return n.heard() >= before+2 })
+				if isClosed(ended) {
+					t.Fatalf("it ended in front of notice %d, and its ingester works", i+1)
+				}
+				from := hour0.Add(time.Duration(i) * time.Hour)
+				r.store(observations(1, from, 20))
+				n.add(from, 20)
+			}
+			until(t, "all is followed", func() bool { return n.followed() == 2 })
+			close(done)
+			select {
+			case <-ended:
+			case <-time.After(soon):
+				t.Error("it does not end")
+			}
+		})
+		if _, revisions := r.reports(); len(revisions) != 2 {
+			t.Errorf("got %v", revisions)
+		}
 	}
 }
 

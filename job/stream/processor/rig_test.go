@@ -417,6 +417,7 @@ type notices struct {
 	all    []wire.Stored
 	oldest uint64 // that can be given
 	next   uint64 // as the processor says
+	asked  int    // how often it said so
 	end    bool
 	mute   bool // nothing is told by itself
 }
@@ -469,8 +470,23 @@ func (n *notices) followed() uint64 {
 	return n.next - 1
 }
 
+// ends says that there will be no more, or that there will.
+func (n *notices) ends(yes bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.end = yes
+}
+
+// heard is how often the processor said something.
+func (n *notices) heard() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked
+}
+
 func (n *notices) follow(f wire.Follow) {
 	n.mu.Lock()
+	n.asked++
 	var out []wire.Stored
 	if f.Epoch == n.epoch && f.Next >= n.oldest && f.Next <= uint64(len(n.all))+1 {
 		n.next = max(n.next, f.Next)
