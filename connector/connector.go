@@ -75,7 +75,8 @@ type Page struct {
 	// Missed, if not nil, is a time in which a source that can't wait did not hear: what came then is
 	// lost, and nobody knows how much.
 	Missed *Interval
-	// End: there will be nothing more, ever; the job ends once its sinks have all.
+	// End: there will be nothing more, ever; the job ends once its sinks have all. Behind the end of a data set of
+	// files there is what was added to it since, for who asks again with the cursor.
 	End bool
 	// Complete, if not nil, is the range of keys for which this page holds all that the source has.
 	// A truncated or reordered answer is complete for less than it spans.
