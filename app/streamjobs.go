@@ -190,12 +190,18 @@ func (c *streamConfig) ingester(ctx context.Context, p *Plan, env engine.Env, o 
 	undo := func(err error) error { return errors.Join(err, open.close()) }
 	i := c.Ingester
 	cfg := ingester.Config{Names: c.names(), Broker: b, Name: brokerName, Group: "ingester", Schema: table.Schema(),
-		Parse: parseBatches(table), LostAfter: i.LostAfter, Window: c.Window, Once: c.once}
+		Parse: parseBatches(table), LostAfter: i.LostAfter, Window: c.Window, Key: c.Rows.Tags, Once: c.once}
 	if i.OldBatches != nil {
 		cfg.OldBatches = *i.OldBatches
 	} else if c.Rows.Preset != "" || weatherFits(c.Rows) {
 		cfg.OldBatches = weatherBatches
 	}
+	tables, err := c.Database.tables(o, c.always())
+	if err != nil {
+		return nil, undo(err)
+	}
+	open = append(open, tables)
+	cfg.Table = c.rowsTable(tables)
 	src, err := ingester.New(ctx, env, cfg)
 	if err != nil {
 		return nil, undo(err)
@@ -204,7 +210,7 @@ func (c *streamConfig) ingester(ctx context.Context, p *Plan, env engine.Env, o 
 	if err != nil {
 		return nil, undo(err)
 	}
-	list := []collect.Sink{{Name: databaseName, Sink: main, Rows: orElse(i.Batch.Rows, 10_000),
+	list := []collect.Sink{{Name: databaseName, Sink: meets{main, src.Meet}, Rows: orElse(i.Batch.Rows, 10_000),
 		Every: orElse(i.Batch.Every, 200*time.Millisecond), Retry: onceASecond}}
 	further, sinks, err := i.Sinks.open(o)
 	if err != nil {
@@ -213,7 +219,7 @@ func (c *streamConfig) ingester(ctx context.Context, p *Plan, env engine.Env, o 
 	whole := collectConfig{Retain: i.Retain, Quota: i.Quota, Forget: i.Forget}
 	made := whole.collect(opened{noun: "rows", next: atOnce, parse: table.Parse}, env)
 	made.Source, made.Again = brokerName, onceASecond
-	made.Intake.OnTake, made.OnSettle = src.OnTake, src.OnSettle
+	made.Intake.OnTake, made.OnLack, made.OnSettle = src.OnTake, src.OnLack, src.OnSettle
 	made.OnStart = func(_ context.Context, j *collect.Job) error { return j.Look(src.OnSettle) }
 	job, err := collect.New(ctx, env, src, append(list, further...), made)
 	if err != nil {
@@ -242,12 +248,18 @@ func atOnce(last time.Time) time.Time { return last }
 
 // ingesterOf is the job of an ingester by its name, or the only one that has the channels of c. "" is none.
 func (c *streamConfig) ingesterOf(p *Plan, name string) string {
+	return only(p, func(j Job, w *streamConfig) bool {
+		return name == j.Name || name == "" && w.Channels == c.Channels && w.Database.place() == c.Database.place()
+	})
+}
+
+// only is the one job of an ingester that is wanted. "" is none, or several.
+func only(p *Plan, wanted func(j Job, w *streamConfig) bool) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var found []string
 	for _, j := range p.Jobs {
-		if w, ok := j.work.(*streamConfig); ok && w.Ingester != nil && (name == j.Name || name == "" &&
-			w.Channels == c.Channels && w.Database.place() == c.Database.place()) {
+		if w, ok := j.work.(*streamConfig); ok && w.Ingester != nil && wanted(j, w) {
 			found = append(found, j.Name)
 		}
 	}
@@ -306,9 +318,9 @@ func (c *streamConfig) processor(ctx context.Context, p *Plan, env engine.Env, o
 	return with{Job: job, open: open}, nil
 }
 
-// spooled gives the rows of a window from the spool of an ingester of this process.
+// spooled gives the rows of a window from the spool of an ingester of this process, if they are those of the table.
 func (c *streamConfig) spooled(p *Plan) func(context.Context, wire.Stored, func(arrow.RecordBatch) error) (bool, error) {
-	name := c.ingesterOf(p, c.Processor.Ingester)
+	name := c.spoolOf(p)
 	if name == "" {
 		return nil
 	}

@@ -94,6 +94,9 @@ type Config struct {
 	Beside []*gate.Gate
 	// OnSettle, if set, is part of every commit by which a sink is done with blocks.
 	OnSettle func(tx *store.Tx, done Done) error
+	// OnLack, if set, comes before OnSettle in every commit by which a sink is done with blocks whose rows it does
+	// not have all: it refused some, or they are given up.
+	OnLack func(tx *store.Tx, sink string, blocks []uint64) error
 	// FillEvery is the least time between two questions for the same gap; default 5 min.
 	FillEvery time.Duration
 	// FillPages is the most pages asked for gaps in one cycle; default 10.

@@ -370,10 +370,16 @@ func (d *delivery) settle(ctx context.Context, next *spool.Delivery, v connector
 // record writes down what became of a delivery, and returns the books behind it.
 func (d *delivery) record(tx *store.Tx, next *spool.Delivery, v connector.Verdict) (balance.Flow, error) {
 	rows, dead := next.Rows.NumRows(), int64(len(v.Rejected))
+	var lacking []uint64
 	for _, f := range v.Rejected {
 		if err := d.bury(tx, next, f); err != nil {
 			return balance.Flow{}, err
 		}
+		seq, _ := next.At(f.Row)
+		lacking = append(lacking, seq)
+	}
+	if err := d.onLack(tx, slices.Compact(lacking)); err != nil {
+		return balance.Flow{}, err
 	}
 	bytes, err := d.k.Settle(tx, next)
 	if err != nil {
@@ -453,6 +459,9 @@ func (d *delivery) giveUp(tx *store.Tx, c balance.Cause, lost *spool.Lost, why s
 	}
 	err := d.j.intak.lost(tx, c, d.Name, h.KeyLo, h.KeyHi, uint64(lost.Rows), why)
 	if err != nil {
+		return err
+	}
+	if err := d.onLack(tx, []uint64{h.Seq}); err != nil {
 		return err
 	}
 	err = balance.AddFlow(tx, d.k.ID, balance.Flow{Expired: lost.Rows, Pending: -lost.Rows,

@@ -38,6 +38,14 @@ func (j *Job) onSettle(tx *store.Tx) error {
 	return j.cfg.OnSettle(tx, j.done(tx))
 }
 
+// onLack tells the configuration's owner that a sink does not get all rows of blocks.
+func (d *delivery) onLack(tx *store.Tx, blocks []uint64) error {
+	if d.j.cfg.OnLack == nil || len(blocks) == 0 {
+		return nil
+	}
+	return d.j.cfg.OnLack(tx, d.Name, blocks)
+}
+
 // Look has f look at what the sinks are done with, in a transaction of its own.
 func (j *Job) Look(f func(tx *store.Tx, done Done) error) error {
 	return j.env.Store.Update(func(tx *store.Tx) error { return f(tx, j.done(tx)) })

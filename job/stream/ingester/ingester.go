@@ -18,6 +18,7 @@
 //	"stream/past/" from(8) id         a window that is done
 //	"stream/notice/" number(8)        what is said of a stored window, and which one it is
 //	"stream/log"                      which notices there are, and where the processor is
+//	"stream/table"                    whether the table was empty when it was met, in which life of the store
 //
 // id is epoch(8, of its SHA-256) number(8); from is Unix seconds with the sign bit flipped.
 package ingester
@@ -59,6 +60,10 @@ type Config struct {
 	// has, 0 if that is to be learnt.
 	Window     time.Duration
 	OldBatches int
+	// Key are the columns that, with the time, tell the rows of the table apart.
+	Key []string
+	// Table is where a processor finds the rows.
+	Table Table
 	// Once ends the source when the streamer says that it is at its end, and a processor has every notice.
 	Once bool
 }
@@ -71,6 +76,7 @@ type Source struct {
 	history *engine.History
 	book    *book
 	news    chan struct{} // there is something durable to be said; holds one
+	met     met
 
 	// Of Fetch alone.
 	ear          *hear.Ear // nil while nobody listens
@@ -87,7 +93,8 @@ type Source struct {
 
 var _ connector.Source = (*Source)(nil)
 
-// New returns the source. Its OnTake and OnSettle belong into the options of the job.
+// New returns the source. Its OnTake, OnLack and OnSettle belong into the options of the job, and Meet in front of the first
+// row that is written.
 func New(ctx context.Context, env engine.Env, cfg Config) (*Source, error) {
 	if err := cfg.Names.Check(); err != nil {
 		return nil, fault.New(fault.Permanent, "channels: %w", err)
@@ -102,8 +109,9 @@ func New(ctx context.Context, env engine.Env, cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Source{cfg: cfg, store: env.Store, history: env.History, book: b, held: newHeld(),
-		news: make(chan struct{}, 1), voice: voice{epoch: b.current, at: now()}}, nil
+	in := &Source{cfg: cfg, store: env.Store, history: env.History, book: b, held: newHeld(),
+		news: make(chan struct{}, 1), voice: voice{epoch: b.current, at: now()}}
+	return in, in.readTable()
 }
 
 // Traits: what is not heard is asked for again, so a full disk loses nothing that the streamer still has.

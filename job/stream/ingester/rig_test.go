@@ -385,6 +385,8 @@ type table struct {
 	rows   map[string]int
 	closed chan struct{} // nothing is written until it is closed; nil for open
 	bad    string        // a row that it refuses
+	away   error         // of a question
+	meet   func(context.Context) error
 }
 
 func newSink() *table { return &table{rows: map[string]int{}} }
@@ -392,10 +394,30 @@ func newSink() *table { return &table{rows: map[string]int{}} }
 func (s *table) Traits() connector.SinkTraits {
 	return connector.SinkTraits{Exactness: connector.ExactlyOnce}
 }
-func (s *table) Prepare(context.Context, record.Schema) error { return nil }
-func (s *table) Probe(context.Context) error                  { return nil }
-func (s *table) Reader() connector.SinkReader                 { return nil }
-func (s *table) Close() error                                 { return nil }
+func (s *table) Probe(context.Context) error  { return nil }
+func (s *table) Reader() connector.SinkReader { return nil }
+func (s *table) Close() error                 { return nil }
+
+func (s *table) Prepare(ctx context.Context, _ record.Schema) error {
+	s.mu.Lock()
+	meet := s.meet
+	s.mu.Unlock()
+	return meet(ctx)
+}
+
+// set changes it while it is in use.
+func (s *table) set(change func(s *table)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
+// empty reports whether there is no row.
+func (s *table) empty(context.Context) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.rows) == 0, s.away
+}
 
 func (s *table) Write(ctx context.Context, d connector.Delivery) (v connector.Verdict, err error) {
 	s.mu.Lock()
@@ -456,6 +478,8 @@ type rig struct {
 	sinks  []*table
 	cfg    Config
 	job    collect.Config
+	place  string          // of the first sink's table
+	blind  bool            // which can't be asked
 	admit  func(int) error // of the store
 	stops  []func()
 }
@@ -532,7 +556,11 @@ func (r *rig) run(st *store.Store) (*life, error) {
 	env := r.env
 	env.Store = st
 	cfg := r.cfg
-	cfg.Names, cfg.Broker, cfg.Name, cfg.Group = names, r.broker, "broker", "ingester"
+	cfg.Names, cfg.Broker, cfg.Name, cfg.Group, cfg.Key = names, r.broker, "broker", "ingester", []string{"id"}
+	cfg.Table = Table{Sink: "sink0", Place: r.place, Empty: r.sinks[0].empty}
+	if r.blind {
+		cfg.Table.Empty = nil
+	}
 	if cfg.Schema = r.table.Schema(); cfg.Parse == nil {
 		cfg.Parse = parser(r.table)
 	}
@@ -543,10 +571,12 @@ func (r *rig) run(st *store.Store) (*life, error) {
 	}
 	var sinks []collect.Sink
 	for i, s := range r.sinks {
+		s.set(func(s *table) { s.meet = src.Meet })
 		sinks = append(sinks, collect.Sink{Name: fmt.Sprint("sink", i), Sink: s})
 	}
 	job := r.job
 	job.Source, job.Intake.OnTake, job.OnSettle = "broker", src.OnTake, src.OnSettle
+	job.OnLack = src.OnLack
 	job.Again = collect.Retry{Initial: time.Second, Max: time.Second, Jitter: -1}
 	job.NextPoll = func(last time.Time) time.Time { return last }
 	j, err := collect.New(ctx, env, src, sinks, job)

@@ -137,13 +137,14 @@ func eachWindow(r store.Reader, q Query, f func(View)) error {
 	return failed()
 }
 
-// Rows gives the blocks that hold the rows of a window from the spool, beside rows of others; ok is false, and
-// nothing was given, if they are not all there any more.
+// Rows gives the blocks that hold the rows of a window from the spool, beside rows of others. ok is false, and what was given is
+// of no use, if they are not all there any more, or are not known to be what the table has.
 func (in *Source) Rows(ctx context.Context, n wire.Stored, yield func(arrow.RecordBatch) error) (ok bool, err error) {
 	first, last, ok := in.book.blocks(n)
-	if !ok || first == 0 {
+	if !ok || first == 0 || !in.met.alone() {
 		return false, nil
 	}
+	keys := newKeys(in.cfg.Key, n.From, n.To, n.Rows)
 	err = in.store.View(ctx, func(r store.Reader) error {
 		stats, err := spool.ReadStats(r)
 		if err != nil {
@@ -156,12 +157,15 @@ func (in *Source) Rows(ctx context.Context, n wire.Stored, yield func(arrow.Reco
 			head, rows, err := spool.Read(r, seq)
 			switch {
 			case fault.Is(err, fault.NotFound), fault.Is(err, fault.Corrupt):
-				ok = false // what was given is of no use, and the caller begins anew
+				ok = false
 				return nil
 			case err != nil:
 				return err
 			case head.Only != 0 || head.Copy: // given to one sink again
 				continue
+			}
+			if ok = keys.add(rows); !ok {
+				return nil
 			}
 			if err := yield(rows); err != nil {
 				return err
@@ -172,7 +176,7 @@ func (in *Source) Rows(ctx context.Context, n wire.Stored, yield func(arrow.Reco
 	return ok, err
 }
 
-// blocks are the blocks of the window of a notice.
+// blocks are the blocks of the window of a notice. A streamer of old may put a row into the batch of another hour.
 func (b *book) blocks(n wire.Stored) (first, last uint64, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -181,7 +185,7 @@ func (b *book) blocks(n wire.Stored) (first, last uint64, ok bool) {
 	}
 	for _, w := range b.near {
 		if w.Notice == n.Number {
-			return w.First, w.Last, !w.Elsewhere
+			return w.First, w.Last, !w.Elsewhere && !w.Lacking && w.Epoch != oldEpoch
 		}
 	}
 	return 0, 0, false

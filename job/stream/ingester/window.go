@@ -48,6 +48,7 @@ type window struct {
 	Last  uint64    `json:"last,omitempty"`  // and of the last one
 	// Elsewhere: rows of it were known when they came, so they are in blocks in front of Last that others brought.
 	Elsewhere bool   `json:"elsewhere,omitempty"`
+	Lacking   bool   `json:"lacking,omitempty"` // the table does not have all rows of its blocks
 	Unmade    bool   `json:"unmade,omitempty"`  // its manifest is missing: only its number is known
 	Because   string `json:"because,omitempty"` // why it was lost
 	Lost      int    `json:"lost,omitempty"`    // rows that the books have as lost

@@ -39,6 +39,16 @@ func (d dataSet) Fetch(_ context.Context, r connector.Request) (connector.Page, 
 	return connector.Page{Rows: d.pages[next], Cursor: []byte{next + 1}, More: true}, nil
 }
 
+// meets has an ingester look at its table before the first row is written.
+type meets struct {
+	connector.Sink
+	meet func(context.Context) error
+}
+
+func (m meets) Prepare(ctx context.Context, s record.Schema) error {
+	return errors.Join(m.Sink.Prepare(ctx, s), m.meet(ctx))
+}
+
 // ingest makes the job of an ingester that writes rows into the rig's file.
 func (r *rig) ingest(ctx context.Context, env engine.Env, made *atomic.Pointer[ingester.Source]) (engine.Job, error) {
 	spec := columns.Spec{Time: "time", Extra: columns.ExtraDrop, Zone: time.UTC, Columns: []columns.Column{
@@ -51,6 +61,11 @@ func (r *rig) ingest(ctx context.Context, env engine.Env, made *atomic.Pointer[i
 		return nil, err
 	}
 	src, err := ingester.New(ctx, env, ingester.Config{Names: names, Broker: r.broker, Name: "broker", Group: "ingester",
+		Key: []string{"zip_code", "state"},
+		Table: ingester.Table{Sink: "main", Empty: func(ctx context.Context) (bool, error) {
+			_, some, err := r.tables.Newest(ctx, connector.TableQuery{Table: "weather_data", Time: "time"})
+			return !some, err
+		}},
 		Schema: table.Schema(), Parse: func(ctx context.Context, payloads [][]byte) (p connector.Page, err error) {
 			rows := table.Begin(ctx)
 			for _, payload := range payloads {
@@ -70,8 +85,8 @@ func (r *rig) ingest(ctx context.Context, env engine.Env, made *atomic.Pointer[i
 		return nil, err
 	}
 	made.Store(src)
-	return collect.New(ctx, env, src, []collect.Sink{{Name: "main", Sink: sink}}, collect.Config{Source: "broker",
-		Intake: collect.IntakeOptions{OnTake: src.OnTake}, OnSettle: src.OnSettle,
+	return collect.New(ctx, env, src, []collect.Sink{{Name: "main", Sink: meets{sink, src.Meet}}}, collect.Config{Source: "broker",
+		Intake: collect.IntakeOptions{OnTake: src.OnTake}, OnLack: src.OnLack, OnSettle: src.OnSettle,
 		OnStart:  func(_ context.Context, j *collect.Job) error { return j.Look(src.OnSettle) },
 		NextPoll: func(last time.Time) time.Time { return last }})
 }

@@ -1,0 +1,233 @@
+package ingester
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"holdfast/base/fault"
+	"holdfast/base/record"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/store"
+)
+
+// Table is where rows go. Its rows are those of the spool if it was empty before the first was written, and took them all.
+type Table struct {
+	// Sink is the name of the sink that writes into it.
+	Sink string
+	// Place tells it from others, if the configuration names another one.
+	Place string
+	// Empty asks whether it has no rows; nil if that can't be asked.
+	Empty func(ctx context.Context) (bool, error)
+}
+
+// meeting is how the table was met, in a life of the store: in another one it has rows that the store does not know of.
+type meeting struct {
+	Lineage string `json:"lineage"`
+	Place   string `json:"place"`
+	Empty   bool   `json:"empty"`
+}
+
+// met is what is known of the table.
+type met struct {
+	asking sync.Mutex // is held while the table is asked
+
+	mu    sync.Mutex // guards the below
+	known bool
+	empty bool
+}
+
+func (m *met) is(known, empty bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known, m.empty = known, empty
+}
+
+func (m *met) isKnown() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.known
+}
+
+// alone reports whether the table is known to have had no rows but ours.
+func (m *met) alone() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.known && m.empty
+}
+
+func keyTable() store.Key { return store.Job.K().Str("stream/table") }
+
+// readTable reads how the table was met.
+func (in *Source) readTable() error {
+	var m meeting
+	err := in.store.Latest(func(r store.Reader) error {
+		text, ok, err := r.Get(keyTable())
+		if err != nil || !ok {
+			return err
+		}
+		if err := json.Unmarshal(text, &m); err != nil {
+			return fault.New(fault.Corrupt, "read how the table was met: %w", err)
+		}
+		return nil
+	})
+	if m.Lineage == in.store.Lineage().String() && m.Place == in.cfg.Table.Place {
+		in.met.is(true, m.Empty)
+	}
+	return err
+}
+
+// Meet asks whether the table is empty, once in a life of the store. It is to be called before the first row is written:
+// the answer is durable when it returns.
+func (in *Source) Meet(ctx context.Context) error {
+	in.met.asking.Lock()
+	defer in.met.asking.Unlock()
+	if in.met.isKnown() {
+		return nil
+	}
+	empty, err := in.emptyTable(ctx)
+	if err != nil {
+		return fmt.Errorf("look whether the table is empty: %w", err)
+	}
+	text, err := json.Marshal(meeting{in.store.Lineage().String(), in.cfg.Table.Place, empty})
+	if err != nil {
+		return err
+	}
+	err = in.store.Update(func(tx *store.Tx) error { tx.Set(keyTable(), text); return nil })
+	if err == nil {
+		in.met.is(true, empty)
+	}
+	return err
+}
+
+// emptyTable reports whether the table is empty, and nothing was written that should be there. One that can't be read is not.
+func (in *Source) emptyTable(ctx context.Context) (bool, error) {
+	brought, err := in.brought()
+	if err != nil || brought || in.cfg.Table.Empty == nil {
+		return false, err
+	}
+	empty, err := in.cfg.Table.Empty(ctx)
+	switch fault.KindOf(err) {
+	case fault.Permanent, fault.Credentials, fault.Invalid, fault.NotFound:
+		return false, nil
+	}
+	return empty && err == nil, err
+}
+
+// brought reports whether the sink was done with rows before the table was met.
+func (in *Source) brought() (yes bool, err error) {
+	err = in.store.Latest(func(r store.Reader) error {
+		names, err := store.NamesOf(r, store.SinkName)
+		if err != nil {
+			return err
+		}
+		id, ok := names[in.cfg.Table.Sink]
+		if !ok {
+			return nil
+		}
+		f, err := balance.ReadFlow(r, id)
+		yes = f.Delivered+f.Dead+f.Discarded+f.Expired > 0
+		return err
+	})
+	return yes, err
+}
+
+// OnLack is the part of a delivery's commit that says that a sink does not have all rows of blocks. Their windows stay marked,
+// whatever becomes of the rows: a dead letter that is tried again stands in a block of its own.
+func (in *Source) OnLack(tx *store.Tx, sink string, blocks []uint64) error {
+	if sink != in.cfg.Table.Sink {
+		return nil
+	}
+	return in.book.within(tx, func(tx *store.Tx) error {
+		for _, w := range in.book.near {
+			if !w.Lacking && w.hasOneOf(blocks) {
+				w.Lacking = true
+				in.book.put(tx, w)
+			}
+		}
+		return nil
+	})
+}
+
+// hasOneOf reports whether one of these blocks may hold rows of the window.
+func (w *window) hasOneOf(blocks []uint64) bool {
+	for _, seq := range blocks {
+		if w.First > 0 && w.First <= seq && seq <= w.Last {
+			return true
+		}
+	}
+	return false
+}
+
+// keys are those of a window's rows, to find out whether one comes twice: the table has it once then. They are hashes: that two
+// are taken for one costs a question to the database.
+type keys struct {
+	columns  []string
+	from, to time.Time
+	seed     maphash.Seed
+	seen     map[uint64]struct{}
+	text     []byte
+}
+
+// newKeys is for a window of about so many rows.
+func newKeys(columns []string, from, to time.Time, rows int) *keys {
+	return &keys{columns: columns, from: from, to: to, seed: maphash.MakeSeed(),
+		seen: make(map[uint64]struct{}, min(rows, 1<<20))}
+}
+
+// add adds the rows of a block that are of the window. It is false if a key was there before, or can't be read.
+func (k *keys) add(b arrow.RecordBatch) bool {
+	s, err := record.SchemaOf(b.Schema())
+	if err != nil {
+		return false
+	}
+	at, ok := record.EventTimes(s, b)
+	if !ok {
+		return false
+	}
+	var tags []arrow.Array
+	for _, name := range k.columns {
+		i := b.Schema().FieldIndices(name)
+		if len(i) != 1 {
+			return false
+		}
+		tags = append(tags, b.Column(i[0]))
+	}
+	for row := range int(b.NumRows()) {
+		if t := at(row); !t.Before(k.from) && t.Before(k.to) && !k.one(t, tags, row) {
+			return false
+		}
+	}
+	return true
+}
+
+// one adds the key of a row. A database may keep no more than microseconds of its time, and no difference between no text and
+// an empty one.
+func (k *keys) one(at time.Time, tags []arrow.Array, row int) bool {
+	k.text = binary.BigEndian.AppendUint64(k.text[:0], uint64(at.UnixMicro()))
+	for _, c := range tags {
+		text := textOf(c, row)
+		k.text = append(binary.AppendUvarint(k.text, uint64(len(text))), text...)
+	}
+	n := len(k.seen)
+	k.seen[maphash.Bytes(k.seed, k.text)] = struct{}{}
+	return len(k.seen) > n
+}
+
+func textOf(c arrow.Array, row int) string {
+	texts, ok := c.(*array.String)
+	switch {
+	case !c.IsValid(row):
+		return ""
+	case ok:
+		return texts.Value(row)
+	}
+	return c.ValueStr(row)
+}
