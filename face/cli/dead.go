@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -68,7 +69,7 @@ func (f *face) deadList() *cobra.Command {
 				}
 				t := newTable(">id", "when", "from", "key", "~reason")
 				for _, d := range out.Dead {
-					t.add(strconv.FormatUint(d.ID, 10), ago(d.At, time.Now()), d.From, cut(d.Key, 20), d.Reason)
+					t.add(strconv.FormatUint(d.ID, 10), ago(d.At, time.Now()), d.From, cut(d.Key, 20), brief(d.Reason))
 				}
 				t.write(f.out, "")
 				return nil
@@ -78,6 +79,12 @@ func (f *face) deadList() *cobra.Command {
 	c.Flags().IntVarP(&max, "max", "n", 1000, "at most so many")
 	return c
 }
+
+// directories are those of the file at the beginning of a reason: line 3 of /data/day.csv: ...
+var directories = regexp.MustCompile(`^(\w+ \d+ of )/[^:]*/`)
+
+// brief leaves them out where there is little room: what is wrong is behind them.
+func brief(reason string) string { return directories.ReplaceAllString(reason, "$1") }
 
 func (f *face) deadShow() *cobra.Command {
 	var job string

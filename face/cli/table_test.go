@@ -79,3 +79,15 @@ func TestAuditOfASinkThatIsSilent(t *testing.T) {
 		t.Errorf("got %s", b.String())
 	}
 }
+
+func TestBriefReasons(t *testing.T) {
+	for in, want := range map[string]string{
+		"line 3 of /data/a b/day.csv: column time: is empty": "line 3 of day.csv: column time: is empty",
+		"line 3 of day.csv: column time: is empty":           "line 3 of day.csv: column time: is empty",
+		"the table holds another row: /x/y":                  "the table holds another row: /x/y",
+	} {
+		if got := brief(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
