@@ -53,6 +53,9 @@ func (o *Once) fetchSet(ctx context.Context, at position) (connector.Page, error
 	if err != nil {
 		return connector.Page{}, err
 	}
+	if len(at.Files) == 0 { // nothing was begun
+		at = position{Version: cursorVersion}
+	}
 	if at.File == "" {
 		info := o.following(files, at)
 		if info == nil {

@@ -202,3 +202,13 @@ func TestSetTry(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestSetCursorWithoutStamps: a cursor that knows no file begins at the beginning.
+func TestSetCursorWithoutStamps(t *testing.T) {
+	s := newSet(t, "*.csv")
+	s.put("a.csv", "id\n1\n2\n")
+	s.cursor = []byte(`{"v":1,"offset":5,"line":2,"header":"id\n","file":"a.csv"}`)
+	if n, _ := s.rest(); n != 2 {
+		t.Errorf("%d rows, want 2", n)
+	}
+}

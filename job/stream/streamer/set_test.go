@@ -2,6 +2,7 @@ package streamer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -137,4 +138,29 @@ func TestSetGrowsPaced(t *testing.T) {
 	if len(f.job.Changed()) != 1 {
 		t.Errorf("changed: %q", f.job.Changed())
 	}
+}
+
+// TestSetIsLookedAtFirst: after a restart nobody hears of an end before the data set was looked at: there may be more.
+func TestSetIsLookedAtFirst(t *testing.T) {
+	h := newHub()
+	l := newListener(t, h)
+	l.confirms = true
+	defer l.listen(t.Context())()
+	f := feedOf(hours(3, 0, 1), 2)
+	r := newRig(t, h, func() connector.Source { return f })
+	r.once()
+	asked := f.times()
+	f.breaks(errors.New("the disk is away"))
+	r.cfg.Once = false
+	stop, _ := r.start()
+	defer stop()
+	until(t, "the data set is looked at", func() bool { return f.times() > asked })
+	if r.running().desk.figures().over {
+		t.Error("it is said to be at its end, and nobody could look")
+	}
+	f.breaks(nil)
+	until(t, "the end", func() bool {
+		_, err := r.running().Command(context.Background(), "try", nil)
+		return err == nil && r.running().desk.figures().over
+	})
 }
