@@ -141,7 +141,7 @@ func Places(explicit string) ([]Place, error) {
 		}
 		if !Holds(dir) {
 			return nil, hint(fmt.Errorf("there is no data of holdfast in %s", dir),
-				"give the directory that `holdfast run` or `holdfast wsprnet` uses with --data-dir")
+				"name with --data-dir the directory that holdfast works in: its log says it at the start")
 		}
 		return []Place{{Dir: dir, Explicit: true}}, nil
 	}
