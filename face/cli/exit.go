@@ -5,7 +5,7 @@ const (
 	Done          = 0  // done
 	Failed        = 1  // failed
 	WrongUsage    = 2  // wrong usage or configuration
-	LeftOver      = 3  // done, with something left over: rows that wait for a sink, files that were not taken in
+	LeftOver      = 3  // done, with something left over: rows that wait for a sink, files that were not taken in, an interrupted pass
 	StorageFailed = 75 // a store could not be written; started again, it waits until there is room
 )
 

@@ -33,6 +33,8 @@ type process struct {
 	beside []func(ctx context.Context) error
 	// anyPort: if the address is taken, any other will do.
 	anyPort bool
+
+	undone []string // jobs that a signal ended before their work was done; set by run
 }
 
 func (p *process) run(ctx context.Context) (err error) {
@@ -79,6 +81,9 @@ func (p *process) run(ctx context.Context) (err error) {
 	notify(daemon.SdNotifyReady + "\nSTATUS=" + desk.Health())
 	if err := g.Wait(); err != nil {
 		return err
+	}
+	if ctx.Err() != nil {
+		p.undone = eng.Undone()
 	}
 	// The signal that ended the work does not end this; a second one ends everything.
 	if err := app.CheckpointAtEnd(context.WithoutCancel(ctx), p.plan); err != nil {

@@ -64,7 +64,7 @@ func (f *face) weatherRole(role, short string) *cobra.Command {
 				if err := p.run(cmd.Context()); err != nil || !plan.Once || cmd.Context().Err() != nil {
 					return err
 				}
-				return f.passEnded(cmd.Context(), plan)
+				return f.passEnded(cmd.Context(), p)
 			})
 		},
 	}
@@ -75,10 +75,11 @@ func (f *face) weatherRole(role, short string) *cobra.Command {
 }
 
 // passEnded looks at the books after a pass: it is whole if nothing waits, and nothing died on the way.
-func (f *face) passEnded(ctx context.Context, plan *app.Plan) error {
-	if err := f.cycleEnded(ctx, plan); err != nil {
+func (f *face) passEnded(ctx context.Context, p *process) error {
+	if err := f.cycleEnded(ctx, p); err != nil {
 		return err
 	}
+	plan := p.plan
 	desk, err := app.OpenDesk(plan.Place, nil)
 	if err != nil {
 		return err

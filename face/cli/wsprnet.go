@@ -2,12 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/fault"
 )
 
 // wsprnetFlags are the flags as they were given.
@@ -111,12 +114,13 @@ func (f *face) wsprnet(ctx context.Context, fl app.WsprnetFlags, log *slog.Logge
 	if err := p.run(ctx); err != nil || !plan.Once {
 		return err
 	}
-	return f.cycleEnded(ctx, plan)
+	return f.cycleEnded(ctx, p)
 }
 
-// cycleEnded looks at the books after one cycle.
-func (f *face) cycleEnded(ctx context.Context, plan *app.Plan) error {
-	desk, err := app.OpenDesk(plan.Place, nil)
+// cycleEnded looks at the books after one cycle. One that was interrupted is not done, whatever they say: what was not
+// taken in yet is in none of them.
+func (f *face) cycleEnded(ctx context.Context, p *process) error {
+	desk, err := app.OpenDesk(p.plan.Place, nil)
 	if err != nil {
 		return err
 	}
@@ -125,14 +129,32 @@ func (f *face) cycleEnded(ctx context.Context, plan *app.Plan) error {
 	if err != nil {
 		return err
 	}
-	unread := plan.Unread()
+	unread := p.plan.Unread()
 	switch {
-	case unread != nil:
-		return unread
 	case !audit.Balanced:
 		return fmt.Errorf("the books do not balance; see `holdfast audit`")
+	case len(p.undone) > 0:
+		return &exitError{LeftOver, interrupted(p.undone, audit, unread)}
+	case unread != nil:
+		return unread
 	case audit.LeftOver():
 		return &exitError{code: LeftOver}
 	}
 	return nil
+}
+
+// interrupted says what a signal left over; unread is what a source said last, nil if it said nothing.
+func interrupted(undone []string, a app.Audit, unread error) error {
+	text := "it was interrupted before the work was done of " + strings.Join(undone, ", ")
+	for _, j := range a.Jobs {
+		for _, s := range j.Sinks {
+			if s.Pending > 0 {
+				text += fmt.Sprintf("; %s, rows left for %s: %d", j.Job, s.Sink, s.Pending)
+			}
+		}
+	}
+	if unread != nil {
+		text += "\n" + unread.Error()
+	}
+	return fault.WithHint(errors.New(text), "nothing is lost: the same command goes on where it was")
 }

@@ -168,6 +168,7 @@ type runner struct {
 	env      *Env
 	job      Job
 	stop     context.CancelFunc // ends the run under way
+	done     bool // its work is done for good
 	paused   bool
 	resume   chan struct{} // closed to end a pause
 	progress *Progress
@@ -351,6 +352,9 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 		env.History.Warn("job.failed", "job %s failed: %v", env.Name, err)
 		return true, err
 	}
+	r.mu.Lock()
+	r.done = true
+	r.mu.Unlock()
 	env.History.Note("job.done", "job %s has done its work", env.Name)
 	return true, nil
 }

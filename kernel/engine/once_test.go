@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
+	"slices"
 	"testing"
 
 	"holdfast/kernel/engine"
@@ -42,5 +44,32 @@ func TestAPausedJobDoesNotHoldOneCycle(t *testing.T) {
 	pause(false)
 	if err := cycle(); err != nil || ran != 1 {
 		t.Errorf("the cycle behind the pause ended with %v and ran %d times", err, ran)
+	}
+}
+
+// TestUndone: once the engine was told to stop, it knows whose work was done before.
+func TestUndone(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	works := func(run func(ctx context.Context) error) func(context.Context, engine.Env) (engine.Job, error) {
+		return func(context.Context, engine.Env) (engine.Job, error) { return work(run), nil }
+	}
+	e, err := engine.New(engine.Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		Room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}, []engine.Spec{
+		{Name: "short", Kind: "test", Once: true, New: works(func(context.Context) error { return nil })},
+		{Name: "long", Kind: "test", Once: true, New: works(func(ctx context.Context) error {
+			<-ctx.Done()
+			return nil
+		})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- e.Run(ctx) }()
+	for slices.Contains(e.Undone(), "short") {
+		runtime.Gosched()
+	}
+	stop()
+	if err := <-ended; err != nil || !slices.Equal(e.Undone(), []string{"long"}) {
+		t.Errorf("it ended with %v, undone: %v", err, e.Undone())
 	}
 }

@@ -64,6 +64,18 @@ func (e *Engine) working() *runner {
 	return nil
 }
 
+// Undone returns the jobs whose work is not done for good. Once Run has returned, its context has ended them.
+func (e *Engine) Undone() (names []string) {
+	for _, r := range e.all() {
+		r.mu.Lock()
+		if !r.done {
+			names = append(names, r.spec.Name)
+		}
+		r.mu.Unlock()
+	}
+	return names
+}
+
 // Add starts a further job beside those that run.
 func (e *Engine) Add(s Spec) error {
 	e.changing.Lock()
