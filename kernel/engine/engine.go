@@ -168,7 +168,7 @@ type runner struct {
 	env      *Env
 	job      Job
 	stop     context.CancelFunc // ends the run under way
-	done     bool // its work is done for good
+	done     bool               // its work is done for good
 	paused   bool
 	resume   chan struct{} // closed to end a pause
 	progress *Progress
