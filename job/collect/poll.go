@@ -193,11 +193,13 @@ func (j *Job) cursor(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := j.sinksHighest(ctx)
-	if err != nil {
-		return nil, err
+	if s := j.src.Schema(); s.Key >= 0 && !s.TextKeyed() { // else no sink can tell, and nobody need wait for one that is away
+		known, err := j.sinksHighest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		highest = max(highest, known)
 	}
-	highest = max(highest, known)
 	if highest > 0 && j.beyondFeed(ctx, highest) {
 		highest = 0
 	}

@@ -13,6 +13,7 @@ import (
 	"holdfast/connector/sqlite"
 	"holdfast/connector/wsprnet/simulator"
 	"holdfast/job/collect"
+	"holdfast/kernel/engine"
 )
 
 // away is a sink that does nothing but fail, in a way of its own.
@@ -68,5 +69,45 @@ func TestASecondSinkThatIsAway(t *testing.T) {
 				t.Errorf("the second sink has %d rows when it is back, want %d", len(got), len(want))
 			}
 		})
+	}
+}
+
+// first tells when it is asked for its first page.
+type first struct {
+	script
+	asked chan struct{}
+}
+
+func (s *first) Fetch(ctx context.Context, r connector.Request) (connector.Page, error) {
+	if s.next == 0 {
+		close(s.asked)
+	}
+	return s.script.Fetch(ctx, r)
+}
+
+// TestSinkThatCantTellHoldsNoSource: where rows have no integer key, no sink knows where a new source begins, and one
+// that is frozen does not hold it up.
+func TestSinkThatCantTellHoldsNoSource(t *testing.T) {
+	r, asked := &rig{t: t, dir: t.TempDir()}, make(chan struct{})
+	frozen := func(ctx context.Context) error {
+		select {
+		case <-asked:
+			return fault.New(fault.Transient, "connection refused")
+		case <-ctx.Done():
+			select {
+			case <-asked:
+			default:
+				t.Error("the source was asked for nothing until the sink was given up")
+			}
+			return ctx.Err()
+		}
+	}
+	r.runSpec(engine.Spec{Name: "spots", Kind: "collect",
+		New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
+			return collect.New(ctx, env, &first{script{pages: readingPages(2)}, asked},
+				[]collect.Sink{{Name: "main", Sink: away{frozen}}}, collect.Config{Source: "stream", Once: true})
+		}})
+	if b := r.books(); b.Accepted != 200 || b.Sinks[0].Pending != 200 {
+		t.Errorf("got %+v, %+v", b.Intake, b.Sinks[0])
 	}
 }
