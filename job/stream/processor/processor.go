@@ -5,7 +5,7 @@
 // them in that order, asks for those that it missed, and moves on in the commit that takes the report in: the
 // cursor of a page says which notice is next. So each notice makes one report, whatever the broker loses,
 // doubles or changes, and whenever either side dies. What a report is computed of comes from the spool of an
-// ingester in the same process, else from the database.
+// ingester in the same process, if that has what the table has, else from the database.
 //
 // A report has a revision, one above the highest that is known of its time: rows that come late make a new
 // one, which the sinks put in the place of the old. The store remembers them, and where it does not, because
@@ -58,7 +58,7 @@ type Config struct {
 	// Tables reads the rows, and the reports that are there already.
 	Tables connector.Tables
 	// Window gives the rows of a window out of the spool of an ingester in the same process, among others
-	// perhaps; ok is false if it does not hold them any more. Nil if there is no such ingester.
+	// perhaps; ok is false if it does not hold what the table has of it. Nil if there is no such ingester.
 	Window func(ctx context.Context, n wire.Stored, yield func(arrow.RecordBatch) error) (ok bool, err error)
 	// Day is the day of the hours of an ingester of old; zero is the newest that the table has such an hour of.
 	Day time.Time
