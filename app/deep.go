@@ -85,7 +85,7 @@ func (d *Desk) compareSink(ctx context.Context, c *Comparison, b engine.Books, s
 	w *Work) error {
 	if j, ok := d.plan.job(c.Job); ok {
 		if stream, ok := j.work.(*streamConfig); ok {
-			return d.compareStream(ctx, c, s, stream)
+			return d.compareStream(ctx, c, b, s, stream)
 		}
 	}
 	sink, err := d.plan.Sink(ctx, c.Job, c.Sink)

@@ -1,6 +1,8 @@
 package weather
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -80,5 +82,32 @@ func (s *station) fill(name, database string, passes [][]string) {
 		if a.code != 0 && a.code != 3 {
 			s.t.Fatalf("pass %d ended with %d:\n%s%s", i, a.code, a.out, a.err)
 		}
+	}
+}
+
+// TestAuditOfDoubles: a row that came twice is not missing because the table has it once, and a row that is gone is missing
+// although another came twice.
+func TestAuditOfDoubles(t *testing.T) {
+	t.Parallel()
+	s := bare(t)
+	for i, c := range odd[:2] {
+		name, path := fmt.Sprint("a", i), s.path(fmt.Sprintf("a%d.sqlite", i))
+		s.fill(name, "sqlite:"+path, c.passes)
+		audit := func(want int) {
+			t.Helper()
+			if a := s.command("audit", "--deep", "--data-dir", s.path(name+"-0")); a.code != want {
+				t.Errorf("%s: audit ended with %d, want %d:\n%s%s", c.name, a.code, want, a.out, a.err)
+			}
+		}
+		audit(0)
+		db, err := sql.Open("sqlite", "file:"+path)
+		if err == nil {
+			_, err = db.Exec("DELETE FROM " + rowsTable + " WHERE zip_code = '2'")
+			err = errors.Join(err, db.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		audit(1)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/kernel/balance"
+	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
 )
 
@@ -184,6 +186,21 @@ func newKeys(columns []string, from, to time.Time, rows int) *keys {
 
 // add adds the rows of a block that are of the window. It is false if a key was there before, or can't be read.
 func (k *keys) add(b arrow.RecordBatch) bool {
+	once := true
+	ok := k.each(b, func(at time.Time, hash uint64) bool {
+		if at.Before(k.from) || !at.Before(k.to) {
+			return true
+		}
+		n := len(k.seen)
+		k.seen[hash] = struct{}{}
+		once = len(k.seen) > n
+		return once
+	})
+	return ok && once
+}
+
+// each calls yield for the key of each row until that is false. It is false if the keys can't be read.
+func (k *keys) each(b arrow.RecordBatch, yield func(at time.Time, hash uint64) bool) bool {
 	s, err := record.SchemaOf(b.Schema())
 	if err != nil {
 		return false
@@ -201,24 +218,22 @@ func (k *keys) add(b arrow.RecordBatch) bool {
 		tags = append(tags, b.Column(i[0]))
 	}
 	for row := range int(b.NumRows()) {
-		if t := at(row); !t.Before(k.from) && t.Before(k.to) && !k.one(t, tags, row) {
-			return false
+		if !yield(at(row), k.hash(at(row), tags, row)) {
+			break
 		}
 	}
 	return true
 }
 
-// one adds the key of a row. A database may keep no more than microseconds of its time, and no difference between no text and
-// an empty one.
-func (k *keys) one(at time.Time, tags []arrow.Array, row int) bool {
+// hash is that of the key of a row. A database may keep no more than microseconds of its time, and no difference between no
+// text and an empty one.
+func (k *keys) hash(at time.Time, tags []arrow.Array, row int) uint64 {
 	k.text = binary.BigEndian.AppendUint64(k.text[:0], uint64(at.UnixMicro()))
 	for _, c := range tags {
 		text := textOf(c, row)
 		k.text = append(binary.AppendUvarint(k.text, uint64(len(text))), text...)
 	}
-	n := len(k.seen)
-	k.seen[maphash.Bytes(k.seed, k.text)] = struct{}{}
-	return len(k.seen) > n
+	return maphash.Bytes(k.seed, k.text)
 }
 
 func textOf(c arrow.Array, row int) string {
@@ -230,4 +245,30 @@ func textOf(c arrow.Array, row int) string {
 		return texts.Value(row)
 	}
 	return c.ValueStr(row)
+}
+
+// CountKeys counts the rows that came and are in the spool still, and how many of their keys are different ones. Those of blocks
+// that can't be read are not counted. Rows that were edited and tried again have keys, too.
+func CountKeys(r store.Reader, columns []string) (rows, different int64, err error) {
+	stats, err := spool.ReadStats(r)
+	if err != nil {
+		return 0, 0, err
+	}
+	k := newKeys(columns, time.Time{}, time.Time{}, 0)
+	var all []uint64
+	for seq := stats.First; seq < stats.Next; seq++ {
+		head, b, err := spool.Read(r, seq)
+		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Corrupt) {
+			continue
+		} else if err != nil {
+			return 0, 0, err
+		}
+		n := len(all)
+		k.each(b, func(_ time.Time, hash uint64) bool { all = append(all, hash); return true })
+		if head.Only == 0 && !head.Copy {
+			rows += int64(len(all) - n)
+		}
+	}
+	slices.Sort(all)
+	return rows, int64(len(slices.Compact(all))), nil
 }
