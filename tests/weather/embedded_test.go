@@ -171,23 +171,30 @@ func (s *station) passes(sets []shape, file string, stream func(input string)) {
 }
 
 // TestAnotherDataSet: roles that are done, and started again before the streamer comes with another data set, wait for
-// it and go on.
+// it and go on; also if the broker keeps what was said last of the one before.
 func TestAnotherDataSet(t *testing.T) {
-	t.Parallel()
-	seed := testenv.Seed(t)
-	s := hosted(t, shape{seed: seed, hours: 1, zips: 1}, ingester)
-	first := s.roles[streamer].args
-	s.passes([]shape{{seed: seed, hours: 6, zips: 60}, {seed: seed + 1, from: theDay.AddDate(0, 0, 1), hours: 6, zips: 60}},
-		s.path("weather.sqlite"), func(input string) {
-			s.roles[streamer].args = append(slices.Clone(first), "--speedup", "max", "--input", input)
-			for _, name := range []string{ingester, processor} {
-				s.roles[name].again()
+	for name, flags := range map[string][]string{"lossy": nil, "kept": {"--broker-streams"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			seed := testenv.Seed(t)
+			s := hosted(t, shape{seed: seed, hours: 1, zips: 1}, ingester)
+			for _, r := range s.roles {
+				r.args = append(r.args, flags...)
 			}
-			s.roles[processor].await("it hears", func(st engine.Status) bool { return gateOf(st, brokerGate).Open })
-			s.roles[streamer].again()
-			s.done()
+			first := s.roles[streamer].args
+			s.passes([]shape{{seed: seed, hours: 6, zips: 60}, {seed: seed + 1, from: theDay.AddDate(0, 0, 1), hours: 6, zips: 60}},
+				s.path("weather.sqlite"), func(input string) {
+					s.roles[streamer].args = append(slices.Clone(first), "--speedup", "max", "--input", input)
+					for _, name := range []string{ingester, processor} {
+						s.roles[name].again()
+					}
+					s.roles[processor].await("it hears", func(st engine.Status) bool { return gateOf(st, brokerGate).Open })
+					s.roles[streamer].again()
+					s.done()
+				})
+			s.balanced(streamer, ingester, processor)
 		})
-	s.balanced(streamer, ingester, processor)
+	}
 }
 
 // TestRedisStreams is the whole run over a broker that keeps messages, which ends and comes back in the middle of it.

@@ -378,6 +378,45 @@ func TestEndOfAFormerLife(t *testing.T) {
 	}
 }
 
+// TestEndThatWasKept: a broker that keeps messages gives a former life's last beacon at the start. The streamer is at its
+// end when it says so later, or when what it says is news.
+func TestEndThatWasKept(t *testing.T) {
+	for _, news := range []bool{false, true} {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.h.durable = true
+			s, notices, told := newStation(r.h, "e"), listenFor[wire.Stored](r.h), listenFor[wire.Told](r.h)
+			l := r.begin()
+			s.beacon(false)
+			s.send(s.cut(7, ids(7, 1)))
+			s.beacon(true)
+			time.Sleep(time.Second)
+			epoch := notices.take()[0].Epoch
+			r.follow(epoch, 2)
+			l.stop()
+			l = r.begin()
+			defer l.stop()
+			ends := func(when string, want bool) {
+				t.Helper()
+				told.take()
+				r.follow(epoch, 2)
+				if all := told.take(); len(all) == 0 || all[len(all)-1].End != want {
+					t.Errorf("%s: told %+v, want the end: %v", when, all, want)
+				}
+			}
+			s.beacon(true)
+			ends("at the start", false)
+			if news {
+				s.send(s.cut(8, ids(8, 2)))
+				time.Sleep(500 * time.Millisecond)
+			} else {
+				time.Sleep(untilFresh)
+			}
+			s.beacon(true)
+			ends("then", true)
+		})
+	}
+}
+
 // TestNotes: lines for status say what is open, and what the processor has to do.
 func TestNotes(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {

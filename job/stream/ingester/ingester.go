@@ -85,6 +85,7 @@ type Source struct {
 	held         held
 	voice        voice
 	talk         talk
+	former       epoch       // of the streamer that was listened to when this life began, as it was then
 	beacon       wire.Beacon // the newest of the streamer that is listened to
 	followed     bool        // a processor was heard
 	searched     time.Time   // when it was last looked for windows that are overdue
@@ -111,6 +112,9 @@ func New(ctx context.Context, env engine.Env, cfg Config) (*Source, error) {
 	}
 	in := &Source{cfg: cfg, store: env.Store, history: env.History, book: b, held: newHeld(),
 		news: make(chan struct{}, 1), voice: voice{epoch: b.current, at: now()}}
+	if e := b.epochs[b.current]; e != nil {
+		in.former = *e
+	}
 	return in, in.readTable()
 }
 
@@ -428,6 +432,7 @@ func (in *Source) takeManifest(ctx context.Context, p *page, m wire.Manifest, no
 
 func (in *Source) takeBeacon(ctx context.Context, b wire.Beacon, now time.Time) error {
 	in.beacon = b
+	in.beacon.End = b.End && !in.stale(b, now)
 	lost, err := in.book.beacon(b, now)
 	in.lost(lost)
 	if err != nil {

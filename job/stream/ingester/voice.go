@@ -20,6 +20,8 @@ type voice struct {
 const (
 	// untilOther is for how long a streamer must be silent until another is listened to.
 	untilOther = 10 * time.Second
+	// untilFresh is for how long what a broker kept for us may come.
+	untilFresh = 3 * time.Second
 	// untilOld is for how long a batch waits for its manifest until it is taken for one of a streamer of old.
 	untilOld = 2 * time.Second
 	// untilForgotten is for how long a streamer of ours must be silent until one of old is listened to.
@@ -202,6 +204,13 @@ func (in *Source) over(now time.Time) bool {
 func (in *Source) ended(now time.Time) bool {
 	said := in.beacon.End && in.beacon.Epoch == in.voice.epoch
 	return (said || in.silent(now)) && in.book.ended(in.voice.epoch)
+}
+
+// stale reports whether a beacon may be one that the broker kept since a former life: it has no news, and came with all that
+// waited for us.
+func (in *Source) stale(b wire.Beacon, now time.Time) bool {
+	return in.cfg.Broker.Traits().Durable && b.Epoch == in.former.Epoch && b.Newest <= in.former.Known &&
+		now.Sub(in.hearing) < untilFresh
 }
 
 // silent reports whether the streamer would have been heard if it were there.

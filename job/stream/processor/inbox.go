@@ -58,6 +58,7 @@ type inbox struct {
 // log is what is known of the notices of one ingester.
 type log struct {
 	epoch   string
+	began   uint64 // what next was when this life began
 	next    uint64 // the first one that has no page yet; 0 while nobody has said where to begin
 	newest  uint64 // that is known of
 	end     bool   // there will be none behind it
@@ -73,7 +74,7 @@ const mostWaiting = 1000
 func newInbox(at position) *inbox {
 	b := &inbox{warned: map[string]bool{}}
 	for _, r := range at.Epochs {
-		b.latest = &log{epoch: r.Epoch, next: r.Next, parted: r.End, waiting: map[uint64]wire.Stored{}}
+		b.latest = &log{epoch: r.Epoch, began: r.Next, next: r.Next, parted: r.End, waiting: map[uint64]wire.Stored{}}
 		b.logs = append(b.logs, b.latest)
 	}
 	return b
@@ -123,6 +124,19 @@ func (b *inbox) meet(epoch string, now time.Time) (l *log, other string) {
 		other = b.latest.epoch
 	}
 	return l, other
+}
+
+// untilFresh is for how long what a broker kept for us may come.
+const untilFresh = 3 * time.Second
+
+// stale reports whether what an ingester says of notices up to one may be what the broker kept since a former life: it has
+// no news, and came with all that waited for us. Who said it may have gone on since, or ended.
+func (b *inbox) stale(epoch string, newest uint64, now time.Time) (l *log, stale bool) {
+	i := slices.IndexFunc(b.logs, func(l *log) bool { return l.epoch == epoch })
+	if i < 0 || newest >= b.logs[i].began || now.Sub(b.since) >= untilFresh {
+		return nil, false
+	}
+	return b.logs[i], true
 }
 
 // stored takes a notice; it is false if that is known.

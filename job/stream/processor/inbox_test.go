@@ -353,6 +353,22 @@ func TestOldHours(t *testing.T) {
 	}
 }
 
+// TestStale: what a broker kept since a former life has no news, and comes at once.
+func TestStale(t *testing.T) {
+	b := newInbox(position{Epochs: []reached{{Epoch: "i", Next: 5}}})
+	b.heard()
+	for _, c := range []struct {
+		epoch  string
+		newest uint64
+		after  time.Duration
+		want   bool
+	}{{"i", 4, 0, true}, {"i", 5, 0, false}, {"j", 4, 0, false}, {"i", 4, untilFresh - 1, true}, {"i", 4, untilFresh, false}} {
+		if l, got := b.stale(c.epoch, c.newest, b.since.Add(c.after)); got != c.want || got != (l != nil) {
+			t.Errorf("%+v: got %v", c, got)
+		}
+	}
+}
+
 // TestEndedInAFormerLife: an ingester that was at its end in a former life, and is not heard in this one, has ended; one that is heard,
 // or had not told of its end, is waited for.
 func TestEndedInAFormerLife(t *testing.T) {

@@ -319,11 +319,18 @@ func (s *Source) take(ctx context.Context, m connector.Heard) error {
 	}
 	switch a := what.(type) {
 	case wire.Stored:
+		if _, stale := s.stale(a.Epoch, a.Number, now); stale {
+			break
+		}
 		l := s.meet(a.Epoch, now)
 		if !l.stored(a, now) {
 			s.notes["repeated_notices"]++
 		}
 	case wire.Told:
+		if l, stale := s.stale(a.Epoch, a.Newest, now); stale {
+			l.parted = a.End
+			break
+		}
 		l := s.meet(a.Epoch, now)
 		if first, last, gone := l.told(a); gone {
 			s.history.Warn("notices.gone", "notices %d to %d of the ingester were not heard, and can't be "+
@@ -335,6 +342,14 @@ func (s *Source) take(ctx context.Context, m connector.Heard) error {
 		}
 	}
 	return m.Ack(ctx)
+}
+
+// stale is inbox.stale of a source that ends, and a broker that keeps messages.
+func (s *Source) stale(epoch string, newest uint64, now time.Time) (*log, bool) {
+	if !s.cfg.Once || !s.cfg.Broker.Traits().Durable {
+		return nil, false
+	}
+	return s.inbox.stale(epoch, newest, now)
 }
 
 // meet returns the log of an ingester that is heard.
