@@ -151,8 +151,10 @@ func (r *mixed) await() {
 		case role.p == nil:
 		case name == streamer && !r.mixture.ingester:
 			r.done(streamer) // which hears that everything has come
-		default:
+		case name == server:
 			role.end()
+		default: // nobody of old says that there is an end
+			role.interrupt()
 		}
 	}
 }

@@ -173,9 +173,20 @@ func (s *station) done(names ...string) {
 // end ends a role that has no end by itself.
 func (r *role) end() {
 	r.s.t.Helper()
+	r.endsWith(0)
+}
+
+// interrupt ends a role that was to come to an end by itself, and has not.
+func (r *role) interrupt() {
+	r.s.t.Helper()
+	r.endsWith(3)
+}
+
+func (r *role) endsWith(want int) {
+	r.s.t.Helper()
 	r.p.Term()
-	if code := r.p.Wait(r.s.t, soon); code != 0 {
-		r.s.t.Errorf("the %s ended with %d after SIGTERM:\n%s", r.name, code, r.p.Output())
+	if code := r.p.Wait(r.s.t, soon); code != want {
+		r.s.t.Errorf("the %s ended with %d after SIGTERM, want %d:\n%s", r.name, code, want, r.p.Output())
 	}
 }
 
