@@ -129,7 +129,8 @@ func TestPowerCuts(t *testing.T) {
 				}
 			}
 			h := newHub()
-			h.lose = func(m connector.Message) bool { return m.Topic == names.Ask() && rng.IntN(4) == 0 } // confirmations
+			loses := rand.New(rand.NewPCG(seed, 9)) // is used under the lock of the hub
+			h.lose = func(m connector.Message) bool { return m.Topic == names.Ask() && loses.IntN(4) == 0 } // confirmations
 			l := newListener(t, h)
 			l.confirms = true
 			defer l.listen(t.Context())()

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 }
 
 // soon bounds every wait.
-const soon = 20 * time.Second
+const soon = 2 * time.Minute
 
 // rig runs a streamer in one directory, again and again.
 type rig struct {
