@@ -64,9 +64,10 @@ case $1 in update) exit ;; esac
 cd "$HOLDFAST_DEPS_ROOT"
 printf x >usr/sbin/clickhouse-server
 mkdir -p usr/lib/postgresql/15/bin usr/bin
-printf x >usr/bin/redis-server
-printf x >usr/bin/influxd
-chmod 755 usr/bin/redis-server usr/bin/influxd
+for program in redis-server influxd fpack fitscheck; do
+  printf x >usr/bin/$program
+  chmod 755 usr/bin/$program
+done
 printf x >usr/lib/postgresql/15/bin/postgres
 chmod 755 usr/sbin/clickhouse-server usr/lib/postgresql/15/bin/postgres
 ln -s /lib/x.service etc/systemd/system/multi-user.target.wants/clickhouse-server.service
@@ -88,6 +89,8 @@ func TestDepsWithoutInstallers(t *testing.T) {
 			"MISSING postgresql (", "Untested: the PostgreSQL sink",
 			"MISSING redis-server (", "Untested: the source redis",
 			"MISSING influxdb (", "Untested: the InfluxDB sink",
+			"MISSING libcfitsio-bin (", "Untested: FITS files packed by fpack",
+			"MISSING astropy-utils (", "Untested: verdicts on FITS files against fitscheck's",
 			"MISSING libchdb (", "Untested: the ClickHouse sink against a modern engine",
 		} {
 			if !strings.Contains(out, want) {
