@@ -129,7 +129,7 @@ func TestPowerCuts(t *testing.T) {
 				}
 			}
 			h := newHub()
-			loses := rand.New(rand.NewPCG(seed, 9)) // is used under the lock of the hub
+			loses := rand.New(rand.NewPCG(seed, 9))                                                         // is used under the lock of the hub
 			h.lose = func(m connector.Message) bool { return m.Topic == names.Ask() && loses.IntN(4) == 0 } // confirmations
 			l := newListener(t, h)
 			l.confirms = true
