@@ -76,7 +76,8 @@ func (m mixture) begin(t *testing.T) *mixed {
 	t.Helper()
 	seed := testenv.Seed(t)
 	s := newStation(t, shape{seed: seed, hours: hoursOfDay, zips: oldRowsOfHour})
-	s.plain()                                          // seven days at once are much for the race detector, which the other tests have
+	// Seven days at once are much for the race detector, which the roles have in the other tests.
+	s.plain()
 	s.influx.Query(t, "", "CREATE DATABASE "+database) // nobody of old does it
 	s.with(streamer, "--interval", "100ms", "--batch", fmt.Sprint(oldRowsOfBatch))
 	s.with(processor, "--day", theDay.Format(time.DateOnly))

@@ -129,8 +129,9 @@ func TestPowerCuts(t *testing.T) {
 				}
 			}
 			h := newHub()
-			loses := rand.New(rand.NewPCG(seed, 9))                                                         // is used under the lock of the hub
-			h.lose = func(m connector.Message) bool { return m.Topic == names.Ask() && loses.IntN(4) == 0 } // confirmations
+			loses := rand.New(rand.NewPCG(seed, 9))
+			// Confirmations are lost. It is called under the lock of the hub.
+			h.lose = func(m connector.Message) bool { return m.Topic == names.Ask() && loses.IntN(4) == 0 }
 			l := newListener(t, h)
 			l.confirms = true
 			defer l.listen(t.Context())()
