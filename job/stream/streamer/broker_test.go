@@ -298,6 +298,15 @@ func (l *listener) payload(key string, time int) string {
 	return string(l.data[key][time])
 }
 
+// beaconsIn counts the beacons that come within a time.
+func (l *listener) beaconsIn(d time.Duration) int {
+	l.forget()
+	time.Sleep(d)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.beacons)
+}
+
 func (l *listener) refusals() []wire.Gone {
 	l.mu.Lock()
 	defer l.mu.Unlock()

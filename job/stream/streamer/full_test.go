@@ -72,18 +72,11 @@ func TestBeaconsThatNobodyHears(t *testing.T) {
 	pacedRig(t, hours(2, 0), func(t *testing.T, r *rig, h *hub, l *listener) {
 		h.durable, l.confirms = true, false
 		stop, _ := r.start()
-		count := func(d time.Duration) (n int) {
-			l.forget()
-			time.Sleep(d)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			return len(l.beacons)
-		}
-		if n := count(24 * time.Hour); n < 100 || n > 200 {
+		if n := l.beaconsIn(24 * time.Hour); n < 100 || n > 200 {
 			t.Errorf("%d beacons in a day that nobody heard, want one in ten minutes", n)
 		}
 		l.say(confirm(r.running().desk.epoch, 0))
-		if n := count(5 * time.Second); n < 9 {
+		if n := l.beaconsIn(5 * time.Second); n < 9 {
 			t.Errorf("%d beacons in 5 s when somebody has come", n)
 		}
 		stop()

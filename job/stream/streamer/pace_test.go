@@ -202,14 +202,7 @@ func TestBeacons(t *testing.T) {
 		l.confirms = false
 		r.cfg.Interval = time.Minute
 		stop, _ := r.start()
-		count := func(d time.Duration) (n int) {
-			l.forget()
-			time.Sleep(d)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			return len(l.beacons)
-		}
-		if n := count(10 * time.Second); n < 19 || n > 23 {
+		if n := l.beaconsIn(10 * time.Second); n < 19 || n > 23 {
 			t.Errorf("%d beacons in 10 s with a window unconfirmed", n)
 		}
 		epoch := r.running().desk.epoch
@@ -218,7 +211,7 @@ func TestBeacons(t *testing.T) {
 			t.Errorf("beacon: %+v", b)
 		}
 		l.say(confirm(epoch, 1))
-		if n := count(10 * time.Second); n < 4 || n > 6 {
+		if n := l.beaconsIn(10 * time.Second); n < 4 || n > 6 {
 			t.Errorf("%d beacons in 10 s with all confirmed", n)
 		}
 		time.Sleep(time.Minute)
