@@ -66,3 +66,13 @@ func (e *Ear) Close() {
 	e.stop()
 	<-e.ended
 }
+
+// Deaf reports whether the hearing has ended, and all that it heard is taken.
+func (e *Ear) Deaf() bool {
+	select {
+	case <-e.ended:
+		return len(e.came) == 0
+	default:
+		return false
+	}
+}

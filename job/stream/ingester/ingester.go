@@ -185,7 +185,7 @@ func (in *Source) Fetch(ctx context.Context, _ connector.Request) (connector.Pag
 	if refused := err; hear.Refused(refused) {
 		in.mute, p.End = true, false
 		if err = in.overhear(ctx, p); err == nil && !p.some() {
-			if err = refused; !in.deaf() {
+			if err = refused; !in.ear.Deaf() {
 				return p.Page, err // and the hearing goes on
 			}
 		}
@@ -229,15 +229,12 @@ func (in *Source) listen(ctx context.Context) error {
 	return err
 }
 
-// deaf reports whether the hearing has ended, and all that it heard is taken.
-func (in *Source) deaf() bool { return isClosed(in.ear.Ended()) && len(in.ear.Came()) == 0 }
-
 // gather takes messages until there is a page and nothing more is waited for.
 func (in *Source) gather(ctx context.Context, p *page) error {
 	var linger <-chan time.Time
 	for p.room() {
 		next, ended := now().Add(time.Minute), in.ear.Ended()
-		if in.deaf() {
+		if in.ear.Deaf() {
 			return in.atEnd(p)
 		} else if isClosed(ended) { // nobody can be told anything, but what was heard is taken in first
 			ended = nil

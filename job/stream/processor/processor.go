@@ -181,7 +181,7 @@ func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page
 	if hear.Refused(err) { // what it holds for us is done with all the same
 		p, err = s.follow(ctx)
 	}
-	if s.waits = hear.Refused(err); s.waits && !s.deaf() {
+	if s.waits = hear.Refused(err); s.waits && !s.ear.Deaf() {
 		return p, err // and the hearing goes on
 	}
 	if err != nil {
@@ -211,16 +211,6 @@ func (s *Source) listen(ctx context.Context) error {
 		err = s.say(ctx, epoch, time.Now())
 	}
 	return err
-}
-
-// deaf reports whether the hearing has ended, and all that it heard is taken.
-func (s *Source) deaf() bool {
-	select {
-	case <-s.ear.Ended():
-		return len(s.ear.Came()) == 0
-	default:
-		return false
-	}
 }
 
 // follow hears and computes until there is a page. While the broker takes nothing, there is also an end once nothing is
