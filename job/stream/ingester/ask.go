@@ -20,8 +20,9 @@ const (
 	mostBatches = 1_000
 )
 
-// asks returns the windows that are to be asked for now, oldest first, and when to look again.
-func (b *book) asks(now time.Time) (asks []ask, next time.Time) {
+// asks returns the windows that are to be asked for now, oldest first, and when to look again. here says that the streamer was
+// heard just now: then a question without an answer was lost, or the answer was.
+func (b *book) asks(now time.Time, here bool) (asks []ask, next time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if now.Before(b.idle) {
@@ -57,7 +58,7 @@ func (b *book) asks(now time.Time) (asks []ask, next time.Time) {
 		if n := len(missing[w]); w.Epoch == oldEpoch && n > 0 && missing[w][n-1] == len(w.Parts)-1 {
 			w.askedLast = true
 		}
-		w.asked(now)
+		w.asked(now, here)
 		next = earlier(next, w.next)
 	}
 	b.idle = next

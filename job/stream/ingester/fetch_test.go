@@ -166,7 +166,7 @@ func TestManyQuestions(t *testing.T) {
 	}
 	asked := map[uint64]bool{}
 	for range 7 {
-		asks, _ := n.book.asks(n.now)
+		asks, _ := n.book.asks(n.now, false)
 		if len(asks) > mostAsked {
 			t.Fatalf("%d questions at once", len(asks))
 		}
@@ -177,7 +177,7 @@ func TestManyQuestions(t *testing.T) {
 	if len(asked) != 100 {
 		t.Errorf("%d windows were asked for", len(asked))
 	}
-	if asks, next := n.book.asks(n.now); len(asks) > 0 || !next.After(n.now) {
+	if asks, next := n.book.asks(n.now, false); len(asks) > 0 || !next.After(n.now) {
 		t.Errorf("%d questions more, and again at %v", len(asks), next)
 	}
 	m := wire.Manifest{Epoch: "e", Number: 1, Window: "0", From: hour0, To: hour0.Add(time.Hour)}
@@ -188,7 +188,7 @@ func TestManyQuestions(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.book.heard(n.now)
-	asks, _ := n.book.asks(n.now)
+	asks, _ := n.book.asks(n.now, false)
 	if asks[0].Number != 1 || len(asks[0].Batches) != mostBatches || asks[0].Batches[0] != 0 {
 		t.Errorf("asked for %d batches of window %d", len(asks[0].Batches), asks[0].Number)
 	}

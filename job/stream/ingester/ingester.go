@@ -296,7 +296,7 @@ func (in *Source) due(ctx context.Context, p *page, next *time.Time) error {
 	p.look = in.book.looks()
 	p.End = !p.some() && in.over(now)
 	if len(in.ear.Came()) == 0 { // else the answer may be among them
-		asks, at := in.book.asks(now)
+		asks, at := in.book.asks(now, in.voice.here(now))
 		for _, a := range asks {
 			for _, m := range a.messages(in.cfg.Names) {
 				if err := in.publish(ctx, m); err != nil {

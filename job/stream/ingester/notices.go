@@ -225,7 +225,7 @@ func (b *book) said(number uint64) error {
 func (b *book) has(end bool) wire.Told {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return wire.Told{Epoch: b.log.Epoch, Oldest: min(b.log.First, b.told+1), Newest: b.told, End: end}
+	return wire.Told{Epoch: b.log.Epoch, Oldest: min(b.log.First, b.told+1), Newest: b.told, Next: b.log.Next, End: end}
 }
 
 // notices returns those from a number on that are durable, at most max.

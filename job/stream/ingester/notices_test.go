@@ -63,7 +63,7 @@ func TestNotices(t *testing.T) {
 			n.At.IsZero() || n.Epoch == "" {
 			t.Errorf("the notice is %+v", n)
 		}
-		if heard := told.take(); heard[len(heard)-1] != (wire.Told{Epoch: all[0].Epoch, Oldest: 1, Newest: 2}) {
+		if heard := told.take(); heard[len(heard)-1] != (wire.Told{Epoch: all[0].Epoch, Oldest: 1, Newest: 2, Next: 1}) {
 			t.Errorf("told: %+v", heard[len(heard)-1])
 		}
 		r.follow(all[0].Epoch, 1)
@@ -162,7 +162,7 @@ func TestNewLineage(t *testing.T) {
 		if again[0].Epoch == first[0].Epoch {
 			t.Error("the notices have the old epoch")
 		}
-		if all := told.take(); all[len(all)-1] != (wire.Told{Epoch: again[0].Epoch, Oldest: 4, Newest: 5}) {
+		if all := told.take(); all[len(all)-1] != (wire.Told{Epoch: again[0].Epoch, Oldest: 4, Newest: 5, Next: 4}) {
 			t.Errorf("told: %+v", all[len(all)-1])
 		}
 		r.follow(first[0].Epoch, 2)

@@ -160,13 +160,18 @@ func (w *window) spans(first, last uint64) {
 // The pauses between questions for a window.
 const (
 	quiet   = 150 * time.Millisecond // nothing came for so long: the first question
-	longest = 10 * time.Second       // between two questions while nobody answers
+	longer  = 2 * time.Second        // between two questions at most while the streamer is heard
+	longest = 10 * time.Second       // and while it is not
 )
 
 // asked says that the question was sent: the next one waits longer each time, by chance a little more or less, so
 // that many windows don't ask at once.
-func (w *window) asked(now time.Time) {
-	pause := min(quiet<<min(w.asks, 10), longest)
+func (w *window) asked(now time.Time, here bool) {
+	most := longest
+	if here {
+		most = longer
+	}
+	pause := min(quiet<<min(w.asks, 10), most)
 	w.asks++
 	w.next = now.Add(pause/2 + rand.N(pause))
 }

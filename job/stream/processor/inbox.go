@@ -63,9 +63,11 @@ type log struct {
 	newest  uint64 // that is known of
 	end     bool   // there will be none behind it
 	parted  bool   // so it said in a former life, and was not heard in this one
+	known   uint64 // it has heard that those in front of this one are done with
 	waiting map[uint64]wire.Stored
 	ask     question
 	first   time.Time // it was heard in this life; zero: never
+	last    time.Time // likewise
 }
 
 // mostWaiting is how many notices of one ingester wait in memory; others are asked for again.
@@ -115,7 +117,7 @@ func (b *inbox) meet(epoch string, now time.Time) (l *log, other string) {
 		b.logs = append(b.logs, &log{epoch: epoch, waiting: map[uint64]wire.Stored{}})
 	}
 	l = b.logs[i]
-	l.ask.silent, l.parted = 0, false
+	l.ask.silent, l.parted, l.last = 0, false, now
 	if l.first.IsZero() {
 		l.first, b.latest = now, l
 	}
@@ -160,6 +162,7 @@ func (l *log) told(t wire.Told) (first, last uint64, gone bool) {
 	if t.Newest >= l.newest { // else it is older than what we know
 		l.newest, l.end = t.Newest, t.End
 	}
+	l.known = max(l.known, t.Next)
 	if _, here := l.waiting[l.next]; l.next > 0 && t.Oldest > l.next && !here {
 		first, last, gone = l.next, t.Oldest-1, true
 	}
@@ -193,15 +196,32 @@ func (b *inbox) given(n wire.Stored) {
 	b.logs = append(slices.Delete(b.logs, i, i+1), l)
 }
 
-// ended reports whether there will be no more notices, and each has a page.
-func (b *inbox) ended() bool {
-	l := b.latest
-	_, ready := b.ready()
-	return l != nil && l.end && l.next > l.newest && !ready
-}
-
 // untilGone is for how long an ingester that was at its end must be silent until it has ended.
 const untilGone = 10 * time.Second
+
+// ended reports whether there will be no more notices, each has a page, and the ingester has heard that, without which it
+// would wait for us for ever. If it has not, it is told again, the last time at said, until it is silent: then it has ended.
+// at says when that is known.
+func (b *inbox) ended(now, said time.Time) (ended bool, at time.Time) {
+	l := b.latest
+	if _, ready := b.ready(); ready || !l.done() {
+		return false, time.Time{}
+	}
+	if l.heeded() {
+		return true, time.Time{}
+	}
+	if at = l.last; at.Before(said) {
+		at = said
+	}
+	at = at.Add(untilGone)
+	return !now.Before(at), at
+}
+
+// done reports whether each notice has a page, and there will be no more.
+func (l *log) done() bool { return l != nil && l.end && l.next > l.newest }
+
+// heeded reports whether the ingester knows how far its notices are done with.
+func (l *log) heeded() bool { return l.known >= l.next }
 
 // gone reports whether the ingester that was followed last was at its end in a former life, and none is heard in this one:
 // it has ended. If it has not, and is silent for another reason, at says when that is known.

@@ -303,34 +303,41 @@ func TestCursors(t *testing.T) {
 	}
 }
 
-// TestEnded: the end is reached behind the last notice, and not before.
+// TestEnded: the end is reached behind the last notice, once the ingester knows that it is done with, or is silent; and not
+// before.
 func TestEnded(t *testing.T) {
 	b := newInbox(position{})
-	if b.ended() {
-		t.Error("nobody was heard")
+	now := hour0
+	check := func(what string, want bool) {
+		t.Helper()
+		if got, _ := b.ended(now, hour0); got != want {
+			t.Errorf("%s: ended is %v, want %v", what, got, want)
+		}
 	}
-	l, _ := b.meet("a", hour0)
-	l.told(wire.Told{Epoch: "a", Oldest: 1, Newest: 1, End: true})
-	if b.ended() {
-		t.Error("a notice is missing")
-	}
-	l.stored(noticeOf("a", 1), hour0)
-	if b.ended() {
-		t.Error("a notice waits")
-	}
+	check("nobody was heard", false)
+	l, _ := b.meet("a", now)
+	l.told(wire.Told{Epoch: "a", Oldest: 1, Newest: 1, Next: 1, End: true})
+	check("a notice is missing", false)
+	l.stored(noticeOf("a", 1), now)
+	check("a notice waits", false)
 	b.given(noticeOf("a", 1))
-	if !b.ended() {
-		t.Error("all is done")
+	check("it has not heard that all is done", false)
+	now = hour0.Add(untilGone - 1)
+	check("it was heard just now", false)
+	if _, at := b.ended(now, hour0.Add(time.Second)); !at.Equal(hour0.Add(time.Second + untilGone)) {
+		t.Errorf("it is given until %v after it was told", at.Sub(hour0))
 	}
-	l.told(wire.Told{Epoch: "a", Oldest: 1, Newest: 1})
-	if b.ended() {
-		t.Error("it goes on")
-	}
-	l.told(wire.Told{Epoch: "a", Oldest: 1, Newest: 1, End: true})
-	l.stored(noticeOf("a", 2), hour0)
-	if b.ended() {
-		t.Error("there is one more")
-	}
+	now = hour0.Add(untilGone)
+	check("it is silent", true)
+	b.meet("a", now)
+	check("it is heard again", false)
+	l.told(wire.Told{Epoch: "a", Oldest: 1, Newest: 1, Next: 2, End: true})
+	check("it knows that all is done", true)
+	l.told(wire.Told{Epoch: "a", Oldest: 1, Newest: 1, Next: 2})
+	check("it goes on", false)
+	l.told(wire.Told{Epoch: "a", Oldest: 1, Newest: 1, Next: 2, End: true})
+	l.stored(noticeOf("a", 2), now)
+	check("there is one more", false)
 }
 
 // TestOldHours: the one that waits longest comes first, once it has waited enough.

@@ -279,12 +279,12 @@ func (s *Source) over(now time.Time) (over bool, at time.Time) {
 	case s.cfg.Ended != nil: // it ends when all notices are followed
 		_, ready := s.inbox.ready()
 		return !ready && isClosed(s.cfg.Ended), at
-	case s.inbox.ended():
-		return true, at
-	case s.mute.Load() == nil:
-		return s.inbox.gone(now)
+	case s.mute.Load() != nil: // it can't say so
+		return false, at
+	case s.inbox.latest.done():
+		return s.inbox.ended(now, s.said(s.latest()))
 	}
-	return false, at
+	return s.inbox.gone(now)
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -379,8 +379,7 @@ func earlier(t, other time.Time) time.Time {
 
 // last is the page of the end.
 func (s *Source) last() connector.Page {
-	p, epoch := s.page(), s.latest()
+	p := s.page()
 	p.End = true
-	p.Taken = func(ctx context.Context) { _ = s.say(ctx, epoch, time.Now()) } // it ends without that too
 	return p
 }

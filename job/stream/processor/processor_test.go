@@ -498,12 +498,20 @@ func TestSpool(t *testing.T) {
 	}
 }
 
-// TestOnce: when the ingester is at its end and all is done with, the job ends by itself.
+// TestOnce: when the ingester is at its end and all is done with, the job ends by itself; and not before the ingester has
+// heard it, which would wait for ever.
 func TestOnce(t *testing.T) {
+	for _, lost := range []int{0, 5} {
+		t.Run(fmt.Sprintf("%d words lost", lost), func(t *testing.T) { once(t, lost) })
+	}
+}
+
+func once(t *testing.T, lost int) {
 	b := embedded(t)
 	r := newRig(t, b)
 	r.change = func(cfg *Config) { cfg.Once = true }
 	n := newNotices(t, b, "i")
+	n.lose = lost
 	for i := range 3 {
 		from := hour0.Add(time.Duration(i) * time.Hour)
 		r.store(observations(1, from, 20))

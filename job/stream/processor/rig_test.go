@@ -420,6 +420,7 @@ type notices struct {
 	asked  int    // how often it said so
 	end    bool
 	mute   bool // nothing is told by itself
+	lose   int  // so many times it is not heard that all is done with
 }
 
 func newNotices(t *testing.T, b connector.Broker, epoch string) *notices {
@@ -460,7 +461,7 @@ func (n *notices) add(from time.Time, rows int, change ...func(*wire.Stored)) {
 func (n *notices) told() wire.Told {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return wire.Told{Epoch: n.epoch, Oldest: n.oldest, Newest: uint64(len(n.all)), End: n.end}
+	return wire.Told{Epoch: n.epoch, Oldest: n.oldest, Newest: uint64(len(n.all)), Next: n.next, End: n.end}
 }
 
 // followed is up to where the processor says that it has done.
@@ -487,6 +488,11 @@ func (n *notices) heard() int {
 func (n *notices) follow(f wire.Follow) {
 	n.mu.Lock()
 	n.asked++
+	if n.end && n.lose > 0 && f.Epoch == n.epoch && f.Next > uint64(len(n.all)) {
+		n.lose--
+		n.mu.Unlock()
+		return
+	}
 	var out []wire.Stored
 	if f.Epoch == n.epoch && f.Next >= n.oldest && f.Next <= uint64(len(n.all))+1 {
 		n.next = max(n.next, f.Next)

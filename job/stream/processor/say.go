@@ -37,6 +37,13 @@ func (s *Source) latest() string {
 	return ""
 }
 
+// said is when an ingester was told last where we are.
+func (s *Source) said(epoch string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done[epoch].told
+}
+
 // say tells an ingester where we are, which gives us what is behind; "" asks whose notices there are.
 func (s *Source) say(ctx context.Context, epoch string, now time.Time) error {
 	s.mu.Lock()
@@ -91,7 +98,11 @@ func (s *Source) remind(ctx context.Context, l *log, now time.Time) error {
 	s.mu.Lock()
 	m := s.done[l.epoch]
 	s.mu.Unlock()
-	if now.Sub(m.told) < min(tellAgain<<min(m.says, 10), tellIdle) {
+	pause := min(tellAgain<<min(m.says, 10), tellIdle)
+	if l.done() && !l.heeded() {
+		pause = tellAgain // it waits for that
+	}
+	if now.Sub(m.told) < pause {
 		return nil
 	}
 	return s.say(ctx, l.epoch, now)

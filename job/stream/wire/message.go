@@ -94,7 +94,10 @@ type Told struct {
 	Epoch  string `json:"epoch"`
 	Oldest uint64 `json:"oldest"` // number of the oldest notice that can be given again, above Newest for none
 	Newest uint64 `json:"newest"` // number of the newest one, 0 for none
-	End    bool   `json:"end,omitempty"`
+	// Next is the number of the first one that no processor has done with, as far as the ingester has heard; 0 from one
+	// that does not say so.
+	Next uint64 `json:"next,omitempty"`
+	End  bool   `json:"end,omitempty"`
 }
 
 // Follow says that a processor wants the notices from a number on, and has done with those in front of it. An epoch
