@@ -13,12 +13,12 @@ TIMEOUT     ?= 25m
 export GORACE ?= atexit_sleep_ms=10
 
 # The packages that take longest begin first, so that none of them runs alone at the end.
-LONGEST := $(addprefix ./,connector/clickhouse tests/whole tests/crash face/cli \
+LONGEST := $(addprefix ./,tests/weather connector/clickhouse tests/whole tests/crash face/cli \
 	connector/httppush connector/influxdb connector/files job/stream/processor job/stream/serve \
 	job/stream/streamer job/stream/ingester kernel/store/forensic kernel/store connector/nats \
 	kernel/checkpoint job/collect)
 
-.PHONY: run test check build bench torture weather deps
+.PHONY: run test check build bench torture deps
 
 run: build
 	bin/holdfast demo
@@ -30,8 +30,8 @@ build:
 # time. But nothing may run beside a TestTimed: it measures how soon a gate opens, and what a role that waits costs.
 # What go test would vet, check has vetted.
 test: deps check build
-	go test -race -vet=off -p $$(($$(nproc) * 3 / 2)) -timeout $(TIMEOUT) $(LONGEST) \
-		$$(go list ./... | grep -v -e '/bench$$' -e '/tests/weather$$')
+	go test -race -vet=off -p $$(($$(nproc) * 3 / 2)) -timeout $(TIMEOUT) -skip '^TestTimed' $(LONGEST) \
+		$$(go list ./... | grep -v '/bench$$')
 	go test -race -vet=off -timeout $(TIMEOUT) -run '^TestTimed' ./tests/weather
 	@scripts/deps.sh missing
 
@@ -46,10 +46,6 @@ check:
 # Speed and memory against peers and bounds, on the plain binary.
 bench: deps build
 	go test -count=1 -timeout 60m -run '^Test' -bench . -v ./bench/...
-
-# The rest of the weather station's campaigns: kills, hostile brokers, mixtures with parts of WeatherVane.
-weather: deps
-	go test -race -timeout 20m -skip '^TestTimed' ./tests/weather
 
 # Every kill, power-cut and damage campaign at its full count.
 torture: deps build

@@ -109,7 +109,7 @@ func (m *machine) open() {
 	if m.st, err = store.Open("/job", storetest.Options(m.tb, m.fs.FS())); err != nil {
 		m.tb.Fatal(err)
 	}
-	if m.q, err = Open(m.st, "frames", Options{Lanes: []int{3, 1}, Attempts: attempts}); err != nil {
+	if m.q, err = Open(m.st, "frames", Options{Lanes: []Lane{{Weight: 3}, {Weight: 1, Newest: true}}, Attempts: attempts}); err != nil {
 		m.tb.Fatal(err)
 	}
 }

@@ -11,8 +11,8 @@
 // his attempt.
 //
 // Tasks wait in lanes. Each lane has a weight, its guaranteed share of the leases while others have
-// work too. Within a lane, new tasks come in the order they were put, and take turns with those
-// that were waiting. Tasks with the same Order run one after another in the order they were put;
+// work too. Within a lane, new tasks come in the order they were put, or the newest first, and take
+// turns with those that were waiting. Tasks with the same Order run one after another in the order they were put;
 // one that waits for its next attempt holds up those behind it, one that is dead does not.
 //
 // At all times, in every commit: put = ready + leased + waiting + done + dead + dropped. Nothing
@@ -42,8 +42,8 @@
 //	x order(16) id(8)      (version alone) waiting behind another task of the same order
 //	o order(16)            head(8) tasks(8): the task of an order whose turn it is
 //
-// seq is the next id, position or lease number, low and due are bounds below which there is
-// nothing: without them each look for work would walk over the remains of all that was done. Keys
+// seq is the next id, position or lease number, but a position in a lane that gives the newest first begins
+// with the complement of the time. low and due are bounds below which there is nothing: without them each look for work would walk over the remains of all that was done. Keys
 // stand under themselves, not under a hash: what comes together (the links of a page, the files of
 // a directory) is looked up and written in one place. order is the first 16 bytes of its SHA-256.
 package queue
@@ -74,9 +74,8 @@ const (
 
 // Options tune a queue.
 type Options struct {
-	// Lanes are the weights of the lanes, the first for lane 0; nil is one lane. Of the leases that
-	// are given while all lanes have work, each lane gets its weight's part.
-	Lanes []int
+	// Lanes are the lanes, from lane 0 on; nil is one of weight 1.
+	Lanes []Lane
 	// Attempts is how often a task may be leased before Retry, or a crash, makes it dead; 0 is for
 	// ever.
 	Attempts int
@@ -85,9 +84,18 @@ type Options struct {
 	Horizon time.Duration
 }
 
+// Lane is where tasks wait.
+type Lane struct {
+	// Weight is its part of the leases that are given while all lanes have work.
+	Weight int
+	// Newest has new tasks come in turns of ten seconds, those that were put last first. What is put
+	// after this changed is in the new order.
+	Newest bool
+}
+
 func (o Options) withDefaults() Options {
 	if len(o.Lanes) == 0 {
-		o.Lanes = []int{1}
+		o.Lanes = []Lane{{Weight: 1}}
 	}
 	return o
 }
@@ -98,9 +106,9 @@ func (o Options) Validate() error {
 	if len(o.Lanes) > MaxLanes {
 		errs = append(errs, fault.New(fault.Invalid, "%d lanes, at most %d", len(o.Lanes), MaxLanes))
 	}
-	for i, w := range o.Lanes {
-		if w < 1 || w > 1<<20 {
-			errs = append(errs, fault.New(fault.Invalid, "lane %d has weight %d, want 1 to %d", i, w, 1<<20))
+	for i, l := range o.Lanes {
+		if l.Weight < 1 || l.Weight > 1<<20 {
+			errs = append(errs, fault.New(fault.Invalid, "lane %d has weight %d, want 1 to %d", i, l.Weight, 1<<20))
 		}
 	}
 	if o.Attempts < 0 || o.Horizon < 0 {
@@ -118,7 +126,7 @@ type Queue struct {
 	name  string
 	epoch uint64
 
-	lanes []lane // whose turn it is; touched only within a transaction of ours, which the store orders
+	turns []lane // whose turn it is; touched only within a transaction of ours, which the store orders
 
 	work   chan struct{} // holds one token while there may be work that nobody looks for
 	closed chan struct{}
@@ -133,7 +141,7 @@ type Queue struct {
 // Open returns the queue of this name and makes ready again what an earlier Queue had leased.
 func Open(st *store.Store, name string, o Options) (*Queue, error) {
 	o = o.withDefaults()
-	q := &Queue{st: st, opts: o, name: name, lanes: make([]lane, MaxLanes),
+	q := &Queue{st: st, opts: o, name: name, turns: make([]lane, MaxLanes),
 		work: make(chan struct{}, 1), closed: make(chan struct{})}
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("open queue %q: %w", name, err)

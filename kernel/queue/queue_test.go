@@ -175,7 +175,7 @@ func TestBadTasksAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v, want an Invalid fault", what, err)
 		}
 	}
-	if _, err := Open(st, "bad", Options{Lanes: []int{0}, Attempts: -1}); err == nil ||
+	if _, err := Open(st, "bad", Options{Lanes: []Lane{{}}, Attempts: -1}); err == nil ||
 		!strings.Contains(err.Error(), "weight 0") || !strings.Contains(err.Error(), "attempts -1") {
 		t.Errorf("bad options: got %v", err)
 	}
@@ -265,9 +265,40 @@ func TestOneOrderRunsOneAfterAnother(t *testing.T) {
 	wantCounts(t, st, q, Counts{Put: 6, Leased: 3, Done: 2, Dropped: 1})
 }
 
+// lanes are some of these weights.
+func lanes(weights ...int) (all []Lane) {
+	for _, w := range weights {
+		all = append(all, Lane{Weight: w})
+	}
+	return all
+}
+
+// What was put last comes first, turn by turn; also when it is put while others are leased, and behind a clock that was set
+// back.
+func TestNewestFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := memory(t)
+		q := openQueue(t, st, Options{Lanes: []Lane{{Weight: 1, Newest: true}}})
+		time.Sleep(time.Until(time.Now().Truncate(turnOfNewest).Add(turnOfNewest)))
+		put(t, st, q, Task{Key: "a"}, Task{Key: "b"})
+		time.Sleep(turnOfNewest)
+		put(t, st, q, Task{Key: "c"})
+		put(t, st, q, Task{Key: "d"})
+		wantKeys(t, "the last turn", take(t, q, 1), "c")
+		time.Sleep(turnOfNewest)
+		put(t, st, q, Task{Key: "e"}, Task{Key: "f"})
+		second := take(t, q, 3)
+		wantKeys(t, "a younger one, then what was left", second, "e", "f", "d")
+		retry(t, st, q, second[2], 0)
+		put(t, st, q, Task{Key: "g"})
+		wantKeys(t, "all, what comes back by turns with the others", take(t, q, 9), "g", "d", "a", "b")
+		wantCounts(t, st, q, Counts{Put: 7, Leased: 7})
+	})
+}
+
 func TestLanesGetTheirShare(t *testing.T) {
 	st := memory(t)
-	q := openQueue(t, st, Options{Lanes: []int{6, 3, 1}})
+	q := openQueue(t, st, Options{Lanes: lanes(6, 3, 1)})
 	var tasks []Task
 	for i := range 600 {
 		tasks = append(tasks, Task{Key: fmt.Sprint(i), Lane: i % 3})
@@ -509,7 +540,7 @@ func TestClockSetBackALittle(t *testing.T) {
 
 func TestListGoesOnWhereItStopped(t *testing.T) {
 	st := memory(t)
-	q := openQueue(t, st, Options{Lanes: []int{2, 1}})
+	q := openQueue(t, st, Options{Lanes: lanes(2, 1)})
 	for i := range 7 {
 		put(t, st, q, Task{Key: fmt.Sprint("w", i), Due: time.Now().Add(time.Hour)},
 			Task{Key: fmt.Sprint("o", i), Order: "one", Lane: 1})
@@ -544,7 +575,7 @@ func TestListGoesOnWhereItStopped(t *testing.T) {
 // Many workers, each task once, the results in the same transactions.
 func TestWorkersShareTheWork(t *testing.T) {
 	st := storetest.Open(t, t.TempDir())
-	q := openQueue(t, st, Options{Lanes: []int{3, 1}})
+	q := openQueue(t, st, Options{Lanes: lanes(3, 1)})
 	const n = 400
 	result := func(key string) store.Key { return store.Job.K().Str(key) }
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -89,7 +89,7 @@ func TestSizeAndSpeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	o := Options{Lanes: []int{3, 1}}
+	o := Options{Lanes: lanes(3, 1)}
 	q := openQueue(t, st, o)
 	before, have := heap(), 0
 	for _, n := range steps {

@@ -6,31 +6,36 @@ type lane struct {
 	again  bool // the due list is next
 }
 
+// lane returns the options of a lane, also of one that they no longer know.
+func (q *Queue) lane(n int) Lane {
+	if n < len(q.opts.Lanes) {
+		return q.opts.Lanes[n]
+	}
+	return Lane{Weight: 1}
+}
+
 // turn picks a list that is not empty; ok is false if all are. Lanes take turns by weight (smooth
 // weighted round-robin): each one with work gains its weight, the richest pays what all have
 // gained.
 func (q *Queue) turn(lists []list) (i int, ok bool) {
 	best, sum := -1, 0
 	for n := range len(lists) / 2 {
-		l := &q.lanes[n]
+		l := &q.turns[n]
 		if lists[2*n].ready+lists[2*n+1].ready == 0 {
 			l.credit = 0 // what it did not use it does not keep
 			continue
 		}
-		weight := 1 // of a lane that the options no longer know
-		if n < len(q.opts.Lanes) {
-			weight = q.opts.Lanes[n]
-		}
+		weight := q.lane(n).Weight
 		l.credit += weight
 		sum += weight
-		if best < 0 || l.credit > q.lanes[best].credit {
+		if best < 0 || l.credit > q.turns[best].credit {
 			best = n
 		}
 	}
 	if best < 0 {
 		return 0, false
 	}
-	l := &q.lanes[best]
+	l := &q.turns[best]
 	l.credit -= sum
 	i = 2 * best
 	if due := lists[i+1].ready > 0; due && (l.again || lists[i].ready == 0) {

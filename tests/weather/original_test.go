@@ -26,13 +26,13 @@ type mixture struct {
 }
 
 // TestMixedWithOld runs the original's day with some parts of WeatherVane and the others ours, in every mixture
-// that there is. Afterwards the rows and the reports are compared in full, and our API is asked for them. What the
+// that there is, or some of them. Afterwards the rows and the reports are compared in full, and our API is asked for them. What the
 // parts of old can't do limits that, as is said at each: there is no report of the last hour by the processor of
 // old, no text in the rows by the ingester of old, and in front of that no LAST is lost.
 func TestMixedWithOld(t *testing.T) {
 	some := func(hour int) bool { return hour%3 == 2 } // the last one of the day is among them
 	none := func(int) bool { return false }
-	for name, m := range map[string]mixture{
+	mixtures := map[string]mixture{
 		"streamer":                  {streamer: true},
 		"streamer and lossy broker": {streamer: true, loses: some},
 		"ingester":                  {ingester: true, loses: none},
@@ -40,7 +40,9 @@ func TestMixedWithOld(t *testing.T) {
 		"streamer and ingester":     {streamer: true, ingester: true},
 		"streamer and processor":    {streamer: true, processor: true},
 		"ingester and processor":    {ingester: true, processor: true},
-	} {
+	}
+	for _, name := range chosen(t, 3, slices.Sorted(maps.Keys(mixtures))) {
+		m := mixtures[name]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := m.begin(t)
