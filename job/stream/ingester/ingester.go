@@ -343,6 +343,9 @@ func (in *Source) takeHeld(ctx context.Context, p *page, now time.Time) (next ti
 		case ours:
 			next = came.Add(untilOther)
 		case in.voice.old(now):
+			if came.Before(in.hearing) { // its manifest may have been lost in the outage
+				came = in.hearing
+			}
 			next = came.Add(untilOld)
 		default:
 			next = in.voice.at.Add(untilForgotten)

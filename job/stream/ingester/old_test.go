@@ -115,7 +115,7 @@ func TestOldStreamer(t *testing.T) {
 				v.sends(0, 1, 2, 3, 4, 5)
 				time.Sleep(time.Second)
 				l.wantOld() // it may be of ours
-				time.Sleep(3 * time.Second)
+				time.Sleep(untilOld + time.Second)
 				l.wantOld("19T07 (7) stored 6 []")
 				want(t, "questions", v.questions())
 				if all := notices.take(); len(all) != 1 || all[0].Sure || all[0].Rows != 6 {
@@ -190,7 +190,7 @@ func TestOldReordered(t *testing.T) {
 		l := r.begin()
 		v.begins(7, 6, 1)
 		v.sends(5, 0, 4, 1, 2, 3)
-		time.Sleep(5 * time.Second)
+		time.Sleep(untilOld + time.Second)
 		l.wantOld("19T07 (7) stored 6 []")
 		want(t, "questions", v.questions())
 		notices.take()
@@ -333,7 +333,7 @@ func TestOldCrash(t *testing.T) {
 		l := r.begin()
 		v.begins(7, 5, 1)
 		v.sends(0, 2)
-		time.Sleep(2100 * time.Millisecond)
+		time.Sleep(untilOld + 100*time.Millisecond)
 		l.wantOld("19T07 (7) open 4 [3]")
 		l.stop()
 		v.sends(3, 4)

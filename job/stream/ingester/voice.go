@@ -22,8 +22,9 @@ const (
 	untilOther = 10 * time.Second
 	// untilFresh is for how long what a broker kept for us may come.
 	untilFresh = 3 * time.Second
-	// untilOld is for how long a batch waits for its manifest until it is taken for one of a streamer of old.
-	untilOld = 2 * time.Second
+	// untilOld is for how long a batch waits for its manifest until it is taken for one of a streamer of old. One of ours says
+	// ten times meanwhile that it is there.
+	untilOld = 5 * time.Second
 	// untilForgotten is for how long a streamer of ours must be silent until one of old is listened to.
 	untilForgotten = 30 * time.Second
 )

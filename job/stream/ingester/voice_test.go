@@ -229,3 +229,18 @@ func TestHeldIsBounded(t *testing.T) {
 		l.stop()
 	})
 }
+
+// TestHeldOverAnOutage: a batch without its manifest is taken for one of a streamer of old when it was heard in vain whether one
+// of ours is there; the time without a broker does not count.
+func TestHeldOverAnOutage(t *testing.T) {
+	in := &Source{held: newHeld(), hearing: hour0}
+	in.held.put("hash", connector.Heard{}, hour0.Add(time.Second))
+	for _, hearing := range []time.Duration{0, 40 * time.Second} {
+		in.hearing = hour0.Add(hearing)
+		want := max(time.Second, hearing) + untilOld
+		next, err := in.takeHeld(t.Context(), &page{}, hour0.Add(want-1))
+		if got := next.Sub(hour0); got != want || err != nil {
+			t.Errorf("heard since %v: taken after %v (%v), want %v", hearing, got, err, want)
+		}
+	}
+}
