@@ -1,0 +1,197 @@
+package transfer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// finish does with the original of a file that is everywhere what is to be done, and lets it go.
+func (j *Job) finish(ctx context.Context, l queue.Lease) error {
+	f, err := j.leased(ctx, l)
+	if err != nil {
+		return err
+	}
+	switch {
+	case j.cfg.After == Replace && f.Packed != nil:
+		err = j.replace(ctx, f)
+	case j.cfg.After == Remove:
+		err = j.remove(ctx, f)
+	}
+	var e end
+	if isEnd(err, &e) { // somebody took it away already
+		err = nil
+	}
+	if err == nil && j.ledger != nil {
+		err = j.ledger.ask(ctx, func(ctx context.Context) error { return j.ledger.Unlock(ctx, j.original(f)) })
+	}
+	if err != nil {
+		return j.settle(ctx, j.after, l, f, err)
+	}
+	_, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
+		f.becomes(Done, "")
+		f.Packed, f.Held = nil, false
+		return j.after.Done(tx, l)
+	})
+	if err == nil {
+		j.discard(f)
+	}
+	return err
+}
+
+func isEnd(err error, e *end) bool { return errors.As(err, e) }
+
+// remove deletes the original, once every destination was asked once more and has it.
+func (j *Job) remove(ctx context.Context, f *file) error {
+	in, err := j.open(f)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	want := f.SHA256.sha256()
+	if f.Packed != nil {
+		want = f.Packed.SHA256.sha256()
+	}
+	for _, t := range j.targets {
+		if err := t.gate.Wait(ctx); err != nil {
+			return err
+		}
+		sums, _, err := t.To.Sums(ctx, []string{f.Name})
+		if err != nil {
+			t.gate.Report(err)
+			return fault.As(fault.Transient, err)
+		}
+		if sum, ok := sums[f.Name]; !ok || sum != want {
+			return fault.New(fault.Conflict, "it is not deleted: what %s has of it is gone, or something else", t.Name)
+		}
+	}
+	if err := os.Remove(in.Name()); err != nil {
+		return err
+	}
+	return disk.SyncDir(filepath.Dir(in.Name()))
+}
+
+// replace puts the packed form in the place of the original, once it is proved that it unpacks to the same data. What it puts
+// there is known as no new file before it has its name.
+func (j *Job) replace(ctx context.Context, f *file) error {
+	in, err := j.open(f)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	packed := filepath.Join(j.env.Dir, f.Packed.Path)
+	if err := j.cfg.Pack.proves(ctx, in, packed, f.Size); err != nil {
+		return err
+	}
+	name, path := in.Name()+j.cfg.Pack.Suffix, f.Path+j.cfg.Pack.Suffix
+	if j.cfg.Pack.SameName {
+		name, path = in.Name(), f.Path
+	} else if there, err := j.isThere(name, path, f); err != nil || there {
+		return errors.Join(err, j.drop(in.Name(), there))
+	}
+	part := connector.PartName(name)
+	own, err := copyTo(packed, part, time.Unix(0, f.Mtime))
+	if err != nil {
+		return err
+	}
+	if err := j.own(path, own); err != nil {
+		return err
+	}
+	if j.cfg.Pack.SameName {
+		err := os.Rename(part, name)
+		return errors.Join(err, disk.SyncDir(filepath.Dir(name)))
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, part, unix.AT_FDCWD, name, unix.RENAME_NOREPLACE); err != nil {
+		return fmt.Errorf("rename %s to %s: %w", part, name, err)
+	}
+	return j.drop(in.Name(), true)
+}
+
+// own remembers that the job put a file there.
+func (j *Job) own(path string, i Identity) error {
+	i.Path = path
+	text, err := json.Marshal(i)
+	if err != nil {
+		return err
+	}
+	return j.env.Store.Update(func(tx *store.Tx) error {
+		tx.Set(ownKey(path), text)
+		return nil
+	})
+}
+
+// drop removes an original whose packed form is there. That is durable first.
+func (j *Job) drop(name string, there bool) error {
+	if !there {
+		return nil
+	}
+	dir := filepath.Dir(name)
+	if err := disk.SyncDir(dir); err != nil {
+		return err
+	}
+	if err := os.Remove(name); err != nil {
+		return err
+	}
+	return disk.SyncDir(dir)
+}
+
+// isThere reports whether a file is what an earlier life put there. If it is something else, that is a Conflict.
+func (j *Job) isThere(name, path string, f *file) (bool, error) {
+	in, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer in.Close()
+	sum, _, err := hashOf(in)
+	if err != nil {
+		return false, err
+	}
+	if sum != f.Packed.SHA256 {
+		return false, fault.New(fault.Conflict, "the original is not replaced: %s is something else", path)
+	}
+	own, err := identityOf(in)
+	if err != nil {
+		return false, err
+	}
+	return true, j.own(path, own)
+}
+
+// copyTo copies a file, durably, and returns the identity of the copy, without its path.
+func copyTo(from, name string, mtime time.Time) (made Identity, err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return made, err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return made, err
+	}
+	defer out.Close()
+	if _, err := io.Copy(out, in); err != nil {
+		return made, err
+	}
+	if err := os.Chtimes(name, mtime, mtime); err != nil {
+		return made, err
+	}
+	if err := out.Sync(); err != nil {
+		return made, err
+	}
+	return identityOf(out)
+}

@@ -1,0 +1,60 @@
+package transfer
+
+import (
+	"context"
+	"math"
+	"sync"
+
+	"holdfast/kernel/store"
+)
+
+// ahead keeps the files that are prepared few: each may have a packed form, which takes room. What counts is the destination that
+// has least to do, so one that is away holds up no other.
+type ahead struct {
+	st      *store.Store
+	targets []*target
+	most    uint64
+
+	mu   sync.Mutex
+	left chan struct{} // closed when a file left a target; guarded by mu
+}
+
+func newAhead(st *store.Store, targets []*target, most int) *ahead {
+	return &ahead{st: st, targets: targets, most: uint64(most), left: make(chan struct{})}
+}
+
+// wait waits until one more may be prepared.
+func (a *ahead) wait(ctx context.Context) error {
+	for {
+		a.mu.Lock()
+		left := a.left
+		a.mu.Unlock()
+		least := uint64(math.MaxUint64)
+		err := a.st.Latest(func(r store.Reader) error {
+			for _, t := range a.targets {
+				c, err := t.queue.Counts(r)
+				if err != nil {
+					return err
+				}
+				least = min(least, c.Ready+c.Leased+c.Waiting)
+			}
+			return nil
+		})
+		if err != nil || least < a.most {
+			return err
+		}
+		select {
+		case <-left:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// tell says that a file has left a target.
+func (a *ahead) tell() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.left)
+	a.left = make(chan struct{})
+}

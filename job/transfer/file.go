@@ -1,0 +1,194 @@
+package transfer
+
+import (
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/fits"
+	"holdfast/connector"
+	"holdfast/kernel/store"
+)
+
+// Identity is what makes a file this one: another at its path is another file.
+type Identity struct {
+	Path   string `json:"path"` // below the root, with slashes; bytes as the file system has them
+	Device uint64 `json:"device"`
+	Inode  uint64 `json:"inode"`
+	Size   int64  `json:"size"`
+	Mtime  int64  `json:"mtime"` // nanoseconds since 1970
+}
+
+// key names the task of a file.
+func (i Identity) key() string {
+	b := binary.BigEndian.AppendUint64([]byte(i.Path+"\x00"), i.Device)
+	b = binary.BigEndian.AppendUint64(b, i.Inode)
+	b = binary.BigEndian.AppendUint64(b, uint64(i.Size))
+	return string(binary.BigEndian.AppendUint64(b, uint64(i.Mtime)))
+}
+
+// State is where a file is.
+type State string
+
+// The states of a file.
+const (
+	Preparing State = "preparing" // or waiting for it
+	Shipping  State = "shipping"
+	Finishing State = "finishing" // it is everywhere, and something is to become of the original
+	Done      State = "done"
+	Known     State = "known" // the ledger had it already, from somebody else
+	Gone      State = "gone"  // it was not there any more, or another, before it was anywhere
+	Dead      State = "dead"  // it can't go on until a person does something
+)
+
+// file is what is known of a file, in the store.
+type file struct {
+	ID uint64 `json:"-"`
+	Identity
+	Found    time.Time `json:"found"`
+	By       string    `json:"by"` // what found it
+	Live     bool      `json:"live,omitempty"`
+	Overdue  bool      `json:"overdue,omitempty"` // it does not change any more, and is not whole by its own word
+	State    State     `json:"state"`
+	Since    time.Time `json:"since"`
+	Why      string    `json:"why,omitempty"`
+	Failures int       `json:"failures,omitempty"` // in a row, of the step that comes next
+
+	Verdict fits.Verdict      `json:"verdict,omitempty"` // "" for no FITS file
+	Hashed  time.Time         `json:"hashed,omitzero"`
+	SHA1    hash              `json:"sha1,omitempty"`
+	SHA256  hash              `json:"sha256,omitempty"`
+	Meta    map[string]string `json:"meta,omitempty"`
+	Held    bool              `json:"held,omitempty"` // claimed in the ledger
+	Packed  *packed           `json:"packed,omitempty"`
+	Name    string            `json:"name,omitempty"`   // at the destinations, below their root
+	Placed  string            `json:"placed,omitempty"` // where the day in the name is from, if not from where it should
+	To      []shipped         `json:"to,omitempty"`     // by target
+	Same    map[string]string `json:"same,omitempty"`   // by destination: the name of a file there with the same bytes
+}
+
+// packed is the packed form of a file.
+type packed struct {
+	Path   string `json:"path"` // below the job's directory
+	SHA256 hash   `json:"sha256"`
+	Size   int64  `json:"size"`
+}
+
+// shipped is a file at a destination, or on its way.
+type shipped struct {
+	Name     string             `json:"name"` // of the target
+	Path     string             `json:"path,omitempty"`
+	Verified connector.Verified `json:"verified,omitempty"`
+	At       time.Time          `json:"at,omitzero"` // when it had its final name; zero: it has not
+	Sent     int64              `json:"sent,omitempty"`
+	Recorded bool               `json:"recorded,omitempty"` // or there is no ledger
+}
+
+// hash is a hash as hexadecimal digits.
+type hash string
+
+func sumOf(b []byte) hash { return hash(hex.EncodeToString(b)) }
+
+func (h hash) sha256() (sum [sha256.Size]byte) {
+	_, _ = hex.Decode(sum[:], []byte(h)) // it is made by sumOf alone
+	return sum
+}
+
+func (h hash) sha1() (sum [sha1.Size]byte) {
+	_, _ = hex.Decode(sum[:], []byte(h))
+	return sum
+}
+
+// source is the absolute path of the original.
+func (j *Job) source(f *file) string { return filepath.Join(j.cfg.Root, filepath.FromSlash(f.Path)) }
+
+// original is a file as the ledger knows it.
+func (j *Job) original(f *file) connector.Original {
+	return connector.Original{Source: j.source(f), SHA1: f.SHA1.sha1(), SHA256: f.SHA256.sha256(), Size: f.Size,
+		Created: time.Unix(0, f.Mtime).UTC(), Meta: f.Meta}
+}
+
+// Keys of the job's space. All values but the counter are JSON.
+//
+//	f id(8)    the file
+//	n          id(8): the next one
+//	o path     the identity of a packed file that took the place of an original: it is not a new one
+var (
+	filesKey = store.Key{byte(store.Job), 'f'}
+	nextKey  = store.Key{byte(store.Job), 'n'}
+)
+
+func fileKey(id uint64) store.Key      { return store.Key{byte(store.Job), 'f'}.U64(id) }
+func ownKey(path string) store.Key     { return store.Key{byte(store.Job), 'o'}.Str(path) }
+func payload(id uint64) []byte         { return strconv.AppendUint(nil, id, 10) }
+func idOf(text []byte) (uint64, error) { return strconv.ParseUint(string(text), 10, 64) }
+
+// nextID takes an id for a file.
+func nextID(tx *store.Tx) (uint64, error) {
+	v, ok, err := tx.Get(nextKey)
+	if err != nil {
+		return 0, err
+	}
+	id := uint64(1)
+	if ok {
+		if len(v) != 8 {
+			return 0, fault.New(fault.Corrupt, "the number of the next file has %d bytes", len(v))
+		}
+		id = binary.BigEndian.Uint64(v)
+	}
+	tx.Set(nextKey, binary.BigEndian.AppendUint64(nil, id+1))
+	return id, nil
+}
+
+func (f *file) put(tx *store.Tx) error {
+	b, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("write file %d: %w", f.ID, err)
+	}
+	tx.Set(fileKey(f.ID), b)
+	return nil
+}
+
+func readFile(r store.Reader, id uint64) (*file, error) {
+	b, ok, err := r.Get(fileKey(id))
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fault.New(fault.Corrupt, "file %d is not there", id)
+	}
+	f := &file{ID: id}
+	if err := json.Unmarshal(b, f); err != nil {
+		return nil, fault.New(fault.Corrupt, "read file %d: %w", id, err)
+	}
+	return f, nil
+}
+
+// change writes what a step found.
+func (j *Job) change(id uint64, with func(tx *store.Tx, f *file) error) (f *file, err error) {
+	err = j.env.Store.Update(func(tx *store.Tx) error {
+		if f, err = readFile(tx, id); err != nil {
+			return err
+		}
+		if err := with(tx, f); err != nil {
+			return err
+		}
+		return f.put(tx)
+	})
+	return f, err
+}
+
+// becomes puts a file into a state.
+func (f *file) becomes(s State, why string) {
+	if f.State != s {
+		f.State, f.Since = s, time.Now()
+	}
+	f.Why = why
+}

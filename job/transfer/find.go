@@ -1,0 +1,99 @@
+package transfer
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// Seen is a file that was found.
+type Seen struct {
+	Identity
+	By      string // what found it
+	Live    bool   // it came while it was watched
+	Overdue bool   // it does not change any more, and is not whole by its own word
+}
+
+// Finder finds the files of a directory: at least once each one that stands finished, with the identity that it has then.
+type Finder interface {
+	// Run gives files until ctx ends or give fails.
+	Run(ctx context.Context, give func(ctx context.Context, files []Seen) error) error
+	// Scan gives those that there are, once.
+	Scan(ctx context.Context, give func(ctx context.Context, files []Seen) error) error
+	// Notes are lines for status.
+	Notes() [][2]string
+}
+
+// find takes in what is found.
+func (j *Job) find(ctx context.Context) error {
+	if !j.cfg.Once {
+		return j.cfg.Find.Run(ctx, j.take)
+	}
+	err := j.cfg.Find.Scan(ctx, j.take)
+	if err == nil {
+		j.found.Store(true)
+		j.look()
+	}
+	return err
+}
+
+// take makes tasks of the files that are new, in one commit. What the job itself put in the place of an original is none.
+func (j *Job) take(ctx context.Context, files []Seen) error {
+	now := time.Now()
+	return j.env.Store.Update(func(tx *store.Tx) error {
+		var tasks []queue.Task
+		twice := map[string]bool{}
+		for _, s := range files {
+			key := s.key()
+			if twice[key] {
+				continue
+			}
+			twice[key] = true
+			if _, known, err := j.prepare.Find(tx, key); err != nil || known {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			if own, err := isOwn(tx, s.Identity); err != nil || own {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			id, err := nextID(tx)
+			if err != nil {
+				return err
+			}
+			f := &file{ID: id, Identity: s.Identity, Found: now, By: s.By, Live: s.Live, Overdue: s.Overdue,
+				State: Preparing, Since: now}
+			if err := f.put(tx); err != nil {
+				return err
+			}
+			tasks = append(tasks, queue.Task{Key: key, Lane: f.lane(), Payload: payload(id)})
+		}
+		_, err := j.prepare.PutAll(tx, tasks)
+		return err
+	})
+}
+
+func (f *file) lane() int {
+	if f.Live {
+		return liveLane
+	}
+	return backfillLane
+}
+
+// isOwn reports whether a file is one that the job put there.
+func isOwn(r store.Reader, i Identity) (bool, error) {
+	b, ok, err := r.Get(ownKey(i.Path))
+	if err != nil || !ok {
+		return false, err
+	}
+	var own Identity
+	err = json.Unmarshal(b, &own)
+	return own == i, err
+}

@@ -1,0 +1,77 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/fits"
+	"holdfast/connector"
+	"holdfast/kernel/store"
+)
+
+// Placer gives a file its directory at the destinations.
+type Placer struct {
+	// Card is the keyword of the header card that has the time of a FITS file; "" for the time of the file itself.
+	Card string
+	// Layout makes a directory of a time, in the words of package time; "" keeps the directory that the file has below its
+	// root. The default of the commands is 2006/01/02.
+	Layout string
+}
+
+// place gives the file its name.
+func (j *Job) place(_ context.Context, f *file) (*file, error) {
+	name, from := path.Base(f.Path), ""
+	dir := path.Dir(f.Path)
+	if j.cfg.Place.Layout != "" {
+		at := time.Unix(0, f.Mtime).UTC()
+		if j.cfg.Place.Card != "" {
+			t, err := j.timeOf(f)
+			var e end
+			switch {
+			case err == nil:
+				at = t
+			case isEnd(err, &e):
+				return f, err
+			default:
+				from = fmt.Sprintf("the day is that of the file: %v", err)
+			}
+		}
+		dir = at.Format(j.cfg.Place.Layout)
+	}
+	if f.Packed != nil {
+		name += j.cfg.Pack.Suffix
+	}
+	name = path.Join(dir, name)
+	if err := connector.CheckName(name); err != nil {
+		return f, err
+	}
+	if from != "" {
+		j.env.History.Warn("file.no_time", "%s: %s", f.Path, from)
+	}
+	return j.change(f.ID, func(_ *store.Tx, f *file) error {
+		f.Name, f.Placed = name, from
+		return nil
+	})
+}
+
+// timeOf is the time that a card of the file gives.
+func (j *Job) timeOf(f *file) (at time.Time, err error) {
+	in, err := j.open(f)
+	if err != nil {
+		return at, err
+	}
+	defer in.Close()
+	for h, err := range fits.Headers(in, f.Size) {
+		if err != nil {
+			return at, err
+		}
+		at, _, err = h.Time(j.cfg.Place.Card)
+		if !fault.Is(err, fault.NotFound) {
+			return at, err
+		}
+	}
+	return at, fault.New(fault.NotFound, "no header has a card %s", j.cfg.Place.Card)
+}

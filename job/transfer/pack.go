@@ -1,0 +1,191 @@
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/base/fits"
+	"holdfast/kernel/store"
+)
+
+// Packer makes the packed form of a file by a command.
+type Packer struct {
+	// Command and its arguments; {in} and {out} stand for the files.
+	Command []string
+	// Matches reports whether a file is packed, by its name.
+	Matches func(name string) bool
+	// Suffix is what the name of the packed form has behind the original's.
+	Suffix string
+	// SameName gives the packed form that replaces an original the original's name.
+	SameName bool
+	// Unpack is the command that makes the original of the packed form.
+	Unpack []string
+	// Timeout is how long one may take; default 10 min.
+	Timeout time.Duration
+}
+
+// FPack packs FITS files by CFITSIO's fpack: whole numbers by Rice, floating point losslessly.
+func FPack() *Packer {
+	return &Packer{Command: []string{"fpack", "-g", "-q", "0", "-O", "{out}", "{in}"},
+		Unpack: []string{"funpack", "-O", "{out}", "{in}"}, Suffix: ".fz",
+		Matches: func(name string) bool { return isFITS(name) && !strings.HasSuffix(strings.ToLower(name), ".fz") }}
+}
+
+// pack makes the packed form of a file, in the job's directory.
+func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
+	p := j.cfg.Pack
+	if p == nil || !p.Matches(f.Path) || isFITS(f.Path) && f.Verdict == fits.NotFITS {
+		return f, nil
+	}
+	if f.Packed != nil {
+		if _, err := os.Stat(filepath.Join(j.env.Dir, f.Packed.Path)); err == nil {
+			return f, nil
+		}
+	}
+	in, err := j.open(f) // it is still the one
+	if err != nil {
+		return f, err
+	}
+	in.Close()
+	if err := j.env.Room.Intake(int(f.Size)); err != nil {
+		return f, fault.As(fault.Transient, err)
+	}
+	dir := filepath.Join("packed", fmt.Sprint(f.ID))
+	made := packed{Path: filepath.Join(dir, path.Base(f.Path)+p.Suffix)}
+	out := filepath.Join(j.env.Dir, made.Path)
+	if err := os.RemoveAll(filepath.Dir(out)); err != nil {
+		return f, err
+	}
+	if err := disk.MkdirAll(filepath.Dir(out), 0o700); err != nil {
+		return f, err
+	}
+	if err := p.run(ctx, p.Command, j.source(f), out); err != nil {
+		return f, err
+	}
+	if made.SHA256, made.Size, err = keep(out); err != nil {
+		return f, err
+	}
+	return j.change(f.ID, func(_ *store.Tx, f *file) error {
+		f.Packed, f.Failures = &made, 0
+		return nil
+	})
+}
+
+// run runs a command. It dies with us.
+func (p *Packer) run(ctx context.Context, command []string, in, out string) error {
+	within := p.Timeout
+	if within == 0 {
+		within = 10 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	var args []string
+	for _, a := range command[1:] {
+		args = append(args, strings.NewReplacer("{in}", in, "{out}", out).Replace(a))
+	}
+	cmd := exec.CommandContext(ctx, command[0], args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = 5 * time.Second
+	said, err := cmd.CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s took longer than %v", command[0], within)
+	case errors.Is(err, exec.ErrNotFound):
+		return fault.New(fault.Transient, "%w", err)
+	case err != nil:
+		said = bytes.TrimSpace(said[max(len(said)-500, 0):])
+		return fault.New(fault.Invalid, "%s %s: %w: %s", command[0], filepath.Base(in), err, said)
+	}
+	return nil
+}
+
+// keep hashes a file and makes it durable.
+func keep(name string) (sum hash, size int64, err error) {
+	in, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return "", 0, fmt.Errorf("the packed form was not made: %w", err)
+	}
+	defer in.Close()
+	if sum, size, err = hashOf(in); err != nil {
+		return "", 0, err
+	}
+	return sum, size, errors.Join(in.Sync(), disk.SyncDir(filepath.Dir(name)))
+}
+
+// hashOf is the SHA-256 of what a reader has, and how much that is.
+func hashOf(r io.Reader) (sum hash, size int64, err error) {
+	h := sha256.New()
+	size, err = io.Copy(h, r)
+	return sumOf(h.Sum(nil)), size, err
+}
+
+// proves is nil if the packed form unpacks to the data of the original, HDU by HDU.
+func (p *Packer) proves(ctx context.Context, original io.ReaderAt, packed string, size int64) error {
+	out := packed + ".unpacked"
+	if err := os.Remove(out); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	defer os.Remove(out)
+	if err := p.run(ctx, p.Unpack, packed, out); err != nil {
+		return err
+	}
+	again, err := os.Open(out)
+	if err != nil {
+		return err
+	}
+	defer again.Close()
+	info, err := again.Stat()
+	if err != nil {
+		return err
+	}
+	one, err := dataOf(original, size)
+	if err != nil {
+		return err
+	}
+	two, err := dataOf(again, info.Size())
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(one, two) {
+		return fault.New(fault.Conflict, "it is not replaced: its packed form unpacks to other data")
+	}
+	return nil
+}
+
+// dataOf are the hashes of the data of each HDU of a file.
+func dataOf(r io.ReaderAt, size int64) (sums []hash, err error) {
+	report, err := fits.Skim(r, size)
+	if err != nil {
+		return nil, err
+	}
+	if report.Count != len(report.HDUs) || len(report.HDUs) == 0 {
+		return nil, fault.New(fault.Invalid, "it has %d HDUs, want 1 to %d", report.Count, fits.MaxHDUs)
+	}
+	for _, h := range report.HDUs {
+		sum, _, err := hashOf(io.NewSectionReader(r, h.Offset+h.Header, h.Data))
+		if err != nil {
+			return nil, err
+		}
+		sums = append(sums, sum)
+	}
+	return sums, nil
+}
+
+// discard removes the packed form of a file that needs none any more.
+func (j *Job) discard(f *file) {
+	_ = os.RemoveAll(filepath.Join(j.env.Dir, "packed", fmt.Sprint(f.ID))) // what is left is removed at the next start
+}

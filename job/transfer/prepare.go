@@ -1,0 +1,342 @@
+package transfer
+
+import (
+	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/base/fault"
+	"holdfast/base/fits"
+	"holdfast/connector"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// ready gets a file ready to be shipped. Each step that took work is in the store before the next begins.
+func (j *Job) ready(ctx context.Context, l queue.Lease) error {
+	f, err := j.leased(ctx, l)
+	if err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context, *file) (*file, error){j.lookUp, j.read, j.judge, j.claim, j.pack, j.place} {
+		next, err := step(ctx, f)
+		if err != nil {
+			return j.settle(ctx, j.prepare, l, f, err)
+		}
+		f = next
+	}
+	_, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
+		f.becomes(Shipping, "")
+		f.To = make([]shipped, len(j.targets))
+		for i, t := range j.targets {
+			f.To[i].Name = t.Name
+			if _, err := t.queue.Put(tx, queue.Task{Key: string(payload(f.ID)), Lane: f.lane(), Payload: payload(f.ID)}); err != nil {
+				return err
+			}
+		}
+		return j.prepare.Done(tx, l)
+	})
+	return err
+}
+
+// leased reads the file of a task.
+func (j *Job) leased(ctx context.Context, l queue.Lease) (f *file, err error) {
+	id, err := idOf(l.Payload)
+	if err != nil {
+		return nil, fault.New(fault.Corrupt, "task %q has payload %q", l.Key, l.Payload)
+	}
+	err = j.env.Store.Latest(func(r store.Reader) error {
+		f, err = readFile(r, id)
+		return err
+	})
+	return f, err
+}
+
+// end is an error that ends a file's way without a fault: it is known, or gone.
+type end struct {
+	state State
+	why   string
+}
+
+func (e end) Error() string { return e.why }
+
+// busy is how long a file that somebody else transfers is left alone at least.
+const busy = 5 * time.Second
+
+// settle ends or puts off the task of a file that can't go on, by what kept it.
+func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file, cause error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var e end
+	var ended, dead bool
+	_, err := j.change(f.ID, func(tx *store.Tx, f *file) error {
+		switch {
+		case errors.As(cause, &e):
+			ended = true
+			f.becomes(e.state, e.why)
+			return q.Drop(tx, l.ID)
+		case fault.Is(cause, fault.Busy):
+			f.Why = cause.Error()
+			return q.Release(tx, l, max(busy, fault.WaitOf(cause)))
+		case fault.Is(cause, fault.Transient):
+			f.Why = cause.Error()
+			return q.Release(tx, l, time.Second)
+		}
+		f.Failures++
+		if lasts(cause) || f.Failures >= j.cfg.Attempts {
+			ended, dead = true, true
+			f.becomes(Dead, cause.Error())
+			return q.Dead(tx, l, cause.Error())
+		}
+		f.Why = cause.Error()
+		_, err := q.Retry(tx, l, pause(f.Failures), cause.Error())
+		return err
+	})
+	if err == nil && dead {
+		j.env.History.Warn("file.dead", "%s: %v", f.Path, cause)
+	}
+	if err == nil && ended {
+		j.discard(f)
+	}
+	return err
+}
+
+// lasts reports whether trying again can't help.
+func lasts(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.Conflict, fault.Permanent:
+		return true
+	}
+	return false
+}
+
+// pause is how long a file that failed so many times waits until it is tried again.
+func pause(failures int) time.Duration {
+	return min(time.Second<<min(failures, 10), 5*time.Minute)
+}
+
+// lookUp asks the ledger whether the file is done: another process may have done it, or rawtransfer.
+func (j *Job) lookUp(ctx context.Context, f *file) (*file, error) {
+	if j.ledger == nil || f.Held {
+		return f, nil
+	}
+	source := j.source(f)
+	var found map[string]connector.Entry
+	err := j.ledger.ask(ctx, func(ctx context.Context) (err error) {
+		found, err = j.ledger.Find(ctx, []string{source})
+		return err
+	})
+	e, ok := found[source]
+	if err != nil || !ok {
+		return f, err
+	}
+	if e.Of == connector.ByRawtransfer || e.Size == f.Size && e.Created.Equal(time.Unix(0, f.Mtime)) {
+		return f, known(e)
+	}
+	return f, nil // its hash tells
+}
+
+func known(e connector.Entry) error {
+	s := e.Shipments[0]
+	return end{Known, fmt.Sprintf("the ledger has it: %s, since %s", s.Path, s.At.UTC().Format(time.RFC3339))}
+}
+
+// open opens the original, if it is still this one.
+func (j *Job) open(f *file) (*os.File, error) {
+	name := j.source(f)
+	in, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENOTDIR):
+		return nil, end{Gone, "it is not there any more"}
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fault.WithHint(fault.New(fault.Unknown, "%w", err), "give this user the right to read it")
+	case err != nil:
+		return nil, err
+	}
+	if err := j.same(in, f); err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	return in, nil
+}
+
+// same is nil if an open file is the one that was found, as it was.
+func (j *Job) same(in *os.File, f *file) error {
+	now, err := identityOf(in)
+	if err != nil {
+		return err
+	}
+	if now.Path = f.Path; now != f.Identity {
+		return end{Gone, "another file is there now, or it was changed: that is one of its own"}
+	}
+	return nil
+}
+
+// identityOf is the identity of an open file, without its path. What is no regular file has none.
+func identityOf(in *os.File) (i Identity, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(in.Fd()), &st); err != nil {
+		return i, fmt.Errorf("look at %s: %w", in.Name(), err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return i, nil
+	}
+	return Identity{Device: st.Dev, Inode: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano()}, nil
+}
+
+// read makes sure of the file, and hashes it, in one pass.
+func (j *Job) read(ctx context.Context, f *file) (*file, error) {
+	if !f.Hashed.IsZero() {
+		return f, nil
+	}
+	in, err := j.open(f)
+	if err != nil {
+		return f, err
+	}
+	defer in.Close()
+	one, two := sha1.New(), sha256.New()
+	from := io.TeeReader(&stoppable{ctx, in}, io.MultiWriter(one, two))
+	var report fits.Report
+	if isFITS(f.Path) {
+		report, err = fits.Check(from)
+	} else {
+		_, err = io.Copy(io.Discard, from)
+	}
+	if err != nil {
+		return f, fmt.Errorf("read %s: %w", f.Path, err)
+	}
+	if err := j.same(in, f); err != nil {
+		return f, err
+	}
+	return j.change(f.ID, func(_ *store.Tx, f *file) error {
+		f.Hashed, f.Verdict, f.Failures = time.Now(), report.Verdict, 0
+		f.SHA1, f.SHA256 = sumOf(one.Sum(nil)), sumOf(two.Sum(nil))
+		f.Meta = j.meta(f.Path)
+		if f.Verdict != "" && f.Verdict != fits.Good && f.Verdict != fits.Absent {
+			f.Why = report.String()
+		}
+		return nil
+	})
+}
+
+// isFITS reports whether a file says by its name that it is one.
+func isFITS(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(strings.ToLower(name), ".fz"))
+	switch path.Ext(name) {
+	case ".fits", ".fit", ".fts":
+		return true
+	}
+	return false
+}
+
+// stoppable is a reader that ends with a context.
+type stoppable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s *stoppable) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.Read(p)
+}
+
+// meta finds values in the name of a file.
+func (j *Job) meta(name string) map[string]string {
+	if j.cfg.Meta == nil {
+		return nil
+	}
+	m := j.cfg.Meta.FindStringSubmatch(path.Base(name))
+	values := map[string]string{}
+	for i, column := range j.cfg.Meta.SubexpNames() {
+		if column != "" && i < len(m) && m[i] != "" {
+			values[column] = m[i]
+		}
+	}
+	return values
+}
+
+// judge keeps a bad file back.
+func (j *Job) judge(_ context.Context, f *file) (*file, error) {
+	switch {
+	case f.Verdict == "" || f.Verdict == fits.Good || f.Verdict == fits.Absent || j.cfg.ShipBad:
+		return f, nil
+	}
+	return f, fault.WithHint(fault.New(fault.Invalid, "it is %s: %s", f.Verdict, f.Why),
+		"look at the file; to ship it as it is, retry it with integrity: told")
+}
+
+// claim claims the file in the ledger.
+func (j *Job) claim(ctx context.Context, f *file) (*file, error) {
+	if j.ledger == nil || f.Held {
+		return f, nil
+	}
+	c, err := j.lock(ctx, f, false)
+	if err != nil {
+		return f, err
+	}
+	return j.change(f.ID, func(_ *store.Tx, f *file) error {
+		f.Held = true
+		f.Same = j.copies(c.Same)
+		return nil
+	})
+}
+
+// lock claims a file, or says why it is not ours.
+func (j *Job) lock(ctx context.Context, f *file, again bool) (c connector.Claim, err error) {
+	err = j.ledger.ask(ctx, func(ctx context.Context) (err error) {
+		c, err = j.ledger.Lock(ctx, j.original(f), again)
+		return err
+	})
+	switch {
+	case err != nil:
+		return c, err
+	case c.Done != nil && (c.Done.Of == connector.ByRawtransfer || c.Done.SHA1 == f.SHA1.sha1()):
+		return c, known(*c.Done)
+	case c.Done != nil:
+		return c, fault.WithHint(fault.New(fault.Conflict, "the ledger has a file of this name with other bytes: %s",
+			c.Done.Shipments[0].Path), "rename one of them; nothing is overwritten")
+	case !c.Held:
+		err := fault.New(fault.Busy, "%s transfers it", c.By)
+		err.Wait = max(time.Until(c.Until), 0)
+		return c, err
+	}
+	return c, nil
+}
+
+// copies are the names of a file with the same bytes, by destination.
+func (j *Job) copies(e *connector.Entry) map[string]string {
+	if e == nil {
+		return nil
+	}
+	names := map[string]string{}
+	for _, s := range e.Shipments {
+		for _, t := range j.targets {
+			root := t.To.Traits().Root
+			if name, ok := strings.CutPrefix(s.Path, strings.TrimSuffix(rootPath(root), "/")+"/"); ok && s.Destination == root {
+				names[t.Name] = name
+			}
+		}
+	}
+	return names
+}
+
+// rootPath is the path in the root of a destination, as in user@host:/path.
+func rootPath(root string) string {
+	if i := strings.Index(root, ":/"); i >= 0 && !strings.HasPrefix(root, "/") {
+		return root[i+1:]
+	}
+	return root
+}

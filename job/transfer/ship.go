@@ -1,0 +1,168 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// ship brings a file to a destination and records it.
+func (t *target) ship(ctx context.Context, l queue.Lease) error {
+	j := t.job
+	f, err := j.leased(ctx, l)
+	if err != nil {
+		return err
+	}
+	if f.To[t.index].At.IsZero() {
+		if f, err = t.bring(ctx, f); err != nil {
+			return t.missed(ctx, l, f, err)
+		}
+	}
+	if !f.To[t.index].Recorded {
+		if err := j.record(ctx, t, f); err != nil {
+			return t.missed(ctx, l, f, err)
+		}
+	}
+	_, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
+		f.Failures, f.To[t.index].Recorded = 0, true
+		tx.OnDurable(j.ahead.tell)
+		if !f.everywhere() {
+			return t.queue.Done(tx, l)
+		}
+		f.becomes(Finishing, "")
+		if _, err := j.after.Put(tx, queue.Task{Key: string(payload(f.ID)), Payload: payload(f.ID)}); err != nil {
+			return err
+		}
+		return t.queue.Done(tx, l)
+	})
+	return err
+}
+
+// everywhere reports whether a file is at all destinations, and recorded.
+func (f *file) everywhere() bool {
+	for _, s := range f.To {
+		if !s.Recorded {
+			return false
+		}
+	}
+	return true
+}
+
+// missed puts a file off that is not there. What speaks of the destination closes its gate, and costs no attempt.
+func (t *target) missed(ctx context.Context, l queue.Lease, f *file, cause error) error {
+	j := t.job
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var e end
+	var slow *slowness
+	switch {
+	case errors.As(cause, &e), ofTheFile(cause):
+	case errors.As(cause, &slow): // what came stays, and is gone on with
+		cause = fault.As(fault.Transient, cause)
+	default:
+		t.gate.Report(cause)
+		cause = fault.As(fault.Transient, cause)
+	}
+	defer j.ahead.tell()
+	return j.settle(ctx, t.queue, l, f, cause)
+}
+
+// slowness is that a file took longer than it may.
+type slowness struct{ after time.Duration }
+
+func (s *slowness) Error() string {
+	return fmt.Sprintf("it took longer than %v; what came is gone on with", s.after)
+}
+
+// patience is how long a file of a size may be under way.
+func (j *Job) patience(size int64) time.Duration {
+	return max(j.cfg.CopyTimeout, time.Duration(float64(size)/float64(j.cfg.Slowest)*float64(time.Second)))
+}
+
+// bring places a file at the destination.
+func (t *target) bring(ctx context.Context, f *file) (*file, error) {
+	j := t.job
+	in, content, err := j.content(f)
+	if err != nil {
+		return f, err
+	}
+	defer in.Close()
+	within := j.patience(content.Size)
+	limited, cancel := context.WithTimeoutCause(ctx, within, &slowness{within})
+	defer cancel()
+	placed, err := t.place(limited, f, content)
+	if err != nil {
+		if cause := context.Cause(limited); limited.Err() != nil && ctx.Err() == nil {
+			err = cause
+		}
+		return f, err
+	}
+	if f.Packed == nil {
+		if err := j.same(in, f); err != nil { // it was changed while it went out
+			return f, err
+		}
+	}
+	t.sent.Add(placed.Sent)
+	return j.change(f.ID, func(_ *store.Tx, f *file) error {
+		f.To[t.index] = shipped{Name: t.Name, Path: placed.Path, Verified: placed.Verified, At: time.Now(), Sent: placed.Sent}
+		return nil
+	})
+}
+
+// place copies the file from another that has the same bytes there, or sends it.
+func (t *target) place(ctx context.Context, f *file, c connector.Content) (connector.Placed, error) {
+	if from := f.Same[t.Name]; from != "" && f.Packed == nil {
+		p, err := t.To.Copy(ctx, from, f.Name, c)
+		if !fault.Is(err, fault.NotFound) {
+			return p, err
+		}
+	}
+	return t.To.Place(ctx, f.Name, c, nil)
+}
+
+// content is what is shipped of a file: its packed form, or the file as it is.
+func (j *Job) content(f *file) (*os.File, connector.Content, error) {
+	c := connector.Content{Size: f.Size, ModTime: time.Unix(0, f.Mtime), SHA256: f.SHA256.sha256()}
+	if f.Packed == nil {
+		in, err := j.open(f)
+		c.ReaderAt = in
+		return in, c, err
+	}
+	in, err := os.Open(filepath.Join(j.env.Dir, f.Packed.Path))
+	if err != nil {
+		return nil, c, fault.New(fault.Corrupt, "open its packed form: %w", err)
+	}
+	c.ReaderAt, c.Size, c.SHA256 = in, f.Packed.Size, f.Packed.SHA256.sha256()
+	return in, c, nil
+}
+
+// record writes down in the ledger that a file is at a destination. A claim that was lost meanwhile is taken again.
+func (j *Job) record(ctx context.Context, t *target, f *file) error {
+	if j.ledger == nil {
+		return nil
+	}
+	to := f.To[t.index]
+	s := connector.Shipment{Destination: t.To.Traits().Root, Path: to.Path, SHA256: f.SHA256.sha256(), Size: f.Size,
+		Verified: to.Verified, At: to.At.UTC()}
+	if f.Packed != nil {
+		s.SHA256, s.Size = f.Packed.SHA256.sha256(), f.Packed.Size
+	}
+	put := func(ctx context.Context) error { return j.ledger.Record(ctx, j.original(f), s, t.index == 0) }
+	err := j.ledger.ask(ctx, put)
+	if !fault.Is(err, fault.Conflict) {
+		return err
+	}
+	if _, err := j.lock(ctx, f, true); err != nil {
+		return err
+	}
+	return j.ledger.ask(ctx, put)
+}

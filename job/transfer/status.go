@@ -1,0 +1,68 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// Gates are those of the destinations, and of the ledger.
+func (j *Job) Gates() (all []gate.Status) {
+	for _, t := range j.targets {
+		all = append(all, t.gate.Status())
+	}
+	if j.ledger != nil {
+		all = append(all, j.ledger.gate.Status())
+	}
+	return all
+}
+
+// Notes says how many files are where.
+func (j *Job) Notes() [][2]string {
+	var notes [][2]string
+	err := j.env.Store.Latest(func(r store.Reader) error {
+		return j.counts(r, func(q *queue.Queue, c queue.Counts) {
+			notes = append(notes, [2]string{q.Name(), fmt.Sprintf("%d waiting, %d under way, %d done, %d dropped, %d dead",
+				c.Ready+c.Waiting, c.Leased, c.Done, c.Dropped, c.Dead)})
+		})
+	})
+	if err != nil {
+		notes = append(notes, [2]string{"files", "can't be read: " + err.Error()})
+	}
+	for _, t := range j.targets {
+		notes = append(notes, [2]string{"sent to " + t.Name, disk.Size(t.sent.Load()) + " since the start"})
+	}
+	return append(notes, j.cfg.Find.Notes()...)
+}
+
+// Quotas: there are none.
+func (j *Job) Quotas() []engine.Quota { return nil }
+
+// Promises: each file has its final name at each destination once.
+func (j *Job) Promises() map[string]string {
+	all := map[string]string{}
+	for _, t := range j.targets {
+		all[t.Name] = "exactly once"
+	}
+	return all
+}
+
+// Command carries out what a person asked for.
+func (j *Job) Command(_ context.Context, name string, _ []string) (string, error) {
+	if name == "try" {
+		for _, t := range j.targets {
+			t.gate.Kick()
+		}
+		if j.ledger != nil {
+			j.ledger.gate.Kick()
+		}
+		return "", nil
+	}
+	return "", fault.New(fault.Invalid, "a transfer job knows no command %q", name)
+}

@@ -1,0 +1,308 @@
+// Package transfer is the job that brings every file of a directory to one or more destinations, checked, packed, verified
+// and recorded, once.
+//
+//	jobs:
+//	  frames:
+//	    transfer:
+//	      from: /data/goto/images
+//	      to: "goto@gateway:/export/raw"
+//	      patterns: ["t?_r*_ut?.fits"]
+//
+// The way of a file: it is found and becomes a task, by its path and identity; a worker makes sure of it, hashes it, claims it
+// in the ledger, packs it and gives it a name, which ends in one task for each destination; there it is placed and verified,
+// then recorded; and when it is everywhere, what is to become of the original is done. The result of each step is one commit
+// with where the task stands, so whatever dies in between, the file goes on from there, and a step that was done is not done
+// again, or has no effect: a destination that has the bytes says so, and a ledger that has the row too.
+//
+// An outage of a destination or of the ledger closes its gate. Files wait then, and no attempt is spent.
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"sync/atomic"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// Target is a destination of the job.
+type Target struct {
+	Name string
+	To   connector.Destination
+}
+
+// After says what becomes of an original that is everywhere.
+type After string
+
+// What may become of an original.
+const (
+	Keep    After = "keep"
+	Replace After = "replace" // by its packed form, once that is proved to be the same data
+	Remove  After = "delete"  // once every destination was asked and has it
+)
+
+// Config tunes the job.
+type Config struct {
+	// Root is the directory that the files stand in; absolute.
+	Root string
+	Find Finder
+	// Targets are the destinations; the first is the one that the ledger's table of old shows.
+	Targets []Target
+	// Ledger is nil for none: what was transferred is in the job's store alone then.
+	Ledger connector.Ledger
+	// Workers is how many files are prepared at once, and how many are under way to each destination; default 4.
+	Workers int
+	// Ahead is how many files may be prepared and not be anywhere yet; default 4 a worker.
+	Ahead int
+	// Attempts is how often a file is tried that fails by itself, until it is a dead letter; default 5.
+	Attempts int
+	// Pack packs the files whose names match; nil: none.
+	Pack *Packer
+	// ShipBad ships files whose integrity is bad too. They are told.
+	ShipBad bool
+	// Place gives a file its name at the destinations.
+	Place Placer
+	// Meta finds the values of the ledger's further columns in a name, by its named groups; nil: none.
+	Meta  *regexp.Regexp
+	After After // default Keep
+	// CopyTimeout is how long a file may be under way to a destination, at least: a large one has as long as it takes at
+	// Slowest. Default 60 s.
+	CopyTimeout time.Duration
+	Slowest     int64 // bytes a second; default 1 MB/s
+	// Canary is the time between two looks at destinations and ledger while all is well; 0: none.
+	Canary time.Duration
+	// Once ends the job when what one scan found is done.
+	Once bool
+	// Grace is how long what is under way may take when the job stops; default 10 s.
+	Grace time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Workers == 0 {
+		c.Workers = 4
+	}
+	if c.Ahead == 0 {
+		c.Ahead = 4 * c.Workers
+	}
+	if c.Attempts == 0 {
+		c.Attempts = 5
+	}
+	if c.After == "" {
+		c.After = Keep
+	}
+	if c.CopyTimeout == 0 {
+		c.CopyTimeout = time.Minute
+	}
+	if c.Slowest == 0 {
+		c.Slowest = 1 << 20
+	}
+	if c.Grace == 0 {
+		c.Grace = 10 * time.Second
+	}
+	return c
+}
+
+// lanes: what comes while it is watched goes out first, the newest first, and what a scan found has a quarter of the work.
+const (
+	liveLane     = 0
+	backfillLane = 1
+)
+
+var lanes = []queue.Lane{{Weight: 3, Newest: true}, {Weight: 1, Newest: true}}
+
+// Job is a transfer job at work.
+type Job struct {
+	env engine.Env
+	cfg Config
+
+	prepare *queue.Queue
+	after   *queue.Queue
+	targets []*target
+	ledger  *ledger // nil for none
+
+	ahead *ahead
+
+	found atomic.Bool   // Once: the scan is over
+	idle  chan struct{} // holds one while untilDone should look
+}
+
+// target is a destination at work.
+type target struct {
+	Target
+	index int
+	job   *Job
+	queue *queue.Queue
+	gate  *gate.Gate
+	sent  atomic.Int64 // bytes, in this life
+}
+
+var _ engine.Job = (*Job)(nil)
+
+// New builds the job. What an earlier life had leased is ready again.
+func New(env engine.Env, cfg Config) (*Job, error) {
+	cfg = cfg.withDefaults()
+	if len(cfg.Targets) == 0 {
+		return nil, fault.New(fault.Permanent, "job %s has no destination", env.Name)
+	}
+	j := &Job{env: env, cfg: cfg, idle: make(chan struct{}, 1)}
+	open := func(name string) (*queue.Queue, error) {
+		return queue.Open(env.Store, name, queue.Options{Lanes: lanes}) // attempts are counted here: a crash is none
+	}
+	var err error
+	if j.prepare, err = open("prepare"); err != nil {
+		return nil, err
+	}
+	if j.after, err = open("after"); err != nil {
+		return nil, err
+	}
+	for i, t := range cfg.Targets {
+		made := &target{Target: t, index: i, job: j}
+		if made.queue, err = open("ship-" + t.Name); err != nil {
+			return nil, err
+		}
+		made.gate = j.newGate(t.Name, t.To.Probe)
+		j.targets = append(j.targets, made)
+	}
+	if cfg.Ledger != nil {
+		j.ledger = newLedger(j, cfg.Ledger)
+	}
+	j.ahead = newAhead(env.Store, j.targets, cfg.Ahead)
+	return j, nil
+}
+
+// newGate makes the gate of what the job depends on. It begins closed: nothing is tried before it is known to work.
+func (j *Job) newGate(name string, probe func(context.Context) error) *gate.Gate {
+	return gate.New(name, gate.Options{Probe: probe, Every: j.cfg.Canary, Closed: true,
+		OnChange: func(s gate.Status) { j.tell(s) }})
+}
+
+func (j *Job) tell(s gate.Status) {
+	if s.Open {
+		j.env.History.Note("gate.open", "%s is back", s.Name)
+		return
+	}
+	if s.Cause != "" {
+		j.env.History.Warn("gate.closed", "%s: %s", s.Name, s.Cause)
+	}
+}
+
+// Run finds files and brings them to their destinations until ctx ends; with Once, until what one scan found is done.
+func (j *Job) Run(ctx context.Context) error {
+	g, ctx := engine.NewGroup(ctx)
+	work, end := context.WithCancel(ctx) // of what leases and looks
+	defer end()
+	for _, t := range j.targets {
+		g.Go(func() error { return j.ended(t.gate.Run(work)) })
+		for range j.cfg.Workers {
+			g.Go(func() error { return j.each(work, t.queue, t.gate.Wait, t.ship) })
+		}
+	}
+	if j.ledger != nil {
+		g.Go(func() error { return j.ended(j.ledger.gate.Run(work)) })
+		g.Go(func() error { return j.ended(j.ledger.run(work)) })
+	}
+	for range j.cfg.Workers {
+		g.Go(func() error { return j.each(work, j.prepare, j.ahead.wait, j.ready) })
+		g.Go(func() error { return j.each(work, j.after, now, j.finish) })
+	}
+	g.Go(func() error { return j.ended(j.find(work)) })
+	if j.cfg.Once {
+		g.Go(func() error {
+			err := j.untilDone(work)
+			end()
+			return j.ended(err)
+		})
+	}
+	return g.Wait()
+}
+
+// ended is nil for the error of what was told to end.
+func (j *Job) ended(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// now is when work that waits for nothing may begin.
+func now(context.Context) error { return nil }
+
+// each works on the tasks of a queue one after the other, each once it may begin. An error of the work itself ends the job, which begins again: whatever
+// is wrong with a file, its destination or the ledger is not one.
+func (j *Job) each(ctx context.Context, q *queue.Queue, begin func(context.Context) error,
+	work func(context.Context, queue.Lease) error) error {
+	for {
+		if err := begin(ctx); err != nil {
+			return j.ended(err)
+		}
+		l, err := q.Lease(ctx)
+		if err != nil {
+			return j.ended(err)
+		}
+		err = work(ctx, l)
+		if ctx.Err() != nil && err != nil { // the next life has its lease again
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", q.Name(), l.Key, err)
+		}
+		j.look()
+	}
+}
+
+// look has untilDone look again.
+func (j *Job) look() {
+	select {
+	case j.idle <- struct{}{}:
+	default:
+	}
+}
+
+// untilDone waits until everything that was found is done, or dead.
+func (j *Job) untilDone(ctx context.Context) error {
+	for {
+		select {
+		case <-j.idle:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if !j.found.Load() {
+			continue
+		}
+		open := uint64(0)
+		err := j.env.Store.View(ctx, func(r store.Reader) error {
+			return j.counts(r, func(_ *queue.Queue, c queue.Counts) { open += c.Ready + c.Leased + c.Waiting })
+		})
+		if err != nil || open == 0 {
+			return err
+		}
+	}
+}
+
+// queues are all of the job, in the order of a file's way.
+func (j *Job) queues() (all []*queue.Queue) {
+	all = append(all, j.prepare)
+	for _, t := range j.targets {
+		all = append(all, t.queue)
+	}
+	return append(all, j.after)
+}
+
+func (j *Job) counts(r store.Reader, each func(*queue.Queue, queue.Counts)) error {
+	for _, q := range j.queues() {
+		c, err := q.Counts(r)
+		if err != nil {
+			return err
+		}
+		each(q, c)
+	}
+	return nil
+}
