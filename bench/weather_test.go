@@ -255,7 +255,14 @@ func points(t *testing.T, influx *testenv.InfluxServer, database, field, measure
 func role(t *testing.T, name string, redis *testenv.RedisServer, influx *testenv.InfluxServer, database string,
 	flags ...string) *testenv.Process {
 	t.Helper()
-	args := []string{"weather", name, "--data-dir", t.TempDir()}
+	return roleIn(t, t.TempDir(), name, redis, influx, database, flags...)
+}
+
+// roleIn is role with a data directory that is known.
+func roleIn(t *testing.T, dir, name string, redis *testenv.RedisServer, influx *testenv.InfluxServer, database string,
+	flags ...string) *testenv.Process {
+	t.Helper()
+	args := []string{"weather", name, "--data-dir", dir}
 	if name != "api" {
 		args = append(args, "--broker", "redis://"+redis.Addr())
 	}
