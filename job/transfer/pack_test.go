@@ -1,0 +1,123 @@
+package transfer
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"holdfast/base/fits"
+	"holdfast/kernel/queue"
+	"holdfast/tests/testenv"
+)
+
+// frame is an image of the night of a day, as telescopes write them.
+func frame(day string, seed uint64) []byte {
+	var b bytes.Buffer
+	card := func(format string, args ...any) { fmt.Fprintf(&b, "%-80s", fmt.Sprintf(format, args...)) }
+	const side = 120
+	card("SIMPLE  = %20s", "T")
+	card("BITPIX  = %20d", 16)
+	card("NAXIS   = %20d", 2)
+	card("NAXIS1  = %20d", side)
+	card("NAXIS2  = %20d", side)
+	card("DATE-OBS= '%s'", day)
+	card("END")
+	fill := func(with string) { b.WriteString(strings.Repeat(with, (fits.BlockSize-b.Len()%fits.BlockSize)%fits.BlockSize)) }
+	fill(" ")
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	for range side * side {
+		v := 1000 + rnd.IntN(50)
+		b.Write([]byte{byte(v >> 8), byte(v)})
+	}
+	fill("\x00")
+	return b.Bytes()
+}
+
+func needFpack(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"fpack", "funpack"} {
+		if _, err := exec.LookPath(name); err != nil {
+			testenv.Missing(t, "Debian's libcfitsio-bin", err)
+		}
+	}
+}
+
+// TestPackedAndReplaced: a frame is shipped packed, to the night that its header says, and takes the place of the original when
+// it has proved to be the same data. It is no new file then.
+func TestPackedAndReplaced(t *testing.T) {
+	needFpack(t)
+	for _, same := range []bool{false, true} {
+		t.Run(fmt.Sprintf("same name %v", same), func(t *testing.T) {
+			r := newRig(t, 1)
+			r.change = func(c *Config) {
+				c.Pack, c.After, c.Place.Card = FPack(), Replace, "DATE-OBS"
+				c.Pack.SameName = same
+			}
+			r.write("n/a.fits", frame("2023-09-19T23:10:00.5", 1))
+			r.write("n/b.fits", frame("2023-09-20", 2))
+			r.write("n/c.txt", []byte("no frame"))
+			for range 2 {
+				r.run(nil)
+				if got := len(tree(t, r.to[0])); got != 3 {
+					t.Errorf("%d files are there: %v", got, tree(t, r.to[0]))
+				}
+				there := filepath.Join(r.to[0], "2023/09/19/a.fits.fz")
+				name := "n/a.fits.fz"
+				if same {
+					name = "n/a.fits"
+				}
+				one, err := os.ReadFile(there)
+				if err != nil {
+					t.Fatal(err)
+				}
+				two, err := os.ReadFile(filepath.Join(r.from, name))
+				if err != nil || !bytes.Equal(one, two) {
+					t.Errorf("the original is not what was shipped (%v)", err)
+				}
+				if got := len(tree(t, r.from)); got != 3 {
+					t.Errorf("%v", tree(t, r.from))
+				}
+				if report, err := fits.Check(bytes.NewReader(one)); err != nil || !report.Packed || report.Verdict == fits.Bad {
+					t.Errorf("%v %v", report, err)
+				}
+				if c := r.counts("prepare"); c != (queue.Counts{Put: 3, Done: 3}) {
+					t.Errorf("%+v", c)
+				}
+			}
+			if left, err := os.ReadDir(filepath.Join(r.dir, "jobs/frames/packed")); len(left) > 0 || err != nil {
+				t.Errorf("left: %v %v", left, err)
+			}
+		})
+	}
+}
+
+// TestBadFrame: a frame that is cut off is a dead letter, is nowhere, and holds up nothing; unless it is to be shipped.
+func TestBadFrame(t *testing.T) {
+	for _, ship := range []bool{false, true} {
+		r := newRig(t, 1)
+		r.change = func(c *Config) { c.ShipBad = ship }
+		whole := frame("2023-09-19", 1)
+		r.write("cut.fits", whole[:len(whole)-fits.BlockSize])
+		r.write("whole.fits", whole)
+		r.run(nil)
+		files := r.files()
+		if f := files["whole.fits"]; f.State != Done || f.Verdict != fits.Absent {
+			t.Errorf("%+v", f)
+		}
+		want := Dead
+		if ship {
+			want = Done
+		}
+		if f := files["cut.fits"]; f.State != want || f.Verdict != fits.Truncated || f.Why == "" && !ship {
+			t.Errorf("%+v", f)
+		}
+		if got, want := len(tree(t, r.to[0])), map[bool]int{false: 1, true: 2}[ship]; got != want {
+			t.Errorf("%d files are there, want %d", got, want)
+		}
+	}
+}
