@@ -21,6 +21,7 @@ servers=(
   "postgresql|/usr/lib/postgresql/15/bin/postgres|the PostgreSQL sink"
   "redis-server|/usr/bin/redis-server|the source redis"
   "influxdb|/usr/bin/influxd|the InfluxDB sink"
+  "openssh-server|/usr/sbin/sshd|transfers over SSH"
   "libcfitsio-bin|/usr/bin/fpack|FITS files packed by fpack"
   "astropy-utils|/usr/bin/fitscheck|verdicts on FITS files against fitscheck's"
 )

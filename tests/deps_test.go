@@ -63,13 +63,14 @@ case $1 in update) exit ;; esac
 [[ -x $HOLDFAST_DEPS_ROOT/usr/sbin/policy-rc.d ]] || { echo "may start services" >&2; exit 9; }
 cd "$HOLDFAST_DEPS_ROOT"
 printf x >usr/sbin/clickhouse-server
+printf x >usr/sbin/sshd
 mkdir -p usr/lib/postgresql/15/bin usr/bin
 for program in redis-server influxd fpack fitscheck; do
   printf x >usr/bin/$program
   chmod 755 usr/bin/$program
 done
 printf x >usr/lib/postgresql/15/bin/postgres
-chmod 755 usr/sbin/clickhouse-server usr/lib/postgresql/15/bin/postgres
+chmod 755 usr/sbin/clickhouse-server usr/sbin/sshd usr/lib/postgresql/15/bin/postgres
 ln -s /lib/x.service etc/systemd/system/multi-user.target.wants/clickhouse-server.service
 ln -s /lib/y.service etc/systemd/system/multi-user.target.wants/postgresql.service
 printf x >etc/rc2.d/S01clickhouse-server
@@ -89,6 +90,7 @@ func TestDepsWithoutInstallers(t *testing.T) {
 			"MISSING postgresql (", "Untested: the PostgreSQL sink",
 			"MISSING redis-server (", "Untested: the source redis",
 			"MISSING influxdb (", "Untested: the InfluxDB sink",
+			"MISSING openssh-server (", "Untested: transfers over SSH",
 			"MISSING libcfitsio-bin (", "Untested: FITS files packed by fpack",
 			"MISSING astropy-utils (", "Untested: verdicts on FITS files against fitscheck's",
 			"MISSING libchdb (", "Untested: the ClickHouse sink against a modern engine",

@@ -1,0 +1,266 @@
+package sftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"holdfast/base/fault"
+)
+
+// connection is an SSH connection, over as many hops as it takes, and what is open on it.
+type connection struct {
+	cfg     Config
+	silence time.Duration
+	wire    *wire          // to the first hop: all bytes pass here
+	hops    []*ssh.Client  // the last one is the destination's
+	root    string         // of the destination, absolute
+	spawn   func(f func()) // runs f until Close of the destination waits for it
+	dead    chan struct{}  // closed when it broke; cause is set before
+	once    sync.Once
+	cause   error
+
+	lanes  lanes
+	shells shells
+	noSync atomic.Bool // directories can't be synced there
+}
+
+// wire knows when something came over it last.
+type wire struct {
+	net.Conn
+	heard atomic.Int64 // nanoseconds since the epoch
+}
+
+func (w *wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if n > 0 {
+		w.heard.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// quiet is how long nothing came.
+func (w *wire) quiet() time.Duration { return time.Since(time.Unix(0, w.heard.Load())) }
+
+// drop closes the connection at once. What was not sent yet never arrives: it might come between what a next connection
+// does for the same file.
+func (w *wire) drop() {
+	if tcp, ok := w.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = w.Conn.Close()
+}
+
+// open makes a connection, and finds out what the server can do.
+func open(ctx context.Context, cfg Config, spawn func(func())) (*connection, error) {
+	s, err := readSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	route, err := s.route(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &connection{cfg: cfg, silence: route[len(route)-1].silence, spawn: spawn, dead: make(chan struct{})}
+	for i, h := range route {
+		if err := c.reach(ctx, h, i == 0); err != nil {
+			c.close(err)
+			return nil, err
+		}
+	}
+	// From here on a silent link is noticed by the watch, which nobody runs yet.
+	alive, cancel := context.WithTimeout(ctx, c.silence+route[len(route)-1].connect)
+	defer cancel()
+	stop := context.AfterFunc(alive, c.wire.drop)
+	defer stop()
+	if err := c.explore(ctx); err != nil {
+		c.close(err)
+		return nil, err
+	}
+	return c, nil
+}
+
+// reach adds a hop.
+func (c *connection) reach(ctx context.Context, h hop, first bool) error {
+	ctx, cancel := context.WithTimeout(ctx, h.connect)
+	defer cancel()
+	g, err := guardOf(h, first)
+	if err != nil {
+		return err
+	}
+	l, err := loginTo(h)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	var conn net.Conn
+	if first {
+		var d net.Dialer
+		if conn, err = d.DialContext(ctx, "tcp", address(h.host, h.port)); err == nil {
+			c.wire = &wire{Conn: conn}
+			c.wire.heard.Store(time.Now().UnixNano())
+			conn = c.wire
+		}
+	} else {
+		conn, err = c.hops[len(c.hops)-1].DialContext(ctx, "tcp", address(h.host, h.port))
+	}
+	if err != nil {
+		return fault.New(fault.Transient, "connect to %s: %w", h, err)
+	}
+	// A handshake knows no context: it ends with the connection, which is all there is at this time.
+	stop := context.AfterFunc(ctx, c.wire.drop)
+	defer stop()
+	inner, channels, requests, err := ssh.NewClientConn(conn, g.address(), &ssh.ClientConfig{
+		User: h.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(l.signers...)}, HostKeyCallback: g.callback,
+		HostKeyAlgorithms: g.types, ClientVersion: "SSH-2.0-Holdfast"})
+	if err != nil {
+		_ = conn.Close()
+		return shaken(ctx, h, l, err)
+	}
+	c.hops = append(c.hops, ssh.NewClient(inner, channels, requests))
+	return nil
+}
+
+// shaken gives an error of a handshake its kind.
+func shaken(ctx context.Context, h hop, l *login, err error) error {
+	what := "connect to " + h.String()
+	switch {
+	case fault.KindOf(err) != fault.Unknown:
+		return fmt.Errorf("%s: %w", what, err) // of the host's key
+	case ctx.Err() != nil:
+		return fault.New(fault.Transient, "%s: no answer within %v", what, h.connect)
+	case strings.Contains(err.Error(), "unable to authenticate"), strings.Contains(err.Error(), "uthentication failures"):
+		return l.refused(fault.New(fault.Credentials, "%s: the host refuses all %d keys", what, len(l.signers)))
+	}
+	if e, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok {
+		return fault.New(fault.Permanent, "%s: %w", what, e)
+	}
+	return fault.New(fault.Transient, "%s: %w", what, err)
+}
+
+// explore opens the first lane, and finds the root.
+func (c *connection) explore(ctx context.Context) error {
+	l, err := c.lane(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.leave(l)
+	directory := c.cfg.Directory
+	if directory == "~" || strings.HasPrefix(directory, "~/") {
+		directory = strings.TrimPrefix(directory[1:], "/")
+	}
+	if !path.IsAbs(directory) {
+		home, err := l.client.RealPath(".")
+		if err != nil {
+			return c.classify("find home directory", err)
+		}
+		directory = path.Join(home, directory)
+	}
+	c.root = path.Clean(directory)
+	if err := c.checkRoot(l); err != nil {
+		return err
+	}
+	return c.findShell()
+}
+
+// checkRoot tells if the root is not there.
+func (c *connection) checkRoot(l *lane) error {
+	info, err := l.client.Stat(c.root)
+	switch {
+	case isNotExist(err):
+		return fault.WithHint(fault.New(fault.Permanent, "there is no directory %s on %s", c.root, c.cfg.Host),
+			"make it, or mount its disk: ssh %s mkdir %s", quote(c.cfg.Host), quote(c.root))
+	case err != nil:
+		return c.classify("look at "+c.root, err)
+	case !info.IsDir():
+		return fault.New(fault.Permanent, "%s on %s is no directory", c.root, c.cfg.Host)
+	}
+	return nil
+}
+
+// client is the connection to the destination itself.
+func (c *connection) client() *ssh.Client { return c.hops[len(c.hops)-1] }
+
+func (c *connection) alive() bool {
+	select {
+	case <-c.dead:
+		return false
+	default:
+		return true
+	}
+}
+
+// fail breaks the connection, so that all who wait for an answer get an error.
+func (c *connection) fail(err error) {
+	c.once.Do(func() {
+		c.cause = err
+		close(c.dead)
+		if c.wire != nil {
+			c.wire.drop()
+		}
+	})
+}
+
+// close breaks the connection and waits until it has ended.
+func (c *connection) close(err error) {
+	c.fail(err)
+	for _, h := range c.hops {
+		_ = h.Wait()
+	}
+}
+
+// watch asks the server for a sign of life when it is quiet, and breaks a connection that gives none. It ends with the
+// connection.
+func (c *connection) watch() {
+	every := c.silence / 3
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	ended := make(chan error, 1)
+	c.spawn(func() { ended <- c.client().Wait() })
+	asking := make(chan struct{}, 1) // holds one while an answer is awaited
+	for {
+		select {
+		case err := <-ended:
+			if err == nil {
+				err = io.EOF
+			}
+			c.close(fault.New(fault.Transient, "the connection to %s broke: %w", c.cfg.Host, err))
+			return
+		case <-tick.C:
+		}
+		switch quiet := c.wire.quiet(); {
+		case quiet >= c.silence:
+			c.fail(fault.New(fault.Transient, "%s was silent for %v", c.cfg.Host, quiet.Round(100*time.Millisecond)))
+		case c.stalled():
+			c.fail(fault.New(fault.Transient, "%s did not answer a request for %v", c.cfg.Host, stall))
+		case quiet >= every/2:
+			select {
+			case asking <- struct{}{}:
+				c.spawn(func() {
+					_, _, _ = c.client().SendRequest("keepalive@openssh.com", true, nil)
+					<-asking
+				})
+			default:
+			}
+		}
+	}
+}
+
+// why is the reason for an error of a connection that broke.
+func (c *connection) why(err error) error {
+	select {
+	case <-c.dead:
+		return c.cause
+	default:
+		return err
+	}
+}

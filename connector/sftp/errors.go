@@ -1,0 +1,105 @@
+package sftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"strings"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+
+	"holdfast/base/fault"
+)
+
+// isNotExist reports whether a server says that something is not there.
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// failed reports whether a server says that it failed, and no more: so it does when a disk is full, a name is taken, a
+// file system is read-only, and more.
+func failed(err error) bool {
+	e, ok := errors.AsType[*sftp.StatusError](err)
+	return ok && e.FxCode() == sftp.ErrSSHFxFailure
+}
+
+// unsupported reports whether a server does not know a request.
+func unsupported(err error) bool {
+	e, ok := errors.AsType[*sftp.StatusError](err)
+	return ok && e.FxCode() == sftp.ErrSSHFxOpUnsupported
+}
+
+// lost reports whether no answer came because the channel or the connection broke.
+func lost(err error) bool {
+	if errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, sftp.ErrSSHFxNoConnection) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed) {
+		return true
+	}
+	_, network := errors.AsType[net.Error](err)
+	_, exit := errors.AsType[*ssh.ExitMissingError](err)
+	return network || exit
+}
+
+// classify gives err its kind.
+func (c *connection) classify(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	what = strings.ToValidUTF8(what, "?")
+	if _, ok := errors.AsType[*fault.Error](err); ok || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if !c.alive() {
+		return fmt.Errorf("%s: %w", what, c.cause)
+	}
+	code := sftp.ErrSSHFxOk
+	if e, ok := errors.AsType[*sftp.StatusError](err); ok {
+		code = e.FxCode()
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fault.WithHint(fault.New(fault.Permanent, "%s: %w", what, err),
+			"the user of %s has to be allowed to make files there; change the owner or the mode", c.cfg.Host)
+	case code == sftp.ErrSSHFxOpUnsupported:
+		return fault.New(fault.Permanent, "%s: the server can't: %w", what, err)
+	case code == sftp.ErrSSHFxBadMessage: // what OpenSSH makes of ENAMETOOLONG and EINVAL
+		return fault.New(fault.Invalid, "%s: the name or the request is not allowed there: %w", what, err)
+	}
+	return fault.New(fault.Transient, "%s: %w", what, err)
+}
+
+// readOnly is the flag of a file system that can't be written to.
+const readOnly = 1
+
+// littleRoom is less than a disk needs for work: who reserves blocks for root says so in other words.
+const littleRoom = 64 << 10
+
+// wrote gives its kind to an error of what needs room: SFTP has no word for a full disk, so the file system is asked.
+func (c *connection) wrote(l *lane, what string, err error) error {
+	if !failed(err) {
+		return c.classify(what, err)
+	}
+	room, e := l.client.StatVFS(c.root)
+	switch {
+	case e != nil:
+		return c.classify(what, err)
+	case room.Flag&readOnly != 0:
+		return fault.WithHint(fault.New(fault.Permanent, "%s: %w", what, err), "the file system of %s is mounted read-only", c.root)
+	case room.Bavail*room.Frsize < littleRoom || room.Files > 0 && room.Ffree == 0:
+		return fault.New(fault.Full, "%s: there is no room on %s: %w", what, c.cfg.Host, err)
+	}
+	return c.classify(what, err)
+}
+
+// filled is wrote for the bytes of a file: where there is room, it is a quota that keeps them out, or a limit of the file
+// system.
+func (c *connection) filled(l *lane, what string, err error) error {
+	out := c.wrote(l, what, err)
+	if failed(err) && fault.Is(out, fault.Transient) && c.alive() {
+		return fault.WithHint(fault.New(fault.Full, "%s: the server takes no more, and does not say why: %w", what, err),
+			"its disk has room; look at the quota of the user, and at how long a file may be there")
+	}
+	return out
+}

@@ -1,0 +1,172 @@
+package sftp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+
+	"holdfast/base/fault"
+)
+
+// mostLanes is how many SFTP channels a connection has. An sshd allows ten channels unless told otherwise, and the shells
+// take two. A channel has two MiB under way at most, so over a distance several carry more.
+const mostLanes = 8
+
+// stall is how long a server may take for one request: an fsync of much data on a slow disk.
+const stall = 5 * time.Minute
+
+// lane is one SFTP channel.
+type lane struct {
+	client *sftp.Client
+	flow   *flow
+	users  int // guarded by lanes.mu
+	gone   atomic.Bool
+}
+
+// lanes are those of a connection.
+type lanes struct {
+	mu      sync.Mutex // guards all below
+	open    []*lane
+	opening int
+	most    int // that the server allows, 0 while nobody knows
+}
+
+// flow is a channel that knows for how long a request has waited.
+type flow struct {
+	io.Reader
+	io.WriteCloser
+	since atomic.Int64 // when something was asked that nothing was answered to yet, 0 if there is nothing
+}
+
+func (f *flow) Write(b []byte) (int, error) {
+	f.since.CompareAndSwap(0, time.Now().UnixNano())
+	return f.WriteCloser.Write(b)
+}
+
+func (f *flow) Read(b []byte) (int, error) {
+	n, err := f.Reader.Read(b)
+	f.since.Store(0)
+	return n, err
+}
+
+func (f *flow) stalled(limit time.Duration) bool {
+	since := f.since.Load()
+	return since != 0 && time.Since(time.Unix(0, since)) > limit
+}
+
+// lane returns the one with the least to do. There is a new one when all have something, while the server allows it.
+func (c *connection) lane(context.Context) (*lane, error) {
+	s := &c.lanes
+	s.mu.Lock()
+	s.open = slices.DeleteFunc(s.open, func(l *lane) bool { return l.gone.Load() })
+	best := s.leastLocked()
+	most := mostLanes
+	if s.most > 0 {
+		most = s.most
+	}
+	if best != nil && (best.users == 0 || len(s.open)+s.opening >= most) {
+		best.users++
+		s.mu.Unlock()
+		return best, nil
+	}
+	s.opening++
+	s.mu.Unlock()
+	l, err := c.openLane()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opening--
+	if err == nil {
+		l.users = 1
+		s.open = append(s.open, l)
+		return l, nil
+	}
+	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
+	best = s.leastLocked()
+	if !ok || best == nil {
+		if ok {
+			return nil, fault.New(fault.Permanent, "%s opens no SFTP channel: %w", c.cfg.Host, refused)
+		}
+		return nil, c.classify("open an SFTP channel", err)
+	}
+	s.most = len(s.open)
+	best.users++
+	return best, nil
+}
+
+func (s *lanes) leastLocked() *lane {
+	if len(s.open) == 0 {
+		return nil
+	}
+	return slices.MinFunc(s.open, func(a, b *lane) int { return a.users - b.users })
+}
+
+// leave gives a lane back.
+func (c *connection) leave(l *lane) {
+	c.lanes.mu.Lock()
+	defer c.lanes.mu.Unlock()
+	l.users--
+}
+
+// openLane opens an SFTP channel.
+func (c *connection) openLane() (*lane, error) {
+	session, in, out, err := c.session()
+	if err != nil {
+		return nil, err
+	}
+	if err := session.RequestSubsystem("sftp"); err != nil {
+		_ = session.Close()
+		return nil, fault.WithHint(fault.New(fault.Permanent, "%s has no SFTP: %w", c.cfg.Host, c.why(err)),
+			"its sshd_config needs a line: Subsystem sftp internal-sftp")
+	}
+	f := &flow{Reader: out, WriteCloser: in}
+	client, err := sftp.NewClientPipe(f, f, sftp.MaxPacketUnchecked(packet), sftp.UseConcurrentWrites(true),
+		sftp.MaxConcurrentRequestsPerFile(requests))
+	if err != nil {
+		_ = session.Close()
+		return nil, err
+	}
+	l := &lane{client: client, flow: f}
+	c.spawn(func() {
+		_ = client.Wait()
+		l.gone.Store(true)
+		_ = session.Close()
+	})
+	return l, nil
+}
+
+// packet is how many bytes go into one request, and requests how many of those of one file are under way: together as
+// much as a channel takes.
+const (
+	packet   = 32 << 10
+	requests = 64
+)
+
+// session opens a channel, whose errors nobody reads.
+func (c *connection) session() (session *ssh.Session, in io.WriteCloser, out io.Reader, err error) {
+	if session, err = c.client().NewSession(); err != nil {
+		return nil, nil, nil, err
+	}
+	in, errIn := session.StdinPipe()
+	out, errOut := session.StdoutPipe()
+	noise, errNoise := session.StderrPipe()
+	if err := errors.Join(errIn, errOut, errNoise); err != nil {
+		_ = session.Close()
+		return nil, nil, nil, err
+	}
+	c.spawn(func() { _, _ = io.Copy(io.Discard, noise) })
+	return session, in, out, nil
+}
+
+// stalled reports whether a server that is alive does not do what it was asked for.
+func (c *connection) stalled() bool {
+	c.lanes.mu.Lock()
+	defer c.lanes.mu.Unlock()
+	return slices.ContainsFunc(c.lanes.open, func(l *lane) bool { return l.flow.stalled(stall) }) || c.shells.stalled()
+}

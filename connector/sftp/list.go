@@ -1,0 +1,198 @@
+package sftp
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+)
+
+// with runs f with a lane.
+func with[T any](ctx context.Context, d *Destination, what string, f func(ctx context.Context, c *connection, l *lane) (T, error)) (
+	T, error) {
+	v, err := detached(ctx, d, func(ctx context.Context) (v T, err error) {
+		c, err := d.connect(ctx)
+		if err != nil {
+			return v, err
+		}
+		l, err := c.lane(ctx)
+		if err != nil {
+			return v, err
+		}
+		defer c.leave(l)
+		v, err = f(ctx, c, l)
+		return v, c.classify(what, err)
+	})
+	if err != nil {
+		err = fmt.Errorf("%s: %w", d.cfg.Host, err)
+	}
+	return v, err
+}
+
+// atOnce is how many files are asked about at a time: one shell answers them one after another.
+const atOnce = 64
+
+// Sums has the server hash the files, or reads them.
+func (d *Destination) Sums(ctx context.Context, names []string) (map[string][sha256.Size]byte, connector.Verified, error) {
+	for _, name := range names {
+		if err := connector.CheckName(name); err != nil {
+			return nil, "", err
+		}
+	}
+	type answer struct {
+		sums map[string][sha256.Size]byte
+		how  connector.Verified
+	}
+	got, err := with(ctx, d, "hash files", func(ctx context.Context, c *connection, l *lane) (answer, error) {
+		a := answer{make(map[string][sha256.Size]byte, len(names)), c.strongest()}
+		if a.how == connector.BySize { // a size is no sum; this is asked for seldom, and by a person
+			a.how = connector.ByReadBack
+		}
+		var mu sync.Mutex // guards a.sums
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(atOnce)
+		for _, name := range names {
+			group.Go(func() error {
+				sum, err := c.sum(ctx, l, name, a.how)
+				if isNotExist(err) {
+					return nil
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				a.sums[name] = sum
+				return err
+			})
+		}
+		return a, group.Wait()
+	})
+	return got.sums, got.how, err
+}
+
+// sum hashes one file, of which nothing is known.
+func (c *connection) sum(ctx context.Context, l *lane, name string, how connector.Verified) (sum [sha256.Size]byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return sum, err
+	}
+	info, err := l.client.Lstat(c.absolute(name))
+	switch {
+	case err != nil:
+		return sum, err
+	case !info.Mode().IsRegular():
+		return sum, fault.New(fault.Conflict, "%s is no file, but a %v", name, info.Mode().Type())
+	case how == connector.ByRemoteHash:
+		return c.remoteHash(c.absolute(name), info.Size())
+	}
+	return readBack(ctx, l, c.absolute(name))
+}
+
+// List walks the directory.
+func (d *Destination) List(ctx context.Context, dir string, each func(connector.Found) error) error {
+	if dir != "" {
+		if err := connector.CheckName(dir); err != nil {
+			return err
+		}
+	}
+	return d.walk(ctx, dir, func(name string, info fs.FileInfo) error {
+		if connector.UnderWay(name) {
+			return nil
+		}
+		return each(connector.Found{Name: name, Size: info.Size(), ModTime: info.ModTime()})
+	})
+}
+
+// walk gives all regular files below a directory. What is called in between runs in the caller.
+func (d *Destination) walk(ctx context.Context, dir string, each func(name string, info fs.FileInfo) error) error {
+	for left := []string{dir}; len(left) > 0; {
+		dir := left[len(left)-1]
+		left = left[:len(left)-1]
+		entries, err := with(ctx, d, "list "+dir, func(ctx context.Context, c *connection, l *lane) ([]os.FileInfo, error) {
+			entries, err := l.client.ReadDirContext(ctx, c.absolute(dir))
+			if isNotExist(err) {
+				return nil, c.checkRoot(l)
+			}
+			return entries, err
+		})
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if e.Name() == "." || e.Name() == ".." || strings.ContainsAny(e.Name(), "/\x00") || e.Name() == "" {
+				continue
+			}
+			name := path.Join(dir, e.Name())
+			switch {
+			case e.IsDir():
+				left = append(left, name)
+			case e.Mode().IsRegular():
+				if err := each(name, e); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Sweep removes what is under way and was not written to for so long by the server's clock, and is not ours at this time.
+func (d *Destination) Sweep(ctx context.Context, older time.Duration) (removed []string, err error) {
+	now, err := d.clock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = d.walk(ctx, "", func(name string, info fs.FileInfo) error {
+		if !connector.UnderWay(name) || now.Sub(info.ModTime()) < older || d.underWay()[name] {
+			return nil
+		}
+		_, err := with(ctx, d, "remove "+name, func(_ context.Context, c *connection, l *lane) (struct{}, error) {
+			err := l.client.Remove(c.absolute(name))
+			if isNotExist(err) {
+				err = nil
+			}
+			return struct{}{}, err
+		})
+		if err == nil {
+			removed = append(removed, name)
+		}
+		return err
+	})
+	return removed, err
+}
+
+// Probe makes a file and removes it.
+func (d *Destination) Probe(ctx context.Context) error {
+	_, err := d.clock(ctx)
+	return err
+}
+
+// clock makes a file and removes it again, and tells what time it was given.
+func (d *Destination) clock(ctx context.Context) (time.Time, error) {
+	name := fmt.Sprintf(".holdfast-probe-%.8s%s", rand.Text(), connector.PartSuffix)
+	return with(ctx, d, "probe", func(_ context.Context, c *connection, l *lane) (now time.Time, err error) {
+		f, err := l.client.OpenFile(c.absolute(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+		if isNotExist(err) {
+			return now, errors.Join(c.checkRoot(l), err)
+		}
+		if err != nil {
+			return now, c.wrote(l, "make a file", err)
+		}
+		_, err = f.Write(make([]byte, 4096)) // a disk without room takes an empty file
+		err = c.filled(l, "write a file", err)
+		info, e := f.Stat()
+		if e == nil {
+			now = info.ModTime()
+		}
+		return now, errors.Join(err, e, f.Close(), l.client.Remove(c.absolute(name)))
+	})
+}

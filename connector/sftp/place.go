@@ -1,0 +1,416 @@
+package sftp
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/pkg/sftp"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+)
+
+// Place writes the content below another name, verifies it, and links it to its own.
+func (d *Destination) Place(ctx context.Context, name string, content connector.Content, progress func(int64)) (
+	connector.Placed, error) {
+	if err := connector.CheckName(name); err != nil {
+		return connector.Placed{}, err
+	}
+	out := &outgoing{ctx: ctx, content: content, progress: progress}
+	defer out.end()
+	return d.placing(ctx, name, content, func(p *placing) (connector.Placed, error) {
+		p.out = out
+		return p.place()
+	})
+}
+
+// placing runs f, which brings a content to its name, when nobody else works on the name.
+func (d *Destination) placing(ctx context.Context, name string, content connector.Content,
+	f func(p *placing) (connector.Placed, error)) (connector.Placed, error) {
+	done, err := detached(ctx, d, func(ctx context.Context) (connector.Placed, error) {
+		release, err := d.hold(ctx, name)
+		if err != nil {
+			return connector.Placed{}, err
+		}
+		defer release()
+		c, err := d.connect(ctx)
+		if err != nil {
+			return connector.Placed{}, err
+		}
+		l, err := c.lane(ctx)
+		if err != nil {
+			return connector.Placed{}, err
+		}
+		defer c.leave(l)
+		done, err := f(&placing{connection: c, lane: l, ctx: ctx, content: content, name: name, final: c.absolute(name),
+			part: c.absolute(connector.PartName(name))})
+		done.Path = c.absolute(name)
+		return done, c.classify("place "+name, err)
+	})
+	if err != nil {
+		return connector.Placed{}, fmt.Errorf("%s: %w", d.cfg.Host, err)
+	}
+	return done, nil
+}
+
+// placing is one Place, or one Copy.
+type placing struct {
+	*connection
+	lane        *lane
+	ctx         context.Context
+	content     connector.Content
+	out         *outgoing
+	name        string
+	final, part string // absolute
+}
+
+// place does the steps, each of which may be the last one before a crash: whatever is there then is found by the next.
+// Steps that do not need each other are asked for at once, since each answer takes a round trip.
+func (p *placing) place() (done connector.Placed, err error) {
+	f, openErr := (*sftp.File)(nil), error(nil)
+	var opened sync.WaitGroup
+	opened.Go(func() { f, openErr = p.create() })
+	there, how, err := p.there()
+	opened.Wait()
+	if there || err != nil {
+		err = errors.Join(err, p.giveUp(f))
+		if there && err == nil {
+			err = p.drop()
+		}
+		return connector.Placed{Verified: how, Already: true}, err
+	}
+	if p.strongest() == connector.BySize || p.strongest() == connector.ByReadBack {
+		p.out.h = sha256.New()
+	}
+	from := int64(0)
+	if f == nil {
+		if f, from, err = p.goOn(openErr); err != nil {
+			return done, err
+		}
+	}
+	if done.Sent, err = p.send(f, from); err != nil {
+		return done, errors.Join(err, f.Close())
+	}
+	if done.Verified, err = p.settle(f); err != nil {
+		return done, err
+	}
+	return done, p.finish()
+}
+
+// create makes the part. Exclusively: what stands at its name, a link above all, is not written through.
+func (p *placing) create() (*sftp.File, error) {
+	f, err := p.lane.client.OpenFile(p.part, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return nil, fmt.Errorf("make %s: %w", p.part, err)
+	}
+	return f, nil
+}
+
+// giveUp takes back a part that was made before it was known that the name is taken.
+func (p *placing) giveUp(f *sftp.File) error {
+	if f == nil {
+		return nil
+	}
+	return errors.Join(f.Close(), p.drop())
+}
+
+// drop removes the part.
+func (p *placing) drop() error {
+	if err := p.lane.client.Remove(p.part); err != nil && !isNotExist(err) {
+		return fmt.Errorf("remove %s: %w", p.part, err)
+	}
+	return nil
+}
+
+// there reports whether the file has its name already. Another one is a Conflict.
+func (p *placing) there() (bool, connector.Verified, error) {
+	info, err := p.lane.client.Lstat(p.final)
+	if isNotExist(err) {
+		return false, "", nil
+	}
+	if err != nil {
+		return false, "", fmt.Errorf("look at %s: %w", p.final, err)
+	}
+	if !info.Mode().IsRegular() {
+		return false, "", fault.New(fault.Conflict, "%s is no file, but a %v", p.name, info.Mode().Type())
+	}
+	same, how, err := p.holds(p.ctx, p.lane, p.final, info.Size(), p.content)
+	if err == nil && !same {
+		err = fault.WithHint(fault.New(fault.Conflict, "%s is there with %d other bytes (by %s), and was not touched", p.name,
+			info.Size(), how), "give one of the two another name")
+	}
+	return same, how, err
+}
+
+// goOn opens the part of a former attempt, or makes the directories that were missing, after the part could not be made.
+func (p *placing) goOn(openErr error) (f *sftp.File, from int64, err error) {
+	info, err := p.lane.client.Lstat(p.part)
+	switch {
+	case isNotExist(err) && isNotExist(openErr):
+		if err := p.directories(); err != nil {
+			return nil, 0, err
+		}
+		f, err = p.create()
+		return f, 0, p.wrote(p.lane, "place "+p.name, err)
+	case isNotExist(err):
+		return nil, 0, p.wrote(p.lane, "place "+p.name, openErr)
+	case err != nil:
+		return nil, 0, fmt.Errorf("look at %s: %w", p.part, err)
+	case !info.Mode().IsRegular():
+		return nil, 0, fault.New(fault.Conflict, "%s is no file, but a %v", p.part, info.Mode().Type())
+	}
+	good, err := p.begins(info.Size())
+	if err != nil {
+		return nil, 0, err
+	}
+	if good {
+		f, err = p.lane.client.OpenFile(p.part, os.O_WRONLY)
+		return f, info.Size(), err
+	}
+	// Another file is made, rather than this one emptied: who wrote to it may still be about to, from a connection that
+	// broke.
+	if err := p.drop(); err != nil {
+		return nil, 0, err
+	}
+	f, err = p.create()
+	return f, 0, p.wrote(p.lane, "place "+p.name, err)
+}
+
+// begins reports whether the part holds the beginning of the content, and has what goes out begin behind it.
+func (p *placing) begins(size int64) (bool, error) {
+	if size == 0 || size > p.content.Size {
+		return size == 0, nil
+	}
+	if p.strongest() == connector.BySize {
+		return false, nil
+	}
+	var sum [sha256.Size]byte
+	var how connector.Verified
+	var remote error
+	var hashed sync.WaitGroup
+	hashed.Go(func() { sum, how, remote = p.sumOf(p.ctx, p.lane, p.part, size) })
+	h := sha256.New()
+	err := p.out.skip(size, h)
+	hashed.Wait()
+	if err := errors.Join(err, remote); err != nil {
+		return false, err
+	}
+	if how == connector.BySize || sum != [sha256.Size]byte(h.Sum(nil)) {
+		p.out.off = 0
+		return false, nil
+	}
+	if p.out.h != nil {
+		p.out.h = h
+	}
+	return true, nil
+}
+
+// directories makes the directories above the file. The root is never made: where it is missing, a disk is.
+func (p *placing) directories() error {
+	return p.makeDirectory(path.Dir(p.name))
+}
+
+func (p *placing) makeDirectory(dir string) error {
+	if dir == "." {
+		return p.checkRoot(p.lane)
+	}
+	info, err := p.lane.client.Stat(p.absolute(dir))
+	switch {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		return fault.New(fault.Conflict, "%s is no directory", dir)
+	case !isNotExist(err):
+		return fmt.Errorf("look at %s: %w", dir, err)
+	}
+	if err := p.makeDirectory(path.Dir(dir)); err != nil {
+		return err
+	}
+	err = p.lane.client.Mkdir(p.absolute(dir))
+	if err == nil {
+		return p.syncDirectory(path.Dir(dir))
+	}
+	if info, e := p.lane.client.Stat(p.absolute(dir)); e == nil && info.IsDir() { // somebody else made it
+		return nil
+	}
+	return p.wrote(p.lane, "make directory "+dir, err)
+}
+
+// send writes what is missing of the part, many requests at once.
+func (p *placing) send(f *sftp.File, from int64) (sent int64, err error) {
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return 0, err
+	}
+	if p.content.Size > from {
+		sent, err = f.ReadFromWithConcurrency(p.out, requests)
+	}
+	switch {
+	case p.out.err != nil:
+		return sent, p.out.err
+	case err != nil:
+		return sent, p.filled(p.lane, "write "+p.name, err)
+	case from+sent != p.content.Size, p.out.h != nil && [sha256.Size]byte(p.out.h.Sum(nil)) != p.content.SHA256:
+		return sent, errors.Join(errChanged, p.drop()) // which part of it is right nobody knows
+	}
+	return sent, nil
+}
+
+// settle makes the part durable, and compares what the server has of it.
+func (p *placing) settle(f *sftp.File) (how connector.Verified, err error) {
+	if _, ok := p.lane.client.HasExtension("fsync@openssh.com"); ok {
+		if err := f.Sync(); err != nil {
+			return "", errors.Join(p.filled(p.lane, "sync "+p.name, err), f.Close())
+		}
+	}
+	var closed, dated error
+	var all sync.WaitGroup
+	all.Go(func() { closed = f.Close() })
+	all.Go(func() { dated = p.lane.client.Chtimes(p.part, time.Now(), p.content.ModTime) })
+	info, err := p.lane.client.Lstat(p.part)
+	if err != nil {
+		all.Wait()
+		return "", fmt.Errorf("look at %s: %w", p.part, err)
+	}
+	same, how, err := p.holds(p.ctx, p.lane, p.part, info.Size(), p.content)
+	all.Wait()
+	if unsupported(dated) {
+		dated = nil
+	}
+	switch err = errors.Join(err, p.filled(p.lane, "write "+p.name, closed), dated); {
+	case err != nil:
+		return "", err
+	case !same:
+		return "", errors.Join(errChanged, p.drop())
+	}
+	return how, p.ctx.Err()
+}
+
+// finish gives the part its name, unless another file came to it meanwhile.
+func (p *placing) finish() error {
+	client := p.lane.client
+	_, links := client.HasExtension("hardlink@openssh.com")
+	if links {
+		err := client.Link(p.part, p.final)
+		if err == nil {
+			return p.unlink()
+		}
+		if lost(err) {
+			return err
+		}
+	}
+	switch there, _, err := p.there(); {
+	case err != nil:
+		return err
+	case there:
+		return p.drop()
+	}
+	// There are no links there (FAT, some network file systems). The rename of SFTP 3 must not replace a file.
+	err := client.Rename(p.part, p.final)
+	if _, posix := client.HasExtension("posix-rename@openssh.com"); posix && (failed(err) || unsupported(err)) {
+		err = client.PosixRename(p.part, p.final)
+	}
+	if err != nil {
+		return p.wrote(p.lane, "rename "+p.name, err)
+	}
+	return p.syncDirectory(path.Dir(p.name))
+}
+
+// unlink takes the part's own name away, and makes the other one durable. After a crash in between both may be there.
+func (p *placing) unlink() error {
+	var removed error
+	var all sync.WaitGroup
+	all.Go(func() { removed = p.drop() })
+	err := p.syncDirectory(path.Dir(p.name))
+	all.Wait()
+	return errors.Join(err, removed)
+}
+
+// syncDirectory makes the names in a directory durable, if the server lets it be done.
+func (p *placing) syncDirectory(dir string) error {
+	if _, ok := p.lane.client.HasExtension("fsync@openssh.com"); !ok || p.noSync.Load() {
+		return nil
+	}
+	f, err := p.lane.client.Open(p.absolute(dir))
+	if err == nil {
+		err = f.Sync()
+		err = errors.Join(err, f.Close())
+	}
+	if failed(err) || unsupported(err) || errors.Is(err, fs.ErrPermission) {
+		p.noSync.Store(true)
+		return nil
+	}
+	if err != nil {
+		err = fmt.Errorf("sync directory %s: %w", dir, err)
+	}
+	return err
+}
+
+// Copy has the server copy a file: by cp in its shell, or by the copy-data of its SFTP. A server that can do neither has
+// it as not found, and the file is placed.
+func (d *Destination) Copy(ctx context.Context, from, name string, content connector.Content) (connector.Placed, error) {
+	if err := errors.Join(connector.CheckName(from), connector.CheckName(name)); err != nil {
+		return connector.Placed{}, err
+	}
+	return d.placing(ctx, name, content, func(p *placing) (connector.Placed, error) { return p.copy(from) })
+}
+
+func (p *placing) copy(from string) (done connector.Placed, err error) {
+	there, how, err := p.there()
+	if there || err != nil {
+		return connector.Placed{Verified: how, Already: there}, err
+	}
+	source := p.absolute(from)
+	info, err := p.lane.client.Lstat(source)
+	switch {
+	case isNotExist(err):
+		return done, fault.New(fault.NotFound, "there is no %s", from)
+	case err != nil:
+		return done, fmt.Errorf("look at %s: %w", from, err)
+	case !info.Mode().IsRegular() || info.Size() != p.content.Size:
+		return done, fault.New(fault.NotFound, "%s holds something else", from)
+	}
+	err = errors.Join(p.directories(), p.drop())
+	if err == nil {
+		err = p.duplicate(source)
+	}
+	if err != nil {
+		return done, err
+	}
+	f, err := p.lane.client.OpenFile(p.part, os.O_WRONLY)
+	if err != nil {
+		return done, fmt.Errorf("open %s: %w", p.part, err)
+	}
+	done.Verified, err = p.settle(f)
+	if errors.Is(err, errChanged) {
+		return done, fault.New(fault.NotFound, "%s holds something else", from)
+	}
+	if err != nil {
+		return done, err
+	}
+	return done, p.finish()
+}
+
+// duplicate makes the part of a file that is there.
+func (p *placing) duplicate(source string) error {
+	if p.hasShell() {
+		err := p.remoteCopy(source, p.part, p.content.Size)
+		if !errors.Is(err, errCopy) {
+			return err
+		}
+	}
+	if _, ok := p.lane.client.HasExtension("copy-data"); !ok {
+		return fault.New(fault.NotFound, "the server makes no copies")
+	}
+	if err := p.drop(); err != nil { // what a cp left that did not end well
+		return err
+	}
+	return p.filled(p.lane, "copy to "+p.name, p.copyData(source, p.part))
+}

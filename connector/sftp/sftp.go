@@ -1,0 +1,339 @@
+// Package sftp is the destination that is a directory of another machine, over SSH. It needs no program of this one.
+//
+//	sftp:
+//	  host: goto@gateway        # or a Host of ~/.ssh/config
+//	  directory: /export/raw
+//
+// One connection carries all: several SFTP channels, one file to a channel while there are enough, and a shell that
+// computes hashes where the server gives one. It is made when it is needed, and again when it broke. A link that is
+// silent for Config.Silence is taken for dead, and whoever waits for it gets an outage; a caller whose context ends is
+// free at once, and what it began ends behind it, before another call for the same name begins.
+//
+// A file is written under connector.PartName, which is made anew and never through a link; it is synced, verified, given
+// its time, linked to its name, and its directory is synced. A name that is taken is never given: the hard link of
+// OpenSSH (hardlink@openssh.com) refuses it. A server without hard links is asked for the rename of SFTP 3, which may not
+// replace a file either; one that does it all the same would replace what came between our look and it.
+//
+// The host must be in known_hosts; nobody is asked, and no key is ever added. Keys with a passphrase work through an agent.
+package sftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+)
+
+// Config is the part of a configuration file below `sftp:` of a destination.
+type Config struct {
+	// Host is [user@]host, or a Host of the ssh configuration.
+	Host string `yaml:"host"`
+	// Port, if it is not the one of the ssh configuration, or 22.
+	Port int `yaml:"port"`
+	// Directory below which the files go. It has to be there. One that is not absolute is below the home directory.
+	Directory string `yaml:"directory"`
+	// IdentityFiles are keys to log in with, instead of those of the ssh configuration.
+	IdentityFiles []string `yaml:"identity_files"`
+	// IdentitiesOnly: no other key of the agent is offered.
+	IdentitiesOnly bool `yaml:"identities_only"`
+	// Agent is the socket of an agent; without one that of IdentityAgent or SSH_AUTH_SOCK; "none" for none.
+	Agent string `yaml:"agent"`
+	// SSHConfig is the file that is read instead of ~/.ssh/config and /etc/ssh/ssh_config; "none" for none.
+	SSHConfig string `yaml:"ssh_config"`
+	// KnownHosts are the files that are read instead of those of the ssh configuration.
+	KnownHosts []string `yaml:"known_hosts"`
+	// Verify is how files are verified: remote-hash, read-back, size, or auto (default): by the strongest way that the
+	// server allows.
+	Verify string `yaml:"verify"`
+	// ConnectTimeout for a connection, default that of the ssh configuration, or 10 s.
+	ConnectTimeout time.Duration `yaml:"connect_timeout"`
+	// Silence after which a link is dead; default that of the ssh configuration (ServerAlive), or 15 s.
+	Silence time.Duration `yaml:"silence"`
+}
+
+// auto is the default of Config.Verify.
+const auto = "auto"
+
+// Validate returns all faults of the configuration, each beginning with the name of its key.
+func (c Config) Validate() (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	user, host, named := cutUser(c.Host)
+	switch {
+	case host == "" || named && user == "":
+		bad("host: want [user@]host, got %q", c.Host)
+	case strings.HasPrefix(c.Host, "-") || strings.HasPrefix(host, "-") || strings.ContainsAny(c.Host, " \t\r\n\x00/"):
+		bad("host: %q can't be the name of a host", c.Host)
+	}
+	if c.Port < 0 || c.Port > 65535 {
+		bad("port: want 1 to 65535, got %d", c.Port)
+	}
+	if strings.HasPrefix(c.Directory, "~") && c.Directory != "~" && !strings.HasPrefix(c.Directory, "~/") {
+		bad("directory: %q is in another one's home; give its path", c.Directory)
+	}
+	if strings.ContainsAny(c.Directory, "\x00\n") {
+		bad("directory: %q has a character that no path should have", c.Directory)
+	}
+	ways := []string{"", auto, string(connector.ByRemoteHash), string(connector.ByReadBack), string(connector.BySize)}
+	if !slices.Contains(ways, c.Verify) {
+		bad("verify: want remote-hash, read-back, size or auto, got %q", c.Verify)
+	}
+	if c.ConnectTimeout < 0 {
+		bad("connect_timeout: want a time, got %v", c.ConnectTimeout)
+	}
+	if c.Silence < 0 || c.Silence > 0 && c.Silence < 100*time.Millisecond {
+		bad("silence: want 100ms or more, got %v", c.Silence)
+	}
+	return errs
+}
+
+// withDefaults fills in what does not depend on the ssh configuration.
+func (c Config) withDefaults() Config {
+	if c.Verify == "" {
+		c.Verify = auto
+	}
+	if c.Directory == "" {
+		c.Directory = "."
+	}
+	return c
+}
+
+// cutUser cuts user@host at its last @: a user may have one, a host can't.
+func cutUser(s string) (user, host string, named bool) {
+	at := strings.LastIndexByte(s, '@')
+	if at < 0 {
+		return "", s, false
+	}
+	return s[:at], s[at+1:], true
+}
+
+// ParseRemote reads what scp takes for a remote place: [USER@]HOST:DIRECTORY, with an IPv6 address in brackets. A path
+// is local, and not ok, if it has no colon, or a slash before its first one.
+func ParseRemote(s string) (c Config, ok bool) {
+	host, rest := "", s
+	if open := strings.IndexByte(s, '['); open == 0 || open > 0 && s[open-1] == '@' && !strings.ContainsAny(s[:open], ":/") {
+		shut := strings.Index(s, "]:")
+		if shut < open {
+			return c, false
+		}
+		host, rest = s[:open]+s[open+1:shut], s[shut+1:]
+		if strings.Contains(host, "/") {
+			return c, false
+		}
+	}
+	before, directory, found := strings.Cut(rest, ":")
+	if host == "" {
+		host = before
+	}
+	if !found || host == "" || strings.Contains(before, "/") {
+		return c, false
+	}
+	return Config{Host: host, Directory: directory}, true
+}
+
+// root is how people write the place.
+func (c Config) root() string {
+	user, host, named := cutUser(c.Host)
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if named {
+		host = user + "@" + host
+	}
+	return host + ":" + c.Directory
+}
+
+// Destination is a directory of another machine.
+type Destination struct {
+	cfg    Config
+	closed chan struct{}
+	all    sync.WaitGroup // what runs behind calls, or would if they were left
+
+	mu      sync.Mutex // guards all below
+	ended   bool
+	link    *connection
+	dialing *dialing
+	busy    map[string]chan struct{} // names that are worked on; closed when they are not any more
+}
+
+var _ connector.Destination = (*Destination)(nil)
+
+// New returns the destination. It connects to nothing yet.
+func New(cfg Config) (*Destination, error) {
+	if errs := cfg.Validate(); len(errs) > 0 {
+		return nil, fault.New(fault.Permanent, "open sftp: %w", errors.Join(errs...))
+	}
+	return &Destination{cfg: cfg.withDefaults(), closed: make(chan struct{}), busy: map[string]chan struct{}{}}, nil
+}
+
+// Traits: a file that was cut off goes on where it was, if its beginning may be compared.
+func (d *Destination) Traits() connector.DestinationTraits {
+	return connector.DestinationTraits{Root: d.cfg.root(), Resumes: d.cfg.Verify != string(connector.BySize), Copies: true,
+		Streams: 4 * mostLanes}
+}
+
+// Close breaks the connection, and returns when everything that was begun has ended.
+func (d *Destination) Close() error {
+	d.mu.Lock()
+	if !d.ended {
+		d.ended = true
+		close(d.closed)
+	}
+	link := d.link
+	d.mu.Unlock()
+	if link != nil {
+		link.fail(errClosed)
+	}
+	d.all.Wait()
+	return nil
+}
+
+// errClosed is what calls get after Close.
+var errClosed = fault.New(fault.Permanent, "the destination is closed")
+
+// begin runs f behind a call. Close waits for it.
+func (d *Destination) begin(f func()) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return errClosed
+	}
+	d.all.Go(f)
+	return nil
+}
+
+// detached runs f, and returns when it has ended, or else at once when the context ends: f learns so from the context,
+// but may be in the middle of waiting for a server that does not answer.
+func detached[T any](ctx context.Context, d *Destination, f func(ctx context.Context) (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	var zero T
+	if err := ctx.Err(); err != nil {
+		return zero, err
+	}
+	ended := make(chan outcome, 1)
+	err := d.begin(func() {
+		value, err := f(ctx)
+		ended <- outcome{value, err}
+	})
+	if err != nil {
+		return zero, err
+	}
+	select {
+	case o := <-ended:
+		return o.value, o.err
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	}
+}
+
+// hold waits until nobody works on a name, and takes it.
+func (d *Destination) hold(ctx context.Context, name string) (release func(), err error) {
+	for {
+		d.mu.Lock()
+		other, taken := d.busy[name]
+		if !taken {
+			mine := make(chan struct{})
+			d.busy[name] = mine
+			d.mu.Unlock()
+			return func() {
+				d.mu.Lock()
+				delete(d.busy, name)
+				d.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		d.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// underWay are the names of what is under way here and now.
+func (d *Destination) underWay() map[string]bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	parts := make(map[string]bool, len(d.busy))
+	for name := range d.busy {
+		parts[connector.PartName(name)] = true
+	}
+	return parts
+}
+
+// dialing is a connection that is being made.
+type dialing struct {
+	done chan struct{} // closed when link and err are set
+	link *connection
+	err  error
+}
+
+// connect returns the connection, and makes one if there is none that works. Several callers wait for the same one.
+func (d *Destination) connect(ctx context.Context) (*connection, error) {
+	d.mu.Lock()
+	if d.link != nil && d.link.alive() {
+		defer d.mu.Unlock()
+		return d.link, nil
+	}
+	if d.ended {
+		d.mu.Unlock()
+		return nil, errClosed
+	}
+	making := d.dialing
+	if making == nil {
+		making = &dialing{done: make(chan struct{})}
+		d.dialing = making
+		d.all.Go(func() { d.dial(context.WithoutCancel(ctx), making) })
+	}
+	d.mu.Unlock()
+	select {
+	case <-making.done:
+		return making.link, making.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// dial makes a connection, for whoever waits.
+func (d *Destination) dial(ctx context.Context, making *dialing) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d.all.Go(func() {
+		select {
+		case <-d.closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	link, err := open(ctx, d.cfg, d.all.Go)
+	d.mu.Lock()
+	if d.ended && err == nil {
+		defer link.close(errClosed)
+		link, err = nil, errClosed
+	}
+	making.link, making.err = link, err
+	d.dialing = nil
+	if err == nil {
+		d.link = link
+		d.all.Go(link.watch)
+	}
+	d.mu.Unlock()
+	close(making.done)
+}
+
+// absolute is the path of a name on the server.
+func (c *connection) absolute(name string) string { return path.Join(c.root, name) }
+
+// address is host and port as known_hosts has them.
+func address(host string, port string) string { return net.JoinHostPort(host, port) }
