@@ -12,8 +12,11 @@ type LedgerTraits struct {
 	// Name is what it is, as people write it, without secrets: postgres://goto@gateway/rawtransfer table goto.
 	Name string
 	// Extra: it has tables of ours beside the one that rawtransfer has too. Without them it knows one path for each content and
-	// one destination, and a lock that nobody holds any more is taken over after an hour instead of a minute.
+	// one destination, a claim is not renewed but lasts an hour, and of two paths with the same bytes that are there already
+	// both may be held. It is known after the first Check that ends well.
 	Extra bool
+	// Lacks says, for a person, what it could do better with, and the SQL for it; "" for nothing.
+	Lacks string
 }
 
 // Original is a file as it was found, before it is packed.
@@ -22,7 +25,7 @@ type Original struct {
 	SHA1    [sha1.Size]byte
 	SHA256  [sha256.Size]byte
 	Size    int64             // bytes
-	Created time.Time         // when it was last written
+	Created time.Time         // when it was last written; to the nanosecond if the ledger has Extra, else to the microsecond
 	Meta    map[string]string // values of further columns, by name, as they were found in its name
 }
 
@@ -33,13 +36,14 @@ type Shipment struct {
 	SHA256      [sha256.Size]byte // of what is there: another than the original's if it was packed
 	Size        int64             // likewise
 	Verified    Verified
-	At          time.Time // when it had its final name
+	At          time.Time // when it had its final name, to the microsecond
 }
 
 // Entry is a file that a ledger knows.
 type Entry struct {
 	Original
-	// Shipments are where it is; the first is that of the table that rawtransfer has too. None: it is locked.
+	// Shipments are where it is; the first is that of the table that rawtransfer has too, which says no Destination if
+	// rawtransfer wrote it.
 	Shipments []Shipment
 	// Of says what wrote it. Of what rawtransfer wrote, the hash may be that of a packed file, and all that its table has no
 	// column for is zero.
@@ -59,14 +63,15 @@ const (
 type Claim struct {
 	// Held: the file is ours to transfer, until Unlock.
 	Held bool
-	// Done, if it is not nil, is an entry of the same source with a shipment: whoever asked decides whether that is this file.
-	// It is not held then.
+	// Done, if it is not nil, is an entry of the same source with a shipment that nobody works on any more, the one with the
+	// same bytes if there is one: whoever asked decides whether that is this file. It is not held then.
 	Done *Entry
-	// Same, if it is not nil, is an entry with a shipment whose content is the same and whose source is another.
+	// Same, if it is not nil, is an entry with a shipment whose content is the same and whose source is another. As long as
+	// there is none, of all files with the same bytes only one is held.
 	Same *Entry
-	// By is who holds it if nobody else can; "" else.
+	// By is who holds it, or another file with the same bytes, if nobody else can; "" else. It may be the owner that asks.
 	By string
-	// Until is when to ask again then.
+	// Until is when to ask again then, by the clock of who asked.
 	Until time.Time
 }
 
@@ -79,23 +84,27 @@ type Ledger interface {
 	Check(ctx context.Context, columns []string) error
 	// Lock claims a file for this owner. again says that the owner knows to have held it before, in this life or a former one.
 	// A claim lasts while its owner renews: it is taken over from one that has not for a minute, and from rawtransfer, which
-	// never does, after an hour. It may be called again after any error.
+	// never does, after an hour. A file that the owner holds still is held, whatever was recorded of it meanwhile. Lock may be
+	// called again after any error.
 	Lock(ctx context.Context, o Original, again bool) (Claim, error)
 	// Renew says that the owner lives; to be called every ten seconds. The work does not grow with what is held. lost says that
-	// it came too late, and others may have taken over since: whoever holds something must Lock it again.
+	// it came too late: others may take over what is held, or have, until it is locked again. A claim that nobody took over
+	// is good still.
 	Renew(ctx context.Context) (lost bool, err error)
 	// Record writes down that a file was delivered; first is true for the destination that the table of rawtransfer shows. It
-	// may be repeated, and changes nothing then. A value of metadata that its column does not take is an Invalid fault; a file
-	// that is not held (any more) is a Conflict.
+	// may be repeated, after Unlock too, and changes nothing then. A value of metadata that its column does not take is an
+	// Invalid fault, and nothing is written; a file that is not held (any more) is a Conflict.
 	Record(ctx context.Context, o Original, d Shipment, first bool) error
-	// Unlock gives a file back: it was recorded everywhere, or will not be transferred.
+	// Unlock gives a file back: it was recorded everywhere, or will not be transferred. It may be repeated.
 	Unlock(ctx context.Context, o Original) error
-	// Find returns the entries of sources, those with shipments alone.
+	// Find returns the entries of sources that are done: with shipments, and not held by anybody. Of several of one source it
+	// is the newest.
 	Find(ctx context.Context, sources []string) (map[string]Entry, error)
-	// Each gives all entries with shipments that were made at or after a time, oldest first.
+	// Each gives all entries with shipments that were made at or after a time, each once and whole, in the order of their
+	// newest shipments. each may call the ledger; its error is returned as it is.
 	Each(ctx context.Context, since time.Time, each func(Entry) error) error
-	// Restore writes down an entry that was found at a destination, unless its source or content is known; for a ledger that
-	// was lost.
+	// Restore writes down an entry that was found at a destination, unless its source is known, or (without Extra) its
+	// content; for a ledger that was lost.
 	Restore(ctx context.Context, e Entry) (added bool, err error)
 	// Probe is the canary of its gate: it finds out whether Lock and Record would work.
 	Probe(ctx context.Context) error

@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 	"job/stream": {"job/collect", "job/stream", "kernel", "connector.go", "base"},
 	"connector":  {"base"},
 	"connector/*": {"connector.go", "connector/delivered", "connector/rowkey", "connector/columns",
-		"connector/messages", "base"},
+		"connector/messages", "connector/shipment", "base"},
 	"connector/sinktest":  {"connector.go", "base", "tests/testenv"}, // called by tests only, as is the next
 	"connector/tabletest": {"connector.go", "connector/sinktest", "base", "tests/testenv"},
 	"kernel/engine":       {"kernel", "base"},

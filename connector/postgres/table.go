@@ -108,9 +108,13 @@ func (s *Sink) fit(ctx context.Context, schema record.Schema, key rowkey.Key) (m
 }
 
 func (s *Sink) find(ctx context.Context) (oid uint32, kind string, err error) {
-	err = s.session.conn.QueryRow(ctx, `SELECT c.oid, c.relkind::text FROM pg_class AS c
+	return findTable(ctx, s.session.conn, s.cfg.Schema, s.cfg.Table)
+}
+
+func findTable(ctx context.Context, c *pgx.Conn, schema, table string) (oid uint32, kind string, err error) {
+	err = c.QueryRow(ctx, `SELECT c.oid, c.relkind::text FROM pg_class AS c
 		JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`,
-		s.cfg.Schema, s.cfg.Table).Scan(&oid, &kind)
+		schema, table).Scan(&oid, &kind)
 	return oid, kind, err
 }
 
@@ -139,7 +143,11 @@ type column struct {
 }
 
 func (s *Sink) columns(ctx context.Context, oid uint32) (map[string]column, error) {
-	rows, err := s.session.conn.Query(ctx, `SELECT attname::text, format_type(atttypid, atttypmod),
+	return readColumns(ctx, s.session.conn, oid)
+}
+
+func readColumns(ctx context.Context, c *pgx.Conn, oid uint32) (map[string]column, error) {
+	rows, err := c.Query(ctx, `SELECT attname::text, format_type(atttypid, atttypmod),
 		attnotnull AND NOT atthasdef AND attidentity = '',
 		attidentity = 'a' OR to_jsonb(a)->>'attgenerated' <> ''
 		FROM pg_attribute AS a WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped`, oid)
@@ -194,12 +202,7 @@ func (s *Sink) fitKey(ctx context.Context, key rowkey.Key, oid uint32) error {
 		return nil
 	}
 	names := key.Names()
-	var unique bool
-	err := s.session.conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_index AS i
-		WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
-		AND i.indnkeyatts = cardinality($2::text[]) AND i.indnkeyatts = (SELECT count(*) FROM pg_attribute AS a
-			WHERE a.attrelid = i.indrelid AND a.attname = ANY ($2::text[])
-			AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])))`, oid, names).Scan(&unique)
+	unique, err := unique(ctx, s.session.conn, oid, names)
 	if err == nil && !unique {
 		what := "column " + names[0] + " has no unique index"
 		if len(names) > 1 {
@@ -209,6 +212,16 @@ func (s *Sink) fitKey(ctx context.Context, key rowkey.Key, oid uint32) error {
 			s.target, what), "CREATE UNIQUE INDEX ON %s (%s);", s.target, listed(names))
 	}
 	return err
+}
+
+// unique reports whether a table has a unique index on exactly these columns.
+func unique(ctx context.Context, c *pgx.Conn, oid uint32, names []string) (yes bool, err error) {
+	err = c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_index AS i
+		WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+		AND i.indnkeyatts = cardinality($2::text[]) AND i.indnkeyatts = (SELECT count(*) FROM pg_attribute AS a
+			WHERE a.attrelid = i.indrelid AND a.attname = ANY ($2::text[])
+			AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])))`, oid, names).Scan(&yes)
+	return yes, err
 }
 
 // allowed tries what a write needs besides the columns.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -22,27 +21,13 @@ import (
 	"holdfast/connector"
 )
 
-const (
-	// spare is how many connections of a reader wait for the next question. Any number are in use at once.
-	spare = 2
-	// trusted is how long a connection that waits is taken for one that works; after that it is tried first.
-	trusted = time.Second
-)
+// spare is how many connections of a reader wait for the next question. Any number are in use at once.
+const spare = 2
 
 // Tables reads the tables of one schema of a database back.
 type Tables struct {
-	cfg  Config
-	dial *pgx.ConnConfig
-
-	mu     sync.Mutex // guards what stands below; held for a moment only
-	idle   []kept
-	closed bool
-}
-
-// kept is a connection that waits.
-type kept struct {
-	*pgx.Conn
-	since time.Time
+	cfg Config
+	pool
 }
 
 var _ connector.Tables = (*Tables)(nil)
@@ -59,18 +44,12 @@ func OpenTables(cfg Config) (*Tables, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tables{cfg: cfg, dial: dial}, nil
+	return &Tables{cfg, pool{dial: dial, spare: spare, what: "read schema " + quote(cfg.Schema)}}, nil
 }
 
 // Close closes the connections that wait; those in use are closed after their question.
 func (t *Tables) Close() error {
-	t.mu.Lock()
-	idle := t.idle
-	t.idle, t.closed = nil, true
-	t.mu.Unlock()
-	for _, c := range idle {
-		hangUp(context.Background(), c.Conn)
-	}
+	t.close()
 	return nil
 }
 
@@ -133,43 +112,6 @@ func (t *Tables) ask(ctx context.Context, q connector.TableQuery, columns []stri
 func notThere(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (e.Code == "3D000" || e.Code == "42P01")
-}
-
-// take returns a connection that nobody else uses.
-func (t *Tables) take(ctx context.Context) (*pgx.Conn, error) {
-	for {
-		t.mu.Lock()
-		if t.closed {
-			t.mu.Unlock()
-			return nil, fault.New(fault.Permanent, "read schema %s: the reader is closed", quote(t.cfg.Schema))
-		}
-		n := len(t.idle)
-		if n == 0 {
-			t.mu.Unlock()
-			return pgx.ConnectConfig(ctx, t.dial)
-		}
-		c := t.idle[n-1]
-		t.idle = t.idle[:n-1]
-		t.mu.Unlock()
-		if time.Since(c.since) < trusted || c.Ping(ctx) == nil {
-			return c.Conn, nil
-		}
-		hangUp(ctx, c.Conn)
-	}
-}
-
-// give lets a connection wait for the next question, if it is good for one.
-func (t *Tables) give(ctx context.Context, c *pgx.Conn) {
-	const outside = 'I' // of a transaction
-	t.mu.Lock()
-	keep := !t.closed && len(t.idle) < spare && !c.IsClosed() && c.PgConn().TxStatus() == outside
-	if keep {
-		t.idle = append(t.idle, kept{c, time.Now()})
-	}
-	t.mu.Unlock()
-	if !keep {
-		hangUp(ctx, c)
-	}
 }
 
 // holdable reports whether PostgreSQL can hold a text.

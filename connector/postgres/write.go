@@ -150,13 +150,17 @@ func (s *Sink) write(ctx context.Context, d connector.Delivery) (v connector.Ver
 
 // lock takes a lock of the server's under names within our schema, until the transaction ends.
 func (s *Sink) lock(ctx context.Context, names ...string) error {
+	_, err := s.session.conn.Exec(ctx, advisory(append([]string{s.cfg.Schema}, names...)...))
+	return err
+}
+
+// advisory is the statement that takes a lock of the server's under names.
+func advisory(names ...string) string {
 	h := fnv.New64a()
-	for _, name := range append([]string{s.cfg.Schema}, names...) {
+	for _, name := range names {
 		_, _ = fmt.Fprintf(h, "%d/%s", len(name), name)
 	}
-	_, err := s.session.conn.Exec(ctx, fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)",
-		int64(h.Sum64())))
-	return err
+	return fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(h.Sum64()))
 }
 
 // putRows stages the rows, inserts those that the table lacks, and compares the others.
