@@ -27,7 +27,9 @@ func frame(day string, seed uint64) []byte {
 	card("NAXIS2  = %20d", side)
 	card("DATE-OBS= '%s'", day)
 	card("END")
-	fill := func(with string) { b.WriteString(strings.Repeat(with, (fits.BlockSize-b.Len()%fits.BlockSize)%fits.BlockSize)) }
+	fill := func(with string) {
+		b.WriteString(strings.Repeat(with, (fits.BlockSize-b.Len()%fits.BlockSize)%fits.BlockSize))
+	}
 	fill(" ")
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	for range side * side {

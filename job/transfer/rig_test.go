@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,24 @@ type rig struct {
 	from   string
 	to     []string
 	change func(*Config)
+	job    atomic.Pointer[Job] // that was built last
+}
+
+// prepared is how many files the running job has ready.
+func (r *rig) prepared() (n uint64) {
+	j := r.job.Load()
+	if j == nil {
+		return 0
+	}
+	err := j.env.Store.Latest(func(rd store.Reader) error {
+		c, err := j.prepare.Counts(rd)
+		n = c.Done
+		return err
+	})
+	if err != nil {
+		r.t.Error(err)
+	}
+	return n
 }
 
 func newRig(t *testing.T, destinations int) *rig {
@@ -103,7 +122,9 @@ func (r *rig) build(env engine.Env) (engine.Job, error) {
 	if r.change != nil {
 		r.change(&cfg)
 	}
-	return New(env, cfg)
+	j, err := New(env, cfg)
+	r.job.Store(j)
+	return j, err
 }
 
 // run runs the job until it ends, or meanwhile, if it is not nil, returns.

@@ -1,0 +1,169 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/connector/localdir"
+	"holdfast/kernel/queue"
+)
+
+// unreliable is a destination that fails as it is told.
+type unreliable struct {
+	connector.Destination
+	away  atomic.Bool
+	tried atomic.Int64
+	place func(ctx context.Context, name string) error // in front of each Place; nil for nothing
+}
+
+func (u *unreliable) Probe(ctx context.Context) error {
+	if u.away.Load() {
+		return fault.New(fault.Transient, "it is away")
+	}
+	return u.Destination.Probe(ctx)
+}
+
+func (u *unreliable) Place(ctx context.Context, name string, c connector.Content, p func(int64)) (connector.Placed, error) {
+	u.tried.Add(1)
+	if u.away.Load() {
+		return connector.Placed{}, fault.New(fault.Transient, "it is away")
+	}
+	if u.place != nil {
+		if err := u.place(ctx, name); err != nil {
+			return connector.Placed{}, err
+		}
+	}
+	return u.Destination.Place(ctx, name, c, p)
+}
+
+func newUnreliable(t *testing.T, dir string) *unreliable {
+	t.Helper()
+	d, err := localdir.New(localdir.Config{Path: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &unreliable{Destination: d}
+}
+
+// until waits for something that comes without a word.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(soon); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v", what, soon)
+		}
+	}
+}
+
+// TestOneIsAway: a destination that is away closes its gate and costs no attempts, and the other one gets everything
+// meanwhile. When it is back, it gets everything too.
+func TestOneIsAway(t *testing.T) {
+	r := newRig(t, 2)
+	u := newUnreliable(t, r.to[1])
+	u.away.Store(true)
+	r.change = func(c *Config) { c.Once, c.Targets[1].To = false, u }
+	const n = 60 // many more than may be prepared ahead
+	r.run(func() {
+		for i := range n {
+			r.write(fmt.Sprintf("f%02d", i), []byte(fmt.Sprint(i)))
+		}
+		until(t, "the one that is there has all", func() bool { return len(tree(t, r.to[0])) == n })
+		if got := len(tree(t, r.to[1])); got != 0 || u.tried.Load() > 2 {
+			t.Errorf("%d files are there, %d were tried", got, u.tried.Load())
+		}
+		u.away.Store(false)
+		until(t, "the other one has all too", func() bool { return len(tree(t, r.to[1])) == n })
+	})
+	for name, f := range r.files() {
+		if f.Failures > 0 {
+			t.Errorf("%s: %d attempts were spent", name, f.Failures)
+		}
+	}
+	r.change = func(c *Config) { c.Targets[1].To = u }
+	r.run(nil)
+	if c := r.counts("after"); c != (queue.Counts{Put: n, Done: n}) {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestOneFileFails: what speaks of one file closes no gate; it is tried some times, and is a dead letter then.
+func TestOneFileFails(t *testing.T) {
+	r := newRig(t, 1)
+	u := newUnreliable(t, r.to[0])
+	u.place = func(_ context.Context, name string) error {
+		if filepath.Base(name) == "bad" {
+			return fault.New(fault.Corrupt, "it came spoilt")
+		}
+		return nil
+	}
+	r.change = func(c *Config) { c.Targets[0].To, c.Attempts = u, 2 }
+	for i := range 10 {
+		r.write(fmt.Sprintf("f%02d", i), []byte(fmt.Sprint(i)))
+	}
+	r.write("bad", []byte("bad"))
+	r.run(nil)
+	if got := len(tree(t, r.to[0])); got != 10 || u.tried.Load() != 12 {
+		t.Errorf("%d files are there, %d times one was tried", got, u.tried.Load())
+	}
+	if f := r.files()["bad"]; f.State != Dead || f.Failures != 2 {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestTooSlow: a file that takes longer than it may is put off, and costs no attempt.
+func TestTooSlow(t *testing.T) {
+	r := newRig(t, 1)
+	u := newUnreliable(t, r.to[0])
+	u.place = func(ctx context.Context, _ string) error {
+		if u.tried.Load() > 2 {
+			return nil
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	r.change = func(c *Config) { c.Targets[0].To, c.CopyTimeout, c.Attempts = u, 20*time.Millisecond, 1 }
+	r.write("a", []byte("a"))
+	r.run(nil)
+	if f := r.files()["a"]; f.State != Done || f.Failures != 0 {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestGone: a file that is deleted before its turn, or replaced, is not shipped; the one in its place is.
+func TestGone(t *testing.T) {
+	r := newRig(t, 1)
+	u := newUnreliable(t, r.to[0])
+	u.away.Store(true)
+	r.change = func(c *Config) { c.Once, c.Targets[0].To = false, u }
+	r.run(func() {
+		r.write("deleted", []byte("1"))
+		r.write("replaced", []byte("2"))
+		r.write("kept", []byte("3"))
+		until(t, "all are prepared", func() bool { return u.tried.Load() == 0 && r.prepared() == 3 })
+		if err := os.Remove(filepath.Join(r.from, "deleted")); err != nil {
+			t.Fatal(err)
+		}
+		r.write("new", []byte("another"))
+		if err := os.Rename(filepath.Join(r.from, "new"), filepath.Join(r.from, "replaced")); err != nil {
+			t.Fatal(err)
+		}
+		u.away.Store(false)
+		until(t, "two are there", func() bool { return len(tree(t, r.to[0])) >= 2 })
+	})
+	r.change = nil
+	r.run(nil)
+	got, err := os.ReadFile(filepath.Join(r.to[0], day(), "replaced"))
+	if all := tree(t, r.to[0]); len(all) != 2 || string(got) != "another" {
+		t.Errorf("there are %v; %q (%v)", all, got, err)
+	}
+	if f := r.files()["deleted"]; f.State != Gone {
+		t.Errorf("%+v", f)
+	}
+}
