@@ -130,10 +130,15 @@ func Hash(sum []byte) any {
 	return hex.EncodeToString(sum)
 }
 
-// Meta is how metadata is written in our own table: a JSON object; nil for none.
+// Meta is how metadata is written in our own table: a JSON object; nil for none. Bytes that are no text are Invalid.
 func Meta(meta map[string]string) (any, error) {
 	if len(meta) == 0 {
 		return nil, nil
+	}
+	for name, v := range meta {
+		if !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
+			return nil, fault.New(fault.Invalid, "metadata column %s: %.100q is no text", name, v)
+		}
 	}
 	b, err := json.Marshal(meta)
 	return string(b), err
