@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 	}
 	f := &face{terminal: t}
 	root := f.root()
-	root.SetArgs(args)
+	root.SetArgs(spread(args))
 	root.SetOut(t.out)
 	root.SetErr(t.err)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -78,6 +78,7 @@ func (f *face) root() *cobra.Command {
 			"  holdfast run -c holdfast.yaml    everything in the file\n" +
 			"  holdfast wsprnet --loop 120      in the place of wsprnet_scraper.py\n" +
 			"  holdfast weather all --input F   in the place of WeatherVane\n" +
+			"  holdfast transfer DIR HOST:DIR   in the place of rawtransfer\n" +
 			"  holdfast status                  how the jobs are",
 		Version:       app.Version,
 		SilenceUsage:  true,
@@ -92,7 +93,7 @@ func (f *face) root() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "ask", Title: "Ask:"},
 		&cobra.Group{ID: "order", Title: "Order:"})
 	for group, commands := range map[string][]*cobra.Command{
-		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand(), f.weatherCommand()},
+		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand(), f.weatherCommand(), f.transferCommand()},
 		"ask": {f.checkCommand(), f.statusCommand(), f.auditCommand(), f.eventsCommand(),
 			f.spoolCommand(), f.deadCommand(), f.gapsCommand(), f.windowsCommand(), f.notifyCommand()},
 		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.reloadCommand(),

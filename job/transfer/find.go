@@ -3,8 +3,10 @@ package transfer
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"time"
 
+	"holdfast/base/fits"
 	"holdfast/kernel/queue"
 	"holdfast/kernel/store"
 )
@@ -25,6 +27,24 @@ type Finder interface {
 	Scan(ctx context.Context, give func(ctx context.Context, files []Seen) error) error
 	// Notes are lines for status.
 	Notes() [][2]string
+}
+
+// Complete reports whether a FITS file has all that its headers ask for; any other file is complete.
+func Complete(name string) (bool, error) {
+	if !IsFITS(name) {
+		return true, nil
+	}
+	in, err := os.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return false, err
+	}
+	report, err := fits.Skim(in, info.Size())
+	return report.Verdict != fits.Truncated, err
 }
 
 // find takes in what is found.

@@ -42,13 +42,13 @@ type Packer struct {
 func FPack() *Packer {
 	return &Packer{Command: []string{"fpack", "-g", "-q", "0", "-O", "{out}", "{in}"},
 		Unpack: []string{"funpack", "-O", "{out}", "{in}"}, Suffix: ".fz",
-		Matches: func(name string) bool { return isFITS(name) && !strings.HasSuffix(strings.ToLower(name), ".fz") }}
+		Matches: func(name string) bool { return IsFITS(name) && !strings.HasSuffix(strings.ToLower(name), ".fz") }}
 }
 
 // pack makes the packed form of a file, in the job's directory.
 func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 	p := j.cfg.Pack
-	if p == nil || !p.Matches(f.Path) || isFITS(f.Path) && f.Verdict == fits.NotFITS {
+	if p == nil || !p.Matches(f.Path) || IsFITS(f.Path) && f.Verdict == fits.NotFITS {
 		return f, nil
 	}
 	if f.Packed != nil {

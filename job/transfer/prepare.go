@@ -208,7 +208,7 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 	one, two := sha1.New(), sha256.New()
 	from := io.TeeReader(&stoppable{ctx, in}, io.MultiWriter(one, two))
 	var report fits.Report
-	if isFITS(f.Path) {
+	if IsFITS(f.Path) {
 		report, err = fits.Check(from)
 	} else {
 		_, err = io.Copy(io.Discard, from)
@@ -230,8 +230,8 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 	})
 }
 
-// isFITS reports whether a file says by its name that it is one.
-func isFITS(name string) bool {
+// IsFITS reports whether a file says by its name that it is one.
+func IsFITS(name string) bool {
 	name = strings.ToLower(strings.TrimSuffix(strings.ToLower(name), ".fz"))
 	switch path.Ext(name) {
 	case ".fits", ".fit", ".fts":

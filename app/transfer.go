@@ -1,0 +1,389 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/connector/localdir"
+	"holdfast/connector/postgres"
+	"holdfast/connector/sftp"
+	"holdfast/connector/sqlite"
+	filetree "holdfast/connector/tree"
+	"holdfast/job/transfer"
+	"holdfast/kernel/engine"
+)
+
+// transferConfig is the part of a configuration below `transfer:`.
+type transferConfig struct {
+	// From is the directory whose files are transferred.
+	From string `yaml:"from"`
+	// To is where they go: [user@]host:directory or a directory, or several destinations by name.
+	To targets `yaml:"to"`
+	// Patterns of the names of files; default all.
+	Patterns []string `yaml:"patterns"`
+	// Ignore are patterns of temporary names; default hidden ones, and those that programs give to what is not finished.
+	Ignore []string `yaml:"ignore"`
+	// Patience is how long a file that nobody closed must be unchanged; default 2s.
+	Patience time.Duration `yaml:"patience"`
+	// Overdue is for how long a FITS file may be unchanged and incomplete; default 5m.
+	Overdue time.Duration `yaml:"overdue"`
+	// Poll looks at the directory again and again, where the kernel does not tell of changes. It is found out by itself.
+	Poll bool `yaml:"poll"`
+	// Backfill is the scan that looks for what was missed.
+	Backfill backfill `yaml:"backfill"`
+	// Workers is how many files are worked on at once; default 4.
+	Workers int `yaml:"workers"`
+	// Attempts is how often a file is tried that fails by itself; default 5.
+	Attempts int `yaml:"attempts"`
+	// Ledger is the record of what was transferred; default transfers.sqlite in the data directory.
+	Ledger ledgerConfig `yaml:"ledger"`
+	// HeaderCard is the card of a FITS file that has its time; default the time of the file.
+	HeaderCard string `yaml:"header_card"`
+	// Layout is the directory that a time makes, in the words of Go's package time; default 2006/01/02. "keep" is the directory
+	// that the file has below from.
+	Layout string `yaml:"layout"`
+	// MetadataRegex finds values of further columns of the ledger in the name of a file, by its named groups.
+	MetadataRegex string `yaml:"metadata_regex"`
+	Pack          pack   `yaml:"pack"`
+	// Bad is what becomes of a FITS file that is not whole: dead (default), or ship.
+	Bad string `yaml:"bad"`
+	// After is what becomes of an original that is everywhere: keep (default), replace by its packed form, or delete.
+	After string `yaml:"after"`
+	// CopyTimeout is how long a file may be under way, at least; default 60s. A large one has as long as it takes at Slowest,
+	// which is 1 MB/s by default.
+	CopyTimeout time.Duration `yaml:"copy_timeout"`
+	Slowest     Bytes         `yaml:"slowest"`
+	// Canary is the time between two looks at destinations and ledger; default none while all is well.
+	Canary time.Duration `yaml:"canary"`
+
+	once bool // one scan, and what it found
+}
+
+type backfill struct {
+	Every   time.Duration `yaml:"every"`   // between two scans; default none but that at the start
+	Within  time.Duration `yaml:"within"`  // how old a file may be; default any age
+	Recency time.Duration `yaml:"recency"` // how old it must be
+}
+
+// pack says how FITS files are packed.
+type pack struct {
+	// By is fpack (default), or none.
+	By string `yaml:"by"`
+	// Name is what the packed form is called that takes the place of an original: packed (default), which is X.fits.fz, or same.
+	Name string `yaml:"name"`
+}
+
+// targets are destinations by name.
+type targets []destination
+
+type destination struct {
+	name string
+	root string
+	open func(o opening) (connector.Destination, error)
+}
+
+// destinations are all kinds of destinations that a transfer job can bring files to.
+var destinations = []kind[connector.Destination]{
+	kindOf("directory", localdir.Config{}, localdir.Config.Validate, nil,
+		func(c localdir.Config, o opening) (connector.Destination, error) {
+			c.Path = below(o.dataDir, c.Path)
+			return localdir.New(c)
+		}),
+	kindOf("sftp", sftp.Config{}, sftp.Config.Validate, nil,
+		func(c sftp.Config, _ opening) (connector.Destination, error) { return sftp.New(c) }),
+}
+
+func (t *targets) decode(d *decoder, n ast.Node, path string) {
+	if word, ok := text(n); ok {
+		if word, ok = d.expand(n, word, path); ok {
+			*t = append(*t, d.place(n, word, path))
+		}
+		return
+	}
+	entries, ok := d.entries(n, path)
+	if !ok {
+		return
+	}
+	for _, e := range entries {
+		if why := badName("destination", e.key); why != "" {
+			d.bad(e.at, path, "%s", why)
+			continue
+		}
+		p := join(path, e.key)
+		if word, ok := text(d.resolve(e.value)); ok {
+			if word, ok = d.expand(e.value, word, p); ok {
+				to := d.place(e.value, word, p)
+				to.name = e.key
+				*t = append(*t, to)
+			}
+			continue
+		}
+		kind, _, ok := d.one(e, p, "kind of destination", kindNames(destinations), nil)
+		if !ok {
+			continue
+		}
+		k := destinations[slices.Index(kindNames(destinations), kind.key)]
+		c := k.decode(d, kind, join(p, kind.key))
+		*t = append(*t, destination{name: e.key, root: fmt.Sprint(c), open: k.with(c)})
+	}
+}
+
+// place is a destination in one word, as scp takes it.
+func (d *decoder) place(n ast.Node, word, path string) destination {
+	if c, ok := sftp.ParseRemote(word); ok {
+		for _, err := range c.Validate() {
+			d.bad(n, path, "%v", err)
+		}
+		return destination{name: "remote", root: word, open: func(opening) (connector.Destination, error) { return sftp.New(c) }}
+	}
+	return destination{name: "local", root: word, open: func(o opening) (connector.Destination, error) {
+		return localdir.New(localdir.Config{Path: below(o.dataDir, word)})
+	}}
+}
+
+// ledgerConfig is the record of what was transferred.
+type ledgerConfig struct {
+	Postgres *postgres.LedgerConfig `yaml:"postgres"`
+	SQLite   *sqlite.LedgerConfig   `yaml:"sqlite"`
+	// None keeps none: what was done is in the job's store alone.
+	None bool `yaml:"none"`
+}
+
+// transfersFile is the default ledger, in the data directory.
+const transfersFile = "transfers.sqlite"
+
+// keepWord is the layout that keeps the directories of the files.
+const keepWord = "keep"
+
+func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
+	bad := func(key, format string, args ...any) { d.bad(d.at(n, key), join(path, key), format, args...) }
+	for _, key := range []struct{ name, value string }{{"from", c.From}, {"to", strings.Repeat("x", len(c.To))}} {
+		if key.value == "" {
+			d.bad(n, path, "%s is missing", key.name)
+		}
+	}
+	if c.From != "" && !filepath.IsAbs(c.From) {
+		bad("from", "want an absolute path, got %q", c.From)
+	}
+	for i, t := range c.To {
+		if j := slices.IndexFunc(c.To[:i], func(o destination) bool { return o.root == t.root }); j >= 0 {
+			bad("to", "%s and %s are the same place", c.To[j].name, t.name)
+		}
+	}
+	if c.From != "" && filepath.IsAbs(c.From) {
+		for _, err := range c.files(nil).Validate() {
+			d.bad(n, path, "%v", err)
+		}
+	}
+	c.Layout = orElse(c.Layout, "2006/01/02")
+	if c.Layout != keepWord {
+		at := time.Date(2023, 9, 19, 1, 2, 3, 0, time.UTC).Format(c.Layout)
+		if err := connector.CheckName(at); err != nil {
+			bad("layout", "%v", err)
+		} else if at == c.Layout {
+			bad("layout", "%q does not depend on the time; want words such as 2006/01/02, or %s", c.Layout, keepWord)
+		}
+	}
+	if _, err := regexp.Compile(c.MetadataRegex); err != nil {
+		bad("metadata_regex", "%v", err)
+	}
+	word := func(key, value string, words ...string) {
+		if value != "" && !slices.Contains(words, value) {
+			bad(key, "want %s, got %q", strings.Join(words, " or "), value)
+		}
+	}
+	word("bad", c.Bad, "dead", "ship")
+	word("after", c.After, string(transfer.Keep), string(transfer.Replace), string(transfer.Remove))
+	if p := c.Pack; p.By != "" && p.By != "fpack" && p.By != "none" {
+		d.bad(d.at(n, "pack", "by"), join(path, "pack.by"), "want fpack or none, got %q", p.By)
+	}
+	if p := c.Pack; p.Name != "" && p.Name != "packed" && p.Name != "same" {
+		d.bad(d.at(n, "pack", "name"), join(path, "pack.name"), "want packed or same, got %q", p.Name)
+	}
+	if c.After == string(transfer.Replace) && c.Pack.By == "none" {
+		bad("after", "replace needs a packed form, and pack.by is none")
+	}
+	for _, x := range []struct {
+		key   string
+		value int64
+	}{{"workers", int64(c.Workers)}, {"attempts", int64(c.Attempts)}, {"copy_timeout", int64(c.CopyTimeout)},
+		{"canary", int64(c.Canary)}} {
+		if x.value < 0 {
+			bad(x.key, "want a number from 1, got %d", x.value)
+		}
+	}
+	l := c.Ledger
+	if given := count(l.Postgres != nil, l.SQLite != nil, l.None); given > 1 {
+		bad("ledger", "want one of postgres, sqlite, none")
+	}
+	if l.Postgres != nil {
+		for _, err := range l.Postgres.Validate() {
+			d.bad(d.at(n, "ledger", "postgres"), join(path, "ledger.postgres"), "%v", err)
+		}
+	}
+	if l.SQLite != nil {
+		for _, err := range l.SQLite.Validate() {
+			d.bad(d.at(n, "ledger", "sqlite"), join(path, "ledger.sqlite"), "%v", err)
+		}
+	}
+}
+
+func count(all ...bool) (n int) {
+	for _, yes := range all {
+		if yes {
+			n++
+		}
+	}
+	return n
+}
+
+// files is how files are found.
+func (c *transferConfig) files(complete func(string) (bool, error)) filetree.Config {
+	return filetree.Config{Root: c.From, Patterns: c.Patterns, Ignore: c.Ignore, Patience: c.Patience, Overdue: c.Overdue, Poll: c.Poll,
+		ScanEvery: c.Backfill.Every, Within: c.Backfill.Within, Recency: c.Backfill.Recency, Complete: complete}
+}
+
+// spec declares the job to the engine.
+func (c *transferConfig) spec(p *Plan, job Job) engine.Spec {
+	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text, Once: c.once,
+		New: func(_ context.Context, env engine.Env) (engine.Job, error) {
+			return c.build(env, opening{dataDir: p.Place.Dir, jobDir: env.Dir, log: env.Log})
+		}}
+}
+
+func (c *transferConfig) build(env engine.Env, o opening) (made engine.Job, err error) {
+	var open opens
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, open.close())
+		}
+	}()
+	found, err := filetree.New(c.files(transfer.Complete))
+	if err != nil {
+		return nil, err
+	}
+	cfg := transfer.Config{Root: c.From, Find: finder{found, c.Backfill}, Workers: c.Workers, Attempts: c.Attempts,
+		ShipBad: c.Bad == "ship", Place: transfer.Placer{Card: c.HeaderCard}, After: transfer.After(c.After),
+		CopyTimeout: c.CopyTimeout, Slowest: int64(c.Slowest), Canary: c.Canary, Once: c.once}
+	if c.Layout != keepWord {
+		cfg.Place.Layout = c.Layout
+	}
+	if c.MetadataRegex != "" {
+		cfg.Meta = regexp.MustCompile(c.MetadataRegex)
+	}
+	if c.Pack.By != "none" {
+		cfg.Pack = transfer.FPack()
+		cfg.Pack.SameName = c.Pack.Name == "same"
+	}
+	for _, t := range c.To {
+		to, err := t.open(o)
+		if err != nil {
+			return nil, fmt.Errorf("open destination %s: %w", t.name, err)
+		}
+		open = append(open, to)
+		cfg.Targets = append(cfg.Targets, transfer.Target{Name: t.name, To: to})
+	}
+	if cfg.Ledger, err = c.openLedger(env, o); err != nil {
+		return nil, err
+	}
+	if cfg.Ledger != nil {
+		open = append(open, cfg.Ledger)
+	}
+	job, err := transfer.New(env, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return with{Job: job, open: open}, nil
+}
+
+// openLedger opens the ledger; nil for none. Its owner is the store, which stays the same through restarts.
+func (c *transferConfig) openLedger(env engine.Env, o opening) (connector.Ledger, error) {
+	owner := env.Store.Lineage().String()
+	switch l := c.Ledger; {
+	case l.None:
+		return nil, nil
+	case l.Postgres != nil:
+		cfg := *l.Postgres
+		cfg.Owner = owner
+		return postgres.OpenLedger(cfg)
+	case l.SQLite != nil:
+		cfg := *l.SQLite
+		cfg.Path, cfg.Owner = below(o.dataDir, cfg.Path), owner
+		return sqlite.OpenLedger(cfg)
+	}
+	return sqlite.OpenLedger(sqlite.LedgerConfig{Path: filepath.Join(o.dataDir, transfersFile), Owner: owner})
+}
+
+// needs are programs of this machine that the job runs, and that are not there.
+func (c *transferConfig) needs() error {
+	if c.Pack.By == "none" {
+		return nil
+	}
+	for _, name := range []string{"fpack", "funpack"} {
+		if _, err := exec.LookPath(name); err != nil {
+			return usage("install it: apt-get install libcfitsio-bin; or ship files as they are: pack: {by: none}",
+				"FITS files are to be packed, and there is no %s", name)
+		}
+	}
+	return nil
+}
+
+// finder finds the files of a tree for the job.
+type finder struct {
+	*filetree.Tree
+	window backfill
+}
+
+func (f finder) Run(ctx context.Context, give func(context.Context, []transfer.Seen) error) error {
+	return f.Tree.Run(ctx, seen(give))
+}
+
+func (f finder) Scan(ctx context.Context, give func(context.Context, []transfer.Seen) error) error {
+	_, err := f.Tree.Scan(ctx, filetree.Back(time.Now(), f.window.Within, f.window.Recency), seen(give))
+	return err
+}
+
+func seen(give func(context.Context, []transfer.Seen) error) filetree.Give {
+	return func(ctx context.Context, files []filetree.File) error {
+		all := make([]transfer.Seen, len(files))
+		for i, f := range files {
+			all[i] = transfer.Seen{Identity: transfer.Identity{Path: f.Path, Device: f.Device, Inode: f.Inode, Size: f.Size,
+				Mtime: f.Mtime}, By: string(f.Found), Live: f.Found.Live(), Overdue: f.Incomplete}
+		}
+		return give(ctx, all)
+	}
+}
+
+// Notes are what a person should know of the watch.
+func (f finder) Notes() (notes [][2]string) {
+	s := f.Status()
+	add := func(name, format string, args ...any) {
+		notes = append(notes, [2]string{name, fmt.Sprintf(format, args...)})
+	}
+	mode := string(s.Mode)
+	if s.Cause != nil {
+		mode += ": " + s.Cause.Error()
+	}
+	add("finding files by", "%s", mode)
+	add("found", "%d by the watch, %d by scans alone, of which %d were missed", s.ByWatch, s.ByScan, s.Missed)
+	if s.Waiting > 0 {
+		add("not finished yet", "%d files", s.Waiting)
+	}
+	for name, err := range map[string]error{"overflow": s.Overflow, "unreadable": s.Unreadable} {
+		if err != nil {
+			add(name, "%v", fault.WithHint(err, "%s", fault.HintOf(err)))
+		}
+	}
+	return notes
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/app"
+)
+
+// transferFlags are the flags of rawtransfer that are numbers of seconds or hours.
+type transferFlags struct {
+	app.TransferFlags
+	copyTimeout, canary, patience         float64
+	backfillEvery, backfillHours, recency float64
+	controlMaster                         bool
+	log                                   logFlags
+}
+
+// transferCommand takes the place of raw-transfer.
+func (f *face) transferCommand() *cobra.Command {
+	t := new(transferFlags)
+	c := &cobra.Command{
+		Use:   "transfer SOURCE [USER@]HOST:DIRECTORY | DIRECTORY",
+		Short: "Bring every file of a directory to another place: takes the place of rawtransfer",
+		Long: "Watch a directory, and bring every file that appears there to another machine (or\n" +
+			"directory): checked, packed, verified at its place and recorded, once. The flags\n" +
+			"are those of rawtransfer, and mean the same.",
+		Example: "  holdfast transfer /data/images goto@gateway:/export/raw --patterns \"t?_r*_ut?.fits\"\n" +
+			"  holdfast transfer /data/images /mnt/archive --backfill-only --backfill-hours 24",
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t.From, t.To = args[0], args[1]
+			return f.withLog(t.log, true, func(log *slog.Logger) error { return f.transfer(cmd, t, log) })
+		},
+	}
+	c.Flags().SortFlags = false
+	t.add(c)
+	f.processFlags(c, &t.log)
+	fs := c.Flags()
+	fs.Lookup("verbose").NoOptDefVal = "2" // rawtransfer's has no value
+	fs.StringVar(&t.log.file, "logfile", "", "as --log-file")
+	fs.StringVar(&t.Listen, "listen", "", "address of the API (default none)")
+	return c
+}
+
+func (t *transferFlags) add(c *cobra.Command) {
+	fs := c.Flags()
+	fs.StringArrayVar(&t.Patterns, "patterns", nil, "patterns of the names of files; several may follow (default all)")
+	fs.StringVar(&t.MetadataRegex, "metadata-regex", "", "named groups of it are columns of the ledger")
+	fs.StringVar(&t.HeaderCard, "header-card", "", "card of a FITS file that has its time, such as DATE-OBS")
+	fs.StringVar(&t.DBHost, "db-host", "", "host of PostgreSQL (default: a ledger in the data directory)")
+	fs.StringVar(&t.DBUser, "db-user", "", "user there; passwords are those of ~/.pgpass")
+	fs.StringVar(&t.DBName, "db-name", "", "database there")
+	fs.IntVar(&t.DBPort, "db-port", 0, "port there (default 5432)")
+	fs.StringVar(&t.DBTable, "db-table", "", "table there (default transfers)")
+	fs.BoolVar(&t.NoLedger, "no-ledger", false, "keep no record but the job's own")
+	fs.Float64Var(&t.copyTimeout, "copy-timeout", 60, "seconds that a file may be under way; a large one has more")
+	fs.IntVar(&t.Workers, "workers", 4, "files at once")
+	fs.BoolVar(&t.controlMaster, "ssh-controlmaster", false, "nothing: there is one connection in any case")
+	fs.Float64Var(&t.canary, "canary-interval", 0, "seconds between two looks at host and ledger (default: when something fails)")
+	fs.Float64Var(&t.patience, "patience", 2, "seconds for which a file that nobody closed must be unchanged")
+	fs.BoolVar(&t.Poll, "poll", false, "look at the directory again and again instead of watching it")
+	fs.BoolVar(&t.BackfillOnly, "backfill-only", false, "one pass: what is there, and no more; exits 0, or 3 if something is left")
+	fs.Float64Var(&t.backfillEvery, "backfill-interval", 0, "seconds between two scans for what was missed (default none)")
+	fs.Float64Var(&t.backfillHours, "backfill-hours", 0, "hours that a file of a scan may be old (default any age)")
+	fs.Float64Var(&t.recency, "backfill-recency-window", 0, "seconds that it must be old")
+	fs.StringVar(&t.Pack, "pack", "", "fpack (default), or none")
+	fs.StringVar(&t.PackedName, "packed-name", "", "name of what replaces an original: packed (default) is X.fits.fz, same is X.fits")
+	fs.StringVar(&t.After, "after", "", "what becomes of originals: replace (default), keep (default of --backfill-only), delete")
+	fs.StringVar(&t.SlackURL, "slack-webhook-url", "", "where people are told of outages and bad files")
+}
+
+func (f *face) transfer(cmd *cobra.Command, t *transferFlags, log *slog.Logger) error {
+	for name, v := range map[string]float64{"copy-timeout": t.copyTimeout, "canary-interval": t.canary, "patience": t.patience,
+		"backfill-interval": t.backfillEvery, "backfill-hours": t.backfillHours, "backfill-recency-window": t.recency} {
+		if v < 0 || v > 1e9 {
+			return &exitError{WrongUsage, fmt.Errorf("--%s: want a number from 0, got %v", name, v)}
+		}
+	}
+	fl := t.TransferFlags
+	fl.DataDir = f.dataDir
+	fl.CopyTimeout, fl.Canary, fl.Patience = seconds(t.copyTimeout), seconds(t.canary), seconds(t.patience)
+	fl.BackfillEvery, fl.BackfillRecency = seconds(t.backfillEvery), seconds(t.recency)
+	fl.BackfillWithin = seconds(t.backfillHours * 3600)
+	plan, err := app.Transfer(fl, os.LookupEnv, log)
+	if err != nil {
+		return err
+	}
+	p := &process{plan: plan, log: log, ready: func(*app.Desk, string) {
+		log.Info(fmt.Sprintf("holdfast %s transfers %s to %s, with its state in %s", app.Version, fl.From, fl.To, plan.Place.Dir))
+	}}
+	if err := p.run(cmd.Context()); err != nil || !plan.Once || cmd.Context().Err() != nil {
+		return err
+	}
+	return f.passEnded(cmd.Context(), p)
+}
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+
+// spread gives each of several values behind one --patterns a flag of its own, as rawtransfer takes them.
+func spread(args []string) (out []string) {
+	const flag = "--patterns"
+	if len(args) == 0 || args[0] != "transfer" {
+		return args
+	}
+	for i := 0; i < len(args); i++ {
+		if args[i] != flag {
+			out = append(out, args[i])
+			continue
+		}
+		for i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+			out = append(out, flag, args[i+1])
+			i++
+		}
+	}
+	return out
+}
