@@ -269,12 +269,46 @@ func (f *face) audit(ctx context.Context, a asked, args []string, deep bool) (ou
 	return out, err
 }
 
+// item is what jobs have in their books.
+func item(jobs []engine.Books) string {
+	rows := slices.ContainsFunc(jobs, func(j engine.Books) bool { return len(j.Queues) == 0 })
+	tasks := slices.ContainsFunc(jobs, func(j engine.Books) bool { return len(j.Queues) > 0 })
+	switch {
+	case rows && tasks:
+		return "row and task"
+	case tasks:
+		return "task"
+	}
+	return "row"
+}
+
+// showQueues shows the books of a job that has tasks.
+func (f *face) showQueues(j engine.Books) {
+	t := newTable("~queue", ">put", ">ready", ">leased", ">waiting", ">done", ">dead", ">dropped")
+	for _, q := range j.Queues {
+		t.add(q.Queue, count(q.Put), count(q.Ready), count(q.Leased), count(q.Waiting), count(q.Done), count(q.Dead),
+			count(q.Dropped))
+	}
+	t.write(f.out, "  ")
+	f.showBroken(j)
+}
+
+func (f *face) showBroken(j engine.Books) {
+	for _, b := range j.Broken {
+		fmt.Fprint(f.out, wrap("! "+b, "  "))
+	}
+}
+
 func (f *face) showAudit(a app.Audit) {
 	for i, j := range a.Jobs {
 		if i > 0 {
 			fmt.Fprintln(f.out)
 		}
 		fmt.Fprintf(f.out, "%s\n", j.Job)
+		if len(j.Queues) > 0 {
+			f.showQueues(j)
+			continue
+		}
 		t := newTable("", ">read", ">accepted", ">duplicate", ">filtered", ">rejected")
 		t.add("intake", count(j.Read), count(j.Accepted), count(j.Duplicate), count(j.Filtered),
 			count(j.Rejected))
@@ -290,13 +324,11 @@ func (f *face) showAudit(a app.Audit) {
 		g := j.GapSums
 		fmt.Fprintf(f.out, "  gaps: %s open (%s missing), %s filled, %s absent, %s lost\n", count(g.Open),
 			count(g.Missing), count(g.Filled), count(g.Absent), count(g.Lost))
-		for _, b := range j.Broken {
-			fmt.Fprint(f.out, wrap("! "+b, "  "))
-		}
+		f.showBroken(j)
 	}
 	f.showDeep(a.Deep)
 	if a.Balanced {
-		fmt.Fprintln(f.out, "\nbalanced: every row is accounted for")
+		fmt.Fprintln(f.out, "\nbalanced: every "+item(a.Jobs)+" is accounted for")
 		return
 	}
 	if n := a.Unknown(); n > 0 {

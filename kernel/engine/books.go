@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"holdfast/kernel/balance"
+	"holdfast/kernel/queue"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
 )
@@ -16,10 +18,16 @@ type Books struct {
 	Job string `json:"job"`
 	balance.Intake
 	Sinks   []SinkBooks       `json:"sinks"`
-	Tasks   *balance.Tasks    `json:"tasks,omitempty"`
+	Queues  []QueueBooks      `json:"queues,omitempty"`
 	Gaps    []balance.Gap     `json:"gaps"` // the open ones, at most maxListedGaps
 	GapSums balance.GapTotals `json:"gap_totals"`
 	Broken  []string          `json:"broken,omitempty"` // the laws that do not hold, in words
+}
+
+// QueueBooks are the balance of one queue of tasks.
+type QueueBooks struct {
+	Queue string `json:"queue"`
+	balance.Tasks
 }
 
 // SinkBooks are the balance of one sink.
@@ -69,10 +77,35 @@ func readBooks(r store.Reader, job string, to depth) (Books, error) {
 			return b, err
 		}
 	}
+	if err := b.addQueues(r); err != nil {
+		return b, err
+	}
 	if to < recounted {
 		return b, nil
 	}
 	return b, b.checkLetters(r, sinks)
+}
+
+// addQueues adds the queues, in the order in which they were made: that of the way of a task.
+func (b *Books) addQueues(r store.Reader) error {
+	queues, err := store.NamesOf(r, store.QueueName)
+	if err != nil {
+		return err
+	}
+	names := slices.SortedFunc(maps.Keys(queues), func(x, y string) int { return cmp.Compare(queues[x], queues[y]) })
+	for _, name := range names {
+		c, err := queue.ReadCounts(r, queues[name])
+		if err != nil {
+			return err
+		}
+		t := balance.Tasks{Put: int64(c.Put), Ready: int64(c.Ready), Leased: int64(c.Leased), Waiting: int64(c.Waiting),
+			Done: int64(c.Done), Dead: int64(c.Dead), Dropped: int64(c.Dropped)}
+		if why := t.Check(); why != "" {
+			b.Broken = append(b.Broken, fmt.Sprintf("queue %s: %s", name, why))
+		}
+		b.Queues = append(b.Queues, QueueBooks{name, t})
+	}
+	return nil
 }
 
 // checkLetters holds what is counted of dead letters against the letters.

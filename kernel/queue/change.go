@@ -19,6 +19,9 @@ func (c Counts) Balanced() bool {
 	return c.Put == c.Ready+c.Leased+c.Waiting+c.Done+c.Dead+c.Dropped
 }
 
+// ReadCounts returns the counters of the queue that has this id, as store.NamesOf gives it.
+func ReadCounts(r store.Reader, id uint32) (Counts, error) { return (&Queue{id: id}).Counts(r) }
+
 // Counts returns the queue's counters, which are kept, not counted.
 func (q *Queue) Counts(r store.Reader) (Counts, error) {
 	m, err := q.meta(r)
