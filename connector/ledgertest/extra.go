@@ -181,7 +181,7 @@ func crowd(r *rig) {
 	for i := range ledgers {
 		ledgers[i] = r.open(fmt.Sprint("owner ", i))
 	}
-	for round := range 4 {
+	for round := range 2 {
 		o := File(fmt.Sprint("/data/", round), fmt.Sprint("content ", round))
 		r.oneOf(many, func(i int) (connector.Claim, error) { return ledgers[i].Lock(r.Context(), o, false) })
 	}
@@ -191,7 +191,7 @@ func crowd(r *rig) {
 func crowdOfBytes(r *rig) {
 	const many = 16
 	both := []connector.Ledger{r.l, r.open("two")}
-	for round := range 4 {
+	for round := range 2 {
 		r.oneOf(many, func(i int) (connector.Claim, error) {
 			return both[i%2].Lock(r.Context(), File(fmt.Sprintf("/data/%d/%d", round, i), fmt.Sprint("content ", round)), false)
 		})
@@ -222,7 +222,7 @@ func (r *rig) oneOf(many int, lock func(i int) (connector.Claim, error)) {
 
 // pair: two that see the same files transfer each once, and each content once.
 func pair(r *rig) {
-	const files, contents, workers = 40, 15, 4
+	const files, contents, workers = 24, 9, 4
 	both := []connector.Ledger{r.l, r.open("two")}
 	var mu sync.Mutex
 	placed, sent := map[string]int{}, map[[20]byte]int{}

@@ -24,7 +24,8 @@ type ledgerRig struct {
 func newLedgerRig(t *testing.T, pg *testenv.PostgresServer) *ledgerRig {
 	t.Helper()
 	b := fresh(t, pg)
-	pg.Query(t, "ALTER DATABASE postgres SET timezone = 'Pacific/Auckland'")
+	pg.Query(t, "ALTER DATABASE postgres SET timezone = 'Pacific/Auckland'; "+
+		"DROP TABLE IF EXISTS transfers, transfers_holdfast_files, transfers_holdfast_locks, transfers_holdfast_owners")
 	return &ledgerRig{b, "wspr.goto"}
 }
 
@@ -82,8 +83,31 @@ func (r *ledgerRig) query(sql string) (out [][]string, err error) {
 	return out, err
 }
 
+// TestLedger runs all tests of the ledger that need a server, on one.
 func TestLedger(t *testing.T) {
 	pg := testenv.Postgres(t)
+	for _, c := range []struct {
+		name string
+		run  func(t *testing.T, pg *testenv.PostgresServer)
+	}{
+		{"contract", ledgerContract},
+		{"contract without extra", ledgerWithoutExtra},
+		{"rights", ledgerWithoutRights},
+		{"password", ledgerPassword},
+		{"errors", ledgerErrors},
+		{"tables", ledgerTables},
+		{"schema", ledgerDefaultSchema},
+		{"west", ledgerWest},
+		{"meanwhile", ledgerMeanwhile},
+		{"lost answers", ledgerLostAnswers},
+		{"killed", ledgerKilled},
+		{"hangs", ledgerHangs},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.run(t, pg) })
+	}
+}
+
+func ledgerContract(t *testing.T, pg *testenv.PostgresServer) {
 	ledgertest.Run(t, true, func(t *testing.T) *ledgertest.Target { return newLedgerRig(t, pg).target() })
 }
 
@@ -95,8 +119,7 @@ func (r *ledgerRig) documented(t *testing.T) {
 		tel smallint, run int, note varchar(10), created_at timestamp without time zone default now() not null)`)
 }
 
-func TestLedgerWithoutExtra(t *testing.T) {
-	pg := testenv.Postgres(t)
+func ledgerWithoutExtra(t *testing.T, pg *testenv.PostgresServer) {
 	ledgertest.Run(t, false, func(t *testing.T) *ledgertest.Target {
 		r := newLedgerRig(t, pg)
 		r.documented(t)
@@ -110,9 +133,9 @@ func TestLedgerWithoutExtra(t *testing.T) {
 	})
 }
 
-// TestLedgerWithoutRights: who may make no tables has a ledger that says what it lacks.
-func TestLedgerWithoutRights(t *testing.T) {
-	r := newLedgerRig(t, testenv.Postgres(t))
+// ledgerWithoutRights: who may make no tables has a ledger that says what it lacks.
+func ledgerWithoutRights(t *testing.T, pg *testenv.PostgresServer) {
+	r := newLedgerRig(t, pg)
 	r.documented(t)
 	r.pg.Query(t, `ALTER SCHEMA wspr OWNER TO postgres; GRANT USAGE ON SCHEMA wspr TO writer;
 		GRANT SELECT, INSERT, UPDATE, DELETE ON wspr.goto TO writer`)
