@@ -21,6 +21,7 @@ import (
 type connection struct {
 	cfg     Config
 	silence time.Duration
+	stall   time.Duration
 	wire    *wire          // to the first hop: all bytes pass here
 	hops    []*ssh.Client  // the last one is the destination's
 	root    string         // of the destination, absolute
@@ -61,7 +62,7 @@ func (w *wire) drop() {
 }
 
 // open makes a connection, and finds out what the server can do.
-func open(ctx context.Context, cfg Config, spawn func(func())) (*connection, error) {
+func open(ctx context.Context, cfg Config, stall time.Duration, spawn func(func())) (*connection, error) {
 	s, err := readSettings(cfg)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func open(ctx context.Context, cfg Config, spawn func(func())) (*connection, err
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{cfg: cfg, silence: route[len(route)-1].silence, spawn: spawn, dead: make(chan struct{})}
+	c := &connection{cfg: cfg, silence: route[len(route)-1].silence, stall: stall, spawn: spawn, dead: make(chan struct{})}
 	for i, h := range route {
 		if err := c.reach(ctx, h, i == 0); err != nil {
 			c.close(err)
@@ -241,7 +242,7 @@ func (c *connection) watch() {
 		case quiet >= c.silence:
 			c.fail(fault.New(fault.Transient, "%s was silent for %v", c.cfg.Host, quiet.Round(100*time.Millisecond)))
 		case c.stalled():
-			c.fail(fault.New(fault.Transient, "%s did not answer a request for %v", c.cfg.Host, stall))
+			c.fail(fault.New(fault.Transient, "%s did not answer a request for %v", c.cfg.Host, c.stall))
 		case quiet >= every/2:
 			select {
 			case asking <- struct{}{}:

@@ -168,5 +168,5 @@ func (c *connection) session() (session *ssh.Session, in io.WriteCloser, out io.
 func (c *connection) stalled() bool {
 	c.lanes.mu.Lock()
 	defer c.lanes.mu.Unlock()
-	return slices.ContainsFunc(c.lanes.open, func(l *lane) bool { return l.flow.stalled(stall) }) || c.shells.stalled()
+	return slices.ContainsFunc(c.lanes.open, func(l *lane) bool { return l.flow.stalled(c.stall) }) || c.shells.stalled(c.stall)
 }

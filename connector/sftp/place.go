@@ -82,8 +82,8 @@ func (p *placing) place() (done connector.Placed, err error) {
 	opened.Wait()
 	if there || err != nil {
 		err = errors.Join(err, p.giveUp(f))
-		if there && err == nil {
-			err = p.drop()
+		if there && err == nil && f == nil && !errors.Is(openErr, fs.ErrPermission) {
+			err = p.drop() // what a crash behind the link left
 		}
 		return connector.Placed{Verified: how, Already: true}, err
 	}

@@ -153,6 +153,7 @@ func (c Config) root() string {
 // Destination is a directory of another machine.
 type Destination struct {
 	cfg    Config
+	stall  time.Duration
 	closed chan struct{}
 	all    sync.WaitGroup // what runs behind calls, or would if they were left
 
@@ -170,7 +171,7 @@ func New(cfg Config) (*Destination, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open sftp: %w", errors.Join(errs...))
 	}
-	return &Destination{cfg: cfg.withDefaults(), closed: make(chan struct{}), busy: map[string]chan struct{}{}}, nil
+	return &Destination{cfg: cfg.withDefaults(), stall: stall, closed: make(chan struct{}), busy: map[string]chan struct{}{}}, nil
 }
 
 // Traits: a file that was cut off goes on where it was, if its beginning may be compared.
@@ -316,7 +317,7 @@ func (d *Destination) dial(ctx context.Context, making *dialing) {
 		case <-ctx.Done():
 		}
 	})
-	link, err := open(ctx, d.cfg, d.all.Go)
+	link, err := open(ctx, d.cfg, d.stall, d.all.Go)
 	d.mu.Lock()
 	if d.ended && err == nil {
 		defer link.close(errClosed)

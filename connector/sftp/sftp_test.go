@@ -54,8 +54,10 @@ func target(cfg Config) *desttest.Target {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	for name, o := range map[string]testenv.SSHDOptions{"shell": {}, "no shell": {NoShell: true}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := testenv.SSHD(t, o)
 			desttest.Run(t, func(t *testing.T) *desttest.Target { return target(config(s, t.TempDir())) })
 		})

@@ -280,7 +280,7 @@ func (s *shell) ended() bool {
 }
 
 // stalled reports whether a shell has not answered for longer than what it reads may take.
-func (g *shells) stalled() bool {
+func (g *shells) stalled(stall time.Duration) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.ContainsFunc(g.open, func(s *shell) bool {

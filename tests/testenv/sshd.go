@@ -19,12 +19,10 @@ const sshd = "/usr/sbin/sshd"
 type SSHDOptions struct {
 	// NoShell: SFTP and nothing else.
 	NoShell bool
-	// Nobody: it runs as that user, who has no shell, instead of the test's own. It needs root.
-	Nobody bool
+	// SFTP are arguments of its SFTP server, as those that forbid it something.
+	SFTP string
 	// Config are further lines of its configuration.
 	Config []string
-	// Dir is where its files and its users' keys are, "" for one of its own.
-	Dir string
 }
 
 // SSHServer is a running OpenSSH on loopback, with a host key and a user key of its own. The user that runs it is the
@@ -44,14 +42,8 @@ func SSHD(t testing.TB, o SSHDOptions) *SSHServer {
 	if _, err := os.Stat(sshd); err != nil {
 		Missing(t, "Debian's openssh-server", err)
 	}
-	s := &SSHServer{t: t, port: port(t), dir: o.Dir}
-	if s.dir == "" {
-		s.dir = t.TempDir()
-	}
+	s := &SSHServer{t: t, port: port(t), dir: t.TempDir()}
 	me, err := user.Current()
-	if o.Nobody {
-		me, err = user.Lookup("nobody")
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,16 +56,14 @@ func SSHD(t testing.TB, o SSHDOptions) *SSHServer {
 	s.write("authorized_keys", string(public))
 	lines := []string{"Port " + strconv.Itoa(s.port), "ListenAddress 127.0.0.1", "HostKey " + s.path("host"), "PidFile none",
 		"AuthorizedKeysFile " + s.path("authorized_keys"), "StrictModes no", "UsePAM no", "PasswordAuthentication no",
-		"KbdInteractiveAuthentication no", "PermitRootLogin prohibit-password", "Subsystem sftp internal-sftp",
+		"KbdInteractiveAuthentication no", "PermitRootLogin prohibit-password", "Subsystem sftp internal-sftp " + o.SFTP,
 		"MaxStartups 100:30:200"}
-	if o.NoShell || o.Nobody {
-		lines = append(lines, "ForceCommand internal-sftp")
+	if o.NoShell {
+		lines = append(lines, "ForceCommand internal-sftp "+o.SFTP)
 	}
 	s.write("sshd_config", strings.Join(append(lines, o.Config...), "\n")+"\n")
 	s.command = Command{Path: sshd, Args: []string{"-D", "-e", "-f", s.path("sshd_config")}}
-	if o.Nobody {
-		s.command.User = s.become(me)
-	} else if os.Getuid() == 0 {
+	if os.Getuid() == 0 {
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // where it wants to be locked in
 			t.Fatal(err)
 		}
@@ -82,20 +72,6 @@ func SSHD(t testing.TB, o SSHDOptions) *SSHServer {
 	// Its sessions hold no file of the test, but a process that is left is one too many.
 	t.Cleanup(s.Kill)
 	return s
-}
-
-// become gives the server's files to its user.
-func (s *SSHServer) become(u *user.User) *syscall.Credential {
-	s.t.Helper()
-	if os.Getuid() != 0 {
-		Missing(s.t, "an sshd of another user", fmt.Errorf("we are not root"))
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	if err := os.Chown(s.dir, uid, gid); err != nil {
-		s.t.Fatal(err)
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
 func (s *SSHServer) path(name string) string { return filepath.Join(s.dir, name) }
@@ -120,11 +96,6 @@ func (s *SSHServer) keygen(name string) {
 func (s *SSHServer) NewHostKey() {
 	s.t.Helper()
 	s.keygen("host")
-	if u := s.command.User; u != nil {
-		if err := os.Chown(s.path("host"), int(u.Uid), int(u.Gid)); err != nil {
-			s.t.Fatal(err)
-		}
-	}
 	s.write("known_hosts", s.KnownAs("127.0.0.1", s.port))
 	s.Restart()
 }
@@ -170,11 +141,9 @@ func (s *SSHServer) Kill() {
 	if s.process == nil || !s.process.Running() {
 		return
 	}
-	sessions := s.sessions()
+	s.process.Freeze() // it begins no session meanwhile
+	s.KillSessions()   // first, since they hold its output open
 	s.process.Kill()
-	for _, pid := range sessions {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
 }
 
 // KillSessions ends all sessions at once, and the server goes on.
