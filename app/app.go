@@ -48,7 +48,7 @@ var jobs = []struct {
 }{
 	{"collect", func() jobConfig { return new(collectConfig) }},
 	{"stream", func() jobConfig { return new(streamConfig) }},
-	{"transfer", func() jobConfig { return new(transferConfig) }},
+	{transferKind, func() jobConfig { return new(transferConfig) }},
 }
 
 // sources are all kinds of feeds that a collect job can read.

@@ -9,6 +9,7 @@ import (
 	"holdfast/base/record"
 	"holdfast/base/rowtext"
 	"holdfast/job/collect"
+	"holdfast/job/transfer"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/store"
 )
@@ -72,6 +73,9 @@ func (d *Desk) RetryDead(ctx context.Context, job string, id uint64) error {
 		_, err := d.Command(ctx, job, "dead-retry", strconv.FormatUint(id, 10))
 		return err
 	}
+	if d.kindOf(job) == transferKind {
+		return d.with(job, func(st *store.Store) error { return transfer.RetryDead(st, id) })
+	}
 	return d.intake(ctx, job, func(in *collect.Intake) error {
 		return in.RetryDead(ctx, id)
 	})
@@ -82,6 +86,9 @@ func (d *Desk) DiscardDead(ctx context.Context, job string, id uint64, reason st
 	if d.eng != nil {
 		_, err := d.Command(ctx, job, "dead-discard", strconv.FormatUint(id, 10), reason)
 		return err
+	}
+	if d.kindOf(job) == transferKind {
+		return d.with(job, func(st *store.Store) error { return transfer.DiscardDead(st, id, reason) })
 	}
 	return d.intake(ctx, job, func(in *collect.Intake) error {
 		return in.DiscardDead(id, reason)

@@ -24,6 +24,9 @@ import (
 	"holdfast/kernel/engine"
 )
 
+// transferKind is the kind of job.
+const transferKind = "transfer"
+
 // transferConfig is the part of a configuration below `transfer:`.
 type transferConfig struct {
 	// From is the directory whose files are transferred.

@@ -19,6 +19,19 @@ import (
 	"holdfast/kernel/store"
 )
 
+// tidies has what a file that goes no further holds given back: its claim in the ledger, its packed form.
+func (f *file) tidies(tx *store.Tx, after *queue.Queue) error {
+	if !f.Held && f.Packed == nil {
+		return nil
+	}
+	key := string(payload(f.ID))
+	if _, err := after.Forget(tx, key); err != nil {
+		return err
+	}
+	_, err := after.Put(tx, queue.Task{Key: key, Payload: payload(f.ID)})
+	return err
+}
+
 // finish does with the original of a file that is everywhere what is to be done, and lets it go.
 func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 	f, err := j.leased(ctx, l)
@@ -26,6 +39,7 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 		return err
 	}
 	switch {
+	case f.State != Finishing: // it went no further
 	case j.cfg.After == Replace && f.Packed != nil:
 		err = j.replace(ctx, f)
 	case j.cfg.After == Remove:
@@ -42,8 +56,9 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 		return j.settle(ctx, j.after, l, f, err)
 	}
 	_, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
-		f.becomes(Done, "")
-		f.Packed, f.Held = nil, false
+		if f.Packed, f.Held = nil, false; f.State == Finishing {
+			f.becomes(Done, "")
+		}
 		return j.after.Done(tx, l)
 	})
 	if err == nil {

@@ -43,9 +43,10 @@ const (
 	Shipping  State = "shipping"
 	Finishing State = "finishing" // it is everywhere, and something is to become of the original
 	Done      State = "done"
-	Known     State = "known" // the ledger had it already, from somebody else
-	Gone      State = "gone"  // it was not there any more, or another, before it was anywhere
-	Dead      State = "dead"  // it can't go on until a person does something
+	Known     State = "known"     // the ledger had it already, from somebody else
+	Gone      State = "gone"      // it was not there any more, or another, before it was anywhere
+	Dead      State = "dead"      // it can't go on until a person does something
+	Discarded State = "discarded" // a person has let it go
 )
 
 // file is what is known of a file, in the store.
@@ -60,6 +61,7 @@ type file struct {
 	Since    time.Time `json:"since"`
 	Why      string    `json:"why,omitempty"`
 	Failures int       `json:"failures,omitempty"` // in a row, of the step that comes next
+	Letters  int       `json:"letters,omitempty"`  // dead letters of it: one for each queue that it is dead in
 
 	Verdict fits.Verdict      `json:"verdict,omitempty"` // "" for no FITS file
 	Hashed  time.Time         `json:"hashed,omitzero"`

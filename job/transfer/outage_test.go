@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"holdfast/connector"
 	"holdfast/connector/localdir"
 	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
 )
 
 // unreliable is a destination that fails as it is told.
@@ -165,5 +167,59 @@ func TestGone(t *testing.T) {
 	}
 	if f := r.files()["deleted"]; f.State != Gone {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestDeadLetters: a file that is dead has a letter, and goes on when a person retries it, or is let go; whether the job is at
+// work or not.
+func TestDeadLetters(t *testing.T) {
+	for _, running := range []bool{false, true} {
+		r := newRig(t, 1)
+		u := newUnreliable(t, r.to[0])
+		var mended atomic.Bool
+		u.place = func(_ context.Context, name string) error {
+			if !mended.Load() {
+				return fault.New(fault.Invalid, "no %s here", filepath.Base(name))
+			}
+			return nil
+		}
+		r.change = func(c *Config) { c.Targets[0].To = u }
+		for _, name := range []string{"a", "b", "c"} {
+			r.write(name, []byte(name))
+		}
+		r.run(nil)
+		letters := r.letters()
+		if len(letters) != 3 || !strings.Contains(letters["a"].Reason, "no a here") || letters["a"].From != "ship-a" {
+			t.Errorf("%+v", letters)
+		}
+		mended.Store(true)
+		retry := func(st *store.Store, named named) {
+			if err := retryDead(st, letters["a"].ID, named); err != nil {
+				t.Error(err)
+			}
+			if err := discardDead(st, letters["b"].ID, "not needed", named); err != nil {
+				t.Error(err)
+			}
+		}
+		if running {
+			r.change = func(c *Config) { c.Once, c.Targets[0].To = false, u }
+			r.run(func() {
+				until(t, "it runs", func() bool { return r.prepared() == 3 })
+				j := r.job.Load()
+				retry(j.env.Store, j.named)
+				until(t, "the retried one is there", func() bool { return len(tree(t, r.to[0])) == 1 })
+			})
+			r.change = func(c *Config) { c.Targets[0].To = u }
+		} else {
+			r.open(func(st *store.Store) { retry(st, atRest(st)) })
+		}
+		r.run(nil)
+		files := r.files()
+		if files["a"].State != Done || files["b"].State != Discarded || files["c"].State != Dead {
+			t.Errorf("%v %v %v", files["a"].State, files["b"].State, files["c"].State)
+		}
+		if got := r.letters(); len(got) != 1 || got["c"].ID == 0 {
+			t.Errorf("%+v", got)
+		}
 	}
 }

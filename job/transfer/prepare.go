@@ -80,13 +80,15 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 		return err
 	}
 	var e end
-	var ended, dead bool
+	var dead bool
 	_, err := j.change(f.ID, func(tx *store.Tx, f *file) error {
 		switch {
 		case errors.As(cause, &e):
-			ended = true
 			f.becomes(e.state, e.why)
-			return q.Drop(tx, l.ID)
+			if err := q.Drop(tx, l.ID); err != nil {
+				return err
+			}
+			return f.tidies(tx, j.after)
 		case fault.Is(cause, fault.Busy):
 			f.Why = cause.Error()
 			return q.Release(tx, l, max(busy, fault.WaitOf(cause)))
@@ -96,9 +98,8 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 		}
 		f.Failures++
 		if lasts(cause) || f.Failures >= j.cfg.Attempts {
-			ended, dead = true, true
-			f.becomes(Dead, cause.Error())
-			return q.Dead(tx, l, cause.Error())
+			dead = true
+			return f.dies(tx, q, l, cause)
 		}
 		f.Why = cause.Error()
 		_, err := q.Retry(tx, l, pause(f.Failures), cause.Error())
@@ -106,9 +107,6 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 	})
 	if err == nil && dead {
 		j.env.History.Warn("file.dead", "%s: %v", f.Path, cause)
-	}
-	if err == nil && ended {
-		j.discard(f)
 	}
 	return err
 }
@@ -275,7 +273,7 @@ func (j *Job) judge(_ context.Context, f *file) (*file, error) {
 		return f, nil
 	}
 	return f, fault.WithHint(fault.New(fault.Invalid, "it is %s: %s", f.Verdict, f.Why),
-		"look at the file; to ship it as it is, retry it with integrity: told")
+		"look at the file; `bad: ship` in the configuration ships it as it is")
 }
 
 // claim claims the file in the ledger.

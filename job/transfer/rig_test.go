@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/connector/localdir"
+	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/queue"
 	"holdfast/kernel/store"
@@ -130,6 +131,7 @@ func (r *rig) build(env engine.Env) (engine.Job, error) {
 // run runs the job until it ends, or meanwhile, if it is not nil, returns.
 func (r *rig) run(meanwhile func()) {
 	r.t.Helper()
+	r.job.Store(nil)
 	e, err := engine.New(engine.Options{Dir: r.dir, Log: slog.New(slog.NewTextHandler(r.t.Output(), nil)),
 		Room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}, []engine.Spec{{Name: "frames", Kind: "transfer", Once: meanwhile == nil,
 		New: func(_ context.Context, env engine.Env) (engine.Job, error) { return r.build(env) }}})
@@ -154,17 +156,38 @@ func (r *rig) run(meanwhile func()) {
 	running.Wait()
 }
 
-// view reads the store while nothing runs.
-func (r *rig) view(f func(rd store.Reader) error) {
+// open opens the store while nothing runs.
+func (r *rig) open(f func(*store.Store)) {
 	r.t.Helper()
 	st, err := store.Open(engine.JobDir(r.dir, "frames"), store.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer st.Close()
-	if err := st.View(r.t.Context(), f); err != nil {
-		r.t.Fatal(err)
-	}
+	f(st)
+}
+
+// view reads the store while nothing runs.
+func (r *rig) view(f func(rd store.Reader) error) {
+	r.t.Helper()
+	r.open(func(st *store.Store) {
+		if err := st.View(r.t.Context(), f); err != nil {
+			r.t.Fatal(err)
+		}
+	})
+}
+
+// letters are the dead letters, by path.
+func (r *rig) letters() map[string]balance.DeadLetter {
+	r.t.Helper()
+	all := map[string]balance.DeadLetter{}
+	r.view(func(rd store.Reader) error {
+		return balance.EachDead(rd, func(d balance.DeadLetter) error {
+			all[d.Key] = d
+			return nil
+		})
+	})
+	return all
 }
 
 // files are all that the store knows, by path; of several with one path the last.
@@ -192,28 +215,25 @@ func (r *rig) files() map[string]*file {
 // counts are those of a queue, whose books must be right.
 func (r *rig) counts(name string) (c queue.Counts) {
 	r.t.Helper()
-	st, err := store.Open(engine.JobDir(r.dir, "frames"), store.Options{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer st.Close()
-	q, err := queue.Open(st, name, queue.Options{Lanes: lanes})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	err = st.View(r.t.Context(), func(rd store.Reader) error {
-		faults, err := q.Verify(rd)
-		for _, f := range faults {
-			r.t.Errorf("queue %s: %s", name, f)
+	r.open(func(st *store.Store) {
+		q, err := queue.Open(st, name, queue.Options{Lanes: lanes})
+		if err != nil {
+			r.t.Fatal(err)
 		}
-		if err == nil {
-			c, err = q.Counts(rd)
+		err = st.View(r.t.Context(), func(rd store.Reader) error {
+			faults, err := q.Verify(rd)
+			for _, f := range faults {
+				r.t.Errorf("queue %s: %s", name, f)
+			}
+			if err == nil {
+				c, err = q.Counts(rd)
+			}
+			return err
+		})
+		if err != nil {
+			r.t.Fatal(err)
 		}
-		return err
 	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	return c
 }
 

@@ -3,6 +3,8 @@ package transfer
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
@@ -54,8 +56,9 @@ func (j *Job) Promises() map[string]string {
 }
 
 // Command carries out what a person asked for.
-func (j *Job) Command(_ context.Context, name string, _ []string) (string, error) {
-	if name == "try" {
+func (j *Job) Command(_ context.Context, name string, args []string) (string, error) {
+	switch name {
+	case "try":
 		for _, t := range j.targets {
 			t.gate.Kick()
 		}
@@ -63,6 +66,18 @@ func (j *Job) Command(_ context.Context, name string, _ []string) (string, error
 			j.ledger.gate.Kick()
 		}
 		return "", nil
+	case "dead-retry", "dead-discard":
+		if len(args) == 0 {
+			return "", fault.New(fault.Invalid, "which dead letter? give its number")
+		}
+		id, err := strconv.ParseUint(args[0], 10, 64)
+		if err != nil {
+			return "", fault.New(fault.Invalid, "%q is not the number of a dead letter", args[0])
+		}
+		if name == "dead-retry" {
+			return "", retryDead(j.env.Store, id, j.named)
+		}
+		return "", discardDead(j.env.Store, id, strings.Join(args[1:], " "), j.named)
 	}
 	return "", fault.New(fault.Invalid, "a transfer job knows no command %q", name)
 }

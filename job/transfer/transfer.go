@@ -118,6 +118,13 @@ const (
 
 var lanes = []queue.Lane{{Weight: 3, Newest: true}, {Weight: 1, Newest: true}}
 
+// The queues of a file's way, between which is one for each destination.
+const (
+	prepareName = "prepare"
+	shipPrefix  = "ship-"
+	afterName   = "after"
+)
+
 // Job is a transfer job at work.
 type Job struct {
 	env engine.Env
@@ -157,19 +164,19 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 		return queue.Open(env.Store, name, queue.Options{Lanes: lanes}) // attempts are counted here: a crash is none
 	}
 	var err error
-	if j.prepare, err = open("prepare"); err != nil {
-		return nil, err
-	}
-	if j.after, err = open("after"); err != nil {
+	if j.prepare, err = open(prepareName); err != nil {
 		return nil, err
 	}
 	for i, t := range cfg.Targets {
 		made := &target{Target: t, index: i, job: j}
-		if made.queue, err = open("ship-" + t.Name); err != nil {
+		if made.queue, err = open(shipPrefix + t.Name); err != nil {
 			return nil, err
 		}
 		made.gate = j.newGate(t.Name, t.To.Probe)
 		j.targets = append(j.targets, made)
+	}
+	if j.after, err = open(afterName); err != nil {
+		return nil, err
 	}
 	if cfg.Ledger != nil {
 		j.ledger = newLedger(j, cfg.Ledger)

@@ -1,0 +1,135 @@
+package transfer
+
+import (
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// dies makes a dead letter of a file in a queue.
+func (f *file) dies(tx *store.Tx, q *queue.Queue, l queue.Lease, cause error) error {
+	why := cause.Error()
+	f.becomes(Dead, why)
+	f.Letters++
+	if hint := fault.HintOf(cause); hint != "" {
+		why += "; " + hint
+	}
+	_, err := balance.Bury(tx, balance.DeadLetter{At: time.Now().UTC(), Stage: balance.AtTask, From: q.Name(), Key: f.Path,
+		Reason: why, Raw: payload(f.ID)})
+	if err != nil {
+		return err
+	}
+	return q.Dead(tx, l, cause.Error())
+}
+
+// RetryDead has a dead file tried once more while no job runs: from the step that failed, but read anew if it failed in front
+// of shipping.
+func RetryDead(st *store.Store, letter uint64) error { return retryDead(st, letter, atRest(st)) }
+
+// DiscardDead lets a dead file go while no job runs. Where it is already, it stays; its original is not touched, and is not taken
+// in again.
+func DiscardDead(st *store.Store, letter uint64, reason string) error {
+	return discardDead(st, letter, reason, atRest(st))
+}
+
+// named gives a queue by its name.
+type named func(name string) (*queue.Queue, error)
+
+// atRest are the queues of a store that nobody works on.
+func atRest(st *store.Store) named {
+	return func(name string) (*queue.Queue, error) { return queue.Open(st, name, queue.Options{Lanes: lanes}) }
+}
+
+// named are the queues of a job at work.
+func (j *Job) named(name string) (*queue.Queue, error) {
+	for _, q := range j.queues() {
+		if q.Name() == name {
+			return q, nil
+		}
+	}
+	return nil, fault.New(fault.NotFound, "there is no destination of queue %s any more", name)
+}
+
+func retryDead(st *store.Store, letter uint64, queues named) error {
+	return exhume(st, letter, queues, func(tx *store.Tx, f *file, q *queue.Queue, id uint64) error {
+		if _, err := q.Revive(tx, id); err != nil {
+			return err
+		}
+		f.Failures = 0
+		switch q.Name() {
+		case prepareName:
+			f.Hashed = time.Time{}
+			f.becomes(Preparing, "")
+		case afterName:
+			f.becomes(Finishing, "")
+		default:
+			f.becomes(Shipping, "")
+		}
+		return nil
+	})
+}
+
+func discardDead(st *store.Store, letter uint64, reason string, queues named) error {
+	after, err := queues(afterName)
+	if err != nil {
+		return err
+	}
+	return exhume(st, letter, queues, func(tx *store.Tx, f *file, q *queue.Queue, id uint64) error {
+		f.becomes(Discarded, reason)
+		if err := q.Drop(tx, id); err != nil {
+			return err
+		}
+		return f.tidies(tx, after)
+	})
+}
+
+// exhume takes a letter away, and does with its file, in the queue that it is dead in.
+func exhume(st *store.Store, letter uint64, queues named, do func(*store.Tx, *file, *queue.Queue, uint64) error) error {
+	var d balance.DeadLetter
+	err := st.Latest(func(r store.Reader) (err error) {
+		d, err = balance.ReadDead(r, letter)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	q, err := queues(d.From)
+	if err != nil {
+		return err
+	}
+	return st.Update(func(tx *store.Tx) error {
+		if _, err := balance.Exhume(tx, letter); err != nil {
+			return err
+		}
+		id, err := idOf(d.Raw)
+		if err != nil {
+			return fault.New(fault.Corrupt, "dead letter %d is of file %q", letter, d.Raw)
+		}
+		f, err := readFile(tx, id)
+		if err != nil {
+			return err
+		}
+		key := string(payload(id))
+		if d.From == prepareName {
+			key = f.key()
+		}
+		fate, ok, err := q.Find(tx, key)
+		if err != nil {
+			return err
+		}
+		if !ok || fate.ID == 0 {
+			return fault.New(fault.Conflict, "%s is not dead in %s any more", f.Path, d.From)
+		}
+		f.Letters--
+		if err := do(tx, f, q, fate.ID); err != nil {
+			return err
+		}
+		if f.Letters > 0 {
+			f.becomes(Dead, f.Why)
+		}
+		return f.put(tx)
+	})
+}
