@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/connector"
 	"holdfast/connector/localdir"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
@@ -237,11 +238,14 @@ func (r *rig) counts(name string) (c queue.Counts) {
 	return c
 }
 
-// tree is what stands below a directory, by name.
+// tree is what stands below a directory, by name, but what is under way.
 func tree(t *testing.T, dir string) map[string][sha256.Size]byte {
 	t.Helper()
 	all := map[string][sha256.Size]byte{}
 	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if connector.UnderWay(name) {
+			return nil
+		}
 		if err != nil || e.IsDir() {
 			return err
 		}
