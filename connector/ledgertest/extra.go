@@ -41,10 +41,13 @@ func takenOver(r *rig) {
 	like := File("/data/like a.fits", "a")
 	r.holds(other, like, false)
 	r.table(lockedRow(like))
+	d := To(o, "here", "/raw/a.fits")
+	if err := r.l.Record(r.Context(), o, d, true); !fault.Is(err, fault.Conflict) {
+		r.Errorf("record what another path took over: got %v, want a conflict", err)
+	}
 	r.unlock(other, like)
 	r.holds(other, o, false)
 	r.table(lockedRow(o))
-	d := To(o, "here", "/raw/a.fits")
 	if err := r.l.Record(r.Context(), o, d, true); !fault.Is(err, fault.Conflict) {
 		r.Errorf("record what was taken over: got %v, want a conflict", err)
 	}

@@ -24,7 +24,7 @@ type ledgerRig struct {
 func newLedgerRig(t *testing.T, pg *testenv.PostgresServer) *ledgerRig {
 	t.Helper()
 	b := fresh(t, pg)
-	pg.Query(t, "ALTER DATABASE postgres SET timezone = 'Pacific/Auckland'; "+
+	pg.Query(t, "ALTER DATABASE postgres SET timezone = 'Pacific/Auckland'; ALTER DATABASE postgres RESET synchronous_commit; "+
 		"DROP TABLE IF EXISTS transfers, transfers_holdfast_files, transfers_holdfast_locks, transfers_holdfast_owners")
 	return &ledgerRig{b, "wspr.goto"}
 }
