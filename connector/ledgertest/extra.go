@@ -196,7 +196,8 @@ func crowdOfBytes(r *rig) {
 	both := []connector.Ledger{r.l, r.open("two")}
 	for round := range 2 {
 		r.oneOf(many, func(i int) (connector.Claim, error) {
-			return both[i%2].Lock(r.Context(), File(fmt.Sprintf("/data/%d/%d", round, i), fmt.Sprint("content ", round)), false)
+			return both[i%2].Lock(r.Context(), File(fmt.Sprintf("/data/%d/%d", round, i),
+				fmt.Sprint("content ", round)), false)
 		})
 	}
 }

@@ -1,5 +1,5 @@
-// Package ledgertest is the contract suite of ledgers: every implementation of connector.Ledger runs it against the real
-// thing. Called by tests only.
+// Package ledgertest is the contract suite of ledgers: every implementation of connector.Ledger runs it against
+// the real thing. Called by tests only.
 package ledgertest
 
 import (
@@ -18,8 +18,8 @@ import (
 
 // Target is the place of one fresh, empty ledger.
 type Target struct {
-	// New returns the ledger of an owner, which makes its tables. Called again it gives what another process would have, or
-	// with the same owner what a restarted one would.
+	// New returns the ledger of an owner, which makes its tables. Called again it gives what another process
+	// would have, or with the same owner what a restarted one would.
 	New func(owner string) (connector.Ledger, error)
 	// Table is the first table as SQL has it; those of ours have its name before theirs.
 	Table string
@@ -39,8 +39,9 @@ var Columns = []string{"tel", "run", "note"}
 
 // File is an original of a path with bytes of its own.
 func File(source, content string) connector.Original {
-	return connector.Original{Source: source, SHA1: sha1.Sum([]byte(content)), SHA256: sha256.Sum256([]byte(content)),
-		Size: int64(len(content)), Created: time.Date(2026, 7, 15, 1, 2, 3, 123456789, time.UTC),
+	return connector.Original{Source: source, SHA1: sha1.Sum([]byte(content)),
+		SHA256: sha256.Sum256([]byte(content)),
+		Size:   int64(len(content)), Created: time.Date(2026, 7, 15, 1, 2, 3, 123456789, time.UTC),
 		Meta: map[string]string{"tel": "3", "run": "1234567", "note": "fine"}}
 }
 
@@ -50,7 +51,8 @@ func To(o connector.Original, destination, path string) connector.Shipment {
 		Verified: connector.ByRemoteHash, At: time.Date(2026, 7, 15, 1, 3, 4, 987654000, time.UTC)}
 }
 
-// Run runs the suite; open makes a fresh target for each case. Extra says that its ledger has tables beside the first.
+// Run runs the suite; open makes a fresh target for each case. Extra says that its ledger has tables beside the
+// first.
 func Run(t *testing.T, extra bool, open func(t *testing.T) *Target) {
 	cases := []struct {
 		name  string
@@ -142,7 +144,8 @@ func (r *rig) holds(l connector.Ledger, o connector.Original, again bool) connec
 func (r *rig) refused(l connector.Ledger, o connector.Original, again bool, by string, within time.Duration) {
 	r.Helper()
 	c := r.lock(l, o, again)
-	if c.Held || c.Done != nil || c.By != by || time.Until(c.Until) > within || time.Until(c.Until) < -time.Minute {
+	if c.Held || c.Done != nil || c.By != by || time.Until(c.Until) > within ||
+		time.Until(c.Until) < -time.Minute {
 		r.Fatalf("lock %q: got %+v, want it held by %s for %v at most", o.Source, c, by, within)
 	}
 }
@@ -210,7 +213,8 @@ func (r *rig) rows(format string, args ...any) [][]string {
 // table compares the first table with what has to be in it: hash, source, whether transferred, path, metadata.
 func (r *rig) table(want ...[]string) {
 	r.Helper()
-	got := r.rows(`SELECT sha1_hash, source_filepath, CASE WHEN file_transferred_at IS NULL THEN 'locked' ELSE 'done' END, filepath, tel, run, note
+	got := r.rows(`SELECT sha1_hash, source_filepath,
+		CASE WHEN file_transferred_at IS NULL THEN 'locked' ELSE 'done' END, filepath, tel, run, note
 		FROM %s ORDER BY source_filepath`, r.Table)
 	if len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
 		r.Errorf("table has\n%v, want\n%v", got, want)
@@ -338,7 +342,8 @@ func oldShipments(r *rig) {
 	want := connector.Entry{Of: connector.ByRawtransfer, Shipments: []connector.Shipment{
 		{Path: "/raw/a.fits.fz", At: time.Date(2019, 1, 2, 4, 0, 0, 0, time.UTC)}}}
 	want.Source, want.SHA1 = "/data/a.fits", a.SHA1
-	want.Created, want.Meta = time.Date(2019, 1, 2, 3, 4, 5, 5e8, time.UTC), map[string]string{"tel": "4", "run": "77"}
+	want.Created, want.Meta = time.Date(2019, 1, 2, 3, 4, 5, 5e8, time.UTC), map[string]string{"tel": "4",
+		"run": "77"}
 	if !reflect.DeepEqual(*c.Done, want) || !reflect.DeepEqual(r.find(r.l, "/data/a.fits")["/data/a.fits"], want) {
 		r.Errorf("got %+v and %+v, want %+v", *c.Done, r.find(r.l, "/data/a.fits"), want)
 	}
@@ -385,7 +390,8 @@ func oldLocks(r *rig) {
 }
 
 func metadata(r *rig) {
-	for i, meta := range []map[string]string{{"tel": "x"}, {"tel": "70000"}, {"run": "1.5"}, {"note": "longer than ten"}} {
+	for i, meta := range []map[string]string{{"tel": "x"}, {"tel": "70000"}, {"run": "1.5"},
+		{"note": "longer than ten"}} {
 		o := File(fmt.Sprint("/data/", i), fmt.Sprint("bad ", i))
 		maps.Copy(o.Meta, meta)
 		r.holds(r.l, o, false)
@@ -415,8 +421,10 @@ func metadata(r *rig) {
 }
 
 // hostile are paths that a file system may have.
-var hostile = []string{"/data/with space", "/data/new\nline", "/data/quote's \"x\"", "/data/'; DROP TABLE transfers; --", "/data/ümläut 🎈",
-	"/data/back\\slash\\x41", "/data/%41 100%", "/data/latin-\xe9", "/data/\xff\xfe%", "/data/\xed\xa0\x80", "/data/�", "/data/$1 ?1 {}", "%relative", "\xff"}
+var hostile = []string{"/data/with space", "/data/new\nline", "/data/quote's \"x\"",
+	"/data/'; DROP TABLE transfers; --", "/data/ümläut 🎈",
+	"/data/back\\slash\\x41", "/data/%41 100%", "/data/latin-\xe9", "/data/\xff\xfe%", "/data/\xed\xa0\x80",
+	"/data/�", "/data/$1 ?1 {}", "%relative", "\xff"}
 
 func names(r *rig) {
 	for i, source := range hostile {
@@ -450,7 +458,8 @@ func eachOne(r *rig) {
 		}
 		want = append(want, key{fmt.Sprint("/data/", h), paths})
 	}
-	for since, from := range map[time.Duration]int{0: 0, 2 * time.Hour: 1, 2*time.Hour + time.Microsecond: 2, 6 * time.Hour: 5} {
+	for since, from := range map[time.Duration]int{0: 0, 2 * time.Hour: 1, 2*time.Hour + time.Microsecond: 2,
+		6 * time.Hour: 5} {
 		if r.extra && since == 2*time.Hour+time.Microsecond {
 			from = 1 // its other shipment is of later
 		}
@@ -470,7 +479,8 @@ func eachOne(r *rig) {
 	}
 	stop := fmt.Errorf("enough")
 	n := 0
-	if err := r.l.Each(r.Context(), time.Time{}, func(connector.Entry) error { n++; return stop }); err != stop || n != 1 {
+	if err := r.l.Each(r.Context(), time.Time{},
+		func(connector.Entry) error { n++; return stop }); err != stop || n != 1 {
 		r.Errorf("got %v after %d entries, want the error that was returned", err, n)
 	}
 	r.find(r.l, "/data/1")
@@ -480,7 +490,8 @@ func restore(r *rig) {
 	entries := map[string]connector.Entry{}
 	for i := range 3 {
 		o := File(fmt.Sprint("/data/", i), fmt.Sprint("content ", i))
-		e := connector.Entry{Original: o, Of: connector.ByHoldfast, Shipments: []connector.Shipment{To(o, "here", fmt.Sprint("/raw/", i))}}
+		e := connector.Entry{Original: o, Of: connector.ByHoldfast, Shipments: []connector.Shipment{To(o,
+			"here", fmt.Sprint("/raw/", i))}}
 		if i == 1 {
 			e.Shipments = append(e.Shipments, To(o, "there", "/raw/there"))
 		}
@@ -503,14 +514,16 @@ func restore(r *rig) {
 		connector.Original
 		want bool
 	}{{known, false}, {second, r.extra}} {
-		added, err := r.l.Restore(r.Context(), connector.Entry{Original: c.Original, Shipments: []connector.Shipment{To(c.Original, "here", "/raw/x")}})
+		added, err := r.l.Restore(r.Context(), connector.Entry{Original: c.Original,
+			Shipments: []connector.Shipment{To(c.Original, "here", "/raw/x")}})
 		if err != nil || added != c.want {
 			r.Errorf("restore %s: got %v %v, want %v", c.Source, added, err, c.want)
 		}
 	}
 	held := File("/data/held", "held")
 	r.holds(r.l, held, false)
-	if added, err := r.l.Restore(r.Context(), connector.Entry{Original: held, Shipments: []connector.Shipment{To(held, "here", "/raw/x")}}); added || err != nil {
+	if added, err := r.l.Restore(r.Context(), connector.Entry{Original: held,
+		Shipments: []connector.Shipment{To(held, "here", "/raw/x")}}); added || err != nil {
 		r.Errorf("restore of a held file: got %v %v", added, err)
 	}
 }

@@ -20,25 +20,28 @@ import (
 	"holdfast/connector/shipment"
 )
 
-// LedgerConfig says where a ledger is: by DSN, or by the fields that rawtransfer's --db-* flags have. What neither says
-// is looked for in the PG* variables, and a password in ~/.pgpass.
+// LedgerConfig says where a ledger is: by DSN, or by the fields that rawtransfer's --db-* flags have. What
+// neither says is looked for in the PG* variables, and a password in ~/.pgpass.
 type LedgerConfig struct {
 	DSN  secret.Text `yaml:"dsn"`
 	Host string      `yaml:"host"`
 	Port int         `yaml:"port"`
 	User string      `yaml:"user"`
 	Name string      `yaml:"name"` // of the database
-	// Table is the table of rawtransfer, by default "transfers"; in schema public, or with its schema and a dot before it.
+	// Table is the table of rawtransfer, by default "transfers"; in schema public, or with its schema and a dot
+	// before it.
 	Table string `yaml:"table"`
 	// Create makes the table when it is missing. A table that is there is never changed.
 	Create bool `yaml:"create"`
-	// Extra: false makes no tables beside it. By default they are made if the user may. Those that are there are used.
+	// Extra: false makes no tables beside it. By default they are made if the user may. Those that are there
+	// are used.
 	Extra *bool `yaml:"extra"`
 	// Columns are the types of metadata columns of a table that is made; text for those that are not in it.
 	Columns map[string]string `yaml:"columns"`
 	// Timeout is how long one question may take before it counts as an outage; 20s by default.
 	Timeout time.Duration `yaml:"timeout"`
-	// Owner is who claims files: a name that no other process has at the same time, and that stays through restarts.
+	// Owner is who claims files: a name that no other process has at the same time, and that stays through
+	// restarts.
 	Owner string `yaml:"-"`
 }
 
@@ -65,7 +68,8 @@ func (c LedgerConfig) Validate() []error {
 		add("dsn: stands beside host, port, user or name; give one or the other")
 	case c.Port < 0 || c.Port > 65535:
 		add("port: got %d, want 1 to 65535", c.Port)
-	case err != nil: // the cause quotes parts of the address, and with a mistake in it any part may be the password
+	case err != nil:
+		// The cause quotes parts of the address, and with a mistake in it any part may be the password.
 		add("dsn: it can't be read; want postgres://user:password@host:port/database (%%-escape what " +
 			"has a meaning in an address) or host=... user=... dbname=..., and the same of PG* variables")
 	}
@@ -121,9 +125,9 @@ func (c LedgerConfig) address() string {
 // atOnce is how many connections a ledger has at most, so that many workers leave some to others.
 const atOnce = 8
 
-// Ledger is a ledger in a database that rawtransfer may use too; see package shipment for its tables. A claim is decided
-// under a lock of the server's by hash, so that one of any number gets it; each method takes one question and its answer
-// on the wire, Lock two.
+// Ledger is a ledger in a database that rawtransfer may use too; see package shipment for its tables. A claim
+// is decided under a lock of the server's by hash, so that one of any number gets it; each method takes one
+// question and its answer on the wire, Lock two.
 type Ledger struct {
 	cfg    LedgerConfig
 	name   string
@@ -136,8 +140,8 @@ type Ledger struct {
 	mu    sync.Mutex // guards what stands below
 	epoch int64      // of the owner; 0 before it is known
 	lost  bool       // and nobody was told yet
-	// mine is when the rows of our claims were made, in microseconds: without tables of ours there is nothing else that
-	// tells them from those of others.
+	// mine is when the rows of our claims were made, in microseconds: without tables of ours there is nothing
+	// else that tells them from those of others.
 	mine map[[20]byte]int64
 }
 
@@ -157,7 +161,8 @@ func OpenLedger(cfg LedgerConfig) (*Ledger, error) {
 	var table string
 	l.schema, table = cfg.place()
 	l.tables = shipment.Of(table)
-	l.name = fmt.Sprintf("postgres://%s@%s:%d/%s table %s", dial.User, dial.Host, dial.Port, dial.Database, cfg.Table)
+	l.name = fmt.Sprintf("postgres://%s@%s:%d/%s table %s", dial.User, dial.Host, dial.Port, dial.Database,
+		cfg.Table)
 	l.pool = pool{dial: dial, spare: atOnce, what: "use " + l.name}
 	return l, nil
 }
@@ -246,13 +251,15 @@ func into(to ...any) func(pgx.Rows) error {
 	return each(func(rows pgx.Rows) error { return rows.Scan(to...) })
 }
 
-// begin begins a transaction that can't outlive us for long: if we fall silent, the server ends it and its locks. The
-// settings are its own, so that a pooler may stand between.
+// begin begins a transaction that can't outlive us for long: if we fall silent, the server ends it and its
+// locks. The settings are its own, so that a pooler may stand between.
 func (l *Ledger) begin() []question {
 	ms := strconv.FormatInt(l.cfg.Timeout.Milliseconds(), 10)
 	return []question{{text: "BEGIN ISOLATION LEVEL READ COMMITTED"}, {
-		text: `SELECT set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true),
-			CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END`,
+		text: `SELECT set_config('statement_timeout', $1, true),
+			set_config('idle_in_transaction_session_timeout', $1, true),
+			CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit',
+				'on', true) END`,
 		args: []any{ms}}}
 }
 

@@ -53,10 +53,12 @@ func (r *ledgerRig) target() *ledgertest.Target {
 		Table: r.table,
 		Query: r.query,
 		AgeOwner: func(owner string, by time.Duration) error {
-			return run(`UPDATE %s_holdfast_owners SET renewed_at = renewed_at - interval '%f seconds' WHERE owner = '%s'`, r.table, by.Seconds(), owner)
+			return run(`UPDATE %s_holdfast_owners SET renewed_at = renewed_at - interval '%f seconds'
+				WHERE owner = '%s'`, r.table, by.Seconds(), owner)
 		},
 		AgeRow: func(source string, by time.Duration) error {
-			return run(`UPDATE %s SET created_at = created_at - interval '%f seconds' WHERE source_filepath = '%s'`, r.table, by.Seconds(), source)
+			return run(`UPDATE %s SET created_at = created_at - interval '%f seconds'
+				WHERE source_filepath = '%s'`, r.table, by.Seconds(), source)
 		},
 	}
 }
@@ -100,6 +102,7 @@ func TestLedger(t *testing.T) {
 		{"west", ledgerWest},
 		{"meanwhile", ledgerMeanwhile},
 		{"lost answers", ledgerLostAnswers},
+		{"round trips", ledgerRoundTrips},
 		{"killed", ledgerKilled},
 		{"hangs", ledgerHangs},
 	} {
@@ -115,7 +118,8 @@ func ledgerContract(t *testing.T, pg *testenv.PostgresServer) {
 func (r *ledgerRig) documented(t *testing.T) {
 	t.Helper()
 	r.pg.Query(t, `CREATE TABLE wspr.goto (sha1_hash varchar(40) primary key, source_filepath text,
-		file_created_at timestamp without time zone, file_transferred_at timestamp without time zone, filepath text,
+		file_created_at timestamp without time zone, file_transferred_at timestamp without time zone,
+			filepath text,
 		tel smallint, run int, note varchar(10), created_at timestamp without time zone default now() not null)`)
 }
 

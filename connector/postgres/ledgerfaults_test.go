@@ -44,10 +44,12 @@ func TestLedgerValidate(t *testing.T) {
 		cfg := good
 		c.change(&cfg)
 		errs := cfg.Validate()
-		if c.want == "" && len(errs) > 0 || c.want != "" && (len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), c.want)) {
+		if c.want == "" && len(errs) > 0 || c.want != "" && (len(errs) != 1 ||
+			!strings.HasPrefix(errs[0].Error(), c.want)) {
 			t.Errorf("%+v: got %v, want %q", cfg, errs, c.want)
 		}
-		if _, err := OpenLedger(cfg); strings.Contains(fmt.Sprint(err, errs), "geheim123") || (err == nil) != (c.want == "") {
+		if _, err := OpenLedger(cfg); strings.Contains(fmt.Sprint(err, errs), "geheim123") ||
+			(err == nil) != (c.want == "") {
 			t.Errorf("%+v: open: got %v", cfg, err)
 		}
 	}
@@ -70,12 +72,16 @@ func ledgerPassword(t *testing.T, pg *testenv.PostgresServer) {
 		cfg LedgerConfig
 		env map[string]string
 	}{
-		"flags and ~/.pgpass": {LedgerConfig{Host: host, Port: n, User: "writer", Name: "postgres"}, map[string]string{"HOME": home}},
-		"dsn and ~/.pgpass":   {LedgerConfig{DSN: secret.Text(r.pg.DSN(r.pg.Addr(), "writer", ""))}, map[string]string{"HOME": home}},
-		"variables": {LedgerConfig{}, map[string]string{"HOME": t.TempDir(), "PGHOST": host, "PGPORT": port, "PGUSER": "writer",
+		"flags and ~/.pgpass": {LedgerConfig{Host: host, Port: n, User: "writer", Name: "postgres"},
+			map[string]string{"HOME": home}},
+		"dsn and ~/.pgpass": {LedgerConfig{DSN: secret.Text(r.pg.DSN(r.pg.Addr(), "writer", ""))},
+			map[string]string{"HOME": home}},
+		"variables": {LedgerConfig{}, map[string]string{"HOME": t.TempDir(), "PGHOST": host, "PGPORT": port,
+			"PGUSER":     "writer",
 			"PGDATABASE": "postgres", "PGPASSWORD": "geheim123"}},
-		"another file": {LedgerConfig{Host: host, User: "writer", Name: "postgres"}, map[string]string{"HOME": t.TempDir(), "PGPORT": port,
-			"PGPASSFILE": file}},
+		"another file": {LedgerConfig{Host: host, User: "writer", Name: "postgres"},
+			map[string]string{"HOME": t.TempDir(), "PGPORT": port,
+				"PGPASSFILE": file}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for name, value := range c.env {
@@ -102,17 +108,25 @@ func ledgerPassword(t *testing.T, pg *testenv.PostgresServer) {
 func ledgerErrors(t *testing.T, pg *testenv.PostgresServer) {
 	for _, c := range []struct{ name, sql, want, hint string }{
 		{"no table", "DROP TABLE wspr.goto", "there is no such table", "CREATE TABLE"},
-		{"no right to make it", "DROP TABLE wspr.goto; ALTER SCHEMA wspr OWNER TO postgres; GRANT USAGE ON SCHEMA wspr TO writer",
+		{"no right to make it",
+			"DROP TABLE wspr.goto; ALTER SCHEMA wspr OWNER TO postgres; GRANT USAGE ON SCHEMA wspr TO writer",
 			"no right to make", "GRANT USAGE, CREATE ON SCHEMA"},
-		{"no metadata", "ALTER TABLE wspr.goto DROP run", "it has no column run", `ALTER TABLE "wspr"."goto" ADD COLUMN "run" int;`},
+		{"no metadata", "ALTER TABLE wspr.goto DROP run", "it has no column run",
+			`ALTER TABLE "wspr"."goto" ADD COLUMN "run" int;`},
 		{"no column", "ALTER TABLE wspr.goto DROP filepath", "it has no column filepath", "ALTER TABLE"},
 		{"no key", "ALTER TABLE wspr.goto DROP CONSTRAINT goto_pkey", "no unique index", "ALTER TABLE"},
-		{"one needed more", "ALTER TABLE wspr.goto ADD more text NOT NULL", "column more must not be null", "ALTER TABLE"},
-		{"another type", "ALTER TABLE wspr.goto ALTER filepath TYPE integer USING 1", "column filepath is integer", "ALTER TABLE"},
-		{"no right", "ALTER TABLE wspr.goto OWNER TO postgres; GRANT SELECT, INSERT ON wspr.goto TO writer", "no right to read", "GRANT"},
-		{"no right to the schema", "REVOKE ALL ON SCHEMA wspr FROM writer; ALTER SCHEMA wspr OWNER TO postgres", "permission denied", "GRANT USAGE"},
-		{"no right beside it", "CREATE TABLE wspr.goto_holdfast_files (x int); CREATE TABLE wspr.goto_holdfast_locks (x int); " +
-			"CREATE TABLE wspr.goto_holdfast_owners (x int)", "no right to use", "GRANT"},
+		{"one needed more", "ALTER TABLE wspr.goto ADD more text NOT NULL", "column more must not be null",
+			"ALTER TABLE"},
+		{"another type", "ALTER TABLE wspr.goto ALTER filepath TYPE integer USING 1",
+			"column filepath is integer", "ALTER TABLE"},
+		{"no right", "ALTER TABLE wspr.goto OWNER TO postgres; GRANT SELECT, INSERT ON wspr.goto TO writer",
+			"no right to read", "GRANT"},
+		{"no right to the schema",
+			"REVOKE ALL ON SCHEMA wspr FROM writer; ALTER SCHEMA wspr OWNER TO postgres", "permission denied",
+			"GRANT USAGE"},
+		{"no right beside it",
+			"CREATE TABLE wspr.goto_holdfast_files (x int); CREATE TABLE wspr.goto_holdfast_locks (x int); " +
+				"CREATE TABLE wspr.goto_holdfast_owners (x int)", "no right to use", "GRANT"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newLedgerRig(t, pg)
@@ -128,7 +142,8 @@ func ledgerErrors(t *testing.T, pg *testenv.PostgresServer) {
 			defer l.Close()
 			err = l.Check(t.Context(), ledgertest.Columns)
 			hint := fault.HintOf(err)
-			if !fault.Is(err, fault.Permanent) || !strings.Contains(err.Error(), c.want) || !strings.Contains(hint, c.hint) {
+			if !fault.Is(err, fault.Permanent) || !strings.Contains(err.Error(), c.want) ||
+				!strings.Contains(hint, c.hint) {
 				t.Fatalf("got %v (%v), hint %s; want %s, hint %s", err, fault.KindOf(err), hint, c.want, c.hint)
 			}
 			if c.name == "no right beside it" {
@@ -156,7 +171,8 @@ func ledgerErrors(t *testing.T, pg *testenv.PostgresServer) {
 		"wrong password": {r.pg.DSN(r.pg.Addr(), "writer", "falsch456"), fault.Credentials},
 		"no password":    {r.pg.DSN(r.pg.Addr(), "writer", ""), fault.Credentials},
 		"no server":      {r.pg.DSN("127.0.0.1:1", "writer", "falsch456"), fault.Transient},
-		"no database":    {strings.Replace(r.pg.DSN(r.pg.Addr(), "postgres", ""), "/postgres?", "/none?", 1), fault.Permanent},
+		"no database": {strings.Replace(r.pg.DSN(r.pg.Addr(), "postgres", ""), "/postgres?", "/none?", 1),
+			fault.Permanent},
 	} {
 		t.Setenv("HOME", t.TempDir())
 		cfg := r.config("one")
@@ -166,7 +182,8 @@ func ledgerErrors(t *testing.T, pg *testenv.PostgresServer) {
 			t.Fatal(err)
 		}
 		err = l.Check(t.Context(), nil)
-		if !fault.Is(err, c.want) || c.want != fault.Transient && fault.HintOf(err) == "" || strings.Contains(fmt.Sprint(err), "falsch456") {
+		if !fault.Is(err, c.want) || c.want != fault.Transient && fault.HintOf(err) == "" ||
+			strings.Contains(fmt.Sprint(err), "falsch456") {
 			t.Errorf("%s: got %v (%v), hint %q; want %v", name, err, fault.KindOf(err), fault.HintOf(err), c.want)
 		}
 		if _, err := l.Lock(t.Context(), ledgertest.File("/a", "a"), false); !fault.Is(err, fault.Transient) {
@@ -185,15 +202,20 @@ func ledgerTables(t *testing.T, pg *testenv.PostgresServer) {
 		"as its document says": "",
 		"char":                 "ALTER TABLE wspr.goto ALTER sha1_hash TYPE char(40)",
 		"text":                 "ALTER TABLE wspr.goto ALTER sha1_hash TYPE text; ALTER TABLE wspr.goto ALTER source_filepath SET NOT NULL",
-		"varchar and zones": `ALTER TABLE wspr.goto ALTER source_filepath TYPE varchar(200), ALTER file_created_at TYPE timestamptz,
+		"varchar and zones": `ALTER TABLE wspr.goto ALTER source_filepath TYPE varchar(200),
+			ALTER file_created_at TYPE timestamptz,
 			ALTER file_transferred_at TYPE timestamptz(6), ALTER created_at TYPE timestamptz`,
-		"unique":         "ALTER TABLE wspr.goto DROP CONSTRAINT goto_pkey; CREATE UNIQUE INDEX ON wspr.goto (sha1_hash)",
-		"more columns":   `ALTER TABLE wspr.goto ADD id bigserial, ADD "more ""x""" text, ADD obs text NOT NULL DEFAULT 'GOTO'`,
-		"other metadata": `ALTER TABLE wspr.goto ALTER tel TYPE numeric, ALTER run TYPE bigint, ALTER note TYPE char(4)`,
+		"unique": "ALTER TABLE wspr.goto DROP CONSTRAINT goto_pkey; CREATE UNIQUE INDEX ON wspr.goto (sha1_hash)",
+		"more columns": `ALTER TABLE wspr.goto ADD id bigserial, ADD "more ""x""" text, ADD obs text
+			NOT NULL DEFAULT 'GOTO'`,
+		"other metadata": `ALTER TABLE wspr.goto ALTER tel TYPE numeric, ALTER run TYPE bigint,
+			ALTER note TYPE char(4)`,
 		// No transaction outlives us for long, and none is committed before it is durable.
-		"a trigger": `ALTER DATABASE postgres SET synchronous_commit = off; CREATE FUNCTION wspr.stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF
+		"a trigger": `ALTER DATABASE postgres SET synchronous_commit = off; CREATE FUNCTION wspr.stamp()
+			RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF
 			'0' IN (current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout'))
-			OR current_setting('synchronous_commit') = 'off' THEN RAISE EXCEPTION 'settings'; END IF; RETURN new; END $$;
+			OR current_setting('synchronous_commit')
+				= 'off' THEN RAISE EXCEPTION 'settings'; END IF; RETURN new; END $$;
 			CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON wspr.goto FOR EACH ROW EXECUTE FUNCTION wspr.stamp()`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,7 +233,8 @@ func ledgerTables(t *testing.T, pg *testenv.PostgresServer) {
 				e, err := l.Find(t.Context(), []string{o.Source})
 				got := e[o.Source]
 				if err != nil || len(e) != 1 || got.SHA1 != o.SHA1 || !reflect.DeepEqual(got.Meta, o.Meta) ||
-					!got.Created.Truncate(time.Microsecond).Equal(o.Created.Truncate(time.Microsecond)) || !got.Shipments[0].At.Equal(d.At) {
+					!got.Created.Truncate(time.Microsecond).Equal(o.Created.Truncate(time.Microsecond)) ||
+					!got.Shipments[0].At.Equal(d.At) {
 					t.Errorf("found %+v %v, want %+v %+v", e, err, o, d)
 				}
 				if c, err := l.Lock(t.Context(), o, false); err != nil || c.Done == nil {
@@ -245,7 +268,8 @@ func ledgerDefaultSchema(t *testing.T, pg *testenv.PostgresServer) {
 	l := r.ledger(t, "one", func(c *LedgerConfig) { c.Table = "" })
 	o := ledgertest.File("/a", "a")
 	r.transfer(t, l, o, ledgertest.To(o, "here", "/raw/a"))
-	if n := r.pg.Query(t, "SELECT count(*) FROM public.transfers JOIN public.transfers_holdfast_files ON sha1 = sha1_hash"); n != "1" {
+	if n := r.pg.Query(t,
+		"SELECT count(*) FROM public.transfers JOIN public.transfers_holdfast_files ON sha1 = sha1_hash"); n != "1" {
 		t.Errorf("public.transfers has %s rows, want 1", n)
 	}
 }
@@ -261,7 +285,8 @@ func ledgerWest(t *testing.T, pg *testenv.PostgresServer) {
 		age  time.Duration
 		held bool
 	}{{0, false}, {59 * time.Minute, false}, {61 * time.Minute, true}} {
-		r.pg.Query(t, fmt.Sprintf("UPDATE wspr.goto SET created_at = now() - interval '%f seconds'", c.age.Seconds()))
+		r.pg.Query(t, fmt.Sprintf("UPDATE wspr.goto SET created_at = now() - interval '%f seconds'",
+			c.age.Seconds()))
 		claim, err := l.Lock(t.Context(), o, false)
 		if err != nil || claim.Held != c.held {
 			t.Errorf("%v old: got %+v %v, want held %v", c.age, claim, err, c.held)
@@ -279,7 +304,9 @@ func ledgerMeanwhile(t *testing.T, pg *testenv.PostgresServer) {
 		t.Fatal(err)
 	}
 	defer old.Close(context.Background())
-	if _, err := old.Exec(t.Context(), fmt.Sprintf("BEGIN; INSERT INTO wspr.goto (sha1_hash, source_filepath) VALUES ('%x', '/a')", o.SHA1)); err != nil {
+	if _, err := old.Exec(t.Context(),
+		fmt.Sprintf("BEGIN; INSERT INTO wspr.goto (sha1_hash, source_filepath) VALUES ('%x', '/a')",
+			o.SHA1)); err != nil {
 		t.Fatal(err)
 	}
 	claimed := make(chan error, 1)
@@ -332,14 +359,16 @@ func (r *ledgerRig) calls(t *testing.T, l *Ledger, o connector.Original, d conne
 // once wants one file in the tables, once, done.
 func (r *ledgerRig) once(t *testing.T, o connector.Original) {
 	t.Helper()
-	if got := r.pg.Query(t, "SELECT sha1_hash, source_filepath, filepath, tel, file_transferred_at IS NULL FROM wspr.goto"); got !=
+	if got := r.pg.Query(t,
+		"SELECT sha1_hash, source_filepath, filepath, tel, file_transferred_at IS NULL FROM wspr.goto"); got !=
 		fmt.Sprintf("%x\t%s\t/raw/a\t3\tf", o.SHA1, o.Source) {
 		t.Errorf("the table has %q", got)
 	}
 	if r.pg.Query(t, "SELECT to_regclass('wspr.goto_holdfast_files') IS NULL") == "t" {
 		return
 	}
-	if got := r.pg.Query(t, "SELECT (SELECT count(*) FROM wspr.goto_holdfast_files), (SELECT count(*) FROM wspr.goto_holdfast_locks)"); got != "1\t0" {
+	if got := r.pg.Query(t,
+		"SELECT (SELECT count(*) FROM wspr.goto_holdfast_files), (SELECT count(*) FROM wspr.goto_holdfast_locks)"); got != "1\t0" {
 		t.Errorf("%q files and locks, want one and none", got)
 	}
 }
@@ -384,6 +413,30 @@ func ledgerKilled(t *testing.T, pg *testenv.PostgresServer) {
 	}
 }
 
+// ledgerRoundTrips: far away, a claim takes two, and all else one.
+func ledgerRoundTrips(t *testing.T, pg *testenv.PostgresServer) {
+	r := newLedgerRig(t, pg)
+	l, o := r.ledger(t, "one"), ledgertest.File("/a", "a")
+	const trip = 300 * time.Millisecond
+	r.proxy.Toxic(t, "far", "latency", "downstream", map[string]any{"latency": trip.Milliseconds()})
+	for what, f := range append(r.calls(t, l, o, ledgertest.To(o, "here", "/raw/a")),
+		func() error { _, err := l.Renew(t.Context()); return err },
+		func() error { _, err := l.Find(t.Context(), []string{"/a"}); return err },
+		func() error { return l.Probe(t.Context()) }) {
+		most := 2 * trip
+		if what == 0 {
+			most += trip
+		}
+		begun := time.Now()
+		if err := f(); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took >= most {
+			t.Errorf("call %d took %v, want less than %v", what, took, most)
+		}
+	}
+}
+
 // until waits for an answer.
 func (r *ledgerRig) until(t *testing.T, sql, want string) {
 	t.Helper()
@@ -394,8 +447,8 @@ func (r *ledgerRig) until(t *testing.T, sql, want string) {
 	}
 }
 
-// ledgerHangs: a server that does not answer, and a row that somebody else does not let go, end a call in time, and
-// leave nothing behind.
+// ledgerHangs: a server that does not answer, and a row that somebody else does not let go, end a call in time,
+// and leave nothing behind.
 func ledgerHangs(t *testing.T, pg *testenv.PostgresServer) {
 	r := newLedgerRig(t, pg)
 	r.documented(t)
@@ -407,7 +460,8 @@ func ledgerHangs(t *testing.T, pg *testenv.PostgresServer) {
 		begun := time.Now()
 		err := f()
 		if took := time.Since(begun); !fault.Is(err, fault.Transient) || took > 5*timeout {
-			t.Errorf("%s: got %v (%v) after %v, want an outage within %v", what, err, fault.KindOf(err), took, timeout)
+			t.Errorf("%s: got %v (%v) after %v, want an outage within %v", what, err, fault.KindOf(err), took,
+				timeout)
 		}
 	}
 	lock := func() error { _, err := l.Lock(t.Context(), o, false); return err }
@@ -428,13 +482,19 @@ func ledgerHangs(t *testing.T, pg *testenv.PostgresServer) {
 	r.pg.Freeze()
 	var frozen sync.WaitGroup
 	for what, f := range map[string]func() error{
-		"lock": lock, "record": func() error { return l.Record(t.Context(), o, ledgertest.To(o, "here", "/raw/a"), true) },
+		"lock": lock, "record": func() error {
+			return l.Record(t.Context(), o, ledgertest.To(o, "here",
+				"/raw/a"), true)
+		},
 		"unlock": func() error { return l.Unlock(t.Context(), o) },
 		"find":   func() error { _, err := l.Find(t.Context(), []string{"/a"}); return err },
-		"each":   func() error { return l.Each(t.Context(), time.Time{}, func(connector.Entry) error { return nil }) },
-		"renew":  func() error { _, err := l.Renew(t.Context()); return err },
-		"probe":  func() error { return l.Probe(t.Context()) },
-		"check":  func() error { return l.Check(t.Context(), ledgertest.Columns) },
+		"each": func() error {
+			return l.Each(t.Context(), time.Time{},
+				func(connector.Entry) error { return nil })
+		},
+		"renew": func() error { _, err := l.Renew(t.Context()); return err },
+		"probe": func() error { return l.Probe(t.Context()) },
+		"check": func() error { return l.Check(t.Context(), ledgertest.Columns) },
 	} {
 		frozen.Go(func() { within("a frozen server, "+what, f) })
 	}

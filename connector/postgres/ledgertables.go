@@ -56,7 +56,8 @@ func (l *Ledger) Check(ctx context.Context, columns []string) error {
 }
 
 func (l *Ledger) wrong(hint, format string, args ...any) error {
-	return fault.WithHint(fault.New(fault.Permanent, "check %s: %s", l.name, fmt.Sprintf(format, args...)), "%s", hint)
+	return fault.WithHint(fault.New(fault.Permanent, "check %s: %s", l.name, fmt.Sprintf(format, args...)),
+		"%s", hint)
 }
 
 // checkMain looks at the table of rawtransfer.
@@ -87,7 +88,8 @@ func (l *Ledger) checkMain(ctx context.Context, c *pgx.Conn, at *layout) error {
 	var rights, index bool
 	key, err := unique(ctx, c, oid, []string{"sha1_hash"})
 	if err == nil {
-		err = c.QueryRow(ctx, `SELECT bool_and(has_table_privilege($1::oid, p)), EXISTS (SELECT 1 FROM pg_index AS i
+		err = c.QueryRow(ctx, `SELECT bool_and(has_table_privilege($1::oid, p)), EXISTS (SELECT 1
+			FROM pg_index AS i
 			JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 			WHERE i.indrelid = $1::oid AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'source_filepath')
 			FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p`, oid).Scan(&rights, &index)
@@ -119,7 +121,8 @@ func (l *Ledger) make(ctx context.Context, c *pgx.Conn, text string) error {
 // createMain is the SQL of rawtransfer's table.
 func (l *Ledger) createMain(meta []string) string {
 	lines := []string{"sha1_hash varchar(40) primary key", "source_filepath text",
-		"file_created_at timestamp without time zone", "file_transferred_at timestamp without time zone", "filepath text"}
+		"file_created_at timestamp without time zone", "file_transferred_at timestamp without time zone",
+		"filepath text"}
 	for _, name := range meta {
 		typ := l.cfg.Columns[name]
 		if typ == "" {
@@ -132,7 +135,8 @@ func (l *Ledger) createMain(meta []string) string {
 		l.target(), strings.Join(lines, ", "))
 }
 
-// types are those that the columns of rawtransfer may have, without what stands in parentheses, and the one that we make.
+// types are those that the columns of rawtransfer may have, without what stands in parentheses, and the one
+// that we make.
 var types = map[string][]string{
 	"sha1_hash":       {"character varying", "text", "character"},
 	"source_filepath": {"text", "character varying"}, "filepath": {"text", "character varying"},
@@ -164,11 +168,14 @@ func (l *Ledger) checkColumns(at *layout, have map[string]column) error {
 			} else if typ == "" {
 				typ = "text"
 			}
-			return l.wrong(fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s;", at.main, quote(name), typ), "it has no column %s", name)
+			return l.wrong(fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s;", at.main, quote(name), typ),
+				"it has no column %s", name)
 		case col.generated:
-			return l.wrong(fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION;", at.main, quote(name)), "column %s is generated", name)
+			return l.wrong(fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION;", at.main,
+				quote(name)), "column %s is generated", name)
 		case want != nil && !slices.Contains(want, bare(col.typ)):
-			return l.wrong(fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s USING %[2]s::text::%[3]s;", at.main, quote(name), want[0]),
+			return l.wrong(fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s USING %[2]s::text::%[3]s;",
+				at.main, quote(name), want[0]),
 				"column %s is %s, want %s", name, col.typ, want[0])
 		}
 		at.types[name] = bare(col.typ)
@@ -186,11 +193,16 @@ func (l *Ledger) checkColumns(at *layout, have map[string]column) error {
 // ours are our own tables: by name, their columns in SQL.
 func (l *Ledger) ours() map[string]string {
 	return map[string]string{
-		l.tables.Files: `source text NOT NULL, sha1 text NOT NULL, destination text NOT NULL, path text NOT NULL, first boolean NOT NULL,
-			size bigint NOT NULL, sha256 text, created_ns bigint NOT NULL, meta text, packed_size bigint, packed_sha256 text,
-			verified text NOT NULL, transferred_at timestamp without time zone NOT NULL, PRIMARY KEY (source, sha1, destination)`,
-		l.tables.Locks:  `sha1 text NOT NULL, source text NOT NULL, owner text NOT NULL, epoch bigint NOT NULL, PRIMARY KEY (sha1, source)`,
-		l.tables.Owners: `owner text PRIMARY KEY, epoch bigint NOT NULL, renewed_at timestamp without time zone NOT NULL`,
+		l.tables.Files: `source text NOT NULL, sha1 text NOT NULL, destination text NOT NULL, path text
+			NOT NULL, first boolean NOT NULL,
+			size bigint NOT NULL, sha256 text, created_ns bigint NOT NULL, meta text, packed_size bigint,
+				packed_sha256 text,
+			verified text NOT NULL, transferred_at timestamp without time zone NOT NULL, PRIMARY KEY (source,
+				sha1, destination)`,
+		l.tables.Locks: `sha1 text NOT NULL, source text NOT NULL, owner text NOT NULL, epoch bigint
+			NOT NULL, PRIMARY KEY (sha1, source)`,
+		l.tables.Owners: `owner text PRIMARY KEY, epoch bigint NOT NULL,
+			renewed_at timestamp without time zone NOT NULL`,
 	}
 }
 
@@ -201,7 +213,8 @@ func (l *Ledger) checkExtra(ctx context.Context, c *pgx.Conn, at *layout) error 
 	names := []string{at.files, at.locks, at.owners}
 	err := c.QueryRow(ctx, `SELECT has_schema_privilege($1::text, 'CREATE'), count(to_regclass(name)),
 		coalesce(bool_and(has_table_privilege(to_regclass(name), p)), true)
-		FROM unnest($2::text[]) AS name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p`, l.schema, names).
+		FROM unnest($2::text[]) AS name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p`,
+		l.schema, names).
 		Scan(&create, &there, &usable)
 	there /= 4 // one for each right
 	allowed := l.cfg.Extra == nil || *l.cfg.Extra
@@ -212,19 +225,23 @@ func (l *Ledger) checkExtra(ctx context.Context, c *pgx.Conn, at *layout) error 
 		at.lacks = also(at.lacks, "tables of our own, which extra: false forbids")
 		return nil
 	case there == 0 && !create:
-		at.lacks = also(at.lacks, fmt.Sprintf("tables of our own: GRANT CREATE ON SCHEMA %s TO %s;", quote(l.schema), quote(l.pool.dial.User)))
+		at.lacks = also(at.lacks, fmt.Sprintf("tables of our own: GRANT CREATE ON SCHEMA %s TO %s;",
+			quote(l.schema), quote(l.pool.dial.User)))
 		return nil
 	case there < len(names):
 		if err := l.makeExtra(ctx, c, at); err != nil {
 			return err
 		}
 	case !usable:
-		return l.wrong(fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s;", strings.Join(names, ", "), quote(l.pool.dial.User)),
+		return l.wrong(fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s;", strings.Join(names,
+			", "), quote(l.pool.dial.User)),
 			"no right to use %s", strings.Join(names, ", "))
 	}
 	at.extra = true
-	for _, text := range []string{`SELECT source, sha1, destination, path, first, size, sha256, created_ns, meta, packed_size,
-		packed_sha256, verified, transferred_at FROM ` + at.files, `SELECT sha1, source, owner, epoch FROM ` + at.locks,
+	for _, text := range []string{`SELECT source, sha1, destination, path, first, size, sha256, created_ns,
+		meta, packed_size,
+		packed_sha256, verified, transferred_at FROM ` + at.files, `SELECT sha1, source, owner, epoch FROM ` +
+		at.locks,
 		`SELECT owner, epoch, renewed_at FROM ` + at.owners} {
 		_, err := c.Exec(ctx, text+" LIMIT 0")
 		if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42703" { // no such column

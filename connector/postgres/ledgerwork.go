@@ -54,17 +54,22 @@ func (at *layout) entries(files, main string) string {
 	}
 	beside := ""
 	if at.extra {
-		beside = " AND NOT EXISTS (SELECT 1 FROM " + at.files + " AS f WHERE f.sha1 = t.sha1_hash AND f.source = t.source_filepath)"
+		beside = " AND NOT EXISTS (SELECT 1 FROM " + at.files +
+			" AS f WHERE f.sha1 = t.sha1_hash AND f.source = t.source_filepath)"
 	}
-	text := fmt.Sprintf(`SELECT t.sha1_hash::text AS sha1, t.source_filepath AS source, %s * 1000 AS created_ns, NULL::bigint AS size,
-		NULL::text AS sha256, json_build_object(%s)::text AS meta, ''::text AS destination, t.filepath AS path, NULL::bigint AS packed_size,
+	text := fmt.Sprintf(`SELECT t.sha1_hash::text AS sha1, t.source_filepath AS source,
+		%s * 1000 AS created_ns, NULL::bigint AS size,
+		NULL::text AS sha256, json_build_object(%s)::text AS meta, ''::text AS destination,
+			t.filepath AS path, NULL::bigint AS packed_size,
 		NULL::text AS packed_sha256, NULL::text AS verified, %s AS transferred_us, false AS ours, true AS first
 		FROM %s AS t WHERE t.file_transferred_at IS NOT NULL AND isfinite(t.file_transferred_at) AND (%s)%s`,
-		micro(at.read("file_created_at")), strings.Join(meta, ", "), micro(at.read("file_transferred_at")), at.main, main, beside)
+		micro(at.read("file_created_at")), strings.Join(meta, ", "), micro(at.read("file_transferred_at")),
+		at.main, main, beside)
 	if !at.extra {
 		return text
 	}
-	return fmt.Sprintf(`SELECT f.sha1, f.source, f.created_ns, f.size, f.sha256, f.meta, f.destination, f.path, f.packed_size,
+	return fmt.Sprintf(`SELECT f.sha1, f.source, f.created_ns, f.size, f.sha256, f.meta, f.destination,
+		f.path, f.packed_size,
 		f.packed_sha256, f.verified, %s AS transferred_us, true AS ours, f.first FROM %s AS f WHERE %s UNION ALL `,
 		micro("f.transferred_at"), at.files, files) + text
 }
@@ -79,7 +84,8 @@ const sorted = " ORDER BY source, sha1, first DESC, destination"
 
 func hexOf(sum [20]byte) string { return fmt.Sprintf("%x", sum) }
 
-// Lock claims a file: what is there of it is read under the lock of its hash, and what follows from that is written.
+// Lock claims a file: what is there of it is read under the lock of its hash, and what follows from that is
+// written.
 func (l *Ledger) Lock(ctx context.Context, o connector.Original, again bool) (connector.Claim, error) {
 	at, err := l.at()
 	if err == nil {
@@ -112,7 +118,8 @@ func (l *Ledger) Lock(ctx context.Context, o connector.Original, again bool) (co
 // errDead says that the owner itself did not renew for too long.
 var errDead = fault.New(fault.Transient, "the owner's own claims were not renewed for too long")
 
-func (l *Ledger) lock(ctx context.Context, c *pgx.Conn, at *layout, o connector.Original, again bool) (connector.Claim, error) {
+func (l *Ledger) lock(ctx context.Context, c *pgx.Conn, at *layout, o connector.Original,
+	again bool) (connector.Claim, error) {
 	ask := shipment.Ask{Original: o, Owner: l.cfg.Owner, Again: again, Extra: at.extra}
 	found, made, live, err := l.look(ctx, c, at, ask)
 	if err != nil {
@@ -134,10 +141,13 @@ func (l *Ledger) lock(ctx context.Context, c *pgx.Conn, at *layout, o connector.
 	var writes []question
 	if at.extra {
 		if !found.Shipped(ask) {
-			writes = append(writes, question{text: "DELETE FROM " + at.locks + " WHERE sha1 = $1 AND source <> $2", args: []any{sum, source}})
+			writes = append(writes, question{text: "DELETE FROM " + at.locks +
+				" WHERE sha1 = $1 AND source <> $2", args: []any{sum, source}})
 		}
-		writes = append(writes, question{text: "INSERT INTO " + at.locks + ` (sha1, source, owner, epoch) SELECT $1, $2, $3, epoch FROM ` +
-			at.owners + ` WHERE owner = $3 ON CONFLICT (sha1, source) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch`,
+		writes = append(writes, question{text: "INSERT INTO " + at.locks + ` (sha1, source, owner, epoch)
+			SELECT $1, $2, $3, epoch FROM ` +
+			at.owners + ` WHERE owner = $3 ON CONFLICT (sha1, source) DO UPDATE SET owner = excluded.owner,
+				epoch = excluded.epoch`,
 			args: []any{sum, source, l.cfg.Owner}})
 	}
 	now := at.stamp("created_at", "clock_timestamp()")
@@ -148,10 +158,12 @@ func (l *Ledger) lock(ctx context.Context, c *pgx.Conn, at *layout, o connector.
 	switch step {
 	case shipment.Leave:
 	case shipment.Insert:
-		writes = append(writes, question{text: fmt.Sprintf("INSERT INTO %s (sha1_hash, source_filepath, created_at) VALUES ($1::text, $2::text, %s)",
-			at.main, now), args: args})
+		writes = append(writes,
+			question{text: fmt.Sprintf("INSERT INTO %s (sha1_hash, source_filepath, created_at) VALUES ($1::text, $2::text, %s)",
+				at.main, now), args: args})
 	case shipment.Update:
-		writes = append(writes, question{text: fmt.Sprintf(`UPDATE %s SET source_filepath = $2::text, created_at = %s
+		writes = append(writes, question{text: fmt.Sprintf(`UPDATE %s SET source_filepath = $2::text,
+			created_at = %s
 			WHERE sha1_hash = %s AND file_transferred_at IS NULL`, at.main, now, at.hash(1)), args: args})
 	}
 	return claim, l.ask(ctx, c, append(writes, commit)...)
@@ -173,9 +185,10 @@ func (l *Ledger) getMine(sum [20]byte) int64 {
 	return l.mine[sum]
 }
 
-// look begins a transaction in which nobody else decides about the hash, and reads what is there of a file. made is when
-// the first table's row of the hash was made, live whether the owner lives.
-func (l *Ledger) look(ctx context.Context, c *pgx.Conn, at *layout, a shipment.Ask) (f shipment.Found, made int64, live bool, err error) {
+// look begins a transaction in which nobody else decides about the hash, and reads what is there of a file.
+// made is when the first table's row of the hash was made, live whether the owner lives.
+func (l *Ledger) look(ctx context.Context, c *pgx.Conn, at *layout, a shipment.Ask) (f shipment.Found,
+	made int64, live bool, err error) {
 	source, sum := shipment.Text(a.Source), hexOf(a.SHA1)
 	ours := "false"
 	if at.extra {
@@ -183,11 +196,15 @@ func (l *Ledger) look(ctx context.Context, c *pgx.Conn, at *layout, a shipment.A
 	}
 	questions := append(l.begin(), l.hashLock(a.SHA1),
 		// Rawtransfer, which takes no such lock, does not change it then.
-		question{text: "SELECT FROM " + at.main + " WHERE sha1_hash = " + at.hash(1) + " FOR UPDATE", args: []any{sum}},
-		question{text: fmt.Sprintf(`SELECT t.sha1_hash = %s, coalesce(t.source_filepath, ''), t.file_transferred_at IS NOT NULL, %s,
-			coalesce(extract(epoch FROM clock_timestamp() - %s), 1e9)::float8, coalesce(extract(epoch FROM clock_timestamp() -
+		question{text: "SELECT FROM " + at.main + " WHERE sha1_hash = " + at.hash(1) + " FOR UPDATE",
+			args: []any{sum}},
+		question{text: fmt.Sprintf(`SELECT t.sha1_hash = %s, coalesce(t.source_filepath, ''),
+			t.file_transferred_at IS NOT NULL, %s,
+			coalesce(extract(epoch FROM clock_timestamp() - %s), 1e9)::float8, coalesce(extract(epoch
+				FROM clock_timestamp() -
 			t.created_at::timestamp with time zone), 1e9)::float8, coalesce(%s, 0) FROM %s AS t
-			WHERE t.sha1_hash = %[1]s OR t.source_filepath = $2::text AND t.file_transferred_at IS NULL`, at.hash(1), ours,
+			WHERE t.sha1_hash = %[1]s OR t.source_filepath = $2::text AND t.file_transferred_at IS NULL`,
+			at.hash(1), ours,
 			at.read("created_at"), micro(at.read("created_at")), at.main), args: []any{sum, source},
 			read: each(func(rows pgx.Rows) error {
 				var r shipment.Main
@@ -196,8 +213,8 @@ func (l *Ledger) look(ctx context.Context, c *pgx.Conn, at *layout, a shipment.A
 				if err := rows.Scan(&r.Same, &r.Source, &r.Transferred, &r.Ours, &age, &local, &at); err != nil {
 					return err
 				}
-				// The column's default is now(), which gives rawtransfer's rows the server's zone, and ours say UTC:
-				// of the two the one is right that is not in the future, and sooner.
+				// The column's default is now(), which gives rawtransfer's rows the server's zone, and ours say
+				// UTC: of the two the one is right that is not in the future, and sooner.
 				if local >= 0 && (local < age || age < 0) {
 					age = local
 				}
@@ -208,7 +225,11 @@ func (l *Ledger) look(ctx context.Context, c *pgx.Conn, at *layout, a shipment.A
 				f.Rows = append(f.Rows, r)
 				return nil
 			})})
-	entries := shipment.Gather{Give: func(e connector.Entry) error { f.Entries = append(f.Entries, e); return nil }}
+	entries := shipment.Gather{Give: func(e connector.Entry) error {
+		f.Entries = append(f.Entries,
+			e)
+		return nil
+	}}
 	questions = append(questions, question{read: readEntries(&entries), args: []any{source, sum},
 		text: "SELECT " + shipment.Fields + " FROM (" + at.entries(
 			// Of the same content one other path is enough: of an empty file there may be thousands.
@@ -217,7 +238,8 @@ func (l *Ledger) look(ctx context.Context, c *pgx.Conn, at *layout, a shipment.A
 	if at.extra {
 		questions = append(questions, question{text: `SELECT l.source, l.owner, ` + alive + `,
 			coalesce(extract(epoch FROM o.renewed_at - ` + utcNow + `), 0)::float8
-			FROM ` + at.locks + ` AS l LEFT JOIN ` + at.owners + ` AS o USING (owner) WHERE l.sha1 = $1`, args: []any{sum},
+			FROM ` + at.locks + ` AS l LEFT JOIN ` + at.owners + ` AS o USING (owner) WHERE l.sha1 = $1`,
+			args: []any{sum},
 			read: each(func(rows pgx.Rows) error {
 				var k shipment.Lock
 				var left float64
@@ -227,7 +249,8 @@ func (l *Ledger) look(ctx context.Context, c *pgx.Conn, at *layout, a shipment.A
 				k.Source, k.Left = shipment.Path(k.Source), connector.StaleAfter+seconds(left)
 				f.Locks = append(f.Locks, k)
 				return nil
-			})}, question{text: `SELECT renewed_at > ` + utcNow + ` - interval '1 minute' FROM ` + at.owners + ` WHERE owner = $1`,
+			})}, question{text: `SELECT renewed_at > ` + utcNow + ` - interval '1 minute' FROM ` + at.owners +
+			` WHERE owner = $1`,
 			args: []any{l.cfg.Owner}, read: into(&live)})
 	}
 	err = l.ask(ctx, c, questions...)
@@ -280,9 +303,12 @@ func (l *Ledger) live(ctx context.Context, at *layout) error {
 	var epoch int64
 	var was *bool // late; nil if there is no row
 	err := l.transact(ctx, "renew claims in", question{args: []any{l.cfg.Owner}, read: into(&epoch, &was),
-		text: fmt.Sprintf(`WITH was AS (SELECT renewed_at <= %[1]s - interval '1 minute' AS late FROM %[2]s WHERE owner = $1)
-			INSERT INTO %[2]s AS o (owner, epoch, renewed_at) VALUES ($1, 1, %[1]s) ON CONFLICT (owner) DO UPDATE SET
-			epoch = o.epoch + CASE WHEN o.renewed_at <= %[1]s - interval '1 minute' THEN 1 ELSE 0 END, renewed_at = %[1]s
+		text: fmt.Sprintf(`WITH was AS (SELECT renewed_at <= %[1]s - interval '1 minute' AS late FROM %[2]s
+			WHERE owner = $1)
+			INSERT INTO %[2]s AS o (owner, epoch, renewed_at) VALUES ($1, 1, %[1]s) ON CONFLICT (owner)
+				DO UPDATE SET
+			epoch = o.epoch + CASE WHEN o.renewed_at <= %[1]s - interval '1 minute' THEN 1 ELSE 0 END,
+				renewed_at = %[1]s
 			RETURNING epoch, (SELECT late FROM was)`, utcNow, at.owners)})
 	if err != nil {
 		return err
@@ -297,9 +323,11 @@ func (l *Ledger) live(ctx context.Context, at *layout) error {
 }
 
 // show is what Record and Restore put into the first table: columns and values, from parameter n on.
-func (at *layout) show(o connector.Original, d connector.Shipment, n int) (columns, values []string, args []any, err error) {
+func (at *layout) show(o connector.Original, d connector.Shipment, n int) (columns, values []string,
+	args []any, err error) {
 	add := func(column, value string, arg any) {
-		columns, values, args = append(columns, column), append(values, fmt.Sprintf(value, fmt.Sprintf("$%d", n))), append(args, arg)
+		columns, values, args = append(columns, column), append(values, fmt.Sprintf(value, fmt.Sprintf("$%d",
+			n))), append(args, arg)
 		n++
 	}
 	add("source_filepath", "%s::text", shipment.Text(o.Source))
@@ -329,14 +357,17 @@ func (at *layout) show(o connector.Original, d connector.Shipment, n int) (colum
 func keep(o connector.Original, d connector.Shipment, first bool) ([]any, error) {
 	meta, err := shipment.Meta(o.Meta)
 	size, sum := shipment.Packed(o, d)
-	return []any{hexOf(o.SHA1), shipment.Text(o.Source), d.Destination, shipment.Text(d.Path), first, o.Size, shipment.Hash(o.SHA256[:]),
+	return []any{hexOf(o.SHA1), shipment.Text(o.Source), d.Destination, shipment.Text(d.Path), first, o.Size,
+		shipment.Hash(o.SHA256[:]),
 		o.Created.UnixNano(), meta, size, sum, string(d.Verified), d.At}, err
 }
 
 // kept are its columns and values, for parameters from 1 on.
 const (
-	keptColumns = `(sha1, source, destination, path, first, size, sha256, created_ns, meta, packed_size, packed_sha256, verified, transferred_at)`
-	keptValues  = `$1::text, $2::text, $3::text, $4::text, $5::boolean, $6::bigint, $7::text, $8::bigint, $9::text, $10::bigint, $11::text,
+	keptColumns = `(sha1, source, destination, path, first, size, sha256, created_ns, meta, packed_size,
+		packed_sha256, verified, transferred_at)`
+	keptValues = `$1::text, $2::text, $3::text, $4::text, $5::boolean, $6::bigint, $7::text, $8::bigint,
+		$9::text, $10::bigint, $11::text,
 		$12::text, $13::timestamptz AT TIME ZONE 'UTC'`
 	keptCount = 13
 )
@@ -368,18 +399,22 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 	}
 	shown := ""
 	if first {
-		shown = fmt.Sprintf(`, shown AS (INSERT INTO %s AS t (sha1_hash, created_at, %s) SELECT $1::text, %s, %s FROM held
-			ON CONFLICT (sha1_hash) DO UPDATE SET %s WHERE t.file_transferred_at IS NULL)`, at.main, strings.Join(columns, ", "),
+		shown = fmt.Sprintf(`, shown AS (INSERT INTO %s AS t (sha1_hash, created_at, %s) SELECT $1::text, %s,
+			%s FROM held
+			ON CONFLICT (sha1_hash) DO UPDATE SET %s WHERE t.file_transferred_at IS NULL)`, at.main,
+			strings.Join(columns, ", "),
 			at.stamp("created_at", "clock_timestamp()"), strings.Join(values, ", "), strings.Join(sets, ", "))
 	} else {
 		args = args[:keptCount+1]
 	}
 	var held, known bool
-	err = l.transact(ctx, "record in", l.hashLock(o.SHA1), question{args: args, read: into(&held, &known), text: fmt.Sprintf(
-		`WITH held AS (SELECT FROM %s WHERE sha1 = $1 AND source = $2 AND owner = $%d),
+	err = l.transact(ctx, "record in", l.hashLock(o.SHA1), question{args: args, read: into(&held, &known),
+		text: fmt.Sprintf(
+			`WITH held AS (SELECT FROM %s WHERE sha1 = $1 AND source = $2 AND owner = $%d),
 		kept AS (INSERT INTO %s %s SELECT %s FROM held ON CONFLICT (source, sha1, destination) DO NOTHING)%s
-		SELECT EXISTS (SELECT FROM held), EXISTS (SELECT FROM %[3]s WHERE source = $2 AND sha1 = $1 AND destination = $3)`,
-		at.locks, keptCount+1, at.files, keptColumns, keptValues, shown)})
+		SELECT EXISTS (SELECT FROM held), EXISTS (SELECT FROM %[3]s WHERE source = $2 AND sha1 = $1
+			AND destination = $3)`,
+			at.locks, keptCount+1, at.files, keptColumns, keptValues, shown)})
 	if err == nil && !held && !known {
 		err = l.lostClaim(o)
 	}
@@ -391,7 +426,8 @@ func (l *Ledger) lostClaim(o connector.Original) error {
 }
 
 // recordMain is Record without tables of our own.
-func (l *Ledger) recordMain(ctx context.Context, at *layout, o connector.Original, d connector.Shipment, first bool) error {
+func (l *Ledger) recordMain(ctx context.Context, at *layout, o connector.Original, d connector.Shipment,
+	first bool) error {
 	if !first {
 		return nil // there is no place for it
 	}
@@ -403,10 +439,13 @@ func (l *Ledger) recordMain(ctx context.Context, at *layout, o connector.Origina
 		columns[i] = c + " = " + values[i]
 	}
 	var done, transferred bool
-	err = l.transact(ctx, "record in", l.hashLock(o.SHA1), question{args: append([]any{hexOf(o.SHA1), l.getMine(o.SHA1)}, more...),
-		read: into(&done, &transferred), text: fmt.Sprintf(`WITH done AS (UPDATE %s AS t SET %s WHERE t.sha1_hash = %s
+	err = l.transact(ctx, "record in", l.hashLock(o.SHA1), question{args: append([]any{hexOf(o.SHA1),
+		l.getMine(o.SHA1)}, more...),
+		read: into(&done, &transferred), text: fmt.Sprintf(`WITH done AS (UPDATE %s AS t SET %s
+			WHERE t.sha1_hash = %s
 			AND t.source_filepath = $3 AND t.file_transferred_at IS NULL AND $2::bigint IN (0, %s) RETURNING 1)
-			SELECT EXISTS (SELECT FROM done), EXISTS (SELECT FROM %[1]s WHERE sha1_hash = %[3]s AND file_transferred_at IS NOT NULL)`,
+			SELECT EXISTS (SELECT FROM done), EXISTS (SELECT FROM %[1]s WHERE sha1_hash = %[3]s
+				AND file_transferred_at IS NOT NULL)`,
 			at.main, strings.Join(columns, ", "), at.hash(1), micro(at.read("created_at")))})
 	if err == nil && !done && !transferred {
 		err = l.lostClaim(o)
@@ -421,10 +460,12 @@ func (l *Ledger) Unlock(ctx context.Context, o connector.Original) error {
 		return err
 	}
 	args := []any{hexOf(o.SHA1), shipment.Text(o.Source)}
-	text := fmt.Sprintf(`DELETE FROM %s AS t WHERE t.sha1_hash = %s AND t.source_filepath = $2::text AND t.file_transferred_at IS NULL`,
+	text := fmt.Sprintf(`DELETE FROM %s AS t WHERE t.sha1_hash = %s AND t.source_filepath = $2::text
+		AND t.file_transferred_at IS NULL`,
 		at.main, at.hash(1))
 	if at.extra {
-		text = fmt.Sprintf(`WITH gone AS (DELETE FROM %s WHERE sha1 = $1 AND source = $2 AND owner = $3 RETURNING 1) %s
+		text = fmt.Sprintf(`WITH gone AS (DELETE FROM %s WHERE sha1 = $1 AND source = $2
+			AND owner = $3 RETURNING 1) %s
 			AND EXISTS (SELECT FROM gone)`, at.locks, text)
 		args = append(args, l.cfg.Owner)
 	} else {
@@ -451,13 +492,15 @@ func (l *Ledger) Find(ctx context.Context, sources []string) (map[string]connect
 		if !at.extra {
 			return ""
 		}
-		return fmt.Sprintf(" AND NOT EXISTS (SELECT FROM %s AS l WHERE l.sha1 = %s AND l.source = %s)", at.locks, sum, source)
+		return fmt.Sprintf(" AND NOT EXISTS (SELECT FROM %s AS l WHERE l.sha1 = %s AND l.source = %s)",
+			at.locks, sum, source)
 	}
 	found := map[string]connector.Entry{}
 	entries := shipment.Gather{Give: func(e connector.Entry) error { shipment.Put(found, e); return nil }}
-	err = l.transact(ctx, "look up in", question{args: []any{texts}, read: readEntries(&entries), text: "SELECT " + shipment.Fields +
-		" FROM (" + at.entries("f.source = ANY ($1)"+unlocked("f.sha1", "f.source"),
-		"t.source_filepath = ANY ($1)"+unlocked("t.sha1_hash", "t.source_filepath")) + ") AS e" + sorted})
+	err = l.transact(ctx, "look up in", question{args: []any{texts}, read: readEntries(&entries),
+		text: "SELECT " + shipment.Fields +
+			" FROM (" + at.entries("f.source = ANY ($1)"+unlocked("f.sha1", "f.source"),
+			"t.source_filepath = ANY ($1)"+unlocked("t.sha1_hash", "t.source_filepath")) + ") AS e" + sorted})
 	if err != nil {
 		return nil, err
 	}
@@ -488,9 +531,12 @@ func (l *Ledger) Each(ctx context.Context, since time.Time, give func(connector.
 	if err == nil {
 		defer l.pool.give(ctx, c)
 		var rows pgx.Rows
-		rows, err = c.Query(ctx, `SELECT `+shipment.Fields+` FROM (SELECT *, max(transferred_us) OVER (PARTITION BY source, sha1) AS newest FROM (`+
-			at.entries(`(f.source, f.sha1) IN (SELECT source, sha1 FROM `+at.files+` WHERE transferred_at >= $1::timestamptz AT TIME ZONE 'UTC')`,
-				at.read("file_transferred_at")+" >= $1::timestamptz")+`) AS e) AS n ORDER BY newest, source, sha1, first DESC, destination`, since)
+		rows, err = c.Query(ctx, `SELECT `+shipment.Fields+` FROM (SELECT *, max(transferred_us)
+			OVER (PARTITION BY source, sha1) AS newest FROM (`+
+			at.entries(`(f.source, f.sha1) IN (SELECT source, sha1 FROM `+at.files+`
+				WHERE transferred_at >= $1::timestamptz AT TIME ZONE 'UTC')`,
+				at.read("file_transferred_at")+" >= $1::timestamptz")+`) AS e) AS n ORDER BY newest, source,
+					sha1, first DESC, destination`, since)
 		if err == nil {
 			defer rows.Close()
 			err = readEntries(&entries)(rows)
@@ -521,7 +567,8 @@ func (l *Ledger) Restore(ctx context.Context, e connector.Entry) (added bool, er
 		if at.extra {
 			ours = fmt.Sprintf("EXISTS (SELECT FROM %s WHERE source = $2) OR EXISTS (SELECT FROM %s WHERE source = $2)", at.files, at.locks)
 		}
-		err := l.ask(ctx, c, append(l.begin(), l.hashLock(e.SHA1), question{args: []any{sum, source}, read: into(&known, &shown),
+		err := l.ask(ctx, c, append(l.begin(), l.hashLock(e.SHA1), question{args: []any{sum, source},
+			read: into(&known, &shown),
 			text: fmt.Sprintf("SELECT EXISTS (SELECT FROM %s WHERE source_filepath = $2) OR %s, EXISTS (SELECT FROM %[1]s WHERE sha1_hash = %[3]s)",
 				at.main, ours, at.hash(1))})...)
 		if err != nil {
@@ -548,7 +595,8 @@ func (l *Ledger) restoring(at *layout, e connector.Entry, shown bool) (writes []
 			return nil, err
 		}
 		writes = append(writes, question{args: append([]any{hexOf(e.SHA1)}, args...), text: fmt.Sprintf(
-			"INSERT INTO %s (sha1_hash, created_at, %s) VALUES ($1::text, %s, %s)", at.main, strings.Join(columns, ", "),
+			"INSERT INTO %s (sha1_hash, created_at, %s) VALUES ($1::text, %s, %s)", at.main,
+			strings.Join(columns, ", "),
 			at.stamp("created_at", "clock_timestamp()"), strings.Join(values, ", "))})
 	}
 	for i, s := range e.Shipments {
@@ -556,8 +604,9 @@ func (l *Ledger) restoring(at *layout, e connector.Entry, shown bool) (writes []
 		if err != nil || !at.extra {
 			return writes, err
 		}
-		writes = append(writes, question{args: args, text: fmt.Sprintf("INSERT INTO %s %s VALUES (%s) ON CONFLICT DO NOTHING", at.files,
-			keptColumns, keptValues)})
+		writes = append(writes, question{args: args,
+			text: fmt.Sprintf("INSERT INTO %s %s VALUES (%s) ON CONFLICT DO NOTHING", at.files,
+				keptColumns, keptValues)})
 	}
 	return writes, nil
 }
@@ -565,15 +614,16 @@ func (l *Ledger) restoring(at *layout, e connector.Entry, shown bool) (writes []
 // probeHash is the hash of rows that a probe writes, and takes away again.
 var probeHash = strings.Repeat("0", 40)
 
-// Probe writes rows and takes them out again in a transaction that is committed: only that shows that the server takes a
-// write and its commit.
+// Probe writes rows and takes them out again in a transaction that is committed: only that shows that the
+// server takes a write and its commit.
 func (l *Ledger) Probe(ctx context.Context) error {
 	at, err := l.at()
 	if err != nil {
 		return err
 	}
 	questions := []question{
-		{text: "INSERT INTO " + at.main + " (sha1_hash, source_filepath, created_at) VALUES ($1::text, '', " + at.stamp("created_at", "clock_timestamp()") +
+		{text: "INSERT INTO " + at.main + " (sha1_hash, source_filepath, created_at) VALUES ($1::text, '', " +
+			at.stamp("created_at", "clock_timestamp()") +
 			") ON CONFLICT (sha1_hash) DO NOTHING", args: []any{probeHash}},
 		{text: "DELETE FROM " + at.main + " WHERE sha1_hash = " + at.hash(1), args: []any{probeHash}},
 	}
@@ -584,9 +634,12 @@ func (l *Ledger) Probe(ctx context.Context) error {
 		}
 		args[0] = probeHash
 		questions = append(questions,
-			question{text: fmt.Sprintf("INSERT INTO %s %s VALUES (%s) ON CONFLICT DO NOTHING", at.files, keptColumns, keptValues), args: args},
+			question{text: fmt.Sprintf("INSERT INTO %s %s VALUES (%s) ON CONFLICT DO NOTHING", at.files,
+				keptColumns, keptValues), args: args},
 			question{text: "DELETE FROM " + at.files + " WHERE sha1 = $1", args: []any{probeHash}},
-			question{text: "INSERT INTO " + at.locks + " (sha1, source, owner, epoch) VALUES ($1, '', '', 0) ON CONFLICT DO NOTHING", args: []any{probeHash}},
+			question{text: "INSERT INTO " + at.locks +
+				" (sha1, source, owner, epoch) VALUES ($1, '', '', 0) ON CONFLICT DO NOTHING",
+				args: []any{probeHash}},
 			question{text: "DELETE FROM " + at.locks + " WHERE sha1 = $1", args: []any{probeHash}})
 	}
 	return l.transact(ctx, "probe", questions...)

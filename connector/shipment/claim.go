@@ -57,8 +57,9 @@ const (
 	other = "rawtransfer"
 )
 
-// Decide says who has the file, and what is to be done to the first table if it is held. With Extra the lock is to be
-// written then, and if there is no shipment of the content, all other locks of the hash are to be removed: they are dead.
+// Decide says who has the file, and what is to be done to the first table if it is held. With Extra the lock is
+// to be written then, and if there is no shipment of the content, all other locks of the hash are to be
+// removed: they are dead.
 func (f Found) Decide(a Ask) (connector.Claim, Step) {
 	done, same := f.sort(a)
 	switch lock := f.own(a); {

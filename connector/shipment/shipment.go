@@ -1,24 +1,26 @@
-// Package shipment is what the tables of a ledger mean, for the databases that keep one: their names, how paths and rows are
-// written, and who may have a file. Each kind of database has its own SQL; what is decided on its answers is here.
+// Package shipment is what the tables of a ledger mean, for the databases that keep one: their names, how paths
+// and rows are written, and who may have a file. Each kind of database has its own SQL; what is decided on its
+// answers is here.
 //
 // The first table is the one of rawtransfer, and is shared with it:
 //
 //	TABLE(sha1_hash, source_filepath, file_created_at, file_transferred_at, filepath, [metadata], created_at)
 //
-// Its key is the hash of the original. A row without file_transferred_at is a lock. Beside it stand three tables of ours:
+// Its key is the hash of the original. A row without file_transferred_at is a lock. Beside it stand three
+// tables of ours:
 //
 //	TABLE_holdfast_files(source, sha1, destination, path, first, size, sha256, created_ns, meta,
 //	                     packed_size, packed_sha256, verified, transferred_at)
 //	TABLE_holdfast_locks(sha1, source, owner, epoch)
 //	TABLE_holdfast_owners(owner, epoch, renewed_at)
 //
-// A lock of the first table is ours if its hash is in that of the locks. A lock of ours is alive while its owner's row has
-// the lock's epoch and was renewed within a minute; an owner that comes later than that begins another epoch. A shipment of
-// the first table is ours if its source and hash are in that of the files.
+// A lock of the first table is ours if its hash is in that of the locks. A lock of ours is alive while its
+// owner's row has the lock's epoch and was renewed within a minute; an owner that comes later than that begins
+// another epoch. A shipment of the first table is ours if its source and hash are in that of the files.
 //
-// A path that is UTF-8 stands there as it is. One that is not, which a database refuses, is written as a percent sign and
-// then the path with each byte that is no UTF-8, and each percent sign, as a percent sign and two hexadecimal digits. So are
-// texts that begin with a percent sign, which absolute paths do not.
+// A path that is UTF-8 stands there as it is. One that is not, which a database refuses, is written as a
+// percent sign and then the path with each byte that is no UTF-8, and each percent sign, as a percent sign and
+// two hexadecimal digits. So are texts that begin with a percent sign, which absolute paths do not.
 package shipment
 
 import (
@@ -49,7 +51,8 @@ func Of(table string) Tables {
 func LongestTable(longest int) int { return longest - len(longestSuffix) }
 
 // Columns are those that the first table has always.
-var Columns = []string{"sha1_hash", "source_filepath", "file_created_at", "file_transferred_at", "filepath", "created_at"}
+var Columns = []string{"sha1_hash", "source_filepath", "file_created_at", "file_transferred_at", "filepath",
+	"created_at"}
 
 // CheckMeta refuses names of metadata columns that can't be.
 func CheckMeta(columns []string) error {
@@ -58,7 +61,8 @@ func CheckMeta(columns []string) error {
 		case name == "" || strings.ContainsRune(name, 0) || !utf8.ValidString(name):
 			return fault.New(fault.Permanent, "metadata column %q: want a name", name)
 		case slices.ContainsFunc(Columns, func(c string) bool { return strings.EqualFold(c, name) }):
-			return fault.WithHint(fault.New(fault.Permanent, "metadata column %s: the ledger fills it itself", name),
+			return fault.WithHint(fault.New(fault.Permanent, "metadata column %s: the ledger fills it itself",
+				name),
 				"give the group of the expression another name")
 		case slices.Contains(columns[:i], name):
 			return fault.New(fault.Permanent, "metadata column %s: given twice", name)
@@ -130,7 +134,8 @@ func Hash(sum []byte) any {
 	return hex.EncodeToString(sum)
 }
 
-// Meta is how metadata is written in our own table: a JSON object; nil for none. Bytes that are no text are Invalid.
+// Meta is how metadata is written in our own table: a JSON object; nil for none. Bytes that are no text are
+// Invalid.
 func Meta(meta map[string]string) (any, error) {
 	if len(meta) == 0 {
 		return nil, nil
@@ -153,7 +158,8 @@ func Packed(o connector.Original, d connector.Shipment) (size, sum any) {
 }
 
 // Fields are the names of what a Row is read from, in the order of Into.
-const Fields = `sha1, source, created_ns, size, sha256, meta, destination, path, packed_size, packed_sha256, verified, ` +
+const Fields = `sha1, source, created_ns, size, sha256, meta, destination, path, packed_size, packed_sha256,
+	verified, ` +
 	`transferred_us, ours`
 
 // Row is a shipment as a query gives it. Times are numbers: nanoseconds and microseconds since 1970.
@@ -170,7 +176,8 @@ type Row struct {
 
 // Into is where the fields are read to.
 func (r *Row) Into() []any {
-	return []any{&r.sha1, &r.source, &r.created, &r.size, &r.sha256, &r.meta, &r.destination, &r.path, &r.packedSize,
+	return []any{&r.sha1, &r.source, &r.created, &r.size, &r.sha256, &r.meta, &r.destination, &r.path,
+		&r.packedSize,
 		&r.packedSHA256, &r.verified, &r.at, &r.ours}
 }
 
@@ -215,7 +222,8 @@ func (r *Row) entry() connector.Entry {
 }
 
 func (r *Row) shipment(e connector.Entry) connector.Shipment {
-	s := connector.Shipment{Destination: value(r.destination), Path: Path(value(r.path)), Size: e.Size, SHA256: e.SHA256,
+	s := connector.Shipment{Destination: value(r.destination), Path: Path(value(r.path)), Size: e.Size,
+		SHA256:   e.SHA256,
 		Verified: connector.Verified(value(r.verified)), At: time.UnixMicro(r.at).UTC()}
 	if r.packedSize != nil {
 		s.Size, s.SHA256 = *r.packedSize, [32]byte{}
@@ -224,7 +232,8 @@ func (r *Row) shipment(e connector.Entry) connector.Shipment {
 	return s
 }
 
-// Gather makes entries of rows of which those of one entry come one after the other. Give is called with each entry.
+// Gather makes entries of rows of which those of one entry come one after the other. Give is called with each
+// entry.
 type Gather struct {
 	Give func(connector.Entry) error
 	last *connector.Entry

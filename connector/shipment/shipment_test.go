@@ -56,27 +56,38 @@ func TestCheckMeta(t *testing.T) {
 func TestDecide(t *testing.T) {
 	ask := Ask{Original: connector.Original{Source: "/a", SHA1: [20]byte{1}}, Owner: "me", Extra: true}
 	entry := func(source string, hash byte) connector.Entry {
-		return connector.Entry{Original: connector.Original{Source: source, SHA1: [20]byte{hash}}, Of: connector.ByHoldfast}
+		return connector.Entry{Original: connector.Original{Source: source, SHA1: [20]byte{hash}},
+			Of: connector.ByHoldfast}
 	}
 	for name, c := range map[string]struct {
 		found Found
 		want  string // who has it, "done", or "" for held
 		step  Step
 	}{
-		"nothing":                         {Found{}, "", Insert},
-		"ours, and the row is gone":       {Found{Locks: []Lock{{Source: "/a", Owner: "me"}}}, "", Insert},
-		"dead, of another":                {Found{Locks: []Lock{{Source: "/a", Owner: "he"}}, Rows: []Main{{Same: true, Source: "/a", Ours: true}}}, "", Update},
-		"dead, shipped to one of two":     {Found{Locks: []Lock{{Source: "/a", Owner: "he"}}, Entries: []connector.Entry{entry("/a", 1)}, Rows: []Main{{Same: true, Transferred: true}}}, "", Leave},
-		"done, and other bytes too":       {Found{Entries: []connector.Entry{entry("/a", 2), entry("/a", 1)}}, "done", Leave},
-		"dead, and done with other bytes": {Found{Locks: []Lock{{Source: "/a", Owner: "he"}}, Entries: []connector.Entry{entry("/a", 2)}}, "done", Leave},
-		"same bytes, alive":               {Found{Locks: []Lock{{Source: "/b", Owner: "he", Alive: true}}}, "he", Leave},
-		"same bytes, alive and shipped": {Found{Locks: []Lock{{Source: "/b", Owner: "he", Alive: true}}, Entries: []connector.Entry{entry("/b", 1)},
-			Rows: []Main{{Same: true, Source: "/b", Ours: true}}}, "", Leave},
-		"same bytes, dead":             {Found{Locks: []Lock{{Source: "/b", Owner: "he"}}, Rows: []Main{{Same: true, Source: "/b", Ours: true}}}, "", Update},
-		"rawtransfer's, fresh":         {Found{Rows: []Main{{Same: true, Source: "/a"}}}, other, Leave},
-		"rawtransfer's, from tomorrow": {Found{Rows: []Main{{Source: "/a", Age: -24 * connector.StaleOfOld}}}, other, Leave},
-		"rawtransfer's, an hour old":   {Found{Rows: []Main{{Same: true, Source: "/a", Age: connector.StaleOfOld}}}, "", Update},
-		"rawtransfer's and ours":       {Found{Locks: []Lock{{Source: "/a", Owner: "me"}}, Rows: []Main{{Same: true, Source: "/a", Ours: true}}}, "", Update},
+		"nothing":                   {Found{}, "", Insert},
+		"ours, and the row is gone": {Found{Locks: []Lock{{Source: "/a", Owner: "me"}}}, "", Insert},
+		"dead, of another": {Found{Locks: []Lock{{Source: "/a", Owner: "he"}},
+			Rows: []Main{{Same: true, Source: "/a", Ours: true}}}, "", Update},
+		"dead, shipped to one of two": {Found{Locks: []Lock{{Source: "/a", Owner: "he"}},
+			Entries: []connector.Entry{entry("/a", 1)}, Rows: []Main{{Same: true, Transferred: true}}}, "", Leave},
+		"done, and other bytes too": {Found{Entries: []connector.Entry{entry("/a", 2), entry("/a", 1)}},
+			"done", Leave},
+		"dead, and done with other bytes": {Found{Locks: []Lock{{Source: "/a", Owner: "he"}},
+			Entries: []connector.Entry{entry("/a", 2)}}, "done", Leave},
+		"same bytes, alive": {Found{Locks: []Lock{{Source: "/b", Owner: "he", Alive: true}}},
+			"he", Leave},
+		"same bytes, alive and shipped": {Found{Locks: []Lock{{Source: "/b", Owner: "he", Alive: true}},
+			Entries: []connector.Entry{entry("/b", 1)},
+			Rows:    []Main{{Same: true, Source: "/b", Ours: true}}}, "", Leave},
+		"same bytes, dead": {Found{Locks: []Lock{{Source: "/b", Owner: "he"}},
+			Rows: []Main{{Same: true, Source: "/b", Ours: true}}}, "", Update},
+		"rawtransfer's, fresh": {Found{Rows: []Main{{Same: true, Source: "/a"}}}, other, Leave},
+		"rawtransfer's, from tomorrow": {Found{Rows: []Main{{Source: "/a", Age: -24 * connector.StaleOfOld}}},
+			other, Leave},
+		"rawtransfer's, an hour old": {Found{Rows: []Main{{Same: true, Source: "/a",
+			Age: connector.StaleOfOld}}}, "", Update},
+		"rawtransfer's and ours": {Found{Locks: []Lock{{Source: "/a", Owner: "me"}},
+			Rows: []Main{{Same: true, Source: "/a", Ours: true}}}, "", Update},
 	} {
 		claim, step := c.found.Decide(ask)
 		got := claim.By

@@ -34,7 +34,8 @@ type LedgerConfig struct {
 	Columns map[string]string `yaml:"columns"`
 	// Busy is how long a call waits for another writer of the same file, by default 5s.
 	Busy time.Duration `yaml:"busy"`
-	// Owner is who claims files: a name that no other process has at the same time, and that stays through restarts.
+	// Owner is who claims files: a name that no other process has at the same time, and that stays through
+	// restarts.
 	Owner string `yaml:"-"`
 }
 
@@ -70,8 +71,9 @@ func (c LedgerConfig) file() Config {
 	return Config{Path: c.Path, Table: c.Table, Create: c.Create, Busy: c.Busy}
 }
 
-// Ledger is a ledger in a file; see package shipment for its tables. Times of the first table are UTC, as text; those of
-// ours are microseconds since 1970. The clock of locks is that of this machine. It has always tables beside the first.
+// Ledger is a ledger in a file; see package shipment for its tables. Times of the first table are UTC, as text;
+// those of ours are microseconds since 1970. The clock of locks is that of this machine. It has always tables
+// beside the first.
 type Ledger struct {
 	cfg    LedgerConfig
 	file   *Sink // opens the file, and lets one write at a time
@@ -103,7 +105,8 @@ func OpenLedger(cfg LedgerConfig) (*Ledger, error) {
 		return nil, err
 	}
 	t := shipment.Of(cfg.Table)
-	return &Ledger{cfg: cfg, file: file, tables: shipment.Tables{Main: quote(t.Main), Files: quote(t.Files), Locks: quote(t.Locks),
+	return &Ledger{cfg: cfg, file: file, tables: shipment.Tables{Main: quote(t.Main), Files: quote(t.Files),
+		Locks:  quote(t.Locks),
 		Owners: quote(t.Owners)}}, nil
 }
 
@@ -174,7 +177,8 @@ func (l *Ledger) Check(ctx context.Context, columns []string) error {
 var textTime = []string{"file_created_at", "file_transferred_at", "created_at"}
 
 func (l *Ledger) wrong(hint, format string, args ...any) error {
-	return fault.WithHint(fault.New(fault.Permanent, "check table %s of %s: %s", l.cfg.Table, l.file.path, fmt.Sprintf(format, args...)), "%s", hint)
+	return fault.WithHint(fault.New(fault.Permanent, "check table %s of %s: %s", l.cfg.Table, l.file.path,
+		fmt.Sprintf(format, args...)), "%s", hint)
 }
 
 func (l *Ledger) checkMain(ctx context.Context, c *sql.Conn, at *ledgerLayout) error {
@@ -197,26 +201,31 @@ func (l *Ledger) checkMain(ctx context.Context, c *sql.Conn, at *ledgerLayout) e
 		affinity := affinity(col.decl)
 		switch {
 		case !ok:
-			return l.wrong(fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s;", l.tables.Main, quote(name), l.typeOf(name)), "it has no column %s", name)
+			return l.wrong(fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s;", l.tables.Main, quote(name),
+				l.typeOf(name)), "it has no column %s", name)
 		case col.generated:
 			return l.wrong("name another table", "column %s is generated", name)
 		case slices.Contains(shipment.Columns, name) && strict && affinity != "TEXT" && col.decl != "ANY",
-			slices.Contains(shipment.Columns, name) && !slices.Contains(textTime, name) && affinity != "TEXT" && affinity != "BLOB":
-			return l.wrong("name another table; one that is missing is made", "column %s is declared %q, want text", name, col.decl)
+			slices.Contains(shipment.Columns, name) && !slices.Contains(textTime, name) &&
+				affinity != "TEXT" && affinity != "BLOB":
+			return l.wrong("name another table; one that is missing is made",
+				"column %s is declared %q, want text", name, col.decl)
 		}
 		at.decls[name] = col.decl
 	}
 	for _, name := range slices.Sorted(maps.Keys(have)) {
 		// A claim is a row with hash, source and created_at alone.
 		if have[name].required && name != "sha1_hash" && name != "source_filepath" && name != "created_at" {
-			return l.wrong("make the table anew without that", "column %s must not be null, and a claim has nothing for it", name)
+			return l.wrong("make the table anew without that",
+				"column %s must not be null, and a claim has nothing for it", name)
 		}
 	}
 	if err := l.file.fitKey(ctx, c, []string{"sha1_hash"}); err != nil {
 		return err
 	}
 	var index bool
-	err = c.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c
+	err = c.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pragma_index_list(?) AS i,
+		pragma_index_info(i.name) AS c
 		WHERE c.seqno = 0 AND c.name = 'source_filepath' AND NOT i.partial)`, l.cfg.Table).Scan(&index)
 	if err == nil && !index {
 		at.lacks = fmt.Sprintf("an index for looking files up: CREATE INDEX %s ON %s (source_filepath);",
@@ -245,7 +254,8 @@ func (l *Ledger) createMain(meta []string) string {
 	lines = append(lines, "created_at timestamp DEFAULT CURRENT_TIMESTAMP NOT NULL")
 	text := fmt.Sprintf("CREATE TABLE %s (%s);", l.tables.Main, strings.Join(lines, ", "))
 	for _, column := range []string{"source_filepath", "file_transferred_at"} {
-		text += fmt.Sprintf(" CREATE INDEX %s ON %s (%s);", quote(l.cfg.Table+"_"+column+"_idx"), l.tables.Main, column)
+		text += fmt.Sprintf(" CREATE INDEX %s ON %s (%s);", quote(l.cfg.Table+"_"+column+"_idx"),
+			l.tables.Main, column)
 	}
 	return text
 }
@@ -253,13 +263,19 @@ func (l *Ledger) createMain(meta []string) string {
 // checkOurs makes our own tables, and refuses those of another shape.
 func (l *Ledger) checkOurs(ctx context.Context, c *sql.Conn) error {
 	for _, text := range []string{
-		`CREATE TABLE IF NOT EXISTS ` + l.tables.Files + ` (source TEXT NOT NULL, sha1 TEXT NOT NULL, destination TEXT NOT NULL,
-			path TEXT NOT NULL, first INTEGER BOOLEAN NOT NULL, size INTEGER NOT NULL, sha256 TEXT, created_ns INTEGER NANOSECONDS NOT NULL,
-			meta TEXT, packed_size INTEGER, packed_sha256 TEXT, verified TEXT NOT NULL, transferred_at INTEGER MICROSECONDS NOT NULL,
+		`CREATE TABLE IF NOT EXISTS ` + l.tables.Files + ` (source TEXT NOT NULL, sha1 TEXT NOT NULL,
+			destination TEXT NOT NULL,
+			path TEXT NOT NULL, first INTEGER BOOLEAN NOT NULL, size INTEGER NOT NULL, sha256 TEXT,
+				created_ns INTEGER NANOSECONDS NOT NULL,
+			meta TEXT, packed_size INTEGER, packed_sha256 TEXT, verified TEXT NOT NULL,
+				transferred_at INTEGER MICROSECONDS NOT NULL,
 			PRIMARY KEY (source, sha1, destination)) WITHOUT ROWID`,
-		`CREATE INDEX IF NOT EXISTS ` + quote(shipment.Of(l.cfg.Table).Files+"_sha1_idx") + ` ON ` + l.tables.Files + ` (sha1)`,
-		`CREATE INDEX IF NOT EXISTS ` + quote(shipment.Of(l.cfg.Table).Files+"_transferred_at_idx") + ` ON ` + l.tables.Files + ` (transferred_at)`,
-		`CREATE TABLE IF NOT EXISTS ` + l.tables.Locks + ` (sha1 TEXT NOT NULL, source TEXT NOT NULL, owner TEXT NOT NULL,
+		`CREATE INDEX IF NOT EXISTS ` + quote(shipment.Of(l.cfg.Table).Files+"_sha1_idx") + ` ON ` +
+			l.tables.Files + ` (sha1)`,
+		`CREATE INDEX IF NOT EXISTS ` + quote(shipment.Of(l.cfg.Table).Files+"_transferred_at_idx") + ` ON ` +
+			l.tables.Files + ` (transferred_at)`,
+		`CREATE TABLE IF NOT EXISTS ` + l.tables.Locks + ` (sha1 TEXT NOT NULL, source TEXT NOT NULL,
+			owner TEXT NOT NULL,
 			epoch INTEGER NOT NULL, PRIMARY KEY (sha1, source)) WITHOUT ROWID`,
 		`CREATE TABLE IF NOT EXISTS ` + l.tables.Owners + ` (owner TEXT PRIMARY KEY, epoch INTEGER NOT NULL,
 			renewed_at INTEGER MICROSECONDS NOT NULL) WITHOUT ROWID`,
@@ -281,7 +297,8 @@ func (l *Ledger) checkOurs(ctx context.Context, c *sql.Conn) error {
 
 // micro is an expression's microseconds since 1970, where it is a time as text.
 func micro(expr string) string {
-	return "(unixepoch(" + expr + ") * 1000000 + CAST(substr(coalesce(nullif(substr(" + expr + ", 20), ''), '.') || '000000', 2, 6) AS INTEGER))"
+	return "(unixepoch(" + expr + ") * 1000000 + CAST(substr(coalesce(nullif(substr(" + expr +
+		", 20), ''), '.') || '000000', 2, 6) AS INTEGER))"
 }
 
 // stamp is how a time stands in the first table.
@@ -293,12 +310,16 @@ func (l *Ledger) entries(at *ledgerLayout, files, main string) string {
 	for i, name := range at.meta {
 		meta[i] = "'" + strings.ReplaceAll(name, "'", "''") + "', CAST(t." + quote(name) + " AS TEXT)"
 	}
-	return fmt.Sprintf(`SELECT f.sha1, f.source, +f.created_ns AS created_ns, f.size, f.sha256, f.meta, f.destination, f.path, f.packed_size,
-		f.packed_sha256, f.verified, +f.transferred_at AS transferred_us, 1 AS ours, +f.first AS first FROM %s AS f WHERE %s UNION ALL
-		SELECT t.sha1_hash, t.source_filepath, %s * 1000, NULL, NULL, json_object(%s), '', t.filepath, NULL, NULL, NULL, coalesce(%s, 0), 0, 1
+	return fmt.Sprintf(`SELECT f.sha1, f.source, +f.created_ns AS created_ns, f.size, f.sha256, f.meta,
+		f.destination, f.path, f.packed_size,
+		f.packed_sha256, f.verified, +f.transferred_at AS transferred_us, 1 AS ours, +f.first AS first
+			FROM %s AS f WHERE %s UNION ALL
+		SELECT t.sha1_hash, t.source_filepath, %s * 1000, NULL, NULL, json_object(%s), '', t.filepath, NULL,
+			NULL, NULL, coalesce(%s, 0), 0, 1
 		FROM %s AS t WHERE t.file_transferred_at IS NOT NULL AND (%s)
 		AND NOT EXISTS (SELECT 1 FROM %[1]s AS f WHERE f.sha1 = t.sha1_hash AND f.source = t.source_filepath)`,
-		l.tables.Files, files, micro("t.file_created_at"), strings.Join(meta, ", "), micro("t.file_transferred_at"), l.tables.Main, main)
+		l.tables.Files, files, micro("t.file_created_at"), strings.Join(meta, ", "),
+		micro("t.file_transferred_at"), l.tables.Main, main)
 }
 
 // readEntries reads the answer to such a query.
@@ -360,31 +381,41 @@ func (l *Ledger) Lock(ctx context.Context, o connector.Original, again bool) (cl
 }
 
 // claim writes down that a file is held.
-func (l *Ledger) claim(ctx context.Context, c *sql.Conn, a shipment.Ask, shipped bool, epoch int64, step shipment.Step) error {
+func (l *Ledger) claim(ctx context.Context, c *sql.Conn, a shipment.Ask, shipped bool, epoch int64,
+	step shipment.Step) error {
 	source, sum, now := shipment.Text(a.Source), hexOf(a.SHA1), stamp(time.Now())
 	if !shipped {
-		if _, err := c.ExecContext(ctx, "DELETE FROM "+l.tables.Locks+" WHERE sha1 = ? AND source <> ?", sum, source); err != nil {
+		if _, err := c.ExecContext(ctx, "DELETE FROM "+l.tables.Locks+" WHERE sha1 = ? AND source <> ?", sum,
+			source); err != nil {
 			return err
 		}
 	}
-	_, err := c.ExecContext(ctx, "INSERT OR REPLACE INTO "+l.tables.Locks+" (sha1, source, owner, epoch) VALUES (?, ?, ?, ?)",
+	_, err := c.ExecContext(ctx,
+		"INSERT OR REPLACE INTO "+l.tables.Locks+" (sha1, source, owner, epoch) VALUES (?, ?, ?, ?)",
 		sum, source, l.cfg.Owner, epoch)
 	switch {
 	case err != nil:
 	case step == shipment.Insert:
-		_, err = c.ExecContext(ctx, "INSERT INTO "+l.tables.Main+" (sha1_hash, source_filepath, created_at) VALUES (?, ?, ?)", sum, source, now)
+		_, err = c.ExecContext(ctx,
+			"INSERT INTO "+l.tables.Main+" (sha1_hash, source_filepath, created_at) VALUES (?, ?, ?)", sum,
+			source, now)
 	case step == shipment.Update:
-		_, err = c.ExecContext(ctx, "UPDATE "+l.tables.Main+" SET source_filepath = ?, created_at = ? WHERE sha1_hash = ?", source, now, sum)
+		_, err = c.ExecContext(ctx,
+			"UPDATE "+l.tables.Main+" SET source_filepath = ?, created_at = ? WHERE sha1_hash = ?", source,
+			now, sum)
 	}
 	return err
 }
 
 // look reads what is there of a file.
-func (l *Ledger) look(ctx context.Context, c *sql.Conn, at *ledgerLayout, a shipment.Ask) (f shipment.Found, err error) {
+func (l *Ledger) look(ctx context.Context, c *sql.Conn, at *ledgerLayout, a shipment.Ask) (f shipment.Found,
+	err error) {
 	source, sum, now := shipment.Text(a.Source), hexOf(a.SHA1), time.Now()
-	rows, err := c.QueryContext(ctx, fmt.Sprintf(`SELECT t.sha1_hash = ?1, coalesce(t.source_filepath, ''), t.file_transferred_at IS NOT NULL,
+	rows, err := c.QueryContext(ctx, fmt.Sprintf(`SELECT t.sha1_hash = ?1, coalesce(t.source_filepath, ''),
+		t.file_transferred_at IS NOT NULL,
 		EXISTS (SELECT 1 FROM %s AS l WHERE l.sha1 = t.sha1_hash), coalesce(%s, 0) FROM %s AS t
-		WHERE t.sha1_hash = ?1 OR t.source_filepath = ?2 AND t.file_transferred_at IS NULL`, l.tables.Locks, micro("t.created_at"),
+		WHERE t.sha1_hash = ?1 OR t.source_filepath = ?2 AND t.file_transferred_at IS NULL`, l.tables.Locks,
+		micro("t.created_at"),
 		l.tables.Main), sum, source)
 	err = eachRow(rows, err, func() error {
 		var r shipment.Main
@@ -397,8 +428,10 @@ func (l *Ledger) look(ctx context.Context, c *sql.Conn, at *ledgerLayout, a ship
 	if err != nil {
 		return f, err
 	}
-	rows, err = c.QueryContext(ctx, fmt.Sprintf(`SELECT l.source, l.owner, coalesce(o.epoch = l.epoch, 0), coalesce(+o.renewed_at, 0)
-		FROM %s AS l LEFT JOIN %s AS o ON o.owner = l.owner WHERE l.sha1 = ?`, l.tables.Locks, l.tables.Owners), sum)
+	rows, err = c.QueryContext(ctx, fmt.Sprintf(`SELECT l.source, l.owner, coalesce(o.epoch = l.epoch, 0),
+		coalesce(+o.renewed_at, 0)
+		FROM %s AS l LEFT JOIN %s AS o ON o.owner = l.owner WHERE l.sha1 = ?`, l.tables.Locks,
+		l.tables.Owners), sum)
 	err = eachRow(rows, err, func() error {
 		var k shipment.Lock
 		var renewed int64
@@ -415,7 +448,11 @@ func (l *Ledger) look(ctx context.Context, c *sql.Conn, at *ledgerLayout, a ship
 		// Of the same content one other path is enough: of an empty file there may be thousands.
 		"f.source = ?1 OR (f.sha1, f.source) = (SELECT sha1, source FROM "+l.tables.Files+" WHERE sha1 = ?2 AND source <> ?1 LIMIT 1)",
 		"t.source_filepath = ?1 OR t.sha1_hash = ?2")+")"+sorted, source, sum)
-	return f, readEntries(rows, err, func(e connector.Entry) error { f.Entries = append(f.Entries, e); return nil })
+	return f, readEntries(rows, err, func(e connector.Entry) error {
+		f.Entries = append(f.Entries,
+			e)
+		return nil
+	})
 }
 
 // eachRow calls f at each row of an answer.
@@ -453,11 +490,13 @@ func (l *Ledger) live(ctx context.Context) error {
 	})
 }
 
-// renew renews the owner, always or only if it is late, and returns its epoch: one that comes too late begins another.
+// renew renews the owner, always or only if it is late, and returns its epoch: one that comes too late begins
+// another.
 func (l *Ledger) renew(ctx context.Context, c *sql.Conn, always bool) (epoch int64, err error) {
 	var renewed int64
 	now := time.Now()
-	err = c.QueryRowContext(ctx, "SELECT epoch, +renewed_at FROM "+l.tables.Owners+" WHERE owner = ?", l.cfg.Owner).Scan(&epoch, &renewed)
+	err = c.QueryRowContext(ctx, "SELECT epoch, +renewed_at FROM "+l.tables.Owners+" WHERE owner = ?",
+		l.cfg.Owner).Scan(&epoch, &renewed)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, err
 	}
@@ -467,7 +506,8 @@ func (l *Ledger) renew(ctx context.Context, c *sql.Conn, always bool) (epoch int
 		epoch++
 	}
 	if !is || late || always {
-		_, err = c.ExecContext(ctx, "INSERT OR REPLACE INTO "+l.tables.Owners+" (owner, epoch, renewed_at) VALUES (?, ?, ?)",
+		_, err = c.ExecContext(ctx,
+			"INSERT OR REPLACE INTO "+l.tables.Owners+" (owner, epoch, renewed_at) VALUES (?, ?, ?)",
 			l.cfg.Owner, epoch, now.UnixMicro())
 		if err != nil {
 			return 0, err
@@ -493,8 +533,10 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 	source, sum := shipment.Text(o.Source), hexOf(o.SHA1)
 	return l.transact(ctx, "record in", func(c *sql.Conn) error {
 		var held, known bool
-		err := c.QueryRowContext(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE sha1 = ?1 AND source = ?2 AND owner = ?3),
-			EXISTS (SELECT 1 FROM %s WHERE sha1 = ?1 AND source = ?2 AND destination = ?4)`, l.tables.Locks, l.tables.Files),
+		err := c.QueryRowContext(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE sha1 = ?1
+			AND source = ?2 AND owner = ?3),
+			EXISTS (SELECT 1 FROM %s WHERE sha1 = ?1 AND source = ?2 AND destination = ?4)`, l.tables.Locks,
+			l.tables.Files),
 			sum, source, l.cfg.Owner, d.Destination).Scan(&held, &known)
 		switch {
 		case err != nil || known && !held:
@@ -507,21 +549,26 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 }
 
 // write puts a shipment into our table, and into the first one too if it is to be shown there and nothing is yet.
-func (l *Ledger) write(ctx context.Context, c *sql.Conn, at *ledgerLayout, o connector.Original, d connector.Shipment, first bool) error {
+func (l *Ledger) write(ctx context.Context, c *sql.Conn, at *ledgerLayout, o connector.Original,
+	d connector.Shipment, first bool) error {
 	meta, err := shipment.Meta(o.Meta)
 	if err != nil {
 		return err
 	}
 	size, sum := shipment.Packed(o, d)
-	_, err = c.ExecContext(ctx, "INSERT INTO "+l.tables.Files+` (sha1, source, destination, path, first, size, sha256, created_ns, meta,
+	_, err = c.ExecContext(ctx, "INSERT INTO "+l.tables.Files+` (sha1, source, destination, path, first, size,
+		sha256, created_ns, meta,
 		packed_size, packed_sha256, verified, transferred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (source, sha1, destination) DO NOTHING`, hexOf(o.SHA1), shipment.Text(o.Source), d.Destination, shipment.Text(d.Path),
-		first, o.Size, shipment.Hash(o.SHA256[:]), o.Created.UnixNano(), meta, size, sum, string(d.Verified), d.At.UnixMicro())
+		ON CONFLICT (source, sha1, destination) DO NOTHING`, hexOf(o.SHA1), shipment.Text(o.Source),
+		d.Destination, shipment.Text(d.Path),
+		first, o.Size, shipment.Hash(o.SHA256[:]), o.Created.UnixNano(), meta, size, sum, string(d.Verified),
+		d.At.UnixMicro())
 	if err != nil || !first {
 		return err
 	}
 	columns := []string{"source_filepath", "file_created_at", "file_transferred_at", "filepath"}
-	args := []any{hexOf(o.SHA1), stamp(time.Now()), shipment.Text(o.Source), stamp(o.Created), stamp(d.At), shipment.Text(d.Path)}
+	args := []any{hexOf(o.SHA1), stamp(time.Now()), shipment.Text(o.Source), stamp(o.Created), stamp(d.At),
+		shipment.Text(d.Path)}
 	for _, name := range slices.Sorted(maps.Keys(o.Meta)) {
 		if !slices.Contains(at.meta, name) {
 			return fault.New(fault.Permanent, "metadata column %s: it was not checked", name)
@@ -535,7 +582,8 @@ func (l *Ledger) write(ctx context.Context, c *sql.Conn, at *ledgerLayout, o con
 	for i, name := range columns {
 		sets[i] = name + " = excluded." + name
 	}
-	_, err = c.ExecContext(ctx, fmt.Sprintf(`INSERT INTO %s AS t (sha1_hash, created_at, %s) VALUES (?, ?%s) ON CONFLICT (sha1_hash)
+	_, err = c.ExecContext(ctx, fmt.Sprintf(`INSERT INTO %s AS t (sha1_hash, created_at, %s) VALUES (?, ?%s)
+		ON CONFLICT (sha1_hash)
 		DO UPDATE SET %s WHERE t.file_transferred_at IS NULL`, l.tables.Main, strings.Join(columns, ", "),
 		strings.Repeat(", ?", len(columns)), strings.Join(sets, ", ")), args...)
 	if ofOneRow(err) {
@@ -583,14 +631,16 @@ func (l *Ledger) Unlock(ctx context.Context, o connector.Original) error {
 	}
 	source, sum := shipment.Text(o.Source), hexOf(o.SHA1)
 	return l.transact(ctx, "unlock in", func(c *sql.Conn) error {
-		done, err := c.ExecContext(ctx, "DELETE FROM "+l.tables.Locks+" WHERE sha1 = ? AND source = ? AND owner = ?", sum, source, l.cfg.Owner)
+		done, err := c.ExecContext(ctx,
+			"DELETE FROM "+l.tables.Locks+" WHERE sha1 = ? AND source = ? AND owner = ?", sum, source, l.cfg.Owner)
 		if err != nil {
 			return err
 		}
 		if n, err := done.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		_, err = c.ExecContext(ctx, "DELETE FROM "+l.tables.Main+" WHERE sha1_hash = ? AND source_filepath = ? AND file_transferred_at IS NULL",
+		_, err = c.ExecContext(ctx,
+			"DELETE FROM "+l.tables.Main+" WHERE sha1_hash = ? AND source_filepath = ? AND file_transferred_at IS NULL",
 			sum, source)
 		return err
 	})
@@ -624,8 +674,8 @@ func (l *Ledger) Find(ctx context.Context, sources []string) (map[string]connect
 	return found, nil
 }
 
-// read asks for entries with the file opened for itself, read-only: nobody waits for anybody, and who is given them may
-// write through the ledger.
+// read asks for entries with the file opened for itself, read-only: nobody waits for anybody, and who is given
+// them may write through the ledger.
 func (l *Ledger) read(ctx context.Context, query string, arg any, give func(connector.Entry) error) error {
 	ofdLocks()
 	db, err := sql.Open("sqlite", address(l.file.path, url.Values{"mode": {"ro"}, "_pragma": {
@@ -680,7 +730,8 @@ func (l *Ledger) Restore(ctx context.Context, e connector.Entry) (added bool, er
 	err = l.transact(ctx, "restore in", func(c *sql.Conn) error {
 		var known bool
 		err := c.QueryRowContext(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE source_filepath = ?1)
-			OR EXISTS (SELECT 1 FROM %s WHERE source = ?1) OR EXISTS (SELECT 1 FROM %s WHERE source = ?1)`, l.tables.Main, l.tables.Files,
+			OR EXISTS (SELECT 1 FROM %s WHERE source = ?1) OR EXISTS (SELECT 1 FROM %s WHERE source = ?1)`,
+			l.tables.Main, l.tables.Files,
 			l.tables.Locks), shipment.Text(e.Source)).Scan(&known)
 		if err != nil || known {
 			return err
@@ -696,15 +747,16 @@ func (l *Ledger) Restore(ctx context.Context, e connector.Entry) (added bool, er
 	return added && err == nil, err
 }
 
-// Probe writes rows and takes them out again in a transaction that is committed: only that shows that the disk takes a
-// write and its fsync.
+// Probe writes rows and takes them out again in a transaction that is committed: only that shows that the disk
+// takes a write and its fsync.
 func (l *Ledger) Probe(ctx context.Context) error {
 	if _, err := l.at(); err != nil {
 		return err
 	}
 	return l.transact(ctx, "probe", func(c *sql.Conn) error {
 		for _, text := range []string{
-			"INSERT OR REPLACE INTO " + l.tables.Main + " (sha1_hash, source_filepath, created_at) VALUES ('', '', '')",
+			"INSERT OR REPLACE INTO " + l.tables.Main +
+				" (sha1_hash, source_filepath, created_at) VALUES ('', '', '')",
 			"DELETE FROM " + l.tables.Main + " WHERE sha1_hash = ''",
 			"INSERT OR REPLACE INTO " + l.tables.Locks + " (sha1, source, owner, epoch) VALUES ('', '', '', 0)",
 			"DELETE FROM " + l.tables.Locks + " WHERE sha1 = ''",

@@ -72,10 +72,12 @@ func (f ledgerFile) target() *ledgertest.Target {
 		Table: "goto",
 		Query: f.query,
 		AgeOwner: func(owner string, by time.Duration) error {
-			return f.exec(`UPDATE goto_holdfast_owners SET renewed_at = renewed_at - %d WHERE owner = '%s'`, by.Microseconds(), owner)
+			return f.exec(`UPDATE goto_holdfast_owners SET renewed_at = renewed_at - %d WHERE owner = '%s'`,
+				by.Microseconds(), owner)
 		},
 		AgeRow: func(source string, by time.Duration) error {
-			return f.exec(`UPDATE goto SET created_at = strftime('%%Y-%%m-%%d %%H:%%M:%%f', created_at, '-%f seconds') WHERE source_filepath = '%s'`, by.Seconds(), source)
+			return f.exec(`UPDATE goto SET created_at = strftime('%%Y-%%m-%%d %%H:%%M:%%f', created_at,
+				'-%f seconds') WHERE source_filepath = '%s'`, by.Seconds(), source)
 		},
 	}
 }
@@ -96,10 +98,12 @@ func TestLedgerValidate(t *testing.T) {
 		{LedgerConfig{Path: "x"}, "owner: missing"},
 		{LedgerConfig{Path: "x", Owner: "one", Table: "sqlite_x"}, "table: "},
 		{LedgerConfig{Path: "x", Owner: "one", Table: "a\x00"}, "table: got"},
-		{LedgerConfig{Path: "x", Owner: "one", Columns: map[string]string{"tel": "int); --"}}, "columns: tel: got"},
+		{LedgerConfig{Path: "x", Owner: "one", Columns: map[string]string{"tel": "int); --"}},
+			"columns: tel: got"},
 	} {
 		errs := c.cfg.Validate()
-		if c.want == "" && len(errs) > 0 || c.want != "" && (len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), c.want)) {
+		if c.want == "" && len(errs) > 0 || c.want != "" && (len(errs) != 1 ||
+			!strings.HasPrefix(errs[0].Error(), c.want)) {
 			t.Errorf("%+v: got %v, want %q", c.cfg, errs, c.want)
 		}
 	}
@@ -107,7 +111,8 @@ func TestLedgerValidate(t *testing.T) {
 
 func (f ledgerFile) open(change ...func(*LedgerConfig)) *Ledger {
 	f.t.Helper()
-	cfg := LedgerConfig{Path: f.path, Table: "goto", Columns: ledgertest.Types, Owner: "one", Busy: 100 * time.Millisecond}
+	cfg := LedgerConfig{Path: f.path, Table: "goto", Columns: ledgertest.Types, Owner: "one",
+		Busy: 100 * time.Millisecond}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -121,20 +126,27 @@ func (f ledgerFile) open(change ...func(*LedgerConfig)) *Ledger {
 
 // TestLedgerTables: a table that is there is used as it is, or refused with the SQL that helps.
 func TestLedgerTables(t *testing.T) {
-	const document = `CREATE TABLE goto (sha1_hash %s, source_filepath text, file_created_at timestamp, file_transferred_at timestamp,
-		filepath text, tel smallint, run int, note varchar(10), created_at timestamp default current_timestamp not null)`
+	const document = `CREATE TABLE goto (sha1_hash %s, source_filepath text, file_created_at timestamp,
+		file_transferred_at timestamp,
+		filepath text, tel smallint, run int, note varchar(10),
+			created_at timestamp default current_timestamp not null)`
 	key := fmt.Sprintf(document, "varchar(40) primary key")
 	for _, c := range []struct{ name, sql, want, hint string }{
 		{"as its document says", key, "", ""},
 		{"char", fmt.Sprintf(document, "char(40) primary key"), "", ""},
 		{"unique", fmt.Sprintf(document, "text") + "; CREATE UNIQUE INDEX x ON goto (sha1_hash)", "", ""},
-		{"strict", strings.NewReplacer("varchar(40)", "text", "timestamp", "text", "smallint", "integer", "varchar(10)", "text", "current_timestamp", "current_timestamp").
+		{"strict", strings.NewReplacer("varchar(40)", "text", "timestamp", "text", "smallint", "integer",
+			"varchar(10)", "text", "current_timestamp", "current_timestamp").
 			Replace(key) + " STRICT", "", ""},
-		{"more columns", key + "; ALTER TABLE goto ADD more text; ALTER TABLE goto ADD obs text NOT NULL DEFAULT 'GOTO'", "", ""},
+		{"more columns", key +
+			"; ALTER TABLE goto ADD more text; ALTER TABLE goto ADD obs text NOT NULL DEFAULT 'GOTO'", "", ""},
 		{"no key", fmt.Sprintf(document, "text"), "no unique index", "CREATE UNIQUE INDEX"},
-		{"no metadata", key + "; ALTER TABLE goto DROP run", "it has no column run", `ALTER TABLE "goto" ADD COLUMN "run" int;`},
-		{"one needed more", strings.Replace(key, "tel smallint", "tel smallint not null", 1), "column tel must not be null", "anew"},
-		{"another type", strings.Replace(key, "filepath text", "filepath integer", 1), "is declared", "name another"},
+		{"no metadata", key + "; ALTER TABLE goto DROP run", "it has no column run",
+			`ALTER TABLE "goto" ADD COLUMN "run" int;`},
+		{"one needed more", strings.Replace(key, "tel smallint", "tel smallint not null", 1),
+			"column tel must not be null", "anew"},
+		{"another type", strings.Replace(key, "filepath text", "filepath integer", 1), "is declared",
+			"name another"},
 		{"foreign files", key + "; CREATE TABLE goto_holdfast_files (x)", "no such column", ""},
 		{"none", "", "there is no such table", "CREATE TABLE"},
 	} {
@@ -148,7 +160,8 @@ func TestLedgerTables(t *testing.T) {
 			l := f.open(func(cfg *LedgerConfig) { no := false; cfg.Create = &no })
 			err := l.Check(t.Context(), ledgertest.Columns)
 			if c.want != "" {
-				if hint := fault.HintOf(err); !fault.Is(err, fault.Permanent) || !strings.Contains(err.Error(), c.want) || !strings.Contains(hint, c.hint) {
+				if hint := fault.HintOf(err); !fault.Is(err, fault.Permanent) ||
+					!strings.Contains(err.Error(), c.want) || !strings.Contains(hint, c.hint) {
 					t.Errorf("got %v (%v), hint %q; want %s", err, fault.KindOf(err), hint, c.want)
 				}
 				return
