@@ -230,13 +230,18 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 	if given := count(l.Postgres != nil, l.SQLite != nil, l.None); given > 1 {
 		bad("ledger", "want one of postgres, sqlite, none")
 	}
+	const someone = "the store, once it is open"
 	if l.Postgres != nil {
-		for _, err := range l.Postgres.Validate() {
+		cfg := *l.Postgres
+		cfg.Owner = someone
+		for _, err := range cfg.Validate() {
 			d.bad(d.at(n, "ledger", "postgres"), join(path, "ledger.postgres"), "%v", err)
 		}
 	}
 	if l.SQLite != nil {
-		for _, err := range l.SQLite.Validate() {
+		cfg := *l.SQLite
+		cfg.Owner = someone
+		for _, err := range cfg.Validate() {
 			d.bad(d.at(n, "ledger", "sqlite"), join(path, "ledger.sqlite"), "%v", err)
 		}
 	}

@@ -208,6 +208,7 @@ func (j *Job) Run(ctx context.Context) error {
 	defer end()
 	for _, t := range j.targets {
 		g.Go(func() error { return j.ended(t.gate.Run(work)) })
+		g.Go(func() error { return j.ended(t.sweep(work)) })
 		for range j.cfg.Workers {
 			g.Go(func() error { return j.each(work, t.queue, t.gate.Wait, t.ship) })
 		}
