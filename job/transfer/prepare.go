@@ -272,7 +272,7 @@ func (j *Job) judge(_ context.Context, f *file) (*file, error) {
 	case f.Verdict == "" || f.Verdict == fits.Good || f.Verdict == fits.Absent || j.cfg.ShipBad:
 		return f, nil
 	}
-	return f, fault.WithHint(fault.New(fault.Invalid, "it is %s: %s", f.Verdict, f.Why),
+	return f, fault.WithHint(fault.New(fault.Invalid, "%s", f.Why),
 		"look at the file; `bad: ship` in the configuration ships it as it is")
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/kernel/queue"
@@ -17,6 +18,7 @@ import (
 // ship brings a file to a destination and records it.
 func (t *target) ship(ctx context.Context, l queue.Lease) error {
 	j := t.job
+	began := time.Now()
 	f, err := j.leased(ctx, l)
 	if err != nil {
 		return err
@@ -31,7 +33,7 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 			return t.missed(ctx, l, f, err)
 		}
 	}
-	_, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
+	f, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
 		f.Failures, f.To[t.index].Recorded = 0, true
 		tx.OnDurable(j.ahead.tell)
 		if !f.everywhere() {
@@ -43,7 +45,20 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 		}
 		return t.queue.Done(tx, l)
 	})
+	if err == nil {
+		to := f.To[t.index]
+		j.env.Log.Info(fmt.Sprintf("Transferred %s to %s: %s in %v, verified by %s", f.Path, to.Path, disk.Size(f.size()),
+			time.Since(began).Round(time.Millisecond), to.Verified))
+	}
 	return err
+}
+
+// size is how many bytes of a file go out.
+func (f *file) size() int64 {
+	if f.Packed != nil {
+		return f.Packed.Size
+	}
+	return f.Size
 }
 
 // leftOver is the age of what is under way at a destination, and belongs to no file any more: one that is gone on with is
