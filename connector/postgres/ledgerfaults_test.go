@@ -417,7 +417,7 @@ func ledgerKilled(t *testing.T, pg *testenv.PostgresServer) {
 func ledgerRoundTrips(t *testing.T, pg *testenv.PostgresServer) {
 	r := newLedgerRig(t, pg)
 	l, o := r.ledger(t, "one"), ledgertest.File("/a", "a")
-	const trip = 300 * time.Millisecond
+	const trip = 200 * time.Millisecond
 	r.proxy.Toxic(t, "far", "latency", "downstream", map[string]any{"latency": trip.Milliseconds()})
 	for what, f := range append(r.calls(t, l, o, ledgertest.To(o, "here", "/raw/a")),
 		func() error { _, err := l.Renew(t.Context()); return err },

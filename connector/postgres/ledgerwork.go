@@ -57,20 +57,19 @@ func (at *layout) entries(files, main string) string {
 		beside = " AND NOT EXISTS (SELECT 1 FROM " + at.files +
 			" AS f WHERE f.sha1 = t.sha1_hash AND f.source = t.source_filepath)"
 	}
-	text := fmt.Sprintf(`SELECT t.sha1_hash::text AS sha1, t.source_filepath AS source,
-		%s * 1000 AS created_ns, NULL::bigint AS size,
-		NULL::text AS sha256, json_build_object(%s)::text AS meta, ''::text AS destination,
-			t.filepath AS path, NULL::bigint AS packed_size,
-		NULL::text AS packed_sha256, NULL::text AS verified, %s AS transferred_us, false AS ours, true AS first
+	text := fmt.Sprintf(`SELECT t.sha1_hash::text AS sha1, t.source_filepath AS source, %s * 1000 AS created_ns,
+		NULL::bigint AS size, NULL::text AS sha256, json_build_object(%s)::text AS meta, ''::text AS destination,
+		t.filepath AS path, NULL::bigint AS packed_size, NULL::text AS packed_sha256, NULL::text AS verified,
+		%s AS transferred_us, false AS ours, true AS first
 		FROM %s AS t WHERE t.file_transferred_at IS NOT NULL AND isfinite(t.file_transferred_at) AND (%s)%s`,
 		micro(at.read("file_created_at")), strings.Join(meta, ", "), micro(at.read("file_transferred_at")),
 		at.main, main, beside)
 	if !at.extra {
 		return text
 	}
-	return fmt.Sprintf(`SELECT f.sha1, f.source, f.created_ns, f.size, f.sha256, f.meta, f.destination,
-		f.path, f.packed_size,
-		f.packed_sha256, f.verified, %s AS transferred_us, true AS ours, f.first FROM %s AS f WHERE %s UNION ALL `,
+	return fmt.Sprintf(`SELECT f.sha1, f.source, f.created_ns, f.size, f.sha256, f.meta, f.destination, f.path,
+		f.packed_size, f.packed_sha256, f.verified, %s AS transferred_us, true AS ours, f.first
+		FROM %s AS f WHERE %s UNION ALL `,
 		micro("f.transferred_at"), at.files, files) + text
 }
 
@@ -144,11 +143,10 @@ func (l *Ledger) lock(ctx context.Context, c *pgx.Conn, at *layout, o connector.
 			writes = append(writes, question{text: "DELETE FROM " + at.locks +
 				" WHERE sha1 = $1 AND source <> $2", args: []any{sum, source}})
 		}
-		writes = append(writes, question{text: "INSERT INTO " + at.locks + ` (sha1, source, owner, epoch)
-			SELECT $1, $2, $3, epoch FROM ` +
-			at.owners + ` WHERE owner = $3 ON CONFLICT (sha1, source) DO UPDATE SET owner = excluded.owner,
-				epoch = excluded.epoch`,
-			args: []any{sum, source, l.cfg.Owner}})
+		writes = append(writes, question{args: []any{sum, source, l.cfg.Owner}, text: fmt.Sprintf(
+			`INSERT INTO %s (sha1, source, owner, epoch) SELECT $1, $2, $3, epoch FROM %s WHERE owner = $3
+			ON CONFLICT (sha1, source) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch`,
+			at.locks, at.owners)})
 	}
 	now := at.stamp("created_at", "clock_timestamp()")
 	args := []any{sum, source}
@@ -158,13 +156,12 @@ func (l *Ledger) lock(ctx context.Context, c *pgx.Conn, at *layout, o connector.
 	switch step {
 	case shipment.Leave:
 	case shipment.Insert:
-		writes = append(writes,
-			question{text: fmt.Sprintf("INSERT INTO %s (sha1_hash, source_filepath, created_at) VALUES ($1::text, $2::text, %s)",
-				at.main, now), args: args})
+		writes = append(writes, question{args: args, text: fmt.Sprintf(
+			`INSERT INTO %s (sha1_hash, source_filepath, created_at) VALUES ($1::text, $2::text, %s)`, at.main, now)})
 	case shipment.Update:
-		writes = append(writes, question{text: fmt.Sprintf(`UPDATE %s SET source_filepath = $2::text,
-			created_at = %s
-			WHERE sha1_hash = %s AND file_transferred_at IS NULL`, at.main, now, at.hash(1)), args: args})
+		writes = append(writes, question{args: args, text: fmt.Sprintf(
+			`UPDATE %s SET source_filepath = $2::text, created_at = %s
+			WHERE sha1_hash = %s AND file_transferred_at IS NULL`, at.main, now, at.hash(1))})
 	}
 	return claim, l.ask(ctx, c, append(writes, commit)...)
 }
@@ -200,12 +197,13 @@ func (l *Ledger) look(ctx context.Context, c *pgx.Conn, at *layout, a shipment.A
 			args: []any{sum}},
 		question{text: fmt.Sprintf(`SELECT t.sha1_hash = %s, coalesce(t.source_filepath, ''),
 			t.file_transferred_at IS NOT NULL, %s,
-			coalesce(extract(epoch FROM clock_timestamp() - %s), 1e9)::float8, coalesce(extract(epoch
-				FROM clock_timestamp() -
-			t.created_at::timestamp with time zone), 1e9)::float8, coalesce(%s, 0) FROM %s AS t
+			coalesce(extract(epoch FROM clock_timestamp() - %s), 1e9)::float8,
+			coalesce(extract(epoch FROM clock_timestamp() - t.created_at::timestamp with time zone), 1e9)::float8,
+			coalesce(%s, 0)
+			FROM %s AS t
 			WHERE t.sha1_hash = %[1]s OR t.source_filepath = $2::text AND t.file_transferred_at IS NULL`,
-			at.hash(1), ours,
-			at.read("created_at"), micro(at.read("created_at")), at.main), args: []any{sum, source},
+			at.hash(1), ours, at.read("created_at"), micro(at.read("created_at")), at.main),
+			args: []any{sum, source},
 			read: each(func(rows pgx.Rows) error {
 				var r shipment.Main
 				var age, local float64
@@ -226,14 +224,14 @@ func (l *Ledger) look(ctx context.Context, c *pgx.Conn, at *layout, a shipment.A
 				return nil
 			})})
 	entries := shipment.Gather{Give: func(e connector.Entry) error {
-		f.Entries = append(f.Entries,
-			e)
+		f.Entries = append(f.Entries, e)
 		return nil
 	}}
 	questions = append(questions, question{read: readEntries(&entries), args: []any{source, sum},
 		text: "SELECT " + shipment.Fields + " FROM (" + at.entries(
 			// Of the same content one other path is enough: of an empty file there may be thousands.
-			"f.source = $1 OR (f.sha1, f.source) = (SELECT sha1, source FROM "+at.files+" WHERE sha1 = $2 AND source <> $1 LIMIT 1)",
+			"f.source = $1 OR (f.sha1, f.source) = (SELECT sha1, source FROM "+at.files+
+				" WHERE sha1 = $2 AND source <> $1 LIMIT 1)",
 			"t.source_filepath = $1 OR t.sha1_hash = "+at.hash(2)) + ") AS e" + sorted})
 	if at.extra {
 		questions = append(questions, question{text: `SELECT l.source, l.owner, ` + alive + `,
@@ -303,12 +301,11 @@ func (l *Ledger) live(ctx context.Context, at *layout) error {
 	var epoch int64
 	var was *bool // late; nil if there is no row
 	err := l.transact(ctx, "renew claims in", question{args: []any{l.cfg.Owner}, read: into(&epoch, &was),
-		text: fmt.Sprintf(`WITH was AS (SELECT renewed_at <= %[1]s - interval '1 minute' AS late FROM %[2]s
-			WHERE owner = $1)
-			INSERT INTO %[2]s AS o (owner, epoch, renewed_at) VALUES ($1, 1, %[1]s) ON CONFLICT (owner)
-				DO UPDATE SET
-			epoch = o.epoch + CASE WHEN o.renewed_at <= %[1]s - interval '1 minute' THEN 1 ELSE 0 END,
-				renewed_at = %[1]s
+		text: fmt.Sprintf(`WITH was AS
+			(SELECT renewed_at <= %[1]s - interval '1 minute' AS late FROM %[2]s WHERE owner = $1)
+			INSERT INTO %[2]s AS o (owner, epoch, renewed_at) VALUES ($1, 1, %[1]s)
+			ON CONFLICT (owner) DO UPDATE SET renewed_at = %[1]s,
+			epoch = o.epoch + CASE WHEN o.renewed_at <= %[1]s - interval '1 minute' THEN 1 ELSE 0 END
 			RETURNING epoch, (SELECT late FROM was)`, utcNow, at.owners)})
 	if err != nil {
 		return err
@@ -326,8 +323,8 @@ func (l *Ledger) live(ctx context.Context, at *layout) error {
 func (at *layout) show(o connector.Original, d connector.Shipment, n int) (columns, values []string,
 	args []any, err error) {
 	add := func(column, value string, arg any) {
-		columns, values, args = append(columns, column), append(values, fmt.Sprintf(value, fmt.Sprintf("$%d",
-			n))), append(args, arg)
+		columns, args = append(columns, column), append(args, arg)
+		values = append(values, fmt.Sprintf(value, fmt.Sprintf("$%d", n)))
 		n++
 	}
 	add("source_filepath", "%s::text", shipment.Text(o.Source))
@@ -399,21 +396,20 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 	}
 	shown := ""
 	if first {
-		shown = fmt.Sprintf(`, shown AS (INSERT INTO %s AS t (sha1_hash, created_at, %s) SELECT $1::text, %s,
-			%s FROM held
-			ON CONFLICT (sha1_hash) DO UPDATE SET %s WHERE t.file_transferred_at IS NULL)`, at.main,
-			strings.Join(columns, ", "),
-			at.stamp("created_at", "clock_timestamp()"), strings.Join(values, ", "), strings.Join(sets, ", "))
+		shown = fmt.Sprintf(`,
+		shown AS (INSERT INTO %s AS t (sha1_hash, created_at, %s) SELECT $1::text, %s, %s FROM held
+			ON CONFLICT (sha1_hash) DO UPDATE SET %s WHERE t.file_transferred_at IS NULL)`,
+			at.main, strings.Join(columns, ", "), at.stamp("created_at", "clock_timestamp()"),
+			strings.Join(values, ", "), strings.Join(sets, ", "))
 	} else {
 		args = args[:keptCount+1]
 	}
 	var held, known bool
 	err = l.transact(ctx, "record in", l.hashLock(o.SHA1), question{args: args, read: into(&held, &known),
-		text: fmt.Sprintf(
-			`WITH held AS (SELECT FROM %s WHERE sha1 = $1 AND source = $2 AND owner = $%d),
+		text: fmt.Sprintf(`WITH held AS (SELECT FROM %s WHERE sha1 = $1 AND source = $2 AND owner = $%d),
 		kept AS (INSERT INTO %s %s SELECT %s FROM held ON CONFLICT (source, sha1, destination) DO NOTHING)%s
-		SELECT EXISTS (SELECT FROM held), EXISTS (SELECT FROM %[3]s WHERE source = $2 AND sha1 = $1
-			AND destination = $3)`,
+		SELECT EXISTS (SELECT FROM held),
+			EXISTS (SELECT FROM %[3]s WHERE source = $2 AND sha1 = $1 AND destination = $3)`,
 			at.locks, keptCount+1, at.files, keptColumns, keptValues, shown)})
 	if err == nil && !held && !known {
 		err = l.lostClaim(o)
@@ -439,13 +435,12 @@ func (l *Ledger) recordMain(ctx context.Context, at *layout, o connector.Origina
 		columns[i] = c + " = " + values[i]
 	}
 	var done, transferred bool
-	err = l.transact(ctx, "record in", l.hashLock(o.SHA1), question{args: append([]any{hexOf(o.SHA1),
-		l.getMine(o.SHA1)}, more...),
-		read: into(&done, &transferred), text: fmt.Sprintf(`WITH done AS (UPDATE %s AS t SET %s
-			WHERE t.sha1_hash = %s
-			AND t.source_filepath = $3 AND t.file_transferred_at IS NULL AND $2::bigint IN (0, %s) RETURNING 1)
-			SELECT EXISTS (SELECT FROM done), EXISTS (SELECT FROM %[1]s WHERE sha1_hash = %[3]s
-				AND file_transferred_at IS NOT NULL)`,
+	args := append([]any{hexOf(o.SHA1), l.getMine(o.SHA1)}, more...)
+	err = l.transact(ctx, "record in", l.hashLock(o.SHA1), question{args: args, read: into(&done, &transferred),
+		text: fmt.Sprintf(`WITH done AS (UPDATE %s AS t SET %s WHERE t.sha1_hash = %s AND t.source_filepath = $3
+			AND t.file_transferred_at IS NULL AND $2::bigint IN (0, %s) RETURNING 1)
+			SELECT EXISTS (SELECT FROM done),
+				EXISTS (SELECT FROM %[1]s WHERE sha1_hash = %[3]s AND file_transferred_at IS NOT NULL)`,
 			at.main, strings.Join(columns, ", "), at.hash(1), micro(at.read("created_at")))})
 	if err == nil && !done && !transferred {
 		err = l.lostClaim(o)
@@ -461,12 +456,10 @@ func (l *Ledger) Unlock(ctx context.Context, o connector.Original) error {
 	}
 	args := []any{hexOf(o.SHA1), shipment.Text(o.Source)}
 	text := fmt.Sprintf(`DELETE FROM %s AS t WHERE t.sha1_hash = %s AND t.source_filepath = $2::text
-		AND t.file_transferred_at IS NULL`,
-		at.main, at.hash(1))
+		AND t.file_transferred_at IS NULL`, at.main, at.hash(1))
 	if at.extra {
-		text = fmt.Sprintf(`WITH gone AS (DELETE FROM %s WHERE sha1 = $1 AND source = $2
-			AND owner = $3 RETURNING 1) %s
-			AND EXISTS (SELECT FROM gone)`, at.locks, text)
+		text = fmt.Sprintf(`WITH gone AS (DELETE FROM %s WHERE sha1 = $1 AND source = $2 AND owner = $3 RETURNING 1)
+			%s AND EXISTS (SELECT FROM gone)`, at.locks, text)
 		args = append(args, l.cfg.Owner)
 	} else {
 		text += " AND $3::bigint IN (0, " + micro(at.read("created_at")) + ")"
@@ -498,8 +491,7 @@ func (l *Ledger) Find(ctx context.Context, sources []string) (map[string]connect
 	found := map[string]connector.Entry{}
 	entries := shipment.Gather{Give: func(e connector.Entry) error { shipment.Put(found, e); return nil }}
 	err = l.transact(ctx, "look up in", question{args: []any{texts}, read: readEntries(&entries),
-		text: "SELECT " + shipment.Fields +
-			" FROM (" + at.entries("f.source = ANY ($1)"+unlocked("f.sha1", "f.source"),
+		text: "SELECT " + shipment.Fields + " FROM (" + at.entries("f.source = ANY ($1)"+unlocked("f.sha1", "f.source"),
 			"t.source_filepath = ANY ($1)"+unlocked("t.sha1_hash", "t.source_filepath")) + ") AS e" + sorted})
 	if err != nil {
 		return nil, err
@@ -531,12 +523,12 @@ func (l *Ledger) Each(ctx context.Context, since time.Time, give func(connector.
 	if err == nil {
 		defer l.pool.give(ctx, c)
 		var rows pgx.Rows
+		text := at.entries(`(f.source, f.sha1) IN (SELECT source, sha1 FROM `+at.files+`
+			WHERE transferred_at >= $1::timestamptz AT TIME ZONE 'UTC')`,
+			at.read("file_transferred_at")+` >= $1::timestamptz`)
 		rows, err = c.Query(ctx, `SELECT `+shipment.Fields+` FROM (SELECT *, max(transferred_us)
-			OVER (PARTITION BY source, sha1) AS newest FROM (`+
-			at.entries(`(f.source, f.sha1) IN (SELECT source, sha1 FROM `+at.files+`
-				WHERE transferred_at >= $1::timestamptz AT TIME ZONE 'UTC')`,
-				at.read("file_transferred_at")+" >= $1::timestamptz")+`) AS e) AS n ORDER BY newest, source,
-					sha1, first DESC, destination`, since)
+			OVER (PARTITION BY source, sha1) AS newest FROM (`+text+`) AS e) AS n
+			ORDER BY newest, source, sha1, first DESC, destination`, since)
 		if err == nil {
 			defer rows.Close()
 			err = readEntries(&entries)(rows)
@@ -565,12 +557,13 @@ func (l *Ledger) Restore(ctx context.Context, e connector.Entry) (added bool, er
 		var known, shown bool
 		ours := "false"
 		if at.extra {
-			ours = fmt.Sprintf("EXISTS (SELECT FROM %s WHERE source = $2) OR EXISTS (SELECT FROM %s WHERE source = $2)", at.files, at.locks)
+			ours = fmt.Sprintf(`EXISTS (SELECT FROM %s WHERE source = $2)
+				OR EXISTS (SELECT FROM %s WHERE source = $2)`, at.files, at.locks)
 		}
 		err := l.ask(ctx, c, append(l.begin(), l.hashLock(e.SHA1), question{args: []any{sum, source},
 			read: into(&known, &shown),
-			text: fmt.Sprintf("SELECT EXISTS (SELECT FROM %s WHERE source_filepath = $2) OR %s, EXISTS (SELECT FROM %[1]s WHERE sha1_hash = %[3]s)",
-				at.main, ours, at.hash(1))})...)
+			text: fmt.Sprintf(`SELECT EXISTS (SELECT FROM %s WHERE source_filepath = $2) OR %s,
+				EXISTS (SELECT FROM %[1]s WHERE sha1_hash = %[3]s)`, at.main, ours, at.hash(1))})...)
 		if err != nil {
 			return err
 		}

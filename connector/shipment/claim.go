@@ -136,7 +136,7 @@ func (f Found) step(a Ask) Step {
 		if !r.Same {
 			continue
 		}
-		if r.Transferred {
+		if r.Transferred || r.Mine { // made anew, it would not be known to be ours if the commit fails
 			return Leave
 		}
 		for _, l := range f.Locks {

@@ -101,3 +101,27 @@ func TestDecide(t *testing.T) {
 		}
 	}
 }
+
+// TestDecideWithoutExtra: what is known of a lock is when it was made, and by this process alone.
+func TestDecideWithoutExtra(t *testing.T) {
+	ask := Ask{Original: connector.Original{Source: "/a", SHA1: [20]byte{1}}, Owner: "me"}
+	for name, c := range map[string]struct {
+		row   Main
+		again bool
+		held  bool
+		step  Step
+	}{
+		"another's":        {Main{Same: true, Source: "/a"}, false, false, Leave},
+		"ours":             {Main{Same: true, Source: "/a", Mine: true}, false, true, Leave},
+		"of a former life": {Main{Same: true, Source: "/a"}, true, true, Update},
+		"of another file":  {Main{Same: true, Source: "/b"}, true, false, Leave},
+		"of other bytes":   {Main{Source: "/a"}, true, false, Leave},
+		"old":              {Main{Same: true, Source: "/b", Age: connector.StaleOfOld}, false, true, Update},
+	} {
+		ask.Again = c.again
+		claim, step := Found{Rows: []Main{c.row}}.Decide(ask)
+		if claim.Held != c.held || step != c.step {
+			t.Errorf("%s: got %+v, step %d; want held %v, step %d", name, claim, step, c.held, c.step)
+		}
+	}
+}
