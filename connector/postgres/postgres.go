@@ -48,7 +48,8 @@
 // neighbours into ranges whose hash is NULL: such a range still stops a repeat, but can't tell a
 // conflict any more.
 //
-// Tables reads tables back by time.
+// Tables reads tables back by time. Ledger is a ledger of transfers, in the table of rawtransfer; see package
+// shipment.
 package postgres
 
 import (

@@ -104,6 +104,7 @@ func OpenLedger(cfg LedgerConfig) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
+	file.moved = "it is opened again, empty; what it knew is found again at the destinations: `holdfast transfer rebuild`"
 	t := shipment.Of(cfg.Table)
 	return &Ledger{cfg: cfg, file: file, tables: shipment.Tables{Main: quote(t.Main), Files: quote(t.Files),
 		Locks:  quote(t.Locks),
@@ -264,19 +265,16 @@ func (l *Ledger) createMain(meta []string) string {
 func (l *Ledger) checkOurs(ctx context.Context, c *sql.Conn) error {
 	for _, text := range []string{
 		`CREATE TABLE IF NOT EXISTS ` + l.tables.Files + ` (source TEXT NOT NULL, sha1 TEXT NOT NULL,
-			destination TEXT NOT NULL,
-			path TEXT NOT NULL, first INTEGER BOOLEAN NOT NULL, size INTEGER NOT NULL, sha256 TEXT,
-				created_ns INTEGER NANOSECONDS NOT NULL,
-			meta TEXT, packed_size INTEGER, packed_sha256 TEXT, verified TEXT NOT NULL,
-				transferred_at INTEGER MICROSECONDS NOT NULL,
+			destination TEXT NOT NULL, path TEXT NOT NULL, first INTEGER BOOLEAN NOT NULL, size INTEGER NOT NULL,
+			sha256 TEXT, created_ns INTEGER NANOSECONDS NOT NULL, meta TEXT, packed_size INTEGER,
+			packed_sha256 TEXT, verified TEXT NOT NULL, transferred_at INTEGER MICROSECONDS NOT NULL,
 			PRIMARY KEY (source, sha1, destination)) WITHOUT ROWID`,
 		`CREATE INDEX IF NOT EXISTS ` + quote(shipment.Of(l.cfg.Table).Files+"_sha1_idx") + ` ON ` +
 			l.tables.Files + ` (sha1)`,
 		`CREATE INDEX IF NOT EXISTS ` + quote(shipment.Of(l.cfg.Table).Files+"_transferred_at_idx") + ` ON ` +
 			l.tables.Files + ` (transferred_at)`,
 		`CREATE TABLE IF NOT EXISTS ` + l.tables.Locks + ` (sha1 TEXT NOT NULL, source TEXT NOT NULL,
-			owner TEXT NOT NULL,
-			epoch INTEGER NOT NULL, PRIMARY KEY (sha1, source)) WITHOUT ROWID`,
+			owner TEXT NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (sha1, source)) WITHOUT ROWID`,
 		`CREATE TABLE IF NOT EXISTS ` + l.tables.Owners + ` (owner TEXT PRIMARY KEY, epoch INTEGER NOT NULL,
 			renewed_at INTEGER MICROSECONDS NOT NULL) WITHOUT ROWID`,
 	} {
@@ -285,7 +283,8 @@ func (l *Ledger) checkOurs(ctx context.Context, c *sql.Conn) error {
 		}
 	}
 	for table, columns := range map[string]string{
-		l.tables.Files: "source, sha1, destination, path, first, size, sha256, created_ns, meta, packed_size, packed_sha256, verified, transferred_at",
+		l.tables.Files: `source, sha1, destination, path, first, size, sha256, created_ns, meta, packed_size,
+			packed_sha256, verified, transferred_at`,
 		l.tables.Locks: "sha1, source, owner, epoch", l.tables.Owners: "owner, epoch, renewed_at",
 	} {
 		if _, err := c.ExecContext(ctx, "SELECT "+columns+" FROM "+table+" LIMIT 0"); err != nil {
@@ -311,11 +310,12 @@ func (l *Ledger) entries(at *ledgerLayout, files, main string) string {
 		meta[i] = "'" + strings.ReplaceAll(name, "'", "''") + "', CAST(t." + quote(name) + " AS TEXT)"
 	}
 	return fmt.Sprintf(`SELECT f.sha1, f.source, +f.created_ns AS created_ns, f.size, f.sha256, f.meta,
-		f.destination, f.path, f.packed_size,
-		f.packed_sha256, f.verified, +f.transferred_at AS transferred_us, 1 AS ours, +f.first AS first
-			FROM %s AS f WHERE %s UNION ALL
-		SELECT t.sha1_hash, t.source_filepath, %s * 1000, NULL, NULL, json_object(%s), '', t.filepath, NULL,
-			NULL, NULL, coalesce(%s, 0), 0, 1
+		f.destination, f.path, f.packed_size, f.packed_sha256, f.verified, +f.transferred_at AS transferred_us,
+		1 AS ours, +f.first AS first
+		FROM %s AS f WHERE %s UNION ALL
+		SELECT t.sha1_hash, t.source_filepath, %s * 1000, NULL, NULL, json_object(%s),
+		'', t.filepath, NULL, NULL, NULL, coalesce(%s, 0),
+		0, 1
 		FROM %s AS t WHERE t.file_transferred_at IS NOT NULL AND (%s)
 		AND NOT EXISTS (SELECT 1 FROM %[1]s AS f WHERE f.sha1 = t.sha1_hash AND f.source = t.source_filepath)`,
 		l.tables.Files, files, micro("t.file_created_at"), strings.Join(meta, ", "),
@@ -412,11 +412,10 @@ func (l *Ledger) look(ctx context.Context, c *sql.Conn, at *ledgerLayout, a ship
 	err error) {
 	source, sum, now := shipment.Text(a.Source), hexOf(a.SHA1), time.Now()
 	rows, err := c.QueryContext(ctx, fmt.Sprintf(`SELECT t.sha1_hash = ?1, coalesce(t.source_filepath, ''),
-		t.file_transferred_at IS NOT NULL,
-		EXISTS (SELECT 1 FROM %s AS l WHERE l.sha1 = t.sha1_hash), coalesce(%s, 0) FROM %s AS t
-		WHERE t.sha1_hash = ?1 OR t.source_filepath = ?2 AND t.file_transferred_at IS NULL`, l.tables.Locks,
-		micro("t.created_at"),
-		l.tables.Main), sum, source)
+		t.file_transferred_at IS NOT NULL, EXISTS (SELECT 1 FROM %s AS l WHERE l.sha1 = t.sha1_hash),
+		coalesce(%s, 0) FROM %s AS t
+		WHERE t.sha1_hash = ?1 OR t.source_filepath = ?2 AND t.file_transferred_at IS NULL`,
+		l.tables.Locks, micro("t.created_at"), l.tables.Main), sum, source)
 	err = eachRow(rows, err, func() error {
 		var r shipment.Main
 		var made int64

@@ -86,8 +86,7 @@ func (s *Sink) unmoved(db *session) error {
 	}
 	return fault.WithHint(
 		fault.New(fault.Transient, "write to %s: the file was deleted or replaced while open", s.path),
-		"it is opened again; what had been delivered into the old file is not sent again; "+
-			"`holdfast audit --deep` counts it")
+		"%s", s.moved)
 }
 
 // makeRoom creates the directories above the database and says whether the file is still missing.

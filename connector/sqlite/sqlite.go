@@ -46,6 +46,8 @@
 // neighbours into ranges whose hash is NULL: such a range still stops a repeat, but can't tell a
 // conflict any more.
 //
+// Ledger is a ledger of transfers in a file; see package shipment.
+//
 // Tables reads tables back by time. Integers of a time whose column does not say its unit are seconds.
 package sqlite
 
@@ -120,6 +122,8 @@ type Sink struct {
 	cfg  Config
 	path string // absolute
 	keep int    // delivered entries that keep their hash
+	// moved tells a person what follows from it that the open file is not the one at path any more.
+	moved string
 
 	// turn holds one value: who takes it may write and may change session. It is a channel, not a
 	// mutex, so that waiting for it ends with a context.
@@ -155,7 +159,9 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, fault.New(fault.Permanent, "find database %s: %w", cfg.Path, err)
 	}
-	s := &Sink{cfg: cfg.withDefaults(), path: path, keep: delivered.Keep, turn: make(chan struct{}, 1)}
+	s := &Sink{cfg: cfg.withDefaults(), path: path, keep: delivered.Keep, turn: make(chan struct{}, 1),
+		moved: "it is opened again; what had been delivered into the old file is not sent again; " +
+			"`holdfast audit --deep` counts it"}
 	s.turn <- struct{}{}
 	return s, nil
 }
@@ -189,7 +195,7 @@ func (s *Sink) alone(ctx context.Context, f func() error) error {
 	closed := s.closed
 	s.mu.Unlock()
 	if closed {
-		return fault.New(fault.Permanent, "use database %s: the sink is closed", s.path)
+		return fault.New(fault.Permanent, "use database %s: it is closed", s.path)
 	}
 	err := f()
 	if err != nil && !fault.Is(err, fault.Conflict) {
