@@ -71,6 +71,8 @@ type Confirm struct {
 	Epoch   string `json:"epoch"`
 	UpTo    uint64 `json:"up_to"`
 	Batches int    `json:"batches,omitempty"` // of the window behind
+	// End: the streamer's end was heard too. Only who hears that need not say again that there is nothing behind.
+	End bool `json:"end,omitempty"`
 }
 
 // Stored says that every row of a window which the ingester has is in the database, or a dead letter. Notices are
