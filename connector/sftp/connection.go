@@ -21,7 +21,7 @@ import (
 type connection struct {
 	cfg     Config
 	silence time.Duration
-	stall   time.Duration
+	stall   time.Duration  // that a server may take for one request
 	wire    *wire          // to the first hop: all bytes pass here
 	hops    []*ssh.Client  // the last one is the destination's
 	root    string         // of the destination, absolute
@@ -179,7 +179,7 @@ func (c *connection) checkRoot(l *lane) error {
 	switch {
 	case isNotExist(err):
 		return fault.WithHint(fault.New(fault.Permanent, "there is no directory %s on %s", c.root, c.cfg.Host),
-			"make it, or mount its disk: ssh %s mkdir %s", quote(c.cfg.Host), quote(c.root))
+			"mount its disk, or make it: ssh %s %s", quote(c.cfg.Host), quote("mkdir "+quote(c.root)))
 	case err != nil:
 		return c.classify("look at "+c.root, err)
 	case !info.IsDir():

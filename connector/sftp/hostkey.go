@@ -23,16 +23,16 @@ type guard struct {
 	hop    hop
 	direct bool // the host can be reached without a jump, so by ssh-keyscan too
 	check  ssh.HostKeyCallback
-	types  []string // of keys, in the order in which they are offered: those that are known first
+	copied map[string]string // what check read instead of a file, and the name of that
+	types  []string          // of keys, in the order in which they are offered: those that are known first
 }
 
 // guardOf reads known_hosts, which may have changed since the last connection.
 func guardOf(h hop, direct bool) (*guard, error) {
-	check, err := readKnownHosts(h.knownHosts)
-	if err != nil {
+	g := &guard{hop: h, direct: direct, types: ssh.SupportedAlgorithms().HostKeys, copied: map[string]string{}}
+	if err := g.read(h.knownHosts); err != nil {
 		return nil, err
 	}
-	g := &guard{hop: h, direct: direct, check: check, types: ssh.SupportedAlgorithms().HostKeys}
 	known := g.knownTypes()
 	slices.SortStableFunc(g.types, func(a, b string) int { return rank(known, a) - rank(known, b) })
 	return g, nil
@@ -63,7 +63,7 @@ func (g *guard) knownTypes() map[string]bool {
 		return types
 	}
 	for _, known := range e.Want {
-		if isAuthority(known) {
+		if isAuthority(g.origin(known)) {
 			for _, t := range []string{ssh.CertAlgoED25519v01, ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01,
 				ssh.CertAlgoECDSA521v01, ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01} {
 				types[t] = true
@@ -89,8 +89,16 @@ func isAuthority(k knownhosts.KnownKey) bool {
 		bytes.HasPrefix(bytes.TrimSpace(lines[k.Line-1]), []byte("@cert-authority"))
 }
 
-// readKnownHosts reads those of the files that are there. Lines that are no good are passed over, as ssh does.
-func readKnownHosts(files []string) (ssh.HostKeyCallback, error) {
+// origin is where a key really stands.
+func (g *guard) origin(k knownhosts.KnownKey) knownhosts.KnownKey {
+	if file, ok := g.copied[k.Filename]; ok {
+		k.Filename = file
+	}
+	return k
+}
+
+// read reads those of the files that are there. Lines that are no good are passed over, as ssh does.
+func (g *guard) read(files []string) error {
 	var there []string
 	for _, file := range files {
 		if file == "none" || file == os.DevNull {
@@ -101,23 +109,25 @@ func readKnownHosts(files []string) (ssh.HostKeyCallback, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fault.New(fault.Permanent, "read known hosts: %w", err)
+			return fault.New(fault.Permanent, "read known hosts: %w", err)
 		}
 		if _, err := knownhosts.New(file); err != nil {
 			sound, remove, err := soundLines(text)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			defer remove()
+			g.copied[sound] = file
 			file = sound
 		}
 		there = append(there, file)
 	}
 	check, err := knownhosts.New(there...)
 	if err != nil {
-		return nil, fault.New(fault.Permanent, "read known hosts: %w", err)
+		return fault.New(fault.Permanent, "read known hosts: %w", err)
 	}
-	return check, nil
+	g.check = check
+	return nil
 }
 
 // soundLines writes the lines that can be read to a file, the others empty, so that each keeps its number.
@@ -156,7 +166,7 @@ func (g *guard) callback(_ string, remote net.Addr, key ssh.PublicKey) error {
 	name := knownhosts.Normalize(g.address())
 	if e, ok := errors.AsType[*knownhosts.RevokedError](err); ok {
 		return fault.WithHint(fault.New(fault.Credentials, "the host key of %s (%s) is marked as revoked in %s line %d", name,
-			ssh.FingerprintSHA256(key), e.Revoked.Filename, e.Revoked.Line), "nobody should use this key; the host needs another one")
+			ssh.FingerprintSHA256(key), g.origin(e.Revoked).Filename, e.Revoked.Line), "nobody should use this key; the host needs another one")
 	}
 	e, ok := errors.AsType[*knownhosts.KeyError](err)
 	switch {
@@ -166,22 +176,32 @@ func (g *guard) callback(_ string, remote net.Addr, key ssh.PublicKey) error {
 		return fault.WithHint(fault.New(fault.Credentials, "the host %s is not in known_hosts (its key is %s %s)", name, key.Type(),
 			ssh.FingerprintSHA256(key)), "compare the key with the host's, and let it in by: %s", g.accept(key, g.file()))
 	}
-	known := e.Want[0]
-	for _, k := range e.Want {
+	return g.changed(name, key, e.Want)
+}
+
+// changed says that known_hosts has other keys, and how a person has it forget them.
+func (g *guard) changed(name string, key ssh.PublicKey, want []knownhosts.KnownKey) error {
+	known, forget := g.origin(want[0]), ""
+	lines := map[string]string{} // to delete from files that ssh-keygen does not touch, as they have lines that are no good
+	for _, k := range want {
+		_, junk := g.copied[k.Filename]
+		k = g.origin(k)
 		if k.Key.Type() == key.Type() {
 			known = k
 		}
-	}
-	forget := make([]string, 0, len(e.Want))
-	for _, k := range e.Want {
 		command := fmt.Sprintf("ssh-keygen -f %s -R %s && ", quote(k.Filename), quote(name))
-		if !slices.Contains(forget, command) {
-			forget = append(forget, command)
+		if junk {
+			lines[k.Filename] += fmt.Sprintf("%dd;", k.Line)
+		} else if !strings.Contains(forget, command) {
+			forget += command
 		}
+	}
+	for file, script := range lines {
+		forget += fmt.Sprintf("sed -i %s %s && ", quote(script), quote(file))
 	}
 	return fault.WithHint(fault.New(fault.Credentials, "the host key of %s has changed: it is %s %s, and %s in %s line %d; "+
 		"somebody may be in between", name, key.Type(), ssh.FingerprintSHA256(key), ssh.FingerprintSHA256(known.Key),
-		known.Filename, known.Line), "if the host has a new key, compare it, and let it in by: %s%s", strings.Join(forget, ""),
+		known.Filename, known.Line), "if the host has a new key, compare it, and let it in by: %s%s", forget,
 		g.accept(key, known.Filename))
 }
 

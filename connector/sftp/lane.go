@@ -148,7 +148,7 @@ const (
 	requests = 64
 )
 
-// session opens a channel, whose errors nobody reads.
+// session opens a channel.
 func (c *connection) session() (session *ssh.Session, in io.WriteCloser, out io.Reader, err error) {
 	if session, err = c.client().NewSession(); err != nil {
 		return nil, nil, nil, err

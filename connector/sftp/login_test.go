@@ -75,6 +75,7 @@ func TestHostKey(t *testing.T) {
 			}
 			write(t, known, fmt.Sprintf("[127.0.0.1]:%d %s", s.Port(), public))
 		},
+		"changed, among junk": func(t *testing.T, _ *Config, known string) { write(t, known, "no line\n\n"+other(t, s)) },
 		"alias": func(t *testing.T, cfg *Config, _ string) {
 			cfg.SSHConfig = write(t, filepath.Join(t.TempDir(), "config"), "Host *\n  HostKeyAlias archive\n  HashKnownHosts yes\n")
 		},

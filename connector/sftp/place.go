@@ -50,8 +50,10 @@ func (d *Destination) placing(ctx context.Context, name string, content connecto
 			return connector.Placed{}, err
 		}
 		defer c.leave(l)
-		done, err := f(&placing{connection: c, lane: l, ctx: ctx, content: content, name: name, final: c.absolute(name),
-			part: c.absolute(connector.PartName(name))})
+		p := &placing{connection: c, lane: l, ctx: ctx, content: content, name: name, final: c.absolute(name),
+			part: c.absolute(connector.PartName(name))}
+		defer p.close()
+		done, err := f(p)
 		done.Path = c.absolute(name)
 		return done, c.classify("place "+name, err)
 	})
@@ -69,7 +71,9 @@ type placing struct {
 	content     connector.Content
 	out         *outgoing
 	name        string
-	final, part string // absolute
+	final, part string     // absolute
+	file        *sftp.File // the part, until it is closed
+	directory   *sftp.File
 }
 
 // place does the steps, each of which may be the last one before a crash: whatever is there then is found by the next.
@@ -236,7 +240,7 @@ func (p *placing) makeDirectory(dir string) error {
 	}
 	err = p.lane.client.Mkdir(p.absolute(dir))
 	if err == nil {
-		return p.syncDirectory(path.Dir(dir))
+		return p.syncMade(path.Dir(dir))
 	}
 	if info, e := p.lane.client.Stat(p.absolute(dir)); e == nil && info.IsDir() { // somebody else made it
 		return nil
@@ -263,34 +267,56 @@ func (p *placing) send(f *sftp.File, from int64) (sent int64, err error) {
 	return sent, nil
 }
 
-// settle makes the part durable, and compares what the server has of it.
+// settle makes the part durable, and compares what the server has of it. It opens the directory too, for finish.
 func (p *placing) settle(f *sftp.File) (how connector.Verified, err error) {
-	if _, ok := p.lane.client.HasExtension("fsync@openssh.com"); ok {
-		if err := f.Sync(); err != nil {
-			return "", errors.Join(p.filled(p.lane, "sync "+p.name, err), f.Close())
+	p.file = f
+	if !p.syncs() { // what is not synced may come only with the close
+		p.file = nil
+		if err := f.Close(); err != nil {
+			return "", p.filled(p.lane, "write "+p.name, err)
 		}
 	}
-	var closed, dated error
+	var synced, dated, opened error
 	var all sync.WaitGroup
-	all.Go(func() { closed = f.Close() })
-	all.Go(func() { dated = p.lane.client.Chtimes(p.part, time.Now(), p.content.ModTime) })
-	info, err := p.lane.client.Lstat(p.part)
-	if err != nil {
-		all.Wait()
-		return "", fmt.Errorf("look at %s: %w", p.part, err)
+	if p.syncs() {
+		all.Go(func() { synced = f.Sync() })
+		all.Go(func() { opened = p.openDirectory() })
 	}
-	same, how, err := p.holds(p.ctx, p.lane, p.part, info.Size(), p.content)
+	all.Go(func() { dated = p.lane.client.Chtimes(p.part, time.Now(), p.content.ModTime) })
+	same, how, err := p.arrived()
 	all.Wait()
 	if unsupported(dated) {
 		dated = nil
 	}
-	switch err = errors.Join(err, p.filled(p.lane, "write "+p.name, closed), dated); {
+	switch err = errors.Join(err, p.filled(p.lane, "sync "+p.name, synced), dated, opened); {
 	case err != nil:
 		return "", err
 	case !same:
 		return "", errors.Join(errChanged, p.drop())
 	}
 	return how, p.ctx.Err()
+}
+
+// arrived reports whether the part is the content.
+func (p *placing) arrived() (bool, connector.Verified, error) {
+	sum, how, err := p.sumOf(p.ctx, p.lane, p.part, p.content.Size)
+	if err != nil || how != connector.BySize {
+		return err == nil && sum == p.content.SHA256, how, err
+	}
+	info, err := p.lane.client.Lstat(p.part)
+	if err != nil {
+		return false, how, fmt.Errorf("look at %s: %w", p.part, err)
+	}
+	return info.Size() == p.content.Size, how, nil
+}
+
+// close closes what is open still. Nobody waits for it, as nothing depends on it any more.
+func (p *placing) close() {
+	for _, f := range []*sftp.File{p.file, p.directory} {
+		if f != nil {
+			p.spawn(func() { _ = f.Close() })
+		}
+	}
 }
 
 // finish gives the part its name, unless another file came to it meanwhile.
@@ -320,7 +346,7 @@ func (p *placing) finish() error {
 	if err != nil {
 		return p.wrote(p.lane, "rename "+p.name, err)
 	}
-	return p.syncDirectory(path.Dir(p.name))
+	return p.syncDirectory()
 }
 
 // unlink takes the part's own name away, and makes the other one durable. After a crash in between both may be there.
@@ -328,29 +354,57 @@ func (p *placing) unlink() error {
 	var removed error
 	var all sync.WaitGroup
 	all.Go(func() { removed = p.drop() })
-	err := p.syncDirectory(path.Dir(p.name))
+	err := p.syncDirectory()
 	all.Wait()
 	return errors.Join(err, removed)
 }
 
-// syncDirectory makes the names in a directory durable, if the server lets it be done.
-func (p *placing) syncDirectory(dir string) error {
-	if _, ok := p.lane.client.HasExtension("fsync@openssh.com"); !ok || p.noSync.Load() {
+// syncs reports whether the server makes things durable when it is asked.
+func (p *placing) syncs() bool {
+	_, ok := p.lane.client.HasExtension("fsync@openssh.com")
+	return ok
+}
+
+// openDirectory opens the file's directory, if the server lets it be done.
+func (p *placing) openDirectory() (err error) {
+	if p.noSync.Load() {
 		return nil
 	}
-	f, err := p.lane.client.Open(p.absolute(dir))
-	if err == nil {
-		err = f.Sync()
-		err = errors.Join(err, f.Close())
+	p.directory, err = p.lane.client.Open(path.Dir(p.final))
+	return p.maybe(err)
+}
+
+// syncDirectory makes the names in the directory durable, if it is open.
+func (p *placing) syncDirectory() error {
+	if p.directory == nil {
+		return nil
 	}
+	return p.maybe(p.directory.Sync())
+}
+
+// maybe is nil if the server only says that it can't: not every server, or file system, syncs directories.
+func (p *placing) maybe(err error) error {
 	if failed(err) || unsupported(err) || errors.Is(err, fs.ErrPermission) {
 		p.noSync.Store(true)
 		return nil
 	}
 	if err != nil {
-		err = fmt.Errorf("sync directory %s: %w", dir, err)
+		err = fmt.Errorf("sync the directory of %s: %w", p.name, err)
 	}
 	return err
+}
+
+// syncMade makes the name of a new directory durable.
+func (p *placing) syncMade(above string) error {
+	if !p.syncs() || p.noSync.Load() {
+		return nil
+	}
+	f, err := p.lane.client.Open(p.absolute(above))
+	if err != nil {
+		return p.maybe(err)
+	}
+	defer f.Close()
+	return p.maybe(f.Sync())
 }
 
 // Copy has the server copy a file: by cp in its shell, or by the copy-data of its SFTP. A server that can do neither has

@@ -69,7 +69,7 @@ func (c Config) Validate() (errs []error) {
 	switch {
 	case host == "" || named && user == "":
 		bad("host: want [user@]host, got %q", c.Host)
-	case strings.HasPrefix(c.Host, "-") || strings.HasPrefix(host, "-") || strings.ContainsAny(c.Host, " \t\r\n\x00/"):
+	case strings.HasPrefix(c.Host, "-") || strings.HasPrefix(host, "-") || strings.ContainsAny(c.Host, " \t\r\n\x00/[]"):
 		bad("host: %q can't be the name of a host", c.Host)
 	}
 	if c.Port < 0 || c.Port > 65535 {

@@ -55,7 +55,11 @@ func target(cfg Config) *desttest.Target {
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	for name, o := range map[string]testenv.SSHDOptions{"shell": {}, "no shell": {NoShell: true}} {
+	for name, o := range map[string]testenv.SSHDOptions{
+		"shell": {},
+		// What a server lacks is done in another way.
+		"no shell, and little of OpenSSH": {NoShell: true, SFTP: "internal-sftp -P hardlink,posix-rename,fsync,statvfs,limits"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := testenv.SSHD(t, o)

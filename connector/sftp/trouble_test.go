@@ -228,7 +228,7 @@ func TestFullDisk(t *testing.T) {
 // TestDirectoryThatIsNoGood: a person has to do something about it, and is told what.
 func TestDirectoryThatIsNoGood(t *testing.T) {
 	t.Parallel()
-	mine, reader := testenv.SSHD(t, testenv.SSHDOptions{}), testenv.SSHD(t, testenv.SSHDOptions{SFTP: "-R"})
+	mine, reader := testenv.SSHD(t, testenv.SSHDOptions{}), testenv.SSHD(t, testenv.SSHDOptions{SFTP: "internal-sftp -R"})
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -243,7 +243,7 @@ func TestDirectoryThatIsNoGood(t *testing.T) {
 		server    *testenv.SSHServer
 		dir, want string
 	}{
-		"missing":     {mine, filepath.Join(t.TempDir(), "it's not there"), "mkdir '"},
+		"missing":     {mine, filepath.Join(t.TempDir(), "it's not there"), "mkdir"},
 		"a file":      {mine, file, ""},
 		"not allowed": {reader, dir, "change the owner or the mode"},
 		"read-only":   {mine, frozen, "mounted read-only"},

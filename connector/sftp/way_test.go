@@ -19,12 +19,31 @@ import (
 	"holdfast/tests/testenv"
 )
 
-// TestBareServer: what a server lacks is done in another way. It is the whole contract without hard links, syncs and the
-// rest of OpenSSH.
-func TestBareServer(t *testing.T) {
+// TestOrderOfSteps: a file is durable before it has its name, and its name before it is told. Only then may an original
+// be deleted here, whatever happens to the power there. The server tells what it was asked for.
+func TestOrderOfSteps(t *testing.T) {
 	t.Parallel()
-	s := testenv.SSHD(t, testenv.SSHDOptions{SFTP: "-P hardlink,posix-rename,fsync,statvfs,copy-data,limits"})
-	desttest.Run(t, func(t *testing.T) *desttest.Target { return target(config(s, t.TempDir())) })
+	diary := filepath.Join(t.TempDir(), "diary")
+	s := testenv.SSHD(t, testenv.SSHDOptions{SFTP: "/usr/lib/openssh/sftp-server -e -l VERBOSE 2>>" + diary})
+	dir := t.TempDir()
+	d := connected(t, config(s, dir))
+	if _, err := d.Place(t.Context(), "new/x", desttest.Content([]byte("some bytes")), nil); err != nil {
+		t.Fatal(err)
+	}
+	part, above := dir+"/new/.x.part", dir+"/new"
+	said, err := os.ReadFile(diary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := 0
+	for _, step := range []string{"mkdir name \"" + above, "fsync \"" + dir + "\"", "open \"" + part, "fsync \"" + part + "\"",
+		"hardlink old \"" + part + "\" new \"" + above + "/x\"", "fsync \"" + above + "\""} {
+		at := strings.Index(string(said[from:]), step)
+		if at < 0 {
+			t.Fatalf("the server was not asked for %s, or too early: it says\n%s", step, said)
+		}
+		from += at
+	}
 }
 
 // TestHowItIsVerified: it is told, and it is never another way than the one that was asked for.
@@ -219,7 +238,7 @@ func TestManyFiles(t *testing.T) {
 // TestCopyWithoutMeans: a server that can't copy has nothing to copy from.
 func TestCopyWithoutMeans(t *testing.T) {
 	t.Parallel()
-	s := testenv.SSHD(t, testenv.SSHDOptions{NoShell: true, SFTP: "-P copy-data"})
+	s := testenv.SSHD(t, testenv.SSHDOptions{NoShell: true, SFTP: "internal-sftp -P copy-data"})
 	dir := t.TempDir()
 	d := connected(t, config(s, dir))
 	data := desttest.Content([]byte("some bytes"))

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,7 +20,7 @@ const sshd = "/usr/sbin/sshd"
 type SSHDOptions struct {
 	// NoShell: SFTP and nothing else.
 	NoShell bool
-	// SFTP are arguments of its SFTP server, as those that forbid it something.
+	// SFTP is its SFTP server and the arguments of that, "" for internal-sftp, which is in it.
 	SFTP string
 	// Config are further lines of its configuration.
 	Config []string
@@ -54,12 +55,13 @@ func SSHD(t testing.TB, o SSHDOptions) *SSHServer {
 		t.Fatal(err)
 	}
 	s.write("authorized_keys", string(public))
+	sftp := cmp.Or(o.SFTP, "internal-sftp")
 	lines := []string{"Port " + strconv.Itoa(s.port), "ListenAddress 127.0.0.1", "HostKey " + s.path("host"), "PidFile none",
 		"AuthorizedKeysFile " + s.path("authorized_keys"), "StrictModes no", "UsePAM no", "PasswordAuthentication no",
-		"KbdInteractiveAuthentication no", "PermitRootLogin prohibit-password", "Subsystem sftp internal-sftp " + o.SFTP,
+		"KbdInteractiveAuthentication no", "PermitRootLogin prohibit-password", "Subsystem sftp " + sftp,
 		"MaxStartups 100:30:200"}
 	if o.NoShell {
-		lines = append(lines, "ForceCommand internal-sftp "+o.SFTP)
+		lines = append(lines, "ForceCommand "+sftp)
 	}
 	s.write("sshd_config", strings.Join(append(lines, o.Config...), "\n")+"\n")
 	s.command = Command{Path: sshd, Args: []string{"-D", "-e", "-f", s.path("sshd_config")}}
