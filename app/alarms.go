@@ -192,10 +192,13 @@ func (a *alarms) job(now time.Time, s engine.Status) {
 	for _, k := range s.Balance.Sinks {
 		dead += k.Dead
 	}
+	for _, q := range s.Balance.Queues {
+		dead += q.Dead
+	}
 	was, known := a.book.Counts["dead/"+s.Name]
 	if a.book.Counts["dead/"+s.Name] = dead; known && dead > was {
-		a.raise(now, "dead", s.Name, fmt.Sprintf("job %s: %d more dead letters; see `holdfast dead ls`", s.Name,
-			dead-was))
+		a.raise(now, "dead", s.Name, fmt.Sprintf("job %s: %d more dead letters; see `holdfast dead ls %s`", s.Name,
+			dead-was, s.Name))
 	}
 	a.silence(now, s)
 }

@@ -80,7 +80,7 @@ func TestAlarmsDoNotFlood(t *testing.T) {
 		dead(1)
 		w.after(time.Minute, nil)
 	}
-	w.after(time.Hour, nil, "1 more dead letters; see `holdfast dead ls` (4 more of the kind were held back)")
+	w.after(time.Hour, nil, "1 more dead letters; see `holdfast dead ls spots` (4 more of the kind were held back)")
 	w.after(2*time.Hour, nil)
 	dead(-4) // a person decided
 	w.after(time.Hour, nil)

@@ -3,8 +3,11 @@ package app
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/url"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,11 +85,28 @@ func (d *decoder) complainAll(e entry, path string, errs []error) {
 func (b broker) place() string {
 	switch b.kind {
 	case "redis":
-		return b.redis.URL
+		return samePlace(b.redis.URL, "6379")
 	case "nats":
-		return b.nats.URL
+		return samePlace(b.nats.URL, "4222")
 	}
 	return embeddedBroker
+}
+
+// samePlace writes an address as all that mean the same are written.
+func samePlace(address, port string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	host := u.Hostname()
+	if host == "localhost" || host == "::1" {
+		host = "127.0.0.1"
+	}
+	path := strings.Trim(u.Path, "/")
+	if path == "0" && strings.HasPrefix(u.Scheme, "redis") { // the database that a Redis has without a number
+		path = ""
+	}
+	return strings.ToLower(net.JoinHostPort(host, orElse(u.Port(), port))) + "/" + path
 }
 
 // open returns the broker; p holds the embedded server.

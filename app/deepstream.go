@@ -68,10 +68,12 @@ func (d *Desk) excuseDoubles(ctx context.Context, c *Comparison, b engine.Books,
 			c.Missing -= n
 			c.Excused += n
 			if n > 0 {
-				c.Note = fmt.Sprintf("%d rows came with the tags and time of another: the database has those once", n)
+				c.Note = fmt.Sprintf("%d rows came with the tags and time of another: the database has those once, and InfluxDB "+
+					"the values of the last", n)
 			}
-			if c.Missing > 0 {
-				c.Note = "rows with the same tags and time, which came more than once and have left the spool, are counted as missing"
+			if left := b.Accepted - rows; c.Missing > 0 && left > 0 {
+				c.Note = fmt.Sprintf("%d rows have left the spool: those of them with the tags and time of another would be among "+
+					"the missing ones", left)
 			}
 			return nil
 		})

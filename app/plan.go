@@ -72,6 +72,13 @@ func (c *Config) planAt(place Place, listen string, log *slog.Logger) (*Plan, er
 		ReadToken:   c.ReadToken,
 		Checkpoints: c.Checkpoints, Disk: c.Disk, Notify: c.Notify, Alerts: c.Alerts, Log: log,
 		config: c}
+	for _, j := range c.Jobs {
+		if w, ok := j.work.(interface{ needs() error }); ok {
+			if err := w.needs(); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return p, CheckListen(orElse(p.Listen, NoListen), p.Token)
 }
 

@@ -96,7 +96,17 @@ func jobSchema() *jsonschema.Schema {
 	work.Properties.Set("source", oneSchema(kindSchemas(sources), nil))
 	work.Properties.Set("sinks", namedSchema(oneSchema(kindSchemas(sinks), besides)))
 	further, _ := work.Properties.Get("sinks")
-	return oneSchema(map[string]*jsonschema.Schema{"collect": work, "stream": streamSchema(further)}, nil)
+	return oneSchema(map[string]*jsonschema.Schema{"collect": work, "stream": streamSchema(further),
+		transferKind: transferSchema()}, nil)
+}
+
+func transferSchema() *jsonschema.Schema {
+	s := structSchema(&transferConfig{})
+	s.Required = []string{"from", "to"}
+	place := words("[user@]host:directory, or a directory")
+	s.Properties.Set("to", &jsonschema.Schema{OneOf: []*jsonschema.Schema{place,
+		namedSchema(&jsonschema.Schema{OneOf: []*jsonschema.Schema{place, oneSchema(kindSchemas(destinations), nil)}})}})
+	return s
 }
 
 func streamSchema(sinks *jsonschema.Schema) *jsonschema.Schema {

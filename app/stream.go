@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"holdfast/base/disk"
 	"holdfast/base/secret"
 	"holdfast/connector"
 	"holdfast/job/collect"
@@ -105,6 +106,8 @@ const (
 	defaultInterval  = 5 * time.Minute
 	defaultAPIListen = "127.0.0.1:5000"
 	weatherBatches   = 88
+	mostOldBatches   = 10_000
+	leastRetained    = 1 << 20
 )
 
 // once a second: what is away is tried no oftener, and found again within that time.
@@ -234,6 +237,15 @@ func (c *Config) checkStreams(d *decoder, root ast.Node) {
 			}
 			seen[key] = j.Name
 		}
+		if name, key := w.beside(); name != "" {
+			n, p := at(w.role(), "ingester")
+			if other, ok := c.ingester(name); !ok {
+				d.bad(n, p, "there is no job %s with an ingester", name)
+			} else if w.Processor != nil && other.Database.place() != w.Database.place() {
+				n, p := at("database")
+				d.bad(n, p, "the %s has another database than %s, whose rows it reports on; want the same", key, name)
+			}
+		}
 		if w.API != nil || w.Broker.kind != embeddedBroker {
 			continue
 		}
@@ -243,6 +255,27 @@ func (c *Config) checkStreams(d *decoder, root ast.Node) {
 		}
 		server = &w.Broker.embedded
 	}
+}
+
+// beside is the ingester of the same file that a role says it works with, "" for none.
+func (c *streamConfig) beside() (ingester, role string) {
+	switch {
+	case c.Processor != nil:
+		return c.Processor.Ingester, "processor"
+	case c.API != nil:
+		return c.API.Ingester, "api"
+	}
+	return "", ""
+}
+
+// ingester is a job of the file that is one.
+func (c *Config) ingester(name string) (*streamConfig, bool) {
+	i := slices.IndexFunc(c.Jobs, func(j Job) bool { return j.Name == name })
+	if i < 0 {
+		return nil, false
+	}
+	w, ok := c.Jobs[i].work.(*streamConfig)
+	return w, ok && w.Ingester != nil
 }
 
 // role is which one the job has, "" for none.
@@ -279,6 +312,11 @@ func (s *streamerConfig) check(_ *streamConfig, d *decoder, n ast.Node, path str
 	if s.Batch < 0 {
 		a, p := at("batch")
 		d.bad(a, p, "want a number from 1, got %d", s.Batch)
+	}
+	if r := s.Retain; r.Windows < 0 || r.Bytes > 0 && r.Bytes < leastRetained {
+		a, p := at("retain")
+		d.bad(a, p, "want windows from 0 and bytes from 1MiB, of which the window that is cut needs some, got %d and %s", r.Windows,
+			disk.Size(int64(r.Bytes)))
 	}
 	if s.Interval < 0 {
 		a, p := at("interval")
@@ -330,11 +368,12 @@ func (i *ingesterConfig) check(_ *streamConfig, d *decoder, n ast.Node, path str
 		return
 	}
 	i.Quota.check(d, entries, join(path, "quota"))
-	if i.LostAfter < 0 {
-		d.bad(d.at(n, "ingester", "lost_after"), join(path, "lost_after"), "want a time above 0, got %v", i.LostAfter)
+	if i.LostAfter != 0 && i.LostAfter < time.Second {
+		d.bad(d.at(n, "ingester", "lost_after"), join(path, "lost_after"), "want 1s or more, got %v", i.LostAfter)
 	}
-	if i.OldBatches != nil && *i.OldBatches < 0 {
-		d.bad(d.at(n, "ingester", "old_batches"), join(path, "old_batches"), "want a number from 0, got %d", *i.OldBatches)
+	if i.OldBatches != nil && (*i.OldBatches < 0 || *i.OldBatches > mostOldBatches) {
+		d.bad(d.at(n, "ingester", "old_batches"), join(path, "old_batches"), "want a number from 0 to %d, got %d", mostOldBatches,
+			*i.OldBatches)
 	}
 	for _, s := range i.Sinks {
 		if s.name == databaseName {
@@ -356,6 +395,9 @@ func (p *processorConfig) check(_ *streamConfig, d *decoder, n ast.Node, path st
 func (a *apiConfig) check(_ *streamConfig, d *decoder, n ast.Node, path string) {
 	if a == nil {
 		return
+	}
+	if a.Timeout < 0 {
+		d.bad(d.at(n, "api", "timeout"), join(path, "api.timeout"), "want a time above 0, got %v", a.Timeout)
 	}
 	a.Listen = orElse(a.Listen, defaultAPIListen)
 	if why := checkListen(a.Listen, a.Token != ""); why != "" {

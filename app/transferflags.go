@@ -88,7 +88,7 @@ func Transfer(f TransferFlags, env func(string) (string, bool), log *slog.Logger
 	p.config, p.Once = nil, f.BackfillOnly
 	w := p.Jobs[0].work.(*transferConfig)
 	w.once = f.BackfillOnly
-	return p, w.needs()
+	return p, nil
 }
 
 // after is what becomes of originals: as with rawtransfer, they are replaced while the directory is watched, and stay as they are

@@ -371,7 +371,7 @@ func (j *Job) tell(p connector.Page, t Taken) {
 	}
 	if t.Rejected > 0 {
 		j.env.History.Warn("dead.intake", "%d of %d %s can't be taken in: they are dead letters, see "+
-			"`holdfast dead ls`", t.Rejected, t.Read, j.cfg.Noun)
+			"`holdfast dead ls %s`", t.Rejected, t.Read, j.cfg.Noun, j.env.Name)
 	}
 	if p.Lost > 0 {
 		j.env.History.Warn("overload.lost", "%d %s of the source were lost: they came faster than they could be "+
