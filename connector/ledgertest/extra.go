@@ -193,10 +193,10 @@ func crowd(r *rig) {
 // crowdOfBytes: of many files with the same bytes, one is held, by one of two.
 func crowdOfBytes(r *rig) {
 	const many = 16
-	both := []connector.Ledger{r.l, r.open("two")}
+	two := []connector.Ledger{r.l, r.open("two")}
 	for round := range 2 {
 		r.oneOf(many, func(i int) (connector.Claim, error) {
-			return both[i%2].Lock(r.Context(), File(fmt.Sprintf("/data/%d/%d", round, i),
+			return two[i%2].Lock(r.Context(), File(fmt.Sprintf("/data/%d/%d", round, i),
 				fmt.Sprint("content ", round)), false)
 		})
 	}
@@ -226,15 +226,15 @@ func (r *rig) oneOf(many int, lock func(i int) (connector.Claim, error)) {
 
 // pair: two that see the same files transfer each once, and each content once.
 func pair(r *rig) {
-	const files, contents, workers = 24, 9, 4
-	both := []connector.Ledger{r.l, r.open("two")}
+	const files, contents, workers = 16, 6, 2
+	two := []connector.Ledger{r.l, r.open("two")}
 	var mu sync.Mutex
 	placed, sent := map[string]int{}, map[[20]byte]int{}
 	todo := [2]chan connector.Original{make(chan connector.Original, files), make(chan connector.Original, files)}
 	var work sync.WaitGroup
 	for w := range 2 * workers {
 		work.Go(func() {
-			l := both[w%2]
+			l := two[w%2]
 			for o := range todo[w%2] {
 				for {
 					c, err := l.Lock(r.Context(), o, false)

@@ -80,6 +80,7 @@ func Run(t *testing.T, extra bool, open func(t *testing.T) *Target) {
 		{"packed", true, packed},
 		{"many with the same bytes", true, crowdOfBytes},
 		{"two that do all", true, pair},
+		{"any order", true, anyOrder},
 		{"an hour", false, anHour},
 	}
 	for _, c := range cases {
