@@ -15,8 +15,8 @@ import (
 	"holdfast/tests/testenv"
 )
 
-// cat is what the rate of a link is measured by: MB/s of `cat file | ssh host 'cat >file'`, for many files on end, so
-// that logging in does not count.
+// cat is what the rate of a link is measured by: MB/s of `cat file | ssh host 'cat >file'`, for many files on
+// end, so that logging in does not count.
 func cat(b *testing.B, s *testenv.SSHServer, dir string, bytes, files int) float64 {
 	b.Helper()
 	from := filepath.Join(b.TempDir(), "from")

@@ -52,8 +52,8 @@ func (w *wire) Read(b []byte) (int, error) {
 // quiet is how long nothing came.
 func (w *wire) quiet() time.Duration { return time.Since(time.Unix(0, w.heard.Load())) }
 
-// drop closes the connection at once. What was not sent yet never arrives: it might come between what a next connection
-// does for the same file.
+// drop closes the connection at once. What was not sent yet never arrives: it might come between what a next
+// connection does for the same file.
 func (w *wire) drop() {
 	if tcp, ok := w.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -71,7 +71,8 @@ func open(ctx context.Context, cfg Config, stall time.Duration, spawn func(func(
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{cfg: cfg, silence: route[len(route)-1].silence, stall: stall, spawn: spawn, dead: make(chan struct{})}
+	last := route[len(route)-1]
+	c := &connection{cfg: cfg, silence: last.silence, stall: stall, spawn: spawn, dead: make(chan struct{})}
 	for i, h := range route {
 		if err := c.reach(ctx, h, i == 0); err != nil {
 			c.close(err)
@@ -79,7 +80,7 @@ func open(ctx context.Context, cfg Config, stall time.Duration, spawn func(func(
 		}
 	}
 	// From here on a silent link is noticed by the watch, which nobody runs yet.
-	alive, cancel := context.WithTimeout(ctx, c.silence+route[len(route)-1].connect)
+	alive, cancel := context.WithTimeout(ctx, c.silence+last.connect)
 	defer cancel()
 	stop := context.AfterFunc(alive, c.wire.drop)
 	defer stop()
@@ -139,7 +140,8 @@ func shaken(ctx context.Context, h hop, l *login, err error) error {
 		return fmt.Errorf("%s: %w", what, err) // of the host's key
 	case ctx.Err() != nil:
 		return fault.New(fault.Transient, "%s: no answer within %v", what, h.connect)
-	case strings.Contains(err.Error(), "unable to authenticate"), strings.Contains(err.Error(), "uthentication failures"):
+	case strings.Contains(err.Error(), "unable to authenticate"),
+		strings.Contains(err.Error(), "uthentication failures"):
 		return l.refused(fault.New(fault.Credentials, "%s: the host refuses all %d keys", what, len(l.signers)))
 	}
 	if e, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok {
@@ -150,7 +152,7 @@ func shaken(ctx context.Context, h hop, l *login, err error) error {
 
 // explore opens the first lane, and finds the root.
 func (c *connection) explore(ctx context.Context) error {
-	l, err := c.lane(ctx)
+	l, err := c.lane()
 	if err != nil {
 		return err
 	}
@@ -219,8 +221,8 @@ func (c *connection) close(err error) {
 	}
 }
 
-// watch asks the server for a sign of life when it is quiet, and breaks a connection that gives none. It ends with the
-// connection.
+// watch asks the server for a sign of life when it is quiet, and breaks a connection that gives none. It ends
+// with the connection.
 func (c *connection) watch() {
 	every := c.silence / 3
 	tick := time.NewTicker(every)

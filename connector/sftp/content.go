@@ -105,5 +105,5 @@ func (o *outgoing) peek(b []byte, off int64) (int, error) {
 }
 
 // errChanged means that a content is not what it was when it was hashed.
-var errChanged = fault.WithHint(fault.New(fault.Corrupt, "the file is not what was hashed: it changed, or it was spoilt on the way"),
-	"it is hashed again")
+var errChanged = fault.WithHint(fault.New(fault.Corrupt,
+	"the file is not what was hashed: it changed, or it was spoilt on the way"), "it is hashed again")

@@ -11,7 +11,8 @@ import (
 	"holdfast/base/fault"
 )
 
-// Numbers of SFTP 3 (draft-ietf-secsh-filexfer-02), and of the extension copy-data (draft-ietf-secsh-filexfer-extensions).
+// Numbers of SFTP 3 (draft-ietf-secsh-filexfer-02), and of the extension copy-data
+// (draft-ietf-secsh-filexfer-extensions).
 const (
 	fxpInit, fxpVersion, fxpOpen, fxpClose   = 1, 2, 3, 4
 	fxpStatus, fxpHandle, fxpExtended        = 101, 102, 200
@@ -20,8 +21,8 @@ const (
 	mostHandle                               = 256
 )
 
-// copyData has the SFTP server copy a file. The library does not know this request, so it is made by hand, on a channel
-// of its own.
+// copyData has the SFTP server copy a file. The library does not know this request, so it is made by hand, on
+// a channel of its own.
 func (c *connection) copyData(from, to string) error {
 	session, in, out, err := c.session()
 	if err != nil {
@@ -77,8 +78,8 @@ func (x *exchange) open(path string, flags uint32) (handle string, err error) {
 	return string(answer[4:]), nil
 }
 
-// ask returns what an answer of the wanted kind has behind its number. Another one is an error, as is a status that is
-// none of success.
+// ask returns what an answer of the wanted kind has behind its number. Another one is an error, as is a
+// status that is none of success.
 func (x *exchange) ask(want, kind byte, parts ...[]byte) ([]byte, error) {
 	packet := []byte{0, 0, 0, 0, kind}
 	for _, p := range parts {

@@ -18,8 +18,8 @@ import (
 // isNotExist reports whether a server says that something is not there.
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// failed reports whether a server says that it failed, and no more: so it does when a disk is full, a name is taken, a
-// file system is read-only, and more.
+// failed reports whether a server says that it failed, and no more: so it does when a disk is full, a name is
+// taken, a file system is read-only, and more.
 func failed(err error) bool {
 	e, ok := errors.AsType[*sftp.StatusError](err)
 	return ok && e.FxCode() == sftp.ErrSSHFxFailure
@@ -33,9 +33,11 @@ func unsupported(err error) bool {
 
 // lost reports whether no answer came because the channel or the connection broke.
 func lost(err error) bool {
-	if errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, sftp.ErrSSHFxNoConnection) || errors.Is(err, io.EOF) ||
-		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed) {
-		return true
+	for _, e := range []error{sftp.ErrSSHFxConnectionLost, sftp.ErrSSHFxNoConnection, io.EOF, io.ErrUnexpectedEOF,
+		io.ErrClosedPipe, net.ErrClosed} {
+		if errors.Is(err, e) {
+			return true
+		}
 	}
 	_, network := errors.AsType[net.Error](err)
 	_, exit := errors.AsType[*ssh.ExitMissingError](err)
@@ -48,7 +50,8 @@ func (c *connection) classify(what string, err error) error {
 		return nil
 	}
 	what = strings.ToValidUTF8(what, "?")
-	if _, ok := errors.AsType[*fault.Error](err); ok || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	_, known := errors.AsType[*fault.Error](err)
+	if known || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if !c.alive() {
@@ -76,7 +79,8 @@ const readOnly = 1
 // littleRoom is less than a disk needs for work: who reserves blocks for root says so in other words.
 const littleRoom = 64 << 10
 
-// wrote gives its kind to an error of what needs room: SFTP has no word for a full disk, so the file system is asked.
+// wrote gives its kind to an error of what needs room: SFTP has no word for a full disk, so the file system
+// is asked.
 func (c *connection) wrote(l *lane, what string, err error) error {
 	if !failed(err) {
 		return c.classify(what, err)
@@ -86,15 +90,16 @@ func (c *connection) wrote(l *lane, what string, err error) error {
 	case e != nil:
 		return c.classify(what, err)
 	case room.Flag&readOnly != 0:
-		return fault.WithHint(fault.New(fault.Permanent, "%s: %w", what, err), "the file system of %s is mounted read-only", c.root)
+		return fault.WithHint(fault.New(fault.Permanent, "%s: %w", what, err),
+			"the file system of %s is mounted read-only", c.root)
 	case room.Bavail*room.Frsize < littleRoom || room.Files > 0 && room.Ffree == 0:
 		return fault.New(fault.Full, "%s: there is no room on %s: %w", what, c.cfg.Host, err)
 	}
 	return c.classify(what, err)
 }
 
-// filled is wrote for the bytes of a file: where there is room, it is a quota that keeps them out, or a limit of the file
-// system.
+// filled is wrote for the bytes of a file: where there is room, it is a quota that keeps them out, or a limit
+// of the file system.
 func (c *connection) filled(l *lane, what string, err error) error {
 	out := c.wrote(l, what, err)
 	if failed(err) && fault.Is(out, fault.Transient) && c.alive() {

@@ -53,8 +53,8 @@ func (g *guard) address() string {
 	return address(g.hop.host, g.hop.port)
 }
 
-// knownTypes are the algorithms of the keys that known_hosts has for the host. A server has several keys, of which it
-// shows the one that we ask for first.
+// knownTypes are the algorithms of the keys that known_hosts has for the host. A server has several keys, of
+// which it shows the one that we ask for first.
 func (g *guard) knownTypes() map[string]bool {
 	nobody, _ := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
 	types := map[string]bool{}
@@ -165,16 +165,17 @@ func (g *guard) callback(_ string, remote net.Addr, key ssh.PublicKey) error {
 	}
 	name := knownhosts.Normalize(g.address())
 	if e, ok := errors.AsType[*knownhosts.RevokedError](err); ok {
-		return fault.WithHint(fault.New(fault.Credentials, "the host key of %s (%s) is marked as revoked in %s line %d", name,
-			ssh.FingerprintSHA256(key), g.origin(e.Revoked).Filename, e.Revoked.Line), "nobody should use this key; the host needs another one")
+		return fault.WithHint(fault.New(fault.Credentials, "the host key of %s (%s) is marked as revoked in %s line %d",
+			name, ssh.FingerprintSHA256(key), g.origin(e.Revoked).Filename, e.Revoked.Line),
+			"nobody should use this key; the host needs another one")
 	}
 	e, ok := errors.AsType[*knownhosts.KeyError](err)
 	switch {
 	case !ok:
 		return fault.New(fault.Credentials, "the host key of %s is not accepted: %w", name, err)
 	case len(e.Want) == 0:
-		return fault.WithHint(fault.New(fault.Credentials, "the host %s is not in known_hosts (its key is %s %s)", name, key.Type(),
-			ssh.FingerprintSHA256(key)), "compare the key with the host's, and let it in by: %s", g.accept(key, g.file()))
+		return fault.WithHint(fault.New(fault.Credentials, "the host %s is not in known_hosts (its key is %s %s)",
+			name, key.Type(), ssh.FingerprintSHA256(key)), "compare the key with the host's, and let it in by: %s", g.accept(key, g.file()))
 	}
 	return g.changed(name, key, e.Want)
 }
@@ -182,7 +183,7 @@ func (g *guard) callback(_ string, remote net.Addr, key ssh.PublicKey) error {
 // changed says that known_hosts has other keys, and how a person has it forget them.
 func (g *guard) changed(name string, key ssh.PublicKey, want []knownhosts.KnownKey) error {
 	known, forget := g.origin(want[0]), ""
-	lines := map[string]string{} // to delete from files that ssh-keygen does not touch, as they have lines that are no good
+	lines := map[string]string{} // to delete from files that ssh-keygen does not touch, for the junk in them
 	for _, k := range want {
 		_, junk := g.copied[k.Filename]
 		k = g.origin(k)
@@ -215,8 +216,8 @@ func (g *guard) file() string {
 	return "~/.ssh/known_hosts"
 }
 
-// accept is the command that lets a key in. Where ssh-keyscan does not reach the host, or would write another name, it
-// is the line itself.
+// accept is the command that lets a key in. Where ssh-keyscan does not reach the host, or would write another
+// name, it is the line itself.
 func (g *guard) accept(key ssh.PublicKey, file string) string {
 	hashed := g.hop.hashed || isHashed(file)
 	if g.direct && g.hop.alias == "" {
@@ -224,13 +225,15 @@ func (g *guard) accept(key ssh.PublicKey, file string) string {
 		if hashed {
 			options = "-H "
 		}
-		return fmt.Sprintf("ssh-keyscan %s-t %s -p %s %s >> %s", options, scanType(key), g.hop.port, quote(g.hop.host), quote(file))
+		return fmt.Sprintf("ssh-keyscan %s-t %s -p %s %s >> %s", options, scanType(key), g.hop.port, quote(g.hop.host),
+			quote(file))
 	}
 	name := knownhosts.Normalize(g.address())
 	if hashed {
 		name = knownhosts.HashHostname(name)
 	}
-	return fmt.Sprintf("echo %s >> %s", quote(name+" "+strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))), quote(file))
+	line := name + " " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+	return fmt.Sprintf("echo %s >> %s", quote(line), quote(file))
 }
 
 // isHashed reports whether the names in a file of known hosts are hashed.

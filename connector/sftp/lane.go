@@ -1,7 +1,6 @@
 package sftp
 
 import (
-	"context"
 	"errors"
 	"io"
 	"slices"
@@ -15,8 +14,8 @@ import (
 	"holdfast/base/fault"
 )
 
-// mostLanes is how many SFTP channels a connection has. An sshd allows ten channels unless told otherwise, and the shells
-// take two. A channel has two MiB under way at most, so over a distance several carry more.
+// mostLanes is how many SFTP channels a connection has. An sshd allows ten channels unless told otherwise,
+// and the shells take two. A channel has two MiB under way at most, so over a distance several carry more.
 const mostLanes = 8
 
 // stall is how long a server may take for one request: an fsync of much data on a slow disk.
@@ -61,8 +60,9 @@ func (f *flow) stalled(limit time.Duration) bool {
 	return since != 0 && time.Since(time.Unix(0, since)) > limit
 }
 
-// lane returns the one with the least to do. There is a new one when all have something, while the server allows it.
-func (c *connection) lane(context.Context) (*lane, error) {
+// lane returns the one with the least to do. There is a new one when all have something, while the server
+// allows it.
+func (c *connection) lane() (*lane, error) {
 	s := &c.lanes
 	s.mu.Lock()
 	s.open = slices.DeleteFunc(s.open, func(l *lane) bool { return l.gone.Load() })
@@ -141,8 +141,8 @@ func (c *connection) openLane() (*lane, error) {
 	return l, nil
 }
 
-// packet is how many bytes go into one request, and requests how many of those of one file are under way: together as
-// much as a channel takes.
+// packet is how many bytes go into one request, and requests how many of those of one file are under way:
+// together as much as a channel takes.
 const (
 	packet   = 32 << 10
 	requests = 64
@@ -168,5 +168,6 @@ func (c *connection) session() (session *ssh.Session, in io.WriteCloser, out io.
 func (c *connection) stalled() bool {
 	c.lanes.mu.Lock()
 	defer c.lanes.mu.Unlock()
-	return slices.ContainsFunc(c.lanes.open, func(l *lane) bool { return l.flow.stalled(c.stall) }) || c.shells.stalled(c.stall)
+	stalled := func(l *lane) bool { return l.flow.stalled(c.stall) }
+	return slices.ContainsFunc(c.lanes.open, stalled) || c.shells.stalled(c.stall)
 }

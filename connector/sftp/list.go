@@ -20,14 +20,14 @@ import (
 )
 
 // with runs f with a lane.
-func with[T any](ctx context.Context, d *Destination, what string, f func(ctx context.Context, c *connection, l *lane) (T, error)) (
-	T, error) {
+func with[T any](ctx context.Context, d *Destination, what string,
+	f func(ctx context.Context, c *connection, l *lane) (T, error)) (T, error) {
 	v, err := detached(ctx, d, func(ctx context.Context) (v T, err error) {
 		c, err := d.connect(ctx)
 		if err != nil {
 			return v, err
 		}
-		l, err := c.lane(ctx)
+		l, err := c.lane()
 		if err != nil {
 			return v, err
 		}
@@ -45,7 +45,8 @@ func with[T any](ctx context.Context, d *Destination, what string, f func(ctx co
 const atOnce = 64
 
 // Sums has the server hash the files, or reads them.
-func (d *Destination) Sums(ctx context.Context, names []string) (map[string][sha256.Size]byte, connector.Verified, error) {
+func (d *Destination) Sums(ctx context.Context, names []string) (map[string][sha256.Size]byte, connector.Verified,
+	error) {
 	for _, name := range names {
 		if err := connector.CheckName(name); err != nil {
 			return nil, "", err
@@ -81,7 +82,8 @@ func (d *Destination) Sums(ctx context.Context, names []string) (map[string][sha
 }
 
 // sum hashes one file, of which nothing is known.
-func (c *connection) sum(ctx context.Context, l *lane, name string, how connector.Verified) (sum [sha256.Size]byte, err error) {
+func (c *connection) sum(ctx context.Context, l *lane, name string, how connector.Verified) (sum [sha256.Size]byte,
+	err error) {
 	if err := ctx.Err(); err != nil {
 		return sum, err
 	}
@@ -145,7 +147,8 @@ func (d *Destination) walk(ctx context.Context, dir string, each func(name strin
 	return nil
 }
 
-// Sweep removes what is under way and was not written to for so long by the server's clock, and is not ours at this time.
+// Sweep removes what is under way and was not written to for so long by the server's clock, and is not ours
+// at this time.
 func (d *Destination) Sweep(ctx context.Context, older time.Duration) (removed []string, err error) {
 	now, err := d.clock(ctx)
 	if err != nil {

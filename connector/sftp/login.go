@@ -25,8 +25,8 @@ type login struct {
 	agent   net.Conn // nil without one
 }
 
-// loginTo collects the keys, in the order of ssh: those that were asked for, the other ones of the agent, and the usual
-// files. It has to be closed when the connection is made.
+// loginTo collects the keys, in the order of ssh: those that were asked for, the other ones of the agent, and
+// the usual files. It has to be closed when the connection is made.
 func loginTo(h hop) (*login, error) {
 	l := &login{hop: h}
 	held := l.askAgent()
@@ -94,7 +94,8 @@ func (l *login) identity(file string, held []ssh.Signer) {
 	case isLocked && locked.PublicKey != nil:
 		public = locked.PublicKey
 	}
-	if i := slices.IndexFunc(held, func(s ssh.Signer) bool { return public != nil && same(s.PublicKey(), public) }); i >= 0 {
+	wanted := func(s ssh.Signer) bool { return public != nil && same(s.PublicKey(), public) }
+	if i := slices.IndexFunc(held, wanted); i >= 0 {
 		l.add(held[i])
 		return
 	}

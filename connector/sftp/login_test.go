@@ -46,8 +46,8 @@ func letIn(t *testing.T, err error) {
 	run(t, nil, "sh", "-c", command)
 }
 
-// TestHostKey: an unknown key and a changed one are refused, whatever the file of known hosts looks like, and the command
-// that is told lets them in.
+// TestHostKey: an unknown key and a changed one are refused, whatever the file of known hosts looks like, and
+// the command that is told lets them in.
 func TestHostKey(t *testing.T) {
 	t.Parallel()
 	s := testenv.SSHD(t, testenv.SSHDOptions{})
@@ -144,7 +144,8 @@ func TestHostKeyChanges(t *testing.T) {
 // startWithin is how long a server may need on a busy machine.
 const startWithin = 20e9
 
-// TestKnownHosts: several keys for a host, revoked ones, authorities, hashed names, and lines that are no good.
+// TestKnownHosts: several keys for a host, revoked ones, authorities, hashed names, and lines that are no
+// good.
 func TestKnownHosts(t *testing.T) {
 	t.Parallel()
 	s := testenv.SSHD(t, testenv.SSHDOptions{})
@@ -343,6 +344,25 @@ Host *
 		}
 		if !fault.Is(err, fault.Permanent) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestSeveralKeys: a server with keys of several types is known by any one of them.
+func TestSeveralKeys(t *testing.T) {
+	t.Parallel()
+	second := filepath.Join(t.TempDir(), "ecdsa")
+	run(t, nil, "ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", second)
+	s := testenv.SSHD(t, testenv.SSHDOptions{Config: []string{"HostKey " + second}})
+	public, err := os.ReadFile(second + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, known := range []string{s.KnownAs("127.0.0.1", s.Port()), fmt.Sprintf("[127.0.0.1]:%d %s", s.Port(), public)} {
+		cfg := config(s, t.TempDir())
+		cfg.KnownHosts = []string{write(t, filepath.Join(t.TempDir(), "known_hosts"), known)}
+		if err := connected(t, cfg).Probe(t.Context()); err != nil {
+			t.Errorf("known by %s: %v", known, err)
 		}
 	}
 }

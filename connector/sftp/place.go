@@ -45,7 +45,7 @@ func (d *Destination) placing(ctx context.Context, name string, content connecto
 		if err != nil {
 			return connector.Placed{}, err
 		}
-		l, err := c.lane(ctx)
+		l, err := c.lane()
 		if err != nil {
 			return connector.Placed{}, err
 		}
@@ -76,8 +76,8 @@ type placing struct {
 	directory   *sftp.File
 }
 
-// place does the steps, each of which may be the last one before a crash: whatever is there then is found by the next.
-// Steps that do not need each other are asked for at once, since each answer takes a round trip.
+// place does the steps, each of which may be the last one before a crash: whatever is there then is found by
+// the next. Steps that do not need each other are asked for at once, since each answer takes a round trip.
 func (p *placing) place() (done connector.Placed, err error) {
 	f, openErr := (*sftp.File)(nil), error(nil)
 	var opened sync.WaitGroup
@@ -148,13 +148,14 @@ func (p *placing) there() (bool, connector.Verified, error) {
 	}
 	same, how, err := p.holds(p.ctx, p.lane, p.final, info.Size(), p.content)
 	if err == nil && !same {
-		err = fault.WithHint(fault.New(fault.Conflict, "%s is there with %d other bytes (by %s), and was not touched", p.name,
-			info.Size(), how), "give one of the two another name")
+		err = fault.WithHint(fault.New(fault.Conflict, "%s is there with %d other bytes (by %s), and was not touched",
+			p.name, info.Size(), how), "give one of the two another name")
 	}
 	return same, how, err
 }
 
-// goOn opens the part of a former attempt, or makes the directories that were missing, after the part could not be made.
+// goOn opens the part of a former attempt, or makes the directories that were missing, after the part could
+// not be made.
 func (p *placing) goOn(openErr error) (f *sftp.File, from int64, err error) {
 	info, err := p.lane.client.Lstat(p.part)
 	switch {
@@ -179,8 +180,8 @@ func (p *placing) goOn(openErr error) (f *sftp.File, from int64, err error) {
 		f, err = p.lane.client.OpenFile(p.part, os.O_WRONLY)
 		return f, info.Size(), err
 	}
-	// Another file is made, rather than this one emptied: who wrote to it may still be about to, from a connection that
-	// broke.
+	// Another file is made, rather than this one emptied: who wrote to it may still be about to, from a
+	// connection that broke.
 	if err := p.drop(); err != nil {
 		return nil, 0, err
 	}
@@ -267,7 +268,8 @@ func (p *placing) send(f *sftp.File, from int64) (sent int64, err error) {
 	return sent, nil
 }
 
-// settle makes the part durable, and compares what the server has of it. It opens the directory too, for finish.
+// settle makes the part durable, and compares what the server has of it. It opens the directory too, for
+// finish.
 func (p *placing) settle(f *sftp.File) (how connector.Verified, err error) {
 	p.file = f
 	if !p.syncs() { // what is not synced may come only with the close
@@ -338,7 +340,8 @@ func (p *placing) finish() error {
 	case there:
 		return p.drop()
 	}
-	// There are no links there (FAT, some network file systems). The rename of SFTP 3 must not replace a file.
+	// There are no links there (FAT, some network file systems). The rename of SFTP 3 must not replace a
+	// file.
 	err := client.Rename(p.part, p.final)
 	if _, posix := client.HasExtension("posix-rename@openssh.com"); posix && (failed(err) || unsupported(err)) {
 		err = client.PosixRename(p.part, p.final)
@@ -349,7 +352,8 @@ func (p *placing) finish() error {
 	return p.syncDirectory()
 }
 
-// unlink takes the part's own name away, and makes the other one durable. After a crash in between both may be there.
+// unlink takes the part's own name away, and makes the other one durable. After a crash in between both may
+// be there.
 func (p *placing) unlink() error {
 	var removed error
 	var all sync.WaitGroup
@@ -407,9 +411,10 @@ func (p *placing) syncMade(above string) error {
 	return p.maybe(f.Sync())
 }
 
-// Copy has the server copy a file: by cp in its shell, or by the copy-data of its SFTP. A server that can do neither has
-// it as not found, and the file is placed.
-func (d *Destination) Copy(ctx context.Context, from, name string, content connector.Content) (connector.Placed, error) {
+// Copy has the server copy a file: by cp in its shell, or by the copy-data of its SFTP. A server that can do
+// neither has it as not found, and the file is placed.
+func (d *Destination) Copy(ctx context.Context, from, name string, content connector.Content) (connector.Placed,
+	error) {
 	if err := errors.Join(connector.CheckName(from), connector.CheckName(name)); err != nil {
 		return connector.Placed{}, err
 	}

@@ -165,8 +165,8 @@ func portText(port int) string {
 // way resolves [user@]host and the jumps that lead to it.
 func (s *settings) way(target, port string, left int) ([]hop, error) {
 	if left == 0 {
-		return nil, fault.New(fault.Permanent, "ssh configuration: ProxyJump of %s leads over more than %d hosts, or in a circle",
-			target, mostHops)
+		return nil, fault.New(fault.Permanent,
+			"ssh configuration: ProxyJump of %s leads over more than %d hosts, or in a circle", target, mostHops)
 	}
 	h, err := s.resolve(target, port)
 	if err != nil {
@@ -179,8 +179,8 @@ func (s *settings) way(target, port string, left int) ([]hop, error) {
 	if jump == "" || strings.EqualFold(jump, "none") {
 		command, err := s.get(h.name, "ProxyCommand")
 		if err == nil && command != "" && !strings.EqualFold(command, "none") && jump == "" {
-			err = fault.WithHint(fault.New(fault.Permanent, "ssh configuration: %s has a ProxyCommand, which is not run", h.name),
-				"use ProxyJump")
+			err = fault.WithHint(fault.New(fault.Permanent,
+				"ssh configuration: %s has a ProxyCommand, which is not run", h.name), "use ProxyJump")
 		}
 		return []hop{h}, err
 	}

@@ -1,20 +1,24 @@
-// Package sftp is the destination that is a directory of another machine, over SSH. It needs no program of this one.
+// Package sftp is the destination that is a directory of another machine, over SSH. It needs no program of
+// this one.
 //
 //	sftp:
 //	  host: goto@gateway        # or a Host of ~/.ssh/config
 //	  directory: /export/raw
 //
-// One connection carries all: several SFTP channels, one file to a channel while there are enough, and a shell that
-// computes hashes where the server gives one. It is made when it is needed, and again when it broke. A link that is
-// silent for Config.Silence is taken for dead, and whoever waits for it gets an outage; a caller whose context ends is
-// free at once, and what it began ends behind it, before another call for the same name begins.
+// One connection carries all: several SFTP channels, one file to a channel while there are enough, and a
+// shell that computes hashes where the server gives one. It is made when it is needed, and again when it
+// broke. A link that is silent for Config.Silence is taken for dead, and whoever waits for it gets an outage;
+// a caller whose context ends is free at once, and what it began ends behind it, before another call for the
+// same name begins.
 //
-// A file is written under connector.PartName, which is made anew and never through a link; it is synced, verified, given
-// its time, linked to its name, and its directory is synced. A name that is taken is never given: the hard link of
-// OpenSSH (hardlink@openssh.com) refuses it. A server without hard links is asked for the rename of SFTP 3, which may not
-// replace a file either; one that does it all the same would replace what came between our look and it.
+// A file is written under connector.PartName, which is made anew and never through a link; it is synced,
+// verified, given its time, linked to its name, and its directory is synced. A name that is taken is never
+// given: the hard link of OpenSSH (hardlink@openssh.com) refuses it. A server without hard links is asked for
+// the rename of SFTP 3, which may not replace a file either; one that does it all the same would replace what
+// came between our look and it.
 //
-// The host must be in known_hosts; nobody is asked, and no key is ever added. Keys with a passphrase work through an agent.
+// The host must be in known_hosts; nobody is asked, and no key is ever added. Keys with a passphrase work
+// through an agent.
 package sftp
 
 import (
@@ -38,7 +42,8 @@ type Config struct {
 	Host string `yaml:"host"`
 	// Port, if it is not the one of the ssh configuration, or 22.
 	Port int `yaml:"port"`
-	// Directory below which the files go. It has to be there. One that is not absolute is below the home directory.
+	// Directory below which the files go. It has to be there. One that is not absolute is below the home
+	// directory.
 	Directory string `yaml:"directory"`
 	// IdentityFiles are keys to log in with, instead of those of the ssh configuration.
 	IdentityFiles []string `yaml:"identity_files"`
@@ -50,8 +55,8 @@ type Config struct {
 	SSHConfig string `yaml:"ssh_config"`
 	// KnownHosts are the files that are read instead of those of the ssh configuration.
 	KnownHosts []string `yaml:"known_hosts"`
-	// Verify is how files are verified: remote-hash, read-back, size, or auto (default): by the strongest way that the
-	// server allows.
+	// Verify is how files are verified: remote-hash, read-back, size, or auto (default): by the strongest way
+	// that the server allows.
 	Verify string `yaml:"verify"`
 	// ConnectTimeout for a connection, default that of the ssh configuration, or 10 s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
@@ -114,11 +119,12 @@ func cutUser(s string) (user, host string, named bool) {
 	return s[:at], s[at+1:], true
 }
 
-// ParseRemote reads what scp takes for a remote place: [USER@]HOST:DIRECTORY, with an IPv6 address in brackets. A path
-// is local, and not ok, if it has no colon, or a slash before its first one.
+// ParseRemote reads what scp takes for a remote place: [USER@]HOST:DIRECTORY, with an IPv6 address in
+// brackets. A path is local, and not ok, if it has no colon, or a slash before its first one.
 func ParseRemote(s string) (c Config, ok bool) {
 	host, rest := "", s
-	if open := strings.IndexByte(s, '['); open == 0 || open > 0 && s[open-1] == '@' && !strings.ContainsAny(s[:open], ":/") {
+	open := strings.IndexByte(s, '[')
+	if open == 0 || open > 0 && s[open-1] == '@' && !strings.ContainsAny(s[:open], ":/") {
 		shut := strings.Index(s, "]:")
 		if shut < open {
 			return c, false
@@ -171,13 +177,14 @@ func New(cfg Config) (*Destination, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open sftp: %w", errors.Join(errs...))
 	}
-	return &Destination{cfg: cfg.withDefaults(), stall: stall, closed: make(chan struct{}), busy: map[string]chan struct{}{}}, nil
+	return &Destination{cfg: cfg.withDefaults(), stall: stall, closed: make(chan struct{}),
+		busy: map[string]chan struct{}{}}, nil
 }
 
 // Traits: a file that was cut off goes on where it was, if its beginning may be compared.
 func (d *Destination) Traits() connector.DestinationTraits {
-	return connector.DestinationTraits{Root: d.cfg.root(), Resumes: d.cfg.Verify != string(connector.BySize), Copies: true,
-		Streams: 4 * mostLanes}
+	return connector.DestinationTraits{Root: d.cfg.root(), Resumes: d.cfg.Verify != string(connector.BySize),
+		Copies: true, Streams: 4 * mostLanes}
 }
 
 // Close breaks the connection, and returns when everything that was begun has ended.
@@ -210,8 +217,8 @@ func (d *Destination) begin(f func()) error {
 	return nil
 }
 
-// detached runs f, and returns when it has ended, or else at once when the context ends: f learns so from the context,
-// but may be in the middle of waiting for a server that does not answer.
+// detached runs f, and returns when it has ended, or else at once when the context ends: f learns so from the
+// context, but may be in the middle of waiting for a server that does not answer.
 func detached[T any](ctx context.Context, d *Destination, f func(ctx context.Context) (T, error)) (T, error) {
 	type outcome struct {
 		value T
@@ -280,7 +287,8 @@ type dialing struct {
 	err  error
 }
 
-// connect returns the connection, and makes one if there is none that works. Several callers wait for the same one.
+// connect returns the connection, and makes one if there is none that works. Several callers wait for the
+// same one.
 func (d *Destination) connect(ctx context.Context) (*connection, error) {
 	d.mu.Lock()
 	if d.link != nil && d.link.alive() {

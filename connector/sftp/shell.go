@@ -20,9 +20,10 @@ import (
 	"holdfast/connector"
 )
 
-// script is what runs on the server: it answers each line by one line. It has no quotes, backslashes or line ends of its
-// own, so that any login shell passes it on to sh. Names come as lines in which printf makes every unusual byte out of
-// its octal number, and are used in double quotes only; a file is given as standard input, never by its name.
+// script is what runs on the server: it answers each line by one line. It has no quotes, backslashes or line
+// ends of its own, so that any login shell passes it on to sh. Names come as lines in which printf makes
+// every unusual byte out of its octal number, and are used in double quotes only; a file is given as standard
+// input, never by its name.
 var script = strings.Join([]string{
 	`LC_ALL=C; export LC_ALL; w=none`,
 	`if command -v openssl >/dev/null 2>&1; then w=openssl; big() { openssl dgst -sha256 -r; }; small() { big; }; fi`,
@@ -35,11 +36,13 @@ var script = strings.Join([]string{
 		`s|b) if [ -L "$v" ]; then echo "- link"; elif [ -f "$v" ]; then if [ -r "$v" ]; then ` +
 		`if [ $op = b ]; then s=$(big <"$v"); else s=$(small <"$v"); fi && echo "+ $s" || echo "- failed"; ` +
 		`else echo "- denied"; fi; else echo "- absent"; fi;; ` +
-		`c) f=$v; name "$b"; if cp -- "$f" "$v" </dev/null >/dev/null 2>&1; then echo "+ copied"; else echo "- failed"; fi;; ` +
+		`c) f=$v; name "$b"; ` +
+		`if cp -- "$f" "$v" </dev/null >/dev/null 2>&1; then echo "+ copied"; else echo "- failed"; fi;; ` +
 		`*) ;; esac; done`,
 }, "; ")
 
-// ready begins the line with which the script says that it listens; what comes before it are greetings of the server.
+// ready begins the line with which the script says that it listens; what comes before it are greetings of the
+// server.
 const ready = "holdfast-shell-1"
 
 // bigFile is how many bytes make it worth to start openssl, which is slow to start and quick to hash.
@@ -142,8 +145,8 @@ func (c *connection) openShell() (*shell, error) {
 	return s, nil
 }
 
-// write sends the lines, each after it stands among the pending. The first one makes a server that runs something else
-// than a shell give up.
+// write sends the lines, each after it stands among the pending. The first one makes a server that runs
+// something else than a shell give up.
 func (s *shell) write(in io.Writer) {
 	_, err := io.WriteString(in, "hello\n")
 	for err == nil {
@@ -303,8 +306,8 @@ func spell(path string) string {
 	return b.String()
 }
 
-// remoteHash has the server hash a regular file. It is fs.ErrNotExist if there is none, and fs.ErrPermission if it may
-// not be read.
+// remoteHash has the server hash a regular file. It is fs.ErrNotExist if there is none, and fs.ErrPermission
+// if it may not be read.
 func (c *connection) remoteHash(path string, size int64) (sum [sha256.Size]byte, err error) {
 	op := "s"
 	if size >= bigFile {

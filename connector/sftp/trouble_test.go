@@ -39,8 +39,8 @@ func through(t *testing.T, s *testenv.SSHServer, p *testenv.FaultyProxy, dir str
 	return cfg
 }
 
-// TestLinkBreaks has the link break in the middle of a file, in every way that a link can: it is an outage, the file has
-// no name yet, and goes on where it was.
+// TestLinkBreaks has the link break in the middle of a file, in every way that a link can: it is an outage,
+// the file has no name yet, and goes on where it was.
 func TestLinkBreaks(t *testing.T) {
 	t.Parallel()
 	s := testenv.SSHD(t, testenv.SSHDOptions{})
@@ -211,10 +211,10 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	testenv.Fill(t, fill)
-	if err := d.Probe(t.Context()); !fault.Is(err, fault.Full) {
+	if err := d.Probe(t.Context()); !fault.Is(err, fault.Full) || !strings.Contains(err.Error(), "there is no room") {
 		t.Errorf("probe: got %v, want that there is no room", err)
 	}
-	if _, err := d.Place(t.Context(), "a/x", desttest.Content(data), nil); !fault.Is(err, fault.Full) {
+	if _, err := d.Place(t.Context(), "a/x", desttest.Content(data), nil); !fault.Is(err, fault.Full) || !strings.Contains(err.Error(), "there is no room") {
 		t.Errorf("place: got %v, want that there is no room", err)
 	}
 	if err := os.Remove(fill); err != nil {
@@ -283,5 +283,28 @@ func TestRootGoes(t *testing.T) {
 	}
 	if _, err := os.Lstat(dir); err == nil {
 		t.Error("the root was made")
+	}
+}
+
+// TestHeldName: a call waits until what a former one for its name began has ended, or its own context.
+func TestHeldName(t *testing.T) {
+	t.Parallel()
+	s := testenv.SSHD(t, testenv.SSHDOptions{})
+	d := connected(t, config(s, t.TempDir()))
+	release, err := d.hold(t.Context(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := d.Place(ctx, "x", desttest.Content(nil), nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want it to wait", err)
+	}
+	if _, err := d.Place(t.Context(), "y", desttest.Content(nil), nil); err != nil {
+		t.Errorf("another name: %v", err)
+	}
+	release()
+	if _, err := d.Place(t.Context(), "x", desttest.Content(nil), nil); err != nil {
+		t.Error(err)
 	}
 }

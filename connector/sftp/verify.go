@@ -11,9 +11,9 @@ import (
 	"holdfast/connector"
 )
 
-// sumOf finds out what a file on the server holds, as strongly as can be: by the hash of the server, by reading it back,
-// or not at all (connector.BySize, without a sum). A way that was asked for by the configuration is taken, or it is an
-// error.
+// sumOf finds out what a file on the server holds, as strongly as can be: by the hash of the server, by
+// reading it back, or not at all (connector.BySize, without a sum). A way that was asked for by the
+// configuration is taken, or it is an error.
 func (c *connection) sumOf(ctx context.Context, l *lane, path string, size int64) (sum [sha256.Size]byte,
 	how connector.Verified, err error) {
 	how = c.strongest()
@@ -44,8 +44,8 @@ func (c *connection) strongest() connector.Verified {
 }
 
 // holds reports whether a file of that size has the bytes of a content.
-func (c *connection) holds(ctx context.Context, l *lane, path string, size int64, content connector.Content) (same bool,
-	how connector.Verified, err error) {
+func (c *connection) holds(ctx context.Context, l *lane, path string, size int64, content connector.Content) (
+	same bool, how connector.Verified, err error) {
 	if size != content.Size {
 		return false, connector.BySize, nil
 	}

@@ -19,8 +19,8 @@ import (
 	"holdfast/tests/testenv"
 )
 
-// TestOrderOfSteps: a file is durable before it has its name, and its name before it is told. Only then may an original
-// be deleted here, whatever happens to the power there. The server tells what it was asked for.
+// TestOrderOfSteps: a file is durable before it has its name, and its name before it is told. Only then may
+// an original be deleted here, whatever happens to the power there. The server tells what it was asked for.
 func TestOrderOfSteps(t *testing.T) {
 	t.Parallel()
 	diary := filepath.Join(t.TempDir(), "diary")
@@ -121,7 +121,8 @@ var hostile = []string{"$(touch x)", "`touch x`", "a;touch x", "a\ntouch x\n", "
 	" a  b ", "a\tb", "a\\nb", `\0101`, "%s%n", "*", "~", "$HOME", "#x", "a\rb", "\x01\x7f\xff\xfe", "caf\xe9", "ümläut 🎈", "\n", "\\", "a'b", "&", "|x",
 	">x", "<x", "!!", "{a,b}", "[a-z]", "a\n\n"}
 
-// TestHostileNames: no name reaches a shell as anything but a name, and each is hashed, copied, listed and found.
+// TestHostileNames: no name reaches a shell as anything but a name, and each is hashed, copied, listed and
+// found.
 func TestHostileNames(t *testing.T) {
 	t.Parallel()
 	s := testenv.SSHD(t, testenv.SSHDOptions{})

@@ -26,8 +26,8 @@ type SSHDOptions struct {
 	Config []string
 }
 
-// SSHServer is a running OpenSSH on loopback, with a host key and a user key of its own. The user that runs it is the
-// only one who can log in.
+// SSHServer is a running OpenSSH on loopback, with a host key and a user key of its own. The user that runs
+// it is the only one who can log in.
 type SSHServer struct {
 	t       testing.TB
 	command Command
@@ -102,7 +102,8 @@ func (s *SSHServer) NewHostKey() {
 	s.Restart()
 }
 
-// KnownAs is the line of known_hosts under which a client finds the server behind host and port: a proxy's, say.
+// KnownAs is the line of known_hosts under which a client finds the server behind host and port: a proxy's,
+// say.
 func (s *SSHServer) KnownAs(host string, port int) string {
 	s.t.Helper()
 	public, err := os.ReadFile(s.path("host.pub"))
@@ -171,8 +172,8 @@ func (s *SSHServer) Thaw() {
 	s.process.Thaw()
 }
 
-// sessions are the processes below the server's. Each session has a process group of its own, so they are found by their
-// parents.
+// sessions are the processes below the server's. Each session has a process group of its own, so they are
+// found by their parents.
 func (s *SSHServer) sessions() (found []int) {
 	parents := map[int][]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
