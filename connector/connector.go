@@ -60,6 +60,8 @@ type Interval struct{ From, To time.Time }
 type Page struct {
 	// Rows are the items that became rows, in any order; nil or empty if there are none.
 	Rows arrow.RecordBatch
+	// Where, if not nil, says for people where a row of Rows stands in what was read: line 7 of a file.
+	Where func(row int) string
 	// Rejected are the items that did not. Rows, Rejected and Filtered are all that was read.
 	Rejected []Reject
 	// Filtered counts items that the source's configuration leaves out.

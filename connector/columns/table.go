@@ -129,6 +129,8 @@ type Reading struct {
 	Notes     map[string]int64
 	Items     int  // so far, rejected ones included
 	Unordered bool // a cursor value came below one before it
+	// Place is where the item stands that is added next, as its source counts; 0 if nobody wants to know.
+	Place int64
 
 	ctx   context.Context // of the one page that this is for
 	b     *array.RecordBuilder
@@ -141,8 +143,9 @@ type Reading struct {
 		text string
 	}
 	last   *cell
-	quick  *quick // nil if items are to be read as values
-	newest int64  // event time
+	quick  *quick  // nil if items are to be read as values
+	newest int64   // event time
+	places []int64 // of the rows, if there was a place
 }
 
 // Begin starts a page.
@@ -214,7 +217,13 @@ func (r *Reading) row(cells []cell, key string, extra map[string]any) {
 	if r.keep {
 		r.extra = append(r.extra, extra)
 	}
+	if r.Place > 0 {
+		r.places = append(r.places, r.Place)
+	}
 }
+
+// Places are where the rows stand, if each item had a place.
+func (r *Reading) Places() []int64 { return r.places }
 
 func (r *Reading) reject(it Item, key, reason string) {
 	raw := it.Raw[:min(len(it.Raw), RawLimit)]

@@ -64,7 +64,7 @@ func (o *Once) fetchSet(ctx context.Context, at position) (connector.Page, error
 		}
 		at.File, at.Files = info.Name(), append(at.Files, stampOf(info))
 	}
-	now := &at.Files[len(at.Files)-1]
+	name, now := at.File, &at.Files[len(at.Files)-1]
 	r, notes := o.table.Begin(ctx), map[string]int64{}
 	end := false
 	if o.still(*now) {
@@ -83,7 +83,18 @@ func (o *Once) fetchSet(ctx context.Context, at position) (connector.Page, error
 		at = position{Version: cursorVersion, Files: remembered(at.Files, files)}
 		notes["files"]++
 	}
-	return page(r, at.bytes(), notes)
+	p, err := page(r, at.bytes(), notes)
+	p.Where = o.where(r, filepath.Join(o.watch.dir, name))
+	return p, err
+}
+
+// where says where the rows of a page stand.
+func (o *Once) where(r *columns.Reading, path string) func(row int) string {
+	places, what := r.Places(), "line"
+	if o.cfg.Format == formatParquet {
+		what = "row"
+	}
+	return func(row int) string { return fmt.Sprintf("%s %d of %s", what, places[row], path) }
 }
 
 // still reports whether a file is what it was.

@@ -304,6 +304,7 @@ func (s *Source) add(r *columns.Reading, h *header, ln line, where string) error
 		return nil
 	}
 	before := len(r.Rejected)
+	r.Place = ln.no
 	if err := s.addItem(r, h, ln, text); err != nil {
 		return err
 	}

@@ -252,6 +252,7 @@ func (o *Once) parquetRows(ctx context.Context, r *columns.Reading, at *position
 	}
 	for _, raw := range items {
 		it, err := columns.ReadItem(raw)
+		r.Place = at.Offset + 1
 		if err == nil {
 			err = r.Add(it)
 		}

@@ -144,32 +144,57 @@ func (c *cutter) rows() (n int64) {
 	return n
 }
 
-// take takes the rows of a page. What can't be sent is refused.
-func (c *cutter) take(rows arrow.RecordBatch) *step {
+// take takes the rows of a page. What can't be sent is refused; where says where a row stands, if it is not nil.
+func (c *cutter) take(rows arrow.RecordBatch, where func(row int) string) *step {
 	s := new(step)
 	if rows == nil || rows.NumRows() == 0 {
 		return s
 	}
-	shifted := c.shift(withoutHour(rows))
+	rows = withoutHour(rows)
+	shifted := c.shift(rows)
+	read, _ := record.EventTimes(c.schema, rows)
 	at, _ := record.EventTimes(c.schema, shifted)
 	times, text := shifted.Column(c.schema.Time), rowtext.ObjectsAt(shifted, rowtext.Typed, c.layout)
-	near := rowtext.Objects(shifted, rowtext.Words)
+	near := rowtext.Objects(rows, rowtext.Words) // as it was read: the same in each lap
 	for i := range int(shifted.NumRows()) {
 		var why string
 		if times.IsNull(i) {
 			why = fmt.Sprintf("%s is null: a row without a time belongs to no window",
 				c.schema.Field(c.schema.Time).Name)
+		} else if why = c.noDate(read(i).UTC(), at(i).UTC()); why != "" {
+			why = c.schema.Field(c.schema.Time).Name + " " + why
 		} else if c.row, why = text.Append(c.row[:0], i); why == "" {
 			why = c.add(at(i).UTC(), s)
 		}
 		if why != "" {
 			raw, _ := near.Append(nil, i)
+			if where != nil {
+				why = where(i) + ": " + why
+			}
 			s.refused = append(s.refused, connector.Reject{Raw: raw[:min(len(raw), mostRaw)], Reason: why,
 				Loose: true})
 		}
 	}
 	return s
 }
+
+// firstDate is behind the date that files have where they have none: Go's zero time, and that of others.
+var firstDate = time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC)
+
+// noDate says why a time can't be that of a row; read is what it was before it was moved to its lap. A window's
+// beginning is not the zero time, which stands for one that nobody knows, and its end is a time that JSON has.
+func (c *cutter) noDate(read, at time.Time) (why string) {
+	switch from := at.Truncate(c.span); {
+	case read.Before(firstDate) || from.Before(firstDate):
+		return fmt.Sprintf("is %s, which stands for no date", read.Format(time.RFC3339Nano))
+	case from.Add(c.span).Year() > lastYear:
+		return fmt.Sprintf("is %s: its window would end behind the year %d", at.Format(time.RFC3339Nano), lastYear)
+	}
+	return ""
+}
+
+// lastYear is the last one that JSON has.
+const lastYear = 9999
 
 // add adds the row in c.row to the window of its time.
 func (c *cutter) add(at time.Time, s *step) (why string) {
@@ -274,19 +299,25 @@ func (c *cutter) window(p *pile, late bool, s *step) {
 	c.state.Next++
 }
 
-// end is the end of the data set. It begins again if it is to, and if there was anything in it.
-func (c *cutter) end(s *step, again bool) {
+// end is the end of the data set. It begins again if it is to, and if there was anything in it. tooLate says that there
+// are no dates for another lap.
+func (c *cutter) end(s *step, again bool) (tooLate bool) {
 	c.close(s)
 	st := &c.state
 	if !again || st.LapRows == 0 {
 		st.Over = true
-		return
+		return false
 	}
 	if st.Lap == 0 {
-		const day = 24 * time.Hour
-		st.Days = int((st.Last.Sub(st.First) + day - 1) / day)
+		const day = 24 * 60 * 60
+		st.Days = int((st.Last.Unix() - st.First.Unix() + day - 1) / day) // a Duration has 292 years
+	}
+	if st.Last.AddDate(0, 0, (st.Lap+1)*st.Days).Year() > lastYear {
+		st.Over = true
+		return true
 	}
 	st.Lap, st.LapRows, st.Cursor = st.Lap+1, 0, nil
+	return false
 }
 
 // write writes what the step changed.

@@ -44,14 +44,15 @@ func (k *cuts) step(s *step) {
 
 func (k *cuts) page(rows ...obs) {
 	k.t.Helper()
-	k.step(k.c.take(batchRows(rows)))
+	k.step(k.c.take(batchRows(rows), nil))
 }
 
-func (k *cuts) end(again bool) {
+func (k *cuts) end(again bool) (tooLate bool) {
 	k.t.Helper()
 	s := new(step)
-	k.c.end(s, again)
+	tooLate = k.c.end(s, again)
 	k.step(s)
+	return tooLate
 }
 
 // texts returns of each window its number, hour and the rows of each batch, by zip code.
@@ -226,6 +227,47 @@ func TestLaps(t *testing.T) {
 	}
 }
 
+// TestDates: what is of no date that a window can have is refused, in each lap, and its neighbours go; the data set does
+// not begin again where there are no dates for that.
+func TestDates(t *testing.T) {
+	of := func(year int, month time.Month, day, hour int, zip string) obs {
+		return obs{At: time.Date(year, month, day, hour, 30, 0, 0, time.UTC), Zip: zip}
+	}
+	k := newCuts(t, newCutter())
+	rows := batchRows([]obs{at(7, 0, "a"), of(9999, 12, 31, 23, "end"), of(1, 1, 1, 0, "none"), of(1, 1, 1, 5, "zone"),
+		of(0, 6, 1, 0, "before"), at(7, 1, "b")})
+	for range 2 {
+		k.step(k.c.take(rows, func(row int) string { return fmt.Sprintf("line %d", row+2) }))
+		if k.end(true) {
+			t.Error("there is no lap more")
+		}
+	}
+	k.want("1 19T07:00: [a b]", "2 20T07:00: [a b]")
+	want := []string{"line 3: time is 9999-12-31T23:30:00Z: its window would end behind the year 9999",
+		"line 4: time is 0001-01-01T00:30:00Z, which stands for no date",
+		"line 5: time is 0001-01-01T05:30:00Z, which stands for no date",
+		"line 6: time is 0000-06-01T00:30:00Z, which stands for no date"}
+	again := append([]string{"line 3: time is 10000-01-01T23:30:00Z: its window would end behind the year 9999"}, want[1:]...)
+	if got := k.refused; !slices.Equal(got, append(want, again...)) {
+		t.Errorf("got %q, want %q and %q", got, want, again)
+	}
+
+	k = newCuts(t, newCutter())
+	k.page(of(9999, 12, 29, 22, "a"), of(9999, 12, 30, 22, "b"))
+	if k.end(true) != true || !k.c.state.Over || k.c.state.Lap != 0 {
+		t.Errorf("it begins again: %+v", k.c.state)
+	}
+	k = newCuts(t, newCutter())
+	k.page(of(9999, 12, 29, 22, "a"))
+	if laps := []bool{k.end(true), func() bool { k.page(of(9999, 12, 29, 22, "a")); return k.end(true) }()}; laps[0] ||
+		laps[1] || k.c.state.Lap != 2 {
+		t.Errorf("laps: %v, %+v", laps, k.c.state)
+	}
+	if k.page(of(9999, 12, 29, 22, "a")); !k.end(true) {
+		t.Error("a lap more would be in the year 10000")
+	}
+}
+
 // BenchmarkCut is an hour of the WeatherAPI: encoded, hashed and packed.
 func BenchmarkCut(b *testing.B) {
 	rows := weatherRows(22_000, day)
@@ -234,7 +276,7 @@ func BenchmarkCut(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for range 2 {
-			c.take(rows)
+			c.take(rows, nil)
 		}
 		s := new(step)
 		c.close(s)

@@ -228,14 +228,14 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 			"it was not is lost, and nobody knows how much", m.From.UTC().Format(time.RFC3339),
 			m.To.UTC().Format(time.RFC3339))
 	}
-	s := j.cut.take(p.Rows)
+	s := j.cut.take(p.Rows, p.Where)
 	s.refused = append(p.Rejected, s.refused...)
 	if len(p.Cursor) > 0 {
 		j.cut.state.Cursor = p.Cursor
 	}
-	lap := j.cut.state.Lap
+	lap, tooLate := j.cut.state.Lap, false
 	if p.End {
-		j.cut.end(s, j.cfg.Loop)
+		tooLate = j.cut.end(s, j.cfg.Loop)
 	}
 	rejected, err := j.commit(ctx, p, s, lap)
 	if err != nil {
@@ -255,6 +255,10 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 		p.Taken(ctx)
 	}
 	j.tell(p, s, rejected)
+	if tooLate {
+		j.env.History.Warn("stream.loop", "%s does not begin again: %d days later its last window would end behind "+
+			"the year %d", j.cfg.DataSet, (lap+1)*j.cut.state.Days, lastYear)
+	}
 	if p.End {
 		j.atEnd()
 	}

@@ -331,6 +331,25 @@ func TestLoop(t *testing.T) {
 	})
 }
 
+// TestLoopEnds: the loop ends before the dates do, which is told.
+func TestLoopEnds(t *testing.T) {
+	late := time.Date(9999, 12, 30, 1, 0, 0, 0, time.UTC)
+	rows := []obs{{late, "a", 1}, {late.Add(time.Hour), "b", 1}}
+	pacedRig(t, rows, func(t *testing.T, r *rig, h *hub, l *listener) {
+		r.cfg.Loop = true
+		r.cfg.Reopen = func() (connector.Source, error) { return feedOf(rows, 4), nil }
+		stop, _ := r.start()
+		time.Sleep(time.Minute)
+		stop()
+		if n := len(l.all()); n != 4 {
+			t.Errorf("%d windows, want those of two days", n)
+		}
+		if w := r.events("stream.loop"); len(w) != 1 || !strings.Contains(w[0], "does not begin again: 2 days later") {
+			t.Errorf("events: %q", w)
+		}
+	})
+}
+
 // TestSlowIngester: as long as it confirms, what is sent and not confirmed stays below the limit.
 func TestSlowIngester(t *testing.T) {
 	pacedRig(t, hours(60, 0, 1), func(t *testing.T, r *rig, h *hub, l *listener) {
@@ -467,7 +486,7 @@ func TestFile(t *testing.T) {
 	dir := t.TempDir()
 	text := "time,zip_code,temp_c\n2023-09-19 00:00,00501,19.5\n2023-09-19 00:00,00544,warm\n,00545,1\n" +
 		"2023-09-19 01:00,00501\n2023-09-19 01:00,00501,18\n2023-09-19 00:30,00546,17\n2023-09-19 03:00,00501,\n" +
-		"2023-09-19 04:00,00501,3\n"
+		"2023-09-19 04:00,00501,3\n9999-12-31 23:00,00501,3\n0001-01-01 00:00,00501,3\n"
 	if err := os.WriteFile(filepath.Join(dir, "data.csv"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -496,12 +515,14 @@ func TestFile(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	reasons := strings.Join(r.letters(), "\n")
-	for _, want := range []string{"line 3 of " + filepath.Join(dir, "data.csv"), "temp_c", "line 5 of"} {
+	file := filepath.Join(dir, "data.csv")
+	for _, want := range []string{"line 3 of " + file, "temp_c", "line 5 of", "line 10 of " + file + ": time is 9999-12-31T23",
+		"line 11 of " + file + ": time is 0001-01-01T00:00:00Z, which stands for no date"} {
 		if !strings.Contains(reasons, want) {
 			t.Errorf("no dead letter says %q: %s", want, reasons)
 		}
 	}
-	if b := r.books(); b.Read != 8 || b.Accepted != 5 || b.Rejected != 3 || len(r.letters()) != int(b.Rejected) {
+	if b := r.books(); b.Read != 10 || b.Accepted != 5 || b.Rejected != 5 || len(r.letters()) != int(b.Rejected) {
 		t.Errorf("books: %+v, %q", b, r.letters())
 	}
 }
