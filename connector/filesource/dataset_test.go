@@ -155,7 +155,9 @@ func TestSetTry(t *testing.T) {
 	s.put("empty.csv", "")
 	s.put("blank.csv", "\n\n")
 	s.put("header.csv", "id,note\n")
+	s.put("bare.csv", "id,note")
 	s.put("lacks.csv", "note\nx\n")
+	s.put("barelacks.csv", "note")
 	s.put("packed.csv", "\x1f\x8b\x08 and so on")
 	s.put("good.csv", "id\n1\n")
 	s.put("torn.csv", "id\n1")
@@ -176,7 +178,8 @@ func TestSetTry(t *testing.T) {
 	}
 	defer l.Close()
 	for name, want := range map[string]string{
-		"good.csv": "", "torn.csv": "", "link.csv": "", "header.csv": "",
+		"good.csv": "", "torn.csv": "", "link.csv": "", "header.csv": "", "bare.csv": "",
+		"barelacks.csv": "line 1 of " + filepath.Join(s.dir, "barelacks.csv") + ": the header lacks id",
 		"empty.csv": "empty.csv is empty", "blank.csv": "blank.csv is empty", "lacks.csv": "the header lacks id",
 		"packed.csv": "packed by gzip", "text.parquet": "is no Parquet file", "short.parquet": "is no Parquet file",
 		"dir.csv": "dir.csv is a directory", "fifo.csv": "fifo.csv is a pipe", "sock.csv": "sock.csv is a socket",
@@ -188,10 +191,15 @@ func TestSetTry(t *testing.T) {
 			!strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", name, err, want)
 		}
-		if slices.Contains(empty, filepath.Join(s.dir, name)) != (name == "header.csv") {
+		if slices.Contains(empty, filepath.Join(s.dir, name)) != (name == "header.csv" || name == "bare.csv") {
 			t.Errorf("%s: empty: %q", name, empty)
 		}
-		if !strings.HasSuffix(name, ".parquet") && name != "empty.csv" {
+		if name == "header.csv" || name == "bare.csv" {
+			if s.cursor = nil; !s.page().Rows.Schema().Equal(s.src.Schema().Schema) || !s.page().End {
+				t.Errorf("%s does not end", name)
+			}
+		}
+		if !strings.HasSuffix(name, ".parquet") && name != "empty.csv" && name != "barelacks.csv" {
 			continue
 		}
 		if p, err := s.src.Fetch(t.Context(), connector.Request{}); !fault.Is(err, fault.Permanent) {

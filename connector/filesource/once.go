@@ -186,11 +186,11 @@ func (o *Once) part(ctx context.Context, r *columns.Reading, at *position) (end 
 	}
 	sp := o.split(o.wholeOf(f, at), *at)
 	_, end, err = o.fill(r, &h, sp, path)
-	if err == nil && o.end && (end || h.text != "") {
-		err = o.complete(&h, path)
-	}
 	if err == nil && end {
 		err = o.finish(r, &h, sp, path)
+	}
+	if err == nil && o.end && (end || h.text != "") { // the header may be all there is, without its line end
+		err = o.complete(&h, path)
 	}
 	at.Offset, at.Line, at.Header = sp.at, sp.no, h.text
 	return end, err
