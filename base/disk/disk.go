@@ -44,6 +44,21 @@ func Acquire(path string) (*Lock, error) {
 	return &Lock{f: f}, nil
 }
 
+// Lost is an error if the file of the lock is not at its place any more, or another one is: its directory was removed, moved or
+// replaced, and what is written there now has no name, or belongs to somebody else.
+func (l *Lock) Lost() error {
+	var held, there unix.Stat_t
+	if err := unix.Fstat(int(l.f.Fd()), &held); err != nil {
+		return fmt.Errorf("look at lock %s: %w", l.f.Name(), err)
+	}
+	err := unix.Stat(l.f.Name(), &there)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), err == nil && (there.Dev != held.Dev || there.Ino != held.Ino):
+		return fault.New(fault.Permanent, "%s was removed or replaced while it is in use", filepath.Dir(l.f.Name()))
+	}
+	return nil // a disk that does not answer says so when it is written to
+}
+
 // Owner returns the pid written in the lock file at path if a process holds the lock now.
 func Owner(path string) (pid int, held bool) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)

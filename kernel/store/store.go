@@ -129,10 +129,11 @@ type Store struct {
 	// mu orders transactions: it is held while a transaction's function runs and while its batch
 	// enters the log, never over an fsync.
 	mu      sync.Mutex
-	applied uint64 // number of the last commit in the log; guarded by mu
-	lastSeq uint64 // Pebble's sequence number of it; guarded by mu
-	lazy    bool   // commits since the last sync that asked for none; guarded by mu
-	closed  bool   // guarded by mu
+	applied uint64    // number of the last commit in the log; guarded by mu
+	lastSeq uint64    // Pebble's sequence number of it; guarded by mu
+	lazy    bool      // commits since the last sync that asked for none; guarded by mu
+	closed  bool      // guarded by mu
+	looked  time.Time // for the directory, the last time; guarded by mu
 
 	durable  atomic.Uint64 // number of the last durable commit
 	ackedSeq atomic.Uint64 // Pebble's sequence number of the last acknowledged batch

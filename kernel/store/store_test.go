@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -58,6 +59,42 @@ func TestUpdateIsAllOrNothing(t *testing.T) {
 	})
 	if err != nil || count(t, s) != 1 {
 		t.Errorf("got %v and %d keys", err, count(t, s))
+	}
+}
+
+// TestDirectoryIsGone: when its directory is removed or replaced, the store says so instead of committing to what has no name.
+func TestDirectoryIsGone(t *testing.T) {
+	for _, replaced := range []bool{false, true} {
+		dir := filepath.Join(t.TempDir(), "job")
+		told := make(chan error, 10)
+		s, err := store.Open(dir, store.Options{Survive: true, Fatal: func(err error) { told <- err }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		write := func() error {
+			return s.Update(func(tx *store.Tx) error { tx.Set(key(1), nil); return nil })
+		}
+		if err := write(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(dir, dir+".moved"); err != nil {
+			t.Fatal(err)
+		}
+		if replaced {
+			if err := os.CopyFS(dir, os.DirFS(dir+".moved")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			if err = write(); err != nil || time.Now().After(deadline) {
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if err == nil || !strings.Contains(err.Error(), "removed or replaced") || len(told) == 0 {
+			t.Errorf("replaced %v: got %v, told %d times", replaced, err, len(told))
+		}
 	}
 }
 

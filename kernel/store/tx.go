@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -195,6 +196,11 @@ func (s *Store) apply(fn func(tx *Tx) error, sync bool) (*Tx, uint64, error) {
 	if err == nil {
 		err = s.opts.Admit(b.Len())
 	}
+	if lost := s.lost(); lost != nil {
+		b.Close()
+		s.opts.Fatal(lost)
+		return nil, 0, lost
+	}
 	if err != nil {
 		b.Close()
 		return nil, 0, err
@@ -228,6 +234,22 @@ func (s *Store) apply(fn func(tx *Tx) error, sync bool) (*Tx, uint64, error) {
 		}
 	}
 	return tx, n, nil
+}
+
+// lookEvery is how long a store may be written to whose directory is gone.
+const lookEvery = time.Second
+
+// lost is an error if the directory is not there any more: what is committed would have no name, and be gone with the process.
+// The caller holds mu.
+func (s *Store) lost() error {
+	if s.lock == nil || time.Since(s.looked) < lookEvery {
+		return nil
+	}
+	s.looked = time.Now()
+	if err := s.lock.Lost(); err != nil {
+		return fault.WithHint(err, "put it back, or let this process begin anew: nothing more can be kept in it")
+	}
+	return nil
 }
 
 // View runs fn over a state that is durable as a whole; fn may take its time, nobody waits for it.
