@@ -25,8 +25,8 @@ func cat(b *testing.B, s *testenv.SSHServer, dir string, bytes, files int) float
 	}
 	begun := time.Now()
 	cmd := exec.Command("sh", "-c", fmt.Sprintf(`i=0; while [ $i -lt %d ]; do cat %s; i=$((i+1)); done |
-		ssh -F none -o BatchMode=yes -o UserKnownHostsFile=%s -i %s -p %s %s@127.0.0.1 "cat >%s/cat"`, files, from, s.KnownHosts(), s.Key(),
-		strconv.Itoa(s.Port()), s.User(), dir))
+		ssh -F none -o BatchMode=yes -o UserKnownHostsFile=%s -i %s -p %s %s@127.0.0.1 "cat >%s/cat"`, files, from,
+		s.KnownHosts(), s.Key(), strconv.Itoa(s.Port()), s.User(), dir))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("cat over ssh: %v: %s", err, out)
 	}
@@ -39,7 +39,8 @@ func cat(b *testing.B, s *testenv.SSHServer, dir string, bytes, files int) float
 
 func BenchmarkPlace(b *testing.B) {
 	s := testenv.SSHD(b, testenv.SSHDOptions{})
-	for _, c := range []struct{ bytes, workers int }{{20 << 20, 1}, {20 << 20, 4}, {20 << 10, 1}, {20 << 10, 8}, {20 << 10, 32}} {
+	for _, c := range []struct{ bytes, workers int }{{20 << 20, 1}, {20 << 20, 4}, {20 << 10, 1}, {20 << 10, 8},
+		{20 << 10, 32}} {
 		b.Run(fmt.Sprintf("%dKiB/%d", c.bytes>>10, c.workers), func(b *testing.B) {
 			dir := b.TempDir()
 			d := connected(b, config(s, dir))

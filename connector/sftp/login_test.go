@@ -224,16 +224,18 @@ func TestKeys(t *testing.T) {
 // TestJumps goes over other hosts to the server, by what the ssh configuration says.
 func TestJumps(t *testing.T) {
 	t.Parallel()
-	first, second, last := testenv.SSHD(t, testenv.SSHDOptions{}), testenv.SSHD(t, testenv.SSHDOptions{}), testenv.SSHD(t, testenv.SSHDOptions{})
+	first, second := testenv.SSHD(t, testenv.SSHDOptions{}), testenv.SSHD(t, testenv.SSHDOptions{})
+	last := testenv.SSHD(t, testenv.SSHDOptions{})
 	dir := t.TempDir()
 	known := write(t, filepath.Join(dir, "known_hosts"),
 		first.KnownAs("127.0.0.1", first.Port())+second.KnownAs("127.0.0.1", second.Port()))
 	host := func(name string, s *testenv.SSHServer, more string) string {
-		return fmt.Sprintf("Host %s\n  HostName 127.0.0.1\n  Port %d\n  IdentityFile %s\n  IdentitiesOnly yes\n  User %s\n%s\n", name, s.Port(),
-			s.Key(), s.User(), more)
+		return fmt.Sprintf("Host %s\n  HostName 127.0.0.1\n  Port %d\n  IdentityFile %s\n  IdentitiesOnly yes\n"+
+			"  User %s\n%s\n", name, s.Port(), s.Key(), s.User(), more)
 	}
 	ssh := write(t, filepath.Join(dir, "config"), host("gate", first, "")+host("inner", second, "  ProxyJump gate")+
-		host("archive", last, "  ProxyJump inner\n  HostKeyAlias the-archive")+host("twice", last, "  ProxyJump gate,inner\n  HostKeyAlias the-archive")+
+		host("archive", last, "  ProxyJump inner\n  HostKeyAlias the-archive")+
+		host("twice", last, "  ProxyJump gate,inner\n  HostKeyAlias the-archive")+
 		host("round", last, "  ProxyJump round")+host("command", last, "  ProxyCommand nc %h %p")+
 		"Host *\n  UserKnownHostsFile "+known+"\n  ConnectTimeout 7\n  ServerAliveInterval 1\n  ServerAliveCountMax 4\n")
 	for _, name := range []string{"archive", "twice"} {
@@ -311,11 +313,12 @@ Host *
 	if err != nil {
 		t.Fatal(err)
 	}
+	usual := strings.ReplaceAll("[~/.ssh/id_ed25519 ~/.ssh/id_ecdsa ~/.ssh/id_rsa] ~/.ssh/known_hosts 5s", "~", home)
 	for host, want := range map[string]string{
 		"gw":           "goto@gw.example.org:2222 [" + home + "/.ssh/key of goto /keys/gw.example.org] " + home + "/a 5s",
 		"me@gateway":   "me@gateway.example.org:2222 [" + home + "/.ssh/key of me /keys/gateway.example.org] " + home + "/a 3s",
-		"me@six":       "me@[::1]:22 [" + home + "/.ssh/id_ed25519 " + home + "/.ssh/id_ecdsa " + home + "/.ssh/id_rsa] " + home + "/.ssh/known_hosts 5s",
-		"me@elsewhere": "me@elsewhere:22 [" + home + "/.ssh/id_ed25519 " + home + "/.ssh/id_ecdsa " + home + "/.ssh/id_rsa] " + home + "/.ssh/known_hosts 5s",
+		"me@six":       "me@[::1]:22 " + usual,
+		"me@elsewhere": "me@elsewhere:22 " + usual,
 	} {
 		hops, err := s.route(Config{Host: host})
 		if err != nil || len(hops) != 1 {

@@ -255,7 +255,7 @@ func (p *placing) send(f *sftp.File, from int64) (sent int64, err error) {
 		return 0, err
 	}
 	if p.content.Size > from {
-		sent, err = f.ReadFromWithConcurrency(p.out, requests)
+		sent, err = f.ReadFromWithConcurrency(p.out, int(min(requests, (p.content.Size-from)/packet+1)))
 	}
 	switch {
 	case p.out.err != nil:

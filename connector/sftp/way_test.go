@@ -24,7 +24,8 @@ import (
 func TestOrderOfSteps(t *testing.T) {
 	t.Parallel()
 	diary := filepath.Join(t.TempDir(), "diary")
-	s := testenv.SSHD(t, testenv.SSHDOptions{SFTP: "/usr/lib/openssh/sftp-server -e -l VERBOSE 2>>" + diary})
+	server := "/usr/lib/openssh/sftp-server -e -l VERBOSE 2>>" + diary
+	s := testenv.SSHD(t, testenv.SSHDOptions{SFTP: server})
 	dir := t.TempDir()
 	d := connected(t, config(s, dir))
 	if _, err := d.Place(t.Context(), "new/x", desttest.Content([]byte("some bytes")), nil); err != nil {
@@ -51,15 +52,17 @@ func TestHowItIsVerified(t *testing.T) {
 	t.Parallel()
 	shell := testenv.SSHD(t, testenv.SSHDOptions{})
 	bare := testenv.SSHD(t, testenv.SSHDOptions{NoShell: true})
+	box := testenv.SSHD(t, testenv.SSHDOptions{NoShell: true, SFTP: "internal-sftp -P read"}) // nobody looks into it
 	for _, c := range []struct {
 		server *testenv.SSHServer
 		verify string
 		want   connector.Verified
 	}{
-		{shell, "", connector.ByRemoteHash}, {shell, "auto", connector.ByRemoteHash}, {shell, "remote-hash", connector.ByRemoteHash},
+		{shell, "", connector.ByRemoteHash}, {shell, "auto", connector.ByRemoteHash},
+		{shell, "remote-hash", connector.ByRemoteHash},
 		{shell, "read-back", connector.ByReadBack}, {shell, "size", connector.BySize},
 		{bare, "auto", connector.ByReadBack}, {bare, "read-back", connector.ByReadBack}, {bare, "size", connector.BySize},
-		{bare, "remote-hash", ""},
+		{bare, "remote-hash", ""}, {box, "auto", connector.BySize}, {box, "read-back", ""},
 	} {
 		cfg := config(c.server, t.TempDir())
 		cfg.Verify = c.verify
@@ -117,9 +120,9 @@ func TestSpoiltThere(t *testing.T) {
 }
 
 // hostile are names that mean something to a shell, to printf, to sha256sum, or to nobody.
-var hostile = []string{"$(touch x)", "`touch x`", "a;touch x", "a\ntouch x\n", "'; touch x; '", `"; touch x; "`, "-rf", "--help", "-", " ",
-	" a  b ", "a\tb", "a\\nb", `\0101`, "%s%n", "*", "~", "$HOME", "#x", "a\rb", "\x01\x7f\xff\xfe", "caf\xe9", "ümläut 🎈", "\n", "\\", "a'b", "&", "|x",
-	">x", "<x", "!!", "{a,b}", "[a-z]", "a\n\n"}
+var hostile = []string{"$(touch x)", "`touch x`", "a;touch x", "a\ntouch x\n", "'; touch x; '", `"; touch x; "`,
+	"-rf", "--help", "-", " ", " a  b ", "a\tb", "a\\nb", `\0101`, "%s%n", "*", "~", "$HOME", "#x", "a\rb",
+	"\x01\x7f\xff\xfe", "caf\xe9", "ümläut 🎈", "\n", "\\", "a'b", "&", "|x", ">x", "<x", "!!", "{a,b}", "[a-z]", "a\n\n"}
 
 // TestHostileNames: no name reaches a shell as anything but a name, and each is hashed, copied, listed and
 // found.
@@ -319,5 +322,29 @@ func TestClose(t *testing.T) {
 	}
 	if err := d.Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "closed") {
 		t.Errorf("got %v, want that it is closed", err)
+	}
+}
+
+// TestShells: a server that greets has a shell all the same, and one that ended is opened again: nothing weaker will do.
+func TestShells(t *testing.T) {
+	t.Parallel()
+	s := testenv.SSHD(t, testenv.SSHDOptions{SFTP: "/usr/lib/openssh/sftp-server", Config: []string{
+		`ForceCommand case "$SSH_ORIGINAL_COMMAND" in sh*) echo; echo welcome to holdfast; printf "> ";; esac; ` +
+			`eval "$SSH_ORIGINAL_COMMAND"`}})
+	d := connected(t, config(s, t.TempDir()))
+	for i := range 3 {
+		p, err := d.Place(t.Context(), fmt.Sprint(i), desttest.Content([]byte("x")), nil)
+		if err != nil || p.Verified != connector.ByRemoteHash {
+			t.Fatalf("placed %+v, %v; want it to be verified by the server", p, err)
+		}
+		shell, err := d.link.shell()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.link.leaveShell(shell)
+		if err := shell.session.Close(); err != nil {
+			t.Error(err)
+		}
+		testenv.Until(t, startWithin, "the shell ends", shell.ended)
 	}
 }
