@@ -36,6 +36,7 @@ const (
 type pile struct {
 	ID    uint64    `json:"id"`
 	From  time.Time `json:"from"`
+	To    time.Time `json:"to"` // it keeps its span when that of windows is changed
 	Rows  int       `json:"rows"`
 	Tail  int       `json:"tail"`  // rows of it in no batch yet
 	Bytes int64     `json:"bytes"` // of its batches, packed
@@ -46,9 +47,12 @@ type pile struct {
 	behind bool   // it has changed since the last commit
 }
 
-func newPile(id uint64, from time.Time) *pile {
-	return (&pile{ID: id, From: from, tail: []byte("[")}).ready()
+func newPile(id uint64, from, to time.Time) *pile {
+	return (&pile{ID: id, From: from, To: to, tail: []byte("[")}).ready()
 }
+
+// has reports whether a time is of the pile.
+func (p *pile) has(at time.Time) bool { return !at.Before(p.From) && at.Before(p.To) }
 
 func (p *pile) ready() *pile {
 	p.hour = fmt.Appendf(nil, `,%q:%d}`, hourColumn, p.From.UTC().Hour())
@@ -123,6 +127,11 @@ type cutter struct {
 
 // resume takes up the piles of a store. The one that is furthest in time is the open window.
 func (c *cutter) resume(piles []*pile) {
+	for _, p := range piles {
+		if p.To.IsZero() { // of a release that did not write it down
+			p.To = p.From.Add(c.span)
+		}
+	}
 	slices.SortFunc(piles, func(a, b *pile) int { return a.From.Compare(b.From) })
 	if n := len(piles); n > 0 {
 		c.now, c.late = piles[n-1], piles[:n-1]
@@ -202,7 +211,7 @@ func (c *cutter) add(at time.Time, s *step) (why string) {
 	if n := len(c.row) + frame; n > c.most {
 		return fmt.Sprintf("it has %d bytes as JSON, and a message of the broker takes %d", n, c.most)
 	}
-	p := c.pileOf(at.Truncate(c.span), s)
+	p := c.pileOf(at, s)
 	if len(p.tail)+len(c.row)+frame > c.most {
 		p.cut(s)
 	}
@@ -229,45 +238,48 @@ func (p *pile) cut(s *step) {
 	p.tail, p.Tail = append(p.tail[:0], '['), 0
 }
 
-// pileOf returns the pile of a time range. One that begins behind the open window closes it.
-func (c *cutter) pileOf(from time.Time, s *step) *pile {
+// pileOf returns the pile of a time. A time behind the open window closes that.
+func (c *cutter) pileOf(at time.Time, s *step) *pile {
 	switch {
-	case c.now != nil && from.Equal(c.now.From):
+	case c.now == nil:
+	case c.now.has(at):
 		if len(c.now.Parts) < mostParts {
 			return c.now
 		}
 		c.close(s)
-	case c.now != nil && from.Before(c.now.From):
-		return c.latePile(from, s)
-	case c.now != nil:
+	case at.Before(c.now.From):
+		return c.latePile(at, s)
+	default:
 		c.close(s)
 	}
-	c.now = c.newPile(from)
+	c.now = c.newPile(at)
 	return c.now
 }
 
-func (c *cutter) latePile(from time.Time, s *step) *pile {
-	i, ok := slices.BinarySearchFunc(c.late, from, func(p *pile, t time.Time) int { return p.From.Compare(t) })
-	if ok && len(c.late[i].Parts) < mostParts {
+func (c *cutter) latePile(at time.Time, s *step) *pile {
+	i := slices.IndexFunc(c.late, func(p *pile) bool { return p.has(at) })
+	if i >= 0 && len(c.late[i].Parts) < mostParts {
 		return c.late[i]
 	}
-	if ok || len(c.late) == mostLate {
+	if i >= 0 || len(c.late) == mostLate {
 		c.closeLate(s)
-		i = 0
 	}
-	c.late = slices.Insert(c.late, i, c.newPile(from))
-	return c.late[i]
+	p := c.newPile(at)
+	i, _ = slices.BinarySearchFunc(c.late, p.From, func(p *pile, t time.Time) int { return p.From.Compare(t) })
+	c.late = slices.Insert(c.late, i, p)
+	return p
 }
 
-func (c *cutter) newPile(from time.Time) *pile {
-	p := newPile(c.state.NextPile, from)
+func (c *cutter) newPile(at time.Time) *pile {
+	from := at.Truncate(c.span)
+	p := newPile(c.state.NextPile, from, from.Add(c.span))
 	c.state.NextPile++
 	if st := &c.state; st.Lap == 0 {
-		if st.First.IsZero() || from.Before(st.First) {
-			st.First = from
+		if st.First.IsZero() || p.From.Before(st.First) {
+			st.First = p.From
 		}
-		if to := from.Add(c.span); to.After(st.Last) {
-			st.Last = to
+		if p.To.After(st.Last) {
+			st.Last = p.To
 		}
 	}
 	return p
@@ -294,7 +306,7 @@ func (c *cutter) window(p *pile, late bool, s *step) {
 		p.cut(s)
 	}
 	s.windows = append(s.windows, &window{Number: c.state.Next, Pile: p.ID, Key: c.name(p.From), From: p.From,
-		To: p.From.Add(c.span), Late: late, Rows: p.Rows, Bytes: p.Bytes, Parts: p.Parts})
+		To: p.To, Late: late, Rows: p.Rows, Bytes: p.Bytes, Parts: p.Parts})
 	s.gone = append(s.gone, p)
 	c.state.Next++
 }

@@ -116,6 +116,55 @@ func TestWindows(t *testing.T) {
 	}
 }
 
+// TestAnotherSpan: a pile keeps its span when windows get another one, and what comes of its time is still of it; those
+// behind it have the new one.
+func TestAnotherSpan(t *testing.T) {
+	for _, c := range []struct {
+		before, after time.Duration
+		windows       string
+	}{
+		{2 * time.Hour, time.Hour, "[10:00 12:00 a b late c] [12:00 13:00 d] late [08:00 10:00 old e] late [07:00 08:00 f]"},
+		{time.Hour, 24 * time.Hour, "[11:00 12:00 b late c] [00:00 00:00 d] late [09:00 10:00 old] late [00:00 00:00 a e f]"},
+	} {
+		k := newCuts(t, newCutter())
+		k.c.span = c.before
+		if c.before > time.Hour {
+			k.page(at(10, 10, "a"))
+		}
+		k.page(at(11, 10, "b"), at(9, 5, "old"))
+		piles := k.c.piles()
+		k.c = newCutter()
+		k.c.span, k.c.state.NextPile = c.after, 9
+		k.c.resume(piles)
+		if c.before == time.Hour {
+			k.page(at(10, 10, "a"))
+		}
+		k.page(at(11, 40, "late"), at(11, 59, "c"), at(9, 59, "e"), at(7, 0, "f"), at(12, 0, "d"))
+		k.end(false)
+		var ahead, behind []string
+		for _, w := range k.windows {
+			text := w.From.Format("[15:04 ") + w.To.Format("15:04")
+			for i := range w.Parts {
+				items, err := itemsOf([]byte(k.batches[fmt.Sprint(w.Pile, i)]))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, it := range items {
+					text += " " + it["zip_code"].(string)
+				}
+			}
+			if text += "]"; w.Late {
+				behind = append([]string{"late " + text}, behind...)
+			} else {
+				ahead = append(ahead, text)
+			}
+		}
+		if got := strings.Join(append(ahead, behind...), " "); got != c.windows {
+			t.Errorf("%v, then %v: got\n%s, want\n%s", c.before, c.after, got, c.windows)
+		}
+	}
+}
+
 // TestLateRows: rows of a window that is closed are a further window of their time once the open one closes.
 func TestLateRows(t *testing.T) {
 	k := newCuts(t, newCutter())
