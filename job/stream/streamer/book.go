@@ -90,6 +90,7 @@ type window struct {
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
 	Late   bool      `json:"late,omitempty"` // it goes out with the one in front of it
+	More   bool      `json:"more,omitempty"` // a window that follows has the other rows of its time
 	Rows   int       `json:"rows"`
 	Bytes  int64     `json:"bytes"` // of the batches, packed
 	Parts  []part    `json:"parts"`
@@ -114,7 +115,7 @@ func (w *window) weight() int64 { return w.Bytes + weightOfWindow }
 
 func (w *window) manifest(epoch string) wire.Manifest {
 	m := wire.Manifest{Epoch: epoch, Number: w.Number, Window: w.Key, From: w.From, To: w.To,
-		Batches: make([]wire.Batch, len(w.Parts))}
+		Batches: make([]wire.Batch, len(w.Parts)), More: w.More}
 	for i, p := range w.Parts {
 		m.Batches[i] = wire.Batch{Rows: p.Rows, Hash: p.Hash}
 	}

@@ -1,6 +1,7 @@
 package streamer
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,9 +23,11 @@ import (
 const hourColumn = "hour"
 
 const (
-	// mostParts is how many batches a window has: the rows behind them are a window of their own. Its manifest
-	// must fit into a message.
+	// mostParts is how many batches a window has: the rows behind them are a window of their own.
 	mostParts = 8000
+	// partText is the most that the manifest of a window says of a batch: its rows, its hash, and what JSON has around
+	// them.
+	partText = len(`{"rows":9223372036854775807,"hash":""},`) + 2*sha256.Size
 	// mostLate is how many time ranges rows that came late are collected for at once.
 	mostLate = 48
 	// mostRaw is how much of an item a dead letter keeps.
@@ -42,6 +45,7 @@ type pile struct {
 	Bytes int64     `json:"bytes"` // of its batches, packed
 	Parts []part    `json:"parts,omitempty"`
 
+	more   bool   // the next row of its time is in another one
 	tail   []byte // the beginning of the next batch's payload
 	hour   []byte // what stands behind the columns of a row
 	behind bool   // it has changed since the last commit
@@ -238,14 +242,18 @@ func (p *pile) cut(s *step) {
 	p.tail, p.Tail = append(p.tail[:0], '['), 0
 }
 
+// mostParts is how many batches a window has: its manifest must fit into a message.
+func (c *cutter) mostParts() int { return max(min(mostParts, c.most/partText), 1) }
+
 // pileOf returns the pile of a time. A time behind the open window closes that.
 func (c *cutter) pileOf(at time.Time, s *step) *pile {
 	switch {
 	case c.now == nil:
 	case c.now.has(at):
-		if len(c.now.Parts) < mostParts {
+		if len(c.now.Parts) < c.mostParts() {
 			return c.now
 		}
+		c.now.more = true
 		c.close(s)
 	case at.Before(c.now.From):
 		return c.latePile(at, s)
@@ -258,8 +266,11 @@ func (c *cutter) pileOf(at time.Time, s *step) *pile {
 
 func (c *cutter) latePile(at time.Time, s *step) *pile {
 	i := slices.IndexFunc(c.late, func(p *pile) bool { return p.has(at) })
-	if i >= 0 && len(c.late[i].Parts) < mostParts {
+	if i >= 0 && len(c.late[i].Parts) < c.mostParts() {
 		return c.late[i]
+	}
+	if i >= 0 {
+		c.late[i].more = true
 	}
 	if i >= 0 || len(c.late) == mostLate {
 		c.closeLate(s)
@@ -306,7 +317,7 @@ func (c *cutter) window(p *pile, late bool, s *step) {
 		p.cut(s)
 	}
 	s.windows = append(s.windows, &window{Number: c.state.Next, Pile: p.ID, Key: c.name(p.From), From: p.From,
-		To: p.To, Late: late, Rows: p.Rows, Bytes: p.Bytes, Parts: p.Parts})
+		To: p.To, Late: late, More: p.more, Rows: p.Rows, Bytes: p.Bytes, Parts: p.Parts})
 	s.gone = append(s.gone, p)
 	c.state.Next++
 }

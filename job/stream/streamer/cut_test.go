@@ -229,6 +229,41 @@ func TestLargeWindow(t *testing.T) {
 	}
 }
 
+// TestManifestFits: a window has no more batches than its manifest can tell in a message of the broker, and says of rows of
+// its time that follow, be they late.
+func TestManifestFits(t *testing.T) {
+	const broker = 16 << 10
+	k := newCuts(t, newCutter())
+	k.c.batch, k.c.most = 1, broker-forWords
+	var rows []obs
+	for i := range 250 {
+		rows = append(rows, at(5, 0, fmt.Sprint(i)))
+	}
+	k.page(rows...)
+	for i := range rows {
+		rows[i] = at(2, 0, fmt.Sprint(i))
+	}
+	k.page(rows...)
+	k.page(at(6, 0, "x"))
+	k.end(false)
+	var got []string
+	rest := map[int]int{2: 250, 5: 250, 6: 1}
+	for _, w := range k.windows {
+		m := w.manifest(strings.Repeat("e", 26))
+		if n := len(m.Message(names).Payload); n > broker {
+			t.Errorf("a manifest of %d batches has %d bytes, the broker takes %d", len(w.Parts), n, broker)
+		}
+		rest[w.From.Hour()] -= w.Rows
+		if m.More != (rest[w.From.Hour()] > 0) {
+			t.Errorf("window %d of %d o'clock says more: %v; %d rows follow", w.Number, w.From.Hour(), m.More, rest[w.From.Hour()])
+		}
+		got = append(got, fmt.Sprint(w.From.Hour(), len(w.Parts)))
+	}
+	if want := []string{"5 119", "5 119", "2 119", "2 119", "5 12", "2 12", "6 1"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // TestLaps: a data set that begins again is later by the days that its windows span, so that the second day
 // follows the first.
 func TestLaps(t *testing.T) {

@@ -53,6 +53,7 @@ func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 	}
 	s.windows, s.state.Next = kept, uint64(len(kept))+1
 	lost = append(lost, s.mendPiles(tx, used)...)
+	s.mendMore(tx)
 	if s.unread > 0 {
 		lost = append(lost, loss{0, fmt.Sprintf("%d records of windows can't be read: how many rows they had "+
 			"nobody knows", s.unread)})
@@ -65,6 +66,18 @@ func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 	put(tx, keyMarks(), s.marks)
 	put(tx, keyPace(), s.pace)
 	return lost, s.sweep(tx, used)
+}
+
+// mendMore mends what windows say of others of their time, which may be lost.
+func (s *saved) mendMore(tx *store.Tx) {
+	for i, w := range s.windows {
+		follows := slices.ContainsFunc(s.windows[i+1:], func(v *window) bool { return v.From.Before(w.To) && w.From.Before(v.To) }) ||
+			slices.ContainsFunc(s.piles, func(p *pile) bool { return p.From.Before(w.To) && w.From.Before(p.To) })
+		if w.More && !follows {
+			w.More = false
+			put(tx, keyWindow(w.Number), w)
+		}
+	}
 }
 
 // mendPiles keeps the piles that are whole.

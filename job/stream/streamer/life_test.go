@@ -177,6 +177,25 @@ func TestSalvaged(t *testing.T) {
 	})
 }
 
+// TestMoreAfterSalvage: a window says of no others of its time that are lost.
+func TestMoreAfterSalvage(t *testing.T) {
+	hour := func(n int) time.Time { return day.Add(time.Duration(n) * time.Hour) }
+	s := saved{piles: []*pile{newPile(9, hour(3), hour(4))}}
+	for i, at := range []int{1, 2, 1, 3} {
+		s.windows = append(s.windows, &window{Number: uint64(i + 1), From: hour(at), To: hour(at + 1), More: true})
+	}
+	st := newRig(t, newHub(), nil).open()
+	defer st.Close()
+	if err := st.Update(func(tx *store.Tx) error { s.mendMore(tx); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{true, false, false, true} {
+		if s.windows[i].More != want {
+			t.Errorf("window %d says more: %v", i+1, s.windows[i].More)
+		}
+	}
+}
+
 // TestRetention: what is confirmed stays as long as it is to be retained, what is not as long as there is
 // room; who asks for one that went learns it.
 func TestRetention(t *testing.T) {

@@ -37,6 +37,8 @@ type Manifest struct {
 	From    time.Time `json:"from"`
 	To      time.Time `json:"to"` // the first moment behind it
 	Batches []Batch   `json:"batches"`
+	// More: its rows are not all of their time. They were too many for one manifest, and a window that follows has others.
+	More bool `json:"more,omitempty"`
 }
 
 // Beacon says what a streamer has, now and then, also while it has nothing to send.
