@@ -349,7 +349,7 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string) {
 		v.SetString(s)
 		return
 	case time.Duration:
-		t, err := parseDuration(s)
+		t, err := ParseDuration(s)
 		if err != nil {
 			fail(err)
 		}

@@ -54,7 +54,7 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	if ago, err := parseDuration(s); err == nil {
+	if ago, err := ParseDuration(s); err == nil {
 		return now.Add(-ago), nil
 	}
 	return time.Time{}, usage("write it as 2026-01-31, 2026-01-31T12:00:00Z, or 7d for seven days ago",

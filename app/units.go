@@ -38,8 +38,8 @@ func parseBytes(s string) (Bytes, error) {
 	return Bytes(f * size), nil
 }
 
-// parseDuration reads a time as Go writes it, with days (7d) and weeks (2w) besides.
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration reads a time as Go writes it, with days (7d) and weeks (2w) besides.
+func ParseDuration(s string) (time.Duration, error) {
 	bad := fmt.Errorf("want a time such as 120s, 5m, 1h30m or 7d, got %q", s)
 	rest := strings.TrimSpace(s)
 	total := 0.0
