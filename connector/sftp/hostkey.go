@@ -172,7 +172,8 @@ func (g *guard) callback(_ string, remote net.Addr, key ssh.PublicKey) error {
 	e, ok := errors.AsType[*knownhosts.KeyError](err)
 	switch {
 	case !ok:
-		return fault.New(fault.Credentials, "the host key of %s is not accepted: %w", name, err)
+		return fault.WithHint(fault.New(fault.Credentials, "the host key of %s is not accepted: %w", name, err),
+			"an authority for this host has to be in %s, and its certificate has to be valid", g.file())
 	case len(e.Want) == 0:
 		return fault.WithHint(fault.New(fault.Credentials, "the host %s is not in known_hosts (its key is %s %s)",
 			name, key.Type(), ssh.FingerprintSHA256(key)), "compare the key with the host's, and let it in by: %s", g.accept(key, g.file()))

@@ -369,3 +369,28 @@ func TestSeveralKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestHostCertificate: a host whose key is signed by an authority of known_hosts is let in, under its own name only.
+func TestHostCertificate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	authority, key := filepath.Join(dir, "authority"), filepath.Join(dir, "key")
+	for _, file := range []string{authority, key} {
+		run(t, nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file)
+	}
+	run(t, nil, "ssh-keygen", "-q", "-s", authority, "-I", "host", "-h", "-n", "127.0.0.1", key+".pub")
+	s := testenv.SSHD(t, testenv.SSHDOptions{Config: []string{"HostKey " + key, "HostCertificate " + key + "-cert.pub"}})
+	public, err := os.ReadFile(authority + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, ok := range map[string]bool{"127.0.0.1": true, "elsewhere": false} {
+		cfg := config(s, t.TempDir())
+		cfg.KnownHosts = []string{write(t, filepath.Join(dir, name), fmt.Sprintf("@cert-authority [%s]:%d %s", name, s.Port(),
+			public))}
+		err := connected(t, cfg).Probe(t.Context())
+		if ok && err != nil || !ok && !fault.Is(err, fault.Credentials) {
+			t.Errorf("authority for %s: got %v, want it to be let in: %v", name, err, ok)
+		}
+	}
+}
