@@ -26,7 +26,7 @@ func (f *face) transferCommand() *cobra.Command {
 	t := new(transferFlags)
 	c := &cobra.Command{
 		Use:   "transfer SOURCE [USER@]HOST:DIRECTORY | DIRECTORY",
-		Short: "Bring every file of a directory to another place: takes the place of rawtransfer",
+		Short: "Bring every file of a directory elsewhere, checked and recorded",
 		Long: "Watch a directory, and bring every file that appears there to another machine (or\n" +
 			"directory): checked, packed, verified at its place and recorded, once. The flags\n" +
 			"are those of rawtransfer, and mean the same.",

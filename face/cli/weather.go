@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"holdfast/app"
 	"holdfast/base/fault"
@@ -111,14 +112,15 @@ func (s *length) Set(text string) error {
 	return err
 }
 
-func (s *length) String() string {
-	if *s == 0 {
-		return "" // no default is shown
-	}
-	return time.Duration(*s).String()
-}
+func (s *length) String() string { return time.Duration(*s).String() }
 
 func (s *length) Type() string { return "duration" }
+
+// lengthFlag adds such a flag, whose default the usage tells.
+func lengthFlag(fs *pflag.FlagSet, to *time.Duration, name, usage string) {
+	fs.Var((*length)(to), name, usage)
+	fs.Lookup(name).DefValue = ""
+}
 
 // weatherFlags adds the flags that mean something to a role.
 func weatherFlags(c *cobra.Command, fl *app.WeatherFlags) {
@@ -135,14 +137,14 @@ func weatherFlags(c *cobra.Command, fl *app.WeatherFlags) {
 		fs.StringVar(&fl.Input, "input", "", "data set: a file, or several by a pattern (CSV, JSON lines or Parquet)")
 		fs.StringVar(&fl.Format, "format", "", "csv, jsonl or parquet (default: by the name's end)")
 		fs.StringVar(&fl.Timezone, "timezone", "", "zone of times that have none, such as Europe/Berlin (default UTC)")
-		fs.Var((*length)(&fl.Interval), "interval", "wall time of a window (default 5m)")
+		lengthFlag(fs, &fl.Interval, "interval", "wall time of a window (default 5m)")
 		fs.StringVar(&fl.Speedup, "speedup", "", "how much faster than event time, or max for as fast as can be")
 		fs.BoolVar(&fl.Loop, "loop", false, "begin the data set again at its end, as the days behind it")
 		fs.IntVar(&fl.Batch, "batch", 0, "rows of a batch (default 500)")
 	}
 	if is("streamer", "ingester", "processor") {
 		fs.BoolVar(&fl.Once, "once", false, "end when all is done")
-		fs.Var((*length)(&fl.Window), "window", "length of a window (default 1h)")
+		lengthFlag(fs, &fl.Window, "window", "length of a window (default 1h)")
 		fs.StringVar(&fl.Broker, "broker", "", "redis://HOST:6379 or nats://HOST:4222 (default: one in this process)")
 		fs.StringVar(&fl.BrokerUser, "broker-user", "", "user of the broker")
 		fs.StringVar(&fl.BrokerPassword, "broker-password", os.Getenv("HOLDFAST_BROKER_PASSWORD"),
@@ -155,7 +157,7 @@ func weatherFlags(c *cobra.Command, fl *app.WeatherFlags) {
 		fs.Lookup("broker-password").DefValue, fs.Lookup("broker-token").DefValue = "", "" // help shows no secret
 	}
 	if is("ingester") {
-		fs.Var((*length)(&fl.LostAfter), "lost-after", "give a window up of which nothing came for so long (default never)")
+		lengthFlag(fs, &fl.LostAfter, "lost-after", "give a window up of which nothing came for so long (default never)")
 	}
 	if is("ingester", "processor", "api") {
 		fs.StringVar(&fl.Database, "database", "", "http://HOST:8086/NAME (InfluxDB), postgres://USER@HOST/NAME or\n"+
