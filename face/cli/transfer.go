@@ -27,11 +27,11 @@ func (f *face) transferCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "transfer SOURCE [USER@]HOST:DIRECTORY | DIRECTORY",
 		Short: "Bring every file of a directory elsewhere, checked and recorded",
-		Long: "Watch a directory, and bring every file that appears there to another machine (or\n" +
-			"directory): checked, packed, verified at its place and recorded, once. The flags\n" +
-			"are those of rawtransfer, and mean the same.",
-		Example: "  holdfast transfer /data/images goto@gateway:/export/raw --patterns \"t?_r*_ut?.fits\"\n" +
-			"  holdfast transfer /data/images /mnt/archive --backfill-only --backfill-hours 24",
+		Long: "Watch a directory, and bring every file that appears there to another machine\n" +
+			"(or directory): checked, packed, verified at its place and recorded, once. The\n" +
+			"flags are those of rawtransfer, and mean the same.",
+		Example: "  holdfast transfer /data goto@gateway:/export/raw --patterns \"t?_r*_ut?.fits\"\n" +
+			"  holdfast transfer /data /mnt/archive --backfill-only --backfill-hours 24",
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t.From, t.To = args[0], args[1]
