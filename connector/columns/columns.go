@@ -21,7 +21,8 @@ type Column struct {
 	Type string `yaml:"type" json:"type,omitempty"`
 	// From is the jq expression of the value within an item; default the field of the column's name.
 	From string `yaml:"from" json:"from,omitempty"`
-	// Format of a time: rfc3339 (default), unix, unix_ms, or a Go layout (UTC, if it has no zone).
+	// Format of a time: rfc3339, unix, unix_ms, or a Go layout (UTC, if it has no zone). The default takes 2006-01-02 15:04
+	// and 2006-01-02T15:04, with seconds and their fraction and with a zone if they are there.
 	Format string `yaml:"format" json:"format,omitempty"`
 	// Optional: a missing value is null. Else it is a reject.
 	Optional bool `yaml:"optional" json:"optional,omitempty"`
@@ -29,7 +30,8 @@ type Column struct {
 	// Values of a csv are always converted.
 	Convert bool `yaml:"convert" json:"convert,omitempty"`
 
-	zone *time.Location // of times without one
+	zone  *time.Location // of times without one
+	loose bool           // a time that is not of the format may be one by default
 }
 
 // Spec is what a configuration says of rows.
@@ -42,6 +44,8 @@ type Spec struct {
 	Convert bool   // every column as if it said so: a csv knows only text
 	// Zone is that of times without one; nil is UTC.
 	Zone *time.Location
+	// Loose: a time that is not of its column's format may be as by default.
+	Loose bool
 }
 
 // What becomes of the fields of an item that no column is made from.

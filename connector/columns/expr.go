@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/itchyny/gojq"
 )
@@ -41,7 +42,7 @@ func (e Expr) One(ctx context.Context, v any) (any, error) {
 	}
 	var got any
 	n := 0
-	err := e.Each(ctx, v, func(v any) error {
+	err := e.Each(ctx, plainFields(v), func(v any) error {
 		if got, n = v, n+1; n > 1 {
 			return errors.New("the expression gives several values, want one")
 		}
@@ -81,9 +82,13 @@ func walk(v any, path []string) (any, error) {
 	return v, nil
 }
 
-// KindOf names the JSON type of a value for a person.
+// KindOf names the type of a value for a person.
 func KindOf(v any) string {
-	switch v.(type) {
+	switch v := v.(type) {
+	case time.Time, Clock:
+		return "a time"
+	case Odd:
+		return v.What
 	case nil:
 		return "null"
 	case bool:

@@ -56,7 +56,7 @@ func New(s Spec) (*Table, error) {
 		fields = append(fields, arrow.Field{Name: key, Type: arrow.BinaryTypes.String})
 	}
 	for i, col := range s.Columns {
-		t.columns[i].zone = s.Zone
+		t.columns[i].zone, t.columns[i].loose = s.Zone, s.Loose
 		e := Expr{path: []string{col.Name}}
 		if col.From != "" {
 			var err error
@@ -308,6 +308,10 @@ func (r *Reading) others(v any) (map[string]any, error) {
 	for name, v := range m {
 		if r.taken[name] || v == nil {
 			continue
+		}
+		v, err := plain(v)
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", name, err)
 		}
 		if !r.names[name] && len(r.names) >= mostExtra {
 			return nil, fmt.Errorf("the page has more than %d columns of its own", mostExtra)

@@ -62,6 +62,10 @@ func (c *Column) read(v any, convert bool) (cell, error) {
 	case Text:
 		return readText(v, convert)
 	case JSON:
+		v, err := plain(v)
+		if err != nil {
+			return cell{}, err
+		}
 		b, err := gojq.Marshal(v)
 		return cell{s: string(b)}, err
 	case Bool:
@@ -132,7 +136,7 @@ func Number(v any, convert bool) (string, error) {
 		return n.String(), nil
 	case float64:
 		if math.IsNaN(n) || math.IsInf(n, 0) {
-			return "", errNaN
+			return "", fmt.Errorf("is %v, which %w", n, errNaN)
 		}
 		return strconv.FormatFloat(n, 'g', -1, 64), nil
 	case string:
@@ -206,42 +210,66 @@ var (
 )
 
 func (c *Column) readTime(v any, convert bool) (cell, error) {
-	var us int64
-	switch c.Format {
-	case formatUnix, formatUnixMS:
-		n, err := Number(v, convert)
-		if err != nil {
-			return cell{}, err
-		}
-		if us, err = epoch(n, c.Format); err != nil {
-			return cell{}, err
-		}
-	default:
-		s, ok := v.(string)
-		if !ok {
-			return cell{}, wrongType("a time as text", v)
-		}
-		layout := c.Format
-		if layout == "" || layout == formatRFC3339 {
-			layout = time.RFC3339Nano
-		}
-		zone := c.zone
-		if zone == nil {
-			zone = time.UTC
-		}
-		t, err := time.ParseInLocation(layout, s, zone)
-		if err != nil {
-			return cell{}, fmt.Errorf("is %.40q, want a time like %s", s, layout)
-		}
-		if skipped(layout, s, t) {
-			return cell{}, fmt.Errorf("is %.40q, a time that there is not in %v: clocks went forward over it", s, zone)
-		}
-		us = t.UnixMicro()
+	us, err := c.micros(v, convert)
+	if err == nil && (us < earliest || us > latest) {
+		err = errRange
 	}
-	if us < earliest || us > latest {
-		return cell{}, errRange
+	if err != nil {
+		return cell{}, err
 	}
 	return cell{i: us}, nil
+}
+
+func (c *Column) micros(v any, convert bool) (us int64, err error) {
+	zone := c.zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	switch v := v.(type) {
+	case time.Time: // it needs no format
+		return v.UnixMicro(), nil
+	case Clock:
+		t, err := v.in(zone)
+		return t.UnixMicro(), err
+	}
+	if c.Format == formatUnix || c.Format == formatUnixMS {
+		n, err := Number(v, convert)
+		if err != nil {
+			return 0, err
+		}
+		return epoch(n, c.Format)
+	}
+	s, ok := v.(string)
+	if !ok {
+		return 0, wrongType("a time as text", v)
+	}
+	t, err := c.readText(s, zone)
+	return t.UnixMicro(), err
+}
+
+// readText reads a time that is a text.
+func (c *Column) readText(s string, zone *time.Location) (t time.Time, err error) {
+	layout, like := c.Format, c.Format
+	switch c.Format {
+	case "":
+		like = "2006-01-02 15:04 or " + time.RFC3339
+		t, layout, err = byDefault(s, zone)
+	case formatRFC3339:
+		layout, like = time.RFC3339Nano, time.RFC3339Nano
+		t, err = time.Parse(layout, s)
+	default:
+		t, err = time.ParseInLocation(layout, s, zone)
+	}
+	if err != nil && c.loose {
+		t, layout, err = byDefault(s, zone)
+	}
+	if err != nil {
+		return t, fmt.Errorf("is %.40q, want a time like %s", s, like)
+	}
+	if skipped(layout, s, t) {
+		return t, fmt.Errorf("is %.40q, a time that there is not in %v: clocks went forward over it", s, zone)
+	}
+	return t, nil
 }
 
 // skipped reports whether t is not what the text says: in its zone, clocks went forward over that time.
