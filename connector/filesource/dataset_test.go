@@ -180,7 +180,7 @@ func TestSetTry(t *testing.T) {
 	for name, want := range map[string]string{
 		"good.csv": "", "torn.csv": "", "link.csv": "", "header.csv": "", "bare.csv": "",
 		"barelacks.csv": "line 1 of " + filepath.Join(s.dir, "barelacks.csv") + ": the header lacks id",
-		"empty.csv": "empty.csv is empty", "blank.csv": "blank.csv is empty", "lacks.csv": "the header lacks id",
+		"empty.csv":     "empty.csv is empty", "blank.csv": "blank.csv is empty", "lacks.csv": "the header lacks id",
 		"packed.csv": "packed by gzip", "text.parquet": "is no Parquet file", "short.parquet": "is no Parquet file",
 		"dir.csv": "dir.csv is a directory", "fifo.csv": "fifo.csv is a pipe", "sock.csv": "sock.csv is a socket",
 		"none.csv": "there is no file", "no/such.csv": "there is no file",

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,10 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/parquet/file"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"holdfast/base/fault"
 	"holdfast/connector"
@@ -194,74 +189,6 @@ func (o *Once) part(ctx context.Context, r *columns.Reading, at *position) (end 
 	}
 	at.Offset, at.Line, at.Header = sp.at, sp.no, h.text
 	return end, err
-}
-
-// parquet reads on in a Parquet file; the offset counts rows. What can't be read of a file is
-// one reject.
-func (o *Once) parquet(ctx context.Context, r *columns.Reading, at *position, path string) (end bool,
-	err error) {
-	var spoilt error
-	end, spoilt = o.parquetRows(ctx, r, at, path)
-	if ctx.Err() != nil {
-		return false, ctx.Err()
-	}
-	if spoilt == nil || errors.Is(spoilt, fs.ErrNotExist) {
-		return end, spoilt
-	}
-	if _, is := errors.AsType[*fs.PathError](spoilt); is {
-		return false, unreadable(path, spoilt)
-	}
-	return o.refuse(r, at, path, spoilt)
-}
-
-func (o *Once) parquetRows(ctx context.Context, r *columns.Reading, at *position, path string) (end bool,
-	err error) {
-	defer func() { // the library panics at some bytes that are not Parquet
-		if p := recover(); p != nil {
-			err = fmt.Errorf("it is no whole Parquet file: %v", p)
-		}
-	}()
-	pf, err := file.OpenParquetFile(path, false)
-	if err != nil {
-		return false, err
-	}
-	defer pf.Close()
-	fr, err := pqarrow.NewFileReader(pf, pqarrow.ArrowReadProperties{BatchSize: pageItems},
-		memory.DefaultAllocator)
-	if err != nil || pf.NumRows() <= at.Offset {
-		return true, err
-	}
-	rr, err := fr.GetRecordReader(ctx, nil, nil)
-	if err != nil {
-		return false, err
-	}
-	defer rr.Release()
-	if err := rr.SeekToRow(at.Offset); err != nil {
-		return false, err
-	}
-	if !rr.Next() {
-		return false, fmt.Errorf("it has less rows than it says: %w", rr.Err())
-	}
-	text, err := rr.RecordBatch().MarshalJSON()
-	if err != nil {
-		return false, err
-	}
-	var items []json.RawMessage
-	if err := json.Unmarshal(text, &items); err != nil {
-		return false, err
-	}
-	for _, raw := range items {
-		it, err := columns.ReadItem(raw)
-		r.Place = at.Offset + 1
-		if err == nil {
-			err = r.Add(it)
-		}
-		if err != nil {
-			return false, err
-		}
-		at.Offset++
-	}
-	return at.Offset >= pf.NumRows(), nil
 }
 
 // Close stops watching.
