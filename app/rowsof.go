@@ -28,18 +28,19 @@ type rowsOf struct {
 	Timezone string `yaml:"timezone"`
 
 	zone *time.Location
+	wire string // the layout of times on the wire, where the columns don't say it
 }
 
 const weatherPreset = "weather"
 
-// weatherLayout is how WeatherAPI.com writes a time.
+// weatherLayout is how WeatherAPI.com and WeatherVane's payloads write a time.
 const weatherLayout = "2006-01-02 15:04"
 
 // weatherRows are the fields of WeatherAPI.com by zip code. What no report is made of may be missing.
 func weatherRows() rowsOf {
-	r := rowsOf{Preset: weatherPreset, Time: "time", Tags: []string{"zip_code", "state"}}
+	r := rowsOf{Preset: weatherPreset, Time: "time", Tags: []string{"zip_code", "state"}, wire: weatherLayout}
 	needed := []string{"temp_c", "pressure_mb", "humidity", "precip_mm"}
-	r.Columns = []columns.Column{{Name: "time", Type: columns.Time, Format: weatherLayout},
+	r.Columns = []columns.Column{{Name: "time", Type: columns.Time},
 		{Name: "zip_code", Type: columns.Text, Convert: true}, {Name: "state", Type: columns.Text},
 		{Name: "name", Type: columns.Text, Optional: true}}
 	for _, name := range strings.Fields(`lat lon temp_c temp_f is_day wind_mph wind_kph wind_degree wind_dir pressure_mb
@@ -64,7 +65,7 @@ func (r *rowsOf) check(d *decoder, n ast.Node, path string) {
 	}
 	preset := weatherRows()
 	if len(r.Columns) == 0 {
-		r.Columns, r.Time = preset.Columns, orElse(r.Time, preset.Time)
+		r.Columns, r.Time, r.wire = preset.Columns, orElse(r.Time, preset.Time), preset.wire
 		if len(r.Tags) == 0 {
 			r.Tags = preset.Tags
 		}
@@ -101,8 +102,12 @@ func (r *rowsOf) spec() columns.Spec {
 	return columns.Spec{Columns: r.Columns, Time: r.Time, Extra: columns.ExtraDrop, Zone: r.zone}
 }
 
-// layout is how times are written on the wire: as the input has them, if it has all of them in one layout.
+// layout is how times are written on the wire: as the input has them, if it has all of them in one layout. A time for
+// which it is too coarse is written as RFC 3339 has it.
 func (r *rowsOf) layout() (layout string) {
+	if r.wire != "" {
+		return r.wire
+	}
 	for _, c := range r.Columns {
 		switch {
 		case c.Type != columns.Time:
@@ -118,7 +123,7 @@ func (r *rowsOf) layout() (layout string) {
 // onWire is how payloads are read: their members are the columns, and times are in UTC.
 func (r *rowsOf) onWire() (*columns.Table, error) {
 	s := r.spec()
-	s.Zone, s.Columns = time.UTC, slices.Clone(s.Columns)
+	s.Zone, s.Loose, s.Columns = time.UTC, true, slices.Clone(s.Columns)
 	for i := range s.Columns {
 		c := &s.Columns[i]
 		c.From = ""

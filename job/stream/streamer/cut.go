@@ -167,7 +167,7 @@ func (c *cutter) take(rows arrow.RecordBatch, where func(row int) string) *step 
 	shifted := c.shift(rows)
 	read, _ := record.EventTimes(c.schema, rows)
 	at, _ := record.EventTimes(c.schema, shifted)
-	times, text := shifted.Column(c.schema.Time), rowtext.ObjectsAt(shifted, rowtext.Typed, c.layout)
+	times, text := shifted.Column(c.schema.Time), newPayload(shifted, c.layout)
 	near := rowtext.Objects(rows, rowtext.Words) // as it was read: the same in each lap
 	for i := range int(shifted.NumRows()) {
 		var why string
@@ -176,7 +176,7 @@ func (c *cutter) take(rows arrow.RecordBatch, where func(row int) string) *step 
 				c.schema.Field(c.schema.Time).Name)
 		} else if why = c.noDate(read(i).UTC(), at(i).UTC()); why != "" {
 			why = c.schema.Field(c.schema.Time).Name + " " + why
-		} else if c.row, why = text.Append(c.row[:0], i); why == "" {
+		} else if c.row, why = text.append(c.row[:0], i); why == "" {
 			why = c.add(at(i).UTC(), s)
 		}
 		if why != "" {

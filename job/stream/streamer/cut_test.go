@@ -311,6 +311,34 @@ func TestLaps(t *testing.T) {
 	}
 }
 
+// TestTimesBelowTheLayout: two rows of one minute stay two, and those of whole minutes are as WeatherVane has them.
+func TestTimesBelowTheLayout(t *testing.T) {
+	for layout, want := range map[string]string{
+		DefaultTimeLayout: `[{"time":"2023-09-19 07:05","zip_code":"a","temp_c":0.0,"hour":7},` +
+			`{"time":"2023-09-19T07:05:30.25Z","zip_code":"b","temp_c":0.0,"hour":7}]`,
+		time.DateTime: `[{"time":"2023-09-19 07:05:00","zip_code":"a","temp_c":0.0,"hour":7},` +
+			`{"time":"2023-09-19T07:05:30.25Z","zip_code":"b","temp_c":0.0,"hour":7}]`,
+		time.DateOnly: `[{"time":"2023-09-19T07:05:00Z","zip_code":"a","temp_c":0.0,"hour":7},` +
+			`{"time":"2023-09-19T07:05:30.25Z","zip_code":"b","temp_c":0.0,"hour":7}]`,
+		time.Kitchen: `[{"time":"2023-09-19T07:05:00Z","zip_code":"a","temp_c":0.0,"hour":7},` +
+			`{"time":"2023-09-19T07:05:30.25Z","zip_code":"b","temp_c":0.0,"hour":7}]`,
+		"2006-01-02T15:04:05.000000": `[{"time":"2023-09-19T07:05:00.000000","zip_code":"a","temp_c":0.0,"hour":7},` +
+			`{"time":"2023-09-19T07:05:30.250000","zip_code":"b","temp_c":0.0,"hour":7}]`,
+		time.RFC3339Nano: `[{"time":"2023-09-19T07:05:00Z","zip_code":"a","temp_c":0.0,"hour":7},` +
+			`{"time":"2023-09-19T07:05:30.25Z","zip_code":"b","temp_c":0.0,"hour":7}]`,
+	} {
+		k := newCuts(t, newCutter())
+		k.c.layout = layout
+		b := at(7, 5, "b")
+		b.At = b.At.Add(30_250 * time.Millisecond)
+		k.page(at(7, 5, "a"), b)
+		k.end(false)
+		if got := k.batches["1 0"]; got != want {
+			t.Errorf("%s: got\n%s, want\n%s", layout, got, want)
+		}
+	}
+}
+
 // TestDates: what is of no date that a window can have is refused, in each lap, and its neighbours go; the data set does
 // not begin again where there are no dates for that.
 func TestDates(t *testing.T) {

@@ -79,7 +79,8 @@ type Config struct {
 	// Batch is the most rows of a batch; default 500. There are fewer where these would be too large for the
 	// broker.
 	Batch int
-	// TimeLayout is how payloads write times, as package time has it; default DefaultTimeLayout.
+	// TimeLayout is how payloads write times, as package time has it; default DefaultTimeLayout. The times of a row for
+	// which it is too coarse are written as RFC 3339 has them.
 	TimeLayout string
 
 	// Interval is the wall time of a window, from its first batch to that of the next; Speedup divides event
