@@ -29,15 +29,15 @@ func (b *book) asks(now time.Time, here bool) (asks []ask, next time.Time) {
 		return nil, b.idle
 	}
 	next = now.Add(longest)
-	latest := b.latestOld()
+	var latest time.Time // of those of old; looked for once there is an open one
 	var due []*window
 	missing := map[*window][]int{}
-	for _, w := range b.near {
-		if w.State != Open {
-			continue
-		}
+	for _, w := range b.open {
 		list, at := b.missing(w), w.next
 		if w.Epoch == oldEpoch {
+			if latest.IsZero() {
+				latest = b.latestOld()
+			}
 			list, at = w.dueOld(list, latest, now)
 		}
 		switch {

@@ -26,12 +26,16 @@ import (
 type book struct {
 	st     *store.Store
 	source string // by its name the gaps of lost windows are kept
+	awaits bool   // there will be a processor: no notice is let go that none has done with
 
 	mu      sync.Mutex // guards the below; is locked within a transaction, never around one
 	turn    uint64
 	epochs  map[string]*epoch
 	current string // epoch of the streamer that is listened to, "" for none yet
 	near    map[windowID]*window
+	open    map[windowID]*window  // of near: those that lack batches
+	ready   map[windowID]*window  // of near: those that are to be stored, but for the sinks
+	noticed map[uint64]windowID   // of near, by the number of the newest notice
 	hashes  map[string][]windowID // of near: which ones have a batch with this hash
 	log     noticeLog
 
@@ -55,10 +59,27 @@ type epoch struct {
 	Epoch string `json:"epoch"`
 	First uint64 `json:"first"` // every window from this number
 	Known uint64 `json:"known"` // to that one is in the book, or was
-	// Adopted is when it became the one that is listened to.
+	// Adopted is when it became the one that is listened to, for a person; Order tells which one came last, for a clock
+	// may be set back. It is 0 of one that was adopted before there was an order.
 	Adopted time.Time `json:"adopted,omitzero"`
+	Order   uint64    `json:"order,omitempty"`
 	// End: its streamer has said that there is nothing behind Known.
 	End bool `json:"end,omitempty"`
+}
+
+// behind reports whether it was adopted behind another.
+func (e *epoch) behind(other *epoch) bool {
+	return cmp.Or(cmp.Compare(e.Order, other.Order), e.Adopted.Compare(other.Adopted)) > 0
+}
+
+// adopt makes an epoch the one that is listened to.
+func (b *book) adopt(e *epoch, now time.Time) {
+	b.current, e.Adopted = e.Epoch, now
+	for _, other := range b.epochs {
+		if other != e {
+			e.Order = max(e.Order, other.Order+1)
+		}
+	}
 }
 
 func keyEpoch(name string) store.Key { return store.Job.K().Str("stream/epoch/").Str(name) }
@@ -100,7 +121,8 @@ func now() time.Time { return time.Now().UTC() }
 func (b *book) load(r store.Reader) error {
 	before := b.near
 	b.epochs, b.current, b.look, b.idle = map[string]*epoch{}, "", true, time.Time{}
-	b.near, b.hashes = map[windowID]*window{}, map[string][]windowID{}
+	b.near, b.open, b.ready = map[windowID]*window{}, map[windowID]*window{}, map[windowID]*window{}
+	b.noticed, b.hashes = map[uint64]windowID{}, map[string][]windowID{}
 	v, ok, err := r.Get(keyTurn())
 	if b.turn = 0; ok && len(v) == 8 {
 		b.turn = binary.BigEndian.Uint64(v)
@@ -114,7 +136,7 @@ func (b *book) load(r store.Reader) error {
 		if err := json.Unmarshal(v, e); err != nil {
 			return fault.New(fault.Corrupt, "read an epoch: %w", err)
 		}
-		if b.epochs[e.Epoch] = e; b.current == "" || e.Adopted.After(b.epochs[b.current].Adopted) {
+		if b.epochs[e.Epoch] = e; b.current == "" || e.behind(b.epochs[b.current]) {
 			b.current = e.Epoch
 		}
 	}
@@ -181,6 +203,7 @@ func (b *book) changes(tx *store.Tx) {
 }
 
 func (b *book) put(tx *store.Tx, w *window) {
+	b.file(w)
 	b.changes(tx)
 	tx.Set(keyWindow(w.windowID), w.bytes())
 }
@@ -198,8 +221,24 @@ func (b *book) putEpoch(tx *store.Tx, e *epoch) error {
 // hold keeps a window in memory, and knows its batches.
 func (b *book) hold(w *window) {
 	b.near[w.windowID] = w
+	b.file(w)
 	for _, p := range w.Parts {
 		b.index(p.Hash, w.windowID)
+	}
+}
+
+// file notes where a window stands: the work of a commit follows what is open, not what is in memory.
+func (b *book) file(w *window) {
+	delete(b.open, w.windowID)
+	delete(b.ready, w.windowID)
+	switch {
+	case w.State == Open:
+		b.open[w.windowID] = w
+	case w.waits():
+		b.ready[w.windowID] = w
+	}
+	if w.Notice > 0 {
+		b.noticed[w.Notice] = w.windowID
 	}
 }
 
@@ -212,6 +251,9 @@ func (b *book) index(hash string, id windowID) {
 // let takes a window out of memory.
 func (b *book) let(w *window) {
 	delete(b.near, w.windowID)
+	delete(b.open, w.windowID)
+	delete(b.ready, w.windowID)
+	delete(b.noticed, w.Notice)
 	for _, p := range w.Parts {
 		left := slices.DeleteFunc(b.hashes[p.Hash], func(id windowID) bool { return id == w.windowID })
 		if b.hashes[p.Hash] = left; len(left) == 0 {
@@ -228,8 +270,8 @@ func oldestFirst(all []*window) []*window {
 	return all
 }
 
-// windows returns those in memory, oldest first.
-func (b *book) windows() []*window { return oldestFirst(slices.Collect(maps.Values(b.near))) }
+// opened returns those that lack batches, oldest first.
+func (b *book) opened() []*window { return oldestFirst(slices.Collect(maps.Values(b.open))) }
 
 // confirmed is what is not needed any more of an epoch.
 func (b *book) confirmed(name string) wire.Confirm {
@@ -260,8 +302,8 @@ func (b *book) clear(name string) wire.Confirm {
 	e := b.epochs[name]
 	c := wire.Confirm{Epoch: name, UpTo: e.Known}
 	var first *window
-	for id, w := range b.near {
-		if id.Epoch == name && w.State == Open && (first == nil || id.Number < first.Number) {
+	for id, w := range b.open {
+		if id.Epoch == name && (first == nil || id.Number < first.Number) {
 			first = w
 		}
 	}

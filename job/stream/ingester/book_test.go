@@ -278,6 +278,7 @@ func (n *network) run(d time.Duration) {
 	const step = 20 * time.Millisecond
 	for end := n.now.Add(d); n.now.Before(end); n.now = n.now.Add(step) {
 		if n.now.UnixMilli()%1000 < step.Milliseconds() {
+			n.filed()
 			n.send(wire.Beacon{Epoch: "e", Oldest: n.oldest, Newest: n.newest}.Message(names))
 			n.send(n.book.has(false).Message(names))
 		}
@@ -325,6 +326,7 @@ func (n *network) confirmed() {
 // has is complete, every one that there is a word of is stored, and the processor knows what came of it.
 func (n *network) check() {
 	n.t.Helper()
+	n.filed()
 	last := map[time.Time]wire.Stored{}
 	taken := map[time.Time]int{}
 	for _, s := range n.notices {
@@ -365,6 +367,33 @@ func (n *network) check() {
 		if s := last[from]; s.Lost != missing[from] || s.Shared != (k > 1) {
 			n.t.Errorf("the last word of %v is %+v, want %d rows lost and %d windows", from, s, missing[from], k)
 		}
+	}
+}
+
+// filed compares what is kept of the windows' states beside them.
+func (n *network) filed() {
+	n.t.Helper()
+	n.book.mu.Lock()
+	defer n.book.mu.Unlock()
+	open, ready := 0, 0
+	for id, w := range n.book.near {
+		if is := w.State == Open; is != (n.book.open[id] == w) {
+			n.t.Fatalf("window %v is %s, and filed as open: %v", id, w.State, !is)
+		} else if is {
+			open++
+		}
+		if is := w.waits(); is != (n.book.ready[id] == w) {
+			n.t.Fatalf("window %v is %s, and filed as ready: %v", id, w.State, !is)
+		} else if is {
+			ready++
+		}
+		if w.Notice > 0 && n.book.noticed[w.Notice] != id {
+			n.t.Fatalf("notice %d of window %v is filed as that of %v", w.Notice, id, n.book.noticed[w.Notice])
+		}
+	}
+	if len(n.book.open) != open || len(n.book.ready) != ready || len(n.book.noticed) > len(n.book.near) {
+		n.t.Fatalf("%d windows: filed are %d open, %d ready and %d notices, want %d and %d", len(n.book.near),
+			len(n.book.open), len(n.book.ready), len(n.book.noticed), open, ready)
 	}
 }
 

@@ -105,7 +105,7 @@ func (w *witness) check(r *rig, disk *storetest.CrashFS) {
 			w.t.Errorf("the books do not balance: %v", books.Broken)
 		}
 		rows := 0
-		for _, x := range b.windows() {
+		for _, x := range b.near {
 			came, _ := x.rows()
 			rows += came
 			w.settled(rd, b, x)

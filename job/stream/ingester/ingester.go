@@ -77,6 +77,7 @@ type Source struct {
 	book    *book
 	news    chan struct{} // there is something durable to be said; holds one
 	met     met
+	spooled spooled // its own lock
 
 	// Of Fetch alone.
 	ear          *hear.Ear // nil while nobody listens
@@ -86,6 +87,7 @@ type Source struct {
 	voice        voice
 	talk         talk
 	former       epoch       // of the streamer that was listened to when this life began, as it was then
+	cut          uint64      // how many notices a person was told of that were let go
 	beacon       wire.Beacon // the newest of the streamer that is listened to
 	followed     bool        // a processor was heard
 	searched     time.Time   // when it was last looked for windows that are overdue
@@ -110,6 +112,7 @@ func New(ctx context.Context, env engine.Env, cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.awaits = cfg.Once
 	in := &Source{cfg: cfg, store: env.Store, history: env.History, book: b, held: newHeld(),
 		news: make(chan struct{}, 1), voice: voice{epoch: b.current, at: now()}}
 	if e := b.epochs[b.current]; e != nil {
@@ -221,7 +224,8 @@ func (in *Source) listen(ctx context.Context) error {
 	}
 	in.hearing, in.mute = now(), false
 	in.book.heard(in.hearing)
-	in.talk = talk{notices: in.book.saidSoFar()}
+	said := in.book.saidSoFar()
+	in.talk = talk{notices: said, said: said}
 	_, err := in.say(ctx, in.hearing)
 	if err != nil && !hear.Refused(err) && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
 		_, err = in.say(ctx, in.hearing)

@@ -270,7 +270,7 @@ func TestRepair(t *testing.T) {
 	if len(book.near) != 7 {
 		t.Errorf("%d windows are known, want 7", len(book.near))
 	}
-	for _, w := range book.windows() {
+	for _, w := range book.near {
 		if w.State != Stored || w.First == 0 || w.Last < w.First {
 			t.Errorf("window %v is %s in blocks %d to %d and lacks %v", w.windowID, w.State, w.First, w.Last, w.lacks())
 		}

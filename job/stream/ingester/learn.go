@@ -66,13 +66,13 @@ func (b *book) beacon(m wire.Beacon, now time.Time) (lost []string, err error) {
 			return err
 		}
 		if b.current != m.Epoch {
-			b.current, e.Adopted = m.Epoch, now
+			b.adopt(e, now)
 		}
 		e.End = m.End && m.Newest == e.Known
 		if err := b.putEpoch(tx, e); err != nil {
 			return err
 		}
-		for _, w := range b.windows() {
+		for _, w := range b.opened() {
 			if b.behind(w, m) {
 				text, err := b.giveUp(tx, w, streamerLacks, now)
 				if err != nil {
@@ -99,7 +99,7 @@ func (b *book) news(m wire.Beacon) bool {
 		m.Newest == e.Known && m.End != e.End || m.Newest > e.Known && e.End {
 		return true
 	}
-	for _, w := range b.near {
+	for _, w := range b.open {
 		if b.behind(w, m) {
 			return true
 		}
@@ -139,11 +139,11 @@ func (b *book) overdue(after time.Duration, now time.Time) (lost []string, err e
 				since = at
 			}
 		}
-		return w.State == Open && now.Sub(since) >= after
+		return now.Sub(since) >= after
 	}
 	b.mu.Lock()
 	there := false
-	for _, w := range b.near {
+	for _, w := range b.open {
 		there = there || old(w)
 	}
 	b.mu.Unlock()
@@ -151,7 +151,7 @@ func (b *book) overdue(after time.Duration, now time.Time) (lost []string, err e
 		return nil, nil
 	}
 	err = b.update(func(tx *store.Tx) error {
-		for _, w := range b.windows() {
+		for _, w := range b.opened() {
 			if !old(w) {
 				continue
 			}

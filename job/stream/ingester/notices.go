@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"holdfast/base/fault"
@@ -16,12 +18,14 @@ import (
 // noticeLog is what is said of stored windows: a notice stands in the store from the commit on by which the last sink
 // had the window. Who has missed one asks for it, so nobody need know who listens.
 type noticeLog struct {
-	Epoch  string `json:"epoch"`  // the lineage of the store: after a restore the numbers mean something else
-	First  uint64 `json:"first"`  // number of the oldest one that is kept
-	Newest uint64 `json:"newest"` // 0 for none
-	Next   uint64 `json:"next"`   // the processor has done with those in front of this one
-	Said   uint64 `json:"said"`   // the newest one that was published
-	Past   uint64 `json:"past"`   // how many windows are past
+	Epoch  string `json:"epoch"`           // the lineage of the store: after a restore the numbers mean something else
+	First  uint64 `json:"first"`           // number of the oldest one that is kept
+	Newest uint64 `json:"newest"`          // 0 for none
+	Next   uint64 `json:"next"`            // the processor has done with those in front of this one
+	Said   uint64 `json:"said"`            // the newest one that was published
+	Past   uint64 `json:"past"`            // how many windows are past
+	Heard  bool   `json:"heard,omitempty"` // a processor was ever heard
+	Cut    uint64 `json:"cut,omitempty"`   // how many were let go that no processor had done with
 }
 
 // notice is one as it is kept.
@@ -30,8 +34,12 @@ type notice struct {
 	Of windowID `json:"of"`
 }
 
-// mostNotices is how many are kept for a processor that is away.
-const mostNotices = 10_000
+// How many notices are kept, in the store alone. Those that a processor has not done with stay for as long as it takes,
+// unless none was ever heard: there may be none.
+const (
+	mostNotices = 1_000_000 // while no processor was ever heard
+	mostDone    = 10_000    // of those that one has done with, for another one
+)
 
 func keyLog() store.Key { return store.Job.K().Str("stream/log") }
 
@@ -62,14 +70,8 @@ func (b *book) putLog(tx *store.Tx) error {
 
 // stored appends a notice for every window that all sinks have.
 func (b *book) stored(tx *store.Tx, done collect.Done, now time.Time) error {
-	var waiting []*window
-	for _, w := range b.near {
-		if w.waits() {
-			waiting = append(waiting, w)
-		}
-	}
 	news := false
-	for _, w := range oldestFirst(waiting) {
+	for _, w := range oldestFirst(slices.Collect(maps.Values(b.ready))) {
 		first := w.First
 		if w.Elsewhere {
 			stats, err := spool.ReadStats(tx)
@@ -86,6 +88,7 @@ func (b *book) stored(tx *store.Tx, done collect.Done, now time.Time) error {
 			continue
 		}
 		news = true
+		delete(b.noticed, w.Notice)
 		if w.Notice, err = b.notice(tx, w.view(), now); err != nil {
 			return err
 		}
@@ -115,16 +118,29 @@ func (b *book) notice(tx *store.Tx, v View, now time.Time) (number uint64, err e
 	}
 	tx.Set(keyNotice(n.Number), text)
 	b.log.Newest = n.Number
-	if b.log.Newest-b.log.First >= mostNotices {
-		tx.Delete(keyNotice(b.log.First))
-		b.log.First++
-	}
+	b.cut(tx)
 	tx.OnDurable(func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.told = max(b.told, n.Number)
 	})
 	return n.Number, nil
+}
+
+// cut lets notices go that there are too many of.
+func (b *book) cut(tx *store.Tx) {
+	few := func() bool { return b.log.Newest-b.log.First < mostDone }
+	for steps := 0; b.log.First < b.log.Next && !few() && steps < mostDone; steps++ {
+		tx.Delete(keyNotice(b.log.First))
+		b.log.First++
+	}
+	if b.log.Heard || b.awaits || b.log.Newest-b.log.First < mostNotices {
+		return
+	}
+	tx.Delete(keyNotice(b.log.First))
+	b.log.First++
+	b.log.Next = max(b.log.Next, b.log.First)
+	b.log.Cut++
 }
 
 // noticeOf is what is to be said of a window.
@@ -160,18 +176,22 @@ func (b *book) noticeOf(tx *store.Tx, v View, now time.Time) (notice, error) {
 func (b *book) follow(f wire.Follow, now time.Time) (ours bool, err error) {
 	b.mu.Lock()
 	ours = f.Epoch == b.log.Epoch && f.Next >= b.log.First && f.Next <= b.log.Newest+1
-	news := ours && f.Next > b.log.Next
+	news := ours && f.Next > b.log.Next || !b.log.Heard
 	b.mu.Unlock()
 	if !news {
 		return ours, nil
 	}
 	return ours, b.update(func(tx *store.Tx) error {
+		b.log.Heard = true
+		if !ours {
+			return b.putLog(tx)
+		}
 		for number := max(b.log.Next, b.log.First); number < f.Next; number++ {
 			if err := b.tell(tx, number, now); err != nil {
 				return err
 			}
 		}
-		b.log.Next = f.Next
+		b.log.Next = max(b.log.Next, f.Next)
 		return b.putLog(tx)
 	})
 }
@@ -210,6 +230,9 @@ func noticeFrom(text []byte) (n notice, err error) {
 
 // said remembers what was published; after a crash some of it is said once more.
 func (b *book) said(number uint64) error {
+	if number <= b.saidSoFar() {
+		return nil
+	}
 	return b.st.UpdateLazy(func(tx *store.Tx) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -256,6 +279,13 @@ func (b *book) saidSoFar() uint64 {
 	return b.log.Said
 }
 
+// cutSoFar is how many notices were let go that no processor had done with, and the oldest that is left.
+func (b *book) cutSoFar() (n, oldest uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.log.Cut, b.log.First
+}
+
 // followed reports whether a processor has done with every notice.
 func (b *book) followed() bool {
 	b.mu.Lock()
@@ -271,9 +301,11 @@ func (b *book) ended(name string) bool {
 	if e := b.epochs[name]; e == nil || !e.End || b.told < b.log.Newest {
 		return false
 	}
-	for id, w := range b.near {
-		if id.Epoch == name && !w.done() {
-			return false
+	for _, all := range []map[windowID]*window{b.open, b.ready} {
+		for id := range all {
+			if id.Epoch == name {
+				return false
+			}
 		}
 	}
 	return true

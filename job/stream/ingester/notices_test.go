@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,6 +69,8 @@ func TestNotices(t *testing.T) {
 		}
 		r.follow(all[0].Epoch, 1)
 		want(t, "who lacks all", briefs(notices.take()), briefs(all)...)
+		r.follow(all[0].Epoch, 2)
+		want(t, "who has one, while the other is under way", briefs(notices.take()))
 		r.follow(all[0].Epoch, 2)
 		want(t, "who lacks one", briefs(notices.take()), briefs(all[1:])...)
 		l.wantStates(Stored, Told)
@@ -302,14 +305,11 @@ func TestLateWindow(t *testing.T) {
 	})
 }
 
-// TestManyNotices: only the newest are kept for a processor that is away; it gets them some at a time.
-func TestManyNotices(t *testing.T) {
-	n := newNetwork(t, 1)
-	n.bad = false
-	n.book.log.Newest = mostNotices - 150 // as if
-	const many = mostNotices + 50
+// notes appends notices until there are so many.
+func (n *network) notes(upTo uint64) {
+	n.t.Helper()
 	err := n.book.update(func(tx *store.Tx) error {
-		for n.book.log.Newest < many {
+		for n.book.log.Newest < upTo {
 			if _, err := n.book.notice(tx, View{Epoch: "e", From: hour0}, n.now); err != nil {
 				return err
 			}
@@ -317,21 +317,150 @@ func TestManyNotices(t *testing.T) {
 		return n.book.putLog(tx)
 	})
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
-	if told := n.book.has(false); told.Oldest != 51 || told.Newest != many {
+}
+
+// follows says where a processor is; it wants to hear whether that is a place in the log.
+func (n *network) follows(next uint64, want bool) {
+	n.t.Helper()
+	ours, err := n.book.follow(wire.Follow{Epoch: n.book.log.Epoch, Next: next}, n.now)
+	if ours != want || err != nil {
+		n.t.Errorf("who wants %d: %v %v, want %v", next, ours, err, want)
+	}
+}
+
+// holds compares which notices there are.
+func (n *network) holds(oldest, newest uint64) {
+	n.t.Helper()
+	for range 2 {
+		if told := n.book.has(false); told.Oldest != oldest || told.Newest != newest {
+			n.t.Errorf("told: %+v, want %d to %d", told, oldest, newest)
+		}
+		if list, err := n.book.notices(n.t.Context(), 0, 100); err != nil || list[0].Number != oldest {
+			n.t.Errorf("the first is %+v, %v, want %d", list[0], err, oldest)
+		}
+		n.restart()
+	}
+}
+
+// TestManyNotices: a notice that no processor has done with is kept, however many there are, once one was heard. Those that
+// one has done with are kept for another, the newest.
+func TestManyNotices(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.bad = false
+	n.follows(1, true)
+	n.book.log.Newest, n.book.log.First = mostNotices-150, 1 // as if
+	n.notes(mostNotices + 50)
+	if told := n.book.has(false); told.Oldest != 1 || told.Newest != mostNotices+50 {
 		t.Errorf("told: %+v", told)
 	}
-	list, err := n.book.notices(t.Context(), many-149, 100)
-	if err != nil || len(list) != 100 || list[0].Number != many-149 || list[99].Number != many-50 {
+	list, err := n.book.notices(t.Context(), mostNotices-49, 100)
+	if err != nil || len(list) != 100 || list[0].Number != mostNotices-49 || list[99].Number != mostNotices+50 {
 		t.Errorf("got %d from %+v on, %v", len(list), list[0], err)
 	}
-	if ours, err := n.book.follow(wire.Follow{Epoch: n.book.log.Epoch, Next: 50}, n.now); ours || err != nil {
-		t.Errorf("who wants one that is gone: %v %v", ours, err)
+	n.follows(mostNotices+52, false)
+	n.follows(mostNotices+20, true)
+	n.notes(mostNotices + 60)
+	if n.book.followed() || n.book.log.Cut > 0 {
+		t.Errorf("the log: %+v", n.book.log)
 	}
-	if ours, err := n.book.follow(wire.Follow{Epoch: n.book.log.Epoch, Next: many + 1}, n.now); !ours || err != nil ||
-		!n.book.followed() {
-		t.Errorf("who has done with all: %v %v", ours, err)
+	n.follows(mostNotices+61, true)
+	if !n.book.followed() {
+		t.Errorf("the log: %+v", n.book.log)
+	}
+}
+
+// TestDoneNotices: of those that a processor has done with the newest are kept, all others go.
+func TestDoneNotices(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.bad = false
+	n.follows(1, true)
+	n.notes(mostDone + 30)
+	n.holds(1, mostDone+30)
+	n.follows(21, true)
+	n.notes(mostDone + 31)
+	n.holds(21, mostDone+31)
+	n.follows(mostDone+32, true)
+	n.notes(mostDone + 32)
+	n.holds(33, mostDone+32)
+	n.follows(32, false)
+}
+
+// TestNoticesForNobody: while no processor was ever heard, the oldest go, which is told. Where there will be one, they stay.
+func TestNoticesForNobody(t *testing.T) {
+	for _, awaits := range []bool{false, true} {
+		n := newNetwork(t, 1)
+		n.bad, n.book.awaits = false, awaits
+		n.notes(40)
+		n.book.log.Newest = mostNotices - 10 // as if
+		n.notes(mostNotices + 3)
+		if cut := n.book.log.Cut; awaits && cut != 0 || !awaits && cut != 3 {
+			t.Errorf("%d are gone where a processor is awaited: %v", cut, awaits)
+		}
+		if awaits {
+			n.holds(1, mostNotices+3)
+			continue
+		}
+		n.holds(4, mostNotices+3)
+		n.follows(4, true)
+		n.notes(mostNotices + 20)
+		n.holds(4, mostNotices+20)
+		in := &Source{book: n.book}
+		want(t, "notes", in.Notes(), [2]string{"notices of stored windows", "1000020, the processor has 1000017 of them to do"},
+			[2]string{"notices that were let go", "3, while no processor was ever heard: there is no report of their windows"})
+	}
+}
+
+// TestNoticesAreGivenOnce: a processor gets each notice once, as many at a time as it has room for, and again what it asks for
+// again, because it was lost.
+func TestNoticesAreGivenOnce(t *testing.T) {
+	for _, loss := range []float64{0, 0.3} {
+		bubble(t, func(t *testing.T, r *rig) {
+			const many = 3_500
+			s := newStation(r.h, "e")
+			var given, ahead int
+			var mu sync.Mutex // guards the below and the above
+			next, rng := uint64(1), seeded(1)
+			r.h.tap(func(m connector.Message) {
+				what, _ := wire.Read(m)
+				n, ok := what.(wire.Stored)
+				if !ok {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				given++
+				ahead = max(ahead, int(n.Number)-int(next))
+				if n.Number == next && rng.Float64() >= loss {
+					next++
+				}
+			})
+			l := r.begin()
+			s.beacon(false)
+			r.follow("", 0)
+			epoch := l.book.has(false).Epoch
+			r.follow(epoch, 1)
+			for hour := range many {
+				s.send(s.cut(hour, ids(hour, hour)))
+			}
+			for range 60 {
+				time.Sleep(500 * time.Millisecond)
+				mu.Lock()
+				at := next
+				mu.Unlock()
+				r.follow(epoch, at)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if loss == 0 && (next != many+1 || given != many || ahead > mostAhead+mostAnnounced) {
+				t.Errorf("%d of %d notices came, in %d messages, up to %d ahead", next-1, many, given, ahead)
+			}
+			if loss > 0 && next < 50 {
+				t.Errorf("%d notices came of a broker that loses", next-1)
+			}
+			l.stop()
+		})
 	}
 }
 

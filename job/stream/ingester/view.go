@@ -154,14 +154,18 @@ func (in *Source) Rows(ctx context.Context, n wire.Stored, yield func(arrow.Reco
 			return nil
 		}
 		for seq := first; seq <= last; seq++ {
-			head, rows, err := spool.Read(r, seq)
+			b, err := in.spooled.read(r, seq)
 			switch {
 			case fault.Is(err, fault.NotFound), fault.Is(err, fault.Corrupt):
 				ok = false
 				return nil
 			case err != nil:
 				return err
-			case head.Only != 0 || head.Copy: // given to one sink again
+			case b.Only != 0 || b.Copy: // given to one sink again
+				continue
+			}
+			rows := b.of(n.From, n.To)
+			if rows.NumRows() == 0 {
 				continue
 			}
 			if ok = keys.add(rows); !ok {
@@ -183,12 +187,11 @@ func (b *book) blocks(n wire.Stored) (first, last uint64, ok bool) {
 	if n.Epoch != b.log.Epoch {
 		return 0, 0, false
 	}
-	for _, w := range b.near {
-		if w.Notice == n.Number {
-			return w.First, w.Last, !w.Elsewhere && !w.Lacking && w.Epoch != oldEpoch
-		}
+	w := b.near[b.noticed[n.Number]]
+	if w == nil || w.Notice != n.Number {
+		return 0, 0, false
 	}
-	return 0, 0, false
+	return w.First, w.Last, !w.Elsewhere && !w.Lacking && w.Epoch != oldEpoch
 }
 
 // Notes are lines about the stream for status.
@@ -210,5 +213,10 @@ func (in *Source) Notes() [][2]string {
 	if n := b.log.Newest + 1 - b.log.Next; n > 0 {
 		behind = fmt.Sprintf("the processor has %d of them to do", n)
 	}
-	return append(out, [2]string{"notices of stored windows", fmt.Sprintf("%d, %s", b.log.Newest, behind)})
+	out = append(out, [2]string{"notices of stored windows", fmt.Sprintf("%d, %s", b.log.Newest, behind)})
+	if b.log.Cut > 0 {
+		out = append(out, [2]string{"notices that were let go", fmt.Sprintf("%d, while no processor was ever heard: "+
+			"there is no report of their windows", b.log.Cut)})
+	}
+	return out
 }

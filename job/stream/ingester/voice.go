@@ -88,7 +88,10 @@ const (
 // talk is what was said in this hearing.
 type talk struct {
 	due     time.Time    // when to say again what the log has
-	notices uint64       // the newest one that was published
+	notices uint64       // the notices up to this one were published; who lacks one of them asks for it
+	said    uint64       // the newest one that was ever published
+	asked   uint64       // what a processor wanted last, 0 for nothing yet
+	askedAt time.Time    // and when
 	confirm wire.Confirm // the newest that was said
 	heard   time.Time    // when the streamer was told that it is heard
 	told    wire.Told
@@ -105,9 +108,11 @@ func (in *Source) say(ctx context.Context, now time.Time) (next time.Time, err e
 		}
 		t.confirm, t.heard = c, now
 	}
+	in.tellCut()
 	told := in.book.has(in.ended(now))
-	if t.notices < told.Newest {
-		if err := in.announce(ctx, told.Newest); err != nil {
+	upTo := t.reach(told.Newest, now)
+	if t.notices < upTo {
+		if err := in.announce(ctx, upTo); err != nil {
 			return next, err
 		}
 	}
@@ -117,10 +122,43 @@ func (in *Source) say(ctx context.Context, now time.Time) (next time.Time, err e
 		}
 		t.told, t.due = told, now.Add(in.pause())
 	}
-	if t.notices < told.Newest {
+	if t.notices < upTo {
 		return now, nil
 	}
 	return t.due, nil
+}
+
+// tellEach is how many notices are let go until it is told once more.
+const tellEach = 10_000
+
+// tellCut tells a person of notices that were let go.
+func (in *Source) tellCut() {
+	cut, oldest := in.book.cutSoFar()
+	if cut == in.cut || in.cut > 0 && cut < in.cut+tellEach {
+		return
+	}
+	in.cut = cut
+	in.history.Warn("notices.cut", "%d notices of stored windows are let go, those in front of number %d, because no processor "+
+		"was ever heard and only %d are kept: there will be no report of their windows", cut, oldest, mostNotices)
+}
+
+// reach is up to which notice is to be published: no more than the processor that is heard has room for. One that is silent
+// may have none, or be of old and say nothing.
+func (t *talk) reach(newest uint64, now time.Time) uint64 {
+	if t.asked == 0 || now.Sub(t.askedAt) >= tellSeldom {
+		return newest
+	}
+	return min(newest, t.asked-1+mostAhead)
+}
+
+// wants takes from where on a processor wants notices. What was published is under way to it, unless it wants the same as
+// before, or less: then it was lost, or it was not there yet.
+func (t *talk) wants(next uint64, now time.Time) {
+	if t.asked == 0 || next <= t.asked || next > t.notices {
+		t.notices = next - 1
+	}
+	t.notices = min(t.notices, next-1+mostAhead) // for more there was no room
+	t.asked, t.askedAt = next, now
 }
 
 // pause is how long to wait until the log is told again.
@@ -136,36 +174,40 @@ func (in *Source) pause() time.Duration {
 	return min(pause<<min(max(in.talk.vain-unheard, 0), 10), tellSeldom)
 }
 
-// mostAnnounced is how many notices are published before something is heard again.
-const mostAnnounced = 100
+const (
+	// mostAnnounced is how many notices are published before something is heard again.
+	mostAnnounced = 100
+	// mostAhead is how many of them a processor is given beyond what it has done with: it has room for so many.
+	mostAhead = 1_000
+)
 
-// announce publishes the next notices, up to the newest. A processor of old is told too. A broker that keeps messages
+// announce publishes the next notices, up to one. A processor of old is told too. A broker that keeps messages
 // would keep those that nobody takes for ever, and those of old know no such broker.
-func (in *Source) announce(ctx context.Context, newest uint64) error {
+func (in *Source) announce(ctx context.Context, upTo uint64) error {
 	t := &in.talk
-	list, err := in.book.notices(ctx, t.notices+1, mostAnnounced)
+	list, err := in.book.notices(ctx, t.notices+1, min(mostAnnounced, int(upTo-t.notices)))
 	if err != nil {
 		return err
 	}
 	if len(list) == 0 { // they are not kept any more
-		t.notices = newest
+		t.notices = upTo
 	}
 	for _, n := range list {
 		if err := in.publish(ctx, n.Message(in.cfg.Names)); err != nil {
 			return err
 		}
-		if !in.cfg.Broker.Traits().Durable {
+		if !in.cfg.Broker.Traits().Durable && n.Number > t.said {
 			err := in.publish(ctx, connector.Message{Topic: in.cfg.Names.Processor(), Key: n.Window, Payload: []byte(n.Window)})
 			if err != nil {
 				return err
 			}
 		}
-		t.notices = n.Number
+		t.notices, t.said = n.Number, max(t.said, n.Number)
 	}
-	return in.book.said(t.notices)
+	return in.book.said(t.said)
 }
 
-// takeFollow gives a processor the notices that it asks for. One that asks for others is told what there is.
+// takeFollow has the notices given that a processor asks for. One that asks for others is told what there is.
 func (in *Source) takeFollow(ctx context.Context, f wire.Follow, now time.Time) error {
 	ours, err := in.book.follow(f, now)
 	if err != nil {
@@ -176,15 +218,7 @@ func (in *Source) takeFollow(ctx context.Context, f wire.Follow, now time.Time) 
 		return nil
 	}
 	in.followed = true
-	list, err := in.book.notices(ctx, f.Next, mostAnnounced)
-	if err != nil {
-		return err
-	}
-	for _, n := range list {
-		if err := in.answer(ctx, n.Message(in.cfg.Names)); err != nil {
-			return err
-		}
-	}
+	in.talk.wants(f.Next, now)
 	return nil
 }
 

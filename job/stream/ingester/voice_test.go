@@ -244,3 +244,18 @@ func TestHeldOverAnOutage(t *testing.T) {
 		}
 	}
 }
+
+// TestNewestAdopted: in the next life the streamer is listened to that was adopted last, whatever the clock says.
+func TestNewestAdopted(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.bad = false
+	for i, name := range []string{"a", "b", "c", "b"} {
+		if _, err := n.book.beacon(wire.Beacon{Epoch: name, Oldest: 1}, n.now.Add(-time.Duration(i)*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		n.restart()
+		if n.book.current != name {
+			t.Errorf("epoch %s is listened to, want %s", n.book.current, name)
+		}
+	}
+}

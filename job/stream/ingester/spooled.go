@@ -1,0 +1,61 @@
+package ingester
+
+import (
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"holdfast/base/record"
+	"holdfast/kernel/spool"
+	"holdfast/kernel/store"
+)
+
+// spooled reads blocks of the spool. It keeps the one that was read last: many small windows stand in the same.
+type spooled struct {
+	mu   sync.Mutex // guards the below
+	last *block
+}
+
+// block is one as it was read, of which nothing changes any more.
+type block struct {
+	spool.Head
+	rows   arrow.RecordBatch
+	at     func(row int) time.Time
+	sorted bool // by that
+}
+
+// read returns a block, with the errors of spool.Read.
+func (s *spooled) read(r store.Reader, seq uint64) (*block, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last != nil && s.last.Seq == seq {
+		return s.last, nil
+	}
+	head, rows, err := spool.Read(r, seq)
+	if err != nil {
+		return nil, err
+	}
+	b := &block{Head: head, rows: rows}
+	schema, err := record.SchemaOf(rows.Schema())
+	if err != nil {
+		return nil, err
+	}
+	if b.at, b.sorted = record.EventTimes(schema, rows); b.sorted {
+		b.sorted = sort.SliceIsSorted(make([]struct{}, rows.NumRows()), func(i, j int) bool { return b.at(i).Before(b.at(j)) })
+	}
+	s.last = b
+	return b, nil
+}
+
+// of are the rows of the block among which are those of a time: those alone if the block is in the order of time.
+func (b *block) of(from, to time.Time) arrow.RecordBatch {
+	if !b.sorted {
+		return b.rows
+	}
+	first := func(at time.Time) int64 {
+		return int64(sort.Search(int(b.rows.NumRows()), func(row int) bool { return !b.at(row).Before(at) }))
+	}
+	return b.rows.NewSlice(first(from), first(to))
+}
