@@ -1,12 +1,29 @@
 package app
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"holdfast/base/rowtext"
 	"holdfast/connector/columns"
 )
+
+// TestInputPattern: a name that is no pattern is refused, unless there is a file of that name.
+func TestInputPattern(t *testing.T) {
+	here := filepath.Join(t.TempDir(), "day[1.csv")
+	if err := os.WriteFile(here, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for input, want := range map[string]string{here: "", "/none/day[1.csv": "jobs.send.stream.streamer.input: there is no such " +
+		"file, and its name is no pattern"} {
+		_, err := Parse("f", []byte("jobs: {send: {stream: {streamer: {input: '"+input+"'}}}}"), nil)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", input, err, want)
+		}
+	}
+}
 
 // TestPresetTimes: the preset takes times as they are written, and what is on the wire is WeatherVane's, or has the
 // seconds that this can't say.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -307,6 +308,12 @@ func (s *streamerConfig) check(_ *streamConfig, d *decoder, n ast.Node, path str
 		if s.Format = orElse(given, formatOf(s.Input)); !slices.Contains([]string{"csv", "jsonl", "parquet"}, s.Format) {
 			a, p := at("format")
 			d.bad(a, p, "want csv, jsonl or parquet, %s", whyNoFormat(given, s.Input))
+		}
+		if _, err := os.Lstat(s.Input); err != nil && filepath.IsAbs(s.Input) { // what is there needs no pattern
+			if _, err := filepath.Match(filepath.Base(s.Input), ""); err != nil {
+				a, p := at("input")
+				d.bad(a, p, "there is no such file, and its name is no pattern: %v", err)
+			}
 		}
 	}
 	if s.Batch < 0 {

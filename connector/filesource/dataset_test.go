@@ -211,6 +211,50 @@ func TestSetTry(t *testing.T) {
 	}
 }
 
+// TestSetNames: a name that has the signs of a pattern is the file of that name, if there is one; else it is a pattern, and
+// what can't be one is told.
+func TestSetNames(t *testing.T) {
+	s := newSet(t, "none.csv")
+	s.put("a[1].csv", "id\n1\n")
+	s.put("a1.csv", "id\n1\n2\n")
+	s.put("b*.csv", "id\n1\n")
+	s.put("b1.csv", "id\n1\n2\n")
+	s.put("c?[.csv", "id\n1\n")
+	s.put("d1.csv", "id\n1\n2\n")
+	s.put("d2.csv", "id\n3\n")
+	if err := os.Mkdir(filepath.Join(s.dir, "in[1]"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.put("in[1]/e1.csv", "id\n1\n")
+	for name, want := range map[string]int64{"a[1].csv": 1, "a[0-9].csv": 2, "b*.csv": 1, "b?.csv": 3, "c?[.csv": 1, "d[12].csv": 3,
+		"in[1]/e*.csv": 1} {
+		s.cursor = nil
+		s.open(name, "csv")
+		if empty, err := s.src.Try(t.Context()); err != nil || len(empty) > 0 {
+			t.Errorf("%s: %v, empty: %q", name, err, empty)
+		}
+		if got, rejected := s.rest(); got != want || rejected > 0 {
+			t.Errorf("%s: got %d rows and %d rejects, want %d", name, got, rejected, want)
+		}
+	}
+	for name, want := range map[string]string{"e[1.csv": "its name is no pattern: syntax error in pattern",
+		"in*/e1.csv": "there is no directory " + filepath.Join(s.dir, "in*") + ", and the name of one can't be a pattern",
+		"d[34].csv":  "there is no file"} {
+		s.open(name, "csv")
+		_, err := s.src.Try(t.Context())
+		if !fault.Is(err, fault.Permanent) || !strings.Contains(err.Error(), want) || fault.HintOf(err) == "" {
+			t.Errorf("%s: got %v, want %q and a hint", name, err, want)
+		}
+		if _, again := s.src.Fetch(t.Context(), connector.Request{}); fmt.Sprint(again) != fmt.Sprint(err) {
+			t.Errorf("%s: fetch says %v", name, again)
+		}
+	}
+	if _, err := Open(Config{Path: "/in/[", Mode: modeOnce, Format: formatCSV, Columns: s.src.cfg.Columns}, Options{}); err == nil ||
+		!strings.Contains(err.Error(), "path: syntax error in pattern") {
+		t.Errorf("a wrong pattern of a directory: %v", err)
+	}
+}
+
 // TestSetCursorWithoutStamps: a cursor that knows no file begins at the beginning.
 func TestSetCursorWithoutStamps(t *testing.T) {
 	s := newSet(t, "*.csv")

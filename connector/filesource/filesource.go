@@ -126,8 +126,16 @@ func (f *faults) bad(key, format string, args ...any) {
 
 // Validate returns all faults at once, each beginning with the name of its key.
 func (c Config) Validate() []error {
+	f := c.faults()
+	if _, err := filepath.Match(filepath.Base(c.Path), ""); err != nil && c.Mode == modeOnce {
+		f.bad("path", "%v", err)
+	}
+	return f
+}
+
+// faults are all but those of a pattern, which may be the name of a data set.
+func (c Config) faults() (f faults) {
 	c = c.withDefaults()
-	var f faults
 	if c.Path == "" {
 		f.bad("path", "is missing")
 	}
@@ -139,9 +147,6 @@ func (c Config) Validate() []error {
 		}
 	case modeOnce:
 		formats = append(formats, formatParquet)
-		if _, err := filepath.Match(filepath.Base(c.Path), ""); err != nil {
-			f.bad("path", "%v", err)
-		}
 	default:
 		f.bad("mode", "is %q, want one of: tail, once", c.Mode)
 	}
@@ -206,7 +211,11 @@ type File interface {
 
 // Open returns the source of a configuration. It reads nothing yet.
 func Open(c Config, o Options) (File, error) {
-	s, err := open(c.withDefaults(), c.Validate())
+	faults := c.Validate()
+	if o.End {
+		faults = c.faults()
+	}
+	s, err := open(c.withDefaults(), faults)
 	if err != nil {
 		return nil, err
 	}

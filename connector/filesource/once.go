@@ -26,6 +26,7 @@ type Once struct {
 	seen  map[string]sighting // files that are not known to be complete
 	end   bool                // it is a data set
 	ended bool                // whose end was told
+	exact bool                // there was a file whose name is the pattern: it is meant
 }
 
 // sighting is when a file was first seen as it is.
@@ -81,17 +82,18 @@ func (o *Once) Fetch(ctx context.Context, r connector.Request) (connector.Page, 
 func (o *Once) files() ([]fs.FileInfo, error) {
 	entries, err := os.ReadDir(o.watch.dir)
 	if o.end && errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, noPattern(o.watch.dir)
 	}
 	if err != nil {
 		return nil, unwatched(o.watch.dir, err)
 	}
-	pattern := filepath.Base(o.cfg.Path)
+	match, err := o.matches()
+	if err != nil {
+		return nil, err
+	}
 	var out []fs.FileInfo
 	for _, e := range entries {
-		match, _ := filepath.Match(pattern, e.Name())
-		hidden := strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(pattern, ".")
-		if !match || hidden {
+		if !match(e.Name()) {
 			continue
 		}
 		info, err := e.Info()
@@ -104,6 +106,36 @@ func (o *Once) files() ([]fs.FileInfo, error) {
 	}
 	slices.SortStableFunc(out, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
 	return out, nil
+}
+
+// matches says which names are meant. That of a data set may have the signs of a pattern in it.
+func (o *Once) matches() (func(name string) bool, error) {
+	pattern := filepath.Base(o.cfg.Path)
+	if o.end && !o.exact {
+		_, err := os.Lstat(o.cfg.Path)
+		o.exact = err == nil
+	}
+	if o.exact {
+		return func(name string) bool { return name == pattern }, nil
+	}
+	if _, err := filepath.Match(pattern, ""); err != nil {
+		return nil, fault.WithHint(fault.New(fault.Permanent, "there is no file %s, and its name is no pattern: %w", o.cfg.Path, err),
+			"give the path of a file, or a pattern such as %s: * and ? stand for any characters, [0-9] for one of these",
+			filepath.Join(o.watch.dir, "day-*.csv"))
+	}
+	return func(name string) bool {
+		match, _ := filepath.Match(pattern, name)
+		return match && (!strings.HasPrefix(name, ".") || strings.HasPrefix(pattern, "."))
+	}, nil
+}
+
+// noPattern refuses a pattern in the name of a directory that is not there.
+func noPattern(dir string) error {
+	if !strings.ContainsAny(dir, "*?[") {
+		return nil
+	}
+	return fault.WithHint(fault.New(fault.Permanent, "there is no directory %s, and the name of one can't be a pattern", dir),
+		"give a pattern of the names of files in one directory")
 }
 
 // pick returns the next file, or how long until the first may be complete (0: none is there).
