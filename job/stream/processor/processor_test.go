@@ -775,3 +775,24 @@ func TestBug(t *testing.T) {
 		}
 	})
 }
+
+// TestFirstHour: the first hour of all times is one like the others.
+func TestFirstHour(t *testing.T) {
+	b := embedded(t)
+	r := newRig(t, b)
+	n := newNotices(t, b, "i")
+	n.add(time.Time{}, 1)
+	n.add(time.Time{}, 50)
+	r.live(func(l *life) {
+		p := l.report()
+		l.commit(p)
+		r.store(observations(1, time.Time{}, 50))
+		r.store(observations(2, time.Time{}.Add(-time.Hour), 50)) // is not within
+		if got := []string{of(p), of(l.report())}; got[0] != "nothing" || got[1] != "01T00 r1 true 0" {
+			t.Errorf("got %q", got)
+		}
+	})
+	if got := r.events("report.empty"); len(got) != 1 || !strings.Contains(got[0], "the window from 0001-01-01T00:00:00Z") {
+		t.Errorf("got events %q", got)
+	}
+}

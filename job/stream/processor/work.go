@@ -33,6 +33,7 @@ type made struct {
 	rows     arrow.RecordBatch // nil for none
 	from     time.Time
 	revision int64
+	dayless  bool // it is of an hour of which nobody knows the day
 }
 
 // begin begins with the next notice, if there is one that can be done.
@@ -129,7 +130,7 @@ func (s *Source) reported(w *work) connector.Page {
 func (s *Source) tellEmpty(w *work) {
 	n, name := w.notice, w.made.from.UTC().Format(time.RFC3339)
 	switch {
-	case w.made.from.IsZero():
+	case w.made.dayless:
 		s.history.Warn("report.empty", "hour %d is said to be stored, and table %s has no rows", w.old.hour,
 			s.cfg.Table)
 	case w.old == nil && n.Rows == 0 && n.Lost == 0:
@@ -146,7 +147,7 @@ func (s *Source) compute(ctx context.Context, w *work) (m made, err error) {
 	if w.old != nil {
 		from, ok, err := s.dayOf(ctx, w.old.hour)
 		if err != nil || !ok {
-			return m, err
+			return made{dayless: true}, err
 		}
 		n.From, n.To, n.Shared = from, from.Add(time.Hour), true // the spool knows nothing of it
 	}
@@ -201,8 +202,12 @@ func (s *Source) rows(ctx context.Context, n wire.Stored) (*report.Computation, 
 		}
 	}
 	c := s.cfg.Reports.Begin()
+	from := n.From
+	if from.IsZero() { // which would be no bound
+		from = from.Add(-1)
+	}
 	return c, s.cfg.Tables.Rows(ctx, connector.TableQuery{Table: s.cfg.Table, Time: s.cfg.Time,
-		Columns: s.cfg.Reports.Columns(), From: n.From, To: n.To}, c.AddRow)
+		Columns: s.cfg.Reports.Columns(), From: from, To: n.To}, c.AddRow)
 }
 
 // within are the rows of a batch that are of a window.
