@@ -129,17 +129,15 @@ type question struct {
 	params map[string]any
 }
 
-// question prepares to ask; it is nil if there can be no such rows.
+// question prepares to ask; it is nil if the server was asked and there can be no such rows.
 func (t *Tables) question(ctx context.Context, q connector.TableQuery) (*question, error) {
 	if badName(q.Table) != "" { // no point can have it, nor any query name it
 		return nil, nil
 	}
 	a := &question{q: q, place: map[string]int{"time": 0, cmp.Or(q.Time, "time"): 0}, params: map[string]any{}}
-	if !a.within() {
-		return nil, nil
-	}
+	// Also for a time that it can't hold the server is asked: who hears that there is nothing may rely on that.
 	var err error
-	if a.types, err = t.c.fieldTypes(ctx, q.Table); err != nil || len(a.types) == 0 {
+	if a.types, err = t.c.fieldTypes(ctx, q.Table); err != nil || len(a.types) == 0 || !a.within() {
 		return nil, none(err)
 	}
 	if some, err := a.equal(); err != nil || !some {

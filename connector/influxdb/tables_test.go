@@ -168,3 +168,25 @@ func TestOpenTables(t *testing.T) {
 		t.Errorf("got %+v %v, want one that knows that the revision is in every point", tables, err)
 	}
 }
+
+// TestTablesOfFarTimes: of a time that the server can't hold it has nothing, which is not said of one that was not asked.
+func TestTablesOfFarTimes(t *testing.T) {
+	s := testenv.Influx(t, "")
+	tables, _ := tablesAt(t, s)
+	s.Query(t, "", "CREATE DATABASE d")
+	s.Write(t, "d", "m v=3 1")
+	day := func(year int) time.Time { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }
+	for _, away := range []bool{false, true} {
+		if away {
+			s.Kill()
+		}
+		for _, q := range []connector.TableQuery{{From: day(1500), To: day(1501)}, {From: day(1), To: day(2)}, {From: day(2400)}} {
+			q.Table, q.Time, q.Columns = "m", "at", []string{"v"}
+			err := tables.Rows(t.Context(), q, func([]any) error { return fmt.Errorf("there is a row") })
+			_, some, err2 := tables.Newest(t.Context(), q)
+			if (err != nil) != away || (err2 != nil) != away || some {
+				t.Errorf("from %v, away %v: got %v, %v %v", q.From, away, err, some, err2)
+			}
+		}
+	}
+}

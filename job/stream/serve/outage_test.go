@@ -534,3 +534,22 @@ func TestRecent(t *testing.T) {
 		t.Errorf("%d bytes in %d answers are left", m.used, m.order.Len())
 	}
 }
+
+// TestFirstDay: the first day of all times is a question of its own: that there is nothing of it makes no other one forget
+// its last answer.
+func TestFirstDay(t *testing.T) {
+	var fails error
+	r := start(t, Config{Tables: &faulty{
+		newest: func(_ context.Context, q connector.TableQuery) (time.Time, bool, error) {
+			return at(19, 7), q.To.IsZero(), fails
+		},
+		rows: func(_ context.Context, q connector.TableQuery, yield func([]any) error) error {
+			return yield(make([]any, len(q.Columns)))
+		}}}).opened()
+	r.wants(alaska, 200)
+	r.wants(alaska+"&date=0001-01-01", 404, "on 0001-01-01")
+	fails = errTest
+	if f := r.wants(alaska, 503).failure(t); f.Last == nil {
+		t.Error("the last answer is forgotten")
+	}
+}

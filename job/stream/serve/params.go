@@ -68,18 +68,18 @@ func (p *params) hour(text string) string {
 	return fmt.Sprintf("%02d", n)
 }
 
-// day is the day of the parameter date in UTC; zero times if there is none.
-func (p *params) day() (from, to time.Time) {
+// day is the day of the parameter date in UTC; ok is false if there is none.
+func (p *params) day() (from, to time.Time, ok bool) {
 	text, ok := p.text("date")
 	if !ok {
-		return from, to
+		return from, to, false
 	}
 	from, err := time.Parse(time.DateOnly, text)
 	if err != nil {
 		p.bad("date: want a day such as 2023-09-19, got %.50q", text)
-		return from, to
+		return from, to, false
 	}
-	return from, from.AddDate(0, 0, 1)
+	return from, from.AddDate(0, 0, 1), true
 }
 
 // span is the time between the parameters from and to, either of which may be missing.

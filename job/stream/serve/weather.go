@@ -132,8 +132,8 @@ func about(p *params, path, table, group string) (connector.TableQuery, string, 
 		q.Equal[report.Hour] = p.hour(text)
 		key.Set("hour", q.Equal[report.Hour])
 	}
-	q.From, q.To = p.day()
-	if !q.From.IsZero() {
+	var dated bool
+	if q.From, q.To, dated = p.day(); dated {
 		key.Set("date", q.From.Format(time.DateOnly))
 	}
 	return q, path + "?" + key.Encode(), p.err()
@@ -336,7 +336,7 @@ func noReport(q connector.TableQuery) error {
 			what += " for the " + name + " " + strconv.Quote(text)
 		}
 	}
-	if !q.From.IsZero() {
+	if !q.To.IsZero() {
 		what += " on " + q.From.Format(time.DateOnly)
 	}
 	return fault.WithHint(fault.New(fault.NotFound, "%s", what),
