@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/fault"
 )
 
 // transferFlags are the flags of rawtransfer that are numbers of seconds or hours.
@@ -17,6 +20,7 @@ type transferFlags struct {
 	app.TransferFlags
 	copyTimeout, canary, patience         float64
 	backfillEvery, backfillHours, recency float64
+	maxWait                               time.Duration
 	controlMaster                         bool
 	log                                   logFlags
 }
@@ -66,6 +70,7 @@ func (t *transferFlags) add(c *cobra.Command) {
 	fs.Float64Var(&t.patience, "patience", 2, "seconds for which a file that nobody closed must be unchanged")
 	fs.BoolVar(&t.Poll, "poll", false, "look at the directory again and again instead of watching it")
 	fs.BoolVar(&t.BackfillOnly, "backfill-only", false, "one pass: what is there, and no more; exits 0, or 3 if something is left")
+	lengthFlag(fs, &t.maxWait, "max-wait", "with --backfill-only: end with 3 after this time, such as 12h, whatever is left")
 	fs.Float64Var(&t.backfillEvery, "backfill-interval", 0, "seconds between two scans for what was missed (default none)")
 	fs.Float64Var(&t.backfillHours, "backfill-hours", 0, "hours that a file of a scan may be old (default any age)")
 	fs.Float64Var(&t.recency, "backfill-recency-window", 0, "seconds that it must be old")
@@ -82,6 +87,9 @@ func (f *face) transfer(cmd *cobra.Command, t *transferFlags, log *slog.Logger) 
 			return &exitError{WrongUsage, fmt.Errorf("--%s: want a number from 0, got %v", name, v)}
 		}
 	}
+	if t.maxWait < 0 || t.maxWait > 0 && !t.BackfillOnly {
+		return &exitError{WrongUsage, errors.New("--max-wait: it is for --backfill-only, and above 0")}
+	}
 	fl := t.TransferFlags
 	fl.DataDir = f.dataDir
 	fl.CopyTimeout, fl.Canary, fl.Patience = seconds(t.copyTimeout), seconds(t.canary), seconds(t.patience)
@@ -94,7 +102,18 @@ func (f *face) transfer(cmd *cobra.Command, t *transferFlags, log *slog.Logger) 
 	p := &process{plan: plan, log: log, ready: func(*app.Desk, string) {
 		log.Info(fmt.Sprintf("holdfast %s transfers %s to %s, with its state in %s", app.Version, fl.From, fl.To, plan.Place.Dir))
 	}}
-	if err := p.run(cmd.Context()); err != nil || !plan.Once || cmd.Context().Err() != nil {
+	ctx := cmd.Context()
+	if t.maxWait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, t.maxWait)
+		defer cancel()
+	}
+	err = p.run(ctx)
+	if ctx.Err() == context.DeadlineExceeded {
+		return &exitError{LeftOver, fault.WithHint(fmt.Errorf("not all is done after %v (--max-wait)", t.maxWait),
+			"what is left goes on at the next start; see holdfast status --data-dir %s", plan.Place.Dir)}
+	}
+	if err != nil || !plan.Once || cmd.Context().Err() != nil {
 		return err
 	}
 	return f.passEnded(cmd.Context(), p)

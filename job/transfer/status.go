@@ -40,6 +40,13 @@ func (j *Job) Notes() [][2]string {
 	for _, t := range j.targets {
 		notes = append(notes, [2]string{"sent to " + t.Name, disk.Size(t.sent.Load()) + " since the start"})
 	}
+	if j.ledger != nil {
+		t := j.ledger.Traits()
+		notes = append(notes, [2]string{"ledger", t.Name})
+		if t.Lacks != "" {
+			notes = append(notes, [2]string{"ledger lacks", t.Lacks})
+		}
+	}
 	return append(notes, j.cfg.Find.Notes()...)
 }
 

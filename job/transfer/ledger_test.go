@@ -1,0 +1,160 @@
+package transfer
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"holdfast/connector/sqlite"
+	"holdfast/kernel/queue"
+)
+
+// withLedger gives the jobs of a rig a ledger; each job opens its own.
+func (r *rig) withLedger(path, owner string) {
+	change := r.change
+	r.change = func(c *Config) {
+		if change != nil {
+			change(c)
+		}
+		l, err := sqlite.OpenLedger(sqlite.LedgerConfig{Path: path, Owner: owner})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(func() { l.Close() })
+		c.Ledger = l
+	}
+}
+
+// rows are the rows of a ledger, as a query gives them.
+func rows(t *testing.T, path, query string) (all []string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	found, err := db.Query(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer found.Close()
+	for found.Next() {
+		var row string
+		if err := found.Scan(&row); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, row)
+	}
+	return all
+}
+
+// TestSameBytes: files with the same bytes are each at their place, and each recorded; and nothing holds them afterwards.
+func TestSameBytes(t *testing.T) {
+	r := newRig(t, 1)
+	ledger := filepath.Join(t.TempDir(), "ledger.sqlite")
+	r.withLedger(ledger, "one")
+	for i := range 6 {
+		r.write(fmt.Sprintf("empty%d", i), nil)
+	}
+	r.run(nil)
+	if got := len(tree(t, r.to[0])); got != 6 {
+		t.Errorf("%d files are there, want 6", got)
+	}
+	if got := rows(t, ledger, "select source from transfers_holdfast_files order by source"); len(got) != 6 {
+		t.Errorf("the ledger has %v", got)
+	}
+	if got := rows(t, ledger, "select source from transfers_holdfast_locks"); len(got) != 0 {
+		t.Errorf("%v are held", got)
+	}
+}
+
+// TestTwoHoldfasts: two processes watch one directory, with one ledger: each file is transferred by one of them.
+func TestTwoHoldfasts(t *testing.T) {
+	first, second := newRig(t, 1), newRig(t, 1)
+	second.from, second.to = first.from, first.to
+	ledger := filepath.Join(t.TempDir(), "ledger.sqlite")
+	first.withLedger(ledger, "one")
+	second.withLedger(ledger, "two")
+	want := map[string][sha256.Size]byte{}
+	const n = 12
+	for i := range n {
+		name, content := fmt.Sprintf("f%02d", i), []byte(strings.Repeat(fmt.Sprint(i), 100))
+		first.write(name, content)
+		want[filepath.Join(day(), name)] = sha256.Sum256(content)
+	}
+	var both sync.WaitGroup
+	both.Go(func() { first.run(nil) })
+	both.Go(func() { second.run(nil) })
+	both.Wait()
+	if got := tree(t, first.to[0]); !maps.Equal(got, want) {
+		t.Errorf("%d files are there", len(got))
+	}
+	one, two := first.counts("after").Done, second.counts("after").Done
+	t.Logf("one did %d, the other %d", one, two)
+	if one+two != n {
+		t.Errorf("%d and %d files were transferred, want %d together", one, two, n)
+	}
+}
+
+// TestLedgerKnows: what another has recorded is not transferred again, by its name and time; other bytes at a name that is
+// recorded are a conflict, and told.
+func TestLedgerKnows(t *testing.T) {
+	r := newRig(t, 1)
+	ledger := filepath.Join(t.TempDir(), "ledger.sqlite")
+	r.withLedger(ledger, "one")
+	r.write("a", []byte("a"))
+	r.write("b", []byte("b"))
+	r.run(nil)
+
+	other := newRig(t, 1)
+	other.from, other.to = r.from, r.to
+	other.withLedger(ledger, "two")
+	r.write("b", []byte("another b"))
+	other.run(nil)
+	files := other.files()
+	if files["a"].State != Known || !strings.Contains(files["a"].Why, "the ledger has it") {
+		t.Errorf("%+v", files["a"])
+	}
+	if files["b"].State != Dead || !strings.Contains(files["b"].Why, "other bytes") {
+		t.Errorf("%+v", files["b"])
+	}
+	if c := other.counts("prepare"); c != (queue.Counts{Put: 2, Dropped: 1, Dead: 1}) {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestMetadata: named groups of the name are columns; a value that its column does not take is a dead letter, and holds up no
+// other.
+func TestMetadata(t *testing.T) {
+	r := newRig(t, 1)
+	ledger := filepath.Join(t.TempDir(), "ledger.sqlite")
+	db, err := sql.Open("sqlite", ledger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec(`create table transfers (sha1_hash varchar(40) primary key, source_filepath text, file_created_at timestamp,
+		file_transferred_at timestamp, filepath text, tel int check (tel < 5), created_at timestamp default current_timestamp not null)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	r.change = func(c *Config) { c.Meta, c.Attempts = regexp.MustCompile(`t(?P<tel>\d)_`), 1 }
+	r.withLedger(ledger, "one")
+	for _, name := range []string{"t1_a", "t9_a", "t2_a"} {
+		r.write(name, []byte(name))
+	}
+	r.run(nil)
+	if got := rows(t, ledger, "select tel || ' ' || source_filepath from transfers where file_transferred_at is not null order by tel"); len(got) != 2 ||
+		!strings.HasPrefix(got[0], "1 ") || !strings.HasSuffix(got[1], "t2_a") {
+		t.Errorf("the ledger has %q", got)
+	}
+	if f := r.files()["t9_a"]; f.State != Dead {
+		t.Errorf("%+v", f)
+	}
+}
