@@ -121,8 +121,14 @@ func (f *face) showReport(rep app.Report, now time.Time) {
 		if !j.Since.IsZero() {
 			since = ago(j.Since, now)
 		}
-		t.add(j.Name, j.Kind, string(j.State), since, count(j.Balance.Read), count(j.Backlog.Rows),
-			ago(j.Backlog.Oldest, now))
+		read, backlog := j.Balance.Read, j.Backlog.Rows
+		for i, q := range j.Balance.Queues { // a job of tasks
+			if i == 0 {
+				read = q.Put
+			}
+			backlog += open(q)
+		}
+		t.add(j.Name, j.Kind, string(j.State), since, count(read), count(backlog), ago(j.Backlog.Oldest, now))
 	}
 	t.write(f.out, "")
 	for _, j := range rep.Jobs {
@@ -173,7 +179,11 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 		lines = append(lines, fmt.Sprintf("%s dead %s: see `holdfast dead ls %s`", count(n),
 			plural(n, "letter"), j.Name))
 	}
-	if r := j.Rates; r != nil {
+	for _, q := range j.Balance.Queues {
+		lines = append(lines, fmt.Sprintf("%s: %s waiting, %s under way, %s done, %s dropped, %s dead", q.Queue,
+			count(q.Ready+q.Waiting), count(q.Leased), count(q.Done), count(q.Dropped), count(q.Dead)))
+	}
+	if r := j.Rates; r != nil && len(j.Balance.Queues) == 0 {
 		lines = append(lines, ratesText(*r))
 	}
 	lines = append(lines, promiseTexts(j.Promises)...)
@@ -193,6 +203,9 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 		fmt.Fprint(f.out, wrap(l, "  "))
 	}
 }
+
+// open is how many tasks of a queue are not done.
+func open(q engine.QueueBooks) int64 { return q.Ready + q.Leased + q.Waiting }
 
 // promiseTexts say of the sinks how often a row arrives there, one line a promise.
 func promiseTexts(promises map[string]string) (out []string) {

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -10,8 +9,6 @@ import (
 	"holdfast/base/fault"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
-	"holdfast/kernel/queue"
-	"holdfast/kernel/store"
 )
 
 // Gates are those of the destinations, and of the ledger.
@@ -25,18 +22,9 @@ func (j *Job) Gates() (all []gate.Status) {
 	return all
 }
 
-// Notes says how many files are where.
+// Notes says what the books don't.
 func (j *Job) Notes() [][2]string {
 	var notes [][2]string
-	err := j.env.Store.Latest(func(r store.Reader) error {
-		return j.counts(r, func(q *queue.Queue, c queue.Counts) {
-			notes = append(notes, [2]string{q.Name(), fmt.Sprintf("%d waiting, %d under way, %d done, %d dropped, %d dead",
-				c.Ready+c.Waiting, c.Leased, c.Done, c.Dropped, c.Dead)})
-		})
-	})
-	if err != nil {
-		notes = append(notes, [2]string{"files", "can't be read: " + err.Error()})
-	}
 	for _, t := range j.targets {
 		notes = append(notes, [2]string{"sent to " + t.Name, disk.Size(t.sent.Load()) + " since the start"})
 	}
