@@ -300,7 +300,7 @@ func (b *book) cleared(tx *store.Tx, names ...string) {
 // clear is what is not needed any more of an epoch: all windows up to one, and some batches of the next.
 func (b *book) clear(name string) wire.Confirm {
 	e := b.epochs[name]
-	c := wire.Confirm{Epoch: name, UpTo: e.Known}
+	c := wire.Confirm{Epoch: name, UpTo: e.Known, End: e.End}
 	var first *window
 	for id, w := range b.open {
 		if id.Epoch == name && (first == nil || id.Number < first.Number) {

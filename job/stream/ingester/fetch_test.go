@@ -298,6 +298,67 @@ func TestOnce(t *testing.T) {
 	})
 }
 
+// TestEndIsConfirmed: a streamer that is at its end is told that this was heard, as often as it says so.
+func TestEndIsConfirmed(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s, confirms := newStation(r.h, "e"), listenFor[wire.Confirm](r.h)
+		l := r.begin()
+		s.beacon(false)
+		s.send(s.cut(7, ids(7, 1)))
+		time.Sleep(time.Second)
+		if s.beacon(false); s.has() != (wire.Confirm{Epoch: "e", UpTo: 1}) {
+			t.Errorf("confirmed: %+v", s.has())
+		}
+		confirms.take()
+		for range 3 {
+			s.beacon(true)
+			time.Sleep(100 * time.Millisecond)
+			if all := confirms.take(); len(all) == 0 || all[len(all)-1] != (wire.Confirm{Epoch: "e", UpTo: 1, End: true}) {
+				t.Errorf("confirmed: %+v", all)
+			}
+		}
+		s.cut(8, ids(8, 2)) // it goes on
+		s.beacon(false)
+		time.Sleep(time.Second)
+		if s.has() != (wire.Confirm{Epoch: "e", UpTo: 2}) {
+			t.Errorf("confirmed: %+v", s.has())
+		}
+		l.stop()
+	})
+}
+
+// TestUnheardEnd: a person is told if a silent streamer has not said that it is at its end, while nothing else is waited for.
+func TestUnheardEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.cfg.Once = true
+		s, notices := newStation(r.h, "e"), listenFor[wire.Stored](r.h)
+		l := r.begin()
+		s.beacon(false)
+		s.send(s.cut(7, ids(7, 1)))
+		time.Sleep(untilOther - 3*time.Second)
+		r.follow(notices.take()[0].Epoch, 2)
+		waits := func() bool { return slices.Contains(l.Notes(), [2]string{"waits", unended}) }
+		s.beacon(false)
+		if time.Sleep(untilOther - time.Second); waits() {
+			t.Error("it is told while the streamer is heard")
+		}
+		if time.Sleep(2 * time.Second); !waits() {
+			t.Errorf("it is not told: %q", l.Notes())
+		}
+		time.Sleep(time.Hour)
+		s.beacon(false)
+		if time.Sleep(time.Second); waits() {
+			t.Error("it is told while the streamer is heard")
+		}
+		s.beacon(true)
+		if time.Sleep(5 * time.Second); len(l.ended) != 1 {
+			t.Error("it did not end")
+		}
+		l.stop()
+		want(t, "events", r.events("stream.unended"), "all that came is stored, and "+unended)
+	})
+}
+
 // TestOnceAgain: in a further life of an ingester that had done everything it ends as well: its streamer may have
 // said so, and ended, before anybody listened. One that has more is waited for.
 func TestOnceAgain(t *testing.T) {

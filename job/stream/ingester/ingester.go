@@ -26,6 +26,7 @@ package ingester
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"holdfast/base/fault"
@@ -87,6 +88,7 @@ type Source struct {
 	voice        voice
 	talk         talk
 	former       epoch       // of the streamer that was listened to when this life began, as it was then
+	unended      atomic.Bool // a person was told that nothing but the streamer's end is waited for; others read it
 	cut          uint64      // how many notices a person was told of that were let go
 	beacon       wire.Beacon // the newest of the streamer that is listened to
 	followed     bool        // a processor was heard
@@ -296,7 +298,7 @@ func (in *Source) due(ctx context.Context, p *page, next *time.Time) error {
 	if err != nil {
 		return err
 	}
-	*next = earlier(*next, at)
+	*next = earlier(earlier(*next, at), in.tellUnended(now))
 	p.look = in.book.looks()
 	p.End = !p.some() && in.over(now)
 	if len(in.ear.Came()) == 0 { // else the answer may be among them
@@ -444,7 +446,7 @@ func (in *Source) takeBeacon(ctx context.Context, b wire.Beacon, now time.Time) 
 	}
 	c := in.book.confirmed(b.Epoch)
 	idle := in.cfg.Broker.Traits().Durable && c.Epoch != "" && now.Sub(in.talk.heard) >= tellHeard
-	if c.UpTo <= b.Confirmed && !idle {
+	if c.UpTo <= b.Confirmed && !idle && !b.End { // one that is at its end stays until it hears that we know
 		return nil
 	}
 	in.talk.heard = now

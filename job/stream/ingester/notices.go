@@ -298,7 +298,21 @@ func (b *book) followed() bool {
 func (b *book) ended(name string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e := b.epochs[name]; e == nil || !e.End || b.told < b.log.Newest {
+	e := b.epochs[name]
+	return e != nil && e.End && b.allStored(name)
+}
+
+// unended reports whether every window that is known of a streamer is stored, and it has not said that there are no more.
+func (b *book) unended(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.epochs[name]
+	return e != nil && !e.End && b.allStored(name)
+}
+
+// allStored needs the lock.
+func (b *book) allStored(name string) bool {
+	if b.told < b.log.Newest {
 		return false
 	}
 	for _, all := range []map[windowID]*window{b.open, b.ready} {

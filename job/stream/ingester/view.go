@@ -214,6 +214,9 @@ func (in *Source) Notes() [][2]string {
 		behind = fmt.Sprintf("the processor has %d of them to do", n)
 	}
 	out = append(out, [2]string{"notices of stored windows", fmt.Sprintf("%d, %s", b.log.Newest, behind)})
+	if in.unended.Load() {
+		out = append(out, [2]string{"waits", unended})
+	}
 	if b.log.Cut > 0 {
 		out = append(out, [2]string{"notices that were let go", fmt.Sprintf("%d, while no processor was ever heard: "+
 			"there is no report of their windows", b.log.Cut)})

@@ -241,6 +241,30 @@ func (in *Source) ended(now time.Time) bool {
 	return (said || in.silent(now)) && in.book.ended(in.voice.epoch)
 }
 
+// tellUnended tells a person if nothing but the word of a silent streamer is waited for that it is at its end: it may have
+// died. It returns when to look again, zero for when something is heard.
+func (in *Source) tellUnended(now time.Time) (next time.Time) {
+	if !in.cfg.Once || in.voice.epoch == "" || !in.book.unended(in.voice.epoch) {
+		in.unended.Store(false)
+		return next
+	}
+	if !in.silent(now) {
+		in.unended.Store(false)
+		if next = in.voice.at; next.Before(in.hearing) {
+			next = in.hearing
+		}
+		return next.Add(untilOther)
+	}
+	if !in.unended.Swap(true) {
+		in.history.Warn("stream.unended", "all that came is stored, and %s", unended)
+	}
+	return next
+}
+
+// unended is what a person is told.
+const unended = "the streamer is silent and has not said that it is at its end: start it once more where it was, which says so, " +
+	"or end this job"
+
 // stale reports whether a beacon may be one that the broker kept since a former life: it has no news, and came with all that
 // waited for us.
 func (in *Source) stale(b wire.Beacon, now time.Time) bool {
