@@ -126,7 +126,7 @@ func (f *face) showReport(rep app.Report, now time.Time) {
 			if i == 0 {
 				read = q.Put
 			}
-			backlog += open(q)
+			backlog += left(q)
 		}
 		t.add(j.Name, j.Kind, string(j.State), since, count(read), count(backlog), ago(j.Backlog.Oldest, now))
 	}
@@ -204,8 +204,8 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	}
 }
 
-// open is how many tasks of a queue are not done.
-func open(q engine.QueueBooks) int64 { return q.Ready + q.Leased + q.Waiting }
+// left is how many tasks of a queue are not done.
+func left(q engine.QueueBooks) int64 { return q.Ready + q.Leased + q.Waiting }
 
 // promiseTexts say of the sinks how often a row arrives there, one line a promise.
 func promiseTexts(promises map[string]string) (out []string) {
