@@ -243,7 +243,11 @@ func wantAll(t *testing.T, l *listener, rows []obs, b engine.Books) {
 			}
 			for _, it := range items {
 				got[it["zip_code"].(string)]++
-				if at := it["time"].(string); at < m.From.Format(DefaultTimeLayout) || at >= m.To.Format(DefaultTimeLayout) {
+				at, err := time.Parse(DefaultTimeLayout, it["time"].(string))
+				if err != nil {
+					at, err = time.Parse(time.RFC3339, it["time"].(string))
+				}
+				if err != nil || at.Before(m.From) || !at.Before(m.To) {
 					t.Errorf("window %v has %v", m.From, it)
 				}
 			}
