@@ -79,6 +79,7 @@ func (d *desk) confirm(c wire.Confirm, now time.Time) {
 		return
 	}
 	d.marks.Confirms = true
+	d.heeded = d.heeded || c.End && d.said && c.UpTo+1 == d.next
 	for n := d.marks.Confirmed + 1; n <= c.UpTo; n++ {
 		w := d.windows[n]
 		if w != nil {

@@ -236,9 +236,13 @@ func (l *listener) confirm(ctx context.Context, b *wire.Beacon) {
 			c.UpTo++
 		}
 		c.Batches = len(l.have[id(epoch, c.UpTo+1)])
-		if b == nil || b.Epoch == epoch && b.Confirmed < c.UpTo {
+		c.End = b != nil && b.Epoch == epoch && b.End && c.UpTo == b.Newest
+		if b == nil || b.Epoch == epoch && (b.Confirmed < c.UpTo || b.End) {
 			out = append(out, c)
 		}
+	}
+	if b != nil && b.End && b.Newest == 0 {
+		out = append(out, wire.Confirm{Epoch: b.Epoch, End: true})
 	}
 	confirms := l.confirms
 	l.mu.Unlock()

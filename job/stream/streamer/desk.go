@@ -37,6 +37,10 @@ type desk struct {
 	beacon time.Time // when one went out for the last time
 	keeps  bool      // the broker keeps what nobody hears
 	vain   int       // how many went out since somebody was heard
+	said   bool      // one went out that says that there is nothing behind the last window
+	heeded bool      // and an ingester heard it
+	told   time.Time // since when one is told that and nothing else, without a break; zero: it is not
+	spoke  time.Time // when somebody was heard
 	counts map[string]int64
 }
 
@@ -102,6 +106,7 @@ func newDesk(s saved, inFlight int64) *desk {
 // keep puts a window that is durable into memory.
 func (d *desk) keep(w *window) {
 	d.windows[w.Number] = w
+	d.said, d.heeded, d.told = false, false, time.Time{}
 	d.next = max(d.next, w.Number+1)
 	d.bytes += w.weight()
 	if w.Number > d.marks.Confirmed {
@@ -241,8 +246,11 @@ const (
 	beaconSeldom  = 10 * time.Minute
 )
 
-// nextBeacon is when the next one is due.
-func (d *desk) nextBeacon() time.Time {
+// nextBeacon is when the next one is due. A job that is to end is waiting for who hears it.
+func (d *desk) nextBeacon(once bool) time.Time {
+	if once && d.done() {
+		return d.beacon.Add(beaconBusy)
+	}
 	pause := beaconIdle
 	if d.begun > d.marks.Confirmed {
 		pause = beaconBusy
@@ -256,7 +264,7 @@ func (d *desk) nextBeacon() time.Time {
 // pick returns what is to be sent now; nothing with a time to look again. It stays on the desk until it is
 // sent.
 func (d *desk) pick(now time.Time, once bool) (it item, again time.Time) {
-	again = d.nextBeacon()
+	again = d.nextBeacon(once)
 	if !again.After(now) {
 		return item{kind: aBeacon}, now
 	}
@@ -264,8 +272,15 @@ func (d *desk) pick(now time.Time, once bool) (it item, again time.Time) {
 		return item{kind: aGone, gone: d.gone[0]}, now
 	}
 	if len(d.order) == 0 {
-		if once && d.done() {
+		if !once || !d.done() {
+			return item{}, again
+		}
+		over, at := d.parted(now)
+		if over {
 			return item{kind: theEnd}, now
+		}
+		if !at.IsZero() && at.Before(again) {
+			again = at
 		}
 		return item{}, again
 	}
@@ -295,11 +310,36 @@ func (d *desk) done() bool {
 	return d.over && d.marks.Sent+1 == d.next && (d.marks.Confirmed+1 == d.next || d.oldest == d.next)
 }
 
+// untilGone is for how long an ingester must be silent, while it is told of the end again and again, until it has ended.
+const untilGone = 10 * time.Second
+
+// parted reports whether an ingester has heard that there is nothing more, without which it would wait for ever, or has
+// ended itself; at says when that is known, zero for not yet.
+func (d *desk) parted(now time.Time) (over bool, at time.Time) {
+	if d.heeded || d.told.IsZero() {
+		return d.heeded, time.Time{}
+	}
+	if at = d.told; at.Before(d.spoke) {
+		at = d.spoke
+	}
+	at = at.Add(untilGone)
+	return !now.Before(at), at
+}
+
+// saysEnd is when a beacon went out.
+func (d *desk) saysEnd(now time.Time) {
+	d.said = d.over && d.marks.Sent+1 == d.next
+	if d.told.IsZero() && d.done() {
+		d.told = now
+	}
+}
+
 // sent says that a message is at the broker.
 func (d *desk) sent(it item, now time.Time) {
 	switch it.kind {
 	case aBeacon:
 		d.beacon, d.vain = now, d.vain+1
+		d.saysEnd(now)
 	case aGone:
 		d.gone = slices.DeleteFunc(d.gone, func(g wire.Gone) bool { return g == it.gone })
 		d.counts["refused"]++

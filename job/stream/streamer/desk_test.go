@@ -186,8 +186,47 @@ func TestEnd(t *testing.T) {
 		t.Error("it ends with one window unconfirmed")
 	}
 	d.drop([]*window{d.windows[1], d.windows[2]}, lost)
-	if b := d.say("x"); !ends(d) || b.Oldest != 3 || b.Newest != 2 {
-		t.Errorf("it waits for a window that is gone; beacon %+v", b)
+	if b := d.say("x"); b.Oldest != 3 || b.Newest != 2 || ends(d) {
+		t.Errorf("it ends, and nobody knows; beacon %+v", b)
+	}
+	heard := func() { d.confirm(wire.Confirm{Epoch: "e", UpTo: 2, End: true}, sometime) }
+	if heard(); ends(d) {
+		t.Error("it believes that somebody heard the end before it was said in this life")
+	}
+	d.sent(item{kind: aBeacon}, sometime)
+	if heard(); !ends(d) {
+		t.Error("it does not end though an ingester has heard it")
+	}
+	if d.keep(windowOf(3, 1)); ends(d) {
+		t.Error("it ends though there is more")
+	}
+}
+
+// TestSilentEnd: without a word of an ingester it ends ten seconds after it said so, or after the last word.
+func TestSilentEnd(t *testing.T) {
+	d := deskOf(1<<20, 2)
+	d.over = true
+	sends(d, 100)
+	d.confirm(wire.Confirm{Epoch: "e", UpTo: 1}, sometime)
+	after := func(s time.Duration) kind {
+		d.beacon = sometime.Add(s)
+		it, _ := d.pick(sometime.Add(s), true)
+		return it.kind
+	}
+	if after(time.Hour) == theEnd {
+		t.Error("it ends without having said it")
+	}
+	d.sent(item{kind: aBeacon}, sometime)
+	if it, again := d.pick(sometime, true); it.kind != nothing || again.Sub(sometime) != beaconBusy {
+		t.Errorf("%v, then again in %v", it, again.Sub(sometime))
+	}
+	d.sent(item{kind: aBeacon}, sometime.Add(5*time.Second))
+	if after(untilGone-1) == theEnd || after(untilGone) != theEnd {
+		t.Error("it does not end ten seconds after it said it first")
+	}
+	d.spoke = sometime.Add(3 * time.Second)
+	if after(untilGone) == theEnd || after(untilGone+3*time.Second) != theEnd {
+		t.Error("it does not end ten seconds after the last word")
 	}
 }
 

@@ -392,7 +392,7 @@ func TestSlowIngester(t *testing.T) {
 			if waiting > 1500/100+4 {
 				t.Errorf("%d messages wait for the ingester", waiting)
 			}
-			c := wire.Confirm{Epoch: r.running().desk.epoch, UpTo: uint64(n / 30), Batches: n % 30}
+			c := wire.Confirm{Epoch: r.running().desk.epoch, UpTo: uint64(n / 30), Batches: n % 30, End: n == 60}
 			_ = h.Publish(t.Context(), c.Message(names))
 		}
 		began := time.Now()

@@ -58,7 +58,7 @@ func (j *Job) hear(ctx context.Context, m connector.Heard) error {
 	if err := j.understand(m.Message); err != nil {
 		j.desk.count("spoilt_messages", 1)
 	} else {
-		j.desk.change(func() { j.desk.vain = 0 })
+		j.desk.change(func() { j.desk.vain, j.desk.spoke = 0, time.Now() })
 	}
 	return m.Ack(ctx)
 }

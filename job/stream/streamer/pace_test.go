@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/connector"
+	"holdfast/job/stream/wire"
 )
 
 // times returns when manifests came, from a moment on, in order.
@@ -222,6 +223,45 @@ func TestBeacons(t *testing.T) {
 		}
 		stop()
 	})
+}
+
+// TestFarewell: a job that is to end stays until an ingester has heard that there is nothing more, through an outage too;
+// one that is silent has ended.
+func TestFarewell(t *testing.T) {
+	for what, want := range map[string]time.Duration{"heard": 0, "lost at first": time.Minute, "silent": 10 * time.Second,
+		"silent, and an outage": 45 * time.Second} {
+		t.Run(what, func(t *testing.T) {
+			pacedRig(t, hours(2, 0, 1), func(t *testing.T, r *rig, h *hub, l *listener) {
+				began := time.Now()
+				hears := strings.HasPrefix(what, "lost")
+				h.lose = func(m connector.Message) bool {
+					about, _ := wire.Read(m)
+					if b, ok := about.(wire.Beacon); ok && b.End && hears && time.Since(began) < time.Minute {
+						for e := range h.listens { // it is there, and asks for what it has not heard
+							if e.group == "streamer" && b.Newest > 0 {
+								e.came <- wire.Ask{Epoch: b.Epoch, Number: b.Newest}.Message(names)
+							}
+						}
+						return true
+					}
+					c, ok := about.(wire.Confirm)
+					return ok && c.End && strings.HasPrefix(what, "silent")
+				}
+				r.cfg.Once = true
+				_, ended := r.start()
+				if strings.HasSuffix(what, "outage") {
+					time.Sleep(5 * time.Second)
+					h.goes()
+					time.Sleep(30 * time.Second)
+					h.comes()
+				}
+				r.ends(ended)
+				if took := time.Since(began); took < want || took > want+3*time.Second {
+					t.Errorf("it ended after %v, want %v", took, want)
+				}
+			})
+		})
+	}
 }
 
 // TestNext: a person need not wait for a window.

@@ -13,7 +13,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// errOver ends a job whose rows are all where they belong.
+// errOver ends a job whose rows are all where they belong, which is known to whom it concerns.
 var errOver = errors.New("everything is sent and confirmed")
 
 // runSend sends what is on the desk, while the broker is there.
@@ -150,7 +150,8 @@ const (
 	farewellWait = 100 * time.Millisecond
 )
 
-// farewell says that there is nothing more, a few times because a broker may lose it.
+// farewell says how far the confirmations came, a few times because a broker may lose it: an ingester that hears it need
+// not wait until we are silent.
 func (j *Job) farewell(ctx context.Context) error {
 	for range farewells {
 		if err := j.cfg.Broker.Publish(ctx, j.beacon()); err != nil {

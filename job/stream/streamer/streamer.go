@@ -101,7 +101,8 @@ type Config struct {
 
 	// Loop begins the data set again at its end, later by the days that it spans.
 	Loop bool
-	// Once ends the job when everything is sent and confirmed.
+	// Once ends the job when everything is sent and confirmed, and an ingester has heard that there is nothing more or has
+	// ended.
 	Once bool
 }
 
@@ -366,5 +367,6 @@ func (j *Job) gateChanged(s gate.Status) {
 		j.env.History.Note("gate.opened", "%s is back", s.Name)
 		return
 	}
+	j.desk.change(func() { j.desk.told = time.Time{} }) // nobody hears it, and silence says nothing
 	j.env.History.Warn("gate.closed", "%v", s)
 }
