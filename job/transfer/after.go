@@ -63,6 +63,9 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 	})
 	if err == nil {
 		j.discard(f)
+		if j.ledger != nil {
+			j.ledger.setSure(f.ID, false)
+		}
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"holdfast/base/fault"
@@ -13,6 +14,33 @@ import (
 type ledger struct {
 	connector.Ledger
 	gate *gate.Gate
+
+	mu   sync.Mutex
+	sure map[uint64]bool // files whose claim is good: it was made in this life, and was renewed since; guarded by mu
+}
+
+// isSure reports whether nobody can have taken a file over.
+func (l *ledger) isSure(id uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sure[id]
+}
+
+func (l *ledger) setSure(id uint64, sure bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if sure {
+		l.sure[id] = true
+	} else {
+		delete(l.sure, id)
+	}
+}
+
+// forget makes every claim one that has to be asked for.
+func (l *ledger) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.sure)
 }
 
 func newLedger(j *Job, l connector.Ledger) *ledger {
@@ -24,7 +52,7 @@ func newLedger(j *Job, l connector.Ledger) *ledger {
 			}
 		}
 	}
-	return &ledger{l, j.newGate("ledger", func(ctx context.Context) error {
+	return &ledger{Ledger: l, sure: map[uint64]bool{}, gate: j.newGate("ledger", func(ctx context.Context) error {
 		if err := l.Check(ctx, columns); err != nil {
 			return err
 		}
@@ -32,7 +60,7 @@ func newLedger(j *Job, l connector.Ledger) *ledger {
 	})}
 }
 
-// run says again and again that we live. That a claim was lost meanwhile, whoever records finds out.
+// run says again and again that we live. If that came too late, others may have taken over what was ours.
 func (l *ledger) run(ctx context.Context) error {
 	every := time.NewTicker(connector.RenewEvery)
 	defer every.Stop()
@@ -40,7 +68,11 @@ func (l *ledger) run(ctx context.Context) error {
 		if err := l.gate.Wait(ctx); err != nil {
 			return err
 		}
-		if _, err := l.Renew(ctx); ctx.Err() == nil {
+		lost, err := l.Renew(ctx)
+		if lost {
+			l.forget()
+		}
+		if ctx.Err() == nil {
 			l.gate.Report(err)
 		}
 		select {

@@ -158,3 +158,44 @@ func TestMetadata(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// TestTakenOver: a process that died with a file in its hands finds, when it is back, that another has brought it: with a packed
+// form of other bytes. That is no conflict.
+func TestTakenOver(t *testing.T) {
+	needFpack(t)
+	r := newRig(t, 1)
+	ledger := filepath.Join(t.TempDir(), "ledger.sqlite")
+	away := newUnreliable(t, r.to[0])
+	away.away.Store(true)
+	r.change = func(c *Config) { c.Once, c.Targets[0].To, c.Pack = false, away, FPack() }
+	r.withLedger(ledger, "one")
+	r.write("a.fits", frame("2023-09-19", 1))
+	r.run(func() { until(t, "it is prepared", func() bool { return r.prepared() == 1 }) })
+
+	db, err := sql.Open("sqlite", ledger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("update transfers_holdfast_owners set renewed_at = renewed_at - 120000000"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	other := newRig(t, 1)
+	other.from, other.to = r.from, r.to
+	other.change = func(c *Config) {
+		c.Pack = FPack()
+		c.Pack.Command = []string{"fpack", "-h", "-O", "{out}", "{in}"} // other bytes in any case
+	}
+	other.withLedger(ledger, "two")
+	other.run(nil)
+	if f := other.files()["a.fits"]; f.State != Done {
+		t.Fatalf("%+v", f)
+	}
+
+	r.change = func(c *Config) { c.Pack = FPack() }
+	r.withLedger(ledger, "one")
+	r.run(nil)
+	if f := r.files()["a.fits"]; f.State != Known {
+		t.Errorf("%+v", f)
+	}
+}

@@ -278,10 +278,10 @@ func (j *Job) judge(_ context.Context, f *file) (*file, error) {
 
 // claim claims the file in the ledger.
 func (j *Job) claim(ctx context.Context, f *file) (*file, error) {
-	if j.ledger == nil || f.Held {
+	if j.ledger == nil || j.ledger.isSure(f.ID) {
 		return f, nil
 	}
-	c, err := j.lock(ctx, f, false)
+	c, err := j.lock(ctx, f, f.Held)
 	if err != nil {
 		return f, err
 	}
@@ -311,6 +311,7 @@ func (j *Job) lock(ctx context.Context, f *file, again bool) (c connector.Claim,
 		err.Wait = max(time.Until(c.Until), 0)
 		return c, err
 	}
+	j.ledger.setSure(f.ID, true)
 	return c, nil
 }
 

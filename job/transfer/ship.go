@@ -24,6 +24,11 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 		return err
 	}
 	if f.To[t.index].At.IsZero() {
+		if j.ledger != nil && !j.ledger.isSure(f.ID) { // another may have brought it since: its packed form has other bytes
+			if _, err := j.lock(ctx, f, true); err != nil {
+				return t.missed(ctx, l, f, err)
+			}
+		}
 		if f, err = t.bring(ctx, f); err != nil {
 			return t.missed(ctx, l, f, err)
 		}
