@@ -123,7 +123,7 @@ func (c *streamConfig) streamer(ctx context.Context, p *Plan, env engine.Env, o 
 		return nil, errors.Join(err, b.Close(), src.Close())
 	}
 	cfg := streamer.Config{Names: c.names(), Broker: b, Group: "streamer", Source: inputName, DataSet: below(o.dataDir, s.Input), Reopen: open,
-		Changed: src.Changed, Window: c.Window, Key: c.windowKey(), Batch: s.Batch, TimeLayout: c.Rows.layout(),
+		Changed: src.Changed, Empty: src.Empty, Window: c.Window, Key: c.windowKey(), Batch: s.Batch, TimeLayout: c.Rows.layout(),
 		Interval: s.Interval, Speedup: speedup, RetainWindows: s.Retain.Windows, RetainBytes: int64(s.Retain.Bytes), Loop: s.Loop, Once: c.once}
 	if s.Speedup == "" && s.Interval == 0 {
 		cfg.Interval = defaultInterval

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/parquet/file"
 
@@ -103,11 +104,11 @@ func (o *Once) still(s stamp) bool {
 	return err == nil && s.is(info)
 }
 
-// following returns the first file by name whose name is new, nil for none. One that came while the source is open may
-// be half of one: it is left until nothing changed it for a while.
+// following returns the first file by name whose name is new, nil for none. One that is empty is passed over until it has
+// content. One that came while the source is open may be half of one: it is left until nothing changed it for a while.
 func (o *Once) following(files []fs.FileInfo, at position) (next fs.FileInfo) {
 	files = slices.DeleteFunc(slices.Clone(files), func(info fs.FileInfo) bool {
-		return slices.ContainsFunc(at.Files, func(s stamp) bool { return s.Name == info.Name() })
+		return info.Size() == 0 || at.knows(info.Name())
 	})
 	if o.ended {
 		name, _ := o.pick(files, nil)
@@ -119,6 +120,42 @@ func (o *Once) following(files []fs.FileInfo, at position) (next fs.FileInfo) {
 		}
 	}
 	return next
+}
+
+// knows reports whether a file of a data set was begun.
+func (p position) knows(name string) bool {
+	return slices.ContainsFunc(p.Files, func(s stamp) bool { return s.Name == name })
+}
+
+// Empty are the files that are passed over because they are empty, but for those that were made just now.
+func (o *Once) Empty(cursor []byte) (paths []string) {
+	at, err := readPosition(cursor)
+	if err != nil {
+		return nil // which Fetch tells
+	}
+	files, err := o.files()
+	if err != nil {
+		return nil // likewise
+	}
+	for _, info := range files {
+		if info.Size() == 0 && !at.knows(info.Name()) && time.Since(info.ModTime()) >= o.cfg.Settle {
+			paths = append(paths, filepath.Join(o.watch.dir, info.Name()))
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// nothing is what is wrong with a data set whose every file is empty, nil if that is no mistake.
+func (o *Once) nothing(files []fs.FileInfo) error {
+	path := filepath.Join(o.watch.dir, files[0].Name())
+	switch o.cfg.Format {
+	case formatCSV:
+		return o.complete(&header{}, path)
+	case formatParquet:
+		return noParquet(path, errors.New("it is empty"))
+	}
+	return nil
 }
 
 // remembered are the stamps of files that are there, and of those that are to be told of.
@@ -136,6 +173,11 @@ func (o *Once) endOf(at position, files []fs.FileInfo) (connector.Page, error) {
 		}
 		return connector.Page{}, fault.WithHint(fault.New(fault.Permanent, "there is no file %s", o.cfg.Path),
 			"give the path of the data set, or a pattern such as /data/day-*.csv")
+	}
+	if len(at.Files) == 0 && !slices.ContainsFunc(files, func(info fs.FileInfo) bool { return info.Size() > 0 }) {
+		if err := o.nothing(files); err != nil {
+			return connector.Page{}, err
+		}
 	}
 	return connector.Page{Cursor: at.bytes(), End: true}, nil
 }
@@ -201,6 +243,10 @@ func (o *Once) Try(ctx context.Context) (empty []string, err error) {
 	slices.SortFunc(files, func(a, b fs.FileInfo) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, info := range files {
 		path := filepath.Join(o.watch.dir, info.Name())
+		if info.Size() == 0 {
+			empty = append(empty, path)
+			continue
+		}
 		some, err := o.try(ctx, path)
 		if err != nil {
 			return nil, err
@@ -208,6 +254,9 @@ func (o *Once) Try(ctx context.Context) (empty []string, err error) {
 		if !some {
 			empty = append(empty, path)
 		}
+	}
+	if !slices.ContainsFunc(files, func(info fs.FileInfo) bool { return info.Size() > 0 }) {
+		return empty, o.nothing(files)
 	}
 	return empty, nil
 }

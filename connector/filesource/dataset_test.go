@@ -163,6 +163,7 @@ func TestSetTry(t *testing.T) {
 	s.put("torn.csv", "id\n1")
 	s.put("text.parquet", "id\n1\n")
 	s.put("short.parquet", "PAR1PAR1")
+	s.put("none.parquet", "")
 	if err := os.Symlink("good.csv", filepath.Join(s.dir, "link.csv")); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,8 @@ func TestSetTry(t *testing.T) {
 		"barelacks.csv": "line 1 of " + filepath.Join(s.dir, "barelacks.csv") + ": the header lacks id",
 		"empty.csv":     "empty.csv is empty", "blank.csv": "blank.csv is empty", "lacks.csv": "the header lacks id",
 		"packed.csv": "packed by gzip", "text.parquet": "is no Parquet file", "short.parquet": "is no Parquet file",
-		"dir.csv": "dir.csv is a directory", "fifo.csv": "fifo.csv is a pipe", "sock.csv": "sock.csv is a socket",
+		"none.parquet": "is no Parquet file that can be read: it is empty",
+		"dir.csv":      "dir.csv is a directory", "fifo.csv": "fifo.csv is a pipe", "sock.csv": "sock.csv is a socket",
 		"none.csv": "there is no file", "no/such.csv": "there is no file",
 	} {
 		s.open(name, strings.TrimPrefix(filepath.Ext(name), "."))
@@ -191,7 +193,7 @@ func TestSetTry(t *testing.T) {
 			!strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", name, err, want)
 		}
-		if slices.Contains(empty, filepath.Join(s.dir, name)) != (name == "header.csv" || name == "bare.csv") {
+		if slices.Contains(empty, filepath.Join(s.dir, name)) != (name == "header.csv" || name == "bare.csv" || name == "empty.csv" || name == "none.parquet") {
 			t.Errorf("%s: empty: %q", name, empty)
 		}
 		if name == "header.csv" || name == "bare.csv" {
@@ -208,6 +210,46 @@ func TestSetTry(t *testing.T) {
 	}
 	if err := NoFile(os.DevNull); err == nil || !strings.Contains(err.Error(), "/dev/null is a device") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestSetEmpty: a file that is empty holds up none behind it, and is read once it has content; one that has content and no
+// header is a mistake.
+func TestSetEmpty(t *testing.T) {
+	s := newSet(t, "day-*.csv")
+	s.put("day-1.csv", "id\n1\n")
+	s.put("day-2.csv", "")
+	s.put("day-3.csv", "id\n3\n")
+	past := time.Now().Add(-time.Hour)
+	old := func(name string) {
+		t.Helper()
+		if err := os.Chtimes(filepath.Join(s.dir, name), past, past); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if empty := s.src.Empty(s.cursor); len(empty) > 0 {
+		t.Errorf("it was made just now, and is told: %q", empty)
+	}
+	old("day-2.csv")
+	want := []string{filepath.Join(s.dir, "day-2.csv")}
+	if empty, err := s.src.Try(t.Context()); err != nil || !slices.Equal(empty, want) {
+		t.Errorf("try: %v, empty: %q", err, empty)
+	}
+	if n, _ := s.rest(); n != 2 {
+		t.Errorf("%d rows, want those of two files", n)
+	}
+	if empty := s.src.Empty(s.cursor); !slices.Equal(empty, want) {
+		t.Errorf("empty: %q, want %q", empty, want)
+	}
+	s.put("day-2.csv", "id\n2\n")
+	old("day-2.csv")
+	if n, _ := s.rest(); n != 1 || len(s.src.Empty(s.cursor)) > 0 || s.changed("day-2.csv") != "" {
+		t.Errorf("%d rows of the file that has content now, want 1; told: %q", n, s.changed("day-2.csv"))
+	}
+	s.put("day-4.csv", "\n\n")
+	old("day-4.csv")
+	if p, err := s.src.Fetch(t.Context(), connector.Request{Cursor: s.cursor}); !fault.Is(err, fault.Permanent) {
+		t.Errorf("no header: got %+v, %v", p, err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"holdfast/base/fault"
@@ -26,7 +27,7 @@ type Once struct {
 	seen  map[string]sighting // files that are not known to be complete
 	end   bool                // it is a data set
 	ended bool                // whose end was told
-	exact bool                // there was a file whose name is the pattern: it is meant
+	exact atomic.Bool         // there was a file whose name is the pattern: it is meant
 }
 
 // sighting is when a file was first seen as it is.
@@ -111,11 +112,11 @@ func (o *Once) files() ([]fs.FileInfo, error) {
 // matches says which names are meant. That of a data set may have the signs of a pattern in it.
 func (o *Once) matches() (func(name string) bool, error) {
 	pattern := filepath.Base(o.cfg.Path)
-	if o.end && !o.exact {
+	if o.end && !o.exact.Load() {
 		_, err := os.Lstat(o.cfg.Path)
-		o.exact = err == nil
+		o.exact.Store(err == nil)
 	}
-	if o.exact {
+	if o.exact.Load() {
 		return func(name string) bool { return name == pattern }, nil
 	}
 	if _, err := filepath.Match(pattern, ""); err != nil {

@@ -56,8 +56,17 @@ func (j *Job) runIntake(ctx context.Context) error {
 	}
 }
 
-// lookBack tells once of each file that was read that it is another one now.
+// lookBack tells once of each file that was read that it is another one now, and of each that is empty.
 func (j *Job) lookBack() {
+	if j.cfg.Empty != nil {
+		empty := j.cfg.Empty(j.cut.state.Cursor)
+		for _, file := range empty {
+			if !slices.Contains(j.empty, file) {
+				j.env.History.Warn("stream.empty", "%s is empty: it is passed over until it has content", file)
+			}
+		}
+		j.empty = empty
+	}
 	if j.cfg.Changed == nil || j.cut.state.Cursor == nil {
 		return
 	}

@@ -41,6 +41,7 @@ func newFiles(t *testing.T) *files {
 		return src
 	})
 	f.cfg.Changed = func(cursor []byte) map[string]string { return src.Changed(cursor) }
+	f.cfg.Empty = func(cursor []byte) []string { return src.Empty(cursor) }
 	return f
 }
 
@@ -123,6 +124,31 @@ func TestSetGrows(t *testing.T) {
 	stop, _ = f.start()
 	until(t, "the file of the second start", windows(5))
 	stop()
+}
+
+// TestSetEmpty: a file that is empty is told once, and holds up none behind it; its rows come once it has some.
+func TestSetEmpty(t *testing.T) {
+	f := newFiles(t)
+	f.put("a.csv", 0)
+	if err := os.WriteFile(filepath.Join(f.dir, "b.csv"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f.put("c.csv", 2)
+	stop, _ := f.start()
+	windows := func(n int) func() bool {
+		return func() bool {
+			_, err := f.running().Command(context.Background(), "try", nil)
+			return err == nil && len(f.l.all()) == n
+		}
+	}
+	until(t, "the files that have content", windows(2))
+	f.put("b.csv", 1)
+	until(t, "the file that has content now", windows(3))
+	stop()
+	f.told(0)
+	if all := f.events("stream.empty"); len(all) != 1 || !strings.Contains(all[0], "b.csv is empty: it is passed over") {
+		t.Errorf("events: %q", all)
+	}
 }
 
 // TestSetGrowsPaced: a file grows while its windows wait for their time: it is told at the end.

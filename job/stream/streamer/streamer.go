@@ -71,6 +71,8 @@ type Config struct {
 	Reopen func() (connector.Source, error)
 	// Changed says of each file that was read up to a cursor that it is another one now; nil if nobody can tell.
 	Changed func(cursor []byte) map[string]string
+	// Empty are the files that are passed over because they are empty; nil if nobody can tell.
+	Empty func(cursor []byte) []string
 
 	// Window is the time of a window; they are aligned to it, in UTC. Default 1h.
 	Window time.Duration
@@ -199,6 +201,7 @@ type Job struct {
 	bugs    chan error                        // panics of the canary, which flies outside the job's group; holds one
 	mended  chan struct{}                     // a person did something about the source; holds one
 	changed atomic.Pointer[map[string]string] // what was told of files that are others now; of runIntake
+	empty   []string                          // files that were told to be empty; of runIntake
 }
 
 var _ engine.Job = (*Job)(nil)
