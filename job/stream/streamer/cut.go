@@ -45,6 +45,9 @@ type pile struct {
 	Bytes int64     `json:"bytes"` // of its batches, packed
 	Parts []part    `json:"parts,omitempty"`
 
+	// After: the window in front of it was of the same time, and says that more follows.
+	After bool `json:"after,omitempty"`
+
 	more   bool   // the next row of its time is in another one
 	tail   []byte // the beginning of the next batch's payload
 	hour   []byte // what stands behind the columns of a row
@@ -250,11 +253,10 @@ func (c *cutter) pileOf(at time.Time, s *step) *pile {
 	switch {
 	case c.now == nil:
 	case c.now.has(at):
-		if len(c.now.Parts) < c.mostParts() {
-			return c.now
+		if len(c.now.Parts) >= c.mostParts() {
+			c.now = c.another(c.now, false, at, s)
 		}
-		c.now.more = true
-		c.close(s)
+		return c.now
 	case at.Before(c.now.From):
 		return c.latePile(at, s)
 	default:
@@ -266,18 +268,28 @@ func (c *cutter) pileOf(at time.Time, s *step) *pile {
 
 func (c *cutter) latePile(at time.Time, s *step) *pile {
 	i := slices.IndexFunc(c.late, func(p *pile) bool { return p.has(at) })
-	if i >= 0 && len(c.late[i].Parts) < c.mostParts() {
+	if i >= 0 {
+		if len(c.late[i].Parts) >= c.mostParts() {
+			c.late[i] = c.another(c.late[i], true, at, s)
+		}
 		return c.late[i]
 	}
-	if i >= 0 {
-		c.late[i].more = true
-	}
-	if i >= 0 || len(c.late) == mostLate {
+	if len(c.late) == mostLate {
 		c.closeLate(s)
 	}
 	p := c.newPile(at)
 	i, _ = slices.BinarySearchFunc(c.late, p.From, func(p *pile, t time.Time) int { return p.From.Compare(t) })
 	c.late = slices.Insert(c.late, i, p)
+	return p
+}
+
+// another makes a window of a pile that has as many batches as there may be, and returns one for the other rows of its
+// time.
+func (c *cutter) another(full *pile, late bool, at time.Time, s *step) *pile {
+	full.more = true
+	c.window(full, late, s)
+	p := c.newPile(at)
+	p.After = true
 	return p
 }
 
@@ -296,8 +308,12 @@ func (c *cutter) newPile(at time.Time) *pile {
 	return p
 }
 
-// close makes windows of all piles: of the open one, and of what came late for those before it.
+// close makes windows of all piles: of the open one, and of what came late for those before it. One that follows another
+// of its time is next to it, unless several do.
 func (c *cutter) close(s *step) {
+	if c.now != nil && !c.now.After {
+		c.closeAfter(s)
+	}
 	if c.now != nil {
 		c.window(c.now, false, s)
 		c.now = nil
@@ -306,10 +322,20 @@ func (c *cutter) close(s *step) {
 }
 
 func (c *cutter) closeLate(s *step) {
+	c.closeAfter(s)
 	for _, p := range c.late {
 		c.window(p, true, s)
 	}
 	c.late = nil
+}
+
+func (c *cutter) closeAfter(s *step) {
+	c.late = slices.DeleteFunc(c.late, func(p *pile) bool {
+		if p.After {
+			c.window(p, true, s)
+		}
+		return p.After
+	})
 }
 
 func (c *cutter) window(p *pile, late bool, s *step) {

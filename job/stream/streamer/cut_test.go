@@ -264,6 +264,34 @@ func TestManifestFits(t *testing.T) {
 	}
 }
 
+// TestMoreIsNext: what follows a window that says so is the next one, whatever else waits.
+func TestMoreIsNext(t *testing.T) {
+	many := func(hour int) (rows []obs) {
+		for i := range 150 {
+			rows = append(rows, at(hour, 0, fmt.Sprint(i)))
+		}
+		return rows
+	}
+	for want, pages := range map[string][][]obs{
+		"[5 true 5 false 1 false 4 false]": {{at(5, 1, "a"), at(4, 0, "b"), at(1, 0, "c")}, many(5)},
+		"[2 true 2 false 5 false 4 false]": {{at(5, 1, "a"), at(4, 0, "b")}, many(2)},
+	} {
+		k := newCuts(t, newCutter())
+		k.c.batch, k.c.most = 1, 12<<10
+		for _, rows := range pages {
+			k.page(rows...)
+		}
+		k.end(false)
+		var got []any
+		for _, w := range k.windows {
+			got = append(got, w.From.Hour(), w.More)
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("got %v, want %s", got, want)
+		}
+	}
+}
+
 // TestLaps: a data set that begins again is later by the days that its windows span, so that the second day
 // follows the first.
 func TestLaps(t *testing.T) {
