@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -302,7 +303,7 @@ func (c *transferConfig) build(env engine.Env, o opening) (made engine.Job, err 
 		open = append(open, to)
 		cfg.Targets = append(cfg.Targets, transfer.Target{Name: t.name, To: to})
 	}
-	if cfg.Ledger, err = c.openLedger(env, o); err != nil {
+	if cfg.Ledger, err = c.openLedger(env.Store.Lineage().String(), o); err != nil {
 		return nil, err
 	}
 	if cfg.Ledger != nil {
@@ -315,9 +316,8 @@ func (c *transferConfig) build(env engine.Env, o opening) (made engine.Job, err 
 	return with{Job: job, open: open}, nil
 }
 
-// openLedger opens the ledger; nil for none. Its owner is the store, which stays the same through restarts.
-func (c *transferConfig) openLedger(env engine.Env, o opening) (connector.Ledger, error) {
-	owner := env.Store.Lineage().String()
+// openLedger opens the ledger for an owner, which for a job is its store: that stays the same through restarts. nil for none.
+func (c *transferConfig) openLedger(owner string, o opening) (connector.Ledger, error) {
 	switch l := c.Ledger; {
 	case l.None:
 		return nil, nil
@@ -331,6 +331,45 @@ func (c *transferConfig) openLedger(env engine.Env, o opening) (connector.Ledger
 		return sqlite.OpenLedger(cfg)
 	}
 	return sqlite.OpenLedger(sqlite.LedgerConfig{Path: filepath.Join(o.dataDir, transfersFile), Owner: owner})
+}
+
+// Difference is a file that a destination has not as the ledger says.
+type Difference = transfer.Difference
+
+// Compare compares the ledger of a transfer job with its destinations.
+func (p *Plan) Compare(ctx context.Context, name string, since time.Time, each func(transfer.Difference)) (found transfer.Compared, err error) {
+	job, ok := p.job(name)
+	if !ok {
+		return found, fault.New(fault.NotFound, "there is no job %s", name)
+	}
+	c, ok := job.work.(*transferConfig)
+	if !ok {
+		return found, fault.New(fault.Invalid, "job %s is no transfer", name)
+	}
+	o := opening{dataDir: p.Place.Dir, jobDir: engine.JobDir(p.Place.Dir, name), log: p.Log}
+	var open opens
+	defer func() { err = errors.Join(err, open.close()) }()
+	var targets []transfer.Target
+	for _, t := range c.To {
+		to, err := t.open(o)
+		if err != nil {
+			return found, fmt.Errorf("open destination %s: %w", t.name, err)
+		}
+		open = append(open, to)
+		targets = append(targets, transfer.Target{Name: t.name, To: to})
+	}
+	ledger, err := c.openLedger(fmt.Sprintf("compare-%d", os.Getpid()), o)
+	if err != nil {
+		return found, err
+	}
+	if ledger == nil {
+		return found, fault.New(fault.Invalid, "job %s has no ledger", name)
+	}
+	open = append(open, ledger)
+	if err := ledger.Check(ctx, nil); err != nil {
+		return found, err
+	}
+	return transfer.Compare(ctx, ledger, targets, since, each)
 }
 
 // needs are programs of this machine that the job runs, and that are not there.

@@ -49,7 +49,71 @@ func (f *face) transferCommand() *cobra.Command {
 	fs.Lookup("verbose").NoOptDefVal = "2" // rawtransfer's has no value
 	fs.StringVar(&t.log.file, "logfile", "", "as --log-file")
 	fs.StringVar(&t.Listen, "listen", "", "address of the API (default none)")
+	c.AddCommand(f.transferVerifyCommand())
 	return c
+}
+
+// transferVerifyCommand compares the ledger with the destinations.
+func (f *face) transferVerifyCommand() *cobra.Command {
+	t := new(transferFlags)
+	var since length
+	c := &cobra.Command{
+		Use:   "verify SOURCE DEST | verify -c FILE JOB",
+		Short: "Compare the ledger with what the destinations have",
+		Long: "Ask the destinations for every file that the ledger says was brought there, and\n" +
+			"compare the hashes. Takes the flags of transfer, or the job of a configuration\n" +
+			"file. Exits 0 if all is as the ledger says, else 3. Nothing is changed.",
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			log := slog.New(slog.DiscardHandler)
+			plan, name, err := f.transferPlan(t, args, log)
+			if err != nil {
+				return err
+			}
+			from := time.Time{}
+			if since > 0 {
+				from = time.Now().Add(-time.Duration(since))
+			}
+			found, err := plan.Compare(cmd.Context(), name, from, func(d app.Difference) {
+				fmt.Fprintf(f.out, "%s  (of %s): %s\n", d.Path, d.Source, d.What)
+			})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(f.out, "%s good, %s different or missing, %s there with a hash that nobody wrote down, %s elsewhere\n",
+				count(found.Good), count(found.Different), count(found.There), count(found.Elsewhere))
+			if found.Different > 0 {
+				return &exitError{LeftOver, nil}
+			}
+			return nil
+		},
+	}
+	c.Flags().SortFlags = false
+	t.add(c)
+	c.Flags().Var(&since, "since", "only what was brought within this time, such as 7d (default all)")
+	c.Flags().Lookup("since").DefValue = ""
+	c.Flags().StringVarP(&f.config, "config", "c", "", "configuration file that has the job")
+	c.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory (default as for transfer)")
+	return c
+}
+
+// transferPlan is the plan of a command line, or of a job of a configuration file.
+func (f *face) transferPlan(t *transferFlags, args []string, log *slog.Logger) (plan *app.Plan, job string, err error) {
+	switch {
+	case f.config != "" && len(args) == 1:
+		c, err := app.Load(f.config)
+		if err != nil {
+			return nil, "", err
+		}
+		plan, err = c.Plan(f.dataDir, app.NoListen, log)
+		return plan, args[0], err
+	case f.config != "" || len(args) != 2:
+		return nil, "", &exitError{WrongUsage, errors.New("want SOURCE and DEST, or -c FILE and the name of a job")}
+	}
+	fl := t.TransferFlags
+	fl.From, fl.To, fl.DataDir = args[0], args[1], f.dataDir
+	plan, err = app.Transfer(fl, os.LookupEnv, log)
+	return plan, "transfer", err
 }
 
 func (t *transferFlags) add(c *cobra.Command) {

@@ -3,14 +3,18 @@ package transfer
 import (
 	"crypto/sha256"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"holdfast/connector/localdir"
 	"holdfast/connector/sqlite"
 	"holdfast/kernel/queue"
 )
@@ -197,5 +201,41 @@ func TestTakenOver(t *testing.T) {
 	r.run(nil)
 	if f := r.files()["a.fits"]; f.State != Known {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestCompare: what a destination lost, or has otherwise, is found, in more files than one question has.
+func TestCompare(t *testing.T) {
+	r := newRig(t, 1)
+	ledger := filepath.Join(t.TempDir(), "ledger.sqlite")
+	r.withLedger(ledger, "one")
+	const n = atOnce + 3
+	for i := range n {
+		r.write(fmt.Sprintf("f%03d", i), []byte(fmt.Sprint(i)))
+	}
+	r.run(nil)
+	at := func(name string) string { return filepath.Join(r.to[0], day(), name) }
+	if err := errors.Join(os.Remove(at("f001")), os.WriteFile(at("f002"), []byte("other"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := sqlite.OpenLedger(sqlite.LedgerConfig{Path: ledger, Owner: "compare"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Check(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	to, err := localdir.New(localdir.Config{Path: r.to[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	got, err := Compare(t.Context(), l, []Target{{"a", to}}, time.Time{}, func(d Difference) { found[filepath.Base(d.Path)] = d.What })
+	if err != nil || got != (Compared{Good: n - 2, Different: 2}) {
+		t.Errorf("%+v %v", got, err)
+	}
+	if len(found) != 2 || found["f001"] != "it is not there" || !strings.Contains(found["f002"], "its SHA-256 is") {
+		t.Errorf("%v", found)
 	}
 }

@@ -324,18 +324,10 @@ func (j *Job) copies(e *connector.Entry) map[string]string {
 	for _, s := range e.Shipments {
 		for _, t := range j.targets {
 			root := t.To.Traits().Root
-			if name, ok := strings.CutPrefix(s.Path, strings.TrimSuffix(rootPath(root), "/")+"/"); ok && s.Destination == root {
+			if name, ok := nameBelow(root, s.Path); ok && s.Destination == root {
 				names[t.Name] = name
 			}
 		}
 	}
 	return names
-}
-
-// rootPath is the path in the root of a destination, as in user@host:/path.
-func rootPath(root string) string {
-	if i := strings.Index(root, ":/"); i >= 0 && !strings.HasPrefix(root, "/") {
-		return root[i+1:]
-	}
-	return root
 }

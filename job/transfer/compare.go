@@ -1,0 +1,124 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"holdfast/connector"
+)
+
+// Difference is a file that a destination has not as the ledger says.
+type Difference struct {
+	Source, Destination, Path string
+	What                      string
+}
+
+// Compared is what a comparison found.
+type Compared struct {
+	Good      int64 // the destination has the bytes that the ledger says
+	There     int64 // it has a file; which bytes it should have, rawtransfer did not say
+	Different int64
+	Elsewhere int64 // at no destination of the job
+}
+
+// atOnce is how many files a destination is asked for in one question.
+const atOnce = 200
+
+// Compare asks each destination for what the ledger says was brought there since a time, and gives the differences.
+func Compare(ctx context.Context, ledger connector.Ledger, targets []Target, since time.Time, each func(Difference)) (Compared, error) {
+	c := comparison{each: each, waiting: map[string][]expected{}}
+	for _, t := range targets {
+		c.targets = append(c.targets, t.To)
+	}
+	err := ledger.Each(ctx, since, func(e connector.Entry) error { return c.take(ctx, e) })
+	for _, to := range c.targets {
+		if err == nil {
+			err = c.ask(ctx, to)
+		}
+	}
+	return c.found, err
+}
+
+type comparison struct {
+	targets []connector.Destination
+	each    func(Difference)
+	found   Compared
+	waiting map[string][]expected // by root
+}
+
+// expected is a file that a destination should have.
+type expected struct {
+	connector.Shipment
+	source, name string
+}
+
+// take sorts what an entry says by destinations. Rawtransfer did not say which one it meant: a path below the root is there.
+func (c *comparison) take(ctx context.Context, e connector.Entry) error {
+	for _, s := range e.Shipments {
+		known := false
+		for _, to := range c.targets {
+			root := to.Traits().Root
+			name, below := nameBelow(root, s.Path)
+			if !below || s.Destination != root && s.Destination != "" {
+				continue
+			}
+			known = true
+			c.waiting[root] = append(c.waiting[root], expected{s, e.Source, name})
+			if len(c.waiting[root]) >= atOnce {
+				if err := c.ask(ctx, to); err != nil {
+					return err
+				}
+			}
+		}
+		if !known {
+			c.found.Elsewhere++
+		}
+	}
+	return nil
+}
+
+// ask asks a destination for what waits.
+func (c *comparison) ask(ctx context.Context, to connector.Destination) error {
+	root := to.Traits().Root
+	list := c.waiting[root]
+	if c.waiting[root] = nil; len(list) == 0 {
+		return nil
+	}
+	names := make([]string, len(list))
+	for i, x := range list {
+		names[i] = x.name
+	}
+	sums, _, err := to.Sums(ctx, names)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", root, err)
+	}
+	for _, x := range list {
+		sum, ok := sums[x.name]
+		switch {
+		case !ok:
+			c.differs(root, x, "it is not there")
+		case x.SHA256 == [len(x.SHA256)]byte{}:
+			c.found.There++
+		case sum != x.SHA256:
+			c.differs(root, x, fmt.Sprintf("its SHA-256 is %x, and was %x", sum, x.SHA256))
+		default:
+			c.found.Good++
+		}
+	}
+	return nil
+}
+
+func (c *comparison) differs(root string, x expected, what string) {
+	c.found.Different++
+	c.each(Difference{x.source, root, x.Path, what})
+}
+
+// nameBelow is the name of a path below the root of a destination, as people write roots: user@host:/path, /path.
+func nameBelow(root, path string) (string, bool) {
+	if i := strings.Index(root, ":/"); i >= 0 && !strings.HasPrefix(root, "/") {
+		root = root[i+1:]
+	}
+	return strings.CutPrefix(path, strings.TrimSuffix(root, "/")+"/")
+}
