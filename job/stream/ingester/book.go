@@ -26,7 +26,9 @@ import (
 type book struct {
 	st     *store.Store
 	source string // by its name the gaps of lost windows are kept
-	awaits bool   // there will be a processor: no notice is let go that none has done with
+	// count counts the different rows of a window that the table has at least, 0 if that can't be known. Nil counts nothing.
+	count  func(r store.Reader, w *window) (int, error)
+	awaits bool // there will be a processor: no notice is let go that none has done with
 
 	mu      sync.Mutex // guards the below; is locked within a transaction, never around one
 	turn    uint64

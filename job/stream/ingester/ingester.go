@@ -120,6 +120,7 @@ func New(ctx context.Context, env engine.Env, cfg Config) (*Source, error) {
 	if e := b.epochs[b.current]; e != nil {
 		in.former = *e
 	}
+	b.count = in.count
 	return in, in.readTable()
 }
 

@@ -18,14 +18,16 @@ import (
 // noticeLog is what is said of stored windows: a notice stands in the store from the commit on by which the last sink
 // had the window. Who has missed one asks for it, so nobody need know who listens.
 type noticeLog struct {
-	Epoch  string `json:"epoch"`           // the lineage of the store: after a restore the numbers mean something else
-	First  uint64 `json:"first"`           // number of the oldest one that is kept
-	Newest uint64 `json:"newest"`          // 0 for none
-	Next   uint64 `json:"next"`            // the processor has done with those in front of this one
-	Said   uint64 `json:"said"`            // the newest one that was published
-	Past   uint64 `json:"past"`            // how many windows are past
-	Heard  bool   `json:"heard,omitempty"` // a processor was ever heard
-	Cut    uint64 `json:"cut,omitempty"`   // how many were let go that no processor had done with
+	Epoch  string `json:"epoch"`  // the lineage of the store: after a restore the numbers mean something else
+	First  uint64 `json:"first"`  // number of the oldest one that is kept
+	Newest uint64 `json:"newest"` // 0 for none
+	Next   uint64 `json:"next"`   // the processor has done with those in front of this one
+	Said   uint64 `json:"said"`   // the newest one that was published
+	Past   uint64 `json:"past"`   // how many windows are past
+	// Longest is how long a past window is at most.
+	Longest time.Duration `json:"longest,omitempty"`
+	Heard   bool          `json:"heard,omitempty"` // a processor was ever heard
+	Cut     uint64        `json:"cut,omitempty"`   // how many were let go that no processor had done with
 }
 
 // notice is one as it is kept.
@@ -88,6 +90,11 @@ func (b *book) stored(tx *store.Tx, done collect.Done, now time.Time) error {
 			continue
 		}
 		news = true
+		if b.count != nil {
+			if w.Keys, err = b.count(tx, w); err != nil {
+				return err
+			}
+		}
 		delete(b.noticed, w.Notice)
 		if w.Notice, err = b.notice(tx, w.view(), now); err != nil {
 			return err
@@ -146,30 +153,50 @@ func (b *book) cut(tx *store.Tx) {
 // noticeOf is what is to be said of a window.
 func (b *book) noticeOf(tx *store.Tx, v View, now time.Time) (notice, error) {
 	n := notice{Of: v.id(), Stored: wire.Stored{Epoch: b.log.Epoch, Number: b.log.Newest + 1, Window: v.Window,
-		From: v.From, To: v.To, Rows: v.Rows, Lost: v.MissingRows, Sure: v.Epoch != oldEpoch, Again: v.Notices, At: now}}
-	other := func(x View) { // which has the same time
+		From: v.From, To: v.To, Rows: v.Rows, Lost: v.MissingRows, Sure: v.Epoch != oldEpoch, Again: v.Notices, At: now,
+		Keys: v.Keys}}
+	others, err := b.sharing(tx, v)
+	known := map[windowID]bool{}
+	for _, x := range others {
+		known[x.id()] = true
+	}
+	for _, x := range others {
 		n.Shared, n.Again = true, n.Again+x.Notices
-		if x.State != Open && x.State != Complete {
+		if x.State == Open || x.State == Complete {
+			n.More = true
+		} else {
 			n.Lost += x.MissingRows
 		}
-	}
-	for id, x := range b.near {
-		if id != n.Of && !x.Unmade && x.From.Equal(v.From) {
-			other(x.view())
+		if x.From.Equal(v.From) && x.To.Equal(v.To) {
+			n.Keys = max(n.Keys, x.Keys)
 		}
 	}
-	from := keyPastFrom(v.From)
-	all, failed := tx.Scan(from, from.End())
+	for _, x := range append(others, v) { // the next one may not be known yet
+		n.More = n.More || x.More && !known[windowID{x.Epoch, x.Number + 1}] && n.Of != windowID{x.Epoch, x.Number + 1}
+	}
+	return n, err
+}
+
+// sharing are the other windows that have some time in common with one, as far as their times are known.
+func (b *book) sharing(tx *store.Tx, v View) (others []View, err error) {
+	shares := func(from, to time.Time) bool { return from.Before(v.To) && v.From.Before(to) }
+	for id, x := range b.near {
+		if id != v.id() && !x.Unmade && shares(x.From, x.To) {
+			others = append(others, x.view())
+		}
+	}
+	first := v.From.Add(-max(b.log.Longest, v.To.Sub(v.From)))
+	all, failed := tx.Scan(keyPastFrom(first), keyPastFrom(v.To.Add(time.Second)))
 	for _, text := range all {
 		x, err := viewOf(text)
 		if err != nil {
-			return n, err
+			return nil, err
 		}
-		if x.id() != n.Of {
-			other(x)
+		if x.id() != v.id() && shares(x.From, x.To) {
+			others = append(others, x)
 		}
 	}
-	return n, failed()
+	return others, failed()
 }
 
 // follow takes where a processor is. It is false if what it says is of no log that we have.

@@ -532,3 +532,112 @@ func TestEndBehindTheLastNotice(t *testing.T) {
 		t.Error("there is no end when all is told")
 	}
 }
+
+// TestCounted: a notice says how many different rows the table has at least, also if they came in two lives. A row that
+// was refused makes that unknown for the windows in its blocks.
+func TestCounted(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s, notices := newStation(r.h, "e"), listenFor[wire.Stored](r.h)
+		counts := func() (keys []int) {
+			time.Sleep(time.Second)
+			for _, n := range notices.take() {
+				keys = append(keys, n.Keys)
+			}
+			return keys
+		}
+		l := r.begin()
+		s.beacon(false)
+		m := s.cut(7, ids(7, 1, 2, 2), ids(7, 2, 3), []byte("[7]"))
+		s.answers(false)
+		s.send(m, 0)
+		time.Sleep(time.Second)
+		l.stop()
+		l = r.begin()
+		s.send(m, 1, 2)
+		want(t, "rows that came twice", counts(), 3)
+		s.send(s.cut(8, ids(8, 4, 5), ids(9, 6))) // a row of another time
+		s.send(s.cut(10))
+		want(t, "rows of none, and of another time", counts(), 0, 2)
+		r.sinks[0].set(func(t *table) { t.bad = "8" })
+		s.send(s.cut(11, ids(11, 7, 8)))
+		want(t, "a row that was refused", counts(), 0)
+		s.send(s.cut(11, ids(11, 9)))
+		want(t, "late rows", counts(), 1)
+		s.send(s.cut(7, ids(7, 10)))
+		want(t, "late rows of a time of which more are known", counts(), 3)
+		l.stop()
+	})
+}
+
+// lasts makes a window last so long.
+func lasts(m wire.Manifest, d time.Duration) wire.Manifest {
+	m.To = m.From.Add(d)
+	return m
+}
+
+// TestOverlap: windows that have some time in common share it, though they begin at different ones; also if they are past.
+func TestOverlap(t *testing.T) {
+	for _, past := range []bool{false, true} {
+		bubble(t, func(t *testing.T, r *rig) {
+			s, notices := newStation(r.h, "e"), listenFor[wire.Stored](r.h)
+			l := r.begin()
+			s.beacon(false)
+			s.send(lasts(s.cut(6, ids(6, 1)), 2*time.Hour))
+			s.send(lasts(s.cut(5, ids(5, 2)), time.Hour))
+			time.Sleep(time.Second)
+			if past {
+				for hour := range nearest {
+					s.send(s.cut(100+hour, ids(100+hour, 100+hour)))
+				}
+			}
+			time.Sleep(5 * time.Second)
+			notices.take()
+			for _, hour := range []int{8, 7} {
+				s.send(lasts(s.cut(hour, ids(hour, 10+hour)), time.Hour))
+			}
+			time.Sleep(time.Second)
+			var got []string
+			for _, n := range notices.take() {
+				got = append(got, fmt.Sprintf("%s shared %v again %d", n.Window, n.Shared, n.Again))
+			}
+			want(t, fmt.Sprintf("past %v", past), got, "8 shared false again 0", "7 shared true again 1")
+			l.stop()
+		})
+	}
+}
+
+// TestMoreToFollow: while another window of a time is not stored, or not even known, its notices say that there is more.
+func TestMoreToFollow(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		s, notices := newStation(r.h, "e"), listenFor[wire.Stored](r.h)
+		more := func() (all []bool) {
+			time.Sleep(time.Second)
+			for _, n := range notices.take() {
+				all = append(all, n.More)
+			}
+			return all
+		}
+		follows := func(m wire.Manifest) wire.Manifest { m.More = true; return m }
+		l := r.begin()
+		s.answers(false)
+		s.beacon(false)
+		first, second, third := follows(s.cut(7, ids(7, 1))), follows(s.cut(7, ids(7, 2))), s.cut(7, ids(7, 3), ids(7, 4))
+		s.send(first)
+		want(t, "the first of three", more(), true)
+		s.send(third, 0)
+		want(t, "a part of the last", more())
+		l.stop()
+		l = r.begin()
+		s.beacon(false)
+		s.send(second)
+		want(t, "the second while the third is open", more(), true)
+		s.send(third, 1)
+		want(t, "the last", more(), false)
+		fourth, fifth := follows(s.cut(8, ids(8, 1))), s.cut(8, ids(8, 2))
+		s.send(fifth)
+		want(t, "the last one alone", more(), false) // nobody knows of the other
+		s.send(fourth)
+		want(t, "the other behind it", more(), false)
+		l.stop()
+	})
+}

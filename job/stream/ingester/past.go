@@ -61,6 +61,7 @@ func (b *book) pass(tx *store.Tx, w *window) error {
 	if !there {
 		b.log.Past++
 	}
+	b.log.Longest = max(b.log.Longest, w.To.Sub(w.From))
 	v, err := json.Marshal(w.view())
 	if err != nil {
 		return err

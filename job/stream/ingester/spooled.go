@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"holdfast/base/fault"
 	"holdfast/base/record"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
@@ -47,6 +48,37 @@ func (s *spooled) read(r store.Reader, seq uint64) (*block, error) {
 	}
 	s.last = b
 	return b, nil
+}
+
+// spareRows is how many rows of others are read to count those of a window, beside as many as it has.
+const spareRows = 100_000
+
+// count counts the rows of a window that have keys of their own: as many the table has, if no row of its blocks was refused.
+// It is 0 if that is not known: also for a window that came in so long a time that its blocks are mostly those of others.
+func (in *Source) count(r store.Reader, w *window) (int, error) {
+	if w.First == 0 || w.Lacking {
+		return 0, nil
+	}
+	came, _ := w.rows()
+	keys := newKeys(in.cfg.Key, w.From, w.To, came)
+	for seq, spare := w.First, 2*came+spareRows; seq <= w.Last; seq++ {
+		b, err := in.spooled.read(r, seq)
+		switch {
+		case fault.Is(err, fault.NotFound), fault.Is(err, fault.Corrupt):
+			continue // there are more, then
+		case err != nil:
+			return 0, err
+		case b.Only != 0 || b.Copy:
+			continue
+		}
+		if spare -= int(b.Rows); spare < 0 {
+			return 0, nil
+		}
+		if !keys.count(b.of(w.From, w.To)) {
+			return 0, nil
+		}
+	}
+	return len(keys.seen), nil
 }
 
 // of are the rows of the block among which are those of a time: those alone if the block is in the order of time.

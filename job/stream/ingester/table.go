@@ -199,6 +199,17 @@ func (k *keys) add(b arrow.RecordBatch) bool {
 	return ok && once
 }
 
+// count adds the rows of a block that are of the window, whether their keys were there before or not. It is false if they can't
+// be read.
+func (k *keys) count(b arrow.RecordBatch) bool {
+	return k.each(b, func(at time.Time, hash uint64) bool {
+		if !at.Before(k.from) && at.Before(k.to) {
+			k.seen[hash] = struct{}{}
+		}
+		return true
+	})
+}
+
 // each calls yield for the key of each row until that is false. It is false if the keys can't be read.
 func (k *keys) each(b arrow.RecordBatch, yield func(at time.Time, hash uint64) bool) bool {
 	s, err := record.SchemaOf(b.Schema())

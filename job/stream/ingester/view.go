@@ -29,6 +29,8 @@ type View struct {
 	Missing     []int     `json:"missing"` // batches that are not here
 	Rows        int       `json:"rows"`
 	MissingRows int       `json:"missing_rows"`
+	Keys        int       `json:"keys,omitempty"`    // different rows that the table has at least, 0 if nobody knows
+	More        bool      `json:"more,omitempty"`    // the next one has rows of this time, too
 	Because     string    `json:"because,omitempty"` // why it is lost, or why nobody knows its batches
 	Notice      uint64    `json:"notice,omitempty"`  // number of its newest notice
 	Notices     int       `json:"notices,omitempty"` // how often it was stored: more than once if rows came late
@@ -37,7 +39,7 @@ type View struct {
 func (w *window) view() View {
 	v := View{Epoch: w.Epoch, Number: w.Number, Window: w.Key, From: w.From, To: w.To, State: w.State, Since: w.Since,
 		Batches: len(w.Parts), Missing: append([]int{}, w.lacks()...), Because: w.Because, Notice: w.Notice,
-		Notices: w.Notices}
+		Notices: w.Notices, Keys: w.Keys, More: w.More}
 	if w.Unmade && w.Because == "" {
 		v.Because = "its manifest has not come"
 	}

@@ -38,6 +38,7 @@ type window struct {
 	Key   string    `json:"key"`
 	From  time.Time `json:"from"`
 	To    time.Time `json:"to"`
+	More  bool      `json:"more,omitempty"` // the next one has rows of this time, too
 	Parts []part    `json:"parts,omitempty"`
 	State State     `json:"state"`
 	Since time.Time `json:"since"` // of the state
@@ -52,6 +53,7 @@ type window struct {
 	Unmade    bool   `json:"unmade,omitempty"`  // its manifest is missing: only its number is known
 	Because   string `json:"because,omitempty"` // why it was lost
 	Lost      int    `json:"lost,omitempty"`    // rows that the books have as lost
+	Keys      int    `json:"keys,omitempty"`    // different rows of it that the table has at least, 0 if nobody knows
 	Notice    uint64 `json:"notice,omitempty"`  // number of the newest notice of it, 0 for none
 	Notices   int    `json:"notices,omitempty"` // how many there were
 
@@ -76,7 +78,7 @@ func unmade(id windowID, now time.Time) *window {
 
 // manifest takes what the manifest says, the first time that it comes.
 func (w *window) manifest(m wire.Manifest, now time.Time) {
-	w.Key, w.From, w.To, w.Unmade = m.Window, m.From, m.To, false
+	w.Key, w.From, w.To, w.More, w.Unmade = m.Window, m.From, m.To, m.More, false
 	w.Parts = make([]part, len(m.Batches))
 	for i, b := range m.Batches {
 		w.Parts[i] = part{Rows: b.Rows, Hash: b.Hash}

@@ -17,8 +17,10 @@
 // because one of ours says both, and lost if it is not heard or the process ends before its report is
 // durable.
 //
-// What it does not do: it keeps no rows, and does not look whether the database has all rows of which a
-// notice says that they are there.
+// A notice says how many rows there must be at least. If the database has fewer, or a notice of more rows of
+// that time is to follow, the report says that it is not complete.
+//
+// What it does not do: it keeps no rows.
 //
 // Keys, in the Job space:
 //

@@ -796,3 +796,44 @@ func TestFirstHour(t *testing.T) {
 		t.Errorf("got events %q", got)
 	}
 }
+
+// TestFewerRows: a report of fewer rows than are said to be stored is not complete, and says how many it lacks. The next notice
+// of that time makes it right.
+func TestFewerRows(t *testing.T) {
+	b := embedded(t)
+	r := newRig(t, b)
+	n := newNotices(t, b, "i")
+	all := observations(1, hour0, 50)
+	r.store(all[:40])
+	n.add(hour0, 52, func(s *wire.Stored) { s.Keys, s.Lost = 50, 3 })
+	r.live(func(l *life) {
+		p := l.report()
+		l.commit(p)
+		r.store(all[40:])
+		n.add(hour0, 0, func(s *wire.Stored) { s.Keys, s.Again = 50, 1 })
+		if got := []string{of(p), of(l.report())}; got[0] != "19T00 r1 false 13" || got[1] != "19T00 r2 true 0" {
+			t.Errorf("got %q", got)
+		}
+	})
+	if got := r.events("report.short"); len(got) != 1 || !strings.Contains(got[0], "50 rows are said to be stored, and table "+
+		"weather_data has 40: the report lacks 13 rows") {
+		t.Errorf("got events %q", got)
+	}
+}
+
+// TestMoreRowsFollow: a report is not complete while rows of its time are to follow, though none is lost.
+func TestMoreRowsFollow(t *testing.T) {
+	b := embedded(t)
+	r := newRig(t, b)
+	n := newNotices(t, b, "i")
+	r.store(observations(1, hour0, 50))
+	n.add(hour0, 50, func(s *wire.Stored) { s.More, s.Keys = true, 50 })
+	n.add(hour0, 50, func(s *wire.Stored) { s.Again, s.Shared = 1, true })
+	r.live(func(l *life) {
+		p := l.report()
+		l.commit(p)
+		if got := []string{of(p), of(l.report())}; got[0] != "19T00 r1 false 0" || got[1] != "19T00 r2 true 0" {
+			t.Errorf("got %q", got)
+		}
+	})
+}

@@ -33,7 +33,9 @@ type made struct {
 	rows     arrow.RecordBatch // nil for none
 	from     time.Time
 	revision int64
-	dayless  bool // it is of an hour of which nobody knows the day
+	read     int64 // rows that it is computed of
+	lost     int64 // rows that it lacks
+	dayless  bool  // it is of an hour of which nobody knows the day
 }
 
 // begin begins with the next notice, if there is one that can be done.
@@ -103,6 +105,7 @@ func (s *Source) reported(w *work) connector.Page {
 		s.tellEmpty(w)
 	} else {
 		p.Carry = carry{w.made}
+		s.tellShort(w)
 	}
 	at, revision := w.made.from.UnixMicro(), w.made.revision
 	s.mu.Lock()
@@ -141,7 +144,16 @@ func (s *Source) tellEmpty(w *work) {
 	}
 }
 
-// compute makes the report of a notice.
+// tellShort tells of a table that has fewer rows of a window than the ingester saw stored: it may be another one, or somebody
+// took them out.
+func (s *Source) tellShort(w *work) {
+	if n := w.notice; w.made.read < int64(n.Keys) {
+		s.history.Warn("report.short", "of the window from %s %d rows are said to be stored, and table %s has %d: the report lacks "+
+			"%d rows, and says so", n.From.UTC().Format(time.RFC3339), n.Keys, s.cfg.Table, w.made.read, w.made.lost)
+	}
+}
+
+// compute makes the report of a notice. It is complete if all rows of its time came, none is to follow, and no fewer were read.
 func (s *Source) compute(ctx context.Context, w *work) (m made, err error) {
 	n := w.notice
 	if w.old != nil {
@@ -159,8 +171,10 @@ func (s *Source) compute(ctx context.Context, w *work) (m made, err error) {
 	if m.revision, err = s.revision(ctx, n.From, n.To); err != nil {
 		return m, err
 	}
-	m.rows, err = c.Reports(report.Window{From: n.From, Revision: m.revision, Complete: n.Lost == 0,
-		Lost: int64(n.Lost)})
+	m.read = c.Len()
+	m.lost = int64(n.Lost) + max(int64(n.Keys)-m.read, 0)
+	m.rows, err = c.Reports(report.Window{From: n.From, Revision: m.revision, Complete: m.lost == 0 && !n.More,
+		Lost: m.lost})
 	return m, err
 }
 

@@ -84,13 +84,18 @@ type Stored struct {
 	Number uint64    `json:"number"` // of the notice
 	Window string    `json:"window"` // its key in channels
 	From   time.Time `json:"from"`
-	To     time.Time `json:"to"`     // the first moment behind it
-	Rows   int       `json:"rows"`   // that came
-	Lost   int       `json:"lost"`   // rows that did not, and that nobody can send any more
-	Shared bool      `json:"shared"` // another window has rows of this time too: the database alone has all of them
-	Sure   bool      `json:"sure"`   // false from a streamer of old: nobody said how many rows there are
-	Again  int       `json:"again"`  // how many notices of this time came before
-	At     time.Time `json:"at"`     // when the last row was stored
+	To     time.Time `json:"to"`   // the first moment behind it
+	Rows   int       `json:"rows"` // that came
+	Lost   int       `json:"lost"` // rows that did not, and that nobody can send any more
+	// Keys is how many rows with keys of their own are among those that came: the database has no fewer of this time. 0 if
+	// nobody knows.
+	Keys   int  `json:"keys,omitempty"`
+	Shared bool `json:"shared"` // another window has rows of this time too: the database alone has all of them
+	// More: another window has rows of this time, and a notice of it follows.
+	More  bool      `json:"more,omitempty"`
+	Sure  bool      `json:"sure"`  // false from a streamer of old: nobody said how many rows there are
+	Again int       `json:"again"` // how many notices of this time came before
+	At    time.Time `json:"at"`    // when the last row was stored
 }
 
 // Told says which notices the ingester has, now and then.
@@ -277,7 +282,7 @@ func (c Confirm) check() error {
 }
 
 func (s Stored) check() error {
-	if s.Number == 0 || !s.From.Before(s.To) || s.Rows < 0 || s.Lost < 0 {
+	if s.Number == 0 || !s.From.Before(s.To) || s.Rows < 0 || s.Lost < 0 || s.Keys < 0 {
 		return fmt.Errorf("notice %d tells of %d rows from %v to %v, %d lost", s.Number, s.Rows, s.From, s.To, s.Lost)
 	}
 	return checkEpoch(s.Epoch)

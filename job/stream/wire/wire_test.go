@@ -52,7 +52,8 @@ func TestOneBit(t *testing.T) {
 	more.More = true
 	for _, m := range []connector.Message{manifest.Message(names), more.Message(names), Beacon{Epoch: "e1", Oldest: 3, Newest: 8, Confirmed: 5}.Message(names),
 		Gone{"e1", 2}.Message(names), Ask{"e1", 8, []int{0, 5}}.Message(names), Confirm{Epoch: "e1", UpTo: 7, Batches: 12, End: true}.Message(names),
-		Stored{Epoch: "i", Number: 3, Window: "7", From: day, To: day.Add(time.Hour), Rows: 44_000}.Message(names),
+		Stored{Epoch: "i", Number: 3, Window: "7", From: day, To: day.Add(time.Hour), Rows: 44_000,
+			Keys: 43_999, More: true}.Message(names),
 		Told{Epoch: "i", Oldest: 1, Newest: 3}.Message(names), Follow{"i", 4}.Message(names), Follow{}.Message(names)} {
 		got, err := Read(m)
 		if err != nil {
