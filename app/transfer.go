@@ -64,6 +64,8 @@ type transferConfig struct {
 	Bad string `yaml:"bad"`
 	// After is what becomes of an original that is everywhere: keep (default), replace by its packed form, or delete.
 	After string `yaml:"after"`
+	// OverwriteUnpacked has originals replaced by their packed form that were brought before, and are still there unpacked.
+	OverwriteUnpacked *age `yaml:"overwrite_unpacked"`
 	// CopyTimeout is how long a file may be under way, at least; default 60s. A large one has as long as it takes at Slowest,
 	// which is 1 MB/s by default.
 	CopyTimeout time.Duration `yaml:"copy_timeout"`
@@ -78,6 +80,12 @@ type backfill struct {
 	Every   time.Duration `yaml:"every"`   // between two scans; default none but that at the start
 	Within  time.Duration `yaml:"within"`  // how old a file may be; default any age
 	Recency time.Duration `yaml:"recency"` // how old it must be
+}
+
+// age bounds how old a file is.
+type age struct {
+	Within  time.Duration `yaml:"within"`  // at most; default any
+	Recency time.Duration `yaml:"recency"` // at least
 }
 
 // pack says how FITS files are packed.
@@ -207,6 +215,11 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 			bad(key, "want %s, got %q", strings.Join(words, " or "), value)
 		}
 	}
+	if o := c.OverwriteUnpacked; o != nil && (o.Within < 0 || o.Recency < 0) {
+		bad("overwrite_unpacked", "want times that are not below 0")
+	} else if o != nil && c.Pack.By == "none" {
+		bad("overwrite_unpacked", "needs a packed form, and pack.by is none")
+	}
 	word("bad", c.Bad, "dead", "ship")
 	word("after", c.After, string(transfer.Keep), string(transfer.Replace), string(transfer.Remove))
 	if p := c.Pack; p.By != "" && p.By != "fpack" && p.By != "none" {
@@ -285,6 +298,9 @@ func (c *transferConfig) build(env engine.Env, o opening) (made engine.Job, err 
 	cfg := transfer.Config{Root: c.From, Find: finder{found, c.Backfill}, Workers: c.Workers, Attempts: c.Attempts,
 		ShipBad: c.Bad == "ship", Place: transfer.Placer{Card: c.HeaderCard}, After: transfer.After(c.After),
 		CopyTimeout: c.CopyTimeout, Slowest: int64(c.Slowest), Canary: c.Canary, Once: c.once}
+	if o := c.OverwriteUnpacked; o != nil {
+		cfg.Overwrite = &transfer.Age{Within: o.Within, Recency: o.Recency}
+	}
 	if c.Layout != keepWord {
 		cfg.Place.Layout = c.Layout
 	}

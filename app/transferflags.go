@@ -27,6 +27,9 @@ type TransferFlags struct {
 	BackfillWithin  time.Duration
 	BackfillRecency time.Duration
 
+	OverwriteUnpacked                 bool
+	OverwriteWithin, OverwriteRecency time.Duration
+
 	Pack       string // fpack or none
 	PackedName string // packed or same
 	After      string
@@ -56,6 +59,10 @@ func Transfer(f TransferFlags, env func(string) (string, bool), log *slog.Logger
 		yaml.MapItem{Key: "pack", Value: some("by", f.Pack, "name", f.PackedName)})
 	if len(f.Patterns) > 0 {
 		job = append(job, yaml.MapItem{Key: "patterns", Value: f.Patterns})
+	}
+	if f.OverwriteUnpacked {
+		job = append(job, yaml.MapItem{Key: "overwrite_unpacked", Value: some("within", f.OverwriteWithin, "recency",
+			f.OverwriteRecency)})
 	}
 	ledger, err := f.ledger()
 	if err != nil {

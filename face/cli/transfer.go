@@ -18,11 +18,12 @@ import (
 // transferFlags are the flags of rawtransfer that are numbers of seconds or hours.
 type transferFlags struct {
 	app.TransferFlags
-	copyTimeout, canary, patience         float64
-	backfillEvery, backfillHours, recency float64
-	maxWait                               time.Duration
-	controlMaster                         bool
-	log                                   logFlags
+	unpackedEvery, unpackedHours, unpackedRecency float64
+	copyTimeout, canary, patience                 float64
+	backfillEvery, backfillHours, recency         float64
+	maxWait                                       time.Duration
+	controlMaster                                 bool
+	log                                           logFlags
 }
 
 // transferCommand takes the place of raw-transfer.
@@ -138,6 +139,10 @@ func (t *transferFlags) add(c *cobra.Command) {
 	fs.Float64Var(&t.backfillEvery, "backfill-interval", 0, "seconds between two scans for what was missed (default none)")
 	fs.Float64Var(&t.backfillHours, "backfill-hours", 0, "hours that a file of a scan may be old (default any age)")
 	fs.Float64Var(&t.recency, "backfill-recency-window", 0, "seconds that it must be old")
+	fs.Float64Var(&t.unpackedEvery, "overwrite-unpacked-interval", 0, "if it is not 0, originals that were brought before and are "+
+		"unpacked are replaced by their packed form, when a scan finds them")
+	fs.Float64Var(&t.unpackedHours, "overwrite-unpacked-hours", 0, "hours that they may be old (default any age)")
+	fs.Float64Var(&t.unpackedRecency, "overwrite-unpacked-recency-window", 0, "seconds that they must be old")
 	fs.StringVar(&t.Pack, "pack", "", "fpack (default), or none")
 	fs.StringVar(&t.PackedName, "packed-name", "", "name of what replaces an original: packed (default) is X.fits.fz, same is X.fits")
 	fs.StringVar(&t.After, "after", "", "what becomes of originals: replace (default), keep (default of --backfill-only), delete")
@@ -146,7 +151,8 @@ func (t *transferFlags) add(c *cobra.Command) {
 
 func (f *face) transfer(cmd *cobra.Command, t *transferFlags, log *slog.Logger) error {
 	for name, v := range map[string]float64{"copy-timeout": t.copyTimeout, "canary-interval": t.canary, "patience": t.patience,
-		"backfill-interval": t.backfillEvery, "backfill-hours": t.backfillHours, "backfill-recency-window": t.recency} {
+		"overwrite-unpacked-interval": t.unpackedEvery, "overwrite-unpacked-hours": t.unpackedHours,
+		"overwrite-unpacked-recency-window": t.unpackedRecency, "backfill-interval": t.backfillEvery, "backfill-hours": t.backfillHours, "backfill-recency-window": t.recency} {
 		if v < 0 || v > 1e9 {
 			return &exitError{WrongUsage, fmt.Errorf("--%s: want a number from 0, got %v", name, v)}
 		}
@@ -158,6 +164,8 @@ func (f *face) transfer(cmd *cobra.Command, t *transferFlags, log *slog.Logger) 
 	fl.DataDir = f.dataDir
 	fl.CopyTimeout, fl.Canary, fl.Patience = seconds(t.copyTimeout), seconds(t.canary), seconds(t.patience)
 	fl.BackfillEvery, fl.BackfillRecency = seconds(t.backfillEvery), seconds(t.recency)
+	fl.OverwriteUnpacked = t.unpackedEvery > 0
+	fl.OverwriteWithin, fl.OverwriteRecency = seconds(t.unpackedHours*3600), seconds(t.unpackedRecency)
 	fl.BackfillWithin = seconds(t.backfillHours * 3600)
 	plan, err := app.Transfer(fl, os.LookupEnv, log)
 	if err != nil {

@@ -39,6 +39,8 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 		return err
 	}
 	switch {
+	case f.State == Known && f.Overwrite:
+		f, err = j.overwrite(ctx, f)
 	case f.State != Finishing: // it went no further
 	case j.cfg.After == Replace && f.Packed != nil:
 		err = j.replace(ctx, f)
@@ -68,6 +70,26 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 		}
 	}
 	return err
+}
+
+// overwrites reports whether the packed form of a file that the ledger had already is to take its place.
+func (j *Job) overwrites(f *file) bool {
+	o, p := j.cfg.Overwrite, j.cfg.Pack
+	return o != nil && p != nil && p.Matches(f.Path) && (o.Within == 0 || time.Since(time.Unix(0, f.Mtime)) <= o.Within)
+}
+
+// overwrite packs a file that is somewhere already, and puts its packed form in its place. One that is bad stays as it is.
+func (j *Job) overwrite(ctx context.Context, f *file) (*file, error) {
+	var err error
+	for _, step := range []func(context.Context, *file) (*file, error){j.read, j.judge, j.pack} {
+		if f, err = step(ctx, f); err != nil {
+			return f, err
+		}
+	}
+	if f.Packed == nil {
+		return f, nil
+	}
+	return f, j.replace(ctx, f)
 }
 
 func isEnd(err error, e *end) bool { return errors.As(err, e) }

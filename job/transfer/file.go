@@ -63,17 +63,18 @@ type file struct {
 	Failures int       `json:"failures,omitempty"` // in a row, of the step that comes next
 	Letters  int       `json:"letters,omitempty"`  // dead letters of it: one for each queue that it is dead in
 
-	Verdict fits.Verdict      `json:"verdict,omitempty"` // "" for no FITS file
-	Hashed  time.Time         `json:"hashed,omitzero"`
-	SHA1    hash              `json:"sha1,omitempty"`
-	SHA256  hash              `json:"sha256,omitempty"`
-	Meta    map[string]string `json:"meta,omitempty"`
-	Held    bool              `json:"held,omitempty"` // claimed in the ledger
-	Packed  *packed           `json:"packed,omitempty"`
-	Name    string            `json:"name,omitempty"`   // at the destinations, below their root
-	Placed  string            `json:"placed,omitempty"` // where the day in the name is from, if not from where it should
-	To      []shipped         `json:"to,omitempty"`     // by target
-	Same    map[string]string `json:"same,omitempty"`   // by destination: the name of a file there with the same bytes
+	Verdict   fits.Verdict      `json:"verdict,omitempty"` // "" for no FITS file
+	Hashed    time.Time         `json:"hashed,omitzero"`
+	SHA1      hash              `json:"sha1,omitempty"`
+	SHA256    hash              `json:"sha256,omitempty"`
+	Meta      map[string]string `json:"meta,omitempty"`
+	Held      bool              `json:"held,omitempty"`      // claimed in the ledger
+	Overwrite bool              `json:"overwrite,omitempty"` // it is known, and its packed form is to take its place
+	Packed    *packed           `json:"packed,omitempty"`
+	Name      string            `json:"name,omitempty"`   // at the destinations, below their root
+	Placed    string            `json:"placed,omitempty"` // where the day in the name is from, if not from where it should
+	To        []shipped         `json:"to,omitempty"`     // by target
+	Same      map[string]string `json:"same,omitempty"`   // by destination: the name of a file there with the same bytes
 }
 
 // packed is the packed form of a file.

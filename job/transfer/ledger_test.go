@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -237,5 +238,39 @@ func TestCompare(t *testing.T) {
 	}
 	if len(found) != 2 || found["f001"] != "it is not there" || !strings.Contains(found["f002"], "its SHA-256 is") {
 		t.Errorf("%v", found)
+	}
+}
+
+// TestOverwriteUnpacked: an original that was brought before, and stayed unpacked, is replaced by its packed form; one that is
+// too old stays.
+func TestOverwriteUnpacked(t *testing.T) {
+	needFpack(t)
+	r := newRig(t, 1)
+	ledger := filepath.Join(t.TempDir(), "ledger.sqlite")
+	r.change = func(c *Config) { c.Pack = FPack() }
+	r.withLedger(ledger, "one")
+	r.write("a.fits", frame("2023-09-19", 1))
+	r.write("old.fits", frame("2023-09-19", 2))
+	yesterday := time.Now().Add(-24 * time.Hour)
+	if err := os.Chtimes(filepath.Join(r.from, "old.fits"), yesterday, yesterday); err != nil {
+		t.Fatal(err)
+	}
+	r.run(nil)
+	if got := tree(t, r.from); len(got) != 2 || got["a.fits"] == [sha256.Size]byte{} {
+		t.Fatalf("there are %v", got)
+	}
+	again := newRig(t, 1)
+	again.from, again.to = r.from, r.to
+	again.change = func(c *Config) { c.Pack, c.Overwrite = FPack(), &Age{Within: time.Hour} }
+	again.withLedger(ledger, "two")
+	for range 2 {
+		again.run(nil)
+		got := tree(t, r.from)
+		if len(got) != 2 || got["a.fits.fz"] == [sha256.Size]byte{} || got["old.fits"] == [sha256.Size]byte{} {
+			t.Errorf("there are %v", slices.Sorted(maps.Keys(got)))
+		}
+		if n := len(tree(t, r.to[0])); n != 2 {
+			t.Errorf("%d files are at the destination", n)
+		}
 	}
 }

@@ -88,6 +88,12 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 			if err := q.Drop(tx, l.ID); err != nil {
 				return err
 			}
+			if e.state == Known && j.overwrites(f) {
+				f.Overwrite = true
+				_, err := j.after.Put(tx, queue.Task{Key: string(payload(f.ID)), Payload: payload(f.ID),
+					Due: time.Unix(0, f.Mtime).Add(j.cfg.Overwrite.Recency)})
+				return err
+			}
 			return f.tidies(tx, j.after)
 		case fault.Is(cause, fault.Busy):
 			f.Why = cause.Error()

@@ -49,6 +49,12 @@ const (
 	Remove  After = "delete"  // once every destination was asked and has it
 )
 
+// Age bounds how old a file is.
+type Age struct {
+	Within  time.Duration // at most; 0 is any age
+	Recency time.Duration // at least
+}
+
 // Config tunes the job.
 type Config struct {
 	// Root is the directory that the files stand in; absolute.
@@ -73,6 +79,9 @@ type Config struct {
 	// Meta finds the values of the ledger's further columns in a name, by its named groups; nil: none.
 	Meta  *regexp.Regexp
 	After After // default Keep
+	// Overwrite, if it is set, has originals replaced by their packed form that the ledger had already, and that are still there
+	// unpacked.
+	Overwrite *Age
 	// CopyTimeout is how long a file may be under way to a destination, at least: a large one has as long as it takes at
 	// Slowest. Default 60 s.
 	CopyTimeout time.Duration
