@@ -67,7 +67,8 @@ func (b *Bucket) head(ctx context.Context, key string) (minio.ObjectInfo, error)
 }
 
 // same finds out whether an object has the bytes of a file.
-func (b *Bucket) same(ctx context.Context, key string, o minio.ObjectInfo, c connector.Content) (connector.Verified, bool, error) {
+func (b *Bucket) same(ctx context.Context, key string, o minio.ObjectInfo, c connector.Content) (
+	connector.Verified, bool, error) {
 	if o.Size != c.Size {
 		return "", false, nil
 	}
@@ -138,9 +139,11 @@ func (b *Bucket) readBack(ctx context.Context, key string) (sum [sha256.Size]byt
 	return [sha256.Size]byte(h.Sum(nil)), errors.Join(err, body.Close())
 }
 
-// verify makes sure that an object that was just made has the bytes of a file. answered is the hash in the store's
-// answer, want what it has to be. An object that is something else goes: it is ours, and nobody may take it for whole.
-func (b *Bucket) verify(ctx context.Context, key, answered, want string, c connector.Content) (connector.Verified, error) {
+// verify makes sure that an object that was just made has the bytes of a file. answered is the hash in the
+// store's answer, want what it has to be. An object that is something else goes, if it is the one that we made:
+// nobody may take it for whole.
+func (b *Bucket) verify(ctx context.Context, key, answered, want string, c connector.Content) (
+	connector.Verified, error) {
 	how, sound := connector.ByRemoteHash, withoutCount(answered) == want
 	if answered == "" || b.cfg.Verify == string(connector.ByReadBack) {
 		var err error
@@ -151,11 +154,15 @@ func (b *Bucket) verify(ctx context.Context, key, answered, want string, c conne
 	if sound {
 		return how, nil
 	}
-	err := b.client.RemoveObject(ctx, b.cfg.Bucket, key, minio.RemoveObjectOptions{})
-	if err != nil {
-		err = b.classify(ctx, "remove it", err)
+	o, err := b.head(ctx, key)
+	if labelled, ok := labelledSum(o); err == nil && (!ok || labelled != c.SHA256) {
+		return "", fault.New(fault.Conflict, "another program replaced it")
 	}
-	return "", errors.Join(fault.New(fault.Corrupt, "what the store has of it are other bytes than those that were sent"), err)
+	if err == nil {
+		err = b.client.RemoveObject(ctx, b.cfg.Bucket, key, minio.RemoveObjectOptions{})
+	}
+	return "", errors.Join(fault.New(fault.Corrupt, "what the store has of it are other bytes than those that were sent"),
+		b.classify(ctx, "remove it", err))
 }
 
 // lookBack is verify without a word of the store.
@@ -174,9 +181,10 @@ func (b *Bucket) lookBack(ctx context.Context, key string, c connector.Content) 
 	return connector.ByReadBack, sum == c.SHA256, err
 }
 
-// Sums takes the hash that the store computed; where it has none, the one that was kept with the object when it was
-// verified, or reads it.
-func (b *Bucket) Sums(ctx context.Context, names []string) (map[string][sha256.Size]byte, connector.Verified, error) {
+// Sums takes the hash that the store computed; where it has none, the one that was kept with the object, or
+// reads it.
+func (b *Bucket) Sums(ctx context.Context, names []string) (map[string][sha256.Size]byte, connector.Verified,
+	error) {
 	sums, weakest := make(map[string][sha256.Size]byte, len(names)), connector.ByRemoteHash
 	for _, name := range names {
 		k, err := b.key(name)

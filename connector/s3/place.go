@@ -33,7 +33,8 @@ type placing struct {
 var errTaken = errors.New("the name is taken")
 
 // Place makes an object of a file.
-func (b *Bucket) Place(ctx context.Context, name string, c connector.Content, progress func(int64)) (connector.Placed, error) {
+func (b *Bucket) Place(ctx context.Context, name string, c connector.Content, progress func(int64)) (
+	connector.Placed, error) {
 	return b.make(ctx, "place "+name, name, c, progress, func(p *placing) error {
 		if err := p.above(ctx); err != nil {
 			return err
@@ -315,8 +316,8 @@ func (p *placing) parts(ctx context.Context, id string) (map[int]minio.ObjectPar
 }
 
 // part sends one, unless it is there with the same bytes, and returns its hash. whole takes the bytes too.
-func (p *placing) part(ctx context.Context, id string, number int, at, n int64, listed map[int]minio.ObjectPart, whole io.Writer) (
-	minio.CompletePart, []byte, error) {
+func (p *placing) part(ctx context.Context, id string, number int, at, n int64, listed map[int]minio.ObjectPart,
+	whole io.Writer) (minio.CompletePart, []byte, error) {
 	if err := ctx.Err(); err != nil {
 		return minio.CompletePart{}, nil, err
 	}
@@ -334,8 +335,9 @@ func (p *placing) part(ctx context.Context, id string, number int, at, n int64, 
 	if !found || !samePart(there, sum, etag.Sum(nil)) {
 		header := http.Header{"X-Amz-Checksum-Sha256": {encoded(sum)}}
 		var err error
-		there, err = p.client.PutObjectPart(ctx, p.cfg.Bucket, p.key, id, number, p.section(ctx, at, n), n,
-			minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(sum), CustomHeader: header, DisableContentSha256: true})
+		opts := minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(sum), CustomHeader: header,
+			DisableContentSha256: true}
+		there, err = p.client.PutObjectPart(ctx, p.cfg.Bucket, p.key, id, number, p.section(ctx, at, n), n, opts)
 		if err != nil {
 			return minio.CompletePart{}, nil, err
 		}
@@ -456,7 +458,8 @@ func (b *Bucket) learn(ctx context.Context) error {
 	sum := sha256.Sum256(data)
 	put := func(opts minio.PutObjectOptions) (minio.UploadInfo, error) {
 		opts.DisableContentSha256 = true
-		return b.client.PutObject(ctx, b.cfg.Bucket, k, bytes.NewReader(data), int64(len(data)), "", hex.EncodeToString(sum[:]), opts)
+		return b.client.PutObject(ctx, b.cfg.Bucket, k, bytes.NewReader(data), int64(len(data)), "",
+			hex.EncodeToString(sum[:]), opts)
 	}
 	if _, err := put(minio.PutObjectOptions{}); err != nil {
 		return err

@@ -49,14 +49,14 @@ type Config struct {
 	// AccessKey and SecretKey; default AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, with AWS_SESSION_TOKEN.
 	AccessKey secret.Text `yaml:"access_key"`
 	SecretKey secret.Text `yaml:"secret_key"`
-	// PathStyle: the bucket is in the path of an address, and never in the name of its host. Without it that is so
-	// but for AWS, Google and Aliyun.
+	// PathStyle: the bucket is in the path of an address, and never in the name of its host. Without it that is
+	// so but for AWS, Google and Aliyun.
 	PathStyle bool `yaml:"path_style"`
 	// PartSize is how many bytes travel in one request, 5 MiB at least; default 16 MiB. It grows with files that
 	// would have more than 10,000 parts.
 	PartSize int64 `yaml:"part_size"`
-	// Verify is how files are verified: read-back, size (by the store's hash too, where it has one), or auto (default):
-	// by the store's hash, where it has none by reading back, and by size where that is not allowed.
+	// Verify is how files are verified: read-back, size (but by the store's hash where it has one), or auto
+	// (default): by the store's hash, where it has none by reading back, and by size where that is not allowed.
 	Verify string `yaml:"verify"`
 	// ConnectTimeout for a connection, default 10 s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
@@ -220,7 +220,8 @@ func (b *Bucket) List(ctx context.Context, dir string, each func(connector.Found
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for o := range b.client.ListObjectsIter(ctx, b.cfg.Bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
+	all := minio.ListObjectsOptions{Prefix: prefix, Recursive: true}
+	for o := range b.client.ListObjectsIter(ctx, b.cfg.Bucket, all) {
 		if o.Err != nil {
 			return b.classify(ctx, "list "+b.root(), o.Err)
 		}

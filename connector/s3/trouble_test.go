@@ -320,6 +320,31 @@ func TestSpoilt(t *testing.T) {
 	}
 }
 
+// TestReplacedMeanwhile has a store that ignores the question, and another program that replaces what we made.
+func TestReplacedMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	other := target(t, s.config())
+	theirs := []byte("theirs")
+	s.stand(func(w http.ResponseWriter, r *http.Request, inner http.Handler) {
+		r.Header.Del("X-Amz-Checksum-Sha256")
+		mine := r.Method == http.MethodPut && r.Header.Get("If-None-Match") != ""
+		inner.ServeHTTP(w, r)
+		if mine {
+			if err := other.Put("x", theirs); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	_, err := bucket(t, s.config()).Place(t.Context(), "x", desttest.Content([]byte("mine")), nil)
+	if !fault.Is(err, fault.Conflict) {
+		t.Errorf("got %v, want a conflict", err)
+	}
+	if files, err := other.Files(); err != nil || !bytes.Equal(files["x"], theirs) {
+		t.Errorf("theirs was removed: %q, %v", files, err)
+	}
+}
+
 // TestOtherLabels resumes an upload that was begun for another file, whose beginning was the same.
 func TestOtherLabels(t *testing.T) {
 	t.Parallel()
