@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, testenv.ProxyLeaks()...)
 }
 
-// small is the size of parts in these tests, in which files are small.
-const small = 64 << 10
+// small is the size of parts in these tests: less than that of the files that the suite finds cut off.
+const small = 96 << 10
 
 // store is a server with one bucket. around, if it is set, stands before it.
 type store struct {
