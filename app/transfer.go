@@ -421,7 +421,7 @@ func seen(give func(context.Context, []transfer.Seen) error) filetree.Give {
 	return func(ctx context.Context, files []filetree.File) error {
 		all := make([]transfer.Seen, len(files))
 		for i, f := range files {
-			all[i] = transfer.Seen{Identity: transfer.Identity{Path: f.Path, Device: f.Device, Inode: f.Inode, Size: f.Size,
+			all[i] = transfer.Seen{Identity: transfer.Identity{Path: transfer.Name(f.Path), Device: f.Device, Inode: f.Inode, Size: f.Size,
 				Mtime: f.Mtime}, By: string(f.Found), Live: f.Found.Live(), Overdue: f.Incomplete}
 		}
 		return give(ctx, all)

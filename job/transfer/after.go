@@ -75,7 +75,7 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 // overwrites reports whether the packed form of a file that the ledger had already is to take its place.
 func (j *Job) overwrites(f *file) bool {
 	o, p := j.cfg.Overwrite, j.cfg.Pack
-	return o != nil && p != nil && p.Matches(f.Path) && (o.Within == 0 || time.Since(time.Unix(0, f.Mtime)) <= o.Within)
+	return o != nil && p != nil && p.Matches(string(f.Path)) && (o.Within == 0 || time.Since(time.Unix(0, f.Mtime)) <= o.Within)
 }
 
 // overwrite packs a file that is somewhere already, and puts its packed form in its place. One that is bad stays as it is.
@@ -109,12 +109,12 @@ func (j *Job) remove(ctx context.Context, f *file) error {
 		if err := t.gate.Wait(ctx); err != nil {
 			return err
 		}
-		sums, _, err := t.To.Sums(ctx, []string{f.Name})
+		sums, _, err := t.To.Sums(ctx, []string{string(f.Name)})
 		if err != nil {
 			t.gate.Report(err)
 			return fault.As(fault.Transient, err)
 		}
-		if sum, ok := sums[f.Name]; !ok || sum != want {
+		if sum, ok := sums[string(f.Name)]; !ok || sum != want {
 			return fault.New(fault.Conflict, "it is not deleted: what %s has of it is gone, or something else", t.Name)
 		}
 	}
@@ -132,13 +132,13 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 		return err
 	}
 	defer in.Close()
-	packed := filepath.Join(j.env.Dir, f.Packed.Path)
+	packed := filepath.Join(j.env.Dir, string(f.Packed.Path))
 	if err := j.cfg.Pack.proves(ctx, in, packed, f.Size); err != nil {
 		return err
 	}
-	name, path := in.Name()+j.cfg.Pack.Suffix, f.Path+j.cfg.Pack.Suffix
+	name, path := in.Name()+j.cfg.Pack.Suffix, string(f.Path)+j.cfg.Pack.Suffix
 	if j.cfg.Pack.SameName {
-		name, path = in.Name(), f.Path
+		name, path = in.Name(), string(f.Path)
 	} else if there, err := j.isThere(name, path, f); err != nil || there {
 		return errors.Join(err, j.drop(in.Name(), there))
 	}
@@ -162,7 +162,7 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 
 // own remembers that the job put a file there.
 func (j *Job) own(path string, i Identity) error {
-	i.Path = path
+	i.Path = Name(path)
 	text, err := json.Marshal(i)
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ func (f *file) dies(tx *store.Tx, q *queue.Queue, l queue.Lease, cause error) er
 	if hint := fault.HintOf(cause); hint != "" {
 		why += "; " + hint
 	}
-	_, err := balance.Bury(tx, balance.DeadLetter{At: time.Now().UTC(), Stage: balance.AtTask, From: q.Name(), Key: f.Path,
+	_, err := balance.Bury(tx, balance.DeadLetter{At: time.Now().UTC(), Stage: balance.AtTask, From: q.Name(), Key: string(f.Path),
 		Reason: why, Raw: payload(f.ID)})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"holdfast/base/fault"
 	"holdfast/base/fits"
@@ -19,7 +20,7 @@ import (
 
 // Identity is what makes a file this one: another at its path is another file.
 type Identity struct {
-	Path   string `json:"path"` // below the root, with slashes; bytes as the file system has them
+	Path   Name   `json:"path"` // below the root, with slashes; bytes as the file system has them
 	Device uint64 `json:"device"`
 	Inode  uint64 `json:"inode"`
 	Size   int64  `json:"size"`
@@ -28,7 +29,7 @@ type Identity struct {
 
 // key names the task of a file.
 func (i Identity) key() string {
-	b := binary.BigEndian.AppendUint64([]byte(i.Path+"\x00"), i.Device)
+	b := binary.BigEndian.AppendUint64([]byte(string(i.Path)+"\x00"), i.Device)
 	b = binary.BigEndian.AppendUint64(b, i.Inode)
 	b = binary.BigEndian.AppendUint64(b, uint64(i.Size))
 	return string(binary.BigEndian.AppendUint64(b, uint64(i.Mtime)))
@@ -71,27 +72,52 @@ type file struct {
 	Held      bool              `json:"held,omitempty"`      // claimed in the ledger
 	Overwrite bool              `json:"overwrite,omitempty"` // it is known, and its packed form is to take its place
 	Packed    *packed           `json:"packed,omitempty"`
-	Name      string            `json:"name,omitempty"`   // at the destinations, below their root
+	Name      Name              `json:"name,omitempty"`   // at the destinations, below their root
 	Placed    string            `json:"placed,omitempty"` // where the day in the name is from, if not from where it should
 	To        []shipped         `json:"to,omitempty"`     // by target
-	Same      map[string]string `json:"same,omitempty"`   // by destination: the name of a file there with the same bytes
+	Same      map[string]Name   `json:"same,omitempty"`   // by destination: the name of a file there with the same bytes
 }
 
 // packed is the packed form of a file.
 type packed struct {
-	Path   string `json:"path"` // below the job's directory
-	SHA256 hash   `json:"sha256"`
-	Size   int64  `json:"size"`
+	Path   Name  `json:"path"` // below the job's directory
+	SHA256 hash  `json:"sha256"`
+	Size   int64 `json:"size"`
 }
 
 // shipped is a file at a destination, or on its way.
 type shipped struct {
 	Name     string             `json:"name"` // of the target
-	Path     string             `json:"path,omitempty"`
+	Path     Name               `json:"path,omitempty"`
 	Verified connector.Verified `json:"verified,omitempty"`
 	At       time.Time          `json:"at,omitzero"` // when it had its final name; zero: it has not
 	Sent     int64              `json:"sent,omitempty"`
 	Recorded bool               `json:"recorded,omitempty"` // or there is no ledger
+}
+
+// Name is the name of a file: bytes as the file system has them. In JSON it is as it is, or base64 in a list if it is no UTF-8,
+// of which JSON would make another one.
+type Name string
+
+// MarshalJSON loses nothing.
+func (n Name) MarshalJSON() ([]byte, error) {
+	if utf8.ValidString(string(n)) {
+		return json.Marshal(string(n))
+	}
+	return json.Marshal([][]byte{[]byte(n)})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (n *Name) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] != '[' {
+		return json.Unmarshal(text, (*string)(n))
+	}
+	var b [][]byte
+	err := json.Unmarshal(text, &b)
+	if err == nil && len(b) == 1 {
+		*n = Name(b[0])
+	}
+	return err
 }
 
 // hash is a hash as hexadecimal digits.
@@ -110,7 +136,7 @@ func (h hash) sha1() (sum [sha1.Size]byte) {
 }
 
 // source is the absolute path of the original.
-func (j *Job) source(f *file) string { return filepath.Join(j.cfg.Root, filepath.FromSlash(f.Path)) }
+func (j *Job) source(f *file) string { return filepath.Join(j.cfg.Root, filepath.FromSlash(string(f.Path))) }
 
 // original is a file as the ledger knows it.
 func (j *Job) original(f *file) connector.Original {

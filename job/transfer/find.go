@@ -109,7 +109,7 @@ func (f *file) lane() int {
 
 // isOwn reports whether a file is one that the job put there.
 func isOwn(r store.Reader, i Identity) (bool, error) {
-	b, ok, err := r.Get(ownKey(i.Path))
+	b, ok, err := r.Get(ownKey(string(i.Path)))
 	if err != nil || !ok {
 		return false, err
 	}

@@ -23,11 +23,11 @@ type Placer struct {
 
 // place gives the file its name.
 func (j *Job) place(_ context.Context, f *file) (*file, error) {
-	name, from := path.Base(f.Path), ""
-	dir := path.Dir(f.Path)
+	name, from := path.Base(string(f.Path)), ""
+	dir := path.Dir(string(f.Path))
 	if j.cfg.Place.Layout != "" {
 		at := time.Unix(0, f.Mtime).UTC()
-		if j.cfg.Place.Card != "" {
+		if j.cfg.Place.Card != "" && IsFITS(string(f.Path)) {
 			t, err := j.timeOf(f)
 			var e end
 			switch {
@@ -52,7 +52,7 @@ func (j *Job) place(_ context.Context, f *file) (*file, error) {
 		j.env.History.Warn("file.no_time", "%s: %s", f.Path, from)
 	}
 	return j.change(f.ID, func(_ *store.Tx, f *file) error {
-		f.Name, f.Placed = name, from
+		f.Name, f.Placed = Name(name), from
 		return nil
 	})
 }

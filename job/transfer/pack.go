@@ -48,11 +48,11 @@ func FPack() *Packer {
 // pack makes the packed form of a file, in the job's directory.
 func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 	p := j.cfg.Pack
-	if p == nil || !p.Matches(f.Path) || IsFITS(f.Path) && f.Verdict == fits.NotFITS {
+	if p == nil || !p.Matches(string(f.Path)) || IsFITS(string(f.Path)) && f.Verdict == fits.NotFITS {
 		return f, nil
 	}
 	if f.Packed != nil {
-		if _, err := os.Stat(filepath.Join(j.env.Dir, f.Packed.Path)); err == nil {
+		if _, err := os.Stat(filepath.Join(j.env.Dir, string(f.Packed.Path))); err == nil {
 			return f, nil
 		}
 	}
@@ -65,8 +65,8 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 		return f, fault.As(fault.Transient, err)
 	}
 	dir := filepath.Join("packed", fmt.Sprint(f.ID))
-	made := packed{Path: filepath.Join(dir, path.Base(f.Path)+p.Suffix)}
-	out := filepath.Join(j.env.Dir, made.Path)
+	made := packed{Path: Name(filepath.Join(dir, path.Base(string(f.Path))+p.Suffix))}
+	out := filepath.Join(j.env.Dir, string(made.Path))
 	if err := os.RemoveAll(filepath.Dir(out)); err != nil {
 		return f, err
 	}

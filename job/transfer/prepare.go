@@ -111,6 +111,9 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 		_, err := q.Retry(tx, l, pause(f.Failures), cause.Error())
 		return err
 	})
+	if err == nil && errors.As(cause, &e) {
+		j.env.Log.Info(fmt.Sprintf("Passed over %s: %s", f.Path, e.why))
+	}
 	if err == nil && dead {
 		j.env.History.Warn("file.dead", "%s: %v", f.Path, cause)
 	}
@@ -212,7 +215,7 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 	one, two := sha1.New(), sha256.New()
 	from := io.TeeReader(&stoppable{ctx, in}, io.MultiWriter(one, two))
 	var report fits.Report
-	if IsFITS(f.Path) {
+	if IsFITS(string(f.Path)) {
 		report, err = fits.Check(from)
 	} else {
 		_, err = io.Copy(io.Discard, from)
@@ -226,7 +229,7 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 	return j.change(f.ID, func(_ *store.Tx, f *file) error {
 		f.Hashed, f.Verdict, f.Failures = time.Now(), report.Verdict, 0
 		f.SHA1, f.SHA256 = sumOf(one.Sum(nil)), sumOf(two.Sum(nil))
-		f.Meta = j.meta(f.Path)
+		f.Meta = j.meta(string(f.Path))
 		if f.Verdict != "" && f.Verdict != fits.Good && f.Verdict != fits.Absent {
 			f.Why = report.String()
 		}
@@ -322,16 +325,16 @@ func (j *Job) lock(ctx context.Context, f *file, again bool) (c connector.Claim,
 }
 
 // copies are the names of a file with the same bytes, by destination.
-func (j *Job) copies(e *connector.Entry) map[string]string {
+func (j *Job) copies(e *connector.Entry) map[string]Name {
 	if e == nil {
 		return nil
 	}
-	names := map[string]string{}
+	names := map[string]Name{}
 	for _, s := range e.Shipments {
 		for _, t := range j.targets {
 			root := t.To.Traits().Root
 			if name, ok := nameBelow(root, s.Path); ok && s.Destination == root {
-				names[t.Name] = name
+				names[t.Name] = Name(name)
 			}
 		}
 	}

@@ -87,7 +87,7 @@ func (w walker) Scan(ctx context.Context, give func(context.Context, []Seen) err
 			return nil // it is gone
 		}
 		rel, err := filepath.Rel(w.root, name)
-		all = append(all, Seen{Identity: Identity{rel, st.Dev, st.Ino, st.Size, st.Mtim.Nano()}, By: "test", Live: len(all)%2 == 0})
+		all = append(all, Seen{Identity: Identity{Name(rel), st.Dev, st.Ino, st.Size, st.Mtim.Nano()}, By: "test", Live: len(all)%2 == 0})
 		return err
 	})
 	if err != nil {
@@ -206,7 +206,7 @@ func (r *rig) files() map[string]*file {
 			if err != nil {
 				return err
 			}
-			all[f.Path] = f
+			all[string(f.Path)] = f
 		}
 		return failed()
 	})

@@ -160,7 +160,7 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 	}
 	t.sent.Add(placed.Sent)
 	return j.change(f.ID, func(_ *store.Tx, f *file) error {
-		f.To[t.index] = shipped{Name: t.Name, Path: placed.Path, Verified: placed.Verified, At: time.Now(), Sent: placed.Sent}
+		f.To[t.index] = shipped{Name: t.Name, Path: Name(placed.Path), Verified: placed.Verified, At: time.Now(), Sent: placed.Sent}
 		return nil
 	})
 }
@@ -168,12 +168,12 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 // place copies the file from another that has the same bytes there, or sends it.
 func (t *target) place(ctx context.Context, f *file, c connector.Content) (connector.Placed, error) {
 	if from := f.Same[t.Name]; from != "" && f.Packed == nil {
-		p, err := t.To.Copy(ctx, from, f.Name, c)
+		p, err := t.To.Copy(ctx, string(from), string(f.Name), c)
 		if !fault.Is(err, fault.NotFound) {
 			return p, err
 		}
 	}
-	return t.To.Place(ctx, f.Name, c, nil)
+	return t.To.Place(ctx, string(f.Name), c, nil)
 }
 
 // content is what is shipped of a file: its packed form, or the file as it is.
@@ -184,7 +184,7 @@ func (j *Job) content(f *file) (*os.File, connector.Content, error) {
 		c.ReaderAt = in
 		return in, c, err
 	}
-	in, err := os.Open(filepath.Join(j.env.Dir, f.Packed.Path))
+	in, err := os.Open(filepath.Join(j.env.Dir, string(f.Packed.Path)))
 	if err != nil {
 		return nil, c, fault.New(fault.Corrupt, "open its packed form: %w", err)
 	}
@@ -198,7 +198,7 @@ func (j *Job) record(ctx context.Context, t *target, f *file) error {
 		return nil
 	}
 	to := f.To[t.index]
-	s := connector.Shipment{Destination: t.To.Traits().Root, Path: to.Path, SHA256: f.SHA256.sha256(), Size: f.Size,
+	s := connector.Shipment{Destination: t.To.Traits().Root, Path: string(to.Path), SHA256: f.SHA256.sha256(), Size: f.Size,
 		Verified: to.Verified, At: to.At.UTC()}
 	if f.Packed != nil {
 		s.SHA256, s.Size = f.Packed.SHA256.sha256(), f.Packed.Size

@@ -2,6 +2,8 @@ package transfer
 
 import (
 	"crypto/sha256"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -71,5 +73,16 @@ func TestConflict(t *testing.T) {
 	}
 	if c := r.counts("ship-a"); c != (queue.Counts{Put: 2, Done: 1, Dead: 1}) {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestNames: a name that is no UTF-8 is the same one when it was written down.
+func TestNames(t *testing.T) {
+	for _, want := range []string{"", "plain", "ünïcode", "[brackets]", "invalid\xff", "\x00\xfe"} {
+		b, err := json.Marshal(&file{Identity: Identity{Path: Name(want)}, Name: Name(want)})
+		var got file
+		if err := errors.Join(err, json.Unmarshal(b, &got)); err != nil || string(got.Path) != want || string(got.Name) != want {
+			t.Errorf("%q became %q and %q (%v): %s", want, got.Path, got.Name, err, b)
+		}
 	}
 }

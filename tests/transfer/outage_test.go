@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -82,4 +83,46 @@ func TestChangedHostKey(t *testing.T) {
 	}
 	o.await(1)
 	o.check()
+}
+
+// TestHostileNames: whatever the name of a file has in it, it is a name, for the watch, the shell of the data centre and the
+// ledger.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	o := newObservatory(t, testenv.SSHDOptions{})
+	names := []string{"with blank.dat", "new\nline.dat", "$(touch stolen).dat", "`touch stolen`.dat", "'; touch stolen; '.dat",
+		"\"quoted\".dat", "-rf.dat", "ünïcode.dat", "invalid\xff.dat", "tab\there.dat", "back\\slash.dat", "*.dat", "semi;colon.dat",
+		"percent%41.dat", "esc\x1b[31mred.dat"}
+	for i, name := range names {
+		o.write(name, []byte(fmt.Sprint("content of ", i)))
+	}
+	o.start()
+	o.await(len(names))
+	o.p.Term()
+	if code := o.p.Wait(t, soon); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+	there := o.there()
+	if len(there) != len(names) {
+		t.Errorf("%d files are there, want %d", len(there), len(names))
+	}
+	for i, name := range names {
+		found := false
+		for at, content := range there {
+			if filepath.Base(at) == name {
+				found = string(content) == fmt.Sprint("content of ", i)
+			}
+		}
+		if !found {
+			t.Errorf("%q is not there, or is another", name)
+		}
+	}
+	if strings.Contains(o.p.Output(), "\x1b[31m") {
+		t.Error("the log has a name's control characters")
+	}
+	for _, dir := range []string{o.from, o.to, o.dir, ".", os.Getenv("HOME")} {
+		if _, err := os.Stat(filepath.Join(dir, "stolen")); err == nil {
+			t.Errorf("a name was run by a shell, in %s", dir)
+		}
+	}
 }

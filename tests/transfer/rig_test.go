@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 // soon is how long anything may take here.
-const soon = 3 * time.Minute
+const soon = 2 * time.Minute
 
 // observatory is a directory of frames, a data centre with sshd, and a database.
 type observatory struct {
