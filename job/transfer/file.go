@@ -136,7 +136,9 @@ func (h hash) sha1() (sum [sha1.Size]byte) {
 }
 
 // source is the absolute path of the original.
-func (j *Job) source(f *file) string { return filepath.Join(j.cfg.Root, filepath.FromSlash(string(f.Path))) }
+func (j *Job) source(f *file) string {
+	return filepath.Join(j.cfg.Root, filepath.FromSlash(string(f.Path)))
+}
 
 // original is a file as the ledger knows it.
 func (j *Job) original(f *file) connector.Original {
