@@ -18,6 +18,7 @@ import (
 	"holdfast/connector"
 	"holdfast/connector/localdir"
 	"holdfast/connector/postgres"
+	"holdfast/connector/s3"
 	"holdfast/connector/sftp"
 	"holdfast/connector/sqlite"
 	filetree "holdfast/connector/tree"
@@ -112,6 +113,8 @@ var destinations = []kind[connector.Destination]{
 			c.Path = below(o.dataDir, c.Path)
 			return localdir.New(c)
 		}),
+	kindOf("s3", s3.Config{}, s3.Config.Validate, nil,
+		func(c s3.Config, _ opening) (connector.Destination, error) { return s3.New(c) }),
 	kindOf("sftp", sftp.Config{}, sftp.Config.Validate, nil,
 		func(c sftp.Config, _ opening) (connector.Destination, error) { return sftp.New(c) }),
 }

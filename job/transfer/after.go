@@ -109,10 +109,14 @@ func (j *Job) remove(ctx context.Context, f *file) error {
 		if err := t.gate.Wait(ctx); err != nil {
 			return err
 		}
-		sums, _, err := t.To.Sums(ctx, []string{string(f.Name)})
+		sums, how, err := t.To.Sums(ctx, []string{string(f.Name)})
 		if err != nil {
 			t.gate.Report(err)
 			return fault.As(fault.Transient, err)
+		}
+		if how == connector.BySize {
+			return fault.WithHint(fault.New(fault.Permanent, "it is not deleted: nothing proves what %s has of it", t.Name),
+				"have the destination read files back (verify: read-back), or keep originals")
 		}
 		if sum, ok := sums[string(f.Name)]; !ok || sum != want {
 			return fault.New(fault.Conflict, "it is not deleted: what %s has of it is gone, or something else", t.Name)

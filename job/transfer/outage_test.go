@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -221,5 +222,53 @@ func TestDeadLetters(t *testing.T) {
 		if got := r.letters(); len(got) != 1 || got["c"].ID == 0 {
 			t.Errorf("%+v", got)
 		}
+	}
+}
+
+// answering is a destination that answers as it is told when it is asked for what it has.
+type answering struct {
+	connector.Destination
+	answer func(map[string][sha256.Size]byte, connector.Verified) (map[string][sha256.Size]byte, connector.Verified)
+}
+
+func (a answering) Sums(ctx context.Context, names []string) (map[string][sha256.Size]byte, connector.Verified, error) {
+	sums, how, err := a.Destination.Sums(ctx, names)
+	sums, how = a.answer(sums, how)
+	return sums, how, err
+}
+
+// TestDeleted: originals are deleted when every destination has proved to have them, and stay otherwise.
+func TestDeleted(t *testing.T) {
+	for what, c := range map[string]struct {
+		answer func(map[string][sha256.Size]byte, connector.Verified) (map[string][sha256.Size]byte, connector.Verified)
+		left   int
+	}{
+		"it has them": {func(s map[string][sha256.Size]byte, how connector.Verified) (map[string][sha256.Size]byte, connector.Verified) {
+			return s, how
+		}, 0},
+		"it has lost them": {func(_ map[string][sha256.Size]byte, how connector.Verified) (map[string][sha256.Size]byte, connector.Verified) {
+			return nil, how
+		}, 3},
+		"it knows their size": {func(s map[string][sha256.Size]byte, _ connector.Verified) (map[string][sha256.Size]byte, connector.Verified) {
+			return s, connector.BySize
+		}, 3},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := newRig(t, 2)
+			r.change = func(cfg *Config) {
+				cfg.After, cfg.Attempts = Remove, 1
+				cfg.Targets[1].To = answering{cfg.Targets[1].To, c.answer}
+			}
+			for i := range 3 {
+				r.write(fmt.Sprint("f", i), []byte(fmt.Sprint(i)))
+			}
+			r.run(nil)
+			if got := len(tree(t, r.from)); got != c.left {
+				t.Errorf("%d originals are left, want %d", got, c.left)
+			}
+			if got := len(r.letters()); got != c.left {
+				t.Errorf("%d dead letters, want %d", got, c.left)
+			}
+		})
 	}
 }
