@@ -11,7 +11,8 @@ import (
 // How much is kept of what is done.
 const (
 	nearest  = 300    // windows in memory
-	mostPast = 50_000 // windows for people to look at
+	// MostPast is how many windows that are done are remembered, the newest.
+	MostPast = 50_000
 )
 
 func keyPasts() store.Key { return store.Job.K().Str("stream/past/") }
@@ -72,13 +73,13 @@ func (b *book) pass(tx *store.Tx, w *window) error {
 
 // trim lets the past windows with the oldest time go.
 func (b *book) trim(tx *store.Tx) error {
-	if b.log.Past <= mostPast {
+	if b.log.Past <= MostPast {
 		return nil
 	}
 	all, failed := tx.Scan(keyPasts(), keyPasts().End())
 	for k := range all {
 		tx.Delete(slices.Clone(k))
-		if b.log.Past--; b.log.Past <= mostPast {
+		if b.log.Past--; b.log.Past <= MostPast {
 			break
 		}
 	}

@@ -138,14 +138,14 @@ func TestPastIsBounded(t *testing.T) {
 	n := newNetwork(t, 1)
 	n.bad = false
 	err := n.book.update(func(tx *store.Tx) error {
-		n.book.log.Past = mostPast - 5 // as if
+		n.book.log.Past = MostPast - 5 // as if
 		return n.book.putLog(tx)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.stores(1, nearest+20)
-	if n.book.log.Past != mostPast {
+	if n.book.log.Past != MostPast {
 		t.Errorf("%d are past", n.book.log.Past)
 	}
 	if all := n.read(Query{}); len(all) != nearest+5 || all[len(all)-1] != "16 stored" {
