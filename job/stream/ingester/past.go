@@ -10,7 +10,7 @@ import (
 
 // How much is kept of what is done.
 const (
-	nearest  = 300    // windows in memory
+	nearest = 300 // windows in memory
 	// MostPast is how many windows that are done are remembered, the newest.
 	MostPast = 50_000
 )
