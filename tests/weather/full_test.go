@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -226,16 +227,23 @@ func TestTimedInfluxDiskFull(t *testing.T) {
 			s.plain()
 			o := s.influxOutage(way{"out of disk", "no space left on device", true,
 				func(*outage) { testenv.Fill(t, fill) }, func(o *outage) { o.server.Restart() }})
-			// The first write makes a shard. Without room for that one, the server would go on by itself once there is some.
-			var writes atomic.Int64
+			// The first rows make a shard. Without room for that, the server would go on by itself once there is some.
+			var stored atomic.Bool
 			s.roles[at.role].database.up = parts(func(part []byte) {
-				if bytes.HasPrefix(part, []byte("POST /write")) && writes.Add(1) == 2 {
+				if bytes.HasPrefix(part, []byte("POST /write")) && stored.Load() {
 					o.strike()
 				}
 			})
 			s.start()
+			s.roles[at.role].await("the first rows are stored", func(st engine.Status) bool {
+				return slices.ContainsFunc(st.Balance.Sinks, func(k engine.SinkBooks) bool { return k.Sink == at.gate && k.Delivered > 0 })
+			})
+			stored.Store(true)
 			o.awaitStruck("more is written")
 			o.closedFor("full", at.gate, at.role)
+			s.roles[streamer].await("all windows have gone out", func(st engine.Status) bool {
+				return number(line(st, "windows"), "sent") == 6
+			})
 			o.idle(at.role)
 			if err := os.Remove(fill); err != nil {
 				t.Fatal(err)
