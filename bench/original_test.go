@@ -1,10 +1,14 @@
 package bench
 
 import (
+	"bufio"
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,25 +28,34 @@ const originalBatches = 88
 // five minutes between hours instead; as fast as can be, Redis would cut its ingester off.
 const ahead = 16
 
-// original is the design of WeatherVane as a straightforward program in Go: one goroutine publishes JSON, another
-// parses it, keeps the hour in memory and posts it once LAST has come. Nothing of it is durable, nothing is
-// confirmed, and there are no reports. It returns the rows/s from the first message to the last notice.
-func original(t *testing.T, redis *testenv.RedisServer, s *influxdb.Sink, schema record.Schema,
+// original is the design of WeatherVane as a straightforward program in Go: one goroutine reads the data set, as ours does, and
+// publishes JSON, another parses it, keeps the hour in memory and posts it once LAST has come. Nothing of it is durable, nothing
+// is confirmed, and there are no reports. It returns the rows/s from the first message to the last notice.
+func original(t *testing.T, redis *testenv.RedisServer, s *influxdb.Sink, schema record.Schema, input string,
 	hours [][]observation) float64 {
 	t.Helper()
+	file, err := os.Open(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	set := csv.NewReader(bufio.NewReaderSize(file, 1<<20))
+	set.ReuseRecord = true
+	if _, err := set.Read(); err != nil { // the header
+		t.Fatal(err)
+	}
 	g, ctx := errgroup.WithContext(t.Context())
 	o := &originalRoles{ctx: ctx, sink: s, schema: schema, room: make(chan struct{}, ahead),
 		ready: make(chan struct{})}
 	out, in := redisClient(t, redis), redisClient(t, redis)
-	var begin, end time.Time
+	var end time.Time
 	g.Go(func() error {
 		select {
 		case <-o.ready:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		begin = time.Now()
-		return o.stream(out, hours)
+		return o.stream(out, set, len(hours), len(hours[0]))
 	})
 	g.Go(func() error {
 		err := o.ingest(in, out, len(hours))
@@ -52,7 +65,7 @@ func original(t *testing.T, redis *testenv.RedisServer, s *influxdb.Sink, schema
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	return float64(len(hours)*len(hours[0])) / end.Sub(begin).Seconds()
+	return float64(len(hours)*len(hours[0])) / end.Sub(o.begin).Seconds()
 }
 
 // originalRoles are the streamer and the ingester of the original.
@@ -62,10 +75,36 @@ type originalRoles struct {
 	schema record.Schema
 	room   chan struct{} // holds one for each batch that is on the way
 	ready  chan struct{} // closed when the ingester listens
+	begin  time.Time     // of the first message; read when all have ended
 }
 
-func (o *originalRoles) stream(c rueidis.Client, hours [][]observation) error {
-	for h, hour := range hours {
+// readHour reads the rows of an hour.
+func readHour(set *csv.Reader, rows int) (hour []observation, err error) {
+	for range rows {
+		line, err := set.Read()
+		if err != nil {
+			return nil, err
+		}
+		o := observation{Time: line[0], ZipCode: line[1], State: line[2], Name: line[3], WindDir: line[4]}
+		if o.Hour, err = strconv.Atoi(o.Time[11:13]); err != nil {
+			return nil, err
+		}
+		for i, v := range o.all() {
+			if *v, err = strconv.ParseFloat(line[1+len(textNames)+i], 64); err != nil {
+				return nil, err
+			}
+		}
+		hour = append(hour, o)
+	}
+	return hour, nil
+}
+
+func (o *originalRoles) stream(c rueidis.Client, set *csv.Reader, hours, rows int) error {
+	for h := range hours {
+		hour, err := readHour(set, rows)
+		if err != nil {
+			return err
+		}
 		size := (len(hour) + originalBatches - 1) / originalBatches
 		for i := 0; i*size < len(hour); i++ {
 			payload, err := json.Marshal(hour[i*size : min((i+1)*size, len(hour))])
@@ -80,6 +119,9 @@ func (o *originalRoles) stream(c rueidis.Client, hours [][]observation) error {
 			case o.room <- struct{}{}:
 			case <-o.ctx.Done():
 				return o.ctx.Err()
+			}
+			if o.begin.IsZero() {
+				o.begin = time.Now()
 			}
 			channel := fmt.Sprintf("weather_channel:data:%s:%d", batch, h)
 			if err := publish(o.ctx, c, channel, string(payload)); err != nil {

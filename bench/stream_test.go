@@ -164,7 +164,7 @@ func TestStreamRate(t *testing.T) {
 		}},
 		{"original", func(database string) float64 {
 			s, schema := openInflux(t, influx, database)
-			return original(t, redis, s, schema, hours)
+			return original(t, redis, s, schema, input, hours)
 		}},
 	}
 	ratios := map[string][]float64{}
