@@ -234,7 +234,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	if err != nil {
 		return nil, err
 	}
-	j.gate = gate.New(cfg.Source, gate.Options{Probe: j.caught(j.probeSource), OnChange: j.gateChanged,
+	j.gate = gate.New(cfg.Source, gate.Options{Probe: j.caught(j.probeSource), OnChange: env.History.Gate,
 		Fastest: cfg.Again.Initial, Slowest: cfg.Again.Max, Jitter: cfg.Again.Jitter})
 	return j, nil
 }
@@ -431,15 +431,6 @@ func (j *Job) Remark(line string) {
 	j.notesMu.Lock()
 	defer j.notesMu.Unlock()
 	j.warned = append(j.warned, line)
-}
-
-// gateChanged tells the history that a dependency went away or came back.
-func (j *Job) gateChanged(s gate.Status) {
-	if s.Open {
-		j.env.History.Note("gate.opened", "%s is back", s.Name)
-		return
-	}
-	j.env.History.Warn("gate.closed", "%v", s)
 }
 
 // runTrim lets go of delivered blocks beyond what is retained. The clock is held against the monotonic

@@ -53,7 +53,7 @@ func newDelivery(j *Job, s Sink, k *spool.Sink) (*delivery, error) {
 
 // gateChanged tells of the sink, and when it went away of the rows that are kept for it.
 func (d *delivery) gateChanged(g gate.Status) {
-	d.j.gateChanged(g)
+	d.j.env.History.Gate(g)
 	if !g.Open {
 		d.cached.closed()
 	}

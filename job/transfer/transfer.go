@@ -90,8 +90,6 @@ type Config struct {
 	Canary time.Duration
 	// Once ends the job when what one scan found is done.
 	Once bool
-	// Grace is how long what is under way may take when the job stops; default 10 s.
-	Grace time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -112,9 +110,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Slowest == 0 {
 		c.Slowest = 1 << 20
-	}
-	if c.Grace == 0 {
-		c.Grace = 10 * time.Second
 	}
 	return c
 }
@@ -196,18 +191,7 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 
 // newGate makes the gate of what the job depends on. It begins closed: nothing is tried before it is known to work.
 func (j *Job) newGate(name string, probe func(context.Context) error) *gate.Gate {
-	return gate.New(name, gate.Options{Probe: probe, Every: j.cfg.Canary, Closed: true,
-		OnChange: func(s gate.Status) { j.tell(s) }})
-}
-
-func (j *Job) tell(s gate.Status) {
-	if s.Open {
-		j.env.History.Note("gate.open", "%s is back", s.Name)
-		return
-	}
-	if s.Cause != "" {
-		j.env.History.Warn("gate.closed", "%s: %s", s.Name, s.Cause)
-	}
+	return gate.New(name, gate.Options{Probe: probe, Every: j.cfg.Canary, Closed: true, OnChange: j.env.History.Gate})
 }
 
 // Run finds files and brings them to their destinations until ctx ends; with Once, until what one scan found is done.

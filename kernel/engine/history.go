@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/kernel/gate"
 	"holdfast/kernel/store"
 )
 
@@ -47,6 +48,15 @@ func (h *History) Note(kind, format string, args ...any) { h.record(kind, false,
 
 // Warn is Note for what a person should look at.
 func (h *History) Warn(kind, format string, args ...any) { h.record(kind, true, format, args...) }
+
+// Gate tells that something that the job depends on went away, or came back.
+func (h *History) Gate(s gate.Status) {
+	if s.Open {
+		h.Note("gate.opened", "%s is back", s.Name)
+		return
+	}
+	h.Warn("gate.closed", "%v", s)
+}
 
 func (h *History) record(kind string, warn bool, format string, args ...any) {
 	e := Event{At: time.Now().UTC(), Job: h.job, Kind: kind, Text: fmt.Sprintf(format, args...), Warn: warn}

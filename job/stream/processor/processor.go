@@ -131,11 +131,7 @@ func (s *Source) wake() {
 // gateChanged wakes Fetch, and tells the history.
 func (s *Source) gateChanged(g gate.Status) {
 	s.wake()
-	if g.Open {
-		s.history.Note("gate.opened", "%s is back", g.Name)
-		return
-	}
-	s.history.Warn("gate.closed", "%v", g)
+	s.history.Gate(g)
 }
 
 // Gates are those of what the processor needs beside its broker. Somebody has to run them.

@@ -154,7 +154,7 @@ func New(_ context.Context, env engine.Env, cfg Config) (*Job, error) {
 		return nil, fault.New(fault.Permanent, "job %s: %w", env.Name, err)
 	}
 	j.gate = gate.New("database", gate.Options{Probe: j.probe, ProbeTimeout: cfg.Timeout, Every: idle,
-		Closed: true, Fastest: retry, Slowest: retry, Jitter: -1, OnChange: j.gateChanged})
+		Closed: true, Fastest: retry, Slowest: retry, Jitter: -1, OnChange: j.env.History.Gate})
 	return j, nil
 }
 
@@ -195,15 +195,6 @@ func (j *Job) askNewest(ctx context.Context) error {
 		j.env.Log.Error(fmt.Sprintf("probe the database: %v", bug), "stack", string(bug.Stack))
 	}
 	return err
-}
-
-// gateChanged tells the history that the database went away or came back.
-func (j *Job) gateChanged(s gate.Status) {
-	if s.Open {
-		j.env.History.Note("gate.opened", "%s is back", s.Name)
-		return
-	}
-	j.env.History.Warn("gate.closed", "%v", s)
 }
 
 // Run listens until ctx ends; what is being answered then gets the time of Grace.

@@ -366,10 +366,8 @@ func (j *Job) closeSource() {
 
 // gateChanged tells the history that a dependency went away or came back.
 func (j *Job) gateChanged(s gate.Status) {
-	if s.Open {
-		j.env.History.Note("gate.opened", "%s is back", s.Name)
-		return
+	if !s.Open {
+		j.desk.change(func() { j.desk.told = time.Time{} }) // nobody hears it, and silence says nothing
 	}
-	j.desk.change(func() { j.desk.told = time.Time{} }) // nobody hears it, and silence says nothing
-	j.env.History.Warn("gate.closed", "%v", s)
+	j.env.History.Gate(s)
 }
