@@ -154,6 +154,19 @@ func (t *targets) decode(d *decoder, n ast.Node, path string) {
 	}
 }
 
+// open opens all of them; those that were opened are in open, also when one fails.
+func (t targets) open(o opening, open *opens) (all []transfer.Target, err error) {
+	for _, d := range t {
+		to, err := d.open(o)
+		if err != nil {
+			return nil, fmt.Errorf("open destination %s: %w", d.name, err)
+		}
+		*open = append(*open, to)
+		all = append(all, transfer.Target{Name: d.name, To: to})
+	}
+	return all, nil
+}
+
 // place is a destination in one word, as scp takes it.
 func (d *decoder) place(n ast.Node, word, path string) destination {
 	if c, ok := sftp.ParseRemote(word); ok {
@@ -183,10 +196,11 @@ const keepWord = "keep"
 
 func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 	bad := func(key, format string, args ...any) { d.bad(d.at(n, key), join(path, key), format, args...) }
-	for _, key := range []struct{ name, value string }{{"from", c.From}, {"to", strings.Repeat("x", len(c.To))}} {
-		if key.value == "" {
-			d.bad(n, path, "%s is missing", key.name)
-		}
+	if c.From == "" {
+		d.bad(n, path, "from is missing")
+	}
+	if len(c.To) == 0 {
+		d.bad(n, path, "to is missing")
 	}
 	if c.From != "" && !filepath.IsAbs(c.From) {
 		bad("from", "want an absolute path, got %q", c.From)
@@ -314,13 +328,8 @@ func (c *transferConfig) build(env engine.Env, o opening) (made engine.Job, err 
 		cfg.Pack = transfer.FPack()
 		cfg.Pack.SameName = c.Pack.Name == "same"
 	}
-	for _, t := range c.To {
-		to, err := t.open(o)
-		if err != nil {
-			return nil, fmt.Errorf("open destination %s: %w", t.name, err)
-		}
-		open = append(open, to)
-		cfg.Targets = append(cfg.Targets, transfer.Target{Name: t.name, To: to})
+	if cfg.Targets, err = c.To.open(o, &open); err != nil {
+		return nil, err
 	}
 	if cfg.Ledger, err = c.openLedger(env.Store.Lineage().String(), o); err != nil {
 		return nil, err
@@ -368,14 +377,9 @@ func (p *Plan) Compare(ctx context.Context, name string, since time.Time, each f
 	o := opening{dataDir: p.Place.Dir, jobDir: engine.JobDir(p.Place.Dir, name), log: p.Log}
 	var open opens
 	defer func() { err = errors.Join(err, open.close()) }()
-	var targets []transfer.Target
-	for _, t := range c.To {
-		to, err := t.open(o)
-		if err != nil {
-			return found, fmt.Errorf("open destination %s: %w", t.name, err)
-		}
-		open = append(open, to)
-		targets = append(targets, transfer.Target{Name: t.name, To: to})
+	targets, err := c.To.open(o, &open)
+	if err != nil {
+		return found, err
 	}
 	ledger, err := c.openLedger(fmt.Sprintf("compare-%d", os.Getpid()), o)
 	if err != nil {
@@ -446,10 +450,11 @@ func (f finder) Notes() (notes [][2]string) {
 	if s.Waiting > 0 {
 		add("not finished yet", "%d files", s.Waiting)
 	}
-	for name, err := range map[string]error{"overflow": s.Overflow, "unreadable": s.Unreadable} {
-		if err != nil {
-			add(name, "%v", fault.WithHint(err, "%s", fault.HintOf(err)))
-		}
+	if s.Overflow != nil {
+		add("overflow", "%v", s.Overflow)
+	}
+	if s.Unreadable != nil {
+		add("unreadable", "%v", s.Unreadable)
 	}
 	return notes
 }

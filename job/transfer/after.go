@@ -24,11 +24,10 @@ func (f *file) tidies(tx *store.Tx, after *queue.Queue) error {
 	if !f.Held && f.Packed == nil {
 		return nil
 	}
-	key := string(payload(f.ID))
-	if _, err := after.Forget(tx, key); err != nil {
+	if _, err := after.Forget(tx, f.task().Key); err != nil {
 		return err
 	}
-	_, err := after.Put(tx, queue.Task{Key: key, Payload: payload(f.ID)})
+	_, err := after.Put(tx, f.task())
 	return err
 }
 
@@ -48,7 +47,7 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 		err = j.remove(ctx, f)
 	}
 	var e end
-	if isEnd(err, &e) { // somebody took it away already
+	if errors.As(err, &e) { // somebody took it away already
 		err = nil
 	}
 	if err == nil && j.ledger != nil {
@@ -91,8 +90,6 @@ func (j *Job) overwrite(ctx context.Context, f *file) (*file, error) {
 	}
 	return f, j.replace(ctx, f)
 }
-
-func isEnd(err error, e *end) bool { return errors.As(err, e) }
 
 // remove deletes the original, once every destination was asked once more and has it.
 func (j *Job) remove(ctx context.Context, f *file) error {
@@ -143,8 +140,10 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 	name, path := in.Name()+j.cfg.Pack.Suffix, string(f.Path)+j.cfg.Pack.Suffix
 	if j.cfg.Pack.SameName {
 		name, path = in.Name(), string(f.Path)
-	} else if there, err := j.isThere(name, path, f); err != nil || there {
-		return errors.Join(err, j.drop(in.Name(), there))
+	} else if there, err := j.isThere(name, path, f); err != nil {
+		return err
+	} else if there {
+		return drop(in.Name())
 	}
 	part := connector.PartName(name)
 	own, err := copyTo(packed, part, time.Unix(0, f.Mtime))
@@ -161,7 +160,7 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 	if err := unix.Renameat2(unix.AT_FDCWD, part, unix.AT_FDCWD, name, unix.RENAME_NOREPLACE); err != nil {
 		return fmt.Errorf("rename %s to %s: %w", part, name, err)
 	}
-	return j.drop(in.Name(), true)
+	return drop(in.Name())
 }
 
 // own remembers that the job put a file there.
@@ -178,10 +177,7 @@ func (j *Job) own(path string, i Identity) error {
 }
 
 // drop removes an original whose packed form is there. That is durable first.
-func (j *Job) drop(name string, there bool) error {
-	if !there {
-		return nil
-	}
+func drop(name string) error {
 	dir := filepath.Dir(name)
 	if err := disk.SyncDir(dir); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/fits"
 	"holdfast/connector"
+	"holdfast/kernel/queue"
 	"holdfast/kernel/store"
 )
 
@@ -214,6 +215,16 @@ func (j *Job) change(id uint64, with func(tx *store.Tx, f *file) error) (f *file
 		return f.put(tx)
 	})
 	return f, err
+}
+
+// task is the file in a queue behind that of its preparation, where its key is its identity.
+func (f *file) task() queue.Task {
+	return queue.Task{Key: string(payload(f.ID)), Payload: payload(f.ID)}
+}
+
+// bad reports whether the file is a FITS file that is not whole, or not what it was.
+func (f *file) bad() bool {
+	return f.Verdict != "" && f.Verdict != fits.Good && f.Verdict != fits.Absent
 }
 
 // becomes puts a file into a state.

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"time"
@@ -33,7 +34,7 @@ func (j *Job) place(_ context.Context, f *file) (*file, error) {
 			switch {
 			case err == nil:
 				at = t
-			case isEnd(err, &e):
+			case errors.As(err, &e):
 				return f, err
 			default:
 				from = fmt.Sprintf("the day is that of the file: %v", err)

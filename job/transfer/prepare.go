@@ -41,7 +41,9 @@ func (j *Job) ready(ctx context.Context, l queue.Lease) error {
 		f.To = make([]shipped, len(j.targets))
 		for i, t := range j.targets {
 			f.To[i].Name = t.Name
-			if _, err := t.queue.Put(tx, queue.Task{Key: string(payload(f.ID)), Lane: f.lane(), Payload: payload(f.ID)}); err != nil {
+			task := f.task()
+			task.Lane = f.lane()
+			if _, err := t.queue.Put(tx, task); err != nil {
 				return err
 			}
 		}
@@ -90,8 +92,9 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 			}
 			if e.state == Known && j.overwrites(f) {
 				f.Overwrite = true
-				_, err := j.after.Put(tx, queue.Task{Key: string(payload(f.ID)), Payload: payload(f.ID),
-					Due: time.Unix(0, f.Mtime).Add(j.cfg.Overwrite.Recency)})
+				task := f.task()
+				task.Due = time.Unix(0, f.Mtime).Add(j.cfg.Overwrite.Recency)
+				_, err := j.after.Put(tx, task)
 				return err
 			}
 			return f.tidies(tx, j.after)
@@ -230,7 +233,7 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 		f.Hashed, f.Verdict, f.Failures = time.Now(), report.Verdict, 0
 		f.SHA1, f.SHA256 = sumOf(one.Sum(nil)), sumOf(two.Sum(nil))
 		f.Meta = j.meta(string(f.Path))
-		if f.Verdict != "" && f.Verdict != fits.Good && f.Verdict != fits.Absent {
+		if f.bad() {
 			f.Why = report.String()
 		}
 		return nil
@@ -239,8 +242,7 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 
 // IsFITS reports whether a file says by its name that it is one.
 func IsFITS(name string) bool {
-	name = strings.ToLower(strings.TrimSuffix(strings.ToLower(name), ".fz"))
-	switch path.Ext(name) {
+	switch path.Ext(strings.TrimSuffix(strings.ToLower(name), ".fz")) {
 	case ".fits", ".fit", ".fts":
 		return true
 	}
@@ -277,8 +279,7 @@ func (j *Job) meta(name string) map[string]string {
 
 // judge keeps a bad file back.
 func (j *Job) judge(_ context.Context, f *file) (*file, error) {
-	switch {
-	case f.Verdict == "" || f.Verdict == fits.Good || f.Verdict == fits.Absent || j.cfg.ShipBad:
+	if !f.bad() || j.cfg.ShipBad {
 		return f, nil
 	}
 	return f, fault.WithHint(fault.New(fault.Invalid, "%s", f.Why),

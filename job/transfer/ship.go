@@ -45,7 +45,7 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 			return t.queue.Done(tx, l)
 		}
 		f.becomes(Finishing, "")
-		if _, err := j.after.Put(tx, queue.Task{Key: string(payload(f.ID)), Payload: payload(f.ID)}); err != nil {
+		if _, err := j.after.Put(tx, f.task()); err != nil {
 			return err
 		}
 		return t.queue.Done(tx, l)

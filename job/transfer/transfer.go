@@ -236,8 +236,8 @@ func (j *Job) ended(err error) error {
 // now is when work that waits for nothing may begin.
 func now(context.Context) error { return nil }
 
-// each works on the tasks of a queue one after the other, each once it may begin. An error of the work itself ends the job, which begins again: whatever
-// is wrong with a file, its destination or the ledger is not one.
+// each works on the tasks of a queue one after the other, each once it may begin. An error of the work itself ends the job,
+// which begins again: whatever is wrong with a file, its destination or the ledger is not one.
 func (j *Job) each(ctx context.Context, q *queue.Queue, begin func(context.Context) error,
 	work func(context.Context, queue.Lease) error) error {
 	for {
@@ -280,7 +280,14 @@ func (j *Job) untilDone(ctx context.Context) error {
 		}
 		open := uint64(0)
 		err := j.env.Store.View(ctx, func(r store.Reader) error {
-			return j.counts(r, func(_ *queue.Queue, c queue.Counts) { open += c.Ready + c.Leased + c.Waiting })
+			for _, q := range j.queues() {
+				c, err := q.Counts(r)
+				if err != nil {
+					return err
+				}
+				open += c.Ready + c.Leased + c.Waiting
+			}
+			return nil
 		})
 		if err != nil || open == 0 {
 			return err
@@ -295,15 +302,4 @@ func (j *Job) queues() (all []*queue.Queue) {
 		all = append(all, t.queue)
 	}
 	return append(all, j.after)
-}
-
-func (j *Job) counts(r store.Reader, each func(*queue.Queue, queue.Counts)) error {
-	for _, q := range j.queues() {
-		c, err := q.Counts(r)
-		if err != nil {
-			return err
-		}
-		each(q, c)
-	}
-	return nil
 }
