@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,16 +46,13 @@ type LedgerConfig struct {
 
 func (c LedgerConfig) withDefaults() LedgerConfig {
 	if c.Table == "" {
-		c.Table = "transfers"
+		c.Table = shipment.DefaultTable
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 20 * time.Second
 	}
 	return c
 }
-
-// columnType is what may be given as a type: it goes into SQL as it is.
-var columnType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_ ]*(\(\d+( *, *\d+)?\))?$`)
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c LedgerConfig) Validate() []error {
@@ -82,11 +78,7 @@ func (c LedgerConfig) Validate() []error {
 			add("%s: got %q, want a name of at most %d bytes", name.key, name.text, name.most)
 		}
 	}
-	for name, typ := range c.Columns {
-		if !columnType.MatchString(typ) {
-			add("columns: %s: got %q, want a type such as smallint, text or varchar(20)", name, typ)
-		}
-	}
+	errs = append(errs, shipment.CheckTypes(c.Columns)...)
 	if c.Timeout < time.Millisecond {
 		add("timeout: got %v, want 1ms or more", c.Timeout)
 	}

@@ -27,6 +27,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -281,4 +283,20 @@ func Put(found map[string]connector.Entry, e connector.Entry) {
 	if old, ok := found[e.Source]; !ok || Newest(old).Before(Newest(e)) {
 		found[e.Source] = e
 	}
+}
+
+// DefaultTable is the table of rawtransfer, where nothing else is said.
+const DefaultTable = "transfers"
+
+// columnType is what may be given as a type: it goes into SQL as it is.
+var columnType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_ ]*(\(\d+( *, *\d+)?\))?$`)
+
+// CheckTypes returns what is wrong with the types of metadata columns, by name.
+func CheckTypes(columns map[string]string) (errs []error) {
+	for _, name := range slices.Sorted(maps.Keys(columns)) {
+		if typ := columns[name]; !columnType.MatchString(typ) {
+			errs = append(errs, fmt.Errorf("columns: %s: got %q, want a type such as smallint, text or varchar(20)", name, typ))
+		}
+	}
+	return errs
 }

@@ -41,13 +41,10 @@ type LedgerConfig struct {
 
 func (c LedgerConfig) withDefaults() LedgerConfig {
 	if c.Table == "" {
-		c.Table = "transfers"
+		c.Table = shipment.DefaultTable
 	}
 	return c
 }
-
-// columnType is what may be given as a type: it goes into SQL as it is.
-var columnType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_ ]*(\(\d+( *, *\d+)?\))?$`)
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c LedgerConfig) Validate() []error {
@@ -56,11 +53,7 @@ func (c LedgerConfig) Validate() []error {
 	if !utf8.ValidString(c.Table) || strings.ContainsRune(c.Table, 0) {
 		errs = append(errs, fmt.Errorf("table: got %q, want a name", c.Table))
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.Columns)) {
-		if typ := c.Columns[name]; !columnType.MatchString(typ) {
-			errs = append(errs, fmt.Errorf("columns: %s: got %q, want a type such as smallint, text or varchar(20)", name, typ))
-		}
-	}
+	errs = append(errs, shipment.CheckTypes(c.Columns)...)
 	if c.Owner == "" {
 		errs = append(errs, errors.New("owner: missing"))
 	}
