@@ -252,24 +252,25 @@ func TestTruncation(t *testing.T) {
 	}
 }
 
-// TestRotationRace writes and rotates without pause: every line comes once, in order.
+// TestRotationRace writes and rotates without pause: every line comes once, in order. The reader is there before
+// the first rotation, for without a cursor it begins with the file that has the name.
 func TestRotationRace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	const files, lines = 8, 500
+	appendTo(t, path, ids(1, 1))
+	r := read(t, numbers(path, modeTail))
+	r.until(1, 0)
 	done := make(chan struct{})
 	go func() { // ends by itself; waited for below
 		defer close(done)
-		for f := range files {
-			for i := range lines {
-				appendTo(t, path, ids(f*lines+i+1, f*lines+i+1))
-			}
-			if f < files-1 {
+		for id := 2; id <= files*lines; id++ {
+			appendTo(t, path, ids(id, id))
+			if f := id / lines; id%lines == 0 && f < files {
 				rename(t, path, fmt.Sprintf("%s.%d", path, files-f))
 				time.Sleep(15 * time.Millisecond)
 			}
 		}
 	}()
-	r := read(t, numbers(path, modeTail))
 	r.until(files*lines, 0)
 	<-done
 	for i, id := range r.ids {
