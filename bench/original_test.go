@@ -29,11 +29,18 @@ const originalBatches = 88
 const ahead = 16
 
 // original is the design of WeatherVane as a straightforward program in Go: one goroutine reads the data set, as ours does, and
-// publishes JSON, another parses it, keeps the hour in memory and posts it once LAST has come. Nothing of it is durable, nothing
-// is confirmed, and there are no reports. It returns the rows/s from the first message to the last notice.
-func original(t *testing.T, redis *testenv.RedisServer, s *influxdb.Sink, schema record.Schema, input string,
+// publishes JSON, another parses it, keeps the hour in memory and posts it once LAST has come, and a third asks for the rows of
+// an hour that it has notice of and posts the two reports. Nothing of it is durable and nothing is confirmed. It returns the
+// rows/s from the first message to the last notice.
+func original(t *testing.T, redis *testenv.RedisServer, influx *testenv.InfluxServer, database, input string,
 	hours [][]observation) float64 {
 	t.Helper()
+	s, schema := openInflux(t, influx, database)
+	reader, err := influxdb.NewClient(influxConfig(influx, database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
 	file, err := os.Open(input)
 	if err != nil {
 		t.Fatal(err)
@@ -45,10 +52,12 @@ func original(t *testing.T, redis *testenv.RedisServer, s *influxdb.Sink, schema
 		t.Fatal(err)
 	}
 	g, ctx := errgroup.WithContext(t.Context())
-	o := &originalRoles{ctx: ctx, sink: s, schema: schema, room: make(chan struct{}, ahead),
-		ready: make(chan struct{})}
+	o := &originalRoles{ctx: ctx, sink: s, schema: schema, reader: reader, server: influx, database: database,
+		room: make(chan struct{}, ahead), ready: make(chan struct{})}
 	out, in := redisClient(t, redis), redisClient(t, redis)
+	notices := redisClient(t, redis)
 	var end time.Time
+	g.Go(func() error { return o.process(notices, len(hours)) })
 	g.Go(func() error {
 		select {
 		case <-o.ready:
@@ -65,17 +74,30 @@ func original(t *testing.T, redis *testenv.RedisServer, s *influxdb.Sink, schema
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	places := 0
+	for _, hour := range hours {
+		places += extremes(hour)
+	}
+	if n := points(t, influx, database, "avg_temp_c", "weather_averages", time.Time{}); n != 50*len(hours) {
+		t.Fatalf("the original stored %d averages, want %d", n, 50*len(hours))
+	}
+	if n := points(t, influx, database, "complete", "zip_code_extremes", time.Time{}); n != places {
+		t.Fatalf("the original stored %d extremes, want %d", n, places)
+	}
 	return float64(len(hours)*len(hours[0])) / end.Sub(o.begin).Seconds()
 }
 
-// originalRoles are the streamer and the ingester of the original.
+// originalRoles are the streamer, the ingester and the processor of the original.
 type originalRoles struct {
-	ctx    context.Context
-	sink   *influxdb.Sink
-	schema record.Schema
-	room   chan struct{} // holds one for each batch that is on the way
-	ready  chan struct{} // closed when the ingester listens
-	begin  time.Time     // of the first message; read when all have ended
+	ctx      context.Context
+	sink     *influxdb.Sink
+	schema   record.Schema
+	reader   *influxdb.Client
+	server   *testenv.InfluxServer
+	database string
+	room     chan struct{} // holds one for each batch that is on the way
+	ready    chan struct{} // closed when the ingester listens
+	begin    time.Time     // of the first message; read when all have ended
 }
 
 // readHour reads the rows of an hour.
@@ -183,6 +205,94 @@ func (o *originalRoles) post(rows []observation) error {
 		}
 	}
 	return nil
+}
+
+// process makes the reports of each hour that there is a notice of.
+func (o *originalRoles) process(notices rueidis.Client, hours int) error {
+	ctx, cancel := context.WithCancel(o.ctx)
+	defer cancel()
+	var failed error
+	done := 0
+	err := notices.Receive(ctx, notices.B().Psubscribe().Pattern("weather_channel:processor:*").Build(),
+		func(m rueidis.PubSubMessage) {
+			if failed != nil || done == hours {
+				return
+			}
+			var hour int
+			if hour, failed = strconv.Atoi(m.Message); failed == nil {
+				failed = o.report(hour)
+				done++
+			}
+			if failed != nil || done == hours {
+				cancel()
+			}
+		})
+	if failed == nil && done < hours {
+		return errors.Join(errors.New("the processor of the original ended"), err)
+	}
+	return failed
+}
+
+// report asks for the rows of an hour once, which costs the server less than a question for each figure, and
+// posts the averages and the extremes of its states.
+func (o *originalRoles) report(hour int) error {
+	type extreme struct {
+		zip   string
+		value float64
+	}
+	type state struct {
+		rows      int
+		sum       [4]float64
+		low, high [4]extreme
+	}
+	fields := [4]string{"temp_c", "pressure_mb", "humidity", "precip_mm"}
+	states := map[string]*state{}
+	at := firstHour.Add(time.Duration(hour) * time.Hour)
+	err := o.reader.Query(o.ctx, "SELECT zip_code, state, "+strings.Join(fields[:], ", ")+
+		" FROM weather_data WHERE time >= $from AND time < $to",
+		map[string]any{"from": at, "to": at.Add(time.Hour)}, func(r influxdb.Row) error {
+			zip, name := r.Values[1].(string), r.Values[2].(string)
+			s := states[name]
+			if s == nil {
+				s = new(state)
+				states[name] = s
+			}
+			for i := range fields {
+				v, err := r.Values[3+i].(json.Number).Float64()
+				if err != nil {
+					return err
+				}
+				s.sum[i] += v
+				if s.rows == 0 || v < s.low[i].value {
+					s.low[i] = extreme{zip, v}
+				}
+				if s.rows == 0 || v > s.high[i].value {
+					s.high[i] = extreme{zip, v}
+				}
+			}
+			s.rows++
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	var lines strings.Builder
+	for name, s := range states {
+		name = strings.ReplaceAll(name, " ", `\ `)
+		fmt.Fprintf(&lines, "weather_averages,state=%s,hour=%02d ", name, hour)
+		places := map[string][]string{}
+		for i, f := range fields {
+			fmt.Fprintf(&lines, "avg_%s=%g,", f, s.sum[i]/float64(s.rows))
+			places[s.low[i].zip] = append(places[s.low[i].zip], fmt.Sprintf("min_%s=%g", f, s.low[i].value))
+			places[s.high[i].zip] = append(places[s.high[i].zip], fmt.Sprintf("max_%s=%g", f, s.high[i].value))
+		}
+		fmt.Fprintf(&lines, "complete=true %d\n", at.UnixNano())
+		for zip, values := range places {
+			fmt.Fprintf(&lines, "zip_code_extremes,zip_code=%s,state=%s,hour=%02d %s,complete=true %d\n", zip, name, hour,
+				strings.Join(values, ","), at.UnixNano())
+		}
+	}
+	return o.server.Post(o.database, lines.String())
 }
 
 // redisClient is a client of its own.

@@ -163,8 +163,7 @@ func TestStreamRate(t *testing.T) {
 			})
 		}},
 		{"original", func(database string) float64 {
-			s, schema := openInflux(t, influx, database)
-			return original(t, redis, s, schema, input, hours)
+			return original(t, redis, influx, database, input, hours)
 		}},
 	}
 	ratios := map[string][]float64{}

@@ -192,9 +192,13 @@ func weatherBatch(schema record.Schema, rows []observation) (arrow.RecordBatch, 
 
 // influxSink writes rows of weather as `holdfast weather` does.
 func influxSink(influx *testenv.InfluxServer, database string) (*influxdb.Sink, error) {
-	return influxdb.New(influxdb.Config{URL: "http://" + influx.Addr(), Database: database, Username: "admin",
+	return influxdb.New(influxConfig(influx, database))
+}
+
+func influxConfig(influx *testenv.InfluxServer, database string) influxdb.Config {
+	return influxdb.Config{URL: "http://" + influx.Addr(), Database: database, Username: "admin",
 		Password: serverPassword, Create: true, Timeout: 10 * time.Second, Measurement: "weather_data",
-		Tags: []string{"zip_code", "state"}, Time: "time", Unique: true})
+		Tags: []string{"zip_code", "state"}, Time: "time", Unique: true}
 }
 
 // serverPassword is that of the servers of testenv.

@@ -3,10 +3,11 @@
 //
 // It has no configuration: who builds a job whose rows belong to several tables makes it.
 //
-// Promise: the weakest of its parts'. A delivery goes to the parts one after the other, to each under the
-// delivery's own token and with the rows that are the part's, which are the same at every attempt. If one part
-// fails, the delivery fails; a repeat has no effect on those that have their rows, which is what each of them
-// promises. Parts keep what they know of a token by table, so several may stand in one database.
+// Promise: the weakest of its parts'. A delivery goes to all parts at once, to each under the delivery's own
+// token and with the rows that are the part's, which are the same at every attempt. If one part fails, the
+// others end their work and the delivery fails; a repeat has no effect on those that have their rows, which is
+// what each of them promises. Parts keep what they know of a token by table, so several may stand in one
+// database.
 //
 // A part that refuses its rows as a whole (Invalid) gets them in halves, under tokens of ranges of the
 // delivery, until the refused stand alone: the delivery can't be halved from outside any more, when other
@@ -22,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -158,13 +160,22 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 		}
 		shares[i].rows = append(shares[i].rows, row)
 	}
+	verdicts, errs := make([]connector.Verdict, len(s.parts)), make([]error, len(s.parts))
+	var parts sync.WaitGroup
 	for i, p := range s.parts {
-		if len(shares[i].rows) == 0 {
-			continue
+		if len(shares[i].rows) > 0 {
+			parts.Go(func() {
+				errs[i] = fault.Catch(func() error { return shares[i].write(ctx, p, d, &verdicts[i]) })
+			})
 		}
-		if err := shares[i].write(ctx, p, d, &v); err != nil {
-			return connector.Verdict{}, p.failed(err)
+	}
+	parts.Wait()
+	for i, p := range s.parts {
+		if errs[i] != nil {
+			return connector.Verdict{}, p.failed(errs[i])
 		}
+		v.Present += verdicts[i].Present
+		v.Rejected = append(v.Rejected, verdicts[i].Rejected...)
 	}
 	slices.SortFunc(v.Rejected, func(a, b connector.RowFault) int { return cmp.Compare(a.Row, b.Row) })
 	return v, nil

@@ -14,7 +14,6 @@ import (
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/kernel/balance"
-	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
@@ -239,7 +238,7 @@ func (d *delivery) readAhead(ctx context.Context, every time.Duration) *ahead {
 	ctx, a.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(a.done)
-		a.err = engine.Catch(func() (err error) {
+		a.err = fault.Catch(func() (err error) {
 			a.next, err = d.k.Read(ctx, d.want(every))
 			return err
 		})

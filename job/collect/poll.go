@@ -12,7 +12,6 @@ import (
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/kernel/balance"
-	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
 )
 
@@ -155,7 +154,7 @@ func (j *Job) poll(ctx context.Context) error {
 		defer close(pages)
 		for more := true; more; {
 			var f fetched
-			f.err = engine.Catch(func() (err error) {
+			f.err = fault.Catch(func() (err error) {
 				f.page, err = j.fetch(ctx, cursor)
 				return err
 			})
@@ -223,7 +222,7 @@ func (j *Job) sinksHighest(ctx context.Context) (highest uint64, err error) {
 	var asking sync.WaitGroup
 	for i, d := range j.sinks {
 		asking.Go(func() {
-			failed[i] = engine.Catch(func() error {
+			failed[i] = fault.Catch(func() error {
 				answers[i] = d.highest(bounded)
 				return nil
 			})

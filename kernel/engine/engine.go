@@ -283,7 +283,7 @@ func (r *runner) failed(err error, wait time.Duration) {
 		attrs = append(attrs, "hint", hint)
 	}
 	r.mu.Unlock()
-	if p, ok := errors.AsType[*Panic](err); ok {
+	if p, ok := errors.AsType[*fault.Panic](err); ok {
 		attrs = append(attrs, "stack", string(p.Stack))
 	}
 	r.log.Error(fmt.Sprintf("job %s failed and starts again: %v", r.spec.Name, err), attrs...)
@@ -331,7 +331,7 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 	env.History.Note("job.started", "job %s runs (lineage %s)", env.Name, env.Store.Lineage())
 	var watching sync.WaitGroup
 	watching.Go(func() { r.watch(run, env.Store) })
-	err = Catch(func() error { return job.Run(run) })
+	err = fault.Catch(func() error { return job.Run(run) })
 	cut := run.Err() != nil // by a pause, which may be over already, or by damage
 	stop()
 	watching.Wait()

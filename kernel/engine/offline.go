@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+
+	"holdfast/base/fault"
 )
 
 // errand is work on a job's closed store.
@@ -35,7 +37,7 @@ func (e *Engine) unattended(job string, was *runner, f func() error) (done bool,
 	if e.find(job) != was {
 		return false, nil
 	}
-	return true, Catch(f)
+	return true, fault.Catch(f)
 }
 
 var errOffline = errors.New("the job does not run")
@@ -55,7 +57,7 @@ func (r *runner) send(ctx context.Context, f func() error) error {
 
 func (r *runner) do(e errand) {
 	r.set(Offline)
-	e.done <- Catch(e.f)
+	e.done <- fault.Catch(e.f)
 }
 
 // untilErrand is once, cut short when an errand comes.
@@ -71,7 +73,7 @@ func (r *runner) untilErrand(ctx context.Context) (came *errand, err error) {
 		case <-run.Done():
 		}
 	}()
-	err = Catch(func() error { return r.once(run) })
+	err = fault.Catch(func() error { return r.once(run) })
 	leave()
 	<-waited
 	return came, err

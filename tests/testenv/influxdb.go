@@ -78,9 +78,18 @@ func (s *InfluxServer) Query(t testing.TB, database, statement string) string {
 // Write writes lines, whose times are nanoseconds.
 func (s *InfluxServer) Write(t testing.TB, database, lines string) {
 	t.Helper()
-	if text, err := s.post("/write", url.Values{"db": {database}}, lines, "text/plain"); err != nil || text != "" {
-		t.Fatalf("write: %v %s", err, text)
+	if err := s.Post(database, lines); err != nil {
+		t.Fatal(err)
 	}
+}
+
+// Post is Write for a goroutine that can't end the test.
+func (s *InfluxServer) Post(database, lines string) error {
+	text, err := s.post("/write", url.Values{"db": {database}}, lines, "text/plain")
+	if err != nil || text != "" {
+		return fmt.Errorf("write: %v %s", err, text)
+	}
+	return nil
 }
 
 func (s *InfluxServer) post(path string, q url.Values, body, kind string) (string, error) {

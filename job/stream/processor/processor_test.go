@@ -763,14 +763,14 @@ func TestBug(t *testing.T) {
 		cfg.Window = func(context.Context, wire.Stored, func(arrow.RecordBatch) error) (bool, error) { panic("a bug") }
 	}
 	r.live(func(l *life) {
-		err := engine.Catch(func() error {
+		err := fault.Catch(func() error {
 			for {
 				if _, err := l.fetch(); err != nil {
 					return err
 				}
 			}
 		})
-		if bug, ok := errors.AsType[*engine.Panic](err); !ok || !strings.Contains(bug.Error(), "a bug") {
+		if bug, ok := errors.AsType[*fault.Panic](err); !ok || !strings.Contains(bug.Error(), "a bug") {
 			t.Errorf("got %v", err)
 		}
 	})

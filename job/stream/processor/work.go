@@ -13,7 +13,6 @@ import (
 	"holdfast/connector"
 	"holdfast/job/stream/report"
 	"holdfast/job/stream/wire"
-	"holdfast/kernel/engine"
 )
 
 // work is a notice whose report is computed, beside the hearing: a database that is slow must not make a
@@ -52,7 +51,7 @@ func (s *Source) begin(ctx context.Context, now time.Time) *work {
 	ctx, w.cancel = context.WithCancel(ctx)
 	go func() { // who has seen done has waited; giveUp does
 		defer close(w.done)
-		w.err = engine.Catch(func() (err error) {
+		w.err = fault.Catch(func() (err error) {
 			w.made, err = s.compute(ctx, w)
 			return err
 		})
@@ -83,7 +82,7 @@ func (s *Source) giveUp(w *work) {
 // failed takes work back that the database could not serve. A bug ends the job, as if Fetch itself had it.
 func (s *Source) failed(w *work) {
 	s.giveUp(w)
-	if _, bug := errors.AsType[*engine.Panic](w.err); bug {
+	if _, bug := errors.AsType[*fault.Panic](w.err); bug {
 		panic(w.err)
 	}
 	s.database.Report(w.err)

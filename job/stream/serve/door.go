@@ -15,7 +15,6 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/visible"
 	"holdfast/base/web"
-	"holdfast/kernel/engine"
 )
 
 const (
@@ -142,12 +141,12 @@ func (j *Job) counted(h http.Handler) http.Handler {
 		a := &answer{ResponseWriter: w, patience: j.patience}
 		a.Header().Set("Cache-Control", "no-store")
 		a.Header().Set("X-Content-Type-Options", "nosniff")
-		err := engine.Catch(func() error {
+		err := fault.Catch(func() error {
 			h.ServeHTTP(a, r)
 			return nil
 		})
 		whole := err == nil || a.status == 0
-		if bug, ok := errors.AsType[*engine.Panic](err); ok && bug.Value != http.ErrAbortHandler {
+		if bug, ok := errors.AsType[*fault.Panic](err); ok && bug.Value != http.ErrAbortHandler {
 			j.tellBug(r, bug)
 			if whole {
 				tell(a, http.StatusInternalServerError, Failure{Message: "this is a bug of holdfast; its history has " +
@@ -174,7 +173,7 @@ func (j *Job) count(status int, whole bool) {
 }
 
 // tellBug tells of a panic, with the stack in the log.
-func (j *Job) tellBug(r *http.Request, bug *engine.Panic) {
+func (j *Job) tellBug(r *http.Request, bug *fault.Panic) {
 	j.env.Log.Error(fmt.Sprintf("answer %s: %v", visible.Line(r.URL.Path), bug), "stack", string(bug.Stack))
 	j.mu.Lock()
 	tell := time.Since(j.bugTold) > tellBugs

@@ -187,11 +187,11 @@ func (j *Job) probe(ctx context.Context) error {
 
 // askNewest is one canary. It flies outside of the job's group, so a panic in it becomes an error here.
 func (j *Job) askNewest(ctx context.Context) error {
-	err := engine.Catch(func() error {
+	err := fault.Catch(func() error {
 		_, _, err := j.cfg.Tables.Newest(ctx, connector.TableQuery{Table: j.probed, Time: report.Time})
 		return err
 	})
-	if bug, ok := errors.AsType[*engine.Panic](err); ok {
+	if bug, ok := errors.AsType[*fault.Panic](err); ok {
 		j.env.Log.Error(fmt.Sprintf("probe the database: %v", bug), "stack", string(bug.Stack))
 	}
 	return err

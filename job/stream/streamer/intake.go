@@ -10,7 +10,6 @@ import (
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/kernel/balance"
-	"holdfast/kernel/engine"
 	"holdfast/kernel/identity"
 	"holdfast/kernel/store"
 )
@@ -125,7 +124,7 @@ func (j *Job) readOn(ctx context.Context) error {
 		defer close(pages)
 		for more := true; more; {
 			var f fetched
-			f.err = engine.Catch(func() (err error) {
+			f.err = fault.Catch(func() (err error) {
 				f.page, err = j.fetch(ctx, cursor)
 				return err
 			})

@@ -308,8 +308,8 @@ func (j *Job) beginDataSet() {
 // caught is a canary whose panic ends the job, which is started again, and not the process.
 func (j *Job) caught(probe func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
-		err := engine.Catch(func() error { return probe(ctx) })
-		if _, bug := errors.AsType[*engine.Panic](err); bug {
+		err := fault.Catch(func() error { return probe(ctx) })
+		if _, bug := errors.AsType[*fault.Panic](err); bug {
 			select {
 			case j.bugs <- err:
 			default:
