@@ -263,10 +263,10 @@ func (o *originalRoles) report(hour int) error {
 					return err
 				}
 				s.sum[i] += v
-				if s.rows == 0 || v < s.low[i].value {
+				if l := s.low[i]; s.rows == 0 || v < l.value || v == l.value && zip < l.zip { // as ours: the first place
 					s.low[i] = extreme{zip, v}
 				}
-				if s.rows == 0 || v > s.high[i].value {
+				if h := s.high[i]; s.rows == 0 || v > h.value || v == h.value && zip < h.zip {
 					s.high[i] = extreme{zip, v}
 				}
 			}

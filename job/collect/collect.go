@@ -385,6 +385,9 @@ func (j *Job) Gates() []gate.Status {
 	return out
 }
 
+// Tasks: there are none.
+func (j *Job) Tasks(store.Reader) (engine.Tasks, error) { return engine.Tasks{}, nil }
+
 // Promises returns what each sink promises about repeats, as it stands since it last met its server.
 func (j *Job) Promises() map[string]string {
 	out := map[string]string{}

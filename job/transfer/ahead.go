@@ -36,7 +36,7 @@ func (a *ahead) wait(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				least = min(least, c.Ready+c.Leased+c.Waiting)
+				least = min(least, c.Open())
 			}
 			return nil
 		})

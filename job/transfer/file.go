@@ -152,12 +152,15 @@ func (j *Job) original(f *file) connector.Original {
 //	f id(8)    the file
 //	n          id(8): the next one
 //	o path     the identity of a packed file that took the place of an original: it is not a new one
+//	u id(8)    (empty) a file that is on its way and not everywhere yet
 var (
 	filesKey = store.Key{byte(store.Job), 'f'}
 	nextKey  = store.Key{byte(store.Job), 'n'}
+	openKeys = store.Key{byte(store.Job), 'u'}
 )
 
 func fileKey(id uint64) store.Key      { return store.Key{byte(store.Job), 'f'}.U64(id) }
+func openKey(id uint64) store.Key      { return store.Key{byte(store.Job), 'u'}.U64(id) }
 func ownKey(path string) store.Key     { return store.Key{byte(store.Job), 'o'}.Str(path) }
 func payload(id uint64) []byte         { return strconv.AppendUint(nil, id, 10) }
 func idOf(text []byte) (uint64, error) { return strconv.ParseUint(string(text), 10, 64) }
@@ -185,6 +188,11 @@ func (f *file) put(tx *store.Tx) error {
 		return fmt.Errorf("write file %d: %w", f.ID, err)
 	}
 	tx.Set(fileKey(f.ID), b)
+	if f.State == Preparing || f.State == Shipping {
+		tx.Set(openKey(f.ID), nil)
+	} else {
+		tx.Delete(openKey(f.ID))
+	}
 	return nil
 }
 

@@ -70,7 +70,9 @@ func (j *Job) Command(_ context.Context, name string, args []string) (string, er
 			return "", fault.New(fault.Invalid, "%q is not the number of a dead letter", args[0])
 		}
 		if name == "dead-retry" {
-			return "", retryDead(j.env.Store, id, j.named)
+			err := retryDead(j.env.Store, id, j.named)
+			j.below.forget()
+			return "", err
 		}
 		return "", discardDead(j.env.Store, id, strings.Join(args[1:], " "), j.named)
 	}

@@ -140,6 +140,7 @@ type Job struct {
 	ledger  *ledger // nil for none
 
 	ahead *ahead
+	below below
 
 	found atomic.Bool   // Once: the scan is over
 	idle  chan struct{} // holds one while untilDone should look
@@ -285,7 +286,7 @@ func (j *Job) untilDone(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				open += c.Ready + c.Leased + c.Waiting
+				open += c.Open()
 			}
 			return nil
 		})

@@ -54,6 +54,9 @@ type Tasks struct {
 	Dropped int64 `json:"dropped"`
 }
 
+// Open is how many tasks are still to be done.
+func (t Tasks) Open() int64 { return t.Ready + t.Leased + t.Waiting }
+
 // Check returns what is wrong with the law, "" if it holds.
 func (i Intake) Check() string {
 	return law("read", i.Read, "accepted + duplicate + filtered + rejected",

@@ -30,13 +30,14 @@ type Status struct {
 	Promises map[string]string  `json:"promises,omitempty"` // of each sink, while the job runs
 	Damage   *Event             `json:"damage,omitempty"`   // the last, until a verification finds all whole
 	Progress *Progress          `json:"progress,omitempty"`
+	Sent     map[string]int64   `json:"sent,omitempty"` // bytes to each destination of tasks, since the job began to run
 	// Readable says that the store is open and could be read: without it the numbers are not known.
 	Readable bool `json:"-"`
 }
 
-// Backlog is the largest that any sink of the job has.
+// Backlog is the largest that any sink of the job has, or its tasks.
 type Backlog struct {
-	Rows   int64     `json:"rows"`
+	Rows   int64     `json:"rows"` // or tasks
 	Bytes  int64     `json:"bytes"`
 	Oldest time.Time `json:"oldest,omitzero"`
 	// Seconds is the age of the oldest row.
@@ -99,11 +100,28 @@ func (r *runner) status(ctx context.Context, to depth) (Status, error) {
 	if env == nil {
 		return s, nil
 	}
-	err := env.Store.View(ctx, func(rd store.Reader) error { return s.read(rd, to) })
+	err := env.Store.View(ctx, func(rd store.Reader) error {
+		if err := s.read(rd, to); err != nil || job == nil {
+			return err
+		}
+		return s.readTasks(rd, job)
+	})
 	if err == store.ErrClosed {
 		err = nil
 	}
 	return s, err
+}
+
+func (s *Status) readTasks(r store.Reader, job Job) error {
+	t, err := job.Tasks(r)
+	if err != nil {
+		return err
+	}
+	s.Sent = t.Sent
+	if t.Open > s.Backlog.Rows {
+		s.Backlog = Backlog{Rows: t.Open, Oldest: t.Since, Seconds: lag(t.Since, time.Now())}
+	}
+	return nil
 }
 
 // ReadStatus returns what can be told of a job from its store alone, while nothing runs.

@@ -39,8 +39,18 @@ type Job interface {
 	// Promises says of each sink how often a row arrives there: "exactly once" or "at least once". A sink that
 	// meets its server may promise less from then on.
 	Promises() map[string]string
+	// Tasks reads what the job has to do, if its work is tasks and not rows.
+	Tasks(r store.Reader) (Tasks, error)
 	// Command carries out what a person asked of the running job.
 	Command(ctx context.Context, name string, args []string) (string, error)
+}
+
+// Tasks is what a job has to do whose work is tasks.
+type Tasks struct {
+	Open  int64     // items on their way
+	Since time.Time // when the one came that has been on its way for longest; zero if none is
+	// Sent is how many bytes went to each destination since the job began to run.
+	Sent map[string]int64
 }
 
 // Env is what a job is given to work with. It lives as long as one run of the job.

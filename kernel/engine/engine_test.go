@@ -23,11 +23,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // work is a job that does what its function does.
 type work func(ctx context.Context) error
 
-func (w work) Run(ctx context.Context) error { return w(ctx) }
-func (w work) Gates() []gate.Status          { return nil }
-func (w work) Notes() [][2]string            { return nil }
-func (w work) Quotas() []engine.Quota        { return nil }
-func (w work) Promises() map[string]string   { return nil }
+func (w work) Run(ctx context.Context) error            { return w(ctx) }
+func (w work) Gates() []gate.Status                     { return nil }
+func (w work) Notes() [][2]string                       { return nil }
+func (w work) Quotas() []engine.Quota                   { return nil }
+func (w work) Promises() map[string]string              { return nil }
+func (w work) Tasks(store.Reader) (engine.Tasks, error) { return engine.Tasks{}, nil }
 func (w work) Command(context.Context, string, []string) (string, error) {
 	return "", errors.New("it knows no command")
 }

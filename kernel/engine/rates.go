@@ -7,10 +7,10 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Rates are rows a second, over the last minute or since the job began to run.
+// Rates are rows, or tasks, a second, over the last minute or since the job began to run.
 type Rates struct {
 	Read      float64            `json:"read"`
-	Delivered map[string]float64 `json:"delivered"` // by sink
+	Delivered map[string]float64 `json:"delivered"` // by sink, or queue: what is done
 }
 
 const (
@@ -33,6 +33,9 @@ func readingOf(b Books, at time.Time) reading {
 	out := reading{at: at, read: b.Read, delivered: map[string]int64{}}
 	for _, k := range b.Sinks {
 		out.delivered[k.Sink] = k.Delivered
+	}
+	for _, q := range b.Queues {
+		out.delivered[q.Queue] = q.Done
 	}
 	return out
 }

@@ -26,7 +26,7 @@ type Sample struct {
 	Sinks []SinkSample `json:"sinks"`
 }
 
-// SinkSample is the state of one sink at a moment.
+// SinkSample is the state of one sink, or queue of tasks, at a moment.
 type SinkSample struct {
 	Sink      string  `json:"sink"`
 	Delivered float32 `json:"delivered"` // rows a second
@@ -52,13 +52,20 @@ func (s *series) add(b Books, now time.Time) {
 	}
 	seconds := now.Sub(was.at).Seconds()
 	rate := func(from, to int64) float32 { return float32(float64(max(0, to-from)) / seconds) }
-	p := Sample{At: now.Unix(), Read: rate(was.read, b.Read), Sinks: make([]SinkSample, len(b.Sinks))}
+	p := Sample{At: now.Unix(), Read: rate(was.read, b.Read), Sinks: make([]SinkSample, len(b.Sinks), len(b.Sinks)+len(b.Queues))}
 	for i, k := range b.Sinks {
 		p.Sinks[i] = SinkSample{Sink: k.Sink, Rows: k.Pending, Bytes: k.PendingBytes,
 			Lag: float32(lag(k.Oldest, now))}
 		if from, ok := was.delivered[k.Sink]; ok {
 			p.Sinks[i].Delivered = rate(from, k.Delivered)
 		}
+	}
+	for _, q := range b.Queues {
+		k := SinkSample{Sink: q.Queue, Rows: q.Open()}
+		if from, ok := was.delivered[q.Queue]; ok {
+			k.Delivered = rate(from, q.Done)
+		}
+		p.Sinks = append(p.Sinks, k)
 	}
 	if len(s.ring) < maxSamples {
 		s.ring = append(s.ring, p)

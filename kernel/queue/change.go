@@ -19,6 +19,9 @@ func (c Counts) Balanced() bool {
 	return c.Put == c.Ready+c.Leased+c.Waiting+c.Done+c.Dead+c.Dropped
 }
 
+// Open is how many tasks are still to be done.
+func (c Counts) Open() uint64 { return c.Ready + c.Leased + c.Waiting }
+
 // ReadCounts returns the counters of the queue that has this id, as store.NamesOf gives it.
 func ReadCounts(r store.Reader, id uint32) (Counts, error) { return (&Queue{id: id}).Counts(r) }
 

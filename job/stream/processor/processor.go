@@ -89,9 +89,10 @@ type Source struct {
 	old   oldHours
 	notes map[string]int64
 
-	mu    sync.Mutex      // guards what stands below, which commits change
-	done  map[string]mark // of epochs: what is durable
-	given map[int64]int64 // revisions of pages that are not durable yet, by time
+	mu         sync.Mutex      // guards what stands below, which commits change
+	done       map[string]mark // of epochs: what is durable
+	given      map[int64]int64 // revisions of pages that are not durable yet, by time
+	lastReport *time.Time      // behind it there are no reports; nil as long as nobody asked
 }
 
 // mark is how far the notices of an epoch are done with, durably.

@@ -214,6 +214,33 @@ func TestOnlyTheDurableIsTold(t *testing.T) {
 	})
 }
 
+// TestInOrder: a window behind all reports asks for none; one that is not, does, when the store knows nothing of it.
+func TestInOrder(t *testing.T) {
+	b := embedded(t)
+	r := newRig(t, b)
+	n := newNotices(t, b, "i")
+	for i := range 4 {
+		r.store(observations(1, hour0.Add(time.Duration(i)*time.Hour), 50))
+	}
+	for i := 1; i < 4; i++ {
+		n.add(hour0.Add(time.Duration(i)*time.Hour), 50)
+	}
+	there := func(window string) func() bool {
+		return func() bool { _, revisions := r.reports(); return revisions[window] == 1 }
+	}
+	r.run(func(*collect.Job) {
+		until(t, "the reports are there", there("2023-09-19T03"))
+		if asked := r.tables.made.Load(); asked != 0 {
+			t.Errorf("it asked for reports %d times, want none", asked)
+		}
+		n.add(hour0, 50)
+		until(t, "that of before is there", there("2023-09-19T00"))
+		if asked := r.tables.made.Load(); asked != 2 {
+			t.Errorf("it asked for reports of the window before %d times, want once for each table", asked)
+		}
+	})
+}
+
 // TestRevisionsOutliveTheStore: a store that is new, or went back, goes on above what the tables hold.
 func TestRevisionsOutliveTheStore(t *testing.T) {
 	b := embedded(t)

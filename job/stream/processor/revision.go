@@ -31,6 +31,13 @@ func (s *Source) revision(ctx context.Context, from, to time.Time) (int64, error
 		return 0, err
 	}
 	if !sure {
+		latest, err := s.newest(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if from.After(latest) {
+			return highest + 1, nil
+		}
 		written, err := s.written(ctx, from, to)
 		if err != nil {
 			return 0, err
@@ -56,6 +63,33 @@ func (s *Source) remembered(from time.Time) (revision int64, sure bool, err erro
 		return nil
 	})
 	return revision, sure, err
+}
+
+// newest is a time behind which there are no reports, so that windows that come in the order of time ask
+// nothing: to a database the series of a question are work, and each day has more of them. The tables are asked
+// for it once; what this life adds, it remembers.
+func (s *Source) newest(ctx context.Context) (time.Time, error) {
+	s.mu.Lock()
+	latest := s.lastReport
+	s.mu.Unlock()
+	if latest != nil {
+		return *latest, nil
+	}
+	var newest time.Time
+	for _, t := range s.cfg.Reports.Tables() {
+		q := connector.TableQuery{Table: t.Name, Time: report.Time, Columns: []string{report.Revision}}
+		at, ok, err := s.cfg.Tables.Newest(ctx, q)
+		if err != nil {
+			return newest, fmt.Errorf("ask for the newest report: %w", err)
+		}
+		if ok && at.After(newest) {
+			newest = at
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastReport = &newest
+	return newest, nil
 }
 
 // written is the highest revision that the tables of the reports have of a time, 0 for none.

@@ -94,6 +94,7 @@ type brittle struct {
 	hangs atomic.Bool           // it says nothing until the question is taken back
 	asked atomic.Int64
 	rows  atomic.Int64 // questions for rows of the windows
+	made  atomic.Int64 // questions for reports
 }
 
 func (b *brittle) fail(err error) {
@@ -119,6 +120,8 @@ func (b *brittle) wait(ctx context.Context) error {
 func (b *brittle) Rows(ctx context.Context, q connector.TableQuery, yield func([]any) error) error {
 	if q.Table == "weather_data" {
 		b.rows.Add(1)
+	} else {
+		b.made.Add(1)
 	}
 	if err := b.wait(ctx); err != nil {
 		return err

@@ -110,6 +110,9 @@ func (s *Source) reported(w *work) connector.Page {
 	s.mu.Lock()
 	if p.Rows != nil {
 		s.given[at] = revision
+		if s.lastReport != nil && w.made.from.After(*s.lastReport) {
+			s.lastReport = &w.made.from
+		}
 	}
 	if w.old == nil {
 		m := s.done[n.Epoch]

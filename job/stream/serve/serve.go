@@ -33,6 +33,7 @@ import (
 	"holdfast/job/stream/report"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
+	"holdfast/kernel/store"
 )
 
 // Config says what is served, and where.
@@ -300,6 +301,9 @@ func (j *Job) Notes() [][2]string {
 
 // Quotas: nothing is kept on the disk.
 func (j *Job) Quotas() []engine.Quota { return nil }
+
+// Tasks: there are none.
+func (j *Job) Tasks(store.Reader) (engine.Tasks, error) { return engine.Tasks{}, nil }
 
 // Promises: there is no sink.
 func (j *Job) Promises() map[string]string { return nil }

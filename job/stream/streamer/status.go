@@ -24,6 +24,9 @@ func (j *Job) Gates() []gate.Status {
 	return []gate.Status{j.gate.Status(), feed}
 }
 
+// Tasks: there are none.
+func (j *Job) Tasks(store.Reader) (engine.Tasks, error) { return engine.Tasks{}, nil }
+
 // Promises returns what whoever hears the stream can rely on.
 func (j *Job) Promises() map[string]string { return map[string]string{"broker": "at least once"} }
 
