@@ -17,6 +17,9 @@ import (
 type DestinationTraits struct {
 	// Root is where its files stand, as people write it: goto@gateway:/export/raw, /mnt/archive, s3://bucket/raw.
 	Root string
+	// Path is what the paths of its files begin with: /export/raw, s3://bucket/raw. "" as long as it is not known, which it is
+	// once any method has ended well.
+	Path string
 	// Resumes: a file whose transfer was cut off goes on where it was, as far as what is there is the same.
 	Resumes bool
 	// Copies: Copy makes no transfer.
@@ -74,6 +77,8 @@ type Destination interface {
 	Copy(ctx context.Context, from, name string, c Content) (Placed, error)
 	// Sums returns the SHA-256 of files; one that is not there is missing in the answer.
 	Sums(ctx context.Context, names []string) (map[string][sha256.Size]byte, Verified, error)
+	// Read writes the bytes of a file to a writer. It is a NotFound if it is not there.
+	Read(ctx context.Context, name string, to io.Writer) error
 	// List gives all files below a directory, "" for the root, in no order, but those under way.
 	List(ctx context.Context, dir string, each func(Found) error) error
 	// Sweep removes what is under way and was left so for longer than that, and returns the names. Nothing else is

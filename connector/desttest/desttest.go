@@ -69,6 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) *Target) {
 		{"whole or not there", whole},
 		{"copy", copies},
 		{"sums", sums},
+		{"read", read},
 		{"list", list},
 		{"sweep", sweep},
 		{"many at once", atOnce},
@@ -105,6 +106,9 @@ func (r *rig) place(name string, data []byte) connector.Placed {
 	}
 	if want := r.Absolute(name); p.Path != want || p.Verified == "" {
 		r.Errorf("placed %+v, want the path %s, and how it was verified", p, want)
+	}
+	if want := strings.TrimSuffix(r.d.Traits().Path, "/") + "/" + name; p.Path != want {
+		r.Errorf("placed at %q, and the traits say %q", p.Path, want)
 	}
 	return p
 }
@@ -344,6 +348,30 @@ func sums(r *rig) {
 		if got[name] != sha256.Sum256(b) {
 			r.Errorf("%q has another sum", name)
 		}
+	}
+}
+
+func read(r *rig) {
+	for _, n := range []int{0, 1, 1<<20 + 3} {
+		name, want := fmt.Sprintf("r/it's %d\n$x", n), Bytes(uint64(n), n)
+		r.place(name, want)
+		var got bytes.Buffer
+		if err := r.d.Read(r.Context(), name, &got); err != nil || !bytes.Equal(got.Bytes(), want) {
+			r.Errorf("%d bytes: got %d, %v", n, got.Len(), err)
+		}
+	}
+	for _, name := range []string{"not there", "r/not there", "no/directory"} {
+		if err := r.d.Read(r.Context(), name, new(bytes.Buffer)); !fault.Is(err, fault.NotFound) {
+			r.Errorf("%s: got %v, want that it is not found", name, err)
+		}
+	}
+	if err := r.d.Read(r.Context(), "../away", new(bytes.Buffer)); !fault.Is(err, fault.Invalid) {
+		r.Errorf("a name that leads away: got %v", err)
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	cancel()
+	if err := r.d.Read(ctx, "r/it's 1\n$x", new(bytes.Buffer)); err == nil {
+		r.Error("it is read for somebody who has gone")
 	}
 }
 

@@ -49,7 +49,7 @@ func New(cfg Config) (*Directory, error) {
 
 // Traits: a copy that was cut off goes on where it was.
 func (d *Directory) Traits() connector.DestinationTraits {
-	return connector.DestinationTraits{Root: d.cfg.Path, Resumes: true, Copies: true, Streams: 2}
+	return connector.DestinationTraits{Root: d.cfg.Path, Path: path.Clean(d.cfg.Path), Resumes: true, Copies: true, Streams: 2}
 }
 
 // open opens the root, which no name leads out of.
@@ -140,6 +140,24 @@ func (d *Directory) Sums(ctx context.Context, names []string) (sums map[string][
 		return nil
 	})
 	return sums, connector.ByReadBack, err
+}
+
+// Read reads a file.
+func (d *Directory) Read(ctx context.Context, name string, to io.Writer) error {
+	if err := connector.CheckName(name); err != nil {
+		return err
+	}
+	return d.within("read "+name, func(root *os.Root) error {
+		f, err := openFile(root, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fault.New(fault.NotFound, "there is no %s", name)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(to, &reader{ctx, f})
+		return errors.Join(err, f.Close())
+	})
 }
 
 // List walks the directory.

@@ -130,13 +130,30 @@ func readInto(w io.Writer, c connector.Content, at, n int64) error {
 
 // readBack reads an object, and hashes it.
 func (b *Bucket) readBack(ctx context.Context, key string) (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	err = b.get(ctx, key, h)
+	return [sha256.Size]byte(h.Sum(nil)), err
+}
+
+func (b *Bucket) get(ctx context.Context, key string, to io.Writer) error {
 	body, _, _, err := b.client.GetObject(ctx, b.cfg.Bucket, key, minio.GetObjectOptions{})
 	if err != nil {
-		return sum, err
+		return err
 	}
-	h := sha256.New()
-	_, err = io.Copy(h, body)
-	return [sha256.Size]byte(h.Sum(nil)), errors.Join(err, body.Close())
+	_, err = io.Copy(to, body)
+	return errors.Join(err, body.Close())
+}
+
+// Read reads an object.
+func (b *Bucket) Read(ctx context.Context, name string, to io.Writer) error {
+	k, err := b.key(name)
+	if err == nil {
+		err = b.get(ctx, k, to)
+	}
+	if isNotFound(err) {
+		return fault.New(fault.NotFound, "there is no %s", name)
+	}
+	return b.classify(ctx, "read "+name, err)
 }
 
 // verify makes sure that an object that was just made has the bytes of a file. answered is the hash in the

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -97,6 +98,48 @@ func (c *connection) sum(ctx context.Context, l *lane, name string, how connecto
 		return c.remoteHash(c.absolute(name), info.Size())
 	}
 	return readBack(ctx, l, c.absolute(name))
+}
+
+// Read reads a file.
+func (d *Destination) Read(ctx context.Context, name string, to io.Writer) error {
+	if err := connector.CheckName(name); err != nil {
+		return err
+	}
+	only := &whileAsked{to: to}
+	defer only.end()
+	_, err := with(ctx, d, "read "+name, func(ctx context.Context, c *connection, l *lane) (struct{}, error) {
+		f, err := l.client.Open(c.absolute(name))
+		if isNotExist(err) {
+			return struct{}{}, fault.New(fault.NotFound, "it is not there")
+		}
+		if err != nil {
+			return struct{}{}, err
+		}
+		_, err = f.WriteTo(&writer{ctx, only})
+		return struct{}{}, errors.Join(err, f.Close())
+	})
+	return err
+}
+
+// whileAsked is a writer until it ends: who asked may be gone while the server still answers.
+type whileAsked struct {
+	mu sync.Mutex // guards to, which is nil from the end on
+	to io.Writer
+}
+
+func (w *whileAsked) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.to == nil {
+		return 0, context.Canceled
+	}
+	return w.to.Write(p)
+}
+
+func (w *whileAsked) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.to = nil
 }
 
 // List walks the directory.

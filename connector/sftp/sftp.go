@@ -165,6 +165,7 @@ type Destination struct {
 
 	mu      sync.Mutex // guards all below
 	ended   bool
+	path    string // of the root, once a connection was there
 	link    *connection
 	dialing *dialing
 	busy    map[string]chan struct{} // names that are worked on; closed when they are not any more
@@ -183,7 +184,9 @@ func New(cfg Config) (*Destination, error) {
 
 // Traits: a file that was cut off goes on where it was, if its beginning may be compared.
 func (d *Destination) Traits() connector.DestinationTraits {
-	return connector.DestinationTraits{Root: d.cfg.root(), Resumes: d.cfg.Verify != string(connector.BySize),
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return connector.DestinationTraits{Root: d.cfg.root(), Path: d.path, Resumes: d.cfg.Verify != string(connector.BySize),
 		Copies: true, Streams: 4 * mostLanes}
 }
 
@@ -334,7 +337,7 @@ func (d *Destination) dial(ctx context.Context, making *dialing) {
 	making.link, making.err = link, err
 	d.dialing = nil
 	if err == nil {
-		d.link = link
+		d.link, d.path = link, link.root
 		d.all.Go(link.watch)
 	}
 	d.mu.Unlock()
