@@ -85,7 +85,7 @@ type Ledger interface {
 	// Lock claims a file for this owner. again says that the owner knows to have held it before, in this life or a former one.
 	// A claim lasts while its owner renews: it is taken over from one that has not for a minute, and from rawtransfer, which
 	// never does, after an hour. A file that the owner holds still is held, whatever was recorded of it meanwhile. Lock may be
-	// called again after any error.
+	// called again after any error. A value of metadata that its column does not take is an Invalid fault, and nothing is held.
 	Lock(ctx context.Context, o Original, again bool) (Claim, error)
 	// Renew says that the owner lives; to be called every ten seconds. The work does not grow with what is held. lost says that
 	// it came too late: others may take over what is held, or have, until it is locked again. A claim that nobody took over
@@ -103,8 +103,9 @@ type Ledger interface {
 	// Each gives all entries with shipments that were made at or after a time, each once and whole, in the order of their
 	// newest shipments. each may call the ledger; its error is returned as it is.
 	Each(ctx context.Context, since time.Time, each func(Entry) error) error
-	// Restore writes down an entry that was found at a destination, unless its source is known, or (without Extra) its
-	// content; for a ledger that was lost.
+	// Restore writes down an entry that was found at destinations, unless its source is held, or known with other bytes, or
+	// (without Extra) its source or content is known at all; for a ledger that was lost, or lacks some. Of an entry that is
+	// known with Extra those shipments are added that it has not.
 	Restore(ctx context.Context, e Entry) (added bool, err error)
 	// Probe is the canary of its gate: it finds out whether Lock and Record would work.
 	Probe(ctx context.Context) error

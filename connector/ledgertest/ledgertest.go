@@ -225,7 +225,15 @@ func (r *rig) table(want ...[]string) {
 func hash(o connector.Original) string { return fmt.Sprintf("%x", o.SHA1) }
 
 func lockedRow(o connector.Original) []string {
-	return []string{hash(o), o.Source, "locked", "NULL", "NULL", "NULL", "NULL"}
+	row := []string{hash(o), o.Source, "locked", "NULL"}
+	for _, name := range Columns {
+		value, ok := o.Meta[name]
+		if !ok {
+			value = "NULL"
+		}
+		row = append(row, value)
+	}
+	return row
 }
 
 func doneRow(o connector.Original, d connector.Shipment) []string {
@@ -391,27 +399,39 @@ func oldLocks(r *rig) {
 }
 
 func metadata(r *rig) {
+	shown := File("/data/shown", "shown")
+	r.done(r.l, shown, To(shown, "here", "/raw/shown"))
 	for i, meta := range []map[string]string{{"tel": "x"}, {"tel": "70000"}, {"run": "1.5"},
 		{"note": "longer than ten"}} {
-		o := File(fmt.Sprint("/data/", i), fmt.Sprint("bad ", i))
-		maps.Copy(o.Meta, meta)
-		r.holds(r.l, o, false)
-		if err := r.l.Record(r.Context(), o, To(o, "here", "/raw/x"), true); !fault.Is(err, fault.Invalid) {
+		bad, same := File(fmt.Sprint("/data/", i), fmt.Sprint("bad ", i)), File("/data/same bytes", "shown")
+		for _, o := range []connector.Original{bad, same} {
+			maps.Copy(o.Meta, meta)
+			if _, err := r.l.Lock(r.Context(), o, false); !fault.Is(err, fault.Invalid) {
+				r.Errorf("%v: got %v (%v), want it to be invalid", meta, err, fault.KindOf(err))
+			}
+			if found := r.find(r.l, o.Source); len(found) > 0 {
+				r.Errorf("%v: found %v", meta, found)
+			}
+			other := o
+			other.Meta = nil
+			r.holds(r.open("two"), other, false) // nobody has it
+			r.unlock(r.open("two"), other)
+		}
+		// Held with others, and the expression was changed since.
+		good := bad
+		good.Meta = nil
+		r.holds(r.l, good, false)
+		if err := r.l.Record(r.Context(), bad, To(bad, "here", "/raw/x"), true); !fault.Is(err, fault.Invalid) {
 			r.Errorf("%v: got %v (%v), want it to be invalid", meta, err, fault.KindOf(err))
 		}
-		r.table(lockedRow(o))
-		if found := r.find(r.l, o.Source); len(found) > 0 {
-			r.Errorf("%v: found %v", meta, found)
-		}
-		r.unlock(r.l, o)
+		r.table(lockedRow(good), doneRow(shown, To(shown, "here", "/raw/shown")))
+		r.unlock(r.l, good)
 	}
 	o := File("/data/z", "no column")
 	o.Meta["other"] = "1"
-	r.holds(r.l, o, false)
-	if err := r.l.Record(r.Context(), o, To(o, "here", "/raw/x"), true); !fault.Is(err, fault.Permanent) {
+	if _, err := r.l.Lock(r.Context(), o, false); !fault.Is(err, fault.Permanent) {
 		r.Errorf("got %v, want permanent", err)
 	}
-	r.unlock(r.l, o)
 	for _, meta := range []map[string]string{nil, {"tel": "7"}, {"note": `it's "é\`, "run": "-5"}} {
 		o := File(fmt.Sprint("/data/good", len(meta)), fmt.Sprint("good ", meta))
 		o.Meta = meta
@@ -508,6 +528,17 @@ func restore(r *rig) {
 	}
 	for source, e := range entries {
 		r.wantEntry(r.find(r.l, source)[source], e.Original, e.Shipments...)
+	}
+	// A shipment that a known entry lacks.
+	more := entries["/data/2"]
+	more.Shipments = append(more.Shipments, To(more.Original, "there", "/raw/2 there"))
+	for n := range 2 {
+		if added, err := r.l.Restore(r.Context(), more); err != nil || added != (r.extra && n == 0) {
+			r.Errorf("another shipment: got %v %v", added, err)
+		}
+	}
+	if r.extra {
+		r.wantEntry(r.find(r.l, more.Source)[more.Source], more.Original, more.Shipments...)
 	}
 	// Of a source that is known, with other bytes; and of bytes that are known, at another path.
 	known, second := File("/data/1", "others"), File("/data/second", "content 1")

@@ -148,22 +148,47 @@ func (l *Ledger) lock(ctx context.Context, c *pgx.Conn, at *layout, o connector.
 			ON CONFLICT (sha1, source) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch`,
 			at.locks, at.owners)})
 	}
+	write, err := at.claim(step, o, time.UnixMicro(created))
+	if err != nil {
+		return connector.Claim{}, errors.Join(err, l.ask(ctx, c, question{text: "ROLLBACK"}))
+	}
+	return claim, l.ask(ctx, c, append(writes, write, commit)...)
+}
+
+// claim writes a claim into the first table, with the values of metadata: one that its column does not take is found out before
+// the file is shipped, and not when it is recorded. A row that is left as it is says no less: the values are tried in front of
+// its key.
+func (at *layout) claim(step shipment.Step, o connector.Original, created time.Time) (q question, err error) {
+	q.args = []any{hexOf(o.SHA1), shipment.Text(o.Source)}
 	now := at.stamp("created_at", "clock_timestamp()")
-	args := []any{sum, source}
 	if !at.extra {
-		now, args = at.stamp("created_at", "$3::timestamptz"), append(args, time.UnixMicro(created))
+		now, q.args = at.stamp("created_at", "$3::timestamptz"), append(q.args, created)
 	}
-	switch step {
-	case shipment.Leave:
-	case shipment.Insert:
-		writes = append(writes, question{args: args, text: fmt.Sprintf(
-			`INSERT INTO %s (sha1_hash, source_filepath, created_at) VALUES ($1::text, $2::text, %s)`, at.main, now)})
-	case shipment.Update:
-		writes = append(writes, question{args: args, text: fmt.Sprintf(
-			`UPDATE %s SET source_filepath = $2::text, created_at = %s
-			WHERE sha1_hash = %s AND file_transferred_at IS NULL`, at.main, now, at.hash(1))})
+	columns, values, args, err := at.values(o, len(q.args)+1)
+	if err != nil {
+		return q, err
 	}
-	return claim, l.ask(ctx, c, append(writes, commit)...)
+	columns, values = append(columns, "source_filepath", "created_at"), append(values, "$2::text", now)
+	q.args = append(q.args, args...)
+	if step == shipment.Update {
+		for i := range columns {
+			columns[i] += " = " + values[i]
+		}
+		for _, name := range at.meta { // of who had it before
+			if _, ok := o.Meta[name]; !ok {
+				columns = append(columns, quote(name)+" = NULL")
+			}
+		}
+		q.text = fmt.Sprintf(`UPDATE %s SET %s WHERE sha1_hash = %s AND file_transferred_at IS NULL`, at.main,
+			strings.Join(columns, ", "), at.hash(1))
+		return q, nil
+	}
+	q.text = fmt.Sprintf(`INSERT INTO %s (sha1_hash, %s) VALUES ($1::text, %s)`, at.main, strings.Join(columns, ", "),
+		strings.Join(values, ", "))
+	if step == shipment.Leave {
+		q.text += " ON CONFLICT (sha1_hash) DO NOTHING"
+	}
+	return q, nil
 }
 
 func (l *Ledger) setMine(sum [20]byte, created int64) {
@@ -331,16 +356,22 @@ func (at *layout) show(o connector.Original, d connector.Shipment, n int) (colum
 	add("file_created_at", at.stamp("file_created_at", "%s::timestamptz"), o.Created)
 	add("file_transferred_at", at.stamp("file_transferred_at", "%s::timestamptz"), d.At)
 	add("filepath", "%s::text", shipment.Text(d.Path))
+	more, given, further, err := at.values(o, n)
+	return append(columns, more...), append(values, given...), append(args, further...), err
+}
+
+// values are what is put into the columns of metadata, from parameter n on.
+func (at *layout) values(o connector.Original, n int) (columns, values []string, args []any, err error) {
 	for _, name := range at.meta {
 		value, ok := o.Meta[name]
 		if !ok {
 			continue
 		}
-		cast := "%s::text"
+		cast := fmt.Sprintf("$%d::text", n+len(args))
 		if typ := at.types[name]; typ != "text" && typ != "character varying" && typ != "character" {
-			cast = "CAST(%s::text AS " + typ + ")"
+			cast = "CAST(" + cast + " AS " + typ + ")"
 		}
-		add(quote(name), cast, value)
+		columns, values, args = append(columns, quote(name)), append(values, cast), append(args, value)
 	}
 	for name := range o.Meta {
 		if !slices.Contains(at.meta, name) {
@@ -554,20 +585,24 @@ func (l *Ledger) Restore(ctx context.Context, e connector.Entry) (added bool, er
 	}
 	source, sum := shipment.Text(e.Source), hexOf(e.SHA1)
 	err = l.use(ctx, "restore in", func(ctx context.Context, c *pgx.Conn) error {
-		var known, shown bool
-		ours := "false"
+		var known, same, held, shown bool
+		files, locks := "false, false", "false"
 		if at.extra {
-			ours = fmt.Sprintf(`EXISTS (SELECT FROM %s WHERE source = $2)
-				OR EXISTS (SELECT FROM %s WHERE source = $2)`, at.files, at.locks)
+			of := fmt.Sprintf("EXISTS (SELECT FROM %s WHERE source = $2", at.files)
+			files = of + "), " + of + " AND sha1 = $1)"
+			locks = fmt.Sprintf("EXISTS (SELECT FROM %s WHERE source = $2)", at.locks)
 		}
 		err := l.ask(ctx, c, append(l.begin(), l.hashLock(e.SHA1), question{args: []any{sum, source},
-			read: into(&known, &shown),
-			text: fmt.Sprintf(`SELECT EXISTS (SELECT FROM %s WHERE source_filepath = $2) OR %s,
-				EXISTS (SELECT FROM %[1]s WHERE sha1_hash = %[3]s)`, at.main, ours, at.hash(1))})...)
-		if err != nil {
+			read: into(&held, &known, &same, &shown),
+			text: fmt.Sprintf(`SELECT %s, EXISTS (SELECT FROM %s WHERE source_filepath = $2) OR %s,
+				EXISTS (SELECT FROM %[2]s WHERE sha1_hash = %[4]s)`, locks, at.main, files, at.hash(1))})...)
+		switch {
+		case err != nil:
 			return err
-		}
-		if known || shown && !at.extra {
+		case !held && same:
+			added, err = l.addTo(ctx, c, at, e)
+			return err
+		case held || known || shown && !at.extra:
 			return l.ask(ctx, c, commit)
 		}
 		writes, err := l.restoring(at, e, shown)
@@ -578,6 +613,21 @@ func (l *Ledger) Restore(ctx context.Context, e connector.Entry) (added bool, er
 		return err
 	})
 	return added, err
+}
+
+// addTo adds to an entry those shipments that it lacks.
+func (l *Ledger) addTo(ctx context.Context, c *pgx.Conn, at *layout, e connector.Entry) (added bool, err error) {
+	var writes []question
+	for _, s := range e.Shipments {
+		args, err := keep(e.Original, s, false)
+		if err != nil {
+			return false, err
+		}
+		writes = append(writes, question{args: args, text: fmt.Sprintf("INSERT INTO %s %s VALUES (%s) ON CONFLICT DO NOTHING RETURNING 1",
+			at.files, keptColumns, keptValues), read: each(func(pgx.Rows) error { added = true; return nil })})
+	}
+	err = l.ask(ctx, c, append(writes, commit)...)
+	return added && err == nil, err
 }
 
 // restoring writes down an entry; shown says that the first table shows its content already.

@@ -365,7 +365,7 @@ func (l *Ledger) Lock(ctx context.Context, o connector.Original, again bool) (cl
 		if claim, step = found.Decide(ask); !claim.Held {
 			return nil
 		}
-		return l.claim(ctx, c, ask, found.Shipped(ask), epoch, step)
+		return l.claim(ctx, c, at, ask, found.Shipped(ask), epoch, step)
 	})
 	if err != nil {
 		return connector.Claim{}, err
@@ -373,31 +373,65 @@ func (l *Ledger) Lock(ctx context.Context, o connector.Original, again bool) (cl
 	return claim, nil
 }
 
-// claim writes down that a file is held.
-func (l *Ledger) claim(ctx context.Context, c *sql.Conn, a shipment.Ask, shipped bool, epoch int64,
+// claim writes down that a file is held, with the values of metadata: one that its column does not take is found out before the file
+// is shipped, and not when it is recorded. They are tried, too, where the first table's row of the hash is left as it is.
+func (l *Ledger) claim(ctx context.Context, c *sql.Conn, at *ledgerLayout, a shipment.Ask, shipped bool, epoch int64,
 	step shipment.Step) error {
-	source, sum, now := shipment.Text(a.Source), hexOf(a.SHA1), stamp(time.Now())
+	source, sum := shipment.Text(a.Source), hexOf(a.SHA1)
+	columns, values, err := l.values(at, a.Original)
+	if err != nil {
+		return err
+	}
 	if !shipped {
 		if _, err := c.ExecContext(ctx, "DELETE FROM "+l.tables.Locks+" WHERE sha1 = ? AND source <> ?", sum,
 			source); err != nil {
 			return err
 		}
 	}
-	_, err := c.ExecContext(ctx,
+	_, err = c.ExecContext(ctx,
 		"INSERT OR REPLACE INTO "+l.tables.Locks+" (sha1, source, owner, epoch) VALUES (?, ?, ?, ?)",
 		sum, source, l.cfg.Owner, epoch)
-	switch {
-	case err != nil:
-	case step == shipment.Insert:
-		_, err = c.ExecContext(ctx,
-			"INSERT INTO "+l.tables.Main+" (sha1_hash, source_filepath, created_at) VALUES (?, ?, ?)", sum,
-			source, now)
-	case step == shipment.Update:
-		_, err = c.ExecContext(ctx,
-			"UPDATE "+l.tables.Main+" SET source_filepath = ?, created_at = ? WHERE sha1_hash = ?", source,
-			now, sum)
+	if err != nil {
+		return err
+	}
+	columns, values = append(columns, "source_filepath", "created_at"), append(values, source, stamp(time.Now()))
+	var text string
+	if step == shipment.Update {
+		for i := range columns {
+			columns[i] += " = ?"
+		}
+		for _, name := range at.meta { // of who had it before
+			if _, ok := a.Meta[name]; !ok {
+				columns = append(columns, quote(name)+" = NULL")
+			}
+		}
+		text = "UPDATE " + l.tables.Main + " SET " + strings.Join(columns, ", ") + " WHERE sha1_hash = ?"
+	} else {
+		text = fmt.Sprintf("INSERT INTO %s (%s, sha1_hash) VALUES (%s?)", l.tables.Main, strings.Join(columns, ", "),
+			strings.Repeat("?, ", len(columns)))
+		if step == shipment.Leave {
+			text += " ON CONFLICT (sha1_hash) DO NOTHING"
+		}
+	}
+	_, err = c.ExecContext(ctx, text, append(values, sum)...)
+	if ofOneRow(err) {
+		return fault.New(fault.Invalid, "claim in %s: %w", l.file.path, err)
 	}
 	return err
+}
+
+// values are what is put into the columns of metadata.
+func (l *Ledger) values(at *ledgerLayout, o connector.Original) (columns []string, values []any, err error) {
+	for _, name := range slices.Sorted(maps.Keys(o.Meta)) {
+		if !slices.Contains(at.meta, name) {
+			return nil, nil, fault.New(fault.Permanent, "metadata column %s: it was not checked", name)
+		}
+		if why := misfit(at.decls[name], o.Meta[name]); why != "" {
+			return nil, nil, fault.New(fault.Invalid, "put into %s: column %s: %s", l.file.path, name, why)
+		}
+		columns, values = append(columns, quote(name)), append(values, o.Meta[name])
+	}
+	return columns, values, nil
 }
 
 // look reads what is there of a file.
@@ -536,40 +570,40 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 		case !held:
 			return fault.New(fault.Conflict, "record in %s: %.200q is not held", l.file.path, o.Source)
 		}
-		return l.write(ctx, c, at, o, d, first)
+		_, err = l.write(ctx, c, at, o, d, first)
+		return err
 	})
 }
 
-// write puts a shipment into our table, and into the first one too if it is to be shown there and nothing is yet.
+// write puts a shipment into our table, if it is not there, and into the first one too if it is to be shown there and nothing is yet.
 func (l *Ledger) write(ctx context.Context, c *sql.Conn, at *ledgerLayout, o connector.Original,
-	d connector.Shipment, first bool) error {
+	d connector.Shipment, first bool) (added int64, err error) {
 	meta, err := shipment.Meta(o.Meta)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	size, sum := shipment.Packed(o, d)
-	_, err = c.ExecContext(ctx, "INSERT INTO "+l.tables.Files+` (sha1, source, destination, path, first, size,
+	put, err := c.ExecContext(ctx, "INSERT INTO "+l.tables.Files+` (sha1, source, destination, path, first, size,
 		sha256, created_ns, meta,
 		packed_size, packed_sha256, verified, transferred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (source, sha1, destination) DO NOTHING`, hexOf(o.SHA1), shipment.Text(o.Source),
 		d.Destination, shipment.Text(d.Path),
 		first, o.Size, shipment.Hash(o.SHA256[:]), o.Created.UnixNano(), meta, size, sum, string(d.Verified),
 		d.At.UnixMicro())
+	if err == nil {
+		added, err = put.RowsAffected()
+	}
 	if err != nil || !first {
-		return err
+		return added, err
 	}
 	columns := []string{"source_filepath", "file_created_at", "file_transferred_at", "filepath"}
 	args := []any{hexOf(o.SHA1), stamp(time.Now()), shipment.Text(o.Source), stamp(o.Created), stamp(d.At),
 		shipment.Text(d.Path)}
-	for _, name := range slices.Sorted(maps.Keys(o.Meta)) {
-		if !slices.Contains(at.meta, name) {
-			return fault.New(fault.Permanent, "metadata column %s: it was not checked", name)
-		}
-		if why := misfit(at.decls[name], o.Meta[name]); why != "" {
-			return fault.New(fault.Invalid, "record in %s: column %s: %s", l.file.path, name, why)
-		}
-		columns, args = append(columns, quote(name)), append(args, o.Meta[name])
+	more, values, err := l.values(at, o)
+	if err != nil {
+		return 0, err
 	}
+	columns, args = append(columns, more...), append(args, values...)
 	sets := make([]string, len(columns))
 	for i, name := range columns {
 		sets[i] = name + " = excluded." + name
@@ -579,9 +613,9 @@ func (l *Ledger) write(ctx context.Context, c *sql.Conn, at *ledgerLayout, o con
 		DO UPDATE SET %s WHERE t.file_transferred_at IS NULL`, l.tables.Main, strings.Join(columns, ", "),
 		strings.Repeat(", ?", len(columns)), strings.Join(sets, ", ")), args...)
 	if ofOneRow(err) {
-		return fault.New(fault.Invalid, "record in %s: %w", l.file.path, err)
+		err = fault.New(fault.Invalid, "record in %s: %w", l.file.path, err)
 	}
-	return err
+	return added, err
 }
 
 // declaredLength is that of a varchar.
@@ -720,20 +754,21 @@ func (l *Ledger) Restore(ctx context.Context, e connector.Entry) (added bool, er
 		return false, err
 	}
 	err = l.transact(ctx, "restore in", func(c *sql.Conn) error {
-		var known bool
-		err := c.QueryRowContext(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE source_filepath = ?1)
-			OR EXISTS (SELECT 1 FROM %s WHERE source = ?1) OR EXISTS (SELECT 1 FROM %s WHERE source = ?1)`,
-			l.tables.Main, l.tables.Files,
-			l.tables.Locks), shipment.Text(e.Source)).Scan(&known)
-		if err != nil || known {
+		var held, known, same bool
+		err := c.QueryRowContext(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE source = ?1),
+			EXISTS (SELECT 1 FROM %s WHERE source_filepath = ?1) OR EXISTS (SELECT 1 FROM %s WHERE source = ?1),
+			EXISTS (SELECT 1 FROM %[3]s WHERE source = ?1 AND sha1 = ?2)`,
+			l.tables.Locks, l.tables.Main, l.tables.Files), shipment.Text(e.Source), hexOf(e.SHA1)).Scan(&held, &known, &same)
+		if err != nil || held || known && !same {
 			return err
 		}
 		for i, s := range e.Shipments {
-			if err := l.write(ctx, c, at, e.Original, s, i == 0); err != nil {
+			n, err := l.write(ctx, c, at, e.Original, s, i == 0 && !same)
+			if err != nil {
 				return err
 			}
+			added = added || n > 0
 		}
-		added = true
 		return nil
 	})
 	return added && err == nil, err
