@@ -3,7 +3,9 @@ package app
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,15 +17,42 @@ import (
 // Alerts says when people are told, and how often.
 type Alerts struct {
 	Gate    time.Duration `yaml:"gate"`    // a gate is closed for longer than this; default 10m
-	Lag     time.Duration `yaml:"lag"`     // a row waits for a sink for longer than this; default 1h
-	Silence int           `yaml:"silence"` // no row came for so many times the usual time; default 10
+	Lag     time.Duration `yaml:"lag"`     // a row or a file waits for longer than this; default 1h
+	Silence int           `yaml:"silence"` // nothing new came for so many times the usual time; default 10
 	Again   time.Duration `yaml:"again"`   // least time between two of one kind and job; default 1h
+	Summary string        `yaml:"summary"` // time of day at which they are told how things stand; default 09:00, off for never
 }
 
 func (a Alerts) withDefaults() Alerts {
 	a.Gate, a.Lag = orElse(a.Gate, 10*time.Minute), orElse(a.Lag, time.Hour)
 	a.Silence, a.Again = orElse(a.Silence, 10), orElse(a.Again, time.Hour)
+	a.Summary = orElse(a.Summary, "09:00")
 	return a
+}
+
+// noSummary is the Summary that is none.
+const noSummary = "off"
+
+// checkSummary says what is wrong with the time of the summary, "" if nothing is.
+func (a Alerts) checkSummary() string {
+	if _, err := time.Parse("15:04", a.Summary); a.Summary == "" || a.Summary == noSummary || err == nil {
+		return ""
+	}
+	return fmt.Sprintf("want a time of day such as 09:00, or %s, got %q", noSummary, a.Summary)
+}
+
+// due is the last moment at or before now for which there is a summary; ok is false if there are none.
+func (a Alerts) due(now time.Time) (at time.Time, ok bool) {
+	clock, err := time.Parse("15:04", a.Summary)
+	if err != nil {
+		return at, false
+	}
+	year, month, day := now.Date()
+	at = time.Date(year, month, day, clock.Hour(), clock.Minute(), 0, 0, now.Location())
+	if at.After(now) {
+		at = time.Date(year, month, day-1, clock.Hour(), clock.Minute(), 0, 0, now.Location())
+	}
+	return at, true
 }
 
 const (
@@ -48,6 +77,22 @@ type alarmBook struct {
 	Active map[string]bool   `json:"active"` // conditions that hold
 	Counts map[string]int64  `json:"counts"` // counters as they were told
 	Heard  string            `json:"heard"`  // Positions behind the events that were looked at
+	// Closed are the times at which the gates closed that are told to be closed, by condition.
+	Closed map[string]time.Time `json:"closed,omitempty"`
+	Sums   *sums                `json:"sums,omitempty"` // of the last summary; nil before the first
+}
+
+// sums are the counters of a moment.
+type sums struct {
+	At   time.Time            `json:"at"` // for which it was due
+	Jobs map[string]jobTotals `json:"jobs"`
+}
+
+// jobTotals are the counters of a job of which a summary tells.
+type jobTotals struct {
+	Taken int64            `json:"taken"` // rows or tasks
+	Done  map[string]int64 `json:"done"`  // rows by sink
+	Bytes map[string]int64 `json:"bytes,omitempty"`
 }
 
 // flood holds back what comes too often.
@@ -67,7 +112,7 @@ type pulse struct {
 
 func newAlarms(a Alerts) *alarms {
 	return &alarms{rules: a.withDefaults(), pulse: map[string]*pulse{}, book: alarmBook{
-		Floods: map[string]*flood{}, Active: map[string]bool{}, Counts: map[string]int64{}}}
+		Floods: map[string]*flood{}, Active: map[string]bool{}, Counts: map[string]int64{}, Closed: map[string]time.Time{}}}
 }
 
 func notifiedFile(dir string) string { return filepath.Join(dir, "NOTIFIED") }
@@ -76,6 +121,9 @@ func notifiedFile(dir string) string { return filepath.Join(dir, "NOTIFIED") }
 func (a *alarms) load(text []byte) {
 	fresh := newAlarms(a.rules).book
 	if json.Unmarshal(text, &fresh) == nil && fresh.Floods != nil && fresh.Active != nil && fresh.Counts != nil {
+		if fresh.Closed == nil {
+			fresh.Closed = map[string]time.Time{}
+		}
 		a.book = fresh
 	}
 }
@@ -154,16 +202,99 @@ func (a *alarms) look(now time.Time, g Gauges, news []engine.Event) {
 			a.job(now, s)
 		}
 	}
+	a.summary(now, g)
 	a.release(now)
 }
 
+// summary tells once a day how things stand.
+func (a *alarms) summary(now time.Time, g Gauges) {
+	at, ok := a.rules.due(now)
+	was := a.book.Sums
+	if !ok || was != nil && !at.After(was.At) {
+		return
+	}
+	is := &sums{At: at, Jobs: map[string]jobTotals{}}
+	lines := []string{"summary"}
+	for _, s := range g.Jobs {
+		if !s.Readable {
+			lines = append(lines, fmt.Sprintf("job %s can't be read: %s", s.Name, visible.Line(s.Error)))
+			if was != nil {
+				is.Jobs[s.Name] = was.Jobs[s.Name]
+			}
+			continue
+		}
+		t := jobTotals{Taken: takenOf(s), Done: map[string]int64{}, Bytes: s.Bytes}
+		for _, k := range s.Balance.Sinks {
+			t.Done[k.Sink] = k.Delivered
+		}
+		is.Jobs[s.Name] = t
+		if was != nil {
+			lines = append(lines, summaryOf(s, was.Jobs[s.Name], t))
+		}
+	}
+	if a.book.Sums = is; was == nil {
+		return // nothing is known of the day before
+	}
+	lines[0] += fmt.Sprintf(" since %s", was.At.Format("2006-01-02 15:04"))
+	a.out = append(a.out, strings.Join(lines, "\n"))
+}
+
+// summaryOf is what a job did since its counters were those.
+func summaryOf(s engine.Status, was, is jobTotals) string {
+	text := fmt.Sprintf("job %s (%s): %s came", s.Name, s.State, amount(is.Taken-was.Taken, s))
+	for _, name := range slices.Sorted(maps.Keys(is.Done)) {
+		text += fmt.Sprintf(", %s to %s", amount(is.Done[name]-was.Done[name], s), name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(is.Bytes)) {
+		text += fmt.Sprintf(", %s to %s", disk.Size(uint64(max(is.Bytes[name]-was.Bytes[name], 0))), name)
+	}
+	if n := s.Backlog.Rows; n > 0 {
+		text += fmt.Sprintf("; %s wait, the first for %v", amount(n, s), time.Duration(s.Backlog.Seconds)*time.Second)
+	}
+	if n := deadOf(s); n > 0 {
+		text += fmt.Sprintf("; %d dead letters", n)
+	}
+	for _, gate := range s.Gates {
+		if !gate.Open {
+			text += fmt.Sprintf("; %s is away", gate.Name)
+		}
+	}
+	return text
+}
+
+// gates tells of a gate that is closed for long, and once it is open again for how long it was and what waits.
 func (a *alarms) gates(now time.Time, s engine.Status) {
 	for _, gate := range s.Gates {
+		key := "gate/" + s.Name + "/" + gate.Name
 		away := now.Sub(gate.Since).Round(time.Second)
-		a.when(now, !gate.Open && (away >= a.rules.Gate || a.book.Active["gate/"+s.Name+"/"+gate.Name]), "gate",
+		back := fmt.Sprintf("job %s: %s is back", s.Name, gate.Name)
+		if since, ok := a.book.Closed[key]; ok {
+			back += fmt.Sprintf(" after %v", gate.Since.Sub(since).Round(time.Second))
+			if n := s.Backlog.Rows; n > 0 {
+				back += fmt.Sprintf("; %s wait", amount(n, s))
+			}
+		}
+		a.when(now, !gate.Open && (away >= a.rules.Gate || a.book.Active[key]), "gate",
 			s.Name, gate.Name, fmt.Sprintf("job %s: %s is away for %v: %s", s.Name, gate.Name, away,
-				visible.Line(gate.Cause)), fmt.Sprintf("job %s: %s is back", s.Name, gate.Name))
+				visible.Line(gate.Cause)), back)
+		if gate.Open {
+			delete(a.book.Closed, key)
+		} else if a.book.Active[key] {
+			a.book.Closed[key] = gate.Since
+		}
 	}
+}
+
+// amount is a number of what the job works on.
+func amount(n int64, s engine.Status) string {
+	word := "row"
+	if s.Kind == transferKind {
+		word = "file"
+	}
+	if n != 1 {
+		word += "s"
+	}
+	return fmt.Sprintf("%d %s", n, word)
 }
 
 // quotas tells of what is above its marks, at each of them once.
@@ -188,13 +319,12 @@ func (a *alarms) job(now time.Time, s engine.Status) {
 		a.when(now, lag > a.rules.Lag, "lag", s.Name, sink, fmt.Sprintf(
 			"job %s: rows have waited for sink %s for %v", s.Name, sink, lag), "")
 	}
-	dead := s.Balance.Rejected
-	for _, k := range s.Balance.Sinks {
-		dead += k.Dead
+	if s.Bytes != nil {
+		lag := time.Duration(s.Backlog.Seconds * float64(time.Second)).Round(time.Second)
+		a.when(now, lag > a.rules.Lag, "lag", s.Name, "", fmt.Sprintf("job %s: a %s has waited for %v; %s wait",
+			s.Name, strings.TrimPrefix(amount(1, s), "1 "), lag, amount(s.Backlog.Rows, s)), "")
 	}
-	for _, q := range s.Balance.Queues {
-		dead += q.Dead
-	}
+	dead := deadOf(s)
 	was, known := a.book.Counts["dead/"+s.Name]
 	if a.book.Counts["dead/"+s.Name] = dead; known && dead > was {
 		a.raise(now, "dead", s.Name, fmt.Sprintf("job %s: %d more dead letters; see `holdfast dead ls %s`", s.Name,
@@ -203,15 +333,30 @@ func (a *alarms) job(now time.Time, s engine.Status) {
 	a.silence(now, s)
 }
 
+// deadOf is how many dead letters a job has, and ever had in front of its sinks.
+func deadOf(s engine.Status) int64 {
+	dead := s.Balance.Rejected
+	for _, k := range s.Balance.Sinks {
+		dead += k.Dead
+	}
+	for _, q := range s.Balance.Queues {
+		dead += q.Dead
+	}
+	return dead
+}
+
+// takenOf is how much came in, ever: rows or tasks.
+func takenOf(s engine.Status) int64 { return s.Balance.Accepted + s.Taken }
+
 // silence learns how often rows come, and tells when none does for much longer. A job that does not run says
 // nothing of its source.
 func (a *alarms) silence(now time.Time, s engine.Status) {
 	p := a.pulse[s.Name]
 	if p == nil || s.State != engine.Running {
-		a.pulse[s.Name] = &pulse{rows: s.Balance.Accepted, last: now}
+		a.pulse[s.Name] = &pulse{rows: takenOf(s), last: now}
 		return
 	}
-	if s.Balance.Accepted != p.rows {
+	if taken := takenOf(s); taken != p.rows {
 		gone := now.Sub(p.last)
 		switch p.seen++; p.seen {
 		case 1: // since when they had not come is not known
@@ -220,10 +365,10 @@ func (a *alarms) silence(now time.Time, s engine.Status) {
 		default:
 			p.usual = (4*p.usual + gone) / 5
 		}
-		p.rows, p.last = s.Balance.Accepted, now
+		p.rows, p.last = taken, now
 	}
 	quiet := now.Sub(p.last)
 	a.when(now, p.seen >= pulsesKnown && quiet > max(leastSilence, time.Duration(a.rules.Silence)*p.usual),
-		"silence", s.Name, "", fmt.Sprintf("job %s: no new row for %v, where one comes every %v", s.Name,
-			quiet.Round(time.Second), p.usual.Round(time.Second)), fmt.Sprintf("job %s: rows come again", s.Name))
+		"silence", s.Name, "", fmt.Sprintf("job %s: nothing new for %v, where something comes every %v", s.Name,
+			quiet.Round(time.Second), p.usual.Round(time.Second)), fmt.Sprintf("job %s: something comes again", s.Name))
 }

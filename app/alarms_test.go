@@ -25,7 +25,7 @@ type watched struct {
 }
 
 func watching(t *testing.T) *watched {
-	return &watched{t, newAlarms(Alerts{}), time.Unix(1_000_000, 0), Gauges{
+	return &watched{t, newAlarms(Alerts{Summary: noSummary}), time.Unix(1_000_000, 0), Gauges{
 		Disk: disk.Room{Free: 100, Total: 1000}, Marks: engine.RoomLimits{Soft: 50, Hard: 20},
 		Jobs: []engine.Status{{Name: "spots", State: engine.Running, Readable: true,
 			Gates: []gate.Status{{Name: "main", Open: true}}, Lag: map[string]float64{"main": 0},
@@ -66,6 +66,55 @@ func TestAlarmsOfAGate(t *testing.T) {
 	w.gate(false) // a short one is not told
 	w.after(time.Minute, nil)
 	w.gate(true)
+	w.after(time.Minute, nil)
+}
+
+// Of a job of files it is told what waits, for how long a gate was closed, and that nothing comes any more.
+func TestAlarmsOfFiles(t *testing.T) {
+	w := watching(t)
+	*w.job() = engine.Status{Name: "frames", Kind: transferKind, State: engine.Running, Readable: true,
+		Gates: []gate.Status{{Name: "main", Open: true}}, Bytes: map[string]int64{"main": 0}}
+	w.after(0, nil)
+	w.gate(false)
+	w.after(11*time.Minute, nil, "job frames: main is away for 11m0s")
+	w.job().Backlog = engine.Backlog{Rows: 1234, Seconds: 3601}
+	w.after(time.Hour, nil, "job frames: a file has waited for 1h0m1s; 1234 files wait")
+	w.gate(true)
+	w.after(0, nil, "job frames: main is back after 1h11m0s; 1234 files wait")
+	w.job().Backlog = engine.Backlog{}
+	for range pulsesKnown + 1 {
+		w.job().Taken++
+		w.after(2*time.Minute, nil)
+	}
+	w.after(21*time.Minute, nil, "job frames: nothing new for 21m0s")
+}
+
+// Once a day, at its time, it is told how things stand; a process that was down then tells it at its start, once.
+func TestSummary(t *testing.T) {
+	w := watching(t)
+	w.a = newAlarms(Alerts{Summary: "09:00", Gate: 1000 * time.Hour})
+	w.now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.Local)
+	frames := engine.Status{Name: "frames", Kind: transferKind, State: engine.Running, Readable: true,
+		Bytes: map[string]int64{"centre": 5e9}, Taken: 100, Lag: map[string]float64{}}
+	w.g.Jobs = append(w.g.Jobs, frames)
+	w.after(0, nil) // the day before is not known
+	w.job().Balance.Accepted, w.job().Balance.Sinks[0].Delivered = 1000, 990
+	w.job().Backlog = engine.Backlog{Rows: 10, Seconds: 61}
+	w.g.Jobs[1].Taken, w.g.Jobs[1].Bytes = 101, map[string]int64{"centre": 7e9}
+	w.g.Jobs[1].Gates = []gate.Status{{Name: "centre", Since: w.now}}
+	w.after(20*time.Hour+59*time.Minute, nil)
+	w.after(time.Minute, nil, "summary since 2026-06-01 09:00\n"+
+		"job spots (running): 1000 rows came, 990 rows to main; 10 rows wait, the first for 1m1s\n"+
+		"job frames (running): 1 file came, 1.9 GiB to centre; centre is away")
+	w.after(time.Minute, nil)
+	b, err := json.Marshal(w.a.book)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.a = newAlarms(Alerts{Summary: "09:00", Gate: 1000 * time.Hour})
+	w.a.load(b)
+	w.after(time.Minute, nil)
+	w.after(3*24*time.Hour, nil, "summary since 2026-06-02 09:00")
 	w.after(time.Minute, nil)
 }
 
@@ -126,9 +175,9 @@ func TestAlarmsOfLagDiskAndSilence(t *testing.T) {
 		w.after(2*time.Minute, nil)
 	}
 	w.after(19*time.Minute, nil)
-	w.after(2*time.Minute, nil, "no new row for 21m0s, where one comes every 2m0s")
+	w.after(2*time.Minute, nil, "nothing new for 21m0s, where something comes every 2m0s")
 	w.job().Balance.Intake = balance.Intake{Accepted: 1000}
-	w.after(time.Minute, nil, "rows come again")
+	w.after(time.Minute, nil, "something comes again")
 	w.job().State = engine.Paused // a paused job is quiet because it is told to be
 	w.after(time.Minute, nil)
 	w.after(24*time.Hour, nil)

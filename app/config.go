@@ -301,6 +301,9 @@ func (c *Config) check(d *decoder, root ast.Node) {
 			d.bad(d.at(root, "notify", name), "notify."+name, "%s", why)
 		}
 	}
+	if why := c.Alerts.checkSummary(); why != "" {
+		d.bad(d.at(root, "alerts", "summary"), "alerts.summary", "%s", why)
+	}
 	if c.Alerts.Silence < 0 {
 		d.bad(d.at(root, "alerts", "silence"), "alerts.silence", "want a number from 1, got %d", c.Alerts.Silence)
 	}

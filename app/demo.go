@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"holdfast/base/disk"
 	"holdfast/connector/wsprnet/simulator"
 )
 
@@ -54,8 +55,8 @@ func (f *Feed) Close() error { return f.ln.Close() }
 // DemoFile is where the demonstration keeps the spots, in the data directory.
 const DemoFile = "spots.sqlite"
 
-// Demo makes the plan of the demonstration: a job that collects from the feed into SQLite, and a weather station
-// over a broker in which trouble can be switched on.
+// Demo makes the plan of the demonstration: a job that collects from the feed into SQLite, a weather station
+// over a broker in which trouble can be switched on, and a job that brings the frames of a camera into an archive.
 func Demo(f *Feed, t *Trouble, dataDir, listen string, log *slog.Logger) (*Plan, error) {
 	place, err := Locate(dataDir, "")
 	if err != nil {
@@ -63,6 +64,9 @@ func Demo(f *Feed, t *Trouble, dataDir, listen string, log *slog.Logger) (*Plan,
 	}
 	if err := writeDemoWeather(place.Dir); err != nil {
 		return nil, err
+	}
+	if err := disk.MkdirAll(below(place.Dir, demoCameraDir), 0o755); err != nil {
+		return nil, fmt.Errorf("make the directory of the tour's camera: %w", err)
 	}
 	type m = map[string]any
 	role := func(name string, own m) m {
@@ -76,6 +80,7 @@ func Demo(f *Feed, t *Trouble, dataDir, listen string, log *slog.Logger) (*Plan,
 			"sinks": m{"local": m{
 				"sqlite": m{"path": DemoFile, "table": "spots"},
 				"batch":  m{"every": "1s"}}}}},
+		"frames":            demoFrames(place.Dir),
 		"weather-streamer":  role("streamer", m{"input": DemoWeatherFile, "interval": "10s", "loop": true}),
 		"weather-ingester":  role("ingester", m{}),
 		"weather-processor": role("processor", m{}),

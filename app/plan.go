@@ -72,13 +72,6 @@ func (c *Config) planAt(place Place, listen string, log *slog.Logger) (*Plan, er
 		ReadToken:   c.ReadToken,
 		Checkpoints: c.Checkpoints, Disk: c.Disk, Notify: c.Notify, Alerts: c.Alerts, Log: log,
 		config: c}
-	for _, j := range c.Jobs {
-		if w, ok := j.work.(interface{ needs() error }); ok {
-			if err := w.needs(); err != nil {
-				return nil, err
-			}
-		}
-	}
 	return p, CheckListen(orElse(p.Listen, NoListen), p.Token)
 }
 
@@ -115,6 +108,11 @@ func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
 
 // spec declares a job to the engine.
 func (p *Plan) spec(j Job) (engine.Spec, error) {
+	if w, ok := j.work.(interface{ needs() error }); ok {
+		if err := w.needs(); err != nil {
+			return engine.Spec{}, err
+		}
+	}
 	w, ok := j.work.(interface{ spec(*Plan, Job) engine.Spec })
 	if !ok {
 		return engine.Spec{}, fault.New(fault.Permanent, "job %s: a %s can't run", j.Name, j.Kind)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/localdir"
 	"holdfast/connector/postgres"
@@ -71,10 +69,16 @@ type transferConfig struct {
 	// which is 1 MB/s by default.
 	CopyTimeout time.Duration `yaml:"copy_timeout"`
 	Slowest     Bytes         `yaml:"slowest"`
+	// Limit is what may go out over the network, to all destinations together: a rate, such as 20MB a second, or times of day
+	// with the rates that hold from them on, such as "08:00,2MB 18:00,off". Default off.
+	Limit string `yaml:"limit"`
+	// KeepRecords is how long the record of a file stays that is done or given up, and stands no longer; default 90 days.
+	KeepRecords time.Duration `yaml:"keep_records"`
 	// Canary is the time between two looks at destinations and ledger; default none while all is well.
 	Canary time.Duration `yaml:"canary"`
 
-	once bool // one scan, and what it found
+	once  bool // one scan, and what it found
+	limit transfer.Limit
 }
 
 type backfill struct {
@@ -101,14 +105,18 @@ type pack struct {
 type targets []destination
 
 type destination struct {
-	name string
-	root string
-	open func(o opening) (connector.Destination, error)
+	name  string
+	root  string
+	local bool // it is not over the network
+	open  func(o opening) (connector.Destination, error)
 }
+
+// directoryKind is the kind of destination that is a directory of this machine.
+const directoryKind = "directory"
 
 // destinations are all kinds of destinations that a transfer job can bring files to.
 var destinations = []kind[connector.Destination]{
-	kindOf("directory", localdir.Config{}, localdir.Config.Validate, nil,
+	kindOf(directoryKind, localdir.Config{}, localdir.Config.Validate, nil,
 		func(c localdir.Config, o opening) (connector.Destination, error) {
 			c.Path = below(o.dataDir, c.Path)
 			return localdir.New(c)
@@ -150,7 +158,7 @@ func (t *targets) decode(d *decoder, n ast.Node, path string) {
 		}
 		k := destinations[slices.Index(kindNames(destinations), kind.key)]
 		c := k.decode(d, kind, join(p, kind.key))
-		*t = append(*t, destination{name: e.key, root: fmt.Sprint(c), open: k.with(c)})
+		*t = append(*t, destination{name: e.key, root: fmt.Sprint(c), local: kind.key == directoryKind, open: k.with(c)})
 	}
 }
 
@@ -162,7 +170,7 @@ func (t targets) open(o opening, open *opens) (all []transfer.Target, err error)
 			return nil, fmt.Errorf("open destination %s: %w", d.name, err)
 		}
 		*open = append(*open, to)
-		all = append(all, transfer.Target{Name: d.name, To: to})
+		all = append(all, transfer.Target{Name: d.name, To: to, Limited: !d.local})
 	}
 	return all, nil
 }
@@ -175,7 +183,7 @@ func (d *decoder) place(n ast.Node, word, path string) destination {
 		}
 		return destination{name: "remote", root: word, open: func(opening) (connector.Destination, error) { return sftp.New(c) }}
 	}
-	return destination{name: "local", root: word, open: func(o opening) (connector.Destination, error) {
+	return destination{name: "local", root: word, local: true, open: func(o opening) (connector.Destination, error) {
 		return localdir.New(localdir.Config{Path: below(o.dataDir, word)})
 	}}
 }
@@ -227,6 +235,10 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 	if _, err := regexp.Compile(c.MetadataRegex); err != nil {
 		bad("metadata_regex", "%v", err)
 	}
+	limit, err := parseLimit(c.Limit)
+	if c.limit = limit; err != nil {
+		bad("limit", "%v", err)
+	}
 	word := func(key, value string, words ...string) {
 		if value != "" && !slices.Contains(words, value) {
 			bad(key, "want %s, got %q", strings.Join(words, " or "), value)
@@ -252,7 +264,7 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 		key   string
 		value int64
 	}{{"workers", int64(c.Workers)}, {"attempts", int64(c.Attempts)}, {"copy_timeout", int64(c.CopyTimeout)},
-		{"canary", int64(c.Canary)}} {
+		{"canary", int64(c.Canary)}, {"keep_records", int64(c.KeepRecords)}} {
 		if x.value < 0 {
 			bad(x.key, "want a number from 1, got %d", x.value)
 		}
@@ -314,20 +326,14 @@ func (c *transferConfig) build(env engine.Env, o opening) (made engine.Job, err 
 	}
 	cfg := transfer.Config{Root: c.From, Find: finder{found, c.Backfill}, Workers: c.Workers, Attempts: c.Attempts,
 		ShipBad: c.Bad == "ship", Place: transfer.Placer{Card: c.HeaderCard}, After: transfer.After(c.After),
-		CopyTimeout: c.CopyTimeout, Slowest: int64(c.Slowest), Canary: c.Canary, Once: c.once}
+		CopyTimeout: c.CopyTimeout, Slowest: int64(c.Slowest), Canary: c.Canary, KeepRecords: c.KeepRecords, Once: c.once, Limit: c.limit}
 	if o := c.OverwriteUnpacked; o != nil {
 		cfg.Overwrite = &transfer.Age{Within: o.Within, Recency: o.Recency}
 	}
 	if c.Layout != keepWord {
 		cfg.Place.Layout = c.Layout
 	}
-	if c.MetadataRegex != "" {
-		cfg.Meta = regexp.MustCompile(c.MetadataRegex)
-	}
-	if c.Pack.By != "none" {
-		cfg.Pack = transfer.FPack()
-		cfg.Pack.SameName = c.Pack.Name == "same"
-	}
+	cfg.Meta, cfg.Pack = c.meta(), c.packer()
 	if cfg.Targets, err = c.To.open(o, &open); err != nil {
 		return nil, err
 	}
@@ -361,38 +367,22 @@ func (c *transferConfig) openLedger(owner string, o opening) (connector.Ledger, 
 	return sqlite.OpenLedger(sqlite.LedgerConfig{Path: filepath.Join(o.dataDir, transfersFile), Owner: owner})
 }
 
-// Difference is a file that a destination has not as the ledger says.
-type Difference = transfer.Difference
+// meta is what finds values of further columns of the ledger in names; nil for nothing.
+func (c *transferConfig) meta() *regexp.Regexp {
+	if c.MetadataRegex == "" {
+		return nil
+	}
+	return regexp.MustCompile(c.MetadataRegex)
+}
 
-// Compare compares the ledger of a transfer job with its destinations.
-func (p *Plan) Compare(ctx context.Context, name string, since time.Time, each func(transfer.Difference)) (found transfer.Compared, err error) {
-	job, ok := p.job(name)
-	if !ok {
-		return found, fault.New(fault.NotFound, "there is no job %s", name)
+// packer makes packed forms; nil for none.
+func (c *transferConfig) packer() *transfer.Packer {
+	if c.Pack.By == "none" {
+		return nil
 	}
-	c, ok := job.work.(*transferConfig)
-	if !ok {
-		return found, fault.New(fault.Invalid, "job %s is no transfer", name)
-	}
-	o := opening{dataDir: p.Place.Dir, jobDir: engine.JobDir(p.Place.Dir, name), log: p.Log}
-	var open opens
-	defer func() { err = errors.Join(err, open.close()) }()
-	targets, err := c.To.open(o, &open)
-	if err != nil {
-		return found, err
-	}
-	ledger, err := c.openLedger(fmt.Sprintf("compare-%d", os.Getpid()), o)
-	if err != nil {
-		return found, err
-	}
-	if ledger == nil {
-		return found, fault.New(fault.Invalid, "job %s has no ledger", name)
-	}
-	open = append(open, ledger)
-	if err := ledger.Check(ctx, nil); err != nil {
-		return found, err
-	}
-	return transfer.Compare(ctx, ledger, targets, since, each)
+	p := transfer.FPack()
+	p.SameName = c.Pack.Name == "same"
+	return p
 }
 
 // needs are programs of this machine that the job runs, and that are not there.

@@ -35,6 +35,7 @@ type TransferFlags struct {
 	After      string
 	NoLedger   bool
 
+	Limit           string
 	SlackURL        string
 	DataDir, Listen string
 }
@@ -54,7 +55,7 @@ func Transfer(f TransferFlags, env func(string) (string, bool), log *slog.Logger
 	}
 	job := append(some("from", absolute(f.From), "to", to, "header_card", f.HeaderCard, "metadata_regex", f.MetadataRegex,
 		"copy_timeout", f.CopyTimeout, "canary", f.Canary, "patience", f.Patience, "workers", f.Workers, "poll", f.Poll,
-		"after", f.after()),
+		"limit", f.Limit, "after", f.after()),
 		yaml.MapItem{Key: "backfill", Value: some("every", f.BackfillEvery, "within", f.BackfillWithin, "recency", f.BackfillRecency)},
 		yaml.MapItem{Key: "pack", Value: some("by", f.Pack, "name", f.PackedName)})
 	if len(f.Patterns) > 0 {

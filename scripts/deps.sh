@@ -23,6 +23,7 @@ servers=(
   "influxdb|/usr/bin/influxd|the InfluxDB sink"
   "openssh-server|/usr/sbin/sshd|transfers over SSH"
   "libcfitsio-bin|/usr/bin/fpack|FITS files packed by fpack"
+  "rsync|/usr/bin/rsync|transfers against rsync (make bench)"
   "astropy-utils|/usr/bin/fitscheck|verdicts on FITS files against fitscheck's"
 )
 

@@ -92,6 +92,7 @@ func TestDepsWithoutInstallers(t *testing.T) {
 			"MISSING influxdb (", "Untested: the InfluxDB sink",
 			"MISSING openssh-server (", "Untested: transfers over SSH",
 			"MISSING libcfitsio-bin (", "Untested: FITS files packed by fpack",
+			"MISSING rsync (", "Untested: transfers against rsync (make bench)",
 			"MISSING astropy-utils (", "Untested: verdicts on FITS files against fitscheck's",
 			"MISSING libchdb (", "Untested: the ClickHouse sink against a modern engine",
 		} {

@@ -99,6 +99,13 @@ var (
 		"job", "sink")
 	sinkBytes = describes("sink_backlog_bytes", "Bytes of the blocks with rows that the sink has not got yet.",
 		"job", "sink")
+	queueTasks = describes("queue_tasks", "Tasks of a queue that wait, are worked on, or are dead.", "job", "queue", "state")
+	queueEnded = describes("queue_ended_tasks_total", "Tasks of a queue by how they ended.", "job", "queue", "outcome")
+	tasksTaken = describes("tasks_total", "Tasks that came in.", "job")
+	tasksOpen  = describes("tasks_open", "Tasks that are on their way.", "job")
+	tasksLag   = describes("tasks_lag_seconds", "How long the task has been on its way that has been so for longest.", "job")
+	sentBytes  = describes("delivered_bytes_total", "Bytes of the files that a destination got.", "job", "destination")
+
 	sinkLag = describes("sink_lag_seconds", "How long the oldest row that the sink has not got has waited.",
 		"job", "sink")
 )
@@ -180,8 +187,30 @@ func (o outlet) job(s engine.Status) {
 	}
 	o.gauge(spoolRows, float64(s.Spool.Rows), s.Name)
 	o.gauge(spoolBytes, float64(s.Spool.Bytes), s.Name)
+	o.tasks(s)
 	for _, k := range b.Sinks {
 		o.sink(s.Name, k, s.Lag[k.Sink])
+	}
+}
+
+// tasks are those of a job that has some.
+func (o outlet) tasks(s engine.Status) {
+	for _, q := range s.Balance.Queues {
+		for state, n := range map[string]int64{"ready": q.Ready, "leased": q.Leased, "waiting": q.Waiting, "dead": q.Dead} {
+			o.gauge(queueTasks, float64(n), s.Name, q.Queue, state)
+		}
+		for outcome, n := range map[string]int64{"done": q.Done, "dropped": q.Dropped} {
+			o.counter(queueEnded, n, s.Name, q.Queue, outcome)
+		}
+	}
+	if s.Bytes == nil {
+		return // it does not run, or has no tasks
+	}
+	o.counter(tasksTaken, s.Taken, s.Name)
+	o.gauge(tasksOpen, float64(s.Backlog.Rows), s.Name)
+	o.gauge(tasksLag, s.Backlog.Seconds, s.Name)
+	for name, n := range s.Bytes {
+		o.counter(sentBytes, n, s.Name, name)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // routes are all that the API answers.
 func routes(d *app.Desk) map[string]work {
 	all := map[string]work{}
-	for _, room := range []map[string]work{jobRoutes(d), spoolRoutes(d), deadRoutes(d),
+	for _, room := range []map[string]work{jobRoutes(d), spoolRoutes(d), deadRoutes(d), fileRoutes(d),
 		checkpointRoutes(d), watchRoutes(d)} {
 		maps.Copy(all, room)
 	}

@@ -156,7 +156,7 @@ func (f *face) demoCommand() *cobra.Command {
 	var lf logFlags
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "A tour: a feed and a weather station, with outages to provoke",
+		Short: "A tour: a feed, a weather station and a camera, with outages to provoke",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.withLog(lf, false, func(log *slog.Logger) error {
@@ -175,7 +175,7 @@ func (f *face) demoCommand() *cobra.Command {
 					return err
 				}
 				p := &process{plan: plan, log: log, anyPort: listen == "",
-					beside: []func(context.Context) error{sim.Run, trouble.Run}}
+					beside: []func(context.Context) error{sim.Run, trouble.Run, app.DemoCamera(plan).Run}}
 				p.ready = func(_ *app.Desk, url string) { f.demoReady(plan, sim.URL(), trouble.URL(), url) }
 				return p.run(cmd.Context())
 			})
@@ -192,8 +192,9 @@ func (f *face) demoCommand() *cobra.Command {
 }
 
 func (f *face) demoReady(plan *app.Plan, feed, broker, url string) {
-	fmt.Fprintf(f.out, `Holdfast collects from a simulated feed of WSPR spots into SQLite, and streams
-made-up weather over a broker, an hour of it every 10 s, with reports by state.
+	fmt.Fprintf(f.out, `Holdfast collects from a simulated feed of WSPR spots into SQLite, streams
+made-up weather over a broker, an hour of it every 10 s, with reports by state,
+and brings the frames of a camera, one every 5 s, into an archive.
 
   the feed, with outages to switch on and off   %s
   the broker, likewise                          %s
@@ -201,11 +202,14 @@ made-up weather over a broker, an hour of it every 10 s, with reports by state.
   the windows of the stream                     %s/api/v1/windows
   the state of the jobs                         %s/api/v1/jobs
   the rows                                      %s
+  the frames                                    %s
 
 Try: holdfast status  --data-dir %s
      holdfast windows --data-dir %s
      holdfast audit   --data-dir %s
+     holdfast transfer files frames --data-dir %s
 Ctrl-C ends the tour; kill -9 does no harm either.
 
-`, feed, broker, app.DemoReports(plan), url, url, app.DemoPath(plan), plan.Place.Dir, plan.Place.Dir, plan.Place.Dir)
+`, feed, broker, app.DemoReports(plan), url, url, app.DemoPath(plan), app.DemoArchive(plan), plan.Place.Dir,
+		plan.Place.Dir, plan.Place.Dir, plan.Place.Dir)
 }

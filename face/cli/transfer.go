@@ -23,8 +23,12 @@ type transferFlags struct {
 	backfillEvery, backfillHours, recency         float64
 	maxWait                                       time.Duration
 	controlMaster                                 bool
+	bar                                           *bar // where there is a terminal, of one pass
 	log                                           logFlags
 }
+
+// transferJob is the name of the job of a command line.
+const transferJob = "transfer"
 
 // transferCommand takes the place of raw-transfer.
 func (f *face) transferCommand() *cobra.Command {
@@ -40,6 +44,10 @@ func (f *face) transferCommand() *cobra.Command {
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t.From, t.To = args[0], args[1]
+			if t.BackfillOnly && f.tty {
+				t.bar = &bar{to: f.err}
+				f.err = t.bar
+			}
 			return f.withLog(t.log, true, func(log *slog.Logger) error { return f.transfer(cmd, t, log) })
 		},
 	}
@@ -50,7 +58,7 @@ func (f *face) transferCommand() *cobra.Command {
 	fs.Lookup("verbose").NoOptDefVal = "2" // rawtransfer's has no value
 	fs.StringVar(&t.log.file, "logfile", "", "as --log-file")
 	fs.StringVar(&t.Listen, "listen", "", "address of the API (default none)")
-	c.AddCommand(f.transferVerifyCommand())
+	c.AddCommand(f.transferVerifyCommand(), f.transferRebuildCommand(), f.transferFilesCommand(), f.transferFileCommand())
 	return c
 }
 
@@ -114,7 +122,7 @@ func (f *face) transferPlan(t *transferFlags, args []string, log *slog.Logger) (
 	fl := t.TransferFlags
 	fl.From, fl.To, fl.DataDir = args[0], args[1], f.dataDir
 	plan, err = app.Transfer(fl, os.LookupEnv, log)
-	return plan, "transfer", err
+	return plan, transferJob, err
 }
 
 func (t *transferFlags) add(c *cobra.Command) {
@@ -143,6 +151,7 @@ func (t *transferFlags) add(c *cobra.Command) {
 		"unpacked are replaced by their packed form, when a scan finds them")
 	fs.Float64Var(&t.unpackedHours, "overwrite-unpacked-hours", 0, "hours that they may be old (default any age)")
 	fs.Float64Var(&t.unpackedRecency, "overwrite-unpacked-recency-window", 0, "seconds that they must be old")
+	fs.StringVar(&t.Limit, "bwlimit", "", "bytes a second over the network, such as 20MB or \"08:00,2MB 18:00,off\"")
 	fs.StringVar(&t.Pack, "pack", "", "fpack (default), or none")
 	fs.StringVar(&t.PackedName, "packed-name", "", "name of what replaces an original: packed (default) is X.fits.fz, same is X.fits")
 	fs.StringVar(&t.After, "after", "", "what becomes of originals: replace (default), keep (default of --backfill-only), delete")
@@ -171,16 +180,25 @@ func (f *face) transfer(cmd *cobra.Command, t *transferFlags, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	p := &process{plan: plan, log: log, ready: func(*app.Desk, string) {
-		log.Info(fmt.Sprintf("holdfast %s transfers %s to %s, with its state in %s", app.Version, fl.From, fl.To, plan.Place.Dir))
-	}}
 	ctx := cmd.Context()
+	pass := &pass{f: f, job: transferJob, log: log, bar: t.bar}
+	pass.begin(ctx, plan.Place)
+	p := &process{plan: plan, log: log, ready: func(d *app.Desk, _ string) {
+		log.Info(fmt.Sprintf("holdfast %s transfers %s to %s, with its state in %s", app.Version, fl.From, fl.To, plan.Place.Dir))
+		pass.desk <- d
+	}}
+	if plan.Once {
+		p.beside = append(p.beside, pass.follow)
+	}
 	if t.maxWait > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, t.maxWait)
 		defer cancel()
 	}
 	err = p.run(ctx)
+	if err == nil && plan.Once {
+		err = pass.summary(context.WithoutCancel(ctx), plan.Place)
+	}
 	if ctx.Err() == context.DeadlineExceeded {
 		return &exitError{LeftOver, fault.WithHint(fmt.Errorf("not all is done after %v (--max-wait)", t.maxWait),
 			"what is left goes on at the next start; see holdfast status --data-dir %s", plan.Place.Dir)}

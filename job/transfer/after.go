@@ -37,18 +37,11 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case f.State == Known && f.Overwrite:
-		f, err = j.overwrite(ctx, f)
-	case f.State != Finishing: // it went no further
-	case j.cfg.After == Replace && f.Packed != nil:
-		err = j.replace(ctx, f)
-	case j.cfg.After == Remove:
-		err = j.remove(ctx, f)
-	}
+	began := time.Now()
+	f, did, err := j.treat(ctx, f)
 	var e end
 	if errors.As(err, &e) { // somebody took it away already
-		err = nil
+		did, err = WasGone, nil
 	}
 	if err == nil && j.ledger != nil {
 		err = j.ledger.ask(ctx, func(ctx context.Context) error { return j.ledger.Unlock(ctx, j.original(f)) })
@@ -60,6 +53,9 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 		if f.Packed, f.Held = nil, false; f.State == Finishing {
 			f.becomes(Done, "")
 		}
+		if did != "" {
+			f.did(did, "", time.Since(began), "%s", e.why)
+		}
 		return j.after.Done(tx, l)
 	})
 	if err == nil {
@@ -69,6 +65,24 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 		}
 	}
 	return err
+}
+
+// treat does with the original what is to be done, and says what that was; "" for a file that went no further.
+func (j *Job) treat(ctx context.Context, f *file) (_ *file, did Act, err error) {
+	switch {
+	case f.State == Known && f.Overwrite:
+		if f, err = j.overwrite(ctx, f); f.Own != "" {
+			did = Replaced
+		}
+		return f, did, err
+	case f.State != Finishing:
+		return f, "", nil
+	case j.cfg.After == Replace && f.Packed != nil:
+		return f, Replaced, j.replace(ctx, f)
+	case j.cfg.After == Remove:
+		return f, Deleted, j.remove(ctx, f)
+	}
+	return f, Kept, nil
 }
 
 // overwrites reports whether the packed form of a file that the ledger had already is to take its place.
@@ -150,7 +164,7 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 	if err != nil {
 		return err
 	}
-	if err := j.own(path, own); err != nil {
+	if err := j.own(f, path, own); err != nil {
 		return err
 	}
 	if j.cfg.Pack.SameName {
@@ -163,17 +177,20 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 	return drop(in.Name())
 }
 
-// own remembers that the job put a file there.
-func (j *Job) own(path string, i Identity) error {
+// own remembers that the job put a file there, in the place of another.
+func (j *Job) own(f *file, path string, i Identity) error {
 	i.Path = Name(path)
 	text, err := json.Marshal(i)
 	if err != nil {
 		return err
 	}
-	return j.env.Store.Update(func(tx *store.Tx) error {
+	f.Own = i.Path
+	_, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
+		f.Own = i.Path
 		tx.Set(ownKey(path), text)
 		return nil
 	})
+	return err
 }
 
 // drop removes an original whose packed form is there. That is durable first.
@@ -209,7 +226,7 @@ func (j *Job) isThere(name, path string, f *file) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return true, j.own(path, own)
+	return true, j.own(f, path, own)
 }
 
 // copyTo copies a file, durably, and returns the identity of the copy, without its path.

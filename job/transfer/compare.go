@@ -30,6 +30,9 @@ const atOnce = 200
 func Compare(ctx context.Context, ledger connector.Ledger, targets []Target, since time.Time, each func(Difference)) (Compared, error) {
 	c := comparison{each: each, waiting: map[string][]expected{}}
 	for _, t := range targets {
+		if err := meet(ctx, t.To); err != nil {
+			return c.found, err
+		}
 		c.targets = append(c.targets, t.To)
 	}
 	err := ledger.Each(ctx, since, func(e connector.Entry) error { return c.take(ctx, e) })
@@ -54,14 +57,14 @@ type expected struct {
 	source, name string
 }
 
-// take sorts what an entry says by destinations. Rawtransfer did not say which one it meant: a path below the root is there.
+// take sorts what an entry says by destinations.
 func (c *comparison) take(ctx context.Context, e connector.Entry) error {
 	for _, s := range e.Shipments {
 		known := false
 		for _, to := range c.targets {
 			root := to.Traits().Root
-			name, below := nameBelow(root, s.Path)
-			if !below || s.Destination != root && s.Destination != "" {
+			name, there := nameAt(to.Traits(), s)
+			if !there {
 				continue
 			}
 			known = true
@@ -115,10 +118,22 @@ func (c *comparison) differs(root string, x expected, what string) {
 	c.each(Difference{x.source, root, x.Path, what})
 }
 
-// nameBelow is the name of a path below the root of a destination, as people write roots: user@host:/path, /path.
-func nameBelow(root, path string) (string, bool) {
-	if i := strings.Index(root, ":/"); i >= 0 && !strings.HasPrefix(root, "/") {
-		root = root[i+1:]
+// meet makes sure that the path of a destination is known.
+func meet(ctx context.Context, to connector.Destination) error {
+	if to.Traits().Path != "" {
+		return nil
 	}
-	return strings.CutPrefix(path, strings.TrimSuffix(root, "/")+"/")
+	if _, _, err := to.Sums(ctx, nil); err != nil {
+		return fmt.Errorf("ask %s: %w", to.Traits().Root, err)
+	}
+	return nil
+}
+
+// nameAt is the name of a shipment below the root of a destination, if that is where it is. Rawtransfer did not say where it
+// brought files: what has a path below the root is there.
+func nameAt(t connector.DestinationTraits, s connector.Shipment) (string, bool) {
+	if t.Path == "" || s.Destination != t.Root && s.Destination != "" {
+		return "", false
+	}
+	return strings.CutPrefix(s.Path, strings.TrimSuffix(t.Path, "/")+"/")
 }

@@ -17,6 +17,7 @@ func (f *file) dies(tx *store.Tx, q *queue.Queue, l queue.Lease, cause error) er
 	if hint := fault.HintOf(cause); hint != "" {
 		why += "; " + hint
 	}
+	f.did(Died, of(q), 0, "%s", why)
 	_, err := balance.Bury(tx, balance.DeadLetter{At: time.Now().UTC(), Stage: balance.AtTask, From: q.Name(), Key: string(f.Path),
 		Reason: why, Raw: payload(f.ID)})
 	if err != nil {
@@ -59,6 +60,7 @@ func retryDead(st *store.Store, letter uint64, queues named) error {
 			return err
 		}
 		f.Failures = 0
+		f.did(Retried, of(q), 0, "")
 		switch q.Name() {
 		case prepareName:
 			f.Hashed = time.Time{}
@@ -79,6 +81,7 @@ func discardDead(st *store.Store, letter uint64, reason string, queues named) er
 	}
 	return exhume(st, letter, queues, func(tx *store.Tx, f *file, q *queue.Queue, id uint64) error {
 		f.becomes(Discarded, reason)
+		f.did(LetGo, of(q), 0, "%s", reason)
 		if err := q.Drop(tx, id); err != nil {
 			return err
 		}

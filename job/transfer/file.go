@@ -77,6 +77,13 @@ type file struct {
 	Placed    string            `json:"placed,omitempty"` // where the day in the name is from, if not from where it should
 	To        []shipped         `json:"to,omitempty"`     // by target
 	Same      map[string]Name   `json:"same,omitempty"`   // by destination: the name of a file there with the same bytes
+	Own       Name              `json:"own,omitempty"`    // the path of what took its place
+
+	Steps   []Step `json:"steps,omitempty"`
+	Skipped int    `json:"skipped,omitempty"` // steps behind the first few that are not kept
+	Look    int64  `json:"look,omitempty"`    // of a file that has ended: when its record's age begins, in milliseconds; 0 else
+
+	was stored // what stands in the store
 }
 
 // packed is the packed form of a file.
@@ -93,6 +100,8 @@ type shipped struct {
 	Verified connector.Verified `json:"verified,omitempty"`
 	At       time.Time          `json:"at,omitzero"` // when it had its final name; zero: it has not
 	Sent     int64              `json:"sent,omitempty"`
+	Size     int64              `json:"size,omitempty"`     // of what is there
+	SHA256   hash               `json:"sha256,omitempty"`   // likewise
 	Recorded bool               `json:"recorded,omitempty"` // or there is no ledger
 }
 
@@ -142,17 +151,24 @@ func (j *Job) source(f *file) string {
 }
 
 // original is a file as the ledger knows it.
-func (j *Job) original(f *file) connector.Original {
-	return connector.Original{Source: j.source(f), SHA1: f.SHA1.sha1(), SHA256: f.SHA256.sha256(), Size: f.Size,
-		Created: time.Unix(0, f.Mtime).UTC(), Meta: f.Meta}
+func (j *Job) original(f *file) connector.Original { return originalOf(j.cfg.Root, f) }
+
+func originalOf(root string, f *file) connector.Original {
+	return connector.Original{Source: filepath.Join(root, filepath.FromSlash(string(f.Path))), SHA1: f.SHA1.sha1(),
+		SHA256: f.SHA256.sha256(), Size: f.Size, Created: time.Unix(0, f.Mtime).UTC(), Meta: f.Meta}
 }
 
-// Keys of the job's space. All values but the counter are JSON.
+// Keys of the job's space. The values of f and o are JSON.
 //
-//	f id(8)    the file
-//	n          id(8): the next one
-//	o path     the identity of a packed file that took the place of an original: it is not a new one
-//	u id(8)    (empty) a file that is on its way and not everywhere yet
+//	f id(8)            the file
+//	n                  id(8): the next one
+//	o path             the identity of a packed file that took the place of an original: it is not a new one
+//	u id(8)            (empty) a file that is on its way and not everywhere yet
+//	b name             bytes(8): what the files have that a destination got
+//	p path 0(1) id(8)  (empty) a file by its path
+//	l name 0(1) id(8)  (empty) a file by the last element of its path
+//	s state(1) id(8)   (empty) a file by its state, which is its place in States, from 1
+//	e time(8) id(8)    (empty) a file that has ended, by when its record's age begins, in milliseconds
 var (
 	filesKey = store.Key{byte(store.Job), 'f'}
 	nextKey  = store.Key{byte(store.Job), 'n'}
@@ -161,6 +177,7 @@ var (
 
 func fileKey(id uint64) store.Key      { return store.Key{byte(store.Job), 'f'}.U64(id) }
 func openKey(id uint64) store.Key      { return store.Key{byte(store.Job), 'u'}.U64(id) }
+func bytesKey(target string) store.Key { return store.Key{byte(store.Job), 'b'}.Str(target) }
 func ownKey(path string) store.Key     { return store.Key{byte(store.Job), 'o'}.Str(path) }
 func payload(id uint64) []byte         { return strconv.AppendUint(nil, id, 10) }
 func idOf(text []byte) (uint64, error) { return strconv.ParseUint(string(text), 10, 64) }
@@ -183,6 +200,12 @@ func nextID(tx *store.Tx) (uint64, error) {
 }
 
 func (f *file) put(tx *store.Tx) error {
+	switch {
+	case !f.State.ended():
+		f.Look = 0
+	case f.Look == 0:
+		f.Look = f.Since.UnixMilli()
+	}
 	b, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("write file %d: %w", f.ID, err)
@@ -193,6 +216,7 @@ func (f *file) put(tx *store.Tx) error {
 	} else {
 		tx.Delete(openKey(f.ID))
 	}
+	f.index(tx)
 	return nil
 }
 
@@ -208,6 +232,7 @@ func readFile(r store.Reader, id uint64) (*file, error) {
 	if err := json.Unmarshal(b, f); err != nil {
 		return nil, fault.New(fault.Corrupt, "read file %d: %w", id, err)
 	}
+	f.was = f.stored()
 	return f, nil
 }
 
@@ -238,7 +263,7 @@ func (f *file) bad() bool {
 // becomes puts a file into a state.
 func (f *file) becomes(s State, why string) {
 	if f.State != s {
-		f.State, f.Since = s, time.Now()
+		f.State, f.Since, f.Look = s, time.Now(), 0
 	}
 	f.Why = why
 }

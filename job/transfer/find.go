@@ -90,6 +90,7 @@ func (j *Job) take(ctx context.Context, files []Seen) error {
 			}
 			f := &file{ID: id, Identity: s.Identity, Found: now, By: s.By, Live: s.Live, Overdue: s.Overdue,
 				State: Preparing, Since: now}
+			f.did(Found, "", 0, "by %s", s.By)
 			if err := f.put(tx); err != nil {
 				return err
 			}

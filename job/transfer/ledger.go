@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"regexp"
 	"sync"
 	"time"
 
@@ -43,15 +44,21 @@ func (l *ledger) forget() {
 	clear(l.sure)
 }
 
-func newLedger(j *Job, l connector.Ledger) *ledger {
-	var columns []string
-	if j.cfg.Meta != nil {
-		for _, name := range j.cfg.Meta.SubexpNames() {
-			if name != "" {
-				columns = append(columns, name)
-			}
+// Columns are the further columns of a ledger that an expression has values for.
+func Columns(meta *regexp.Regexp) (names []string) {
+	if meta == nil {
+		return nil
+	}
+	for _, name := range meta.SubexpNames() {
+		if name != "" {
+			names = append(names, name)
 		}
 	}
+	return names
+}
+
+func newLedger(j *Job, l connector.Ledger) *ledger {
+	columns := Columns(j.cfg.Meta)
 	return &ledger{Ledger: l, sure: map[uint64]bool{}, gate: j.newGate("ledger", func(ctx context.Context) error {
 		if err := l.Check(ctx, columns); err != nil {
 			return err

@@ -159,8 +159,11 @@ func TestMetadata(t *testing.T) {
 		!strings.HasPrefix(got[0], "1 ") || !strings.HasSuffix(got[1], "t2_a") {
 		t.Errorf("the ledger has %q", got)
 	}
-	if f := r.files()["t9_a"]; f.State != Dead {
+	if f := r.files()["t9_a"]; f.State != Dead || f.Name != "" {
 		t.Errorf("%+v", f)
+	}
+	if got := tree(t, r.to[0]); len(got) != 2 {
+		t.Errorf("%d files are there, and what is refused was to be refused before", len(got))
 	}
 }
 
@@ -232,7 +235,7 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := map[string]string{}
-	got, err := Compare(t.Context(), l, []Target{{"a", to}}, time.Time{}, func(d Difference) { found[filepath.Base(d.Path)] = d.What })
+	got, err := Compare(t.Context(), l, []Target{{Name: "a", To: to}}, time.Time{}, func(d Difference) { found[filepath.Base(d.Path)] = d.What })
 	if err != nil || got != (Compared{Good: n - 2, Different: 2}) {
 		t.Errorf("%+v %v", got, err)
 	}

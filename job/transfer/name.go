@@ -54,6 +54,7 @@ func (j *Job) place(_ context.Context, f *file) (*file, error) {
 	}
 	return j.change(f.ID, func(_ *store.Tx, f *file) error {
 		f.Name, f.Placed = Name(name), from
+		f.did(Named, "", 0, "%s", name)
 		return nil
 	})
 }

@@ -66,7 +66,7 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 	}
 	dir := filepath.Join("packed", fmt.Sprint(f.ID))
 	made := packed{Path: Name(filepath.Join(dir, path.Base(string(f.Path))+p.Suffix))}
-	out := filepath.Join(j.env.Dir, string(made.Path))
+	out, began := filepath.Join(j.env.Dir, string(made.Path)), time.Now()
 	if err := os.RemoveAll(filepath.Dir(out)); err != nil {
 		return f, err
 	}
@@ -81,6 +81,7 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 	}
 	return j.change(f.ID, func(_ *store.Tx, f *file) error {
 		f.Packed, f.Failures = &made, 0
+		f.did(Packed, "", time.Since(began), "by %s, %d bytes of %d", p.Command[0], made.Size, f.Size)
 		return nil
 	})
 }

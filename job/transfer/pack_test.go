@@ -7,37 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"holdfast/base/fits"
 	"holdfast/kernel/queue"
 	"holdfast/tests/testenv"
+	"holdfast/tests/testenv/frames"
 )
 
-// frame is an image of the night of a day, as telescopes write them.
+// frame is an image of the night of a day.
 func frame(day string, seed uint64) []byte {
-	var b bytes.Buffer
-	card := func(format string, args ...any) { fmt.Fprintf(&b, "%-80s", fmt.Sprintf(format, args...)) }
-	const side = 120
-	card("SIMPLE  = %20s", "T")
-	card("BITPIX  = %20d", 16)
-	card("NAXIS   = %20d", 2)
-	card("NAXIS1  = %20d", side)
-	card("NAXIS2  = %20d", side)
-	card("DATE-OBS= '%s'", day)
-	card("END")
-	fill := func(with string) {
-		b.WriteString(strings.Repeat(with, (fits.BlockSize-b.Len()%fits.BlockSize)%fits.BlockSize))
-	}
-	fill(" ")
-	rnd := rand.New(rand.NewPCG(seed, 1))
-	for range side * side {
-		v := 1000 + rnd.IntN(50)
-		b.Write([]byte{byte(v >> 8), byte(v)})
-	}
-	fill("\x00")
-	return b.Bytes()
+	return frames.New(rand.New(rand.NewPCG(seed, 1)), day, 120)
 }
 
 func needFpack(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -87,6 +88,7 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 		switch {
 		case errors.As(cause, &e):
 			f.becomes(e.state, e.why)
+			f.did(Act(e.state), of(q), 0, "%s", e.why)
 			if err := q.Drop(tx, l.ID); err != nil {
 				return err
 			}
@@ -100,9 +102,11 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 			return f.tidies(tx, j.after)
 		case fault.Is(cause, fault.Busy):
 			f.Why = cause.Error()
+			f.did(PutOff, of(q), 0, "%v", cause)
 			return q.Release(tx, l, max(busy, fault.WaitOf(cause)))
 		case fault.Is(cause, fault.Transient):
 			f.Why = cause.Error()
+			f.did(PutOff, of(q), 0, "%v", cause)
 			return q.Release(tx, l, time.Second)
 		}
 		f.Failures++
@@ -111,6 +115,7 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 			return f.dies(tx, q, l, cause)
 		}
 		f.Why = cause.Error()
+		f.did(Failed, of(q), 0, "%v", cause)
 		_, err := q.Retry(tx, l, pause(f.Failures), cause.Error())
 		return err
 	})
@@ -215,6 +220,7 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 		return f, err
 	}
 	defer in.Close()
+	began := time.Now()
 	one, two := sha1.New(), sha256.New()
 	from := io.TeeReader(&stoppable{ctx, in}, io.MultiWriter(one, two))
 	var report fits.Report
@@ -232,10 +238,16 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 	return j.change(f.ID, func(_ *store.Tx, f *file) error {
 		f.Hashed, f.Verdict, f.Failures = time.Now(), report.Verdict, 0
 		f.SHA1, f.SHA256 = sumOf(one.Sum(nil)), sumOf(two.Sum(nil))
-		f.Meta = j.meta(string(f.Path))
+		f.Meta = metaOf(j.cfg.Meta, string(f.Path))
+		said := "no FITS file"
+		if f.Verdict != "" {
+			said = "FITS: " + string(f.Verdict)
+		}
 		if f.bad() {
 			f.Why = report.String()
+			said += ": " + f.Why
 		}
+		f.did(Read, "", time.Since(began), "%s", said)
 		return nil
 	})
 }
@@ -262,14 +274,14 @@ func (s *stoppable) Read(p []byte) (int, error) {
 	return s.r.Read(p)
 }
 
-// meta finds values in the name of a file.
-func (j *Job) meta(name string) map[string]string {
-	if j.cfg.Meta == nil {
+// metaOf finds values in the name of a file.
+func metaOf(re *regexp.Regexp, name string) map[string]string {
+	if re == nil {
 		return nil
 	}
-	m := j.cfg.Meta.FindStringSubmatch(path.Base(name))
+	m := re.FindStringSubmatch(path.Base(name))
 	values := map[string]string{}
-	for i, column := range j.cfg.Meta.SubexpNames() {
+	for i, column := range re.SubexpNames() {
 		if column != "" && i < len(m) && m[i] != "" {
 			values[column] = m[i]
 		}
@@ -298,6 +310,7 @@ func (j *Job) claim(ctx context.Context, f *file) (*file, error) {
 	return j.change(f.ID, func(_ *store.Tx, f *file) error {
 		f.Held = true
 		f.Same = j.copies(c.Same)
+		f.did(Claimed, "", 0, "in %s", j.ledger.Traits().Name)
 		return nil
 	})
 }
@@ -333,8 +346,7 @@ func (j *Job) copies(e *connector.Entry) map[string]Name {
 	names := map[string]Name{}
 	for _, s := range e.Shipments {
 		for _, t := range j.targets {
-			root := t.To.Traits().Root
-			if name, ok := nameBelow(root, s.Path); ok && s.Destination == root {
+			if name, ok := nameAt(t.To.Traits(), s); ok && s.Destination != "" {
 				names[t.Name] = Name(name)
 			}
 		}

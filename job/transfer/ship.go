@@ -40,6 +40,12 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 	}
 	f, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
 		f.Failures, f.To[t.index].Recorded = 0, true
+		if j.ledger != nil {
+			f.did(Recorded, t.Name, 0, "in %s", j.ledger.Traits().Name)
+		}
+		if err := t.count(tx, f.size()); err != nil {
+			return err
+		}
 		tx.OnDurable(j.ahead.tell)
 		if !f.everywhere() {
 			return t.queue.Done(tx, l)
@@ -137,16 +143,25 @@ func (j *Job) patience(size int64) time.Duration {
 
 // bring places a file at the destination.
 func (t *target) bring(ctx context.Context, f *file) (*file, error) {
-	j := t.job
+	j, began := t.job, time.Now()
 	in, content, err := j.content(f)
 	if err != nil {
 		return f, err
 	}
 	defer in.Close()
 	within := j.patience(content.Size)
-	limited, cancel := context.WithTimeoutCause(ctx, within, &slowness{within})
-	defer cancel()
-	placed, err := t.place(limited, f, content)
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watch := startStopwatch(within, func() { cancel(&slowness{within}) })
+	defer watch.stop()
+	placed, err := t.place(limited, f, content, func(n int64) {
+		t.sent.Add(n)
+		if t.Limited {
+			watch.hold()
+			_ = j.limit.take(limited, n) // who is told of bytes asks the context himself
+			watch.release()
+		}
+	})
 	if err != nil {
 		if cause := context.Cause(limited); limited.Err() != nil && ctx.Err() == nil {
 			err = cause
@@ -158,22 +173,23 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 			return f, err
 		}
 	}
-	t.sent.Add(placed.Sent)
 	return j.change(f.ID, func(_ *store.Tx, f *file) error {
-		f.To[t.index] = shipped{Name: t.Name, Path: Name(placed.Path), Verified: placed.Verified, At: time.Now(), Sent: placed.Sent}
+		f.To[t.index] = shipped{Name: t.Name, Path: Name(placed.Path), Verified: placed.Verified, At: time.Now(), Sent: placed.Sent,
+			Size: content.Size, SHA256: sumOf(content.SHA256[:])}
+		f.did(Shipped, t.Name, time.Since(began), "%s", placedText(placed))
 		return nil
 	})
 }
 
 // place copies the file from another that has the same bytes there, or sends it.
-func (t *target) place(ctx context.Context, f *file, c connector.Content) (connector.Placed, error) {
+func (t *target) place(ctx context.Context, f *file, c connector.Content, progress func(int64)) (connector.Placed, error) {
 	if from := f.Same[t.Name]; from != "" && f.Packed == nil {
 		p, err := t.To.Copy(ctx, string(from), string(f.Name), c)
 		if !fault.Is(err, fault.NotFound) {
 			return p, err
 		}
 	}
-	return t.To.Place(ctx, string(f.Name), c, nil)
+	return t.To.Place(ctx, string(f.Name), c, progress)
 }
 
 // content is what is shipped of a file: its packed form, or the file as it is.

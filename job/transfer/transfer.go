@@ -35,8 +35,9 @@ import (
 
 // Target is a destination of the job.
 type Target struct {
-	Name string
-	To   connector.Destination
+	Name    string
+	To      connector.Destination
+	Limited bool // what goes there counts for the limit
 }
 
 // After says what becomes of an original that is everywhere.
@@ -86,8 +87,13 @@ type Config struct {
 	// Slowest. Default 60 s.
 	CopyTimeout time.Duration
 	Slowest     int64 // bytes a second; default 1 MB/s
+	// Limit bounds what goes out to those Targets together that are Limited.
+	Limit Limit
 	// Canary is the time between two looks at destinations and ledger while all is well; 0: none.
 	Canary time.Duration
+	// KeepRecords is how long the record of a file stays that nothing more becomes of; default 90 days. That of one that still
+	// stands stays in any case.
+	KeepRecords time.Duration
 	// Once ends the job when what one scan found is done.
 	Once bool
 }
@@ -101,6 +107,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Attempts == 0 {
 		c.Attempts = 5
+	}
+	if c.KeepRecords == 0 {
+		c.KeepRecords = DefaultKeepRecords
 	}
 	if c.After == "" {
 		c.After = Keep
@@ -141,6 +150,7 @@ type Job struct {
 
 	ahead *ahead
 	below below
+	limit *limiter
 
 	found atomic.Bool   // Once: the scan is over
 	idle  chan struct{} // holds one while untilDone should look
@@ -164,7 +174,7 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 	if len(cfg.Targets) == 0 {
 		return nil, fault.New(fault.Permanent, "job %s has no destination", env.Name)
 	}
-	j := &Job{env: env, cfg: cfg, idle: make(chan struct{}, 1)}
+	j := &Job{env: env, cfg: cfg, idle: make(chan struct{}, 1), limit: &limiter{limit: cfg.Limit}}
 	open := func(name string) (*queue.Queue, error) {
 		return queue.Open(env.Store, name, queue.Options{Lanes: lanes}) // attempts are counted here: a crash is none
 	}
@@ -216,6 +226,7 @@ func (j *Job) Run(ctx context.Context) error {
 		g.Go(func() error { return j.each(work, j.after, now, j.finish) })
 	}
 	g.Go(func() error { return j.ended(j.find(work)) })
+	g.Go(func() error { return j.ended(j.runLetGo(work)) })
 	if j.cfg.Once {
 		g.Go(func() error {
 			err := j.untilDone(work)

@@ -34,31 +34,21 @@ func (b *below) forget() { b.id.Store(0) }
 
 // Tasks is how many files are on their way, since when the one is that has been so for longest, and what went out.
 func (j *Job) Tasks(r store.Reader) (t engine.Tasks, err error) {
-	t.Sent = map[string]int64{}
-	for _, to := range j.targets {
-		t.Sent[to.Name] = to.sent.Load()
+	all, err := ReadTally(r)
+	if err != nil {
+		return t, err
+	}
+	t.Taken, t.Open, t.Bytes = all.Taken, all.Open, map[string]int64{}
+	for name, s := range all.Sent {
+		t.Bytes[name] = s.Bytes
 	}
 	id, ok, err := j.below.first(r)
 	if err != nil || !ok {
 		return t, err
 	}
 	f, err := readFile(r, id)
-	if err != nil {
-		return t, err
+	if err == nil {
+		t.Since = f.Found
 	}
-	t.Since = f.Found
-	c, err := j.prepare.Counts(r)
-	if err != nil {
-		return t, err
-	}
-	most := uint64(0)
-	for _, to := range j.targets {
-		c, err := to.queue.Counts(r)
-		if err != nil {
-			return t, err
-		}
-		most = max(most, c.Open())
-	}
-	t.Open = int64(c.Open() + most)
-	return t, nil
+	return t, err
 }

@@ -30,7 +30,8 @@ type Status struct {
 	Promises map[string]string  `json:"promises,omitempty"` // of each sink, while the job runs
 	Damage   *Event             `json:"damage,omitempty"`   // the last, until a verification finds all whole
 	Progress *Progress          `json:"progress,omitempty"`
-	Sent     map[string]int64   `json:"sent,omitempty"` // bytes to each destination of tasks, since the job began to run
+	Taken    int64              `json:"taken,omitempty"` // tasks that came in, ever, while the job runs
+	Bytes    map[string]int64   `json:"bytes,omitempty"` // that each destination of tasks got, ever, while the job runs
 	// Readable says that the store is open and could be read: without it the numbers are not known.
 	Readable bool `json:"-"`
 }
@@ -117,7 +118,7 @@ func (s *Status) readTasks(r store.Reader, job Job) error {
 	if err != nil {
 		return err
 	}
-	s.Sent = t.Sent
+	s.Taken, s.Bytes = t.Taken, t.Bytes
 	if t.Open > s.Backlog.Rows {
 		s.Backlog = Backlog{Rows: t.Open, Oldest: t.Since, Seconds: lag(t.Since, time.Now())}
 	}

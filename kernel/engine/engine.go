@@ -47,10 +47,10 @@ type Job interface {
 
 // Tasks is what a job has to do whose work is tasks.
 type Tasks struct {
-	Open  int64     // items on their way
-	Since time.Time // when the one came that has been on its way for longest; zero if none is
-	// Sent is how many bytes went to each destination since the job began to run.
-	Sent map[string]int64
+	Open  int64            // items on their way
+	Since time.Time        // when the one came that has been on its way for longest; zero if none is
+	Taken int64            // items that came in, ever
+	Bytes map[string]int64 // that each destination got, ever
 }
 
 // Env is what a job is given to work with. It lives as long as one run of the job.

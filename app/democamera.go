@@ -1,0 +1,119 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"holdfast/base/disk"
+)
+
+// The directories of the tour's transfer, in the data directory.
+const (
+	demoCameraDir  = "camera"
+	demoArchiveDir = "archive"
+)
+
+// frameEvery is the time between two frames of the tour, frameSide how many pixels their sides have.
+const (
+	frameEvery = 5 * time.Second
+	frameSide  = 128
+)
+
+// Camera writes a frame of the sky every few seconds, as a telescope does: under another name, then renamed.
+type Camera struct{ dir string }
+
+// DemoCamera is the camera of the demonstration.
+func DemoCamera(p *Plan) Camera { return Camera{below(p.Place.Dir, demoCameraDir)} }
+
+// DemoArchive is where the frames of the demonstration go.
+func DemoArchive(p *Plan) string { return below(p.Place.Dir, demoArchiveDir) }
+
+// Run writes frames until ctx ends.
+func (c Camera) Run(ctx context.Context) error {
+	tick := time.NewTicker(frameEvery)
+	defer tick.Stop()
+	for {
+		now := time.Now().UTC()
+		if err := c.expose(now); err != nil {
+			return fmt.Errorf("the camera of the tour: %w", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// expose writes the frame of a moment. Runs are counted by the clock, so that the tour goes on where an earlier one ended.
+func (c Camera) expose(at time.Time) error {
+	night := filepath.Join(c.dir, at.Format(time.DateOnly))
+	if err := disk.MkdirAll(night, 0o755); err != nil {
+		return err
+	}
+	run := int(at.Sub(firstDay) / frameEvery)
+	name := filepath.Join(night, fmt.Sprintf("t1_r%07d_ut1.fits", run))
+	if err := os.WriteFile(name+".tmp", frameOf(at, uint64(run)), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(name+".tmp", name)
+}
+
+// frameOf is an image in FITS: a dark sky with some stars, the same for a run each time.
+func frameOf(at time.Time, run uint64) []byte {
+	const block = 2880
+	var b bytes.Buffer
+	card := func(format string, args ...any) { fmt.Fprintf(&b, "%-80s", fmt.Sprintf(format, args...)) }
+	fill := func(with byte) {
+		for b.Len()%block != 0 {
+			b.WriteByte(with)
+		}
+	}
+	card("SIMPLE  = %20s", "T")
+	card("BITPIX  = %20d", 16)
+	card("NAXIS   = %20d", 2)
+	card("NAXIS1  = %20d", frameSide)
+	card("NAXIS2  = %20d", frameSide)
+	card("DATE-OBS= '%s'", at.Format("2006-01-02T15:04:05"))
+	card("RUN     = %20d", run)
+	card("END")
+	fill(' ')
+	rng := rand.New(rand.NewPCG(run, frameSide))
+	var sky [frameSide][frameSide]int16
+	for y := range sky {
+		for x := range sky[y] {
+			sky[y][x] = int16(100 + rng.IntN(12))
+		}
+	}
+	for range 30 {
+		x, y, light := 1+rng.IntN(frameSide-2), 1+rng.IntN(frameSide-2), int16(500+rng.IntN(8000))
+		sky[y][x] += light
+		for _, side := range [][2]int{{0, 1}, {0, -1}, {1, 0}, {-1, 0}} {
+			sky[y+side[1]][x+side[0]] += light / 3
+		}
+	}
+	for y := range sky {
+		_ = binary.Write(&b, binary.BigEndian, sky[y][:])
+	}
+	fill(0)
+	return b.Bytes()
+}
+
+// demoFrames is the job that brings the frames of the camera into the archive, packed where there is a program for it.
+func demoFrames(dir string) map[string]any {
+	type m = map[string]any
+	pack := "fpack"
+	if _, err := exec.LookPath(pack); err != nil {
+		pack = "none"
+	}
+	return m{"transfer": m{"from": below(dir, demoCameraDir), "to": demoArchiveDir, "patterns": []string{"t?_r*_ut?.fits"},
+		"header_card": "DATE-OBS", "metadata_regex": `t(?P<tel>\d)_r(?P<run>\d+)_ut(?P<ut>\d).fits`, "after": "delete",
+		"pack": m{"by": pack}, "ledger": m{"sqlite": m{"path": transfersFile}}}}
+}

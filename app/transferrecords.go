@@ -1,0 +1,190 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/job/transfer"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
+)
+
+// FileRecord is what is known of a file of a transfer job.
+type FileRecord = transfer.Record
+
+// FileQuery says which files of a transfer job are meant.
+type FileQuery = transfer.Query
+
+// FileStates are the words for where a file is.
+func FileStates() (words []string) {
+	for _, s := range transfer.States {
+		words = append(words, string(s))
+	}
+	return words
+}
+
+// NewFileQuery makes a query of what people write.
+func NewFileQuery(text, path, state string, since time.Time, after string, limit int) FileQuery {
+	return FileQuery{Text: text, Path: path, State: transfer.State(state), Since: since, After: after, Limit: limit}
+}
+
+// Files are some of the files of a transfer job.
+type Files struct {
+	Files []FileRecord `json:"files"`
+	// Next is where to go on if there may be more.
+	Next string `json:"next,omitempty"`
+}
+
+// Files lists files of a transfer job. A text that is an absolute path is one below the source directory.
+func (d *Desk) Files(ctx context.Context, job string, q FileQuery) (out Files, err error) {
+	out.Files = []FileRecord{}
+	root, err := d.transferRoot(job)
+	if err != nil {
+		return out, err
+	}
+	q.Text, q.Path = belowRoot(root, q.Text), belowRoot(root, q.Path)
+	err = d.view(ctx, job, func(r store.Reader) error {
+		list, next, err := transfer.List(r, q)
+		out.Files, out.Next = append(out.Files, list...), next
+		return err
+	})
+	return out, err
+}
+
+// File returns one file of a transfer job, with its history.
+func (d *Desk) File(ctx context.Context, job string, id uint64) (rec FileRecord, err error) {
+	if _, err := d.transferRoot(job); err != nil {
+		return rec, err
+	}
+	err = d.view(ctx, job, func(r store.Reader) error {
+		rec, err = transfer.Show(r, id)
+		return err
+	})
+	return rec, err
+}
+
+// transferRoot is the source directory of a transfer job, "" if its configuration is not known. Of another job it is an error.
+func (d *Desk) transferRoot(job string) (string, error) {
+	if _, err := d.only(job); err != nil {
+		return "", err
+	}
+	j, _ := d.plan.job(job)
+	if j.Kind != transferKind {
+		return "", fault.New(fault.Invalid, "job %s is no %s, and has no files", job, transferKind)
+	}
+	if c, ok := j.work.(*transferConfig); ok {
+		return c.From, nil
+	}
+	return "", nil
+}
+
+func belowRoot(root, text string) string {
+	if root == "" {
+		return text
+	}
+	return strings.TrimPrefix(text, strings.TrimSuffix(root, "/")+"/")
+}
+
+// FileStep is what happened to a file.
+type FileStep = transfer.Step
+
+// FirstSteps is how many steps stand in front of those that are not kept.
+const FirstSteps = transfer.FirstSteps
+
+// records are the ledger and the destinations of a transfer job, for a person's command.
+type records struct {
+	config  *transferConfig
+	dir     string // of the job
+	ledger  connector.Ledger
+	targets []transfer.Target
+	open    opens
+}
+
+func (r *records) close() error { return r.open.close() }
+
+// records opens them; columns says whether the ledger must have those of metadata.
+func (p *Plan) records(ctx context.Context, name string, columns bool) (r *records, err error) {
+	job, ok := p.job(name)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "there is no job %s", name)
+	}
+	c, ok := job.work.(*transferConfig)
+	if !ok {
+		return nil, fault.New(fault.Invalid, "job %s is no transfer", name)
+	}
+	r = &records{config: c, dir: engine.JobDir(p.Place.Dir, name)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	o := opening{dataDir: p.Place.Dir, jobDir: r.dir, log: p.Log}
+	if r.targets, err = c.To.open(o, &r.open); err != nil {
+		return r, err
+	}
+	if r.ledger, err = c.openLedger(fmt.Sprintf("command-%d", os.Getpid()), o); err != nil {
+		return r, err
+	}
+	if r.ledger == nil {
+		return r, fault.New(fault.Invalid, "job %s has no ledger", name)
+	}
+	r.open = append(r.open, r.ledger)
+	var meta []string
+	if columns {
+		meta = transfer.Columns(c.meta())
+	}
+	return r, r.ledger.Check(ctx, meta)
+}
+
+// Difference is a file that a destination has not as the ledger says.
+type Difference = transfer.Difference
+
+// Compare compares the ledger of a transfer job with its destinations.
+func (p *Plan) Compare(ctx context.Context, name string, since time.Time, each func(transfer.Difference)) (found transfer.Compared, err error) {
+	r, err := p.records(ctx, name, false)
+	if err != nil {
+		return found, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	return transfer.Compare(ctx, r.ledger, r.targets, since, each)
+}
+
+// RebuildOrder says how a ledger is made anew.
+type RebuildOrder struct {
+	Dry  bool
+	Tell func(done, total int64) // in files
+	Left func(Difference)        // of each that no entry can be made of
+}
+
+// Rebuild makes the ledger of a transfer job anew from its destinations. The job must not run meanwhile: its records are read.
+func (p *Plan) Rebuild(ctx context.Context, name string, o RebuildOrder) (found transfer.Rebuilt, err error) {
+	lock, err := p.Lock()
+	if err != nil {
+		return found, hint(err, "stop it first: what the job has done is read from its store")
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	r, err := p.records(ctx, name, true)
+	if err != nil {
+		return found, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	c := r.config
+	b := &transfer.Rebuild{Ledger: r.ledger, Targets: r.targets, Root: c.From, Pack: c.packer(), Meta: c.meta(), Dir: p.Place.Dir, Dry: o.Dry,
+		Replaces: c.After == string(transfer.Replace) || c.OverwriteUnpacked != nil, Tell: o.Tell, Left: o.Left}
+	if _, err := os.Stat(r.dir); err == nil {
+		st, err := store.Open(r.dir, store.Options{Log: slog.New(slog.DiscardHandler), Survive: true, Fatal: func(error) {}})
+		if err != nil {
+			return found, err
+		}
+		defer func() { err = errors.Join(err, st.Close()) }()
+		b.Store = st
+	}
+	return b.Run(ctx)
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/app"
+)
+
+// transferRebuildCommand makes the ledger anew.
+func (f *face) transferRebuildCommand() *cobra.Command {
+	t := new(transferFlags)
+	var dry bool
+	c := &cobra.Command{
+		Use:   "rebuild SOURCE DEST | rebuild -c FILE JOB",
+		Short: "Make the ledger anew from what the destinations have",
+		Long: "Give the ledger, if it was lost or lacks some, an entry of each file that stands at\n" +
+			"a destination: by the job's own record of it, else by its original or packed form\n" +
+			"in SOURCE, if that has the same bytes or unpacks to the same data. What has no\n" +
+			"known original is listed and stays out. Takes the flags of transfer, or the job of\n" +
+			"a configuration file. It may be repeated: what the ledger has is not looked at\n" +
+			"again. Exits 0 if the ledger has all, 3 if something stays out.",
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plan, name, err := f.transferPlan(t, args, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			tell, end := f.progress()
+			began := time.Now()
+			found, err := plan.Rebuild(cmd.Context(), name, app.RebuildOrder{Dry: dry,
+				Tell: func(done, total int64) {
+					if time.Since(began) >= app.ShowAfter {
+						tell(app.Progress{What: "looking at files", Done: done, Total: total, Began: began})
+					}
+				},
+				Left: func(d app.Difference) {
+					of := ""
+					if d.Source != "" {
+						of = "  (of " + printable([]byte(d.Source)) + ")"
+					}
+					fmt.Fprintf(f.out, "%s  at %s%s: %s\n", printable([]byte(d.Path)), d.Destination, of, d.What)
+				}})
+			end()
+			if err != nil {
+				return err
+			}
+			added := "added"
+			if dry {
+				added = "would be added"
+			}
+			fmt.Fprintf(f.out, "%s known, %s %s, %s without a known original\n", count(found.Known), count(found.Added), added,
+				count(found.Left))
+			if found.Left > 0 {
+				return &exitError{LeftOver, nil}
+			}
+			return nil
+		},
+	}
+	c.Flags().SortFlags = false
+	t.add(c)
+	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be added, and add nothing")
+	c.Flags().StringVarP(&f.config, "config", "c", "", "configuration file that has the job")
+	c.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory (default as for transfer)")
+	return c
+}

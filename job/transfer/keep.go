@@ -1,0 +1,190 @@
+package transfer
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store"
+)
+
+const (
+	// letGoEvery is the time between two looks for records that are too old.
+	letGoEvery = time.Hour
+	// letGoAtOnce is how many records one commit removes.
+	letGoAtOnce = 200
+	// DefaultKeepRecords is how long records stay.
+	DefaultKeepRecords = 90 * 24 * time.Hour
+)
+
+// runLetGo removes records that are too old, again and again.
+func (j *Job) runLetGo(ctx context.Context) error {
+	every := time.NewTicker(letGoEvery)
+	defer every.Stop()
+	for {
+		if err := j.letGo(ctx, time.Now()); err != nil && !fault.Is(err, fault.Full) {
+			return err
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// letGo removes the records of files that ended longer ago than records are kept. The record of a file that still stands is what
+// keeps it from being taken in again: it stays, and is looked at again when a quarter of that time has gone by.
+func (j *Job) letGo(ctx context.Context, now time.Time) error {
+	before := now.Add(-j.cfg.KeepRecords)
+	for {
+		ids, err := j.tooOld(ctx, before)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		standing := map[uint64]bool{}
+		for _, id := range ids {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if standing[id], err = j.stillNeeded(id); err != nil {
+				return err
+			}
+		}
+		err = j.env.Store.Update(func(tx *store.Tx) error {
+			for _, id := range ids {
+				if err := j.letGoOf(tx, id, before, standing[id]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// tooOld are some of the files whose records are too old, the oldest first.
+func (j *Job) tooOld(ctx context.Context, before time.Time) (ids []uint64, err error) {
+	err = j.env.Store.View(ctx, func(r store.Reader) error {
+		entries, failed := r.Scan(endsKey(0), endsKey(before.UnixMilli()))
+		for k := range entries {
+			if ids = append(ids, binary.BigEndian.Uint64(k[len(k)-8:])); len(ids) == letGoAtOnce {
+				break
+			}
+		}
+		return failed()
+	})
+	return ids, err
+}
+
+// letGoOf removes a record, or puts it off if it is needed.
+func (j *Job) letGoOf(tx *store.Tx, id uint64, before time.Time, needed bool) error {
+	f, err := readFile(tx, id)
+	if err != nil || f.Look == 0 || f.Look >= before.UnixMilli() { // a person has revived it meanwhile
+		return err
+	}
+	busy, err := j.hasTask(tx, f)
+	if err != nil {
+		return err
+	}
+	if needed || busy || f.Letters > 0 {
+		f.Look = before.UnixMilli() + max((j.cfg.KeepRecords/4).Milliseconds(), 1)
+		return f.put(tx)
+	}
+	for _, q := range j.queues() {
+		if _, err := q.Forget(tx, f.keyIn(q.Name())); err != nil {
+			return err
+		}
+	}
+	f.forget(tx)
+	return nil
+}
+
+// keyIn is the key of the file's task in a queue.
+func (f *file) keyIn(queue string) string {
+	if queue == prepareName {
+		return f.key()
+	}
+	return f.task().Key
+}
+
+// hasTask reports whether a queue has something to do for a file, or a dead task of it.
+func (j *Job) hasTask(tx *store.Tx, f *file) (bool, error) {
+	for _, q := range j.queues() {
+		if fate, _, err := q.Find(tx, f.keyIn(q.Name())); err != nil || fate.ID != 0 {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// stillNeeded reports whether a file, or what took its place, stands where it stood, or may do so again: its disk may not be
+// mounted. The ledger knows what was transferred, so that then it does not matter.
+func (j *Job) stillNeeded(id uint64) (bool, error) {
+	var f *file
+	var own *Identity
+	err := j.env.Store.Latest(func(r store.Reader) (err error) {
+		if f, err = readFile(r, id); err != nil || f.Own == "" {
+			return err
+		}
+		b, ok, err := r.Get(ownKey(string(f.Own)))
+		if err != nil || !ok {
+			return err
+		}
+		own = new(Identity)
+		return json.Unmarshal(b, own)
+	})
+	if err != nil {
+		return false, err
+	}
+	known := j.ledger != nil && (f.State == Done || f.State == Known)
+	all := []Identity{f.Identity}
+	if own != nil {
+		all = append(all, *own)
+		known = false // the ledger knows the original, and not what took its place
+	}
+	for _, i := range all {
+		if stands, sure := j.stands(i); stands || !sure && !known {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// stands reports whether a file is there. That it is not is sure only if the directories that are left of its path are on the
+// device that it was on.
+func (j *Job) stands(i Identity) (stands, sure bool) {
+	name := filepath.Join(j.cfg.Root, filepath.FromSlash(string(i.Path)))
+	var st unix.Stat_t
+	err := unix.Lstat(name, &st)
+	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+		now := Identity{Path: i.Path, Device: st.Dev, Inode: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano()}
+		if now == i {
+			return true, true
+		}
+	}
+	if err != nil && !isGone(err) {
+		return false, false
+	}
+	for below := path.Dir(string(i.Path)); ; below = path.Dir(below) {
+		err := unix.Lstat(filepath.Join(j.cfg.Root, filepath.FromSlash(below)), &st)
+		switch {
+		case err == nil:
+			return false, st.Dev == i.Device
+		case !isGone(err) || below == ".":
+			return false, false
+		}
+	}
+}
+
+func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) }
