@@ -65,7 +65,7 @@ cd "$HOLDFAST_DEPS_ROOT"
 printf x >usr/sbin/clickhouse-server
 printf x >usr/sbin/sshd
 mkdir -p usr/lib/postgresql/15/bin usr/bin
-for program in redis-server influxd fpack fitscheck; do
+for program in redis-server influxd fpack rsync fitscheck; do
   printf x >usr/bin/$program
   chmod 755 usr/bin/$program
 done
