@@ -65,8 +65,10 @@ func Demo(f *Feed, t *Trouble, dataDir, listen string, log *slog.Logger) (*Plan,
 	if err := writeDemoWeather(place.Dir); err != nil {
 		return nil, err
 	}
-	if err := disk.MkdirAll(below(place.Dir, demoCameraDir), 0o755); err != nil {
-		return nil, fmt.Errorf("make the directory of the tour's camera: %w", err)
+	for _, dir := range []string{demoCameraDir, demoArchiveDir} {
+		if err := disk.MkdirAll(below(place.Dir, dir), 0o755); err != nil {
+			return nil, fmt.Errorf("make a directory of the tour: %w", err)
+		}
 	}
 	type m = map[string]any
 	role := func(name string, own m) m {

@@ -126,7 +126,9 @@ func (f *face) showReport(rep app.Report, now time.Time) {
 			if i == 0 {
 				read = q.Put
 			}
-			backlog += left(q)
+			if j.Bytes == nil { // it does not run
+				backlog += left(q)
+			}
 		}
 		t.add(j.Name, j.Kind, string(j.State), since, count(read), count(backlog), ago(j.Backlog.Oldest, now))
 	}
