@@ -49,7 +49,8 @@ func (d *Desk) Files(ctx context.Context, job string, q FileQuery) (out Files, e
 	if err != nil {
 		return out, err
 	}
-	q.Text, q.Path = belowRoot(root, q.Text), belowRoot(root, q.Path)
+	q.Text, q.Whole = belowRoot(root, q.Text)
+	q.Path, _ = belowRoot(root, q.Path)
 	err = d.view(ctx, job, func(r store.Reader) error {
 		list, next, err := transfer.List(r, q)
 		out.Files, out.Next = append(out.Files, list...), next
@@ -85,11 +86,12 @@ func (d *Desk) transferRoot(job string) (string, error) {
 	return "", nil
 }
 
-func belowRoot(root, text string) string {
+// belowRoot takes the source directory off an absolute path.
+func belowRoot(root, text string) (below string, was bool) {
 	if root == "" {
-		return text
+		return text, false
 	}
-	return strings.TrimPrefix(text, strings.TrimSuffix(root, "/")+"/")
+	return strings.CutPrefix(text, strings.TrimSuffix(root, "/")+"/")
 }
 
 // FileStep is what happened to a file.

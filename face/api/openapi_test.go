@@ -257,7 +257,7 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(cache, "spots_1.json"), []byte(`{"spots": []}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tried := map[string]bool{}
+	tried := fileAnswers(t, doc)
 	for _, c := range []struct {
 		pattern, path string
 		body          any
@@ -307,6 +307,8 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[2].ID), Order{}, 400},
 		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[2].ID), Order{Reason: "seen"}, 200},
 		{"POST /api/v1/jobs/{job}/dead/{id}/retry", fmt.Sprint(letters[1].ID), nil, 400},
+		{"GET /api/v1/jobs/{job}/files", "", nil, 400}, // of a job that has none
+		{"GET /api/v1/jobs/{job}/files/{id}", "1", nil, 400},
 		{"POST /api/v1/jobs/{job}/checkpoints", "", Order{Name: "one"}, 200},
 		{"POST /api/v1/jobs/{job}/checkpoints", "", Order{Name: "one"}, 409},
 		{"GET /api/v1/checkpoints", "", nil, 200},

@@ -175,6 +175,7 @@ type Query struct {
 	// Text is what the path of a file begins with, below the source directory, if there is a slash in it; else what the last
 	// element of its path begins with.
 	Text  string
+	Whole bool   // Text is what the path begins with, be there a slash in it or not
 	Path  string // exactly, below the source directory
 	State State
 	Since time.Time // found then or later
@@ -201,7 +202,7 @@ func List(r store.Reader, q Query) (files []Record, next string, err error) {
 	if q.After != "" {
 		tail, err := base64.RawURLEncoding.DecodeString(q.After)
 		to = append(from[:2:2], tail...)
-		if err != nil || string(to) < string(from) || string(to) >= string(from.End()) {
+		if err != nil || len(tail) < 8 || string(to) < string(from) || string(to) >= string(from.End()) {
 			return nil, "", fault.New(fault.Invalid, "after: %.100q is no place in this list", q.After)
 		}
 	}
@@ -252,7 +253,7 @@ func (q Query) keys() (from store.Key, byTime bool) {
 	switch {
 	case q.Path != "":
 		return pathsKey(q.Path).U8(0), false
-	case strings.Contains(q.Text, "/"):
+	case q.Whole, strings.Contains(q.Text, "/"):
 		return pathsKey(q.Text), false
 	case q.Text != "":
 		return basesKey(q.Text), false
