@@ -156,7 +156,7 @@ func (f *face) demoCommand() *cobra.Command {
 	var lf logFlags
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "A tour: a feed, a weather station and a camera, with outages to provoke",
+		Short: "A tour: a feed, a weather station, a camera, outages to provoke",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.withLog(lf, false, func(log *slog.Logger) error {
