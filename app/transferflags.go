@@ -27,7 +27,7 @@ type TransferFlags struct {
 	BackfillWithin  time.Duration
 	BackfillRecency time.Duration
 
-	OverwriteUnpacked                 bool
+	OverwriteEvery                    time.Duration // 0 for never
 	OverwriteWithin, OverwriteRecency time.Duration
 
 	Pack       string // fpack or none
@@ -56,12 +56,12 @@ func Transfer(f TransferFlags, env func(string) (string, bool), log *slog.Logger
 	job := append(some("from", absolute(f.From), "to", to, "header_card", f.HeaderCard, "metadata_regex", f.MetadataRegex,
 		"copy_timeout", f.CopyTimeout, "canary", f.Canary, "patience", f.Patience, "workers", f.Workers, "poll", f.Poll,
 		"limit", f.Limit, "after", f.after()),
-		yaml.MapItem{Key: "backfill", Value: some("every", f.BackfillEvery, "within", f.BackfillWithin, "recency", f.BackfillRecency)},
+		yaml.MapItem{Key: "backfill", Value: some("every", f.scanEvery(), "within", f.BackfillWithin, "recency", f.BackfillRecency)},
 		yaml.MapItem{Key: "pack", Value: some("by", f.Pack, "name", f.PackedName)})
 	if len(f.Patterns) > 0 {
 		job = append(job, yaml.MapItem{Key: "patterns", Value: f.Patterns})
 	}
-	if f.OverwriteUnpacked {
+	if f.OverwriteEvery > 0 {
 		job = append(job, yaml.MapItem{Key: "overwrite_unpacked", Value: some("within", f.OverwriteWithin, "recency",
 			f.OverwriteRecency)})
 	}
@@ -97,6 +97,14 @@ func Transfer(f TransferFlags, env func(string) (string, bool), log *slog.Logger
 	w := p.Jobs[0].work.(*transferConfig)
 	w.once = f.BackfillOnly
 	return p, nil
+}
+
+// scanEvery is the time between two scans: one finds what was missed, and originals that are still unpacked.
+func (f TransferFlags) scanEvery() time.Duration {
+	if f.OverwriteEvery > 0 && (f.BackfillEvery == 0 || f.OverwriteEvery < f.BackfillEvery) {
+		return f.OverwriteEvery
+	}
+	return f.BackfillEvery
 }
 
 // after is what becomes of originals: as with rawtransfer, they are replaced while the directory is watched, and stay as they are

@@ -147,8 +147,8 @@ func (t *transferFlags) add(c *cobra.Command) {
 	fs.Float64Var(&t.backfillEvery, "backfill-interval", 0, "seconds between two scans for what was missed (default none)")
 	fs.Float64Var(&t.backfillHours, "backfill-hours", 0, "hours that a file of a scan may be old (default any age)")
 	fs.Float64Var(&t.recency, "backfill-recency-window", 0, "seconds that it must be old")
-	fs.Float64Var(&t.unpackedEvery, "overwrite-unpacked-interval", 0, "if it is not 0, originals that were brought before and are "+
-		"unpacked are replaced by their packed form, when a scan finds them")
+	fs.Float64Var(&t.unpackedEvery, "overwrite-unpacked-interval", 0, "seconds between two scans for originals that were "+
+		"brought before and are unpacked: they are replaced by their packed form (default none)")
 	fs.Float64Var(&t.unpackedHours, "overwrite-unpacked-hours", 0, "hours that they may be old (default any age)")
 	fs.Float64Var(&t.unpackedRecency, "overwrite-unpacked-recency-window", 0, "seconds that they must be old")
 	fs.StringVar(&t.Limit, "bwlimit", "", "bytes a second over the network, such as 20MB or \"08:00,2MB 18:00,off\"")
@@ -173,7 +173,7 @@ func (f *face) transfer(cmd *cobra.Command, t *transferFlags, log *slog.Logger) 
 	fl.DataDir = f.dataDir
 	fl.CopyTimeout, fl.Canary, fl.Patience = seconds(t.copyTimeout), seconds(t.canary), seconds(t.patience)
 	fl.BackfillEvery, fl.BackfillRecency = seconds(t.backfillEvery), seconds(t.recency)
-	fl.OverwriteUnpacked = t.unpackedEvery > 0
+	fl.OverwriteEvery = seconds(t.unpackedEvery)
 	fl.OverwriteWithin, fl.OverwriteRecency = seconds(t.unpackedHours*3600), seconds(t.unpackedRecency)
 	fl.BackfillWithin = seconds(t.backfillHours * 3600)
 	plan, err := app.Transfer(fl, os.LookupEnv, log)
