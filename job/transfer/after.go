@@ -148,7 +148,8 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 	}
 	defer in.Close()
 	packed := filepath.Join(j.env.Dir, string(f.Packed.Path))
-	if err := j.cfg.Pack.proves(ctx, in, packed, f.Size); err != nil {
+	err = j.room.makes(ctx, f.Size, 0, func() error { return j.cfg.Pack.proves(ctx, in, packed, f.Size) })
+	if err != nil {
 		return err
 	}
 	name, path := in.Name()+j.cfg.Pack.Suffix, string(f.Path)+j.cfg.Pack.Suffix
@@ -160,7 +161,13 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 		return drop(in.Name())
 	}
 	part := connector.PartName(name)
-	own, err := copyTo(packed, part, time.Unix(0, f.Mtime))
+	var own Identity
+	err = j.room.when(ctx, func() (err error) {
+		if err = j.room.at(filepath.Dir(name), f.Packed.Size); err == nil {
+			own, err = copyTo(packed, part, time.Unix(0, f.Mtime))
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,10 @@ func (j *Job) find(ctx context.Context) error {
 
 // take makes tasks of the files that are new, in one commit. What the job itself put in the place of an original is none.
 func (j *Job) take(ctx context.Context, files []Seen) error {
+	return j.room.when(ctx, func() error { return j.takeNow(files) })
+}
+
+func (j *Job) takeNow(files []Seen) error {
 	now := time.Now()
 	return j.env.Store.Update(func(tx *store.Tx) error {
 		var tasks []queue.Task

@@ -56,27 +56,26 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 			return f, nil
 		}
 	}
-	in, err := j.open(f) // it is still the one
-	if err != nil {
-		return f, err
-	}
-	in.Close()
-	if err := j.env.Room.Intake(int(f.Size)); err != nil {
-		return f, fault.As(fault.Transient, err)
-	}
 	dir := filepath.Join("packed", fmt.Sprint(f.ID))
 	made := packed{Path: Name(filepath.Join(dir, path.Base(string(f.Path))+p.Suffix))}
 	out, began := filepath.Join(j.env.Dir, string(made.Path)), time.Now()
-	if err := os.RemoveAll(filepath.Dir(out)); err != nil {
-		return f, err
-	}
-	if err := disk.MkdirAll(filepath.Dir(out), 0o700); err != nil {
-		return f, err
-	}
-	if err := p.run(ctx, p.Command, j.source(f), out); err != nil {
-		return f, err
-	}
-	if made.SHA256, made.Size, err = keep(out); err != nil {
+	// Room for as much again has to be left: to prove a packed form takes it, and gives room back.
+	err := j.room.makes(ctx, f.Size, f.Size, func() error {
+		in, err := j.open(f) // it is still the one
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		err = errors.Join(os.RemoveAll(filepath.Dir(out)), disk.MkdirAll(filepath.Dir(out), 0o700))
+		if err == nil {
+			err = p.run(ctx, p.Command, j.source(f), out)
+		}
+		if err == nil {
+			made.SHA256, made.Size, err = keep(out)
+		}
+		return err
+	})
+	if err != nil {
 		return f, err
 	}
 	return j.change(f.ID, func(_ *store.Tx, f *file) error {

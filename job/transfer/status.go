@@ -19,7 +19,7 @@ func (j *Job) Gates() (all []gate.Status) {
 	if j.ledger != nil {
 		all = append(all, j.ledger.gate.Status())
 	}
-	return all
+	return append(all, j.room.gate.Status())
 }
 
 // Notes says what the books don't.

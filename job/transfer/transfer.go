@@ -149,6 +149,7 @@ type Job struct {
 	ledger  *ledger // nil for none
 
 	ahead *ahead
+	room  *room
 	below below
 	limit *limiter
 
@@ -196,7 +197,7 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 	if cfg.Ledger != nil {
 		j.ledger = newLedger(j, cfg.Ledger)
 	}
-	j.ahead = newAhead(env.Store, j.targets, cfg.Ahead)
+	j.ahead, j.room = newAhead(env.Store, j.targets, cfg.Ahead), newRoom(env)
 	return j, nil
 }
 
@@ -256,11 +257,15 @@ func (j *Job) each(ctx context.Context, q *queue.Queue, begin func(context.Conte
 		if err := begin(ctx); err != nil {
 			return j.ended(err)
 		}
-		l, err := q.Lease(ctx)
+		var l queue.Lease
+		err := j.room.when(ctx, func() (err error) {
+			l, err = q.Lease(ctx)
+			return err
+		})
 		if err != nil {
 			return j.ended(err)
 		}
-		err = work(ctx, l)
+		err = j.room.when(ctx, func() error { return work(ctx, l) })
 		if ctx.Err() != nil && err != nil { // the next life has its lease again
 			return nil
 		}
