@@ -33,6 +33,15 @@ func SmallDisk(t testing.TB, bytes int64) string {
 	return dir
 }
 
+// Grow gives a SmallDisk another size.
+func Grow(t testing.TB, dir string, bytes int64) {
+	t.Helper()
+	err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_NOSUID|syscall.MS_NODEV, fmt.Sprintf("size=%d", bytes))
+	if err != nil {
+		t.Fatalf("grow a small disk: %v", err)
+	}
+}
+
 // FailingDisk is a file system that says it has room, and whose disk has none while it fails: what is
 // written is lost when it is synced, as on a thin volume that is full below.
 type FailingDisk struct {

@@ -1,128 +1,277 @@
 package transfer
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"holdfast/tests/testenv"
+	"holdfast/tests/testenv/frames"
 )
 
-// TestOutages takes the data centre and the database away while files arrive, in each of the ways that they can be away. Nobody
-// does anything, and all is there in the end.
+// steps of a file's way at which something goes away.
+var steps = []string{"lock", "ship", "verify", "rename", "record", "unlock"}
+
+// way is how a server, or the link to it, goes away and comes back.
+type way struct {
+	closes bool // the gate says so, until it is mended
+	loses  bool // what was on its way
+	strike func(s *side)
+	mend   func(s *side)
+}
+
+// ways that each server can be away.
+var ways = map[string]way{
+	"cut": {closes: true, loses: true, strike: func(s *side) { s.proxy.Down() }, mend: func(s *side) { s.proxy.Up() }},
+	"slow": {strike: func(s *side) {
+		s.proxy.Toxic(s.o.t, "late", "latency", "downstream", map[string]any{"latency": 100})
+		s.proxy.Toxic(s.o.t, "narrow", "bandwidth", "upstream", map[string]any{"rate": 200})
+	}, mend: func(s *side) {
+		s.proxy.Remove(s.o.t, "late")
+		s.proxy.Remove(s.o.t, "narrow")
+	}},
+	// Connections stay, and nothing comes through. When it is over none of them goes on: the proxy has dropped what it got.
+	"black hole": {closes: true, loses: true, strike: func(s *side) {
+		s.proxy.Toxic(s.o.t, "up", "timeout", "upstream", map[string]any{"timeout": 0})
+		s.proxy.Toxic(s.o.t, "down", "timeout", "downstream", map[string]any{"timeout": 0})
+	}, mend: func(s *side) {
+		s.proxy.Down()
+		s.proxy.Remove(s.o.t, "up")
+		s.proxy.Remove(s.o.t, "down")
+		s.proxy.Up()
+	}},
+	"reset": {closes: true, loses: true, strike: func(s *side) {
+		s.proxy.Toxic(s.o.t, "reset", "reset_peer", "upstream", map[string]any{"timeout": 0})
+	}, mend: func(s *side) { s.proxy.Remove(s.o.t, "reset") }},
+	"killed":    {closes: true, loses: true, strike: func(s *side) { s.server.Kill() }, mend: func(s *side) { s.server.Restart() }},
+	"frozen":    {closes: true, strike: func(s *side) { s.server.Freeze() }, mend: func(s *side) { s.server.Thaw() }},
+	"restarted": {loses: true, strike: func(s *side) { s.server.Restart() }, mend: func(*side) {}},
+}
+
+// side is a server, and what stands in front of it.
+type side struct {
+	o      *outpost
+	gate   string
+	server faulty
+	proxy  *testenv.FaultyProxy
+	tap    *tap
+}
+
+// faulty is what testenv's servers have in common.
+type faulty interface {
+	Kill()
+	Restart()
+	Freeze()
+	Thaw()
+}
+
+// outpost is an observatory with two destinations, a remote one and a disk, and a database.
+type outpost struct {
+	*observatory
+	spare            string
+	centre, database *side
+	files            int
+}
+
+func newOutpost(t *testing.T) *outpost {
+	t.Helper()
+	o := &outpost{observatory: newPlace(t, t.TempDir())}
+	o.observatory.database()
+	o.sshd = testenv.SSHD(t, testenv.SSHDOptions{})
+	o.centre = o.side("remote", o.sshd, o.sshd.Addr())
+	o.database = o.side("ledger", o.pg, o.pg.Addr())
+	o.spare = filepath.Join(o.dir, "spare")
+	if err := os.Mkdir(o.spare, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o.gateway(o.centre.tap.addr)
+	config := filepath.Join(o.dir, "holdfast.yaml")
+	o.file(config, fmt.Sprintf(`
+jobs:
+  frames:
+    transfer:
+      from: %s
+      to:
+        remote: {sftp: {host: gateway, directory: %s, silence: 2s, connect_timeout: 3s}}
+        spare: {directory: {path: %s}}
+      layout: keep
+      ledger: {postgres: {host: 127.0.0.1, port: %d, user: postgres, name: postgres, table: goto, timeout: 3s}}
+`, o.from, o.to, o.spare, portOf(t, o.database.tap.addr)))
+	o.args = []string{"run", "-c", config, "--listen", "none"}
+	return o
+}
+
+func (o *outpost) side(gate string, server faulty, addr string) *side {
+	o.t.Helper()
+	proxy := testenv.Proxy(o.t, addr)
+	return &side{o: o, gate: gate, server: server, proxy: proxy, tap: newTap(o.t, proxy.Addr())}
+}
+
+// TestOutages takes the data centre, the database, and the links to them away, in each of the ways that they can be away, at each
+// step of a file. Nobody does anything, and all is there once in the end; meanwhile the gate says why, the other destination
+// goes on, and no attempt is spent.
 func TestOutages(t *testing.T) {
 	t.Parallel()
-	for name, away := range map[string]struct{ strike, mend func(o *observatory) }{
-		"sshd is killed":       {func(o *observatory) { o.sshd.Kill() }, func(o *observatory) { o.sshd.Restart() }},
-		"sshd is frozen":       {func(o *observatory) { o.sshd.Freeze() }, func(o *observatory) { o.sshd.Thaw() }},
-		"sessions are killed":  {func(o *observatory) { o.sshd.KillSessions() }, func(*observatory) {}},
-		"PostgreSQL is killed": {func(o *observatory) { o.pg.Kill() }, func(o *observatory) { o.pg.Restart() }},
-		"PostgreSQL is frozen": {func(o *observatory) { o.pg.Freeze() }, func(o *observatory) { o.pg.Thaw() }},
-	} {
+	var cells []string
+	for name := range ways {
+		for _, step := range steps {
+			cells = append(cells, name+" at "+step)
+		}
+	}
+	slices.Sort(cells)
+	for name, of := range map[string]func(o *outpost) *side{"the data centre": func(o *outpost) *side { return o.centre },
+		"the database": func(o *outpost) *side { return o.database }} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rnd := rand.New(rand.NewPCG(testenv.Seed(t), 3))
-			o := newObservatory(t, testenv.SSHDOptions{})
+			o := newOutpost(t)
 			o.start()
-			const files = 30
-			for i := range files {
-				o.write(fmt.Sprintf("f%05d.dat", i), noise(rnd, 1000+rnd.IntN(200_000)))
-				if i == files/3 {
-					testenv.Until(t, soon, "some are there", func() bool { return len(o.there()) > 2 })
-					away.strike(o)
+			rnd := rand.New(rand.NewPCG(testenv.Seed(t), 3))
+			for _, cell := range chosen(t, 4, cells) {
+				how, step, _ := strings.Cut(cell, " at ")
+				o.outage(of(o), how, step, rnd)
+				if t.Failed() {
+					t.Fatalf("at %q", cell)
 				}
 			}
-			time.Sleep(2 * time.Second) // the outage
-			away.mend(o)
-			o.await(files)
-			o.p.Term()
-			if code := o.p.Wait(t, soon); code != 0 {
-				t.Errorf("it ended with %d", code)
-			}
-			o.check()
+			o.stop()
+			o.checkPlace(o.to)
+			o.checkPlace(o.spare)
+			o.checkLedger(2)
+			o.checkSource()
 		})
 	}
 }
 
-// TestChangedHostKey: a data centre whose key is another one is refused, with the command that would accept it; and what waits
-// goes out once a person did that.
-func TestChangedHostKey(t *testing.T) {
-	t.Parallel()
-	o := newObservatory(t, testenv.SSHDOptions{})
-	known, err := os.ReadFile(o.sshd.KnownHosts())
-	if err != nil {
-		t.Fatal(err)
+// chosen is a part of what there is to be tried, another one in each run; all of it under make torture.
+func chosen(t *testing.T, n int, all []string) []string {
+	t.Helper()
+	if testenv.Torture() {
+		return all
 	}
-	o.sshd.NewHostKey()
-	accepted, err := os.ReadFile(o.sshd.KnownHosts())
-	if err != nil {
-		t.Fatal(err)
-	}
-	know := func(text []byte) {
-		if err := os.WriteFile(o.sshd.KnownHosts(), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	know(known)
-	o.start()
-	o.write("a.dat", []byte("a"))
-	if said := o.p.WaitFor(t, "WARNING: remote: .*", soon); !strings.Contains(said, "key") {
-		t.Errorf("it says %q", said)
-	}
-	if there := o.there(); len(there) > 0 {
-		t.Errorf("%d files are there", len(there))
-	}
-	know(accepted)
-	resume := testenv.Start(t, testenv.Command{Path: testenv.Binary(t), Args: []string{"resume", "transfer", "--data-dir", o.data}})
-	if code := resume.Wait(t, soon); code != 0 {
-		t.Errorf("resume ended with %d:\n%s", code, resume.Output())
-	}
-	o.await(1)
-	o.check()
+	rnd := rand.New(rand.NewPCG(testenv.Seed(t), 5))
+	some := slices.Clone(all)
+	rnd.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+	return some[:n]
 }
 
-// TestHostileNames: whatever the name of a file has in it, it is a name, for the watch, the shell of the data centre and the
-// ledger.
-func TestHostileNames(t *testing.T) {
-	t.Parallel()
-	o := newObservatory(t, testenv.SSHDOptions{})
-	names := []string{"with blank.dat", "new\nline.dat", "$(touch stolen).dat", "`touch stolen`.dat", "'; touch stolen; '.dat",
-		"\"quoted\".dat", "-rf.dat", "ünïcode.dat", "invalid\xff.dat", "tab\there.dat", "back\\slash.dat", "*.dat", "semi;colon.dat",
-		"percent%41.dat", "esc\x1b[31mred.dat"}
-	for i, name := range names {
-		o.write(name, []byte(fmt.Sprint("content of ", i)))
+// outage takes a side away in a way when a file comes to a step.
+func (o *outpost) outage(s *side, how, step string, rnd *rand.Rand) {
+	o.t.Helper()
+	w, answer := ways[how], rnd.IntN(2) == 1
+	began := time.Now()
+	m := o.arm(step, w.loses, answer, rnd)
+	defer m.release()
+	o.write(m.name, frames.Noise(rnd, momentSize))
+	select {
+	case <-m.reached:
+	case <-o.p.Ended():
+		o.t.Fatalf("it ended:\n%s", o.p.Output())
+	case <-time.After(soon):
+		o.t.Fatalf("no file came to the step within %v:\n%s", soon, o.p.Output())
 	}
-	o.start()
-	o.await(len(names))
-	o.p.Term()
-	if code := o.p.Wait(t, soon); code != 0 {
-		t.Errorf("it ended with %d", code)
+	w.strike(s)
+	m.release()
+	for i := range 3 {
+		o.write(fmt.Sprintf("%s.%d", m.name, i), frames.Noise(rnd, 1000+rnd.IntN(20_000)))
 	}
-	there := o.there()
-	if len(there) != len(names) {
-		t.Errorf("%d files are there, want %d", len(there), len(names))
+	o.files += 4
+	if w.closes {
+		o.closed(s.gate, "outage")
+		if s == o.centre {
+			testenv.Until(o.t, soon, "the other destination has all", func() bool { return len(whole(o.t, o.spare)) == o.files })
+		}
+	} else if how == "slow" {
+		o.await(o.files)
 	}
-	for i, name := range names {
-		found := false
-		for at, content := range there {
-			if filepath.Base(at) == name {
-				found = string(content) == fmt.Sprint("content of ", i)
+	w.mend(s)
+	mended := time.Now()
+	status := o.await(o.files)
+	o.noneDead()
+	for _, g := range status.Gates {
+		if late := g.Since.Sub(mended); !g.Open || late > 10*time.Second {
+			o.t.Errorf("gate %s: open %v, %v after the end of the outage: %s", g.Name, g.Open, late, g.Cause)
+		}
+	}
+	o.t.Logf("%s %s at %s (answer %v): %v, %v of them after it was mended", s.gate, how, step, answer,
+		time.Since(began).Round(time.Millisecond), time.Since(mended).Round(time.Millisecond))
+}
+
+// moment is when a file comes to a step. Whoever reads along is held up then, until it is released.
+type moment struct {
+	name    string // of the file
+	reached chan struct{}
+	release func()
+}
+
+// momentSize is how many bytes the file of a moment has.
+const momentSize = 300_000
+
+// arm waits for a file, which is to be written now, to come to a step: before the servers hear of it, or when they answer. loses
+// says that what comes then is lost.
+func (o *outpost) arm(step string, loses, answer bool, rnd *rand.Rand) *moment {
+	m := &moment{name: fmt.Sprintf("n%d/f%05d.dat", o.files%10, o.files), reached: make(chan struct{})}
+	struck := make(chan struct{})
+	m.release = sync.OnceFunc(func() { close(struck) })
+	is := o.recognise(step, m.name, rnd)
+	var mu sync.Mutex
+	var due, done bool
+	watch := func(which *tap) watcher {
+		var asked bool // by this way
+		return func(up bool, part []byte) bool {
+			mu.Lock()
+			if up && !done && !due && is(which == o.centre.tap, part) {
+				due, asked = true, true
+			}
+			now := due && !done && asked && up != answer
+			done = done || now
+			mu.Unlock()
+			if !now {
+				return true
+			}
+			close(m.reached)
+			<-struck
+			return !loses
+		}
+	}
+	o.centre.tap.watch(watch(o.centre.tap))
+	o.database.tap.watch(watch(o.database.tap))
+	return m
+}
+
+// recognise tells the step of a file by what goes to the servers: by its words in SQL, and by how much went over SSH, which nobody
+// can read.
+func (o *outpost) recognise(step, name string, rnd *rand.Rand) func(ssh bool, part []byte) bool {
+	source, there := []byte(filepath.Join(o.from, name)), []byte(filepath.Join(o.to, name))
+	sent, after, behind := 0, 0, 0
+	switch step {
+	case "verify":
+		behind = 1
+	case "rename":
+		behind = 2 + rnd.IntN(3) // syncing, linking and removing are some parts
+	}
+	return func(ssh bool, part []byte) bool {
+		if ssh {
+			if sent += len(part); sent >= momentSize {
+				after++
 			}
 		}
-		if !found {
-			t.Errorf("%q is not there, or is another", name)
+		switch step {
+		case "lock":
+			return !ssh && bytes.Contains(part, source) && bytes.Contains(part, []byte("FOR UPDATE"))
+		case "ship":
+			return ssh && sent >= momentSize/2
+		case "verify", "rename":
+			return ssh && after > behind
+		case "record":
+			return !ssh && bytes.Contains(part, there)
 		}
-	}
-	if strings.Contains(o.p.Output(), "\x1b[31m") {
-		t.Error("the log has a name's control characters")
-	}
-	for _, dir := range []string{o.from, o.to, o.dir, ".", os.Getenv("HOME")} {
-		if _, err := os.Stat(filepath.Join(dir, "stolen")); err == nil {
-			t.Errorf("a name was run by a shell, in %s", dir)
-		}
+		return !ssh && bytes.Contains(part, source) && bytes.Contains(part, []byte("WITH gone"))
 	}
 }

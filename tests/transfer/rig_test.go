@@ -3,22 +3,33 @@ package transfer
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"holdfast/app"
 	"holdfast/base/fits"
 	"holdfast/connector"
+	"holdfast/face/api"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
 	"holdfast/tests/testenv"
 )
 
@@ -29,53 +40,118 @@ func TestMain(m *testing.M) {
 // soon is how long anything may take here.
 const soon = 2 * time.Minute
 
-// observatory is a directory of frames, a data centre with sshd, and a database.
+// sum is what tells one file from another.
+type sum = [sha256.Size]byte
+
+// observatory is a directory of frames, and one Holdfast that brings them elsewhere.
 type observatory struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	from string // frames are written here
 	to   string // and go here
-	data string
+	data string // of Holdfast
 	sshd *testenv.SSHServer
 	pg   *testenv.PostgresServer
-	args []string // behind `holdfast transfer`
+	args []string            // behind `holdfast`
+	user *syscall.Credential // whom it runs as; nil: who runs the test
+	path string              // of the binary
 	p    *testenv.Process
-	said []string                     // by former processes
-	sums map[string][sha256.Size]byte // of what was written, by name
+	said []string // by former processes
+
+	mu   sync.Mutex
+	sums map[string]sum // of what was written, by name; guarded by mu
 }
 
-// newObservatory starts the servers. The command line is rawtransfer's.
-func newObservatory(t *testing.T, sshd testenv.SSHDOptions) *observatory {
+// newPlace is an observatory without servers, whose Holdfast has no command yet.
+func newPlace(t testing.TB, dir string) *observatory {
 	t.Helper()
-	o := &observatory{t: t, dir: t.TempDir(), from: t.TempDir(), to: t.TempDir(), sums: map[string][sha256.Size]byte{}}
-	o.data = filepath.Join(o.dir, "data")
-	o.sshd, o.pg = testenv.SSHD(t, sshd), testenv.Postgres(t)
-	home := filepath.Join(o.dir, "home")
-	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
-		t.Fatal(err)
+	o := &observatory{t: t, dir: dir, path: testenv.Binary(t), sums: map[string]sum{}}
+	for name, at := range map[string]*string{"from": &o.from, "to": &o.to, "home/.ssh": nil} {
+		full := filepath.Join(dir, name)
+		if err := os.MkdirAll(full, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if at != nil {
+			*at = full
+		}
 	}
-	_, port, err := net.SplitHostPort(o.sshd.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := fmt.Sprintf("Host gateway\n  HostName 127.0.0.1\n  Port %s\n  IdentityFile %s\n  UserKnownHostsFile %s\n", port,
-		o.sshd.Key(), o.sshd.KnownHosts())
-	if err := os.WriteFile(filepath.Join(home, ".ssh/config"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	o.pg.Query(t, `create table goto (sha1_hash varchar(40) primary key, source_filepath text,
-		file_created_at timestamp without time zone, file_transferred_at timestamp without time zone, filepath text,
-		tel smallint, run int, ut smallint, created_at timestamp without time zone default now() not null)`)
-	host, dbPort, err := net.SplitHostPort(o.pg.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.args = []string{o.from, o.sshd.User() + "@gateway:" + o.to, "--patterns", "t?_r*_ut?.fits", "*.dat",
-		"--metadata-regex", `t(?P<tel>\d)_r(?P<run>\d+)_ut(?P<ut>\d).fits`, "--header-card", "DATE-OBS", "--db-host", host,
-		"--db-user", "postgres", "--db-name", "postgres", "--db-port", dbPort, "--db-table", "goto", "--copy-timeout", "60",
-		"--workers", "4", "--ssh-controlmaster", "--canary-interval", "15", "--verbose", "--data-dir", o.data}
+	o.data = filepath.Join(dir, "data")
 	t.Cleanup(o.keep)
 	return o
+}
+
+// newObservatory has a data centre with sshd, and a database. The command line is rawtransfer's.
+func newObservatory(t testing.TB, sshd testenv.SSHDOptions) *observatory {
+	t.Helper()
+	o := newPlace(t, t.TempDir())
+	o.sshd = testenv.SSHD(t, sshd)
+	o.gateway(o.sshd.Addr())
+	o.database()
+	o.args = append([]string{"transfer", o.from, o.remote(), "--patterns", "t?_r*_ut?.fits", "*.dat",
+		"--metadata-regex", `t(?P<tel>\d)_r(?P<run>\d+)_ut(?P<ut>\d).fits`, "--header-card", "DATE-OBS", "--copy-timeout", "60",
+		"--workers", "4", "--ssh-controlmaster", "--canary-interval", "15", "--verbose"}, o.ledger()...)
+	return o
+}
+
+// remote is the data centre, as scp has it.
+func (o *observatory) remote() string { return o.sshd.User() + "@gateway:" + o.to }
+
+// gateway writes the configuration of SSH: which address stands behind the name, and more.
+func (o *observatory) gateway(addr string, more ...string) {
+	o.t.Helper()
+	known := o.sshd.KnownHosts()
+	if addr != o.sshd.Addr() { // something that stands in front of it
+		known = filepath.Join(o.dir, "known_hosts")
+		o.file(known, o.sshd.KnownAs("127.0.0.1", portOf(o.t, addr)))
+	}
+	o.file(filepath.Join(o.dir, "home/.ssh/config"), fmt.Sprintf("Host gateway\n  HostName 127.0.0.1\n  Port %d\n  IdentityFile %s\n"+
+		"  UserKnownHostsFile %s\n%s", portOf(o.t, addr), o.sshd.Key(), known, strings.Join(more, "")))
+}
+
+// file writes a file of the observatory's own.
+func (o *observatory) file(name, text string) {
+	o.t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+func portOf(t testing.TB, addr string) (port int) {
+	t.Helper()
+	_, text, err := net.SplitHostPort(addr)
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// database starts a database with the table of rawtransfer.
+func (o *observatory) database() {
+	o.t.Helper()
+	o.pg = testenv.Postgres(o.t)
+	o.pg.Query(o.t, `create table goto (sha1_hash varchar(40) primary key, source_filepath text,
+		file_created_at timestamp without time zone, file_transferred_at timestamp without time zone, filepath text,
+		tel smallint, run int, ut smallint, created_at timestamp without time zone default now() not null)`)
+}
+
+// ledger are the flags of the database.
+func (o *observatory) ledger() []string {
+	o.t.Helper()
+	return []string{"--db-host", "127.0.0.1", "--db-user", "postgres", "--db-name", "postgres", "--db-port",
+		strconv.Itoa(portOf(o.t, o.pg.Addr())), "--db-table", "goto"}
+}
+
+func (o *observatory) env() []string {
+	return []string{"HOME=" + filepath.Join(o.dir, "home"), "XDG_STATE_HOME=", "HOLDFAST_DATA_DIR=", "SSH_AUTH_SOCK=",
+		"PGSSLMODE=disable", "NOTIFY_SOCKET=", "INVOCATION_ID=", "TZ=UTC", "GORACE=halt_on_error=1 " + os.Getenv("GORACE")}
+}
+
+// command is Holdfast with arguments, and the data directory.
+func (o *observatory) command(args ...string) testenv.Command {
+	return testenv.Command{Path: o.path, Args: append(args, "--data-dir", o.data), Env: o.env(), User: o.user}
 }
 
 // start starts Holdfast.
@@ -84,10 +160,26 @@ func (o *observatory) start(more ...string) {
 	if o.p != nil {
 		o.said = append(o.said, o.p.Output())
 	}
-	home := filepath.Join(o.dir, "home")
-	o.p = testenv.Start(o.t, testenv.Command{Path: testenv.Binary(o.t), Args: append(append([]string{"transfer"}, o.args...), more...),
-		Env: []string{"HOME=" + home, "XDG_STATE_HOME=", "HOLDFAST_DATA_DIR=", "SSH_AUTH_SOCK=", "PGSSLMODE=disable", "NOTIFY_SOCKET=",
-			"INVOCATION_ID=", "TZ=UTC", "GORACE=halt_on_error=1 " + os.Getenv("GORACE")}})
+	o.p = testenv.Start(o.t, o.command(append(o.args[:len(o.args):len(o.args)], more...)...))
+}
+
+// stop ends Holdfast in good order.
+func (o *observatory) stop() {
+	o.t.Helper()
+	o.p.Term()
+	if code := o.p.Wait(o.t, soon); code != 0 {
+		o.t.Errorf("it ended with %d:\n%s", code, o.p.Output())
+	}
+}
+
+// run runs a command of Holdfast to its end, and returns what it said.
+func (o *observatory) run(want int, args ...string) string {
+	o.t.Helper()
+	p := testenv.Start(o.t, o.command(args...))
+	if code := p.Wait(o.t, soon); code != want {
+		o.t.Errorf("%v ended with %d, want %d:\n%s", args, code, want, p.Output())
+	}
+	return p.Output()
 }
 
 // keep saves what was said if the test failed.
@@ -110,160 +202,172 @@ func (o *observatory) keep() {
 func (o *observatory) write(name string, content []byte) {
 	o.t.Helper()
 	full := filepath.Join(o.from, name)
-	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-		o.t.Fatal(err)
+	err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o755), os.WriteFile(full+".tmp", content, 0o644),
+		os.Rename(full+".tmp", full))
+	if err != nil {
+		o.t.Error(err)
 	}
-	if err := os.WriteFile(full+".tmp", content, 0o644); err != nil {
-		o.t.Fatal(err)
-	}
-	if err := os.Rename(full+".tmp", full); err != nil {
-		o.t.Fatal(err)
-	}
-	o.sums[name] = o.sum(content)
+	o.expect(name, content)
+}
+
+// expect remembers a file that is to be everywhere.
+func (o *observatory) expect(name string, content []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sums[name] = o.sum(bytes.NewReader(content), int64(len(content)))
 }
 
 // sum is the hash of a file; of a frame that of its data: who packs a frame adds cards to its header.
-func (o *observatory) sum(content []byte) [sha256.Size]byte {
+func (o *observatory) sum(in io.ReaderAt, size int64) (s sum) {
 	o.t.Helper()
-	report, err := fits.Skim(bytes.NewReader(content), int64(len(content)))
+	report, err := fits.Skim(in, size)
+	h, from := sha256.New(), io.NewSectionReader(in, 0, size)
+	if err == nil && report.Verdict != fits.NotFITS && len(report.HDUs) > 0 {
+		first := report.HDUs[0]
+		from = io.NewSectionReader(in, first.Offset+first.Header, first.Data)
+	}
+	if err == nil {
+		_, err = io.Copy(h, from)
+	}
 	if err != nil {
-		o.t.Fatal(err)
+		o.t.Error(err)
 	}
-	if report.Verdict == fits.NotFITS {
-		return sha256.Sum256(content)
-	}
-	h := report.HDUs[0]
-	return sha256.Sum256(content[h.Offset+h.Header : h.Offset+h.Header+h.Data])
+	return sum(h.Sum(nil))
 }
 
-// frame is an image of a night.
-func frame(rnd *rand.Rand, night string, side int) []byte {
-	var b bytes.Buffer
-	card := func(format string, args ...any) { fmt.Fprintf(&b, "%-80s", fmt.Sprintf(format, args...)) }
-	card("SIMPLE  = %20s", "T")
-	card("BITPIX  = %20d", 16)
-	card("NAXIS   = %20d", 2)
-	card("NAXIS1  = %20d", side)
-	card("NAXIS2  = %20d", side)
-	card("DATE-OBS= '%sT01:02:03'", night)
-	card("END")
-	fill := func(with string) {
-		b.WriteString(strings.Repeat(with, (fits.BlockSize-b.Len()%fits.BlockSize)%fits.BlockSize))
-	}
-	fill(" ")
-	for range side * side {
-		v := 1000 + rnd.IntN(50)
-		b.Write([]byte{byte(v >> 8), byte(v)})
-	}
-	fill("\x00")
-	return b.Bytes()
-}
-
-// noise is content that no packer makes smaller.
-func noise(rnd *rand.Rand, size int) []byte {
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = byte(rnd.Uint32())
-	}
-	return b
-}
-
-// recorded is how many files the ledger has as transferred.
-func (o *observatory) recorded() string {
+// sumOf is the sum of a file on the disk.
+func (o *observatory) sumOf(name string) sum {
 	o.t.Helper()
-	return strings.TrimSpace(o.pg.Query(o.t, "select count(*) from goto where file_transferred_at is not null"))
+	in, err := os.Open(name)
+	if err != nil {
+		o.t.Error(err)
+		return sum{}
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		o.t.Error(err)
+		return sum{}
+	}
+	return o.sum(in, info.Size())
 }
 
-// await waits until the ledger has as many files, and nothing is left to be done.
-func (o *observatory) await(files int) {
+// status is what `holdfast status --json` says of the job; ok is false while nobody answers.
+func (o *observatory) status() (s engine.Status, letters int64, ok bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := api.Dial(o.data)
+	if err != nil {
+		return s, 0, false
+	}
+	var rep app.Report
+	if err := c.Do(ctx, api.Request{Method: http.MethodGet, Path: "/api/v1/jobs", Result: &rep}); err != nil || len(rep.Jobs) != 1 {
+		return s, 0, false
+	}
+	return rep.Jobs[0], rep.Letters[rep.Jobs[0].Name], true
+}
+
+// until waits until the running Holdfast is as done wants it.
+func (o *observatory) until(what string, done func(engine.Status) bool) engine.Status {
 	o.t.Helper()
-	for deadline := time.Now().Add(soon); o.recorded() != fmt.Sprint(files); time.Sleep(100 * time.Millisecond) {
+	return o.untilWithin(soon, what, done)
+}
+
+func (o *observatory) untilWithin(within time.Duration, what string, done func(engine.Status) bool) (s engine.Status) {
+	o.t.Helper()
+	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
+		last, _, ok := o.status()
+		if ok && done(last) {
+			return last
+		}
+		if ok {
+			s = last
+		}
 		if !o.p.Running() {
-			o.t.Fatalf("it ended:\n%s", o.p.Output())
+			o.t.Fatalf("it ended before %s:\n%s", what, o.p.Output())
 		}
 		if time.Now().After(deadline) {
-			o.t.Fatalf("%s of %d files are recorded after %v:\n%s", o.recorded(), files, soon, o.p.Output())
+			o.t.Fatalf("%s: not within %v; status: %+v\n%s", what, within, s, o.p.Output())
 		}
 	}
 }
 
-// there is what stands at the data centre, by name.
-func (o *observatory) there() map[string][]byte {
+// await waits until so many files were found, and nothing is left to be done.
+func (o *observatory) await(files int) engine.Status {
 	o.t.Helper()
-	all := map[string][]byte{}
-	err := filepath.WalkDir(o.to, func(name string, e fs.DirEntry, err error) error {
+	return o.awaitWithin(soon, files)
+}
+
+func (o *observatory) awaitWithin(within time.Duration, files int) engine.Status {
+	o.t.Helper()
+	return o.untilWithin(within, fmt.Sprintf("%d files are done", files), func(s engine.Status) bool {
+		put, open := int64(0), int64(0)
+		for _, q := range s.Balance.Queues {
+			if open += q.Open(); q.Queue == "prepare" {
+				put = q.Put
+			}
+		}
+		return put >= int64(files) && open == 0
+	})
+}
+
+// closed waits until a gate is closed by a fault of a kind, and says why.
+func (o *observatory) closed(name, kind string) {
+	o.t.Helper()
+	o.until(fmt.Sprintf("the gate %s is closed: %s", name, kind), func(s engine.Status) bool {
+		return slices.ContainsFunc(s.Gates, func(g gate.Status) bool {
+			return g.Name == name && !g.Open && g.Kind == kind && g.Cause != ""
+		})
+	})
+}
+
+// noneDead fails the test if a file is a dead letter.
+func (o *observatory) noneDead() {
+	o.t.Helper()
+	if _, letters, ok := o.status(); !ok || letters > 0 {
+		o.t.Errorf("%d dead letters (it answers: %v):\n%s", letters, ok, o.run(0, "dead", "ls"))
+	}
+}
+
+// below are the files below a directory, by name.
+func below(t testing.TB, dir string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it went while we walked
+		}
 		if err != nil || e.IsDir() {
 			return err
 		}
-		rel, _ := filepath.Rel(o.to, name)
-		all[rel], err = os.ReadFile(name)
+		rel, err := filepath.Rel(dir, name)
+		names = append(names, rel)
 		return err
 	})
 	if err != nil {
-		o.t.Fatal(err)
+		t.Error(err)
 	}
-	return all
+	return names
 }
 
-// check compares the data centre, the ledger and the books with what was written: each file once, at its place, whole.
-func (o *observatory) check() {
-	o.t.Helper()
-	there := o.there()
-	if len(there) != len(o.sums) {
-		o.t.Errorf("%d files are there, want %d", len(there), len(o.sums))
-	}
-	names := map[string]string{} // by the last element of the path
-	for name := range there {
-		if connector.UnderWay(name) {
-			o.t.Errorf("%s is left", name)
-		}
-		names[filepath.Base(name)] = name
-	}
-	rows := map[string]string{}
-	for row := range strings.Lines(o.pg.Query(o.t, "select source_filepath, filepath from goto where file_transferred_at is not null")) {
-		source, path, _ := strings.Cut(strings.TrimSpace(row), "\t")
-		rows[source] = path
-	}
-	for name, sum := range o.sums {
-		want := filepath.Base(name)
-		packed := strings.HasSuffix(name, ".fits")
-		if packed {
-			want += ".fz"
-		}
-		at := names[want]
-		if at == "" {
-			o.t.Errorf("%s is not there", want)
-			continue
-		}
-		if got := rows[filepath.Join(o.from, name)]; got != filepath.Join(o.to, at) {
-			o.t.Errorf("the ledger has %q for %s, want %s", got, name, at)
-		}
-		if packed {
-			o.unpacksTo(at, sum)
-		} else if got := sha256.Sum256(there[at]); got != sum {
-			o.t.Errorf("%s is another one there", name)
+// whole are the files below a directory that have their names.
+func whole(t testing.TB, dir string) (names []string) {
+	t.Helper()
+	for _, name := range below(t, dir) {
+		if !connector.UnderWay(name) {
+			names = append(names, name)
 		}
 	}
-	audit := testenv.Start(o.t, testenv.Command{Path: testenv.Binary(o.t), Args: []string{"audit", "--data-dir", o.data}})
-	if code := audit.Wait(o.t, soon); code != 0 {
-		o.t.Errorf("audit ended with %d:\n%s", code, audit.Output())
-	}
+	return names
 }
 
-// unpacksTo unpacks a frame at the data centre, and compares it.
-func (o *observatory) unpacksTo(name string, sum [sha256.Size]byte) {
+// unpacked is the sum of what a packed frame unpacks to.
+func (o *observatory) unpacked(name string) sum {
 	o.t.Helper()
 	out := filepath.Join(o.t.TempDir(), "out.fits")
-	if said, err := exec.Command("funpack", "-O", out, filepath.Join(o.to, name)).CombinedOutput(); err != nil {
+	if said, err := exec.Command("funpack", "-O", out, name).CombinedOutput(); err != nil {
 		o.t.Errorf("funpack %s: %v: %s", name, err, said)
-		return
+		return sum{}
 	}
-	content, err := os.ReadFile(out)
-	if err != nil {
-		o.t.Error(err)
-		return
-	}
-	if got := o.sum(content); got != sum {
-		o.t.Errorf("%s unpacks to another file", name)
-	}
+	defer os.Remove(out)
+	return o.sumOf(out)
 }
