@@ -264,10 +264,13 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 		key   string
 		value int64
 	}{{"workers", int64(c.Workers)}, {"attempts", int64(c.Attempts)}, {"copy_timeout", int64(c.CopyTimeout)},
-		{"canary", int64(c.Canary)}, {"keep_records", int64(c.KeepRecords)}} {
+		{"canary", int64(c.Canary)}} {
 		if x.value < 0 {
 			bad(x.key, "want a number from 1, got %d", x.value)
 		}
+	}
+	if c.KeepRecords < 0 {
+		bad("keep_records", "want a time such as 90d, got %v", c.KeepRecords)
 	}
 	l := c.Ledger
 	if given := count(l.Postgres != nil, l.SQLite != nil, l.None); given > 1 {

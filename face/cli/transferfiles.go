@@ -98,9 +98,10 @@ func (f *face) transferFileCommand() *cobra.Command {
 	return f.asking(&cobra.Command{
 		Use:   "file JOB PATH|ID",
 		Short: "Show what is known of one file, with all that happened to it",
-		Long: "Show what is known of one file of a transfer job: what it is, where it is and how\n" +
-			"that was verified, and each step of its way. PATH is below the source directory,\n" +
-			"or absolute; of several files that stood there one after the other it is the last.",
+		Long: "Show what is known of one file of a transfer job: what it is, where it is and\n" +
+			"how that was verified, and each step of its way. PATH is below the source\n" +
+			"directory, or absolute; of several files that stood there one after the other\n" +
+			"the last is shown.",
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withJob(cmd.Context(), args[0], func(a asked, job string) error {

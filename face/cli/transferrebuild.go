@@ -17,12 +17,12 @@ func (f *face) transferRebuildCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rebuild SOURCE DEST | rebuild -c FILE JOB",
 		Short: "Make the ledger anew from what the destinations have",
-		Long: "Give the ledger, if it was lost or lacks some, an entry of each file that stands at\n" +
-			"a destination: by the job's own record of it, else by its original or packed form\n" +
-			"in SOURCE, if that has the same bytes or unpacks to the same data. What has no\n" +
-			"known original is listed and stays out. Takes the flags of transfer, or the job of\n" +
-			"a configuration file. It may be repeated: what the ledger has is not looked at\n" +
-			"again. Exits 0 if the ledger has all, 3 if something stays out.",
+		Long: "Give the ledger, if it was lost or lacks some, an entry of each file that stands\n" +
+			"at a destination: by the job's own record of it, else by its original or packed\n" +
+			"form in SOURCE, if that has the same bytes or unpacks to the same data. What has\n" +
+			"no known original is listed and stays out. Takes the flags of transfer, or the\n" +
+			"job of a configuration file. It may be repeated: what the ledger has is not\n" +
+			"looked at again. Exits 0 if the ledger has all, 3 if something stays out.",
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan, name, err := f.transferPlan(t, args, slog.New(slog.DiscardHandler))
