@@ -149,7 +149,8 @@ func (p *Plan) records(ctx context.Context, name string, columns bool) (r *recor
 type Difference = transfer.Difference
 
 // Compare compares the ledger of a transfer job with its destinations.
-func (p *Plan) Compare(ctx context.Context, name string, since time.Time, each func(transfer.Difference)) (found transfer.Compared, err error) {
+func (p *Plan) Compare(ctx context.Context, name string, since time.Time, each func(Difference)) (found transfer.Compared,
+	err error) {
 	r, err := p.records(ctx, name, false)
 	if err != nil {
 		return found, err
@@ -178,8 +179,8 @@ func (p *Plan) Rebuild(ctx context.Context, name string, o RebuildOrder) (found 
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	c := r.config
-	b := &transfer.Rebuild{Ledger: r.ledger, Targets: r.targets, Root: c.From, Pack: c.packer(), Meta: c.meta(), Dir: p.Place.Dir, Dry: o.Dry,
-		Replaces: c.After == string(transfer.Replace) || c.OverwriteUnpacked != nil, Tell: o.Tell, Left: o.Left}
+	b := &transfer.Rebuild{Ledger: r.ledger, Targets: r.targets, Root: c.From, Pack: c.packer(), Meta: c.meta(),
+		Replaces: c.After == string(transfer.Replace) || c.OverwriteUnpacked != nil, Dir: p.Place.Dir, Dry: o.Dry, Tell: o.Tell, Left: o.Left}
 	if _, err := os.Stat(r.dir); err == nil {
 		st, err := store.Open(r.dir, store.Options{Log: slog.New(slog.DiscardHandler), Survive: true, Fatal: func(error) {}})
 		if err != nil {

@@ -31,8 +31,8 @@ func liveTransfer(t *testing.T) (d *app.Desk, from string) {
 		}
 	}
 	file := filepath.Join(t.TempDir(), "t.yaml")
-	text := fmt.Appendf(nil, "jobs: {frames: {transfer: {from: %q, to: %q, pack: {by: none}, patience: 1ms, metadata_regex: '(?P<kind>dat)'}}}",
-		from, to)
+	text := fmt.Appendf(nil, "jobs: {frames: {transfer: {from: %q, to: %q, pack: {by: none}, patience: 1ms, "+
+		"metadata_regex: '(?P<kind>dat)'}}}", from, to)
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +73,7 @@ func fileAnswers(t *testing.T, doc document) map[string]bool {
 		{list, "files?since=yesterday", 400, 0},
 		{list, "files?after=nonsense", 400, 0},
 		{list, "files?limit=many", 400, 0},
+		{list, "files?limit=0", 400, 0},
 		{one, "files/1", 200, 0},
 		{one, "files/2", 200, 0},
 		{one, "files/3", 404, 0},

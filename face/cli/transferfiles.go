@@ -38,6 +38,9 @@ func (f *face) transferFilesCommand() *cobra.Command {
 			"  holdfast transfer files frames 2023-09-19/ --since 7d",
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if q.limit < 1 {
+				return &exitError{WrongUsage, fmt.Errorf("--limit: want a number from 1, got %d", q.limit)}
+			}
 			if len(args) == 2 {
 				q.text = args[1]
 			}

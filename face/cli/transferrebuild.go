@@ -30,10 +30,11 @@ func (f *face) transferRebuildCommand() *cobra.Command {
 				return err
 			}
 			tell, end := f.progress()
-			began := time.Now()
+			began, told := time.Now(), time.Now()
 			found, err := plan.Rebuild(cmd.Context(), name, app.RebuildOrder{Dry: dry,
 				Tell: func(done, total int64) {
-					if time.Since(began) >= app.ShowAfter {
+					if now := time.Now(); now.Sub(began) >= app.ShowAfter && now.Sub(told) >= app.ShowAfter/10 {
+						told = now
 						tell(app.Progress{What: "looking at files", Done: done, Total: total, Began: began})
 					}
 				},

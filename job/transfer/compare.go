@@ -27,7 +27,8 @@ type Compared struct {
 const atOnce = 200
 
 // Compare asks each destination for what the ledger says was brought there since a time, and gives the differences.
-func Compare(ctx context.Context, ledger connector.Ledger, targets []Target, since time.Time, each func(Difference)) (Compared, error) {
+func Compare(ctx context.Context, ledger connector.Ledger, targets []Target, since time.Time,
+	each func(Difference)) (Compared, error) {
 	c := comparison{each: each, waiting: map[string][]expected{}}
 	for _, t := range targets {
 		if err := meet(ctx, t.To); err != nil {
@@ -136,4 +137,9 @@ func nameAt(t connector.DestinationTraits, s connector.Shipment) (string, bool) 
 		return "", false
 	}
 	return strings.CutPrefix(s.Path, strings.TrimSuffix(t.Path, "/")+"/")
+}
+
+// pathAt is the path of a name.
+func pathAt(t connector.DestinationTraits, name string) string {
+	return strings.TrimSuffix(t.Path, "/") + "/" + name
 }

@@ -53,7 +53,8 @@ func TestRootBelowHome(t *testing.T) {
 			t.Errorf("%s: %d files were copied, want 1", root, copies)
 		}
 		to.known = false
-		got, err := Compare(t.Context(), openLedger(t, path), []Target{{Name: "a", To: to}}, time.Time{}, func(d Difference) { t.Error(d) })
+		got, err := Compare(t.Context(), openLedger(t, path), []Target{{Name: "a", To: to}}, time.Time{},
+			func(d Difference) { t.Error(d) })
 		if err != nil || got != (Compared{Good: 2}) {
 			t.Errorf("%s: %+v %v", root, got, err)
 		}

@@ -60,7 +60,8 @@ func (r *rebuilding) scratch() (string, error) {
 }
 
 // made is the original of a file if it is a candidate, or the one whose packed form a candidate is; else an error says why not.
-func (r *rebuilding) made(ctx context.Context, candidate string, f *standing, dir string) (o connector.Original, size int64, err error) {
+func (r *rebuilding) made(ctx context.Context, candidate string, f *standing, dir string) (o connector.Original, size int64,
+	err error) {
 	name := filepath.Join(r.Root, candidate)
 	in, err := os.Open(name)
 	if err != nil {

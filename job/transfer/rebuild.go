@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"hash/fnv"
 	"io/fs"
@@ -127,7 +128,9 @@ func (r *rebuilding) gather(ctx context.Context, p *pass, most int) (n int, err 
 	}
 	for i, t := range r.Targets {
 		err := t.To.List(ctx, "", func(f connector.Found) error {
-			p.files++
+			if p.files++; r.Tell != nil {
+				r.Tell(r.done, r.total)
+			}
 			if p.has(r.stem(f.Name)) && took() {
 				p.there[f.Name] |= 1 << i
 			}
@@ -204,7 +207,7 @@ func (r *rebuilding) tell(n int64) {
 // standing is a file at destinations, with the same bytes at each.
 type standing struct {
 	name string
-	sum  [32]byte
+	sum  [sha256.Size]byte
 	at   map[int]connector.Verified // how the sum was found out, by target
 }
 
@@ -221,14 +224,17 @@ func (r *rebuilding) ask(ctx context.Context, p *pass, names []string) (files []
 		if len(here) == 0 {
 			continue
 		}
-		sums, how, err := t.To.Sums(ctx, here)
+		sums, how, refused, err := sumsOfEach(ctx, t.To, here)
 		if err != nil {
 			return nil, fmt.Errorf("ask %s: %w", t.To.Traits().Root, err)
 		}
 		for _, name := range here {
 			sum, ok := sums[name]
-			if !ok { // it went meanwhile
-				r.tell(1)
+			if !ok {
+				if why := refused[name]; why != nil {
+					r.leave(i, name, "", fmt.Sprintf("nobody knows what it holds: %v", why))
+				}
+				r.tell(1) // else it went meanwhile
 				continue
 			}
 			same := slices.IndexFunc(byName[name], func(s *standing) bool { return s.sum == sum })
@@ -241,6 +247,29 @@ func (r *rebuilding) ask(ctx context.Context, p *pass, names []string) (files []
 		}
 	}
 	return files, nil
+}
+
+// sumsOfEach is Sums where one file that can't be hashed does not keep the others from it.
+func sumsOfEach(ctx context.Context, to connector.Destination, names []string) (sums map[string][sha256.Size]byte,
+	how connector.Verified, refused map[string]error, err error) {
+	sums, how, err = to.Sums(ctx, names)
+	if err == nil || !lasts(err) && !ofTheFile(err) {
+		return sums, how, nil, err
+	}
+	sums, refused = map[string][sha256.Size]byte{}, map[string]error{}
+	for _, name := range names {
+		one, by, err := to.Sums(ctx, []string{name})
+		switch {
+		case err != nil && !lasts(err) && !ofTheFile(err):
+			return nil, "", nil, err
+		case err != nil:
+			refused[name] = err
+		default:
+			how = by
+			maps.Copy(sums, one)
+		}
+	}
+	return sums, how, refused, nil
 }
 
 // restore makes an entry of a file, if its original is known.
@@ -259,18 +288,23 @@ func (r *rebuilding) restore(ctx context.Context, p *pass, f *standing) error {
 			return nil
 		}
 	}
+	source := ""
+	if e != nil {
+		source = e.Source
+	}
 	for i := range r.Targets {
 		if _, ok := f.at[i]; ok {
-			r.found.Left++
-			t := r.Targets[i].To.Traits()
-			d := Difference{Destination: t.Root, Path: strings.TrimSuffix(t.Path, "/") + "/" + f.name, What: why}
-			if e != nil {
-				d.Source = e.Source
-			}
-			r.Left(d)
+			r.leave(i, f.name, source, why)
 		}
 	}
 	return nil
+}
+
+// leave tells of a file at a destination that the ledger gets no entry of.
+func (r *rebuilding) leave(target int, name, source, why string) {
+	r.found.Left++
+	t := r.Targets[target].To.Traits()
+	r.Left(Difference{Source: source, Destination: t.Root, Path: pathAt(t, name), What: why})
 }
 
 // write gives the ledger an entry, or says why it does not take it.
@@ -303,9 +337,8 @@ func (r *rebuilding) entry(ctx context.Context, p *pass, f *standing) (e *connec
 	for i, t := range r.Targets {
 		if how, ok := f.at[i]; ok {
 			traits := t.To.Traits()
-			e.Shipments = append(e.Shipments, connector.Shipment{Destination: traits.Root,
-				Path: strings.TrimSuffix(traits.Path, "/") + "/" + f.name, SHA256: f.sum, Size: size, Verified: how,
-				At: time.Now().UTC().Truncate(time.Microsecond)})
+			e.Shipments = append(e.Shipments, connector.Shipment{Destination: traits.Root, Path: pathAt(traits, f.name),
+				SHA256: f.sum, Size: size, Verified: how, At: time.Now().UTC().Truncate(time.Microsecond)})
 		}
 	}
 	return e, "", nil

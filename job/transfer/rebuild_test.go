@@ -2,9 +2,13 @@ package transfer
 
 import (
 	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -12,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/localdir"
 	"holdfast/connector/sqlite"
@@ -172,8 +177,9 @@ func TestRebuildKnowsNoOriginal(t *testing.T) {
 	if got != (Rebuilt{Added: 5, Left: 8}) || len(left) != 8 {
 		t.Errorf("%+v: %q", got, left)
 	}
-	for i, want := range []string{"b.fits.fz: it is made of none", "b.fits.fz: it is made of none", "changed: it is made of none", "changed: it is made of none",
-		"differs: it is made of none", "foreign: nothing is known", "gone: nothing is known", "gone: nothing is known"} {
+	for i, want := range []string{"b.fits.fz: it is made of none", "b.fits.fz: it is made of none", "changed: it is made of none",
+		"changed: it is made of none", "differs: it is made of none", "foreign: nothing is known", "gone: nothing is known",
+		"gone: nothing is known"} {
 		if i < len(left) && !strings.HasPrefix(left[i], want) {
 			t.Errorf("%q, want %q", left[i], want)
 		}
@@ -190,5 +196,57 @@ func TestRebuildKnowsNoOriginal(t *testing.T) {
 	slices.Sort(left)
 	if got != (Rebuilt{Known: 5, Added: 6, Left: 2}) {
 		t.Errorf("with records: %+v: %q", got, left)
+	}
+}
+
+// refusing is a destination that can't say what some files hold.
+type refusing struct{ connector.Destination }
+
+func (r refusing) Sums(ctx context.Context, names []string) (map[string][sha256.Size]byte, connector.Verified, error) {
+	for _, name := range names {
+		if path.Base(name) == "closed" {
+			return nil, "", fault.New(fault.Permanent, "it may not be read")
+		}
+	}
+	return r.Destination.Sums(ctx, names)
+}
+
+// TestRebuildOfWhatCantBeRead: a file that can't be looked at is listed, and keeps no other from its entry.
+func TestRebuildOfWhatCantBeRead(t *testing.T) {
+	r := newRig(t, 1)
+	for _, name := range []string{"a", "closed", "z"} {
+		r.write(name, []byte(name))
+	}
+	r.run(nil)
+	l := openLedger(t, filepath.Join(t.TempDir(), "new.sqlite"))
+	got, left := r.rebuild(l, true, func(b *Rebuild) { b.Targets[0].To = refusing{b.Targets[0].To} })
+	if got != (Rebuilt{Added: 2, Left: 1}) || len(left) != 1 || !strings.Contains(left[0], "it may not be read") {
+		t.Errorf("%+v: %q", got, left)
+	}
+}
+
+// TestRebuildOfOneDestination: the ledger lost what one destination has, and is given that alone.
+func TestRebuildOfOneDestination(t *testing.T) {
+	r := newRig(t, 2)
+	path := filepath.Join(t.TempDir(), "ledger.sqlite")
+	r.withLedger(path, "one")
+	r.write("a", []byte("a"))
+	r.write("b", []byte("b"))
+	r.run(nil)
+	l := openLedger(t, path)
+	want := entries(t, l)
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("delete from transfers_holdfast_files where destination = ?", r.to[1]); err != nil {
+		t.Fatal(err)
+	}
+	if got, left := r.rebuild(l, true, nil); got != (Rebuilt{Known: 2, Added: 2}) {
+		t.Errorf("%+v: %q", got, left)
+	}
+	if got := entries(t, l); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -197,6 +197,9 @@ func List(r store.Reader, q Query) (files []Record, next string, err error) {
 	if q.State != "" && q.State.code() == 0 {
 		return nil, "", fault.New(fault.Invalid, "state %q: want one of %v", q.State, States)
 	}
+	if q.Limit < 1 {
+		return nil, "", fault.New(fault.Invalid, "limit: want a number from 1, got %d", q.Limit)
+	}
 	from, byTime := q.keys()
 	to := from.End()
 	if q.After != "" {

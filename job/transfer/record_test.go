@@ -34,12 +34,14 @@ func TestHistory(t *testing.T) {
 	r.run(nil)
 	files := r.files()
 	for name, want := range map[string][]string{
-		"a.fits": {"found", "read", "claimed", "packed", "named", "shipped a", "shipped b", "recorded a", "recorded b", "replaced"},
-		"plain":  {"found", "read", "claimed", "named", "shipped a", "shipped b", "recorded a", "recorded b", "kept"},
+		"a.fits": {"found", "read", "claimed", "packed", "named", "shipped a", "shipped b", "recorded a", "recorded b",
+			"replaced"},
+		"plain": {"found", "read", "claimed", "named", "shipped a", "shipped b", "recorded a", "recorded b", "kept"},
 	} {
 		got := acts(files[name])
 		order := slices.Clone(got)
-		slices.SortFunc(order, func(a, b string) int { return slices.Index(want, a) - slices.Index(want, b) }) // destinations go by themselves
+		// Destinations go by themselves.
+		slices.SortFunc(order, func(a, b string) int { return slices.Index(want, a) - slices.Index(want, b) })
 		if !slices.Equal(order, want) || got[0] != "found" || got[len(got)-1] != want[len(want)-1] {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}

@@ -40,8 +40,8 @@ func newBookkeeper(t *testing.T) *bookkeeper {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := fmt.Sprintf("Host gateway\n  HostName 127.0.0.1\n  Port %d\n  IdentityFile %s\n  UserKnownHostsFile %s\n", sshd.Port(), sshd.Key(),
-		sshd.KnownHosts())
+	config := fmt.Sprintf("Host gateway\n  HostName 127.0.0.1\n  Port %d\n  IdentityFile %s\n  UserKnownHostsFile %s\n", sshd.Port(),
+		sshd.Key(), sshd.KnownHosts())
 	err = errors.Join(os.MkdirAll(filepath.Join(b.dir, ".ssh"), 0o700),
 		os.WriteFile(filepath.Join(b.dir, ".ssh/config"), []byte(config), 0o600))
 	if err != nil {
@@ -138,15 +138,17 @@ func TestRecords(t *testing.T) {
 	b.says(1, b.about("rebuild"), "stop it first")
 	asked := func() {
 		t.Helper()
-		if got := b.files("t1_r"); len(got) != 1 || got[0].To[0].Verified != "remote-hash" || !strings.HasPrefix(got[0].To[0].Path, b.to+"/2023/09/19/") {
+		if got := b.files("t1_r"); len(got) != 1 || got[0].To[0].Verified != "remote-hash" ||
+			!strings.HasPrefix(got[0].To[0].Path, b.to+"/2023/09/19/") {
 			t.Errorf("got %+v", got)
 		}
 		if got := b.files(filepath.Join(b.from, "night/t")); len(got) < 3 {
 			t.Errorf("of an absolute path there are %d", len(got))
 		}
 		list := b.says(0, b.holdfast("transfer", "files", "transfer"))
-		one := b.says(0, b.holdfast("transfer", "file", "transfer", "night/t1_r0001231_ut1.fits"), "found", "read", "FITS: ", "claimed", "packed",
-			"by fpack", "named", "2023/09/19/t1_r0001231_ut1.fits.fz", "shipped to remote", "verified by remote-hash", "recorded", "replaced", "tel = 1")
+		one := b.says(0, b.holdfast("transfer", "file", "transfer", "night/t1_r0001231_ut1.fits"), "found", "read", "FITS: ",
+			"claimed", "packed", "by fpack", "named", "2023/09/19/t1_r0001231_ut1.fits.fz", "shipped to remote",
+			"verified by remote-hash", "recorded", "replaced", "tel = 1")
 		bad := b.says(0, b.holdfast("transfer", "file", "transfer", hostile), "$(touch x)")
 		if strings.Contains(list+one+bad, "\x1b") {
 			t.Error("a terminal is given commands of a file's name")
