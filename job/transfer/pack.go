@@ -34,6 +34,8 @@ type Packer struct {
 	SameName bool
 	// Unpack is the command that makes the original of the packed form.
 	Unpack []string
+	// NoRoom is the exit code with which the commands say that they could not write; 0: none.
+	NoRoom int
 	// Timeout is how long one may take; default 10 min.
 	Timeout time.Duration
 }
@@ -41,9 +43,12 @@ type Packer struct {
 // FPack packs FITS files by CFITSIO's fpack: whole numbers by Rice, floating point losslessly.
 func FPack() *Packer {
 	return &Packer{Command: []string{"fpack", "-g", "-q", "0", "-O", "{out}", "{in}"},
-		Unpack: []string{"funpack", "-O", "{out}", "{in}"}, Suffix: ".fz",
+		Unpack: []string{"funpack", "-O", "{out}", "{in}"}, Suffix: ".fz", NoRoom: writeError,
 		Matches: func(name string) bool { return IsFITS(name) && !strings.HasSuffix(strings.ToLower(name), ".fz") }}
 }
+
+// writeError is CFITSIO's WRITE_ERROR.
+const writeError = 106
 
 // pack makes the packed form of a file, in the job's directory.
 func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
@@ -108,7 +113,11 @@ func (p *Packer) run(ctx context.Context, command []string, in, out string) erro
 		return fault.New(fault.Transient, "%w", err)
 	case err != nil:
 		said = bytes.TrimSpace(said[max(len(said)-500, 0):])
-		return fault.New(fault.Invalid, "%s %s: %w: %s", command[0], filepath.Base(in), err, said)
+		kind := fault.Invalid
+		if p.NoRoom != 0 && cmd.ProcessState.ExitCode() == p.NoRoom {
+			kind = fault.Full
+		}
+		return fault.New(kind, "%s %s: %w: %s", command[0], filepath.Base(in), err, said)
 	}
 	return nil
 }

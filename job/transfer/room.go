@@ -82,12 +82,7 @@ func (r *room) makes(ctx context.Context, bytes, besides int64, f func() error) 
 			return err
 		}
 		defer giveBack()
-		if err = f(); err != nil {
-			if full := r.disk.Intake(int(bytes)); full != nil { // the command that failed does not say that
-				return full
-			}
-		}
-		return err
+		return f()
 	})
 }
 
