@@ -64,22 +64,23 @@ func TestFullSource(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(testenv.Seed(t), 4))
 			o := newPlace(t, t.TempDir())
-			o.data = testenv.SmallDisk(t, 20<<20)
+			o.data = testenv.SmallDisk(t, 48<<20)
 			o.sshd = testenv.SSHD(t, testenv.SSHDOptions{})
 			o.gateway(o.sshd.Addr())
 			o.args = []string{"transfer", o.from, o.remote(), "--no-ledger", "--header-card", "DATE-OBS"}
 			o.start()
 			o.write("first.fits", frames.New(rnd, "2023-09-19", 100))
 			o.await(1)
-			files := 20
+			files := 10
 			fill := filepath.Join(o.data, "fill")
 			if somebody {
+				files = 4
 				testenv.Fill(t, fill)
 			} else {
 				o.sshd.Freeze() // so that packed forms stay
 			}
 			for i := range files {
-				o.write(fmt.Sprintf("f%02d.fits", i), frames.New(rnd, "2023-09-19", 1200)) // of 2.9 MB
+				o.write(fmt.Sprintf("f%02d.fits", i), frames.New(rnd, "2023-09-19", 2000)) // of 8 MB
 			}
 			o.closed("disk", "full")
 			if somebody {
