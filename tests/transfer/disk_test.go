@@ -68,10 +68,14 @@ func TestFullSource(t *testing.T) {
 			o.sshd = testenv.SSHD(t, testenv.SSHDOptions{})
 			o.gateway(o.sshd.Addr())
 			o.args = []string{"transfer", o.from, o.remote(), "--no-ledger", "--header-card", "DATE-OBS"}
+			other := filepath.Join(o.data, "other")
+			if err := os.WriteFile(other, make([]byte, 24<<20), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			o.start()
 			o.write("first.fits", frames.New(rnd, "2023-09-19", 100))
 			o.await(1)
-			files := 10
+			files := 8
 			fill := filepath.Join(o.data, "fill")
 			if somebody {
 				files = 4
@@ -80,7 +84,7 @@ func TestFullSource(t *testing.T) {
 				o.sshd.Freeze() // so that packed forms stay
 			}
 			for i := range files {
-				o.write(fmt.Sprintf("f%02d.fits", i), frames.New(rnd, "2023-09-19", 2000)) // of 8 MB
+				o.write(fmt.Sprintf("f%02d.fits", i), frames.New(rnd, "2023-09-19", 1400)) // of 4 MB
 			}
 			o.closed("disk", "full")
 			if somebody {
@@ -95,5 +99,33 @@ func TestFullSource(t *testing.T) {
 			o.stop()
 			o.check()
 		})
+	}
+}
+
+// TestFullOriginals has no room for a packed form in the place of its original: the file is at its destination, the original stays,
+// and is replaced once there is room.
+func TestFullOriginals(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(testenv.Seed(t), 4))
+	o := newPlace(t, t.TempDir())
+	o.from = testenv.SmallDisk(t, 8<<20)
+	o.args = []string{"transfer", o.from, o.to, "--no-ledger", "--header-card", "DATE-OBS"}
+	o.write("f.fits", frames.New(rnd, "2023-09-19", 1400))
+	fill := filepath.Join(o.from, "fill.tmp")
+	testenv.Fill(t, fill)
+	o.start()
+	o.closed("disk", "full")
+	if there := whole(t, o.to); len(there) != 1 {
+		t.Errorf("there are %v", there)
+	}
+	if err := os.Remove(fill); err != nil {
+		t.Fatal(err)
+	}
+	o.await(1)
+	o.noneDead()
+	o.stop()
+	o.check()
+	if left := below(t, o.from); len(left) != 1 || left[0] != "f.fits.fz" {
+		t.Errorf("%v are left, want the packed form alone", left)
 	}
 }
