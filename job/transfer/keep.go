@@ -97,7 +97,7 @@ func (j *Job) letGoOf(tx *store.Tx, id uint64, before time.Time, needed bool) er
 	if err != nil {
 		return err
 	}
-	if needed || busy || f.Letters > 0 {
+	if needed || busy {
 		f.Look = before.UnixMilli() + max((j.cfg.KeepRecords/4).Milliseconds(), 1)
 		return f.put(tx)
 	}

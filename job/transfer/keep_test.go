@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -254,6 +255,79 @@ func TestRecordOfAReplacedFileStays(t *testing.T) {
 				t.Errorf("there are %v", got)
 			}
 		})
+	}
+}
+
+// TestRecordOfAReplacedFileIsNotTheLedgers: the ledger knows the original, but not the packed form whose disk may only be away.
+func TestRecordOfAReplacedFileIsNotTheLedgers(t *testing.T) {
+	needFpack(t)
+	r := newRig(t, 1)
+	r.change = func(c *Config) { c.Pack, c.After = FPack(), Replace }
+	r.withLedger(filepath.Join(t.TempDir(), "ledger.sqlite"), "one")
+	r.write("a.fits", frame("2023-09-19", 1))
+	r.run(nil)
+	r.open(func(st *store.Store) {
+		err := st.Update(func(tx *store.Tx) error {
+			b, _, err := tx.Get(ownKey("a.fits.fz"))
+			var own Identity
+			if err = errors.Join(err, json.Unmarshal(b, &own)); err != nil {
+				return err
+			}
+			own.Device++
+			b, err = json.Marshal(own)
+			tx.Set(ownKey("a.fits.fz"), b)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := os.Remove(filepath.Join(r.from, "a.fits.fz")); err != nil {
+		t.Fatal(err)
+	}
+	r.letGo()
+	if got := len(r.files()); got != 1 {
+		t.Errorf("%d records are left of 1", got)
+	}
+}
+
+// TestRecordStaysWhileThereIsWork: an original that the ledger has, and that waits to be replaced, has a task of its own.
+func TestRecordStaysWhileThereIsWork(t *testing.T) {
+	r := newRig(t, 1)
+	path := filepath.Join(t.TempDir(), "ledger.sqlite")
+	r.withLedger(path, "one")
+	r.write("a.fits", frame("2023-09-19", 1))
+	r.run(nil)
+	other := newRig(t, 1)
+	other.from, other.to = r.from, r.to
+	other.change = func(c *Config) {
+		c.Pack, c.Overwrite, c.Once = FPack(), &Age{Recency: time.Hour}, false
+	}
+	other.withLedger(path, "two")
+	other.run(func() {
+		until(t, "it is known", func() bool {
+			j := other.job.Load()
+			if j == nil {
+				return false
+			}
+			known := false
+			err := j.env.Store.Latest(func(rd store.Reader) error {
+				found, _, err := List(rd, Query{State: Known, Limit: 1})
+				known = len(found) == 1
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			return known
+		})
+	})
+	if err := os.Remove(filepath.Join(r.from, "a.fits")); err != nil {
+		t.Fatal(err)
+	}
+	other.letGo()
+	if c := other.counts("after"); c.Waiting != 1 || len(other.files()) != 1 {
+		t.Errorf("%+v, and %d records", c, len(other.files()))
 	}
 }
 

@@ -333,15 +333,7 @@ func (r *rebuilding) entry(ctx context.Context, p *pass, f *standing) (e *connec
 	if err != nil || why != "" {
 		return nil, why, err
 	}
-	e = &connector.Entry{Original: o, Of: connector.ByHoldfast}
-	for i, t := range r.Targets {
-		if how, ok := f.at[i]; ok {
-			traits := t.To.Traits()
-			e.Shipments = append(e.Shipments, connector.Shipment{Destination: traits.Root, Path: pathAt(traits, f.name),
-				SHA256: f.sum, Size: size, Verified: how, At: time.Now().UTC().Truncate(time.Microsecond)})
-		}
-	}
-	return e, "", nil
+	return r.entryOf(o, size, f, nil), "", nil
 }
 
 // mostRecords is how many records of one name are looked at.
@@ -372,25 +364,41 @@ func (r *rebuilding) remembered(f *standing) (e *connector.Entry, err error) {
 	return e, err
 }
 
-// recorded is the entry that a record gives of a file, nil if it is not of that.
+// recorded is the entry that a record gives of a file, nil if it is not of that. Where the same bytes stand, and the record does not
+// say so, they are found there now.
 func (r *rebuilding) recorded(rec *file, f *standing) *connector.Entry {
-	e := &connector.Entry{Of: connector.ByHoldfast}
+	said, size := map[int]connector.Shipment{}, int64(0)
 	for i, t := range r.Targets {
-		traits := t.To.Traits()
-		if _, there := f.at[i]; !there {
-			continue
-		}
 		for _, s := range rec.To {
-			at := connector.Shipment{Destination: traits.Root, Path: string(s.Path), SHA256: s.SHA256.sha256(), Size: s.Size,
+			at := connector.Shipment{Destination: t.To.Traits().Root, Path: string(s.Path), SHA256: s.SHA256.sha256(), Size: s.Size,
 				Verified: s.Verified, At: s.At.UTC()}
-			if name, ok := nameAt(traits, at); s.Name == t.Name && !s.At.IsZero() && ok && name == f.name && at.SHA256 == f.sum {
-				e.Shipments = append(e.Shipments, at)
+			name, ok := nameAt(t.To.Traits(), at)
+			if s.Name == t.Name && !s.At.IsZero() && ok && name == f.name && at.SHA256 == f.sum {
+				said[i], size = at, s.Size
 			}
 		}
 	}
-	if len(e.Shipments) < len(f.at) { // the others are found by the next rebuild, if at all
+	if len(said) == 0 {
 		return nil
 	}
-	e.Original = originalOf(r.Root, rec)
+	return r.entryOf(originalOf(r.Root, rec), size, f, said)
+}
+
+// entryOf is the entry of an original, with a shipment for each destination that has the file: one that is said, or else as it
+// is found now.
+func (r *rebuilding) entryOf(o connector.Original, size int64, f *standing, said map[int]connector.Shipment) *connector.Entry {
+	e := &connector.Entry{Original: o, Of: connector.ByHoldfast}
+	for i, t := range r.Targets {
+		how, there := f.at[i]
+		s, ok := said[i]
+		if !there {
+			continue
+		}
+		if traits := t.To.Traits(); !ok {
+			s = connector.Shipment{Destination: traits.Root, Path: pathAt(traits, f.name), SHA256: f.sum, Size: size, Verified: how,
+				At: time.Now().UTC().Truncate(time.Microsecond)}
+		}
+		e.Shipments = append(e.Shipments, s)
+	}
 	return e
 }

@@ -95,7 +95,7 @@ func (r *rig) rebuild(l connector.Ledger, with bool, change func(*Rebuild)) (got
 // directory what can be known; whatever is known already stays as it is.
 func TestRebuild(t *testing.T) {
 	needFpack(t)
-	meta := regexp.MustCompile(`t(?P<tel>\d)_`)
+	meta := regexp.MustCompile(`t(?P<tel>\d)_a.fits$`)
 	for _, after := range []After{Keep, Replace} {
 		for _, with := range []bool{true, false} {
 			for _, perPass := range []int{0, 3} { // of 8 names at destinations, and 8 originals
@@ -197,6 +197,9 @@ func TestRebuildKnowsNoOriginal(t *testing.T) {
 	if got != (Rebuilt{Known: 5, Added: 6, Left: 2}) {
 		t.Errorf("with records: %+v: %q", got, left)
 	}
+	if len(left) != 2 || !strings.HasPrefix(left[0], "differs: it is made of none") || !strings.HasPrefix(left[1], "foreign: nothing is known") {
+		t.Errorf("with records: %q", left)
+	}
 }
 
 // refusing is a destination that can't say what some files hold.
@@ -222,6 +225,34 @@ func TestRebuildOfWhatCantBeRead(t *testing.T) {
 	got, left := r.rebuild(l, true, func(b *Rebuild) { b.Targets[0].To = refusing{b.Targets[0].To} })
 	if got != (Rebuilt{Added: 2, Left: 1}) || len(left) != 1 || !strings.Contains(left[0], "it may not be read") {
 		t.Errorf("%+v: %q", got, left)
+	}
+}
+
+// TestRebuildOfADestinationThatIsNew: of a file that was copied to another destination by hand, the record tells the original.
+func TestRebuildOfADestinationThatIsNew(t *testing.T) {
+	r := newRig(t, 1)
+	r.write("a", []byte("a"))
+	r.run(nil)
+	if err := os.Remove(filepath.Join(r.from, "a")); err != nil {
+		t.Fatal(err)
+	}
+	r.to = append(r.to, t.TempDir())
+	if err := os.CopyFS(r.to[1], os.DirFS(r.to[0])); err != nil {
+		t.Fatal(err)
+	}
+	l := openLedger(t, filepath.Join(t.TempDir(), "new.sqlite"))
+	if got, left := r.rebuild(l, true, nil); got != (Rebuilt{Added: 2}) {
+		t.Errorf("%+v: %q", got, left)
+	}
+	for _, e := range entries(t, l) {
+		f := r.files()["a"]
+		first, second := e.Shipments[0], e.Shipments[1]
+		if second.Destination == r.to[0] {
+			first, second = second, first
+		}
+		if !first.At.Equal(f.To[0].At.Truncate(time.Microsecond)) || !second.At.After(first.At) || second.Size != 1 {
+			t.Errorf("%+v, and the record has %+v", e, f.To)
+		}
 	}
 }
 

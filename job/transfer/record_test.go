@@ -73,7 +73,7 @@ func TestHistoryOfTrouble(t *testing.T) {
 	r.change = func(c *Config) {
 		u := newUnreliable(t, r.to[0])
 		u.place = func(_ context.Context, _ string) error { return broken }
-		c.Targets[0].To, c.Attempts = u, 1
+		c.Targets[0].To, c.Attempts = u, 2
 	}
 	r.write("a", []byte("a"))
 	r.write("b", []byte("b"))
@@ -90,14 +90,14 @@ func TestHistoryOfTrouble(t *testing.T) {
 	r.change = nil
 	r.run(nil)
 	for name, want := range map[string][]string{
-		"a": {"found", "read", "named", "dead a", "retried a", "shipped a", "kept"},
-		"b": {"found", "read", "named", "dead a", "discarded a"},
+		"a": {"found", "read", "named", "failed a", "dead a", "retried a", "shipped a", "kept"},
+		"b": {"found", "read", "named", "failed a", "dead a", "discarded a"},
 	} {
 		f := r.files()[name]
 		if got := acts(f); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
-		if s := f.Steps[3]; !strings.Contains(s.Text, "the arm is stuck") {
+		if s := f.Steps[4]; !strings.Contains(s.Text, "the arm is stuck") {
 			t.Errorf("%s: %+v says no cause", name, s)
 		}
 	}
