@@ -72,6 +72,7 @@ type Ledger struct {
 	file   *Sink // opens the file, and lets one write at a time
 	tables shipment.Tables
 	layout atomic.Pointer[ledgerLayout] // nil before the first Check that ended well
+	group  group
 
 	mu    sync.Mutex // guards what stands below
 	epoch int64      // of the owner; 0 before it is known
@@ -116,26 +117,6 @@ func (l *Ledger) Traits() connector.LedgerTraits {
 // Close waits for a call that is under way and closes the file.
 func (l *Ledger) Close() error { return l.file.Close() }
 
-// transact runs f in a transaction, which has no effect unless f and the commit succeed.
-func (l *Ledger) transact(ctx context.Context, verb string, f func(c *sql.Conn) error) error {
-	return l.file.alone(ctx, func() error {
-		db, err := l.file.open(ctx)
-		if err != nil {
-			return err
-		}
-		if err = l.file.begin(ctx, db); err != nil {
-			return l.file.classify(verb, err)
-		}
-		if err = f(db.w); err == nil {
-			err = db.commit(ctx)
-		}
-		if err != nil {
-			db.rollback(ctx)
-		}
-		return l.file.classify(verb, err)
-	})
-}
-
 // at returns what is known of the tables.
 func (l *Ledger) at() (*ledgerLayout, error) {
 	if at := l.layout.Load(); at != nil {
@@ -150,7 +131,7 @@ func (l *Ledger) Check(ctx context.Context, columns []string) error {
 		return err
 	}
 	at := &ledgerLayout{meta: columns, decls: map[string]string{}}
-	err := l.transact(ctx, "check", func(c *sql.Conn) error {
+	err := l.transact(ctx, "check", func(ctx context.Context, c *sql.Conn) error {
 		err := l.checkMain(ctx, c, at)
 		if err == nil {
 			err = l.checkOurs(ctx, c)
@@ -352,7 +333,7 @@ func (l *Ledger) Lock(ctx context.Context, o connector.Original, again bool) (cl
 		return claim, err
 	}
 	ask := shipment.Ask{Original: o, Owner: l.cfg.Owner, Again: again, Extra: true}
-	err = l.transact(ctx, "claim in", func(c *sql.Conn) error {
+	err = l.transact(ctx, "claim in", func(ctx context.Context, c *sql.Conn) error {
 		epoch, err := l.renew(ctx, c, false)
 		if err != nil {
 			return err
@@ -510,7 +491,7 @@ func (l *Ledger) Renew(ctx context.Context) (lost bool, err error) {
 }
 
 func (l *Ledger) live(ctx context.Context) error {
-	return l.transact(ctx, "renew claims in", func(c *sql.Conn) error {
+	return l.transact(ctx, "renew claims in", func(ctx context.Context, c *sql.Conn) error {
 		_, err := l.renew(ctx, c, true)
 		return err
 	})
@@ -557,7 +538,7 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 		return err
 	}
 	source, sum := shipment.Text(o.Source), hexOf(o.SHA1)
-	return l.transact(ctx, "record in", func(c *sql.Conn) error {
+	return l.transact(ctx, "record in", func(ctx context.Context, c *sql.Conn) error {
 		var held, known bool
 		err := c.QueryRowContext(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE sha1 = ?1
 			AND source = ?2 AND owner = ?3),
@@ -656,7 +637,7 @@ func (l *Ledger) Unlock(ctx context.Context, o connector.Original) error {
 		return err
 	}
 	source, sum := shipment.Text(o.Source), hexOf(o.SHA1)
-	return l.transact(ctx, "unlock in", func(c *sql.Conn) error {
+	return l.transact(ctx, "unlock in", func(ctx context.Context, c *sql.Conn) error {
 		done, err := c.ExecContext(ctx,
 			"DELETE FROM "+l.tables.Locks+" WHERE sha1 = ? AND source = ? AND owner = ?", sum, source, l.cfg.Owner)
 		if err != nil {
@@ -753,7 +734,7 @@ func (l *Ledger) Restore(ctx context.Context, e connector.Entry) (added bool, er
 	if err != nil || len(e.Shipments) == 0 {
 		return false, err
 	}
-	err = l.transact(ctx, "restore in", func(c *sql.Conn) error {
+	err = l.transact(ctx, "restore in", func(ctx context.Context, c *sql.Conn) error {
 		var held, known, same bool
 		err := c.QueryRowContext(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE source = ?1),
 			EXISTS (SELECT 1 FROM %s WHERE source_filepath = ?1) OR EXISTS (SELECT 1 FROM %s WHERE source = ?1),
@@ -780,7 +761,7 @@ func (l *Ledger) Probe(ctx context.Context) error {
 	if _, err := l.at(); err != nil {
 		return err
 	}
-	return l.transact(ctx, "probe", func(c *sql.Conn) error {
+	return l.transact(ctx, "probe", func(ctx context.Context, c *sql.Conn) error {
 		for _, text := range []string{
 			"INSERT OR REPLACE INTO " + l.tables.Main +
 				" (sha1_hash, source_filepath, created_at) VALUES ('', '', '')",
