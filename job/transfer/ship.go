@@ -8,12 +8,54 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/connector"
+	"holdfast/kernel/engine"
 	"holdfast/kernel/queue"
 	"holdfast/kernel/store"
 )
+
+// small is how many bytes a file has at most that is under way for the round trips more than for the bytes.
+const small = 1 << 20
+
+// shipAll leases the files that are to go to the destination, and ships them beside each other: a large one takes the place of
+// several small ones. Only one that is leased waits for its place, so that what comes meanwhile has its turn.
+func (t *target) shipAll(ctx context.Context, g *engine.Group) error {
+	j := t.job
+	places := max(j.cfg.Workers, t.To.Traits().Streams)
+	large := int64(places / j.cfg.Workers)
+	free := semaphore.NewWeighted(int64(places))
+	for {
+		if err := free.Acquire(ctx, 1); err != nil {
+			return j.ended(err)
+		}
+		if err := t.gate.Wait(ctx); err != nil {
+			return j.ended(err)
+		}
+		l, err := j.lease(ctx, t.queue)
+		if err != nil {
+			return j.ended(err)
+		}
+		f, err := j.leased(ctx, l)
+		if err != nil {
+			return err
+		}
+		takes := int64(1)
+		if f.size() > small {
+			takes = large
+			if err := free.Acquire(ctx, large-1); err != nil {
+				return j.ended(err)
+			}
+		}
+		g.Go(func() error {
+			defer free.Release(takes)
+			return j.do(ctx, t.queue, l, t.ship)
+		})
+	}
+}
 
 // ship brings a file to a destination and records it.
 func (t *target) ship(ctx context.Context, l queue.Lease) error {

@@ -65,9 +65,10 @@ type Config struct {
 	Targets []Target
 	// Ledger is nil for none: what was transferred is in the job's store alone then.
 	Ledger connector.Ledger
-	// Workers is how many files are prepared at once, and how many are under way to each destination; default 4.
+	// Workers is how many files are prepared at once, and how many are under way to each destination; default 4. In the place of
+	// a large one there are several small ones, as many as make it up to the destination's Streams.
 	Workers int
-	// Ahead is how many files may be prepared and not be anywhere yet; default 4 a worker.
+	// Ahead is how many files may be prepared and not be anywhere yet; default 4 a worker, and 32 where none is packed.
 	Ahead int
 	// Attempts is how often a file is tried that fails by itself, until it is a dead letter; default 5.
 	Attempts int
@@ -104,6 +105,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Ahead == 0 {
 		c.Ahead = 4 * c.Workers
+		if c.Pack == nil { // it takes no room
+			c.Ahead *= 8
+		}
 	}
 	if c.Attempts == 0 {
 		c.Attempts = 5
@@ -214,9 +218,7 @@ func (j *Job) Run(ctx context.Context) error {
 	for _, t := range j.targets {
 		g.Go(func() error { return j.ended(t.gate.Run(work)) })
 		g.Go(func() error { return j.ended(t.sweep(work)) })
-		for range j.cfg.Workers {
-			g.Go(func() error { return j.each(work, t.queue, t.gate.Wait, t.ship) })
-		}
+		g.Go(func() error { return t.shipAll(work, g) })
 	}
 	if j.ledger != nil {
 		g.Go(func() error { return j.ended(j.ledger.gate.Run(work)) })
@@ -257,23 +259,36 @@ func (j *Job) each(ctx context.Context, q *queue.Queue, begin func(context.Conte
 		if err := begin(ctx); err != nil {
 			return j.ended(err)
 		}
-		var l queue.Lease
-		err := j.room.when(ctx, func() (err error) {
-			l, err = q.Lease(ctx)
-			return err
-		})
+		l, err := j.lease(ctx, q)
 		if err != nil {
 			return j.ended(err)
 		}
-		err = j.room.when(ctx, func() error { return work(ctx, l) })
-		if ctx.Err() != nil && err != nil { // the next life has its lease again
-			return nil
+		if err := j.do(ctx, q, l, work); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", q.Name(), l.Key, err)
-		}
-		j.look()
 	}
+}
+
+// lease waits for a task of a queue.
+func (j *Job) lease(ctx context.Context, q *queue.Queue) (l queue.Lease, err error) {
+	err = j.room.when(ctx, func() (err error) {
+		l, err = q.Lease(ctx)
+		return err
+	})
+	return l, err
+}
+
+// do works on a task.
+func (j *Job) do(ctx context.Context, q *queue.Queue, l queue.Lease, work func(context.Context, queue.Lease) error) error {
+	err := j.room.when(ctx, func() error { return work(ctx, l) })
+	if ctx.Err() != nil && err != nil { // the next life has its lease again
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", q.Name(), l.Key, err)
+	}
+	j.look()
+	return nil
 }
 
 // look has untilDone look again.
