@@ -180,7 +180,8 @@ func (p *Plan) Rebuild(ctx context.Context, name string, o RebuildOrder) (found 
 	defer func() { err = errors.Join(err, r.close()) }()
 	c := r.config
 	b := &transfer.Rebuild{Ledger: r.ledger, Targets: r.targets, Root: c.From, Pack: c.packer(), Meta: c.meta(),
-		Replaces: c.After == string(transfer.Replace) || c.OverwriteUnpacked != nil, Dir: p.Place.Dir, Dry: o.Dry, Tell: o.Tell, Left: o.Left}
+		Replaces: c.After == string(transfer.Replace) || c.OverwriteUnpacked != nil, Dir: p.Place.Dir, Dry: o.Dry,
+		Tell: o.Tell, Left: o.Left}
 	if _, err := os.Stat(r.dir); err == nil {
 		st, err := store.Open(r.dir, store.Options{Log: slog.New(slog.DiscardHandler), Survive: true, Fatal: func(error) {}})
 		if err != nil {

@@ -45,8 +45,9 @@ func (j *Job) runLetGo(ctx context.Context) error {
 // keeps it from being taken in again: it stays, and is looked at again when a quarter of that time has gone by.
 func (j *Job) letGo(ctx context.Context, now time.Time) error {
 	before := now.Add(-j.cfg.KeepRecords)
-	for {
-		ids, err := j.tooOld(ctx, before)
+	for from := endsKey(0); ; {
+		ids, last, err := j.tooOld(ctx, from, before)
+		from = append(last, 0) // behind the remains of those that went
 		if err != nil || len(ids) == 0 {
 			return err
 		}
@@ -73,18 +74,19 @@ func (j *Job) letGo(ctx context.Context, now time.Time) error {
 	}
 }
 
-// tooOld are some of the files whose records are too old, the oldest first.
-func (j *Job) tooOld(ctx context.Context, before time.Time) (ids []uint64, err error) {
+// tooOld are some of the files whose records are too old, the oldest first, and the key of the last of them.
+func (j *Job) tooOld(ctx context.Context, from store.Key, before time.Time) (ids []uint64, last store.Key, err error) {
 	err = j.env.Store.View(ctx, func(r store.Reader) error {
-		entries, failed := r.Scan(endsKey(0), endsKey(before.UnixMilli()))
+		entries, failed := r.Scan(from, endsKey(before.UnixMilli()))
 		for k := range entries {
+			last = append(last[:0], k...)
 			if ids = append(ids, binary.BigEndian.Uint64(k[len(k)-8:])); len(ids) == letGoAtOnce {
 				break
 			}
 		}
 		return failed()
 	})
-	return ids, err
+	return ids, last, err
 }
 
 // letGoOf removes a record, or puts it off if it is needed.

@@ -364,8 +364,8 @@ func (r *rebuilding) remembered(f *standing) (e *connector.Entry, err error) {
 	return e, err
 }
 
-// recorded is the entry that a record gives of a file, nil if it is not of that. Where the same bytes stand, and the record does not
-// say so, they are found there now.
+// recorded is the entry that a record gives of a file, nil if it is not of that. Where the same bytes stand, and the record does
+// not say so, they are found there now.
 func (r *rebuilding) recorded(rec *file, f *standing) *connector.Entry {
 	said, size := map[int]connector.Shipment{}, int64(0)
 	for i, t := range r.Targets {

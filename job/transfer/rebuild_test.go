@@ -197,7 +197,8 @@ func TestRebuildKnowsNoOriginal(t *testing.T) {
 	if got != (Rebuilt{Known: 5, Added: 6, Left: 2}) {
 		t.Errorf("with records: %+v: %q", got, left)
 	}
-	if len(left) != 2 || !strings.HasPrefix(left[0], "differs: it is made of none") || !strings.HasPrefix(left[1], "foreign: nothing is known") {
+	if len(left) != 2 || !strings.HasPrefix(left[0], "differs: it is made of none") ||
+		!strings.HasPrefix(left[1], "foreign: nothing is known") {
 		t.Errorf("with records: %q", left)
 	}
 }
