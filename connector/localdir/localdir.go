@@ -227,7 +227,11 @@ func (d *Directory) Probe(context.Context) error {
 			return err
 		}
 		_, err = f.Write(make([]byte, 4096)) // a disk without room takes an empty file
-		return errors.Join(err, f.Close(), root.Remove(probe))
+		gone := root.Remove(probe)
+		if errors.Is(gone, fs.ErrNotExist) { // another Holdfast has the same place
+			gone = nil
+		}
+		return errors.Join(err, f.Close(), gone)
 	})
 }
 

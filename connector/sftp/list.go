@@ -2,7 +2,6 @@ package sftp
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pkg/sftp"
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/base/fault"
@@ -216,6 +216,13 @@ func (d *Destination) Sweep(ctx context.Context, older time.Duration) (removed [
 	return removed, err
 }
 
+// probe is the name of the file that a canary makes. It is always the same, so that one that a crash left goes with the next. Of two
+// Holdfasts one may take away what the other made, which hurts neither.
+const probe = ".holdfast-probe" + connector.PartSuffix
+
+// mostProbes is how often one is made anew that is taken.
+const mostProbes = 3
+
 // Probe makes a file and removes it.
 func (d *Destination) Probe(ctx context.Context) error {
 	_, err := d.clock(ctx)
@@ -224,11 +231,18 @@ func (d *Destination) Probe(ctx context.Context) error {
 
 // clock makes a file and removes it again, and tells what time it was given.
 func (d *Destination) clock(ctx context.Context) (time.Time, error) {
-	name := fmt.Sprintf(".holdfast-probe-%.8s%s", rand.Text(), connector.PartSuffix)
 	return with(ctx, d, "probe", func(_ context.Context, c *connection, l *lane) (now time.Time, err error) {
-		f, err := l.client.OpenFile(c.absolute(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+		name := c.absolute(probe)
+		create := func() (*sftp.File, error) { return l.client.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL) }
+		f, err := create()
 		if isNotExist(err) {
 			return now, errors.Join(c.checkRoot(l), err)
+		}
+		for range mostProbes {
+			if err == nil || l.client.Remove(name) != nil {
+				break
+			}
+			f, err = create()
 		}
 		if err != nil {
 			return now, c.wrote(l, "make a file", err)
@@ -239,6 +253,10 @@ func (d *Destination) clock(ctx context.Context) (time.Time, error) {
 		if e == nil {
 			now = info.ModTime()
 		}
-		return now, errors.Join(err, e, f.Close(), l.client.Remove(c.absolute(name)))
+		gone := l.client.Remove(name)
+		if isNotExist(gone) { // another Holdfast made one
+			gone = nil
+		}
+		return now, errors.Join(err, e, f.Close(), gone)
 	})
 }

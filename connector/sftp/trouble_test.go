@@ -308,3 +308,27 @@ func TestHeldName(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestProbes: what a crash left of a canary goes with the next one, and those of two do not hinder each other.
+func TestProbes(t *testing.T) {
+	t.Parallel()
+	s, dir := testenv.SSHD(t, testenv.SSHDOptions{}), t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, probe), []byte("left"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	one, two := connected(t, config(s, dir)), connected(t, config(s, dir))
+	var probing sync.WaitGroup
+	for _, d := range []*Destination{one, two} {
+		probing.Go(func() {
+			for range 20 {
+				if err := d.Probe(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	probing.Wait()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v %v", left, err)
+	}
+}
