@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
 	"holdfast/tests/testenv"
 	"holdfast/tests/testenv/frames"
 )
@@ -164,9 +166,16 @@ func chosen(t *testing.T, n int, all []string) []string {
 // outage takes a side away in a way when a file comes to a step.
 func (o *outpost) outage(s *side, how, step string, rnd *rand.Rand) {
 	o.t.Helper()
+	o.until("all gates were open for a while", func(s engine.Status) bool { // else they open later and later
+		return !slices.ContainsFunc(s.Gates, func(g gate.Status) bool { return !g.Open || time.Since(g.Since) < 1100*time.Millisecond })
+	})
 	w, answer := ways[how], rnd.IntN(2) == 1
 	began := time.Now()
-	m := o.arm(step, w.loses, answer, rnd)
+	lost := s.tap
+	if !w.loses {
+		lost = nil
+	}
+	m := o.arm(step, lost, answer, rnd)
 	defer m.release()
 	o.write(m.name, frames.Noise(rnd, momentSize))
 	select {
@@ -213,9 +222,9 @@ type moment struct {
 // momentSize is how many bytes the file of a moment has.
 const momentSize = 300_000
 
-// arm waits for a file, which is to be written now, to come to a step: before the servers hear of it, or when they answer. loses
-// says that what comes then is lost.
-func (o *outpost) arm(step string, loses, answer bool, rnd *rand.Rand) *moment {
+// arm waits for a file, which is to be written now, to come to a step: before the servers hear of it, or when they answer. What
+// goes through the tap that is lost then, goes no further.
+func (o *outpost) arm(step string, lost *tap, answer bool, rnd *rand.Rand) *moment {
 	m := &moment{name: fmt.Sprintf("n%d/f%05d.dat", o.files%10, o.files), reached: make(chan struct{})}
 	struck := make(chan struct{})
 	m.release = sync.OnceFunc(func() { close(struck) })
@@ -237,7 +246,7 @@ func (o *outpost) arm(step string, loses, answer bool, rnd *rand.Rand) *moment {
 			}
 			close(m.reached)
 			<-struck
-			return !loses
+			return which != lost
 		}
 	}
 	o.centre.tap.watch(watch(o.centre.tap))
