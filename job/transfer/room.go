@@ -116,6 +116,6 @@ func (r *room) at(dir string, bytes int64) error {
 	if err != nil || is.Free >= uint64(bytes) {
 		return nil // one that does not answer says so at the write
 	}
-	return fault.WithHint(fault.New(fault.Full, "%s has %s left, and %s are to be written", dir, disk.Size(is.Free), disk.Size(bytes)),
-		"make room on that file system; work goes on by itself")
+	return fault.WithHint(fault.New(fault.Full, "%s has %s left, and %s are to be written", dir, disk.Size(is.Free),
+		disk.Size(bytes)), "make room on that file system; work goes on by itself")
 }

@@ -21,7 +21,7 @@ func TestBurst(t *testing.T) {
 	t.Parallel()
 	files := 50_000
 	if !testenv.Torture() {
-		files = 1000
+		files = 600
 	}
 	o := newPlace(t, t.TempDir())
 	o.sshd = testenv.SSHD(t, testenv.SSHDOptions{})

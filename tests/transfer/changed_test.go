@@ -40,7 +40,7 @@ func TestReplacedWhileShipped(t *testing.T) {
 	o.write("first.dat", []byte("first"))
 	o.await(1)
 	proxy.Toxic(t, "narrow", "bandwidth", "upstream", map[string]any{"rate": 500})
-	const size = 12_000_000 // far more than is on its way at once
+	const size = 8_000_000 // far more than is on its way at once
 	replaced, second := frames.Noise(rnd, size), frames.Noise(rnd, size)
 	o.write("replaced.dat", replaced)
 	o.write("written.dat", frames.Noise(rnd, size))
@@ -62,11 +62,14 @@ func TestReplacedWhileShipped(t *testing.T) {
 	o.expect("replaced.dat", replaced) // its bytes were open, and went out as they were
 	o.expect("written.dat", third)
 	said := o.run(0, "dead", "show", "1")
-	if _, letters, _ := o.status(); letters != 1 || !strings.Contains(said, "replaced.dat") || !strings.Contains(said, "other bytes") {
+	_, letters, _ := o.status()
+	if letters != 1 || !strings.Contains(said, "replaced.dat") || !strings.Contains(said, "other bytes") {
 		t.Errorf("%d dead letters, the first one: %s", letters, said)
 	}
 	o.run(0, "dead", "discard", "1", "--reason", "it is not wanted")
-	o.until("its claim is given back", func(engine.Status) bool { return o.pg.Query(t, "select count(*) from goto_holdfast_locks") == "0" })
+	o.until("its claim is given back", func(engine.Status) bool {
+		return o.pg.Query(t, "select count(*) from goto_holdfast_locks") == "0"
+	})
 	o.stop()
 	o.check()
 }

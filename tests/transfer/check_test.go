@@ -59,7 +59,8 @@ func nameThere(name string) (base string, packed bool) {
 func (o *observatory) checkLedger(destinations int) {
 	o.t.Helper()
 	rows := map[string]string{}
-	for row := range strings.Lines(o.pg.Query(o.t, "select source_filepath, filepath from goto where file_transferred_at is not null")) {
+	const all = "select source_filepath, filepath from goto where file_transferred_at is not null"
+	for row := range strings.Lines(o.pg.Query(o.t, all)) {
 		source, path, _ := strings.Cut(strings.TrimSuffix(row, "\n"), "\t")
 		rows[source] = path
 	}

@@ -57,7 +57,8 @@ func TestHostileNames(t *testing.T) {
 	o.stop()
 	o.checkPlace(o.to)
 	o.checkSource()
-	if got := o.pg.Query(t, "select count(*) from goto where file_transferred_at is not null"); got != fmt.Sprint(len(names)) {
+	got := o.pg.Query(t, "select count(*) from goto where file_transferred_at is not null")
+	if got != fmt.Sprint(len(names)) {
 		t.Errorf("the ledger has %s files, want %d", got, len(names))
 	}
 	if strings.Contains(o.p.Output(), "\x1b[31m") {

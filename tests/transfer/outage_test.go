@@ -135,7 +135,7 @@ func TestOutages(t *testing.T) {
 			o := newOutpost(t)
 			o.start()
 			rnd := rand.New(rand.NewPCG(testenv.Seed(t), 3))
-			for _, cell := range chosen(t, 4, cells) {
+			for _, cell := range chosen(t, 3, cells) {
 				how, step, _ := strings.Cut(cell, " at ")
 				o.outage(of(o), how, step, rnd)
 				if t.Failed() {
@@ -167,7 +167,9 @@ func chosen(t *testing.T, n int, all []string) []string {
 func (o *outpost) outage(s *side, how, step string, rnd *rand.Rand) {
 	o.t.Helper()
 	o.until("all gates were open for a while", func(s engine.Status) bool { // else they open later and later
-		return !slices.ContainsFunc(s.Gates, func(g gate.Status) bool { return !g.Open || time.Since(g.Since) < 1100*time.Millisecond })
+		return !slices.ContainsFunc(s.Gates, func(g gate.Status) bool {
+			return !g.Open || time.Since(g.Since) < 1100*time.Millisecond
+		})
 	})
 	w, answer := ways[how], rnd.IntN(2) == 1
 	began := time.Now()

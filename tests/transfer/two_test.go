@@ -50,7 +50,7 @@ func TestTwoHoldfasts(t *testing.T) {
 					files++
 				}
 			}
-			write(60, 50_000)
+			write(40, 50_000)
 			for _, o := range both {
 				o.await(files)
 				o.noneDead()
@@ -69,7 +69,7 @@ func TestTwoHoldfasts(t *testing.T) {
 			if one+two != int64(files) {
 				t.Errorf("%d and %d files were brought, want each of %d by one", one, two, files)
 			}
-			write(20, 3_000_000)
+			write(16, 2_000_000)
 			p.until("it has claimed some, and not brought them", func(s engine.Status) bool {
 				return s.Balance.Queues[1].Open() > 0
 			})
