@@ -13,7 +13,7 @@ TIMEOUT     ?= 25m
 export GORACE ?= atexit_sleep_ms=10
 
 # The packages that take longest begin first, so that none of them runs alone at the end.
-LONGEST := $(addprefix ./,tests/weather connector/clickhouse tests/whole tests/crash face/cli \
+LONGEST := $(addprefix ./,tests/weather connector/clickhouse tests/transfer tests/whole tests/crash face/cli \
 	connector/httppush connector/influxdb connector/files job/stream/processor job/stream/serve \
 	job/stream/streamer job/stream/ingester kernel/store/forensic kernel/store connector/nats \
 	kernel/checkpoint job/collect)
