@@ -133,8 +133,12 @@ func (p *placing) prefix(f *os.File, h hash.Hash) (good int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	most := min(info.Size(), p.content.Size)
+	if most == 0 {
+		return 0, nil
+	}
 	a, b := make([]byte, 1<<20), make([]byte, 1<<20)
-	for most := min(info.Size(), p.content.Size); good < most; {
+	for good < most {
 		if err := p.ctx.Err(); err != nil {
 			return 0, err
 		}

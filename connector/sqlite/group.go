@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"sync"
 
@@ -20,7 +19,7 @@ type group struct {
 type member struct {
 	ctx  context.Context
 	verb string
-	work func(context.Context, *sql.Conn) error
+	work func(context.Context, *ledgerConn) error
 	err  error         // the caller's, once done is closed
 	done chan struct{} // closed when that is known
 }
@@ -55,7 +54,7 @@ func (g *group) leave(m *member) bool {
 // transact runs work in a transaction, which has no effect unless work and the commit succeed. Who waits for his turn
 // meanwhile is done with in the same one, each behind a savepoint of his own. Work that was begun is not cancelled: that would
 // undo what others did.
-func (l *Ledger) transact(ctx context.Context, verb string, work func(context.Context, *sql.Conn) error) error {
+func (l *Ledger) transact(ctx context.Context, verb string, work func(context.Context, *ledgerConn) error) error {
 	m := &member{ctx: ctx, verb: verb, work: work, done: make(chan struct{})}
 	l.group.join(m)
 	began := false
@@ -123,19 +122,19 @@ func (l *Ledger) together(ctx context.Context, all []*member) (broken error) {
 
 // do does the work of one. The error is that of the whole transaction, which can't go on.
 func (m *member) do(ctx context.Context, db *session, besides bool) error {
-	work := func() error { return fault.Catch(func() error { return m.work(ctx, db.w) }) }
+	work := func() error { return fault.Catch(func() error { return m.work(ctx, db.ledger) }) }
 	if !besides {
 		m.err = work()
 		return m.err
 	}
-	if _, err := db.w.ExecContext(ctx, "SAVEPOINT one"); err != nil {
+	if _, err := db.ledger.ExecContext(ctx, "SAVEPOINT one"); err != nil {
 		return err
 	}
 	if m.err = work(); m.err != nil {
-		if _, err := db.w.ExecContext(ctx, "ROLLBACK TO one"); err != nil {
+		if _, err := db.ledger.ExecContext(ctx, "ROLLBACK TO one"); err != nil {
 			return err // some errors end the whole by themselves
 		}
 	}
-	_, err := db.w.ExecContext(ctx, "RELEASE one")
+	_, err := db.ledger.ExecContext(ctx, "RELEASE one")
 	return err
 }

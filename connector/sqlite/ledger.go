@@ -131,7 +131,7 @@ func (l *Ledger) Check(ctx context.Context, columns []string) error {
 		return err
 	}
 	at := &ledgerLayout{meta: columns, decls: map[string]string{}}
-	err := l.transact(ctx, "check", func(ctx context.Context, c *sql.Conn) error {
+	err := l.transact(ctx, "check", func(ctx context.Context, c *ledgerConn) error {
 		err := l.checkMain(ctx, c, at)
 		if err == nil {
 			err = l.checkOurs(ctx, c)
@@ -156,17 +156,17 @@ func (l *Ledger) wrong(hint, format string, args ...any) error {
 		fmt.Sprintf(format, args...)), "%s", hint)
 }
 
-func (l *Ledger) checkMain(ctx context.Context, c *sql.Conn, at *ledgerLayout) error {
-	have, strict, err := l.file.readTable(ctx, c)
+func (l *Ledger) checkMain(ctx context.Context, c *ledgerConn, at *ledgerLayout) error {
+	have, strict, err := l.file.readTable(ctx, c.Conn)
 	if errors.Is(err, sql.ErrNoRows) {
 		create := l.createMain(at.meta)
 		if !*l.file.cfg.Create {
 			return l.wrong("set create: true, or make it: "+create, "there is no such table")
 		}
-		if _, err := c.ExecContext(ctx, create); err != nil {
+		if _, err := c.Conn.ExecContext(ctx, create); err != nil {
 			return err
 		}
-		have, strict, err = l.file.readTable(ctx, c)
+		have, strict, err = l.file.readTable(ctx, c.Conn)
 	}
 	if err != nil {
 		return err
@@ -195,7 +195,7 @@ func (l *Ledger) checkMain(ctx context.Context, c *sql.Conn, at *ledgerLayout) e
 				"column %s must not be null, and a claim has nothing for it", name)
 		}
 	}
-	if err := l.file.fitKey(ctx, c, []string{"sha1_hash"}); err != nil {
+	if err := l.file.fitKey(ctx, c.Conn, []string{"sha1_hash"}); err != nil {
 		return err
 	}
 	var index bool
@@ -236,7 +236,7 @@ func (l *Ledger) createMain(meta []string) string {
 }
 
 // checkOurs makes our own tables, and refuses those of another shape.
-func (l *Ledger) checkOurs(ctx context.Context, c *sql.Conn) error {
+func (l *Ledger) checkOurs(ctx context.Context, c *ledgerConn) error {
 	for _, text := range []string{
 		`CREATE TABLE IF NOT EXISTS ` + l.tables.Files + ` (source TEXT NOT NULL, sha1 TEXT NOT NULL,
 			destination TEXT NOT NULL, path TEXT NOT NULL, first INTEGER BOOLEAN NOT NULL, size INTEGER NOT NULL,
@@ -252,7 +252,7 @@ func (l *Ledger) checkOurs(ctx context.Context, c *sql.Conn) error {
 		`CREATE TABLE IF NOT EXISTS ` + l.tables.Owners + ` (owner TEXT PRIMARY KEY, epoch INTEGER NOT NULL,
 			renewed_at INTEGER MICROSECONDS NOT NULL) WITHOUT ROWID`,
 	} {
-		if _, err := c.ExecContext(ctx, text); err != nil {
+		if _, err := c.Conn.ExecContext(ctx, text); err != nil {
 			return err
 		}
 	}
@@ -261,7 +261,7 @@ func (l *Ledger) checkOurs(ctx context.Context, c *sql.Conn) error {
 			packed_sha256, verified, transferred_at`,
 		l.tables.Locks: "sha1, source, owner, epoch", l.tables.Owners: "owner, epoch, renewed_at",
 	} {
-		if _, err := c.ExecContext(ctx, "SELECT "+columns+" FROM "+table+" LIMIT 0"); err != nil {
+		if _, err := c.Conn.ExecContext(ctx, "SELECT "+columns+" FROM "+table+" LIMIT 0"); err != nil {
 			return err
 		}
 	}
@@ -333,7 +333,7 @@ func (l *Ledger) Lock(ctx context.Context, o connector.Original, again bool) (cl
 		return claim, err
 	}
 	ask := shipment.Ask{Original: o, Owner: l.cfg.Owner, Again: again, Extra: true}
-	err = l.transact(ctx, "claim in", func(ctx context.Context, c *sql.Conn) error {
+	err = l.transact(ctx, "claim in", func(ctx context.Context, c *ledgerConn) error {
 		epoch, err := l.renew(ctx, c, false)
 		if err != nil {
 			return err
@@ -356,7 +356,7 @@ func (l *Ledger) Lock(ctx context.Context, o connector.Original, again bool) (cl
 
 // claim writes down that a file is held, with the values of metadata: one that its column does not take is found out before the file
 // is shipped, and not when it is recorded. They are tried, too, where the first table's row of the hash is left as it is.
-func (l *Ledger) claim(ctx context.Context, c *sql.Conn, at *ledgerLayout, a shipment.Ask, shipped bool, epoch int64,
+func (l *Ledger) claim(ctx context.Context, c *ledgerConn, at *ledgerLayout, a shipment.Ask, shipped bool, epoch int64,
 	step shipment.Step) error {
 	source, sum := shipment.Text(a.Source), hexOf(a.SHA1)
 	columns, values, err := l.values(at, a.Original)
@@ -416,7 +416,7 @@ func (l *Ledger) values(at *ledgerLayout, o connector.Original) (columns []strin
 }
 
 // look reads what is there of a file.
-func (l *Ledger) look(ctx context.Context, c *sql.Conn, at *ledgerLayout, a shipment.Ask) (f shipment.Found,
+func (l *Ledger) look(ctx context.Context, c *ledgerConn, at *ledgerLayout, a shipment.Ask) (f shipment.Found,
 	err error) {
 	source, sum, now := shipment.Text(a.Source), hexOf(a.SHA1), time.Now()
 	rows, err := c.QueryContext(ctx, fmt.Sprintf(`SELECT t.sha1_hash = ?1, coalesce(t.source_filepath, ''),
@@ -491,7 +491,7 @@ func (l *Ledger) Renew(ctx context.Context) (lost bool, err error) {
 }
 
 func (l *Ledger) live(ctx context.Context) error {
-	return l.transact(ctx, "renew claims in", func(ctx context.Context, c *sql.Conn) error {
+	return l.transact(ctx, "renew claims in", func(ctx context.Context, c *ledgerConn) error {
 		_, err := l.renew(ctx, c, true)
 		return err
 	})
@@ -499,7 +499,7 @@ func (l *Ledger) live(ctx context.Context) error {
 
 // renew renews the owner, always or only if it is late, and returns its epoch: one that comes too late begins
 // another.
-func (l *Ledger) renew(ctx context.Context, c *sql.Conn, always bool) (epoch int64, err error) {
+func (l *Ledger) renew(ctx context.Context, c *ledgerConn, always bool) (epoch int64, err error) {
 	var renewed int64
 	now := time.Now()
 	err = c.QueryRowContext(ctx, "SELECT epoch, +renewed_at FROM "+l.tables.Owners+" WHERE owner = ?",
@@ -538,7 +538,7 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 		return err
 	}
 	source, sum := shipment.Text(o.Source), hexOf(o.SHA1)
-	return l.transact(ctx, "record in", func(ctx context.Context, c *sql.Conn) error {
+	return l.transact(ctx, "record in", func(ctx context.Context, c *ledgerConn) error {
 		var held, known bool
 		err := c.QueryRowContext(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE sha1 = ?1
 			AND source = ?2 AND owner = ?3),
@@ -557,7 +557,7 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 }
 
 // write puts a shipment into our table, if it is not there, and into the first one too if it is to be shown there and nothing is yet.
-func (l *Ledger) write(ctx context.Context, c *sql.Conn, at *ledgerLayout, o connector.Original,
+func (l *Ledger) write(ctx context.Context, c *ledgerConn, at *ledgerLayout, o connector.Original,
 	d connector.Shipment, first bool) (added int64, err error) {
 	meta, err := shipment.Meta(o.Meta)
 	if err != nil {
@@ -637,7 +637,7 @@ func (l *Ledger) Unlock(ctx context.Context, o connector.Original) error {
 		return err
 	}
 	source, sum := shipment.Text(o.Source), hexOf(o.SHA1)
-	return l.transact(ctx, "unlock in", func(ctx context.Context, c *sql.Conn) error {
+	return l.transact(ctx, "unlock in", func(ctx context.Context, c *ledgerConn) error {
 		done, err := c.ExecContext(ctx,
 			"DELETE FROM "+l.tables.Locks+" WHERE sha1 = ? AND source = ? AND owner = ?", sum, source, l.cfg.Owner)
 		if err != nil {
@@ -672,13 +672,33 @@ func (l *Ledger) Find(ctx context.Context, sources []string) (map[string]connect
 			l.tables.Locks, sum, source)
 	}
 	found := map[string]connector.Entry{}
-	err = l.read(ctx, "SELECT "+shipment.Fields+" FROM ("+l.entries(at, "f.source"+unlocked("f.sha1", "f.source"),
+	err = l.lookUp(ctx, "SELECT "+shipment.Fields+" FROM ("+l.entries(at, "f.source"+unlocked("f.sha1", "f.source"),
 		"t.source_filepath"+unlocked("t.sha1_hash", "t.source_filepath"))+")"+sorted, string(list),
 		func(e connector.Entry) error { shipment.Put(found, e); return nil })
 	if err != nil {
 		return nil, err
 	}
 	return found, nil
+}
+
+// lookUp is read for a short question that comes for each file: in the file that is open, by a connection that does not write,
+// which nobody holds up.
+func (l *Ledger) lookUp(ctx context.Context, query string, arg any, give func(connector.Entry) error) error {
+	l.file.mu.Lock()
+	db := l.file.session
+	l.file.mu.Unlock()
+	if db == nil || l.file.unmoved(db) != nil {
+		return l.read(ctx, query, arg, give)
+	}
+	question, err := db.question(ctx, query)
+	var rows *sql.Rows
+	if err == nil {
+		rows, err = question.QueryContext(ctx, arg)
+	}
+	if err != nil && ctx.Err() == nil { // it was closed meanwhile, or has its say by itself
+		return l.read(ctx, query, arg, give)
+	}
+	return l.file.classify("read", readEntries(rows, err, give))
 }
 
 // read asks for entries with the file opened for itself, read-only: nobody waits for anybody, and who is given
@@ -734,7 +754,7 @@ func (l *Ledger) Restore(ctx context.Context, e connector.Entry) (added bool, er
 	if err != nil || len(e.Shipments) == 0 {
 		return false, err
 	}
-	err = l.transact(ctx, "restore in", func(ctx context.Context, c *sql.Conn) error {
+	err = l.transact(ctx, "restore in", func(ctx context.Context, c *ledgerConn) error {
 		var held, known, same bool
 		err := c.QueryRowContext(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM %s WHERE source = ?1),
 			EXISTS (SELECT 1 FROM %s WHERE source_filepath = ?1) OR EXISTS (SELECT 1 FROM %s WHERE source = ?1),
@@ -761,7 +781,7 @@ func (l *Ledger) Probe(ctx context.Context) error {
 	if _, err := l.at(); err != nil {
 		return err
 	}
-	return l.transact(ctx, "probe", func(ctx context.Context, c *sql.Conn) error {
+	return l.transact(ctx, "probe", func(ctx context.Context, c *ledgerConn) error {
 		for _, text := range []string{
 			"INSERT OR REPLACE INTO " + l.tables.Main +
 				" (sha1_hash, source_filepath, created_at) VALUES ('', '', '')",

@@ -30,16 +30,40 @@ const (
 type session struct {
 	db     *sql.DB
 	w      *sql.Conn
+	ledger *ledgerConn            // w, for the questions of a ledger
 	info   os.FileInfo            // of the file that is open
 	table  *table                 // nil until prepared; changed under Sink.turn and Sink.mu
 	tidied map[record.Lineage]int // deliveries since the delivered set was last looked through
+
+	mu        sync.Mutex
+	questions map[string]*sql.Stmt // guarded by mu
+}
+
+// question is one to those connections that read, prepared once.
+func (db *session) question(ctx context.Context, query string) (*sql.Stmt, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if s, ok := db.questions[query]; ok {
+		return s, nil
+	}
+	s, err := db.db.PrepareContext(ctx, query)
+	if err == nil {
+		db.questions[query] = s
+	}
+	return s, err
 }
 
 func (db *session) close() {
+	db.mu.Lock()
+	for _, s := range db.questions {
+		_ = s.Close()
+	}
+	db.mu.Unlock()
 	if db.table != nil {
 		db.table.close()
 	}
 	if db.w != nil {
+		db.ledger.close()
 		_ = db.w.Close()
 	}
 	// An error here says that the last checkpoint failed; the WAL keeps what was committed.
@@ -149,11 +173,12 @@ func (s *Sink) dial(ctx context.Context) (*session, error) {
 	}
 	pool.SetMaxOpenConns(4) // one writes, the others read
 	pool.SetMaxIdleConns(2)
-	db := &session{db: pool, tidied: map[record.Lineage]int{}}
+	db := &session{db: pool, tidied: map[record.Lineage]int{}, questions: map[string]*sql.Stmt{}}
 	err = s.lockedFor(ctx, func() error {
 		if db.w, err = pool.Conn(ctx); err != nil {
 			return err
 		}
+		db.ledger = &ledgerConn{Conn: db.w, kept: map[string]*sql.Stmt{}}
 		return s.inWAL(ctx, db.w)
 	})
 	if err == nil {
