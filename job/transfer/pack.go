@@ -47,6 +47,9 @@ func FPack() *Packer {
 		Matches: func(name string) bool { return IsFITS(name) && !strings.HasSuffix(strings.ToLower(name), ".fz") }}
 }
 
+// packedDir is where packed forms are made, in the job's directory: each in a directory that has the id of its file for a name.
+const packedDir = "packed"
+
 // writeError is CFITSIO's WRITE_ERROR.
 const writeError = 106
 
@@ -61,7 +64,7 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 			return f, nil
 		}
 	}
-	dir := filepath.Join("packed", fmt.Sprint(f.ID))
+	dir := filepath.Join(packedDir, fmt.Sprint(f.ID))
 	made := packed{Path: Name(filepath.Join(dir, path.Base(string(f.Path))+p.Suffix))}
 	out, began := filepath.Join(j.env.Dir, string(made.Path)), time.Now()
 	// Room for as much again has to be left: to prove a packed form takes it, and gives room back.
@@ -196,5 +199,41 @@ func dataOf(r io.ReaderAt, size int64) (sums []hash, err error) {
 
 // discard removes the packed form of a file that needs none any more.
 func (j *Job) discard(f *file) {
-	_ = os.RemoveAll(filepath.Join(j.env.Dir, "packed", fmt.Sprint(f.ID))) // what is left is removed at the next start
+	_ = os.RemoveAll(filepath.Join(j.env.Dir, packedDir, fmt.Sprint(f.ID))) // what is left is removed at the next start
+}
+
+// removeLeft removes what a former life made in the directory of packed forms, and no file needs.
+func (j *Job) removeLeft() error {
+	dir := filepath.Join(j.env.Dir, packedDir)
+	made, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, d := range made {
+		needed := false
+		if id, err := idOf([]byte(d.Name())); err == nil {
+			if needed, err = j.isPacked(id); err != nil {
+				return err
+			}
+		}
+		if !needed {
+			if err := os.RemoveAll(filepath.Join(dir, d.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isPacked reports whether a file has a packed form.
+func (j *Job) isPacked(id uint64) (is bool, err error) {
+	err = j.env.Store.Latest(func(r store.Reader) error {
+		if _, known, err := r.Get(fileKey(id)); err != nil || !known {
+			return err
+		}
+		f, err := readFile(r, id)
+		is = err == nil && f.Packed != nil
+		return err
+	})
+	return is, err
 }

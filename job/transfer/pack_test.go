@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"holdfast/base/fault"
 	"holdfast/base/fits"
 	"holdfast/kernel/queue"
 	"holdfast/tests/testenv"
@@ -75,6 +77,32 @@ func TestPackedAndReplaced(t *testing.T) {
 				t.Errorf("left: %v %v", left, err)
 			}
 		})
+	}
+}
+
+// TestLeftPackedForms: what a life that was killed left of packed forms goes with the next, but what a file needs still.
+func TestLeftPackedForms(t *testing.T) {
+	needFpack(t)
+	r := newRig(t, 1)
+	u := newUnreliable(t, r.to[0])
+	u.place = func(context.Context, string) error { return fault.New(fault.Invalid, "not yet") }
+	r.change = func(c *Config) { c.Pack, c.Targets[0].To = FPack(), u }
+	r.write("dead.fits", frame("2023-09-19", 1))
+	r.run(nil)
+	dir := filepath.Join(r.dir, "jobs/frames", packedDir)
+	needed := fmt.Sprint(r.files()["dead.fits"].ID)
+	for _, name := range []string{"77", "no id"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "x.fits.fz"), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.run(nil)
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 || left[0].Name() != needed {
+		t.Errorf("left: %v %v, want that of file %s", left, err, needed)
 	}
 }
 

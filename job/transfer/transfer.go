@@ -212,6 +212,9 @@ func (j *Job) newGate(name string, probe func(context.Context) error) *gate.Gate
 
 // Run finds files and brings them to their destinations until ctx ends; with Once, until what one scan found is done.
 func (j *Job) Run(ctx context.Context) error {
+	if err := j.removeLeft(); err != nil {
+		return err
+	}
 	g, ctx := engine.NewGroup(ctx)
 	work, end := context.WithCancel(ctx) // of what leases and looks
 	defer end()
