@@ -104,6 +104,7 @@ jobs:
         remote: {sftp: {host: gateway, directory: %s, silence: 2s, connect_timeout: 3s}}
         spare: {directory: {path: %s}}
       layout: keep
+      attempts: 1
       ledger: {postgres: {host: 127.0.0.1, port: %d, user: postgres, name: postgres, table: goto, timeout: 3s}}
 `, o.from, o.to, o.spare, portOf(t, o.database.tap.addr)))
 	o.args = []string{"run", "-c", config, "--listen", "none"}
