@@ -66,10 +66,11 @@ func TestParseRemote(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", s, got, want)
 		}
 	}
-	for s, want := range map[string]string{"goto@gateway:/raw": "goto@gateway:/raw", "a@[::1]:x": "a@[::1]:x", "g:": "g:."} {
+	for s, want := range map[string][2]string{"goto@gateway:/raw": {"goto@gateway:/raw", "/raw"}, "a@[::1]:x": {"a@[::1]:x"}, "g:": {"g:."},
+		"g:~/x": {"g:~/x"}, "g:/a/./b/": {"g:/a/./b/", "/a/b"}} {
 		c, _ := ParseRemote(s)
 		d, err := New(c)
-		if err != nil || d.Traits().Root != want {
+		if err != nil || d.Traits().Root != want[0] || d.Traits().Path != want[1] { // below a home it is not known yet
 			t.Errorf("%q: %+v, %v", s, d, err)
 		}
 	}

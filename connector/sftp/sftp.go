@@ -165,7 +165,7 @@ type Destination struct {
 
 	mu      sync.Mutex // guards all below
 	ended   bool
-	path    string // of the root, once a connection was there
+	path    string // of the root; of one below the home it is known once a connection was there
 	link    *connection
 	dialing *dialing
 	busy    map[string]chan struct{} // names that are worked on; closed when they are not any more
@@ -178,8 +178,11 @@ func New(cfg Config) (*Destination, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open sftp: %w", errors.Join(errs...))
 	}
-	return &Destination{cfg: cfg.withDefaults(), stall: stall, closed: make(chan struct{}),
-		busy: map[string]chan struct{}{}}, nil
+	d := &Destination{cfg: cfg.withDefaults(), stall: stall, closed: make(chan struct{}), busy: map[string]chan struct{}{}}
+	if path.IsAbs(d.cfg.Directory) {
+		d.path = path.Clean(d.cfg.Directory)
+	}
+	return d, nil
 }
 
 // Traits: a file that was cut off goes on where it was, if its beginning may be compared.
