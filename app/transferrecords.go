@@ -97,6 +97,9 @@ func belowRoot(root, text string) (below string, was bool) {
 // FileStep is what happened to a file.
 type FileStep = transfer.Step
 
+// ShippedStep is that it was brought to a destination.
+const ShippedStep = transfer.Shipped
+
 // FirstSteps is how many steps stand in front of those that are not kept.
 const FirstSteps = transfer.FirstSteps
 

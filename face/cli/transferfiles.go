@@ -195,11 +195,14 @@ func pathOf(r app.FileRecord) []byte {
 // stepText is a step in a line or two.
 func stepText(s app.FileStep) string {
 	text := s.At.Format("2006-01-02 15:04:05.000") + "  " + string(s.What)
-	if s.Where != "" {
+	switch {
+	case s.Where != "" && s.What == app.ShippedStep:
 		text += " to " + s.Where
+	case s.Where != "":
+		text += " (" + s.Where + ")"
 	}
 	if s.Seconds > 0 {
-		text += fmt.Sprintf(" in %.3g s", s.Seconds)
+		text += " in " + time.Duration(s.Seconds*float64(time.Second)).Round(10*time.Microsecond).String()
 	}
 	if s.Times > 0 {
 		text += fmt.Sprintf(", %s times", count(s.Times))
