@@ -45,7 +45,7 @@ check:
 
 # Speed and memory against peers and bounds, on the plain binary.
 bench: deps build
-	go test -count=1 -timeout 60m -run '^Test' -bench . -v ./bench/...
+	go test -count=1 -timeout 120m -run '^Test' -bench . -v ./bench/...
 
 # Every kill, power-cut and damage campaign at its full count.
 torture: deps build

@@ -1,9 +1,7 @@
 package app
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/base/disk"
+	"holdfast/base/fits"
 )
 
 // The directories of the tour's transfer, in the data directory.
@@ -68,42 +67,21 @@ func (c Camera) expose(at time.Time) error {
 
 // frameOf is an image in FITS: a dark sky with some stars, the same for a run each time.
 func frameOf(at time.Time, run uint64) []byte {
-	const block = 2880
-	var b bytes.Buffer
-	card := func(format string, args ...any) { fmt.Fprintf(&b, "%-80s", fmt.Sprintf(format, args...)) }
-	fill := func(with byte) {
-		for b.Len()%block != 0 {
-			b.WriteByte(with)
-		}
-	}
-	card("SIMPLE  = %20s", "T")
-	card("BITPIX  = %20d", 16)
-	card("NAXIS   = %20d", 2)
-	card("NAXIS1  = %20d", frameSide)
-	card("NAXIS2  = %20d", frameSide)
-	card("DATE-OBS= '%s'", at.Format("2006-01-02T15:04:05"))
-	card("RUN     = %20d", run)
-	card("END")
-	fill(' ')
 	rng := rand.New(rand.NewPCG(run, frameSide))
-	var sky [frameSide][frameSide]int16
-	for y := range sky {
-		for x := range sky[y] {
-			sky[y][x] = int16(100 + rng.IntN(12))
-		}
+	sky := make([]int16, frameSide*frameSide)
+	for i := range sky {
+		sky[i] = int16(100 + rng.IntN(12))
 	}
 	for range 30 {
-		x, y, light := 1+rng.IntN(frameSide-2), 1+rng.IntN(frameSide-2), int16(500+rng.IntN(8000))
-		sky[y][x] += light
-		for _, side := range [][2]int{{0, 1}, {0, -1}, {1, 0}, {-1, 0}} {
-			sky[y+side[1]][x+side[0]] += light / 3
+		star := (1+rng.IntN(frameSide-2))*frameSide + 1 + rng.IntN(frameSide-2)
+		light := int16(500 + rng.IntN(6000))
+		sky[star] += light
+		for _, beside := range []int{1, -1, frameSide, -frameSide} {
+			sky[star+beside] += light / 3
 		}
 	}
-	for y := range sky {
-		_ = binary.Write(&b, binary.BigEndian, sky[y][:])
-	}
-	fill(0)
-	return b.Bytes()
+	return fits.Image(frameSide, sky, fmt.Sprintf("DATE-OBS= '%s'", at.Format("2006-01-02T15:04:05")),
+		fmt.Sprintf("RUN     = %20d", run))
 }
 
 // demoFrames is the job that brings the frames of the camera into the archive, packed where there is a program for it.
