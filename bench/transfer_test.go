@@ -167,7 +167,7 @@ var scpWay = way{"scp", func(c *centre, to string) time.Duration {
 	return c.run("bash", "-euo", "pipefail", "-c", strings.Join([]string{
 		ssh + " -o ControlMaster=yes -N -f gateway",
 		"find . -type d -printf '" + to + "/%P\\0' | " + ssh + " gateway 'xargs -0 mkdir -p'",
-		fmt.Sprintf("find . -type f -print0 | xargs -0 -P %s -I F scp -q -F %s -o ControlPath=%s F gateway:%s/F", eight, c.config, master, to),
+		fmt.Sprintf("find . -type f -print0 | xargs -0 -P %s -I {} scp -q -F %s -o ControlPath=%s {} gateway:%s/{}", eight, c.config, master, to),
 		"find . -type f -print0 | sort -z | xargs -0 sha256sum >" + c.home + "/here",
 		ssh + " gateway 'cd " + to + " && find . -type f -print0 | sort -z | xargs -0 sha256sum' >" + c.home + "/there",
 		"cmp " + c.home + "/here " + c.home + "/there",
