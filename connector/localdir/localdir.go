@@ -35,7 +35,10 @@ func (c Config) Validate() (errs []error) {
 }
 
 // Directory is the destination.
-type Directory struct{ cfg Config }
+type Directory struct {
+	cfg   Config
+	fsync func(*os.File) error // makes a file or a directory durable
+}
 
 var _ connector.Destination = (*Directory)(nil)
 
@@ -44,7 +47,7 @@ func New(cfg Config) (*Directory, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open directory: %w", errors.Join(errs...))
 	}
-	return &Directory{cfg: cfg}, nil
+	return &Directory{cfg: cfg, fsync: (*os.File).Sync}, nil
 }
 
 // Traits: a copy that was cut off goes on where it was.
@@ -79,7 +82,8 @@ func (d *Directory) Place(ctx context.Context, name string, c connector.Content,
 		return p, err
 	}
 	err = d.within("place "+name, func(root *os.Root) error {
-		p, err = (&placing{ctx: ctx, root: root, name: name, part: connector.PartName(name), content: c, progress: progress}).place()
+		p, err = (&placing{ctx: ctx, root: root, name: name, part: connector.PartName(name), content: c, progress: progress,
+			fsync: d.fsync}).place()
 		p.Path = path.Join(d.cfg.Path, name)
 		return err
 	})
@@ -170,17 +174,17 @@ func (d *Directory) List(ctx context.Context, dir string, each func(connector.Fo
 	})
 }
 
-// Sweep removes what is under way and was not written to for so long.
+// Sweep removes what is under way, was not touched for so long, and is nobody's at this time.
 func (d *Directory) Sweep(ctx context.Context, older time.Duration) (removed []string, err error) {
 	err = d.walk(ctx, "", func(root *os.Root, name string, info fs.FileInfo) error {
-		if !connector.UnderWay(name) || time.Since(info.ModTime()) < older {
+		if !connector.UnderWay(name) || time.Since(touched(info)) < older {
 			return nil
 		}
-		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		gone, err := removeLeft(root, name)
+		if gone {
+			removed = append(removed, name)
 		}
-		removed = append(removed, name)
-		return nil
+		return err
 	})
 	return removed, err
 }

@@ -26,22 +26,38 @@ type placing struct {
 	part     string // what it is called while it is under way
 	content  connector.Content
 	progress func(int64)
+	fsync    func(*os.File) error
 }
 
-// place does the steps, each of which may be the last one before a crash: whatever is there then is found by the next.
+// mostRivals is how many others may take the part away from us, one after another.
+const mostRivals = 10
+
+// place looks whether the file is there, and else takes the part and makes the file of it. Another process may have the part:
+// when it has ended, all is looked at again.
 func (p *placing) place() (done connector.Placed, err error) {
-	if there, err := p.there(); err != nil {
-		return done, err
-	} else if there {
-		return connector.Placed{Verified: connector.ByReadBack, Already: true}, p.drop()
+	for range mostRivals {
+		if there, err := p.there(); err != nil {
+			return done, err
+		} else if there {
+			_, err := removeLeft(p.root, p.part)
+			return connector.Placed{Verified: connector.ByReadBack, Already: true}, errors.Join(err, p.sync(path.Dir(p.name)))
+		}
+		if err := p.directories(path.Dir(p.name)); err != nil {
+			return done, err
+		}
+		f, err := p.take()
+		if err != nil {
+			return done, err
+		}
+		if f != nil {
+			return p.make(f)
+		}
 	}
-	if err := p.directories(path.Dir(p.name)); err != nil {
-		return done, err
-	}
-	f, err := p.root.OpenFile(p.part, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
-	if err != nil {
-		return done, err
-	}
+	return done, fault.New(fault.Transient, "others put files at the same name again and again")
+}
+
+// make does the steps, each of which may be the last one before a crash: whatever is there then is found by the next.
+func (p *placing) make(f *os.File) (done connector.Placed, err error) {
 	defer f.Close()
 	if done.Sent, err = p.fill(f); err != nil {
 		return done, err
@@ -66,21 +82,15 @@ func (p *placing) there() (bool, error) {
 		return false, err
 	}
 	defer f.Close()
+	if err := p.fsync(f); err != nil { // who made it may have been killed before
+		return false, err
+	}
 	sum, size, err := sumOf(p.ctx, f)
 	if err == nil && (size != p.content.Size || sum != p.content.SHA256) {
 		err = fault.WithHint(fault.New(fault.Conflict, "%s is there with %d other bytes (SHA-256 %x), and was not touched", p.name,
 			size, sum), "give one of the two another name")
 	}
 	return err == nil, err
-}
-
-// drop removes what a former attempt left beside the file.
-func (p *placing) drop() error {
-	err := p.root.Remove(p.part)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return errors.Join(err, p.sync(path.Dir(p.part)))
 }
 
 // directories makes the directories above the file, so that they outlive a power cut.
@@ -163,7 +173,7 @@ func (p *placing) settle(f *os.File) error {
 	if err := p.root.Chtimes(p.part, time.Time{}, p.content.ModTime); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	if err := p.fsync(f); err != nil {
 		return err
 	}
 	sum, size, err := sumOf(p.ctx, f)
@@ -182,7 +192,9 @@ func (p *placing) finish() error {
 		if _, err := p.there(); err != nil {
 			return err
 		}
-		return p.drop()
+		if err := p.remove(); err != nil {
+			return err
+		}
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS):
 		// There are no links there (FAT, some network file systems): a rename would replace what came in this moment.
 		if err := p.root.Rename(p.part, p.name); err != nil {
@@ -191,11 +203,20 @@ func (p *placing) finish() error {
 	case err != nil:
 		return err
 	default:
-		if err := p.root.Remove(p.part); err != nil {
+		if err := p.remove(); err != nil {
 			return err
 		}
 	}
 	return p.sync(path.Dir(p.name))
+}
+
+// remove takes the part's own name away.
+func (p *placing) remove() error {
+	err := p.root.Remove(p.part)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // sync makes the names in a directory durable.
@@ -204,7 +225,7 @@ func (p *placing) sync(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(p.fsync(f), f.Close())
 }
 
 // counted writes to a file and a hash, and tells how much.

@@ -1,0 +1,153 @@
+package localdir
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/connector/desttest"
+)
+
+// held is a content that is read only once it is released, and tells when somebody wants to.
+type held struct {
+	data    []byte
+	once    sync.Once
+	wanted  chan struct{}
+	release chan struct{}
+}
+
+func (h *held) ReadAt(b []byte, at int64) (int, error) {
+	h.once.Do(func() { close(h.wanted) })
+	<-h.release
+	return bytes.NewReader(h.data).ReadAt(b, at)
+}
+
+// TestTwoProcesses have two files of one name for the same place: one of them gets it, and the other one never writes to it.
+func TestTwoProcesses(t *testing.T) {
+	dir := t.TempDir()
+	mine, theirs := desttest.Bytes(1, 100_000), desttest.Bytes(2, 100_000)
+	a, b := open(t, dir), open(t, dir)
+	slow := &held{data: theirs, wanted: make(chan struct{}), release: make(chan struct{})}
+	content := desttest.Content(theirs)
+	content.ReaderAt = slow
+	ended := make(chan error)
+	go func() {
+		_, err := b.Place(t.Context(), "x", content, nil)
+		ended <- err
+	}()
+	<-slow.wanted // it has the part open
+	ctx, cancel := context.WithTimeout(t.Context(), 10*lockPause)
+	defer cancel()
+	_, first := a.Place(ctx, "x", desttest.Content(mine), nil)
+	if removed, err := a.Sweep(t.Context(), -time.Hour); err != nil || len(removed) > 0 {
+		t.Errorf("removed %v, %v, which is under way", removed, err)
+	}
+	close(slow.release)
+	second := <-ended
+	got, err := os.ReadFile(filepath.Join(dir, "x"))
+	switch {
+	case err != nil || first == nil && !bytes.Equal(got, mine) || second == nil && !bytes.Equal(got, theirs):
+		t.Errorf("a file that was told to be there has other bytes (%v, %v, %v)", err, first, second)
+	case second != nil || !errors.Is(first, context.DeadlineExceeded):
+		t.Errorf("got %v and %v, want the one who came later to wait", first, second)
+	}
+	if _, err := a.Place(t.Context(), "x", desttest.Content(mine), nil); !fault.Is(err, fault.Conflict) {
+		t.Errorf("got %v, want a conflict", err)
+	}
+}
+
+// TestWaitsForAnother has two processes bring the same file, and both find it there.
+func TestWaitsForAnother(t *testing.T) {
+	dir := t.TempDir()
+	data := desttest.Bytes(1, 3<<20)
+	var all sync.WaitGroup
+	for range 8 {
+		d := open(t, dir)
+		all.Go(func() {
+			if p, err := d.Place(t.Context(), "d/x", desttest.Content(data), nil); err != nil {
+				t.Errorf("placed %+v, %v", p, err)
+			}
+		})
+	}
+	all.Wait()
+	if got, err := os.ReadFile(filepath.Join(dir, "d/x")); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("there are %d bytes, %v", len(got), err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "d/.*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestKilledBeforeUnlink: a part that is another file too, as a crash between link and unlink leaves it, is not written to.
+func TestKilledBeforeUnlink(t *testing.T) {
+	dir := t.TempDir()
+	d, old, data := open(t, dir), desttest.Bytes(1, 1000), desttest.Bytes(2, 1000)
+	moved := filepath.Join(dir, "moved since")
+	err := os.WriteFile(moved, old, 0o644)
+	if err == nil {
+		err = os.Link(moved, filepath.Join(dir, connector.PartName("x")))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Place(t.Context(), "x", desttest.Content(data), nil); err != nil {
+		t.Error(err)
+	}
+	for name, want := range map[string][]byte{"moved since": old, "x": data} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d other bytes, %v", name, len(got), err)
+		}
+	}
+}
+
+// TestFoundIsDurable: what is there already is synced before it is told, with its name: who made it may have been killed before
+// he did so.
+func TestFoundIsDurable(t *testing.T) {
+	dir, data := t.TempDir(), []byte("some bytes")
+	if err := os.WriteFile(filepath.Join(dir, "x"), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, dir)
+	var synced []string
+	d.fsync = func(f *os.File) error {
+		info, err := f.Stat()
+		if err == nil && info.IsDir() {
+			synced = append(synced, "its directory")
+		} else {
+			synced = append(synced, filepath.Base(f.Name()))
+		}
+		return errors.Join(err, f.Sync())
+	}
+	if p, err := d.Place(t.Context(), "x", desttest.Content(data), nil); err != nil || !p.Already {
+		t.Errorf("placed %+v, %v", p, err)
+	}
+	if want := []string{"x", "its directory"}; !slices.Equal(synced, want) {
+		t.Errorf("synced %s, want %s", strings.Join(synced, ", "), strings.Join(want, ", "))
+	}
+}
+
+// TestSweepKnowsWhatIsNew: a part that is whole has the time of its original, and is no older for that.
+func TestSweepKnowsWhatIsNew(t *testing.T) {
+	dir := t.TempDir()
+	part := filepath.Join(dir, connector.PartName("x"))
+	long := time.Now().AddDate(-1, 0, 0)
+	err := os.WriteFile(part, []byte("x"), 0o644)
+	if err == nil {
+		err = os.Chtimes(part, long, long)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := open(t, dir).Sweep(t.Context(), time.Hour); err != nil || len(removed) > 0 {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+}
