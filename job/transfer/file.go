@@ -96,6 +96,7 @@ type packed struct {
 // shipped is a file at a destination, or on its way.
 type shipped struct {
 	Name     string             `json:"name"` // of the target
+	Root     string             `json:"root,omitempty"`
 	Path     Name               `json:"path,omitempty"`
 	Verified connector.Verified `json:"verified,omitempty"`
 	At       time.Time          `json:"at,omitzero"` // when it had its final name; zero: it has not
@@ -161,6 +162,7 @@ func originalOf(root string, f *file) connector.Original {
 // Keys of the job's space. The values of f and o are JSON.
 //
 //	f id(8)            the file
+//	d          the places
 //	n                  id(8): the next one
 //	o path             the identity of a packed file that took the place of an original: it is not a new one
 //	u id(8)            (empty) a file that is on its way and not everywhere yet
@@ -170,9 +172,10 @@ func originalOf(root string, f *file) connector.Original {
 //	s state(1) id(8)   (empty) a file by its state, which is its place in States, from 1
 //	e time(8) id(8)    (empty) a file that has ended, by when its record's age begins, in milliseconds
 var (
-	filesKey = store.Key{byte(store.Job), 'f'}
-	nextKey  = store.Key{byte(store.Job), 'n'}
-	openKeys = store.Key{byte(store.Job), 'u'}
+	filesKey  = store.Key{byte(store.Job), 'f'}
+	placesKey = store.Key{byte(store.Job), 'd'}
+	nextKey   = store.Key{byte(store.Job), 'n'}
+	openKeys  = store.Key{byte(store.Job), 'u'}
 )
 
 func fileKey(id uint64) store.Key      { return store.Key{byte(store.Job), 'f'}.U64(id) }
@@ -234,6 +237,18 @@ func readFile(r store.Reader, id uint64) (*file, error) {
 	}
 	f.was = f.stored()
 	return f, nil
+}
+
+// to is what is known of the file at a target, one that is away from where it was included: that is another one.
+func (f *file) to(t *target) *shipped {
+	root := t.To.Traits().Root
+	for i := range f.To {
+		if f.To[i].Name == t.Name && f.To[i].Root == root {
+			return &f.To[i]
+		}
+	}
+	f.To = append(f.To, shipped{Name: t.Name, Root: root})
+	return &f.To[len(f.To)-1]
 }
 
 // change writes what a step found.

@@ -41,9 +41,10 @@ func (j *Job) ready(ctx context.Context, l queue.Lease) error {
 		f.becomes(Shipping, "")
 		f.To = make([]shipped, len(j.targets))
 		for i, t := range j.targets {
-			f.To[i].Name = t.Name
+			f.To[i].Name, f.To[i].Root = t.Name, t.To.Traits().Root
 			task := f.task()
 			task.Lane = f.lane()
+			task.Order = string(f.Name) // never two to one name at once
 			if _, err := t.queue.Put(tx, task); err != nil {
 				return err
 			}

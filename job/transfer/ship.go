@@ -65,7 +65,7 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 	if err != nil {
 		return err
 	}
-	if f.To[t.index].At.IsZero() {
+	if f.to(t).At.IsZero() {
 		if j.ledger != nil && !j.ledger.isSure(f.ID) { // another may have brought it since: its packed form has other bytes
 			if _, err := j.lock(ctx, f, true); err != nil {
 				return t.missed(ctx, l, f, err)
@@ -75,13 +75,13 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 			return t.missed(ctx, l, f, err)
 		}
 	}
-	if !f.To[t.index].Recorded {
+	if !f.to(t).Recorded {
 		if err := j.record(ctx, t, f); err != nil {
 			return t.missed(ctx, l, f, err)
 		}
 	}
 	f, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
-		f.Failures, f.To[t.index].Recorded = 0, true
+		f.Failures, f.to(t).Recorded = 0, true
 		if j.ledger != nil {
 			f.did(Recorded, t.Name, 0, "in %s", j.ledger.Traits().Name)
 		}
@@ -99,7 +99,7 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 		return t.queue.Done(tx, l)
 	})
 	if err == nil {
-		to := f.To[t.index]
+		to := *f.to(t)
 		j.env.Log.Info(fmt.Sprintf("Transferred %s to %s: %s in %v, verified by %s", f.Path, to.Path, disk.Size(f.size()),
 			time.Since(began).Round(time.Millisecond), to.Verified))
 	}
@@ -216,7 +216,7 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 		}
 	}
 	return j.change(f.ID, func(_ *store.Tx, f *file) error {
-		f.To[t.index] = shipped{Name: t.Name, Path: Name(placed.Path), Verified: placed.Verified, At: time.Now(), Sent: placed.Sent,
+		*f.to(t) = shipped{Name: t.Name, Root: t.To.Traits().Root, Path: Name(placed.Path), Verified: placed.Verified, At: time.Now(), Sent: placed.Sent,
 			Size: content.Size, SHA256: sumOf(content.SHA256[:])}
 		f.did(Shipped, t.Name, time.Since(began), "%s", placedText(placed))
 		return nil
@@ -255,7 +255,7 @@ func (j *Job) record(ctx context.Context, t *target, f *file) error {
 	if j.ledger == nil {
 		return nil
 	}
-	to := f.To[t.index]
+	to := *f.to(t)
 	s := connector.Shipment{Destination: t.To.Traits().Root, Path: string(to.Path), SHA256: f.SHA256.sha256(), Size: f.Size,
 		Verified: to.Verified, At: to.At.UTC()}
 	if f.Packed != nil {

@@ -198,6 +198,9 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 	if j.after, err = open(afterName); err != nil {
 		return nil, err
 	}
+	if err := j.keepPlaces(); err != nil {
+		return nil, err
+	}
 	if cfg.Ledger != nil {
 		j.ledger = newLedger(j, cfg.Ledger)
 	}

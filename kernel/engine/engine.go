@@ -244,7 +244,8 @@ func (r *runner) run(ctx context.Context) error {
 		if ctx.Err() != nil || err == nil {
 			return nil
 		}
-		if fault.Is(err, fault.Busy) || errors.Is(err, ErrPaused) {
+		_, hopeless := errors.AsType[*hopeless](err)
+		if fault.Is(err, fault.Busy) || errors.Is(err, ErrPaused) || hopeless {
 			return err
 		}
 		if time.Since(began) > time.Minute {
@@ -262,6 +263,11 @@ func (r *runner) run(ctx context.Context) error {
 		}
 	}
 }
+
+// hopeless is why a job can't be built that must not wait for a person.
+type hopeless struct{ error }
+
+func (h *hopeless) Unwrap() error { return h.error }
 
 // unreadTries is how many failures in a row by a disk that can't be read make a damaged store of it.
 const unreadTries = 6
@@ -329,6 +335,9 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 	defer stop()
 	job, err := r.spec.New(run, env)
 	if err != nil {
+		if r.spec.Once && fault.Is(err, fault.Permanent) {
+			err = &hopeless{err}
+		}
 		return true, err
 	}
 	r.mu.Lock()

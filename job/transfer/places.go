@@ -1,0 +1,85 @@
+package transfer
+
+import (
+	"encoding/json"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// places are from where and to where the files of a store go. What it knows to be done is done there, and nowhere else.
+type places struct {
+	From string            `json:"from"`
+	To   map[string]string `json:"to"` // roots of the destinations, by name
+}
+
+// keepPlaces remembers the places, and refuses others: of a changed source all files would be gone, and a changed destination would
+// lack what the former one has, though all is done. A destination that is new gets what comes from now on.
+func (j *Job) keepPlaces() error {
+	now := places{j.cfg.Root, map[string]string{}}
+	for _, t := range j.targets {
+		now.To[t.Name] = t.To.Traits().Root
+	}
+	return j.env.Store.Update(func(tx *store.Tx) error {
+		was, err := readPlaces(tx)
+		if err != nil {
+			return err
+		}
+		if was != nil {
+			if err := was.allow(tx, now, j.env.Name); err != nil {
+				return err
+			}
+		}
+		text, err := json.Marshal(now)
+		if err == nil {
+			tx.Set(placesKey, text)
+		}
+		return err
+	})
+}
+
+func readPlaces(r store.Reader) (*places, error) {
+	text, ok, err := r.Get(placesKey)
+	if err != nil || !ok {
+		return nil, err
+	}
+	p := new(places)
+	if err := json.Unmarshal(text, p); err != nil {
+		return nil, fault.New(fault.Corrupt, "read the places of the job: %w", err)
+	}
+	return p, nil
+}
+
+// allow says why others may not take their place, nil if they may.
+func (p places) allow(r store.Reader, now places, job string) error {
+	const anew = "give the new one a job of another name, or a data directory of its own (--data-dir); what a ledger or a destination " +
+		"has is not transferred twice"
+	if p.From != now.From {
+		return fault.WithHint(fault.New(fault.Permanent, "job %s transfers the files of %s, and can't go on with %s", job, p.From,
+			now.From), anew)
+	}
+	queues, err := store.NamesOf(r, store.QueueName)
+	if err != nil {
+		return err
+	}
+	for name, root := range p.To {
+		is, stays := now.To[name]
+		if stays && is != root {
+			return fault.WithHint(fault.New(fault.Permanent, "job %s transfers files to %s (destination %s), and can't go on with %s", job,
+				root, name, is), anew)
+		}
+		if stays {
+			continue
+		}
+		c, err := queue.ReadCounts(r, queues[shipPrefix+name])
+		if err != nil {
+			return err
+		}
+		if n := c.Open() + c.Dead; n > 0 {
+			return fault.WithHint(fault.New(fault.Permanent, "job %s has no destination %s (%s) any more, for which %d files wait", job, name,
+				root, n), "take it out once nothing waits for it, or discard what does; or "+anew)
+		}
+	}
+	return nil
+}
