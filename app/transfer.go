@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/localdir"
 	"holdfast/connector/postgres"
@@ -107,7 +108,8 @@ type targets []destination
 type destination struct {
 	name  string
 	root  string
-	local bool // it is not over the network
+	local bool   // it is not over the network
+	path  string // of a local one
 	open  func(o opening) (connector.Destination, error)
 }
 
@@ -158,7 +160,11 @@ func (t *targets) decode(d *decoder, n ast.Node, path string) {
 		}
 		k := destinations[slices.Index(kindNames(destinations), kind.key)]
 		c := k.decode(d, kind, join(p, kind.key))
-		*t = append(*t, destination{name: e.key, root: fmt.Sprint(c), local: kind.key == directoryKind, open: k.with(c)})
+		made := destination{name: e.key, root: fmt.Sprint(c), local: kind.key == directoryKind, open: k.with(c)}
+		if l, ok := c.(*localdir.Config); ok {
+			made.path = l.Path
+		}
+		*t = append(*t, made)
 	}
 }
 
@@ -183,7 +189,7 @@ func (d *decoder) place(n ast.Node, word, path string) destination {
 		}
 		return destination{name: "remote", root: word, open: func(opening) (connector.Destination, error) { return sftp.New(c) }}
 	}
-	return destination{name: "local", root: word, local: true, open: func(o opening) (connector.Destination, error) {
+	return destination{name: "local", root: word, local: true, path: word, open: func(o opening) (connector.Destination, error) {
 		return localdir.New(localdir.Config{Path: below(o.dataDir, word)})
 	}}
 }
@@ -216,6 +222,11 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 	for i, t := range c.To {
 		if j := slices.IndexFunc(c.To[:i], func(o destination) bool { return o.root == t.root }); j >= 0 {
 			bad("to", "%s and %s are the same place", c.To[j].name, t.name)
+		}
+	}
+	for _, t := range c.To {
+		if t.local && filepath.IsAbs(t.path) && filepath.IsAbs(c.From) && overlap(c.From, t.path) {
+			bad("to", "%s and %s are one within the other: what was brought would be found as new, and deleted as brought", t.path, c.From)
 		}
 	}
 	if c.From != "" && filepath.IsAbs(c.From) {
@@ -293,6 +304,22 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 	}
 }
 
+// overlap reports whether one directory is the other, or within it, by whatever name.
+func overlap(a, b string) bool {
+	real := func(path string) string {
+		if r, err := filepath.EvalSymlinks(path); err == nil {
+			return r
+		}
+		return filepath.Clean(path)
+	}
+	within := func(a, b string) bool {
+		rel, err := filepath.Rel(a, b)
+		return err == nil && filepath.IsLocal(rel)
+	}
+	a, b = real(a), real(b)
+	return within(a, b) || within(b, a)
+}
+
 func count(all ...bool) (n int) {
 	for _, yes := range all {
 		if yes {
@@ -323,6 +350,11 @@ func (c *transferConfig) build(env engine.Env, o opening) (made engine.Job, err 
 			err = errors.Join(err, open.close())
 		}
 	}()
+	for _, t := range c.To {
+		if to := below(o.dataDir, t.path); t.local && overlap(c.From, to) {
+			return nil, fault.New(fault.Permanent, "the destination %s and the source %s are one within the other", to, c.From)
+		}
+	}
 	found, err := filetree.New(c.files(transfer.Complete))
 	if err != nil {
 		return nil, err
