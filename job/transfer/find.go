@@ -2,8 +2,10 @@ package transfer
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"os"
+	"slices"
 	"time"
 
 	"holdfast/base/fits"
@@ -67,6 +69,7 @@ func (j *Job) take(ctx context.Context, files []Seen) error {
 
 func (j *Job) takeNow(files []Seen) error {
 	now := time.Now()
+	j.origin.saw(files)
 	return j.env.Store.Update(func(tx *store.Tx) error {
 		var tasks []queue.Task
 		twice := map[string]bool{}
@@ -77,6 +80,9 @@ func (j *Job) takeNow(files []Seen) error {
 			}
 			twice[key] = true
 			if _, known, err := j.prepare.Find(tx, key); err != nil || known {
+				if err == nil {
+					err = j.isFoundAgain(tx, s.Identity)
+				}
 				if err != nil {
 					return err
 				}
@@ -105,6 +111,53 @@ func (j *Job) takeNow(files []Seen) error {
 	})
 }
 
+// isFoundAgain looks at a file that is known and stands still: one that was brought and kept unpacked may be one whose packed form
+// is to take its place. It is asked for once.
+func (j *Job) isFoundAgain(tx *store.Tx, i Identity) error {
+	if !j.overwrites(&file{Identity: i}) {
+		return nil
+	}
+	f, err := latestOf(tx, i)
+	if err != nil || f == nil || f.State != Done || f.Overwrite || f.Own != "" {
+		return err
+	}
+	if _, err := j.after.Forget(tx, f.task().Key); err != nil {
+		return err
+	}
+	if err := j.willOverwrite(tx, f); err != nil {
+		return err
+	}
+	return f.put(tx)
+}
+
+// willOverwrite has the packed form of a file that is somewhere already take its place.
+func (j *Job) willOverwrite(tx *store.Tx, f *file) error {
+	f.Overwrite = true
+	task := f.task()
+	task.Due = time.Unix(0, f.Mtime).Add(j.cfg.Overwrite.Recency)
+	_, err := j.after.Put(tx, task)
+	return err
+}
+
+// latestOf is what is known last of a file, nil for nothing.
+func latestOf(r store.Reader, i Identity) (f *file, err error) {
+	first := pathKey(string(i.Path), 0)
+	entries, failed := r.Scan(first, first[:len(first)-8].End())
+	var ids []uint64
+	for k := range entries {
+		ids = append(ids, binary.BigEndian.Uint64(k[len(k)-8:]))
+	}
+	if err := failed(); err != nil {
+		return nil, err
+	}
+	for _, id := range slices.Backward(ids) {
+		if f, err = readFile(r, id); err != nil || f.Identity == i {
+			return f, err
+		}
+	}
+	return nil, nil
+}
+
 func (f *file) lane() int {
 	if f.Live {
 		return liveLane
@@ -120,5 +173,6 @@ func isOwn(r store.Reader, i Identity) (bool, error) {
 	}
 	var own Identity
 	err = json.Unmarshal(b, &own)
+	own.Device = i.Device // a start may give a disk another number: NFS, btrfs, LVM
 	return own == i, err
 }

@@ -100,14 +100,15 @@ func (l *ledger) ask(ctx context.Context, f func(ctx context.Context) error) err
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if ofTheFile(err) {
+		switch fault.KindOf(err) {
+		case fault.Invalid, fault.Conflict, fault.Busy:
 			return err
 		}
 		l.gate.Report(err)
 	}
 }
 
-// ofTheFile reports whether an error speaks of one file, and not of the ledger or destination as a whole.
+// ofTheFile reports whether an error of a destination speaks of one file. A ledger's own file may be Corrupt or NotFound: see ask.
 func ofTheFile(err error) bool {
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.Conflict, fault.Corrupt, fault.NotFound, fault.Busy:

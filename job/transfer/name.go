@@ -34,7 +34,7 @@ func (j *Job) place(_ context.Context, f *file) (*file, error) {
 			switch {
 			case err == nil:
 				at = t
-			case errors.As(err, &e):
+			case errors.As(err, &e), isOfSource(err): // whatever card it has, it is none of another night
 				return f, err
 			default:
 				from = fmt.Sprintf("the day is that of the file: %v", err)
@@ -66,7 +66,11 @@ func (j *Job) timeOf(f *file) (at time.Time, err error) {
 		return at, err
 	}
 	defer in.Close()
-	for h, err := range fits.Headers(in, f.Size) {
+	from := &reading{ReaderAt: in}
+	for h, err := range fits.Headers(from, f.Size) {
+		if failed := from.failed(); failed != nil {
+			return at, failed
+		}
 		if err != nil {
 			return at, err
 		}

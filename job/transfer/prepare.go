@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -83,36 +84,48 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if source, ok := errors.AsType[*sourceError](cause); ok && source.away {
+		j.origin.report(source)
+	}
 	var e end
-	var dead bool
-	_, err := j.change(f.ID, func(tx *store.Tx, f *file) error {
+	dead, err := j.isLast(ctx, l, cause)
+	gave := false
+	if err == nil && dead {
+		gave, err = j.giveBack(ctx, f)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
 		switch {
 		case errors.As(cause, &e):
+			was := f.State
 			f.becomes(e.state, e.why)
 			f.did(Act(e.state), of(q), 0, "%s", e.why)
 			if err := q.Drop(tx, l.ID); err != nil {
 				return err
 			}
+			if e.state == Gone && was != Gone { // it is taken in again if it comes back
+				if _, err := j.prepare.Forget(tx, f.key()); err != nil {
+					return err
+				}
+			}
 			if e.state == Known && j.overwrites(f) {
-				f.Overwrite = true
-				task := f.task()
-				task.Due = time.Unix(0, f.Mtime).Add(j.cfg.Overwrite.Recency)
-				_, err := j.after.Put(tx, task)
-				return err
+				return j.willOverwrite(tx, f)
 			}
 			return f.tidies(tx, j.after)
 		case fault.Is(cause, fault.Busy):
 			f.Why = cause.Error()
 			f.did(PutOff, of(q), 0, "%v", cause)
 			return q.Release(tx, l, max(busy, fault.WaitOf(cause)))
-		case fault.Is(cause, fault.Transient):
+		case isOutage(cause):
 			f.Why = cause.Error()
 			f.did(PutOff, of(q), 0, "%v", cause)
 			return q.Release(tx, l, time.Second)
 		}
 		f.Failures++
-		if lasts(cause) || f.Failures >= j.cfg.Attempts {
-			dead = true
+		if dead {
+			f.Held = f.Held && !gave
 			return f.dies(tx, q, l, cause)
 		}
 		f.Why = cause.Error()
@@ -127,6 +140,36 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 		j.env.History.Warn("file.dead", "%s: %v", f.Path, cause)
 	}
 	return err
+}
+
+// isOutage reports whether nothing is wrong with the file. What was met here says itself whether it is one.
+func isOutage(cause error) bool {
+	if source, ok := errors.AsType[*sourceError](cause); ok {
+		return source.away
+	}
+	return fault.Is(cause, fault.Transient)
+}
+
+// isLast reports whether a file that failed is to be a dead letter.
+func (j *Job) isLast(ctx context.Context, l queue.Lease, cause error) (bool, error) {
+	if _, ends := errors.AsType[end](cause); ends || fault.Is(cause, fault.Busy) || isOutage(cause) {
+		return false, nil
+	}
+	f, err := j.leased(ctx, l)
+	return err == nil && (lasts(cause) || f.Failures+1 >= j.cfg.Attempts), err
+}
+
+// giveBack gives the claim of a file back that is to be a dead letter, and is nowhere: others may have the same bytes.
+func (j *Job) giveBack(ctx context.Context, f *file) (gave bool, err error) {
+	if j.ledger == nil || !f.Held && !j.ledger.isSure(f.ID) || slices.ContainsFunc(f.To, func(s shipped) bool { return s.Recorded }) {
+		return false, nil
+	}
+	err = j.ledger.ask(ctx, func(ctx context.Context) error { return j.ledger.Unlock(ctx, j.original(f)) })
+	if err != nil && !ofTheFile(err) { // what it says of the file does not matter any more
+		return false, err
+	}
+	j.ledger.setSure(f.ID, false)
+	return true, nil
 }
 
 // lasts reports whether trying again can't help.
@@ -174,12 +217,14 @@ func (j *Job) open(f *file) (*os.File, error) {
 	name := j.source(f)
 	in, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENOTDIR):
+	case isGone(err):
+		return nil, j.notThere(f)
+	case errors.Is(err, syscall.ELOOP):
 		return nil, end{Gone, "it is not there any more"}
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fault.WithHint(fault.New(fault.Unknown, "%w", err), "give this user the right to read it")
+		return nil, fault.WithHint(ofSource(err), "give this user the right to read it")
 	case err != nil:
-		return nil, err
+		return nil, ofSource(err)
 	}
 	if err := j.same(in, f); err != nil {
 		return nil, errors.Join(err, in.Close())
@@ -191,7 +236,7 @@ func (j *Job) open(f *file) (*os.File, error) {
 func (j *Job) same(in *os.File, f *file) error {
 	now, err := identityOf(in)
 	if err != nil {
-		return err
+		return ofSource(err)
 	}
 	if now.Path = f.Path; now != f.Identity {
 		return end{Gone, "another file is there now, or it was changed: that is one of its own"}
@@ -231,7 +276,10 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 		_, err = io.Copy(io.Discard, from)
 	}
 	if err != nil {
-		return f, fmt.Errorf("read %s: %w", f.Path, err)
+		if ctx.Err() != nil {
+			return f, err
+		}
+		return f, ofSource(fmt.Errorf("read %s: %w", f.Path, err))
 	}
 	if err := j.same(in, f); err != nil {
 		return f, err

@@ -83,6 +83,7 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 	f, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
 		f.Failures, f.to(t).Recorded = 0, true
 		if j.ledger != nil {
+			f.Held = true // a dead one that goes on was claimed anew
 			f.did(Recorded, t.Name, 0, "in %s", j.ledger.Traits().Name)
 		}
 		if err := t.count(tx, f.size()); err != nil {
@@ -160,7 +161,7 @@ func (t *target) missed(ctx context.Context, l queue.Lease, f *file, cause error
 	var e end
 	var slow *slowness
 	switch {
-	case errors.As(cause, &e), ofTheFile(cause):
+	case errors.As(cause, &e), isOfSource(cause), ofTheFile(cause):
 	case errors.As(cause, &slow): // what came stays, and is gone on with
 		cause = fault.As(fault.Transient, cause)
 	default:
@@ -191,6 +192,8 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 		return f, err
 	}
 	defer in.Close()
+	from := &reading{ReaderAt: content.ReaderAt}
+	content.ReaderAt = from
 	within := j.patience(content.Size)
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -207,6 +210,8 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 	if err != nil {
 		if cause := context.Cause(limited); limited.Err() != nil && ctx.Err() == nil {
 			err = cause
+		} else if failed := from.failed(); failed != nil {
+			err = failed
 		}
 		return f, err
 	}

@@ -11,7 +11,7 @@ import (
 	"holdfast/kernel/gate"
 )
 
-// Gates are those of the destinations, and of the ledger.
+// Gates are those of the destinations, of the ledger, of the source, and of the disk of the data directory.
 func (j *Job) Gates() (all []gate.Status) {
 	for _, t := range j.targets {
 		all = append(all, t.gate.Status())
@@ -19,7 +19,7 @@ func (j *Job) Gates() (all []gate.Status) {
 	if j.ledger != nil {
 		all = append(all, j.ledger.gate.Status())
 	}
-	return append(all, j.room.gate.Status())
+	return append(all, j.origin.gate.Status(), j.room.gate.Status())
 }
 
 // Notes says what the books don't.
@@ -60,6 +60,7 @@ func (j *Job) Command(_ context.Context, name string, args []string) (string, er
 		if j.ledger != nil {
 			j.ledger.gate.Kick()
 		}
+		j.origin.gate.Kick()
 		return "", nil
 	case "dead-retry", "dead-discard":
 		if len(args) == 0 {

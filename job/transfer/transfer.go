@@ -152,10 +152,11 @@ type Job struct {
 	targets []*target
 	ledger  *ledger // nil for none
 
-	ahead *ahead
-	room  *room
-	below below
-	limit *limiter
+	ahead  *ahead
+	room   *room
+	below  below
+	origin *origin
+	limit  *limiter
 
 	found atomic.Bool   // Once: the scan is over
 	idle  chan struct{} // holds one while untilDone should look
@@ -204,7 +205,7 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 	if cfg.Ledger != nil {
 		j.ledger = newLedger(j, cfg.Ledger)
 	}
-	j.ahead, j.room = newAhead(env.Store, j.targets, cfg.Ahead), newRoom(env)
+	j.ahead, j.room, j.origin = newAhead(env.Store, j.targets, cfg.Ahead), newRoom(env), newOrigin(j)
 	return j, nil
 }
 
@@ -230,9 +231,10 @@ func (j *Job) Run(ctx context.Context) error {
 		g.Go(func() error { return j.ended(j.ledger.gate.Run(work)) })
 		g.Go(func() error { return j.ended(j.ledger.run(work)) })
 	}
+	g.Go(func() error { return j.ended(j.origin.gate.Run(work)) })
 	for range j.cfg.Workers {
-		g.Go(func() error { return j.each(work, j.prepare, j.ahead.wait, j.ready) })
-		g.Go(func() error { return j.each(work, j.after, now, j.finish) })
+		g.Go(func() error { return j.each(work, j.prepare, j.mayPrepare, j.ready) })
+		g.Go(func() error { return j.each(work, j.after, j.mayFinish, j.finish) })
 	}
 	g.Go(func() error { return j.ended(j.find(work)) })
 	g.Go(func() error { return j.ended(j.runLetGo(work)) })
@@ -254,8 +256,21 @@ func (j *Job) ended(err error) error {
 	return err
 }
 
-// now is when work that waits for nothing may begin.
-func now(context.Context) error { return nil }
+// mayPrepare waits until originals can be read, and one more may be prepared.
+func (j *Job) mayPrepare(ctx context.Context) error {
+	if err := j.origin.gate.Wait(ctx); err != nil {
+		return err
+	}
+	return j.ahead.wait(ctx)
+}
+
+// mayFinish waits until originals can be read, if anything is to become of them.
+func (j *Job) mayFinish(ctx context.Context) error {
+	if j.cfg.After == Keep && j.cfg.Overwrite == nil {
+		return nil
+	}
+	return j.origin.gate.Wait(ctx)
+}
 
 // each works on the tasks of a queue one after the other, each once it may begin. An error of the work itself ends the job,
 // which begins again: whatever is wrong with a file, its destination or the ledger is not one.
