@@ -70,7 +70,7 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 // treat does with the original what is to be done, and says what that was; "" for a file that went no further.
 func (j *Job) treat(ctx context.Context, f *file) (_ *file, did Act, err error) {
 	switch {
-	case f.State == Known && f.Overwrite:
+	case (f.State == Known || f.State == Done) && f.Overwrite:
 		if f, err = j.overwrite(ctx, f); f.Own != "" {
 			did = Replaced
 		}
@@ -122,6 +122,9 @@ func (j *Job) remove(ctx context.Context, f *file) error {
 		}
 		sums, how, err := t.To.Sums(ctx, []string{string(f.Name)})
 		if err != nil {
+			if ofTheFile(err) {
+				return err
+			}
 			t.gate.Report(err)
 			return fault.As(fault.Transient, err)
 		}
