@@ -43,6 +43,7 @@ type Plan struct {
 
 	running   sync.Map // job name -> the *collect.Job of its last start
 	ingesters sync.Map // job name -> the *ingester.Source of its last start
+	passes    sync.Map // job name -> where the last scan of one pass is
 	streamers sync.Map // job name -> the *streamer.Job of its last start
 	endings   sync.Map // job name -> the ending of its work
 	brokers   brokers

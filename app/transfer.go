@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -19,6 +20,7 @@ import (
 	"holdfast/connector/postgres"
 	"holdfast/connector/s3"
 	"holdfast/connector/sftp"
+	"holdfast/connector/shipment"
 	"holdfast/connector/sqlite"
 	filetree "holdfast/connector/tree"
 	"holdfast/job/transfer"
@@ -161,7 +163,7 @@ func (t *targets) decode(d *decoder, n ast.Node, path string) {
 		k := destinations[slices.Index(kindNames(destinations), kind.key)]
 		c := k.decode(d, kind, join(p, kind.key))
 		made := destination{name: e.key, root: fmt.Sprint(c), local: kind.key == directoryKind, open: k.with(c)}
-		if l, ok := c.(*localdir.Config); ok {
+		if l, ok := c.(localdir.Config); ok {
 			made.path = l.Path
 		}
 		*t = append(*t, made)
@@ -243,7 +245,9 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 			bad("layout", "%q does not depend on the time; want words such as 2006/01/02, or %s", c.Layout, keepWord)
 		}
 	}
-	if _, err := regexp.Compile(c.MetadataRegex); err != nil {
+	if re, err := regexp.Compile(c.MetadataRegex); err != nil {
+		bad("metadata_regex", "%v", err)
+	} else if err := shipment.CheckMeta(slices.DeleteFunc(slices.Clone(re.SubexpNames()), func(name string) bool { return name == "" })); err != nil {
 		bad("metadata_regex", "%v", err)
 	}
 	limit, err := parseLimit(c.Limit)
@@ -339,11 +343,11 @@ func (c *transferConfig) files(complete func(string) (bool, error)) filetree.Con
 func (c *transferConfig) spec(p *Plan, job Job) engine.Spec {
 	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text, Once: c.once,
 		New: func(_ context.Context, env engine.Env) (engine.Job, error) {
-			return c.build(env, opening{dataDir: p.Place.Dir, jobDir: env.Dir, log: env.Log})
+			return c.build(p, env, opening{dataDir: p.Place.Dir, jobDir: env.Dir, log: env.Log})
 		}}
 }
 
-func (c *transferConfig) build(env engine.Env, o opening) (made engine.Job, err error) {
+func (c *transferConfig) build(p *Plan, env engine.Env, o opening) (made engine.Job, err error) {
 	var open opens
 	defer func() {
 		if err != nil {
@@ -359,7 +363,9 @@ func (c *transferConfig) build(env engine.Env, o opening) (made engine.Job, err 
 	if err != nil {
 		return nil, err
 	}
-	cfg := transfer.Config{Root: c.From, Find: finder{found, c.Backfill}, Workers: c.Workers, Attempts: c.Attempts,
+	find := finder{found, c.Backfill, new(atomic.Pointer[filetree.Pass])}
+	p.passes.Store(env.Name, find.last)
+	cfg := transfer.Config{Root: c.From, Find: find, Workers: c.Workers, Attempts: c.Attempts,
 		ShipBad: c.Bad == "ship", Place: transfer.Placer{Card: c.HeaderCard}, After: transfer.After(c.After),
 		CopyTimeout: c.CopyTimeout, Slowest: int64(c.Slowest), Canary: c.Canary, KeepRecords: c.KeepRecords, Once: c.once, Limit: c.limit}
 	if o := c.OverwriteUnpacked; o != nil {
@@ -438,6 +444,7 @@ func (c *transferConfig) needs() error {
 type finder struct {
 	*filetree.Tree
 	window backfill
+	last   *atomic.Pointer[filetree.Pass] // the scan of one pass, once it has ended
 }
 
 func (f finder) Run(ctx context.Context, give func(context.Context, []transfer.Seen) error) error {
@@ -445,8 +452,27 @@ func (f finder) Run(ctx context.Context, give func(context.Context, []transfer.S
 }
 
 func (f finder) Scan(ctx context.Context, give func(context.Context, []transfer.Seen) error) error {
-	_, err := f.Tree.Scan(ctx, filetree.Back(time.Now(), f.window.Within, f.window.Recency), seen(give))
+	pass, err := f.Tree.Scan(ctx, filetree.Back(time.Now(), f.window.Within, f.window.Recency), seen(give))
+	f.last.Store(&pass)
 	return err
+}
+
+// Missed says what the scans of one pass did not find, though it is there.
+func (p *Plan) Missed() (texts []string) {
+	for name, last := range p.passes.Range {
+		pass := last.(*atomic.Pointer[filetree.Pass]).Load()
+		if pass == nil {
+			continue
+		}
+		if n := pass.Unreadable; n > 0 {
+			texts = append(texts, fmt.Sprintf("job %s: directories that can't be read, so that what is in them stays: %d", name, n))
+		}
+		if n := pass.Left; n > 0 {
+			texts = append(texts, fmt.Sprintf("job %s: files that were still being written, and stay: %d", name, n))
+		}
+	}
+	slices.Sort(texts)
+	return texts
 }
 
 func seen(give func(context.Context, []transfer.Seen) error) filetree.Give {

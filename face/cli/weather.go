@@ -91,8 +91,8 @@ func (f *face) passEnded(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	if changed := plan.Changed(); len(changed) > 0 {
-		return &exitError{LeftOver, errors.New(strings.Join(changed, "\n"))}
+	if left := append(plan.Changed(), plan.Missed()...); len(left) > 0 {
+		return &exitError{LeftOver, errors.New(strings.Join(left, "\n"))}
 	}
 	for _, j := range rep.Jobs {
 		if n := rep.Letters[j.Name]; n > 0 {
