@@ -1,0 +1,58 @@
+package transfer
+
+import (
+	"strings"
+	"testing"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// A store keeps to where its files come from and go to: else what is done there would count as done here.
+func TestPlaces(t *testing.T) {
+	st, err := store.Open(t.TempDir(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	waits, err := queue.Open(st, shipPrefix+"b", queue.Options{Lanes: lanes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := places{"/data", map[string]string{"a": "/mnt/a", "b": "/mnt/b"}}
+	allow := func(now places) error {
+		return st.Latest(func(r store.Reader) error { return was.allow(r, now, "frames") })
+	}
+	put := func(key string) {
+		t.Helper()
+		err := st.Update(func(tx *store.Tx) error {
+			_, err := waits.Put(tx, queue.Task{Key: key})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	both := was.To
+	for _, x := range []struct {
+		what string
+		now  places
+		want string
+	}{
+		{"the same", places{"/data", both}, ""},
+		{"one more", places{"/data", map[string]string{"a": "/mnt/a", "b": "/mnt/b", "c": "/mnt/c"}}, ""},
+		{"one fewer, for which nothing waits", places{"/data", map[string]string{"a": "/mnt/a"}}, ""},
+		{"another source", places{"/other", both}, "transfers the files of /data, and can't go on with /other"},
+		{"another place", places{"/data", map[string]string{"a": "/mnt/b", "b": "/mnt/a"}}, "can't go on with"},
+	} {
+		err := allow(x.now)
+		if x.want == "" && err != nil || x.want != "" && (!fault.Is(err, fault.Permanent) || !strings.Contains(err.Error(), x.want)) {
+			t.Errorf("%s: got %v", x.what, err)
+		}
+	}
+	put("1")
+	if err := allow(places{"/data", map[string]string{"a": "/mnt/a"}}); err == nil || !strings.Contains(err.Error(), "for which 1 files wait") {
+		t.Errorf("one fewer, for which a file waits: got %v", err)
+	}
+}
