@@ -69,11 +69,12 @@ type Found struct {
 type Destination interface {
 	Traits() DestinationTraits
 	// Place puts a file at its name, and makes the directories above it. If a file with the same bytes has the name it is
-	// a success; one with other bytes is a Conflict, and is not touched. Place may be called again after any error or
+	// a success, and is made durable; one with other bytes is a Conflict, and is not touched. Where sizes only may be compared,
+	// it has to have the same time too. Place may be called again after any error or
 	// crash, and finds what is there. progress, which may be nil, is told of bytes as they are taken.
 	Place(ctx context.Context, name string, c Content, progress func(bytes int64)) (Placed, error)
 	// Copy is Place for a file whose bytes are at another name already. It is a NotFound if from is not there, or is
-	// something else.
+	// something else, or nobody can tell.
 	Copy(ctx context.Context, from, name string, c Content) (Placed, error)
 	// Sums returns the SHA-256 of files; one that is not there is missing in the answer.
 	Sums(ctx context.Context, names []string) (map[string][sha256.Size]byte, Verified, error)

@@ -198,7 +198,7 @@ func (d *Destination) Sweep(ctx context.Context, older time.Duration) (removed [
 		return nil, err
 	}
 	err = d.walk(ctx, "", func(name string, info fs.FileInfo) error {
-		if !connector.UnderWay(name) || now.Sub(info.ModTime()) < older || d.underWay()[name] {
+		if !connector.UnderWay(name) || now.Sub(touched(info)) < older || d.underWay()[name] {
 			return nil
 		}
 		_, err := with(ctx, d, "remove "+name, func(_ context.Context, c *connection, l *lane) (struct{}, error) {
@@ -214,6 +214,16 @@ func (d *Destination) Sweep(ctx context.Context, older time.Duration) (removed [
 		return err
 	})
 	return removed, err
+}
+
+// touched is when a part was written to, or else was given its times: when it is whole it gets the time of its original, which is
+// old, and is read from then.
+func touched(info fs.FileInfo) time.Time {
+	at := info.ModTime()
+	if s, ok := info.Sys().(*sftp.FileStat); ok && int64(s.Atime) > at.Unix() {
+		return time.Unix(int64(s.Atime), 0)
+	}
+	return at
 }
 
 // probe is the name of the file that a canary makes. It is always the same, so that one that a crash left goes with the next. Of two

@@ -74,6 +74,7 @@ type placing struct {
 	final, part string     // absolute
 	file        *sftp.File // the part, until it is closed
 	directory   *sftp.File
+	dated       bool // the part has the time of the content
 }
 
 // place does the steps, each of which may be the last one before a crash: whatever is there then is found by
@@ -88,6 +89,9 @@ func (p *placing) place() (done connector.Placed, err error) {
 		err = errors.Join(err, p.giveUp(f))
 		if there && err == nil && f == nil && !errors.Is(openErr, fs.ErrPermission) {
 			err = p.drop() // what a crash behind the link left
+		}
+		if there {
+			err = errors.Join(err, p.keep())
 		}
 		return connector.Placed{Verified: how, Already: true}, err
 	}
@@ -146,10 +150,10 @@ func (p *placing) there() (bool, connector.Verified, error) {
 	if !info.Mode().IsRegular() {
 		return false, "", fault.New(fault.Conflict, "%s is no file, but a %v", p.name, info.Mode().Type())
 	}
-	same, how, err := p.holds(p.ctx, p.lane, p.final, info.Size(), p.content)
+	same, how, err := p.holds(p.ctx, p.lane, p.final, info, p.content)
 	if err == nil && !same {
-		err = fault.WithHint(fault.New(fault.Conflict, "%s is there with %d other bytes (by %s), and was not touched",
-			p.name, info.Size(), how), "give one of the two another name")
+		err = fault.WithHint(fault.New(fault.Conflict, "%s is there with %d bytes of %s, which are others (by %s), and was not touched",
+			p.name, info.Size(), info.ModTime().UTC().Format(time.DateTime), how), "give one of the two another name")
 	}
 	return same, how, err
 }
@@ -191,10 +195,8 @@ func (p *placing) goOn(openErr error) (f *sftp.File, from int64, err error) {
 
 // begins reports whether the part holds the beginning of the content, and has what goes out begin behind it.
 func (p *placing) begins(size int64) (bool, error) {
-	if size == 0 || size > p.content.Size {
-		return size == 0, nil
-	}
-	if p.strongest() == connector.BySize {
+	// An empty one may be what another process has just made for another file, and is about to write to.
+	if size == 0 || size > p.content.Size || p.strongest() == connector.BySize {
 		return false, nil
 	}
 	var sum [sha256.Size]byte
@@ -287,7 +289,7 @@ func (p *placing) settle(f *sftp.File) (how connector.Verified, err error) {
 	all.Go(func() { dated = p.lane.client.Chtimes(p.part, time.Now(), p.content.ModTime) })
 	same, how, err := p.arrived()
 	all.Wait()
-	if unsupported(dated) {
+	if p.dated = dated == nil; unsupported(dated) {
 		dated = nil
 	}
 	switch err = errors.Join(err, p.filled(p.lane, "sync "+p.name, synced), dated, opened); {
@@ -321,96 +323,6 @@ func (p *placing) close() {
 	}
 }
 
-// finish gives the part its name, unless another file came to it meanwhile.
-func (p *placing) finish() error {
-	client := p.lane.client
-	_, links := client.HasExtension("hardlink@openssh.com")
-	if links {
-		err := client.Link(p.part, p.final)
-		if err == nil {
-			return p.unlink()
-		}
-		if lost(err) {
-			return err
-		}
-	}
-	switch there, _, err := p.there(); {
-	case err != nil:
-		return err
-	case there:
-		return p.drop()
-	}
-	// There are no links there (FAT, some network file systems). The rename of SFTP 3 must not replace a
-	// file.
-	err := client.Rename(p.part, p.final)
-	if _, posix := client.HasExtension("posix-rename@openssh.com"); posix && (failed(err) || unsupported(err)) {
-		err = client.PosixRename(p.part, p.final)
-	}
-	if err != nil {
-		return p.wrote(p.lane, "rename "+p.name, err)
-	}
-	return p.syncDirectory()
-}
-
-// unlink takes the part's own name away, and makes the other one durable. After a crash in between both may
-// be there.
-func (p *placing) unlink() error {
-	var removed error
-	var all sync.WaitGroup
-	all.Go(func() { removed = p.drop() })
-	err := p.syncDirectory()
-	all.Wait()
-	return errors.Join(err, removed)
-}
-
-// syncs reports whether the server makes things durable when it is asked.
-func (p *placing) syncs() bool {
-	_, ok := p.lane.client.HasExtension("fsync@openssh.com")
-	return ok
-}
-
-// openDirectory opens the file's directory, if the server lets it be done.
-func (p *placing) openDirectory() (err error) {
-	if p.noSync.Load() {
-		return nil
-	}
-	p.directory, err = p.lane.client.Open(path.Dir(p.final))
-	return p.maybe(err)
-}
-
-// syncDirectory makes the names in the directory durable, if it is open.
-func (p *placing) syncDirectory() error {
-	if p.directory == nil {
-		return nil
-	}
-	return p.maybe(p.directory.Sync())
-}
-
-// maybe is nil if the server only says that it can't: not every server, or file system, syncs directories.
-func (p *placing) maybe(err error) error {
-	if failed(err) || unsupported(err) || errors.Is(err, fs.ErrPermission) {
-		p.noSync.Store(true)
-		return nil
-	}
-	if err != nil {
-		err = fmt.Errorf("sync the directory of %s: %w", p.name, err)
-	}
-	return err
-}
-
-// syncMade makes the name of a new directory durable.
-func (p *placing) syncMade(above string) error {
-	if !p.syncs() || p.noSync.Load() {
-		return nil
-	}
-	f, err := p.lane.client.Open(p.absolute(above))
-	if err != nil {
-		return p.maybe(err)
-	}
-	defer f.Close()
-	return p.maybe(f.Sync())
-}
-
 // Copy has the server copy a file: by cp in its shell, or by the copy-data of its SFTP. A server that can do
 // neither has it as not found, and the file is placed.
 func (d *Destination) Copy(ctx context.Context, from, name string, content connector.Content) (connector.Placed,
@@ -423,8 +335,14 @@ func (d *Destination) Copy(ctx context.Context, from, name string, content conne
 
 func (p *placing) copy(from string) (done connector.Placed, err error) {
 	there, how, err := p.there()
+	if there {
+		err = p.keep()
+	}
 	if there || err != nil {
 		return connector.Placed{Verified: how, Already: there}, err
+	}
+	if p.strongest() == connector.BySize {
+		return done, fault.New(fault.NotFound, "by its size nobody knows what %s holds", from)
 	}
 	source := p.absolute(from)
 	info, err := p.lane.client.Lstat(source)
@@ -450,6 +368,9 @@ func (p *placing) copy(from string) (done connector.Placed, err error) {
 	done.Verified, err = p.settle(f)
 	if errors.Is(err, errChanged) {
 		return done, fault.New(fault.NotFound, "%s holds something else", from)
+	}
+	if err == nil && done.Verified == connector.BySize {
+		return done, errors.Join(fault.New(fault.NotFound, "by its size nobody knows what %s holds", from), p.drop())
 	}
 	if err != nil {
 		return done, err

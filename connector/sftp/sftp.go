@@ -15,7 +15,8 @@
 // verified, given its time, linked to its name, and its directory is synced. A name that is taken is never
 // given: the hard link of OpenSSH (hardlink@openssh.com) refuses it. A server without hard links is asked for
 // the rename of SFTP 3, which may not replace a file either; one that does it all the same would replace what
-// came between our look and it.
+// came between our look and it. SFTP has no locks: of two processes with other files for one name the one that comes later makes
+// the part anew, and what got the name is looked at once more. A part that begins as both files do may be gone on with by both.
 //
 // The host must be in known_hosts; nobody is asked, and no key is ever added. Keys with a passphrase work
 // through an agent.
@@ -56,7 +57,7 @@ type Config struct {
 	// KnownHosts are the files that are read instead of those of the ssh configuration.
 	KnownHosts []string `yaml:"known_hosts"`
 	// Verify is how files are verified: remote-hash, read-back, size, or auto (default): by the strongest way
-	// that the server allows.
+	// that the server allows. By size alone a file is there already only if it has the time too that it is given, to the second.
 	Verify string `yaml:"verify"`
 	// ConnectTimeout for a connection, default that of the ssh configuration, or 10 s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`

@@ -43,14 +43,23 @@ func (c *connection) strongest() connector.Verified {
 	return connector.ByReadBack
 }
 
-// holds reports whether a file of that size has the bytes of a content.
-func (c *connection) holds(ctx context.Context, l *lane, path string, size int64, content connector.Content) (
+// holds reports whether a file has the bytes of a content. All frames of a camera have one size: where that is all that may be
+// compared, the file has to have the time too that it was given when it was placed.
+func (c *connection) holds(ctx context.Context, l *lane, path string, info fs.FileInfo, content connector.Content) (
 	same bool, how connector.Verified, err error) {
-	if size != content.Size {
+	if info.Size() != content.Size {
 		return false, connector.BySize, nil
 	}
-	sum, how, err := c.sumOf(ctx, l, path, size)
-	return err == nil && (how == connector.BySize || sum == content.SHA256), how, err
+	sum, how, err := c.sumOf(ctx, l, path, content.Size)
+	if how == connector.BySize {
+		return err == nil && sameTime(info, content), how, err
+	}
+	return err == nil && sum == content.SHA256, how, err
+}
+
+// sameTime reports whether a file has the time of a content, of which SFTP knows the second.
+func sameTime(info fs.FileInfo, content connector.Content) bool {
+	return info.ModTime().Unix() == content.ModTime.Unix()
 }
 
 // readBack hashes a file here.
