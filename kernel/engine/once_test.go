@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"holdfast/base/fault"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
 )
@@ -71,5 +72,24 @@ func TestUndone(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil || !slices.Equal(e.Undone(), []string{"long"}) {
 		t.Errorf("it ended with %v, undone: %v", err, e.Undone())
+	}
+}
+
+// TestHopeless: a job that ends by itself does not wait for a person when it can't be built as it is meant; the process says why.
+func TestHopeless(t *testing.T) {
+	tries := 0
+	e, err := engine.New(engine.Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		Room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}, []engine.Spec{{Name: "one", Kind: "test", Once: true,
+		New: func(context.Context, engine.Env) (engine.Job, error) {
+			if tries++; tries == 1 { // an outage passes
+				return nil, fault.New(fault.Transient, "away")
+			}
+			return nil, fault.New(fault.Permanent, "it goes elsewhere")
+		}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Run(t.Context()); !fault.Is(err, fault.Permanent) || tries != 2 {
+		t.Errorf("it ended with %v after %d tries", err, tries)
 	}
 }
