@@ -138,9 +138,13 @@ func (g *giver) judge(d *lookout, e *entry) (File, bool) {
 	}
 	f := File{Identity: id, Found: e.found}
 	if !e.moved && !g.complete(e.path) {
-		if quiet < g.t.cfg.Overdue {
+		left := g.t.cfg.Overdue - quiet
+		if now.Sub(time.Unix(0, id.Mtime)) >= g.t.cfg.Overdue { // it has been so for long, though nobody looked
+			left = g.t.cfg.Patience - quiet
+		}
+		if left > 0 {
 			wait := max(g.t.cfg.Patience, min(quiet/4, 30*time.Second))
-			g.later(e, now.Add(min(wait, g.t.cfg.Overdue-quiet)))
+			g.later(e, now.Add(min(wait, left)))
 			return File{}, false
 		}
 		f.Incomplete = true

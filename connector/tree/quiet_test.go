@@ -267,3 +267,21 @@ func TestAScanHoldsNoMoreThanItsShareOfTheTable(t *testing.T) {
 		t.Errorf("beside Run a scan gave %d files (%+v), want %d", len(r.got()), pass, n)
 	}
 }
+
+// What was unchanged for long before anybody looked is not waited for once more; one pass ends soon.
+func TestAnOldIncompleteFileIsGivenSoon(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		tr := mustNew(t, Config{Root: dir, Overdue: time.Hour, Complete: func(string) (bool, error) { return false, nil }})
+		write(t, dir+"/old", "a")
+		old := time.Now().Add(-2 * time.Hour)
+		check(t, os.Chtimes(dir+"/old", old, old))
+		r, begin := newReceiver(), time.Now()
+		if _, err := tr.Scan(t.Context(), Window{}, r.give); err != nil {
+			t.Fatal(err)
+		}
+		if fs := r.got(); len(fs) != 1 || !fs[0].Incomplete || time.Since(begin) > 10*time.Second {
+			t.Errorf("got %v after %v, want the file, incomplete, after some seconds", fs, time.Since(begin))
+		}
+	})
+}
