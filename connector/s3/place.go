@@ -182,15 +182,28 @@ func (p *placing) asHashed(h hash.Hash) error {
 	return nil
 }
 
+// ahead is how many bytes of a request are told of before it begins: who is told may wait for hours, and no store waits so long
+// for what a request has to bring.
+const ahead = 32 << 10
+
 // section gives a range of the file to the one that sends it.
 func (p *placing) section(ctx context.Context, at, n int64) io.Reader {
-	return &sending{ctx: ctx, r: io.NewSectionReader(p.content, at, n), p: p}
+	s := &sending{ctx: ctx, r: io.NewSectionReader(p.content, at, n), p: p, told: min(n, ahead)}
+	p.tell(s.told)
+	return s
+}
+
+func (p *placing) tell(n int64) {
+	if n > 0 && p.progress != nil {
+		p.progress(n)
+	}
 }
 
 type sending struct {
-	ctx context.Context
-	r   io.Reader
-	p   *placing
+	ctx  context.Context
+	r    io.Reader
+	p    *placing
+	told int64 // of bytes that are still to be read
 }
 
 func (s *sending) Read(b []byte) (int, error) {
@@ -200,9 +213,9 @@ func (s *sending) Read(b []byte) (int, error) {
 	n, err := s.r.Read(b)
 	if n > 0 {
 		s.p.placed.Sent += int64(n)
-		if s.p.progress != nil {
-			s.p.progress(int64(n))
-		}
+		known := min(s.told, int64(n))
+		s.told -= known
+		s.p.tell(int64(n) - known)
 	}
 	return n, err
 }
