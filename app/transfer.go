@@ -497,7 +497,7 @@ func (f finder) Notes() (notes [][2]string) {
 		mode += ": " + s.Cause.Error()
 	}
 	add("finding files by", "%s", mode)
-	add("found", "%d by the watch, %d by scans alone, of which %d were missed", s.ByWatch, s.ByScan, s.Missed)
+	add("found", "%d by the watch, %d by scans, of which the watch had missed %d", s.ByWatch, s.ByScan, s.Missed)
 	if s.Waiting > 0 {
 		add("not finished yet", "%d files", s.Waiting)
 	}

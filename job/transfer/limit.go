@@ -64,12 +64,8 @@ func (l *limiter) take(ctx context.Context, n int64) error {
 		case Unlimited:
 			return nil
 		case Paused:
-			again := time.NewTimer(min(end.Sub(now), lookAgain))
-			select {
-			case <-again.C:
-			case <-ctx.Done():
-				again.Stop()
-				return ctx.Err()
+			if err := rest(ctx, min(end.Sub(now), lookAgain)); err != nil {
+				return err
 			}
 		default:
 			by := l.of(bytes)
@@ -81,6 +77,32 @@ func (l *limiter) take(ctx context.Context, n int64) error {
 		}
 	}
 	return nil
+}
+
+// begin waits while nothing may go out: what is not begun holds up nobody.
+func (l *limiter) begin(ctx context.Context) error {
+	for {
+		now := time.Now()
+		bytes, end := l.limit.at(now)
+		if bytes != Paused {
+			return nil
+		}
+		if err := rest(ctx, min(end.Sub(now), lookAgain)); err != nil {
+			return err
+		}
+	}
+}
+
+// rest waits for that long. The error is that of ctx.
+func rest(ctx context.Context, d time.Duration) error {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	select {
+	case <-over.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // of is what counts at a rate.

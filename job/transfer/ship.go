@@ -32,6 +32,11 @@ func (t *target) shipAll(ctx context.Context, g *engine.Group) error {
 		if err := free.Acquire(ctx, 1); err != nil {
 			return j.ended(err)
 		}
+		if t.Limited {
+			if err := j.limit.begin(ctx); err != nil {
+				return j.ended(err)
+			}
+		}
 		if err := t.gate.Wait(ctx); err != nil {
 			return j.ended(err)
 		}
@@ -69,6 +74,11 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 		if j.ledger != nil && !j.ledger.isSure(f.ID) { // another may have brought it since: its packed form has other bytes
 			if _, err := j.lock(ctx, f, true); err != nil {
 				return t.missed(ctx, l, f, err)
+			}
+		}
+		if f.Packed == nil {
+			if err := j.origin.gate.Wait(ctx); err != nil {
+				return err
 			}
 		}
 		if f, err = t.bring(ctx, f); err != nil {

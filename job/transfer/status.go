@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
@@ -27,6 +28,12 @@ func (j *Job) Notes() [][2]string {
 	var notes [][2]string
 	for _, t := range j.targets {
 		notes = append(notes, [2]string{"sent to " + t.Name, disk.Size(t.sent.Load()) + " since the start"})
+	}
+	switch rate, end := j.cfg.Limit.at(time.Now()); {
+	case rate == Paused:
+		notes = append(notes, [2]string{"limit", "nothing goes out over the network until " + end.Format("15:04")})
+	case rate != Unlimited:
+		notes = append(notes, [2]string{"limit", disk.Size(uint64(rate)) + "/s over the network"})
 	}
 	if j.ledger != nil {
 		t := j.ledger.Traits()
