@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"time"
 
@@ -66,18 +67,23 @@ func (j *Job) timeOf(f *file) (at time.Time, err error) {
 		return at, err
 	}
 	defer in.Close()
+	return j.cfg.Place.timeIn(in, f.Size)
+}
+
+// timeIn is timeOf in a file that is open.
+func (p *Placer) timeIn(in io.ReaderAt, size int64) (at time.Time, err error) {
 	from := &reading{ReaderAt: in}
-	for h, err := range fits.Headers(from, f.Size) {
+	for h, err := range fits.Headers(from, size) {
 		if failed := from.failed(); failed != nil {
 			return at, failed
 		}
 		if err != nil {
 			return at, err
 		}
-		at, _, err = h.Time(j.cfg.Place.Card)
+		at, _, err = h.Time(p.Card)
 		if !fault.Is(err, fault.NotFound) {
 			return at, err
 		}
 	}
-	return at, fault.New(fault.NotFound, "no header has a card %s", j.cfg.Place.Card)
+	return at, fault.New(fault.NotFound, "no header has a card %s", p.Card)
 }

@@ -103,6 +103,9 @@ func isOfSource(err error) bool {
 
 // notThere says of a file that is not there that it is gone, or that its disk may be away.
 func (j *Job) notThere(f *file) error {
+	if stands, _ := j.stands(f.Identity); stands { // it came back just now
+		return &sourceError{away: true, err: fmt.Errorf("%s was not there for a moment", f.Path)}
+	}
 	if !j.mayReturn(f.Identity) {
 		return end{Gone, "it is not there any more"}
 	}
@@ -119,7 +122,7 @@ func (j *Job) notMounted(i Identity) *sourceError {
 // are not on its device, nor on one that files were found on since, as after a start that gave the disk another number.
 func (j *Job) mayReturn(i Identity) bool {
 	if stands, sure := j.stands(i); stands || sure {
-		return stands
+		return false
 	}
 	for below := path.Dir(string(i.Path)); ; below = path.Dir(below) {
 		var st unix.Stat_t
