@@ -83,7 +83,7 @@ type Destination interface {
 	// List gives all files below a directory, "" for the root, in no order, but those under way.
 	List(ctx context.Context, dir string, each func(Found) error) error
 	// Sweep removes what is under way and was left so for longer than that, and returns the names. Nothing else is
-	// ever removed.
+	// ever removed. The first one looks everywhere, and the next ones may look only where something may have been left since.
 	Sweep(ctx context.Context, older time.Duration) (removed []string, err error)
 	// Probe is the canary of its gate: it finds out whether Place would work.
 	Probe(ctx context.Context) error

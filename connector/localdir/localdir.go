@@ -38,6 +38,7 @@ func (c Config) Validate() (errs []error) {
 type Directory struct {
 	cfg   Config
 	fsync func(*os.File) error // makes a file or a directory durable
+	left  connector.Left
 }
 
 var _ connector.Destination = (*Directory)(nil)
@@ -88,6 +89,7 @@ func (d *Directory) Place(ctx context.Context, name string, c connector.Content,
 		return err
 	})
 	if err != nil {
+		d.left.Maybe(name)
 		return connector.Placed{}, err
 	}
 	return p, nil
@@ -166,7 +168,7 @@ func (d *Directory) Read(ctx context.Context, name string, to io.Writer) error {
 
 // List walks the directory.
 func (d *Directory) List(ctx context.Context, dir string, each func(connector.Found) error) error {
-	return d.walk(ctx, dir, func(_ *os.Root, name string, info fs.FileInfo) error {
+	return d.walk(ctx, dir, true, func(_ *os.Root, name string, info fs.FileInfo) error {
 		if connector.UnderWay(name) {
 			return nil
 		}
@@ -176,22 +178,30 @@ func (d *Directory) List(ctx context.Context, dir string, each func(connector.Fo
 
 // Sweep removes what is under way, was not touched for so long, and is nobody's at this time.
 func (d *Directory) Sweep(ctx context.Context, older time.Duration) (removed []string, err error) {
-	err = d.walk(ctx, "", func(root *os.Root, name string, info fs.FileInfo) error {
-		if !connector.UnderWay(name) || time.Since(touched(info)) < older {
+	each := func(root *os.Root, name string, info fs.FileInfo) error {
+		if !connector.UnderWay(name) {
+			return nil
+		}
+		if time.Since(touched(info)) < older {
+			d.left.Maybe(name)
 			return nil
 		}
 		gone, err := removeLeft(root, name)
 		if gone {
 			removed = append(removed, name)
+		} else {
+			d.left.Maybe(name)
 		}
 		return err
-	})
+	}
+	err = d.left.Sweep(func(dir string, deep bool) error { return d.walk(ctx, dir, deep, each) })
 	return removed, err
 }
 
-// walk gives all regular files below a directory.
-func (d *Directory) walk(ctx context.Context, dir string, each func(root *os.Root, name string, info fs.FileInfo) error) error {
-	if dir != "" {
+// walk gives all regular files in a directory, and if it is deep below it.
+func (d *Directory) walk(ctx context.Context, dir string, deep bool,
+	each func(root *os.Root, name string, info fs.FileInfo) error) error {
+	if dir != "" && dir != "." {
 		if err := connector.CheckName(dir); err != nil {
 			return err
 		}
@@ -205,6 +215,8 @@ func (d *Directory) walk(ctx context.Context, dir string, each func(root *os.Roo
 				return nil
 			case err != nil:
 				return err
+			case e.IsDir() && !deep && name != path.Join(".", dir):
+				return fs.SkipDir
 			case !e.Type().IsRegular():
 				return nil
 			}

@@ -151,3 +151,36 @@ func TestSweepKnowsWhatIsNew(t *testing.T) {
 		t.Errorf("removed %v, %v", removed, err)
 	}
 }
+
+// TestSweepLooksWhereItMust: an archive is gone through once, and then only where something was left.
+func TestSweepLooksWhereItMust(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir)
+	put := func(name string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep := func(older time.Duration, want ...string) {
+		t.Helper()
+		removed, err := d.Sweep(t.Context(), older)
+		if slices.Sort(removed); err != nil || !slices.Equal(removed, want) {
+			t.Errorf("removed %v, %v; want %v", removed, err, want)
+		}
+	}
+	put("a/b/.former life.part")
+	put(".root.part")
+	sweep(time.Hour) // all are young
+	put("elsewhere/.another's.part")
+	sweep(-time.Hour, ".root.part", "a/b/.former life.part")
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := d.Place(ctx, "c/cut off", desttest.Content(desttest.Bytes(1, 3<<20)), func(int64) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was cut off", err)
+	}
+	put("c/below/.another's.part")
+	sweep(-time.Hour, connector.PartName("c/cut off"))
+	sweep(-time.Hour)
+}

@@ -149,7 +149,7 @@ func (d *Destination) List(ctx context.Context, dir string, each func(connector.
 			return err
 		}
 	}
-	return d.walk(ctx, dir, func(name string, info fs.FileInfo) error {
+	return d.walk(ctx, dir, true, func(name string, info fs.FileInfo) error {
 		if connector.UnderWay(name) {
 			return nil
 		}
@@ -157,8 +157,8 @@ func (d *Destination) List(ctx context.Context, dir string, each func(connector.
 	})
 }
 
-// walk gives all regular files below a directory. What is called in between runs in the caller.
-func (d *Destination) walk(ctx context.Context, dir string, each func(name string, info fs.FileInfo) error) error {
+// walk gives all regular files in a directory, and if it is deep below it. What is called in between runs in the caller.
+func (d *Destination) walk(ctx context.Context, dir string, deep bool, each func(name string, info fs.FileInfo) error) error {
 	for left := []string{dir}; len(left) > 0; {
 		dir := left[len(left)-1]
 		left = left[:len(left)-1]
@@ -178,7 +178,7 @@ func (d *Destination) walk(ctx context.Context, dir string, each func(name strin
 			}
 			name := path.Join(dir, e.Name())
 			switch {
-			case e.IsDir():
+			case e.IsDir() && deep:
 				left = append(left, name)
 			case e.Mode().IsRegular():
 				if err := each(name, e); err != nil {
@@ -197,8 +197,12 @@ func (d *Destination) Sweep(ctx context.Context, older time.Duration) (removed [
 	if err != nil {
 		return nil, err
 	}
-	err = d.walk(ctx, "", func(name string, info fs.FileInfo) error {
-		if !connector.UnderWay(name) || now.Sub(touched(info)) < older || d.underWay()[name] {
+	each := func(name string, info fs.FileInfo) error {
+		if !connector.UnderWay(name) {
+			return nil
+		}
+		if now.Sub(touched(info)) < older || d.underWay()[name] {
+			d.left.Maybe(name)
 			return nil
 		}
 		_, err := with(ctx, d, "remove "+name, func(_ context.Context, c *connection, l *lane) (struct{}, error) {
@@ -212,7 +216,8 @@ func (d *Destination) Sweep(ctx context.Context, older time.Duration) (removed [
 			removed = append(removed, name)
 		}
 		return err
-	})
+	}
+	err = d.left.Sweep(func(dir string, deep bool) error { return d.walk(ctx, dir, deep, each) })
 	return removed, err
 }
 

@@ -58,6 +58,7 @@ func (d *Destination) placing(ctx context.Context, name string, content connecto
 		return done, c.classify("place "+name, err)
 	})
 	if err != nil {
+		d.left.Maybe(name)
 		return connector.Placed{}, fmt.Errorf("%s: %w", d.cfg.Host, err)
 	}
 	return done, nil

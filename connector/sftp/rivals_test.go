@@ -2,6 +2,7 @@ package sftp
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"os"
@@ -160,5 +161,48 @@ func TestSweepKnowsWhatIsNew(t *testing.T) {
 	removed, err := d.Sweep(t.Context(), time.Hour)
 	if err != nil || len(removed) != 1 || removed[0] != old {
 		t.Errorf("removed %v, %v; want %s", removed, err, old)
+	}
+}
+
+// TestSweepLooksWhereItMust: an archive is gone through once, and then only where something was left: over a link each directory
+// takes round trips.
+func TestSweepLooksWhereItMust(t *testing.T) {
+	t.Parallel()
+	diary := filepath.Join(t.TempDir(), "diary")
+	s := testenv.SSHD(t, testenv.SSHDOptions{SFTP: "/usr/lib/openssh/sftp-server -e -l VERBOSE 2>>" + diary})
+	dir := t.TempDir()
+	d := connected(t, config(s, dir))
+	for _, below := range []string{"2025/a", "2025/b", "2026/c"} {
+		if err := os.MkdirAll(filepath.Join(dir, below), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	looked := func() int {
+		t.Helper()
+		said, err := os.ReadFile(diary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(said), "opendir ")
+	}
+	if removed, err := d.Sweep(t.Context(), time.Hour); err != nil || len(removed) > 0 || looked() != 6 {
+		t.Errorf("removed %v, %v, of %d directories; want 6 to be looked at", removed, err, looked())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := d.Place(ctx, "2026/c/x", desttest.Content(desttest.Bytes(1, 3<<20)), func(int64) { cancel() }); err == nil {
+		t.Error("a transfer that was cut off did not fail")
+	}
+	var all []string
+	testenv.Until(t, 10*time.Second, "what was cut off is removed", func() bool { // it is ours until it has ended
+		before := looked()
+		removed, err := d.Sweep(t.Context(), -time.Hour)
+		if err != nil || looked() != before+1 {
+			t.Errorf("%v, and %d directories were looked at; want one", err, looked()-before)
+		}
+		all = append(all, removed...)
+		return len(all) > 0
+	})
+	if len(all) != 1 || all[0] != connector.PartName("2026/c/x") {
+		t.Errorf("removed %v", all)
 	}
 }

@@ -163,6 +163,7 @@ type Destination struct {
 	stall  time.Duration
 	closed chan struct{}
 	all    sync.WaitGroup // what runs behind calls, or would if they were left
+	left   connector.Left
 
 	mu      sync.Mutex // guards all below
 	ended   bool
