@@ -62,6 +62,20 @@ func (j *Job) find(ctx context.Context) error {
 	return err
 }
 
+// backfill looks through the source each time that a person asks for it.
+func (j *Job) backfill(ctx context.Context) error {
+	for {
+		select {
+		case <-j.again:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := j.cfg.Find.Scan(ctx, j.take); err != nil && ctx.Err() == nil {
+			j.env.History.Warn("source.unread", "the source could not be looked through: %v", err)
+		}
+	}
+}
+
 // take makes tasks of the files that are new, in one commit. What the job itself put in the place of an original is none.
 func (j *Job) take(ctx context.Context, files []Seen) error {
 	return j.room.when(ctx, func() error { return j.takeNow(files) })

@@ -69,6 +69,15 @@ func (j *Job) Command(_ context.Context, name string, args []string) (string, er
 		}
 		j.origin.gate.Kick()
 		return "", nil
+	case "backfill":
+		if j.cfg.Once {
+			return "", fault.New(fault.Invalid, "job %s makes one pass, and looks at all there is", j.env.Name)
+		}
+		select {
+		case j.again <- struct{}{}:
+		default: // it is about to begin
+		}
+		return "the source is looked through for what was missed; see `holdfast status " + j.env.Name + "`", nil
 	case "dead-retry", "dead-discard":
 		if len(args) == 0 {
 			return "", fault.New(fault.Invalid, "which dead letter? give its number")

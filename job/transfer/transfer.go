@@ -159,6 +159,7 @@ type Job struct {
 	limit  *limiter
 
 	found atomic.Bool   // Once: the scan is over
+	again chan struct{} // holds one while the source should be looked through
 	idle  chan struct{} // holds one while untilDone should look
 }
 
@@ -180,7 +181,7 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 	if len(cfg.Targets) == 0 {
 		return nil, fault.New(fault.Permanent, "job %s has no destination", env.Name)
 	}
-	j := &Job{env: env, cfg: cfg, idle: make(chan struct{}, 1), limit: &limiter{limit: cfg.Limit}}
+	j := &Job{env: env, cfg: cfg, again: make(chan struct{}, 1), idle: make(chan struct{}, 1), limit: &limiter{limit: cfg.Limit}}
 	open := func(name string) (*queue.Queue, error) {
 		return queue.Open(env.Store, name, queue.Options{Lanes: lanes}) // attempts are counted here: a crash is none
 	}
@@ -237,6 +238,7 @@ func (j *Job) Run(ctx context.Context) error {
 		g.Go(func() error { return j.each(work, j.after, j.mayFinish, j.finish) })
 	}
 	g.Go(func() error { return j.ended(j.find(work)) })
+	g.Go(func() error { return j.ended(j.backfill(work)) })
 	g.Go(func() error { return j.ended(j.runLetGo(work)) })
 	if j.cfg.Once {
 		g.Go(func() error {
