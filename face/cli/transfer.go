@@ -166,6 +166,9 @@ func (f *face) transfer(cmd *cobra.Command, t *transferFlags, log *slog.Logger) 
 			return &exitError{WrongUsage, fmt.Errorf("--%s: want a number from 0, got %v", name, v)}
 		}
 	}
+	if t.Workers < 1 {
+		return &exitError{WrongUsage, fmt.Errorf("--workers: want a number from 1, got %d", t.Workers)}
+	}
 	if t.maxWait < 0 || t.maxWait > 0 && !t.BackfillOnly {
 		return &exitError{WrongUsage, errors.New("--max-wait: it is for --backfill-only, and above 0")}
 	}
