@@ -72,11 +72,7 @@ func (j *Job) timeOf(f *file) (at time.Time, err error) {
 
 // timeIn is timeOf in a file that is open.
 func (p *Placer) timeIn(in io.ReaderAt, size int64) (at time.Time, err error) {
-	from := &reading{ReaderAt: in}
-	for h, err := range fits.Headers(from, size) {
-		if failed := from.failed(); failed != nil {
-			return at, failed
-		}
+	for h, err := range fits.Headers(&reading{ReaderAt: in}, size) {
 		if err != nil {
 			return at, err
 		}

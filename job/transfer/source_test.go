@@ -182,7 +182,8 @@ func TestSourceFails(t *testing.T) {
 		}
 		return nil
 	}
-	r.change = func(c *Config) { c.Attempts, c.Targets[0].To = 2, misread{u} }
+	m := &misread{Destination: u}
+	r.change = func(c *Config) { c.Attempts, c.Targets[0].To = 2, m }
 	for _, name := range []string{"stale", "spoilt", "unread", "good"} {
 		r.write(name, []byte(name))
 	}
@@ -193,15 +194,23 @@ func TestSourceFails(t *testing.T) {
 			t.Errorf("%s is %s after %d failures: %s", name, f.State, f.Failures, f.Why)
 		}
 	}
-	if g := r.gateOf("a"); g.Cause != "" {
-		t.Errorf("the gate of the destination was closed: %s", g.Cause)
+	if n := m.probed.Load(); n != 1 {
+		t.Errorf("the gate of the destination was closed %d times", n-1)
 	}
 }
 
 // misread can't read one file, and says that in words of its own.
-type misread struct{ connector.Destination }
+type misread struct {
+	connector.Destination
+	probed atomic.Int64 // once, and once for each time that its gate was closed
+}
 
-func (m misread) Place(ctx context.Context, name string, c connector.Content, p func(int64)) (connector.Placed, error) {
+func (m *misread) Probe(ctx context.Context) error {
+	m.probed.Add(1)
+	return m.Destination.Probe(ctx)
+}
+
+func (m *misread) Place(ctx context.Context, name string, c connector.Content, p func(int64)) (connector.Placed, error) {
 	if filepath.Base(name) == "unread" {
 		_, err := c.ReadAt(make([]byte, 1), -1)
 		return connector.Placed{}, fault.New(fault.Transient, "put: %v", err)
@@ -330,23 +339,24 @@ func TestDeadHoldsNothing(t *testing.T) {
 func TestOverwriteOwn(t *testing.T) {
 	needFpack(t)
 	r := newRig(t, 1)
-	r.change = func(c *Config) { c.Pack = FPack() }
+	r.change = func(c *Config) { c.Pack, c.ShipBad = FPack(), true }
 	r.write("a.fits", frame("2023-09-19", 1))
 	r.write("old.fits", frame("2023-09-19", 2))
 	r.write("text", nil)
+	r.write("no.fits", []byte("what can't be packed"))
 	yesterday := time.Now().Add(-24 * time.Hour)
 	if err := os.Chtimes(filepath.Join(r.from, "old.fits"), yesterday, yesterday); err != nil {
 		t.Fatal(err)
 	}
 	r.run(nil)
-	r.change = func(c *Config) { c.Pack, c.Overwrite = FPack(), &Age{Within: time.Hour} }
+	r.change = func(c *Config) { c.Pack, c.ShipBad, c.Overwrite = FPack(), true, &Age{Within: time.Hour} }
 	for range 2 {
 		r.run(nil)
 		got := slices.Sorted(maps.Keys(tree(t, r.from)))
-		if !slices.Equal(got, []string{"a.fits.fz", "old.fits", "text"}) {
+		if !slices.Equal(got, []string{"a.fits.fz", "no.fits", "old.fits", "text"}) {
 			t.Errorf("there are %v", got)
 		}
-		if c := r.counts("after"); c.Done != 4 || c.Open()+c.Dead != 0 {
+		if c := r.counts("after"); c.Done != 6 || c.Open()+c.Dead != 0 {
 			t.Errorf("%+v", c)
 		}
 	}
