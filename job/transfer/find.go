@@ -125,8 +125,8 @@ func (j *Job) takeNow(files []Seen) error {
 	})
 }
 
-// isFoundAgain looks at a file that is known and stands still: one that was brought and kept unpacked may be one whose packed form
-// is to take its place. It is asked for once.
+// isFoundAgain looks at a file that is known and stands still: the packed form of one that was brought
+// and kept unpacked may be to take its place. It is asked for once.
 func (j *Job) isFoundAgain(tx *store.Tx, i Identity) error {
 	if !j.overwrites(&file{Identity: i}) {
 		return nil

@@ -108,7 +108,7 @@ func (l *ledger) ask(ctx context.Context, f func(ctx context.Context) error) err
 	}
 }
 
-// ofTheFile reports whether an error of a destination speaks of one file. A ledger's own file may be Corrupt or NotFound: see ask.
+// ofTheFile reports whether an error of a destination speaks of one file. A ledger may be Corrupt or NotFound itself: see ask.
 func ofTheFile(err error) bool {
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.Conflict, fault.Corrupt, fault.NotFound, fault.Busy:

@@ -33,6 +33,13 @@ func (j *Job) ready(ctx context.Context, l queue.Lease) error {
 	}
 	for _, step := range []func(context.Context, *file) (*file, error){j.lookUp, j.read, j.judge, j.claim, j.pack, j.place} {
 		next, err := step(ctx, f)
+		if fault.Is(err, fault.Invalid) { // a command that packs says so, too, when the original is not there
+			if in, no := j.open(f); no != nil {
+				err = no
+			} else {
+				in.Close()
+			}
+		}
 		if err != nil {
 			return j.settle(ctx, j.prepare, l, f, err)
 		}
@@ -161,7 +168,8 @@ func (j *Job) isLast(ctx context.Context, l queue.Lease, cause error) (bool, err
 
 // giveBack gives the claim of a file back that is to be a dead letter, and is nowhere: others may have the same bytes.
 func (j *Job) giveBack(ctx context.Context, f *file) (gave bool, err error) {
-	if j.ledger == nil || !f.Held && !j.ledger.isSure(f.ID) || slices.ContainsFunc(f.To, func(s shipped) bool { return s.Recorded }) {
+	claimed := j.ledger != nil && (f.Held || j.ledger.isSure(f.ID))
+	if !claimed || slices.ContainsFunc(f.To, func(s shipped) bool { return s.Recorded }) {
 		return false, nil
 	}
 	err = j.ledger.ask(ctx, func(ctx context.Context) error { return j.ledger.Unlock(ctx, j.original(f)) })

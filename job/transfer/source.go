@@ -88,8 +88,8 @@ func ofSource(err error) error {
 		return nil
 	}
 	e := &sourceError{err: err}
-	for _, no := range []error{unix.ESTALE, unix.ETIMEDOUT, unix.ENOTCONN, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENXIO, unix.ENODEV,
-		unix.EMFILE, unix.ENFILE} {
+	for _, no := range []error{unix.ESTALE, unix.ETIMEDOUT, unix.ENOTCONN, unix.EHOSTDOWN, unix.EHOSTUNREACH,
+		unix.ENXIO, unix.ENODEV, unix.EMFILE, unix.ENFILE} {
 		e.away = e.away || errors.Is(err, no)
 	}
 	return e
@@ -118,8 +118,8 @@ func (j *Job) notMounted(i Identity) *sourceError {
 		"mount it; if its files are gone for good, they are let go once another file is found there")}
 }
 
-// mayReturn reports whether a file that is not there may be so because its disk is away: the directories that are left of its path
-// are not on its device, nor on one that files were found on since, as after a start that gave the disk another number.
+// mayReturn reports whether a file that is not there may be so because its disk is away: the directories that are left of its
+// path are not on its device, nor on one that files were found on since, as after a start that gave the disk another number.
 func (j *Job) mayReturn(i Identity) bool {
 	if stands, sure := j.stands(i); stands || sure {
 		return false

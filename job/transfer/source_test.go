@@ -83,6 +83,31 @@ func TestSourceAway(t *testing.T) {
 	r.spent()
 }
 
+// TestAwayWhilePacked: a command that fails because the original is away says nothing of the file.
+func TestAwayWhilePacked(t *testing.T) {
+	r := newRig(t, 1)
+	away := r.from + ".away"
+	script := fmt.Sprintf("if test -e %[1]s; then cp $0 $1; else touch %[1]s; mv %[2]s %[3]s; exit 1; fi",
+		filepath.Join(t.TempDir(), "tried"), r.from, away)
+	given := make(chan struct{})
+	r.change = func(c *Config) {
+		c.Once, c.Attempts, c.Find = false, 1, onceOf{walker{r.from}, given}
+		c.Pack = &Packer{Command: []string{"sh", "-c", script, "{in}", "{out}"}, Suffix: ".p",
+			Matches: func(string) bool { return true }}
+	}
+	r.write("a", []byte("a"))
+	r.run(func() {
+		until(t, "the gate of the source is closed", func() bool { return r.gateOf("source").Kind == "outage" })
+		if err := os.Rename(away, r.from); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "it is there", func() bool { return len(tree(t, r.to[0])) == 1 })
+	})
+	r.change = nil
+	r.run(nil)
+	r.spent()
+}
+
 // onceOf finds what there is once, says so, and waits.
 type onceOf struct {
 	walker
@@ -164,8 +189,8 @@ func TestBackAgain(t *testing.T) {
 	}
 }
 
-// TestSourceFails: what speaks of the source costs no attempt, what speaks of one file there does; and neither closes the gate of the
-// destination, whatever its connector makes of it.
+// TestSourceFails: what speaks of the source costs no attempt, what speaks of one file there does; and neither closes the gate of
+// the destination, whatever its connector makes of it.
 func TestSourceFails(t *testing.T) {
 	failed := func(no error) error { return ofSource(&fs.PathError{Op: "read", Path: "x", Err: no}) }
 	r := newRig(t, 1)
@@ -335,7 +360,8 @@ func TestDeadHoldsNothing(t *testing.T) {
 	}
 }
 
-// TestOverwriteOwn: an original that the same store brought, and kept unpacked, is replaced by its packed form when that is asked for.
+// TestOverwriteOwn: an original that the same store brought, and kept unpacked, is replaced by its packed form when that is asked
+// for.
 func TestOverwriteOwn(t *testing.T) {
 	needFpack(t)
 	r := newRig(t, 1)
