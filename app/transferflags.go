@@ -45,6 +45,10 @@ const slackURL = "HOLDFAST_SLACK_WEBHOOK_URL"
 
 // Transfer makes a plan of the command line: one job as a configuration file would have it.
 func Transfer(f TransferFlags, env func(string) (string, bool), log *slog.Logger) (*Plan, error) {
+	if f.BackfillOnly && f.OverwriteEvery > 0 {
+		log.Warn("--overwrite-unpacked-interval means nothing with --backfill-only: originals stay as they are")
+		f.OverwriteEvery = 0
+	}
 	place, err := Locate(f.DataDir, "transfer")
 	if err != nil {
 		return nil, err
