@@ -4,30 +4,42 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/kernel/queue"
 	"holdfast/kernel/store"
 )
 
-// tidies has what a file that goes no further holds given back: its claim in the ledger, its packed form.
-func (f *file) tidies(tx *store.Tx, after *queue.Queue) error {
+// tidies has what a file that goes no further holds given back: its claim in the ledger, its packed form. It waits for the last
+// destination that has something to do for the file, or may have: what is dead there may be retried.
+func (f *file) tidies(tx *store.Tx, queues named) error {
 	if !f.Held && f.Packed == nil {
 		return nil
+	}
+	for _, s := range f.To {
+		q, err := queues(shipPrefix + s.Name)
+		if fault.Is(err, fault.NotFound) { // the job has that destination no more
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if fate, _, err := q.Find(tx, f.task().Key); err != nil || fate.ID != 0 {
+			return err
+		}
+	}
+	after, err := queues(afterName)
+	if err != nil {
+		return err
 	}
 	if _, err := after.Forget(tx, f.task().Key); err != nil {
 		return err
 	}
-	_, err := after.Put(tx, f.task())
+	_, err = after.Put(tx, f.task())
 	return err
 }
 
@@ -40,8 +52,8 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 	began := time.Now()
 	f, did, err := j.treat(ctx, f)
 	var e end
-	if errors.As(err, &e) { // somebody took it away already
-		did, err = WasGone, nil
+	if errors.As(err, &e) { // somebody took it away already, or a former life
+		did, err = WasGone, j.clear(f)
 	}
 	if err == nil && j.ledger != nil {
 		err = j.ledger.ask(ctx, func(ctx context.Context) error { return j.ledger.Unlock(ctx, j.original(f)) })
@@ -136,10 +148,7 @@ func (j *Job) remove(ctx context.Context, f *file) error {
 			return fault.New(fault.Conflict, "it is not deleted: what %s has of it is gone, or something else", t.Name)
 		}
 	}
-	if err := os.Remove(in.Name()); err != nil {
-		return err
-	}
-	return disk.SyncDir(filepath.Dir(in.Name()))
+	return j.drop(f)
 }
 
 // replace puts the packed form in the place of the original, once it is proved that it unpacks to the same data. What it puts
@@ -150,6 +159,9 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 		return err
 	}
 	defer in.Close()
+	if f, err = j.repack(ctx, f); err != nil {
+		return err
+	}
 	packed := filepath.Join(j.env.Dir, string(f.Packed.Path))
 	err = j.room.makes(ctx, f.Size, 0, func() error { return j.cfg.Pack.proves(ctx, in, packed, f.Size) })
 	if err != nil {
@@ -161,13 +173,13 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 	} else if there, err := j.isThere(name, path, f); err != nil {
 		return err
 	} else if there {
-		return drop(in.Name())
+		return j.drop(f)
 	}
 	part := connector.PartName(name)
 	var own Identity
 	err = j.room.when(ctx, func() (err error) {
 		if err = j.room.at(filepath.Dir(name), f.Packed.Size); err == nil {
-			own, err = copyTo(packed, part, time.Unix(0, f.Mtime))
+			own, err = copyTo(packed, part, in)
 		}
 		return err
 	})
@@ -178,13 +190,12 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 		return err
 	}
 	if j.cfg.Pack.SameName {
-		err := os.Rename(part, name)
-		return errors.Join(err, disk.SyncDir(filepath.Dir(name)))
+		return j.exchange(f, part)
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, part, unix.AT_FDCWD, name, unix.RENAME_NOREPLACE); err != nil {
-		return fmt.Errorf("rename %s to %s: %w", part, name, err)
+	if err := moveTo(part, name); err != nil {
+		return err
 	}
-	return drop(in.Name())
+	return j.drop(f)
 }
 
 // own remembers that the job put a file there, in the place of another.
@@ -201,18 +212,6 @@ func (j *Job) own(f *file, path string, i Identity) error {
 		return nil
 	})
 	return err
-}
-
-// drop removes an original whose packed form is there. That is durable first.
-func drop(name string) error {
-	dir := filepath.Dir(name)
-	if err := disk.SyncDir(dir); err != nil {
-		return err
-	}
-	if err := os.Remove(name); err != nil {
-		return err
-	}
-	return disk.SyncDir(dir)
 }
 
 // isThere reports whether a file is what an earlier life put there. If it is something else, that is a Conflict.
@@ -237,28 +236,4 @@ func (j *Job) isThere(name, path string, f *file) (bool, error) {
 		return false, err
 	}
 	return true, j.own(f, path, own)
-}
-
-// copyTo copies a file, durably, and returns the identity of the copy, without its path.
-func copyTo(from, name string, mtime time.Time) (made Identity, err error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return made, err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return made, err
-	}
-	defer out.Close()
-	if _, err := io.Copy(out, in); err != nil {
-		return made, err
-	}
-	if err := os.Chtimes(name, mtime, mtime); err != nil {
-		return made, err
-	}
-	if err := out.Sync(); err != nil {
-		return made, err
-	}
-	return identityOf(out)
 }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"slices"
 	"time"
 
 	"holdfast/base/fault"
@@ -66,7 +67,7 @@ func retryDead(st *store.Store, letter uint64, queues named) error {
 			f.Hashed = time.Time{}
 			f.becomes(Preparing, "")
 		case afterName:
-			f.becomes(Finishing, "")
+			f.becomes(f.ending(), "")
 		default:
 			f.becomes(Shipping, "")
 		}
@@ -74,8 +75,22 @@ func retryDead(st *store.Store, letter uint64, queues named) error {
 	})
 }
 
+// ending is the state of a file with a task in the last queue: what is to become of its original, or only of what it holds.
+func (f *file) ending() State {
+	if f.Overwrite {
+		return Known
+	}
+	for _, s := range slices.Backward(f.Steps) {
+		switch ended := State(s.What); ended {
+		case Known, Gone, Discarded:
+			return ended
+		}
+	}
+	return Finishing
+}
+
 func discardDead(st *store.Store, letter uint64, reason string, queues named) error {
-	after, err := queues(afterName)
+	open, err := opened(st, letter, queues)
 	if err != nil {
 		return err
 	}
@@ -85,8 +100,49 @@ func discardDead(st *store.Store, letter uint64, reason string, queues named) er
 		if err := q.Drop(tx, id); err != nil {
 			return err
 		}
-		return f.tidies(tx, after)
+		return f.tidies(tx, open)
 	})
+}
+
+// opened are the queues that a dead file has to do with, for a transaction: none can be opened inside of one.
+func opened(st *store.Store, letter uint64, queues named) (named, error) {
+	var f *file
+	err := st.Latest(func(r store.Reader) error {
+		d, err := balance.ReadDead(r, letter)
+		if err != nil {
+			return err
+		}
+		id, err := idOf(d.Raw)
+		if err != nil {
+			return fault.New(fault.Corrupt, "dead letter %d is of file %q", letter, d.Raw)
+		}
+		f, err = readFile(r, id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	names := []string{afterName}
+	for _, s := range f.To {
+		names = append(names, shipPrefix+s.Name)
+	}
+	open := map[string]*queue.Queue{}
+	for _, name := range names {
+		q, err := queues(name)
+		if fault.Is(err, fault.NotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		open[name] = q
+	}
+	return func(name string) (*queue.Queue, error) {
+		if q := open[name]; q != nil {
+			return q, nil
+		}
+		return nil, fault.New(fault.NotFound, "there is no destination of queue %s any more", name)
+	}, nil
 }
 
 // exhume takes a letter away, and does with its file, in the queue that it is dead in.

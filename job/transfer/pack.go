@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/fits"
+	"holdfast/connector"
 	"holdfast/kernel/store"
 )
 
@@ -50,6 +50,12 @@ func FPack() *Packer {
 // packedDir is where packed forms are made, in the job's directory: each in a directory that has the id of its file for a name.
 const packedDir = "packed"
 
+// Names that commands see.
+const (
+	plainIn  = "in.fits"
+	plainOut = "out.fits"
+)
+
 // writeError is CFITSIO's WRITE_ERROR.
 const writeError = 106
 
@@ -59,13 +65,10 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 	if p == nil || !p.Matches(string(f.Path)) || IsFITS(string(f.Path)) && f.Verdict == fits.NotFITS {
 		return f, nil
 	}
-	if f.Packed != nil {
-		if _, err := os.Stat(filepath.Join(j.env.Dir, string(f.Packed.Path))); err == nil {
-			return f, nil
-		}
+	if f.Packed != nil && !j.lacks(f) {
+		return f, nil
 	}
-	dir := filepath.Join(packedDir, fmt.Sprint(f.ID))
-	made := packed{Path: Name(filepath.Join(dir, path.Base(string(f.Path))+p.Suffix))}
+	made := packed{Path: Name(filepath.Join(packedDir, fmt.Sprint(f.ID), "packed"+p.Suffix))}
 	out, began := filepath.Join(j.env.Dir, string(made.Path)), time.Now()
 	// Room for as much again has to be left: to prove a packed form takes it, and gives room back.
 	err := j.room.makes(ctx, f.Size, f.Size, func() error {
@@ -81,6 +84,12 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 		if err == nil {
 			made.SHA256, made.Size, err = keep(out)
 		}
+		if err == nil {
+			err = j.still(in, f) // the command went by its path
+		}
+		if err != nil {
+			j.discard(f)
+		}
 		return err
 	})
 	if err != nil {
@@ -93,7 +102,77 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 	})
 }
 
-// run runs a command. It dies with us.
+// still is nil if a file that was opened is what it was, and its path leads to it.
+func (j *Job) still(in *os.File, f *file) error {
+	if err := j.same(in, f); err != nil {
+		return err
+	}
+	again, err := j.open(f)
+	if err != nil {
+		return err
+	}
+	return again.Close()
+}
+
+// repack makes sure of the packed form of a file. One that is missing, because somebody cleared the directory or the store is a
+// copy, is fetched from a destination that has it, so that all get the same bytes, or made anew.
+func (j *Job) repack(ctx context.Context, f *file) (*file, error) {
+	if f.Packed == nil || !j.lacks(f) {
+		return f, nil
+	}
+	j.repacking.Lock() // two destinations may miss it at once
+	defer j.repacking.Unlock()
+	err := j.env.Store.Latest(func(r store.Reader) (err error) {
+		f, err = readFile(r, f.ID)
+		return err
+	})
+	if err != nil || f.Packed == nil || !j.lacks(f) {
+		return f, err
+	}
+	for _, s := range f.To {
+		for _, t := range j.targets {
+			if s.Name == t.Name && s.Root == t.To.Traits().Root && !s.At.IsZero() {
+				return f, j.fetch(ctx, t, f)
+			}
+		}
+	}
+	return j.pack(ctx, f)
+}
+
+// lacks reports whether the packed form of a file is missing.
+func (j *Job) lacks(f *file) bool {
+	_, err := os.Stat(filepath.Join(j.env.Dir, string(f.Packed.Path)))
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// fetch gets the packed form of a file back from a destination.
+func (j *Job) fetch(ctx context.Context, t *target, f *file) error {
+	name := filepath.Join(j.env.Dir, string(f.Packed.Path))
+	err := j.room.makes(ctx, f.Packed.Size, 0, func() error {
+		if err := disk.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			return err
+		}
+		out, err := os.Create(name + connector.PartSuffix)
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		if err := t.To.Read(ctx, string(f.Name), out); err != nil {
+			return err
+		}
+		if sum, _, err := keep(out.Name()); err != nil || sum != f.Packed.SHA256 {
+			return errors.Join(errors.New("what it has is something else"), err)
+		}
+		return os.Rename(out.Name(), name)
+	})
+	if err != nil && ctx.Err() == nil {
+		return fault.New(fault.Corrupt, "its packed form is missing here, and does not come back from %s: %w", t.Name, err)
+	}
+	return err
+}
+
+// run runs a command. It dies with us. It works in a directory of its own beside what it makes, on names that never change: what
+// a file is called must not steer it. CFITSIO takes a[1].fits for a part of a file.
 func (p *Packer) run(ctx context.Context, command []string, in, out string) error {
 	within := p.Timeout
 	if within == 0 {
@@ -101,11 +180,23 @@ func (p *Packer) run(ctx context.Context, command []string, in, out string) erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	dir, err := os.MkdirTemp(filepath.Dir(out), "run-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if in, err = filepath.Abs(in); err == nil {
+		err = os.Symlink(in, filepath.Join(dir, plainIn))
+	}
+	if err != nil {
+		return err
+	}
 	var args []string
 	for _, a := range command[1:] {
-		args = append(args, strings.NewReplacer("{in}", in, "{out}", out).Replace(a))
+		args = append(args, strings.NewReplacer("{in}", plainIn, "{out}", plainOut).Replace(a))
 	}
 	cmd := exec.CommandContext(ctx, command[0], args...)
+	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
 	said, err := cmd.CombinedOutput()
@@ -121,6 +212,9 @@ func (p *Packer) run(ctx context.Context, command []string, in, out string) erro
 			kind = fault.Full
 		}
 		return fault.New(kind, "%s %s: %w: %s", command[0], filepath.Base(in), err, said)
+	}
+	if err := os.Rename(filepath.Join(dir, plainOut), out); err != nil {
+		return fmt.Errorf("%s made nothing: %w", command[0], err)
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 			if e.state == Known && j.overwrites(f) {
 				return j.willOverwrite(tx, f)
 			}
-			return f.tidies(tx, j.after)
+			return f.tidies(tx, j.named)
 		case fault.Is(cause, fault.Busy):
 			f.Why = cause.Error()
 			f.did(PutOff, of(q), 0, "%v", cause)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -101,7 +102,10 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 		}
 		tx.OnDurable(j.ahead.tell)
 		if !f.everywhere() {
-			return t.queue.Done(tx, l)
+			if err := t.queue.Done(tx, l); err != nil || !f.State.ended() {
+				return err
+			}
+			return f.tidies(tx, j.named) // a person has let it go elsewhere
 		}
 		f.becomes(Finishing, "")
 		if _, err := j.after.Put(tx, f.task()); err != nil {
@@ -197,6 +201,10 @@ func (j *Job) patience(size int64) time.Duration {
 // bring places a file at the destination.
 func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 	j, began := t.job, time.Now()
+	f, err := j.repack(ctx, f)
+	if err != nil {
+		return f, err
+	}
 	in, content, err := j.content(f)
 	if err != nil {
 		return f, err
@@ -231,6 +239,9 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 		}
 	}
 	return j.change(f.ID, func(_ *store.Tx, f *file) error {
+		if f.Packed != nil && f.Packed.SHA256 != sumOf(content.SHA256[:]) {
+			return fault.New(fault.Corrupt, "its packed form was lost and made anew while it went out")
+		}
 		*f.to(t) = shipped{Name: t.Name, Root: t.To.Traits().Root, Path: Name(placed.Path), Verified: placed.Verified, At: time.Now(), Sent: placed.Sent,
 			Size: content.Size, SHA256: sumOf(content.SHA256[:])}
 		f.did(Shipped, t.Name, time.Since(began), "%s", placedText(placed))
@@ -253,6 +264,10 @@ func (t *target) place(ctx context.Context, f *file, c connector.Content, progre
 func (j *Job) content(f *file) (*os.File, connector.Content, error) {
 	c := connector.Content{Size: f.Size, ModTime: time.Unix(0, f.Mtime), SHA256: f.SHA256.sha256()}
 	if f.Packed == nil {
+		if path.Base(string(f.Name)) != path.Base(string(f.Path)) {
+			return nil, c, fault.WithHint(fault.New(fault.Corrupt, "it is to be %s, and has no packed form", f.Name),
+				"let it go, and touch it: then it is a new file")
+		}
 		in, err := j.open(f)
 		c.ReaderAt = in
 		return in, c, err

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -157,6 +158,8 @@ type Job struct {
 	below  below
 	origin *origin
 	limit  *limiter
+
+	repacking sync.Mutex // held while a packed form that is missing is made anew
 
 	found atomic.Bool   // Once: the scan is over
 	again chan struct{} // holds one while the source should be looked through
