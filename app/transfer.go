@@ -143,7 +143,11 @@ func (t *targets) decode(d *decoder, n ast.Node, path string) {
 		return
 	}
 	for _, e := range entries {
-		if why := badName("destination", e.key); why != "" {
+		why := badName("destination", e.key)
+		if slices.Contains(transfer.OwnGates, e.key) {
+			why = fmt.Sprintf("destination %s: a gate of the job itself is called so", e.key)
+		}
+		if why != "" {
 			d.bad(e.at, path, "%s", why)
 			continue
 		}

@@ -59,7 +59,7 @@ func Columns(meta *regexp.Regexp) (names []string) {
 
 func newLedger(j *Job, l connector.Ledger) *ledger {
 	columns := Columns(j.cfg.Meta)
-	return &ledger{Ledger: l, sure: map[uint64]bool{}, gate: j.newGate("ledger", func(ctx context.Context) error {
+	return &ledger{Ledger: l, sure: map[uint64]bool{}, gate: j.newGate(ledgerGate, func(ctx context.Context) error {
 		if err := l.Check(ctx, columns); err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@ type room struct {
 const lookForRoom = time.Second
 
 func newRoom(env engine.Env) *room {
-	return &room{disk: env.Room, freed: make(chan struct{}), gate: gate.New("disk", gate.Options{OnChange: env.History.Gate})}
+	return &room{disk: env.Room, freed: make(chan struct{}), gate: gate.New(diskGate, gate.Options{OnChange: env.History.Gate})}
 }
 
 // take keeps bytes of the data directory's disk for a file that is to be made there, until they are given back; besides as many have

@@ -26,7 +26,7 @@ type origin struct {
 }
 
 func newOrigin(j *Job) *origin {
-	return &origin{devices: map[uint64]bool{}, gate: j.newGate("source", j.probeSource)}
+	return &origin{devices: map[uint64]bool{}, gate: j.newGate(sourceGate, j.probeSource)}
 }
 
 // saw remembers where files are found.

@@ -136,6 +136,16 @@ const (
 
 var lanes = []queue.Lane{{Weight: 3, Newest: true}, {Weight: 1, Newest: true}}
 
+// The gates that are no destination's.
+const (
+	sourceGate = "source"
+	ledgerGate = "ledger"
+	diskGate   = "disk"
+)
+
+// OwnGates are names that no destination has.
+var OwnGates = []string{sourceGate, ledgerGate, diskGate}
+
 // The queues of a file's way, between which is one for each destination.
 const (
 	prepareName = "prepare"
