@@ -126,7 +126,13 @@ func (j *Job) remove(ctx context.Context, f *file) error {
 	defer in.Close()
 	want := f.SHA256.sha256()
 	if f.Packed != nil {
+		if f, err = j.repack(ctx, f); err != nil {
+			return err
+		}
 		want = f.Packed.SHA256.sha256()
+		if err := j.proven(ctx, in, f); err != nil {
+			return err
+		}
 	}
 	for _, t := range j.targets {
 		if err := t.gate.Wait(ctx); err != nil {
@@ -151,6 +157,12 @@ func (j *Job) remove(ctx context.Context, f *file) error {
 	return j.drop(f)
 }
 
+// proven is nil if the packed form unpacks to the data of the original.
+func (j *Job) proven(ctx context.Context, in *os.File, f *file) error {
+	packed := filepath.Join(j.env.Dir, string(f.Packed.Path))
+	return j.room.makes(ctx, f.Size, 0, func() error { return j.cfg.Pack.proves(ctx, in, packed, f.Size) })
+}
+
 // replace puts the packed form in the place of the original, once it is proved that it unpacks to the same data. What it puts
 // there is known as no new file before it has its name.
 func (j *Job) replace(ctx context.Context, f *file) error {
@@ -163,8 +175,7 @@ func (j *Job) replace(ctx context.Context, f *file) error {
 		return err
 	}
 	packed := filepath.Join(j.env.Dir, string(f.Packed.Path))
-	err = j.room.makes(ctx, f.Size, 0, func() error { return j.cfg.Pack.proves(ctx, in, packed, f.Size) })
-	if err != nil {
+	if err := j.proven(ctx, in, f); err != nil {
 		return err
 	}
 	name, path := in.Name()+j.cfg.Pack.Suffix, string(f.Path)+j.cfg.Pack.Suffix

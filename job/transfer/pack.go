@@ -34,6 +34,8 @@ type Packer struct {
 	SameName bool
 	// Unpack is the command that makes the original of the packed form.
 	Unpack []string
+	// Checks: the packed form is FITS itself, and is looked at as such before it is shipped.
+	Checks bool
 	// NoRoom is the exit code with which the commands say that they could not write; 0: none.
 	NoRoom int
 	// Timeout is how long one may take; default 10 min.
@@ -43,7 +45,7 @@ type Packer struct {
 // FPack packs FITS files by CFITSIO's fpack: whole numbers by Rice, floating point losslessly.
 func FPack() *Packer {
 	return &Packer{Command: []string{"fpack", "-g", "-q", "0", "-O", "{out}", "{in}"},
-		Unpack: []string{"funpack", "-O", "{out}", "{in}"}, Suffix: ".fz", NoRoom: writeError,
+		Unpack: []string{"funpack", "-O", "{out}", "{in}"}, Suffix: ".fz", NoRoom: writeError, Checks: true,
 		Matches: func(name string) bool { return IsFITS(name) && !strings.HasSuffix(strings.ToLower(name), ".fz") }}
 }
 
@@ -81,6 +83,9 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 		if err == nil {
 			err = p.run(ctx, p.Command, j.source(f), out)
 		}
+		if err == nil && p.Checks {
+			err = whole(out)
+		}
 		if err == nil {
 			made.SHA256, made.Size, err = keep(out)
 		}
@@ -100,6 +105,20 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 		f.did(Packed, "", time.Since(began), "by %s, %d bytes of %d", p.Command[0], made.Size, f.Size)
 		return nil
 	})
+}
+
+// whole is nil if a file is FITS, and as its headers and sums say.
+func whole(name string) error {
+	in, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	report, err := fits.Check(in)
+	if err == nil && report.Verdict != fits.Good && report.Verdict != fits.Absent {
+		err = fault.New(fault.Invalid, "the packed form that was made is %s", report.Verdict)
+	}
+	return err
 }
 
 // still is nil if a file that was opened is what it was, and its path leads to it.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"holdfast/base/fault"
@@ -129,5 +130,44 @@ func TestBadFrame(t *testing.T) {
 		if got, want := len(tree(t, r.to[0])), map[bool]int{false: 1, true: 2}[ship]; got != want {
 			t.Errorf("%d files are there, want %d", got, want)
 		}
+	}
+}
+
+// TestLyingPacker: what a packer makes that is no FITS file is never shipped, and an original is not deleted whose packed form
+// unpacks to something else, be it as good as it looks.
+func TestLyingPacker(t *testing.T) {
+	needFpack(t)
+	other := filepath.Join(t.TempDir(), "other.fits")
+	if err := os.WriteFile(other, frame("2023-09-19", 9), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		name    string
+		command []string
+		ships   int
+		why     string
+	}{
+		{"garbage", []string{"cp", "/etc/hostname", "{out}"}, 0, "the packed form that was made is"},
+		{"cut", []string{"bash", "-c", "fpack -g -q 0 -O $1.whole $0 && head -c 9000 $1.whole >$1", "{in}", "{out}"}, 0, "the packed form that was made is"},
+		{"another", []string{"fpack", "-g", "-q", "0", "-O", "{out}", other}, 1, "unpacks to other data"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			r := newRig(t, 1)
+			r.change = func(c *Config) {
+				c.Pack, c.After = FPack(), Remove
+				c.Pack.Command = x.command
+			}
+			r.write("a.fits", frame("2023-09-19", 1))
+			r.run(nil)
+			if got := tree(t, r.to[0]); len(got) != x.ships {
+				t.Errorf("%v were shipped, want %d", got, x.ships)
+			}
+			if got := tree(t, r.from); len(got) != 1 {
+				t.Errorf("the source has %v, want its original", got)
+			}
+			if l := r.letters()["a.fits"]; !strings.Contains(l.Reason, x.why) {
+				t.Errorf("it is dead because of %q, want %q", l.Reason, x.why)
+			}
+		})
 	}
 }
