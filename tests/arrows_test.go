@@ -27,23 +27,24 @@ var arrows = map[string][]string{
 	"connector":  {"base"},
 	"connector/*": {"connector.go", "connector/delivered", "connector/rowkey", "connector/columns",
 		"connector/messages", "connector/shipment", "base"},
-	"connector/sinktest":  {"connector.go", "base", "tests/testenv"}, // called by tests only, as is the next
-	"connector/tabletest": {"connector.go", "connector/sinktest", "base", "tests/testenv"},
-	"kernel/engine":       {"kernel", "base"},
-	"kernel/store":        {"base"},
-	"kernel/spool":        {"kernel/store", "base"},
-	"kernel/queue":        {"kernel/store", "base"},
-	"kernel/balance":      {"kernel/store", "base"},
-	"kernel/identity":     {"kernel/store", "base"},
-	"kernel/checkpoint":   {"kernel/store", "base"},
-	"kernel/gate":         {"kernel/store", "base"},
-	"kernel/schedule":     {"kernel/store", "base"},
-	"base/*":              {"base/fault"}, // how errors are told, in base too
-	"base/rowfile":        {"base/fault", "base/rowtext"},
-	"base/fault":          {},
-	"tests/testenv":       {}, // so that every package's tests can use it
-	"tests":               {"face", "app", "job", "kernel", "connector", "base"},
-	"bench":               {"face", "app", "job", "kernel", "connector", "base", "tests"},
+	"connector/sinktest":   {"connector.go", "base", "tests/testenv"}, // called by tests only, as is the next
+	"connector/tabletest":  {"connector.go", "connector/sinktest", "base", "tests/testenv"},
+	"kernel/engine":        {"kernel", "base"},
+	"kernel/store":         {"base"},
+	"kernel/spool":         {"kernel/store", "base"},
+	"kernel/queue":         {"kernel/store", "base"},
+	"kernel/balance":       {"kernel/store", "base"},
+	"kernel/identity":      {"kernel/store", "base"},
+	"kernel/checkpoint":    {"kernel/store", "base"},
+	"kernel/gate":          {"kernel/store", "base"},
+	"kernel/schedule":      {"kernel/store", "base"},
+	"base/*":               {"base/fault"}, // how errors are told, in base too
+	"base/rowfile":         {"base/fault", "base/rowtext"},
+	"base/fault":           {},
+	"tests/testenv":        {}, // so that every package's tests can use it
+	"tests/testenv/frames": {"base/fits"},
+	"tests":                {"face", "app", "job", "kernel", "connector", "base"},
+	"bench":                {"face", "app", "job", "kernel", "connector", "base", "tests"},
 }
 
 // levels are the rooms from bottom to top. A test may look sideways, but not up.
