@@ -24,6 +24,9 @@ type DestinationTraits struct {
 	Resumes bool
 	// Copies: Copy makes no transfer.
 	Copies bool
+	// Mounted: it is on a disk that may be there or not, and its root may be there without it. A destination that was Mounted and
+	// is no more is one that is away.
+	Mounted bool
 	// Streams is how many files may be under way at once with profit, at least 1.
 	Streams int
 }

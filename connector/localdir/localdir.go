@@ -11,6 +11,8 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,9 +38,10 @@ func (c Config) Validate() (errs []error) {
 
 // Directory is the destination.
 type Directory struct {
-	cfg   Config
-	fsync func(*os.File) error // makes a file or a directory durable
-	left  connector.Left
+	cfg    Config
+	fsync  func(*os.File) error // makes a file or a directory durable
+	left   connector.Left
+	device atomic.Uint64 // that it was on when it was opened first; 0 before
 }
 
 var _ connector.Destination = (*Directory)(nil)
@@ -53,7 +56,29 @@ func New(cfg Config) (*Directory, error) {
 
 // Traits: a copy that was cut off goes on where it was.
 func (d *Directory) Traits() connector.DestinationTraits {
-	return connector.DestinationTraits{Root: d.cfg.Path, Path: path.Clean(d.cfg.Path), Resumes: true, Copies: true, Streams: 2}
+	return connector.DestinationTraits{Root: d.cfg.Path, Path: path.Clean(d.cfg.Path), Resumes: true, Copies: true, Streams: 2,
+		Mounted: mounted(d.cfg.Path)}
+}
+
+// mounted reports whether a directory is there and is on another file system than the root of this machine.
+func mounted(dir string) bool {
+	var here, root unix.Stat_t
+	return unix.Stat(dir, &here) == nil && unix.Stat("/", &root) == nil && here.Dev != root.Dev
+}
+
+// sameDisk is nil if the root is on the device that it was on: without its disk the directory under it may be there, and take files
+// that nobody sees once the disk is back.
+func (d *Directory) sameDisk(root *os.Root) error {
+	info, err := root.Stat(".")
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || d.device.CompareAndSwap(0, st.Dev) || d.device.Load() == st.Dev {
+		return nil
+	}
+	return fault.WithHint(fault.New(fault.Transient, "%s is on another disk than it was", d.cfg.Path),
+		"mount its disk again; if it is meant to be on this one, start Holdfast again")
 }
 
 // open opens the root, which no name leads out of.
@@ -73,6 +98,9 @@ func (d *Directory) within(what string, f func(root *os.Root) error) error {
 		return err
 	}
 	defer root.Close()
+	if err := d.sameDisk(root); err != nil {
+		return classify(what, err)
+	}
 	return classify(what, f(root))
 }
 

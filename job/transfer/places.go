@@ -12,14 +12,20 @@ import (
 type places struct {
 	From string            `json:"from"`
 	To   map[string]string `json:"to"` // roots of the destinations, by name
+	// Mounted are the destinations that were on a disk of their own, by name.
+	Mounted map[string]bool `json:"mounted,omitempty"`
 }
 
 // keepPlaces remembers the places, and refuses others: of a changed source all files would be gone, and a changed destination would
 // lack what the former one has, though all is done. A destination that is new gets what comes from now on.
 func (j *Job) keepPlaces() error {
-	now := places{j.cfg.Root, map[string]string{}}
+	now := places{j.cfg.Root, map[string]string{}, map[string]bool{}}
 	for _, t := range j.targets {
-		now.To[t.Name] = t.To.Traits().Root
+		traits := t.To.Traits()
+		now.To[t.Name] = traits.Root
+		if traits.Mounted {
+			now.Mounted[t.Name] = true
+		}
 	}
 	return j.env.Store.Update(func(tx *store.Tx) error {
 		was, err := readPlaces(tx)
@@ -65,6 +71,10 @@ func (p places) allow(r store.Reader, now places, job string) error {
 	}
 	for name, root := range p.To {
 		is, stays := now.To[name]
+		if stays && is == root && p.Mounted[name] && !now.Mounted[name] {
+			return fault.WithHint(fault.New(fault.Transient, "job %s: nothing is mounted at %s (destination %s) any more", job, root, name),
+				"mount its disk; if it is meant to be on this one, "+anew)
+		}
 		if stays && is != root {
 			return fault.WithHint(fault.New(fault.Permanent, "job %s transfers files to %s (destination %s), and can't go on with %s", job,
 				root, name, is), anew)

@@ -20,7 +20,7 @@ func TestPlaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	was := places{"/data", map[string]string{"a": "/mnt/a", "b": "/mnt/b"}}
+	was := places{"/data", map[string]string{"a": "/mnt/a", "b": "/mnt/b"}, map[string]bool{"b": true}}
 	allow := func(now places) error {
 		return st.Latest(func(r store.Reader) error { return was.allow(r, now, "frames") })
 	}
@@ -40,19 +40,22 @@ func TestPlaces(t *testing.T) {
 		now  places
 		want string
 	}{
-		{"the same", places{"/data", both}, ""},
-		{"one more", places{"/data", map[string]string{"a": "/mnt/a", "b": "/mnt/b", "c": "/mnt/c"}}, ""},
-		{"one fewer, for which nothing waits", places{"/data", map[string]string{"a": "/mnt/a"}}, ""},
-		{"another source", places{"/other", both}, "transfers the files of /data, and can't go on with /other"},
-		{"another place", places{"/data", map[string]string{"a": "/mnt/b", "b": "/mnt/a"}}, "can't go on with"},
+		{"the same", places{"/data", both, map[string]bool{"b": true}}, ""},
+		{"one more", places{"/data", map[string]string{"a": "/mnt/a", "b": "/mnt/b", "c": "/mnt/c"}, map[string]bool{"b": true}}, ""},
+		{"one fewer, for which nothing waits", places{"/data", map[string]string{"a": "/mnt/a"}, nil}, ""},
+		{"another source", places{"/other", both, nil}, "transfers the files of /data, and can't go on with /other"},
+		{"another place", places{"/data", map[string]string{"a": "/mnt/b", "b": "/mnt/a"}, nil}, "can't go on with"},
 	} {
 		err := allow(x.now)
 		if x.want == "" && err != nil || x.want != "" && (!fault.Is(err, fault.Permanent) || !strings.Contains(err.Error(), x.want)) {
 			t.Errorf("%s: got %v", x.what, err)
 		}
 	}
+	if err := allow(places{"/data", both, nil}); !fault.Is(err, fault.Transient) || !strings.Contains(err.Error(), "nothing is mounted at /mnt/b") {
+		t.Errorf("a disk that is not mounted: got %v", err)
+	}
 	put("1")
-	if err := allow(places{"/data", map[string]string{"a": "/mnt/a"}}); err == nil || !strings.Contains(err.Error(), "for which 1 files wait") {
+	if err := allow(places{"/data", map[string]string{"a": "/mnt/a"}, nil}); err == nil || !strings.Contains(err.Error(), "for which 1 files wait") {
 		t.Errorf("one fewer, for which a file waits: got %v", err)
 	}
 }
