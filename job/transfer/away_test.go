@@ -35,7 +35,7 @@ func TestOriginalChangedAfterwards(t *testing.T) {
 				if what != "delete" {
 					return
 				}
-				c.After = Remove
+				c.Pack, c.After = copies("", ":"), Remove // it comes behind the proof, while the destination is asked
 				c.Targets[0].To = answering{c.Targets[0].To, func(s map[string][sha256.Size]byte, how connector.Verified) (
 					map[string][sha256.Size]byte, connector.Verified) {
 					if err := os.Rename(other, name); err != nil {
