@@ -3,24 +3,44 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"sync"
 )
 
-// ledgerConn is a connection that keeps what it was asked, prepared: to understand a question of the ledger is more work
-// than to answer it. The questions are few, and made by this package alone.
-type ledgerConn struct {
-	*sql.Conn
-	kept map[string]*sql.Stmt
+// statements keep what is asked, prepared: to understand a question of the ledger is more work than to answer it. The
+// questions are few, and made by this package alone.
+type statements struct {
+	by interface {
+		PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+	}
+	mu   sync.Mutex
+	kept map[string]*sql.Stmt // guarded by mu
 }
 
-func (c *ledgerConn) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s, ok := c.kept[query]; ok {
+func (k *statements) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s, ok := k.kept[query]; ok {
 		return s, nil
 	}
-	s, err := c.PrepareContext(ctx, query)
+	s, err := k.by.PrepareContext(ctx, query)
 	if err == nil {
-		c.kept[query] = s
+		k.kept[query] = s
 	}
 	return s, err
+}
+
+func (k *statements) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, s := range k.kept {
+		_ = s.Close()
+	}
+}
+
+// ledgerConn is a connection whose statements are kept.
+type ledgerConn struct {
+	*sql.Conn
+	statements
 }
 
 // ExecContext runs a statement.
@@ -48,10 +68,4 @@ func (c *ledgerConn) QueryRowContext(ctx context.Context, query string, args ...
 		return c.Conn.QueryRowContext(ctx, query, args...) // which has the error
 	}
 	return s.QueryRowContext(ctx, args...)
-}
-
-func (c *ledgerConn) close() {
-	for _, s := range c.kept {
-		_ = s.Close()
-	}
 }

@@ -165,7 +165,7 @@ func (l *Ledger) lookUp(ctx context.Context, query string, arg any, give func(co
 	if db == nil || l.file.unmoved(db) != nil {
 		return l.read(ctx, query, arg, give)
 	}
-	question, err := db.question(ctx, query)
+	question, err := db.questions.stmt(ctx, query)
 	var rows *sql.Rows
 	if err == nil {
 		rows, err = question.QueryContext(ctx, arg)

@@ -35,30 +35,11 @@ type session struct {
 	table  *table                 // nil until prepared; changed under Sink.turn and Sink.mu
 	tidied map[record.Lineage]int // deliveries since the delivered set was last looked through
 
-	mu        sync.Mutex
-	questions map[string]*sql.Stmt // guarded by mu
-}
-
-// question is one to those connections that read, prepared once.
-func (db *session) question(ctx context.Context, query string) (*sql.Stmt, error) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if s, ok := db.questions[query]; ok {
-		return s, nil
-	}
-	s, err := db.db.PrepareContext(ctx, query)
-	if err == nil {
-		db.questions[query] = s
-	}
-	return s, err
+	questions statements // to those connections that read
 }
 
 func (db *session) close() {
-	db.mu.Lock()
-	for _, s := range db.questions {
-		_ = s.Close()
-	}
-	db.mu.Unlock()
+	db.questions.close()
 	if db.table != nil {
 		db.table.close()
 	}
@@ -173,12 +154,12 @@ func (s *Sink) dial(ctx context.Context) (*session, error) {
 	}
 	pool.SetMaxOpenConns(4) // one writes, the others read
 	pool.SetMaxIdleConns(2)
-	db := &session{db: pool, tidied: map[record.Lineage]int{}, questions: map[string]*sql.Stmt{}}
+	db := &session{db: pool, tidied: map[record.Lineage]int{}, questions: statements{by: pool, kept: map[string]*sql.Stmt{}}}
 	err = s.lockedFor(ctx, func() error {
 		if db.w, err = pool.Conn(ctx); err != nil {
 			return err
 		}
-		db.ledger = &ledgerConn{Conn: db.w, kept: map[string]*sql.Stmt{}}
+		db.ledger = &ledgerConn{db.w, statements{by: db.w, kept: map[string]*sql.Stmt{}}}
 		return s.inWAL(ctx, db.w)
 	})
 	if err == nil {

@@ -106,8 +106,7 @@ func (j *Job) isAt(f *file, name string) error {
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", name, err)
 	}
-	now := Identity{Path: f.Path, Device: st.Dev, Inode: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano()}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || now != f.Identity {
+	if !isFile(&st) || identityFrom(f.Path, &st) != f.Identity {
 		return end{Gone, "another file is there now, or it was changed: that is one of its own"}
 	}
 	return nil

@@ -147,9 +147,10 @@ func (h hash) sha1() (sum [sha1.Size]byte) {
 }
 
 // source is the absolute path of the original.
-func (j *Job) source(f *file) string {
-	return filepath.Join(j.cfg.Root, filepath.FromSlash(string(f.Path)))
-}
+func (j *Job) source(f *file) string { return j.here(string(f.Path)) }
+
+// here is the absolute path of what stands below the source.
+func (j *Job) here(path string) string { return filepath.Join(j.cfg.Root, filepath.FromSlash(path)) }
 
 // original is a file as the ledger knows it.
 func (j *Job) original(f *file) connector.Original { return originalOf(j.cfg.Root, f) }

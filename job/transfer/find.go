@@ -36,17 +36,22 @@ func Complete(name string) (bool, error) {
 	if !IsFITS(name) {
 		return true, nil
 	}
+	report, err := skim(name)
+	return err == nil && report.Verdict != fits.Truncated, err
+}
+
+// skim looks at the headers of a file.
+func skim(name string) (report fits.Report, err error) {
 	in, err := os.Open(name)
 	if err != nil {
-		return false, err
+		return report, err
 	}
 	defer in.Close()
 	info, err := in.Stat()
 	if err != nil {
-		return false, err
+		return report, err
 	}
-	report, err := fits.Skim(in, info.Size())
-	return report.Verdict != fits.Truncated, err
+	return fits.Skim(in, info.Size())
 }
 
 // find takes in what is found.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -166,25 +165,28 @@ func (j *Job) stillNeeded(id uint64) (bool, error) {
 // stands reports whether a file is there. That it is not is sure only if the directories that are left of its path are on the
 // device that it was on.
 func (j *Job) stands(i Identity) (stands, sure bool) {
-	name := filepath.Join(j.cfg.Root, filepath.FromSlash(string(i.Path)))
 	var st unix.Stat_t
-	err := unix.Lstat(name, &st)
-	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
-		now := Identity{Path: i.Path, Device: st.Dev, Inode: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano()}
-		if now == i {
-			return true, true
-		}
+	err := unix.Lstat(j.here(string(i.Path)), &st)
+	if err == nil && isFile(&st) && identityFrom(i.Path, &st) == i {
+		return true, true
 	}
 	if err != nil && !isGone(err) {
 		return false, false
 	}
+	device, ok := j.deviceAbove(i)
+	return false, ok && device == i.Device
+}
+
+// deviceAbove is the device of the directories that are left of a path; ok is false if that can't be told.
+func (j *Job) deviceAbove(i Identity) (device uint64, ok bool) {
 	for below := path.Dir(string(i.Path)); ; below = path.Dir(below) {
-		err := unix.Lstat(filepath.Join(j.cfg.Root, filepath.FromSlash(below)), &st)
+		var st unix.Stat_t
+		err := unix.Lstat(j.here(below), &st)
 		switch {
 		case err == nil:
-			return false, st.Dev == i.Device
+			return st.Dev, true
 		case !isGone(err) || below == ".":
-			return false, false
+			return 0, false
 		}
 	}
 }

@@ -59,49 +59,35 @@ const lookAgain = time.Minute
 // take waits until n bytes more may go out. The error is that of ctx.
 func (l *limiter) take(ctx context.Context, n int64) error {
 	for n > 0 {
-		now := time.Now()
-		switch bytes, end := l.limit.at(now); bytes {
-		case Unlimited:
-			return nil
-		case Paused:
-			if err := rest(ctx, min(end.Sub(now), lookAgain)); err != nil {
-				return err
-			}
-		default:
-			by := l.of(bytes)
-			some := min(n, int64(by.Burst()))
-			if err := by.WaitN(ctx, int(some)); err != nil {
-				return err
-			}
-			n -= some
+		bytes, err := l.begin(ctx)
+		if err != nil || bytes == Unlimited {
+			return err
 		}
+		by := l.of(bytes)
+		some := min(n, int64(by.Burst()))
+		if err := by.WaitN(ctx, int(some)); err != nil {
+			return err
+		}
+		n -= some
 	}
 	return nil
 }
 
-// begin waits while nothing may go out: what is not begun holds up nobody.
-func (l *limiter) begin(ctx context.Context) error {
+// begin waits while nothing may go out, and returns the rate then: what is not begun holds up nobody.
+func (l *limiter) begin(ctx context.Context) (bytes int64, err error) {
 	for {
 		now := time.Now()
 		bytes, end := l.limit.at(now)
 		if bytes != Paused {
-			return nil
+			return bytes, nil
 		}
-		if err := rest(ctx, min(end.Sub(now), lookAgain)); err != nil {
-			return err
+		over := time.NewTimer(min(end.Sub(now), lookAgain))
+		select {
+		case <-over.C:
+		case <-ctx.Done():
+			over.Stop()
+			return 0, ctx.Err()
 		}
-	}
-}
-
-// rest waits for that long. The error is that of ctx.
-func rest(ctx context.Context, d time.Duration) error {
-	over := time.NewTimer(d)
-	defer over.Stop()
-	select {
-	case <-over.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

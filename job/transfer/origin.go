@@ -15,7 +15,6 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
-	"holdfast/base/fits"
 	"holdfast/connector"
 )
 
@@ -113,16 +112,7 @@ func (r *rebuilding) packedForm(candidate string, f *standing) bool {
 
 // isPacked reports whether a file whose name does not say so is a packed one.
 func isPacked(name string) bool {
-	in, err := os.Open(name)
-	if err != nil {
-		return false
-	}
-	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return false
-	}
-	report, err := fits.Skim(in, info.Size())
+	report, err := skim(name)
 	return err == nil && report.Packed
 }
 

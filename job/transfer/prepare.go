@@ -258,11 +258,17 @@ func identityOf(in *os.File) (i Identity, err error) {
 	if err := unix.Fstat(int(in.Fd()), &st); err != nil {
 		return i, fmt.Errorf("look at %s: %w", in.Name(), err)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if !isFile(&st) {
 		return i, nil
 	}
-	return Identity{Device: st.Dev, Inode: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano()}, nil
+	return identityFrom("", &st), nil
 }
+
+func identityFrom(path Name, st *unix.Stat_t) Identity {
+	return Identity{Path: path, Device: st.Dev, Inode: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano()}
+}
+
+func isFile(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFREG }
 
 // read makes sure of the file, and hashes it, in one pass.
 func (j *Job) read(ctx context.Context, f *file) (*file, error) {

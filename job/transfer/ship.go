@@ -34,7 +34,7 @@ func (t *target) shipAll(ctx context.Context, g *engine.Group) error {
 			return j.ended(err)
 		}
 		if t.Limited {
-			if err := j.limit.begin(ctx); err != nil {
+			if _, err := j.limit.begin(ctx); err != nil {
 				return j.ended(err)
 			}
 		}

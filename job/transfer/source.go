@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
-	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -124,16 +122,8 @@ func (j *Job) mayReturn(i Identity) bool {
 	if stands, sure := j.stands(i); stands || sure {
 		return false
 	}
-	for below := path.Dir(string(i.Path)); ; below = path.Dir(below) {
-		var st unix.Stat_t
-		err := unix.Lstat(filepath.Join(j.cfg.Root, filepath.FromSlash(below)), &st)
-		if err == nil {
-			return st.Dev != i.Device && !j.origin.has(st.Dev)
-		}
-		if !isGone(err) || below == "." {
-			return true
-		}
-	}
+	device, ok := j.deviceAbove(i)
+	return !ok || device != i.Device && !j.origin.has(device)
 }
 
 // reading is a file here that remembers why it could not be read, for whoever has it from a connector in other words.
