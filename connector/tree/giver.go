@@ -121,7 +121,7 @@ func (g *giver) judge(d *lookout, e *entry) (File, bool) {
 		return File{}, false
 	}
 	id := identify(e.path, &st)
-	if g.seen.has(id) {
+	if !e.again && g.seen.has(id) {
 		return File{}, false
 	}
 	if !e.looked || e.id != id {

@@ -44,7 +44,7 @@ func (s *session) self(n *node, mask uint32) {
 	if mask&unix.IN_IGNORED != 0 {
 		// It is gone, with its file system perhaps; another may stand at its place.
 		s.watch.detach(n)
-		s.arrived(n.path)
+		s.arrived(n.path, false)
 	}
 }
 
@@ -57,17 +57,18 @@ func (s *session) directory(at string, mask uint32) {
 	switch {
 	case mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0:
 		s.watch.drop(n)
-		s.arrived(at)
+		s.arrived(at, mask&unix.IN_MOVED_TO != 0)
 	case mask&(unix.IN_MOVED_FROM|unix.IN_DELETE) != 0:
 		s.watch.drop(n)
 	case mask&unix.IN_ATTRIB != 0 && n == nil:
-		s.arrived(at) // it may be readable now
+		s.arrived(at, false) // it may be readable now
 	}
 }
 
-// arrived takes a directory that is new at its path: all that is in it is.
-func (s *session) arrived(at string) {
-	s.part(&walk{kind: ByWatch, in: anything}, at)
+// arrived takes a directory that is new at its path: all that is in it is, and if it was moved there all that was given of it before
+// may have been away.
+func (s *session) arrived(at string, moved bool) {
+	s.part(&walk{kind: ByWatch, in: anything, again: moved}, at)
 }
 
 func (s *session) touch(at string, what happened) {

@@ -17,6 +17,7 @@ type entry struct {
 	closed bool // its writer closed it, and nothing was told since
 	moved  bool // likewise: it was moved in
 	sure   bool // it has not changed for long
+	again  bool // it was moved in since it was given last, if it was: its receiver may have missed it meanwhile
 
 	first   time.Time
 	written time.Time // when somebody was last known to write
@@ -74,6 +75,7 @@ func (t *table) touch(path string, what happened) bool {
 	}
 	e.found, e.missed, e.sure = ByWatch, false, false
 	e.closed, e.moved = what == wasClosed, what == wasMoved
+	e.again = e.again || e.moved
 	if what == wasTouched {
 		e.written = now
 	} else if e.due.After(now) {
@@ -85,14 +87,15 @@ func (t *table) touch(path string, what happened) bool {
 }
 
 // offer takes what a scan found, unless the path is in the table.
-func (t *table) offer(path string, st *unix.Stat_t, found Found, missed, sure bool) (fresh bool) {
+func (t *table) offer(path string, st *unix.Stat_t, found Found, missed, sure, again bool) (fresh bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.byPath[path] != nil {
+	if e := t.byPath[path]; e != nil {
+		e.again = e.again || again
 		return false
 	}
 	now := time.Now()
-	e := &entry{path: path, found: found, missed: missed, sure: sure, first: now, looked: true,
+	e := &entry{path: path, found: found, missed: missed, sure: sure, again: again, first: now, looked: true,
 		id: identify(path, st), since: now, due: now}
 	if !sure {
 		e.due = now.Add(t.patience)
@@ -154,6 +157,7 @@ func (t *table) back(e *entry) {
 		return
 	}
 	n.first, n.looked, n.id, n.since = e.first, e.looked, e.id, e.since
+	n.again = n.again || e.again
 }
 
 // room reports whether scans may go on: half of the table is for events.

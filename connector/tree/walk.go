@@ -20,6 +20,7 @@ type walk struct {
 	whole bool                    // it covers the tree: a pass
 	news  bool                    // directories that were not watched before are taken in full
 	first bool                    // of its like: files of the window, whatever earlier passes saw
+	again bool                    // what was given before is given once more
 
 	began time.Time
 	n     int      // the number of the pass
@@ -189,11 +190,11 @@ func (s *session) meet(w *walk, e os.DirEntry) {
 		return
 	}
 	w.seen++
-	if !w.all && !w.in(&st) || s.seen.has(identify(at, &st)) {
+	if !w.all && !w.in(&st) || !w.again && s.seen.has(identify(at, &st)) {
 		return
 	}
 	missed := s.unheard(w, &st)
-	if s.files.offer(at, &st, w.kind, missed, s.long(&st)) && missed {
+	if s.files.offer(at, &st, w.kind, missed, s.long(&st), w.again) && missed {
 		w.missed++
 	}
 }

@@ -111,6 +111,35 @@ func TestTheSameFileIsNotGivenTwice(t *testing.T) {
 	}
 }
 
+// Its receiver may have found it missing in between.
+func TestAFileThatIsMovedAwayAndBackIsGivenAgain(t *testing.T) {
+	g := start(t, config(t.TempDir()), nil)
+	outside := filepath.Join(t.TempDir(), "outside")
+	g.write("a", "abc")
+	g.paths(t, "a")
+	check(t, os.Rename(g.path("a"), outside))
+	check(t, os.Rename(outside, g.path("a")))
+	check(t, os.Chmod(g.path("a"), 0o600)) // what comes behind the move takes nothing from it
+	g.until(t, "second a", func(fs []File) bool { return len(fs) == 2 })
+	if fs := g.got(); fs[0].Identity != fs[1].Identity {
+		t.Errorf("got %v, want one file twice", fs)
+	}
+}
+
+func TestADirectoryThatIsMovedAwayAndBackIsGivenAgain(t *testing.T) {
+	c := config(t.TempDir())
+	c.Patience = 20 * time.Millisecond
+	g := start(t, c, nil)
+	outside := filepath.Join(t.TempDir(), "outside")
+	g.mkdir("night/deep")
+	g.write("night/deep/a", "abc")
+	g.paths(t, "night/deep/a")
+	check(t, os.Rename(g.path("night"), outside))
+	g.waits("the root alone", func(s Status) bool { return s.Directories == 1 })
+	check(t, os.Rename(outside, g.path("night")))
+	g.until(t, "second night/deep/a", func(fs []File) bool { return len(fs) == 2 })
+}
+
 // tar sets the time of a file behind the close.
 func TestATimeThatIsSetBehindTheCloseMakesAnotherFile(t *testing.T) {
 	c := config(t.TempDir())
