@@ -395,6 +395,24 @@ func (c *transferConfig) build(p *Plan, env engine.Env, o opening) (made engine.
 	return with{Job: job, open: open}, nil
 }
 
+// asItIs has the ledger make no file and no table.
+func (l ledgerConfig) asItIs() ledgerConfig {
+	no := false
+	switch {
+	case l.Postgres != nil:
+		cfg := *l.Postgres
+		cfg.Create, cfg.Extra = false, &no
+		l.Postgres = &cfg
+	case l.SQLite != nil:
+		cfg := *l.SQLite
+		cfg.Create = &no
+		l.SQLite = &cfg
+	case !l.None:
+		l.SQLite = &sqlite.LedgerConfig{Path: transfersFile, Create: &no}
+	}
+	return l
+}
+
 // openLedger opens the ledger for an owner, which for a job is its store: that stays the same through restarts. nil for none.
 func (c *transferConfig) openLedger(owner string, o opening) (connector.Ledger, error) {
 	switch l := c.Ledger; {

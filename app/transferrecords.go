@@ -114,8 +114,8 @@ type records struct {
 
 func (r *records) close() error { return r.open.close() }
 
-// records opens them; columns says whether the ledger must have those of metadata.
-func (p *Plan) records(ctx context.Context, name string, columns bool) (r *records, err error) {
+// records opens them. To compare makes no table of the ledger, and needs no columns of metadata.
+func (p *Plan) records(ctx context.Context, name string, compare bool) (r *records, err error) {
 	job, ok := p.job(name)
 	if !ok {
 		return nil, fault.New(fault.NotFound, "there is no job %s", name)
@@ -134,6 +134,11 @@ func (p *Plan) records(ctx context.Context, name string, columns bool) (r *recor
 	if r.targets, err = c.To.open(o, &r.open); err != nil {
 		return r, err
 	}
+	if compare {
+		as := *c
+		as.Ledger = c.Ledger.asItIs()
+		c = &as
+	}
 	if r.ledger, err = c.openLedger(fmt.Sprintf("command-%d", os.Getpid()), o); err != nil {
 		return r, err
 	}
@@ -142,7 +147,7 @@ func (p *Plan) records(ctx context.Context, name string, columns bool) (r *recor
 	}
 	r.open = append(r.open, r.ledger)
 	var meta []string
-	if columns {
+	if !compare {
 		meta = transfer.Columns(c.meta())
 	}
 	return r, r.ledger.Check(ctx, meta)
@@ -154,7 +159,7 @@ type Difference = transfer.Difference
 // Compare compares the ledger of a transfer job with its destinations.
 func (p *Plan) Compare(ctx context.Context, name string, since time.Time, each func(Difference)) (found transfer.Compared,
 	err error) {
-	r, err := p.records(ctx, name, false)
+	r, err := p.records(ctx, name, true)
 	if err != nil {
 		return found, err
 	}
@@ -176,7 +181,7 @@ func (p *Plan) Rebuild(ctx context.Context, name string, o RebuildOrder) (found 
 		return found, hint(err, "stop it first: what the job has done is read from its store")
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	r, err := p.records(ctx, name, true)
+	r, err := p.records(ctx, name, false)
 	if err != nil {
 		return found, err
 	}

@@ -71,7 +71,8 @@ func (f *face) transferVerifyCommand() *cobra.Command {
 		Short: "Compare the ledger with what the destinations have",
 		Long: "Ask the destinations for every file that the ledger says was brought there, and\n" +
 			"compare the hashes. Takes the flags of transfer, or the job of a configuration\n" +
-			"file. Exits 0 if all is as the ledger says, else 3. Nothing is changed.",
+			"file. Exits 0 if all is as the ledger says, 3 if something differs, or if the\n" +
+			"ledger knows nothing of these destinations. No file and no table is made.",
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			log := slog.New(slog.DiscardHandler)
@@ -91,6 +92,10 @@ func (f *face) transferVerifyCommand() *cobra.Command {
 			}
 			fmt.Fprintf(f.out, "%s good, %s different or missing, %s there with a hash that nobody wrote down, %s elsewhere\n",
 				count(found.Good), count(found.Different), count(found.There), count(found.Elsewhere))
+			if !found.Any() {
+				return &exitError{LeftOver, fault.WithHint(errors.New("nothing was compared: the ledger knows no file of these destinations"),
+					"it may be that of others: give DEST as it was given when files were brought there, and see --since")}
+			}
 			if found.Different > 0 {
 				return &exitError{LeftOver, nil}
 			}

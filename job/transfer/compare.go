@@ -23,6 +23,9 @@ type Compared struct {
 	Elsewhere int64 // at no destination of the job
 }
 
+// Any reports whether anything was compared.
+func (c Compared) Any() bool { return c.Good+c.There+c.Different > 0 }
+
 // atOnce is how many files a destination is asked for in one question.
 const atOnce = 200
 
