@@ -289,7 +289,7 @@ func openFile(root *os.Root, name string) (*os.File, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fault.New(fault.Conflict, "%s is no file, but a %v", name, info.Mode().Type())
+		return nil, fault.New(fault.Conflict, "%s is no file, but %s", name, kindOf(info.Mode()))
 	}
 	return root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 }

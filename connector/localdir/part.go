@@ -19,6 +19,9 @@ const lockPause = 50 * time.Millisecond
 // take opens the part, for us alone: another process, which may have the same place, waits until we closed it. It is nil if the
 // part went to its final name or away while we waited: what we have open then is not to be written to.
 func (p *placing) take() (*os.File, error) {
+	if info, err := p.root.Lstat(p.part); err == nil && !info.Mode().IsRegular() {
+		return nil, p.inTheWay(info)
+	}
 	f, err := p.root.OpenFile(p.part, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return nil, err
@@ -40,7 +43,7 @@ func (p *placing) own(f *os.File) (bool, error) {
 		return false, err
 	}
 	if !info.Mode().IsRegular() {
-		return false, fault.New(fault.Conflict, "%s is no file, but a %v", p.part, info.Mode().Type())
+		return false, p.inTheWay(info)
 	}
 	if still, err := stands(p.root, p.part, info); err != nil || !still {
 		return false, err
@@ -49,6 +52,26 @@ func (p *placing) own(f *os.File) (bool, error) {
 		return false, p.remove()
 	}
 	return true, nil
+}
+
+// inTheWay says that what stands at the part's name was not made by us, and is not touched: nothing but a person takes it away.
+func (p *placing) inTheWay(info fs.FileInfo) error {
+	return fault.WithHint(fault.New(fault.Conflict, "%s is no file, but %s", p.part, kindOf(info.Mode())),
+		"remove it: it has the name of a file that is under way")
+}
+
+// kindOf says what stands there that is no file.
+func kindOf(m fs.FileMode) string {
+	for _, k := range []struct {
+		bit  fs.FileMode
+		name string
+	}{{fs.ModeDir, "a directory"}, {fs.ModeSymlink, "a symbolic link"}, {fs.ModeNamedPipe, "a pipe"}, {fs.ModeSocket, "a socket"},
+		{fs.ModeDevice, "a device"}} {
+		if m&k.bit != 0 {
+			return k.name
+		}
+	}
+	return "something else"
 }
 
 // stands reports whether a file has that name.
@@ -91,8 +114,11 @@ func waitForLock(ctx context.Context, f *os.File) error {
 	}
 }
 
-// removeLeft removes a part that nobody has.
+// removeLeft removes a part that nobody has. What is no file was not made by us, and stays.
 func removeLeft(root *os.Root, part string) (removed bool, err error) {
+	if info, err := root.Lstat(part); err == nil && !info.Mode().IsRegular() {
+		return false, nil
+	}
 	f, err := root.OpenFile(part, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/desttest"
@@ -183,4 +185,63 @@ func TestSweepLooksWhereItMust(t *testing.T) {
 	put("c/below/.another's.part")
 	sweep(-time.Hour, connector.PartName("c/cut off"))
 	sweep(-time.Hour)
+}
+
+// TestLinkInTheWay: a directory above a file that is a link out, or to nothing, is the matter of the files below it.
+func TestLinkInTheWay(t *testing.T) {
+	dir, away := t.TempDir(), t.TempDir()
+	d := open(t, dir)
+	for name, to := range map[string]string{"out": away, "nowhere": "nothing"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := d.Place(t.Context(), name+"/deep/x", desttest.Content([]byte("x")), nil)
+		if !fault.Is(err, fault.Conflict) || fault.HintOf(err) == "" {
+			t.Errorf("%s: got %v (hint %q), want a conflict", name, err, fault.HintOf(err))
+		}
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "2024"), 0o755), os.Symlink("2024", filepath.Join(dir, "within"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Place(t.Context(), "within/x", desttest.Content([]byte("x")), nil); err != nil {
+		t.Errorf("below a link within: %v", err)
+	}
+}
+
+// TestSomethingElseAtThePart: what stands at the name of a part and is no file is that file's own matter, and is not touched.
+func TestSomethingElseAtThePart(t *testing.T) {
+	data := desttest.Bytes(1, 1000)
+	for name, stand := range map[string]func(path string) error{
+		"link to a file":   func(path string) error { return os.Symlink("other", path) },
+		"link to nothing":  func(path string) error { return os.Symlink("nothing", path) },
+		"link out":         func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"link to itself":   func(path string) error { return os.Symlink(filepath.Base(path), path) },
+		"directory":        func(path string) error { return os.Mkdir(path, 0o755) },
+		"directory in use": func(path string) error { return os.MkdirAll(path+"/below", 0o755) },
+		"pipe":             func(path string) error { return unix.Mkfifo(path, 0o644) },
+		"socket":           func(path string) error { return unix.Mknod(path, unix.S_IFSOCK|0o644, 0) },
+	} {
+		dir := t.TempDir()
+		d := open(t, dir)
+		if _, err := d.Place(t.Context(), "other", desttest.Content(data), nil); err != nil {
+			t.Fatal(err)
+		}
+		part := filepath.Join(dir, connector.PartName("x"))
+		if err := stand(part); err != nil {
+			t.Fatal(err)
+		}
+		_, err := d.Place(t.Context(), "x", desttest.Content(data), nil)
+		if !fault.Is(err, fault.Conflict) || !strings.Contains(fault.HintOf(err), "remove it") {
+			t.Errorf("%s: got %v (hint %q), want a conflict", name, err, fault.HintOf(err))
+		}
+		if err := os.WriteFile(filepath.Join(dir, "x"), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := d.Place(t.Context(), "x", desttest.Content(data), nil); err != nil || !p.Already {
+			t.Errorf("%s: of a file that is there: %+v, %v", name, p, err)
+		}
+		if names, err := os.ReadDir(dir); err != nil || len(names) != 3 {
+			t.Errorf("%s: there are %v, %v", name, names, err)
+		}
+	}
 }

@@ -79,6 +79,11 @@ func (p *placing) there() (bool, error) {
 		return false, nil
 	}
 	if err != nil {
+		for dir := path.Dir(p.name); dir != "."; dir = path.Dir(dir) {
+			if away := p.leadsAway(dir); away != nil {
+				return false, away
+			}
+		}
 		return false, err
 	}
 	defer f.Close()
@@ -91,6 +96,21 @@ func (p *placing) there() (bool, error) {
 			size, sum), "give one of the two another name")
 	}
 	return err == nil, err
+}
+
+// leadsAway is a Conflict if a directory is a link that leads out of the root, or nowhere.
+func (p *placing) leadsAway(dir string) error {
+	info, err := p.root.Lstat(dir)
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return nil
+	}
+	_, err = p.root.Stat(dir)
+	no, failed := errors.AsType[unix.Errno](err) // that it leads out is none
+	if err == nil || failed && no != unix.ENOENT && no != unix.ELOOP && no != unix.ENOTDIR {
+		return nil
+	}
+	return fault.WithHint(fault.New(fault.Conflict, "%s is a symbolic link that leads out of the destination, or nowhere", dir),
+		"put a directory in its place; a further disk can be mounted there")
 }
 
 // directories makes the directories above the file, so that they outlive a power cut.
@@ -109,6 +129,9 @@ func (p *placing) directories(dir string) error {
 		return err
 	}
 	if err := p.root.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := p.leadsAway(dir); err != nil {
 		return err
 	}
 	return p.sync(above)
