@@ -6,10 +6,10 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector/desttest"
+	"holdfast/tests/testenv"
 )
 
-// TestPause has who is told of bytes wait for longer than anything may be silent. Before a request that hurts nobody; in the
-// middle of one it is an outage, and what came stays.
+// TestPause has who is told of bytes wait for longer than anything may be silent: before a request, and in the middle of one.
 func TestPause(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
@@ -30,16 +30,38 @@ func TestPause(t *testing.T) {
 			t.Errorf("%s: placed %+v, %v, and told of %d bytes", name, p, err, told)
 		}
 	}
+	// In the middle of a request: what came of that one is sent again, and counts again.
 	var told int64
-	_, err := bucket(t, cfg).Place(t.Context(), "x", desttest.Content(data), func(n int64) {
-		if told += n; told > small+ahead {
+	held := false
+	p, err := bucket(t, cfg).Place(t.Context(), "x", desttest.Content(data), func(n int64) {
+		if told += n; told > small+ahead && !held {
+			held = true
 			pause()
+		}
+	})
+	if err != nil || p.Sent != told || told <= int64(len(data)) || told > int64(len(data))+small {
+		t.Errorf("placed %+v, %v, and told of %d bytes; want one part to go twice", p, err, told)
+	}
+}
+
+// TestOutageBehindAPause: a store that is gone when a pause ends is one.
+func TestOutageBehindAPause(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	proxy := testenv.Proxy(t, s.Listener.Addr().String())
+	cfg := s.config()
+	cfg.Endpoint = "http://" + proxy.Addr()
+	cfg.Silence, cfg.Answer = 100*time.Millisecond, 200*time.Millisecond
+	var told int64
+	down := false
+	_, err := bucket(t, cfg).Place(t.Context(), "x", desttest.Content(desttest.Bytes(1, 3*small)), func(n int64) {
+		if told += n; told > small+ahead && !down {
+			down = true
+			proxy.Down()
+			<-time.After(2 * (cfg.Silence + cfg.Answer))
 		}
 	})
 	if !fault.Is(err, fault.Transient) {
 		t.Errorf("got %v, want an outage", err)
-	}
-	if p, err := bucket(t, cfg).Place(t.Context(), "x", desttest.Content(data), nil); err != nil || p.Sent > 2*small {
-		t.Errorf("placed %+v, %v; want it to go on", p, err)
 	}
 }

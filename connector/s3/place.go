@@ -163,9 +163,12 @@ func (p *placing) single(ctx context.Context) error {
 	sum := encoded(h.Sum(nil))
 	opts := minio.PutObjectOptions{UserMetadata: labels(p.content, 0), DisableContentSha256: true}
 	opts.UserMetadata["x-amz-checksum-sha256"] = sum
-	info, err := p.asked(opts, func(opts minio.PutObjectOptions) (minio.UploadInfo, error) {
-		return p.client.PutObject(ctx, p.cfg.Bucket, p.key, p.section(ctx, 0, p.content.Size), p.content.Size, "",
-			hex.EncodeToString(h.Sum(nil)), opts)
+	info, err := p.asked(opts, func(opts minio.PutObjectOptions) (info minio.UploadInfo, err error) {
+		err = p.send(ctx, 0, p.content.Size, func(body io.Reader) error {
+			info, err = p.client.PutObject(ctx, p.cfg.Bucket, p.key, body, p.content.Size, "", hex.EncodeToString(h.Sum(nil)), opts)
+			return err
+		})
+		return info, err
 	})
 	if err != nil {
 		return err
@@ -180,44 +183,6 @@ func (p *placing) asHashed(h hash.Hash) error {
 		return fault.New(fault.Corrupt, "its bytes are not those that were hashed")
 	}
 	return nil
-}
-
-// ahead is how many bytes of a request are told of before it begins: who is told may wait for hours, and no store waits so long
-// for what a request has to bring.
-const ahead = 32 << 10
-
-// section gives a range of the file to the one that sends it.
-func (p *placing) section(ctx context.Context, at, n int64) io.Reader {
-	s := &sending{ctx: ctx, r: io.NewSectionReader(p.content, at, n), p: p, told: min(n, ahead)}
-	p.tell(s.told)
-	return s
-}
-
-func (p *placing) tell(n int64) {
-	if n > 0 && p.progress != nil {
-		p.progress(n)
-	}
-}
-
-type sending struct {
-	ctx  context.Context
-	r    io.Reader
-	p    *placing
-	told int64 // of bytes that are still to be read
-}
-
-func (s *sending) Read(b []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := s.r.Read(b)
-	if n > 0 {
-		s.p.placed.Sent += int64(n)
-		known := min(s.told, int64(n))
-		s.told -= known
-		s.p.tell(int64(n) - known)
-	}
-	return n, err
 }
 
 // partSize is that of the parts of a file: always the same for the same size, so that they are found again.
@@ -347,10 +312,12 @@ func (p *placing) part(ctx context.Context, id string, number int, at, n int64, 
 	sum := h.Sum(nil)
 	if !found || !samePart(there, sum, etag.Sum(nil)) {
 		header := http.Header{"X-Amz-Checksum-Sha256": {encoded(sum)}}
-		var err error
 		opts := minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(sum), CustomHeader: header,
 			DisableContentSha256: true}
-		there, err = p.client.PutObjectPart(ctx, p.cfg.Bucket, p.key, id, number, p.section(ctx, at, n), n, opts)
+		err := p.send(ctx, at, n, func(body io.Reader) (err error) {
+			there, err = p.client.PutObjectPart(ctx, p.cfg.Bucket, p.key, id, number, body, n, opts)
+			return err
+		})
 		if err != nil {
 			return minio.CompletePart{}, nil, err
 		}
