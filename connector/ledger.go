@@ -91,10 +91,11 @@ type Ledger interface {
 	// it came too late: others may take over what is held, or have, until it is locked again. A claim that nobody took over
 	// is good still.
 	Renew(ctx context.Context) (lost bool, err error)
-	// Record writes down that a file was delivered; first is true for the destination that the table of rawtransfer shows. It
-	// may be repeated, after Unlock too, and changes nothing then. A value of metadata that its column does not take is an
-	// Invalid fault, and nothing is written; a file that is not held (any more) is a Conflict.
-	Record(ctx context.Context, o Original, d Shipment, first bool) error
+	// Record writes down that a file was delivered; first is true for the destination that the table of rawtransfer shows. With
+	// last the file is given back in the same step, as by Unlock: it is recorded everywhere. It may be repeated, after Unlock
+	// too, and changes nothing then. A value of metadata that its column does not take is an Invalid fault, and nothing is
+	// written; a file that is not held (any more) is a Conflict.
+	Record(ctx context.Context, o Original, d Shipment, first, last bool) error
 	// Unlock gives a file back: it was recorded everywhere, or will not be transferred. It may be repeated.
 	Unlock(ctx context.Context, o Original) error
 	// Find returns the entries of sources that are done: with shipments, and not held by anybody. Of several of one source it

@@ -42,13 +42,13 @@ func takenOver(r *rig) {
 	r.holds(other, like, false)
 	r.table(lockedRow(like))
 	d := To(o, "here", "/raw/a.fits")
-	if err := r.l.Record(r.Context(), o, d, true); !fault.Is(err, fault.Conflict) {
+	if err := r.l.Record(r.Context(), o, d, true, false); !fault.Is(err, fault.Conflict) {
 		r.Errorf("record what another path took over: got %v, want a conflict", err)
 	}
 	r.unlock(other, like)
 	r.holds(other, o, false)
 	r.table(lockedRow(o))
-	if err := r.l.Record(r.Context(), o, d, true); !fault.Is(err, fault.Conflict) {
+	if err := r.l.Record(r.Context(), o, d, true, false); !fault.Is(err, fault.Conflict) {
 		r.Errorf("record what was taken over: got %v, want a conflict", err)
 	}
 	r.unlock(r.l, o) // has no effect
@@ -253,7 +253,7 @@ func pair(r *rig) {
 						sent[o.SHA1]++
 					}
 					mu.Unlock()
-					if err := l.Record(r.Context(), o, To(o, "here", "/raw"+o.Source), true); err != nil {
+					if err := l.Record(r.Context(), o, To(o, "here", "/raw"+o.Source), true, false); err != nil {
 						r.Error(err)
 					}
 					if err := l.Unlock(r.Context(), o); err != nil {

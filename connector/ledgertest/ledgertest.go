@@ -61,6 +61,7 @@ func Run(t *testing.T, extra bool, open func(t *testing.T) *Target) {
 	}{
 		{"a file's life", false, life},
 		{"repeats", false, repeats},
+		{"recorded and given back at once", false, lastOne},
 		{"given back", false, givenBack},
 		{"not held", false, notHeld},
 		{"old shipments", false, oldShipments},
@@ -153,7 +154,7 @@ func (r *rig) refused(l connector.Ledger, o connector.Original, again bool, by s
 
 func (r *rig) record(l connector.Ledger, o connector.Original, d connector.Shipment, first bool) {
 	r.Helper()
-	if err := l.Record(r.Context(), o, d, first); err != nil {
+	if err := l.Record(r.Context(), o, d, first, false); err != nil {
 		r.Fatalf("record %q: %v (%v, %s)", o.Source, err, fault.KindOf(err), fault.HintOf(err))
 	}
 }
@@ -162,6 +163,14 @@ func (r *rig) unlock(l connector.Ledger, o connector.Original) {
 	r.Helper()
 	if err := l.Unlock(r.Context(), o); err != nil {
 		r.Fatalf("unlock %q: %v", o.Source, err)
+	}
+}
+
+// last records what is the last of a file, which is given back by that.
+func (r *rig) last(l connector.Ledger, o connector.Original, d connector.Shipment, first bool) {
+	r.Helper()
+	if err := l.Record(r.Context(), o, d, first, true); err != nil {
+		r.Fatalf("record %q: %v (%v, %s)", o.Source, err, fault.KindOf(err), fault.HintOf(err))
 	}
 }
 
@@ -281,6 +290,34 @@ func life(r *rig) {
 	r.table(doneRow(o, d))
 }
 
+// lastOne: what is recorded as the last is done for everybody at once, and may be recorded again.
+func lastOne(r *rig) {
+	o, other := File("/data/a.fits", "a"), r.open("two")
+	d := To(o, "here", "/raw/a.fits")
+	r.holds(r.l, o, false)
+	for range 2 {
+		r.last(r.l, o, d, true)
+		r.table(doneRow(o, d))
+	}
+	if c := r.lock(other, o, false); c.Held || c.Done == nil {
+		r.Errorf("it is given back, and done: got %+v", c)
+	}
+	if len(r.find(r.l, o.Source)) != 1 {
+		r.Error("it is not found among what is done")
+	}
+	if !r.extra {
+		return
+	}
+	// What is not held is not given back by it.
+	b := File("/data/b.fits", "b")
+	d = To(b, "here", "/raw/b.fits")
+	r.holds(other, b, false)
+	if err := r.l.Record(r.Context(), b, d, true, true); !fault.Is(err, fault.Conflict) {
+		r.Errorf("another holds it: got %v, want a conflict", err)
+	}
+	r.refused(r.l, b, false, "two", time.Minute)
+}
+
 func repeats(r *rig) {
 	o := File("/data/a.fits", "a")
 	d := To(o, "here", "/raw/a.fits")
@@ -317,7 +354,7 @@ func givenBack(r *rig) {
 
 func notHeld(r *rig) {
 	o := File("/data/a.fits", "a")
-	if err := r.l.Record(r.Context(), o, To(o, "here", "/raw/a.fits"), true); !fault.Is(err, fault.Conflict) {
+	if err := r.l.Record(r.Context(), o, To(o, "here", "/raw/a.fits"), true, false); !fault.Is(err, fault.Conflict) {
 		r.Errorf("got %v, want a conflict", err)
 	}
 	r.unlock(r.l, o)
@@ -421,7 +458,7 @@ func metadata(r *rig) {
 		good := bad
 		good.Meta = nil
 		r.holds(r.l, good, false)
-		if err := r.l.Record(r.Context(), bad, To(bad, "here", "/raw/x"), true); !fault.Is(err, fault.Invalid) {
+		if err := r.l.Record(r.Context(), bad, To(bad, "here", "/raw/x"), true, false); !fault.Is(err, fault.Invalid) {
 			r.Errorf("%v: got %v (%v), want it to be invalid", meta, err, fault.KindOf(err))
 		}
 		r.table(lockedRow(good), doneRow(shown, To(shown, "here", "/raw/shown")))
@@ -611,14 +648,14 @@ func anHour(r *rig) {
 	again := r.open("one") // another life: it has to know
 	r.refused(again, o, false, "rawtransfer", time.Minute)
 	r.holds(again, o, true)
-	if err := r.l.Record(r.Context(), o, To(o, "here", "/raw/a"), true); !fault.Is(err, fault.Conflict) {
+	if err := r.l.Record(r.Context(), o, To(o, "here", "/raw/a"), true, false); !fault.Is(err, fault.Conflict) {
 		r.Errorf("a former claim: got %v, want a conflict", err)
 	}
 	if err := r.AgeRow(o.Source, time.Hour); err != nil {
 		r.Fatal(err)
 	}
 	r.holds(other, o, false)
-	if err := again.Record(r.Context(), o, To(o, "here", "/raw/a"), true); !fault.Is(err, fault.Conflict) {
+	if err := again.Record(r.Context(), o, To(o, "here", "/raw/a"), true, false); !fault.Is(err, fault.Conflict) {
 		r.Errorf("got %v, want a conflict", err)
 	}
 	r.unlock(again, o) // it is not its own any more

@@ -93,8 +93,9 @@ func (w *walk) step() {
 		w.ledgers[owner] = w.open(owner)
 	case 3, 4:
 		destination := w.rand.IntN(len(both))
-		err := l.Record(w.Context(), o, To(o, both[destination], "/raw"), destination == 0)
-		say("records %s: %v", both[destination], err)
+		last := slices.Contains(w.shipped[o.Source], both[1-destination]) && w.rand.IntN(2) == 0
+		err := l.Record(w.Context(), o, To(o, both[destination], "/raw"), destination == 0, last)
+		say("records %s, last %v: %v", both[destination], last, err)
 		known := slices.Contains(w.shipped[o.Source], both[destination])
 		switch {
 		case w.holds[o.Source].owner == owner:
@@ -103,6 +104,9 @@ func (w *walk) step() {
 			}
 			if err != nil {
 				w.Errorf("a held file: %v", err)
+			}
+			if last {
+				delete(w.holds, o.Source)
 			}
 		case known != (err == nil) || !known && !fault.Is(err, fault.Conflict):
 			w.Errorf("a file that is not held, and known %v: %v", known, err)

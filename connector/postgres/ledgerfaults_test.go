@@ -254,7 +254,7 @@ func (r *ledgerRig) transfer(t *testing.T, l *Ledger, o connector.Original, d co
 	if err != nil || !c.Held {
 		t.Fatalf("lock: %+v %v", c, err)
 	}
-	if err := l.Record(t.Context(), o, d, true); err != nil {
+	if err := l.Record(t.Context(), o, d, true, false); err != nil {
 		t.Fatalf("record: %v", err)
 	}
 	if err := l.Unlock(t.Context(), o); err != nil {
@@ -353,7 +353,7 @@ func (r *ledgerRig) calls(t *testing.T, l *Ledger, o connector.Original, d conne
 			err = fmt.Errorf("it is not held: %+v", c)
 		}
 		return err
-	}, func() error { return l.Record(t.Context(), o, d, true) }, func() error { return l.Unlock(t.Context(), o) }}
+	}, func() error { return l.Record(t.Context(), o, d, true, false) }, func() error { return l.Unlock(t.Context(), o) }}
 }
 
 // once wants one file in the tables, once, done.
@@ -484,7 +484,7 @@ func ledgerHangs(t *testing.T, pg *testenv.PostgresServer) {
 	for what, f := range map[string]func() error{
 		"lock": lock, "record": func() error {
 			return l.Record(t.Context(), o, ledgertest.To(o, "here",
-				"/raw/a"), true)
+				"/raw/a"), true, false)
 		},
 		"unlock": func() error { return l.Unlock(t.Context(), o) },
 		"find":   func() error { _, err := l.Find(t.Context(), []string{"/a"}); return err },

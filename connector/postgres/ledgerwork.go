@@ -401,7 +401,7 @@ const (
 )
 
 // Record writes a shipment into both tables, if the file is held.
-func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.Shipment, first bool) error {
+func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.Shipment, first, last bool) error {
 	at, err := l.at()
 	if err == nil {
 		err = shipment.Check(o)
@@ -410,7 +410,11 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 		return err
 	}
 	if !at.extra {
-		return l.recordMain(ctx, at, o, d, first)
+		if err := l.recordMain(ctx, at, o, d, first); err != nil || !last {
+			return err
+		}
+		l.setMine(o.SHA1, 0)
+		return nil
 	}
 	args, err := keep(o, d, first)
 	if err != nil {
@@ -436,16 +440,26 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 		args = args[:keptCount+1]
 	}
 	var held, known bool
-	err = l.transact(ctx, "record in", l.hashLock(o.SHA1), question{args: args, read: into(&held, &known),
+	questions := []question{l.hashLock(o.SHA1), {args: args, read: into(&held, &known),
 		text: fmt.Sprintf(`WITH held AS (SELECT FROM %s WHERE sha1 = $1 AND source = $2 AND owner = $%d),
 		kept AS (INSERT INTO %s %s SELECT %s FROM held ON CONFLICT (source, sha1, destination) DO NOTHING)%s
 		SELECT EXISTS (SELECT FROM held),
 			EXISTS (SELECT FROM %[3]s WHERE source = $2 AND sha1 = $1 AND destination = $3)`,
-			at.locks, keptCount+1, at.files, keptColumns, keptValues, shown)})
+			at.locks, keptCount+1, at.files, keptColumns, keptValues, shown)}}
+	if last {
+		questions = append(questions, at.release(o, l.cfg.Owner))
+	}
+	err = l.transact(ctx, "record in", questions...)
 	if err == nil && !held && !known {
 		err = l.lostClaim(o)
 	}
 	return err
+}
+
+// release takes the claim of an owner away.
+func (at *layout) release(o connector.Original, owner string) question {
+	return question{text: "DELETE FROM " + at.locks + " WHERE sha1 = $1 AND source = $2 AND owner = $3",
+		args: []any{hexOf(o.SHA1), shipment.Text(o.Source), owner}}
 }
 
 func (l *Ledger) lostClaim(o connector.Original) error {

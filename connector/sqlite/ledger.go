@@ -268,7 +268,7 @@ func (l *Ledger) renew(ctx context.Context, c *ledgerConn, always bool) (epoch i
 }
 
 // Record writes a shipment into both tables, if the file is held.
-func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.Shipment, first bool) error {
+func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.Shipment, first, last bool) error {
 	at, err := l.at()
 	if err == nil {
 		err = shipment.Check(o)
@@ -290,9 +290,22 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 		case !held:
 			return fault.New(fault.Conflict, "record in %s: %.200q is not held", l.file.path, o.Source)
 		}
-		_, err = l.write(ctx, c, at, o, d, first)
+		if _, err = l.write(ctx, c, at, o, d, first); err == nil && last {
+			_, err = l.release(ctx, c, source, sum)
+		}
 		return err
 	})
+}
+
+// release takes the claim of this owner away, and reports whether there was one.
+func (l *Ledger) release(ctx context.Context, c *ledgerConn, source, sum any) (bool, error) {
+	gone, err := c.ExecContext(ctx,
+		"DELETE FROM "+l.tables.Locks+" WHERE sha1 = ? AND source = ? AND owner = ?", sum, source, l.cfg.Owner)
+	if err != nil {
+		return false, err
+	}
+	n, err := gone.RowsAffected()
+	return n > 0, err
 }
 
 // write puts a shipment into our table, if it is not there, and into the first one too if it is to be shown there and nothing is yet.
@@ -345,15 +358,10 @@ func (l *Ledger) Unlock(ctx context.Context, o connector.Original) error {
 	}
 	source, sum := shipment.Text(o.Source), hexOf(o.SHA1)
 	return l.transact(ctx, "unlock in", func(ctx context.Context, c *ledgerConn) error {
-		done, err := c.ExecContext(ctx,
-			"DELETE FROM "+l.tables.Locks+" WHERE sha1 = ? AND source = ? AND owner = ?", sum, source, l.cfg.Owner)
-		if err != nil {
+		if was, err := l.release(ctx, c, source, sum); err != nil || !was {
 			return err
 		}
-		if n, err := done.RowsAffected(); err != nil || n == 0 {
-			return err
-		}
-		_, err = c.ExecContext(ctx,
+		_, err := c.ExecContext(ctx,
 			"DELETE FROM "+l.tables.Main+" WHERE sha1_hash = ? AND source_filepath = ? AND file_transferred_at IS NULL",
 			sum, source)
 		return err

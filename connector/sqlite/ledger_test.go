@@ -182,7 +182,7 @@ func (f ledgerFile) transfer(l *Ledger, o connector.Original) {
 	f.t.Helper()
 	c, err := l.Lock(f.t.Context(), o, false)
 	if err == nil && c.Held {
-		err = l.Record(f.t.Context(), o, ledgertest.To(o, "here", "/raw/a"), true)
+		err = l.Record(f.t.Context(), o, ledgertest.To(o, "here", "/raw/a"), true, false)
 	}
 	if err == nil {
 		err = l.Unlock(f.t.Context(), o)
@@ -212,7 +212,7 @@ func TestLedgerErrors(t *testing.T) {
 	for ; err == nil && n < 1000; n++ { // a page that is there already has room
 		o := ledgertest.File(fmt.Sprint("/a", n), fmt.Sprint(n))
 		if _, err = l.Lock(t.Context(), o, false); err == nil {
-			err = l.Record(t.Context(), o, ledgertest.To(o, "here", strings.Repeat("/raw", 100)), true)
+			err = l.Record(t.Context(), o, ledgertest.To(o, "here", strings.Repeat("/raw", 100)), true, false)
 		}
 	}
 	if !fault.Is(err, fault.Full) {

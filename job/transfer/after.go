@@ -61,7 +61,7 @@ func (j *Job) finish(ctx context.Context, l queue.Lease) error {
 	if err != nil {
 		return j.settle(ctx, j.after, l, f, err)
 	}
-	_, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
+	_, err = j.change(f, func(tx *store.Tx, f *file) error {
 		if f.Packed, f.Held = nil, false; f.State == Finishing {
 			f.becomes(Done, "")
 		}
@@ -217,7 +217,7 @@ func (j *Job) own(f *file, path string, i Identity) error {
 		return err
 	}
 	f.Own = i.Path
-	_, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
+	_, err = j.change(f, func(tx *store.Tx, f *file) error {
 		f.Own = i.Path
 		tx.Set(ownKey(path), text)
 		return nil

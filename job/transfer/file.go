@@ -83,7 +83,8 @@ type file struct {
 	Skipped int    `json:"skipped,omitempty"` // steps behind the first few that are not kept
 	Look    int64  `json:"look,omitempty"`    // of a file that has ended: when its record's age begins, in milliseconds; 0 else
 
-	was stored // what stands in the store
+	was   stored        // what stands in the store
+	noted []func(*file) // what quick steps found, and the store does not know yet
 }
 
 // packed is the packed form of a file.
@@ -252,18 +253,32 @@ func (f *file) to(t *target) *shipped {
 	return &f.To[len(f.To)-1]
 }
 
-// change writes what a step found.
-func (j *Job) change(id uint64, with func(tx *store.Tx, f *file) error) (f *file, err error) {
+// note remembers what a quick step found until the next change of the file writes it down: a crash in between has the step
+// done once more.
+func (f *file) note(with func(f *file)) {
+	with(f)
+	f.noted = append(f.noted, with)
+}
+
+// change writes what a step found, behind what was noted before it. Others may have changed the file meanwhile.
+func (j *Job) change(f *file, with func(tx *store.Tx, f *file) error) (now *file, err error) {
 	err = j.env.Store.Update(func(tx *store.Tx) error {
-		if f, err = readFile(tx, id); err != nil {
+		if now, err = readFile(tx, f.ID); err != nil {
 			return err
 		}
-		if err := with(tx, f); err != nil {
+		for _, with := range f.noted {
+			with(now)
+		}
+		if err := with(tx, now); err != nil {
 			return err
 		}
-		return f.put(tx)
+		return now.put(tx)
 	})
-	return f, err
+	if err != nil {
+		return f, err
+	}
+	f.noted = nil
+	return now, nil
 }
 
 // task is the file in a queue behind that of its preparation, where its key is its identity.
@@ -271,10 +286,8 @@ func (f *file) task() queue.Task {
 	return queue.Task{Key: string(payload(f.ID)), Payload: payload(f.ID)}
 }
 
-// bad reports whether the file is a FITS file that is not whole, or not what it was.
-func (f *file) bad() bool {
-	return f.Verdict != "" && f.Verdict != fits.Good && f.Verdict != fits.Absent
-}
+// isBad reports whether a file is a FITS file that is not whole, or not what it was.
+func isBad(v fits.Verdict) bool { return v != "" && v != fits.Good && v != fits.Absent }
 
 // becomes puts a file into a state.
 func (f *file) becomes(s State, why string) {

@@ -100,7 +100,7 @@ func TestTwoHoldfasts(t *testing.T) {
 	if got := tree(t, first.to[0]); !maps.Equal(got, want) {
 		t.Errorf("%d files are there", len(got))
 	}
-	one, two := first.counts("after").Done, second.counts("after").Done
+	one, two := first.done(), second.done()
 	t.Logf("one did %d, the other %d", one, two)
 	if one+two != n {
 		t.Errorf("%d and %d files were transferred, want %d together", one, two, n)

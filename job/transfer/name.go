@@ -11,7 +11,6 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/fits"
 	"holdfast/connector"
-	"holdfast/kernel/store"
 )
 
 // Placer gives a file its directory at the destinations.
@@ -53,11 +52,12 @@ func (j *Job) place(_ context.Context, f *file) (*file, error) {
 	if from != "" {
 		j.env.History.Warn("file.no_time", "%s: %s", f.Path, from)
 	}
-	return j.change(f.ID, func(_ *store.Tx, f *file) error {
+	step := stepNow(Named, "", 0, "%s", name)
+	f.note(func(f *file) {
 		f.Name, f.Placed = Name(name), from
-		f.did(Named, "", 0, "%s", name)
-		return nil
+		f.add(step)
 	})
+	return f, nil
 }
 
 // timeOf is the time that a card of the file gives.

@@ -100,7 +100,7 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 	if err != nil {
 		return f, err
 	}
-	return j.change(f.ID, func(_ *store.Tx, f *file) error {
+	return j.change(f, func(_ *store.Tx, f *file) error {
 		f.Packed, f.Failures = &made, 0
 		f.did(Packed, "", time.Since(began), "by %s, %d bytes of %d", p.Command[0], made.Size, f.Size)
 		return nil
@@ -141,10 +141,7 @@ func (j *Job) repack(ctx context.Context, f *file) (*file, error) {
 	}
 	j.repacking.Lock() // two destinations may miss it at once
 	defer j.repacking.Unlock()
-	err := j.env.Store.Latest(func(r store.Reader) (err error) {
-		f, err = readFile(r, f.ID)
-		return err
-	})
+	f, err := j.now(f)
 	if err != nil || f.Packed == nil || !j.lacks(f) {
 		return f, err
 	}

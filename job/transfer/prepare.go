@@ -25,7 +25,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// ready gets a file ready to be shipped. Each step that took work is in the store before the next begins.
+// ready gets a file ready to be shipped. What took long is in the store before the next step begins.
 func (j *Job) ready(ctx context.Context, l queue.Lease) error {
 	f, err := j.leased(ctx, l)
 	if err != nil {
@@ -45,7 +45,7 @@ func (j *Job) ready(ctx context.Context, l queue.Lease) error {
 		}
 		f = next
 	}
-	_, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
+	_, err = j.change(f, func(tx *store.Tx, f *file) error {
 		f.becomes(Shipping, "")
 		f.To = make([]shipped, len(j.targets))
 		for i, t := range j.targets {
@@ -75,6 +75,21 @@ func (j *Job) leased(ctx context.Context, l queue.Lease) (f *file, err error) {
 	return f, err
 }
 
+// now is a file as it is by now: others may have changed it.
+func (j *Job) now(f *file) (now *file, err error) {
+	err = j.env.Store.Latest(func(r store.Reader) error {
+		now, err = readFile(r, f.ID)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, with := range f.noted {
+		now.note(with)
+	}
+	return now, nil
+}
+
 // end is an error that ends a file's way without a fault: it is known, or gone.
 type end struct {
 	state State
@@ -95,7 +110,7 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 		j.origin.report(source)
 	}
 	var e end
-	dead, err := j.isLast(ctx, l, cause)
+	dead, err := j.isLast(f, cause)
 	gave := false
 	if err == nil && dead {
 		gave, err = j.giveBack(ctx, f)
@@ -103,7 +118,7 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 	if err != nil {
 		return err
 	}
-	_, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
+	_, err = j.change(f, func(tx *store.Tx, f *file) error {
 		switch {
 		case errors.As(cause, &e):
 			was := f.State
@@ -158,12 +173,12 @@ func isOutage(cause error) bool {
 }
 
 // isLast reports whether a file that failed is to be a dead letter.
-func (j *Job) isLast(ctx context.Context, l queue.Lease, cause error) (bool, error) {
+func (j *Job) isLast(f *file, cause error) (bool, error) {
 	if _, ends := errors.AsType[end](cause); ends || fault.Is(cause, fault.Busy) || isOutage(cause) {
 		return false, nil
 	}
-	f, err := j.leased(ctx, l)
-	return err == nil && (lasts(cause) || f.Failures+1 >= j.cfg.Attempts), err
+	now, err := j.now(f)
+	return err == nil && (lasts(cause) || now.Failures+1 >= j.cfg.Attempts), err
 }
 
 // giveBack gives the claim of a file back that is to be a dead letter, and is nowhere: others may have the same bytes.
@@ -282,12 +297,12 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 	defer in.Close()
 	began := time.Now()
 	one, two := sha1.New(), sha256.New()
-	from := io.TeeReader(&stoppable{ctx, in}, io.MultiWriter(one, two))
+	from, hashes := &stoppable{ctx, in}, io.MultiWriter(one, two)
 	var report fits.Report
 	if IsFITS(string(f.Path)) {
-		report, err = fits.Check(from)
+		report, err = fits.Check(io.TeeReader(from, hashes))
 	} else {
-		_, err = io.Copy(io.Discard, from)
+		_, err = io.CopyBuffer(hashes, from, make([]byte, min(256<<10, f.Size+1)))
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -298,19 +313,35 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 	if err := j.same(in, f); err != nil {
 		return f, err
 	}
-	return j.change(f.ID, func(_ *store.Tx, f *file) error {
-		f.Hashed, f.Verdict, f.Failures = time.Now(), report.Verdict, 0
+	at, said := time.Now(), "no FITS file"
+	if report.Verdict != "" {
+		said = "FITS: " + string(report.Verdict)
+	}
+	why := ""
+	if isBad(report.Verdict) {
+		why = report.String()
+		said += ": " + why
+	}
+	step := stepNow(Read, "", at.Sub(began), "%s", said)
+	return j.finds(f, at.Sub(began), func(f *file) {
+		f.Hashed, f.Verdict, f.Why, f.Failures = at, report.Verdict, why, 0
 		f.SHA1, f.SHA256 = sumOf(one.Sum(nil)), sumOf(two.Sum(nil))
 		f.Meta = metaOf(j.cfg.Meta, string(f.Path))
-		said := "no FITS file"
-		if f.Verdict != "" {
-			said = "FITS: " + string(f.Verdict)
-		}
-		if f.bad() {
-			f.Why = report.String()
-			said += ": " + f.Why
-		}
-		f.did(Read, "", time.Since(began), "%s", said)
+		f.add(step)
+	})
+}
+
+// quick is what a step takes at most that is done once more after a crash: nobody would notice, and a commit takes as long.
+const quick = 100 * time.Millisecond
+
+// finds notes what a step found, or writes it down if it took long.
+func (j *Job) finds(f *file, took time.Duration, with func(f *file)) (*file, error) {
+	if took < quick {
+		f.note(with)
+		return f, nil
+	}
+	return j.change(f, func(_ *store.Tx, f *file) error {
+		with(f)
 		return nil
 	})
 }
@@ -354,7 +385,7 @@ func metaOf(re *regexp.Regexp, name string) map[string]string {
 
 // judge keeps a bad file back.
 func (j *Job) judge(_ context.Context, f *file) (*file, error) {
-	if !f.bad() || j.cfg.ShipBad {
+	if !isBad(f.Verdict) || j.cfg.ShipBad {
 		return f, nil
 	}
 	return f, fault.WithHint(fault.New(fault.Invalid, "%s", f.Why),
@@ -370,12 +401,13 @@ func (j *Job) claim(ctx context.Context, f *file) (*file, error) {
 	if err != nil {
 		return f, err
 	}
-	return j.change(f.ID, func(_ *store.Tx, f *file) error {
+	step := stepNow(Claimed, "", 0, "in %s", j.ledger.Traits().Name)
+	f.note(func(f *file) { // a claim that nobody knows of is the same one when it is asked for again
 		f.Held = true
 		f.Same = j.copies(c.Same)
-		f.did(Claimed, "", 0, "in %s", j.ledger.Traits().Name)
-		return nil
+		f.add(step)
 	})
+	return f, nil
 }
 
 // lock claims a file, or says why it is not ours.

@@ -59,7 +59,14 @@ type Step struct {
 
 // did adds a step to the history of a file; it is written with what the step found. Of a long history the middle is left out.
 func (f *file) did(what Act, where string, took time.Duration, format string, args ...any) {
-	s := Step{At: time.Now().UTC(), What: what, Where: where, Seconds: took.Seconds(), Text: brief(fmt.Sprintf(format, args...))}
+	f.add(stepNow(what, where, took, format, args...))
+}
+
+func stepNow(what Act, where string, took time.Duration, format string, args ...any) Step {
+	return Step{At: time.Now().UTC(), What: what, Where: where, Seconds: took.Seconds(), Text: brief(fmt.Sprintf(format, args...))}
+}
+
+func (f *file) add(s Step) {
 	if n := len(f.Steps); n > 0 {
 		if last := &f.Steps[n-1]; last.What == s.What && last.Where == s.Where && last.Text == s.Text {
 			last.At, last.Seconds, last.Times = s.At, s.Seconds, max(last.Times, 1)+1

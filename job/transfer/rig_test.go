@@ -213,6 +213,16 @@ func (r *rig) files() map[string]*file {
 	return all
 }
 
+// done is how many files are done.
+func (r *rig) done() (n uint64) {
+	for _, f := range r.files() {
+		if f.State == Done {
+			n++
+		}
+	}
+	return n
+}
+
 // counts are those of a queue, whose books must be right.
 func (r *rig) counts(name string) (c queue.Counts) {
 	r.t.Helper()

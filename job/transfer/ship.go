@@ -22,12 +22,16 @@ import (
 // small is how many bytes a file has at most that is under way for the round trips more than for the bytes.
 const small = 1 << 20
 
+// mostLarge is how many large files are under way at once where there are places for that many: over a distance one that is
+// being verified, linked and synced leaves the link to the others.
+const mostLarge = 16
+
 // shipAll leases the files that are to go to the destination, and ships them beside each other: a large one takes the place of
 // several small ones. Only one that is leased waits for its place, so that what comes meanwhile has its turn.
 func (t *target) shipAll(ctx context.Context, g *engine.Group) error {
 	j := t.job
 	places := max(j.cfg.Workers, t.To.Traits().Streams)
-	large := int64(places / j.cfg.Workers)
+	large := int64(max(1, places/max(j.cfg.Workers, mostLarge)))
 	free := semaphore.NewWeighted(int64(places))
 	for {
 		if err := free.Acquire(ctx, 1); err != nil {
@@ -58,19 +62,15 @@ func (t *target) shipAll(ctx context.Context, g *engine.Group) error {
 		}
 		g.Go(func() error {
 			defer free.Release(takes)
-			return j.do(ctx, t.queue, l, t.ship)
+			return j.do(ctx, t.queue, l, func(ctx context.Context, l queue.Lease) error { return t.ship(ctx, l, f) })
 		})
 	}
 }
 
 // ship brings a file to a destination and records it.
-func (t *target) ship(ctx context.Context, l queue.Lease) error {
+func (t *target) ship(ctx context.Context, l queue.Lease, f *file) (err error) {
 	j := t.job
 	began := time.Now()
-	f, err := j.leased(ctx, l)
-	if err != nil {
-		return err
-	}
 	if f.to(t).At.IsZero() {
 		if j.ledger != nil && !j.ledger.isSure(f.ID) { // another may have brought it since: its packed form has other bytes
 			if _, err := j.lock(ctx, f, true); err != nil {
@@ -86,34 +86,44 @@ func (t *target) ship(ctx context.Context, l queue.Lease) error {
 			return t.missed(ctx, l, f, err)
 		}
 	}
+	last := j.leaves(f) && !f.to(t).Recorded && f.missing() == 1
 	if !f.to(t).Recorded {
-		if err := j.record(ctx, t, f); err != nil {
+		if err := j.record(ctx, t, f, last); err != nil {
 			return t.missed(ctx, l, f, err)
 		}
 	}
-	f, err = j.change(f.ID, func(tx *store.Tx, f *file) error {
+	f, err = j.change(f, func(tx *store.Tx, f *file) error {
 		f.Failures, f.to(t).Recorded = 0, true
 		if j.ledger != nil {
-			f.Held = true // a dead one that goes on was claimed anew
+			f.Held = !last // a dead one that goes on was claimed anew
 			f.did(Recorded, t.Name, 0, "in %s", j.ledger.Traits().Name)
 		}
 		if err := t.count(tx, f.size()); err != nil {
 			return err
 		}
 		tx.OnDurable(j.ahead.tell)
-		if !f.everywhere() {
-			if err := t.queue.Done(tx, l); err != nil || !f.State.ended() {
-				return err
-			}
-			return f.tidies(tx, j.named) // a person has let it go elsewhere
-		}
-		f.becomes(Finishing, "")
-		if _, err := j.after.Put(tx, f.task()); err != nil {
+		if err := t.queue.Done(tx, l); err != nil {
 			return err
 		}
-		return t.queue.Done(tx, l)
+		switch {
+		case f.missing() > 0:
+			if !f.State.ended() {
+				return nil
+			}
+			return f.tidies(tx, j.named) // a person has let it go elsewhere
+		case last:
+			f.becomes(Done, "")
+			f.did(Kept, "", 0, "")
+			return nil
+		}
+		f.becomes(Finishing, "")
+		_, err := j.after.Put(tx, f.task())
+		return err
 	})
 	if err == nil {
+		if last && j.ledger != nil {
+			j.ledger.setSure(f.ID, false)
+		}
 		to := *f.to(t)
 		j.env.Log.Info(fmt.Sprintf("Transferred %s to %s: %s in %v, verified by %s", f.Path, to.Path, disk.Size(f.size()),
 			time.Since(began).Round(time.Millisecond), to.Verified))
@@ -129,15 +139,18 @@ func (f *file) size() int64 {
 	return f.Size
 }
 
-// everywhere reports whether a file is at all destinations, and recorded.
-func (f *file) everywhere() bool {
+// missing is at how many destinations a file is not, or not recorded.
+func (f *file) missing() (n int) {
 	for _, s := range f.To {
 		if !s.Recorded {
-			return false
+			n++
 		}
 	}
-	return true
+	return n
 }
+
+// leaves reports whether nothing is to become of the original of a file, and nothing is kept beside it.
+func (j *Job) leaves(f *file) bool { return f.Packed == nil && j.cfg.After != Remove && !f.Overwrite }
 
 // missed puts a file off that is not there. What speaks of the destination closes its gate, and costs no attempt.
 func (t *target) missed(ctx context.Context, l queue.Lease, f *file, cause error) error {
@@ -211,13 +224,22 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 			return f, err
 		}
 	}
-	return j.change(f.ID, func(_ *store.Tx, f *file) error {
-		if f.Packed != nil && f.Packed.SHA256 != sumOf(content.SHA256[:]) {
+	now := shipped{Name: t.Name, Root: t.To.Traits().Root, Path: Name(placed.Path), Verified: placed.Verified, At: time.Now(),
+		Sent: placed.Sent, Size: content.Size, SHA256: sumOf(content.SHA256[:])}
+	step := stepNow(Shipped, t.Name, time.Since(began), "%s", placedText(placed))
+	if f.Packed == nil && content.Size <= small { // after a crash it is found there
+		f.note(func(f *file) {
+			*f.to(t) = now
+			f.add(step)
+		})
+		return f, nil
+	}
+	return j.change(f, func(_ *store.Tx, f *file) error {
+		if f.Packed != nil && f.Packed.SHA256 != now.SHA256 {
 			return fault.New(fault.Corrupt, "its packed form was lost and made anew while it went out")
 		}
-		*f.to(t) = shipped{Name: t.Name, Root: t.To.Traits().Root, Path: Name(placed.Path), Verified: placed.Verified, At: time.Now(), Sent: placed.Sent,
-			Size: content.Size, SHA256: sumOf(content.SHA256[:])}
-		f.did(Shipped, t.Name, time.Since(began), "%s", placedText(placed))
+		*f.to(t) = now
+		f.add(step)
 		return nil
 	})
 }
@@ -253,8 +275,9 @@ func (j *Job) content(f *file) (*os.File, connector.Content, error) {
 	return in, c, nil
 }
 
-// record writes down in the ledger that a file is at a destination. A claim that was lost meanwhile is taken again.
-func (j *Job) record(ctx context.Context, t *target, f *file) error {
+// record writes down in the ledger that a file is at a destination, the last one or not. A claim that was lost meanwhile is taken
+// again.
+func (j *Job) record(ctx context.Context, t *target, f *file, last bool) error {
 	if j.ledger == nil {
 		return nil
 	}
@@ -264,7 +287,7 @@ func (j *Job) record(ctx context.Context, t *target, f *file) error {
 	if f.Packed != nil {
 		s.SHA256, s.Size = f.Packed.SHA256.sha256(), f.Packed.Size
 	}
-	put := func(ctx context.Context) error { return j.ledger.Record(ctx, j.original(f), s, t.index == 0) }
+	put := func(ctx context.Context) error { return j.ledger.Record(ctx, j.original(f), s, t.index == 0, last) }
 	err := j.ledger.ask(ctx, put)
 	if !fault.Is(err, fault.Conflict) {
 		return err

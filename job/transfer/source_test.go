@@ -382,7 +382,7 @@ func TestOverwriteOwn(t *testing.T) {
 		if !slices.Equal(got, []string{"a.fits.fz", "no.fits", "old.fits", "text"}) {
 			t.Errorf("there are %v", got)
 		}
-		if c := r.counts("after"); c.Done != 6 || c.Open()+c.Dead != 0 {
+		if c := r.counts("after"); c.Done != 4 || c.Open()+c.Dead != 0 {
 			t.Errorf("%+v", c)
 		}
 	}
