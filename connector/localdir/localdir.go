@@ -19,6 +19,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/visible"
 	"holdfast/connector"
 )
 
@@ -131,7 +132,7 @@ func (d *Directory) Copy(ctx context.Context, from, name string, c connector.Con
 	err = d.within("copy "+from+" to "+name, func(root *os.Root) error {
 		f, err := openFile(root, from)
 		if errors.Is(err, fs.ErrNotExist) {
-			return fault.New(fault.NotFound, "there is no %s", from)
+			return fault.New(fault.NotFound, "there is no %s", line(from))
 		}
 		if err != nil {
 			return err
@@ -140,7 +141,7 @@ func (d *Directory) Copy(ctx context.Context, from, name string, c connector.Con
 		if sum, size, err := sumOf(ctx, f); err != nil {
 			return err
 		} else if sum != c.SHA256 || size != c.Size {
-			return fault.New(fault.NotFound, "%s holds something else", from)
+			return fault.New(fault.NotFound, "%s holds something else", line(from))
 		}
 		p, err = d.Place(ctx, name, connector.Content{ReaderAt: f, Size: c.Size, ModTime: c.ModTime, SHA256: c.SHA256}, nil)
 		p.Sent = 0
@@ -184,7 +185,7 @@ func (d *Directory) Read(ctx context.Context, name string, to io.Writer) error {
 	return d.within("read "+name, func(root *os.Root) error {
 		f, err := openFile(root, name)
 		if errors.Is(err, fs.ErrNotExist) {
-			return fault.New(fault.NotFound, "there is no %s", name)
+			return fault.New(fault.NotFound, "there is no %s", line(name))
 		}
 		if err != nil {
 			return err
@@ -289,7 +290,7 @@ func openFile(root *os.Root, name string) (*os.File, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fault.New(fault.Conflict, "%s is no file, but %s", name, kindOf(info.Mode()))
+		return nil, fault.New(fault.Conflict, "%s is no file, but %s", line(name), kindOf(info.Mode()))
 	}
 	return root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
@@ -318,13 +319,17 @@ func (r *reader) Read(b []byte) (int, error) {
 	return r.Reader.Read(b)
 }
 
+// line is a name as it stands in a message: one may have line ends in it.
+func line(name string) string { return visible.Text(strings.ToValidUTF8(name, "?"), "") }
+
 // classify gives err its kind.
 func classify(what string, err error) error {
 	if err == nil {
 		return nil
 	}
+	what = line(what)
 	if _, ok := errors.AsType[*fault.Error](err); ok || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s: %w", strings.ToValidUTF8(what, "?"), err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	kind, hint := fault.Transient, ""
 	switch {
@@ -339,7 +344,7 @@ func classify(what string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		kind, hint = fault.Permanent, "files have to be made in the directory; change its owner or mode"
 	}
-	out := error(fault.New(kind, "%s: %w", strings.ToValidUTF8(what, "?"), err))
+	out := error(fault.New(kind, "%s: %w", what, err))
 	if hint != "" {
 		out = fault.WithHint(out, "%s", hint)
 	}

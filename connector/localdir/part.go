@@ -56,7 +56,7 @@ func (p *placing) own(f *os.File) (bool, error) {
 
 // inTheWay says that what stands at the part's name was not made by us, and is not touched: nothing but a person takes it away.
 func (p *placing) inTheWay(info fs.FileInfo) error {
-	return fault.WithHint(fault.New(fault.Conflict, "%s is no file, but %s", p.part, kindOf(info.Mode())),
+	return fault.WithHint(fault.New(fault.Conflict, "%s is no file, but %s", line(p.part), kindOf(info.Mode())),
 		"remove it: it has the name of a file that is under way")
 }
 

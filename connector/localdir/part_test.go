@@ -200,7 +200,8 @@ func TestLinkInTheWay(t *testing.T) {
 			t.Errorf("%s: got %v (hint %q), want a conflict", name, err, fault.HintOf(err))
 		}
 	}
-	if err := errors.Join(os.Mkdir(filepath.Join(dir, "2024"), 0o755), os.Symlink("2024", filepath.Join(dir, "within"))); err != nil {
+	err := errors.Join(os.Mkdir(filepath.Join(dir, "2024"), 0o755), os.Symlink("2024", filepath.Join(dir, "within")))
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Place(t.Context(), "within/x", desttest.Content([]byte("x")), nil); err != nil {

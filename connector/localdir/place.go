@@ -92,8 +92,8 @@ func (p *placing) there() (bool, error) {
 	}
 	sum, size, err := sumOf(p.ctx, f)
 	if err == nil && (size != p.content.Size || sum != p.content.SHA256) {
-		err = fault.WithHint(fault.New(fault.Conflict, "%s is there with %d other bytes (SHA-256 %x), and was not touched", p.name,
-			size, sum), "give one of the two another name")
+		err = fault.WithHint(fault.New(fault.Conflict, "%s is there with %d other bytes (SHA-256 %x), and was not touched",
+			line(p.name), size, sum), "give one of the two another name")
 	}
 	return err == nil, err
 }
@@ -109,7 +109,7 @@ func (p *placing) leadsAway(dir string) error {
 	if err == nil || failed && no != unix.ENOENT && no != unix.ELOOP && no != unix.ENOTDIR {
 		return nil
 	}
-	return fault.WithHint(fault.New(fault.Conflict, "%s is a symbolic link that leads out of the destination, or nowhere", dir),
+	return fault.WithHint(fault.New(fault.Conflict, "%s is a link that leads out of the destination, or nowhere", line(dir)),
 		"put a directory in its place; a further disk can be mounted there")
 }
 
@@ -120,7 +120,7 @@ func (p *placing) directories(dir string) error {
 	}
 	if info, err := p.root.Stat(dir); err == nil {
 		if !info.IsDir() {
-			return fault.New(fault.Conflict, "%s is no directory", dir)
+			return fault.New(fault.Conflict, "%s is no directory", line(dir))
 		}
 		return nil
 	}

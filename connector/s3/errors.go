@@ -13,6 +13,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"holdfast/base/fault"
+	"holdfast/base/visible"
 )
 
 // throttled is how long a store is left alone that asks for it, and does not say how long.
@@ -126,7 +127,7 @@ func (b *Bucket) classify(ctx context.Context, what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	what = strings.ToValidUTF8(what, "?")
+	what = visible.Text(strings.ToValidUTF8(what, "?"), "")
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, ctx.Err())
 	}

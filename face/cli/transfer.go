@@ -85,7 +85,7 @@ func (f *face) transferVerifyCommand() *cobra.Command {
 				from = time.Now().Add(-time.Duration(since))
 			}
 			found, err := plan.Compare(cmd.Context(), name, from, func(d app.Difference) {
-				fmt.Fprintf(f.out, "%s  (of %s): %s\n", d.Path, d.Source, d.What)
+				fmt.Fprintf(f.out, "%s  (of %s): %s\n", printable([]byte(d.Path)), printable([]byte(d.Source)), d.What)
 			})
 			if err != nil {
 				return err
