@@ -1,0 +1,149 @@
+package warc
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"holdfast/base/fault"
+)
+
+// messageBuffer holds the longest line of chunked coding, too.
+const messageBuffer = 8 << 10
+
+// Message is an HTTP message as it lies in a block: a request or a response, as it was transferred.
+type Message struct {
+	Start  string // its first line
+	Fields Fields
+	Head   int64 // bytes up to the body, with the empty line
+	body   *bufio.Reader
+}
+
+// SplitHTTP reads the head of an HTTP/1 message, and no more of r than its buffer holds. It is lenient, since
+// servers are: lines may end with LF alone, a line without a colon is passed over, and a head that the network
+// cut short is one without a body. An error is Invalid if r does not begin as HTTP, or if the head is longer than
+// MaxHeader; others are r's.
+func SplitHTTP(r io.Reader) (*Message, error) {
+	return splitHTTP(bufio.NewReaderSize(r, messageBuffer))
+}
+
+func splitHTTP(r *bufio.Reader) (*Message, error) {
+	h := head{r: r}
+	start, err := h.line()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if !bytes.HasPrefix(start, []byte("HTTP/")) && !bytes.Contains(start, []byte(" HTTP/")) {
+		return nil, fault.New(fault.Invalid, "%.60q does not begin an HTTP message", start)
+	}
+	m := &Message{Start: string(start), body: r}
+	for err == nil {
+		var line []byte
+		if line, err = h.line(); len(line) == 0 {
+			break
+		}
+		m.Fields = appendLine(m.Fields, line)
+	}
+	m.Head = h.n
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return m, nil
+}
+
+// appendLine adds a line of a head. One that begins with white space goes on with the value before it.
+func appendLine(fields Fields, line []byte) Fields {
+	if line[0] == ' ' || line[0] == '\t' {
+		if last := len(fields) - 1; last >= 0 {
+			fields[last].Value = strings.TrimSpace(fields[last].Value + " " + string(bytes.TrimSpace(line)))
+		}
+		return fields
+	}
+	name, value, ok := bytes.Cut(line, []byte(":"))
+	if !ok {
+		return fields
+	}
+	return append(fields, Field{string(bytes.TrimSpace(name)), string(bytes.TrimSpace(value))})
+}
+
+// head reads the lines of a head, of at most MaxHeader bytes.
+type head struct {
+	r    *bufio.Reader
+	n    int64  // bytes read
+	long []byte // a line that is longer than r's buffer
+}
+
+// line returns the next line without its end, valid until the next call, and io.EOF with what is left if the end
+// of it is missing.
+func (h *head) line() ([]byte, error) {
+	h.long = h.long[:0]
+	for {
+		part, err := h.r.ReadSlice('\n')
+		h.n += int64(len(part))
+		if h.n > MaxHeader {
+			return nil, fault.New(fault.Invalid, "the header is longer than %d bytes", MaxHeader)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			h.long = append(h.long, part...)
+			continue
+		}
+		if len(h.long) > 0 {
+			h.long = append(h.long, part...)
+			part = h.long
+		}
+		if err != nil {
+			return part, err
+		}
+		return bytes.TrimSuffix(part[:len(part)-1], []byte("\r")), nil
+	}
+}
+
+// Status returns the status of a response, 0 if its first line has none.
+func (m *Message) Status() int {
+	_, rest, _ := strings.Cut(m.Start, " ")
+	code, _, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
+	status, err := strconv.ParseUint(code, 10, 16)
+	if err != nil || len(code) != 3 || !strings.HasPrefix(m.Start, "HTTP/") {
+		return 0
+	}
+	return int(status)
+}
+
+// MediaType returns the type that Content-Type says, in lower case and without parameters, "" without one.
+func (m *Message) MediaType() string {
+	media, _, _ := strings.Cut(m.Fields.Get("Content-Type"), ";")
+	return strings.ToLower(strings.TrimSpace(media))
+}
+
+// Chunked reports whether the body is said to be in chunks: if that is the last of its transfer codings.
+func (m *Message) Chunked() bool {
+	codings := m.Fields.All("Transfer-Encoding")
+	if len(codings) == 0 {
+		return false
+	}
+	last := codings[len(codings)-1]
+	return strings.EqualFold(strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:]), "chunked")
+}
+
+// Body returns what follows the head, as it was transferred. Body and Payload read on where the other stopped.
+func (m *Message) Body() io.Reader { return m.body }
+
+// Payload returns the payload: the entity-body of RFC 2616 (5.9, 6.3.2), which is the body without its chunks. A
+// content coding (gzip) is part of it and stays. If what is said to be chunked does not begin with a chunk, the
+// body is the payload: proxies remove the chunks and leave the field. Where the chunks break off or break their
+// form, the payload ends.
+func (m *Message) Payload() io.Reader {
+	if m.Chunked() {
+		return &chunks{r: m.body}
+	}
+	return m.body
+}
+
+// isHTTP reports whether a block of this type is an HTTP message.
+func isHTTP(contentType string) bool {
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(media), "application/http")
+}
