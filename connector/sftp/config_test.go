@@ -93,7 +93,7 @@ func FuzzParseRemote(f *testing.F) {
 	})
 }
 
-// FuzzSpell: what a name becomes is one word of one line, and printf makes the name of it again.
+// FuzzSpell: what a name becomes is one word of one line, and the script makes the name of it again.
 func FuzzSpell(f *testing.F) {
 	for _, s := range hostile {
 		f.Add(s)
@@ -106,7 +106,7 @@ func FuzzSpell(f *testing.F) {
 		if strings.Contains(s, "\x00") || s == "" {
 			return
 		}
-		cmd := exec.Command("sh", "-c", `IFS= read -r a; LC_ALL=C; v=$(printf "%b." "$a"); v=${v%.}; printf %s "$v"`)
+		cmd := exec.Command("sh", "-c", naming+`; IFS= read -r a; LC_ALL=C; name "$a"; printf %s "$v"`)
 		cmd.Stdin = strings.NewReader(word + "\n")
 		if out, err := cmd.Output(); err != nil || string(out) != s {
 			t.Errorf("%q becomes %q, which becomes %q, %v", s, word, out, err)

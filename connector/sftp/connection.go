@@ -32,7 +32,10 @@ type connection struct {
 
 	lanes  lanes
 	shells shells
-	noSync atomic.Bool // directories can't be synced there
+	small  atomic.Int64 // files under way that are worth to be hashed, and to have their directories synced, together
+	noSync atomic.Bool  // directories can't be synced there
+
+	hashings *crowd[struct{}, *hashing]
 }
 
 // wire knows when something came over it last.
@@ -73,6 +76,7 @@ func open(ctx context.Context, cfg Config, stall time.Duration, spawn func(func(
 	}
 	last := route[len(route)-1]
 	c := &connection{cfg: cfg, silence: last.silence, stall: stall, spawn: spawn, dead: make(chan struct{})}
+	c.hashings = newCrowd(c.hashTogether)
 	for i, h := range route {
 		if err := c.reach(ctx, h, i == 0); err != nil {
 			c.close(err)

@@ -95,6 +95,7 @@ func (c *connection) sum(ctx context.Context, l *lane, name string, how connecto
 	case !info.Mode().IsRegular():
 		return sum, fault.New(fault.Conflict, "%s is no file, but a %v", name, info.Mode().Type())
 	case how == connector.ByRemoteHash:
+		defer c.count(info.Size())()
 		return c.remoteHash(c.absolute(name), info.Size())
 	}
 	return readBack(ctx, l, c.absolute(name))

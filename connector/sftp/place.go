@@ -45,6 +45,7 @@ func (d *Destination) placing(ctx context.Context, name string, content connecto
 		if err != nil {
 			return connector.Placed{}, err
 		}
+		defer c.count(content.Size)()
 		l, err := c.lane()
 		if err != nil {
 			return connector.Placed{}, err

@@ -2,12 +2,8 @@ package sftp
 
 import (
 	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -21,25 +17,30 @@ import (
 )
 
 // script is what runs on the server: it answers each line by one line. It has no quotes, backslashes or line
-// ends of its own, so that any login shell passes it on to sh. Names come as lines in which printf makes
-// every unusual byte out of its octal number, and are used in double quotes only; a file is given as standard
-// input, never by its name.
+// ends of its own, so that any login shell passes it on to sh. Plain names come as they are, behind a = where they come alone; others as
+// words in which printf makes every unusual byte out of its octal number. All are used in double quotes only; a file of another than a plain
+// name is given as standard input, never by its name. To start a program is what a small file costs most: `m` hashes many by one.
 var script = strings.Join([]string{
-	`LC_ALL=C; export LC_ALL; w=none`,
-	`if command -v openssl >/dev/null 2>&1; then w=openssl; big() { openssl dgst -sha256 -r; }; small() { big; }; fi`,
-	`if command -v shasum >/dev/null 2>&1; then w=shasum; small() { shasum -a 256; }; fi`,
-	`if command -v sha256sum >/dev/null 2>&1; then w=sha256sum; small() { sha256sum; }; fi`,
+	`LC_ALL=C; export LC_ALL; set -f; w=none`,
+	`if command -v openssl >/dev/null 2>&1; then w=openssl; big() { openssl dgst -sha256 -r "$@"; }; small() { big "$@"; }; fi`,
+	`if command -v shasum >/dev/null 2>&1; then w=shasum; small() { shasum -a 256 "$@"; }; fi`,
+	`if command -v sha256sum >/dev/null 2>&1; then w=sha256sum; small() { sha256sum "$@"; }; fi`,
 	`if command -v openssl >/dev/null 2>&1; then w=$w+openssl; else big() { small; }; fi`,
-	`name() { v=$(printf "%b." "$1"); v=${v%.}; }`,
+	naming,
 	`echo; echo "` + ready + ` $w"`,
-	`while read -r op a b; do name "$a"; case $op in ` +
-		`s|b) if [ -L "$v" ]; then echo "- link"; elif [ -f "$v" ]; then if [ -r "$v" ]; then ` +
+	`while read -r op a b; do case $op in ` +
+		`s|b) name "$a"; if [ -L "$v" ]; then echo "- link"; elif [ -f "$v" ]; then if [ -r "$v" ]; then ` +
 		`if [ $op = b ]; then s=$(big <"$v"); else s=$(small <"$v"); fi && echo "+ $s" || echo "- failed"; ` +
 		`else echo "- denied"; fi; else echo "- absent"; fi;; ` +
-		`c) f=$v; name "$b"; ` +
+		`m) set -- $a $b; k=+; for v in "$@"; do if [ -L "$v" ]; then k=-; elif [ -f "$v" ]; then :; else k=-; fi; done; ` +
+		`if [ $k = + ] && s=$(small "$@" </dev/null); then echo + $s; else echo "- some"; fi;; ` +
+		`c) name "$a"; f=$v; name "$b"; ` +
 		`if cp -- "$f" "$v" </dev/null >/dev/null 2>&1; then echo "+ copied"; else echo "- failed"; fi;; ` +
 		`*) ;; esac; done`,
 }, "; ")
+
+// naming has the script read a path as spell writes it.
+const naming = `name() { case "$1" in =*) v=${1#=};; *) v=$(printf "%b." "$1"); v=${v%.};; esac; }`
 
 // ready begins the line with which the script says that it listens; what comes before it are greetings of the
 // server.
@@ -291,45 +292,6 @@ func (g *shells) stalled(stall time.Duration) bool {
 		limit := stall + time.Duration(owed/slowHash)*time.Second
 		return owed > 0 && time.Since(time.Unix(0, s.since.Load())) > limit
 	})
-}
-
-// spell writes a path as one word of one line that printf %b turns back into it.
-func spell(path string) string {
-	var b strings.Builder
-	for _, c := range []byte(path) {
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("/._-", c) >= 0 {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, `\0%03o`, c)
-		}
-	}
-	return b.String()
-}
-
-// remoteHash has the server hash a regular file. It is fs.ErrNotExist if there is none, and fs.ErrPermission
-// if it may not be read.
-func (c *connection) remoteHash(path string, size int64) (sum [sha256.Size]byte, err error) {
-	op := "s"
-	if size >= bigFile {
-		op = "b"
-	}
-	answer, err := c.ask(op+" "+spell(path)+"\n", size)
-	if err != nil {
-		return sum, err
-	}
-	switch text, good := strings.CutPrefix(answer, "+ "); {
-	case good && len(text) >= 2*sha256.Size:
-		if b, err := hex.DecodeString(text[:2*sha256.Size]); err == nil {
-			return [sha256.Size]byte(b), nil
-		}
-	case answer == "- absent":
-		return sum, fs.ErrNotExist
-	case answer == "- denied":
-		return sum, fs.ErrPermission
-	case answer == "- link":
-		return sum, fault.New(fault.Conflict, "it is no file, but a link")
-	}
-	return sum, fault.New(fault.Transient, "the server could not hash it: it said %.100q", answer)
 }
 
 // remoteCopy has the server copy a file.
