@@ -56,7 +56,8 @@ func TestSplitHTTP(t *testing.T) {
 		}
 	}
 	broken := errors.New("broken")
-	if _, err := SplitHTTP(io.MultiReader(strings.NewReader("HTTP/1.1 200 OK\r\nA"), iotest.ErrReader(broken))); !errors.Is(err, broken) {
+	in := io.MultiReader(strings.NewReader("HTTP/1.1 200 OK\r\nA"), iotest.ErrReader(broken))
+	if _, err := SplitHTTP(in); !errors.Is(err, broken) {
 		t.Errorf("got %v, want the reader's error", err)
 	}
 }
@@ -97,7 +98,8 @@ func TestChunks(t *testing.T) {
 		}
 	}
 	broken := errors.New("broken")
-	m, err := SplitHTTP(io.MultiReader(strings.NewReader("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab"), iotest.ErrReader(broken)))
+	const begun = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab"
+	m, err := SplitHTTP(io.MultiReader(strings.NewReader(begun), iotest.ErrReader(broken)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -147,7 +147,12 @@ func (r *Record) checkNames() string {
 	if !isURI(r.ID) {
 		return "its id is no URI"
 	}
-	for _, id := range append([]string{r.WarcinfoID, r.RefersTo, r.Profile}, r.ConcurrentTo...) {
+	for _, id := range r.ConcurrentTo {
+		if !isURI(id) {
+			return "an id that it names is no URI"
+		}
+	}
+	for _, id := range [...]string{r.WarcinfoID, r.RefersTo, r.Profile} {
 		if id != "" && !isURI(id) {
 			return "an id or profile that it names is no URI"
 		}
@@ -157,12 +162,19 @@ func (r *Record) checkNames() string {
 			return "an extra field has the name of another, or none that a field can have"
 		}
 	}
-	for _, d := range []Digest{r.Block.SHA1, r.Block.SHA256, r.Payload.SHA1, r.Payload.SHA256} {
-		if norm, err := ParseDigest(string(d)); d != "" && (err != nil || norm != d) {
+	for _, d := range [...]Digests{r.Block, r.Payload} {
+		if d.SHA1 != "" && !usualForm(d.SHA1, "sha1:", 32, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") ||
+			d.SHA256 != "" && !usualForm(d.SHA256, "sha256:", 64, "0123456789abcdef") {
 			return "a digest is none, or not in its usual form"
 		}
 	}
 	return ""
+}
+
+// usualForm reports whether a digest is what ParseDigest would give, without making one.
+func usualForm(d Digest, label string, size int, alphabet string) bool {
+	value, ok := strings.CutPrefix(string(d), label)
+	return ok && len(value) == size && strings.Trim(value, alphabet) == ""
 }
 
 // isURI reports whether s can stand between < and >: printable ASCII with a scheme.

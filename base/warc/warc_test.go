@@ -20,7 +20,7 @@ const (
 	page    = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 12\r\n\r\n<p>hello</p>"
 	pageSum = Digest("sha1:EH2SPSI2J7IA53E7X7MLVOIBNGZPXYIP") // of <p>hello</p>, by sha1sum and base32
 	chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: Text/HTML\r\n\r\n" +
-		"5;name=v\r\n<p>he\r\n7\r\nllo</p>\r\n0\r\nX-Trailer: 1\r\n\r\n"
+		"5;name=v\r\n<p>he\r\n7\r\nllo</p>\r\n0\r\n\r\n"
 	asked = "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
 )
 
@@ -56,7 +56,7 @@ func everyType() []Record {
 	same.RefersTo, same.RefersToURI, same.RefersToDate = id(3), uri, when
 	old := record(Revisit, 8, "http://example.com/old", "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n")
 	old.Profile, old.RefersTo, old.RefersToURI, old.RefersToDate = NotModified, id(3), uri, when
-	empty := record(Response, 9, "http://example.com/empty", "HTTP/1.1 204 No Content\r\n\r\n")
+	empty := record(Response, 9, "http://example.com/empty", "HTTP/1.1 204 No Content\r\nServer: x\r\n\r\n")
 	all := []Record{info, dns, ask, answer, meta, inChunks, cut, same, old, empty}
 	for i := range all[1:] {
 		all[i+1].WarcinfoID = id(0)
@@ -257,10 +257,11 @@ func TestRefused(t *testing.T) {
 		"needs a prof": func(r *Record) { r.Type = Revisit },
 		"needs the SH": func(r *Record) { r.Type, r.Profile = Revisit, IdenticalDigest },
 		"its id":       func(r *Record) { r.ID = "urn:uuid:1>\r\nX: <urn:2" },
-		"that it name": func(r *Record) { r.ConcurrentTo = []string{"urn:a b"} },
+		"an id that i": func(r *Record) { r.ConcurrentTo = []string{"urn:a b"} },
 		"extra":        func(r *Record) { r.Extra = Fields{{"warc-type", "evil"}} },
 		"extra field":  func(r *Record) { r.Extra = Fields{{"X\r\nY", "evil"}} },
 		"a digest":     func(r *Record) { r.Block.SHA1 = "sha1:\r\nX: evil" },
+		"a digest is":  func(r *Record) { r.Payload.SHA256 = Digest(strings.ToUpper(string(pageSum))) },
 		"read only on": func(r *Record) { r.Content = iotest.HalfReader(r.Content) },
 		"ends 3 bytes": func(r *Record) { r.Length += 3 },
 		"more than":    func(r *Record) { r.TargetURI += strings.Repeat("x", MaxHeader) },
@@ -354,7 +355,8 @@ func TestParseDigest(t *testing.T) {
 			t.Errorf("%q: got %q and %v, want %q", in, d, err, want)
 		}
 	}
-	for _, in := range []string{"", "sha1", "sha1:", ":x", "sha1:short", "sha1:0000000000000000000000000000000z", "sha256:" + string(pageSum[5:])} {
+	for _, in := range []string{"", "sha1", "sha1:", ":x", "sha1:short", "sha1:0000000000000000000000000000000z",
+		"sha256:" + string(pageSum[5:])} {
 		if d, err := ParseDigest(in); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%q: got %q and %v, want a refusal", in, d, err)
 		}
