@@ -523,6 +523,9 @@ func (f finder) Notes() (notes [][2]string) {
 	if s.Waiting > 0 {
 		add("not finished yet", "%d files", s.Waiting)
 	}
+	if some, n := f.Held(showHeld); n > 0 {
+		add("not whole yet", "%s", heldText(some, n, time.Now()))
+	}
 	if s.Overflow != nil {
 		add("overflow", "%v", s.Overflow)
 	}
@@ -530,4 +533,22 @@ func (f finder) Notes() (notes [][2]string) {
 		add("unreadable", "%v", s.Unreadable)
 	}
 	return notes
+}
+
+// showHeld is how many of the files that are not whole are named.
+const showHeld = 3
+
+// heldText names files that wait because they are not whole by their own header.
+func heldText(some []filetree.Held, n int, now time.Time) string {
+	var b strings.Builder
+	for i, h := range some {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s (for %v)", transfer.Name(h.Path), now.Sub(h.Since).Round(time.Second))
+	}
+	if more := n - len(some); more > 0 {
+		fmt.Fprintf(&b, ", and %d more", more)
+	}
+	return b.String()
 }

@@ -4,6 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	filetree "holdfast/connector/tree"
 )
 
 func TestOverlap(t *testing.T) {
@@ -25,5 +28,13 @@ func TestOverlap(t *testing.T) {
 		if got := overlap(at(x.a), at(x.b)); got != x.want {
 			t.Errorf("%s and %s: got %v, want %v", x.a, x.b, got, x.want)
 		}
+	}
+}
+
+func TestFilesThatAreNotWholeAreNamed(t *testing.T) {
+	now := time.Now()
+	some := []filetree.Held{{Path: "a.fits", Since: now.Add(-90 * time.Second)}, {Path: "b\nc.fits", Since: now}}
+	if got, want := heldText(some, 12, now), `a.fits (for 1m30s), "b\nc.fits" (for 0s), and 10 more`; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

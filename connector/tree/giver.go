@@ -137,7 +137,8 @@ func (g *giver) judge(d *lookout, e *entry) (File, bool) {
 		return File{}, false
 	}
 	f := File{Identity: id, Found: e.found}
-	if !e.moved && !g.complete(e.path) {
+	e.part = !e.moved && !g.complete(e.path)
+	if e.part {
 		left := g.t.cfg.Overdue - quiet
 		if now.Sub(time.Unix(0, id.Mtime)) >= g.t.cfg.Overdue { // it has been so for long, though nobody looked
 			left = g.t.cfg.Patience - quiet

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -284,4 +285,36 @@ func TestAnOldIncompleteFileIsGivenSoon(t *testing.T) {
 			t.Errorf("got %v after %v, want the file, incomplete, after some seconds", fs, time.Since(begin))
 		}
 	})
+}
+
+// TestWhatIsHeldIsNamed: a person sees which files wait, those that have waited for longest first.
+func TestWhatIsHeldIsNamed(t *testing.T) {
+	c := config(t.TempDir())
+	c.Patience, c.Overdue = time.Millisecond, time.Hour
+	var whole atomic.Bool
+	c.Complete = func(string) (bool, error) { return whole.Load(), nil }
+	g := start(t, c, nil)
+	held := func(want ...string) {
+		t.Helper()
+		for end := time.Now().Add(long); ; time.Sleep(time.Millisecond) {
+			some, n := g.tree.Held(2)
+			var names []string
+			for _, h := range some {
+				names = append(names, h.Path)
+			}
+			if n == len(want) && slices.Equal(names, want[:min(len(want), 2)]) {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d are held, %v; want %v", n, names, want)
+			}
+		}
+	}
+	for i, name := range []string{"b", "a", "c"} {
+		g.write(name, name)
+		held([]string{"b", "a", "c"}[:i+1]...)
+	}
+	whole.Store(true)
+	g.paths(t, "a", "b", "c")
+	held()
 }

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"container/heap"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type entry struct {
 	looked  bool      // what follows is known
 	id      Identity
 	since   time.Time // it is as it is
+	part    bool      // it was not whole by what it says itself, when it was looked at last
 
 	due time.Time // when it is to be looked at
 	at  int       // in the heap
@@ -157,7 +159,7 @@ func (t *table) back(e *entry) {
 		return
 	}
 	n.first, n.looked, n.id, n.since = e.first, e.looked, e.id, e.since
-	n.again = n.again || e.again
+	n.again, n.part = n.again || e.again, e.part
 }
 
 // room reports whether scans may go on: half of the table is for events.
@@ -173,6 +175,24 @@ func (t *table) size() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.due) + t.taken
+}
+
+// held are some of the files that are not whole yet, those that have waited for longest first, and how many there are.
+func (t *table) held(most int) (some []Held, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range t.due {
+		if !e.part {
+			continue
+		}
+		n++
+		at, _ := slices.BinarySearchFunc(some, e.first, func(h Held, first time.Time) int { return h.Since.Compare(first) })
+		if at < most {
+			some = slices.Insert(some, at, Held{e.path, e.first})
+			some = some[:min(len(some), most)]
+		}
+	}
+	return some, n
 }
 
 func (t *table) stand(r root) {

@@ -301,6 +301,23 @@ func (t *Tree) Status() Status {
 	return s
 }
 
+// Held is a file that stands there and is not given, for it is not whole by what it says itself.
+type Held struct {
+	Path  string
+	Since time.Time // when it was found
+}
+
+// Held returns some of the files that Run holds, those that it has held for longest first, and how many there are.
+func (t *Tree) Held(most int) (some []Held, n int) {
+	t.mu.Lock()
+	files := t.files
+	t.mu.Unlock()
+	if files == nil {
+		return nil, 0
+	}
+	return files.held(most)
+}
+
 func (t *Tree) update(change func(*Status)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -113,7 +113,9 @@ func TestTheSameFileIsNotGivenTwice(t *testing.T) {
 
 // Its receiver may have found it missing in between.
 func TestAFileThatIsMovedAwayAndBackIsGivenAgain(t *testing.T) {
-	g := start(t, config(t.TempDir()), nil)
+	c := config(t.TempDir())
+	c.Patience = 20 * time.Millisecond
+	g := start(t, c, nil)
 	outside := filepath.Join(t.TempDir(), "outside")
 	g.write("a", "abc")
 	g.paths(t, "a")

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdfast/app"
@@ -23,7 +24,9 @@ type pass struct {
 	bar    *bar // nil where there is no terminal
 	began  time.Time
 	before app.Tally
-	desk   chan *app.Desk // holds the one of the running process
+	desk   chan *app.Desk           // holds the one of the running process
+	runs   atomic.Pointer[app.Desk] // likewise; nil before it stands
+	closed string                   // the gates that were closed when the time was over
 }
 
 // How often a pass says how far it is: on a terminal, and in the log.
@@ -74,6 +77,40 @@ func (p *pass) follow(ctx context.Context) error {
 			p.log.Info(text)
 		}
 	}
+}
+
+// endAfter ends the pass after a time, and remembers which gates were closed then.
+func (p *pass) endAfter(ctx context.Context, wait time.Duration, end func()) {
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	select {
+	case <-over.C:
+	case <-ctx.Done():
+		return
+	}
+	if desk := p.runs.Load(); desk != nil {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		gates, _ := desk.Gates(ctx, p.job) // of none nothing is said
+		p.closed = closedText(gates, time.Now())
+	}
+	end()
+}
+
+// closedText says which gates are closed, since when and why.
+func closedText(gates []app.JobGate, now time.Time) string {
+	var texts []string
+	for _, g := range gates {
+		if g.Open {
+			continue
+		}
+		text := fmt.Sprintf("%s is away for %s", g.Name, span(now.Sub(g.Since)))
+		if g.Cause != "" {
+			text += " (" + g.Cause + ")"
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, "; ")
 }
 
 // progress is one line about a pass under way.

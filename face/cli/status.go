@@ -182,8 +182,7 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 			plural(n, "letter"), j.Name))
 	}
 	for _, q := range j.Balance.Queues {
-		lines = append(lines, fmt.Sprintf("%s: %s waiting, %s under way, %s done, %s dropped, %s dead", q.Queue,
-			count(q.Ready+q.Waiting), count(q.Leased), count(q.Done), count(q.Dropped), count(q.Dead)))
+		lines = append(lines, queueText(q, j.State != engine.Stopped))
 	}
 	if r := j.Rates; r != nil && len(j.Balance.Queues) == 0 {
 		lines = append(lines, ratesText(*r))
@@ -204,6 +203,16 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	for _, l := range lines {
 		fmt.Fprint(f.out, wrap(l, "  "))
 	}
+}
+
+// queueText is how a queue stands. What was in the hands of a process that ended waits for the next one.
+func queueText(q engine.QueueBooks, runs bool) string {
+	waiting, underWay := q.Ready+q.Waiting, q.Leased
+	if !runs {
+		waiting, underWay = waiting+underWay, 0
+	}
+	return fmt.Sprintf("%s: %s waiting, %s under way, %s done, %s dropped, %s dead", q.Queue, count(waiting), count(underWay),
+		count(q.Done), count(q.Dropped), count(q.Dead))
 }
 
 // left is how many tasks of a queue are not done.

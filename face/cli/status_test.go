@@ -54,6 +54,24 @@ func TestStatusOfAJobThatIsNotThere(t *testing.T) {
 	}
 }
 
+// TestQueueText: nothing is under way in a process that does not run.
+func TestQueueText(t *testing.T) {
+	var out bytes.Buffer
+	f := &face{terminal: terminal{out: &out, err: &out}}
+	j := engine.Status{Name: "frames", State: engine.Stopped}
+	j.Balance.Queues = []engine.QueueBooks{{Queue: "prepare"}}
+	q := &j.Balance.Queues[0]
+	q.Ready, q.Leased, q.Waiting = 1, 2, 4
+	for state, want := range map[engine.State]string{engine.Stopped: "prepare: 7 waiting, 0 under way", engine.Running: "prepare: 5 waiting, 2 under way"} {
+		out.Reset()
+		j.State = state
+		f.showReport(app.Report{Jobs: []engine.Status{j}}, time.Now())
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s: got\n%s, want %s", state, out.String(), want)
+		}
+	}
+}
+
 // TestQuotaText: what is still counted as above a mark, because it is not an eighth below, is not said to be above.
 func TestQuotaText(t *testing.T) {
 	q := engine.Quota{Level: engine.Hard, Policy: "hold", Marks: engine.Marks{Soft: 1 << 20, Hard: 2 << 20}}

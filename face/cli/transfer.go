@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -194,21 +195,28 @@ func (f *face) transfer(cmd *cobra.Command, t *transferFlags, log *slog.Logger) 
 	p := &process{plan: plan, log: log, ready: func(d *app.Desk, _ string) {
 		log.Info(fmt.Sprintf("holdfast %s transfers %s to %s, with its state in %s", app.Version, fl.From, fl.To, plan.Place.Dir))
 		pass.desk <- d
+		pass.runs.Store(d)
 	}}
 	if plan.Once {
 		p.beside = append(p.beside, pass.follow)
 	}
+	ctx, end := context.WithCancelCause(ctx)
+	var waiting sync.WaitGroup
 	if t.maxWait > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, t.maxWait)
-		defer cancel()
+		waiting.Go(func() { pass.endAfter(ctx, t.maxWait, func() { end(errMaxWait) }) })
 	}
 	err = p.run(ctx)
+	end(nil)
+	waiting.Wait()
 	if err == nil && plan.Once {
 		err = pass.summary(context.WithoutCancel(ctx), plan.Place)
 	}
-	if ctx.Err() == context.DeadlineExceeded {
-		return &exitError{LeftOver, fault.WithHint(fmt.Errorf("not all is done after %v (--max-wait)", t.maxWait),
+	if context.Cause(ctx) == errMaxWait {
+		why := ""
+		if pass.closed != "" {
+			why = ": " + pass.closed
+		}
+		return &exitError{LeftOver, fault.WithHint(fmt.Errorf("not all is done after %v (%w)%s", t.maxWait, errMaxWait, why),
 			"what is left goes on at the next start; see holdfast status --data-dir %s", plan.Place.Dir)}
 	}
 	if err != nil || !plan.Once || cmd.Context().Err() != nil {
@@ -216,6 +224,9 @@ func (f *face) transfer(cmd *cobra.Command, t *transferFlags, log *slog.Logger) 
 	}
 	return f.passEnded(cmd.Context(), p)
 }
+
+// errMaxWait is why a pass ended before all was done.
+var errMaxWait = errors.New("--max-wait")
 
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 
