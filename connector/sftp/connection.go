@@ -35,7 +35,9 @@ type connection struct {
 	small  atomic.Int64 // files under way that are worth to be hashed, and to have their directories synced, together
 	noSync atomic.Bool  // directories can't be synced there
 
+	folders  folders
 	hashings *crowd[struct{}, *hashing]
+	syncings *crowd[*folder, *syncing]
 }
 
 // wire knows when something came over it last.
@@ -76,7 +78,7 @@ func open(ctx context.Context, cfg Config, stall time.Duration, spawn func(func(
 	}
 	last := route[len(route)-1]
 	c := &connection{cfg: cfg, silence: last.silence, stall: stall, spawn: spawn, dead: make(chan struct{})}
-	c.hashings = newCrowd(c.hashTogether)
+	c.hashings, c.syncings = newCrowd(c.hashTogether), newCrowd(c.syncTogether)
 	for i, h := range route {
 		if err := c.reach(ctx, h, i == 0); err != nil {
 			c.close(err)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"sync"
 
 	"holdfast/base/fault"
@@ -96,23 +95,6 @@ func (p *placing) syncFinal() error {
 func (p *placing) syncs() bool {
 	_, ok := p.lane.client.HasExtension("fsync@openssh.com")
 	return ok
-}
-
-// openDirectory opens the file's directory, if the server lets it be done.
-func (p *placing) openDirectory() (err error) {
-	if p.noSync.Load() {
-		return nil
-	}
-	p.directory, err = p.lane.client.Open(path.Dir(p.final))
-	return p.maybe(err)
-}
-
-// syncDirectory makes the names in the directory durable, if it is open.
-func (p *placing) syncDirectory() error {
-	if p.directory == nil {
-		return nil
-	}
-	return p.maybe(p.directory.Sync())
 }
 
 // maybe is nil if the server only says that it can't: not every server, or file system, syncs directories.

@@ -75,7 +75,7 @@ type placing struct {
 	name        string
 	final, part string     // absolute
 	file        *sftp.File // the part, until it is closed
-	directory   *sftp.File
+	directory   *folder
 	dated       bool // the part has the time of the content
 }
 
@@ -318,10 +318,11 @@ func (p *placing) arrived() (bool, connector.Verified, error) {
 
 // close closes what is open still. Nobody waits for it, as nothing depends on it any more.
 func (p *placing) close() {
-	for _, f := range []*sftp.File{p.file, p.directory} {
-		if f != nil {
-			p.spawn(func() { _ = f.Close() })
-		}
+	if p.file != nil {
+		p.spawn(func() { _ = p.file.Close() })
+	}
+	if p.directory != nil {
+		p.exit(p.directory)
 	}
 }
 
