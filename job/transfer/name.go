@@ -77,6 +77,9 @@ func (p *Placer) timeIn(in io.ReaderAt, size int64) (at time.Time, err error) {
 			return at, err
 		}
 		at, _, err = h.Time(p.Card)
+		if y := at.Year(); err == nil && (y < 0 || y > 9999) { // the second behind the last of a year that has four digits
+			err = fault.New(fault.Invalid, "%s is of the year %d", p.Card, y)
+		}
 		if !fault.Is(err, fault.NotFound) {
 			return at, err
 		}
