@@ -124,12 +124,10 @@ func (j *Job) remove(ctx context.Context, f *file) error {
 		return err
 	}
 	defer in.Close()
-	want := f.SHA256.sha256()
 	if f.Packed != nil {
 		if f, err = j.repack(ctx, f); err != nil {
 			return err
 		}
-		want = f.Packed.SHA256.sha256()
 		if err := j.proven(ctx, in, f); err != nil {
 			return err
 		}
@@ -150,7 +148,7 @@ func (j *Job) remove(ctx context.Context, f *file) error {
 			return fault.WithHint(fault.New(fault.Permanent, "it is not deleted: nothing proves what %s has of it", t.Name),
 				"have the destination read files back (verify: read-back), or keep originals")
 		}
-		if sum, ok := sums[string(f.Name)]; !ok || sum != want {
+		if sum, ok := sums[string(f.Name)]; !ok || sum != f.to(t).SHA256.sha256() {
 			return fault.New(fault.Conflict, "it is not deleted: what %s has of it is gone, or something else", t.Name)
 		}
 	}

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -14,16 +15,16 @@ import (
 func (f *file) dies(tx *store.Tx, q *queue.Queue, l queue.Lease, cause error) error {
 	why := cause.Error()
 	f.becomes(Dead, why)
-	f.Letters++
 	if hint := fault.HintOf(cause); hint != "" {
 		why += "; " + hint
 	}
 	f.did(Died, of(q), 0, "%s", why)
-	_, err := balance.Bury(tx, balance.DeadLetter{At: time.Now().UTC(), Stage: balance.AtTask, From: q.Name(), Key: string(f.Path),
+	id, err := balance.Bury(tx, balance.DeadLetter{At: time.Now().UTC(), Stage: balance.AtTask, From: q.Name(), Key: string(f.Path),
 		Reason: why, Raw: payload(f.ID)})
 	if err != nil {
 		return err
 	}
+	f.Letters = append(f.Letters, id)
 	return q.Dead(tx, l, cause.Error())
 }
 
@@ -171,24 +172,71 @@ func exhume(st *store.Store, letter uint64, queues named, do func(*store.Tx, *fi
 		if err != nil {
 			return err
 		}
-		key := string(payload(id))
-		if d.From == prepareName {
-			key = f.key()
-		}
-		fate, ok, err := q.Find(tx, key)
+		fate, ok, err := q.Find(tx, f.keyIn(d.From))
 		if err != nil {
 			return err
 		}
 		if !ok || fate.ID == 0 {
 			return fault.New(fault.Conflict, "%s is not dead in %s any more", f.Path, d.From)
 		}
-		f.Letters--
+		f.Letters = slices.DeleteFunc(f.Letters, func(id uint64) bool { return id == letter })
 		if err := do(tx, f, q, fate.ID); err != nil {
 			return err
 		}
-		if f.Letters > 0 {
+		if len(f.Letters) > 0 {
 			f.becomes(Dead, f.Why)
 		}
 		return f.put(tx)
 	})
+}
+
+// supersede lets the dead files go that had the path of one that was found, and are nowhere: they were changed since, and can't
+// be brought any more.
+func (j *Job) supersede(tx *store.Tx, found Identity) error {
+	var dead []*file
+	for f, err := range filesOf(tx, pathsKey(string(found.Path)).U8(0)) {
+		if err != nil {
+			return err
+		}
+		if f.State == Dead && !slices.ContainsFunc(f.To, func(s shipped) bool { return s.Recorded }) {
+			dead = append(dead, f)
+		}
+	}
+	for _, f := range dead {
+		for _, letter := range f.Letters {
+			if err := j.withdraw(tx, f, letter); err != nil {
+				return err
+			}
+		}
+		f.Letters = nil
+		f.becomes(Gone, wasChanged)
+		f.did(WasGone, "", 0, "%s", wasChanged)
+		if _, err := j.prepare.Forget(tx, f.key()); err != nil { // it is taken in again if it comes back
+			return err
+		}
+		if err := errors.Join(f.tidies(tx, j.named), f.put(tx)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withdraw takes a letter away, and the task that it is about.
+func (j *Job) withdraw(tx *store.Tx, f *file, letter uint64) error {
+	d, err := balance.Exhume(tx, letter)
+	if err != nil {
+		return err
+	}
+	q, err := j.named(d.From)
+	if fault.Is(err, fault.NotFound) { // the job has that destination no more
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	fate, ok, err := q.Find(tx, f.keyIn(q.Name()))
+	if err != nil || !ok || fate.ID == 0 {
+		return err
+	}
+	return q.Drop(tx, fate.ID)
 }

@@ -62,8 +62,8 @@ type file struct {
 	State    State     `json:"state"`
 	Since    time.Time `json:"since"`
 	Why      string    `json:"why,omitempty"`
-	Failures int       `json:"failures,omitempty"` // in a row, of the step that comes next
-	Letters  int       `json:"letters,omitempty"`  // dead letters of it: one for each queue that it is dead in
+	Failures int       `json:"failures,omitempty"`     // in a row, of the step that comes next
+	Letters  []uint64  `json:"dead_letters,omitempty"` // ids: one for each queue that it is dead in
 
 	Verdict   fits.Verdict      `json:"verdict,omitempty"` // "" for no FITS file
 	Hashed    time.Time         `json:"hashed,omitzero"`

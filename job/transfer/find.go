@@ -114,6 +114,9 @@ func (j *Job) takeNow(files []Seen) error {
 				continue
 			}
 			id, err := nextID(tx)
+			if err == nil {
+				err = j.supersede(tx, s.Identity)
+			}
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/connector/localdir"
+	"holdfast/kernel/balance"
 	"holdfast/kernel/store"
 )
 
@@ -168,6 +170,60 @@ func TestGone(t *testing.T) {
 	if f := r.files()["deleted"]; f.State != Gone {
 		t.Errorf("%+v", f)
 	}
+}
+
+// TestSuperseded: of a file that is written in several rounds, whose first state has taken its name, there is one dead letter and
+// not one for each state; what is somewhere stays a letter.
+func TestSuperseded(t *testing.T) {
+	r := newRig(t, 2)
+	there := filepath.Join(r.to[1], day(), "a")
+	for i := range 4 {
+		r.write("a", []byte(strings.Repeat("round ", i)))
+		if i == 3 { // a person makes room for it
+			for _, to := range r.to {
+				if err := os.Remove(filepath.Join(to, day(), "a")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		r.run(nil)
+		r.view(func(rd store.Reader) error {
+			n, err := balance.Letters(rd)
+			if want := int64([]int{0, 2, 2, 0}[i]); n != want {
+				t.Errorf("round %d: %d letters, want %d", i, n, want)
+			}
+			return err
+		})
+		states := map[State]int{}
+		r.view(func(rd store.Reader) error {
+			for f, err := range filesOf(rd, filesKey) {
+				if err != nil {
+					return err
+				}
+				states[f.State]++
+			}
+			return nil
+		})
+		want := []map[State]int{{Done: 1}, {Done: 1, Dead: 1}, {Done: 1, Dead: 1, Gone: 1}, {Done: 2, Gone: 2}}[i]
+		if !maps.Equal(states, want) {
+			t.Errorf("round %d: %v, want %v", i, states, want)
+		}
+	}
+	// At one of two: that is a person's matter.
+	r.write("a", []byte("once more"))
+	if err := os.Remove(there); err != nil {
+		t.Fatal(err)
+	}
+	r.run(nil)
+	r.write("a", []byte("and again"))
+	r.run(nil)
+	r.view(func(rd store.Reader) error {
+		n, err := balance.Letters(rd)
+		if n != 3 {
+			t.Errorf("%d letters, want 3", n)
+		}
+		return err
+	})
 }
 
 // TestDeadLetters: a file that is dead has a letter, and goes on when a person retries it, or is let go; whether the job is at

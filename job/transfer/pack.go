@@ -70,6 +70,11 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 	if f.Packed != nil && !j.lacks(f) {
 		return f, nil
 	}
+	if p.Checks {
+		if already, err := j.isPackedAlready(f); err != nil || already {
+			return f, err
+		}
+	}
 	made := packed{Path: Name(filepath.Join(packedDir, fmt.Sprint(f.ID), "packed"+p.Suffix))}
 	out, began := filepath.Join(j.env.Dir, string(made.Path)), time.Now()
 	// Room for as much again has to be left: to prove a packed form takes it, and gives room back.
@@ -105,6 +110,20 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 		f.did(Packed, "", time.Since(began), "by %s, %d bytes of %d", p.Command[0], made.Size, f.Size)
 		return nil
 	})
+}
+
+// isPackedAlready reports whether a FITS file is packed though its name does not say so: to pack it once more gains nothing.
+func (j *Job) isPackedAlready(f *file) (bool, error) {
+	in, err := j.open(f)
+	if err != nil {
+		return false, err
+	}
+	defer in.Close()
+	report, err := fits.Skim(in, f.Size)
+	if err != nil {
+		return false, ofSource(err)
+	}
+	return report.Packed, nil
 }
 
 // whole is nil if a file is FITS, and as its headers and sums say.
@@ -147,7 +166,7 @@ func (j *Job) repack(ctx context.Context, f *file) (*file, error) {
 	}
 	for _, s := range f.To {
 		for _, t := range j.targets {
-			if s.Name == t.Name && s.Root == t.To.Traits().Root && !s.At.IsZero() {
+			if s.Name == t.Name && s.Root == t.To.Traits().Root && !s.At.IsZero() && s.SHA256 == f.Packed.SHA256 {
 				return f, j.fetch(ctx, t, f)
 			}
 		}
@@ -165,21 +184,11 @@ func (j *Job) lacks(f *file) bool {
 func (j *Job) fetch(ctx context.Context, t *target, f *file) error {
 	name := filepath.Join(j.env.Dir, string(f.Packed.Path))
 	err := j.room.makes(ctx, f.Packed.Size, 0, func() error {
-		if err := disk.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-			return err
-		}
-		out, err := os.Create(name + connector.PartSuffix)
-		if err != nil {
-			return err
-		}
-		defer out.Close()
-		if err := t.To.Read(ctx, string(f.Name), out); err != nil {
-			return err
-		}
-		if sum, _, err := keep(out.Name()); err != nil || sum != f.Packed.SHA256 {
+		part := name + connector.PartSuffix
+		if sum, _, err := t.fetchTo(ctx, f, part, f.Packed.Size); err != nil || sum != f.Packed.SHA256 {
 			return errors.Join(errors.New("what it has is something else"), err)
 		}
-		return os.Rename(out.Name(), name)
+		return os.Rename(part, name)
 	})
 	if err != nil && ctx.Err() == nil {
 		return fault.New(fault.Corrupt, "its packed form is missing here, and does not come back from %s: %w", t.Name, err)
@@ -257,6 +266,24 @@ func hashOf(r io.Reader) (sum hash, size int64, err error) {
 
 // proves is nil if the packed form unpacks to the data of the original, HDU by HDU.
 func (p *Packer) proves(ctx context.Context, original io.ReaderAt, packed string, size int64) error {
+	return p.unpacked(ctx, packed, func(again io.ReaderAt, n int64) error {
+		one, err := partsOf(original, size, hashOfData)
+		if err != nil {
+			return err
+		}
+		two, err := partsOf(again, n, hashOfData)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(one, two) {
+			return fault.New(fault.Conflict, "it is not replaced: its packed form unpacks to other data")
+		}
+		return nil
+	})
+}
+
+// unpacked does f with what a packed form unpacks to.
+func (p *Packer) unpacked(ctx context.Context, packed string, f func(in io.ReaderAt, size int64) error) error {
 	out := packed + ".unpacked"
 	if err := os.Remove(out); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -265,31 +292,20 @@ func (p *Packer) proves(ctx context.Context, original io.ReaderAt, packed string
 	if err := p.run(ctx, p.Unpack, packed, out); err != nil {
 		return err
 	}
-	again, err := os.Open(out)
+	in, err := os.Open(out)
 	if err != nil {
 		return err
 	}
-	defer again.Close()
-	info, err := again.Stat()
+	defer in.Close()
+	info, err := in.Stat()
 	if err != nil {
 		return err
 	}
-	one, err := dataOf(original, size)
-	if err != nil {
-		return err
-	}
-	two, err := dataOf(again, info.Size())
-	if err != nil {
-		return err
-	}
-	if !slices.Equal(one, two) {
-		return fault.New(fault.Conflict, "it is not replaced: its packed form unpacks to other data")
-	}
-	return nil
+	return f(in, info.Size())
 }
 
-// dataOf are the hashes of the data of each HDU of a file.
-func dataOf(r io.ReaderAt, size int64) (sums []hash, err error) {
+// partsOf are hashes of the HDUs of a file.
+func partsOf(r io.ReaderAt, size int64, of func(io.ReaderAt, fits.HDU) (hash, error)) (sums []hash, err error) {
 	report, err := fits.Skim(r, size)
 	if err != nil {
 		return nil, err
@@ -297,14 +313,20 @@ func dataOf(r io.ReaderAt, size int64) (sums []hash, err error) {
 	if report.Count != len(report.HDUs) || len(report.HDUs) == 0 {
 		return nil, fault.New(fault.Invalid, "it has %d HDUs, want 1 to %d", report.Count, fits.MaxHDUs)
 	}
-	for _, h := range report.HDUs {
-		sum, _, err := hashOf(io.NewSectionReader(r, h.Offset+h.Header, h.Data))
+	for _, u := range report.HDUs {
+		sum, err := of(r, u)
 		if err != nil {
 			return nil, err
 		}
 		sums = append(sums, sum)
 	}
 	return sums, nil
+}
+
+// hashOfData is the hash of the data of an HDU.
+func hashOfData(r io.ReaderAt, u fits.HDU) (hash, error) {
+	sum, _, err := hashOf(io.NewSectionReader(r, u.Offset+u.Header, u.Data))
+	return sum, err
 }
 
 // discard removes the packed form of a file that needs none any more.

@@ -255,6 +255,8 @@ func (j *Job) open(f *file) (*os.File, error) {
 	return in, nil
 }
 
+const wasChanged = "another file is there now, or it was changed: that is one of its own"
+
 // same is nil if an open file is the one that was found, as it was.
 func (j *Job) same(in *os.File, f *file) error {
 	now, err := identityOf(in)
@@ -262,7 +264,7 @@ func (j *Job) same(in *os.File, f *file) error {
 		return ofSource(err)
 	}
 	if now.Path = f.Path; now != f.Identity {
-		return end{Gone, "another file is there now, or it was changed: that is one of its own"}
+		return end{Gone, wasChanged}
 	}
 	return nil
 }

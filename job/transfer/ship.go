@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,7 +218,10 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 		} else if failed := from.failed(); failed != nil {
 			err = failed
 		}
-		return f, err
+		if f.Packed == nil || !fault.Is(err, fault.Conflict) {
+			return f, err
+		}
+		return t.adopt(ctx, f, err)
 	}
 	if f.Packed == nil && placed.Verified == connector.BySize { // nobody else would see that it changed while it went out
 		if err := j.same(in, f); err != nil {
@@ -240,6 +244,20 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 		}
 		*f.to(t) = now
 		f.add(step)
+		return nil
+	})
+}
+
+// adopt takes what a destination has for the file's own, if it is another packed form of the same original.
+func (t *target) adopt(ctx context.Context, f *file, conflict error) (*file, error) {
+	s, same, err := t.adopts(ctx, f)
+	if err != nil || !same {
+		return f, cmp.Or(err, conflict)
+	}
+	s.Path = Name(pathAt(t.To.Traits(), string(f.Name)))
+	return t.job.change(f, func(_ *store.Tx, f *file) error {
+		*f.to(t) = s
+		f.did(Shipped, t.Name, 0, "it was there already, packed another time: it unpacks to the same")
 		return nil
 	})
 }
@@ -282,11 +300,8 @@ func (j *Job) record(ctx context.Context, t *target, f *file, last bool) error {
 		return nil
 	}
 	to := *f.to(t)
-	s := connector.Shipment{Destination: t.To.Traits().Root, Path: string(to.Path), SHA256: f.SHA256.sha256(), Size: f.Size,
+	s := connector.Shipment{Destination: t.To.Traits().Root, Path: string(to.Path), SHA256: to.SHA256.sha256(), Size: to.Size,
 		Verified: to.Verified, At: to.At.UTC()}
-	if f.Packed != nil {
-		s.SHA256, s.Size = f.Packed.SHA256.sha256(), f.Packed.Size
-	}
 	put := func(ctx context.Context) error { return j.ledger.Record(ctx, j.original(f), s, t.index == 0, last) }
 	err := j.ledger.ask(ctx, put)
 	if !fault.Is(err, fault.Conflict) {

@@ -169,7 +169,7 @@ type Job struct {
 	origin *origin
 	limit  *limiter
 
-	repacking sync.Mutex // held while a packed form that is missing is made anew
+	repacking sync.Mutex // held while a packed form that is missing is made anew, or one is compared with another
 
 	found atomic.Bool   // Once: the scan is over
 	again chan struct{} // holds one while the source should be looked through

@@ -1,0 +1,113 @@
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/base/fits"
+	"holdfast/connector"
+)
+
+// adopts looks at what stands at a destination in the place of a packed form. One has the time in it at which it was made, so
+// what was made of the same original before has other bytes: by a life whose ledger was lost, or of a copy that came first. It
+// is the file's own if both unpack to the same.
+func (t *target) adopts(ctx context.Context, f *file) (s shipped, same bool, err error) {
+	j := t.job
+	j.repacking.Lock() // two destinations may have one, and what is unpacked has one place
+	defer j.repacking.Unlock()
+	there := filepath.Join(j.env.Dir, packedDir, fmt.Sprint(f.ID), "there"+j.cfg.Pack.Suffix)
+	most := max(f.Size, f.Packed.Size) + small // what is larger is something else
+	s = shipped{Name: t.Name, Root: t.To.Traits().Root, Verified: connector.ByReadBack}
+	err = j.room.makes(ctx, most+f.Size, f.Size, func() (err error) {
+		defer os.Remove(there)
+		if s.SHA256, s.Size, err = t.fetchTo(ctx, f, there, most); err != nil {
+			return err
+		}
+		same, err = j.cfg.Pack.sameContent(ctx, filepath.Join(j.env.Dir, string(f.Packed.Path)), there)
+		return err
+	})
+	if errors.Is(err, errTooMuch) {
+		err = nil
+	}
+	s.At = time.Now()
+	return s, same, err
+}
+
+// errTooMuch means that a file is larger than what was looked for.
+var errTooMuch = errors.New("it is too large")
+
+// fetchTo writes what a destination has of a file to a local one.
+func (t *target) fetchTo(ctx context.Context, f *file, name string, most int64) (sum hash, size int64, err error) {
+	if err := disk.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return "", 0, err
+	}
+	out, err := os.Create(name)
+	if err != nil {
+		return "", 0, err
+	}
+	defer out.Close()
+	if err := t.To.Read(ctx, string(f.Name), &capped{out, most}); err != nil {
+		return "", 0, err
+	}
+	return keep(name)
+}
+
+// capped is a writer that takes so many bytes at most.
+type capped struct {
+	w    io.Writer
+	left int64
+}
+
+func (c *capped) Write(b []byte) (int, error) {
+	if c.left -= int64(len(b)); c.left < 0 {
+		return 0, errTooMuch
+	}
+	return c.w.Write(b)
+}
+
+// sameContent reports whether two packed forms unpack to the same headers, but for the cards of checksums, which have a time in
+// them, and the same data. What can't be unpacked is not the same.
+func (p *Packer) sameContent(ctx context.Context, one, two string) (bool, error) {
+	var sums [2][]hash
+	for i, packed := range []string{one, two} {
+		err := p.unpacked(ctx, packed, func(in io.ReaderAt, size int64) (err error) {
+			sums[i], err = partsOf(in, size, hashOfUnit)
+			return err
+		})
+		if err != nil {
+			if ctx.Err() != nil || noRoom(err) || i == 0 {
+				return false, err
+			}
+			return false, nil
+		}
+	}
+	return slices.Equal(sums[0], sums[1]), nil
+}
+
+// hashOfUnit is the hash of an HDU without its checksums.
+func hashOfUnit(r io.ReaderAt, u fits.HDU) (hash, error) {
+	const card = 80
+	h := sha256.New()
+	header := make([]byte, fits.BlockSize)
+	for at := u.Offset; at < u.Offset+u.Header; at += fits.BlockSize {
+		if _, err := r.ReadAt(header, at); err != nil {
+			return "", fault.New(fault.Invalid, "read a header: %w", err)
+		}
+		for c := range slices.Chunk(header, card) {
+			if name := string(c[:8]); name != "CHECKSUM" && name != "DATASUM " {
+				h.Write(c)
+			}
+		}
+	}
+	_, err := io.Copy(h, io.NewSectionReader(r, u.Offset+u.Header, u.Data))
+	return sumOf(h.Sum(nil)), err
+}
