@@ -30,7 +30,9 @@ type connection struct {
 	once    sync.Once
 	cause   error
 
+	packet int // how many bytes of a file go into one request; set by the first lane
 	lanes  lanes
+	copier copier
 	shells shells
 	small  atomic.Int64 // files under way that are worth to be hashed, and to have their directories synced, together
 	noSync atomic.Bool  // directories can't be synced there
@@ -158,11 +160,11 @@ func shaken(ctx context.Context, h hop, l *login, err error) error {
 
 // explore opens the first lane, and finds the root.
 func (c *connection) explore(ctx context.Context) error {
-	l, err := c.lane()
+	l, err := c.lane(lightly)
 	if err != nil {
 		return err
 	}
-	defer c.leave(l)
+	defer c.leave(l, lightly)
 	directory := c.cfg.Directory
 	if directory == "~" || strings.HasPrefix(directory, "~/") {
 		directory = strings.TrimPrefix(directory[1:], "/")
@@ -178,7 +180,18 @@ func (c *connection) explore(ctx context.Context) error {
 	if err := c.checkRoot(l); err != nil {
 		return err
 	}
-	return c.findShell()
+	if err := c.findShell(); err != nil {
+		return err
+	}
+	if _, copies := l.client.HasExtension("copy-data"); !copies || c.hasShell() {
+		return nil
+	}
+	c.copier.mu.Lock()
+	defer c.copier.mu.Unlock()
+	if err := c.openCopier(); err != nil && !refused(err) { // files are sent, then
+		return c.classify("open a channel for copies", err)
+	}
+	return nil
 }
 
 // checkRoot tells if the root is not there.

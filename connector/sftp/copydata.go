@@ -2,11 +2,15 @@ package sftp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"sync"
 
 	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
 
 	"holdfast/base/fault"
 )
@@ -15,40 +19,83 @@ import (
 // (draft-ietf-secsh-filexfer-extensions).
 const (
 	fxpInit, fxpVersion, fxpOpen, fxpClose   = 1, 2, 3, 4
-	fxpStatus, fxpHandle, fxpExtended        = 101, 102, 200
+	fxpStatus, fxpHandle                     = 101, 102
+	fxpExtended, fxpExtendedReply            = 200, 201
 	fxfRead, fxfWrite, fxfCreate, fxfExclude = 1, 2, 8, 32
 	fxOK, fxNoSuchFile, fxDenied, mostAnswer = 0, 2, 3, 64 << 10
 	mostHandle                               = 256
 )
 
+// copier is the channel for copies. It is kept where copies need it, since lanes take all that a server allows.
+type copier struct {
+	mu      sync.Mutex // held while there is a copy
+	session *ssh.Session
+	asks    *exchange
+}
+
 // copyData has the SFTP server copy a file. The library does not know this request, so it is made by hand, on
 // a channel of its own.
 func (c *connection) copyData(from, to string) error {
+	c.copier.mu.Lock()
+	defer c.copier.mu.Unlock()
+	if err := c.openCopier(); err != nil {
+		return err
+	}
+	err := c.copier.asks.copy(from, to)
+	if err == nil || answered(err) {
+		return err
+	}
+	_ = c.copier.session.Close() // it is out of step
+	c.copier.asks = nil
+	return err
+}
+
+// answered reports whether an error is what the server says, and not that nobody knows what it says.
+func answered(err error) bool {
+	_, status := errors.AsType[*sftp.StatusError](err)
+	return status || isNotExist(err) || errors.Is(err, fs.ErrPermission)
+}
+
+// openCopier opens the channel if it is not. The lock is held.
+func (c *connection) openCopier() error {
+	if c.copier.asks != nil {
+		return nil
+	}
 	session, in, out, err := c.session()
 	if err != nil {
 		return err
 	}
-	defer session.Close()
-	if err := session.RequestSubsystem("sftp"); err != nil {
-		return err
-	}
 	x := &exchange{in: in, out: out}
-	if _, err := x.ask(fxpVersion, fxpInit, number(3)); err != nil {
+	if err = session.RequestSubsystem("sftp"); err == nil {
+		_, err = x.ask(fxpVersion, fxpInit, number(3))
+	}
+	if err != nil {
+		_ = session.Close()
 		return err
 	}
+	c.copier.session, c.copier.asks = session, x
+	return nil
+}
+
+// copy leaves no handle open.
+func (x *exchange) copy(from, to string) (err error) {
 	source, err := x.open(from, fxfRead)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, x.close(source)) }()
 	target, err := x.open(to, fxfWrite|fxfCreate|fxfExclude)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, x.close(target)) }()
 	all := make([]byte, 8) // from the beginning, and up to the end
 	_, err = x.ask(fxpStatus, fxpExtended, x.id(), text("copy-data"), text(source), all, all, text(target), all)
-	if err == nil {
-		_, err = x.ask(fxpStatus, fxpClose, x.id(), text(target))
-	}
+	return err
+}
+
+func (x *exchange) close(handle string) error {
+	_, err := x.ask(fxpStatus, fxpClose, x.id(), text(handle))
 	return err
 }
 
@@ -81,28 +128,15 @@ func (x *exchange) open(path string, flags uint32) (handle string, err error) {
 // ask returns what an answer of the wanted kind has behind its number. Another one is an error, as is a
 // status that is none of success.
 func (x *exchange) ask(want, kind byte, parts ...[]byte) ([]byte, error) {
-	packet := []byte{0, 0, 0, 0, kind}
-	for _, p := range parts {
-		packet = append(packet, p...)
-	}
-	binary.BigEndian.PutUint32(packet, uint32(len(packet)-4))
-	if _, err := x.in.Write(packet); err != nil {
+	if err := x.send(kind, parts...); err != nil {
 		return nil, err
 	}
-	var head [4]byte
-	if _, err := io.ReadFull(x.out, head[:]); err != nil {
-		return nil, err
-	}
-	n := binary.BigEndian.Uint32(head[:])
-	if n < 5 || n > mostAnswer {
-		return nil, fault.New(fault.Permanent, "the server answers nonsense")
-	}
-	answer := make([]byte, n)
-	if _, err := io.ReadFull(x.out, answer); err != nil {
+	answer, err := x.receive()
+	if err != nil {
 		return nil, err
 	}
 	code := uint32(fxOK)
-	if answer[0] == fxpStatus && n >= 9 {
+	if answer[0] == fxpStatus && len(answer) >= 9 {
 		code = binary.BigEndian.Uint32(answer[5:])
 	}
 	switch {
@@ -116,4 +150,29 @@ func (x *exchange) ask(want, kind byte, parts ...[]byte) ([]byte, error) {
 		return nil, fault.New(fault.Permanent, "the server answers nonsense")
 	}
 	return answer[5:], nil
+}
+
+func (x *exchange) send(kind byte, parts ...[]byte) error {
+	packet := []byte{0, 0, 0, 0, kind}
+	for _, p := range parts {
+		packet = append(packet, p...)
+	}
+	binary.BigEndian.PutUint32(packet, uint32(len(packet)-4))
+	_, err := x.in.Write(packet)
+	return err
+}
+
+// receive returns a packet, without its length.
+func (x *exchange) receive() ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(x.out, head[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n < 5 || n > mostAnswer {
+		return nil, fault.New(fault.Permanent, "the server answers nonsense")
+	}
+	answer := make([]byte, n)
+	_, err := io.ReadFull(x.out, answer)
+	return answer, err
 }

@@ -31,6 +31,12 @@ func unsupported(err error) bool {
 	return ok && e.FxCode() == sftp.ErrSSHFxOpUnsupported
 }
 
+// refused reports whether a server opens no channel more.
+func refused(err error) bool {
+	_, ok := errors.AsType[*ssh.OpenChannelError](err)
+	return ok
+}
+
 // lost reports whether no answer came because the channel or the connection broke.
 func lost(err error) bool {
 	for _, e := range []error{sftp.ErrSSHFxConnectionLost, sftp.ErrSSHFxNoConnection, io.EOF, io.ErrUnexpectedEOF,

@@ -14,9 +14,23 @@ import (
 	"holdfast/base/fault"
 )
 
-// mostLanes is how many SFTP channels a connection has. An sshd allows ten channels unless told otherwise,
-// and the shells take two. A channel has two MiB under way at most, so over a distance several carry more.
-const mostLanes = 8
+// mostLanes is how many SFTP channels a connection has, as far as the server allows it: an sshd allows ten channels unless told
+// otherwise, and the first shell has one of them. A channel has two MiB under way at most, so over a distance several carry more.
+const mostLanes = 16
+
+// A large file is as much as several small ones that wait for answers most of the time.
+const (
+	lightly = 1
+	heavily = 8
+)
+
+// weight is how much a file of so many bytes has a lane to do.
+func weight(size int64) int {
+	if size >= bigFile {
+		return heavily
+	}
+	return lightly
+}
 
 // stall is how long a server may take for one request: an fsync of much data on a slow disk.
 const stall = 5 * time.Minute
@@ -25,7 +39,7 @@ const stall = 5 * time.Minute
 type lane struct {
 	client *sftp.Client
 	flow   *flow
-	users  int // guarded by lanes.mu
+	load   int // guarded by lanes.mu
 	gone   atomic.Bool
 }
 
@@ -41,10 +55,16 @@ type lanes struct {
 type flow struct {
 	io.Reader
 	io.WriteCloser
-	since atomic.Int64 // when something was asked that nothing was answered to yet, 0 if there is nothing
+	since   atomic.Int64 // when something was asked that nothing was answered to yet, 0 if there is nothing
+	greeted int          // bytes that were said already, and are not said again
 }
 
 func (f *flow) Write(b []byte) (int, error) {
+	if n := min(f.greeted, len(b)); n > 0 {
+		f.greeted -= n
+		m, err := f.WriteCloser.Write(b[n:])
+		return n + m, err
+	}
 	f.since.CompareAndSwap(0, time.Now().UnixNano())
 	return f.WriteCloser.Write(b)
 }
@@ -62,7 +82,7 @@ func (f *flow) stalled(limit time.Duration) bool {
 
 // lane returns the one with the least to do. There is a new one when all have something, while the server
 // allows it.
-func (c *connection) lane() (*lane, error) {
+func (c *connection) lane(weight int) (*lane, error) {
 	s := &c.lanes
 	s.mu.Lock()
 	s.open = slices.DeleteFunc(s.open, func(l *lane) bool { return l.gone.Load() })
@@ -71,8 +91,8 @@ func (c *connection) lane() (*lane, error) {
 	if s.most > 0 {
 		most = s.most
 	}
-	if best != nil && (best.users == 0 || len(s.open)+s.opening >= most) {
-		best.users++
+	if best != nil && (best.load == 0 || len(s.open)+s.opening >= most) {
+		best.load += weight
 		s.mu.Unlock()
 		return best, nil
 	}
@@ -83,8 +103,11 @@ func (c *connection) lane() (*lane, error) {
 	defer s.mu.Unlock()
 	s.opening--
 	if err == nil {
-		l.users = 1
+		l.load = weight
 		s.open = append(s.open, l)
+		if s.most > 0 { // those that were being opened when another was refused
+			s.most = max(s.most, len(s.open))
+		}
 		return l, nil
 	}
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
@@ -96,7 +119,7 @@ func (c *connection) lane() (*lane, error) {
 		return nil, c.classify("open an SFTP channel", err)
 	}
 	s.most = len(s.open)
-	best.users++
+	best.load += weight
 	return best, nil
 }
 
@@ -104,14 +127,14 @@ func (s *lanes) leastLocked() *lane {
 	if len(s.open) == 0 {
 		return nil
 	}
-	return slices.MinFunc(s.open, func(a, b *lane) int { return a.users - b.users })
+	return slices.MinFunc(s.open, func(a, b *lane) int { return a.load - b.load })
 }
 
 // leave gives a lane back.
-func (c *connection) leave(l *lane) {
+func (c *connection) leave(l *lane, weight int) {
 	c.lanes.mu.Lock()
 	defer c.lanes.mu.Unlock()
-	l.users--
+	l.load -= weight
 }
 
 // openLane opens an SFTP channel.
@@ -126,8 +149,14 @@ func (c *connection) openLane() (*lane, error) {
 			"its sshd_config needs a line: Subsystem sftp internal-sftp")
 	}
 	f := &flow{Reader: out, WriteCloser: in}
-	client, err := sftp.NewClientPipe(f, f, sftp.MaxPacketUnchecked(packet), sftp.UseConcurrentWrites(true),
-		sftp.MaxConcurrentRequestsPerFile(requests))
+	if c.packet == 0 { // of the first lane, before there are others
+		if c.packet, err = greet(f); err != nil {
+			_ = session.Close()
+			return nil, err
+		}
+	}
+	client, err := sftp.NewClientPipe(f, f, sftp.MaxPacketUnchecked(c.packet), sftp.UseConcurrentWrites(true),
+		sftp.MaxConcurrentRequestsPerFile(c.requests()))
 	if err != nil {
 		_ = session.Close()
 		return nil, err
@@ -140,13 +169,6 @@ func (c *connection) openLane() (*lane, error) {
 	})
 	return l, nil
 }
-
-// packet is how many bytes go into one request, and requests how many of those of one file are under way:
-// together as much as a channel takes.
-const (
-	packet   = 32 << 10
-	requests = 64
-)
 
 // session opens a channel.
 func (c *connection) session() (session *ssh.Session, in io.WriteCloser, out io.Reader, err error) {

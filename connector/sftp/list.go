@@ -28,11 +28,11 @@ func with[T any](ctx context.Context, d *Destination, what string,
 		if err != nil {
 			return v, err
 		}
-		l, err := c.lane()
+		l, err := c.lane(lightly)
 		if err != nil {
 			return v, err
 		}
-		defer c.leave(l)
+		defer c.leave(l, lightly)
 		v, err = f(ctx, c, l)
 		return v, c.classify(what, err)
 	})

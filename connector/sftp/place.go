@@ -46,11 +46,11 @@ func (d *Destination) placing(ctx context.Context, name string, content connecto
 			return connector.Placed{}, err
 		}
 		defer c.count(content.Size)()
-		l, err := c.lane()
+		l, err := c.lane(weight(content.Size))
 		if err != nil {
 			return connector.Placed{}, err
 		}
-		defer c.leave(l)
+		defer c.leave(l, weight(content.Size))
 		p := &placing{connection: c, lane: l, ctx: ctx, content: content, name: name, final: c.absolute(name),
 			part: c.absolute(connector.PartName(name))}
 		defer p.close()
@@ -258,8 +258,11 @@ func (p *placing) send(f *sftp.File, from int64) (sent int64, err error) {
 	if _, err := f.Seek(from, io.SeekStart); err != nil {
 		return 0, err
 	}
-	if p.content.Size > from {
-		sent, err = f.ReadFromWithConcurrency(p.out, int(min(requests, (p.content.Size-from)/packet+1)))
+	switch left := p.content.Size - from; {
+	case left > int64(p.packet):
+		sent, err = f.ReadFromWithConcurrency(p.out, int(min(int64(p.requests()), left/int64(p.packet)+1)))
+	case left > 0:
+		sent, err = p.sendOne(f, left)
 	}
 	switch {
 	case p.out.err != nil:
@@ -270,6 +273,17 @@ func (p *placing) send(f *sftp.File, from int64) (sent int64, err error) {
 		return sent, errors.Join(errChanged, p.drop()) // which part of it is right nobody knows
 	}
 	return sent, nil
+}
+
+// sendOne writes what fits into one request.
+func (p *placing) sendOne(f *sftp.File, left int64) (int64, error) {
+	b := make([]byte, left)
+	n, err := io.ReadFull(p.out, b)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, err
+	}
+	n, err = f.Write(b[:n])
+	return int64(n), err
 }
 
 // settle makes the part durable, and compares what the server has of it. It opens the directory too, for
@@ -395,5 +409,9 @@ func (p *placing) duplicate(source string) error {
 	if err := p.drop(); err != nil { // what a cp left that did not end well
 		return err
 	}
-	return p.filled(p.lane, "copy to "+p.name, p.copyData(source, p.part))
+	err := p.copyData(source, p.part)
+	if refused(err) {
+		return fault.New(fault.NotFound, "the server makes no copies: %w", err)
+	}
+	return p.filled(p.lane, "copy to "+p.name, err)
 }

@@ -80,6 +80,7 @@ type shells struct {
 	mu      sync.Mutex // guards all below
 	open    []*shell
 	opening int
+	most    int  // that the server allows beside the lanes, 0 while nobody knows
 	there   bool // the server has one, with a program that hashes
 }
 
@@ -243,7 +244,11 @@ func (c *connection) shell() (*shell, error) {
 			best = s
 		}
 	}
-	if best != nil && (best.users == 0 || len(g.open)+g.opening >= mostShells) {
+	most := mostShells
+	if g.most > 0 {
+		most = g.most
+	}
+	if best != nil && (best.users == 0 || len(g.open)+g.opening >= most) {
 		best.users++
 		g.mu.Unlock()
 		return best, nil
@@ -254,14 +259,24 @@ func (c *connection) shell() (*shell, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.opening--
+	if best == nil || best.ended() { // another one may be there by now
+		g.open = slices.DeleteFunc(g.open, (*shell).ended)
+		if best = nil; len(g.open) > 0 {
+			best = g.open[0]
+		}
+	}
 	switch {
 	case err == nil:
 		s.users = 1
 		g.open = append(g.open, s)
 		return s, nil
 	case best != nil && !best.ended() && c.alive(): // the server has enough channels
+		g.most = max(len(g.open), 1)
 		best.users++
 		return best, nil
+	case refused(err) && g.opening == 0: // lanes have all channels, that of a shell that ended too: a next connection has its shell before them
+		c.fail(fault.New(fault.Transient, "open a shell: %w", err))
+		return nil, c.cause
 	case errors.Is(err, errNoShell): // it had one before: nothing weaker will do
 		return nil, fault.New(fault.Transient, "open a shell: %w", err)
 	}

@@ -312,7 +312,7 @@ func TestClose(t *testing.T) {
 	testenv.Until(t, 10*time.Second, "the call waits", func() bool {
 		d.link.lanes.mu.Lock()
 		defer d.link.lanes.mu.Unlock()
-		return d.link.lanes.open[0].users > 0
+		return d.link.lanes.open[0].load > 0
 	})
 	if err := d.Close(); err != nil {
 		t.Error(err)
