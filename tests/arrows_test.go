@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	"kernel/schedule":      {"kernel/store", "base"},
 	"base/*":               {"base/fault"}, // how errors are told, in base too
 	"base/rowfile":         {"base/fault", "base/rowtext"},
+	"base/cdxj":            {"base/fault", "base/warc"},
 	"base/fault":           {},
 	"tests/testenv":        {}, // so that every package's tests can use it
 	"tests/testenv/frames": {"base/fits"},

@@ -114,7 +114,12 @@ func (m *Message) Status() int {
 
 // MediaType returns the type that Content-Type says, in lower case and without parameters, "" without one.
 func (m *Message) MediaType() string {
-	media, _, _ := strings.Cut(m.Fields.Get("Content-Type"), ";")
+	return MediaType(m.Fields.Get("Content-Type"))
+}
+
+// MediaType returns a content type in lower case and without parameters.
+func MediaType(contentType string) string {
+	media, _, _ := strings.Cut(contentType, ";")
 	return strings.ToLower(strings.TrimSpace(media))
 }
 
@@ -144,6 +149,5 @@ func (m *Message) Payload() io.Reader {
 
 // isHTTP reports whether a block of this type is an HTTP message.
 func isHTTP(contentType string) bool {
-	media, _, _ := strings.Cut(contentType, ";")
-	return strings.EqualFold(strings.TrimSpace(media), "application/http")
+	return MediaType(contentType) == "application/http"
 }

@@ -1,0 +1,107 @@
+package cdxj
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+
+	"holdfast/base/fault"
+)
+
+// File finds lines in a sorted index, of which it reads some kilobytes at a time. It may be used by several
+// goroutines at once, as long as the index does not change.
+type File struct {
+	r    io.ReaderAt
+	size int64
+}
+
+// NewFile returns a File of an index of size bytes.
+func NewFile(r io.ReaderAt, size int64) *File { return &File{r, size} }
+
+// Find gives the lines that begin with prefix, in order. A whole key ends with the space behind it:
+// "com,example)/a "; with a part of the time behind that, captures of a year or a day are found. An error ends it:
+// Invalid for a line that can't be parsed, Corrupt for one longer than MaxLine.
+func (f *File) Find(prefix string) iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		at, err := f.first([]byte(prefix))
+		if err != nil {
+			yield(Line{}, err)
+			return
+		}
+		in := f.from(at)
+		for {
+			b, err := in.next()
+			if errors.Is(err, io.EOF) || err == nil && !strings.HasPrefix(string(b), prefix) {
+				return
+			}
+			var l Line
+			if err == nil {
+				l, err = Parse(b)
+			}
+			if err != nil {
+				err = fmt.Errorf("in the index, line %d behind offset %d: %w", in.n, at, err)
+			}
+			if !yield(l, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// from reads lines, the first from offset at.
+func (f *File) from(at int64) *lines {
+	return &lines{r: bufio.NewReaderSize(io.NewSectionReader(f.r, at, f.size-at), 4<<10)}
+}
+
+// first is the offset of the first line that is not before prefix. Every line that begins before low is before it,
+// and none that begins at high or later is.
+func (f *File) first(prefix []byte) (int64, error) {
+	low, high := int64(0), f.size
+	for low < high {
+		middle := low + (high-low)/2
+		begin, line, err := f.lineAt(middle)
+		switch {
+		case err != nil:
+			return 0, err
+		case begin >= high || bytes.Compare(line[:min(len(line)-1, len(prefix))], prefix) >= 0:
+			high = middle
+		default:
+			low = min(begin+int64(len(line)), f.size)
+		}
+	}
+	return low, nil
+}
+
+// lineAt returns the first line that begins at offset at or behind it, with its end; at the end of the file there
+// is none.
+func (f *File) lineAt(at int64) (begin int64, line []byte, err error) {
+	begin = at
+	in := f.from(max(0, at-1))
+	if at > 0 {
+		// The line that holds the byte before.
+		before, err := in.next()
+		if err != nil {
+			return 0, nil, f.failure(at, err)
+		}
+		begin = at - 1 + int64(len(before))
+	}
+	if begin >= f.size {
+		return f.size, nil, nil
+	}
+	line, err = in.next()
+	return begin, line, f.failure(at, err)
+}
+
+func (f *File) failure(at int64, err error) error {
+	if errors.Is(err, io.EOF) {
+		return fault.New(fault.Corrupt, "the index ends before offset %d: it was cut while it was read", at)
+	}
+	if err != nil {
+		return fmt.Errorf("search the index at offset %d: %w", at, err)
+	}
+	return nil
+}
