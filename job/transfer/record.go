@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"path"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -73,7 +74,11 @@ func (f *file) add(s Step) {
 			return
 		}
 	}
-	f.Steps = append(f.Steps, s)
+	at := len(f.Steps) // what was noted comes in front of what another destination wrote down meanwhile
+	for at > 0 && f.Steps[at-1].At.After(s.At) && f.Steps[at-1].Where != "" && f.Steps[at-1].Where != s.Where {
+		at--
+	}
+	f.Steps = slices.Insert(f.Steps, at, s)
 	if len(f.Steps) > FirstSteps+lastSteps {
 		f.Steps = append(f.Steps[:FirstSteps], f.Steps[FirstSteps+1:]...)
 		f.Skipped++
