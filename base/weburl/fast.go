@@ -115,7 +115,7 @@ func absolute(raw, prefix string, at int) (URL, bool) {
 	if clean && prefix == "" && lower(scheme) && rest != "" && rest[0] == '/' && isClean(rest) {
 		return locate(raw), true
 	}
-	buf := make([]byte, 0, len(prefix)+len(raw)+8)
+	buf := make([]byte, 0, usual)
 	buf = append(buf, "https://"[:4]...)
 	if secure {
 		buf = append(buf, 's')
@@ -186,6 +186,9 @@ scan:
 	}
 	return end, port, clean, true
 }
+
+// usual is what most URLs fit in; a buffer of a fixed size needs no allocation.
+const usual = 256
 
 // punycode reports whether a label could be one: those have rules of their own.
 func punycode(label string) bool {
@@ -281,7 +284,7 @@ func encodedDot(s string) bool {
 
 // join puts a plain reference behind the part of the base that stays; path is where the path begins in it.
 func join(stays string, path int, ref string) (URL, bool) {
-	buf := make([]byte, 0, len(stays)+len(ref)+8)
+	buf := make([]byte, 0, usual)
 	return finish(append(buf, stays...), path, ref)
 }
 

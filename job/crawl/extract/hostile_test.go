@@ -27,8 +27,12 @@ func (e *endless) Read(p []byte) (int, error) {
 	if e.left <= 0 {
 		return 0, io.EOF
 	}
-	n := copy(p, e.text[e.at:])
-	e.at, e.left = (e.at+n)%len(e.text), e.left-n
+	n := 0
+	for n < len(p) {
+		c := copy(p[n:], e.text[e.at:])
+		e.at, n = (e.at+c)%len(e.text), n+c
+	}
+	e.left -= n
 	return n, nil
 }
 

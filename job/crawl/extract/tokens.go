@@ -27,8 +27,8 @@ type tokens struct {
 }
 
 func newTokens(r io.Reader, xml bool) *tokens {
-	t := &tokens{r: r, xml: xml}
-	t.start(r)
+	t := &tokens{r: full{r}, xml: xml}
+	t.start(t.r)
 	return t
 }
 
@@ -48,8 +48,10 @@ func (t *tokens) next() (html.TokenType, error) {
 			t.tag(t.z)
 			t.setRaw()
 		case html.EndTagToken:
-			name, _ := t.z.TagName()
-			t.name = intern(name)
+			if t.xml { // of HTML nobody asks which it is
+				name, _ := t.z.TagName()
+				t.name = intern(name)
+			}
 			t.raw = ""
 		case html.ErrorToken:
 			if !errors.Is(t.z.Err(), html.ErrBufferExceeded) {
@@ -131,6 +133,20 @@ func (t *tokens) get(key string) []byte {
 	return nil
 }
 
+// full reads as much as there is room for. With each read the tokenizer moves all of a token that it has: with a
+// sender of single bytes that would be the square of it.
+type full struct{ r io.Reader }
+
+// Read fills p, except before the end or an error.
+func (f full) Read(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = f.r.Read(p[n:])
+		n += more
+	}
+	return n, err
+}
+
 // prefixed is a reader with something before it.
 type prefixed struct {
 	head []byte
@@ -147,12 +163,12 @@ func tailOf(r io.Reader) io.Reader {
 
 // Read reads the head first.
 func (p *prefixed) Read(b []byte) (int, error) {
-	if len(p.head) > 0 {
-		n := copy(b, p.head)
-		p.head = p.head[n:]
-		return n, nil
+	if len(p.head) == 0 {
+		return p.tail.Read(b)
 	}
-	return p.tail.Read(b)
+	n := copy(b, p.head)
+	p.head = p.head[n:]
+	return n, nil
 }
 
 // intern returns a name as a string, without a new one for those that are known.
