@@ -80,6 +80,7 @@ func open(ctx context.Context, cfg Config, stall time.Duration, spawn func(func(
 	}
 	last := route[len(route)-1]
 	c := &connection{cfg: cfg, silence: last.silence, stall: stall, spawn: spawn, dead: make(chan struct{})}
+	c.lanes.opened = sync.NewCond(&c.lanes.mu)
 	c.hashings, c.syncings = newCrowd(c.hashTogether), newCrowd(c.syncTogether)
 	for i, h := range route {
 		if err := c.reach(ctx, h, i == 0); err != nil {

@@ -48,7 +48,8 @@ type lanes struct {
 	mu      sync.Mutex // guards all below
 	open    []*lane
 	opening int
-	most    int // that the server allows, 0 while nobody knows
+	opened  *sync.Cond // for mu: one that was being opened is open, or is not to be
+	most    int        // that the server allows, 0 while nobody knows
 }
 
 // flow is a channel that knows for how long a request has waited.
@@ -91,6 +92,12 @@ func (c *connection) lane(weight int) (*lane, error) {
 	if s.most > 0 {
 		most = s.most
 	}
+	for best != nil && best.load > 0 && s.opening > 0 && len(s.open)+s.opening >= most {
+		s.opened.Wait() // else all who come at once would join the few that are open already
+		if best = s.leastLocked(); s.most > 0 {
+			most = s.most
+		}
+	}
 	if best != nil && (best.load == 0 || len(s.open)+s.opening >= most) {
 		best.load += weight
 		s.mu.Unlock()
@@ -102,6 +109,7 @@ func (c *connection) lane(weight int) (*lane, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opening--
+	s.opened.Broadcast()
 	if err == nil {
 		l.load = weight
 		s.open = append(s.open, l)
@@ -111,6 +119,9 @@ func (c *connection) lane(weight int) (*lane, error) {
 		return l, nil
 	}
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
+	for ok && s.opening > 0 { // who is refused at once would join the few that are open already
+		s.opened.Wait()
+	}
 	best = s.leastLocked()
 	if !ok || best == nil {
 		if ok {

@@ -142,3 +142,29 @@ func TestLanesTakeAll(t *testing.T) {
 		})
 	}
 }
+
+// TestLanesShareAlike: large files that come all at once are spread over all lanes, those too that are refused one of their own.
+func TestLanesShareAlike(t *testing.T) {
+	t.Parallel()
+	d := connected(t, config(testenv.SSHD(t, testenv.SSHDOptions{}), t.TempDir()))
+	linked(t, d, func(c *connection, _ *lane) {
+		var all sync.WaitGroup
+		for range 24 {
+			all.Go(func() {
+				if _, err := c.lane(heavily); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		c.lanes.mu.Lock()
+		defer c.lanes.mu.Unlock()
+		least, most := 1000, 0
+		for _, l := range c.lanes.open {
+			least, most = min(least, l.load), max(most, l.load)
+		}
+		if len(c.lanes.open) != 9 || most-least > heavily+lightly {
+			t.Errorf("%d lanes, of which one has %d to do and another %d", len(c.lanes.open), most, least)
+		}
+	})
+}
