@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"strings"
 
 	"holdfast/base/fault"
 )
@@ -35,7 +34,7 @@ func (f *File) Find(prefix string) iter.Seq2[Line, error] {
 		in := f.from(at)
 		for {
 			b, err := in.next()
-			if errors.Is(err, io.EOF) || err == nil && !strings.HasPrefix(string(b), prefix) {
+			if errors.Is(err, io.EOF) || err == nil && !bytes.HasPrefix(b, []byte(prefix)) {
 				return
 			}
 			var l Line

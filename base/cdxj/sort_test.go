@@ -55,6 +55,11 @@ func sorted(t testing.TB, s *Sorter, text string) string {
 			t.Fatal(err)
 		}
 	}
+	for level, files := range s.runs {
+		if len(files) > maxRuns {
+			t.Errorf("%d files of level %d are open", len(files), level)
+		}
+	}
 	var out bytes.Buffer
 	if err := s.Write(&out); err != nil {
 		t.Fatal(err)
@@ -75,6 +80,10 @@ func TestSort(t *testing.T) {
 		if n == 120_000 && len(text) < MaxLine*(maxRuns+2) {
 			t.Errorf("%d bytes are too few for two levels", len(text))
 		}
+	}
+	odd := "a\n" + "a\tb\n" + "a b\n" + "a\xff\n" + "\x01\n"
+	if got := sorted(t, s, odd); got != bySort(t, odd) {
+		t.Errorf("got %q, want %q", got, bySort(t, odd))
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("got %v left and %v", left, err)

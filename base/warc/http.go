@@ -45,8 +45,9 @@ func splitHTTP(r *bufio.Reader) (*Message, error) {
 		if line, err = h.line(); len(line) == 0 {
 			break
 		}
-		m.Fields = appendLine(m.Fields, line)
+		h.add(line)
 	}
+	m.Fields = h.done()
 	m.Head = h.n
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -54,26 +55,37 @@ func splitHTTP(r *bufio.Reader) (*Message, error) {
 	return m, nil
 }
 
-// appendLine adds a line of a head. One that begins with white space goes on with the value before it.
-func appendLine(fields Fields, line []byte) Fields {
+// head reads the lines of a head, of at most MaxHeader bytes, and makes fields of them.
+type head struct {
+	r      *bufio.Reader
+	n      int64  // bytes read
+	long   []byte // a line that is longer than r's buffer
+	fields Fields
+	value  []byte // of the last of them, which may go on; a string that grew by each line would be copied by each
+}
+
+// add takes a line. One that begins with white space goes on with the value before it, one without a colon is
+// passed over.
+func (h *head) add(line []byte) {
 	if line[0] == ' ' || line[0] == '\t' {
-		if last := len(fields) - 1; last >= 0 {
-			fields[last].Value = strings.TrimSpace(fields[last].Value + " " + string(bytes.TrimSpace(line)))
-		}
-		return fields
+		h.value = append(append(h.value, ' '), bytes.TrimSpace(line)...)
+		return
 	}
 	name, value, ok := bytes.Cut(line, []byte(":"))
 	if !ok {
-		return fields
+		return
 	}
-	return append(fields, Field{string(bytes.TrimSpace(name)), string(bytes.TrimSpace(value))})
+	h.done()
+	h.fields = append(h.fields, Field{Name: string(bytes.TrimSpace(name))})
+	h.value = append(h.value[:0], value...)
 }
 
-// head reads the lines of a head, of at most MaxHeader bytes.
-type head struct {
-	r    *bufio.Reader
-	n    int64  // bytes read
-	long []byte // a line that is longer than r's buffer
+// done returns the fields, the last of which is whole.
+func (h *head) done() Fields {
+	if last := len(h.fields) - 1; last >= 0 {
+		h.fields[last].Value = string(bytes.TrimSpace(h.value))
+	}
+	return h.fields
 }
 
 // line returns the next line without its end, valid until the next call, and io.EOF with what is left if the end

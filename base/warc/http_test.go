@@ -78,6 +78,7 @@ func TestChunks(t *testing.T) {
 		"3\r\nabc\r\n5\r\nde": "abcde",
 		// What breaks the form ends where it breaks.
 		"3\r\nabcd\r\n0\r\n":                    "abc",
+		"3\r\nabcX2\r\nde\r\n0\r\n":             "abc",
 		"3\r\nabc\r\nzz\r\nmore":                "abc",
 		"3\r\nabc\r\nffffffffffffffff1\r\nmore": "abc",
 		// What has no chunks is all there is.

@@ -195,8 +195,9 @@ func (e *Entry) readHeader() error {
 		if len(line) == 0 {
 			break
 		}
-		e.Fields = appendLine(e.Fields, line)
+		h.add(line)
 	}
+	e.Fields = h.done()
 	e.Type = Type(e.Fields.Get(fieldType))
 	e.ID = bare(e.Fields.Get(fieldID))
 	e.TargetURI = bare(e.Fields.Get(fieldTargetURI))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -167,6 +168,24 @@ func TestLenient(t *testing.T) {
 	if e.Version != "1.0" || e.Type != Response || e.ID != "urn:x:1" || e.TargetURI != "http://a/" ||
 		e.Fields.Get("x-long") != "one two three" || e.content != "hi" {
 		t.Errorf("got %+v", e)
+	}
+}
+
+// A value over many lines is put together once, and digests that are repeated are not computed.
+func TestHostileHeaders(t *testing.T) {
+	const head = "WARC/1.1\r\nWARC-Type: resource\r\nContent-Length: 0\r\n"
+	for _, line := range []string{" a\r\n", "WARC-Block-Digest: sha512:" + strings.Repeat("0", 128) + "\r\n", ":\r\n"} {
+		file := head + "A: b\r\n" + strings.Repeat(line, (MaxHeader-100)/len(line)) + "\r\n\r\n\r\n"
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		rep, err := Verify(strings.NewReader(file))
+		runtime.ReadMemStats(&after)
+		if err != nil || rep.Records != 1 || strings.HasPrefix(line, "WARC") != (rep.Block[Bad] == 1) {
+			t.Errorf("%.20q: got %+v and %v", line, rep, err)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 100*MaxHeader {
+			t.Errorf("%.20q: %d bytes were allocated", line, got)
+		}
 	}
 }
 

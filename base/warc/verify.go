@@ -20,8 +20,8 @@ type Answer uint8
 const (
 	Absent Answer = iota // there is no digest, or none that can be recomputed
 	Good
-	// Framed is a payload digest that is right if the chunks are counted in: so wget, warcio and Heritrix up to
-	// 3.14 compute it, against the standard (heritrix3#769, warcio#74). The bytes are those that were archived.
+	// Framed is a payload digest that is right if the chunks are counted in: so wget, Python's warcio and
+	// Heritrix compute it, against the standard (warcio#74; heritrix3#770 mends it). The bytes are those that were archived.
 	Framed
 	Elsewhere // of a revisit: the payload lies in another record
 	Bad
@@ -142,16 +142,19 @@ type sum struct {
 // sums are those of a field of the standard and of its neighbour of ours.
 type sums []sum
 
-// digestsOf collects what can be recomputed. One that is no digest at all can't be right.
+// digestsOf collects what can be recomputed. One that is no digest at all can't be right, nor can one of several,
+// as no field of theirs may be repeated (5.1): a file could make work without end by that.
 func digestsOf(f Fields, names ...string) (s sums, wrong bool) {
 	for _, name := range names {
-		for _, text := range f.All(name) {
-			d, err := ParseDigest(text)
-			if err != nil {
-				wrong = true
-			} else if create, ok := algorithms[d.Algorithm()]; ok {
-				s = append(s, sum{d, create()})
-			}
+		texts := f.All(name)
+		if len(texts) == 0 {
+			continue
+		}
+		d, err := ParseDigest(texts[0])
+		if err != nil || len(texts) > 1 {
+			wrong = true
+		} else if create, ok := algorithms[d.Algorithm()]; ok {
+			s = append(s, sum{d, create()})
 		}
 	}
 	return s, wrong

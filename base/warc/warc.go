@@ -58,7 +58,7 @@ const (
 	DNS          = "text/dns"
 )
 
-// The named fields (5). Those of SHA-256 are ours: see docs/decisions on archives.
+// The named fields (5). Those of SHA-256 are ours: see docs/decisions/0039.
 const (
 	fieldType           = "WARC-Type"
 	fieldID             = "WARC-Record-ID"

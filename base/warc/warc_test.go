@@ -234,7 +234,10 @@ func TestDigestsOfPayloads(t *testing.T) {
 	middle := record(Response, 0, "http://example.com/", "not this:"+page)
 	middle.Content.(io.Seeker).Seek(9, io.SeekStart)
 	middle.Length -= 9
-	_, written = write(t, Options{}, middle)
+	file, written := write(t, Options{}, middle)
+	if all, err := read(bytes.NewReader(file)); err != nil || all[0].content != page {
+		t.Errorf("content that begins in the middle: got %+v and %v", all, err)
+	}
 	if d := written[0].Digests.Payload.SHA1; d != pageSum {
 		t.Errorf("content that begins in the middle: got %q, want %q", d, pageSum)
 	}

@@ -17,7 +17,7 @@ type Options struct {
 	SHA256 bool // compute SHA-256 too, where digests are computed
 }
 
-// DefaultLevel is where more time buys little: see docs/decisions on archives.
+// DefaultLevel is where more time buys little: see docs/decisions/0039.
 const DefaultLevel = 5
 
 // Written is what became of a record.
