@@ -86,7 +86,7 @@ func pathWithoutSessions(path string) string {
 		if path[at] == ';' && strings.EqualFold(path[at:at+len(jsession)], jsession) &&
 			alphanumeric(path[at+len(jsession):end]) && (end == len(path) || path[end] == '/' || path[end] == ';') {
 			path = path[:at] + path[end:]
-			at = -1 // what is joined may be another
+			at-- // another may follow
 		}
 	}
 	path = withoutDots(path)

@@ -103,14 +103,9 @@ func absolute(raw, prefix string, at int) (URL, bool) {
 		scheme = raw[:at]
 	}
 	secure := len(scheme) == len("https://")
-	if port == "80" && !secure || port == "443" && secure {
+	if port == "80" && !secure || port == "443" && secure { // the scheme's own is not written
 		clean = false
-	} else if port != "" {
-		port = raw[end-len(port)-1 : end]
-	}
-	if port == "80" || port == "443" { // without its colon: the scheme's own
 		end -= len(port) + 1
-		port = ""
 	}
 	if clean && prefix == "" && lower(scheme) && rest != "" && rest[0] == '/' && isClean(rest) {
 		return locate(raw), true

@@ -134,6 +134,19 @@ func TestIndexKey(t *testing.T) {
 	}
 }
 
+func TestIndexKeyOf(t *testing.T) {
+	for raw, want := range map[string]string{
+		"http://www.archive.org/goo/": "org,archive)/goo",
+		"dns:archive.org":             "org,archive)",
+		"warcinfo:foo.warc.gz":        "warcinfo:foo.warc.gz",
+		"http://a b/":                 "http://a%20b/",
+	} {
+		if got := IndexKeyOf(raw); got != want {
+			t.Errorf("%s: got %s, want %s", raw, got, want)
+		}
+	}
+}
+
 func TestCanonical(t *testing.T) {
 	const id = "9682993c8daa2c5497996114facdc805"
 	documents := Heritrix
@@ -153,6 +166,9 @@ func TestCanonical(t *testing.T) {
 		{Heritrix, "http://e.com/a?x=1&sid=" + id, "http://e.com/a?x=1"},
 		{Heritrix, "http://e.com/a?jsessionid=" + id, "http://e.com/a"},
 		{Heritrix, "http://e.com/a;jsessionid=" + id + "?x", "http://e.com/a?x"},
+		{Heritrix, "http://e.com/a;jsessionid=" + id + ";JSESSIONID=" + id + "/b", "http://e.com/a/b"},
+		{Heritrix, "http://e.com/a/.;jsessionid=" + id + "/b", "http://e.com/a/b"},
+		{Heritrix, "http://e.com/a/..;jsessionid=" + id, "http://e.com/"},
 		{Heritrix, "http://e.com/a?sid=12", "http://e.com/a?sid=12"},
 		{Heritrix, "http://e.com/a?aspsessionidAQBSDSRT=EOHBLBDDPFCLHKPGGKLILNAM&b", "http://e.com/a?b"},
 		{Heritrix, "http://e.com/a?CFID=1169580&CFTOKEN=48630702&d", "http://e.com/a?d"},

@@ -116,6 +116,24 @@ func (u URL) IndexKey() string {
 	return host + u.href[u.hostEnd:u.path] + ")" + path + query
 }
 
+// IndexKeyOf is IndexKey of the address of any WARC record: dns:example.com is com,example), what is no URL stays
+// as it is, but for spaces.
+func IndexKeyOf(raw string) string {
+	u, err := Limit(len(raw)*3 + 1).Parse(raw)
+	if err == nil {
+		return u.IndexKey()
+	}
+	if host, ok := strings.CutPrefix(raw, "dns:"); ok {
+		labels := strings.Split(host, ".")
+		slices.Reverse(labels)
+		raw = strings.Join(labels, ",") + ")"
+	}
+	return spaces.Replace(raw)
+}
+
+// spaces would end a field of an index.
+var spaces = strings.NewReplacer(" ", "%20", "\t", "%09", "\n", "%0A", "\r", "%0D")
+
 // squeeze makes one slash of several.
 func squeeze(path string) string {
 	for strings.Contains(path, "//") {

@@ -128,6 +128,13 @@ func TestFastIsSlow(t *testing.T) {
 		"1.2.3", "01", "0x7f.1", "-1", "a_b", "xn--", "xn--nxasmq6b", "a--b", "é", "\xff", " ", "\t", "\n", "\x00", "\"", "'", "<", "`", "{", "^", "|", "[::1]",
 		"[", "]", ";jsessionid=999A9EF028317A82AC83F0FDFE59385A", "PHPSESSID=9682993c8daa2c5497996114facdc805", "&", "=", "index.html",
 		"cfid=1&cftoken=2", "mailto:", "data:", "+", "~", "*", ",", "!", "$", "(", ")", "日本", ".com", "a.b.", "\u00ad", "\u2028"}
+	for _, ref := range []string{"http://h:443/", "https://h:80/x", "http://h:80", "https://h:443?q", "//h:443/", "//h:80/", "../../../../x", "..", ".",
+		"./", "a/../..", "a/./b/", "?", "?'", "/?a#b", "x?../y", "/.a/..b/...", "a%2", "//H/A", "HTTP://H", "http://h?x", "http:x", "https:x", "http:",
+		"a//../b", "//", "///h", "/..//..", "x y", "x\\y", "?x\\y", "http://1.2.3.4", "http://1.2.3.04/", "http://1.2.3.4.5/", "http://a.1/", "a:b", "1:b"} {
+		for _, b := range []URL{{}, base, parse(t, "http://h/x//y/?a/b")} {
+			same(t, b, ref)
+		}
+	}
 	byUs, all := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		ref := strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 8).Draw(t, "pieces"), "")
