@@ -278,3 +278,18 @@ func BenchmarkCSS(b *testing.B) {
 func BenchmarkScript(b *testing.B) {
 	benchmark(b, "text/javascript", strings.Repeat(`var a = b("c", 'd/e', "/f/g.html") + 1; function h(i) { return i.j("text") }`+"\n", 5000))
 }
+
+// TestStringsOverPieces has a script that is read in pieces, and strings that stand over their ends.
+func TestStringsOverPieces(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("<script>")
+	want := 0
+	for ; b.Len() < 2*maxToken+maxToken/2; want++ {
+		fmt.Fprintf(&b, `f("/a/directory/with/a/long/name/as/they/are/in/some/scripts/%d.html");`, want)
+	}
+	b.WriteString("</script><a href=end>")
+	sum, err := Links(document(t, "text/html", b.String()), Options{MaxLinks: 1 << 20}, func(Link) bool { return true })
+	if err != nil || sum.Links != want+1 {
+		t.Errorf("%d links of %d, %v", sum.Links, want+1, err)
+	}
+}
