@@ -18,7 +18,7 @@ import (
 	"holdfast/tests/testenv"
 )
 
-// WarcioDir is where npm has put the warcio that testdata/warcio pins, for the tests of this package and of the index: in the cache that scripts/deps.sh uses too,
+// WarcioDir is where npm has put the warcio that testdata/warcio pins: in the cache that scripts/deps.sh uses too,
 // named after the lock file. The first test that needs it installs it there.
 func WarcioDir(t testing.TB) string {
 	t.Helper()
