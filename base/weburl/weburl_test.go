@@ -123,7 +123,8 @@ func TestFastIsSlow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pieces := []string{"http://", "https://", "HTTP://", "http:", "//", "/", "\\", "?", "#", "..", ".", "%2e", "%2E", "%", "%zz", ":",
+	pieces := []string{"http://", "https://", "HTTP://", "http:", "//", "/", "\\", "?", "#", "..", ".", "%2e", "%2E", "%", "%zz",
+		":",
 		"@", ":80", ":443", ":8080", ":0", ":65536", ":65535", "a", "B", "example.com", "www1.", "WWW.Ex.org", "127.0.0.1", "1.2.3.256",
 		"1.2.3", "01", "0x7f.1", "-1", "a_b", "xn--", "xn--nxasmq6b", "a--b", "é", "\xff", " ", "\t", "\n", "\x00", "\"", "'", "<", "`", "{", "^", "|", "[::1]",
 		"[", "]", ";jsessionid=999A9EF028317A82AC83F0FDFE59385A", "PHPSESSID=9682993c8daa2c5497996114facdc805", "&", "=", "index.html",

@@ -53,11 +53,11 @@ var names = func() map[string]string {
 			m[a] = a
 		}
 	}
-	for s := range strings.FieldsSeq(`html head body title meta base link style script noscript p div span ul ol li dl dt dd table tr td th
-		tbody thead h1 h2 h3 h4 h5 h6 br hr em strong b i code pre form button select option label textarea nav header footer section
+	for s := range strings.FieldsSeq(`html head body title meta base link style script noscript p div span ul ol li dl dt dd table
+		tr td th tbody thead h1 h2 h3 h4 h5 h6 br hr em strong b i code pre form button select option label textarea nav header footer section
 		article main aside picture svg g path figure figcaption class id name content rel type style width height alt title lang target
-		value method http-equiv property itemprop sizes media charset summary border colspan rowspan align valign onclick url loc lastmod
-		sitemap urlset sitemapindex item entry guid enclosure description`) {
+		value method http-equiv property itemprop sizes media charset summary border colspan rowspan align valign onclick url loc
+		lastmod sitemap urlset sitemapindex item entry guid enclosure description`) {
 		m[s] = s
 	}
 	return m
@@ -81,12 +81,14 @@ func relHop(rel string) (hop Hop, skip bool) {
 // metaHop is the hop of a meta element whose content is an address, by its name.
 func metaHop(name string) (Hop, bool) {
 	switch strings.ToLower(name) {
-	case "og:image", "og:image:url", "og:image:secure_url", "og:video", "og:video:url", "og:video:secure_url", "og:audio", "og:audio:url",
-		"og:audio:secure_url", "twitter:image", "twitter:image:src", "twitter:player:stream", "msapplication-tileimage", "msapplication-config",
+	case "og:image", "og:image:url", "og:image:secure_url", "og:video", "og:video:url", "og:video:secure_url", "og:audio",
+		"og:audio:url", "og:audio:secure_url", "twitter:image", "twitter:image:src", "twitter:player:stream", "msapplication-tileimage",
+		"msapplication-config",
 		"msapplication-square70x70logo", "msapplication-square150x150logo", "msapplication-wide310x150logo",
 		"msapplication-square310x310logo", "thumbnail", "thumbnailurl", "image", "contenturl":
 		return Embed, true
-	case "og:url", "twitter:url", "twitter:player", "url", "citation_pdf_url", "citation_fulltext_html_url", "citation_abstract_html_url":
+	case "og:url", "twitter:url", "twitter:player", "url", "citation_pdf_url",
+		"citation_fulltext_html_url", "citation_abstract_html_url":
 		return Navigation, true
 	}
 	return 0, false

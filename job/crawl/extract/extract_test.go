@@ -198,6 +198,9 @@ func TestSitemaps(t *testing.T) {
 	}
 	d = document(t, "application/gzip", whole[:len(whole)/2])
 	d.Sitemap = true
+	if _, sum = found(t, document(t, "text/xml", "<urlset>"+strings.Repeat("<url><loc>/x</loc></url>", 9)), Options{}); sum.Kind != Sitemap {
+		t.Errorf("%+v", sum)
+	}
 	count := 0
 	if _, err := Links(d, Options{}, func(Link) bool { count++; return true }); !errors.Is(err, io.ErrUnexpectedEOF) || count < 1000 {
 		t.Errorf("a cut sitemap: %d links, %v", count, err)
