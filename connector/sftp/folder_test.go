@@ -12,8 +12,8 @@ import (
 	"holdfast/tests/testenv"
 )
 
-// TestDirectoriesAreSyncedTogether: files that land in a directory at one time share its syncs, and each is told only after one that
-// began behind its link.
+// TestDirectoriesAreSyncedTogether: files that land in a directory at one time share its syncs, and each is told only after one
+// that began behind its link.
 func TestDirectoriesAreSyncedTogether(t *testing.T) {
 	t.Parallel()
 	diary, dir := filepath.Join(t.TempDir(), "diary"), t.TempDir()

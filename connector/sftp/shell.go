@@ -16,10 +16,11 @@ import (
 	"holdfast/connector"
 )
 
-// script is what runs on the server: it answers each line by one line. It has no quotes, backslashes or line
-// ends of its own, so that any login shell passes it on to sh. Plain names come as they are, behind a = where they come alone; others as
-// words in which printf makes every unusual byte out of its octal number. All are used in double quotes only; a file of another than a plain
-// name is given as standard input, never by its name. To start a program is what a small file costs most: `m` hashes many by one.
+// script is what runs on the server: it answers each line by one line. It has no quotes, backslashes or line ends of its own, so
+// that any login shell passes it on to sh. Plain names come as they are, behind a = where they come alone; others as words in
+// which printf makes every unusual byte out of its octal number. All are used in double quotes only; a file of another than a
+// plain name is given as standard input, never by its name. To start a program is what a small file costs most: `m` hashes many
+// by one.
 var script = strings.Join([]string{
 	`LC_ALL=C; export LC_ALL; set -f; w=none`,
 	`if command -v openssl >/dev/null 2>&1; then w=openssl; big() { openssl dgst -sha256 -r "$@"; }; small() { big "$@"; }; fi`,
@@ -274,7 +275,8 @@ func (c *connection) shell() (*shell, error) {
 		g.most = max(len(g.open), 1)
 		best.users++
 		return best, nil
-	case refused(err) && g.opening == 0: // lanes have all channels, that of a shell that ended too: a next connection has its shell before them
+	// Lanes have all channels, that of a shell that ended too: a next connection has its shell before them.
+	case refused(err) && g.opening == 0:
 		c.fail(fault.New(fault.Transient, "open a shell: %w", err))
 		return nil, c.cause
 	case errors.Is(err, errNoShell): // it had one before: nothing weaker will do
