@@ -12,7 +12,8 @@
 // same name begins.
 //
 // A file is written under connector.PartName, which is made anew and never through a link; it is synced,
-// verified, given its time, linked to its name, and its directory is synced. A name that is taken is never
+// verified, given its time, linked to its name, and its directory is synced: files that land in one at the same time share the
+// syncs, each of which begins behind the links of those it is for. A name that is taken is never
 // given: the hard link of OpenSSH (hardlink@openssh.com) refuses it. A server without hard links is asked for
 // the rename of SFTP 3, which may not replace a file either; one that does it all the same would replace what
 // came between our look and it. SFTP has no locks: of two processes with other files for one name the one that comes later makes
