@@ -44,11 +44,7 @@ func (f *file) tidies(tx *store.Tx, queues named) error {
 }
 
 // finish does with the original of a file that is everywhere what is to be done, and lets it go.
-func (j *Job) finish(ctx context.Context, l queue.Lease) error {
-	f, err := j.leased(ctx, l)
-	if err != nil {
-		return err
-	}
+func (j *Job) finish(ctx context.Context, l queue.Lease, f *file) error {
 	began := time.Now()
 	f, did, err := j.treat(ctx, f)
 	var e end

@@ -64,7 +64,7 @@ const writeError = 106
 // pack makes the packed form of a file, in the job's directory.
 func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 	p := j.cfg.Pack
-	if p == nil || !p.Matches(string(f.Path)) || IsFITS(string(f.Path)) && f.Verdict == fits.NotFITS {
+	if !j.packs(f) || IsFITS(string(f.Path)) && f.Verdict == fits.NotFITS {
 		return f, nil
 	}
 	if f.Packed != nil && !j.lacks(f) {

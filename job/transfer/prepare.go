@@ -26,11 +26,7 @@ import (
 )
 
 // ready gets a file ready to be shipped. What took long is in the store before the next step begins.
-func (j *Job) ready(ctx context.Context, l queue.Lease) error {
-	f, err := j.leased(ctx, l)
-	if err != nil {
-		return err
-	}
+func (j *Job) ready(ctx context.Context, l queue.Lease, f *file) error {
 	for _, step := range []func(context.Context, *file) (*file, error){j.lookUp, j.read, j.judge, j.claim, j.pack, j.place} {
 		next, err := step(ctx, f)
 		if fault.Is(err, fault.Invalid) { // a command that packs says so, too, when the original is not there
@@ -45,7 +41,7 @@ func (j *Job) ready(ctx context.Context, l queue.Lease) error {
 		}
 		f = next
 	}
-	_, err = j.change(f, func(tx *store.Tx, f *file) error {
+	_, err := j.change(f, func(tx *store.Tx, f *file) error {
 		f.becomes(Shipping, "")
 		f.To = make([]shipped, len(j.targets))
 		for i, t := range j.targets {
@@ -62,17 +58,13 @@ func (j *Job) ready(ctx context.Context, l queue.Lease) error {
 	return err
 }
 
-// leased reads the file of a task.
-func (j *Job) leased(ctx context.Context, l queue.Lease) (f *file, err error) {
+// leasedFrom reads the file of a task.
+func leasedFrom(r store.Reader, l queue.Lease) (*file, error) {
 	id, err := idOf(l.Payload)
 	if err != nil {
 		return nil, fault.New(fault.Corrupt, "task %q has payload %q", l.Key, l.Payload)
 	}
-	err = j.env.Store.Latest(func(r store.Reader) error {
-		f, err = readFile(r, id)
-		return err
-	})
-	return f, err
+	return readFile(r, id)
 }
 
 // now is a file as it is by now: others may have changed it.

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/connector"
@@ -27,45 +25,22 @@ const small = 1 << 20
 // being verified, linked and synced leaves the link to the others.
 const mostLarge = 16
 
-// shipAll leases the files that are to go to the destination, and ships them beside each other: a large one takes the place of
-// several small ones. Only one that is leased waits for its place, so that what comes meanwhile has its turn.
+// shipAll ships the files that are to go to the destination beside each other.
 func (t *target) shipAll(ctx context.Context, g *engine.Group) error {
 	j := t.job
 	places := max(j.cfg.Workers, t.To.Traits().Streams)
-	large := int64(max(1, places/max(j.cfg.Workers, mostLarge)))
-	free := semaphore.NewWeighted(int64(places))
-	for {
-		if err := free.Acquire(ctx, 1); err != nil {
-			return j.ended(err)
-		}
-		if t.Limited {
-			if _, err := j.limit.begin(ctx); err != nil {
-				return j.ended(err)
-			}
-		}
-		if err := t.gate.Wait(ctx); err != nil {
-			return j.ended(err)
-		}
-		l, err := j.lease(ctx, t.queue)
-		if err != nil {
-			return j.ended(err)
-		}
-		f, err := j.leased(ctx, l)
-		if err != nil {
+	large := max(1, places/max(j.cfg.Workers, mostLarge))
+	return j.spread(ctx, g, t.queue, places, large, t.mayShip, t.ship)
+}
+
+// mayShip waits until something may go out.
+func (t *target) mayShip(ctx context.Context) error {
+	if t.Limited {
+		if _, err := t.job.limit.begin(ctx); err != nil {
 			return err
 		}
-		takes := int64(1)
-		if f.size() > small {
-			takes = large
-			if err := free.Acquire(ctx, large-1); err != nil {
-				return j.ended(err)
-			}
-		}
-		g.Go(func() error {
-			defer free.Release(takes)
-			return j.do(ctx, t.queue, l, func(ctx context.Context, l queue.Lease) error { return t.ship(ctx, l, f) })
-		})
 	}
+	return t.gate.Wait(ctx)
 }
 
 // ship brings a file to a destination and records it.

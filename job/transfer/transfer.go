@@ -26,6 +26,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"holdfast/base/fault"
 	"holdfast/connector"
 	"holdfast/kernel/engine"
@@ -246,8 +248,8 @@ func (j *Job) Run(ctx context.Context) error {
 		g.Go(func() error { return j.ended(j.ledger.run(work)) })
 	}
 	g.Go(func() error { return j.ended(j.origin.gate.Run(work)) })
+	g.Go(func() error { return j.spread(work, g, j.prepare, aside*j.cfg.Workers, aside, j.mayPrepare, j.ready) })
 	for range j.cfg.Workers {
-		g.Go(func() error { return j.each(work, j.prepare, j.mayPrepare, j.ready) })
 		g.Go(func() error { return j.each(work, j.after, j.mayFinish, j.finish) })
 	}
 	g.Go(func() error { return j.ended(j.find(work)) })
@@ -290,28 +292,98 @@ func (j *Job) mayFinish(ctx context.Context) error {
 // each works on the tasks of a queue one after the other, each once it may begin. An error of the work itself ends the job,
 // which begins again: whatever is wrong with a file, its destination or the ledger is not one.
 func (j *Job) each(ctx context.Context, q *queue.Queue, begin func(context.Context) error,
-	work func(context.Context, queue.Lease) error) error {
+	work func(context.Context, queue.Lease, *file) error) error {
 	for {
 		if err := begin(ctx); err != nil {
 			return j.ended(err)
 		}
-		l, err := j.lease(ctx, q)
+		files, err := j.lease(ctx, q, 1)
 		if err != nil {
 			return j.ended(err)
 		}
-		if err := j.do(ctx, q, l, work); err != nil {
+		f := files[0]
+		if err := j.do(ctx, q, f.Lease, func(ctx context.Context, l queue.Lease) error { return work(ctx, l, f.file) }); err != nil {
 			return err
 		}
 	}
 }
 
-// lease waits for a task of a queue.
-func (j *Job) lease(ctx context.Context, q *queue.Queue) (l queue.Lease, err error) {
+// aside is how many small files are prepared in the place of a large one: they wait for the disk and the ledger more than they
+// work, and those share commits.
+const aside = 8
+
+// packs reports whether a file is to be packed, by its name.
+func (j *Job) packs(f *file) bool { return j.cfg.Pack != nil && j.cfg.Pack.Matches(string(f.Path)) }
+
+// spread works on the files of a queue beside each other, as many at once as there are places, of which a large one takes some,
+// and one that is packed as well. Small ones are leased some at a time; else only one that is leased waits for its places, so that
+// what comes meanwhile has its turn.
+func (j *Job) spread(ctx context.Context, g *engine.Group, q *queue.Queue, places, large int, begin func(context.Context) error,
+	work func(context.Context, queue.Lease, *file) error) error {
+	free := semaphore.NewWeighted(int64(places))
+	isLarge := func(f *file) bool { return f.size() > small || q == j.prepare && j.packs(f) }
+	for most := 1; ; {
+		if err := free.Acquire(ctx, 1); err != nil {
+			return j.ended(err)
+		}
+		if err := begin(ctx); err != nil {
+			return j.ended(err)
+		}
+		taken := 1
+		for taken < most && free.TryAcquire(1) {
+			taken++
+		}
+		files, err := j.lease(ctx, q, taken)
+		if err != nil {
+			return j.ended(err)
+		}
+		free.Release(int64(taken - len(files)))
+		for _, f := range files {
+			takes := int64(1)
+			if most = mostLeased; isLarge(f.file) {
+				takes, most = int64(large), 1
+				if err := free.Acquire(ctx, takes-1); err != nil {
+					return j.ended(err)
+				}
+			}
+			g.Go(func() error {
+				defer free.Release(takes)
+				return j.do(ctx, q, f.Lease, func(ctx context.Context, l queue.Lease) error { return work(ctx, l, f.file) })
+			})
+		}
+	}
+}
+
+// mostLeased is how many small files are leased at once: to lease one takes a commit.
+const mostLeased = 16
+
+// leasedFile is a file of a queue, leased.
+type leasedFile struct {
+	queue.Lease
+	*file
+}
+
+// lease waits for files of a queue.
+func (j *Job) lease(ctx context.Context, q *queue.Queue, most int) (files []leasedFile, err error) {
+	var leases []queue.Lease
 	err = j.room.when(ctx, func() (err error) {
-		l, err = q.Lease(ctx)
+		leases, err = q.LeaseMany(ctx, most)
 		return err
 	})
-	return l, err
+	if err != nil {
+		return nil, err
+	}
+	err = j.env.Store.Latest(func(r store.Reader) error {
+		for _, l := range leases {
+			f, err := leasedFrom(r, l)
+			if err != nil {
+				return err
+			}
+			files = append(files, leasedFile{l, f})
+		}
+		return nil
+	})
+	return files, err
 }
 
 // do works on a task.
