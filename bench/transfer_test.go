@@ -257,8 +257,8 @@ func TestTransferFar(t *testing.T) {
 		roundTrip time.Duration
 		want      map[string]float64
 	}{
-		{"T3 20 MB, 50 ms", 100, 20e6, 50 * time.Millisecond, map[string]float64{"rclone": 1, "scp": 1}},
-		{"T3 20 MB, 150 ms", 100, 20e6, 150 * time.Millisecond, map[string]float64{"rclone": 3, "scp": 3}},
+		{"T3 20 MB, 50 ms", 200, 20e6, 50 * time.Millisecond, map[string]float64{"rclone": 1, "scp": 1}},
+		{"T3 20 MB, 150 ms", 200, 20e6, 150 * time.Millisecond, map[string]float64{"rclone": 3, "scp": 3}},
 		{"T3 20 KB, 50 ms", 1000, 20e3, 50 * time.Millisecond, map[string]float64{"rclone": 1, "scp": 1}},
 		{"T3 20 KB, 150 ms", 1000, 20e3, 150 * time.Millisecond, map[string]float64{"rclone": 3, "scp": 3}},
 	} {

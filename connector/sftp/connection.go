@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/singleflight"
 
 	"holdfast/base/fault"
 )
@@ -37,6 +38,7 @@ type connection struct {
 	small  atomic.Int64 // files under way that are worth to be hashed, and to have their directories synced, together
 	noSync atomic.Bool  // directories can't be synced there
 
+	making   singleflight.Group // of directories, by their path
 	folders  folders
 	hashings *crowd[struct{}, *hashing]
 	syncings *crowd[*folder, *syncing]

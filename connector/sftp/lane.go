@@ -16,7 +16,7 @@ import (
 
 // mostLanes is how many SFTP channels a connection has, as far as the server allows it: an sshd allows ten channels unless told
 // otherwise, and the first shell has one of them. A channel has two MiB under way at most, so over a distance several carry more.
-const mostLanes = 16
+const mostLanes = 24
 
 // A large file is as much as several small ones that wait for answers most of the time.
 const (

@@ -9,10 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/pkg/sftp"
+	"golang.org/x/sync/errgroup"
 
 	"holdfast/base/fault"
 	"holdfast/connector"
@@ -222,35 +224,69 @@ func (p *placing) begins(size int64) (bool, error) {
 	return true, nil
 }
 
-// directories makes the directories above the file. The root is never made: where it is missing, a disk is.
+// directories makes the directories above the file. The root is never made: where it is missing, a disk is. Files that come for
+// new directories at one time make them together.
 func (p *placing) directories() error {
-	return p.makeDirectory(path.Dir(p.name))
+	dir := path.Dir(p.name)
+	_, err, _ := p.making.Do(dir, func() (any, error) { return nil, p.makeDirectories(dir) })
+	return err
 }
 
-func (p *placing) makeDirectory(dir string) error {
+// makeDirectories makes what is missing of a directory below the root: it looks at all levels at once, since each answer takes a
+// round trip, and makes one after the other.
+func (p *placing) makeDirectories(dir string) error {
 	if dir == "." {
 		return p.checkRoot(p.lane)
 	}
-	info, err := p.lane.client.Stat(p.absolute(dir))
-	switch {
-	case err == nil && info.IsDir():
-		return nil
-	case err == nil:
-		return fault.New(fault.Conflict, "%s is no directory", dir)
-	case !isNotExist(err):
-		return fmt.Errorf("look at %s: %w", dir, err)
+	var levels []string
+	for d := dir; d != "."; d = path.Dir(d) {
+		levels = append(levels, d)
 	}
-	if err := p.makeDirectory(path.Dir(dir)); err != nil {
+	slices.Reverse(levels)
+	missing, made := make([]bool, len(levels)), make([]bool, len(levels))
+	var all errgroup.Group
+	all.Go(func() error { return p.checkRoot(p.lane) })
+	for i, level := range levels {
+		all.Go(func() (err error) {
+			missing[i], err = p.lacks(level)
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
 		return err
 	}
-	err = p.lane.client.Mkdir(p.absolute(dir))
-	if err == nil {
-		return p.syncMade(path.Dir(dir))
+	for i, level := range levels {
+		if !missing[i] {
+			continue
+		}
+		err := p.lane.client.Mkdir(p.absolute(level))
+		if made[i] = err == nil; err == nil {
+			continue
+		}
+		if still, e := p.lacks(level); e != nil || still { // else somebody else made it
+			return p.wrote(p.lane, "make directory "+level, errors.Join(err, e))
+		}
 	}
-	if info, e := p.lane.client.Stat(p.absolute(dir)); e == nil && info.IsDir() { // somebody else made it
-		return nil
+	for i, level := range levels {
+		if made[i] {
+			all.Go(func() error { return p.syncMade(path.Dir(level)) })
+		}
 	}
-	return p.wrote(p.lane, "make directory "+dir, err)
+	return all.Wait()
+}
+
+// lacks reports whether there is nothing of a name. What is no directory is a Conflict.
+func (p *placing) lacks(dir string) (bool, error) {
+	info, err := p.lane.client.Stat(p.absolute(dir))
+	switch {
+	case isNotExist(err):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("look at %s: %w", dir, err)
+	case !info.IsDir():
+		return false, fault.New(fault.Conflict, "%s is no directory", dir)
+	}
+	return false, nil
 }
 
 // send writes what is missing of the part, many requests at once.

@@ -107,7 +107,7 @@ func (j *Job) isAt(f *file, name string) error {
 		return fmt.Errorf("look at %s: %w", name, err)
 	}
 	if !isFile(&st) || identityFrom(f.Path, &st) != f.Identity {
-		return end{Gone, "another file is there now, or it was changed: that is one of its own"}
+		return end{Gone, wasChanged}
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ const small = 1 << 20
 
 // mostLarge is how many large files are under way at once where there are places for that many: over a distance one that is
 // being verified, linked and synced leaves the link to the others.
-const mostLarge = 16
+const mostLarge = 24
 
 // shipAll ships the files that are to go to the destination beside each other.
 func (t *target) shipAll(ctx context.Context, g *engine.Group) error {
