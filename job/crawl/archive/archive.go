@@ -1,0 +1,335 @@
+// Package archive keeps what a crawl fetched in WARC files.
+//
+// Records are appended to the file that is open, which is synced before the transaction that speaks of them: in it stands how far
+// the file counts. A file ends when it is large or old enough, or is asked to, and only then has its name:
+//
+//	NAME-TIME-SERIAL-LINEAGE.warc.gz.open   the one that is written to
+//	NAME-TIME-SERIAL-LINEAGE.warc.gz        one that has ended, and is never written to again
+//	quarantine/                             what a crash left behind what counts
+//
+// TIME is that of the file's first record, 20060102150405000 in UTC. SERIAL never comes twice in a directory. LINEAGE is the
+// store's life: one that was restored from a checkpoint begins files of its own, and touches none of the other time line.
+//
+// Called by the job crawl.
+package archive
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/base/warc"
+	"holdfast/job/crawl/outfile"
+	"holdfast/kernel/store"
+)
+
+// Options tune an Archive.
+type Options struct {
+	Dir  string // it is made if it is not there
+	Name string // what the names of files begin with
+	// MaxSize is how large a file gets, in bytes, before the next one is begun; default 1 GB.
+	MaxSize int64
+	// MaxAge is how old; 0 for any age.
+	MaxAge time.Duration
+	// Info are the fields that describe a file, in its first record.
+	Info warc.Fields
+	WARC warc.Options
+}
+
+// Archive appends to WARC files. It is for one goroutine at a time.
+type Archive struct {
+	o       Options
+	lineage string // of the store
+	mark    string // what the names of files have of it
+	serial  uint64 // the last that was given out
+	file    *outfile.File
+	out     *warc.Writer
+	now     current
+	info    string  // the id of the file's first record
+	ended   []ended // files that have not their name yet
+}
+
+// current is the file that is open.
+type current struct {
+	Name  string    `json:"name"` // without .open; "" for none
+	Size  int64     `json:"size"`
+	Begun time.Time `json:"begun"`
+	Info  string    `json:"info"`
+}
+
+// ended is a file that is whole.
+type ended struct {
+	Name string `json:"name"`
+	Size int64  `json:"size"`
+}
+
+// state is what the store knows.
+type state struct {
+	Lineage string  `json:"lineage"`
+	Serial  uint64  `json:"serial"`
+	Open    current `json:"open"`
+	Ended   []ended `json:"ended,omitempty"`
+}
+
+const openSuffix = ".open"
+
+// markSize is how many letters of a lineage are enough to tell it from others.
+const markSize = 8
+
+var stateKey = store.Key{byte(store.Job), 'A'}
+
+// Place is where a record is.
+type Place struct {
+	File string
+	warc.Written
+}
+
+// Recovered is what a start had to put in order.
+type Recovered struct {
+	Moved []string // files of the quarantine with what was behind what counts
+}
+
+// Open opens the archive of a store, and brings its files to what the store says of them.
+func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
+	if o.MaxSize <= 0 {
+		o.MaxSize = 1_000_000_000
+	}
+	if err := disk.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, r, err
+	}
+	a = &Archive{o: o, lineage: st.Lineage().String()}
+	a.mark = a.lineage[:min(markSize, len(a.lineage))]
+	var s state
+	if err := st.Latest(func(rd store.Reader) (err error) { s, err = readState(rd); return err }); err != nil {
+		return nil, r, err
+	}
+	if a.out, err = warc.NewWriter(nil, 0, o.WARC); err != nil {
+		return nil, r, err
+	}
+	a.serial = s.Serial
+	if s.Lineage != a.lineage { // nothing that stands there is ours
+		s = state{}
+	}
+	for _, e := range s.Ended {
+		if err := a.name(e, &r); err != nil {
+			return nil, r, err
+		}
+	}
+	if s.Open.Name != "" {
+		var moved string
+		if a.file, moved, err = outfile.Open(a.path(s.Open.Name)+openSuffix, s.Open.Size, a.quarantine()); err != nil {
+			return nil, r, err
+		}
+		r.add(moved)
+		a.now, a.info = s.Open, s.Open.Info
+		a.out.Reset(a.file, s.Open.Size)
+	}
+	if err := a.look(&r); err != nil {
+		return nil, r, errors.Join(err, a.Close())
+	}
+	return a, r, nil
+}
+
+func (r *Recovered) add(moved string) {
+	if moved != "" {
+		r.Moved = append(r.Moved, moved)
+	}
+}
+
+func readState(r store.Reader) (s state, err error) {
+	_, err = r.Look(stateKey, func(v []byte) error {
+		if err := json.Unmarshal(v, &s); err != nil {
+			return fault.New(fault.Corrupt, "what is known of the archive is %q: %w", v, err)
+		}
+		return nil
+	})
+	return s, err
+}
+
+func (a *Archive) path(name string) string { return filepath.Join(a.o.Dir, name) }
+func (a *Archive) quarantine() string      { return a.path("quarantine") }
+
+// look goes through the directory: for the last serial, and for files that were begun and of which nobody ever heard.
+func (a *Archive) look(r *Recovered) error {
+	all, err := os.ReadDir(a.o.Dir)
+	if err != nil {
+		return err
+	}
+	ours := regexp.MustCompile("^" + regexp.QuoteMeta(a.o.Name) + `-[0-9]{17}-([0-9]{5,})-([0-9a-z]+)\.warc\.gz(\.open)?$`)
+	for _, e := range all {
+		m := ours.FindStringSubmatch(e.Name())
+		if m == nil {
+			continue
+		}
+		if n, err := strconv.ParseUint(m[1], 10, 64); err == nil {
+			a.serial = max(a.serial, n)
+		}
+		if m[2] != a.mark || m[3] == "" || e.Name() == a.now.Name+openSuffix {
+			continue
+		}
+		to := filepath.Join(a.quarantine(), e.Name())
+		if err := disk.MkdirAll(a.quarantine(), 0o755); err != nil {
+			return err
+		}
+		if err := os.Rename(a.path(e.Name()), to); err != nil {
+			return err
+		}
+		r.add(to)
+	}
+	return disk.SyncDir(a.o.Dir)
+}
+
+// name gives a file that has ended its name, unless it has it.
+func (a *Archive) name(e ended, r *Recovered) error {
+	path := a.path(e.Name)
+	if _, err := os.Lstat(path); err == nil {
+		return nil
+	}
+	f, moved, err := outfile.Open(path+openSuffix, e.Size, a.quarantine())
+	if err != nil {
+		return err
+	}
+	r.add(moved)
+	if err := errors.Join(f.Sync(), f.Close(), os.Rename(path+openSuffix, path)); err != nil {
+		return err
+	}
+	return disk.SyncDir(a.o.Dir)
+}
+
+// Add appends the records of a capture, all to one file, and says where they are. They count when they are synced and a
+// transaction has said so. A record that may not be written is Invalid, and none of the capture is there then; a Full fault means
+// that there is no room, and likewise.
+func (a *Archive) Add(records ...*warc.Record) ([]Place, error) {
+	if a.file != nil && (a.file.Size() >= a.o.MaxSize || a.o.MaxAge > 0 && time.Since(a.now.Begun) >= a.o.MaxAge) {
+		if err := a.Roll(); err != nil {
+			return nil, err
+		}
+	}
+	if a.file == nil {
+		if err := a.begin(); err != nil {
+			return nil, err
+		}
+	}
+	from := a.out.Offset()
+	places := make([]Place, 0, len(records))
+	for _, rec := range records {
+		r := *rec
+		r.WarcinfoID = a.info
+		w, err := a.out.Write(&r)
+		if err != nil {
+			return nil, a.takeBack(from, err)
+		}
+		places = append(places, Place{File: a.now.Name, Written: w})
+	}
+	return places, nil
+}
+
+// takeBack cuts the file back to where a capture began that could not be written.
+func (a *Archive) takeBack(from int64, cause error) error {
+	if err := a.file.CutBack(from); err != nil {
+		return errors.Join(cause, err) // the next start does it
+	}
+	a.out.Reset(a.file, from)
+	if disk.NoRoom(cause) {
+		return fault.New(fault.Full, "write to %s: %w", a.now.Name, cause)
+	}
+	return cause
+}
+
+// begin begins a file.
+func (a *Archive) begin() error {
+	now := time.Now().UTC()
+	a.serial++
+	name := fmt.Sprintf("%s-%s-%05d-%s.warc.gz", a.o.Name, strings.Replace(now.Format("20060102150405.000"), ".", "", 1), a.serial,
+		a.mark)
+	file, err := outfile.Create(a.path(name) + openSuffix)
+	if err != nil {
+		if disk.NoRoom(err) {
+			err = fault.New(fault.Full, "begin %s: %w", name, err)
+		}
+		return err
+	}
+	a.file, a.now, a.info = file, current{Name: name, Begun: now}, warc.NewID()
+	a.out.Reset(a.file, 0)
+	var text bytes.Buffer
+	for _, f := range a.o.Info {
+		fmt.Fprintf(&text, "%s: %s\r\n", f.Name, f.Value)
+	}
+	_, err = a.out.Write(&warc.Record{Type: warc.Warcinfo, ID: a.info, Date: now, Filename: name,
+		Content: bytes.NewReader(text.Bytes()), Length: int64(text.Len())})
+	if err != nil {
+		err = a.takeBack(0, err)
+		a.file.Close()
+		a.file, a.now = nil, current{}
+		return errors.Join(err, os.Remove(a.path(name)+openSuffix))
+	}
+	return nil
+}
+
+// Roll ends the file that is open: it has its name once a transaction has said that it ended. The next capture begins another.
+func (a *Archive) Roll() error {
+	if a.file == nil {
+		return nil
+	}
+	if err := errors.Join(a.file.Sync(), a.file.Close()); err != nil {
+		return fmt.Errorf("end %s: %w", a.now.Name, err)
+	}
+	a.ended = append(a.ended, ended{a.now.Name, a.file.Size()})
+	a.file, a.now = nil, current{}
+	return nil
+}
+
+// Sync makes all durable that was added. It comes before Commit.
+func (a *Archive) Sync() error {
+	if a.file == nil {
+		return nil
+	}
+	if err := a.file.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", a.now.Name, err)
+	}
+	return nil
+}
+
+// Commit says in a transaction how far the files count, which must be synced.
+func (a *Archive) Commit(tx *store.Tx) error {
+	s := state{Lineage: a.lineage, Serial: a.serial, Open: a.now, Ended: a.ended}
+	if a.file != nil {
+		s.Open.Size, s.Open.Info = a.file.Size(), a.info
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	tx.Set(stateKey, b)
+	return nil
+}
+
+// Committed gives the files their names that have ended. It comes behind the transaction of a Commit.
+func (a *Archive) Committed() error {
+	var r Recovered
+	for len(a.ended) > 0 {
+		if err := a.name(a.ended[0], &r); err != nil {
+			return err
+		}
+		a.ended = slices.Delete(a.ended, 0, 1)
+	}
+	return nil
+}
+
+// Close closes the file that is open. What was not committed does not count.
+func (a *Archive) Close() error {
+	if a.file == nil {
+		return nil
+	}
+	return a.file.Close()
+}

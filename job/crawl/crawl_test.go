@@ -1,0 +1,281 @@
+package crawl
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast/base/warc"
+	"holdfast/base/weburl"
+	"holdfast/connector"
+	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/frontier"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
+)
+
+// site is a server of pages, and how often each was asked for.
+type site struct {
+	*httptest.Server
+	pages map[string]string
+	mu    sync.Mutex
+	asked map[string]int
+}
+
+func newSite(t *testing.T, pages map[string]string) *site {
+	s := &site{pages: pages, asked: map[string]int{}}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.asked[r.URL.Path]++
+		s.mu.Unlock()
+		page, ok := s.pages[r.URL.Path]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, page)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// plain is a Fetcher for tests: it knows no limit and no guard, and asks a server really.
+type plain struct{ before func(url string) error }
+
+type inMemory struct{ *bytes.Reader }
+
+func (inMemory) Close() error { return nil }
+
+func (p plain) Fetch(ctx context.Context, r connector.FetchRequest) (*connector.Exchange, error) {
+	begun := time.Now()
+	if p.before != nil {
+		if err := p.before(r.URL); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
+	if err != nil {
+		return nil, err
+	}
+	sent, err := httputil.DumpRequestOut(req, true)
+	if err != nil {
+		return nil, err
+	}
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return nil, &connector.FetchError{Status: connector.FetchNoConnect, Begun: begun, Err: err}
+	}
+	defer res.Body.Close()
+	received, err := httputil.DumpResponse(res, true)
+	if err != nil {
+		return nil, err
+	}
+	return &connector.Exchange{Begun: begun, Took: time.Since(begun), Remote: netip.MustParseAddrPort("127.0.0.1:80"), Sent: sent,
+		Received: inMemory{bytes.NewReader(received)}, Status: res.StatusCode, Header: res.Header}, nil
+}
+
+func (plain) Close() error { return nil }
+
+// rig is a crawl in a directory.
+type rig struct {
+	*testing.T
+	dir  string
+	site *site
+	cfg  Config
+}
+
+func newRig(t *testing.T, pages map[string]string) *rig {
+	r := &rig{T: t, dir: t.TempDir(), site: newSite(t, pages)}
+	host, err := weburl.Parse(r.site.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.cfg = Config{Seeds: []string{r.site.URL + "/"}, Fetch: plain{}, Rules: weburl.Heritrix, Workers: 4, Logs: filepath.Join(r.dir, "logs"),
+		Archive: archive.Options{Dir: filepath.Join(r.dir, "warc"), Name: "site"},
+		Accepts: func(c Candidate) bool { return c.URL.Host() == host.Host() }}
+	return r
+}
+
+// run runs the crawl until it ends.
+func (r *rig) run(ctx context.Context) error {
+	r.Helper()
+	st, err := store.Open(filepath.Join(r.dir, "store"), store.Options{})
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer st.Close()
+	log := slog.New(slog.NewTextHandler(r.Output(), nil))
+	j, err := New(engine.Env{Name: "site", Dir: r.dir, Store: st, Log: log, History: &engine.History{}}, r.cfg)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return j.Run(ctx)
+}
+
+func (r *rig) counts() (c frontier.Counts) {
+	r.Helper()
+	st, err := store.Open(filepath.Join(r.dir, "store"), store.Options{})
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer st.Close()
+	err = st.Latest(func(rd store.Reader) (err error) {
+		c, err = frontier.ReadCounts(rd)
+		return err
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return c
+}
+
+// archived is how many responses of each path there are. Every file has to be whole and have its name.
+func (r *rig) archived() map[string]int {
+	r.Helper()
+	got := map[string]int{}
+	files, err := os.ReadDir(r.cfg.Archive.Dir)
+	if err != nil {
+		r.Fatal(err)
+	}
+	for _, e := range files {
+		if !strings.HasSuffix(e.Name(), ".warc.gz") {
+			r.Errorf("there is %s", e.Name())
+			continue
+		}
+		f, err := os.Open(filepath.Join(r.cfg.Archive.Dir, e.Name()))
+		if err != nil {
+			r.Fatal(err)
+		}
+		in := warc.NewReader(f, 0)
+		for {
+			e, err := in.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				r.Fatal(err)
+			}
+			if e.Type == warc.Response {
+				got[strings.TrimPrefix(e.TargetURI, r.site.URL)]++
+			}
+		}
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			r.Fatal(err)
+		}
+		if report, err := warc.Verify(f); err != nil || !report.Good() {
+			r.Errorf("%+v %v", report, err)
+		}
+		f.Close()
+	}
+	return got
+}
+
+// line is a line of crawl.log, strictly.
+var line = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [ -]{0,4}-?\d+ +(\d+|-) (\S+) (\S+) (\S+) (\S+) #\d{3} ` +
+	`(\d{17}\+\d+|-) (sha1:[A-Z2-7]{32}|-) (\S+) (\S+)$`)
+
+// logged are the lines of crawl.log, by path.
+func (r *rig) logged() map[string]int {
+	r.Helper()
+	b, err := os.ReadFile(filepath.Join(r.cfg.Logs, crawlLog))
+	if err != nil {
+		r.Fatal(err)
+	}
+	got := map[string]int{}
+	for text := range strings.Lines(string(b)) {
+		m := line.FindStringSubmatch(strings.TrimSuffix(text, "\n"))
+		if m == nil {
+			r.Errorf("crawl.log has line %q", text)
+			continue
+		}
+		got[strings.TrimPrefix(m[2], r.site.URL)]++
+	}
+	return got
+}
+
+// tree is a site of n pages, each of which leads to some others, and to one that is not there.
+func tree(n int) map[string]string {
+	pages := map[string]string{"/": `<a href="/p1">first</a> <a href="/gone">gone</a>`}
+	for i := 1; i <= n; i++ {
+		pages[fmt.Sprintf("/p%d", i)] = fmt.Sprintf(`<p>page %d</p><a href="p%d">a</a><a href="./p%d#x">b</a><a href="/">c</a>`, i,
+			min(2*i, n), min(2*i+1, n))
+	}
+	return pages
+}
+
+// TestCrawl: every page is fetched once, is in the archive once, and has one line in the log; a second run does nothing.
+func TestCrawl(t *testing.T) {
+	const n = 60
+	r := newRig(t, tree(n))
+	want := map[string]int{"/gone": 1}
+	for path := range r.site.pages {
+		want[path] = 1
+	}
+	for range 2 {
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for what, got := range map[string]map[string]int{"asked": r.site.asked, "archived": r.archived(), "logged": r.logged()} {
+			if !maps.Equal(got, want) {
+				t.Errorf("%s: %v, want %v", what, got, want)
+			}
+		}
+		if c := r.counts(); c.Done != n+1 || c.Failed != 1 || c.Queued+c.Waiting != 0 || c.Hosts != 1 {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// TestStopped: a crawl that is told to end, again and again, goes on where it was: nothing is fetched twice that was written down,
+// and nothing is missing at the end.
+func TestStopped(t *testing.T) {
+	const n = 60
+	r := newRig(t, tree(n))
+	for i := range 100 {
+		ctx, stop := context.WithCancel(t.Context())
+		asked := 0
+		var mu sync.Mutex
+		r.cfg.Fetch = plain{before: func(string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if asked++; asked > i%7+1 {
+				stop()
+			}
+			return ctx.Err()
+		}}
+		err := r.run(ctx)
+		stop()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := r.counts(); c.Queued+c.Waiting == 0 {
+			break
+		}
+	}
+	got := r.archived()
+	paths := slices.Collect(maps.Keys(r.site.pages))
+	for _, path := range append(paths, "/gone") {
+		if got[path] != 1 || r.site.asked[path] != 1 {
+			t.Errorf("%s is there %d times, and was asked for %d times", path, got[path], r.site.asked[path])
+		}
+	}
+	if logged := r.logged(); !maps.Equal(logged, got) {
+		t.Errorf("logged %v, archived %v", logged, got)
+	}
+}

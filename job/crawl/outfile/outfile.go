@@ -1,0 +1,138 @@
+// Package outfile keeps files that stand beside a store in step with it.
+//
+// Such a file is only ever appended to. It is synced before the transaction that speaks of what is in it, and that transaction says
+// how many bytes count. A crash leaves bytes behind those, of which nobody knows: the next start cuts them off and keeps them in
+// a quarantine. So no file needs a repair, and what the store speaks of is there.
+//
+// Called by the packages of the job crawl.
+package outfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+)
+
+// File is a file that grows. It is for one goroutine at a time.
+type File struct {
+	f    *os.File
+	size int64
+}
+
+// Create makes a file, whose name is durable when it returns. One that is there is a Conflict.
+func Create(path string) (*File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fault.New(fault.Conflict, "make %s: it is there already", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a file: %w", err)
+	}
+	if err := disk.SyncDir(filepath.Dir(path)); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &File{f: f}, nil
+}
+
+// Open opens a file of which size bytes count. What is behind them is moved into a file of the directory quarantine, whose name
+// is returned. A file that is missing, or has less, is Corrupt: what the store speaks of is gone.
+func Open(path string, size int64, quarantine string) (_ *File, moved string, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", lost(path, 0, size)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("open a file: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, "", err
+	case !info.Mode().IsRegular():
+		return nil, "", fault.New(fault.Corrupt, "%s is no file, but a %v", path, info.Mode().Type())
+	case info.Size() < size:
+		return nil, "", lost(path, info.Size(), size)
+	case info.Size() > size:
+		if moved, err = keep(f, size, quarantine); err != nil {
+			return nil, "", fmt.Errorf("cut %s back to the %d bytes that count: %w", path, size, err)
+		}
+	}
+	if _, err := f.Seek(size, io.SeekStart); err != nil {
+		return nil, "", err
+	}
+	return &File{f: f, size: size}, moved, nil
+}
+
+func lost(path string, has, size int64) error {
+	return fault.WithHint(fault.New(fault.Corrupt, "%s has %d bytes, and %d were written and synced", path, has, size),
+		"the disk or a person took them: put the file back, or restore a checkpoint, which begins a new one")
+}
+
+// keep copies what is behind size into a file of the quarantine, and cuts it off.
+func keep(f *os.File, size int64, quarantine string) (moved string, err error) {
+	if err := disk.MkdirAll(quarantine, 0o755); err != nil {
+		return "", err
+	}
+	moved = filepath.Join(quarantine, fmt.Sprintf("%s.from-%d.%s", filepath.Base(f.Name()), size,
+		time.Now().UTC().Format("20060102150405.000000")))
+	out, err := os.OpenFile(moved, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return "", err
+	}
+	if _, err = f.Seek(size, io.SeekStart); err == nil {
+		_, err = io.Copy(out, f)
+	}
+	if err == nil {
+		err = out.Sync()
+	}
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = disk.SyncDir(quarantine)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(moved))
+	}
+	if err := f.Truncate(size); err != nil {
+		return "", err
+	}
+	return moved, f.Sync()
+}
+
+// Write appends. After an error a part may be there: CutBack takes it away.
+func (f *File) Write(b []byte) (int, error) {
+	n, err := f.f.Write(b)
+	f.size += int64(n)
+	return n, err
+}
+
+// Size is where the next byte will stand.
+func (f *File) Size() int64 { return f.size }
+
+// CutBack takes away what was written behind size.
+func (f *File) CutBack(size int64) error {
+	if err := f.f.Truncate(size); err != nil {
+		return err
+	}
+	f.size = size
+	_, err := f.f.Seek(size, io.SeekStart)
+	return err
+}
+
+// Sync makes durable what was written.
+func (f *File) Sync() error { return unix.Fdatasync(int(f.f.Fd())) }
+
+// Close closes the file. It syncs nothing.
+func (f *File) Close() error { return f.f.Close() }

@@ -1,0 +1,112 @@
+package crawl
+
+import (
+	"errors"
+	"fmt"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store"
+)
+
+// mostTogether is how many visits are written down at once.
+const mostTogether = 64
+
+// write writes visits down until there are no more.
+func (j *Job) write() (err error) {
+	defer func() { err = errors.Join(err, j.logs.close(), j.archive.Close()) }()
+	defer close(j.broken)
+	for v := range j.visits {
+		all := []*visit{v}
+		for more := true; more && len(all) < mostTogether; {
+			select {
+			case v, open := <-j.visits:
+				if more = open; open {
+					all = append(all, v)
+				}
+			default:
+				more = false
+			}
+		}
+		if err := j.writeDown(all); err != nil {
+			return err
+		}
+	}
+	if err := j.archive.Roll(); err != nil {
+		return err
+	}
+	return j.commit(nil)
+}
+
+// writeDown has visits count: their records and lines first, then what the store knows of them.
+func (j *Job) writeDown(all []*visit) error {
+	for _, v := range all {
+		if len(v.records) == 0 {
+			continue
+		}
+		_, err := j.archive.Add(v.records...)
+		if fault.Is(err, fault.Invalid) {
+			return fmt.Errorf("write the records of %s: %w", v.lease.URL, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, v := range all {
+		if v.retry.IsZero() {
+			j.logs.write(crawlLog, v.line.append)
+		}
+		for _, b := range v.bad {
+			j.logs.write(errorsLog, func(text []byte) []byte {
+				return fmt.Appendf(text, "%s %s %s %s\n", v.line.at.UTC().Format("2006-01-02T15:04:05.000Z"), field(v.lease.URL),
+					field(b.reference), b.why)
+			})
+		}
+	}
+	err := j.commit(all)
+	for _, v := range all {
+		err = errors.Join(err, v.close())
+	}
+	return err
+}
+
+// close gives up what holds the answer.
+func (v *visit) close() error {
+	if v.x == nil {
+		return nil
+	}
+	return v.x.Close()
+}
+
+// commit makes durable what was written, and says so in the store.
+func (j *Job) commit(all []*visit) error {
+	if err := errors.Join(j.archive.Sync(), j.logs.sync()); err != nil {
+		return err
+	}
+	err := j.env.Store.Update(func(tx *store.Tx) error {
+		if err := errors.Join(j.archive.Commit(tx), j.logs.commit(tx)); err != nil {
+			return err
+		}
+		b, err := j.frontier.Begin(tx)
+		if err != nil {
+			return err
+		}
+		for _, v := range all {
+			if v.retry.IsZero() {
+				err = b.Done(v.lease, v.outcome)
+			} else {
+				err = b.Retry(v.lease, v.retry, v.outcome.Due)
+			}
+			if err == nil {
+				_, err = b.Add(v.links...)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return b.Write()
+	})
+	if err != nil {
+		return err
+	}
+	return j.archive.Committed()
+}
