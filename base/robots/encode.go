@@ -19,24 +19,15 @@ const version = 1
 //	sitemaps                             to the end, each its length and its bytes
 const (
 	allows = 1 << iota
-	exact
-	wild
+	exact  // the path ends where the pattern does: it had a $
+	wild   // it has a *
 )
 
 // encode makes Rules.
 func encode(s State, g group, sitemaps []string) Rules {
 	var rules []byte
 	for _, r := range g.rules {
-		head := uint64(len(r.pattern)) << 3
-		if r.allow {
-			head |= allows
-		}
-		if r.exact {
-			head |= exact
-		}
-		if r.wild {
-			head |= wild
-		}
+		head := uint64(len(r.pattern))<<3 | r.flags
 		rules = binary.AppendUvarint(binary.AppendUvarint(rules, head), uint64(r.line))
 		rules = append(rules, r.pattern...)
 	}
@@ -102,14 +93,19 @@ func (r Rules) parts() (delay time.Duration, rules, sitemaps string) {
 	return time.Duration(ms) * time.Millisecond, s[:size], s[size:]
 }
 
-// nextRule takes the first rule off.
-func nextRule(s string) (r rule, rest string) {
-	head, n := uvarint(s)
-	line, m := uvarint(s[n:])
-	s = s[n+m:]
-	size := head >> 3
-	return rule{pattern: s[:size], allow: head&allows != 0, exact: head&exact != 0, wild: head&wild != 0, line: int(line)},
-		s[size:]
+// nextRule takes the first rule off. Most are short and stand in front, so their numbers are one byte each: a check
+// goes through all of them.
+func nextRule(s string) (head uint64, line int, pattern, rest string) {
+	if len(s) >= 2 && s[0] < 0x80 && s[1] < 0x80 {
+		head, line, s = uint64(s[0]), int(s[1]), s[2:]
+	} else {
+		var n, m int
+		var l uint64
+		head, n = uvarint(s)
+		l, m = uvarint(s[n:])
+		line, s = int(l), s[n+m:]
+	}
+	return head, line, s[:head>>3], s[head>>3:]
 }
 
 func cutString(s string) (first, rest string) {

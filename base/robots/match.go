@@ -5,10 +5,8 @@ import "strings"
 // rule is an allow or a disallow.
 type rule struct {
 	pattern string // in normal form, its * kept but for those at the end, its $ taken off
-	allow   bool
-	exact   bool // the path ends where the pattern does: it had a $
-	wild    bool // it has a *
-	octets  int  // of the pattern as it is written, in normal form: how specific it is
+	flags   uint64 // allows, exact, wild
+	octets  int    // of the pattern as it is written, in normal form: how specific it is
 	line    int
 }
 
@@ -18,11 +16,14 @@ func newRules(pattern string, allow bool, line int) []rule {
 	if pattern[0] != '/' && pattern[0] != '*' {
 		pattern = "/" + pattern // as people write it; by the standard it would match nothing
 	}
-	bare, exact := strings.CutSuffix(pattern, "$")
+	bare, dollar := strings.CutSuffix(pattern, "$")
 	inPath, inQuery := normal(bare, false, "*"), normal(bare, true, "*")
-	r := rule{allow: allow, exact: exact, octets: len(inPath), line: line}
-	if exact {
-		r.octets++
+	r := rule{octets: len(inPath), line: line}
+	if allow {
+		r.flags = allows
+	}
+	if dollar {
+		r.octets, r.flags = r.octets+1, r.flags|exact
 	}
 	all := []rule{r.of(inPath)}
 	same := 0
@@ -41,26 +42,29 @@ func (r rule) of(p string) rule {
 		p = strings.ReplaceAll(p, "**", "*")
 	}
 	if strings.HasSuffix(p, "*") { // what follows a match does not matter, and ends it anywhere
-		p, r.exact = p[:len(p)-1], false
+		p, r.flags = p[:len(p)-1], r.flags&^exact
 	}
-	r.pattern, r.wild = p, strings.Contains(p, "*")
+	if strings.Contains(p, "*") {
+		r.flags |= wild
+	}
+	r.pattern = p
 	return r
 }
 
-// matches reports whether the rule is about a path in normal form. The first place where a part is found is as good as
+// matches reports whether a pattern is about a path in normal form. The first place where a part is found is as good as
 // any later one, so the time is at most that of reading the path once.
-func (r *rule) matches(path string) bool {
-	if !r.wild {
-		return strings.HasPrefix(path, r.pattern) && (!r.exact || len(path) == len(r.pattern))
+func matches(pattern, path string, flags uint64) bool {
+	if flags&wild == 0 {
+		return strings.HasPrefix(path, pattern) && (flags&exact == 0 || len(path) == len(pattern))
 	}
-	part, rest, _ := strings.Cut(r.pattern, "*")
+	part, rest, _ := strings.Cut(pattern, "*")
 	if !strings.HasPrefix(path, part) {
 		return false
 	}
 	path = path[len(part):]
 	for more := true; more; {
 		part, rest, more = strings.Cut(rest, "*")
-		if !more && r.exact {
+		if !more && flags&exact != 0 {
 			return strings.HasSuffix(path, part)
 		}
 		i := strings.Index(path, part)

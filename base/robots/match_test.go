@@ -38,8 +38,8 @@ func TestOrder(t *testing.T) {
 		want, longest, wantLine := true, 0, 0
 		for i, p := range lines {
 			file += fmt.Sprintf("%s: %s\n", map[bool]string{true: "allow", false: "disallow"}[allow[i]], p)
-			match := newRules(p, true, 0)[0].matches
-			if match(path) && (len(p) > longest || len(p) == longest && allow[i] && !want) {
+			r := newRules(p, true, 0)[0]
+			if matches(r.pattern, path, r.flags) && (len(p) > longest || len(p) == longest && allow[i] && !want) {
 				want, longest, wantLine = allow[i], len(p), i+2
 			}
 		}

@@ -159,21 +159,11 @@ func (p *parser) rules(s State) Rules {
 		g = p.own
 	}
 	slices.SortFunc(g.rules, func(a, b rule) int {
-		return cmp.Or(cmp.Compare(b.octets, a.octets), -compareBool(a.allow, b.allow), cmp.Compare(a.pattern, b.pattern),
-			compareBool(a.exact, b.exact), cmp.Compare(a.line, b.line))
+		return cmp.Or(cmp.Compare(b.octets, a.octets), cmp.Compare(b.flags&allows, a.flags&allows), cmp.Compare(a.pattern, b.pattern),
+			cmp.Compare(a.flags, b.flags), cmp.Compare(a.line, b.line))
 	})
 	g.rules = slices.CompactFunc(g.rules, func(a, b rule) bool {
-		return a.allow == b.allow && a.exact == b.exact && a.octets == b.octets && a.pattern == b.pattern
+		return a.octets == b.octets && a.flags == b.flags && a.pattern == b.pattern
 	})
 	return encode(s, g, p.sitemaps)
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
 }

@@ -81,10 +81,11 @@ func (r Rules) Allowed(path string) (ok bool, line int) {
 	}
 	path = target(path)
 	for rules != "" {
-		var e rule
-		if e, rules = nextRule(rules); e.matches(path) {
-			return e.allow, e.line
+		head, line, pattern, rest := nextRule(rules)
+		if matches(pattern, path, head) {
+			return head&allows != 0, line
 		}
+		rules = rest
 	}
 	return true, 0
 }
