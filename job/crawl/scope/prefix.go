@@ -2,6 +2,7 @@ package scope
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -21,16 +22,12 @@ const (
 )
 
 // New returns the scope of a list for these seeds, as a person wrote them. It reads the files that the list names. The
-// error has all faults, each with the name of its key; it is of the kind Invalid.
+// error joins all faults, each of which begins with the name of its key; it is of the kind Invalid.
 func New(l List, seeds []string) (*Scope, error) {
 	c := &compiler{read: readPrefixes, seeds: seeds}
 	rules := c.list(l)
 	if len(c.faults) > 0 {
-		lines := make([]string, len(c.faults))
-		for i, err := range c.faults {
-			lines[i] = err.Error()
-		}
-		return nil, fault.New(fault.Invalid, "the scope is not usable: %s", strings.Join(lines, "; "))
+		return nil, fault.As(fault.Invalid, errors.Join(c.faults...))
 	}
 	return &Scope{rules: rules, heads: c.heads}, nil
 }

@@ -178,3 +178,38 @@ func TestSheetsMerge(t *testing.T) {
 		}
 	})
 }
+
+// TestSeedHosts: the prefixes of a seed's host are about the URLs of that host and port, whatever their scheme says of
+// the usual port; those of its domain about the hosts of the domain.
+func TestSeedHosts(t *testing.T) {
+	hosts := []string{"a.org", "b.a.org", "a.organic", "xa.org", "a.org.b.net", "127.0.0.1", "127.0.0.11", "[::1]", "[::11]",
+		"localhost", "a.org.", "a.co.uk", "b.a.co.uk"}
+	address := rapid.Custom(func(t *rapid.T) weburl.URL {
+		u, err := weburl.Parse(rapid.SampledFrom([]string{"http://", "https://"}).Draw(t, "scheme") + rapid.SampledFrom(hosts).Draw(t,
+			"host") +
+			rapid.SampledFrom([]string{"", ":80", ":8", ":8080"}).Draw(t, "port") + rapid.SampledFrom([]string{"/", "/a/b",
+			"/?c)"}).Draw(t, "path"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		seed, u := address.Draw(t, "seed"), address.Draw(t, "url")
+		for mode, want := range map[string]bool{
+			seedHost:   seed.Host() == u.Host() && seed.Port() == u.Port(),
+			seedDomain: seed.Domain() == u.Domain(),
+		} {
+			if mode == seedDomain && strings.HasSuffix(seed.Host()+u.Host(), ".") {
+				continue // another host to a SURT, the same domain to the list
+			}
+			s, err := New(List{{Accept: &Test{SURTs: &SURTs{Seeds: mode}}}}, []string{seed.String()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := s.Decide(Candidate{URL: u}); d.Accept != want {
+				t.Fatalf("%s of %s: %s: %v", mode, seed, u, d.Accept)
+			}
+		}
+	})
+}

@@ -135,8 +135,8 @@ func (s *Scope) Explain(c Candidate, h *Head) []Opinion {
 	return all
 }
 
-// With returns the scope with further seeds, for the rules that take prefixes of seeds. It takes time by the logarithm
-// of how many there are.
+// With returns the scope with further seeds, for the rules that take prefixes of seeds: those that a person adds, and
+// where seeds redirect to. Not each call goes through all that there are, so it can be called for every seed of many.
 func (s *Scope) With(seeds ...string) (*Scope, error) {
 	next := &Scope{rules: append([]rule(nil), s.rules...), heads: s.heads}
 	for i := range next.rules {

@@ -255,7 +255,8 @@ func TestAfterHead(t *testing.T) {
 		{Accept: &Test{Regex: []string{"/keep/"}}},
 		{Reject: &Test{Size: limit(1000)}},
 	})
-	if !s.LooksAtHeads() || build(t, Default()).LooksAtHeads() {
+	if !s.LooksAtHeads() || build(t, Default()).LooksAtHeads() || !one(t, Test{Size: limit(1)}).LooksAtHeads() ||
+		!one(t, Test{Type: []string{"a/b"}}).LooksAtHeads() {
 		t.Error("LooksAtHeads is wrong")
 	}
 	for _, c := range []struct {
