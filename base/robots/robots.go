@@ -113,7 +113,8 @@ func (r Rules) Sitemaps() []string {
 	return all
 }
 
-// Size returns how many bytes of memory the rules take.
+// Size returns how many bytes of memory the rules take: some hundred, and six times MaxBytes at most, where every octet
+// has to be encoded.
 func (r Rules) Size() int { return len(r.enc) + 16 }
 
 // Token returns the product token of a User-Agent, by which robots.txt names a crawler: Holdfast of "Holdfast/1.0

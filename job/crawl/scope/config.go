@@ -244,6 +244,8 @@ func (c *compiler) hops(h *Hops) condition {
 		if all := c.regexes("hops.match", []string{h.Match}); len(all) == 1 {
 			return hopsMatch(all[0])
 		}
+	case strings.Trim(h.Of, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "":
+		c.bad("hops.of", "want letters of hops, like L or LM, got %q", h.Of)
 	default:
 		return tooManyHops(c.count("hops.more_than", h.MoreThan, 0), h.Of)
 	}

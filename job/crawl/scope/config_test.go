@@ -28,6 +28,7 @@ func TestValidate(t *testing.T) {
 		`hops: {more_than: -1}`:              ".hops.more_than: want a number from 0, got -1",
 		`hops: {match: "("}`:                 ".hops.match: is no regular expression of RE2",
 		`hops: {match: L, of: L}`:            ".hops.of: means nothing without more_than",
+		`hops: {more_than: 3, of: l}`:        `.hops.of: want letters of hops, like L or LM, got "l"`,
 		`transclusion: {hops: -1}`:           ".transclusion.hops: want a number from 0",
 		`transclusion: {speculative: -2}`:    ".transclusion.speculative: want a number from 0",
 		`path_depth: {}`:                     ".path_depth.more_than: is missing",

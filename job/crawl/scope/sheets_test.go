@@ -3,6 +3,7 @@ package scope
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -51,6 +52,30 @@ func TestSheets(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
+}
+
+// TestMany: scopes and sheets are used by many at once; the race detector looks on.
+func TestMany(t *testing.T) {
+	s := build(t, append(Default(), Rule{Reject: &Test{Regex: []string{"x"}}}), "http://h.org/")
+	sheets, err := NewSheets(settings{}, []Sheet[settings]{{For: []string{"h.org"}, Set: settings{Max: 1}}}, over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Candidate{URL: parse(t, "http://h.org/a"), Hops: "L"}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 100 {
+				next, err := s.With("http://i.org/")
+				if err != nil || !s.Decide(c).Accept || !next.AfterHead(c, Head{}).Accept || len(s.Explain(c, nil)) != 8 ||
+					sheets.For(c.URL).Max != 1 {
+					t.Error("another answer among many")
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestPatternOf(t *testing.T) {
