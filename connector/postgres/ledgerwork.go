@@ -447,7 +447,7 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 			EXISTS (SELECT FROM %[3]s WHERE source = $2 AND sha1 = $1 AND destination = $3)`,
 			at.locks, keptCount+1, at.files, keptColumns, keptValues, shown)}}
 	if last {
-		questions = append(questions, at.release(o, l.cfg.Owner))
+		questions = append(questions, l.release(at, o))
 	}
 	err = l.transact(ctx, "record in", questions...)
 	if err == nil && !held && !known {
@@ -456,10 +456,18 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 	return err
 }
 
-// release takes the claim of an owner away.
-func (at *layout) release(o connector.Original, owner string) question {
-	return question{text: "DELETE FROM " + at.locks + " WHERE sha1 = $1 AND source = $2 AND owner = $3",
-		args: []any{hexOf(o.SHA1), shipment.Text(o.Source), owner}}
+// release takes a claim away, and what it put into the first table, unless that was recorded.
+func (l *Ledger) release(at *layout, o connector.Original) question {
+	args := []any{hexOf(o.SHA1), shipment.Text(o.Source)}
+	text := fmt.Sprintf(`DELETE FROM %s AS t WHERE t.sha1_hash = %s AND t.source_filepath = $2::text
+		AND t.file_transferred_at IS NULL`, at.main, at.hash(1))
+	if at.extra {
+		text = fmt.Sprintf(`WITH gone AS (DELETE FROM %s WHERE sha1 = $1 AND source = $2 AND owner = $3 RETURNING 1)
+			%s AND EXISTS (SELECT FROM gone)`, at.locks, text)
+		return question{text: text, args: append(args, l.cfg.Owner)}
+	}
+	text += " AND $3::bigint IN (0, " + micro(at.read("created_at")) + ")"
+	return question{text: text, args: append(args, l.getMine(o.SHA1))}
 }
 
 func (l *Ledger) lostClaim(o connector.Original) error {
@@ -499,18 +507,7 @@ func (l *Ledger) Unlock(ctx context.Context, o connector.Original) error {
 	if err != nil {
 		return err
 	}
-	args := []any{hexOf(o.SHA1), shipment.Text(o.Source)}
-	text := fmt.Sprintf(`DELETE FROM %s AS t WHERE t.sha1_hash = %s AND t.source_filepath = $2::text
-		AND t.file_transferred_at IS NULL`, at.main, at.hash(1))
-	if at.extra {
-		text = fmt.Sprintf(`WITH gone AS (DELETE FROM %s WHERE sha1 = $1 AND source = $2 AND owner = $3 RETURNING 1)
-			%s AND EXISTS (SELECT FROM gone)`, at.locks, text)
-		args = append(args, l.cfg.Owner)
-	} else {
-		text += " AND $3::bigint IN (0, " + micro(at.read("created_at")) + ")"
-		args = append(args, l.getMine(o.SHA1))
-	}
-	if err = l.transact(ctx, "unlock in", l.hashLock(o.SHA1), question{text: text, args: args}); err == nil {
+	if err = l.transact(ctx, "unlock in", l.hashLock(o.SHA1), l.release(at, o)); err == nil {
 		l.setMine(o.SHA1, 0)
 	}
 	return err

@@ -48,6 +48,7 @@ type lanes struct {
 	mu      sync.Mutex // guards all below
 	open    []*lane
 	opening int
+	since   time.Time  // when the first of those began that are being opened
 	opened  *sync.Cond // for mu: one that was being opened is open, or is not to be
 	most    int        // that the server allows, 0 while nobody knows
 }
@@ -103,7 +104,9 @@ func (c *connection) lane(weight int) (*lane, error) {
 		s.mu.Unlock()
 		return best, nil
 	}
-	s.opening++
+	if s.opening++; s.opening == 1 {
+		s.since = time.Now()
+	}
 	s.mu.Unlock()
 	l, err := c.openLane()
 	s.mu.Lock()
@@ -118,13 +121,15 @@ func (c *connection) lane(weight int) (*lane, error) {
 		}
 		return l, nil
 	}
+	// One that refuses the channel, or can't start what serves it, has enough of them.
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
+	ok = ok || c.alive() && len(s.open) > 0
 	for ok && s.opening > 0 { // who is refused at once would join the few that are open already
 		s.opened.Wait()
 	}
 	best = s.leastLocked()
 	if !ok || best == nil {
-		if ok {
+		if refused != nil {
 			return nil, fault.New(fault.Permanent, "%s opens no SFTP channel: %w", c.cfg.Host, refused)
 		}
 		return nil, c.classify("open an SFTP channel", err)
@@ -202,5 +207,6 @@ func (c *connection) stalled() bool {
 	c.lanes.mu.Lock()
 	defer c.lanes.mu.Unlock()
 	stalled := func(l *lane) bool { return l.flow.stalled(c.stall) }
-	return slices.ContainsFunc(c.lanes.open, stalled) || c.shells.stalled(c.stall)
+	opening := c.lanes.opening > 0 && time.Since(c.lanes.since) > c.stall
+	return opening || slices.ContainsFunc(c.lanes.open, stalled) || c.shells.stalled(c.stall)
 }

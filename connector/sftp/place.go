@@ -243,16 +243,16 @@ func (p *placing) makeDirectories(dir string) error {
 		levels = append(levels, d)
 	}
 	slices.Reverse(levels)
-	missing, made := make([]bool, len(levels)), make([]bool, len(levels))
-	var all errgroup.Group
-	all.Go(func() error { return p.checkRoot(p.lane) })
+	missing := make([]bool, len(levels))
+	var looks, syncs errgroup.Group
+	looks.Go(func() error { return p.checkRoot(p.lane) })
 	for i, level := range levels {
-		all.Go(func() (err error) {
+		looks.Go(func() (err error) {
 			missing[i], err = p.lacks(level)
 			return err
 		})
 	}
-	if err := all.Wait(); err != nil {
+	if err := looks.Wait(); err != nil {
 		return err
 	}
 	for i, level := range levels {
@@ -260,7 +260,7 @@ func (p *placing) makeDirectories(dir string) error {
 			continue
 		}
 		err := p.lane.client.Mkdir(p.absolute(level))
-		if made[i] = err == nil; err == nil {
+		if err == nil {
 			continue
 		}
 		if still, e := p.lacks(level); e != nil || still { // else somebody else made it
@@ -268,11 +268,11 @@ func (p *placing) makeDirectories(dir string) error {
 		}
 	}
 	for i, level := range levels {
-		if made[i] {
-			all.Go(func() error { return p.syncMade(path.Dir(level)) })
+		if missing[i] { // also if somebody else made it just now, who may not have synced it yet
+			syncs.Go(func() error { return p.syncMade(path.Dir(level)) })
 		}
 	}
-	return all.Wait()
+	return syncs.Wait()
 }
 
 // lacks reports whether there is nothing of a name. What is no directory is a Conflict.

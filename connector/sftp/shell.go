@@ -151,6 +151,7 @@ func (c *connection) openShell() (*shell, error) {
 // write sends the lines, each after it stands among the pending. The first one makes a server that runs
 // something else than a shell give up.
 func (s *shell) write(in io.Writer) {
+	defer s.session.Close()
 	_, err := io.WriteString(in, "hello\n")
 	for err == nil {
 		select {
@@ -165,7 +166,6 @@ func (s *shell) write(in io.Writer) {
 			return
 		}
 	}
-	_ = s.session.Close()
 }
 
 // read waits for the script, and gives out its answers.

@@ -291,21 +291,26 @@ func (l *Ledger) Record(ctx context.Context, o connector.Original, d connector.S
 			return fault.New(fault.Conflict, "record in %s: %.200q is not held", l.file.path, o.Source)
 		}
 		if _, err = l.write(ctx, c, at, o, d, first); err == nil && last {
-			_, err = l.release(ctx, c, source, sum)
+			err = l.release(ctx, c, source, sum)
 		}
 		return err
 	})
 }
 
-// release takes the claim of this owner away, and reports whether there was one.
-func (l *Ledger) release(ctx context.Context, c *ledgerConn, source, sum any) (bool, error) {
+// release takes the claim of this owner away, and what it put into the first table, unless that was recorded.
+func (l *Ledger) release(ctx context.Context, c *ledgerConn, source, sum string) error {
 	gone, err := c.ExecContext(ctx,
 		"DELETE FROM "+l.tables.Locks+" WHERE sha1 = ? AND source = ? AND owner = ?", sum, source, l.cfg.Owner)
 	if err != nil {
-		return false, err
+		return err
 	}
-	n, err := gone.RowsAffected()
-	return n > 0, err
+	if n, err := gone.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	_, err = c.ExecContext(ctx,
+		"DELETE FROM "+l.tables.Main+" WHERE sha1_hash = ? AND source_filepath = ? AND file_transferred_at IS NULL",
+		sum, source)
+	return err
 }
 
 // write puts a shipment into our table, if it is not there, and into the first one too if it is to be shown there and nothing is yet.
@@ -358,13 +363,7 @@ func (l *Ledger) Unlock(ctx context.Context, o connector.Original) error {
 	}
 	source, sum := shipment.Text(o.Source), hexOf(o.SHA1)
 	return l.transact(ctx, "unlock in", func(ctx context.Context, c *ledgerConn) error {
-		if was, err := l.release(ctx, c, source, sum); err != nil || !was {
-			return err
-		}
-		_, err := c.ExecContext(ctx,
-			"DELETE FROM "+l.tables.Main+" WHERE sha1_hash = ? AND source_filepath = ? AND file_transferred_at IS NULL",
-			sum, source)
-		return err
+		return l.release(ctx, c, source, sum)
 	})
 }
 

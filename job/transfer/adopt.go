@@ -33,6 +33,12 @@ func (t *target) adopts(ctx context.Context, f *file) (s shipped, same bool, err
 			return err
 		}
 		same, err = j.cfg.Pack.sameContent(ctx, filepath.Join(j.env.Dir, string(f.Packed.Path)), there)
+		if err == nil && same { // that is what the name itself stands for, and not what a link there leads to
+			var sums map[string][sha256.Size]byte
+			var how connector.Verified
+			sums, how, err = t.To.Sums(ctx, []string{string(f.Name)})
+			same = how != connector.BySize && sums[string(f.Name)] == s.SHA256.sha256()
+		}
 		return err
 	})
 	if errors.Is(err, errTooMuch) {

@@ -190,35 +190,32 @@ func exhume(st *store.Store, letter uint64, queues named, do func(*store.Tx, *fi
 	})
 }
 
-// supersede lets the dead files go that had the path of one that was found, and are nowhere: they were changed since, and can't
-// be brought any more.
+// supersede lets the file go that had the path of one that was found, if it is dead and nowhere: it was changed since, and can't be
+// brought any more.
 func (j *Job) supersede(tx *store.Tx, found Identity) error {
-	var dead []*file
-	for f, err := range filesOf(tx, pathsKey(string(found.Path)).U8(0)) {
+	var f *file
+	for last, err := range filesOf(tx, pathsKey(string(found.Path)).U8(0)) {
 		if err != nil {
 			return err
 		}
-		if f.State == Dead && !slices.ContainsFunc(f.To, func(s shipped) bool { return s.Recorded }) {
-			dead = append(dead, f)
-		}
+		f = last // those before it were let go when it came
+		break
 	}
-	for _, f := range dead {
-		for _, letter := range f.Letters {
-			if err := j.withdraw(tx, f, letter); err != nil {
-				return err
-			}
-		}
-		f.Letters = nil
-		f.becomes(Gone, wasChanged)
-		f.did(WasGone, "", 0, "%s", wasChanged)
-		if _, err := j.prepare.Forget(tx, f.key()); err != nil { // it is taken in again if it comes back
-			return err
-		}
-		if err := errors.Join(f.tidies(tx, j.named), f.put(tx)); err != nil {
+	if f == nil || f.State != Dead || f.missing() < len(f.To) {
+		return nil
+	}
+	for _, letter := range f.Letters {
+		if err := j.withdraw(tx, f, letter); err != nil {
 			return err
 		}
 	}
-	return nil
+	f.Letters = nil
+	f.becomes(Gone, wasChanged)
+	f.did(WasGone, "", 0, "%s", wasChanged)
+	if _, err := j.prepare.Forget(tx, f.key()); err != nil { // it is taken in again if it comes back
+		return err
+	}
+	return errors.Join(f.tidies(tx, j.named), f.put(tx))
 }
 
 // withdraw takes a letter away, and the task that it is about.

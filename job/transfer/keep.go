@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/base/fault"
 	"holdfast/kernel/store"
 )
 
@@ -29,7 +28,7 @@ func (j *Job) runLetGo(ctx context.Context) error {
 	every := time.NewTicker(letGoEvery)
 	defer every.Stop()
 	for {
-		if err := j.letGo(ctx, time.Now()); err != nil && !fault.Is(err, fault.Full) {
+		if err := j.letGo(ctx, time.Now()); err != nil && !noRoom(err) {
 			return err
 		}
 		select {

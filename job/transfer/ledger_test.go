@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"context"
 	"crypto/sha256"
 	"database/sql"
 	"errors"
@@ -15,9 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/base/fault"
+	"holdfast/connector"
 	"holdfast/connector/localdir"
 	"holdfast/connector/sqlite"
 	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
 )
 
 // withLedger gives the jobs of a rig a ledger; each job opens its own.
@@ -276,4 +280,98 @@ func TestOverwriteUnpacked(t *testing.T) {
 			t.Errorf("%d files are at the destination", n)
 		}
 	}
+}
+
+// TestRecordedAndNotWrittenDown: a life that recorded a file, which gave its claim back, and came no further: the next one knows the
+// file for its own.
+func TestRecordedAndNotWrittenDown(t *testing.T) {
+	r := newRig(t, 1)
+	ledger := filepath.Join(t.TempDir(), "ledger.sqlite")
+	r.withLedger(ledger, "one")
+	change := r.change
+	r.write("a", []byte("a"))
+	recorded := make(chan bool)
+	r.change = func(c *Config) {
+		change(c)
+		c.Ledger, c.Once = &silenced{c.Ledger, recorded}, false
+	}
+	r.run(func() { <-recorded })
+	if f := r.files()["a"]; f.State != Shipping {
+		t.Fatalf("it is %s", f.State)
+	}
+	r.change = change
+	r.run(nil)
+	f := r.files()["a"]
+	if f.State != Done || len(f.To) != 1 || !f.To[0].Recorded || f.To[0].Path == "" || f.To[0].Size != 1 || f.To[0].At.IsZero() {
+		t.Errorf("%s: %+v", f.State, f.To)
+	}
+	if got := rows(t, ledger, "select source from transfers_holdfast_locks"); len(got) != 0 {
+		t.Errorf("%v are held", got)
+	}
+}
+
+// silenced is a ledger that records, and whose answer never comes.
+type silenced struct {
+	connector.Ledger
+	recorded chan bool
+}
+
+func (s *silenced) Record(ctx context.Context, o connector.Original, d connector.Shipment, first, last bool) error {
+	if err := s.Ledger.Record(ctx, o, d, first, last); err != nil {
+		return err
+	}
+	close(s.recorded)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestGivenUpAtOneOfTwo: a file that is dead at a destination, and was recorded at the other meanwhile, keeps its claim, and goes on
+// when it is retried.
+func TestGivenUpAtOneOfTwo(t *testing.T) {
+	r := newRig(t, 2)
+	r.withLedger(filepath.Join(t.TempDir(), "ledger.sqlite"), "one")
+	other := newUnreliable(t, r.to[1])
+	change := r.change
+	u := newUnreliable(t, r.to[0])
+	u.place = func(ctx context.Context, _ string) error { // fails when the other one has recorded it
+		until(t, "it is recorded at the other one", func() bool { return r.isAt("b") })
+		return fault.New(fault.Conflict, "something else is there")
+	}
+	r.change = func(c *Config) { change(c); c.Targets[0].To, c.Targets[1].To = u, other }
+	r.write("a", []byte("a"))
+	r.run(nil)
+	letter := r.letters()["a"].ID
+	u.place = nil
+	r.open(func(st *store.Store) {
+		if err := RetryDead(st, letter); err != nil {
+			t.Error(err)
+		}
+	})
+	r.run(nil)
+	if f := r.files()["a"]; f.State != Done || !f.To[0].Recorded || !f.To[1].Recorded {
+		t.Errorf("%s: %+v", f.State, f.To)
+	}
+	if got := len(tree(t, r.to[0])); got != 1 {
+		t.Errorf("%d files are at the first one", got)
+	}
+}
+
+// isAt reports, while the job runs, whether a file is recorded at a destination.
+func (r *rig) isAt(name string) (is bool) {
+	j := r.job.Load()
+	err := j.env.Store.Latest(func(rd store.Reader) error {
+		for f, err := range filesOf(rd, filesKey) {
+			if err != nil {
+				return err
+			}
+			for _, s := range f.To {
+				is = is || s.Name == name && s.Recorded
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		r.t.Error(err)
+	}
+	return is
 }

@@ -185,12 +185,16 @@ func (j *Job) fetch(ctx context.Context, t *target, f *file) error {
 	name := filepath.Join(j.env.Dir, string(f.Packed.Path))
 	err := j.room.makes(ctx, f.Packed.Size, 0, func() error {
 		part := name + connector.PartSuffix
-		if sum, _, err := t.fetchTo(ctx, f, part, f.Packed.Size); err != nil || sum != f.Packed.SHA256 {
-			return errors.Join(errors.New("what it has is something else"), err)
+		sum, _, err := t.fetchTo(ctx, f, part, f.Packed.Size)
+		if err == nil && sum != f.Packed.SHA256 {
+			err = errors.New("what it has is something else")
+		}
+		if err != nil {
+			return err
 		}
 		return os.Rename(part, name)
 	})
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !noRoom(err) && !fault.Is(err, fault.Transient) {
 		return fault.New(fault.Corrupt, "its packed form is missing here, and does not come back from %s: %w", t.Name, err)
 	}
 	return err

@@ -171,3 +171,21 @@ func TestLyingPacker(t *testing.T) {
 		})
 	}
 }
+
+// TestOneWorker: one that packs large files beside small ones never waits for itself.
+func TestOneWorker(t *testing.T) {
+	needFpack(t)
+	r := newRig(t, 1)
+	r.change = func(c *Config) { c.Workers, c.Pack = 1, FPack() }
+	for i := range 30 {
+		if i%3 == 0 {
+			r.write(fmt.Sprintf("f%02d.fits", i), frame("2023-09-19", uint64(i)))
+		} else {
+			r.write(fmt.Sprintf("f%02d.dat", i), []byte(fmt.Sprint(i)))
+		}
+	}
+	r.run(nil)
+	if got := r.done(); got != 30 {
+		t.Errorf("%d files are done, want 30", got)
+	}
+}

@@ -102,10 +102,10 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 		j.origin.report(source)
 	}
 	var e end
-	dead, err := j.isLast(f, cause)
+	dead, now, err := j.isLast(f, cause)
 	gave := false
 	if err == nil && dead {
-		gave, err = j.giveBack(ctx, f)
+		gave, err = j.giveBack(ctx, now)
 	}
 	if err != nil {
 		return err
@@ -139,7 +139,9 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 		}
 		f.Failures++
 		if dead {
-			f.Held = f.Held && !gave
+			if gave && f.missing() == len(f.To) { // another destination has claimed it anew since, to record it
+				f.Held = false
+			}
 			return f.dies(tx, q, l, cause)
 		}
 		f.Why = cause.Error()
@@ -164,13 +166,15 @@ func isOutage(cause error) bool {
 	return fault.Is(cause, fault.Transient)
 }
 
-// isLast reports whether a file that failed is to be a dead letter.
-func (j *Job) isLast(f *file, cause error) (bool, error) {
+// isLast reports whether a file that failed is to be a dead letter, and how the file is by now.
+func (j *Job) isLast(f *file, cause error) (is bool, now *file, err error) {
 	if _, ends := errors.AsType[end](cause); ends || fault.Is(cause, fault.Busy) || isOutage(cause) {
-		return false, nil
+		return false, f, nil
 	}
-	now, err := j.now(f)
-	return err == nil && (lasts(cause) || now.Failures+1 >= j.cfg.Attempts), err
+	if now, err = j.now(f); err != nil {
+		return false, f, err
+	}
+	return lasts(cause) || now.Failures+1 >= j.cfg.Attempts, now, nil
 }
 
 // giveBack gives the claim of a file back that is to be a dead letter, and is nowhere: others may have the same bytes.
@@ -396,11 +400,15 @@ func (j *Job) claim(ctx context.Context, f *file) (*file, error) {
 		return f, err
 	}
 	step := stepNow(Claimed, "", 0, "in %s", j.ledger.Traits().Name)
-	f.note(func(f *file) { // a claim that nobody knows of is the same one when it is asked for again
+	held := func(f *file) {
 		f.Held = true
 		f.Same = j.copies(c.Same)
 		f.add(step)
-	})
+	}
+	if j.packs(f) { // that takes its time, and a claim that the store does not know of is never given back if the file goes meanwhile
+		return j.finds(f, quick, held)
+	}
+	f.note(held)
 	return f, nil
 }
 

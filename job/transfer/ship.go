@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +32,19 @@ func (t *target) shipAll(ctx context.Context, g *engine.Group) error {
 	return j.spread(ctx, g, t.queue, places, large, t.mayShip, t.ship)
 }
 
+// shipment is what the ledger has of a file at the destination, nil for nothing.
+func (t *target) shipment(c connector.Claim) *connector.Shipment {
+	if c.Done == nil || c.Done.Of != connector.ByHoldfast {
+		return nil
+	}
+	for i, s := range c.Done.Shipments {
+		if s.Destination == t.To.Traits().Root {
+			return &c.Done.Shipments[i]
+		}
+	}
+	return nil
+}
+
 // mayShip waits until something may go out.
 func (t *target) mayShip(ctx context.Context) error {
 	if t.Limited {
@@ -49,10 +61,21 @@ func (t *target) ship(ctx context.Context, l queue.Lease, f *file) (err error) {
 	began := time.Now()
 	if f.to(t).At.IsZero() {
 		if j.ledger != nil && !j.ledger.isSure(f.ID) { // another may have brought it since: its packed form has other bytes
-			if _, err := j.lock(ctx, f, true); err != nil {
+			c, err := j.lock(ctx, f, true)
+			switch s := t.shipment(c); {
+			case err == nil:
+				f.note(func(f *file) { f.Held = true })
+			case f.Held && s != nil: // a former life recorded it, gave it back, and came no further
+				f.note(func(f *file) {
+					*f.to(t) = shipped{Name: t.Name, Root: s.Destination, Path: Name(s.Path), Verified: s.Verified, At: s.At, Size: s.Size,
+						SHA256: sumOf(s.SHA256[:])}
+				})
+			default:
 				return t.missed(ctx, l, f, err)
 			}
 		}
+	}
+	if f.to(t).At.IsZero() {
 		if f.Packed == nil {
 			if err := j.origin.gate.Wait(ctx); err != nil {
 				return err
@@ -175,6 +198,9 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 	from := &reading{ReaderAt: content.ReaderAt}
 	content.ReaderAt = from
 	within := j.patience(content.Size)
+	if content.Size > small && t.To.Traits().Streams > j.cfg.Workers { // so many share the link
+		within *= time.Duration((mostLarge + j.cfg.Workers - 1) / j.cfg.Workers)
+	}
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := startStopwatch(within, func() { cancel(&slowness{within}) })
@@ -225,9 +251,15 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 
 // adopt takes what a destination has for the file's own, if it is another packed form of the same original.
 func (t *target) adopt(ctx context.Context, f *file, conflict error) (*file, error) {
+	if t.job.cfg.Pack == nil { // it was packed in a former life
+		return f, conflict
+	}
 	s, same, err := t.adopts(ctx, f)
-	if err != nil || !same {
-		return f, cmp.Or(err, conflict)
+	switch {
+	case err != nil && (ctx.Err() != nil || noRoom(err) || fault.Is(err, fault.Transient)):
+		return f, err
+	case err != nil || !same:
+		return f, conflict
 	}
 	s.Path = Name(pathAt(t.To.Traits(), string(f.Name)))
 	return t.job.change(f, func(_ *store.Tx, f *file) error {

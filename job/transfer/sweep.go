@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"time"
 
-	"holdfast/base/fault"
 	"holdfast/kernel/store"
 )
 
@@ -45,7 +44,7 @@ func (t *target) sweep(ctx context.Context) error {
 		}
 		if err == nil {
 			err := t.wasSwept(began)
-			if err != nil && !fault.Is(err, fault.Full) {
+			if err != nil && !noRoom(err) {
 				return err
 			}
 		} else if ctx.Err() == nil {

@@ -10,9 +10,9 @@
 //
 // The way of a file: it is found and becomes a task, by its path and identity; a worker makes sure of it, hashes it, claims it
 // in the ledger, packs it and gives it a name, which ends in one task for each destination; there it is placed and verified,
-// then recorded; and when it is everywhere, what is to become of the original is done. The result of each step is one commit
-// with where the task stands, so whatever dies in between, the file goes on from there, and a step that was done is not done
-// again, or has no effect: a destination that has the bytes says so, and a ledger that has the row too.
+// then recorded; and when it is everywhere, what is to become of the original is done. What a step found is in the store before
+// the next one begins, or with the next commit if it was quick; so whatever dies in between, the file goes on from there, and what
+// is done again has no effect: a destination that has the bytes says so, and a ledger that has the row too.
 //
 // An outage of a destination or of the ledger closes its gate. Files wait then, and no attempt is spent.
 package transfer
@@ -68,10 +68,11 @@ type Config struct {
 	Targets []Target
 	// Ledger is nil for none: what was transferred is in the job's store alone then.
 	Ledger connector.Ledger
-	// Workers is how many files are prepared at once, and how many are under way to each destination; default 4. In the place of
-	// a large one there are several small ones, as many as make it up to the destination's Streams.
+	// Workers is how many files are prepared at once, and how many are under way to each destination at least; default 4. In the
+	// place of a large one that is prepared there are several small ones; to a destination as many are under way as make up its
+	// Streams, and mostLarge large ones.
 	Workers int
-	// Ahead is how many files may be prepared and not be anywhere yet; default 4 a worker, and 32 where none is packed.
+	// Ahead is how many files may be prepared and not be anywhere yet, about; default 4 a worker, and 32 where none is packed.
 	Ahead int
 	// Attempts is how often a file is tried that fails by itself, until it is a dead letter; default 5.
 	Attempts int
@@ -301,8 +302,7 @@ func (j *Job) each(ctx context.Context, q *queue.Queue, begin func(context.Conte
 		if err != nil {
 			return j.ended(err)
 		}
-		f := files[0]
-		if err := j.do(ctx, q, f.Lease, func(ctx context.Context, l queue.Lease) error { return work(ctx, l, f.file) }); err != nil {
+		if err := j.do(ctx, q, files[0], work); err != nil {
 			return err
 		}
 	}
@@ -316,12 +316,17 @@ const aside = 8
 func (j *Job) packs(f *file) bool { return j.cfg.Pack != nil && j.cfg.Pack.Matches(string(f.Path)) }
 
 // spread works on the files of a queue beside each other, as many at once as there are places, of which a large one takes some,
-// and one that is packed as well. Small ones are leased some at a time; else only one that is leased waits for its places, so that
-// what comes meanwhile has its turn.
+// and one that is packed as well. Small ones are leased some at a time, and begin at once; a large one waits for its places, and
+// while it does nothing else is leased.
 func (j *Job) spread(ctx context.Context, g *engine.Group, q *queue.Queue, places, large int, begin func(context.Context) error,
 	work func(context.Context, queue.Lease, *file) error) error {
 	free := semaphore.NewWeighted(int64(places))
-	isLarge := func(f *file) bool { return f.size() > small || q == j.prepare && j.packs(f) }
+	start := func(f leasedFile, takes int) {
+		g.Go(func() error {
+			defer free.Release(int64(takes))
+			return j.do(ctx, q, f, work)
+		})
+	}
 	for most := 1; ; {
 		if err := free.Acquire(ctx, 1); err != nil {
 			return j.ended(err)
@@ -337,19 +342,26 @@ func (j *Job) spread(ctx context.Context, g *engine.Group, q *queue.Queue, place
 		if err != nil {
 			return j.ended(err)
 		}
-		free.Release(int64(taken - len(files)))
+		var waiting []leasedFile
 		for _, f := range files {
-			takes := int64(1)
-			if most = mostLeased; isLarge(f.file) {
-				takes, most = int64(large), 1
-				if err := free.Acquire(ctx, takes-1); err != nil {
-					return j.ended(err)
-				}
+			if f.size() > small || q == j.prepare && j.packs(f.file) {
+				waiting = append(waiting, f)
+			} else {
+				start(f, 1)
 			}
-			g.Go(func() error {
-				defer free.Release(takes)
-				return j.do(ctx, q, f.Lease, func(ctx context.Context, l queue.Lease) error { return work(ctx, l, f.file) })
-			})
+		}
+		free.Release(int64(taken - len(files) + len(waiting))) // none keeps a place that another one waits for
+		if most = mostLeased; len(waiting) > 0 {
+			most = 1
+		}
+		for _, f := range waiting {
+			if err := free.Acquire(ctx, int64(large)); err != nil {
+				return j.ended(err)
+			}
+			if err := begin(ctx); err != nil {
+				return j.ended(err)
+			}
+			start(f, large)
 		}
 	}
 }
@@ -386,9 +398,19 @@ func (j *Job) lease(ctx context.Context, q *queue.Queue, most int) (files []leas
 	return files, err
 }
 
-// do works on a task.
-func (j *Job) do(ctx context.Context, q *queue.Queue, l queue.Lease, work func(context.Context, queue.Lease) error) error {
-	err := j.room.when(ctx, func() error { return work(ctx, l) })
+// do works on a file. If it has to be done again, for want of room, it is with what is known of the file by then.
+func (j *Job) do(ctx context.Context, q *queue.Queue, l leasedFile, work func(context.Context, queue.Lease, *file) error) error {
+	f := l.file
+	err := j.room.when(ctx, func() (err error) {
+		if f == nil {
+			if f, err = j.now(&file{ID: l.file.ID}); err != nil {
+				return err
+			}
+		}
+		now := f
+		f = nil
+		return work(ctx, l.Lease, now)
+	})
 	if ctx.Err() != nil && err != nil { // the next life has its lease again
 		return nil
 	}
