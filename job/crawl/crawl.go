@@ -35,6 +35,8 @@ type Config struct {
 	// Workers is how many URLs are fetched at once; default 50.
 	Workers int
 	Polite  Politeness
+	// Agent is the name that robots.txt knows the crawler by.
+	Agent string
 	// Retries of a URL that could not be fetched, default 30, and the time between them, default 900 s.
 	Retries    int
 	RetryAfter time.Duration
@@ -81,13 +83,14 @@ type Job struct {
 	frontier *frontier.Frontier
 	archive  *archive.Archive
 	logs     *logs
+	rules    *ruleBook
 	visits   chan *visit   // that are to be written down
 	broken   chan struct{} // closed when nobody does so any more
 }
 
 // New opens what the job has, and brings it to what the store says.
 func New(env engine.Env, cfg Config) (_ *Job, err error) {
-	j := &Job{env: env, cfg: cfg.withDefaults(), visits: make(chan *visit, mostTogether), broken: make(chan struct{})}
+	j := &Job{env: env, cfg: cfg.withDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}}, visits: make(chan *visit, mostTogether), broken: make(chan struct{})}
 	var inFlight int
 	err = env.Store.Latest(func(r store.Reader) (err error) {
 		inFlight, err = frontier.InFlight(r)
@@ -202,10 +205,12 @@ func (j *Job) work(ctx context.Context, worker int) error {
 			}
 			return err
 		}
-		v := j.visit(ctx, l, worker)
-		if v == nil { // it was told to end
-			j.frontier.Return(l)
-			return nil
+		v, err := j.visit(ctx, l, worker)
+		if err != nil {
+			return err
+		}
+		if v == nil {
+			continue
 		}
 		select { // what was fetched is written down, also when the work is told to end
 		case j.visits <- v:

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/base/fault"
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/connector"
@@ -32,17 +33,30 @@ import (
 // site is a server of pages, and how often each was asked for.
 type site struct {
 	*httptest.Server
-	pages map[string]string
-	mu    sync.Mutex
-	asked map[string]int
+	pages  map[string]string
+	robots string // behind a redirect; "": there is none
+	mu     sync.Mutex
+	asked  map[string]int
+	first  string
 }
 
 func newSite(t *testing.T, pages map[string]string) *site {
 	s := &site{pages: pages, asked: map[string]int{}}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
+		if len(s.asked) == 0 {
+			s.first = r.URL.Path
+		}
 		s.asked[r.URL.Path]++
 		s.mu.Unlock()
+		switch {
+		case r.URL.Path == "/robots.txt" && s.robots != "":
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+			return
+		case r.URL.Path == "/elsewhere":
+			_, _ = io.WriteString(w, s.robots)
+			return
+		}
 		page, ok := s.pages[r.URL.Path]
 		if !ok {
 			http.NotFound(w, r)
@@ -223,7 +237,7 @@ func tree(n int) map[string]string {
 func TestCrawl(t *testing.T) {
 	const n = 60
 	r := newRig(t, tree(n))
-	want := map[string]int{"/gone": 1}
+	want := map[string]int{"/gone": 1, "/robots.txt": 1}
 	for path := range r.site.pages {
 		want[path] = 1
 	}
@@ -236,7 +250,7 @@ func TestCrawl(t *testing.T) {
 				t.Errorf("%s: %v, want %v", what, got, want)
 			}
 		}
-		if c := r.counts(); c.Done != n+1 || c.Failed != 1 || c.Queued+c.Waiting != 0 || c.Hosts != 1 {
+		if c := r.counts(); c.Done != n+3 || c.Failed != 0 || c.Queued+c.Waiting != 0 || c.Hosts != 1 {
 			t.Errorf("%+v", c)
 		}
 	}
@@ -257,7 +271,7 @@ func TestStopped(t *testing.T) {
 			if asked++; asked > i%7+1 {
 				stop()
 			}
-			return ctx.Err()
+			return nil
 		}}
 		err := r.run(ctx)
 		stop()
@@ -270,12 +284,65 @@ func TestStopped(t *testing.T) {
 	}
 	got := r.archived()
 	paths := slices.Collect(maps.Keys(r.site.pages))
-	for _, path := range append(paths, "/gone") {
+	for _, path := range append(paths, "/gone", "/robots.txt") {
 		if got[path] != 1 || r.site.asked[path] != 1 {
 			t.Errorf("%s is there %d times, and was asked for %d times", path, got[path], r.site.asked[path])
 		}
 	}
 	if logged := r.logged(); !maps.Equal(logged, got) {
 		t.Errorf("logged %v, archived %v", logged, got)
+	}
+}
+
+// TestRobots: what a host forbids is not asked for, and said; nothing is asked for before it is known, and its redirects are followed.
+func TestRobots(t *testing.T) {
+	r := newRig(t, map[string]string{
+		"/":         `<a href="/secret/a">a</a> <a href="/open">b</a> <a href="/secret/but/this">c</a>`,
+		"/open":     "open",
+		"/secret/a": "secret", "/secret/but/this": "not so secret",
+	})
+	r.site.robots = "User-agent: other\nDisallow: /\n\nUser-agent: Holdfast\nDisallow: /secret\nAllow: /secret/but\n"
+	r.cfg.Agent = "holdfast"
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"/robots.txt": 1, "/elsewhere": 1, "/": 1, "/open": 1, "/secret/but/this": 1}
+	if !maps.Equal(r.site.asked, want) {
+		t.Errorf("asked: %v, want %v", r.site.asked, want)
+	}
+	if r.site.first != "/robots.txt" {
+		t.Errorf("%s was asked for first", r.site.first)
+	}
+	logged := r.logged()
+	want["/secret/a"] = 1
+	if !maps.Equal(logged, want) {
+		t.Errorf("logged: %v, want %v", logged, want)
+	}
+	if c := r.counts(); c.Left != 1 || c.Queued != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestNoRules: a host whose robots.txt can't be had is asked for nothing, and given up when it was tried often enough.
+func TestNoRules(t *testing.T) {
+	r := newRig(t, map[string]string{"/": "home"})
+	r.cfg.Retries = -1
+	r.cfg.Fetch = plain{before: func(url string) error {
+		if strings.HasSuffix(url, "/robots.txt") {
+			return &connector.FetchError{Status: connector.FetchTimeout, Begun: time.Now(), Err: fault.New(fault.Transient, "too slow")}
+		}
+		return nil
+	}}
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.site.asked) > 0 {
+		t.Errorf("asked: %v", r.site.asked)
+	}
+	if c := r.counts(); c.Failed != 2 || c.Queued+c.Waiting != 0 {
+		t.Errorf("%+v", c)
+	}
+	if got := r.logged(); !maps.Equal(got, map[string]int{"/": 1, "/robots.txt": 1}) {
+		t.Errorf("logged: %v", got)
 	}
 }

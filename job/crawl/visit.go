@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"holdfast/base/fault"
+	"holdfast/base/robots"
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/connector"
@@ -23,52 +24,138 @@ import (
 	"holdfast/job/crawl/frontier"
 )
 
-// visit is a URL that was asked for, and what came of it.
+// visit is what came of a URL.
 type visit struct {
-	lease   *frontier.Lease
-	outcome frontier.Outcome
-	retry   time.Time // when it is tried again; zero: it is not
-	records []*warc.Record
-	links   []frontier.Item
+	lease    *frontier.Lease
+	outcome  frontier.Outcome
+	retry    time.Time   // when it is tried again; zero: it is not
+	postpone time.Time   // until when it stays where it is; zero: it does not
+	rules    *rulesUntil // of its host, if that is what it was
+	captures []*capture
+	links    []frontier.Item
+	bad      []badLink
+}
+
+// capture is one question to a server and its answer, if there was one.
+type capture struct {
 	line    logLine
-	bad     []badLink
+	records []*warc.Record
 	x       *connector.Exchange // to be closed when the records are written; nil for none
 }
 
 // badLink is a reference of a page that is no URL.
 type badLink struct{ reference, why string }
 
-// visit asks for a URL. It is nil if ctx ended.
-func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) *visit {
-	v := &visit{lease: l, line: logLine{url: l.URL, hops: l.Hops, via: l.Via, source: l.Source, worker: worker, size: -1}}
+func newVisit(l *frontier.Lease, worker int) *visit {
+	return &visit{lease: l, captures: []*capture{{line: logLine{url: l.URL, hops: l.Hops, via: l.Via, source: l.Source, worker: worker,
+		size: -1}}}}
+}
+
+// visit asks for a URL, if its host allows it. What it returns is nil if the URL was given back: because ctx ended, or because the host is to be
+// asked for its rules first.
+func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit, error) {
+	v := newVisit(l, worker)
 	u, err := weburl.Parse(l.URL)
 	if err != nil { // it was one when it was queued
 		j.frontier.Release(l, time.Now())
 		v.ends(connector.FetchIllegal, time.Now())
-		return v
+		return v, nil
+	}
+	rules, ok, err := j.rules.of(l.Queue, time.Now())
+	if err == nil && isRobots(l, u) {
+		if v = j.visitRobots(ctx, v, u); v != nil && v.rules.State() == robots.Unreachable {
+			v.rules.tried = rules.tried + 1
+		}
+		return v, nil
+	}
+	if err == nil && !ok {
+		err = j.askRobots(l, u)
+	}
+	if err != nil || !ok {
+		j.frontier.Return(l)
+		return nil, err
+	}
+	if rules.State() == robots.Unreachable && rules.tried > j.cfg.Retries {
+		j.frontier.Release(l, time.Now())
+		v.ends(statusNoRules, time.Time{})
+		return v, nil
+	}
+	if rules.State() == robots.Unreachable {
+		v.postpone, v.captures = rules.until, nil
+		j.frontier.Release(l, rules.until)
+		return v, nil
+	}
+	path := u.Path()
+	if q := u.Query(); q != "" {
+		path += "?" + q
+	}
+	if allowed, _ := rules.Allowed(path); !allowed {
+		j.frontier.Release(l, time.Now())
+		v.outcome.Left = true
+		v.ends(statusForbidden, time.Time{})
+		return v, nil
 	}
 	x, err := j.cfg.Fetch.Fetch(ctx, connector.FetchRequest{URL: l.URL, Header: refererOf(l)})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			j.frontier.Return(l)
+			return nil, nil
 		}
 		j.failed(v, err)
-		return v
+		j.frontier.Release(l, v.outcome.Due)
+		return v, nil
 	}
-	due := time.Now().Add(j.cfg.Polite.after(x.Took))
+	due := time.Now().Add(max(j.cfg.Polite.after(x.Took), min(rules.Delay(), mostDelay)))
 	j.frontier.Release(l, due)
-	v.x = x
-	if err := j.read(v, u); err != nil {
+	c := v.captures[0]
+	c.x = x
+	err = c.read(u, func(m *warc.Message, body io.Reader) error { return j.links(v, u, m, body) })
+	if err != nil {
 		j.env.Log.Warn(fmt.Sprintf("%s could not be read for links: %v", l.URL, err))
-		v.line.notes = append(v.line.notes, "err="+errorName(err))
+		c.line.notes = append(c.line.notes, "err="+errorName(err))
 	}
-	v.outcome.Bytes = x.Received.Size()
-	v.line.begun, v.line.took = x.Begun, x.Took
-	if x.Truncated != "" {
-		v.line.notes = append(v.line.notes, truncation[x.Truncated])
-	}
+	v.outcome.Type, v.outcome.Bytes = c.line.mime, x.Received.Size()
 	v.ends(x.Status, due)
-	return v
+	return v, nil
+}
+
+// mostDelay is how long a host may ask to be left alone for between two URLs, as in Heritrix.
+const mostDelay = 300 * time.Second
+
+// visitRobots asks a host for its rules, behind redirects too. The host is not asked for anything else before they are committed.
+func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL) *visit {
+	for n := 0; ; n++ {
+		c := v.captures[len(v.captures)-1]
+		x, err := j.cfg.Fetch.Fetch(ctx, connector.FetchRequest{URL: u.String()})
+		if err != nil {
+			if ctx.Err() != nil {
+				j.frontier.Return(v.lease)
+				_ = v.close()
+				return nil
+			}
+			j.failed(v, err)
+			v.retry = time.Time{} // the host is asked again when its rules end
+			v.rules = j.rulesFrom(0, nil, nil, "")
+			return v
+		}
+		c.x = x
+		err = c.read(u, func(m *warc.Message, body io.Reader) error {
+			v.rules = j.rulesFrom(x.Status, x.Header, m, x.Truncated, body)
+			return nil
+		})
+		if err != nil {
+			v.rules = j.rulesFrom(0, nil, nil, "")
+		}
+		v.ends(x.Status, time.Now().Add(j.cfg.Polite.after(x.Took)))
+		v.outcome.Type, v.outcome.Bytes = c.line.mime, x.Received.Size()
+		next, err := u.Resolve(x.Header.Get("Location"))
+		if x.Status < 300 || x.Status > 399 || err != nil || next == u || n == robots.MaxRedirects {
+			return v
+		}
+		v.captures = append(v.captures, &capture{line: logLine{url: next.String(), hops: c.line.hops + "R", via: u.String(),
+			source: v.lease.Source, worker: c.line.worker, size: -1}})
+		u = next
+	}
 }
 
 // truncation are Heritrix's notes for what was cut.
@@ -82,24 +169,24 @@ func refererOf(l *frontier.Lease) http.Header {
 	return http.Header{"Referer": {l.Via}}
 }
 
-// ends is what became of a URL for good.
+// ends is what became of a URL for good. The line of its last capture says so.
 func (v *visit) ends(status int, due time.Time) {
 	v.outcome.Status, v.outcome.Due = status, due
-	v.outcome.Failed = status < 0 || status >= 400
-	v.line.status, v.line.at = status, time.Now()
+	v.outcome.Failed = !v.outcome.Left && status <= 0 // what a server answers is an answer, as Heritrix has it
+	line := &v.captures[len(v.captures)-1].line
+	line.status, line.at = status, time.Now()
 }
 
 // failed puts a URL off that got no answer, or gives it up.
 func (j *Job) failed(v *visit, err error) {
-	status, begun, took := connector.FetchRuntime, time.Now(), time.Duration(0)
+	line := &v.captures[len(v.captures)-1].line
+	status := connector.FetchRuntime
+	line.begun = time.Now()
 	if e, ok := errors.AsType[*connector.FetchError](err); ok {
-		status, begun, took = e.Status, e.Begun, e.Took
+		status, line.begun, line.took = e.Status, e.Begun, e.Took
 	}
-	due := time.Now().Add(j.cfg.Polite.after(took))
-	j.frontier.Release(v.lease, due)
-	v.line.begun, v.line.took = begun, took
-	v.line.notes = append(v.line.notes, "err="+errorName(err))
-	v.ends(status, due)
+	line.notes = append(line.notes, "err="+errorName(err))
+	v.ends(status, time.Now().Add(j.cfg.Polite.after(line.took)))
 	if tries(status) && v.lease.Attempts < j.cfg.Retries {
 		v.retry = time.Now().Add(j.cfg.RetryAfter)
 	}
@@ -118,33 +205,36 @@ func errorName(err error) string {
 	return strings.ReplaceAll(string(fault.KindOf(err).String()), " ", "-")
 }
 
-// read makes the records of an answer, and finds the links in it.
-func (j *Job) read(v *visit, u weburl.URL) error {
-	x := v.x
-	answer := io.NewSectionReader(x.Received, 0, x.Received.Size())
-	block, payload := warc.NewHasher(false), warc.NewHasher(false)
+// read makes the records of an answer, and has its payload read.
+func (c *capture) read(u weburl.URL, payload func(m *warc.Message, body io.Reader) error) error {
+	x := c.x
+	block, digest := warc.NewHasher(false), warc.NewHasher(false)
 	response := &warc.Record{Type: warc.Response, ID: warc.NewID(), Date: x.Begun, TargetURI: u.String(), IP: x.Remote.Addr(),
-		Truncated: x.Truncated, Content: answer, Length: x.Received.Size()}
+		Truncated: x.Truncated, Content: io.NewSectionReader(x.Received, 0, x.Received.Size()), Length: x.Received.Size()}
 	request := &warc.Record{Type: warc.Request, ID: warc.NewID(), Date: x.Begun, TargetURI: u.String(), IP: x.Remote.Addr(),
 		ConcurrentTo: []string{response.ID}, Content: bytes.NewReader(x.Sent), Length: int64(len(x.Sent))}
-	v.records = []*warc.Record{response, request}
+	c.records = []*warc.Record{response, request}
+	c.line.begun, c.line.took, c.line.status, c.line.at = x.Begun, x.Took, x.Status, time.Now()
+	if x.Truncated != "" {
+		c.line.notes = append(c.line.notes, truncation[x.Truncated])
+	}
 	m, err := warc.SplitHTTP(io.TeeReader(io.NewSectionReader(x.Received, 0, x.Received.Size()), block))
 	if err != nil { // no HTTP that one could read: kept as it came
 		return err
 	}
-	v.outcome.Type, v.line.mime = m.MediaType(), m.MediaType()
-	body := &counting{r: io.TeeReader(m.Payload(), payload)}
-	linksErr := j.links(v, u, m, body)
+	c.line.mime = m.MediaType()
+	body := &counting{r: io.TeeReader(m.Payload(), digest)}
+	unread := payload(m, body)
 	_, err = io.Copy(io.Discard, body) // the rest, for its digest
 	if err == nil {
 		_, err = io.Copy(io.Discard, m.Body()) // what stands behind the payload, for that of the block
 	}
 	if err != nil {
-		return errors.Join(linksErr, err)
+		return errors.Join(unread, err)
 	}
-	response.Block, response.Payload = block.Digests(), payload.Digests()
-	v.line.size, v.line.digest = body.n, string(response.Payload.SHA1)
-	return linksErr
+	response.Block, response.Payload = block.Digests(), digest.Digests()
+	c.line.size, c.line.digest = body.n, string(response.Payload.SHA1)
+	return unread
 }
 
 // counting is a reader that knows how much went through it.
@@ -169,7 +259,7 @@ func (j *Job) links(v *visit, u weburl.URL, m *warc.Message, body io.Reader) err
 	if v.lease.Via != "" {
 		via, _ = weburl.Parse(v.lease.Via)
 	}
-	_, err = extract.Links(extract.Document{URL: u, Via: via, Header: v.x.Header, Body: content}, extract.Options{
+	_, err = extract.Links(extract.Document{URL: u, Via: via, Header: v.captures[0].x.Header, Body: content}, extract.Options{
 		Bad: func(reference, _ string, err error) {
 			if len(v.bad) < mostBad {
 				v.bad = append(v.bad, badLink{reference, err.Error()})

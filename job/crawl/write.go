@@ -3,8 +3,8 @@ package crawl
 import (
 	"errors"
 	"fmt"
+	"time"
 
-	"holdfast/base/fault"
 	"holdfast/kernel/store"
 )
 
@@ -40,41 +40,53 @@ func (j *Job) write() (err error) {
 // writeDown has visits count: their records and lines first, then what the store knows of them.
 func (j *Job) writeDown(all []*visit) error {
 	for _, v := range all {
-		if len(v.records) == 0 {
-			continue
-		}
-		_, err := j.archive.Add(v.records...)
-		if fault.Is(err, fault.Invalid) {
-			return fmt.Errorf("write the records of %s: %w", v.lease.URL, err)
-		}
-		if err != nil {
-			return err
+		for _, c := range v.captures {
+			if len(c.records) == 0 {
+				continue
+			}
+			if _, err := j.archive.Add(c.records...); err != nil {
+				return fmt.Errorf("write the records of %s: %w", c.line.url, err)
+			}
 		}
 	}
 	for _, v := range all {
-		if v.retry.IsZero() {
-			j.logs.write(crawlLog, v.line.append)
-		}
-		for _, b := range v.bad {
-			j.logs.write(errorsLog, func(text []byte) []byte {
-				return fmt.Appendf(text, "%s %s %s %s\n", v.line.at.UTC().Format("2006-01-02T15:04:05.000Z"), field(v.lease.URL),
-					field(b.reference), b.why)
-			})
-		}
+		j.log(v)
 	}
 	err := j.commit(all)
 	for _, v := range all {
 		err = errors.Join(err, v.close())
+		if err == nil && v.rules != nil { // its host may be asked for what it allows
+			j.rules.remember(v.lease.Queue, *v.rules)
+			j.frontier.Release(v.lease, v.outcome.Due)
+		}
 	}
 	return err
 }
 
-// close gives up what holds the answer.
-func (v *visit) close() error {
-	if v.x == nil {
-		return nil
+// log writes what a visit has to say.
+func (j *Job) log(v *visit) {
+	if !v.retry.IsZero() {
+		return
 	}
-	return v.x.Close()
+	for _, c := range v.captures {
+		j.logs.write(crawlLog, c.line.append)
+	}
+	for _, b := range v.bad {
+		j.logs.write(errorsLog, func(text []byte) []byte {
+			return fmt.Appendf(text, "%s %s %s %s\n", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), field(v.lease.URL),
+				field(b.reference), b.why)
+		})
+	}
+}
+
+// close gives up what holds the answers.
+func (v *visit) close() (err error) {
+	for _, c := range v.captures {
+		if c.x != nil {
+			err = errors.Join(err, c.x.Close())
+		}
+	}
+	return err
 }
 
 // commit makes durable what was written, and says so in the store.
@@ -91,10 +103,16 @@ func (j *Job) commit(all []*visit) error {
 			return err
 		}
 		for _, v := range all {
-			if v.retry.IsZero() {
-				err = b.Done(v.lease, v.outcome)
-			} else {
+			if v.rules != nil {
+				v.rules.put(tx, v.lease.Queue)
+			}
+			switch {
+			case !v.postpone.IsZero():
+				err = b.Postpone(v.lease, v.postpone)
+			case !v.retry.IsZero():
 				err = b.Retry(v.lease, v.retry, v.outcome.Due)
+			default:
+				err = b.Done(v.lease, v.outcome)
 			}
 			if err == nil {
 				_, err = b.Add(v.links...)

@@ -31,6 +31,7 @@ type Batch struct {
 	ids     map[string]uint32
 	sums    []sum    // of keys that are known once this is durable
 	landed  []*Lease // whose outcome this is
+	stays   []uint32 // hosts with a URL that was leased and is in its queue still
 	waiting int64    // when the first of those that it puts off is due
 }
 
@@ -237,6 +238,18 @@ func (b *Batch) Retry(l *Lease, at, due time.Time) error {
 	return nil
 }
 
+// Postpone leaves a URL where it is, and its host alone until due: what it needs first is not to be had yet.
+func (b *Batch) Postpone(l *Lease, due time.Time) error {
+	h, err := b.host(l.host)
+	if err != nil {
+		return err
+	}
+	h.due = max(h.due, milli(due))
+	b.landed = append(b.landed, l)
+	b.stays = append(b.stays, l.host)
+	return nil
+}
+
 // drop takes a leased URL out of the queue of its host.
 func (b *Batch) drop(h *change, l *Lease) {
 	b.tx.Delete(l.at.in(l.host))
@@ -274,6 +287,9 @@ func (b *Batch) written() {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, id := range b.stays {
+		f.hosts[id].ahead = nil
+	}
 	for _, l := range b.landed {
 		f.landed(l)
 	}

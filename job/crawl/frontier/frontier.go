@@ -155,6 +155,9 @@ func Open(st *store.Store, o Options) (*Frontier, error) {
 // Take waits for a URL whose host may be asked, and leases it.
 func (f *Frontier) Take(ctx context.Context) (*Lease, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if err := f.wake(time.Now()); err != nil {
 			return nil, err
 		}
@@ -169,9 +172,6 @@ func (f *Frontier) Take(ctx context.Context) (*Lease, error) {
 		case <-ctx.Done():
 		}
 		timer.Stop()
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 	}
 }
 

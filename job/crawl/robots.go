@@ -1,0 +1,128 @@
+package crawl
+
+import (
+	"encoding/binary"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/robots"
+	"holdfast/base/warc"
+	"holdfast/base/weburl"
+	"holdfast/job/crawl/frontier"
+	"holdfast/kernel/store"
+)
+
+// What Heritrix says of a URL that is not fetched: its host's rules forbid it, or are not to be had.
+const (
+	statusForbidden = -9998
+	statusNoRules   = -61
+)
+
+// rulesUntil are the rules of a host, until they are to be asked for again.
+type rulesUntil struct {
+	robots.Rules
+	until time.Time
+	tried int // how often in a row they were not to be had
+}
+
+// mostRules is how many hosts have their rules in memory.
+const mostRules = 10_000
+
+// ruleBook has the rules of hosts, by the keys of their queues: in the store, and in memory those of the last ones.
+type ruleBook struct {
+	st *store.Store
+
+	mu     sync.Mutex
+	recent map[string]rulesUntil // guarded by mu
+}
+
+// rulesKey is the key of a host's rules: when they end in milliseconds (8), how often they were not to be had (4), and what they are.
+func rulesKey(queue string) store.Key { return store.Key{byte(store.Job), 'R'}.Str(queue) }
+
+// of returns the rules of a host; ok is false if they are to be asked for.
+func (b *ruleBook) of(queue string, now time.Time) (r rulesUntil, ok bool, err error) {
+	b.mu.Lock()
+	r, ok = b.recent[queue]
+	b.mu.Unlock()
+	if ok {
+		return r, now.Before(r.until), nil
+	}
+	err = b.st.Latest(func(rd store.Reader) error {
+		v, is, err := rd.Get(rulesKey(queue))
+		if err != nil || !is {
+			return err
+		}
+		if len(v) < 12 {
+			return fault.New(fault.Corrupt, "the rules of %s are %x", queue, v)
+		}
+		r.until, r.tried = time.UnixMilli(int64(binary.BigEndian.Uint64(v))), int(binary.BigEndian.Uint32(v[8:]))
+		if r.Rules, err = robots.Decode(v[12:]); err != nil {
+			return fault.New(fault.Corrupt, "the rules of %s: %w", queue, err)
+		}
+		ok = true
+		return nil
+	})
+	if err != nil || !ok {
+		return r, false, err
+	}
+	b.remember(queue, r)
+	return r, now.Before(r.until), nil
+}
+
+func (b *ruleBook) remember(queue string, r rulesUntil) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.recent) >= mostRules {
+		clear(b.recent)
+	}
+	b.recent[queue] = r
+}
+
+func (r rulesUntil) put(tx *store.Tx, queue string) {
+	b := binary.BigEndian.AppendUint64(nil, uint64(r.until.UnixMilli()))
+	tx.Set(rulesKey(queue), append(binary.BigEndian.AppendUint32(b, uint32(r.tried)), r.Encode()...))
+}
+
+// isRobots reports whether a URL is a host's robots.txt, asked for as such.
+func isRobots(l *frontier.Lease, u weburl.URL) bool {
+	return len(l.Hops) > 0 && l.Hops[len(l.Hops)-1] == 'P' && u.Path() == robotsPath && u.Query() == ""
+}
+
+const robotsPath = "/robots.txt"
+
+// askRobots queues the robots.txt of a host in front of all else there.
+func (j *Job) askRobots(l *frontier.Lease, u weburl.URL) error {
+	r, err := u.Resolve(robotsPath)
+	if err != nil {
+		return err
+	}
+	i := j.item(r, l.Hops+"P", u, l.Source)
+	i.Again = true
+	return j.env.Store.Update(func(tx *store.Tx) error {
+		b, err := j.frontier.Begin(tx)
+		if err != nil {
+			return err
+		}
+		if _, err := b.Add(i); err != nil {
+			return err
+		}
+		return b.Write()
+	})
+}
+
+// rulesFrom makes rules of what came of asking for a robots.txt; status is 0 or less if nothing came.
+func (j *Job) rulesFrom(status int, header http.Header, m *warc.Message, truncated string, body ...io.Reader) *rulesUntil {
+	a := robots.Answer{Status: status, Header: header, Broken: truncated != "" && truncated != warc.TruncatedLength}
+	for _, body := range body {
+		content, err := decoded(m, body)
+		if err == nil {
+			a.Body, err = io.ReadAll(io.LimitReader(content, robots.MaxBytes+1))
+		}
+		a.Broken = a.Broken || err != nil
+	}
+	r, valid := a.Rules(j.cfg.Agent, time.Now())
+	return &rulesUntil{Rules: r, until: time.Now().Add(valid)}
+}
