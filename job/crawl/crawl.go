@@ -16,6 +16,7 @@ import (
 	"holdfast/base/weburl"
 	"holdfast/connector"
 	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/extract"
 	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
@@ -178,18 +179,17 @@ func (j *Job) item(u weburl.URL, hops string, via weburl.URL, source string) fro
 		key += "\x00s"
 	}
 	return frontier.Item{URL: u.String(), Key: key, Queue: u.QueueKey(), Hops: hops, Via: via.String(), Source: source,
-		Precedence: precedence(hops)}
+		Precedence: precedence(u, hops)}
 }
 
-// precedence has what is needed first come first, then seeds, then parts of pages, then the others.
-func precedence(hops string) uint8 {
-	if hops == "" {
-		return 1
-	}
-	switch hops[len(hops)-1] {
-	case 'P':
+// precedence has the rules of a host come first, then seeds, then parts of pages, then the others.
+func precedence(u weburl.URL, hops string) uint8 {
+	switch {
+	case isRobots(u):
 		return 0
-	case 'E', 'R':
+	case hops == "":
+		return 1
+	case hops[len(hops)-1] == byte(extract.Embed), hops[len(hops)-1] == byte(extract.Redirect):
 		return 2
 	}
 	return 3

@@ -297,7 +297,7 @@ func TestStopped(t *testing.T) {
 // TestRobots: what a host forbids is not asked for, and said; nothing is asked for before it is known, and its redirects are followed.
 func TestRobots(t *testing.T) {
 	r := newRig(t, map[string]string{
-		"/":         `<a href="/secret/a">a</a> <a href="/open">b</a> <a href="/secret/but/this">c</a>`,
+		"/":         `<a href="/robots.txt">rules</a> <a href="/secret/a">a</a> <a href="/open">b</a> <a href="/secret/but/this">c</a>`,
 		"/open":     "open",
 		"/secret/a": "secret", "/secret/but/this": "not so secret",
 	})

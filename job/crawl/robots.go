@@ -28,15 +28,16 @@ type rulesUntil struct {
 	tried int // how often in a row they were not to be had
 }
 
-// mostRules is how many hosts have their rules in memory.
-const mostRules = 10_000
+// mostRules is how many bytes the rules take that are held in memory.
+const mostRules = 16 << 20
 
 // ruleBook has the rules of hosts, by the keys of their queues: in the store, and in memory those of the last ones.
 type ruleBook struct {
 	st *store.Store
 
-	mu     sync.Mutex
-	recent map[string]rulesUntil // guarded by mu
+	mu     sync.Mutex // guards all below
+	recent map[string]rulesUntil
+	bytes  int // that they take
 }
 
 // rulesKey is the key of a host's rules: when they end in milliseconds (8), how often they were not to be had (4), and what they are.
@@ -75,10 +76,16 @@ func (b *ruleBook) of(queue string, now time.Time) (r rulesUntil, ok bool, err e
 func (b *ruleBook) remember(queue string, r rulesUntil) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.recent) >= mostRules {
+	const besides = 150 // of a map's entry
+	if was, ok := b.recent[queue]; ok {
+		b.bytes -= len(queue) + was.Size() + besides
+	}
+	if b.bytes > mostRules { // what is asked for again comes from the store
 		clear(b.recent)
+		b.bytes = 0
 	}
 	b.recent[queue] = r
+	b.bytes += len(queue) + r.Size() + besides
 }
 
 func (r rulesUntil) put(tx *store.Tx, queue string) {
@@ -86,10 +93,9 @@ func (r rulesUntil) put(tx *store.Tx, queue string) {
 	tx.Set(rulesKey(queue), append(binary.BigEndian.AppendUint32(b, uint32(r.tried)), r.Encode()...))
 }
 
-// isRobots reports whether a URL is a host's robots.txt, asked for as such.
-func isRobots(l *frontier.Lease, u weburl.URL) bool {
-	return len(l.Hops) > 0 && l.Hops[len(l.Hops)-1] == 'P' && u.Path() == robotsPath && u.Query() == ""
-}
+// isRobots reports whether a URL is a host's robots.txt. However it was found, it comes first and gives the rules: if it were a page
+// like others too, it would be queued as such, and nobody would have the rules.
+func isRobots(u weburl.URL) bool { return u.Path() == robotsPath && u.Query() == "" }
 
 const robotsPath = "/robots.txt"
 

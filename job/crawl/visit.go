@@ -62,7 +62,7 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		return v, nil
 	}
 	rules, ok, err := j.rules.of(l.Queue, time.Now())
-	if err == nil && isRobots(l, u) {
+	if err == nil && isRobots(u) {
 		if v = j.visitRobots(ctx, v, u); v != nil && v.rules.State() == robots.Unreachable {
 			v.rules.tried = rules.tried + 1
 		}
