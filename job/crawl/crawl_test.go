@@ -159,7 +159,7 @@ func (r *rig) counts() (c frontier.Counts) {
 	return c
 }
 
-// archived is how many responses of each path there are. Every file has to be whole and have its name.
+// archived is how many responses and revisits of each path there are. Every file has to be whole and have its name.
 func (r *rig) archived() map[string]int {
 	r.Helper()
 	got := map[string]int{}
@@ -185,7 +185,7 @@ func (r *rig) archived() map[string]int {
 			if err != nil {
 				r.Fatal(err)
 			}
-			if e.Type == warc.Response {
+			if e.Type == warc.Response || e.Type == warc.Revisit {
 				got[strings.TrimPrefix(e.TargetURI, r.site.URL)]++
 			}
 		}
@@ -344,5 +344,44 @@ func TestNoRules(t *testing.T) {
 	}
 	if got := r.logged(); !maps.Equal(got, map[string]int{"/": 1, "/robots.txt": 1}) {
 		t.Errorf("logged: %v", got)
+	}
+}
+
+// TestRevisit: a payload that is archived already is not kept again, and said where it is; every page is told of all the same.
+func TestRevisit(t *testing.T) {
+	r := newRig(t, map[string]string{"/": `<a href="/a">a</a>`, "/a": `same <a href="/b">b</a>`, "/b": `same <a href="/b">b</a>`})
+	r.cfg.Workers = 1
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.archived(), map[string]int{"/robots.txt": 1, "/": 1, "/a": 1, "/b": 1}; !maps.Equal(got, want) {
+		t.Errorf("archived: %v, want %v", got, want)
+	}
+	if got := r.logged(); len(got) != 4 {
+		t.Errorf("logged: %v", got)
+	}
+	files, err := filepath.Glob(filepath.Join(r.cfg.Archive.Dir, "*.warc.gz"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	f, err := os.Open(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for in := warc.NewReader(f, 0); ; {
+		e, err := in.Next()
+		if err != nil {
+			t.Fatalf("there is no revisit: %v", err)
+		}
+		if e.Type != warc.Revisit {
+			continue
+		}
+		block, err := io.ReadAll(e)
+		if err != nil || !bytes.HasSuffix(block, []byte("\r\n\r\n")) || e.Fields.Get("WARC-Refers-To-Target-URI") != r.site.URL+"/a" ||
+			e.Fields.Get("WARC-Payload-Digest") == "" {
+			t.Errorf("%v %q %v", e.Fields, block, err)
+		}
+		break
 	}
 }

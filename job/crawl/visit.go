@@ -109,7 +109,12 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 	j.frontier.Release(l, due)
 	c := v.captures[0]
 	c.x = x
-	err = c.read(u, func(m *warc.Message, body io.Reader) error { return j.links(v, u, m, body) })
+	m, err := c.read(u, func(m *warc.Message, body io.Reader) error { return j.links(v, u, m, body) })
+	if m != nil {
+		if err := j.revisits(c, m); err != nil {
+			return v, errors.Join(err, v.close())
+		}
+	}
 	if err != nil {
 		j.env.Log.Warn(fmt.Sprintf("%s could not be read for links: %v", l.URL, err))
 		c.line.notes = append(c.line.notes, "err="+errorName(err))
@@ -139,7 +144,7 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL) *visit {
 			return v
 		}
 		c.x = x
-		err = c.read(u, func(m *warc.Message, body io.Reader) error {
+		_, err = c.read(u, func(m *warc.Message, body io.Reader) error {
 			v.rules = j.rulesFrom(x.Status, x.Header, m, x.Truncated, body)
 			return nil
 		})
@@ -205,8 +210,9 @@ func errorName(err error) string {
 	return strings.ReplaceAll(string(fault.KindOf(err).String()), " ", "-")
 }
 
-// read makes the records of an answer, and has its payload read.
-func (c *capture) read(u weburl.URL, payload func(m *warc.Message, body io.Reader) error) error {
+// read makes the records of an answer, and has its payload read. What it returns is nil if the answer is not HTTP, or the digests
+// could not be taken.
+func (c *capture) read(u weburl.URL, payload func(m *warc.Message, body io.Reader) error) (*warc.Message, error) {
 	x := c.x
 	block, digest := warc.NewHasher(false), warc.NewHasher(false)
 	response := &warc.Record{Type: warc.Response, ID: warc.NewID(), Date: x.Begun, TargetURI: u.String(), IP: x.Remote.Addr(),
@@ -214,13 +220,16 @@ func (c *capture) read(u weburl.URL, payload func(m *warc.Message, body io.Reade
 	request := &warc.Record{Type: warc.Request, ID: warc.NewID(), Date: x.Begun, TargetURI: u.String(), IP: x.Remote.Addr(),
 		ConcurrentTo: []string{response.ID}, Content: bytes.NewReader(x.Sent), Length: int64(len(x.Sent))}
 	c.records = []*warc.Record{response, request}
+	if x.Looked != nil {
+		c.records = append(c.records, lookup(x.Looked))
+	}
 	c.line.begun, c.line.took, c.line.status, c.line.at = x.Begun, x.Took, x.Status, time.Now()
 	if x.Truncated != "" {
 		c.line.notes = append(c.line.notes, truncation[x.Truncated])
 	}
 	m, err := warc.SplitHTTP(io.TeeReader(io.NewSectionReader(x.Received, 0, x.Received.Size()), block))
 	if err != nil { // no HTTP that one could read: kept as it came
-		return err
+		return nil, err
 	}
 	c.line.mime = m.MediaType()
 	body := &counting{r: io.TeeReader(m.Payload(), digest)}
@@ -230,11 +239,18 @@ func (c *capture) read(u weburl.URL, payload func(m *warc.Message, body io.Reade
 		_, err = io.Copy(io.Discard, m.Body()) // what stands behind the payload, for that of the block
 	}
 	if err != nil {
-		return errors.Join(unread, err)
+		return nil, errors.Join(unread, err)
 	}
 	response.Block, response.Payload = block.Digests(), digest.Digests()
 	c.line.size, c.line.digest = body.n, string(response.Payload.SHA1)
-	return unread
+	return m, unread
+}
+
+// lookup is the record of a look-up in the name system, as Heritrix has it: the time, and the records.
+func lookup(l *connector.Lookup) *warc.Record {
+	text := append([]byte(l.At.UTC().Format("20060102150405")+"\n"), l.Answer...)
+	return &warc.Record{Type: warc.Resource, ID: warc.NewID(), Date: l.At, TargetURI: "dns:" + l.Host, ContentType: warc.DNS,
+		Content: bytes.NewReader(text), Length: int64(len(text))}
 }
 
 // counting is a reader that knows how much went through it.

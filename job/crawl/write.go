@@ -103,6 +103,11 @@ func (j *Job) commit(all []*visit) error {
 			return err
 		}
 		for _, v := range all {
+			for _, c := range v.captures {
+				if err := c.remembers(tx); err != nil {
+					return err
+				}
+			}
 			if v.rules != nil {
 				v.rules.put(tx, v.lease.Queue)
 			}
