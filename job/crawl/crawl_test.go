@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,6 +23,7 @@ import (
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/connector"
+	"holdfast/connector/web"
 	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/engine"
@@ -69,42 +69,29 @@ func newSite(t *testing.T, pages map[string]string) *site {
 	return s
 }
 
-// plain is a Fetcher for tests: it knows no limit and no guard, and asks a server really.
-type plain struct{ before func(url string) error }
-
-type inMemory struct{ *bytes.Reader }
-
-func (inMemory) Close() error { return nil }
-
-func (p plain) Fetch(ctx context.Context, r connector.FetchRequest) (*connector.Exchange, error) {
-	begun := time.Now()
-	if p.before != nil {
-		if err := p.before(r.URL); err != nil {
-			return nil, err
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
-	if err != nil {
-		return nil, err
-	}
-	sent, err := httputil.DumpRequestOut(req, true)
-	if err != nil {
-		return nil, err
-	}
-	res, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return nil, &connector.FetchError{Status: connector.FetchNoConnect, Begun: begun, Err: err}
-	}
-	defer res.Body.Close()
-	received, err := httputil.DumpResponse(res, true)
-	if err != nil {
-		return nil, err
-	}
-	return &connector.Exchange{Begun: begun, Took: time.Since(begun), Remote: netip.MustParseAddrPort("127.0.0.1:80"), Sent: sent,
-		Received: inMemory{bytes.NewReader(received)}, Status: res.StatusCode, Header: res.Header}, nil
+// hooked is a Fetcher that has something done first.
+type hooked struct {
+	connector.Fetcher
+	before func(url string) error
 }
 
-func (plain) Close() error { return nil }
+func (h hooked) Fetch(ctx context.Context, r connector.FetchRequest) (*connector.Exchange, error) {
+	if err := h.before(r.URL); err != nil {
+		return nil, err
+	}
+	return h.Fetcher.Fetch(ctx, r)
+}
+
+// fetcher asks servers of this machine.
+func fetcher(t *testing.T) connector.Fetcher {
+	f, err := web.New(web.Config{UserAgent: "holdfast (+mailto:test@example.org)", Dir: t.TempDir(),
+		AllowAddresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
 
 // rig is a crawl in a directory.
 type rig struct {
@@ -120,7 +107,7 @@ func newRig(t *testing.T, pages map[string]string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.cfg = Config{Seeds: []string{r.site.URL + "/"}, Fetch: plain{}, Rules: weburl.Heritrix, Workers: 4, Logs: filepath.Join(r.dir, "logs"),
+	r.cfg = Config{Seeds: []string{r.site.URL + "/"}, Fetch: fetcher(t), Rules: weburl.Heritrix, Workers: 4, Logs: filepath.Join(r.dir, "logs"),
 		Archive: archive.Options{Dir: filepath.Join(r.dir, "warc"), Name: "site"},
 		Accepts: func(c Candidate) bool { return c.URL.Host() == host.Host() }}
 	return r
@@ -261,11 +248,12 @@ func TestCrawl(t *testing.T) {
 func TestStopped(t *testing.T) {
 	const n = 60
 	r := newRig(t, tree(n))
+	fetch := r.cfg.Fetch
 	for i := range 100 {
 		ctx, stop := context.WithCancel(t.Context())
 		asked := 0
 		var mu sync.Mutex
-		r.cfg.Fetch = plain{before: func(string) error {
+		r.cfg.Fetch = hooked{fetch, func(string) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if asked++; asked > i%7+1 {
@@ -327,7 +315,7 @@ func TestRobots(t *testing.T) {
 func TestNoRules(t *testing.T) {
 	r := newRig(t, map[string]string{"/": "home"})
 	r.cfg.Retries = -1
-	r.cfg.Fetch = plain{before: func(url string) error {
+	r.cfg.Fetch = hooked{r.cfg.Fetch, func(url string) error {
 		if strings.HasSuffix(url, "/robots.txt") {
 			return &connector.FetchError{Status: connector.FetchTimeout, Begun: time.Now(), Err: fault.New(fault.Transient, "too slow")}
 		}
