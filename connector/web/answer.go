@@ -111,11 +111,12 @@ func (a *answer) body(h head) error {
 
 // ended gives the answer the reason why it is not whole. An error is one of ours, or of the context: the answer is no good.
 func (a *answer) ended(err error) (whole bool, fatal error) {
-	var full *spoolError
-	switch {
-	case err == nil:
+	if err == nil {
 		return true, nil
-	case errors.As(err, &full), a.w.clock.ctx.Err() != nil && errors.Is(err, a.w.clock.ctx.Err()):
+	}
+	_, noRoom := errors.AsType[*spoolError](err)
+	switch {
+	case noRoom, a.w.clock.ctx.Err() != nil && errors.Is(err, a.w.clock.ctx.Err()):
 		return false, err
 	case errors.Is(err, errLong):
 		a.x.Truncated = "length"

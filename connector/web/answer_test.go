@@ -94,7 +94,7 @@ var nasty = []struct {
 	{name: "1.0", answer: old + "\r\nall", end: closes},
 	{name: "1.0 with a length", answer: old + "Content-Length: 3\r\n\r\nall"},
 	{name: "1.0 that stays", answer: old + "Connection: keep-alive\r\nContent-Length: 3\r\n\r\nall", reused: true},
-	{name: "1.0 and chunks", answer: old + "Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+	{name: "1.0 and chunks", answer: old + "Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n2\r\nok\r\n0\r\n\r\nmore",
 		end: closes},
 	{name: "0.9", answer: "<html>from long ago</html>", end: closes, status: -3},
 	{name: "another protocol", answer: "SSH-2.0-OpenSSH_9.2\r\n", end: hangs, status: -3},
@@ -293,7 +293,18 @@ func TestLong(t *testing.T) {
 		equal(t, "truncated", x.Truncated, "length")
 		_ = x.Close()
 	}
+	const begun = fine + "Content-Length: 99\r\n\r\nok"
+	hanging := serve(t, func(p *peer) {
+		p.request()
+		p.say(begun)
+		p.hang()
+	})
+	x := get(t, fetcher(t, Config{MaxBytes: int64(len(begun)), Silence: time.Minute}), hanging.url)
+	equal(t, "more to come than is taken", x.Truncated, "length")
+	if x.Took > 30*time.Second {
+		t.Errorf("waited %s for what is not taken", x.Took)
+	}
 	exact := fetcher(t, Config{MaxBytes: int64(len(okAnswer))})
-	x := get(t, exact, answering(t, okAnswer).url)
+	x = get(t, exact, answering(t, okAnswer).url)
 	equal(t, "exactly as long as is taken", x.Truncated, "")
 }

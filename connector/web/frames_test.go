@@ -122,6 +122,9 @@ func serveHTTP2(t *testing.T, handle func(s *streams)) *server {
 	return serveTLS(t, "h2", func(p *peer) { speak(p, handle) })
 }
 
+// fewFields is how much a server remembers of the fields of requests, in bytes: less than what is usual.
+const fewFields = 100
+
 // speak does what handle says on a connection of HTTP/2.
 func speak(p *peer, handle func(s *streams)) {
 	defer func() { _ = p.Conn.Close() }()
@@ -132,7 +135,7 @@ func speak(p *peer, handle func(s *streams)) {
 	s.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	s.AllowIllegalWrites = true
 	s.fields = hpack.NewEncoder(&s.block)
-	_ = s.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: 100})
+	_ = s.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: fewFields})
 	handle(s)
 }
 
@@ -160,6 +163,7 @@ func TestNastyHTTP2(t *testing.T) {
 			_ = s.WriteData(id, true, []byte("dy"))
 			_ = s.WriteRSTStream(id, http2.ErrCodeNo)
 			_ = s.WritePing(false, [8]byte{2})
+			s.ReadMetaHeaders.SetMaxDynamicTableSize(fewFields)
 		}, want: head + "body", reused: true},
 		"a body that is cut": {do: func(s *streams, id uint32) {
 			s.head(id, 200, false, "x", "y")

@@ -63,7 +63,8 @@ func TestTLS(t *testing.T) {
 		t.Errorf("got the kind %s, want permanent", fault.KindOf(failure))
 	}
 	plain := answering(t, okAnswer)
-	failing(t, fetcher(t, Config{ConnectTimeout: 100 * time.Millisecond}), page("https"+strings.TrimPrefix(plain.url, "http")), connector.FetchNoConnect)
+	impatient := fetcher(t, Config{ConnectTimeout: 100 * time.Millisecond})
+	failing(t, impatient, page("https"+strings.TrimPrefix(plain.url, "http")), connector.FetchNoConnect)
 }
 
 // TestTLSCut ends a body without TLS's goodbye: between its records that is the end, as browsers have it.
