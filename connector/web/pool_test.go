@@ -160,3 +160,20 @@ func TestMany(t *testing.T) {
 	wg.Wait()
 	noNames(t, f)
 }
+
+// TestRest: the times of an exchange that is over do not end the connection.
+func TestRest(t *testing.T) {
+	s := answering(t, okAnswer)
+	f := fetcher(t, Config{})
+	get(t, f, s.url)
+	w := f.idle.take(s.url)
+	if w == nil {
+		t.Fatal("no connection was kept")
+	}
+	w.interrupt() // as if they were
+	f.idle.put(w)
+	get(t, f, s.url)
+	if got := s.conns.Load(); got != 1 {
+		t.Errorf("%d connections, want 1", got)
+	}
+}

@@ -160,9 +160,12 @@ func TestProxy(t *testing.T) {
 	}
 	get(t, f, "https://open.example/d") // over the same connection: the proxy is not asked again
 
-	for _, host := range []string{"shut", "hasty", "mute"} {
-		failing(t, f, page("https://"+host+".example/"), connector.FetchNoConnect)
+	for host, want := range map[string]string{"shut": "502 Bad Gateway", "hasty": errForm.Error(), "mute": "EOF"} {
+		failure := failing(t, f, page("https://"+host+".example/"), connector.FetchNoConnect)
 		<-asked
+		if !strings.Contains(failure.Error(), want) {
+			t.Errorf("%s: got %v, want %q", host, failure, want)
+		}
 	}
 	failing(t, f, page("http://127.0.0.1/"), connector.FetchForbidden)
 	failing(t, f, page("https://localhost/"), connector.FetchForbidden)
