@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"holdfast/base/fault"
 	"holdfast/base/warc"
 	"holdfast/connector"
@@ -35,6 +38,7 @@ func (s *script) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+func (*script) Write(p []byte) (int, error)      { return len(p), nil }
 func (*script) SetReadDeadline(time.Time) error  { return nil }
 func (*script) SetWriteDeadline(time.Time) error { return nil }
 
@@ -109,6 +113,59 @@ func compare(t *testing.T, x *connector.Exchange, kept []byte) {
 	if x.Truncated == "" && r.TransferEncoding == nil == !m.Chunked() && (err != nil || !bytes.Equal(got, want)) {
 		t.Fatalf("payload: got %q (%v), want %q", got, err, want)
 	}
+}
+
+// FuzzFrames reads any answer of HTTP/2, cut into pieces or at once: it is the same, and readers of archives find its body.
+func FuzzFrames(f *testing.F) {
+	seed := func(say func(s *streams)) {
+		var b bytes.Buffer
+		s := &streams{Framer: http2.NewFramer(&b, nil)}
+		s.AllowIllegalWrites = true
+		s.fields = hpack.NewEncoder(&s.block)
+		_ = s.WriteSettings()
+		say(s)
+		f.Add(b.Bytes(), 1)
+	}
+	seed(func(s *streams) { s.head(1, 200, true, "x", "y") })
+	seed(func(s *streams) {
+		_ = s.WritePing(false, [8]byte{1})
+		s.head(1, 103, false, "link", "</x>")
+		s.head(1, 200, false, "content-type", "text/html", "transfer-encoding", "chunked")
+		_ = s.WriteDataPadded(1, false, []byte("bo"), make([]byte, 9))
+		_ = s.WriteData(1, false, []byte("dy"))
+		s.head(1, 0, true, "trailer", "1")
+	})
+	seed(func(s *streams) { _ = s.WriteGoAway(0, http2.ErrCodeNo, nil) })
+	seed(func(s *streams) { _ = s.WriteRSTStream(1, http2.ErrCodeHTTP11Required) })
+	cfg := Config{UserAgent: "a@b"}.withDefaults()
+	c := &call{f: &Fetcher{cfg: cfg, fields: cfg.fields()}, ctx: context.Background(),
+		target: target{origin: "https://h", authority: "h", path: "/"}}
+	ask := func(text []byte, piece int) (*connector.Exchange, []byte, error) {
+		w := &wire{conn: &script{rest: text, piece: piece}}
+		w.frames = newFrames(w)
+		w.begin(clock{ctx: c.ctx, silence: time.Hour, end: time.Now().Add(time.Hour)})
+		defer w.free()
+		a := &answer{w: w, s: &spool{limit: 1 << 20, most: 1 << 20}, x: &connector.Exchange{}}
+		defer func() { _ = a.s.Close() }()
+		_, err := c.ask2(a)
+		kept := make([]byte, a.s.Size())
+		_, _ = a.s.ReadAt(kept, 0)
+		return a.x, kept, err
+	}
+	f.Fuzz(func(t *testing.T, text []byte, piece int) {
+		x, kept, err := ask(text, 1+(piece&0x7fffffff)%100)
+		y, again, err2 := ask(text, len(text)+1)
+		if !bytes.Equal(kept, again) || (err == nil) != (err2 == nil) || x.Truncated != y.Truncated {
+			t.Fatalf("in pieces: %q, %v, %q; at once: %q, %v, %q", kept, err, x.Truncated, again, err2, y.Truncated)
+		}
+		if err != nil || x.Truncated == "length" {
+			return
+		}
+		m, err := warc.SplitHTTP(bytes.NewReader(kept))
+		if err != nil || m.Status() != x.Status || m.Chunked() || int(m.Head) > len(kept) {
+			t.Fatalf("%v in %q, status %d", err, kept, x.Status)
+		}
+	})
 }
 
 // FuzzTarget takes any URL apart: what is sent for it is one request, to the host that is dialled.
