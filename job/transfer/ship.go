@@ -65,7 +65,8 @@ func (t *target) ship(ctx context.Context, l queue.Lease, f *file) (err error) {
 			switch s := t.shipment(c); {
 			case err == nil:
 				f.note(func(f *file) { f.Held = true })
-			case f.Held && s != nil: // a former life recorded it, gave it back, and came no further
+			// A former life recorded it, gave it back, and came no further. Of one that is packed or large the store knows more.
+			case f.Held && s != nil && f.Packed == nil && s.SHA256 == f.SHA256.sha256():
 				f.note(func(f *file) {
 					*f.to(t) = shipped{Name: t.Name, Root: s.Destination, Path: Name(s.Path), Verified: s.Verified, At: s.At, Size: s.Size,
 						SHA256: sumOf(s.SHA256[:])}
