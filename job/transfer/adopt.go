@@ -15,7 +15,28 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/fits"
 	"holdfast/connector"
+	"holdfast/kernel/store"
 )
+
+// adopt takes what a destination has for the file's own, if it is another packed form of the same original.
+func (t *target) adopt(ctx context.Context, f *file, conflict error) (*file, error) {
+	if t.job.cfg.Pack == nil { // it was packed in a former life
+		return f, conflict
+	}
+	s, same, err := t.adopts(ctx, f)
+	switch {
+	case err != nil && (ctx.Err() != nil || noRoom(err) || fault.Is(err, fault.Transient)):
+		return f, err
+	case err != nil || !same:
+		return f, conflict
+	}
+	s.Path = Name(pathAt(t.To.Traits(), string(f.Name)))
+	return t.job.change(f, func(_ *store.Tx, f *file) error {
+		*f.to(t) = s
+		f.did(Shipped, t.Name, 0, "it was there already, packed another time: it unpacks to the same")
+		return nil
+	})
+}
 
 // adopts looks at what stands at a destination in the place of a packed form. One has the time in it at which it was made, so
 // what was made of the same original before has other bytes: by a life whose ledger was lost, or of a copy that came first. It

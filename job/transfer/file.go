@@ -66,6 +66,7 @@ type file struct {
 	Letters  []uint64  `json:"dead_letters,omitempty"` // ids: one for each queue that it is dead in
 
 	Verdict   fits.Verdict      `json:"verdict,omitempty"` // "" for no FITS file
+	Tiled     bool              `json:"tiled,omitempty"`   // it is packed FITS already, whatever its name says
 	Hashed    time.Time         `json:"hashed,omitzero"`
 	SHA1      hash              `json:"sha1,omitempty"`
 	SHA256    hash              `json:"sha256,omitempty"`

@@ -70,10 +70,8 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 	if f.Packed != nil && !j.lacks(f) {
 		return f, nil
 	}
-	if p.Checks {
-		if already, err := j.isPackedAlready(f); err != nil || already {
-			return f, err
-		}
+	if p.Checks && f.Tiled {
+		return f, nil
 	}
 	made := packed{Path: Name(filepath.Join(packedDir, fmt.Sprint(f.ID), "packed"+p.Suffix))}
 	out, began := filepath.Join(j.env.Dir, string(made.Path)), time.Now()
@@ -110,20 +108,6 @@ func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 		f.did(Packed, "", time.Since(began), "by %s, %d bytes of %d", p.Command[0], made.Size, f.Size)
 		return nil
 	})
-}
-
-// isPackedAlready reports whether a FITS file is packed though its name does not say so: to pack it once more gains nothing.
-func (j *Job) isPackedAlready(f *file) (bool, error) {
-	in, err := j.open(f)
-	if err != nil {
-		return false, err
-	}
-	defer in.Close()
-	report, err := fits.Skim(in, f.Size)
-	if err != nil {
-		return false, ofSource(err)
-	}
-	return report.Packed, nil
 }
 
 // whole is nil if a file is FITS, and as its headers and sums say.

@@ -322,7 +322,7 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 	}
 	step := stepNow(Read, "", at.Sub(began), "%s", said)
 	return j.finds(f, at.Sub(began), func(f *file) {
-		f.Hashed, f.Verdict, f.Why, f.Failures = at, report.Verdict, why, 0
+		f.Hashed, f.Verdict, f.Tiled, f.Why, f.Failures = at, report.Verdict, report.Packed, why, 0
 		f.SHA1, f.SHA256 = sumOf(one.Sum(nil)), sumOf(two.Sum(nil))
 		f.Meta = metaOf(j.cfg.Meta, string(f.Path))
 		f.add(step)

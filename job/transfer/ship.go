@@ -250,26 +250,6 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 	})
 }
 
-// adopt takes what a destination has for the file's own, if it is another packed form of the same original.
-func (t *target) adopt(ctx context.Context, f *file, conflict error) (*file, error) {
-	if t.job.cfg.Pack == nil { // it was packed in a former life
-		return f, conflict
-	}
-	s, same, err := t.adopts(ctx, f)
-	switch {
-	case err != nil && (ctx.Err() != nil || noRoom(err) || fault.Is(err, fault.Transient)):
-		return f, err
-	case err != nil || !same:
-		return f, conflict
-	}
-	s.Path = Name(pathAt(t.To.Traits(), string(f.Name)))
-	return t.job.change(f, func(_ *store.Tx, f *file) error {
-		*f.to(t) = s
-		f.did(Shipped, t.Name, 0, "it was there already, packed another time: it unpacks to the same")
-		return nil
-	})
-}
-
 // place copies the file from another that has the same bytes there, or sends it.
 func (t *target) place(ctx context.Context, f *file, c connector.Content, progress func(int64)) (connector.Placed, error) {
 	if from := f.Same[t.Name]; from != "" && f.Packed == nil {

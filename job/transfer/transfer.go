@@ -400,16 +400,16 @@ func (j *Job) lease(ctx context.Context, q *queue.Queue, most int) (files []leas
 
 // do works on a file. If it has to be done again, for want of room, it is with what is known of the file by then.
 func (j *Job) do(ctx context.Context, q *queue.Queue, l leasedFile, work func(context.Context, queue.Lease, *file) error) error {
-	f := l.file
+	again := false
 	err := j.room.when(ctx, func() (err error) {
-		if f == nil {
-			if f, err = j.now(&file{ID: l.file.ID}); err != nil {
+		f := l.file
+		if again {
+			if f, err = j.now(&file{ID: f.ID}); err != nil {
 				return err
 			}
 		}
-		now := f
-		f = nil
-		return work(ctx, l.Lease, now)
+		again = true
+		return work(ctx, l.Lease, f)
 	})
 	if ctx.Err() != nil && err != nil { // the next life has its lease again
 		return nil
