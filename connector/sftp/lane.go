@@ -122,15 +122,14 @@ func (c *connection) lane(weight int) (*lane, error) {
 		return l, nil
 	}
 	// One that refuses the channel, or can't start what serves it, has enough of them.
-	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
-	ok = ok || c.alive() && len(s.open) > 0
-	for ok && s.opening > 0 { // who is refused at once would join the few that are open already
+	enough := refused(err) || c.alive() && len(s.open) > 0
+	for enough && s.opening > 0 { // who is refused at once would join the few that are open already
 		s.opened.Wait()
 	}
 	best = s.leastLocked()
-	if !ok || best == nil {
-		if refused != nil {
-			return nil, fault.New(fault.Permanent, "%s opens no SFTP channel: %w", c.cfg.Host, refused)
+	if !enough || best == nil {
+		if refused(err) {
+			return nil, fault.New(fault.Permanent, "%s opens no SFTP channel: %w", c.cfg.Host, err)
 		}
 		return nil, c.classify("open an SFTP channel", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -268,29 +269,9 @@ func (a *answer) line(limit int) (string, error) {
 
 // chunkSize is the size that the line of a chunk says. Extensions are passed over.
 func chunkSize(line string) (int64, bool) {
-	digits := 0
-	size := int64(0)
-	for ; digits < len(line); digits++ {
-		value, ok := hexValue(line[digits])
-		if !ok {
-			break
-		}
-		if size > (1<<63-1)>>4 {
-			return 0, false
-		}
-		size = size<<4 | value
+	if end := strings.IndexAny(line, "; \t\r"); end >= 0 {
+		line = line[:end]
 	}
-	return size, digits > 0 && (digits == len(line) || strings.IndexByte("; \t\r", line[digits]) >= 0)
-}
-
-func hexValue(b byte) (int64, bool) {
-	switch {
-	case b >= '0' && b <= '9':
-		return int64(b - '0'), true
-	case b >= 'a' && b <= 'f':
-		return int64(b-'a') + 10, true
-	case b >= 'A' && b <= 'F':
-		return int64(b-'A') + 10, true
-	}
-	return 0, false
+	size, err := strconv.ParseUint(line, 16, 63)
+	return int64(size), err == nil
 }

@@ -24,6 +24,9 @@ type logLine struct {
 	notes  []string
 }
 
+// logTime is how logs write a time.
+const logTime = "2006-01-02T15:04:05.000Z"
+
 // append writes the line behind b.
 func (l *logLine) append(b []byte) []byte {
 	size := "-"
@@ -34,7 +37,7 @@ func (l *logLine) append(b []byte) []byte {
 	if !l.begun.IsZero() {
 		begun = fmt.Sprintf("%s+%d", strings.Replace(l.begun.UTC().Format("20060102150405.000"), ".", "", 1), l.took.Milliseconds())
 	}
-	return fmt.Appendf(b, "%s %5d %10s %s %s %s %s #%03d %s %s %s %s\n", l.at.UTC().Format("2006-01-02T15:04:05.000Z"), l.status, size,
+	return fmt.Appendf(b, "%s %5d %10s %s %s %s %s #%03d %s %s %s %s\n", l.at.UTC().Format(logTime), l.status, size,
 		field(l.url), field(l.hops), field(l.via), field(l.mime), l.worker, begun, field(l.digest), field(l.source),
 		field(strings.Join(l.notes, ",")))
 }

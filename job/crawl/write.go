@@ -73,7 +73,7 @@ func (j *Job) log(v *visit) {
 	}
 	for _, b := range v.bad {
 		j.logs.write(errorsLog, func(text []byte) []byte {
-			return fmt.Appendf(text, "%s %s %s %s\n", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), field(v.lease.URL),
+			return fmt.Appendf(text, "%s %s %s %s\n", time.Now().UTC().Format(logTime), field(v.lease.URL),
 				field(b.reference), b.why)
 		})
 	}
