@@ -24,6 +24,7 @@ type pair struct {
 	*observatory // the first
 	second       *observatory
 	query        func(text string) string // asks the ledger
+	link         *testenv.FaultyProxy     // of both to the remote host
 	table        string
 }
 
@@ -72,11 +73,13 @@ func TestTwoHoldfasts(t *testing.T) {
 			if one+two != int64(files) {
 				t.Errorf("%d and %d files were brought, want each of %d by one", one, two, files)
 			}
+			p.link.Toxic(t, "narrow", "bandwidth", "upstream", map[string]any{"rate": 500}) // or it takes no time at all
 			write(16, 2_000_000)
 			p.until("it has claimed some, and not brought them", func(s engine.Status) bool {
 				return s.Balance.Queues[1].Open() > 0
 			})
 			p.p.Kill()
+			p.link.Remove(t, "narrow")
 			killed := time.Now()
 			if !testenv.Torture() { // else it is waited for
 				p.stale(owner)
@@ -117,10 +120,12 @@ func (p *pair) stale(owner string) {
 // newPair has two Holdfasts with the flags of a ledger.
 func newPair(t *testing.T, o *observatory, ledger []string) *pair {
 	t.Helper()
+	link := testenv.Proxy(t, o.sshd.Addr())
+	o.gateway(link.Addr())
 	o.args = append([]string{"transfer", o.from, o.remote(), "--after", "keep"}, ledger...)
 	other := newPlace(t, t.TempDir())
 	other.from, other.to, other.sshd, other.dir, other.args = o.from, o.to, o.sshd, o.dir, o.args
-	return &pair{observatory: o, second: other, table: "goto"}
+	return &pair{observatory: o, second: other, link: link, table: "goto"}
 }
 
 func twoWithPostgres(t *testing.T) *pair {
@@ -135,7 +140,6 @@ func twoWithSQLite(t *testing.T) *pair {
 	t.Helper()
 	o := newPlace(t, t.TempDir())
 	o.sshd = testenv.SSHD(t, testenv.SSHDOptions{})
-	o.gateway(o.sshd.Addr())
 	path := filepath.Join(o.dir, "shared.sqlite")
 	p := newPair(t, o, nil)
 	config := filepath.Join(o.dir, "holdfast.yaml")
