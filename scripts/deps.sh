@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs the servers that the tests run against: Debian's packages by apt-get, and the modern
-# ClickHouse engine from npm into a cache outside the repository. It may be run any number of
-# times; when nothing is missing it asks neither apt nor npm. Where something cannot be had it
-# says what stays untested and ends well: the tests themselves decide whether that is a failure
-# (with CI=true it is). A client that is there and fails is an error.
+# Installs what the tests run against: Debian's packages by apt-get, and from npm, into a cache
+# outside the repository, the modern ClickHouse engine and warcio, a reader of WARC files. It may
+# be run any number of times; when nothing is missing it asks neither apt nor npm. Where something
+# cannot be had it says what stays untested and ends well: the tests themselves decide whether that
+# is a failure (with CI=true it is). A client that is there and fails is an error.
 #
 #   deps.sh           install what is missing
 #   deps.sh missing   only say what is missing
@@ -15,7 +15,7 @@ root=${HOLDFAST_DEPS_ROOT:-}
 repo=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/holdfast-test
 
-# package | file that shows it is there | what stays untested without it
+# package | file that shows it is there, or a pattern | what stays untested without it
 servers=(
   "clickhouse-server|/usr/sbin/clickhouse-server|the ClickHouse sink against 18.16"
   "postgresql|/usr/lib/postgresql/15/bin/postgres|the PostgreSQL sink"
@@ -25,20 +25,33 @@ servers=(
   "libcfitsio-bin|/usr/bin/fpack|FITS files packed by fpack"
   "rsync|/usr/bin/rsync|transfers against rsync (make bench)"
   "astropy-utils|/usr/bin/fitscheck|verdicts on FITS files against fitscheck's"
+  "postgresql-doc|/usr/share/doc/postgresql-doc-[0-9]*/html|crawls of a real site: PostgreSQL's manual"
+  "debian-handbook|/usr/share/doc/debian-handbook/html|crawls of a real site: the Debian handbook"
+  "wget|/usr/bin/wget|crawls against wget (make bench)"
+  "wget2|/usr/bin/wget2|crawls against wget2 (make bench)"
 )
 
 # The npm packages live in a directory named after the lock file, so that two checkouts with
 # different pins do not fight over it. tests/testenv looks for it there.
 lock=$repo/tests/testenv/package-lock.json
-engine=$cache/npm-$(sha256sum "$lock" | cut -c1-16)
-modern="the ClickHouse sink against a modern engine"
+modules=$cache/npm-$(sha256sum "$lock" | cut -c1-16)
+untested="the ClickHouse sink against a modern engine, WARC files read back by warcio"
 
 say() { printf 'deps: %s\n' "$*"; }
+
+# there reports whether a program or directory is there that the pattern $1 fits.
+there() {
+  local match
+  while read -r match; do
+    [[ -x $match ]] && return
+  done < <(compgen -G "$root$1")
+  return 1
+}
 
 missing_packages() {
   local package file
   printf '%s\n' "${servers[@]}" | while IFS='|' read -r package file _; do
-    [[ -x $root$file ]] || echo "$package"
+    there "$file" || echo "$package"
   done
 }
 
@@ -46,7 +59,7 @@ missing_packages() {
 tell_missing() {
   local package file what
   printf '%s\n' "${servers[@]}" | while IFS='|' read -r package file what; do
-    [[ -x $root$file ]] || say "MISSING $package ($1). Untested: $what"
+    there "$file" || say "MISSING $package ($1). Untested: $what"
   done
 }
 
@@ -110,28 +123,28 @@ install_debian() {
   return "$status"
 }
 
-# install_npm makes the engine's directory appear by one rename: one that is there is whole.
+# install_npm makes the packages' directory appear by one rename: one that is there is whole.
 install_npm() {
   local staging
-  [[ -d $engine ]] && return
+  [[ -d $modules ]] && return
   if ! command -v npm >/dev/null; then
-    say "MISSING libchdb (there is no npm here). Untested: $modern"
+    say "MISSING libchdb, warcio (there is no npm here). Untested: $untested"
     return
   fi
   if [[ $(uname -sm) != "Linux x86_64" ]]; then
-    say "MISSING libchdb (not made for $(uname -sm)). Untested: $modern"
+    say "MISSING libchdb, warcio (not made for $(uname -sm)). Untested: $untested"
     return
   fi
   mkdir -p "$cache"
   exec 9>"$cache/lock"
   flock 9
-  [[ -d $engine ]] && return # another run has made it meanwhile
-  say "installing libchdb into $engine"
+  [[ -d $modules ]] && return # another run has made it meanwhile
+  say "installing libchdb, warcio into $modules"
   rm -rf "$cache"/staging.*
   staging=$(mktemp -d "$cache/staging.XXXXXX")
   cp "$repo/tests/testenv/package.json" "$lock" "$staging/"
   npm ci --prefix "$staging" --no-audit --no-fund --loglevel=error
-  mv "$staging" "$engine"
+  mv "$staging" "$modules"
 }
 
 case ${1:-} in
@@ -140,7 +153,7 @@ case ${1:-} in
     install_npm ;;
   missing)
     tell_missing "not installed"
-    [[ -d $engine ]] || say "MISSING libchdb (not installed). Untested: $modern" ;;
+    [[ -d $modules ]] || say "MISSING libchdb, warcio (not installed). Untested: $untested" ;;
   *)
     echo "usage: deps.sh [missing]" >&2
     exit 2 ;;

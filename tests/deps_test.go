@@ -64,8 +64,8 @@ case $1 in update) exit ;; esac
 cd "$HOLDFAST_DEPS_ROOT"
 printf x >usr/sbin/clickhouse-server
 printf x >usr/sbin/sshd
-mkdir -p usr/lib/postgresql/15/bin usr/bin
-for program in redis-server influxd fpack rsync fitscheck; do
+mkdir -p usr/lib/postgresql/15/bin usr/bin usr/share/doc/{postgresql-doc-15,debian-handbook}/html
+for program in redis-server influxd fpack rsync fitscheck wget wget2; do
   printf x >usr/bin/$program
   chmod 755 usr/bin/$program
 done
@@ -94,7 +94,11 @@ func TestDepsWithoutInstallers(t *testing.T) {
 			"MISSING libcfitsio-bin (", "Untested: FITS files packed by fpack",
 			"MISSING rsync (", "Untested: transfers against rsync (make bench)",
 			"MISSING astropy-utils (", "Untested: verdicts on FITS files against fitscheck's",
-			"MISSING libchdb (", "Untested: the ClickHouse sink against a modern engine",
+			"MISSING postgresql-doc (", "Untested: crawls of a real site: PostgreSQL's manual",
+			"MISSING debian-handbook (", "Untested: crawls of a real site: the Debian handbook",
+			"MISSING wget (", "Untested: crawls against wget (make bench)",
+			"MISSING wget2 (", "Untested: crawls against wget2 (make bench)",
+			"MISSING libchdb, warcio (", "Untested: the ClickHouse sink against a modern engine, WARC files read back by warcio",
 		} {
 			if !strings.Contains(out, want) {
 				t.Errorf("%v: want %q in %q", args, want, out)

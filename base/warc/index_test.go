@@ -11,6 +11,7 @@ import (
 
 	"holdfast/base/cdxj"
 	"holdfast/base/warc"
+	"holdfast/tests/testenv"
 )
 
 // TestWarciosIndex: warcio makes the same index of a file as we do.
@@ -57,7 +58,7 @@ func TestWarciosIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cli := filepath.Join(warc.WarcioDir(t), "node_modules/warcio/dist/cli.js")
+	cli := filepath.Join(testenv.Warcio(t), "dist/cli.js")
 	out, err := exec.CommandContext(t.Context(), "node", cli, "cdx-index", "--format", "cdxj", "--noSurt", name).Output()
 	if err != nil {
 		t.Fatal(err)

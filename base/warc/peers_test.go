@@ -2,7 +2,6 @@ package warc
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
@@ -12,62 +11,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"holdfast/tests/testenv"
 )
-
-// WarcioDir is where npm has put the warcio that testdata/warcio pins: in the cache that scripts/deps.sh uses too,
-// named after the lock file. The first test that needs it installs it there.
-func WarcioDir(t testing.TB) string {
-	t.Helper()
-	lock, err := os.ReadFile("testdata/warcio/package-lock.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		testenv.Missing(t, "warcio", err)
-	}
-	cache = filepath.Join(cache, "holdfast-test")
-	dir := filepath.Join(cache, fmt.Sprintf("warcio-%x", sha256.Sum256(lock))[:23])
-	if err := installWarcio(t, cache, dir); err != nil {
-		testenv.Missing(t, "warcio", err)
-	}
-	return dir
-}
-
-// installWarcio makes the directory appear by one rename: one that is there is whole.
-func installWarcio(t testing.TB, cache, dir string) error {
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return err
-	}
-	lock, err := os.Create(filepath.Join(cache, "warcio.lock"))
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return err
-	}
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	staging, err := os.MkdirTemp(cache, "warcio-staging.")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(staging)
-	if err := os.CopyFS(staging, os.DirFS("testdata/warcio")); err != nil {
-		return err
-	}
-	npm := exec.CommandContext(t.Context(), "npm", "ci", "--prefix", staging, "--no-audit", "--no-fund", "--loglevel=error")
-	if out, err := npm.CombinedOutput(); err != nil {
-		return fmt.Errorf("npm ci: %w: %s", err, out)
-	}
-	return os.Rename(staging, dir)
-}
 
 // run runs a command and returns what it prints.
 func run(t testing.TB, name string, args ...string) string {
@@ -92,9 +39,9 @@ type theirs struct {
 
 func warcio(t testing.TB, file string) []theirs {
 	t.Helper()
-	dir := WarcioDir(t)
+	dir := testenv.Warcio(t)
 	var all []theirs
-	for line := range strings.Lines(run(t, "node", filepath.Join(dir, "read.mjs"), file)) {
+	for line := range strings.Lines(run(t, "node", "testdata/warcio.mjs", dir, file)) {
 		var one theirs
 		if err := json.Unmarshal([]byte(line), &one); err != nil {
 			t.Fatalf("%s: %v", line, err)

@@ -1,14 +1,6 @@
 package testenv
 
-import (
-	"crypto/sha256"
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
-	"testing"
-)
+import "testing"
 
 // ModernClickHouse starts a current ClickHouse engine (libchdb behind chfront), which knows
 // insert_deduplication_token. What it cannot do is in chfront's package comment.
@@ -23,7 +15,7 @@ func ModernClickHouseWith(t testing.TB, o ClickHouseOptions) *ClickHouseServer {
 	if len(o.Users) > 1 || o.Settings != nil || o.Config != "" {
 		t.Fatal("the modern engine takes one user and no settings or configuration")
 	}
-	lib, err := engineLibrary()
+	lib, err := npmPackage("@chdb/lib-linux-x64-gnu/libchdb.so")
 	if err != nil {
 		Missing(t, "a modern ClickHouse engine (libchdb)", err)
 	}
@@ -48,26 +40,4 @@ func ModernClickHouseWith(t testing.TB, o ClickHouseOptions) *ClickHouseServer {
 	}
 	s.start()
 	return s
-}
-
-// engineLibrary is where scripts/deps.sh has put the libchdb that package-lock.json pins.
-func engineLibrary() (string, error) {
-	_, here, _, ok := runtime.Caller(0)
-	if !ok {
-		return "", errors.New("the source directory is unknown")
-	}
-	lock, err := os.ReadFile(filepath.Join(filepath.Dir(here), "package-lock.json"))
-	if err != nil {
-		return "", fmt.Errorf("read lock file: %w", err)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	lib := filepath.Join(cache, "holdfast-test", fmt.Sprintf("npm-%x", sha256.Sum256(lock))[:20],
-		"node_modules/@chdb/lib-linux-x64-gnu/libchdb.so")
-	if _, err := os.Stat(lib); err != nil {
-		return "", err
-	}
-	return lib, nil
 }

@@ -1,9 +1,11 @@
-// Prints what warcio reads of a WARC file: one JSON line for each record.
+// Prints what warcio reads of a WARC file: one JSON line for each record. Arguments: warcio's directory, the file.
 import { createReadStream } from "node:fs";
 import { createHash } from "node:crypto";
-import { WARCParser } from "warcio";
+import { pathToFileURL } from "node:url";
 
-const parser = new WARCParser(createReadStream(process.argv[2]), { keepHeadersCase: true });
+const [, , warcio, file] = process.argv;
+const { WARCParser } = await import(pathToFileURL(warcio + "/dist/index.js"));
+const parser = new WARCParser(createReadStream(file), { keepHeadersCase: true });
 for await (const record of parser) {
   const http = record.httpHeaders;
   const headers = Object.fromEntries(record.warcHeaders.headers);
