@@ -7,7 +7,8 @@
 // (on one line): the URL as a SURT key, the time of the capture in 14 digits, and JSON with numbers as strings, since
 // that is what pywb writes. Lines are in order of their bytes, as by LC_ALL=C sort.
 //
-// Index makes the lines of a WARC file by reading it, so an index that was lost is made again. A Sorter sorts any
+// Index makes the lines of a WARC file by reading it, so an index that was lost is made again; Written makes the same line
+// while a file is written. A Sorter sorts any
 // number of lines in bounded memory, Merge joins sorted files, and a File finds the lines of a key by binary search.
 // The SURT function is the caller's.
 //
@@ -83,11 +84,12 @@ func number(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
+const upperHex = "0123456789ABCDEF"
+
 func appendKey(b []byte, key string) []byte {
-	const digits = "0123456789ABCDEF"
 	for i := range len(key) {
 		if c := key[i]; c <= ' ' || c == 0x7f {
-			b = append(b, '%', digits[c>>4], digits[c&15])
+			b = append(b, '%', upperHex[c>>4], upperHex[c&15])
 		} else {
 			b = append(b, c)
 		}

@@ -23,7 +23,8 @@ func NewFile(r io.ReaderAt, size int64) *File { return &File{r, size} }
 
 // Find gives the lines that begin with prefix, in order. A whole key ends with the space behind it:
 // "com,example)/a "; with a part of the time behind that, captures of a year or a day are found. An error ends it:
-// Invalid for a line that can't be parsed, Corrupt for one longer than MaxLine.
+// Invalid for a line that can't be parsed, Corrupt for one longer than MaxLine, or if lines were met that are not in order:
+// of an index that is not sorted, lines may also be missed.
 func (f *File) Find(prefix string) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		at, err := f.first([]byte(prefix))
@@ -60,16 +61,22 @@ func (f *File) from(at int64) *lines {
 // and none that begins at high or later is.
 func (f *File) first(prefix []byte) (int64, error) {
 	low, high := int64(0), f.size
+	var before, behind []byte // lines that were met, at either end of what is left
 	for low < high {
 		middle := low + (high-low)/2
 		begin, line, err := f.lineAt(middle)
 		switch {
 		case err != nil:
 			return 0, err
-		case begin >= high || bytes.Compare(line[:min(len(line)-1, len(prefix))], prefix) >= 0:
+		case begin >= high:
 			high = middle
+			continue
+		case before != nil && compare(line, before) < 0 || behind != nil && compare(line, behind) > 0:
+			return 0, fault.WithHint(fault.New(fault.Corrupt, "the index is not in order at offset %d: %.80q", begin, line), sortHint)
+		case bytes.Compare(line[:min(len(line)-1, len(prefix))], prefix) >= 0:
+			high, behind = middle, line
 		default:
-			low = min(begin+int64(len(line)), f.size)
+			low, before = min(begin+int64(len(line)), f.size), line
 		}
 	}
 	return low, nil

@@ -31,7 +31,7 @@ func Index(r io.Reader, filename string, surt func(url string) string, each func
 		if err != nil {
 			return done, err
 		}
-		if !isCapture(e) {
+		if !isCapture(e.Type, e.Fields.Get("Content-Type")) {
 			continue
 		}
 		l, err := lineOf(e)
@@ -58,12 +58,12 @@ func Index(r io.Reader, filename string, surt func(url string) string, each func
 	}
 }
 
-func isCapture(e *warc.Entry) bool {
-	switch e.Type {
+func isCapture(t warc.Type, contentType string) bool {
+	switch t {
 	case warc.Response, warc.Revisit, "conversion":
 		return true
 	case warc.Resource, warc.Metadata:
-		return e.Fields.Get("Content-Type") != warc.WARCFields
+		return contentType != warc.WARCFields
 	}
 	return false
 }
@@ -72,21 +72,29 @@ func isCapture(e *warc.Entry) bool {
 func lineOf(e *warc.Entry) (Line, error) {
 	l := Line{URL: e.TargetURI}
 	if t, err := warc.ParseDate(e.Fields.Get("WARC-Date")); err == nil && t.Year() <= 9999 {
-		l.Time = t.Format("20060102150405")
+		l.Time = t.Format(timeForm)
 	}
 	if d, err := warc.ParseDigest(e.Fields.Get("WARC-Payload-Digest")); err == nil {
 		l.Digest = bareSHA1(d)
 	}
-	payload, err := describe(&l, e)
+	return l, l.read(e.Type, e.Fields.Get("Content-Type"), e)
+}
+
+// timeForm is the form of Line.Time.
+const timeForm = "20060102150405"
+
+// read fills in what stands in the block: type and status, and the digest of the payload if that is not known.
+func (l *Line) read(t warc.Type, contentType string, block io.Reader) error {
+	payload, err := describe(l, t, contentType, block)
 	if err != nil || l.Digest != "" || payload == nil {
-		return l, err
+		return err
 	}
 	h := warc.NewHasher(false)
 	if _, err := io.Copy(h, payload); err != nil {
-		return l, err
+		return err
 	}
 	l.Digest = bareSHA1(h.Digests().SHA1)
-	return l, nil
+	return nil
 }
 
 // bareSHA1 leaves the label of SHA-1 away, as every index does; another digest needs its own.
@@ -98,15 +106,15 @@ func bareSHA1(d warc.Digest) string {
 }
 
 // describe fills in type and status, and returns the payload if it lies in the record.
-func describe(l *Line, e *warc.Entry) (io.Reader, error) {
-	if e.Type != warc.Response && e.Type != warc.Revisit {
-		l.Mime = warc.MediaType(e.Fields.Get("Content-Type"))
-		return e, nil
+func describe(l *Line, t warc.Type, contentType string, block io.Reader) (io.Reader, error) {
+	if t != warc.Response && t != warc.Revisit {
+		l.Mime = warc.MediaType(contentType)
+		return block, nil
 	}
-	if e.Type == warc.Revisit {
+	if t == warc.Revisit {
 		l.Mime = Revisit
 	}
-	m, err := warc.SplitHTTP(e)
+	m, err := warc.SplitHTTP(block)
 	if fault.Is(err, fault.Invalid) { // not HTTP: there is no more to tell
 		return nil, nil
 	}
@@ -114,7 +122,7 @@ func describe(l *Line, e *warc.Entry) (io.Reader, error) {
 		return nil, err
 	}
 	l.Status = m.Status()
-	if e.Type == warc.Revisit {
+	if t == warc.Revisit {
 		return nil, nil
 	}
 	l.Mime = m.MediaType()

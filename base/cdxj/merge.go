@@ -45,6 +45,8 @@ func (l *lines) next() ([]byte, error) {
 	}
 }
 
+const sortHint = "sort it: LC_ALL=C sort -u"
+
 // advance makes last the next line, which may not be before the one that it was.
 func (l *lines) advance() error {
 	line, err := l.next()
@@ -53,7 +55,7 @@ func (l *lines) advance() error {
 	}
 	if len(l.last) > 0 && compare(line, l.last) < 0 {
 		return fault.WithHint(fault.New(fault.Corrupt, "line %d of an index is not in order: %.80q", l.n, line),
-			"sort it: LC_ALL=C sort -u")
+			sortHint)
 	}
 	l.last = append(l.last[:0], line...)
 	return nil

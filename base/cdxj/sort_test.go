@@ -291,6 +291,16 @@ func TestFindFails(t *testing.T) {
 	if !fault.Is(got, fault.Corrupt) {
 		t.Errorf("an index that is shorter than it was: got %v", got)
 	}
+	text := bySort(t, manyLines(5, 3000, 0))
+	half := strings.LastIndexByte(text[:len(text)/2], '\n') + 1
+	for line, err := range NewFile(strings.NewReader(text[half:]+text[:half]), int64(len(text))).Find("com,example)/1") {
+		if got = err; err == nil {
+			t.Errorf("an index that is not sorted: got %v", line)
+		}
+	}
+	if !fault.Is(got, fault.Corrupt) || fault.HintOf(got) == "" {
+		t.Errorf("an index that is not sorted: got %v", got)
+	}
 	for range NewFile(strings.NewReader(exampleText+exampleText), int64(2*len(exampleText))).Find("com") {
 		break // a caller that has enough
 	}
