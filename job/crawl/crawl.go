@@ -10,69 +10,61 @@ package crawl
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"holdfast/base/weburl"
 	"holdfast/connector"
 	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/extract"
 	"holdfast/job/crawl/frontier"
+	"holdfast/job/crawl/scope"
 	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
 	"holdfast/kernel/store"
 )
 
 // Config is what the job is to do.
 type Config struct {
+	// Seeds are where it begins. Those that are new are added to the ones that it had.
 	Seeds []string
 	Fetch connector.Fetcher
 	// Rules say which URLs are one.
 	Rules weburl.Rules
-	// Accepts decides whether a URL is crawled that was found.
-	Accepts func(Candidate) bool
-	Archive archive.Options
+	// Scope says which URLs are crawled; empty for that of scope.Default.
+	Scope scope.List
+	// Settings, and what is other for some URLs.
+	Settings Settings
+	Sheets   []scope.Sheet[Settings]
+	Archive  archive.Options
 	// Logs is the directory of the logs.
 	Logs string
 	// Workers is how many URLs are fetched at once; default 50.
 	Workers int
-	Polite  Politeness
+	// PerHost is how many of them may be of one host; default 1.
+	PerHost int
 	// Agent is the name that robots.txt knows the crawler by.
 	Agent string
-	// Retries of a URL that could not be fetched, default 30, and the time between them, default 900 s.
-	Retries    int
-	RetryAfter time.Duration
-}
-
-// Candidate is a URL that was found.
-type Candidate struct {
-	URL  weburl.URL
-	Hops string // the hop that leads to it is the last
-	Via  weburl.URL
-}
-
-// Politeness is how long a host is left alone: Factor times what its last answer took, at least Min, at most Max.
-type Politeness struct {
-	Factor   float64
-	Min, Max time.Duration
-}
-
-// after is how long a host is left alone behind an answer.
-func (p Politeness) after(took time.Duration) time.Duration {
-	return min(max(time.Duration(p.Factor*float64(took)), p.Min), p.Max)
+	// Once has the job end when nothing is left to fetch; else it waits for seeds.
+	Once bool
+	// Again has a crawl that is over begin anew: what it knows of URLs is forgotten, what it knows of payloads is not.
+	Again bool
 }
 
 func (c Config) withDefaults() Config {
 	if c.Workers == 0 {
 		c.Workers = 50
 	}
-	if c.Retries == 0 {
-		c.Retries = 30
+	if c.PerHost == 0 {
+		c.PerHost = 1
 	}
-	if c.RetryAfter == 0 {
-		c.RetryAfter = 900 * time.Second
-	}
-	if c.Accepts == nil {
-		c.Accepts = func(Candidate) bool { return true }
+	if len(c.Scope) == 0 {
+		c.Scope = scope.Default()
 	}
 	return c
 }
@@ -81,17 +73,33 @@ func (c Config) withDefaults() Config {
 type Job struct {
 	env      engine.Env
 	cfg      Config
+	sheets   *scope.Sheets[Settings]
 	frontier *frontier.Frontier
 	archive  *archive.Archive
 	logs     *logs
 	rules    *ruleBook
-	visits   chan *visit   // that are to be written down
-	broken   chan struct{} // closed when nobody does so any more
+	seeds    *seeds
+	clock    *clock
+	disk     *gate.Gate // open while there is room for answers
+	visits   chan *visit
+	broken   chan struct{} // closed when nobody writes visits down any more
+	errands  chan errand
+	progress progress
+	room     *engine.Room  // of the archive's disk
+	ending   atomic.Bool   // a person has ended the crawl
+	over     atomic.Bool   // nothing is left to fetch
+	stopping chan struct{} // closed when it is to end
+	stopped  sync.Once
 }
 
 // New opens what the job has, and brings it to what the store says.
 func New(env engine.Env, cfg Config) (_ *Job, err error) {
-	j := &Job{env: env, cfg: cfg.withDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}}, visits: make(chan *visit, mostTogether), broken: make(chan struct{})}
+	j := &Job{env: env, cfg: cfg.withDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}},
+		visits: make(chan *visit, mostTogether), broken: make(chan struct{}), errands: make(chan errand), stopping: make(chan struct{}),
+		disk: gate.New("disk", gate.Options{OnChange: env.History.Gate})}
+	if j.sheets, err = scope.NewSheets(j.cfg.Settings, j.cfg.Sheets, Settings.with); err != nil {
+		return nil, err
+	}
 	var inFlight int
 	err = env.Store.Latest(func(r store.Reader) (err error) {
 		inFlight, err = frontier.InFlight(r)
@@ -100,7 +108,16 @@ func New(env engine.Env, cfg Config) (_ *Job, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if j.frontier, err = frontier.Open(env.Store, frontier.Options{}); err != nil {
+	if err := j.again(); err != nil {
+		return nil, err
+	}
+	if j.frontier, err = frontier.Open(env.Store, frontier.Options{PerHost: j.cfg.PerHost}); err != nil {
+		return nil, err
+	}
+	if err := j.openSeeds(); err != nil {
+		return nil, err
+	}
+	if j.clock, err = openClock(env.Store); err != nil {
 		return nil, err
 	}
 	var recovered archive.Recovered
@@ -112,8 +129,12 @@ func New(env engine.Env, cfg Config) (_ *Job, err error) {
 		_ = j.archive.Close()
 		return nil, fmt.Errorf("open the logs: %w", err)
 	}
+	if j.room, err = roomAt(env, j.cfg.Archive.Dir); err != nil {
+		return nil, errors.Join(err, j.logs.close(), j.archive.Close())
+	}
 	if inFlight > 0 {
-		env.History.Note("crawl.resumed", "resumed after an unclean stop: %d URLs in flight returned to the frontier", inFlight)
+		env.History.Note("crawl.resumed", "resumed after an unclean stop: %d %s in flight returned to the frontier", inFlight,
+			plural(inFlight, "URL"))
 	}
 	for _, name := range append(recovered.Moved, moved...) {
 		env.History.Note("crawl.cut", "what was written and not committed is in %s", name)
@@ -121,54 +142,86 @@ func New(env engine.Env, cfg Config) (_ *Job, err error) {
 	return j, nil
 }
 
+// stop has the run end.
+func (j *Job) stop() { j.stopped.Do(func() { close(j.stopping) }) }
+
+// roomAt watches the disk of a directory; that of the data directory is watched already.
+func roomAt(env engine.Env, dir string) (*engine.Room, error) {
+	var here, there unix.Stat_t
+	if err := errors.Join(unix.Stat(env.Dir, &here), unix.Stat(dir, &there)); err != nil {
+		return nil, fmt.Errorf("look at the disk of %s: %w", dir, err)
+	}
+	if here.Dev == there.Dev {
+		return env.Room, nil
+	}
+	return engine.NewRoom(dir, env.Room.Limits(), env.Log)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	return noun + "s"
+}
+
+// again forgets what was crawled, if that is asked for and nothing of it is left to do.
+func (j *Job) again() error {
+	if !j.cfg.Again {
+		return nil
+	}
+	forgot := false
+	err := j.env.Store.Update(func(tx *store.Tx) error {
+		c, err := frontier.ReadCounts(tx)
+		if err != nil || c.Known == 0 || c.Queued+c.Waiting > 0 {
+			return err
+		}
+		forgot = true
+		frontier.Forget(tx)
+		tx.DeleteRange(rulesPrefix, rulesPrefix.End())
+		tx.DeleteRange(seedsPrefix, seedsPrefix.End())
+		return nil
+	})
+	if forgot {
+		j.env.History.Note("crawl.again", "the crawl was over, and begins again from its seeds")
+	}
+	return err
+}
+
+// grace is how long fetches that are under way go on when the work is told to end.
+const grace = 5 * time.Second
+
 // Run crawls until the frontier is empty, or ctx ends.
 func (j *Job) Run(ctx context.Context) error {
-	if err := j.seed(); err != nil {
-		return err
-	}
 	g, ctx := engine.NewGroup(ctx)
 	work, end := context.WithCancel(ctx)
 	defer end()
+	fetching, drop := context.WithCancel(context.WithoutCancel(ctx))
+	defer drop()
+	defer context.AfterFunc(work, func() { time.AfterFunc(grace, drop) })()
 	workers, workersCtx := engine.NewGroup(work)
 	for n := range j.cfg.Workers {
-		workers.Go(func() error { return j.work(workersCtx, n) })
+		workers.Go(func() error { return j.work(workersCtx, fetching, n) })
 	}
 	g.Go(func() error {
 		defer close(j.visits)
 		return workers.Wait()
 	})
-	g.Go(func() error { return j.write() })
+	g.Go(j.write)
+	g.Go(func() error { // a person ends it
+		defer end()
+		select {
+		case <-j.stopping:
+		case <-work.Done():
+		}
+		return nil
+	})
 	g.Go(func() error {
 		defer end()
-		err := j.frontier.Wait(work)
-		if work.Err() != nil {
-			return nil
-		}
+		err := j.finish(work)
+		j.over.Store(err == nil && work.Err() == nil)
 		return err
 	})
 	return g.Wait()
-}
-
-// seed queues the seeds that are new.
-func (j *Job) seed() error {
-	var items []frontier.Item
-	for _, text := range j.cfg.Seeds {
-		u, err := weburl.Parse(text)
-		if err != nil {
-			return fmt.Errorf("seed %s: %w", text, err)
-		}
-		items = append(items, j.item(u, "", weburl.URL{}, u.String()))
-	}
-	return j.env.Store.Update(func(tx *store.Tx) error {
-		b, err := j.frontier.Begin(tx)
-		if err != nil {
-			return err
-		}
-		if _, err := b.Add(items...); err != nil {
-			return err
-		}
-		return b.Write()
-	})
 }
 
 // item is a URL as the frontier has it.
@@ -195,9 +248,12 @@ func precedence(u weburl.URL, hops string) uint8 {
 	return 3
 }
 
-// work fetches one URL after the other.
-func (j *Job) work(ctx context.Context, worker int) error {
+// work fetches one URL after the other. ctx is for taking them, fetching for those that were taken.
+func (j *Job) work(ctx, fetching context.Context, worker int) error {
 	for {
+		if err := j.waitForRoom(ctx); err != nil {
+			return nil
+		}
 		l, err := j.frontier.Take(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -205,7 +261,7 @@ func (j *Job) work(ctx context.Context, worker int) error {
 			}
 			return err
 		}
-		v, err := j.visit(ctx, l, worker)
+		v, err := j.visit(fetching, l, worker)
 		if err != nil {
 			return err
 		}

@@ -103,13 +103,9 @@ type rig struct {
 
 func newRig(t *testing.T, pages map[string]string) *rig {
 	r := &rig{T: t, dir: t.TempDir(), site: newSite(t, pages)}
-	host, err := weburl.Parse(r.site.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
 	r.cfg = Config{Seeds: []string{r.site.URL + "/"}, Fetch: fetcher(t), Rules: weburl.Heritrix, Workers: 4, Logs: filepath.Join(r.dir, "logs"),
-		Archive: archive.Options{Dir: filepath.Join(r.dir, "warc"), Name: "site"},
-		Accepts: func(c Candidate) bool { return c.URL.Host() == host.Host() }}
+		Archive:  archive.Options{Dir: filepath.Join(r.dir, "warc"), Name: "site"},
+		Settings: Settings{MinDelay: new(time.Duration)}, Once: true}
 	return r
 }
 
@@ -122,7 +118,11 @@ func (r *rig) run(ctx context.Context) error {
 	}
 	defer st.Close()
 	log := slog.New(slog.NewTextHandler(r.Output(), nil))
-	j, err := New(engine.Env{Name: "site", Dir: r.dir, Store: st, Log: log, History: &engine.History{}}, r.cfg)
+	room, err := engine.NewRoom(r.dir, engine.RoomLimits{Soft: 1, Hard: 1}, log)
+	if err != nil {
+		r.Fatal(err)
+	}
+	j, err := New(engine.Env{Name: "site", Dir: r.dir, Store: st, Log: log, Room: room, History: &engine.History{}}, r.cfg)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func TestRobots(t *testing.T) {
 // TestNoRules: a host whose robots.txt can't be had is asked for nothing, and given up when it was tried often enough.
 func TestNoRules(t *testing.T) {
 	r := newRig(t, map[string]string{"/": "home"})
-	r.cfg.Retries = -1
+	r.cfg.Settings.Retries = new(int) // none
 	r.cfg.Fetch = hooked{r.cfg.Fetch, func(url string) error {
 		if strings.HasSuffix(url, "/robots.txt") {
 			return &connector.FetchError{Status: connector.FetchTimeout, Begun: time.Now(), Err: fault.New(fault.Transient, "too slow")}

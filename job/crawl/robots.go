@@ -11,7 +11,9 @@ import (
 	"holdfast/base/robots"
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
+	"holdfast/job/crawl/extract"
 	"holdfast/job/crawl/frontier"
+	"holdfast/job/crawl/scope"
 	"holdfast/kernel/store"
 )
 
@@ -42,6 +44,8 @@ type ruleBook struct {
 
 // rulesKey is the key of a host's rules: when they end in milliseconds (8), how often they were not to be had (4), and what they are.
 func rulesKey(queue string) store.Key { return store.Key{byte(store.Job), 'R'}.Str(queue) }
+
+var rulesPrefix = store.Key{byte(store.Job), 'R'}
 
 // of returns the rules of a host; ok is false if they are to be asked for.
 func (b *ruleBook) of(queue string, now time.Time) (r rulesUntil, ok bool, err error) {
@@ -98,6 +102,26 @@ func (r rulesUntil) put(tx *store.Tx, queue string) {
 func isRobots(u weburl.URL) bool { return u.Path() == robotsPath && u.Query() == "" }
 
 const robotsPath = "/robots.txt"
+
+// rulesFor are the rules for a URL; ok is false if its host is to be asked for them.
+func (j *Job) rulesFor(queue string, set settings) (r rulesUntil, ok bool, err error) {
+	if r.Rules, ok = set.robots.Rules(j.cfg.Agent); ok {
+		return r, true, nil
+	}
+	return j.rules.of(queue, time.Now())
+}
+
+// sitemaps are those that the rules of a host name.
+func (j *Job) sitemaps(v *visit, u weburl.URL) {
+	for _, text := range v.rules.Sitemaps() {
+		s, err := u.Resolve(text)
+		if err != nil {
+			v.bad = append(v.bad, badLink{text, err.Error()})
+			continue
+		}
+		j.follow(v, scope.Candidate{URL: s, Hops: v.lease.Hops + string(extract.Manifest), Via: u, Source: v.lease.Source})
+	}
+}
 
 // askRobots queues the robots.txt of a host in front of all else there.
 func (j *Job) askRobots(l *frontier.Lease, u weburl.URL) error {

@@ -22,6 +22,7 @@ import (
 	"holdfast/connector"
 	"holdfast/job/crawl/extract"
 	"holdfast/job/crawl/frontier"
+	"holdfast/job/crawl/scope"
 )
 
 // visit is what came of a URL.
@@ -31,9 +32,11 @@ type visit struct {
 	retry    time.Time   // when it is tried again; zero: it is not
 	postpone time.Time   // until when it stays where it is; zero: it does not
 	rules    *rulesUntil // of its host, if that is what it was
+	lookups  []*capture  // in the name system, that were made for it
 	captures []*capture
 	links    []frontier.Item
 	bad      []badLink
+	leads    weburl.URL // where it leads, if that counts as a seed from now on
 }
 
 // capture is one question to a server and its answer, if there was one.
@@ -41,6 +44,11 @@ type capture struct {
 	line    logLine
 	records []*warc.Record
 	x       *connector.Exchange // to be closed when the records are written; nil for none
+}
+
+// all are the look-ups and the captures, in the order in which they are written down.
+func (v *visit) all() []*capture {
+	return append(v.lookups[:len(v.lookups):len(v.lookups)], v.captures...)
 }
 
 // badLink is a reference of a page that is no URL.
@@ -61,9 +69,10 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		v.ends(connector.FetchIllegal, time.Now())
 		return v, nil
 	}
-	rules, ok, err := j.rules.of(l.Queue, time.Now())
+	set := j.settingsFor(u)
+	rules, ok, err := j.rulesFor(l.Queue, set)
 	if err == nil && isRobots(u) {
-		if v = j.visitRobots(ctx, v, u); v != nil && v.rules.State() == robots.Unreachable {
+		if v = j.visitRobots(ctx, v, u, set); v != nil && v.rules.State() == robots.Unreachable {
 			v.rules.tried = rules.tried + 1
 		}
 		return v, nil
@@ -75,7 +84,7 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		j.frontier.Return(l)
 		return nil, err
 	}
-	if rules.State() == robots.Unreachable && rules.tried > j.cfg.Retries {
+	if rules.State() == robots.Unreachable && rules.tried > set.retries {
 		j.frontier.Release(l, time.Now())
 		v.ends(statusNoRules, time.Time{})
 		return v, nil
@@ -95,21 +104,22 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		v.ends(statusForbidden, time.Time{})
 		return v, nil
 	}
-	x, err := j.cfg.Fetch.Fetch(ctx, connector.FetchRequest{URL: l.URL, Header: refererOf(l)})
+	x, err := j.fetch(ctx, u, refererOf(l), set)
 	if err != nil {
-		if ctx.Err() != nil {
+		if unasked(ctx, err) {
 			j.frontier.Return(l)
 			return nil, nil
 		}
-		j.failed(v, err)
+		j.failed(v, err, set)
 		j.frontier.Release(l, v.outcome.Due)
 		return v, nil
 	}
-	due := time.Now().Add(max(j.cfg.Polite.after(x.Took), min(rules.Delay(), mostDelay)))
+	due := time.Now().Add(max(set.after(x.Took), min(rules.Delay(), set.maxCrawl)))
 	j.frontier.Release(l, due)
+	v.looked(x.Looked)
 	c := v.captures[0]
 	c.x = x
-	m, err := c.read(u, func(m *warc.Message, body io.Reader) error { return j.links(v, u, m, body) })
+	m, err := c.read(u, func(m *warc.Message, body io.Reader) error { return j.links(v, u, m, body, set.maxLinks) })
 	if m != nil {
 		if err := j.revisits(c, m); err != nil {
 			return v, errors.Join(err, v.close())
@@ -119,30 +129,65 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		j.env.Log.Warn(fmt.Sprintf("%s could not be read for links: %v", l.URL, err))
 		c.line.notes = append(c.line.notes, "err="+errorName(err))
 	}
+	if to, yes := redirects(l, u, x); yes {
+		v.leads = to
+	}
 	v.outcome.Type, v.outcome.Bytes = c.line.mime, x.Received.Size()
 	v.ends(x.Status, due)
 	return v, nil
 }
 
-// mostDelay is how long a host may ask to be left alone for between two URLs, as in Heritrix.
-const mostDelay = 300 * time.Second
+// fetch asks for a URL.
+func (j *Job) fetch(ctx context.Context, u weburl.URL, header http.Header, set settings) (*connector.Exchange, error) {
+	_, literal := j.seeds.hosts.Load(u.Host())
+	x, err := j.cfg.Fetch.Fetch(ctx, connector.FetchRequest{URL: u.String(), Header: header, Literal: literal, MaxBytes: set.maxBytes})
+	switch {
+	case fault.Is(err, fault.Full):
+		j.disk.Report(err)
+	case err == nil && !j.disk.Status().Open:
+		j.disk.OpenByHand()
+	}
+	return x, err
+}
+
+// fullPause is how long the work waits when an answer found no room, before it looks whether there is some again.
+const fullPause = time.Second
+
+// waitForRoom waits while the disk is short.
+func (j *Job) waitForRoom(ctx context.Context) error {
+	if !j.disk.Status().Open {
+		t := time.NewTimer(fullPause)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}
+	return j.room.Wait(ctx)
+}
+
+// unasked reports whether a fetch failed for what is no matter of the URL: it is as if it had not been asked for.
+func unasked(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || fault.Is(err, fault.Full)
+}
 
 // visitRobots asks a host for its rules, behind redirects too. The host is not asked for anything else before they are committed.
-func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL) *visit {
+func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set settings) *visit {
 	for n := 0; ; n++ {
 		c := v.captures[len(v.captures)-1]
-		x, err := j.cfg.Fetch.Fetch(ctx, connector.FetchRequest{URL: u.String()})
+		x, err := j.fetch(ctx, u, nil, set)
 		if err != nil {
-			if ctx.Err() != nil {
+			if unasked(ctx, err) {
 				j.frontier.Return(v.lease)
 				_ = v.close()
 				return nil
 			}
-			j.failed(v, err)
+			j.failed(v, err, set)
 			v.retry = time.Time{} // the host is asked again when its rules end
 			v.rules = j.rulesFrom(0, nil, nil, "")
 			return v
 		}
+		v.looked(x.Looked)
 		c.x = x
 		_, err = c.read(u, func(m *warc.Message, body io.Reader) error {
 			v.rules = j.rulesFrom(x.Status, x.Header, m, x.Truncated, body)
@@ -151,10 +196,11 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL) *visit {
 		if err != nil {
 			v.rules = j.rulesFrom(0, nil, nil, "")
 		}
-		v.ends(x.Status, time.Now().Add(j.cfg.Polite.after(x.Took)))
+		v.ends(x.Status, time.Now().Add(set.after(x.Took)))
 		v.outcome.Type, v.outcome.Bytes = c.line.mime, x.Received.Size()
 		next, err := u.Resolve(x.Header.Get("Location"))
 		if x.Status < 300 || x.Status > 399 || err != nil || next == u || n == robots.MaxRedirects {
+			j.sitemaps(v, u)
 			return v
 		}
 		v.captures = append(v.captures, &capture{line: logLine{url: next.String(), hops: c.line.hops + "R", via: u.String(),
@@ -183,17 +229,18 @@ func (v *visit) ends(status int, due time.Time) {
 }
 
 // failed puts a URL off that got no answer, or gives it up.
-func (j *Job) failed(v *visit, err error) {
+func (j *Job) failed(v *visit, err error, set settings) {
 	line := &v.captures[len(v.captures)-1].line
 	status := connector.FetchRuntime
 	line.begun = time.Now()
 	if e, ok := errors.AsType[*connector.FetchError](err); ok {
 		status, line.begun, line.took = e.Status, e.Begun, e.Took
+		v.looked(e.Looked)
 	}
 	line.notes = append(line.notes, "err="+errorName(err))
-	v.ends(status, time.Now().Add(j.cfg.Polite.after(line.took)))
-	if tries(status) && v.lease.Attempts < j.cfg.Retries {
-		v.retry = time.Now().Add(j.cfg.RetryAfter)
+	v.ends(status, time.Now().Add(set.after(line.took)))
+	if tries(status) && v.lease.Attempts < set.retries {
+		v.retry = time.Now().Add(set.retryAfter)
 	}
 }
 
@@ -220,9 +267,6 @@ func (c *capture) read(u weburl.URL, payload func(m *warc.Message, body io.Reade
 	request := &warc.Record{Type: warc.Request, ID: warc.NewID(), Date: x.Begun, TargetURI: u.String(), IP: x.Remote.Addr(),
 		ConcurrentTo: []string{response.ID}, Content: bytes.NewReader(x.Sent), Length: int64(len(x.Sent))}
 	c.records = []*warc.Record{response, request}
-	if x.Looked != nil {
-		c.records = append(c.records, lookup(x.Looked))
-	}
 	c.line.begun, c.line.took, c.line.status, c.line.at = x.Begun, x.Took, x.Status, time.Now()
 	if x.Truncated != "" {
 		c.line.notes = append(c.line.notes, truncation[x.Truncated])
@@ -246,12 +290,24 @@ func (c *capture) read(u weburl.URL, payload func(m *warc.Message, body io.Reade
 	return m, unread
 }
 
-// lookup is the record of a look-up in the name system, as Heritrix has it: the time, and the records.
-func lookup(l *connector.Lookup) *warc.Record {
+// looked keeps a look-up in the name system as Heritrix does: the time and the records, as the capture of dns:HOST with status 1.
+func (v *visit) looked(l *connector.Lookup) {
+	if l == nil {
+		return
+	}
 	text := append([]byte(l.At.UTC().Format("20060102150405")+"\n"), l.Answer...)
-	return &warc.Record{Type: warc.Resource, ID: warc.NewID(), Date: l.At, TargetURI: "dns:" + l.Host, ContentType: warc.DNS,
+	r := &warc.Record{Type: warc.Resource, ID: warc.NewID(), Date: l.At, TargetURI: "dns:" + l.Host, ContentType: warc.DNS,
 		Content: bytes.NewReader(text), Length: int64(len(text))}
+	h := warc.NewHasher(false)
+	_, _ = h.Write(text) // never fails
+	main := v.captures[len(v.captures)-1].line
+	v.lookups = append(v.lookups, &capture{records: []*warc.Record{r}, line: logLine{at: time.Now(), status: statusLookup,
+		size: int64(len(text)), url: r.TargetURI, hops: main.hops + "P", via: main.url, mime: warc.DNS, worker: main.worker, begun: l.At,
+		took: l.Took, digest: string(h.Digests().SHA1), source: main.source}})
 }
+
+// statusLookup is Heritrix's status of a look-up.
+const statusLookup = 1
 
 // counting is a reader that knows how much went through it.
 type counting struct {
@@ -266,7 +322,7 @@ func (c *counting) Read(b []byte) (int, error) {
 }
 
 // links finds the links of an answer that are to be crawled.
-func (j *Job) links(v *visit, u weburl.URL, m *warc.Message, body io.Reader) error {
+func (j *Job) links(v *visit, u weburl.URL, m *warc.Message, body io.Reader, most int) error {
 	content, err := decoded(m, body)
 	if err != nil {
 		return err
@@ -275,6 +331,7 @@ func (j *Job) links(v *visit, u weburl.URL, m *warc.Message, body io.Reader) err
 	if v.lease.Via != "" {
 		via, _ = weburl.Parse(v.lease.Via)
 	}
+	links := 0
 	_, err = extract.Links(extract.Document{URL: u, Via: via, Header: v.captures[0].x.Header, Body: content}, extract.Options{
 		Bad: func(reference, _ string, err error) {
 			if len(v.bad) < mostBad {
@@ -282,13 +339,19 @@ func (j *Job) links(v *visit, u weburl.URL, m *warc.Message, body io.Reader) err
 			}
 		},
 	}, func(l extract.Link) bool {
-		hops := v.lease.Hops + string(l.Hop)
-		if j.cfg.Accepts(Candidate{URL: l.URL, Hops: hops, Via: u}) {
-			v.links = append(v.links, j.item(l.URL, hops, u, v.lease.Source))
-		}
-		return true
+		j.follow(v, scope.Candidate{URL: l.URL, Hops: v.lease.Hops + string(l.Hop), Via: u, Source: v.lease.Source})
+		links++
+		return links < most
 	})
 	return err
+}
+
+// follow has a URL queued that was found, if the scope wants it.
+func (j *Job) follow(v *visit, c scope.Candidate) {
+	if !j.seeds.scope.Load().Decide(c).Accept {
+		return
+	}
+	v.links = append(v.links, j.item(c.URL, c.Hops, c.Via, c.Source))
 }
 
 // mostBad is how many references of a page are told that are no URLs.

@@ -11,36 +11,83 @@ import (
 // mostTogether is how many visits are written down at once.
 const mostTogether = 64
 
-// write writes visits down until there are no more.
+// write writes visits down until there are no more. It is the only one that touches the files of the crawl.
 func (j *Job) write() (err error) {
 	defer func() { err = errors.Join(err, j.logs.close(), j.archive.Close()) }()
 	defer close(j.broken)
-	for v := range j.visits {
-		all := []*visit{v}
-		for more := true; more && len(all) < mostTogether; {
-			select {
-			case v, open := <-j.visits:
-				if more = open; open {
-					all = append(all, v)
-				}
-			default:
-				more = false
-			}
-		}
-		if err := j.writeDown(all); err != nil {
-			return err
-		}
-	}
-	if err := j.archive.Roll(); err != nil {
+	if err := j.begins(); err != nil {
 		return err
 	}
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case v, open := <-j.visits:
+			if !open {
+				return j.ends()
+			}
+			if err := j.writeDown(j.together(v)); err != nil {
+				return err
+			}
+		case <-tick.C:
+			if err := errors.Join(j.line(), j.commit(nil)); err != nil {
+				return err
+			}
+		case e := <-j.errands:
+			e.done <- e.do()
+		}
+	}
+}
+
+// errand is what is to be done by the one who writes.
+type errand struct {
+	do   func() error
+	done chan error // holds one
+}
+
+// together are a visit and those that wait behind it.
+func (j *Job) together(v *visit) []*visit {
+	all := []*visit{v}
+	for len(all) < mostTogether {
+		select {
+		case v, open := <-j.visits:
+			if !open { // the next read of it says so again
+				return all
+			}
+			all = append(all, v)
+		default:
+			return all
+		}
+	}
+	return all
+}
+
+// begins and ends say in the log of the progress what the crawl does.
+func (j *Job) begins() error {
+	j.progress.at = time.Now()
+	j.progress.note(j.logs, "RUNNING - Running")
+	return j.commit(nil)
+}
+
+func (j *Job) ends() error {
+	if err := errors.Join(j.line(), j.archive.Roll()); err != nil {
+		return err
+	}
+	how := "PAUSED - Paused or stopped"
+	switch {
+	case j.ending.Load():
+		how = "ENDED - Terminated"
+	case j.over.Load():
+		how = "ENDED - Finished"
+	}
+	j.progress.note(j.logs, how)
 	return j.commit(nil)
 }
 
 // writeDown has visits count: their records and lines first, then what the store knows of them.
 func (j *Job) writeDown(all []*visit) error {
 	for _, v := range all {
-		for _, c := range v.captures {
+		for _, c := range v.all() {
 			if len(c.records) == 0 {
 				continue
 			}
@@ -65,6 +112,9 @@ func (j *Job) writeDown(all []*visit) error {
 
 // log writes what a visit has to say.
 func (j *Job) log(v *visit) {
+	for _, c := range v.lookups {
+		j.logs.write(crawlLog, c.line.append)
+	}
 	if !v.retry.IsZero() {
 		return
 	}
@@ -98,6 +148,7 @@ func (j *Job) commit(all []*visit) error {
 		if err := errors.Join(j.archive.Commit(tx), j.logs.commit(tx)); err != nil {
 			return err
 		}
+		j.clock.commit(tx)
 		b, err := j.frontier.Begin(tx)
 		if err != nil {
 			return err
@@ -110,6 +161,11 @@ func (j *Job) commit(all []*visit) error {
 			}
 			if v.rules != nil {
 				v.rules.put(tx, v.lease.Queue)
+			}
+			if !v.leads.IsZero() {
+				if err := j.widen(tx, v.lease.URL, v.leads); err != nil {
+					return err
+				}
 			}
 			switch {
 			case !v.postpone.IsZero():

@@ -1,0 +1,230 @@
+package crawl
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/weburl"
+	"holdfast/connector"
+	"holdfast/job/crawl/extract"
+	"holdfast/job/crawl/frontier"
+	"holdfast/job/crawl/scope"
+	"holdfast/kernel/store"
+)
+
+// Keys of the seeds:
+//
+//	S s url   (8) when it was added, in milliseconds
+//	S r url   the URL of a seed that redirects to it: it counts as a seed for the scope
+var seedsPrefix = store.Key{byte(store.Job), 'S'}
+
+func seedKey(kind byte, url string) store.Key { return store.Key{byte(store.Job), 'S', kind}.Str(url) }
+
+// seeds are where the crawl begins, and what follows from them.
+type seeds struct {
+	adding sync.Mutex // held by whoever adds some
+	scope  atomic.Pointer[scope.Scope]
+	hosts  sync.Map      // those that are literal addresses, which a person has named so
+	news   chan struct{} // holds one when some were added
+}
+
+// ReadSeeds returns the seeds in the order of their URLs, and where they redirect to.
+func ReadSeeds(r store.Reader, each func(url string, added time.Time) error) (redirects []string, err error) {
+	entries, failed := r.Scan(seedsPrefix, seedsPrefix.End())
+	for k, v := range entries {
+		if len(k) < 4 {
+			return nil, fault.New(fault.Corrupt, "a seed has key %x", k)
+		}
+		url := string(k[3:])
+		switch {
+		case k[2] == 'r':
+			redirects = append(redirects, url)
+		case len(v) != 8:
+			return nil, fault.New(fault.Corrupt, "when seed %s was added is %x", url, v)
+		default:
+			if err := each(url, time.UnixMilli(int64(binary.BigEndian.Uint64(v)))); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return redirects, failed()
+}
+
+// ScopeOf is the scope of a list with the seeds of a store.
+func ScopeOf(r store.Reader, l scope.List) (*scope.Scope, error) {
+	var all []string
+	redirects, err := ReadSeeds(r, func(url string, _ time.Time) error {
+		all = append(all, url)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(l) == 0 {
+		l = scope.Default()
+	}
+	return scope.New(l, append(all, redirects...))
+}
+
+// openSeeds takes in the seeds of the configuration.
+func (j *Job) openSeeds() error {
+	j.seeds = &seeds{news: make(chan struct{}, 1)}
+	err := j.env.Store.Latest(func(r store.Reader) (err error) {
+		s, err := ScopeOf(r, j.cfg.Scope)
+		j.seeds.scope.Store(s)
+		if err == nil {
+			_, err = ReadSeeds(r, func(url string, _ time.Time) error { j.seeds.permit(url); return nil })
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = j.addSeeds(j.cfg.Seeds)
+	return err
+}
+
+// permit has the address asked that a seed is literally.
+func (s *seeds) permit(url string) {
+	if u, err := weburl.Parse(url); err == nil && u.IsAddress() {
+		s.hosts.Store(u.Host(), true)
+	}
+}
+
+// seedsAtOnce is how many seeds are added in one transaction.
+const seedsAtOnce = 1000
+
+// addSeeds adds those that are new, and returns how many that are. One that is no URL is Invalid, and none is added then.
+func (j *Job) addSeeds(texts []string) (added int, err error) {
+	urls := make([]weburl.URL, 0, len(texts))
+	for _, text := range texts {
+		u, err := SeedURL(text)
+		if err != nil {
+			return 0, err
+		}
+		urls = append(urls, u)
+	}
+	j.seeds.adding.Lock()
+	defer j.seeds.adding.Unlock()
+	for len(urls) > 0 {
+		n := min(seedsAtOnce, len(urls))
+		new, err := j.addSome(urls[:n])
+		added += new
+		if err != nil {
+			return added, err
+		}
+		urls = urls[n:]
+	}
+	if added > 0 {
+		select {
+		case j.seeds.news <- struct{}{}:
+		default:
+		}
+	}
+	return added, nil
+}
+
+// SeedURL is the URL that a person means: http:// may be left out.
+func SeedURL(text string) (weburl.URL, error) {
+	whole := text
+	if !strings.Contains(text, "://") {
+		whole = "http://" + text
+	}
+	u, err := weburl.Parse(whole)
+	if err != nil {
+		return u, fault.New(fault.Invalid, "seed %.300s: %w", text, err)
+	}
+	return u, nil
+}
+
+func (j *Job) addSome(urls []weburl.URL) (int, error) {
+	var new []string
+	err := j.env.Store.Update(func(tx *store.Tx) error {
+		new = nil
+		b, err := j.frontier.Begin(tx)
+		if err != nil {
+			return err
+		}
+		var items []frontier.Item
+		for _, u := range urls {
+			k := seedKey('s', u.String())
+			known, err := tx.Look(k, func([]byte) error { return nil })
+			if err != nil {
+				return err
+			}
+			if known {
+				continue
+			}
+			tx.Set(k, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixMilli())))
+			new = append(new, u.String())
+			items = append(items, j.item(u, "", weburl.URL{}, u.String()))
+		}
+		if _, err := b.Add(items...); err != nil {
+			return err
+		}
+		return b.Write()
+	})
+	if err != nil || len(new) == 0 {
+		return 0, err
+	}
+	for _, url := range new {
+		j.seeds.permit(url)
+	}
+	s, err := j.seeds.scope.Load().With(new...)
+	if err != nil {
+		return 0, fmt.Errorf("take seeds into the scope: %w", err)
+	}
+	j.seeds.scope.Store(s)
+	return len(new), nil
+}
+
+// redirects is where a seed leads that is another host of its domain: a site is often not the host that people name. To the scope
+// it is a seed too. Heritrix has it so for any domain, and then all of a stranger's host is crawled.
+func redirects(l *frontier.Lease, from weburl.URL, x *connector.Exchange) (to weburl.URL, yes bool) {
+	if x.Status < 300 || x.Status > 399 || strings.Trim(l.Hops, string(extract.Redirect)) != "" {
+		return to, false
+	}
+	to, err := from.Resolve(x.Header.Get("Location"))
+	return to, err == nil && to.Host() != from.Host() && to.Domain() != "" && to.Domain() == from.Domain()
+}
+
+// widen takes into the scope where a seed leads. It comes before that is queued.
+func (j *Job) widen(tx *store.Tx, from string, to weburl.URL) error {
+	tx.Set(seedKey('r', to.String()), []byte(from))
+	j.seeds.adding.Lock()
+	defer j.seeds.adding.Unlock()
+	s, err := j.seeds.scope.Load().With(to.String())
+	if err == nil {
+		j.seeds.scope.Store(s)
+	}
+	return err
+}
+
+// finish waits until nothing is left to fetch. A job that is not to end by itself waits for seeds then.
+func (j *Job) finish(ctx context.Context) error {
+	for {
+		err := j.frontier.Wait(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil || j.cfg.Once {
+			return err
+		}
+		select {
+		case <-j.seeds.news:
+		default:
+			j.env.History.Note("crawl.finished", "nothing is left to fetch; it waits for seeds")
+			select {
+			case <-j.seeds.news:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package crawl
+
+import (
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/robots"
+	"holdfast/base/weburl"
+)
+
+// Settings are how a crawl treats its hosts. They may be other for some URLs; what is nil is as it is for the rest.
+type Settings struct {
+	// A host is left alone between two URLs for DelayFactor (default 5) times what its last answer took, at least MinDelay
+	// (default 3s) and at most MaxDelay (default 30s), as in Heritrix.
+	DelayFactor *float64       `yaml:"delay_factor"`
+	MinDelay    *time.Duration `yaml:"min_delay"`
+	MaxDelay    *time.Duration `yaml:"max_delay"`
+	// MaxCrawlDelay is what of a Crawl-delay of a robots.txt is kept, which may be longer than MaxDelay; default 5m.
+	MaxCrawlDelay *time.Duration `yaml:"max_crawl_delay"`
+	// Robots is how robots.txt is treated; default obey.
+	Robots *robots.Policy `yaml:"robots"`
+	// MaxBytes of an answer; default what the fetcher has.
+	MaxBytes *int64 `yaml:"max_bytes"`
+	// MaxLinks of a page that are followed; default 6000, as in Heritrix.
+	MaxLinks *int `yaml:"max_links"`
+	// Retries of a URL that could not be fetched, default 30, and the time between them, default 15m.
+	Retries    *int           `yaml:"retries"`
+	RetryAfter *time.Duration `yaml:"retry_after"`
+}
+
+// settings are Settings of which nothing is left open.
+type settings struct {
+	factor             float64
+	min, max, maxCrawl time.Duration
+	robots             robots.Policy
+	maxBytes           int64 // 0: what the fetcher has
+	maxLinks           int
+	retries            int
+	retryAfter         time.Duration
+}
+
+var defaults = settings{factor: 5, min: 3 * time.Second, max: 30 * time.Second, maxCrawl: 5 * time.Minute, maxLinks: 6000,
+	retries: 30, retryAfter: 15 * time.Minute}
+
+// over is s with what t says in its place.
+func (s settings) over(t Settings) settings {
+	put(&s.factor, t.DelayFactor)
+	put(&s.min, t.MinDelay)
+	put(&s.max, t.MaxDelay)
+	put(&s.maxCrawl, t.MaxCrawlDelay)
+	put(&s.robots, t.Robots)
+	put(&s.maxBytes, t.MaxBytes)
+	put(&s.maxLinks, t.MaxLinks)
+	put(&s.retries, t.Retries)
+	put(&s.retryAfter, t.RetryAfter)
+	return s
+}
+
+func put[T any](to *T, v *T) {
+	if v != nil {
+		*to = *v
+	}
+}
+
+// Validate returns all faults of the settings, each beginning with the name of its key.
+func (s Settings) Validate() (faults []error) {
+	bad := func(key, format string, args ...any) {
+		faults = append(faults, fault.New(fault.Invalid, key+": "+format, args...))
+	}
+	for _, x := range []struct {
+		key   string
+		value *time.Duration
+	}{{"min_delay", s.MinDelay}, {"max_delay", s.MaxDelay}, {"max_crawl_delay", s.MaxCrawlDelay}, {"retry_after", s.RetryAfter}} {
+		if x.value != nil && *x.value < 0 {
+			bad(x.key, "want a time from 0, got %v", *x.value)
+		}
+	}
+	if f := s.DelayFactor; f != nil && (*f < 0 || *f > 1e6) {
+		bad("delay_factor", "want a number from 0, got %v", *f)
+	}
+	if n := s.MaxBytes; n != nil && *n < 1 {
+		bad("max_bytes", "want a number from 1, got %d", *n)
+	}
+	if n := s.MaxLinks; n != nil && *n < 0 {
+		bad("max_links", "want a number from 0, got %d", *n)
+	}
+	if n := s.Retries; n != nil && *n < 0 {
+		bad("retries", "want a number from 0, got %d", *n)
+	}
+	if s.Robots != nil {
+		for _, err := range s.Robots.Validate() {
+			bad("robots", "%w", err)
+		}
+	}
+	return faults
+}
+
+// with is s with what t says in its place.
+func (s Settings) with(t Settings) Settings {
+	first(&s.DelayFactor, t.DelayFactor)
+	first(&s.MinDelay, t.MinDelay)
+	first(&s.MaxDelay, t.MaxDelay)
+	first(&s.MaxCrawlDelay, t.MaxCrawlDelay)
+	first(&s.Robots, t.Robots)
+	first(&s.MaxBytes, t.MaxBytes)
+	first(&s.MaxLinks, t.MaxLinks)
+	first(&s.Retries, t.Retries)
+	first(&s.RetryAfter, t.RetryAfter)
+	return s
+}
+
+func first[T any](to **T, v *T) {
+	if v != nil {
+		*to = v
+	}
+}
+
+// settingsFor are the settings of a URL.
+func (j *Job) settingsFor(u weburl.URL) settings { return defaults.over(j.sheets.For(u)) }
+
+// after is how long a host is left alone behind an answer.
+func (s settings) after(took time.Duration) time.Duration {
+	return min(max(time.Duration(s.factor*float64(took)), s.min), s.max)
+}
