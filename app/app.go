@@ -47,6 +47,7 @@ var jobs = []struct {
 	config func() jobConfig
 }{
 	{"collect", func() jobConfig { return new(collectConfig) }},
+	{crawlKind, func() jobConfig { return new(crawlConfig) }},
 	{"stream", func() jobConfig { return new(streamConfig) }},
 	{transferKind, func() jobConfig { return new(transferConfig) }},
 }

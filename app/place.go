@@ -126,7 +126,7 @@ func ours(path string) error {
 
 // Commands are the commands that run one job alone, each in a directory of its own below the
 // default one.
-var Commands = []string{"wsprnet", "weather", "weather-streamer", "weather-ingester", "weather-processor", "weather-api"}
+var Commands = []string{"wsprnet", "weather", "weather-streamer", "weather-ingester", "weather-processor", "weather-api", transferKind}
 
 // Places returns the data directories to look into for a person who named none (explicit "") or
 // one: those that hold anything.
@@ -156,7 +156,7 @@ func Places(explicit string) ([]Place, error) {
 
 // placesBelow returns what holds anything below the default directory and the fallback.
 func placesBelow(root, fallback string) (all []Place) {
-	for _, command := range append([]string{""}, Commands...) {
+	for _, command := range append([]string{""}, append(Commands, crawlsBelow(root, fallback)...)...) {
 		dir := filepath.Join(root, command)
 		if Holds(dir) {
 			all = append(all, Place{Dir: dir})
@@ -168,6 +168,18 @@ func placesBelow(root, fallback string) (all []Place) {
 		}
 	}
 	return all
+}
+
+// crawlsBelow are the places of crawls, each of which has one of its own.
+func crawlsBelow(roots ...string) (all []string) {
+	for _, root := range roots {
+		entries, _ := os.ReadDir(filepath.Join(root, crawlKind)) // there may be none
+		for _, e := range entries {
+			all = append(all, filepath.Join(crawlKind, e.Name()))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Holds reports whether a directory is a data directory that was used.

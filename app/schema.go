@@ -97,7 +97,13 @@ func jobSchema() *jsonschema.Schema {
 	work.Properties.Set("sinks", namedSchema(oneSchema(kindSchemas(sinks), besides)))
 	further, _ := work.Properties.Get("sinks")
 	return oneSchema(map[string]*jsonschema.Schema{"collect": work, "stream": streamSchema(further),
-		transferKind: transferSchema()}, nil)
+		crawlKind: crawlSchema(), transferKind: transferSchema()}, nil)
+}
+
+func crawlSchema() *jsonschema.Schema {
+	s := structSchema(&crawlConfig{})
+	s.AnyOf = []*jsonschema.Schema{{Required: []string{"contact"}}, {Required: []string{"user_agent"}}}
+	return s
 }
 
 func transferSchema() *jsonschema.Schema {

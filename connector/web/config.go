@@ -85,8 +85,8 @@ func setDefault[T comparable](v *T, def T) {
 	}
 }
 
-// validate says all that is wrong.
-func (c Config) validate() error {
+// Validate says all that is wrong.
+func (c Config) Validate() error {
 	var wrong []string
 	if c.UserAgent == "" {
 		wrong = append(wrong, "no user agent")

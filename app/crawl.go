@@ -1,0 +1,260 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"holdfast/base/fault"
+	"holdfast/base/secret"
+	"holdfast/base/warc"
+	"holdfast/base/weburl"
+	"holdfast/connector"
+	"holdfast/connector/web"
+	"holdfast/job/crawl"
+	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/scope"
+	"holdfast/kernel/engine"
+)
+
+// crawlKind is the kind of job.
+const crawlKind = "crawl"
+
+// crawlConfig is the part of a configuration below `crawl:`.
+type crawlConfig struct {
+	// Seeds are the URLs where it begins.
+	Seeds []string `yaml:"seeds"`
+	// SeedsFile has more, one a line, with # before comments.
+	SeedsFile string `yaml:"seeds_file"`
+	// Contact is a mail address or a URL of who answers for the crawl: the user agent names it.
+	Contact string `yaml:"contact"`
+	// UserAgent is what servers are told; default holdfast, its version and the contact.
+	UserAgent string `yaml:"user_agent"`
+	// RobotsAgent is the name that robots.txt has for it; default holdfast.
+	RobotsAgent string `yaml:"robots_agent"`
+	// WARC is where what was fetched is kept.
+	WARC warcFiles `yaml:"warc"`
+	// Logs is the directory of crawl.log and the others; default logs/NAME in the data directory.
+	Logs string `yaml:"logs"`
+	// Scope says which URLs are crawled; default the hosts of the seeds, and what their pages are made of.
+	Scope scope.List `yaml:"scope"`
+	// Canonical are rules by which several URLs are one; default none.
+	Canonical canonical `yaml:"canonical"`
+	// Settings are how hosts are treated, and Sheets what is other for some URLs.
+	Settings crawl.Settings                `yaml:"settings"`
+	Sheets   []scope.Sheet[crawl.Settings] `yaml:"sheets"`
+	// Workers is how many URLs are fetched at once; default 50.
+	Workers int `yaml:"workers"`
+	// PerHost is how many of them may be of one host, for one's own sites; default 1.
+	PerHost int `yaml:"per_host"`
+	// AllowAddresses are networks that may be asked though they are not public: 10.1.0.0/16.
+	AllowAddresses []string `yaml:"allow_addresses"`
+	// MaxSize of an answer; default 1GiB. Timeout of a fetch as a whole; default 20m.
+	MaxSize Bytes         `yaml:"max_size"`
+	Timeout time.Duration `yaml:"timeout"`
+	// Limit is what may come in a second, from all hosts together; default off.
+	Limit Bytes `yaml:"limit"`
+	// Proxy is the URL of one that speaks HTTP, http://user:password@host:port.
+	Proxy secret.Text `yaml:"proxy"`
+	// HTTP1 has servers asked by HTTP/1.1 only.
+	HTTP1 bool `yaml:"http1"`
+	// CheckCertificates: a server whose certificate is no good is not asked. An archive rather has what is there.
+	CheckCertificates bool `yaml:"check_certificates"`
+
+	networks []netip.Prefix
+	once     bool // it ends when nothing is left
+	again    bool
+}
+
+// warcFiles are the files of an archive.
+type warcFiles struct {
+	// Directory is where they are; default warc/NAME in the data directory.
+	Directory string `yaml:"directory"`
+	// Name is what their names begin with; default the name of the job.
+	Name string `yaml:"name"`
+	// MaxSize and MaxAge are when the next one is begun; default 1GB, and any age.
+	MaxSize Bytes         `yaml:"max_size"`
+	MaxAge  time.Duration `yaml:"max_age"`
+	// Operator, Description and others stand in the first record of each.
+	Info map[string]string `yaml:"info"`
+}
+
+// canonical are the rules of weburl.Rules.
+type canonical struct {
+	Lowercase        bool `yaml:"lowercase"`
+	Userinfo         bool `yaml:"userinfo"`
+	WWW              bool `yaml:"www"`
+	Sessions         bool `yaml:"sessions"`
+	Query            bool `yaml:"query"`
+	DefaultDocuments bool `yaml:"default_documents"`
+}
+
+func (c *crawlConfig) check(d *decoder, n ast.Node, path string) {
+	bad := func(key, format string, args ...any) { d.bad(d.at(n, key), join(path, key), format, args...) }
+	for i, s := range c.Seeds {
+		if _, err := crawl.SeedURL(s); err != nil {
+			bad("seeds", "[%d]: %v", i, err)
+		}
+	}
+	switch {
+	case c.Contact == "" && c.UserAgent == "":
+		d.bad(n, path, "contact is missing: whoever is asked too much must know whom to write to")
+	case c.Contact != "" && !strings.Contains(c.Contact, "@") && !strings.Contains(c.Contact, "://"):
+		bad("contact", "want a mail address or a URL, got %q", c.Contact)
+	}
+	for i, text := range c.AllowAddresses {
+		p, err := network(text)
+		if err != nil {
+			bad("allow_addresses", "[%d]: %v", i, err)
+		}
+		c.networks = append(c.networks, p)
+	}
+	if len(c.Scope) > 0 {
+		for _, err := range c.Scope.Validate() {
+			d.complain(entry{at: n, value: n}, path, err)
+		}
+	}
+	for _, err := range c.Settings.Validate() {
+		d.complain(entry{at: n, value: d.at(n, "settings")}, join(path, "settings"), err)
+	}
+	for i, s := range c.Sheets {
+		for _, err := range s.Set.Validate() {
+			bad("sheets", "[%d].set.%v", i, err)
+		}
+	}
+	if _, err := scope.NewSheets(c.Settings, c.Sheets, func(a, _ crawl.Settings) crawl.Settings { return a }); err != nil {
+		d.complain(entry{at: n, value: n}, path, err)
+	}
+	if c.WARC.Name != "" && !jobName.MatchString(c.WARC.Name) {
+		d.bad(d.at(n, "warc", "name"), join(path, "warc.name"), "want letters, digits, - and _, got %q", c.WARC.Name)
+	}
+	for _, x := range []struct {
+		key   string
+		value int64
+	}{{"workers", int64(c.Workers)}, {"per_host", int64(c.PerHost)}, {"max_size", int64(c.MaxSize)}, {"timeout", int64(c.Timeout)},
+		{"limit", int64(c.Limit)}} {
+		if x.value < 0 {
+			bad(x.key, "want a number from 1, got %d", x.value)
+		}
+	}
+	if len(d.mistakes) == 0 {
+		if err := c.fetcher("").Validate(); err != nil {
+			d.bad(n, path, "%v", err)
+		}
+	}
+}
+
+// network is one in the form 10.1.0.0/16, or a single address.
+func network(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, fmt.Errorf("want a network such as 10.1.0.0/16, got %q", text)
+	}
+	return p, nil
+}
+
+// fetcher is how web servers are asked; dir is where answers lie until they are written down.
+func (c *crawlConfig) fetcher(dir string) web.Config {
+	cfg := web.Config{UserAgent: orElse(c.UserAgent, "holdfast/"+Version+" (+"+c.Contact+")"), MaxBytes: int64(c.MaxSize), Dir: dir,
+		Timeout: c.Timeout, Bandwidth: int64(c.Limit), HTTP2: !c.HTTP1, CheckCertificates: c.CheckCertificates, Proxy: c.Proxy,
+		AllowAddresses: c.networks}
+	if strings.Contains(c.Contact, "@") {
+		cfg.From = c.Contact
+	}
+	return cfg
+}
+
+// spec declares the job to the engine.
+func (c *crawlConfig) spec(p *Plan, job Job) engine.Spec {
+	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text, Once: c.once,
+		New: func(_ context.Context, env engine.Env) (engine.Job, error) {
+			return c.build(p.Place.Dir, env)
+		}}
+}
+
+// warcDir and logsDir are where a job's files are.
+func (c *crawlConfig) warcDir(dataDir, job string) string {
+	return below(dataDir, orElse(c.WARC.Directory, filepath.Join("warc", job)))
+}
+
+func (c *crawlConfig) logsDir(dataDir, job string) string {
+	return below(dataDir, orElse(c.Logs, filepath.Join("logs", job)))
+}
+
+func (c *crawlConfig) build(dataDir string, env engine.Env) (made engine.Job, err error) {
+	var open opens
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, open.close())
+		}
+	}()
+	seeds := c.Seeds
+	if c.SeedsFile != "" {
+		more, err := ReadSeeds(below(dataDir, c.SeedsFile))
+		if err != nil {
+			return nil, err
+		}
+		seeds = append(seeds[:len(seeds):len(seeds)], more...)
+	}
+	fetch, err := web.New(c.fetcher(env.Dir))
+	if err != nil {
+		return nil, err
+	}
+	open = append(open, fetch)
+	job, err := crawl.New(env, c.job(dataDir, env.Name, seeds, fetch))
+	if err != nil {
+		return nil, err
+	}
+	c.again = false // once is enough
+	return with{Job: job, open: open}, nil
+}
+
+func (c *crawlConfig) job(dataDir, name string, seeds []string, fetch connector.Fetcher) crawl.Config {
+	info := warc.Fields{{Name: "software", Value: "holdfast/" + Version}, {Name: "format", Value: "WARC File Format 1.1"},
+		{Name: "conformsTo", Value: "http://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/"},
+		{Name: "isPartOf", Value: name}, {Name: "http-header-user-agent", Value: c.fetcher("").UserAgent}}
+	if c.Contact != "" {
+		info = append(info, warc.Field{Name: "operator", Value: c.Contact})
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.WARC.Info)) {
+		info = append(info, warc.Field{Name: key, Value: c.WARC.Info[key]})
+	}
+	return crawl.Config{Seeds: seeds, Fetch: fetch, Rules: weburl.Rules(c.Canonical), Scope: c.Scope, Settings: c.Settings, Sheets: c.Sheets,
+		Archive: archive.Options{Dir: c.warcDir(dataDir, name), Name: orElse(c.WARC.Name, name), MaxSize: int64(c.WARC.MaxSize),
+			MaxAge: c.WARC.MaxAge, Info: info},
+		Logs: c.logsDir(dataDir, name), Workers: c.Workers, PerHost: c.PerHost, Agent: orElse(c.RobotsAgent, "holdfast"),
+		Once: c.once, Again: c.again}
+}
+
+// ReadSeeds reads a file of seeds: one a line, with # before comments. The error names the line.
+func ReadSeeds(name string) (seeds []string, err error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fault.WithHint(fault.New(fault.Permanent, "read the seeds: %w", err), "is it there, and readable?")
+	}
+	for i, line := range strings.Split(string(text), "\n") {
+		if at := strings.IndexByte(line, '#'); at == 0 || at > 0 && (line[at-1] == ' ' || line[at-1] == '\t') {
+			line = line[:at] // what stands within a URL is its fragment
+		}
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		if _, err := crawl.SeedURL(line); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", name, i+1, err)
+		}
+		seeds = append(seeds, line)
+	}
+	return seeds, nil
+}

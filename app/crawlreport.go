@@ -1,0 +1,31 @@
+package app
+
+import (
+	"context"
+
+	"holdfast/job/crawl/frontier"
+	"holdfast/kernel/store"
+)
+
+// CrawlCounts are how many URLs a crawl has.
+type CrawlCounts struct {
+	Known   int64 `json:"known"`   // all that were ever seen: the sum of those below
+	Queued  int64 `json:"queued"`  // to be fetched, those in flight among them
+	Waiting int64 `json:"waiting"` // put off until they are tried again
+	Done    int64 `json:"done"`
+	Failed  int64 `json:"failed"`
+	Left    int64 `json:"left"` // not fetched: robots.txt or a person forbids it
+	Bytes   int64 `json:"bytes"`
+	Hosts   int64 `json:"hosts"`
+}
+
+// CrawlCounts returns how many URLs a crawl has.
+func (d *Desk) CrawlCounts(ctx context.Context, job string) (out CrawlCounts, err error) {
+	err = d.view(ctx, job, func(r store.Reader) error {
+		c, err := frontier.ReadCounts(r)
+		out = CrawlCounts{Known: int64(c.Known), Queued: int64(c.Queued), Waiting: int64(c.Waiting), Done: int64(c.Done),
+			Failed: int64(c.Failed), Left: int64(c.Left), Bytes: int64(c.Bytes), Hosts: int64(c.Hosts)}
+		return err
+	})
+	return out, err
+}

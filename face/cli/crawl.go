@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/app"
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+)
+
+// crawlFlags are those of `holdfast crawl`.
+type crawlFlags struct {
+	app.CrawlFlags
+	factor   float64
+	min, max length
+	log      logFlags
+}
+
+// crawlCommand archives web sites.
+func (f *face) crawlCommand() *cobra.Command {
+	k := new(crawlFlags)
+	c := &cobra.Command{
+		Use:   "crawl --job NAME --contact MAIL SEED...",
+		Short: "Archive web sites into WARC files, and go on after any crash",
+		Long: "Fetch the seeds and all that their hosts have, politely, into WARC files. Ends when\n" +
+			"nothing is left to fetch. Killed at any moment, the same command goes on where it\n" +
+			"was; without seeds it goes on as it ran last.",
+		Example: "  holdfast crawl --job manual --contact me@example.org https://www.example.org/\n" +
+			"  holdfast crawl --job sites --contact me@example.org --seeds sites.txt --warc-dir /archive",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			k.Seeds = args
+			return f.withLog(k.log, true, func(log *slog.Logger) error { return f.crawl(cmd, k, log) })
+		},
+	}
+	fs := c.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&k.Job, "job", "crawl", "name of the crawl")
+	fs.StringVar(&k.Contact, "contact", "", "mail address or URL of who answers for it; servers are told")
+	fs.StringVar(&k.SeedsFile, "seeds", "", "file of seeds, one a line")
+	fs.StringVar(&k.WARCDir, "warc-dir", "", "where the WARC files go (default warc/NAME in the data directory)")
+	fs.Float64Var(&k.factor, "delay-factor", 5, "a host is left alone for so many times what its last answer took,")
+	fs.Var(&k.min, "min-delay", "but at least for so long (default 3s)")
+	fs.Var(&k.max, "max-delay", "and at most for so long (default 30s)")
+	for _, name := range []string{"min-delay", "max-delay"} {
+		fs.Lookup(name).DefValue = ""
+	}
+	fs.IntVar(&k.PerHost, "per-host", 1, "URLs of a host at once, for one's own sites")
+	fs.IntVar(&k.Workers, "workers", 50, "URLs at once")
+	fs.StringArrayVar(&k.AllowAddresses, "allow-address", nil, "network that may be asked though it is not public, such as 10.1.0.0/16")
+	fs.StringVar(&k.UserAgent, "user-agent", "", "what servers are told in the place of holdfast and the contact")
+	fs.BoolVar(&k.Again, "again", false, "if it is over, begin again: what did not change is kept as a revisit")
+	f.processFlags(c, &k.log)
+	fs.StringVar(&k.Listen, "listen", "", "address of the API (default none)")
+	return c
+}
+
+func (f *face) crawl(cmd *cobra.Command, k *crawlFlags, log *slog.Logger) error {
+	fl := k.CrawlFlags
+	fl.DataDir = f.dataDir
+	changed := cmd.Flags().Changed
+	if changed("delay-factor") {
+		fl.DelayFactor = &k.factor
+	}
+	for name, to := range map[string]struct {
+		from *length
+		to   **time.Duration
+	}{"min-delay": {&k.min, &fl.MinDelay}, "max-delay": {&k.max, &fl.MaxDelay}} {
+		if changed(name) {
+			*to.to = (*time.Duration)(to.from)
+		}
+	}
+	for _, x := range []struct {
+		name  string
+		value *int
+	}{{"per-host", &fl.PerHost}, {"workers", &fl.Workers}} {
+		if !changed(x.name) {
+			*x.value = 0 // as the job has it
+		} else if *x.value < 1 {
+			return &exitError{WrongUsage, fmt.Errorf("--%s: want a number from 1, got %d", x.name, *x.value)}
+		}
+	}
+	plan, err := app.Crawl(fl, os.LookupEnv, log)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	p := &process{plan: plan, log: log, ready: func(*app.Desk, string) {
+		log.Info(fmt.Sprintf("holdfast %s crawls %s, with its state in %s", app.Version, fl.Job, plan.Place.Dir))
+	}}
+	if err := p.run(cmd.Context()); err != nil {
+		return err
+	}
+	return f.crawlEnded(context.WithoutCancel(cmd.Context()), plan.Place, fl.Job, began)
+}
+
+// crawlEnded tells what there is, when the work has ended.
+func (f *face) crawlEnded(ctx context.Context, place app.Place, job string, began time.Time) error {
+	desk, err := app.OpenDesk(place, nil)
+	if err != nil {
+		return err
+	}
+	defer desk.Close()
+	now, err := desk.CrawlCounts(ctx, job)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(f.out, "%s %s known: %s fetched (%s), %s failed, %s left alone; in %s\n", count(now.Known), plural(now.Known, "URL"),
+		count(now.Done), disk.Size(uint64(now.Bytes)), count(now.Failed), count(now.Left), span(time.Since(began)))
+	if left := now.Queued + now.Waiting; left > 0 {
+		return &exitError{LeftOver, fault.WithHint(errors.New(count(left)+" are still to be fetched"),
+			"`holdfast crawl --job %s` goes on with them", job)}
+	}
+	return nil
+}
