@@ -2,11 +2,15 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
+	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/engine"
@@ -23,11 +27,19 @@ type Checkpoint struct {
 	// TookMS is how long its making took, in milliseconds; 0 if that is not known.
 	TookMS int64  `json:"took_ms,omitempty"`
 	Error  string `json:"error,omitempty"` // why it can't be used
+	// Parent is the one before it, or that the store was restored from.
+	Parent string `json:"parent,omitempty"`
+	// Facts are what the job had at that moment.
+	Facts map[string]int64 `json:"facts,omitempty"`
+	// Held are bytes that nothing but checkpoints holds: the store has no such file any more.
+	Held int64 `json:"held"`
+	// Verified is when it was last read and compared with its checksums, and found whole.
+	Verified time.Time `json:"verified,omitzero"`
 }
 
 func shown(job string, c checkpoint.Checkpoint) Checkpoint {
 	out := Checkpoint{Job: job, Name: c.Name, Created: c.Created, Pinned: c.Pinned, Bytes: c.Bytes(),
-		TookMS: c.Snapshot.Milliseconds()}
+		TookMS: c.Snapshot.Milliseconds(), Parent: c.Parent, Facts: c.Facts}
 	if c.Err != nil {
 		out.Error = c.Err.Error()
 	}
@@ -53,7 +65,18 @@ func (d *Desk) CreateCheckpoint(ctx context.Context, job, name string,
 	w := d.begin(job, "making a checkpoint", tell)
 	defer w.end()
 	err = d.with(job, func(st *store.Store) error {
-		c, err := checkpoint.Create(ctx, st, checkpoint.Options{Name: name, Config: d.configOf(job)})
+		o := checkpoint.Options{Name: name, Config: d.configOf(job)}
+		if j, _ := d.plan.job(job); j.work != nil {
+			if w, ok := j.work.(besideStore); ok {
+				o.Numbered = w.checkpointName
+				o.Before = func(name string) error { return d.prepare(ctx, w, job, st, name) }
+				o.Facts = func() (facts map[string]int64, err error) {
+					err = st.Latest(func(r store.Reader) error { facts, err = w.facts(r); return err })
+					return facts, err
+				}
+			}
+		}
+		c, err := checkpoint.Create(ctx, st, o)
 		if err != nil {
 			return err
 		}
@@ -62,6 +85,24 @@ func (d *Desk) CreateCheckpoint(ctx context.Context, job, name string,
 		return checkpoint.Seal(ctx, st, c.Name, w.checkpoint())
 	})
 	return out, err
+}
+
+// besideStore is a kind of job that writes files beside its store, which end at each checkpoint.
+type besideStore interface {
+	checkpointName(serial uint64, at time.Time) string
+	facts(r store.Reader) (map[string]int64, error)
+	// prepare ends them while the job does not run.
+	prepare(st *store.Store, dataDir, job, checkpoint string) error
+}
+
+// prepare has the files end that a job writes beside its store: by the job, if it runs.
+func (d *Desk) prepare(ctx context.Context, w besideStore, job string, st *store.Store, name string) error {
+	if d.eng != nil {
+		if did, err := d.eng.Prepare(ctx, job, name); did || err != nil {
+			return err
+		}
+	}
+	return w.prepare(st, d.plan.Place.Dir, job, name)
 }
 
 // checkpoint is how work on checkpoints tells of its progress.
@@ -82,7 +123,15 @@ func (d *Desk) ListCheckpoints(job string) ([]Checkpoint, error) {
 			return nil, err
 		}
 		for _, c := range list {
-			out = append(out, shown(name, c))
+			one := shown(name, c)
+			one.Held = held(engine.JobDir(d.plan.Place.Dir, name), c)
+			switch v, ok := readVerdict(c); {
+			case ok && v.Bad == "" && one.Error == "":
+				one.Verified = v.At
+			case ok && one.Error == "":
+				one.Error = v.Bad
+			}
+			out = append(out, one)
 		}
 	}
 	return out, nil
@@ -114,7 +163,62 @@ func (d *Desk) VerifyCheckpoint(ctx context.Context, job, name string,
 	if err != nil && len(out.Bad) > 0 && ctx.Err() == nil {
 		err = nil // it is in the findings
 	}
+	if err == nil {
+		err = writeVerdict(checkpoint.Path(dir, name), rep.Manifest.Created, out.Bad)
+	}
 	return out, err
+}
+
+// verdict is what the last verification of a checkpoint found. It stands beside its directory, in which nothing is ever written.
+type verdict struct {
+	Of  time.Time `json:"of"` // when the checkpoint was made: another may have had its name
+	At  time.Time `json:"at"`
+	Bad string    `json:"bad,omitempty"` // the first that is bad
+}
+
+const verdictSuffix = ".verified"
+
+func writeVerdict(path string, made time.Time, bad []string) error {
+	v := verdict{Of: made, At: time.Now().UTC()}
+	if len(bad) > 0 {
+		v.Bad = "verified and found invalid: " + bad[0]
+	}
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = disk.WriteFile(path+verdictSuffix, b, 0o644)
+	}
+	return err
+}
+
+// readVerdict reads it; one that can't be read is none.
+func readVerdict(c checkpoint.Checkpoint) (v verdict, ok bool) {
+	b, err := os.ReadFile(c.Path + verdictSuffix)
+	return v, err == nil && json.Unmarshal(b, &v) == nil && v.Of.Equal(c.Created)
+}
+
+// retainSome lets old checkpoints go.
+func retainSome(ctx context.Context, dir string, p checkpoint.Policy) error {
+	gone, err := checkpoint.Retain(ctx, dir, p, checkpoint.Work{})
+	for _, name := range gone {
+		if rerr := os.Remove(checkpoint.Path(dir, name) + verdictSuffix); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}
+	return err
+}
+
+// held are the bytes of a checkpoint's files that the store of a job does not have any more.
+func held(dir string, c checkpoint.Checkpoint) (bytes int64) {
+	for _, f := range c.Files {
+		there, err := os.Stat(filepath.Join(c.Path, f.Path))
+		if err != nil {
+			continue
+		}
+		if here, err := os.Stat(filepath.Join(dir, f.Path)); err != nil || !os.SameFile(here, there) {
+			bytes += f.Size
+		}
+	}
+	return bytes
 }
 
 // findCheckpoint returns the job's directory if it has the checkpoint.
@@ -199,6 +303,9 @@ func (d *Desk) RemoveCheckpoint(job, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := os.Remove(checkpoint.Path(dir, name) + verdictSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	return checkpoint.Remove(dir, name, checkpoint.Work{})
 }
 
@@ -226,8 +333,7 @@ func (d *Desk) checkpointAll(ctx context.Context) {
 	for _, job := range d.eng.Names() {
 		_, err := d.CreateCheckpoint(ctx, job, "", nil)
 		if err == nil {
-			_, err = checkpoint.Retain(ctx, engine.JobDir(d.plan.Place.Dir, job),
-				checkpoint.Policy{Keep: d.plan.Checkpoints.Keep}, checkpoint.Work{})
+			err = retainSome(ctx, engine.JobDir(d.plan.Place.Dir, job), checkpoint.Policy{Keep: d.plan.Checkpoints.Keep})
 		}
 		if err != nil && ctx.Err() == nil && !fault.Is(err, fault.Transient) {
 			d.plan.Log.Warn(fmt.Sprintf("no checkpoint of job %s: %v", job, err))
@@ -251,13 +357,15 @@ func CheckpointAtEnd(ctx context.Context, p *Plan) error {
 			time.Since(all[len(all)-1].Created) < *every {
 			continue
 		}
+		if over, oerr := d.crawlIsOver(ctx, job); over || oerr != nil {
+			err = errors.Join(err, oerr)
+			continue
+		}
 		if _, cerr := d.CreateCheckpoint(ctx, job, "", nil); cerr != nil {
 			err = errors.Join(err, cerr)
 			continue
 		}
-		_, rerr := checkpoint.Retain(ctx, dir, checkpoint.Policy{Keep: p.Checkpoints.Keep},
-			checkpoint.Work{})
-		err = errors.Join(err, rerr)
+		err = errors.Join(err, retainSome(ctx, dir, checkpoint.Policy{Keep: p.Checkpoints.Keep}))
 	}
 	return err
 }

@@ -24,6 +24,7 @@ import (
 	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/scope"
 	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
 )
 
 // crawlKind is the kind of job.
@@ -178,7 +179,7 @@ func (c *crawlConfig) fetcher(dir string) web.Config {
 
 // spec declares the job to the engine.
 func (c *crawlConfig) spec(p *Plan, job Job) engine.Spec {
-	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text, Once: c.once,
+	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text,
 		New: func(_ context.Context, env engine.Env) (engine.Job, error) {
 			return c.build(p.Place.Dir, env)
 		}}
@@ -236,6 +237,17 @@ func (c *crawlConfig) job(dataDir, name string, seeds []string, fetch connector.
 			MaxAge: c.WARC.MaxAge, Info: info},
 		Logs: c.logsDir(dataDir, name), Workers: c.Workers, PerHost: c.PerHost, Agent: orElse(c.RobotsAgent, "holdfast"),
 		Once: c.once, Again: c.again}
+}
+
+func (c *crawlConfig) checkpointName(serial uint64, at time.Time) string {
+	return crawl.CheckpointName(serial, at)
+}
+
+func (c *crawlConfig) facts(r store.Reader) (map[string]int64, error) { return crawl.Facts(r) }
+
+func (c *crawlConfig) prepare(st *store.Store, dataDir, job, checkpoint string) error {
+	cfg := c.job(dataDir, job, nil, nil)
+	return crawl.Prepare(st, cfg.Archive, cfg.Logs, checkpoint)
 }
 
 // ReadSeeds reads a file of seeds: one a line, with # before comments. The error names the line.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,20 +13,29 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"holdfast/base/disk"
+	"holdfast/kernel/checkpoint"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
 )
 
 // CrawlFlags are the flags of `holdfast crawl`. What is empty or nil has a default.
 type CrawlFlags struct {
-	Job, Contact         string
-	Seeds                []string
-	SeedsFile            string
-	WARCDir              string
-	DelayFactor          *float64
-	MinDelay, MaxDelay   *time.Duration
-	PerHost, Workers     int
-	AllowAddresses       []string
-	UserAgent            string
-	Again                bool
+	Job, Contact       string
+	Seeds              []string
+	SeedsFile          string
+	WARCDir            string
+	DelayFactor        *float64
+	MinDelay, MaxDelay *time.Duration
+	PerHost, Workers   int
+	AllowAddresses     []string
+	UserAgent          string
+	Again              bool
+	// From is a checkpoint to go back to: its name, "latest", or its directory, which may be another job's.
+	From string
+	// Paused has the crawl wait for `holdfast resume`.
+	Paused               bool
 	DataDir, Listen, Log string
 }
 
@@ -39,7 +49,13 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 	if err != nil {
 		return nil, err
 	}
-	work, err := f.work(place)
+	var from checkpoint.Checkpoint
+	if f.From != "" {
+		if from, err = f.checkpoint(place); err != nil {
+			return nil, err
+		}
+	}
+	work, err := f.work(place, from)
 	if err != nil {
 		return nil, err
 	}
@@ -58,21 +74,84 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 	p.config, p.Once = nil, true
 	w := p.Jobs[0].work.(*crawlConfig)
 	w.once, w.again = true, f.Again
+	if f.From != "" || f.Paused {
+		p.before = func(ctx context.Context) error { return f.restore(ctx, p, from) }
+	}
 	return p, nil
 }
 
+// latest is the word for the checkpoint that was made last, of those that are whole.
+const latest = "latest"
+
+// checkpoint finds the one to go back to.
+func (f CrawlFlags) checkpoint(place Place) (checkpoint.Checkpoint, error) {
+	if strings.ContainsRune(f.From, filepath.Separator) || f.From == "." {
+		return checkpoint.Read(absolute(f.From))
+	}
+	dir := engine.JobDir(place.Dir, f.Job)
+	all, err := checkpoint.List(dir, checkpoint.Work{})
+	if err != nil {
+		return checkpoint.Checkpoint{}, err
+	}
+	for _, c := range slices.Backward(all) {
+		switch v, judged := readVerdict(c); {
+		case c.Name == f.From && c.Err != nil:
+			return c, fmt.Errorf("checkpoint %s: %w", c.Name, c.Err)
+		case c.Name == f.From, f.From == latest && c.Err == nil && (!judged || v.Bad == ""):
+			return c, nil
+		}
+	}
+	return checkpoint.Checkpoint{}, usage("see `holdfast checkpoint ls "+f.Job+"`", "crawl %s has no checkpoint %s in %s", f.Job, f.From, dir)
+}
+
+// restore takes the job back to a checkpoint, and has it wait if that is asked for. The directory is locked.
+func (f CrawlFlags) restore(ctx context.Context, p *Plan, from checkpoint.Checkpoint) (err error) {
+	dir := engine.JobDir(p.Place.Dir, f.Job)
+	if f.From != "" {
+		if err := disk.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		_, quarantine, err := checkpoint.ReplaceFrom(ctx, dir, from.Path, checkpoint.Work{})
+		if err != nil {
+			return err
+		}
+		p.Log.Info(fmt.Sprintf("crawl %s is as it was at checkpoint %s of %s", f.Job, from.Name, from.Created.Format(time.DateTime)))
+		if quarantine != "" {
+			p.Log.Info("the state that it had is kept in " + quarantine)
+		}
+	}
+	if !f.Paused {
+		return nil
+	}
+	if _, err := checkpoint.Recover(dir, checkpoint.Work{}); err != nil {
+		return err
+	}
+	st, err := store.Open(dir, store.Options{Log: p.Log})
+	if err != nil {
+		return err
+	}
+	return errors.Join(engine.SetPaused(st, true), st.Close())
+}
+
 // work is the part of a configuration that the flags stand for.
-func (f CrawlFlags) work(place Place) (tree, error) {
-	var work tree
-	if len(f.Seeds) == 0 && f.SeedsFile == "" {
-		last, err := lastCrawl(configFile(place.Dir, f.Job))
+func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (work tree, err error) {
+	switch {
+	case f.From != "":
+		if work, err = crawlOf([]byte(from.Config), "checkpoint "+from.Name); err != nil {
+			return nil, err
+		}
+	case len(f.Seeds) == 0 && f.SeedsFile == "":
+		file := configFile(place.Dir, f.Job)
+		text, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, usage("give URLs, or a file of them with --seeds", "there are no seeds, and in %s is no crawl %s to go on with", place.Dir, f.Job)
 		}
 		if err != nil {
 			return nil, err
 		}
-		work = last
+		if work, err = crawlOf(text, file); err != nil {
+			return nil, err
+		}
 	}
 	seeds := f.Seeds
 	if f.SeedsFile != "" {
@@ -113,19 +192,15 @@ func (f CrawlFlags) work(place Place) (tree, error) {
 	return work, nil
 }
 
-// lastCrawl is the configuration of a crawl as it ran last.
-func lastCrawl(file string) (tree, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
+// crawlOf is the configuration of a crawl in what was kept of it.
+func crawlOf(text []byte, name string) (tree, error) {
 	var whole tree
 	if err := yaml.Unmarshal(text, &whole); err != nil {
-		return nil, fmt.Errorf("read the configuration that the crawl had: %s: %w", file, err)
+		return nil, fmt.Errorf("read the configuration that the crawl had: %s: %w", name, err)
 	}
 	work, ok := get(whole, crawlKind).(tree)
 	if !ok {
-		return nil, usage("give the crawl another name with --job", "%s is no configuration of a crawl", file)
+		return nil, usage("", "%s has no configuration of a crawl", name)
 	}
 	return work, nil
 }

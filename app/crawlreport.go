@@ -29,3 +29,12 @@ func (d *Desk) CrawlCounts(ctx context.Context, job string) (out CrawlCounts, er
 	})
 	return out, err
 }
+
+// crawlIsOver reports whether a job is a crawl that has nothing left to fetch: nobody wants to go back to its end.
+func (d *Desk) crawlIsOver(ctx context.Context, job string) (bool, error) {
+	if d.kindOf(job) != crawlKind {
+		return false, nil
+	}
+	c, err := d.CrawlCounts(ctx, job)
+	return err == nil && c.Queued+c.Waiting == 0, err
+}

@@ -39,6 +39,8 @@ type Plan struct {
 
 	config *Config // that the plan was made of, nil for none
 
+	before func(ctx context.Context) error // what is done before anything runs; nil for nothing
+
 	mu sync.Mutex // guards Jobs, which a reload changes
 
 	running   sync.Map // job name -> the *collect.Job of its last start
@@ -88,6 +90,14 @@ func (p *Plan) Lock() (io.Closer, error) {
 type closer func() error
 
 func (c closer) Close() error { return c() }
+
+// Begin does what comes before anything runs. The caller holds the lock.
+func (p *Plan) Begin(ctx context.Context) error {
+	if p.before == nil {
+		return nil
+	}
+	return p.before(ctx)
+}
 
 // Engine returns an engine for the plan's jobs. fatal is called when a store can't be written any
 // more; it must not return.

@@ -3,8 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,12 +90,20 @@ func (f *face) checkpointList() *cobra.Command {
 				if c.Pinned {
 					stays = "always"
 				}
+				if !c.Verified.IsZero() {
+					state = "verified"
+				}
 				if c.Error != "" {
-					state = "damaged"
+					state = "invalid"
 				}
 				t.add(c.Job, c.Name, ago(c.Created, time.Now()), disk.Size(c.Bytes), stays, state)
 			}
 			t.write(f.out, "")
+			for _, c := range all.Checkpoints {
+				if len(c.Facts) > 0 {
+					fmt.Fprint(f.out, wrap(checkpointFacts(c), ""))
+				}
+			}
 			for _, c := range all.Checkpoints {
 				if c.Error != "" {
 					fmt.Fprint(f.out, wrap(fmt.Sprintf("! %s %s: %s", c.Job, c.Name, c.Error), ""))
@@ -101,6 +112,19 @@ func (f *face) checkpointList() *cobra.Command {
 			return nil
 		},
 	})
+}
+
+// checkpointFacts is what a job had at the moment of a checkpoint.
+func checkpointFacts(c app.Checkpoint) string {
+	var facts []string
+	for _, name := range slices.Sorted(maps.Keys(c.Facts)) {
+		facts = append(facts, count(c.Facts[name])+" "+name)
+	}
+	text := fmt.Sprintf("%s: %s, %s held", c.Name, strings.Join(facts, ", "), disk.Size(uint64(c.Held)))
+	if c.Parent != "" {
+		text += ", behind " + c.Parent
+	}
+	return text
 }
 
 // named is a command on one checkpoint: JOB NAME, or NAME alone where there is one job.

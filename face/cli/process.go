@@ -56,6 +56,9 @@ func (p *process) run(ctx context.Context) (err error) {
 	if err := p.plan.TakeOver(ctx); err != nil {
 		return err
 	}
+	if err := p.plan.Begin(ctx); err != nil {
+		return err
+	}
 	eng, err := p.plan.Engine(p.storageFailed)
 	if err != nil {
 		return err

@@ -187,5 +187,5 @@ func (j *Job) commit(all []*visit) error {
 	if err != nil {
 		return err
 	}
-	return j.archive.Committed()
+	return errors.Join(j.archive.Committed(), j.logs.committed())
 }

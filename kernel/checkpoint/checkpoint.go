@@ -4,6 +4,7 @@
 // A checkpoint is a directory below the store's own:
 //
 //	DIR/checkpoints/LOCK            held while one is made or removed
+//	DIR/checkpoints/SERIAL          the number of the last one: none comes twice, also when some are removed
 //	DIR/checkpoints/NAME/
 //	    manifest.json               what the checkpoint is: written last, with its own checksum
 //	    sums.json                   checksums of tables that had none yet, by Seal
@@ -36,6 +37,8 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"holdfast/base/fault"
@@ -54,6 +57,12 @@ type Options struct {
 	// the snapshot were committed, so each offset found now is at least as high as the snapshot
 	// needs.
 	Outside func() ([]Outside, error)
+	// Numbered gives the name of one that has none, in the place of its time.
+	Numbered func(serial uint64, at time.Time) string
+	// Before is called when the name is known, before the snapshot: what it has made durable in the store is in the checkpoint.
+	Before func(name string) error
+	// Facts are called behind Before: what people are told of the moment.
+	Facts func() (map[string]int64, error)
 }
 
 // Outside is a file that belongs to the job and not to its store.
@@ -83,6 +92,7 @@ const (
 	manifestName = "manifest.json"
 	sumsName     = "sums.json"
 	lockName     = "LOCK"
+	serialName   = "SERIAL"
 	timeName     = "20060102T150405Z"
 )
 
@@ -139,8 +149,18 @@ func create(ctx context.Context, st *store.Store, o Options, begin time.Time) (C
 	}
 	m := Manifest{Format: ManifestFormat, Name: o.Name, Pinned: o.Name != "", Created: begin.UTC(),
 		Lineage: st.Lineage().String(), StoreFormat: store.Format, Config: o.Config}
-	if err := m.follow(fs, root, st); err != nil {
+	if err := m.follow(fs, root, st, o); err != nil {
 		return Checkpoint{}, err
+	}
+	if o.Before != nil {
+		if err := o.Before(m.Name); err != nil {
+			return Checkpoint{}, err
+		}
+	}
+	if o.Facts != nil {
+		if m.Facts, err = o.Facts(); err != nil {
+			return Checkpoint{}, err
+		}
 	}
 	tmp := fs.PathJoin(root, newPrefix+m.Name)
 	c, err := fill(ctx, st, o, &m, tmp)
@@ -156,7 +176,7 @@ func create(ctx context.Context, st *store.Store, o Options, begin time.Time) (C
 
 // follow gives the manifest its place behind the checkpoints that are there: serial, parent, and a
 // name by time that none of them has.
-func (m *Manifest) follow(fs store.FS, root string, st *store.Store) error {
+func (m *Manifest) follow(fs store.FS, root string, st *store.Store, o Options) error {
 	all, err := list(fs, root)
 	if err != nil {
 		return err
@@ -167,20 +187,31 @@ func (m *Manifest) follow(fs store.FS, root string, st *store.Store) error {
 	if m.Name != "" && taken(m.Name) {
 		return fault.New(fault.Conflict, "there is one of that name")
 	}
-	base := m.Created.Format(timeName)
-	for i := 2; m.Name == ""; i++ {
-		if name := base; !taken(name) {
-			m.Name = name
-		}
-		base = fmt.Sprintf("%s-%d", m.Created.Format(timeName), i)
-	}
 	for _, c := range all {
 		m.Serial = max(m.Serial, c.Serial)
 		if c.Lineage == m.Lineage {
 			m.Parent = c.Name
 		}
 	}
-	m.Serial++
+	last, err := readSerial(fs, root)
+	if err != nil {
+		return err
+	}
+	m.Serial = max(m.Serial, last) + 1
+	if err := writeSerial(fs, root, m.Serial); err != nil {
+		return err
+	}
+	base := m.Created.Format(timeName)
+	if o.Numbered != nil {
+		base = o.Numbered(m.Serial, m.Created)
+	}
+	name := base
+	for i := 2; m.Name == ""; i++ {
+		if !taken(name) {
+			m.Name = name
+		}
+		name = fmt.Sprintf("%s-%d", base, i)
+	}
 	if m.Parent != "" {
 		return nil
 	}
@@ -191,6 +222,26 @@ func (m *Manifest) follow(fs store.FS, root string, st *store.Store) error {
 		}
 		return err
 	})
+}
+
+// readSerial is the number of the last checkpoint that was begun, 0 if that was never written down.
+func readSerial(fs store.FS, root string) (uint64, error) {
+	b, err := readFile(fs, fs.PathJoin(root, serialName))
+	if notExist(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil { // a crash, or a person: those that are there say enough
+		return 0, nil
+	}
+	return n, nil
+}
+
+func writeSerial(fs store.FS, root string, n uint64) error {
+	return replaceFile(fs, fs.PathJoin(root, serialName), fmt.Appendf(nil, "%d\n", n))
 }
 
 // fill builds the checkpoint in tmp and makes it durable there.

@@ -299,7 +299,7 @@ func clean(t testing.TB, fs store.FS, dir string, want ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left = slices.DeleteFunc(left, func(name string) bool { return name == "LOCK" })
+	left = slices.DeleteFunc(left, func(name string) bool { return name == "LOCK" || name == "SERIAL" })
 	slices.Sort(left)
 	slices.Sort(want)
 	if !slices.Equal(left, want) {

@@ -34,6 +34,19 @@ func List(dir string, w Work) ([]Checkpoint, error) {
 	return all, nil
 }
 
+// Read returns the checkpoint in the directory at path, wherever that is. It is not verified.
+func Read(path string) (Checkpoint, error) {
+	c := Checkpoint{Path: path}
+	if c.Manifest, c.Sealed, c.Err = load(store.Disk, path); c.Err != nil {
+		err := told(fmt.Errorf("read checkpoint %s: %w", path, c.Err))
+		if notExist(c.Err) {
+			err = fault.New(fault.NotFound, "%s is no checkpoint: it has no %s", path, manifestName)
+		}
+		return c, err
+	}
+	return c, nil
+}
+
 func list(fs store.FS, root string) ([]Checkpoint, error) {
 	names, err := fs.List(root)
 	if err != nil {

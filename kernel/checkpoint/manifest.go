@@ -30,11 +30,13 @@ type Manifest struct {
 	Parent  string `json:"parent,omitempty"`
 	Lineage string `json:"lineage"`
 	// Commit is the last commit that was durable when the checkpoint was asked for.
-	Commit      uint64    `json:"commit"`
-	StoreFormat int       `json:"store_format"`
-	Config      string    `json:"config,omitempty"`
-	Outside     []Outside `json:"outside,omitempty"`
-	Files       []File    `json:"files"`
+	Commit uint64 `json:"commit"`
+	// Facts are what people are told of the moment.
+	Facts       map[string]int64 `json:"facts,omitempty"`
+	StoreFormat int              `json:"store_format"`
+	Config      string           `json:"config,omitempty"`
+	Outside     []Outside        `json:"outside,omitempty"`
+	Files       []File           `json:"files"`
 }
 
 // File is one file of a checkpoint, by its path with slashes below the checkpoint's directory. A

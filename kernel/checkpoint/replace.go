@@ -53,14 +53,19 @@ func Replace(ctx context.Context, dir, name string, w Work) (o Origin, quarantin
 	if err := checkName(name); err != nil {
 		return Origin{}, "", err
 	}
-	o, quarantine, err = replace(ctx, dir, name, w)
+	return ReplaceFrom(ctx, dir, Path(dir, name), w)
+}
+
+// ReplaceFrom is Replace by the checkpoint in the directory at path, which may be another store's or a copy. Nothing is written there.
+func ReplaceFrom(ctx context.Context, dir, path string, w Work) (o Origin, quarantine string, err error) {
+	o, quarantine, err = replace(ctx, dir, path, w)
 	if err != nil {
 		return Origin{}, "", told(fmt.Errorf("replace store %s: %w", dir, err))
 	}
 	return o, quarantine, nil
 }
 
-func replace(ctx context.Context, dir, name string, w Work) (o Origin, quarantine string,
+func replace(ctx context.Context, dir, path string, w Work) (o Origin, quarantine string,
 	err error) {
 	fs := w.fs()
 	lock, err := acquire(fs, fs.PathJoin(dir, lockName))
@@ -72,7 +77,7 @@ func replace(ctx context.Context, dir, name string, w Work) (o Origin, quarantin
 		return Origin{}, "", err
 	}
 	stage := fs.PathJoin(dir, stageName)
-	if o, err = restore(ctx, fs.PathJoin(dir, dirName, name), stage, w); err != nil {
+	if o, err = restore(ctx, path, stage, w); err != nil {
 		return Origin{}, "", err
 	}
 	i, err := prepare(fs, dir, o)

@@ -1,6 +1,7 @@
 package checkpoint_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,4 +121,20 @@ func TestRetainByAge(t *testing.T) {
 			t.Errorf("removed %v, want all but the newest", got)
 		}
 	})
+}
+
+// TestNumbersNeverRepeat: one that is made behind others that were removed has the next number, and the name that is made of it.
+func TestNumbersNeverRepeat(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer shut(t, s)
+	numbered := checkpoint.Options{Numbered: func(n uint64, _ time.Time) string { return fmt.Sprintf("cp%05d", n) }}
+	for _, want := range []string{"cp00001", "cp00002", "cp00003"} {
+		c := create(t, s, numbered)
+		if c.Name != want {
+			t.Errorf("got %s, want %s", c.Name, want)
+		}
+		if err := checkpoint.Remove(s.Dir(), c.Name, checkpoint.Work{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -182,6 +182,29 @@ func (e *Engine) Command(ctx context.Context, job, name string, args []string) (
 	return out, err
 }
 
+// Preparer is a Job that has something to do in front of a checkpoint: what it writes beside its store ends there.
+type Preparer interface {
+	Prepare(ctx context.Context, checkpoint string) error
+}
+
+// Prepare has a job do what comes in front of a checkpoint. did is false if it does not run, so that whoever asks does it in its place.
+func (e *Engine) Prepare(ctx context.Context, job, checkpoint string) (did bool, err error) {
+	err = e.with(job, func(r *runner) error {
+		r.mu.Lock()
+		j := r.job
+		r.mu.Unlock()
+		p, ok := j.(Preparer)
+		if j == nil {
+			return nil
+		}
+		if did = true; !ok {
+			return nil
+		}
+		return p.Prepare(ctx, checkpoint)
+	})
+	return did, err
+}
+
 // WithStore runs f with the open store of a job.
 func (e *Engine) WithStore(job string, f func(*store.Store) error) error {
 	return e.with(job, func(r *runner) error {

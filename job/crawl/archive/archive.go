@@ -191,19 +191,9 @@ func (a *Archive) look(r *Recovered) error {
 
 // name gives a file that has ended its name, unless it has it.
 func (a *Archive) name(e ended, r *Recovered) error {
-	path := a.path(e.Name)
-	if _, err := os.Lstat(path); err == nil {
-		return nil
-	}
-	f, moved, err := outfile.Open(path+openSuffix, e.Size, a.quarantine())
-	if err != nil {
-		return err
-	}
+	moved, err := outfile.End(a.path(e.Name)+openSuffix, a.path(e.Name), e.Size, a.quarantine())
 	r.add(moved)
-	if err := errors.Join(f.Sync(), f.Close(), os.Rename(path+openSuffix, path)); err != nil {
-		return err
-	}
-	return disk.SyncDir(a.o.Dir)
+	return err
 }
 
 // Add appends the records of a capture, all to one file, and says where they are. They count when they are synced and a

@@ -77,6 +77,37 @@ func Open(path string, size int64, quarantine string) (_ *File, moved string, er
 	return &File{f: f, size: size}, moved, nil
 }
 
+// End gives a file of which size bytes count the name that it keeps from now on, durably. It is for the start behind a crash too:
+// a file that has its name already stays as it is, so the name must be one that nothing had before (see Free).
+func End(from, to string, size int64, quarantine string) (moved string, err error) {
+	if _, err := os.Lstat(to); err == nil {
+		return "", nil
+	}
+	f, moved, err := Open(from, size, quarantine)
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(f.f.Sync(), f.Close(), os.Rename(from, to)); err != nil {
+		return moved, fmt.Errorf("end a file: %w", err)
+	}
+	return moved, disk.SyncDir(filepath.Dir(to))
+}
+
+// Free is a path, or that path with a number behind it, that nothing has.
+func Free(path string) (string, error) {
+	free := path
+	for n := 2; ; n++ {
+		_, err := os.Lstat(free)
+		if errors.Is(err, fs.ErrNotExist) {
+			return free, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		free = fmt.Sprintf("%s-%d", path, n)
+	}
+}
+
 func lost(path string, has, size int64) error {
 	return fault.WithHint(fault.New(fault.Corrupt, "%s has %d bytes, and %d were written and synced", path, has, size),
 		"the disk or a person took them: put the file back, or restore a checkpoint, which begins a new one")

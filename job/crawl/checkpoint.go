@@ -1,0 +1,73 @@
+package crawl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/frontier"
+	"holdfast/kernel/store"
+)
+
+// CheckpointName is how Heritrix names checkpoints: cp00001-20260111232425.
+func CheckpointName(serial uint64, at time.Time) string {
+	return fmt.Sprintf("cp%05d-%s", serial, at.UTC().Format("20060102150405"))
+}
+
+// Facts are what a checkpoint tells of its moment.
+func Facts(r store.Reader) (map[string]int64, error) {
+	c, err := frontier.ReadCounts(r)
+	return map[string]int64{"URLs done": int64(c.Done), "URLs queued": int64(c.Queued + c.Waiting)}, err
+}
+
+// Prepare ends the WARC file and the logs in front of a checkpoint: what it has is in files that nobody writes to any more. What is
+// fetched meanwhile goes into the next ones.
+func (j *Job) Prepare(ctx context.Context, checkpoint string) error {
+	return j.errand(ctx, func() error {
+		if err := errors.Join(j.line(), j.archive.Roll(), j.logs.sync()); err != nil {
+			return err
+		}
+		if err := j.logs.rotate(checkpoint); err != nil {
+			return err
+		}
+		return j.commit(nil)
+	})
+}
+
+// errand has something done by the one who writes.
+func (j *Job) errand(ctx context.Context, do func() error) error {
+	e := errand{do: do, done: make(chan error, 1)}
+	select {
+	case j.errands <- e:
+		return <-e.done
+	case <-j.broken:
+		return fault.New(fault.Transient, "job %s ends just now", j.env.Name)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Prepare is Job.Prepare for a crawl that does not run.
+func Prepare(st *store.Store, o archive.Options, logs, checkpoint string) (err error) {
+	a, _, err := archive.Open(st, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	l, _, err := openLogs(st, logs)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	if err := errors.Join(a.Roll(), l.rotate(checkpoint)); err != nil {
+		return err
+	}
+	err = st.Update(func(tx *store.Tx) error { return errors.Join(a.Commit(tx), l.commit(tx)) })
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.Committed(), l.committed())
+}
