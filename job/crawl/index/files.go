@@ -1,0 +1,141 @@
+package index
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+)
+
+// Files that have no meaning when nobody is at work.
+const (
+	newFile    = File + ".new" // index.cdxj before it has its name
+	sortedFile = "sorted"      // lines, for as long as it takes to open it
+)
+
+// files are the changes of a directory's files, in the steps between which a crash may come.
+type files struct {
+	path   string
+	before func(step, path string) error // nil but in tests
+}
+
+func (d files) join(name string) string { return filepath.Join(d.path, name) }
+
+func (d files) step(step, path string) error {
+	if d.before == nil {
+		return nil
+	}
+	return d.before(step, path)
+}
+
+// size of a file, -1 if there is none.
+func (d files) size(name string) int64 {
+	info, err := os.Lstat(d.join(name))
+	if err != nil || !info.Mode().IsRegular() {
+		return -1
+	}
+	return info.Size()
+}
+
+// cut cuts a file back.
+func (d files) cut(name string, size int64) error {
+	if d.size(name) == size {
+		return nil
+	}
+	if err := d.step("cut", d.join(name)); err != nil {
+		return err
+	}
+	return os.Truncate(d.join(name), size)
+}
+
+// remove removes a file, which may be gone already. That it is gone need not be durable: it is removed again.
+func (d files) remove(name string) error {
+	if err := d.step("remove", d.join(name)); err != nil {
+		return err
+	}
+	if err := os.Remove(d.join(name)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// written is what a file has.
+type written struct{ size, lines int64 }
+
+// write makes a file of what fill writes, whose bytes are durable when it returns: a transaction that speaks of it must not be
+// there before them. It does not make the name durable. After an error no file is there.
+func (d files) write(ctx context.Context, name string, fill func(w io.Writer) error) (done written, err error) {
+	path := d.join(name)
+	defer func() {
+		if disk.NoRoom(err) {
+			err = fault.As(fault.Full, err)
+		}
+	}()
+	if err := d.step("create", path); err != nil {
+		return done, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return done, fmt.Errorf("make a part of the index: %w", err)
+	}
+	w := bufio.NewWriterSize(writerFunc(func(b []byte) (int, error) {
+		if err := errors.Join(ctx.Err(), d.step("write", path)); err != nil {
+			return 0, err
+		}
+		done.size += int64(len(b))
+		done.lines += int64(bytes.Count(b, []byte("\n")))
+		return f.Write(b)
+	}), 256<<10)
+	if err = fill(w); err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = d.step("sync", path)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return written{}, errors.Join(fmt.Errorf("write %s: %w", path, err), d.remove(name))
+	}
+	return done, nil
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// sync makes names durable.
+func (d files) sync() error {
+	if err := d.step("sync directory", d.path); err != nil {
+		return err
+	}
+	return disk.SyncDir(d.path)
+}
+
+// replace gives index.cdxj beside the directory what fill writes: after a crash it is the old one or the new one.
+func (d files) replace(ctx context.Context, fill func(w io.Writer) error) (written, error) {
+	done, err := d.write(ctx, newFile, fill)
+	if err != nil {
+		return done, err
+	}
+	to := filepath.Join(filepath.Dir(d.path), File)
+	if err := d.step("rename", to); err != nil {
+		return done, err
+	}
+	if err := os.Rename(d.join(newFile), to); err != nil {
+		return done, fmt.Errorf("replace the index: %w", err)
+	}
+	if err := d.step("sync directory", filepath.Dir(to)); err != nil {
+		return done, err
+	}
+	return done, disk.SyncDir(filepath.Dir(to))
+}

@@ -1,0 +1,174 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+
+	"holdfast/base/cdxj"
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/base/warc"
+	"holdfast/base/weburl"
+	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/outfile"
+	"holdfast/kernel/store"
+)
+
+// part is what was added of one WARC file, and is not written yet.
+type part struct {
+	warc     string // "" for the end of the file before it
+	text     []byte
+	bytes    int64 // of the WARC file, up to the end of the last capture
+	captures int64
+}
+
+// Add takes the lines of the records that an archive has just added, and says where. What is no capture has none, nor has one whose
+// line would be too long, as Rebuild leaves it out too. Nothing is written before Sync.
+func (x *Index) Add(records []*warc.Record, places []archive.Place) error {
+	for i, rec := range records {
+		l, ok, err := cdxj.Written(rec, places[i].Written, places[i].File, weburl.IndexKeyOf)
+		if err != nil {
+			return err
+		}
+		if ok {
+			if err := x.add(l); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (x *Index) add(l cdxj.Line) error {
+	if n := len(x.parts); n == 0 || x.parts[n-1].warc != l.Filename {
+		x.parts = append(x.parts, part{warc: l.Filename})
+	}
+	p := &x.parts[len(x.parts)-1]
+	text, err := l.Append(p.text)
+	if fault.Is(err, fault.Invalid) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.text, p.bytes = text, l.Offset+l.Length
+	p.captures++
+	return nil
+}
+
+// Roll ends the lines of the WARC file that was open, as Archive.Roll the file. The first line of another file does so too.
+func (x *Index) Roll() { x.parts = append(x.parts, part{}) }
+
+// Sync writes what was added, and makes it durable. It comes before Commit. After an error it may be called again; a Full fault
+// means that there is no room.
+func (x *Index) Sync() error {
+	for len(x.parts) > 0 {
+		p := x.parts[0]
+		if p.warc != x.now.WARC {
+			if err := x.end(); err != nil {
+				return err
+			}
+		}
+		if err := x.write(p); err != nil {
+			return err
+		}
+		x.parts = x.parts[1:]
+	}
+	if x.file == nil {
+		return nil
+	}
+	if err := x.dir.step("sync", x.dir.join(linesName(x.now.Serial, x.mark))); err != nil {
+		return err
+	}
+	if err := x.file.Sync(); err != nil {
+		return fmt.Errorf("sync the index: %w", err)
+	}
+	return nil
+}
+
+// write writes a part.
+func (x *Index) write(p part) error {
+	if p.captures == 0 {
+		return nil
+	}
+	if x.file == nil {
+		if err := x.begin(p.warc); err != nil {
+			return err
+		}
+	}
+	was := x.file.Size()
+	err := x.dir.step("write", x.dir.join(linesName(x.now.Serial, x.mark)))
+	if err == nil {
+		_, err = x.file.Write(p.text)
+	}
+	if err != nil {
+		err = errors.Join(err, x.file.CutBack(was))
+		if disk.NoRoom(err) {
+			return fault.New(fault.Full, "write the index: %w", err)
+		}
+		return fmt.Errorf("write the index: %w", err)
+	}
+	x.now.Size, x.now.Bytes = x.file.Size(), p.bytes
+	x.now.Captures += p.captures
+	return nil
+}
+
+// begin begins the lines of a WARC file, or goes on with those of one whose file was lost.
+func (x *Index) begin(warc string) error {
+	serial := x.serial.Add(1)
+	path := x.dir.join(linesName(serial, x.mark))
+	err := x.dir.step("create", path)
+	if err == nil {
+		x.file, err = outfile.Create(path)
+	}
+	if disk.NoRoom(err) {
+		err = fault.As(fault.Full, err)
+	}
+	if err != nil {
+		return fmt.Errorf("begin lines of the index: %w", err)
+	}
+	if x.now.WARC != warc {
+		x.now = open{Lineage: x.lineage, WARC: warc}
+	}
+	x.now.Serial, x.now.Size = serial, 0
+	return nil
+}
+
+// end ends the file that is written to: it waits to be sorted once a transaction has said so.
+func (x *Index) end() error {
+	if x.file != nil {
+		err := x.dir.step("sync", x.dir.join(linesName(x.now.Serial, x.mark)))
+		if err == nil {
+			err = x.file.Sync()
+		}
+		if err != nil {
+			return fmt.Errorf("end lines of the index: %w", err)
+		}
+		if err := x.file.Close(); err != nil {
+			return fmt.Errorf("end lines of the index: %w", err)
+		}
+		x.file = nil
+		x.ended = append(x.ended, x.now)
+	}
+	x.now = open{Lineage: x.lineage}
+	return nil
+}
+
+// Commit says in a transaction how far the lines count, which must be synced.
+func (x *Index) Commit(tx *store.Tx) error {
+	for _, o := range x.ended {
+		p := piece{Serial: o.Serial, File: linesName(o.Serial, x.mark), Size: o.Size}
+		if err := errors.Join(o.remember(tx), set(tx, key(waitPart).U64(o.Serial), p)); err != nil {
+			return err
+		}
+	}
+	return set(tx, key(openPart), x.now)
+}
+
+// Committed has Run sort what has ended. It comes behind the transaction of a Commit.
+func (x *Index) Committed() {
+	if len(x.ended) > 0 {
+		x.ended = nil
+		x.wake()
+	}
+}

@@ -1,0 +1,142 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/base/cdxj"
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/base/warc"
+	"holdfast/base/weburl"
+)
+
+// The ends of the names of WARC files, of those that have ended and of one that is written to.
+const (
+	warcSuffix = ".warc.gz"
+	openSuffix = ".open"
+)
+
+// rebuildMemory is what Rebuild sorts in memory, in bytes.
+const rebuildMemory = 64 << 20
+
+// Rebuilt is what Rebuild found.
+type Rebuilt struct {
+	Files    int
+	Captures int64
+	Bytes    int64     // of index.cdxj
+	Skipped  int64     // captures that can't have a line: without a URL or a date that can be read
+	Damaged  []Damaged // in order of their names
+}
+
+// Damaged is a WARC file of which only what stands before its damage is in the index.
+type Damaged struct {
+	File string
+	Err  error // says where
+}
+
+// Rebuild makes index.cdxj of a directory of its WARC files alone, whoever wrote them. Of one that is written to, it has what is whole
+// at that moment. Files are read as many at once as there are processors. A directory whose crawl runs is Busy.
+func Rebuild(ctx context.Context, dir string) (done Rebuilt, err error) {
+	names, err := warcs(dir)
+	if err != nil {
+		return done, err
+	}
+	parts := files{path: filepath.Join(dir, below)}
+	if err := disk.MkdirAll(parts.path, 0o755); err != nil {
+		return done, err
+	}
+	l, err := lock(parts.path)
+	if err != nil {
+		return done, err
+	}
+	if l != nil {
+		defer func() { err = errors.Join(err, l.Release()) }()
+	}
+	b := rebuilding{dir: dir, sorter: cdxj.NewSorter(parts.path, rebuildMemory)}
+	defer b.sorter.Close()
+	g, within := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, name := range names {
+		g.Go(func() error { return b.index(within, name) })
+	}
+	if err := g.Wait(); err != nil {
+		return b.done, fmt.Errorf("index %s: %w", dir, err)
+	}
+	made, err := parts.replace(ctx, b.sorter.Write)
+	b.done.Captures, b.done.Bytes, b.done.Files = made.lines, made.size, len(names)
+	slices.SortFunc(b.done.Damaged, func(a, b Damaged) int { return strings.Compare(a.File, b.File) })
+	return b.done, err
+}
+
+// warcs are the names of the WARC files of a directory, without .open.
+func warcs(dir string) (names []string, err error) {
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look for WARC files: %w", err)
+	}
+	for _, e := range all {
+		if name := strings.TrimSuffix(e.Name(), openSuffix); strings.HasSuffix(name, warcSuffix) && !e.IsDir() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// rebuilding is a Rebuild at work.
+type rebuilding struct {
+	dir    string
+	mu     sync.Mutex // of what is below
+	sorter *cdxj.Sorter
+	done   Rebuilt
+}
+
+// index takes the lines of a WARC file.
+func (b *rebuilding) index(ctx context.Context, name string) error {
+	f, err := openWARC(b.dir, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, open := strings.CutSuffix(f.Name(), openSuffix)
+	var line []byte
+	found, err := cdxj.Index(f, name, weburl.IndexKeyOf, func(l cdxj.Line) error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return addLine(ctx, b.sorter, l, &line)
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done.Skipped += found.Skipped
+	var damage *warc.Damage
+	switch {
+	case errors.As(err, &damage) && open && damage.Truncated: // what is being written
+	case errors.As(err, &damage):
+		b.done.Damaged = append(b.done.Damaged, Damaged{f.Name(), err})
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// addLine gives a Sorter a line, by way of a buffer; one that would be too long is left out.
+func addLine(ctx context.Context, s *cdxj.Sorter, l cdxj.Line, buffer *[]byte) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	*buffer, err = l.Append((*buffer)[:0])
+	if fault.Is(err, fault.Invalid) {
+		return nil
+	}
+	return errors.Join(err, s.Add(*buffer))
+}
