@@ -1,6 +1,6 @@
 // Package testenv gives tests the real things they need: ClickHouse, InfluxDB, PostgreSQL, NATS and Redis servers, a
-// proxy that breaks connections, a disk that fills up, the built holdfast binary, and child processes that can be
-// killed, frozen and read.
+// proxy that breaks connections, a disk that fills up, the built holdfast binary, child processes that can be
+// killed, frozen and read, and a reader of WARC files that others wrote.
 //
 // Whatever it starts listens on loopback, keeps its files in a temporary directory, and ends with
 // the test: by a cleanup when the test ends well, by the kernel when the test process is killed.

@@ -25,8 +25,8 @@ function payload(block) {
   return { status: Number(head.slice(9, 12)) || 0, body: chunks || body };
 }
 
-// dechunk ends where the chunks break their form. It is null for a body that does not begin with one: a proxy took the chunks away,
-// and left the field.
+// dechunk ends where the chunks break their form. It is null for a body that does not begin with one: a proxy took the chunks
+// away, and left the field.
 function dechunk(body) {
   const parts = [];
   for (let at = 0; ; ) {
@@ -47,7 +47,8 @@ function dechunk(body) {
 function describe(record, block) {
   const header = {};
   for (const [name, value] of record.warcHeaders.headers) (header[name] ||= []).push(value);
-  const one = { version: record.warcHeaders.statusline, header, size: block.length, block: [digest("sha1", block), digest("sha256", block)] };
+  const version = record.warcHeaders.statusline;
+  const one = { version, header, size: block.length, block: [digest("sha1", block), digest("sha256", block)] };
   const type = record.warcType;
   if (/^application\/http/.test(record.warcContentType || "")) {
     const http = payload(block);

@@ -135,13 +135,15 @@ func (n *Nasty) codings() {
 	zip("/gzip/tail", "garbage behind gzip", packed+"garbage")
 	zip("/gzip/noise", "the head of gzip, and noise", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"+noise(n, 3000))
 	zip("/gzip/empty", "packed nothing, not even gzip's head", "")
-	zip("/gzip/bomb", "a quarter of a megabyte that unpacks to a quarter of a gigabyte of spaces: archived as it came, read as far as is sensible", bomb())
+	zip("/gzip/bomb", "what unpacks to 256 MiB of spaces: archived as it came, read as far as is sensible", bomb())
 	twice := zipped(packed)
-	n.on(h, "/gzip/twice", "packed twice", gives(200, "Content-Type: text/html\r\nContent-Encoding: gzip, gzip\r\n", twice)).pays(twice)
+	n.on(h, "/gzip/twice", "packed twice", gives(200, "Content-Type: text/html\r\nContent-Encoding: gzip, gzip\r\n",
+		twice)).pays(twice)
 	n.on(h, "/gzip/type", "a page of the type gzip", gives(200, "Content-Type: application/gzip\r\n", packed)).pays(packed)
 	n.on(h, "/gzip/unknown", "a coding that no one knows", gives(200, "Content-Encoding: rot13\r\n", "uryyb")).pays("uryyb")
 	for _, name := range []string{"br", "zstd", "deflate", "compress", "identity"} {
-		n.on(h, "/gzip/"+name, "said to be "+name+", and is noise", gives(200, "Content-Type: text/html\r\nContent-Encoding: "+name+"\r\n",
+		n.on(h, "/gzip/"+name, "said to be "+name+", and is noise", gives(200,
+			"Content-Type: text/html\r\nContent-Encoding: "+name+"\r\n",
 			noise(n, 500)))
 	}
 }
@@ -154,7 +156,8 @@ func zipped(text string) string {
 	return b.String()
 }
 
-// bomb is gzip of 256 MiB of spaces. A megabyte of them is packed behind another, and repeated: what it refers to is spaces always.
+// bomb is gzip of 256 MiB of spaces. A megabyte of them is packed behind another, and repeated: what it refers to is spaces
+// always.
 var bomb = sync.OnceValue(func() string {
 	const piece, pieces = 1 << 20, 1 << 8
 	spaces := bytes.Repeat([]byte(" "), piece)

@@ -194,7 +194,8 @@ func (x *exchange) raw(text string, status int) bool {
 
 // answer sends an answer as it should be. fields are lines with their ends.
 func (x *exchange) answer(status int, fields, body string) bool {
-	return x.raw(fmt.Sprintf("HTTP/1.1 %03d %s\r\n%sContent-Length: %d\r\n\r\n%s", status, http.StatusText(status), fields, len(body), body),
+	return x.raw(fmt.Sprintf("HTTP/1.1 %03d %s\r\n%sContent-Length: %d\r\n\r\n%s", status, http.StatusText(status), fields,
+		len(body), body),
 		status)
 }
 

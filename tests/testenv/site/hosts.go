@@ -21,13 +21,14 @@ func (n *Nasty) robots() {
 		if c := n.on(h, "/no/", why, page); forbidden {
 			c.never(-9998)
 		}
-		n.cases = append(n.cases, &Case{URL: h.URL + "robots.txt", Why: why, Least: 1, Most: 3, Archived: May})
+		n.cases = append(n.cases, &Case{URL: h.URL + "robots.txt", Why: why, Least: 1, Most: 7, Archived: May})
 		return h
 	}
 	const no = "User-agent: *\nDisallow: /no/\n"
 	text := func(body string) handler { return gives(200, "Content-Type: text/plain\r\n", body) }
 	rules("robots.txt forbids a part", true, text(no))
-	rules("robots.txt with CR alone, a byte order mark and blanks", true, text("\ufeffUSER-AGENT : *\r Disallow\t:\t/no/ # so there\r"))
+	rules("robots.txt with CR alone, a byte order mark and blanks", true,
+		text("\ufeffUSER-AGENT : *\r Disallow\t:\t/no/ # so there\r"))
 	rules("robots.txt is not found: all is allowed", false, gives(404, "", "no"))
 	rules("robots.txt is forbidden: all is allowed, as RFC 9309 has it", false, gives(403, "", "no"))
 	rules("robots.txt is a page: it forbids nothing", false, func(x *exchange) bool { return x.page("<p>Welcome to our site") })
@@ -37,7 +38,8 @@ func (n *Nasty) robots() {
 	behind := rules("robots.txt is behind two redirects", true, moved("/rules"))
 	behind.at("/rules", moved("/rules/2"))
 	behind.at("/rules/2", text(no))
-	rules("robots.txt redirects to itself: it can't be had, and nothing is forbidden, as RFC 9309 has it", false, moved("/robots.txt"))
+	rules("robots.txt redirects to itself: it can't be had, and nothing is forbidden, as RFC 9309 has it", false,
+		moved("/robots.txt"))
 	rules("robots.txt says 503 once: it is asked for again before anything else is", true, func(x *exchange) bool {
 		if x.turn == 1 {
 			return x.answer(503, "", "later")
@@ -56,7 +58,7 @@ func (n *Nasty) noRules(why string, handle handler) {
 	front := n.cases[len(n.cases)-1]
 	front.Why = why
 	front.never(statusNoRules...)
-	n.cases = append(n.cases, &Case{URL: h.URL + "robots.txt", Why: why, Least: 1, Most: 2 + 2*Retries, Archived: May})
+	n.cases = append(n.cases, &Case{URL: h.URL + "robots.txt", Why: why, Least: 1, Most: 7, Archived: May})
 }
 
 // changingRules is a host whose robots.txt is another one each time. It is good for a day, so the first one counts.
@@ -67,7 +69,9 @@ func (n *Nasty) changingRules() {
 	})
 	const why = "robots.txt forbids another part each time: what it says is good for a day, so the first one counts"
 	for i := range 4 {
-		c := n.on(h, fmt.Sprintf("/turn-%d/", i), why, func(x *exchange) bool { return x.pause(20*time.Millisecond) && x.page("<p>allowed") })
+		c := n.on(h, fmt.Sprintf("/turn-%d/", i), why, func(x *exchange) bool {
+			return x.pause(20*time.Millisecond) && x.page("<p>allowed")
+		})
 		if i == 1 {
 			c.never(-9998)
 		}

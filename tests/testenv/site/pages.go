@@ -30,7 +30,8 @@ func (n *Nasty) forms() {
 	n.leading("/form/attributes", "a page with an element of 10,000 attributes", isHTML, `<p`+strings.Repeat(" a", 10_000)+`>`+link)
 	n.leading("/form/comment", "a page with a comment that does not end", isHTML, link+`<!-- <a href="/form/in-comment">`)
 	n.leading("/form/quote", "a page with a quote that does not end", isHTML, link+`<a href="/form/in-quote>x</a><p>`)
-	n.leading("/form/tags", "a page whose tags do not match", isHTML, `</p></html><table><b>`+strings.ReplaceAll(link, `"`, "")+`</i></table>`)
+	n.leading("/form/tags", "a page whose tags do not match", isHTML, `</p></html><table><b>`+strings.ReplaceAll(link, `"`,
+		"")+`</i></table>`)
 	n.leading("/form/case", "a page in capitals, with blanks", isHTML, "<A\n\tHREF \n=\n 'LINK' >x</a>")
 	n.leading("/form/cut", "a page that ends in a tag", isHTML, link+`<a href="/form/in-tag`)
 	n.leading("/form/line", "a page of 1 MB in one line", isHTML, strings.Repeat("x ", 1<<19)+link)
@@ -54,9 +55,12 @@ func (n *Nasty) places() {
 	for _, p := range [][2]string{
 		{"area", `<map><area href="LINK"></map>`}, {"link", `<link rel="stylesheet" href="LINK">`}, {"img", `<img src="LINK">`},
 		{"srcset", `<img srcset="LINK 2x">`}, {"picture", `<picture><source srcset="data:,x 1x, LINK 2x"></picture>`},
-		{"script", `<script src="LINK"></script>`}, {"frame", `<frameset><frame src="LINK"></frameset>`}, {"iframe", `<iframe src="LINK">`},
-		{"object", `<object data="LINK">`}, {"embed", `<embed src="LINK">`}, {"video", `<video poster="LINK">`}, {"audio", `<audio src="LINK">`},
-		{"track", `<video><track src="LINK"></video>`}, {"input", `<input type="image" src="LINK">`}, {"style", `<style>p { background: url(LINK) }</style>`},
+		{"script", `<script src="LINK"></script>`}, {"frame", `<frameset><frame src="LINK"></frameset>`}, {"iframe",
+			`<iframe src="LINK">`},
+		{"object", `<object data="LINK">`}, {"embed", `<embed src="LINK">`}, {"video", `<video poster="LINK">`}, {"audio",
+			`<audio src="LINK">`},
+		{"track", `<video><track src="LINK"></video>`}, {"input", `<input type="image" src="LINK">`}, {"style",
+			`<style>p { background: url(LINK) }</style>`},
 		{"attribute", `<p style="background: url('LINK')">`}, {"import", `<style>@import 'LINK';</style>`},
 		{"refresh", `<meta http-equiv="Refresh" content="5; URL='LINK'">`}, {"noscript", `<noscript><img src="LINK"></noscript>`},
 		{"svg", `<svg><image xlink:href="LINK"/></svg>`}, {"base", `<base href="/elsewhere-it-is/"><a href="LINK">x</a>`},
@@ -64,13 +68,16 @@ func (n *Nasty) places() {
 	} {
 		n.leading("/place/"+p[0], "a page, in the place "+p[0], isHTML, p[1])
 	}
-	n.leading("/place/css", "a style sheet", "Content-Type: text/css\r\n", `/* url(/place/in-comment) */ p { background: url( "LINK" ) } q { x: url(/place/open`)
+	n.leading("/place/css", "a style sheet", "Content-Type: text/css\r\n",
+		`/* url(/place/in-comment) */ p { background: url( "LINK" ) } q { x: url(/place/open`)
 	n.leading("/place/link-field", "the field Link", isHTML+"Link: </place/link-field-found>; rel=\"stylesheet\"\r\n", "<p>LINK")
 	n.leading("/place/refresh-field", "the field Refresh", isHTML+"Refresh: 5; url=/place/refresh-field-found\r\n", "<p>x")
-	n.leading("/place/rss", "a feed", "Content-Type: application/rss+xml\r\n", `<?xml version="1.0"?><rss version="2.0"><channel><item><link>`+
-		strings.TrimSuffix(n.main.URL, "/")+`LINK</link></item></channel></rss>`)
+	n.leading("/place/rss", "a feed", "Content-Type: application/rss+xml\r\n",
+		`<?xml version="1.0"?><rss version="2.0"><channel><item><link>`+
+			strings.TrimSuffix(n.main.URL, "/")+`LINK</link></item></channel></rss>`)
 	n.leading("/place/sitemap", "a sitemap", "Content-Type: application/xml\r\n", `<?xml version="1.0"?>
-<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"><url><loc>`+strings.TrimSuffix(n.main.URL, "/")+`LINK</loc></url></urlset>`)
+<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"><url><loc>`+
+		strings.TrimSuffix(n.main.URL, "/")+`LINK</loc></url></urlset>`)
 	for _, p := range [][2]string{
 		{"js", `<script>var at = "LINK.html";</script>`}, {"json", `<script type="application/json">{"at": "LINK"}</script>`},
 		{"form", `<form action="LINK"><input name="q"></form>`}, {"srcdoc", `<iframe srcdoc="<a href='LINK'>x</a>">`},
@@ -88,21 +95,26 @@ func (n *Nasty) places() {
 // types are documents that are not of the type that they say.
 func (n *Nasty) types() {
 	const body = `<!DOCTYPE html><a href="LINK">x</a>`
-	for _, contentType := range []string{"application/xhtml+xml", `TEXT/HTML; CHARSET="utf-8"`, "text/html;;; charset", " text/html ;charset=utf-8"} {
-		n.leading(fmt.Sprintf("/type/html-%d", len(n.cases)), "a page of the type "+contentType, "Content-Type: "+contentType+"\r\n", body)
+	for _, contentType := range []string{"application/xhtml+xml", `TEXT/HTML; CHARSET="utf-8"`, "text/html;;; charset",
+		" text/html ;charset=utf-8"} {
+		n.leading(fmt.Sprintf("/type/html-%d", len(n.cases)), "a page of the type "+contentType, "Content-Type: "+contentType+"\r\n",
+			body)
 	}
-	for _, contentType := range []string{"", "text/plain", "image/png", "application/octet-stream", "text", "/", "nonsense", "text/html, text/plain",
+	for _, contentType := range []string{"", "text/plain", "image/png", "application/octet-stream", "text", "/", "nonsense",
+		"text/html, text/plain",
 		strings.Repeat("x", 5000)} {
 		fields := "Content-Type: " + contentType + "\r\n"
 		if contentType == "" {
 			fields = ""
 		}
-		page, found := n.leading(fmt.Sprintf("/type/other-%d", len(n.cases)), "a page that is said to be "+brief(contentType), fields, body)
+		page, found := n.leading(fmt.Sprintf("/type/other-%d", len(n.cases)), "a page that is said to be "+brief(contentType), fields,
+			body)
 		page.Leads = nil
 		found.may()
 	}
 	n.on(n.main, "/type/image", "an image that is said to be a page", gives(200, isHTML, "\x89PNG\r\n\x1a\n"+noise(n, 2000)))
 	n.on(n.main, "/type/json", "broken JSON", gives(200, "Content-Type: application/json\r\n", strings.Repeat(`{"a":[`, 20_000)))
-	n.on(n.main, "/type/script", "a script that is noise", gives(200, "Content-Type: text/javascript\r\n", `"/`+noiseText(n, 5000)+`"'\`))
+	n.on(n.main, "/type/script", "a script that is noise", gives(200, "Content-Type: text/javascript\r\n", `"/`+noiseText(n,
+		5000)+`"'\`))
 	n.on(n.main, "/type/pdf", "a PDF that is none", gives(200, "Content-Type: application/pdf\r\n", "%PDF-1.7\n"+noise(n, 2000)))
 }

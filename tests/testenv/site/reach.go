@@ -21,8 +21,8 @@ type Reach struct {
 	Strange []string // references that net/url can't read, with the page they stand on; what they lead to is in no list
 }
 
-// Must is every URL that a right crawl has archived when it is done. It may have archived others too: robots.txt, and what it took
-// for a link in a script.
+// Must is every URL that a right crawl has archived when it is done. It may have archived others too: robots.txt, and what it
+// took for a link in a script.
 func (r Reach) Must() []string {
 	all := slices.Concat(r.OK, r.Missing, r.Moved)
 	slices.Sort(all)

@@ -45,25 +45,27 @@ func (n *Nasty) redirects() {
 	empty := move("/move/empty", "an empty Location", "")
 	empty.Most = 2
 	n.on(h, "/move/none", "a redirect without a Location", gives(301, "", "<p>Moved, and not said where")).ends(301)
-	move("/move/long", "a Location of 100 kB: archived; where it leads is asked for by who likes to", "/"+strings.Repeat("x", 100_000))
-	for _, location := range []string{"file:///etc/passwd", "javascript:alert(1)", "data:text/html,<p>x", "ftp://127.0.0.1/x", "http://", "http:///",
+	move("/move/long", "a Location of 100 kB: archived; where it leads is asked for by who likes to", "/"+strings.Repeat("x",
+		100_000))
+	for _, location := range []string{"file:///etc/passwd", "javascript:alert(1)", "data:text/html,<p>x", "ftp://127.0.0.1/x",
+		"http://", "http:///",
 		"http://[::1", "http://a b/", "http://127.0.0.1:99999/", "about:blank", ":", "\x01"} {
 		move(fmt.Sprintf("/move/nowhere-%d", len(n.cases)), "a redirect to where no crawler goes: "+location, location)
 	}
-	cookie := n.on(h, "/move/cookie", "a redirect to itself until a cookie is sent: a crawler without cookies leaves it at that, one with "+
-		"them may have the page", func(x *exchange) bool {
-		if strings.Contains(x.header.Get("Cookie"), "seen=yes") {
-			return x.page("<p>You have a cookie")
-		}
-		return x.answer(302, "Location: /move/cookie\r\nSet-Cookie: seen=yes; Path=/\r\n", "")
-	}).ends(302, 200)
+	cookie := n.on(h, "/move/cookie", "a redirect to itself until a cookie is sent: who keeps none leaves it at that",
+		func(x *exchange) bool {
+			if strings.Contains(x.header.Get("Cookie"), "seen=yes") {
+				return x.page("<p>You have a cookie")
+			}
+			return x.answer(302, "Location: /move/cookie\r\nSet-Cookie: seen=yes; Path=/\r\n", "")
+		}).ends(302, 200)
 	cookie.Most = 2
 }
 
 func hostOf(h *Host) string { return strings.TrimSuffix(strings.TrimPrefix(h.URL, "http://"), "/") }
 
-// elsewhere leads to hosts that are in no crawl's scope, at loopback addresses that nobody named. All addresses of this kind would
-// do; these are the ones where it can be seen.
+// elsewhere leads to hosts that are in no crawl's scope, at loopback addresses that nobody named. All addresses of this kind
+// would do; these are the ones where it can be seen.
 func (n *Nasty) elsewhere() {
 	h, other := n.main, n.Forbidden[0]
 	at := netip.MustParseAddrPort(hostOf(other))
@@ -82,7 +84,8 @@ func (n *Nasty) elsewhere() {
 		{"slashes", fmt.Sprintf("http:\\\\%s\\", at)},
 	}
 	for _, form := range forms {
-		n.on(h, "/elsewhere/"+form[0], "a redirect out of scope, to an address that nobody named, written so: "+form[1], moved(form[1])).ends(302)
+		n.on(h, "/elsewhere/"+form[0], "a redirect out of scope, to an address that nobody named, written so: "+form[1],
+			moved(form[1])).ends(302)
 	}
 	var page strings.Builder
 	for _, form := range forms {

@@ -21,8 +21,8 @@ var attributes = map[string][]string{
 	"use": {"href"}, "image": {"href"},
 }
 
-// htmlReferences are those of an HTML page, as a browser without scripts finds them. A form is not a link: what it asks for is for
-// a person to say.
+// htmlReferences are those of an HTML page, as a browser without scripts finds them. A form is not a link: what it asks for is
+// for a person to say.
 func htmlReferences(r io.Reader) []string {
 	var base, refs []string
 	style := false
@@ -57,8 +57,10 @@ type element struct {
 }
 
 // matter are the attributes that a reference may be in or depend on.
-var matter = map[string]string{"href": "href", "xlink:href": "href", "src": "src", "data": "data", "poster": "poster", "background": "background",
-	"srcset": "srcset", "imagesrcset": "imagesrcset", "style": "style", "rel": "rel", "http-equiv": "http-equiv", "content": "content"}
+var matter = map[string]string{"href": "href", "xlink:href": "href", "src": "src", "data": "data", "poster": "poster",
+	"background": "background",
+	"srcset":     "srcset", "imagesrcset": "imagesrcset", "style": "style", "rel": "rel", "http-equiv": "http-equiv",
+	"content": "content"}
 
 func elementOf(z *html.Tokenizer) element {
 	name, more := z.TagName()

@@ -37,9 +37,10 @@ func (n *Nasty) secure() {
 	n.on(h, "/tls/cut", "TLS that is cut in the midst of a body", func(x *exchange) bool {
 		return x.raw(textHead+"Content-Length: 100\r\n\r\nhalf of it", 0) && x.reset()
 	}).cut("disconnect").Most = 1 + Retries
-	n.on(h, "/tls/no-notice", "TLS whose end is not announced, behind a body without a length: it may be cut, and may not", func(x *exchange) bool {
-		return x.raw(textHead+"\r\nuntil the end", 0) && x.unannounced()
-	}).cut("", "disconnect")
+	n.on(h, "/tls/no-notice", "TLS whose end is not announced, behind a body without a length: it may be cut, and may not",
+		func(x *exchange) bool {
+			return x.raw(textHead+"\r\nuntil the end", 0) && x.unannounced()
+		}).cut("", "disconnect")
 	_, front := old("TLS 1.0 and nothing newer: taken, or refused", 1, func(c *tls.Config) {
 		c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
 	})
@@ -140,7 +141,8 @@ func certificate(t testing.TB, at net.Addr, days int) (tls.Certificate, []byte) 
 		t.Fatal(err)
 	}
 	now := time.Now()
-	template := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: fmt.Sprintf("Nasty at %s", host)},
+	template := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()),
+		Subject:   pkix.Name{CommonName: fmt.Sprintf("Nasty at %s", host)},
 		NotBefore: now.AddDate(0, 0, -10), NotAfter: now.AddDate(0, 0, days), IPAddresses: []net.IP{net.ParseIP(host)},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
@@ -148,5 +150,6 @@ func certificate(t testing.TB, at net.Addr, days int) (tls.Certificate, []byte) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+		Bytes: der})
 }

@@ -1,9 +1,10 @@
 // Package site is the web that crawls are tested on: directories of real documents (Docs), each served on an address of its own
-// in 127.0.0.0/8, and a site of everything that goes wrong on the web (Nasty). What a right crawler makes of them is computed here,
-// and by nothing that the crawler is made of: Reachable reads the files with golang.org/x/net/html, and Nasty says it as data.
+// in 127.0.0.0/8, and a site of everything that goes wrong on the web (Nasty). What a right crawler makes of them is computed
+// here, and by nothing that the crawler is made of: Reachable reads the files with golang.org/x/net/html, and Nasty says it as
+// data.
 //
-// A server logs what it was asked, how often, when, and how much at once (Log), so that a test can tell whether a crawler was polite
-// and whether what it archived was ever asked for. Servers and their goroutines end with the test.
+// A server logs what it was asked, how often, when, and how much at once (Log), so that a test can tell whether a crawler was
+// polite and whether what it archived was ever asked for. Servers and their goroutines end with the test.
 //
 // What a crawl has to have archived is Reach.Must. More is allowed, as crawlers look for links in places where there may be none,
 // in scripts say: but whatever is archived stands in the log, for else it came from nowhere.

@@ -2,9 +2,12 @@ package site
 
 import (
 	"context"
+	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,7 +22,10 @@ import (
 func client(t testing.TB) *http.Client {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request,
+		[]*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 }
 
 func get(t testing.TB, c *http.Client, url string, fields ...string) (*http.Response, string) {
@@ -48,16 +54,20 @@ func small(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"index.html": `<!DOCTYPE html><base href="/sub/"><a href="a.html#x">a</a><a href=" a.html ">a</a><img src="i.png" srcset="1x.png 1x, 2x.png 2x">
+		"index.html": `<!DOCTYPE html><base href="/sub/"><a href="a.html#x">a</a><a href=" a.html ">a</a>
+<img src="i.png" srcset="1x.png 1x, 2x.png 2x">
 <link rel="dns-prefetch" href="/never"><form action="/no-link"></form><a href="//other.example/">o</a><a href="mailto:x@y">m</a>
-<noscript><img src="/noscript.png"></noscript><iframe src="/list"></iframe><!-- <a href="/comment"> --><a href="http://a b/">strange</a>`,
-		"sub/a.html":  `<meta http-equiv=refresh content="1;url='b.html'"><p style="background:url(s.svg)"><style>@import "c.css";</style>`,
-		"sub/b.html":  `<a href="">self</a><a href="/sub//b.html">double</a>`,
-		"sub/c.css":   `/* url(comment.png) */ @import url("d.css"); x { y: url( 'd.css' ) }`,
-		"sub/d.css":   ``,
-		"sub/i.png":   "PNG",
-		"sub/1x.png":  "1",
-		"sub/s.svg":   `<svg xmlns:xlink="http://www.w3.org/1999/xlink"><image xlink:href="i.png"/><style>x { y: url(t.png) }</style></svg>`,
+<noscript><img src="/noscript.png"></noscript><iframe src="/list"></iframe>
+<!-- <a href="/comment"> --><a href="http://a b/">strange</a>`,
+		"sub/a.html": `<meta http-equiv=refresh content="1;url='b.html'">
+<p style="background:url(s.svg)"><style>@import "c.css";</style>`,
+		"sub/b.html": `<a href="">self</a><a href="/sub//b.html">double</a>`,
+		"sub/c.css":  `/* url(comment.png) */ @import url("d.css"); x { y: url( 'd.css' ) }`,
+		"sub/d.css":  ``,
+		"sub/i.png":  "PNG",
+		"sub/1x.png": "1",
+		"sub/s.svg": `<svg xmlns:xlink="http://www.w3.org/1999/xlink">
+<image xlink:href="i.png"/><style>x { y: url(t.png) }</style></svg>`,
 		"list/x y.md": "listed",
 		"orphan.html": "nothing leads here",
 	} {
@@ -116,7 +126,8 @@ func asServed(t *testing.T, s *Site, r Reach) {
 	for status, urls := range map[int][]string{200: r.OK, 404: r.Missing, 301: r.Moved} {
 		for _, url := range urls {
 			answer, body := get(t, c, url)
-			if answer.StatusCode != status || s.Count(url) != 1 || answer.Header.Get("Content-Type") == "" || int64(len(body)) != answer.ContentLength {
+			length := answer.ContentLength
+			if answer.StatusCode != status || s.Count(url) != 1 || answer.Header.Get("Content-Type") == "" || int64(len(body)) != length {
 				t.Errorf("%s: got %s and %d bytes, counted %d times, want %d", url, answer.Status, len(body), s.Count(url), status)
 			}
 		}
@@ -157,12 +168,34 @@ func TestRealSites(t *testing.T) {
 	}
 }
 
+// TestWgetAgrees: GNU wget, which finds links by other code, comes to the same URLs, and no others.
+func TestWgetAgrees(t *testing.T) {
+	wget, err := exec.LookPath("wget")
+	if err != nil {
+		testenv.Missing(t, "wget", err)
+	}
+	for dir, start := range map[string]string{Postgres(t): "", Handbook(t): "en-US/index.html"} {
+		s := Docs(t, dir, Options{})
+		must := s.Reachable("/" + start).Must()
+		cmd := exec.CommandContext(t.Context(), wget, "-q", "-r", "-l", "inf", "-p", "-e", "robots=off", "-P", t.TempDir(), s.URL+start)
+		err := cmd.Run()
+		const someMissing = 8
+		if failed, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || failed.ExitCode() != someMissing) {
+			t.Fatalf("wget: %v", err)
+		}
+		if got := slices.Sorted(maps.Keys(s.Counts())); !slices.Equal(got, must) {
+			t.Errorf("%s: wget comes to %d URLs, want %d", dir, len(got), len(must))
+		}
+	}
+}
+
 func TestValidators(t *testing.T) {
 	s := Docs(t, small(t), Options{Validators: true})
 	c := client(t)
 	first, _ := get(t, c, s.URL+"sub/a.html")
 	tag, date := first.Header.Get("Etag"), first.Header.Get("Last-Modified")
-	for _, fields := range [][]string{{"If-None-Match", tag}, {"If-Modified-Since", date}, {"If-None-Match", tag, "If-Modified-Since", "no date"}} {
+	for _, fields := range [][]string{{"If-None-Match", tag}, {"If-Modified-Since", date}, {"If-None-Match", tag,
+		"If-Modified-Since", "no date"}} {
 		if answer, body := get(t, c, s.URL+"sub/a.html", fields...); answer.StatusCode != 304 || body != "" {
 			t.Errorf("%q: got %s and %q", fields, answer.Status, body)
 		}

@@ -24,9 +24,12 @@ func (n *Nasty) slow() {
 	n.alone("/slow/stall", "a body that stops in its midst: cut after a silence", func(x *exchange) bool {
 		return x.raw(textHead+"Content-Length: 100\r\n\r\nhalf of it", 0) && x.hold()
 	}).cut("time").pays("half of it")
-	n.alone("/slow/no-close", "a body without a length, whose connection is not closed: cut after a silence", func(x *exchange) bool {
-		return x.raw(textHead+"\r\nall of it", 0) && x.hold()
-	}).cut("time", "").pays("all of it")
+	n.alone("/slow/no-close", "a body without a length, whose connection is not closed: cut after a silence",
+		func(x *exchange) bool {
+			return x.raw(textHead+"\r\nall of it", 0) && x.hold()
+		}).cut("time", "").pays("all of it")
+	n.alone("/slow/head-only", "the head alone, with the length of what would follow, as for HEAD: cut after a silence",
+		func(x *exchange) bool { return x.raw(textHead+"Content-Length: 100\r\n\r\n", 0) && x.hold() }).cut("time").pays("")
 	n.alone("/slow/chunk", "chunks that stop: cut after a silence", func(x *exchange) bool {
 		return x.raw(textHead+"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", 0) && x.hold()
 	}).cut("time").pays("hello")
@@ -74,18 +77,21 @@ func (n *Nasty) heads() {
 			return x.gone(okHead+"X-Large: "+strings.Repeat("x", 5<<20)+"\r\nContent-Length: 4\r\n\r\nbody", 200)
 		})
 	large.noAnswer(-3, 200).Archived = May
-	many := n.on(h, "/head/many", "a head of 10,000 fields: it is taken, or refused", closes(okHead+fieldsOf(10_000)+"Content-Length: 4\r\n\r\nbody", 200))
+	many := n.on(h, "/head/many", "a head of 10,000 fields: it is taken, or refused",
+		closes(okHead+fieldsOf(10_000)+"Content-Length: 4\r\n\r\nbody", 200))
 	many.noAnswer(-3, 200).Archived = May
 	some := "Content-Length: 4\r\n\r\nbody"
-	n.on(h, "/head/hundred", "a head of 1,000 fields: 20 kB, which is no reason to refuse it", says(okHead+fieldsOf(1000)+some, 200)).pays("body")
+	n.on(h, "/head/hundred", "a head of 1,000 fields: 20 kB, which is no reason to refuse it", says(okHead+fieldsOf(1000)+some,
+		200)).pays("body")
 	n.alone("/head/endless", "a head without an end", func(x *exchange) bool {
 		return x.endless(okHead, fieldsOf(1000))
 	}).noAnswer(-3, -4)
 	n.alone("/head/interim", "answers of 1xx without an end", func(x *exchange) bool {
 		return x.endless("", strings.Repeat("HTTP/1.1 100 Continue\r\nX-On: and on\r\n\r\n", 100))
 	}).noAnswer(-3, -4)
-	n.on(h, "/head/early", "two answers of 1xx before the answer", says("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </early.css>\r\n\r\n"+
-		textHead+some, 200)).pays("body")
+	n.on(h, "/head/early", "two answers of 1xx before the answer",
+		says("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </early.css>\r\n\r\n"+
+			textHead+some, 200)).pays("body")
 	for _, one := range [][2]string{
 		{"lf", "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 4\n\nbody"},
 		{"fold", okHead + "X-Folded: one\r\n two\r\n\tthree\r\n" + some},

@@ -10,7 +10,8 @@ import (
 // statuses are answers that no one expects.
 func (n *Nasty) statuses() {
 	h := n.main
-	for _, status := range []int{201, 202, 203, 300, 400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 413, 414, 418, 421, 422, 451, 499, 500,
+	for _, status := range []int{201, 202, 203, 300, 400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 413, 414, 418, 421, 422,
+		451, 499, 500,
 		501, 505, 511, 599, 999} {
 		path := "/status/" + strconv.Itoa(status)
 		body := fmt.Sprintf("<p>This is %d", status)
@@ -40,9 +41,11 @@ func (n *Nasty) statuses() {
 	switched := n.on(h, "/status/101", "another protocol from here on, which nobody asked for",
 		closes("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n\x00\x01\x02", 101))
 	switched.noAnswer(101, -3).Archived = May
-	for _, line := range []string{"HTTP/1.1 99 Too Small", "HTTP/1.1 2000 Too Large", "HTTP/1.1 -1 Negative", "http/1.1 200 ok", "ICY 200 OK"} {
+	for _, line := range []string{"HTTP/1.1 99 Too Small", "HTTP/1.1 2000 Too Large", "HTTP/1.1 -1 Negative", "http/1.1 200 ok",
+		"ICY 200 OK"} {
 		path := fmt.Sprintf("/status/line-%d", len(n.cases))
-		n.on(h, path, "a status line that is none: "+line, closes(line+"\r\nContent-Length: 4\r\n\r\nbody", 0)).noAnswer(-3, 200).Archived = May
+		n.on(h, path, "a status line that is none: "+line, closes(line+"\r\nContent-Length: 4\r\n\r\nbody", 0)).noAnswer(-3,
+			200).Archived = May
 	}
 }
 
@@ -58,8 +61,10 @@ func (n *Nasty) later() {
 		})
 		c.Least, c.Most, c.Gap, c.Status = 1, 1+Retries, then, []int{200, status}
 	}
-	busy(429, func() string { return "Retry-After: 1\r\n" }, time.Second, "429 and a second to wait, then good: asked again, and not before")
-	busy(503, func() string { return "Retry-After: 1\r\n" }, time.Second, "503 and a second to wait, then good: asked again, and not before")
+	busy(429, func() string { return "Retry-After: 1\r\n" }, time.Second,
+		"429 and a second to wait, then good: asked again, and not before")
+	busy(503, func() string { return "Retry-After: 1\r\n" }, time.Second,
+		"503 and a second to wait, then good: asked again, and not before")
 	busy(429, func() string {
 		return "Retry-After: " + time.Now().Add(2*time.Second).UTC().Format(http.TimeFormat) + "\r\n"
 	}, time.Second, "429 and a time of day, 1 to 2 s from now, then good: asked again, and not before")
@@ -67,6 +72,7 @@ func (n *Nasty) later() {
 	for _, value := range []string{"-1", "soon", "999999999999999999999", "Thu, 01 Jan 1970 00:00:00 GMT", "1.5"} {
 		busy(429, func() string { return "Retry-After: " + value + "\r\n" }, 0, "429 and a time to wait that makes no sense: "+value)
 	}
-	always := n.alone("/always", "503 for ever: given up, archived as it is, and no reason to go on for ever", gives(503, "", "never"))
+	always := n.alone("/always", "503 for ever: given up, archived as it is, and no reason to go on for ever", gives(503, "",
+		"never"))
 	always.ends(503).Most = 1 + Retries
 }

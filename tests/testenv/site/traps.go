@@ -27,14 +27,17 @@ func (n *Nasty) loops() {
 	n.on(h, "/loop/frame", "a page that is its own frame: it is asked for once", func(x *exchange) bool {
 		return x.page(`<iframe src="frame"></iframe><iframe src="frame#again"></iframe>`)
 	})
-	css := n.found(h, "/loop/2.css", "imports back", gives(200, "Content-Type: text/css\r\n", `@import "1.css"; p { background: url(2.css) }`))
-	n.on(h, "/loop/1.css", "style sheets that import each other", gives(200, "Content-Type: text/css\r\n", `@import "2.css";`)).leads(css)
+	css := n.found(h, "/loop/2.css", "imports back", gives(200, "Content-Type: text/css\r\n",
+		`@import "1.css"; p { background: url(2.css) }`))
+	n.on(h, "/loop/1.css", "style sheets that import each other", gives(200, "Content-Type: text/css\r\n",
+		`@import "2.css";`)).leads(css)
 	n.on(h, "/loop/refresh", "a page that refreshes itself for ever: it is asked for once", func(x *exchange) bool {
 		return x.page(`<meta http-equiv="refresh" content="0; url=refresh">`)
 	})
 	n.on(h, "/loop/sitemap.xml", "a sitemap that is a list of itself", func(x *exchange) bool {
 		return x.answer(200, "Content-Type: application/xml\r\n", `<?xml version="1.0"?>
-<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"><sitemap><loc>`+h.URL+`loop/sitemap.xml</loc></sitemap></sitemapindex>`)
+<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"><sitemap><loc>`+
+			h.URL+`loop/sitemap.xml</loc></sitemap></sitemapindex>`)
 	})
 }
 
@@ -48,7 +51,8 @@ func (n *Nasty) trap(path, why string, most int, handle handler) {
 
 func (n *Nasty) endless() {
 	day := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	n.trap("/calendar/2026-01-01", "a calendar without an end: the hops, or a budget, end it. Each hop comes to 3 days more", 3*MaxHops+4,
+	n.trap("/calendar/2026-01-01", "a calendar without an end: the hops, or a budget, end it. Each hop comes to 3 days more",
+		3*MaxHops+4,
 		func(x *exchange) bool {
 			at, err := time.Parse(time.DateOnly, strings.TrimPrefix(x.path, "/calendar/"))
 			if err != nil {
@@ -60,7 +64,7 @@ func (n *Nasty) endless() {
 			}
 			return x.page(b.String())
 		})
-	n.trap("/deep/", "a relative link on a page that any path leads to: ever longer paths, ended by hops, depth or repeated segments",
+	n.trap("/deep/", "a relative link on a page that any path leads to: ever longer paths, ended by hops or repeated segments",
 		MaxHops+1, func(x *exchange) bool { return x.page(`<a href="a/">a</a>`) })
 	n.trap("/pairs/", "likewise, with two segments in turn: a/b/a/b", MaxHops+1, func(x *exchange) bool {
 		next := "a/"
@@ -94,8 +98,8 @@ func (n *Nasty) many() {
 	h := n.host()
 	h.at("/robots.txt", gives(200, "Content-Type: text/plain\r\n", "User-agent: *\nDisallow: /no/\n"))
 	first := n.target(h, "/first", "the first link of a page with many")
-	n.on(h, "/many", "a page with 100,000 links, each to another URL. All but the first are forbidden by robots.txt, or past the limit "+
-		"of a page", func(x *exchange) bool { return x.page(`<a href="/first">first</a>` + manyLinks()) }).leads(first)
+	n.on(h, "/many", "a page with 100,000 links, each to another URL. All but the first are forbidden by robots.txt, or past the "+
+		"limit of a page", func(x *exchange) bool { return x.page(`<a href="/first">first</a>` + manyLinks()) }).leads(first)
 	n.Traps = append(n.Traps, Trap{Prefix: h.URL + "no/", Why: "robots.txt forbids it"})
 	same := n.target(n.main, "/same", "a link that a page has 100,000 times")
 	n.on(n.main, "/repeated", "a page with 100,000 links to one URL, by fragments: it is asked for once", func(x *exchange) bool {
