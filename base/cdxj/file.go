@@ -54,17 +54,26 @@ func (f *File) Find(prefix string) iter.Seq2[Line, error] {
 
 // from reads lines, the first from offset at.
 func (f *File) from(at int64) *lines {
-	return &lines{r: bufio.NewReaderSize(io.NewSectionReader(f.r, at, f.size-at), 4<<10)}
+	l := &lines{r: bufio.NewReaderSize(nil, 4<<10)}
+	f.move(l, at)
+	return l
+}
+
+// move has lines be read from another offset.
+func (f *File) move(l *lines, at int64) {
+	l.r.Reset(io.NewSectionReader(f.r, at, f.size-at))
+	l.n = 0
 }
 
 // first is the offset of the first line that is not before prefix. Every line that begins before low is before it,
 // and none that begins at high or later is.
 func (f *File) first(prefix []byte) (int64, error) {
 	low, high := int64(0), f.size
+	in := f.from(0)
 	var before, behind []byte // lines that were met, at either end of what is left
 	for low < high {
 		middle := low + (high-low)/2
-		begin, line, err := f.lineAt(middle)
+		begin, line, err := f.lineAt(in, middle)
 		switch {
 		case err != nil:
 			return 0, err
@@ -74,19 +83,19 @@ func (f *File) first(prefix []byte) (int64, error) {
 		case before != nil && compare(line, before) < 0 || behind != nil && compare(line, behind) > 0:
 			return 0, fault.WithHint(fault.New(fault.Corrupt, "the index is not in order at offset %d: %.80q", begin, line), sortHint)
 		case bytes.Compare(line[:min(len(line)-1, len(prefix))], prefix) >= 0:
-			high, behind = middle, line
+			high, behind = middle, append(behind[:0], line...)
 		default:
-			low, before = min(begin+int64(len(line)), f.size), line
+			low, before = min(begin+int64(len(line)), f.size), append(before[:0], line...)
 		}
 	}
 	return low, nil
 }
 
-// lineAt returns the first line that begins at offset at or behind it, with its end; at the end of the file there
-// is none.
-func (f *File) lineAt(at int64) (begin int64, line []byte, err error) {
+// lineAt returns the first line that begins at offset at or behind it, with its end, valid until in is used again; at the
+// end of the file there is none.
+func (f *File) lineAt(in *lines, at int64) (begin int64, line []byte, err error) {
 	begin = at
-	in := f.from(max(0, at-1))
+	f.move(in, max(0, at-1))
 	if at > 0 {
 		// The line that holds the byte before.
 		before, err := in.next()

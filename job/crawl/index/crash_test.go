@@ -167,37 +167,39 @@ func (m *machine) revive() {
 	if !m.open() {
 		m.Fatal("it can't be opened")
 	}
-	m.tidied()
+	tidied(m, m.x)
 }
 
 // tidied looks for files that nobody speaks of, and whether something was lost.
-func (m *machine) tidied() {
-	m.Helper()
-	s, err := m.x.state(context.Background())
+func tidied(t testing.TB, x *Index) {
+	t.Helper()
+	s, err := x.state(t.Context())
 	if err != nil {
-		m.Fatal(err)
+		t.Fatal(err)
 	}
 	if s.mend {
-		m.Error("a part of the index was lost")
+		t.Error("a part of the index was lost")
 	}
 	want := []string{"LOCK"}
 	if s.open.Serial != 0 {
-		want = append(want, linesName(s.open.Serial, m.x.mark))
+		want = append(want, linesName(s.open.Serial, x.mark))
 	}
 	for _, p := range slices.Concat(s.waits, s.runs) {
 		want = append(want, p.File)
 	}
 	var got []string
-	all, err := os.ReadDir(filepath.Join(m.dir, below))
+	all, err := os.ReadDir(x.dir.path)
 	if err != nil {
-		m.Fatal(err)
+		t.Fatal(err)
 	}
 	for _, e := range all {
-		got = append(got, e.Name())
+		if m := partName.FindStringSubmatch(e.Name()); m == nil || m[2] == x.mark {
+			got = append(got, e.Name())
+		}
 	}
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
-		m.Errorf("there are %v, want %v", got, want)
+		t.Errorf("there are %v, want %v", got, want)
 	}
 }
 
@@ -335,7 +337,7 @@ func (m *machine) run() {
 			i-- // what was not committed is done again
 		}
 	}
-	m.tidied()
+	tidied(m, m.x)
 	m.x.Close()
 	if err := m.st.Close(); err != nil {
 		m.Error(err)

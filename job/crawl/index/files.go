@@ -36,9 +36,11 @@ func (d files) step(step, path string) error {
 	return d.before(step, path)
 }
 
-// size of a file, -1 if there is none.
-func (d files) size(name string) int64 {
-	info, err := os.Lstat(d.join(name))
+func (d files) size(name string) int64 { return fileSize(d.join(name)) }
+
+// fileSize is the size of a file, -1 if there is none.
+func fileSize(path string) int64 {
+	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return -1
 	}

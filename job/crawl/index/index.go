@@ -11,14 +11,14 @@
 // Lines are appended in step with the store, as the records that they tell of: after a crash the file is cut back to what counts. When
 // a WARC file has ended Run sorts its lines to a run, and makes one run of eight, so that a line is copied once for each power of
 // eight of the files there are. A file that the store does not speak of is removed by the next Open. All is derived: a file that is
-// gone or damaged is made again from what else there is in index/, and from the WARC files.
+// gone or damaged is made again from what else there is in index/, from index.cdxj, and from the WARC files.
 //
 // MARK is the store's life. A store that was restored knows which captures counted at its checkpoint. It takes their lines from
-// whatever lies in index/, and from WARC files, into runs of its own, and touches no file of the other time line. Its index.cdxj has
+// wherever they are into runs of its own, and touches no file of the other time line. Its index.cdxj has
 // the captures that it knows itself; Rebuild indexes all WARC files of a directory, whoever wrote them.
 //
 // What the store has, behind zI: o the lines that are written to; e SERIAL lines that wait; r SERIAL a run; w NAME how far a WARC file
-// counts; m if runs are to be made again.
+// counts; m if runs are to be made again; p what index.cdxj has.
 //
 // Called by the job crawl.
 package index
@@ -99,11 +99,20 @@ type known struct {
 	Captures int64 `json:"captures"`
 }
 
+// published is what index.cdxj has.
+type published struct {
+	Lineage string `json:"lineage"` // of the store that wrote it
+	Known   int64  `json:"known"`   // captures, of which some may be missing
+	Lines   int64  `json:"lines"`
+	Size    int64  `json:"size"`
+}
+
 // state is what the store knows.
 type state struct {
 	open        open
 	waits, runs []piece
 	mend        bool
+	published   published
 }
 
 const (
@@ -112,6 +121,7 @@ const (
 	runPart   = 'r'
 	knownPart = 'w'
 	mendPart  = 'm'
+	filePart  = 'p'
 )
 
 func key(part byte) store.Key { return store.Key{byte(store.Job), 'I', part} }
@@ -132,8 +142,10 @@ func get(k, b []byte, v any) error {
 }
 
 func readState(r store.Reader) (s state, err error) {
-	if _, err = r.Look(key(openPart), func(v []byte) error { return get(key(openPart), v, &s.open) }); err != nil {
-		return s, err
+	for part, v := range map[byte]any{openPart: &s.open, filePart: &s.published} {
+		if _, err = r.Look(key(part), func(b []byte) error { return get(key(part), b, v) }); err != nil {
+			return s, err
+		}
 	}
 	if s.mend, err = r.Look(key(mendPart), func([]byte) error { return nil }); err != nil {
 		return s, err

@@ -6,18 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/base/fault"
 	"holdfast/base/warc"
 	"holdfast/job/crawl/archive"
 	"holdfast/kernel/store"
@@ -188,6 +185,16 @@ func (r *rig) files(n, pages int) {
 	r.tidy()
 }
 
+// glob are the files of the directory that match a pattern.
+func (r *rig) glob(pattern string) []string {
+	r.Helper()
+	paths, err := filepath.Glob(filepath.Join(r.dir, pattern))
+	if err != nil {
+		r.Fatal(err)
+	}
+	return paths
+}
+
 // write writes index.cdxj.
 func (r *rig) write() (string, Stats) {
 	r.Helper()
@@ -209,11 +216,7 @@ func (r *rig) write() (string, Stats) {
 func (r *rig) rebuilt(pattern string) (string, Rebuilt) {
 	r.Helper()
 	dir := r.TempDir()
-	names, err := filepath.Glob(filepath.Join(r.dir, pattern))
-	if err != nil {
-		r.Fatal(err)
-	}
-	for _, name := range names {
+	for _, name := range r.glob(pattern) {
 		if info, err := os.Stat(name); err != nil || info.IsDir() || !strings.Contains(name, ".warc.gz") {
 			continue
 		}
@@ -221,7 +224,7 @@ func (r *rig) rebuilt(pattern string) (string, Rebuilt) {
 			r.Fatal(err)
 		}
 	}
-	done, err := Rebuild(r.Context(), dir)
+	done, err := Rebuild(r.Context(), dir, nil)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -303,6 +306,66 @@ func TestRunsAreFew(t *testing.T) {
 	r.same()
 }
 
+// TestRun: what has ended is sorted, without anybody who asks for it.
+func TestRun(t *testing.T) {
+	r := newRig(t, 12)
+	ctx, end := context.WithCancel(t.Context())
+	ends := make(chan error, 1)
+	go func() { ends <- r.x.Run(ctx) }()
+	for n := range 3 {
+		r.add(1)
+		r.roll()
+		testenv.Until(t, 10*time.Second, "sorted", func() bool {
+			s, err := r.x.state(t.Context())
+			return err == nil && len(s.waits) == 0 && len(s.runs) == n+1
+		})
+	}
+	end()
+	if err := <-ends; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWriteAgain: an index that has all is not written again; one that was changed, or does not, is.
+func TestWriteAgain(t *testing.T) {
+	r := newRig(t, 13)
+	r.files(2, 2)
+	r.add(1)
+	r.commit()
+	r.same()
+	path := filepath.Join(r.dir, File)
+	inode := func() uint64 {
+		t.Helper()
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Ino
+	}
+	first := inode()
+	r.again()
+	if r.same(); inode() != first {
+		t.Error("it was written again")
+	}
+	for _, change := range []func(){
+		func() { r.add(1); r.commit() },
+		func() { os.Remove(path) },
+		func() { os.WriteFile(path, []byte("other"), 0o644) },
+		func() { r.restore(r.crash) },
+	} {
+		held, err := os.Open(path) // so that its number is not given again
+		if err != nil {
+			t.Fatal(err)
+		}
+		was := inode()
+		change()
+		if r.same(); inode() == was {
+			t.Error("it was not written again")
+		}
+		held.Close()
+	}
+}
+
 // TestBeside has Run and Write at work beside the crawl.
 func TestBeside(t *testing.T) {
 	r := newRig(t, 2)
@@ -333,309 +396,4 @@ func TestBeside(t *testing.T) {
 		}
 	}
 	r.same()
-}
-
-// tree is what a directory holds, by name.
-func tree(t testing.TB, dir string) map[string]string {
-	t.Helper()
-	all := map[string]string{}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e.Name() != "LOCK" {
-			all[e.Name()] = string(b)
-		}
-	}
-	return all
-}
-
-// TestRestored: a store that went back knows what counted then, wherever its lines went meanwhile, and touches no file of the time
-// line that it left. It may go back again.
-func TestRestored(t *testing.T) {
-	r := newRig(t, 3)
-	r.files(20, 2)
-	r.add(3)
-	r.commit()
-	then, checkpoint := r.same(), r.crash.After(100)
-	waits := r.crash
-	r.add(2) // more of the file that was written to
-	r.roll()
-	r.files(fanout*fanout, 1) // all runs of then are gone
-	r.add(1)
-	r.commit()
-	now := r.same()
-	for range 2 {
-		before := tree(t, filepath.Join(r.dir, below))
-		r.restore(checkpoint)
-		if got, stats := r.write(); got != then || stats.Missing != 0 {
-			t.Fatalf("%d are missing; restored is\n%.3000s\nwant\n%.3000s", stats.Missing, got, then)
-		}
-		r.add(2)
-		r.roll()
-		r.tidy()
-		r.again()
-		after := tree(t, filepath.Join(r.dir, below))
-		for name := range before {
-			if before[name] != after[name] {
-				t.Errorf("%s was changed", name)
-			}
-		}
-		got, _ := r.write()
-		if want, _ := r.rebuilt("*" + r.x.mark + "*"); got != text(append(slices.Collect(strings.Lines(then)), slices.Collect(strings.Lines(want))...)) {
-			t.Errorf("behind it there is\n%.3000s", got)
-		}
-	}
-	// The time line that was left is as it was.
-	r.close()
-	r.crash = waits
-	r.open()
-	if got, _ := r.write(); got != now {
-		t.Error("the time line that was left lost something")
-	}
-	if all, done := r.rebuilt("*"); len(all) <= len(now) || len(done.Damaged) > 0 {
-		t.Errorf("a rebuilt index has %d bytes and %v, one of a time line %d", len(all), done.Damaged, len(now))
-	}
-}
-
-// TestElsewhere: a store that was restored beside other WARC files than its own says how many captures it can't tell of.
-func TestElsewhere(t *testing.T) {
-	r := newRig(t, 4)
-	r.files(3, 2)
-	want, _ := r.write()
-	r.dir = filepath.Join(t.TempDir(), "other")
-	r.restore(r.crash)
-	if got, stats := r.write(); got != "" || stats.Missing != int64(strings.Count(want, "\n")) {
-		t.Errorf("got %q and %+v", got, stats)
-	}
-	r.add(2)
-	r.roll()
-	got, _ := r.write()
-	if want, _ := r.rebuilt("*"); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}
-
-// TestGone takes parts of the index away, or damages them: they are made again, of the WARC files.
-func TestGone(t *testing.T) {
-	for name, harm := range map[string]func(path string) error{
-		"removed":  os.Remove,
-		"cut":      func(path string) error { return os.Truncate(path, 100) },
-		"emptied":  func(path string) error { return os.Truncate(path, 0) },
-		"a device": func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o755)) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			for _, suffix := range []string{".run", ".lines"} {
-				r := newRig(t, 5)
-				r.files(10, 3)
-				r.add(3)
-				r.roll() // waits
-				r.add(3)
-				r.commit() // is written to
-				want := r.same()
-				r.close()
-				paths, err := filepath.Glob(filepath.Join(r.dir, below, "*"+suffix))
-				if err != nil || len(paths) == 0 {
-					t.Fatal(paths, err)
-				}
-				for _, path := range paths {
-					if err := harm(path); err != nil {
-						t.Fatal(err)
-					}
-				}
-				r.open()
-				if got, stats := r.write(); got != want || stats.Missing != 0 {
-					t.Fatalf("%s: %d are missing; there is\n%.2000s\nwant\n%.2000s", suffix, stats.Missing, got, want)
-				}
-				r.add(3) // more of the file whose lines were lost
-				r.commit()
-				r.again()
-				r.add(1)
-				r.roll()
-				r.same()
-				r.again()
-				r.same()
-			}
-		})
-	}
-}
-
-// TestSpoiled: a run whose bytes were changed is found out when it is merged, and made again, also if that is while it runs.
-func TestSpoiled(t *testing.T) {
-	for _, late := range []bool{false, true} {
-		r := newRig(t, 6)
-		r.files(fanout-1, 3)
-		runs, err := filepath.Glob(filepath.Join(r.dir, below, "*.run"))
-		if err != nil || len(runs) != fanout-1 {
-			t.Fatal(runs, err)
-		}
-		for _, path := range runs[:2] {
-			b, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			copy(b[len(b)/2:], "\n!\n") // what is behind it is not in order
-			if err := os.WriteFile(path, b, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if late {
-			r.files(2, 1)
-		}
-		r.same()
-		if late {
-			r.again()
-			r.same()
-		}
-	}
-}
-
-// TestMovedAway: WARC files that were moved away stay in the index, as long as nothing of it is lost; then it says how many lack.
-func TestMovedAway(t *testing.T) {
-	r := newRig(t, 7)
-	r.files(5, 2)
-	want := r.same()
-	warcs, err := filepath.Glob(filepath.Join(r.dir, "*.warc.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := map[string]int{}
-	for _, path := range warcs[:2] {
-		lines[path] = strings.Count(want, filepath.Base(path))
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.again()
-	if got, stats := r.write(); got != want || stats.Missing != 0 {
-		t.Errorf("%d are missing", stats.Missing)
-	}
-	r.close()
-	runs, err := filepath.Glob(filepath.Join(r.dir, below, "*.run"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range runs {
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.open()
-	rest, _ := r.rebuilt("*")
-	lack := 0
-	for n := range maps.Values(lines) {
-		lack += n
-	}
-	if got, stats := r.write(); got != rest || stats.Missing != int64(lack) || lack == 0 {
-		t.Errorf("%d are missing, want %d", stats.Missing, lack)
-	}
-}
-
-// TestFull has a disk be full at each step: the fault says so, and when there is room again all goes on.
-func TestFull(t *testing.T) {
-	steps := 0
-	for full := 1; full == 1 || steps >= full-1; full++ {
-		r := newRig(t, 8)
-		steps = 0
-		left := full
-		r.x.dir.before = func(string, string) error {
-			steps++
-			if left--; left == 0 {
-				return unix.ENOSPC
-			}
-			return nil
-		}
-		try := func(do func() error) {
-			t.Helper()
-			err := do()
-			if err == nil {
-				return
-			}
-			if !errors.Is(err, unix.ENOSPC) {
-				t.Fatal(err)
-			}
-			if err := do(); err != nil {
-				t.Fatalf("when there was room again: %v", err)
-			}
-		}
-		for range fanout + 1 {
-			r.add(2)
-			if err := r.a.Sync(); err != nil {
-				t.Fatal(err)
-			}
-			try(r.x.Sync)
-			r.update()
-			if err := r.a.Roll(); err != nil {
-				t.Fatal(err)
-			}
-			r.x.Roll()
-			try(r.x.Sync)
-			r.update()
-			try(func() error { return r.x.tidy(t.Context(), true) })
-		}
-		try(func() error { _, err := r.x.Write(t.Context()); return err })
-		r.x.dir.before = nil
-		r.same()
-		full += steps / 20 // about twenty of them
-	}
-}
-
-// TestBusy: nobody else has the directory of a crawl that runs.
-func TestBusy(t *testing.T) {
-	r := newRig(t, 9)
-	if _, err := Rebuild(t.Context(), r.dir); !fault.Is(err, fault.Busy) || fault.HintOf(err) == "" {
-		t.Errorf("Rebuild: got %v", err)
-	}
-	if _, err := Open(r.st, Options{Dir: r.dir}); !fault.Is(err, fault.Busy) {
-		t.Errorf("Open: got %v", err)
-	}
-	r.add(1)
-	r.commit()
-	r.same()
-}
-
-// TestRebuildDamage: of a file that is damaged there is what stands before, and it is told where; the end of one that is written to
-// is no damage.
-func TestRebuildDamage(t *testing.T) {
-	r := newRig(t, 10)
-	r.files(2, 4)
-	r.add(4)
-	r.commit()
-	warcs, err := filepath.Glob(filepath.Join(r.dir, "*.warc.gz*"))
-	if err != nil || len(warcs) != 3 {
-		t.Fatal(warcs, err)
-	}
-	want, _ := r.rebuilt("*")
-	r.close()
-	for i, path := range warcs[1:] {
-		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Truncate(path, info.Size()-3+int64(i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	done, err := Rebuild(t.Context(), r.dir)
-	if err != nil || len(done.Damaged) != 1 || done.Damaged[0].File != warcs[1] || done.Files != 3 {
-		t.Fatalf("got %+v and %v", done, err)
-	}
-	var damage *warc.Damage
-	if !errors.As(done.Damaged[0].Err, &damage) || damage.Offset == 0 {
-		t.Errorf("got %v", done.Damaged[0].Err)
-	}
-	got, err := os.ReadFile(filepath.Join(r.dir, File))
-	if err != nil || int64(bytes.Count(got, []byte("\n"))) != done.Captures || len(got) == 0 || len(got) > len(want) {
-		t.Errorf("got %d bytes, want fewer than %d: %v", len(got), len(want), err)
-	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := Rebuild(ended, filepath.Dir(warcs[0])); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
 }

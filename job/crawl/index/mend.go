@@ -13,8 +13,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// mend makes one run of all WARC files that are known: of whatever lines lie in the directory, of this time line or another; and
-// of the WARC files themselves where lines are missing. All is sorted anew, so it does not matter in which state it is found.
+// mend makes one run of all WARC files that are known: of whatever lines lie in the directory, of this time line or another, and in
+// index.cdxj; and of the WARC files themselves where lines are missing. All is sorted anew, so it does not matter in which state it is found.
 func (x *Index) mend(ctx context.Context, s state) error {
 	var all map[string]known
 	if err := x.st.View(ctx, func(r store.Reader) (err error) { all, err = readKnown(r); return err }); err != nil {
@@ -79,11 +79,14 @@ func (x *Index) gather(ctx context.Context, all map[string]known) (piece, error)
 	}
 	s := cdxj.NewSorter(x.dir.path, sortMemory)
 	defer s.Close()
+	from := []string{filepath.Join(x.warcs, File)}
 	for _, e := range entries {
-		if !partName.MatchString(e.Name()) {
-			continue
+		if partName.MatchString(e.Name()) {
+			from = append(from, x.dir.join(e.Name()))
 		}
-		if err := x.each(ctx, e.Name(), all, func(_ string, line []byte) error { return s.Add(line) }); err != nil {
+	}
+	for _, path := range from {
+		if err := x.each(ctx, path, all, func(_ string, line []byte) error { return s.Add(line) }); err != nil {
 			return piece{}, err
 		}
 	}
@@ -91,8 +94,11 @@ func (x *Index) gather(ctx context.Context, all map[string]known) (piece, error)
 }
 
 // each gives the lines of a file that are whole, and count. What can't be read is passed over: it is missed afterwards.
-func (x *Index) each(ctx context.Context, name string, all map[string]known, do func(warc string, line []byte) error) error {
-	f, err := os.Open(x.dir.join(name))
+func (x *Index) each(ctx context.Context, path string, all map[string]known, do func(warc string, line []byte) error) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		x.log.Warn("a part of the index can't be read", "err", err)
 		return nil
@@ -119,7 +125,7 @@ func (x *Index) each(ctx context.Context, name string, all map[string]known, do 
 // count counts the captures of each WARC file in a run.
 func (x *Index) count(ctx context.Context, run piece, all map[string]known) (map[string]int64, error) {
 	has := map[string]int64{}
-	return has, x.each(ctx, run.File, all, func(warc string, _ []byte) error { has[warc]++; return nil })
+	return has, x.each(ctx, x.dir.join(run.File), all, func(warc string, _ []byte) error { has[warc]++; return nil })
 }
 
 // indexAgain makes a run of those lines of another run whose WARC files lack none, and of the WARC files that do.
@@ -135,7 +141,7 @@ func (x *Index) indexAgain(ctx context.Context, run piece, all, lacking map[stri
 			delete(all, name) // and no line of the run, of which one may be wrong
 		}
 	}
-	if err := x.each(ctx, run.File, all, func(_ string, line []byte) error { return s.Add(line) }); err != nil {
+	if err := x.each(ctx, x.dir.join(run.File), all, func(_ string, line []byte) error { return s.Add(line) }); err != nil {
 		return piece{}, err
 	}
 	return x.run(ctx, run.Level, s.Write)

@@ -45,8 +45,9 @@ type Damaged struct {
 }
 
 // Rebuild makes index.cdxj of a directory of its WARC files alone, whoever wrote them. Of one that is written to, it has what is whole
-// at that moment. Files are read as many at once as there are processors. A directory whose crawl runs is Busy.
-func Rebuild(ctx context.Context, dir string) (done Rebuilt, err error) {
+// at that moment. Files are read as many at once as there are processors, and tell, which may be nil, hears of each that was. A directory
+// whose crawl runs is Busy.
+func Rebuild(ctx context.Context, dir string, tell func(files, of int)) (done Rebuilt, err error) {
 	names, err := warcs(dir)
 	if err != nil {
 		return done, err
@@ -62,7 +63,7 @@ func Rebuild(ctx context.Context, dir string) (done Rebuilt, err error) {
 	if l != nil {
 		defer func() { err = errors.Join(err, l.Release()) }()
 	}
-	b := rebuilding{dir: dir, sorter: cdxj.NewSorter(parts.path, rebuildMemory)}
+	b := rebuilding{dir: dir, tell: tell, of: len(names), sorter: cdxj.NewSorter(parts.path, rebuildMemory)}
 	defer b.sorter.Close()
 	g, within := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -73,7 +74,7 @@ func Rebuild(ctx context.Context, dir string) (done Rebuilt, err error) {
 		return b.done, fmt.Errorf("index %s: %w", dir, err)
 	}
 	made, err := parts.replace(ctx, b.sorter.Write)
-	b.done.Captures, b.done.Bytes, b.done.Files = made.lines, made.size, len(names)
+	b.done.Captures, b.done.Bytes = made.lines, made.size
 	slices.SortFunc(b.done.Damaged, func(a, b Damaged) int { return strings.Compare(a.File, b.File) })
 	return b.done, err
 }
@@ -96,7 +97,9 @@ func warcs(dir string) (names []string, err error) {
 // rebuilding is a Rebuild at work.
 type rebuilding struct {
 	dir    string
-	mu     sync.Mutex // of what is below
+	tell   func(files, of int)
+	of     int
+	mu     sync.Mutex // of what is below, and of calls of tell
 	sorter *cdxj.Sorter
 	done   Rebuilt
 }
@@ -125,6 +128,10 @@ func (b *rebuilding) index(ctx context.Context, name string) error {
 		b.done.Damaged = append(b.done.Damaged, Damaged{f.Name(), err})
 	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	b.done.Files++
+	if b.tell != nil {
+		b.tell(b.done.Files, b.of)
 	}
 	return nil
 }

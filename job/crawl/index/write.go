@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"holdfast/base/cdxj"
 	"holdfast/kernel/store"
@@ -20,7 +21,8 @@ type Stats struct {
 	Missing int64
 }
 
-// Write makes index.cdxj of all captures that are committed, while the crawl may go on. It takes a second for some million lines.
+// Write makes index.cdxj of all captures that are committed, unless it is. The crawl may go on meanwhile. A million lines take about
+// a second.
 func (x *Index) Write(ctx context.Context) (Stats, error) {
 	var stats Stats
 	err := x.take(ctx, func() (err error) {
@@ -43,37 +45,55 @@ func (x *Index) Write(ctx context.Context) (Stats, error) {
 	return stats, nil
 }
 
-// publish makes index.cdxj of what there is.
-func (x *Index) publish(ctx context.Context) (stats Stats, err error) {
+// publish makes index.cdxj of what there is, unless it is that already: a crawl that is started again and has nothing to do ends at
+// once, whatever it has archived.
+func (x *Index) publish(ctx context.Context) (Stats, error) {
 	var s state
-	err = x.st.View(ctx, func(r store.Reader) (err error) {
+	now := published{Lineage: x.lineage}
+	err := x.st.View(ctx, func(r store.Reader) (err error) {
 		if s, err = readState(r); err != nil {
 			return err
 		}
-		all, err := readKnown(r)
-		if err != nil {
-			return err
-		}
-		if s.open.WARC != "" {
-			all[s.open.WARC] = known{Captures: s.open.Captures}
-		}
-		for _, n := range all {
-			stats.Missing += n.Captures
-		}
-		return nil
+		now.Known, err = total(r, s.open)
+		return err
 	})
 	if err != nil {
-		return stats, err
+		return Stats{}, err
+	}
+	was := s.published
+	if was.Lineage == x.lineage && was.Known == now.Known && was.Lines == was.Known && fileSize(filepath.Join(x.warcs, File)) == was.Size {
+		return was.stats(), nil
 	}
 	last, err := x.sorted(ctx, s)
 	if err != nil {
-		return stats, err
+		return Stats{}, err
 	}
 	defer last.Close()
 	done, err := x.dir.replace(ctx, func(w io.Writer) error { return x.mergeTo(w, s.runs, last) })
-	stats.Captures, stats.Bytes = done.lines, done.size
-	stats.Missing -= done.lines
-	return stats, err
+	if err != nil {
+		return Stats{}, err
+	}
+	now.Lines, now.Size = done.lines, done.size
+	return now.stats(), x.st.Update(func(tx *store.Tx) error { return set(tx, key(filePart), now) })
+}
+
+func (p published) stats() Stats {
+	return Stats{Captures: p.Lines, Bytes: p.Size, Missing: p.Known - p.Lines}
+}
+
+// total is how many captures are known.
+func total(r store.Reader, o open) (n int64, err error) {
+	all, err := readKnown(r)
+	if err != nil {
+		return 0, err
+	}
+	if o.WARC != "" {
+		all[o.WARC] = known{Captures: o.Captures}
+	}
+	for _, k := range all {
+		n += k.Captures
+	}
+	return n, nil
 }
 
 // sorted are the lines that are in no run yet, sorted, in a file that has no name any more.
