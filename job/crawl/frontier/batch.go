@@ -1,7 +1,7 @@
 package frontier
 
 import (
-	"context"
+	"container/heap"
 	"encoding/binary"
 	"time"
 
@@ -23,16 +23,22 @@ const (
 
 // Batch is what a transaction changes in the frontier. It ends with Write.
 type Batch struct {
-	f       *Frontier
-	tx      *store.Tx
-	counts  Counts
-	numbers numbers
-	hosts   map[uint32]*change
-	ids     map[string]uint32
-	sums    []sum    // of keys that are known once this is durable
-	landed  []*Lease // whose outcome this is
-	stays   []uint32 // hosts with a URL that was leased and is in its queue still
-	waiting int64    // when the first of those that it puts off is due
+	f        *Frontier
+	tx       *store.Tx
+	budget   Budget
+	counts   Counts
+	was      Counts
+	numbers  numbers
+	hosts    map[uint32]*change
+	ids      map[string]uint32
+	sources  sources
+	tallies  map[string]uint64 // by key
+	patterns map[string]uint64 // by key
+	sums     []sum             // of keys that are known once this is durable
+	round    uint64            // of seen
+	landed   []*Lease          // whose outcome this is
+	stays    []uint32          // hosts with a URL that was leased and is in its queue still
+	waiting  int64             // when the first of those that it puts off is due
 }
 
 // change is a host in a batch.
@@ -40,15 +46,22 @@ type change struct {
 	record
 	was   record
 	first *place // the first URL that came
+	limit bool   // its limits are others than they were
 }
 
 // Begin begins a batch in a transaction, in which there is no other.
 func (f *Frontier) Begin(tx *store.Tx) (*Batch, error) {
-	b := &Batch{f: f, tx: tx, hosts: map[uint32]*change{}, ids: map[string]uint32{}}
+	b := &Batch{f: f, tx: tx, hosts: map[uint32]*change{}, ids: map[string]uint32{}, tallies: map[string]uint64{},
+		patterns: map[string]uint64{}, round: f.seen.now()}
+	b.sources = sources{b: b, byID: map[uint32]*source{}, ids: map[string]uint32{}}
 	var err error
 	if b.counts, err = ReadCounts(tx); err == nil {
 		b.numbers, err = readNumbers(tx)
 	}
+	if err == nil {
+		b.budget, _, err = readBudget(tx)
+	}
+	b.was = b.counts
 	return b, err
 }
 
@@ -66,17 +79,11 @@ func (b *Batch) host(id uint32) (*change, error) {
 }
 
 // id is the number of a host, which is made if it is new.
-func (b *Batch) id(name string) (id uint32, err error) {
+func (b *Batch) id(name string) (uint32, error) {
 	if id, ok := b.ids[name]; ok {
 		return id, nil
 	}
-	ok, err := b.tx.Look(nameKey(name), func(v []byte) error {
-		if len(v) != 4 {
-			return fault.New(fault.Corrupt, "the number of host %q is %x", name, v)
-		}
-		id = binary.BigEndian.Uint32(v)
-		return nil
-	})
+	id, ok, err := hostID(b.tx, name)
 	if err != nil {
 		return 0, err
 	}
@@ -91,66 +98,104 @@ func (b *Batch) id(name string) (id uint32, err error) {
 	return id, nil
 }
 
+// Fate is what Put made of a URL.
+type Fate byte
+
+// What Put makes of a URL.
+const (
+	New   Fate = iota // it was not known, or is fetched again, and is queued now
+	Known             // it is known already
+	Over              // the budget of its pattern is used up: it is neither queued nor known
+)
+
 // Add queues URLs that are new, and returns how many were.
 func (b *Batch) Add(items ...Item) (added int, err error) {
 	for i := range items {
-		is, err := b.add(&items[i])
+		fate, err := b.Put(&items[i])
 		if err != nil {
 			return added, err
 		}
-		if is {
+		if fate == New {
 			added++
 		}
 	}
 	return added, nil
 }
 
-func (b *Batch) add(item *Item) (bool, error) {
+// Put queues a URL if it is new.
+func (b *Batch) Put(item *Item) (Fate, error) {
 	k := sumOf(item.Key)
 	if !item.Again && b.f.seen.has(k) {
-		return false, nil
+		return Known, nil
 	}
-	var state State
-	known, err := b.tx.Look(knownKey(item.Key), func(v []byte) (err error) {
-		state, _, err = readKnown(v)
-		return err
-	})
+	state, status, known, err := b.find(item.Key, k)
 	if err != nil {
-		return false, err
+		return Known, err
 	}
-	b.sums = append(b.sums, k)
-	if known {
-		if !item.Again || state == Queued || state == Waiting {
-			return false, nil
-		}
-		b.leave(state)
-	} else {
-		b.counts.Known++
+	if known && (!item.Again || state == Queued || state == Waiting) {
+		b.sums = append(b.sums, k)
+		return Known, nil
 	}
 	id, err := b.id(item.Queue)
 	if err != nil {
-		return false, err
+		return Known, err
 	}
 	h, err := b.host(id)
 	if err != nil {
-		return false, err
+		return Known, err
 	}
+	if known {
+		err = b.leave(h, state, status)
+	} else {
+		over, err := b.over(id, h, item)
+		if err != nil || over {
+			return Over, err
+		}
+		b.counts.Known++
+	}
+	if err != nil {
+		return Known, err
+	}
+	source, err := b.sources.named(item.Source)
+	if err != nil {
+		return Known, err
+	}
+	source.Open++
+	b.sums = append(b.sums, k)
+	b.f.filter.put(k)
 	b.tx.Set(knownKey(item.Key), []byte{byte(Queued)})
-	b.counts.Queued++
-	b.put(id, h, entry{item: *item, place: place{precedence: item.Precedence}})
-	return true, nil
+	b.put(id, h, entry{item: *item, source: source.id, place: place{precedence: item.Precedence}})
+	return New, nil
+}
+
+// find says what is known of a URL.
+func (b *Batch) find(k string, s sum) (state State, status int, known bool, err error) {
+	if b.f.filter.absent(s) {
+		return 0, 0, false, nil
+	}
+	return Find(b.tx, k)
 }
 
 // leave takes a URL out of those of a state, for a new round.
-func (b *Batch) leave(s State) {
+func (b *Batch) leave(h *change, s State, status int) error {
+	*b.counts.of(s)--
+	*h.of(s)--
+	return b.tally(statusKey(status), -1)
+}
+
+// of is the counter of a state.
+func (r *record) of(s State) *uint64 {
 	switch s {
+	case Queued:
+		return &r.queued
+	case Waiting:
+		return &r.waiting
 	case Done:
-		b.counts.Done--
+		return &r.done
 	case Failed:
-		b.counts.Failed--
-	case Left:
-		b.counts.Left--
+		return &r.failed
 	}
+	return &r.left
 }
 
 // put puts a URL behind all of its precedence.
@@ -159,12 +204,13 @@ func (b *Batch) put(id uint32, h *change, e entry) {
 	b.numbers.seq++
 	b.tx.Set(e.place.in(id), e.encode())
 	if h.queued == 0 || e.place.before(h.head) {
-		h.head = e.place
+		h.head, h.stale = e.place, 0
 	}
 	if h.first == nil || e.place.before(*h.first) {
 		h.first = &e.place
 	}
 	h.queued++
+	b.counts.Queued++
 }
 
 // Done writes down what became of a URL.
@@ -178,43 +224,35 @@ func (b *Batch) Done(l *Lease, o Outcome) error {
 	switch {
 	case o.Left:
 		state = Left
-		b.counts.Left++
-		h.left++
 	case o.Failed:
 		state = Failed
-		b.counts.Failed++
-		h.failed++
-	default:
-		b.counts.Done++
-		h.done++
 	}
-	b.tx.Set(knownKey(l.Key), binary.AppendVarint([]byte{byte(state)}, int64(o.Status)))
-	b.counts.Bytes += uint64(max(o.Bytes, 0))
-	h.bytes += uint64(max(o.Bytes, 0))
+	bytes := uint64(max(o.Bytes, 0))
+	if err := b.end(h, l.Key, l.source, state, o.Status, bytes); err != nil {
+		return err
+	}
 	h.due = max(h.due, milli(o.Due))
-	_, err = bump(b.tx, statusKey(o.Status))
-	if err == nil && o.Type != "" {
+	if o.Type != "" {
 		err = b.countType(o.Type)
 	}
 	return err
 }
 
-func (b *Batch) countType(mime string) error {
-	known, err := bump(b.tx, typeKey(mime))
-	if err != nil || known {
+// end says what became of a URL that is in no queue any more.
+func (b *Batch) end(h *change, k string, from uint32, state State, status int, bytes uint64) error {
+	b.tx.Set(knownKey(k), binary.AppendVarint([]byte{byte(state)}, int64(status)))
+	*b.counts.of(state)++
+	*h.of(state)++
+	b.counts.Bytes += bytes
+	h.bytes += bytes
+	source, err := b.sources.get(from)
+	if err != nil {
 		return err
 	}
-	n := 0
-	entries, failed := b.tx.Scan(key('t'), key('t').End())
-	for range entries {
-		n++
-	}
-	if err := failed(); err != nil || n <= mostTypes {
-		return err
-	}
-	b.tx.Delete(typeKey(mime))
-	_, err = bump(b.tx, typeKey(otherTypes))
-	return err
+	source.Open--
+	*source.of(state)++
+	source.Bytes += bytes
+	return b.tally(statusKey(status), 1)
 }
 
 // Retry puts a URL off that failed, and its host until due.
@@ -224,7 +262,7 @@ func (b *Batch) Retry(l *Lease, at, due time.Time) error {
 		return err
 	}
 	b.drop(h, l)
-	e := entry{item: l.Item, attempts: l.Attempts + 1}
+	e := entry{item: l.Item, source: l.source, attempts: l.Attempts + 1}
 	k := waitKey(milli(at)).U64(b.numbers.seq)
 	b.numbers.seq++
 	b.tx.Set(k, append(binary.BigEndian.AppendUint32([]byte{l.Precedence}, l.host), e.encode()...))
@@ -252,26 +290,66 @@ func (b *Batch) Postpone(l *Lease, due time.Time) error {
 
 // drop takes a leased URL out of the queue of its host.
 func (b *Batch) drop(h *change, l *Lease) {
-	b.tx.Delete(l.at.in(l.host))
-	if l.at == h.head {
+	b.remove(h, l.host, l.at)
+	b.landed = append(b.landed, l)
+}
+
+// remove takes a URL out of a queue.
+func (b *Batch) remove(h *change, id uint32, at place) {
+	b.tx.Delete(at.in(id))
+	if at == h.head {
 		h.head.seq++
 	}
+	h.stale++
 	h.queued--
 	b.counts.Queued--
-	b.landed = append(b.landed, l)
+}
+
+// mostStale is how many URLs may go from a queue before its first one is looked for: an LSM tree keeps something of each of
+// them for a while, which every reading of the queue would step over.
+const mostStale = 64
+
+// settle has the head of a queue be its first URL.
+func (b *Batch) settle(id uint32, h *change) error {
+	h.stale = 0
+	entries, failed := b.tx.Scan(h.head.in(id), queueKey(id).End())
+	for k := range entries {
+		h.head = placeOf(k)
+		break
+	}
+	return failed()
 }
 
 // Write writes the batch into its transaction. What it means for Take comes once that is durable.
 func (b *Batch) Write() error {
 	for id, h := range b.hosts {
+		h.spent = h.limits(b.budget).reached(h.done+h.failed, h.bytes)
+		h.count(&b.counts, h.was)
+		if h.stale >= mostStale && h.queued > 0 {
+			if err := b.settle(id, h); err != nil {
+				return err
+			}
+		}
 		if h.was.listed() && (!h.listed() || h.due != h.was.due) {
 			b.tx.Delete(readyKey(h.was.due).U32(id))
 		}
 		if h.listed() && (!h.was.listed() || h.due != h.was.due) {
 			b.tx.Set(readyKey(h.due).U32(id), nil)
 		}
+		b.rank(id, h)
 		b.tx.Set(hostKey(id), h.encode())
 	}
+	b.counts.Spent = 0
+	if b.budget.Crawl.reached(b.counts.Done+b.counts.Failed, b.counts.Bytes) {
+		b.counts.Spent = 1
+	}
+	for k, n := range b.tallies {
+		b.tx.Set(store.Key(k), binary.BigEndian.AppendUint64(nil, n))
+	}
+	for k, n := range b.patterns {
+		b.tx.Set(store.Key(k), binary.AppendUvarint(nil, n))
+	}
+	b.sources.put()
 	b.numbers.flying = uint32(max(b.f.Flying()-len(b.landed), 0))
 	b.numbers.put(b.tx)
 	b.counts.put(b.tx)
@@ -282,9 +360,7 @@ func (b *Batch) Write() error {
 // written has Take know what was written.
 func (b *Batch) written() {
 	f := b.f
-	for _, k := range b.sums {
-		f.seen.put(k)
-	}
+	f.seen.put(b.sums, b.round)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, id := range b.stays {
@@ -296,6 +372,8 @@ func (b *Batch) written() {
 	for id, c := range b.hosts {
 		f.changed(id, c)
 	}
+	f.fetched += b.counts.Done + b.counts.Failed - b.was.Done - b.was.Failed
+	f.bytes += b.counts.Bytes - b.was.Bytes
 	if b.waiting != 0 && (f.waiting == 0 || b.waiting < f.waiting) {
 		f.waiting = b.waiting
 	}
@@ -314,90 +392,20 @@ func (f *Frontier) changed(id uint32, c *change) {
 	}
 	h.stored = c.due
 	h.due = max(h.due, c.due)
-	if n := len(h.ahead); c.first != nil && n > 0 && c.first.before(h.ahead[n-1].place) {
+	if n := len(h.ahead); n > 0 && (c.limit || c.first != nil && c.first.before(h.ahead[n-1].place)) {
 		h.ahead = nil
 	}
 	if c.listed() {
 		f.enter(h)
+		return
 	}
-}
-
-// wakeAtOnce is how many URLs that were put off are queued again in one transaction.
-const wakeAtOnce = 1000
-
-// wake queues the URLs again that were put off until now.
-func (f *Frontier) wake(now time.Time) error {
-	f.mu.Lock()
-	due := f.waiting != 0 && (f.waiting <= now.UnixMilli() || until(f.waiting, now) >= Longest)
-	if due {
-		f.waiting = 0 // whoever comes next need not wait for this one
+	h.ahead = nil
+	if h.index >= 0 {
+		heap.Remove(&f.window, h.index)
 	}
-	f.mu.Unlock()
-	if !due {
-		return nil
+	if h.asked == 0 {
+		f.forget(h)
 	}
-	return f.st.Update(func(tx *store.Tx) error {
-		b, err := f.Begin(tx)
-		if err != nil {
-			return err
-		}
-		var keys []store.Key
-		var hosts []uint32
-		var all []entry
-		first, err := func() (int64, error) {
-			entries, failed := tx.Scan(key('w'), key('w').End())
-			for k, v := range entries {
-				at, host, e, err := readWaiting(k, v)
-				if err != nil {
-					return 0, err
-				}
-				if at > now.UnixMilli() && until(at, now) < Longest || len(all) == wakeAtOnce {
-					return at, nil
-				}
-				keys, hosts, all = append(keys, store.Key(nil).Raw(k)), append(hosts, host), append(all, e)
-			}
-			return 0, failed()
-		}()
-		if err != nil {
-			return err
-		}
-		for i, e := range all {
-			tx.Delete(keys[i])
-			h, err := b.host(hosts[i])
-			if err != nil {
-				return err
-			}
-			tx.Set(knownKey(e.item.Key), []byte{byte(Queued)})
-			h.waiting--
-			b.counts.Waiting--
-			b.counts.Queued++
-			b.put(hosts[i], h, e)
-		}
-		b.waiting = first
-		return b.Write()
-	})
-}
-
-func readWaiting(k, v []byte) (at int64, host uint32, e entry, err error) {
-	if len(k) != len(waitKey(0))+8 || len(v) < 5 || !e.decode(v[5:]) {
-		return 0, 0, e, fault.New(fault.Corrupt, "a URL that waits has key %x and value %x", k, v)
-	}
-	e.precedence = v[0]
-	e.item.Precedence = v[0]
-	return int64(binary.BigEndian.Uint64(k[3:])), binary.BigEndian.Uint32(v[1:]), e, nil
-}
-
-// firstWaiting is when the first URL that is put off is due, in milliseconds; 0 for none.
-func firstWaiting(r store.Reader) (at int64, err error) {
-	entries, failed := r.Scan(key('w'), key('w').End())
-	for k, v := range entries {
-		at, _, _, err = readWaiting(k, v)
-		break
-	}
-	if err == nil {
-		err = failed()
-	}
-	return max(at, 0), err
 }
 
 // Find says what is known of a URL, by its key.
@@ -415,26 +423,4 @@ func readKnown(v []byte) (State, int, error) {
 	}
 	status, _ := binary.Varint(v[1:])
 	return State(v[0]), int(status), nil
-}
-
-// Wait returns when there is nothing left to fetch, and nothing in flight.
-func (f *Frontier) Wait(ctx context.Context) error {
-	for {
-		f.mu.Lock()
-		news := f.news
-		f.mu.Unlock()
-		var c Counts
-		err := f.st.Latest(func(r store.Reader) (err error) {
-			c, err = ReadCounts(r)
-			return err
-		})
-		if err != nil || c.Queued+c.Waiting == 0 {
-			return err
-		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }

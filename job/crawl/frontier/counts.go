@@ -15,13 +15,43 @@ type Counts struct {
 	Waiting uint64 // put off until they are tried again
 	Done    uint64
 	Failed  uint64
-	Left    uint64 // not fetched, and never will be: robots.txt or the scope forbid it
+	Left    uint64 // not fetched, and never will be: robots.txt or the scope forbid it, or a person deleted them
 	Bytes   uint64 // of what was fetched
 	Hosts   uint64
+
+	Exhausted      uint64 // of those Queued and Waiting, the ones of hosts that are over their budget
+	ExhaustedHosts uint64 // that have some of those
+	HeldHosts      uint64
+	Refused        uint64 // links that were found, each time that one was, and that their pattern's budget left out
+	Spent          uint64 // 1 when the budget of the crawl is used up, else 0
+}
+
+// Open is how many URLs are to be fetched yet, and may be by what the budgets say now.
+func (c *Counts) Open() uint64 {
+	if c.Spent != 0 {
+		return 0
+	}
+	return c.Queued + c.Waiting - c.Exhausted
 }
 
 func (c *Counts) fields() []*uint64 {
-	return []*uint64{&c.Known, &c.Queued, &c.Waiting, &c.Done, &c.Failed, &c.Left, &c.Bytes, &c.Hosts}
+	return []*uint64{&c.Known, &c.Queued, &c.Waiting, &c.Done, &c.Failed, &c.Left, &c.Bytes, &c.Hosts, &c.Exhausted,
+		&c.ExhaustedHosts, &c.HeldHosts, &c.Refused, &c.Spent}
+}
+
+// of is the counter of a state.
+func (c *Counts) of(s State) *uint64 {
+	switch s {
+	case Queued:
+		return &c.Queued
+	case Waiting:
+		return &c.Waiting
+	case Done:
+		return &c.Done
+	case Failed:
+		return &c.Failed
+	}
+	return &c.Left
 }
 
 // ReadCounts reads the counters.
@@ -62,41 +92,88 @@ const otherTypes = "other"
 // Statuses returns how many URLs had each status.
 func Statuses(r store.Reader) (map[int]uint64, error) {
 	all := map[int]uint64{}
-	entries, failed := r.Scan(key('s'), key('s').End())
-	for k, v := range entries {
-		if len(k) != 7 || len(v) != 8 {
-			return nil, fault.New(fault.Corrupt, "a counter of the frontier is %x: %x", k, v)
+	err := tallies(r, key('s'), func(k []byte, n uint64) error {
+		if len(k) != 4 {
+			return fault.New(fault.Corrupt, "a status of the frontier is %x", k)
 		}
-		all[int(int32(binary.BigEndian.Uint32(k[3:])^1<<31))] = binary.BigEndian.Uint64(v)
-	}
-	return all, failed()
+		all[int(int32(binary.BigEndian.Uint32(k)^1<<31))] = n
+		return nil
+	})
+	return all, err
 }
 
 // Types returns how many URLs had each MIME type.
 func Types(r store.Reader) (map[string]uint64, error) {
 	all := map[string]uint64{}
-	entries, failed := r.Scan(key('t'), key('t').End())
-	for k, v := range entries {
-		if len(v) != 8 {
-			return nil, fault.New(fault.Corrupt, "a counter of the frontier is %x: %x", k, v)
-		}
-		all[string(k[3:])] = binary.BigEndian.Uint64(v)
-	}
-	return all, failed()
-}
-
-// bump adds one to a counter.
-func bump(tx *store.Tx, k store.Key) (known bool, err error) {
-	n := uint64(0)
-	known, err = tx.Look(k, func(v []byte) error {
-		if len(v) != 8 {
-			return fault.New(fault.Corrupt, "a counter of the frontier is %x: %x", []byte(k), v)
-		}
-		n = binary.BigEndian.Uint64(v)
+	err := tallies(r, key('t'), func(k []byte, n uint64) error {
+		all[string(k)] = n
 		return nil
 	})
-	if err == nil {
-		tx.Set(k, binary.BigEndian.AppendUint64(nil, n+1))
+	return all, err
+}
+
+// tallies reads the counters whose keys begin so.
+func tallies(r store.Reader, prefix store.Key, each func(k []byte, n uint64) error) error {
+	entries, failed := r.Scan(prefix, prefix.End())
+	for k, v := range entries {
+		if len(v) != 8 {
+			return fault.New(fault.Corrupt, "a counter of the frontier is %x: %x", k, v)
+		}
+		if n := binary.BigEndian.Uint64(v); n > 0 {
+			if err := each(k[len(prefix):], n); err != nil {
+				return err
+			}
+		}
 	}
-	return known, err
+	return failed()
+}
+
+// tally adds to a counter, which is written with the batch.
+func (b *Batch) tally(k store.Key, n int64) error {
+	_, err := b.tallied(k, n)
+	return err
+}
+
+func (b *Batch) tallied(k store.Key, n int64) (known bool, err error) {
+	v, known := b.tallies[string(k)]
+	if !known {
+		known, err = b.tx.Look(k, func(b []byte) error {
+			if len(b) != 8 {
+				return fault.New(fault.Corrupt, "a counter of the frontier is %x: %x", []byte(k), b)
+			}
+			v = binary.BigEndian.Uint64(b)
+			return nil
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	b.tallies[string(k)] = v + uint64(n)
+	return known, nil
+}
+
+// countType counts a MIME type, among the others if there are too many.
+func (b *Batch) countType(mime string) error {
+	k := typeKey(mime)
+	known, err := b.tallied(k, 1)
+	if err != nil || known {
+		return err
+	}
+	n := 0
+	for t := range b.tallies {
+		if t[2] == 't' {
+			n++
+		}
+	}
+	entries, failed := b.tx.Scan(key('t'), key('t').End())
+	for t := range entries {
+		if _, is := b.tallies[string(t)]; !is {
+			n++
+		}
+	}
+	if err := failed(); err != nil || n <= mostTypes {
+		return err
+	}
+	delete(b.tallies, string(k))
+	return b.tally(typeKey(otherTypes), 1)
 }

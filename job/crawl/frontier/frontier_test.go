@@ -1,6 +1,7 @@
 package frontier
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -86,7 +87,7 @@ func (r *rig) add(items ...Item) (added int) {
 // take is the next URL, nil if there is none yet.
 func (r *rig) take() *Lease {
 	r.Helper()
-	if err := r.f.wake(r.now); err != nil {
+	if err := r.f.chores(r.now); err != nil {
 		r.Fatal(err)
 	}
 	l, _, _, err := r.f.take(r.now)
@@ -141,17 +142,25 @@ func (r *rig) recount() {
 			return err
 		}
 		queued, ready := map[uint32]uint64{}, map[uint32]int64{}
-		head := map[uint32]place{}
+		head, open := map[uint32]place{}, map[uint32]uint64{}
 		entries, failed = rd.Scan(key('q'), key('q').End())
 		for k, v := range entries {
-			e, err := readEntry(k, v)
+			id := binary.BigEndian.Uint32(k[3:])
+			if queued[id]++; queued[id] == 1 {
+				head[id] = placeOf(k)
+			}
+			rec, err := readHost(rd, id)
 			if err != nil {
 				return err
 			}
-			id := uint32(k[3])<<24 | uint32(k[4])<<16 | uint32(k[5])<<8 | uint32(k[6])
-			if queued[id]++; queued[id] == 1 {
-				head[id] = e.place
+			e, err := readEntry(k, v, rec.name)
+			if err != nil {
+				return err
 			}
+			if s, _, known, err := Find(rd, e.item.Key); s != Queued || !known || err != nil {
+				r.Errorf("%s is in a queue, and known %v as %c (%v)", e.item.Key, known, s, err)
+			}
+			open[e.source]++
 		}
 		entries, failed2 := rd.Scan(key('r'), key('r').End())
 		for k := range entries {
@@ -167,7 +176,7 @@ func (r *rig) recount() {
 		var sum Counts
 		entries, failed3 := rd.Scan(key('h'), key('h').End())
 		for k := range entries {
-			id := uint32(k[3])<<24 | uint32(k[4])<<16 | uint32(k[5])<<8 | uint32(k[6])
+			id := binary.BigEndian.Uint32(k[3:])
 			rec, err := readHost(rd, id)
 			if err != nil {
 				return err

@@ -1,0 +1,179 @@
+package frontier
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"holdfast/kernel/store"
+)
+
+// StatusDeleted is the status of a URL that a person deleted, Heritrix's.
+const StatusDeleted = -6000
+
+// Deletion says which URLs that are to be fetched are not to be any more. What is in flight stays.
+type Deletion struct {
+	// Queue is the host; "" is all.
+	Queue string
+	// Match says which of them; nil is all.
+	Match func(url string) bool
+	// Forget has them be new when they are found again. Else they are known as Left, with StatusDeleted.
+	Forget bool
+	// Commit, if there is one, has URLs deleted by a transaction of its own, in which it calls remove with a Batch that it begins
+	// and writes. It may write down elsewhere, before that, what is deleted: nobody takes these URLs meanwhile. It is
+	// called once for each thousand of them.
+	Commit func(gone []QueuedURL, remove func(b *Batch) error) error
+}
+
+// urlsOfDeletion is how many URLs are deleted in one transaction.
+const urlsOfDeletion = 1000
+
+// Delete deletes URLs, and returns how many. Each transaction is whole: after a crash some are deleted, and the counters say which;
+// to have the others deleted, call it again. URLs that are added meanwhile may stay.
+func (f *Frontier) Delete(ctx context.Context, d Deletion) (deleted int, err error) {
+	if d.Match == nil {
+		d.Match = func(string) bool { return true }
+	}
+	if d.Commit == nil {
+		d.Commit = f.commit
+	}
+	f.deleting.Lock()
+	defer f.deleting.Unlock()
+	var from store.Key
+	for first := true; first || from != nil; first = false {
+		if err := ctx.Err(); err != nil {
+			return deleted, err
+		}
+		var some []QueuedURL
+		if some, from, err = f.page(d.Queue, from, urlsOfDeletion, d.Match); err != nil {
+			return deleted, err
+		}
+		n, err := f.delete(some, d)
+		if deleted += n; err != nil {
+			return deleted, err
+		}
+	}
+	return deleted, nil
+}
+
+// commit deletes URLs by a transaction that has nothing else.
+func (f *Frontier) commit(_ []QueuedURL, remove func(b *Batch) error) error {
+	return f.st.Update(func(tx *store.Tx) error {
+		b, err := f.Begin(tx)
+		if err != nil {
+			return err
+		}
+		if err := remove(b); err != nil {
+			return err
+		}
+		return b.Write()
+	})
+}
+
+// delete deletes URLs, but for those that are taken or gone meanwhile. From doom on nobody takes them, so that what Commit writes
+// elsewhere is true.
+func (f *Frontier) delete(some []QueuedURL, d Deletion) (int, error) {
+	some = f.doom(some)
+	defer f.spare()
+	var err error
+	if some, err = f.there(some); err != nil || len(some) == 0 {
+		return 0, err
+	}
+	err = d.Commit(some, func(b *Batch) error { return b.delete(some, d.Forget) })
+	if err == nil {
+		return len(some), nil
+	}
+	f.spare()
+	return 0, errors.Join(err, f.st.Update(func(tx *store.Tx) error { // their hosts may be asked again
+		var ids []uint32
+		for _, u := range some {
+			ids = append(ids, u.host)
+		}
+		return f.touch(tx, ids...)
+	}))
+}
+
+// doom has nobody take URLs from now on, and returns those that nobody has.
+func (f *Frontier) doom(some []QueuedURL) []QueuedURL {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	some = slices.DeleteFunc(some, func(u QueuedURL) bool {
+		h := f.hosts[u.host]
+		return u.State == Queued && h != nil && slices.ContainsFunc(h.flying, func(l *Lease) bool { return l.at == placeOf(u.key) })
+	})
+	for _, u := range some {
+		f.doomed[string(u.key)] = true
+		if h := f.hosts[u.host]; h != nil {
+			h.ahead = nil
+		}
+	}
+	return some
+}
+
+// spare has URLs be taken again, those put off too.
+func (f *Frontier) spare() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.doomed) == 0 {
+		return
+	}
+	clear(f.doomed)
+	f.waiting = 1 // when the first one is due is looked up
+	f.tell()
+}
+
+// there returns those URLs that are where they were. A transaction that took one away before it was doomed is over when this one,
+// which writes nothing, has its turn.
+func (f *Frontier) there(some []QueuedURL) (left []QueuedURL, err error) {
+	err = f.st.Update(func(tx *store.Tx) error {
+		for _, u := range some {
+			ok, err := tx.Look(u.key, func([]byte) error { return nil })
+			if err != nil {
+				return err
+			}
+			if ok {
+				left = append(left, u)
+			}
+		}
+		return nil
+	})
+	return left, err
+}
+
+// delete takes URLs out of their queues, or out of those that are put off.
+func (b *Batch) delete(all []QueuedURL, forget bool) error {
+	for _, u := range all {
+		h, err := b.host(u.host)
+		if err != nil {
+			return err
+		}
+		if u.State == Queued {
+			b.remove(h, u.host, placeOf(u.key))
+		} else {
+			b.tx.Delete(u.key)
+			h.waiting--
+			b.counts.Waiting--
+		}
+		if !forget {
+			err = b.end(h, u.Key, u.source, Left, StatusDeleted, 0)
+		} else {
+			err = b.forget(u.Key, u.source)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget has a URL that is in no queue any more not be known.
+func (b *Batch) forget(k string, from uint32) error {
+	b.tx.Delete(knownKey(k))
+	b.counts.Known--
+	b.f.seen.drop(sumOf(k))
+	source, err := b.sources.get(from)
+	if err == nil {
+		source.Open--
+	}
+	return err
+}

@@ -1,0 +1,134 @@
+package frontier
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store"
+)
+
+// Host is what is known of a host.
+type Host struct {
+	Name      string // the Queue of its URLs
+	Queued    uint64 // those in flight among them
+	Waiting   uint64 // put off
+	Done      uint64
+	Failed    uint64
+	Left      uint64
+	Bytes     uint64
+	Due       time.Time // when it may be asked again
+	Held      bool      // by a person
+	Exhausted bool      // it is over its budget
+	Budget    *Limits   // its own, nil for none
+}
+
+func (r *record) host() Host {
+	h := Host{Name: r.name, Queued: r.queued, Waiting: r.waiting, Done: r.done, Failed: r.failed, Left: r.left, Bytes: r.bytes,
+		Held: r.held, Exhausted: r.spent, Budget: r.own}
+	if r.due > 0 {
+		h.Due = time.UnixMilli(r.due)
+	}
+	return h
+}
+
+// FindHost returns a host by its name.
+func FindHost(r store.Reader, name string) (h Host, known bool, err error) {
+	id, ok, err := hostID(r, name)
+	if err != nil || !ok {
+		return h, false, err
+	}
+	rec, err := readHost(r, id)
+	return rec.host(), err == nil, err
+}
+
+// Hosts returns at most n hosts in the order of their names, from behind one.
+func Hosts(r store.Reader, after string, n int) (all []Host, err error) {
+	from := nameKey(after)
+	if after != "" {
+		from = append(from, 0)
+	}
+	entries, failed := r.Scan(from, key('n').End())
+	for _, v := range entries {
+		if len(all) == n {
+			break
+		}
+		id, err := readID(v)
+		if err != nil {
+			return nil, err
+		}
+		rec, err := readHost(r, id)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rec.host())
+	}
+	return all, failed()
+}
+
+// rankOf stands for how many URLs are queued, the largest numbers first: four steps for each doubling, so that a host seldom
+// gets another one.
+func rankOf(queued uint64) uint8 {
+	if queued < 4 {
+		return 255 - uint8(queued)
+	}
+	exp := bits.Len64(queued) - 3
+	return 255 - uint8(exp*4+int(queued>>exp))
+}
+
+func rankKey(rank uint8) store.Key { return key('o').U8(rank) }
+
+// rank keeps the order of hosts by size.
+func (b *Batch) rank(id uint32, h *change) {
+	was, is := rankOf(h.was.queued), rankOf(h.queued)
+	if was == is {
+		return
+	}
+	if h.was.queued > 0 {
+		b.tx.Delete(rankKey(was).U32(id))
+	}
+	if h.queued > 0 {
+		b.tx.Set(rankKey(is).U32(id), nil)
+	}
+}
+
+// Largest returns the n hosts with most URLs in their queues, the largest first. It reads those, and the others that are not
+// smaller than the last of them by a fifth.
+func Largest(r store.Reader, n int) ([]Host, error) {
+	var top largest
+	rank := uint8(0)
+	entries, failed := r.Scan(key('o'), key('o').End())
+	for k := range entries {
+		if len(k) != len(key('o'))+5 {
+			return nil, fault.New(fault.Corrupt, "a host by its size has key %x", k)
+		}
+		if k[3] != rank && len(top) >= n {
+			break
+		}
+		rank = k[3]
+		rec, err := readHost(r, binary.BigEndian.Uint32(k[4:]))
+		if err != nil {
+			return nil, err
+		}
+		top.put(rec.host(), n)
+	}
+	return top, failed()
+}
+
+// largest are hosts in their order.
+type largest []Host
+
+func (l *largest) put(h Host, most int) {
+	at := len(*l)
+	for at > 0 && ((*l)[at-1].Queued < h.Queued || (*l)[at-1].Queued == h.Queued && (*l)[at-1].Name > h.Name) {
+		at--
+	}
+	if at >= most {
+		return
+	}
+	*l = append(*l, Host{})
+	copy((*l)[at+1:], (*l)[at:])
+	(*l)[at] = h
+	*l = (*l)[:min(len(*l), most)]
+}
