@@ -1,0 +1,214 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/job/crawl/outfile"
+	"holdfast/kernel/store"
+)
+
+// Writer appends to the journal of a crawl. It is for one goroutine at a time.
+//
+// Which links are new shows only in the transaction that queues them, behind the sync of all files. So the lines of a transaction
+// are kept in it, packed, and put into the file behind it, before the next one: a start puts those in that are missing. A line is
+// in the journal if and only if what it tells was committed. Each transaction's lines are a gzip member of their own, so the file
+// is whole gzip wherever it is cut between two commits.
+type Writer struct {
+	dir     string
+	lineage string
+	log     *outfile.Log
+	pending []byte // of the last transaction, not in the file yet
+	z       *gzip.Writer
+	lines   int
+}
+
+// writerState is what the store knows of the journal. Its pending member is under a key of its own.
+type writerState struct {
+	Lineage string `json:"lineage"`
+	outfile.State
+	Pending int `json:"pending,omitempty"` // bytes of the member that belongs behind Size
+}
+
+var (
+	stateKey   = store.Key{byte(store.Job), 'J'}
+	pendingKey = store.Key{byte(store.Job), 'J', 'p'}
+)
+
+// OpenWriter opens the journal of a store in a directory, and brings it to what the store says. The journal of another time line,
+// that a restore left behind, is set aside under another name and not touched. moved is the file of the quarantine with what
+// nobody knew of, "" for none.
+func OpenWriter(st *store.Store, dir string) (w *Writer, moved string, err error) {
+	if err := disk.MkdirAll(dir, 0o755); err != nil {
+		return nil, "", err
+	}
+	w = &Writer{dir: dir, lineage: st.Lineage().String()}
+	var s writerState
+	var tail []byte
+	err = st.Latest(func(r store.Reader) (err error) {
+		s, tail, err = readState(r)
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	path := filepath.Join(dir, Name)
+	if s.Lineage != w.lineage {
+		if err := outfile.SetAside(path, s.Lineage); err != nil {
+			return nil, "", err
+		}
+		s, tail = writerState{}, nil
+	}
+	if w.log, moved, err = outfile.OpenLog(path, s.State, tail, filepath.Join(dir, "quarantine")); err != nil {
+		return nil, moved, err
+	}
+	w.z, err = gzip.NewWriterLevel(io.Discard, gzip.DefaultCompression)
+	return w, moved, err
+}
+
+func readState(r store.Reader) (s writerState, pending []byte, err error) {
+	_, err = r.Look(stateKey, func(v []byte) error {
+		if err := json.Unmarshal(v, &s); err != nil || s.Size < 0 {
+			return fault.New(fault.Corrupt, "what is known of the recover journal is %q: %w", v, err)
+		}
+		return nil
+	})
+	if err != nil || s.Pending == 0 {
+		return s, nil, err
+	}
+	pending, _, err = r.Get(pendingKey)
+	if err == nil && len(pending) != s.Pending {
+		err = fault.New(fault.Corrupt, "the last lines of the recover journal have %d bytes, and %d were written", len(pending),
+			s.Pending)
+	}
+	return s, pending, err
+}
+
+// Group are the lines of a transaction.
+type Group struct {
+	w     *Writer
+	text  []byte
+	buf   bytes.Buffer
+	lines int
+}
+
+// Begin begins the lines of a transaction.
+func (w *Writer) Begin() *Group {
+	g := &Group{w: w}
+	w.z.Reset(&g.buf)
+	return g
+}
+
+// stampEvery is how many lines come between two of the time.
+const stampEvery = 10_000
+
+// Add adds lines. They are in memory packed.
+func (g *Group) Add(lines ...Line) error {
+	for _, l := range lines {
+		g.text = l.Append(g.text[:0])
+		if g.lines++; (g.w.lines+g.lines)%stampEvery == 0 {
+			g.text = Line{Kind: Time, At: time.Now()}.Append(g.text)
+		}
+		if _, err := g.w.z.Write(g.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Commit has the lines count with the transaction. There is one Commit in each transaction behind a Rotate, and in each that has
+// lines; before it, Sync has put those of the last transaction into the file.
+func (g *Group) Commit(tx *store.Tx) error {
+	w := g.w
+	if len(w.pending) > 0 {
+		return fault.New(fault.Conflict, "commit lines of the recover journal: those before are not in the file")
+	}
+	s := writerState{Lineage: w.lineage, State: w.log.State()}
+	var member []byte
+	if g.lines > 0 {
+		if err := w.z.Close(); err != nil {
+			return err
+		}
+		member = g.buf.Bytes()
+		s.Pending = len(member)
+		tx.Set(pendingKey, member)
+	} else {
+		tx.Delete(pendingKey)
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	tx.Set(stateKey, b)
+	tx.OnDurable(func() { w.pending, w.lines = member, w.lines+g.lines })
+	return nil
+}
+
+// Sync puts the lines of the last transaction into the file, durably. It comes before the next one. A Full fault means that there
+// is no room; it can be tried again.
+func (w *Writer) Sync() error {
+	if len(w.pending) == 0 {
+		return nil
+	}
+	if err := w.Committed(); err != nil { // before a line is written behind a rotation
+		return err
+	}
+	was := w.log.Size()
+	if _, err := w.log.Write(w.pending); err != nil {
+		if back := w.log.CutBack(was); back != nil {
+			return fmt.Errorf("write the recover journal: %w", back)
+		}
+		if disk.NoRoom(err) {
+			return fault.New(fault.Full, "write the recover journal: %w", err)
+		}
+		return fmt.Errorf("write the recover journal: %w", err)
+	}
+	w.pending = nil // it is not written twice, whatever the sync says
+	if err := w.log.Sync(); err != nil {
+		return fmt.Errorf("sync the recover journal: %w", err)
+	}
+	return nil
+}
+
+// Rotate ends the journal: with the next Commit it is called frontier.recover.gz.NAME, and another one begins. It comes before
+// the transaction of that Commit, and Committed behind it.
+func (w *Writer) Rotate(name string) error {
+	if name == "" || name != filepath.Base(name) {
+		return fault.New(fault.Invalid, "rotate the recover journal: %q is no name for a file", name)
+	}
+	if err := w.Sync(); err != nil {
+		return err
+	}
+	if w.log.Size() == 0 { // an empty file is no gzip
+		var b bytes.Buffer
+		w.z.Reset(&b)
+		if err := w.z.Close(); err != nil {
+			return err
+		}
+		w.pending = b.Bytes()
+		if err := w.Sync(); err != nil {
+			return err
+		}
+	}
+	return w.log.Rotate(Name + "." + name)
+}
+
+// Committed gives a journal its name that a Rotate ended. It comes behind the transaction of a Commit.
+func (w *Writer) Committed() error { return w.log.Committed() }
+
+// Close puts the lines of the last transaction into the file, and closes it.
+func (w *Writer) Close() error {
+	err := w.Sync()
+	if bad := w.log.Close(); err == nil {
+		err = bad
+	}
+	return err
+}

@@ -1,0 +1,186 @@
+package outfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"holdfast/base/disk"
+)
+
+// Log is a File whose name stays: at a rotation what it has gets another name, and it begins anew.
+//
+// A rotation is committed before it is done. State says of what there is that it ended, under which name and with how many bytes;
+// only behind the transaction that has that in it comes Committed, which gives the name and makes the new file. A start that
+// finds such a state does what is left of it. So what the store speaks of is there under one name or the other, and whole.
+type Log struct {
+	*File
+	path    string
+	rotated *Rotated
+}
+
+// State is what a transaction has to say of a Log. The zero one is that of a log of which the store knows nothing.
+type State struct {
+	Size int64 `json:"size"` // how many bytes count
+	// Rotated is the last rotation, until the next commit behind it. The file has ended then, and its successor is empty.
+	Rotated *Rotated `json:"rotated,omitempty"`
+}
+
+// Rotated is a file that has ended.
+type Rotated struct {
+	As   string `json:"as"` // its new name, in the same directory
+	Size int64  `json:"size"`
+}
+
+// OpenLog opens the log at path, and brings it to what the store says of it; moved is as in Open. A log of which the store
+// knows nothing is made; what stands in its place must be out of the way, see SetAside. tail is what the store itself has of
+// the log, to stand behind Size: what is missing of it is written, durably.
+func OpenLog(path string, s State, tail []byte, quarantine string) (l *Log, moved string, err error) {
+	if s.Rotated != nil {
+		if moved, err = finish(path, *s.Rotated, quarantine); err != nil {
+			return nil, moved, err
+		}
+	}
+	l = &Log{path: path}
+	has, err := tailOf(path, s.Size, tail)
+	if err != nil {
+		return nil, moved, err
+	}
+	size := s.Size + int64(has)
+	if _, err := os.Lstat(path); size == 0 && errors.Is(err, fs.ErrNotExist) {
+		if l.File, err = Create(path); err != nil {
+			return nil, moved, err
+		}
+	} else {
+		var behind string
+		if l.File, behind, err = Open(path, size, quarantine); behind != "" {
+			moved = behind
+		}
+		if err != nil {
+			return nil, moved, err
+		}
+	}
+	if len(tail) > 0 { // also if it is all there: a crash may have come before its sync
+		if _, err = l.Write(tail[has:]); err == nil {
+			err = l.Sync()
+		}
+	}
+	if err != nil {
+		return nil, moved, errors.Join(fmt.Errorf("write what %s lacks: %w", path, err), l.CutBack(s.Size), l.Close())
+	}
+	return l, moved, nil
+}
+
+// tailOf is how much of a tail stands in a file behind size: all, if it was written, or what a crash left of it.
+func tailOf(path string, size int64, tail []byte) (int, error) {
+	if len(tail) == 0 {
+		return 0, nil
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	b := make([]byte, len(tail))
+	n, err := f.ReadAt(b, size)
+	if err == io.EOF {
+		err = nil
+	}
+	if !bytes.Equal(b[:n], tail[:n]) {
+		n = 0
+	}
+	return n, errors.Join(err, f.Close())
+}
+
+// finish gives a file that has ended its name, unless it has it. Once it has, a person may have taken it away: what stands at
+// path is then what began behind it, and has not as much.
+func finish(path string, r Rotated, quarantine string) (moved string, err error) {
+	to := filepath.Join(filepath.Dir(path), r.As)
+	if _, err := os.Lstat(to); err == nil {
+		return "", nil
+	}
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() < r.Size {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	f, moved, err := Open(path, r.Size, quarantine)
+	if err != nil {
+		return moved, err
+	}
+	if err := errors.Join(f.Sync(), f.Close(), os.Rename(path, to)); err != nil {
+		return moved, err
+	}
+	return moved, disk.SyncDir(filepath.Dir(path))
+}
+
+// Rotate ends what there is, which is durable when it returns, and is to be called as from its next commit on. Until Committed
+// nothing may be written. A file that has that name already is set aside.
+func (l *Log) Rotate(as string) error {
+	if err := SetAside(filepath.Join(filepath.Dir(l.path), as), ""); err != nil {
+		return err
+	}
+	if err := l.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", l.path, err)
+	}
+	l.rotated = &Rotated{As: as, Size: l.Size()}
+	return nil
+}
+
+// State is what the next transaction has to say. What was written must be synced.
+func (l *Log) State() State {
+	if l.rotated != nil {
+		return State{Rotated: l.rotated}
+	}
+	return State{Size: l.Size()}
+}
+
+// Committed does what a rotation has left to do. It comes behind each transaction that had a State in it.
+func (l *Log) Committed() error {
+	if l.rotated == nil {
+		return nil
+	}
+	to := filepath.Join(filepath.Dir(l.path), l.rotated.As)
+	if err := os.Rename(l.path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := Create(l.path) // syncs the directory, and with it the new name
+	if err != nil {
+		return err
+	}
+	err = l.Close()
+	l.File, l.rotated = f, nil
+	return err
+}
+
+// markSize is how many letters of a lineage are enough to tell it from others.
+const markSize = 8
+
+// SetAside gives a file another name that belongs to no store, or to the time line that was left: that of a lineage, "" for one
+// that is not known. It changes nothing in it. An empty file is removed.
+func SetAside(path, lineage string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().IsRegular() && info.Size() == 0: // made by a start that committed nothing
+		return errors.Join(os.Remove(path), disk.SyncDir(filepath.Dir(path)))
+	}
+	mark := "unknown"
+	if lineage != "" {
+		mark = lineage[:min(markSize, len(lineage))]
+	}
+	err = os.Rename(path, fmt.Sprintf("%s.%s-%s", path, mark, time.Now().UTC().Format("20060102150405.000000")))
+	return errors.Join(err, disk.SyncDir(filepath.Dir(path)))
+}
