@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 
 	"holdfast/base/fault"
 	"holdfast/kernel/store/forensic"
@@ -65,13 +66,17 @@ func (s *Store) openPebble() error {
 	s.watch = forensic.WatchFS(archive, dir)
 	s.guard = forensic.GuardFS(s.watch, dir, s.opts.Fatal)
 	opened := make(chan *pebble.DB, 1) // never taken when the guard fails: that database is left behind
+	o := s.pebbleOptions()
+	late := newLateCompactions()
+	o.Experimental.CompactionScheduler = late
 	err = s.guard.DoOpen(func() error {
-		db, err := pebble.Open(dir, s.pebbleOptions())
+		db, err := pebble.Open(dir, o)
 		opened <- db
 		return err
 	})
 	if err == nil {
 		s.db = <-opened
+		late.begin()
 	}
 	if pebble.IsCorruptionError(err) {
 		return &Damage{Dir: s.dir, Findings: found, Err: errors.Join(err, archive.Keep(err.Error()))}
@@ -132,6 +137,14 @@ func (s *Store) pebbleOptions() *pebble.Options {
 			},
 		},
 	}
+	// A key that is not there is looked for in one table instead of seven. Get does not ask the filters of
+	// the last level, which would be the largest by far.
+	for i := range o.Levels[:len(o.Levels)-1] {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	o.Levels[len(o.Levels)-1].FilterPolicy = pebble.NoFilterPolicy
+	// Of what lies long, and is not blocks, zstd makes two thirds of what Snappy does.
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
 	// Blocks come in the order of their keys. In tables of their own they overlap nothing, so compaction
 	// moves them down without writing them again, and a range deletion drops them whole.
 	blocks := pebble.KeyRange{Start: Blocks.K(), End: Blocks.K().End()}

@@ -56,6 +56,8 @@ func (s *Store) Snapshot(dir string) (Snapshot, error) {
 	fs, sums := s.FS(), map[string]string{}
 	t := tableFSOf(s.guard)
 	if t != nil {
+		t.keep.Add(1)
+		defer t.keep.Add(-1)
 		t.begin(dir)
 	}
 	err := s.do(func() error { return s.checkpoint(dir) })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/zeebo/xxh3"
@@ -23,7 +24,8 @@ type tableFS struct {
 	db   string // directory of the database
 	sums *TableSums
 
-	one sync.Mutex // held from the beginning of a snapshot to its end, before mu
+	one  sync.Mutex   // held from the beginning of a snapshot to its end, before mu
+	keep atomic.Int32 // snapshots that have still to ask for checksums: those of tables that are removed are kept
 
 	mu   sync.Mutex    // guards what follows; never held over I/O
 	snap string        // directory of the snapshot under way, or none
@@ -154,7 +156,7 @@ func (t *tableFS) Remove(name string) error {
 	}
 	info, known := t.FS.Stat(name) // what it is can't be asked afterwards
 	err := t.FS.Remove(name)
-	if err == nil && known == nil {
+	if err == nil && known == nil && t.keep.Load() == 0 { // else the next Save forgets it
 		t.sums.forget(t.FS.PathBase(name), info)
 	}
 	return err

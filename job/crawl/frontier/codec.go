@@ -233,14 +233,6 @@ func (c *cut) text() string {
 	return s
 }
 
-// queueOf is the host of a URL that stands in a queue.
-func queueOf(k []byte) (uint32, error) {
-	if len(k) != len(queueKey(0))+9 {
-		return 0, fault.New(fault.Corrupt, "a URL in a queue has key %x", k)
-	}
-	return binary.BigEndian.Uint32(k[3:]), nil
-}
-
 // readEntry reads a URL of the queue of that name.
 func readEntry(k, v []byte, queue string) (e entry, err error) {
 	if len(k) != len(queueKey(0))+9 || !e.decode(v, queue) {
