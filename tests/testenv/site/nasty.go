@@ -1,7 +1,6 @@
 package site
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -128,66 +127,6 @@ func (n *Nasty) everyone() []*Host {
 		all = append(all, h)
 	}
 	return all
-}
-
-// Faults are what requests were made that a right crawler does not make, or left out, going by the cases, the traps and the
-// forbidden hosts. It is for a crawl that has ended and was not killed; what crawl.log and the WARC files say is for the test.
-func (n *Nasty) Faults() []string {
-	var faults []string
-	counts := n.Counts()
-	for _, c := range n.Cases {
-		if got := counts[c.URL]; got < c.Least || got > c.Most {
-			faults = append(faults, fmt.Sprintf("%s was asked for %d times, want %d to %d: %s", brief(c.URL), got, c.Least, c.Most, c.Why))
-		}
-		if gap := n.gap(c.URL); c.Gap > 0 && gap > 0 && gap < c.Gap {
-			faults = append(faults, fmt.Sprintf("%s was asked for again after %s, want %s: %s", brief(c.URL), gap, c.Gap, c.Why))
-		}
-	}
-	for _, trap := range n.Traps {
-		got := 0
-		for url := range counts {
-			if strings.HasPrefix(url, trap.Prefix) {
-				got++
-			}
-		}
-		if got > trap.Most {
-			faults = append(faults, fmt.Sprintf("%d URLs of %s were asked for, want at most %d: %s", got, trap.Prefix, trap.Most,
-				trap.Why))
-		}
-	}
-	for _, h := range n.Forbidden {
-		if conns := h.Conns(); conns > 0 {
-			faults = append(faults, fmt.Sprintf("%s was asked: %d connections, %v", h.URL, conns, h.Counts()))
-		}
-	}
-	return faults
-}
-
-// gap is the time between the first and the second request for a URL, 0 if there were fewer.
-func (n *Nasty) gap(url string) time.Duration {
-	var first time.Time
-	for _, h := range n.everyone() {
-		if !strings.HasPrefix(url, h.URL) {
-			continue
-		}
-		for _, r := range h.Requests() {
-			if r.URL == url && !first.IsZero() {
-				return r.Begun.Sub(first)
-			} else if r.URL == url {
-				first = r.Begun
-			}
-		}
-	}
-	return 0
-}
-
-// brief is the begin of a URL, for a message.
-func brief(url string) string {
-	const most = 200
-	if len(url) <= most {
-		return url
-	}
-	return fmt.Sprintf("%s... (%d bytes)", url[:most], len(url))
 }
 
 // host is a further host of the site, whose front page is a seed.

@@ -135,6 +135,63 @@ func TestNastyAnswers(t *testing.T) {
 	}
 }
 
+// TestJudge: each thing that a crawl may get wrong is told, and what it gets right is not.
+func TestJudge(t *testing.T) {
+	n := NewNasty(t, 1)
+	n.Cases = []Case{
+		{URL: "https://a/good", Why: "x", Status: []int{200}, Truncated: whole, Payload: digest("body")},
+		{URL: "https://a/no", Why: "x", Status: []int{-3, -4}, Archived: Never},
+		{URL: "https://a/may", Why: "x", Archived: May, Truncated: []string{"", "time"}},
+	}
+	right := Outcome{Status: 200, Archived: true, Payload: digest("body")}
+	for _, c := range []struct {
+		url  string
+		o    Outcome
+		want string
+	}{
+		{"good", right, ""}, {"no", Outcome{Status: -4}, ""}, {"may", Outcome{Archived: true, Truncated: "time", Status: 7}, ""},
+		{"may", Outcome{}, ""},
+		{"good", Outcome{Status: 404, Archived: true, Payload: right.Payload}, "https://a/good: its status is 404, want [200]: x"},
+		{"good", Outcome{Status: 200, Payload: right.Payload}, "https://a/good: it is not archived: x"},
+		{"good", Outcome{Status: 200, Archived: true, Payload: "sha1:A"}, "https://a/good: its payload is sha1:A, want " +
+			right.Payload + ": x"},
+		{"good", Outcome{200, true, "time", right.Payload}, `https://a/good: it is cut by "time", want [""]: x`},
+		{"no", Outcome{Status: -3, Archived: true}, "https://a/no: it is archived: x"},
+	} {
+		all := map[string]Outcome{"https://a/good": right, "https://a/no": {Status: -3}}
+		all["https://a/"+c.url] = c.o
+		if got := strings.Join(n.Judge(all, false), "\n"); got != c.want {
+			t.Errorf("%+v: got %q, want %q", c.o, got, c.want)
+		}
+	}
+	if got := n.Judge(map[string]Outcome{n.Seeds[0]: right}, false); len(got) != 3 || !strings.Contains(got[0], "never asked for") {
+		t.Errorf("archived out of nowhere, and all else unknown: got %q", got)
+	}
+	n.Cases = []Case{{URL: n.Seeds[0], Why: "x", Status: []int{200}, Least: 1, Most: 1}}
+	if got := n.Judge(map[string]Outcome{}, true); len(got) != 2 {
+		t.Errorf("nothing asked for: got %q", got)
+	}
+}
+
+// TestTraps: what comes to more of a trap than it should is told, and so is what asks again too soon.
+func TestTraps(t *testing.T) {
+	n := NewNasty(t, 1)
+	for i := range 50 {
+		ask(t, n.main, fmt.Sprintf("/count/?n=%d", i), time.Second)
+	}
+	soon := n.Cases[slices.IndexFunc(n.Cases, func(c Case) bool { return c.Gap > 0 })].URL
+	h := n.Hosts[strings.TrimSuffix(soon, "later")]
+	ask(t, h, "/later", time.Second)
+	ask(t, h, "/later", time.Second)
+	faults := strings.Join(n.Faults(), "\n")
+	for _, want := range []string{"50 URLs of " + n.main.URL + "count/ were asked for, want at most 16", soon +
+		" was asked for again after "} {
+		if !strings.Contains(faults, want) {
+			t.Errorf("want %q", want)
+		}
+	}
+}
+
 // TestBomb: it is gzip, of a quarter of a gigabyte, with a good sum.
 func TestBomb(t *testing.T) {
 	unpack := exec.CommandContext(t.Context(), "sh", "-c", "gzip -dc | wc -c")
@@ -148,6 +205,7 @@ func TestBomb(t *testing.T) {
 // TestNothingIsLeft: servers end with the test, whatever their clients do.
 func TestNothingIsLeft(t *testing.T) {
 	before := stacks()
+	outer := t // whose clients hang up when the servers have gone
 	t.Run("", func(t *testing.T) {
 		n := NewNasty(t, 1)
 		for _, h := range n.Hosts {
@@ -156,7 +214,7 @@ func TestNothingIsLeft(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { _ = conn.Close() }) // after the servers have gone: cleanups run last first
+				outer.Cleanup(func() { _ = conn.Close() })
 				_, _ = io.WriteString(conn, "GET /slow/never HTTP/1.1\r\n\r\n")
 			}
 		}
@@ -166,14 +224,14 @@ func TestNothingIsLeft(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = conn.Close() })
+		outer.Cleanup(func() { _ = conn.Close() })
 		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		testenv.Until(t, 10*time.Second, "a request that waits", func() bool { return s.AtOnce() == 1 })
 	})
 	testenv.Until(t, 10*time.Second, "no goroutine of ours", func() bool { return stacks() <= before })
 }
 
-// stacks counts the goroutines that are in this package or a server of net/http.
+// stacks counts the goroutines, those aside that wait for a test.
 func stacks() int {
 	b := make([]byte, 4<<20)
 	b = b[:runtime.Stack(b, true)]

@@ -38,7 +38,7 @@ func (r Reach) Lost(archived map[string]bool) []string {
 func (s *Site) Reachable(starts ...string) Reach {
 	r, hops, queue := Reach{}, map[string]int{}, []*url.URL{}
 	add := func(u *url.URL, depth int) {
-		u.Fragment, u.RawFragment, u.User = "", "", nil
+		u.User = nil
 		if u.Path == "" {
 			u.Path = "/"
 		}

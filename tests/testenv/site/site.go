@@ -38,7 +38,6 @@ type Site struct {
 
 	t     testing.TB
 	files *files
-	ended context.Context
 
 	mu       sync.Mutex // guards what is below
 	latency  time.Duration
@@ -53,16 +52,14 @@ type Site struct {
 func Docs(t testing.TB, dir string, o Options) *Site {
 	t.Helper()
 	listener := listen(t)
-	ended, end := context.WithCancel(context.Background())
-	s := &Site{Host: listener.Addr().String(), t: t, files: newFiles(dir, o.Validators), ended: ended}
+	s := &Site{Host: listener.Addr().String(), t: t, files: newFiles(dir, o.Validators)}
 	s.URL = "http://" + s.Host + "/"
 	s.serve(listener)
 	t.Cleanup(func() {
 		s.mu.Lock()
 		s.over = true
 		s.mu.Unlock()
-		end()
-		s.Down()
+		s.Down() // the contexts of requests that wait end with their connections
 		s.handlers.Wait()
 	})
 	return s
@@ -206,8 +203,6 @@ func (s *Site) wait(ctx context.Context, latency time.Duration, frozen chan stru
 		case <-timer.C:
 		case <-ctx.Done():
 			return false
-		case <-s.ended.Done():
-			return false
 		}
 	}
 	if frozen == nil {
@@ -217,7 +212,6 @@ func (s *Site) wait(ctx context.Context, latency time.Duration, frozen chan stru
 	case <-frozen:
 		return true
 	case <-ctx.Done():
-	case <-s.ended.Done():
+		return false
 	}
-	return false
 }

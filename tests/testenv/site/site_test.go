@@ -67,7 +67,7 @@ func small(t testing.TB) string {
 		"sub/i.png":  "PNG",
 		"sub/1x.png": "1",
 		"sub/s.svg": `<svg xmlns:xlink="http://www.w3.org/1999/xlink">
-<image xlink:href="i.png"/><style>x { y: url(t.png) }</style></svg>`,
+<image xlink:href="v.png"/><style>x { y: url(t.png) }</style></svg>`,
 		"list/x y.md": "listed",
 		"orphan.html": "nothing leads here",
 	} {
@@ -84,15 +84,15 @@ func small(t testing.TB) string {
 
 func TestReachable(t *testing.T) {
 	s := Docs(t, small(t), Options{})
-	s.Put("/robots.txt", "text/plain", []byte("User-agent: *\n"))
-	r := s.Reachable("/")
+	s.Put("/user", "text/html", []byte(`<a href="//x:y@`+s.Host+`/user#again">with a name</a>`))
+	r := s.Reachable("/", "/user")
 	relative := func(urls []string) string {
 		for i := range urls {
 			urls[i] = strings.TrimPrefix(urls[i], s.URL)
 		}
 		return strings.Join(urls, " ")
 	}
-	want := "" + " list/ list/x%20y.md sub//b.html sub/1x.png sub/a.html sub/b.html sub/c.css sub/d.css sub/i.png sub/s.svg"
+	want := "" + " list/ list/x%20y.md sub//b.html sub/1x.png sub/a.html sub/b.html sub/c.css sub/d.css sub/i.png sub/s.svg user"
 	wantURLs := strings.Split(want, " ")
 	slices.Sort(wantURLs)
 	got := strings.Split(relative(slices.Clone(r.OK)), " ")
@@ -100,7 +100,7 @@ func TestReachable(t *testing.T) {
 	if !slices.Equal(got, wantURLs) {
 		t.Errorf("good pages: got  %q\nwant %q", got, wantURLs)
 	}
-	if got := relative(slices.Clone(r.Missing)); got != "noscript.png sub/2x.png sub/t.png" {
+	if got := relative(slices.Clone(r.Missing)); got != "noscript.png sub/2x.png sub/t.png sub/v.png" {
 		t.Errorf("missing pages: got %q", got)
 	}
 	if got := relative(slices.Clone(r.Moved)); got != "list" || r.Depth != 3 {
@@ -143,28 +143,29 @@ func asServed(t *testing.T, s *Site, r Reach) {
 	}
 }
 
-// TestRealSites: what the packages of Debian 12 come to. Other releases have other numbers.
+// TestRealSites: every file of PostgreSQL's manual is reached from its start, and so is a book of the handbook.
 func TestRealSites(t *testing.T) {
+	manual, err := os.ReadDir(Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
-		dir, start  string
-		ok, missing int
+		dir, start string
+		ok         int // at least
 	}{
-		{Postgres(t), "/", 1174, 1},
-		{Handbook(t), "/en-US/index.html", 210, 0},
-		{Handbook(t), "/de-DE/", 211, 0},
+		{Postgres(t), "/", len(manual) + 1}, // the root is index.html too
+		{Handbook(t), "/en-US/index.html", 150},
+		{Handbook(t), "/de-DE/", 150},
 	} {
 		s := Docs(t, c.dir, Options{})
 		begun := time.Now()
 		r := s.Reachable(c.start)
-		took := time.Since(begun)
 		t.Logf("%s from %s: %d pages, %d missing, %d moved, %d hops deep, %d strange, in %s", c.dir, c.start, len(r.OK), len(r.Missing),
-			len(r.Moved), r.Depth, len(r.Strange), took)
-		if strings.Contains(c.dir, "postgresql-doc-15") && len(r.OK) != c.ok || len(r.OK) < c.ok/2 || len(r.Missing) < c.missing {
-			t.Errorf("%s: got %d pages and %d missing, want %d and %d", c.dir, len(r.OK), len(r.Missing), c.ok, c.missing)
+			len(r.Moved), r.Depth, len(r.Strange), time.Since(begun))
+		if len(r.OK) < c.ok || len(r.OK) > 2*c.ok {
+			t.Errorf("%s from %s: got %d pages, want %d", c.dir, c.start, len(r.OK), c.ok)
 		}
-		if c.ok < 2000 {
-			asServed(t, s, r)
-		}
+		asServed(t, s, r)
 	}
 }
 
@@ -288,6 +289,7 @@ func TestPause(t *testing.T) {
 	first := l.begin("x", nil)
 	ask(0)
 	first(200)
+	ask(0)
 	if l.Pause() != 0 || l.AtOnce() != 2 {
 		t.Errorf("two at once: got %s, %d", l.Pause(), l.AtOnce())
 	}
