@@ -120,9 +120,6 @@ func (f CrawlFlags) restore(ctx context.Context, p *Plan, from checkpoint.Checkp
 			p.Log.Info("the state that it had is kept in " + quarantine)
 		}
 	}
-	if !f.Paused {
-		return nil
-	}
 	if _, err := checkpoint.Recover(dir, checkpoint.Work{}); err != nil {
 		return err
 	}
@@ -130,7 +127,7 @@ func (f CrawlFlags) restore(ctx context.Context, p *Plan, from checkpoint.Checkp
 	if err != nil {
 		return err
 	}
-	return errors.Join(engine.SetPaused(st, true), st.Close())
+	return errors.Join(engine.SetPaused(st, f.Paused), st.Close()) // whatever it was when the checkpoint was made
 }
 
 // work is the part of a configuration that the flags stand for.
@@ -195,7 +192,7 @@ func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (work tree, er
 // crawlOf is the configuration of a crawl in what was kept of it.
 func crawlOf(text []byte, name string) (tree, error) {
 	var whole tree
-	if err := yaml.Unmarshal(text, &whole); err != nil {
+	if err := yaml.UnmarshalWithOptions(text, &whole, yaml.UseOrderedMap()); err != nil {
 		return nil, fmt.Errorf("read the configuration that the crawl had: %s: %w", name, err)
 	}
 	work, ok := get(whole, crawlKind).(tree)

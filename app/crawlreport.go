@@ -2,8 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 
+	"holdfast/base/fault"
+	"holdfast/job/crawl"
 	"holdfast/job/crawl/frontier"
+	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
 )
 
@@ -37,4 +41,18 @@ func (d *Desk) crawlIsOver(ctx context.Context, job string) (bool, error) {
 	}
 	c, err := d.CrawlCounts(ctx, job)
 	return err == nil && c.Queued+c.Waiting == 0, err
+}
+
+// noteCrawl tells how far a crawl is that does not run.
+func (d *Desk) noteCrawl(ctx context.Context, s *engine.Status) {
+	if s.Kind != crawlKind {
+		return
+	}
+	err := d.view(ctx, s.Name, func(r store.Reader) (err error) {
+		s.Notes, err = crawl.NotesAtRest(r)
+		return err
+	})
+	if err != nil && !fault.Is(err, fault.Transient) && !errors.Is(err, store.ErrClosed) {
+		s.Tell(err)
+	}
 }

@@ -198,6 +198,9 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 			continue
 		}
 		d.countLetters(ctx, &s, rep.Letters)
+		if len(s.Notes) == 0 {
+			d.noteCrawl(ctx, &s)
+		}
 		rep.Jobs = append(rep.Jobs, s)
 	}
 	return rep, err
@@ -234,6 +237,8 @@ func (d *Desk) atRest(ctx context.Context, job string, dead map[string]int64) en
 	})
 	if s.Kind = d.kindOf(job); err != nil {
 		s.Tell(err)
+	} else {
+		d.noteCrawl(ctx, &s)
 	}
 	return s
 }

@@ -89,6 +89,14 @@ func (w with) Run(ctx context.Context) error {
 	return err
 }
 
+// Prepare is the job's own, if it has one.
+func (w with) Prepare(ctx context.Context, checkpoint string) error {
+	if p, ok := w.Job.(engine.Preparer); ok {
+		return p.Prepare(ctx, checkpoint)
+	}
+	return nil
+}
+
 // Notes are the role's behind those of every job of its kind.
 func (w with) Notes() [][2]string {
 	if w.notes == nil {

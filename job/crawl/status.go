@@ -17,26 +17,49 @@ import (
 func (j *Job) Gates() []gate.Status { return []gate.Status{j.disk.Status()} }
 
 // Notes says what the books don't.
-func (j *Job) Notes() [][2]string {
-	var c frontier.Counts
-	err := j.env.Store.Latest(func(r store.Reader) (err error) {
-		c, err = frontier.ReadCounts(r)
-		return err
+func (j *Job) Notes() (notes [][2]string) {
+	err := j.env.Store.Latest(func(r store.Reader) error {
+		c, err := frontier.ReadCounts(r)
+		if err != nil {
+			return err
+		}
+		state := "RUNNING"
+		switch {
+		case j.ending.Load():
+			state = "STOPPING"
+		case c.Queued+c.Waiting == 0:
+			state = "FINISHED"
+		}
+		flying := j.frontier.Flying()
+		notes = append([][2]string{{"crawl", fmt.Sprintf("%s, %d %s in flight, at work for %s", state, flying, plural(flying, "URL"),
+			j.clock.elapsed().Round(time.Second))}}, countsNotes(c)...)
+		return nil
 	})
 	if err != nil {
 		return [][2]string{{"URLs", "can't be counted: " + err.Error()}}
 	}
-	state := "RUNNING"
-	switch {
-	case j.ending.Load():
-		state = "STOPPING"
-	case c.Queued+c.Waiting == 0:
-		state = "FINISHED"
+	return notes
+}
+
+// NotesAtRest says of a crawl that does not run what Notes says of one that does.
+func NotesAtRest(r store.Reader) ([][2]string, error) {
+	c, err := frontier.ReadCounts(r)
+	if err != nil {
+		return nil, err
 	}
-	flying := j.frontier.Flying()
+	at, err := Elapsed(r)
+	state := "READY"
+	switch {
+	case c.Known > 0 && c.Queued+c.Waiting == 0:
+		state = "FINISHED"
+	case at > 0:
+		state = "PAUSED"
+	}
+	return append([][2]string{{"crawl", fmt.Sprintf("%s, was at work for %s", state, at.Round(time.Second))}}, countsNotes(c)...), err
+}
+
+func countsNotes(c frontier.Counts) [][2]string {
 	return [][2]string{
-		{"crawl", fmt.Sprintf("%s, %d %s in flight, at work for %s", state, flying, plural(flying, "URL"),
-			j.clock.elapsed().Round(time.Second))},
 		{"URLs", fmt.Sprintf("%d known: %d done, %d queued, %d put off, %d failed, %d left", c.Known, c.Done, c.Queued, c.Waiting, c.Failed, c.Left)},
 		{"hosts", fmt.Sprint(c.Hosts)},
 	}
