@@ -27,10 +27,7 @@ func Facts(r store.Reader) (map[string]int64, error) {
 // fetched meanwhile goes into the next ones.
 func (j *Job) Prepare(ctx context.Context, checkpoint string) error {
 	return j.errand(ctx, func() error {
-		if err := errors.Join(j.line(), j.archive.Roll(), j.logs.sync()); err != nil {
-			return err
-		}
-		if err := j.logs.rotate(checkpoint); err != nil {
+		if err := errors.Join(j.line(), j.archive.Roll(), j.logs.rotate(checkpoint)); err != nil {
 			return err
 		}
 		return j.commit(nil)

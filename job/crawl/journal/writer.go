@@ -62,7 +62,7 @@ func OpenWriter(st *store.Store, dir string) (w *Writer, moved string, err error
 	}
 	path := filepath.Join(dir, Name)
 	if s.Lineage != w.lineage {
-		if err := outfile.SetAside(path, s.Lineage); err != nil {
+		if err := outfile.SetAside(path, w.lineage); err != nil {
 			return nil, "", err
 		}
 		s, tail = writerState{}, nil

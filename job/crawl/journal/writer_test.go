@@ -277,7 +277,7 @@ func TestNamesInUse(t *testing.T) {
 	}
 	d.names = []string{"mine"}
 	d.check()
-	aside, _ := filepath.Glob(taken + ".unknown-*")
+	aside, _ := filepath.Glob(taken + ".aside-*")
 	if len(aside) != 1 {
 		t.Fatalf("set aside: %v", aside)
 	}

@@ -78,7 +78,7 @@ func Open(path string, size int64, quarantine string) (_ *File, moved string, er
 }
 
 // End gives a file of which size bytes count the name that it keeps from now on, durably. It is for the start behind a crash too:
-// a file that has its name already stays as it is, so the name must be one that nothing had before (see Free).
+// a file that has its name already stays as it is, so the name must be one that nothing had before.
 func End(from, to string, size int64, quarantine string) (moved string, err error) {
 	if _, err := os.Lstat(to); err == nil {
 		return "", nil
@@ -91,21 +91,6 @@ func End(from, to string, size int64, quarantine string) (moved string, err erro
 		return moved, fmt.Errorf("end a file: %w", err)
 	}
 	return moved, disk.SyncDir(filepath.Dir(to))
-}
-
-// Free is a path, or that path with a number behind it, that nothing has.
-func Free(path string) (string, error) {
-	free := path
-	for n := 2; ; n++ {
-		_, err := os.Lstat(free)
-		if errors.Is(err, fs.ErrNotExist) {
-			return free, nil
-		}
-		if err != nil {
-			return "", err
-		}
-		free = fmt.Sprintf("%s-%d", path, n)
-	}
 }
 
 func lost(path string, has, size int64) error {

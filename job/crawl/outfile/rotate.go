@@ -113,14 +113,7 @@ func finish(path string, r Rotated, quarantine string) (moved string, err error)
 	if err != nil {
 		return "", err
 	}
-	f, moved, err := Open(path, r.Size, quarantine)
-	if err != nil {
-		return moved, err
-	}
-	if err := errors.Join(f.Sync(), f.Close(), os.Rename(path, to)); err != nil {
-		return moved, err
-	}
-	return moved, disk.SyncDir(filepath.Dir(path))
+	return End(path, to, r.Size, quarantine)
 }
 
 // Rotate ends what there is, which is durable when it returns, and is to be called as from its next commit on. Until Committed
@@ -165,9 +158,9 @@ func (l *Log) Committed() error {
 // markSize is how many letters of a lineage are enough to tell it from others.
 const markSize = 8
 
-// SetAside gives a file another name that belongs to no store, or to the time line that was left: that of a lineage, "" for one
-// that is not known. It changes nothing in it. An empty file is removed.
-func SetAside(path, lineage string) error {
+// SetAside gives a file another name that belongs to no store, or to a time line that was left; by is the lineage of the store that
+// begins in its place, "" if none does. It changes nothing in it. An empty file is removed.
+func SetAside(path, by string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -177,9 +170,9 @@ func SetAside(path, lineage string) error {
 	case info.Mode().IsRegular() && info.Size() == 0: // made by a start that committed nothing
 		return errors.Join(os.Remove(path), disk.SyncDir(filepath.Dir(path)))
 	}
-	mark := "unknown"
-	if lineage != "" {
-		mark = lineage[:min(markSize, len(lineage))]
+	mark := "aside"
+	if by != "" {
+		mark = "before-" + by[:min(markSize, len(by))]
 	}
 	err = os.Rename(path, fmt.Sprintf("%s.%s-%s", path, mark, time.Now().UTC().Format("20060102150405.000000")))
 	return errors.Join(err, disk.SyncDir(filepath.Dir(path)))
