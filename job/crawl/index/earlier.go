@@ -120,7 +120,7 @@ func checkSorted(f *os.File, size int64) error {
 				"sort it: LC_ALL=C sort -u")
 		}
 		before = line
-		if line[0] == '!' || line[0] == ' ' { // a head that others write, in front of all keys
+		if len(line) > 0 && (line[0] == '!' || line[0] == ' ') { // a head that others write, in front of all keys
 			continue
 		}
 		if _, err := cdxj.Parse(line); err != nil {

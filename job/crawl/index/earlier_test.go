@@ -198,3 +198,28 @@ func TestEarlierRefuses(t *testing.T) {
 		t.Errorf("a broken line: got %v", err)
 	}
 }
+
+// FuzzEarlier: whatever a file holds, it is refused, or searched without a fault of ours.
+func FuzzEarlier(f *testing.F) {
+	good, _ := cdxj.Line{Key: "com,example)/", Time: "20260101000000", URL: "http://example.com/", Digest: digestOf("a").Value()}.Append(nil)
+	f.Add(good)
+	f.Add(append([]byte("!meta {}\n"), good...))
+	f.Add(append(slices.Clone(good), "com,example)/ 20260101000000 {}"...))
+	f.Add([]byte("com,example)/ 20269901000000 {\"url\": \"x\", \"digest\": \"" + digestOf("a").Value() + "\"}\n"))
+	f.Add([]byte("\n"))
+	f.Add([]byte(" CDX N b a\n\n\n"))
+	path := filepath.Join(f.TempDir(), "x")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		e, err := OpenEarlier(path)
+		if err == nil {
+			_, _, err = e.First("http://example.com/", digestOf("a"))
+			e.Close()
+		}
+		if err != nil && !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.Corrupt) {
+			t.Error(err)
+		}
+	})
+}

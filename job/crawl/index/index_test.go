@@ -366,6 +366,23 @@ func TestWriteAgain(t *testing.T) {
 	}
 }
 
+// TestLinesThatWait: lines that nobody has sorted yet are in the index too.
+func TestLinesThatWait(t *testing.T) {
+	r := newRig(t, 15)
+	r.files(2, 2)
+	r.add(2)
+	r.roll()
+	r.add(2)
+	r.commit()
+	if _, err := r.x.publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(r.dir, File))
+	if want, _ := r.rebuilt("*"); err != nil || string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 // TestBeside has Run and Write at work beside the crawl.
 func TestBeside(t *testing.T) {
 	r := newRig(t, 2)

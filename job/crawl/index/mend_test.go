@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -75,6 +76,24 @@ func TestRestored(t *testing.T) {
 	}
 	if all, done := r.rebuilt("*"); len(all) <= len(now) || len(done.Damaged) > 0 {
 		t.Errorf("a rebuilt index has %d bytes and %v, one of a time line %d", len(all), done.Damaged, len(now))
+	}
+}
+
+// TestRestoredAtOnce: that all parts of the time line that was left are there yet does not make them ours.
+func TestRestoredAtOnce(t *testing.T) {
+	r := newRig(t, 14)
+	r.files(fanout-1, 1)
+	want, before := r.same(), tree(t, filepath.Join(r.dir, below))
+	r.restore(r.crash)
+	r.files(fanout, 1)
+	after := tree(t, filepath.Join(r.dir, below))
+	for name := range before {
+		if before[name] != after[name] {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	if got := r.same(); len(got) <= len(want) {
+		t.Errorf("got %d bytes", len(got))
 	}
 }
 
@@ -159,6 +178,7 @@ func TestSpoiled(t *testing.T) {
 				t.Fatal(err)
 			}
 			copy(b[len(b)/2:], "\n!\n") // what is behind it is not in order
+			b = bytes.Replace(b, []byte(`"url": "h`), []byte(`"url": "x`), 1)
 			if err := os.WriteFile(path, b, 0o644); err != nil {
 				t.Fatal(err)
 			}
