@@ -202,12 +202,8 @@ func (w *syntheticWeb) digest(tx *store.Tx, l *frontier.Lease) {
 	for i := range d {
 		d[i] = base32[rand.IntN(32)]
 	}
-	k := store.Key{byte(store.Job), 'D'}.Str("sha1:" + string(d[:]))
-	if ok, err := tx.Look(k, func([]byte) error { return nil }); ok || err != nil {
-		w.Errorf("digest %s is known, or %v", d, err)
-	}
 	v, _ := json.Marshal(map[string]any{"url": l.URL, "date": time.Now()})
-	tx.Set(k, v)
+	tx.Set(store.Key{byte(store.Job), 'D'}.Str("sha1:"+string(d[:])), v)
 }
 
 // take leases URLs, fewer than n if there are none left that may be asked.
@@ -229,7 +225,7 @@ func (w *syntheticWeb) take(ctx context.Context, n int) (all []*frontier.Lease) 
 // fill adds URLs until so many are known, of which a share is done.
 func (w *syntheticWeb) fill(urls int) {
 	for w.known < urls {
-		pages := min(pagesOfCommit, (urls-w.known+linksOfPage-1)/linksOfPage)
+		pages := min(4*pagesOfCommit, (urls-w.known+linksOfPage-1)/linksOfPage)
 		leases := w.take(w.Context(), max(0, int(doneShare*float64(w.known))-w.done))
 		links := w.fresh(pages)
 		w.done += len(leases)
@@ -273,13 +269,15 @@ func (w *syntheticWeb) rates() (r rates) {
 			}
 		}
 	})
-	var leases []*frontier.Lease
-	r.take = per(operations, func() { leases = w.take(w.Context(), operations) })
-	r.done = per(operations, func() {
-		for some := range slices.Chunk(leases, pagesOfCommit) {
-			w.commit(some, nil)
-		}
-	})
+	var take, done time.Duration
+	for range operations / pagesOfCommit {
+		begin := time.Now()
+		leases := w.take(w.Context(), pagesOfCommit)
+		taken := time.Now()
+		w.commit(leases, nil)
+		take, done = take+taken.Sub(begin), done+time.Since(taken)
+	}
+	r.take, r.done = operations/take.Seconds(), operations/done.Seconds()
 	w.done += operations
 	return r
 }

@@ -85,6 +85,7 @@ type Frontier struct {
 	mu       sync.Mutex // guards all below
 	hosts    map[uint32]*host
 	window   window
+	most     int    // how many hosts may be in the window before some are left to the store
 	edge     []byte // hosts whose entry in the order of time is at or behind it may be in the store alone; nil: none is
 	waiting  int64  // when the first URL that is put off is due, in milliseconds; 0 for none
 	paused   bool
@@ -161,7 +162,7 @@ func Open(st *store.Store, o Options) (*Frontier, error) {
 	if o.Window < 1 {
 		o.Window = 8192
 	}
-	f := &Frontier{st: st, opts: o, hosts: map[uint32]*host{}, news: make(chan struct{}), edge: key('r'), seen: &seen{},
+	f := &Frontier{st: st, opts: o, hosts: map[uint32]*host{}, news: make(chan struct{}), edge: key('r'), most: 2 * o.Window, seen: &seen{},
 		doomed: map[string]bool{}, names: names{byID: map[uint32]string{}}}
 	err := st.Latest(func(r store.Reader) error {
 		c, err := ReadCounts(r)

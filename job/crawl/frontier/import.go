@@ -280,7 +280,6 @@ func (b *Batch) takeOut(u *QueuedURL, to State) error {
 	if err != nil {
 		return err
 	}
-	b.tx.Delete(endedKey(u.Key))
 	if u.State == Queued {
 		b.remove(h, u.host, placeOf(u.key))
 		h.limit = true // what was read ahead of it may have this one

@@ -15,12 +15,13 @@ func (f *Frontier) enter(h *host) {
 	case h.asked < f.opts.PerHost:
 		heap.Push(&f.window, h)
 	}
-	if len(f.window) > 2*f.opts.Window {
+	if len(f.window) > f.most {
 		f.trim()
 	}
 }
 
-// trim leaves the hosts that come last to the store.
+// trim leaves the hosts that come last to the store. It is not called again before as many came as a window has: those that have
+// something in flight stay, however many they are.
 func (f *Frontier) trim() {
 	all := slices.Clone(f.window)
 	slices.SortFunc(all, func(a, b *host) int { return order(a, b) })
@@ -34,6 +35,7 @@ func (f *Frontier) trim() {
 		heap.Remove(&f.window, h.index)
 		delete(f.hosts, h.id)
 	}
+	f.most = len(f.window) + f.opts.Window
 }
 
 // refill reads the hosts that come next.
