@@ -81,7 +81,6 @@ func BenchmarkAdd(b *testing.B) {
 func BenchmarkTidy(b *testing.B) {
 	x := benchIndex(b)
 	const inFile = 20_000
-	begin := time.Now()
 	var tidied, appended time.Duration
 	lines := 0
 	for b.Loop() {
@@ -119,7 +118,6 @@ func BenchmarkTidy(b *testing.B) {
 	b.ReportMetric(float64(lines)/time.Since(at).Seconds(), "written/s")
 	b.ReportMetric(float64(stats.Bytes)/float64(lines), "B/line")
 	b.ReportMetric(float64(peak(b)>>20), "peak-MiB")
-	_ = begin
 }
 
 // peak is the most memory that this process had, in bytes.
