@@ -122,10 +122,12 @@ func itemOf(l Line) (frontier.Item, bool, error) {
 }
 
 // content is all that a store has of its shelf, a line each.
-func content(t testing.TB, st *store.Store) (all []string) {
+func content(t testing.TB, st *store.Store) []string { return contentOf(t, st, 'Y') }
+
+func contentOf(t testing.TB, st *store.Store, space byte) (all []string) {
 	t.Helper()
 	err := st.Latest(func(r store.Reader) error {
-		entries, failed := r.Scan(store.Key{byte(store.Job), 'Y'}, store.Key{byte(store.Job), 'Z'})
+		entries, failed := r.Scan(store.Key{byte(store.Job), space}, store.Key{byte(store.Job), space + 1})
 		for k, v := range entries {
 			all = append(all, fmt.Sprintf("%q %q", k[2:], v))
 		}
@@ -386,7 +388,7 @@ func importToBeKilled(args []string) int {
 	urlsAtOnce = 300
 	st, err := store.Open(args[0], store.Options{})
 	if err == nil {
-		_, err = Import(context.Background(), st, &shelf{}, args[1:], Options{Item: itemOf})
+		_, err = intoFrontier(context.Background(), st, args[1:])
 	}
 	if err == nil {
 		err = st.Close()
@@ -398,18 +400,50 @@ func importToBeKilled(args []string) int {
 	return 0
 }
 
-// TestKilled: an import that is killed at random moments, again and again, has imported the same in the end as one that was not.
+// intoFrontier imports into the frontier of a store, in which a person has queued two URLs.
+func intoFrontier(ctx context.Context, st *store.Store, files []string) (Report, error) {
+	f, err := frontier.Open(st, frontier.Options{})
+	if err != nil {
+		return Report{}, err
+	}
+	err = st.Update(func(tx *store.Tx) error {
+		b, err := f.Begin(tx)
+		if err != nil {
+			return err
+		}
+		for _, u := range []string{"http://a.example/", "http://seed.example/"} {
+			item, _, err := itemOf(Line{URL: u})
+			if err != nil {
+				return err
+			}
+			if _, err := b.Add(item); err != nil {
+				return err
+			}
+		}
+		return b.Write()
+	})
+	if err != nil {
+		return Report{}, err
+	}
+	into, err := f.Importer()
+	if err != nil {
+		return Report{}, err
+	}
+	return Import(ctx, st, into, files, Options{Item: itemOf})
+}
+
+// TestKilled: an import that is killed at random moments, again and again, leaves the frontier of one that was not, byte for byte.
 func TestKilled(t *testing.T) {
 	defer shrink(t, 300)()
-	in := journalOf(t, 15_000)
+	in := append(journalOf(t, 15_000), files(t, []byte("Fs http://a.example/\n"))...)
 	st := newStore(t)
 	begun := time.Now()
-	want, err := Import(t.Context(), st, &shelf{}, in, Options{Item: itemOf})
-	if err != nil {
-		t.Fatal(err)
+	want, err := intoFrontier(t.Context(), st, in)
+	if err != nil || want.Bad == 0 || len(want.Cut) != 1 {
+		t.Fatalf("%+v, %v", want, err)
 	}
 	took := time.Since(begun)
-	whole := content(t, st)
+	whole := contentOf(t, st, 'F')
 	kills, _ := strconv.Atoi(os.Getenv("HOLDFAST_TEST_KILLS"))
 	rnd := rand.New(rand.NewPCG(11, uint64(time.Now().UnixNano())))
 	dir := filepath.Join(t.TempDir(), "killed")
@@ -421,7 +455,8 @@ func TestKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(20*time.Millisecond+time.Duration(rnd.Int64N(int64(took)/2)), func() { cmd.Process.Kill() })
+		after := 20*time.Millisecond + time.Duration(rnd.Int64N(int64(took)/4))
+		timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
 		if err := cmd.Wait(); err != nil {
 			killed++
 		}
@@ -432,14 +467,60 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st2.Close()
-	got, err := Import(t.Context(), st2, &shelf{}, in, Options{Item: itemOf})
+	got, err := intoFrontier(t.Context(), st2, in)
 	if got.Again = false; err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("killed %d times: %+v (%v), want %+v", killed, got, err, want)
 	}
-	if got := content(t, st2); !slices.Equal(got, whole) {
+	if got := contentOf(t, st2, 'F'); !slices.Equal(got, whole) {
 		t.Errorf("killed %d times: %d entries, want %d", killed, len(got), len(whole))
 	}
-	t.Logf("killed %d times", killed)
+	t.Logf("killed %d times in imports of %v", killed, took)
+}
+
+// TestPowerCuts: the same when the power is cut, and the disk keeps of what was not synced what it likes.
+func TestPowerCuts(t *testing.T) {
+	defer shrink(t, 300)()
+	in := journalOf(t, 4000)
+	st := newStore(t)
+	want, err := Import(t.Context(), st, &shelf{}, in, Options{Item: itemOf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := content(t, st)
+	disk := storetest.NewCrashFS()
+	for cut := uint64(0); ; cut++ {
+		st, err := store.Open("store", storetest.Options(t, disk.FS()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		var after *storetest.CrashFS
+		off := errors.New("the power is off")
+		s := &shelf{fail: func() error {
+			if n++; n < 4 {
+				return nil
+			}
+			after = disk.After(50, cut+1)
+			return off
+		}}
+		got, err := Import(t.Context(), st, s, in, Options{Item: itemOf})
+		if err == nil {
+			if fmt.Sprint(got) != fmt.Sprint(want) || !slices.Equal(content(t, st), whole) {
+				t.Errorf("after %d cuts: %+v, want %+v", cut, got, want)
+			}
+			if err := st.Close(); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		if !errors.Is(err, off) || cut > 100 {
+			t.Fatalf("cut %d: %v", cut, err)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		disk = after
+	}
 }
 
 // TestChangedFiles: what is no journal, or is not there, or has shrunk below what was read of it, is told.

@@ -261,6 +261,21 @@ func TestRotatedIsTakenAway(t *testing.T) {
 	}
 }
 
+// TestLateName: lines behind a rotation never get into the file that ended, though nobody has given it its name yet.
+func TestLateName(t *testing.T) {
+	d := newDesk(t)
+	d.commit([]Line{{Kind: Taken, URL: "http://a.example/"}}, false)
+	if err := d.w.Rotate("cp00001"); err != nil {
+		t.Fatal(err)
+	}
+	d.commit([]Line{{Kind: Taken, URL: "http://b.example/"}}, false)
+	if err := d.w.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	d.names = []string{"cp00001"}
+	d.check()
+}
+
 // TestNamesInUse: a rotation touches no file that has the name already; a journal that had nothing is whole gzip all the same.
 func TestNamesInUse(t *testing.T) {
 	d := newDesk(t)
