@@ -257,6 +257,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add("F+ http://a.example/x http://a.example/ LLX")
 	f.Add("F+ http://a/ 3+L http://b/ c d")
+	f.Add("F+ 0 - 00")
 	f.Fuzz(func(t *testing.T, s string) {
 		l, err := Parse(s)
 		if err != nil {

@@ -58,7 +58,7 @@ func (l Line) parse(s string) (Line, error) {
 		return Line{}, errNoURL
 	}
 	first, rest := field(rest)
-	second, rest := field(rest)
+	second, _ := field(rest) // behind it comes the context of the link
 	switch {
 	case first == "":
 		return l, nil
@@ -76,10 +76,9 @@ func (l Line) parse(s string) (Line, error) {
 	if l.Hops == "-" {
 		l.Hops = ""
 	}
-	if len(l.Via) <= 1 { // a dash, which some write for nothing
+	if !isURL(l.Via) { // a dash, which some write for nothing, or the context of the link
 		l.Via = ""
 	}
-	_ = rest // the context of the link
 	return l, nil
 }
 
