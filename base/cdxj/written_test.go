@@ -69,8 +69,10 @@ func TestWrittenAnything(t *testing.T) {
 		r := warc.Record{ID: warc.NewID(), TargetURI: "http://" + rapid.String().Draw(t, "url"),
 			Type: rapid.SampledFrom([]warc.Type{warc.Response, warc.Revisit, warc.Resource, warc.Request, warc.Metadata}).Draw(t, "type"),
 			Date: time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "s"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns"))}
-		start := rapid.SampledFrom([]string{"HTTP/1.1 200 OK\r\n", "HTTP/1.0 404\n", "no\n", "", "HTTP/1.1 2x0 OK\r\nTransfer-Encoding: chunked\r\n"})
-		block := start.Draw(t, "start") + rapid.StringMatching(`(Content-Type: ?[a-zA-Z/; é]{0,9}\r?\n)?\r?\n(3\r\n)?[a-z\r\n]{0,9}`).Draw(t, "rest")
+		start := rapid.SampledFrom([]string{"HTTP/1.1 200 OK\r\n", "HTTP/1.0 404\n", "no\n", "",
+			"HTTP/1.1 2x0 OK\r\nTransfer-Encoding: chunked\r\n"})
+		rest := rapid.StringMatching(`(Content-Type: ?[a-zA-Z/; é]{0,9}\r?\n)?\r?\n(3\r\n)?[a-z\r\n]{0,9}`)
+		block := start.Draw(t, "start") + rest.Draw(t, "rest")
 		r.Content, r.Length = strings.NewReader(block), int64(len(block))
 		switch r.Type {
 		case warc.Resource, warc.Metadata:

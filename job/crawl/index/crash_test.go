@@ -291,8 +291,8 @@ func (m *machine) crawl() (parts []func() bool) {
 	return append(parts, m.write)
 }
 
-// TestCrash ends the process at each step there is, or cuts the power: nothing that was committed is missing then, nothing is there
-// twice, nothing is left behind, and the crawl goes on to the same end.
+// TestCrash ends the process at each step there is, or cuts the power: nothing that was committed is missing then, nothing is
+// there twice, nothing is left behind, and the crawl goes on to the same end.
 func TestCrash(t *testing.T) {
 	whole := newMachine(t, -1, false)
 	whole.open()

@@ -20,8 +20,8 @@ import (
 // mostEarlier is how many files are searched for each capture.
 const mostEarlier = 100
 
-// Earlier finds captures in the indexes of earlier crawls, of which it reads some kilobytes for each question. It may be used by several
-// goroutines at once.
+// Earlier finds captures in the indexes of earlier crawls, of which it reads some kilobytes for each question. It may be used by
+// several goroutines at once.
 type Earlier struct{ all []earlierFile }
 
 type earlierFile struct {
@@ -50,8 +50,8 @@ func OpenEarlier(paths ...string) (_ *Earlier, err error) {
 		return nil, err
 	}
 	if len(names) > mostEarlier {
-		return nil, fault.WithHint(fault.New(fault.Invalid, "%d files are more than the %d that can be searched for each page", len(names),
-			mostEarlier), "make one of them: LC_ALL=C sort -m -u *.cdxj > all.cdxj")
+		return nil, fault.WithHint(fault.New(fault.Invalid, "%d files are more than the %d that can be searched for each page",
+			len(names), mostEarlier), "make one of them: LC_ALL=C sort -m -u *.cdxj > all.cdxj")
 	}
 	for _, name := range names {
 		f, err := os.Open(name)
@@ -140,7 +140,8 @@ func lineBehind(f *os.File, at, size int64) ([]byte, error) {
 		more = in.Scan()
 	}
 	if err := in.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return nil, fault.New(fault.Invalid, "%s is no CDXJ file: a line behind byte %d has more than %d bytes", f.Name(), at, cdxj.MaxLine)
+		return nil, fault.New(fault.Invalid, "%s is no CDXJ file: a line behind byte %d has more than %d bytes", f.Name(), at,
+			cdxj.MaxLine)
 	} else if err != nil || !more {
 		return nil, err
 	}

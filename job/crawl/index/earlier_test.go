@@ -64,8 +64,8 @@ func TestEarlier(t *testing.T) {
 	var files [4][]cdxj.Line
 	for n := range 3000 {
 		to := url(r.IntN(300))
-		l := cdxj.Line{Key: weburl.IndexKeyOf(to), URL: to, Time: fmt.Sprintf("2026010100%02d%02d", r.IntN(60), r.IntN(60)), Mime: "text/html",
-			Status: 200, Digest: digestOf(fmt.Sprint(r.IntN(5))).Value(), Offset: int64(n), Filename: "x.warc.gz"}
+		l := cdxj.Line{Key: weburl.IndexKeyOf(to), URL: to, Mime: "text/html", Status: 200,
+			Time: fmt.Sprintf("2026010100%02d%02d", r.IntN(60), r.IntN(60)), Digest: digestOf(fmt.Sprint(r.IntN(5))).Value(), Offset: int64(n), Filename: "x.warc.gz"}
 		switch r.IntN(10) {
 		case 0:
 			l.Mime = cdxj.Revisit
@@ -150,8 +150,8 @@ func TestEarlierRefuses(t *testing.T) {
 		"nothing there":   {filepath.Join(dir, "none"), fault.NotFound},
 		"empty directory": {t.TempDir(), fault.NotFound},
 		"not sorted":      {textFile(t, filepath.Join(dir, "half"), half), fault.Corrupt},
-		"a CDX file": {textFile(t, filepath.Join(dir, "cdx"), " CDX N b a m s k r M S V g\ncom,a)/ 20260101000000 http://a.com/ text/html 200 X - - 1 2 x\n"),
-			fault.Invalid},
+		"a CDX file": {textFile(t, filepath.Join(dir, "cdx"), " CDX N b a m s k r M S V g\n"+
+			"com,a)/ 20260101000000 http://a.com/ text/html 200 X - - 1 2 x\n"), fault.Invalid},
 		"packed":   {textFile(t, filepath.Join(dir, "gz"), "\x1f\x8b\x08\x00\x00"), fault.Invalid},
 		"one line": {textFile(t, filepath.Join(dir, "long"), strings.Repeat("x", cdxj.MaxLine+9)), fault.Invalid},
 		"too many": {many, fault.Invalid},
@@ -191,17 +191,19 @@ func TestEarlierRefuses(t *testing.T) {
 	if !found {
 		t.Error("no search met lines that are not in order")
 	}
-	broken := strings.Replace(strings.Join(sorted, ""), `{"url": "http://a.com/", "length": "0", "offset": "0", "filename": "x"}`+"\ncom,a)/0002",
-		strings.Repeat("?", 70)+"\ncom,a)/0002", 1)
+	broken := strings.Replace(strings.Join(sorted, ""),
+		`{"url": "http://a.com/", "length": "0", "offset": "0", "filename": "x"}`+"\ncom,a)/0002", strings.Repeat("?", 70)+"\ncom,a)/0002", 1)
 	e = openEarlier(t, textFile(t, filepath.Join(dir, "broken"), broken))
-	if _, _, err := e.First("http://a.com/0001", digestOf("a")); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "broken") {
+	_, _, err := e.First("http://a.com/0001", digestOf("a"))
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("a broken line: got %v", err)
 	}
 }
 
 // FuzzEarlier: whatever a file holds, it is refused, or searched without a fault of ours.
 func FuzzEarlier(f *testing.F) {
-	good, _ := cdxj.Line{Key: "com,example)/", Time: "20260101000000", URL: "http://example.com/", Digest: digestOf("a").Value()}.Append(nil)
+	good, _ := cdxj.Line{Key: "com,example)/", Time: "20260101000000", URL: "http://example.com/",
+		Digest: digestOf("a").Value()}.Append(nil)
 	f.Add(good)
 	f.Add(append([]byte("!meta {}\n"), good...))
 	f.Add(append(slices.Clone(good), "com,example)/ 20260101000000 {}"...))

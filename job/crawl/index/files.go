@@ -36,11 +36,9 @@ func (d files) step(step, path string) error {
 	return d.before(step, path)
 }
 
-func (d files) size(name string) int64 { return fileSize(d.join(name)) }
-
-// fileSize is the size of a file, -1 if there is none.
-func fileSize(path string) int64 {
-	info, err := os.Lstat(path)
+// size of a file, -1 if there is none.
+func (d files) size(name string) int64 {
+	info, err := os.Lstat(d.join(name))
 	if err != nil || !info.Mode().IsRegular() {
 		return -1
 	}

@@ -1,24 +1,24 @@
 // Package index keeps the index of a crawl's captures beside its WARC files, and finds captures in the indexes of earlier crawls.
 //
-//	WARCS/index.cdxj             all captures, sorted: for pywb and its kin; replaced whole by Write, and by Rebuild
-//	WARCS/index/SERIAL-MARK.lines   of one WARC file, in its order: the one that is written to, and those that wait to be sorted
-//	WARCS/index/SERIAL-MARK.run     sorted lines of WARC files that have ended, never written to again
-//	WARCS/index/LOCK             held while an Index is open
+//	WARCS/index.cdxj               all captures, sorted: for pywb and its kin; replaced whole by Write and Rebuild
+//	WARCS/index/SERIAL-MARK.lines  of one WARC file, in its order: the one that is written to, and those to be sorted
+//	WARCS/index/SERIAL-MARK.run    sorted lines of WARC files that have ended, never written to again
+//	WARCS/index/LOCK               held while an Index is open
 //
-// No file of index/ has a name that another program takes for an index, so that no capture is shown twice. Together they have each
-// capture that was committed, index.cdxj those up to the last Write.
+// No file of index/ has a name that another program takes for an index, so that no capture is shown twice. Together they have
+// each capture that was committed, index.cdxj those up to the last Write.
 //
-// Lines are appended in step with the store, as the records that they tell of: after a crash the file is cut back to what counts. When
-// a WARC file has ended Run sorts its lines to a run, and makes one run of eight, so that a line is copied once for each power of
-// eight of the files there are. A file that the store does not speak of is removed by the next Open. All is derived: a file that is
-// gone or damaged is made again from what else there is in index/, from index.cdxj, and from the WARC files.
+// Lines are appended in step with the store, as the records that they tell of: after a crash the file is cut back to what counts.
+// When a WARC file has ended Run sorts its lines to a run, and makes one run of eight, so that a line is copied once for each
+// power of eight of the files there are. A file that the store does not speak of is removed by the next Open. All is derived: a
+// file that is gone or damaged is made again from what else there is in index/, from index.cdxj, and from the WARC files.
 //
 // MARK is the store's life. A store that was restored knows which captures counted at its checkpoint. It takes their lines from
 // wherever they are into runs of its own, and touches no file of the other time line. Its index.cdxj has
 // the captures that it knows itself; Rebuild indexes all WARC files of a directory, whoever wrote them.
 //
-// What the store has, behind zI: o the lines that are written to; e SERIAL lines that wait; r SERIAL a run; w NAME how far a WARC file
-// counts; m if runs are to be made again; p what index.cdxj has.
+// What the store has, behind zI: o the lines that are written to; e SERIAL lines that wait; r SERIAL a run; w NAME how far a WARC
+// file counts; m if runs are to be made again; p what index.cdxj has.
 //
 // Called by the job crawl.
 package index
@@ -53,8 +53,8 @@ type Options struct {
 	Log *slog.Logger // default slog.Default
 }
 
-// Index is the index of a crawl that runs. Add, Roll, Sync, Commit and Committed are for one goroutine at a time, the one that writes
-// the archive; Run and Write may go on beside it.
+// Index is the index of a crawl that runs. Add, Roll, Sync, Commit and Committed are for one goroutine at a time, the one that
+// writes the archive; Run and Write may go on beside it.
 type Index struct {
 	st     *store.Store
 	log    *slog.Logger
@@ -105,6 +105,7 @@ type published struct {
 	Known   int64  `json:"known"`   // captures, of which some may be missing
 	Lines   int64  `json:"lines"`
 	Size    int64  `json:"size"`
+	Time    int64  `json:"time"` // of the file, so that one that another time line wrote is not taken for it
 }
 
 // state is what the store knows.
@@ -169,7 +170,8 @@ func pieces(r store.Reader, part byte) (all []piece, err error) {
 	return all, failed()
 }
 
-// Open opens the index of a store, and brings its files to what the store says of them. An index that somebody else has open is Busy.
+// Open opens the index of a store, and brings its files to what the store says of them. An index that somebody else has open is
+// Busy.
 func Open(st *store.Store, o Options) (x *Index, err error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -179,8 +181,8 @@ func Open(st *store.Store, o Options) (x *Index, err error) {
 
 // openWith is Open with a function that is told of each change of a file ahead of it, and may refuse it.
 func openWith(st *store.Store, o Options, before func(step, path string) error) (x *Index, err error) {
-	x = &Index{st: st, log: o.Log, warcs: o.Dir, lineage: st.Lineage().String(), more: make(chan struct{}, 1), turn: make(chan struct{}, 1),
-		dir: files{filepath.Join(o.Dir, below), before}}
+	x = &Index{st: st, log: o.Log, warcs: o.Dir, lineage: st.Lineage().String(), dir: files{filepath.Join(o.Dir, below), before},
+		more: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 	x.mark = x.lineage[:min(8, len(x.lineage))]
 	if err := disk.MkdirAll(x.dir.path, 0o755); err != nil {
 		return nil, err
@@ -215,13 +217,14 @@ func openWith(st *store.Store, o Options, before func(step, path string) error) 
 func lock(dir string) (*disk.Lock, error) {
 	l, err := disk.Acquire(filepath.Join(dir, "LOCK"))
 	if fault.Is(err, fault.Busy) {
-		return nil, fault.WithHint(err, "it is of the crawl that runs there, which keeps the index itself; another one needs a directory of its own")
+		return nil, fault.WithHint(err,
+			"a crawl runs there and keeps the index itself; another one needs a directory of its own")
 	}
 	return l, nil
 }
 
-// check brings the store to what there is of the files it speaks of. If that is not all of them, or they are another life's, runs are
-// made again.
+// check brings the store to what there is of the files it speaks of. If that is not all of them, or they are another life's, runs
+// are made again.
 func (x *Index) check(s state) (state, error) {
 	ours := s.open.Lineage == x.lineage
 	writes := s.open.Serial == 0 || x.dir.size(linesName(s.open.Serial, x.mark)) >= s.open.Size

@@ -22,8 +22,8 @@ type part struct {
 	captures int64
 }
 
-// Add takes the lines of the records that an archive has just added, and says where. What is no capture has none, nor has one whose
-// line would be too long, as Rebuild leaves it out too. Nothing is written before Sync.
+// Add takes the lines of the records that an archive has just added, and says where. What is no capture has none, nor has one
+// whose line would be too long, as Rebuild leaves it out too. Nothing is written before Sync.
 func (x *Index) Add(records []*warc.Record, places []archive.Place) error {
 	for i, rec := range records {
 		l, ok, err := cdxj.Written(rec, places[i].Written, places[i].File, weburl.IndexKeyOf)

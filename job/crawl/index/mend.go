@@ -13,8 +13,9 @@ import (
 	"holdfast/kernel/store"
 )
 
-// mend makes one run of all WARC files that are known: of whatever lines lie in the directory, of this time line or another, and in
-// index.cdxj; and of the WARC files themselves where lines are missing. All is sorted anew, so it does not matter in which state it is found.
+// mend makes one run of all WARC files that are known: of whatever lines lie in the directory, of this time line or another, and
+// in index.cdxj; and of the WARC files themselves where lines are missing. All is sorted anew, so it does not matter in which
+// state it is found.
 func (x *Index) mend(ctx context.Context, s state) error {
 	var all map[string]known
 	if err := x.st.View(ctx, func(r store.Reader) (err error) { all, err = readKnown(r); return err }); err != nil {

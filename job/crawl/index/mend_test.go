@@ -30,8 +30,8 @@ func tree(t testing.TB, dir string) map[string]string {
 	return all
 }
 
-// TestRestored: a store that went back knows what counted then, wherever its lines went meanwhile, and touches no file of the time
-// line that it left. It may go back again.
+// TestRestored: a store that went back knows what counted then, wherever its lines went meanwhile, and touches no file of the
+// time line that it left. It may go back again.
 func TestRestored(t *testing.T) {
 	r := newRig(t, 3)
 	r.files(20, 2)
@@ -63,7 +63,8 @@ func TestRestored(t *testing.T) {
 			}
 		}
 		got, _ := r.write()
-		if want, _ := r.rebuilt("*" + r.x.mark + "*"); got != text(append(slices.Collect(strings.Lines(then)), slices.Collect(strings.Lines(want))...)) {
+		ours, _ := r.rebuilt("*" + r.x.mark + "*")
+		if got != text(slices.Collect(strings.Lines(then+ours))) {
 			t.Errorf("behind it there is\n%.3000s", got)
 		}
 	}
@@ -194,7 +195,8 @@ func TestSpoiled(t *testing.T) {
 	}
 }
 
-// TestMovedAway: WARC files that were moved away stay in the index, as long as their lines are somewhere; then it says how many lack.
+// TestMovedAway: WARC files that were moved away stay in the index, as long as their lines are somewhere; then it says how many
+// lack.
 func TestMovedAway(t *testing.T) {
 	r := newRig(t, 7)
 	r.files(5, 2)

@@ -44,9 +44,9 @@ type Damaged struct {
 	Err  error // says where
 }
 
-// Rebuild makes index.cdxj of a directory of its WARC files alone, whoever wrote them. Of one that is written to, it has what is whole
-// at that moment. Files are read as many at once as there are processors, and tell, which may be nil, hears of each that was. A directory
-// whose crawl runs is Busy.
+// Rebuild makes index.cdxj of a directory of its WARC files alone, whoever wrote them. Of one that is written to, it has what is
+// whole at that moment. Files are read as many at once as there are processors, and tell, which may be nil, hears of each that
+// was. A directory whose crawl runs is Busy.
 func Rebuild(ctx context.Context, dir string, tell func(files, of int)) (done Rebuilt, err error) {
 	names, err := warcs(dir)
 	if err != nil {

@@ -77,8 +77,8 @@ func TestBusy(t *testing.T) {
 	r.same()
 }
 
-// TestRebuildDamage: of a file that is damaged there is what stands before, and it is told where; the end of one that is written to
-// is no damage.
+// TestRebuildDamage: of a file that is damaged there is what stands before, and it is told where; the end of one that is written
+// to is no damage.
 func TestRebuildDamage(t *testing.T) {
 	r := newRig(t, 10)
 	r.files(2, 4)

@@ -41,7 +41,8 @@ func numbered(n int, file string) cdxj.Line {
 func BenchmarkAdd(b *testing.B) {
 	x := benchIndex(b)
 	block := "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nServer: x\r\n\r\n" + strings.Repeat("x", 20000)
-	answer := &warc.Record{Type: warc.Response, ID: warc.NewID(), Date: time.Now(), TargetURI: "https://www.example.com/articles/a.html"}
+	answer := &warc.Record{Type: warc.Response, ID: warc.NewID(), Date: time.Now(),
+		TargetURI: "https://www.example.com/articles/a.html"}
 	ask := &warc.Record{Type: warc.Request, TargetURI: answer.TargetURI}
 	places := []archive.Place{{File: "site-20260101000000000-00001-abcdefgh.warc.gz"}, {}}
 	places[0].Digests.Payload.SHA1 = digestOf("x")

@@ -21,8 +21,8 @@ type Stats struct {
 	Missing int64
 }
 
-// Write makes index.cdxj of all captures that are committed, unless it is. The crawl may go on meanwhile. A million lines take about
-// a second.
+// Write makes index.cdxj of all captures that are committed, unless it is. The crawl may go on meanwhile. A million lines take
+// about a second.
 func (x *Index) Write(ctx context.Context) (Stats, error) {
 	var stats Stats
 	err := x.take(ctx, func() (err error) {
@@ -45,8 +45,8 @@ func (x *Index) Write(ctx context.Context) (Stats, error) {
 	return stats, nil
 }
 
-// publish makes index.cdxj of what there is, unless it is that already: a crawl that is started again and has nothing to do ends at
-// once, whatever it has archived.
+// publish makes index.cdxj of what there is, unless it is that already: a crawl that is started again and has nothing to do ends
+// at once, whatever it has archived.
 func (x *Index) publish(ctx context.Context) (Stats, error) {
 	var s state
 	now := published{Lineage: x.lineage}
@@ -60,9 +60,10 @@ func (x *Index) publish(ctx context.Context) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	was := s.published
-	if was.Lineage == x.lineage && was.Known == now.Known && was.Lines == was.Known && fileSize(filepath.Join(x.warcs, File)) == was.Size {
-		return was.stats(), nil
+	there := now
+	there.Lines = now.Known
+	if there.stamp(filepath.Join(x.warcs, File)) == nil && there == s.published {
+		return there.stats(), nil
 	}
 	last, err := x.sorted(ctx, s)
 	if err != nil {
@@ -73,8 +74,20 @@ func (x *Index) publish(ctx context.Context) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	now.Lines, now.Size = done.lines, done.size
+	now.Lines = done.lines
+	if err := now.stamp(filepath.Join(x.warcs, File)); err != nil {
+		return Stats{}, err
+	}
 	return now.stats(), x.st.Update(func(tx *store.Tx) error { return set(tx, key(filePart), now) })
+}
+
+// stamp notes which file it is.
+func (p *published) stamp(path string) error {
+	info, err := os.Stat(path)
+	if err == nil {
+		p.Size, p.Time = info.Size(), info.ModTime().UnixNano()
+	}
+	return err
 }
 
 func (p published) stats() Stats {
