@@ -21,9 +21,11 @@ function payload(block) {
   const head = block.toString("latin1", 0, end);
   const body = block.subarray(end);
   const coding = [...head.matchAll(/^transfer-encoding:(.*)$/gim)].pop();
-  const chunks = head.startsWith("HTTP/1.1") && coding && /(^|,)\s*chunked\s*$/i.test(coding[1]) ? dechunk(body) : null;
+  const chunks = coding && /(^|,)\s*chunked\s*$/i.test(coding[1]) ? dechunk(body) : null;
   return { status: Number(head.slice(9, 12)) || 0, body: chunks || body };
 }
+
+const mostLine = 8 << 10; // of a chunk, in bytes: a longer one breaks the form, as does a size of more than 15 digits
 
 // dechunk ends where the chunks break their form. It is null for a body that does not begin with one: a proxy took the chunks
 // away, and left the field.
@@ -31,8 +33,8 @@ function dechunk(body) {
   const parts = [];
   for (let at = 0; ; ) {
     const end = body.indexOf(10, at);
-    const line = end < 0 ? "" : body.toString("latin1", at, end);
-    const size = /^[0-9a-f]+(?=[;\s]|$)/i.exec(line);
+    const line = end < 0 || end - at >= mostLine ? "" : body.toString("latin1", at, end);
+    const size = /^0*[0-9a-f]{1,15}(?=[;\s]|$)/i.exec(line);
     if (!size) return at === 0 ? null : Buffer.concat(parts);
     const length = parseInt(size[0], 16);
     if (length === 0) return Buffer.concat(parts);

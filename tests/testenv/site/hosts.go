@@ -40,15 +40,21 @@ func (n *Nasty) robots() {
 	behind.at("/rules/2", text(no))
 	rules("robots.txt redirects to itself: it can't be had, and nothing is forbidden, as RFC 9309 has it", false,
 		moved("/robots.txt"))
+	n.changingRules()
+	seeds, cases := len(n.Seeds), len(n.cases)
 	rules("robots.txt says 503 once: it is asked for again before anything else is", true, func(x *exchange) bool {
 		if x.turn == 1 {
-			return x.answer(503, "", "later")
+			return x.answer(503, "Retry-After: 1\r\n", "later")
 		}
 		return text(no)(x)
 	})
-	n.noRules("robots.txt says 503 always: nothing is allowed", gives(503, "", "never"))
+	n.noRules("robots.txt says 503 always: nothing is allowed", gives(503, "Retry-After: 1\r\n", "never"))
 	n.noRules("robots.txt is never answered: nothing is allowed", (*exchange).hold)
-	n.changingRules()
+	n.Waits, n.Seeds = n.Seeds[seeds:], n.Seeds[:seeds:seeds]
+	for _, c := range n.cases[cases:] {
+		n.WaitCases = append(n.WaitCases, *c)
+	}
+	n.cases = n.cases[:cases:cases]
 }
 
 // noRules is a host whose robots.txt can't be had.

@@ -26,6 +26,11 @@ func (n *Nasty) Judge(outcomes map[string]Outcome, asked bool) []string {
 		}
 	}
 	counts := n.Counts()
+	for _, c := range n.Cases {
+		if c.Most == 0 {
+			counts[c.URL]++ // that it is asked for can't be seen: no server of ours understands it
+		}
+	}
 	for url, o := range outcomes {
 		if o.Archived && counts[url] == 0 && strings.HasPrefix(url, "http://") {
 			faults = append(faults, brief(url)+": it is archived, and was never asked for")

@@ -16,7 +16,7 @@ const (
 	Timeout       = 6 * time.Second // of a fetch as a whole
 	Retries       = 1
 	RetryAfter    = 200 * time.Millisecond
-	MaxHops       = 15
+	MaxHops       = 20 // as in Heritrix
 )
 
 // Verdict is whether something has to be.
@@ -63,6 +63,10 @@ type Nasty struct {
 	Seeds []string
 	Cases []Case
 	Traps []Trap
+	// Waits are seeds that make a crawl wait for a quarter of an hour, and what is expected of them. They are in neither of the
+	// lists above.
+	Waits     []string
+	WaitCases []Case
 	// Forbidden are hosts that are in no crawl's scope and at no address that a seed names. Whoever asks them is no right crawler.
 	Forbidden []*Host
 	// Hosts are all the others, by the URL of their root.

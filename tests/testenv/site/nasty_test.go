@@ -184,7 +184,7 @@ func TestTraps(t *testing.T) {
 	ask(t, h, "/later", time.Second)
 	ask(t, h, "/later", time.Second)
 	faults := strings.Join(n.Faults(), "\n")
-	for _, want := range []string{"50 URLs of " + n.main.URL + "count/ were asked for, want at most 16", soon +
+	for _, want := range []string{"50 URLs of " + n.main.URL + "count/ were asked for, want at most 21", soon +
 		" was asked for again after "} {
 		if !strings.Contains(faults, want) {
 			t.Errorf("want %q", want)
