@@ -117,6 +117,7 @@ func openWeb(t testing.TB, dir string, hosts int) *syntheticWeb {
 	for h := range hosts {
 		w.sites = append(w.sites, siteOf(h))
 	}
+	slices.SortFunc(w.sites, func(a, b site) int { return strings.Compare(a.surt, b.surt) })
 	w.open()
 	return w
 }
@@ -143,16 +144,21 @@ func (w *syntheticWeb) fresh(pages int) (items []frontier.Item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for range pages {
-		h := w.rnd.IntN(len(w.sites))
-		via := w.sites[h].url + pathOf(h, w.rnd.IntN(w.next[h]+1))
-		for range linksOfPage {
-			to := h
-			if w.rnd.IntN(8) == 0 {
-				to = w.rnd.IntN(len(w.sites))
-			}
-			items = append(items, itemOf(&w.sites[to], to, w.next[to], via))
-			w.next[to]++
+		items = append(items, w.links(w.rnd.IntN(len(w.sites)), 8)...)
+	}
+	return items
+}
+
+// links are URLs that nobody knows, of a page of a host: one of so many leads to another host; 0 is that none does.
+func (w *syntheticWeb) links(h, others int) (items []frontier.Item) {
+	via := w.sites[h].url + pathOf(h, w.rnd.IntN(w.next[h]+1))
+	for range linksOfPage {
+		to := h
+		if others > 0 && w.rnd.IntN(others) == 0 {
+			to = w.rnd.IntN(len(w.sites))
 		}
+		items = append(items, itemOf(&w.sites[to], to, w.next[to], via))
+		w.next[to]++
 	}
 	w.known += len(items)
 	return items
@@ -222,12 +228,20 @@ func (w *syntheticWeb) take(ctx context.Context, n int) (all []*frontier.Lease) 
 	return all
 }
 
-// fill adds URLs until so many are known, of which a share is done.
+// fill adds URLs until so many are known, of which a share is done. It goes over all hosts in their order a few times, so that an
+// hour's work of a store that is written to at random takes some minutes.
 func (w *syntheticWeb) fill(urls int) {
-	for w.known < urls {
-		pages := min(4*pagesOfCommit, (urls-w.known+linksOfPage-1)/linksOfPage)
+	const passes = 4
+	pages := (urls-w.known)/(passes*linksOfPage*len(w.sites)) + 1
+	for h := 0; w.known < urls; {
 		leases := w.take(w.Context(), max(0, int(doneShare*float64(w.known))-w.done))
-		links := w.fresh(pages)
+		var links []frontier.Item
+		for len(links) < 4*pagesOfCommit*linksOfPage && w.known < urls {
+			for range pages {
+				links = append(links, w.links(h, 0)...)
+			}
+			h = (h + 1) % len(w.sites)
+		}
 		w.done += len(leases)
 		w.commit(leases, links)
 	}

@@ -403,9 +403,7 @@ func (f *Frontier) changed(id uint32, c *change) {
 	if h.index >= 0 {
 		heap.Remove(&f.window, h.index)
 	}
-	if h.asked == 0 {
-		f.forget(h)
-	}
+	f.forget(h)
 }
 
 // Find says what is known of a URL, by its key.

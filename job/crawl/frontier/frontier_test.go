@@ -170,3 +170,20 @@ func TestPrecedence(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// TestReleasedLate: a host may be released when its URL is done already, also if it had no other one by then.
+func TestReleasedLate(t *testing.T) {
+	r := newRig(t, Options{PerHost: 2})
+	r.add(item(1, 1))
+	l := r.take()
+	r.batch(func(b *Batch) error { return b.Done(l, Outcome{Status: 200, Due: r.now}) })
+	if other := r.take(); other != nil {
+		t.Fatalf("%s is taken", other.URL)
+	}
+	r.f.Release(l, r.now)
+	r.add(item(1, 2))
+	if l := r.take(); l == nil {
+		t.Error("nothing is taken")
+	}
+	r.recount()
+}

@@ -367,24 +367,30 @@ func TestPatterns(t *testing.T) {
 	r := newRig(t, Options{})
 	const budget = 30
 	queued := 0
-	for n := range 10 * mostPatterns {
+	put := func(b *Batch, n int) {
 		article := item(1, n)
 		article.Pattern, article.PatternBudget = fmt.Sprintf("host /article-%d-#", n), budget
+		if fate, err := b.Put(&article); fate != New || err != nil {
+			t.Errorf("article %d: %v, %v", n, fate, err)
+		}
 		day := item(1, 1_000_000+n)
 		day.Pattern, day.PatternBudget = "host /#/#/#", budget
-		if n%1000 == 0 {
+		fate, err := b.Put(&day)
+		if fate == New {
+			queued++
+		}
+		if want := map[bool]Fate{true: New, false: Over}[n < budget]; fate != want || err != nil {
+			t.Errorf("day %d: %v, %v", n, fate, err)
+		}
+	}
+	const together = 16
+	for n := 0; n < 10*mostPatterns; n += together {
+		if n%1024 == 0 {
 			r.again()
 		}
 		r.batch(func(b *Batch) error {
-			if fate, err := b.Put(&article); fate != New || err != nil {
-				t.Errorf("article %d: %v, %v", n, fate, err)
-			}
-			fate, err := b.Put(&day)
-			if fate == New {
-				queued++
-			}
-			if want := map[bool]Fate{true: New, false: Over}[n < budget]; fate != want || err != nil {
-				t.Errorf("day %d: %v, %v", n, fate, err)
+			for i := range together {
+				put(b, n+i)
 			}
 			return nil
 		})

@@ -158,14 +158,14 @@ func (f *Frontier) landed(l *Lease) {
 	i := slices.Index(h.flying, l)
 	h.flying = slices.Delete(h.flying, i, i+1)
 	f.flying.Add(-1)
-	if h.index < 0 && h.asked == 0 {
+	if h.index < 0 {
 		f.forget(h)
 	}
 }
 
-// forget lets go of a host that has nothing in flight.
+// forget lets go of a host that has nothing in flight, and that nobody will release.
 func (f *Frontier) forget(h *host) {
-	if len(h.flying) == 0 {
+	if len(h.flying) == 0 && h.asked == 0 {
 		delete(f.hosts, h.id)
 	}
 }
