@@ -46,6 +46,10 @@ type crawlConfig struct {
 	WARC warcFiles `yaml:"warc"`
 	// Logs is the directory of crawl.log and the others; default logs/NAME in the data directory.
 	Logs string `yaml:"logs"`
+	// RecoverLog keeps a recover journal as Heritrix does, frontier.recover.gz beside the logs.
+	RecoverLog bool `yaml:"recover_log"`
+	// Dedupe are CDXJ files of earlier crawls, or directories of them: what they have is kept as a revisit.
+	Dedupe []string `yaml:"dedupe"`
 	// Scope says which URLs are crawled; default the hosts of the seeds, and what their pages are made of.
 	Scope scope.List `yaml:"scope"`
 	// Canonical are rules by which several URLs are one; default none.
@@ -236,7 +240,14 @@ func (c *crawlConfig) job(dataDir, name string, seeds []string, fetch connector.
 		Archive: archive.Options{Dir: c.warcDir(dataDir, name), Name: orElse(c.WARC.Name, name), MaxSize: int64(c.WARC.MaxSize),
 			MaxAge: c.WARC.MaxAge, Info: info},
 		Logs: c.logsDir(dataDir, name), Workers: c.Workers, PerHost: c.PerHost, Agent: orElse(c.RobotsAgent, "holdfast"),
-		Once: c.once, Again: c.again}
+		Journal: c.RecoverLog, Earlier: c.earlier(dataDir), Once: c.once, Again: c.again}
+}
+
+func (c *crawlConfig) earlier(dataDir string) (paths []string) {
+	for _, p := range c.Dedupe {
+		paths = append(paths, below(dataDir, p))
+	}
+	return paths
 }
 
 func (c *crawlConfig) checkpointName(serial uint64, at time.Time) string {

@@ -31,12 +31,13 @@ type CrawlFlags struct {
 	PerHost, Workers   int
 	AllowAddresses     []string
 	UserAgent          string
-	Again              bool
+	Again, RecoverLog  bool
+	Dedupe             []string
 	// From is a checkpoint to go back to: its name, "latest", or its directory, which may be another job's.
 	From string
 	// Paused has the crawl wait for `holdfast resume`.
-	Paused               bool
-	DataDir, Listen, Log string
+	Paused          bool
+	DataDir, Listen string
 }
 
 // Crawl makes a plan of the command line: one job as a configuration file would have it. Without seeds it is the job as it ran
@@ -164,7 +165,7 @@ func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (work tree, er
 		set(&work, "seeds", seeds)
 	}
 	for _, item := range some("contact", f.Contact, "user_agent", f.UserAgent, "workers", f.Workers, "per_host", f.PerHost,
-		"logs", absolute(f.Log)) {
+		"recover_log", f.RecoverLog) {
 		set(&work, item.Key.(string), item.Value)
 	}
 	if f.WARCDir != "" {
@@ -172,6 +173,13 @@ func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (work tree, er
 	}
 	if len(f.AllowAddresses) > 0 {
 		set(&work, "allow_addresses", f.AllowAddresses)
+	}
+	if len(f.Dedupe) > 0 {
+		var paths []string
+		for _, p := range f.Dedupe {
+			paths = append(paths, absolute(p))
+		}
+		set(&work, "dedupe", paths)
 	}
 	settings, _ := get(work, "settings").(tree)
 	if f.DelayFactor != nil {

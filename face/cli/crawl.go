@@ -56,6 +56,8 @@ func (f *face) crawlCommand() *cobra.Command {
 	fs.StringArrayVar(&k.AllowAddresses, "allow-address", nil, "network that may be asked though it is not public, such as 10.1.0.0/16")
 	fs.StringVar(&k.UserAgent, "user-agent", "", "what servers are told in the place of holdfast and the contact")
 	fs.BoolVar(&k.Again, "again", false, "if it is over, begin again: what did not change is kept as a revisit")
+	fs.StringArrayVar(&k.Dedupe, "dedupe", nil, "index.cdxj of an earlier crawl, or a directory of them: what it has is a revisit")
+	fs.BoolVar(&k.RecoverLog, "recover-log", false, "keep a recover journal, frontier.recover.gz")
 	fs.StringVar(&k.From, "from", "", "go back to a checkpoint first: its NAME, latest, or its directory")
 	fs.BoolVar(&k.Paused, "paused", false, "wait until holdfast resume")
 	f.processFlags(c, &k.log)

@@ -27,8 +27,13 @@ func Facts(r store.Reader) (map[string]int64, error) {
 // fetched meanwhile goes into the next ones.
 func (j *Job) Prepare(ctx context.Context, checkpoint string) error {
 	return j.errand(ctx, func() error {
-		if err := errors.Join(j.line(), j.archive.Roll(), j.logs.rotate(checkpoint)); err != nil {
+		if err := errors.Join(j.line(), j.roll(), j.logs.rotate(checkpoint)); err != nil {
 			return err
+		}
+		if j.journal != nil {
+			if err := j.journal.Rotate(checkpoint); err != nil {
+				return err
+			}
 		}
 		return j.commit(nil)
 	})
@@ -47,24 +52,22 @@ func (j *Job) errand(ctx context.Context, do func() error) error {
 	}
 }
 
-// Prepare is Job.Prepare for a crawl that does not run.
+// Prepare is Job.Prepare for a crawl that does not run. Its WARC file has ended already, if that was in good order.
 func Prepare(st *store.Store, o archive.Options, logs, checkpoint string) (err error) {
-	a, _, err := archive.Open(st, o)
+	f, _, err := openFiles(st, Config{Archive: o, Logs: logs})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.Close()) }()
-	l, _, err := openLogs(st, logs)
+	defer func() { err = errors.Join(err, f.close()) }()
+	f.index.Roll()
+	if err := errors.Join(f.archive.Roll(), f.index.Sync(), f.logs.rotate(checkpoint)); err != nil {
+		return err
+	}
+	err = st.Update(func(tx *store.Tx) error {
+		return errors.Join(f.archive.Commit(tx), f.index.Commit(tx), f.logs.commit(tx))
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
-	if err := errors.Join(a.Roll(), l.rotate(checkpoint)); err != nil {
-		return err
-	}
-	err = st.Update(func(tx *store.Tx) error { return errors.Join(a.Commit(tx), l.commit(tx)) })
-	if err != nil {
-		return err
-	}
-	return errors.Join(a.Committed(), l.committed())
+	return errors.Join(f.archive.Committed(), f.logs.committed())
 }

@@ -50,6 +50,10 @@ type Config struct {
 	PerHost int
 	// Agent is the name that robots.txt knows the crawler by.
 	Agent string
+	// Journal: a recover journal is kept beside the logs.
+	Journal bool
+	// Earlier are CDXJ files of earlier crawls, or directories of them: what they have is not kept again.
+	Earlier []string
 	// Once has the job end when nothing is left to fetch; else it waits for seeds.
 	Once bool
 	// Again has a crawl that is over begin anew: what it knows of URLs is forgotten, what it knows of payloads is not.
@@ -75,8 +79,7 @@ type Job struct {
 	cfg      Config
 	sheets   *scope.Sheets[Settings]
 	frontier *frontier.Frontier
-	archive  *archive.Archive
-	logs     *logs
+	files
 	rules    *ruleBook
 	seeds    *seeds
 	clock    *clock
@@ -111,32 +114,32 @@ func New(env engine.Env, cfg Config) (_ *Job, err error) {
 	if err := j.again(); err != nil {
 		return nil, err
 	}
-	if j.frontier, err = frontier.Open(env.Store, frontier.Options{PerHost: j.cfg.PerHost}); err != nil {
+	var moved []string
+	if j.files, moved, err = openFiles(env.Store, j.cfg); err != nil {
 		return nil, err
 	}
-	if err := j.openSeeds(); err != nil {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, j.files.close())
+		}
+	}()
+	if j.frontier, err = frontier.Open(env.Store, frontier.Options{PerHost: j.cfg.PerHost}); err != nil {
 		return nil, err
 	}
 	if j.clock, err = openClock(env.Store); err != nil {
 		return nil, err
 	}
-	var recovered archive.Recovered
-	if j.archive, recovered, err = archive.Open(env.Store, j.cfg.Archive); err != nil {
-		return nil, fmt.Errorf("open the archive: %w", err)
-	}
-	var moved []string
-	if j.logs, moved, err = openLogs(env.Store, j.cfg.Logs); err != nil {
-		_ = j.archive.Close()
-		return nil, fmt.Errorf("open the logs: %w", err)
-	}
 	if j.room, err = roomAt(env, j.cfg.Archive.Dir); err != nil {
-		return nil, errors.Join(err, j.logs.close(), j.archive.Close())
+		return nil, err
+	}
+	if err := j.openSeeds(); err != nil {
+		return nil, err
 	}
 	if inFlight > 0 {
 		env.History.Note("crawl.resumed", "resumed after an unclean stop: %d %s in flight returned to the frontier", inFlight,
 			plural(inFlight, "URL"))
 	}
-	for _, name := range append(recovered.Moved, moved...) {
+	for _, name := range moved {
 		env.History.Note("crawl.cut", "what was written and not committed is in %s", name)
 	}
 	return j, nil
@@ -207,6 +210,7 @@ func (j *Job) Run(ctx context.Context) error {
 		return workers.Wait()
 	})
 	g.Go(j.write)
+	g.Go(func() error { return j.index.Run(work) })
 	g.Go(func() error { // a person ends it
 		defer end()
 		select {

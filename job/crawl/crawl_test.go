@@ -155,6 +155,9 @@ func (r *rig) archived() map[string]int {
 		r.Fatal(err)
 	}
 	for _, e := range files {
+		if strings.HasPrefix(e.Name(), "index") {
+			continue
+		}
 		if !strings.HasSuffix(e.Name(), ".warc.gz") {
 			r.Errorf("there is %s", e.Name())
 			continue

@@ -7,6 +7,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/warc"
+	"holdfast/job/crawl/index"
 	"holdfast/kernel/store"
 )
 
@@ -36,6 +37,11 @@ func (j *Job) revisits(c *capture, m *warc.Message) error {
 		})
 		return err
 	})
+	if err == nil && !known && j.earlier != nil {
+		var was index.Capture
+		was, known, err = j.earlier.First(r.TargetURI, r.Payload.SHA1)
+		first = original{was.URL, was.Time}
+	}
 	if err != nil || !known {
 		return err
 	}

@@ -52,29 +52,33 @@ func (b *ruleBook) of(queue string, now time.Time) (r rulesUntil, ok bool, err e
 	b.mu.Lock()
 	r, ok = b.recent[queue]
 	b.mu.Unlock()
-	if ok {
-		return r, now.Before(r.until), nil
-	}
-	err = b.st.Latest(func(rd store.Reader) error {
-		v, is, err := rd.Get(rulesKey(queue))
-		if err != nil || !is {
+	if !ok {
+		err = b.st.Latest(func(rd store.Reader) error {
+			r, ok, err = readRules(rd, queue)
 			return err
+		})
+		if err != nil || !ok {
+			return r, false, err
 		}
-		if len(v) < 12 {
-			return fault.New(fault.Corrupt, "the rules of %s are %x", queue, v)
-		}
-		r.until, r.tried = time.UnixMilli(int64(binary.BigEndian.Uint64(v))), int(binary.BigEndian.Uint32(v[8:]))
-		if r.Rules, err = robots.Decode(v[12:]); err != nil {
-			return fault.New(fault.Corrupt, "the rules of %s: %w", queue, err)
-		}
-		ok = true
-		return nil
-	})
+		b.remember(queue, r)
+	}
+	return r, now.Before(r.until), nil
+}
+
+// readRules reads the rules of a host; ok is false if there were never any.
+func readRules(rd store.Reader, queue string) (r rulesUntil, ok bool, err error) {
+	v, ok, err := rd.Get(rulesKey(queue))
 	if err != nil || !ok {
 		return r, false, err
 	}
-	b.remember(queue, r)
-	return r, now.Before(r.until), nil
+	if len(v) < 12 {
+		return r, false, fault.New(fault.Corrupt, "the rules of %s are %x", queue, v)
+	}
+	r.until, r.tried = time.UnixMilli(int64(binary.BigEndian.Uint64(v))), int(binary.BigEndian.Uint32(v[8:]))
+	if r.Rules, err = robots.Decode(v[12:]); err != nil {
+		return r, false, fault.New(fault.Corrupt, "the rules of %s: %w", queue, err)
+	}
+	return r, true, nil
 }
 
 func (b *ruleBook) remember(queue string, r rulesUntil) {
@@ -123,24 +127,17 @@ func (j *Job) sitemaps(v *visit, u weburl.URL) {
 	}
 }
 
-// askRobots queues the robots.txt of a host in front of all else there.
-func (j *Job) askRobots(l *frontier.Lease, u weburl.URL) error {
+// askRobots has the robots.txt of a host queued in front of all else there, and gives the URL back for which that is needed.
+func (j *Job) askRobots(v *visit, u weburl.URL) (*visit, error) {
 	r, err := u.Resolve(robotsPath)
 	if err != nil {
-		return err
+		j.frontier.Return(v.lease)
+		return nil, err
 	}
-	i := j.item(r, l.Hops+"P", u, l.Source)
+	i := j.item(r, v.lease.Hops+"P", u, v.lease.Source)
 	i.Again = true
-	return j.env.Store.Update(func(tx *store.Tx) error {
-		b, err := j.frontier.Begin(tx)
-		if err != nil {
-			return err
-		}
-		if _, err := b.Add(i); err != nil {
-			return err
-		}
-		return b.Write()
-	})
+	v.asks, v.captures, v.links = true, nil, []frontier.Item{i}
+	return v, nil
 }
 
 // rulesFrom makes rules of what came of asking for a robots.txt; status is 0 or less if nothing came.

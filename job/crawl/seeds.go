@@ -145,30 +145,24 @@ func SeedURL(text string) (weburl.URL, error) {
 
 func (j *Job) addSome(urls []weburl.URL) (int, error) {
 	var new []string
-	err := j.env.Store.Update(func(tx *store.Tx) error {
+	err := j.commit(func(w *writing) error {
 		new = nil
-		b, err := j.frontier.Begin(tx)
-		if err != nil {
-			return err
-		}
-		var items []frontier.Item
 		for _, u := range urls {
 			k := seedKey('s', u.String())
-			known, err := tx.Look(k, func([]byte) error { return nil })
+			known, err := w.tx.Look(k, func([]byte) error { return nil })
 			if err != nil {
 				return err
 			}
 			if known {
 				continue
 			}
-			tx.Set(k, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixMilli())))
+			w.tx.Set(k, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixMilli())))
 			new = append(new, u.String())
-			items = append(items, j.item(u, "", weburl.URL{}, u.String()))
+			if err := w.add([]frontier.Item{j.item(u, "", weburl.URL{}, u.String())}); err != nil {
+				return err
+			}
 		}
-		if _, err := b.Add(items...); err != nil {
-			return err
-		}
-		return b.Write()
+		return nil
 	})
 	if err != nil || len(new) == 0 {
 		return 0, err

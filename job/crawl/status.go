@@ -78,12 +78,13 @@ func (j *Job) Tasks(r store.Reader) (t engine.Tasks, err error) {
 }
 
 // Command carries out what a person asked for.
-func (j *Job) Command(_ context.Context, name string, args []string) (string, error) {
+func (j *Job) Command(ctx context.Context, name string, args []string) (string, error) {
 	switch name {
 	case "try":
 		return "", nil
 	case "seeds":
-		n, err := j.addSeeds(args)
+		n := 0
+		err := j.errand(ctx, func() (err error) { n, err = j.addSeeds(args); return err })
 		if err != nil {
 			return "", err
 		}

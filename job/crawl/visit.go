@@ -36,6 +36,7 @@ type visit struct {
 	captures []*capture
 	links    []frontier.Item
 	bad      []badLink
+	asks     bool       // it gave the URL back: links has what its host is to be asked for first
 	leads    weburl.URL // where it leads, if that counts as a seed from now on
 }
 
@@ -77,12 +78,12 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		}
 		return v, nil
 	}
-	if err == nil && !ok {
-		err = j.askRobots(l, u)
-	}
-	if err != nil || !ok {
+	if err != nil {
 		j.frontier.Return(l)
 		return nil, err
+	}
+	if !ok {
+		return j.askRobots(v, u)
 	}
 	if rules.State() == robots.Unreachable && rules.tried > set.retries {
 		j.frontier.Release(l, time.Now())

@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/job/crawl/frontier"
+	"holdfast/job/crawl/journal"
 	"holdfast/kernel/store"
 )
 
@@ -13,7 +17,6 @@ const mostTogether = 64
 
 // write writes visits down until there are no more. It is the only one that touches the files of the crawl.
 func (j *Job) write() (err error) {
-	defer func() { err = errors.Join(err, j.logs.close(), j.archive.Close()) }()
 	defer close(j.broken)
 	if err := j.begins(); err != nil {
 		return err
@@ -37,6 +40,12 @@ func (j *Job) write() (err error) {
 			e.done <- e.do()
 		}
 	}
+}
+
+// roll ends the WARC file that is open.
+func (j *Job) roll() error {
+	j.index.Roll()
+	return j.archive.Roll()
 }
 
 // errand is what is to be done by the one who writes.
@@ -70,7 +79,7 @@ func (j *Job) begins() error {
 }
 
 func (j *Job) ends() error {
-	if err := errors.Join(j.line(), j.archive.Roll()); err != nil {
+	if err := errors.Join(j.line(), j.roll()); err != nil {
 		return err
 	}
 	how := "PAUSED - Paused or stopped"
@@ -91,7 +100,11 @@ func (j *Job) writeDown(all []*visit) error {
 			if len(c.records) == 0 {
 				continue
 			}
-			if _, err := j.archive.Add(c.records...); err != nil {
+			places, err := j.archive.Add(c.records...)
+			if err == nil {
+				err = j.index.Add(c.records, places)
+			}
+			if err != nil {
 				return fmt.Errorf("write the records of %s: %w", c.line.url, err)
 			}
 		}
@@ -99,10 +112,21 @@ func (j *Job) writeDown(all []*visit) error {
 	for _, v := range all {
 		j.log(v)
 	}
-	err := j.commit(all)
+	err := j.commit(func(w *writing) error {
+		for _, v := range all {
+			if err := w.visit(v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	for _, v := range all {
 		err = errors.Join(err, v.close())
-		if err == nil && v.rules != nil { // its host may be asked for what it allows
+		switch {
+		case err != nil:
+		case v.asks: // it stands behind the rules of its host now
+			j.frontier.Return(v.lease)
+		case v.rules != nil: // its host may be asked for what it allows
 			j.rules.remember(v.lease.Queue, *v.rules)
 			j.frontier.Release(v.lease, v.outcome.Due)
 		}
@@ -139,53 +163,130 @@ func (v *visit) close() (err error) {
 	return err
 }
 
-// commit makes durable what was written, and says so in the store.
-func (j *Job) commit(all []*visit) error {
-	if err := errors.Join(j.archive.Sync(), j.logs.sync()); err != nil {
+// writing is a transaction in which the frontier, and all files of the crawl, take a step.
+type writing struct {
+	j       *Job
+	tx      *store.Tx
+	batch   *frontier.Batch
+	journal *journal.Group // nil if none is kept
+}
+
+// commit makes durable what was written, and says so in the store, together with what fill has for the frontier.
+func (j *Job) commit(fill func(w *writing) error) error {
+	if err := j.sync(); err != nil {
 		return err
 	}
-	err := j.env.Store.Update(func(tx *store.Tx) error {
-		if err := errors.Join(j.archive.Commit(tx), j.logs.commit(tx)); err != nil {
+	err := j.env.Store.Update(func(tx *store.Tx) (err error) {
+		if err := errors.Join(j.archive.Commit(tx), j.index.Commit(tx), j.logs.commit(tx)); err != nil {
 			return err
 		}
 		j.clock.commit(tx)
-		b, err := j.frontier.Begin(tx)
-		if err != nil {
+		w := &writing{j: j, tx: tx}
+		if w.batch, err = j.frontier.Begin(tx); err != nil {
 			return err
 		}
-		for _, v := range all {
-			for _, c := range v.captures {
-				if err := c.remembers(tx); err != nil {
-					return err
-				}
-			}
-			if v.rules != nil {
-				v.rules.put(tx, v.lease.Queue)
-			}
-			if !v.leads.IsZero() {
-				if err := j.widen(tx, v.lease.URL, v.leads); err != nil {
-					return err
-				}
-			}
-			switch {
-			case !v.postpone.IsZero():
-				err = b.Postpone(v.lease, v.postpone)
-			case !v.retry.IsZero():
-				err = b.Retry(v.lease, v.retry, v.outcome.Due)
-			default:
-				err = b.Done(v.lease, v.outcome)
-			}
-			if err == nil {
-				_, err = b.Add(v.links...)
-			}
-			if err != nil {
+		if j.journal != nil {
+			w.journal = j.journal.Begin()
+		}
+		if fill != nil {
+			if err := fill(w); err != nil {
 				return err
 			}
 		}
-		return b.Write()
+		if w.journal != nil {
+			if err := w.journal.Commit(tx); err != nil {
+				return err
+			}
+		}
+		return w.batch.Write()
 	})
 	if err != nil {
 		return err
 	}
-	return errors.Join(j.archive.Committed(), j.logs.committed())
+	j.index.Committed()
+	err = errors.Join(j.archive.Committed(), j.logs.committed())
+	if j.journal != nil {
+		err = errors.Join(err, j.journal.Committed())
+	}
+	return err
+}
+
+// sync makes all files durable, at the same time: a file system has one log for all.
+func (j *Job) sync() error {
+	var g errgroup.Group
+	g.Go(j.archive.Sync)
+	g.Go(j.index.Sync)
+	g.Go(j.logs.sync)
+	if j.journal != nil {
+		g.Go(j.journal.Sync)
+	}
+	return g.Wait()
+}
+
+// visit writes down what came of a URL.
+func (w *writing) visit(v *visit) (err error) {
+	for _, c := range v.captures {
+		if err := c.remembers(w.tx); err != nil {
+			return err
+		}
+	}
+	if v.rules != nil {
+		v.rules.put(w.tx, v.lease.Queue)
+	}
+	if !v.leads.IsZero() {
+		if err := w.j.widen(w.tx, v.lease.URL, v.leads); err != nil {
+			return err
+		}
+	}
+	switch {
+	case v.asks: // another URL of the host may have asked meanwhile
+		if r, ok, err := readRules(w.tx, v.lease.Queue); err != nil || ok && time.Now().Before(r.until) {
+			return err
+		}
+	case !v.postpone.IsZero():
+		err = w.batch.Postpone(v.lease, v.postpone)
+	case !v.retry.IsZero():
+		err = w.batch.Retry(v.lease, v.retry, v.outcome.Due)
+	default:
+		if err = w.batch.Done(v.lease, v.outcome); err == nil {
+			err = w.tell(kindOf(v.outcome), v.lease.Item)
+		}
+	}
+	if err == nil {
+		err = w.add(v.links)
+	}
+	return err
+}
+
+// add queues the URLs that are new.
+func (w *writing) add(items []frontier.Item) error {
+	for i := range items {
+		fate, err := w.batch.Put(&items[i])
+		if err == nil && fate == frontier.New {
+			err = w.tell(journal.Queued, items[i])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell puts a line into the recover journal, if one is kept.
+func (w *writing) tell(kind journal.Kind, i frontier.Item) error {
+	if w.journal == nil {
+		return nil
+	}
+	return w.journal.Add(journal.Line{Kind: kind, URL: i.URL, Hops: i.Hops, Via: i.Via})
+}
+
+// kindOf is what the recover journal calls an outcome.
+func kindOf(o frontier.Outcome) journal.Kind {
+	switch {
+	case o.Left:
+		return journal.Disregarded
+	case o.Failed:
+		return journal.Failed
+	}
+	return journal.Fetched
 }

@@ -186,6 +186,31 @@ func (r *rig) logged() map[string]int {
 	return got
 }
 
+// indexed is how often each URL is in index.cdxj, whose lines are in order.
+func (r *rig) indexed() map[string]int {
+	r.t.Helper()
+	text, err := os.ReadFile(filepath.Join(r.dir, "warc", job, "index.cdxj"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	got, last := map[string]int{}, ""
+	for line := range strings.Lines(string(text)) {
+		if line < last {
+			r.t.Errorf("index.cdxj has %q behind %q", line, last)
+		}
+		last = line
+		var capture struct{ URL string }
+		if _, err := fmt.Sscanf(line, "%s %d", new(string), new(int64)); err != nil {
+			r.t.Fatalf("this is no line of an index: %q", line)
+		}
+		if err := json.Unmarshal([]byte(line[strings.Index(line, "{"):]), &capture); err != nil {
+			r.t.Fatalf("this is no line of an index: %q", line)
+		}
+		got[capture.URL]++
+	}
+	return got
+}
+
 // counts are the counters of a crawl that has ended.
 func (r *rig) counts() (c app.CrawlCounts) {
 	r.t.Helper()
@@ -228,6 +253,9 @@ func (r *rig) whole() {
 		if logged[url] <= 0 {
 			r.t.Errorf("%s is archived, and crawl.log has it with status %d", url, logged[url])
 		}
+	}
+	if got := r.indexed(); !maps.Equal(got, archived) {
+		r.t.Errorf("index.cdxj has %d URLs, the WARC files have %d", len(got), len(archived))
 	}
 	for url := range logged {
 		if archived[url] == 0 {

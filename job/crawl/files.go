@@ -1,0 +1,77 @@
+package crawl
+
+import (
+	"errors"
+	"fmt"
+
+	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/index"
+	"holdfast/job/crawl/journal"
+	"holdfast/kernel/store"
+)
+
+// files are all that a crawl writes beside its store, in step with it.
+type files struct {
+	archive *archive.Archive
+	index   *index.Index
+	logs    *logs
+	journal *journal.Writer // nil if none is kept
+	earlier *index.Earlier  // nil if there are none
+}
+
+// openFiles brings the files of a crawl to what the store says. moved are files of quarantines, with what was written and not
+// committed.
+func openFiles(st *store.Store, cfg Config) (f files, moved []string, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.close())
+		}
+	}()
+	var recovered archive.Recovered
+	if f.archive, recovered, err = archive.Open(st, cfg.Archive); err != nil {
+		return f, nil, fmt.Errorf("open the archive: %w", err)
+	}
+	moved = recovered.Moved
+	if f.index, err = index.Open(st, index.Options{Dir: cfg.Archive.Dir}); err != nil {
+		return f, nil, fmt.Errorf("open the index: %w", err)
+	}
+	var behind []string
+	if f.logs, behind, err = openLogs(st, cfg.Logs); err != nil {
+		return f, nil, fmt.Errorf("open the logs: %w", err)
+	}
+	moved = append(moved, behind...)
+	if cfg.Journal {
+		var lines string
+		if f.journal, lines, err = journal.OpenWriter(st, cfg.Logs); err != nil {
+			return f, nil, fmt.Errorf("open the recover journal: %w", err)
+		}
+		if lines != "" {
+			moved = append(moved, lines)
+		}
+	}
+	if len(cfg.Earlier) > 0 {
+		if f.earlier, err = index.OpenEarlier(cfg.Earlier...); err != nil {
+			return f, nil, fmt.Errorf("open the indexes of earlier crawls: %w", err)
+		}
+	}
+	return f, moved, nil
+}
+
+func (f *files) close() (err error) {
+	if f.archive != nil {
+		err = errors.Join(err, f.archive.Close())
+	}
+	if f.index != nil {
+		err = errors.Join(err, f.index.Close())
+	}
+	if f.logs != nil {
+		err = errors.Join(err, f.logs.close())
+	}
+	if f.journal != nil {
+		err = errors.Join(err, f.journal.Close())
+	}
+	if f.earlier != nil {
+		err = errors.Join(err, f.earlier.Close())
+	}
+	return err
+}
