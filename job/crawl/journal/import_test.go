@@ -432,7 +432,8 @@ func intoFrontier(ctx context.Context, st *store.Store, files []string) (Report,
 	return Import(ctx, st, into, files, Options{Item: itemOf})
 }
 
-// TestKilled: an import that is killed at random moments, again and again, leaves the frontier of one that was not, byte for byte.
+// TestKilled: an import that is killed at random moments, again and again, leaves the frontier of one that was not, byte for
+// byte.
 func TestKilled(t *testing.T) {
 	defer shrink(t, 300)()
 	in := append(journalOf(t, 15_000), files(t, []byte("Fs http://a.example/\n"))...)

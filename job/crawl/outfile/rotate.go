@@ -158,7 +158,8 @@ func (l *Log) Committed() error {
 // markSize is how many letters of a lineage are enough to tell it from others.
 const markSize = 8
 
-// SetAside gives a file another name that belongs to no store, or to a time line that was left; by is the lineage of the store that
+// SetAside gives a file another name that belongs to no store, or to a time line that was left; by is the lineage of the store
+// that
 // begins in its place, "" if none does. It changes nothing in it. An empty file is removed.
 func SetAside(path, by string) error {
 	info, err := os.Lstat(path)
