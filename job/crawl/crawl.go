@@ -225,7 +225,11 @@ func (j *Job) Run(ctx context.Context) error {
 		j.over.Store(err == nil && work.Err() == nil)
 		return err
 	})
-	return g.Wait()
+	err := g.Wait()
+	if err == nil && (j.over.Load() || j.ending.Load()) { // for a pause it could take too long
+		_, err = j.index.Write(context.WithoutCancel(ctx))
+	}
+	return errors.Join(err, j.files.close())
 }
 
 // item is a URL as the frontier has it.
