@@ -207,7 +207,7 @@ func TestInStep(t *testing.T) {
 		}
 		d.open()
 		d.check()
-		if left, _ := filepath.Glob(filepath.Join(d.logs, Name+".unknown*")); len(left) > 0 {
+		if left, _ := filepath.Glob(filepath.Join(d.logs, Name+".before-*")); len(left) > 0 {
 			t.Errorf("set aside: %v", left)
 		}
 		d.crash()

@@ -159,8 +159,7 @@ func (l *Log) Committed() error {
 const markSize = 8
 
 // SetAside gives a file another name that belongs to no store, or to a time line that was left; by is the lineage of the store
-// that
-// begins in its place, "" if none does. It changes nothing in it. An empty file is removed.
+// that begins in its place, "" if none does. It changes nothing in it. An empty file is removed.
 func SetAside(path, by string) error {
 	info, err := os.Lstat(path)
 	switch {
