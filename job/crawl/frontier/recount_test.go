@@ -154,7 +154,7 @@ func (c *recounting) hosts() {
 		}
 		due, is := c.ready[id]
 		if rec.queued != c.queued[id] || rec.waiting != c.waiting[id] || is != rec.listed() || is && due != rec.due ||
-			rec.queued > 0 && c.head[id].before(rec.head) || rec.stale > mostStale || rec.patterns != c.patterns[id] {
+			rec.queued > 0 && c.head[id].before(rec.head) || rec.queued > 0 && rec.stale > mostStale || rec.patterns != c.patterns[id] {
 			c.Errorf("host %d has record %+v; it has %d and %d URLs from %v, ready %v %d, %d patterns", id, rec, c.queued[id],
 				c.waiting[id], c.head[id], is, due, c.patterns[id])
 		}

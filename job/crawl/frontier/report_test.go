@@ -449,3 +449,73 @@ func TestSources(t *testing.T) {
 	}
 	r.recount()
 }
+
+// TestHeld: a host that is held while it is asked is not asked again before a person says so, also after a start; a crawl does
+// not end meanwhile.
+func TestHeld(t *testing.T) {
+	r := newRig(t, Options{})
+	r.add(item(1, 1), item(1, 2), item(1, 3))
+	l := r.take()
+	if err := r.f.Hold(l.Queue, true); err != nil {
+		t.Fatal(err)
+	}
+	r.f.Release(l, r.now)
+	none := func() {
+		t.Helper()
+		if l := r.take(); l != nil {
+			t.Errorf("%s is taken", l.URL)
+		}
+	}
+	none()
+	r.batch(func(b *Batch) error { return b.Done(l, Outcome{Status: 200, Due: r.now}) })
+	none()
+	r.again()
+	none()
+	ended, end := context.WithTimeout(t.Context(), time.Millisecond)
+	defer end()
+	if err := r.f.Wait(ended); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the end of it: %v", err)
+	}
+	r.recount()
+	if err := r.f.Hold(l.Queue, false); err != nil {
+		t.Fatal(err)
+	}
+	if next := r.take(); next == nil || next.URL != item(1, 2).URL {
+		t.Errorf("%+v is taken, want the second", next)
+	}
+}
+
+// TestLowered: a limit that is lowered counts at once what is in flight, though more was read ahead.
+func TestLowered(t *testing.T) {
+	for name, lower := range map[string]func(f *Frontier) error{
+		"of the host":   func(f *Frontier) error { return f.SetHostBudget(item(1, 1).Queue, &Limits{URLs: 1}) },
+		"of every host": func(f *Frontier) error { return f.SetBudget(t.Context(), Budget{Host: Limits{URLs: 1}}) },
+		"of the crawl":  func(f *Frontier) error { return f.SetBudget(t.Context(), Budget{Crawl: Limits{URLs: 1}}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Options{})
+			r.add(item(1, 1), item(1, 2), item(1, 3))
+			r.f.Release(r.take(), r.now)
+			if err := lower(r.f); err != nil {
+				t.Fatal(err)
+			}
+			if l := r.take(); l != nil {
+				t.Errorf("%s is taken", l.URL)
+			}
+		})
+	}
+}
+
+// TestSeenRound: what was durable before a key was forgotten does not have it remembered.
+func TestSeenRound(t *testing.T) {
+	s, k := &seen{}, sumOf("key")
+	before := s.now()
+	s.put([]sum{k}, before)
+	s.drop(k)
+	if s.put([]sum{k}, before); s.has(k) {
+		t.Error("it is remembered again")
+	}
+	if s.put([]sum{k}, s.now()); !s.has(k) {
+		t.Error("it is not remembered")
+	}
+}
