@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"holdfast/kernel/store"
 )
@@ -102,7 +103,7 @@ func (f *Frontier) doom(some []QueuedURL) []QueuedURL {
 		return u.State == Queued && h != nil && slices.ContainsFunc(h.flying, func(l *Lease) bool { return l.at == placeOf(u.key) })
 	})
 	for _, u := range some {
-		f.doomed[string(u.key)] = true
+		f.doomed.add(u.key)
 		if h := f.hosts[u.host]; h != nil {
 			h.ahead = nil
 		}
@@ -114,12 +115,42 @@ func (f *Frontier) doom(some []QueuedURL) []QueuedURL {
 func (f *Frontier) spare() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.doomed) == 0 {
+	if !f.doomed.clear() {
 		return
 	}
-	clear(f.doomed)
 	f.waiting = 1 // when the first one is due is looked up
 	f.tell()
+}
+
+// doomed are keys of URLs that are about to be deleted: they are left where they are. Its lock is held for nothing else, so that
+// transactions may ask it.
+type doomed struct {
+	mu   sync.Mutex
+	keys map[string]bool
+}
+
+func (d *doomed) add(k []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.keys == nil {
+		d.keys = map[string]bool{}
+	}
+	d.keys[string(k)] = true
+}
+
+func (d *doomed) has(k []byte) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.keys[string(k)]
+}
+
+// clear reports whether there were any.
+func (d *doomed) clear() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	was := len(d.keys) > 0
+	clear(d.keys)
+	return was
 }
 
 // there returns those URLs that are where they were. A transaction that took one away before it was doomed is over when this one,

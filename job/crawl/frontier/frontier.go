@@ -90,11 +90,11 @@ type Frontier struct {
 	waiting  int64  // when the first URL that is put off is due, in milliseconds; 0 for none
 	paused   bool
 	budget   Budget
-	reviewed bool            // every host is exhausted or ready by the budget
-	fetched  uint64          // URLs, by what is durable
-	bytes    uint64          // likewise
-	doomed   map[string]bool // keys of URLs that are about to be deleted: they are left where they are
-	news     chan struct{}   // closed and made anew when there may be something to take
+	reviewed bool          // every host is exhausted or ready by the budget
+	fetched  uint64        // URLs, by what is durable
+	bytes    uint64        // likewise
+	doomed   doomed        // has a lock of its own
+	news     chan struct{} // closed and made anew when there may be something to take
 }
 
 // host is one that is asked, or may be next.
@@ -163,7 +163,7 @@ func Open(st *store.Store, o Options) (*Frontier, error) {
 		o.Window = 8192
 	}
 	f := &Frontier{st: st, opts: o, hosts: map[uint32]*host{}, news: make(chan struct{}), edge: key('r'), most: 2 * o.Window, seen: &seen{},
-		doomed: map[string]bool{}, names: names{byID: map[uint32]string{}}}
+		names: names{byID: map[uint32]string{}}}
 	err := st.Latest(func(r store.Reader) error {
 		c, err := ReadCounts(r)
 		if err != nil {

@@ -201,6 +201,11 @@ func TestExhausted(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.again() // Take sees to the hosts
+	late, stop := context.WithTimeout(t.Context(), time.Millisecond)
+	defer stop()
+	if err := r.f.Wait(late); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the end before every host was looked at: %v", err)
+	}
 	done(hosts)
 	if c := r.counts(); c.Done != 2*hosts || c.Exhausted != 0 {
 		t.Errorf("%+v", c)
@@ -225,13 +230,17 @@ func TestSpent(t *testing.T) {
 	if len(all) != 4 {
 		t.Fatalf("%d are taken", len(all))
 	}
+	r.batch(func(b *Batch) error { return b.Done(all[0], Outcome{Status: 200, Due: r.now}) })
+	if err := r.f.SetBudget(t.Context(), Budget{Crawl: Limits{URLs: 1}}); err != nil {
+		t.Fatal(err)
+	}
 	ended, end := context.WithTimeout(t.Context(), time.Millisecond)
 	defer end()
 	if err := r.f.Wait(ended); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the end with %d in flight: %v", len(all), err)
+		t.Errorf("the end with %d in flight: %v", r.f.Flying(), err)
 	}
 	r.batch(func(b *Batch) error {
-		for _, l := range all {
+		for _, l := range all[1:] {
 			if err := b.Done(l, Outcome{Status: 200, Due: r.now}); err != nil {
 				return err
 			}

@@ -112,7 +112,7 @@ func (f *Frontier) read(r store.Reader, h *host) error {
 	}
 	entries, failed := r.Scan(rec.head.in(h.id), queueKey(h.id).End())
 	for k, v := range entries {
-		if slices.ContainsFunc(h.flying, func(l *Lease) bool { return l.at == placeOf(k) }) || f.doomed[string(k)] {
+		if slices.ContainsFunc(h.flying, func(l *Lease) bool { return l.at == placeOf(k) }) || f.doomed.has(k) {
 			continue
 		}
 		e, err := readEntry(k, v, rec.name)

@@ -67,8 +67,6 @@ func (f *Frontier) wake(now time.Time) error {
 
 // due reads some URLs whose time has come, and when the one behind them is due.
 func (f *Frontier) due(tx *store.Tx, now time.Time) (keys []store.Key, all []waiting, first int64, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock() // no deletion begins meanwhile
 	entries, failed := tx.Scan(key('w'), key('w').End())
 	for k, v := range entries {
 		w, err := readWaiting(k, v)
@@ -78,7 +76,7 @@ func (f *Frontier) due(tx *store.Tx, now time.Time) (keys []store.Key, all []wai
 		if w.at > now.UnixMilli() && until(w.at, now) < Longest || len(all) == wakeAtOnce {
 			return keys, all, w.at, nil
 		}
-		if f.doomed[string(k)] {
+		if f.doomed.has(k) {
 			continue
 		}
 		w.value = append([]byte(nil), w.value...)
