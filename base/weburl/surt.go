@@ -27,6 +27,20 @@ func (u URL) SURT() string {
 	return string(b)
 }
 
+// Key tells u from every other URL, and sorts it to its host: the scheme, the host as a SURT has it, and the rest as it is.
+func (u URL) Key() string {
+	b := make([]byte, 0, len(u.href)+8)
+	b = u.appendHost(b)
+	b = append(b, u.href[u.hostEnd:u.path]...)
+	if u.Secure() {
+		b = append(b, '!')
+	}
+	if user := u.Userinfo(); user != "" {
+		b = append(append(b, '@'), user...)
+	}
+	return string(append(append(b, ')'), u.href[u.path:]...))
+}
+
 // QueueKey names the queue of u's host, and so the server that is spared: com,example,www, and #port, unless that
 // is 80. https has #443: it may be another server.
 func (u URL) QueueKey() string {

@@ -235,11 +235,7 @@ func (j *Job) Run(ctx context.Context) error {
 // item is a URL as the frontier has it.
 func (j *Job) item(u weburl.URL, hops string, via weburl.URL, source string) frontier.Item {
 	canonical := j.cfg.Rules.Canonical(u)
-	key := canonical.SURT()
-	if canonical.Scheme() == "https" { // a SURT says http of both
-		key += "\x00s"
-	}
-	return frontier.Item{URL: u.String(), Key: key, Queue: u.QueueKey(), Hops: hops, Via: via.String(), Source: source,
+	return frontier.Item{URL: u.String(), Key: canonical.Key(), Queue: u.QueueKey(), Hops: hops, Via: via.String(), Source: source,
 		Precedence: precedence(u, hops)}
 }
 

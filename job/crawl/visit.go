@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,13 +117,13 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		return v, nil
 	}
 	due := time.Now().Add(max(set.after(x.Took), min(rules.Delay(), set.maxCrawl)))
-	j.frontier.Release(l, due)
 	v.looked(x.Looked)
 	c := v.captures[0]
 	c.x = x
 	m, err := c.read(u, func(m *warc.Message, body io.Reader) error { return j.links(v, u, m, body, set.maxLinks) })
 	if m != nil {
 		if err := j.revisits(c, m); err != nil {
+			j.frontier.Release(l, due)
 			return v, errors.Join(err, v.close())
 		}
 	}
@@ -130,6 +131,14 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		j.env.Log.Warn(fmt.Sprintf("%s could not be read for links: %v", l.URL, err))
 		c.line.notes = append(c.line.notes, "err="+errorName(err))
 	}
+	if wait, yes := refused(x, set); yes && l.Attempts < min(set.retries, mostRefused) {
+		v.retry, due = time.Now().Add(wait), time.Now().Add(max(wait, time.Until(due)))
+		v.links, v.bad = nil, nil
+		j.frontier.Release(l, due)
+		v.ends(x.Status, due)
+		return v, nil
+	}
+	j.frontier.Release(l, due)
 	if to, yes := redirects(l, u, x); yes {
 		v.leads = to
 	}
@@ -167,6 +176,25 @@ func (j *Job) waitForRoom(ctx context.Context) error {
 	return j.room.Wait(ctx)
 }
 
+// mostRefused is how often a URL is tried again that a server does not want to answer now. The last answer counts.
+const mostRefused = 5
+
+// refused reports whether a server says that it does not want to answer now, and how long it is to be left alone then: as long as
+// it says, else as long as for a failure.
+func refused(x *connector.Exchange, set settings) (wait time.Duration, yes bool) {
+	if x.Status != http.StatusTooManyRequests && x.Status != http.StatusServiceUnavailable {
+		return 0, false
+	}
+	wait = set.retryAfter
+	text := x.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		wait = time.Duration(seconds) * time.Second
+	} else if at, err := http.ParseTime(text); err == nil {
+		wait = time.Until(at)
+	}
+	return min(max(wait, 0), frontier.Longest), true
+}
+
 // unasked reports whether a fetch failed for what is no matter of the URL: it is as if it had not been asked for.
 func unasked(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || fault.Is(err, fault.Full)
@@ -185,7 +213,11 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set setti
 			}
 			j.failed(v, err, set)
 			v.retry = time.Time{} // the host is asked again when its rules end
-			v.rules = j.rulesFrom(0, nil, nil, "")
+			status := 0
+			if v.outcome.Status == connector.FetchForbidden { // by ourselves, as all of that host will be: there is no need to wait
+				status = http.StatusNotFound
+			}
+			v.rules = j.rulesFrom(status, nil, nil, "")
 			return v
 		}
 		v.looked(x.Looked)

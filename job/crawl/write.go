@@ -136,13 +136,7 @@ func (j *Job) writeDown(all []*visit) error {
 
 // log writes what a visit has to say.
 func (j *Job) log(v *visit) {
-	for _, c := range v.lookups {
-		j.logs.write(crawlLog, c.line.append)
-	}
-	if !v.retry.IsZero() {
-		return
-	}
-	for _, c := range v.captures {
+	for _, c := range v.all() {
 		j.logs.write(crawlLog, c.line.append)
 	}
 	for _, b := range v.bad {
@@ -225,7 +219,7 @@ func (j *Job) sync() error {
 
 // visit writes down what came of a URL.
 func (w *writing) visit(v *visit) (err error) {
-	for _, c := range v.captures {
+	for _, c := range v.all() {
 		if err := c.remembers(w.tx); err != nil {
 			return err
 		}
