@@ -186,27 +186,44 @@ func (r *rig) logged() map[string]int {
 	return got
 }
 
-// indexed is how often each URL is in index.cdxj, whose lines are in order.
-func (r *rig) indexed() map[string]int {
+// capture is a line of index.cdxj.
+type capture struct {
+	Time           string `json:"-"` // 20060102150405
+	URL, Filename  string
+	Offset, Length int64 `json:",string"`
+}
+
+// captures are the lines of index.cdxj, which are in order.
+func (r *rig) captures() (all []capture) {
 	r.t.Helper()
 	text, err := os.ReadFile(filepath.Join(r.dir, "warc", job, "index.cdxj"))
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	got, last := map[string]int{}, ""
+	last := ""
 	for line := range strings.Lines(string(text)) {
 		if line < last {
 			r.t.Errorf("index.cdxj has %q behind %q", line, last)
 		}
 		last = line
-		var capture struct{ URL string }
-		if _, err := fmt.Sscanf(line, "%s %d", new(string), new(int64)); err != nil {
+		var c capture
+		if _, err := fmt.Sscanf(line, "%s %14s", new(string), &c.Time); err != nil {
 			r.t.Fatalf("this is no line of an index: %q", line)
 		}
-		if err := json.Unmarshal([]byte(line[strings.Index(line, "{"):]), &capture); err != nil {
-			r.t.Fatalf("this is no line of an index: %q", line)
+		if err := json.Unmarshal([]byte(line[strings.Index(line, "{"):]), &c); err != nil {
+			r.t.Fatalf("this is no line of an index: %q: %v", line, err)
 		}
-		got[capture.URL]++
+		all = append(all, c)
+	}
+	return all
+}
+
+// indexed is how often each URL is in index.cdxj.
+func (r *rig) indexed() map[string]int {
+	r.t.Helper()
+	got := map[string]int{}
+	for _, c := range r.captures() {
+		got[c.URL]++
 	}
 	return got
 }
