@@ -56,6 +56,14 @@ type Config struct {
 	Earlier []string
 	// Once has the job end when nothing is left to fetch; else it waits for seeds.
 	Once bool
+	// Budget is how much is fetched at most. A person may set another one, which stays until the configuration has a new one.
+	Budget frontier.Budget
+	// PerPattern is how many URLs of a host are queued that differ only in numbers, dates or ids; 0 is all of them.
+	PerPattern uint64
+	// Given are the keys of settings, and "limits" for the Budget, that stand above what a person ordered before.
+	Given []string
+	// Fixed: settings are not changed by order, because they stand in a file.
+	Fixed bool
 	// Again has a crawl that is over begin anew: what it knows of URLs is forgotten, what it knows of payloads is not.
 	Again bool
 }
@@ -77,7 +85,9 @@ func (c Config) withDefaults() Config {
 type Job struct {
 	env      engine.Env
 	cfg      Config
-	sheets   *scope.Sheets[Settings]
+	sheets   atomic.Pointer[scope.Sheets[Settings]]
+	control  atomic.Pointer[control]
+	resting  bool // it does not run: errands are done at once, by whoever has them
 	frontier *frontier.Frontier
 	files
 	rules    *ruleBook
@@ -89,6 +99,7 @@ type Job struct {
 	errands  chan errand
 	progress progress
 	room     *engine.Room  // of the archive's disk
+	short    shortage
 	ending   atomic.Bool   // a person has ended the crawl
 	over     atomic.Bool   // nothing is left to fetch
 	stopping chan struct{} // closed when it is to end
@@ -96,13 +107,13 @@ type Job struct {
 }
 
 // New opens what the job has, and brings it to what the store says.
-func New(env engine.Env, cfg Config) (_ *Job, err error) {
+func New(env engine.Env, cfg Config) (*Job, error) { return open(env, cfg, false) }
+
+// open is New, also for a crawl that is not to run.
+func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 	j := &Job{env: env, cfg: cfg.withDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}},
 		visits: make(chan *visit, mostTogether), broken: make(chan struct{}), errands: make(chan errand), stopping: make(chan struct{}),
-		disk: gate.New("disk", gate.Options{OnChange: env.History.Gate})}
-	if j.sheets, err = scope.NewSheets(j.cfg.Settings, j.cfg.Sheets, Settings.with); err != nil {
-		return nil, err
-	}
+		disk: gate.New("disk", gate.Options{OnChange: env.History.Gate}), resting: resting}
 	var inFlight int
 	err = env.Store.Latest(func(r store.Reader) (err error) {
 		inFlight, err = frontier.InFlight(r)
@@ -129,8 +140,13 @@ func New(env engine.Env, cfg Config) (_ *Job, err error) {
 	if j.clock, err = openClock(env.Store); err != nil {
 		return nil, err
 	}
-	if j.room, err = roomAt(env, j.cfg.Archive.Dir); err != nil {
+	if err := j.openControl(); err != nil {
 		return nil, err
+	}
+	if !resting {
+		if j.room, err = roomAt(env, j.cfg.Archive.Dir); err != nil {
+			return nil, err
+		}
 	}
 	if err := j.openSeeds(); err != nil {
 		return nil, err
@@ -195,7 +211,8 @@ const grace = 5 * time.Second
 
 // Run crawls until the frontier is empty, or ctx ends.
 func (j *Job) Run(ctx context.Context) error {
-	g, ctx := engine.NewGroup(ctx)
+	outer := ctx
+	g, ctx := engine.NewGroup(outer)
 	work, end := context.WithCancel(ctx)
 	defer end()
 	fetching, drop := context.WithCancel(context.WithoutCancel(ctx))
@@ -229,14 +246,20 @@ func (j *Job) Run(ctx context.Context) error {
 	if err == nil && (j.over.Load() || j.ending.Load()) { // for a pause it could take too long
 		_, err = j.index.Write(context.WithoutCancel(ctx))
 	}
-	return errors.Join(err, j.files.close())
+	err = errors.Join(err, j.files.close())
+	j.holdIfFull(outer, err)
+	return err
 }
 
 // item is a URL as the frontier has it.
 func (j *Job) item(u weburl.URL, hops string, via weburl.URL, source string) frontier.Item {
 	canonical := j.cfg.Rules.Canonical(u)
-	return frontier.Item{URL: u.String(), Key: canonical.Key(), Queue: u.QueueKey(), Hops: hops, Via: via.String(), Source: source,
+	i := frontier.Item{URL: u.String(), Key: canonical.Key(), Queue: u.QueueKey(), Hops: hops, Via: via.String(), Source: source,
 		Precedence: precedence(u, hops)}
+	if hops != "" && j.cfg.PerPattern > 0 { // a person's seeds are no trap
+		i.Pattern, i.PatternBudget = scope.PatternOf(u), j.cfg.PerPattern
+	}
+	return i
 }
 
 // precedence has the rules of a host come first, then seeds, then parts of pages, then the others.
@@ -255,10 +278,7 @@ func precedence(u weburl.URL, hops string) uint8 {
 // work fetches one URL after the other. ctx is for taking them, fetching for those that were taken.
 func (j *Job) work(ctx, fetching context.Context, worker int) error {
 	for {
-		if err := j.waitForRoom(ctx); err != nil {
-			return nil
-		}
-		l, err := j.frontier.Take(ctx)
+		l, tries, err := j.take(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -266,6 +286,9 @@ func (j *Job) work(ctx, fetching context.Context, worker int) error {
 			return err
 		}
 		v, err := j.visit(fetching, l, worker)
+		if tries {
+			j.short.tried()
+		}
 		if err != nil {
 			return err
 		}

@@ -102,6 +102,9 @@ const seedsAtOnce = 1000
 
 // addSeeds adds those that are new, and returns how many that are. One that is no URL is Invalid, and none is added then.
 func (j *Job) addSeeds(texts []string) (added int, err error) {
+	if j.control.Load().Draining {
+		return 0, nil // those of the configuration are added by the next start
+	}
 	urls := make([]weburl.URL, 0, len(texts))
 	for _, text := range texts {
 		u, err := SeedURL(text)
@@ -207,7 +210,7 @@ func (j *Job) finish(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil || j.cfg.Once {
+		if err != nil || j.cfg.Once || j.control.Load().Draining {
 			return err
 		}
 		select {

@@ -116,7 +116,7 @@ func first[T any](to **T, v *T) {
 }
 
 // settingsFor are the settings of a URL.
-func (j *Job) settingsFor(u weburl.URL) settings { return defaults.over(j.sheets.For(u)) }
+func (j *Job) settingsFor(u weburl.URL) settings { return defaults.over(j.sheets.Load().For(u)) }
 
 // after is how long a host is left alone behind an answer.
 func (s settings) after(took time.Duration) time.Duration {

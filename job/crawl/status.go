@@ -1,12 +1,9 @@
 package crawl
 
 import (
-	"context"
 	"fmt"
-	"strings"
 	"time"
 
-	"holdfast/base/fault"
 	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
@@ -27,8 +24,12 @@ func (j *Job) Notes() (notes [][2]string) {
 		switch {
 		case j.ending.Load():
 			state = "STOPPING"
+		case c.Open() == 0 && c.Queued+c.Waiting > 0:
+			state = "FINISHED by its budget"
 		case c.Queued+c.Waiting == 0:
 			state = "FINISHED"
+		case j.control.Load().Draining:
+			state = "RUNNING, being drained"
 		}
 		flying := j.frontier.Flying()
 		notes = append([][2]string{{"crawl", fmt.Sprintf("%s, %d %s in flight, at work for %s", state, flying, plural(flying, "URL"),
@@ -52,6 +53,8 @@ func NotesAtRest(r store.Reader) ([][2]string, error) {
 	switch {
 	case c.Known > 0 && c.Queued+c.Waiting == 0:
 		state = "FINISHED"
+	case c.Known > 0 && c.Open() == 0:
+		state = "FINISHED by its budget"
 	case at > 0:
 		state = "PAUSED"
 	}
@@ -59,10 +62,20 @@ func NotesAtRest(r store.Reader) ([][2]string, error) {
 }
 
 func countsNotes(c frontier.Counts) [][2]string {
-	return [][2]string{
+	notes := [][2]string{
 		{"URLs", fmt.Sprintf("%d known: %d done, %d queued, %d put off, %d failed, %d left", c.Known, c.Done, c.Queued, c.Waiting, c.Failed, c.Left)},
 		{"hosts", fmt.Sprint(c.Hosts)},
 	}
+	if c.HeldHosts > 0 {
+		notes[1][1] += fmt.Sprintf(", %d held by a person", c.HeldHosts)
+	}
+	if c.ExhaustedHosts > 0 {
+		notes[1][1] += fmt.Sprintf(", %d over their budget with %d URLs", c.ExhaustedHosts, c.Exhausted)
+	}
+	if c.Refused > 0 {
+		notes = append(notes, [2]string{"patterns", fmt.Sprintf("%d links were left out, of endless series", c.Refused)})
+	}
+	return notes
 }
 
 // Quotas: there are none.
@@ -75,36 +88,4 @@ func (j *Job) Promises() map[string]string { return map[string]string{"warc": "e
 func (j *Job) Tasks(r store.Reader) (t engine.Tasks, err error) {
 	c, err := frontier.ReadCounts(r)
 	return engine.Tasks{Open: int64(c.Queued + c.Waiting), Taken: int64(c.Known), Bytes: map[string]int64{"warc": int64(c.Bytes)}}, err
-}
-
-// Command carries out what a person asked for.
-func (j *Job) Command(ctx context.Context, name string, args []string) (string, error) {
-	switch name {
-	case "try":
-		return "", nil
-	case "seeds":
-		n := 0
-		err := j.errand(ctx, func() (err error) { n, err = j.addSeeds(args); return err })
-		if err != nil {
-			return "", err
-		}
-		j.env.History.Note("crawl.seeds", "%d of %d seeds are new: %s", n, len(args), some(args))
-		return fmt.Sprintf("%d of %d seeds are new", n, len(args)), nil
-	case "terminate":
-		j.ending.Store(true)
-		j.env.History.Note("crawl.terminated", "a person ended the crawl")
-		j.stop()
-		return "it ends with the URLs that are in flight; what is queued stays, and the same command goes on with it", nil
-	}
-	return "", fault.New(fault.Invalid, "a crawl can't %q", name)
-}
-
-// some are the first of many words, for people.
-func some(words []string) string {
-	const most = 3
-	text := strings.Join(words[:min(most, len(words))], ", ")
-	if len(words) > most {
-		text += " and more"
-	}
-	return text
 }

@@ -37,7 +37,10 @@ func (j *Job) write() (err error) {
 				return err
 			}
 		case e := <-j.errands:
-			e.done <- e.do()
+			err := e.do()
+			if e.done <- err; isSpoilt(err) {
+				return err
+			}
 		}
 	}
 }
@@ -90,6 +93,9 @@ func (j *Job) ends() error {
 		how = "ENDED - Finished"
 	}
 	j.progress.note(j.logs, how)
+	if j.over.Load() && j.control.Load().Draining { // it is drained
+		return j.change(func(c *control) error { c.Draining = false; return nil })
+	}
 	return j.commit(nil)
 }
 
@@ -254,7 +260,11 @@ func (w *writing) visit(v *visit) (err error) {
 
 // add queues the URLs that are new.
 func (w *writing) add(items []frontier.Item) error {
+	draining := w.j.control.Load().Draining
 	for i := range items {
+		if draining && !items[i].Again { // the rules of a host are asked for all the same
+			continue
+		}
 		fate, err := w.batch.Put(&items[i])
 		if err == nil && fate == frontier.New {
 			err = w.tell(journal.Queued, items[i])
