@@ -99,7 +99,7 @@ type Job struct {
 	errands  chan errand
 	progress progress
 	room     *engine.Room  // of the archive's disk
-	short    shortage
+	short    shortage      // of room for answers
 	ending   atomic.Bool   // a person has ended the crawl
 	over     atomic.Bool   // nothing is left to fetch
 	stopping chan struct{} // closed when it is to end

@@ -39,12 +39,14 @@ type visit struct {
 	bad      []badLink
 	asks     bool       // it gave the URL back: links has what its host is to be asked for first
 	leads    weburl.URL // where it leads, if that counts as a seed from now on
+	to       weburl.URL // where it leads, if it is a seed
 }
 
 // capture is one question to a server and its answer, if there was one.
 type capture struct {
 	line    logLine
 	records []*warc.Record
+	packed  []archive.Packed    // those, or nil
 	x       *connector.Exchange // to be closed when the records are written; nil for none
 }
 
@@ -96,11 +98,7 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		j.frontier.Release(l, rules.until)
 		return v, nil
 	}
-	path := u.Path()
-	if q := u.Query(); q != "" {
-		path += "?" + q
-	}
-	if allowed, _ := rules.Allowed(path); !allowed {
+	if allowed, _ := rules.Allowed(pathOf(u)); !allowed {
 		j.frontier.Release(l, time.Now())
 		v.outcome.Left = true
 		v.ends(statusForbidden, time.Time{})
@@ -142,6 +140,9 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 	if to, yes := redirects(l, u, x); yes {
 		v.leads = to
 	}
+	if to, err := u.Resolve(x.Header.Get("Location")); err == nil && l.Hops == "" && x.Status >= 300 && x.Status <= 399 {
+		v.to = to
+	}
 	v.outcome.Type, v.outcome.Bytes = c.line.mime, x.Received.Size()
 	v.ends(x.Status, due)
 	return v, nil
@@ -153,27 +154,33 @@ func (j *Job) fetch(ctx context.Context, u weburl.URL, header http.Header, set s
 	x, err := j.cfg.Fetch.Fetch(ctx, connector.FetchRequest{URL: u.String(), Header: header, Literal: literal, MaxBytes: set.maxBytes})
 	switch {
 	case fault.Is(err, fault.Full):
-		j.disk.Report(err)
-	case err == nil && !j.disk.Status().Open:
-		j.disk.OpenByHand()
+		j.short.full(j.disk, err)
+	case err == nil:
+		j.short.fits(j.disk)
 	}
 	return x, err
 }
 
-// fullPause is how long the work waits when an answer found no room, before it looks whether there is some again.
-const fullPause = time.Second
-
-// waitForRoom waits while the disk is short.
-func (j *Job) waitForRoom(ctx context.Context) error {
-	if !j.disk.Status().Open {
-		t := time.NewTimer(fullPause)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
+// take waits until there is room, and for a URL whose host may be asked. tries is as in shortage.wait.
+func (j *Job) take(ctx context.Context) (l *frontier.Lease, tries bool, err error) {
+	for {
+		if tries, err = j.short.wait(ctx, j.disk); err != nil {
+			return nil, false, err
 		}
+		if err = j.room.Wait(ctx); err == nil {
+			l, err = j.frontier.Take(ctx)
+		}
+		switch {
+		case err != nil:
+			if tries {
+				j.short.tried()
+			}
+			return nil, false, err
+		case tries || j.disk.Status().Open:
+			return l, tries, nil
+		}
+		j.frontier.Return(l) // the disk was found full meanwhile
 	}
-	return j.room.Wait(ctx)
 }
 
 // mostRefused is how often a URL is tried again that a server does not want to answer now. The last answer counts.
