@@ -22,6 +22,7 @@ import (
 //
 //	S s url   (8) when it was added, in milliseconds
 //	S r url   the URL of a seed that redirects to it: it counts as a seed for the scope
+//	S t url   where a seed redirects to
 var seedsPrefix = store.Key{byte(store.Job), 'S'}
 
 func seedKey(kind byte, url string) store.Key { return store.Key{byte(store.Job), 'S', kind}.Str(url) }
@@ -45,6 +46,7 @@ func ReadSeeds(r store.Reader, each func(url string, added time.Time) error) (re
 		switch {
 		case k[2] == 'r':
 			redirects = append(redirects, url)
+		case k[2] == 't': // for reports
 		case len(v) != 8:
 			return nil, fault.New(fault.Corrupt, "when seed %s was added is %x", url, v)
 		default:

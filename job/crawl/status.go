@@ -49,16 +49,20 @@ func NotesAtRest(r store.Reader) ([][2]string, error) {
 		return nil, err
 	}
 	at, err := Elapsed(r)
-	state := "READY"
+	return append([][2]string{{"crawl", fmt.Sprintf("%s, was at work for %s", stateAtRest(c, at), at.Round(time.Second))}}, countsNotes(c)...), err
+}
+
+// stateAtRest is what Heritrix calls the state of a crawl that does not run.
+func stateAtRest(c frontier.Counts, elapsed time.Duration) string {
 	switch {
 	case c.Known > 0 && c.Queued+c.Waiting == 0:
-		state = "FINISHED"
+		return "FINISHED"
 	case c.Known > 0 && c.Open() == 0:
-		state = "FINISHED by its budget"
-	case at > 0:
-		state = "PAUSED"
+		return "FINISHED by its budget"
+	case elapsed > 0:
+		return "PAUSED"
 	}
-	return append([][2]string{{"crawl", fmt.Sprintf("%s, was at work for %s", state, at.Round(time.Second))}}, countsNotes(c)...), err
+	return "READY"
 }
 
 func countsNotes(c frontier.Counts) [][2]string {

@@ -106,7 +106,7 @@ func (j *Job) writeDown(all []*visit) error {
 			if len(c.records) == 0 {
 				continue
 			}
-			places, err := j.archive.Add(c.records...)
+			places, err := j.archive.AddPacked(c.records, c.packed)
 			if err == nil {
 				err = j.index.Add(c.records, places)
 			}
@@ -232,6 +232,9 @@ func (w *writing) visit(v *visit) (err error) {
 	}
 	if v.rules != nil {
 		v.rules.put(w.tx, v.lease.Queue)
+	}
+	if !v.to.IsZero() {
+		w.tx.Set(seedKey('t', v.lease.URL), []byte(v.to.String()))
 	}
 	if !v.leads.IsZero() {
 		if err := w.j.widen(w.tx, v.lease.URL, v.leads); err != nil {
