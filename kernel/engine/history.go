@@ -37,6 +37,11 @@ func newHistory(st *store.Store, job string, log *slog.Logger) *History {
 	return &History{st: st, job: job, log: log}
 }
 
+// HistoryOf is the history of a job that no engine runs, in its store.
+func HistoryOf(st *store.Store, job string, log *slog.Logger) *History {
+	return newHistory(st, job, log)
+}
+
 var keyNextEvent = store.Meta.K().Str("next-event")
 
 // keyDamage holds the last event that told of damage, until a verification finds everything whole.
