@@ -22,6 +22,7 @@ import (
 	"holdfast/connector/web"
 	"holdfast/job/crawl"
 	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/frontier"
 	"holdfast/job/crawl/scope"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
@@ -66,6 +67,8 @@ type crawlConfig struct {
 	// MaxSize of an answer; default 1GiB. Timeout of a fetch as a whole; default 20m.
 	MaxSize Bytes         `yaml:"max_size"`
 	Timeout time.Duration `yaml:"timeout"`
+	// Limits are how much is fetched at most, in all and of each host; default as much as there is.
+	Limits crawlLimits `yaml:"limits"`
 	// Limit is what may come in a second, from all hosts together; default off.
 	Limit Bytes `yaml:"limit"`
 	// Proxy is the URL of one that speaks HTTP, http://user:password@host:port.
@@ -78,6 +81,38 @@ type crawlConfig struct {
 	networks []netip.Prefix
 	once     bool // it ends when nothing is left
 	again    bool
+	fixed    bool     // it stands in a file, which is changed and not the crawl
+	given    []string // keys that stand above what a person ordered before
+}
+
+// limits are how much may be fetched.
+type limits struct {
+	URLs  uint64 `yaml:"urls"`
+	Bytes Bytes  `yaml:"bytes"`
+}
+
+func (l limits) limits() frontier.Limits {
+	return frontier.Limits{URLs: l.URLs, Bytes: uint64(l.Bytes)}
+}
+
+// crawlLimits are those of a crawl, of each of its hosts, and of endless series.
+type crawlLimits struct {
+	URLs    uint64 `yaml:"urls"`
+	Bytes   Bytes  `yaml:"bytes"`
+	PerHost limits `yaml:"per_host"`
+	// PerPattern is how many URLs of a host are queued that differ only in numbers, dates or ids, as those of a calendar do;
+	// default 5000, 0 is all of them.
+	PerPattern *uint64 `yaml:"per_pattern"`
+}
+
+// perPattern stops calendars.
+const perPattern = 5000
+
+func (l crawlLimits) pattern() uint64 {
+	if l.PerPattern == nil {
+		return perPattern
+	}
+	return *l.PerPattern
 }
 
 // warcFiles are the files of an archive.
@@ -146,7 +181,7 @@ func (c *crawlConfig) check(d *decoder, n ast.Node, path string) {
 		key   string
 		value int64
 	}{{"workers", int64(c.Workers)}, {"per_host", int64(c.PerHost)}, {"max_size", int64(c.MaxSize)}, {"timeout", int64(c.Timeout)},
-		{"limit", int64(c.Limit)}} {
+		{"limit", int64(c.Limit)}, {"limits.bytes", int64(c.Limits.Bytes)}, {"limits.per_host.bytes", int64(c.Limits.PerHost.Bytes)}} {
 		if x.value < 0 {
 			bad(x.key, "want a number from 1, got %d", x.value)
 		}
@@ -218,11 +253,12 @@ func (c *crawlConfig) build(dataDir string, env engine.Env) (made engine.Job, er
 		return nil, err
 	}
 	open = append(open, fetch)
+	c.fixed = !c.once
 	job, err := crawl.New(env, c.job(dataDir, env.Name, seeds, fetch))
 	if err != nil {
 		return nil, err
 	}
-	c.again = false // once is enough
+	c.again, c.given = false, nil // once is enough
 	return with{Job: job, open: open}, nil
 }
 
@@ -240,7 +276,9 @@ func (c *crawlConfig) job(dataDir, name string, seeds []string, fetch connector.
 		Archive: archive.Options{Dir: c.warcDir(dataDir, name), Name: orElse(c.WARC.Name, name), MaxSize: int64(c.WARC.MaxSize),
 			MaxAge: c.WARC.MaxAge, Info: info},
 		Logs: c.logsDir(dataDir, name), Workers: c.Workers, PerHost: c.PerHost, Agent: orElse(c.RobotsAgent, "holdfast"),
-		Journal: c.RecoverLog, Earlier: c.earlier(dataDir), Once: c.once, Again: c.again}
+		Journal: c.RecoverLog, Earlier: c.earlier(dataDir), Once: c.once, Again: c.again,
+		Budget:     frontier.Budget{Crawl: limits{c.Limits.URLs, c.Limits.Bytes}.limits(), Host: c.Limits.PerHost.limits()},
+		PerPattern: c.Limits.pattern(), Given: c.given, Fixed: c.fixed}
 }
 
 func (c *crawlConfig) earlier(dataDir string) (paths []string) {

@@ -32,6 +32,8 @@ type CrawlFlags struct {
 	AllowAddresses     []string
 	UserAgent          string
 	Again, RecoverLog  bool
+	MaxURLs            *uint64
+	MaxBytes           string // such as 20GiB
 	Dedupe             []string
 	// From is a checkpoint to go back to: its name, "latest", or its directory, which may be another job's.
 	From string
@@ -74,7 +76,7 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 	}
 	p.config, p.Once = nil, true
 	w := p.Jobs[0].work.(*crawlConfig)
-	w.once, w.again = true, f.Again
+	w.once, w.again, w.given = true, f.Again, f.given()
 	if f.From != "" || f.Paused {
 		p.before = func(ctx context.Context) error { return f.restore(ctx, p, from) }
 	}
@@ -194,7 +196,28 @@ func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (work tree, er
 	if len(settings) > 0 {
 		set(&work, "settings", settings)
 	}
+	limits, _ := get(work, "limits").(tree)
+	if f.MaxURLs != nil {
+		set(&limits, "urls", *f.MaxURLs)
+	}
+	if f.MaxBytes != "" {
+		set(&limits, "bytes", f.MaxBytes)
+	}
+	if len(limits) > 0 {
+		set(&work, "limits", limits)
+	}
 	return work, nil
+}
+
+// given are the keys of what stands above what a person ordered while it ran.
+func (f CrawlFlags) given() (keys []string) {
+	for key, yes := range map[string]bool{"delay_factor": f.DelayFactor != nil, "min_delay": f.MinDelay != nil, "max_delay": f.MaxDelay != nil,
+		"limits": f.MaxURLs != nil || f.MaxBytes != ""} {
+		if yes {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // crawlOf is the configuration of a crawl in what was kept of it.
@@ -233,7 +256,8 @@ func set(t *tree, key string, value any) {
 // crawlFlag are the flags by the keys that they stand for.
 var crawlFlag = map[string]string{"seeds": "SEED", "contact": "--contact", "user_agent": "--user-agent", "workers": "--workers",
 	"per_host": "--per-host", "allow_addresses": "--allow-address", "warc.directory": "--warc-dir",
-	"settings.delay_factor": "--delay-factor", "settings.min_delay": "--min-delay", "settings.max_delay": "--max-delay"}
+	"settings.delay_factor": "--delay-factor", "settings.min_delay": "--min-delay", "settings.max_delay": "--max-delay",
+	"limits.bytes": "--max-bytes"}
 
 // byCrawlFlags is a complaint about flags, which have names of their own and no lines.
 func byCrawlFlags(err error) error {

@@ -21,6 +21,7 @@ type CrawlCounts struct {
 	Left    int64 `json:"left"` // not fetched: robots.txt or a person forbids it
 	Bytes   int64 `json:"bytes"`
 	Hosts   int64 `json:"hosts"`
+	Open    int64 `json:"open"` // of those Queued and Waiting, the ones that the budgets allow
 }
 
 // CrawlCounts returns how many URLs a crawl has.
@@ -28,7 +29,7 @@ func (d *Desk) CrawlCounts(ctx context.Context, job string) (out CrawlCounts, er
 	err = d.view(ctx, job, func(r store.Reader) error {
 		c, err := frontier.ReadCounts(r)
 		out = CrawlCounts{Known: int64(c.Known), Queued: int64(c.Queued), Waiting: int64(c.Waiting), Done: int64(c.Done),
-			Failed: int64(c.Failed), Left: int64(c.Left), Bytes: int64(c.Bytes), Hosts: int64(c.Hosts)}
+			Failed: int64(c.Failed), Left: int64(c.Left), Bytes: int64(c.Bytes), Hosts: int64(c.Hosts), Open: int64(c.Open())}
 		return err
 	})
 	return out, err

@@ -264,6 +264,9 @@ func (d *Desk) Pause(job string) error { return d.setPaused(job, true, (*engine.
 
 // Resume ends a pause, and lets a running job try at once what it waits for: a person has mended it.
 func (d *Desk) Resume(job string) error {
+	if err := d.resumeCrawl(job); err != nil {
+		return err
+	}
 	return d.setPaused(job, false, func(e *engine.Engine, job string) error {
 		if err := e.Resume(job); err != nil {
 			return err

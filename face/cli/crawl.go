@@ -19,6 +19,7 @@ import (
 type crawlFlags struct {
 	app.CrawlFlags
 	factor   float64
+	maxURLs  uint64
 	min, max length
 	log      logFlags
 }
@@ -29,11 +30,11 @@ func (f *face) crawlCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "crawl --job NAME --contact MAIL SEED...",
 		Short: "Archive web sites into WARC files, and go on after any crash",
-		Long: "Fetch the seeds and all that their hosts have, politely, into WARC files. Ends when\n" +
-			"nothing is left to fetch. Killed at any moment, the same command goes on where it\n" +
-			"was; without seeds it goes on as it ran last.",
+		Long: "Fetch the seeds and all that their hosts have, politely, into WARC files. Ends\n" +
+			"when nothing is left to fetch, or the budget is used up. Killed at any moment,\n" +
+			"the same command goes on where it was; without seeds it goes on as it ran last.",
 		Example: "  holdfast crawl --job manual --contact me@example.org https://www.example.org/\n" +
-			"  holdfast crawl --job sites --contact me@example.org --seeds sites.txt --warc-dir /archive",
+			"  holdfast crawl --job sites --contact me@example.org --seeds sites.txt --max-urls 10000",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k.Seeds = args
 			return f.withLog(k.log, true, func(log *slog.Logger) error { return f.crawl(cmd, k, log) })
@@ -54,6 +55,8 @@ func (f *face) crawlCommand() *cobra.Command {
 	fs.IntVar(&k.PerHost, "per-host", 1, "URLs of a host at once, for one's own sites")
 	fs.IntVar(&k.Workers, "workers", 50, "URLs at once")
 	fs.StringArrayVar(&k.AllowAddresses, "allow-address", nil, "network that may be asked though it is not public, such as 10.1.0.0/16")
+	fs.Uint64Var(&k.maxURLs, "max-urls", 0, "URLs that are fetched at most; 0 is all")
+	fs.StringVar(&k.MaxBytes, "max-bytes", "", "what is fetched at most, such as 20GiB (default all)")
 	fs.StringVar(&k.UserAgent, "user-agent", "", "what servers are told in the place of holdfast and the contact")
 	fs.BoolVar(&k.Again, "again", false, "if it is over, begin again: what did not change is kept as a revisit")
 	fs.StringArrayVar(&k.Dedupe, "dedupe", nil, "index.cdxj of an earlier crawl, or a directory of them: what it has is a revisit")
@@ -62,6 +65,7 @@ func (f *face) crawlCommand() *cobra.Command {
 	fs.BoolVar(&k.Paused, "paused", false, "wait until holdfast resume")
 	f.processFlags(c, &k.log)
 	fs.StringVar(&k.Listen, "listen", "", "address of the API (default none)")
+	c.AddCommand(f.crawlOrders()...)
 	return c
 }
 
@@ -69,6 +73,9 @@ func (f *face) crawl(cmd *cobra.Command, k *crawlFlags, log *slog.Logger) error 
 	fl := k.CrawlFlags
 	fl.DataDir = f.dataDir
 	changed := cmd.Flags().Changed
+	if changed("max-urls") {
+		fl.MaxURLs = &k.maxURLs
+	}
 	if changed("delay-factor") {
 		fl.DelayFactor = &k.factor
 	}
@@ -118,6 +125,10 @@ func (f *face) crawlEnded(ctx context.Context, place app.Place, job string, bega
 	fmt.Fprintf(f.out, "%s %s known: %s fetched (%s), %s failed, %s left alone; in %s\n", count(now.Known), plural(now.Known, "URL"),
 		count(now.Done), disk.Size(uint64(now.Bytes)), count(now.Failed), count(now.Left), span(time.Since(began)))
 	if left := now.Queued + now.Waiting; left > 0 {
+		if now.Open == 0 {
+			return &exitError{LeftOver, fault.WithHint(errors.New("the budget is used up: "+count(left)+" are still to be fetched"),
+				"`holdfast crawl budget %s` shows and raises it", job)}
+		}
 		return &exitError{LeftOver, fault.WithHint(errors.New(count(left)+" are still to be fetched"),
 			"`holdfast crawl --job %s` goes on with them", job)}
 	}

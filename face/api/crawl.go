@@ -1,0 +1,57 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"holdfast/app"
+	"holdfast/base/fault"
+)
+
+// maxReportRows is how many rows a page of a report has at most.
+const maxReportRows = 10_000
+
+// crawlRoutes are for crawls.
+func crawlRoutes(d *app.Desk) map[string]work {
+	return map[string]work{
+		"GET /api/v1/jobs/{job}/crawl/why": func(ctx context.Context, c *call) (any, error) {
+			return d.CrawlWhy(ctx, c.job(), app.CrawlAsked{URL: c.FormValue("url"), Hops: c.FormValue("hops"), Via: c.FormValue("via"),
+				Source: c.FormValue("source")})
+		},
+		"GET /api/v1/jobs/{job}/crawl/reports/{report}": func(ctx context.Context, c *call) (any, error) {
+			max, err := c.number("max", 1000)
+			if err != nil {
+				return nil, err
+			}
+			return d.CrawlReport(ctx, c.job(), c.PathValue("report"), c.FormValue("after"), int(min(max, maxReportRows)))
+		},
+		"POST /api/v1/jobs/{job}/crawl/{order}": func(ctx context.Context, c *call) (any, error) {
+			o, err := c.crawlOrder()
+			if err != nil {
+				return nil, err
+			}
+			return said(d.CrawlOrder(ctx, c.job(), c.PathValue("order"), o, c.tell))
+		},
+	}
+}
+
+// crawlOrder reads what is ordered of a crawl. A key that is not known is refused: with a mistyped host more would be deleted.
+func (c *call) crawlOrder() (o app.CrawlOrder, err error) {
+	body := json.NewDecoder(c.Body)
+	body.DisallowUnknownFields()
+	err = body.Decode(&o)
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{}) // it has come: what follows may take its time
+	if err != nil && err != io.EOF {
+		return o, fault.New(fault.Invalid, "read request: %w", err)
+	}
+	for _, p := range o.Files {
+		if !filepath.IsAbs(p) {
+			return o, fault.New(fault.Invalid, "want absolute paths, got %q", p)
+		}
+	}
+	return o, nil
+}

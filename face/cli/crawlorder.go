@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/app"
+)
+
+// crawlOrder is a command that gives a crawl an order; fill makes it of what stands behind the name of the job.
+func (f *face) crawlOrder(use, short string, min, max int, fill func(o *app.CrawlOrder, args []string) error) *cobra.Command {
+	name, _, _ := strings.Cut(use, " ")
+	return f.asking(&cobra.Command{
+		Use:   use,
+		Short: short,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if max < 0 {
+				return cobra.MinimumNArgs(min+1)(cmd, args)
+			}
+			return cobra.RangeArgs(min+1, max+1)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var o app.CrawlOrder
+			if err := fill(&o, args[1:]); err != nil {
+				return err
+			}
+			return f.withJob(cmd.Context(), args[0], func(a asked, job string) error {
+				var said struct {
+					Text string `json:"text"`
+				}
+				err := f.long(cmd.Context(), a, path(job, "crawl", name), o, &said)
+				return f.tell(err, said, fmt.Sprintf("crawl %s: %s", job, said.Text))
+			})
+		},
+	})
+}
+
+func nothing(*app.CrawlOrder, []string) error { return nil }
+
+func host(o *app.CrawlOrder, args []string) error { o.Host = args[0]; return nil }
+
+// crawlOrders are the commands below crawl.
+func (f *face) crawlOrders() []*cobra.Command {
+	return []*cobra.Command{f.crawlWhy(), f.crawlReport(), f.crawlAdd(), f.crawlDelete(),
+		f.crawlOrder("hold JOB HOST", "Ask a host no more, until unhold", 1, 1, host),
+		f.crawlOrder("unhold JOB HOST", "Let a host that was held go on", 1, 1, host),
+		f.crawlBudget(), f.crawlSet(),
+		f.crawlOrder("drain JOB", "Queue no new URL any more; end when the queues are empty", 0, 0, nothing),
+		f.crawlOrder("terminate JOB", "End a crawl; what is queued stays", 0, 0, nothing),
+		f.crawlRecover(), f.crawlIndex()}
+}
+
+func (f *face) crawlAdd() *cobra.Command {
+	var file string
+	c := f.crawlOrder("add JOB [URL...]", "Add seeds", 0, -1, func(o *app.CrawlOrder, args []string) (err error) {
+		o.Seeds = args
+		if file != "" {
+			more, err := app.ReadSeeds(file)
+			if err != nil {
+				return err
+			}
+			o.Seeds = append(o.Seeds[:len(o.Seeds):len(o.Seeds)], more...)
+		}
+		return nil
+	})
+	c.Flags().StringVar(&file, "seeds", "", "file of seeds, one a line")
+	return c
+}
+
+func (f *face) crawlDelete() *cobra.Command {
+	var match, host string
+	var forget bool
+	c := f.crawlOrder("delete JOB", "Take URLs out of the queues", 0, 0, func(o *app.CrawlOrder, _ []string) error {
+		o.Match, o.Host, o.Forget = match, host, forget
+		return nil
+	})
+	c.Flags().StringVar(&match, "match", "", "regular expression (RE2) that is found in the URL")
+	c.Flags().StringVar(&host, "host", "", "only those of this host")
+	c.Flags().BoolVar(&forget, "forget", false, "have them be new when they are found again")
+	return c
+}
+
+func (f *face) crawlBudget() *cobra.Command {
+	var urls, hostURLs, bytes, hostBytes uint64
+	var c *cobra.Command
+	c = f.crawlOrder("budget JOB", "Show or set how much is fetched at most; 0 is no limit", 0, 0, func(o *app.CrawlOrder, _ []string) error {
+		for name, x := range map[string]struct {
+			from *uint64
+			to   **uint64
+		}{"urls": {&urls, &o.URLs}, "bytes": {&bytes, &o.Bytes}, "host-urls": {&hostURLs, &o.HostURLs}, "host-bytes": {&hostBytes, &o.HostBytes}} {
+			if c.Flags().Changed(name) {
+				*x.to = x.from
+			}
+		}
+		return nil
+	})
+	c.Flags().Uint64Var(&urls, "urls", 0, "URLs in all")
+	c.Flags().Uint64Var(&bytes, "bytes", 0, "bytes in all")
+	c.Flags().Uint64Var(&hostURLs, "host-urls", 0, "URLs of each host")
+	c.Flags().Uint64Var(&hostBytes, "host-bytes", 0, "bytes of each host")
+	return c
+}
+
+func (f *face) crawlSet() *cobra.Command {
+	return f.crawlOrder("set JOB KEY=VALUE...", "Change settings at once; KEY= takes a change back", 1, -1,
+		func(o *app.CrawlOrder, args []string) error {
+			o.Set = map[string]string{}
+			for _, arg := range args {
+				key, value, ok := strings.Cut(arg, "=")
+				if !ok {
+					return &app.Usage{Err: fmt.Errorf("want key=value, got %q", arg)}
+				}
+				o.Set[key] = value
+			}
+			return nil
+		})
+}
+
+func (f *face) crawlRecover() *cobra.Command {
+	var retry bool
+	c := f.crawlOrder("recover JOB FILE...", "Know what recover journals tell, of a crawl at rest", 1, -1,
+		func(o *app.CrawlOrder, args []string) error {
+			for _, name := range args {
+				p, err := filepath.Abs(name)
+				if err != nil {
+					return err
+				}
+				o.Files = append(o.Files, p)
+			}
+			o.RetryFailed = retry
+			return nil
+		})
+	c.Flags().BoolVar(&retry, "retry-failed", false, "fetch URLs that failed there")
+	return c
+}
+
+func (f *face) crawlIndex() *cobra.Command {
+	var rebuild bool
+	c := f.crawlOrder("index JOB", "Write index.cdxj of the captures until now", 0, 0, func(o *app.CrawlOrder, _ []string) error {
+		o.Rebuild = rebuild
+		return nil
+	})
+	c.Flags().BoolVar(&rebuild, "rebuild", false, "from the WARC files alone, of a crawl at rest")
+	return c
+}
