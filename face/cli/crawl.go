@@ -34,7 +34,7 @@ func (f *face) crawlCommand() *cobra.Command {
 			"when nothing is left to fetch, or the budget is used up. Killed at any moment,\n" +
 			"the same command goes on where it was; without seeds it goes on as it ran last.",
 		Example: "  holdfast crawl --job manual --contact me@example.org https://www.example.org/\n" +
-			"  holdfast crawl --job sites --contact me@example.org --seeds sites.txt --max-urls 10000",
+			"  holdfast crawl --job sites --contact me@example.org --seeds sites.txt",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k.Seeds = args
 			return f.withLog(k.log, true, func(log *slog.Logger) error { return f.crawl(cmd, k, log) })
