@@ -138,6 +138,24 @@ func (w *Writer) Write(rec *Record) (Written, error) {
 	return done, nil
 }
 
+// Append is Write of a record that another Writer with the same options made a member of already, and what that one said of it.
+func (w *Writer) Append(member []byte, of Written) (Written, error) {
+	if w.broken != nil {
+		return Written{}, fmt.Errorf("the record before this one is not whole: %w", w.broken)
+	}
+	of.Offset = w.to.n
+	_, err := w.out.Write(member)
+	if err == nil {
+		err = w.out.Flush()
+	}
+	if err != nil {
+		w.to.n = of.Offset
+		w.broken = fmt.Errorf("append a record at offset %d: %w", of.Offset, err)
+		return Written{}, w.broken
+	}
+	return of, nil
+}
+
 // member writes the record, and flushes it.
 func (w *Writer) member(r *Record) error {
 	w.zip.Reset(w.out)

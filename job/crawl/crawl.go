@@ -295,6 +295,9 @@ func (j *Job) work(ctx, fetching context.Context, worker int) error {
 		if v == nil {
 			continue
 		}
+		for _, c := range v.all() {
+			c.packed, _ = j.archive.Pack(c.records...) // what is wrong with them is found again when they are added
+		}
 		select { // what was fetched is written down, also when the work is told to end
 		case j.visits <- v:
 		case <-j.broken:

@@ -21,6 +21,7 @@ import (
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/connector"
+	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/extract"
 	"holdfast/job/crawl/frontier"
 	"holdfast/job/crawl/scope"

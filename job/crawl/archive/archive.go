@@ -18,12 +18,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdfast/base/disk"
@@ -55,7 +58,9 @@ type Archive struct {
 	file    *outfile.File
 	out     *warc.Writer
 	now     current
-	info    string  // the id of the file's first record
+	info    string       // the id of the file's first record
+	begun   atomic.Value // likewise, for those who pack
+	packers sync.Pool
 	ended   []ended // files that have not their name yet
 }
 
@@ -108,6 +113,7 @@ func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 		return nil, r, err
 	}
 	a = &Archive{o: o, lineage: st.Lineage().String()}
+	a.begun.Store("")
 	a.mark = a.lineage[:min(markSize, len(a.lineage))]
 	var s state
 	if err := st.Latest(func(rd store.Reader) (err error) { s, err = readState(rd); return err }); err != nil {
@@ -131,7 +137,8 @@ func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 			return nil, r, err
 		}
 		r.add(moved)
-		a.now, a.info = s.Open, s.Open.Info
+		a.now = s.Open
+		a.begins(s.Open.Info)
 		a.out.Reset(a.file, s.Open.Size)
 	}
 	if err := a.look(&r); err != nil {
@@ -199,7 +206,10 @@ func (a *Archive) name(e ended, r *Recovered) error {
 // Add appends the records of a capture, all to one file, and says where they are. They count when they are synced and a
 // transaction has said so. A record that may not be written is Invalid, and none of the capture is there then; a Full fault means
 // that there is no room, and likewise.
-func (a *Archive) Add(records ...*warc.Record) ([]Place, error) {
+func (a *Archive) Add(records ...*warc.Record) ([]Place, error) { return a.AddPacked(records, nil) }
+
+// AddPacked is Add of records that Pack has packed, nil if it has not.
+func (a *Archive) AddPacked(records []*warc.Record, packed []Packed) ([]Place, error) {
 	if a.file != nil && (a.file.Size() >= a.o.MaxSize || a.o.MaxAge > 0 && time.Since(a.now.Begun) >= a.o.MaxAge) {
 		if err := a.Roll(); err != nil {
 			return nil, err
@@ -212,10 +222,18 @@ func (a *Archive) Add(records ...*warc.Record) ([]Place, error) {
 	}
 	from := a.out.Offset()
 	places := make([]Place, 0, len(records))
-	for _, rec := range records {
-		r := *rec
-		r.WarcinfoID = a.info
-		w, err := a.out.Write(&r)
+	for i, rec := range records {
+		var w warc.Written
+		var err error
+		if i < len(packed) && packed[i].info == a.info {
+			if w, err = a.out.Append(packed[i].member, packed[i].of); err == nil { // the content is left as Write leaves it
+				_, err = rec.Content.(io.Seeker).Seek(rec.Length, io.SeekCurrent)
+			}
+		} else {
+			r := *rec
+			r.WarcinfoID = a.info
+			w, err = a.out.Write(&r)
+		}
 		if err != nil {
 			return nil, a.takeBack(from, err)
 		}
@@ -249,7 +267,8 @@ func (a *Archive) begin() error {
 		}
 		return err
 	}
-	a.file, a.now, a.info = file, current{Name: name, Begun: now}, warc.NewID()
+	a.file, a.now = file, current{Name: name, Begun: now}
+	a.begins(warc.NewID())
 	a.out.Reset(a.file, 0)
 	var text bytes.Buffer
 	for _, f := range a.o.Info {
