@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -380,8 +381,9 @@ func (r *restored) copied(path string) string {
 func TestRestores(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(testenv.Seed(t), 2))
-	first := newRig(t)
+	first := smallRig(t)
 	want := first.reference()
+	first.sites[0].Latency(5 * time.Millisecond) // so that there is time for checkpoints
 	for range testenv.Count(t, 10) {
 		r := &restored{rig: &rig{t: t, dir: t.TempDir(), sites: first.sites, args: first.args}, rnd: rnd, left: map[string]string{}}
 		for range 8 {
@@ -402,4 +404,177 @@ func TestRestores(t *testing.T) {
 			t.Fatalf("it said:\n%s", strings.Join(append(r.said, r.p.Output()), "--- started again ---\n"))
 		}
 	}
+}
+
+// pause pauses the running crawl, and waits until it has.
+func (r *rig) pause() {
+	r.t.Helper()
+	if err := r.order("/pause", nil, nil); err != nil {
+		r.t.Fatal(err)
+	}
+	r.isPaused()
+}
+
+func (r *rig) isPaused() {
+	r.t.Helper()
+	testenv.Until(r.t, soon, "it is paused", func() bool {
+		s, ok := r.status()
+		return ok && s.State == engine.Paused
+	})
+}
+
+// stop asks the crawl to end before it is over.
+func (r *rig) stop() {
+	r.t.Helper()
+	r.p.Term()
+	r.p.Wait(r.t, soon)
+}
+
+// TestPausedCheckpoint: a crawl that is paused, checkpointed, ended and taken back to that checkpoint is as it was. Another job begins
+// from the same checkpoint, and changes nothing of the first.
+func TestPausedCheckpoint(t *testing.T) {
+	t.Parallel()
+	r := smallRig(t)
+	want := r.reference()
+	r.start()
+	r.reaches(100)
+	r.pause()
+	if _, err := r.checkpoint("here"); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	was := r.counts()
+	r.start("--from", "here", "--paused")
+	r.isPaused()
+	asked := r.asked()
+	r.stop()
+	if now := r.counts(); now != was {
+		t.Errorf("the counters are %s, and were %s", jsonOf(now), jsonOf(was))
+	}
+	if now := r.asked(); now != asked {
+		t.Errorf("%d requests were made while it was paused", now-asked)
+	}
+	r.another(want, was)
+	before := r.written()
+	r.start("--from", "here")
+	r.ends()
+	r.untouched(before)
+	r.timeline(want, before)
+}
+
+// another has another job begin from the checkpoint here, which has all that was archived until then, and go on to the end.
+func (r *rig) another(want map[string]int, at app.CrawlCounts) {
+	r.t.Helper()
+	dirs := []string{filepath.Join(r.dir, "warc", job), filepath.Join(r.dir, "logs", job), checkpoint.Path(engine.JobDir(r.dir, job), "here")}
+	before := sums(r.t, dirs...)
+	here := r.archived()
+	if int64(len(here)) != at.Done {
+		r.t.Errorf("%d URLs were archived by then, and the counters are %s", len(here), jsonOf(at))
+	}
+	r.run(0, "crawl", "--job", "other", "--from", checkpoint.Path(engine.JobDir(r.dir, job), "here"))
+	if now := sums(r.t, dirs...); !maps.Equal(now, before) {
+		r.t.Error("another job changed files of the first")
+	}
+	for _, rec := range testenv.Records(r.t, r.files("warc/other/*.warc.gz")...) {
+		if rec.Type() == "response" || rec.Type() == "revisit" {
+			here[rec.URI()]++
+		}
+	}
+	if !maps.Equal(here, want) {
+		r.t.Error("with another job: " + differ(here, want))
+	}
+}
+
+// TestDamagedCheckpoint: a checkpoint with a byte that is another is told, is not offered, and changes nothing when it is asked for.
+func TestDamagedCheckpoint(t *testing.T) {
+	t.Parallel()
+	r := smallRig(t)
+	r.start()
+	r.reaches(50)
+	whole, err := r.checkpoint("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.reaches(150)
+	bad, err := r.checkpoint("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	r.damage(filepath.Join(engine.JobDir(r.dir, job), "checkpoints", bad.Name, "db"))
+	if out := r.run(1, "checkpoint", "verify", bad.Name); !strings.Contains(out, "checksum") && !strings.Contains(out, "differ") {
+		t.Errorf("verify says:\n%s", out)
+	}
+	if out := r.run(0, "checkpoint", "ls", job); !regexp.MustCompile(bad.Name+" .* invalid").MatchString(out) ||
+		regexp.MustCompile(whole.Name+" .* invalid").MatchString(out) {
+		t.Errorf("ls says, where one is damaged:\n%s", out)
+	}
+	was, files := r.counts(), r.written()
+	r.start("--from", bad.Name)
+	if code := r.p.Wait(t, soon); code != 1 || !strings.Contains(r.p.Output(), "damaged") {
+		t.Errorf("a start from it ended with %d:\n%s", code, r.p.Output())
+	}
+	if now := r.counts(); now != was || !maps.Equal(files, r.written()) {
+		t.Errorf("the counters are %s, and were %s", jsonOf(now), jsonOf(was))
+	}
+	r.start("--from", "latest")
+	r.ends()
+	if !strings.Contains(r.p.Output(), "as it was at checkpoint "+whole.Name) {
+		t.Errorf("latest is not %s", whole.Name)
+	}
+	r.untouched(files)
+}
+
+// damage changes a byte in the middle of the largest file of a directory.
+func (r *rig) damage(dir string) {
+	r.t.Helper()
+	largest, size := "", int64(0)
+	for path := range sums(r.t, dir) {
+		if info, err := os.Stat(path); err == nil && info.Size() > size {
+			largest, size = path, info.Size()
+		}
+	}
+	b, err := os.ReadFile(largest)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.Remove(largest); err != nil { // the store may have the same file
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(largest, b, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// TestIntervals makes checkpoints by the clock while it crawls, ten of them, is killed, and goes on from the eighth.
+func TestIntervals(t *testing.T) {
+	t.Parallel()
+	r := smallRig(t)
+	want := r.reference()
+	for _, s := range r.sites {
+		s.Latency(50 * time.Millisecond)
+	}
+	config := filepath.Join(t.TempDir(), "holdfast.yaml")
+	text := fmt.Sprintf("data_dir: %s\ncheckpoints: {every: 200ms, keep: 50}\nlisten: none\njobs:\n  %s:\n    crawl:\n"+
+		"      seeds: [%s]\n      contact: test@example.org\n      per_host: 4\n      settings: {min_delay: 0s, delay_factor: 0}\n", r.dir, job,
+		strings.Join(r.seeds(), ", "))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.p = testenv.Start(t, r.command("run", "-c", config))
+	testenv.Until(t, soon, "ten checkpoints", func() bool { return !r.p.Running() || len(r.checkpoints()) >= 10 })
+	r.p.Kill()
+	all := r.checkpoints()
+	if len(all) < 10 {
+		t.Fatalf("%d checkpoints were made:\n%s", len(all), r.p.Output())
+	}
+	for _, s := range r.sites {
+		s.Latency(0)
+	}
+	before := r.written()
+	r.start("--from", all[7].Name)
+	r.ends()
+	r.untouched(before)
+	r.timeline(want, before)
 }

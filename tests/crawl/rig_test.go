@@ -37,19 +37,27 @@ const job = "docs"
 
 // rig is a crawl of some sites of documents.
 type rig struct {
-	t     testing.TB
-	dir   string // of its data
-	sites []*site.Site
-	args  []string // behind `holdfast crawl`
-	p     *testenv.Process
-	said  []string // by former processes
+	t      testing.TB
+	dir    string // of its data
+	sites  []*site.Site
+	args   []string // behind `holdfast crawl`
+	binary string   // "" for that of the tests
+	p      *testenv.Process
+	said   []string // by former processes
 }
 
 // newRig is a crawl of PostgreSQL's documents and Debian's handbook, as fast as it can.
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), sites: []*site.Site{site.Docs(t, site.Postgres(t), site.Options{}),
-		site.Docs(t, site.Handbook(t), site.Options{})}}
+	r := smallRig(t)
+	r.sites = append(r.sites, site.Docs(t, site.Handbook(t), site.Options{}))
+	return r
+}
+
+// smallRig is one of PostgreSQL's documents alone, a fifth of it.
+func smallRig(t testing.TB) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir(), sites: []*site.Site{site.Docs(t, site.Postgres(t), site.Options{})}}
 	r.args = []string{"--min-delay", "0s", "--delay-factor", "0", "--per-host", "4"}
 	t.Cleanup(func() {
 		if t.Failed() && r.p != nil {
@@ -68,7 +76,11 @@ func (r *rig) seeds() (all []string) {
 }
 
 func (r *rig) command(args ...string) testenv.Command {
-	return testenv.Command{Path: testenv.Binary(r.t), Args: append(args, "--data-dir", r.dir),
+	path := r.binary
+	if path == "" {
+		path = testenv.Binary(r.t)
+	}
+	return testenv.Command{Path: path, Args: append(args, "--data-dir", r.dir),
 		Env: []string{"HOLDFAST_DATA_DIR=", "NOTIFY_SOCKET=", "INVOCATION_ID=", "TZ=UTC", "GORACE=halt_on_error=1 " + os.Getenv("GORACE")}}
 }
 

@@ -35,7 +35,7 @@ func Create(path string) (*File, error) {
 		return nil, fault.New(fault.Conflict, "make %s: it is there already", path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make a file: %w", err)
+		return nil, noRoom(fmt.Errorf("make a file: %w", err))
 	}
 	if err := disk.SyncDir(filepath.Dir(path)); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -68,7 +68,7 @@ func Open(path string, size int64, quarantine string) (_ *File, moved string, er
 		return nil, "", lost(path, info.Size(), size)
 	case info.Size() > size:
 		if moved, err = keep(f, size, quarantine); err != nil {
-			return nil, "", fmt.Errorf("cut %s back to the %d bytes that count: %w", path, size, err)
+			return nil, "", noRoom(fmt.Errorf("cut %s back to the %d bytes that count: %w", path, size, err))
 		}
 	}
 	if _, err := f.Seek(size, io.SeekStart); err != nil {
@@ -127,11 +127,11 @@ func keep(f *os.File, size int64, quarantine string) (moved string, err error) {
 	return moved, f.Sync()
 }
 
-// Write appends. After an error a part may be there: CutBack takes it away.
+// Write appends. After an error a part may be there: CutBack takes it away. That there is no room is a Full fault, also of Sync.
 func (f *File) Write(b []byte) (int, error) {
 	n, err := f.f.Write(b)
 	f.size += int64(n)
-	return n, err
+	return n, noRoom(err)
 }
 
 // Size is where the next byte will stand.
@@ -147,8 +147,17 @@ func (f *File) CutBack(size int64) error {
 	return err
 }
 
-// Sync makes durable what was written.
-func (f *File) Sync() error { return unix.Fdatasync(int(f.f.Fd())) }
+// Sync makes durable what was written. After an error nobody knows what of it is, and another Sync would not tell: the file is to
+// be opened again, as far as it counts.
+func (f *File) Sync() error { return noRoom(unix.Fdatasync(int(f.f.Fd()))) }
+
+// noRoom has an error be a Full fault that means so.
+func noRoom(err error) error {
+	if disk.NoRoom(err) {
+		return fault.As(fault.Full, err)
+	}
+	return err
+}
 
 // Close closes the file. It syncs nothing.
 func (f *File) Close() error { return f.f.Close() }
