@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -92,7 +93,7 @@ type besideStore interface {
 	checkpointName(serial uint64, at time.Time) string
 	facts(r store.Reader) (map[string]int64, error)
 	// prepare ends them while the job does not run.
-	prepare(st *store.Store, dataDir, job, checkpoint string) error
+	prepare(st *store.Store, log *slog.Logger, dataDir, job, checkpoint string) error
 }
 
 // prepare has the files end that a job writes beside its store: by the job, if it runs.
@@ -102,7 +103,7 @@ func (d *Desk) prepare(ctx context.Context, w besideStore, job string, st *store
 			return err
 		}
 	}
-	return w.prepare(st, d.plan.Place.Dir, job, name)
+	return w.prepare(st, d.plan.Log, d.plan.Place.Dir, job, name)
 }
 
 // checkpoint is how work on checkpoints tells of its progress.

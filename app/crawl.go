@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"os"
@@ -294,9 +295,8 @@ func (c *crawlConfig) checkpointName(serial uint64, at time.Time) string {
 
 func (c *crawlConfig) facts(r store.Reader) (map[string]int64, error) { return crawl.Facts(r) }
 
-func (c *crawlConfig) prepare(st *store.Store, dataDir, job, checkpoint string) error {
-	cfg := c.job(dataDir, job, nil, nil)
-	return crawl.Prepare(st, cfg.Archive, cfg.Logs, checkpoint)
+func (c *crawlConfig) prepare(st *store.Store, log *slog.Logger, dataDir, job, checkpoint string) error {
+	return crawl.Prepare(st, c.job(dataDir, job, nil, nil), log, checkpoint)
 }
 
 // ReadSeeds reads a file of seeds: one a line, with # before comments. The error names the line.

@@ -54,7 +54,7 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 	}
 	var from checkpoint.Checkpoint
 	if f.From != "" {
-		if from, err = f.checkpoint(place); err != nil {
+		if from, err = f.checkpoint(place, log); err != nil {
 			return nil, err
 		}
 	}
@@ -87,7 +87,7 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 const latest = "latest"
 
 // checkpoint finds the one to go back to.
-func (f CrawlFlags) checkpoint(place Place) (checkpoint.Checkpoint, error) {
+func (f CrawlFlags) checkpoint(place Place, log *slog.Logger) (checkpoint.Checkpoint, error) {
 	if strings.ContainsRune(f.From, filepath.Separator) || f.From == "." {
 		return checkpoint.Read(absolute(f.From))
 	}
@@ -97,12 +97,28 @@ func (f CrawlFlags) checkpoint(place Place) (checkpoint.Checkpoint, error) {
 		return checkpoint.Checkpoint{}, err
 	}
 	for _, c := range slices.Backward(all) {
-		switch v, judged := readVerdict(c); {
+		switch {
 		case c.Name == f.From && c.Err != nil:
 			return c, fmt.Errorf("checkpoint %s: %w", c.Name, c.Err)
-		case c.Name == f.From, f.From == latest && c.Err == nil && (!judged || v.Bad == ""):
+		case c.Name == f.From:
+			return c, nil
+		case f.From != latest:
+			continue
+		}
+		err := c.Err
+		if v, judged := readVerdict(c); err == nil && judged && v.Bad != "" {
+			err = errors.New(v.Bad)
+		}
+		if err == nil { // it may be damaged, and nobody has looked yet
+			var found checkpoint.Report
+			if found, err = checkpoint.Verify(context.Background(), c.Path, checkpoint.Work{}); err == nil {
+				err = found.Err()
+			}
+		}
+		if err == nil {
 			return c, nil
 		}
+		log.Warn(fmt.Sprintf("checkpoint %s is passed over: %v", c.Name, err))
 	}
 	return checkpoint.Checkpoint{}, usage("see `holdfast checkpoint ls "+f.Job+"`", "crawl %s has no checkpoint %s in %s", f.Job, f.From, dir)
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"holdfast/base/fault"
-	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/store"
 )
@@ -56,8 +56,9 @@ func (j *Job) errand(ctx context.Context, do func() error) error {
 }
 
 // Prepare is Job.Prepare for a crawl that does not run. Its WARC file has ended already, if that was in good order.
-func Prepare(st *store.Store, o archive.Options, logs, checkpoint string) (err error) {
-	f, _, err := openFiles(st, Config{Archive: o, Logs: logs})
+func Prepare(st *store.Store, cfg Config, log *slog.Logger, checkpoint string) (err error) {
+	cfg.Earlier = nil // nothing is compared
+	f, _, err := openFiles(st, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -66,11 +67,24 @@ func Prepare(st *store.Store, o archive.Options, logs, checkpoint string) (err e
 	if err := errors.Join(f.archive.Roll(), f.index.Sync(), f.logs.rotate(checkpoint)); err != nil {
 		return err
 	}
+	if f.journal != nil {
+		if err := f.journal.Rotate(checkpoint); err != nil {
+			return err
+		}
+	}
 	err = st.Update(func(tx *store.Tx) error {
-		return errors.Join(f.archive.Commit(tx), f.index.Commit(tx), f.logs.commit(tx))
+		err := errors.Join(f.archive.Commit(tx), f.index.Commit(tx), f.logs.commit(tx))
+		if f.journal != nil {
+			err = errors.Join(err, f.journal.Begin().Commit(tx))
+		}
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.archive.Committed(), f.logs.committed())
+	err = errors.Join(f.archive.Committed(), f.logs.committed())
+	if f.journal != nil {
+		err = errors.Join(err, f.journal.Committed())
+	}
+	return err
 }

@@ -126,7 +126,7 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 		return nil, err
 	}
 	var moved []string
-	if j.files, moved, err = openFiles(env.Store, j.cfg); err != nil {
+	if j.files, moved, err = openFiles(env.Store, j.cfg, env.Log); err != nil {
 		return nil, err
 	}
 	defer func() {

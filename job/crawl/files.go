@@ -3,6 +3,7 @@ package crawl
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/index"
@@ -21,7 +22,7 @@ type files struct {
 
 // openFiles brings the files of a crawl to what the store says. moved are files of quarantines, with what was written and not
 // committed.
-func openFiles(st *store.Store, cfg Config) (f files, moved []string, err error) {
+func openFiles(st *store.Store, cfg Config, log *slog.Logger) (f files, moved []string, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.close())
@@ -32,7 +33,7 @@ func openFiles(st *store.Store, cfg Config) (f files, moved []string, err error)
 		return f, nil, fmt.Errorf("open the archive: %w", err)
 	}
 	moved = recovered.Moved
-	if f.index, err = index.Open(st, index.Options{Dir: cfg.Archive.Dir}); err != nil {
+	if f.index, err = index.Open(st, index.Options{Dir: cfg.Archive.Dir, Log: log}); err != nil {
 		return f, nil, fmt.Errorf("open the index: %w", err)
 	}
 	var behind []string
