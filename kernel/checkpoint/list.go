@@ -85,7 +85,7 @@ func sweep(fs store.FS, root string) error {
 	}
 	var errs error
 	for _, name := range names {
-		if strings.HasPrefix(name, newPrefix) || strings.HasPrefix(name, oldPrefix) {
+		if strings.HasPrefix(name, newPrefix) || strings.HasPrefix(name, oldPrefix) || name == serialName+tmpSuffix {
 			errs = errors.Join(errs, removeAll(fs, fs.PathJoin(root, name)))
 		}
 	}
