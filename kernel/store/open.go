@@ -143,7 +143,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
 	o.Levels[len(o.Levels)-1].FilterPolicy = pebble.NoFilterPolicy
-	// Of what lies long, and is not blocks, zstd makes two thirds of what Snappy does.
+	// Most lies in the last level, and is written there seldom: all but blocks is packed with zstd there.
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
 	// Blocks come in the order of their keys. In tables of their own they overlap nothing, so compaction
 	// moves them down without writing them again, and a range deletion drops them whole.
