@@ -122,7 +122,7 @@ func (r *rig) run(ctx context.Context) error {
 	if err != nil {
 		r.Fatal(err)
 	}
-	j, err := New(engine.Env{Name: "site", Dir: r.dir, Store: st, Log: log, Room: room, History: &engine.History{}}, r.cfg)
+	j, err := New(engine.Env{Name: "site", Dir: r.dir, Store: st, Log: log, Room: room, History: engine.HistoryOf(st, "site", log)}, r.cfg)
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -219,6 +219,9 @@ func (j *Job) finish(ctx context.Context) error {
 		case <-j.seeds.news:
 		default:
 			j.env.History.Note("crawl.finished", "nothing is left to fetch; it waits for seeds")
+			if _, err := j.index.Write(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
 			select {
 			case <-j.seeds.news:
 			case <-ctx.Done():
