@@ -51,8 +51,11 @@ type capture struct {
 	x       *connector.Exchange // to be closed when the records are written; nil for none
 }
 
-// all are the look-ups and the captures, in the order in which they are written down.
+// all are the look-ups and the captures, in the order in which they are written down. What is tried again has no captures yet.
 func (v *visit) all() []*capture {
+	if !v.retry.IsZero() {
+		return v.lookups
+	}
 	return append(v.lookups[:len(v.lookups):len(v.lookups)], v.captures...)
 }
 
