@@ -156,17 +156,21 @@ func (i *Importer) one(b *Batch, x *Item, to State, was standing) (learned bool,
 	return false, nil
 }
 
+// belongs is what a URL belongs to.
+func (b *Batch) belongs(x *Item) (h *change, s *source, err error) {
+	id, err := b.id(x.Queue)
+	if err == nil {
+		h, err = b.host(id)
+	}
+	if err == nil {
+		s, err = b.sources.named(x.Source)
+	}
+	return h, s, err
+}
+
 // endUnasked has a URL that is in no queue be one that another crawl ended.
 func (b *Batch) endUnasked(x *Item, to State) error {
-	id, err := b.id(x.Queue)
-	if err != nil {
-		return err
-	}
-	h, err := b.host(id)
-	if err != nil {
-		return err
-	}
-	source, err := b.sources.named(x.Source)
+	h, source, err := b.belongs(x)
 	if err != nil {
 		return err
 	}
@@ -176,15 +180,7 @@ func (b *Batch) endUnasked(x *Item, to State) error {
 
 // better has a URL that another crawl ended be what says more.
 func (b *Batch) better(x *Item, to State, was standing) error {
-	id, err := b.id(x.Queue)
-	if err != nil {
-		return err
-	}
-	h, err := b.host(id)
-	if err != nil {
-		return err
-	}
-	source, err := b.sources.named(x.Source)
+	h, source, err := b.belongs(x)
 	if err != nil {
 		return err
 	}
