@@ -48,8 +48,8 @@ type Event struct {
 	// identity and the offset of the line.
 	ID string
 
-	Line   []byte // without its newline, and not more than the Watcher's cap; bytes, as they came
-	Cut    bool   // the line was longer than the cap
+	Line []byte // without its newline, and not more than the Watcher's cap; bytes, as they came
+	Cut  bool   // the line was longer than the cap
 	// Fields are what is known beside the line. Those whose names begin with "_" are trusted: who writes lines can't forge them.
 	Fields map[string]string
 
