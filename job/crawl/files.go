@@ -8,6 +8,7 @@ import (
 	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/index"
 	"holdfast/job/crawl/journal"
+	"holdfast/job/crawl/outfile"
 	"holdfast/kernel/store"
 )
 
@@ -28,22 +29,25 @@ func openFiles(st *store.Store, cfg Config, log *slog.Logger) (f files, moved []
 			err = errors.Join(err, f.close())
 		}
 	}()
+	if cfg.Archive.Disk == nil {
+		cfg.Archive.Disk = outfile.OS
+	}
 	var recovered archive.Recovered
 	if f.archive, recovered, err = archive.Open(st, cfg.Archive); err != nil {
 		return f, nil, fmt.Errorf("open the archive: %w", err)
 	}
 	moved = recovered.Moved
-	if f.index, err = index.Open(st, index.Options{Dir: cfg.Archive.Dir, Log: log}); err != nil {
+	if f.index, err = index.Open(st, index.Options{Dir: cfg.Archive.Dir, Disk: cfg.Archive.Disk, Log: log}); err != nil {
 		return f, nil, fmt.Errorf("open the index: %w", err)
 	}
 	var behind []string
-	if f.logs, behind, err = openLogs(st, cfg.Logs); err != nil {
+	if f.logs, behind, err = openLogs(st, cfg.Archive.Disk, cfg.Logs); err != nil {
 		return f, nil, fmt.Errorf("open the logs: %w", err)
 	}
 	moved = append(moved, behind...)
 	if cfg.Journal {
 		var lines string
-		if f.journal, lines, err = journal.OpenWriter(st, cfg.Logs); err != nil {
+		if f.journal, lines, err = journal.OpenWriter(st, cfg.Archive.Disk, cfg.Logs); err != nil {
 			return f, nil, fmt.Errorf("open the recover journal: %w", err)
 		}
 		if lines != "" {

@@ -38,8 +38,8 @@ var logsKey = store.Key{byte(store.Job), 'L'}
 
 // openLogs opens the logs in a directory, and brings them to what the store says. Those of another time line, that a restore left
 // behind, are set aside under another name and not touched.
-func openLogs(st *store.Store, dir string) (l *logs, moved []string, err error) {
-	if err := disk.MkdirAll(dir, 0o755); err != nil {
+func openLogs(st *store.Store, d outfile.Disk, dir string) (l *logs, moved []string, err error) {
+	if err := d.MkdirAll(dir); err != nil {
 		return nil, nil, err
 	}
 	l = &logs{lineage: st.Lineage().String(), files: map[string]*outfile.Log{}, text: map[string][]byte{}}
@@ -61,11 +61,11 @@ func openLogs(st *store.Store, dir string) (l *logs, moved []string, err error) 
 		state, ours := s.Logs[name]
 		if ours = ours && s.Lineage == l.lineage; !ours {
 			state = outfile.State{}
-			if err := outfile.SetAside(path, l.lineage); err != nil {
+			if err := outfile.SetAside(d, path, l.lineage); err != nil {
 				return nil, nil, errors.Join(err, l.close())
 			}
 		}
-		f, behind, err := outfile.OpenLog(path, state, nil, filepath.Join(dir, "quarantine"))
+		f, behind, err := outfile.OpenLog(d, path, state, nil, filepath.Join(dir, "quarantine"))
 		if behind != "" {
 			moved = append(moved, behind)
 		}

@@ -47,6 +47,7 @@ type Options struct {
 	// Info are the fields that describe a file, in its first record.
 	Info warc.Fields
 	WARC warc.Options
+	Disk outfile.Disk // default outfile.OS
 }
 
 // Archive appends to WARC files. It is for one goroutine at a time.
@@ -109,7 +110,10 @@ func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 	if o.MaxSize <= 0 {
 		o.MaxSize = 1_000_000_000
 	}
-	if err := disk.MkdirAll(o.Dir, 0o755); err != nil {
+	if o.Disk == nil {
+		o.Disk = outfile.OS
+	}
+	if err := o.Disk.MkdirAll(o.Dir); err != nil {
 		return nil, r, err
 	}
 	a = &Archive{o: o, lineage: st.Lineage().String()}
@@ -133,7 +137,7 @@ func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 	}
 	if s.Open.Name != "" {
 		var moved string
-		if a.file, moved, err = outfile.Open(a.path(s.Open.Name)+openSuffix, s.Open.Size, a.quarantine()); err != nil {
+		if a.file, moved, err = outfile.Open(o.Disk, a.path(s.Open.Name)+openSuffix, s.Open.Size, a.quarantine()); err != nil {
 			return nil, r, err
 		}
 		r.add(moved)
@@ -185,20 +189,20 @@ func (a *Archive) look(r *Recovered) error {
 			continue
 		}
 		to := filepath.Join(a.quarantine(), e.Name())
-		if err := disk.MkdirAll(a.quarantine(), 0o755); err != nil {
+		if err := a.o.Disk.MkdirAll(a.quarantine()); err != nil {
 			return err
 		}
-		if err := os.Rename(a.path(e.Name()), to); err != nil {
+		if err := errors.Join(a.o.Disk.Rename(a.path(e.Name()), to), a.o.Disk.SyncDir(a.quarantine())); err != nil {
 			return err
 		}
 		r.add(to)
 	}
-	return disk.SyncDir(a.o.Dir)
+	return a.o.Disk.SyncDir(a.o.Dir)
 }
 
 // name gives a file that has ended its name, unless it has it.
 func (a *Archive) name(e ended, r *Recovered) error {
-	moved, err := outfile.End(a.path(e.Name)+openSuffix, a.path(e.Name), e.Size, a.quarantine())
+	moved, err := outfile.End(a.o.Disk, a.path(e.Name)+openSuffix, a.path(e.Name), e.Size, a.quarantine())
 	r.add(moved)
 	return err
 }
@@ -260,7 +264,7 @@ func (a *Archive) begin() error {
 	a.serial++
 	name := fmt.Sprintf("%s-%s-%05d-%s.warc.gz", a.o.Name, strings.Replace(now.Format("20060102150405.000"), ".", "", 1), a.serial,
 		a.mark)
-	file, err := outfile.Create(a.path(name) + openSuffix)
+	file, err := outfile.Create(a.o.Disk, a.path(name)+openSuffix)
 	if err != nil {
 		if disk.NoRoom(err) {
 			err = fault.New(fault.Full, "begin %s: %w", name, err)
@@ -280,7 +284,7 @@ func (a *Archive) begin() error {
 		err = a.takeBack(0, err)
 		a.file.Close()
 		a.file, a.now = nil, current{}
-		return errors.Join(err, os.Remove(a.path(name)+openSuffix))
+		return errors.Join(err, a.o.Disk.Remove(a.path(name)+openSuffix))
 	}
 	return nil
 }

@@ -13,32 +13,23 @@ import (
 	"testing"
 
 	"holdfast/base/cdxj"
+	"holdfast/job/crawl/outfile/outfiletest"
 	"holdfast/kernel/store"
 	"holdfast/kernel/store/storetest"
 	"holdfast/tests/testenv"
 )
 
-var errCut = errors.New("the process has ended here")
-
-// change is a step on a disk that is not durable yet, and what it replaced.
-type change struct {
-	step, path string
-	was        []byte // nil for nothing
-}
-
 // machine is a disk with a store and an index on it, which ends at a step and may lose what was not synced.
 type machine struct {
 	*testing.T
-	dir    string
-	crash  *storetest.CrashFS
-	left   int // steps until it ends; negative for never
-	dead   bool
-	saved  *storetest.CrashFS // the store's disk at that moment
-	rand   *rand.Rand
-	power  bool
-	steps  int
-	names  []change         // that may be undone
-	synced map[string]int64 // how much of a file is on the disk
+	dir   string
+	disk  outfiletest.Disk
+	crash *storetest.CrashFS
+	left  int                // steps until it ends; negative for never
+	saved *storetest.CrashFS // the store's disk at that moment; nil while it goes on
+	rand  *rand.Rand
+	power bool
+	steps int
 
 	st        *store.Store
 	x         *Index
@@ -49,86 +40,26 @@ type machine struct {
 }
 
 func newMachine(t *testing.T, left int, power bool) *machine {
-	m := &machine{T: t, dir: t.TempDir(), crash: storetest.NewCrashFS(), left: left, power: power, synced: map[string]int64{},
+	m := &machine{T: t, dir: t.TempDir(), crash: storetest.NewCrashFS(), left: left, power: power,
 		rand: rand.New(rand.NewPCG(uint64(left), 7)), published: map[string]bool{}}
+	m.disk.Before = func(outfiletest.Change) error { return m.step() }
 	return m
 }
 
-// before is told of each step ahead of it.
-func (m *machine) before(step, path string) error {
-	if m.dead {
-		return errCut
+// step is told of each step ahead of it.
+func (m *machine) step() error {
+	if m.saved != nil {
+		return outfiletest.ErrCut
 	}
-	if m.steps++; m.steps == m.left {
-		m.dead = true
-		percent := 100
-		if m.power {
-			percent = 50
-		}
-		m.saved = m.crash.After(percent, m.rand.Uint64())
-		return errCut
+	if m.steps++; m.steps != m.left {
+		return nil
 	}
-	was, _ := os.ReadFile(path)
-	switch step {
-	case "sync":
-		m.synced[path] = int64(len(was))
-	case "sync directory":
-		m.names = slices.DeleteFunc(m.names, func(c change) bool { return filepath.Dir(c.path) == path })
-	case "create":
-		m.synced[path] = 0
-		if strings.HasSuffix(path, ".run") || strings.HasSuffix(path, newFile) || strings.HasSuffix(path, sortedFile) {
-			m.names = append(m.names, change{step: step, path: path}) // others are made by outfile, with a sync
-		}
-	case "rename":
-		m.synced[path] = m.synced[filepath.Join(m.dir, below, newFile)]
-		m.names = append(m.names, change{step, path, was})
-	case "remove", "cut":
-		m.names = append(m.names, change{step, path, was})
+	percent := 100
+	if m.power {
+		percent = 50
 	}
-	return nil
-}
-
-// cut is what a power cut leaves.
-func (m *machine) cut() {
-	if !m.power {
-		return
-	}
-	for path, size := range m.synced {
-		info, err := os.Stat(path)
-		if err != nil || info.Size() <= size || m.rand.IntN(3) == 0 {
-			continue
-		}
-		keep := size + m.rand.Int64N(info.Size()-size+1)
-		if err := os.Truncate(path, keep); err != nil {
-			m.Fatal(err)
-		}
-		if m.rand.IntN(2) == 0 { // its length was written, its bytes not
-			if err := os.Truncate(path, info.Size()); err != nil {
-				m.Fatal(err)
-			}
-		}
-	}
-	for _, c := range slices.Backward(m.names) {
-		if m.rand.IntN(2) == 0 {
-			continue
-		}
-		if c.step == "rename" {
-			if now, err := os.ReadFile(c.path); err == nil {
-				m.put(filepath.Join(m.dir, below, newFile), now)
-			}
-		}
-		if c.was == nil {
-			os.Remove(c.path)
-		} else {
-			m.put(c.path, c.was)
-		}
-	}
-}
-
-func (m *machine) put(path string, b []byte) {
-	if err := os.WriteFile(path, b, 0o644); err != nil {
-		m.Fatal(err)
-	}
+	m.disk.Cut(func() { m.saved = m.crash.After(percent, m.rand.Uint64()) })
+	return outfiletest.ErrCut
 }
 
 // open starts the process. It reports false if that ended in it.
@@ -138,14 +69,14 @@ func (m *machine) open() bool {
 	if m.st, err = store.Open("/store", storetest.Options(m.T, m.crash.FS())); err != nil {
 		m.Fatal(err)
 	}
-	m.x, err = openWith(m.st, Options{Dir: m.dir, Log: slog.New(slog.DiscardHandler)}, m.before)
+	m.x, err = Open(m.st, Options{Dir: m.dir, Disk: &m.disk, Log: slog.New(slog.DiscardHandler)})
 	return m.fine(err)
 }
 
 // fine reports whether there was no error, and fails for one that is not that of the end.
 func (m *machine) fine(err error) bool {
 	m.Helper()
-	if err != nil && (!m.dead || !errors.Is(err, errCut)) {
+	if err != nil && (m.saved == nil || !errors.Is(err, outfiletest.ErrCut)) {
 		m.Fatal(err)
 	}
 	return err == nil
@@ -158,8 +89,14 @@ func (m *machine) revive() {
 		m.x.Close()
 	}
 	m.st.Close()
-	m.cut()
-	m.crash, m.dead, m.left, m.names, m.synced = m.saved, false, -1, nil, map[string]int64{}
+	percent := 100
+	if m.power {
+		percent = outfiletest.Percent(m.rand)
+	}
+	if err := m.disk.Lose(m.rand, percent); err != nil {
+		m.Fatal(err)
+	}
+	m.crash, m.saved, m.left = m.saved, nil, -1
 	now, err := os.ReadFile(filepath.Join(m.dir, File))
 	if !m.published[string(now)] && !(m.written == 0 && errors.Is(err, os.ErrNotExist)) {
 		m.Errorf("%s is not one that was written: %.300q (%v)", File, now, err)
@@ -251,14 +188,14 @@ func (m *machine) commit() bool {
 	m.Helper()
 	lines := m.added
 	m.added = nil
-	if !m.fine(m.x.Sync()) || !m.fine(m.before("commit", "")) {
+	if !m.fine(m.x.Sync()) || !m.fine(m.step()) {
 		return false
 	}
 	if err := m.st.Update(m.x.Commit); err != nil {
 		m.Fatal(err)
 	}
 	m.committed = append(m.committed, lines...)
-	if !m.fine(m.before("committed", "")) {
+	if !m.fine(m.step()) {
 		return false
 	}
 	m.x.Committed()

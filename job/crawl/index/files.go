@@ -13,6 +13,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/job/crawl/outfile"
 )
 
 // Files that have no meaning when nobody is at work.
@@ -21,20 +22,13 @@ const (
 	sortedFile = "sorted"      // lines, for as long as it takes to open it
 )
 
-// files are the changes of a directory's files, in the steps between which a crash may come.
+// files are the files of a directory.
 type files struct {
-	path   string
-	before func(step, path string) error // nil but in tests
+	path string
+	disk outfile.Disk
 }
 
 func (d files) join(name string) string { return filepath.Join(d.path, name) }
-
-func (d files) step(step, path string) error {
-	if d.before == nil {
-		return nil
-	}
-	return d.before(step, path)
-}
 
 // size of a file, -1 if there is none.
 func (d files) size(name string) int64 {
@@ -50,18 +44,16 @@ func (d files) cut(name string, size int64) error {
 	if d.size(name) == size {
 		return nil
 	}
-	if err := d.step("cut", d.join(name)); err != nil {
+	f, err := d.disk.Open(d.join(name))
+	if err != nil {
 		return err
 	}
-	return os.Truncate(d.join(name), size)
+	return errors.Join(f.Truncate(size), f.Close())
 }
 
 // remove removes a file, which may be gone already. That it is gone need not be durable: it is removed again.
 func (d files) remove(name string) error {
-	if err := d.step("remove", d.join(name)); err != nil {
-		return err
-	}
-	if err := os.Remove(d.join(name)); !errors.Is(err, fs.ErrNotExist) {
+	if err := d.disk.Remove(d.join(name)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -79,16 +71,13 @@ func (d files) write(ctx context.Context, name string, fill func(w io.Writer) er
 			err = fault.As(fault.Full, err)
 		}
 	}()
-	if err := d.step("create", path); err != nil {
-		return done, err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := d.create(name)
 	if err != nil {
 		return done, fmt.Errorf("make a part of the index: %w", err)
 	}
 	w := bufio.NewWriterSize(writerFunc(func(b []byte) (int, error) {
-		if err := errors.Join(ctx.Err(), d.step("write", path)); err != nil {
-			return 0, err
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
 		}
 		done.size += int64(len(b))
 		done.lines += int64(bytes.Count(b, []byte("\n")))
@@ -96,9 +85,6 @@ func (d files) write(ctx context.Context, name string, fill func(w io.Writer) er
 	}), 256<<10)
 	if err = fill(w); err == nil {
 		err = w.Flush()
-	}
-	if err == nil {
-		err = d.step("sync", path)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -109,17 +95,22 @@ func (d files) write(ctx context.Context, name string, fill func(w io.Writer) er
 	return done, nil
 }
 
+// create makes a file anew.
+func (d files) create(name string) (outfile.Handle, error) {
+	if d.size(name) >= 0 {
+		if err := d.remove(name); err != nil {
+			return nil, err
+		}
+	}
+	return d.disk.Create(d.join(name))
+}
+
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 // sync makes names durable.
-func (d files) sync() error {
-	if err := d.step("sync directory", d.path); err != nil {
-		return err
-	}
-	return disk.SyncDir(d.path)
-}
+func (d files) sync() error { return d.disk.SyncDir(d.path) }
 
 // replace gives index.cdxj beside the directory what fill writes: after a crash it is the old one or the new one.
 func (d files) replace(ctx context.Context, fill func(w io.Writer) error) (written, error) {
@@ -128,14 +119,8 @@ func (d files) replace(ctx context.Context, fill func(w io.Writer) error) (writt
 		return done, err
 	}
 	to := filepath.Join(filepath.Dir(d.path), File)
-	if err := d.step("rename", to); err != nil {
-		return done, err
-	}
-	if err := os.Rename(d.join(newFile), to); err != nil {
+	if err := d.disk.Rename(d.join(newFile), to); err != nil {
 		return done, fmt.Errorf("replace the index: %w", err)
 	}
-	if err := d.step("sync directory", filepath.Dir(to)); err != nil {
-		return done, err
-	}
-	return done, disk.SyncDir(filepath.Dir(to))
+	return done, d.disk.SyncDir(filepath.Dir(to))
 }

@@ -49,8 +49,9 @@ const below = "index"
 
 // Options tune an Index.
 type Options struct {
-	Dir string       // of the WARC files
-	Log *slog.Logger // default slog.Default
+	Dir  string       // of the WARC files
+	Disk outfile.Disk // default outfile.OS
+	Log  *slog.Logger // default slog.Default
 }
 
 // Index is the index of a crawl that runs. Add, Roll, Sync, Commit and Committed are for one goroutine at a time, the one that
@@ -176,15 +177,13 @@ func Open(st *store.Store, o Options) (x *Index, err error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return openWith(st, o, nil)
-}
-
-// openWith is Open with a function that is told of each change of a file ahead of it, and may refuse it.
-func openWith(st *store.Store, o Options, before func(step, path string) error) (x *Index, err error) {
-	x = &Index{st: st, log: o.Log, warcs: o.Dir, lineage: st.Lineage().String(), dir: files{filepath.Join(o.Dir, below), before},
+	if o.Disk == nil {
+		o.Disk = outfile.OS
+	}
+	x = &Index{st: st, log: o.Log, warcs: o.Dir, lineage: st.Lineage().String(), dir: files{filepath.Join(o.Dir, below), o.Disk},
 		more: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 	x.mark = x.lineage[:min(8, len(x.lineage))]
-	if err := disk.MkdirAll(x.dir.path, 0o755); err != nil {
+	if err := o.Disk.MkdirAll(x.dir.path); err != nil {
 		return nil, err
 	}
 	if x.lock, err = lock(x.dir.path); err != nil {
@@ -207,7 +206,7 @@ func openWith(st *store.Store, o Options, before func(step, path string) error) 
 	}
 	x.now = s.open
 	if s.open.Serial != 0 {
-		x.file, _, err = outfile.Open(x.dir.join(linesName(s.open.Serial, x.mark)), s.open.Size, x.dir.path)
+		x.file, _, err = outfile.Open(o.Disk, x.dir.join(linesName(s.open.Serial, x.mark)), s.open.Size, x.dir.path)
 	}
 	x.wake()
 	return x, err

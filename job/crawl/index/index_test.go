@@ -17,6 +17,7 @@ import (
 
 	"holdfast/base/warc"
 	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/outfile/outfiletest"
 	"holdfast/kernel/store"
 	"holdfast/kernel/store/storetest"
 	"holdfast/tests/testenv"
@@ -27,7 +28,7 @@ type rig struct {
 	*testing.T
 	dir    string // of the WARC files
 	crash  *storetest.CrashFS
-	before func(step, path string) error
+	disk   outfiletest.Disk
 	random *rand.Rand
 	st     *store.Store
 	a      *archive.Archive
@@ -53,7 +54,7 @@ func (r *rig) open() {
 	if r.a, _, err = archive.Open(r.st, archive.Options{Dir: r.dir, Name: "site", WARC: warc.Options{Level: 1}}); err != nil {
 		r.Fatal(err)
 	}
-	if r.x, err = openWith(r.st, Options{Dir: r.dir, Log: slog.New(slog.DiscardHandler)}, r.before); err != nil {
+	if r.x, err = Open(r.st, Options{Dir: r.dir, Disk: &r.disk, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		r.Fatal(err)
 	}
 }

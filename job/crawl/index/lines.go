@@ -77,9 +77,6 @@ func (x *Index) Sync() error {
 	if x.file == nil {
 		return nil
 	}
-	if err := x.dir.step("sync", x.dir.join(linesName(x.now.Serial, x.mark))); err != nil {
-		return err
-	}
 	if err := x.file.Sync(); err != nil {
 		return fmt.Errorf("sync the index: %w", err)
 	}
@@ -97,11 +94,7 @@ func (x *Index) write(p part) error {
 		}
 	}
 	was := x.file.Size()
-	err := x.dir.step("write", x.dir.join(linesName(x.now.Serial, x.mark)))
-	if err == nil {
-		_, err = x.file.Write(p.text)
-	}
-	if err != nil {
+	if _, err := x.file.Write(p.text); err != nil {
 		err = errors.Join(err, x.file.CutBack(was))
 		if disk.NoRoom(err) {
 			return fault.New(fault.Full, "write the index: %w", err)
@@ -116,11 +109,8 @@ func (x *Index) write(p part) error {
 // begin begins the lines of a WARC file, or goes on with those of one whose file was lost.
 func (x *Index) begin(warc string) error {
 	serial := x.serial.Add(1)
-	path := x.dir.join(linesName(serial, x.mark))
-	err := x.dir.step("create", path)
-	if err == nil {
-		x.file, err = outfile.Create(path)
-	}
+	var err error
+	x.file, err = outfile.Create(x.dir.disk, x.dir.join(linesName(serial, x.mark)))
 	if disk.NoRoom(err) {
 		err = fault.As(fault.Full, err)
 	}
@@ -137,11 +127,7 @@ func (x *Index) begin(warc string) error {
 // end ends the file that is written to: it waits to be sorted once a transaction has said so.
 func (x *Index) end() error {
 	if x.file != nil {
-		err := x.dir.step("sync", x.dir.join(linesName(x.now.Serial, x.mark)))
-		if err == nil {
-			err = x.file.Sync()
-		}
-		if err != nil {
+		if err := x.file.Sync(); err != nil {
 			return fmt.Errorf("end lines of the index: %w", err)
 		}
 		if err := x.file.Close(); err != nil {

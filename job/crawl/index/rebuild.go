@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/base/cdxj"
-	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
+	"holdfast/job/crawl/outfile"
 )
 
 // The ends of the names of WARC files, of those that have ended and of one that is written to.
@@ -52,8 +52,8 @@ func Rebuild(ctx context.Context, dir string, tell func(files, of int)) (done Re
 	if err != nil {
 		return done, err
 	}
-	parts := files{path: filepath.Join(dir, below)}
-	if err := disk.MkdirAll(parts.path, 0o755); err != nil {
+	parts := files{filepath.Join(dir, below), outfile.OS}
+	if err := parts.disk.MkdirAll(parts.path); err != nil {
 		return done, err
 	}
 	l, err := lock(parts.path)

@@ -46,8 +46,8 @@ var (
 // OpenWriter opens the journal of a store in a directory, and brings it to what the store says. The journal of another time line,
 // that a restore left behind, is set aside under another name and not touched. moved is the file of the quarantine with what
 // nobody knew of, "" for none.
-func OpenWriter(st *store.Store, dir string) (w *Writer, moved string, err error) {
-	if err := disk.MkdirAll(dir, 0o755); err != nil {
+func OpenWriter(st *store.Store, d outfile.Disk, dir string) (w *Writer, moved string, err error) {
+	if err := d.MkdirAll(dir); err != nil {
 		return nil, "", err
 	}
 	w = &Writer{dir: dir, lineage: st.Lineage().String()}
@@ -62,12 +62,12 @@ func OpenWriter(st *store.Store, dir string) (w *Writer, moved string, err error
 	}
 	path := filepath.Join(dir, Name)
 	if s.Lineage != w.lineage {
-		if err := outfile.SetAside(path, w.lineage); err != nil {
+		if err := outfile.SetAside(d, path, w.lineage); err != nil {
 			return nil, "", err
 		}
 		s, tail = writerState{}, nil
 	}
-	if w.log, moved, err = outfile.OpenLog(path, s.State, tail, filepath.Join(dir, "quarantine")); err != nil {
+	if w.log, moved, err = outfile.OpenLog(d, path, s.State, tail, filepath.Join(dir, "quarantine")); err != nil {
 		return nil, moved, err
 	}
 	w.z, err = gzip.NewWriterLevel(io.Discard, gzip.DefaultCompression)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"holdfast/base/fault"
+	"holdfast/job/crawl/outfile"
 	"holdfast/kernel/store"
 	"holdfast/kernel/store/storetest"
 )
@@ -41,7 +42,7 @@ func (d *desk) open() {
 	if d.st, err = store.Open(d.dir, storetest.Options(d, nil)); err != nil {
 		d.Fatal(err)
 	}
-	if d.w, _, err = OpenWriter(d.st, d.logs); err != nil {
+	if d.w, _, err = OpenWriter(d.st, outfile.OS, d.logs); err != nil {
 		d.Fatal(err)
 	}
 }
@@ -344,7 +345,7 @@ func TestLost(t *testing.T) {
 	if err := errors.Join(d.w.Close(), os.Truncate(filepath.Join(d.logs, Name), 5)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := OpenWriter(d.st, d.logs); !fault.Is(err, fault.Corrupt) {
+	if _, _, err := OpenWriter(d.st, outfile.OS, d.logs); !fault.Is(err, fault.Corrupt) {
 		t.Errorf("opened: %v", err)
 	}
 }

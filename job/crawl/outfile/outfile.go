@@ -16,37 +16,35 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 )
 
 // File is a file that grows. It is for one goroutine at a time.
 type File struct {
-	f    *os.File
+	f    Handle
 	size int64
 }
 
 // Create makes a file, whose name is durable when it returns. One that is there is a Conflict.
-func Create(path string) (*File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+func Create(d Disk, path string) (*File, error) {
+	f, err := d.Create(path)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fault.New(fault.Conflict, "make %s: it is there already", path)
 	}
 	if err != nil {
 		return nil, noRoom(fmt.Errorf("make a file: %w", err))
 	}
-	if err := disk.SyncDir(filepath.Dir(path)); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if err := d.SyncDir(filepath.Dir(path)); err != nil {
+		return nil, errors.Join(err, f.Close(), d.Remove(path))
 	}
 	return &File{f: f}, nil
 }
 
 // Open opens a file of which size bytes count. What is behind them is moved into a file of the directory quarantine, whose name
 // is returned. A file that is missing, or has less, is Corrupt: what the store speaks of is gone.
-func Open(path string, size int64, quarantine string) (_ *File, moved string, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+func Open(d Disk, path string, size int64, quarantine string) (_ *File, moved string, err error) {
+	f, err := d.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, "", lost(path, 0, size)
 	}
@@ -67,7 +65,7 @@ func Open(path string, size int64, quarantine string) (_ *File, moved string, er
 	case info.Size() < size:
 		return nil, "", lost(path, info.Size(), size)
 	case info.Size() > size:
-		if moved, err = keep(f, size, quarantine); err != nil {
+		if moved, err = keep(d, f, size, quarantine); err != nil {
 			return nil, "", noRoom(fmt.Errorf("cut %s back to the %d bytes that count: %w", path, size, err))
 		}
 	}
@@ -79,18 +77,18 @@ func Open(path string, size int64, quarantine string) (_ *File, moved string, er
 
 // End gives a file of which size bytes count the name that it keeps from now on, durably. It is for the start behind a crash too:
 // a file that has its name already stays as it is, so the name must be one that nothing had before.
-func End(from, to string, size int64, quarantine string) (moved string, err error) {
+func End(d Disk, from, to string, size int64, quarantine string) (moved string, err error) {
 	if _, err := os.Lstat(to); err == nil {
 		return "", nil
 	}
-	f, moved, err := Open(from, size, quarantine)
+	f, moved, err := Open(d, from, size, quarantine)
 	if err != nil {
 		return "", err
 	}
-	if err := errors.Join(f.f.Sync(), f.Close(), os.Rename(from, to)); err != nil {
+	if err := errors.Join(f.f.Sync(), f.Close(), d.Rename(from, to)); err != nil {
 		return moved, fmt.Errorf("end a file: %w", err)
 	}
-	return moved, disk.SyncDir(filepath.Dir(to))
+	return moved, d.SyncDir(filepath.Dir(to))
 }
 
 func lost(path string, has, size int64) error {
@@ -99,13 +97,13 @@ func lost(path string, has, size int64) error {
 }
 
 // keep copies what is behind size into a file of the quarantine, and cuts it off.
-func keep(f *os.File, size int64, quarantine string) (moved string, err error) {
-	if err := disk.MkdirAll(quarantine, 0o755); err != nil {
+func keep(d Disk, f Handle, size int64, quarantine string) (moved string, err error) {
+	if err := d.MkdirAll(quarantine); err != nil {
 		return "", err
 	}
 	moved = filepath.Join(quarantine, fmt.Sprintf("%s.from-%d.%s", filepath.Base(f.Name()), size,
 		time.Now().UTC().Format("20060102150405.000000")))
-	out, err := os.OpenFile(moved, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	out, err := d.Create(moved)
 	if err != nil {
 		return "", err
 	}
@@ -116,10 +114,10 @@ func keep(f *os.File, size int64, quarantine string) (moved string, err error) {
 		err = out.Sync()
 	}
 	if err = errors.Join(err, out.Close()); err == nil {
-		err = disk.SyncDir(quarantine)
+		err = d.SyncDir(quarantine)
 	}
 	if err != nil {
-		return "", errors.Join(err, os.Remove(moved))
+		return "", errors.Join(err, d.Remove(moved))
 	}
 	if err := f.Truncate(size); err != nil {
 		return "", err
@@ -149,7 +147,7 @@ func (f *File) CutBack(size int64) error {
 
 // Sync makes durable what was written. After an error nobody knows what of it is, and another Sync would not tell: the file is to
 // be opened again, as far as it counts.
-func (f *File) Sync() error { return noRoom(unix.Fdatasync(int(f.f.Fd()))) }
+func (f *File) Sync() error { return noRoom(f.f.Sync()) }
 
 // noRoom has an error be a Full fault that means so.
 func noRoom(err error) error {

@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"holdfast/base/disk"
 )
 
 // Log is a File whose name stays: at a rotation what it has gets another name, and it begins anew.
@@ -20,6 +18,7 @@ import (
 // finds such a state does what is left of it. So what the store speaks of is there under one name or the other, and whole.
 type Log struct {
 	*File
+	d       Disk
 	path    string
 	rotated *Rotated
 }
@@ -40,25 +39,25 @@ type Rotated struct {
 // OpenLog opens the log at path, and brings it to what the store says of it; moved is as in Open. A log of which the store
 // knows nothing is made; what stands in its place must be out of the way, see SetAside. tail is what the store itself has of
 // the log, to stand behind Size: what is missing of it is written, durably.
-func OpenLog(path string, s State, tail []byte, quarantine string) (l *Log, moved string, err error) {
+func OpenLog(d Disk, path string, s State, tail []byte, quarantine string) (l *Log, moved string, err error) {
 	if s.Rotated != nil {
-		if moved, err = finish(path, *s.Rotated, quarantine); err != nil {
+		if moved, err = finish(d, path, *s.Rotated, quarantine); err != nil {
 			return nil, moved, err
 		}
 	}
-	l = &Log{path: path}
+	l = &Log{d: d, path: path}
 	has, err := tailOf(path, s.Size, tail)
 	if err != nil {
 		return nil, moved, err
 	}
 	size := s.Size + int64(has)
 	if _, err := os.Lstat(path); size == 0 && errors.Is(err, fs.ErrNotExist) {
-		if l.File, err = Create(path); err != nil {
+		if l.File, err = Create(d, path); err != nil {
 			return nil, moved, err
 		}
 	} else {
 		var behind string
-		if l.File, behind, err = Open(path, size, quarantine); behind != "" {
+		if l.File, behind, err = Open(d, path, size, quarantine); behind != "" {
 			moved = behind
 		}
 		if err != nil {
@@ -101,7 +100,7 @@ func tailOf(path string, size int64, tail []byte) (int, error) {
 
 // finish gives a file that has ended its name, unless it has it. Once it has, a person may have taken it away: what stands at
 // path is then what began behind it, and has not as much.
-func finish(path string, r Rotated, quarantine string) (moved string, err error) {
+func finish(d Disk, path string, r Rotated, quarantine string) (moved string, err error) {
 	to := filepath.Join(filepath.Dir(path), r.As)
 	if _, err := os.Lstat(to); err == nil {
 		return "", nil
@@ -113,13 +112,13 @@ func finish(path string, r Rotated, quarantine string) (moved string, err error)
 	if err != nil {
 		return "", err
 	}
-	return End(path, to, r.Size, quarantine)
+	return End(d, path, to, r.Size, quarantine)
 }
 
 // Rotate ends what there is, which is durable when it returns, and is to be called as from its next commit on. Until Committed
 // nothing may be written. A file that has that name already is set aside.
 func (l *Log) Rotate(as string) error {
-	if err := SetAside(filepath.Join(filepath.Dir(l.path), as), ""); err != nil {
+	if err := SetAside(l.d, filepath.Join(filepath.Dir(l.path), as), ""); err != nil {
 		return err
 	}
 	if err := l.Sync(); err != nil {
@@ -143,10 +142,10 @@ func (l *Log) Committed() error {
 		return nil
 	}
 	to := filepath.Join(filepath.Dir(l.path), l.rotated.As)
-	if err := os.Rename(l.path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := l.d.Rename(l.path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := Create(l.path) // syncs the directory, and with it the new name
+	f, err := Create(l.d, l.path) // syncs the directory, and with it the new name
 	if err != nil {
 		return err
 	}
@@ -160,7 +159,7 @@ const markSize = 8
 
 // SetAside gives a file another name that belongs to no store, or to a time line that was left; by is the lineage of the store
 // that begins in its place, "" if none does. It changes nothing in it. An empty file is removed.
-func SetAside(path, by string) error {
+func SetAside(d Disk, path, by string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -168,12 +167,12 @@ func SetAside(path, by string) error {
 	case err != nil:
 		return err
 	case info.Mode().IsRegular() && info.Size() == 0: // made by a start that committed nothing
-		return errors.Join(os.Remove(path), disk.SyncDir(filepath.Dir(path)))
+		return errors.Join(d.Remove(path), d.SyncDir(filepath.Dir(path)))
 	}
 	mark := "aside"
 	if by != "" {
 		mark = "before-" + by[:min(markSize, len(by))]
 	}
-	err = os.Rename(path, fmt.Sprintf("%s.%s-%s", path, mark, time.Now().UTC().Format("20060102150405.000000")))
-	return errors.Join(err, disk.SyncDir(filepath.Dir(path)))
+	err = d.Rename(path, fmt.Sprintf("%s.%s-%s", path, mark, time.Now().UTC().Format("20060102150405.000000")))
+	return errors.Join(err, d.SyncDir(filepath.Dir(path)))
 }

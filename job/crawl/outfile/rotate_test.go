@@ -52,7 +52,7 @@ func TestOpenLog(t *testing.T) {
 	} {
 		path, quarantine := place(t, c.has)
 		for range 2 { // a start that crashed is done again
-			l, moved, err := OpenLog(path, c.state, []byte(c.tail), quarantine)
+			l, moved, err := OpenLog(OS, path, c.state, []byte(c.tail), quarantine)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -79,7 +79,7 @@ func TestOpenLog(t *testing.T) {
 func TestOpenLogLost(t *testing.T) {
 	for _, has := range []map[string]string{nil, {"log": "ab"}} {
 		path, quarantine := place(t, has)
-		if _, _, err := OpenLog(path, State{Size: 3}, []byte("d"), quarantine); !fault.Is(err, fault.Corrupt) {
+		if _, _, err := OpenLog(OS, path, State{Size: 3}, []byte("d"), quarantine); !fault.Is(err, fault.Corrupt) {
 			t.Errorf("%v: %v", has, err)
 		}
 		if b, _ := os.ReadFile(path); string(b) != has["log"] {
@@ -91,7 +91,7 @@ func TestOpenLogLost(t *testing.T) {
 // TestRotate: what is written behind a rotation is in another file.
 func TestRotate(t *testing.T) {
 	path, quarantine := place(t, nil)
-	l, _, err := OpenLog(path, State{}, nil, quarantine)
+	l, _, err := OpenLog(OS, path, State{}, nil, quarantine)
 	if err != nil {
 		t.Fatal(err)
 	}
