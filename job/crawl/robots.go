@@ -1,6 +1,7 @@
 package crawl
 
 import (
+	"context"
 	"encoding/binary"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"holdfast/base/robots"
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
+	"holdfast/connector"
 	"holdfast/job/crawl/extract"
 	"holdfast/job/crawl/frontier"
 	"holdfast/job/crawl/scope"
@@ -152,4 +154,46 @@ func (j *Job) rulesFrom(status int, header http.Header, m *warc.Message, truncat
 	}
 	r, valid := a.Rules(j.cfg.Agent, time.Now())
 	return &rulesUntil{Rules: r, until: time.Now().Add(valid)}
+}
+
+// visitRobots asks a host for its rules, behind redirects too. The host is not asked for anything else before they are committed.
+func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set settings) *visit {
+	for n := 0; ; n++ {
+		c := v.captures[len(v.captures)-1]
+		x, err := j.fetch(ctx, u, nil, set)
+		if err != nil {
+			if unasked(ctx, err) {
+				j.frontier.Return(v.lease)
+				_ = v.close()
+				return nil
+			}
+			j.failed(v, err, set)
+			v.retry = time.Time{} // the host is asked again when its rules end
+			status := 0
+			if v.outcome.Status == connector.FetchForbidden { // by ourselves, as all of that host will be: there is no need to wait
+				status = http.StatusNotFound
+			}
+			v.rules = j.rulesFrom(status, nil, nil, "")
+			return v
+		}
+		v.looked(x.Looked)
+		c.x = x
+		_, err = c.read(u, func(m *warc.Message, body io.Reader) error {
+			v.rules = j.rulesFrom(x.Status, x.Header, m, x.Truncated, body)
+			return nil
+		})
+		if err != nil {
+			v.rules = j.rulesFrom(0, nil, nil, "")
+		}
+		v.ends(x.Status, time.Now().Add(set.after(x.Took)))
+		v.outcome.Type, v.outcome.Bytes = c.line.mime, x.Received.Size()
+		next, err := u.Resolve(x.Header.Get("Location"))
+		if x.Status < 300 || x.Status > 399 || err != nil || next == u || n == robots.MaxRedirects {
+			j.sitemaps(v, u)
+			return v
+		}
+		v.captures = append(v.captures, &capture{line: logLine{url: next.String(), hops: c.line.hops + "R", via: u.String(),
+			source: v.lease.Source, worker: c.line.worker, size: -1}})
+		u = next
+	}
 }

@@ -1,7 +1,6 @@
 package crawl
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,20 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/andybalholm/brotli"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zlib"
-	"github.com/klauspost/compress/zstd"
-
 	"holdfast/base/fault"
 	"holdfast/base/robots"
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/connector"
-	"holdfast/job/crawl/archive"
-	"holdfast/job/crawl/extract"
 	"holdfast/job/crawl/frontier"
-	"holdfast/job/crawl/scope"
 )
 
 // visit is what came of a URL.
@@ -43,14 +34,6 @@ type visit struct {
 	to       weburl.URL // where it leads, if it is a seed
 }
 
-// capture is one question to a server and its answer, if there was one.
-type capture struct {
-	line    logLine
-	records []*warc.Record
-	packed  []archive.Packed    // those, or nil
-	x       *connector.Exchange // to be closed when the records are written; nil for none
-}
-
 // all are the look-ups and the captures, in the order in which they are written down. What is tried again has no captures yet.
 func (v *visit) all() []*capture {
 	if !v.retry.IsZero() {
@@ -58,9 +41,6 @@ func (v *visit) all() []*capture {
 	}
 	return append(v.lookups[:len(v.lookups):len(v.lookups)], v.captures...)
 }
-
-// badLink is a reference of a page that is no URL.
-type badLink struct{ reference, why string }
 
 func newVisit(l *frontier.Lease, worker int) *visit {
 	return &visit{lease: l, captures: []*capture{{line: logLine{url: l.URL, hops: l.Hops, via: l.Via, source: l.Source, worker: worker,
@@ -211,52 +191,6 @@ func unasked(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || fault.Is(err, fault.Full)
 }
 
-// visitRobots asks a host for its rules, behind redirects too. The host is not asked for anything else before they are committed.
-func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set settings) *visit {
-	for n := 0; ; n++ {
-		c := v.captures[len(v.captures)-1]
-		x, err := j.fetch(ctx, u, nil, set)
-		if err != nil {
-			if unasked(ctx, err) {
-				j.frontier.Return(v.lease)
-				_ = v.close()
-				return nil
-			}
-			j.failed(v, err, set)
-			v.retry = time.Time{} // the host is asked again when its rules end
-			status := 0
-			if v.outcome.Status == connector.FetchForbidden { // by ourselves, as all of that host will be: there is no need to wait
-				status = http.StatusNotFound
-			}
-			v.rules = j.rulesFrom(status, nil, nil, "")
-			return v
-		}
-		v.looked(x.Looked)
-		c.x = x
-		_, err = c.read(u, func(m *warc.Message, body io.Reader) error {
-			v.rules = j.rulesFrom(x.Status, x.Header, m, x.Truncated, body)
-			return nil
-		})
-		if err != nil {
-			v.rules = j.rulesFrom(0, nil, nil, "")
-		}
-		v.ends(x.Status, time.Now().Add(set.after(x.Took)))
-		v.outcome.Type, v.outcome.Bytes = c.line.mime, x.Received.Size()
-		next, err := u.Resolve(x.Header.Get("Location"))
-		if x.Status < 300 || x.Status > 399 || err != nil || next == u || n == robots.MaxRedirects {
-			j.sitemaps(v, u)
-			return v
-		}
-		v.captures = append(v.captures, &capture{line: logLine{url: next.String(), hops: c.line.hops + "R", via: u.String(),
-			source: v.lease.Source, worker: c.line.worker, size: -1}})
-		u = next
-	}
-}
-
-// truncation are Heritrix's notes for what was cut.
-var truncation = map[string]string{warc.TruncatedLength: "lenTrunc", warc.TruncatedTime: "timeTrunc",
-	warc.TruncatedDisconnect: "disconnectTrunc"}
-
 func refererOf(l *frontier.Lease) http.Header {
 	if l.Via == "" {
 		return nil
@@ -299,132 +233,4 @@ func tries(status int) bool {
 
 func errorName(err error) string {
 	return strings.ReplaceAll(string(fault.KindOf(err).String()), " ", "-")
-}
-
-// read makes the records of an answer, and has its payload read. What it returns is nil if the answer is not HTTP, or the digests
-// could not be taken.
-func (c *capture) read(u weburl.URL, payload func(m *warc.Message, body io.Reader) error) (*warc.Message, error) {
-	x := c.x
-	block, digest := warc.NewHasher(false), warc.NewHasher(false)
-	response := &warc.Record{Type: warc.Response, ID: warc.NewID(), Date: x.Begun, TargetURI: u.String(), IP: x.Remote.Addr(),
-		Truncated: x.Truncated, Content: io.NewSectionReader(x.Received, 0, x.Received.Size()), Length: x.Received.Size()}
-	request := &warc.Record{Type: warc.Request, ID: warc.NewID(), Date: x.Begun, TargetURI: u.String(), IP: x.Remote.Addr(),
-		ConcurrentTo: []string{response.ID}, Content: bytes.NewReader(x.Sent), Length: int64(len(x.Sent))}
-	c.records = []*warc.Record{response, request}
-	c.line.begun, c.line.took, c.line.status, c.line.at = x.Begun, x.Took, x.Status, time.Now()
-	if x.Truncated != "" {
-		c.line.notes = append(c.line.notes, truncation[x.Truncated])
-	}
-	m, err := warc.SplitHTTP(io.TeeReader(io.NewSectionReader(x.Received, 0, x.Received.Size()), block))
-	if err != nil { // no HTTP that one could read: kept as it came
-		return nil, err
-	}
-	c.line.mime = m.MediaType()
-	body := &counting{r: io.TeeReader(m.Payload(), digest)}
-	unread := payload(m, body)
-	_, err = io.Copy(io.Discard, body) // the rest, for its digest
-	if err == nil {
-		_, err = io.Copy(io.Discard, m.Body()) // what stands behind the payload, for that of the block
-	}
-	if err != nil {
-		return nil, errors.Join(unread, err)
-	}
-	response.Block, response.Payload = block.Digests(), digest.Digests()
-	c.line.size, c.line.digest = body.n, string(response.Payload.SHA1)
-	return m, unread
-}
-
-// looked keeps a look-up in the name system as Heritrix does: the time and the records, as the capture of dns:HOST with status 1.
-func (v *visit) looked(l *connector.Lookup) {
-	if l == nil {
-		return
-	}
-	text := append([]byte(l.At.UTC().Format("20060102150405")+"\n"), l.Answer...)
-	r := &warc.Record{Type: warc.Resource, ID: warc.NewID(), Date: l.At, TargetURI: "dns:" + l.Host, ContentType: warc.DNS,
-		Content: bytes.NewReader(text), Length: int64(len(text))}
-	h := warc.NewHasher(false)
-	_, _ = h.Write(text) // never fails
-	main := v.captures[len(v.captures)-1].line
-	v.lookups = append(v.lookups, &capture{records: []*warc.Record{r}, line: logLine{at: time.Now(), status: statusLookup,
-		size: int64(len(text)), url: r.TargetURI, hops: main.hops + "P", via: main.url, mime: warc.DNS, worker: main.worker, begun: l.At,
-		took: l.Took, digest: string(h.Digests().SHA1), source: main.source}})
-}
-
-// statusLookup is Heritrix's status of a look-up.
-const statusLookup = 1
-
-// counting is a reader that knows how much went through it.
-type counting struct {
-	r io.Reader
-	n int64
-}
-
-func (c *counting) Read(b []byte) (int, error) {
-	n, err := c.r.Read(b)
-	c.n += int64(n)
-	return n, err
-}
-
-// links finds the links of an answer that are to be crawled.
-func (j *Job) links(v *visit, u weburl.URL, m *warc.Message, body io.Reader, most int) error {
-	content, err := decoded(m, body)
-	if err != nil {
-		return err
-	}
-	via := weburl.URL{}
-	if v.lease.Via != "" {
-		via, _ = weburl.Parse(v.lease.Via)
-	}
-	links := 0
-	_, err = extract.Links(extract.Document{URL: u, Via: via, Header: v.captures[0].x.Header, Body: content}, extract.Options{
-		Bad: func(reference, _ string, err error) {
-			if len(v.bad) < mostBad {
-				v.bad = append(v.bad, badLink{reference, err.Error()})
-			}
-		},
-	}, func(l extract.Link) bool {
-		j.follow(v, scope.Candidate{URL: l.URL, Hops: v.lease.Hops + string(l.Hop), Via: u, Source: v.lease.Source})
-		links++
-		return links < most
-	})
-	return err
-}
-
-// follow has a URL queued that was found, if the scope wants it.
-func (j *Job) follow(v *visit, c scope.Candidate) {
-	if !j.seeds.scope.Load().Decide(c).Accept {
-		return
-	}
-	v.links = append(v.links, j.item(c.URL, c.Hops, c.Via, c.Source))
-}
-
-// mostBad is how many references of a page are told that are no URLs.
-const mostBad = 100
-
-// decoded undoes the content codings of a body.
-func decoded(m *warc.Message, body io.Reader) (io.Reader, error) {
-	codings := strings.Split(strings.Join(m.Fields.All("Content-Encoding"), ","), ",")
-	for i := len(codings) - 1; i >= 0; i-- {
-		var err error
-		switch strings.ToLower(strings.TrimSpace(codings[i])) {
-		case "", "identity":
-		case "gzip", "x-gzip":
-			body, err = gzip.NewReader(body)
-		case "deflate":
-			body, err = zlib.NewReader(body)
-		case "br":
-			body = brotli.NewReader(body)
-		case "zstd":
-			var z *zstd.Decoder
-			if z, err = zstd.NewReader(body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20)); err == nil {
-				body = z.IOReadCloser()
-			}
-		default:
-			return nil, fault.New(fault.Invalid, "content coding %q is not known", codings[i])
-		}
-		if err != nil {
-			return nil, fmt.Errorf("undo content coding %s: %w", codings[i], err)
-		}
-	}
-	return body, nil
 }
