@@ -26,6 +26,7 @@ import (
 	"holdfast/connector/web"
 	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/frontier"
+	"holdfast/job/crawl/index"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
 )
@@ -155,7 +156,7 @@ func (r *rig) archived() map[string]int {
 		r.Fatal(err)
 	}
 	for _, e := range files {
-		if strings.HasPrefix(e.Name(), "index") {
+		if e.IsDir() || e.Name() == index.File {
 			continue
 		}
 		if !strings.HasSuffix(e.Name(), ".warc.gz") {
