@@ -1,0 +1,165 @@
+// Package process runs a program to its end, and leaves nothing of it behind: no shell, an environment that is made and not
+// inherited, a limit of time that ends whatever the program started, and as much of its output as there is room for.
+//
+// A program dies with the process that runs it, also when that is killed (PR_SET_PDEATHSIG, prctl(2)). What the program has
+// started itself is not told by the kernel: under systemd the unit's control group ends it, else Sweep does at the next start.
+package process
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+
+	"holdfast/base/fault"
+)
+
+// Command is a program to run.
+type Command struct {
+	// Args are the path of the program, absolute, and its arguments, as the program gets them.
+	Args []string
+	// Env is added to the environment, which has PATH, LANG and HOME, and nothing of ours.
+	Env []string
+	// Dir is where it runs, "/" if empty.
+	Dir string
+	// User that it runs as, nil for ours.
+	User *User
+	// Mark tells this run from all others, also behind a restart of ours. What the program starts inherits it, so that it is found
+	// wherever it went. Without one Run takes one by chance.
+	Mark string
+	// Within is how long it may run, 0 for ever. Behind it the program and all that it started are asked to end, and killed
+	// Grace later.
+	Within, Grace time.Duration
+	// Keep is how many bytes of the output are kept, half of them from its begin and half from its end.
+	Keep int
+}
+
+// markName is the variable that holds a Mark.
+const markName = "HOLDFAST_RUN"
+
+// path is what programs are looked for in by a program.
+const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Result is how a program ended.
+type Result struct {
+	PID   int
+	Begun time.Time
+	Took  time.Duration
+	// Code is what it ended with, -1 if Signal ended it.
+	Code   int
+	Signal syscall.Signal
+	// Late: it was ended because it took longer than it may.
+	Late bool
+	// Output is what it wrote to stdout and stderr, in the order of writing. Of Dropped bytes, which lie at Cut, nothing is kept.
+	Output  []byte
+	Cut     int
+	Dropped int64
+}
+
+// OK is whether it ended well and in time.
+func (r Result) OK() bool { return r.Code == 0 && !r.Late }
+
+// Run runs a program until it ends, it is late, or ctx ends, which ends it likewise. An error means that it was not started, or that
+// ctx ended; how it ended is in the Result.
+func (c Command) Run(ctx context.Context) (Result, error) {
+	cmd := exec.Command(c.Args[0])
+	cmd.Args = c.Args
+	cmd.Dir = "/"
+	if c.Dir != "" {
+		cmd.Dir = c.Dir
+	}
+	home := "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if c.User != nil {
+		home = c.User.home
+		cmd.SysProcAttr.Credential = c.User.credential()
+	} else if h, err := os.UserHomeDir(); err == nil {
+		home = h
+	}
+	cmd.Env = append([]string{"PATH=" + path, "LANG=C.UTF-8", "HOME=" + home}, c.Env...)
+	c.Mark = cmp.Or(c.Mark, rand.Text())
+	cmd.Env = append(cmd.Env, markName+"="+c.Mark)
+	out := &output{room: c.Keep}
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.WaitDelay = time.Second // what it left behind may hold the pipe
+	r := Result{Begun: time.Now()}
+	ended, started := make(chan error, 1), make(chan error, 1)
+	go own(cmd, started, ended)
+	if err := <-started; err != nil {
+		return Result{}, refused(c.Args[0], err)
+	}
+	r.PID = cmd.Process.Pid
+	err := c.wait(ctx, r.PID, ended, &r)
+	r.Took = time.Since(r.Begun)
+	r.Output, r.Cut, r.Dropped = out.kept()
+	r.Code = cmd.ProcessState.ExitCode()
+	if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+		r.Signal = s.Signal()
+	}
+	return r, err
+}
+
+// own starts a program and waits for it on one thread: the kernel kills a child when the thread ends that started it, and Go ends
+// threads as it likes.
+func own(cmd *exec.Cmd, started, ended chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := cmd.Start()
+	started <- err
+	if err == nil {
+		ended <- cmd.Wait()
+	}
+}
+
+// wait waits for the end of a program, or brings it about.
+func (c Command) wait(ctx context.Context, pid int, ended <-chan error, r *Result) error {
+	var late <-chan time.Time
+	if c.Within > 0 {
+		t := time.NewTimer(c.Within)
+		defer t.Stop()
+		late = t.C
+	}
+	var err error
+	select {
+	case <-ended:
+		return nil
+	case <-late:
+		r.Late = true
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	// The program has not been waited for, so its number is still its own and its group's.
+	_ = syscall.Kill(-pid, syscall.SIGTERM)
+	grace := time.NewTimer(c.Grace)
+	defer grace.Stop()
+	select {
+	case <-ended:
+	case <-grace.C:
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		<-ended
+	}
+	// What has left the group, or outlived the leader, is found by the mark.
+	return errors.Join(err, Sweep(c.Mark))
+}
+
+// refused is why a program was not started.
+func refused(name string, err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fault.New(fault.NotFound, "%s can't be run: there is no such program, or not what its first line names", name)
+	case errors.Is(err, os.ErrPermission):
+		return fault.New(fault.Credentials, "%s can't be run: %w", name, err)
+	case errors.Is(err, syscall.E2BIG):
+		return fault.New(fault.Invalid, "%s can't be run: its arguments are too long", name)
+	case errors.Is(err, syscall.ENOEXEC):
+		return fault.New(fault.Permanent, "%s can't be run: it is no program, and has no #! line", name)
+	case errors.Is(err, syscall.EINVAL): // a zero byte in an argument
+		return fault.New(fault.Invalid, "%s can't be run: %w", name, err)
+	}
+	return fault.New(fault.Transient, "%s can't be run now: %w", name, err)
+}
