@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -23,7 +24,7 @@ import (
 type Command struct {
 	// Args are the path of the program, absolute, and its arguments, as the program gets them.
 	Args []string
-	// Env is added to the environment, which has PATH, LANG and HOME, and nothing of ours.
+	// Env is added to the environment, which has PATH, LANG and HOME, and nothing of ours; of two of a name the one here counts.
 	Env []string
 	// Dir is where it runs, "/" if empty.
 	Dir string
@@ -63,6 +64,18 @@ type Result struct {
 
 // OK is whether it ended well and in time.
 func (r Result) OK() bool { return r.Code == 0 && !r.Late }
+
+// String says how it ended: "exit status 7", "signal: killed", either "because it took too long".
+func (r Result) String() string {
+	s := fmt.Sprintf("exit status %d", r.Code)
+	if r.Signal != 0 {
+		s = "signal: " + r.Signal.String()
+	}
+	if r.Late {
+		s += " because it took too long"
+	}
+	return s
+}
 
 // Run runs a program until it ends, it is late, or ctx ends, which ends it likewise. An error means that it was not started, or that
 // ctx ended; how it ended is in the Result.

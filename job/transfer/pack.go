@@ -12,11 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/process"
 	"holdfast/base/fits"
 	"holdfast/connector"
 	"holdfast/kernel/store"
@@ -191,8 +191,6 @@ func (p *Packer) run(ctx context.Context, command []string, in, out string) erro
 	if within == 0 {
 		within = 10 * time.Minute
 	}
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
 	dir, err := os.MkdirTemp(filepath.Dir(out), "run-")
 	if err != nil {
 		return err
@@ -208,23 +206,24 @@ func (p *Packer) run(ctx context.Context, command []string, in, out string) erro
 	for _, a := range command[1:] {
 		args = append(args, strings.NewReplacer("{in}", plainIn, "{out}", plainOut).Replace(a))
 	}
-	cmd := exec.CommandContext(ctx, command[0], args...)
-	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = 5 * time.Second
-	said, err := cmd.CombinedOutput()
+	name, err := exec.LookPath(command[0])
+	if err != nil {
+		return fault.New(fault.Transient, "%w", err)
+	}
+	r, err := process.Command{Args: append([]string{name}, args...), Env: os.Environ(), Dir: dir, Within: within, Keep: 1000}.Run(ctx)
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("%s took longer than %v", command[0], within)
-	case errors.Is(err, exec.ErrNotFound):
-		return fault.New(fault.Transient, "%w", err)
+		return ctx.Err()
 	case err != nil:
-		said = bytes.TrimSpace(said[max(len(said)-500, 0):])
+		return err
+	case r.Late:
+		return fmt.Errorf("%s took longer than %v", command[0], within)
+	case !r.OK():
 		kind := fault.Invalid
-		if p.NoRoom != 0 && cmd.ProcessState.ExitCode() == p.NoRoom {
+		if p.NoRoom != 0 && r.Code == p.NoRoom {
 			kind = fault.Full
 		}
-		return fault.New(kind, "%s %s: %w: %s", command[0], filepath.Base(in), err, said)
+		return fault.New(kind, "%s %s: %v: %s", command[0], filepath.Base(in), r, bytes.TrimSpace(r.Output))
 	}
 	if err := os.Rename(filepath.Join(dir, plainOut), out); err != nil {
 		return fmt.Errorf("%s made nothing: %w", command[0], err)
