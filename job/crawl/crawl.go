@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/base/disk"
 	"holdfast/base/weburl"
 	"holdfast/connector"
 	"holdfast/job/crawl/archive"
@@ -164,7 +165,8 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 // stop has the run end.
 func (j *Job) stop() { j.stopped.Do(func() { close(j.stopping) }) }
 
-// roomAt watches the disk of a directory; that of the data directory is watched already.
+// roomAt watches the disk of a directory; that of the data directory is watched already. Its marks are those of that one, unless it is
+// too small for them.
 func roomAt(env engine.Env, dir string) (*engine.Room, error) {
 	var here, there unix.Stat_t
 	if err := errors.Join(unix.Stat(env.Dir, &here), unix.Stat(dir, &there)); err != nil {
@@ -173,7 +175,15 @@ func roomAt(env engine.Env, dir string) (*engine.Room, error) {
 	if here.Dev == there.Dev {
 		return env.Room, nil
 	}
-	return engine.NewRoom(dir, env.Room.Limits(), env.Log)
+	room, err := disk.RoomAt(dir)
+	if err != nil {
+		return nil, err
+	}
+	limits := env.Room.Limits()
+	if limits.Soft > room.Total/2 {
+		limits = engine.RoomLimits{} // those for its size
+	}
+	return engine.NewRoom(dir, limits, env.Log)
 }
 
 func plural(n int, noun string) string {
@@ -198,6 +208,7 @@ func (j *Job) again() error {
 		frontier.Forget(tx)
 		tx.DeleteRange(rulesPrefix, rulesPrefix.End())
 		tx.DeleteRange(seedsPrefix, seedsPrefix.End())
+		tx.Set(againKey, nil)
 		return nil
 	})
 	if forgot {
@@ -205,6 +216,9 @@ func (j *Job) again() error {
 	}
 	return err
 }
+
+// againKey is the key of a crawl that did begin again.
+var againKey = store.Key{byte(store.Job), 'B'}
 
 // grace is how long fetches that are under way go on when the work is told to end.
 const grace = 5 * time.Second

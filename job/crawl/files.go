@@ -54,12 +54,32 @@ func openFiles(st *store.Store, cfg Config, log *slog.Logger) (f files, moved []
 			moved = append(moved, lines)
 		}
 	}
-	if len(cfg.Earlier) > 0 {
-		if f.earlier, err = index.OpenEarlier(cfg.Earlier...); err != nil {
-			return f, nil, fmt.Errorf("open the indexes of earlier crawls: %w", err)
-		}
+	if err := f.openEarlier(st, cfg.Earlier); err != nil {
+		return f, nil, fmt.Errorf("open the indexes of earlier crawls: %w", err)
 	}
 	return f, moved, nil
+}
+
+// openEarlier opens the indexes of earlier crawls, and of what this one had when it began again. It is replaced when the crawl ends,
+// and stays as it was for who has it open.
+func (f *files) openEarlier(st *store.Store, paths []string) error {
+	again := false
+	err := st.Latest(func(r store.Reader) (err error) {
+		again, err = r.Look(againKey, func([]byte) error { return nil })
+		return err
+	})
+	if err == nil && again {
+		var own string
+		var ok bool
+		if own, ok, err = f.index.Published(); ok {
+			paths = append(paths[:len(paths):len(paths)], own)
+		}
+	}
+	if err != nil || len(paths) == 0 {
+		return err
+	}
+	f.earlier, err = index.OpenEarlier(paths...)
+	return err
 }
 
 func (f *files) close() (err error) {

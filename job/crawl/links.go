@@ -20,25 +20,23 @@ import (
 // badLink is a reference of a page that is no URL.
 type badLink struct{ reference, why string }
 
-// links finds the links of an answer that are to be crawled.
-func (j *Job) links(v *visit, u weburl.URL, m *warc.Message, body io.Reader, most int) error {
-	content, err := decoded(m, body)
-	if err != nil {
+// links finds the links of a document, of which body is the content as it was transferred, that are to be crawled.
+func (j *Job) links(v *visit, doc extract.Document, m *warc.Message, body io.Reader, most int) (err error) {
+	if doc.Body, err = decoded(m, body); err != nil {
 		return err
 	}
-	via := weburl.URL{}
 	if v.lease.Via != "" {
-		via, _ = weburl.Parse(v.lease.Via)
+		doc.Via, _ = weburl.Parse(v.lease.Via)
 	}
 	links := 0
-	_, err = extract.Links(extract.Document{URL: u, Via: via, Header: v.captures[0].x.Header, Body: content}, extract.Options{
+	_, err = extract.Links(doc, extract.Options{
 		Bad: func(reference, _ string, err error) {
 			if len(v.bad) < mostBad {
 				v.bad = append(v.bad, badLink{reference, err.Error()})
 			}
 		},
 	}, func(l extract.Link) bool {
-		j.follow(v, scope.Candidate{URL: l.URL, Hops: v.lease.Hops + string(l.Hop), Via: u, Source: v.lease.Source})
+		j.follow(v, scope.Candidate{URL: l.URL, Hops: v.lease.Hops + string(l.Hop), Via: doc.URL, Source: v.lease.Source})
 		links++
 		return links < most
 	})

@@ -26,6 +26,8 @@ type Settings struct {
 	// Retries of a URL that could not be fetched, default 30, and the time between them, default 15m.
 	Retries    *int           `yaml:"retries"`
 	RetryAfter *time.Duration `yaml:"retry_after"`
+	// Conditional: of what is archived already a server is asked only whether it has changed; default true.
+	Conditional *bool `yaml:"conditional"`
 }
 
 // settings are Settings of which nothing is left open.
@@ -37,10 +39,11 @@ type settings struct {
 	maxLinks           int
 	retries            int
 	retryAfter         time.Duration
+	conditional        bool
 }
 
 var defaults = settings{factor: 5, min: 3 * time.Second, max: 30 * time.Second, maxCrawl: 5 * time.Minute, maxLinks: 6000,
-	retries: 30, retryAfter: 15 * time.Minute}
+	retries: 30, retryAfter: 15 * time.Minute, conditional: true}
 
 // over is s with what t says in its place.
 func (s settings) over(t Settings) settings {
@@ -53,6 +56,7 @@ func (s settings) over(t Settings) settings {
 	put(&s.maxLinks, t.MaxLinks)
 	put(&s.retries, t.Retries)
 	put(&s.retryAfter, t.RetryAfter)
+	put(&s.conditional, t.Conditional)
 	return s
 }
 
@@ -106,6 +110,7 @@ func (s Settings) with(t Settings) Settings {
 	first(&s.MaxLinks, t.MaxLinks)
 	first(&s.Retries, t.Retries)
 	first(&s.RetryAfter, t.RetryAfter)
+	first(&s.Conditional, t.Conditional)
 	return s
 }
 

@@ -15,6 +15,7 @@ import (
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/connector"
+	"holdfast/job/crawl/extract"
 	"holdfast/job/crawl/frontier"
 )
 
@@ -88,7 +89,15 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		v.ends(statusForbidden, time.Time{})
 		return v, nil
 	}
-	x, err := j.fetch(ctx, u, refererOf(l), set)
+	return j.ask(ctx, v, u, set, rules.Delay())
+}
+
+// ask asks for a URL that may be asked for, and reads what comes.
+func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, crawlDelay time.Duration) (_ *visit, err error) {
+	l := v.lease
+	was := j.pastOf(l, u, set)
+	defer func() { err = errors.Join(err, was.close()) }()
+	x, err := j.fetch(ctx, u, was.asks(refererOf(l)), set)
 	if err != nil {
 		if unasked(ctx, err) {
 			j.frontier.Return(l)
@@ -98,38 +107,69 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		j.frontier.Release(l, v.outcome.Due)
 		return v, nil
 	}
-	due := time.Now().Add(max(set.after(x.Took), min(rules.Delay(), set.maxCrawl)))
+	due := time.Now().Add(max(set.after(x.Took), min(crawlDelay, set.maxCrawl)))
 	v.looked(x.Looked)
 	c := v.captures[0]
 	c.x = x
-	m, err := c.read(u, func(m *warc.Message, body io.Reader) error { return j.links(v, u, m, body, set.maxLinks) })
-	if m != nil {
+	m, err := c.read(u, func(m *warc.Message, body io.Reader) error {
+		return j.links(v, extract.Document{URL: u, Header: x.Header}, m, body, set.maxLinks)
+	})
+	if err != nil {
+		j.unread(c, err)
+	}
+	switch {
+	case m == nil:
+	case x.Status == http.StatusNotModified && was != nil:
+		if err := j.linksOf(v, u, was, set.maxLinks); err != nil { // it is asked for once more, as if nothing were known
+			j.unread(c, err)
+			v.again(due, due)
+			j.frontier.Release(l, due)
+			return v, nil
+		}
+		c.unmodified(was)
+	default:
 		if err := j.revisits(c, m); err != nil {
 			j.frontier.Release(l, due)
 			return v, errors.Join(err, v.close())
 		}
 	}
-	if err != nil {
-		j.env.Log.Warn(fmt.Sprintf("%s could not be read for links: %v", l.URL, err))
-		c.line.notes = append(c.line.notes, "err="+errorName(err))
-	}
 	if wait, yes := refused(x, set); yes && l.Attempts < min(set.retries, mostRefused) {
-		v.retry, due = time.Now().Add(wait), time.Now().Add(max(wait, time.Until(due)))
-		v.links, v.bad = nil, nil
+		due = time.Now().Add(max(wait, time.Until(due)))
+		v.again(time.Now().Add(wait), due)
 		j.frontier.Release(l, due)
 		v.ends(x.Status, due)
 		return v, nil
 	}
 	j.frontier.Release(l, due)
+	v.redirected(u, x)
 	if to, yes := redirects(l, u, x); yes {
 		v.leads = to
-	}
-	if to, err := u.Resolve(x.Header.Get("Location")); err == nil && l.Hops == "" && x.Status >= 300 && x.Status <= 399 {
-		v.to = to
 	}
 	v.outcome.Type, v.outcome.Bytes = c.line.mime, x.Received.Size()
 	v.ends(x.Status, due)
 	return v, nil
+}
+
+// unread tells of an answer whose links could not all be read.
+func (j *Job) unread(c *capture, err error) {
+	j.env.Log.Warn(fmt.Sprintf("%s could not be read for links: %v", c.line.url, err))
+	c.line.notes = append(c.line.notes, "err="+errorName(err))
+}
+
+// again has a URL tried again; what came of it this time is not kept.
+func (v *visit) again(at, due time.Time) {
+	v.retry, v.outcome.Due = at, due
+	v.links, v.bad = nil, nil
+}
+
+// redirected notes where a seed leads.
+func (v *visit) redirected(u weburl.URL, x *connector.Exchange) {
+	if v.lease.Hops != "" || x.Status < 300 || x.Status > 399 {
+		return
+	}
+	if to, err := u.Resolve(x.Header.Get("Location")); err == nil {
+		v.to = to
+	}
 }
 
 // fetch asks for a URL.

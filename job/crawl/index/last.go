@@ -1,0 +1,77 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"holdfast/base/cdxj"
+	"holdfast/base/weburl"
+	"holdfast/kernel/store"
+)
+
+// Kept is a capture whose payload is archived, and where its record is.
+type Kept struct {
+	URL    string
+	Path   string // of the WARC file, beside the index that tells of it
+	Offset int64
+}
+
+// Last finds the record that has the payload which a URL had last: that of the last capture, or, if that is a revisit, the last one
+// with the same digest that is none. ok is false if there is none, or if the URL had no payload at last: it was gone, or led elsewhere.
+// Errors are those of First. It goes twice over the captures of the URL, of which there may be any number.
+func (e *Earlier) Last(url string) (last Kept, ok bool, err error) {
+	var newest cdxj.Line
+	err = e.captures(url, func(_ string, l cdxj.Line) {
+		if l.Time > newest.Time {
+			newest = l
+		}
+	})
+	if err != nil || newest.Status != 200 && newest.Status != 304 || newest.Digest == "" {
+		return last, false, err
+	}
+	var at string
+	err = e.captures(url, func(index string, l cdxj.Line) {
+		if l.Mime == cdxj.Revisit || l.Status != 200 || l.Digest != newest.Digest || !filepath.IsLocal(l.Filename) || l.Time < at {
+			return
+		}
+		at, ok = l.Time, true
+		last = Kept{URL: url, Path: filepath.Join(filepath.Dir(index), l.Filename), Offset: l.Offset}
+	})
+	return last, ok, err
+}
+
+// captures are those of a URL, and of no other that has the same key, with the index that each is in.
+func (e *Earlier) captures(url string, each func(index string, l cdxj.Line)) error {
+	key := weburl.IndexKeyOf(url) + " "
+	for _, in := range e.all {
+		for l, err := range in.lines.Find(key) {
+			if err != nil {
+				return fmt.Errorf("search %s: %w", in.f.Name(), err)
+			}
+			if l.URL == url {
+				each(in.f.Name(), l)
+			}
+		}
+	}
+	return nil
+}
+
+// Published is where index.cdxj is, if this crawl wrote the one that is there. One of another time line tells of files that a person
+// may throw away.
+func (x *Index) Published() (path string, ok bool, err error) {
+	var s state
+	err = x.st.Latest(func(r store.Reader) (err error) { s, err = readState(r); return err })
+	if err != nil || s.published.Lineage == "" {
+		return "", false, err
+	}
+	path = filepath.Join(x.warcs, File)
+	there := s.published
+	if err := there.stamp(path); errors.Is(err, os.ErrNotExist) {
+		return "", false, nil
+	} else if err != nil {
+		return "", false, err
+	}
+	return path, there == s.published, nil
+}

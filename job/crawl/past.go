@@ -1,0 +1,144 @@
+package crawl
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"holdfast/base/fault"
+	"holdfast/base/warc"
+	"holdfast/base/weburl"
+	"holdfast/job/crawl/extract"
+	"holdfast/job/crawl/frontier"
+	"holdfast/job/crawl/index"
+)
+
+// past is what a URL was when it was archived last: a record of a WARC file, which is open as long as that may be what it still is.
+// Why links are read from there: docs/decisions/0047.
+type past struct {
+	file           *os.File
+	at             int64
+	url, id        string
+	date           time.Time
+	payload        warc.Digests
+	etag, modified string // by which a server tells whether it is the same still; one of them may be ""
+}
+
+// pastOf is what a URL was, nil if nothing is known that a server could be asked about: what would be in doubt is fetched.
+func (j *Job) pastOf(l *frontier.Lease, u weburl.URL, set settings) *past {
+	if j.earlier == nil || !set.conditional || l.Attempts > 0 {
+		return nil
+	}
+	k, ok, err := j.earlier.Last(u.String())
+	if err != nil || !ok {
+		if err != nil {
+			j.env.Log.Warn(fmt.Sprintf("what %s was is not known: %v", u, err))
+		}
+		return nil
+	}
+	p, err := openPast(k)
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // WARC files are taken elsewhere: that is no mistake
+		j.env.Log.Warn(fmt.Sprintf("what %s was can't be read: %v", u, err))
+	}
+	return p
+}
+
+// openPast opens the record of a capture; nil if no server could say whether it is what it has still.
+func openPast(k index.Kept) (p *past, err error) {
+	p = &past{at: k.Offset, url: k.URL}
+	if p.file, err = os.Open(k.Path); err != nil {
+		return nil, err
+	}
+	e, m, err := p.read()
+	if err != nil || m.Status() != http.StatusOK || e.Fields.Get("WARC-Truncated") != "" {
+		return nil, errors.Join(err, p.close())
+	}
+	p.id = e.ID
+	p.date, err = warc.ParseDate(e.Fields.Get("WARC-Date"))
+	if err == nil {
+		p.payload.SHA1, err = warc.ParseDigest(e.Fields.Get("WARC-Payload-Digest"))
+	}
+	p.etag, p.modified = sendable(m.Fields.Get("ETag")), sendable(m.Fields.Get("Last-Modified"))
+	if err != nil || p.payload.SHA1.Algorithm() != "sha1" || p.etag == "" && p.modified == "" {
+		return nil, p.close() // written by others, in their own way
+	}
+	return p, nil
+}
+
+// sendable is a value of a field if it can be sent back.
+func sendable(value string) string {
+	if !httpguts.ValidHeaderFieldValue(value) {
+		return ""
+	}
+	return value
+}
+
+// read reads the record from its beginning.
+func (p *past) read() (*warc.Entry, *warc.Message, error) {
+	const most = 1 << 62
+	e, err := warc.NewReader(io.NewSectionReader(p.file, p.at, most-p.at), p.at).Next()
+	if errors.Is(err, io.EOF) || err == nil && (e.Type != warc.Response || e.TargetURI != p.url) {
+		err = fault.New(fault.Corrupt, "it is not at %d of %s, where its index has it", p.at, p.file.Name())
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := warc.SplitHTTP(e)
+	return e, m, err
+}
+
+// close lets go of the file.
+func (p *past) close() error {
+	if p == nil {
+		return nil
+	}
+	return p.file.Close()
+}
+
+// asks has a server answer 304 if nothing has changed.
+func (p *past) asks(h http.Header) http.Header {
+	if p == nil {
+		return h
+	}
+	if h == nil {
+		h = http.Header{}
+	}
+	if p.etag != "" {
+		h.Set("If-None-Match", p.etag)
+	}
+	if p.modified != "" {
+		h.Set("If-Modified-Since", p.modified)
+	}
+	return h
+}
+
+// unmodified makes a revisit of an answer that says that nothing has changed (6.7.3): its head is kept, in which ETag and Last-Modified
+// are, and where the payload is.
+func (c *capture) unmodified(p *past) {
+	r := c.records[0]
+	r.Type, r.Profile, r.RefersTo, r.RefersToURI, r.RefersToDate = warc.Revisit, warc.NotModified, p.id, p.url, p.date
+	r.Payload = p.payload
+	c.line.notes = append(c.line.notes, "warcRevisit:notModified")
+}
+
+// linksOf are the links of what a URL was, which it has still.
+func (j *Job) linksOf(v *visit, u weburl.URL, p *past, most int) error {
+	e, m, err := p.read()
+	if err != nil {
+		return err
+	}
+	header := http.Header{}
+	for _, f := range m.Fields {
+		header.Add(f.Name, f.Value)
+	}
+	if err := j.links(v, extract.Document{URL: u, Header: header}, m, m.Payload(), most); err != nil {
+		return err
+	}
+	_, err = e.End() // the links are those of a record that is whole
+	return err
+}
