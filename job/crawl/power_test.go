@@ -325,8 +325,11 @@ func TestPowerCuts(t *testing.T) {
 	never.life(3)
 	never.whole()
 	t.Logf("%d steps", never.taken)
-	during := 0
-	for cuts := testenv.Count(t, 120); cuts > 0 && !t.Failed(); {
+	during, cuts := 0, testenv.Count(t, 100)
+	if testenv.Torture() { // some of the steps at which one matters are few
+		cuts *= 5
+	}
+	for cuts > 0 && !t.Failed() {
 		p := newPowered(t, rnd, pages)
 		for over := false; !over && !t.Failed(); {
 			steps, inCheckpoint := 0, rnd.IntN(3) == 0

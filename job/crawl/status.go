@@ -21,6 +21,7 @@ func (j *Job) Notes() (notes [][2]string) {
 			return err
 		}
 		state := "RUNNING"
+		short, since := j.room.Short()
 		switch {
 		case j.ending.Load():
 			state = "STOPPING"
@@ -30,6 +31,9 @@ func (j *Job) Notes() (notes [][2]string) {
 			state = "FINISHED"
 		case j.control.Load().Draining:
 			state = "RUNNING, being drained"
+		}
+		if short {
+			state += fmt.Sprintf(", waiting since %s for room on the disk of %s", since.UTC().Format(time.TimeOnly), j.cfg.Archive.Dir)
 		}
 		flying := j.frontier.Flying()
 		notes = append([][2]string{{"crawl", fmt.Sprintf("%s, %d %s in flight, at work for %s", state, flying, plural(flying, "URL"),

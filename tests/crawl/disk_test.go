@@ -48,6 +48,43 @@ func (r *rig) says(what string) {
 	})
 }
 
+// TestFullDisk fills the disk of the WARC files, or of all that a crawl keeps: it waits, says so, asks nobody meanwhile, and goes on by
+// itself when there is room, also behind a kill. Nothing is lost, and nothing archived twice.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	for name, all := range map[string]bool{"WARC files": false, "all": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := smallRig(t)
+			place := testenv.SmallDisk(t, 100<<20)
+			if all {
+				r.dir = place
+			} else if err := os.Symlink(place, filepath.Join(r.dir, "warc")); err != nil {
+				t.Fatal(err)
+			}
+			r.start()
+			r.reaches(50)
+			fill := filepath.Join(place, "fill")
+			testenv.Fill(t, fill)
+			r.says("sources that can wait are paused")
+			r.quiet()
+			if text := r.run(0, "status"); !strings.Contains(text, "for room on the disk of") {
+				t.Errorf("status does not tell:\n%s", text)
+			}
+			if all {
+				r.p.Kill()
+				r.start()
+				r.says("sources that can wait are paused")
+			}
+			if err := os.Remove(fill); err != nil {
+				t.Fatal(err)
+			}
+			r.ends()
+			r.whole()
+		})
+	}
+}
+
 // TestFailingDisk has a disk of WARC files that says it has room, and has none: what is fetched can't be kept, and is not fetched again
 // and again.
 func TestFailingDisk(t *testing.T) {
