@@ -92,6 +92,7 @@ type Job struct {
 	frontier *frontier.Frontier
 	files
 	rules    *ruleBook
+	jar      *jar
 	seeds    *seeds
 	clock    *clock
 	disk     *gate.Gate // open while there is room for answers
@@ -112,7 +113,7 @@ func New(env engine.Env, cfg Config) (*Job, error) { return open(env, cfg, false
 
 // open is New, also for a crawl that is not to run.
 func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
-	j := &Job{env: env, cfg: cfg.withDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}},
+	j := &Job{env: env, cfg: cfg.withDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}}, jar: newJar(env.Store),
 		visits: make(chan *visit, mostTogether), broken: make(chan struct{}), errands: make(chan errand), stopping: make(chan struct{}),
 		disk: gate.New("disk", gate.Options{OnChange: env.History.Gate}), resting: resting}
 	var inFlight int
@@ -138,6 +139,7 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 	if j.frontier, err = frontier.Open(env.Store, frontier.Options{PerHost: j.cfg.PerHost}); err != nil {
 		return nil, err
 	}
+	j.rules.frontier = j.frontier
 	if j.clock, err = openClock(env.Store); err != nil {
 		return nil, err
 	}
@@ -208,6 +210,7 @@ func (j *Job) again() error {
 		frontier.Forget(tx)
 		tx.DeleteRange(rulesPrefix, rulesPrefix.End())
 		tx.DeleteRange(seedsPrefix, seedsPrefix.End())
+		tx.DeleteRange(jarPrefix, jarPrefix.End())
 		tx.Set(againKey, nil)
 		return nil
 	})

@@ -101,12 +101,9 @@ func (p *past) close() error {
 }
 
 // asks has a server answer 304 if nothing has changed.
-func (p *past) asks(h http.Header) http.Header {
+func (p *past) asks(h http.Header) {
 	if p == nil {
-		return h
-	}
-	if h == nil {
-		h = http.Header{}
+		return
 	}
 	if p.etag != "" {
 		h.Set("If-None-Match", p.etag)
@@ -114,7 +111,6 @@ func (p *past) asks(h http.Header) http.Header {
 	if p.modified != "" {
 		h.Set("If-Modified-Since", p.modified)
 	}
-	return h
 }
 
 // unmodified makes a revisit of an answer that says that nothing has changed (6.7.3): its head is kept, in which ETag and Last-Modified

@@ -28,6 +28,8 @@ type Settings struct {
 	RetryAfter *time.Duration `yaml:"retry_after"`
 	// Conditional: of what is archived already a server is asked only whether it has changed; default true.
 	Conditional *bool `yaml:"conditional"`
+	// Cookies are taken from answers and told the site again, for as long as the crawl lasts; default false.
+	Cookies *bool `yaml:"cookies"`
 }
 
 // settings are Settings of which nothing is left open.
@@ -40,6 +42,7 @@ type settings struct {
 	retries            int
 	retryAfter         time.Duration
 	conditional        bool
+	cookies            bool
 }
 
 var defaults = settings{factor: 5, min: 3 * time.Second, max: 30 * time.Second, maxCrawl: 5 * time.Minute, maxLinks: 6000,
@@ -57,6 +60,7 @@ func (s settings) over(t Settings) settings {
 	put(&s.retries, t.Retries)
 	put(&s.retryAfter, t.RetryAfter)
 	put(&s.conditional, t.Conditional)
+	put(&s.cookies, t.Cookies)
 	return s
 }
 
@@ -111,6 +115,7 @@ func (s Settings) with(t Settings) Settings {
 	first(&s.Retries, t.Retries)
 	first(&s.RetryAfter, t.RetryAfter)
 	first(&s.Conditional, t.Conditional)
+	first(&s.Cookies, t.Cookies)
 	return s
 }
 

@@ -33,6 +33,7 @@ type visit struct {
 	asks     bool       // it gave the URL back: links has what its host is to be asked for first
 	leads    weburl.URL // where it leads, if that counts as a seed from now on
 	to       weburl.URL // where it leads, if it is a seed
+	cookies  string     // the site whose cookies it has changed
 }
 
 // all are the look-ups and the captures, in the order in which they are written down. What is tried again has no captures yet.
@@ -97,7 +98,12 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 	l := v.lease
 	was := j.pastOf(l, u, set)
 	defer func() { err = errors.Join(err, was.close()) }()
-	x, err := j.fetch(ctx, u, was.asks(refererOf(l)), set)
+	header, err := j.header(l, u, was, set)
+	if err != nil {
+		j.frontier.Return(l)
+		return nil, err
+	}
+	x, err := j.fetch(ctx, u, header, set)
 	if err != nil {
 		if unasked(ctx, err) {
 			j.frontier.Return(l)
@@ -111,6 +117,12 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 	v.looked(x.Looked)
 	c := v.captures[0]
 	c.x = x
+	if set.cookies {
+		if v.cookies, err = j.jar.take(u, x.Header); err != nil {
+			j.frontier.Release(l, due)
+			return v, errors.Join(err, v.close())
+		}
+	}
 	m, err := c.read(u, func(m *warc.Message, body io.Reader) error {
 		return j.links(v, extract.Document{URL: u, Header: x.Header}, m, body, set.maxLinks)
 	})
@@ -231,11 +243,23 @@ func unasked(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || fault.Is(err, fault.Full)
 }
 
-func refererOf(l *frontier.Lease) http.Header {
-	if l.Via == "" {
-		return nil
+// header are the fields of a request that are its own.
+func (j *Job) header(l *frontier.Lease, u weburl.URL, was *past, set settings) (http.Header, error) {
+	h := http.Header{}
+	if l.Via != "" {
+		h.Set("Referer", l.Via)
 	}
-	return http.Header{"Referer": {l.Via}}
+	was.asks(h)
+	if set.cookies {
+		field, err := j.jar.field(u)
+		if err != nil {
+			return nil, err
+		}
+		if field != "" {
+			h.Set("Cookie", field)
+		}
+	}
+	return h, nil
 }
 
 // ends is what became of a URL for good. The line of its last capture says so.

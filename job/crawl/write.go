@@ -128,6 +128,9 @@ func (j *Job) writeDown(all []*visit) error {
 	})
 	for _, v := range all {
 		err = errors.Join(err, v.close())
+		if err == nil && v.cookies != "" {
+			j.jar.written(v.cookies)
+		}
 		switch {
 		case err != nil:
 		case v.asks: // it stands behind the rules of its host now
@@ -230,8 +233,13 @@ func (w *writing) visit(v *visit) (err error) {
 			return err
 		}
 	}
+	if v.cookies != "" {
+		if err := w.j.jar.write(w.tx, v.cookies); err != nil {
+			return err
+		}
+	}
 	if v.rules != nil {
-		v.rules.put(w.tx, v.lease.Queue)
+		w.j.rules.put(w.tx, v.lease.Queue, v.rules)
 	}
 	if !v.to.IsZero() {
 		w.tx.Set(seedKey('t', v.lease.URL), []byte(v.to.String()))
@@ -243,7 +251,7 @@ func (w *writing) visit(v *visit) (err error) {
 	}
 	switch {
 	case v.asks: // another URL of the host may have asked meanwhile
-		if r, ok, err := readRules(w.tx, v.lease.Queue); err != nil || ok && time.Now().Before(r.until) {
+		if r, ok, err := w.j.rules.read(w.tx, v.lease.Queue); err != nil || ok && time.Now().Before(r.until) {
 			return err
 		}
 	case !v.postpone.IsZero():

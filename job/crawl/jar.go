@@ -1,0 +1,136 @@
+package crawl
+
+import (
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/weburl"
+	"holdfast/kernel/store"
+)
+
+// jar has the cookies of a crawl, by site: in the store, and in memory those of the last sites. What an answer sets counts from then on,
+// and is written down with the visit that it belongs to, or with another one of the site before.
+type jar struct {
+	st *store.Store
+
+	mu     sync.Mutex // guards all below
+	recent map[string]*kept
+	bytes  int // that they take
+}
+
+// kept are the cookies of a site in memory.
+type kept struct {
+	cookies
+	unwritten int // visits that set some and are not written down yet: so long they stay
+}
+
+// mostJar is how many bytes the cookies take that are held in memory.
+const mostJar = 16 << 20
+
+var jarPrefix = store.Key{byte(store.Job), 'K'}
+
+// jarKey is the key of the cookies of a site, which are JSON.
+func jarKey(site string) store.Key { return store.Key{byte(store.Job), 'K'}.Str(site) }
+
+func newJar(st *store.Store) *jar { return &jar{st: st, recent: map[string]*kept{}} }
+
+// field is the field Cookie of a request, "" for none.
+func (j *jar) field(u weburl.URL) (string, error) {
+	k, err := j.lock(u.Domain())
+	if err != nil {
+		return "", err
+	}
+	defer j.mu.Unlock()
+	return k.of(u, time.Now()), nil
+}
+
+// take takes what an answer sets. It returns the site, to be written down once, "" if nothing was set.
+func (j *jar) take(u weburl.URL, h http.Header) (site string, err error) {
+	lines := h["Set-Cookie"]
+	if len(lines) == 0 {
+		return "", nil
+	}
+	k, err := j.lock(u.Domain())
+	if err != nil {
+		return "", err
+	}
+	defer j.mu.Unlock()
+	before, now := k.size(), time.Now()
+	for _, line := range lines[:min(len(lines), mostCookies)] {
+		if c, gone, ok := cookieFrom(line, u, now); ok {
+			k.cookies, site = k.set(c, gone, now), u.Domain()
+		}
+	}
+	j.bytes += k.size() - before
+	if site != "" {
+		k.unwritten++
+	}
+	return site, nil
+}
+
+// lock has a site in memory, and mu locked unless it fails.
+func (j *jar) lock(site string) (*kept, error) {
+	j.mu.Lock()
+	if k := j.recent[site]; k != nil {
+		return k, nil
+	}
+	j.mu.Unlock()
+	var all cookies
+	err := j.st.Latest(func(r store.Reader) error {
+		_, err := r.Look(jarKey(site), func(v []byte) error {
+			if err := json.Unmarshal(v, &all); err != nil {
+				return fault.New(fault.Corrupt, "the cookies of %s are %.200q: %w", site, v, err)
+			}
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	if j.bytes > mostJar {
+		j.clear()
+	}
+	k := j.recent[site]
+	if k == nil { // another one may have been faster, and have set some
+		k = &kept{cookies: all}
+		j.recent[site] = k
+		j.bytes += cost(site) + all.size()
+	}
+	return k, nil
+}
+
+// cost is what a site takes in memory beside its cookies.
+func cost(site string) int { return len(site) + 150 }
+
+// clear lets go of what the store has.
+func (j *jar) clear() {
+	for site, k := range j.recent {
+		if k.unwritten == 0 {
+			j.bytes -= cost(site) + k.size()
+			delete(j.recent, site)
+		}
+	}
+}
+
+// write writes a site down, for a visit that set something.
+func (j *jar) write(tx *store.Tx, site string) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	b, err := json.Marshal(j.recent[site].cookies)
+	if err == nil {
+		tx.Set(jarKey(site), b)
+	}
+	return err
+}
+
+// written is called when that is durable.
+func (j *jar) written(site string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.recent[site].unwritten--
+}
