@@ -37,7 +37,8 @@ const mostRules = 16 << 20
 
 // ruleBook has the rules of hosts, by the keys of their queues: in the store, and in memory those of the last ones.
 type ruleBook struct {
-	st *store.Store
+	st       *store.Store
+	frontier *frontier.Frontier // by whose clock they end
 
 	mu     sync.Mutex // guards all below
 	recent map[string]rulesUntil
@@ -56,7 +57,7 @@ func (b *ruleBook) of(queue string, now time.Time) (r rulesUntil, ok bool, err e
 	b.mu.Unlock()
 	if !ok {
 		err = b.st.Latest(func(rd store.Reader) error {
-			r, ok, err = readRules(rd, queue)
+			r, ok, err = b.read(rd, queue)
 			return err
 		})
 		if err != nil || !ok {
@@ -67,7 +68,14 @@ func (b *ruleBook) of(queue string, now time.Time) (r rulesUntil, ok bool, err e
 	return r, now.Before(r.until), nil
 }
 
-// readRules reads the rules of a host; ok is false if there were never any.
+// read reads the rules of a host; ok is false if there were never any.
+func (b *ruleBook) read(rd store.Reader, queue string) (r rulesUntil, ok bool, err error) {
+	r, ok, err = readRules(rd, queue)
+	r.until = b.frontier.Time(r.until.UnixMilli())
+	return r, ok, err
+}
+
+// readRules is ruleBook.read without its clock: when the rules end is as the store has it.
 func readRules(rd store.Reader, queue string) (r rulesUntil, ok bool, err error) {
 	v, ok, err := rd.Get(rulesKey(queue))
 	if err != nil || !ok {
@@ -98,9 +106,9 @@ func (b *ruleBook) remember(queue string, r rulesUntil) {
 	b.bytes += len(queue) + r.Size() + besides
 }
 
-func (r rulesUntil) put(tx *store.Tx, queue string) {
-	b := binary.BigEndian.AppendUint64(nil, uint64(r.until.UnixMilli()))
-	tx.Set(rulesKey(queue), append(binary.BigEndian.AppendUint32(b, uint32(r.tried)), r.Encode()...))
+func (b *ruleBook) put(tx *store.Tx, queue string, r *rulesUntil) {
+	v := binary.BigEndian.AppendUint64(nil, uint64(b.frontier.Stamp(r.until)))
+	tx.Set(rulesKey(queue), append(binary.BigEndian.AppendUint32(v, uint32(r.tried)), r.Encode()...))
 }
 
 // isRobots reports whether a URL is a host's robots.txt. However it was found, it comes first and gives the rules: if it were a page

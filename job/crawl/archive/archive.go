@@ -142,6 +142,9 @@ func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 		}
 		r.add(moved)
 		a.now = s.Open
+		if now := time.Now(); a.now.Begun.After(now) { // the clock was set back: it is as old as can be known
+			a.now.Begun = now
+		}
 		a.begins(s.Open.Info)
 		a.out.Reset(a.file, s.Open.Size)
 	}

@@ -231,7 +231,7 @@ func (b *Batch) Done(l *Lease, o Outcome) error {
 	if err := b.end(h, l.Key, l.source, state, o.Status, bytes); err != nil {
 		return err
 	}
-	h.due = max(h.due, milli(o.Due))
+	h.due = max(h.due, b.f.later(o.Due))
 	if o.Type != "" {
 		err = b.countType(o.Type)
 	}
@@ -263,15 +263,15 @@ func (b *Batch) Retry(l *Lease, at, due time.Time) error {
 	}
 	b.drop(h, l)
 	e := entry{item: l.Item, source: l.source, attempts: l.Attempts + 1}
-	k := waitKey(milli(at)).U64(b.numbers.seq)
+	k := waitKey(b.f.later(at)).U64(b.numbers.seq)
 	b.numbers.seq++
 	b.tx.Set(k, append(binary.BigEndian.AppendUint32([]byte{l.Precedence}, l.host), e.encode()...))
 	b.tx.Set(knownKey(l.Key), []byte{byte(Waiting)})
 	b.counts.Waiting++
 	h.waiting++
-	h.due = max(h.due, milli(due))
-	if b.waiting == 0 || milli(at) < b.waiting {
-		b.waiting = milli(at)
+	h.due = max(h.due, b.f.later(due))
+	if b.waiting == 0 || b.f.later(at) < b.waiting {
+		b.waiting = b.f.later(at)
 	}
 	return nil
 }
@@ -282,7 +282,7 @@ func (b *Batch) Postpone(l *Lease, due time.Time) error {
 	if err != nil {
 		return err
 	}
-	h.due = max(h.due, milli(due))
+	h.due = max(h.due, b.f.later(due))
 	b.landed = append(b.landed, l)
 	b.stays = append(b.stays, l.host)
 	return nil
@@ -352,6 +352,7 @@ func (b *Batch) Write() error {
 	b.sources.put()
 	b.numbers.flying = uint32(max(b.f.Flying()-len(b.landed), 0))
 	b.numbers.put(b.tx)
+	b.tx.Set(clockKey, binary.BigEndian.AppendUint64(nil, uint64(b.f.Stamp(time.Now()))))
 	b.counts.put(b.tx)
 	b.tx.OnDurable(b.written)
 	return nil

@@ -3,14 +3,10 @@ package frontier
 import (
 	"encoding/binary"
 	"strings"
-	"time"
 
 	"holdfast/base/fault"
 	"holdfast/kernel/store"
 )
-
-// milli is a time as it is stored, no further away than Longest.
-func milli(t time.Time) int64 { return min(t.UnixMilli(), time.Now().Add(Longest).UnixMilli()) }
 
 // record is what is known of a host.
 type record struct {

@@ -7,7 +7,7 @@
 // order, however many URLs there are, and nothing is counted: the counters change with what they count.
 //
 // In memory are the hosts that are being asked, and some thousands of those that may be asked next. Times in the store are those
-// of the wall clock in milliseconds. A host is never put off for more than Longest, whatever its clock was.
+// of a clock of its own in milliseconds, that of the wall but for where it was set back or jumped.
 //
 // Called by the job crawl.
 package frontier
@@ -72,8 +72,9 @@ type Options struct {
 
 // Frontier hands out URLs. It is safe for use by many.
 type Frontier struct {
-	st   *store.Store
-	opts Options
+	st    *store.Store
+	opts  Options
+	clock clock
 
 	flying   atomic.Int64 // URLs in flight
 	busy     atomic.Bool  // with chores that one does at a time
@@ -134,6 +135,7 @@ func placeOf(k []byte) place { return place{k[7], binary.BigEndian.Uint64(k[8:])
 //	r due(8) host(4)              (empty) a host that has URLs to fetch, by when it may be asked
 //	w due(8) seq(8)               host(4) and a URL that is put off
 //	c                             the counters
+//	m                             the time of the last commit (8)
 //	l                             the budget, and how far the hosts were looked at since it changed
 //	s status(4), t type           how many URLs had it
 //	i                             the numbers of the next host (4) and URL (8), how many were in flight (4), the next source (4)
@@ -167,6 +169,9 @@ func Open(st *store.Store, o Options) (*Frontier, error) {
 	err := st.Latest(func(r store.Reader) error {
 		c, err := ReadCounts(r)
 		if err != nil {
+			return err
+		}
+		if f.clock, err = openClock(r); err != nil {
 			return err
 		}
 		f.fetched, f.bytes, f.filter = c.Done+c.Failed, c.Bytes, newFilter(c.Known)

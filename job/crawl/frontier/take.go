@@ -43,7 +43,7 @@ func (f *Frontier) take(now time.Time) (l *Lease, wait time.Duration, news <-cha
 				return nil, 0, nil, err
 			}
 		}
-		if len(f.window) == 0 || f.window[0].due > now.UnixMilli() && until(f.window[0].due, now) < Longest {
+		if len(f.window) == 0 || f.window[0].due > f.Stamp(now) && f.until(f.window[0].due, now) < Longest {
 			break
 		}
 		h := f.window[0]
@@ -66,17 +66,12 @@ func (f *Frontier) take(now time.Time) (l *Lease, wait time.Duration, news <-cha
 	}
 	wait = Longest
 	if f.waiting != 0 {
-		wait = until(f.waiting, now)
+		wait = f.until(f.waiting, now)
 	}
 	if len(f.window) > 0 && may {
-		wait = min(wait, until(f.window[0].due, now))
+		wait = min(wait, f.until(f.window[0].due, now))
 	}
 	return nil, wait, f.news, nil
-}
-
-// until is how long it is until a time, of which a clock that was set back makes no more than Longest.
-func until(due int64, now time.Time) time.Duration {
-	return min(time.Duration(due-now.UnixMilli())*time.Millisecond, Longest)
 }
 
 // readAhead is how many URLs of a host are read at once.
@@ -135,7 +130,7 @@ func (f *Frontier) Release(l *Lease, due time.Time) {
 	defer f.mu.Unlock()
 	h := f.hosts[l.host]
 	h.asked--
-	h.due = max(h.due, milli(due))
+	h.due = max(h.due, f.later(due))
 	f.enter(h)
 	f.tell()
 }
