@@ -1,0 +1,252 @@
+package rule
+
+import (
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"holdfast/base/secret"
+)
+
+// Actions are done one after another, each when the one before it has succeeded; but see Action.After.
+type Actions []Action
+
+// Action is one thing that a rule wants done: exactly one of Systemctl, Run, HTTP, Notify, Signal, Set and Holdfast.
+//
+// Run, Unit and Env are words: each is written out, or is one {{NAME}} as a whole. Text, Body and the values of JSON and Set
+// may have several, and text between.
+type Action struct {
+	// Name is what After of others calls it; default the number of its place, from 1.
+	Name string `yaml:"name"`
+	// Systemctl is what is done with Unit: start, stop, restart, try-restart, reload, reload-or-restart, reset-failed.
+	Systemctl string `yaml:"systemctl"`
+	// Signal is the signal that all processes of Unit get: HUP, TERM, USR1.
+	Signal string `yaml:"signal"`
+	Unit   string `yaml:"unit"`
+	// Run is a program by its absolute path, and its arguments. There is no shell.
+	Run []string `yaml:"run"`
+	// RunAs is the user that it runs as; default that of Holdfast.
+	RunAs string `yaml:"run_as"`
+	// Env is its environment, which is empty but for PATH otherwise.
+	Env  map[string]string `yaml:"env"`
+	HTTP *HTTP             `yaml:"http"`
+	// Notify is a target of notify: in the configuration; Text what it is told. Default: the rule, its key and what was seen.
+	Notify string `yaml:"notify"`
+	Text   string `yaml:"text"`
+	// Set gives a value a name, vars.NAME, for the expressions of all rules. It is done with the decision itself.
+	Set   string `yaml:"set"`
+	Value string `yaml:"value"`
+	// Holdfast is an order to Job: pause, resume, checkpoint, backfill, replay; With is what else the order takes.
+	Holdfast string            `yaml:"holdfast"`
+	Job      string            `yaml:"job"`
+	With     map[string]string `yaml:"with"`
+
+	// Timeout is how long it may take; default 30s.
+	Timeout time.Duration `yaml:"timeout"`
+	// Lock are the resources that nobody else may use meanwhile.
+	Lock []string `yaml:"lock"`
+	// After are the actions beside it that must have succeeded before; default the one before it. [] is none.
+	After *[]string `yaml:"after"`
+	// Retries is how often it is tried again if it fails, RetryAfter the time between; default 0, and 10s.
+	Retries    int           `yaml:"retries"`
+	RetryAfter time.Duration `yaml:"retry_after"`
+	// Initial: under on_change, the first value ever seen is a change too.
+	Initial bool `yaml:"initial"`
+}
+
+// HTTP is a request. A status of 2xx is success.
+type HTTP struct {
+	URL     secret.Text            `yaml:"url"`
+	Method  string                 `yaml:"method"` // default POST
+	Headers map[string]secret.Text `yaml:"headers"`
+	Body    string                 `yaml:"body"`
+	JSON    map[string]string      `yaml:"json"` // in the place of Body
+}
+
+func (a *Actions) decode(d *decoder, n ast.Node, path string) {
+	type plain Actions // without this method
+	d.decode(n, reflect.ValueOf((*plain)(a)).Elem(), path)
+}
+
+// kinds are the things that an action may be.
+func (a *Action) kinds() (all []string) {
+	for _, k := range []struct {
+		name string
+		set  bool
+	}{{"systemctl", a.Systemctl != ""}, {"run", a.Run != nil}, {"http", a.HTTP != nil}, {"notify", a.Notify != ""},
+		{"signal", a.Signal != ""}, {"set", a.Set != ""}, {"holdfast", a.Holdfast != ""}} {
+		if k.set {
+			all = append(all, k.name)
+		}
+	}
+	return all
+}
+
+var (
+	verbs   = []string{"start", "stop", "restart", "try-restart", "reload", "reload-or-restart", "reset-failed"}
+	signals = []string{"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH"}
+	orders  = []string{"pause", "resume", "checkpoint", "backfill", "replay"}
+)
+
+const (
+	defaultTimeout = 30 * time.Second
+	defaultRetry   = 10 * time.Second
+	// maxArguments and maxRetries keep one action small.
+	maxArguments = 64
+	maxRetries   = 100
+)
+
+// actions checks a list of them; names tells which names may be used, and of what type they are.
+func (c *compiler) actions(at string, list Actions, change bool) {
+	if len(list) > 32 {
+		c.bad(at, "want at most 32 actions, got %d", len(list))
+	}
+	seen := map[string]bool{}
+	for i := range list {
+		a := &list[i]
+		here := index(at, i)
+		if a.Name == "" {
+			a.Name = itoa(i + 1)
+		}
+		if a.After == nil {
+			a.After = &[]string{}
+			if i > 0 {
+				*a.After = []string{list[i-1].Name}
+			}
+		}
+		for _, name := range *a.After {
+			if !seen[name] {
+				c.bad(here+".after", "no action before it is called %.60q", name)
+			}
+		}
+		if seen[a.Name] {
+			c.bad(here+".name", "two actions are called %.60q", a.Name)
+		}
+		seen[a.Name] = true
+		if a.Initial && !change {
+			c.bad(here+".initial", "means something under on_change alone")
+		}
+		c.action(here, a)
+	}
+}
+
+func (c *compiler) action(at string, a *Action) {
+	kinds := a.kinds()
+	if len(kinds) != 1 {
+		c.bad(at, "want exactly one of systemctl, run, http, notify, signal, set and holdfast; got %d", len(kinds))
+		return
+	}
+	switch kind := kinds[0]; kind {
+	case "systemctl":
+		c.oneOf(at+".systemctl", a.Systemctl, verbs)
+		c.unit(at+".unit", a.Unit)
+	case "signal":
+		a.Signal = strings.TrimPrefix(a.Signal, "SIG")
+		c.oneOf(at+".signal", a.Signal, signals)
+		c.unit(at+".unit", a.Unit)
+	case "run":
+		c.run(at, a)
+	case "http":
+		c.http(at+".http", a.HTTP)
+	case "notify":
+		c.name(at+".notify", a.Notify)
+		c.template(at+".text", a.Text)
+	case "set":
+		c.name(at+".set", a.Set)
+		c.template(at+".value", a.Value)
+	case "holdfast":
+		c.oneOf(at+".holdfast", a.Holdfast, orders)
+		c.name(at+".job", a.Job)
+	}
+	c.stray(at, a, kinds[0])
+	c.tries(at, a)
+}
+
+// stray refuses what means nothing for this kind of action.
+func (c *compiler) stray(at string, a *Action, kind string) {
+	for _, k := range []struct {
+		key string
+		set bool
+		of  []string
+	}{{"unit", a.Unit != "", []string{"systemctl", "signal"}}, {"run_as", a.RunAs != "", []string{"run"}},
+		{"env", a.Env != nil, []string{"run"}}, {"text", a.Text != "", []string{"notify"}},
+		{"value", a.Value != "", []string{"set"}}, {"job", a.Job != "", []string{"holdfast"}},
+		{"with", a.With != nil, []string{"holdfast"}}} {
+		if k.set && !slices.Contains(k.of, kind) {
+			c.bad(at+"."+k.key, "means nothing for %s", kind)
+		}
+	}
+}
+
+func (c *compiler) tries(at string, a *Action) {
+	if a.Timeout == 0 {
+		a.Timeout = defaultTimeout
+	}
+	if a.RetryAfter == 0 {
+		a.RetryAfter = defaultRetry
+	}
+	if a.Retries < 0 || a.Retries > maxRetries {
+		c.bad(at+".retries", "want a number from 0 to %d, got %d", maxRetries, a.Retries)
+	}
+	for i, lock := range a.Lock {
+		c.name(index(at+".lock", i), lock)
+	}
+}
+
+func (c *compiler) run(at string, a *Action) {
+	if len(a.Run) == 0 || len(a.Run) > maxArguments {
+		c.bad(at+".run", "want a program and at most %d arguments", maxArguments-1)
+		return
+	}
+	program := a.Run[0]
+	switch {
+	case !path.IsAbs(program) || path.Clean(program) != program || strings.Contains(program, "{{"):
+		c.bad(at+".run[0]", "want a program by its absolute path, written out, got %.60q", program)
+	case len(c.allow) > 0 && !slices.Contains(c.allow, program):
+		c.bad(at+".run[0]", "%s is not under allow", program)
+	}
+	for i, word := range a.Run {
+		c.word(index(at+".run", i), word)
+	}
+	for name, word := range a.Env {
+		if !isName(name) || strings.ContainsAny(name, "-.") {
+			c.bad(at+".env", "%.60q is no name of a variable", name)
+		}
+		c.word(at+".env."+name, word)
+	}
+	if a.RunAs != "" {
+		c.name(at+".run_as", a.RunAs)
+	}
+}
+
+func (c *compiler) http(at string, h *HTTP) {
+	if u := h.URL.Reveal(); !strings.HasPrefix(u, "http://") && !strings.HasPrefix(u, "https://") {
+		c.bad(at+".url", "want a URL that begins with http:// or https://")
+	}
+	if h.Method == "" {
+		h.Method = "POST"
+	}
+	c.oneOf(at+".method", h.Method, []string{"GET", "POST", "PUT", "PATCH", "DELETE"})
+	for name, value := range h.Headers {
+		if !isName(name) || strings.ContainsAny(value.Reveal(), "\r\n\x00") {
+			c.bad(at+".headers", "%.60q is no header", name)
+		}
+	}
+	if h.Body != "" && h.JSON != nil {
+		c.bad(at+".json", "want one of body and json")
+	}
+	c.template(at+".body", h.Body)
+	for name, value := range h.JSON {
+		c.template(at+".json."+name, value)
+	}
+}
+
+func (c *compiler) oneOf(at, s string, of []string) {
+	if !slices.Contains(of, s) {
+		c.bad(at, "want one of %s; got %.60q", strings.Join(of, ", "), s)
+	}
+}

@@ -1,0 +1,401 @@
+package rule
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast/base/fault"
+)
+
+// Limits of a file.
+const (
+	maxRules   = 10_000
+	maxTests   = 1000
+	maxPattern = 4096 // bytes
+)
+
+// Set are the rules of a file, ready for use. It is never changed, and safe for use by many at once.
+type Set struct {
+	File
+	// Sources are all that is watched, each once, in the order in which they are first named.
+	Sources []*Source
+
+	name   string
+	byName map[string]*Rule
+}
+
+// Load reads the text of a rule file; file is its name in messages, env has the variables for secrets. What is wrong comes as
+// Mistakes, which is fault.Invalid: all of them, in their order.
+func Load(file string, text []byte, kinds Kinds, env func(string) (string, bool)) (*Set, error) {
+	d := &decoder{file: file, env: env, kinds: kinds, places: map[string]place{}}
+	s := &Set{name: file, byName: map[string]*Rule{}}
+	if n := d.parse(text); n != nil {
+		d.decode(n, reflect.ValueOf(&s.File).Elem(), "")
+	}
+	if len(d.mistakes) == 0 {
+		c := &compiler{d: d, set: s, allow: s.Allow}
+		c.file()
+	}
+	if len(d.mistakes) > 0 {
+		slices.SortStableFunc(d.mistakes, func(a, b Mistake) int { return a.Line - b.Line })
+		return nil, fault.As(fault.Invalid, d.mistakes)
+	}
+	return s, nil
+}
+
+// LoadFile is Load of a file on the disk, with the environment of this process.
+func LoadFile(name string, kinds Kinds) (*Set, error) {
+	info, err := os.Stat(name)
+	if err == nil && info.Size() > maxFile {
+		return nil, fault.New(fault.Invalid, "%s has %d bytes; a rule file has at most %d", name, info.Size(), maxFile)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fault.WithHint(fault.New(fault.NotFound, "read rules: %w", err), "--rules names the rule file")
+	}
+	return Load(name, text, kinds, os.LookupEnv)
+}
+
+// Rule returns a rule by its name, nil if there is none.
+func (s *Set) Rule(name string) *Rule { return s.byName[name] }
+
+// Where says where a rule stands: FILE:LINE.
+func (s *Set) Where(r *Rule) string { return fmt.Sprintf("%s:%d", s.name, r.written.line) }
+
+// compiler checks what was read, fills in what follows from it, and keeps each mistake.
+type compiler struct {
+	d     *decoder
+	set   *Set
+	allow []string
+	names []string // what the templates of the rule at hand may use; nil: anything
+}
+
+func (c *compiler) bad(at, format string, args ...any) { c.d.wrong(at, format, args...) }
+
+func index(at string, i int) string { return at + "[" + itoa(i) + "]" }
+
+func itoa(i int) string { return strconv.Itoa(i) }
+
+func (c *compiler) file() {
+	f := &c.set.File
+	c.limit("limit", &f.Limit, 100)
+	c.limit("loop", &f.Loop, 10)
+	for i, p := range f.Allow {
+		if !strings.HasPrefix(p, "/") {
+			c.bad(index("allow", i), "want an absolute path, got %.60q", p)
+		}
+	}
+	if len(f.Rules) == 0 {
+		c.bad("rules", "there is no rule, so nothing would be watched")
+	}
+	if len(f.Rules) > maxRules {
+		c.bad("rules", "there are %d rules; want at most %d", len(f.Rules), maxRules)
+		return
+	}
+	for i, r := range f.Rules {
+		at := index("rules", i)
+		r.written = c.d.placeOf(at)
+		c.rule(at, r)
+		if first := c.set.byName[r.Name]; first != nil {
+			c.bad(at+".name", "another rule has the name %.60q, in line %d", r.Name, first.written.line)
+			continue
+		}
+		c.set.byName[r.Name] = r
+	}
+}
+
+// limit checks a limit of the whole file, or fills in the default.
+func (c *compiler) limit(at string, l **Limit, most int) {
+	if *l == nil {
+		*l = &Limit{Max: most, Within: 10 * time.Minute}
+	}
+	c.oneLimit(at, *l)
+}
+
+func (c *compiler) oneLimit(at string, l *Limit) {
+	if l.Max < 1 || l.Max > 1_000_000 {
+		c.bad(at+".max", "want a number from 1 to 1000000, got %d", l.Max)
+	}
+	if l.Within <= 0 {
+		c.bad(at+".within", "is missing: how often within how long")
+	}
+	if l.Then != "" {
+		c.name(at+".then", l.Then)
+	}
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
+
+func isName(s string) bool { return nameForm.MatchString(s) }
+
+func (c *compiler) name(at, s string) {
+	if !isName(s) {
+		c.bad(at, "want a name: letters, digits, and _ . - behind the first, at most 64; got %.60q", s)
+	}
+}
+
+func (c *compiler) rule(at string, r *Rule) {
+	c.name(at+".name", r.Name)
+	if r.Mode == "" {
+		r.Mode = Live
+	}
+	if r.Unknown == "" {
+		r.Unknown = Ask
+	}
+	c.oneOf(at+".mode", string(r.Mode), []string{string(Live), string(Shadow), string(Off)})
+	c.oneOf(at+".unknown", string(r.Unknown), []string{string(Ask), string(Repeat)})
+	if r.From.Kind == "" {
+		c.bad(at+".from", "is missing: what is watched")
+		return
+	}
+	c.source(&r.From)
+	r.vars = map[string]bool{}
+	for name, s := range r.With {
+		c.name(at+".with", name)
+		if slices.Contains(reserved, name) {
+			c.bad(at+".with."+name, "the name has a meaning of its own")
+		}
+		if s == nil || s.Kind == "" {
+			c.bad(at+".with."+name, "is empty")
+			continue
+		}
+		if !s.Looks() {
+			c.bad(at+".with."+name, "%s tells lines; want values", s.Kind)
+		}
+		c.source(s)
+		r.vars[name] = true
+	}
+	c.about(at, r)
+	c.trigger(at, r)
+	c.does(at, r)
+	if len(r.Tests) > maxTests {
+		c.bad(at+".tests", "want at most %d tests, got %d", maxTests, len(r.Tests))
+	}
+}
+
+// source has each source once.
+func (c *compiler) source(s *Source) {
+	if !slices.ContainsFunc(c.set.Sources, func(o *Source) bool { return o.ID == s.ID }) {
+		c.set.Sources = append(c.set.Sources, s)
+	}
+}
+
+// about is what a rule is about: lines or values, and which.
+func (c *compiler) about(at string, r *Rule) {
+	if r.Match != "" && r.From.Looks() {
+		c.bad(at+".match", "%s tells values, not lines; use where", r.From.Kind)
+	}
+	r.re = c.pattern(at+".match", r.Match)
+	captures := groups(r.re)
+	for _, name := range captures {
+		if _, taken := r.From.kind.Names[name]; taken || strings.HasPrefix(name, "_") || slices.Contains(reserved, name) || r.vars[name] {
+			c.bad(at+".match", "the group %s has the name of something else, so that a line could forge it", name)
+		}
+	}
+	r.where = c.condition(at+".where", r.Where, captures, r)
+	for name, t := range r.Captures {
+		if t == nil {
+			c.bad(at+".captures."+name, "is empty")
+			continue
+		}
+		c.captureType(at+".captures."+name, t)
+	}
+	for i, name := range r.Key {
+		if !r.From.Looks() && strings.HasPrefix(name, "labels.") {
+			c.bad(index(at+".key", i), "%s tells lines, which have no labels", r.From.Kind)
+		}
+		c.name(index(at+".key", i), name)
+	}
+}
+
+func (c *compiler) pattern(at, text string) *regexp.Regexp {
+	if text == "" {
+		return nil
+	}
+	if len(text) > maxPattern {
+		c.bad(at, "has %d bytes; want at most %d", len(text), maxPattern)
+		return nil
+	}
+	re, err := regexp.Compile(text)
+	if err != nil {
+		c.bad(at, "is no regular expression of RE2: %v", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		return nil
+	}
+	return re
+}
+
+// groups are the names of the groups of an expression.
+func groups(re *regexp.Regexp) (all []string) {
+	if re == nil {
+		return nil
+	}
+	for _, name := range re.SubexpNames() {
+		if name != "" {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+func (c *compiler) condition(at, text string, captures []string, r *Rule) *Condition {
+	if text == "" {
+		return nil
+	}
+	cond, err := compileCondition(text, captures, r.From.kind.Names, r.vars)
+	if err != nil {
+		c.bad(at, "%v", err)
+		return nil
+	}
+	return cond
+}
+
+// does checks what a rule does.
+func (c *compiler) does(at string, r *Rule) {
+	c.names = r.namesOf()
+	c.actions(at+".do", r.Do, false)
+	c.actions(at+".on_change", r.OnChange, true)
+	c.actions(at+".on_no_data", r.OnNoData, false)
+	if r.Limit != nil {
+		c.oneLimit(at+".limit", r.Limit)
+	}
+	if r.Cooldown.Trailing && r.Cooldown.For == 0 {
+		c.bad(at+".cooldown.trailing", "means nothing without a time")
+	}
+	switch {
+	case r.State != nil && len(r.OnChange) == 0:
+		c.bad(at+".on_change", "is missing: what is done when the state changes")
+	case r.State == nil && len(r.OnChange)+len(r.OnNoData) > 0:
+		c.bad(at+".state", "is missing: on_change and on_no_data are about a state")
+	case r.State != nil && len(r.Do) > 0:
+		c.bad(at+".do", "means nothing beside state; use on_change")
+	case r.State == nil && len(r.Do) == 0:
+		c.bad(at+".do", "is missing: what is done")
+	}
+	if r.Heal != nil {
+		c.heal(at+".heal", r)
+	}
+}
+
+func (c *compiler) heal(at string, r *Rule) {
+	h := r.Heal
+	from := &r.From
+	if h.From != nil {
+		from = h.From
+		c.source(from)
+	}
+	if (h.Expect == "") == (h.Where == "") && (h.Expect == "" || from.Looks()) {
+		c.bad(at, "want expect, a pattern of a line, or where, a condition")
+	}
+	if h.Expect != "" && from.Looks() {
+		c.bad(at+".expect", "%s tells values, not lines; use where", from.Kind)
+	}
+	h.re = c.pattern(at+".expect", h.Expect)
+	h.where = c.conditionOf(at+".where", h.Where, groups(h.re), from)
+	if h.Within <= 0 {
+		c.bad(at+".within", "is missing: by when it should be seen")
+	}
+	if len(h.Else) > 16 {
+		c.bad(at+".else", "want at most 16 rungs, got %d", len(h.Else))
+	}
+	for i, rung := range h.Else {
+		c.actions(index(at+".else", i), rung, false)
+	}
+	if h.Then != "" {
+		c.name(at+".then", h.Then)
+	}
+}
+
+// conditionOf is a condition over what another source tells.
+func (c *compiler) conditionOf(at, text string, captures []string, from *Source) *Condition {
+	if text == "" {
+		return nil
+	}
+	cond, err := compileCondition(text, captures, from.kind.Names, nil)
+	if err != nil {
+		c.bad(at, "%v", err)
+	}
+	return cond
+}
+
+// word checks one word of an argv.
+func (c *compiler) word(at, s string) {
+	if name, ok := single(s); ok {
+		c.known(at, name)
+		return
+	}
+	switch {
+	case strings.Contains(s, "{{"):
+		c.bad(at, "want a word that is written out, or one {{NAME}} and nothing besides: a capture is an argument of its own")
+	case strings.IndexFunc(s, controls) >= 0:
+		c.bad(at, "has control characters")
+	}
+}
+
+func (c *compiler) unit(at, s string) {
+	if _, ok := single(s); !ok && !unitForm.MatchString(s) {
+		c.bad(at, "want a unit of systemd, such as electrs.service, got %.60q", s)
+		return
+	}
+	c.word(at, s)
+}
+
+// template checks a text with {{NAME}} in it.
+func (c *compiler) template(at, s string) {
+	if len(s) > maxText {
+		c.bad(at, "has %d bytes; want at most %d", len(s), maxText)
+	}
+	for rest := s; ; {
+		_, after, found := strings.Cut(rest, "{{")
+		if !found {
+			return
+		}
+		name, tail, closed := strings.Cut(after, "}}")
+		if name = strings.TrimSpace(name); !closed || !isName(name) {
+			c.bad(at, "{{ begins the name of a capture, and none follows")
+			return
+		}
+		if name != "seen" {
+			c.known(at, name)
+		}
+		rest = tail
+	}
+}
+
+func (c *compiler) known(at, name string) {
+	if c.names != nil && !slices.Contains(c.names, name) && !strings.Contains(name, ".") && !isField(name) {
+		c.bad(at, "{{%s}} is nothing that this rule knows; it has: %s", name, strings.Join(c.names, ", "))
+	}
+}
+
+// escape writes a byte that ends a part as %XX, and % too.
+func escape(s string, end byte) string {
+	if strings.IndexByte(s, end) < 0 && strings.IndexByte(s, '%') < 0 {
+		return s
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(s, "%", "%25"), string(rune(end)), fmt.Sprintf("%%%02X", end))
+}
+
+// maxKey is the most bytes of a key.
+const maxKey = 256
+
+// shorten keeps a key below maxKey, and different ones different.
+func shorten(s string) string {
+	if len(s) <= maxKey {
+		return s
+	}
+	sum := sha256.Sum256([]byte(s))
+	return s[:maxKey-33] + "#" + hex.EncodeToString(sum[:16])
+}
+
+// CallID is the name of an action: the same for the same rule, key, event, rung and place, and another for any other.
+func CallID(rule, key, event string, rung, place int) string {
+	return strings.Join([]string{rule, escape(key, '/'), escape(event, '/'), itoa(rung), itoa(place)}, "/")
+}

@@ -1,0 +1,254 @@
+package rule
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/secret"
+	"holdfast/base/visible"
+)
+
+// Call is an Action with what was seen put into it: what is to be done, word by word.
+type Call struct {
+	// ID is made of the rule, the key, the event, the rung and the place in the list: the same for the same action, whenever it
+	// is decided.
+	ID    string `json:"id"`
+	Rule  string `json:"rule"`
+	Key   string `json:"key,omitempty"`
+	Event string `json:"event"`
+	// Group is the same for all actions of one decision; Name is this one's among them, and After are those that must have
+	// succeeded before.
+	Group string   `json:"group"`
+	Name  string   `json:"name"`
+	After []string `json:"after,omitempty"`
+	// Caused is the ID of the action that caused what led to this one, if it was one.
+	Caused string `json:"caused,omitempty"`
+
+	Systemctl string            `json:"systemctl,omitempty"`
+	Signal    string            `json:"signal,omitempty"`
+	Unit      string            `json:"unit,omitempty"`
+	Run       []string          `json:"run,omitempty"`
+	RunAs     string            `json:"run_as,omitempty"`
+	Env       map[string]string `json:"env,omitempty"`
+	HTTP      *Request          `json:"http,omitempty"`
+	Notify    string            `json:"notify,omitempty"`
+	Text      string            `json:"text,omitempty"`
+	Set       string            `json:"set,omitempty"`
+	Value     string            `json:"value,omitempty"`
+	Holdfast  string            `json:"holdfast,omitempty"`
+	Job       string            `json:"job,omitempty"`
+	With      map[string]string `json:"with,omitempty"`
+
+	Timeout    time.Duration `json:"timeout"`
+	Lock       []string      `json:"lock,omitempty"`
+	Retries    int           `json:"retries,omitempty"`
+	RetryAfter time.Duration `json:"retry_after,omitempty"`
+	Unknown    Unknown       `json:"unknown"`
+}
+
+// Request is an HTTP request that is to be made. Its URL and headers, which may hold secrets, are in the rule alone: whoever
+// makes it asks the Set for them by the names of rule and action.
+type Request struct {
+	Method string `json:"method"`
+	Body   string `json:"body,omitempty"`
+	Type   string `json:"type"` // Content-Type, where the headers say none
+
+	URL     secret.Text            `json:"-"`
+	Headers map[string]secret.Text `json:"-"`
+}
+
+// Words is the call as one line, as tests and people have it.
+func (c *Call) Words() string {
+	switch {
+	case c.Systemctl != "":
+		return "systemctl " + c.Systemctl + " " + c.Unit
+	case c.Signal != "":
+		return "signal " + c.Signal + " " + c.Unit
+	case c.Run != nil:
+		return strings.Join(c.Run, " ")
+	case c.HTTP != nil:
+		return "http " + c.HTTP.Method + " " + c.HTTP.Body
+	case c.Notify != "":
+		return "notify " + c.Notify + " " + c.Text
+	case c.Set != "":
+		return "set " + c.Set + " " + c.Value
+	}
+	return "holdfast " + c.Holdfast + " " + c.Job
+}
+
+// maxText is the most bytes that a text for people, and a value that is put into one, may have; more is cut.
+const (
+	maxText  = 4096
+	maxValue = 1024
+)
+
+// Render puts what was seen into an action of the rule. Where it can't become an argument the error, fault.Invalid, says why:
+// then nothing of the action may be done.
+func (r *Rule) Render(a *Action, f *Facts) (Call, error) {
+	x := renderer{r, f, nil}
+	c := Call{Rule: r.Name, Key: f.Key, Name: a.Name, After: *a.After, Systemctl: a.Systemctl, Signal: a.Signal, RunAs: a.RunAs,
+		Notify: a.Notify, Set: a.Set, Holdfast: a.Holdfast, Job: a.Job, With: a.With, Timeout: a.Timeout, Lock: a.Lock,
+		Retries: a.Retries, RetryAfter: a.RetryAfter, Unknown: r.Unknown}
+	if a.Unit != "" {
+		c.Unit = x.word("unit", a.Unit)
+	}
+	for i, word := range a.Run {
+		c.Run = append(c.Run, x.word(index("run", i), word))
+	}
+	for name, word := range a.Env {
+		if c.Env == nil {
+			c.Env = map[string]string{}
+		}
+		c.Env[name] = x.word("env."+name, word)
+	}
+	switch {
+	case a.Notify != "":
+		c.Text = x.text(a.notice())
+	case a.Set != "":
+		c.Value = x.text(a.Value)
+	case a.HTTP != nil:
+		c.HTTP = x.request(a.HTTP)
+	}
+	if x.err != nil {
+		return Call{}, x.err
+	}
+	return c, nil
+}
+
+func (a *Action) notice() string {
+	if a.Text != "" {
+		return a.Text
+	}
+	return "{{rule}} {{key}}: {{seen}}"
+}
+
+// renderer makes words of templates, and keeps the first refusal.
+type renderer struct {
+	r   *Rule
+	f   *Facts
+	err error
+}
+
+// single returns the name in a word that is one {{NAME}}.
+func single(word string) (name string, ok bool) {
+	inner, ok := strings.CutPrefix(word, "{{")
+	if !ok {
+		return "", false
+	}
+	inner, ok = strings.CutSuffix(inner, "}}")
+	name = strings.TrimSpace(inner)
+	return name, ok && isName(name)
+}
+
+// word is one word of an argv: what is written, or one capture as a whole.
+func (x *renderer) word(at, word string) string {
+	name, ok := single(word)
+	if !ok {
+		return word
+	}
+	s, known := x.f.Lookup(name)
+	if !known {
+		x.refuse(at, name, fault.New(fault.Invalid, "is not known"))
+		return ""
+	}
+	t := x.r.typeOf(name)
+	if at == "unit" {
+		t = &Type{Type: typeUnit, Max: longest[typeUnit]}
+	}
+	if isNumber := x.f.Value != nil && name == "value" || x.r.vars[name]; isNumber && x.r.Captures[name] == nil {
+		s, err := figure(s)
+		x.refuse(at, name, err)
+		return s
+	}
+	arg, err := t.Argument(s)
+	x.refuse(at, name, err)
+	return arg
+}
+
+// figure is a number as an argument. A negative one is an option to many programs, and has to be asked for as text.
+func figure(s string) (string, error) {
+	if strings.ContainsAny(s, "NI") {
+		return "", fault.New(fault.Invalid, "%s is no number that a program could be told", s)
+	}
+	return s, harmless(s)
+}
+
+func (x *renderer) refuse(at, name string, err error) {
+	if err != nil && x.err == nil {
+		x.err = fault.New(fault.Invalid, "%s: {{%s}} %w", at, name, err)
+	}
+}
+
+// typeOf is the type that a rule gives a name.
+func (r *Rule) typeOf(name string) *Type {
+	if t := r.Captures[name]; t != nil {
+		return t
+	}
+	return &Type{Type: typeWord, Max: longest[typeWord]}
+}
+
+// text puts values into a text for people: without control characters, and cut where it is long.
+func (x *renderer) text(template string) string {
+	var b strings.Builder
+	for template != "" && b.Len() < maxText {
+		before, rest, found := strings.Cut(template, "{{")
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		name, after, _ := strings.Cut(rest, "}}")
+		b.WriteString(x.shown(strings.TrimSpace(name)))
+		template = after
+	}
+	return cut(b.String(), maxText)
+}
+
+func (x *renderer) shown(name string) string {
+	s, ok := x.f.Lookup(name)
+	if name == "seen" {
+		s, ok = x.f.Seen(), true
+	}
+	if !ok {
+		return "?"
+	}
+	return visible.Text(strings.ToValidUTF8(cut(s, maxValue), "\uFFFD"), "")
+}
+
+// Seen is what was seen in a few words: the line, or the value.
+func (f *Facts) Seen() string {
+	switch {
+	case f.Line != nil:
+		return string(f.Line)
+	case f.Text != "":
+		return f.Text
+	case f.Value != nil && !math.IsNaN(*f.Value):
+		return number(*f.Value)
+	}
+	return "no data"
+}
+
+func (x *renderer) request(h *HTTP) *Request {
+	req := &Request{Method: h.Method, Body: x.text(h.Body), Type: "text/plain; charset=utf-8", URL: h.URL, Headers: h.Headers}
+	if h.JSON == nil {
+		return req
+	}
+	body := map[string]string{}
+	for name, value := range h.JSON {
+		body[name] = x.text(value)
+	}
+	b, err := json.Marshal(body)
+	x.refuse("http.json", "", err)
+	req.Body, req.Type = string(b), "application/json"
+	return req
+}
+
+// cut shortens a text, and marks that it did.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most-3], "") + "..."
+}

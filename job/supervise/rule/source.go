@@ -1,0 +1,183 @@
+package rule
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"holdfast/base/secret"
+)
+
+// Kinds are the kinds of watchers by the names that rule files have for them.
+type Kinds map[string]Kind
+
+// Kind is what a rule file may say of one kind of watcher, and what is known of what it tells.
+type Kind struct {
+	// Config is a pointer to its configuration with nothing set: a struct whose fields have yaml tags. If it has a method
+	// Validate() []error, that is called.
+	Config any
+	// Word is the key that a single word stands for: unit in {unit: bitcoind.service}.
+	Word string
+	// Looks: it tells values, and not lines.
+	Looks bool
+	// Polled: it looks now and then, so that Every means something.
+	Polled bool
+	// Past: it can begin in the past, so that Since means something.
+	Past bool
+	// Names are short names of fields: unit is _SYSTEMD_UNIT. Expressions, keys and actions can use them.
+	Names map[string]string
+	// Trusted says whether what it tells with this configuration comes from one known writer: the journal of one unit, and not
+	// a file that many append to. nil: never.
+	Trusted func(config any) bool
+}
+
+// Source is what is watched: a kind of watcher, and its configuration.
+type Source struct {
+	Kind   string
+	Config any // a pointer to the kind's configuration
+	// Every is how often a polled one looks; default 10s.
+	Every time.Duration
+	// Since is where it begins when it has no position yet: now (default), boot, or a time.
+	Since string
+
+	// ID is the same for all who watch the same thing in the same way, and for as long as the configuration is the same.
+	ID string
+	// Title is the kind and the configuration for people, without secrets.
+	Title string
+
+	kind Kind
+}
+
+// defaultEvery is how often what is polled is looked at.
+const defaultEvery = 10 * time.Second
+
+func (s *Source) decode(d *decoder, n ast.Node, path string) {
+	entries, ok := d.entries(n, path)
+	if !ok {
+		return
+	}
+	for _, e := range entries {
+		at := join(path, e.key)
+		switch kind, known := d.kinds[e.key]; {
+		case e.key == "every":
+			d.decode(e.value, reflect.ValueOf(&s.Every).Elem(), at)
+		case e.key == "since":
+			d.decode(e.value, reflect.ValueOf(&s.Since).Elem(), at)
+		case !known:
+			d.bad(e.at, path, "unknown key %.60q; want one of: %s, and every and since", e.key, d.kindNames())
+		case s.Kind != "":
+			d.bad(e.at, path, "there is %s already; a source is one thing", s.Kind)
+		default:
+			s.Kind, s.kind = e.key, kind
+			s.config(d, e.value, at)
+		}
+	}
+	s.settle(d, path)
+}
+
+func (d *decoder) kindNames() string { return strings.Join(slices.Sorted(maps.Keys(d.kinds)), ", ") }
+
+func (s *Source) config(d *decoder, n ast.Node, path string) {
+	v := reflect.New(reflect.TypeOf(s.kind.Config).Elem())
+	s.Config = v.Interface()
+	if _, isWord := scalarText(n); isWord && s.kind.Word != "" {
+		fields, _ := known(v.Elem())
+		d.decode(n, fields[s.kind.Word], path)
+	} else {
+		d.decode(n, v.Elem(), path)
+	}
+	if c, ok := s.Config.(interface{ Validate() []error }); ok && len(d.mistakes) == 0 {
+		for _, err := range c.Validate() {
+			d.wrong(path, "%v", err)
+		}
+	}
+}
+
+// settle checks the rest and fills what follows from it.
+func (s *Source) settle(d *decoder, path string) {
+	if s.Kind == "" {
+		d.wrong(path, "want one of: %s", d.kindNames())
+		return
+	}
+	switch {
+	case !s.kind.Polled && s.Every != 0:
+		d.wrong(path+".every", "means nothing for %s, which tells by itself", s.Kind)
+	case s.kind.Polled && s.Every == 0:
+		s.Every = defaultEvery
+	case s.kind.Polled && s.Every < 100*time.Millisecond:
+		d.wrong(path+".every", "want at least 100ms")
+	}
+	s.since(d, path)
+	text := s.Kind + canonical(reflect.ValueOf(s.Config).Elem(), false)
+	sum := sha256.Sum256([]byte(s.Kind + canonical(reflect.ValueOf(s.Config).Elem(), true) + s.Every.String() + s.Since))
+	s.ID, s.Title = s.Kind+"-"+hex.EncodeToString(sum[:6]), text
+}
+
+func (s *Source) since(d *decoder, path string) {
+	switch _, err := time.Parse(time.RFC3339, s.Since); {
+	case s.Since == "":
+		s.Since = "now"
+	case !s.kind.Past:
+		d.wrong(path+".since", "means nothing for %s, which has no past", s.Kind)
+	case s.Since != "now" && s.Since != "boot" && err != nil:
+		d.wrong(path+".since", "want now, boot, or a time such as 2026-01-31T12:00:00Z, got %.60q", s.Since)
+	}
+}
+
+// Looks reports whether the source tells values, and not lines.
+func (s *Source) Looks() bool { return s.kind.Looks }
+
+// Names are the short names of its fields.
+func (s *Source) Names() map[string]string { return s.kind.Names }
+
+// trusted reports whether one known writer writes all of it.
+func (s *Source) trusted() bool { return s.kind.Trusted != nil && s.kind.Trusted(s.Config) }
+
+// canonical writes a configuration down so that equal ones are equal: what is not set left out, maps in order.
+func canonical(v reflect.Value, secrets bool) string {
+	if t, ok := v.Interface().(secret.Text); ok && !secrets {
+		return t.String()
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		return canonical(v.Elem(), secrets)
+	case reflect.Struct:
+		fields, names := known(v)
+		return listed(names, func(name string) (reflect.Value, bool) { return fields[name], !fields[name].IsZero() }, secrets)
+	case reflect.Map:
+		var names []string
+		for _, k := range v.MapKeys() {
+			names = append(names, k.String())
+		}
+		slices.Sort(names)
+		return listed(names, func(name string) (reflect.Value, bool) {
+			return v.MapIndex(reflect.ValueOf(name).Convert(v.Type().Key())), true
+		}, secrets)
+	case reflect.Slice:
+		all := make([]string, v.Len())
+		for i := range all {
+			all[i] = canonical(v.Index(i), secrets)
+		}
+		return "[" + strings.Join(all, ", ") + "]"
+	case reflect.String:
+		return fmt.Sprintf("%q", v.String())
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+func listed(names []string, value func(string) (reflect.Value, bool), secrets bool) string {
+	var all []string
+	for _, name := range names {
+		if v, set := value(name); set {
+			all = append(all, name+": "+canonical(v, secrets))
+		}
+	}
+	return "{" + strings.Join(all, ", ") + "}"
+}
