@@ -66,13 +66,16 @@ func (d *Desk) CreateCheckpoint(ctx context.Context, job, name string,
 	w := d.begin(job, "making a checkpoint", tell)
 	defer w.end()
 	err = d.with(job, func(st *store.Store) error {
-		o := checkpoint.Options{Name: name, Config: d.configOf(job)}
+		o := checkpoint.Options{Name: name, Config: d.configOf(job), Before: func(name string) error { w.makes(name); return nil }}
 		if j, _ := d.plan.job(job); j.work != nil {
-			if w, ok := j.work.(besideStore); ok {
-				o.Numbered = w.checkpointName
-				o.Before = func(name string) error { return d.prepare(ctx, w, job, st, name) }
+			if beside, ok := j.work.(besideStore); ok {
+				o.Numbered = beside.checkpointName
+				o.Before = func(name string) error {
+					w.makes(name)
+					return d.prepare(ctx, beside, job, st, name)
+				}
 				o.Facts = func() (facts map[string]int64, err error) {
-					err = st.Latest(func(r store.Reader) error { facts, err = w.facts(r); return err })
+					err = st.Latest(func(r store.Reader) error { facts, err = beside.facts(r); return err })
 					return facts, err
 				}
 			}
@@ -83,7 +86,7 @@ func (d *Desk) CreateCheckpoint(ctx context.Context, job, name string,
 		}
 		out = shown(job, c)
 		out.TookMS = c.Took.Milliseconds()
-		return checkpoint.Seal(ctx, st, c.Name, w.checkpoint())
+		return checkpoint.Seal(ctx, st, c.Name, w.onCheckpoint())
 	})
 	return out, err
 }
@@ -106,8 +109,8 @@ func (d *Desk) prepare(ctx context.Context, w besideStore, job string, st *store
 	return w.prepare(st, d.plan.Log, d.plan.Place.Dir, job, name)
 }
 
-// checkpoint is how work on checkpoints tells of its progress.
-func (w *Work) checkpoint() checkpoint.Work {
+// onCheckpoint is how work on checkpoints tells of its progress.
+func (w *Work) onCheckpoint() checkpoint.Work {
 	return checkpoint.Work{Progress: func(p checkpoint.Progress) { w.at(p.Done, p.Total) }}
 }
 
@@ -156,7 +159,7 @@ func (d *Desk) VerifyCheckpoint(ctx context.Context, job, name string,
 	}
 	w := d.begin(job, "verifying checkpoint "+name, tell)
 	defer w.end()
-	rep, err := checkpoint.Verify(ctx, checkpoint.Path(dir, name), w.checkpoint())
+	rep, err := checkpoint.Verify(ctx, checkpoint.Path(dir, name), w.onCheckpoint())
 	out.Bytes = rep.Bytes
 	for _, f := range rep.Findings {
 		out.Bad = append(out.Bad, f.String())
@@ -255,7 +258,7 @@ func (d *Desk) RestoreCheckpoint(ctx context.Context, job, name string,
 	defer w.end()
 	out := Restored{Job: job, Name: name}
 	restore := func() error {
-		o, quarantine, err := checkpoint.Replace(ctx, dir, name, w.checkpoint())
+		o, quarantine, err := checkpoint.Replace(ctx, dir, name, w.onCheckpoint())
 		out.Created, out.Quarantine = o.Created, quarantine
 		return err
 	}
@@ -276,7 +279,7 @@ func (d *Desk) ExportCheckpoint(ctx context.Context, job, name, file string,
 	}
 	w := d.begin(job, "exporting checkpoint "+name, tell)
 	defer w.end()
-	m, err := checkpoint.ExportFile(ctx, checkpoint.Path(dir, name), file, w.checkpoint())
+	m, err := checkpoint.ExportFile(ctx, checkpoint.Path(dir, name), file, w.onCheckpoint())
 	return shown(job, checkpoint.Checkpoint{Manifest: m}), err
 }
 
@@ -294,7 +297,7 @@ func (d *Desk) ImportCheckpoint(ctx context.Context, job, file string,
 	defer f.Close()
 	w := d.begin(job, "importing a checkpoint", tell)
 	defer w.end()
-	c, err := checkpoint.Import(ctx, f, engine.JobDir(d.plan.Place.Dir, job), w.checkpoint())
+	c, err := checkpoint.Import(ctx, f, engine.JobDir(d.plan.Place.Dir, job), w.onCheckpoint())
 	return shown(job, c), err
 }
 

@@ -158,14 +158,16 @@ func (d *Desk) view(ctx context.Context, job string, f func(r store.Reader) erro
 
 // Report is what people see of a data directory.
 type Report struct {
-	Place   Place           `json:"place"`
-	Running bool            `json:"running"`
-	Pid     int             `json:"pid,omitempty"`
-	Since   time.Time       `json:"since,omitzero"`
-	Version string          `json:"version"`
-	Notices []string        `json:"notices,omitempty"`
-	Work    []Progress      `json:"work,omitempty"`
-	Jobs    []engine.Status `json:"jobs"`
+	Place   Place      `json:"place"`
+	Running bool       `json:"running"`
+	Pid     int        `json:"pid,omitempty"`
+	Since   time.Time  `json:"since,omitzero"`
+	Version string     `json:"version"`
+	Notices []string   `json:"notices,omitempty"`
+	Work    []Progress `json:"work,omitempty"`
+	// Checkpoints are those that are being made, from their first moment on. The jobs go on meanwhile.
+	Checkpoints []Checkpointing `json:"checkpointing,omitempty"`
+	Jobs        []engine.Status `json:"jobs"`
 	// Letters are the dead letters of each job, Stayed the cache files that could not be taken in.
 	Letters map[string]int64    `json:"dead_letters"`
 	Stayed  map[string][]Stayed `json:"stayed,omitempty"`
@@ -203,6 +205,7 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 		}
 		rep.Jobs = append(rep.Jobs, s)
 	}
+	rep.tellCheckpoints(d.checkpointing(names))
 	return rep, err
 }
 
@@ -322,11 +325,12 @@ func (p Progress) Percent() int {
 
 // Work is long work under way; it shows in status from 2 s on.
 type Work struct {
-	d    *Desk
-	mu   sync.Mutex
-	p    Progress
-	tell func(Progress)
-	told time.Time
+	d          *Desk
+	mu         sync.Mutex
+	p          Progress
+	checkpoint string // that is being made; "" for other work, and while it has no name
+	tell       func(Progress)
+	told       time.Time
 }
 
 // ShowAfter is how long work may take before people are shown how far it is.

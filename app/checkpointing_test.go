@@ -1,0 +1,91 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast/kernel/store"
+)
+
+// lookedAt is a crawl that somebody looks at while a checkpoint of it is made.
+type lookedAt struct {
+	*crawlConfig
+	look func()
+}
+
+func (w lookedAt) facts(r store.Reader) (map[string]int64, error) {
+	w.look()
+	return w.crawlConfig.facts(r)
+}
+
+// While a checkpoint of a crawl is made its status says so, under which name and for how long, and pages are fetched.
+func TestStatusOfACrawlThatIsCheckpointed(t *testing.T) {
+	asked, over := make(chan struct{}), make(chan struct{})
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/robots.txt" {
+			http.NotFound(w, r)
+			return
+		}
+		select {
+		case asked <- struct{}{}:
+		case <-over:
+		}
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<a href="x%s">next</a>`, strings.TrimPrefix(r.URL.Path, "/"))
+	}))
+	defer site.Close()
+	c, err := Parse("t.yaml", []byte("jobs: {pages: {crawl: {seeds: [\""+site.URL+"/\"], contact: a@example.org, "+
+		"settings: {min_delay: 0s, delay_factor: 0}}}}"), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d *Desk
+	var during Report
+	c.Jobs[0].work = lookedAt{c.Jobs[0].work.(*crawlConfig), func() {
+		for range 3 {
+			<-asked
+		}
+		during, _ = d.Status(t.Context(), "pages")
+	}}
+	p := &Plan{Place: Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
+	eng, err := p.Engine(func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := eng.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	defer wg.Wait()
+	defer cancel()
+	defer close(over)
+	d = NewDesk(p, eng)
+	<-asked
+	began := time.Now()
+	made, err := d.CreateCheckpoint(ctx, "pages", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(during.Checkpoints) != 1 || during.Checkpoints[0].Name != made.Name || during.Checkpoints[0].Job != "pages" ||
+		during.Checkpoints[0].Began.Before(began) {
+		t.Errorf("while it made %s its status had %+v", made.Name, during.Checkpoints)
+	}
+	if note := during.Jobs[0].Notes[0]; note[0] != "crawl" || !strings.HasPrefix(note[1], "CHECKPOINTING "+made.Name+" for ") ||
+		!strings.Contains(note[1], "RUNNING") {
+		t.Errorf("while it made %s its status said %q", made.Name, note)
+	}
+	after, err := d.Status(ctx, "pages")
+	if err != nil || len(after.Checkpoints) > 0 || strings.Contains(after.Jobs[0].Notes[0][1], "CHECKPOINTING") {
+		t.Errorf("behind it status says %+v, %v (%v)", after.Checkpoints, after.Jobs[0].Notes, err)
+	}
+}
