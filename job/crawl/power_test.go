@@ -43,7 +43,7 @@ type powered struct {
 	making bool
 	taken  int // steps until now
 
-	other map[string]string // what files have of time lines that were left
+	other map[string]sum // files of time lines that were left
 }
 
 // newPowered makes a crawl of pages of some size.
@@ -56,8 +56,7 @@ func newPowered(t *testing.T, rnd *rand.Rand, pages int) *powered {
 		}
 		all[path] = text + string(b)
 	}
-	p := &powered{rig: newRig(t, all), rnd: rnd, crash: storetest.NewCrashFS(), want: map[string]int{"/robots.txt": 1, "/gone": 1},
-		other: map[string]string{}}
+	p := &powered{rig: newRig(t, all), rnd: rnd, crash: storetest.NewCrashFS(), want: map[string]int{"/robots.txt": 1, "/gone": 1}}
 	for path := range all {
 		p.want[path] = 1
 	}
@@ -170,9 +169,20 @@ func (p *powered) life(checkpoints int) (over bool) {
 
 // checkpoint makes a checkpoint. It reports false if the crawl has ended.
 func (p *powered) checkpoint(ctx context.Context, j *Job, st *store.Store) bool {
-	_, err := checkpoint.Create(ctx, st, checkpoint.Options{Numbered: CheckpointName,
-		Before: func(name string) error { p.makes(true); return j.Prepare(ctx, name) }})
+	var open []string
+	_, err := checkpoint.Create(ctx, st, checkpoint.Options{Numbered: CheckpointName, Before: func(name string) error {
+		p.makes(true)
+		open, _ = filepath.Glob(filepath.Join(p.cfg.Archive.Dir, "*"+p.lineage(st)+"*.open"))
+		return j.Prepare(ctx, name)
+	}})
 	p.makes(false)
+	if err == nil {
+		for _, path := range open {
+			if _, err := os.Stat(path); err == nil {
+				p.Errorf("%s has not ended with a checkpoint", path)
+			}
+		}
+	}
 	if err != nil && ctx.Err() == nil && !p.isCut() {
 		select {
 		case <-j.broken:
@@ -183,7 +193,10 @@ func (p *powered) checkpoint(ctx context.Context, j *Job, st *store.Store) bool 
 	return err == nil
 }
 
-// logs are the lines of a log, in all its files.
+// lineage is what the names of files have of the store's.
+func (p *powered) lineage(st *store.Store) string { return st.Lineage().String()[:8] }
+
+// lines are those of a log, in all its files.
 func (p *powered) lines(name string) (all []string) {
 	p.Helper()
 	files, err := filepath.Glob(filepath.Join(p.cfg.Logs, name+"*"))
@@ -196,7 +209,7 @@ func (p *powered) lines(name string) (all []string) {
 			p.Fatal(err)
 		}
 		for text := range strings.Lines(string(b)) {
-			if !strings.HasSuffix(text, "\n") || strings.Contains(text, "\x00") {
+			if (!strings.HasSuffix(text, "\n") || strings.Contains(text, "\x00")) && p.other == nil {
 				p.Errorf("%s has a line that is not whole: %q", name, text)
 			}
 			all = append(all, strings.TrimSuffix(text, "\n"))
