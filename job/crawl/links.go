@@ -21,7 +21,7 @@ import (
 type badLink struct{ reference, why string }
 
 // links finds the links of a document, of which body is the content as it was transferred, that are to be crawled.
-func (j *Job) links(v *visit, doc extract.Document, m *warc.Message, body io.Reader, most int) (err error) {
+func (j *Job) links(v *visit, doc extract.Document, m *warc.Message, body io.Reader, set settings) (err error) {
 	if doc.Body, err = decoded(m, body); err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (j *Job) links(v *visit, doc extract.Document, m *warc.Message, body io.Rea
 		doc.Via, _ = weburl.Parse(v.lease.Via)
 	}
 	links := 0
-	_, err = extract.Links(doc, extract.Options{
+	seen, err := extract.Links(doc, extract.Options{
 		Bad: func(reference, _ string, err error) {
 			if len(v.bad) < mostBad {
 				v.bad = append(v.bad, badLink{reference, err.Error()})
@@ -37,9 +37,13 @@ func (j *Job) links(v *visit, doc extract.Document, m *warc.Message, body io.Rea
 		},
 	}, func(l extract.Link) bool {
 		j.follow(v, scope.Candidate{URL: l.URL, Hops: v.lease.Hops + string(l.Hop), Via: doc.URL, Source: v.lease.Source})
+		if set.metadata {
+			v.outlink(l)
+		}
 		links++
-		return links < most
+		return links < set.maxLinks
 	})
+	v.charset = seen.Charset
 	return err
 }
 

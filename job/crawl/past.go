@@ -123,7 +123,7 @@ func (c *capture) unmodified(p *past) {
 }
 
 // linksOf are the links of what a URL was, which it has still.
-func (j *Job) linksOf(v *visit, u weburl.URL, p *past, most int) error {
+func (j *Job) linksOf(v *visit, u weburl.URL, p *past, set settings) error {
 	e, m, err := p.read()
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func (j *Job) linksOf(v *visit, u weburl.URL, p *past, most int) error {
 	for _, f := range m.Fields {
 		header.Add(f.Name, f.Value)
 	}
-	if err := j.links(v, extract.Document{URL: u, Header: header}, m, m.Payload(), most); err != nil {
+	if err := j.links(v, extract.Document{URL: u, Header: header}, m, m.Payload(), set); err != nil {
 		return err
 	}
 	_, err = e.End() // the links are those of a record that is whole

@@ -30,6 +30,8 @@ type Settings struct {
 	Conditional *bool `yaml:"conditional"`
 	// Cookies are taken from answers and told the site again, for as long as the crawl lasts; default false.
 	Cookies *bool `yaml:"cookies"`
+	// Metadata records are written beside what was fetched: how it was found, and all of its links; default false.
+	Metadata *bool `yaml:"metadata"`
 }
 
 // settings are Settings of which nothing is left open.
@@ -43,6 +45,7 @@ type settings struct {
 	retryAfter         time.Duration
 	conditional        bool
 	cookies            bool
+	metadata           bool
 }
 
 var defaults = settings{factor: 5, min: 3 * time.Second, max: 30 * time.Second, maxCrawl: 5 * time.Minute, maxLinks: 6000,
@@ -61,6 +64,7 @@ func (s settings) over(t Settings) settings {
 	put(&s.retryAfter, t.RetryAfter)
 	put(&s.conditional, t.Conditional)
 	put(&s.cookies, t.Cookies)
+	put(&s.metadata, t.Metadata)
 	return s
 }
 
@@ -116,6 +120,7 @@ func (s Settings) with(t Settings) Settings {
 	first(&s.RetryAfter, t.RetryAfter)
 	first(&s.Conditional, t.Conditional)
 	first(&s.Cookies, t.Cookies)
+	first(&s.Metadata, t.Metadata)
 	return s
 }
 

@@ -33,6 +33,8 @@ type visit struct {
 	asks     bool       // it gave the URL back: links has what its host is to be asked for first
 	leads    weburl.URL // where it leads, if that counts as a seed from now on
 	to       weburl.URL // where it leads, if it is a seed
+	outlinks []byte     // fields of its metadata
+	charset  string     // its links were read in
 	cookies  string     // the site whose cookies it has changed
 }
 
@@ -64,6 +66,9 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 	if err == nil && isRobots(u) {
 		if v = j.visitRobots(ctx, v, u, set); v != nil && v.rules.State() == robots.Unreachable {
 			v.rules.tried = rules.tried + 1
+		}
+		if v != nil && set.metadata {
+			v.describe()
 		}
 		return v, nil
 	}
@@ -124,7 +129,7 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 		}
 	}
 	m, err := c.read(u, func(m *warc.Message, body io.Reader) error {
-		return j.links(v, extract.Document{URL: u, Header: x.Header}, m, body, set.maxLinks)
+		return j.links(v, extract.Document{URL: u, Header: x.Header}, m, body, set)
 	})
 	if err != nil {
 		j.unread(c, err)
@@ -132,7 +137,7 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 	switch {
 	case m == nil:
 	case x.Status == http.StatusNotModified && was != nil:
-		if err := j.linksOf(v, u, was, set.maxLinks); err != nil { // it is asked for once more, as if nothing were known
+		if err := j.linksOf(v, u, was, set); err != nil { // it is asked for once more, as if nothing were known
 			j.unread(c, err)
 			v.again(due, due)
 			j.frontier.Release(l, due)
@@ -159,6 +164,9 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 	}
 	v.outcome.Type, v.outcome.Bytes = c.line.mime, x.Received.Size()
 	v.ends(x.Status, due)
+	if set.metadata {
+		v.describe()
+	}
 	return v, nil
 }
 
@@ -171,7 +179,7 @@ func (j *Job) unread(c *capture, err error) {
 // again has a URL tried again; what came of it this time is not kept.
 func (v *visit) again(at, due time.Time) {
 	v.retry, v.outcome.Due = at, due
-	v.links, v.bad = nil, nil
+	v.links, v.bad, v.outlinks = nil, nil, nil
 }
 
 // redirected notes where a seed leads.
