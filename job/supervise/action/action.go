@@ -1,0 +1,203 @@
+// Package action does what rules decided: it takes a call, in which every word is settled, does it once, and says how it went. It
+// keeps nothing, retries nothing, and decides nothing: who queues calls, and what becomes of one whose outcome nobody knows, is
+// job/supervise's.
+//
+// What a call may reach is given by Tools. Programs are run by base/process: no shell, an environment of their own, the whole of what
+// they started ended at the time-out, and dead with us.
+package action
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/process"
+	"holdfast/base/visible"
+	"holdfast/job/supervise/rule"
+)
+
+// Units are the services of the machine.
+type Units interface {
+	// Do does a verb of systemctl to a unit, and returns when systemd's job has ended.
+	Do(ctx context.Context, verb, unit string) error
+	// Kill sends a signal, without its SIG, to all processes of a unit.
+	Kill(ctx context.Context, unit, signal string) error
+}
+
+// Tools are what actions are done with.
+type Tools struct {
+	// Units is nil where there is no systemd.
+	Units Units
+	// Notify tells people something, by the name of a target.
+	Notify func(ctx context.Context, target, text string) error
+	// Order gives a job of ours an order, and returns what it says to that.
+	Order func(ctx context.Context, job, order string, with map[string]string) (string, error)
+	// Secrets has the URL and headers of a request, which are not kept with the call.
+	Secrets func(c *rule.Call) (*rule.Request, error)
+	// Client makes requests.
+	Client *http.Client
+	// Life tells our marks from those of other jobs, and of other lives of the store: see Leftover.
+	Life string
+}
+
+// Outcome is how a call went.
+type Outcome struct {
+	Begun time.Time     `json:"begun"`
+	Took  time.Duration `json:"took"`
+	// Failed is why it did not do what it should; "" if it did.
+	Failed string `json:"failed,omitempty"`
+	// Code is what a program ended with, -1 if a signal ended it, or the status of an HTTP answer.
+	Code int `json:"code,omitempty"`
+	// Output is what the program wrote, or the begin of the answer's body: text, in which what is no text is written as an escape.
+	Output string `json:"output,omitempty"`
+	// Again is whether it makes sense to try it again: nobody has to change anything first.
+	Again bool `json:"again,omitempty"`
+}
+
+const (
+	// mostOutput is how much of an output is kept.
+	mostOutput = 16 << 10
+	// grace is how long a program that took too long has to end.
+	grace = 2 * time.Second
+)
+
+// Do does a call, within its time. When ctx ends it is broken off, and what has become of it is not known: that is the error.
+func (t *Tools) Do(ctx context.Context, c *rule.Call) (Outcome, error) {
+	o := Outcome{Begun: time.Now()}
+	limited, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	var err error
+	switch {
+	case c.Run != nil:
+		err = t.run(ctx, c, &o)
+	case c.HTTP != nil:
+		err = t.request(limited, c, &o)
+	case c.Systemctl != "":
+		err = t.unit(func() error { return t.Units.Do(limited, c.Systemctl, c.Unit) })
+	case c.Signal != "":
+		err = t.unit(func() error { return t.Units.Kill(limited, c.Unit, c.Signal) })
+	case c.Notify != "":
+		err = t.Notify(limited, c.Notify, c.Text)
+	case c.Holdfast != "":
+		o.Output, err = t.Order(limited, c.Job, c.Holdfast, c.With)
+	default:
+		err = fault.New(fault.Invalid, "this action says nothing that could be done")
+	}
+	o.Took = time.Since(o.Begun)
+	if ctx.Err() != nil {
+		return o, context.Cause(ctx)
+	}
+	if err == nil {
+		return o, nil
+	}
+	o.Failed, o.Again = err.Error(), !slices.Contains(hopeless, fault.KindOf(err))
+	if errors.Is(err, context.DeadlineExceeded) {
+		o.Failed = fmt.Sprintf("it took longer than %v: %v", c.Timeout, err)
+	}
+	return o, nil
+}
+
+// hopeless are the kinds of faults that another try does not mend.
+var hopeless = []fault.Kind{fault.Permanent, fault.Invalid, fault.Credentials, fault.NotFound}
+
+func (t *Tools) unit(do func() error) error {
+	if t.Units == nil {
+		return fault.New(fault.Permanent, "there is no systemd here that could be asked")
+	}
+	return do()
+}
+
+// run runs a program.
+func (t *Tools) run(ctx context.Context, c *rule.Call, o *Outcome) error {
+	if err := process.Safe(c.Run[0]); err != nil { // looked at each time: it may be another one than when the rules were read
+		return err
+	}
+	cmd := process.Command{Args: c.Run, Mark: t.mark(c), Within: c.Timeout, Grace: grace, Keep: mostOutput}
+	for name, value := range c.Env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	if c.RunAs != "" {
+		var err error
+		if cmd.User, err = process.FindUser(c.RunAs); err != nil {
+			return err
+		}
+	}
+	r, err := cmd.Run(ctx)
+	o.Code, o.Output = r.Code, shown(r)
+	if err == nil && !r.OK() {
+		return fmt.Errorf("%s: %v", c.Run[0], r)
+	}
+	return err
+}
+
+// mark is how the processes of a call are found.
+func (t *Tools) mark(c *rule.Call) string { return t.Life + "/" + c.ID }
+
+// Leftover ends what a call of an earlier process of ours has left running: it was under way when we were killed.
+func (t *Tools) Leftover(calls ...*rule.Call) error {
+	var marks []string
+	for _, c := range calls {
+		if c.Run != nil {
+			marks = append(marks, t.mark(c))
+		}
+	}
+	return process.Sweep(marks...)
+}
+
+// shown is an output as text, with a note where some of it was not kept.
+func shown(r process.Result) string {
+	if r.Dropped == 0 {
+		return text(r.Output)
+	}
+	return fmt.Sprintf("%s\n[%d bytes left out]\n%s", text(r.Output[:r.Cut]), r.Dropped, text(r.Output[r.Cut:]))
+}
+
+func text(b []byte) string {
+	return visible.Text(strings.ToValidUTF8(string(bytes.TrimRight(b, "\n")), "\uFFFD"), "\n\t")
+}
+
+// request makes an HTTP request.
+func (t *Tools) request(ctx context.Context, c *rule.Call, o *Outcome) error {
+	secret, err := t.Secrets(c)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, c.HTTP.Method, secret.URL.Reveal(), strings.NewReader(c.HTTP.Body))
+	if err != nil {
+		return fault.New(fault.Permanent, "the URL of this request is none") // the error would show it
+	}
+	req.Header.Set("Content-Type", c.HTTP.Type)
+	req.Header.Set("User-Agent", "holdfast")
+	// A server that knows this key does what it is asked for only once (draft-ietf-httpapi-idempotency-key-header).
+	req.Header.Set("Idempotency-Key", `"`+c.ID+`"`)
+	for name, value := range secret.Headers {
+		req.Header.Set(name, value.Reveal())
+	}
+	resp, err := t.Client.Do(req)
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err // without the URL, which may hold a secret
+	}
+	if err != nil {
+		return fault.New(fault.Transient, "%w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, mostOutput))
+	o.Code, o.Output = resp.StatusCode, text(body)
+	switch {
+	case resp.StatusCode/100 == 4 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout:
+		return fault.New(fault.Invalid, "the server answers %s", resp.Status)
+	case resp.StatusCode/100 != 2:
+		return fault.New(fault.Transient, "the server answers %s", resp.Status)
+	case err != nil:
+		return fault.New(fault.Transient, "the answer %s breaks off: %w", resp.Status, err)
+	}
+	return nil
+}
