@@ -128,3 +128,22 @@ func TestJoinerLosesNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestConfig(t *testing.T) {
+	if r := (Config{Continue: `^\s`, Lines: 3}).Rule(); r == nil || r.Lines != 3 || r.Start != nil || !r.Continue.MatchString(" x") {
+		t.Errorf("got %+v", r)
+	}
+	for want, c := range map[string]Config{
+		"start: want either start or continue": {},
+		"start: want either":                   {Start: "a", Continue: "b"},
+		"continue: error parsing regexp":       {Continue: "("},
+		"lines: is -1":                         {Start: "a", Lines: -1},
+		"bytes: is 2097152":                    {Start: "a", Bytes: 2 << 20},
+		"quiet: is 2h0m0s":                     {Start: "a", Quiet: 2 * time.Hour},
+	} {
+		faults := c.Validate()
+		if len(faults) != 1 || !strings.HasPrefix(faults[0].Error(), want) || c.Rule() != nil {
+			t.Errorf("%+v: got %v, want %q", c, faults, want)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package logfile
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"holdfast/base/fault"
+)
+
+// placeVersion stands in every position. Another one is not guessed at.
+const placeVersion = 1
+
+// How many bytes a file is known by: of its begin, and before an offset.
+const (
+	headBytes = 512
+	tailBytes = 256
+)
+
+// identity is a file by the kernel's word. It is given to another file when the first is gone.
+type identity struct {
+	Dev uint64 `json:"dev"`
+	Ino uint64 `json:"ino"`
+}
+
+// print is what a file has at its begin and before an offset. Of a file that is packed, and of one that changed just then, the
+// tail is not known.
+type print struct {
+	Offset int64  `json:"offset"`
+	Head   string `json:"head,omitempty"`
+	Tail   string `json:"tail,omitempty"`
+}
+
+// known is a file that has been read.
+type known struct {
+	identity
+	print
+}
+
+// place is where the next line stands: what the bytes of a position hold, as JSON.
+type place struct {
+	Version int `json:"v"`
+	known       // of the file; without an inode there was none yet
+	// Life names what the file held from when it was begun on: a truncated file begins another life, a copy goes on with it.
+	Life  string `json:"life,omitempty"`
+	Lives int    `json:"lives"` // so far
+	// Mod is when the file was written to last, as far as is known, in nanoseconds; of no file, when that was seen.
+	Mod int64 `json:"mod"`
+	// Begin are the first bytes of the file, so far as they were read.
+	Begin []byte `json:"begin,omitempty"`
+	// Left are the last few files that were read to their ends.
+	Left []known `json:"left,omitempty"`
+}
+
+// leftMost is how many files are kept in Left. Only files of the same age are told apart by it.
+const leftMost = 4
+
+func readPlace(b []byte) (*place, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	p := &place{}
+	if err := json.Unmarshal(b, p); err != nil {
+		return nil, fault.New(fault.Corrupt, "read position %.200q: %w", b, err)
+	}
+	if p.Version != placeVersion || p.Offset < 0 {
+		return nil, fault.New(fault.Corrupt, "read position %.200q: want version %d and an offset", b, placeVersion)
+	}
+	return p, nil
+}
+
+func (p *place) bytes() []byte {
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // it is made of text and numbers alone
+	}
+	return b
+}
+
+// id is the ID of what begins at an offset of this life.
+func (p *place) id(offset int64) string { return fmt.Sprintf("%s:%d", p.Life, offset) }
+
+// begin is the place at the begin of a file.
+func (p *place) begin(s *source) {
+	p.Lives++
+	p.known, p.Begin = known{identity: s.identity}, nil
+	p.Life = fmt.Sprintf("%x-%d", s.Ino, p.Lives)
+	p.Mod = s.mod.UnixNano()
+}
+
+// leave is the place behind the end of a file, when the next is not known.
+func (p *place) leave() {
+	if p.Ino != 0 {
+		p.Left = append(p.Left, p.known)
+		p.Left = p.Left[max(0, len(p.Left)-leftMost):]
+	}
+	p.forget()
+}
+
+// forget is the place before a file that is not known.
+func (p *place) forget() { p.known, p.Begin, p.Life = known{}, nil, "" }
+
+// mark is what was read of a file, in so far as it is known again by it.
+type mark struct {
+	head, tail []byte
+	offset     int64
+}
+
+func (m *mark) push(b []byte) {
+	m.head = append(m.head, b[:min(len(b), headBytes-len(m.head))]...)
+	m.offset += int64(len(b))
+	m.tail = append(m.tail, b[max(0, len(b)-tailBytes):]...)
+	m.tail = append(m.tail[:0], m.tail[max(0, len(m.tail)-tailBytes):]...)
+}
+
+// still reports whether a file holds what was read of it.
+func (m *mark) still(s *source) (bool, error) {
+	head, err := s.at(0, len(m.head))
+	if err != nil || !bytes.Equal(head, m.head) {
+		return false, err
+	}
+	tail, err := s.at(m.offset-int64(len(m.tail)), len(m.tail))
+	return bytes.Equal(tail, m.tail), err
+}
+
+func hash(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:12])
+}
+
+// matches reports whether a file is one that was read to a place. Where nothing was read, every file is.
+func (k known) matches(s *source) (bool, error) {
+	if s.size < k.Offset && !s.packed {
+		return false, nil
+	}
+	head, err := s.at(0, int(min(k.Offset, headBytes)))
+	if err != nil || k.Offset > 0 && hash(head) != k.Head {
+		return false, err
+	}
+	if k.Tail == "" || s.packed {
+		return true, nil
+	}
+	n := min(k.Offset, tailBytes)
+	tail, err := s.at(k.Offset-n, int(n))
+	return hash(tail) == k.Tail, err
+}
+
+// mayFollow reports whether a file that was written to last at a time may be younger than the place.
+func (p *place) mayFollow(mod time.Time) bool { return mod.UnixNano() >= p.Mod }
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }

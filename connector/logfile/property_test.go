@@ -1,0 +1,174 @@
+package logfile
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/tests/testenv"
+)
+
+// writer writes numbered lines and rotates as its chance has it.
+type writer struct {
+	*log
+	r       *rand.Rand
+	f       *os.File
+	n       int
+	keep    int // rotated files
+	dropped bool
+}
+
+func (w *writer) open() {
+	f, err := os.OpenFile(w.cfg.Path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	must(w.t, err)
+	w.f = f
+}
+
+// put writes lines, in pieces now and then.
+func (w *writer) put() {
+	for range w.r.IntN(20) {
+		line := fmt.Sprintf("%06d %s\n", w.n, strings.Repeat("x", w.r.IntN(60)))
+		w.n++
+		if w.r.IntN(4) == 0 {
+			_, err := w.f.WriteString(line[:4])
+			must(w.t, err)
+			line = line[4:]
+			w.pause()
+		}
+		_, err := w.f.WriteString(line)
+		must(w.t, err)
+	}
+}
+
+func (w *writer) pause() { time.Sleep(time.Duration(w.r.IntN(3000)) * time.Microsecond) }
+
+// shift makes room for a new .1: the oldest goes, and some are packed.
+func (w *writer) shift() {
+	for i := w.keep; i >= 1; i-- {
+		for _, ext := range []string{"", ".gz"} {
+			name := w.path("." + strconv.Itoa(i) + ext)
+			if _, err := os.Stat(name); err != nil {
+				continue
+			}
+			if i == w.keep {
+				must(w.t, os.Remove(name))
+				w.dropped = true
+				continue
+			}
+			must(w.t, os.Rename(name, w.path("."+strconv.Itoa(i+1)+ext)))
+		}
+	}
+}
+
+func (w *writer) rotate() {
+	w.shift()
+	if w.r.IntN(2) == 0 {
+		w.copyTruncate(".1")
+		return
+	}
+	w.rename("", ".1")
+	for range w.r.IntN(3) {
+		w.put() // it does not know yet
+	}
+	must(w.t, w.f.Close())
+	w.open()
+}
+
+// Lines are written, files are rotated in both ways, packed and removed, and the watcher ends and begins at any moment: each line is
+// told once and in its order, or a gap stands where it would be.
+func TestEveryLineOnceOrAGap(t *testing.T) {
+	seed := testenv.Seed(t)
+	for i := range testenv.Count(t, 100) {
+		t.Run(strconv.Itoa(i), func(t *testing.T) { campaign(t, rand.New(rand.NewPCG(seed, uint64(i)))) })
+	}
+}
+
+func campaign(t *testing.T, r *rand.Rand) {
+	w := &writer{log: newLog(t), r: r, keep: 3 + r.IntN(20)}
+	w.cfg.Settle = 100 * time.Millisecond
+	var kill bool
+	w.refuse = func() error {
+		if kill {
+			return errKilled
+		}
+		return nil
+	}
+	w.open()
+	w.start()
+	w.ready()
+	for range 60 {
+		switch r.IntN(8) {
+		case 0:
+			w.rotate()
+		case 1:
+			w.keeper.mu.Lock()
+			kill = r.IntN(2) == 0
+			w.keeper.mu.Unlock()
+			w.pause()
+			w.stop()
+			for range r.IntN(4) {
+				w.put()
+				if r.IntN(3) == 0 {
+					w.rotate()
+				}
+			}
+			w.pack()
+			kill = false
+			w.start()
+		case 2:
+			w.pack()
+		default:
+			w.put()
+		}
+		w.pause()
+	}
+	must(t, w.f.Close())
+	w.write("end\n")
+	w.until("end", func() bool { all := w.lines(); return len(all) > 0 && all[len(all)-1] == "end" })
+	w.stop()
+	w.check()
+}
+
+// pack packs one of the rotated files.
+func (w *writer) pack() {
+	name := w.path("." + strconv.Itoa(2+w.r.IntN(4)))
+	if _, err := os.Stat(name); err == nil {
+		pack(w.t, name)
+	}
+}
+
+func (w *writer) check() {
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("told: %.20000q", w.told())
+		}
+	}()
+	next, gap := 0, false
+	for _, l := range w.lines() {
+		if strings.HasPrefix(l, "GAP ") {
+			gap = true
+			if !w.dropped {
+				w.t.Errorf("nothing was removed, and yet: %s", l)
+			}
+			continue
+		}
+		n := w.n
+		if l != "end" {
+			var err error
+			if n, err = strconv.Atoi(l[:min(6, len(l))]); err != nil {
+				w.t.Fatalf("this line was never written: %q", l)
+			}
+		}
+		if n < next {
+			w.t.Fatalf("line %d came behind line %d", n, next-1)
+		}
+		if n > next && !gap {
+			w.t.Fatalf("lines %d to %d were not told, and no gap says so", next, n-1)
+		}
+		next, gap = n+1, false
+	}
+}

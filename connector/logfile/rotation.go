@@ -1,0 +1,340 @@
+package logfile
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast/base/fault"
+)
+
+// entry is a file of a rotation as its directory has it.
+type entry struct {
+	identity
+	path string
+	mod  time.Time
+}
+
+// rotation finds the files of a log.
+type rotation struct {
+	path    string
+	pattern string // of the others; "" for the default
+}
+
+// list returns the files of the log, the oldest first and that at its path last. It is read until two readings are the same: while
+// a directory is read, files are renamed.
+func (r rotation) list() ([]entry, error) {
+	last, err := r.read()
+	for range 20 {
+		if err != nil {
+			return nil, err
+		}
+		var again []entry
+		again, err = r.read()
+		if slices.EqualFunc(last, again, func(a, b entry) bool { return a.identity == b.identity && a.path == b.path }) {
+			break
+		}
+		last = again
+	}
+	return last, err
+}
+
+func (r rotation) read() ([]entry, error) {
+	names, err := r.names()
+	if err != nil {
+		return nil, err
+	}
+	var all []entry
+	for _, name := range append(names, r.path) {
+		info, err := os.Stat(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return nil, unreadable(name, err)
+		case info.Mode().IsRegular() || name == r.path:
+			all = append(all, entry{identityOf(info), name, info.ModTime()})
+		}
+	}
+	slices.SortStableFunc(all, r.older)
+	return all, nil
+}
+
+// names are the names of rotated files. While one is being packed it is there twice, and whole where it is not packed yet.
+func (r rotation) names() ([]string, error) {
+	dir, pattern := filepath.Split(r.pattern)
+	if r.pattern == "" || dir == "" {
+		dir = filepath.Dir(r.path)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, unreadable(dir, err)
+	}
+	base := filepath.Base(r.path)
+	there := map[string]bool{}
+	for _, e := range entries {
+		is, _ := filepath.Match(pattern, e.Name())
+		if r.pattern == "" {
+			rest, ours := strings.CutPrefix(e.Name(), base)
+			is = ours && rest != "" && (rest[0] == '.' || rest[0] == '-')
+		}
+		if name := filepath.Join(dir, e.Name()); is && name != r.path {
+			there[name] = true
+		}
+	}
+	var all []string
+	for name := range there {
+		plain, packed := strings.CutSuffix(name, ".gz")
+		if other := slices.ContainsFunc([]string{".xz", ".bz2", ".zst", ".swp", ".tmp"}, func(s string) bool { return strings.HasSuffix(name, s) }); !other &&
+			!(packed && there[plain]) {
+			all = append(all, name)
+		}
+	}
+	return all, nil
+}
+
+// older orders two files of a rotation by their names where these say it: app.log.2 is older than app.log.1, app.log-20260101
+// than app.log-20260102. Else by when they were written to.
+func (r rotation) older(a, b entry) int {
+	if a.path == r.path || b.path == r.path {
+		return cmp.Compare(btoi(a.path == r.path), btoi(b.path == r.path))
+	}
+	x, y := r.suffix(a.path), r.suffix(b.path)
+	n, errN := strconv.ParseUint(x, 10, 64)
+	m, errM := strconv.ParseUint(y, 10, 64)
+	const date = 10_000 // from here on numbers are dates and times
+	switch {
+	case errN == nil && errM == nil && n < date && m < date:
+		return cmp.Compare(m, n)
+	case x != "" && y != "" && len(x) == len(y) && x[0] >= '0' && x[0] <= '9' && y[0] >= '0' && y[0] <= '9':
+		return cmp.Compare(x, y)
+	}
+	return cmp.Or(a.mod.Compare(b.mod), cmp.Compare(a.path, b.path))
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// suffix is what a rotation has put behind the name.
+func (r rotation) suffix(path string) string {
+	s := strings.TrimPrefix(filepath.Base(path), filepath.Base(r.path))
+	return strings.TrimLeft(strings.TrimSuffix(s, ".gz"), ".-")
+}
+
+// errMoved: a file is not any more where it was listed.
+var errMoved = errors.New("it was renamed just now")
+
+// steady repeats what works on a list of files while they are being renamed.
+func steady[T any](do func() (T, error)) (v T, err error) {
+	for range 100 {
+		if v, err = do(); !errors.Is(err, errMoved) {
+			return v, err
+		}
+	}
+	return v, fault.New(fault.Transient, "watch a log: its files are renamed faster than they can be looked at")
+}
+
+// find opens the file of a place. It is nil if there is none, or what is at its inode is not what was read.
+func (r rotation) find(p *place) (*source, error) {
+	return steady(func() (*source, error) { return r.findOnce(p) })
+}
+
+func (r rotation) findOnce(p *place) (*source, error) {
+	all, err := r.list()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range all {
+		if e.identity == p.identity {
+			if s, err := r.openIf(e, p.known); s != nil || err != nil {
+				return s, err
+			}
+		}
+	}
+	return r.copied(all, p)
+}
+
+// copied opens a copy of what was read to a place: the oldest that is not older than the place, for what comes behind may begin
+// alike. One that ends before the place has nothing new, and counts as left.
+func (r rotation) copied(all []entry, p *place) (*source, error) {
+	if p.Offset == 0 {
+		return nil, nil
+	}
+	for _, e := range all {
+		if e.path == r.path || e.identity == p.identity {
+			continue
+		}
+		if unread, err := r.unread(p, e); err != nil {
+			return nil, err
+		} else if !unread {
+			continue
+		}
+		s, err := r.openIf(e, p.known)
+		if s != nil {
+			s.final = true
+		}
+		if s != nil || err != nil {
+			return s, err
+		}
+		if err := r.shorter(e, p); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// shorter notes a copy that ends before a place. It is known by its begin alone.
+func (r rotation) shorter(e entry, p *place) error {
+	s, err := r.open(e)
+	if s == nil || err != nil {
+		return err
+	}
+	defer s.f.Close()
+	if s.packed || s.size == 0 || s.size >= p.Offset {
+		return nil
+	}
+	head, err := s.at(0, int(min(s.size, headBytes)))
+	if err == nil && bytes.HasPrefix(p.Begin, head) {
+		p.Left = append(p.Left, known{s.identity, print{Offset: s.size, Head: hash(head)}})
+	}
+	return err
+}
+
+// open opens what was listed. It is nil if it is packed and damaged: what is missing then is a gap.
+func (r rotation) open(e entry) (*source, error) {
+	s, err := open(e.path)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return nil, errMoved
+	case fault.Is(err, fault.Corrupt):
+		return nil, nil
+	case err == nil && s.identity != e.identity:
+		s.f.Close()
+		return nil, errMoved
+	}
+	return s, err
+}
+
+// openIf opens a file if it is the one that was read, and goes to where that was.
+func (r rotation) openIf(e entry, k known) (*source, error) {
+	s, err := r.open(e)
+	if s == nil || err != nil {
+		return nil, err
+	}
+	is, err := k.matches(s)
+	if is && err == nil {
+		err = s.skip(k.Offset)
+	}
+	if err == nil && is {
+		return s, nil
+	}
+	s.f.Close()
+	if fault.Is(err, fault.Corrupt) {
+		err = nil
+	}
+	return nil, err
+}
+
+// left reports whether a file was read to its end already, also if it was packed since.
+func (r rotation) left(p *place, e entry) (bool, error) {
+	for _, k := range p.Left {
+		if k.identity != e.identity && (!strings.HasSuffix(e.path, ".gz") || k.Offset == 0) {
+			continue
+		}
+		if s, err := r.openIf(e, k); s != nil || err != nil {
+			if s != nil {
+				s.f.Close()
+			}
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// unread reports whether a rotated file is none that was read, and not older than the place.
+func (r rotation) unread(p *place, e entry) (bool, error) {
+	if !p.mayFollow(e.mod) {
+		return false, nil
+	}
+	left, err := r.left(p, e)
+	return !left, err
+}
+
+// moved opens a copy of a file that is in no directory any more: it was packed, or copied.
+func (r rotation) moved(p *place) (*source, error) {
+	return steady(func() (*source, error) {
+		all, err := r.list()
+		if err != nil || indexOf(all, p) >= 0 {
+			return nil, err
+		}
+		return r.copied(all, p)
+	})
+}
+
+// copyOf opens a copy of what was read to a place, if there is one.
+func (r rotation) copyOf(p *place) (*source, error) {
+	return steady(func() (*source, error) {
+		all, err := r.list()
+		if err != nil {
+			return nil, err
+		}
+		return r.copied(all, p)
+	})
+}
+
+func indexOf(all []entry, p *place) int {
+	return slices.IndexFunc(all, func(e entry) bool { return p.Ino != 0 && e.identity == p.identity })
+}
+
+// next is the file behind one, or, if that is in no directory any more, the oldest that was not read and is not older than the
+// place. Its path is empty if there is none.
+func (r rotation) next(p *place) (entry, error) {
+	return steady(func() (entry, error) {
+		all, err := r.list()
+		if err != nil {
+			return entry{}, err
+		}
+		if i := indexOf(all, p); i >= 0 {
+			return append(all, entry{})[i+1], nil
+		}
+		return r.oldest(all, p)
+	})
+}
+
+// oldest is the oldest of some files that was not read and is not older than the place, or that at the path.
+func (r rotation) oldest(all []entry, p *place) (entry, error) {
+	for _, e := range all {
+		if e.path == r.path {
+			return e, nil
+		}
+		if unread, err := r.unread(p, e); unread || err != nil {
+			return e, err
+		}
+	}
+	return entry{}, nil
+}
+
+// passed reports whether a file that was begun has an older one before it that was not read: its copy, from before it was
+// truncated.
+func (r rotation) passed(p *place) (bool, error) {
+	return steady(func() (bool, error) {
+		all, err := r.list()
+		i := indexOf(all, p)
+		if err != nil || i < 0 {
+			return false, err
+		}
+		e, err := r.oldest(all[:i], p)
+		return e.path != "", err
+	})
+}

@@ -1,0 +1,152 @@
+package logfile
+
+import (
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/base/fault"
+)
+
+// source is an open file.
+type source struct {
+	identity
+	path string
+	f    *os.File
+	size int64 // when it was opened
+	mod  time.Time
+	// packed: it is read by gz from its begin to its end, and head is what stands there.
+	packed bool
+	gz     *bufio.Reader
+	head   []byte
+	// final: nothing is written to it any more.
+	final bool
+}
+
+// open opens a file that may be packed.
+func open(path string) (*source, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0) // a FIFO is not waited for
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	s := &source{path: path, f: f}
+	if err := s.begin(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *source) begin() error {
+	info, err := s.f.Stat()
+	if err != nil {
+		return unreadable(s.path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return fault.New(fault.Permanent, "watch %s: it is no regular file", s.path)
+	}
+	s.identity, s.size, s.mod = identityOf(info), info.Size(), info.ModTime()
+	if !strings.HasSuffix(s.path, ".gz") {
+		return nil
+	}
+	s.packed, s.final = true, true
+	z, err := gzip.NewReader(s.f)
+	if err != nil {
+		return fault.New(fault.Corrupt, "unpack %s: %w", s.path, err)
+	}
+	s.gz = bufio.NewReaderSize(z, headBytes)
+	s.head, err = s.gz.Peek(headBytes)
+	s.head = append([]byte(nil), s.head...)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fault.New(fault.Corrupt, "unpack %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// skip goes to an offset of a packed file.
+func (s *source) skip(offset int64) error {
+	if !s.packed {
+		return nil
+	}
+	if _, err := io.CopyN(io.Discard, s.gz, offset); err != nil {
+		return fault.New(fault.Corrupt, "unpack %s to byte %d: %w", s.path, offset, err)
+	}
+	return nil
+}
+
+// read reads on at an offset: of a packed file behind what was read before. At the end it reads nothing.
+func (s *source) read(b []byte, offset int64) (n int, err error) {
+	if s.packed {
+		n, err = s.gz.Read(b)
+	} else {
+		n, err = s.f.ReadAt(b, offset)
+	}
+	if n > 0 || err == nil || errors.Is(err, io.EOF) {
+		return n, nil
+	}
+	if s.packed {
+		return 0, fault.New(fault.Corrupt, "unpack %s: %w", s.path, err)
+	}
+	return 0, unreadable(s.path, err)
+}
+
+// at are n bytes at an offset, less where there are fewer.
+func (s *source) at(offset int64, n int) ([]byte, error) {
+	if s.packed {
+		return s.head[min(offset, int64(len(s.head))):min(offset+int64(n), int64(len(s.head)))], nil
+	}
+	b := make([]byte, n)
+	n, err := s.f.ReadAt(b, offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, unreadable(s.path, err)
+	}
+	return b[:n], nil
+}
+
+// look looks at how large it is now and when it was written to.
+func (s *source) look() error {
+	info, err := s.f.Stat()
+	if err != nil {
+		return unreadable(s.path, err)
+	}
+	s.size, s.mod = info.Size(), info.ModTime()
+	return nil
+}
+
+func identityOf(info fs.FileInfo) identity {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return identity{st.Dev, st.Ino}
+	}
+	return identity{}
+}
+
+// unreadable is why a file can't be read, with its kind.
+func unreadable(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fault.New(fault.NotFound, "watch %s: it is not there", path)
+	case errors.Is(err, fs.ErrPermission):
+		return fault.WithHint(fault.New(fault.Permanent, "watch %s: it may not be read: %w", path, err),
+			"change its mode or owner, or the group of who watches it (adm reads most logs)")
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
+		return fault.New(fault.Permanent, "watch %s: %w", path, err)
+	}
+	return fault.New(fault.Transient, "watch %s: %w", path, err)
+}
+
+// booted is when this machine was started.
+func booted() (time.Time, error) {
+	var up unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+		return time.Time{}, fault.New(fault.Transient, "ask when this machine was started: %w", err)
+	}
+	return time.Now().Add(-time.Duration(up.Nano())), nil
+}
