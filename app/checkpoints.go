@@ -81,6 +81,9 @@ func (d *Desk) CreateCheckpoint(ctx context.Context, job, name string,
 			}
 		}
 		c, err := checkpoint.Create(ctx, st, o)
+		if o.Numbered != nil {
+			err = errors.Join(err, d.checkpointed(ctx, job))
+		}
 		if err != nil {
 			return err
 		}
@@ -107,6 +110,15 @@ func (d *Desk) prepare(ctx context.Context, w besideStore, job string, st *store
 		}
 	}
 	return w.prepare(st, d.plan.Log, d.plan.Place.Dir, job, name)
+}
+
+// checkpointed has a job know that the snapshot stands, or that there is none.
+func (d *Desk) checkpointed(ctx context.Context, job string) error {
+	_, err := d.Command(context.WithoutCancel(ctx), job, "checkpointed")
+	if fault.Is(err, fault.Transient) { // it does not run, or ends: its next start knows
+		return nil
+	}
+	return err
 }
 
 // onCheckpoint is how work on checkpoints tells of its progress.

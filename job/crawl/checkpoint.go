@@ -9,6 +9,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/job/crawl/frontier"
+	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/store"
 )
 
@@ -25,18 +26,52 @@ func Facts(r store.Reader) (map[string]int64, error) {
 
 // Prepare ends the WARC file and the logs in front of a checkpoint: what it has is in files that nobody writes to any more. What is
 // fetched meanwhile goes into the next ones.
-func (j *Job) Prepare(ctx context.Context, checkpoint string) error {
+func (j *Job) Prepare(ctx context.Context, name string) error {
 	return j.errand(ctx, func() error {
-		if err := errors.Join(j.line(), j.roll(), j.logs.rotate(checkpoint)); err != nil {
+		if err := errors.Join(j.line(), j.roll(), j.logs.rotate(name)); err != nil {
 			return err
 		}
 		if j.journal != nil {
-			if err := j.journal.Rotate(checkpoint); err != nil {
+			if err := j.journal.Rotate(name); err != nil {
 				return err
 			}
 		}
 		return j.commit(nil)
 	})
+}
+
+// Checkpointed comes behind Prepare, when the checkpoint's snapshot stands or there will be none.
+func (j *Job) Checkpointed(ctx context.Context) error {
+	return j.errand(ctx, func() error {
+		j.logs.checkpointed()
+		return j.commit(nil)
+	})
+}
+
+// noteStart tells with how many URLs in flight the last run ended: of a store that was taken back, how many were at that moment.
+func (j *Job) noteStart(inFlight int) error {
+	urls := fmt.Sprintf("%d %s", inFlight, plural(inFlight, "URL"))
+	if !j.logs.restored {
+		if inFlight > 0 {
+			j.env.History.Note("crawl.resumed", "resumed after an unclean stop: %s in flight returned to the frontier", urls)
+		}
+		return nil
+	}
+	return j.env.Store.Latest(func(r store.Reader) error {
+		from, _, err := checkpoint.Restored(r)
+		if err == nil {
+			j.env.History.Note("crawl.restored", "restored from checkpoint %s of %s: %s that %s in flight then returned to the frontier",
+				from.Name, from.Created.UTC().Format(time.DateTime), urls, wasOrWere(inFlight))
+		}
+		return err
+	})
+}
+
+func wasOrWere(n int) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
 }
 
 // errand has something done by the one who writes.
@@ -56,7 +91,7 @@ func (j *Job) errand(ctx context.Context, do func() error) error {
 }
 
 // Prepare is Job.Prepare for a crawl that does not run. Its WARC file has ended already, if that was in good order.
-func Prepare(st *store.Store, cfg Config, log *slog.Logger, checkpoint string) (err error) {
+func Prepare(st *store.Store, cfg Config, log *slog.Logger, name string) (err error) {
 	cfg.Earlier = nil // nothing is compared
 	f, _, err := openFiles(st, cfg, log)
 	if err != nil {
@@ -64,11 +99,11 @@ func Prepare(st *store.Store, cfg Config, log *slog.Logger, checkpoint string) (
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
 	f.index.Roll()
-	if err := errors.Join(f.archive.Roll(), f.index.Sync(), f.logs.rotate(checkpoint)); err != nil {
+	if err := errors.Join(f.archive.Roll(), f.index.Sync(), f.logs.rotate(name)); err != nil {
 		return err
 	}
 	if f.journal != nil {
-		if err := f.journal.Rotate(checkpoint); err != nil {
+		if err := f.journal.Rotate(name); err != nil {
 			return err
 		}
 	}

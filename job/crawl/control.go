@@ -60,6 +60,8 @@ func (j *Job) Command(ctx context.Context, name string, args []string) (string, 
 		return j.orderDrain(ctx)
 	case "terminate":
 		return j.orderTerminate()
+	case "checkpointed":
+		return "", j.Checkpointed(ctx)
 	case "leases":
 		return j.leases()
 	case "index":

@@ -154,9 +154,8 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 	if err := j.openSeeds(); err != nil {
 		return nil, err
 	}
-	if inFlight > 0 {
-		env.History.Note("crawl.resumed", "resumed after an unclean stop: %d %s in flight returned to the frontier", inFlight,
-			plural(inFlight, "URL"))
+	if err := j.noteStart(inFlight); err != nil {
+		return nil, err
 	}
 	for _, name := range moved {
 		env.History.Note("crawl.cut", "what was written and not committed is in %s", name)

@@ -21,20 +21,68 @@ const (
 	progressLog = "progress-statistics.log"
 )
 
+var logNames = []string{crawlLog, errorsLog, progressLog}
+
 // logs are the logs of a crawl, in step with its store: a line is there if and only if what it tells of was committed.
+//
+// A checkpoint ends them, and its snapshot is taken a moment later. The lines in between stand in files that the other time line goes
+// on with, and whoever goes back must not touch those. So the store has these lines too, until the snapshot stands.
 type logs struct {
-	lineage string
-	files   map[string]*outfile.Log
-	text    map[string][]byte // not written yet
+	lineage  string
+	files    map[string]*outfile.Log
+	text     map[string][]byte // not written yet
+	restored bool              // the store was taken back to a checkpoint, and opens its logs for the first time
+
+	keeping bool              // a checkpoint is being made
+	kept    map[string][]byte // lines of the next commit, for the store; only while keeping
+	tail    int               // pieces that the store has
+	stale   bool              // nobody needs them any more
 }
 
 // logState is what the store knows of the logs.
 type logState struct {
 	Lineage string                   `json:"lineage"`
 	Logs    map[string]outfile.State `json:"logs"`
+	// Tail is how many pieces of lines the store has. Owed says that they are to stand behind what the logs have.
+	Tail int  `json:"tail,omitempty"`
+	Owed bool `json:"owed,omitempty"`
 }
 
+// Keys: L is the state, L name 0 number (4) a piece of lines.
 var logsKey = store.Key{byte(store.Job), 'L'}
+
+// tailsFrom is in front of all of these.
+var tailsFrom = logsKey.U8(1)
+
+func tailKey(name string, n int) store.Key { return logsKey.Str(name).U8(0).U32(uint32(n)) }
+
+// tailOf are the lines that the store has of a log.
+func (s *logState) tailOf(r store.Reader, name string) (tail []byte, err error) {
+	for n := range s.Tail {
+		if _, err := r.Look(tailKey(name, n), func(v []byte) error { tail = append(tail, v...); return nil }); err != nil {
+			return nil, err
+		}
+	}
+	return tail, nil
+}
+
+func readLogState(r store.Reader) (s logState, err error) {
+	_, err = r.Look(logsKey, func(v []byte) error {
+		if err := json.Unmarshal(v, &s); err != nil {
+			return fault.New(fault.Corrupt, "what is known of the logs is %q: %w", v, err)
+		}
+		return nil
+	})
+	return s, err
+}
+
+func (s logState) put(tx *store.Tx) error {
+	b, err := json.Marshal(s)
+	if err == nil {
+		tx.Set(logsKey, b)
+	}
+	return err
+}
 
 // openLogs opens the logs in a directory, and brings them to what the store says. Those of another time line, that a restore left
 // behind, are set aside under another name and not touched.
@@ -42,30 +90,13 @@ func openLogs(st *store.Store, d outfile.Disk, dir string) (l *logs, moved []str
 	if err := d.MkdirAll(dir); err != nil {
 		return nil, nil, err
 	}
-	l = &logs{lineage: st.Lineage().String(), files: map[string]*outfile.Log{}, text: map[string][]byte{}}
-	var s logState
-	err = st.Latest(func(r store.Reader) error {
-		_, err := r.Look(logsKey, func(v []byte) error {
-			if err := json.Unmarshal(v, &s); err != nil {
-				return fault.New(fault.Corrupt, "what is known of the logs is %q: %w", v, err)
-			}
-			return nil
-		})
-		return err
-	})
+	l = &logs{lineage: st.Lineage().String(), files: map[string]*outfile.Log{}, text: map[string][]byte{}, kept: map[string][]byte{}}
+	s, err := l.begin(st, d, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, name := range []string{crawlLog, errorsLog, progressLog} {
-		path := filepath.Join(dir, name)
-		state, ours := s.Logs[name]
-		if ours = ours && s.Lineage == l.lineage; !ours {
-			state = outfile.State{}
-			if err := outfile.SetAside(d, path, l.lineage); err != nil {
-				return nil, nil, errors.Join(err, l.close())
-			}
-		}
-		f, behind, err := outfile.OpenLog(d, path, state, nil, filepath.Join(dir, "quarantine"))
+	for _, name := range logNames {
+		f, behind, err := l.openOne(st, d, dir, name, s)
 		if behind != "" {
 			moved = append(moved, behind)
 		}
@@ -75,6 +106,44 @@ func openLogs(st *store.Store, d outfile.Disk, dir string) (l *logs, moved []str
 		l.files[name] = f
 	}
 	return l, moved, nil
+}
+
+// begin reads what the store knows. One that was taken back begins logs of its own, with the lines that it owes them.
+func (l *logs) begin(st *store.Store, d outfile.Disk, dir string) (s logState, err error) {
+	err = st.Latest(func(r store.Reader) (err error) { s, err = readLogState(r); return err })
+	if err != nil {
+		return s, err
+	}
+	l.tail, l.stale = s.Tail, true
+	if s.Lineage == l.lineage {
+		return s, nil
+	}
+	for _, name := range logNames {
+		if err := outfile.SetAside(d, filepath.Join(dir, name), l.lineage); err != nil {
+			return s, err
+		}
+	}
+	l.restored = s.Lineage != ""
+	s = logState{Lineage: l.lineage, Logs: map[string]outfile.State{}, Tail: s.Tail, Owed: s.Tail > 0}
+	return s, st.Update(func(tx *store.Tx) error { return s.put(tx) })
+}
+
+func (l *logs) openOne(st *store.Store, d outfile.Disk, dir, name string, s logState) (f *outfile.Log, moved string, err error) {
+	path := filepath.Join(dir, name)
+	state, ours := s.Logs[name]
+	if !ours && !s.Owed {
+		if err := outfile.SetAside(d, path, l.lineage); err != nil {
+			return nil, "", err
+		}
+	}
+	var tail []byte
+	if s.Owed {
+		err = st.Latest(func(r store.Reader) (err error) { tail, err = s.tailOf(r, name); return err })
+		if err != nil {
+			return nil, "", err
+		}
+	}
+	return outfile.OpenLog(d, path, state, tail, filepath.Join(dir, "quarantine"))
 }
 
 // write puts text behind what a log has.
@@ -98,6 +167,9 @@ func (l *logs) sync() error {
 		if err := f.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", name, err)
 		}
+		if l.keeping {
+			l.kept[name] = append(l.kept[name], text...)
+		}
 		l.text[name] = text[:0]
 	}
 	return nil
@@ -116,24 +188,40 @@ func (l *logs) rotate(checkpoint string) error {
 			return err
 		}
 	}
+	l.keeping, l.stale = true, true
+	clear(l.kept)
 	return nil
+}
+
+// checkpointed ends what rotate began: the snapshot stands, or there will be none.
+func (l *logs) checkpointed() {
+	l.keeping, l.stale = false, true
+	clear(l.kept)
 }
 
 // commit says in a transaction how far the logs count.
 func (l *logs) commit(tx *store.Tx) error {
-	s := logState{Lineage: l.lineage, Logs: map[string]outfile.State{}}
+	s := logState{Lineage: l.lineage, Logs: map[string]outfile.State{}, Tail: l.tail}
 	for name, f := range l.files {
 		s.Logs[name] = f.State()
 	}
-	b, err := json.Marshal(s)
-	if err == nil {
-		tx.Set(logsKey, b)
+	if l.stale && l.tail > 0 {
+		tx.DeleteRange(tailsFrom, logsKey.End())
+		s.Tail = 0
 	}
-	return err
+	if l.keeping && len(l.kept) > 0 {
+		for name, text := range l.kept {
+			tx.Set(tailKey(name, s.Tail), text)
+		}
+		s.Tail++
+	}
+	tx.OnDurable(func() { l.tail, l.stale = s.Tail, false })
+	return s.put(tx)
 }
 
 // committed comes behind the transaction of a commit.
 func (l *logs) committed() (err error) {
+	clear(l.kept)
 	for _, f := range l.files {
 		err = errors.Join(err, f.Committed())
 	}
