@@ -17,6 +17,8 @@ type FetchRequest struct {
 	Literal bool
 	// MaxBytes of the answer, 0 for the Fetcher's.
 	MaxBytes int64
+	// Wants is asked when the head of an answer with a body is there, whether the body is to be read; nil is always.
+	Wants func(status int, h http.Header) bool
 }
 
 // Exchange is what was sent for a request and what came, as bytes. It is closed by whoever got it.
@@ -38,6 +40,8 @@ type Exchange struct {
 	// Truncated says why the answer is not whole, in the words of a WARC: "length", "time", "disconnect", or "unspecified" if its
 	// chunks broke their form and where it ends can't be known; "" if it is whole.
 	Truncated string
+	// Unwanted: Wants did not want the body. Of an answer with one it is Truncated, by "unspecified".
+	Unwanted bool
 	// Looked is the look-up of the host's name, if it was made for this request and not remembered.
 	Looked *Lookup
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ type answer struct {
 	x        *connector.Exchange
 	unframed bool // it has no end of its own, or has lost it
 	slopped  int  // bytes of line ends before it
+	wants    func(status int, h http.Header) bool
 }
 
 // head reads up to the end of the head of the answer proper, and keeps those before it aside.
@@ -96,6 +98,15 @@ func beginsAnswer(b []byte) bool {
 	return string(b[:min(len(b), len(start))]) == start[:min(len(b), len(start))]
 }
 
+// wanted asks whether the body is to be read, if there is one. errUnwanted says no; the server finds the connection closed.
+func (a *answer) wanted(empty bool) error {
+	if empty || a.wants == nil || a.wants(a.x.Status, a.x.Header) {
+		return nil
+	}
+	a.x.Unwanted = true
+	return errUnwanted
+}
+
 // body reads the body behind a head. An error says why it is not whole.
 func (a *answer) body(h head) error {
 	switch {
@@ -123,7 +134,7 @@ func (a *answer) ended(err error) (whole bool, fatal error) {
 		a.x.Truncated = "length"
 	case errors.Is(err, errTime):
 		a.x.Truncated = "time"
-	case errors.Is(err, errForm):
+	case errors.Is(err, errForm), errors.Is(err, errUnwanted):
 		a.x.Truncated = "unspecified"
 	default:
 		a.x.Truncated = "disconnect"

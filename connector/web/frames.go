@@ -73,7 +73,9 @@ func (c *call) ask2(a *answer) (bool, error) {
 	}
 	if err == nil {
 		a.w.clock.atBody()
-		err = f.body(a)
+		if err = a.wanted(f.ended); err == nil {
+			err = f.body(a)
+		}
 	}
 	whole, err := a.ended(err)
 	return whole && err == nil && !f.away && f.stream < lastStream, err

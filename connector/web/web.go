@@ -170,7 +170,7 @@ func (c *call) exchange(w *wire) (*connector.Exchange, error) {
 	w.begin(clock{ctx: c.ctx, pace: f.pace, end: c.began.Add(f.cfg.Timeout), head: time.Now().Add(f.cfg.HeaderTimeout),
 		silence: f.cfg.Silence, rate: f.cfg.MinRate, grace: f.cfg.RateGrace})
 	stop := context.AfterFunc(c.ctx, w.interrupt)
-	a := &answer{w: w, s: s, x: x}
+	a := &answer{w: w, s: s, x: x, wants: c.request.Wants}
 	var keep bool
 	var err error
 	if w.frames != nil {
@@ -222,7 +222,9 @@ func (c *call) ask1(a *answer) (bool, error) {
 	a.x.Status, a.x.Header, a.x.Protocol = h.status, h.fields, h.protocol()
 	if err == nil {
 		a.w.clock.atBody()
-		err = a.body(h)
+		if err = a.wanted(h.empty()); err == nil {
+			err = a.body(h)
+		}
 	}
 	whole, err := a.ended(err)
 	return whole && err == nil && werr == nil && h.persists && !a.unframed && a.w.buffered() == nil, err

@@ -24,11 +24,12 @@ const (
 
 // Why an answer ended before it was whole, or did not begin.
 var (
-	errTime    = errors.New("it took too long")
-	errLong    = errors.New("it is longer than what is taken")
-	errForm    = errors.New("it is not in the form of HTTP")
-	errGone    = errors.New("the connection that was kept is gone")
-	errOnlyOne = errors.New("the server wants HTTP/1.1")
+	errTime     = errors.New("it took too long")
+	errLong     = errors.New("it is longer than what is taken")
+	errForm     = errors.New("it is not in the form of HTTP")
+	errGone     = errors.New("the connection that was kept is gone")
+	errOnlyOne  = errors.New("the server wants HTTP/1.1")
+	errUnwanted = errors.New("its body is not wanted")
 )
 
 // wire is a connection to a server. One exchange at a time has it.

@@ -35,7 +35,10 @@ func (c *capture) read(u weburl.URL, payload func(m *warc.Message, body io.Reade
 		ConcurrentTo: []string{response.ID}, Content: bytes.NewReader(x.Sent), Length: int64(len(x.Sent))}
 	c.records = []*warc.Record{response, request}
 	c.line.begun, c.line.took, c.line.status, c.line.at = x.Begun, x.Took, x.Status, time.Now()
-	if x.Truncated != "" {
+	switch {
+	case x.Unwanted:
+		c.line.notes = append(c.line.notes, "midFetchAbort")
+	case x.Truncated != "":
 		c.line.notes = append(c.line.notes, truncation[x.Truncated])
 	}
 	m, err := warc.SplitHTTP(io.TeeReader(io.NewSectionReader(x.Received, 0, x.Received.Size()), block))

@@ -168,7 +168,7 @@ func (j *Job) rulesFrom(status int, header http.Header, m *warc.Message, truncat
 func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set settings) *visit {
 	for n := 0; ; n++ {
 		c := v.captures[len(v.captures)-1]
-		x, err := j.fetch(ctx, u, nil, set)
+		x, err := j.fetch(ctx, u, nil, nil, set)
 		if err != nil {
 			if unasked(ctx, err) {
 				j.frontier.Return(v.lease)

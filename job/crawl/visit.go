@@ -17,6 +17,7 @@ import (
 	"holdfast/connector"
 	"holdfast/job/crawl/extract"
 	"holdfast/job/crawl/frontier"
+	"holdfast/job/crawl/scope"
 )
 
 // visit is what came of a URL.
@@ -108,7 +109,7 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 		j.frontier.Return(l)
 		return nil, err
 	}
-	x, err := j.fetch(ctx, u, header, set)
+	x, err := j.fetch(ctx, u, header, j.wants(l, u), set)
 	if err != nil {
 		if unasked(ctx, err) {
 			j.frontier.Return(l)
@@ -192,10 +193,35 @@ func (v *visit) redirected(u weburl.URL, x *connector.Exchange) {
 	}
 }
 
-// fetch asks for a URL.
-func (j *Job) fetch(ctx context.Context, u weburl.URL, header http.Header, set settings) (*connector.Exchange, error) {
+// wants asks the scope about the head of an answer; nil if it has no rule of that. Only what a server gives is looked at so: where it
+// leads elsewhere, or says no, that is what is archived.
+func (j *Job) wants(l *frontier.Lease, u weburl.URL) func(status int, h http.Header) bool {
+	in := j.seeds.scope.Load()
+	if !in.LooksAtHeads() {
+		return nil
+	}
+	c := scope.Candidate{URL: u, Hops: l.Hops, Source: l.Source}
+	if l.Via != "" {
+		c.Via, _ = weburl.Parse(l.Via)
+	}
+	if !in.Decide(c).Accept { // that it is fetched all the same has another reason: a person's, or an earlier scope's
+		return nil
+	}
+	return func(status int, h http.Header) bool {
+		size, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64)
+		if err != nil {
+			size = -1
+		}
+		return status < 200 || status > 299 || in.AfterHead(c, scope.Head{Type: h.Get("Content-Type"), Size: size}).Accept
+	}
+}
+
+// fetch asks for a URL; wants as in connector.FetchRequest.
+func (j *Job) fetch(ctx context.Context, u weburl.URL, header http.Header, wants func(int, http.Header) bool,
+	set settings) (*connector.Exchange, error) {
 	_, literal := j.seeds.hosts.Load(u.Host())
-	x, err := j.cfg.Fetch.Fetch(ctx, connector.FetchRequest{URL: u.String(), Header: header, Literal: literal, MaxBytes: set.maxBytes})
+	x, err := j.cfg.Fetch.Fetch(ctx, connector.FetchRequest{URL: u.String(), Header: header, Literal: literal, MaxBytes: set.maxBytes,
+		Wants: wants})
 	switch {
 	case fault.Is(err, fault.Full):
 		j.short.full(j.disk, err)
