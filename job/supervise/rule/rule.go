@@ -195,8 +195,8 @@ type Test struct {
 	// Lines are seen one after another, all at one moment; Fields are those of each.
 	Lines  []string          `yaml:"lines"`
 	Fields map[string]string `yaml:"fields"`
-	// Values are seen one after another, Every apart (default 10s, or that of the source): numbers, words, absent, failed, stale,
-	// restart.
+	// Values are seen one after another, Every apart (default that of the source, or 10s): numbers, words, absent, stale,
+	// unanswered (the look failed), restart (of Holdfast).
 	Values []string          `yaml:"values"`
 	Labels map[string]string `yaml:"labels"`
 	Every  time.Duration     `yaml:"every"`

@@ -1,0 +1,456 @@
+package decide
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"iter"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/job/supervise/rule"
+)
+
+// The entries of a state: what changes together stands in one. Numbers are varints, those of moments signed; n* is a length
+// before bytes; every value begins with version(1)=1.
+//
+//	c                  at wall: the clock
+//	g                  window limit, window loop, told(1), vars, with, causes, number, silences: beyond single rules
+//	r rule             matched due outcomes(n) seen window limit told(1): of a rule
+//	k rule 0 key       flags(2) last since cooldown window counts, then what the flags say, in the order of the flags: of a key
+//
+// A window is its length, the first moment, and the difference to the one before of each further one. What is held is a
+// moment, the event, the cause, and the facts as JSON.
+const version = 1
+
+func ruleEntry(name string) string     { return "r" + name }
+func keyEntry(name, key string) string { return "k" + name + "\x00" + key }
+
+// Changes gives each entry that is other than at the last call; a nil value means that it is gone. All of them belong into one
+// commit.
+func (m *Machine) Changes() iter.Seq2[string, []byte] {
+	d := m.dirty
+	m.dirty = dirty{}
+	return func(yield func(string, []byte) bool) {
+		if d.clock && !yield("c", m.clock.encode()) || d.whole && !yield("g", m.whole.encode()) {
+			return
+		}
+		for _, rs := range m.order {
+			if d.rules[rs] && !yield(ruleEntry(rs.rule.Name), rs.encode()) {
+				return
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(d.gone)) {
+			if !yield(name, nil) {
+				return
+			}
+		}
+		for ks := range d.keys {
+			if !yield(keyEntry(ks.rs.rule.Name, ks.key), ks.encode()) {
+				return
+			}
+		}
+	}
+}
+
+// Load takes an entry back, before the first step. One of a rule that is no more is given up. fault.Corrupt if it is damaged.
+func (m *Machine) Load(entry string, value []byte) error {
+	if entry == "" || len(value) == 0 || value[0] != version {
+		return fault.New(fault.Corrupt, "the state %.80q is damaged, or of a newer Holdfast", entry)
+	}
+	d := &decoder{b: value[1:]}
+	name, key, _ := strings.Cut(entry[1:], "\x00")
+	rs := m.rules[name]
+	switch kind := entry[0]; {
+	case kind == 'c':
+		m.clock.at, m.clock.wall = d.moment(), d.int()
+		m.loaded = true
+	case kind == 'g':
+		m.whole.decode(d)
+	case rs == nil:
+		if m.dirty.gone == nil {
+			m.dirty.gone = map[string]bool{}
+		}
+		m.dirty.gone[entry] = true
+		return nil
+	case kind == 'r':
+		rs.decode(d)
+	case kind == 'k':
+		ks := m.newKey(rs, key)
+		ks.decode(d)
+		ks.adapt()
+	default:
+		d.fail = true
+	}
+	if d.fail || len(d.b) > 0 {
+		return fault.New(fault.Corrupt, "the state %.80q is damaged", entry)
+	}
+	return nil
+}
+
+// adapt gives up what the rule, which may be another than when it was kept, has no use for.
+func (ks *keyState) adapt() {
+	r := ks.rs.rule
+	w := r.When
+	level := w != nil && (w.Above != nil || w.Below != nil || w.State != nil || w.For > 0)
+	if !level || ks.holds && !ks.fired && ks.began == nil {
+		ks.holds, ks.fired, ks.began, ks.since = false, false, nil, 0
+	}
+	if follow(r) == nil {
+		ks.armed = nil
+	}
+	if w == nil || w.Count <= 1 {
+		ks.counts = nil
+	} else if len(ks.counts) >= w.Count {
+		ks.counts = ks.counts[len(ks.counts)-w.Count+1:]
+	}
+	if r.State != nil && ks.was != nil && ks.was.state == "" || r.State == nil && (w == nil || !w.Change) {
+		ks.was = nil
+	}
+	if r.Heal == nil {
+		ks.heal = nil
+	}
+	if !r.Cooldown.Trailing {
+		ks.trailing = nil
+	}
+}
+
+// Copy is a machine with the same state, as a restart would make it; what of this one was not asked for by Changes stays so.
+func (m *Machine) Copy() (*Machine, error) {
+	c := New(m.set)
+	all := map[string][]byte{"c": m.clock.encode(), "g": m.whole.encode()}
+	for _, rs := range m.order {
+		all[ruleEntry(rs.rule.Name)] = rs.encode()
+		for _, ks := range rs.keys {
+			all[keyEntry(rs.rule.Name, ks.key)] = ks.encode()
+		}
+	}
+	for entry, value := range all {
+		if err := c.Load(entry, value); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// Counts are those of a rule.
+func (m *Machine) Counts(name string) (Counts, bool) {
+	rs := m.rules[name]
+	if rs == nil {
+		return Counts{}, false
+	}
+	return rs.counts, true
+}
+
+func (c *clock) encode() []byte {
+	e := encoder{version}
+	e.int(int64(c.at))
+	e.int(c.wall)
+	return e
+}
+
+func (rs *ruleState) encode() []byte {
+	e := encoder{version}
+	e.uint(rs.counts.Matched)
+	e.uint(rs.counts.Due)
+	e.uint(uint64(len(rs.counts.Outcomes)))
+	for _, n := range rs.counts.Outcomes {
+		e.uint(n)
+	}
+	e.time(rs.counts.Seen)
+	e.window(rs.limit)
+	e.bool(rs.told)
+	return e
+}
+
+func (rs *ruleState) decode(d *decoder) {
+	rs.counts.Matched, rs.counts.Due = d.uint(), d.uint()
+	n := d.uint()
+	for i := range n {
+		if v := d.uint(); i < uint64(outcomes) {
+			rs.counts.Outcomes[i] = v
+		}
+		if d.fail {
+			return
+		}
+	}
+	rs.counts.Seen = d.time()
+	rs.limit, rs.told = d.window(), d.bool()
+}
+
+// The flags of a key.
+const (
+	flagHolds = 1 << iota
+	flagFired
+	flagAbsent
+	flagSilent
+	flagPlaceholder
+	flagArmed
+	flagBegan
+	flagWas
+	flagTrailing
+	flagHeal
+)
+
+func (ks *keyState) encode() []byte {
+	e := encoder{version}
+	flags := uint64(0)
+	for flag, set := range map[uint64]bool{flagHolds: ks.holds, flagFired: ks.fired, flagAbsent: ks.absent, flagSilent: ks.silent,
+		flagPlaceholder: ks.placeholder, flagArmed: ks.armed != nil, flagBegan: ks.began != nil, flagWas: ks.was != nil,
+		flagTrailing: ks.trailing != nil, flagHeal: ks.heal != nil} {
+		if set {
+			flags |= flag
+		}
+	}
+	e.uint(flags)
+	e.int(int64(ks.last))
+	e.int(int64(ks.since))
+	e.int(int64(ks.cooldown))
+	e.window(ks.counts)
+	for _, h := range []*held{ks.armed, ks.began} {
+		if h != nil {
+			e.held(h)
+		}
+	}
+	if ks.was != nil {
+		e.value(ks.was)
+	}
+	if ks.trailing != nil {
+		e.held(ks.trailing)
+	}
+	if ks.heal != nil {
+		e.held(&ks.heal.held)
+		e.uint(uint64(ks.heal.rung))
+		e.int(int64(ks.heal.until))
+	}
+	return e
+}
+
+func (ks *keyState) decode(d *decoder) {
+	flags := d.uint()
+	has := func(flag uint64) bool { return flags&flag != 0 }
+	ks.holds, ks.fired, ks.absent, ks.silent = has(flagHolds), has(flagFired), has(flagAbsent), has(flagSilent)
+	ks.placeholder = has(flagPlaceholder)
+	ks.last, ks.since, ks.cooldown, ks.counts = d.moment(), d.moment(), d.moment(), d.window()
+	if has(flagArmed) {
+		ks.armed = d.held()
+	}
+	if has(flagBegan) {
+		ks.began = d.held()
+	}
+	if has(flagWas) {
+		ks.was = d.value()
+	}
+	if has(flagTrailing) {
+		ks.trailing = d.held()
+	}
+	if has(flagHeal) {
+		ks.heal = &healing{held: *d.held(), rung: int(d.uint() & math.MaxInt16), until: d.moment()}
+	}
+}
+
+func (w *whole) encode() []byte {
+	e := encoder{version}
+	e.window(w.limit)
+	e.window(w.loop)
+	e.bool(w.limitTold)
+	e.bool(w.loopTold)
+	e.uint(w.number)
+	e.uint(uint64(len(w.vars)))
+	for _, name := range slices.Sorted(maps.Keys(w.vars)) {
+		e.text(name)
+		e.text(w.vars[name])
+	}
+	e.uint(uint64(len(w.with)))
+	for _, id := range slices.Sorted(maps.Keys(w.with)) {
+		e.text(id)
+		e.uint(math.Float64bits(w.with[id]))
+	}
+	e.uint(uint64(len(w.causes)))
+	for _, unit := range slices.Sorted(maps.Keys(w.causes)) {
+		e.text(unit)
+		e.text(w.causes[unit].call)
+		e.int(int64(w.causes[unit].until))
+	}
+	e.uint(uint64(len(w.silences)))
+	for _, s := range w.silences {
+		e.json(kept{s.SilenceOf, s.began, s.more})
+		e.int(int64(s.until))
+	}
+	return e
+}
+
+// kept is a silence as it is kept.
+type kept struct {
+	Of    SilenceOf
+	Began []Silenced
+	More  uint64
+}
+
+func (w *whole) decode(d *decoder) {
+	w.limit, w.loop, w.limitTold, w.loopTold, w.number = d.window(), d.window(), d.bool(), d.bool(), d.uint()
+	for range d.length() {
+		name := d.text()
+		w.vars[name] = d.text()
+	}
+	for range d.length() {
+		id := d.text()
+		w.with[id] = math.Float64frombits(d.uint())
+	}
+	for range d.length() {
+		unit := d.text()
+		w.causes[unit] = cause{d.text(), d.moment()}
+	}
+	for range d.length() {
+		var k kept
+		d.json(&k)
+		w.silences = append(w.silences, &silence{k.Of, d.moment(), k.Began, k.More})
+	}
+}
+
+// encoder writes an entry.
+type encoder []byte
+
+func (e *encoder) uint(v uint64) { *e = binary.AppendUvarint(*e, v) }
+func (e *encoder) int(v int64)   { *e = binary.AppendVarint(*e, v) }
+func (e *encoder) text(s string) {
+	e.uint(uint64(len(s)))
+	*e = append(*e, s...)
+}
+
+func (e *encoder) bool(is bool) {
+	if is {
+		e.uint(1)
+	} else {
+		e.uint(0)
+	}
+}
+
+func (e *encoder) time(t time.Time) {
+	if t.IsZero() {
+		e.int(0)
+	} else {
+		e.int(t.UnixNano())
+	}
+}
+
+func (e *encoder) window(w window) {
+	e.uint(uint64(len(w)))
+	last := moment(0)
+	for _, at := range w {
+		e.int(int64(at - last))
+		last = at
+	}
+}
+
+// json writes what can always be written: facts without NaN (hold), and silences.
+func (e *encoder) json(v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		b = []byte("null")
+	}
+	e.text(string(b))
+}
+
+func (e *encoder) held(h *held) {
+	e.int(int64(h.at))
+	e.text(h.event)
+	e.text(h.cause)
+	e.json(h.facts)
+}
+
+func (e *encoder) value(v *value) {
+	e.bool(v.number != nil)
+	if v.number != nil {
+		e.uint(math.Float64bits(*v.number))
+	}
+	e.text(v.text)
+	e.text(v.state)
+}
+
+// decoder reads an entry. What is too short makes it fail, and it gives nothing but zeros from then on.
+type decoder struct {
+	b    []byte
+	fail bool
+}
+
+func (d *decoder) uint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	d.took(n)
+	return v
+}
+
+func (d *decoder) int() int64 {
+	v, n := binary.Varint(d.b)
+	d.took(n)
+	return v
+}
+
+func (d *decoder) took(n int) {
+	if n <= 0 {
+		d.fail, d.b = true, nil
+		return
+	}
+	d.b = d.b[n:]
+}
+
+// length is how many things follow, each of which has a byte at least.
+func (d *decoder) length() int {
+	n := d.uint()
+	if n > uint64(len(d.b)) {
+		d.fail, d.b = true, nil
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) moment() moment { return moment(d.int()) }
+func (d *decoder) bool() bool     { return d.uint() == 1 }
+
+func (d *decoder) text() string {
+	n := d.length()
+	s := string(d.b[:n])
+	d.b = d.b[n:]
+	return s
+}
+
+func (d *decoder) time() time.Time {
+	if n := d.int(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+func (d *decoder) window() (w window) {
+	last := moment(0)
+	for range d.length() {
+		last += d.moment()
+		w = append(w, last)
+	}
+	return w
+}
+
+func (d *decoder) json(v any) {
+	if json.Unmarshal([]byte(d.text()), v) != nil {
+		d.fail = true
+	}
+}
+
+func (d *decoder) held() *held {
+	h := &held{at: d.moment(), event: d.text(), cause: d.text(), facts: &rule.Facts{}}
+	d.json(h.facts)
+	return h
+}
+
+func (d *decoder) value() *value {
+	v := &value{}
+	if d.bool() {
+		n := math.Float64frombits(d.uint())
+		v.number = &n
+	}
+	v.text, v.state = d.text(), d.text()
+	return v
+}

@@ -1,0 +1,242 @@
+package decide
+
+import (
+	"container/heap"
+	"fmt"
+	"time"
+
+	"holdfast/job/supervise/rule"
+)
+
+// dueHeap are the keys of which a time runs out, the next first; those of one moment in the order of their names, so that what
+// is decided does not depend on chance.
+type dueHeap []*keyState
+
+func (h dueHeap) Len() int { return len(h) }
+func (h dueHeap) Less(i, j int) bool {
+	a, b := h[i], h[j]
+	switch {
+	case a.due != b.due:
+		return a.due < b.due
+	case a.rs != b.rs:
+		return a.rs.rule.Name < b.rs.rule.Name
+	}
+	return a.key < b.key
+}
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i+1, j+1
+}
+func (h *dueHeap) Push(x any) {
+	ks := x.(*keyState)
+	*h = append(*h, ks)
+	ks.index = len(*h)
+}
+func (h *dueHeap) Pop() any {
+	old := *h
+	ks := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h, ks.index = old[:len(old)-1], 0
+	return ks
+}
+
+// schedule puts a key where its next time belongs.
+func (m *Machine) schedule(ks *keyState) {
+	at, what := m.next(ks)
+	switch {
+	case what == nil && ks.index > 0:
+		heap.Remove(&m.heap, ks.index-1)
+	case what == nil:
+	case ks.index == 0:
+		ks.due = at
+		heap.Push(&m.heap, ks)
+	case ks.due != at:
+		ks.due = at
+		heap.Fix(&m.heap, ks.index-1)
+	}
+}
+
+// next is when the first of the times of a key runs out, and what is done then; nil if none does.
+func (m *Machine) next(ks *keyState) (at moment, then func(*keyState, moment)) {
+	sooner := func(t moment, do func(*keyState, moment)) {
+		if then == nil || t < at {
+			at, then = t, do
+		}
+	}
+	r := ks.rs.rule
+	if w := r.When; w != nil {
+		if w.Without != nil && ks.armed != nil {
+			sooner(max(ks.armed.at+moment(w.Within), m.settled), m.without)
+		}
+		if ks.holds && !ks.fired && !ks.absent && !ks.unsure {
+			sooner(ks.since+moment(w.For), m.held)
+		}
+	}
+	if d, ok := noData(r); ok && !ks.silent {
+		sooner(max(ks.last+moment(d), m.settled), m.silent)
+	}
+	if ks.trailing != nil {
+		sooner(ks.cooldown, m.trail)
+	}
+	if ks.heal != nil {
+		sooner(max(ks.heal.until, m.settled), m.rung)
+	}
+	return at, then
+}
+
+// noData is after how long without data a rule is to be told of.
+func noData(r *rule.Rule) (time.Duration, bool) {
+	switch {
+	case r.Mode == rule.Off:
+		return 0, false
+	case r.When != nil:
+		return r.When.NoData, r.When.NoData > 0
+	}
+	return r.State.NoData, len(r.OnNoData) > 0
+}
+
+// due lets all times run out up to a moment, in their order.
+func (m *Machine) due(until moment) {
+	m.endSilences(until)
+	for len(m.heap) > 0 && m.heap[0].due <= until {
+		ks := m.heap[0]
+		at, then := m.next(ks)
+		if then == nil || at > until {
+			m.schedule(ks)
+			continue
+		}
+		then(ks, at)
+		m.touch(ks)
+	}
+}
+
+// again is what was held, as if it were seen now.
+func (m *Machine) again(ks *keyState, h *held, at moment) (*rule.Facts, seen) {
+	f := *h.facts
+	f.Vars, f.Key, f.Rule = m.whole.vars, ks.key, ks.rs.rule.Name
+	return f.Named(&ks.rs.rule.From), seen{at, h.event}
+}
+
+// main are the actions of a rule.
+func main(r *rule.Rule) rule.Actions {
+	if r.State != nil {
+		return r.OnChange
+	}
+	return r.Do
+}
+
+// without: what should have followed has not.
+func (m *Machine) without(ks *keyState, at moment) {
+	f, s := m.again(ks, ks.armed, at)
+	ks.armed = nil
+	m.dueVerdict(ks, rule.Actions(ks.rs.rule.Do), f, s)
+}
+
+// held: a condition has held for long enough.
+func (m *Machine) held(ks *keyState, at moment) {
+	f, s := m.again(ks, ks.began, at)
+	ks.fired, ks.began = true, nil
+	m.dueVerdict(ks, ks.rs.rule.Do, f, s)
+}
+
+// trail makes up for what a cooldown suppressed.
+func (m *Machine) trail(ks *keyState, at moment) {
+	f, s := m.again(ks, ks.trailing, at)
+	ks.trailing = nil
+	m.dueVerdict(ks, main(ks.rs.rule), f, s)
+}
+
+// silent: nothing was seen for too long.
+func (m *Machine) silent(ks *keyState, at moment) {
+	ks.silent = true
+	f := &rule.Facts{Rule: ks.rs.rule.Name, Key: ks.key, Vars: m.whole.vars}
+	list := ks.rs.rule.Do
+	if ks.rs.rule.State != nil {
+		list = ks.rs.rule.OnNoData
+	}
+	m.dueVerdict(ks, list, f.Named(&ks.rs.rule.From), seen{at, fmt.Sprintf("no data since %d", int64(ks.last))})
+}
+
+func (m *Machine) dueVerdict(ks *keyState, list rule.Actions, f *rule.Facts, s seen) {
+	if ks.rs.rule.Mode == rule.Off {
+		m.decide(ks.rs, f, s, verdict{outcome: Off, due: true})
+		return
+	}
+	m.decide(ks.rs, f, s, m.fire(ks, list, f, s, true))
+}
+
+// rung: the actions did not help in time.
+func (m *Machine) rung(ks *keyState, at moment) {
+	h, r := ks.heal, ks.rs.rule
+	if r.Heal == nil || r.Mode != rule.Live || h.rung >= len(r.Heal.Else) {
+		ks.heal = nil
+		m.out.Healings = append(m.out.Healings, Healing{Rule: r.Name, Key: ks.key, Event: h.event, Rungs: h.rung})
+		if r.Heal != nil && r.Heal.Then != "" && r.Mode == rule.Live {
+			m.notify(r.Heal.Then, fmt.Sprintf("%s %s: what was done has not helped within %v", r.Name, ks.key, r.Heal.Within),
+				r, ks.key, h.event, "not healed")
+		}
+		return
+	}
+	h.rung++
+	h.until = max(at, m.clock.at) + moment(r.Heal.Within)
+	f, s := m.again(ks, &h.held, at)
+	v := verdict{due: true, rung: h.rung, caused: h.cause}
+	list := r.Heal.Else[h.rung-1]
+	if !m.silenced(ks, s, &v) && !m.limited(ks, f, s, &v, list) {
+		m.act(ks, list, f, s, &v)
+		m.cool(ks)
+	}
+	m.decide(ks.rs, f, s, v)
+}
+
+// healed is a line or a value that shows that actions have helped: those of its key, or of all keys if it has none of what
+// makes one up.
+func (m *Machine) healed(rs *ruleState, f *rule.Facts, s seen) {
+	key, known := f.LabelKey(), false
+	if len(rs.rule.Key) > 0 {
+		key = f.KeyOf(rs.rule.Key)
+	}
+	for _, name := range rs.rule.Key {
+		_, is := f.Lookup(name)
+		known = known || is
+	}
+	if ks := rs.keys[key]; ks != nil {
+		m.heals(ks, s)
+		return
+	}
+	if known {
+		return
+	}
+	for _, ks := range rs.sorted() {
+		m.heals(ks, s)
+	}
+}
+
+func (m *Machine) heals(ks *keyState, s seen) {
+	if ks.heal == nil || s.at < ks.heal.at {
+		return
+	}
+	m.out.Healings = append(m.out.Healings, Healing{Rule: ks.rs.rule.Name, Key: ks.key, Event: ks.heal.event, Healed: true,
+		Rungs: ks.heal.rung})
+	ks.heal = nil
+	m.touch(ks)
+}
+
+// await begins the wait of a rule that is to notice that nothing was ever seen.
+func (m *Machine) await(rs *ruleState) {
+	if _, ok := noData(rs.rule); !ok || len(rs.rule.Key) > 0 && !rs.rule.From.Looks() || len(rs.keys) > 0 {
+		return
+	}
+	ks, err := m.key(rs, "")
+	if err == nil {
+		ks.placeholder = true
+		m.touch(ks)
+	}
+}
+
+// awaited ends that wait: something has come, under a key of its own.
+func (m *Machine) awaited(rs *ruleState) {
+	if ks := rs.keys[""]; ks != nil && ks.placeholder {
+		m.drop(ks)
+	}
+}

@@ -1,0 +1,232 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"holdfast/job/supervise/rule"
+)
+
+// verdict is what becomes of one thing.
+type verdict struct {
+	outcome Outcome
+	reason  string
+	calls   []rule.Call
+	caused  string
+	rung    int
+	due     bool
+}
+
+func (m *Machine) unmet(_ *ruleState, reason string) verdict {
+	return verdict{outcome: Unmet, reason: reason}
+}
+
+// decide counts a decision, and gives it.
+func (m *Machine) decide(rs *ruleState, f *rule.Facts, s seen, v verdict) {
+	if v.due {
+		rs.counts.Due++
+	} else {
+		rs.counts.Matched++
+		rs.counts.Seen = m.clock.time(s.at)
+	}
+	rs.counts.Outcomes[v.outcome]++
+	m.dirty.rule(rs)
+	m.out.Decisions = append(m.out.Decisions, Decision{Rule: rs.rule.Name, Key: f.Key, Event: s.event, Time: m.clock.time(s.at),
+		Outcome: v.outcome, Reason: v.reason, Due: v.due, Rung: v.rung, Caused: v.caused, Calls: v.calls, Facts: f})
+	if v.outcome != Acted {
+		return
+	}
+	for _, c := range v.calls {
+		if c.Set == "" {
+			m.out.Calls = append(m.out.Calls, c)
+		}
+	}
+}
+
+// stale reports whether something is too old to be acted upon.
+func (m *Machine) stale(r *rule.Rule, at moment) bool {
+	return r.StaleAfter > 0 && m.clock.at-at > moment(r.StaleAfter)
+}
+
+func (m *Machine) age(at moment) string {
+	return fmt.Sprintf("it was %v old when it was read", time.Duration(m.clock.at-at).Round(time.Second))
+}
+
+// fire has a rule act, unless something speaks against it. Its condition is met.
+func (m *Machine) fire(ks *keyState, list rule.Actions, f *rule.Facts, s seen, due bool) verdict {
+	r := ks.rs.rule
+	v := verdict{due: due, caused: m.cause(f)}
+	switch {
+	case m.stale(r, s.at):
+		v.outcome, v.reason = Stale, m.age(s.at)
+	case m.silenced(ks, s, &v):
+	case ks.cooldown > m.clock.at:
+		v.outcome, v.reason = Cooldown, fmt.Sprintf("for %v more", time.Duration(ks.cooldown-m.clock.at))
+		if r.Cooldown.Trailing && !due {
+			ks.trailing = hold(f, s, v.caused)
+		}
+	case m.limited(ks, f, s, &v, list):
+	default:
+		m.act(ks, list, f, s, &v)
+		m.cool(ks)
+	}
+	return v
+}
+
+// cool begins the cooldown of a key, for what was queued now.
+func (m *Machine) cool(ks *keyState) {
+	if d := ks.rs.rule.Cooldown.For; d > 0 {
+		ks.cooldown = m.clock.at + moment(d)
+	}
+	ks.trailing = nil
+}
+
+// limited looks at the limits of the rule, of what our own actions cause, and of all rules; v says which is reached.
+func (m *Machine) limited(ks *keyState, f *rule.Facts, s seen, v *verdict, list rule.Actions) bool {
+	w, set, r := &m.whole, m.set, ks.rs.rule
+	if r.Limit != nil && ks.rs.limit.full(m.clock.at, r.Limit) {
+		m.tell(&ks.rs.told, r.Limit, r, f, s, "limit of the rule")
+		v.outcome, v.reason = Limit, fmt.Sprintf("of the rule: %d within %v", r.Limit.Max, r.Limit.Within)
+		return true
+	}
+	ks.rs.told = false
+	if r.Mode == rule.Shadow || harmless(list) {
+		return false
+	}
+	m.dirty.whole = true
+	if v.caused != "" && w.loop.full(m.clock.at, set.Loop) {
+		m.tell(&w.loopTold, set.Loop, r, f, s, "loop guard")
+		v.outcome, v.reason = Limit, fmt.Sprintf("loop guard: %d actions within %v were led to by our own", set.Loop.Max, set.Loop.Within)
+		return true
+	}
+	if w.limit.full(m.clock.at, set.File.Limit) {
+		m.tell(&w.limitTold, set.File.Limit, r, f, s, "limit of all rules")
+		v.outcome, v.reason = Limit, fmt.Sprintf("of all rules: %d within %v", set.File.Limit.Max, set.File.Limit.Within)
+		return true
+	}
+	w.limitTold = false
+	if v.caused != "" {
+		w.loopTold = false
+	}
+	return false
+}
+
+// harmless reports whether actions do nothing outside.
+func harmless(list rule.Actions) bool {
+	return !slices.ContainsFunc(list, func(a rule.Action) bool { return a.Set == "" })
+}
+
+// tell has people told that a limit was reached: once, until it is no more.
+func (m *Machine) tell(told *bool, l *rule.Limit, r *rule.Rule, f *rule.Facts, s seen, what string) {
+	if *told || l.Then == "" || r.Mode == rule.Shadow {
+		return
+	}
+	*told = true
+	text := fmt.Sprintf("%s %s: the %s was reached: %d within %v. What follows is counted, and not acted upon.", r.Name, f.Key, what,
+		l.Max, l.Within)
+	m.notify(l.Then, text, r, f.Key, s.event, what)
+}
+
+func (m *Machine) notify(to, text string, r *rule.Rule, key, event, name string) {
+	m.out.Calls = append(m.out.Calls, rule.Call{ID: rule.CallID(r.Name, key, event+" "+name, 0, 0), Rule: r.Name, Key: key, Event: event,
+		Group: rule.CallID(r.Name, key, event+" "+name, 0, 0), Name: name, Notify: to, Text: text, Timeout: 30 * time.Second,
+		Retries: 3, RetryAfter: 10 * time.Second, Unknown: rule.Repeat})
+}
+
+// act renders the actions and counts them against the limits. If one can't be rendered none is done.
+func (m *Machine) act(ks *keyState, list rule.Actions, f *rule.Facts, s seen, v *verdict) {
+	r := ks.rs.rule
+	calls, err := render(r, list, f, s.event, v.rung)
+	if r.Limit != nil {
+		ks.rs.limit.add(m.clock.at, r.Limit.Within, r.Limit.Max)
+	}
+	switch {
+	case err != nil:
+		v.outcome, v.reason = Refused, err.Error()
+		return
+	case r.Mode == rule.Shadow:
+		v.outcome, v.calls = Shadow, calls
+		return
+	}
+	v.outcome, v.calls = Acted, calls
+	if !harmless(list) {
+		m.whole.limit.add(m.clock.at, m.set.File.Limit.Within, m.set.File.Limit.Max)
+		if v.caused != "" {
+			m.whole.loop.add(m.clock.at, m.set.Loop.Within, m.set.Loop.Max)
+		}
+	}
+	for i := range calls {
+		calls[i].Caused = v.caused
+		m.effects(&calls[i])
+	}
+	if h := r.Heal; h != nil && ks.heal == nil && v.rung == 0 {
+		ks.heal = &healing{held: *hold(f, s, v.caused), until: m.clock.at + moment(h.Within)}
+		ks.heal.at = m.clock.at
+	}
+}
+
+// render makes calls of actions. One that waits for another waits only if that is among them.
+func render(r *rule.Rule, list rule.Actions, f *rule.Facts, event string, rung int) ([]rule.Call, error) {
+	names := map[string]bool{}
+	var calls []rule.Call
+	for i := range list {
+		c, err := r.Render(&list[i], f)
+		if err != nil {
+			return nil, err
+		}
+		c.Event, c.ID = event, rule.CallID(r.Name, f.Key, event, rung, i+1)
+		c.Group = rule.CallID(r.Name, f.Key, event, rung, 0)
+		c.After = slices.DeleteFunc(slices.Clone(c.After), func(name string) bool { return !names[name] })
+		if c.Set == "" { // which is done already
+			names[c.Name] = true
+		}
+		calls = append(calls, c)
+	}
+	return calls, nil
+}
+
+// effects are those of an action on what this package knows: values that are set, and which unit will have been caused to say
+// something.
+func (m *Machine) effects(c *rule.Call) {
+	w := &m.whole
+	if c.Set != "" {
+		if _, known := w.vars[c.Set]; known || len(w.vars) < maxVars {
+			w.vars[c.Set] = c.Value
+		}
+		m.dirty.whole = true
+	}
+	if c.Unit == "" {
+		return
+	}
+	for unit, old := range w.causes {
+		if old.until < m.clock.at {
+			delete(w.causes, unit)
+		}
+	}
+	if _, known := w.causes[c.Unit]; known || len(w.causes) < maxCauses {
+		w.causes[c.Unit] = cause{c.ID, m.clock.at + moment(c.Timeout+causing)}
+	}
+	m.dirty.whole = true
+}
+
+// causing is for how long after an action what its unit says is taken to be caused by it.
+const causing = time.Minute
+
+// ActionField is the field in which who runs actions leaves the ID of the one that wrote a line.
+const ActionField = "_HOLDFAST_ACTION"
+
+// cause is the action of ours that caused what was seen, "" if none is known to have. Only what nobody can forge is asked.
+func (m *Machine) cause(f *rule.Facts) string {
+	if id := f.Fields[ActionField]; id != "" {
+		return id
+	}
+	unit := f.Fields["_SYSTEMD_UNIT"]
+	if unit == "" {
+		unit = f.Labels["unit"]
+	}
+	if c, ok := m.whole.causes[unit]; ok && c.until >= m.clock.at {
+		return c.call
+	}
+	return ""
+}

@@ -1,0 +1,185 @@
+package decide
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+
+	"holdfast/connector"
+	"holdfast/job/supervise/rule"
+)
+
+// maxHeld is how much of a line is kept while it waits for something.
+const maxHeld = 2048
+
+// seen is one thing that was seen, and is on its way through the rules.
+type seen struct {
+	at    moment
+	event string
+}
+
+// line takes one line to all whose pattern it matches.
+func (m *Machine) line(sub *subscription, e *connector.Event, at moment) {
+	found := sub.matcher.Line(e.Line)
+	if len(found) == 0 {
+		return
+	}
+	m.due(at - 1) // what ran out before it was written
+	s := seen{at, e.ID}
+	for _, i := range found {
+		u := &sub.uses[i]
+		f := m.lineFacts(u, e)
+		switch ok, err := holds(u, f); {
+		case err != nil && u.role == roleMain:
+			m.decide(u.rs, f, s, m.unmet(u.rs, err.Error()))
+		case !ok:
+		case u.role == roleMain:
+			m.matched(u.rs, f, s)
+		case u.role == roleFollow:
+			m.followed(u.rs, f, s)
+		case u.role == roleHeal:
+			m.healed(u.rs, f, s)
+		}
+	}
+}
+
+// holds asks the condition of a use; without one it holds.
+func holds(u *use, f *rule.Facts) (bool, error) {
+	if u.filter.Where == nil {
+		return true, nil
+	}
+	return u.filter.Where.Holds(f)
+}
+
+func (m *Machine) lineFacts(u *use, e *connector.Event) *rule.Facts {
+	f := rule.Facts{Rule: u.rs.rule.Name, Line: e.Line, Cut: e.Cut, Fields: e.Fields, Captures: u.filter.Captures(e.Line),
+		Vars: m.whole.vars, With: m.with(u.rs.rule)}
+	return f.Named(u.from)
+}
+
+// with are the values of a rule's further sources, as far as they are known.
+func (m *Machine) with(r *rule.Rule) map[string]float64 {
+	if len(r.With) == 0 {
+		return nil
+	}
+	all := map[string]float64{}
+	for name, s := range r.With {
+		if v, ok := m.whole.with[s.ID]; ok {
+			all[name] = v
+		}
+	}
+	return all
+}
+
+// matched is a line that a rule is about.
+func (m *Machine) matched(rs *ruleState, f *rule.Facts, s seen) {
+	r := rs.rule
+	f.Key = f.KeyOf(r.Key)
+	if r.Mode == rule.Off {
+		m.decide(rs, f, s, verdict{outcome: Off})
+		return
+	}
+	ks, err := m.key(rs, f.Key)
+	if err != nil {
+		m.decide(rs, f, s, verdict{outcome: Limit, reason: err.Error()})
+		return
+	}
+	v := m.lineVerdict(ks, f, s)
+	ks.last, ks.silent = max(ks.last, s.at), false
+	m.decide(rs, f, s, v)
+	m.touch(ks)
+}
+
+// lineVerdict steps the condition of a rule, and what it leads to.
+func (m *Machine) lineVerdict(ks *keyState, f *rule.Facts, s seen) verdict {
+	r, w := ks.rs.rule, ks.rs.rule.When
+	switch {
+	case w.Then != nil:
+		ks.armed = hold(f, s, "")
+		return m.unmet(ks.rs, "it waits for what follows within "+w.Within.String())
+	case w.Without != nil && m.stale(r, s.at):
+		return verdict{outcome: Stale, reason: m.age(s.at)}
+	case w.Without != nil:
+		if ks.armed != nil {
+			return m.unmet(ks.rs, "it waits already")
+		}
+		ks.armed = hold(f, s, m.cause(f))
+		return m.unmet(ks.rs, "it waits whether something follows within "+w.Within.String())
+	case w.NoData != 0:
+		return m.unmet(ks.rs, "it was seen")
+	}
+	if got := ks.count(s.at, w); got < w.Count {
+		return m.unmet(ks.rs, fmt.Sprintf("%d of %d within %v", got, w.Count, w.Within))
+	}
+	f.Count = w.Count
+	return m.fire(ks, r.Do, f, s, false)
+}
+
+// count counts one more; a full window is begun anew.
+func (ks *keyState) count(at moment, w *rule.When) int {
+	if w.Count <= 1 {
+		return w.Count
+	}
+	ks.counts.add(at, w.Within, w.Count)
+	got := len(ks.counts)
+	if got >= w.Count {
+		ks.counts = nil
+	}
+	return got
+}
+
+// followed is a line that something may have waited for.
+func (m *Machine) followed(rs *ruleState, f *rule.Facts, s seen) {
+	w := rs.rule.When
+	f.Key = f.KeyOf(follow(rs.rule).Key)
+	ks := rs.keys[f.Key]
+	if ks == nil || ks.armed == nil || s.at < ks.armed.at || s.at > ks.armed.at+moment(w.Within) {
+		return
+	}
+	armed := ks.armed
+	ks.armed = nil
+	if w.Then != nil {
+		all := maps.Clone(armed.facts.Captures)
+		if all == nil {
+			all = map[string]string{}
+		}
+		maps.Copy(all, f.Captures)
+		f.Captures = all
+		if rs.rule.Mode == rule.Off {
+			m.decide(rs, f, s, verdict{outcome: Off})
+		} else {
+			m.decide(rs, f, s, m.fire(ks, rs.rule.Do, f, s, false))
+		}
+	}
+	m.touch(ks)
+}
+
+// hold keeps what was seen; the event and what it points to are the caller's.
+func hold(f *rule.Facts, s seen, cause string) *held {
+	kept := *f
+	kept.Vars = nil
+	kept.Line = bytes.Clone(f.Line[:min(len(f.Line), maxHeld)])
+	kept.Fields, kept.Labels, kept.Captures = small(f.Fields), small(f.Labels), small(f.Captures)
+	if f.Value != nil && (math.IsNaN(*f.Value) || math.IsInf(*f.Value, 0)) {
+		kept.Value, kept.Text = nil, strconv.FormatFloat(*f.Value, 'f', -1, 64) // JSON knows neither
+	}
+	return &held{at: s.at, event: s.event, facts: &kept, cause: cause}
+}
+
+// small is a copy of what is short enough to be kept. What is left out is not known, so that an action that needs it is refused.
+func small(all map[string]string) map[string]string {
+	var out map[string]string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if len(name)+len(all[name]) > maxHeld/2 || len(out) >= 64 {
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[name] = all[name]
+	}
+	return out
+}
