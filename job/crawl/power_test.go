@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"holdfast/base/cdxj"
 	"holdfast/job/crawl/frontier"
@@ -173,7 +174,11 @@ func (p *powered) checkpoint(ctx context.Context, j *Job, st *store.Store) bool 
 	_, err := checkpoint.Create(ctx, st, checkpoint.Options{Numbered: CheckpointName, Before: func(name string) error {
 		p.makes(true)
 		open, _ = filepath.Glob(filepath.Join(p.cfg.Archive.Dir, "*"+p.lineage(st)+"*.open"))
-		return j.Prepare(ctx, name)
+		err := j.Prepare(ctx, name)
+		if err == nil && name[len(name)-1]%2 == 0 {
+			p.goesOn(ctx, j, st)
+		}
+		return err
 	}})
 	p.makes(false)
 	if err == nil {
@@ -191,6 +196,27 @@ func (p *powered) checkpoint(ctx context.Context, j *Job, st *store.Store) bool 
 		}
 	}
 	return err == nil
+}
+
+// goesOn waits until the crawl has written more down: what a checkpoint has is not the end of a file then.
+func (p *powered) goesOn(ctx context.Context, j *Job, st *store.Store) {
+	done := func() (n uint64) {
+		_ = st.Latest(func(r store.Reader) error { // a store that can't be read says so elsewhere
+			c, err := frontier.ReadCounts(r)
+			n = c.Done
+			return err
+		})
+		return n
+	}
+	for was := done(); done() == was; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.broken:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // lineage is what the names of files have of the store's.

@@ -63,7 +63,8 @@ func TestFullDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.start()
-			r.reaches(50)
+			r.reaches(20)
+			r.slowly(time.Second) // so that it does not end before
 			fill := filepath.Join(place, "fill")
 			testenv.Fill(t, fill)
 			r.says("sources that can wait are paused")
@@ -71,6 +72,7 @@ func TestFullDisk(t *testing.T) {
 			if text := r.run(0, "status"); !strings.Contains(text, "for room on the disk of") {
 				t.Errorf("status does not tell:\n%s", text)
 			}
+			r.slowly(0)
 			if all {
 				r.p.Kill()
 				r.start()
@@ -96,8 +98,10 @@ func TestFailingDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.start()
-	r.reaches(100)
+	r.reaches(20)
+	r.slowly(time.Second)
 	disk.Fail()
+	r.slowly(0)
 	r.says("no space left on device")
 	r.quiet()
 	disk.Heal()

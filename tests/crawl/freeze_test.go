@@ -16,7 +16,7 @@ import (
 // answered. Nobody asks a server that is down again and again.
 func TestOutage(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := pairRig(t)
 	want := r.reference()
 	before := map[string]int{}
 	for _, s := range r.sites {

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"holdfast/tests/testenv"
 )
 
 // until waits until the crawl has n URLs done, and returns what status says then.
@@ -37,7 +35,7 @@ func (r *rig) narrow(text string) {
 // A crawl at work is told to add, delete, hold, drain and end; status, why and reports tell of it; what is left is asked for by the
 // next run.
 func TestOrders(t *testing.T) {
-	testenv.Binary(t)
+	t.Parallel()
 	r := newRig(t)
 	r.args = []string{"--min-delay", "20ms", "--delay-factor", "0"}
 	r.start()
@@ -84,6 +82,7 @@ func TestOrders(t *testing.T) {
 
 // A crawl that is drained ends by itself, with nothing left; one that its budget ends says so.
 func TestDrainAndBudget(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.start("--max-urls", "30")
 	if code := r.p.Wait(t, soon); code != 3 || !strings.Contains(r.p.Output(), "the budget is used up") {

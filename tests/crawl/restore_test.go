@@ -383,7 +383,7 @@ func TestRestores(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(testenv.Seed(t), 2))
 	first := smallRig(t)
 	want := first.reference()
-	first.sites[0].Latency(5 * time.Millisecond) // so that there is time for checkpoints
+	first.slowly(10 * time.Millisecond) // so that there is time for checkpoints
 	for range testenv.Count(t, 10) {
 		r := &restored{rig: &rig{t: t, dir: t.TempDir(), sites: first.sites, args: first.args}, rnd: rnd, left: map[string]string{}}
 		for range 8 {
@@ -436,9 +436,11 @@ func TestPausedCheckpoint(t *testing.T) {
 	t.Parallel()
 	r := smallRig(t)
 	want := r.reference()
+	r.slowly(20 * time.Millisecond)
 	r.start()
 	r.reaches(100)
 	r.pause()
+	r.slowly(0)
 	if _, err := r.checkpoint("here"); err != nil {
 		t.Fatal(err)
 	}
@@ -489,6 +491,7 @@ func (r *rig) another(want map[string]int, at app.CrawlCounts) {
 func TestDamagedCheckpoint(t *testing.T) {
 	t.Parallel()
 	r := smallRig(t)
+	r.slowly(20 * time.Millisecond)
 	r.start()
 	r.reaches(50)
 	whole, err := r.checkpoint("")
@@ -501,6 +504,7 @@ func TestDamagedCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.stop()
+	r.slowly(0)
 	r.damage(filepath.Join(engine.JobDir(r.dir, job), "checkpoints", bad.Name, "db"))
 	if out := r.run(1, "checkpoint", "verify", bad.Name); !strings.Contains(out, "checksum") && !strings.Contains(out, "differ") {
 		t.Errorf("verify says:\n%s", out)
@@ -552,9 +556,7 @@ func TestIntervals(t *testing.T) {
 	t.Parallel()
 	r := smallRig(t)
 	want := r.reference()
-	for _, s := range r.sites {
-		s.Latency(50 * time.Millisecond)
-	}
+	r.slowly(100 * time.Millisecond)
 	config := filepath.Join(t.TempDir(), "holdfast.yaml")
 	text := fmt.Sprintf("data_dir: %s\ncheckpoints: {every: 200ms, keep: 50}\nlisten: none\njobs:\n  %s:\n    crawl:\n"+
 		"      seeds: [%s]\n      contact: test@example.org\n      per_host: 4\n      settings: {min_delay: 0s, delay_factor: 0}\n", r.dir, job,
@@ -569,9 +571,7 @@ func TestIntervals(t *testing.T) {
 	if len(all) < 10 {
 		t.Fatalf("%d checkpoints were made:\n%s", len(all), r.p.Output())
 	}
-	for _, s := range r.sites {
-		s.Latency(0)
-	}
+	r.slowly(0)
 	before := r.written()
 	r.start("--from", all[7].Name)
 	r.ends()

@@ -49,19 +49,34 @@ type rig struct {
 // newRig is a crawl of PostgreSQL's documents and Debian's handbook, as fast as it can.
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := smallRig(t)
-	handbook := site.Handbook(t)
-	if !testenv.Torture() { // one language of 26
-		handbook = filepath.Join(handbook, "en-US")
-	}
-	r.sites = append(r.sites, site.Docs(t, handbook, site.Options{}))
-	return r
+	return rigOf(t, site.Postgres(t), site.Handbook(t))
 }
 
-// smallRig is one of PostgreSQL's documents alone, a fifth of it.
+// pairRig is one of two sites that a tenth of the time is enough for, where the tests need not be complete.
+func pairRig(t testing.TB) *rig {
+	t.Helper()
+	if testenv.Torture() {
+		return newRig(t)
+	}
+	return rigOf(t, filepath.Join(site.Handbook(t), "en-US"), filepath.Join(site.Handbook(t), "de-DE"))
+}
+
+// smallRig is one of the first of those two.
 func smallRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), sites: []*site.Site{site.Docs(t, site.Postgres(t), site.Options{})}}
+	if testenv.Torture() {
+		return rigOf(t, site.Postgres(t))
+	}
+	return rigOf(t, filepath.Join(site.Handbook(t), "en-US"))
+}
+
+// rigOf is a crawl of some directories, each of them a site.
+func rigOf(t testing.TB, dirs ...string) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir()}
+	for _, dir := range dirs {
+		r.sites = append(r.sites, site.Docs(t, dir, site.Options{}))
+	}
 	r.args = []string{"--min-delay", "0s", "--delay-factor", "0", "--per-host", "4"}
 	t.Cleanup(func() {
 		if t.Failed() && r.p != nil {
@@ -69,6 +84,13 @@ func smallRig(t testing.TB) *rig {
 		}
 	})
 	return r
+}
+
+// slowly has the sites take so long for each answer.
+func (r *rig) slowly(each time.Duration) {
+	for _, s := range r.sites {
+		s.Latency(each)
+	}
 }
 
 // seeds are the front pages.

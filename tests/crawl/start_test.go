@@ -11,7 +11,7 @@ import (
 // TestStart kills a crawl in its midst: from the start of the same command until its first request it takes less than half a second,
 // where nothing else wants the processors.
 func TestStart(t *testing.T) {
-	r := newRig(t)
+	r := pairRig(t)
 	r.binary = testenv.PlainBinary(t)
 	r.start()
 	r.reaches(300)
