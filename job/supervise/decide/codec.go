@@ -18,7 +18,7 @@ import (
 // before bytes; every value begins with version(1)=1.
 //
 //	c                  at wall: the clock
-//	g                  window limit, window loop, told(1), vars, with, causes, number, silences: beyond single rules
+//	g                  window limit, window loop, told(1), vars, causes, number, silences: beyond single rules
 //	r rule             matched due outcomes(n) seen window limit told(1): of a rule
 //	k rule 0 key       flags(2) last since cooldown window counts, then what the flags say, in the order of the flags: of a key
 //
@@ -118,9 +118,30 @@ func (ks *keyState) adapt() {
 	}
 }
 
-// Copy is a machine with the same state, as a restart would make it; what of this one was not asked for by Changes stays so.
-func (m *Machine) Copy() (*Machine, error) {
-	c := New(m.set)
+// With is a machine for other rules that goes on where this one stands: what was seen since the start stays seen. Its Changes
+// must be asked for too, for they have what is gone with rules that are no more.
+func (m *Machine) With(set *rule.Set) (*Machine, error) {
+	c, err := m.copy(set)
+	if err != nil {
+		return nil, err
+	}
+	c.settled, c.looks, c.loaded = m.settled, m.looks, false
+	maps.Copy(c.whole.with, m.whole.with)
+	for name, rs := range c.rules {
+		for key, ks := range rs.keys {
+			if old := m.rules[name].keys[key]; old != nil {
+				ks.sure = !old.unsure
+			}
+		}
+	}
+	return c, nil
+}
+
+// Copy is a machine with the same state, as a restart would make it.
+func (m *Machine) Copy() (*Machine, error) { return m.copy(m.set) }
+
+func (m *Machine) copy(set *rule.Set) (*Machine, error) {
+	c := New(set)
 	all := map[string][]byte{"c": m.clock.encode(), "g": m.whole.encode()}
 	for _, rs := range m.order {
 		all[ruleEntry(rs.rule.Name)] = rs.encode()
@@ -264,11 +285,6 @@ func (w *whole) encode() []byte {
 		e.text(name)
 		e.text(w.vars[name])
 	}
-	e.uint(uint64(len(w.with)))
-	for _, id := range slices.Sorted(maps.Keys(w.with)) {
-		e.text(id)
-		e.uint(math.Float64bits(w.with[id]))
-	}
 	e.uint(uint64(len(w.causes)))
 	for _, unit := range slices.Sorted(maps.Keys(w.causes)) {
 		e.text(unit)
@@ -295,10 +311,6 @@ func (w *whole) decode(d *decoder) {
 	for range d.length() {
 		name := d.text()
 		w.vars[name] = d.text()
-	}
-	for range d.length() {
-		id := d.text()
-		w.with[id] = math.Float64frombits(d.uint())
 	}
 	for range d.length() {
 		unit := d.text()

@@ -164,7 +164,7 @@ func (m *Machine) begin(now time.Time) {
 	for _, rs := range m.order {
 		m.await(rs)
 		for _, ks := range rs.keys {
-			ks.unsure = true
+			ks.unsure = !ks.sure
 			m.schedule(ks)
 		}
 	}

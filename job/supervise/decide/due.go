@@ -118,25 +118,25 @@ func (m *Machine) again(ks *keyState, h *held, at moment) (*rule.Facts, seen) {
 }
 
 // main are the actions of a rule.
-func main(r *rule.Rule) rule.Actions {
+func main(r *rule.Rule) rule.List {
 	if r.State != nil {
-		return r.OnChange
+		return rule.List{Name: "on_change", Actions: r.OnChange}
 	}
-	return r.Do
+	return rule.List{Name: "do", Actions: r.Do}
 }
 
 // without: what should have followed has not.
 func (m *Machine) without(ks *keyState, at moment) {
 	f, s := m.again(ks, ks.armed, at)
 	ks.armed = nil
-	m.dueVerdict(ks, rule.Actions(ks.rs.rule.Do), f, s)
+	m.dueVerdict(ks, main(ks.rs.rule), f, s)
 }
 
 // held: a condition has held for long enough.
 func (m *Machine) held(ks *keyState, at moment) {
 	f, s := m.again(ks, ks.began, at)
 	ks.fired, ks.began = true, nil
-	m.dueVerdict(ks, ks.rs.rule.Do, f, s)
+	m.dueVerdict(ks, main(ks.rs.rule), f, s)
 }
 
 // trail makes up for what a cooldown suppressed.
@@ -150,14 +150,14 @@ func (m *Machine) trail(ks *keyState, at moment) {
 func (m *Machine) silent(ks *keyState, at moment) {
 	ks.silent = true
 	f := &rule.Facts{Rule: ks.rs.rule.Name, Key: ks.key, Vars: m.whole.vars}
-	list := ks.rs.rule.Do
+	list := main(ks.rs.rule)
 	if ks.rs.rule.State != nil {
-		list = ks.rs.rule.OnNoData
+		list = rule.List{Name: "on_no_data", Actions: ks.rs.rule.OnNoData}
 	}
 	m.dueVerdict(ks, list, f.Named(&ks.rs.rule.From), seen{at, fmt.Sprintf("no data since %d", int64(ks.last))})
 }
 
-func (m *Machine) dueVerdict(ks *keyState, list rule.Actions, f *rule.Facts, s seen) {
+func (m *Machine) dueVerdict(ks *keyState, list rule.List, f *rule.Facts, s seen) {
 	if ks.rs.rule.Mode == rule.Off {
 		m.decide(ks.rs, f, s, verdict{outcome: Off, due: true})
 		return
@@ -181,7 +181,7 @@ func (m *Machine) rung(ks *keyState, at moment) {
 	h.until = max(at, m.clock.at) + moment(r.Heal.Within)
 	f, s := m.again(ks, &h.held, at)
 	v := verdict{due: true, rung: h.rung, caused: h.cause}
-	list := r.Heal.Else[h.rung-1]
+	list := rule.List{Name: fmt.Sprintf("else[%d]", h.rung-1), Actions: r.Heal.Else[h.rung-1]}
 	if !m.silenced(ks, s, &v) && !m.limited(ks, f, s, &v, list) {
 		m.act(ks, list, f, s, &v)
 		m.cool(ks)

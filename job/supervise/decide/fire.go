@@ -54,7 +54,7 @@ func (m *Machine) age(at moment) string {
 }
 
 // fire has a rule act, unless something speaks against it. Its condition is met.
-func (m *Machine) fire(ks *keyState, list rule.Actions, f *rule.Facts, s seen, due bool) verdict {
+func (m *Machine) fire(ks *keyState, list rule.List, f *rule.Facts, s seen, due bool) verdict {
 	r := ks.rs.rule
 	v := verdict{due: due, caused: m.cause(f)}
 	switch {
@@ -83,7 +83,7 @@ func (m *Machine) cool(ks *keyState) {
 }
 
 // limited looks at the limits of the rule, of what our own actions cause, and of all rules; v says which is reached.
-func (m *Machine) limited(ks *keyState, f *rule.Facts, s seen, v *verdict, list rule.Actions) bool {
+func (m *Machine) limited(ks *keyState, f *rule.Facts, s seen, v *verdict, list rule.List) bool {
 	w, set, r := &m.whole, m.set, ks.rs.rule
 	if r.Limit != nil && ks.rs.limit.full(m.clock.at, r.Limit) {
 		m.tell(&ks.rs.told, r.Limit, r, f, s, "limit of the rule")
@@ -97,7 +97,7 @@ func (m *Machine) limited(ks *keyState, f *rule.Facts, s seen, v *verdict, list 
 	m.dirty.whole = true
 	if v.caused != "" && w.loop.full(m.clock.at, set.Loop) {
 		m.tell(&w.loopTold, set.Loop, r, f, s, "loop guard")
-		v.outcome, v.reason = Limit, fmt.Sprintf("loop guard: %d actions within %v were led to by our own", set.Loop.Max, set.Loop.Within)
+		v.outcome, v.reason = Limit, fmt.Sprintf("loop guard: our own actions led to %d within %v", set.Loop.Max, set.Loop.Within)
 		return true
 	}
 	if w.limit.full(m.clock.at, set.File.Limit) {
@@ -113,8 +113,8 @@ func (m *Machine) limited(ks *keyState, f *rule.Facts, s seen, v *verdict, list 
 }
 
 // harmless reports whether actions do nothing outside.
-func harmless(list rule.Actions) bool {
-	return !slices.ContainsFunc(list, func(a rule.Action) bool { return a.Set == "" })
+func harmless(list rule.List) bool {
+	return !slices.ContainsFunc(list.Actions, func(a rule.Action) bool { return a.Set == "" })
 }
 
 // tell has people told that a limit was reached: once, until it is no more.
@@ -129,13 +129,14 @@ func (m *Machine) tell(told *bool, l *rule.Limit, r *rule.Rule, f *rule.Facts, s
 }
 
 func (m *Machine) notify(to, text string, r *rule.Rule, key, event, name string) {
-	m.out.Calls = append(m.out.Calls, rule.Call{ID: rule.CallID(r.Name, key, event+" "+name, 0, 0), Rule: r.Name, Key: key, Event: event,
-		Group: rule.CallID(r.Name, key, event+" "+name, 0, 0), Name: name, Notify: to, Text: text, Timeout: 30 * time.Second,
-		Retries: 3, RetryAfter: 10 * time.Second, Unknown: rule.Repeat})
+	about := event + " " + name
+	m.out.Calls = append(m.out.Calls, rule.Call{ID: rule.CallID(r.Name, key, about, 0, 1), Group: rule.GroupID(r.Name, key, about, 0),
+		Rule: r.Name, Key: key, Event: event, Name: name, Notify: to, Text: text, Timeout: 30 * time.Second, Retries: 3,
+		RetryAfter: 10 * time.Second, Unknown: rule.Repeat})
 }
 
 // act renders the actions and counts them against the limits. If one can't be rendered none is done.
-func (m *Machine) act(ks *keyState, list rule.Actions, f *rule.Facts, s seen, v *verdict) {
+func (m *Machine) act(ks *keyState, list rule.List, f *rule.Facts, s seen, v *verdict) {
 	r := ks.rs.rule
 	calls, err := render(r, list, f, s.event, v.rung)
 	if r.Limit != nil {
@@ -167,16 +168,16 @@ func (m *Machine) act(ks *keyState, list rule.Actions, f *rule.Facts, s seen, v 
 }
 
 // render makes calls of actions. One that waits for another waits only if that is among them.
-func render(r *rule.Rule, list rule.Actions, f *rule.Facts, event string, rung int) ([]rule.Call, error) {
+func render(r *rule.Rule, list rule.List, f *rule.Facts, event string, rung int) ([]rule.Call, error) {
 	names := map[string]bool{}
 	var calls []rule.Call
-	for i := range list {
-		c, err := r.Render(&list[i], f)
+	for i := range list.Actions {
+		c, err := r.Render(list.Name, &list.Actions[i], f)
 		if err != nil {
 			return nil, err
 		}
 		c.Event, c.ID = event, rule.CallID(r.Name, f.Key, event, rung, i+1)
-		c.Group = rule.CallID(r.Name, f.Key, event, rung, 0)
+		c.Group = rule.GroupID(r.Name, f.Key, event, rung)
 		c.After = slices.DeleteFunc(slices.Clone(c.After), func(name string) bool { return !names[name] })
 		if c.Set == "" { // which is done already
 			names[c.Name] = true

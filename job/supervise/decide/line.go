@@ -115,7 +115,7 @@ func (m *Machine) lineVerdict(ks *keyState, f *rule.Facts, s seen) verdict {
 		return m.unmet(ks.rs, fmt.Sprintf("%d of %d within %v", got, w.Count, w.Within))
 	}
 	f.Count = w.Count
-	return m.fire(ks, r.Do, f, s, false)
+	return m.fire(ks, main(r), f, s, false)
 }
 
 // count counts one more; a full window is begun anew.
@@ -151,7 +151,7 @@ func (m *Machine) followed(rs *ruleState, f *rule.Facts, s seen) {
 		if rs.rule.Mode == rule.Off {
 			m.decide(rs, f, s, verdict{outcome: Off})
 		} else {
-			m.decide(rs, f, s, m.fire(ks, rs.rule.Do, f, s, false))
+			m.decide(rs, f, s, m.fire(ks, main(rs.rule), f, s, false))
 		}
 	}
 	m.touch(ks)

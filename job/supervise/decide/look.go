@@ -32,15 +32,11 @@ func (m *Machine) look(sub *subscription, e *connector.Event, at moment) {
 
 // further keeps the value of a source that expressions ask for: that of its one series.
 func (m *Machine) further(source string, e *connector.Event) {
-	before, known := m.whole.with[source]
-	if e.Failed != "" || len(e.Samples) != 1 || e.Samples[0].Stale || e.Samples[0].Text != "" || math.IsNaN(e.Samples[0].Value) {
+	if e.Failed != "" || len(e.Samples) != 1 || e.Samples[0].Stale || math.IsNaN(e.Samples[0].Value) {
 		delete(m.whole.with, source)
-		m.dirty.whole = m.dirty.whole || known
 		return
 	}
-	now := e.Samples[0].Value
-	m.whole.with[source] = now
-	m.dirty.whole = m.dirty.whole || !known || before != now
+	m.whole.with[source] = e.Samples[0].Value
 }
 
 // others looks whether a value is what something waited for.
@@ -63,10 +59,8 @@ func (m *Machine) others(u *use, e *connector.Event, s seen) {
 
 func (m *Machine) sampleFacts(u *use, x *connector.Sample) *rule.Facts {
 	f := rule.Facts{Rule: u.rs.rule.Name, Text: x.Text, Labels: x.Labels, Vars: m.whole.vars, With: m.with(u.rs.rule)}
-	if x.Text == "" {
-		v := x.Value
-		f.Value = &v
-	}
+	v := x.Value
+	f.Value = &v
 	return f.Named(u.from)
 }
 
@@ -167,18 +161,18 @@ func (m *Machine) stateVerdict(ks *keyState, f *rule.Facts, s seen) verdict {
 		return m.unmet(ks.rs, "unchanged: "+state)
 	}
 	ks.was = valueOf(f)
-	return m.fire(ks, r.OnChange, f, s, false)
+	return m.fire(ks, main(r), f, s, false)
 }
 
 // first is the first value ever seen: a change for those actions that say so.
 func (m *Machine) first(ks *keyState, f *rule.Facts, s seen) verdict {
-	var initial rule.Actions
+	initial := rule.List{Name: "on_change"}
 	for _, a := range ks.rs.rule.OnChange {
 		if a.Initial {
-			initial = append(initial, a)
+			initial.Actions = append(initial.Actions, a)
 		}
 	}
-	if len(initial) == 0 {
+	if len(initial.Actions) == 0 {
 		return m.unmet(ks.rs, "the first value ever seen")
 	}
 	return m.fire(ks, initial, f, s, false)
@@ -202,7 +196,7 @@ func (m *Machine) valueVerdict(ks *keyState, f *rule.Facts, s seen, where bool) 
 			return m.unmet(ks.rs, fmt.Sprintf("%d of %d within %v", got, w.Count, w.Within))
 		}
 		f.Count = w.Count
-		return m.fire(ks, r.Do, f, s, false)
+		return m.fire(ks, main(r), f, s, false)
 	case w.Change:
 		return m.changed(ks, f, s)
 	case w.NoData != 0:
@@ -239,7 +233,7 @@ func (m *Machine) changed(ks *keyState, f *rule.Facts, s seen) verdict {
 		return m.unmet(ks.rs, "the first value ever seen")
 	}
 	ks.was = valueOf(f)
-	return m.fire(ks, ks.rs.rule.Do, f, s, false)
+	return m.fire(ks, main(ks.rs.rule), f, s, false)
 }
 
 // level is a condition that holds or does not: it leads to something once, when it has held for long enough.
@@ -259,5 +253,5 @@ func (m *Machine) level(ks *keyState, f *rule.Facts, s seen, is bool) verdict {
 		return m.unmet(ks.rs, fmt.Sprintf("it holds, and has to for %v", w.For))
 	}
 	ks.fired, ks.began = true, nil
-	return m.fire(ks, ks.rs.rule.Do, f, s, false)
+	return m.fire(ks, main(ks.rs.rule), f, s, false)
 }

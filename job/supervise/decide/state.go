@@ -69,6 +69,7 @@ type keyState struct {
 
 	// unsure: since the start nothing was seen of it, so that what it was may be over.
 	unsure bool
+	sure   bool // it was taken over from a machine that had seen it
 	// looked is the number of the look that had it last; placeholder: it stands for what was never seen.
 	looked      uint64
 	placeholder bool
@@ -135,7 +136,7 @@ type whole struct {
 	limit, loop         window
 	limitTold, loopTold bool
 	vars                map[string]string
-	with                map[string]float64 // by the ID of a source
+	with                map[string]float64 // by the ID of a source; not kept: after a restart they are asked for anew
 	causes              map[string]cause   // by the unit
 	silences            []*silence
 	number              uint64 // of the last silence

@@ -43,8 +43,10 @@ type trial struct {
 	m      *Machine
 	now    time.Time
 	events int
-	all    tally
-	wrong  []string
+	// further are the values under with, which are seen again after a restart.
+	further map[string]string
+	all     tally
+	wrong   []string
 }
 
 // tally is what came of a test.
@@ -180,9 +182,13 @@ func (x *trial) restart() {
 		return
 	}
 	x.m = next
+	x.with(x.further)
 }
 
 func (x *trial) with(all map[string]string) {
+	if len(all) > 0 {
+		x.further = all
+	}
 	for name, v := range all {
 		s := x.r.With[name]
 		if s == nil {

@@ -22,7 +22,7 @@ type Facts struct {
 	Cut      bool              `json:"cut,omitempty"`
 	Fields   map[string]string `json:"fields,omitempty"`
 	Captures map[string]string `json:"captures,omitempty"`
-	// Value, Text and Labels are those of a sample; Value is nil for a line.
+	// Value, Text and Labels are those of a sample; Value is nil for a line, and something for a word too.
 	Value  *float64          `json:"value,omitempty"`
 	Text   string            `json:"text,omitempty"`
 	Labels map[string]string `json:"labels,omitempty"`
@@ -65,7 +65,7 @@ func (f *Facts) Lookup(name string) (string, bool) {
 		return strconv.FormatBool(f.State == stateOn), f.State != ""
 	case "value":
 		if f.Value == nil {
-			return f.Text, f.Text != ""
+			return "", false
 		}
 		return number(*f.Value), true
 	}

@@ -397,5 +397,10 @@ func shorten(s string) string {
 
 // CallID is the name of an action: the same for the same rule, key, event, rung and place, and another for any other.
 func CallID(rule, key, event string, rung, place int) string {
-	return strings.Join([]string{rule, escape(key, '/'), escape(event, '/'), itoa(rung), itoa(place)}, "/")
+	return GroupID(rule, key, event, rung) + "/" + itoa(place)
+}
+
+// GroupID is the name of all actions of one decision.
+func GroupID(rule, key, event string, rung int) string {
+	return strings.Join([]string{rule, escape(key, '/'), escape(event, '/'), itoa(rung)}, "/")
 }

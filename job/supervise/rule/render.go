@@ -2,7 +2,6 @@ package rule
 
 import (
 	"encoding/json"
-	"math"
 	"strings"
 	"time"
 
@@ -24,6 +23,8 @@ type Call struct {
 	Group string   `json:"group"`
 	Name  string   `json:"name"`
 	After []string `json:"after,omitempty"`
+	// List is where in the rule the action stands: do, on_change, on_no_data, else[0].
+	List string `json:"list,omitempty"`
 	// Caused is the ID of the action that caused what led to this one, if it was one.
 	Caused string `json:"caused,omitempty"`
 
@@ -50,7 +51,7 @@ type Call struct {
 }
 
 // Request is an HTTP request that is to be made. Its URL and headers, which may hold secrets, are in the rule alone: whoever
-// makes it asks the Set for them by the names of rule and action.
+// makes it asks the Set for them (Secrets).
 type Request struct {
 	Method string `json:"method"`
 	Body   string `json:"body,omitempty"`
@@ -58,6 +59,42 @@ type Request struct {
 
 	URL     secret.Text            `json:"-"`
 	Headers map[string]secret.Text `json:"-"`
+}
+
+// Secrets is the request of a call with its URL and headers, as the rule has them now. fault.NotFound if the rule has it no
+// more, or it is another.
+func (s *Set) Secrets(c *Call) (*Request, error) {
+	r := s.byName[c.Rule]
+	if c.HTTP == nil || r == nil {
+		return nil, fault.New(fault.NotFound, "there is no request of rule %s any more", c.Rule)
+	}
+	for _, l := range r.Lists() {
+		for i := range l.Actions {
+			if a := &l.Actions[i]; l.Name == c.List && a.Name == c.Name && a.HTTP != nil && a.HTTP.Method == c.HTTP.Method {
+				req := *c.HTTP
+				req.URL, req.Headers = a.HTTP.URL, a.HTTP.Headers
+				return &req, nil
+			}
+		}
+	}
+	return nil, fault.New(fault.NotFound, "the request %s of rule %s is not there any more", c.Name, c.Rule)
+}
+
+// List are the actions that stand under one key of a rule.
+type List struct {
+	Name    string // do, on_change, on_no_data, else[0]
+	Actions Actions
+}
+
+// Lists are all actions of a rule.
+func (r *Rule) Lists() []List {
+	all := []List{{"do", r.Do}, {"on_change", r.OnChange}, {"on_no_data", r.OnNoData}}
+	if r.Heal != nil {
+		for i, rung := range r.Heal.Else {
+			all = append(all, List{index("else", i), rung})
+		}
+	}
+	return all
 }
 
 // Words is the call as one line, as tests and people have it.
@@ -85,11 +122,11 @@ const (
 	maxValue = 1024
 )
 
-// Render puts what was seen into an action of the rule. Where it can't become an argument the error, fault.Invalid, says why:
+// Render puts what was seen into an action of the rule, which stands in a list of it. Where it can't become an argument the error, fault.Invalid, says why:
 // then nothing of the action may be done.
-func (r *Rule) Render(a *Action, f *Facts) (Call, error) {
+func (r *Rule) Render(list string, a *Action, f *Facts) (Call, error) {
 	x := renderer{r, f, nil}
-	c := Call{Rule: r.Name, Key: f.Key, Name: a.Name, After: *a.After, Systemctl: a.Systemctl, Signal: a.Signal, RunAs: a.RunAs,
+	c := Call{List: list, Rule: r.Name, Key: f.Key, Name: a.Name, After: *a.After, Systemctl: a.Systemctl, Signal: a.Signal, RunAs: a.RunAs,
 		Notify: a.Notify, Set: a.Set, Holdfast: a.Holdfast, Job: a.Job, With: a.With, Timeout: a.Timeout, Lock: a.Lock,
 		Retries: a.Retries, RetryAfter: a.RetryAfter, Unknown: r.Unknown}
 	if a.Unit != "" {
@@ -224,7 +261,7 @@ func (f *Facts) Seen() string {
 		return string(f.Line)
 	case f.Text != "":
 		return f.Text
-	case f.Value != nil && !math.IsNaN(*f.Value):
+	case f.Value != nil:
 		return number(*f.Value)
 	}
 	return "no data"
