@@ -93,6 +93,7 @@ type Job struct {
 	files
 	rules    *ruleBook
 	jar      *jar
+	outages  *outages
 	seeds    *seeds
 	clock    *clock
 	disk     *gate.Gate // open while there is room for answers
@@ -140,6 +141,7 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 		return nil, err
 	}
 	j.rules.frontier = j.frontier
+	j.outages = &outages{st: env.Store, frontier: j.frontier, recent: map[string]outage{}}
 	if j.clock, err = openClock(env.Store); err != nil {
 		return nil, err
 	}
@@ -210,6 +212,7 @@ func (j *Job) again() error {
 		tx.DeleteRange(rulesPrefix, rulesPrefix.End())
 		tx.DeleteRange(seedsPrefix, seedsPrefix.End())
 		tx.DeleteRange(jarPrefix, jarPrefix.End())
+		tx.DeleteRange(outagesPrefix, outagesPrefix.End())
 		tx.Set(againKey, nil)
 		return nil
 	})

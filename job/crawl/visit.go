@@ -27,6 +27,7 @@ type visit struct {
 	retry    time.Time   // when it is tried again; zero: it is not
 	postpone time.Time   // until when it stays where it is; zero: it does not
 	rules    *rulesUntil // of its host, if that is what it was
+	outage   *outage     // of its host, if that has changed
 	lookups  []*capture  // in the name system, that were made for it
 	captures []*capture
 	links    []frontier.Item
@@ -96,6 +97,16 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		v.ends(statusForbidden, time.Time{})
 		return v, nil
 	}
+	away, err := j.outages.of(l.Queue)
+	if err != nil {
+		j.frontier.Return(l)
+		return nil, err
+	}
+	if away.lost(set) && time.Now().Before(away.until) {
+		j.frontier.Release(l, time.Now())
+		v.ends(away.status, time.Time{})
+		return v, nil
+	}
 	return j.ask(ctx, v, u, set, rules.Delay())
 }
 
@@ -116,18 +127,21 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 			return nil, nil
 		}
 		j.failed(v, err, set)
+		err = j.away(v, set)
 		j.frontier.Release(l, v.outcome.Due)
-		return v, nil
+		return v, err
 	}
 	due := time.Now().Add(max(set.after(x.Took), min(crawlDelay, set.maxCrawl)))
 	v.looked(x.Looked)
 	c := v.captures[0]
 	c.x = x
-	if set.cookies {
-		if v.cookies, err = j.jar.take(u, x.Header); err != nil {
-			j.frontier.Release(l, due)
-			return v, errors.Join(err, v.close())
-		}
+	err = j.answers(v)
+	if err == nil && set.cookies {
+		v.cookies, err = j.jar.take(u, x.Header)
+	}
+	if err != nil {
+		j.frontier.Release(l, due)
+		return v, errors.Join(err, v.close())
 	}
 	m, err := c.read(u, func(m *warc.Message, body io.Reader) error {
 		return j.links(v, extract.Document{URL: u, Header: x.Header}, m, body, set)

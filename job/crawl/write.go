@@ -238,6 +238,9 @@ func (w *writing) visit(v *visit) (err error) {
 			return err
 		}
 	}
+	if v.outage != nil {
+		w.j.outages.put(w.tx, v.lease.Queue, *v.outage)
+	}
 	if v.rules != nil {
 		w.j.rules.put(w.tx, v.lease.Queue, v.rules)
 	}

@@ -1,0 +1,146 @@
+package crawl
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/job/crawl/frontier"
+	"holdfast/kernel/store"
+)
+
+// outage is what is known of a host that gave no answer last.
+type outage struct {
+	tries  int       // that failed in a row; 0: it answers
+	status int       // of the last one
+	until  time.Time // so long it is left alone
+	noted  time.Time // when the last one was counted; not in the store
+}
+
+// mostUnsure is how many URLs of a host in a row may end without an answer before it is taken for the host's fault: one that takes
+// connections may have a page that never comes.
+const mostUnsure = 2
+
+// sure reports whether it is the host that is away, and not one page of it.
+func (o outage) sure() bool {
+	return o.status == connector.FetchNoName || o.status == connector.FetchNoConnect
+}
+
+// sleeps reports whether the host is left alone as a whole.
+func (o outage) sleeps() bool { return o.tries > mostUnsure || o.tries > 0 && o.sure() }
+
+// lost reports whether the host was tried as often as a URL is: its URLs fail without being asked for until it is tried again.
+func (o outage) lost(set settings) bool { return o.sure() && o.tries > set.retries }
+
+// next is what is known when a further try has failed, that began at since. The time to the next one doubles, from a sixteenth of
+// retry_after to all of it. What was under way when the last failure was counted is no further try.
+func (o outage) next(status int, since, now time.Time, set settings) outage {
+	if since.Before(o.noted) && now.Before(o.until) {
+		return o
+	}
+	o.tries++
+	o.status, o.noted = status, now
+	o.until = now.Add(min(set.retryAfter, set.retryAfter/16<<min(o.tries-1, 16)))
+	return o
+}
+
+// outages are those of the hosts, by the keys of their queues: in the store, and in memory those of the last hosts.
+type outages struct {
+	st       *store.Store
+	frontier *frontier.Frontier // by whose clock they end
+
+	mu     sync.Mutex        // guards recent
+	recent map[string]outage // those that answer too
+}
+
+// mostOutages is how many hosts are held in memory.
+const mostOutages = 50_000
+
+// outageKey is the key of a host's outage: until when it is left alone in milliseconds (8), how often it was tried (4), the status (4).
+func outageKey(queue string) store.Key { return store.Key{byte(store.Job), 'H'}.Str(queue) }
+
+var outagesPrefix = store.Key{byte(store.Job), 'H'}
+
+// of is what is known of a host.
+func (s *outages) of(queue string) (o outage, err error) {
+	s.mu.Lock()
+	o, ok := s.recent[queue]
+	s.mu.Unlock()
+	if ok {
+		return o, nil
+	}
+	err = s.st.Latest(func(r store.Reader) error {
+		_, err := r.Look(outageKey(queue), func(v []byte) error {
+			if len(v) != 16 {
+				return fault.New(fault.Corrupt, "the outage of %s is %x", queue, v)
+			}
+			o.until = s.frontier.Time(int64(binary.BigEndian.Uint64(v)))
+			o.tries, o.status = int(binary.BigEndian.Uint32(v[8:])), int(int32(binary.BigEndian.Uint32(v[12:])))
+			return nil
+		})
+		return err
+	})
+	if err == nil {
+		s.remember(queue, o)
+	}
+	return o, err
+}
+
+func (s *outages) remember(queue string, o outage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.recent) >= mostOutages { // what is asked for again comes from the store
+		clear(s.recent)
+	}
+	s.recent[queue] = o
+}
+
+// put writes down what is known of a host.
+func (s *outages) put(tx *store.Tx, queue string, o outage) {
+	if o.tries == 0 {
+		tx.Delete(outageKey(queue))
+		return
+	}
+	b := binary.BigEndian.AppendUint64(nil, uint64(s.frontier.Stamp(o.until)))
+	b = binary.BigEndian.AppendUint32(b, uint32(o.tries))
+	tx.Set(outageKey(queue), binary.BigEndian.AppendUint32(b, uint32(int32(o.status))))
+}
+
+// away has a host be left alone that gave no answer; was is what was known of it when it was asked.
+func (j *Job) away(v *visit, set settings) error {
+	status := v.outcome.Status
+	if !tries(status) {
+		return nil
+	}
+	was, err := j.outages.of(v.lease.Queue)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	o := was.next(status, v.lease.Since, now, set)
+	j.outages.remember(v.lease.Queue, o)
+	v.outage = &o
+	switch {
+	case o.lost(set): // so are the others of its queue, at once
+		v.retry, v.outcome.Due = time.Time{}, now
+	case o.sleeps():
+		v.outcome.Due = o.until
+		if !v.retry.IsZero() {
+			v.retry = o.until
+		}
+	}
+	return nil
+}
+
+// answers has a host be as others again that was away.
+func (j *Job) answers(v *visit) error {
+	was, err := j.outages.of(v.lease.Queue)
+	if err != nil || was.tries == 0 {
+		return err
+	}
+	v.outage = &outage{}
+	j.outages.remember(v.lease.Queue, outage{})
+	return nil
+}

@@ -1,0 +1,168 @@
+package crawl
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+)
+
+// TestOutage: the time to the next try grows up to retry_after; several that fail at once are one try; a page that never comes is no
+// reason to leave its host alone, three in a row are.
+func TestOutage(t *testing.T) {
+	set := settings{retryAfter: 16 * time.Minute, retries: 7}
+	now := time.Now()
+	o := outage{}
+	for i, want := range []time.Duration{1, 2, 4, 8, 16, 16, 16, 16} {
+		o = o.next(connector.FetchNoConnect, now, now, set)
+		if got := o.until.Sub(now); got != want*time.Minute || !o.sleeps() || o.lost(set) != (i == 7) {
+			t.Errorf("after try %d the host is left alone for %s, lost: %v", i+1, got, o.lost(set))
+		}
+		if also := o.next(connector.FetchNoConnect, now.Add(-time.Second), now, set); also != o {
+			t.Errorf("one that was under way is a try of its own: %+v", also)
+		}
+		now = o.until
+	}
+	o = outage{}
+	for i, want := range []bool{false, false, true, true} {
+		if o = o.next(connector.FetchTimeout, now, now, set); o.sleeps() != want {
+			t.Errorf("after %d answers that did not come the host sleeps: %v", i+1, o.sleeps())
+		}
+		now = o.until
+	}
+	o.tries = 1000
+	if o.lost(set) {
+		t.Error("a host that takes connections was given up")
+	}
+	if got := o.next(connector.FetchBroken, now, now, set).until.Sub(now); got != 16*time.Minute {
+		t.Errorf("after a thousand it is left alone for %s", got)
+	}
+}
+
+// leaving is a host that may be away.
+type leaving struct {
+	mu       sync.Mutex
+	status   int // 0: it is there
+	answered int
+	failed   int
+	when     func(l *leaving) // is called before each page
+}
+
+func (l *leaving) hook(url string) error {
+	if strings.HasSuffix(url, "/robots.txt") {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.when(l)
+	if l.status == 0 {
+		l.answered++
+		return nil
+	}
+	l.failed++
+	return &connector.FetchError{Status: l.status, Begun: time.Now(), Err: fault.New(fault.Transient, "nobody is there")}
+}
+
+func leavingRig(t *testing.T, l *leaving, retries int) *rig {
+	pages := map[string]string{}
+	var front strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&front, `<a href="/p%d">p</a>`, i)
+		pages[fmt.Sprintf("/p%d", i)] = fmt.Sprint("page ", i)
+	}
+	pages["/"] = front.String()
+	r := newRig(t, pages)
+	after := 80 * time.Millisecond
+	r.cfg.Settings.RetryAfter, r.cfg.Settings.Retries, r.cfg.Settings.DelayFactor = &after, &retries, new(float64)
+	r.cfg.Fetch = hooked{r.cfg.Fetch, l.hook}
+	return r
+}
+
+// TestHostAway: a host that goes away is asked now and then for one of its URLs, not for all; when it is back all are archived.
+func TestHostAway(t *testing.T) {
+	for _, status := range []int{connector.FetchNoConnect, connector.FetchNoName, connector.FetchTimeout} {
+		var back time.Time
+		l := &leaving{when: func(l *leaving) {
+			switch {
+			case l.answered == 20 && back.IsZero():
+				l.status, back = status, time.Now().Add(400*time.Millisecond)
+			case time.Now().After(back):
+				l.status = 0
+			}
+		}}
+		r := leavingRig(t, l, 30)
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if l.failed < 3 || l.failed > 14 {
+			t.Errorf("status %d: while it was away it was asked %d times", status, l.failed)
+		}
+		if c := r.counts(); c.Done != 202 || c.Failed != 0 {
+			t.Errorf("status %d: %+v", status, c)
+		}
+		if n := len(r.archived()); n != 202 {
+			t.Errorf("status %d: %d are archived", status, n)
+		}
+	}
+}
+
+// TestHostLost: a host that stays away is tried as often as the setting says, also by a crawl that was stopped meanwhile. Then its URLs
+// fail without being asked for, and the crawl ends.
+func TestHostLost(t *testing.T) {
+	const retries = 8
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	l := &leaving{}
+	l.when = func(l *leaving) {
+		if l.answered == 20 {
+			l.status = connector.FetchNoConnect
+		}
+		if l.failed == 1 {
+			stop() // this one, the second, is written down
+		}
+	}
+	r := leavingRig(t, l, retries)
+	if err := r.run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.counts(); c.Queued+c.Waiting != 181 {
+		t.Fatalf("%+v", c)
+	}
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if l.failed < retries+1 || l.failed > retries+2 { // once more if the machine is so slow that its time comes again
+		t.Errorf("it was tried %d times", l.failed)
+	}
+	if c := r.counts(); c.Failed != 181 || c.Done != 21 || c.Queued+c.Waiting != 0 {
+		t.Errorf("%+v", c)
+	}
+	for path, n := range r.logged() {
+		if n != 1 {
+			t.Errorf("crawl.log has %s %d times", path, n)
+		}
+	}
+}
+
+// TestHostAwayTwice: a host that answers is tried anew when it is away again.
+func TestHostAwayTwice(t *testing.T) {
+	l := &leaving{}
+	l.when = func(l *leaving) {
+		l.status = 0
+		if l.failed < 3 && l.answered >= 20 || l.failed < 6 && l.answered >= 40 {
+			l.status = connector.FetchNoConnect
+		}
+	}
+	r := leavingRig(t, l, 4)
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.counts(); c.Done != 202 || c.Failed != 0 || l.failed != 6 {
+		t.Errorf("%+v, it was asked %d times while it was away", c, l.failed)
+	}
+}
