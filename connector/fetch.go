@@ -17,6 +17,8 @@ type FetchRequest struct {
 	Literal bool
 	// MaxBytes of the answer, 0 for the Fetcher's.
 	MaxBytes int64
+	// Bandwidth of the server in bytes a second, for all exchanges with it together; 0 is no limit beside the Fetcher's.
+	Bandwidth int64
 	// Wants is asked when the head of an answer with a body is there, whether the body is to be read; nil is always.
 	Wants func(status int, h http.Header) bool
 }

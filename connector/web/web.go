@@ -34,7 +34,8 @@ type Fetcher struct {
 	guard  guard
 	names  *resolver
 	idle   *pool
-	pace   *rate.Limiter // nil without a limit
+	pace   *rate.Limiter // of all; nil without a limit
+	paces  paces         // of servers
 	secure *handshakes
 	closed atomic.Bool
 }
@@ -52,7 +53,8 @@ func New(cfg Config) (*Fetcher, error) {
 		return nil, err
 	}
 	f := &Fetcher{cfg: cfg, fields: cfg.fields(), proxy: p, guard: guard{allowed: cfg.AllowAddresses},
-		names: newResolver(cfg.Nameservers), idle: newPool(cfg.IdleConnections, cfg.IdleTimeout), secure: newHandshakes(cfg)}
+		names: newResolver(cfg.Nameservers), idle: newPool(cfg.IdleConnections, cfg.IdleTimeout), secure: newHandshakes(cfg),
+		paces: paces{all: map[string]*rate.Limiter{}}}
 	if cfg.Bandwidth > 0 {
 		f.pace = rate.NewLimiter(rate.Limit(cfg.Bandwidth), burst(cfg.Bandwidth))
 	}
@@ -167,7 +169,7 @@ func (c *call) exchange(w *wire) (*connector.Exchange, error) {
 		s.most = c.request.MaxBytes
 	}
 	x.Sent = c.message(c.throughProxy())
-	w.begin(clock{ctx: c.ctx, pace: f.pace, end: c.began.Add(f.cfg.Timeout), head: time.Now().Add(f.cfg.HeaderTimeout),
+	w.begin(clock{ctx: c.ctx, paces: [2]*rate.Limiter{f.pace, f.paces.of(c.target.origin, c.request.Bandwidth)}, end: c.began.Add(f.cfg.Timeout), head: time.Now().Add(f.cfg.HeaderTimeout),
 		silence: f.cfg.Silence, rate: f.cfg.MinRate, grace: f.cfg.RateGrace})
 	stop := context.AfterFunc(c.ctx, w.interrupt)
 	a := &answer{w: w, s: s, x: x, wants: c.request.Wants}

@@ -192,13 +192,13 @@ func (w *wire) Write(p []byte) (int, error) {
 
 // clock knows how long an exchange may still take.
 type clock struct {
-	ctx     context.Context // of the exchange under way: it ends with it
-	pace    *rate.Limiter   // of all exchanges, nil without a limit
-	end     time.Time       // of everything
-	head    time.Time       // of the head; the zero time behind it
-	silence time.Duration   // without a byte, in the body
-	rate    int64           // least bytes a second of the body, 0 for none
-	grace   time.Duration   // before that is looked at
+	ctx     context.Context  // of the exchange under way: it ends with it
+	paces   [2]*rate.Limiter // of all exchanges, and of those with the server; nil without a limit
+	end     time.Time        // of everything
+	head    time.Time        // of the head; the zero time behind it
+	silence time.Duration    // without a byte, in the body
+	rate    int64            // least bytes a second of the body, 0 for none
+	grace   time.Duration    // before that is looked at
 
 	got    int64     // bytes that came
 	body   time.Time // when the body began, the head's bytes not counted
@@ -223,19 +223,19 @@ func (c *clock) deadline(now time.Time) time.Time {
 
 // portion is how much of n bytes may be read at once.
 func (c *clock) portion(n int) int {
-	if c.pace == nil {
-		return n
+	for _, p := range c.paces {
+		if p != nil {
+			n = min(n, p.Burst())
+		}
 	}
-	return min(n, c.pace.Burst())
+	return n
 }
 
 // came counts bytes, and waits as long as their number asks for. An error says that no more shall come.
 func (c *clock) came(n int) error {
 	c.got += int64(n)
-	if c.pace != nil {
-		if err := c.yield(n); err != nil {
-			return err
-		}
+	if err := c.yield(n); err != nil {
+		return err
 	}
 	if c.rate == 0 || c.body.IsZero() {
 		return nil
@@ -247,10 +247,17 @@ func (c *clock) came(n int) error {
 	return nil
 }
 
-// yield waits until n bytes are within the bandwidth of all, or the exchange's time is over.
+// yield waits until n bytes are within the bandwidths, or the exchange's time is over.
 func (c *clock) yield(n int) error {
-	now := time.Now()
-	wait := c.pace.ReserveN(now, n).DelayFrom(now)
+	if c.paces == [2]*rate.Limiter{} {
+		return nil
+	}
+	now, wait := time.Now(), time.Duration(0)
+	for _, p := range c.paces {
+		if p != nil {
+			wait = max(wait, p.ReserveN(now, min(n, p.Burst())).DelayFrom(now))
+		}
+	}
 	if wait <= 0 {
 		return nil
 	}

@@ -32,6 +32,8 @@ type Settings struct {
 	Cookies *bool `yaml:"cookies"`
 	// Metadata records are written beside what was fetched: how it was found, and all of its links; default false.
 	Metadata *bool `yaml:"metadata"`
+	// Bandwidth of a host in bytes a second, for all that comes from it at once; default no limit beside that of the crawl.
+	Bandwidth *int64 `yaml:"bandwidth"`
 }
 
 // settings are Settings of which nothing is left open.
@@ -46,6 +48,7 @@ type settings struct {
 	conditional        bool
 	cookies            bool
 	metadata           bool
+	bandwidth          int64 // 0: none
 }
 
 var defaults = settings{factor: 5, min: 3 * time.Second, max: 30 * time.Second, maxCrawl: 5 * time.Minute, maxLinks: 6000,
@@ -65,6 +68,7 @@ func (s settings) over(t Settings) settings {
 	put(&s.conditional, t.Conditional)
 	put(&s.cookies, t.Cookies)
 	put(&s.metadata, t.Metadata)
+	put(&s.bandwidth, t.Bandwidth)
 	return s
 }
 
@@ -92,6 +96,9 @@ func (s Settings) Validate() (faults []error) {
 	}
 	if n := s.MaxBytes; n != nil && *n < 1 {
 		bad("max_bytes", "want a number from 1, got %d", *n)
+	}
+	if n := s.Bandwidth; n != nil && *n < 0 {
+		bad("bandwidth", "want a number from 0, got %d", *n)
 	}
 	if n := s.MaxLinks; n != nil && *n < 0 {
 		bad("max_links", "want a number from 0, got %d", *n)
@@ -121,6 +128,7 @@ func (s Settings) with(t Settings) Settings {
 	first(&s.Conditional, t.Conditional)
 	first(&s.Cookies, t.Cookies)
 	first(&s.Metadata, t.Metadata)
+	first(&s.Bandwidth, t.Bandwidth)
 	return s
 }
 

@@ -235,7 +235,7 @@ func (j *Job) fetch(ctx context.Context, u weburl.URL, header http.Header, wants
 	set settings) (*connector.Exchange, error) {
 	_, literal := j.seeds.hosts.Load(u.Host())
 	x, err := j.cfg.Fetch.Fetch(ctx, connector.FetchRequest{URL: u.String(), Header: header, Literal: literal, MaxBytes: set.maxBytes,
-		Wants: wants})
+		Bandwidth: set.bandwidth, Wants: wants})
 	switch {
 	case fault.Is(err, fault.Full):
 		j.short.full(j.disk, err)

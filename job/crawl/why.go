@@ -160,13 +160,17 @@ func (s settings) words() map[string]string {
 	if s.maxBytes > 0 {
 		size = strconv.FormatInt(s.maxBytes, 10)
 	}
+	bandwidth := "any"
+	if s.bandwidth > 0 {
+		bandwidth = strconv.FormatInt(s.bandwidth, 10)
+	}
 	mode := s.robots.Mode
 	if mode == "" {
 		mode = robots.Obey
 	}
 	return map[string]string{"delay_factor": strconv.FormatFloat(s.factor, 'g', -1, 64), "min_delay": s.min.String(), "max_delay": s.max.String(),
 		"max_crawl_delay": s.maxCrawl.String(), "robots": mode, "max_bytes": size, "max_links": strconv.Itoa(s.maxLinks),
-		"retries": strconv.Itoa(s.retries), "retry_after": s.retryAfter.String(), "conditional": strconv.FormatBool(s.conditional), "cookies": strconv.FormatBool(s.cookies), "metadata": strconv.FormatBool(s.metadata)}
+		"retries": strconv.Itoa(s.retries), "retry_after": s.retryAfter.String(), "conditional": strconv.FormatBool(s.conditional), "cookies": strconv.FormatBool(s.cookies), "metadata": strconv.FormatBool(s.metadata), "bandwidth": bandwidth}
 }
 
 var robotStates = map[robots.State]string{robots.Missing: "missing", robots.Parsed: "parsed", robots.Unreachable: "unreachable"}
