@@ -1,0 +1,195 @@
+package supervise
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"holdfast/job/supervise/decide"
+	"holdfast/job/supervise/rule"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// found is what followed from what was seen.
+type found struct {
+	decide.Result
+	ordered bool // a person waits for it
+}
+
+func (f *found) add(r decide.Result) {
+	f.Decisions = append(f.Decisions, r.Decisions...)
+	f.Calls = append(f.Calls, r.Calls...)
+	f.Healings = append(f.Healings, r.Healings...)
+	f.Silences = append(f.Silences, r.Silences...)
+}
+
+// commit steps the rules, and keeps their states, the actions, and the position of the source that led to them together. Called with mu
+// held. An error has the job begin anew: the machine is ahead of the store then.
+//
+// Where nothing is to be done the disk is not waited for: what a crash loses of that is seen again.
+func (j *Job) commit(source string, position []byte, step func(*decide.Machine, *found)) error {
+	if j.broken != nil {
+		return j.broken
+	}
+	var all found
+	step(j.machine, &all)
+	records := j.records(&all)
+	update := j.env.Store.UpdateLazy
+	if len(records) > 0 || all.ordered {
+		update = j.env.Store.Update
+	}
+	err := update(func(tx *store.Tx) error {
+		if position != nil {
+			tx.Set(positionKey(source), position)
+		}
+		for entry, value := range j.machine.Changes() {
+			if k := key('M').Str(entry); value == nil {
+				tx.Delete(k)
+			} else {
+				tx.Set(k, value)
+			}
+		}
+		for _, h := range all.Healings {
+			if err := j.heal(tx, h); err != nil {
+				return err
+			}
+		}
+		return j.put(tx, records)
+	})
+	if err != nil {
+		j.broken = fmt.Errorf("keep what was seen: %w", err)
+		j.fail(j.broken)
+		return j.broken
+	}
+	j.say(&all)
+	j.setAlarm()
+	return nil
+}
+
+// records are those of the actions that were decided.
+func (j *Job) records(all *found) (records []*Record) {
+	why := map[string]*decide.Decision{}
+	for i := range all.Decisions {
+		for k := range all.Decisions[i].Calls {
+			why[all.Decisions[i].Calls[k].ID] = &all.Decisions[i]
+		}
+	}
+	now := time.Now()
+	for i := range all.Calls { // a nanosecond apart, so that lists have them in their order
+		rec := &Record{Call: all.Calls[i], State: Queued, Queued: now.Add(time.Duration(i)), Life: j.life}
+		if d := why[rec.Call.ID]; d != nil {
+			rec.Reason = d.Reason
+			if d.Facts != nil {
+				rec.Seen = short(d.Facts.Seen())
+			}
+		}
+		records = append(records, rec)
+	}
+	return records
+}
+
+// mostSeen is how much of what led to an action is kept with it.
+const mostSeen = 4 << 10
+
+func short(s string) string {
+	if len(s) > mostSeen {
+		return s[:mostSeen] + "..."
+	}
+	return s
+}
+
+// put queues actions: those of one decision are one task, for they depend on each other.
+func (j *Job) put(tx *store.Tx, records []*Record) error {
+	groups, order := map[string][]string{}, []string(nil)
+	for _, rec := range records {
+		if err := putRecord(tx, rec, ""); err != nil {
+			return err
+		}
+		g := rec.Call.Group
+		if groups[g] == nil {
+			order = append(order, g)
+		}
+		groups[g] = append(groups[g], rec.Call.ID)
+	}
+	for _, g := range order {
+		if err := putGroup(tx, g, groups[g]); err != nil {
+			return err
+		}
+		if _, err := j.queue.Put(tx, queue.Task{Key: g}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// heal writes down whether actions helped.
+func (j *Job) heal(tx *store.Tx, h decide.Healing) error {
+	all, err := readGroup(tx, rule.CallID(h.Rule, h.Key, h.Event, 0, 0))
+	for _, rec := range all {
+		rec.Healed = &h.Healed
+		if err := putRecord(tx, rec, rec.State); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// say logs what was decided: a line for each.
+func (j *Job) say(all *found) {
+	for i := range all.Decisions {
+		d := &all.Decisions[i]
+		level := slog.LevelInfo
+		if d.Outcome == decide.Unmet || d.Outcome == decide.Off {
+			level = slog.LevelDebug
+		}
+		j.env.Log.Log(nil, level, "decided", "rule", d.Rule, "key", d.Key, "position", d.Event, "outcome", d.Outcome.String(), "reason", d.Reason)
+	}
+	h := j.env.History
+	for _, x := range all.Healings {
+		if x.Healed {
+			h.Note("action.healed", "rule %s%s: what was expected is seen, after %d further tries", x.Rule, ofKey(x.Key), x.Rungs)
+		} else {
+			h.Warn("action.not-healed", "rule %s%s: what was expected is not seen, and there is nothing more to try", x.Rule, ofKey(x.Key))
+		}
+	}
+	for _, s := range all.Silences {
+		h.Note("silence.ended", "%s", silenceText(s))
+	}
+}
+
+func ofKey(key string) string {
+	if key == "" {
+		return ""
+	}
+	return " for " + key
+}
+
+// tick has the rules see that time has gone by.
+func (j *Job) tick() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.alarm == nil { // it is over
+		return
+	}
+	now := time.Now()
+	_ = j.commit("", nil, func(m *decide.Machine, all *found) { all.add(m.Tick(now)) }) // an error ends the job
+}
+
+// setAlarm sets the clock to when the machine wants a tick. Called with mu held.
+func (j *Job) setAlarm() {
+	if j.alarm == nil {
+		return
+	}
+	if wait, ok := j.machine.Next(); ok {
+		j.alarm.Reset(max(wait, time.Millisecond))
+	} else {
+		j.alarm.Stop()
+	}
+}
+
+func (j *Job) isBroken() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.broken != nil
+}

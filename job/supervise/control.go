@@ -1,0 +1,300 @@
+package supervise
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/job/supervise/decide"
+	"holdfast/job/supervise/rule"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// Command carries out what a person asks for:
+//
+//	reload                        read the rule file again; one with mistakes changes nothing
+//	rules                         the rules with their counts, as JSON
+//	silence RULE KEY UNTIL REASON nothing is done meanwhile; RULE and KEY may be empty, UNTIL is as RFC 3339 has it
+//	unsilence NUMBER
+//	silences                      as JSON
+//	repeat ACTION                 an action is to be done (again)
+//	abandon ACTION                an action of which nobody knows is not to be done
+func (j *Job) Command(_ context.Context, name string, args []string) (string, error) {
+	want := map[string]int{"reload": 0, "rules": 0, "silence": 4, "unsilence": 1, "silences": 0, "repeat": 1, "abandon": 1}
+	n, ok := want[name]
+	switch {
+	case !ok:
+		return "", fault.New(fault.Invalid, "a supervise job knows no command %q", name)
+	case n != len(args):
+		return "", fault.New(fault.Invalid, "%s wants %d words, got %d", name, n, len(args))
+	}
+	switch name {
+	case "reload":
+		return j.reload()
+	case "rules":
+		return asJSON(j.rules())
+	case "silence":
+		return j.silence(args[0], args[1], args[2], args[3])
+	case "unsilence":
+		return j.unsilence(args[0])
+	case "silences":
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return asJSON(j.machine.Silences())
+	case "repeat":
+		return j.revive(args[0], Queued)
+	}
+	return j.revive(args[0], Abandoned)
+}
+
+func asJSON(v any) (string, error) {
+	b, err := json.Marshal(v)
+	return string(b), err
+}
+
+// reload has the rules be those of the file as it is now.
+func (j *Job) reload() (string, error) {
+	set, err := j.cfg.Rules()
+	if err != nil {
+		j.env.History.Warn("rules.refused", "the rules stay as they were: %v", err)
+		return "", err
+	}
+	j.mu.Lock()
+	was := j.set
+	next, err := j.machine.With(set)
+	if err == nil && j.broken == nil {
+		j.set, j.machine = set, next
+		err = j.commit("", nil, func(m *decide.Machine, all *found) {
+			all.ordered = true
+			all.add(m.Tick(time.Now()))
+		})
+	}
+	j.mu.Unlock()
+	if err == nil {
+		err = j.watch(set)
+	}
+	if err != nil {
+		return "", err
+	}
+	text := difference(was, set)
+	j.env.History.Note("rules.read", "%s", text)
+	return text, nil
+}
+
+// difference says which rules are new, and which are no more.
+func difference(was, now *rule.Set) string {
+	var added, gone []string
+	for _, r := range now.Rules {
+		if was.Rule(r.Name) == nil {
+			added = append(added, r.Name)
+		}
+	}
+	for _, r := range was.Rules {
+		if now.Rule(r.Name) == nil {
+			gone = append(gone, r.Name)
+		}
+	}
+	text := fmt.Sprintf("%d rules", len(now.Rules))
+	if added != nil {
+		text += "; new: " + strings.Join(added, ", ")
+	}
+	if gone != nil {
+		text += "; gone: " + strings.Join(gone, ", ")
+	}
+	return text
+}
+
+// RuleStatus is what is known of a rule.
+type RuleStatus struct {
+	Name    string            `json:"name"`
+	Mode    rule.Mode         `json:"mode"`
+	Why     string            `json:"why,omitempty"`
+	Where   string            `json:"where"` // FILE:LINE
+	Matched uint64            `json:"matched"`
+	Due     uint64            `json:"due"` // times that ran out
+	Became  map[string]uint64 `json:"became"`
+	Seen    time.Time         `json:"seen,omitzero"` // when something matched last
+}
+
+func (j *Job) rules() (all []RuleStatus) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range j.set.Rules {
+		c, _ := j.machine.Counts(r.Name)
+		s := RuleStatus{Name: r.Name, Mode: r.Mode, Why: r.Why, Where: j.set.Where(r), Matched: c.Matched, Due: c.Due, Seen: c.Seen,
+			Became: map[string]uint64{}}
+		for o := decide.Acted; o <= decide.Refused; o++ {
+			s.Became[o.String()] = c.Of(o)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (j *Job) silence(name, key, until, reason string) (string, error) {
+	end, err := time.Parse(time.RFC3339, until)
+	if err != nil {
+		return "", fault.New(fault.Invalid, "want the end of the silence as 2026-01-31T12:00:00Z, got %q", until)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var id uint64
+	var refused error
+	err = j.commit("", nil, func(m *decide.Machine, all *found) {
+		all.ordered = true
+		id, refused = m.Silence(decide.SilenceOf{Rule: name, Key: key, Until: end, Reason: reason}, time.Now())
+	})
+	if refused != nil {
+		return "", fault.As(fault.Invalid, refused)
+	}
+	return strconv.FormatUint(id, 10), err
+}
+
+func (j *Job) unsilence(number string) (string, error) {
+	id, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return "", fault.New(fault.Invalid, "%q is not the number of a silence", number)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	known := false
+	err = j.commit("", nil, func(m *decide.Machine, all *found) {
+		var r decide.Result
+		r, known = m.Unsilence(id, time.Now())
+		all.ordered = true
+		all.add(r)
+	})
+	if err == nil && !known {
+		return "", fault.New(fault.NotFound, "there is no silence %d (any more)", id)
+	}
+	return "", err
+}
+
+// revive has an action be done, or given up, whose outcome nobody knows or which failed; and goes on with those that come after it.
+func (j *Job) revive(id string, as State) (string, error) {
+	err := j.env.Store.Update(func(tx *store.Tx) error {
+		rec, ok, err := ReadRecord(tx, id)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return fault.New(fault.NotFound, "there is no action %s (any more)", id)
+		case !rec.State.Over() || rec.State == Done:
+			return fault.New(fault.Conflict, "action %s is %s", id, rec.State)
+		case as == Abandoned && rec.State != Unknown:
+			return fault.New(fault.Conflict, "action %s is %s: nothing more becomes of it", id, rec.State)
+		}
+		was := rec.State
+		rec.State, rec.Life, rec.Tries, rec.Note = as, j.life, 0, "by order"
+		if err := putRecord(tx, &rec, was); err != nil {
+			return err
+		}
+		if as == Queued {
+			tx.Delete(breakerKey(&rec.Call))
+		}
+		return j.again(tx, rec.Call.Group)
+	})
+	return "", err
+}
+
+// again has the actions of a decision be looked at again.
+func (j *Job) again(tx *store.Tx, group string) error {
+	f, ok, err := j.queue.Find(tx, group)
+	switch {
+	case err != nil:
+		return err
+	case ok && f.ID != 0:
+		_, err = j.queue.Revive(tx, f.ID)
+		return err
+	case ok:
+		if _, err := j.queue.Forget(tx, group); err != nil {
+			return err
+		}
+	}
+	_, err = j.queue.Put(tx, queue.Task{Key: group})
+	return err
+}
+
+// Gates are the watchers: closed while nothing is known of what they watch.
+func (j *Job) Gates() []gate.Status {
+	j.watching.Lock()
+	defer j.watching.Unlock()
+	var all []gate.Status
+	for _, s := range j.watches {
+		all = append(all, s.gate.Status())
+	}
+	slices.SortFunc(all, func(a, b gate.Status) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Notes are how many actions are in which state.
+func (j *Job) Notes() (all [][2]string) {
+	var counts map[State]uint64
+	err := j.env.Store.Latest(func(r store.Reader) (err error) {
+		counts, err = Counts(r)
+		return err
+	})
+	if err != nil {
+		return [][2]string{{"actions", "not known: " + err.Error()}}
+	}
+	text := fmt.Sprintf("%d done, %d failed, %d queued", counts[Done], counts[Failed]+counts[Skipped], counts[Queued]+counts[Running])
+	if n := counts[Unknown]; n > 0 {
+		text += fmt.Sprintf(", %d of which nobody knows whether they were done", n)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all = append(all, [2]string{"actions", text})
+	if n := len(j.machine.Silences()); n > 0 {
+		all = append(all, [2]string{"silences", strconv.Itoa(n)})
+	}
+	return all
+}
+
+// Quotas are none: what is kept is small.
+func (j *Job) Quotas() []engine.Quota { return nil }
+
+// Promises are about rows, of which there are none.
+func (j *Job) Promises() map[string]string { return nil }
+
+// Tasks are the actions.
+func (j *Job) Tasks(r store.Reader) (engine.Tasks, error) {
+	all, err := Counts(r)
+	t := engine.Tasks{}
+	for s, n := range all {
+		t.Taken += int64(n)
+		if !s.Over() {
+			t.Open += int64(n)
+		}
+	}
+	return t, err
+}
+
+// silenceText says what began under a silence that has ended.
+func silenceText(s decide.SilenceEnd) string {
+	var b strings.Builder
+	what := "all rules"
+	if s.Rule != "" {
+		what = "rule " + s.Rule + ofKey(s.Key)
+	}
+	fmt.Fprintf(&b, "the silence of %s (%s) is over", what, s.Reason)
+	if len(s.Began) == 0 {
+		b.WriteString("; nothing began under it")
+		return b.String()
+	}
+	b.WriteString("; under it began:")
+	for _, x := range s.Began {
+		fmt.Fprintf(&b, " %s%s %d times since %s;", x.Rule, ofKey(x.Key), x.Times, x.First.UTC().Format(time.RFC3339))
+	}
+	if s.More > 0 {
+		fmt.Fprintf(&b, " and %d times more", s.More)
+	}
+	return strings.TrimSuffix(b.String(), ";")
+}

@@ -1,0 +1,344 @@
+package supervise
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/job/supervise/rule"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// mostGroups is how many decisions' actions are looked after at once. Most of them wait: for a lock, or for one of the places in
+// which actions are done.
+const mostGroups = 1024
+
+// drainFor is how long actions that are being done have to end when the job ends.
+const drainFor = 5 * time.Second
+
+var errOver = errors.New("supervise is stopping")
+
+// act leases decisions, and has their actions done, until ctx ends.
+//
+// Those that are being done then have some time to end; the rest begins at the next start.
+func (j *Job) act(ctx context.Context) {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() {
+		drain := time.AfterFunc(drainFor, func() { cancel(errOver) })
+		context.AfterFunc(work, func() { drain.Stop() })
+	})()
+	var group sync.WaitGroup
+	defer group.Wait()
+	open := make(chan struct{}, mostGroups)
+	for {
+		select {
+		case open <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		lease, err := j.queue.Lease(ctx)
+		if err != nil {
+			if ctx.Err() == nil && !errors.Is(err, queue.ErrClosed) {
+				j.fail(fmt.Errorf("lease an action: %w", err))
+			}
+			return
+		}
+		group.Go(func() {
+			defer func() { <-open }()
+			if err := fault.Catch(func() error { return j.doGroup(ctx, work, lease) }); err != nil {
+				j.fail(fmt.Errorf("do what was decided: %w", err))
+			}
+		})
+	}
+}
+
+// doGroup does the actions of one decision, in the order that they depend on each other, and ends the task, or puts it off until those
+// that failed are due again. An error is one of the store: how actions went is in their records.
+func (j *Job) doGroup(ctx, work context.Context, lease queue.Lease) error {
+	g := &doing{j: j, work: work, tried: map[*Record]bool{}}
+	g.ended = sync.NewCond(&g.mu)
+	err := j.env.Store.Latest(func(r store.Reader) (err error) {
+		g.records, err = readGroup(r, lease.Key)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := g.after(); err != nil { // what another process of ours had begun
+		return err
+	}
+	var group sync.WaitGroup
+	for _, rec := range g.records {
+		if rec.State == Queued {
+			group.Go(func() { g.one(ctx, rec) })
+		}
+	}
+	group.Wait()
+	if g.failed != nil || g.broken {
+		return g.failed // what was broken off, or did not begin, is found at the next start
+	}
+	return j.env.Store.Update(func(tx *store.Tx) error {
+		again := time.Duration(0)
+		for _, rec := range g.records {
+			switch {
+			case rec.State == Unknown:
+				return j.queue.Dead(tx, lease, "nobody knows whether it was done: "+rec.Call.Words())
+			case rec.State == Queued:
+				again = max(again, rec.Call.RetryAfter)
+			}
+		}
+		if again > 0 {
+			return j.queue.Release(tx, lease, again)
+		}
+		return j.queue.Done(tx, lease)
+	})
+}
+
+// doing is a decision whose actions are being done.
+type doing struct {
+	j       *Job
+	work    context.Context // in which actions are done
+	mu      sync.Mutex      // guards what is below, and the states of the records
+	ended   *sync.Cond      // one of the records is in another state
+	records []*Record
+	tried   map[*Record]bool // it failed, and is tried again later
+	broken  bool             // the job ends, and something was not done to its end
+	failed  error            // of the store
+}
+
+// after deals with what another process had begun, or what was queued in another life of the store: nobody knows what became of it.
+func (g *doing) after() error {
+	for _, rec := range g.records {
+		c := &rec.Call
+		begun := rec.State == Running && rec.Epoch != g.j.epoch
+		if begun {
+			if err := g.j.tools.Leftover(c); err != nil {
+				g.j.env.Log.Warn(fmt.Sprintf("what action %s left running: %v", c.ID, err))
+			}
+		}
+		if !begun && (rec.State != Queued || rec.Life == g.j.life) {
+			continue
+		}
+		note := "it was being done when Holdfast ended"
+		if !begun {
+			note = "it was queued before a restore"
+		}
+		was := rec.State
+		rec.State, rec.Note, rec.Life = Queued, note, g.j.life
+		if c.Unknown != rule.Repeat {
+			rec.State = Unknown
+		}
+		if err := g.j.env.Store.Update(func(tx *store.Tx) error { return putRecord(tx, rec, was) }); err != nil {
+			return err
+		}
+		g.j.env.History.Warn("action.unknown", "%s of rule %s%s: outcome unknown, because %s; %s", c.Words(), c.Rule, ofKey(c.Key), note,
+			map[bool]string{true: "it is done again, as its rule says", false: "holdfast supervise repeat|abandon " + c.ID}[rec.State == Queued])
+	}
+	return nil
+}
+
+// one does one action, when those that it comes after have succeeded.
+func (g *doing) one(ctx context.Context, rec *Record) {
+	err := fault.Catch(func() error { return g.try(ctx, rec) })
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if errors.Is(err, errOver) || ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		g.broken, err = true, nil
+	}
+	g.failed = errors.Join(g.failed, err)
+	g.ended.Broadcast()
+}
+
+// try does an action once; errOver, or the cause of ctx, if the job ends before.
+func (g *doing) try(ctx context.Context, rec *Record) error {
+	if ok, err := g.turn(ctx, rec); !ok {
+		return err
+	}
+	j, c := g.j, &rec.Call
+	release, err := j.locks.take(ctx, locksOf(c))
+	if err != nil {
+		return err
+	}
+	defer release()
+	select {
+	case j.room <- struct{}{}:
+		defer func() { <-j.room }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if open, err := j.breaker(c); err != nil || open != "" {
+		return errors.Join(err, g.ends(rec, Skipped, open))
+	}
+	rec.Epoch, rec.Note = j.epoch, ""
+	rec.Tries++
+	if err := g.become(rec, Running, nil); err != nil {
+		return err
+	}
+	o, err := j.tools.Do(g.work, c)
+	if err != nil {
+		return err
+	}
+	rec.Last = &o
+	switch {
+	case o.Failed == "":
+		return g.ends(rec, Done, "")
+	case o.Again && rec.Tries <= c.Retries:
+		return g.ends(rec, Queued, fmt.Sprintf("try %d of %d failed: %s", rec.Tries, c.Retries+1, o.Failed))
+	}
+	return g.ends(rec, Failed, o.Failed)
+}
+
+// turn waits until the actions that one comes after have ended, and reports whether it is its turn then. One that can't come any more is
+// skipped; one whose forerunners are tried again later waits with them.
+func (g *doing) turn(ctx context.Context, rec *Record) (bool, error) {
+	defer context.AfterFunc(ctx, g.ended.Broadcast)()
+	first, ready := g.wait(ctx, rec)
+	if first != nil {
+		return false, g.ends(rec, Skipped, fmt.Sprintf("%s, which comes before it, was not done", first.Call.Words()))
+	}
+	return ready, context.Cause(ctx)
+}
+
+// wait waits until it is the turn of an action, and returns the one that keeps it from ever coming.
+func (g *doing) wait(ctx context.Context, rec *Record) (first *Record, ready bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for ctx.Err() == nil && g.failed == nil && !g.broken {
+		ready = true
+		for _, other := range g.records {
+			if !slices.Contains(rec.Call.After, other.Call.Name) {
+				continue
+			}
+			switch s := other.State; {
+			case s == Failed || s == Skipped || s == Abandoned:
+				return other, false
+			case s == Unknown || g.tried[other]:
+				return nil, false
+			case s != Done:
+				ready = false
+			}
+		}
+		if ready {
+			return nil, true
+		}
+		g.ended.Wait()
+	}
+	return nil, false
+}
+
+// become brings an action into a state; and keeps what also follows from that.
+func (g *doing) become(rec *Record, s State, also func(*store.Tx) error) error {
+	g.mu.Lock()
+	was := rec.State
+	rec.State = s
+	g.mu.Unlock()
+	return g.j.env.Store.Update(func(tx *store.Tx) error {
+		if err := putRecord(tx, rec, was); err != nil || also == nil {
+			return err
+		}
+		return also(tx)
+	})
+}
+
+// ends brings an action into the state that it has behind a try, and tells of it.
+func (g *doing) ends(rec *Record, s State, note string) error {
+	rec.Note = note
+	err := g.become(rec, s, func(tx *store.Tx) error { return g.j.judge(tx, &rec.Call, s) })
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.tried[rec] = s == Queued
+	g.mu.Unlock()
+	g.j.tellOf(rec)
+	return nil
+}
+
+// tellOf tells people how an action went.
+func (j *Job) tellOf(rec *Record) {
+	c, h := &rec.Call, j.env.History
+	switch {
+	case rec.State == Done:
+		h.Note("action.done", "%s of rule %s%s, in %v (%s)", c.Words(), c.Rule, ofKey(c.Key), rec.Last.Took.Round(time.Millisecond), c.ID)
+	case rec.State == Skipped:
+		h.Warn("action.skipped", "%s of rule %s%s is not done: %s (%s)", c.Words(), c.Rule, ofKey(c.Key), rec.Note, c.ID)
+	default:
+		h.Warn("action.failed", "%s of rule %s%s: %s (%s)", c.Words(), c.Rule, ofKey(c.Key), rec.Note, c.ID)
+	}
+}
+
+// locksOf are the locks of an action: those that its rule names, and the unit that it changes.
+func locksOf(c *rule.Call) []string {
+	all := slices.Clone(c.Lock)
+	if c.Unit != "" {
+		all = append(all, "unit "+c.Unit)
+	}
+	return all
+}
+
+// secrets has what a request needs and is not kept: it is what the rule says now.
+func (j *Job) secrets(c *rule.Call) (*rule.Request, error) {
+	j.mu.Lock()
+	set := j.set
+	j.mu.Unlock()
+	return set.Secrets(c)
+}
+
+const (
+	// breaks is how many failures in a row open a breaker.
+	breaks = 5
+	// breakFor is how long it stays open; then one action is tried.
+	breakFor = 10 * time.Minute
+)
+
+// breaker keeps an action that fails again and again from being tried all the time.
+type breaker struct {
+	Failures int       `json:"failures"` // in a row
+	Until    time.Time `json:"until"`    // it is open
+}
+
+func breakerKey(c *rule.Call) store.Key { return key('B').Str(c.Rule).Str("\x00" + c.Name) }
+
+func readBreaker(r store.Reader, c *rule.Call) (b breaker, err error) {
+	_, err = r.Look(breakerKey(c), func(v []byte) error { return json.Unmarshal(v, &b) })
+	return b, err
+}
+
+// breaker says why an action is not to be tried now, "" if it is.
+func (j *Job) breaker(c *rule.Call) (string, error) {
+	var b breaker
+	err := j.env.Store.Latest(func(r store.Reader) (err error) {
+		b, err = readBreaker(r, c)
+		return err
+	})
+	// A clock that was set back does not make it longer.
+	if left := time.Until(b.Until); err != nil || left <= 0 || left > breakFor {
+		return "", err
+	}
+	return fmt.Sprintf("it failed %d times in a row, and is left alone until %s", b.Failures, b.Until.UTC().Format(time.RFC3339)), nil
+}
+
+// judge counts failures in a row.
+func (j *Job) judge(tx *store.Tx, c *rule.Call, s State) error {
+	b, err := readBreaker(tx, c)
+	if err != nil || s == Skipped || s == Done && b.Failures == 0 {
+		return err
+	}
+	if s == Done {
+		tx.Delete(breakerKey(c))
+		return nil
+	}
+	if b.Failures++; b.Failures >= breaks && s == Failed {
+		b.Until = time.Now().Add(breakFor).UTC()
+	}
+	v, err := json.Marshal(b)
+	tx.Set(breakerKey(c), v)
+	return err
+}

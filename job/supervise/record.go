@@ -1,0 +1,207 @@
+package supervise
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/job/supervise/action"
+	"holdfast/job/supervise/rule"
+	"holdfast/kernel/store"
+)
+
+// State is where an action stands.
+type State string
+
+// The states of an action.
+const (
+	Queued    State = "queued"
+	Running   State = "running"
+	Done      State = "done"
+	Failed    State = "failed"    // it was tried as often as its rule says
+	Skipped   State = "skipped"   // one that it comes after did not succeed, or a breaker is open
+	Unknown   State = "unknown"   // nobody knows whether it was done, and a person is to say what becomes of it
+	Abandoned State = "abandoned" // a person said that it is not to be done
+)
+
+// Over reports whether nothing more becomes of an action by itself.
+func (s State) Over() bool { return s != Queued && s != Running }
+
+// Record is what is known of an action: why there is one, and how it went.
+type Record struct {
+	Call   rule.Call `json:"call"`
+	State  State     `json:"state"`
+	Queued time.Time `json:"queued"`
+	// Life is the lineage of the store in which it was queued: in another one nobody knows what has become of it meanwhile.
+	Life string `json:"life"`
+	// Epoch is that of the process that runs it, or ran it last.
+	Epoch  string `json:"epoch,omitempty"`
+	Reason string `json:"reason"`          // why it was decided
+	Seen   string `json:"seen"`            // the line, or the value, that led to it
+	Tries  int    `json:"tries,omitempty"` // how often it was begun
+	// Note says why it is in its state, where the state itself does not.
+	Note   string          `json:"note,omitempty"`
+	Last   *action.Outcome `json:"last,omitempty"` // of the last try
+	Healed *bool           `json:"healed,omitempty"`
+}
+
+// The keys of the job, behind the byte of keyspaces that a job has for itself:
+//
+//	P source          the position of a watcher
+//	M ...             the states of the rules, as decide has them
+//	A id              a Record, as JSON
+//	H time(8) id      (nothing): the records, the newest first: time is the complement of the nanoseconds since 1970
+//	G group           the ids of the actions of one decision, as JSON
+//	N state           how many records are in a state
+//	B rule 0 name     the breaker of an action, as JSON
+func key(part byte) store.Key             { return store.Key{byte(store.Job), part} }
+func positionKey(source string) store.Key { return key('P').Str(source) }
+func recordKey(id string) store.Key       { return key('A').Str(id) }
+func timeKey(at time.Time) store.Key      { return key('H').U64(^uint64(max(at.UnixNano(), 0))) }
+func groupKey(group string) store.Key     { return key('G').Str(group) }
+func countKey(s State) store.Key          { return key('N').Str(string(s)) }
+
+// ReadRecord reads what is known of an action.
+func ReadRecord(r store.Reader, id string) (rec Record, ok bool, err error) {
+	ok, err = r.Look(recordKey(id), func(v []byte) error {
+		if err := json.Unmarshal(v, &rec); err != nil {
+			return fault.New(fault.Corrupt, "what is known of action %s can't be read: %w", id, err)
+		}
+		return nil
+	})
+	return rec, ok, err
+}
+
+// putRecord writes a record; was is the state that it had, "" for a new one.
+func putRecord(tx *store.Tx, rec *Record, was State) error {
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	tx.Set(recordKey(rec.Call.ID), b)
+	if was == rec.State {
+		return nil
+	}
+	if was == "" {
+		tx.Set(timeKey(rec.Queued).Str(rec.Call.ID), nil)
+	} else if err := addTo(tx, countKey(was), -1); err != nil {
+		return err
+	}
+	return addTo(tx, countKey(rec.State), 1)
+}
+
+func putGroup(tx *store.Tx, group string, ids []string) error {
+	b, err := json.Marshal(ids)
+	if err == nil {
+		tx.Set(groupKey(group), b)
+	}
+	return err
+}
+
+// readGroup reads the records of one decision, in their order; none if they are forgotten.
+func readGroup(r store.Reader, group string) (all []*Record, err error) {
+	var ids []string
+	_, err = r.Look(groupKey(group), func(v []byte) error {
+		if err := json.Unmarshal(v, &ids); err != nil {
+			return fault.New(fault.Corrupt, "the actions of %s can't be read: %w", group, err)
+		}
+		return nil
+	})
+	for _, id := range ids {
+		rec, ok, err := ReadRecord(r, id)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			all = append(all, &rec)
+		}
+	}
+	return all, err
+}
+
+// addTo changes a counter.
+func addTo(tx *store.Tx, k store.Key, n int64) error {
+	now, err := count(tx, k)
+	if err == nil {
+		tx.Set(k, store.Key(nil).U64(uint64(int64(now)+n)))
+	}
+	return err
+}
+
+func count(r store.Reader, k store.Key) (n uint64, err error) {
+	_, err = r.Look(k, func(v []byte) (err error) {
+		if len(v) != 8 {
+			return fault.New(fault.Corrupt, "a counter of actions has %d bytes", len(v))
+		}
+		n = binary.BigEndian.Uint64(v)
+		return nil
+	})
+	return n, err
+}
+
+// Counts are how many actions are in each state.
+func Counts(r store.Reader) (map[State]uint64, error) {
+	all := map[State]uint64{}
+	for _, s := range []State{Queued, Running, Done, Failed, Skipped, Unknown, Abandoned} {
+		n, err := count(r, countKey(s))
+		if err != nil {
+			return nil, err
+		}
+		all[s] = n
+	}
+	return all, nil
+}
+
+// Actions are at most limit records of those that were queued before a time, the newest first; the zero time is all of them.
+func Actions(r store.Reader, before time.Time, limit int) (all []Record, err error) {
+	from := timeKey(time.Unix(1<<33, 0))
+	if !before.IsZero() {
+		from = timeKey(before.Add(-1))
+	}
+	entries, failed := r.Scan(from, key('H').End())
+	for k := range entries {
+		if len(all) == limit {
+			break
+		}
+		rec, ok, err := ReadRecord(r, string(k[len(from):]))
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			all = append(all, rec)
+		}
+	}
+	return all, failed()
+}
+
+// forget forgets records that are over and were queued before a time, some at once, and reports whether there are more.
+func forget(tx *store.Tx, before time.Time) (more bool, err error) {
+	const atOnce = 500
+	from := timeKey(before)
+	entries, failed := tx.Scan(from, key('H').End())
+	n := 0
+	for k := range entries {
+		if n++; n > atOnce {
+			more = true
+			break
+		}
+		rec, ok, err := ReadRecord(tx, string(k[len(from):]))
+		if err != nil {
+			return false, err
+		}
+		if ok && !rec.State.Over() || rec.State == Unknown {
+			continue
+		}
+		tx.Delete(store.Key(nil).Raw(k))
+		if !ok {
+			continue
+		}
+		tx.Delete(recordKey(rec.Call.ID))
+		tx.Delete(groupKey(rec.Call.Group))
+		if err := addTo(tx, countKey(rec.State), -1); err != nil {
+			return false, err
+		}
+	}
+	return more, failed()
+}

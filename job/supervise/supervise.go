@@ -1,0 +1,179 @@
+// Package supervise watches what happens on a machine, and acts on it: the job supervise.
+//
+// A watcher tells lines and values with the position that it has reached. The rules step their states over them, and ONE commit keeps
+// the position, the states, and the actions that were decided, in the queue. So nothing is missed between two lives of this process,
+// and nothing is decided twice. An action is leased, written down as begun, done, and how it went is written down: one that was under
+// way at a crash is known to be that, and its rule says what becomes of it.
+//
+// Called by app.
+package supervise
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"sync"
+	"time"
+
+	"holdfast/connector"
+	"holdfast/job/supervise/action"
+	"holdfast/job/supervise/decide"
+	"holdfast/job/supervise/rule"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+// Config is what the job is to do.
+type Config struct {
+	// Rules reads the rule file.
+	Rules func() (*rule.Set, error)
+	// Watcher opens what watches a source.
+	Watcher func(*rule.Source) (connector.Watcher, error)
+	// Tools are what actions are done with; their Life and Secrets are the job's.
+	Tools action.Tools
+	// AtOnce is how many actions are done at once; default 32.
+	AtOnce int
+	// Keep is how long it is known what was done; default 90 days.
+	Keep time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.AtOnce == 0 {
+		c.AtOnce = 32
+	}
+	if c.Keep == 0 {
+		c.Keep = 90 * 24 * time.Hour
+	}
+	return c
+}
+
+// queueName is that of the queue of actions.
+const queueName = "actions"
+
+// Job is at work.
+type Job struct {
+	env   engine.Env
+	cfg   Config
+	tools action.Tools
+	queue *queue.Queue
+	epoch string // of this process: what another one had begun was under way when that ended
+	life  string
+	locks *locks
+	room  chan struct{} // as many tokens as actions may be done at once
+
+	mu      sync.Mutex // guards what is below, and orders what is seen
+	set     *rule.Set
+	machine *decide.Machine
+	alarm   *time.Timer // rings when the machine wants a tick
+	broken  error       // a commit failed: the machine is ahead of the store
+
+	watching sync.Mutex      // guards what is below
+	running  context.Context // of Run; nil before
+	watches  map[string]*watch
+	failed   chan error // why the job can't go on
+	group    sync.WaitGroup
+}
+
+// New reads the rules and what is known of their states. It watches nothing yet.
+func New(env engine.Env, cfg Config) (*Job, error) {
+	j := &Job{env: env, cfg: cfg.withDefaults(), epoch: rand.Text(), life: env.Store.Lineage().String(), locks: newLocks(),
+		watches: map[string]*watch{}, failed: make(chan error, 1)}
+	j.room = make(chan struct{}, j.cfg.AtOnce)
+	j.tools = cfg.Tools
+	j.tools.Life, j.tools.Secrets = j.life, j.secrets
+	var err error
+	if j.set, err = cfg.Rules(); err != nil {
+		return nil, err
+	}
+	if j.machine, err = j.load(j.set); err != nil {
+		return nil, err
+	}
+	j.queue, err = queue.Open(env.Store, queueName, queue.Options{Horizon: j.cfg.Keep})
+	return j, err
+}
+
+// load is a machine for a set of rules, with the states that the store has.
+func (j *Job) load(set *rule.Set) (*decide.Machine, error) {
+	m := decide.New(set)
+	return m, j.env.Store.Latest(func(r store.Reader) error {
+		entries, failed := r.Scan(key('M'), key('M').End())
+		for k, v := range entries {
+			if err := m.Load(string(k[2:]), v); err != nil {
+				return err
+			}
+		}
+		return failed()
+	})
+}
+
+// Run watches and acts until ctx ends. What is being done then has time to end.
+func (j *Job) Run(ctx context.Context) error {
+	defer j.queue.Close()
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	j.mu.Lock()
+	j.alarm = time.AfterFunc(0, j.tick)
+	set := j.set
+	j.mu.Unlock()
+	j.watching.Lock()
+	j.running = watching
+	j.watching.Unlock()
+	if err := j.watch(set); err != nil {
+		stop()
+		j.group.Wait()
+		return err
+	}
+	j.group.Go(func() { j.act(watching) })
+	j.group.Go(func() { j.tidy(watching) })
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-j.failed:
+	}
+	stop()
+	j.mu.Lock()
+	j.alarm.Stop()
+	j.alarm = nil
+	j.mu.Unlock()
+	j.group.Wait()
+	return err
+}
+
+// fail has the job end with an error, and begin anew.
+func (j *Job) fail(err error) {
+	select {
+	case j.failed <- err:
+	default:
+	}
+}
+
+// tidyEvery is how often what is too old is forgotten.
+const tidyEvery = time.Hour
+
+// tidy forgets what is too old.
+func (j *Job) tidy(ctx context.Context) {
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	for {
+		for more := true; more && ctx.Err() == nil; {
+			err := j.env.Store.Update(func(tx *store.Tx) (err error) {
+				if more, err = forget(tx, time.Now().Add(-j.cfg.Keep)); err != nil {
+					return err
+				}
+				_, keys, err := j.queue.Expire(tx, time.Now(), 500)
+				more = more || keys
+				return err
+			})
+			if err != nil {
+				j.fail(fmt.Errorf("forget old actions: %w", err))
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

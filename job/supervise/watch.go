@@ -1,0 +1,147 @@
+package supervise
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
+	"holdfast/job/supervise/decide"
+	"holdfast/job/supervise/rule"
+	"holdfast/kernel/gate"
+	"holdfast/kernel/store"
+)
+
+// watch is a source that is being watched.
+type watch struct {
+	j       *Job
+	source  *rule.Source
+	watcher connector.Watcher
+	gate    *gate.Gate
+	stop    context.CancelFunc
+	ended   chan struct{}
+}
+
+// watch has the sources of a set watched, and no others. Those that are watched already go on.
+func (j *Job) watch(set *rule.Set) error {
+	j.watching.Lock()
+	defer j.watching.Unlock()
+	added, err := j.opened(set)
+	if err != nil {
+		return err
+	}
+	for id, w := range j.watches {
+		if !slices.ContainsFunc(set.Sources, func(s *rule.Source) bool { return s.ID == id }) {
+			w.stop()
+			<-w.ended
+			delete(j.watches, id)
+		}
+	}
+	for _, w := range added {
+		var own context.Context
+		own, w.stop = context.WithCancel(j.running)
+		j.watches[w.source.ID] = w
+		j.group.Go(func() { w.run(own) })
+	}
+	return nil
+}
+
+// opened are the sources of a set that are not watched yet.
+func (j *Job) opened(set *rule.Set) (added []*watch, err error) {
+	for _, s := range set.Sources {
+		if j.watches[s.ID] != nil {
+			continue
+		}
+		w, err := j.cfg.Watcher(s)
+		if err != nil {
+			return nil, fmt.Errorf("watch %s: %w", s.Title, err)
+		}
+		added = append(added, &watch{j: j, source: s, watcher: w, ended: make(chan struct{}),
+			gate: gate.New(s.Title, gate.Options{OnChange: j.env.History.Gate})})
+	}
+	return added, nil
+}
+
+// longestPause is how long a watcher that failed again and again is left alone.
+const longestPause = time.Minute
+
+// run has the watcher watch until ctx ends. One that fails, panics or ends by itself begins again where it was.
+func (w *watch) run(ctx context.Context) {
+	defer close(w.ended)
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = longestPause
+	for ctx.Err() == nil {
+		begun := time.Now()
+		err := fault.Catch(func() error { return w.once(ctx) })
+		if ctx.Err() != nil || w.j.isBroken() {
+			return
+		}
+		if err == nil {
+			err = fault.New(fault.Transient, "it ended by itself")
+		}
+		w.gate.Report(err)
+		if time.Since(begun) > longestPause {
+			pause.Reset()
+		}
+		wait := time.NewTimer(pause.NextBackOff())
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+		}
+	}
+}
+
+func (w *watch) once(ctx context.Context) error {
+	var position []byte
+	err := w.j.env.Store.Latest(func(r store.Reader) error {
+		_, err := r.Look(positionKey(w.source.ID), func(v []byte) error {
+			position = append([]byte{}, v...)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return w.watcher.Watch(ctx, position, w.tell)
+}
+
+// tell has the rules see what was seen, and keeps what follows from it.
+func (w *watch) tell(ctx context.Context, seen connector.Seen) error {
+	w.notice(seen.Events)
+	j := w.j
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	return j.commit(w.source.ID, seen.Position, func(m *decide.Machine, all *found) {
+		for i := range seen.Events {
+			all.add(m.Step(w.source.ID, &seen.Events[i], now))
+		}
+	})
+}
+
+// notice tells people of what a watcher says of itself.
+func (w *watch) notice(events []connector.Event) {
+	h := w.j.env.History
+	known := true
+	for i := range events {
+		switch e := &events[i]; e.Kind {
+		case connector.EventGap:
+			h.Warn("watch.gap", "%s: %s", w.source.Title, e.Cause)
+		case connector.EventNote:
+			h.Note("watch.note", "%s: %s", w.source.Title, e.Cause)
+		case connector.EventLook:
+			if known = e.Failed == ""; !known {
+				w.gate.Report(fault.New(fault.Transient, "%s", e.Failed))
+			}
+		}
+	}
+	if known && !w.gate.Status().Open {
+		w.gate.OpenByHand()
+	}
+}
