@@ -68,7 +68,8 @@ func (m *Machine) next(ks *keyState) (at moment, then func(*keyState, moment)) {
 		if w.Without != nil && ks.armed != nil {
 			sooner(max(ks.armed.at+moment(w.Within), m.settled), m.without)
 		}
-		if ks.holds && !ks.fired && !ks.absent && !ks.unsure {
+		// Of what is polled the next look says whether it holds still.
+		if ks.holds && !ks.fired && !ks.absent && !ks.unsure && r.From.Every == 0 {
 			sooner(ks.since+moment(w.For), m.held)
 		}
 	}

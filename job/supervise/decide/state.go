@@ -187,7 +187,9 @@ func (m *Machine) key(rs *ruleState, key string) (*keyState, error) {
 	if len(rs.keys) >= maxKeys || m.keys >= maxAllKeys {
 		return nil, fmt.Errorf("there are %d keys already", len(rs.keys))
 	}
-	return m.newKey(rs, key), nil
+	ks := m.newKey(rs, key)
+	m.touch(ks) // that it was there at all is what its absence is told by
+	return ks, nil
 }
 
 func (m *Machine) newKey(rs *ruleState, key string) *keyState {

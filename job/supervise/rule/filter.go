@@ -75,6 +75,9 @@ func (r *Rule) namesOf() []string {
 		return nil
 	}
 	all := append(groups(r.re), reserved...)
+	if r.When != nil && r.When.Then != nil {
+		all = append(all, groups(r.When.Then.re)...)
+	}
 	for short := range r.From.kind.Names {
 		all = append(all, short)
 	}

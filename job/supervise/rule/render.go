@@ -143,7 +143,7 @@ func (r *Rule) Render(list string, a *Action, f *Facts) (Call, error) {
 	}
 	switch {
 	case a.Notify != "":
-		c.Text = x.text(a.notice())
+		c.Text = x.text(a.notice(f))
 	case a.Set != "":
 		c.Value = x.text(a.Value)
 	case a.HTTP != nil:
@@ -155,9 +155,13 @@ func (r *Rule) Render(list string, a *Action, f *Facts) (Call, error) {
 	return c, nil
 }
 
-func (a *Action) notice() string {
-	if a.Text != "" {
+// notice is what people are told, if the rule does not say it.
+func (a *Action) notice(f *Facts) string {
+	switch {
+	case a.Text != "":
 		return a.Text
+	case f.Key == "":
+		return "{{rule}}: {{seen}}"
 	}
 	return "{{rule}} {{key}}: {{seen}}"
 }
