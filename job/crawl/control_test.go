@@ -245,7 +245,8 @@ func TestReports(t *testing.T) {
 			}
 			return rep
 		}
-		if s := read("crawl", "", 1).Crawl; s.State != "FINISHED" || s.Done != c.Done || s.Elapsed < time.Millisecond {
+		if s := read("crawl", "", 1).Crawl; s.State != "FINISHED" || s.Done != c.Done || s.Elapsed < time.Millisecond || s.Seeds != 1 ||
+			s.SeedsCrawled != 1 {
 			t.Errorf("%+v", s)
 		}
 		seeds := read("seeds", "", 1)

@@ -34,12 +34,15 @@ func (p *progress) note(l *logs, what string) {
 	})
 }
 
-// line writes how far the crawl is. Congestion and the longest queue are not known without looking at all hosts: they are "-".
+// line writes how far the crawl is. The congestion is a -: how many hosts are due now is not known without looking at all of them.
 func (j *Job) line() error {
 	now, p := time.Now(), &j.progress
 	var c frontier.Counts
+	var deepest uint64
 	err := j.env.Store.Latest(func(r store.Reader) (err error) {
-		c, err = frontier.ReadCounts(r)
+		if c, err = frontier.ReadCounts(r); err == nil {
+			deepest, err = frontier.Deepest(r)
+		}
 		return err
 	})
 	if err != nil {
@@ -50,11 +53,11 @@ func (j *Job) line() error {
 	passed, all := max(now.Sub(p.at).Seconds(), 1e-3), max(j.clock.elapsed().Seconds(), 1e-3)
 	hosts := max(c.Hosts, 1)
 	j.logs.write(progressLog, func(b []byte) []byte {
-		return fmt.Appendf(b, "%s %10d %11d %12d %16s %10s %13d %13d %12d %13d %12s %11s %11d\n", now.UTC().Format("2006-01-02T15:04:05Z"),
+		return fmt.Appendf(b, "%s %10d %11d %12d %16s %10s %13d %13d %12d %13d %12s %11d %11d\n", now.UTC().Format("2006-01-02T15:04:05Z"),
 			c.Known, c.Queued+c.Waiting, c.Done,
 			fmt.Sprintf("%.2f(%.2f)", float64(c.Done-p.done)/passed, float64(c.Done)/all),
 			fmt.Sprintf("%.0f(%.0f)", float64(c.Bytes-p.bytes)/1024/passed, float64(c.Bytes)/1024/all),
-			c.Failed, j.frontier.Flying(), heap[0].Value.Uint64()/1024, heap[1].Value.Uint64()/1024, "-", "-", (c.Queued+c.Waiting)/hosts)
+			c.Failed, j.frontier.Flying(), heap[0].Value.Uint64()/1024, heap[1].Value.Uint64()/1024, "-", deepest, (c.Queued+c.Waiting)/hosts)
 	})
 	p.at, p.done, p.bytes = now, c.Done, c.Bytes
 	return nil

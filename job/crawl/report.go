@@ -49,6 +49,8 @@ type Summary struct {
 	Refused        uint64        `json:"refused"`   // links that a pattern's budget left out
 	Draining       bool          `json:"draining"`
 	Budget         string        `json:"budget"`
+	Seeds          uint64        `json:"seeds"`
+	SeedsCrawled   uint64        `json:"seeds_crawled"` // that have an answer of a server
 }
 
 // SeedRow is what became of a seed.
@@ -80,8 +82,12 @@ type Tally struct {
 	N  uint64 `json:"n"`
 }
 
-// FrontierRow is what waits to be fetched.
+// FrontierRow is what waits to be fetched, beside what does not any more.
 type FrontierRow struct {
+	Known     uint64    `json:"known"`
+	Done      uint64    `json:"done"`
+	Failed    uint64    `json:"failed"`
+	Left      uint64    `json:"left"`
 	Queued    uint64    `json:"queued"`
 	Waiting   uint64    `json:"waiting"`
 	Hosts     uint64    `json:"hosts"`
@@ -110,7 +116,7 @@ func ReadReport(r store.Reader, cfg Config, name, after string, n int) (rep Repo
 	rep = Report{Name: name, At: time.Now().UTC()}
 	switch name {
 	case "crawl":
-		rep.Crawl, err = summary(r)
+		rep.Crawl, err = summary(r, cfg)
 	case "seeds":
 		rep.Seeds, err = seedRows(r, cfg, after, n)
 		rep.Next = nextOf(rep.Seeds, n, func(s SeedRow) string { return s.URL })
@@ -165,7 +171,8 @@ func hostRow(h frontier.Host) HostRow {
 		Held: h.Held, Exhausted: h.Exhausted}
 }
 
-func summary(r store.Reader) (*Summary, error) {
+// summary reads the counters, and looks at each seed.
+func summary(r store.Reader, cfg Config) (*Summary, error) {
 	c, err := frontier.ReadCounts(r)
 	if err != nil {
 		return nil, err
@@ -179,7 +186,11 @@ func summary(r store.Reader) (*Summary, error) {
 		return nil, err
 	}
 	at, err := Elapsed(r)
-	return &Summary{State: stateAtRest(c, at), Elapsed: at, Known: c.Known, Queued: c.Queued, Waiting: c.Waiting, Done: c.Done, Failed: c.Failed,
+	if err != nil {
+		return nil, err
+	}
+	seeds, crawled, err := countSeeds(r, cfg)
+	return &Summary{Seeds: seeds, SeedsCrawled: crawled, State: stateAtRest(c, at), Elapsed: at, Known: c.Known, Queued: c.Queued, Waiting: c.Waiting, Done: c.Done, Failed: c.Failed,
 		Left: c.Left, Bytes: c.Bytes, Hosts: c.Hosts, HeldHosts: c.HeldHosts, ExhaustedHosts: c.ExhaustedHosts, Exhausted: c.Exhausted,
 		Refused: c.Refused, Draining: order.Draining, Budget: BudgetText(b)}, err
 }
@@ -189,7 +200,7 @@ func frontierRow(r store.Reader) (*FrontierRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &FrontierRow{Queued: c.Queued, Waiting: c.Waiting, Hosts: c.Hosts, Held: c.HeldHosts, Exhausted: c.ExhaustedHosts,
+	f := &FrontierRow{Known: c.Known, Done: c.Done, Failed: c.Failed, Left: c.Left, Queued: c.Queued, Waiting: c.Waiting, Hosts: c.Hosts, Held: c.HeldHosts, Exhausted: c.ExhaustedHosts,
 		InFlight: []Flight{}, Largest: []HostRow{}}
 	all, err := frontier.Largest(r, largestQueues)
 	for _, h := range all {
@@ -197,6 +208,29 @@ func frontierRow(r store.Reader) (*FrontierRow, error) {
 	}
 	return f, err
 }
+
+// countSeeds counts the seeds, and those that were crawled, as Heritrix calls that.
+func countSeeds(r store.Reader, cfg Config) (all, crawled uint64, err error) {
+	const page = 1000
+	for after := ""; ; {
+		rows, err := seedRows(r, cfg, after, page)
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, row := range rows {
+			if all++; row.Crawled() {
+				crawled++
+			}
+		}
+		if len(rows) < page {
+			return all, crawled, nil
+		}
+		after = rows[page-1].URL
+	}
+}
+
+// Crawled reports whether a server gave an answer, whatever that was.
+func (s SeedRow) Crawled() bool { return s.Status > 0 }
 
 // seedRows are seeds in the order of their URLs, from behind one.
 func seedRows(r store.Reader, cfg Config, after string, n int) (rows []SeedRow, err error) {

@@ -73,7 +73,7 @@ func TestOrders(t *testing.T) {
 	}
 	r.run(0, "crawl", "report", job, "--save", filepath.Join(r.dir, "reports"))
 	b, err := os.ReadFile(filepath.Join(r.dir, "reports", "crawl-report.txt"))
-	if err != nil || !strings.Contains(string(b), "Crawl Status: FINISHED\n") {
+	if err != nil || !strings.Contains(string(b), "crawl status: Finished\n") {
 		t.Errorf("%v: %s", err, b)
 	}
 	r.start()

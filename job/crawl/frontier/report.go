@@ -116,6 +116,33 @@ func Largest(r store.Reader, n int) ([]Host, error) {
 	return top, failed()
 }
 
+// hostsOfDepth is how many hosts Deepest looks at.
+const hostsOfDepth = 200
+
+// Deepest is how many URLs the longest queue has. Among more than hostsOfDepth of about its length it may not find the longest: then
+// it is too small, by less than a fifth.
+func Deepest(r store.Reader) (most uint64, err error) {
+	seen, rank := 0, uint8(0)
+	entries, failed := r.Scan(key('o'), key('o').End())
+	for k := range entries {
+		if len(k) != len(key('o'))+5 {
+			return 0, fault.New(fault.Corrupt, "a host by its size has key %x", k)
+		}
+		if seen++; seen == 1 {
+			rank = k[3]
+		}
+		if k[3] != rank || seen > hostsOfDepth {
+			break
+		}
+		rec, err := readHost(r, binary.BigEndian.Uint32(k[4:]))
+		if err != nil {
+			return 0, err
+		}
+		most = max(most, rec.queued)
+	}
+	return most, failed()
+}
+
 // largest are hosts in their order.
 type largest []Host
 

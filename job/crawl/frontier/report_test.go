@@ -74,6 +74,9 @@ func TestHosts(t *testing.T) {
 		})
 	}
 	r.see(func(rd store.Reader) error {
+		if n, err := Deepest(rd); err != nil || n != all[0].Queued {
+			t.Errorf("the longest queue has %d URLs, want %d (%v)", n, all[0].Queued, err)
+		}
 		h, known, err := FindHost(rd, all[0].Name)
 		if !known || h != all[0] {
 			t.Errorf("got %+v (%v)", h, known)
