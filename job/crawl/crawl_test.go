@@ -35,7 +35,8 @@ import (
 type site struct {
 	*httptest.Server
 	pages  map[string]string
-	robots string // behind a redirect; "": there is none
+	types  map[string]string // of those that are not HTML
+	robots string            // behind a redirect; "": there is none
 	mu     sync.Mutex
 	asked  map[string]int
 	first  string
@@ -64,6 +65,9 @@ func newSite(t *testing.T, pages map[string]string) *site {
 			return
 		}
 		w.Header().Set("Content-Type", "text/html")
+		if media := s.types[r.URL.Path]; media != "" {
+			w.Header().Set("Content-Type", media)
+		}
 		_, _ = io.WriteString(w, page)
 	}))
 	t.Cleanup(s.Close)

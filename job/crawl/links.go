@@ -30,6 +30,7 @@ func (j *Job) links(v *visit, doc extract.Document, m *warc.Message, body io.Rea
 	}
 	links := 0
 	seen, err := extract.Links(doc, extract.Options{
+		PDF: set.pdfLinks,
 		Bad: func(reference, _ string, err error) {
 			if len(v.bad) < mostBad {
 				v.bad = append(v.bad, badLink{reference, err.Error()})

@@ -139,7 +139,7 @@ func parseSettings(set map[string]string) (s Settings, err error) {
 
 // SettingNames are the keys of Settings.
 var SettingNames = []string{"delay_factor", "min_delay", "max_delay", "max_crawl_delay", "robots", "max_bytes", "max_links", "retries",
-	"retry_after", "conditional", "cookies", "metadata", "bandwidth"}
+	"retry_after", "conditional", "cookies", "metadata", "bandwidth", "pdf_links"}
 
 func (j *Job) orderSet(ctx context.Context, set map[string]string) (string, error) {
 	if j.cfg.Fixed {

@@ -34,6 +34,8 @@ type Settings struct {
 	Metadata *bool `yaml:"metadata"`
 	// Bandwidth of a host in bytes a second, for all that comes from it at once; default no limit beside that of the crawl.
 	Bandwidth *int64 `yaml:"bandwidth"`
+	// PDFLinks are read from the annotations of PDF files; default false.
+	PDFLinks *bool `yaml:"pdf_links"`
 }
 
 // settings are Settings of which nothing is left open.
@@ -49,6 +51,7 @@ type settings struct {
 	cookies            bool
 	metadata           bool
 	bandwidth          int64 // 0: none
+	pdfLinks           bool
 }
 
 var defaults = settings{factor: 5, min: 3 * time.Second, max: 30 * time.Second, maxCrawl: 5 * time.Minute, maxLinks: 6000,
@@ -69,6 +72,7 @@ func (s settings) over(t Settings) settings {
 	put(&s.cookies, t.Cookies)
 	put(&s.metadata, t.Metadata)
 	put(&s.bandwidth, t.Bandwidth)
+	put(&s.pdfLinks, t.PDFLinks)
 	return s
 }
 
@@ -129,6 +133,7 @@ func (s Settings) with(t Settings) Settings {
 	first(&s.Cookies, t.Cookies)
 	first(&s.Metadata, t.Metadata)
 	first(&s.Bandwidth, t.Bandwidth)
+	first(&s.PDFLinks, t.PDFLinks)
 	return s
 }
 

@@ -44,10 +44,26 @@ func TestBandwidth(t *testing.T) {
 	}
 }
 
+// TestPDFLinks: links of PDF files are followed if a setting says so.
+func TestPDFLinks(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		r := newRig(t, map[string]string{"/": `<a href="/a.pdf">a</a>`, "/b": "b"})
+		r.site.pages["/a.pdf"] = "%PDF-1.4\n1 0 obj<</S/URI/URI(" + r.site.URL + "/b)>>endobj"
+		r.site.types = map[string]string{"/a.pdf": "application/pdf"}
+		r.cfg.Settings.PDFLinks = &on
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.site.asked["/b"]; got == 1 != on {
+			t.Errorf("pdf_links: %v: what a PDF leads to was asked for %d times", on, got)
+		}
+	}
+}
+
 // TestSettingNames: each setting can be set by an order, is told by why, and is in force for what a sheet or an order says.
 func TestSettingNames(t *testing.T) {
 	words := map[string]string{"robots": "ignore", "min_delay": "7s", "max_delay": "70s", "max_crawl_delay": "7m", "retry_after": "7m",
-		"conditional": "false", "cookies": "true", "metadata": "true", "pdf": "true", "delay_factor": "7"}
+		"conditional": "false", "cookies": "true", "metadata": "true", "pdf_links": "true", "delay_factor": "7"}
 	was := defaults.words()
 	if len(was) != len(SettingNames) {
 		t.Errorf("why tells of %d settings, and there are %d", len(was), len(SettingNames))

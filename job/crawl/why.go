@@ -170,7 +170,7 @@ func (s settings) words() map[string]string {
 	}
 	return map[string]string{"delay_factor": strconv.FormatFloat(s.factor, 'g', -1, 64), "min_delay": s.min.String(), "max_delay": s.max.String(),
 		"max_crawl_delay": s.maxCrawl.String(), "robots": mode, "max_bytes": size, "max_links": strconv.Itoa(s.maxLinks),
-		"retries": strconv.Itoa(s.retries), "retry_after": s.retryAfter.String(), "conditional": strconv.FormatBool(s.conditional), "cookies": strconv.FormatBool(s.cookies), "metadata": strconv.FormatBool(s.metadata), "bandwidth": bandwidth}
+		"retries": strconv.Itoa(s.retries), "retry_after": s.retryAfter.String(), "conditional": strconv.FormatBool(s.conditional), "cookies": strconv.FormatBool(s.cookies), "metadata": strconv.FormatBool(s.metadata), "bandwidth": bandwidth, "pdf_links": strconv.FormatBool(s.pdfLinks)}
 }
 
 var robotStates = map[robots.State]string{robots.Missing: "missing", robots.Parsed: "parsed", robots.Unreachable: "unreachable"}

@@ -4,7 +4,7 @@
 // Links reads the document once, as a stream. What it holds is bounded whatever comes: the longest token, the
 // longest address, and a hash of each link that it gave. Broken markup, lying charsets and bytes that are no
 // text cost at most the links that they stand in. It runs no scripts: what looks like an address within one is
-// a guess, and marked so. PDF is left out: no library reads it in bounded memory.
+// a guess, and marked so. Of PDF the links of annotations are found, if that is asked for.
 //
 // Hops and contexts are those of Heritrix, so that its logs and scopes read alike.
 //
@@ -81,6 +81,8 @@ type Options struct {
 	PostForms bool
 	// NoGuesses leaves out all that is Speculative.
 	NoGuesses bool
+	// PDF has the links of PDF files given.
+	PDF bool
 	// Bad, if not nil, is called for each reference, whole or shortened, that is no URL. Other schemes are none.
 	Bad func(reference, context string, err error)
 }
@@ -203,7 +205,13 @@ func (f *finder) body(doc Document) error {
 	}
 	contentType := doc.Header.Get("Content-Type")
 	f.sum.Kind = kindOf(doc, contentType, preview)
-	if f.sum.Kind == Binary {
+	switch f.sum.Kind {
+	case Binary:
+		return nil
+	case PDF:
+		if f.opt.PDF {
+			return f.pdf(r)
+		}
 		return nil
 	}
 	if f.preset && (f.sum.Kind == Sitemap || f.sum.Kind == TextSitemap) {

@@ -24,6 +24,7 @@ const (
 	XML         Kind = "xml"
 	Sitemap     Kind = "sitemap"
 	TextSitemap Kind = "text sitemap"
+	PDF         Kind = "pdf"
 )
 
 // byType are the kinds of media types.
@@ -33,6 +34,7 @@ var byType = map[string]Kind{
 	"text/javascript": Script, "application/javascript": Script, "application/x-javascript": Script,
 	"text/ecmascript": Script, "application/ecmascript": Script, "text/jscript": Script,
 	"application/json": JSON, "text/json": JSON, "application/manifest+json": JSON,
+	"application/pdf": PDF, "application/x-pdf": PDF,
 	"text/xml": XML, "application/xml": XML, "image/svg+xml": XML, "application/rss+xml": XML, "application/atom+xml": XML,
 }
 
@@ -76,6 +78,8 @@ func kindOf(doc Document, contentType string, preview []byte) Kind {
 func sniff(doc Document, preview []byte) Kind {
 	text := bytes.ToLower(bytes.TrimLeft(bytes.TrimPrefix(preview, []byte("\xef\xbb\xbf")), " \t\r\n"))
 	switch {
+	case bytes.HasPrefix(preview, []byte("%PDF-")):
+		return PDF
 	case bytes.HasPrefix(text, []byte("<?xml")) || isSitemap(text):
 		return XML
 	case bytes.HasPrefix(text, []byte("<!doctype html")) || bytes.HasPrefix(text, []byte("<html")):
