@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"holdfast/base/warc"
 )
 
 // answer is what a test says of a URL.
@@ -230,7 +232,7 @@ func sources(all []string) condition {
 
 func types(all []string) condition {
 	match := func(x *looked) int {
-		media := mediaType(x.head.Type)
+		media := warc.MediaType(x.head.Type)
 		return slices.IndexFunc(all, func(t string) bool {
 			if group, ok := strings.CutSuffix(t, "*"); ok {
 				return len(media) > len(group) && strings.EqualFold(media[:len(group)], group)
@@ -246,7 +248,7 @@ func types(all []string) condition {
 			}
 			return is(match(x) >= 0)
 		},
-		what: func(x *looked) string { return mediaType(x.head.Type) },
+		what: func(x *looked) string { return warc.MediaType(x.head.Type) },
 	}
 }
 
@@ -255,12 +257,6 @@ func isType(s string) bool {
 	group, kind, ok := strings.Cut(s, "/")
 	return ok && group != "" && kind != "" && !strings.ContainsAny(group, "* ;") && (kind == "*" || !strings.ContainsAny(kind,
 		"*/ ;"))
-}
-
-// mediaType is a Content-Type without its parameters.
-func mediaType(s string) string {
-	s, _, _ = strings.Cut(s, ";")
-	return strings.TrimSpace(s)
 }
 
 func size(most int64) condition {
