@@ -138,7 +138,7 @@ func (m *Machine) appeared(ks *keyState, s seen) {
 // print is what of a state has to be kept when it changes. When it was seen last is not worth a write each time.
 func (ks *keyState) print() any {
 	return [...]any{ks.holds, ks.since, ks.fired, ks.absent, ks.silent, ks.cooldown, ks.trailing, ks.armed, ks.heal, ks.was,
-		len(ks.counts), ks.began}
+		len(ks.counts), ks.counts.last(), ks.began}
 }
 
 // stateVerdict steps a state of on and off.

@@ -125,6 +125,13 @@ func (w *window) trim(at moment, within time.Duration) {
 	}
 }
 
+func (w window) last() moment {
+	if len(w) == 0 {
+		return 0
+	}
+	return w[len(w)-1]
+}
+
 // full reports whether as many as a limit allows are within its time.
 func (w *window) full(at moment, l *rule.Limit) bool {
 	w.trim(at, l.Within)
