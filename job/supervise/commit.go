@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -143,7 +144,7 @@ func (j *Job) say(all *found) {
 		if d.Outcome == decide.Unmet || d.Outcome == decide.Off {
 			level = slog.LevelDebug
 		}
-		j.env.Log.Log(nil, level, "decided", "rule", d.Rule, "key", d.Key, "position", d.Event, "outcome", d.Outcome.String(), "reason", d.Reason)
+		j.env.Log.Log(context.Background(), level, "decided", "rule", d.Rule, "key", d.Key, "position", d.Event, "outcome", d.Outcome.String(), "reason", d.Reason)
 	}
 	h := j.env.History
 	for _, x := range all.Healings {
