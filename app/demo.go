@@ -56,8 +56,8 @@ func (f *Feed) Close() error { return f.ln.Close() }
 const DemoFile = "spots.sqlite"
 
 // Demo makes the plan of the demonstration: a job that collects from the feed into SQLite, a weather station
-// over a broker in which trouble can be switched on, and a job that brings the frames of a camera into an archive.
-func Demo(f *Feed, t *Trouble, dataDir, listen string, log *slog.Logger) (*Plan, error) {
+// over a broker in which trouble can be switched on, a job that brings the frames of a camera into an archive, and a crawl of a site.
+func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Logger) (*Plan, error) {
 	place, err := Locate(dataDir, "")
 	if err != nil {
 		return nil, err
@@ -83,6 +83,7 @@ func Demo(f *Feed, t *Trouble, dataDir, listen string, log *slog.Logger) (*Plan,
 				"sqlite": m{"path": DemoFile, "table": "spots"},
 				"batch":  m{"every": "1s"}}}}},
 		"frames":            demoFrames(place.Dir),
+		"pages":             site.job(),
 		"weather-streamer":  role("streamer", m{"input": DemoWeatherFile, "interval": "10s", "loop": true}),
 		"weather-ingester":  role("ingester", m{}),
 		"weather-processor": role("processor", m{}),

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -153,10 +155,11 @@ func (f *face) printJSON(v any) error {
 
 func (f *face) demoCommand() *cobra.Command {
 	var listen, feed, spots string
+	var delay time.Duration
 	var lf logFlags
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "A tour: a feed, a weather station, a camera, outages to provoke",
+		Short: "A tour: feed, weather station, camera, crawl; outages to provoke",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.withLog(lf, false, func(log *slog.Logger) error {
@@ -170,13 +173,18 @@ func (f *face) demoCommand() *cobra.Command {
 					return err
 				}
 				defer trouble.Close()
-				plan, err := app.Demo(sim, trouble, f.dataDir, listen, log)
+				site, err := app.OpenSite(f.dataDir, delay)
+				if err != nil {
+					return err
+				}
+				defer site.Close()
+				plan, err := app.Demo(sim, trouble, site, f.dataDir, listen, log)
 				if err != nil {
 					return err
 				}
 				p := &process{plan: plan, log: log, anyPort: listen == "",
-					beside: []func(context.Context) error{sim.Run, trouble.Run, app.DemoCamera(plan).Run}}
-				p.ready = func(_ *app.Desk, url string) { f.demoReady(plan, sim.URL(), trouble.URL(), url) }
+					beside: []func(context.Context) error{sim.Run, trouble.Run, app.DemoCamera(plan).Run, site.Run}}
+				p.ready = func(_ *app.Desk, url string) { f.demoReady(plan, sim.URL(), trouble.URL(), site, url) }
 				return p.run(cmd.Context())
 			})
 		},
@@ -187,14 +195,16 @@ func (f *face) demoCommand() *cobra.Command {
 		"address of the simulated feed and its switches")
 	c.Flags().StringVar(&spots, "spots", "",
 		"serve the spots of this JSON file in the place of made-up ones")
+	c.Flags().DurationVar(&delay, "crawl-delay", 700*time.Millisecond, "time between two requests of the crawl")
 	f.processFlags(c, &lf)
 	return c
 }
 
-func (f *face) demoReady(plan *app.Plan, feed, broker, url string) {
+func (f *face) demoReady(plan *app.Plan, feed, broker string, site *app.Site, url string) {
 	fmt.Fprintf(f.out, `Holdfast collects from a simulated feed of WSPR spots into SQLite, streams
 made-up weather over a broker, an hour of it every 10 s, with reports by state,
-and brings the frames of a camera, one every 5 s, into an archive.
+brings the frames of a camera, one every 5 s, into an archive, and crawls a
+small site into WARC files.
 
   the feed, with outages to switch on and off   %s
   the broker, likewise                          %s
@@ -203,13 +213,17 @@ and brings the frames of a camera, one every 5 s, into an archive.
   the state of the jobs                         %s/api/v1/jobs
   the rows                                      %s
   the frames                                    %s
+  the crawl, with a button that kills all       %s
+  the site that it crawls                       %s
 
 Try: holdfast status  --data-dir %s
      holdfast windows --data-dir %s
      holdfast audit   --data-dir %s
      holdfast transfer files frames --data-dir %s
-Ctrl-C ends the tour; kill -9 does no harm either.
+     holdfast crawl report pages    --data-dir %s
+     kill -9 %d, and: holdfast demo --data-dir %s
+Ctrl-C ends the tour; kill -9 does no harm either: started again it goes on.
 
-`, feed, broker, app.DemoReports(plan), url, url, app.DemoPath(plan), app.DemoArchive(plan), plan.Place.Dir,
-		plan.Place.Dir, plan.Place.Dir, plan.Place.Dir)
+`, feed, broker, app.DemoReports(plan), url, url, app.DemoPath(plan), app.DemoArchive(plan),
+		site.PageURL(), site.URL(), plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, os.Getpid(), plan.Place.Dir)
 }
