@@ -49,7 +49,12 @@ func (d *Desk) noteCrawl(ctx context.Context, s *engine.Status) {
 	if s.Kind != crawlKind {
 		return
 	}
-	err := d.view(ctx, s.Name, func(r store.Reader) (err error) {
+	err := d.view(ctx, s.Name, func(r store.Reader) error {
+		c, err := frontier.ReadCounts(r)
+		if err != nil {
+			return err
+		}
+		s.Taken, s.Backlog.Rows = int64(c.Known), int64(c.Queued+c.Waiting)
 		s.Notes, err = crawl.NotesAtRest(r)
 		return err
 	})

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,8 +90,12 @@ func (f *face) each(do func(a asked) error) (err error) {
 }
 
 // withJob calls do for the data directory that has the job; "" stands for the only job there is.
-func (f *face) withJob(ctx context.Context, job string, do func(a asked,
-	job string) error) (err error) {
+func (f *face) withJob(ctx context.Context, job string, do func(a asked, job string) error) error {
+	return f.withJobOf(ctx, "", job, do)
+}
+
+// withJobOf is withJob for jobs of one kind.
+func (f *face) withJobOf(ctx context.Context, kind, job string, do func(a asked, job string) error) (err error) {
 	all, err := f.places()
 	if err != nil {
 		return err
@@ -112,6 +117,9 @@ func (f *face) withJob(ctx context.Context, job string, do func(a asked,
 			return err
 		}
 		for _, j := range rep.Jobs {
+			if kind != "" && j.Kind != kind && j.Name != job {
+				continue
+			}
 			names = append(names, j.Name)
 			if job == "" || j.Name == job {
 				hits = append(hits, one{a, j.Name})
@@ -125,9 +133,9 @@ func (f *face) withJob(ctx context.Context, job string, do func(a asked,
 		return fault.WithHint(fault.New(fault.NotFound, "there is no job %s", job), "jobs are: %s",
 			orNone(strings.Join(names, ", ")))
 	case len(hits) == 0:
-		return fault.New(fault.NotFound, "there is no job")
+		return fault.New(fault.NotFound, "there is no %s", cmp.Or(kind, "job"))
 	case job == "":
-		return &app.Usage{Err: fault.WithHint(errors.New("there is more than one job"), "name one of: %s",
+		return &app.Usage{Err: fault.WithHint(errors.New("there is more than one "+cmp.Or(kind, "job")), "name one of: %s",
 			strings.Join(names, ", "))}
 	}
 	return &app.Usage{Err: fault.WithHint(

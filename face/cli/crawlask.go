@@ -30,7 +30,7 @@ func (f *face) crawlWhy() *cobra.Command {
 			"--hops says how it was found, such as L for a link of a seed.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
+			return f.withJobOf(cmd.Context(), "crawl", job, func(a asked, job string) error {
 				var why app.CrawlWhy
 				q := url.Values{"url": {args[0]}, "hops": {ask.Hops}, "via": {ask.Via}}
 				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "crawl", "why") + "?" + q.Encode(), Result: &why})
@@ -130,7 +130,7 @@ func (f *face) crawlReport() *cobra.Command {
 			if len(names) == 0 {
 				names = app.CrawlReports
 			}
-			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
+			return f.withJobOf(cmd.Context(), "crawl", job, func(a asked, job string) error {
 				for _, name := range names {
 					if err := f.report(cmd.Context(), a, job, name, save); err != nil {
 						return err

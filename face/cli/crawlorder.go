@@ -85,8 +85,11 @@ func (f *face) crawlDelete() *cobra.Command {
 
 func (f *face) crawlBudget() *cobra.Command {
 	var urls, hostURLs, bytes, hostBytes uint64
+	var host string
+	var asOthers bool
 	var c *cobra.Command
 	c = f.crawlOrder("budget JOB", "Show or set how much is fetched at most; 0 is no limit", 0, 0, func(o *app.CrawlOrder, _ []string) error {
+		o.Host, o.AsOthers = host, asOthers
 		for name, x := range map[string]struct {
 			from *uint64
 			to   **uint64
@@ -97,8 +100,10 @@ func (f *face) crawlBudget() *cobra.Command {
 		}
 		return nil
 	})
-	c.Flags().Uint64Var(&urls, "urls", 0, "URLs in all")
-	c.Flags().Uint64Var(&bytes, "bytes", 0, "bytes in all")
+	c.Flags().Uint64Var(&urls, "urls", 0, "URLs in all, or of --host")
+	c.Flags().Uint64Var(&bytes, "bytes", 0, "bytes in all, or of --host")
+	c.Flags().StringVar(&host, "host", "", "the budget of this host alone")
+	c.Flags().BoolVar(&asOthers, "as-others", false, "--host has that of every host again")
 	c.Flags().Uint64Var(&hostURLs, "host-urls", 0, "URLs of each host")
 	c.Flags().Uint64Var(&hostBytes, "host-bytes", 0, "bytes of each host")
 	return c

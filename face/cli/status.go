@@ -122,6 +122,9 @@ func (f *face) showReport(rep app.Report, now time.Time) {
 			since = ago(j.Since, now)
 		}
 		read, backlog := j.Balance.Read, j.Backlog.Rows
+		if j.Kind == "crawl" {
+			read = j.Taken
+		}
 		for i, q := range j.Balance.Queues { // a job of tasks
 			if i == 0 {
 				read = q.Put
@@ -184,7 +187,7 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	for _, q := range j.Balance.Queues {
 		lines = append(lines, queueText(q, j.State != engine.Stopped))
 	}
-	if r := j.Rates; r != nil && len(j.Balance.Queues) == 0 {
+	if r := j.Rates; r != nil && len(j.Balance.Queues) == 0 && j.Kind != "crawl" {
 		lines = append(lines, ratesText(*r))
 	}
 	lines = append(lines, promiseTexts(j.Promises)...)

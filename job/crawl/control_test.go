@@ -210,6 +210,31 @@ func TestHoldAndBudget(t *testing.T) {
 	}
 }
 
+// A budget of one host alone counts until it is taken back.
+func TestHostBudget(t *testing.T) {
+	r := begun(t)
+	host := strings.TrimPrefix(r.site.URL, "http://")
+	most := r.counts().Done + 5
+	if text, err := r.order("budget", Order{Host: host, URLs: &most}); err != nil || !strings.Contains(text, fmt.Sprintf("%d URLs", most)) {
+		t.Fatalf("%s (%v)", text, err)
+	}
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.counts(); c.Done+c.Failed > most || c.Queued == 0 || c.ExhaustedHosts != 1 {
+		t.Errorf("with %d URLs allowed: %+v", most, c)
+	}
+	if _, err := r.order("budget", Order{Host: host, AsOthers: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.counts(); c.Queued != 0 || c.ExhaustedHosts != 0 {
+		t.Errorf("without a budget of its own: %+v", c)
+	}
+}
+
 // Of URLs that differ in numbers alone, no more are queued than the budget of their pattern.
 func TestPatterns(t *testing.T) {
 	pages := map[string]string{}
