@@ -104,12 +104,11 @@ type besideStore interface {
 
 // prepare has the files end that a job writes beside its store: by the job, if it runs.
 func (d *Desk) prepare(ctx context.Context, w besideStore, job string, st *store.Store, name string) error {
+	atRest := func() error { return w.prepare(st, d.plan.Log, d.plan.Place.Dir, job, name) }
 	if d.eng != nil {
-		if did, err := d.eng.Prepare(ctx, job, name); did || err != nil {
-			return err
-		}
+		return d.eng.Prepare(ctx, job, name, atRest)
 	}
-	return w.prepare(st, d.plan.Log, d.plan.Place.Dir, job, name)
+	return atRest()
 }
 
 // checkpointed has a job know that the snapshot stands, or that there is none.

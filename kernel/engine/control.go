@@ -187,22 +187,30 @@ type Preparer interface {
 	Prepare(ctx context.Context, checkpoint string) error
 }
 
-// Prepare has a job do what comes in front of a checkpoint. did is false if it does not run, so that whoever asks does it in its place.
-func (e *Engine) Prepare(ctx context.Context, job, checkpoint string) (did bool, err error) {
-	err = e.with(job, func(r *runner) error {
-		r.mu.Lock()
-		j := r.job
-		r.mu.Unlock()
-		p, ok := j.(Preparer)
+// Prepare has a job do what comes in front of a checkpoint. If it does not run, atRest does it in its place; the job does not begin
+// meanwhile.
+func (e *Engine) Prepare(ctx context.Context, job, checkpoint string, atRest func() error) error {
+	return e.with(job, func(r *runner) error {
+		j := r.working()
 		if j == nil {
-			return nil
+			r.beginning.Lock()
+			defer r.beginning.Unlock()
+			if j = r.working(); j == nil { // it could have begun
+				return atRest()
+			}
 		}
-		if did = true; !ok {
-			return nil
+		if p, ok := j.(Preparer); ok {
+			return p.Prepare(ctx, checkpoint)
 		}
-		return p.Prepare(ctx, checkpoint)
+		return nil
 	})
-	return did, err
+}
+
+// working is the job that runs, nil for none.
+func (r *runner) working() Job {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.job
 }
 
 // WithStore runs f with the open store of a job.

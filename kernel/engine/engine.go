@@ -168,6 +168,9 @@ type runner struct {
 	ended   chan struct{} // closed when run has returned
 	err     error         // of run, once it has ended
 
+	// beginning is held while the job is made, or somebody does something in the place of a job that does not run; taken before mu.
+	beginning sync.Mutex
+
 	pausing sync.Mutex // makes one step of paused in the store and here; taken before mu, also across a commit
 
 	mu       sync.Mutex // guards what is below
@@ -333,19 +336,13 @@ func (r *runner) once(ctx context.Context) (err error) {
 func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 	run, stop := context.WithCancel(ctx)
 	defer stop()
-	job, err := r.spec.New(run, env)
+	job, err := r.begin(run, stop, env)
 	if err != nil {
 		if r.spec.Once && fault.Is(err, fault.Permanent) {
 			err = &hopeless{err}
 		}
 		return true, err
 	}
-	r.mu.Lock()
-	r.env, r.job, r.stop = &env, job, stop
-	if r.paused { // since New began, which nobody could stop
-		stop()
-	}
-	r.mu.Unlock()
 	r.set(Running)
 	env.History.Note("job.started", "job %s runs (lineage %s)", env.Name, env.Store.Lineage())
 	var watching sync.WaitGroup
@@ -376,6 +373,23 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 	r.mu.Unlock()
 	env.History.Note("job.done", "job %s has done its work", env.Name)
 	return true, nil
+}
+
+// begin makes the job, which stop ends.
+func (r *runner) begin(ctx context.Context, stop context.CancelFunc, env Env) (Job, error) {
+	r.beginning.Lock()
+	defer r.beginning.Unlock()
+	job, err := r.spec.New(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.env, r.job, r.stop = &env, job, stop
+	if r.paused { // since New began, which nobody could stop
+		stop()
+	}
+	return job, nil
 }
 
 func (r *runner) open(ctx context.Context) (Env, error) {
