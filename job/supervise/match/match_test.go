@@ -1,7 +1,6 @@
 package match
 
 import (
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -104,17 +103,4 @@ func FuzzMatch(f *testing.F) {
 			t.Fatalf("%q with %v: %v, want %v", line, all, got, want)
 		}
 	})
-}
-
-// logs are the real lines of testdata of this repository's neighbours, or nothing where they are not at hand.
-func logs(t testing.TB) []byte {
-	var all []byte
-	for _, name := range []string{"OpenSSH_2k.log", "Linux_2k.log"} {
-		b, err := os.ReadFile("/work/shared/data/logs/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, b...)
-	}
-	return all
 }
