@@ -64,6 +64,11 @@ func (j *Job) commit(source string, position []byte, step func(*decide.Machine, 
 		return j.broken
 	}
 	j.say(&all)
+	for _, rec := range records {
+		if rec.State == Unknown {
+			j.tellUnknown(rec)
+		}
+	}
 	j.setAlarm()
 	return nil
 }
@@ -81,6 +86,9 @@ func (j *Job) records(all *found) (records []*Record) {
 		rec := &Record{Call: all.Calls[i], State: Queued, Queued: now.Add(time.Duration(i)), Life: j.life}
 		if d := why[rec.Call.ID]; d != nil {
 			rec.Reason = d.Reason
+			if d.Time.Before(j.restored) && rec.Call.Unknown != rule.Repeat {
+				rec.State, rec.Note = Unknown, "what led to it was seen before the restore, and may have been acted on then"
+			}
 			if d.Facts != nil {
 				rec.Seen = short(d.Facts.Seen())
 			}

@@ -138,10 +138,18 @@ func (g *doing) after() error {
 		if err := g.j.env.Store.Update(func(tx *store.Tx) error { return putRecord(tx, rec, was) }); err != nil {
 			return err
 		}
-		g.j.env.History.Warn("action.unknown", "%s of rule %s%s: outcome unknown, because %s; %s", c.Words(), c.Rule, ofKey(c.Key), note,
-			map[bool]string{true: "it is done again, as its rule says", false: "holdfast supervise repeat|abandon " + c.ID}[rec.State == Queued])
+		g.j.tellUnknown(rec)
 	}
 	return nil
+}
+
+// tellUnknown tells people of an action of which nobody knows whether it was done.
+func (j *Job) tellUnknown(rec *Record) {
+	c, what := &rec.Call, "say what becomes of it: holdfast supervise repeat or abandon "+rec.Call.ID
+	if rec.State == Queued {
+		what = "it is done again, as its rule says"
+	}
+	j.env.History.Warn("action.unknown", "%s of rule %s%s: outcome unknown: %s; %s", c.Words(), c.Rule, ofKey(c.Key), rec.Note, what)
 }
 
 // one does one action, when those that it comes after have succeeded.

@@ -54,6 +54,7 @@ type Record struct {
 //	H time(8) id      (nothing): the records, the newest first: time is the complement of the nanoseconds since 1970
 //	G group           the ids of the actions of one decision, as JSON
 //	N state           how many records are in a state
+//	L                 which life of the store this is, and when it began with a checkpoint of another, as JSON
 //	B rule 0 name     the breaker of an action, as JSON
 func key(part byte) store.Key             { return store.Key{byte(store.Job), part} }
 func positionKey(source string) store.Key { return key('P').Str(source) }

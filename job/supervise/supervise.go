@@ -11,6 +11,7 @@ package supervise
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -59,8 +60,11 @@ type Job struct {
 	queue *queue.Queue
 	epoch string // of this process: what another one had begun was under way when that ended
 	life  string
-	locks *locks
-	room  chan struct{} // as many tokens as actions may be done at once
+	// restored is when this life of the store began, if it began with a checkpoint of another one: what happened before may have been
+	// acted on in that.
+	restored time.Time
+	locks    *locks
+	room     chan struct{} // as many tokens as actions may be done at once
 
 	mu      sync.Mutex // guards what is below, and orders what is seen
 	set     *rule.Set
@@ -89,6 +93,9 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 	if j.machine, err = j.load(j.set); err != nil {
 		return nil, err
 	}
+	if err := j.begins(); err != nil {
+		return nil, err
+	}
 	j.queue, err = queue.Open(env.Store, queueName, queue.Options{Horizon: j.cfg.Keep})
 	return j, err
 }
@@ -104,6 +111,28 @@ func (j *Job) load(set *rule.Set) (*decide.Machine, error) {
 			}
 		}
 		return failed()
+	})
+}
+
+// begins writes down which life of the store this is, and finds out whether it began with a restore.
+func (j *Job) begins() error {
+	type life struct {
+		Is       string    `json:"is"`
+		Restored time.Time `json:"restored,omitzero"`
+	}
+	return j.env.Store.Update(func(tx *store.Tx) error {
+		var l life
+		known, err := tx.Look(key('L'), func(v []byte) error { return json.Unmarshal(v, &l) })
+		if err != nil {
+			return err
+		}
+		if known && l.Is != j.life {
+			l.Restored = time.Now()
+		}
+		j.restored, l.Is = l.Restored, j.life
+		b, err := json.Marshal(l)
+		tx.Set(key('L'), b)
+		return err
 	})
 }
 

@@ -30,7 +30,8 @@ type tape struct {
 	mu    sync.Mutex
 	lines []string
 	more  chan struct{}
-	batch int // most lines at once
+	batch int       // most lines at once
+	at    time.Time // when the lines were written, zero for now
 }
 
 func newTape() *tape { return &tape{more: make(chan struct{}), batch: 10} }
@@ -70,10 +71,11 @@ func (t *tape) Watch(ctx context.Context, after []byte, tell func(context.Contex
 		var s connector.Seen
 		for _, line := range lines {
 			at++
-			e := connector.Event{Kind: connector.EventLine, Time: time.Now(), ID: strconv.Itoa(at), Line: []byte(line)}
-			if line == "panic" {
-				e.Kind, e.Cause = connector.EventNote, "a note"
+			when := t.at
+			if when.IsZero() {
+				when = time.Now()
 			}
+			e := connector.Event{Kind: connector.EventLine, Time: when, ID: strconv.Itoa(at), Line: []byte(line)}
 			s.Events = append(s.Events, e)
 		}
 		s.Position = []byte(strconv.Itoa(at))
@@ -395,4 +397,38 @@ func (r *rig) rule(name string) (s RuleStatus) {
 	}
 	r.Fatalf("there is no rule %s", name)
 	return s
+}
+
+// Behind a restore what happened before it is not done again: the other life of the store may have done it. A person is asked, but for
+// rules that say otherwise; what happens from then on is done.
+func TestRestored(t *testing.T) {
+	r := newRig(t, echo+`
+  - name: again
+    from: {tape: a}
+    match: 'twice'
+    unknown: repeat
+    do: [{run: [/bin/sh, -c, 'echo twice >> OUT']}]
+`)
+	r.start()
+	r.tapes["a"].add("say one")
+	r.until("done", func() bool { return r.states() == "done" })
+	r.tapes["a"].at = time.Now()
+	if err := r.st.NewLineage(); err != nil { // as a restore does
+		t.Fatal(err)
+	}
+	r.end()
+	r.tapes["a"].add("say two", "twice")
+	r.start()
+	r.until("asked for", func() bool { return r.states() == "done unknown done" })
+	r.tapes["a"].at = time.Time{}
+	r.tapes["a"].add("say three")
+	r.until("done", func() bool { return r.states() == "done unknown done done" })
+	if got := r.written(); got != "one\ntwice\nthree\n" {
+		t.Errorf("written: %q", got)
+	}
+	if _, err := r.job.Command(t.Context(), "repeat", []string{r.records()[1].Call.ID}); err != nil {
+		t.Error(err)
+	}
+	r.until("done", func() bool { return r.states() == "done done done done" })
+	r.end()
 }
