@@ -1,0 +1,258 @@
+package rule
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+
+	"holdfast/job/supervise/match"
+)
+
+// Finding is what is allowed in a rule, and hardly meant.
+type Finding struct {
+	Rule  string
+	Where string // FILE:LINE
+	// About is never (it can't fire), trust (who may have it fire), flood (nothing holds it back), test (nothing shows that it
+	// works), or slow.
+	About string
+	Text  string
+}
+
+// Check finds what is allowed and hardly meant, in the order of the rules.
+func (s *Set) Check() []Finding {
+	c := &checker{set: s, sets: map[string]bool{}, same: map[string]string{}}
+	for _, r := range s.Rules {
+		for _, l := range r.Lists() {
+			for i := range l.Actions {
+				c.sets[l.Actions[i].Set] = true
+			}
+		}
+	}
+	for _, r := range s.Rules {
+		c.r = r
+		c.never()
+		c.trust()
+		c.rest()
+	}
+	return c.all
+}
+
+type checker struct {
+	set  *Set
+	sets map[string]bool // the names that rules set
+	same map[string]string
+	r    *Rule
+	all  []Finding
+}
+
+func (c *checker) find(about, format string, args ...any) {
+	c.all = append(c.all, Finding{c.r.Name, c.set.Where(c.r), about, fmt.Sprintf(format, args...)})
+}
+
+var asksVar = regexp.MustCompile(`\bvars\.([A-Za-z0-9_]+)`)
+
+// never finds what keeps a rule from ever firing.
+func (c *checker) never() {
+	r := c.r
+	patterns := map[string]*regexp.Regexp{"match": r.re}
+	conditions := []string{r.Where}
+	if f := followOf(r); f != nil {
+		patterns["when"] = f.re
+		conditions = append(conditions, f.Where)
+	}
+	if r.Heal != nil {
+		patterns["heal.expect"] = r.Heal.re
+	}
+	for _, key := range slices.Sorted(maps.Keys(patterns)) {
+		if why := impossible(patterns[key]); why != "" {
+			c.find("never", "%s matches no line: %s", key, why)
+		}
+	}
+	if r.State != nil {
+		conditions = append(conditions, r.State.On, r.State.Off)
+		if r.State.On == r.State.Off {
+			c.find("never", "state: on and off are the same, so that it is never off")
+		}
+	}
+	for _, cond := range conditions {
+		for _, m := range asksVar.FindAllStringSubmatch(cond, -1) {
+			if !c.sets[m[1]] {
+				c.find("never", "%s asks for vars.%s, which no rule sets", cond, m[1])
+			}
+		}
+		if strings.TrimSpace(cond) == "false" {
+			c.find("never", "a condition is false")
+		}
+	}
+}
+
+func followOf(r *Rule) *Follow {
+	switch {
+	case r.When == nil:
+		return nil
+	case r.When.Then != nil:
+		return r.When.Then
+	}
+	return r.When.Without
+}
+
+// impossible says why an expression matches no line, or "".
+func impossible(re *regexp.Regexp) string {
+	if re == nil {
+		return ""
+	}
+	tree, err := syntax.Parse(re.String(), syntax.Perl)
+	if err != nil {
+		return ""
+	}
+	return least(tree.Simplify()).never
+}
+
+// needs is what every match of a part of an expression has.
+type needs struct {
+	never string // why there is none
+	some  bool   // at least one byte
+	begin bool   // it stands at the begin of the line
+	end   bool
+}
+
+func least(re *syntax.Regexp) needs {
+	switch re.Op {
+	case syntax.OpNoMatch:
+		return needs{never: "it has a class of no characters"}
+	case syntax.OpLiteral:
+		return needs{some: true}
+	case syntax.OpCharClass:
+		if len(re.Rune) == 0 {
+			return needs{never: "it has a class of no characters"}
+		}
+		return needs{some: true}
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return needs{some: true}
+	case syntax.OpBeginText:
+		return needs{begin: true}
+	case syntax.OpEndText:
+		return needs{end: true}
+	case syntax.OpCapture, syntax.OpPlus:
+		return least(re.Sub[0])
+	case syntax.OpRepeat:
+		if re.Min > 0 {
+			return least(re.Sub[0])
+		}
+	case syntax.OpConcat:
+		return inOrder(re.Sub)
+	case syntax.OpAlternate:
+		return oneOf(re.Sub)
+	}
+	return needs{}
+}
+
+func inOrder(subs []*syntax.Regexp) (all needs) {
+	for _, sub := range subs {
+		n := least(sub)
+		switch {
+		case n.never != "":
+			return n
+		case all.end && n.some:
+			return needs{never: "something follows its $"}
+		case n.begin && all.some:
+			return needs{never: "something comes before its ^"}
+		}
+		all = needs{some: all.some || n.some, begin: all.begin || n.begin && !all.some, end: all.end || n.end}
+	}
+	return all
+}
+
+func oneOf(subs []*syntax.Regexp) needs {
+	all := needs{some: true, begin: true, end: true}
+	possible := false
+	var never needs
+	for _, sub := range subs {
+		n := least(sub)
+		if n.never != "" {
+			never = n
+			continue
+		}
+		possible = true
+		all = needs{some: all.some && n.some, begin: all.begin && n.begin, end: all.end && n.end}
+	}
+	if !possible {
+		return never
+	}
+	return all
+}
+
+// trust finds where whoever can write a line decides about a unit.
+func (c *checker) trust() {
+	r := c.r
+	if r.From.Looks() {
+		return
+	}
+	captures := groups(r.re)
+	known := r.From.trusted() || c.asksTrusted(r.Where)
+	for _, l := range r.Lists() {
+		for i := range l.Actions {
+			unit := l.Actions[i].Unit
+			if unit == "" {
+				continue
+			}
+			if name, ok := single(unit); ok && slices.Contains(captures, name) {
+				c.find("trust", "%s: which unit is decided by the text of a line, that is by whoever writes it; "+
+					"use a trusted field, such as {{_SYSTEMD_UNIT}}, or an enum", l.Name)
+			} else if !known {
+				c.find("trust", "%s does something to %s, and anybody may write the line that leads to it; "+
+					"name a unit under from, or ask for a field that begins with _ in where", l.Name, unit)
+			}
+		}
+	}
+}
+
+// asksTrusted reports whether a condition asks for a field that can't be forged.
+func (c *checker) asksTrusted(cond string) bool {
+	if strings.Contains(cond, "fields._") || strings.Contains(cond, `fields["_`) {
+		return true
+	}
+	for short, long := range c.r.From.kind.Names {
+		if strings.HasPrefix(long, "_") && regexp.MustCompile(`\b`+regexp.QuoteMeta(short)+`\b`).MatchString(cond) {
+			return true
+		}
+	}
+	return false
+}
+
+// rest finds what holds nothing back, what nothing shows to work, what is said twice, and what is slow.
+func (c *checker) rest() {
+	r := c.r
+	outside := slices.ContainsFunc(main(r), func(a Action) bool { return a.Set == "" })
+	if r.Cooldown.For == 0 && r.Limit == nil && outside && r.State == nil && r.Mode == Live {
+		c.find("flood", "there is neither cooldown nor limit, so that a flood of lines is a flood of actions")
+	}
+	if len(r.Tests) == 0 {
+		c.find("test", "there are no tests")
+	}
+	if r.Why == "" {
+		c.find("test", "there is no why: what it is for")
+	}
+	if r.re != nil && match.New([]*regexp.Regexp{r.re}).Plain() > 0 {
+		c.find("slow", "match has no text that must be there, so that it is tried on every line")
+	}
+	is := fmt.Sprint(r.From.ID, r.Match, "\x00", r.Where, "\x00", r.Key)
+	if r.When != nil && r.When.Count == 1 {
+		if first := c.same[is]; first != "" {
+			c.find("test", "it is about the same as %s, and both act", first)
+		} else {
+			c.same[is] = r.Name
+		}
+	}
+}
+
+// main are the actions of a rule.
+func main(r *Rule) Actions {
+	if r.State != nil {
+		return r.OnChange
+	}
+	return r.Do
+}
