@@ -12,6 +12,7 @@ import (
 	"holdfast/base/weburl"
 	"holdfast/connector/web"
 	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/scope"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
 	"holdfast/tests/testenv"
@@ -29,10 +30,11 @@ func TestNasty(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	retries, after := pages.Retries, time.Duration(pages.RetryAfter)
+	retries, after, cookies := pages.Retries, time.Duration(pages.RetryAfter), true
 	cfg := Config{Seeds: n.Seeds, Fetch: f, Rules: weburl.Rules{}, Workers: 60, Logs: filepath.Join(dir, "logs"), Once: true,
 		Archive: archive.Options{Dir: filepath.Join(dir, "warc"), Name: "nasty"}, Settings: Settings{MinDelay: new(time.Duration),
-			MaxDelay: new(time.Duration), DelayFactor: new(float64), Retries: &retries, RetryAfter: &after}}
+			MaxDelay: new(time.Duration), DelayFactor: new(float64), Retries: &retries, RetryAfter: &after, Cookies: &cookies},
+		Scope: append(scope.Default(), scope.Rule{Reject: &scope.Test{Type: []string{"video/*"}}})}
 	st, err := store.Open(filepath.Join(dir, "store"), store.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -43,14 +45,22 @@ func TestNasty(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, err := New(engine.Env{Name: "nasty", Dir: dir, Store: st, Log: log, Room: room, History: &engine.History{}}, cfg)
-	if err != nil {
-		t.Fatal(err)
+	crawl := func() map[string]pages.Outcome {
+		t.Helper()
+		j, err := New(engine.Env{Name: "nasty", Dir: dir, Store: st, Log: log, Room: room, History: engine.HistoryOf(st, "nasty", log)}, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return outcomes(t, dir)
 	}
-	if err := j.Run(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, wrong := range n.Judge(crawl(), true) {
+		t.Error(wrong)
 	}
-	for _, wrong := range n.Judge(outcomes(t, dir), true) {
+	cfg.Again, cfg.Seeds = true, n.Again
+	for _, wrong := range n.JudgeAgain(crawl()) {
 		t.Error(wrong)
 	}
 }

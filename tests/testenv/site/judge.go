@@ -43,6 +43,21 @@ func (n *Nasty) Judge(outcomes map[string]Outcome, asked bool) []string {
 	return faults
 }
 
+// JudgeAgain says what is wrong with a second crawl, of those URLs that have an Again.
+func (n *Nasty) JudgeAgain(outcomes map[string]Outcome) (faults []string) {
+	for _, c := range n.Cases {
+		if len(c.Again) == 0 {
+			continue
+		}
+		c.Status, c.Payload, c.Truncated = c.Again, "", nil
+		o, known := outcomes[c.URL]
+		for _, wrong := range c.judge(o, known) {
+			faults = append(faults, fmt.Sprintf("%s, crawled again: %s: %s", brief(c.URL), wrong, c.Why))
+		}
+	}
+	return faults
+}
+
 func (c Case) judge(o Outcome, known bool) (wrong []string) {
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	if !known {

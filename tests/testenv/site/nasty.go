@@ -29,7 +29,7 @@ const (
 )
 
 // Case is a URL of the nasty site, and what a right crawler makes of it: one that has the limits above, obeys robots.txt, keeps
-// no cookies, and may fetch what is on the hosts of its seeds, which Nasty.Seeds are.
+// no cookies of other hosts, and may fetch what is on the hosts of its seeds, which Nasty.Seeds are.
 type Case struct {
 	URL string
 	Why string // what is wrong with it
@@ -46,6 +46,8 @@ type Case struct {
 	Payload string
 	// Leads are cases that are found by this one alone.
 	Leads []string
+	// Again are what crawl.log may say of it when it is crawled a second time by one who has it; empty: it is not looked at then.
+	Again []int
 	// Gap is how long after the first request for it the second may come at the soonest.
 	Gap time.Duration
 }
@@ -67,6 +69,8 @@ type Nasty struct {
 	// lists above.
 	Waits     []string
 	WaitCases []Case
+	// Again are the seeds of a second crawl, which the Again of cases is for. Others may be gone by then.
+	Again []string
 	// Forbidden are hosts that are in no crawl's scope and at no address that a seed names. Whoever asks them is no right crawler.
 	Forbidden []*Host
 	// Hosts are all the others, by the URL of their root.
@@ -90,7 +94,8 @@ func NewNasty(t testing.TB, seed uint64) *Nasty {
 		h.prefix("/", func(x *exchange) bool { return x.page("<p>You should not be here.") })
 	}
 	for _, part := range []func(){n.traps, n.bodies, n.chunks, n.codings, n.slow, n.broken, n.heads, n.statuses, n.later,
-		n.redirects, n.elsewhere, n.robots, n.charsets, n.names, n.pages, n.secure} {
+		n.redirects, n.elsewhere, n.robots, n.charsets, n.names, n.pages, n.secure,
+		n.validated, n.cookies, n.unwanted, n.away} {
 		part()
 	}
 	for _, c := range n.cases {
