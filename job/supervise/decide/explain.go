@@ -1,0 +1,123 @@
+package decide
+
+import (
+	"fmt"
+	"time"
+
+	"holdfast/connector"
+	"holdfast/job/supervise/rule"
+)
+
+// Opinion is what one rule makes of a line, for people.
+type Opinion struct {
+	Rule    string
+	Matched bool
+	// Why it is not about the line, if it is not.
+	Why string
+	// Decision is what would be decided now, if it is about the line.
+	Decision *Decision
+}
+
+// Explain says what each rule would make of a line of a source now, in the order of the rules; "" is any source. The machine
+// stays as it is.
+func (m *Machine) Explain(source string, e *connector.Event, now time.Time) ([]Opinion, error) {
+	next, err := m.With(m.set)
+	if err != nil {
+		return nil, err
+	}
+	next.Tick(now) // what ran out until now is not of this line
+	decided := map[string]*Decision{}
+	for _, s := range m.set.Sources {
+		if source != "" && s.ID != source {
+			continue
+		}
+		out := next.Step(s.ID, e, now)
+		for i := range out.Decisions {
+			if d := &out.Decisions[i]; !d.Due {
+				decided[d.Rule] = d
+			}
+		}
+	}
+	var all []Opinion
+	for _, rs := range m.order {
+		r := rs.rule
+		if r.From.Looks() || source != "" && r.From.ID != source {
+			continue
+		}
+		o := Opinion{Rule: r.Name, Decision: decided[r.Name]}
+		if o.Matched = o.Decision != nil; !o.Matched {
+			o.Why = m.whyNot(rs, e)
+		}
+		all = append(all, o)
+	}
+	return all, nil
+}
+
+// whyNot says why a rule is not about a line.
+func (m *Machine) whyNot(rs *ruleState, e *connector.Event) string {
+	u := &use{rs: rs, role: roleMain, from: &rs.rule.From, filter: rs.rule.Filter()}
+	if p := u.filter.Pattern; p != nil && !p.Match(e.Line) {
+		return fmt.Sprintf("match does not: %s", p)
+	}
+	ok, err := holds(u, m.lineFacts(u, e))
+	switch {
+	case err != nil:
+		return err.Error()
+	case !ok:
+		return fmt.Sprintf("where is not so: %s", u.filter.Where)
+	}
+	return "it is about lines of " + rs.rule.From.Title
+}
+
+// State is what is known of one key of a rule, for people.
+type State struct {
+	Rule, Key string
+	Seen      time.Time
+	// Now is on, off, the value or the word that was seen last; "no data" if there is none.
+	Now string
+	// Holds is since when the condition has held; zero if it does not.
+	Holds time.Time
+	// Cooldown is until when nothing more is done; zero if it is over.
+	Cooldown time.Time
+	// Healing: what should show that the actions helped is waited for.
+	Healing bool
+	Waiting bool // for what follows
+}
+
+// States are those of all keys of a rule, in their order, at most so many from behind a key.
+func (m *Machine) States(name, after string, most int) (all []State) {
+	rs := m.rules[name]
+	if rs == nil {
+		return nil
+	}
+	for _, ks := range rs.sorted() {
+		if after != "" && ks.key <= after || ks.placeholder {
+			continue
+		}
+		if len(all) == most {
+			break
+		}
+		all = append(all, m.stateOf(ks))
+	}
+	return all
+}
+
+func (m *Machine) stateOf(ks *keyState) State {
+	s := State{Rule: ks.rs.rule.Name, Key: ks.key, Seen: m.clock.time(ks.last), Healing: ks.heal != nil, Waiting: ks.armed != nil}
+	switch v := ks.was; {
+	case ks.absent:
+		s.Now = "no data"
+	case v == nil:
+	case v.state != "":
+		s.Now = v.state
+	default:
+		s.Now = (&rule.Facts{Text: v.text, Value: v.number}).Seen()
+	}
+	if ks.holds {
+		s.Holds = m.clock.time(ks.since)
+	}
+	if ks.cooldown > m.clock.at {
+		s.Cooldown = m.clock.time(ks.cooldown)
+	}
+	return s
+}

@@ -1,0 +1,143 @@
+package decide
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/connector"
+)
+
+func TestExplain(t *testing.T) {
+	p := newProbe(t, `
+rules:
+  - {name: a, from: {journal: {unit: a.service}}, match: lost, cooldown: 30s, do: {notify: ops}}
+  - {name: b, from: {journal: {unit: a.service}}, match: found, do: {notify: ops}}
+  - {name: c, from: {file: /var/log/x}, match: lost, where: fields.x == "1", do: {notify: ops}}
+  - {name: d, from: {unit: a.service}, when: {change: true}, do: {notify: ops}}`)
+	p.line("lost", 0)
+	e := &connector.Event{Kind: connector.EventLine, ID: "?", Line: []byte("lost")}
+	for range 2 { // the second time it is as it was
+		all, err := p.m.Explain("", e, p.now.Add(time.Second))
+		if err != nil || len(all) != 3 {
+			t.Fatalf("%d opinions, %v", len(all), err)
+		}
+		if d := all[0].Decision; d == nil || d.Outcome != Cooldown || d.Reason != "for 29s more" {
+			t.Errorf("a: %+v", d)
+		}
+		if all[1].Why != "match does not: found" || !strings.HasPrefix(all[2].Why, "where is not so: ") {
+			t.Errorf("b: %s, c: %s", all[1].Why, all[2].Why)
+		}
+	}
+	if out := p.line("lost", time.Minute); out.Decisions[0].Outcome != Acted {
+		t.Errorf("afterwards: %+v", out.Decisions)
+	}
+	if s := p.m.States("a", "", 10); len(s) != 1 || !s[0].Cooldown.Equal(p.now.Add(30*time.Second)) {
+		t.Errorf("states %+v", s)
+	}
+}
+
+func TestSilencesTellWhatBegan(t *testing.T) {
+	p := newProbe(t, `
+rules:
+  - {name: a, from: {journal: {unit: a.service}}, match: 'lost (?P<k>\w)', key: [k], do: {notify: ops}}`)
+	p.m.Tick(p.now)
+	id, err := p.m.Silence(SilenceOf{Rule: "a", Key: "x", Until: begin.Add(time.Hour), Reason: "work on it"}, begin)
+	if err != nil || len(p.m.Silences()) != 1 {
+		t.Fatal(id, err)
+	}
+	p.line("lost x", 0)
+	p.line("lost x", 10*time.Minute)
+	if out := p.line("lost y", 0); out.Decisions[0].Outcome != Acted {
+		t.Errorf("another key: %+v", out.Decisions)
+	}
+	if p.m, err = p.m.Copy(); err != nil {
+		t.Fatal(err)
+	}
+	out := p.m.Tick(begin.Add(time.Hour))
+	if len(out.Silences) != 1 || len(out.Silences[0].Began) != 1 || out.Silences[0].Reason != "work on it" {
+		t.Fatalf("got %+v", out.Silences)
+	}
+	if b := out.Silences[0].Began[0]; b.Rule != "a" || b.Key != "x" || b.Times != 2 || !b.First.Equal(begin) || !b.Last.Equal(begin.Add(10*time.Minute)) {
+		t.Errorf("got %+v", b)
+	}
+	for _, bad := range []SilenceOf{{Rule: "nobody", Until: begin.Add(2 * time.Hour)}, {Until: begin}} {
+		if _, err := p.m.Silence(bad, begin.Add(time.Hour)); err == nil {
+			t.Errorf("%+v was taken", bad)
+		}
+	}
+}
+
+func TestALoopIsStopped(t *testing.T) {
+	p := newProbe(t, `
+loop: {max: 2, within: 10m, then: ops}
+rules:
+  - {name: a, from: {journal: {unit: a.service}}, match: lost, do: {systemctl: restart, unit: a.service}}`)
+	lost := func() Result {
+		p.now = p.now.Add(time.Second)
+		p.n++
+		e := &connector.Event{Kind: connector.EventLine, ID: string(rune('a' + p.n)), Time: p.now, Line: []byte("lost"),
+			Fields: map[string]string{"_SYSTEMD_UNIT": "a.service"}}
+		return p.m.Step(p.set.Sources[0].ID, e, p.now)
+	}
+	first := lost()
+	if d := first.Decisions[0]; d.Outcome != Acted || d.Caused != "" {
+		t.Fatalf("got %+v", d)
+	}
+	for range 2 {
+		if d := lost().Decisions[0]; d.Outcome != Acted || d.Caused == "" {
+			t.Fatalf("got %+v", d)
+		}
+	}
+	out := lost()
+	if d := out.Decisions[0]; d.Outcome != Limit || !strings.HasPrefix(d.Reason, "loop guard") {
+		t.Errorf("got %+v", d)
+	}
+	if len(out.Calls) != 1 || out.Calls[0].Notify != "ops" {
+		t.Errorf("people are not told: %+v", out.Calls)
+	}
+	if out = lost(); len(out.Calls) != 0 {
+		t.Errorf("people are told twice: %+v", out.Calls)
+	}
+}
+
+func TestKeysAreBounded(t *testing.T) {
+	p := newProbe(t, `
+rules:
+  - {name: a, from: {journal: {unit: a.service}}, match: '(?P<k>\d+)', key: [k], cooldown: 1h, do: {notify: ops}}
+limit: {max: 100000, within: 1h}`)
+	acted := 0
+	step := func(i int) Decision {
+		e := &connector.Event{Kind: connector.EventLine, ID: strconv.Itoa(i), Time: p.now, Line: []byte(strconv.Itoa(i))}
+		return p.m.Step(p.set.Sources[0].ID, e, p.now).Decisions[0]
+	}
+	for i := range maxKeys + 100 {
+		switch d := step(i); d.Outcome {
+		case Acted:
+			acted++
+		case Limit:
+		default:
+			t.Fatalf("%+v", d)
+		}
+	}
+	if acted != maxKeys {
+		t.Errorf("acted for %d keys, want %d", acted, maxKeys)
+	}
+	if d := step(7); d.Outcome != Cooldown {
+		t.Errorf("a key that was there: %+v", d)
+	}
+	p.now = p.now.Add(2 * time.Hour) // nothing matters of the old ones any more
+	if d := step(maxKeys + 5); d.Outcome != Acted {
+		t.Errorf("later: %+v", d)
+	}
+	gone := 0
+	for entry, value := range p.m.Changes() {
+		if value == nil && strings.HasPrefix(entry, "k") {
+			gone++
+		}
+	}
+	if gone != maxKeys {
+		t.Errorf("%d entries are gone, want %d", gone, maxKeys)
+	}
+}
