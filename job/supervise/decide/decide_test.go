@@ -61,6 +61,35 @@ func TestBitBoxBase(t *testing.T) {
 	try(t, string(text))
 }
 
+// What the documentation shows is taken, and its tests hold.
+func TestTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/supervise-rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, block := range strings.Split(string(text), "```yaml\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		if strings.HasPrefix(block, "rules:") {
+			found++
+			try(t, block)
+		}
+	}
+	tests := strings.Split(string(text), "```yaml\ntests:\n")
+	if len(tests) != 2 || found == 0 {
+		t.Fatal("its examples are not found")
+	}
+	block, _, _ := strings.Cut(tests[1], "  - with:")
+	try(t, `rules:
+  - name: b
+    from: {journal: {unit: electrs.service}}
+    match: finished full compaction
+    cooldown: 30s
+    do: {systemctl: restart, unit: electrs.service}
+    tests:
+`+strings.ReplaceAll("\n"+strings.TrimRight(block, "\n"), "\n", "\n    "))
+}
+
 func TestATestThatFailsSaysWhy(t *testing.T) {
 	set := load(t, `
 rules:
