@@ -2,6 +2,7 @@ package crawl
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/cookiejar"
@@ -256,6 +257,49 @@ func keysOf(m map[string]int) func(yield func(string) bool) {
 			if !yield(k) {
 				return
 			}
+		}
+	}
+}
+
+// TestCookieWall: a page that leads to itself until a cookie comes back is asked for once more, if cookies are kept; one that always does
+// so, and one that is not modified, are not.
+func TestCookieWall(t *testing.T) {
+	for _, keeps := range []bool{false, true} {
+		var mu sync.Mutex
+		asked := map[string]int{}
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			asked[r.URL.Path]++
+			mu.Unlock()
+			switch _, err := r.Cookie("seen"); {
+			case r.URL.Path == "/robots.txt":
+				http.NotFound(w, r)
+			case r.URL.Path == "/same":
+				http.SetCookie(w, &http.Cookie{Name: "same", Value: "1"})
+				w.WriteHeader(http.StatusNotModified)
+			case r.URL.Path == "/never" || err != nil:
+				http.SetCookie(w, &http.Cookie{Name: "seen", Value: "1", Path: r.URL.Path})
+				http.Redirect(w, r, r.URL.Path, http.StatusFound)
+			default:
+				w.Header().Set("Content-Type", "text/html")
+				fmt.Fprint(w, `<a href="/in">in</a><a href="/never">n</a><a href="/same">s</a>`)
+			}
+		}))
+		defer s.Close()
+		r := newRig(t, nil)
+		r.site.Server, r.cfg.Seeds, r.cfg.Settings.Cookies = s, []string{s.URL + "/"}, &keeps
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]int{"/robots.txt": 1, "/": 1}
+		if keeps {
+			want = map[string]int{"/robots.txt": 1, "/": 2, "/in": 1, "/never": 2, "/same": 1}
+		}
+		if !maps.Equal(asked, want) {
+			t.Errorf("cookies %v: asked %v, want %v", keeps, asked, want)
+		}
+		if lines := r.lines("/"); len(lines) != 1 || strings.Contains(lines[0], " 200 ") != keeps {
+			t.Errorf("cookies %v: crawl.log has %q", keeps, lines)
 		}
 	}
 }

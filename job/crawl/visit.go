@@ -165,6 +165,12 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 			return v, errors.Join(err, v.close())
 		}
 	}
+	if v.cookies != "" && l.Attempts == 0 && leadsTo(u, x) == u { // it wanted to see whether cookies are kept
+		v.again(due, due)
+		j.frontier.Release(l, due)
+		v.ends(x.Status, due)
+		return v, nil
+	}
 	if wait, yes := refused(x, set); yes && l.Attempts < min(set.retries, mostRefused) {
 		due = time.Now().Add(max(wait, time.Until(due)))
 		v.again(time.Now().Add(wait), due)
@@ -199,12 +205,17 @@ func (v *visit) again(at, due time.Time) {
 
 // redirected notes where a seed leads.
 func (v *visit) redirected(u weburl.URL, x *connector.Exchange) {
-	if v.lease.Hops != "" || x.Status < 300 || x.Status > 399 {
-		return
+	if v.lease.Hops == "" {
+		v.to = leadsTo(u, x)
 	}
-	if to, err := u.Resolve(x.Header.Get("Location")); err == nil {
-		v.to = to
+}
+
+// leadsTo is where an answer redirects to; the zero value if it does not.
+func leadsTo(u weburl.URL, x *connector.Exchange) (to weburl.URL) {
+	if at := x.Header.Get("Location"); at != "" && x.Status >= 300 && x.Status <= 399 {
+		to, _ = u.Resolve(at)
 	}
+	return to
 }
 
 // wants asks the scope about the head of an answer; nil if it has no rule of that. Only what a server gives is looked at so: where it
