@@ -2,7 +2,7 @@
 //
 // Most expressions can't match where a certain text is not. Those texts (literal.go) are looked for all at once, in one pass
 // over the line, by one automaton (automaton.go); an expression is tried only where one of its texts is, and one that is
-// nothing but text is not tried at all. Expressions that have no such text are tried on every line: Plain counts them, for
+// nothing but text is not tried at all. To try one is one step a byte, where it can be (states.go). Expressions that have no such text are tried on every line: Plain counts them, for
 // whoever writes rules.
 //
 // What matches is what regexp says, byte for byte. A Set is never changed. Called by job/supervise/decide.
@@ -65,10 +65,14 @@ type Matcher struct {
 	found []int32
 	seen  []uint32 // for each expression the line at which it was looked at last
 	line  uint32
+	each  []*states // of the expressions, as far as they were tried
+	left  int       // how many states may still be made
 }
 
 // Matcher returns a new one.
-func (s *Set) Matcher() *Matcher { return &Matcher{set: s, seen: make([]uint32, len(s.all))} }
+func (s *Set) Matcher() *Matcher {
+	return &Matcher{set: s, seen: make([]uint32, len(s.all)), each: make([]*states, len(s.all)), left: maxAll}
+}
 
 // Line returns the numbers of the expressions that match a line, in their order; they are good until the next call.
 func (m *Matcher) Line(line []byte) []int32 {
@@ -78,7 +82,7 @@ func (m *Matcher) Line(line []byte) []int32 {
 	}
 	m.found = m.found[:0]
 	for _, i := range m.set.always {
-		if re := m.set.all[i]; re == nil || re.Match(line) {
+		if re := m.set.all[i]; re == nil || m.match(i, line) {
 			m.found = append(m.found, i)
 		}
 	}
@@ -88,6 +92,16 @@ func (m *Matcher) Line(line []byte) []int32 {
 		slices.Sort(m.found)
 	}
 	return m.found
+}
+
+// match asks one expression.
+func (m *Matcher) match(i int32, line []byte) bool {
+	x := m.each[i]
+	if x == nil {
+		x = newStates(m.set.all[i], &m.left)
+		m.each[i] = x
+	}
+	return x.match(line)
 }
 
 // scan goes through a line once, and tries what has one of its texts there.
@@ -118,7 +132,7 @@ func (m *Matcher) tried(line []byte, end int, texts []int32) {
 			continue
 		}
 		m.seen[lit.of] = m.line // whether it matches or not: the rest of its texts can't change that
-		if m.set.all[lit.of].Match(line) {
+		if m.match(lit.of, line) {
 			m.found = append(m.found, lit.of)
 		}
 	}

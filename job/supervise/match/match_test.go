@@ -49,7 +49,7 @@ func TestMatchesAnyPatternsLikeRegexp(t *testing.T) {
 		parts := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string {
 			w := regexp.QuoteMeta(word.Draw(t, "word"))
 			return rapid.SampledFrom([]string{w, "(" + w + ")+", "(?i:" + w + ")", "(?:" + w + "|b)", w + "?", ".*", "(" + w + "){2,3}",
-				"[" + w + "]", "^", "$"}).Draw(t, "part")
+				"[" + w + "]", "^", "$", `\b`, "(^|b)", "($|a)", "(?m:^)", `\W+`, "(a|b)*"}).Draw(t, "part")
 		}), 1, 4).Draw(t, "parts")
 		return strings.Join(parts, "")
 	})
