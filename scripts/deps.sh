@@ -29,6 +29,8 @@ servers=(
   "debian-handbook|/usr/share/doc/debian-handbook/html|crawls of a real site: the Debian handbook"
   "wget|/usr/bin/wget|crawls against wget (make bench)"
   "wget2|/usr/bin/wget2|crawls against wget2 (make bench)"
+  "systemd-journal-remote|/lib/systemd/systemd-journal-remote|the watcher of the journal"
+  "prometheus|/usr/bin/prometheus|the watcher of Prometheus"
 )
 
 # The npm packages live in a directory named after the lock file, so that two checkouts with

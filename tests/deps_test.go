@@ -65,11 +65,14 @@ cd "$HOLDFAST_DEPS_ROOT"
 printf x >usr/sbin/clickhouse-server
 printf x >usr/sbin/sshd
 mkdir -p usr/lib/postgresql/15/bin usr/bin usr/share/doc/{postgresql-doc-15,debian-handbook}/html
-for program in redis-server influxd fpack rsync fitscheck wget wget2; do
+for program in redis-server influxd fpack rsync fitscheck wget wget2 prometheus; do
   printf x >usr/bin/$program
   chmod 755 usr/bin/$program
 done
 printf x >usr/lib/postgresql/15/bin/postgres
+mkdir -p lib/systemd
+printf x >lib/systemd/systemd-journal-remote
+chmod 755 lib/systemd/systemd-journal-remote
 chmod 755 usr/sbin/clickhouse-server usr/sbin/sshd usr/lib/postgresql/15/bin/postgres
 ln -s /lib/x.service etc/systemd/system/multi-user.target.wants/clickhouse-server.service
 ln -s /lib/y.service etc/systemd/system/multi-user.target.wants/postgresql.service
@@ -98,6 +101,8 @@ func TestDepsWithoutInstallers(t *testing.T) {
 			"MISSING debian-handbook (", "Untested: crawls of a real site: the Debian handbook",
 			"MISSING wget (", "Untested: crawls against wget (make bench)",
 			"MISSING wget2 (", "Untested: crawls against wget2 (make bench)",
+			"MISSING systemd-journal-remote (", "Untested: the watcher of the journal",
+			"MISSING prometheus (", "Untested: the watcher of Prometheus",
 			"MISSING libchdb, warcio (", "Untested: the ClickHouse sink against a modern engine, WARC files read back by warcio",
 		} {
 			if !strings.Contains(out, want) {

@@ -26,6 +26,7 @@ type follower struct {
 	tell   func(context.Context, connector.Seen) error
 
 	f    *source // nil while there is none
+	late *late   // the one before, nil if there was none
 	at   *place  // behind what was told; nil before the first look
 	mark mark    // what was read of f
 	sp   *lines.Splitter
@@ -53,6 +54,9 @@ func (w *follower) close() {
 	w.wake.close()
 	if w.f != nil {
 		w.f.f.Close()
+	}
+	if w.late != nil {
+		w.late.f.f.Close()
 	}
 }
 
@@ -123,6 +127,9 @@ func (w *follower) step(ctx context.Context) (bool, error) {
 	}
 	if w.join != nil {
 		w.join.Quiet(time.Now(), w.text)
+	}
+	if more, err := w.lateLines(); more || err != nil {
+		return more, err
 	}
 	return w.atEnd()
 }

@@ -38,7 +38,7 @@ type Config struct {
 	// Join says which lines belong together.
 	Join *lines.Config `yaml:"join"`
 	// Settle is how long nothing has to come to a file that was renamed until the next is begun: its writer may not know of it
-	// yet. Default 2s.
+	// yet. What comes still later, within a minute, is told behind lines of the next. Default 2s.
 	Settle time.Duration `yaml:"settle"`
 	// Look is how often it is looked though the kernel told nothing, default 10s.
 	Look time.Duration `yaml:"look"`

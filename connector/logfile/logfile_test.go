@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,6 +94,28 @@ func TestRename(t *testing.T) {
 	appendTo(t, l.path(".1"), "late\nwithout end")
 	l.write("two\n")
 	l.tells("one", "late", "without end", "two")
+}
+
+// A writer that is late by more than is waited for is heard all the same, also over a restart.
+func TestLate(t *testing.T) {
+	l := newLog(t)
+	l.start()
+	l.ready()
+	l.write("one\n")
+	l.tells("one")
+	l.rename("", ".1")
+	l.write("two\n")
+	l.tells("one", "two")
+	appendTo(t, l.path(".1"), "late\n")
+	l.write("three\n")
+	l.until("all", func() bool { return len(l.lines()) == 4 })
+	l.stop()
+	appendTo(t, l.path(".1"), "later\n")
+	l.start()
+	l.until("all", func() bool { return len(l.lines()) == 5 })
+	if got := l.lines(); !slices.Contains(got, "late") || !slices.Contains(got, "later") {
+		t.Errorf("got %q", got)
+	}
 }
 
 func TestRenameWhileDown(t *testing.T) {

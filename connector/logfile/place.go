@@ -41,6 +41,12 @@ type known struct {
 	print
 }
 
+// left is a file that was read to its end.
+type left struct {
+	known
+	Life string `json:"life,omitempty"`
+}
+
 // place is where the next line stands: what the bytes of a position hold, as JSON.
 type place struct {
 	Version int `json:"v"`
@@ -48,12 +54,12 @@ type place struct {
 	// Life names what the file held from when it was begun on: a truncated file begins another life, a copy goes on with it.
 	Life  string `json:"life,omitempty"`
 	Lives int    `json:"lives"` // so far
-	// Mod is when the file was written to last, as far as is known, in nanoseconds; of no file, when that was seen.
+	// Mod is when what was read was written, in nanoseconds: what is not read yet is not older.
 	Mod int64 `json:"mod"`
 	// Begin are the first bytes of the file, so far as they were read.
 	Begin []byte `json:"begin,omitempty"`
 	// Left are the last few files that were read to their ends.
-	Left []known `json:"left,omitempty"`
+	Left []left `json:"left,omitempty"`
 }
 
 // leftMost is how many files are kept in Left. Only files of the same age are told apart by it.
@@ -82,20 +88,21 @@ func (p *place) bytes() []byte {
 }
 
 // id is the ID of what begins at an offset of this life.
-func (p *place) id(offset int64) string { return fmt.Sprintf("%s:%d", p.Life, offset) }
+func (p *place) id(offset int64) string { return id(p.Life, offset) }
 
-// begin is the place at the begin of a file.
+func id(life string, offset int64) string { return fmt.Sprintf("%s:%d", life, offset) }
+
+// begin is the place at the begin of a file. Nothing of it is read, so Mod stays: there may be an older one before it.
 func (p *place) begin(s *source) {
 	p.Lives++
 	p.known, p.Begin = known{identity: s.identity}, nil
 	p.Life = fmt.Sprintf("%x-%d", s.Ino, p.Lives)
-	p.Mod = s.mod.UnixNano()
 }
 
 // leave is the place behind the end of a file, when the next is not known.
 func (p *place) leave() {
 	if p.Ino != 0 {
-		p.Left = append(p.Left, p.known)
+		p.Left = append(p.Left, left{p.known, p.Life})
 		p.Left = p.Left[max(0, len(p.Left)-leftMost):]
 	}
 	p.forget()

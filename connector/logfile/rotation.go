@@ -165,6 +165,22 @@ func (r rotation) findOnce(p *place) (*source, error) {
 	return r.copied(all, p)
 }
 
+// same opens a file that was read, if it is still there.
+func (r rotation) same(k known) (*source, error) {
+	return steady(func() (*source, error) {
+		all, err := r.list()
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range all {
+			if e.identity == k.identity {
+				return r.openIf(e, k)
+			}
+		}
+		return nil, nil
+	})
+}
+
 // copied opens a copy of what was read to a place: the oldest that is not older than the place, for what comes behind may begin
 // alike. One that ends before the place has nothing new, and counts as left.
 func (r rotation) copied(all []entry, p *place) (*source, error) {
@@ -206,7 +222,7 @@ func (r rotation) shorter(e entry, p *place) error {
 	}
 	head, err := s.at(0, int(min(s.size, headBytes)))
 	if err == nil && bytes.HasPrefix(p.Begin, head) {
-		p.Left = append(p.Left, known{s.identity, print{Offset: s.size, Head: hash(head)}})
+		p.Left = append(p.Left, left{known: known{s.identity, print{Offset: s.size, Head: hash(head)}}})
 	}
 	return err
 }
@@ -252,11 +268,16 @@ func (r rotation) left(p *place, e entry) (bool, error) {
 		if k.identity != e.identity && (!strings.HasSuffix(e.path, ".gz") || k.Offset == 0) {
 			continue
 		}
-		if s, err := r.openIf(e, k); s != nil || err != nil {
-			if s != nil {
-				s.f.Close()
+		s, err := r.openIf(e, k.known)
+		if err != nil {
+			return false, err
+		}
+		if s != nil {
+			s.f.Close()
+			// One that was empty is known by nothing: what is in its place now is another.
+			if k.Offset > 0 || s.empty() {
+				return true, nil
 			}
-			return true, err
 		}
 	}
 	return false, nil

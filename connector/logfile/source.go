@@ -111,6 +111,14 @@ func (s *source) at(offset int64, n int) ([]byte, error) {
 	return b[:n], nil
 }
 
+// empty reports whether nothing stood in it when it was opened.
+func (s *source) empty() bool {
+	if s.packed {
+		return len(s.head) == 0
+	}
+	return s.size == 0
+}
+
 // look looks at how large it is now and when it was written to.
 func (s *source) look() error {
 	info, err := s.f.Stat()

@@ -15,6 +15,9 @@ func (w *follower) locate() error {
 	if w.at == nil {
 		return w.first()
 	}
+	if err := w.relocate(); err != nil {
+		return err
+	}
 	if w.at.Offset == 0 {
 		w.at.forget()
 		return nil // the next step finds what has come
@@ -51,9 +54,7 @@ func (w *follower) first() error {
 	case err != nil:
 		return err
 	}
-	mod := w.at.Mod
 	w.at.begin(s)
-	w.at.Mod = mod
 	offset, err := lastLine(s)
 	if err != nil {
 		s.f.Close()
@@ -98,7 +99,7 @@ func (w *follower) enter(e entry) (bool, error) {
 		return true, nil // it was renamed just now
 	case fault.Is(err, fault.Corrupt):
 		w.lost(0, err.Error())
-		w.at.Left = append(w.at.Left, known{identity: e.identity})
+		w.at.Left = append(w.at.Left, left{known: known{identity: e.identity}})
 		w.at.Mod = e.mod.UnixNano() + 1
 		return true, nil
 	case err != nil:
@@ -175,9 +176,14 @@ func (w *follower) leave() error {
 	if err != nil {
 		return err
 	}
-	w.f.f.Close()
+	old := w.f
 	w.f, w.gone = nil, false
 	w.at.leave()
+	if old.final {
+		old.f.Close()
+	} else {
+		w.trail(old, w.at.Left[len(w.at.Left)-1])
+	}
 	if e.path != "" {
 		_, err = w.enter(e)
 	}
