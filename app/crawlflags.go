@@ -195,6 +195,9 @@ func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (work tree, er
 	if len(f.Dedupe) > 0 {
 		var paths []string
 		for _, p := range f.Dedupe {
+			if _, err := os.Stat(p); err != nil {
+				return nil, usage("give the index.cdxj of an earlier crawl, or its directory", "--dedupe: %v", err)
+			}
 			paths = append(paths, absolute(p))
 		}
 		set(&work, "dedupe", paths)
@@ -288,7 +291,9 @@ func byCrawlFlags(err error) error {
 		if key = strings.TrimPrefix(key, "."); crawlFlag[key] != "" {
 			out[i].Path = crawlFlag[key]
 		} else if key == "" {
-			out[i].Path = ""
+			if out[i].Path = ""; strings.HasPrefix(out[i].Text, "contact ") {
+				out[i].Text = "--" + out[i].Text
+			}
 		}
 	}
 	return out
