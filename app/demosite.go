@@ -102,6 +102,7 @@ func (s *Site) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var failed [2]error
 	ctx, end := context.WithCancel(ctx)
+	defer end()
 	for i, x := range []struct {
 		ln net.Listener
 		h  http.Handler
