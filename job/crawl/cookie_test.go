@@ -303,3 +303,24 @@ func TestCookieWall(t *testing.T) {
 		}
 	}
 }
+
+func FuzzCookie(f *testing.F) {
+	for _, line := range []string{"a=1", `a="q u"; Path=/x; Domain=.example.com; Max-Age=9`, "=;;", "a=\x01", "b=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT"} {
+		f.Add(line, "http://www.example.com/x/y")
+	}
+	f.Fuzz(func(t *testing.T, line, url string) {
+		u, err := weburl.Parse(url)
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		c, gone, ok := cookieFrom(line, u, now)
+		if !ok {
+			return
+		}
+		all := cookies{}.set(c, gone, now)
+		if field := all.of(u, now); len(field) > 2*mostCookieBytes || strings.ContainsAny(field, "\r\n\x00") {
+			t.Errorf("%q is sent", field)
+		}
+	})
+}
