@@ -55,7 +55,7 @@ func TestFullDisk(t *testing.T) {
 	for name, all := range map[string]bool{"WARC files": false, "all": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := smallRig(t)
+			r := smallRig(t).plain()
 			place := testenv.SmallDisk(t, 100<<20)
 			if all {
 				r.dir = place
@@ -91,7 +91,7 @@ func TestFullDisk(t *testing.T) {
 // and again.
 func TestFailingDisk(t *testing.T) {
 	t.Parallel()
-	r := smallRig(t)
+	r := smallRig(t).plain()
 	want := r.reference()
 	disk := testenv.Disk(t, 300<<20)
 	if err := os.Symlink(disk.Dir, filepath.Join(r.dir, "warc")); err != nil {

@@ -66,17 +66,16 @@ func TestKilledOrders(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(testenv.Seed(t), 8))
 	kills := testenv.Count(t, 240)
-	r := smallRig(t)
-	r.binary = testenv.PlainBinary(t)
+	r := smallRig(t).plain()
 	r.start("--max-urls", "5", "--recover-log")
 	if code := r.p.Wait(t, soon); code != 3 {
 		t.Fatalf("it ended with %d", code)
 	}
 	r.run(0, "crawl", "budget", job, "--urls", "0")
 	was := r.counts()
-	const n = 120_000
+	const n = 60_000
 	file := r.journalOf(n)
-	r.killed(rnd, kills, 600*time.Millisecond, "crawl", "recover", job, file)
+	r.killed(rnd, kills, 400*time.Millisecond, "crawl", "recover", job, file)
 	if text := r.run(0, "crawl", "recover", job, file); !strings.Contains(text, "imported before") {
 		t.Errorf("the same journal again: %s", text)
 	}
@@ -84,7 +83,7 @@ func TestKilledOrders(t *testing.T) {
 	if now.Known != was.Known+n || now.Done != was.Done+n/2 || now.Queued+now.Waiting != was.Queued+was.Waiting+n/2 {
 		t.Errorf("the counters were %s, and are %s", jsonOf(was), jsonOf(now))
 	}
-	r.killed(rnd, kills, 300*time.Millisecond, "crawl", "delete", job, "--match", "/imported/")
+	r.killed(rnd, kills, 200*time.Millisecond, "crawl", "delete", job, "--match", "/imported/")
 	after := r.counts()
 	if after.Known != now.Known || after.Left != n/2 || after.Queued+after.Waiting != was.Queued+was.Waiting {
 		t.Errorf("the counters were %s, and are %s", jsonOf(now), jsonOf(after))

@@ -14,7 +14,7 @@ func TestKills(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(testenv.Seed(t), 1))
 	for kills := testenv.Count(t, 400); kills > 0; {
-		r := pairRig(t)
+		r := pairRig(t).plain()
 		for over := false; !over; {
 			r.start()
 			life := time.NewTimer(time.Duration(rnd.Float64() * rnd.Float64() * float64(1500*time.Millisecond)))

@@ -83,7 +83,7 @@ func TestOrders(t *testing.T) {
 // A crawl that is drained ends by itself, with nothing left; one that its budget ends says so.
 func TestDrainAndBudget(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := pairRig(t).plain()
 	r.start("--max-urls", "30")
 	if code := r.p.Wait(t, soon); code != 3 || !strings.Contains(r.p.Output(), "the budget is used up") {
 		t.Fatalf("it ended with %d:\n%s", code, r.p.Output())

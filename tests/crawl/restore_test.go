@@ -54,7 +54,7 @@ func (r *rig) checkpoints() (all []checkpoint.Checkpoint) {
 // reference is what a crawl of the same sites archives that is never stopped.
 func (r *rig) reference() map[string]int {
 	r.t.Helper()
-	never := &rig{t: r.t, dir: r.t.TempDir(), sites: r.sites, args: r.args}
+	never := &rig{t: r.t, dir: r.t.TempDir(), sites: r.sites, args: r.args, binary: r.binary}
 	never.start()
 	never.ends()
 	never.whole()
@@ -434,7 +434,7 @@ func (r *rig) stop() {
 // from the same checkpoint, and changes nothing of the first.
 func TestPausedCheckpoint(t *testing.T) {
 	t.Parallel()
-	r := smallRig(t)
+	r := smallRig(t).plain()
 	want := r.reference()
 	r.slowly(20 * time.Millisecond)
 	r.start()
@@ -490,7 +490,7 @@ func (r *rig) another(want map[string]int, at app.CrawlCounts) {
 // TestDamagedCheckpoint: a checkpoint with a byte that is another is told, is not offered, and changes nothing when it is asked for.
 func TestDamagedCheckpoint(t *testing.T) {
 	t.Parallel()
-	r := smallRig(t)
+	r := smallRig(t).plain()
 	r.slowly(20 * time.Millisecond)
 	r.start()
 	r.reaches(50)
@@ -554,7 +554,7 @@ func (r *rig) damage(dir string) {
 // TestIntervals makes checkpoints by the clock while it crawls, ten of them, is killed, and goes on from the eighth.
 func TestIntervals(t *testing.T) {
 	t.Parallel()
-	r := smallRig(t)
+	r := smallRig(t).plain()
 	want := r.reference()
 	r.slowly(100 * time.Millisecond)
 	config := filepath.Join(t.TempDir(), "holdfast.yaml")

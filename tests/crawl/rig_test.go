@@ -86,6 +86,14 @@ func rigOf(t testing.TB, dirs ...string) *rig {
 	return r
 }
 
+// plain has the crawl run by the binary as it is shipped: with the race detector it takes ten times as much of the processors, and
+// other tests here have that.
+func (r *rig) plain() *rig {
+	r.t.Helper()
+	r.binary = testenv.PlainBinary(r.t)
+	return r
+}
+
 // slowly has the sites take so long for each answer.
 func (r *rig) slowly(each time.Duration) {
 	for _, s := range r.sites {

@@ -11,8 +11,7 @@ import (
 // TestStart kills a crawl in its midst: from the start of the same command until its first request it takes less than half a second,
 // where nothing else wants the processors.
 func TestStart(t *testing.T) {
-	r := pairRig(t)
-	r.binary = testenv.PlainBinary(t)
+	r := pairRig(t).plain()
 	r.start()
 	r.reaches(300)
 	r.p.Kill()
