@@ -1,17 +1,13 @@
 package decide
 
 import (
-	"encoding/binary"
-	"encoding/json"
 	"iter"
 	"maps"
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"holdfast/base/fault"
-	"holdfast/job/supervise/rule"
 )
 
 // The entries of a state: what changes together stands in one. Numbers are varints, those of moments signed; n* is a length
@@ -116,45 +112,6 @@ func (ks *keyState) adapt() {
 	if !r.Cooldown.Trailing {
 		ks.trailing = nil
 	}
-}
-
-// With is a machine for other rules that goes on where this one stands: what was seen since the start stays seen. Its Changes
-// must be asked for too, for they have what is gone with rules that are no more.
-func (m *Machine) With(set *rule.Set) (*Machine, error) {
-	c, err := m.copy(set)
-	if err != nil {
-		return nil, err
-	}
-	c.settled, c.looks, c.loaded = m.settled, m.looks, false
-	maps.Copy(c.whole.with, m.whole.with)
-	for name, rs := range c.rules {
-		for key, ks := range rs.keys {
-			if old := m.rules[name].keys[key]; old != nil {
-				ks.sure = !old.unsure
-			}
-		}
-	}
-	return c, nil
-}
-
-// Copy is a machine with the same state, as a restart would make it.
-func (m *Machine) Copy() (*Machine, error) { return m.copy(m.set) }
-
-func (m *Machine) copy(set *rule.Set) (*Machine, error) {
-	c := New(set)
-	all := map[string][]byte{"c": m.clock.encode(), "g": m.whole.encode()}
-	for _, rs := range m.order {
-		all[ruleEntry(rs.rule.Name)] = rs.encode()
-		for _, ks := range rs.keys {
-			all[keyEntry(rs.rule.Name, ks.key)] = ks.encode()
-		}
-	}
-	for entry, value := range all {
-		if err := c.Load(entry, value); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
 }
 
 // Counts are those of a rule.
@@ -321,148 +278,4 @@ func (w *whole) decode(d *decoder) {
 		d.json(&k)
 		w.silences = append(w.silences, &silence{k.Of, d.moment(), k.Began, k.More})
 	}
-}
-
-// encoder writes an entry.
-type encoder []byte
-
-func (e *encoder) uint(v uint64) { *e = binary.AppendUvarint(*e, v) }
-func (e *encoder) int(v int64)   { *e = binary.AppendVarint(*e, v) }
-func (e *encoder) text(s string) {
-	e.uint(uint64(len(s)))
-	*e = append(*e, s...)
-}
-
-func (e *encoder) bool(is bool) {
-	if is {
-		e.uint(1)
-	} else {
-		e.uint(0)
-	}
-}
-
-func (e *encoder) time(t time.Time) {
-	if t.IsZero() {
-		e.int(0)
-	} else {
-		e.int(t.UnixNano())
-	}
-}
-
-func (e *encoder) window(w window) {
-	e.uint(uint64(len(w)))
-	last := moment(0)
-	for _, at := range w {
-		e.int(int64(at - last))
-		last = at
-	}
-}
-
-// json writes what can always be written: facts without NaN (hold), and silences.
-func (e *encoder) json(v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		b = []byte("null")
-	}
-	e.text(string(b))
-}
-
-func (e *encoder) held(h *held) {
-	e.int(int64(h.at))
-	e.text(h.event)
-	e.text(h.cause)
-	e.json(h.facts)
-}
-
-func (e *encoder) value(v *value) {
-	e.bool(v.number != nil)
-	if v.number != nil {
-		e.uint(math.Float64bits(*v.number))
-	}
-	e.text(v.text)
-	e.text(v.state)
-}
-
-// decoder reads an entry. What is too short makes it fail, and it gives nothing but zeros from then on.
-type decoder struct {
-	b    []byte
-	fail bool
-}
-
-func (d *decoder) uint() uint64 {
-	v, n := binary.Uvarint(d.b)
-	d.took(n)
-	return v
-}
-
-func (d *decoder) int() int64 {
-	v, n := binary.Varint(d.b)
-	d.took(n)
-	return v
-}
-
-func (d *decoder) took(n int) {
-	if n <= 0 {
-		d.fail, d.b = true, nil
-		return
-	}
-	d.b = d.b[n:]
-}
-
-// length is how many things follow, each of which has a byte at least.
-func (d *decoder) length() int {
-	n := d.uint()
-	if n > uint64(len(d.b)) {
-		d.fail, d.b = true, nil
-		return 0
-	}
-	return int(n)
-}
-
-func (d *decoder) moment() moment { return moment(d.int()) }
-func (d *decoder) bool() bool     { return d.uint() == 1 }
-
-func (d *decoder) text() string {
-	n := d.length()
-	s := string(d.b[:n])
-	d.b = d.b[n:]
-	return s
-}
-
-func (d *decoder) time() time.Time {
-	if n := d.int(); n != 0 {
-		return time.Unix(0, n)
-	}
-	return time.Time{}
-}
-
-func (d *decoder) window() (w window) {
-	last := moment(0)
-	for range d.length() {
-		last += d.moment()
-		w = append(w, last)
-	}
-	return w
-}
-
-func (d *decoder) json(v any) {
-	if json.Unmarshal([]byte(d.text()), v) != nil {
-		d.fail = true
-	}
-}
-
-func (d *decoder) held() *held {
-	h := &held{at: d.moment(), event: d.text(), cause: d.text(), facts: &rule.Facts{}}
-	d.json(h.facts)
-	return h
-}
-
-func (d *decoder) value() *value {
-	v := &value{}
-	if d.bool() {
-		n := math.Float64frombits(d.uint())
-		v.number = &n
-	}
-	v.text, v.state = d.text(), d.text()
-	return v
 }

@@ -130,8 +130,8 @@ func (m *Machine) tell(told *bool, l *rule.Limit, r *rule.Rule, f *rule.Facts, s
 
 func (m *Machine) notify(to, text string, r *rule.Rule, key, event, name string) {
 	about := event + " " + name
-	m.out.Calls = append(m.out.Calls, rule.Call{ID: rule.CallID(r.Name, key, about, 0, 1), Group: rule.GroupID(r.Name, key, about, 0),
-		Rule: r.Name, Key: key, Event: event, Name: name, Notify: to, Text: text, Timeout: 30 * time.Second, Retries: 3,
+	m.out.Calls = append(m.out.Calls, rule.Call{ID: rule.CallID(r.Name, key, about, 0, 1),
+		Group: rule.GroupID(r.Name, key, about, 0), Rule: r.Name, Key: key, Event: event, Name: name, Notify: to, Text: text, Timeout: 30 * time.Second, Retries: 3,
 		RetryAfter: 10 * time.Second, Unknown: rule.Repeat})
 }
 

@@ -2,8 +2,8 @@
 //
 // Most expressions can't match where a certain text is not. Those texts (literal.go) are looked for all at once, in one pass
 // over the line, by one automaton (automaton.go); an expression is tried only where one of its texts is, and one that is
-// nothing but text is not tried at all. To try one is one step a byte, where it can be (states.go). Expressions that have no such text are tried on every line: Plain counts them, for
-// whoever writes rules.
+// nothing but text is not tried at all. To try one is one step a byte, where it can be (states.go). Expressions that have no
+// such text are tried on every line: Plain counts them, for whoever writes rules.
 //
 // What matches is what regexp says, byte for byte. A Set is never changed. Called by job/supervise/decide.
 package match

@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// states is an expression as states that are made when they are first needed: one step a byte, where regexp has one for each way
-// in which the expression could go on. It only says whether there is a match, and only of ASCII; else, and where there are too many
-// states, regexp is asked.
+// states is an expression as states that are made when they are first needed: one step a byte, where regexp has one for each
+// way in which the expression could go on. It only says whether there is a match, and only of ASCII; else, and where there are
+// too many states, regexp is asked.
 type states struct {
 	re   *regexp.Regexp
 	prog *syntax.Prog // nil: regexp is asked always

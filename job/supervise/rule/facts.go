@@ -107,8 +107,8 @@ const (
 // env is what an expression knows. What is not known is nil, with which nothing can be computed, so that the expression as a
 // whole says nothing.
 func (f *Facts) env() map[string]any {
-	env := map[string]any{"line": string(f.Line), "cut": f.Cut, "fields": f.Fields, "text": f.Text, "labels": f.Labels, "vars": f.Vars,
-		"state": f.State, "rule": f.Rule, "key": f.Key, "count": f.Count, "value": nil}
+	env := map[string]any{"line": string(f.Line), "cut": f.Cut, "fields": f.Fields, "text": f.Text, "labels": f.Labels,
+		"vars": f.Vars, "state": f.State, "rule": f.Rule, "key": f.Key, "count": f.Count, "value": nil}
 	if f.Value != nil {
 		env["value"] = *f.Value
 	}

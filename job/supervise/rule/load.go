@@ -1,8 +1,6 @@
 package rule
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"reflect"
@@ -196,7 +194,8 @@ func (c *compiler) about(at string, r *Rule) {
 	r.re = c.pattern(at+".match", r.Match)
 	captures := groups(r.re)
 	for _, name := range captures {
-		if _, taken := r.From.kind.Names[name]; taken || strings.HasPrefix(name, "_") || slices.Contains(reserved, name) || r.vars[name] {
+		_, short := r.From.kind.Names[name]
+		if short || strings.HasPrefix(name, "_") || slices.Contains(reserved, name) || r.vars[name] {
 			c.bad(at+".match", "the group %s has the name of something else, so that a line could forge it", name)
 		}
 	}
@@ -373,34 +372,4 @@ func (c *compiler) known(at, name string) {
 	if c.names != nil && !slices.Contains(c.names, name) && !strings.Contains(name, ".") && !isField(name) {
 		c.bad(at, "{{%s}} is nothing that this rule knows; it has: %s", name, strings.Join(c.names, ", "))
 	}
-}
-
-// escape writes a byte that ends a part as %XX, and % too.
-func escape(s string, end byte) string {
-	if strings.IndexByte(s, end) < 0 && strings.IndexByte(s, '%') < 0 {
-		return s
-	}
-	return strings.ReplaceAll(strings.ReplaceAll(s, "%", "%25"), string(rune(end)), fmt.Sprintf("%%%02X", end))
-}
-
-// maxKey is the most bytes of a key.
-const maxKey = 256
-
-// shorten keeps a key below maxKey, and different ones different.
-func shorten(s string) string {
-	if len(s) <= maxKey {
-		return s
-	}
-	sum := sha256.Sum256([]byte(s))
-	return s[:maxKey-33] + "#" + hex.EncodeToString(sum[:16])
-}
-
-// CallID is the name of an action: the same for the same rule, key, event, rung and place, and another for any other.
-func CallID(rule, key, event string, rung, place int) string {
-	return GroupID(rule, key, event, rung) + "/" + itoa(place)
-}
-
-// GroupID is the name of all actions of one decision.
-func GroupID(rule, key, event string, rung int) string {
-	return strings.Join([]string{rule, escape(key, '/'), escape(event, '/'), itoa(rung)}, "/")
 }

@@ -122,12 +122,12 @@ const (
 	maxValue = 1024
 )
 
-// Render puts what was seen into an action of the rule, which stands in a list of it. Where it can't become an argument the error, fault.Invalid, says why:
-// then nothing of the action may be done.
+// Render puts what was seen into an action of the rule, which stands in a list of it. Where that can't become an argument the
+// error, fault.Invalid, says why: then nothing of the action may be done.
 func (r *Rule) Render(list string, a *Action, f *Facts) (Call, error) {
 	x := renderer{r, f, nil}
-	c := Call{List: list, Rule: r.Name, Key: f.Key, Name: a.Name, After: *a.After, Systemctl: a.Systemctl, Signal: a.Signal, RunAs: a.RunAs,
-		Notify: a.Notify, Set: a.Set, Holdfast: a.Holdfast, Job: a.Job, With: a.With, Timeout: a.Timeout, Lock: a.Lock,
+	c := Call{List: list, Rule: r.Name, Key: f.Key, Name: a.Name, After: *a.After, Systemctl: a.Systemctl, Signal: a.Signal,
+		RunAs: a.RunAs, Notify: a.Notify, Set: a.Set, Holdfast: a.Holdfast, Job: a.Job, With: a.With, Timeout: a.Timeout, Lock: a.Lock,
 		Retries: a.Retries, RetryAfter: a.RetryAfter, Unknown: r.Unknown}
 	if a.Unit != "" {
 		c.Unit = x.word("unit", a.Unit)

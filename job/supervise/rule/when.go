@@ -66,8 +66,8 @@ func (c *compiler) when(at string, r *Rule) {
 		forms = []string{"for"}
 	}
 	form := forms[0]
-	of := map[string]bool{"count": false, "then": false, "without": false, "above": true, "below": true, "change": true, "state": true,
-		"for": true}
+	of := map[string]bool{"count": false, "then": false, "without": false, "above": true, "below": true, "change": true,
+		"state": true, "for": true}
 	if values, ok := of[form]; ok && values && !r.From.Looks() {
 		c.bad(at+"."+form, "is about values, and %s tells lines", r.From.Kind)
 	} else if ok && !values && r.From.Looks() && form != "count" {

@@ -1,0 +1,46 @@
+package decide
+
+import (
+	"maps"
+
+	"holdfast/job/supervise/rule"
+)
+
+// With is a machine for other rules that goes on where this one stands: what was seen since the start stays seen. Its Changes
+// must be asked for too, for they have what is gone with rules that are no more.
+func (m *Machine) With(set *rule.Set) (*Machine, error) {
+	c, err := m.copy(set)
+	if err != nil {
+		return nil, err
+	}
+	c.settled, c.looks, c.loaded = m.settled, m.looks, false
+	maps.Copy(c.whole.with, m.whole.with)
+	for name, rs := range c.rules {
+		for key, ks := range rs.keys {
+			if old := m.rules[name].keys[key]; old != nil {
+				ks.sure = !old.unsure
+			}
+		}
+	}
+	return c, nil
+}
+
+// Copy is a machine with the same state, as a restart would make it.
+func (m *Machine) Copy() (*Machine, error) { return m.copy(m.set) }
+
+func (m *Machine) copy(set *rule.Set) (*Machine, error) {
+	c := New(set)
+	all := map[string][]byte{"c": m.clock.encode(), "g": m.whole.encode()}
+	for _, rs := range m.order {
+		all[ruleEntry(rs.rule.Name)] = rs.encode()
+		for _, ks := range rs.keys {
+			all[keyEntry(rs.rule.Name, ks.key)] = ks.encode()
+		}
+	}
+	for entry, value := range all {
+		if err := c.Load(entry, value); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,119 @@
+package decide
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/connector"
+	"holdfast/job/supervise/rule"
+)
+
+const waits = `
+rules:
+  - {name: without, from: {journal: {unit: a.service}}, match: stop, when: {without: {match: start}, within: 10s}, do: {notify: ops}}
+  - {name: down, from: {unit: a.service}, when: {state: [failed], for: 1m}, do: {notify: ops}}`
+
+func lineOf(set *rule.Set, text string, at time.Time) (string, *connector.Event) {
+	return set.Sources[0].ID, &connector.Event{Kind: connector.EventLine, ID: text, Time: at, Line: []byte(text)}
+}
+
+func lookOf(set *rule.Set, text string, at time.Time) (string, *connector.Event) {
+	return set.Rule("down").From.ID, &connector.Event{Kind: connector.EventLook, ID: text, Time: at, Samples: []connector.Sample{{Text: text}}}
+}
+
+// acted are the rules that acted, with a comma between.
+func acted(out Result) string {
+	var all []string
+	for _, d := range out.Decisions {
+		if d.Outcome == Acted {
+			all = append(all, d.Rule)
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+// begun is a machine in which both rules wait for something, as another process finds it an hour later.
+func begunWaiting(t *testing.T) (*rule.Set, *Machine, time.Time) {
+	set := load(t, waits)
+	store, m := keptStates{}, New(set)
+	source, e := lineOf(set, "stop", begin)
+	m.Step(source, e, begin)
+	source, e = lookOf(set, "failed", begin)
+	m.Step(source, e, begin)
+	store.commit(m)
+	return set, store.restart(t, set), begin.Add(time.Hour)
+}
+
+func TestAfterAStartNothingIsConcludedFromWhatWasNotReadYet(t *testing.T) {
+	_, m, now := begunWaiting(t)
+	if got := acted(m.Tick(now)); got != "" {
+		t.Errorf("at once %s acted: what came meanwhile is not read yet", got)
+	}
+	if wait, ok := m.Next(); !ok || wait != settling {
+		t.Errorf("next is in %v, want %v", wait, settling)
+	}
+	if got := acted(m.Tick(now.Add(settling))); got != "without" {
+		t.Errorf("then %q acted, want without alone: nobody has said that the unit is down still", got)
+	}
+}
+
+func TestWhatFollowedWhileNobodyWatchedCounts(t *testing.T) {
+	set, m, now := begunWaiting(t)
+	source, e := lineOf(set, "start", begin.Add(9*time.Second)) // an hour old
+	if got := acted(m.Step(source, e, now)) + acted(m.Tick(now.Add(time.Hour))); got != "" {
+		t.Errorf("%s acted", got)
+	}
+	set, m, now = begunWaiting(t)
+	source, e = lineOf(set, "start", begin.Add(11*time.Second)) // too late
+	if got := acted(m.Step(source, e, now)) + acted(m.Tick(now.Add(time.Hour))); got != "without" {
+		t.Errorf("%q acted, want without", got)
+	}
+}
+
+func TestAConditionHasToBeSeenAgain(t *testing.T) {
+	set, m, now := begunWaiting(t)
+	m.Tick(now)
+	source, e := lookOf(set, "failed", now)
+	if got := acted(m.Step(source, e, now)); got != "down" {
+		t.Errorf("%q acted, want down: it has been so for an hour", got)
+	}
+	set, m, now = begunWaiting(t)
+	source, e = lookOf(set, "active", now)
+	if got := acted(m.Step(source, e, now)); got != "" {
+		t.Errorf("%s acted", got)
+	}
+}
+
+// Other rules take over what still means something, and what is gone with a rule is gone from the store.
+func TestAReload(t *testing.T) {
+	p := newProbe(t, `
+rules:
+  - {name: a, from: {journal: {unit: a.service}}, match: lost, cooldown: 1h, do: {notify: ops}}
+  - {name: b, from: {journal: {unit: a.service}}, match: lost, when: {count: 3, within: 1h}, do: {notify: ops}}`)
+	store := keptStates{}
+	p.line("lost", 0)
+	store.commit(p.m)
+	next := load(t, `
+rules:
+  - {name: a, from: {journal: {unit: a.service}}, match: 'lost|gone', cooldown: 5m, do: {notify: dev}}
+  - {name: c, from: {journal: {unit: a.service}}, match: lost, do: {notify: ops}}`)
+	var err error
+	if p.m, err = p.m.With(next); err != nil {
+		t.Fatal(err)
+	}
+	p.set = next
+	out := p.line("lost", time.Minute)
+	store.commit(p.m)
+	if len(out.Decisions) != 2 || out.Decisions[0].Outcome != Cooldown || out.Decisions[1].Outcome != Acted {
+		t.Errorf("got %+v", out.Decisions)
+	}
+	for entry := range store {
+		if strings.HasPrefix(entry[1:], "b") {
+			t.Errorf("%q is still there", entry)
+		}
+	}
+	if c, _ := p.m.Counts("a"); c.Matched != 2 {
+		t.Errorf("a has matched %d times, want 2", c.Matched)
+	}
+}
