@@ -47,7 +47,7 @@ func (w *follower) lateLines() (bool, error) {
 		w.letGo()
 		return true, nil
 	}
-	if err := p.f.look(); err != nil || p.f.size <= p.sp.Read() {
+	if err := p.f.look(); err != nil || !p.f.packed && p.f.size <= p.sp.Read() {
 		return false, err
 	}
 	n, err := p.f.read(w.buf, p.sp.Read())
@@ -82,14 +82,12 @@ func (w *follower) relocate() error {
 		return nil
 	}
 	last := w.at.Left[len(w.at.Left)-1]
+	if last.Life == "" || last.Offset == 0 {
+		return nil // it can't be told from others
+	}
 	s, err := w.files.same(last.known)
-	if err != nil || s == nil || last.Life == "" {
-		return err
+	if s != nil {
+		w.trail(s, last)
 	}
-	if s.packed {
-		s.f.Close()
-		return nil
-	}
-	w.trail(s, last)
-	return nil
+	return err
 }

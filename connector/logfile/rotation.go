@@ -165,7 +165,7 @@ func (r rotation) findOnce(p *place) (*source, error) {
 	return r.copied(all, p)
 }
 
-// same opens a file that was read, if it is still there.
+// same opens a file that was read, if it is still there, or was packed.
 func (r rotation) same(k known) (*source, error) {
 	return steady(func() (*source, error) {
 		all, err := r.list()
@@ -173,8 +173,11 @@ func (r rotation) same(k known) (*source, error) {
 			return nil, err
 		}
 		for _, e := range all {
-			if e.identity == k.identity {
-				return r.openIf(e, k)
+			if e.identity != k.identity && !strings.HasSuffix(e.path, ".gz") {
+				continue
+			}
+			if s, err := r.openIf(e, k); s != nil || err != nil {
+				return s, err
 			}
 		}
 		return nil, nil
