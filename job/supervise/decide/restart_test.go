@@ -117,3 +117,38 @@ rules:
 		t.Errorf("a has matched %d times, want 2", c.Matched)
 	}
 }
+
+// What ran out before a line was written is decided before it, however late the line is told of.
+func TestTimesRunOutInTheirOrder(t *testing.T) {
+	set := load(t, waits)
+	m := New(set)
+	source, e := lineOf(set, "stop", begin)
+	m.Step(source, e, begin)
+	source, e = lineOf(set, "stop", begin.Add(time.Minute))
+	e.ID = "second"
+	out := m.Step(source, e, begin.Add(time.Minute))
+	if len(out.Decisions) != 2 || !out.Decisions[0].Due || out.Decisions[0].Event != "stop" || out.Decisions[1].Outcome != Unmet {
+		t.Fatalf("got %+v", out.Decisions)
+	}
+	if got := acted(m.Tick(begin.Add(70 * time.Second))); got != "without" {
+		t.Errorf("%q acted, want without: the second waited for itself", got)
+	}
+}
+
+// A condition of which nothing is known does not hold for long enough by time alone.
+func TestWithoutDataNothingHolds(t *testing.T) {
+	set := load(t, waits)
+	m := New(set)
+	source, e := lookOf(set, "failed", begin)
+	m.Step(source, e, begin)
+	m.Step(source, &connector.Event{Kind: connector.EventLook, ID: "no", Time: begin, Failed: "no bus"}, begin.Add(time.Second))
+	if got := acted(m.Tick(begin.Add(2 * time.Minute))); got != "" {
+		t.Errorf("%s acted, and nobody knows how the unit is", got)
+	}
+	if s := m.States("down", "", 1); len(s) != 1 || s[0].Now != "no data" || s[0].Holds.IsZero() {
+		t.Errorf("states %+v", s)
+	}
+	if got := acted(m.Step(source, e, begin.Add(3*time.Minute))); got != "down" {
+		t.Errorf("%q acted, want down", got)
+	}
+}

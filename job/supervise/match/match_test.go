@@ -43,6 +43,17 @@ func TestMatchesWhatRegexpMatches(t *testing.T) {
 	}
 }
 
+// Texts within texts, and behind what looked like another.
+func TestTextsOverlap(t *testing.T) {
+	all := compile(t, "she", "he", "hers", "ushers", "rse")
+	m := New(all).Matcher()
+	for _, line := range []string{"ushers", "she", "xhex", "ushe", "uushersers", "hershe", "USHERS"} {
+		if got, want := m.Line([]byte(line)), slow(all, []byte(line)); !slices.Equal(got, want) {
+			t.Errorf("%q: matched by %v, want %v", line, got, want)
+		}
+	}
+}
+
 func TestMatchesAnyPatternsLikeRegexp(t *testing.T) {
 	word := rapid.StringOfN(rapid.RuneFrom([]rune("abkKsSé.F\u212aſ ")), 1, 6, -1)
 	pattern := rapid.Custom(func(t *rapid.T) string {
