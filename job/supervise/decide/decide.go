@@ -149,6 +149,20 @@ func (m *Machine) Next() (time.Duration, bool) {
 	return max(0, time.Duration(next-m.clock.at)), ok
 }
 
+// Pass has time go by up to a moment as the job does, with a tick whenever a time runs out: for tests, and for the replay of what
+// was.
+func (m *Machine) Pass(until time.Time, take func(Result)) {
+	for {
+		now := time.Unix(0, m.clock.wall)
+		wait, ok := m.Next()
+		if !ok || !m.started || now.Add(wait).After(until) {
+			break
+		}
+		take(m.Tick(now.Add(wait)))
+	}
+	take(m.Tick(until))
+}
+
 // begin sets the clock, and empties what the last step gave.
 func (m *Machine) begin(now time.Time) {
 	m.out = Result{}

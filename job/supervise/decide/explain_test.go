@@ -106,7 +106,7 @@ func TestKeysAreBounded(t *testing.T) {
 	p := newProbe(t, `
 rules:
   - {name: a, from: {journal: {unit: a.service}}, match: '(?P<k>\d+)', key: [k], cooldown: 1h, do: {notify: ops}}
-limit: {max: 100000, within: 1h}`)
+limit: {max: 10000, within: 1h}`)
 	acted := 0
 	step := func(i int) Decision {
 		e := &connector.Event{Kind: connector.EventLine, ID: strconv.Itoa(i), Time: p.now, Line: []byte(strconv.Itoa(i))}

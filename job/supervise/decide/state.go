@@ -19,7 +19,7 @@ const (
 	// forget is after how long a key whose series is gone is forgotten, if its rule remembers what it was.
 	forget = moment(24 * time.Hour)
 	// maxVars is how many values rules may set, maxCauses how many units our actions can be remembered for.
-	maxVars   = 1000
+	maxVars   = 200
 	maxCauses = 256
 )
 

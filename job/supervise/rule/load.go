@@ -119,8 +119,8 @@ func (c *compiler) limit(at string, l **Limit, most int) {
 }
 
 func (c *compiler) oneLimit(at string, l *Limit) {
-	if l.Max < 1 || l.Max > 1_000_000 {
-		c.bad(at+".max", "want a number from 1 to 1000000, got %d", l.Max)
+	if l.Max < 1 || l.Max > maxCount {
+		c.bad(at+".max", "want a number from 1 to %d, got %d", maxCount, l.Max)
 	}
 	if l.Within <= 0 {
 		c.bad(at+".within", "is missing: how often within how long")

@@ -120,6 +120,7 @@ func (c *Call) Words() string {
 const (
 	maxText  = 4096
 	maxValue = 1024
+	maxSet   = 256 // of a value that is set, which is kept
 )
 
 // Render puts what was seen into an action of the rule, which stands in a list of it. Where that can't become an argument the
@@ -145,7 +146,7 @@ func (r *Rule) Render(list string, a *Action, f *Facts) (Call, error) {
 	case a.Notify != "":
 		c.Text = x.text(a.notice(f))
 	case a.Set != "":
-		c.Value = x.text(a.Value)
+		c.Value = cut(x.text(a.Value), maxSet)
 	case a.HTTP != nil:
 		c.HTTP = x.request(a.HTTP)
 	}

@@ -60,6 +60,12 @@ func setScalar(v reflect.Value, s string) error {
 			return fmt.Errorf("want a whole number, got %.60q", s)
 		}
 		v.SetInt(i)
+	case reflect.Uint, reflect.Uint32, reflect.Uint64:
+		u, err := strconv.ParseUint(strings.ReplaceAll(s, "_", ""), 10, 64)
+		if err != nil || v.OverflowUint(u) {
+			return fmt.Errorf("want a whole number from 0, got %.60q", s)
+		}
+		v.SetUint(u)
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {

@@ -85,6 +85,7 @@ func (s *Source) decode(d *decoder, n ast.Node, path string) {
 func (d *decoder) kindNames() string { return strings.Join(slices.Sorted(maps.Keys(d.kinds)), ", ") }
 
 func (s *Source) config(d *decoder, n ast.Node, path string) {
+	before := len(d.mistakes)
 	v := reflect.New(reflect.TypeOf(s.kind.Config).Elem())
 	s.Config = v.Interface()
 	if _, isWord := scalarText(n); isWord && s.kind.Word != "" {
@@ -93,7 +94,7 @@ func (s *Source) config(d *decoder, n ast.Node, path string) {
 	} else {
 		d.decode(n, v.Elem(), path)
 	}
-	if c, ok := s.Config.(interface{ Validate() []error }); ok && len(d.mistakes) == 0 {
+	if c, ok := s.Config.(interface{ Validate() []error }); ok && len(d.mistakes) == before {
 		for _, err := range c.Validate() {
 			d.wrong(path, "%v", err)
 		}
