@@ -169,10 +169,14 @@ func (m *Machine) dueVerdict(ks *keyState, list rule.List, f *rule.Facts, s seen
 // rung: the actions did not help in time.
 func (m *Machine) rung(ks *keyState, at moment) {
 	h, r := ks.heal, ks.rs.rule
-	if r.Heal == nil || r.Mode != rule.Live || h.rung >= len(r.Heal.Else) {
+	if r.Mode != rule.Live {
+		ks.heal = nil
+		return
+	}
+	if h.rung >= len(r.Heal.Else) {
 		ks.heal = nil
 		m.out.Healings = append(m.out.Healings, Healing{Rule: r.Name, Key: ks.key, Event: h.event, Rungs: h.rung})
-		if r.Heal != nil && r.Heal.Then != "" && r.Mode == rule.Live {
+		if r.Heal.Then != "" {
 			m.notify(r.Heal.Then, fmt.Sprintf("%s %s: what was done has not helped within %v", r.Name, ks.key, r.Heal.Within),
 				r, ks.key, h.event, "not healed")
 		}

@@ -55,7 +55,11 @@ rules:
 	if f.limit > 0 {
 		text += fmt.Sprintf(", limit: {max: %d, within: 1h}", f.limit)
 	}
-	set, err := rule.Load("r", []byte(text+"}"), kinds, func(string) (string, bool) { return "", false })
+	return parse(t, text+"}")
+}
+
+func parse(t *rapid.T, text string) *rule.Set {
+	set, err := rule.Load("r", []byte(text), kinds, func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatal(err)
 	}
