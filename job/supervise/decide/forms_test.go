@@ -40,6 +40,7 @@ rules:
       - {name: too late, steps: [{line: begin 1}, {after: 11s, line: end 1 well}], expect: {runs: 0}}
       - {name: another key, steps: [{line: begin 1}, {line: end 2 well}], expect: {runs: 0, matched: 1}}
       - {name: once, steps: [{line: begin 1}, {line: end 1 a}, {line: end 1 b}], expect: {runs: 1, matched: 2}}
+      - {name: it was written before, steps: [{line: begin 1}, {line: end 1 a, age: 5s}], expect: {runs: 0, matched: 1}}
       - {name: the order matters, steps: [{line: end 1 a}, {line: begin 1}], expect: {runs: 0, matched: 1}}`,
 		"one thing, and not another, of another source": `
 rules:
@@ -122,6 +123,7 @@ rules:
     heal: {expect: found, within: 1m, then: ops, else: [[{systemctl: restart, unit: a.service}], [{run: [/sbin/fix, "{{rule}}"]}]]}
     tests:
       - {steps: [{line: lost}, {after: 59s, line: found}, {after: 1h}], expect: {runs: 1, healed: true}}
+      - {name: not by what was written before, steps: [{line: lost}, {line: found, age: 5s}, {after: 1h}], expect: {runs: 3, healed: false}}
       - {name: by the first rung, steps: [{line: lost}, {after: 61s, line: found}, {after: 1h}],
          expect: {runs: 2, healed: true, actions: [systemctl reload a.service, systemctl restart a.service]}}
       - {name: not at all, steps: [{line: lost}, {after: 1h}],

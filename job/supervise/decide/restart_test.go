@@ -152,3 +152,24 @@ func TestWithoutDataNothingHolds(t *testing.T) {
 		t.Errorf("%q acted, want down", got)
 	}
 }
+
+// Two series that a rule does not tell apart would make its state go to and fro.
+func TestOneSeriesOfALookCountsForAKey(t *testing.T) {
+	set := load(t, `
+rules:
+  - {name: r, from: {prometheus: {query: q}}, key: [job], when: {change: true, initial: true}, do: {notify: ops}}`)
+	m := New(set)
+	e := &connector.Event{Kind: connector.EventLook, ID: "1", Time: begin, Samples: []connector.Sample{
+		{Labels: map[string]string{"job": "a", "core": "0"}, Value: 1}, {Labels: map[string]string{"job": "a", "core": "1"}, Value: 2},
+		{Labels: map[string]string{"job": "b", "core": "0"}, Value: 2}}}
+	out := m.Step(set.Sources[0].ID, e, begin)
+	want := []Outcome{Acted, Unmet, Acted}
+	for i, d := range out.Decisions {
+		if d.Outcome != want[i] {
+			t.Errorf("%d: %v (%s), want %v", i, d.Outcome, d.Reason, want[i])
+		}
+	}
+	if len(out.Decisions) != 3 || len(out.Calls) != 2 {
+		t.Errorf("%d decisions, %d calls", len(out.Decisions), len(out.Calls))
+	}
+}
