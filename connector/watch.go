@@ -66,6 +66,8 @@ type Sample struct {
 	// Value is the number; Text is set instead where the value is a word: the state of a unit, the answer to a query of strings.
 	Value float64
 	Text  string
+	// Fields are what is known beside the value, and no part of the series' name: the sub state of a unit.
+	Fields map[string]string
 	// Stale: the source says that the series has ended, or its value is older than it should be.
 	Stale bool
 }
