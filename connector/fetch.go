@@ -75,7 +75,9 @@ type FetchError struct {
 	Looked *Lookup
 	Begun  time.Time
 	Took   time.Duration
-	Err    error
+	// Here: it is this end that is away, and nothing is known of the server. No name server answers, or there is no way out.
+	Here bool
+	Err  error
 }
 
 // Why there was no answer, as Heritrix has it.

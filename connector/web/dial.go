@@ -104,7 +104,7 @@ func (c *call) addresses() ([]netip.Addr, error) {
 		return nil, c.ctx.Err() // the proxy may know more
 	}
 	if err != nil {
-		return nil, &connector.FetchError{Status: connector.FetchNoName, Err: err}
+		return nil, &connector.FetchError{Status: connector.FetchNoName, Here: errors.Is(err, errSilent), Err: err}
 	}
 	addrs := c.f.guard.permitted(all)
 	if len(addrs) == 0 {
@@ -124,7 +124,10 @@ func (c *call) noConnection(err error) error {
 	} else if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		kind = fault.Permanent
 	}
-	return failed(connector.FetchNoConnect, kind, "connect to %s: %w", c.target.authority, err)
+	c.f.names.drop(c.target.host) // it may have moved
+	e := failed(connector.FetchNoConnect, kind, "connect to %s: %w", c.target.authority, err)
+	e.Here = errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.ENETDOWN)
+	return e
 }
 
 // reach dials addresses in their order. Each has a short time before the next one is tried beside it; the first connection is

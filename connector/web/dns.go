@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -78,6 +79,7 @@ func ask(ctx context.Context, s servers, host string, kind uint16) (found, error
 	m := new(dns.Msg)
 	m.SetQuestion(dns.Fqdn(host), kind)
 	var last error
+	silent := true
 	for range s.attempts {
 		for _, server := range s.addrs {
 			m.Id = dns.Id()
@@ -85,12 +87,29 @@ func ask(ctx context.Context, s servers, host string, kind uint16) (found, error
 			if err == nil {
 				return read(in, host, kind, server), nil
 			}
+			_, said := errors.AsType[useless](err)
+			silent = silent && !said
 			if last = err; ctx.Err() != nil {
-				return found{}, fault.New(fault.Transient, "look up %s: %w", host, err)
+				return found{}, noAnswer(host, err, silent)
 			}
 		}
 	}
-	return found{}, fault.WithHint(fault.New(fault.Transient, "look up %s: %w", host, last),
+	return found{}, noAnswer(host, last, silent)
+}
+
+// errSilent is that no name server says anything: it is this end that is away.
+var errSilent = errors.New("no name server answers")
+
+// useless is an answer of a name server that settles nothing.
+type useless string
+
+func (u useless) Error() string { return string(u) }
+
+func noAnswer(host string, err error, silent bool) error {
+	if silent {
+		err = fmt.Errorf("%w: %w", errSilent, err)
+	}
+	return fault.WithHint(fault.New(fault.Transient, "look up %s: %w", host, err),
 		"is the network up? do the name servers of /etc/resolv.conf answer?")
 }
 
@@ -106,9 +125,9 @@ func query(ctx context.Context, m *dns.Msg, server string, timeout time.Duration
 	case err != nil:
 		return nil, err
 	case !echoes(in, m.Question[0]):
-		return nil, errors.New(server + " answers another question")
+		return nil, useless(server + " answers another question")
 	case in.Rcode != dns.RcodeSuccess && in.Rcode != dns.RcodeNameError:
-		return nil, errors.New(server + " says " + dns.RcodeToString[in.Rcode])
+		return nil, useless(server + " says " + dns.RcodeToString[in.Rcode])
 	}
 	return in, nil
 }

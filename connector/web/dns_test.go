@@ -263,9 +263,28 @@ func TestFetchByName(t *testing.T) {
 	if failure.Looked == nil || !fault.Is(failure, fault.NotFound) {
 		t.Errorf("the look-up is %v, the kind %s", failure.Looked, fault.KindOf(failure))
 	}
+	if failure.Here {
+		t.Error("a name server that answers is taken for none")
+	}
+	// Nobody is behind the port any more: the name is looked up again, for its host may have moved.
+	get(t, f, "http://www.example:"+port+"/")
+	s.Close()
+	f.idle.close()
+	f.idle = newPool(1, time.Minute)
+	if failure = failing(t, f, page("http://www.example:"+port+"/"), connector.FetchNoConnect); failure.Looked != nil || failure.Here {
+		t.Errorf("got %+v", failure)
+	}
+	if failure = failing(t, f, page("http://www.example:"+port+"/"), connector.FetchNoConnect); failure.Looked == nil {
+		t.Error("an address was believed that nobody has any more")
+	}
 	deaf := fetcher(t, Config{LookupTimeout: 50 * time.Millisecond})
-	if err := failing(t, deaf, page("http://www.example/"), connector.FetchNoName); !fault.Is(err, fault.Transient) {
-		t.Errorf("got the kind %s", fault.KindOf(err))
+	if err := failing(t, deaf, page("http://www.example/"), connector.FetchNoName); !fault.Is(err, fault.Transient) || !err.Here {
+		t.Errorf("got the kind %s, here %v", fault.KindOf(err), err.Here)
+	}
+	broken := names(t, nil, map[string]int{"www.example. A": dns.RcodeServerFailure, "www.example. AAAA": dns.RcodeServerFailure})
+	broke := fetcher(t, Config{Nameservers: []netip.AddrPort{broken.addr}})
+	if err := failing(t, broke, page("http://www.example/"), connector.FetchNoName); !fault.Is(err, fault.Transient) || err.Here {
+		t.Errorf("got the kind %s, here %v", fault.KindOf(err), err.Here)
 	}
 }
 

@@ -100,6 +100,15 @@ func (r *resolver) forget(n *name) {
 	}
 }
 
+// drop has a host's name be looked up again.
+func (r *resolver) drop(host string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := r.names[strings.TrimSuffix(host, ".")]; n != nil && !n.until.IsZero() {
+		r.forget(n)
+	}
+}
+
 // ask finds out about a name, for all who wait for it.
 func (r *resolver) ask(ctx context.Context, n *name) *connector.Lookup {
 	l, keep, err := r.look(ctx, n.host)

@@ -97,6 +97,7 @@ type Job struct {
 	seeds    *seeds
 	clock    *clock
 	disk     *gate.Gate // open while there is room for answers
+	network  *gate.Gate // open while this end is not cut off
 	visits   chan *visit
 	broken   chan struct{} // closed when nobody writes visits down any more
 	errands  chan errand
@@ -116,7 +117,8 @@ func New(env engine.Env, cfg Config) (*Job, error) { return open(env, cfg, false
 func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 	j := &Job{env: env, cfg: cfg.withDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}}, jar: newJar(env.Store),
 		visits: make(chan *visit, mostTogether), broken: make(chan struct{}), errands: make(chan errand), stopping: make(chan struct{}),
-		disk: gate.New("disk", gate.Options{OnChange: env.History.Gate}), resting: resting}
+		disk:    gate.New("disk", gate.Options{OnChange: env.History.Gate}),
+		network: gate.New("network", gate.Options{OnChange: env.History.Gate}), resting: resting}
 	var inFlight int
 	err = env.Store.Latest(func(r store.Reader) (err error) {
 		inFlight, err = frontier.InFlight(r)

@@ -2,6 +2,7 @@ package crawl
 
 import (
 	"encoding/binary"
+	"errors"
 	"sync"
 	"time"
 
@@ -132,6 +133,28 @@ func (j *Job) away(v *visit, set settings) error {
 		}
 	}
 	return nil
+}
+
+// lookAgain is how long a URL waits that could not be asked for because this end is cut off.
+const lookAgain = 30 * time.Second
+
+// cutOff leaves a URL where it is if it is this end that is away, and not its host: that costs no try, however long it takes.
+func (j *Job) cutOff(v *visit, err error, set settings) bool {
+	e, ok := errors.AsType[*connector.FetchError](err)
+	if !ok || !e.Here {
+		return false
+	}
+	j.network.Report(fault.New(fault.Transient, "nothing can be asked for from here: %w", err))
+	v.postpone, v.captures = time.Now().Add(min(lookAgain, set.retryAfter)), nil
+	j.frontier.Release(v.lease, v.postpone)
+	return true
+}
+
+// connected notes that this end is not cut off.
+func (j *Job) connected() {
+	if !j.network.Status().Open {
+		j.network.OpenByHand()
+	}
 }
 
 // answers has a host be as others again that was away.

@@ -3,6 +3,7 @@ package crawl
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
 )
 
 // TestOutage: the time to the next try grows up to retry_after; several that fail at once are one try; a page that never comes is no
@@ -47,6 +50,7 @@ func TestOutage(t *testing.T) {
 // leaving is a host that may be away.
 type leaving struct {
 	mu       sync.Mutex
+	here     bool // it is this end that is away; then it has no robots.txt either
 	status   int // 0: it is there
 	answered int
 	failed   int
@@ -54,18 +58,22 @@ type leaving struct {
 }
 
 func (l *leaving) hook(url string) error {
-	if strings.HasSuffix(url, "/robots.txt") {
-		return nil
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	isRobots := strings.HasSuffix(url, "/robots.txt")
+	if isRobots && !l.here {
+		return nil
+	}
 	l.when(l)
+	if isRobots && l.status == 0 {
+		return nil
+	}
 	if l.status == 0 {
 		l.answered++
 		return nil
 	}
 	l.failed++
-	return &connector.FetchError{Status: l.status, Begun: time.Now(), Err: fault.New(fault.Transient, "nobody is there")}
+	return &connector.FetchError{Status: l.status, Here: l.here, Begun: time.Now(), Err: fault.New(fault.Transient, "nobody is there")}
 }
 
 func leavingRig(t *testing.T, l *leaving, retries int) *rig {
@@ -165,4 +173,52 @@ func TestHostAwayTwice(t *testing.T) {
 	if c := r.counts(); c.Done != 202 || c.Failed != 0 || l.failed != 6 {
 		t.Errorf("%+v, it was asked %d times while it was away", c, l.failed)
 	}
+}
+
+// TestCutOff: while it is this end that is away, nothing is given up, however often and from the first request on; status says why nothing
+// comes, and all goes on by itself.
+func TestCutOff(t *testing.T) {
+	l := &leaving{here: true, status: connector.FetchNoName}
+	l.when = func(l *leaving) {
+		switch {
+		case l.failed == 20 || l.failed == 40: // twice
+			l.status, l.failed = 0, l.failed+1
+		case l.answered == 20 && l.failed == 21:
+			l.status = connector.FetchNoConnect
+		}
+	}
+	r := leavingRig(t, l, 2)
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.counts(); c.Done != 202 || c.Failed != 0 || l.failed < 40 {
+		t.Errorf("%+v after %d failures", c, l.failed)
+	}
+	var kinds []string
+	for _, e := range r.events() {
+		if strings.HasPrefix(e.Kind, "gate.") {
+			kinds = append(kinds, e.Kind+" "+e.Text)
+		}
+	}
+	if len(kinds) != 4 || !strings.HasPrefix(kinds[0], "gate.closed network: nothing can be asked for from here") || kinds[3] != "gate.opened network is back" {
+		t.Errorf("told %q", kinds)
+	}
+}
+
+// events are those of the history.
+func (r *rig) events() (all []engine.Event) {
+	r.Helper()
+	st, err := store.Open(filepath.Join(r.dir, "store"), store.Options{})
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer st.Close()
+	err = st.Latest(func(rd store.Reader) (err error) {
+		all, err = engine.ReadEvents(rd, 0, 1000)
+		return err
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return all
 }

@@ -175,6 +175,9 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set setti
 				_ = v.close()
 				return nil
 			}
+			if j.cutOff(v, err, set) {
+				return v
+			}
 			j.failed(v, err, set)
 			v.retry = time.Time{} // the host is asked again when its rules end
 			status := 0

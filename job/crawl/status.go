@@ -11,7 +11,7 @@ import (
 )
 
 // Gates: the disk, for the answers that are fetched.
-func (j *Job) Gates() []gate.Status { return []gate.Status{j.disk.Status()} }
+func (j *Job) Gates() []gate.Status { return []gate.Status{j.disk.Status(), j.network.Status()} }
 
 // Notes says what the books don't.
 func (j *Job) Notes() (notes [][2]string) {

@@ -66,10 +66,13 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 	set := j.settingsFor(u)
 	rules, ok, err := j.rulesFor(l.Queue, set)
 	if err == nil && isRobots(u) {
-		if v = j.visitRobots(ctx, v, u, set); v != nil && v.rules.State() == robots.Unreachable {
+		if v = j.visitRobots(ctx, v, u, set); v == nil || v.rules == nil {
+			return v, nil
+		}
+		if v.rules.State() == robots.Unreachable {
 			v.rules.tried = rules.tried + 1
 		}
-		if v != nil && set.metadata {
+		if set.metadata {
 			v.describe()
 		}
 		return v, nil
@@ -125,6 +128,9 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 		if unasked(ctx, err) {
 			j.frontier.Return(l)
 			return nil, nil
+		}
+		if j.cutOff(v, err, set) {
+			return v, nil
 		}
 		j.failed(v, err, set)
 		err = j.away(v, set)
@@ -252,6 +258,7 @@ func (j *Job) fetch(ctx context.Context, u weburl.URL, header http.Header, wants
 		j.short.full(j.disk, err)
 	case err == nil:
 		j.short.fits(j.disk)
+		j.connected()
 	}
 	return x, err
 }
