@@ -58,7 +58,8 @@ func (m *Machine) others(u *use, e *connector.Event, s seen) {
 }
 
 func (m *Machine) sampleFacts(u *use, x *connector.Sample) *rule.Facts {
-	f := rule.Facts{Rule: u.rs.rule.Name, Text: x.Text, Labels: x.Labels, Vars: m.whole.vars, With: m.with(u.rs.rule)}
+	f := rule.Facts{Rule: u.rs.rule.Name, Text: x.Text, Labels: x.Labels, Fields: x.Fields, Vars: m.whole.vars,
+		With: m.with(u.rs.rule)}
 	v := x.Value
 	f.Value = &v
 	return f.Named(u.from)
