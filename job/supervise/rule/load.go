@@ -18,6 +18,7 @@ const (
 	maxRules   = 10_000
 	maxTests   = 1000
 	maxPattern = 4096 // bytes
+	maxLimit   = 1_000_000
 )
 
 // Set are the rules of a file, ready for use. It is never changed, and safe for use by many at once.
@@ -119,8 +120,8 @@ func (c *compiler) limit(at string, l **Limit, most int) {
 }
 
 func (c *compiler) oneLimit(at string, l *Limit) {
-	if l.Max < 1 || l.Max > maxCount {
-		c.bad(at+".max", "want a number from 1 to %d, got %d", maxCount, l.Max)
+	if l.Max < 1 || l.Max > maxLimit {
+		c.bad(at+".max", "want a number from 1 to %d, got %d", maxLimit, l.Max)
 	}
 	if l.Within <= 0 {
 		c.bad(at+".within", "is missing: how often within how long")
