@@ -51,7 +51,7 @@ func TestOutage(t *testing.T) {
 type leaving struct {
 	mu       sync.Mutex
 	here     bool // it is this end that is away; then it has no robots.txt either
-	status   int // 0: it is there
+	status   int  // 0: it is there
 	answered int
 	failed   int
 	when     func(l *leaving) // is called before each page

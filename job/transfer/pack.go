@@ -16,8 +16,8 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
-	"holdfast/base/process"
 	"holdfast/base/fits"
+	"holdfast/base/process"
 	"holdfast/connector"
 	"holdfast/kernel/store"
 )
