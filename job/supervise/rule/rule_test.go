@@ -127,6 +127,7 @@ func TestAllMistakesAtOnce(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(shape))
 	f.Add([]byte("rules: [{name: a, from: {unit: x}, when: {above: 1, until: 2}, do: {notify: ops}}]"))
+	f.Add([]byte("rules: [{name: a, from: {file: x}, match: '(?P<n>\\d+)', where: 'int(n) > 3', heal: {where: cut, within: 1s}, do: {set: x, value: y}}]"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Load("f", text, kinds, noEnv)
