@@ -47,7 +47,6 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-
 require (
 	github.com/bits-and-blooms/bitset v1.20.0 // indirect
 	github.com/godbus/dbus/v5 v5.1.0

@@ -22,7 +22,7 @@ type batch struct {
 	text   []byte // the messages, one behind the other
 	ends   []int  // of the messages
 	micro  []int64
-	bad    int // lines that were no entries
+	bad    int // what was no entry
 }
 
 func (b *batch) reset() {
@@ -87,6 +87,9 @@ func (b *batch) finish() {
 func fieldsOf(all []field) map[string]string {
 	m := make(map[string]string, len(all)+1)
 	for _, f := range all {
+		if was, twice := m[f.name]; twice {
+			f.value = was + "\n" + f.value
+		}
 		m[f.name] = f.value
 	}
 	if u := unitOf(m); u != "" {

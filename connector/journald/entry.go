@@ -3,22 +3,22 @@ package journald
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
+	"strings"
 )
 
 // What is kept of an entry beside its message.
 const (
 	mostFields = 64
-	mostName   = 64
+	mostName   = 64 // journald's own limit
 	mostValue  = 4 << 10
-	mostDepth  = 3 // [[1,2],[3]]: a field that is there twice, in bytes
 )
 
-// field is a field of an entry.
+// field is a field of an entry. One that an entry has more than once is there as often.
 type field struct{ name, value string }
 
 // entry is one entry of the journal.
@@ -26,21 +26,25 @@ type entry struct {
 	cursor  string
 	micro   int64 // when journald got it, in microseconds since 1970
 	message []byte
-	cut     bool // the message is longer, or journalctl left it out
+	said    bool // there was a message
+	cut     bool // the message is longer
 	fields  []field
 }
 
-// errEntry: a line is no entry. Those behind it may be.
-var errEntry = errors.New("journalctl wrote a line that is no entry")
+// errEntry: what was read is no entry. What is behind it may be one.
+var errEntry = errors.New("journalctl wrote what is no entry")
 
-// reader reads what journalctl -o json writes: an object a line, whose values are strings, null, arrays of numbers (a value that is
-// no text, as bytes), or arrays of these (a field that is there more than once). It keeps no more of any of them than its caps,
-// however long they are.
+// errTime: its time is none, and the line that says so was read.
+var errTime = fmt.Errorf("%w: its time is no number", errEntry)
+
+// reader reads what journalctl -o export writes (systemd.io/JOURNAL_EXPORT_FORMATS): of each field a line NAME=value, or, where the
+// value is no plain text, a line NAME, its length as eight bytes, the value and a newline; behind each entry an empty line. It keeps
+// no more of any of them than its caps, however long they are.
 type reader struct {
 	in       *bufio.Reader
 	max      int // of a message
-	value    []byte
 	name     []byte
+	value    []byte
 	interned map[string]string
 }
 
@@ -51,132 +55,154 @@ func newReader(in io.Reader, max int) *reader {
 // waits reports whether the next entry has not come as a whole yet.
 func (r *reader) waits() bool {
 	b, _ := r.in.Peek(r.in.Buffered())
-	return bytes.IndexByte(b, '\n') < 0
+	return !bytes.Contains(b, []byte("\n\n"))
 }
 
 // next reads an entry. The message is in the buffer of e, which is used again.
 func (r *reader) next(e *entry) error {
 	*e = entry{message: e.message[:0], fields: e.fields[:0]}
-	err := r.object(e)
-	if errors.Is(err, errEntry) {
-		return errors.Join(err, r.line())
-	}
-	return err
-}
-
-// line passes over the rest of a line.
-func (r *reader) line() error {
-	for {
-		if _, err := r.in.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
-			return err
-		}
-	}
-}
-
-func (r *reader) object(e *entry) error {
-	b, err := r.in.ReadByte()
-	if err != nil {
-		return err
-	}
-	if b != '{' {
-		return r.bad(b)
-	}
-	for first := true; ; first = false {
-		b, err := r.byte()
-		if err != nil {
-			return err
-		}
+	for begun := false; ; {
+		more, err := r.field(e)
 		switch {
-		case b == '}' && first:
-			return r.end()
-		case b != '"':
-			return r.bad(b)
-		}
-		if err := r.member(e); err != nil {
-			return err
-		}
-		switch b, err := r.byte(); {
+		case errors.Is(err, errEntry):
+			return errors.Join(err, r.pass(errors.Is(err, errTime)))
 		case err != nil:
-			return err
-		case b == '}':
-			return r.end()
-		case b != ',':
-			return r.bad(b)
+			return half(err, begun)
+		case !more && begun:
+			return nil
 		}
+		begun = begun || more // empty lines before an entry are none
 	}
 }
 
-// bad is errEntry; a newline that was read is given back, for what is passed over ends with it.
-func (r *reader) bad(b byte) error {
-	if b == '\n' {
-		_ = r.in.UnreadByte()
+// pass passes over all up to the next empty line. begins: a line begins here.
+func (r *reader) pass(begins bool) error {
+	for {
+		line, err := r.in.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+		if begins && len(line) == 1 {
+			return nil
+		}
+		begins = err == nil
 	}
-	return errEntry
 }
 
-// byte is the next byte that is no space; the end is not expected here.
-func (r *reader) byte() (byte, error) {
+// field reads a field. more is false for an empty line.
+func (r *reader) field(e *entry) (more bool, err error) {
+	r.name = r.name[:0]
 	for {
 		b, err := r.in.ReadByte()
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
+		if err != nil {
+			return len(r.name) > 0, half(err, len(r.name) > 0)
 		}
-		if err != nil || b != ' ' && b != '\t' {
-			return b, err
+		switch {
+		case b == '\n' && len(r.name) == 0:
+			return false, nil
+		case b == '=' && len(r.name) > 0:
+			return true, r.text(e)
+		case b == '\n':
+			return true, r.bytes(e)
+		case len(r.name) >= mostName || b != '_' && (b < '0' || b > '9') && (b < 'A' || b > 'Z'):
+			return true, errEntry
 		}
+		r.name = append(r.name, b)
 	}
 }
 
-func (r *reader) end() error {
-	b, err := r.byte()
-	if err == nil && b != '\n' {
-		return errEntry
+// half is an end amid something.
+func half(err error, amid bool) error {
+	if amid && errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// member reads a name, whose quote was read, and its value.
-func (r *reader) member(e *entry) error {
-	name, more, err := r.text(r.name[:0], mostName)
-	r.name = name
-	if err != nil {
-		return err
-	}
-	if b, err := r.byte(); err != nil || b != ':' {
-		return r.orBad(b, err)
-	}
-	switch {
-	case string(name) == "MESSAGE":
-		e.message, e.cut, err = r.any(e.message, r.max, 0)
-		return err
-	case more || len(e.fields) >= mostFields:
-		_, _, err = r.any(r.value[:0], 0, 0)
-		return err
-	}
-	value, _, err := r.any(r.value[:0], mostValue, 0)
-	r.value = value
-	if err != nil {
-		return err
-	}
-	switch string(name) {
-	case "__CURSOR":
-		e.cursor = string(value)
-	case "__REALTIME_TIMESTAMP":
-		if e.micro, err = strconv.ParseInt(string(value), 10, 64); err != nil {
-			return errEntry
+// text reads a value that ends with its line.
+func (r *reader) text(e *entry) error {
+	k := r.begin(e)
+	for {
+		line, err := r.in.ReadSlice('\n')
+		if err == nil {
+			k.put(line[:len(line)-1])
+			return r.end(e, k)
 		}
-	case "__MONOTONIC_TIMESTAMP":
-	default:
-		e.fields = append(e.fields, field{r.intern(name), r.intern(value)})
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return half(err, true)
+		}
+		k.put(line)
 	}
-	return nil
 }
 
-func (r *reader) orBad(b byte, err error) error {
+// bytes reads a value of a length that stands before it.
+func (r *reader) bytes(e *entry) error {
+	head, err := r.in.Peek(8)
 	if err != nil {
-		return err
+		return half(err, true)
 	}
-	return r.bad(b)
+	left := binary.LittleEndian.Uint64(head)
+	_, _ = r.in.Discard(8)
+	k := r.begin(e)
+	for left > 0 {
+		part, err := r.in.Peek(int(min(left, 64<<10)))
+		k.put(part)
+		_, _ = r.in.Discard(len(part))
+		if left -= uint64(len(part)); err != nil {
+			return half(err, true)
+		}
+	}
+	if b, err := r.in.ReadByte(); err != nil || b != '\n' {
+		return errors.Join(half(err, true), errEntry)
+	}
+	return r.end(e, k)
+}
+
+// kept is what is kept of a value.
+type kept struct {
+	b   []byte
+	max int // of b
+	cut bool
+}
+
+func (k *kept) put(b []byte) {
+	room := max(0, k.max-len(k.b))
+	k.cut = k.cut || len(b) > room
+	k.b = append(k.b, b[:min(len(b), room)]...)
+}
+
+// begin begins the value of the field whose name was read.
+func (r *reader) begin(e *entry) *kept {
+	switch {
+	case string(r.name) == "MESSAGE" && e.said: // a second one
+		k := &kept{e.message, r.max, e.cut}
+		k.put([]byte("\n"))
+		return k
+	case string(r.name) == "MESSAGE":
+		return &kept{b: e.message, max: r.max}
+	}
+	return &kept{b: r.value[:0], max: mostValue}
+}
+
+// end takes the value of the field whose name was read.
+func (r *reader) end(e *entry, k *kept) (err error) {
+	if string(r.name) == "MESSAGE" {
+		e.message, e.cut, e.said = k.b, k.cut, true
+		return nil
+	}
+	r.value = k.b
+	switch name := string(r.name); {
+	case name == "__CURSOR":
+		e.cursor = string(k.b)
+	case name == "__REALTIME_TIMESTAMP":
+		if e.micro, err = strconv.ParseInt(string(k.b), 10, 64); err != nil {
+			return errTime
+		}
+	case strings.HasPrefix(name, "__"): // of the format itself
+	case len(e.fields) < mostFields:
+		e.fields = append(e.fields, field{r.intern(r.name), r.intern(k.b)})
+	}
+	return nil
 }
 
 // intern makes a string of bytes that are likely to come again.
@@ -192,189 +218,4 @@ func (r *reader) intern(b []byte) string {
 		r.interned[s] = s
 	}
 	return s
-}
-
-// any appends a value to b, which gets no more than max bytes. Of a field that is there more than once it is all, with newlines
-// between.
-func (r *reader) any(b []byte, max, depth int) (all []byte, cut bool, err error) {
-	c, err := r.byte()
-	if err != nil {
-		return b, false, err
-	}
-	switch {
-	case c == '"':
-		return r.text(b, max)
-	case c == 'n':
-		for _, want := range []byte("ull") {
-			if got, err := r.in.ReadByte(); err != nil || got != want {
-				return b, false, r.orBad(got, err)
-			}
-		}
-		return b, true, nil
-	case c == '[' && depth < mostDepth:
-		return r.array(b, max, depth+1)
-	}
-	return b, false, r.bad(c)
-}
-
-func (r *reader) array(b []byte, max, depth int) (all []byte, cut bool, err error) {
-	for first := true; ; first = false {
-		c, err := r.byte()
-		if err != nil {
-			return b, cut, err
-		}
-		switch {
-		case c == ']' && first:
-			return b, cut, nil
-		case c >= '0' && c <= '9':
-			if c, err = r.number(&b, max, c, &cut); err != nil {
-				return b, cut, err
-			}
-		case c == '\n':
-			return b, cut, r.bad(c)
-		default:
-			_ = r.in.UnreadByte()
-			if !first {
-				b, cut = put(b, max, '\n', cut)
-			}
-			var more bool
-			if b, more, err = r.any(b, max, depth); err != nil {
-				return b, cut, err
-			}
-			cut = cut || more
-			if c, err = r.byte(); err != nil {
-				return b, cut, err
-			}
-		}
-		switch c {
-		case ']':
-			return b, cut, nil
-		case ',':
-		default:
-			return b, cut, r.bad(c)
-		}
-	}
-}
-
-// put appends a byte where there is room.
-func put(b []byte, max int, c byte, cut bool) ([]byte, bool) {
-	if len(b) >= max {
-		return b, true
-	}
-	return append(b, c), cut
-}
-
-// number reads a byte that is written as a number, whose first digit was read, and returns what stands behind.
-func (r *reader) number(b *[]byte, max int, c byte, cut *bool) (byte, error) {
-	n := 0
-	for ; c >= '0' && c <= '9'; n = min(n, 999) {
-		n = n*10 + int(c-'0')
-		var err error
-		if c, err = r.in.ReadByte(); err != nil {
-			return c, err
-		}
-	}
-	if n > 255 {
-		return c, r.bad(c)
-	}
-	*b, *cut = put(*b, max, byte(n), *cut)
-	if c == ' ' || c == '\t' {
-		return r.byte()
-	}
-	return c, nil
-}
-
-// text appends a string to b, whose quote was read.
-func (r *reader) text(b []byte, max int) (all []byte, cut bool, err error) {
-	for {
-		plain, _ := r.in.Peek(max1(r.in.Buffered()))
-		if len(plain) == 0 {
-			if _, err := r.in.Peek(1); err != nil {
-				return b, cut, io.ErrUnexpectedEOF
-			}
-			continue
-		}
-		n := 0
-		for n < len(plain) && plain[n] != '"' && plain[n] != '\\' && plain[n] != '\n' {
-			n++
-		}
-		room := max - len(b)
-		if n > room {
-			cut = true
-		}
-		b = append(b, plain[:min(n, room)]...)
-		if n == len(plain) {
-			_, _ = r.in.Discard(n)
-			continue
-		}
-		switch plain[n] {
-		case '"':
-			_, _ = r.in.Discard(n + 1)
-			return b, cut, nil
-		case '\n':
-			_, _ = r.in.Discard(n)
-			return b, cut, errEntry
-		}
-		_, _ = r.in.Discard(n + 1)
-		var one [utf8.UTFMax]byte
-		c, err := r.escape(one[:0])
-		if err != nil {
-			return b, cut, err
-		}
-		if len(b)+len(c) > max {
-			cut = true
-			max = len(b) // nothing behind it either
-			continue
-		}
-		b = append(b, c...)
-	}
-}
-
-func max1(n int) int {
-	if n == 0 {
-		return 1
-	}
-	return n
-}
-
-// escapes are what stands for what behind a backslash.
-const escapes = "\"\"\\\\//b\bf\fn\nr\rt\t"
-
-// escape reads what stands behind a backslash.
-func (r *reader) escape(b []byte) ([]byte, error) {
-	c, err := r.in.ReadByte()
-	if err != nil {
-		return b, io.ErrUnexpectedEOF
-	}
-	for i := 0; i < len(escapes); i += 2 {
-		if escapes[i] == c {
-			return append(b, escapes[i+1]), nil
-		}
-	}
-	if c != 'u' {
-		return b, r.bad(c)
-	}
-	u, err := r.hex()
-	if err != nil || !utf16.IsSurrogate(u) {
-		return utf8.AppendRune(b, u), err
-	}
-	if next, _ := r.in.Peek(2); string(next) != `\u` {
-		return utf8.AppendRune(b, utf8.RuneError), nil
-	}
-	_, _ = r.in.Discard(2)
-	low, err := r.hex()
-	return utf8.AppendRune(b, utf16.DecodeRune(u, low)), err
-}
-
-func (r *reader) hex() (rune, error) {
-	b, err := r.in.Peek(4)
-	if err != nil {
-		return 0, io.ErrUnexpectedEOF
-	}
-	n, err := strconv.ParseUint(string(b), 16, 16)
-	if err != nil {
-		return 0, errEntry
-	}
-	_, _ = r.in.Discard(4)
-	return rune(n), nil
 }

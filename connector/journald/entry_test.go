@@ -2,7 +2,7 @@ package journald
 
 import (
 	"bytes"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,10 +10,9 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"unicode/utf8"
 )
 
-// entries reads all entries, and says what was wrong.
+// entries reads all entries, and says how much was none.
 func entries(in io.Reader, max int) (all []entry, bad int, err error) {
 	r := newReader(in, max)
 	for {
@@ -23,7 +22,7 @@ func entries(in io.Reader, max int) (all []entry, bad int, err error) {
 			all = append(all, e)
 		case errors.Is(err, errEntry):
 			bad++
-			if errors.Is(err, io.EOF) {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 				return all, bad, io.EOF
 			}
 		default:
@@ -32,84 +31,86 @@ func entries(in io.Reader, max int) (all []entry, bad int, err error) {
 	}
 }
 
-func one(t *testing.T, line string, max int) entry {
-	t.Helper()
-	all, bad, err := entries(iotest.OneByteReader(strings.NewReader(line+"\n")), max)
-	if len(all) != 1 || bad > 0 || err != io.EOF {
-		t.Fatalf("%s: %d entries, %d bad, %v", line, len(all), bad, err)
-	}
-	return all[0]
+// binaryField is a field as export has it where its value is no plain text.
+func binaryField(name, value string) string {
+	return name + "\n" + string(binary.LittleEndian.AppendUint64(nil, uint64(len(value)))) + value + "\n"
 }
 
 func TestEntry(t *testing.T) {
-	e := one(t, `{ "__CURSOR" : "s=1;i=2", "__REALTIME_TIMESTAMP":"1769860000000001","MESSAGE":"a \"b\"\n\té\u00e9\ud83d\ude00\ud83d\u0000",`+
-		`"_PID":"42","TWICE":["x","y"],"BYTES":[27,91,0,255],"BOTH":[[97,98],"c",null],"NONE":null,"EMPTY":[]}`, 1000)
-	if e.cursor != "s=1;i=2" || e.micro != 1769860000000001 || string(e.message) != "a \"b\"\n\téé😀\ufffd" || e.cut {
+	in := "__CURSOR=s=1;i=2\n__REALTIME_TIMESTAMP=1769860000000001\n__SEQNUM=7\nMESSAGE=a=b\n_PID=42\n" + binaryField("BYTES", "a\nb\x00\xff\n\n") +
+		"TWICE=x\nTWICE=y\nEMPTY=\n\n" + "\n__CURSOR=2\n" + binaryField("MESSAGE", "x\n\n__CURSOR=3") + "\n" + "__CURSOR=4\nMESSAGE=a\nMESSAGE=b\n\n"
+	all, bad, err := entries(iotest.OneByteReader(strings.NewReader(in)), 1000)
+	if len(all) != 3 || bad != 0 || err != io.EOF {
+		t.Fatalf("%d entries, %d bad, %v", len(all), bad, err)
+	}
+	e := all[0]
+	if e.cursor != "s=1;i=2" || e.micro != 1769860000000001 || string(e.message) != "a=b" || e.cut {
 		t.Errorf("got %+v, %q", e, e.message)
 	}
-	want := []field{{"_PID", "42"}, {"TWICE", "x\ny"}, {"BYTES", "\x1b[\x00\xff"}, {"BOTH", "ab\nc\n"}, {"NONE", ""}, {"EMPTY", ""}}
-	if !slices.Equal(e.fields, want) {
+	if want := []field{{"_PID", "42"}, {"BYTES", "a\nb\x00\xff\n\n"}, {"TWICE", "x"}, {"TWICE", "y"}, {"EMPTY", ""}}; !slices.Equal(e.fields, want) {
 		t.Errorf("got %q", e.fields)
+	}
+	if string(all[1].message) != "x\n\n__CURSOR=3" || string(all[2].message) != "a\nb" {
+		t.Errorf("got %q, %q", all[1].message, all[2].message)
 	}
 }
 
 func TestMessages(t *testing.T) {
 	for _, c := range []struct {
-		value, want string
-		cut         bool
+		in, want string
+		cut      bool
 	}{
-		{`"short"`, "short", false},
-		{`"0123456789"`, "0123456789", false},
-		{`"0123456789x"`, "0123456789", true},
-		{`"012345678\u00e9x"`, "012345678", true}, // no half of a character
-		{`[48,49,255]`, "01\xff", false},
-		{`[48,49,50,51,52,53,54,55,56,57,58]`, "0123456789", true},
-		{`["a","b"]`, "a\nb", false},
-		{`null`, "", true},
+		{"MESSAGE=short\n", "short", false},
+		{"MESSAGE=0123456789\n", "0123456789", false},
+		{"MESSAGE=0123456789x\n", "0123456789", true},
+		{binaryField("MESSAGE", "0123456789\n"), "0123456789", true},
+		{"MESSAGE=0123456789\nMESSAGE=x\n", "0123456789", true},
+		{"MESSAGE=\n", "", false},
+		{"", "", false},
 	} {
-		if e := one(t, `{"MESSAGE":`+c.value+`,"__CURSOR":"c"}`, 10); string(e.message) != c.want || e.cut != c.cut || e.cursor != "c" {
-			t.Errorf("%s: got %q, %v", c.value, e.message, e.cut)
+		all, bad, err := entries(strings.NewReader("__CURSOR=c\n"+c.in+"_PID=1\n\n"), 10)
+		if len(all) != 1 || bad > 0 || err != io.EOF || string(all[0].message) != c.want || all[0].cut != c.cut || len(all[0].fields) != 1 {
+			t.Errorf("%q: got %+v, %d bad, %v", c.in, all, bad, err)
 		}
-	}
-	if e := one(t, `{"__CURSOR":"c"}`, 10); len(e.message) > 0 || e.cut {
-		t.Errorf("no message: %+v", e)
 	}
 }
 
-// Lines that are none are passed over, and no more than them.
+// What is no entry is passed over, and no more than that.
 func TestNoEntries(t *testing.T) {
-	for _, bad := range []string{"", "-- No entries --", "{", `{"a"`, `{"a":`, `{"a":"`, `{"a":"x"`, `{"a":"x",`, `{"a":"\`, `{"a":"\x"}`,
-		`{"a":"\u12"}`, `{"a":[`, `{"a":[1`, `{"a":[1,`, `{"a":[256]}`, `{"a":[1.5]}`, `{"a":[-1]}`, `{"a":{"b":"c"}}`, `{"a":nul}`, `{"a":true}`,
-		`{"a":"b"}}`, `{,}`, `{"a":"b",}`, `{"a":[[[["x"]]]]}`, `[]`, `{"__REALTIME_TIMESTAMP":"x"}`, strings.Repeat("x", 1<<20)} {
-		all, n, err := entries(strings.NewReader(`{"__CURSOR":"1"}`+"\n"+bad+"\n"+`{"__CURSOR":"2"}`+"\n"), 100)
-		if len(all) != 2 || n != 1 || err != io.EOF || all[1].cursor != "2" {
+	for _, bad := range []string{"-- No entries --\n", "a=b\n", "=x\n", "A B=c\n", "__REALTIME_TIMESTAMP=x\n", strings.Repeat("X", 1<<20) + "\n",
+		"A\n\x01\x00\x00\x00\x00\x00\x00\x00xy\n"} {
+		all, n, err := entries(strings.NewReader("__CURSOR=1\n\n"+bad+"\n__CURSOR=2\n\n"), 100)
+		if len(all) < 1 || n != 1 || err != io.EOF || all[len(all)-1].cursor != "2" {
 			t.Errorf("%.50q: got %d entries, %d bad, %v", bad, len(all), n, err)
 		}
 	}
-	if all, _, err := entries(strings.NewReader(`{"__CURSOR":"1"`), 10); len(all) != 0 || err != io.ErrUnexpectedEOF {
-		t.Errorf("half an entry: %d, %v", len(all), err)
+	for _, in := range []string{"__CURSOR=1", "__CURSOR=1\n", "A", "A\n\x05", "A\n\x05\x00\x00\x00\x00\x00\x00\x00ab", "A\n\x01\x00\x00\x00\x00\x00\x00\x00a",
+		"A\n\xff\xff\xff\xff\xff\xff\xff\xffab"} {
+		if all, _, err := entries(strings.NewReader(in), 10); len(all) != 0 || err == nil {
+			t.Errorf("half an entry %q: %d, %v", in, len(all), err)
+		}
 	}
 }
 
 // What is kept is bounded, whatever comes.
 func TestHuge(t *testing.T) {
 	value := strings.Repeat("x", 10<<20)
-	var line strings.Builder
-	fmt.Fprintf(&line, `{"%s":"%s","HUGE":"%s","MESSAGE":"%s"`, value, value, value, value)
+	var in strings.Builder
+	fmt.Fprintf(&in, "__CURSOR=c\nHUGE=%s\nMESSAGE=%s\n%s", value, value, binaryField("BIG", value))
 	for i := range 1000 {
-		fmt.Fprintf(&line, `,"F%d":"x"`, i)
+		fmt.Fprintf(&in, "F%d=x\n", i)
 	}
-	all, _, _ := entries(strings.NewReader(line.String()+`,"__CURSOR":"c"}`+"\n"), 1000)
+	all, _, _ := entries(strings.NewReader(in.String()+"\n"), 1000)
 	e := all[0]
-	if len(e.message) != 1000 || !e.cut || len(e.fields) > mostFields || len(e.fields[0].value) != mostValue || e.cursor != "" {
-		t.Errorf("got %d bytes, cut %v, %d fields, cursor %q", len(e.message), e.cut, len(e.fields), e.cursor)
+	if len(e.message) != 1000 || !e.cut || len(e.fields) != mostFields || len(e.fields[0].value) != mostValue || len(e.fields[1].value) != mostValue {
+		t.Errorf("got %d bytes, cut %v, %d fields", len(e.message), e.cut, len(e.fields))
 	}
 }
 
-// Of what is JSON of journalctl's kind, encoding/json says the same.
+// Whatever comes ends, and keeps no more than its caps; whatever was an entry is one again when it is written down.
 func FuzzEntry(f *testing.F) {
-	for _, s := range []string{`{"__CURSOR":"s=1","MESSAGE":"x","_PID":"1"}`, `{"MESSAGE":[1,2,255],"A":["b","c"]}`, `{"MESSAGE":null}`,
-		`{"MESSAGE":"\ud83d\ude00\n"}`, "{}\n{\"A\":\"b\"}\n", `{"A":[[1],"b"]}`, "-- Reboot --", `{"MESSAGE":"\u`} {
+	for _, s := range []string{"__CURSOR=s=1\nMESSAGE=x\n_PID=1\n\n", "A\n\x02\x00\x00\x00\x00\x00\x00\x00\n\n\n\n", "\n\n\n", "-- Reboot --\n\nA=b\n\n", "A",
+		"MESSAGE=a\nMESSAGE=b\n\n", "A\n\xff\xff\xff\xff\xff\xff\xff\xff"} {
 		f.Add([]byte(s), 5)
 	}
 	f.Fuzz(func(t *testing.T, in []byte, max int) {
@@ -124,24 +125,24 @@ func FuzzEntry(f *testing.F) {
 			if len(e.message) > max || len(e.fields) > mostFields {
 				t.Fatalf("%d bytes, %d fields", len(e.message), len(e.fields))
 			}
-		}
-		line, rest, _ := bytes.Cut(in, []byte("\n"))
-		var want map[string]string
-		if len(rest) > 0 || bytes.Count(line, []byte(`"MESSAGE"`)) > 1 || json.Unmarshal(line, &want) != nil || len(all) == 0 {
-			return
-		}
-		if m := want["MESSAGE"]; utf8.Valid(line) && (len(m) <= max) && string(all[0].message) != m {
-			t.Fatalf("%q: got %q, want %q", line, all[0].message, m)
+			text := binaryField("__CURSOR", e.cursor) + binaryField("MESSAGE", string(e.message))
+			for _, x := range e.fields {
+				text += binaryField(x.name, x.value)
+			}
+			again, bad, _ := entries(strings.NewReader(text+"\n"), 1000)
+			if len(again) != 1 || bad != 0 || !slices.Equal(again[0].fields, e.fields) || !bytes.Equal(again[0].message, e.message) {
+				t.Fatalf("%q was %+v and is %+v", text, e, again)
+			}
 		}
 	})
 }
 
 func BenchmarkEntry(b *testing.B) {
-	line := []byte(`{"PRIORITY":"6","__MONOTONIC_TIMESTAMP":"1","__REALTIME_TIMESTAMP":"1769860000000001","_BOOT_ID":"0123456789abcdef0123456789abcdef",` +
-		`"_SYSTEMD_UNIT":"electrs.service","_PID":"4242","_UID":"1000","_GID":"1000","_COMM":"electrs","_EXE":"/usr/bin/electrs","_TRANSPORT":"stdout",` +
-		`"_STREAM_ID":"5ff6ccf8ddbc4939babd685fbd05eef5","_HOSTNAME":"box","SYSLOG_IDENTIFIER":"electrs","__CURSOR":"s=5ff6ccf8ddbc4939babd685fbd05eef5;` +
-		`i=1;b=0123456789abcdef0123456789abcdef;m=1;t=649ada49a2801;x=872d8858cf9c4d21","MESSAGE":"INFO - finished full compaction in 12 s"}` + "\n")
-	in := bytes.Repeat(line, 10_000)
+	one := "__CURSOR=s=5ff6ccf8ddbc4939babd685fbd05eef5;i=1;b=0123456789abcdef0123456789abcdef;m=1;t=649ada49a2801;x=872d8858cf9c4d21\n" +
+		"__REALTIME_TIMESTAMP=1769860000000001\n__MONOTONIC_TIMESTAMP=1\n_BOOT_ID=0123456789abcdef0123456789abcdef\nPRIORITY=6\n" +
+		"_SYSTEMD_UNIT=electrs.service\n_PID=4242\n_UID=1000\n_GID=1000\n_COMM=electrs\n_EXE=/usr/bin/electrs\n_TRANSPORT=stdout\n" +
+		"_STREAM_ID=5ff6ccf8ddbc4939babd685fbd05eef5\n_HOSTNAME=box\nSYSLOG_IDENTIFIER=electrs\nMESSAGE=INFO - finished full compaction in 12 s\n\n"
+	in := bytes.Repeat([]byte(one), 10_000)
 	b.SetBytes(int64(len(in)))
 	for b.Loop() {
 		r := &batcher{r: newReader(bytes.NewReader(in), 1<<16)}

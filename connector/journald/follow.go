@@ -305,7 +305,7 @@ func (p *place) has(all []entry) bool {
 // take tells a batch. The entry at the cursor was told already.
 func (f *follower) take(ctx context.Context, b *batch) error {
 	if b.bad > 0 {
-		f.say(connector.EventGap, fmt.Sprintf("%d lines that journalctl wrote are no entries", b.bad))
+		f.say(connector.EventGap, fmt.Sprintf("of what journalctl wrote %d parts are no entries", b.bad))
 	}
 	events, micro := b.events, b.micro
 	if len(events) > 0 && events[0].ID == f.at.Cursor {

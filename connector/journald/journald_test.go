@@ -220,7 +220,7 @@ func TestKilled(t *testing.T) {
 	flag := filepath.Join(t.TempDir(), "once")
 	w.cfg.Unit = "a.service"
 	w.cfg.Command = command(t, `if [[ " $* " == *" --follow "* && ! -e `+flag+` ]]; then touch `+flag+`
-  /usr/bin/journalctl "${@/--follow/--no-tail}" | head -c -100; echo "Journal is broken" >&2; exit 3; fi
+  /usr/bin/journalctl "${@/--follow/--no-tail}" | head -c -20; echo "Journal is broken" >&2; exit 3; fi
 exec /usr/bin/journalctl "$@"`)
 	w.position = place{Version: 1, Micro: 1}.bytes()
 	j.Say("a.service", "one", "two", "three")

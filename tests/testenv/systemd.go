@@ -120,7 +120,7 @@ func (s *System) Unit(name, text string) {
 func (s *System) Bus() string { return filepath.Join(s.dir, "run/dbus/system_bus_socket") }
 
 // Journal is the directory of its journal.
-func (s *System) Journal() string { return filepath.Join(s.dir, "journal") }
+func (s *System) Journal() string { return filepath.Join(s.dir, "run/log/journal") }
 
 // Run runs a program beside it, and fails the test if that fails.
 func (s *System) Run(args ...string) string {

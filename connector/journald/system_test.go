@@ -1,0 +1,99 @@
+package journald
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/connector"
+	"holdfast/tests/testenv"
+)
+
+// A unit of a real systemd writes at full speed, its journal is rotated and what is old is removed, and the watcher is ended and begun
+// again at any moment: each line is told once, unless a gap is told.
+func TestSystem(t *testing.T) {
+	n := 200 * testenv.Count(t, 100)
+	r := rand.New(rand.NewPCG(testenv.Seed(t), 0))
+	s := testenv.Systemd(t, map[string]string{"noise.service": fmt.Sprintf("[Service]\nLogRateLimitIntervalSec=0\n"+
+		"ExecStart=/bin/bash -c 'for ((i = 0; i < %d; i++)); do echo line $i; done'\n", n),
+		"end.service": "[Service]\nExecStart=/bin/echo end\n"})
+	w := &watched{t: t, cfg: Config{Directory: s.Journal(), Units: []string{"noise.service", "end.service"}, Match: map[string]string{"_TRANSPORT": "stdout"},
+		Watchdog: time.Second}}
+	w.start()
+	w.ready()
+	s.Run("systemctl", "start", "--no-block", "noise.service")
+	removed := false
+	for i := 0; i < 10 || s.Run("sh", "-c", "systemctl is-active noise.service || true") == "active\n"; i++ {
+		time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
+		switch r.IntN(6) {
+		case 0:
+			s.Run("journalctl", "--rotate")
+		case 1:
+			s.Run("journalctl", "--rotate", "--vacuum-files=2")
+			removed = true
+		default:
+			w.stop()
+			w.start()
+		}
+	}
+	s.Run("systemctl", "start", "end.service")
+	w.until("end", func() bool { return slices.Contains(w.lines(), "end") })
+	w.stop()
+	next, gaps := 0, 0
+	for _, l := range w.lines() {
+		if strings.HasPrefix(l, "GAP ") {
+			gaps++
+			continue
+		}
+		at := n
+		if l != "end" {
+			if _, err := fmt.Sscanf(l, "line %d", &at); err != nil {
+				t.Fatalf("this line was never written: %q", l)
+			}
+		}
+		if at < next || at > next && gaps == 0 {
+			t.Fatalf("line %d came where line %d should; %d gaps", at, next, gaps)
+		}
+		next = at + 1
+	}
+	if gaps > 0 && !removed {
+		t.Errorf("nothing was removed, and yet %d gaps are told", gaps)
+	}
+	t.Logf("%d lines, %d gaps, removed %v", n, gaps, removed)
+}
+
+// BenchmarkJournal is how fast a journal is told from its begin, by journalctl and us.
+func BenchmarkJournal(b *testing.B) {
+	const n = 100_000
+	j := testenv.NewJournal(b)
+	for range n / 100 {
+		var all [][]string
+		for range 100 {
+			all = append(all, []string{"_SYSTEMD_UNIT=electrs.service", "_PID=42", "_UID=1000", "_GID=1000", "_COMM=electrs", "_EXE=/usr/bin/electrs",
+				"_TRANSPORT=stdout", "PRIORITY=6", "SYSLOG_IDENTIFIER=electrs", "_HOSTNAME=box", "MESSAGE=INFO - applying 12 new headers from height 596000"})
+		}
+		j.Write(all...)
+	}
+	j.Flush()
+	for b.Loop() {
+		w, err := New(Config{Directory: j.Dir(), Unit: "electrs.service"})
+		must(b, err)
+		ctx, cancel := context.WithCancel(b.Context())
+		got := 0
+		tells := 0
+		must(b, w.Watch(ctx, place{Version: 1, Micro: 1}.bytes(), func(_ context.Context, s connector.Seen) error {
+			got += len(s.Events)
+			tells++
+			if got >= n {
+				cancel()
+			}
+			return nil
+		}))
+		b.ReportMetric(float64(got)/float64(tells), "lines/tell")
+	}
+	b.ReportMetric(float64(b.N*n)/b.Elapsed().Seconds(), "lines/s")
+}
