@@ -96,7 +96,7 @@ func TestWeatherCSV(t *testing.T) {
 
 // The real file, where it is there: 8759 hours, each one a row.
 func TestSeattle(t *testing.T) {
-	const name = "/work/shared/data/weather/seattle-weather-hourly-normals.csv"
+	const name = "../../../shared/data/weather/seattle-weather-hourly-normals.csv"
 	if _, err := os.Stat(name); err != nil {
 		t.Skip("left out: the real weather file is not there")
 	}

@@ -31,7 +31,7 @@ func steps(b *testing.B, often string) {
 	set := load(b, text.String())
 	var all [][]byte
 	for _, name := range []string{"OpenSSH_2k.log", "Linux_2k.log"} {
-		log, err := os.ReadFile("/work/shared/data/logs/" + name)
+		log, err := os.ReadFile("../../../../shared/data/logs/" + name)
 		if err != nil {
 			b.Fatalf("the logs that this measures with are not there: %v", err)
 		}
