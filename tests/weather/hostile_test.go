@@ -116,7 +116,7 @@ func TestHostileBroker(t *testing.T) {
 func TestTwoStreamers(t *testing.T) {
 	t.Parallel()
 	s := newStation(t, shape{seed: testenv.Seed(t), hours: 6, zips: 60})
-	s.with(streamer, "--interval", "700ms", "--batch", "20")
+	s.with(streamer, "--interval", "2s", "--batch", "20")
 	s.start()
 	s.roles[ingester].await("it listens to the first streamer", func(st engine.Status) bool {
 		return st.Balance.Accepted > 0
