@@ -90,11 +90,33 @@ func ask(ctx context.Context, s servers, host string, kind uint16) (found, error
 			_, said := errors.AsType[useless](err)
 			silent = silent && !said
 			if last = err; ctx.Err() != nil {
-				return found{}, noAnswer(host, err, silent)
+				return found{}, noAnswer(host, err, silent && !speaks(ctx, s))
 			}
 		}
 	}
-	return found{}, noAnswer(host, last, silent)
+	return found{}, noAnswer(host, last, silent && !speaks(ctx, s))
+}
+
+// askAgain is how long a name server has to show that it is there.
+const askAgain = 2 * time.Second
+
+// speaks reports whether a name server says anything at all, of the root: one may be mute because those behind it are, who know of a
+// host.
+func speaks(ctx context.Context, s servers) bool {
+	if errors.Is(ctx.Err(), context.Canceled) { // nobody wants to know any more
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askAgain)
+	defer cancel()
+	for _, server := range s.addrs {
+		m := new(dns.Msg)
+		m.SetQuestion(".", dns.TypeNS)
+		_, err := query(ctx, m, server, s.timeout)
+		if _, said := errors.AsType[useless](err); err == nil || said {
+			return true
+		}
+	}
+	return false
 }
 
 // errSilent is that no name server says anything: it is this end that is away.

@@ -281,6 +281,11 @@ func TestFetchByName(t *testing.T) {
 	if err := failing(t, deaf, page("http://www.example/"), connector.FetchNoName); !fault.Is(err, fault.Transient) || !err.Here {
 		t.Errorf("got the kind %s, here %v", fault.KindOf(err), err.Here)
 	}
+	mute := names(t, nil, map[string]int{"www.example. A": -1, "www.example. AAAA": -1})
+	muted := fetcher(t, Config{Nameservers: []netip.AddrPort{mute.addr}, LookupTimeout: 50 * time.Millisecond})
+	if err := failing(t, muted, page("http://www.example/"), connector.FetchNoName); !fault.Is(err, fault.Transient) || err.Here {
+		t.Errorf("one name that nothing is said of: got the kind %s, here %v", fault.KindOf(err), err.Here)
+	}
 	broken := names(t, nil, map[string]int{"www.example. A": dns.RcodeServerFailure, "www.example. AAAA": dns.RcodeServerFailure})
 	broke := fetcher(t, Config{Nameservers: []netip.AddrPort{broken.addr}})
 	if err := failing(t, broke, page("http://www.example/"), connector.FetchNoName); !fault.Is(err, fault.Transient) || err.Here {

@@ -275,7 +275,11 @@ func (j *Job) Run(ctx context.Context) error {
 // item is a URL as the frontier has it.
 func (j *Job) item(u weburl.URL, hops string, via weburl.URL, source string) frontier.Item {
 	canonical := j.cfg.Rules.Canonical(u)
-	i := frontier.Item{URL: u.String(), Key: canonical.Key(), Queue: u.QueueKey(), Hops: hops, Via: via.String(), Source: source,
+	k := canonical.Key()
+	if isRobots(u) { // each host has its own, also one that is the same to an archive as another
+		k = u.Key()
+	}
+	i := frontier.Item{URL: u.String(), Key: k, Queue: u.QueueKey(), Hops: hops, Via: via.String(), Source: source,
 		Precedence: precedence(u, hops)}
 	if hops != "" && j.cfg.PerPattern > 0 { // a person's seeds are no trap
 		i.Pattern, i.PatternBudget = scope.PatternOf(u), j.cfg.PerPattern

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/weburl"
 	"holdfast/connector"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
@@ -221,4 +222,54 @@ func (r *rig) events() (all []engine.Event) {
 		r.Fatal(err)
 	}
 	return all
+}
+
+// TestCutOffBehindRedirect: rules behind a redirect that could not be followed are not known. What redirects says nothing of what is
+// forbidden, and the host is still asked by one at a time.
+func TestCutOffBehindRedirect(t *testing.T) {
+	r := newRig(t, map[string]string{"/": `<a href="/secret">s</a>`, "/secret": "s"})
+	r.site.robots = "User-agent: *\nDisallow: /secret\n"
+	var mu sync.Mutex
+	cut := 3
+	r.cfg.Fetch = hooked{r.cfg.Fetch, func(url string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if strings.HasSuffix(url, "/elsewhere") && cut > 0 {
+			cut--
+			return &connector.FetchError{Status: connector.FetchNoConnect, Here: true, Begun: time.Now(),
+				Err: fault.New(fault.Transient, "no way out")}
+		}
+		return nil
+	}}
+	after := 10 * time.Millisecond
+	r.cfg.Settings.RetryAfter = &after
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if cut != 0 {
+		t.Errorf("it was not cut off often enough: %d", cut)
+	}
+	for url := range r.archived() {
+		if strings.HasSuffix(url, "/secret") {
+			t.Error("what is forbidden was asked for")
+		}
+	}
+	if c := r.counts(); c.Left != 1 || c.Failed != 0 {
+		t.Errorf("got %+v", c)
+	}
+}
+
+// TestRulesOfEach: hosts that are the same to an archive, with www and without, have rules of their own, and counters of their own.
+func TestRulesOfEach(t *testing.T) {
+	j := &Job{cfg: Config{Rules: weburl.Heritrix}}
+	one, _ := weburl.Parse("http://example.org/robots.txt")
+	other, _ := weburl.Parse("http://www.example.org/robots.txt")
+	if a, b := j.item(one, "P", one, ""), j.item(other, "P", other, ""); a.Key == b.Key {
+		t.Errorf("both have the key %s", a.Key)
+	}
+	page, _ := weburl.Parse("http://example.org/page")
+	same, _ := weburl.Parse("http://www.example.org/page")
+	if a, b := j.item(page, "L", one, ""), j.item(same, "L", one, ""); a.Key != b.Key {
+		t.Errorf("a page has the keys %s and %s", a.Key, b.Key)
+	}
 }

@@ -167,6 +167,7 @@ func (j *Job) rulesFrom(status int, header http.Header, m *warc.Message, truncat
 // visitRobots asks a host for its rules, behind redirects too. The host is not asked for anything else before they are committed.
 func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set settings) *visit {
 	for n := 0; ; n++ {
+		var rules *rulesUntil // of this answer: until the last one is there, nothing is known
 		c := v.captures[len(v.captures)-1]
 		x, err := j.fetch(ctx, u, nil, nil, set)
 		if err != nil {
@@ -190,16 +191,17 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set setti
 		v.looked(x.Looked)
 		c.x = x
 		_, err = c.read(u, func(m *warc.Message, body io.Reader) error {
-			v.rules = j.rulesFrom(x.Status, x.Header, m, x.Truncated, body)
+			rules = j.rulesFrom(x.Status, x.Header, m, x.Truncated, body)
 			return nil
 		})
 		if err != nil {
-			v.rules = j.rulesFrom(0, nil, nil, "")
+			rules = j.rulesFrom(0, nil, nil, "")
 		}
 		v.ends(x.Status, time.Now().Add(set.after(x.Took)))
 		v.outcome.Type, v.outcome.Bytes = c.line.mime, x.Received.Size()
 		next, err := u.Resolve(x.Header.Get("Location"))
 		if x.Status < 300 || x.Status > 399 || err != nil || next == u || n == robots.MaxRedirects {
+			v.rules = rules
 			j.sitemaps(v, u)
 			return v
 		}

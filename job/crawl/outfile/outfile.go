@@ -22,8 +22,10 @@ import (
 
 // File is a file that grows. It is for one goroutine at a time.
 type File struct {
-	f    Handle
-	size int64
+	f      Handle
+	size   int64
+	synced int64 // so many bytes are durable
+	failed error // of a Sync: what is behind synced may be durable, or never will be
 }
 
 // Create makes a file, whose name is durable when it returns. One that is there is a Conflict.
@@ -72,7 +74,7 @@ func Open(d Disk, path string, size int64, quarantine string) (_ *File, moved st
 	if _, err := f.Seek(size, io.SeekStart); err != nil {
 		return nil, "", err
 	}
-	return &File{f: f, size: size}, moved, nil
+	return &File{f: f, size: size, synced: size}, moved, nil
 }
 
 // End gives a file of which size bytes count the name that it keeps from now on, durably. It is for the start behind a crash too:
@@ -141,13 +143,25 @@ func (f *File) CutBack(size int64) error {
 		return err
 	}
 	f.size = size
+	if size <= f.synced {
+		f.synced, f.failed = size, nil
+	}
 	_, err := f.f.Seek(size, io.SeekStart)
 	return err
 }
 
-// Sync makes durable what was written. After an error nobody knows what of it is, and another Sync would not tell: the file is to
-// be opened again, as far as it counts.
-func (f *File) Sync() error { return noRoom(f.f.Sync()) }
+// Sync makes durable what was written. After an error nobody knows what of it is, and the kernel would not tell another one: so each
+// fails, until what is in doubt was taken away by CutBack and written once more.
+func (f *File) Sync() error {
+	if f.failed == nil {
+		f.failed = f.f.Sync()
+	}
+	if f.failed != nil {
+		return noRoom(f.failed)
+	}
+	f.synced = f.size
+	return nil
+}
 
 // noRoom has an error be a Full fault that means so.
 func noRoom(err error) error {
