@@ -58,8 +58,12 @@ func (j *Job) noteStart(inFlight int) error {
 		return nil
 	}
 	return j.env.Store.Latest(func(r store.Reader) error {
-		from, _, err := checkpoint.Restored(r)
-		if err == nil {
+		from, known, err := checkpoint.Restored(r)
+		switch {
+		case err == nil && !known: // it was salvaged
+			j.env.History.Warn("crawl.salvaged", "goes on with what could be read of a damaged store: %s that %s in flight returned to the frontier",
+				urls, wasOrWere(inFlight))
+		case err == nil:
 			j.env.History.Note("crawl.restored", "restored from checkpoint %s of %s: %s that %s in flight then returned to the frontier",
 				from.Name, from.Created.UTC().Format(time.DateTime), urls, wasOrWere(inFlight))
 		}
