@@ -1,11 +1,15 @@
 package crawl
 
 import (
+	"bufio"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
@@ -59,30 +63,95 @@ func (j *Job) follow(v *visit, c scope.Candidate) {
 // mostBad is how many references of a page are told that are no URLs.
 const mostBad = 100
 
-// decoded undoes the content codings of a body.
+// mostCodings is how many codings of a body are undone: each takes memory.
+const mostCodings = 5
+
+// decoded undoes the content codings of a body as browsers do: one that is not known, such as a charset, is none, and deflate may come
+// without the head of zlib. What breaks off gives an error when it is read that far.
 func decoded(m *warc.Message, body io.Reader) (io.Reader, error) {
+	undone := 0
 	codings := strings.Split(strings.Join(m.Fields.All("Content-Encoding"), ","), ",")
-	for i := len(codings) - 1; i >= 0; i-- {
-		var err error
-		switch strings.ToLower(strings.TrimSpace(codings[i])) {
-		case "", "identity":
-		case "gzip", "x-gzip":
-			body, err = gzip.NewReader(body)
-		case "deflate":
-			body, err = zlib.NewReader(body)
-		case "br":
-			body = brotli.NewReader(body)
-		case "zstd":
-			var z *zstd.Decoder
-			if z, err = zstd.NewReader(body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20)); err == nil {
-				body = z.IOReadCloser()
-			}
-		default:
-			return nil, fault.New(fault.Invalid, "content coding %q is not known", codings[i])
+	for _, coding := range slices.Backward(codings) {
+		undo := undoers[strings.ToLower(strings.TrimSpace(coding))]
+		if undo == nil {
+			continue
 		}
-		if err != nil {
-			return nil, fmt.Errorf("undo content coding %s: %w", codings[i], err)
+		if undone++; undone > mostCodings {
+			return nil, fault.New(fault.Invalid, "there are more than %d content codings", mostCodings)
+		}
+		b := bufio.NewReader(body)
+		body = b
+		if _, err := b.Peek(1); err == io.EOF { // nothing, in whatever coding
+			continue
+		}
+		var err error
+		if body, err = undo(b); err != nil {
+			return nil, fmt.Errorf("undo content coding %s: %w", strings.TrimSpace(coding), err)
 		}
 	}
 	return body, nil
+}
+
+// undoers are the codings that are undone, by name.
+var undoers = map[string]func(*bufio.Reader) (io.Reader, error){
+	"gzip":    gunzip,
+	"x-gzip":  gunzip,
+	"deflate": inflate,
+	"br":      func(r *bufio.Reader) (io.Reader, error) { return brotli.NewReader(r), nil },
+	"zstd": func(r *bufio.Reader) (io.Reader, error) {
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20))
+		if err != nil {
+			return nil, err
+		}
+		return z.IOReadCloser(), nil
+	},
+}
+
+// members are the texts of a gzip file (RFC 1952, 2.2). What stands behind them and is none is passed over.
+type members struct {
+	r *bufio.Reader
+	z *gzip.Reader
+}
+
+// gunzip undoes gzip, if that is what it is: servers call by that name what they did not pack.
+func gunzip(r *bufio.Reader) (io.Reader, error) {
+	if !isGzip(r) {
+		return r, nil
+	}
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	z.Multistream(false)
+	return &members{r, z}, nil
+}
+
+func isGzip(r *bufio.Reader) bool {
+	magic, _ := r.Peek(2)
+	return string(magic) == "\x1f\x8b"
+}
+
+// Read reads on in the next member at the end of one.
+func (m *members) Read(p []byte) (int, error) {
+	for {
+		n, err := m.z.Read(p)
+		if n > 0 && err == io.EOF {
+			err = nil // it comes again
+		}
+		if n > 0 || err != io.EOF || !isGzip(m.r) {
+			return n, err
+		}
+		if err := m.z.Reset(m.r); err != nil {
+			return 0, fmt.Errorf("the next member of gzip: %w", err)
+		}
+		m.z.Multistream(false)
+	}
+}
+
+// inflate undoes deflate. That is zlib (RFC 9110, 8.4.1.2), and from some servers what is in it alone.
+func inflate(r *bufio.Reader) (io.Reader, error) {
+	if head, _ := r.Peek(2); len(head) == 2 && head[0]&15 == 8 && binary.BigEndian.Uint16(head)%31 == 0 {
+		return zlib.NewReader(r)
+	}
+	return flate.NewReader(r), nil
 }
