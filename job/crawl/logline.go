@@ -37,8 +37,15 @@ func (l *logLine) append(b []byte) []byte {
 	if !l.begun.IsZero() {
 		begun = fmt.Sprintf("%s+%d", strings.Replace(l.begun.UTC().Format("20060102150405.000"), ".", "", 1), l.took.Milliseconds())
 	}
+	mime := l.mime
+	switch { // as Heritrix's CrawlURI and MimetypeUtils have it
+	case mime == "" && l.status > 0:
+		mime = "no-type"
+	case mime == "":
+		mime = "unknown"
+	}
 	return fmt.Appendf(b, "%s %5d %10s %s %s %s %s #%03d %s %s %s %s\n", l.at.UTC().Format(logTime), l.status, size,
-		field(l.url), field(l.hops), field(l.via), field(l.mime), l.worker, begun, field(l.digest), field(l.source),
+		field(l.url), field(l.hops), field(l.via), field(mime), l.worker, begun, field(l.digest), field(l.source),
 		field(strings.Join(l.notes, ",")))
 }
 

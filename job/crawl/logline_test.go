@@ -17,8 +17,13 @@ func TestLogLine(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	l = logLine{at: l.at, status: -9998, size: -1, url: "http://a/b c\n", source: "seed", notes: []string{"x y", "z"}}
-	const other = "2011-06-23T17:12:09.591Z -9998          - http://a/b_c_ - - - #000 - - seed x_y,z\n"
+	const other = "2011-06-23T17:12:09.591Z -9998          - http://a/b_c_ - - unknown #000 - - seed x_y,z\n"
 	if got := string(l.append(nil)); got != other {
 		t.Errorf("got\n%swant\n%s", got, other)
+	}
+	l = logLine{at: l.at, status: 204, size: 0, url: "http://a/"}
+	const third = "2011-06-23T17:12:09.591Z   204          0 http://a/ - - no-type #000 - - - -\n"
+	if got := string(l.append(nil)); got != third {
+		t.Errorf("got\n%swant\n%s", got, third)
 	}
 }
