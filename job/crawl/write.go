@@ -101,19 +101,11 @@ func (j *Job) ends() error {
 
 // writeDown has visits count: their records and lines first, then what the store knows of them.
 func (j *Job) writeDown(all []*visit) error {
-	for _, v := range all {
-		for _, c := range v.all() {
-			if len(c.records) == 0 {
-				continue
-			}
-			places, err := j.archive.AddPacked(c.records, c.packed)
-			if err == nil {
-				err = j.index.Add(c.records, places)
-			}
-			if err != nil {
-				return fmt.Errorf("write the records of %s: %w", c.line.url, err)
-			}
+	if err := j.archiveAll(all); err != nil {
+		for _, v := range all {
+			err = errors.Join(err, v.close())
 		}
+		return err
 	}
 	for _, v := range all {
 		j.log(v)
@@ -141,6 +133,25 @@ func (j *Job) writeDown(all []*visit) error {
 		}
 	}
 	return err
+}
+
+// archiveAll writes the records of visits.
+func (j *Job) archiveAll(all []*visit) error {
+	for _, v := range all {
+		for _, c := range v.all() {
+			if len(c.records) == 0 {
+				continue
+			}
+			places, err := j.archive.AddPacked(c.records, c.packed)
+			if err == nil {
+				err = j.index.Add(c.records, places)
+			}
+			if err != nil {
+				return fmt.Errorf("write the records of %s: %w", c.line.url, err)
+			}
+		}
+	}
+	return nil
 }
 
 // log writes what a visit has to say.
