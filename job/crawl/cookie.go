@@ -5,17 +5,19 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/publicsuffix"
 
+	"holdfast/base/fault"
 	"holdfast/base/weburl"
 )
 
 // cookie is what a server wants to be told again (RFC 6265, 5.3).
 type cookie struct {
-	Name    string `json:"n"`
-	Value   string `json:"v"`
+	Name    octets `json:"n"`
+	Value   octets `json:"v"` // as it came, with the quotes that may stand around it
 	Domain  string `json:"d"`
 	Alone   bool   `json:"o,omitempty"` // no host below Domain is told
 	Path    string `json:"p"`
@@ -33,16 +35,48 @@ const (
 
 func (c *cookie) size() int { return len(c.Name) + len(c.Value) + len(c.Domain) + len(c.Path) }
 
+// octets are bytes, of which a text has a rune each: JSON has no others.
+type octets string
+
+// MarshalText implements encoding.TextMarshaler.
+func (o octets) MarshalText() ([]byte, error) {
+	text := make([]byte, 0, len(o))
+	for i := range len(o) {
+		text = utf8.AppendRune(text, rune(o[i]))
+	}
+	return text, nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (o *octets) UnmarshalText(text []byte) error {
+	b := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		if r > 0xff {
+			return fault.New(fault.Corrupt, "%q is no byte", r)
+		}
+		b = append(b, byte(r))
+	}
+	*o = octets(b)
+	return nil
+}
+
 // cookies are those of a site: a registrable domain, or a host that has none. The ones that were made first stand first.
 type cookies []cookie
 
-// cookieFrom reads a field Set-Cookie of an answer from u, for what it is as of now. gone is one that is to be forgotten.
+// cookieFrom reads a field Set-Cookie of an answer from u, for what it is as of now. gone is one that is to be forgotten. Name and
+// value are what stands there (RFC 6265, 5.2), as servers send what its grammar for them does not have: JSON, quotes, other alphabets.
 func cookieFrom(line string, u weburl.URL, now time.Time) (c cookie, gone, ok bool) {
-	h, err := http.ParseSetCookie(line)
-	if err != nil || len(h.Name)+len(h.Value) > mostCookieBytes || !httpguts.ValidHeaderFieldValue(h.Value) {
+	pair, attributes, _ := strings.Cut(line, ";")
+	name, value, ok := strings.Cut(pair, "=")
+	name, value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
+	if !ok || name == "" || len(name)+len(value) > mostCookieBytes || !httpguts.ValidHeaderFieldValue(pair) {
 		return c, false, false
 	}
-	c = cookie{Name: h.Name, Value: h.Value, Path: h.Path, Secure: h.Secure}
+	h, err := http.ParseSetCookie("a=;" + attributes)
+	if err != nil {
+		return c, false, false
+	}
+	c = cookie{Name: octets(name), Value: octets(value), Path: h.Path, Secure: h.Secure}
 	if c.Domain, c.Alone, ok = cookieDomain(u, h.Domain); !ok {
 		return c, false, false
 	}
@@ -159,7 +193,7 @@ func (all cookies) of(u weburl.URL, now time.Time) string {
 		if b.Len() > 0 {
 			b.WriteString("; ")
 		}
-		b.WriteString(c.Name + "=" + c.Value)
+		b.WriteString(string(c.Name + "=" + c.Value))
 	}
 	return b.String()
 }

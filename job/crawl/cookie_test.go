@@ -81,8 +81,7 @@ func TestCookiesAsOthers(t *testing.T) {
 			}
 			ou, _ := weburl.Parse(at)
 			got, err := ours.field(ou)
-			want := strings.ReplaceAll(r.Header.Get("Cookie"), `"`, "")
-			if err != nil || strings.ReplaceAll(got, `"`, "") != want {
+			if want := r.Header.Get("Cookie"); err != nil || got != want {
 				t.Fatalf("to %s %q is sent, want %q: %v\n%s", at, got, want, err, strings.Join(done, "\n"))
 			}
 		}
@@ -323,4 +322,55 @@ func FuzzCookie(f *testing.F) {
 			t.Errorf("%q is sent", field)
 		}
 	})
+}
+
+// TestCookieValues: a value goes back as it came (RFC 6265, 5.2 and 5.4), whatever it is but what a field can't have.
+func TestCookieValues(t *testing.T) {
+	u, _ := weburl.Parse("http://example.com/")
+	now := time.Now()
+	for line, want := range map[string]string{
+		`a="q"`:                             `a="q"`,
+		`a="q u"; Path=/`:                   `a="q u"`,
+		`a={"k":"v","n":1}; Path=/`:         `a={"k":"v","n":1}`,
+		`a="half`:                           `a="half`,
+		`a=b=c`:                             `a=b=c`,
+		`a= b\c, d 	;Path=/`:                `a=b\c, d`,
+		"a=caf\u00e9":                       "a=caf\u00e9",
+		"a=caf\xe9":                         "a=caf\xe9",
+		`a=""`:                              `a=""`,
+		`a=`:                                `a=`,
+		`user[name]=x`:                      `user[name]=x`,
+		"a=1; Path=/; Max-Age=60; Other=\"": "a=1",
+		"a=x\x01y":                          "",
+		"a=x\x7fy":                          "",
+		"a=x\r\ny":                          "",
+		"a=x\ty":                            "a=x\ty",
+		"a\x01=y":                           "",
+		"=y":                                "",
+		"y":                                 "",
+		"":                                  "",
+		"; Path=/":                          "",
+		"a=" + strings.Repeat("x", 5000):    "",
+	} {
+		c, gone, ok := cookieFrom(line, u, now)
+		got := ""
+		if ok {
+			got = cookies{}.set(c, gone, now).of(u, now)
+		}
+		if got != want {
+			t.Errorf("%q: %q is sent, want %q", line, got, want)
+		}
+	}
+	j := newJar(openStore(t)) // what is in the store comes back as it was
+	const line = "a=\"caf\xe9 \u2028<\""
+	site, err := j.take(u, http.Header{"Set-Cookie": {line}})
+	if err == nil {
+		err = j.st.Update(func(tx *store.Tx) error { return j.write(tx, site) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := newJar(j.st).field(u); err != nil || got != line {
+		t.Errorf("behind a restart %q is sent: %v", got, err)
+	}
 }
