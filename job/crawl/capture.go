@@ -17,6 +17,7 @@ type capture struct {
 	line    logLine
 	records []*warc.Record
 	packed  []archive.Packed    // those, or nil
+	at      archive.Place       // of the first of them, when it is written
 	x       *connector.Exchange // to be closed when the records are written; nil for none
 }
 

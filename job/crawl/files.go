@@ -18,7 +18,8 @@ type files struct {
 	index   *index.Index
 	logs    *logs
 	journal *journal.Writer // nil if none is kept
-	earlier *index.Earlier  // nil if there are none
+	earlier *index.Earlier  // where captures are looked for that servers can be asked about; nil if there are none
+	dedupe  *index.Earlier  // of those, what other crawls have: the store itself knows the payloads of this one; nil if there are none
 }
 
 // openFiles brings the files of a crawl to what the store says. moved are files of quarantines, with what was written and not
@@ -62,8 +63,8 @@ func openFiles(st *store.Store, cfg Config, log *slog.Logger) (f files, moved []
 
 // openEarlier opens the indexes of earlier crawls, and of what this one had when it began again. It is replaced when the crawl ends,
 // and stays as it was for who has it open.
-func (f *files) openEarlier(st *store.Store, paths []string) error {
-	again := false
+func (f *files) openEarlier(st *store.Store, others []string) error {
+	again, paths := false, others
 	err := st.Latest(func(r store.Reader) (err error) {
 		again, err = r.Look(againKey, func([]byte) error { return nil })
 		return err
@@ -72,13 +73,15 @@ func (f *files) openEarlier(st *store.Store, paths []string) error {
 		var own string
 		var ok bool
 		if own, ok, err = f.index.Published(); ok {
-			paths = append(paths[:len(paths):len(paths)], own)
+			paths = append(others[:len(others):len(others)], own)
 		}
 	}
-	if err != nil || len(paths) == 0 {
-		return err
+	if err == nil && len(others) > 0 {
+		f.dedupe, err = index.OpenEarlier(others...)
 	}
-	f.earlier, err = index.OpenEarlier(paths...)
+	if err == nil && len(paths) > 0 {
+		f.earlier, err = index.OpenEarlier(paths...)
+	}
 	return err
 }
 
@@ -95,8 +98,10 @@ func (f *files) close() (err error) {
 	if f.journal != nil {
 		err = errors.Join(err, f.journal.Close())
 	}
-	if f.earlier != nil {
-		err = errors.Join(err, f.earlier.Close())
+	for _, e := range []*index.Earlier{f.earlier, f.dedupe} {
+		if e != nil {
+			err = errors.Join(err, e.Close())
+		}
 	}
 	return err
 }

@@ -11,10 +11,12 @@ import (
 	"holdfast/kernel/store"
 )
 
-// original is the first capture of a payload.
+// original is the first capture of a payload, of those whose record is there.
 type original struct {
 	URL  string    `json:"url"`
 	Date time.Time `json:"date"`
+	File string    `json:"file,omitempty"` // that has its record; "" in stores that did not keep it
+	End  int64     `json:"end,omitempty"`  // where that ends
 }
 
 // originalKey is the key of the first capture of a payload, by its digest.
@@ -29,18 +31,16 @@ func (j *Job) revisits(c *capture, m *warc.Message) error {
 	var first original
 	known := false
 	err := j.env.Store.Latest(func(rd store.Reader) (err error) {
-		known, err = rd.Look(originalKey(r.Payload.SHA1), func(v []byte) error {
-			if err := json.Unmarshal(v, &first); err != nil {
-				return fault.New(fault.Corrupt, "what is known of payload %s is %q: %w", r.Payload.SHA1, v, err)
-			}
-			return nil
-		})
+		first, known, err = readOriginal(rd, r.Payload.SHA1)
 		return err
 	})
-	if err == nil && !known && j.earlier != nil {
+	if err == nil && known { // what a person took away is archived anew
+		known, err = j.archive.Has(first.File, first.End)
+	}
+	if err == nil && !known && j.dedupe != nil {
 		var was index.Capture
-		was, known, err = j.earlier.First(r.TargetURI, r.Payload.SHA1)
-		first = original{was.URL, was.Time}
+		was, known, err = j.dedupe.First(r.TargetURI, r.Payload.SHA1)
+		first = original{URL: was.URL, Date: was.Time}
 	}
 	if err != nil || !known {
 		return err
@@ -51,8 +51,19 @@ func (j *Job) revisits(c *capture, m *warc.Message) error {
 	return nil
 }
 
-// remembers has the payload of an answer known from now on, if it is the first one.
-func (c *capture) remembers(tx *store.Tx) error {
+// readOriginal is the first capture of a payload, which may be gone.
+func readOriginal(r store.Reader, d warc.Digest) (first original, known bool, err error) {
+	known, err = r.Look(originalKey(d), func(v []byte) error {
+		if err := json.Unmarshal(v, &first); err != nil {
+			return fault.New(fault.Corrupt, "what is known of payload %s is %q: %w", d, v, err)
+		}
+		return nil
+	})
+	return first, known, err
+}
+
+// remember has the payload of an answer known from now on, if it is the first one that is there.
+func (j *Job) remember(tx *store.Tx, c *capture) error {
 	if len(c.records) == 0 || c.line.size <= 0 {
 		return nil
 	}
@@ -60,14 +71,16 @@ func (c *capture) remembers(tx *store.Tx) error {
 	if r.Type != warc.Response || r.Truncated != "" {
 		return nil
 	}
-	k := originalKey(r.Payload.SHA1)
-	known, err := tx.Look(k, func([]byte) error { return nil })
-	if err != nil || known { // another one of those that are written down together
+	first, known, err := readOriginal(tx, r.Payload.SHA1)
+	if err == nil && known { // another one of those that are written down together
+		known, err = j.archive.Has(first.File, first.End)
+	}
+	if err != nil || known {
 		return err
 	}
-	b, err := json.Marshal(original{r.TargetURI, r.Date})
+	b, err := json.Marshal(original{URL: r.TargetURI, Date: r.Date, File: c.at.File, End: c.at.Offset + c.at.Length})
 	if err == nil {
-		tx.Set(k, b)
+		tx.Set(originalKey(r.Payload.SHA1), b)
 	}
 	return err
 }

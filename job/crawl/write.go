@@ -144,6 +144,7 @@ func (j *Job) archiveAll(all []*visit) error {
 			}
 			places, err := j.archive.AddPacked(c.records, c.packed)
 			if err == nil {
+				c.at = places[0]
 				err = j.index.Add(c.records, places)
 			}
 			if err != nil {
@@ -240,7 +241,7 @@ func (j *Job) sync() error {
 // visit writes down what came of a URL.
 func (w *writing) visit(v *visit) (err error) {
 	for _, c := range v.all() {
-		if err := c.remembers(w.tx); err != nil {
+		if err := w.j.remember(w.tx, c); err != nil {
 			return err
 		}
 	}

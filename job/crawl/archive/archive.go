@@ -63,6 +63,7 @@ type Archive struct {
 	begun   atomic.Value // likewise, for those who pack
 	packers sync.Pool
 	ended   []ended // files that have not their name yet
+	sizes   sizes
 }
 
 // current is the file that is open.
@@ -103,6 +104,7 @@ type Place struct {
 // Recovered is what a start had to put in order.
 type Recovered struct {
 	Moved []string // files of the quarantine with what was behind what counts
+	Lost  Lost     // of the files that had ended
 }
 
 // Open opens the archive of a store, and brings its files to what the store says of them.
@@ -131,7 +133,7 @@ func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 		s = state{}
 	}
 	for _, e := range s.Ended {
-		if err := a.name(e, &r); err != nil {
+		if err := a.name(e, &r); err != nil && !fault.Is(err, fault.Corrupt) { // what is gone is counted below
 			return nil, r, err
 		}
 	}
@@ -149,6 +151,9 @@ func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 		a.out.Reset(a.file, s.Open.Size)
 	}
 	if err := a.look(&r); err != nil {
+		return nil, r, errors.Join(err, a.Close())
+	}
+	if r.Lost, err = a.check(st, s.Ended); err != nil {
 		return nil, r, errors.Join(err, a.Close())
 	}
 	return a, r, nil
@@ -327,6 +332,9 @@ func (a *Archive) Commit(tx *store.Tx) error {
 		return err
 	}
 	tx.Set(stateKey, b)
+	for _, e := range a.ended {
+		tx.Set(endedKey(e.Name), sizeValue(e.Size))
+	}
 	return nil
 }
 

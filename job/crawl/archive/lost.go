@@ -1,0 +1,66 @@
+package archive
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store"
+)
+
+// Lost are files that have ended and are not as they were written: a disk or a person took them, or what is in them.
+type Lost struct {
+	Files int    `json:"files"`
+	First string `json:"first,omitempty"` // in the order of names, and what is wrong with it
+}
+
+// Keys of files that have ended: A name. A store has none of those that ended before it kept them.
+func endedKey(name string) store.Key { return stateKey.Str(name) }
+
+// endedFrom is in front of all of these.
+var endedFrom = stateKey.U8(1)
+
+func sizeValue(size int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(size)) }
+
+// check compares the files that have ended with what was written, by their sizes. more are those of which the store may speak
+// elsewhere only.
+func (a *Archive) check(st *store.Store, more []ended) (l Lost, err error) {
+	err = st.Latest(func(r store.Reader) error {
+		known := map[string]bool{}
+		entries, failed := r.Scan(endedFrom, stateKey.End())
+		for k, v := range entries {
+			name := string(k[len(stateKey):])
+			if len(v) != 8 {
+				return fault.New(fault.Corrupt, "what is known of %s is %x", name, v)
+			}
+			known[name] = true
+			if err := l.look(a, ended{name, int64(binary.BigEndian.Uint64(v))}); err != nil {
+				return err
+			}
+		}
+		for _, e := range more {
+			if !known[e.Name] {
+				if err := l.look(a, e); err != nil {
+					return err
+				}
+			}
+		}
+		return failed()
+	})
+	return l, err
+}
+
+// look compares one.
+func (l *Lost) look(a *Archive, e ended) error {
+	size, err := a.sizeOf(e.Name)
+	if err != nil || size == e.Size {
+		return err
+	}
+	if l.Files++; l.First == "" {
+		l.First = e.Name + " is gone"
+		if size >= 0 {
+			l.First = fmt.Sprintf("%s has %d bytes, and %d were written", e.Name, size, e.Size)
+		}
+	}
+	return nil
+}
