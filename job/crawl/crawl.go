@@ -161,6 +161,9 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 	if err := j.noteStart(inFlight); err != nil {
 		return nil, err
 	}
+	if j.lost.Files > 0 && !resting {
+		env.History.Warn("crawl.lost", "%s; the directory is %s", lostText(j.lost), j.cfg.Archive.Dir)
+	}
 	for _, name := range moved {
 		env.History.Note("crawl.cut", "what was written and not committed is in %s", name)
 	}

@@ -19,6 +19,7 @@ type files struct {
 	logs    *logs
 	journal *journal.Writer // nil if none is kept
 	earlier *index.Earlier  // where captures are looked for that servers can be asked about; nil if there are none
+	lost    archive.Lost    // WARC files that had ended
 	dedupe  *index.Earlier  // of those, what other crawls have: the store itself knows the payloads of this one; nil if there are none
 }
 
@@ -37,7 +38,7 @@ func openFiles(st *store.Store, cfg Config, log *slog.Logger) (f files, moved []
 	if f.archive, recovered, err = archive.Open(st, cfg.Archive); err != nil {
 		return f, nil, fmt.Errorf("open the archive: %w", err)
 	}
-	moved = recovered.Moved
+	moved, f.lost = recovered.Moved, recovered.Lost
 	if f.index, err = index.Open(st, index.Options{Dir: cfg.Archive.Dir, Disk: cfg.Archive.Disk, Log: log}); err != nil {
 		return f, nil, fmt.Errorf("open the index: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
@@ -38,6 +39,7 @@ func (j *Job) Notes() (notes [][2]string) {
 		flying := j.frontier.Flying()
 		notes = append([][2]string{{"crawl", fmt.Sprintf("%s, %d %s in flight, at work for %s", state, flying, plural(flying, "URL"),
 			j.clock.elapsed().Round(time.Second))}}, countsNotes(c)...)
+		notes = append(notes, lostNotes(j.lost)...)
 		return nil
 	})
 	if err != nil {
@@ -53,7 +55,12 @@ func NotesAtRest(r store.Reader) ([][2]string, error) {
 		return nil, err
 	}
 	at, err := Elapsed(r)
-	return append([][2]string{{"crawl", fmt.Sprintf("%s, was at work for %s", stateAtRest(c, at), at.Round(time.Second))}}, countsNotes(c)...), err
+	if err != nil {
+		return nil, err
+	}
+	lost, err := archive.ReadLost(r)
+	return append(append([][2]string{{"crawl", fmt.Sprintf("%s, was at work for %s", stateAtRest(c, at), at.Round(time.Second))}},
+		countsNotes(c)...), lostNotes(lost)...), err
 }
 
 // stateAtRest is what Heritrix calls the state of a crawl that does not run.
@@ -67,6 +74,23 @@ func stateAtRest(c frontier.Counts, elapsed time.Duration) string {
 		return "PAUSED"
 	}
 	return "READY"
+}
+
+// lostNotes says of WARC files that the start found gone, or of another size.
+func lostNotes(l archive.Lost) [][2]string {
+	if l.Files == 0 {
+		return nil
+	}
+	return [][2]string{{"lost", lostText(l)}}
+}
+
+func lostText(l archive.Lost) string {
+	files := "files are"
+	if l.Files == 1 {
+		files = "file is"
+	}
+	return fmt.Sprintf("%d WARC %s not as written: %s. Put back what you did not move away yourself; only a crawl with --again "+
+		"archives anew what it had", l.Files, files, l.First)
 }
 
 func countsNotes(c frontier.Counts) [][2]string {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 
 	"holdfast/base/fault"
@@ -21,6 +22,36 @@ func endedKey(name string) store.Key { return stateKey.Str(name) }
 var endedFrom = stateKey.U8(1)
 
 func sizeValue(size int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(size)) }
+
+// lostKey is the key of what the last start found.
+var lostKey = stateKey.U8(0)
+
+// ReadLost is what the last start found of files that had ended.
+func ReadLost(r store.Reader) (l Lost, err error) {
+	_, err = r.Look(lostKey, func(v []byte) error {
+		if err := json.Unmarshal(v, &l); err != nil {
+			return fault.New(fault.Corrupt, "what is known of lost WARC files is %q: %w", v, err)
+		}
+		return nil
+	})
+	return l, err
+}
+
+// keep has a Lost be what ReadLost reads.
+func (l Lost) keep(st *store.Store) error {
+	var was Lost
+	err := st.Latest(func(r store.Reader) (err error) { was, err = ReadLost(r); return err })
+	if err != nil || l == was {
+		return err
+	}
+	return st.Update(func(tx *store.Tx) error {
+		b, err := json.Marshal(l)
+		if err == nil {
+			tx.Set(lostKey, b)
+		}
+		return err
+	})
+}
 
 // check compares the files that have ended with what was written, by their sizes. more are those of which the store may speak
 // elsewhere only.
@@ -47,6 +78,9 @@ func (a *Archive) check(st *store.Store, more []ended) (l Lost, err error) {
 		}
 		return failed()
 	})
+	if err == nil {
+		err = l.keep(st)
+	}
 	return l, err
 }
 
