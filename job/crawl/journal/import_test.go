@@ -129,6 +129,9 @@ func contentOf(t testing.TB, st *store.Store, space byte) (all []string) {
 	err := st.Latest(func(r store.Reader) error {
 		entries, failed := r.Scan(store.Key{byte(store.Job), space}, store.Key{byte(store.Job), space + 1})
 		for k, v := range entries {
+			if space == 'F' && string(k[2:]) == "m" { // the clock of the frontier: what time it is
+				continue
+			}
 			all = append(all, fmt.Sprintf("%q %q", k[2:], v))
 		}
 		return failed()
