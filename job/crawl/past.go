@@ -119,6 +119,7 @@ func (c *capture) unmodified(p *past) {
 	r := c.records[0]
 	r.Type, r.Profile, r.RefersTo, r.RefersToURI, r.RefersToDate = warc.Revisit, warc.NotModified, p.id, p.url, p.date
 	r.Payload = p.payload
+	c.line.digest = string(p.payload.SHA1)
 	c.line.notes = append(c.line.notes, "warcRevisit:notModified")
 }
 

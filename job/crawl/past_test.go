@@ -162,7 +162,8 @@ func TestAgain(t *testing.T) {
 			}
 		}
 		if lines := r.lines("/a"); len(lines) != round+1 || !strings.HasSuffix(lines[round], " warcRevisit:notModified") ||
-			!strings.Contains(lines[round], "Z   304          0 ") {
+			!strings.Contains(lines[round], "Z   304          0 ") ||
+			strings.Fields(lines[round])[9] != first["/a"][0].Get("WARC-Payload-Digest") {
 			t.Errorf("round %d: crawl.log has %q", round, lines)
 		}
 		r.archived() // they are whole

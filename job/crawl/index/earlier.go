@@ -193,11 +193,20 @@ func sameDigest(is string, want warc.Digest) bool {
 	if is == want.Value() && want.Algorithm() == "sha1" || is == string(want) {
 		return true
 	}
+	return payloadOf(is) == want
+}
+
+// payloadOf is the digest that an index means; one that it has in a form of its own is as it stands there.
+func payloadOf(is string) warc.Digest {
+	text := is
 	if !strings.Contains(is, ":") {
-		is = "sha1:" + is
+		text = "sha1:" + is
 	}
-	d, err := warc.ParseDigest(is)
-	return err == nil && d == want
+	d, err := warc.ParseDigest(text)
+	if err != nil {
+		return warc.Digest(is)
+	}
+	return d
 }
 
 // Close closes the files.

@@ -31,9 +31,10 @@ func (e *Earlier) Last(url string) (last Kept, ok bool, err error) {
 	if err != nil || newest.Status != 200 && newest.Status != 304 || newest.Digest == "" {
 		return last, false, err
 	}
+	payload := payloadOf(newest.Digest)
 	var at string
 	err = e.captures(url, func(index string, l cdxj.Line) {
-		if l.Mime == cdxj.Revisit || l.Status != 200 || l.Digest != newest.Digest || !filepath.IsLocal(l.Filename) || l.Time < at {
+		if l.Mime == cdxj.Revisit || l.Status != 200 || !sameDigest(l.Digest, payload) || !filepath.IsLocal(l.Filename) || l.Time < at {
 			return
 		}
 		at, ok = l.Time, true

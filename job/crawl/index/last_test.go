@@ -30,6 +30,8 @@ func TestLast(t *testing.T) {
 			line("20260102000000", cdxj.Revisit, 200, a, "2.warc.gz")}, "1.warc.gz"},
 		{"not modified", []cdxj.Line{line("20260101000000", "text/html", 200, a, "1.warc.gz"),
 			line("20260102000000", cdxj.Revisit, 304, a, "2.warc.gz")}, "1.warc.gz"},
+		{"a digest in two forms", []cdxj.Line{line("20260101000000", "text/html", 200, a, "1.warc.gz"),
+			line("20260102000000", cdxj.Revisit, 200, "sha1:"+a, "2.warc.gz")}, "1.warc.gz"},
 		{"it changed, and changed back", []cdxj.Line{line("20260101000000", "text/html", 200, a, "1.warc.gz"),
 			line("20260102000000", "text/html", 200, b, "2.warc.gz"), line("20260103000000", cdxj.Revisit, 200, a, "3.warc.gz")}, "1.warc.gz"},
 		{"kept twice", []cdxj.Line{line("20260101000000", "text/html", 200, a, "1.warc.gz"),
