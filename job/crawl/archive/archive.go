@@ -302,11 +302,15 @@ func (a *Archive) Roll() error {
 	if a.file == nil {
 		return nil
 	}
-	if err := errors.Join(a.file.Sync(), a.file.Close()); err != nil {
+	if err := a.file.Sync(); err != nil { // it stays open, so that a Close behind this has nothing to complain of
 		return fmt.Errorf("end %s: %w", a.now.Name, err)
 	}
-	a.ended = append(a.ended, ended{a.now.Name, a.file.Size()})
+	name, file := a.now.Name, a.file
+	a.ended = append(a.ended, ended{name, file.Size()})
 	a.file, a.now = nil, current{}
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("end %s: %w", name, err)
+	}
 	return nil
 }
 

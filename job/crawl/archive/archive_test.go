@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/base/fault"
 	"holdfast/base/warc"
+	"holdfast/job/crawl/outfile/outfiletest"
 	"holdfast/kernel/store"
 )
 
@@ -308,5 +312,26 @@ func TestPlaces(t *testing.T) {
 		if block, err := io.ReadAll(e); string(block) != fmt.Sprintf("h%d text", i) || err != nil {
 			t.Errorf("at %d there is %q (%v)", at, block, err)
 		}
+	}
+}
+
+// TestEndFails: a file whose end could not be synced is still the one that is open: what comes behind the error says nothing else.
+func TestEndFails(t *testing.T) {
+	disk := &outfiletest.Disk{}
+	r := newRig(t)
+	r.opts.Disk = disk
+	r.again()
+	r.add("a.example")
+	disk.Before = func(c outfiletest.Change) error {
+		if c.Kind == "sync" {
+			return unix.EIO
+		}
+		return nil
+	}
+	if err := r.a.Roll(); !errors.Is(err, unix.EIO) {
+		t.Errorf("got %v", err)
+	}
+	if err := r.a.Close(); err != nil {
+		t.Errorf("then: %v", err)
 	}
 }
