@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/connector"
 	"holdfast/job/crawl"
 )
 
@@ -79,6 +80,15 @@ func summaryText(job string, s crawl.Summary) string {
 		job, s.State[:1]+strings.ToLower(s.State[1:]), conventional(s.Elapsed), s.SeedsCrawled, s.Seeds-s.SeedsCrawled, s.Hosts,
 		s.Done+s.Failed+s.Left, s.Done, s.Failed, s.Left, s.Bytes, roughly(s.Bytes), decimals(float64(s.Done)/seconds),
 		uint64(float64(s.Bytes)/1024/seconds), s.Queued+s.Waiting, s.HeldHosts, s.ExhaustedHosts, s.Refused, s.Budget)
+}
+
+// CrawlStatusHint is what a person should know of a status that tells of ourselves; "" for others.
+func CrawlStatusHint(status int) string {
+	if status != connector.FetchForbidden {
+		return ""
+	}
+	return "it leads to an address that is not public, which is not asked; if it is one's own server, name its address or network: " +
+		"--allow-address, or allow_addresses in a configuration"
 }
 
 // conventional is a duration as Heritrix writes it: 1h33m38s651ms, without what is in front of the first unit that is not 0.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -127,10 +129,24 @@ func (f *face) crawlEnded(ctx context.Context, place app.Place, job string, bega
 	if left := now.Queued + now.Waiting; left > 0 {
 		if now.Open == 0 {
 			return &exitError{LeftOver, fault.WithHint(errors.New("the budget is used up: "+count(left)+" are still to be fetched"),
-				"`holdfast crawl budget %s` shows and raises it", job)}
+				"`holdfast crawl budget %s%s` shows and raises it", job, f.sameDir())}
 		}
 		return &exitError{LeftOver, fault.WithHint(errors.New(count(left)+" are still to be fetched"),
-			"`holdfast crawl --job %s` goes on with them", job)}
+			"`holdfast crawl --job %s%s` goes on with them", job, f.sameDir())}
 	}
 	return nil
+}
+
+// sameDir is what a command needs to work in the directory that this one was given; what else it was given stands there.
+func (f *face) sameDir() string {
+	odd := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-", r)
+	}
+	switch {
+	case f.dataDir == "":
+		return ""
+	case strings.ContainsFunc(f.dataDir, odd):
+		return " --data-dir '" + strings.ReplaceAll(f.dataDir, "'", `'\''`) + "'"
+	}
+	return " --data-dir " + f.dataDir
 }

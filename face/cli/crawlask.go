@@ -62,6 +62,9 @@ func (f *face) showWhy(w app.CrawlWhy) {
 		state += ", a seed"
 	}
 	say("state: %s", state)
+	if hint := app.CrawlStatusHint(w.Status); hint != "" {
+		say("%s", hint)
+	}
 	verdict := "rejects it"
 	if w.Scope.Accept {
 		verdict = "accepts it"
