@@ -20,7 +20,7 @@ type files struct {
 	journal *journal.Writer // nil if none is kept
 	earlier *index.Earlier  // where captures are looked for that servers can be asked about; nil if there are none
 	lost    archive.Lost    // WARC files that had ended
-	dedupe  *index.Earlier  // of those, what other crawls have: the store itself knows the payloads of this one; nil if there are none
+	dedupe  *index.Earlier  // of those, what other crawls have: payloads of this one are in the store; nil if there are none
 }
 
 // openFiles brings the files of a crawl to what the store says. moved are files of quarantines, with what was written and not
