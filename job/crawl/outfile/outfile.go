@@ -151,13 +151,18 @@ func (f *File) CutBack(size int64) error {
 }
 
 // Sync makes durable what was written. After an error nobody knows what of it is, and the kernel would not tell another one: so each
-// fails, until what is in doubt was taken away by CutBack and written once more.
+// fails, until what is in doubt was taken away by CutBack and written once more. One for want of room, a Full fault, can
+// be called again: file systems look for room when bytes are written, so that it comes from those alone that keep what they have.
 func (f *File) Sync() error {
-	if f.failed == nil {
-		f.failed = f.f.Sync()
-	}
 	if f.failed != nil {
-		return noRoom(f.failed)
+		return f.failed
+	}
+	switch err := f.f.Sync(); {
+	case disk.NoRoom(err):
+		return noRoom(err)
+	case err != nil:
+		f.failed = err
+		return err
 	}
 	f.synced = f.size
 	return nil
