@@ -92,13 +92,6 @@ func (s *Site) Run(ctx context.Context) error {
 	beside := http.NewServeMux()
 	beside.HandleFunc("GET /{$}", s.show)
 	beside.HandleFunc("POST /kill", s.kill)
-	own := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if web.Foreign(r) || !web.Loopback(r.Host) {
-			http.Error(w, "this page belongs to another site", http.StatusForbidden)
-			return
-		}
-		beside.ServeHTTP(w, r)
-	})
 	var wg sync.WaitGroup
 	var failed [2]error
 	ctx, end := context.WithCancel(ctx)
@@ -106,8 +99,8 @@ func (s *Site) Run(ctx context.Context) error {
 	for i, x := range []struct {
 		ln net.Listener
 		h  http.Handler
-	}{{s.site, http.HandlerFunc(s.serve)}, {s.page, own}} {
-		srv := &http.Server{Handler: web.Limited(x.h, 1<<10, 10*time.Second), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	}{{s.site, http.HandlerFunc(s.serve)}, {s.page, ownPage(beside)}} {
+		srv := demoServer(x.h)
 		defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
 		wg.Go(func() {
 			defer end()
