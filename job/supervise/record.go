@@ -183,7 +183,7 @@ func forget(tx *store.Tx, before time.Time) (more bool, err error) {
 	entries, failed := tx.Scan(from, key('H').End())
 	n := 0
 	for k := range entries {
-		if n++; n > atOnce {
+		if n == atOnce {
 			more = true
 			break
 		}
@@ -194,6 +194,7 @@ func forget(tx *store.Tx, before time.Time) (more bool, err error) {
 		if ok && !rec.State.Over() || rec.State == Unknown {
 			continue
 		}
+		n++
 		tx.Delete(store.Key(nil).Raw(k))
 		if !ok {
 			continue

@@ -1,0 +1,53 @@
+package supervise
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"holdfast/job/supervise/rule"
+	"holdfast/kernel/store"
+	"holdfast/kernel/store/storetest"
+)
+
+// What is too old is forgotten but for what a person is still asked about, however much of that there is.
+func TestForget(t *testing.T) {
+	st := storetest.Open(t, t.TempDir()+"/store")
+	now := time.Now()
+	update := func(f func(tx *store.Tx) error) {
+		t.Helper()
+		if err := st.Update(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func(tx *store.Tx) error {
+		for i := range 1202 {
+			rec := &Record{Call: rule.Call{ID: fmt.Sprint(i), Group: fmt.Sprint(i)}, State: Unknown, Queued: now.Add(time.Duration(-i) * time.Second)}
+			if i%2 == 1 {
+				rec.State = Done
+			}
+			if err := putRecord(tx, rec, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	times := 0
+	for more := true; more; times++ {
+		if times > 10 {
+			t.Fatal("it never comes to an end")
+		}
+		update(func(tx *store.Tx) (err error) { more, err = forget(tx, now); return err })
+	}
+	err := st.Latest(func(r store.Reader) error {
+		counts, err := Counts(r)
+		all, bad := Actions(r, time.Time{}, 10_000)
+		if counts[Unknown] != 601 || counts[Done] != 0 || len(all) != 601 || bad != nil {
+			t.Errorf("left are %v, listed %d, %v", counts, len(all), bad)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
