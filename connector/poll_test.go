@@ -15,15 +15,15 @@ func TestPoll(t *testing.T) {
 		begin, n := time.Now(), 0
 		var told []Event
 		ctx, stop := context.WithCancel(t.Context())
-		err := Poll(ctx, 10*time.Second, 3*time.Second, func(ctx context.Context) ([]Sample, error) {
+		err := Poll(ctx, 10*time.Second, 3*time.Second, func(ctx context.Context) ([]Sample, []string, error) {
 			switch n++; n {
 			case 2:
-				return nil, errors.New("nobody there")
+				return nil, nil, errors.New("nobody there")
 			case 3:
 				<-ctx.Done()
-				return nil, ctx.Err()
+				return nil, nil, ctx.Err()
 			}
-			return []Sample{{Value: float64(n)}}, nil
+			return []Sample{{Value: float64(n)}}, nil, nil
 		}, func(_ context.Context, s Seen) error {
 			if told = append(told, s.Events...); len(told) == 4 {
 				stop()
@@ -48,7 +48,7 @@ func TestPoll(t *testing.T) {
 // What was not kept ends it.
 func TestPollEnds(t *testing.T) {
 	full := errors.New("full")
-	err := Poll(t.Context(), time.Hour, time.Hour, func(context.Context) ([]Sample, error) { return nil, nil },
+	err := Poll(t.Context(), time.Hour, time.Hour, func(context.Context) ([]Sample, []string, error) { return nil, nil, nil },
 		func(context.Context, Seen) error { return full })
 	if !errors.Is(err, full) {
 		t.Errorf("got %v", err)

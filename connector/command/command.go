@@ -63,17 +63,17 @@ func (w *Watcher) Watch(ctx context.Context, _ []byte, tell func(context.Context
 	return connector.Poll(ctx, w.every, w.cfg.Timeout+2*grace, w.look, tell)
 }
 
-func (w *Watcher) look(ctx context.Context) ([]connector.Sample, error) {
+func (w *Watcher) look(ctx context.Context) ([]connector.Sample, []string, error) {
 	if err := process.Safe(w.cfg.Run[0]); err != nil { // it may have changed since
-		return nil, err
+		return nil, nil, err
 	}
 	r, err := process.Command{Args: w.cfg.Run, User: w.user, Within: w.cfg.Timeout, Grace: grace, Keep: mostText}.Run(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	text := strings.ToValidUTF8(strings.TrimSpace(string(r.Output)), "\uFFFD")
 	if r.Late || r.Signal != 0 {
-		return nil, fault.New(fault.Transient, "%s: %v: %.200q", w.cfg.Run[0], r, text)
+		return nil, nil, fault.New(fault.Transient, "%s: %v: %.200q", w.cfg.Run[0], r, text)
 	}
-	return []connector.Sample{{Value: float64(r.Code), Text: text}}, nil
+	return []connector.Sample{{Value: float64(r.Code), Text: text}}, nil, nil
 }

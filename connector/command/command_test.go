@@ -67,7 +67,7 @@ func TestUnsafe(t *testing.T) {
 	if err := os.Chmod(name, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.look(t.Context()); err == nil || !strings.Contains(err.Error(), "others may write") {
+	if _, _, err := w.look(t.Context()); err == nil || !strings.Contains(err.Error(), "others may write") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := Open(Config{Run: []string{name}}, time.Hour); err == nil {

@@ -86,13 +86,13 @@ func (w *Watcher) Watch(ctx context.Context, _ []byte, tell func(context.Context
 	return connector.Poll(ctx, w.every, w.cfg.Timeout+time.Second, w.look, tell)
 }
 
-func (w *Watcher) look(ctx context.Context) ([]connector.Sample, error) {
+func (w *Watcher) look(ctx context.Context) ([]connector.Sample, []string, error) {
 	limited, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
 	defer cancel()
 	status := connector.Sample{Labels: map[string]string{"": statusSeries}}
 	req, err := http.NewRequestWithContext(limited, http.MethodGet, w.cfg.URL, nil)
 	if err != nil {
-		return nil, fault.New(fault.Permanent, "%w", err)
+		return nil, nil, fault.New(fault.Permanent, "%w", err)
 	}
 	req.Header.Set("User-Agent", "holdfast")
 	for k, v := range w.cfg.Headers {
@@ -105,11 +105,11 @@ func (w *Watcher) look(ctx context.Context) ([]connector.Sample, error) {
 		body, err = io.ReadAll(io.LimitReader(resp.Body, mostBody))
 	}
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 	if err != nil {
 		status.Text = err.Error()
-		return []connector.Sample{status}, nil
+		return []connector.Sample{status}, nil, nil
 	}
 	status.Value, status.Text = float64(resp.StatusCode), strings.ToValidUTF8(string(body), "\uFFFD")
 	all := []connector.Sample{status}
@@ -122,5 +122,5 @@ func (w *Watcher) look(ctx context.Context) ([]connector.Sample, error) {
 		}
 		all = append(all, connector.Sample{Labels: map[string]string{"": expirySeries}, Value: float64(earliest.Unix())})
 	}
-	return all, nil
+	return all, nil, nil
 }

@@ -22,7 +22,7 @@ func look(t *testing.T, cfg Config) []connector.Sample {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := w.look(t.Context())
+	all, _, err := w.look(t.Context())
 	if err != nil || len(all) == 0 || all[0].Labels[""] != statusSeries {
 		t.Fatalf("got %v, %v", all, err)
 	}

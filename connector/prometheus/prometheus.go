@@ -106,60 +106,10 @@ func newClient(s server) *client {
 
 func (c *client) close() { c.http.(*http.Transport).CloseIdleConnections() }
 
-// poll looks again and again. It is how both watchers watch.
-type poll struct {
-	every time.Duration
-	look  func(context.Context) (samples []connector.Sample, warnings []string, err error)
-	tell  func(context.Context, connector.Seen) error
-	told  map[string]bool // warnings of the last look
-	looks int
-}
-
-func (p *poll) run(ctx context.Context) error {
-	next := time.NewTicker(cmp.Or(p.every, defaultEvery))
-	defer next.Stop()
-	for ctx.Err() == nil {
-		samples, warnings, err := p.look(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		e := connector.Event{Kind: connector.EventLook, Samples: samples}
-		if err != nil {
-			e.Samples, e.Failed = nil, err.Error()
-		}
-		seen := connector.Seen{Events: append(p.notes(warnings), p.event(e))}
-		if err := p.tell(ctx, seen); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		select {
-		case <-ctx.Done():
-		case <-next.C:
-		}
-	}
-	return nil
-}
-
-func (p *poll) event(e connector.Event) connector.Event {
-	p.looks++
-	e.Time = time.Now()
-	e.ID = fmt.Sprintf("%d-%d", e.Time.UnixNano(), p.looks)
-	return e
-}
-
-// notes are the warnings that the last look had not.
-func (p *poll) notes(warnings []string) (all []connector.Event) {
-	now := map[string]bool{}
-	for _, w := range warnings {
-		if !p.told[w] && !now[w] {
-			all = append(all, p.event(connector.Event{Kind: connector.EventNote, Cause: w}))
-		}
-		now[w] = true
-	}
-	p.told = now
-	return all
+// poll looks again and again. It is how both watchers watch. A look has a limit of its own, and says so.
+func (c *client) poll(ctx context.Context, every time.Duration, look func(context.Context) ([]connector.Sample, []string, error),
+	tell func(context.Context, connector.Seen) error) error {
+	return connector.Poll(ctx, cmp.Or(every, defaultEvery), c.Timeout+time.Second, look, tell)
 }
 
 // tooMany is why a look with many series fails.

@@ -78,7 +78,7 @@ func (q *Query) Watch(ctx context.Context, _ []byte, tell func(context.Context, 
 		return fault.New(fault.Permanent, "watch metrics: %w", err)
 	}
 	k := &asker{client: c, api: a, query: q.cfg.Query}
-	return (&poll{every: q.cfg.Every, look: k.look, tell: tell}).run(ctx)
+	return c.poll(ctx, q.cfg.Every, k.look, tell)
 }
 
 // asker asks a Prometheus. It decodes the answer itself: api/prometheus/v1 knows no strings.

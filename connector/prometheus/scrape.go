@@ -84,7 +84,7 @@ func (s *Scrape) Watch(ctx context.Context, _ []byte, tell func(context.Context,
 	c := newClient(s.cfg.server())
 	defer c.close()
 	r := &scraper{client: c, cfg: s.cfg}
-	return (&poll{every: s.cfg.Every, look: r.look, tell: tell}).run(ctx)
+	return c.poll(ctx, s.cfg.Every, r.look, tell)
 }
 
 // scraper reads an endpoint.
