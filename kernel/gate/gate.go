@@ -191,7 +191,7 @@ func (g *Gate) Report(err error) {
 	g.mu.Lock()
 	now := time.Now()
 	if news := g.report(err, now); news {
-		g.schedule(now)
+		g.schedule(now, 0)
 	} else {
 		g.due = later(g.due, g.until)
 	}
@@ -249,8 +249,15 @@ func rootOf(cause string) string {
 	}, cause)
 }
 
-// schedule sets when a closed gate is probed next.
-func (g *Gate) schedule(now time.Time) { g.due = later(now.Add(g.pause(now)), g.until) }
+// schedule sets when a closed gate is probed next. The pause counts from when the canary set out, so that a slow one does
+// not put off the next; but half of it always comes behind its return, and all of it behind an answer that asks for time.
+func (g *Gate) schedule(now time.Time, took time.Duration) {
+	pause := g.pause(now)
+	if g.kind != fault.Throttled {
+		pause -= min(took, pause/2)
+	}
+	g.due = later(now.Add(pause), g.until)
+}
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {

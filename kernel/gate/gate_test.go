@@ -177,6 +177,21 @@ func TestRecoveryIsQuick(t *testing.T) {
 	}
 }
 
+// TestSlowCanary: canaries that take their time set out as often as others, and do not follow at each other's heels.
+func TestSlowCanary(t *testing.T) {
+	for _, c := range []struct{ takes, apart time.Duration }{
+		{0, time.Second}, {300 * time.Millisecond, time.Second}, {5 * time.Second, 5500 * time.Millisecond},
+	} {
+		o := Options{Closed: true, Fastest: time.Second, Slowest: time.Second, Jitter: -1}
+		with(t, o, &dependency{err: down, takes: c.takes}, func(t *testing.T, _ *Gate, d *dependency, _ *changes) {
+			time.Sleep(10*c.apart + c.takes + time.Millisecond)
+			if n := d.count(); n != 11 {
+				t.Errorf("%d canaries that take %v in %v, want one each %v", n, c.takes, 10*c.apart, c.apart)
+			}
+		})
+	}
+}
+
 func TestPauses(t *testing.T) {
 	for _, c := range []struct {
 		name       string

@@ -13,6 +13,7 @@ const landing = 2 * time.Second
 
 // canary is a probe in flight.
 type canary struct {
+	began   time.Time
 	result  chan error  // holds one
 	overdue *time.Timer // fires when the probe has ignored its time-out
 	cancel  func()      // ends the probe's context
@@ -35,8 +36,9 @@ func (g *Gate) Run(ctx context.Context) error {
 			flying = g.fly(ctx)
 		case err := <-flying.landed():
 			flying.end()
+			took := time.Since(flying.began)
 			flying = nil
-			g.judge(ctx, err)
+			g.judge(ctx, err, took)
 		case <-flying.late():
 			g.Report(fault.New(fault.Transient, "probe %s: no answer after %v", g.Status().Name,
 				g.opts.ProbeTimeout))
@@ -76,7 +78,7 @@ func fires(t *time.Timer) <-chan time.Time {
 // fly starts a probe. It has a moment more than its context, to return by itself.
 func (g *Gate) fly(ctx context.Context) *canary {
 	ctx, cancel := context.WithTimeout(ctx, g.opts.ProbeTimeout)
-	c := &canary{result: make(chan error, 1), cancel: cancel,
+	c := &canary{began: time.Now(), result: make(chan error, 1), cancel: cancel,
 		overdue: time.NewTimer(g.opts.ProbeTimeout + g.opts.Slowest)}
 	go func() { c.result <- g.opts.Probe(ctx) }() // land waits for it
 	return c
@@ -117,8 +119,8 @@ func (c *canary) land() error {
 	}
 }
 
-// judge opens or closes the gate by what the canary met.
-func (g *Gate) judge(ctx context.Context, err error) {
+// judge opens or closes the gate by what the canary met, and how long it was in flight.
+func (g *Gate) judge(ctx context.Context, err error, took time.Duration) {
 	if ctx.Err() != nil {
 		return // it was called back, so it says nothing
 	}
@@ -131,7 +133,7 @@ func (g *Gate) judge(ctx context.Context, err error) {
 			err = fault.As(fault.Transient, err)
 		}
 		g.report(err, now)
-		g.schedule(now)
+		g.schedule(now, took)
 	}
 	g.mu.Unlock()
 	g.tell()
