@@ -102,12 +102,14 @@ type Job struct {
 	broken   chan struct{} // closed when nobody writes visits down any more
 	errands  chan errand
 	progress progress
-	room     *engine.Room  // of the archive's disk
-	short    shortage      // of room for answers
-	ending   atomic.Bool   // a person has ended the crawl
-	over     atomic.Bool   // nothing is left to fetch
-	stopping chan struct{} // closed when it is to end
-	stopped  sync.Once
+	room     *engine.Room // of the archive's disk
+	short    shortage     // of room for answers
+	// unwritten is how many bytes answers have that are to be written, or are just now.
+	unwritten atomic.Int64
+	ending    atomic.Bool   // a person has ended the crawl
+	over      atomic.Bool   // nothing is left to fetch
+	stopping  chan struct{} // closed when it is to end
+	stopped   sync.Once
 }
 
 // New opens what the job has, and brings it to what the store says.

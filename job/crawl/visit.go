@@ -129,7 +129,7 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 			j.frontier.Return(l)
 			return nil, nil
 		}
-		if j.cutOff(v, err, set) {
+		if j.putOff(v, err, set) || j.cutOff(v, err, set) {
 			return v, nil
 		}
 		j.failed(v, err, set)
@@ -253,14 +253,20 @@ func (j *Job) fetch(ctx context.Context, u weburl.URL, header http.Header, wants
 	_, literal := j.seeds.hosts.Load(u.Host())
 	x, err := j.cfg.Fetch.Fetch(ctx, connector.FetchRequest{URL: u.String(), Header: header, Literal: literal, MaxBytes: set.maxBytes,
 		Bandwidth: set.bandwidth, Wants: wants})
+	if err == nil {
+		err = j.takeIn(x)
+	}
 	switch {
 	case fault.Is(err, fault.Full):
-		j.short.full(j.disk, err)
+		err = j.noRoom(u, err)
 	case err == nil:
 		j.short.fits(j.disk)
 		j.connected()
 	}
-	return x, err
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
 }
 
 // take waits until there is room, and for a URL whose host may be asked. tries is as in shortage.wait.

@@ -1,0 +1,154 @@
+package crawl
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/base/fault"
+	"holdfast/base/weburl"
+	"holdfast/connector"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
+	"holdfast/tests/testenv"
+)
+
+// TestLargeAnswer: an answer that finds no room, where others do, holds nobody up: it is put off, and in the end given up, and it is said
+// what can be done.
+func TestLargeAnswer(t *testing.T) {
+	t.Parallel()
+	other := newSite(t, map[string]string{"/": `<a href="/a">a</a><a href="/b">b</a>`, "/a": "a", "/b": "b"})
+	r := newRig(t, map[string]string{"/": `<a href="/big">big</a><a href="/c">c</a>`, "/big": "big", "/c": "c"})
+	soon, retries := time.Millisecond, 2
+	r.cfg.Settings.RetryAfter, r.cfg.Settings.Retries = &soon, &retries
+	r.cfg.Seeds = append(r.cfg.Seeds, other.URL+"/")
+	var asked atomic.Int64
+	r.cfg.Fetch = hooked{r.cfg.Fetch, func(url string) error {
+		if !strings.HasSuffix(url, "/big") {
+			return nil
+		}
+		asked.Add(1)
+		return fault.New(fault.Full, "write the file of an answer: %w", unix.ENOSPC)
+	}}
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	if err := r.run(ctx); err != nil || ctx.Err() != nil {
+		t.Fatal(err, ctx.Err())
+	}
+	if n := asked.Load(); n != int64(mostLarge+retries) {
+		t.Errorf("it was asked for %d times", n)
+	}
+	if c := r.counts(); c.Failed != 1 || c.Done != 7 {
+		t.Errorf("%+v", c)
+	}
+	if lines := r.lines("/big"); len(lines) != 1 || !strings.Contains(lines[0], " -5 ") || !strings.Contains(lines[0], "err=permanent") {
+		t.Errorf("crawl.log has %q", lines)
+	}
+	text, err := os.ReadFile(filepath.Join(r.cfg.Logs, errorsLog))
+	if err != nil || strings.Count(string(text), "\n") != 1 || !strings.Contains(string(text), "/big") || !strings.Contains(string(text), "max_bytes") {
+		t.Errorf("it says %q %v", text, err)
+	}
+}
+
+// TestFullIsNotLarge: what finds no room on a full disk is not put off, however often.
+func TestFullIsNotLarge(t *testing.T) {
+	dir := testenv.SmallDisk(t, 4<<20)
+	room, err := engine.NewRoom(dir, engine.RoomLimits{Soft: 1 << 20, Hard: 1}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &Job{env: engine.Env{Dir: dir, Room: room}, room: room, disk: gate.New("disk", gate.Options{})}
+	j.cfg.Archive.Dir = dir
+	u, _ := weburl.Parse("http://example.com/big")
+	full := fault.New(fault.Full, "no room")
+	fill := filepath.Join(dir, "fill")
+	if err := os.WriteFile(fill, make([]byte, 5<<19), 0o600); err != nil { // above the mark, but not by much
+		t.Fatal(err)
+	}
+	for range 3 * mostLarge {
+		if err := j.noRoom(u, full); !errors.Is(err, full) || !unasked(t.Context(), err) {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(fill); err != nil {
+		t.Fatal(err)
+	}
+	for range mostLarge - 1 {
+		if err := j.noRoom(u, full); !unasked(t.Context(), err) {
+			t.Fatal(err)
+		}
+	}
+	if err := j.noRoom(u, full); unasked(t.Context(), err) || !errors.Is(err, errLarge) {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("there are %v %v", left, err)
+	}
+}
+
+// TestLargerThanTheArchive: an answer that fits where answers lie until they are written, and not where the WARC files are, ends no run:
+// all else is archived, and nothing else is fetched again.
+func TestLargerThanTheArchive(t *testing.T) {
+	t.Parallel()
+	large := make([]byte, 12<<20)
+	_, _ = rand.Read(large)
+	r := newRig(t, map[string]string{"/": `<a href="/big">big</a><a href="/c">c</a>`, "/big": string(large), "/c": "c"})
+	r.site.types = map[string]string{"/big": "application/octet-stream"}
+	r.cfg.Archive.Dir = testenv.SmallDisk(t, 8<<20)
+	soon, retries := time.Millisecond, 1
+	r.cfg.Settings.RetryAfter, r.cfg.Settings.Retries = &soon, &retries
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	if err := r.run(ctx); err != nil || ctx.Err() != nil {
+		t.Fatal(err, ctx.Err())
+	}
+	if c := r.counts(); c.Failed != 1 || c.Done != 3 {
+		t.Errorf("%+v", c)
+	}
+	r.site.mu.Lock()
+	defer r.site.mu.Unlock()
+	if r.site.asked["/"] != 1 || r.site.asked["/c"] != 1 || r.site.asked["/big"] != mostLarge+retries {
+		t.Errorf("asked for %v", r.site.asked)
+	}
+}
+
+// TestTakenIn: what is to be written has its room, also if it is closed twice.
+func TestTakenIn(t *testing.T) {
+	room, err := engine.NewRoom(testenv.SmallDisk(t, 4<<20), engine.RoomLimits{Soft: 1, Hard: 1}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &Job{room: room}
+	answer := func() *connector.Exchange { return &connector.Exchange{Received: sized3{}} }
+	first := answer()
+	if err := j.takeIn(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.takeIn(answer()); !fault.Is(err, fault.Full) {
+		t.Errorf("the second finds room too: %v", err)
+	}
+	if err := errors.Join(first.Close(), first.Close()); err != nil {
+		t.Error(err)
+	}
+	if n := j.unwritten.Load(); n != 0 {
+		t.Errorf("%d bytes are to be written", n)
+	}
+	if err := j.takeIn(answer()); err != nil {
+		t.Error(err)
+	}
+}
+
+// sized3 is an answer of 3 MiB.
+type sized3 struct{ connector.Bytes }
+
+func (sized3) Size() int64  { return 3 << 20 }
+func (sized3) Close() error { return nil }
