@@ -49,6 +49,7 @@ var jobs = []struct {
 	{"collect", func() jobConfig { return new(collectConfig) }},
 	{crawlKind, func() jobConfig { return new(crawlConfig) }},
 	{"stream", func() jobConfig { return new(streamConfig) }},
+	{superviseKind, func() jobConfig { return new(superviseConfig) }},
 	{transferKind, func() jobConfig { return new(transferConfig) }},
 }
 

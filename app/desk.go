@@ -37,7 +37,9 @@ type Desk struct {
 
 // NewDesk returns the desk of a running engine.
 func NewDesk(p *Plan, e *engine.Engine) *Desk {
-	return &Desk{plan: p, eng: e, since: time.Now(), work: map[*Work]struct{}{}}
+	d := &Desk{plan: p, eng: e, since: time.Now(), work: map[*Work]struct{}{}}
+	p.desk.Store(d)
+	return d
 }
 
 // OpenDesk returns the desk of a data directory in which no engine runs. A Busy fault says that one

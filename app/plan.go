@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
@@ -40,6 +41,8 @@ type Plan struct {
 	config *Config // that the plan was made of, nil for none
 
 	before func(ctx context.Context) error // what is done before anything runs; nil for nothing
+
+	desk atomic.Pointer[Desk] // of the running engine; nil before
 
 	mu sync.Mutex // guards Jobs, which a reload changes
 

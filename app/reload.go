@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,6 +19,8 @@ type Reloaded struct {
 	Changed []string `json:"changed"` // jobs that were started again with another configuration
 	Removed []string `json:"removed"` // jobs that ended; what they hold stays
 	Kept    []string `json:"kept"`    // jobs that did not notice
+	// Rules are the supervise jobs that read their rule files anew, with what is other in them.
+	Rules map[string]string `json:"rules,omitempty"`
 	// Later are keys that have another value now, which counts from the next start of the process on.
 	Later []string `json:"later"`
 }
@@ -34,17 +37,26 @@ func (r Reloaded) String() string {
 			parts = append(parts, p.what+": "+strings.Join(p.names, ", "))
 		}
 	}
+	for _, job := range slices.Sorted(maps.Keys(r.Rules)) {
+		parts = append(parts, fmt.Sprintf("rules of %s: %s", job, r.Rules[job]))
+	}
 	return strings.Join(parts, "; ")
 }
 
-// Reloadable reports whether the plan came from a file that can be read anew.
-func (p *Plan) Reloadable() bool { return p.config != nil && p.config.file != "" }
+// Reloadable reports whether there is something that can be read anew: a configuration file, or rules.
+func (p *Plan) Reloadable() bool {
+	return p.hasFile() || slices.ContainsFunc(p.Jobs, func(j Job) bool { return j.Kind == superviseKind })
+}
+
+// hasFile reports whether the plan came from a configuration file.
+func (p *Plan) hasFile() bool { return p.config != nil && p.config.file != "" }
 
 // drainFor is how long a reload waits for one job to drain.
 const drainFor = time.Minute
 
-// Reload reads the configuration file anew. A mistake in it changes nothing. A job whose configuration is
-// another is started again, new ones begin, ones that are gone end in order; the others do not notice.
+// Reload reads the configuration file anew, and the rule files of supervise jobs. A mistake in a file changes nothing of what it is
+// about. A job whose configuration is another is started again, new ones begin, ones that are gone end in order; the others do not
+// notice.
 func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 	if d.eng == nil || !d.plan.Reloadable() {
 		return out, hint(fault.New(fault.Invalid, "no configuration file is at work in %s", d.plan.Place.Dir),
@@ -52,6 +64,10 @@ func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 	}
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	if !d.plan.hasFile() {
+		out.Rules, err = d.reloadRules(ctx, d.eng.Names())
+		return out, err
+	}
 	c, err := Load(d.plan.config.file)
 	if err != nil {
 		return out, err
@@ -67,8 +83,9 @@ func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 		return out, hint(fmt.Errorf("reload: %w", err), "done so far: %s; reload again", out)
 	}
 	out.Later = c.differs(d.plan.config)
+	out.Rules, err = d.reloadRules(ctx, out.Kept)
 	d.plan.Log.Info("configuration read anew: " + out.String())
-	return out, nil
+	return out, err
 }
 
 // apply makes the running jobs those of the list. New ones come first: an engine without jobs would end.

@@ -97,7 +97,7 @@ func jobSchema() *jsonschema.Schema {
 	work.Properties.Set("sinks", namedSchema(oneSchema(kindSchemas(sinks), besides)))
 	further, _ := work.Properties.Get("sinks")
 	return oneSchema(map[string]*jsonschema.Schema{"collect": work, "stream": streamSchema(further),
-		crawlKind: crawlSchema(), transferKind: transferSchema()}, nil)
+		crawlKind: crawlSchema(), superviseKind: structSchema(&superviseConfig{}), transferKind: transferSchema()}, nil)
 }
 
 func crawlSchema() *jsonschema.Schema {

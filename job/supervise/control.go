@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/connector"
 	"holdfast/job/supervise/decide"
 	"holdfast/job/supervise/rule"
 	"holdfast/kernel/engine"
@@ -17,6 +18,22 @@ import (
 	"holdfast/kernel/queue"
 	"holdfast/kernel/store"
 )
+
+// commands are what a person can ask for, with how many words each takes.
+var commands = map[string]int{"reload": 0, "rules": 0, "silence": 4, "unsilence": 1, "silences": 0, "repeat": 1, "abandon": 1, "explain": 2}
+
+// AtRest is Command for a job that does not run, over its store.
+func AtRest(ctx context.Context, env engine.Env, cfg Config, name string, args []string) (text string, err error) {
+	j, err := New(env, cfg)
+	if err != nil {
+		return "", err
+	}
+	defer j.queue.Close()
+	if name == "reload" {
+		return "it reads its rules when it starts", nil
+	}
+	return j.Command(ctx, name, args)
+}
 
 // Command carries out what a person asks for:
 //
@@ -27,9 +44,9 @@ import (
 //	silences                      as JSON
 //	repeat ACTION                 an action is to be done (again)
 //	abandon ACTION                an action of which nobody knows is not to be done
+//	explain SOURCE LINE           what each rule makes of a line, as JSON; SOURCE may be empty
 func (j *Job) Command(_ context.Context, name string, args []string) (string, error) {
-	want := map[string]int{"reload": 0, "rules": 0, "silence": 4, "unsilence": 1, "silences": 0, "repeat": 1, "abandon": 1}
-	n, ok := want[name]
+	n, ok := commands[name]
 	switch {
 	case !ok:
 		return "", fault.New(fault.Invalid, "a supervise job knows no command %q", name)
@@ -40,7 +57,11 @@ func (j *Job) Command(_ context.Context, name string, args []string) (string, er
 	case "reload":
 		return j.reload()
 	case "rules":
-		return asJSON(j.rules())
+		all, err := j.rules()
+		if err != nil {
+			return "", err
+		}
+		return asJSON(all)
 	case "silence":
 		return j.silence(args[0], args[1], args[2], args[3])
 	case "unsilence":
@@ -51,6 +72,8 @@ func (j *Job) Command(_ context.Context, name string, args []string) (string, er
 		return asJSON(j.machine.Silences())
 	case "repeat":
 		return j.revive(args[0], Queued)
+	case "explain":
+		return j.explain(args[0], args[1])
 	}
 	return j.revive(args[0], Abandoned)
 }
@@ -112,29 +135,103 @@ func difference(was, now *rule.Set) string {
 	return text
 }
 
-// RuleStatus is what is known of a rule.
+// RuleStatus is what is known of a rule: what it says, and how often what became of it.
 type RuleStatus struct {
-	Name    string            `json:"name"`
-	Mode    rule.Mode         `json:"mode"`
-	Why     string            `json:"why,omitempty"`
-	Where   string            `json:"where"` // FILE:LINE
+	Name  string    `json:"name"`
+	Mode  rule.Mode `json:"mode"`
+	Why   string    `json:"why,omitempty"`
+	Where string    `json:"where"` // FILE:LINE
+	rule.Words
 	Matched uint64            `json:"matched"`
 	Due     uint64            `json:"due"` // times that ran out
 	Became  map[string]uint64 `json:"became"`
+	Failed  uint64            `json:"failed"`        // actions that were not done, though they were tried
 	Seen    time.Time         `json:"seen,omitzero"` // when something matched last
 }
 
-func (j *Job) rules() (all []RuleStatus) {
+// Describe is what a set of rules says, of which nothing has happened yet.
+func Describe(set *rule.Set) (all []RuleStatus) {
+	for _, r := range set.Rules {
+		all = append(all, RuleStatus{Name: r.Name, Mode: r.Mode, Why: r.Why, Where: set.Where(r), Words: r.Words(), Became: map[string]uint64{}})
+	}
+	return all
+}
+
+func (j *Job) rules() (all []RuleStatus, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, r := range j.set.Rules {
-		c, _ := j.machine.Counts(r.Name)
-		s := RuleStatus{Name: r.Name, Mode: r.Mode, Why: r.Why, Where: j.set.Where(r), Matched: c.Matched, Due: c.Due, Seen: c.Seen,
-			Became: map[string]uint64{}}
+	all = Describe(j.set)
+	for i := range all {
+		s := &all[i]
+		c, _ := j.machine.Counts(s.Name)
+		s.Matched, s.Due, s.Seen = c.Matched, c.Due, c.Seen
 		for o := decide.Acted; o <= decide.Refused; o++ {
 			s.Became[o.String()] = c.Of(o)
 		}
-		all = append(all, s)
+	}
+	err = j.env.Store.Latest(func(r store.Reader) error {
+		for i := range all {
+			n, err := count(r, failedKey(all[i].Name))
+			if err != nil {
+				return err
+			}
+			all[i].Failed = n
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Opinion is what a rule makes of a line.
+type Opinion struct {
+	Rule    string `json:"rule"`
+	Matched bool   `json:"matched"`
+	// Why it is not about the line, or Outcome and Reason say what it would lead to now, and Actions what would be done.
+	Why     string   `json:"why,omitempty"`
+	Key     string   `json:"key,omitempty"`
+	Outcome string   `json:"outcome,omitempty"`
+	Reason  string   `json:"reason,omitempty"`
+	Actions []string `json:"actions,omitempty"`
+}
+
+// explain says what each rule would make of a line of a source now.
+func (j *Job) explain(source, line string) (string, error) {
+	now := time.Now()
+	e := connector.Event{Kind: connector.EventLine, Time: now, ID: "explain", Line: []byte(line), Fields: map[string]string{}}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	id := ""
+	for _, s := range j.set.Sources {
+		if source != "" && (s.Title == source || strings.HasPrefix(s.Title, source+" ") || s.Kind+" "+source == s.Title) {
+			id = s.ID
+		}
+	}
+	if source != "" && id == "" {
+		return "", fault.WithHint(fault.New(fault.NotFound, "no rule watches %q", source), "sources are: %s", strings.Join(titles(j.set), "; "))
+	}
+	found, err := j.machine.Explain(id, &e, now)
+	if err != nil {
+		return "", err
+	}
+	all := []Opinion{}
+	for _, f := range found {
+		o := Opinion{Rule: f.Rule, Matched: f.Matched, Why: f.Why}
+		if d := f.Decision; d != nil {
+			o.Key, o.Outcome, o.Reason = d.Key, d.Outcome.String(), d.Reason
+			for i := range d.Calls {
+				o.Actions = append(o.Actions, d.Calls[i].Words())
+			}
+		}
+		all = append(all, o)
+	}
+	return asJSON(all)
+}
+
+func titles(set *rule.Set) (all []string) {
+	for _, s := range set.Sources {
+		if !s.Looks() {
+			all = append(all, s.Title)
+		}
 	}
 	return all
 }
@@ -205,14 +302,17 @@ func (j *Job) revive(id string, as State) (string, error) {
 	return "", err
 }
 
-// again has the actions of a decision be looked at again.
+// again has the actions of a decision be looked at again. If others of them are being done, or are due again, who does them sees it.
 func (j *Job) again(tx *store.Tx, group string) error {
 	f, ok, err := j.queue.Find(tx, group)
 	switch {
 	case err != nil:
 		return err
 	case ok && f.ID != 0:
-		_, err = j.queue.Revive(tx, f.ID)
+		task, _, _, err := j.queue.Show(tx, f.ID)
+		if err == nil && task.State == queue.Dead {
+			_, err = j.queue.Revive(tx, f.ID)
+		}
 		return err
 	case ok:
 		if _, err := j.queue.Forget(tx, group); err != nil {

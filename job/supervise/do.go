@@ -84,21 +84,38 @@ func (j *Job) doGroup(ctx, work context.Context, lease queue.Lease) error {
 	if g.failed != nil || g.broken {
 		return g.failed // what was broken off, or did not begin, is found at the next start
 	}
-	return j.env.Store.Update(func(tx *store.Tx) error {
-		again := time.Duration(0)
-		for _, rec := range g.records {
-			switch {
-			case rec.State == Unknown:
-				return j.queue.Dead(tx, lease, "nobody knows whether it was done: "+rec.Call.Words())
-			case rec.State == Queued:
-				again = max(again, rec.Call.RetryAfter)
-			}
+	return j.env.Store.Update(func(tx *store.Tx) error { return g.over(tx, lease) })
+}
+
+// over gives the task of a decision back. What the records are is read anew: a person may have had one be done again meanwhile.
+func (g *doing) over(tx *store.Tx, lease queue.Lease) error {
+	records, err := readGroup(tx, lease.Key)
+	if err != nil {
+		return err
+	}
+	open, wait := false, time.Duration(0)
+	for _, rec := range records {
+		switch {
+		case rec.State == Unknown:
+			return g.j.queue.Dead(tx, lease, "nobody knows whether it was done: "+rec.Call.Words())
+		case rec.State == Queued:
+			open, wait = true, max(wait, g.waits(rec.Call.ID))
 		}
-		if again > 0 {
-			return j.queue.Release(tx, lease, again)
+	}
+	if open {
+		return g.j.queue.Release(tx, lease, wait)
+	}
+	return g.j.queue.Done(tx, lease)
+}
+
+// waits is how long an action is not tried again: none for one that a person had be done again.
+func (g *doing) waits(id string) time.Duration {
+	for _, rec := range g.records {
+		if rec.Call.ID == id && g.tried[rec] {
+			return rec.Call.RetryAfter
 		}
-		return j.queue.Done(tx, lease)
-	})
+	}
+	return 0
 }
 
 // doing is a decision whose actions are being done.

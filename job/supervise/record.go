@@ -54,6 +54,7 @@ type Record struct {
 //	H time(8) id      (nothing): the records, the newest first: time is the complement of the nanoseconds since 1970
 //	G group           the ids of the actions of one decision, as JSON
 //	N state           how many records are in a state
+//	F rule            how many actions of a rule have failed since the store began
 //	L                 which life of the store this is, and when it began with a checkpoint of another, as JSON
 //	B rule 0 name     the breaker of an action, as JSON
 func key(part byte) store.Key             { return store.Key{byte(store.Job), part} }
@@ -62,6 +63,7 @@ func recordKey(id string) store.Key       { return key('A').Str(id) }
 func timeKey(at time.Time) store.Key      { return key('H').U64(^uint64(max(at.UnixNano(), 0))) }
 func groupKey(group string) store.Key     { return key('G').Str(group) }
 func countKey(s State) store.Key          { return key('N').Str(string(s)) }
+func failedKey(rule string) store.Key     { return key('F').Str(rule) }
 
 // ReadRecord reads what is known of an action.
 func ReadRecord(r store.Reader, id string) (rec Record, ok bool, err error) {
@@ -83,6 +85,11 @@ func putRecord(tx *store.Tx, rec *Record, was State) error {
 	tx.Set(recordKey(rec.Call.ID), b)
 	if was == rec.State {
 		return nil
+	}
+	if rec.State == Failed {
+		if err := addTo(tx, failedKey(rec.Call.Rule), 1); err != nil {
+			return err
+		}
 	}
 	if was == "" {
 		tx.Set(timeKey(rec.Queued).Str(rec.Call.ID), nil)
@@ -154,26 +161,39 @@ func Counts(r store.Reader) (map[State]uint64, error) {
 	return all, nil
 }
 
-// Actions are at most limit records of those that were queued before a time, the newest first; the zero time is all of them.
-func Actions(r store.Reader, before time.Time, limit int) (all []Record, err error) {
+// Query asks for actions.
+type Query struct {
+	Rule   string    // "" is all
+	State  State     // "" is all
+	Before time.Time // that were queued before; the zero time is all
+	Max    int
+}
+
+// looksAt is how many records a query looks at, at most.
+const looksAt = 20_000
+
+// Actions are the records that a query asks for, the newest first. next, if it is not zero, is the Before with which there may be more.
+func Actions(r store.Reader, q Query) (all []Record, next time.Time, err error) {
 	from := timeKey(time.Unix(1<<33, 0))
-	if !before.IsZero() {
-		from = timeKey(before.Add(-1))
+	if !q.Before.IsZero() {
+		from = timeKey(q.Before.Add(-1))
 	}
 	entries, failed := r.Scan(from, key('H').End())
+	looked := 0
 	for k := range entries {
-		if len(all) == limit {
-			break
-		}
 		rec, ok, err := ReadRecord(r, string(k[len(from):]))
 		if err != nil {
-			return nil, err
+			return nil, next, err
 		}
-		if ok {
+		if ok && (q.Rule == "" || rec.Call.Rule == q.Rule) && (q.State == "" || rec.State == q.State) {
 			all = append(all, rec)
 		}
+		if looked++; ok && (len(all) == q.Max || looked >= looksAt) {
+			next = rec.Queued
+			break
+		}
 	}
-	return all, failed()
+	return all, next, failed()
 }
 
 // forget forgets records that are over and were queued before a time, some at once, and reports whether there are more.

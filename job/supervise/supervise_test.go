@@ -166,12 +166,18 @@ func (r *rig) end() {
 // records are all actions, the oldest first.
 func (r *rig) records() (all []Record) {
 	r.Helper()
-	err := r.st.Latest(func(rd store.Reader) (err error) {
-		all, err = Actions(rd, time.Time{}, 1_000_000)
-		return err
-	})
-	if err != nil {
-		r.Fatal(err)
+	for q := (Query{Max: 1000}); ; {
+		err := r.st.Latest(func(rd store.Reader) error {
+			page, next, err := Actions(rd, q)
+			all, q.Before = append(all, page...), next
+			return err
+		})
+		if err != nil {
+			r.Fatal(err)
+		}
+		if q.Before.IsZero() {
+			break
+		}
 	}
 	slices.Reverse(all)
 	return all

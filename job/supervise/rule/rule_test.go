@@ -71,7 +71,7 @@ func TestTheShapeOfARuleFile(t *testing.T) {
 	if r.Cooldown.For.String() != "30s" || r.Mode != Live || r.Unknown != Ask || *r.Tests[0].Expect.Suppressed != 2 {
 		t.Errorf("got %+v", r)
 	}
-	if got := s.Sources[0].Title; got != `journal{unit: "electrs.service"}` {
+	if got := s.Sources[0].Title; got != `journal {unit: "electrs.service"}` {
 		t.Errorf("title %s", got)
 	}
 	if a := s.Rule("ibd").OnChange; len(a) != 1 || !a[0].Initial || a[0].Timeout != defaultTimeout {

@@ -116,9 +116,18 @@ func (s *Source) settle(d *decoder, path string) {
 		d.wrong(path+".every", "want at least 100ms")
 	}
 	s.since(d, path)
-	text := s.Kind + canonical(reflect.ValueOf(s.Config).Elem(), false)
 	sum := sha256.Sum256([]byte(s.Kind + canonical(reflect.ValueOf(s.Config).Elem(), true) + s.Every.String() + s.Since))
-	s.ID, s.Title = s.Kind+"-"+hex.EncodeToString(sum[:6]), text
+	s.ID, s.Title = s.Kind+"-"+hex.EncodeToString(sum[:6]), s.title()
+}
+
+// title is "unit bitcoind.service", and where more is said all of it: journal {priority: "err", unit: "a.service"}.
+func (s *Source) title() string {
+	fields, names := known(reflect.ValueOf(s.Config).Elem())
+	said := slices.DeleteFunc(names, func(name string) bool { return fields[name].IsZero() })
+	if len(said) == 1 && said[0] == s.kind.Word {
+		return s.Kind + " " + fields[said[0]].String()
+	}
+	return s.Kind + " " + canonical(reflect.ValueOf(s.Config).Elem(), false)
 }
 
 func (s *Source) since(d *decoder, path string) {
