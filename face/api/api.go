@@ -2,7 +2,8 @@
 // HTTP with JSON, over a unix socket in the data directory (file permissions are the key) and, for
 // `holdfast run` and `holdfast demo`, over TCP on loopback.
 //
-// What it answers is written down in openapi.json, which it serves too; docs/api.md tells the rest.
+// What it answers is written down in openapi.json, which it serves too; docs/api.md tells the rest. At "/" it has the
+// console (face/ui), which asks nobody else.
 //
 // An answer is one JSON document. Who accepts application/x-ndjson gets lines instead, each an
 // object with one key: "progress" while long work is under way, "item" for each part of a stream,
@@ -26,6 +27,7 @@ import (
 	"holdfast/app"
 	"holdfast/base/fault"
 	"holdfast/base/web"
+	"holdfast/face/ui"
 )
 
 // Failure is an error on its way to another process.
@@ -180,7 +182,16 @@ func Handler(d *app.Desk) http.Handler {
 			c.answer(f(r.Context(), c))
 		})
 	}
-	return known(mux)
+	return consoled(known(mux))
+}
+
+// consoled serves the console, and hands the rest on.
+func consoled(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !asks(r) || !ui.Serve(w, r) {
+			h.ServeHTTP(w, r)
+		}
+	})
 }
 
 // known answers what no route is for in the shape of every error.

@@ -1,12 +1,14 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"time"
 
 	"holdfast/base/fault"
 	"holdfast/base/secret"
 	"holdfast/base/web"
+	"holdfast/face/ui"
 )
 
 const (
@@ -48,13 +50,15 @@ func (k Keys) right(r *http.Request) right {
 // alone if there is none, and no page of another site in the same browser.
 func Open(h http.Handler, keys Keys) http.Handler {
 	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asks := r.Method == http.MethodGet || r.Method == http.MethodHead
+		asks := asks(r)
 		right := keys.right(r)
 		switch {
 		case r.URL.Path == healthPath: // whoever restarts us has no token
 			h.ServeHTTP(w, r)
 		case right == nothing && asks && r.URL.Path == readyPath:
 			briefly(h, w, r)
+		case right == nothing && asks && ui.Owns(r.URL.Path): // there a person gives the token
+			h.ServeHTTP(w, r)
 		case right == nothing:
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			deny(w, http.StatusUnauthorized, "a token is needed", "send Authorization: Bearer TOKEN")
@@ -69,7 +73,8 @@ func Open(h http.Handler, keys Keys) http.Handler {
 		case !asks && right < order:
 			deny(w, http.StatusForbidden, "the read_token may only ask", "use the token")
 		default:
-			h.ServeHTTP(w, r)
+			may := Session{Token: keys.Token != "", Orders: right == order}
+			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sessionKey{}, may)))
 		}
 	})
 	cross := http.NewCrossOriginProtection()
@@ -77,6 +82,26 @@ func Open(h http.Handler, keys Keys) http.Handler {
 		deny(w, http.StatusForbidden, "a page of another site may not give orders", "")
 	}))
 	return cross.Handler(guarded)
+}
+
+// asks reports whether a request asks, and orders nothing.
+func asks(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// Session is what a request may do.
+type Session struct {
+	Token  bool `json:"token"`  // this door asks for one
+	Orders bool `json:"orders"` // it may also give orders
+}
+
+// sessionKey is under which a door that is open to others keeps the Session of a request.
+type sessionKey struct{}
+
+// session answers with what the request may do. Behind the socket stands the owner, who may do everything.
+func session(ctx context.Context, _ *call) (any, error) {
+	if s, ok := ctx.Value(sessionKey{}).(Session); ok {
+		return s, nil
+	}
+	return Session{Orders: true}, nil
 }
 
 // briefly answers with the status alone: which jobs there are is for who has a token.

@@ -267,6 +267,8 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /api/v1/jobs", "?job=spots", nil, 200},
 		{"GET /api/v1/jobs", "?job=nosuch", nil, 404},
 		{"GET /api/v1/jobs/{job}", "", nil, 200},
+		{"GET /api/v1/overview", "", nil, 200},
+		{"GET /api/v1/session", "", nil, 200},
 		{"GET /api/v1/gates", "", nil, 200},
 		{"GET /api/v1/balance", "", nil, 200},
 		{"GET /api/v1/audit", "?deep=true", nil, 200},

@@ -62,8 +62,10 @@ func jobRoutes(d *app.Desk) map[string]work {
 		"GET /api/v1/audit": func(ctx context.Context, c *call) (any, error) {
 			return d.Audit(ctx, c.FormValue("job"), c.flag("deep"), c.tell)
 		},
-		"GET /api/v1/events":  newStreams(d).events,
-		"POST /api/v1/reload": func(ctx context.Context, _ *call) (any, error) { return d.Reload(ctx) },
+		"GET /api/v1/overview": newOverviews(d).serve,
+		"GET /api/v1/session":  session,
+		"GET /api/v1/events":   newStreams(d).events,
+		"POST /api/v1/reload":  func(ctx context.Context, _ *call) (any, error) { return d.Reload(ctx) },
 		"POST /api/v1/jobs/{job}/pause": func(_ context.Context, c *call) (any, error) {
 			return done(d.Pause(c.job()))
 		},
