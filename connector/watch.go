@@ -16,6 +16,12 @@ type Watcher interface {
 	Watch(ctx context.Context, after []byte, tell func(context.Context, Seen) error) error
 }
 
+// Historian is a Watcher of something that has a past: Past tells what was from a time on until now, once, in its order, and returns. It
+// is for who asks what would have followed from it; positions mean nothing.
+type Historian interface {
+	Past(ctx context.Context, since time.Time, tell func(context.Context, Seen) error) error
+}
+
 // Seen is what a Watcher saw since the last one: some events in their order, and where it stands behind them.
 type Seen struct {
 	Events []Event

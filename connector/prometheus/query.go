@@ -71,14 +71,21 @@ func New(c Config) (*Query, error) {
 
 // Watch tells the values until ctx ends, as connector.Watcher says.
 func (q *Query) Watch(ctx context.Context, _ []byte, tell func(context.Context, connector.Seen) error) error {
+	k, err := q.asker()
+	if err != nil {
+		return err
+	}
+	defer k.close()
+	return k.poll(ctx, q.cfg.Every, k.look, tell)
+}
+
+func (q *Query) asker() (*asker, error) {
 	c := newClient(q.cfg.server())
-	defer c.close()
 	a, err := api.NewClient(api.Config{Address: c.URL, RoundTripper: c})
 	if err != nil {
-		return fault.New(fault.Permanent, "watch metrics: %w", err)
+		return nil, fault.New(fault.Permanent, "watch metrics: %w", err)
 	}
-	k := &asker{client: c, api: a, query: q.cfg.Query}
-	return c.poll(ctx, q.cfg.Every, k.look, tell)
+	return &asker{client: c, api: a, query: q.cfg.Query}, nil
 }
 
 // asker asks a Prometheus. It decodes the answer itself: api/prometheus/v1 knows no strings.
@@ -118,33 +125,43 @@ func (k *asker) look(ctx context.Context) ([]connector.Sample, []string, error) 
 
 // ask asks for the value of a query at a time.
 func (k *asker) ask(ctx context.Context, query string, at time.Time) (model.Value, []string, error) {
-	form := url.Values{"query": {query}, "time": {strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64)},
-		"timeout": {k.Timeout.String()}}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, k.api.URL("/api/v1/query", nil).String(), strings.NewReader(form.Encode()))
+	x, err := k.post(ctx, "/api/v1/query", query, url.Values{"time": {seconds(at)}})
 	if err != nil {
-		return nil, nil, fault.New(fault.Permanent, "ask %s: %w", k.URL, err)
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	a, body, err := k.api.Do(ctx, r)
-	if err != nil {
-		return nil, nil, k.failed(ctx, query, err)
-	}
-	var x answer
-	if err := json.Unmarshal(body, &x); err != nil {
-		return nil, nil, k.failed(ctx, query, fmt.Errorf("the answer is %s, and no JSON of Prometheus", a.Status))
-	}
-	switch {
-	case x.Status == "success":
-	case x.ErrorType == "bad_data" || x.ErrorType == "execution":
-		return nil, nil, fault.New(fault.Permanent, "ask %s for %s: %s: %s", k.URL, query, x.ErrorType, x.Error)
-	default:
-		return nil, nil, k.failed(ctx, query, fmt.Errorf("%s: %s", x.ErrorType, x.Error))
+		return nil, nil, err
 	}
 	v, err := decode(x.Data.ResultType, x.Data.Result)
 	if err != nil {
 		return nil, nil, k.failed(ctx, query, err)
 	}
 	return v, slices.Concat(x.Warnings, x.Infos), nil
+}
+
+// seconds is a time as the API has it.
+func seconds(at time.Time) string { return strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64) }
+
+// post asks the API for a query.
+func (k *asker) post(ctx context.Context, path, query string, form url.Values) (x answer, err error) {
+	form.Set("query", query)
+	form.Set("timeout", k.Timeout.String())
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, k.api.URL(path, nil).String(), strings.NewReader(form.Encode()))
+	if err != nil {
+		return x, fault.New(fault.Permanent, "ask %s: %w", k.URL, err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	a, body, err := k.api.Do(ctx, r)
+	if err != nil {
+		return x, k.failed(ctx, query, err)
+	}
+	if err := json.Unmarshal(body, &x); err != nil {
+		return x, k.failed(ctx, query, fmt.Errorf("the answer is %s, and no JSON of Prometheus", a.Status))
+	}
+	switch {
+	case x.Status == "success":
+		return x, nil
+	case x.ErrorType == "bad_data" || x.ErrorType == "execution":
+		return x, fault.New(fault.Permanent, "ask %s for %s: %s: %s", k.URL, query, x.ErrorType, x.Error)
+	}
+	return x, k.failed(ctx, query, fmt.Errorf("%s: %s", x.ErrorType, x.Error))
 }
 
 func decode(kind string, b []byte) (model.Value, error) {
