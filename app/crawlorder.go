@@ -37,7 +37,7 @@ type CrawlOrder struct {
 }
 
 // CrawlOrders are the names of the orders.
-var CrawlOrders = []string{"add", "delete", "hold", "unhold", "budget", "set", "drain", "terminate", "recover", "index"}
+var CrawlOrders = []string{"add", "delete", "hold", "unhold", "budget", "set", "drain", "terminate", "recover", "lost", "index"}
 
 // crawlWork is the configuration of a crawl.
 func (d *Desk) crawlWork(job string) (crawl.Config, error) {

@@ -50,7 +50,7 @@ func (f *face) crawlOrders() []*cobra.Command {
 		f.crawlBudget(), f.crawlSet(),
 		f.crawlOrder("drain JOB", "Queue no new URL any more; end when the queues are empty", 0, 0, nothing),
 		f.crawlOrder("terminate JOB", "End a crawl; what is queued stays", 0, 0, nothing),
-		f.crawlRecover(), f.crawlIndex()}
+		f.crawlRecover(), f.crawlLost(), f.crawlIndex()}
 }
 
 func (f *face) crawlAdd() *cobra.Command {
@@ -139,6 +139,21 @@ func (f *face) crawlRecover() *cobra.Command {
 			return nil
 		})
 	c.Flags().BoolVar(&retry, "retry-failed", false, "fetch URLs that failed there")
+	return c
+}
+
+func (f *face) crawlLost() *cobra.Command {
+	var fetch, accept bool
+	c := f.crawlOrder("lost JOB", "WARC files and logs that are gone, and what is to be done", 0, 0,
+		func(o *app.CrawlOrder, _ []string) error {
+			o.Fetch, o.Accept = fetch, accept
+			return nil
+		})
+	c.Long = "Which WARC files and logs are gone, or are not as they were written. Of a crawl\n" +
+		"that does not run they can be given up: then it goes on without them."
+	c.Flags().BoolVar(&fetch, "fetch", false, "have what was in the WARC files fetched again")
+	c.Flags().BoolVar(&accept, "accept", false, "leave it at that; they were moved away, say")
+	c.MarkFlagsMutuallyExclusive("fetch", "accept")
 	return c
 }
 

@@ -35,15 +35,16 @@ type Order struct {
 	AsOthers bool `json:"as_others,omitempty"`
 	// Set are settings by their keys, as a configuration has them; "" takes back what was set.
 	Set map[string]string `json:"set,omitempty"`
+	// Fetch has what was in files that are gone fetched again, Accept leaves it at that they are gone.
+	Fetch  bool `json:"fetch,omitempty"`
+	Accept bool `json:"accept,omitempty"`
 }
 
 // Command carries out what a person asked for. args holds an Order in JSON, if the command needs one.
 func (j *Job) Command(ctx context.Context, name string, args []string) (string, error) {
-	var o Order
-	if len(args) > 0 {
-		if err := json.Unmarshal([]byte(args[0]), &o); err != nil {
-			return "", fault.New(fault.Invalid, "what the crawl is to do can't be read: %w", err)
-		}
+	o, err := readOrder(args)
+	if err != nil {
+		return "", err
 	}
 	switch name {
 	case "try": // somebody resumes it
@@ -68,8 +69,20 @@ func (j *Job) Command(ctx context.Context, name string, args []string) (string, 
 		return j.leases()
 	case "index":
 		return j.orderIndex(ctx)
+	case "lost":
+		return j.orderLost(o)
 	}
 	return "", fault.New(fault.Invalid, "a crawl can't %q", name)
+}
+
+// readOrder reads what Command is given.
+func readOrder(args []string) (o Order, err error) {
+	if len(args) > 0 {
+		if err := json.Unmarshal([]byte(args[0]), &o); err != nil {
+			return o, fault.New(fault.Invalid, "what the crawl is to do can't be read: %w", err)
+		}
+	}
+	return o, nil
 }
 
 func (j *Job) orderSeeds(ctx context.Context, seeds []string) (string, error) {

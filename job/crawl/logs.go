@@ -146,6 +146,32 @@ func (l *logs) openOne(st *store.Store, d outfile.Disk, dir, name string, s logS
 	return outfile.OpenLog(d, path, state, tail, filepath.Join(dir, "quarantine"))
 }
 
+// lostLogs are the logs of a directory that are gone, or have less than a store of that lineage knows of.
+func lostLogs(r store.Reader, lineage, dir string) (names []string, err error) {
+	s, err := readLogState(r)
+	if err != nil || s.Lineage != lineage {
+		return nil, err
+	}
+	for _, name := range logNames {
+		if lost, err := s.Logs[name].Lost(filepath.Join(dir, name)); err != nil {
+			return nil, err
+		} else if lost {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// giveUpLog has the store know nothing of a log, so that the next start sets aside what is left of it, and begins another.
+func giveUpLog(tx *store.Tx, name string) error {
+	s, err := readLogState(tx)
+	if err != nil {
+		return err
+	}
+	delete(s.Logs, name)
+	return s.put(tx)
+}
+
 // write puts text behind what a log has.
 func (l *logs) write(name string, with func(b []byte) []byte) { l.text[name] = with(l.text[name]) }
 

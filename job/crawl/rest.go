@@ -17,6 +17,13 @@ import (
 // store open for work. env needs no Room.
 func AtRest(ctx context.Context, env engine.Env, cfg Config, name string, args []string) (text string, err error) {
 	cfg.Seeds, cfg.Again = nil, false
+	if name == "lost" { // what is gone may be why it can't be opened
+		o, err := readOrder(args)
+		if err != nil {
+			return "", err
+		}
+		return lostAtRest(ctx, env, cfg, o)
+	}
 	j, err := open(env, cfg, true)
 	if err != nil {
 		return "", err

@@ -89,8 +89,8 @@ func lostText(l archive.Lost) string {
 	if l.Files == 1 {
 		files = "file is"
 	}
-	return fmt.Sprintf("%d WARC %s not as written: %s. Put back what you did not move away yourself; only a crawl with --again "+
-		"archives anew what it had", l.Files, files, l.First)
+	return fmt.Sprintf("%d WARC %s not as written: %s. Put back what you did not move away yourself; `holdfast "+
+		"crawl lost JOB` has what they had fetched again, or is not told of them any more", l.Files, files, l.First)
 }
 
 func countsNotes(c frontier.Counts) [][2]string {

@@ -88,7 +88,8 @@ type state struct {
 	Ended   []ended `json:"ended,omitempty"`
 }
 
-const openSuffix = ".open"
+// OpenSuffix stands behind the name of a file that has not ended.
+const OpenSuffix = ".open"
 
 // markSize is how many letters of a lineage are enough to tell it from others.
 const markSize = 8
@@ -139,7 +140,7 @@ func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 	}
 	if s.Open.Name != "" {
 		var moved string
-		if a.file, moved, err = outfile.Open(o.Disk, a.path(s.Open.Name)+openSuffix, s.Open.Size, a.quarantine()); err != nil {
+		if a.file, moved, err = outfile.Open(o.Disk, a.path(s.Open.Name)+OpenSuffix, s.Open.Size, a.quarantine()); err != nil {
 			return nil, r, err
 		}
 		r.add(moved)
@@ -193,7 +194,7 @@ func (a *Archive) look(r *Recovered) error {
 		if n, err := strconv.ParseUint(m[1], 10, 64); err == nil {
 			a.serial = max(a.serial, n)
 		}
-		if m[2] != a.mark || m[3] == "" || e.Name() == a.now.Name+openSuffix {
+		if m[2] != a.mark || m[3] == "" || e.Name() == a.now.Name+OpenSuffix {
 			continue
 		}
 		to := filepath.Join(a.quarantine(), e.Name())
@@ -210,7 +211,7 @@ func (a *Archive) look(r *Recovered) error {
 
 // name gives a file that has ended its name, unless it has it.
 func (a *Archive) name(e ended, r *Recovered) error {
-	moved, err := outfile.End(a.o.Disk, a.path(e.Name)+openSuffix, a.path(e.Name), e.Size, a.quarantine())
+	moved, err := outfile.End(a.o.Disk, a.path(e.Name)+OpenSuffix, a.path(e.Name), e.Size, a.quarantine())
 	r.add(moved)
 	return err
 }
@@ -272,7 +273,7 @@ func (a *Archive) begin() error {
 	a.serial++
 	name := fmt.Sprintf("%s-%s-%05d-%s.warc.gz", a.o.Name, strings.Replace(now.Format("20060102150405.000"), ".", "", 1), a.serial,
 		a.mark)
-	file, err := outfile.Create(a.o.Disk, a.path(name)+openSuffix)
+	file, err := outfile.Create(a.o.Disk, a.path(name)+OpenSuffix)
 	if err != nil {
 		if disk.NoRoom(err) {
 			err = fault.New(fault.Full, "begin %s: %w", name, err)
@@ -292,7 +293,7 @@ func (a *Archive) begin() error {
 		err = a.takeBack(0, err)
 		a.file.Close()
 		a.file, a.now = nil, current{}
-		return errors.Join(err, a.o.Disk.Remove(a.path(name)+openSuffix))
+		return errors.Join(err, a.o.Disk.Remove(a.path(name)+OpenSuffix))
 	}
 	return nil
 }

@@ -300,7 +300,7 @@ func TestPlaces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := os.ReadFile(filepath.Join(r.warcs, places[0].File+openSuffix))
+		b, err := os.ReadFile(filepath.Join(r.warcs, places[0].File+OpenSuffix))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -53,7 +53,7 @@ func (a *Archive) Has(name string, end int64) (bool, error) {
 // sizeOf is how large a file is, whether it has ended or not; -1 if it is not there. It is looked for under the name first that it
 // has first, so that it is found if it ends meanwhile.
 func (a *Archive) sizeOf(name string) (int64, error) {
-	for _, path := range []string{a.path(name) + openSuffix, a.path(name)} {
+	for _, path := range []string{a.path(name) + OpenSuffix, a.path(name)} {
 		info, err := os.Stat(path)
 		switch {
 		case err == nil && info.Mode().IsRegular():

@@ -30,7 +30,7 @@ func TestPacked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := os.ReadFile(filepath.Join(r.warcs, places[0].File+openSuffix))
+		b, err := os.ReadFile(filepath.Join(r.warcs, places[0].File+OpenSuffix))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -92,6 +92,22 @@ func readState(r store.Reader) (s writerState, pending []byte, err error) {
 	return s, pending, err
 }
 
+// Lost reports whether the journal in a directory is gone, or has less than a store of that lineage knows of.
+func Lost(r store.Reader, lineage, dir string) (bool, error) {
+	s, _, err := readState(r)
+	if err != nil || s.Lineage != lineage {
+		return false, err
+	}
+	return s.Lost(filepath.Join(dir, Name))
+}
+
+// GiveUp has a store that no Writer is open on know nothing of its journal: the next one sets aside what is left of it, and begins
+// another.
+func GiveUp(tx *store.Tx) {
+	tx.Delete(stateKey)
+	tx.Delete(pendingKey)
+}
+
 // Group are the lines of a transaction.
 type Group struct {
 	w     *Writer

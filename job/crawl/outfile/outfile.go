@@ -95,7 +95,8 @@ func End(d Disk, from, to string, size int64, quarantine string) (moved string, 
 
 func lost(path string, has, size int64) error {
 	return fault.WithHint(fault.New(fault.Corrupt, "%s has %d bytes, and %d were written and synced", path, has, size),
-		"the disk or a person took them: put the file back, or restore a checkpoint, which begins a new one")
+		"the disk or a person took them: put the file back; else `holdfast crawl lost JOB` tells all that is missing, and --fetch "+
+			"has it fetched again")
 }
 
 // keep copies what is behind size into a file of the quarantine, and cuts it off.

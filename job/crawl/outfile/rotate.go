@@ -30,6 +30,18 @@ type State struct {
 	Rotated *Rotated `json:"rotated,omitempty"`
 }
 
+// Lost reports whether the log at path lacks something of what counts: no OpenLog would open it then.
+func (s State) Lost(path string) (bool, error) {
+	if s.Size == 0 {
+		return false, nil
+	}
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return err == nil && info.Size() < s.Size, err
+}
+
 // Rotated is a file that has ended.
 type Rotated struct {
 	As   string `json:"as"` // its new name, in the same directory

@@ -1,0 +1,282 @@
+package crawl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"holdfast/base/cdxj"
+	"holdfast/base/fault"
+	"holdfast/base/warc"
+	"holdfast/base/weburl"
+	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/frontier"
+	"holdfast/job/crawl/index"
+	"holdfast/job/crawl/journal"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
+)
+
+// losses are the files of a crawl that are not as its store has them.
+type losses struct {
+	warcs []archive.Gone
+	logs  []string // that are gone, or lack something
+}
+
+func (l losses) none() bool { return len(l.warcs)+len(l.logs) == 0 }
+
+func findLosses(r store.Reader, lineage string, cfg Config) (l losses, err error) {
+	if l.warcs, err = archive.Losses(r, lineage, cfg.Archive.Dir); err != nil {
+		return l, err
+	}
+	if l.logs, err = lostLogs(r, lineage, cfg.Logs); err != nil || !cfg.Journal {
+		return l, err
+	}
+	lost, err := journal.Lost(r, lineage, cfg.Logs)
+	if lost {
+		l.logs = append(l.logs, journal.Name)
+	}
+	return l, err
+}
+
+// mostGone is how many files are named.
+const mostGone = 20
+
+// text says what is lost.
+func (l losses) text() string {
+	var words []string
+	for _, g := range l.warcs {
+		name := g.Name
+		if g.Open {
+			name += " (not ended)"
+		}
+		if g.Has < 0 {
+			words = append(words, fmt.Sprintf("%s is gone, with %d bytes", name, g.Want))
+		} else {
+			words = append(words, fmt.Sprintf("%s has %d bytes, and %d were written", name, g.Has, g.Want))
+		}
+	}
+	for _, name := range l.logs {
+		words = append(words, name+" is gone, or lacks lines")
+	}
+	if n := len(words) - mostGone; n > 0 {
+		words = append(words[:mostGone], fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(words, "; ")
+}
+
+// lost says which files are gone; what is to be done about them is for a crawl that does not run.
+func (j *Job) orderLost(o Order) (text string, err error) {
+	if o.Fetch || o.Accept {
+		return "", fault.WithHint(fault.New(fault.Conflict, "the crawl runs: files are given up by one at rest"),
+			"stop it first, and start it again afterwards")
+	}
+	err = j.env.Store.Latest(func(r store.Reader) error {
+		l, err := findLosses(r, j.env.Store.Lineage().String(), j.cfg)
+		text = showLosses(l)
+		return err
+	})
+	return text, err
+}
+
+func showLosses(l losses) string {
+	if l.none() {
+		return "all files are as they were written"
+	}
+	return l.text() + ". Put back what you can; then --fetch has what was in the others fetched again, --accept leaves it at that"
+}
+
+// lostAtRest has a crawl that can't be opened, because files of it are gone, take them as they are: what was in them is fetched again,
+// or stays lost.
+func lostAtRest(ctx context.Context, env engine.Env, cfg Config, o Order) (string, error) {
+	var l losses
+	err := env.Store.Latest(func(r store.Reader) (err error) {
+		l, err = findLosses(r, env.Store.Lineage().String(), cfg)
+		return err
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case o.Fetch && o.Accept:
+		return "", fault.New(fault.Invalid, "what is lost is either fetched again or accepted")
+	case l.none() || !o.Fetch && !o.Accept:
+		return showLosses(l), nil
+	}
+	g := giveUp{env: env, cfg: cfg, whole: map[string]int64{}, captures: map[string]int64{}}
+	for _, gone := range l.warcs {
+		if err := g.look(ctx, gone); err != nil {
+			return "", err
+		}
+	}
+	text := "given up: " + l.text()
+	if o.Fetch {
+		n, err := g.fetchAgain(ctx, l.warcs)
+		if err != nil {
+			return "", err
+		}
+		text += fmt.Sprintf("; %d %s fetched again", n, isOrAre(n, "URL"))
+		if g.unknown > 0 {
+			text += fmt.Sprintf("; of %d captures nobody knows any more what they were, as the index is gone too: crawl.log names "+
+				"them, and --again fetches all", g.unknown)
+		}
+	}
+	err = env.Store.Update(func(tx *store.Tx) error { return g.commit(tx, l, o.Fetch) })
+	if err == nil {
+		env.History.Warn("crawl.lost", "a person has files %s", text)
+	}
+	return text, err
+}
+
+// giveUp has a store speak no more of what is gone.
+type giveUp struct {
+	env      engine.Env
+	cfg      Config
+	whole    map[string]int64 // bytes of what is there, by file
+	captures map[string]int64 // in those
+	unknown  int64            // captures that are gone, and have no line
+}
+
+// look reads how much of a file is whole, of what was written.
+func (g *giveUp) look(ctx context.Context, gone archive.Gone) error {
+	if gone.Has < 0 {
+		return nil
+	}
+	path := filepath.Join(g.cfg.Archive.Dir, gone.Name)
+	if gone.Open {
+		path += archive.OpenSuffix
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	done, err := cdxj.Index(io.LimitReader(f, min(gone.Has, gone.Want)), gone.Name, weburl.IndexKeyOf,
+		func(cdxj.Line) error { return ctx.Err() })
+	if _, damaged := errors.AsType[*warc.Damage](err); err != nil && !damaged {
+		return err
+	}
+	g.whole[gone.Name], g.captures[gone.Name] = done.Whole, done.Lines
+	return nil
+}
+
+// fetchAgain queues what was in files, behind what of them is whole. What is done already when it is cut short need not be done again.
+func (g *giveUp) fetchAgain(ctx context.Context, all []archive.Gone) (queued int, err error) {
+	f, err := frontier.Open(g.env.Store, frontier.Options{})
+	if err != nil {
+		return 0, err
+	}
+	of, lines := map[string]bool{}, map[string]int64{}
+	for _, gone := range all {
+		of[gone.Name] = true
+	}
+	var some []string
+	flush := func() error {
+		n, err := g.queue(f, some)
+		queued, some = queued+n, some[:0]
+		return err
+	}
+	err = index.Lines(ctx, g.cfg.Archive.Dir, func(l cdxj.Line) error {
+		if !of[l.Filename] {
+			return nil
+		}
+		lines[l.Filename]++
+		if l.Offset+l.Length <= g.whole[l.Filename] {
+			return nil
+		}
+		if some = append(some, l.URL); len(some) < seedsAtOnce {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err != nil {
+		return queued, err
+	}
+	return queued, g.env.Store.Latest(func(r store.Reader) error {
+		for _, gone := range all {
+			n, err := index.Captures(r, gone.Name)
+			if err != nil {
+				return err
+			}
+			if lines[gone.Name] == 0 {
+				g.unknown += n - g.captures[gone.Name]
+			}
+		}
+		return nil
+	})
+}
+
+// queue queues those URLs that are done. How they were found is not known any more: as a link, but for seeds.
+func (g *giveUp) queue(f *frontier.Frontier, urls []string) (queued int, err error) {
+	j := &Job{cfg: g.cfg.withDefaults()}
+	err = g.env.Store.Update(func(tx *store.Tx) error {
+		b, err := f.Begin(tx)
+		if err != nil {
+			return err
+		}
+		queued = 0
+		for _, url := range urls {
+			u, err := weburl.Parse(url)
+			if err != nil { // dns:
+				continue
+			}
+			hops, source := "L", ""
+			seed, err := tx.Look(seedKey('s', u.String()), func([]byte) error { return nil })
+			if err != nil {
+				return err
+			}
+			if seed {
+				hops, source = "", u.String()
+			}
+			i := j.item(u, hops, weburl.URL{}, source)
+			i.Again = true
+			state, _, known, err := frontier.Find(tx, i.Key)
+			if err != nil {
+				return err
+			}
+			if !known || state != frontier.Done { // it is no URL of its own, or is to be fetched already
+				continue
+			}
+			if _, err := b.Put(&i); err != nil {
+				return err
+			}
+			queued++
+		}
+		return b.Write()
+	})
+	return queued, err
+}
+
+// commit has the files count as they are.
+func (g *giveUp) commit(tx *store.Tx, l losses, fetched bool) error {
+	for _, gone := range l.warcs {
+		bytes, captures := g.whole[gone.Name], g.captures[gone.Name]
+		if gone.Has < 0 && !fetched { // it is elsewhere, and what is in it counts
+			n, err := index.Captures(tx, gone.Name)
+			if err != nil {
+				return err
+			}
+			bytes, captures = gone.Want, n
+		}
+		if err := index.GiveUp(tx, gone.Name, bytes, captures); err != nil {
+			return err
+		}
+	}
+	if err := archive.GiveUp(tx, l.warcs, g.whole); err != nil {
+		return err
+	}
+	for _, name := range l.logs {
+		if name == journal.Name {
+			journal.GiveUp(tx)
+		} else if err := giveUpLog(tx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package crawl
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"holdfast/base/fault"
+	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/index"
+	"holdfast/job/crawl/journal"
+	"holdfast/job/crawl/outfile/outfiletest"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
+)
+
+// killed is a crawl of a tree that ended without a word when it had some URLs; open is the WARC file that it wrote to.
+func killed(t *testing.T) (r *rig, open string) {
+	t.Helper()
+	for requests := 26; ; requests++ { // at some a file has just ended
+		r = newRig(t, tree(60))
+		r.cfg.Workers, r.cfg.Archive.MaxSize, r.cfg.Journal = 1, 8_000, true
+		var dead atomic.Bool
+		r.cfg.Archive.Disk = &outfiletest.Disk{Before: func(outfiletest.Change) error {
+			if dead.Load() {
+				return outfiletest.ErrCut
+			}
+			return nil
+		}}
+		fetch, n := r.cfg.Fetch, 0
+		r.cfg.Fetch = hooked{fetch, func(string) error {
+			if n++; n == requests {
+				dead.Store(true)
+			}
+			return nil
+		}}
+		if err := r.run(t.Context()); !errors.Is(err, outfiletest.ErrCut) {
+			t.Fatal(err)
+		}
+		r.cfg.Fetch, r.cfg.Archive.Disk = fetch, nil
+		var state struct {
+			Open struct {
+				Name string
+				Size int
+			}
+		}
+		r.atRest(func(env engine.Env) {
+			err := env.Store.Latest(func(rd store.Reader) error {
+				v, _, err := rd.Get(store.Key{byte(store.Job), 'A'})
+				return errors.Join(err, json.Unmarshal(v, &state))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+		if ended, _ := filepath.Glob(filepath.Join(r.cfg.Archive.Dir, "*.warc.gz")); state.Open.Size > 3000 && len(ended) > 0 {
+			return r, filepath.Join(r.cfg.Archive.Dir, state.Open.Name+archive.OpenSuffix)
+		}
+	}
+}
+
+// cutTo leaves so many bytes of a file.
+func (r *rig) cutTo(name string, size int64) {
+	r.Helper()
+	if err := os.Truncate(name, size); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// TestGoneFetched: what a WARC file had that is gone, or cut short, is fetched again if a person orders it, and nothing else is; the
+// crawl goes on, its index is whole, and nobody is warned any more.
+func TestGoneFetched(t *testing.T) {
+	for name, spoil := range map[string]func(r *rig, open string){
+		"open gone":  func(r *rig, open string) { _ = os.Remove(open) },
+		"open cut":   func(r *rig, open string) { r.cutTo(open, 2500) },
+		"open empty": func(r *rig, open string) { r.cutTo(open, 0) },
+		"ended gone": func(r *rig, _ string) {
+			all, _ := filepath.Glob(filepath.Join(r.cfg.Archive.Dir, "*.warc.gz"))
+			_ = os.Remove(all[0])
+		},
+		"logs gone": func(r *rig, open string) {
+			_ = os.Remove(open)
+			_ = os.Remove(filepath.Join(r.cfg.Logs, errorsLog))
+			_ = os.Remove(filepath.Join(r.cfg.Logs, progressLog))
+			r.cutTo(filepath.Join(r.cfg.Logs, journal.Name), 1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, open := killed(t)
+			spoil(r, open)
+			if name != "ended gone" {
+				if _, err := r.order("hold", Order{Host: "x"}); !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), filepath.Base(open)) {
+					t.Fatal(err)
+				}
+			}
+			said, err := r.order("lost", Order{})
+			if err != nil || !strings.Contains(said, ".warc.gz") || !strings.Contains(said, "--fetch") {
+				t.Fatal(said, err)
+			}
+			if said, err = r.order("lost", Order{Fetch: true}); err != nil || !strings.Contains(said, "fetched again") {
+				t.Fatal(said, err)
+			}
+			t.Log(said)
+			if said, err := r.order("lost", Order{}); err != nil || !strings.Contains(said, "as they were written") {
+				t.Fatal(said, err)
+			}
+			if err := r.run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]int{"/robots.txt": 1, "/gone": 1}
+			for path := range r.site.pages {
+				want[path] = 1
+			}
+			if got := r.archived(); !maps.Equal(got, want) {
+				t.Errorf("archived: %v", got)
+			}
+			if c := r.counts(); int(c.Done) != len(want) || c.Queued+c.Waiting+c.Failed != 0 {
+				t.Errorf("%+v", c)
+			}
+			if said, err := r.order("index", Order{}); err != nil || said != "index.cdxj has 63 captures" {
+				t.Error(said, err)
+			}
+			told := 0
+			for _, e := range r.events() {
+				if e.Kind == "crawl.lost" && strings.Contains(e.Text, "a person has files given up") {
+					told++
+				}
+			}
+			if told != 1 {
+				t.Errorf("%v", r.events())
+			}
+		})
+	}
+}
+
+func (r *rig) requests() (n int) {
+	r.site.mu.Lock()
+	defer r.site.mu.Unlock()
+	for _, times := range r.site.asked {
+		n += times
+	}
+	return n
+}
+
+// TestGoneAccepted: WARC files that a person moved away are looked for no more, nothing is fetched again, and the index has them still.
+func TestGoneAccepted(t *testing.T) {
+	r, open := killed(t)
+	ended, _ := filepath.Glob(filepath.Join(r.cfg.Archive.Dir, "*.warc.gz"))
+	for _, name := range append(ended, open) {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := r.counts().Done
+	before := r.requests()
+	if said, err := r.order("lost", Order{Accept: true}); err != nil || !strings.Contains(said, filepath.Base(ended[0])) {
+		t.Fatal(said, err)
+	}
+	if c := r.counts(); c.Done != done {
+		t.Errorf("%+v", c)
+	}
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.requests() - before; n != 63-int(done) {
+		t.Errorf("%d requests, and %d were done", n, done)
+	}
+	if said, err := r.order("lost", Order{}); err != nil || !strings.Contains(said, "as they were written") {
+		t.Error(said, err)
+	}
+	text, err := os.ReadFile(filepath.Join(r.cfg.Archive.Dir, index.File))
+	if err != nil || strings.Count(string(text), "\n") != 63 {
+		t.Errorf("the index has %d lines, %v", strings.Count(string(text), "\n"), err)
+	}
+	for _, e := range r.events() {
+		if e.Kind == "crawl.lost" && strings.Contains(e.Text, "not as written") {
+			t.Error(e.Text)
+		}
+	}
+}
+
+// TestGoneWithIndex: what nobody knows any more is said to be unknown.
+func TestGoneWithIndex(t *testing.T) {
+	r, _ := killed(t)
+	if err := os.RemoveAll(r.cfg.Archive.Dir); err != nil {
+		t.Fatal(err)
+	}
+	said, err := r.order("lost", Order{Fetch: true})
+	if err != nil || !strings.Contains(said, "captures nobody knows any more") {
+		t.Fatal(said, err)
+	}
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
