@@ -18,13 +18,35 @@ LONGEST := $(addprefix ./,tests/weather connector/clickhouse tests/transfer test
 	job/stream/streamer job/stream/ingester kernel/store/forensic kernel/store connector/nats \
 	kernel/checkpoint job/collect)
 
-.PHONY: run test check build bench torture deps
+# What the console is built of, and what the build leaves, which the binary embeds.
+UI       := face/ui
+CONSOLE  := $(UI)/page/built/index.html
+UI_PARTS := $(shell find $(UI)/src -type f) $(addprefix $(UI)/,index.html package.json package-lock.json tsconfig.json vite.config.ts)
+UI_TOOLS := $(UI)/node_modules/.package-lock.json
+
+.PHONY: run test check build bench torture deps console
 
 run: build
 	bin/holdfast demo
 
-build:
+build: console
 	$(PLAIN) go build -o bin/holdfast .
+
+# Without npm the binary is whole all the same: it has a page then that says how to get the console.
+ifeq ($(shell command -v npm),)
+console:
+	@echo "npm is missing: holdfast is built without its console (install Node.js 20.19 or later, and run make again)"
+else
+console: $(CONSOLE)
+endif
+
+$(CONSOLE): $(UI_PARTS) $(UI_TOOLS)
+	cd $(UI) && npm run --silent build
+
+# npm writes the file last: one that is there stands for a whole installation.
+$(UI_TOOLS): $(UI)/package.json $(UI)/package-lock.json
+	cd $(UI) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # Half as many packages again as there are cores at a time, for many of them wait for servers, disks and
 # time. But nothing may run beside a TestTimed: it measures how soon a gate opens, and what a role that waits costs.

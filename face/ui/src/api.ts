@@ -1,0 +1,59 @@
+// Questions and orders to the server. The token, where one is set, is sent with each; it is kept for the tab, or, if the person
+// wants that, on this device. It is never part of an address.
+import type { Failure } from './model'
+
+const key = 'holdfast-token'
+
+export const token = (): string => sessionStorage.getItem(key) ?? localStorage.getItem(key) ?? ''
+
+export function keepToken(text: string, onDevice: boolean): void {
+  forgetToken()
+  ;(onDevice ? localStorage : sessionStorage).setItem(key, text)
+}
+
+export function forgetToken(): void {
+  sessionStorage.removeItem(key)
+  localStorage.removeItem(key)
+}
+
+// Refused is an answer that is an error.
+export class Refused extends Error {
+  constructor(readonly status: number, readonly failure: Failure) {
+    super(failure.error)
+  }
+}
+
+export const headers = (more: Record<string, string>): Record<string, string> =>
+  token() === '' ? more : { ...more, Authorization: 'Bearer ' + token() }
+
+// refusal reads what an answer that is no good says.
+export async function refusal(r: Response): Promise<Refused> {
+  try {
+    const f: unknown = await r.json()
+    if (typeof f === 'object' && f !== null && 'error' in f) return new Refused(r.status, f as Failure)
+  } catch {
+    // it is not one of ours: a proxy's page
+  }
+  return new Refused(r.status, { error: `the server answered ${r.status} ${r.statusText}` })
+}
+
+async function send(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
+  const r = await fetch(path, {
+    method, signal: signal ?? null, cache: 'no-store', redirect: 'error', credentials: 'omit',
+    headers: headers({ Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) }),
+    body: body === undefined ? null : JSON.stringify(body),
+  })
+  if (!r.ok) throw await refusal(r)
+  return r.json()
+}
+
+export const ask = async <T>(path: string, signal?: AbortSignal): Promise<T> => (await send('GET', 'api/v1/' + path, undefined, signal)) as T
+
+export const order = async <T>(path: string, body?: unknown): Promise<T> => (await send('POST', 'api/v1/' + path, body ?? {})) as T
+
+// said is an error in words for a person, with what to do about it.
+export function said(err: unknown): Failure {
+  if (err instanceof Refused) return err.failure
+  if (err instanceof Error && err.name === 'TypeError') return { error: 'the server does not answer' }
+  return { error: String(err) }
+}

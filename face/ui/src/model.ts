@@ -1,0 +1,200 @@
+// The answers of the API, as far as the console reads them; openapi.json describes them all.
+
+export interface Gate {
+  name: string
+  open: boolean
+  since: string
+  kind?: string
+  cause?: string
+  hint?: string
+  next?: string
+}
+
+export interface Intake {
+  read: number
+  accepted: number
+  duplicate: number
+  filtered: number
+  rejected: number
+}
+
+export interface SinkBooks {
+  sink: string
+  accepted: number
+  delivered: number
+  pending: number
+  dead: number
+  discarded: number
+  expired: number
+  pending_bytes: number
+  oldest?: string
+}
+
+export interface QueueBooks {
+  queue: string
+  put: number
+  ready: number
+  leased: number
+  waiting: number
+  done: number
+  dead: number
+  dropped: number
+}
+
+export interface GapTotals {
+  open: number
+  missing: number
+  filled: number
+  absent: number
+  lost: number
+  settled: number
+}
+
+export interface Books extends Intake {
+  sinks: SinkBooks[]
+  queues?: QueueBooks[]
+  gap_totals: GapTotals
+  broken?: string[]
+}
+
+export interface Quota {
+  sink?: string
+  used: number
+  policy: string
+  level: 'fine' | 'soft' | 'hard'
+  soft: number
+  hard: number
+}
+
+export interface HistoryEvent {
+  id: number
+  at: string
+  job: string
+  kind: string
+  text: string
+  warn?: boolean
+}
+
+export type State = 'starting' | 'running' | 'paused' | 'restarting' | 'salvaging' | 'offline' | 'stopped'
+
+export interface Job {
+  name: string
+  kind: string
+  state: State
+  since: string
+  error?: string
+  restarts: number
+  gates: Gate[]
+  backlog: { rows: number; bytes: number; oldest?: string; seconds: number }
+  lag: Record<string, number>
+  rates?: { read: number; delivered: Record<string, number> }
+  spool: { blocks: number; rows: number; bytes: number }
+  balance: Books
+  notes?: [string, string][]
+  quotas?: Quota[]
+  promises?: Record<string, string>
+  damage?: HistoryEvent
+  taken?: number
+  bytes?: Record<string, number>
+  progress?: { what: string; percent: number; left: number }
+}
+
+export interface Work {
+  job: string
+  what: string
+  done: number
+  total: number
+  left: number
+}
+
+export interface Process {
+  place: { dir: string; explicit: boolean; default?: string; why?: string }
+  running: boolean
+  pid?: number
+  since?: string
+  version: string
+  notices?: string[]
+  work?: Work[]
+  dead_letters: Record<string, number>
+  stayed?: Record<string, { file: string; reason: string }[]>
+}
+
+export interface Machine {
+  disk_free: number
+  disk_total: number
+  disk_soft: number
+  disk_hard: number
+  disk_short: boolean
+  memory: number
+}
+
+// Overview is what the server sends: at first everything, then what has changed.
+export interface Overview {
+  at: string
+  names: string[]
+  process?: Process
+  machine?: Machine
+  jobs: Record<string, Job>
+  events?: HistoryEvent[]
+}
+
+export interface Failure {
+  error: string
+  hint?: string
+  kind?: string
+}
+
+export interface Session {
+  token: boolean
+  orders: boolean
+}
+
+export interface Gap {
+  source: string
+  from: number
+  to: number
+  missing: number
+  filled: number
+  absent: number
+  cause: string
+  state: string
+  note?: string
+  found: string
+  looks: number
+  next?: string
+}
+
+export interface Letter {
+  id: number
+  at: string
+  stage: string
+  from: string
+  key?: string
+  reason: string
+  raw?: string
+  values?: unknown
+}
+
+export interface Checkpoint {
+  job: string
+  name: string
+  created: string
+  pinned: boolean
+  bytes: number
+  error?: string
+  verified?: string
+}
+
+export interface SinkSample {
+  sink: string
+  delivered: number
+  lag: number
+  rows: number
+  bytes: number
+}
+
+export interface Sample {
+  at: number
+  read: number
+  sinks: SinkSample[]
+}
