@@ -13,10 +13,10 @@ function Bar({ account: a }: { account: Account }) {
     <div class="account">
       <div class="total">
         <span class="figure">{count(a.total)}</span>
-        <span class="unit">{a.title !== '' && <b>{a.title} </b>}{a.unit} {a.verb}</span>
+        <span class="unit">{a.unit} {a.verb}{a.title !== '' && <b> {a.title}</b>}</span>
       </div>
       <div>
-        <div class="bar" role="img" aria-label={`${count(a.total)} ${a.unit} ${a.verb}: ${parts || 'nothing yet'}`}>
+        <div class="bar" role="img" aria-label={`${count(a.total)} ${a.unit} ${a.verb} ${a.title}: ${parts || 'nothing yet'}`}>
           {a.shares.map((s) => <span key={s.name} class={s.looks} style={{ flexGrow: a.total > 0 ? s.n / a.total : 0 }} />)}
         </div>
         <ul class="shares">

@@ -49,7 +49,7 @@ function rows(j: Job): Account[] {
   }
   const intake: Account = { title: '', total: b.read, unit: 'rows', verb: 'read', note, shares: keep([['taken in', b.accepted, 'there'], ...aside]) }
   return [intake, ...b.sinks.map((s): Account => ({
-    title: 'to ' + s.sink, total: s.accepted, unit: 'rows', verb: 'for it', note: '', shares: keep(flow(s)),
+    title: s.sink, total: s.accepted, unit: 'rows', verb: 'for', note: '', shares: keep(flow(s)),
   }))]
 }
 
@@ -66,7 +66,7 @@ function missing(j: Job): string {
 
 function queues(j: Job): Account[] {
   return (j.balance.queues ?? []).map((q) => ({
-    title: q.queue, total: q.put, unit: unit(j), verb: 'came', note: '',
+    title: q.queue, total: q.put, unit: unit(j), verb: 'in', note: '',
     shares: keep([['done', q.done, 'there'], ['under way', q.leased, 'waiting'], ['waiting', q.ready + q.waiting, 'waiting'],
       ['dead letters', q.dead, 'dead'], ['dropped', q.dropped, 'aside']]),
   }))

@@ -4,11 +4,10 @@ const whole = new Intl.NumberFormat('en-GB')
 
 export const count = (n: number): string => whole.format(Math.round(n))
 
-// rate is a number a second.
-export function rate(perSecond: number): string {
-  if (perSecond === 0) return '0/s'
-  if (perSecond < 0.1) return (perSecond * 60).toFixed(perSecond * 60 < 1 ? 2 : 1) + '/min'
-  return (perSecond < 10 ? perSecond.toFixed(1) : count(perSecond)) + '/s'
+// rate is how many there are in a second, or in a minute where that reads better.
+export function rate(perSecond: number, unit: string): string {
+  if (perSecond > 0 && perSecond < 0.1) return `${(perSecond * 60).toFixed(perSecond * 60 < 1 ? 2 : 1)} ${unit}/min`
+  return `${perSecond === 0 ? '0' : perSecond < 10 ? perSecond.toFixed(1) : count(perSecond)} ${unit}/s`
 }
 
 export function size(bytes: number): string {

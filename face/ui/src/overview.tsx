@@ -6,7 +6,7 @@ import { Time } from './head'
 import { role } from './flow'
 import { count, plural, size, span } from './format'
 import { accounts } from './books'
-import { closed, judge, type Finding, type Verdict } from './verdict'
+import { closed, judge, worst, type Finding, type Verdict } from './verdict'
 import { now, type World } from './live'
 import type { Job } from './model'
 
@@ -29,7 +29,7 @@ export function OverviewPage({ world }: { world: World }) {
       <div class="columns">
         <section aria-labelledby="jobs" class="jobs">
           <h2 id="jobs">Jobs</h2>
-          {world.jobs.map((j) => <Card key={j.name} job={j} world={world} />)}
+          {worst(world.jobs).map((j) => <Card key={j.name} job={j} world={world} />)}
         </section>
         <div class="side">
           <Attention list={v.attention} />
@@ -76,8 +76,8 @@ function Findings({ lists }: { lists: Finding[][] }) {
   return (
     <ul class="findings">
       {all.map((f) => (
-        <li key={f.job + f.text} class={f.level}>
-          {f.job !== '' && <a href={jobHref(f.job)}>{f.job}</a>}{f.job !== '' && ': '}{f.text}
+        <li key={f.jobs.join() + f.text} class={f.level}>
+          {f.jobs.map((name, i) => <span key={name}>{i > 0 && ', '}<a href={jobHref(name)}>{name}</a></span>)}{f.jobs.length > 0 && ': '}{f.text}
         </li>
       ))}
     </ul>

@@ -63,8 +63,7 @@ function Way({ arrow: a, stopped }: { arrow: Arrow; stopped: boolean }) {
   const waits = a.waiting !== undefined && a.waiting.rows > 0
   return (
     <div class={'way' + (stopped ? ' stopped' : moves ? ' moves' : '')}>
-      <div class="rate">{a.rate === undefined ? '' : a.bytes ? size(a.rate) + '/s' : `${rate(a.rate)}`}{' '}
-        {a.rate !== undefined && <span class="unit">{a.unit}</span>}</div>
+      <div class="rate">{a.rate === undefined ? '' : a.bytes ? size(a.rate) + '/s' : rate(a.rate, a.unit)}</div>
       <div class="line" aria-hidden="true" />
       <div class={'waiting' + (waits ? '' : ' none')}>
         {waits ? `${count(a.waiting!.rows)} wait${a.waiting!.seconds >= 1 ? ', ' + span(a.waiting!.seconds) : ''}`
@@ -78,17 +77,19 @@ function Way({ arrow: a, stopped }: { arrow: Arrow; stopped: boolean }) {
 export function Closed({ job, world }: { job: Job; world: World }) {
   return (
     <>
-      {closed(job).map((g) => <Reason key={g.name} gate={g} world={world} />)}
+      {closed(job).map((g) => <Reason key={g.name} gate={g} job={job} world={world} />)}
     </>
   )
 }
 
-function Reason({ gate: g, world }: { gate: Gate; world: World }) {
+function Reason({ gate: g, job, world }: { gate: Gate; job: Job; world: World }) {
+  const tried = g.cause !== undefined && g.cause !== ''
   return (
     <div class="reason">
-      <p><b>{g.name}</b> is away since <Time at={g.since} world={world} /> ({since(world, g.since)}): {g.cause || 'not tried yet'}</p>
+      <p><b>{g.name}</b> {tried ? 'is away' : 'has not been tried'} since <Time at={g.since} world={world} /> ({since(world, g.since)}){tried && ': ' + g.cause}</p>
       {g.hint && <p class="hint">{g.hint}</p>}
-      <p class="fine">Work behind it waits and loses nothing. It goes on by itself as soon as a try succeeds.</p>
+      <p class="fine">{job.balance.sinks.some((s) => s.sink === g.name)
+        ? 'What came in waits in the spool, and is delivered as soon as a try succeeds.' : 'Work goes on by itself as soon as a try succeeds.'}</p>
     </div>
   )
 }

@@ -7,7 +7,7 @@ export type Level = 'good' | 'watch' | 'bad'
 
 export interface Finding {
   level: Level
-  job: string
+  jobs: string[] // none: the whole data directory
   text: string
 }
 
@@ -33,21 +33,38 @@ export function judge(w: World): Verdict {
     lost(v, j)
     down(v, j, w)
     if (j.backlog.seconds > lateAfter) {
-      v.late.push({ level: 'watch', job: j.name, text: `${count(j.backlog.rows)} wait, the oldest for ${span(j.backlog.seconds)}` })
+      v.late.push({ level: 'watch', jobs: [j.name], text: `${count(j.backlog.rows)} wait, the oldest for ${span(j.backlog.seconds)}` })
     }
     const dead = w.process?.dead_letters[j.name] ?? 0
-    if (dead > 0) v.attention.push({ level: 'watch', job: j.name, text: `${count(dead)} dead ${plural(dead, 'letter')} wait for a decision` })
-    if (j.state === 'paused') v.attention.push({ level: 'watch', job: j.name, text: `paused for ${since(w, j.since)}` })
+    if (dead > 0) v.attention.push({ level: 'watch', jobs: [j.name], text: `${count(dead)} dead ${plural(dead, 'letter')} wait for a decision` })
+    if (j.state === 'paused') v.attention.push({ level: 'watch', jobs: [j.name], text: `paused for ${since(w, j.since)}` })
     for (const q of j.quotas ?? []) {
-      if (q.level !== 'fine') v.attention.push({ level: 'watch', job: j.name, text: `at the ${q.level} mark of its limit on the disk` })
+      if (q.level !== 'fine') v.attention.push({ level: 'watch', jobs: [j.name], text: `at the ${q.level} mark of its limit on the disk` })
     }
   }
-  for (const n of w.process?.notices ?? []) v.attention.push({ level: 'watch', job: '', text: n })
-  return v
+  for (const n of w.process?.notices ?? []) v.attention.push({ level: 'watch', jobs: [], text: n })
+  return { lost: together(v.lost), down: together(v.down), late: together(v.late), attention: together(v.attention) }
+}
+
+// together makes one finding of what is the same in several jobs: one broker that is away is one thing.
+function together(all: Finding[]): Finding[] {
+  const out: Finding[] = []
+  for (const f of all) {
+    const same = out.find((o) => o.text === f.text)
+    if (same) same.jobs.push(...f.jobs)
+    else out.push(f)
+  }
+  return out
+}
+
+// worst orders jobs: those in trouble first, the rest as they come.
+export function worst(jobs: Job[]): Job[] {
+  const rank = (j: Job) => (closed(j).length > 0 || j.error || !['running', 'stopped'].includes(j.state) ? 0 : 1)
+  return [...jobs].sort((a, b) => rank(a) - rank(b))
 }
 
 function lost(v: Verdict, j: Job): void {
-  const bad = (text: string) => v.lost.push({ level: 'bad', job: j.name, text })
+  const bad = (text: string) => v.lost.push({ level: 'bad', jobs: [j.name], text })
   for (const b of j.balance.broken ?? []) bad('the books do not balance: ' + b)
   const n = j.balance.gap_totals.lost
   if (n > 0) bad(`${count(n)} ${plural(n, 'row')} lost to damage, a limit or overload`)
@@ -56,7 +73,7 @@ function lost(v: Verdict, j: Job): void {
 }
 
 function down(v: Verdict, j: Job, w: World): void {
-  const bad = (text: string) => v.down.push({ level: 'bad', job: j.name, text })
+  const bad = (text: string) => v.down.push({ level: 'bad', jobs: [j.name], text })
   if (j.state === 'restarting' || j.state === 'salvaging' || j.state === 'offline') bad(`${j.state} for ${since(w, j.since)}`)
   else if (j.error && j.state === 'starting') bad('does not start: ' + j.error)
   for (const g of closed(j)) bad(`${g.name} is away for ${since(w, g.since)}`)
