@@ -37,6 +37,7 @@ type follower struct {
 	told   []byte    // the last position
 	grown  time.Time // when f was last seen to grow, or to be gone
 	there  bool      // f was seen at the path
+	came   int       // how many files had come then
 	gone   bool      // f is no more what is at the path
 	blank  bool      // only zeros were read of f
 }
@@ -46,7 +47,8 @@ func newFollower(c Config, at *place, tell func(context.Context, connector.Seen)
 	if at != nil {
 		told = at.bytes()
 	}
-	return &follower{cfg: c, told: told, files: rotation{c.Path, c.Rotated}, at: at, tell: tell, buf: make([]byte, chunkBytes),
+	files := rotation{c.Path, c.Rotated}
+	return &follower{cfg: c, told: told, files: files, wake: wake{files: files}, at: at, tell: tell, buf: make([]byte, chunkBytes),
 		fields: map[string]string{"_PATH": c.Path}}
 }
 
@@ -61,12 +63,12 @@ func (w *follower) close() {
 }
 
 func (w *follower) run(ctx context.Context) error {
-	w.wake.ready(w.cfg.Path)
+	w.wake.ready()
 	if err := w.locate(); err != nil {
 		return err
 	}
 	for ctx.Err() == nil {
-		w.wake.ready(w.cfg.Path)
+		w.wake.ready()
 		more, err := w.step(ctx)
 		if err == nil {
 			err = w.flush(ctx)
@@ -75,7 +77,8 @@ func (w *follower) run(ctx context.Context) error {
 			return err
 		}
 		if !more {
-			w.wake.wait(ctx, w.patience())
+			most := w.patience()
+			w.wake.wait(ctx, most, most == w.cfg.Look)
 		}
 	}
 	return nil
@@ -208,6 +211,7 @@ func (w *follower) note(format string, args ...any) {
 
 // lost says that what stands behind an offset can't be read.
 func (w *follower) lost(offset int64, cause string) {
+	w.at.Any = true
 	w.say(connector.EventGap, "gap", offset, cause)
 }
 

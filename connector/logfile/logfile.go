@@ -4,11 +4,13 @@
 //	  file:
 //	    path: /var/log/app/app.log
 //
-// The position holds device, inode, a fingerprint of the file's first bytes and of those before the next line, and the offset of
-// that line; no line is told before its newline has come, or the file's life has ended. A file that was renamed is found again by its inode, one that was copied and
-// truncated by its fingerprint, also packed by gzip; it is read to its end, then the next younger one. What stood behind the
-// position and can't be read any more is an EventGap that says from where on. (Between the copying and the truncating a writer's lines
-// go nowhere: that way to rotate has no cure for it.)
+// The position holds device, inode and birth of the file, a fingerprint of its first bytes and of those before the next line, and
+// the offset of that line; no line is told before its newline has come, or the file's life has ended. A file that was renamed is
+// found again by its inode, one that was copied and truncated by its fingerprint, also packed by gzip; it is read to its end, then
+// the next younger one. What stood behind the position and can't be read any more is an EventGap that says from where on; so is a
+// file that was removed, if others may have been removed behind it, unread: where files are rotated, the oldest goes first, so
+// none is missing while one that is older is there. (Between the copying and the truncating a writer's lines go nowhere: that way
+// to rotate has no cure for it.)
 //
 // The kernel tells of changes (inotify); every `look` it is looked all the same, for a network file system tells nothing. A file
 // that is missing will come; one that may not be read is a fault.

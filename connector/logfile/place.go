@@ -21,10 +21,11 @@ const (
 	tailBytes = 256
 )
 
-// identity is a file by the kernel's word. It is given to another file when the first is gone.
+// identity is a file by the kernel's word. An inode is given to another file when the first is gone; that one was born later.
 type identity struct {
-	Dev uint64 `json:"dev"`
-	Ino uint64 `json:"ino"`
+	Dev  uint64 `json:"dev"`
+	Ino  uint64 `json:"ino"`
+	Born int64  `json:"born,omitempty"` // in nanoseconds; 0 where the file system does not say
 }
 
 // print is what a file has at its begin and before an offset. Of a file that is packed, and of one that changed just then, the
@@ -58,6 +59,8 @@ type place struct {
 	Mod int64 `json:"mod"`
 	// Begin are the first bytes of the file, so far as they were read.
 	Begin []byte `json:"begin,omitempty"`
+	// Any: no file is known before the next one, or it was told already that some may be missing there.
+	Any bool `json:"any,omitempty"`
 	// Left are the last few files that were read to their ends.
 	Left []left `json:"left,omitempty"`
 }
@@ -95,9 +98,12 @@ func id(life string, offset int64) string { return fmt.Sprintf("%s:%d", life, of
 // begin is the place at the begin of a file. Nothing of it is read, so Mod stays: there may be an older one before it.
 func (p *place) begin(s *source) {
 	p.Lives++
+	p.Any = false
 	p.known, p.Begin = known{identity: s.identity}, nil
-	p.Life = fmt.Sprintf("%x-%d", s.Ino, p.Lives)
+	p.Life = life(s.identity, p.Lives)
 }
+
+func life(i identity, n int) string { return fmt.Sprintf("%x-%d", i.Ino, n) }
 
 // leave is the place behind the end of a file, when the next is not known.
 func (p *place) leave() {
@@ -156,7 +162,13 @@ func (k known) matches(s *source) (bool, error) {
 	return hash(tail) == k.Tail, err
 }
 
-// mayFollow reports whether a file that was written to last at a time may be younger than the place.
-func (p *place) mayFollow(mod time.Time) bool { return mod.UnixNano() >= p.Mod }
+// mayFollow reports whether a file that was written to last at a time may be younger than the place. Some that pack files keep the
+// second alone.
+func (p *place) mayFollow(mod time.Time) bool {
+	if mod.Nanosecond() == 0 {
+		mod = mod.Add(time.Second - 1)
+	}
+	return mod.UnixNano() >= p.Mod
+}
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }

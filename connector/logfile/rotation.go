@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/base/fault"
 )
 
@@ -53,14 +55,14 @@ func (r rotation) read() ([]entry, error) {
 	}
 	var all []entry
 	for _, name := range append(names, r.path) {
-		info, err := os.Stat(name)
+		info, err := stat(unix.AT_FDCWD, name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
 			return nil, unreadable(name, err)
-		case info.Mode().IsRegular() || name == r.path:
-			all = append(all, entry{identityOf(info), name, info.ModTime()})
+		case info.regular || name == r.path:
+			all = append(all, entry{info.identity, name, info.mod})
 		}
 	}
 	slices.SortStableFunc(all, r.older)
@@ -69,23 +71,14 @@ func (r rotation) read() ([]entry, error) {
 
 // names are the names of rotated files. While one is being packed it is there twice, and whole where it is not packed yet.
 func (r rotation) names() ([]string, error) {
-	dir, pattern := filepath.Split(r.pattern)
-	if r.pattern == "" || dir == "" {
-		dir = filepath.Dir(r.path)
-	}
+	dir := r.dir()
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, unreadable(dir, err)
 	}
-	base := filepath.Base(r.path)
 	there := map[string]bool{}
 	for _, e := range entries {
-		is, _ := filepath.Match(pattern, e.Name())
-		if r.pattern == "" {
-			rest, ours := strings.CutPrefix(e.Name(), base)
-			is = ours && rest != "" && (rest[0] == '.' || rest[0] == '-')
-		}
-		if name := filepath.Join(dir, e.Name()); is && name != r.path {
+		if name := filepath.Join(dir, e.Name()); r.gives(e.Name()) && name != r.path {
 			there[name] = true
 		}
 	}
@@ -98,6 +91,24 @@ func (r rotation) names() ([]string, error) {
 		}
 	}
 	return all, nil
+}
+
+// dir is where rotated files are.
+func (r rotation) dir() string {
+	if dir, _ := filepath.Split(r.pattern); dir != "" {
+		return filepath.Clean(dir)
+	}
+	return filepath.Dir(r.path)
+}
+
+// gives reports whether a name is one that rotation gives.
+func (r rotation) gives(name string) bool {
+	if r.pattern != "" {
+		is, _ := filepath.Match(filepath.Base(r.pattern), name)
+		return is
+	}
+	rest, ours := strings.CutPrefix(name, filepath.Base(r.path))
+	return ours && rest != "" && (rest[0] == '.' || rest[0] == '-')
 }
 
 // older orders two files of a rotation by their names where these say it: app.log.2 is older than app.log.1, app.log-20260101
@@ -319,46 +330,4 @@ func (r rotation) copyOf(p *place) (*source, error) {
 
 func indexOf(all []entry, p *place) int {
 	return slices.IndexFunc(all, func(e entry) bool { return p.Ino != 0 && e.identity == p.identity })
-}
-
-// next is the file behind one, or, if that is in no directory any more, the oldest that was not read and is not older than the
-// place. Its path is empty if there is none.
-func (r rotation) next(p *place) (entry, error) {
-	return steady(func() (entry, error) {
-		all, err := r.list()
-		if err != nil {
-			return entry{}, err
-		}
-		if i := indexOf(all, p); i >= 0 {
-			return append(all, entry{})[i+1], nil
-		}
-		return r.oldest(all, p)
-	})
-}
-
-// oldest is the oldest of some files that was not read and is not older than the place, or that at the path.
-func (r rotation) oldest(all []entry, p *place) (entry, error) {
-	for _, e := range all {
-		if e.path == r.path {
-			return e, nil
-		}
-		if unread, err := r.unread(p, e); unread || err != nil {
-			return e, err
-		}
-	}
-	return entry{}, nil
-}
-
-// passed reports whether a file that was begun has an older one before it that was not read: its copy, from before it was
-// truncated.
-func (r rotation) passed(p *place) (bool, error) {
-	return steady(func() (bool, error) {
-		all, err := r.list()
-		i := indexOf(all, p)
-		if err != nil || i < 0 {
-			return false, err
-		}
-		e, err := r.oldest(all[:i], p)
-		return e.path != "", err
-	})
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,14 +45,14 @@ func open(path string) (*source, error) {
 }
 
 func (s *source) begin() error {
-	info, err := s.f.Stat()
+	info, err := stat(int(s.f.Fd()), "")
 	if err != nil {
 		return unreadable(s.path, err)
 	}
-	if !info.Mode().IsRegular() {
+	if !info.regular {
 		return fault.New(fault.Permanent, "watch %s: it is no regular file", s.path)
 	}
-	s.identity, s.size, s.mod = identityOf(info), info.Size(), info.ModTime()
+	s.identity, s.size, s.mod = info.identity, info.size, info.mod
 	if !strings.HasSuffix(s.path, ".gz") {
 		return nil
 	}
@@ -121,19 +120,38 @@ func (s *source) empty() bool {
 
 // look looks at how large it is now and when it was written to.
 func (s *source) look() error {
-	info, err := s.f.Stat()
+	info, err := stat(int(s.f.Fd()), "")
 	if err != nil {
 		return unreadable(s.path, err)
 	}
-	s.size, s.mod = info.Size(), info.ModTime()
+	s.size, s.mod = info.size, info.mod
 	return nil
 }
 
-func identityOf(info fs.FileInfo) identity {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return identity{st.Dev, st.Ino}
+// status is what the kernel says of a file.
+type status struct {
+	identity
+	size    int64
+	mod     time.Time // written to last
+	regular bool
+}
+
+// stat is the status of what is at a path, or, where that is "", of an open file. os.Stat does not say when a file was born.
+func stat(fd int, path string) (status, error) {
+	flags := 0
+	if path == "" {
+		flags = unix.AT_EMPTY_PATH
 	}
-	return identity{}
+	var st unix.Statx_t
+	if err := unix.Statx(fd, path, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
+		return status{}, err
+	}
+	s := status{identity: identity{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}, size: int64(st.Size),
+		mod: time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec)), regular: st.Mode&unix.S_IFMT == unix.S_IFREG}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		s.Born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	}
+	return s, nil
 }
 
 // unreadable is why a file can't be read, with its kind.

@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"holdfast/base/fault"
 )
@@ -19,8 +20,10 @@ func (w *follower) locate() error {
 		return err
 	}
 	if w.at.Offset == 0 {
+		any, err := w.files.untouched(w.at)
+		w.at.Any = w.at.Any || any
 		w.at.forget()
-		return nil // the next step finds what has come
+		return err // the next step finds what has come
 	}
 	s, err := w.files.find(w.at)
 	if err != nil {
@@ -38,7 +41,7 @@ func (w *follower) locate() error {
 
 // first begins without a position.
 func (w *follower) first() error {
-	w.at = &place{Version: placeVersion, Mod: time.Now().Add(-clockTick).UnixNano()}
+	w.at = &place{Version: placeVersion, Mod: time.Now().Add(-clockTick).UnixNano(), Any: true}
 	now, after, err := since(w.cfg.Since)
 	if err != nil {
 		return fault.As(fault.Permanent, err)
@@ -92,13 +95,16 @@ func (w *follower) enterNext() (bool, error) {
 	return w.enter(e)
 }
 
-func (w *follower) enter(e entry) (bool, error) {
+func (w *follower) enter(e next) (bool, error) {
 	s, err := open(e.path)
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return true, nil // it was renamed just now
 	case fault.Is(err, fault.Corrupt):
+		w.at.Lives++
+		w.at.Life = life(e.identity, w.at.Lives)
 		w.lost(0, err.Error())
+		w.at.Life = ""
 		w.at.Left = append(w.at.Left, left{known: known{identity: e.identity}})
 		w.at.Mod = e.mod.UnixNano() + 1
 		return true, nil
@@ -109,6 +115,11 @@ func (w *follower) enter(e entry) (bool, error) {
 		return true, nil
 	}
 	w.at.begin(s)
+	// Where files are not kept, one that came since the last was seen at the path is the next.
+	if !e.sure && (e.path != w.cfg.Path || w.wake.arrived() > w.came+1) {
+		w.lost(0, w.cfg.Path+": the file before this one was removed, and others behind it may have been too, unread")
+		w.at.Any = false
+	}
 	if err := w.begin(s); err != nil {
 		return false, err
 	}
@@ -120,9 +131,10 @@ func (w *follower) atEnd() (bool, error) {
 	if w.f.final {
 		return true, w.leave()
 	}
-	info, err := os.Stat(w.cfg.Path)
-	if err == nil && identityOf(info) == w.f.identity {
-		w.there, w.gone = true, false
+	came := w.wake.arrived()
+	info, err := stat(unix.AT_FDCWD, w.cfg.Path)
+	if err == nil && info.identity == w.f.identity {
+		w.there, w.gone, w.came = true, false, came
 		return false, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -1,0 +1,79 @@
+package logfile
+
+import "slices"
+
+// next is the file behind one, or, if that is in no directory any more, the oldest that was not read and is not older than the
+// place. Its path is empty if there is none.
+func (r rotation) next(p *place) (next, error) {
+	return steady(func() (next, error) {
+		all, err := r.list()
+		if err != nil {
+			return next{}, err
+		}
+		if i := indexOf(all, p); i >= 0 {
+			return next{append(all, entry{})[i+1], true}, nil
+		}
+		read := *p // it may have been packed just now
+		read.Left = append(slices.Clip(p.Left), left{known: p.known})
+		e, err := r.oldest(all, &read)
+		if err != nil || p.Any {
+			return next{e, true}, err
+		}
+		sure, err := r.reaches(all, &read)
+		return next{e, sure}, err
+	})
+}
+
+// next is a file to go on with. It is sure that there was none before it if one that is older still is there: the oldest is the
+// first to be removed.
+type next struct {
+	entry
+	sure bool
+}
+
+// untouched reports whether a file of which nothing was read is there, and nothing that it held was moved elsewhere.
+func (r rotation) untouched(p *place) (bool, error) {
+	all, err := r.list()
+	i := indexOf(all, p)
+	return i >= 0 && (all[i].path != r.path || len(all) == 1), err
+}
+
+// reaches reports whether one of some rotated files is older than what was not read.
+func (r rotation) reaches(all []entry, p *place) (bool, error) {
+	for _, e := range all {
+		if e.path == r.path {
+			continue
+		}
+		if unread, err := r.unread(p, e); err != nil || !unread {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// oldest is the oldest of some files that was not read and is not older than the place, or that at the path.
+func (r rotation) oldest(all []entry, p *place) (entry, error) {
+	for _, e := range all {
+		if e.path == r.path {
+			return e, nil
+		}
+		if unread, err := r.unread(p, e); unread || err != nil {
+			return e, err
+		}
+	}
+	return entry{}, nil
+}
+
+// passed reports whether a file that was begun has an older one before it that was not read: its copy, from before it was
+// truncated.
+func (r rotation) passed(p *place) (bool, error) {
+	return steady(func() (bool, error) {
+		all, err := r.list()
+		i := indexOf(all, p)
+		if err != nil || i < 0 {
+			return false, err
+		}
+		e, err := r.oldest(all[:i], p)
+		return e.path != "", err
+	})
+}
