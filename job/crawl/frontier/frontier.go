@@ -85,6 +85,7 @@ type Frontier struct {
 
 	mu       sync.Mutex // guards all below
 	hosts    map[uint32]*host
+	guests   map[string]*guest
 	window   window
 	most     int    // how many hosts may be in the window before some are left to the store
 	edge     []byte // hosts whose entry in the order of time is at or behind it may be in the store alone; nil: none is
@@ -164,8 +165,8 @@ func Open(st *store.Store, o Options) (*Frontier, error) {
 	if o.Window < 1 {
 		o.Window = 8192
 	}
-	f := &Frontier{st: st, opts: o, hosts: map[uint32]*host{}, news: make(chan struct{}), edge: key('r'), most: 2 * o.Window, seen: &seen{},
-		names: names{byID: map[uint32]string{}}}
+	f := &Frontier{st: st, opts: o, hosts: map[uint32]*host{}, guests: map[string]*guest{}, news: make(chan struct{}), edge: key('r'),
+		most: 2 * o.Window, seen: &seen{}, names: names{byID: map[uint32]string{}}}
 	err := st.Latest(func(r store.Reader) error {
 		c, err := ReadCounts(r)
 		if err != nil {

@@ -1,0 +1,110 @@
+package frontier
+
+import (
+	"container/heap"
+	"context"
+	"time"
+
+	"holdfast/kernel/store"
+)
+
+// guest is a host that is asked for something that is in no queue.
+type guest struct {
+	busy bool
+	due  int64 // in milliseconds
+}
+
+// mostGuests is how many hosts are known as guests before those are let go of that may be asked again.
+const mostGuests = 4096
+
+// Guest waits until a host may be asked, known or not, and has it count as asked until leave is called, once, which says when it may be
+// asked again. An error is that of ctx, or of the store. A host that a person holds is not asked.
+func (f *Frontier) Guest(ctx context.Context, queue string) (leave func(due time.Time), err error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		leave, wait, news, err := f.guest(queue, time.Now())
+		if leave != nil || err != nil {
+			return leave, err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-news:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// TryGuest is Guest if the host may be asked at once; else leave is nil.
+func (f *Frontier) TryGuest(queue string) (leave func(due time.Time), err error) {
+	leave, _, _, err = f.guest(queue, time.Now())
+	return leave, err
+}
+
+// guest asks a host, or says how long it may not be, unless there is news before.
+func (f *Frontier) guest(queue string, now time.Time) (leave func(time.Time), wait time.Duration, news <-chan struct{}, err error) {
+	var rec record
+	var id uint32
+	var known bool
+	err = f.st.Latest(func(r store.Reader) (err error) {
+		if id, known, err = hostID(r, queue); err == nil && known {
+			rec, err = readHost(r, id)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g := f.guests[queue]
+	if g == nil {
+		g = &guest{}
+	}
+	due := g.due
+	var h *host
+	if known {
+		if h = f.hosts[id]; h == nil {
+			h = &host{id: id, due: rec.due, stored: rec.due, index: -1}
+		}
+		due = max(due, h.due)
+	}
+	switch {
+	case rec.held, g.busy, h != nil && h.asked >= f.opts.PerHost:
+		return nil, Longest, f.news, nil
+	case due > f.Stamp(now):
+		return nil, f.until(due, now), f.news, nil
+	}
+	if h != nil {
+		f.hosts[id] = h
+		if h.asked++; h.asked >= f.opts.PerHost && h.index >= 0 {
+			heap.Remove(&f.window, h.index)
+		}
+	}
+	f.guests[queue], g.busy = g, true
+	return func(due time.Time) { f.leave(g, h, due) }, 0, nil, nil
+}
+
+// leave ends what guest began; h is nil if the host was not known.
+func (f *Frontier) leave(g *guest, h *host, due time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g.busy, g.due = false, f.later(due)
+	if h != nil {
+		h.asked--
+		h.due = max(h.due, g.due)
+		f.enter(h)
+	}
+	if len(f.guests) > mostGuests {
+		now := f.Stamp(time.Now())
+		for queue, g := range f.guests {
+			if !g.busy && g.due <= now {
+				delete(f.guests, queue)
+			}
+		}
+	}
+	f.tell()
+}

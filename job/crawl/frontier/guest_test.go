@@ -1,0 +1,84 @@
+package frontier
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// TestGuest: a host is asked as a guest as it is asked for what is in its queue: by one at a time, and not before it may be. That holds
+// for one that is not known, too.
+func TestGuest(t *testing.T) {
+	r := newRig(t, Options{})
+	r.now = time.Now() // a guest goes by it
+	r.add(item(1, 1), item(1, 2))
+	may := func(queue string) func(time.Time) {
+		t.Helper()
+		leave, err := r.f.TryGuest(queue)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return leave
+	}
+	known, unknown := item(1, 1).Queue, item(7, 1).Queue
+	l := r.take()
+	if may(known) != nil {
+		t.Fatal("it is asked already")
+	}
+	r.f.Release(l, time.Now().Add(-time.Second))
+	for _, queue := range []string{known, unknown} {
+		leave := may(queue)
+		if leave == nil || may(queue) != nil {
+			t.Fatalf("%s: the first may not, or a second may", queue)
+		}
+		if l := r.take(); queue == known && l != nil {
+			t.Fatalf("%s while its host is asked", l.URL)
+		} else if l != nil {
+			r.f.Return(l)
+		}
+		leave(time.Now().Add(time.Hour))
+		if may(queue) != nil {
+			t.Fatalf("%s may be asked again at once", queue)
+		}
+	}
+	if l := r.take(); l != nil {
+		t.Fatalf("%s before its time", l.URL)
+	}
+	r.now = r.now.Add(2 * time.Hour)
+	if l := r.take(); l == nil || l.URL != item(1, 2).URL {
+		t.Fatalf("got %+v, want the second", l)
+	}
+	r.recount()
+}
+
+// TestGuestWaits: whoever waits goes on when the host may be asked; and not, if it is held, or ctx ends.
+func TestGuestWaits(t *testing.T) {
+	r := newRig(t, Options{})
+	r.add(item(1, 1))
+	queue := item(1, 1).Queue
+	leave, err := r.f.Guest(t.Context(), queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		next, err := r.f.Guest(t.Context(), queue)
+		if err == nil {
+			next(time.Now())
+		}
+		done <- err
+	}()
+	leave(time.Now().Add(20 * time.Millisecond))
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := r.f.Hold(queue, true); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer stop()
+	if _, err := r.f.Guest(ctx, queue); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v of a host that is held", err)
+	}
+}
