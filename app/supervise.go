@@ -162,9 +162,6 @@ func (p *Plan) watcher(job, since string, s *rule.Source) (connector.Watcher, er
 	return watchers[s.Kind].open(p, job, s)
 }
 
-// LoadRules reads a rule file.
-func LoadRules(file string) (*rule.Set, error) { return rule.LoadFile(file, watcherKinds()) }
-
 // rules reads the rule file of a job, and refuses what nobody here could do.
 func (p *Plan) rules(c *superviseConfig, job string) (*rule.Set, error) {
 	set, err := LoadRules(c.file(p.Place.Dir))

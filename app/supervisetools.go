@@ -59,8 +59,12 @@ type ownOrder struct {
 }
 
 var ownOrders = map[string]ownOrder{
-	"pause":  {nil, func(_ context.Context, d *Desk, job string, _ map[string]string) (string, error) { return "", d.Pause(job) }},
-	"resume": {nil, func(_ context.Context, d *Desk, job string, _ map[string]string) (string, error) { return "", d.Resume(job) }},
+	"pause": {nil, func(_ context.Context, d *Desk, job string, _ map[string]string) (string, error) {
+		return "", d.Pause(job)
+	}},
+	"resume": {nil, func(_ context.Context, d *Desk, job string, _ map[string]string) (string, error) {
+		return "", d.Resume(job)
+	}},
 	"backfill": {nil, func(ctx context.Context, d *Desk, job string, _ map[string]string) (string, error) {
 		return d.Command(ctx, job, "backfill")
 	}},

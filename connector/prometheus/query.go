@@ -137,7 +137,9 @@ func (k *asker) ask(ctx context.Context, query string, at time.Time) (model.Valu
 }
 
 // seconds is a time as the API has it.
-func seconds(at time.Time) string { return strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64) }
+func seconds(at time.Time) string {
+	return strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64)
+}
 
 // post asks the API for a query.
 func (k *asker) post(ctx context.Context, path, query string, form url.Values) (x answer, err error) {

@@ -259,6 +259,7 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 	}
 	tried := fileAnswers(t, doc)
 	maps.Copy(tried, crawlAnswers(t, doc))
+	maps.Copy(tried, superviseAnswers(t, doc))
 	for _, c := range []struct {
 		pattern, path string
 		body          any

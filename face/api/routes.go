@@ -18,7 +18,7 @@ import (
 func routes(d *app.Desk) map[string]work {
 	all := map[string]work{}
 	for _, room := range []map[string]work{jobRoutes(d), spoolRoutes(d), deadRoutes(d), fileRoutes(d),
-		checkpointRoutes(d), watchRoutes(d), crawlRoutes(d)} {
+		checkpointRoutes(d), watchRoutes(d), crawlRoutes(d), superviseRoutes(d)} {
 		maps.Copy(all, room)
 	}
 	return all

@@ -56,6 +56,9 @@ func (j *Job) commit(source string, position []byte, step func(*decide.Machine, 
 				return err
 			}
 		}
+		if err := j.ledUp(tx, all.Decisions, records); err != nil {
+			return err
+		}
 		return j.put(tx, records)
 	})
 	if err != nil {
@@ -85,7 +88,7 @@ func (j *Job) records(all *found) (records []*Record) {
 	for i := range all.Calls { // a nanosecond apart, so that lists have them in their order
 		rec := &Record{Call: all.Calls[i], State: Queued, Queued: now.Add(time.Duration(i)), Life: j.life}
 		if d := why[rec.Call.ID]; d != nil {
-			rec.Reason = d.Reason
+			rec.Reason, rec.from = d.Reason, d
 			if d.Time.Before(j.restored) && rec.Call.Unknown != rule.Repeat {
 				rec.State, rec.Note = Unknown, "what led to it was seen before the restore, and may have been acted on then"
 			}
@@ -132,16 +135,22 @@ func (j *Job) put(tx *store.Tx, records []*Record) error {
 	return nil
 }
 
-// heal writes down whether actions helped.
+// heal writes down whether actions helped: the first ones, and those of each rung that was climbed.
 func (j *Job) heal(tx *store.Tx, h decide.Healing) error {
-	all, err := readGroup(tx, rule.CallID(h.Rule, h.Key, h.Event, 0, 0))
-	for _, rec := range all {
-		rec.Healed = &h.Healed
-		if err := putRecord(tx, rec, rec.State); err != nil {
+	for rung := range h.Rungs + 1 {
+		all, err := readGroup(tx, rule.GroupID(h.Rule, h.Key, h.Event, rung))
+		if err != nil {
 			return err
 		}
+		for _, rec := range all {
+			healed := h.Healed && rung == h.Rungs // those before had not helped
+			rec.Healed = &healed
+			if err := putRecord(tx, rec, rec.State); err != nil {
+				return err
+			}
+		}
 	}
-	return err
+	return nil
 }
 
 // say logs what was decided: a line for each.

@@ -149,10 +149,16 @@ type RuleStatus struct {
 	Seen    time.Time         `json:"seen,omitzero"` // when something matched last
 }
 
-// Describe is what a set of rules says, of which nothing has happened yet.
-func Describe(set *rule.Set) (all []RuleStatus) {
+// CountsOf is what a set of rules says, and what has become of it in a machine.
+func CountsOf(set *rule.Set, m *decide.Machine) (all []RuleStatus) {
 	for _, r := range set.Rules {
-		all = append(all, RuleStatus{Name: r.Name, Mode: r.Mode, Why: r.Why, Where: set.Where(r), Words: r.Words(), Became: map[string]uint64{}})
+		s := RuleStatus{Name: r.Name, Mode: r.Mode, Why: r.Why, Where: set.Where(r), Words: r.Words(), Became: map[string]uint64{}}
+		c, _ := m.Counts(r.Name)
+		s.Matched, s.Due, s.Seen = c.Matched, c.Due, c.Seen
+		for o := decide.Acted; o <= decide.Refused; o++ {
+			s.Became[o.String()] = c.Of(o)
+		}
+		all = append(all, s)
 	}
 	return all
 }
@@ -160,15 +166,7 @@ func Describe(set *rule.Set) (all []RuleStatus) {
 func (j *Job) rules() (all []RuleStatus, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	all = Describe(j.set)
-	for i := range all {
-		s := &all[i]
-		c, _ := j.machine.Counts(s.Name)
-		s.Matched, s.Due, s.Seen = c.Matched, c.Due, c.Seen
-		for o := decide.Acted; o <= decide.Refused; o++ {
-			s.Became[o.String()] = c.Of(o)
-		}
-	}
+	all = CountsOf(j.set, j.machine)
 	err = j.env.Store.Latest(func(r store.Reader) error {
 		for i := range all {
 			n, err := count(r, failedKey(all[i].Name))

@@ -162,7 +162,7 @@ func (g *doing) after() error {
 
 // tellUnknown tells people of an action of which nobody knows whether it was done.
 func (j *Job) tellUnknown(rec *Record) {
-	c, what := &rec.Call, "say what becomes of it: holdfast supervise repeat or abandon "+rec.Call.ID
+	c, what := &rec.Call, "say what becomes of it: "+fmt.Sprintf("`holdfast supervise repeat %d` or `abandon %d`", rec.Number, rec.Number)
 	if rec.State == Queued {
 		what = "it is done again, as its rule says"
 	}
@@ -291,11 +291,11 @@ func (j *Job) tellOf(rec *Record) {
 	c, h := &rec.Call, j.env.History
 	switch {
 	case rec.State == Done:
-		h.Note("action.done", "%s of rule %s%s, in %v (%s)", c.Words(), c.Rule, ofKey(c.Key), rec.Last.Took.Round(time.Millisecond), c.ID)
+		h.Note("action.done", "%s of rule %s%s, in %v (%d)", c.Words(), c.Rule, ofKey(c.Key), rec.Last.Took.Round(time.Millisecond), rec.Number)
 	case rec.State == Skipped:
-		h.Warn("action.skipped", "%s of rule %s%s is not done: %s (%s)", c.Words(), c.Rule, ofKey(c.Key), rec.Note, c.ID)
+		h.Warn("action.skipped", "%s of rule %s%s is not done: %s (%d)", c.Words(), c.Rule, ofKey(c.Key), rec.Note, rec.Number)
 	default:
-		h.Warn("action.failed", "%s of rule %s%s: %s (%s)", c.Words(), c.Rule, ofKey(c.Key), rec.Note, c.ID)
+		h.Warn("action.failed", "%s of rule %s%s: %s (%d)", c.Words(), c.Rule, ofKey(c.Key), rec.Note, rec.Number)
 	}
 }
 

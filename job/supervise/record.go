@@ -3,10 +3,12 @@ package supervise
 import (
 	"encoding/binary"
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"holdfast/base/fault"
 	"holdfast/job/supervise/action"
+	"holdfast/job/supervise/decide"
 	"holdfast/job/supervise/rule"
 	"holdfast/kernel/store"
 )
@@ -25,11 +27,16 @@ const (
 	Abandoned State = "abandoned" // a person said that it is not to be done
 )
 
+// States are all of them.
+var States = []State{Queued, Running, Done, Failed, Skipped, Unknown, Abandoned}
+
 // Over reports whether nothing more becomes of an action by itself.
 func (s State) Over() bool { return s != Queued && s != Running }
 
 // Record is what is known of an action: why there is one, and how it went.
 type Record struct {
+	// Number is how people call it: 1 is the first action of the store.
+	Number uint64    `json:"number"`
 	Call   rule.Call `json:"call"`
 	State  State     `json:"state"`
 	Queued time.Time `json:"queued"`
@@ -39,11 +46,14 @@ type Record struct {
 	Epoch  string `json:"epoch,omitempty"`
 	Reason string `json:"reason"`          // why it was decided
 	Seen   string `json:"seen"`            // the line, or the value, that led to it
+	Led    []Led  `json:"led,omitempty"`   // what was seen before that, where it took several
 	Tries  int    `json:"tries,omitempty"` // how often it was begun
 	// Note says why it is in its state, where the state itself does not.
 	Note   string          `json:"note,omitempty"`
 	Last   *action.Outcome `json:"last,omitempty"` // of the last try
 	Healed *bool           `json:"healed,omitempty"`
+
+	from *decide.Decision // while it is queued
 }
 
 // The keys of the job, behind the byte of keyspaces that a job has for itself:
@@ -52,21 +62,30 @@ type Record struct {
 //	M ...             the states of the rules, as decide has them
 //	A id              a Record, as JSON
 //	H time(8) id      (nothing): the records, the newest first: time is the complement of the nanoseconds since 1970
+//	S number(8)       the id of the action that people call so
+//	Q                 the number that was given last
 //	G group           the ids of the actions of one decision, as JSON
 //	N state           how many records are in a state
 //	F rule            how many actions of a rule have failed since the store began
 //	L                 which life of the store this is, and when it began with a checkpoint of another, as JSON
 //	B rule 0 name     the breaker of an action, as JSON
+//	W rule 0 key      []Led of a rule that waits for more, as JSON
 func key(part byte) store.Key             { return store.Key{byte(store.Job), part} }
 func positionKey(source string) store.Key { return key('P').Str(source) }
 func recordKey(id string) store.Key       { return key('A').Str(id) }
 func timeKey(at time.Time) store.Key      { return key('H').U64(^uint64(max(at.UnixNano(), 0))) }
+func numberKey(n uint64) store.Key        { return key('S').U64(n) }
 func groupKey(group string) store.Key     { return key('G').Str(group) }
 func countKey(s State) store.Key          { return key('N').Str(string(s)) }
 func failedKey(rule string) store.Key     { return key('F').Str(rule) }
 
-// ReadRecord reads what is known of an action.
+// ReadRecord reads what is known of an action, by its ID or its number.
 func ReadRecord(r store.Reader, id string) (rec Record, ok bool, err error) {
+	if n, bad := strconv.ParseUint(id, 10, 64); bad == nil {
+		if ok, err := r.Look(numberKey(n), func(v []byte) error { id = string(v); return nil }); err != nil || !ok {
+			return rec, false, err
+		}
+	}
 	ok, err = r.Look(recordKey(id), func(v []byte) error {
 		if err := json.Unmarshal(v, &rec); err != nil {
 			return fault.New(fault.Corrupt, "what is known of action %s can't be read: %w", id, err)
@@ -78,6 +97,17 @@ func ReadRecord(r store.Reader, id string) (rec Record, ok bool, err error) {
 
 // putRecord writes a record; was is the state that it had, "" for a new one.
 func putRecord(tx *store.Tx, rec *Record, was State) error {
+	if was == "" {
+		if err := addTo(tx, key('Q'), 1); err != nil {
+			return err
+		}
+		n, err := count(tx, key('Q'))
+		if err != nil {
+			return err
+		}
+		rec.Number = n
+		tx.Set(numberKey(n), []byte(rec.Call.ID))
+	}
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return err
@@ -151,7 +181,7 @@ func count(r store.Reader, k store.Key) (n uint64, err error) {
 // Counts are how many actions are in each state.
 func Counts(r store.Reader) (map[State]uint64, error) {
 	all := map[State]uint64{}
-	for _, s := range []State{Queued, Running, Done, Failed, Skipped, Unknown, Abandoned} {
+	for _, s := range States {
 		n, err := count(r, countKey(s))
 		if err != nil {
 			return nil, err
@@ -220,6 +250,7 @@ func forget(tx *store.Tx, before time.Time) (more bool, err error) {
 			continue
 		}
 		tx.Delete(recordKey(rec.Call.ID))
+		tx.Delete(numberKey(rec.Number))
 		tx.Delete(groupKey(rec.Call.Group))
 		if err := addTo(tx, countKey(rec.State), -1); err != nil {
 			return false, err

@@ -22,7 +22,7 @@ func TestForget(t *testing.T) {
 	}
 	update(func(tx *store.Tx) error {
 		for i := range 1202 {
-			rec := &Record{Call: rule.Call{ID: fmt.Sprint(i), Group: fmt.Sprint(i)}, State: Unknown, Queued: now.Add(time.Duration(-i) * time.Second)}
+			rec := &Record{Call: rule.Call{ID: fmt.Sprintf("r/%d", i), Group: fmt.Sprint(i)}, State: Unknown, Queued: now.Add(time.Duration(-i) * time.Second)}
 			if i%2 == 1 {
 				rec.State = Done
 			}

@@ -190,6 +190,9 @@ func (j *Job) tidy(ctx context.Context) {
 				if more, err = forget(tx, time.Now().Add(-j.cfg.Keep)); err != nil {
 					return err
 				}
+				if err := forgetLed(tx, time.Now()); err != nil {
+					return err
+				}
 				_, keys, err := j.queue.Expire(tx, time.Now(), 500)
 				more = more || keys
 				return err

@@ -8,11 +8,11 @@ import (
 
 // SilenceOf is what a person asks for: a rule, or one key of it, does nothing until then.
 type SilenceOf struct {
-	ID     uint64
-	Rule   string // "" is all
-	Key    string // "" is all
-	Until  time.Time
-	Reason string
+	ID     uint64    `json:"id"`
+	Rule   string    `json:"rule,omitempty"` // "" is all
+	Key    string    `json:"key,omitempty"`  // "" is all
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason"`
 }
 
 // Silenced is what began under a silence.

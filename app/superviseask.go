@@ -1,0 +1,159 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/job/supervise"
+	"holdfast/job/supervise/decide"
+	"holdfast/job/supervise/rule"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
+)
+
+// What people ask of supervise jobs, and are told.
+type (
+	Rules       = rule.Set
+	RuleFinding = rule.Finding
+	RuleStatus  = supervise.RuleStatus
+	Opinion     = supervise.Opinion
+	Action      = supervise.Record
+	ActionState = supervise.State
+	TestFailure = decide.Failure
+	Silence     = decide.SilenceOf
+)
+
+// LoadRules reads a rule file. What is wrong comes as Mistakes.
+func LoadRules(file string) (*Rules, error) {
+	set, err := rule.LoadFile(file, watcherKinds())
+	all, ok := errors.AsType[rule.Mistakes](err)
+	if !ok {
+		return set, err
+	}
+	var out Mistakes
+	for _, m := range all {
+		out = append(out, Mistake{File: m.File, Line: m.Line, Column: m.Column, Path: m.Path, Text: m.Text})
+	}
+	return nil, fault.As(fault.Invalid, out)
+}
+
+// TestRules runs the tests that stand in rules.
+func TestRules(set *Rules) (tests int, failures []TestFailure) { return decide.Test(set) }
+
+// DescribeRules says what rules say.
+func DescribeRules(set *Rules) []RuleStatus { return supervise.CountsOf(set, decide.New(set)) }
+
+// Actions are a page of what was done, the newest first.
+type Actions struct {
+	Actions []Action `json:"actions"`
+	// Next, if it is not zero, is the before with which there may be more.
+	Next time.Time `json:"next,omitzero"`
+}
+
+// ActionQuery asks for actions: of a rule, in a state, queued before a time; what is empty is all.
+type ActionQuery = supervise.Query
+
+// superviseWork is the configuration of a supervise job.
+func (d *Desk) superviseWork(job string) (*superviseConfig, Job, error) {
+	if _, err := d.only(job); err != nil {
+		return nil, Job{}, err
+	}
+	j, _ := d.plan.job(job)
+	w, ok := j.work.(*superviseConfig)
+	if !ok {
+		return nil, j, fault.New(fault.Invalid, "job %s does not supervise", job)
+	}
+	return w, j, nil
+}
+
+// RuleFile is the rule file of a supervise job.
+func (d *Desk) RuleFile(job string) (string, error) {
+	w, _, err := d.superviseWork(job)
+	if err != nil {
+		return "", err
+	}
+	return w.file(d.plan.Place.Dir), nil
+}
+
+// Actions returns what was done, the newest first.
+func (d *Desk) Actions(ctx context.Context, job string, q ActionQuery) (out Actions, err error) {
+	if _, _, err := d.superviseWork(job); err != nil {
+		return out, err
+	}
+	if q.State != "" && !slices.Contains(supervise.States, q.State) {
+		return out, hint(fault.New(fault.Invalid, "an action is never %.40q", q.State), "states are: %v", supervise.States)
+	}
+	out.Actions = []Action{}
+	err = d.view(ctx, job, func(r store.Reader) error {
+		all, next, err := supervise.Actions(r, q)
+		out.Actions, out.Next = append(out.Actions, all...), next
+		return err
+	})
+	return out, err
+}
+
+// Action returns what is known of one action.
+func (d *Desk) Action(ctx context.Context, job, id string) (a Action, err error) {
+	if _, _, err := d.superviseWork(job); err != nil {
+		return a, err
+	}
+	err = d.view(ctx, job, func(r store.Reader) error {
+		rec, ok, err := supervise.ReadRecord(r, id)
+		if err == nil && !ok {
+			err = hint(fault.New(fault.NotFound, "there is no action %.100q (any more)", id), "`holdfast supervise history` lists them")
+		}
+		a = rec
+		return err
+	})
+	return a, err
+}
+
+// RuleStatus returns the rules of a job with their counts.
+func (d *Desk) RuleStatus(ctx context.Context, job string) (all []RuleStatus, err error) {
+	return all, d.superviseJSON(ctx, job, &all, "rules")
+}
+
+// Silences returns those that hold.
+func (d *Desk) Silences(ctx context.Context, job string) (all []Silence, err error) {
+	return all, d.superviseJSON(ctx, job, &all, "silences")
+}
+
+// ExplainLine returns what each rule would make of a line of a source now; "" is any source.
+func (d *Desk) ExplainLine(ctx context.Context, job, source, line string) (all []Opinion, err error) {
+	return all, d.superviseJSON(ctx, job, &all, "explain", source, line)
+}
+
+func (d *Desk) superviseJSON(ctx context.Context, job string, to any, name string, args ...string) error {
+	text, err := d.Supervise(ctx, job, name, args...)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(text), to)
+}
+
+// Supervise hands an order to a supervise job, which need not run.
+func (d *Desk) Supervise(ctx context.Context, job, name string, args ...string) (text string, err error) {
+	w, j, err := d.superviseWork(job)
+	if err != nil {
+		return "", err
+	}
+	text, err = d.Command(ctx, job, name, args...)
+	if !fault.Is(err, fault.Transient) {
+		return text, err
+	}
+	atRest := func() error {
+		return d.withClosed(job, func(env engine.Env) (err error) {
+			text, err = supervise.AtRest(ctx, env, supervise.Config{
+				Rules: func() (*rule.Set, error) { return LoadRules(w.file(d.plan.Place.Dir)) }}, name, args)
+			return err
+		})
+	}
+	if d.eng != nil {
+		return text, d.eng.Offline(ctx, j.Name, atRest)
+	}
+	return text, atRest()
+}
