@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what the tests run against: Debian's packages by apt-get, and from npm, into a cache
-# outside the repository, the modern ClickHouse engine and warcio, a reader of WARC files. It may
-# be run any number of times; when nothing is missing it asks neither apt nor npm. Where something
-# cannot be had it says what stays untested and ends well: the tests themselves decide whether that
-# is a failure (with CI=true it is). A client that is there and fails is an error.
+# outside the repository, the modern ClickHouse engine, warcio, a reader of WARC files, and what
+# drives a browser and judges a page (playwright-core, axe-core). It may be run any number of
+# times; when nothing is missing it asks neither apt nor npm. Where something cannot be had it says
+# what stays untested and ends well: the tests themselves decide whether that is a failure (with
+# CI=true it is). A client that is there and fails is an error.
 #
 #   deps.sh           install what is missing
 #   deps.sh missing   only say what is missing
@@ -31,13 +32,14 @@ servers=(
   "wget2|/usr/bin/wget2|crawls against wget2 (make bench)"
   "systemd-journal-remote|/lib/systemd/systemd-journal-remote|the watcher of the journal"
   "prometheus|/usr/bin/prometheus|the watcher of Prometheus"
+  "chromium|/usr/bin/chromium|the console in a browser"
 )
 
 # The npm packages live in a directory named after the lock file, so that two checkouts with
 # different pins do not fight over it. tests/testenv looks for it there.
 lock=$repo/tests/testenv/package-lock.json
 modules=$cache/npm-$(sha256sum "$lock" | cut -c1-16)
-untested="the ClickHouse sink against a modern engine, WARC files read back by warcio"
+untested="the ClickHouse sink against a modern engine, WARC files read back by warcio, the console in a browser"
 
 say() { printf 'deps: %s\n' "$*"; }
 
@@ -130,18 +132,18 @@ install_npm() {
   local staging
   [[ -d $modules ]] && return
   if ! command -v npm >/dev/null; then
-    say "MISSING libchdb, warcio (there is no npm here). Untested: $untested"
+    say "MISSING libchdb, warcio, playwright-core, axe-core (there is no npm here). Untested: $untested"
     return
   fi
   if [[ $(uname -sm) != "Linux x86_64" ]]; then
-    say "MISSING libchdb, warcio (not made for $(uname -sm)). Untested: $untested"
+    say "MISSING libchdb, warcio, playwright-core, axe-core (not made for $(uname -sm)). Untested: $untested"
     return
   fi
   mkdir -p "$cache"
   exec 9>"$cache/lock"
   flock 9
   [[ -d $modules ]] && return # another run has made it meanwhile
-  say "installing libchdb, warcio into $modules"
+  say "installing libchdb, warcio, playwright-core, axe-core into $modules"
   rm -rf "$cache"/staging.*
   staging=$(mktemp -d "$cache/staging.XXXXXX")
   cp "$repo/tests/testenv/package.json" "$lock" "$staging/"
@@ -155,7 +157,7 @@ case ${1:-} in
     install_npm ;;
   missing)
     tell_missing "not installed"
-    [[ -d $modules ]] || say "MISSING libchdb, warcio (not installed). Untested: $untested" ;;
+    [[ -d $modules ]] || say "MISSING libchdb, warcio, playwright-core, axe-core (not installed). Untested: $untested" ;;
   *)
     echo "usage: deps.sh [missing]" >&2
     exit 2 ;;

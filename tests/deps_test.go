@@ -65,7 +65,7 @@ cd "$HOLDFAST_DEPS_ROOT"
 printf x >usr/sbin/clickhouse-server
 printf x >usr/sbin/sshd
 mkdir -p usr/lib/postgresql/15/bin usr/bin usr/share/doc/{postgresql-doc-15,debian-handbook}/html
-for program in redis-server influxd fpack rsync fitscheck wget wget2 prometheus; do
+for program in redis-server influxd fpack rsync fitscheck wget wget2 prometheus chromium; do
   printf x >usr/bin/$program
   chmod 755 usr/bin/$program
 done
@@ -103,7 +103,9 @@ func TestDepsWithoutInstallers(t *testing.T) {
 			"MISSING wget2 (", "Untested: crawls against wget2 (make bench)",
 			"MISSING systemd-journal-remote (", "Untested: the watcher of the journal",
 			"MISSING prometheus (", "Untested: the watcher of Prometheus",
-			"MISSING libchdb, warcio (", "Untested: the ClickHouse sink against a modern engine, WARC files read back by warcio",
+			"MISSING chromium (", "Untested: the console in a browser",
+			"MISSING libchdb, warcio, playwright-core, axe-core (", "Untested: the ClickHouse sink against a modern engine, " +
+				"WARC files read back by warcio, the console in a browser",
 		} {
 			if !strings.Contains(out, want) {
 				t.Errorf("%v: want %q in %q", args, want, out)
