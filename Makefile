@@ -13,7 +13,7 @@ TIMEOUT     ?= 25m
 export GORACE ?= atexit_sleep_ms=10
 
 # The packages that take longest begin first, so that none of them runs alone at the end.
-LONGEST := $(addprefix ./,tests/weather connector/clickhouse tests/transfer tests/whole tests/crash face/cli \
+LONGEST := $(addprefix ./,tests/weather connector/clickhouse tests/transfer tests/whole tests/crash face/cli tests/ui \
 	connector/httppush connector/influxdb connector/files job/stream/processor job/stream/serve \
 	job/stream/streamer job/stream/ingester kernel/store/forensic kernel/store connector/nats \
 	kernel/checkpoint job/collect)
@@ -54,7 +54,7 @@ $(UI_TOOLS): $(UI)/package.json $(UI)/package-lock.json
 test: deps check build
 	go test -race -vet=off -p $$(($$(nproc) * 3 / 2)) -timeout $(TIMEOUT) -skip '^TestTimed' $(LONGEST) \
 		$$(go list ./... | grep -v '/bench$$')
-	go test -race -vet=off -timeout $(TIMEOUT) -run '^TestTimed' ./tests/weather
+	go test -race -vet=off -p 1 -timeout $(TIMEOUT) -run '^TestTimed' ./tests/weather ./tests/ui
 	@scripts/deps.sh missing
 
 # Format, vet, staticcheck, and the direction of the imports.
@@ -72,7 +72,7 @@ bench: deps build
 # Every kill, power-cut and damage campaign at its full count.
 torture: deps build
 	HOLDFAST_TORTURE=1 go test -count=1 -timeout 180m -skip '^TestTimed' $$(go list ./... | grep -v '/bench$$')
-	go test -count=1 -timeout 20m -run '^TestTimed' ./tests/weather
+	go test -count=1 -p 1 -timeout 20m -run '^TestTimed' ./tests/weather ./tests/ui
 
 deps:
 	@scripts/deps.sh

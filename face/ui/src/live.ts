@@ -92,10 +92,10 @@ export class Live {
     }
     patience()
     try {
-      const session = await ask<Session>('session', signal)
-      const r = await fetch('api/v1/overview', {
-        headers: headers({ Accept: 'text/event-stream' }), signal, cache: 'no-store', credentials: 'omit',
-      })
+      const [session, r] = await Promise.all([
+        ask<Session>('session', signal),
+        fetch('api/v1/overview', { headers: headers({ Accept: 'text/event-stream' }), signal, cache: 'no-store', credentials: 'omit' }),
+      ])
       if (!r.ok || r.body === null) throw await refusal(r)
       this.byName = {}
       this.set({ session })

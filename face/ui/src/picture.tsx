@@ -9,7 +9,7 @@ import type { World } from './live'
 export function FlowPicture({ job, world }: { job: Job; world: World }) {
   const f = flow(job, world.meter)
   return (
-    <div class="flow">
+    <div class="flowbox"><div class="flow">
       {f.ins.length > 0 && <div class="places">{f.ins.map((p) => <PlaceBox key={p.title} place={p} world={world} />)}</div>}
       {f.ins.length > 0 && <Way arrow={f.into} stopped={f.ins.every((p) => p.gate?.open === false)} />}
       <div class="places">
@@ -26,7 +26,7 @@ export function FlowPicture({ job, world }: { job: Job; world: World }) {
           ))}
         </div>
       )}
-    </div>
+    </div></div>
   )
 }
 

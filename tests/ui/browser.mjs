@@ -1,0 +1,100 @@
+// How the scripts beside look at the console, in Chromium. A script prints a line for each step: "passed NAME" or "failed NAME: why".
+import { createRequire } from 'node:module'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+export const { CHROMIUM, MODULES, CONSOLE, WORLD, TOKEN, READ_TOKEN, HOSTILE } = process.env
+const require = createRequire(join(MODULES, 'x.js'))
+const { chromium } = require('playwright-core')
+const axe = readFileSync(join(MODULES, 'axe-core', 'axe.min.js'), 'utf8')
+
+const patience = 15000
+const host = new URL(CONSOLE).host
+export const world = async (what) => {
+  const r = await fetch(WORLD + '/' + what)
+  if (!r.ok) throw new Error(what + ': ' + r.status)
+}
+export const check = (good, what) => {
+  if (!good) throw new Error(what)
+}
+
+let failures = 0
+export async function step(name, f) {
+  const began = performance.now()
+  try {
+    await f()
+    console.log(`${name}: ${Math.round(performance.now() - began)} ms`)
+    console.log('passed ' + name)
+  } catch (err) {
+    failures++
+    console.log(`failed ${name}: ${String(err.stack ?? err).replaceAll('\n', '\\n')}`)
+  }
+}
+
+export const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
+export const foreign = [] // requests to another host
+export const complaints = [] // of pages: errors, and what the policy forbade
+
+// open opens a page of its own, as nobody who was here before.
+export async function open(path, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
+  context.setDefaultTimeout(patience)
+  const page = await context.newPage()
+  page.on('request', (r) => {
+    if (new URL(r.url()).host !== host) foreign.push(r.url())
+  })
+  page.on('console', (m) => {
+    // A server that is away, or refuses, is told by the browser too; that is what is tried here.
+    if (m.type() === 'error' && !/ERR_|Failed to load resource/.test(m.text())) complaints.push(m.text())
+  })
+  page.on('pageerror', (err) => complaints.push(String(err)))
+  page.on('dialog', (d) => {
+    complaints.push('a dialog: ' + d.message())
+    void d.dismiss()
+  })
+  await page.goto(CONSOLE + path)
+  return page
+}
+
+export const signedIn = async (path = '', options = {}) => {
+  const page = await open('/#token=' + encodeURIComponent(TOKEN), options)
+  await page.waitForSelector('.hero')
+  if (path !== '') await page.goto(CONSOLE + '/' + path)
+  return page
+}
+
+export const everything = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']
+
+// accessible asks axe whether a page can be used by everybody: WCAG 2.2, A and AA.
+export async function accessible(page, what, rules = everything) {
+  // By the debugger, which no policy of the page is about.
+  const session = await page.context().newCDPSession(page)
+  await session.send('Runtime.evaluate', { expression: axe })
+  const { result } = await session.send('Runtime.evaluate', {
+    awaitPromise: true, returnByValue: true,
+    expression: `axe.run({ runOnly: ${JSON.stringify(rules)} }).then((r) => r.violations.map(
+      (v) => v.id + ': ' + v.nodes.slice(0, 4).map((n) => n.target.join(' ') + ' ' + n.failureSummary).join(' | ')))`,
+  })
+  check(Array.isArray(result.value), `${what}: axe did not run`)
+  check(result.value.length === 0, `${what}: ${result.value.join('\n')}`)
+}
+
+export const fits = async (page, what) => {
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+  check(wide <= 0, `${what}: ${wide} pixels wider than the window`)
+}
+
+// harmless looks for markup that came from outside.
+export const harmless = async (page, what) => {
+  const bad = await page.evaluate(() => window.pwned !== undefined || document.querySelector('img, script:not([src]), iframe') !== null)
+  check(!bad, `${what}: something from outside became markup`)
+}
+
+export const text = (page, selector) => page.locator(selector).first().innerText()
+export const gate = (page, job, place, state) => page.waitForSelector(`[data-job="${job}"] [data-place="${place}"] [data-gate="${state}"]`)
+
+// end closes the browser; what failed is the exit code.
+export async function end() {
+  await browser.close()
+  process.exitCode = failures > 0 ? 1 : 0
+}

@@ -1,0 +1,225 @@
+package ui
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast/connector/wsprnet/simulator"
+	"holdfast/tests/testenv"
+)
+
+const (
+	token     = "the token of the test"
+	readToken = "only to look"
+	// hostile is a name that would run something, were it ever markup.
+	hostile = `<img src=x onerror=window.pwned=1>`
+)
+
+// world is a running holdfast, and what stands around it.
+type world struct {
+	t       *testing.T
+	url     string // of the console
+	control string // where the script asks for outages
+	command testenv.Command
+	shop    *shop
+	feed    *simulator.Simulator
+
+	mu      sync.Mutex
+	process *testenv.Process // guarded by mu
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	w := &world{t: t, feed: simulator.New(simulator.Options{Seed: 1, Rate: 50, Backlog: 3000, Keep: -1, Garbage: 0.001})}
+	feed := httptest.NewServer(w.feed)
+	t.Cleanup(feed.Close)
+	site := httptest.NewServer(http.HandlerFunc(page))
+	t.Cleanup(site.Close)
+	rows := httptest.NewServer(http.HandlerFunc(hostileRows))
+	t.Cleanup(rows.Close)
+	w.shop = newShop(t)
+	write(t, filepath.Join(dir, "camera", "night", hostile+".txt"), "a frame")
+	write(t, filepath.Join(dir, "camera", "night", "two.txt"), "another")
+	write(t, filepath.Join(dir, "archive", "README"), "a destination is there before anything is sent to it")
+	write(t, filepath.Join(dir, "day.csv"), weather())
+	listen := testenv.Address(t)
+	config := write(t, filepath.Join(dir, "holdfast.yaml"), strings.NewReplacer("TOKEN", token, "LOOK", readToken, "LISTEN", listen,
+		"FEED", feed.URL+simulator.SpotsPath, "ROWS", rows.URL, "SHOP", "http://"+w.shop.addr, "SITE", site.URL, "DIR", dir,
+		"SERVE", testenv.Address(t)).Replace(config))
+	w.url = "http://" + listen
+	w.command = testenv.Command{Path: testenv.PlainBinary(t), Args: []string{"run", "-c", config, "--data-dir", filepath.Join(dir, "data")}, Dir: dir}
+	w.start()
+	control := httptest.NewServer(http.HandlerFunc(w.obey))
+	t.Cleanup(control.Close)
+	w.control = control.URL
+	return w
+}
+
+const config = `
+token: "TOKEN"
+read_token: "LOOK"
+listen: LISTEN
+jobs:
+  spots:
+    collect:
+      source: {wsprnet: {url: "FEED", every: 200ms, max_bytes_per_second: -1}}
+      sinks:
+        shop: {http: {url: "SHOP/rows", timeout: 2s}, batch: {every: 100ms}}
+        local: {sqlite: {path: spots.sqlite}, batch: {every: 100ms}}
+  hostile:
+    collect:
+      source:
+        http:
+          url: "ROWS"
+          rows: ".[]"
+          columns: [{name: id, type: text}, {name: level, type: float64}]
+          key: id
+          every: 1s
+      sinks: {local: {sqlite: {path: hostile.sqlite}}}
+  frames: {transfer: {from: "DIR/camera", to: "DIR/archive", patterns: ["*"], ledger: {sqlite: {path: "DIR/ledger.sqlite"}}}}
+  pages:
+    crawl: {seeds: ["SITE/"], contact: me@example.org, settings: {min_delay: 20ms, delay_factor: 0}}
+  send: {stream: {streamer: {input: "DIR/day.csv", interval: 1s}}}
+  store: {stream: {database: {sqlite: {path: weather.sqlite}}, ingester: {}}}
+  report: {stream: {database: {sqlite: {path: weather.sqlite}}, processor: {}}}
+  serve: {stream: {database: {sqlite: {path: weather.sqlite}}, api: {listen: "SERVE"}}}
+`
+
+func (w *world) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.process = testenv.Start(w.t, w.command)
+	testenv.Until(w.t, 60*time.Second, "the console", func() bool {
+		resp, err := http.Get(w.url + "/healthz")
+		if err != nil {
+			return false
+		}
+		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+	})
+}
+
+func (w *world) output() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.process.Output()
+}
+
+// obey does what the script asks for.
+func (w *world) obey(_ http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/shop/close":
+		w.shop.close()
+	case "/shop/open":
+		w.shop.open()
+	case "/shop/rant":
+		w.shop.rants(true)
+	case "/shop/calm":
+		w.shop.rants(false)
+	case "/publish":
+		w.feed.Publish(1000)
+	case "/kill":
+		w.mu.Lock()
+		w.process.Kill()
+		w.mu.Unlock()
+	case "/start":
+		w.start()
+	default:
+		w.t.Errorf("the script asks for %s", r.URL.Path)
+	}
+}
+
+// shop is a receiver of rows that can go away and come back.
+type shop struct {
+	t    *testing.T
+	addr string
+
+	mu    sync.Mutex
+	srv   *http.Server // nil while it is away; guarded by mu
+	ended chan struct{}
+	loud  bool // answers with an error that is markup; guarded by mu
+}
+
+func newShop(t *testing.T) *shop {
+	s := &shop{t: t, addr: testenv.Address(t)}
+	s.open()
+	t.Cleanup(s.close)
+	return s
+}
+
+func (s *shop) open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ln, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	s.srv, s.ended = &http.Server{Handler: http.HandlerFunc(s.take)}, make(chan struct{})
+	go func(srv *http.Server, ended chan struct{}) { // ended by close
+		defer close(ended)
+		_ = srv.Serve(ln)
+	}(s.srv, s.ended)
+}
+
+func (s *shop) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.srv == nil {
+		return
+	}
+	_ = s.srv.Close()
+	<-s.ended
+	s.srv = nil
+}
+
+func (s *shop) rants(loud bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loud = loud
+}
+
+func (s *shop) take(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loud {
+		w.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprint(w, hostile)
+	}
+}
+
+// page is a page of the site that is crawled. Its title and one of its links are hostile.
+func page(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/html")
+	if r.URL.Path != "/" {
+		w.WriteHeader(http.StatusNotFound)
+	}
+	fmt.Fprintf(w, `<title>%s</title><a href="/%%3Cimg%%20src=x%%3E">one</a><a href="/two">two</a>`, hostile)
+}
+
+// hostileRows are rows of which one can't be a row, so that it becomes a dead letter.
+func hostileRows(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, `[{"id": "good", "level": 1}, {"id": %q, "level": %q}]`, hostile, hostile)
+}
+
+// weather is a day of two stations.
+func weather() string {
+	var b strings.Builder
+	b.WriteString("time,zip_code,state,temp_c,pressure_mb,humidity,precip_mm\n")
+	for h := range 24 {
+		for _, state := range []string{"Ohio", "Utah"} {
+			fmt.Fprintf(&b, "2023-09-19 %02d:00,43004,%s,%d.5,1012,60,0\n", h, state, h)
+		}
+	}
+	return b.String()
+}
