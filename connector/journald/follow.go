@@ -21,6 +21,7 @@ type follower struct {
 	at   *place // behind what was told; nil before the first look
 	boot bool   // it begins at the boot, and nothing was told yet
 	tell func(context.Context, connector.Seen) error
+	kept *files
 	join *lines.Joiner[connector.Event] // nil if entries stand alone
 
 	said  []connector.Event // notes and gaps that are not told yet
@@ -41,7 +42,7 @@ const (
 )
 
 func newFollower(c Config, at *place, tell func(context.Context, connector.Seen) error) *follower {
-	f := &follower{cfg: c, at: at, tell: tell, grace: min(graceMost, c.Watchdog)}
+	f := &follower{cfg: c, at: at, tell: tell, kept: c.files(), grace: min(graceMost, c.Watchdog)}
 	if c.Join != nil {
 		f.join = lines.NewJoiner[connector.Event](*c.Join.Rule())
 	}
@@ -55,6 +56,7 @@ func newFollower(c Config, at *place, tell func(context.Context, connector.Seen)
 }
 
 func (f *follower) run(ctx context.Context) error {
+	f.kept.look()
 	if f.at == nil {
 		if err := f.first(ctx); err != nil {
 			return err
@@ -193,6 +195,8 @@ type watch struct {
 	read  bool
 	fresh bool // something came since the last look
 	deaf  bool // the journal has an entry that did not come; it has until the next look
+	turns uint64
+	spare int // looks that the child was taken at its word
 }
 
 func (w *watch) run(ctx context.Context) error {
@@ -262,7 +266,7 @@ func (w *watch) over() error {
 // look asks the journal what a silent child misses. It returns when to look again, 0 if the child is deaf and is to be replaced.
 func (w *watch) look(ctx context.Context) (time.Duration, error) {
 	f := w.f
-	if w.fresh || f.boot {
+	if w.fresh || f.boot || !w.doubtful() {
 		w.fresh, w.deaf = false, false
 		return f.cfg.Watchdog, nil
 	}
@@ -287,9 +291,33 @@ func (w *watch) look(ctx context.Context) (time.Duration, error) {
 	}
 	w.deaf = false
 	if len(end) > 0 && end[0].micro >= f.at.Micro {
+		was := *f.at
 		f.at.Cursor, f.at.Micro = end[0].cursor, end[0].micro
+		if s, is := f.kept.passed(was, *f.at); is {
+			f.say(connector.EventGap, overtaken(was, s))
+		}
 	}
 	return f.cfg.Watchdog, f.flush(ctx, nil)
+}
+
+// mostSpare is how often a child that wakes when something is written is not asked for what it tells.
+const mostSpare = 9
+
+// doubtful reports whether the child is to be asked, which takes two more: something was written since, and it did not wake; or its
+// place is in a file that will be removed one day, or was; or it was not asked for long.
+func (w *watch) doubtful() bool {
+	f := w.f
+	if !f.kept.newer(*f.at) {
+		return false
+	}
+	turns := w.c.turns()
+	awake := turns > w.turns
+	w.turns = turns
+	if w.spare++; awake && w.spare <= mostSpare && !w.deaf && len(f.kept.gone) == 0 && !f.kept.rotated(*f.at) {
+		return false
+	}
+	w.spare = 0
+	return true
 }
 
 // has reports whether one of some entries is behind the place.
@@ -311,17 +339,45 @@ func (f *follower) take(ctx context.Context, b *batch) error {
 	if len(events) > 0 && events[0].ID == f.at.Cursor {
 		events, micro = events[1:], micro[1:]
 	}
-	if n := len(events); n > 0 {
-		f.at.Cursor, f.at.Micro, f.boot = events[n-1].ID, micro[n-1], false
+	f.kept.look()
+	events = f.gaps(events, micro)
+	if n := len(micro); n > 0 {
+		f.at.Cursor, f.at.Micro, f.boot = events[len(events)-1].ID, micro[n-1], false
 	}
 	if f.join != nil {
 		now := time.Now()
 		for _, e := range events {
+			if e.Kind == connector.EventGap {
+				f.texts = append(f.texts, e)
+				continue
+			}
 			f.join.Add(streamOf(e.Fields), own(e), e.Line, e.Cut, now, f.text)
 		}
 		events = nil
 	}
 	return f.flush(ctx, events)
+}
+
+// gaps puts a gap between entries where the end of a file lay that is gone.
+func (f *follower) gaps(events []connector.Event, micro []int64) []connector.Event {
+	if len(f.kept.gone) == 0 {
+		return events
+	}
+	all := make([]connector.Event, 0, len(events)+1)
+	at := *f.at
+	for i, e := range events {
+		next := place{Cursor: e.ID, Micro: micro[i]}
+		if s, is := f.kept.passed(at, next); is {
+			all = append(all, connector.Event{Kind: connector.EventGap, Time: time.Now(), ID: e.ID + "-gap", Cause: overtaken(at, s)})
+		}
+		all, at = append(all, e), next
+	}
+	return all
+}
+
+func overtaken(p place, s span) string {
+	return fmt.Sprintf("what was in %s between %s and %s may be missing: it was removed, and may not have been read to its end", s.chain,
+		p.when(), place{Micro: s.until}.when())
 }
 
 func (f *follower) text(t lines.Text[connector.Event]) {

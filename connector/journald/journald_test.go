@@ -196,6 +196,32 @@ exec /usr/bin/journalctl "$@"`)
 	w.says("one", "two")
 }
 
+// One that wakes when others write is asked now and then only: each question is a process.
+func TestFewQuestions(t *testing.T) {
+	j, w := journal(t)
+	runs := filepath.Join(t.TempDir(), "runs")
+	w.cfg.Unit, w.cfg.Watchdog = "a.service", 100*time.Millisecond
+	w.cfg.Command = command(t, `echo >>`+runs+`
+exec /usr/bin/journalctl "$@"`)
+	j.Say("a.service", "before")
+	j.Flush()
+	w.start()
+	w.ready()
+	const looks = 20
+	for range looks {
+		j.Say("b.service", "noise")
+		j.Flush()
+		time.Sleep(w.cfg.Watchdog)
+	}
+	j.Say("a.service", "one")
+	w.says("one")
+	b, err := os.ReadFile(runs)
+	must(t, err)
+	if n := strings.Count(string(b), "\n"); n > looks {
+		t.Errorf("journalctl was run %d times within %d looks", n, looks)
+	}
+}
+
 // A child that stops amid its work is, too.
 func TestFrozen(t *testing.T) {
 	j, w := journal(t)

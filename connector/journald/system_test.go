@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +66,45 @@ func TestSystem(t *testing.T) {
 		t.Errorf("nothing was removed, and yet %d gaps are told", gaps)
 	}
 	t.Logf("%d lines, %d gaps, removed %v", n, gaps, removed)
+}
+
+// What a child had not read when its file was removed is a gap, though the entry that was read last is there still, and the child says
+// nothing of it. What is removed that was read, is none.
+func TestOvertaken(t *testing.T) {
+	s := testenv.Systemd(t, map[string]string{"say@.service": "[Service]\nType=oneshot\nExecStart=/bin/echo %i\n"})
+	pid := filepath.Join(t.TempDir(), "pid")
+	w := &watched{t: t, cfg: Config{Directory: s.Journal(), Identifier: "echo", Watchdog: time.Minute,
+		Command: command(t, `[[ " $* " == *" --follow "* ]] && echo $$ >`+pid+`
+exec /usr/bin/journalctl "$@"`)}}
+	say := func(word string) {
+		s.Run("systemctl", "start", "say@"+word+".service")
+		s.Run("journalctl", "--sync")
+	}
+	w.start()
+	w.ready()
+	say("one")
+	w.says("one")
+	s.Run("journalctl", "--rotate")
+	say("two")
+	w.says("one", "two")
+	s.Run("journalctl", "--vacuum-files=1")
+	say("three")
+	w.says("one", "two", "three")
+	child := strings.TrimSpace(string(read(t, pid)))
+	signal(t, child, "-STOP")
+	say("lost")
+	s.Run("journalctl", "--rotate")
+	say("lost-too")
+	s.Run("journalctl", "--rotate", "--vacuum-files=1")
+	say("four")
+	signal(t, child, "-CONT")
+	w.says("one", "two", "three", "GAP it was removed, and may not have been read", "four")
+}
+
+func read(t *testing.T, path string) []byte {
+	b, err := os.ReadFile(path)
+	must(t, err)
+	return b
 }
 
 // BenchmarkJournal is how fast a journal is told from its begin, by journalctl and us.
