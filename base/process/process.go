@@ -87,10 +87,9 @@ func (c Command) Run(ctx context.Context) (Result, error) {
 		cmd.Dir = c.Dir
 	}
 	home := "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if c.User != nil {
 		home = c.User.home
-		cmd.SysProcAttr.Credential = c.User.credential()
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.User.credential()}
 	} else if h, err := os.UserHomeDir(); err == nil {
 		home = h
 	}
@@ -101,13 +100,12 @@ func (c Command) Run(ctx context.Context) (Result, error) {
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = time.Second // what it left behind may hold the pipe
 	r := Result{Begun: time.Now()}
-	ended, started := make(chan error, 1), make(chan error, 1)
-	go own(cmd, started, ended)
-	if err := <-started; err != nil {
+	ended, err := Start(cmd)
+	if err != nil {
 		return Result{}, refused(c.Args[0], err)
 	}
 	r.PID = cmd.Process.Pid
-	err := c.wait(ctx, r.PID, ended, &r)
+	err = c.wait(ctx, r.PID, ended, &r)
 	r.Took = time.Since(r.Begun)
 	r.Output, r.Cut, r.Dropped = out.kept()
 	r.Code = cmd.ProcessState.ExitCode()
@@ -115,6 +113,18 @@ func (c Command) Run(ctx context.Context) (Result, error) {
 		r.Signal = s.Signal()
 	}
 	return r, err
+}
+
+// Start starts a program that dies with us, in a process group of its own. What it returns says once how the program ended, as Wait
+// does; whoever starts it waits for that. Nobody but Run sweeps what it leaves behind.
+func Start(cmd *exec.Cmd) (ended <-chan error, err error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
+	started, end := make(chan error, 1), make(chan error, 1)
+	go own(cmd, started, end)
+	return end, <-started
 }
 
 // own starts a program and waits for it on one thread: the kernel kills a child when the thread ends that started it, and Go ends

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,9 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/base/fault"
+	"holdfast/base/process"
 )
 
-// child is a journalctl that runs. It dies with us (PR_SET_PDEATHSIG, prctl(2)), in a process group of its own.
+// child is a journalctl that runs. It dies with us.
 type child struct {
 	cmd   *exec.Cmd
 	out   *os.File
@@ -48,20 +48,26 @@ func start(command string, args ...string) (*child, error) {
 	c := &child{cmd: exec.Command(command, args...), out: out, notes: make(chan string, mostNotes+1), ended: make(chan struct{})}
 	c.cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "SYSTEMD_COLORS=0"}
 	c.cmd.Dir = "/"
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	c.cmd.Stdout = in
-	stderr, err := c.cmd.StderrPipe()
+	words, said, err := os.Pipe()
 	if err != nil {
 		out.Close()
 		return nil, fault.New(fault.Transient, "run journalctl: %w", err)
 	}
-	started := make(chan error, 1)
-	c.wait.Go(func() { c.own(stderr, started) })
-	if err := <-started; err != nil {
-		c.wait.Wait()
+	defer said.Close()
+	c.cmd.Stdout, c.cmd.Stderr = in, said
+	ended, err := process.Start(c.cmd)
+	if err != nil {
 		out.Close()
+		words.Close()
 		return nil, refused(command, err)
 	}
+	c.wait.Go(func() {
+		defer close(c.ended)
+		defer close(c.notes)
+		defer words.Close()
+		c.listen(words)
+		c.err = <-ended
+	})
 	return c, nil
 }
 
@@ -73,21 +79,6 @@ func refused(command string, err error) error {
 		return fault.New(fault.Permanent, "run %s: %w", command, err)
 	}
 	return fault.New(fault.Transient, "run %s: %w", command, err)
-}
-
-// own starts the child and waits for it on one thread: the kernel kills a child when the thread ends that started it.
-func (c *child) own(stderr io.Reader, started chan<- error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	defer close(c.ended)
-	defer close(c.notes)
-	err := c.cmd.Start()
-	started <- err
-	if err != nil {
-		return
-	}
-	c.listen(stderr)
-	c.err = c.cmd.Wait()
 }
 
 // listen takes what the child writes to stderr until its end.
