@@ -11,13 +11,14 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/lines"
+	"holdfast/connector/watchertest"
 	"holdfast/tests/testenv"
 )
 
 // journal is a journal and a watcher of it.
 func journal(t *testing.T) (*testenv.Journal, *watched) {
 	j := testenv.NewJournal(t)
-	return j, &watched{t: t, cfg: Config{Directory: j.Dir()}}
+	return j, &watched{watchertest.New(t), t, Config{Directory: j.Dir()}}
 }
 
 func TestFollow(t *testing.T) {
@@ -26,17 +27,17 @@ func TestFollow(t *testing.T) {
 	j.Say("a.service", "before")
 	j.Flush()
 	w.start()
-	w.ready()
+	w.Ready()
 	j.Say("b.service", "other")
 	j.Say("a.service", "one", "two")
-	w.says("one", "two")
-	w.stop()
+	w.Tells("one", "two")
+	w.Stop()
 	j.Say("a.service", "meanwhile")
 	j.Flush()
 	w.start()
 	j.Say("a.service", "three")
-	w.says("one", "two", "meanwhile", "three")
-	f := w.fields[0]
+	w.Tells("one", "two", "meanwhile", "three")
+	f := w.fields(0)
 	if f["_unit"] != "a.service" || f["PRIORITY"] != "6" || f["_PID"] != "42" || f["MESSAGE"] != "" || f["__CURSOR"] != "" {
 		t.Errorf("got fields %v", f)
 	}
@@ -48,7 +49,7 @@ func TestHostile(t *testing.T) {
 	w.cfg.MaxLine = 100_000
 	w.cfg.Keep = []string{"EVIL"}
 	w.start()
-	w.ready()
+	w.Ready()
 	hostile := []string{"$(reboot)", "`id`", "a\nb", "-rf", ";", "\x1b[2J", "\xff\xfe\x00", "", `"quoted\" \u0041`, "é😀", strings.Repeat("x", 50_000)}
 	for _, m := range hostile {
 		j.Write([]string{"_SYSTEMD_UNIT=evil.service", "UNIT=victim.service", "OBJECT_SYSTEMD_UNIT=victim.service", "_PID=4711", "_UID=1000",
@@ -57,11 +58,11 @@ func TestHostile(t *testing.T) {
 	j.Write([]string{"_PID=1", "UNIT=victim.service", "_SYSTEMD_UNIT=init.scope", "MESSAGE=" + strings.Repeat("y", 1<<20)})
 	j.Write([]string{"_SYSTEMD_UNIT=evil.service", "MESSAGE=a", "MESSAGE=b"})
 	j.Write([]string{"_SYSTEMD_UNIT=evil.service", "_PID=5"})
-	w.says(append(hostile, strings.Repeat("y", 100_000)+" (cut)", "a\nb", "")...)
-	if f := w.fields[0]; f["_unit"] != "evil.service" || f["EVIL"] != "a\nb\x01" {
+	w.Tells(append(hostile, strings.Repeat("y", 100_000)+" (cut)", "a\nb", "")...)
+	if f := w.fields(0); f["_unit"] != "evil.service" || f["EVIL"] != "a\nb\x01" {
 		t.Errorf("got %q", f)
 	}
-	if f := w.fields[len(hostile)]; f["_unit"] != "victim.service" {
+	if f := w.fields(len(hostile)); f["_unit"] != "victim.service" {
 		t.Errorf("systemd speaks of its unit: got %q", f)
 	}
 }
@@ -70,7 +71,7 @@ func TestFilters(t *testing.T) {
 	j, w := journal(t)
 	w.cfg = Config{Directory: j.Dir(), Units: []string{"a.service", "b.service"}, Priority: "warning", Match: map[string]string{"_UID": "7"}}
 	w.start()
-	w.ready()
+	w.Ready()
 	for _, unit := range []string{"a.service", "b.service", "c.service"} {
 		for _, priority := range []string{"3", "6"} {
 			for _, uid := range []string{"7", "8"} {
@@ -79,7 +80,7 @@ func TestFilters(t *testing.T) {
 		}
 	}
 	j.Write([]string{"_SYSTEMD_UNIT=a.service", "PRIORITY=3", "_UID=7", "MESSAGE=end"})
-	w.says("a.service37", "b.service37", "end")
+	w.Tells("a.service37", "b.service37", "end")
 }
 
 func TestSince(t *testing.T) {
@@ -89,7 +90,7 @@ func TestSince(t *testing.T) {
 	w.cfg.Unit = "a.service"
 	w.cfg.Since = "2020-01-01T00:00:00Z"
 	w.start()
-	w.says("one", "two")
+	w.Tells("one", "two")
 }
 
 // Rotation begins a file that has its own numbers; nothing is missed or told twice, also over restarts.
@@ -97,22 +98,22 @@ func TestRotation(t *testing.T) {
 	j, w := journal(t)
 	w.cfg.Unit = "a.service"
 	w.start()
-	w.ready()
+	w.Ready()
 	var want []string
 	for i := range 4 {
 		m := fmt.Sprintf("message %d", i)
 		j.Say("a.service", m)
 		want = append(want, m)
 		if i%2 == 0 {
-			w.says(want...)
-			w.stop()
+			w.Tells(want...)
+			w.Stop()
 		}
 		j.Begin()
 		if i%2 == 0 {
 			w.start()
 		}
 	}
-	w.says(want...)
+	w.Tells(want...)
 }
 
 // A cursor whose entry is gone is noticed, and told once.
@@ -120,21 +121,21 @@ func TestVacuum(t *testing.T) {
 	j, w := journal(t)
 	w.cfg.Unit = "a.service"
 	w.start()
-	w.ready()
+	w.Ready()
 	j.Say("a.service", "one")
-	w.says("one")
-	w.stop()
+	w.Tells("one")
+	w.Stop()
 	j.Say("a.service", "never seen")
 	j.Begin()
 	must(t, os.Remove(j.File(1)))
 	j.Say("a.service", "two", "three")
 	j.Flush()
 	w.start()
-	w.says("one", "GAP no longer has the entry", "two", "three")
-	w.stop()
+	w.Tells("one", "GAP no longer has the entry", "two", "three")
+	w.Stop()
 	w.start()
 	j.Say("a.service", "four")
-	w.says("one", "GAP no longer", "two", "three", "four")
+	w.Tells("one", "GAP no longer", "two", "three", "four")
 }
 
 // What is no cursor, and a cursor of another journal, are noticed likewise.
@@ -144,10 +145,10 @@ func TestForeignCursor(t *testing.T) {
 		j.Say("a.service", "one", "two")
 		j.Flush()
 		w.cfg.Unit = "a.service"
-		w.position = place{Version: 1, Cursor: cursor, Micro: 1}.bytes()
+		w.Place(place{Version: 1, Cursor: cursor, Micro: 1}.bytes())
 		w.start()
-		w.says("GAP no longer", "one", "two")
-		w.stop()
+		w.Tells("GAP no longer", "one", "two")
+		w.Stop()
 	}
 }
 
@@ -156,19 +157,19 @@ func TestQuietUnit(t *testing.T) {
 	j, w := journal(t)
 	w.cfg.Unit, w.cfg.Watchdog = "a.service", 100*time.Millisecond
 	w.start()
-	w.ready()
+	w.Ready()
 	j.Say("a.service", "one")
-	w.says("one")
+	w.Tells("one")
 	j.Begin()
 	j.Say("b.service", "noise")
 	j.Flush()
-	was := string(w.position)
-	w.until("move", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return string(w.position) != was })
-	w.stop()
+	was := string(w.Position())
+	w.Until("move", func() bool { return string(w.Position()) != was })
+	w.Stop()
 	must(t, os.Remove(j.File(1)))
 	w.start()
 	j.Say("a.service", "two")
-	w.says("one", "two")
+	w.Tells("one", "two")
 }
 
 // command is a journalctl that a test can break.
@@ -186,14 +187,14 @@ func TestDeaf(t *testing.T) {
 	w.cfg.Command = command(t, `if [[ " $* " == *" --follow "* && ! -e `+flag+` ]]; then touch `+flag+`; exec sleep 1000; fi
 exec /usr/bin/journalctl "$@"`)
 	w.start()
-	w.ready()
+	w.Ready()
 	j.Say("a.service", "one")
-	w.says("one")
-	if told := strings.Join(w.told(), "\n"); !strings.Contains(told, "NOTE journalctl is silent though the journal has newer entries") {
+	w.Tells("one")
+	if told := strings.Join(w.Told(), "\n"); !strings.Contains(told, "NOTE journalctl is silent though the journal has newer entries") {
 		t.Errorf("got %q", told)
 	}
 	j.Say("a.service", "two")
-	w.says("one", "two")
+	w.Tells("one", "two")
 }
 
 // One that wakes when others write is asked now and then only: each question is a process.
@@ -206,7 +207,7 @@ exec /usr/bin/journalctl "$@"`)
 	j.Say("a.service", "before")
 	j.Flush()
 	w.start()
-	w.ready()
+	w.Ready()
 	const looks = 20
 	for range looks {
 		j.Say("b.service", "noise")
@@ -214,7 +215,7 @@ exec /usr/bin/journalctl "$@"`)
 		time.Sleep(w.cfg.Watchdog)
 	}
 	j.Say("a.service", "one")
-	w.says("one")
+	w.Tells("one")
 	b, err := os.ReadFile(runs)
 	must(t, err)
 	if n := strings.Count(string(b), "\n"); n > looks {
@@ -230,14 +231,14 @@ func TestFrozen(t *testing.T) {
 	w.cfg.Command = command(t, `[[ " $* " == *" --follow "* && ! -e `+pid+` ]] && echo $$ >`+pid+`
 exec /usr/bin/journalctl "$@"`)
 	w.start()
-	w.ready()
+	w.Ready()
 	j.Say("a.service", "one")
-	w.says("one")
+	w.Tells("one")
 	b, err := os.ReadFile(pid)
 	must(t, err)
 	signal(t, strings.TrimSpace(string(b)), "-STOP")
 	j.Say("a.service", "two", "three")
-	w.says("one", "two", "three")
+	w.Tells("one", "two", "three")
 }
 
 // A child that ends is replaced, its words are told, and of its last half entry nothing.
@@ -248,12 +249,12 @@ func TestKilled(t *testing.T) {
 	w.cfg.Command = command(t, `if [[ " $* " == *" --follow "* && ! -e `+flag+` ]]; then touch `+flag+`
   /usr/bin/journalctl "${@/--follow/--no-tail}" | head -c -20; echo "Journal is broken" >&2; exit 3; fi
 exec /usr/bin/journalctl "$@"`)
-	w.position = place{Version: 1, Micro: 1}.bytes()
+	w.Place(place{Version: 1, Micro: 1}.bytes())
 	j.Say("a.service", "one", "two", "three")
 	j.Flush()
 	w.start()
-	w.says("one", "two", "three")
-	told := strings.Join(w.told(), "\n")
+	w.Tells("one", "two", "three")
+	told := strings.Join(w.Told(), "\n")
 	for _, want := range []string{"NOTE journalctl: Journal is broken", "NOTE journalctl ended and is started again: "} {
 		if !strings.Contains(told, want) {
 			t.Errorf("no %q in %q", want, told)
@@ -265,7 +266,7 @@ func TestNoJournalctl(t *testing.T) {
 	for command, want := range map[string]fault.Kind{"/none/journalctl": fault.NotFound, "/etc/passwd": fault.Permanent, "/bin/false": fault.Transient} {
 		j, err := New(Config{Command: command})
 		must(t, err)
-		if err := j.Watch(t.Context(), place{Version: 1, Micro: 1}.bytes(), (&watched{}).tell); fault.KindOf(err) != want {
+		if err := j.Watch(t.Context(), place{Version: 1, Micro: 1}.bytes(), watchertest.New(t).Tell); fault.KindOf(err) != want {
 			t.Errorf("%s: got %v, want kind %v", command, err, want)
 		}
 	}
@@ -274,41 +275,40 @@ func TestNoJournalctl(t *testing.T) {
 func TestTellFails(t *testing.T) {
 	j, w := journal(t)
 	w.cfg.Unit = "a.service"
-	w.position = place{Version: 1, Micro: 1}.bytes()
+	w.Place(place{Version: 1, Micro: 1}.bytes())
 	j.Say("a.service", "one")
 	j.Flush()
 	full := errors.New("full")
-	w.refuse = func() error { return full }
+	w.Refuse(func() error { return full })
 	watcher, err := New(w.cfg)
 	must(t, err)
-	if err := watcher.Watch(t.Context(), w.position, w.tell); !errors.Is(err, full) {
+	if err := watcher.Watch(t.Context(), w.Position(), w.Tell); !errors.Is(err, full) {
 		t.Fatalf("got %v", err)
 	}
-	w.refuse = nil
+	w.Refuse(nil)
 	w.start()
-	w.says("one")
+	w.Tells("one")
 }
 
 // Lines of one process are joined, also over a restart; those of others between them are not.
 func TestJoin(t *testing.T) {
 	j, w := journal(t)
 	w.cfg.Join = &lines.Config{Continue: `^\s`, Quiet: time.Second}
-	w.position = place{Version: 1, Micro: 1}.bytes()
+	w.Place(place{Version: 1, Micro: 1}.bytes())
 	say := func(pid, m string) { j.Write([]string{"_PID=" + pid, "MESSAGE=" + m}) }
 	w.start()
 	say("1", "panic")
 	say("2", "other")
 	say("1", " at a")
-	w.until("open text", func() bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return strings.Count(string(w.position), `"lines"`) == 2 && strings.Contains(string(w.position), `"lines":2`)
+	w.Until("open text", func() bool {
+		p := string(w.Position())
+		return strings.Count(p, `"lines"`) == 2 && strings.Contains(p, `"lines":2`)
 	})
-	w.stop()
+	w.Stop()
 	say("1", " at b")
 	w.start()
-	w.until("both", func() bool { return len(w.lines()) == 2 })
-	if got := strings.Join(w.lines(), "|"); got != "other|panic\n at a\n at b" && got != "panic\n at a\n at b|other" {
+	w.Until("both", func() bool { return len(w.Lines()) == 2 })
+	if got := strings.Join(w.Lines(), "|"); got != "other|panic\n at a\n at b" && got != "panic\n at a\n at b|other" {
 		t.Errorf("got %q", got)
 	}
 }

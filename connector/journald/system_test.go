@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/connector"
+	"holdfast/connector/watchertest"
 	"holdfast/tests/testenv"
 )
 
@@ -23,10 +24,10 @@ func TestSystem(t *testing.T) {
 	s := testenv.Systemd(t, map[string]string{"noise.service": fmt.Sprintf("[Service]\nLogRateLimitIntervalSec=0\n"+
 		"ExecStart=/bin/bash -c 'for ((i = 0; i < %d; i++)); do echo line $i; done'\n", n),
 		"end.service": "[Service]\nExecStart=/bin/echo end\n"})
-	w := &watched{t: t, cfg: Config{Directory: s.Journal(), Units: []string{"noise.service", "end.service"}, Match: map[string]string{"_TRANSPORT": "stdout"},
+	w := &watched{watchertest.New(t), t, Config{Directory: s.Journal(), Units: []string{"noise.service", "end.service"}, Match: map[string]string{"_TRANSPORT": "stdout"},
 		Watchdog: time.Second}}
 	w.start()
-	w.ready()
+	w.Ready()
 	s.Run("systemctl", "start", "--no-block", "noise.service")
 	removed := false
 	for i := 0; i < 10 || s.Run("sh", "-c", "systemctl is-active noise.service || true") == "active\n"; i++ {
@@ -38,15 +39,15 @@ func TestSystem(t *testing.T) {
 			s.Run("journalctl", "--rotate", "--vacuum-files=2")
 			removed = true
 		default:
-			w.stop()
+			w.Stop()
 			w.start()
 		}
 	}
 	s.Run("systemctl", "start", "end.service")
-	w.until("end", func() bool { return slices.Contains(w.lines(), "end") })
-	w.stop()
+	w.Until("end", func() bool { return slices.Contains(w.Lines(), "end") })
+	w.Stop()
 	next, gaps := 0, 0
-	for _, l := range w.lines() {
+	for _, l := range w.Lines() {
 		if strings.HasPrefix(l, "GAP ") {
 			gaps++
 			continue
@@ -73,7 +74,7 @@ func TestSystem(t *testing.T) {
 func TestOvertaken(t *testing.T) {
 	s := testenv.Systemd(t, map[string]string{"say@.service": "[Service]\nType=oneshot\nExecStart=/bin/echo %i\n"})
 	pid := filepath.Join(t.TempDir(), "pid")
-	w := &watched{t: t, cfg: Config{Directory: s.Journal(), Identifier: "echo", Watchdog: time.Minute,
+	w := &watched{watchertest.New(t), t, Config{Directory: s.Journal(), Identifier: "echo", Watchdog: time.Minute,
 		Command: command(t, `[[ " $* " == *" --follow "* ]] && echo $$ >`+pid+`
 exec /usr/bin/journalctl "$@"`)}}
 	say := func(word string) {
@@ -81,15 +82,15 @@ exec /usr/bin/journalctl "$@"`)}}
 		s.Run("journalctl", "--sync")
 	}
 	w.start()
-	w.ready()
+	w.Ready()
 	say("one")
-	w.says("one")
+	w.Tells("one")
 	s.Run("journalctl", "--rotate")
 	say("two")
-	w.says("one", "two")
+	w.Tells("one", "two")
 	s.Run("journalctl", "--vacuum-files=1")
 	say("three")
-	w.says("one", "two", "three")
+	w.Tells("one", "two", "three")
 	child := strings.TrimSpace(string(read(t, pid)))
 	signal(t, child, "-STOP")
 	say("lost")
@@ -98,7 +99,7 @@ exec /usr/bin/journalctl "$@"`)}}
 	s.Run("journalctl", "--rotate", "--vacuum-files=1")
 	say("four")
 	signal(t, child, "-CONT")
-	w.says("one", "two", "three", "GAP it was removed, and may not have been read", "four")
+	w.Tells("one", "two", "three", "GAP it was removed, and may not have been read", "four")
 }
 
 func read(t *testing.T, path string) []byte {

@@ -23,14 +23,11 @@ func TestLinesOfNow(t *testing.T) {
 	l := newLog(t)
 	l.write("old\nbegun ")
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("before\none\r\ntwo")
-	l.tells("begun before", "one")
+	l.Tells("begun before", "one")
 	l.write(" parts\n\n")
-	l.tells("begun before", "one", "two parts", "")
-	if _, there := l.ids[""]; there || len(l.ids) != 4 {
-		t.Errorf("got IDs %v", l.ids)
-	}
+	l.Tells("begun before", "one", "two parts", "")
 }
 
 // Between two lives nothing is missed, and the position of the first start counts though nothing was told.
@@ -38,34 +35,34 @@ func TestRestart(t *testing.T) {
 	l := newLog(t)
 	l.write("old\n")
 	l.start()
-	l.ready()
-	l.stop()
+	l.Ready()
+	l.Stop()
 	l.write("meanwhile\nhalf")
 	l.start()
-	l.tells("meanwhile")
-	l.stop()
+	l.Tells("meanwhile")
+	l.Stop()
 	l.write(" and half\n")
 	l.start()
-	l.tells("meanwhile", "half and half")
+	l.Tells("meanwhile", "half and half")
 }
 
 func TestNotYetThere(t *testing.T) {
 	l := newLog(t)
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("first\n")
-	l.tells("first")
-	l.stop()
+	l.Tells("first")
+	l.Stop()
 
 	l = newLog(t)
 	l.start()
-	l.ready()
-	l.stop()
+	l.Ready()
+	l.Stop()
 	l.write("while we were down\n")
 	l.rename("", ".1")
 	l.write("behind\n")
 	l.start()
-	l.tells("while we were down", "behind")
+	l.Tells("while we were down", "behind")
 }
 
 func TestSince(t *testing.T) {
@@ -76,8 +73,8 @@ func TestSince(t *testing.T) {
 	l.write("today\n")
 	l.cfg.Since = time.Now().AddDate(-1, 0, 0).Format(time.RFC3339)
 	l.start()
-	l.tells("yesterday", "today")
-	l.stop()
+	l.Tells("yesterday", "today")
+	l.Stop()
 	if _, after, err := since("boot"); err != nil || after.After(time.Now()) {
 		t.Errorf("booted %v, %v", after, err)
 	}
@@ -87,33 +84,33 @@ func TestRename(t *testing.T) {
 	l := newLog(t)
 	l.cfg.Settle = 300 * time.Millisecond
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("one\n")
-	l.tells("one")
+	l.Tells("one")
 	l.rename("", ".1")
 	appendTo(t, l.path(".1"), "late\nwithout end")
 	l.write("two\n")
-	l.tells("one", "late", "without end", "two")
+	l.Tells("one", "late", "without end", "two")
 }
 
 // A writer that is late by more than is waited for is heard all the same, also over a restart.
 func TestLate(t *testing.T) {
 	l := newLog(t)
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("one\n")
-	l.tells("one")
+	l.Tells("one")
 	l.rename("", ".1")
 	l.write("two\n")
-	l.tells("one", "two")
+	l.Tells("one", "two")
 	appendTo(t, l.path(".1"), "late\n")
 	l.write("three\n")
-	l.until("all", func() bool { return len(l.lines()) == 4 })
-	l.stop()
+	l.Until("all", func() bool { return len(l.Lines()) == 4 })
+	l.Stop()
 	appendTo(t, l.path(".1"), "later\n")
 	l.start()
-	l.until("all", func() bool { return len(l.lines()) == 5 })
-	if got := l.lines(); !slices.Contains(got, "late") || !slices.Contains(got, "later") {
+	l.Until("all", func() bool { return len(l.Lines()) == 5 })
+	if got := l.Lines(); !slices.Contains(got, "late") || !slices.Contains(got, "later") {
 		t.Errorf("got %q", got)
 	}
 }
@@ -122,10 +119,10 @@ func TestRenameWhileDown(t *testing.T) {
 	for _, packed := range []bool{false, true} {
 		l := newLog(t)
 		l.start()
-		l.ready()
+		l.Ready()
 		l.write("one\n")
-		l.tells("one")
-		l.stop()
+		l.Tells("one")
+		l.Stop()
 		l.write("two\n")
 		l.rename("", ".1")
 		l.write("three\n")
@@ -137,22 +134,22 @@ func TestRenameWhileDown(t *testing.T) {
 			pack(t, l.path(".1"))
 		}
 		l.start()
-		l.tells("one", "two", "three", "four")
-		l.stop()
+		l.Tells("one", "two", "three", "four")
+		l.Stop()
 		l.start()
 		l.write("five\n")
-		l.tells("one", "two", "three", "four", "five")
-		l.stop()
+		l.Tells("one", "two", "three", "four", "five")
+		l.Stop()
 	}
 }
 
 func TestDates(t *testing.T) {
 	l := newLog(t)
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("one\n")
-	l.tells("one")
-	l.stop()
+	l.Tells("one")
+	l.Stop()
 	l.write("two\n")
 	l.rename("", "-20260130")
 	l.write("three\n")
@@ -163,20 +160,20 @@ func TestDates(t *testing.T) {
 		must(t, os.Chtimes(l.path(s), now, now))
 	}
 	l.start()
-	l.tells("one", "two", "three", "four")
+	l.Tells("one", "two", "three", "four")
 }
 
 func TestCopyTruncate(t *testing.T) {
 	l := newLog(t)
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("one\n")
-	l.tells("one")
+	l.Tells("one")
 	l.write("begun")
 	l.copyTruncate(".1")
 	l.write("two\n")
-	l.tells("one", "begun", "two")
-	l.stop()
+	l.Tells("one", "begun", "two")
+	l.Stop()
 	l.write("three\n")
 	l.copyTruncate(".2")
 	l.write("four, which is longer than all that stood there\n")
@@ -184,7 +181,7 @@ func TestCopyTruncate(t *testing.T) {
 	l.copyTruncate(".1")
 	l.write("five\n")
 	l.start()
-	l.tells("one", "begun", "two", "three", "four, which is longer than all that stood there", "five")
+	l.Tells("one", "begun", "two", "three", "four, which is longer than all that stood there", "five")
 }
 
 // A copy that ends before what was read already is not told again.
@@ -192,14 +189,14 @@ func TestCopyThatIsShorter(t *testing.T) {
 	for _, down := range []bool{false, true} {
 		l := newLog(t)
 		l.start()
-		l.ready()
+		l.Ready()
 		l.write("one\n")
 		b, err := os.ReadFile(l.cfg.Path)
 		must(t, err)
 		l.write("two\n")
-		l.tells("one", "two")
+		l.Tells("one", "two")
 		if down {
-			l.stop()
+			l.Stop()
 		}
 		must(t, os.WriteFile(l.path(".1"), b, 0o600))
 		must(t, os.Truncate(l.cfg.Path, 0))
@@ -207,72 +204,70 @@ func TestCopyThatIsShorter(t *testing.T) {
 		if down {
 			l.start()
 		}
-		l.tells("one", "two", "GAP behind byte 8", "3")
-		l.stop()
+		l.Tells("one", "two", "GAP behind byte 8", "3")
+		l.Stop()
 	}
 }
 
 func TestTruncatedWithoutACopy(t *testing.T) {
 	l := newLog(t)
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("one\nbegun")
-	l.tells("one")
-	l.until("note", func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return strings.Contains(string(l.position), `"offset":4`)
+	l.Tells("one")
+	l.Until("note", func() bool {
+		return strings.Contains(string(l.Position()), `"offset":4`)
 	})
 	must(t, os.Truncate(l.cfg.Path, 0))
-	l.until("gap", func() bool { return len(l.lines()) >= 3 })
+	l.Until("gap", func() bool { return len(l.Lines()) >= 3 })
 	l.write("two\n")
-	l.tells("one", "begun", "GAP behind byte 9", "two")
+	l.Tells("one", "begun", "GAP behind byte 9", "two")
 }
 
 // One that was truncated and has grown beyond where it was read to is another all the same.
 func TestTruncatedAndGrown(t *testing.T) {
 	l := newLog(t)
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("one\n")
-	l.tells("one")
-	l.stop()
+	l.Tells("one")
+	l.Stop()
 	must(t, os.Truncate(l.cfg.Path, 0))
 	l.write("another\nand more\n")
 	l.start()
-	l.tells("one", "GAP byte 4", "another", "and more")
+	l.Tells("one", "GAP byte 4", "another", "and more")
 }
 
 func TestRemovedWhileDown(t *testing.T) {
 	l := newLog(t)
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("one\n")
-	l.tells("one")
-	l.stop()
+	l.Tells("one")
+	l.Stop()
 	l.write("never read\n")
 	must(t, os.Remove(l.cfg.Path))
 	l.write("two\n")
 	l.start()
-	l.tells("one", "GAP byte 4", "two")
+	l.Tells("one", "GAP byte 4", "two")
 }
 
 // What is open is read to its end though its name is gone.
 func TestRemoved(t *testing.T) {
 	l := newLog(t)
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("one\n")
-	l.tells("one")
+	l.Tells("one")
 	f, err := os.OpenFile(l.cfg.Path, os.O_WRONLY|os.O_APPEND, 0)
 	must(t, err)
 	must(t, os.Remove(l.cfg.Path))
 	_, err = f.WriteString("two\n")
 	must(t, err)
 	must(t, f.Close())
-	l.tells("one", "two")
+	l.Tells("one", "two")
 	l.write("three\n")
-	l.tells("one", "two", "three")
+	l.Tells("one", "two", "three")
 }
 
 // A writer that goes on at its old offset leaves a hole.
@@ -283,33 +278,33 @@ func TestHole(t *testing.T) {
 	must(t, err)
 	defer f.Close()
 	l.start()
-	l.ready()
+	l.Ready()
 	text := strings.Repeat("x", 200_000)
 	_, err = f.WriteString(text + "\none\n")
 	must(t, err)
-	l.tells(text[:64<<10]+" (cut)", "one")
+	l.Tells(text[:64<<10]+" (cut)", "one")
 	l.copyTruncate(".1")
 	_, err = f.WriteString("two\n")
 	must(t, err)
-	l.tells(text[:64<<10]+" (cut)", "one", "two")
+	l.Tells(text[:64<<10]+" (cut)", "one", "two")
 }
 
 func TestJoin(t *testing.T) {
 	l := newLog(t)
 	l.cfg.Join = &lines.Config{Continue: `^\s`, Quiet: 300 * time.Millisecond}
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("panic\n at a\n")
-	l.stop()
+	l.Stop()
 	l.write(" at b\nnext\n")
 	l.start()
-	l.tells("panic\n at a\n at b")
-	l.stop()
+	l.Tells("panic\n at a\n at b")
+	l.Stop()
 	l.start()
-	l.tells("panic\n at a\n at b", "next")
+	l.Tells("panic\n at a\n at b", "next")
 	l.write("last\n more\n")
 	l.copyTruncate(".1")
-	l.tells("panic\n at a\n at b", "next", "last\n more")
+	l.Tells("panic\n at a\n at b", "next", "last\n more")
 }
 
 func TestUnreadable(t *testing.T) {

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"holdfast/connector/watchertest"
 	"holdfast/tests/testenv"
 )
 
@@ -91,29 +93,27 @@ func TestEveryLineOnceOrAGap(t *testing.T) {
 func campaign(t *testing.T, r *rand.Rand) {
 	w := &writer{log: newLog(t), r: r, keep: 3 + r.IntN(20)}
 	w.cfg.Settle = 100 * time.Millisecond
-	var kill bool
-	w.refuse = func() error {
-		if kill {
-			return errKilled
+	var kill atomic.Bool
+	w.Refuse(func() error {
+		if kill.Load() {
+			return watchertest.ErrKilled
 		}
 		return nil
-	}
+	})
 	// Of a file in which nothing was ever read nobody can say, when it is gone, whether it was the last one to go.
 	w.cfg.Since = "2020-01-01T00:00:00Z"
 	w.open()
 	w.write("begin\n")
 	w.start()
-	w.tells("begin")
+	w.Tells("begin")
 	for range 60 {
 		switch r.IntN(8) {
 		case 0:
 			w.rotate()
 		case 1:
-			w.keeper.mu.Lock()
-			kill = r.IntN(2) == 0
-			w.keeper.mu.Unlock()
+			kill.Store(r.IntN(2) == 0)
 			w.pause()
-			w.stop()
+			w.Stop()
 			for range r.IntN(4) {
 				w.put()
 				if r.IntN(3) == 0 {
@@ -121,7 +121,7 @@ func campaign(t *testing.T, r *rand.Rand) {
 				}
 			}
 			w.pack()
-			kill = false
+			kill.Store(false)
 			w.start()
 		case 2:
 			w.pack()
@@ -132,9 +132,9 @@ func campaign(t *testing.T, r *rand.Rand) {
 	}
 	must(t, w.f.Close())
 	w.write("end\n")
-	w.until("end", func() bool { return slices.Contains(w.lines(), "end") })
-	w.until("line before the end", func() bool { return w.dropped || len(w.lines()) >= w.n+2 })
-	w.stop()
+	w.Until("end", func() bool { return slices.Contains(w.Lines(), "end") })
+	w.Until("line before the end", func() bool { return w.dropped || len(w.Lines()) >= w.n+2 })
+	w.Stop()
 	w.check()
 }
 
@@ -149,11 +149,11 @@ func (w *writer) pack() {
 func (w *writer) check() {
 	defer func() {
 		if w.t.Failed() {
-			w.t.Logf("position %s; gaps and notes %.3000q", w.position, slices.DeleteFunc(w.told(), func(s string) bool { return s[0] < 65 }))
+			w.t.Logf("position %s; gaps and notes %.3000q", w.Position(), slices.DeleteFunc(w.Told(), func(s string) bool { return s[0] < 65 }))
 		}
 	}()
 	told, gaps := map[int]bool{}, 0
-	for _, l := range w.lines() {
+	for _, l := range w.Lines() {
 		if strings.HasPrefix(l, "GAP ") {
 			gaps++
 			continue

@@ -44,11 +44,11 @@ func TestRemovedUnread(t *testing.T) {
 			l.cfg.Settle = 300 * time.Millisecond
 			l.write("before\n")
 			l.start()
-			l.ready()
+			l.Ready()
 			l.write("one\n")
-			l.tells("one")
+			l.Tells("one")
 			c.do(l)
-			l.tells(c.want...)
+			l.Tells(c.want...)
 		})
 	}
 }
@@ -71,11 +71,11 @@ func TestRemovedUntouched(t *testing.T) {
 			l := newLog(t)
 			l.write("")
 			l.start()
-			l.ready()
-			l.stop()
+			l.Ready()
+			l.Stop()
 			c.do(l)
 			l.start()
-			l.tells(c.want...)
+			l.Tells(c.want...)
 		})
 	}
 }
@@ -100,10 +100,10 @@ func TestPackedByTheSecond(t *testing.T) {
 	l := newLog(t)
 	l.write("before\n")
 	l.start()
-	l.ready()
+	l.Ready()
 	l.write("one\n")
-	l.tells("one")
-	l.stop()
+	l.Tells("one")
+	l.Stop()
 	l.write("two\n")
 	l.rename("", ".1")
 	info, err := os.Stat(l.path(".1"))
@@ -112,5 +112,5 @@ func TestPackedByTheSecond(t *testing.T) {
 	must(t, os.Chtimes(l.path(".1.gz"), time.Time{}, info.ModTime().Truncate(time.Second)))
 	l.write("three\n")
 	l.start()
-	l.tells("one", "two", "three")
+	l.Tells("one", "two", "three")
 }

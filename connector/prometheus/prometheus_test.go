@@ -19,6 +19,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector"
+	"holdfast/connector/watchertest"
 	"holdfast/tests/testenv"
 )
 
@@ -86,15 +87,7 @@ func text(x connector.Sample) string {
 
 func watch(t *testing.T, x connector.Watcher) *watched {
 	w := &watched{t: t}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- x.Watch(ctx, nil, w.tell) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("watch: %v", err)
-		}
-	})
+	watchertest.Start(t, x, nil, w.tell)
 	return w
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/connector"
+	"holdfast/connector/watchertest"
 	"holdfast/tests/testenv"
 )
 
@@ -62,16 +63,7 @@ func start(t *testing.T, c Config) *watched {
 	w := &watched{t: t, cfg: c, states: map[string][]string{}, last: map[string]connector.Sample{}}
 	u, err := New(c)
 	must(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- u.Watch(ctx, nil, w.tell) }()
-	w.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("watch: %v", err)
-		}
-	})
-	t.Cleanup(w.stop)
+	w.stop = watchertest.Start(t, u, nil, w.tell)
 	return w
 }
 
