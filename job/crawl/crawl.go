@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/base/disk"
+	"holdfast/base/fault"
 	"holdfast/base/weburl"
 	"holdfast/connector"
 	"holdfast/job/crawl/archive"
@@ -140,7 +142,7 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, j.files.close())
+			err = errors.Join(err, j.close())
 		}
 	}()
 	if j.frontier, err = frontier.Open(env.Store, frontier.Options{PerHost: j.cfg.PerHost}); err != nil {
@@ -155,6 +157,9 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 		return nil, err
 	}
 	if !resting {
+		if err := j.frontier.OpenFlights(filepath.Join(env.Dir, flightsFile), j.pauseOf); err != nil {
+			return nil, err
+		}
 		if j.room, err = roomAt(env, j.cfg.Archive.Dir); err != nil {
 			return nil, err
 		}
@@ -172,6 +177,32 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 		env.History.Note("crawl.cut", "what was written and not committed is in %s", name)
 	}
 	return j, nil
+}
+
+// close closes all that New opened.
+func (j *Job) close() error {
+	err := j.files.close()
+	if j.frontier != nil {
+		err = errors.Join(err, j.frontier.CloseFlights())
+	}
+	return err
+}
+
+// flightsFile is a file beside the store with the URLs in flight.
+const flightsFile = "IN-FLIGHT"
+
+// pauseOf is how long a host is left alone of which nothing is known but that it was asked for a URL a moment ago.
+func (j *Job) pauseOf(url string) (queue string, pause time.Duration, err error) {
+	u, err := weburl.Parse(url)
+	if err != nil {
+		return "", 0, fault.As(fault.Invalid, err)
+	}
+	set := j.settingsFor(u)
+	r, ok, err := j.rulesFor(u.QueueKey(), set)
+	if err == nil && ok {
+		pause = min(r.Delay(), set.maxCrawl)
+	}
+	return u.QueueKey(), max(pause, set.min), err
 }
 
 // stop has the run end.
@@ -274,7 +305,7 @@ func (j *Job) Run(ctx context.Context) error {
 	if err == nil && (j.over.Load() || j.ending.Load()) { // for a pause it could take too long
 		_, err = j.index.Write(context.WithoutCancel(ctx))
 	}
-	err = errors.Join(err, j.files.close())
+	err = errors.Join(err, j.close())
 	j.holdIfFull(outer, err)
 	return err
 }

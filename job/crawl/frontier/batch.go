@@ -362,6 +362,7 @@ func (b *Batch) Write() error {
 func (b *Batch) written() {
 	f := b.f
 	f.seen.put(b.sums, b.round)
+	defer f.flights.end(b.landed) // not with the lock held
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, id := range b.stays {

@@ -50,6 +50,7 @@ type Lease struct {
 	host     uint32
 	source   uint32
 	at       place
+	slot     int // of flights
 }
 
 // Outcome is what became of a URL.
@@ -82,6 +83,7 @@ type Frontier struct {
 	seen     *seen
 	filter   *filter
 	names    names
+	flights  *flights // nil if the next start need not know
 
 	mu       sync.Mutex // guards all below
 	hosts    map[uint32]*host

@@ -19,8 +19,15 @@ func (f *Frontier) Take(ctx context.Context) (*Lease, error) {
 			return nil, err
 		}
 		l, wait, news, err := f.take(time.Now())
-		if l != nil || err != nil {
-			return l, err
+		if err != nil {
+			return nil, err
+		}
+		if l != nil {
+			if err := f.flights.begin(l); err != nil {
+				f.Return(l)
+				return nil, err
+			}
+			return l, nil
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -137,6 +144,7 @@ func (f *Frontier) Release(l *Lease, due time.Time) {
 
 // Return gives a lease back whose URL was not asked for: it is as if it had not been taken.
 func (f *Frontier) Return(l *Lease) {
+	defer f.flights.end([]*Lease{l}) // not with the lock held
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	h := f.hosts[l.host]

@@ -1,0 +1,147 @@
+package frontier
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/kernel/store"
+)
+
+// flights is a file with the URLs in flight, so that a start behind a crash knows which hosts were asked a moment ago. It is not synced:
+// what a process has written stands there when it is killed, and when the machine was down no host was asked meanwhile. What is wrong
+// in it costs a pause that was not needed, or the want of one.
+type flights struct {
+	f *os.File
+
+	mu   sync.Mutex // guards what follows
+	free []int      // slots
+	n    int        // slots there are
+}
+
+// slotSize is how long a slot is: a URL and a zero byte. Of a longer one its front is there.
+const slotSize = 512
+
+// fewSlots is for how many there is room from the beginning.
+const fewSlots = 256
+
+// OpenFlights has the URLs in flight be known to the next start, by a file. Hosts of those that the last one left behind are put off: wait
+// says the queue of a URL, and for how long from now on. It comes before any Take; CloseFlights goes with it.
+func (f *Frontier) OpenFlights(path string, wait func(url string) (queue string, d time.Duration, err error)) (err error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("open the file of URLs in flight: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, file.Close())
+		}
+	}()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	waits := map[string]time.Duration{}
+	for ; len(b) >= slotSize; b = b[slotSize:] {
+		url, _, _ := bytes.Cut(b[:slotSize], []byte{0})
+		if len(url) == 0 {
+			continue
+		}
+		queue, d, err := wait(string(url))
+		if fault.Is(err, fault.Invalid) { // it is no URL: what a power cut made of it
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		waits[queue] = max(waits[queue], d)
+	}
+	if err := f.putOff(waits); err != nil {
+		return err
+	}
+	if err := file.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := file.WriteAt(make([]byte, fewSlots*slotSize), 0); err != nil { // so that there is room for what follows
+		return fmt.Errorf("make room for the URLs in flight: %w", err)
+	}
+	f.flights = &flights{f: file}
+	return nil
+}
+
+// CloseFlights closes the file.
+func (f *Frontier) CloseFlights() error {
+	if f.flights == nil {
+		return nil
+	}
+	return f.flights.f.Close()
+}
+
+// putOff has hosts not be asked for some time, those that are known.
+func (f *Frontier) putOff(waits map[string]time.Duration) error {
+	if len(waits) == 0 {
+		return nil
+	}
+	return f.st.Update(func(tx *store.Tx) error {
+		b, err := f.Begin(tx)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		for queue, d := range waits {
+			id, known, err := hostID(tx, queue)
+			if err != nil {
+				return err
+			}
+			if !known {
+				continue
+			}
+			h, err := b.host(id)
+			if err != nil {
+				return err
+			}
+			h.due = max(h.due, f.later(now.Add(d)))
+		}
+		return b.Write()
+	})
+}
+
+// begin notes a lease that was taken.
+func (s *flights) begin(l *Lease) error {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	if n := len(s.free); n > 0 {
+		l.slot, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		l.slot = s.n
+		s.n++
+	}
+	s.mu.Unlock()
+	b := make([]byte, slotSize)
+	copy(b[:slotSize-1], l.URL)
+	if _, err := s.f.WriteAt(b, int64(l.slot)*slotSize); err != nil {
+		return fmt.Errorf("note a URL in flight: %w", err)
+	}
+	return nil
+}
+
+// end notes that leases are over: when their hosts may be asked is durable, or they were not asked.
+func (s *flights) end(all []*Lease) {
+	if s == nil {
+		return
+	}
+	for _, l := range all {
+		_, _ = s.f.WriteAt([]byte{0}, int64(l.slot)*slotSize) // else its host waits at the next start
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range all {
+		s.free = append(s.free, l.slot)
+	}
+}
