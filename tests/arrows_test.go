@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	"kernel/checkpoint":    {"kernel/store", "base"},
 	"kernel/gate":          {"kernel/store", "base"},
 	"kernel/schedule":      {"kernel/store", "base"},
+	"kernel/series":        {"kernel/store", "base"},
 	"base/*":               {"base/fault"}, // how errors are told, in base too
 	"base/rowfile":         {"base/fault", "base/rowtext"},
 	"base/cdxj":            {"base/fault", "base/warc"},

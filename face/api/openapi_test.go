@@ -270,6 +270,8 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /api/v1/jobs/{job}", "", nil, 200},
 		{"GET /api/v1/overview", "", nil, 200},
 		{"GET /api/v1/session", "", nil, 200},
+		{"GET /api/v1/jobs/{job}/timeline", "", nil, 200},
+		{"GET /api/v1/jobs/{job}/timeline", "?from=1&to=1", nil, 400},
 		{"GET /api/v1/gates", "", nil, 200},
 		{"GET /api/v1/balance", "", nil, 200},
 		{"GET /api/v1/audit", "?deep=true", nil, 200},

@@ -59,6 +59,9 @@ func jobRoutes(d *app.Desk) map[string]work {
 		},
 		"GET /api/v1/windows": func(ctx context.Context, c *call) (any, error) { return windows(ctx, d, c) },
 		"GET /api/v1/series":  func(_ context.Context, c *call) (any, error) { return series(d, c) },
+		"GET /api/v1/jobs/{job}/timeline": func(ctx context.Context, c *call) (any, error) {
+			return timeline(ctx, d, c)
+		},
 		"GET /api/v1/audit": func(ctx context.Context, c *call) (any, error) {
 			return d.Audit(ctx, c.FormValue("job"), c.flag("deep"), c.tell)
 		},
@@ -284,6 +287,7 @@ const (
 	maxGaps    = 10_000
 	maxLetters = 10_000
 	maxWindows = 10_000
+	maxPoints  = 5_000
 )
 
 func gaps(ctx context.Context, d *app.Desk, c *call) (any, error) {
@@ -306,6 +310,25 @@ func windows(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	}
 	list, err := d.Windows(ctx, c.FormValue("job"), q)
 	return map[string]any{"windows": list}, err
+}
+
+// timeline answers with how a job went between two times, given in seconds since 1970: the last hour without them.
+func timeline(ctx context.Context, d *app.Desk, c *call) (any, error) {
+	now := uint64(time.Now().Unix())
+	to, err := c.number("to", now)
+	if err != nil {
+		return nil, err
+	}
+	from, err := c.number("from", to-min(to, 3600))
+	if err != nil {
+		return nil, err
+	}
+	most, err := c.number("points", 1000)
+	if err != nil {
+		return nil, err
+	}
+	at := func(seconds uint64) time.Time { return time.Unix(int64(min(seconds, 1<<40)), 0) }
+	return d.Timeline(ctx, c.job(), at(from), at(to), int(min(max(most, 1), maxPoints)))
 }
 
 // series answers with the samples behind a time, given in seconds since 1970.

@@ -96,7 +96,7 @@ type Engine struct {
 	mu      sync.Mutex // guards what is below
 	runners []*runner
 	launch  func(*runner)      // starts a runner; nil while the engine does not run
-	series  map[string]*series // by job
+	series  map[string]*recent // by job
 }
 
 // ErrPaused ends a job that is to do its work once, and that a person has paused.
@@ -315,7 +315,12 @@ func (r *runner) once(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	recording, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { r.record(recording, env.Store) })
 	defer func() {
+		stop()
+		wg.Wait()
 		r.mu.Lock()
 		r.env, r.job = nil, nil
 		r.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// A series is what a console draws. It is in memory alone, and begins anew with the process.
+// The samples of the last day are in memory alone, and begin anew with the process: package series keeps what is drawn.
 const (
 	// SampleEvery is the time between two samples.
 	SampleEvery = 10 * time.Second
@@ -35,15 +35,15 @@ type SinkSample struct {
 	Bytes     int64   `json:"bytes"`     // of the backlog
 }
 
-// series is the last samples of one job; the engine's mu guards it.
-type series struct {
+// recent is the last samples of one job; the engine's mu guards it.
+type recent struct {
 	ring  []Sample
 	next  int // where the next one goes, once the ring is full
 	last  reading
 	began bool
 }
 
-func (s *series) add(b Books, now time.Time) {
+func (s *recent) add(b Books, now time.Time) {
 	was := s.last
 	s.last = readingOf(b, now)
 	if !s.began {
@@ -76,7 +76,7 @@ func (s *series) add(b Books, now time.Time) {
 }
 
 // since returns the samples that are younger than a time, oldest first.
-func (s *series) since(t time.Time) []Sample {
+func (s *recent) since(t time.Time) []Sample {
 	out := []Sample{}
 	for i := range s.ring {
 		if p := s.ring[(s.next+i)%len(s.ring)]; p.At > t.Unix() {
@@ -131,10 +131,10 @@ func (e *Engine) keep(b Books, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.series == nil {
-		e.series = map[string]*series{}
+		e.series = map[string]*recent{}
 	}
 	if e.series[b.Job] == nil {
-		e.series[b.Job] = &series{}
+		e.series[b.Job] = &recent{}
 	}
 	e.series[b.Job].add(b, now)
 }
@@ -143,7 +143,7 @@ func (e *Engine) keep(b Books, now time.Time) {
 func (e *Engine) forgetSeries() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	kept := map[string]*series{}
+	kept := map[string]*recent{}
 	for _, r := range e.runners {
 		if s := e.series[r.spec.Name]; s != nil {
 			kept[r.spec.Name] = s

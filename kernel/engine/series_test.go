@@ -14,7 +14,7 @@ func booksAt(read, delivered int64, oldest time.Time) Books {
 
 // A series has rates between samples, is bounded, and never tells of negative rates when a store went back.
 func TestSeries(t *testing.T) {
-	var s series
+	var s recent
 	begin := time.Unix(1_000_000, 0)
 	for i := range maxSamples + 3 { // the first one only begins it
 		n := int64(i) * 100

@@ -27,6 +27,7 @@ const (
 	Tasks      Space = 'q' // queue: queue(4) ... (see queue)
 	Due        Space = 't' // schedule: name -> next due
 	Events     Space = 'e' // engine: id(8) -> event
+	Series     Space = 'v' // series: tier(1) place(4) -> point
 	Job        Space = 'z' // the job's own state: whatever the kind of job keeps
 )
 
@@ -34,7 +35,7 @@ const (
 // or state, which a salvage takes from the newest valid checkpoint and reconciles with the world.
 func (s Space) Fact() bool {
 	switch s {
-	case Blocks, Heads, Settled, Dead, Identities, Hashes, Horizons, Events, Names, Gaps:
+	case Blocks, Heads, Settled, Dead, Identities, Hashes, Horizons, Events, Names, Gaps, Series:
 		return true
 	}
 	return false
