@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdfast/base/disk"
+	"holdfast/job/supervise"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
@@ -163,6 +164,9 @@ type Gauges struct {
 	Disk  disk.Room
 	Marks engine.RoomLimits
 	Short bool // the disk is below its soft mark
+	// Rules and Actions are those of supervise jobs that run, by job: what became of each rule, and how many actions are in which state.
+	Rules   map[string][]RuleStatus
+	Actions map[string]map[ActionState]uint64
 }
 
 // Gauges reads the counters of all jobs of a running engine.
@@ -175,8 +179,21 @@ func (d *Desk) Gauges(ctx context.Context) (g Gauges, err error) {
 	}
 	g.Marks = d.eng.Room().Limits()
 	g.Short, _ = d.eng.Room().Short()
-	g.Jobs, err = d.eng.Counters(ctx)
-	return g, err
+	if g.Jobs, err = d.eng.Counters(ctx); err != nil {
+		return g, err
+	}
+	g.Rules, g.Actions = map[string][]RuleStatus{}, map[string]map[ActionState]uint64{}
+	for _, j := range g.Jobs {
+		if j.Kind == superviseKind && j.State == engine.Running && j.Readable {
+			// One that ends just now is as if it did not run.
+			g.Rules[j.Name], _ = d.RuleStatus(ctx, j.Name)
+			_ = d.view(ctx, j.Name, func(r store.Reader) (err error) {
+				g.Actions[j.Name], err = supervise.Counts(r)
+				return err
+			})
+		}
+	}
+	return g, nil
 }
 
 // Health says in a few words how the jobs are. It waits for the engine, and for no disk.

@@ -204,6 +204,7 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 		d.countLetters(ctx, &s, rep.Letters)
 		if len(s.Notes) == 0 {
 			d.noteCrawl(ctx, &s)
+			d.noteSupervise(ctx, &s)
 		}
 		rep.Jobs = append(rep.Jobs, s)
 	}
@@ -244,6 +245,7 @@ func (d *Desk) atRest(ctx context.Context, job string, dead map[string]int64) en
 		s.Tell(err)
 	} else {
 		d.noteCrawl(ctx, &s)
+		d.noteSupervise(ctx, &s)
 	}
 	return s
 }

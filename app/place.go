@@ -126,7 +126,7 @@ func ours(path string) error {
 
 // Commands are the commands that run one job alone, each in a directory of its own below the
 // default one.
-var Commands = []string{"wsprnet", "weather", "weather-streamer", "weather-ingester", "weather-processor", "weather-api", transferKind}
+var Commands = []string{"wsprnet", "weather", "weather-streamer", "weather-ingester", "weather-processor", "weather-api", transferKind, superviseKind}
 
 // Places returns the data directories to look into for a person who named none (explicit "") or
 // one: those that hold anything.

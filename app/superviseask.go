@@ -47,6 +47,11 @@ func TestRules(set *Rules) (tests int, failures []TestFailure) { return decide.T
 // DescribeRules says what rules say.
 func DescribeRules(set *Rules) []RuleStatus { return supervise.CountsOf(set, decide.New(set)) }
 
+// ExplainRules says what rules that have seen nothing yet would make of a line of a source; "" is any source.
+func ExplainRules(set *Rules, source, line string) ([]Opinion, error) {
+	return supervise.Explain(set, decide.New(set), source, line)
+}
+
 // Actions are a page of what was done, the newest first.
 type Actions struct {
 	Actions []Action `json:"actions"`
@@ -156,4 +161,18 @@ func (d *Desk) Supervise(ctx context.Context, job, name string, args ...string) 
 		return text, d.eng.Offline(ctx, j.Name, atRest)
 	}
 	return text, atRest()
+}
+
+// noteSupervise tells what a supervise job has done that does not run.
+func (d *Desk) noteSupervise(ctx context.Context, s *engine.Status) {
+	if s.Kind != superviseKind {
+		return
+	}
+	err := d.view(ctx, s.Name, func(r store.Reader) (err error) {
+		s.Notes, err = supervise.NotesAtRest(r)
+		return err
+	})
+	if err != nil && !fault.Is(err, fault.Transient) && !errors.Is(err, store.ErrClosed) {
+		s.Tell(err)
+	}
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"log/slog"
-	"path/filepath"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -52,10 +51,4 @@ func Supervise(f SuperviseFlags, env func(string) (string, bool), log *slog.Logg
 	p.config = nil
 	_, err = p.rules(p.Jobs[0].work.(*superviseConfig), superviseKind)
 	return p, err
-}
-
-// RulesPath is the rule file that a person means: the one that is named, else the one of the job in a configuration file or data
-// directory, else the usual one.
-func RulesPath(named string) string {
-	return filepath.Clean(orElse(named, RulesFile))
 }

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"holdfast/base/fault"
 	"holdfast/base/lines"
@@ -44,6 +43,8 @@ type Tried struct {
 	Looks int64                  `json:"looks"`
 	Took  time.Duration          `json:"took"`
 	Rules []supervise.RuleStatus `json:"rules"`
+	// Unread is how many sources could not be read.
+	Unread int `json:"unread,omitempty"`
 	// Notes say what could not be read, or has no past.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -170,13 +171,14 @@ type flow struct {
 	source *rule.Source
 	more   chan []connector.Event
 	head   []connector.Event
+	failed error // once more is closed
 }
 
 // sources asks each source for its past, and takes all of it to the rules in the order of times.
 func (r *trial) sources(ctx context.Context, since time.Time) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	g, ctx := errgroup.WithContext(ctx)
+	var g sync.WaitGroup
 	var flows []*flow
 	for _, s := range r.set.Sources {
 		w, err := (&Plan{}).watcher("", "", s)
@@ -190,24 +192,29 @@ func (r *trial) sources(ctx context.Context, since time.Time) error {
 		}
 		f := &flow{source: s, more: make(chan []connector.Event, 4)}
 		flows = append(flows, f)
-		g.Go(func() error {
+		g.Go(func() {
 			defer close(f.more)
-			if err := h.Past(ctx, since, f.tell(r.now, since)); err != nil {
-				return fmt.Errorf("%s: %w", s.Title, err)
-			}
-			return nil
+			f.failed = h.Past(ctx, since, f.tell(r.now, since))
 		})
 	}
 	err := r.merge(flows)
+	stopped := ctx.Err()
 	cancel()
 	for _, f := range flows {
 		for range f.more { // until who fills it has ended
 		}
 	}
-	if gerr := g.Wait(); err == nil && !errors.Is(gerr, context.Canceled) {
-		err = gerr
+	g.Wait()
+	if err != nil || stopped != nil {
+		return errors.Join(err, stopped)
 	}
-	return err
+	for _, f := range flows {
+		if f.failed != nil {
+			r.Unread++
+			r.Notes = append(r.Notes, fmt.Sprintf("%s could not be read (to its end): %v", f.source.Title, f.failed))
+		}
+	}
+	return nil
 }
 
 // tell keeps events, which are the watcher's, for the merge.

@@ -106,6 +106,13 @@ var (
 	tasksLag   = describes("tasks_lag_seconds", "How long the task has been on its way that has been so for longest.", "job")
 	sentBytes  = describes("delivered_bytes_total", "Bytes of the files that a destination got.", "job", "destination")
 
+	ruleMatched = describes("rule_matches_total", "What a rule was about: lines, values.", "job", "rule")
+	ruleBecame  = describes("rule_decisions_total", "Decisions of a rule, by what came of them: acted, unmet, or what suppressed it.",
+		"job", "rule", "outcome")
+	ruleFailed = describes("rule_failed_actions_total", "Actions of a rule that failed.", "job", "rule")
+	ruleSeen   = describes("rule_last_match_timestamp_seconds", "When something matched last; without it, nothing ever did.", "job", "rule")
+	actionsIn  = describes("actions", "Actions that are known of, by their state.", "job", "state")
+
 	sinkLag = describes("sink_lag_seconds", "How long the oldest row that the sink has not got has waited.",
 		"job", "sink")
 )
@@ -129,6 +136,24 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	o.gauge(diskShort, number(g.Short))
 	for _, j := range g.Jobs {
 		o.job(j)
+		o.rules(j.Name, g.Rules[j.Name])
+		for state, n := range g.Actions[j.Name] {
+			o.gauge(actionsIn, float64(n), j.Name, string(state))
+		}
+	}
+}
+
+// rules are those of a supervise job.
+func (o outlet) rules(job string, rules []app.RuleStatus) {
+	for _, r := range rules {
+		o.counter(ruleMatched, int64(r.Matched), job, r.Name)
+		for outcome, n := range r.Became {
+			o.counter(ruleBecame, int64(n), job, r.Name, outcome)
+		}
+		o.counter(ruleFailed, int64(r.Failed), job, r.Name)
+		if !r.Seen.IsZero() {
+			o.gauge(ruleSeen, float64(r.Seen.UnixMilli())/1000, job, r.Name)
+		}
 	}
 }
 

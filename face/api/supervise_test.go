@@ -7,7 +7,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"holdfast/app"
 )
@@ -119,4 +123,25 @@ func superviseAnswers(t *testing.T, doc document) map[string]bool {
 		tried[c.pattern] = tried[c.pattern] || c.want == 200
 	}
 	return tried
+}
+
+// A rule that never fires must not look like a healthy system: what became of each is counted.
+func TestRuleMetrics(t *testing.T) {
+	d := liveSupervise(t)
+	w := request(t, Handler(d), "GET", "/metrics", nil)
+	problems, err := promlint.New(strings.NewReader(w.Body.String())).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
+	for _, want := range []string{`holdfast_rule_matches_total{job="box",rule="full"} [1-9]`,
+		`holdfast_rule_decisions_total{job="box",outcome="acted",rule="full"} [1-9]`,
+		`holdfast_rule_decisions_total{job="box",outcome="shadow",rule="odd"} [1-9]`,
+		`holdfast_rule_decisions_total{job="box",outcome="limit",rule="odd"} 0`,
+		`holdfast_rule_failed_actions_total{job="box",rule="bad"} [1-9]`,
+		`holdfast_rule_last_match_timestamp_seconds{job="box",rule="bad"} 1\.`,
+		`holdfast_actions{job="box",state="failed"} [1-9]`} {
+		if !regexp.MustCompile(want).MatchString(w.Body.String()) {
+			t.Errorf("%s is missing", want)
+		}
+	}
 }

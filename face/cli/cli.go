@@ -80,6 +80,7 @@ func (f *face) root() *cobra.Command {
 			"  holdfast weather all --input F   in the place of WeatherVane\n" +
 			"  holdfast transfer DIR HOST:DIR   in the place of rawtransfer\n" +
 			"  holdfast crawl --job N URL...    archive web sites into WARC files\n" +
+			"  holdfast supervise --rules FILE  watch services, and act by rules\n" +
 			"  holdfast status                  how the jobs are",
 		Version:       app.Version,
 		SilenceUsage:  true,
@@ -94,7 +95,7 @@ func (f *face) root() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "ask", Title: "Ask:"},
 		&cobra.Group{ID: "order", Title: "Order:"})
 	for group, commands := range map[string][]*cobra.Command{
-		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand(), f.weatherCommand(), f.transferCommand(), f.crawlCommand()},
+		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand(), f.weatherCommand(), f.transferCommand(), f.crawlCommand(), f.superviseCommand()},
 		"ask": {f.checkCommand(), f.statusCommand(), f.auditCommand(), f.eventsCommand(),
 			f.spoolCommand(), f.deadCommand(), f.gapsCommand(), f.windowsCommand(), f.notifyCommand()},
 		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.reloadCommand(),

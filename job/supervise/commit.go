@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"holdfast/job/supervise/decide"
@@ -93,7 +94,7 @@ func (j *Job) records(all *found) (records []*Record) {
 				rec.State, rec.Note = Unknown, "what led to it was seen before the restore, and may have been acted on then"
 			}
 			if d.Facts != nil {
-				rec.Seen = short(d.Facts.Seen())
+				rec.Seen, rec.SeenAt = short(d.Facts.Seen()), d.Time
 			}
 		}
 		records = append(records, rec)
@@ -161,7 +162,13 @@ func (j *Job) say(all *found) {
 		if d.Outcome == decide.Unmet || d.Outcome == decide.Off {
 			level = slog.LevelDebug
 		}
-		j.env.Log.Log(context.Background(), level, "decided", "rule", d.Rule, "key", d.Key, "position", d.Event, "outcome", d.Outcome.String(), "reason", d.Reason)
+		about := []any{"rule", d.Rule, "key", d.Key, "position", d.Event, "outcome", d.Outcome.String(), "reason", d.Reason}
+		for i := len(about) - 2; i >= 0; i -= 2 {
+			if about[i+1] == "" {
+				about = slices.Delete(about, i, i+2)
+			}
+		}
+		j.env.Log.Log(context.Background(), level, "decided", about...)
 	}
 	h := j.env.History
 	for _, x := range all.Healings {

@@ -125,7 +125,7 @@ func difference(was, now *rule.Set) string {
 			gone = append(gone, r.Name)
 		}
 	}
-	text := fmt.Sprintf("%d rules", len(now.Rules))
+	text := fmt.Sprintf("rules read: %d", len(now.Rules))
 	if added != nil {
 		text += "; new: " + strings.Join(added, ", ")
 	}
@@ -192,24 +192,32 @@ type Opinion struct {
 	Actions []string `json:"actions,omitempty"`
 }
 
-// explain says what each rule would make of a line of a source now.
 func (j *Job) explain(source, line string) (string, error) {
-	now := time.Now()
-	e := connector.Event{Kind: connector.EventLine, Time: now, ID: "explain", Line: []byte(line), Fields: map[string]string{}}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	all, err := Explain(j.set, j.machine, source, line)
+	if err != nil {
+		return "", err
+	}
+	return asJSON(all)
+}
+
+// Explain says what each rule would make of a line of a source now; "" is any source. The machine stays as it is.
+func Explain(set *rule.Set, m *decide.Machine, source, line string) ([]Opinion, error) {
+	now := time.Now()
+	e := connector.Event{Kind: connector.EventLine, Time: now, ID: "explain", Line: []byte(line), Fields: map[string]string{}}
 	id := ""
-	for _, s := range j.set.Sources {
+	for _, s := range set.Sources {
 		if source != "" && (s.Title == source || strings.HasPrefix(s.Title, source+" ") || s.Kind+" "+source == s.Title) {
 			id = s.ID
 		}
 	}
 	if source != "" && id == "" {
-		return "", fault.WithHint(fault.New(fault.NotFound, "no rule watches %q", source), "sources are: %s", strings.Join(titles(j.set), "; "))
+		return nil, fault.WithHint(fault.New(fault.NotFound, "no rule watches %q", source), "sources are: %s", strings.Join(titles(set), "; "))
 	}
-	found, err := j.machine.Explain(id, &e, now)
+	found, err := m.Explain(id, &e, now)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	all := []Opinion{}
 	for _, f := range found {
@@ -222,7 +230,7 @@ func (j *Job) explain(source, line string) (string, error) {
 		}
 		all = append(all, o)
 	}
-	return asJSON(all)
+	return all, nil
 }
 
 func titles(set *rule.Set) (all []string) {
@@ -333,27 +341,34 @@ func (j *Job) Gates() []gate.Status {
 	return all
 }
 
-// Notes are how many actions are in which state.
+// Notes are how many actions are in which state, and the silences.
 func (j *Job) Notes() (all [][2]string) {
-	var counts map[State]uint64
 	err := j.env.Store.Latest(func(r store.Reader) (err error) {
-		counts, err = Counts(r)
+		all, err = NotesAtRest(r)
 		return err
 	})
 	if err != nil {
 		return [][2]string{{"actions", "not known: " + err.Error()}}
 	}
-	text := fmt.Sprintf("%d done, %d failed, %d queued", counts[Done], counts[Failed]+counts[Skipped], counts[Queued]+counts[Running])
-	if n := counts[Unknown]; n > 0 {
-		text += fmt.Sprintf(", %d of which nobody knows whether they were done", n)
-	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	all = append(all, [2]string{"actions", text})
 	if n := len(j.machine.Silences()); n > 0 {
 		all = append(all, [2]string{"silences", strconv.Itoa(n)})
 	}
 	return all
+}
+
+// NotesAtRest are what Notes has of the store alone.
+func NotesAtRest(r store.Reader) ([][2]string, error) {
+	counts, err := Counts(r)
+	if err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf("%d done, %d failed, %d queued", counts[Done], counts[Failed]+counts[Skipped], counts[Queued]+counts[Running])
+	if n := counts[Unknown]; n > 0 {
+		text += fmt.Sprintf(", %d of which nobody knows whether they were done", n)
+	}
+	return [][2]string{{"actions", text}}, nil
 }
 
 // Quotas are none: what is kept is small.

@@ -162,11 +162,11 @@ func (g *doing) after() error {
 
 // tellUnknown tells people of an action of which nobody knows whether it was done.
 func (j *Job) tellUnknown(rec *Record) {
-	c, what := &rec.Call, "say what becomes of it: "+fmt.Sprintf("`holdfast supervise repeat %d` or `abandon %d`", rec.Number, rec.Number)
+	what := fmt.Sprintf("say what becomes of it: `holdfast supervise repeat %d` or `abandon %d`", rec.Number, rec.Number)
 	if rec.State == Queued {
 		what = "it is done again, as its rule says"
 	}
-	j.env.History.Warn("action.unknown", "%s of rule %s%s: outcome unknown: %s; %s", c.Words(), c.Rule, ofKey(c.Key), rec.Note, what)
+	j.env.History.Warn("action.unknown", "%s: outcome unknown: %s; %s", rec.title(), rec.Note, what)
 }
 
 // one does one action, when those that it comes after have succeeded.
@@ -288,15 +288,22 @@ func (g *doing) ends(rec *Record, s State, note string) error {
 
 // tellOf tells people how an action went.
 func (j *Job) tellOf(rec *Record) {
-	c, h := &rec.Call, j.env.History
+	h := j.env.History
 	switch {
 	case rec.State == Done:
-		h.Note("action.done", "%s of rule %s%s, in %v (%d)", c.Words(), c.Rule, ofKey(c.Key), rec.Last.Took.Round(time.Millisecond), rec.Number)
+		h.Note("action.done", "%s: done in %v", rec.title(), rec.Last.Took.Round(time.Millisecond))
 	case rec.State == Skipped:
-		h.Warn("action.skipped", "%s of rule %s%s is not done: %s (%d)", c.Words(), c.Rule, ofKey(c.Key), rec.Note, rec.Number)
+		h.Warn("action.skipped", "%s: not done: %s", rec.title(), rec.Note)
+	case rec.State == Queued:
+		h.Note("action.retried", "%s: %s", rec.title(), rec.Note)
 	default:
-		h.Warn("action.failed", "%s of rule %s%s: %s (%d)", c.Words(), c.Rule, ofKey(c.Key), rec.Note, rec.Number)
+		h.Warn("action.failed", "%s: failed: %s", rec.title(), rec.Note)
 	}
+}
+
+// title is how events call an action.
+func (r *Record) title() string {
+	return fmt.Sprintf("action %d of rule %s%s: %s", r.Number, r.Call.Rule, ofKey(r.Call.Key), r.Call.Words())
 }
 
 // locksOf are the locks of an action: those that its rule names, and the unit that it changes.

@@ -43,11 +43,12 @@ type Record struct {
 	// Life is the lineage of the store in which it was queued: in another one nobody knows what has become of it meanwhile.
 	Life string `json:"life"`
 	// Epoch is that of the process that runs it, or ran it last.
-	Epoch  string `json:"epoch,omitempty"`
-	Reason string `json:"reason"`          // why it was decided
-	Seen   string `json:"seen"`            // the line, or the value, that led to it
-	Led    []Led  `json:"led,omitempty"`   // what was seen before that, where it took several
-	Tries  int    `json:"tries,omitempty"` // how often it was begun
+	Epoch  string    `json:"epoch,omitempty"`
+	Reason string    `json:"reason"` // why it was decided
+	Seen   string    `json:"seen"`   // the line, or the value, that led to it
+	SeenAt time.Time `json:"seen_at,omitzero"`
+	Led    []Led     `json:"led,omitempty"`   // what was seen before that, where it took several
+	Tries  int       `json:"tries,omitempty"` // how often it was begun
 	// Note says why it is in its state, where the state itself does not.
 	Note   string          `json:"note,omitempty"`
 	Last   *action.Outcome `json:"last,omitempty"` // of the last try

@@ -49,8 +49,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// queueName is that of the queue of actions.
-const queueName = "actions"
+// queueName is that of the queue: a task is a decision, with all its actions.
+const queueName = "decisions"
 
 // Job is at work.
 type Job struct {

@@ -28,7 +28,7 @@ func (m *Machine) Explain(source string, e *connector.Event, now time.Time) ([]O
 	next.Tick(now) // what ran out until now is not of this line
 	decided := map[string]*Decision{}
 	for _, s := range m.set.Sources {
-		if source != "" && s.ID != source {
+		if source != "" && s.ID != source || s.Looks() {
 			continue
 		}
 		out := next.Step(s.ID, e, now)
