@@ -104,6 +104,7 @@ type rig struct {
 	dir  string
 	site *site
 	cfg  Config
+	said io.Writer // the log of run; nil for that of the test
 }
 
 func newRig(t *testing.T, pages map[string]string) *rig {
@@ -122,7 +123,11 @@ func (r *rig) run(ctx context.Context) error {
 		r.Fatal(err)
 	}
 	defer st.Close()
-	log := slog.New(slog.NewTextHandler(r.Output(), nil))
+	to := r.said
+	if to == nil {
+		to = r.Output()
+	}
+	log := slog.New(slog.NewTextHandler(to, nil))
 	room, err := engine.NewRoom(r.dir, engine.RoomLimits{Soft: 1, Hard: 1}, log)
 	if err != nil {
 		r.Fatal(err)

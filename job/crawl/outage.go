@@ -3,6 +3,7 @@ package crawl
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -109,8 +110,8 @@ func (s *outages) put(tx *store.Tx, queue string, o outage) {
 	tx.Set(outageKey(queue), binary.BigEndian.AppendUint32(b, uint32(int32(o.status))))
 }
 
-// away has a host be left alone that gave no answer; was is what was known of it when it was asked.
-func (j *Job) away(v *visit, set settings) error {
+// away has a host be left alone that gave no answer, but cause. The log has a line when that begins, and one when it ends.
+func (j *Job) away(v *visit, cause error, set settings) error {
 	status := v.outcome.Status
 	if !tries(status) {
 		return nil
@@ -123,6 +124,9 @@ func (j *Job) away(v *visit, set settings) error {
 	o := was.next(status, v.lease.Since, now, set)
 	j.outages.remember(v.lease.Queue, o)
 	v.outage = &o
+	if o.sleeps() && !was.sleeps() {
+		j.env.Log.Warn(fmt.Sprintf("host %s is left alone as a whole, but for a try now and then: %v", v.lease.Queue, cause))
+	}
 	switch {
 	case o.lost(set): // so are the others of its queue, at once
 		v.retry, v.outcome.Due = time.Time{}, now
@@ -165,6 +169,9 @@ func (j *Job) answers(v *visit) error {
 		return err
 	}
 	v.outage = &outage{}
+	if was.sleeps() {
+		j.env.Log.Info(fmt.Sprintf("host %s answers again", v.lease.Queue))
+	}
 	j.outages.remember(v.lease.Queue, outage{})
 	return nil
 }

@@ -105,8 +105,15 @@ func TestHostAway(t *testing.T) {
 			}
 		}}
 		r := leavingRig(t, l, 30)
+		var said strings.Builder
+		r.said = &said
 		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+		for _, line := range []string{"is left alone as a whole", "answers again"} {
+			if n := strings.Count(said.String(), line); n != 1 {
+				t.Errorf("status %d: the log says %d times %q", status, n, line)
+			}
 		}
 		if l.failed < 3 || l.failed > 14 {
 			t.Errorf("status %d: while it was away it was asked %d times", status, l.failed)
@@ -243,8 +250,15 @@ func TestCutOffBehindRedirect(t *testing.T) {
 	}}
 	after := 10 * time.Millisecond
 	r.cfg.Settings.RetryAfter = &after
+	var said strings.Builder
+	r.said = &said
 	if err := r.run(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	for line, want := range map[string]int{"nothing can be asked for from here": 3, "network is back": 3} { // it comes and goes
+		if n := strings.Count(said.String(), line); n != want {
+			t.Errorf("the log says %d times %q", n, line)
+		}
 	}
 	if cut != 0 {
 		t.Errorf("it was not cut off often enough: %d", cut)

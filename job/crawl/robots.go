@@ -3,6 +3,7 @@ package crawl
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -123,6 +124,16 @@ func (j *Job) rulesFor(queue string, set settings) (r rulesUntil, ok bool, err e
 		return r, true, nil
 	}
 	return j.rules.of(queue, time.Now())
+}
+
+// tellRules has the log have a line when the rules of a host are not to be had, and when they are again.
+func (j *Job) tellRules(queue string, was, is rulesUntil) {
+	switch {
+	case was.tried == 0 && is.tried > 0:
+		j.env.Log.Warn(fmt.Sprintf("host %s is asked for nothing, as its robots.txt is not to be had; it is tried now and then", queue))
+	case was.tried > 0 && is.tried == 0:
+		j.env.Log.Info(fmt.Sprintf("host %s has its robots.txt again", queue))
+	}
 }
 
 // sitemaps are those that the rules of a host name.

@@ -72,6 +72,7 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		if v.rules.State() == robots.Unreachable {
 			v.rules.tried = rules.tried + 1
 		}
+		j.tellRules(l.Queue, rules, *v.rules)
 		if set.metadata {
 			v.describe()
 		}
@@ -133,7 +134,7 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 			return v, nil
 		}
 		j.failed(v, err, set)
-		err = j.away(v, set)
+		err = j.away(v, err, set)
 		j.frontier.Release(l, v.outcome.Due)
 		return v, err
 	}
