@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -159,6 +160,10 @@ func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (work tree, er
 	case len(f.Seeds) == 0 && f.SeedsFile == "":
 		file := configFile(place.Dir, f.Job)
 		text, err := os.ReadFile(file)
+		if _, is := os.Stat(engine.JobDir(place.Dir, f.Job)); errors.Is(err, fs.ErrNotExist) && is == nil {
+			return nil, usage("give its seeds and flags again; what it has crawled is still there",
+				"how crawl %s ran last is not known any more: %s is gone", f.Job, file)
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, usage("give URLs, or a file of them with --seeds", "there are no seeds, and in %s is no crawl %s to go on with", place.Dir, f.Job)
 		}
@@ -278,6 +283,9 @@ var crawlFlag = map[string]string{"seeds": "SEED", "contact": "--contact", "user
 	"settings.delay_factor": "--delay-factor", "settings.min_delay": "--min-delay", "settings.max_delay": "--max-delay",
 	"limits.bytes": "--max-bytes"}
 
+// seedNumber is in front of a complaint about one of the seeds, which people see in front of them.
+var seedNumber = regexp.MustCompile(`^\[[0-9]+\]: seed `)
+
 // byCrawlFlags is a complaint about flags, which have names of their own and no lines.
 func byCrawlFlags(err error) error {
 	all, ok := errors.AsType[Mistakes](err)
@@ -287,6 +295,7 @@ func byCrawlFlags(err error) error {
 	out := slices.Clone(all)
 	for i := range out {
 		out[i].Line, out[i].Column = 0, 0
+		out[i].Text = seedNumber.ReplaceAllString(out[i].Text, "")
 		_, key, _ := strings.Cut(out[i].Path, "."+crawlKind)
 		if key = strings.TrimPrefix(key, "."); crawlFlag[key] != "" {
 			out[i].Path = crawlFlag[key]

@@ -67,31 +67,37 @@ func (p *pool) put(w *wire) {
 
 // expire gives up the connections whose time is over, and comes again as long as there are others.
 func (p *pool) expire() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	now := time.Now()
+	var over []*wire
+	p.mu.Lock()
 	for p.oldest != nil && !now.Before(p.oldest.until) {
-		w := p.oldest
-		p.remove(w)
-		w.drop()
+		over = append(over, p.oldest)
+		p.remove(p.oldest)
 	}
 	p.timer = nil
 	if p.oldest != nil && !p.closed {
 		p.timer = time.AfterFunc(p.oldest.until.Sub(now), p.expire)
 	}
+	p.mu.Unlock()
+	for _, w := range over {
+		w.drop()
+	}
 }
 
 // close gives up all connections, and those that are put from now on.
 func (p *pool) close() {
+	var all []*wire
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
 	if p.timer != nil {
 		p.timer.Stop()
 	}
 	for p.oldest != nil {
-		w := p.oldest
-		p.remove(w)
+		all = append(all, p.oldest)
+		p.remove(p.oldest)
+	}
+	p.mu.Unlock()
+	for _, w := range all {
 		w.drop()
 	}
 }

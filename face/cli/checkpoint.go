@@ -31,7 +31,12 @@ func (f *face) checkpointCreate() *cobra.Command {
 		Short: "Make a checkpoint, without a pause",
 		Long: "Make a checkpoint, without a pause. One with a --name stays until it is removed;\n" +
 			"one without goes when it is old, like those that are made by themselves.",
-		Args: cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return &app.Usage{Err: fmt.Errorf("want one job, got %q: the name of a checkpoint is --name %s", args, args[1])}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
 				var out app.Checkpoint

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -21,9 +22,24 @@ import (
 type crawlFlags struct {
 	app.CrawlFlags
 	factor   float64
-	maxURLs  uint64
+	maxURLs  amount
 	min, max length
 	log      logFlags
+}
+
+// amount is a flag that is a number.
+type amount uint64
+
+func (a *amount) String() string { return strconv.FormatUint(uint64(*a), 10) }
+func (a *amount) Type() string   { return "uint" }
+
+func (a *amount) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return errors.New("want a whole number from 0")
+	}
+	*a = amount(n)
+	return nil
 }
 
 // crawlCommand archives web sites.
@@ -57,7 +73,8 @@ func (f *face) crawlCommand() *cobra.Command {
 	fs.IntVar(&k.PerHost, "per-host", 1, "URLs of a host at once, for one's own sites")
 	fs.IntVar(&k.Workers, "workers", 50, "URLs at once")
 	fs.StringArrayVar(&k.AllowAddresses, "allow-address", nil, "network that may be asked though it is not public, such as 10.1.0.0/16")
-	fs.Uint64Var(&k.maxURLs, "max-urls", 0, "URLs that are fetched at most; 0 is all")
+	fs.Var(&k.maxURLs, "max-urls", "URLs that are fetched at most; 0 is all")
+	fs.Lookup("max-urls").DefValue = ""
 	fs.StringVar(&k.MaxBytes, "max-bytes", "", "what is fetched at most, such as 20GiB (default all)")
 	fs.StringVar(&k.UserAgent, "user-agent", "", "what servers are told in the place of holdfast and the contact")
 	fs.BoolVar(&k.Again, "again", false, "if it is over, begin again: what did not change is kept as a revisit")
@@ -76,7 +93,7 @@ func (f *face) crawl(cmd *cobra.Command, k *crawlFlags, log *slog.Logger) error 
 	fl.DataDir = f.dataDir
 	changed := cmd.Flags().Changed
 	if changed("max-urls") {
-		fl.MaxURLs = &k.maxURLs
+		fl.MaxURLs = (*uint64)(&k.maxURLs)
 	}
 	if changed("delay-factor") {
 		fl.DelayFactor = &k.factor

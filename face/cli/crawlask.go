@@ -65,18 +65,7 @@ func (f *face) showWhy(w app.CrawlWhy) {
 	if hint := app.CrawlStatusHint(w.Status); hint != "" {
 		say("%s", hint)
 	}
-	verdict := "rejects it"
-	if w.Scope.Accept {
-		verdict = "accepts it"
-	}
-	if w.Scope.Rule == 0 {
-		say("scope: no rule is about it, so it is not crawled")
-	} else {
-		say("scope: rule %d (%s) %s: %s", w.Scope.Rule, w.Scope.Name, verdict, w.Scope.Why)
-	}
-	for _, r := range w.Rules {
-		fmt.Fprint(f.out, wrap(fmt.Sprintf("%d %s: %s, %s", r.Rule, r.Name, r.Verdict, r.Why), "    "))
-	}
+	f.showScope(w)
 	robots := "forbidden"
 	if w.Robots.Allowed {
 		robots = "allowed"
@@ -112,6 +101,34 @@ func (f *face) showWhy(w app.CrawlWhy) {
 	say("settings: %s", strings.Join(words, ", "))
 	if len(w.Sheets) > 0 {
 		say("sheets: %s", strings.Join(w.Sheets, ", "))
+	}
+}
+
+// showScope says which rule of the scope decides, and what the others have to say.
+func (f *face) showScope(w app.CrawlWhy) {
+	verdict := "rejects it"
+	if w.Scope.Accept {
+		verdict = "accepts it"
+	}
+	if w.Scope.Rule == 0 {
+		fmt.Fprint(f.out, wrap("scope: no rule applies to it, so it is not crawled", "  "))
+	} else {
+		fmt.Fprint(f.out, wrap(fmt.Sprintf("scope: rule %d (%s) %s: %s", w.Scope.Rule, w.Scope.Name, verdict, w.Scope.Why), "  "))
+	}
+	fmt.Fprint(f.out, wrap("rules, of which the last one that applies decides:", "  "))
+	for _, r := range w.Rules {
+		var said string
+		switch {
+		case r.Decides:
+			said = "APPLIES AND DECIDES, it " + verdict
+		case r.Verdict == "accept", r.Verdict == "reject":
+			said = fmt.Sprintf("applies, but rule %d comes later", w.Scope.Rule)
+		case r.Verdict == "later":
+			said = "shows when the head of the answer is there; it is for"
+		default:
+			said = "does not apply; it is for"
+		}
+		fmt.Fprint(f.out, wrap(fmt.Sprintf("%d %s: %s: %s", r.Rule, r.Name, said, r.Why), "    "))
 	}
 }
 

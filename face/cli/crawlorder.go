@@ -17,10 +17,10 @@ func (f *face) crawlOrder(use, short string, min, max int, fill func(o *app.Craw
 		Use:   use,
 		Short: short,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if max < 0 {
-				return cobra.MinimumNArgs(min+1)(cmd, args)
+			if len(args) < min+1 || max >= 0 && len(args) > max+1 {
+				return &app.Usage{Err: fmt.Errorf("want `holdfast crawl %s`, got %d words behind it", use, len(args))}
 			}
-			return cobra.RangeArgs(min+1, max+1)(cmd, args)
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var o app.CrawlOrder
@@ -84,28 +84,31 @@ func (f *face) crawlDelete() *cobra.Command {
 }
 
 func (f *face) crawlBudget() *cobra.Command {
-	var urls, hostURLs, bytes, hostBytes uint64
+	var urls, hostURLs, bytes, hostBytes amount
 	var host string
 	var asOthers bool
 	var c *cobra.Command
 	c = f.crawlOrder("budget JOB", "Show or set how much is fetched at most; 0 is no limit", 0, 0, func(o *app.CrawlOrder, _ []string) error {
 		o.Host, o.AsOthers = host, asOthers
 		for name, x := range map[string]struct {
-			from *uint64
+			from *amount
 			to   **uint64
 		}{"urls": {&urls, &o.URLs}, "bytes": {&bytes, &o.Bytes}, "host-urls": {&hostURLs, &o.HostURLs}, "host-bytes": {&hostBytes, &o.HostBytes}} {
 			if c.Flags().Changed(name) {
-				*x.to = x.from
+				*x.to = (*uint64)(x.from)
 			}
 		}
 		return nil
 	})
-	c.Flags().Uint64Var(&urls, "urls", 0, "URLs in all, or of --host")
-	c.Flags().Uint64Var(&bytes, "bytes", 0, "bytes in all, or of --host")
+	c.Flags().Var(&urls, "urls", "URLs in all, or of --host")
+	c.Flags().Var(&bytes, "bytes", "bytes in all, or of --host")
 	c.Flags().StringVar(&host, "host", "", "the budget of this host alone")
 	c.Flags().BoolVar(&asOthers, "as-others", false, "--host has that of every host again")
-	c.Flags().Uint64Var(&hostURLs, "host-urls", 0, "URLs of each host")
-	c.Flags().Uint64Var(&hostBytes, "host-bytes", 0, "bytes of each host")
+	c.Flags().Var(&hostURLs, "host-urls", "URLs of each host")
+	c.Flags().Var(&hostBytes, "host-bytes", "bytes of each host")
+	for _, name := range []string{"urls", "bytes", "host-urls", "host-bytes"} {
+		c.Flags().Lookup(name).DefValue = "" // as it is
+	}
 	return c
 }
 

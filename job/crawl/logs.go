@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/job/crawl/outfile"
 	"holdfast/kernel/store"
@@ -181,17 +180,8 @@ func (l *logs) sync() error {
 		if len(text) == 0 {
 			continue
 		}
-		f := l.files[name]
-		was := f.Size()
-		if _, err := f.Write(text); err != nil {
-			err = errors.Join(err, f.CutBack(was))
-			if disk.NoRoom(err) {
-				return fault.New(fault.Full, "write %s: %w", name, err)
-			}
+		if err := l.files[name].AppendSync(text); err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
-		}
-		if err := f.Sync(); err != nil {
-			return fmt.Errorf("sync %s: %w", name, err)
 		}
 		if l.keeping {
 			l.kept[name] = append(l.kept[name], text...)

@@ -1,6 +1,7 @@
 package crawl
 
 import (
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,5 +34,29 @@ func TestTriedAgain(t *testing.T) {
 	}
 	if n := r.archived()["/a"]; n != 1 {
 		t.Errorf("it is archived %d times", n)
+	}
+}
+
+// TestRetryAfter: when a server may be asked again is by its own clock, if it says how late that is.
+func TestRetryAfter(t *testing.T) {
+	ahead := time.Now().Add(3 * time.Hour).UTC()
+	for name, c := range map[string]struct {
+		header http.Header
+		want   time.Duration
+	}{
+		"seconds":      {http.Header{"Retry-After": {"90"}}, 90 * time.Second},
+		"nothing":      {http.Header{}, time.Minute},
+		"nonsense":     {http.Header{"Retry-After": {"soon"}}, time.Minute},
+		"its clock":    {http.Header{"Retry-After": {ahead.Add(time.Minute).Format(http.TimeFormat)}, "Date": {ahead.Format(http.TimeFormat)}}, time.Minute},
+		"past":         {http.Header{"Retry-After": {"Sun, 06 Nov 1994 08:49:37 GMT"}}, 0},
+		"no date":      {http.Header{"Retry-After": {ahead.Format(http.TimeFormat)}}, 3 * time.Hour},
+		"broken date":  {http.Header{"Retry-After": {ahead.Format(http.TimeFormat)}, "Date": {"today"}}, 3 * time.Hour},
+		"far too long": {http.Header{"Retry-After": {"2000000000"}}, 24 * time.Hour},
+	} {
+		x := &connector.Exchange{Status: http.StatusServiceUnavailable, Header: c.header}
+		got, yes := refused(x, settings{retryAfter: time.Minute})
+		if off := got - c.want; !yes || off < -2*time.Second || off > 2*time.Second {
+			t.Errorf("%s: %v %v, want %v", name, got, yes, c.want)
+		}
 	}
 }

@@ -143,9 +143,19 @@ func SeedURL(text string) (weburl.URL, error) {
 	}
 	u, err := weburl.Parse(whole)
 	if err != nil {
-		return u, fault.New(fault.Invalid, "seed %.300s: %w", text, err)
+		return u, fault.New(fault.Invalid, "seed %.300s: %s", text, plainly(err))
 	}
 	return u, nil
+}
+
+// plainly is what is wrong with a URL, in a few words: the parser's own have its name and the URL once more.
+func plainly(err error) string {
+	_, why, ok := strings.Cut(err.Error(), ": Error: ")
+	if !ok {
+		return err.Error()
+	}
+	why, _, _ = strings.Cut(why, " Url: ")
+	return strings.TrimSuffix(strings.ToLower(why[:1])+why[1:], ".")
 }
 
 func (j *Job) addSome(urls []weburl.URL) (int, error) {

@@ -59,7 +59,7 @@ func (j *Job) openControl() error {
 	if changes {
 		c.Budget = &j.cfg.Budget
 		if budget != j.cfg.Budget {
-			if err := j.frontier.SetBudget(context.Background(), j.cfg.Budget); err != nil {
+			if err := j.frontier.BeginBudget(j.cfg.Budget); err != nil {
 				return err
 			}
 		}

@@ -306,7 +306,11 @@ func refused(x *connector.Exchange, set settings) (wait time.Duration, yes bool)
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
 		wait = time.Duration(seconds) * time.Second
 	} else if at, err := http.ParseTime(text); err == nil {
-		wait = time.Until(at)
+		now := time.Now()
+		if its, err := http.ParseTime(x.Header.Get("Date")); err == nil { // by its clock, which may be wrong, or ours
+			now = its
+		}
+		wait = at.Sub(now)
 	}
 	return min(max(wait, 0), frontier.Longest), true
 }

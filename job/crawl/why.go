@@ -183,7 +183,10 @@ func robotsWhy(r store.Reader, u weburl.URL, set settings, agent string) (w Robo
 		if err != nil || !ok {
 			return RobotsWhy{From: "unasked", Allowed: true}, err
 		}
-		rules, w.From, w.Until, w.Tried = is.Rules, robotStates[is.State()], is.until, is.tried
+		rules, w.From, w.Tried = is.Rules, robotStates[is.State()], is.tried
+		if w.Until, err = frontier.TimeOf(r, is.until.UnixMilli()); err != nil {
+			return w, err
+		}
 	}
 	w.Allowed, w.Line = rules.Allowed(pathOf(u))
 	w.Delay = rules.Delay()

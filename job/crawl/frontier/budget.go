@@ -86,7 +86,18 @@ func putBudget(tx *store.Tx, b Budget, at review) {
 // SetBudget sets the budget, from now on. It returns when every host is exhausted or ready by it; if it does not come to that,
 // because ctx ended or the process did, Take goes on with it.
 func (f *Frontier) SetBudget(ctx context.Context, to Budget) error {
-	err := f.st.Update(func(tx *store.Tx) error {
+	err := f.BeginBudget(to)
+	for err == nil && f.reviewing() {
+		if err = ctx.Err(); err == nil {
+			err = f.review()
+		}
+	}
+	return err
+}
+
+// BeginBudget is SetBudget without the hosts being looked at: Take does that, little by little.
+func (f *Frontier) BeginBudget(to Budget) error {
+	return f.st.Update(func(tx *store.Tx) error {
 		is, at, err := readBudget(tx)
 		if err != nil || is == to {
 			return err
@@ -103,12 +114,6 @@ func (f *Frontier) SetBudget(ctx context.Context, to Budget) error {
 		tx.OnDurable(func() { f.budgeted(to, at.done) })
 		return b.Write()
 	})
-	for err == nil && f.reviewing() {
-		if err = ctx.Err(); err == nil {
-			err = f.review()
-		}
-	}
-	return err
 }
 
 // budgeted has Take know of a budget.

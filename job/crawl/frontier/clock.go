@@ -42,6 +42,16 @@ func (f *Frontier) Time(stamp int64) time.Time {
 	return f.clock.began.Add(time.UnixMilli(stamp).Sub(f.clock.at))
 }
 
+// TimeOf is when a stamp of a store is by the clock on the wall, for people: that of the crawl is ahead where the wall's was set back.
+func TimeOf(r store.Reader, stamp int64) (time.Time, error) {
+	c, err := openClock(r)
+	return c.wall(stamp), err
+}
+
+func (c clock) wall(stamp int64) time.Time {
+	return c.began.Add(time.UnixMilli(stamp).Sub(c.at)).Round(0)
+}
+
 // later is the stamp of a time, no further away than Longest.
 func (f *Frontier) later(t time.Time) int64 { return min(f.Stamp(t), f.Stamp(time.Now().Add(Longest))) }
 

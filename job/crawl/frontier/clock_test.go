@@ -1,9 +1,12 @@
 package frontier
 
 import (
+	"encoding/binary"
 	"testing"
 	"time"
 	"unsafe"
+
+	"holdfast/kernel/store"
 )
 
 // jumped is a time as a process has it whose wall clock was set by so much.
@@ -47,6 +50,35 @@ func TestClockJumps(t *testing.T) {
 		}
 		if c := r.counts(); c.Done != 3 {
 			t.Errorf("the clock jumped by %v: %+v", by, c)
+		}
+	}
+}
+
+// TestTimeOf: people are told by the clock on the wall when something is due, also behind a start with one that was set back.
+func TestTimeOf(t *testing.T) {
+	r := newRig(t, Options{})
+	r.add(item(1, 1))
+	for _, by := range []time.Duration{0, 5 * time.Hour} {
+		last := time.Now().Add(by) // of the last commit, by the clock before it was set back
+		err := r.st.Update(func(tx *store.Tx) error {
+			tx.Set(clockKey, binary.BigEndian.AppendUint64(nil, uint64(last.UnixMilli())))
+			rec, err := readHost(tx, 0)
+			rec.due = last.Add(10 * time.Minute).UnixMilli()
+			tx.Set(hostKey(0), rec.encode())
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = r.st.Latest(func(rd store.Reader) error {
+			h, _, err := FindHost(rd, item(1, 1).Queue)
+			if d := time.Until(h.Due) - 10*time.Minute; d < -time.Minute || d > time.Second {
+				t.Errorf("set back by %v: it is due at %v", by, h.Due)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }

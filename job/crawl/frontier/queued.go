@@ -140,7 +140,7 @@ func (p *pager) waiting(k, v []byte) error {
 	if err != nil {
 		return err
 	}
-	return p.add(k, QueuedURL{Item: e.item, Attempts: e.attempts, State: Waiting, Due: time.UnixMilli(w.at), host: w.host, source: e.source})
+	return p.add(k, QueuedURL{Item: e.item, Attempts: e.attempts, State: Waiting, Due: p.f.Time(w.at), host: w.host, source: e.source})
 }
 
 // nameOf is the name of a host: entries of one stand together.

@@ -24,11 +24,12 @@ type Host struct {
 	Budget    *Limits   // its own, nil for none
 }
 
-func (r *record) host() Host {
+// host is the record for people.
+func (r *record) host(c clock) Host {
 	h := Host{Name: r.name, Queued: r.queued, Waiting: r.waiting, Done: r.done, Failed: r.failed, Left: r.left, Bytes: r.bytes,
 		Held: r.held, Exhausted: r.spent, Budget: r.own}
 	if r.due > 0 {
-		h.Due = time.UnixMilli(r.due)
+		h.Due = c.wall(r.due)
 	}
 	return h
 }
@@ -40,11 +41,19 @@ func FindHost(r store.Reader, name string) (h Host, known bool, err error) {
 		return h, false, err
 	}
 	rec, err := readHost(r, id)
-	return rec.host(), err == nil, err
+	if err != nil {
+		return h, false, err
+	}
+	c, err := openClock(r)
+	return rec.host(c), err == nil, err
 }
 
 // Hosts returns at most n hosts in the order of their names, from behind one.
 func Hosts(r store.Reader, after string, n int) (all []Host, err error) {
+	c, err := openClock(r)
+	if err != nil {
+		return nil, err
+	}
 	from := nameKey(after)
 	if after != "" {
 		from = append(from, 0)
@@ -62,7 +71,7 @@ func Hosts(r store.Reader, after string, n int) (all []Host, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, rec.host())
+		all = append(all, rec.host(c))
 	}
 	return all, failed()
 }
@@ -96,6 +105,10 @@ func (b *Batch) rank(id uint32, h *change) {
 // Largest returns the n hosts with most URLs in their queues, the largest first. It reads those, and the others that are not
 // smaller than the last of them by a fifth.
 func Largest(r store.Reader, n int) ([]Host, error) {
+	c, err := openClock(r)
+	if err != nil {
+		return nil, err
+	}
 	var top largest
 	rank := uint8(0)
 	entries, failed := r.Scan(key('o'), key('o').End())
@@ -111,7 +124,7 @@ func Largest(r store.Reader, n int) ([]Host, error) {
 		if err != nil {
 			return nil, err
 		}
-		top.put(rec.host(), n)
+		top.put(rec.host(c), n)
 	}
 	return top, failed()
 }

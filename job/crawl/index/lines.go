@@ -93,12 +93,7 @@ func (x *Index) write(p part) error {
 			return err
 		}
 	}
-	was := x.file.Size()
-	if _, err := x.file.Write(p.text); err != nil {
-		err = errors.Join(err, x.file.CutBack(was))
-		if disk.NoRoom(err) {
-			return fault.New(fault.Full, "write the index: %w", err)
-		}
+	if err := x.file.Append(p.text); err != nil {
 		return fmt.Errorf("write the index: %w", err)
 	}
 	x.now.Size, x.now.Bytes = x.file.Size(), p.bytes

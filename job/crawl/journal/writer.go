@@ -10,7 +10,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
-	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/job/crawl/outfile"
 	"holdfast/kernel/store"
@@ -177,20 +176,10 @@ func (w *Writer) Sync() error {
 	if err := w.Committed(); err != nil { // before a line is written behind a rotation
 		return err
 	}
-	was := w.log.Size()
-	if _, err := w.log.Write(w.pending); err != nil {
-		if back := w.log.CutBack(was); back != nil {
-			return fmt.Errorf("write the recover journal: %w", back)
-		}
-		if disk.NoRoom(err) {
-			return fault.New(fault.Full, "write the recover journal: %w", err)
-		}
+	if err := w.log.AppendSync(w.pending); err != nil {
 		return fmt.Errorf("write the recover journal: %w", err)
 	}
-	w.pending = nil // it is not written twice, whatever the sync says
-	if err := w.log.Sync(); err != nil {
-		return fmt.Errorf("sync the recover journal: %w", err)
-	}
+	w.pending = nil
 	return nil
 }
 

@@ -135,6 +135,36 @@ func (f *File) Write(b []byte) (int, error) {
 	return n, noRoom(err)
 }
 
+// Append writes all of b, or nothing of it: what an error leaves is taken away. That there is no room is a Full fault.
+func (f *File) Append(b []byte) error {
+	was := f.size
+	_, err := f.Write(b)
+	if err == nil {
+		return nil
+	}
+	if back := f.CutBack(was); back != nil { // whoever goes on must know that there is more than the text
+		return fault.New(fault.Permanent, "%w, and what was written could not be cut off: %w", err, back)
+	}
+	return err
+}
+
+// AppendSync is Append, and durable. What an error of the sync leaves is taken away too, so that it is not there twice when it is
+// written again.
+func (f *File) AppendSync(b []byte) error {
+	was := f.size
+	if err := f.Append(b); err != nil {
+		return err
+	}
+	err := f.Sync()
+	if err == nil {
+		return nil
+	}
+	if back := f.CutBack(was); back != nil {
+		return fault.New(fault.Permanent, "%w, and what was written could not be cut off: %w", err, back)
+	}
+	return err
+}
+
 // Size is where the next byte will stand.
 func (f *File) Size() int64 { return f.size }
 
