@@ -19,45 +19,82 @@ type Outage struct {
 // paused is what an outage by a person's order is called.
 const paused = "paused"
 
-// Outages returns the newest outages of a job between two times, oldest first, from its history: at most so many.
-func Outages(r store.Reader, from, to time.Time, most int) (out []Outage, err error) {
-	ends := map[string]time.Time{} // when what began in front of the event that is read had ended
+// searched is how many events in front of a time are read to know what lasted into it.
+const searched = 5000
+
+// Outages returns the newest outages of a job between two times, oldest first, from its history: at most so many. What a run
+// of the job ended in was over for all that anybody knows: the next run finds out for itself.
+func Outages(r store.Reader, from, to time.Time, most int) ([]Outage, error) {
+	s := outageScan{from: from, to: to, ends: map[string]time.Time{}, known: map[string]bool{}}
 	seq, fail := r.ScanBack(store.Events.K(), store.Events.K().End())
 	for k, v := range seq {
 		e, err := decodeEvent(k, v)
 		if err != nil {
 			continue // a hole in the history is none of ours
 		}
-		old := e.At.Before(from)
-		if old && len(ends) == 0 || len(out) == most {
+		if !s.step(e) || len(s.out) == most {
 			break
 		}
-		what, cause, begins := outageOf(e)
-		switch {
-		case what == "":
-		case !begins && !old:
-			if !e.At.After(to) || !ends[what].IsZero() {
-				ends[what] = e.At
-			}
-		case begins && (!old || !ends[what].IsZero()) && !e.At.After(to):
-			out = append(out, Outage{What: what, From: e.At, To: ends[what], Cause: cause})
-			delete(ends, what)
-		}
 	}
-	slices.Reverse(out)
-	return merged(out), fail()
+	slices.Reverse(s.out)
+	return merged(s.out), fail()
 }
 
-// merged makes one outage of those of a thing whose cause changed while it lasted: only the last of them has an end.
+// outageScan reads a history backwards.
+type outageScan struct {
+	from, to time.Time
+	over     time.Time            // when the run ended that came behind the event that is read; zero if it goes on
+	ends     map[string]time.Time // when what began in front of it was over
+	known    map[string]bool      // how it was at from
+	old      int                  // events in front of from
+	out      []Outage             // the newest first
+}
+
+// step reads one event, and reports whether those in front of it matter.
+func (s *outageScan) step(e Event) bool {
+	old := e.At.Before(s.from)
+	if old {
+		s.old++
+	}
+	what, cause, begins := outageOf(e)
+	switch {
+	case s.old > searched:
+		return false
+	case what == "" && runs(e.Kind):
+		s.over = e.At
+		return !old
+	case what == "" || old && s.known[what]:
+	case !begins:
+		s.ends[what] = e.At
+		s.known[what] = old
+	case e.At.After(s.to):
+		delete(s.ends, what)
+	default:
+		end := s.ends[what]
+		if what != paused && !s.over.IsZero() && (end.IsZero() || s.over.Before(end)) {
+			end = s.over
+		}
+		if end.IsZero() || end.After(s.from) {
+			s.out = append(s.out, Outage{What: what, From: e.At, To: end, Cause: cause})
+		}
+		delete(s.ends, what)
+		s.known[what] = old
+	}
+	return true
+}
+
+// runs reports whether an event is the begin or the end of a run of the job.
+func runs(kind string) bool {
+	return kind == "job.started" || kind == "job.stopped" || kind == "job.failed" || kind == "job.done"
+}
+
+// merged makes one outage of those of a thing whose cause changed while it lasted.
 func merged(all []Outage) (out []Outage) {
 	last := map[string]int{}
 	for _, o := range all {
-		if i, ok := last[o.What]; ok && out[i].To.IsZero() {
+		i, ok := last[o.What]
+		if ok && (out[i].To.IsZero() || !o.From.After(out[i].To)) {
 			out[i].To = o.To
-			if o.To.IsZero() {
-				continue
-			}
-			delete(last, o.What)
 			continue
 		}
 		last[o.What] = len(out)

@@ -23,8 +23,12 @@ func TestOutagesOfAHistory(t *testing.T) {
 		minute     int
 		kind, text string
 	}{
-		{0, "gate.closed", "early: over long ago"},
-		{1, "gate.opened", "early is back"},
+		{0, "gate.closed", "before: the run that it was in is over"},
+		{1, "job.stopped", "job one stopped"},
+		{1, "job.started", "job one runs"},
+		{2, "gate.closed", "early: over long ago"},
+		{3, "gate.opened", "early is back"},
+		{4, "gate.closed", "still: it lasts through all of it"},
 		{5, "gate.closed", "shop: connection refused: by the host"},
 		{6, "gap.found", "shop: no outage"},
 		{12, "gate.closed", "main: away"},
@@ -34,6 +38,10 @@ func TestOutagesOfAHistory(t *testing.T) {
 		{18, "job.resumed", "job one goes on"},
 		{20, "gate.opened", "shop is back"},
 		{30, "gate.closed", "main: and again"},
+		{32, "gate.closed", "main: and for another reason"},
+		{34, "job.stopped", "job one stopped"},
+		{35, "job.started", "job one runs"},
+		{36, "gate.closed", "main: the new run finds it so"},
 		{50, "gate.closed", "late: behind the time"},
 	} {
 		if err := st.Update(func(tx *store.Tx) error {
@@ -59,11 +67,12 @@ func TestOutagesOfAHistory(t *testing.T) {
 		}
 		return strings.Join(out, "\n")
 	}
-	want := "shop 5 20 connection refused: by the host\nmain 12 15 away\npaused 16 18 \nmain 30 - and again"
+	want := "still 4 34 it lasts through all of it\nshop 5 20 connection refused: by the host\nmain 12 15 away\npaused 16 18 \n" +
+		"main 30 34 and again\nmain 36 - the new run finds it so"
 	if got := read(100); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := read(1); got != "main 30 - and again" {
+	if got := read(1); got != "main 36 - the new run finds it so" {
 		t.Errorf("the newest one: got %s", got)
 	}
 }

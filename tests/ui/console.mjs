@@ -1,6 +1,6 @@
 // What a person does with the console.
 import {
-  CONSOLE, HOSTILE, READ_TOKEN, accessible, check, complaints, end, everything, fits, foreign, gate, harmless, open, signedIn, step, text, world,
+  CONSOLE, HOSTILE, READ_TOKEN, accessible, check, complaints, end, fits, foreign, gate, harmless, open, signedIn, step, text, world,
 } from './browser.mjs'
 
 await step('signing in', async () => {
@@ -30,38 +30,45 @@ await step('a link brings the token and does not show it', async () => {
 
 const jobs = ['frames', 'hostile', 'pages', 'report', 'send', 'serve', 'spots', 'store']
 
-// In the dark only the colours differ.
-for (const [colorScheme, rules] of [['light', everything], ['dark', ['color-contrast']]]) {
-  await step('every page can be used by everybody, ' + colorScheme, async () => {
-    const page = await signedIn('', { colorScheme })
-    for (const job of jobs) await page.waitForSelector(`[data-job="${job}"]`)
-    await accessible(page, 'the overview', rules)
-    await harmless(page, 'the overview')
-    for (const job of jobs) {
-      await page.goto(`${CONSOLE}/#/jobs/${job}`)
-      await page.waitForSelector('main h1')
-      await page.waitForFunction((name) => document.querySelector('main h1').textContent === name, job)
-      await page.waitForFunction(() => document.querySelector('[data-loading]') === null)
-      await accessible(page, job, rules)
-      await harmless(page, job)
-    }
-    await page.context().close()
-  })
+// seen opens the page of a job and waits until everything on it is there.
+const seen = async (page, job) => {
+  await page.goto(`${CONSOLE}/#/jobs/${job}`)
+  await page.waitForFunction((name) => document.querySelector('main h1').textContent === name, job)
+  await page.waitForFunction(() => document.querySelector('[data-loading]') === null)
 }
 
-for (const [what, width] of [['a phone', 390], ['200 % zoom', 640]]) {
-  await step('the pages fit ' + what, async () => {
-    const page = await signedIn('', { viewport: { width, height: 800 } })
-    await fits(page, 'the overview')
-    for (const job of jobs) {
-      await page.goto(`${CONSOLE}/#/jobs/${job}`)
-      await page.waitForFunction((name) => document.querySelector('main h1').textContent === name, job)
-      await page.waitForFunction(() => document.querySelector('[data-loading]') === null)
-      await fits(page, job)
-    }
-    await page.context().close()
-  })
+// fitsEverywhere tries a page on a phone, and at 200 % zoom.
+const fitsEverywhere = async (page, what) => {
+  for (const width of [390, 640, 1280]) {
+    await page.setViewportSize({ width, height: 900 })
+    await fits(page, `${what}, ${width} wide`)
+  }
 }
+
+await step('every page can be used by everybody, on a phone too', async () => {
+  const page = await signedIn()
+  for (const job of jobs) await page.waitForSelector(`[data-job="${job}"]`)
+  await accessible(page, 'the overview')
+  await fitsEverywhere(page, 'the overview')
+  await harmless(page, 'the overview')
+  for (const job of jobs) {
+    await seen(page, job)
+    await accessible(page, job)
+    await fitsEverywhere(page, job)
+    await harmless(page, job)
+  }
+  await page.context().close()
+})
+
+await step('the dark theme has contrast too', async () => { // all else is as in the light
+  const page = await signedIn('', { colorScheme: 'dark' })
+  await accessible(page, 'the overview', ['color-contrast'])
+  for (const job of ['spots', 'store', 'pages']) {
+    await seen(page, job)
+    await accessible(page, job, ['color-contrast'])
+  }
+  await page.context().close()
+})
 
 await step('rates are those of the counters', async () => {
   const page = await signedIn()
@@ -109,6 +116,91 @@ await step('a lost connection is shown, and heals by itself', async () => {
   await page.waitForSelector('[data-link="live"]')
   check((await page.locator('.banner').count()) === 0, 'the banner stays')
   check(await page.evaluate(() => window.same), 'the page was loaded anew')
+  await page.context().close()
+})
+
+await step('an order asks first, and says what will happen', async () => {
+  const page = await signedIn('#/jobs/serve')
+  const dialog = page.locator('dialog[open]')
+  await page.getByRole('button', { name: 'Pause' }).click()
+  check(/restarts of Holdfast included/.test(await dialog.innerText()), 'it does not say what will happen')
+  await accessible(page, 'a confirmation')
+  await page.keyboard.press('Escape')
+  await dialog.waitFor({ state: 'detached' })
+  check(/running/.test(await text(page, '.tag')), 'who said no was not heard')
+  await page.getByRole('button', { name: 'Pause' }).click()
+  await dialog.getByRole('button', { name: 'Pause' }).click()
+  await page.waitForSelector('.tag:has-text("paused")')
+  await page.getByRole('button', { name: 'Resume' }).click()
+  await dialog.getByRole('button', { name: 'Resume' }).click()
+  await page.waitForSelector('.tag:has-text("running")')
+  await page.getByRole('button', { name: 'Checkpoint' }).click()
+  await dialog.getByRole('textbox').fill('by hand')
+  await dialog.getByRole('button', { name: 'Checkpoint' }).click()
+  await dialog.locator('[role=alert]').waitFor() // a name has no spaces
+  await dialog.getByRole('textbox').fill('by-hand')
+  await dialog.getByRole('button', { name: 'Checkpoint' }).click()
+  await page.waitForSelector('#checkpoints')
+  await page.getByText('by-hand', { exact: true }).waitFor()
+  await page.context().close()
+})
+
+await step('who may only look is told how it is done elsewhere', async () => {
+  const page = await open('/#token=' + encodeURIComponent(READ_TOKEN))
+  await page.waitForSelector('.hero')
+  await page.goto(CONSOLE + '/#/jobs/frames')
+  await page.getByRole('button', { name: 'Pause' }).click()
+  const dialog = page.locator('dialog[open]')
+  check((await dialog.innerText()).includes('holdfast pause frames'), 'the command is not told')
+  check((await dialog.getByRole('button', { name: 'Pause' }).count()) === 0, 'it can be ordered')
+  const status = await page.evaluate(async (t) => (await fetch('api/v1/jobs/frames/pause', { method: 'POST',
+    headers: { Authorization: 'Bearer ' + t } })).status, READ_TOKEN)
+  check(status === 403, `the server answers ${status}`)
+  await page.context().close()
+})
+
+await step('a dead letter shows its content, and is discarded with a reason', async () => {
+  const page = await signedIn('#/jobs/hostile')
+  await page.locator('.letters summary').first().click()
+  await page.waitForFunction((hostile) => document.querySelector('.letters pre')?.textContent.includes(hostile), HOSTILE)
+  await harmless(page, 'a dead letter')
+  await accessible(page, 'a dead letter')
+  await page.getByRole('button', { name: 'Discard' }).click()
+  const dialog = page.locator('dialog[open]')
+  const sure = dialog.getByRole('button', { name: 'Discard' })
+  check(await sure.isDisabled(), 'it can be discarded without a reason')
+  await dialog.getByRole('textbox').fill('seen in a test')
+  await sure.click()
+  await page.waitForFunction(() => document.querySelector('#dead').textContent === 'Dead letters: 0')
+  await page.context().close()
+})
+
+await step('files have names from outside, and a history', async () => {
+  const page = await signedIn('#/jobs/frames')
+  await page.getByText(HOSTILE).first().click()
+  await page.waitForFunction(() => [...document.querySelectorAll('.steps b')].some((b) => b.textContent === 'shipped'))
+  await harmless(page, 'a file name')
+  await page.getByRole('searchbox').fill('two')
+  await page.waitForFunction(() => document.querySelectorAll('.letters > li').length === 1)
+  await page.context().close()
+})
+
+await step('the time line is kept over a restart, with its outages', async () => {
+  const page = await signedIn('#/jobs/spots')
+  await world('stop')
+  await world('start')
+  await page.waitForSelector('[data-link="live"]')
+  await page.reload()
+  await page.waitForFunction(() => document.querySelectorAll('.charts canvas').length === 3)
+  await page.waitForFunction(() => /shop/.test(document.querySelector('.outages')?.textContent ?? ''))
+  await accessible(page, 'a time line')
+  const year = page.getByRole('button', { name: 'year' })
+  await year.click()
+  check((await year.getAttribute('aria-pressed')) === 'true', 'a year is not shown')
+  check(await page.getByRole('button', { name: 'now' }).isDisabled(), 'it does not follow the time')
+  await page.locator('.charts').focus()
+  await page.keyboard.press('ArrowLeft')
+  await page.waitForFunction(() => !document.querySelector('.ranges button:last-child').disabled)
   await page.context().close()
 })
 

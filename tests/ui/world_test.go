@@ -130,6 +130,14 @@ func (w *world) obey(_ http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
 		w.process.Kill()
 		w.mu.Unlock()
+	case "/stop":
+		w.mu.Lock()
+		w.process.Term()
+		code := w.process.Wait(w.t, 30*time.Second)
+		w.mu.Unlock()
+		if code != 0 {
+			w.t.Errorf("holdfast ended with %d", code)
+		}
 	case "/start":
 		w.start()
 	default:

@@ -1,0 +1,64 @@
+// What is asked for while a page shows it, again and again, and how it is shown that it is not there yet or can't be had.
+import type { ComponentChildren } from 'preact'
+import { useEffect, useState } from 'preact/hooks'
+import { ask, said } from './api'
+import type { Failure } from './model'
+
+export interface Asked<T> {
+  value?: T
+  failure?: Failure
+  again: () => void
+}
+
+// useAsked asks for a path of the API now, when again is called, and every so many seconds while the page is seen; null asks nothing.
+export function useAsked<T>(path: string | null, every = 5): Asked<T> {
+  const [state, set] = useState<{ path: string | null; value?: T; failure?: Failure }>({ path: null })
+  const [round, setRound] = useState(0)
+  useEffect(() => {
+    if (path === null) return
+    const stop = new AbortController()
+    const once = async () => {
+      try {
+        const value = await ask<T>(path, stop.signal)
+        set({ path, value })
+      } catch (err) {
+        if (!stop.signal.aborted) set((was) => ({ ...(was.path === path && was.value !== undefined && { value: was.value }), path, failure: said(err) }))
+      }
+    }
+    void once()
+    const timer = setInterval(() => { if (!document.hidden) void once() }, every * 1000)
+    return () => {
+      stop.abort()
+      clearInterval(timer)
+    }
+  }, [path, round, every])
+  const mine = state.path === path
+  return {
+    ...(mine && state.value !== undefined && { value: state.value }), ...(mine && state.failure && { failure: state.failure }),
+    again: () => setRound((n) => n + 1),
+  }
+}
+
+// Shown is a part of a page that was asked for.
+export function Shown<T>({ asked, children }: { asked: Asked<T>; children: (value: T) => ComponentChildren }) {
+  return (
+    <>
+      {asked.failure && <Failed failure={asked.failure} />}
+      {asked.value !== undefined ? children(asked.value) : !asked.failure && <p class="empty" data-loading>Asking…</p>}
+    </>
+  )
+}
+
+export function Failed({ failure }: { failure: Failure }) {
+  return <p class="error" role="alert">{failure.error}{failure.hint && <>. <b>{failure.hint}</b></>}</p>
+}
+
+// Part is a section of a page with a heading.
+export function Part({ id, title, children, side }: { id: string; title: string; children: ComponentChildren; side?: ComponentChildren }) {
+  return (
+    <section class="part" aria-labelledby={id}>
+      <div class="parthead"><h2 id={id}>{title}</h2>{side}</div>
+      {children}
+    </section>
+  )
+}

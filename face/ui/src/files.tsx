@@ -1,0 +1,84 @@
+import { useState } from 'preact/hooks'
+import { Part, Shown, useAsked } from './asked'
+import { size, span } from './format'
+import { Time } from './head'
+import type { World } from './live'
+import type { Job } from './model'
+
+interface Step {
+  at: string
+  what: string
+  where?: string
+  seconds?: number
+  text?: string
+  times?: number
+}
+
+interface File {
+  id: number
+  path: string
+  size: number
+  found: string
+  state: string
+  since: string
+  why?: string
+  to?: { destination: string; path?: string; at?: string; recorded: boolean }[]
+  sha256?: string
+  steps?: Step[]
+}
+
+// Files are those that a transfer knows, the newest first, each with every step of its way.
+export function Files({ job, world }: { job: Job; world: World }) {
+  const [text, setText] = useState('')
+  const [pages, setPages] = useState([''])
+  const at = `jobs/${encodeURIComponent(job.name)}/files`
+  const asked = useAsked<{ files: File[]; next?: string }>(
+    `${at}?limit=20&text=${encodeURIComponent(text)}&after=${encodeURIComponent(pages[pages.length - 1]!)}`, 5)
+  return (
+    <Part id="files" title="Files" side={(
+      <label class="search"><span>Search</span> <input type="search" value={text} onInput={(e) => { setText(e.currentTarget.value); setPages(['']) }} /></label>
+    )}>
+      <Shown asked={asked}>
+        {({ files, next }) => (
+          <>
+            {files.length === 0 && <p class="empty">{text === '' ? 'No file has been found yet.' : 'No file here fits that.'}</p>}
+            <ul class="letters">{files.map((f) => <FileBox key={f.id} file={f} at={at} world={world} />)}</ul>
+            <div class="pager">
+              {pages.length > 1 && <button type="button" class="plain" onClick={() => setPages(pages.slice(0, -1))}>Back</button>}
+              {next && <button type="button" class="plain" onClick={() => setPages([...pages, next])}>More</button>}
+            </div>
+          </>
+        )}
+      </Shown>
+    </Part>
+  )
+}
+
+function FileBox({ file: f, at, world }: { file: File; at: string; world: World }) {
+  const [open, setOpen] = useState(false)
+  return (
+    <li>
+      <details onToggle={(e) => setOpen(e.currentTarget.open)}>
+        <summary><b>{f.path}</b> <span class="kind">{f.state}, {size(f.size)}</span> <Time at={f.since} world={world} />{f.why && <div>{f.why}</div>}</summary>
+        {open && <Steps at={`${at}/${f.id}`} world={world} />}
+      </details>
+    </li>
+  )
+}
+
+function Steps({ at, world }: { at: string; world: World }) {
+  const asked = useAsked<File>(at, 10)
+  return (
+    <Shown asked={asked}>
+      {(f) => (
+        <ol class="steps">
+          {f.sha256 && <li class="fine">SHA-256 {f.sha256}</li>}
+          {(f.steps ?? []).map((s, i) => (
+            <li key={i}><Time at={s.at} world={world} /> <b>{s.what}</b> {s.where} {s.seconds ? <span class="fine">{s.seconds < 1 ? '<1 s' : span(s.seconds)}</span> : ''}
+              {s.times ? <span class="fine"> {s.times} times</span> : ''} {s.text}</li>
+          ))}
+        </ol>
+      )}
+    </Shown>
+  )
+}

@@ -1,0 +1,51 @@
+import { useState } from 'preact/hooks'
+import { Part, Shown, useAsked } from './asked'
+import { count } from './format'
+import { Time } from './head'
+import type { World } from './live'
+import type { Gap, GapTotals, Job } from './model'
+
+// Gaps are what a source should have and did not give.
+export function Gaps({ job, world }: { job: Job; world: World }) {
+  const [all, setAll] = useState(false)
+  const [pages, setPages] = useState([''])
+  const g = job.balance.gap_totals
+  const some = g.open + g.settled > 0
+  const asked = useAsked<{ gaps: Gap[]; totals: GapTotals; next?: string }>(
+    some ? `jobs/${encodeURIComponent(job.name)}/gaps?max=25&all=${all}&after=${encodeURIComponent(pages[pages.length - 1]!)}` : null, 10)
+  return (
+    <Part id="gaps" title={`Gaps: ${count(g.open)} open`} side={some && (
+      <label class="tick"><input type="checkbox" checked={all} onChange={(e) => { setAll(e.currentTarget.checked); setPages(['']) }} /> also settled
+        ones</label>
+    )}>
+      <p class="fine">{count(g.missing)} missing and asked for again, {count(g.filled)} came later, {count(g.absent)} the source does not
+        have, {count(g.lost)} lost.</p>
+      {some && (
+        <Shown asked={asked}>
+          {({ gaps, next }) => (
+            <>
+              <div class="scroll" tabIndex={0} role="region" aria-label="Gaps">
+                <table>
+                  <thead><tr><th>State</th><th>Cause</th><th>From</th><th>To</th><th class="n">Missing</th><th class="n">Looks</th><th>Next look</th></tr></thead>
+                  <tbody>
+                    {gaps.map((x) => (
+                      <tr key={x.source + x.from + x.found}>
+                        <td>{x.state}</td><td>{x.cause}{x.note && ': ' + x.note}</td><td>{x.from}</td><td>{x.to}</td><td class="n">{count(x.missing)}</td>
+                        <td class="n">{x.looks}</td><td>{x.next && Date.parse(x.next) > 0 ? <Time at={x.next} world={world} /> : ''}</td>
+                      </tr>
+                    ))}
+                    {gaps.length === 0 && <tr><td colSpan={7} class="empty">No open ones.</td></tr>}
+                  </tbody>
+                </table>
+              </div>
+              <div class="pager">
+                {pages.length > 1 && <button type="button" class="plain" onClick={() => setPages(pages.slice(0, -1))}>Back</button>}
+                {next && <button type="button" class="plain" onClick={() => setPages([...pages, next])}>More</button>}
+              </div>
+            </>
+          )}
+        </Shown>
+      )}
+    </Part>
+  )
+}
