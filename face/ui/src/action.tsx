@@ -2,7 +2,7 @@
 import type { ComponentChildren } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 import { order, said } from './api'
-import { Failed } from './asked'
+import { Failed, ordered } from './asked'
 import { roleHint } from './head'
 import type { World } from './live'
 import type { Failure } from './model'
@@ -25,7 +25,6 @@ interface Props {
   danger?: boolean
   fields?: Field[]
   body?: (given: Record<string, string>) => unknown
-  done: () => void
 }
 
 export function Action(p: Props) {
@@ -49,7 +48,7 @@ export function Action(p: Props) {
     setFailure(undefined)
     try {
       const answer = await order<unknown>(p.path, p.body ? p.body(given) : {})
-      p.done()
+      dispatchEvent(new Event(ordered)) // what is shown asks anew
       const words = wordsOf(answer)
       if (words === '') dialog.current?.close()
       else setTold(words)

@@ -4,16 +4,17 @@ import { useEffect, useState } from 'preact/hooks'
 import { ask, said } from './api'
 import type { Failure } from './model'
 
+// ordered is the event behind every order that was taken.
+export const ordered = 'holdfast-ordered'
+
 export interface Asked<T> {
   value?: T
   failure?: Failure
-  again: () => void
 }
 
-// useAsked asks for a path of the API now, when again is called, and every so many seconds while the page is seen; null asks nothing.
+// useAsked asks for a path of the API now, behind each order, and every so many seconds while the page is seen; null asks nothing.
 export function useAsked<T>(path: string | null, every = 5): Asked<T> {
   const [state, set] = useState<{ path: string | null; value?: T; failure?: Failure }>({ path: null })
-  const [round, setRound] = useState(0)
   useEffect(() => {
     if (path === null) return
     const stop = new AbortController()
@@ -27,16 +28,14 @@ export function useAsked<T>(path: string | null, every = 5): Asked<T> {
     }
     void once()
     const timer = setInterval(() => { if (!document.hidden) void once() }, every * 1000)
+    addEventListener(ordered, once, { signal: stop.signal })
     return () => {
       stop.abort()
       clearInterval(timer)
     }
-  }, [path, round, every])
+  }, [path, every])
   const mine = state.path === path
-  return {
-    ...(mine && state.value !== undefined && { value: state.value }), ...(mine && state.failure && { failure: state.failure }),
-    again: () => setRound((n) => n + 1),
-  }
+  return { ...(mine && state.value !== undefined && { value: state.value }), ...(mine && state.failure && { failure: state.failure }) }
 }
 
 // Shown is a part of a page that was asked for.

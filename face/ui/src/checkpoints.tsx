@@ -22,11 +22,11 @@ export function Checkpoints({ job, world }: { job: Job; world: World }) {
                   {c.error && <div class="error">can't be used: {c.error}</div>}
                   <span class="actions">
                     <Action world={world} label="Verify" title={`Verify ${c.name}?`} path={at(c) + 'verify'}
-                      command={`holdfast checkpoint verify ${job.name} ${c.name}`} done={asked.again}>
+                      command={`holdfast checkpoint verify ${job.name} ${c.name}`}>
                       <p>All of its files are read and compared with their checksums. That may take some time; nothing is changed.</p>
                     </Action>
                     <Action world={world} label="Restore" danger title={`Put ${job.name} back to ${c.name}?`} path={at(c) + 'restore'}
-                      command={`holdfast checkpoint restore ${job.name} ${c.name}`} done={asked.again}>
+                      command={`holdfast checkpoint restore ${job.name} ${c.name}`}>
                       <p>The job stops, its store is replaced by the one of <Time at={c.created} world={world} />, and it goes on from there. What it did
                         since is compared with what its sinks have, and not done twice. The store of now is kept in <code>quarantine</code>.</p>
                     </Action>

@@ -20,7 +20,7 @@ export function Letters({ job, world }: { job: Job; world: World }) {
           {({ dead }) => (
             <>
               <ul class="letters">
-                {dead.map((l) => <LetterBox key={l.id} letter={l} at={at} job={job} world={world} again={asked.again} />)}
+                {dead.map((l) => <LetterBox key={l.id} letter={l} at={at} job={job} world={world} />)}
                 {dead.length === 0 && <li class="empty">No further ones.</li>}
               </ul>
               <div class="pager">
@@ -35,7 +35,7 @@ export function Letters({ job, world }: { job: Job; world: World }) {
   )
 }
 
-function LetterBox({ letter: l, at, job, world, again }: { letter: Letter; at: string; job: Job; world: World; again: () => void }) {
+function LetterBox({ letter: l, at, job, world }: { letter: Letter; at: string; job: Job; world: World }) {
   const [open, setOpen] = useState(false)
   return (
     <li>
@@ -47,11 +47,11 @@ function LetterBox({ letter: l, at, job, world, again }: { letter: Letter; at: s
         {open && <Content at={`${at}/${l.id}`} />}
         <div class="actions">
           <Action world={world} label="Retry" title={`Try dead letter ${l.id} again?`} path={`${at}/${l.id}/retry`}
-            command={`holdfast dead retry ${job.name} ${l.id}`} done={again}>
+            command={`holdfast dead retry ${l.id} --job ${job.name}`}>
             <p>It is tried once more as it is. If the reason is gone it goes on and is counted as delivered or taken in; else it stays a dead letter.</p>
           </Action>
           <Action world={world} label="Discard" danger title={`Discard dead letter ${l.id}?`} path={`${at}/${l.id}/discard`}
-            command={`holdfast dead discard ${job.name} ${l.id} --reason TEXT`} done={again}
+            command={`holdfast dead discard ${l.id} --job ${job.name} --reason TEXT`}
             fields={[{ name: 'reason', label: 'Reason, for the history', needed: true }]} body={(g) => ({ reason: g.reason })}>
             <p>Its content is given up for good. The books count it as discarded, and the history keeps the reason.</p>
           </Action>
