@@ -82,6 +82,7 @@ type crawlConfig struct {
 	networks []netip.Prefix
 	once     bool // it ends when nothing is left
 	again    bool
+	beside   bool
 	fixed    bool     // it stands in a file, which is changed and not the crawl
 	given    []string // keys that stand above what a person ordered before
 }
@@ -125,6 +126,8 @@ type warcFiles struct {
 	// MaxSize and MaxAge are when the next one is begun; default 1GB, and any age.
 	MaxSize Bytes         `yaml:"max_size"`
 	MaxAge  time.Duration `yaml:"max_age"`
+	// Beside lets a crawl that knows nothing begin where WARC files of that name are.
+	Beside bool `yaml:"beside"`
 	// Operator, Description and others stand in the first record of each.
 	Info map[string]string `yaml:"info"`
 }
@@ -275,7 +278,7 @@ func (c *crawlConfig) job(dataDir, name string, seeds []string, fetch connector.
 	}
 	return crawl.Config{Seeds: seeds, Fetch: fetch, Rules: weburl.Rules(c.Canonical), Scope: c.Scope, Settings: c.Settings, Sheets: c.Sheets,
 		Archive: archive.Options{Dir: c.warcDir(dataDir, name), Name: orElse(c.WARC.Name, name), MaxSize: int64(c.WARC.MaxSize),
-			MaxAge: c.WARC.MaxAge, Info: info},
+			MaxAge: c.WARC.MaxAge, Info: info}, Beside: c.WARC.Beside || c.beside,
 		Logs: c.logsDir(dataDir, name), Workers: c.Workers, PerHost: c.PerHost, Agent: orElse(c.RobotsAgent, "holdfast"),
 		Journal: c.RecoverLog, Earlier: c.earlier(dataDir), Once: c.once, Again: c.again,
 		Budget:     frontier.Budget{Crawl: limits{c.Limits.URLs, c.Limits.Bytes}.limits(), Host: c.Limits.PerHost.limits()},

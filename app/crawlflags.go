@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"holdfast/base/disk"
+	"holdfast/job/crawl"
 	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
@@ -33,6 +34,7 @@ type CrawlFlags struct {
 	AllowAddresses     []string
 	UserAgent          string
 	Again, RecoverLog  bool
+	Beside             bool
 	MaxURLs            *uint64
 	MaxBytes           string // such as 20GiB
 	Dedupe             []string
@@ -77,7 +79,15 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 	}
 	p.config, p.Once = nil, true
 	w := p.Jobs[0].work.(*crawlConfig)
-	w.once, w.again, w.given = true, f.Again, f.given()
+	w.once, w.again, w.beside, w.given = true, f.Again, f.Beside, f.given()
+	if f.From == "" && !f.Beside { // told at once: the job would try again and again
+		dir := engine.JobDir(p.Place.Dir, f.Job)
+		if all, err := os.ReadDir(dir); len(all) == 0 && (err == nil || errors.Is(err, fs.ErrNotExist)) {
+			if err := crawl.Alone(w.job(p.Place.Dir, f.Job, nil, nil).Archive, dir); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if f.From != "" || f.Paused {
 		p.before = func(ctx context.Context) error { return f.restore(ctx, p, from) }
 	}

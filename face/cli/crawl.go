@@ -78,6 +78,7 @@ func (f *face) crawlCommand() *cobra.Command {
 	fs.StringVar(&k.MaxBytes, "max-bytes", "", "what is fetched at most, such as 20GiB (default all)")
 	fs.StringVar(&k.UserAgent, "user-agent", "", "what servers are told in the place of holdfast and the contact")
 	fs.BoolVar(&k.Again, "again", false, "if it is over, begin again: what did not change is kept as a revisit")
+	fs.BoolVar(&k.Beside, "beside", false, "begin anew where WARC files of a crawl of that name are")
 	fs.StringArrayVar(&k.Dedupe, "dedupe", nil, "index.cdxj of an earlier crawl, or a directory of them: what it has is a revisit")
 	fs.BoolVar(&k.RecoverLog, "recover-log", false, "keep a recover journal, frontier.recover.gz")
 	fs.StringVar(&k.From, "from", "", "go back to a checkpoint first: its NAME, latest, or its directory")

@@ -67,6 +67,8 @@ type Config struct {
 	Given []string
 	// Fixed: settings are not changed by order, because they stand in a file.
 	Fixed bool
+	// Beside lets a crawl whose store is empty begin where WARC files of its name are.
+	Beside bool
 	// Again has a crawl that is over begin anew: what it knows of URLs is forgotten, what it knows of payloads is not.
 	Again bool
 }
@@ -131,6 +133,9 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 		return err
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := j.alone(); err != nil {
 		return nil, err
 	}
 	if err := j.again(); err != nil {
@@ -234,6 +239,27 @@ func plural(n int, noun string) string {
 		return noun
 	}
 	return noun + "s"
+}
+
+// alone refuses to begin where a crawl of that name has been whose store is gone.
+func (j *Job) alone() error {
+	began := false
+	err := j.env.Store.Latest(func(r store.Reader) (err error) { began, err = archive.Began(r); return err })
+	if err != nil || began || j.cfg.Beside {
+		return err
+	}
+	return Alone(j.cfg.Archive, j.env.Dir)
+}
+
+// Alone is a Conflict if WARC files are there of a crawl whose store is empty: all would be fetched and kept once more.
+func Alone(o archive.Options, store string) error {
+	names, err := archive.Named(o.Dir, o.Name)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	return fault.WithHint(fault.New(fault.Conflict, "%s has WARC files of a crawl %s, such as %s, and what that knew is gone from %s: all "+
+		"would be fetched again", o.Dir, o.Name, names[0], store),
+		"put it back, or go back to a checkpoint (--from); --beside, or `warc: {beside: true}`, begins anew beside them")
 }
 
 // again forgets what was crawled, if that is asked for and nothing of it is left to do.

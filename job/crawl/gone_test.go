@@ -198,3 +198,36 @@ func TestGoneWithIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestStoreGone: a crawl whose store is gone does not begin anew where its WARC files are, unless it is told to.
+func TestStoreGone(t *testing.T) {
+	r := newRig(t, map[string]string{"/": "home"})
+	for range 2 {
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(r.dir, "store")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.order("hold", Order{Host: "x"}); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "has WARC files of a crawl site") {
+		t.Fatal(err)
+	}
+	r.cfg.Archive.Name = "other"
+	if _, err := r.order("drain", Order{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(r.dir, "store")); err != nil {
+		t.Fatal(err)
+	}
+	r.cfg.Archive.Name, r.cfg.Beside = "site", true
+	for range 2 {
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.cfg.Beside = false
+	}
+	if got := r.archived(); got["/"] != 2 {
+		t.Errorf("archived: %v", got)
+	}
+}

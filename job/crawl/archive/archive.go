@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -179,13 +180,36 @@ func readState(r store.Reader) (s state, err error) {
 func (a *Archive) path(name string) string { return filepath.Join(a.o.Dir, name) }
 func (a *Archive) quarantine() string      { return a.path("quarantine") }
 
+// Began reports whether a store ever had an archive.
+func Began(r store.Reader) (bool, error) { return r.Look(stateKey, func([]byte) error { return nil }) }
+
+// Named are the files of a directory that have the names of a crawl, whoever wrote them.
+func Named(dir, crawl string) (names []string, err error) {
+	all, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	ours := namesOf(crawl)
+	for _, e := range all {
+		if ours.MatchString(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// namesOf matches the names of a crawl's files.
+func namesOf(crawl string) *regexp.Regexp {
+	return regexp.MustCompile("^" + regexp.QuoteMeta(crawl) + `-[0-9]{17}-([0-9]{5,})-([0-9a-z]+)\.warc\.gz(\.open)?$`)
+}
+
 // look goes through the directory: for the last serial, and for files that were begun and of which nobody ever heard.
 func (a *Archive) look(r *Recovered) error {
 	all, err := os.ReadDir(a.o.Dir)
 	if err != nil {
 		return err
 	}
-	ours := regexp.MustCompile("^" + regexp.QuoteMeta(a.o.Name) + `-[0-9]{17}-([0-9]{5,})-([0-9a-z]+)\.warc\.gz(\.open)?$`)
+	ours := namesOf(a.o.Name)
 	for _, e := range all {
 		m := ours.FindStringSubmatch(e.Name())
 		if m == nil {
