@@ -44,6 +44,9 @@ func (j *Job) Prepare(ctx context.Context, name string) error {
 func (j *Job) Checkpointed(ctx context.Context) error {
 	return j.errand(ctx, func() error {
 		j.logs.checkpointed()
+		if j.journal != nil {
+			j.journal.Checkpointed()
+		}
 		return j.commit(nil)
 	})
 }

@@ -21,6 +21,9 @@ import (
 // are kept in it, packed, and put into the file behind it, before the next one: a start puts those in that are missing. A line is
 // in the journal if and only if what it tells was committed. Each transaction's lines are a gzip member of their own, so the file
 // is whole gzip wherever it is cut between two commits.
+//
+// A checkpoint ends the journal, and its snapshot is taken a moment later. The lines in between stand in a file that the other time line
+// goes on with. So the store has these members too, until the snapshot stands, and whoever goes back begins with them.
 type Writer struct {
 	dir     string
 	lineage string
@@ -28,6 +31,10 @@ type Writer struct {
 	pending []byte // of the last transaction, not in the file yet
 	z       *gzip.Writer
 	lines   int
+
+	keeping bool // a checkpoint is being made
+	tail    int  // members that the store has
+	stale   bool // nobody needs them any more
 }
 
 // writerState is what the store knows of the journal. Its pending member is under a key of its own.
@@ -35,11 +42,15 @@ type writerState struct {
 	Lineage string `json:"lineage"`
 	outfile.State
 	Pending int `json:"pending,omitempty"` // bytes of the member that belongs behind Size
+	// Tail is how many members the store has. Owed says that they are to stand behind Size.
+	Tail int  `json:"tail,omitempty"`
+	Owed bool `json:"owed,omitempty"`
 }
 
 var (
 	stateKey   = store.Key{byte(store.Job), 'J'}
 	pendingKey = store.Key{byte(store.Job), 'J', 'p'}
+	tailsKey   = store.Key{byte(store.Job), 'J', 't'} // number (4): a member
 )
 
 // OpenWriter opens the journal of a store in a directory, and brings it to what the store says. The journal of another time line,
@@ -64,7 +75,18 @@ func OpenWriter(st *store.Store, d outfile.Disk, dir string) (w *Writer, moved s
 		if err := outfile.SetAside(d, path, w.lineage); err != nil {
 			return nil, "", err
 		}
-		s, tail = writerState{}, nil
+		s, tail = writerState{Lineage: w.lineage, Tail: s.Tail, Owed: s.Tail > 0}, nil
+		if s.Owed {
+			if err := st.Update(s.put); err != nil {
+				return nil, "", err
+			}
+		}
+	}
+	w.tail, w.stale = s.Tail, true
+	if s.Owed {
+		if tail, err = readTail(st, s.Tail); err != nil {
+			return nil, "", err
+		}
 	}
 	if w.log, moved, err = outfile.OpenLog(d, path, s.State, tail, filepath.Join(dir, "quarantine")); err != nil {
 		return nil, moved, err
@@ -91,6 +113,27 @@ func readState(r store.Reader) (s writerState, pending []byte, err error) {
 	return s, pending, err
 }
 
+func (s writerState) put(tx *store.Tx) error {
+	b, err := json.Marshal(s)
+	if err == nil {
+		tx.Set(stateKey, b)
+	}
+	return err
+}
+
+// readTail are the members that a store has.
+func readTail(st *store.Store, n int) (tail []byte, err error) {
+	err = st.Latest(func(r store.Reader) error {
+		for i := range n {
+			if _, err := r.Look(tailsKey.U32(uint32(i)), func(v []byte) error { tail = append(tail, v...); return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return tail, err
+}
+
 // Lost reports whether the journal in a directory is gone, or has less than a store of that lineage knows of.
 func Lost(r store.Reader, lineage, dir string) (bool, error) {
 	s, _, err := readState(r)
@@ -105,6 +148,7 @@ func Lost(r store.Reader, lineage, dir string) (bool, error) {
 func GiveUp(tx *store.Tx) {
 	tx.Delete(stateKey)
 	tx.Delete(pendingKey)
+	tx.DeleteRange(tailsKey, tailsKey.End())
 }
 
 // Group are the lines of a transaction.
@@ -146,7 +190,11 @@ func (g *Group) Commit(tx *store.Tx) error {
 	if len(w.pending) > 0 {
 		return fault.New(fault.Conflict, "commit lines of the recover journal: those before are not in the file")
 	}
-	s := writerState{Lineage: w.lineage, State: w.log.State()}
+	s := writerState{Lineage: w.lineage, State: w.log.State(), Tail: w.tail}
+	if w.stale && w.tail > 0 {
+		tx.DeleteRange(tailsKey, tailsKey.End())
+		s.Tail = 0
+	}
 	var member []byte
 	if g.lines > 0 {
 		if err := w.z.Close(); err != nil {
@@ -155,16 +203,18 @@ func (g *Group) Commit(tx *store.Tx) error {
 		member = g.buf.Bytes()
 		s.Pending = len(member)
 		tx.Set(pendingKey, member)
+		if w.keeping {
+			tx.Set(tailsKey.U32(uint32(s.Tail)), member)
+			s.Tail++
+		}
 	} else {
 		tx.Delete(pendingKey)
 	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	tx.Set(stateKey, b)
-	tx.OnDurable(func() { w.pending, w.lines = member, w.lines+g.lines })
-	return nil
+	tx.OnDurable(func() {
+		w.pending, w.lines = member, w.lines+g.lines
+		w.tail, w.stale = s.Tail, false
+	})
+	return s.put(tx)
 }
 
 // Sync puts the lines of the last transaction into the file, durably. It comes before the next one. A Full fault means that there
@@ -203,8 +253,15 @@ func (w *Writer) Rotate(name string) error {
 			return err
 		}
 	}
-	return w.log.Rotate(Name + "." + name)
+	if err := w.log.Rotate(Name + "." + name); err != nil {
+		return err
+	}
+	w.keeping, w.stale = true, true
+	return nil
 }
+
+// Checkpointed ends what Rotate began: the snapshot stands, or there will be none.
+func (w *Writer) Checkpointed() { w.keeping, w.stale = false, true }
 
 // Committed gives a journal its name that a Rotate ended. It comes behind the transaction of a Commit.
 func (w *Writer) Committed() error { return w.log.Committed() }

@@ -334,6 +334,68 @@ func TestAnotherTimeLine(t *testing.T) {
 	}
 }
 
+// TestBetweenRotationAndSnapshot: what was committed behind the end of a journal and in front of the snapshot is in the journal of the
+// store that was taken back to that, whenever a crash comes; what came behind the checkpoint is not kept.
+func TestBetweenRotationAndSnapshot(t *testing.T) {
+	taken := func(n int) []Line { return []Line{{Kind: Taken, URL: fmt.Sprintf("http://a.example/%d", n)}} }
+	for _, late := range []bool{false, true} { // the snapshot was taken behind Checkpointed
+		d := newDesk(t)
+		write := func(n int) {
+			t.Helper()
+			d.commit(taken(n), false)
+			if err := errors.Join(d.w.Committed(), d.w.Sync()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(1)
+		if err := d.w.Rotate("cp1"); err != nil {
+			t.Fatal(err)
+		}
+		d.commit(nil, false)
+		d.names = []string{"cp1"}
+		write(2)
+		d.commit(taken(3), false) // not in the file yet
+		if late {
+			if err := d.w.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			d.w.Checkpointed()
+			write(4)
+		}
+		if err := errors.Join(d.w.log.Close(), d.st.NewLineage(), d.st.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // behind a crash too
+			d.open()
+			if late { // nobody has a snapshot of that moment: the lines are in the other file
+				d.want = d.want[:1]
+			}
+			d.check()
+			d.crash()
+		}
+		d.open()
+		write(5)
+		write(6)
+		d.check()
+		if err := errors.Join(d.w.log.Close(), d.st.Close()); err != nil {
+			t.Fatal(err)
+		}
+		d.open()
+		d.check()
+		n := 0
+		err := d.st.Latest(func(r store.Reader) error {
+			entries, failed := r.Scan(tailsKey, tailsKey.End())
+			for range entries {
+				n++
+			}
+			return failed()
+		})
+		if n != 0 || err != nil {
+			t.Errorf("%d members are kept (%v)", n, err)
+		}
+	}
+}
+
 // TestLost: what was committed and is gone is told, and nothing is made in its place.
 func TestLost(t *testing.T) {
 	d := newDesk(t)
