@@ -155,7 +155,13 @@ func (f *follower) live(ctx context.Context) (read bool, err error) {
 	if err := f.check(ctx); err != nil {
 		return false, f.mend(err)
 	}
-	args := append(append(f.cfg.journal(), f.cfg.output(), "--follow", "--no-tail"), f.cfg.filter()...)
+	cfg := f.cfg
+	var stale <-chan struct{}
+	if b, err := hang(f.kept.roots); err == nil { // without it lines come later by a quarter of a second
+		defer b.remove()
+		stale, cfg.Directory, cfg.Namespace = b.stale, b.dir, ""
+	}
+	args := append(append(cfg.journal(), f.cfg.output(), "--follow", "--no-tail"), f.cfg.filter()...)
 	if f.boot {
 		id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		if err != nil {
@@ -173,7 +179,7 @@ func (f *follower) live(ctx context.Context) (read bool, err error) {
 	in := incomingOf(c, f.cfg.MaxLine, stop)
 	defer c.kill()
 	defer close(stop)
-	w := &watch{f: f, c: c, in: in}
+	w := &watch{f: f, c: c, in: in, stale: stale}
 	err = w.run(ctx)
 	return w.read, err
 }
@@ -192,6 +198,7 @@ type watch struct {
 	f     *follower
 	c     *child
 	in    *incoming
+	stale <-chan struct{} // closed when the journal is elsewhere too
 	read  bool
 	fresh bool // something came since the last look
 	deaf  bool // the journal has an entry that did not come; it has until the next look
@@ -230,6 +237,9 @@ func (w *watch) run(ctx context.Context) error {
 			}
 			f.say(connector.EventNote, note)
 			err = f.flush(ctx, nil)
+		case <-w.stale:
+			w.read = true // its end is no failure
+			return nil
 		case <-quiet.C:
 			f.join.Quiet(time.Now(), f.text)
 			err = f.flush(ctx, nil)

@@ -5,7 +5,8 @@
 //	    unit: electrs.service
 //
 // It reads what a child writes, `journalctl -o export --follow`, which dies with its owner (export and not json: journalctl writes it three
-// times as fast, and its values are bytes). The position is a cursor and the time of
+// times as fast, and its values are bytes). The child is woken when something was written: journald itself tells of it a quarter of
+// a second later (see bell). The position is a cursor and the time of
 // its entry. Whether the journal still has that entry is asked before each start: where it has not (systemd#6213: journalctl then
 // begins elsewhere and says nothing), it is read on by time, and an EventGap says so. A file of the journal that is removed before
 // it was read to its end is an EventGap too: journalctl says nothing of it, so the headers of the files are looked at

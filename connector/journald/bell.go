@@ -1,0 +1,255 @@
+package journald
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"holdfast/base/fault"
+)
+
+// bell is a directory that a journalctl reads instead of the journal's: links to those lead to the same files. A journalctl that follows
+// sleeps until the kernel tells it of a change in its directories. journald writes by mmap, of which the kernel tells nothing, and
+// gives a sign itself a quarter of a second later. What changes in this directory is a sign too, and nobody else's.
+type bell struct {
+	dir  string
+	post *post
+	// stale is closed when the journal has other directories than the links.
+	stale chan struct{}
+}
+
+const (
+	bellPrefix = "holdfast-journal-"
+	// tick is how often it is looked whether something was written; rest how long not after each ring, for each bell: whoever is woken
+	// does some work.
+	tick     = 10 * time.Millisecond
+	restOne  = 10 * time.Millisecond
+	restMost = 250 * time.Millisecond // that is journald's own
+)
+
+// posts are those who look, one for all watchers of a journal: a hundred looks a second cost little, fifty times as many would not.
+var posts struct {
+	mu  sync.Mutex // guards all, and the bells of each post; no other lock is taken while it is held
+	all map[string]*post
+}
+
+// post looks at the files of one journal, and rings bells when something was written. Its last bell ends it.
+type post struct {
+	key   string
+	roots []string
+	bells []*bell
+	stop  chan struct{}
+	ended chan struct{}
+}
+
+var machineDir = regexp.MustCompile(`^[0-9a-f]{32}(\.|$)`)
+
+// dirsOf are the directories that hold files of a journal, and when each changed.
+func dirsOf(roots []string) map[string]time.Time {
+	all := map[string]time.Time{}
+	for _, root := range roots {
+		all[root] = modified(root)
+		for _, e := range list(root) {
+			if machineDir.MatchString(e.Name()) && e.IsDir() {
+				all[filepath.Join(root, e.Name())] = modified(filepath.Join(root, e.Name()))
+			}
+		}
+	}
+	return all
+}
+
+// hang makes a bell.
+func hang(roots []string) (*bell, error) {
+	prefix := bellPrefix + space() + "-"
+	sweepBells(prefix)
+	dir, err := os.MkdirTemp("", prefix+strconv.Itoa(os.Getpid())+"-")
+	if err != nil {
+		return nil, fault.New(fault.Transient, "make a directory of links to the journal: %w", err)
+	}
+	b := &bell{dir: dir, stale: make(chan struct{})}
+	dirs := dirsOf(roots)
+	n := 0
+	for path, mod := range dirs {
+		if mod.IsZero() {
+			continue
+		}
+		n++
+		if err := os.Symlink(path, filepath.Join(dir, fmt.Sprintf("%032x", n))); err != nil {
+			_ = os.RemoveAll(dir)
+			return nil, fault.New(fault.Transient, "make a link to the journal: %w", err)
+		}
+	}
+	if n == 0 {
+		_ = os.RemoveAll(dir)
+		return nil, fault.New(fault.NotFound, "make links to the journal: it has no directory")
+	}
+	posts.mu.Lock()
+	defer posts.mu.Unlock()
+	key := strings.Join(roots, "\x00")
+	p := posts.all[key]
+	if p == nil {
+		p = &post{key: key, roots: roots, stop: make(chan struct{}), ended: make(chan struct{})}
+		if posts.all == nil {
+			posts.all = map[string]*post{}
+		}
+		posts.all[key] = p
+		go p.look(dirs)
+	}
+	b.post = p
+	p.bells = append(p.bells, b)
+	return b, nil
+}
+
+// space is the name of where the numbers of processes are ours; there may be others who have the same temporary directory.
+func space() string {
+	link, _ := os.Readlink("/proc/self/ns/pid") // pid:[4026531836]
+	return strings.Trim(link, "pid:[]")
+}
+
+// sweepBells removes what processes left behind that were killed.
+func sweepBells(prefix string) {
+	for _, e := range list(os.TempDir()) {
+		rest, is := strings.CutPrefix(e.Name(), prefix)
+		pid, _, _ := strings.Cut(rest, "-")
+		if n, err := strconv.Atoi(pid); is && err == nil && syscall.Kill(n, 0) == syscall.ESRCH {
+			_ = os.RemoveAll(filepath.Join(os.TempDir(), e.Name()))
+		}
+	}
+}
+
+// remove takes a bell down. Its journalctl has ended.
+func (b *bell) remove() {
+	p := b.post
+	posts.mu.Lock()
+	p.bells = slices.DeleteFunc(p.bells, func(x *bell) bool { return x == b })
+	last := len(p.bells) == 0
+	if last {
+		delete(posts.all, p.key)
+	}
+	posts.mu.Unlock()
+	if last {
+		close(p.stop)
+		<-p.ended
+	}
+	_ = os.RemoveAll(b.dir)
+}
+
+// look looks until the last bell is gone.
+func (p *post) look(linked map[string]time.Time) {
+	defer close(p.ended)
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	w := &written{}
+	defer w.close()
+	w.open(linked)
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-t.C:
+		}
+		if w.moved() {
+			now := dirsOf(p.roots)
+			w.open(now)
+			p.ring(!sameDirs(linked, now))
+			linked = now
+		} else if !w.grown() {
+			continue
+		}
+		rest := time.NewTimer(p.ring(false))
+		select {
+		case <-p.stop:
+			rest.Stop()
+			return
+		case <-rest.C:
+		}
+	}
+}
+
+func sameDirs(a, b map[string]time.Time) bool {
+	for dir := range b {
+		if a[dir].IsZero() != b[dir].IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// ring wakes all who read the journal, and returns how long to rest.
+func (p *post) ring(stale bool) time.Duration {
+	posts.mu.Lock()
+	defer posts.mu.Unlock()
+	for _, b := range p.bells {
+		if stale {
+			select {
+			case <-b.stale:
+			default:
+				close(b.stale)
+			}
+		}
+		_ = os.Chmod(b.dir, 0o700) // as it is: that it was done is what is told
+	}
+	return min(restMost, restOne*time.Duration(len(p.bells)))
+}
+
+// written is what is written to in the directories of a journal.
+type written struct {
+	dirs   map[string]time.Time
+	files  []*os.File
+	counts []uint64
+}
+
+func (w *written) close() {
+	for _, f := range w.files {
+		f.Close()
+	}
+}
+
+// open opens the files that are written to.
+func (w *written) open(dirs map[string]time.Time) {
+	w.close()
+	w.dirs, w.files, w.counts = dirs, nil, nil
+	for dir := range dirs {
+		for _, e := range list(dir) {
+			if !strings.HasSuffix(e.Name(), ".journal") || strings.Contains(e.Name(), "@") {
+				continue
+			}
+			if f, err := os.Open(filepath.Join(dir, e.Name())); err == nil {
+				w.files, w.counts = append(w.files, f), append(w.counts, 0)
+			}
+		}
+	}
+	w.grown()
+}
+
+func (w *written) moved() bool {
+	for dir, mod := range w.dirs {
+		if !modified(dir).Equal(mod) {
+			return true
+		}
+	}
+	return false
+}
+
+// grown reports whether a file has an entry that it had not.
+func (w *written) grown() (is bool) {
+	var b [8]byte
+	for i, f := range w.files {
+		// The number of entries, of the header: it is the last that journald changes.
+		if _, err := f.ReadAt(b[:], 152); err != nil {
+			continue
+		}
+		if n := binary.LittleEndian.Uint64(b[:]); n != w.counts[i] {
+			w.counts[i], is = n, true
+		}
+	}
+	return is
+}
