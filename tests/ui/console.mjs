@@ -28,7 +28,7 @@ await step('a link brings the token and does not show it', async () => {
   await page.context().close()
 })
 
-const jobs = ['frames', 'hostile', 'pages', 'report', 'send', 'serve', 'spots', 'store']
+const jobs = ['frames', 'hostile', 'pages', 'report', 'send', 'serve', 'spots', 'store', 'watch']
 
 // seen opens the page of a job and waits until everything on it is there.
 const seen = async (page, job) => {
@@ -182,6 +182,27 @@ await step('files have names from outside, and a history', async () => {
   await harmless(page, 'a file name')
   await page.getByRole('searchbox').fill('two')
   await page.waitForFunction(() => document.querySelectorAll('.letters > li').length === 1)
+  await page.context().close()
+})
+
+await step('a rule acts, says why, and is silenced', async () => {
+  const page = await signedIn('#/jobs/watch')
+  await page.getByText('trouble', { exact: true }).waitFor()
+  await world('log')
+  const acts = page.locator('.part', { has: page.locator('#acts') })
+  await acts.locator('summary').first().click()
+  await page.waitForFunction((hostile) => document.querySelector('details[open] pre')?.textContent.includes(hostile), HOSTILE)
+  await harmless(page, 'a line of a log')
+  await accessible(page, 'an action')
+  await page.locator('#line').fill('trouble there')
+  await page.keyboard.press('Enter')
+  await page.getByText('would match').waitFor()
+  const silences = page.locator('.part', { has: page.locator('#silences') })
+  await silences.getByRole('button', { name: 'Silence' }).click()
+  const dialog = page.locator('dialog[open]')
+  await dialog.getByRole('textbox').fill('it is known')
+  await dialog.getByRole('button', { name: 'Silence' }).click()
+  await silences.getByText('it is known').waitFor()
   await page.context().close()
 })
 

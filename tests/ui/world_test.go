@@ -1,11 +1,13 @@
 package ui
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -51,6 +53,8 @@ func newWorld(t *testing.T) *world {
 	write(t, filepath.Join(dir, "camera", "night", "two.txt"), "another")
 	write(t, filepath.Join(dir, "archive", "README"), "a destination is there before anything is sent to it")
 	write(t, filepath.Join(dir, "day.csv"), weather())
+	write(t, filepath.Join(dir, "log", "app.log"), "it begins\n")
+	write(t, filepath.Join(dir, "rules.yaml"), strings.ReplaceAll(rules, "DIR", dir))
 	listen := testenv.Address(t)
 	config := write(t, filepath.Join(dir, "holdfast.yaml"), strings.NewReplacer("TOKEN", token, "LOOK", readToken, "LISTEN", listen,
 		"FEED", feed.URL+simulator.SpotsPath, "ROWS", rows.URL, "SHOP", "http://"+w.shop.addr, "SITE", site.URL, "DIR", dir,
@@ -88,10 +92,21 @@ jobs:
   frames: {transfer: {from: "DIR/camera", to: "DIR/archive", patterns: ["*"], ledger: {sqlite: {path: "DIR/ledger.sqlite"}}}}
   pages:
     crawl: {seeds: ["SITE/"], contact: me@example.org, settings: {min_delay: 20ms, delay_factor: 0}}
+  watch: {supervise: {rules: "DIR/rules.yaml"}}
   send: {stream: {streamer: {input: "DIR/day.csv", interval: 1s}}}
   store: {stream: {database: {sqlite: {path: weather.sqlite}}, ingester: {}}}
   report: {stream: {database: {sqlite: {path: weather.sqlite}}, processor: {}}}
   serve: {stream: {database: {sqlite: {path: weather.sqlite}}, api: {listen: "SERVE"}}}
+`
+
+// rules are of a log, in which a line can be hostile too.
+const rules = `
+rules:
+  - name: trouble
+    why: lines of an app that is in trouble
+    from: {file: "DIR/log/app.log"}
+    match: 'trouble (?P<what>\w+)'
+    do: [{run: ["/bin/echo", "${what}"], timeout: 5s}]
 `
 
 func (w *world) start() {
@@ -124,6 +139,8 @@ func (w *world) obey(_ http.ResponseWriter, r *http.Request) {
 		w.shop.rants(true)
 	case "/shop/calm":
 		w.shop.rants(false)
+	case "/log":
+		w.log()
 	case "/publish":
 		w.feed.Publish(1000)
 	case "/kill":
@@ -142,6 +159,18 @@ func (w *world) obey(_ http.ResponseWriter, r *http.Request) {
 		w.start()
 	default:
 		w.t.Errorf("the script asks for %s", r.URL.Path)
+	}
+}
+
+// log writes a line that a rule is about, with words from outside.
+func (w *world) log() {
+	f, err := os.OpenFile(filepath.Join(w.command.Dir, "log", "app.log"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = fmt.Fprintf(f, "trouble here %s\n", hostile)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		w.t.Error(err)
 	}
 }
 

@@ -12,6 +12,7 @@ import { Closed, FlowPicture } from './picture'
 import { Files } from './files'
 import { Windows } from './windows'
 import { Crawl } from './crawl'
+import { Supervise } from './supervise'
 import { TimelineOf } from './timeline'
 import type { World } from './live'
 import type { HistoryEvent, Job } from './model'
@@ -44,6 +45,7 @@ function Page({ job, world }: { job: Job; world: World }) {
       <div class="two">
         {what === 'transfer' && <Files job={job} world={world} />}
         {what === 'crawl' && <Crawl job={job} />}
+        {what === 'supervise' && <Supervise job={job} world={world} />}
         {what === 'stream: ingester' && <Windows job={job} world={world} />}
         {(rows || what === 'transfer' || what === 'stream: streamer') && <Letters job={job} world={world} />}
         {rows && <Gaps job={job} world={world} />}
