@@ -65,8 +65,9 @@ function missing(j: Job): string {
 }
 
 function queues(j: Job): Account[] {
-  return (j.balance.queues ?? []).map((q) => ({
-    title: q.queue, total: q.put, unit: unit(j), verb: 'in', note: '',
+  const all = j.balance.queues ?? []
+  return all.map((q) => ({
+    title: all.length > 1 ? q.queue : '', total: q.put, unit: unit(j), verb: all.length > 1 ? 'in' : 'came', note: '',
     shares: keep([['done', q.done, 'there'], ['under way', q.leased, 'waiting'], ['waiting', q.ready + q.waiting, 'waiting'],
       ['dead letters', q.dead, 'dead'], ['dropped', q.dropped, 'aside']]),
   }))

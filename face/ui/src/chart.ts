@@ -96,7 +96,7 @@ export function draw(host: HTMLElement, t: Timeline, itemName: string, picked: (
       series: [
         { label: 'time', value: (_u, v) => (v === null ? '–' : new Date(v * 1000).toLocaleString()) },
         ...c.names.map((name, n): uPlot.Series => ({
-          label: name, stroke: shade(host, colours[n % colours.length]!), width: 1.6, points: { show: false },
+          label: name, stroke: shade(host, colours[n % colours.length]!), width: 1.6, points: { size: 4 },
           ...(i > 0 && n === 0 && { fill: fade(shade(host, colours[0]!)) }),
           value: (_u, v) => (v === null ? '–' : c.text(v)),
         })),

@@ -31,7 +31,7 @@ export interface Flow {
 // inner are gates of what the work itself needs, which nothing comes from or goes to.
 const inner = new Set(['disk', 'ledger'])
 
-export const unit = (j: Job): string => (j.kind === 'transfer' ? 'files' : j.kind === 'crawl' ? 'URLs' : j.kind === 'supervise' ? 'actions' : 'rows')
+export const unit = (j: Job): string => (j.kind === 'transfer' ? 'files' : j.kind === 'crawl' ? 'URLs' : j.kind === 'supervise' ? 'decisions' : 'rows')
 
 export function role(j: Job): string {
   if (j.kind !== 'stream') return j.kind
@@ -52,7 +52,19 @@ export function flow(j: Job, m: Meter): Flow {
     const address = j.notes?.find(([name]) => name === 'address')
     if (address) outs.push({ place: { title: address[1], what: 'answers at', lines: [] }, arrow: { unit: '' } })
   }
+  if (j.kind === 'supervise') outs.push(acts(j, m))
   return { ins, into: intake(j, m), keep: middle(j), inside: j.gates.filter((g) => inner.has(g.name)), outs }
+}
+
+// acts is where a supervise job leads to.
+function acts(j: Job, m: Meter): Flow['outs'][number] {
+  const q = j.balance.queues?.[0]
+  const arrow: Arrow = { unit: unit(j) }
+  if (q) {
+    arrow.rate = m.rate(j, 'done:' + q.queue)
+    arrow.waiting = { rows: q.ready + q.leased + q.waiting, seconds: j.backlog.seconds }
+  }
+  return { place: { title: 'actions', what: 'what is done', lines: noted(j, 'actions', '') }, arrow }
 }
 
 function entrance(g: Gate, j: Job): Place {
@@ -105,7 +117,7 @@ function middle(j: Job): Place {
     case 'transfer':
       return { title: 'workers', what: 'check, pack, claim', lines }
     case 'supervise':
-      return { title: 'rules', what: 'decide', lines }
+      return { title: 'rules', what: 'decide', lines: noted(j, 'silences', ' silences') }
     case 'stream: streamer':
       return { title: 'windows', what: 'cut, kept, sent again', lines: noted(j, 'windows', '') }
     case 'stream: API':

@@ -21,9 +21,35 @@ interface Rule {
   seen?: string
 }
 
+interface Call {
+  id: string
+  rule: string
+  key?: string
+  name: string
+  run?: string[]
+  systemctl?: string
+  signal?: string
+  unit?: string
+  http?: { method: string }
+  notify?: string
+  holdfast?: string
+  job?: string
+}
+
+// deed is what a call does, in a few words.
+function deed(c: Call): string {
+  if (c.run) return c.run.join(' ')
+  if (c.systemctl) return `systemctl ${c.systemctl} ${c.unit ?? ''}`
+  if (c.signal) return `signal ${c.signal} to ${c.unit ?? ''}`
+  if (c.http) return 'HTTP ' + c.http.method
+  if (c.notify) return 'tell ' + c.notify
+  if (c.holdfast) return `${c.holdfast} ${c.job ?? ''}`
+  return c.name
+}
+
 interface Act {
   number: number
-  call: { id: string; rule: string; key?: string; name: string }
+  call: Call
   state: string
   queued: string
   reason: string
@@ -131,9 +157,9 @@ function ActBox({ act: a, at, world }: Seen & { act: Act }) {
     <li>
       <details>
         <summary>
-          <b>{a.number}</b> {a.call.name} <span class={bad ? 'bad' : 'kind'}>{a.state}</span> <Time at={a.queued} world={world} />
+          <b>{a.number}</b> {deed(a.call)} <span class={bad ? 'bad' : 'kind'}>{a.state}</span> <Time at={a.queued} world={world} />
           {a.healed !== undefined && <span class={a.healed ? 'good' : 'bad'}>{a.healed ? ' it helped' : ' it did not help'}</span>}
-          <div>{a.call.rule}: {a.reason}</div>
+          <div>{a.call.rule}{a.call.key && ' ' + a.call.key}: {a.reason || a.seen}</div>
         </summary>
         {a.note && <p>{a.note}</p>}
         {a.last && <p class="fine">began <Time at={a.last.begun} world={world} />, took {span(a.last.took / 1e9)}{a.last.failed && ': ' + a.last.failed}</p>}
