@@ -56,7 +56,8 @@ func (f *Feed) Close() error { return f.ln.Close() }
 const DemoFile = "spots.sqlite"
 
 // Demo makes the plan of the demonstration: a job that collects from the feed into SQLite, a weather station
-// over a broker in which trouble can be switched on, a job that brings the frames of a camera into an archive, and a crawl of a site.
+// over a broker in which trouble can be switched on, a job that brings the frames of a camera into an archive, a crawl of a site,
+// and one that watches over the others.
 func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Logger) (*Plan, error) {
 	place, err := Locate(dataDir, "")
 	if err != nil {
@@ -69,6 +70,9 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 		if err := disk.MkdirAll(below(place.Dir, dir), 0o755); err != nil {
 			return nil, fmt.Errorf("make a directory of the tour: %w", err)
 		}
+	}
+	if err := writeDemoRules(place.Dir, f.URL()); err != nil {
+		return nil, err
 	}
 	type m = map[string]any
 	role := func(name string, own m) m {
@@ -84,6 +88,7 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 				"batch":  m{"every": "1s"}}}}},
 		"frames":            demoFrames(place.Dir),
 		"pages":             site.job(),
+		"watch":             m{superviseKind: m{"rules": DemoRules}},
 		"weather-streamer":  role("streamer", m{"input": DemoWeatherFile, "interval": "10s", "loop": true}),
 		"weather-ingester":  role("ingester", m{}),
 		"weather-processor": role("processor", m{}),

@@ -241,8 +241,8 @@ func (d *Desk) reloadRules(ctx context.Context, jobs []string) (news map[string]
 	return news, nil
 }
 
-// hasSystemd reports whether systemd runs this machine.
+// hasSystemd reports whether there is a systemd that can be asked.
 func hasSystemd() bool {
-	_, err := os.Stat("/run/systemd/system")
+	_, err := os.Stat(units.Socket())
 	return err == nil
 }

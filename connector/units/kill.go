@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -20,10 +22,19 @@ func Kill(ctx context.Context, socket, unit, signal string) error {
 	if err := checkUnit(unit); err != nil {
 		return fault.New(fault.Invalid, "signal: %w", err)
 	}
-	c, err := connect(ctx, cmp.Or(socket, defaultBus))
+	c, err := connect(ctx, cmp.Or(socket, Socket()))
 	if err != nil {
 		return fmt.Errorf("signal %s: %w", unit, err)
 	}
 	defer c.Close()
 	return refusal("signal", unit, c.Object(systemd, root).CallWithContext(ctx, managerIs+".KillUnit", 0, unit, "all", int32(number)).Err)
+}
+
+// Socket is that of the system bus: what DBUS_SYSTEM_BUS_ADDRESS names (D-Bus Specification, "Well-known Message Bus Instances"), else
+// the usual one.
+func Socket() string {
+	if path, ok := strings.CutPrefix(os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"), "unix:path="); ok {
+		return path
+	}
+	return usualBus
 }

@@ -33,13 +33,13 @@ type Config struct {
 	// Unit and Units are the units that are watched.
 	Unit  string   `yaml:"unit"`
 	Units []string `yaml:"units"`
-	// Bus is the socket of the system bus, default /run/dbus/system_bus_socket.
+	// Bus is the socket of the system bus, default that of DBUS_SYSTEM_BUS_ADDRESS, else /run/dbus/system_bus_socket.
 	Bus string `yaml:"bus"`
 	// Look is how often all is asked for though nothing was told, default 30s.
 	Look time.Duration `yaml:"look"`
 }
 
-const defaultBus = "/run/dbus/system_bus_socket"
+const usualBus = "/run/dbus/system_bus_socket"
 
 var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]{1,255}$`)
 
@@ -93,7 +93,7 @@ func New(c Config) (*Units, error) {
 	if f := c.Validate(); len(f) > 0 {
 		return nil, fault.New(fault.Permanent, "watch units: %w", errors.Join(f...))
 	}
-	return &Units{names: c.names(), bus: cmp.Or(c.Bus, defaultBus), look: cmp.Or(c.Look, 30*time.Second)}, nil
+	return &Units{names: c.names(), bus: cmp.Or(c.Bus, Socket()), look: cmp.Or(c.Look, 30*time.Second)}, nil
 }
 
 // The names of systemd on the bus.

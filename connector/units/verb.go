@@ -29,7 +29,7 @@ func Do(ctx context.Context, socket, verb, unit string) error {
 	if err := checkUnit(unit); err != nil {
 		return fault.New(fault.Invalid, "%s: %w", verb, err)
 	}
-	c, err := connect(ctx, cmp.Or(socket, defaultBus))
+	c, err := connect(ctx, cmp.Or(socket, Socket()))
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", verb, unit, err)
 	}

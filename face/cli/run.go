@@ -159,7 +159,7 @@ func (f *face) demoCommand() *cobra.Command {
 	var lf logFlags
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "A tour: feed, weather station, camera, crawl; outages to provoke",
+		Short: "A tour of all five jobs, with outages to provoke",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.withLog(lf, false, func(log *slog.Logger) error {
@@ -203,8 +203,8 @@ func (f *face) demoCommand() *cobra.Command {
 func (f *face) demoReady(plan *app.Plan, feed, broker string, site *app.Site, url string) {
 	fmt.Fprintf(f.out, `Holdfast collects from a simulated feed of WSPR spots into SQLite, streams
 made-up weather over a broker, an hour of it every 10 s, with reports by state,
-brings the frames of a camera, one every 5 s, into an archive, and crawls a
-small site into WARC files.
+brings the frames of a camera, one every 5 s, into an archive, crawls a small
+site into WARC files, and watches over all that by rules.
 
   the feed, with outages to switch on and off   %s
   the broker, likewise                          %s
@@ -215,15 +215,18 @@ small site into WARC files.
   the frames                                    %s
   the crawl, with a button that kills all       %s
   the site that it crawls                       %s
+  the rules                                     %s/%s
 
 Try: holdfast status  --data-dir %s
      holdfast windows --data-dir %s
      holdfast audit   --data-dir %s
      holdfast transfer files frames --data-dir %s
      holdfast crawl report pages    --data-dir %s
+     holdfast supervise history     --data-dir %s
      kill -9 %d, and: holdfast demo --data-dir %s
 Ctrl-C ends the tour; kill -9 does no harm either: started again it goes on.
 
 `, feed, broker, app.DemoReports(plan), url, url, app.DemoPath(plan), app.DemoArchive(plan),
-		site.PageURL(), site.URL(), plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, os.Getpid(), plan.Place.Dir)
+		site.PageURL(), site.URL(), plan.Place.Dir, app.DemoRules, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir,
+		plan.Place.Dir, os.Getpid(), plan.Place.Dir)
 }
