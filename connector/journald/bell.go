@@ -28,9 +28,11 @@ type bell struct {
 
 const (
 	bellPrefix = "holdfast-journal-"
-	// tick is how often it is looked whether something was written; rest how long not after each ring, for each bell: whoever is woken
-	// does some work.
+	// tick is how often it is looked whether something was written, quiet how often where nothing was for a while: each look wakes this
+	// process. rest is how long not after each ring, for each bell: whoever is woken does some work.
 	tick     = 10 * time.Millisecond
+	quiet    = 40 * time.Millisecond
+	awhile   = 5 * time.Second
 	restOne  = 10 * time.Millisecond
 	restMost = 250 * time.Millisecond // that is journald's own
 )
@@ -145,7 +147,7 @@ func (b *bell) remove() {
 // look looks until the last bell is gone.
 func (p *post) look(linked map[string]time.Time) {
 	defer close(p.ended)
-	t := time.NewTicker(tick)
+	t, last := time.NewTimer(tick), time.Now()
 	defer t.Stop()
 	w := &written{}
 	defer w.close()
@@ -156,21 +158,21 @@ func (p *post) look(linked map[string]time.Time) {
 			return
 		case <-t.C:
 		}
+		next := tick
+		if time.Since(last) > awhile {
+			next = quiet
+		}
 		if w.moved() {
 			now := dirsOf(p.roots)
 			w.open(now)
 			p.ring(!sameDirs(linked, now))
 			linked = now
 		} else if !w.grown() {
+			t.Reset(next)
 			continue
 		}
-		rest := time.NewTimer(p.ring(false))
-		select {
-		case <-p.stop:
-			rest.Stop()
-			return
-		case <-rest.C:
-		}
+		last = time.Now()
+		t.Reset(p.ring(false))
 	}
 }
 
