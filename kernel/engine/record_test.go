@@ -44,7 +44,7 @@ func TestSeriesAreRecorded(t *testing.T) {
 		return s
 	}
 	first := run()
-	if len(first.Points) != 4 || first.Points[0].Seconds != 40 || first.Points[1].Seconds != 60 {
+	if len(first.Points) != 4 || first.Points[0].Seconds != 40 || first.Points[1].Seconds != 60 || first.Points[3].Seconds != 35 {
 		t.Errorf("got %+v", first)
 	}
 	// The clock of the second one begins at the same time again: what it saw comes to what was there.
