@@ -27,12 +27,13 @@ func (r *runner) record(ctx context.Context, st *store.Store) {
 	written := time.Now()
 	var was *seen
 	for {
-		now, over := time.Now(), false
+		over := false
 		select {
 		case <-ctx.Done():
 			over = true
-		case now = <-tick.C:
+		case <-tick.C:
 		}
+		now := time.Now()
 		if at, err := r.look(st, now); err == nil {
 			if was != nil {
 				rec.Add(now, point(*was, at))
