@@ -37,7 +37,7 @@ export const complaints = [] // of pages: errors, and what the policy forbade
 
 // open opens a page of its own, as nobody who was here before.
 export async function open(path, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', ...options })
   context.setDefaultTimeout(patience)
   const page = await context.newPage()
   page.on('request', (r) => {
