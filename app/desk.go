@@ -309,6 +309,16 @@ func (d *Desk) Command(ctx context.Context, job, name string, args ...string) (s
 	return d.eng.Command(ctx, job, name, args)
 }
 
+// commandSoon is Command, which waits for a job that is just starting.
+func (d *Desk) commandSoon(ctx context.Context, job, name string, args ...string) (text string, err error) {
+	for deadline := time.Now().Add(openFor); ; time.Sleep(20 * time.Millisecond) {
+		text, err = d.Command(ctx, job, name, args...)
+		if !fault.Is(err, fault.Transient) || d.eng == nil || d.eng.Unready()[job] != engine.Starting || time.Now().After(deadline) {
+			return text, err
+		}
+	}
+}
+
 // Progress is how far long work has come.
 type Progress struct {
 	Job   string        `json:"job"`

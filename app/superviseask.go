@@ -146,7 +146,7 @@ func (d *Desk) Supervise(ctx context.Context, job, name string, args ...string) 
 	if err != nil {
 		return "", err
 	}
-	text, err = d.Command(ctx, job, name, args...)
+	text, err = d.commandSoon(ctx, job, name, args...)
 	if !fault.Is(err, fault.Transient) {
 		return text, err
 	}
