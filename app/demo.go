@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"holdfast/base/disk"
+	"holdfast/base/secret"
 	"holdfast/connector/wsprnet/simulator"
 )
 
@@ -104,6 +106,7 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 	p, err := c.planAt(place, orElse(listen, c.Listen), log)
 	if err == nil {
 		p.trouble = t
+		p.Token, p.Public = secret.Text(rand.Text()), true // so that the console can give orders
 	}
 	return p, err
 }

@@ -26,6 +26,7 @@ type Plan struct {
 	Listen      string // NoListen for none
 	Token       secret.Text
 	ReadToken   secret.Text
+	Public      bool // whoever shows no token may ask
 	Checkpoints Checkpoints
 	Disk        Disk
 	Notify      map[string]secret.Text

@@ -66,6 +66,30 @@ func TestOpenDoor(t *testing.T) {
 	}
 }
 
+// Where all may ask, as in the tour, the token is needed for orders, and none for questions by a name of this machine.
+func TestPublicDoor(t *testing.T) {
+	for _, c := range []struct {
+		method, host, given string
+		want                int
+	}{
+		{"GET", "127.0.0.1:8420", "", 204},
+		{"GET", "127.0.0.1:8420", "Bearer wrong", 204},
+		{"GET", "evil.example", "", 403},
+		{"GET", "evil.example", "Bearer open sesame", 204},
+		{"POST", "127.0.0.1:8420", "", 403},
+		{"POST", "127.0.0.1:8420", "Bearer ", 403},
+		{"POST", "127.0.0.1:8420", "Bearer open sesame", 204},
+	} {
+		r := httptest.NewRequest(c.method, "http://"+c.host+"/api/v1/jobs", nil)
+		r.Header.Set("Authorization", c.given)
+		w := httptest.NewRecorder()
+		Open(ok, Keys{Token: "open sesame", Public: true}).ServeHTTP(w, r)
+		if w.Code != c.want {
+			t.Errorf("%s %s %q: got %d, want %d", c.method, c.host, c.given, w.Code, c.want)
+		}
+	}
+}
+
 // A page of another site in a browser on this machine can neither order nor hold our places; a link to us works.
 func TestForeignPages(t *testing.T) {
 	for _, c := range []struct {

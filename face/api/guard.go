@@ -22,6 +22,8 @@ const (
 type Keys struct {
 	Token secret.Text // for everything; "" lets everybody ask, and nobody order
 	Read  secret.Text // for questions alone; "" for none
+	// Public lets everybody ask though there is a token.
+	Public bool
 }
 
 // right is what a request may do.
@@ -40,10 +42,15 @@ func (k Keys) right(r *http.Request) right {
 	switch {
 	case web.Bears(r, k.Token.Reveal()):
 		return order
-	case web.Bears(r, k.Read.Reveal()):
+	case web.Bears(r, k.Read.Reveal()), k.Public:
 		return ask
 	}
 	return nothing
+}
+
+// open reports whether whoever asks has shown nothing.
+func (k Keys) open(r *http.Request) bool {
+	return k.Token == "" || k.Public && !web.Bears(r, k.Token.Reveal()) && !web.Bears(r, k.Read.Reveal())
 }
 
 // Open is Handler behind the checks of a door that others can reach: the token if there is one, GET
@@ -62,7 +69,7 @@ func Open(h http.Handler, keys Keys) http.Handler {
 		case right == nothing:
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			deny(w, http.StatusUnauthorized, "a token is needed", "send Authorization: Bearer TOKEN")
-		case keys.Token == "" && !web.Loopback(r.Host):
+		case keys.open(r) && !web.Loopback(r.Host):
 			deny(w, http.StatusForbidden, "this door answers to loopback names only",
 				"ask for 127.0.0.1 or localhost, or set a token")
 		case asks && web.Foreign(r):
@@ -71,7 +78,7 @@ func Open(h http.Handler, keys Keys) http.Handler {
 			deny(w, http.StatusForbidden, "without a token this door only answers questions",
 				"give orders with the commands, or set a token")
 		case !asks && right < order:
-			deny(w, http.StatusForbidden, "the read_token may only ask", "use the token")
+			deny(w, http.StatusForbidden, "whoever has not the token may only ask", "use the token")
 		default:
 			may := Session{Token: keys.Token != "", Orders: right == order}
 			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sessionKey{}, may)))

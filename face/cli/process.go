@@ -149,7 +149,7 @@ func (p *process) serve(ctx context.Context, g *errgroup.Group, desk *app.Desk) 
 			fmt.Errorf("listen on %s: %w (choose another address with --listen)",
 				p.plan.Listen, err)}
 	}
-	door := api.Open(h, api.Keys{Token: p.plan.Token, Read: p.plan.ReadToken})
+	door := api.Open(h, api.Keys{Token: p.plan.Token, Read: p.plan.ReadToken, Public: p.plan.Public})
 	g.Go(func() error { return api.Serve(ctx, ln, door) })
 	return "http://" + ln.Addr().String(), nil
 }

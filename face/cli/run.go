@@ -206,6 +206,7 @@ made-up weather over a broker, an hour of it every 10 s, with reports by state,
 brings the frames of a camera, one every 5 s, into an archive, crawls a small
 site into WARC files, and watches over all that by rules.
 
+  the console                                   %s/#token=%s
   the feed, with outages to switch on and off   %s
   the broker, likewise                          %s
   the reports                                   %s/avg?state=Ohio&hour=0
@@ -226,7 +227,7 @@ Try: holdfast status  --data-dir %s
      kill -9 %d, and: holdfast demo --data-dir %s
 Ctrl-C ends the tour; kill -9 does no harm either: started again it goes on.
 
-`, feed, broker, app.DemoReports(plan), url, url, app.DemoPath(plan), app.DemoArchive(plan),
+`, url, plan.Token.Reveal(), feed, broker, app.DemoReports(plan), url, url, app.DemoPath(plan), app.DemoArchive(plan),
 		site.PageURL(), site.URL(), plan.Place.Dir, app.DemoRules, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir,
 		plan.Place.Dir, os.Getpid(), plan.Place.Dir)
 }
