@@ -3,11 +3,8 @@ package api
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"holdfast/app"
@@ -28,21 +25,9 @@ func liveCrawl(t *testing.T) (d *app.Desk, site string) {
 		}
 	}))
 	t.Cleanup(web.Close)
-	file := filepath.Join(t.TempDir(), "t.yaml")
 	text := fmt.Appendf(nil, "jobs: {docs: {crawl: {seeds: [%q], contact: me@example.org, allow_addresses: [127.0.0.0/8], "+
 		"settings: {min_delay: 0s, delay_factor: 0}, limits: {per_host: {urls: 1000}, per_pattern: 10}}}}", web.URL)
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := app.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := c.Plan(t.TempDir(), app.NoListen, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d = runPlan(t, p)
+	d = runConfig(t, text)
 	await(t, "the pages", func() bool {
 		n, err := d.CrawlCounts(t.Context(), "docs")
 		return err == nil && n.Done >= 4 && n.Queued+n.Waiting == 0

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -30,21 +29,9 @@ func liveTransfer(t *testing.T) (d *app.Desk, from string) {
 			t.Fatal(err)
 		}
 	}
-	file := filepath.Join(t.TempDir(), "t.yaml")
 	text := fmt.Appendf(nil, "jobs: {frames: {transfer: {from: %q, to: %q, pack: {by: none}, patience: 1ms, "+
 		"metadata_regex: '(?P<kind>dat)'}}}", from, to)
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := app.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := c.Plan(t.TempDir(), app.NoListen, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d = runPlan(t, p)
+	d = runConfig(t, text)
 	await(t, "the files", func() bool {
 		out, err := d.Files(t.Context(), "frames", app.NewFileQuery("", "", "done", time.Time{}, "", 10))
 		return err == nil && len(out.Files) == 2

@@ -192,10 +192,22 @@ func live(t *testing.T) (*app.Desk, *simulator.Simulator) {
 	sim := simulator.New(simulator.Options{Seed: 1, Rate: -1, Backlog: 200, Keep: -1, Holes: 0.05, Garbage: 0.05})
 	feed := httptest.NewServer(sim)
 	t.Cleanup(feed.Close)
-	file := filepath.Join(t.TempDir(), "t.yaml")
 	text := fmt.Appendf(nil, "jobs: {spots: {collect: {source: {wsprnet: {url: %q, "+
 		"every: 200ms, max_bytes_per_second: -1}}, sinks: {local: {sqlite: {path: spots.sqlite}, "+
 		"batch: {every: 1ms}, limit: 1GiB}}}}}", feed.URL+simulator.SpotsPath)
+	d := runConfig(t, text)
+	await(t, "the rows", func() bool {
+		rep, err := d.Status(t.Context(), "")
+		return err == nil && rep.Jobs[0].Balance.Sinks != nil && rep.Jobs[0].Balance.Accepted > 100 &&
+			rep.Jobs[0].Backlog.Rows == 0 && rep.Letters["spots"] > 2
+	})
+	return d, sim
+}
+
+// runConfig runs the engine of a configuration until the test ends.
+func runConfig(t *testing.T, text []byte) *app.Desk {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "t.yaml")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -207,13 +219,7 @@ func live(t *testing.T) (*app.Desk, *simulator.Simulator) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := runPlan(t, p)
-	await(t, "the rows", func() bool {
-		rep, err := d.Status(t.Context(), "")
-		return err == nil && rep.Jobs[0].Balance.Sinks != nil && rep.Jobs[0].Balance.Accepted > 100 &&
-			rep.Jobs[0].Backlog.Rows == 0 && rep.Letters["spots"] > 2
-	})
-	return d, sim
+	return runPlan(t, p)
 }
 
 // runPlan runs the engine of a plan until the test ends.

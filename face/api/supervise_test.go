@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,7 +19,7 @@ import (
 func liveSupervise(t *testing.T) *app.Desk {
 	t.Helper()
 	dir := t.TempDir()
-	log, rules, file := filepath.Join(dir, "app.log"), filepath.Join(dir, "rules.yaml"), filepath.Join(dir, "t.yaml")
+	log, rules := filepath.Join(dir, "app.log"), filepath.Join(dir, "rules.yaml")
 	for name, text := range map[string]string{log: "", rules: fmt.Sprintf(`rules:
   - name: full
     why: the disk is full
@@ -30,20 +29,12 @@ func liveSupervise(t *testing.T) *app.Desk {
     do: [{run: [/bin/echo, "{{disk}}"]}]
   - {name: odd, from: {file: %q}, match: odd, mode: shadow, do: [{run: [/bin/false]}]}
   - {name: bad, from: {file: %q}, match: bad, do: [{run: [/bin/false], env: {A: b}}]}
-`, log, log, log), file: fmt.Sprintf("jobs: {box: {supervise: {rules: %q}}}", rules)} {
+`, log, log, log)} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c, err := app.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := c.Plan(t.TempDir(), app.NoListen, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := runPlan(t, p)
+	d := runConfig(t, fmt.Appendf(nil, "jobs: {box: {supervise: {rules: %q}}}", rules))
 	await(t, "the watcher", func() bool {
 		list, _, err := d.Events(t.Context(), "box", 10)
 		return err == nil && len(list) > 0
