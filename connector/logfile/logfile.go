@@ -33,7 +33,9 @@ type Config struct {
 	// Path of the file, absolute.
 	Path string `yaml:"path"`
 	// Rotated is a pattern, as path/filepath has them, of the names that rotation gives, in the same directory or another;
-	// default the name with a dot or a hyphen and anything behind it.
+	// default the name with a dot or a hyphen and anything behind it. Of two that end with numbers below 10000 the higher is the
+	// older; other numbers are dates and times, and the lower is the older. Where names don't say it, the one that was written to
+	// longer ago is.
 	Rotated string `yaml:"rotated"`
 	// MaxLine is how many bytes are told of a line, default 65536.
 	MaxLine int `yaml:"max_line"`

@@ -11,7 +11,8 @@ func (r rotation) next(p *place) (next, error) {
 			return next{}, err
 		}
 		if i := indexOf(all, p); i >= 0 {
-			return next{append(all, entry{})[i+1], true}, nil
+			e, err := r.behind(all[i+1:], p)
+			return next{e, true}, err
 		}
 		read := *p // it may have been packed just now
 		read.Left = append(slices.Clip(p.Left), left{known: p.known})
@@ -22,6 +23,20 @@ func (r rotation) next(p *place) (next, error) {
 		sure, err := r.reaches(all, &read)
 		return next{e, sure}, err
 	})
+}
+
+// behind is the first of the files behind the place that was not read to its end before: names may mislead, and so may the time of
+// a line that came late. Only the same file is taken for one that was read, for others may begin alike when they are packed.
+func (r rotation) behind(all []entry, p *place) (entry, error) {
+	for _, e := range all {
+		if e.path == r.path || !slices.ContainsFunc(p.Left, func(k left) bool { return k.identity == e.identity }) {
+			return e, nil
+		}
+		if left, err := r.left(p, e); !left || err != nil {
+			return e, err
+		}
+	}
+	return entry{}, nil
 }
 
 // next is a file to go on with. It is sure that there was none before it if one that is older still is there: the oldest is the

@@ -1,16 +1,17 @@
 package logfile
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"holdfast/connector"
 	"holdfast/connector/watchertest"
 	"holdfast/tests/testenv"
 )
@@ -23,6 +24,38 @@ type writer struct {
 	n       int
 	keep    int // rotated files
 	dropped bool
+	moments []moment
+	stop    func()
+}
+
+// moment is where the watcher stood once, and how much it had told by then.
+type moment struct {
+	position []byte
+	events   int
+}
+
+func (w *writer) start() {
+	f, err := New(w.cfg)
+	must(w.t, err)
+	w.stop = watchertest.Start(w.t, f, w.Position(), w.tell)
+}
+
+func (w *writer) tell(ctx context.Context, s connector.Seen) error {
+	err := w.Tell(ctx, s)
+	// Of a file in which nothing was ever read nobody can say, when it is gone, whether it was the last one to go.
+	if told := len(w.Events()); err == nil && told > 0 {
+		w.moments = append(w.moments, moment{w.Position(), told})
+	}
+	return err
+}
+
+// back loses the last that was kept, as a job does that is killed before all of it is on the disk.
+func (w *writer) back() {
+	most := min(len(w.moments), 30)
+	w.moments = w.moments[:len(w.moments)-w.r.IntN(most)]
+	last, kept := w.moments[len(w.moments)-1], watchertest.New(w.t)
+	must(w.t, kept.Tell(w.t.Context(), connector.Seen{Events: w.Events()[:last.events], Position: last.position}))
+	w.Keeper = kept
 }
 
 func (w *writer) open() {
@@ -93,14 +126,6 @@ func TestEveryLineOnceOrAGap(t *testing.T) {
 func campaign(t *testing.T, r *rand.Rand) {
 	w := &writer{log: newLog(t), r: r, keep: 3 + r.IntN(20)}
 	w.cfg.Settle = 100 * time.Millisecond
-	var kill atomic.Bool
-	w.Refuse(func() error {
-		if kill.Load() {
-			return watchertest.ErrKilled
-		}
-		return nil
-	})
-	// Of a file in which nothing was ever read nobody can say, when it is gone, whether it was the last one to go.
 	w.cfg.Since = "2020-01-01T00:00:00Z"
 	w.open()
 	w.write("begin\n")
@@ -111,9 +136,15 @@ func campaign(t *testing.T, r *rand.Rand) {
 		case 0:
 			w.rotate()
 		case 1:
-			kill.Store(r.IntN(2) == 0)
+			killed := r.IntN(2) == 0
+			if killed {
+				w.Refuse(func() error { return watchertest.ErrKilled })
+			}
 			w.pause()
-			w.Stop()
+			w.stop()
+			if killed {
+				w.back()
+			}
 			for range r.IntN(4) {
 				w.put()
 				if r.IntN(3) == 0 {
@@ -121,7 +152,6 @@ func campaign(t *testing.T, r *rand.Rand) {
 				}
 			}
 			w.pack()
-			kill.Store(false)
 			w.start()
 		case 2:
 			w.pack()
@@ -134,7 +164,7 @@ func campaign(t *testing.T, r *rand.Rand) {
 	w.write("end\n")
 	w.Until("end", func() bool { return slices.Contains(w.Lines(), "end") })
 	w.Until("line before the end", func() bool { return w.dropped || len(w.Lines()) >= w.n+2 })
-	w.Stop()
+	w.stop()
 	w.check()
 }
 

@@ -120,7 +120,7 @@ func (r rotation) older(a, b entry) int {
 	x, y := r.suffix(a.path), r.suffix(b.path)
 	n, errN := strconv.ParseUint(x, 10, 64)
 	m, errM := strconv.ParseUint(y, 10, 64)
-	const date = 10_000 // from here on numbers are dates and times
+	const date = 10_000 // from here on numbers are dates and times, and grow
 	switch {
 	case errN == nil && errM == nil && n < date && m < date:
 		return cmp.Compare(m, n)
