@@ -96,7 +96,9 @@ func (f *Frontier) leave(g *guest, h *host, due time.Time) {
 	if h != nil {
 		h.asked--
 		h.due = max(h.due, g.due)
-		f.enter(h)
+		if f.hosts[h.id] == h {
+			f.enter(h)
+		}
 	}
 	if len(f.guests) > mostGuests {
 		now := f.Stamp(time.Now())

@@ -82,3 +82,46 @@ func TestGuestWaits(t *testing.T) {
 		t.Errorf("got %v of a host that is held", err)
 	}
 }
+
+// TestGuestStays: a host that a guest asks is in memory until it leaves, however many come before it: else there would be two of it, each
+// with URLs in flight of its own.
+func TestGuestStays(t *testing.T) {
+	r := newRig(t, Options{Window: 1, PerHost: 2})
+	r.add(item(1, 1), item(1, 2), item(1, 3), item(1, 4))
+	late := time.Now().Add(-time.Second) // behind those that were never asked
+	l := r.take()
+	r.f.Release(l, late)
+	r.batch(func(b *Batch) error { return b.Done(l, Outcome{Status: 200, Due: late}) })
+	leave, err := r.f.TryGuest(item(1, 1).Queue)
+	if leave == nil {
+		t.Fatal("the host may not be asked", err)
+	}
+	for h := 2; h < 9; h++ {
+		r.add(item(h, 1))
+	}
+	r.now = time.Now()
+	var all []*Lease
+	flying := func() (n int) {
+		for l := r.take(); l != nil; l = r.take() {
+			all = append(all, l)
+		}
+		for _, l := range all {
+			if l.Queue == item(1, 1).Queue {
+				n++
+			}
+		}
+		return n
+	}
+	if n := flying(); n != 1 {
+		t.Errorf("%d URLs in flight beside the guest", n)
+	}
+	leave(late)
+	if n := flying(); n != 2 {
+		t.Errorf("%d URLs in flight behind the guest", n)
+	}
+	for _, l := range all {
+		r.f.Release(l, r.now)
+		r.batch(func(b *Batch) error { return b.Done(l, Outcome{Status: 200, Due: r.now}) })
+	}
+	r.recount()
+}

@@ -21,12 +21,12 @@ func (f *Frontier) enter(h *host) {
 }
 
 // trim leaves the hosts that come last to the store. It is not called again before as many came as a window has: those that have
-// something in flight stay, however many they are.
+// something in flight, or are asked as a guest is, stay, however many they are.
 func (f *Frontier) trim() {
 	all := slices.Clone(f.window)
 	slices.SortFunc(all, func(a, b *host) int { return order(a, b) })
 	for _, h := range all[f.opts.Window:] {
-		if len(h.flying) > 0 || h.due != h.stored { // the store does not know its time yet
+		if h.asked > 0 || len(h.flying) > 0 || h.due != h.stored { // the store does not know its time yet
 			continue
 		}
 		if k := readyKey(h.due).U32(h.id); f.edge == nil || string(k) < string(f.edge) {
