@@ -1,6 +1,7 @@
 package robots
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -60,13 +61,17 @@ func (a Answer) maxAge() time.Duration {
 	return Validity
 }
 
-// retryAfter is when the host wants to be asked again (RFC 9110, 10.2.3), no sooner than Again and within a day.
+// retryAfter is when the host wants to be asked again (RFC 9110, 10.2.3), no sooner than Again and within a day. A date is by the clock of
+// the host, if it says how late that is.
 func (a Answer) retryAfter(now time.Time) time.Duration {
 	value := strings.TrimSpace(a.Header.Get("Retry-After"))
 	wait := Again
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) { // then it is the largest
 		wait = time.Duration(seconds) * time.Second
 	} else if at, err := http.ParseTime(value); err == nil {
+		if its, err := http.ParseTime(a.Header.Get("Date")); err == nil {
+			now = its
+		}
 		wait = at.Sub(now)
 	}
 	return min(max(wait, Again), Validity)

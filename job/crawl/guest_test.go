@@ -8,6 +8,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"holdfast/base/fault"
+	"holdfast/connector"
 )
 
 // TestRobotsElsewhere: a host to which the robots.txt of others lead is asked as any other: by one at a time, and not at once again. Nor
@@ -74,5 +77,24 @@ func TestRobotsElsewhere(t *testing.T) {
 				t.Errorf("%s is asked again after %v", name, d)
 			}
 		}
+	}
+}
+
+// TestRobotsLedToTheForbidden: a robots.txt that leads to an address that is never asked is not to be had; it is not one that forbids nothing.
+func TestRobotsLedToTheForbidden(t *testing.T) {
+	r := newRig(t, map[string]string{"/": "home"})
+	r.site.robots = "User-agent: *\n"
+	r.cfg.Settings.Retries = new(int) // none
+	r.cfg.Fetch = hooked{r.cfg.Fetch, func(url string) error {
+		if strings.HasSuffix(url, "/elsewhere") {
+			return &connector.FetchError{Status: connector.FetchForbidden, Begun: time.Now(), Err: fault.New(fault.Permanent, "not there")}
+		}
+		return nil
+	}}
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r.site.asked["/"] != 0 || r.site.asked["/robots.txt"] != 1 {
+		t.Errorf("asked: %v", r.site.asked)
 	}
 }

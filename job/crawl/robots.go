@@ -196,7 +196,7 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set setti
 			j.failed(v, err, set)
 			v.retry = time.Time{} // the host is asked again when its rules end
 			status := 0
-			if v.outcome.Status == connector.FetchForbidden { // by ourselves, as all of that host will be: there is no need to wait
+			if n == 0 && v.outcome.Status == connector.FetchForbidden { // by ourselves, as all of that host will be: there is no need to wait
 				status = http.StatusNotFound
 			}
 			v.rules = j.rulesFrom(status, nil, nil, "")

@@ -303,16 +303,18 @@ func refused(x *connector.Exchange, set settings) (wait time.Duration, yes bool)
 	}
 	wait = set.retryAfter
 	text := x.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) { // then it is the largest
 		wait = time.Duration(seconds) * time.Second
 	} else if at, err := http.ParseTime(text); err == nil {
 		now := time.Now()
 		if its, err := http.ParseTime(x.Header.Get("Date")); err == nil { // by its clock, which may be wrong, or ours
 			now = its
 		}
-		wait = at.Sub(now)
+		if at.After(now) { // else it says nothing: not that it may be asked at once
+			wait = at.Sub(now)
+		}
 	}
-	return min(max(wait, 0), frontier.Longest), true
+	return min(wait, frontier.Longest), true
 }
 
 // unasked reports whether a fetch failed for what is no matter of the URL: it is as if it had not been asked for.
