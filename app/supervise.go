@@ -168,6 +168,12 @@ func (p *Plan) rules(c *superviseConfig, job string) (*rule.Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, l := range []*rule.Limit{set.File.Limit, set.Loop} {
+		if _, known := p.Notify[l.Then]; l.Then != "" && !known {
+			return nil, fault.WithHint(fault.New(fault.Invalid, "limit or loop of all rules tells %s, which is no target of notify", l.Then),
+				"%s", notifyHint)
+		}
+	}
 	for _, r := range set.Rules {
 		for _, l := range r.Lists() {
 			for i := range l.Actions {

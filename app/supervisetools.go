@@ -37,14 +37,21 @@ func (systemd) Kill(ctx context.Context, unit, signal string) error {
 }
 
 // tell tells people something, by the name of a target.
-func (p *Plan) tell(_ context.Context, name, text string) error {
+func (p *Plan) tell(ctx context.Context, name, text string) error {
 	address, ok := p.Notify[name]
 	if !ok {
 		return fault.New(fault.NotFound, "there is no target %s under notify", name)
 	}
 	target, err := notify.Open(address)
-	if err == nil {
-		err = target.Send(text)
+	if err != nil {
+		return fmt.Errorf("notify %s: %w", name, err)
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- target.Send(text) }() // it has a time-out of its own, which ends it
+	select {
+	case err = <-sent:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("notify %s: %w", name, err)

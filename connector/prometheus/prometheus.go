@@ -70,7 +70,8 @@ type client struct {
 // RoundTrip adds who we are, and a limit.
 func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	switch {
+	switch own, err := url.Parse(c.URL); {
+	case err != nil || r.URL.Host != own.Host: // a redirect leads elsewhere: they have no business with our secrets
 	case c.User != "":
 		r.SetBasicAuth(c.User, c.Password.Reveal())
 	case c.Token != "":

@@ -294,3 +294,24 @@ func TestConfig(t *testing.T) {
 		t.Errorf("tell failed, and Watch says %v", err)
 	}
 }
+
+// Whom a redirect leads to is told no secret.
+func TestRedirectToAnother(t *testing.T) {
+	got := make(chan string, 10)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header.Get("Authorization")
+		_, _ = w.Write([]byte("x 1\n"))
+	}))
+	defer other.Close()
+	first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header.Get("Authorization")
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	}))
+	defer first.Close()
+	s, err := NewScrape(ScrapeConfig{URL: first.URL, Token: "secret", Metrics: []string{"x"}, Every: time.Hour})
+	must(t, err)
+	watch(t, s)
+	if a, b := <-got, <-got; a != "Bearer secret" || b != "" {
+		t.Errorf("the first was told %q, the other %q", a, b)
+	}
+}

@@ -116,6 +116,13 @@ func short(s string) string {
 func (j *Job) put(tx *store.Tx, records []*Record) error {
 	groups, order := map[string][]string{}, []string(nil)
 	for _, rec := range records {
+		switch _, known, err := ReadRecord(tx, rec.Call.ID); {
+		case err != nil:
+			return err
+		case known: // whatever told the event again: what is done for it is done once
+			j.env.Log.Warn(fmt.Sprintf("action %s was decided before, and is not done again", rec.Call.ID))
+			continue
+		}
 		if err := putRecord(tx, rec, ""); err != nil {
 			return err
 		}

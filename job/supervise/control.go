@@ -100,13 +100,14 @@ func (j *Job) reload() (string, error) {
 			all.add(m.Tick(time.Now()))
 		})
 	}
-	j.mu.Unlock()
 	if err == nil {
-		err = j.watch(set)
+		err = j.broken
 	}
+	j.mu.Unlock()
 	if err != nil {
 		return "", err
 	}
+	j.watch(set)
 	text := difference(was, set)
 	j.env.History.Note("rules.read", "%s", text)
 	return text, nil

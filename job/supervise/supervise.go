@@ -148,11 +148,7 @@ func (j *Job) Run(ctx context.Context) error {
 	j.watching.Lock()
 	j.running = watching
 	j.watching.Unlock()
-	if err := j.watch(set); err != nil {
-		stop()
-		j.group.Wait()
-		return err
-	}
+	j.watch(set)
 	j.group.Go(func() { j.act(watching) })
 	j.group.Go(func() { j.tidy(watching) })
 	var err error

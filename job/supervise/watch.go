@@ -2,7 +2,6 @@ package supervise
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -20,20 +19,16 @@ import (
 type watch struct {
 	j       *Job
 	source  *rule.Source
-	watcher connector.Watcher
+	watcher connector.Watcher // nil until it could be opened
 	gate    *gate.Gate
 	stop    context.CancelFunc
 	ended   chan struct{}
 }
 
 // watch has the sources of a set watched, and no others. Those that are watched already go on.
-func (j *Job) watch(set *rule.Set) error {
+func (j *Job) watch(set *rule.Set) {
 	j.watching.Lock()
 	defer j.watching.Unlock()
-	added, err := j.opened(set)
-	if err != nil {
-		return err
-	}
 	for id, w := range j.watches {
 		if !slices.ContainsFunc(set.Sources, func(s *rule.Source) bool { return s.ID == id }) {
 			w.stop()
@@ -41,29 +36,16 @@ func (j *Job) watch(set *rule.Set) error {
 			delete(j.watches, id)
 		}
 	}
-	for _, w := range added {
-		var own context.Context
-		own, w.stop = context.WithCancel(j.running)
-		j.watches[w.source.ID] = w
-		j.group.Go(func() { w.run(own) })
-	}
-	return nil
-}
-
-// opened are the sources of a set that are not watched yet.
-func (j *Job) opened(set *rule.Set) (added []*watch, err error) {
 	for _, s := range set.Sources {
 		if j.watches[s.ID] != nil {
 			continue
 		}
-		w, err := j.cfg.Watcher(s)
-		if err != nil {
-			return nil, fmt.Errorf("watch %s: %w", s.Title, err)
-		}
-		added = append(added, &watch{j: j, source: s, watcher: w, ended: make(chan struct{}),
-			gate: gate.New(s.Title, gate.Options{OnChange: j.env.History.Gate})})
+		w := &watch{j: j, source: s, ended: make(chan struct{}), gate: gate.New(s.Title, gate.Options{OnChange: j.env.History.Gate})}
+		var own context.Context
+		own, w.stop = context.WithCancel(j.running)
+		j.watches[s.ID] = w
+		j.group.Go(func() { w.run(own) })
 	}
-	return added, nil
 }
 
 // longestPause is how long a watcher that failed again and again is left alone.
@@ -96,9 +78,14 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-func (w *watch) once(ctx context.Context) error {
+func (w *watch) once(ctx context.Context) (err error) {
+	if w.watcher == nil { // a program that is not there yet may come
+		if w.watcher, err = w.j.cfg.Watcher(w.source); err != nil {
+			return err
+		}
+	}
 	var position []byte
-	err := w.j.env.Store.Latest(func(r store.Reader) error {
+	err = w.j.env.Store.Latest(func(r store.Reader) error {
 		_, err := r.Look(positionKey(w.source.ID), func(v []byte) error {
 			position = append([]byte{}, v...)
 			return nil
@@ -120,10 +107,15 @@ func (w *watch) tell(ctx context.Context, seen connector.Seen) error {
 	now := time.Now()
 	return j.commit(w.source.ID, seen.Position, func(m *decide.Machine, all *found) {
 		for i := range seen.Events {
+			seen.Events[i].ID = eventID(w.source, seen.Events[i].ID)
 			all.add(m.Step(w.source.ID, &seen.Events[i], now))
 		}
 	})
 }
+
+// eventID is what an event is called among those of all sources, also of former configurations of the same one: a watcher that begins
+// anew may count its lives from 1 again.
+func eventID(s *rule.Source, id string) string { return s.ID[len(s.Kind)+1:][:6] + ":" + id }
 
 // notice tells people of what a watcher says of itself.
 func (w *watch) notice(events []connector.Event) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/base/fault"
 	"holdfast/kernel/series"
 	"holdfast/kernel/store"
 )
@@ -34,7 +35,12 @@ func (r *runner) record(ctx context.Context, st *store.Store) {
 		case <-tick.C:
 		}
 		now := time.Now()
-		if at, err := r.look(st, now); err == nil {
+		var at seen
+		err := fault.Catch(func() (err error) { // the job is not ours, and may panic
+			at, err = r.look(st, now)
+			return err
+		})
+		if err == nil {
 			if was != nil {
 				rec.Add(now, point(*was, at))
 			}

@@ -188,8 +188,9 @@ func (m *Machine) rung(ks *keyState, at moment) {
 	v := verdict{due: true, rung: h.rung, caused: h.cause}
 	list := rule.List{Name: fmt.Sprintf("else[%d]", h.rung-1), Actions: r.Heal.Else[h.rung-1]}
 	if !m.silenced(ks, s, &v) && !m.limited(ks, f, s, &v, list) {
-		m.act(ks, list, f, s, &v)
-		m.cool(ks)
+		if m.act(ks, list, f, s, &v); v.outcome != Refused {
+			m.cool(ks)
+		}
 	}
 	m.decide(ks.rs, f, s, v)
 }

@@ -68,8 +68,9 @@ func (m *Machine) fire(ks *keyState, list rule.List, f *rule.Facts, s seen, due 
 		}
 	case m.limited(ks, f, s, &v, list):
 	default:
-		m.act(ks, list, f, s, &v)
-		m.cool(ks)
+		if m.act(ks, list, f, s, &v); v.outcome != Refused {
+			m.cool(ks)
+		}
 	}
 	return v
 }
@@ -139,13 +140,14 @@ func (m *Machine) notify(to, text string, r *rule.Rule, key, event, name string)
 func (m *Machine) act(ks *keyState, list rule.List, f *rule.Facts, s seen, v *verdict) {
 	r := ks.rs.rule
 	calls, err := render(r, list, f, s.event, v.rung)
+	if err != nil { // nothing is queued, so it holds up nothing: else who writes lines could switch a rule off
+		v.outcome, v.reason = Refused, err.Error()
+		return
+	}
 	if r.Limit != nil {
 		ks.rs.limit.add(m.clock.at, r.Limit.Within, r.Limit.Max)
 	}
 	switch {
-	case err != nil:
-		v.outcome, v.reason = Refused, err.Error()
-		return
 	case r.Mode == rule.Shadow:
 		v.outcome, v.calls = Shadow, calls
 		return

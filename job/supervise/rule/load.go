@@ -2,12 +2,14 @@ package rule
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"holdfast/base/fault"
@@ -52,15 +54,28 @@ func Load(file string, text []byte, kinds Kinds, env func(string) (string, bool)
 
 // LoadFile is Load of a file on the disk, with the environment of this process.
 func LoadFile(name string, kinds Kinds) (*Set, error) {
-	info, err := os.Stat(name)
-	if err == nil && info.Size() > maxFile {
-		return nil, fault.New(fault.Invalid, "%s has %d bytes; a rule file has at most %d", name, info.Size(), maxFile)
-	}
-	text, err := os.ReadFile(name)
+	text, err := readFile(name)
 	if err != nil {
-		return nil, fault.WithHint(fault.New(fault.NotFound, "read rules: %w", err), "--rules names the rule file")
+		return nil, fault.WithHint(fault.As(fault.NotFound, fmt.Errorf("read rules: %w", err)), "--rules names the rule file")
 	}
 	return Load(name, text, kinds, os.LookupEnv)
+}
+
+// readFile reads a regular file, and of one that is too large so much that Load says so. A FIFO is not waited for.
+func readFile(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 // Rule returns a rule by its name, nil if there is none.
@@ -207,13 +222,33 @@ func (c *compiler) about(at string, r *Rule) {
 			continue
 		}
 		c.captureType(at+".captures."+name, t)
+		if !c.canKnow(r, name, captures) {
+			c.bad(at+".captures."+name, "is no group of match, and no field; match has: %s", orNone(captures))
+		}
 	}
 	for i, name := range r.Key {
 		if !r.From.Looks() && strings.HasPrefix(name, "labels.") {
 			c.bad(index(at+".key", i), "%s tells lines, which have no labels", r.From.Kind)
 		}
 		c.name(index(at+".key", i), name)
+		if !c.canKnow(r, name, captures) {
+			c.bad(index(at+".key", i), "%s is no group of match, and no field; match has: %s", name, orNone(captures))
+		}
 	}
+}
+
+// canKnow reports whether a name may stand for something that a rule knows. Of values it is not known which labels they have.
+func (c *compiler) canKnow(r *Rule, name string, captures []string) bool {
+	_, short := r.From.kind.Names[name]
+	return short || r.From.Looks() || slices.Contains(captures, name) || strings.Contains(name, ".") || isField(name) ||
+		slices.Contains(reserved, name)
+}
+
+func orNone(all []string) string {
+	if len(all) == 0 {
+		return "none"
+	}
+	return strings.Join(all, ", ")
 }
 
 func (c *compiler) pattern(at, text string) *regexp.Regexp {

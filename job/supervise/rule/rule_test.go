@@ -1,8 +1,12 @@
 package rule
 
 import (
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"holdfast/base/fault"
 )
 
 type journal struct {
@@ -82,6 +86,10 @@ func TestTheShapeOfARuleFile(t *testing.T) {
 func TestMistakesHaveTheirPlace(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", "rules.yaml: it is empty"},
+		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    match: '(?P<client>.)'\n    key: [clinet]\n    do: [{notify: ops}]",
+			"rules.yaml:5:11: rules[0].key[0]: clinet is no group of match, and no field; match has: client"},
+		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    match: '(?P<client>.)'\n    captures: {clinet: ip}\n    do: [{notify: ops}]",
+			"rules.yaml:5:24: rules[0].captures.clinet: is no group of match"},
 		{"rules: [", "rules.yaml:1:8: this is no YAML"},
 		{"rules: []", "rules.yaml:1:8: rules: there is no rule"},
 		{"rulez: []", `rules.yaml:1:1: unknown key "rulez"; want one of: allow, limit, loop, rules`},
@@ -135,4 +143,17 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("set %v, error %v", s, err)
 		}
 	})
+}
+
+// What is no regular file is refused, and not waited for.
+func TestFileThatIsNone(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{fifo, t.TempDir(), "/dev/zero", filepath.Join(t.TempDir(), "none")} {
+		if _, err := LoadFile(name, kinds); !fault.Is(err, fault.NotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
