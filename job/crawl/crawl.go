@@ -111,6 +111,7 @@ type Job struct {
 	// unwritten is how many bytes answers have that are to be written, or are just now.
 	unwritten atomic.Int64
 	guests    chan struct{} // holds one for each worker that waits for the host that a robots.txt leads to
+	led       *led          // those that wait, and that did in vain
 	ending    atomic.Bool   // a person has ended the crawl
 	over      atomic.Bool   // nothing is left to fetch
 	stopping  chan struct{} // closed when it is to end
@@ -124,7 +125,7 @@ func New(env engine.Env, cfg Config) (*Job, error) { return open(env, cfg, false
 func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 	j := &Job{env: env, cfg: cfg.withDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}}, jar: newJar(env.Store),
 		visits: make(chan *visit, mostTogether), broken: make(chan struct{}), errands: make(chan errand), stopping: make(chan struct{}),
-		guests:  make(chan struct{}, max(cfg.withDefaults().Workers/4, 1)),
+		guests: make(chan struct{}, max(cfg.withDefaults().Workers/4, 1)), led: newLed(),
 		disk:    gate.New("disk", gate.Options{OnChange: env.History.Gate}),
 		network: gate.New("network", gate.Options{OnChange: env.History.Gate}), resting: resting}
 	var inFlight int

@@ -3,6 +3,7 @@ package crawl
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -118,25 +119,31 @@ func newRig(t *testing.T, pages map[string]string) *rig {
 // run runs the crawl until it ends.
 func (r *rig) run(ctx context.Context) error {
 	r.Helper()
+	j, end := r.open()
+	defer end()
+	return j.Run(ctx)
+}
+
+// open opens the crawl. end closes its store.
+func (r *rig) open() (j *Job, end func() error) {
+	r.Helper()
 	st, err := store.Open(filepath.Join(r.dir, "store"), store.Options{})
 	if err != nil {
 		r.Fatal(err)
 	}
-	defer st.Close()
 	to := r.said
 	if to == nil {
 		to = r.Output()
 	}
 	log := slog.New(slog.NewTextHandler(to, nil))
 	room, err := engine.NewRoom(r.dir, engine.RoomLimits{Soft: 1, Hard: 1}, log)
-	if err != nil {
-		r.Fatal(err)
+	if err == nil {
+		j, err = New(engine.Env{Name: "site", Dir: r.dir, Store: st, Log: log, Room: room, History: engine.HistoryOf(st, "site", log)}, r.cfg)
 	}
-	j, err := New(engine.Env{Name: "site", Dir: r.dir, Store: st, Log: log, Room: room, History: engine.HistoryOf(st, "site", log)}, r.cfg)
 	if err != nil {
-		r.Fatal(err)
+		r.Fatal(errors.Join(err, st.Close()))
 	}
-	return j.Run(ctx)
+	return j, st.Close
 }
 
 func (r *rig) counts() (c frontier.Counts) {

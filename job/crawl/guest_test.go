@@ -6,10 +6,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/robots"
+	"holdfast/base/weburl"
 	"holdfast/connector"
 )
 
@@ -96,5 +99,92 @@ func TestRobotsLedToTheForbidden(t *testing.T) {
 	}
 	if r.site.asked["/"] != 0 || r.site.asked["/robots.txt"] != 1 {
 		t.Errorf("asked: %v", r.site.asked)
+	}
+}
+
+// TestRobotsInARing: hosts whose robots.txt lead to each other do not wait for each other for ever.
+func TestRobotsInARing(t *testing.T) {
+	t.Parallel()
+	const ring = 4
+	var sites [ring]*httptest.Server
+	r := newRig(t, nil)
+	r.cfg.Seeds = nil
+	gate := make(chan struct{})
+	var first atomic.Int64
+	for i := range sites {
+		var once sync.Once
+		sites[i] = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.URL.Path != "/robots.txt" {
+				return
+			}
+			once.Do(func() { // all are asked at once
+				if first.Add(1) == ring {
+					close(gate)
+				}
+				<-gate
+			})
+			http.Redirect(w, q, sites[(i+1)%ring].URL+"/robots.txt", http.StatusFound)
+		}))
+		t.Cleanup(sites[i].Close)
+		r.cfg.Seeds = append(r.cfg.Seeds, sites[i].URL+"/")
+	}
+	soon := 20 * time.Millisecond
+	r.cfg.Settings.RetryAfter, r.cfg.Settings.Retries, r.cfg.Workers = &soon, new(int), 4*ring
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Second) // less than one waits at most
+	defer stop()
+	if err := r.run(ctx); err != nil || ctx.Err() != nil {
+		t.Fatal(err, ctx.Err())
+	}
+	if c := r.counts(); c.Done+c.Failed != 2*ring || c.Queued+c.Waiting != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestRobotsLedInVain: a robots.txt that leads to a host that can't be asked is tried so often, and then not to be had.
+func TestRobotsLedInVain(t *testing.T) {
+	r := newRig(t, map[string]string{"/": "home"})
+	other := newSite(t, nil)
+	site := httptest.NewServer(http.RedirectHandler(other.URL+"/robots.txt", http.StatusFound))
+	defer site.Close()
+	soon := time.Millisecond
+	r.cfg.Seeds, r.cfg.Settings.RetryAfter = []string{site.URL + "/robots.txt"}, &soon
+	var said strings.Builder
+	r.said = &said
+	j, end := r.open()
+	defer end()
+	j.led.longest = time.Millisecond
+	to, err := weburl.Parse(other.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leave, err := j.frontier.TryGuest(to.QueueKey()); leave == nil {
+		t.Fatal(err)
+	}
+	for n := 1; ; n++ {
+		l, err := j.frontier.Take(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := j.visit(t.Context(), l, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (v.rules != nil) != (n == mostLed) {
+			t.Fatalf("after %d tries the rules are %v", n, v.rules)
+		}
+		for _, c := range v.all() {
+			c.packed, _ = j.archive.Pack(c.records...)
+		}
+		done := v.rules
+		if err := j.writeDown([]*visit{v}); err != nil {
+			t.Fatal(err)
+		}
+		if done == nil {
+			continue
+		}
+		if done.State() != robots.Unreachable || !strings.Contains(said.String(), "however often") || len(other.asked) > 0 {
+			t.Errorf("%v, asked %v, said %s", done.State(), other.asked, said.String())
+		}
+		return
 	}
 }

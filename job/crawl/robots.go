@@ -3,6 +3,7 @@ package crawl
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -219,71 +220,24 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set setti
 			j.sitemaps(v, u)
 			return v
 		}
-		if leave, err = j.elsewhere(ctx, v, next, set.after(x.Took)); err != nil {
+		leave, err = j.elsewhere(ctx, v, next, set.after(x.Took))
+		if errors.Is(err, errLed) {
+			j.env.Log.Warn(fmt.Sprintf("the robots.txt of host %s leads to %s: %v", v.lease.Queue, next, err))
+			v.rules = j.rulesFrom(0, nil, nil, "")
+			return v
+		}
+		if err != nil {
 			_ = v.close()
 			if ctx.Err() != nil {
 				j.frontier.Return(v.lease)
 				return nil
 			}
-			v.postpone, v.captures = time.Now().Add(min(lookAgain, set.retryAfter)), nil
+			v.postpone, v.captures = time.Now().Add(jittered(min(lookAgain, set.retryAfter))), nil
 			j.frontier.Release(v.lease, v.postpone)
 			return v
 		}
 		v.captures = append(v.captures, &capture{line: logLine{url: next.String(), hops: c.line.hops + "R", via: u.String(),
 			source: v.lease.Source, worker: c.line.worker, size: -1}})
 		u = next
-	}
-}
-
-// longestGuest is how long a worker waits until a host may be asked to which the robots.txt of another one leads. The one that has
-// that in flight may itself wait for this one.
-const longestGuest = time.Minute
-
-// elsewhere waits until the host may be asked to which a robots.txt leads: as others are, one at a time, and not at once again. leave
-// is called with how long it took. pause is that of the host of v itself. Only some workers wait for others: if those do, an error
-// says that it is to be tried later.
-func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time.Duration) (leave func(time.Duration), err error) {
-	queue := to.QueueKey()
-	if queue == v.lease.Queue {
-		return func(time.Duration) {}, sleep(ctx, pause)
-	}
-	ends, err := j.frontier.TryGuest(queue)
-	if err == nil && ends == nil {
-		ends, err = j.waitAsGuest(ctx, queue)
-	}
-	if err != nil {
-		return nil, err
-	}
-	set := j.settingsFor(to)
-	return func(took time.Duration) {
-		pause := set.after(took)
-		if r, ok, err := j.rulesFor(queue, set); err == nil && ok {
-			pause = max(pause, min(r.Delay(), set.maxCrawl))
-		}
-		ends(time.Now().Add(pause))
-	}, nil
-}
-
-func (j *Job) waitAsGuest(ctx context.Context, queue string) (leave func(time.Time), err error) {
-	select {
-	case j.guests <- struct{}{}:
-		defer func() { <-j.guests }()
-	default:
-		return nil, fault.New(fault.Transient, "many wait until they may ask for a robots.txt")
-	}
-	ctx, cancel := context.WithTimeout(ctx, longestGuest)
-	defer cancel()
-	return j.frontier.Guest(ctx, queue)
-}
-
-// sleep waits, unless ctx ends before.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -69,6 +69,7 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		if v = j.visitRobots(ctx, v, u, set); v == nil || v.rules == nil {
 			return v, nil
 		}
+		j.led.forget(l.Queue)
 		if v.rules.State() == robots.Unreachable {
 			v.rules.tried = rules.tried + 1
 		}

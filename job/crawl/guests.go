@@ -1,0 +1,136 @@
+package crawl
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/base/weburl"
+)
+
+// longestGuest is how long a worker waits until a host may be asked to which the robots.txt of another one leads. The one that has
+// that in flight may itself wait for this one.
+const longestGuest = time.Minute
+
+// elsewhere waits until the host may be asked to which a robots.txt leads: as others are, one at a time, and not at once again. leave
+// is called with how long it took. pause is that of the host of v itself. Only some workers wait for others: if those do, an error
+// says that it is to be tried later; an errLed, that it was tried often enough.
+func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time.Duration) (leave func(time.Duration), err error) {
+	queue := to.QueueKey()
+	if queue == v.lease.Queue {
+		return func(time.Duration) {}, sleep(ctx, pause)
+	}
+	ends, err := j.frontier.TryGuest(queue)
+	if err == nil && ends == nil {
+		ends, err = j.waitAsGuest(ctx, v.lease.Queue, queue)
+	}
+	if err != nil {
+		return nil, err
+	}
+	set := j.settingsFor(to)
+	return func(took time.Duration) {
+		pause := set.after(took)
+		if r, ok, err := j.rulesFor(queue, set); err == nil && ok {
+			pause = max(pause, min(r.Delay(), set.maxCrawl))
+		}
+		ends(time.Now().Add(pause))
+	}, nil
+}
+
+// waitAsGuest waits for the host to, while from is asked for nothing else.
+func (j *Job) waitAsGuest(ctx context.Context, from, to string) (leave func(time.Time), err error) {
+	select {
+	case j.guests <- struct{}{}:
+		defer func() { <-j.guests }()
+	default:
+		return nil, fault.New(fault.Transient, "many wait until they may ask for a robots.txt")
+	}
+	err = fault.New(fault.Transient, "it waits for this one")
+	if j.led.begin(from, to) {
+		waiting, cancel := context.WithTimeout(ctx, j.led.longest)
+		leave, err = j.frontier.Guest(waiting, to)
+		cancel()
+		j.led.end(from)
+	}
+	if err != nil && ctx.Err() == nil && j.led.again(from) >= mostLed {
+		return nil, fault.New(fault.Transient, "%w: %w", errLed, err)
+	}
+	return leave, err
+}
+
+// mostLed is how often in a row a host may wait in vain for the one to which its robots.txt leads. Then that is not to be had, for now.
+const mostLed = 8
+
+// mostLedHosts is how many hosts are known that did.
+const mostLedHosts = 10_000
+
+var errLed = errors.New("that host could not be asked, however often it was tried")
+
+// led are the hosts whose robots.txt leads to another one that can't be asked just now. Hosts may lead to each other, in a ring of any
+// length: if each waited for the next, none would ever be free.
+type led struct {
+	longest time.Duration // that one waits at a time
+
+	mu    sync.Mutex        // guards what follows
+	waits map[string]string // which one each waits for
+	tries map[string]int    // how often in a row it was in vain
+}
+
+func newLed() *led {
+	return &led{longest: longestGuest, waits: map[string]string{}, tries: map[string]int{}}
+}
+
+// begin notes that one host waits for another. It returns false if that one waits for it, or for one that does: it must not wait too.
+func (l *led) begin(from, to string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for at, ok := to, true; ok; at, ok = l.waits[at] {
+		if at == from {
+			return false
+		}
+	}
+	l.waits[from] = to
+	return true
+}
+
+func (l *led) end(from string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.waits, from)
+}
+
+// again counts that a host waited in vain, and says how often it was.
+func (l *led) again(from string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.tries) >= mostLedHosts {
+		clear(l.tries)
+	}
+	l.tries[from]++
+	return l.tries[from]
+}
+
+// forget has a host be as others again: its rules are known, or that they are not to be had.
+func (l *led) forget(from string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.tries, from)
+}
+
+// jittered is about as long as d: hosts that wait for each other are not to come again in the same moment.
+func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d+1) }
+
+// sleep waits, unless ctx ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
