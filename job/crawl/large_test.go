@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/base/fault"
+	"holdfast/base/robots"
 	"holdfast/base/weburl"
 	"holdfast/connector"
 	"holdfast/kernel/engine"
@@ -75,7 +76,7 @@ func TestFullIsNotLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 * mostLarge {
-		if err := j.noRoom(u, full); !errors.Is(err, full) || !unasked(t.Context(), err) {
+		if err := j.noRoom(u, full); !errors.Is(err, full) || !noMatter(t.Context(), err) {
 			t.Fatal(err)
 		}
 	}
@@ -83,11 +84,11 @@ func TestFullIsNotLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range mostLarge - 1 {
-		if err := j.noRoom(u, full); !unasked(t.Context(), err) {
+		if err := j.noRoom(u, full); !noMatter(t.Context(), err) {
 			t.Fatal(err)
 		}
 	}
-	if err := j.noRoom(u, full); unasked(t.Context(), err) || !errors.Is(err, errLarge) {
+	if err := j.noRoom(u, full); noMatter(t.Context(), err) || !errors.Is(err, errLarge) {
 		t.Fatal(err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
@@ -118,6 +119,34 @@ func TestLargerThanTheArchive(t *testing.T) {
 	defer r.site.mu.Unlock()
 	if r.site.asked["/"] != 1 || r.site.asked["/c"] != 1 || r.site.asked["/big"] != mostLarge+retries {
 		t.Errorf("asked for %v", r.site.asked)
+	}
+}
+
+// TestNoRoomIsAsked: a host whose answer found no room was asked all the same, and is left alone for its delay.
+func TestNoRoomIsAsked(t *testing.T) {
+	for _, path := range []string{"/big", "/robots.txt"} {
+		r := newRig(t, nil)
+		delay := time.Hour
+		r.cfg.Seeds, r.cfg.Settings.MinDelay, r.cfg.Settings.MaxDelay = []string{r.site.URL + path}, &delay, &delay
+		r.cfg.Settings.Robots = &robots.Policy{Mode: robots.Ignore}
+		r.cfg.Fetch = hooked{r.cfg.Fetch, func(string) error { return fault.New(fault.Full, "write the file of an answer: %w", unix.ENOSPC) }}
+		j, end := r.open()
+		l, err := j.frontier.Take(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := j.visit(t.Context(), l, 0); v != nil || err != nil {
+			t.Fatal(v, err)
+		}
+		if leave, err := j.frontier.TryGuest(l.Queue); leave != nil || err != nil {
+			t.Errorf("%s: its host may be asked again at once: %v", path, err)
+		}
+		if n := j.frontier.Flying(); n != 0 {
+			t.Errorf("%s: %d are in flight", path, n)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -186,8 +186,8 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set setti
 		x, err := j.fetch(ctx, u, nil, nil, set)
 		leave(time.Since(began))
 		if err != nil {
-			if unasked(ctx, err) {
-				j.frontier.Return(v.lease)
+			if noMatter(ctx, err) {
+				j.frontier.ReturnAsked(v.lease, time.Now().Add(set.after(time.Since(began))))
 				_ = v.close()
 				return nil
 			}
@@ -229,7 +229,7 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set setti
 		if err != nil {
 			_ = v.close()
 			if ctx.Err() != nil {
-				j.frontier.Return(v.lease)
+				j.frontier.ReturnAsked(v.lease, v.outcome.Due)
 				return nil
 			}
 			v.postpone, v.captures = time.Now().Add(jittered(min(lookAgain, set.retryAfter))), nil

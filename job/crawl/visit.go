@@ -125,10 +125,11 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 		j.frontier.Return(l)
 		return nil, err
 	}
+	began := time.Now()
 	x, err := j.fetch(ctx, u, header, j.wants(l, u), set)
 	if err != nil {
-		if unasked(ctx, err) {
-			j.frontier.Return(l)
+		if noMatter(ctx, err) {
+			j.frontier.ReturnAsked(l, time.Now().Add(max(set.after(time.Since(began)), min(crawlDelay, set.maxCrawl))))
 			return nil, nil
 		}
 		if j.putOff(v, err, set) || j.cutOff(v, err, set) {
@@ -318,8 +319,8 @@ func refused(x *connector.Exchange, set settings) (wait time.Duration, yes bool)
 	return min(wait, frontier.Longest), true
 }
 
-// unasked reports whether a fetch failed for what is no matter of the URL: it is as if it had not been asked for.
-func unasked(ctx context.Context, err error) bool {
+// noMatter reports whether a fetch failed for what is no matter of the URL: it stays where it is. Its host may have been asked.
+func noMatter(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || fault.Is(err, fault.Full)
 }
 

@@ -362,7 +362,8 @@ func (b *Batch) Write() error {
 func (b *Batch) written() {
 	f := b.f
 	f.seen.put(b.sums, b.round)
-	defer f.flights.end(b.landed) // not with the lock held
+	over := b.landed
+	defer func() { f.flights.end(over) }() // not with the lock held
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, id := range b.stays {
@@ -372,6 +373,9 @@ func (b *Batch) written() {
 		f.landed(l)
 	}
 	for id, c := range b.hosts {
+		if h := f.hosts[id]; h != nil && h.vain != nil && c.due >= h.due {
+			over, h.vain = append(over, h.vain), nil
+		}
 		f.changed(id, c)
 	}
 	f.fetched += b.counts.Done + b.counts.Failed - b.was.Done - b.was.Failed

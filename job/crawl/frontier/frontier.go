@@ -42,7 +42,7 @@ type Item struct {
 }
 
 // Lease is a URL in flight. Whoever has it calls Release once, when the host may be asked again, and has it in a Batch once;
-// or Return, if nothing was asked.
+// or Return, if nothing was asked; or ReturnAsked, if it was in vain.
 type Lease struct {
 	Item
 	Attempts int       // that failed before
@@ -110,6 +110,7 @@ type host struct {
 	asked  int      // URLs that it is asked for just now
 	flying []*Lease // those and the ones whose outcome is not committed yet
 	ahead  []entry  // that come next, as they were read
+	vain   *Lease   // that was given back, and stands in the file of flights until the store knows when the host is due
 }
 
 // place is where a URL stands in the queue of its host.

@@ -147,6 +147,27 @@ func (f *Frontier) Return(l *Lease) {
 	defer f.flights.end([]*Lease{l}) // not with the lock held
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.giveBack(l)
+}
+
+// ReturnAsked is Return for a URL that may have been asked for, in vain: its host may be asked again at due. A start behind a crash knows
+// of it, as of a URL in flight, until the store has a due time of the host that is as late.
+func (f *Frontier) ReturnAsked(l *Lease, due time.Time) {
+	f.mu.Lock()
+	h := f.hosts[l.host]
+	h.due = max(h.due, f.later(due))
+	known := h.vain != nil
+	if !known {
+		h.vain = l
+	}
+	f.giveBack(l)
+	f.mu.Unlock()
+	if known { // one URL of a host is enough
+		f.flights.end([]*Lease{l})
+	}
+}
+
+func (f *Frontier) giveBack(l *Lease) {
 	h := f.hosts[l.host]
 	h.asked--
 	h.ahead = nil
