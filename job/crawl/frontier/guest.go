@@ -3,6 +3,7 @@ package frontier
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"time"
 
 	"holdfast/kernel/store"
@@ -11,6 +12,7 @@ import (
 // guest is a host that is asked for something that is in no queue.
 type guest struct {
 	busy bool
+	host *host // if it is busy, and known
 	due  int64 // in milliseconds
 }
 
@@ -84,15 +86,16 @@ func (f *Frontier) guest(queue string, now time.Time) (leave func(time.Time), wa
 			heap.Remove(&f.window, h.index)
 		}
 	}
-	f.guests[queue], g.busy = g, true
-	return func(due time.Time) { f.leave(g, h, due) }, 0, nil, nil
+	f.guests[queue], g.busy, g.host = g, true, h
+	return func(due time.Time) { f.leave(g, due) }, 0, nil, nil
 }
 
-// leave ends what guest began; h is nil if the host was not known.
-func (f *Frontier) leave(g *guest, h *host, due time.Time) {
+// leave ends what guest began.
+func (f *Frontier) leave(g *guest, due time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	g.busy, g.due = false, f.later(due)
+	h := g.host
+	g.busy, g.host, g.due = false, nil, f.later(due)
 	if h != nil {
 		h.asked--
 		h.due = max(h.due, g.due)
@@ -109,4 +112,30 @@ func (f *Frontier) leave(g *guest, h *host, due time.Time) {
 		}
 	}
 	f.tell()
+}
+
+// meet has a host, whose next URL is e, go on as the guest that it was before it was known. It returns true if it may not be asked for e
+// yet.
+func (f *Frontier) meet(h *host, e *entry) bool {
+	g := f.guests[e.item.Queue]
+	if g == nil {
+		return false
+	}
+	was := h.due
+	h.due = max(h.due, g.due)
+	if g.busy && g.host == nil {
+		g.host = h
+		h.asked++
+	}
+	full := h.asked >= f.opts.PerHost
+	switch {
+	case full:
+		heap.Remove(&f.window, h.index)
+	case h.due != was:
+		heap.Fix(&f.window, h.index)
+	default:
+		return false
+	}
+	h.ahead = slices.Insert(h.ahead, 0, *e)
+	return true
 }

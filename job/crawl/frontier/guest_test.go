@@ -3,6 +3,7 @@ package frontier
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -124,4 +125,38 @@ func TestGuestStays(t *testing.T) {
 		r.batch(func(b *Batch) error { return b.Done(l, Outcome{Status: 200, Due: r.now}) })
 	}
 	r.recount()
+}
+
+// TestGuestIsAdded: a host that is first met as a guest, and then has URLs, is asked by one at a time all the same, and not before its time.
+func TestGuestIsAdded(t *testing.T) {
+	for _, first := range []bool{true, false} { // it leaves before the URLs come
+		r := newRig(t, Options{})
+		leave, err := r.f.TryGuest(item(1, 1).Queue)
+		if leave == nil {
+			t.Fatal(err)
+		}
+		due := time.Now().Add(time.Hour)
+		if first {
+			leave(due)
+		}
+		r.add(item(1, 1), item(1, 2), item(2, 1))
+		var all []string
+		for l := r.take(); l != nil; l = r.take() {
+			all = append(all, l.URL)
+		}
+		if !slices.Equal(all, []string{item(2, 1).URL}) {
+			t.Errorf("left first: %v: %v are taken", first, all)
+		}
+		if !first {
+			leave(due)
+		}
+		if l := r.take(); l != nil {
+			t.Errorf("left first: %v: %s is taken before its time", first, l.URL)
+		}
+		r.now = due.Add(time.Second)
+		if l := r.take(); l == nil || l.URL != item(1, 1).URL {
+			t.Errorf("left first: %v: got %+v in its time", first, l)
+		}
+		r.recount()
+	}
 }

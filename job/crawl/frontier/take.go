@@ -63,6 +63,9 @@ func (f *Frontier) take(now time.Time) (l *Lease, wait time.Duration, news <-cha
 			f.forget(h)
 			continue
 		}
+		if f.meet(h, e) {
+			continue
+		}
 		l := &Lease{Item: e.item, Attempts: e.attempts, Since: now, host: h.id, source: e.source, at: e.place}
 		h.flying = append(h.flying, l)
 		f.flying.Add(1)
