@@ -163,7 +163,10 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 		return nil, err
 	}
 	if !resting {
-		if err := j.frontier.OpenFlights(filepath.Join(env.Dir, flightsFile), j.pauseOf); err != nil {
+		err := j.frontier.OpenFlights(filepath.Join(env.Dir, flightsFile), j.pauseOf)
+		if fault.Is(err, fault.Invalid) { // it costs a pause at most, and not the start
+			env.Log.Warn(err.Error())
+		} else if err != nil {
 			return nil, err
 		}
 		if j.room, err = roomAt(env, j.cfg.Archive.Dir); err != nil {

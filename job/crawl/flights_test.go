@@ -2,12 +2,15 @@ package crawl
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestPauseBehindCrash: a host that was asked when the crawl was killed is left alone for its delay first, and others are not.
@@ -58,5 +61,33 @@ func TestPauseBehindCrash(t *testing.T) {
 	}
 	if first[r.site.URL+"/b"] < pause*9/10 || first[other.URL+"/robots.txt"] > first[r.site.URL+"/b"] {
 		t.Errorf("they are asked after %v", first)
+	}
+}
+
+// TestFlightsAreNoFile: what is no file of URLs in flight, or is one that is far too large, keeps no crawl from its work.
+func TestFlightsAreNoFile(t *testing.T) {
+	for name, make := range map[string]func(path string) error{
+		"directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "with something in it"), 0o755) },
+		"pipe":      func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"too large": func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<40))
+		},
+	} {
+		r := newRig(t, map[string]string{"/": "home"})
+		var said strings.Builder
+		r.said = &said
+		path := filepath.Join(r.dir, flightsFile)
+		if err := make(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.run(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c := r.counts(); c.Done != 2 {
+			t.Errorf("%s: %+v", name, c)
+		}
+		if told := strings.Contains(said.String(), path); told != (name != "too large") {
+			t.Errorf("%s: the log says %s", name, said.String())
+		}
 	}
 }

@@ -188,3 +188,36 @@ func TestRobotsLedInVain(t *testing.T) {
 		return
 	}
 }
+
+// TestGuestIsRefused: a host to which a robots.txt leads, and that asks to be left alone, is.
+func TestGuestIsRefused(t *testing.T) {
+	r := newRig(t, nil)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Retry-After", "3000")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer other.Close()
+	site := httptest.NewServer(http.RedirectHandler(other.URL+"/robots.txt", http.StatusFound))
+	defer site.Close()
+	r.cfg.Seeds = []string{site.URL + "/robots.txt"}
+	j, end := r.open()
+	defer end()
+	l, err := j.frontier.Take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := j.visit(t.Context(), l, 0)
+	if err != nil || v.rules == nil || v.rules.State() != robots.Unreachable {
+		t.Fatal(v, err)
+	}
+	to, err := weburl.Parse(other.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leave, err := j.frontier.TryGuest(to.QueueKey()); leave != nil || err != nil {
+		t.Errorf("it may be asked again at once: %v", err)
+	}
+	if err := v.close(); err != nil {
+		t.Error(err)
+	}
+}

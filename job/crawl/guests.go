@@ -9,19 +9,23 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/weburl"
+	"holdfast/connector"
 )
 
 // longestGuest is how long a worker waits until a host may be asked to which the robots.txt of another one leads. The one that has
 // that in flight may itself wait for this one.
 const longestGuest = time.Minute
 
+// stay ends the asking of a host to which a robots.txt leads. took is how long that took; x what came, nil for nothing.
+type stay func(took time.Duration, x *connector.Exchange)
+
 // elsewhere waits until the host may be asked to which a robots.txt leads: as others are, one at a time, and not at once again. leave
-// is called with how long it took. pause is that of the host of v itself. Only some workers wait for others: if those do, an error
+// is called with what came of it. pause is that of the host of v itself. Only some workers wait for others: if those do, an error
 // says that it is to be tried later; an errLed, that it was tried often enough.
-func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time.Duration) (leave func(time.Duration), err error) {
+func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time.Duration) (leave stay, err error) {
 	queue := to.QueueKey()
 	if queue == v.lease.Queue {
-		return func(time.Duration) {}, sleep(ctx, pause)
+		return func(time.Duration, *connector.Exchange) {}, sleep(ctx, pause)
 	}
 	ends, err := j.frontier.TryGuest(queue)
 	if err == nil && ends == nil {
@@ -31,8 +35,13 @@ func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time
 		return nil, err
 	}
 	set := j.settingsFor(to)
-	return func(took time.Duration) {
+	return func(took time.Duration, x *connector.Exchange) {
 		pause := set.after(took)
+		if x != nil {
+			if wait, yes := refused(x, set); yes {
+				pause = max(pause, wait)
+			}
+		}
 		if r, ok, err := j.rulesFor(queue, set); err == nil && ok {
 			pause = max(pause, min(r.Delay(), set.maxCrawl))
 		}

@@ -178,13 +178,13 @@ func (j *Job) rulesFrom(status int, header http.Header, m *warc.Message, truncat
 
 // visitRobots asks a host for its rules, behind redirects too. The host is not asked for anything else before they are committed.
 func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set settings) *visit {
-	leave := func(time.Duration) {}
+	leave := stay(func(time.Duration, *connector.Exchange) {})
 	for n := 0; ; n++ {
 		var rules *rulesUntil // of this answer: until the last one is there, nothing is known
 		c := v.captures[len(v.captures)-1]
 		began := time.Now()
 		x, err := j.fetch(ctx, u, nil, nil, set)
-		leave(time.Since(began))
+		leave(time.Since(began), x)
 		if err != nil {
 			if noMatter(ctx, err) {
 				j.frontier.ReturnAsked(v.lease, time.Now().Add(set.after(time.Since(began))))

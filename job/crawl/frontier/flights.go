@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -26,12 +27,20 @@ type flights struct {
 // slotSize is how long a slot is: a URL and a zero byte. Of a longer one its front is there.
 const slotSize = 512
 
+// mostSlots is how many are read, of a file in which something else has written.
+const mostSlots = 1 << 16
+
 // fewSlots is for how many there is room from the beginning.
 const fewSlots = 256
 
 // OpenFlights has the URLs in flight be known to the next start, by a file. Hosts of those that the last one left behind are put off: wait
-// says the queue of a URL, and for how long from now on. It comes before any Take; CloseFlights goes with it.
+// says the queue of a URL, and for how long from now on. It comes before any Take; CloseFlights goes with it. What is no file is an
+// Invalid: nothing is changed then, and the crawl may go on without it.
 func (f *Frontier) OpenFlights(path string, wait func(url string) (queue string, d time.Duration, err error)) (err error) {
+	if is, err := os.Lstat(path); err == nil && !is.Mode().IsRegular() {
+		return fault.WithHint(fault.New(fault.Invalid, "%s is no file, but %s: the next start can't know which hosts were asked a moment "+
+			"before a crash", path, is.Mode().Type()), "remove it while the crawl does not run")
+	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return fmt.Errorf("open the file of URLs in flight: %w", err)
@@ -41,9 +50,9 @@ func (f *Frontier) OpenFlights(path string, wait func(url string) (queue string,
 			err = errors.Join(err, file.Close())
 		}
 	}()
-	b, err := os.ReadFile(path)
+	b, err := io.ReadAll(io.LimitReader(file, mostSlots*slotSize))
 	if err != nil {
-		return err
+		return fmt.Errorf("read the file of URLs in flight: %w", err)
 	}
 	waits := map[string]time.Duration{}
 	for ; len(b) >= slotSize; b = b[slotSize:] {
