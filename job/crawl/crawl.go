@@ -165,7 +165,7 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 	if !resting {
 		err := j.frontier.OpenFlights(filepath.Join(env.Dir, flightsFile), j.pauseOf)
 		if fault.Is(err, fault.Invalid) { // it costs a pause at most, and not the start
-			env.Log.Warn(err.Error())
+			env.Log.Warn(fmt.Sprintf("%v; %s", err, fault.HintOf(err)))
 		} else if err != nil {
 			return nil, err
 		}

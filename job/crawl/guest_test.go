@@ -157,7 +157,7 @@ func TestRobotsLedInVain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if leave, err := j.frontier.TryGuest(to.QueueKey()); leave == nil {
+	if leave, err := j.frontier.TryGuest(to.QueueKey(), to.String()); leave == nil {
 		t.Fatal(err)
 	}
 	for n := 1; ; n++ {
@@ -214,7 +214,7 @@ func TestGuestIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if leave, err := j.frontier.TryGuest(to.QueueKey()); leave != nil || err != nil {
+	if leave, err := j.frontier.TryGuest(to.QueueKey(), to.String()); leave != nil || err != nil {
 		t.Errorf("it may be asked again at once: %v", err)
 	}
 	if err := v.close(); err != nil {

@@ -27,9 +27,9 @@ func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time
 	if queue == v.lease.Queue {
 		return func(time.Duration, *connector.Exchange) {}, sleep(ctx, pause)
 	}
-	ends, err := j.frontier.TryGuest(queue)
+	ends, err := j.frontier.TryGuest(queue, to.String())
 	if err == nil && ends == nil {
-		ends, err = j.waitAsGuest(ctx, v.lease.Queue, queue)
+		ends, err = j.waitAsGuest(ctx, v.lease.Queue, to)
 	}
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time
 }
 
 // waitAsGuest waits for the host to, while from is asked for nothing else.
-func (j *Job) waitAsGuest(ctx context.Context, from, to string) (leave func(time.Time), err error) {
+func (j *Job) waitAsGuest(ctx context.Context, from string, to weburl.URL) (leave func(time.Time), err error) {
 	select {
 	case j.guests <- struct{}{}:
 		defer func() { <-j.guests }()
@@ -58,9 +58,9 @@ func (j *Job) waitAsGuest(ctx context.Context, from, to string) (leave func(time
 		return nil, fault.New(fault.Transient, "many wait until they may ask for a robots.txt")
 	}
 	err = fault.New(fault.Transient, "it waits for this one")
-	if j.led.begin(from, to) {
+	if j.led.begin(from, to.QueueKey()) {
 		waiting, cancel := context.WithTimeout(ctx, j.led.longest)
-		leave, err = j.frontier.Guest(waiting, to)
+		leave, err = j.frontier.Guest(waiting, to.QueueKey(), to.String())
 		cancel()
 		j.led.end(from)
 	}

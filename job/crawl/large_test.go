@@ -138,7 +138,7 @@ func TestNoRoomIsAsked(t *testing.T) {
 		if v, err := j.visit(t.Context(), l, 0); v != nil || err != nil {
 			t.Fatal(v, err)
 		}
-		if leave, err := j.frontier.TryGuest(l.Queue); leave != nil || err != nil {
+		if leave, err := j.frontier.TryGuest(l.Queue, l.URL); leave != nil || err != nil {
 			t.Errorf("%s: its host may be asked again at once: %v", path, err)
 		}
 		if n := j.frontier.Flying(); n != 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -90,23 +91,25 @@ func (f *Frontier) CloseFlights() error {
 	return f.flights.f.Close()
 }
 
-// putOff has hosts not be asked for some time, those that are known.
+// putOff has hosts not be asked for some time. Those that are not known may have been asked as guests, or come to be known.
 func (f *Frontier) putOff(waits map[string]time.Duration) error {
 	if len(waits) == 0 {
 		return nil
 	}
-	return f.st.Update(func(tx *store.Tx) error {
+	now := time.Now()
+	guests := map[string]*guest{}
+	err := f.st.Update(func(tx *store.Tx) error {
 		b, err := f.Begin(tx)
 		if err != nil {
 			return err
 		}
-		now := time.Now()
 		for queue, d := range waits {
 			id, known, err := hostID(tx, queue)
 			if err != nil {
 				return err
 			}
 			if !known {
+				guests[queue] = &guest{due: f.later(now.Add(d))}
 				continue
 			}
 			h, err := b.host(id)
@@ -117,6 +120,10 @@ func (f *Frontier) putOff(waits map[string]time.Duration) error {
 		}
 		return b.Write()
 	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.Copy(f.guests, guests)
+	return err
 }
 
 // begin notes a lease that was taken.

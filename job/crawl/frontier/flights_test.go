@@ -61,3 +61,52 @@ func TestReturnAsked(t *testing.T) {
 	}
 	r.recount()
 }
+
+// TestGuestBehindCrash: a host that was asked as a guest when the crawl was killed is left alone at the next start, known or not.
+func TestGuestBehindCrash(t *testing.T) {
+	r := newRig(t, Options{})
+	r.add(item(1, 1))
+	path := filepath.Join(t.TempDir(), "IN-FLIGHT")
+	if err := r.f.OpenFlights(path, nil); err != nil {
+		t.Fatal(err)
+	}
+	for h := range 4 {
+		leave, err := r.f.TryGuest(item(h, 1).Queue, item(h, 1).URL)
+		if leave == nil {
+			t.Fatal(err)
+		}
+		if h == 1 || h == 2 { // one that is known, and one that is not
+			leave(time.Now())
+		}
+	}
+	if err := r.f.CloseFlights(); err != nil {
+		t.Fatal(err)
+	}
+	r.again()
+	queues := map[string]string{}
+	for h := range 4 {
+		queues[item(h, 1).URL] = item(h, 1).Queue
+	}
+	asked := 0
+	if err := r.f.OpenFlights(path, func(url string) (string, time.Duration, error) {
+		asked++
+		return queues[url], time.Hour, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer r.f.CloseFlights()
+	if asked != 4 {
+		t.Errorf("%d hosts are known to have been asked", asked)
+	}
+	r.add(item(2, 1), item(3, 1), item(9, 1))
+	r.now = time.Now()
+	if l := r.take(); l == nil || l.URL != item(9, 1).URL {
+		t.Errorf("got %+v", l)
+	}
+	if l := r.take(); l != nil {
+		t.Errorf("%s at once", l.URL)
+	}
+	if leave, err := r.f.TryGuest(item(0, 1).Queue, item(0, 1).URL); leave != nil || err != nil {
+		t.Errorf("a guest at once: %v", err)
+	}
+}

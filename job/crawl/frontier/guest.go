@@ -14,19 +14,23 @@ type guest struct {
 	busy bool
 	host *host // if it is busy, and known
 	due  int64 // in milliseconds
+
+	// flight stands in the file of flights, so that a start behind a crash knows of the host: the store need not know when it is due.
+	flight *Lease
 }
 
 // mostGuests is how many hosts are known as guests before those are let go of that may be asked again.
 const mostGuests = 4096
 
 // Guest waits until a host may be asked, known or not, and has it count as asked until leave is called, once, which says when it may be
-// asked again. An error is that of ctx, or of the store. A host that a person holds is not asked.
-func (f *Frontier) Guest(ctx context.Context, queue string) (leave func(due time.Time), err error) {
+// asked again. url is what it is asked for. An error is that of ctx, of the store, or of the file of flights. A host that a person holds is
+// not asked.
+func (f *Frontier) Guest(ctx context.Context, queue, url string) (leave func(due time.Time), err error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		leave, wait, news, err := f.guest(queue, time.Now())
+		leave, wait, news, err := f.guest(queue, url, time.Now())
 		if leave != nil || err != nil {
 			return leave, err
 		}
@@ -41,13 +45,27 @@ func (f *Frontier) Guest(ctx context.Context, queue string) (leave func(due time
 }
 
 // TryGuest is Guest if the host may be asked at once; else leave is nil.
-func (f *Frontier) TryGuest(queue string) (leave func(due time.Time), err error) {
-	leave, _, _, err = f.guest(queue, time.Now())
+func (f *Frontier) TryGuest(queue, url string) (leave func(due time.Time), err error) {
+	leave, _, _, err = f.guest(queue, url, time.Now())
 	return leave, err
 }
 
 // guest asks a host, or says how long it may not be, unless there is news before.
-func (f *Frontier) guest(queue string, now time.Time) (leave func(time.Time), wait time.Duration, news <-chan struct{}, err error) {
+func (f *Frontier) guest(queue, url string, now time.Time) (leave func(time.Time), wait time.Duration, news <-chan struct{}, err error) {
+	g, wait, news, err := f.admit(queue, now)
+	if g == nil || err != nil {
+		return nil, wait, news, err
+	}
+	l := &Lease{Item: Item{URL: url}}
+	if err := f.flights.begin(l); err != nil {
+		f.leave(g, l, now)
+		return nil, 0, nil, err
+	}
+	return func(due time.Time) { f.leave(g, l, due) }, 0, nil, nil
+}
+
+// admit is guest without the file of flights.
+func (f *Frontier) admit(queue string, now time.Time) (g *guest, wait time.Duration, news <-chan struct{}, err error) {
 	var rec record
 	var id uint32
 	var known bool
@@ -62,8 +80,7 @@ func (f *Frontier) guest(queue string, now time.Time) (leave func(time.Time), wa
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	g := f.guests[queue]
-	if g == nil {
+	if g = f.guests[queue]; g == nil {
 		g = &guest{}
 	}
 	due := g.due
@@ -87,13 +104,20 @@ func (f *Frontier) guest(queue string, now time.Time) (leave func(time.Time), wa
 		}
 	}
 	f.guests[queue], g.busy, g.host = g, true, h
-	return func(due time.Time) { f.leave(g, due) }, 0, nil, nil
+	return g, 0, nil, nil
 }
 
-// leave ends what guest began.
-func (f *Frontier) leave(g *guest, due time.Time) {
+// leave ends what guest began; l is that in the file of flights.
+func (f *Frontier) leave(g *guest, l *Lease, due time.Time) {
+	var over []*Lease
+	defer func() { f.flights.end(over) }() // not with the lock held
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if g.flight == nil {
+		g.flight = l
+	} else { // one URL of a host is enough
+		over = append(over, l)
+	}
 	h := g.host
 	g.busy, g.host, g.due = false, nil, f.later(due)
 	if h != nil {
@@ -108,6 +132,9 @@ func (f *Frontier) leave(g *guest, due time.Time) {
 		for queue, g := range f.guests {
 			if !g.busy && g.due <= now {
 				delete(f.guests, queue)
+				if g.flight != nil {
+					over = append(over, g.flight)
+				}
 			}
 		}
 	}

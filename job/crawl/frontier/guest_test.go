@@ -16,7 +16,7 @@ func TestGuest(t *testing.T) {
 	r.add(item(1, 1), item(1, 2))
 	may := func(queue string) func(time.Time) {
 		t.Helper()
-		leave, err := r.f.TryGuest(queue)
+		leave, err := r.f.TryGuest(queue, "http://example.com/robots.txt")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,13 +58,13 @@ func TestGuestWaits(t *testing.T) {
 	r := newRig(t, Options{})
 	r.add(item(1, 1))
 	queue := item(1, 1).Queue
-	leave, err := r.f.Guest(t.Context(), queue)
+	leave, err := r.f.Guest(t.Context(), queue, item(1, 1).URL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() {
-		next, err := r.f.Guest(t.Context(), queue)
+		next, err := r.f.Guest(t.Context(), queue, item(1, 1).URL)
 		if err == nil {
 			next(time.Now())
 		}
@@ -79,7 +79,7 @@ func TestGuestWaits(t *testing.T) {
 	}
 	ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer stop()
-	if _, err := r.f.Guest(ctx, queue); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := r.f.Guest(ctx, queue, item(1, 1).URL); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v of a host that is held", err)
 	}
 }
@@ -93,7 +93,7 @@ func TestGuestStays(t *testing.T) {
 	l := r.take()
 	r.f.Release(l, late)
 	r.batch(func(b *Batch) error { return b.Done(l, Outcome{Status: 200, Due: late}) })
-	leave, err := r.f.TryGuest(item(1, 1).Queue)
+	leave, err := r.f.TryGuest(item(1, 1).Queue, item(1, 1).URL)
 	if leave == nil {
 		t.Fatal("the host may not be asked", err)
 	}
@@ -131,7 +131,7 @@ func TestGuestStays(t *testing.T) {
 func TestGuestIsAdded(t *testing.T) {
 	for _, first := range []bool{true, false} { // it leaves before the URLs come
 		r := newRig(t, Options{})
-		leave, err := r.f.TryGuest(item(1, 1).Queue)
+		leave, err := r.f.TryGuest(item(1, 1).Queue, item(1, 1).URL)
 		if leave == nil {
 			t.Fatal(err)
 		}
