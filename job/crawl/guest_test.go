@@ -199,7 +199,7 @@ func TestGuestIsRefused(t *testing.T) {
 	defer other.Close()
 	site := httptest.NewServer(http.RedirectHandler(other.URL+"/robots.txt", http.StatusFound))
 	defer site.Close()
-	r.cfg.Seeds = []string{site.URL + "/robots.txt"}
+	r.cfg.Seeds, r.cfg.Settings.DelayFactor = []string{site.URL + "/robots.txt"}, new(float64)
 	j, end := r.open()
 	defer end()
 	l, err := j.frontier.Take(t.Context())
