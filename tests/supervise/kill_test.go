@@ -85,7 +85,8 @@ func TestKilled(t *testing.T) {
 		s.write([]string{fmt.Sprintf("a hit %d", s.hits+1)}) // the last one: all before it is read
 		s.hits++
 	}
-	b.until("all is done", func() bool {
+	each := time.Duration(sources[0].hits+sources[1].hits) * 100 * time.Millisecond // on a machine that is busy
+	testenv.Until(t, soon+each, "all is done", func() bool {
 		for _, s := range sources {
 			done := map[string]bool{}
 			for _, a := range b.actions("rule", s.rule) {
