@@ -1,7 +1,6 @@
 package robots
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -66,8 +65,8 @@ func (a Answer) maxAge() time.Duration {
 func (a Answer) retryAfter(now time.Time) time.Duration {
 	value := strings.TrimSpace(a.Header.Get("Retry-After"))
 	wait := Again
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) { // then it is the largest
-		wait = time.Duration(seconds) * time.Second
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil { // a larger number makes no sense
+		wait = time.Duration(min(seconds, uint64(Validity/time.Second))) * time.Second
 	} else if at, err := http.ParseTime(value); err == nil {
 		if its, err := http.ParseTime(a.Header.Get("Date")); err == nil {
 			now = its

@@ -305,8 +305,8 @@ func refused(x *connector.Exchange, set settings) (wait time.Duration, yes bool)
 	}
 	wait = set.retryAfter
 	text := x.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) { // then it is the largest
-		wait = time.Duration(seconds) * time.Second
+	if seconds, err := strconv.ParseUint(text, 10, 64); err == nil { // a larger number makes no sense
+		wait = time.Duration(min(seconds, uint64(frontier.Longest/time.Second))) * time.Second
 	} else if at, err := http.ParseTime(text); err == nil {
 		now := time.Now()
 		if its, err := http.ParseTime(x.Header.Get("Date")); err == nil { // by its clock, which may be wrong, or ours
