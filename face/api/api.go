@@ -19,6 +19,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -79,6 +80,19 @@ func (c *call) number(name string, otherwise uint64) (uint64, error) {
 		return 0, fault.New(fault.Invalid, "%s: want a number, got %q", name, s)
 	}
 	return n, nil
+}
+
+// body reads the JSON that comes with a request; without any, v stays as it is. A key that is not known is refused: with a mistyped
+// one the order would be about all.
+func (c *call) body(v any) error {
+	d := json.NewDecoder(c.Body)
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{}) // it has come: what follows may take its time
+	if err != nil && err != io.EOF {
+		return fault.New(fault.Invalid, "read request: %w", err)
+	}
+	return nil
 }
 
 func (c *call) flag(name string) bool { return c.FormValue(name) == "true" }

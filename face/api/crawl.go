@@ -2,11 +2,7 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"io"
-	"net/http"
 	"path/filepath"
-	"time"
 
 	"holdfast/app"
 	"holdfast/base/fault"
@@ -39,14 +35,10 @@ func crawlRoutes(d *app.Desk) map[string]work {
 	}
 }
 
-// crawlOrder reads what is ordered of a crawl. A key that is not known is refused: with a mistyped host more would be deleted.
+// crawlOrder reads what is ordered of a crawl.
 func (c *call) crawlOrder() (o app.CrawlOrder, err error) {
-	body := json.NewDecoder(c.Body)
-	body.DisallowUnknownFields()
-	err = body.Decode(&o)
-	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{}) // it has come: what follows may take its time
-	if err != nil && err != io.EOF {
-		return o, fault.New(fault.Invalid, "read request: %w", err)
+	if err := c.body(&o); err != nil {
+		return o, err
 	}
 	for _, p := range o.Files {
 		if !filepath.IsAbs(p) {

@@ -2,10 +2,7 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"io"
 	"maps"
-	"net/http"
 	"path/filepath"
 	"time"
 
@@ -212,13 +209,8 @@ type Order struct {
 // order reads what is ordered. A key that is not known is refused: with a mistyped bound a replay would have
 // none.
 func (c *call) order() (o Order, err error) {
-	body := json.NewDecoder(c.Body)
-	body.DisallowUnknownFields()
-	err = body.Decode(&o)
-	// It has come: what follows may take its time.
-	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
-	if err != nil && err != io.EOF {
-		return o, fault.New(fault.Invalid, "read request: %w", err)
+	if err := c.body(&o); err != nil {
+		return o, err
 	}
 	for _, p := range []string{o.Dir, o.File} {
 		if p != "" && !filepath.IsAbs(p) {

@@ -2,9 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"io"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -46,8 +43,8 @@ func superviseRoutes(d *app.Desk) map[string]work {
 			return map[string]any{"rules": all}, err
 		},
 		"POST /api/v1/jobs/{job}/supervise/{order}": func(ctx context.Context, c *call) (any, error) {
-			o, err := c.superviseOrder()
-			if err != nil {
+			var o SuperviseOrder
+			if err := c.body(&o); err != nil {
 				return nil, err
 			}
 			name := c.PathValue("order")
@@ -87,16 +84,4 @@ func (o SuperviseOrder) words(name string) ([]string, bool) {
 		return []string{o.Action}, true
 	}
 	return nil, false
-}
-
-// superviseOrder reads what is ordered. A key that is not known is refused: with a mistyped rule all would be silenced.
-func (c *call) superviseOrder() (o SuperviseOrder, err error) {
-	body := json.NewDecoder(c.Body)
-	body.DisallowUnknownFields()
-	err = body.Decode(&o)
-	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{}) // it has come: what follows may take its time
-	if err != nil && err != io.EOF {
-		return o, fault.New(fault.Invalid, "read request: %w", err)
-	}
-	return o, nil
 }

@@ -107,7 +107,9 @@ func (f *face) rulesCheck() *cobra.Command {
 }
 
 // counted is a number with its noun.
-func counted(n int, noun string) string { return count(n) + " " + plural(n, noun) }
+func counted[T int | int64 | uint64](n T, noun string) string {
+	return count(n) + " " + plural(n, noun)
+}
 
 func (f *face) rulesCheckJSON(set *app.Rules, err error) error {
 	answer := struct {
@@ -248,7 +250,7 @@ func (f *face) showWould(w app.Would) {
 }
 
 func (f *face) showTried(t app.Tried) {
-	fmt.Fprintf(f.out, "\n%s and %s", counted64(t.Lines, "line"), counted64(t.Looks, "look"))
+	fmt.Fprintf(f.out, "\n%s and %s", counted(t.Lines, "line"), counted(t.Looks, "look"))
 	if !t.From.IsZero() {
 		fmt.Fprintf(f.out, " from %s to %s", t.From.Local().Format("2006-01-02 15:04"), t.To.Local().Format("2006-01-02 15:04"))
 	}
@@ -259,7 +261,13 @@ func (f *face) showTried(t app.Tried) {
 	}
 }
 
-func counted64(n int64, noun string) string { return count(n) + " " + plural(n, noun) }
+// titled is the name of a rule, with its mode where that is none that acts.
+func titled(r app.RuleStatus) string {
+	if r.Mode == "live" {
+		return r.Name
+	}
+	return r.Name + " (" + string(r.Mode) + ")"
+}
 
 // ruleTable shows how often what became of rules.
 func (f *face) ruleTable(rules []app.RuleStatus) {
@@ -269,12 +277,8 @@ func (f *face) ruleTable(rules []app.RuleStatus) {
 		for _, o := range []string{"cooldown", "limit", "silence", "stale"} {
 			suppressed += r.Became[o]
 		}
-		name := r.Name
-		if r.Mode != "live" {
-			name += " (" + string(r.Mode) + ")"
-		}
 		acted := r.Became["acted"] + r.Became["shadow"]
-		t.add(name, count(r.Matched), count(acted), count(suppressed), count(r.Became["unmet"]), count(r.Became["refused"]),
+		t.add(titled(r), count(r.Matched), count(acted), count(suppressed), count(r.Became["unmet"]), count(r.Became["refused"]),
 			count(r.Failed), ago(r.Seen, time.Now()))
 	}
 	t.write(f.out, "")
@@ -318,11 +322,7 @@ func (f *face) showRules(all []app.RuleStatus, counts bool) error {
 		if i > 0 {
 			fmt.Fprintln(f.out)
 		}
-		head := r.Name
-		if r.Mode != "live" {
-			head += " (" + string(r.Mode) + ")"
-		}
-		fmt.Fprintf(f.out, "%s\n", head)
+		fmt.Fprintln(f.out, titled(r))
 		f.row("trigger", r.Trigger)
 		f.row("condition", r.Condition)
 		f.row("action", r.Action)
@@ -348,7 +348,7 @@ func soFar(r app.RuleStatus) string {
 		}
 	}
 	if r.Failed > 0 {
-		text += "; " + counted(int(r.Failed), "action") + " failed"
+		text += "; " + counted(r.Failed, "action") + " failed"
 	}
 	if !r.Seen.IsZero() {
 		text += "; last " + ago(r.Seen, time.Now())
