@@ -26,6 +26,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/fault"
+	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/connector/clickhouse"
 	"holdfast/connector/files"
@@ -132,9 +133,9 @@ func kindOf[C, T any](name string, zero C, validate func(C) []error, extra func(
 		},
 		decode: func(d *decoder, e entry, path string) any {
 			var c C
-			before := len(d.mistakes)
-			d.decode(e.value, reflect.ValueOf(&c).Elem(), path)
-			if len(d.mistakes) == before { // half a configuration would be blamed for its holes
+			before := len(d.Mistakes)
+			d.Decode(e.Value, reflect.ValueOf(&c).Elem(), path)
+			if len(d.Mistakes) == before { // half a configuration would be blamed for its holes
 				errs := validate(c)
 				if extra != nil {
 					errs = append(errs, extra(c)...)
@@ -183,21 +184,21 @@ var listIndex = regexp.MustCompile(`\[\d+\].*`)
 
 // complain keeps a connector's complaint.
 func (d *decoder) complain(e entry, path string, err error) {
-	d.mistakes = append(d.mistakes, d.complaint(e, path, err))
+	d.Mistakes = append(d.Mistakes, d.complaint(e, path, err))
 }
 
 // complaint is what a connector says, at the line of the key that it speaks of.
 func (d *decoder) complaint(e entry, path string, err error) Mistake {
 	key, text := keyed(err)
-	at := ast.Node(e.at)
-	if !empty(e.value) {
-		at = e.value
+	at := ast.Node(e.At)
+	if !strictyaml.Empty(e.Value) {
+		at = e.Value
 	}
 	if key != "" {
-		path = join(path, key)
+		path = strictyaml.Join(path, key)
 		at = d.at(at, strings.Split(listIndex.ReplaceAllString(key, ""), ".")...)
 	}
-	return d.mistake(at, path, "%s", text)
+	return d.MistakeAt(at, path, "%s", text)
 }
 
 // opener returns how to open the configuration c of the kind with that name.

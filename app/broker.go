@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/secret"
+	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/connector/nats"
 	"holdfast/connector/redis"
@@ -42,26 +43,26 @@ const embeddedBroker = "embedded"
 var brokerKinds = []string{embeddedBroker, "nats", "redis"}
 
 func (b *broker) decode(d *decoder, n ast.Node, path string) {
-	kind, _, ok := d.one(entry{at: n, value: n}, path, "kind of broker", brokerKinds, nil)
+	kind, _, ok := d.one(entry{At: n, Value: n}, path, "kind of broker", brokerKinds, nil)
 	if !ok {
 		return
 	}
-	b.kind, path = kind.key, join(path, kind.key)
-	before := len(d.mistakes)
-	switch kind.key {
+	b.kind, path = kind.Key, strictyaml.Join(path, kind.Key)
+	before := len(d.Mistakes)
+	switch kind.Key {
 	case embeddedBroker:
-		d.decode(kind.value, reflect.ValueOf(&b.embedded).Elem(), path)
+		d.Decode(kind.Value, reflect.ValueOf(&b.embedded).Elem(), path)
 		if why := checkBrokerListen(b.embedded); why != "" {
-			d.bad(d.at(kind.value, "listen"), join(path, "listen"), "%s", why)
+			d.Bad(d.at(kind.Value, "listen"), strictyaml.Join(path, "listen"), "%s", why)
 		}
 	case "nats":
-		d.decode(kind.value, reflect.ValueOf(&b.nats).Elem(), path)
-		if len(d.mistakes) == before {
+		d.Decode(kind.Value, reflect.ValueOf(&b.nats).Elem(), path)
+		if len(d.Mistakes) == before {
 			d.complainAll(kind, path, b.nats.Validate())
 		}
 	case "redis":
-		d.decode(kind.value, reflect.ValueOf(&b.redis).Elem(), path)
-		if len(d.mistakes) == before {
+		d.Decode(kind.Value, reflect.ValueOf(&b.redis).Elem(), path)
+		if len(d.Mistakes) == before {
 			d.complainAll(kind, path, b.redis.Validate())
 		}
 	}

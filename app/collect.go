@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/fault"
+	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/job/collect"
 	"holdfast/kernel/engine"
@@ -95,13 +96,13 @@ const maxRetry = time.Hour
 
 func (r retry) check(d *decoder, n ast.Node, path string) {
 	if r.Initial < 0 || r.Max < 0 || r.Max > 0 && r.Max < orElse(r.Initial, 100*time.Millisecond) {
-		d.bad(n, path, "want a max that is not below initial (default 100ms), and neither below 0")
+		d.Bad(n, path, "want a max that is not below initial (default 100ms), and neither below 0")
 	}
 	if longest := max(r.Initial, r.Max); longest > maxRetry {
-		d.bad(n, path, "want pauses of at most %v, got %v: a sink that is back would wait for them", maxRetry, longest)
+		d.Bad(n, path, "want pauses of at most %v, got %v: a sink that is back would wait for them", maxRetry, longest)
 	}
 	if j := r.Jitter; j != nil && (*j < 0 || *j > 1) {
-		d.bad(d.at(n, "jitter"), path+".jitter", "want a number from 0 to 1, got %v", *j)
+		d.Bad(d.at(n, "jitter"), path+".jitter", "want a number from 0 to 1, got %v", *j)
 	}
 }
 
@@ -117,30 +118,30 @@ func (r retry) terms() collect.Retry {
 type sinkList []sink
 
 func (s *source) decode(d *decoder, n ast.Node, path string) {
-	kind, _, ok := d.one(entry{at: n, value: n}, path, "kind of source", kindNames(sources), nil)
+	kind, _, ok := d.one(entry{At: n, Value: n}, path, "kind of source", kindNames(sources), nil)
 	if !ok {
 		return
 	}
-	k := sources[slices.Index(kindNames(sources), kind.key)]
-	path = join(path, kind.key)
+	k := sources[slices.Index(kindNames(sources), kind.Key)]
+	path = strictyaml.Join(path, kind.Key)
 	c := k.decode(d, kind, path)
-	s.kind, s.open = kind.key, k.with(c)
+	s.kind, s.open = kind.Key, k.with(c)
 	for _, w := range warnings(c) {
 		s.warnings = append(s.warnings, d.complaint(kind, path, w))
 	}
 }
 
 func (l *sinkList) decode(d *decoder, n ast.Node, path string) {
-	entries, ok := d.entries(n, path)
+	entries, ok := d.Entries(n, path)
 	if !ok {
 		return
 	}
 	for _, e := range entries {
-		if why := badName("sink", e.key); why != "" {
-			d.bad(e.at, path, "%s", why)
+		if why := badName("sink", e.Key); why != "" {
+			d.Bad(e.At, path, "%s", why)
 			continue
 		}
-		d.sink(l, e, join(path, e.key))
+		d.sink(l, e, strictyaml.Join(path, e.Key))
 	}
 }
 
@@ -153,41 +154,41 @@ func (d *decoder) sink(l *sinkList, e entry, path string) {
 		return
 	}
 	var t terms
-	entries, _ := d.entries(e.value, path)
+	entries, _ := d.Entries(e.Value, path)
 	for _, k := range entries {
-		switch p := join(path, k.key); k.key {
+		switch p := strictyaml.Join(path, k.Key); k.Key {
 		case "batch":
-			d.decode(k.value, reflect.ValueOf(&t.Batch).Elem(), p)
+			d.Decode(k.Value, reflect.ValueOf(&t.Batch).Elem(), p)
 			if t.Batch.Rows < 0 {
-				d.bad(d.at(k.value, "rows"), p+".rows", "want a number from 1, got %d", t.Batch.Rows)
+				d.Bad(d.at(k.Value, "rows"), p+".rows", "want a number from 1, got %d", t.Batch.Rows)
 			}
 			if t.Batch.Every < 0 {
-				d.bad(d.at(k.value, "every"), p+".every", "want a time that is not below 0, got %v", t.Batch.Every)
+				d.Bad(d.at(k.Value, "every"), p+".every", "want a time that is not below 0, got %v", t.Batch.Every)
 			}
 		case "retry":
-			d.decode(k.value, reflect.ValueOf(&t.Retry).Elem(), p)
-			t.Retry.check(d, k.value, p)
+			d.Decode(k.Value, reflect.ValueOf(&t.Retry).Elem(), p)
+			t.Retry.check(d, k.Value, p)
 		case "limit":
-			d.decode(k.value, reflect.ValueOf(&t.Limit).Elem(), p)
+			d.Decode(k.Value, reflect.ValueOf(&t.Limit).Elem(), p)
 		case "soft":
-			d.decode(k.value, reflect.ValueOf(&t.Soft).Elem(), p)
+			d.Decode(k.Value, reflect.ValueOf(&t.Soft).Elem(), p)
 		case "policy":
-			d.decode(k.value, reflect.ValueOf(&t.Policy).Elem(), p)
-			d.policy(k.value, p, t.Policy)
+			d.Decode(k.Value, reflect.ValueOf(&t.Policy).Elem(), p)
+			d.policy(k.Value, p, t.Policy)
 		}
 	}
 	if t.Limit > 0 && t.Soft >= t.Limit {
-		d.bad(d.at(e.value, "soft"), join(path, "soft"), "want less than limit, where policy acts")
+		d.Bad(d.at(e.Value, "soft"), strictyaml.Join(path, "soft"), "want less than limit, where policy acts")
 	}
 	if t.Policy == string(collect.Expire) && t.Limit == 0 {
-		d.bad(d.at(e.value, "policy"), join(path, "policy"), "expire needs a limit beside it")
+		d.Bad(d.at(e.Value, "policy"), strictyaml.Join(path, "policy"), "expire needs a limit beside it")
 	}
-	k := sinks[slices.Index(kindNames(sinks), kind.key)]
-	c := k.decode(d, kind, join(path, kind.key))
+	k := sinks[slices.Index(kindNames(sinks), kind.Key)]
+	c := k.decode(d, kind, strictyaml.Join(path, kind.Key))
 	if i := slices.IndexFunc(*l, func(s sink) bool { return s.table == table(c) }); i >= 0 {
-		d.bad(e.at, path, "sink %s writes to the same table; want one sink for each", (*l)[i].name)
+		d.Bad(e.At, path, "sink %s writes to the same table; want one sink for each", (*l)[i].name)
 	}
-	*l = append(*l, sink{name: e.key, kind: kind.key, table: table(c), batch: t.Batch, limit: t.Limit,
+	*l = append(*l, sink{name: e.Key, kind: kind.Key, table: table(c), batch: t.Batch, limit: t.Limit,
 		soft: t.Soft, policy: collect.Policy(t.Policy), retry: t.Retry,
 		open: k.with(c)})
 }
@@ -195,45 +196,45 @@ func (d *decoder) sink(l *sinkList, e entry, path string) {
 // policy refuses what is none.
 func (d *decoder) policy(n ast.Node, path, p string) {
 	if p != string(collect.Hold) && p != string(collect.Expire) {
-		d.bad(n, path, "want hold or expire, got %q", p)
+		d.Bad(n, path, "want hold or expire, got %q", p)
 	}
 }
 
 func (q quota) check(d *decoder, job []entry, path string) {
-	i := slices.IndexFunc(job, func(e entry) bool { return e.key == "quota" })
+	i := slices.IndexFunc(job, func(e entry) bool { return e.Key == "quota" })
 	if i < 0 {
 		return
 	}
-	n := job[i].value
+	n := job[i].Value
 	if q.Policy != "" {
-		d.policy(d.at(n, "policy"), join(path, "policy"), q.Policy)
+		d.policy(d.at(n, "policy"), strictyaml.Join(path, "policy"), q.Policy)
 		if q.Hard == 0 {
-			d.bad(d.at(n, "policy"), join(path, "policy"), "a policy needs a hard mark beside it")
+			d.Bad(d.at(n, "policy"), strictyaml.Join(path, "policy"), "a policy needs a hard mark beside it")
 		}
 	}
 	if q.Hard > 0 && q.Soft >= q.Hard {
-		d.bad(d.at(n, "soft"), join(path, "soft"), "want less than hard, where policy acts")
+		d.Bad(d.at(n, "soft"), strictyaml.Join(path, "soft"), "want less than hard, where policy acts")
 	}
 }
 
 func (c *collectConfig) check(d *decoder, n ast.Node, path string) {
-	entries, ok := d.entries(n, path)
+	entries, ok := d.Entries(n, path)
 	if !ok {
 		return
 	}
-	c.Quota.check(d, entries, join(path, "quota"))
+	c.Quota.check(d, entries, strictyaml.Join(path, "quota"))
 	for _, key := range []string{"source", "sinks"} {
-		if !slices.ContainsFunc(entries, func(e entry) bool { return e.key == key && !empty(e.value) }) {
-			d.bad(n, path, "%s is missing", key)
+		if !slices.ContainsFunc(entries, func(e entry) bool { return e.Key == key && !strictyaml.Empty(e.Value) }) {
+			d.Bad(n, path, "%s is missing", key)
 		}
 	}
 	for i, name := range c.Forget {
-		at, p := d.at(n, "forget"), fmt.Sprintf("%s[%d]", join(path, "forget"), i)
+		at, p := d.at(n, "forget"), fmt.Sprintf("%s[%d]", strictyaml.Join(path, "forget"), i)
 		if why := badName("sink", name); why != "" {
-			d.bad(at, p, "%s", why)
+			d.Bad(at, p, "%s", why)
 		} else if slices.ContainsFunc(c.Sinks, func(s sink) bool { return s.name == name }) {
 			// Else the rows that wait for it would go on the day that it leaves the file by mistake.
-			d.bad(at, p, "%s is configured; forget is for sinks that are not any more", name)
+			d.Bad(at, p, "%s is configured; forget is for sinks that are not any more", name)
 		}
 	}
 }

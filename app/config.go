@@ -18,6 +18,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/secret"
+	"holdfast/base/strictyaml"
 	"holdfast/base/web"
 )
 
@@ -88,16 +89,16 @@ func badName(what, name string) string {
 }
 
 func (l *jobList) decode(d *decoder, n ast.Node, path string) {
-	entries, ok := d.entries(n, path)
+	entries, ok := d.Entries(n, path)
 	if !ok {
 		return
 	}
 	for _, e := range entries {
-		if why := badName("job", e.key); why != "" {
-			d.bad(e.at, path, "%s", why)
+		if why := badName("job", e.Key); why != "" {
+			d.Bad(e.At, path, "%s", why)
 			continue
 		}
-		if job, ok := d.job(e, join(path, e.key)); ok {
+		if job, ok := d.job(e, strictyaml.Join(path, e.Key)); ok {
 			*l = append(*l, job)
 		}
 	}
@@ -113,51 +114,51 @@ func (d *decoder) job(e entry, path string) (Job, bool) {
 	if !ok {
 		return Job{}, false
 	}
-	i := slices.Index(names, kind.key)
+	i := slices.Index(names, kind.Key)
 	work := jobs[i].config()
-	path = join(path, kind.key)
-	d.decode(kind.value, reflect.ValueOf(work).Elem(), path)
-	if empty(kind.value) {
-		d.bad(at, path, "there is nothing below it")
+	path = strictyaml.Join(path, kind.Key)
+	d.Decode(kind.Value, reflect.ValueOf(work).Elem(), path)
+	if strictyaml.Empty(kind.Value) {
+		d.Bad(at, path, "there is nothing below it")
 		return Job{}, false
 	}
-	work.check(d, kind.value, path)
-	return Job{Name: e.key, Kind: kind.key, Text: d.masked(e.value), work: work,
-		sum: d.sum(e.value)}, true
+	work.check(d, kind.Value, path)
+	return Job{Name: e.Key, Kind: kind.Key, Text: d.masked(e.Value), work: work,
+		sum: d.sum(e.Value)}, true
 }
 
 // one returns the only entry of a mapping whose key is in names; entries in besides are passed
 // over.
 func (d *decoder) one(e entry, path, what string, names, besides []string) (kind entry, at ast.Node,
 	ok bool) {
-	entries, ok := d.entries(e.value, path)
+	entries, ok := d.Entries(e.Value, path)
 	if !ok {
 		return entry{}, nil, false
 	}
 	found := 0
 	for _, k := range entries {
 		switch {
-		case slices.Contains(names, k.key):
+		case slices.Contains(names, k.Key):
 			if found++; found == 1 {
 				kind = k
 				continue
 			}
-			d.bad(k.at, path, "there is a second %s; want one", what)
-		case !slices.Contains(besides, k.key):
-			d.unknown(k.at, path, k.key, append(slices.Clone(names), besides...))
+			d.Bad(k.At, path, "there is a second %s; want one", what)
+		case !slices.Contains(besides, k.Key):
+			d.Unknown(k.At, path, k.Key, append(slices.Clone(names), besides...))
 		}
 	}
 	if found == 0 {
 		if len(entries) == 0 || allKnown(entries, besides) {
-			d.bad(e.at, path, "the %s is missing; want one of: %s", what, strings.Join(names, ", "))
+			d.Bad(e.At, path, "the %s is missing; want one of: %s", what, strings.Join(names, ", "))
 		}
 		return entry{}, nil, false
 	}
-	return kind, kind.at, true
+	return kind, kind.At, true
 }
 
 func allKnown(entries []entry, names []string) bool {
-	return !slices.ContainsFunc(entries, func(e entry) bool { return !slices.Contains(names, e.key) })
+	return !slices.ContainsFunc(entries, func(e entry) bool { return !slices.Contains(names, e.Key) })
 }
 
 // masked returns the tree below n as YAML: variables as they are written, literal secrets hidden.
@@ -166,7 +167,7 @@ func (d *decoder) masked(n ast.Node) string {
 		if d.hidden[n] {
 			return secret.Text("x").String()
 		}
-		s, _ := text(n)
+		s, _ := strictyaml.Text(n)
 		return s
 	}))
 	if err != nil {
@@ -178,7 +179,7 @@ func (d *decoder) masked(n ast.Node) string {
 // sum is the hash of the tree below n, with all that variables and literal secrets stand for.
 func (d *decoder) sum(n ast.Node) [sha256.Size]byte {
 	b, _ := yaml.Marshal(d.plain(n, func(n ast.Node) string { // of strings alone: it can't fail
-		s, _ := text(n)
+		s, _ := strictyaml.Text(n)
 		return variable.ReplaceAllStringFunc(s, func(m string) string {
 			v, _ := d.env(m[2 : len(m)-1])
 			return v
@@ -189,15 +190,15 @@ func (d *decoder) sum(n ast.Node) [sha256.Size]byte {
 
 // plain is the tree below n, each word as word gives it.
 func (d *decoder) plain(n ast.Node, word func(ast.Node) string) any {
-	n = d.resolve(n)
+	n = d.Resolve(n)
 	switch t := n.(type) {
 	case nil, *ast.NullNode:
 		return nil
 	case *ast.MappingNode, *ast.MappingValueNode:
 		out := yaml.MapSlice{}
-		entries, _ := d.entries(t, "")
+		entries, _ := d.Entries(t, "")
 		for _, e := range entries {
-			out = append(out, yaml.MapItem{Key: e.key, Value: d.plain(e.value, word)})
+			out = append(out, yaml.MapItem{Key: e.Key, Value: d.plain(e.Value, word)})
 		}
 		return out
 	case *ast.SequenceNode:
@@ -244,15 +245,15 @@ func leniently(name string) (string, bool) {
 
 // Parse reads a configuration from its text; env gives the values of ${NAME}.
 func Parse(file string, text []byte, env func(string) (string, bool)) (*Config, error) {
-	d := &decoder{file: file, env: env}
+	d := newDecoder(file, env)
 	c := &Config{}
-	root := d.parse(text)
+	root := d.Parse(text)
 	if root == nil {
-		return nil, d.mistakes.err()
+		return nil, d.Mistakes.Err()
 	}
-	d.decode(root, reflect.ValueOf(c).Elem(), "")
+	d.Decode(root, reflect.ValueOf(c).Elem(), "")
 	c.check(d, root)
-	if err := d.mistakes.err(); err != nil {
+	if err := d.Mistakes.Err(); err != nil {
 		return nil, err
 	}
 	return c.withDefaults(), nil
@@ -261,58 +262,58 @@ func Parse(file string, text []byte, env func(string) (string, bool)) (*Config, 
 // at returns the value below the keys from n on, n itself as far as they are not there.
 func (d *decoder) at(n ast.Node, keys ...string) ast.Node {
 	for _, key := range keys {
-		entries, ok := d.entries(n, "")
+		entries, ok := d.Entries(n, "")
 		if !ok {
 			return n
 		}
-		i := slices.IndexFunc(entries, func(e entry) bool { return e.key == key })
+		i := slices.IndexFunc(entries, func(e entry) bool { return e.Key == key })
 		if i < 0 {
 			return n
 		}
-		if n = entries[i].value; empty(n) {
-			return entries[i].at
+		if n = entries[i].Value; strictyaml.Empty(n) {
+			return entries[i].At
 		}
 	}
 	return n
 }
 
 func (c *Config) check(d *decoder, root ast.Node) {
-	entries, ok := d.entries(root, "")
+	entries, ok := d.Entries(root, "")
 	if ok && !slices.ContainsFunc(entries, func(e entry) bool {
-		return e.key == "jobs" &&
-			!empty(e.value)
+		return e.Key == "jobs" &&
+			!strictyaml.Empty(e.Value)
 	}) {
-		d.bad(root, "jobs", "there is no job")
+		d.Bad(root, "jobs", "there is no job")
 	}
 	c.checkStdin(d, root)
 	c.checkStreams(d, root)
 	if why := checkListen(c.Listen, c.Token != ""); why != "" {
-		d.bad(d.at(root, "listen"), "listen", "%s", why)
+		d.Bad(d.at(root, "listen"), "listen", "%s", why)
 	}
 	switch {
 	case c.ReadToken == "":
 	case c.Token == "":
-		d.bad(d.at(root, "read_token"), "read_token", "needs a token beside it: without one everybody may ask")
+		d.Bad(d.at(root, "read_token"), "read_token", "needs a token beside it: without one everybody may ask")
 	case c.ReadToken == c.Token:
-		d.bad(d.at(root, "read_token"), "read_token", "is the token itself, which may do everything")
+		d.Bad(d.at(root, "read_token"), "read_token", "is the token itself, which may do everything")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Notify)) {
 		if why := checkNotify(c.Notify[name]); why != "" {
-			d.bad(d.at(root, "notify", name), "notify."+name, "%s", why)
+			d.Bad(d.at(root, "notify", name), "notify."+name, "%s", why)
 		}
 	}
 	if why := c.Alerts.checkSummary(); why != "" {
-		d.bad(d.at(root, "alerts", "summary"), "alerts.summary", "%s", why)
+		d.Bad(d.at(root, "alerts", "summary"), "alerts.summary", "%s", why)
 	}
 	if c.Alerts.Silence < 0 {
-		d.bad(d.at(root, "alerts", "silence"), "alerts.silence", "want a number from 1, got %d", c.Alerts.Silence)
+		d.Bad(d.at(root, "alerts", "silence"), "alerts.silence", "want a number from 1, got %d", c.Alerts.Silence)
 	}
 	if c.Checkpoints.Keep < 0 {
-		d.bad(d.at(root, "checkpoints", "keep"), "checkpoints.keep", "want a number from 1, got %d",
+		d.Bad(d.at(root, "checkpoints", "keep"), "checkpoints.keep", "want a number from 1, got %d",
 			c.Checkpoints.Keep)
 	}
 	if c.Disk.Soft != 0 && c.Disk.Hard > c.Disk.Soft {
-		d.bad(d.at(root, "disk", "hard"), "disk.hard", "is above disk.soft; want less")
+		d.Bad(d.at(root, "disk", "hard"), "disk.hard", "is above disk.soft; want less")
 	}
 }
 
@@ -327,7 +328,7 @@ func (c *Config) checkStdin(d *decoder, root ast.Node) {
 			first = j.Name
 		default:
 			keys := []string{"jobs", j.Name, j.Kind, "source"}
-			d.bad(d.at(root, keys...), strings.Join(keys, "."), "job %s reads standard input already, and a process "+
+			d.Bad(d.at(root, keys...), strings.Join(keys, "."), "job %s reads standard input already, and a process "+
 				"has one; give another job a file, or a process of its own", first)
 		}
 	}

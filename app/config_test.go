@@ -172,11 +172,11 @@ func TestAnchorsStandForWhatTheyName(t *testing.T) {
 	var list struct {
 		List []string `yaml:"list"`
 	}
-	d := &decoder{file: "b.yaml", env: env}
-	root := d.parse([]byte("list: [&a one, *a, &a two, *a]"))
-	d.decode(root, reflect.ValueOf(&list).Elem(), "")
-	if got := strings.Join(list.List, " "); got != "one one two two" || len(d.mistakes) > 0 {
-		t.Errorf("got %s, %v", got, d.mistakes)
+	d := newDecoder("b.yaml", env)
+	root := d.Parse([]byte("list: [&a one, *a, &a two, *a]"))
+	d.Decode(root, reflect.ValueOf(&list).Elem(), "")
+	if got := strings.Join(list.List, " "); got != "one one two two" || len(d.Mistakes) > 0 {
+		t.Errorf("got %s, %v", got, d.Mistakes)
 	}
 }
 

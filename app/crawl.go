@@ -17,6 +17,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/secret"
+	"holdfast/base/strictyaml"
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/connector"
@@ -143,7 +144,9 @@ type canonical struct {
 }
 
 func (c *crawlConfig) check(d *decoder, n ast.Node, path string) {
-	bad := func(key, format string, args ...any) { d.bad(d.at(n, key), join(path, key), format, args...) }
+	bad := func(key, format string, args ...any) {
+		d.Bad(d.at(n, key), strictyaml.Join(path, key), format, args...)
+	}
 	for i, s := range c.Seeds {
 		if _, err := crawl.SeedURL(s); err != nil {
 			bad("seeds", "[%d]: %v", i, err)
@@ -151,7 +154,7 @@ func (c *crawlConfig) check(d *decoder, n ast.Node, path string) {
 	}
 	switch {
 	case c.Contact == "" && c.UserAgent == "":
-		d.bad(n, path, "contact is missing: whoever is asked too much must know whom to write to")
+		d.Bad(n, path, "contact is missing: whoever is asked too much must know whom to write to")
 	case c.Contact != "" && !strings.Contains(c.Contact, "@") && !strings.Contains(c.Contact, "://"):
 		bad("contact", "want a mail address or a URL, got %q", c.Contact)
 	}
@@ -164,11 +167,11 @@ func (c *crawlConfig) check(d *decoder, n ast.Node, path string) {
 	}
 	if len(c.Scope) > 0 {
 		for _, err := range c.Scope.Validate() {
-			d.complain(entry{at: n, value: n}, path, err)
+			d.complain(entry{At: n, Value: n}, path, err)
 		}
 	}
 	for _, err := range c.Settings.Validate() {
-		d.complain(entry{at: n, value: d.at(n, "settings")}, join(path, "settings"), err)
+		d.complain(entry{At: n, Value: d.at(n, "settings")}, strictyaml.Join(path, "settings"), err)
 	}
 	for i, s := range c.Sheets {
 		for _, err := range s.Set.Validate() {
@@ -176,10 +179,10 @@ func (c *crawlConfig) check(d *decoder, n ast.Node, path string) {
 		}
 	}
 	if _, err := scope.NewSheets(c.Settings, c.Sheets, func(a, _ crawl.Settings) crawl.Settings { return a }); err != nil {
-		d.complain(entry{at: n, value: n}, path, err)
+		d.complain(entry{At: n, Value: n}, path, err)
 	}
 	if c.WARC.Name != "" && !jobName.MatchString(c.WARC.Name) {
-		d.bad(d.at(n, "warc", "name"), join(path, "warc.name"), "want letters, digits, - and _, got %q", c.WARC.Name)
+		d.Bad(d.at(n, "warc", "name"), strictyaml.Join(path, "warc.name"), "want letters, digits, - and _, got %q", c.WARC.Name)
 	}
 	for _, x := range []struct {
 		key   string
@@ -190,9 +193,9 @@ func (c *crawlConfig) check(d *decoder, n ast.Node, path string) {
 			bad(x.key, "want a number from 1, got %d", x.value)
 		}
 	}
-	if len(d.mistakes) == 0 {
+	if len(d.Mistakes) == 0 {
 		if err := c.fetcher("").Validate(); err != nil {
-			d.bad(n, path, "%v", err)
+			d.Bad(n, path, "%v", err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/secret"
+	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/connector/influxdb"
 	"holdfast/connector/postgres"
@@ -62,14 +63,14 @@ var databaseKinds = []string{"influxdb", "postgres", "sqlite"}
 const databaseTimeout = 10 * time.Second
 
 func (db *database) decode(d *decoder, n ast.Node, path string) {
-	kind, _, ok := d.one(entry{at: n, value: n}, path, "kind of database", databaseKinds, nil)
+	kind, _, ok := d.one(entry{At: n, Value: n}, path, "kind of database", databaseKinds, nil)
 	if !ok {
 		return
 	}
-	db.kind, path = kind.key, join(path, kind.key)
-	before := len(d.mistakes)
+	db.kind, path = kind.Key, strictyaml.Join(path, kind.Key)
+	before := len(d.Mistakes)
 	var into any
-	switch kind.key {
+	switch kind.Key {
 	case "influxdb":
 		into = &db.influx
 	case "postgres":
@@ -77,11 +78,11 @@ func (db *database) decode(d *decoder, n ast.Node, path string) {
 	default:
 		into = &db.sqlite
 	}
-	if d.decode(kind.value, reflect.ValueOf(into).Elem(), path); len(d.mistakes) > before {
+	if d.Decode(kind.Value, reflect.ValueOf(into).Elem(), path); len(d.Mistakes) > before {
 		return
 	}
 	some := tableOf{name: "rows", tags: []string{"tag"}, time: "time"}
-	switch kind.key {
+	switch kind.Key {
 	case "influxdb":
 		d.complainAll(kind, path, db.influxConfig(some).Validate())
 	case "postgres":

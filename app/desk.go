@@ -73,9 +73,9 @@ func recorded(dir, name string) Job {
 	if err != nil {
 		return job
 	}
-	dec := &decoder{file: configFile(dir, name), env: leniently}
-	if root := dec.parse(text); root != nil {
-		if j, ok := dec.job(entry{key: name, at: root, value: root}, name); ok {
+	dec := newDecoder(configFile(dir, name), leniently)
+	if root := dec.Parse(text); root != nil {
+		if j, ok := dec.job(entry{Key: name, At: root, Value: root}, name); ok {
 			return j
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/connector/columns"
 )
@@ -59,7 +60,7 @@ func weatherRows() rowsOf {
 // check fills in what the preset says, and adds what is wrong.
 func (r *rowsOf) check(d *decoder, n ast.Node, path string) {
 	if r.Preset != "" && r.Preset != weatherPreset {
-		d.bad(d.at(n, "rows", "preset"), join(path, "preset"), "there is no preset %q; want %s, or columns", r.Preset,
+		d.Bad(d.at(n, "rows", "preset"), strictyaml.Join(path, "preset"), "there is no preset %q; want %s, or columns", r.Preset,
 			weatherPreset)
 		return
 	}
@@ -70,28 +71,28 @@ func (r *rowsOf) check(d *decoder, n ast.Node, path string) {
 			r.Tags = preset.Tags
 		}
 	} else if r.Preset != "" {
-		d.bad(d.at(n, "rows", "columns"), join(path, "columns"), "the preset has columns already: give one of them")
+		d.Bad(d.at(n, "rows", "columns"), strictyaml.Join(path, "columns"), "the preset has columns already: give one of them")
 	}
 	var err error
 	if r.zone, err = time.LoadLocation(r.Timezone); err != nil {
-		d.bad(d.at(n, "rows", "timezone"), join(path, "timezone"), "there is no time zone %q; want a name such as "+
+		d.Bad(d.at(n, "rows", "timezone"), strictyaml.Join(path, "timezone"), "there is no time zone %q; want a name such as "+
 			"Europe/Berlin", r.Timezone)
 		r.zone = time.UTC
 	}
 	if r.Time == "" {
-		d.bad(d.at(n, "rows"), join(path, "time"), "is missing: a window is a time")
+		d.Bad(d.at(n, "rows"), strictyaml.Join(path, "time"), "is missing: a window is a time")
 		return
 	}
 	r.spec().Check(func(key, format string, args ...any) {
-		d.bad(d.at(n, "rows", strings.SplitN(key, "[", 2)[0]), join(path, key), format, args...)
+		d.Bad(d.at(n, "rows", strings.SplitN(key, "[", 2)[0]), strictyaml.Join(path, key), format, args...)
 	})
 	if len(r.Tags) == 0 {
-		d.bad(d.at(n, "rows"), join(path, "tags"), "is missing: the columns that, with the time, tell rows apart")
+		d.Bad(d.at(n, "rows"), strictyaml.Join(path, "tags"), "is missing: the columns that, with the time, tell rows apart")
 	}
 	for i, tag := range r.Tags {
 		c := r.spec().Column(tag)
 		if c == nil || c.Type != columns.Text {
-			d.bad(d.at(n, "rows", "tags"), fmt.Sprintf("%s[%d]", join(path, "tags"), i), "want a column of type text, got %q",
+			d.Bad(d.at(n, "rows", "tags"), fmt.Sprintf("%s[%d]", strictyaml.Join(path, "tags"), i), "want a column of type text, got %q",
 				tag)
 		}
 	}

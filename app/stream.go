@@ -13,6 +13,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/secret"
+	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/job/collect"
 	"holdfast/job/stream/report"
@@ -120,25 +121,25 @@ func (c *streamConfig) check(d *decoder, n ast.Node, path string) {
 	c.Window = orElse(c.Window, time.Hour)
 	c.Table = orElse(c.Table, weatherTable)
 	if err := (wire.Names{Prefix: c.Channels}).Check(); err != nil {
-		d.bad(d.at(n, "channels"), join(path, "channels"), "%v", err)
+		d.Bad(d.at(n, "channels"), strictyaml.Join(path, "channels"), "%v", err)
 	}
 	if c.Window < time.Second || c.Window%time.Second != 0 {
-		d.bad(d.at(n, "window"), join(path, "window"), "want whole seconds, got %v", c.Window)
+		d.Bad(d.at(n, "window"), strictyaml.Join(path, "window"), "want whole seconds, got %v", c.Window)
 	}
 	if c.WindowKey != "" && c.WindowKey != hourWord {
 		key := time.Unix(1e9, 0).UTC().Format(c.WindowKey)
 		if _, err := wire.ParsePlace("0:" + key); err != nil || key == c.WindowKey ||
 			(connector.Message{Topic: "x", Key: key}).Check() != nil {
-			d.bad(d.at(n, "window_key"), join(path, "window_key"), "want hour, or a layout that makes one word of letters "+
+			d.Bad(d.at(n, "window_key"), strictyaml.Join(path, "window_key"), "want hour, or a layout that makes one word of letters "+
 				"and digits, such as 20060102T1504, got %q", c.WindowKey)
 		}
 	}
-	before := len(d.mistakes)
-	c.Rows.check(d, n, join(path, "rows"))
-	goodRows := len(d.mistakes) == before
+	before := len(d.Mistakes)
+	c.Rows.check(d, n, strictyaml.Join(path, "rows"))
+	goodRows := len(d.Mistakes) == before
 	c.checkRole(d, n, path)
 	if c.Streamer == nil && d.at(n, "database") == n {
-		d.bad(n, join(path, "database"), "is missing")
+		d.Bad(n, strictyaml.Join(path, "database"), "is missing")
 	}
 	if goodRows {
 		c.checkReports(d, n, path)
@@ -156,16 +157,16 @@ const hourWord = "hour"
 var roles = []string{"streamer", "ingester", "processor", "api"}
 
 func (c *streamConfig) checkRole(d *decoder, n ast.Node, path string) {
-	entries, _ := d.entries(n, path)
+	entries, _ := d.Entries(n, path)
 	var have []string
 	for _, e := range entries {
-		if slices.Contains(roles, e.key) {
-			if have = append(have, e.key); len(have) == 2 {
-				d.bad(e.at, path, "there is a second role; want one, and a job of its own for the other")
+		if slices.Contains(roles, e.Key) {
+			if have = append(have, e.Key); len(have) == 2 {
+				d.Bad(e.At, path, "there is a second role; want one, and a job of its own for the other")
 			}
 		}
-		if empty(e.value) { // all of its keys have defaults
-			switch e.key {
+		if strictyaml.Empty(e.Value) { // all of its keys have defaults
+			switch e.Key {
 			case "ingester":
 				c.Ingester = new(ingesterConfig)
 			case "processor":
@@ -176,7 +177,7 @@ func (c *streamConfig) checkRole(d *decoder, n ast.Node, path string) {
 		}
 	}
 	if len(have) == 0 {
-		d.bad(n, path, "the role is missing; want one of: %s", strings.Join(roles, ", "))
+		d.Bad(n, path, "the role is missing; want one of: %s", strings.Join(roles, ", "))
 	}
 }
 
@@ -185,7 +186,7 @@ func (c *streamConfig) checkReports(d *decoder, n ast.Node, path string) {
 		if weatherFits(c.Rows) {
 			c.Reports = report.Weather()
 		} else if c.Processor != nil || c.API != nil {
-			d.bad(n, join(path, "reports"), "is missing, and those of the preset can't be made of these columns")
+			d.Bad(n, strictyaml.Join(path, "reports"), "is missing, and those of the preset can't be made of these columns")
 		}
 		c.checkTables(d, d.at(n, "table"), path)
 		return
@@ -197,7 +198,7 @@ func (c *streamConfig) checkReports(d *decoder, n ast.Node, path string) {
 	}
 	for _, err := range errs {
 		key, text := keyed(err)
-		d.bad(d.at(n, strings.Split(listIndex.ReplaceAllString(key, ""), ".")...), join(path, key), "%s", text)
+		d.Bad(d.at(n, strings.Split(listIndex.ReplaceAllString(key, ""), ".")...), strictyaml.Join(path, key), "%s", text)
 	}
 }
 
@@ -206,7 +207,7 @@ func (c *streamConfig) checkReports(d *decoder, n ast.Node, path string) {
 func (c *streamConfig) checkTables(d *decoder, at ast.Node, path string) {
 	for _, r := range c.Reports {
 		if strings.EqualFold(r.Table, c.Table) {
-			d.bad(at, join(path, "table"), "the rows are in %s, and so would be a report; want two tables", c.Table)
+			d.Bad(at, strictyaml.Join(path, "table"), "the rows are in %s, and so would be a report; want two tables", c.Table)
 		}
 	}
 }
@@ -234,17 +235,17 @@ func (c *Config) checkStreams(d *decoder, root ast.Node) {
 			key := strings.Join([]string{role, w.Broker.place(), w.Channels}, "\x00")
 			if other := seen[key]; other != "" {
 				n, p := at(role)
-				d.bad(n, p, "job %s is the %s of these channels already; give this one channels of its own", other, role)
+				d.Bad(n, p, "job %s is the %s of these channels already; give this one channels of its own", other, role)
 			}
 			seen[key] = j.Name
 		}
 		if name, key := w.beside(); name != "" {
 			n, p := at(w.role(), "ingester")
 			if other, ok := c.ingester(name); !ok {
-				d.bad(n, p, "there is no job %s with an ingester", name)
+				d.Bad(n, p, "there is no job %s with an ingester", name)
 			} else if w.Processor != nil && other.Database.place() != w.Database.place() {
 				n, p := at("database")
-				d.bad(n, p, "the %s has another database than %s, whose rows it reports on; want the same", key, name)
+				d.Bad(n, p, "the %s has another database than %s, whose rows it reports on; want the same", key, name)
 			}
 		}
 		if w.API != nil || w.Broker.kind != embeddedBroker {
@@ -252,7 +253,7 @@ func (c *Config) checkStreams(d *decoder, root ast.Node) {
 		}
 		if server != nil && *server != w.Broker.embedded {
 			n, p := at("broker")
-			d.bad(n, p, "another job wants another embedded broker, and a process has one: write the same for all")
+			d.Bad(n, p, "another job wants another embedded broker, and a process has one: write the same for all")
 		}
 		server = &w.Broker.embedded
 	}
@@ -298,42 +299,42 @@ func (s *streamerConfig) check(_ *streamConfig, d *decoder, n ast.Node, path str
 	if s == nil {
 		return
 	}
-	path = join(path, "streamer")
-	at := func(key string) (ast.Node, string) { return d.at(n, "streamer", key), join(path, key) }
+	path = strictyaml.Join(path, "streamer")
+	at := func(key string) (ast.Node, string) { return d.at(n, "streamer", key), strictyaml.Join(path, key) }
 	if s.Input == "" {
 		a, p := at("input")
-		d.bad(a, p, "is missing")
+		d.Bad(a, p, "is missing")
 	}
 	if given := s.Format; s.Input != "" {
 		if s.Format = orElse(given, formatOf(s.Input)); !slices.Contains([]string{"csv", "jsonl", "parquet"}, s.Format) {
 			a, p := at("format")
-			d.bad(a, p, "want csv, jsonl or parquet, %s", whyNoFormat(given, s.Input))
+			d.Bad(a, p, "want csv, jsonl or parquet, %s", whyNoFormat(given, s.Input))
 		}
 		if _, err := os.Lstat(s.Input); err != nil && filepath.IsAbs(s.Input) { // what is there needs no pattern
 			if _, err := filepath.Match(filepath.Base(s.Input), ""); err != nil {
 				a, p := at("input")
-				d.bad(a, p, "there is no such file, and its name is no pattern: %v", err)
+				d.Bad(a, p, "there is no such file, and its name is no pattern: %v", err)
 			}
 		}
 	}
 	if s.Batch < 0 {
 		a, p := at("batch")
-		d.bad(a, p, "want a number from 1, got %d", s.Batch)
+		d.Bad(a, p, "want a number from 1, got %d", s.Batch)
 	}
 	if r := s.Retain; r.Windows < 0 || r.Bytes > 0 && r.Bytes < leastRetained {
 		a, p := at("retain")
-		d.bad(a, p, "want windows from 0 and bytes from 1MiB, of which the window that is cut needs some, got %d and %s", r.Windows,
+		d.Bad(a, p, "want windows from 0 and bytes from 1MiB, of which the window that is cut needs some, got %d and %s", r.Windows,
 			disk.Size(int64(r.Bytes)))
 	}
 	if s.Interval < 0 {
 		a, p := at("interval")
-		d.bad(a, p, "want a time that is not below 0, got %v", s.Interval)
+		d.Bad(a, p, "want a time that is not below 0, got %v", s.Interval)
 	}
 	a, p := at("speedup")
 	if _, err := s.speedup(); err != nil {
-		d.bad(a, p, "%v", err)
+		d.Bad(a, p, "%v", err)
 	} else if s.Speedup != "" && s.Interval > 0 {
-		d.bad(a, p, "interval fixes the wall time of a window already; want one of them")
+		d.Bad(a, p, "interval fixes the wall time of a window already; want one of them")
 	}
 }
 
@@ -367,24 +368,24 @@ func (i *ingesterConfig) check(_ *streamConfig, d *decoder, n ast.Node, path str
 	if i == nil {
 		return
 	}
-	path = join(path, "ingester")
-	before := len(d.mistakes)
-	entries, ok := d.entries(d.at(n, "ingester"), path)
+	path = strictyaml.Join(path, "ingester")
+	before := len(d.Mistakes)
+	entries, ok := d.Entries(d.at(n, "ingester"), path)
 	if !ok { // which was told when it was read
-		d.mistakes = d.mistakes[:before]
+		d.Mistakes = d.Mistakes[:before]
 		return
 	}
-	i.Quota.check(d, entries, join(path, "quota"))
+	i.Quota.check(d, entries, strictyaml.Join(path, "quota"))
 	if i.LostAfter != 0 && i.LostAfter < time.Second {
-		d.bad(d.at(n, "ingester", "lost_after"), join(path, "lost_after"), "want 1s or more, got %v", i.LostAfter)
+		d.Bad(d.at(n, "ingester", "lost_after"), strictyaml.Join(path, "lost_after"), "want 1s or more, got %v", i.LostAfter)
 	}
 	if i.OldBatches != nil && (*i.OldBatches < 0 || *i.OldBatches > mostOldBatches) {
-		d.bad(d.at(n, "ingester", "old_batches"), join(path, "old_batches"), "want a number from 0 to %d, got %d", mostOldBatches,
+		d.Bad(d.at(n, "ingester", "old_batches"), strictyaml.Join(path, "old_batches"), "want a number from 0 to %d, got %d", mostOldBatches,
 			*i.OldBatches)
 	}
 	for _, s := range i.Sinks {
 		if s.name == databaseName {
-			d.bad(d.at(n, "ingester", "sinks"), join(path, "sinks"), "%s is the name of the stream's own; choose another",
+			d.Bad(d.at(n, "ingester", "sinks"), strictyaml.Join(path, "sinks"), "%s is the name of the stream's own; choose another",
 				databaseName)
 		}
 	}
@@ -395,7 +396,7 @@ func (p *processorConfig) check(_ *streamConfig, d *decoder, n ast.Node, path st
 		return
 	}
 	if _, err := time.Parse(time.DateOnly, p.Day); err != nil {
-		d.bad(d.at(n, "processor", "day"), join(path, "processor.day"), "want a day such as 2023-09-19, got %q", p.Day)
+		d.Bad(d.at(n, "processor", "day"), strictyaml.Join(path, "processor.day"), "want a day such as 2023-09-19, got %q", p.Day)
 	}
 }
 
@@ -404,10 +405,10 @@ func (a *apiConfig) check(_ *streamConfig, d *decoder, n ast.Node, path string) 
 		return
 	}
 	if a.Timeout < 0 {
-		d.bad(d.at(n, "api", "timeout"), join(path, "api.timeout"), "want a time above 0, got %v", a.Timeout)
+		d.Bad(d.at(n, "api", "timeout"), strictyaml.Join(path, "api.timeout"), "want a time above 0, got %v", a.Timeout)
 	}
 	a.Listen = orElse(a.Listen, defaultAPIListen)
 	if why := checkListen(a.Listen, a.Token != ""); why != "" {
-		d.bad(d.at(n, "api", "listen"), join(path, "api.listen"), "%s", why)
+		d.Bad(d.at(n, "api", "listen"), strictyaml.Join(path, "api.listen"), "%s", why)
 	}
 }

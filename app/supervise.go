@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/fault"
+	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/connector/command"
 	"holdfast/connector/httpcheck"
@@ -44,13 +45,13 @@ type superviseConfig struct {
 
 func (c *superviseConfig) check(d *decoder, n ast.Node, path string) {
 	if c.AtOnce < 0 || c.AtOnce > 1000 {
-		d.bad(n, join(path, "at_once"), "want a number from 1 to 1000, got %d", c.AtOnce)
+		d.Bad(n, strictyaml.Join(path, "at_once"), "want a number from 1 to 1000, got %d", c.AtOnce)
 	}
 	if c.Keep < 0 {
-		d.bad(n, join(path, "keep"), "want a time above 0, got %v", c.Keep)
+		d.Bad(n, strictyaml.Join(path, "keep"), "want a time above 0, got %v", c.Keep)
 	}
 	if why := badSince(c.Since); why != "" {
-		d.bad(n, join(path, "since"), "%s", why)
+		d.Bad(n, strictyaml.Join(path, "since"), "%s", why)
 	}
 }
 

@@ -28,18 +28,7 @@ type (
 )
 
 // LoadRules reads a rule file. What is wrong comes as Mistakes.
-func LoadRules(file string) (*Rules, error) {
-	set, err := rule.LoadFile(file, watcherKinds())
-	all, ok := errors.AsType[rule.Mistakes](err)
-	if !ok {
-		return set, err
-	}
-	var out Mistakes
-	for _, m := range all {
-		out = append(out, Mistake{File: m.File, Line: m.Line, Column: m.Column, Path: m.Path, Text: m.Text})
-	}
-	return nil, fault.As(fault.Invalid, out)
-}
+func LoadRules(file string) (*Rules, error) { return rule.LoadFile(file, watcherKinds()) }
 
 // TestRules runs the tests that stand in rules.
 func TestRules(set *Rules) (tests int, failures []TestFailure) { return decide.Test(set) }

@@ -15,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/fault"
+	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/connector/localdir"
 	"holdfast/connector/postgres"
@@ -132,30 +133,30 @@ var destinations = []kind[connector.Destination]{
 }
 
 func (t *targets) decode(d *decoder, n ast.Node, path string) {
-	if word, ok := text(n); ok {
+	if word, ok := strictyaml.Text(n); ok {
 		if word, ok = d.expand(n, word, path); ok {
 			*t = append(*t, d.place(n, word, path))
 		}
 		return
 	}
-	entries, ok := d.entries(n, path)
+	entries, ok := d.Entries(n, path)
 	if !ok {
 		return
 	}
 	for _, e := range entries {
-		why := badName("destination", e.key)
-		if slices.Contains(transfer.OwnGates, e.key) {
-			why = fmt.Sprintf("destination %s: a gate of the job itself is called so", e.key)
+		why := badName("destination", e.Key)
+		if slices.Contains(transfer.OwnGates, e.Key) {
+			why = fmt.Sprintf("destination %s: a gate of the job itself is called so", e.Key)
 		}
 		if why != "" {
-			d.bad(e.at, path, "%s", why)
+			d.Bad(e.At, path, "%s", why)
 			continue
 		}
-		p := join(path, e.key)
-		if word, ok := text(d.resolve(e.value)); ok {
-			if word, ok = d.expand(e.value, word, p); ok {
-				to := d.place(e.value, word, p)
-				to.name = e.key
+		p := strictyaml.Join(path, e.Key)
+		if word, ok := strictyaml.Text(d.Resolve(e.Value)); ok {
+			if word, ok = d.expand(e.Value, word, p); ok {
+				to := d.place(e.Value, word, p)
+				to.name = e.Key
 				*t = append(*t, to)
 			}
 			continue
@@ -164,9 +165,9 @@ func (t *targets) decode(d *decoder, n ast.Node, path string) {
 		if !ok {
 			continue
 		}
-		k := destinations[slices.Index(kindNames(destinations), kind.key)]
-		c := k.decode(d, kind, join(p, kind.key))
-		made := destination{name: e.key, root: fmt.Sprint(c), local: kind.key == directoryKind, open: k.with(c)}
+		k := destinations[slices.Index(kindNames(destinations), kind.Key)]
+		c := k.decode(d, kind, strictyaml.Join(p, kind.Key))
+		made := destination{name: e.Key, root: fmt.Sprint(c), local: kind.Key == directoryKind, open: k.with(c)}
 		if l, ok := c.(localdir.Config); ok {
 			made.path = l.Path
 		}
@@ -191,7 +192,7 @@ func (t targets) open(o opening, open *opens) (all []transfer.Target, err error)
 func (d *decoder) place(n ast.Node, word, path string) destination {
 	if c, ok := sftp.ParseRemote(word); ok {
 		for _, err := range c.Validate() {
-			d.bad(n, path, "%v", err)
+			d.Bad(n, path, "%v", err)
 		}
 		return destination{name: "remote", root: word, open: func(opening) (connector.Destination, error) { return sftp.New(c) }}
 	}
@@ -215,12 +216,14 @@ const transfersFile = "transfers.sqlite"
 const keepWord = "keep"
 
 func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
-	bad := func(key, format string, args ...any) { d.bad(d.at(n, key), join(path, key), format, args...) }
+	bad := func(key, format string, args ...any) {
+		d.Bad(d.at(n, key), strictyaml.Join(path, key), format, args...)
+	}
 	if c.From == "" {
-		d.bad(n, path, "from is missing")
+		d.Bad(n, path, "from is missing")
 	}
 	if len(c.To) == 0 {
-		d.bad(n, path, "to is missing")
+		d.Bad(n, path, "to is missing")
 	}
 	if c.From != "" && !filepath.IsAbs(c.From) {
 		bad("from", "want an absolute path, got %q", c.From)
@@ -237,7 +240,7 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 	}
 	if c.From != "" && filepath.IsAbs(c.From) {
 		for _, err := range c.files(nil).Validate() {
-			d.bad(n, path, "%v", err)
+			d.Bad(n, path, "%v", err)
 		}
 	}
 	c.Layout = orElse(c.Layout, "2006/01/02")
@@ -271,10 +274,10 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 	word("bad", c.Bad, "dead", "ship")
 	word("after", c.After, string(transfer.Keep), string(transfer.Replace), string(transfer.Remove))
 	if p := c.Pack; p.By != "" && p.By != "fpack" && p.By != "none" {
-		d.bad(d.at(n, "pack", "by"), join(path, "pack.by"), "want fpack or none, got %q", p.By)
+		d.Bad(d.at(n, "pack", "by"), strictyaml.Join(path, "pack.by"), "want fpack or none, got %q", p.By)
 	}
 	if p := c.Pack; p.Name != "" && p.Name != "packed" && p.Name != "same" {
-		d.bad(d.at(n, "pack", "name"), join(path, "pack.name"), "want packed or same, got %q", p.Name)
+		d.Bad(d.at(n, "pack", "name"), strictyaml.Join(path, "pack.name"), "want packed or same, got %q", p.Name)
 	}
 	if c.After == string(transfer.Replace) && c.Pack.By == "none" {
 		bad("after", "replace needs a packed form, and pack.by is none")
@@ -300,14 +303,14 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 		cfg := *l.Postgres
 		cfg.Owner = someone
 		for _, err := range cfg.Validate() {
-			d.bad(d.at(n, "ledger", "postgres"), join(path, "ledger.postgres"), "%v", err)
+			d.Bad(d.at(n, "ledger", "postgres"), strictyaml.Join(path, "ledger.postgres"), "%v", err)
 		}
 	}
 	if l.SQLite != nil {
 		cfg := *l.SQLite
 		cfg.Owner = someone
 		for _, err := range cfg.Validate() {
-			d.bad(d.at(n, "ledger", "sqlite"), join(path, "ledger.sqlite"), "%v", err)
+			d.Bad(d.at(n, "ledger", "sqlite"), strictyaml.Join(path, "ledger.sqlite"), "%v", err)
 		}
 	}
 }

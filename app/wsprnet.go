@@ -20,6 +20,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"holdfast/base/secret"
+	"holdfast/base/strictyaml"
 	"holdfast/connector/clickhouse"
 	"holdfast/connector/sqlite"
 	"holdfast/connector/wsprnet"
@@ -173,7 +174,7 @@ func (k *WsprnetKeys) read(file string, log *slog.Logger) error {
 		return usage("give the JSON file with --config", "read configuration: %w", err)
 	}
 	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(bytes.TrimPrefix(b, byteOrderMark), &raw); err != nil {
+	if err := json.Unmarshal(bytes.TrimPrefix(b, strictyaml.ByteOrderMark), &raw); err != nil {
 		m := Mistake{File: file, Text: "want a JSON object: " +
 			quoted.ReplaceAllString(err.Error(), "character")}
 		if e, ok := errors.AsType[*json.SyntaxError](err); ok {
@@ -201,7 +202,7 @@ func (k *WsprnetKeys) read(file string, log *slog.Logger) error {
 		}
 		all = append(all, Mistake{File: file, Line: line, Column: column, Path: key, Text: text})
 	}
-	return all.err()
+	return all.Err()
 }
 
 // position returns line and column of the byte before offset.
@@ -262,7 +263,7 @@ func (k *WsprnetKeys) source(f WsprnetFlags, place Place) (wsprnet.Config, error
 		key, text := keyed(err)
 		all = append(all, k.mistake(f, scraperKey(key), text))
 	}
-	return c, all.err()
+	return c, all.Err()
 }
 
 // scraperKey is the old name of a key of the source.
@@ -350,7 +351,7 @@ func (k *WsprnetKeys) sink(f WsprnetFlags) (name string, cfg any, err error) {
 			}
 			all = append(all, k.mistake(f, old, text))
 		}
-		return "", nil, all.err()
+		return "", nil, all.Err()
 	}
 	return "clickhouse", c, nil
 }

@@ -69,7 +69,7 @@ type HTTP struct {
 
 func (a *Actions) decode(d *decoder, n ast.Node, path string) {
 	type plain Actions // without this method
-	d.decode(n, reflect.ValueOf((*plain)(a)).Elem(), path)
+	d.Decode(n, reflect.ValueOf((*plain)(a)).Elem(), path)
 }
 
 // kinds are the things that an action may be.

@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/fault"
+	"holdfast/base/strictyaml"
 )
 
 // Type is what a capture or a field must be to become an argument of a program.
@@ -29,12 +30,12 @@ type Type struct {
 
 // decode reads {type: word, max: 32}, {enum: [a, b]}, {path_under: DIR}, or the type alone.
 func (t *Type) decode(d *decoder, n ast.Node, path string) {
-	if s, ok := scalarText(n); ok {
+	if s, ok := strictyaml.Text(n); ok {
 		t.Type = s
 		return
 	}
 	type plain Type
-	d.decode(n, reflect.ValueOf((*plain)(t)).Elem(), path)
+	d.Decode(n, reflect.ValueOf((*plain)(t)).Elem(), path)
 }
 
 const (

@@ -1,32 +1,30 @@
 package rule
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"reflect"
-	"slices"
+	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
+
+	"holdfast/base/secret"
+	"holdfast/base/strictyaml"
 )
 
-// maxFile is the most bytes that a rule file may have: a parser of YAML takes many times as much memory.
-const maxFile = 4 << 20
+// Mistake is one thing that is wrong in a rule file.
+type Mistake = strictyaml.Mistake
 
-// maxDepth is how deep a file may be nested: what walks over it calls itself.
-const maxDepth = 64
+// Mistakes are all that is wrong in a file, in its order.
+type Mistakes = strictyaml.Mistakes
 
-// decoder turns YAML into Go values, keeps every mistake that it meets, and where each value was written.
+// decoder decodes a rule file: it knows times, secrets and the kinds of sources.
 type decoder struct {
-	file     string
-	env      func(string) (string, bool)
-	kinds    Kinds
-	mistakes Mistakes
-	places   map[string]place
+	*strictyaml.Decoder
+	env   func(string) (string, bool)
+	kinds Kinds
 }
 
 // custom is decoded by itself, not by its fields.
@@ -34,279 +32,66 @@ type custom interface {
 	decode(d *decoder, n ast.Node, path string)
 }
 
-// parse reads a text as one YAML document, and returns nil and keeps a mistake if it is none.
-func (d *decoder) parse(text []byte) ast.Node {
-	if len(text) > maxFile {
-		d.whole("it has %d bytes; a rule file has at most %d", len(text), maxFile)
-		return nil
+func newDecoder(file string, kinds Kinds, env func(string) (string, bool)) *decoder {
+	d := &decoder{Decoder: &strictyaml.Decoder{File: file, Single: true}, env: env, kinds: kinds}
+	d.Custom = func(v any, n ast.Node, path string) bool {
+		c, ok := v.(custom)
+		if ok {
+			c.decode(d, n, path)
+		}
+		return ok
 	}
-	if depth(text) > maxDepth {
-		d.whole("it is nested too deep; want at most %d levels", maxDepth)
-		return nil
+	d.Scalar = d.scalar
+	return d
+}
+
+var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
+
+// scalar puts one word or number into v. Secrets alone may come out of the environment: a $ has a meaning of its own in
+// regular expressions.
+func (d *decoder) scalar(n ast.Node, s string, v reflect.Value, path string) {
+	var err error
+	switch v.Interface().(type) {
+	case secret.Text:
+		v.SetString(variable.ReplaceAllStringFunc(s, func(m string) string {
+			value, set := d.env(m[2 : len(m)-1])
+			if !set {
+				d.Bad(n, path, "the environment variable %s is not set", m[2:len(m)-1])
+			}
+			return value
+		}))
+	case time.Duration:
+		var t time.Duration
+		t, err = parseTime(s)
+		v.SetInt(int64(t))
+	default:
+		err = strictyaml.SetPlain(v, s)
 	}
-	f, err := parser.ParseBytes(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), 0)
 	if err != nil {
-		m := Mistake{File: d.file, Text: "this is no YAML"}
-		if e, ok := errors.AsType[yaml.Error](err); ok {
-			m.Text += ": " + e.GetMessage()
-			if t := e.GetToken(); t != nil {
-				m.Line, m.Column = t.Position.Line, t.Position.Column
-			}
+		d.Bad(n, path, "%v", err)
+	}
+}
+
+// maxTime is the longest time that a rule may speak of: sums of two can't overflow.
+const maxTime = 10 * 365 * 24 * time.Hour
+
+// parseTime reads a time as Go writes it, with days (7d) besides.
+func parseTime(s string) (time.Duration, error) {
+	bad := fmt.Errorf("want a time such as 30s, 5m, 1h30m or 7d, got %.60q", s)
+	total, rest := time.Duration(0), strings.TrimSpace(s)
+	if days, after, ok := strings.Cut(rest, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 12)
+		if err != nil {
+			return 0, bad
 		}
-		d.mistakes = append(d.mistakes, m)
-		return nil
-	}
-	var body ast.Node
-	for _, doc := range f.Docs {
-		switch {
-		case doc.Body == nil || doc.Body.Type() == ast.CommentType:
-		case body != nil:
-			d.bad(doc.Body, "", "there is a second document; want one")
-			return body
-		default:
-			body = doc.Body
-		}
-	}
-	if body == nil {
-		d.whole("it is empty; want rules")
-	}
-	return body
-}
-
-// depth is how deep a text may be nested, for a parser that calls itself at each level: brackets, and what begins further right.
-func depth(text []byte) int {
-	most, open := 0, 0
-	for line := range bytes.Lines(text) {
-		indent := len(line) - len(bytes.TrimLeft(line, " -?:\t"))
-		most = max(most, indent/2)
-		for _, c := range line {
-			switch c {
-			case '[', '{':
-				open++
-			case ']', '}':
-				open = max(0, open-1)
-			}
-		}
-		most = max(most, open)
-	}
-	return most
-}
-
-func (d *decoder) whole(format string, args ...any) {
-	d.mistakes = append(d.mistakes, Mistake{File: d.file, Text: fmt.Sprintf(format, args...)})
-}
-
-// bad keeps a mistake at the place of a node.
-func (d *decoder) bad(n ast.Node, path, format string, args ...any) {
-	m := Mistake{File: d.file, Path: path, Text: fmt.Sprintf(format, args...)}
-	if t := begin(n); t != nil {
-		m.Line, m.Column = t.Position.Line, t.Position.Column
-	}
-	d.mistakes = append(d.mistakes, m)
-}
-
-// wrong keeps a mistake about what stands at a path, or about the nearest thing around it that is written.
-func (d *decoder) wrong(path, format string, args ...any) {
-	m := Mistake{File: d.file, Path: path, Text: fmt.Sprintf(format, args...)}
-	p := d.placeOf(path)
-	m.Line, m.Column = p.line, p.column
-	d.mistakes = append(d.mistakes, m)
-}
-
-func (d *decoder) placeOf(path string) place {
-	for path != "" {
-		if p, ok := d.places[path]; ok {
-			return p
-		}
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
-	}
-	return place{}
-}
-
-// begin is the first token of a node: of keys and values that of the first key.
-func begin(n ast.Node) *token.Token {
-	switch t := n.(type) {
-	case nil:
-		return nil
-	case *ast.MappingNode:
-		if len(t.Values) > 0 && !t.IsFlowStyle {
-			return t.Values[0].Key.GetToken()
-		}
-	case *ast.MappingValueNode:
-		return t.Key.GetToken()
-	}
-	return n.GetToken()
-}
-
-func empty(n ast.Node) bool { return n == nil || n.Type() == ast.NullType }
-
-// plain refuses what makes another value of what is written: a small file with aliases may mean a huge one.
-func (d *decoder) plain(n ast.Node, path string) bool {
-	switch n.(type) {
-	case *ast.AnchorNode, *ast.AliasNode:
-		d.bad(n, path, "& and * are not understood here; write it out, or put it in quotes")
-	case *ast.TagNode:
-		d.bad(n, path, "tags (!) are not understood here; put it in quotes")
-	default:
-		return true
-	}
-	return false
-}
-
-// entry is one key of a mapping with its value.
-type entry struct {
-	key   string
-	at    ast.Node
-	value ast.Node
-}
-
-// entries are those of a mapping; ok is false, and a mistake kept, if n is none.
-func (d *decoder) entries(n ast.Node, path string) (all []entry, ok bool) {
-	var pairs []*ast.MappingValueNode
-	switch t := n.(type) {
-	case *ast.MappingNode:
-		pairs = t.Values
-	case *ast.MappingValueNode:
-		pairs = []*ast.MappingValueNode{t}
-	case nil, *ast.NullNode:
-		return nil, true
-	default:
-		d.bad(n, path, "want keys and values, got %s", describe(n))
-		return nil, false
-	}
-	seen := map[string]bool{}
-	for _, p := range pairs {
-		key, isWord := scalarText(p.Key)
-		if !isWord {
-			d.bad(p.Key, path, "want a word as the key")
-			continue
-		}
-		if seen[key] {
-			d.bad(p.Key, join(path, key), "the key is there twice")
-			continue
-		}
-		seen[key] = true
-		all = append(all, entry{key, p.Key, p.Value})
-	}
-	return all, true
-}
-
-func join(path, key string) string {
-	if path == "" {
-		return key
-	}
-	return path + "." + key
-}
-
-// describe says what a node is.
-func describe(n ast.Node) string {
-	switch t := n.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
-		return "keys and values"
-	case *ast.SequenceNode:
-		return "a list"
-	case *ast.NullNode, nil:
-		return "nothing"
-	default:
-		return fmt.Sprintf("%.60q", t.GetToken().Value)
-	}
-}
-
-// decode puts n into v.
-func (d *decoder) decode(n ast.Node, v reflect.Value, path string) {
-	if empty(n) || !d.plain(n, path) {
-		return
-	}
-	if t := begin(n); t != nil {
-		d.places[path] = place{t.Position.Line, t.Position.Column}
-	}
-	if c, ok := v.Addr().Interface().(custom); ok {
-		c.decode(d, n, path)
-		return
-	}
-	switch v.Kind() {
-	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		d.decode(n, v.Elem(), path)
-	case reflect.Struct:
-		d.fields(n, v, path)
-	case reflect.Slice:
-		d.list(n, v, path)
-	case reflect.Map:
-		d.dict(n, v, path)
-	default:
-		d.scalar(n, v, path)
-	}
-}
-
-// known are the fields of a struct by the names that a file has for them.
-func known(v reflect.Value) (fields map[string]reflect.Value, names []string) {
-	fields = map[string]reflect.Value{}
-	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
-		if name != "" && name != "-" {
-			fields[name], names = v.Field(i), append(names, name)
+		total = time.Duration(n) * 24 * time.Hour
+		if rest = after; rest == "" {
+			rest = "0"
 		}
 	}
-	slices.Sort(names)
-	return fields, names
-}
-
-func (d *decoder) fields(n ast.Node, v reflect.Value, path string) {
-	entries, ok := d.entries(n, path)
-	if !ok {
-		return
+	t, err := time.ParseDuration(rest)
+	if err != nil || t < 0 || t > maxTime || total+t > maxTime {
+		return 0, bad
 	}
-	fields, names := known(v)
-	for _, e := range entries {
-		f, ok := fields[e.key]
-		if !ok {
-			d.bad(e.at, path, "unknown key %.60q; want one of: %s", e.key, strings.Join(names, ", "))
-			continue
-		}
-		d.decode(e.value, f, join(path, e.key))
-	}
-}
-
-// list reads a list; a single value stands for a list of one.
-func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
-	items := []ast.Node{n}
-	if seq, ok := n.(*ast.SequenceNode); ok {
-		items = seq.Values
-	}
-	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
-	for i, item := range items {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		if empty(item) {
-			d.bad(item, at, "is empty")
-			continue
-		}
-		d.decode(item, v.Index(i), at)
-	}
-}
-
-func (d *decoder) dict(n ast.Node, v reflect.Value, path string) {
-	entries, ok := d.entries(n, path)
-	if !ok {
-		return
-	}
-	v.Set(reflect.MakeMap(v.Type()))
-	for _, e := range entries {
-		item := reflect.New(v.Type().Elem()).Elem()
-		d.decode(e.value, item, join(path, e.key))
-		v.SetMapIndex(reflect.ValueOf(e.key), item)
-	}
-}
-
-// scalarText is the text of a single word, number or string as it is written.
-func scalarText(n ast.Node) (string, bool) {
-	switch t := n.(type) {
-	case *ast.LiteralNode:
-		return strings.TrimSuffix(t.Value.Value, "\n"), true
-	case *ast.StringNode:
-		return t.Value, true
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		return t.GetToken().Value, true
-	}
-	return "", false
+	return total + t, nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"holdfast/base/strictyaml"
 )
 
 // Filter says which lines or values something is about: all if it says nothing.
@@ -60,12 +62,12 @@ func (s *State) Of(f *Facts) (string, error) {
 
 // decode reads {for: 30s, trailing: true}, or the time alone.
 func (c *Cooldown) decode(d *decoder, n ast.Node, path string) {
-	if _, ok := scalarText(n); ok {
-		d.decode(n, reflect.ValueOf(&c.For).Elem(), path)
+	if _, ok := strictyaml.Text(n); ok {
+		d.Decode(n, reflect.ValueOf(&c.For).Elem(), path)
 		return
 	}
 	type plain Cooldown
-	d.decode(n, reflect.ValueOf((*plain)(c)).Elem(), path)
+	d.Decode(n, reflect.ValueOf((*plain)(c)).Elem(), path)
 }
 
 // namesOf are the names that the actions of a rule may use. Labels of values are not known before they are seen, so that of a

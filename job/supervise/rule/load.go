@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/strictyaml"
 )
 
 // Limits of a file.
@@ -36,18 +37,17 @@ type Set struct {
 // Load reads the text of a rule file; file is its name in messages, env has the variables for secrets. What is wrong comes as
 // Mistakes, which is fault.Invalid: all of them, in their order.
 func Load(file string, text []byte, kinds Kinds, env func(string) (string, bool)) (*Set, error) {
-	d := &decoder{file: file, env: env, kinds: kinds, places: map[string]place{}}
+	d := newDecoder(file, kinds, env)
 	s := &Set{name: file, byName: map[string]*Rule{}}
-	if n := d.parse(text); n != nil {
-		d.decode(n, reflect.ValueOf(&s.File).Elem(), "")
+	if n := d.Parse(text); n != nil {
+		d.Decode(n, reflect.ValueOf(&s.File).Elem(), "")
 	}
-	if len(d.mistakes) == 0 {
+	if len(d.Mistakes) == 0 {
 		c := &compiler{d: d, set: s, allow: s.Allow}
 		c.file()
 	}
-	if len(d.mistakes) > 0 {
-		slices.SortStableFunc(d.mistakes, func(a, b Mistake) int { return a.Line - b.Line })
-		return nil, fault.As(fault.Invalid, d.mistakes)
+	if err := d.Mistakes.Err(); err != nil {
+		return nil, fault.As(fault.Invalid, err)
 	}
 	return s, nil
 }
@@ -75,14 +75,14 @@ func readFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(io.LimitReader(f, maxFile+1))
+	return io.ReadAll(io.LimitReader(f, strictyaml.MaxBytes+1))
 }
 
 // Rule returns a rule by its name, nil if there is none.
 func (s *Set) Rule(name string) *Rule { return s.byName[name] }
 
 // Where says where a rule stands: FILE:LINE.
-func (s *Set) Where(r *Rule) string { return fmt.Sprintf("%s:%d", s.name, r.written.line) }
+func (s *Set) Where(r *Rule) string { return fmt.Sprintf("%s:%d", s.name, r.line) }
 
 // compiler checks what was read, fills in what follows from it, and keeps each mistake.
 type compiler struct {
@@ -92,7 +92,7 @@ type compiler struct {
 	names []string // what the templates of the rule at hand may use; nil: anything
 }
 
-func (c *compiler) bad(at, format string, args ...any) { c.d.wrong(at, format, args...) }
+func (c *compiler) bad(at, format string, args ...any) { c.d.Wrong(at, format, args...) }
 
 func index(at string, i int) string { return at + "[" + itoa(i) + "]" }
 
@@ -116,10 +116,10 @@ func (c *compiler) file() {
 	}
 	for i, r := range f.Rules {
 		at := index("rules", i)
-		r.written = c.d.placeOf(at)
+		r.line, _ = c.d.PlaceOf(at)
 		c.rule(at, r)
 		if first := c.set.byName[r.Name]; first != nil {
-			c.bad(at+".name", "another rule has the name %.60q, in line %d", r.Name, first.written.line)
+			c.bad(at+".name", "another rule has the name %.60q, in line %d", r.Name, first.line)
 			continue
 		}
 		c.set.byName[r.Name] = r

@@ -100,10 +100,10 @@ type Rule struct {
 	Unknown Unknown `yaml:"unknown"`
 	Tests   []Test  `yaml:"tests"`
 
-	re      *regexp.Regexp
-	where   *Condition
-	vars    map[string]bool // the names of With
-	written place           // where the rule begins
+	re    *regexp.Regexp
+	where *Condition
+	vars  map[string]bool // the names of With
+	line  int             // where the rule begins
 }
 
 // When says when what matches leads to something. At most one of its forms is used.

@@ -85,7 +85,7 @@ func TestTheShapeOfARuleFile(t *testing.T) {
 
 func TestMistakesHaveTheirPlace(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{"", "rules.yaml: it is empty"},
+		{"", "rules.yaml:1:1: it is empty"},
 		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    match: '(?P<client>.)'\n    key: [clinet]\n    do: [{notify: ops}]",
 			"rules.yaml:5:11: rules[0].key[0]: clinet is no group of match, and no field; match has: client"},
 		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    match: '(?P<client>.)'\n    captures: {clinet: ip}\n    do: [{notify: ops}]",
@@ -112,7 +112,7 @@ func TestMistakesHaveTheirPlace(t *testing.T) {
 		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    when: {above: 1}\n    do: {notify: ops}", "is about values"},
 		{"rules:\n  - name: a\n    from: {journal: {unit: x}, unit: y}\n    do: {notify: ops}", "a source is one thing"},
 		{"rules:\n  - name: a\n    from: {unit: x, since: boot}\n    do: {notify: ops}", "has no past"},
-		{"rules:\n  - &a\n    name: a\n", "& and * are not understood"},
+		{"rules:\n  - &a\n    name: a\n", "a word that begins with & is a name"},
 		{"rules:\n  - name: a\n    name: b\n", "rules.yaml:3:5"},
 		{strings.Repeat("[", 100), "nested too deep"},
 		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    do: {notify: ops}\n  - name: a\n    from: {journal: {unit: x}}\n    do: {notify: ops}",

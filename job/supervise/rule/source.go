@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/secret"
+	"holdfast/base/strictyaml"
 )
 
 // Kinds are the kinds of watchers by the names that rule files have for them.
@@ -59,24 +60,24 @@ type Source struct {
 const defaultEvery = 10 * time.Second
 
 func (s *Source) decode(d *decoder, n ast.Node, path string) {
-	entries, ok := d.entries(n, path)
+	entries, ok := d.Entries(n, path)
 	if !ok {
 		return
 	}
 	for _, e := range entries {
-		at := join(path, e.key)
-		switch kind, known := d.kinds[e.key]; {
-		case e.key == "every":
-			d.decode(e.value, reflect.ValueOf(&s.Every).Elem(), at)
-		case e.key == "since":
-			d.decode(e.value, reflect.ValueOf(&s.Since).Elem(), at)
+		at := strictyaml.Join(path, e.Key)
+		switch kind, known := d.kinds[e.Key]; {
+		case e.Key == "every":
+			d.Decode(e.Value, reflect.ValueOf(&s.Every).Elem(), at)
+		case e.Key == "since":
+			d.Decode(e.Value, reflect.ValueOf(&s.Since).Elem(), at)
 		case !known:
-			d.bad(e.at, path, "unknown key %.60q; want one of: %s, and every and since", e.key, d.kindNames())
+			d.Bad(e.At, path, "unknown key %.60q; want one of: %s, and every and since", e.Key, d.kindNames())
 		case s.Kind != "":
-			d.bad(e.at, path, "there is %s already; a source is one thing", s.Kind)
+			d.Bad(e.At, path, "there is %s already; a source is one thing", s.Kind)
 		default:
-			s.Kind, s.kind = e.key, kind
-			s.config(d, e.value, at)
+			s.Kind, s.kind = e.Key, kind
+			s.config(d, e.Value, at)
 		}
 	}
 	s.settle(d, path)
@@ -85,18 +86,18 @@ func (s *Source) decode(d *decoder, n ast.Node, path string) {
 func (d *decoder) kindNames() string { return strings.Join(slices.Sorted(maps.Keys(d.kinds)), ", ") }
 
 func (s *Source) config(d *decoder, n ast.Node, path string) {
-	before := len(d.mistakes)
+	before := len(d.Mistakes)
 	v := reflect.New(reflect.TypeOf(s.kind.Config).Elem())
 	s.Config = v.Interface()
-	if _, isWord := scalarText(n); isWord && s.kind.Word != "" {
-		fields, _ := known(v.Elem())
-		d.decode(n, fields[s.kind.Word], path)
+	if _, isWord := strictyaml.Text(n); isWord && s.kind.Word != "" {
+		fields, _ := strictyaml.Fields(v.Elem())
+		d.Decode(n, fields[s.kind.Word], path)
 	} else {
-		d.decode(n, v.Elem(), path)
+		d.Decode(n, v.Elem(), path)
 	}
-	if c, ok := s.Config.(interface{ Validate() []error }); ok && len(d.mistakes) == before {
+	if c, ok := s.Config.(interface{ Validate() []error }); ok && len(d.Mistakes) == before {
 		for _, err := range c.Validate() {
-			d.wrong(path, "%v", err)
+			d.Wrong(path, "%v", err)
 		}
 	}
 }
@@ -104,16 +105,16 @@ func (s *Source) config(d *decoder, n ast.Node, path string) {
 // settle checks the rest and fills what follows from it.
 func (s *Source) settle(d *decoder, path string) {
 	if s.Kind == "" {
-		d.wrong(path, "want one of: %s", d.kindNames())
+		d.Wrong(path, "want one of: %s", d.kindNames())
 		return
 	}
 	switch {
 	case !s.kind.Polled && s.Every != 0:
-		d.wrong(path+".every", "means nothing for %s, which tells by itself", s.Kind)
+		d.Wrong(path+".every", "means nothing for %s, which tells by itself", s.Kind)
 	case s.kind.Polled && s.Every == 0:
 		s.Every = defaultEvery
 	case s.kind.Polled && s.Every < 100*time.Millisecond:
-		d.wrong(path+".every", "want at least 100ms")
+		d.Wrong(path+".every", "want at least 100ms")
 	}
 	s.since(d, path)
 	sum := sha256.Sum256([]byte(s.Kind + canonical(reflect.ValueOf(s.Config).Elem(), true) + s.Every.String() + s.Since))
@@ -122,7 +123,7 @@ func (s *Source) settle(d *decoder, path string) {
 
 // title is "unit bitcoind.service", and where more is said all of it: journal {priority: "err", unit: "a.service"}.
 func (s *Source) title() string {
-	fields, names := known(reflect.ValueOf(s.Config).Elem())
+	fields, names := strictyaml.Fields(reflect.ValueOf(s.Config).Elem())
 	said := slices.DeleteFunc(names, func(name string) bool { return fields[name].IsZero() })
 	if len(said) == 1 && said[0] == s.kind.Word {
 		return s.Kind + " " + fields[said[0]].String()
@@ -135,9 +136,9 @@ func (s *Source) since(d *decoder, path string) {
 	case s.Since == "":
 		s.Since = "now"
 	case !s.kind.Past:
-		d.wrong(path+".since", "means nothing for %s, which has no past", s.Kind)
+		d.Wrong(path+".since", "means nothing for %s, which has no past", s.Kind)
 	case s.Since != "now" && s.Since != "boot" && err != nil:
-		d.wrong(path+".since", "want now, boot, or a time such as 2026-01-31T12:00:00Z, got %.60q", s.Since)
+		d.Wrong(path+".since", "want now, boot, or a time such as 2026-01-31T12:00:00Z, got %.60q", s.Since)
 	}
 }
 
@@ -159,7 +160,7 @@ func canonical(v reflect.Value, secrets bool) string {
 	case reflect.Pointer:
 		return canonical(v.Elem(), secrets)
 	case reflect.Struct:
-		fields, names := known(v)
+		fields, names := strictyaml.Fields(v)
 		return listed(names, func(name string) (reflect.Value, bool) { return fields[name], !fields[name].IsZero() }, secrets)
 	case reflect.Map:
 		var names []string
