@@ -11,6 +11,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/lines"
+	"holdfast/base/linetime"
 	"holdfast/connector"
 	"holdfast/job/supervise"
 	"holdfast/job/supervise/decide"
@@ -122,11 +123,11 @@ func (r *trial) file(ctx context.Context, name string) error {
 		return fault.New(fault.NotFound, "read log: %w", err)
 	}
 	defer f.Close()
-	split, buf, times := lines.NewSplitter(0, 0), make([]byte, 256<<10), lineTimes{now: r.now}
+	split, buf, times := lines.NewSplitter(0, 0), make([]byte, 256<<10), linetime.Parser{Now: r.now}
 	at, unknown := time.Time{}, 0
 	line := func(l lines.Line) error {
 		e := connector.Event{Kind: connector.EventLine, ID: fmt.Sprintf("%s:%d", name, l.Begin), Line: l.Text, Cut: l.Cut, Fields: map[string]string{}}
-		if when, ok := times.of(l.Text); ok {
+		if when, ok := times.Of(l.Text); ok {
 			at = when
 		} else if unknown++; at.IsZero() {
 			at = r.now
@@ -219,7 +220,7 @@ func (r *trial) sources(ctx context.Context, since time.Time) error {
 
 // tell keeps events, which are the watcher's, for the merge.
 func (f *flow) tell(now, since time.Time) func(context.Context, connector.Seen) error {
-	times, at := lineTimes{now: now}, time.Time{}
+	times, at := linetime.Parser{Now: now}, time.Time{}
 	return func(ctx context.Context, seen connector.Seen) error {
 		all := make([]connector.Event, 0, len(seen.Events))
 		for _, e := range seen.Events {
@@ -228,7 +229,7 @@ func (f *flow) tell(now, since time.Time) func(context.Context, connector.Seen) 
 				e.Fields = cloneFields(e.Fields)
 			}
 			if e.Time.IsZero() {
-				if when, ok := times.of(e.Line); ok {
+				if when, ok := times.Of(e.Line); ok {
 					at = when
 				} else if at.IsZero() {
 					at = since

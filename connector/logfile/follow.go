@@ -30,7 +30,7 @@ type follower struct {
 	at   *place  // behind what was told; nil before the first look
 	mark mark    // what was read of f
 	sp   *lines.Splitter
-	join *lines.Joiner[lines.Line] // nil if lines stand alone
+	join *lines.Joiner[written] // nil if lines stand alone
 	buf  []byte
 
 	events []connector.Event
@@ -39,7 +39,10 @@ type follower struct {
 	there  bool      // f was seen at the path
 	came   int       // how many files had come then
 	gone   bool      // f is no more what is at the path
-	blank  bool      // only zeros were read of f
+	// before are the files that had been rotated when f was begun at the path; nil if it was begun elsewhere.
+	before map[identity]bool
+	when   when
+	blank  bool // only zeros were read of f
 }
 
 func newFollower(c Config, at *place, tell func(context.Context, connector.Seen) error) *follower {
@@ -47,8 +50,11 @@ func newFollower(c Config, at *place, tell func(context.Context, connector.Seen)
 	if at != nil {
 		told = at.bytes()
 	}
-	files := rotation{c.Path, c.Rotated}
-	return &follower{cfg: c, told: told, files: files, wake: wake{files: files}, at: at, tell: tell, buf: make([]byte, chunkBytes),
+	files := c.files()
+	if at != nil && !files.order.fixed {
+		files.order.counts = at.Counts
+	}
+	return &follower{cfg: c, told: told, files: files, wake: wake{files: files}, at: at, tell: tell, buf: make([]byte, chunkBytes), when: when{zone: c.zone()},
 		fields: map[string]string{"_PATH": c.Path}}
 }
 
@@ -103,6 +109,7 @@ func (w *follower) step(ctx context.Context) (bool, error) {
 	if w.f == nil {
 		return w.enterNext()
 	}
+	began := time.Now()
 	n, err := w.f.read(w.buf, w.sp.Read())
 	if fault.Is(err, fault.Corrupt) {
 		w.lost(w.at.Offset, err.Error())
@@ -126,6 +133,7 @@ func (w *follower) step(ctx context.Context) (bool, error) {
 	}
 	if n > 0 {
 		w.grown = time.Now()
+		w.when.read(w.f, w.grown)
 		return true, w.take(ctx, w.buf[:n])
 	}
 	if w.join != nil {
@@ -134,7 +142,7 @@ func (w *follower) step(ctx context.Context) (bool, error) {
 	if more, err := w.lateLines(); more || err != nil {
 		return more, err
 	}
-	return w.atEnd()
+	return w.atEnd(began)
 }
 
 func orElse(err error, do func() error) error {
@@ -191,17 +199,24 @@ func (w *follower) zeros(b []byte) []byte {
 }
 
 func (w *follower) line(l lines.Line) {
+	at := w.when.of(l.Text)
 	if w.join != nil {
-		w.join.Add("", l, l.Text, l.Cut, time.Now(), w.text)
+		w.join.Add("", written{l.Begin, at}, l.Text, l.Cut, time.Now(), w.text)
 		return
 	}
-	w.event(l.Text, l.Cut, l.Begin)
+	w.event(l.Text, l.Cut, written{l.Begin, at})
 }
 
-func (w *follower) text(t lines.Text[lines.Line]) { w.event(t.Text, t.Cut, t.First.Begin) }
+// written is where a line begins, and when it was written.
+type written struct {
+	begin int64
+	at    time.Time
+}
 
-func (w *follower) event(text []byte, cut bool, begin int64) {
-	w.events = append(w.events, connector.Event{Kind: connector.EventLine, Time: time.Now(), ID: w.at.id(begin), Line: text, Cut: cut,
+func (w *follower) text(t lines.Text[written]) { w.event(t.Text, t.Cut, t.First) }
+
+func (w *follower) event(text []byte, cut bool, l written) {
+	w.events = append(w.events, connector.Event{Kind: connector.EventLine, Time: l.at, ID: w.at.id(l.begin), Line: text, Cut: cut,
 		Fields: w.fields})
 }
 
@@ -245,7 +260,7 @@ func (w *follower) stand() error {
 	offset := w.sp.At()
 	if w.join != nil {
 		if open := w.join.Open(); len(open) > 0 {
-			offset = open[0].First.Begin
+			offset = open[0].First.begin
 		}
 	}
 	if offset == w.at.Offset {
@@ -277,9 +292,12 @@ func (w *follower) begin(s *source) error {
 	}
 	w.f, w.there, w.gone, w.grown = s, false, false, s.mod
 	w.sp = lines.NewSplitter(w.cfg.MaxLine, w.at.Offset)
+	if err := w.rotatedBefore(); err != nil {
+		return err
+	}
 	w.join = nil
 	if w.cfg.Join != nil {
-		w.join = lines.NewJoiner[lines.Line](*w.cfg.Join.Rule())
+		w.join = lines.NewJoiner[written](*w.cfg.Join.Rule())
 	}
 	w.mark = mark{offset: w.at.Offset}
 	head, err := s.at(0, int(min(w.at.Offset, headBytes)))
@@ -290,5 +308,25 @@ func (w *follower) begin(s *source) error {
 	tail, err := s.at(w.at.Offset-n, int(n))
 	w.mark.head, w.mark.tail = slices.Clone(head), slices.Clone(tail)
 	w.blank = len(bytes.Trim(head, "\x00")) == 0 && len(bytes.Trim(tail, "\x00")) == 0
+	return err
+}
+
+// rotatedBefore notes which files had been rotated before the one that is begun.
+func (w *follower) rotatedBefore() error {
+	w.before = nil
+	all, err := w.files.list()
+	if err != nil || len(all) == 0 || all[len(all)-1].path != w.cfg.Path || all[len(all)-1].identity != w.f.identity {
+		return err
+	}
+	w.before = map[identity]bool{}
+	for _, e := range all[:len(all)-1] {
+		w.before[e.identity] = true
+	}
+	return nil
+}
+
+// learn sees from where the file went how its rotation counts.
+func (w *follower) learn(own identity) (err error) {
+	w.at.Counts, err = w.files.learn(own, w.before)
 	return err
 }

@@ -54,6 +54,7 @@ func (w *follower) lateLines() (bool, error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
+	w.when.read(p.f, time.Now())
 	p.sp.Push(w.buf[:n])
 	for l, ok := p.sp.Next(); ok; l, ok = p.sp.Next() {
 		w.lateLine(l)
@@ -63,7 +64,7 @@ func (w *follower) lateLines() (bool, error) {
 
 func (w *follower) lateLine(l lines.Line) {
 	p := w.late
-	w.events = append(w.events, connector.Event{Kind: connector.EventLine, Time: time.Now(), ID: id(p.left.Life, l.Begin), Line: l.Text, Cut: l.Cut,
+	w.events = append(w.events, connector.Event{Kind: connector.EventLine, Time: w.when.of(l.Text), ID: id(p.left.Life, l.Begin), Line: l.Text, Cut: l.Cut,
 		Fields: w.fields})
 	for i, k := range w.at.Left {
 		if k.Life == p.left.Life {

@@ -12,6 +12,10 @@
 // none is missing while one that is older is there. (Between the copying and the truncating a writer's lines go nowhere: that way
 // to rotate has no cure for it.)
 //
+// A line has the time that it begins with, within what is known for sure: it was written before its file was written to last, and what is
+// read behind an end that was seen was written after that was seen, whatever it says. One that says nothing has the time of the
+// line before if both were read at once, and else that at which its file was written to last.
+//
 // The kernel tells of changes (inotify); every `look` it is looked all the same, for a network file system tells nothing. A file
 // that is missing will come; one that may not be read is a fault.
 package logfile
@@ -21,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"holdfast/base/fault"
@@ -33,10 +38,14 @@ type Config struct {
 	// Path of the file, absolute.
 	Path string `yaml:"path"`
 	// Rotated is a pattern, as path/filepath has them, of the names that rotation gives, in the same directory or another;
-	// default the name with a dot or a hyphen and anything behind it. Of two that end with numbers below 10000 the higher is the
-	// older; other numbers are dates and times, and the lower is the older. Where names don't say it, the one that was written to
-	// longer ago is.
+	// default the name with a dot or a hyphen and anything behind it.
 	Rotated string `yaml:"rotated"`
+	// Counts says of rotated files whose names end with numbers that are no dates which are older: "down" those with higher ones
+	// (logrotate), "up" those with lower ones (log4j). Default: what is seen when a file is rotated; before that, what
+	// most files show by when they were written to and by the times of their first lines; where nothing shows it, down.
+	Counts string `yaml:"counts"`
+	// Zone is that of times in lines that name none, as "Europe/Berlin"; default that of this machine.
+	Zone string `yaml:"zone"`
 	// MaxLine is how many bytes are told of a line, default 65536.
 	MaxLine int `yaml:"max_line"`
 	// Join says which lines belong together.
@@ -71,6 +80,12 @@ func (c Config) Validate() (faults []error) {
 			bad("join.%w", err)
 		}
 	}
+	if counts := []string{"", "up", "down"}; !slices.Contains(counts, c.Counts) {
+		bad("counts: is %q, want up or down", c.Counts)
+	}
+	if _, err := time.LoadLocation(c.Zone); err != nil {
+		bad("zone: %q is no time zone, such as Europe/Berlin or UTC", c.Zone)
+	}
 	if c.Settle < 0 {
 		bad("settle: is %v, want a time above 0", c.Settle)
 	}
@@ -94,6 +109,20 @@ func (c Config) withDefaults() Config {
 		c.Look = 10 * time.Second
 	}
 	return c
+}
+
+// files are those of the log.
+func (c Config) files() rotation {
+	counts := map[string]int{"up": 1, "down": -1}[c.Counts]
+	return rotation{path: c.Path, pattern: c.Rotated, order: &order{counts: counts, fixed: counts != 0}}
+}
+
+// zone is that of times that name none.
+func (c Config) zone() *time.Location {
+	if z, err := time.LoadLocation(c.Zone); c.Zone != "" && err == nil {
+		return z
+	}
+	return time.Local
 }
 
 // since is where to begin: now, or with the files that changed behind a time.

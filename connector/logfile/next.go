@@ -68,9 +68,18 @@ func (r rotation) reaches(all []entry, p *place) (bool, error) {
 
 // oldest is the oldest of some files that was not read and is not older than the place, or that at the path.
 func (r rotation) oldest(all []entry, p *place) (entry, error) {
-	for _, e := range all {
+	read := -1 // what stands before it, and is not younger by its time, is older than what was read
+	for i, e := range all {
+		if slices.ContainsFunc(p.Left, func(k left) bool { return k.Offset > 0 && k.identity == e.identity }) {
+			read = i
+		}
+	}
+	for i, e := range all {
 		if e.path == r.path {
 			return e, nil
+		}
+		if i < read && e.mod.UnixNano() <= p.Mod {
+			continue
 		}
 		if unread, err := r.unread(p, e); unread || err != nil {
 			return e, err

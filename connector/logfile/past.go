@@ -14,7 +14,7 @@ import (
 // Past tells the lines of the files that changed behind a time, the oldest file first, as connector.Historian says. When a line was
 // written only the line itself knows, if it does: the Time of an event is zero.
 func (f *File) Past(ctx context.Context, since time.Time, tell func(context.Context, connector.Seen) error) error {
-	files := rotation{f.cfg.Path, f.cfg.Rotated}
+	files := f.cfg.files()
 	all, err := steady(files.list)
 	if err != nil {
 		return err

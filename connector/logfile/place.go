@@ -61,6 +61,8 @@ type place struct {
 	Begin []byte `json:"begin,omitempty"`
 	// Any: no file is known before the next one, or it was told already that some may be missing there.
 	Any bool `json:"any,omitempty"`
+	// Counts is how the numbers of rotated files count, as order has it.
+	Counts int `json:"counts,omitempty"`
 	// Left are the last few files that were read to their ends.
 	Left []left `json:"left,omitempty"`
 }

@@ -22,7 +22,8 @@ type writer struct {
 	r       *rand.Rand
 	f       *os.File
 	n       int
-	keep    int // rotated files
+	keep    int  // rotated files
+	up      bool // they are counted as log4j does: the youngest has the highest number
 	dropped bool
 	moments []moment
 	stop    func()
@@ -82,8 +83,11 @@ func (w *writer) put() {
 
 func (w *writer) pause() { time.Sleep(time.Duration(w.r.IntN(3000)) * time.Microsecond) }
 
-// shift makes room for a new .1: the oldest goes, and some are packed.
-func (w *writer) shift() {
+// shift makes room for a new file, and returns its suffix: the oldest goes.
+func (w *writer) shift() string {
+	if w.up {
+		return w.shiftDown()
+	}
 	for i := w.keep; i >= 1; i-- {
 		for _, ext := range []string{"", ".gz"} {
 			name := w.path("." + strconv.Itoa(i) + ext)
@@ -98,15 +102,46 @@ func (w *writer) shift() {
 			must(w.t, os.Rename(name, w.path("."+strconv.Itoa(i+1)+ext)))
 		}
 	}
+	return ".1"
+}
+
+// shiftDown makes room above: while there is none, each takes the number below.
+func (w *writer) shiftDown() string {
+	for i := 1; i <= w.keep; i++ {
+		if !w.there(i) {
+			return "." + strconv.Itoa(i)
+		}
+	}
+	for i := 1; i <= w.keep; i++ {
+		for _, ext := range []string{"", ".gz"} {
+			name := w.path("." + strconv.Itoa(i) + ext)
+			if _, err := os.Stat(name); err != nil {
+				continue
+			}
+			if i == 1 {
+				must(w.t, os.Remove(name))
+				w.dropped = true
+				continue
+			}
+			must(w.t, os.Rename(name, w.path("."+strconv.Itoa(i-1)+ext)))
+		}
+	}
+	return "." + strconv.Itoa(w.keep)
+}
+
+func (w *writer) there(i int) bool {
+	_, plain := os.Stat(w.path("." + strconv.Itoa(i)))
+	_, packed := os.Stat(w.path("." + strconv.Itoa(i) + ".gz"))
+	return plain == nil || packed == nil
 }
 
 func (w *writer) rotate() {
-	w.shift()
+	to := w.shift()
 	if w.r.IntN(2) == 0 {
-		w.copyTruncate(".1")
+		w.copyTruncate(to)
 		return
 	}
-	w.rename("", ".1")
+	w.rename("", to)
 	for range w.r.IntN(3) {
 		w.put() // it does not know yet
 	}
@@ -124,7 +159,7 @@ func TestEveryLineOnceOrAGap(t *testing.T) {
 }
 
 func campaign(t *testing.T, r *rand.Rand) {
-	w := &writer{log: newLog(t), r: r, keep: 3 + r.IntN(20)}
+	w := &writer{log: newLog(t), r: r, keep: 3 + r.IntN(20), up: r.IntN(3) == 0}
 	w.cfg.Settle = 100 * time.Millisecond
 	w.cfg.Since = "2020-01-01T00:00:00Z"
 	w.open()
@@ -170,7 +205,11 @@ func campaign(t *testing.T, r *rand.Rand) {
 
 // pack packs one of the rotated files.
 func (w *writer) pack() {
-	name := w.path("." + strconv.Itoa(2+w.r.IntN(4)))
+	i := 2 + w.r.IntN(4)
+	if w.up && !w.there(i+1) {
+		return // its writer may not know yet that it was rotated
+	}
+	name := w.path("." + strconv.Itoa(i))
 	if _, err := os.Stat(name); err == nil {
 		pack(w.t, name)
 	}

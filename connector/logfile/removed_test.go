@@ -90,7 +90,7 @@ func TestPackedJustNow(t *testing.T) {
 	p := place{known: known{s.identity, print{Offset: 4, Head: hash([]byte("one\n"))}}, Mod: s.mod.UnixNano()}
 	pack(t, l.path(".1"))
 	l.write("two\n")
-	if e, err := (rotation{path: l.cfg.Path}).next(&p); err != nil || e.path != l.cfg.Path || !e.sure {
+	if e, err := l.cfg.files().next(&p); err != nil || e.path != l.cfg.Path || !e.sure {
 		t.Errorf("got %+v, %v", e, err)
 	}
 }

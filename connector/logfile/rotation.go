@@ -2,13 +2,11 @@ package logfile
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +26,7 @@ type entry struct {
 type rotation struct {
 	path    string
 	pattern string // of the others; "" for the default
+	order   *order // nil if nothing is remembered
 }
 
 // list returns the files of the log, the oldest first and that at its path last. It is read until two readings are the same: while
@@ -65,8 +64,7 @@ func (r rotation) read() ([]entry, error) {
 			all = append(all, entry{info.identity, name, info.mod})
 		}
 	}
-	slices.SortStableFunc(all, r.older)
-	return all, nil
+	return r.sort(all), nil
 }
 
 // names are the names of rotated files. While one is being packed it is there twice, and whole where it is not packed yet.
@@ -109,38 +107,6 @@ func (r rotation) gives(name string) bool {
 	}
 	rest, ours := strings.CutPrefix(name, filepath.Base(r.path))
 	return ours && rest != "" && (rest[0] == '.' || rest[0] == '-')
-}
-
-// older orders two files of a rotation by their names where these say it: app.log.2 is older than app.log.1, app.log-20260101
-// than app.log-20260102. Else by when they were written to.
-func (r rotation) older(a, b entry) int {
-	if a.path == r.path || b.path == r.path {
-		return cmp.Compare(btoi(a.path == r.path), btoi(b.path == r.path))
-	}
-	x, y := r.suffix(a.path), r.suffix(b.path)
-	n, errN := strconv.ParseUint(x, 10, 64)
-	m, errM := strconv.ParseUint(y, 10, 64)
-	const date = 10_000 // from here on numbers are dates and times, and grow
-	switch {
-	case errN == nil && errM == nil && n < date && m < date:
-		return cmp.Compare(m, n)
-	case x != "" && y != "" && len(x) == len(y) && x[0] >= '0' && x[0] <= '9' && y[0] >= '0' && y[0] <= '9':
-		return cmp.Compare(x, y)
-	}
-	return cmp.Or(a.mod.Compare(b.mod), cmp.Compare(a.path, b.path))
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// suffix is what a rotation has put behind the name.
-func (r rotation) suffix(path string) string {
-	s := strings.TrimPrefix(filepath.Base(path), filepath.Base(r.path))
-	return strings.TrimLeft(strings.TrimSuffix(s, ".gz"), ".-")
 }
 
 // errMoved: a file is not any more where it was listed.

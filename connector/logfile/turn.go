@@ -126,8 +126,8 @@ func (w *follower) enter(e next) (bool, error) {
 	return true, nil
 }
 
-// atEnd decides what follows the end of a file, and reports whether there is more to read.
-func (w *follower) atEnd() (bool, error) {
+// atEnd decides what follows the end of a file, which was seen at a time, and reports whether there is more to read.
+func (w *follower) atEnd(seen time.Time) (bool, error) {
 	if w.f.final {
 		return true, w.leave()
 	}
@@ -135,6 +135,7 @@ func (w *follower) atEnd() (bool, error) {
 	info, err := stat(unix.AT_FDCWD, w.cfg.Path)
 	if err == nil && info.identity == w.f.identity {
 		w.there, w.gone, w.came = true, false, came
+		w.when.end(w.f, seen)
 		return false, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -150,6 +151,9 @@ func (w *follower) atEnd() (bool, error) {
 		w.gone = true
 		if w.there {
 			w.grown = time.Now()
+		}
+		if err := w.learn(w.f.identity); err != nil {
+			return false, err
 		}
 	}
 	if time.Since(w.grown) < w.cfg.Settle {
@@ -211,6 +215,10 @@ func (w *follower) truncated() error {
 		return err
 	}
 	if s != nil {
+		if err := w.learn(s.identity); err != nil {
+			s.f.Close()
+			return err
+		}
 		w.at.identity = s.identity
 		return w.begin(s)
 	}
