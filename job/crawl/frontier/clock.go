@@ -55,6 +55,14 @@ func (c clock) wall(stamp int64) time.Time {
 // later is the stamp of a time, no further away than Longest.
 func (f *Frontier) later(t time.Time) int64 { return min(f.Stamp(t), f.Stamp(time.Now().Add(Longest))) }
 
+// isDue reports whether the time of a stamp has come. One that is further away than later ever says is that of a damaged clock: now. Whoever
+// asks may have looked at the clock a moment before the stamp was made.
+func (f *Frontier) isDue(stamp int64, now time.Time) bool {
+	const moment = time.Minute
+	at := f.Stamp(now)
+	return stamp <= at || stamp > at+(Longest+moment).Milliseconds()
+}
+
 // until is how long it is until a stamp, of which one that a damaged clock made is no more than Longest.
 func (f *Frontier) until(due int64, now time.Time) time.Duration {
 	return min(time.Duration(due-f.Stamp(now))*time.Millisecond, Longest)

@@ -82,3 +82,31 @@ func TestTimeOf(t *testing.T) {
 		}
 	}
 }
+
+// TestDueInADay: what is put off for as long as can be is not due at once, also for who looked at the clock a moment before; and it is when the
+// day is over.
+func TestDueInADay(t *testing.T) {
+	r := newRig(t, Options{})
+	r.now = time.Now()
+	r.add(item(1, 1), item(1, 2), item(2, 1))
+	far := r.now.Add(time.Hour + Longest)
+	first, second := r.take(), r.take()
+	r.f.Release(first, far)
+	r.f.Release(second, r.now)
+	r.batch(func(b *Batch) error { return b.Done(first, Outcome{Status: 200, Due: far}) })
+	r.batch(func(b *Batch) error { return b.Retry(second, far, r.now) })
+	begun := r.now
+	for _, c := range []struct {
+		after time.Duration
+		comes int
+	}{{-time.Second, 0}, {0, 0}, {time.Second, 0}, {Longest - time.Second, 0}, {Longest + time.Second, 2}} {
+		r.now = begun.Add(c.after)
+		n := 0
+		for r.take() != nil {
+			n++
+		}
+		if n != c.comes {
+			t.Errorf("after %v there are %d, want %d", c.after, n, c.comes)
+		}
+	}
+}

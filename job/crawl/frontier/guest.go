@@ -94,7 +94,7 @@ func (f *Frontier) admit(queue string, now time.Time) (g *guest, wait time.Durat
 	switch {
 	case rec.held, g.busy, h != nil && h.asked >= f.opts.PerHost:
 		return nil, Longest, f.news, nil
-	case due > f.Stamp(now):
+	case !f.isDue(due, now):
 		return nil, f.until(due, now), f.news, nil
 	}
 	if h != nil {

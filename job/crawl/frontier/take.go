@@ -50,7 +50,7 @@ func (f *Frontier) take(now time.Time) (l *Lease, wait time.Duration, news <-cha
 				return nil, 0, nil, err
 			}
 		}
-		if len(f.window) == 0 || f.window[0].due > f.Stamp(now) && f.until(f.window[0].due, now) < Longest {
+		if len(f.window) == 0 || !f.isDue(f.window[0].due, now) {
 			break
 		}
 		h := f.window[0]

@@ -28,7 +28,7 @@ func (f *Frontier) chores(now time.Time) error {
 // wake queues the URLs again that were put off until now.
 func (f *Frontier) wake(now time.Time) error {
 	f.mu.Lock()
-	due := f.waiting != 0 && (f.waiting <= f.Stamp(now) || f.until(f.waiting, now) >= Longest)
+	due := f.waiting != 0 && f.isDue(f.waiting, now)
 	if due {
 		f.waiting = 0 // whoever comes next need not wait for this one
 	}
@@ -73,7 +73,7 @@ func (f *Frontier) due(tx *store.Tx, now time.Time) (keys []store.Key, all []wai
 		if err != nil {
 			return nil, nil, 0, err
 		}
-		if w.at > f.Stamp(now) && f.until(w.at, now) < Longest || len(all) == wakeAtOnce {
+		if !f.isDue(w.at, now) || len(all) == wakeAtOnce {
 			return keys, all, w.at, nil
 		}
 		if f.doomed.has(k) {
