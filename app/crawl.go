@@ -280,7 +280,7 @@ func (c *crawlConfig) job(dataDir, name string, seeds []string, fetch connector.
 		info = append(info, warc.Field{Name: key, Value: c.WARC.Info[key]})
 	}
 	return crawl.Config{Seeds: seeds, Fetch: fetch, Rules: weburl.Rules(c.Canonical), Scope: c.Scope, Settings: c.Settings, Sheets: c.Sheets,
-		Archive: archive.Options{Dir: c.warcDir(dataDir, name), Name: orElse(c.WARC.Name, name), MaxSize: int64(c.WARC.MaxSize),
+		MaxBytes: int64(c.MaxSize), Archive: archive.Options{Dir: c.warcDir(dataDir, name), Name: orElse(c.WARC.Name, name), MaxSize: int64(c.WARC.MaxSize),
 			MaxAge: c.WARC.MaxAge, Info: info}, Beside: c.WARC.Beside || c.beside,
 		Logs: c.logsDir(dataDir, name), Workers: c.Workers, PerHost: c.PerHost, Agent: orElse(c.RobotsAgent, "holdfast"),
 		Journal: c.RecoverLog, Earlier: c.earlier(dataDir), Once: c.once, Again: c.again,

@@ -44,6 +44,8 @@ type Config struct {
 	// Settings, and what is other for some URLs.
 	Settings Settings
 	Sheets   []scope.Sheet[Settings]
+	// MaxBytes is how much is read of an answer for which settings have no other limit; default 1 GiB.
+	MaxBytes int64
 	Archive  archive.Options
 	// Logs is the directory of the logs.
 	Logs string
@@ -79,6 +81,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PerHost == 0 {
 		c.PerHost = 1
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = 1 << 30
 	}
 	if len(c.Scope) == 0 {
 		c.Scope = scope.Default()
@@ -179,12 +184,7 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 	if err := j.noteStart(inFlight); err != nil {
 		return nil, err
 	}
-	if j.lost.Files > 0 && !resting {
-		env.History.Warn("crawl.lost", "%s; the directory is %s", lostText(j.lost), j.cfg.Archive.Dir)
-	}
-	for _, name := range moved {
-		env.History.Note("crawl.cut", "what was written and not committed is in %s", name)
-	}
+	j.tellFound(moved)
 	return j, nil
 }
 

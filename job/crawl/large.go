@@ -3,20 +3,23 @@ package crawl
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/connector"
 	"holdfast/kernel/engine"
 )
 
-// mostLarge is how often an answer finds no room, where others do, before its URL is put off: many under way together may be what took
-// the room.
+// mostLarge is how often an answer of which that was not known before finds no room, where others do, until its URL is put off: many under
+// way together may be what took the room.
 const mostLarge = 3
 
 // mostLargeURLs is how many URLs are known whose answers found no room.
@@ -51,15 +54,76 @@ func (t *takenIn) Close() error {
 	return t.Bytes.Close()
 }
 
-// noRoom is what it means that the answer of u found no room: err, if that is a matter of the disk, and all wait; an errLarge, if it is
-// one of the answer, and others need not wait.
-func (j *Job) noRoom(u weburl.URL, err error) error {
-	if !j.hasRoom() || !j.short.tooLarge(u.String()) {
-		j.short.full(j.disk, err)
-		return err
+// some is the room that each answer is taken to have.
+const someRoom = 1 << 20
+
+// roomFor is how many bytes one answer may have so that others find room beside it, and where there is no more: it lies in the data
+// directory until it is in a WARC file, so of a disk that has both it takes twice as much. A disk that does not say how much it has
+// says so when it is written to.
+func (j *Job) roomFor() (most int64, dir string) {
+	most = 1<<63 - 1
+	look := func(at string, room *engine.Room, taken, copies int64) {
+		is, err := disk.RoomAt(at)
+		if err != nil {
+			return
+		}
+		if n := max((int64(is.Free)-int64(room.Limits().Soft)-taken)/copies, someRoom); n < most {
+			most, dir = n, at
+		}
 	}
-	return &connector.FetchError{Status: connector.FetchRuntime, Begun: time.Now(),
-		Err: fault.New(fault.Permanent, "%w (%v): make room, or set max_bytes to have it cut", errLarge, err)}
+	if j.room == j.env.Room {
+		look(j.env.Dir, j.room, j.unwritten.Load(), 2)
+		return most, dir
+	}
+	look(j.env.Dir, j.env.Room, 0, 1)
+	look(j.cfg.Archive.Dir, j.room, j.unwritten.Load(), 1)
+	return most, dir
+}
+
+// fits is a request for an answer of which no more is read than there is room for. refused is to be called with what came: the error is an
+// errLarge if that was not all.
+func (j *Job) fits(r connector.FetchRequest) (_ connector.FetchRequest, refused func(x *connector.Exchange) error) {
+	room, dir := j.roomFor()
+	if r.MaxBytes == 0 {
+		r.MaxBytes = j.cfg.MaxBytes
+	}
+	wanted, most, wants := int64(-1), r.MaxBytes, r.Wants
+	r.MaxBytes = min(most, room)
+	r.Wants = func(status int, h http.Header) bool {
+		if n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); err == nil && min(n, most) > room {
+			wanted = n
+			return false
+		}
+		return wants == nil || wants(status, h)
+	}
+	return r, func(x *connector.Exchange) error {
+		has := "more"
+		switch {
+		case wanted >= 0:
+			has = disk.Size(wanted)
+		case most <= room || x.Truncated != warc.TruncatedLength:
+			return nil
+		}
+		return tooLarge("it has %s, and there is room for %s in %s", has, disk.Size(room), dir)
+	}
+}
+
+// tooLarge is an errLarge.
+func tooLarge(format string, args ...any) error {
+	return &connector.FetchError{Status: connector.FetchRuntime, Begun: time.Now(), Err: fault.New(fault.Permanent,
+		"%w: %w; make room, or set max_bytes to have it cut", errLarge, fmt.Errorf(format, args...))}
+}
+
+// noRoom is what it means that the answer of u found no room, by an error of the disk: if that has none, all wait until it has. If others
+// find room, it stays where it is, until it is clear that it is a matter of this answer, by an errLarge.
+func (j *Job) noRoom(u weburl.URL, err error) error {
+	switch {
+	case !j.hasRoom():
+		j.short.full(j.disk, err)
+	case j.short.tooLarge(u.String()):
+		return tooLarge("%w", err)
+	}
+	return err
 }
 
 // tooLarge counts that an answer found no room where others do. It returns true from the time on that it is put off.
@@ -76,10 +140,9 @@ func (s *shortage) tooLarge(url string) bool {
 // hasRoom reports whether the disks take something, where answers lie until they are written down and where they are written to. The
 // first is tried out: a quota, or a disk that gives more than it has, says nothing of that before.
 func (j *Job) hasRoom() bool {
-	const some = 1 << 20
 	for dir, room := range map[string]*engine.Room{j.env.Dir: j.env.Room, j.cfg.Archive.Dir: j.room} {
 		is, err := disk.RoomAt(dir)
-		if err != nil || is.Free < room.Limits().Soft+some {
+		if err != nil || is.Free < room.Limits().Soft+someRoom {
 			return false
 		}
 	}
@@ -88,7 +151,7 @@ func (j *Job) hasRoom() bool {
 		return false
 	}
 	gone := os.Remove(f.Name()) // before there is anything in it that a crash could leave
-	_, err = f.Write(make([]byte, some))
+	_, err = f.Write(make([]byte, someRoom))
 	return errors.Join(gone, err, f.Close()) == nil
 }
 

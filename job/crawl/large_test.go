@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +19,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/robots"
+	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/connector"
 	"holdfast/kernel/engine"
@@ -48,6 +52,7 @@ func TestLargeAnswer(t *testing.T) {
 	if n := asked.Load(); n != int64(mostLarge+retries) {
 		t.Errorf("it was asked for %d times", n)
 	}
+	r.heldNobodyUp()
 	if c := r.counts(); c.Failed != 1 || c.Done != 7 {
 		t.Errorf("%+v", c)
 	}
@@ -117,9 +122,74 @@ func TestLargerThanTheArchive(t *testing.T) {
 	}
 	r.site.mu.Lock()
 	defer r.site.mu.Unlock()
-	if r.site.asked["/"] != 1 || r.site.asked["/c"] != 1 || r.site.asked["/big"] != mostLarge+retries {
+	if r.site.asked["/"] != 1 || r.site.asked["/c"] != 1 || r.site.asked["/big"] != 1+retries {
 		t.Errorf("asked for %v", r.site.asked)
 	}
+	r.heldNobodyUp()
+	text, err := os.ReadFile(filepath.Join(r.cfg.Logs, errorsLog))
+	if err != nil || !strings.Contains(string(text), "it has more, and there is room for ") || !strings.Contains(string(text), r.cfg.Archive.Dir) {
+		t.Errorf("it says %q %v", text, err)
+	}
+}
+
+// heldNobodyUp looks whether all the others went on.
+func (r *rig) heldNobodyUp() {
+	r.Helper()
+	for _, e := range r.events() {
+		if strings.HasPrefix(e.Kind, "gate.") {
+			r.Errorf("%s %s", e.Kind, e.Text)
+		}
+	}
+}
+
+// TestLargeIsKnownBefore: of an answer whose length says that there is no room for it nothing is downloaded.
+func TestLargeIsKnownBefore(t *testing.T) {
+	r := newRig(t, map[string]string{"/": "home"})
+	var seen atomic.Int64
+	big := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.URL.Path != "/big" {
+			http.NotFound(w, q)
+			return
+		}
+		seen.Add(1)
+		w.Header().Set("Content-Length", strconv.Itoa(100<<20))
+		_, _ = w.Write([]byte("begin"))
+		w.(http.Flusher).Flush()
+		<-q.Context().Done() // until the connection is closed
+	}))
+	defer big.Close()
+	r.cfg.Archive.Dir = testenv.SmallDisk(t, 8<<20)
+	soon, retries := time.Millisecond, 1
+	r.cfg.Settings.RetryAfter, r.cfg.Settings.Retries = &soon, &retries
+	r.cfg.Seeds = append(r.cfg.Seeds, big.URL+"/big")
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	if err := r.run(ctx); err != nil || ctx.Err() != nil {
+		t.Fatal(err, ctx.Err())
+	}
+	if c := r.counts(); c.Failed != 1 || c.Done != 3 || seen.Load() != 2 {
+		t.Errorf("%+v, it was asked for %d times", c, seen.Load())
+	}
+	r.heldNobodyUp()
+	text, err := os.ReadFile(filepath.Join(r.cfg.Logs, errorsLog))
+	if err != nil || !strings.Contains(string(text), "it has 100.0 MiB, and there is room for ") {
+		t.Errorf("it says %q %v", text, err)
+	}
+	most := int64(1 << 20)
+	r.cfg.Settings.MaxBytes = &most // a part of it has room
+	request, refused := (&Job{cfg: r.cfg, room: smallRoom(t), env: engine.Env{Dir: r.dir, Room: smallRoom(t)}}).fits(connector.FetchRequest{MaxBytes: most})
+	if !request.Wants(200, http.Header{"Content-Length": {"104857600"}}) || request.MaxBytes != most || refused(&connector.Exchange{Truncated: warc.TruncatedLength}) != nil {
+		t.Error("it is refused, though no more is to be read than there is room for")
+	}
+}
+
+func smallRoom(t *testing.T) *engine.Room {
+	t.Helper()
+	room, err := engine.NewRoom(testenv.SmallDisk(t, 8<<20), engine.RoomLimits{Soft: 1, Hard: 1}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return room
 }
 
 // TestNoRoomIsAsked: a host whose answer found no room was asked all the same, and is left alone for its delay.

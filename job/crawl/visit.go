@@ -254,9 +254,13 @@ func (j *Job) wants(l *frontier.Lease, u weburl.URL) func(status int, h http.Hea
 func (j *Job) fetch(ctx context.Context, u weburl.URL, header http.Header, wants func(int, http.Header) bool,
 	set settings) (*connector.Exchange, error) {
 	_, literal := j.seeds.hosts.Load(u.Host())
-	x, err := j.cfg.Fetch.Fetch(ctx, connector.FetchRequest{URL: u.String(), Header: header, Literal: literal, MaxBytes: set.maxBytes,
+	request, tooLarge := j.fits(connector.FetchRequest{URL: u.String(), Header: header, Literal: literal, MaxBytes: set.maxBytes,
 		Bandwidth: set.bandwidth, Wants: wants})
+	x, err := j.cfg.Fetch.Fetch(ctx, request)
 	if err == nil {
+		if err = tooLarge(x); err != nil {
+			return nil, errors.Join(err, x.Close())
+		}
 		err = j.takeIn(x)
 	}
 	switch {
