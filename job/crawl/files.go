@@ -17,10 +17,10 @@ type files struct {
 	archive *archive.Archive
 	index   *index.Index
 	logs    *logs
-	journal *journal.Writer // nil if none is kept
-	earlier *index.Earlier  // where captures are looked for that servers can be asked about; nil if there are none
-	lost    archive.Lost    // WARC files that had ended
-	dedupe  *index.Earlier  // of those, what other crawls have: payloads of this one are in the store; nil if there are none
+	journal *journal.Writer   // nil if none is kept
+	earlier *index.Earlier    // where captures are looked for that servers can be asked about; nil if there are none
+	found   archive.Recovered // by the start, of WARC files
+	dedupe  *index.Earlier    // of those, what other crawls have: payloads of this one are in the store; nil if there are none
 }
 
 // openFiles brings the files of a crawl to what the store says. moved are files of quarantines, with what was written and not
@@ -34,11 +34,10 @@ func openFiles(st *store.Store, cfg Config, log *slog.Logger) (f files, moved []
 	if cfg.Archive.Disk == nil {
 		cfg.Archive.Disk = outfile.OS
 	}
-	var recovered archive.Recovered
-	if f.archive, recovered, err = archive.Open(st, cfg.Archive); err != nil {
+	if f.archive, f.found, err = archive.Open(st, cfg.Archive); err != nil {
 		return f, nil, fmt.Errorf("open the archive: %w", err)
 	}
-	moved, f.lost = recovered.Moved, recovered.Lost
+	moved = f.found.Moved
 	if f.index, err = index.Open(st, index.Options{Dir: cfg.Archive.Dir, Disk: cfg.Archive.Disk, Log: log}); err != nil {
 		return f, nil, fmt.Errorf("open the index: %w", err)
 	}
@@ -105,4 +104,21 @@ func (f *files) close() (err error) {
 		}
 	}
 	return err
+}
+
+// tellFound tells of what the start found of files. moved are those of openFiles.
+func (j *Job) tellFound(moved []string) {
+	if j.found.Lost.Files > 0 && !j.resting {
+		j.env.History.Warn("crawl.lost", "%s; the directory is %s", lostText(j.found.Lost), j.cfg.Archive.Dir)
+	}
+	for _, name := range j.found.Back {
+		j.env.History.Note("crawl.back", "%s was given up, and is there again: what it has counts", name)
+	}
+	for _, name := range j.found.Left {
+		j.env.History.Warn("crawl.left", "%s was given up, and what is there now is not what was written: it is left as it is; take it elsewhere",
+			name)
+	}
+	for _, name := range moved {
+		j.env.History.Note("crawl.cut", "what was written and not committed is in %s", name)
+	}
 }

@@ -14,7 +14,6 @@ import (
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/job/crawl/archive"
-	"holdfast/job/crawl/frontier"
 	"holdfast/job/crawl/index"
 	"holdfast/job/crawl/journal"
 	"holdfast/kernel/engine"
@@ -112,23 +111,30 @@ func lostAtRest(ctx context.Context, env engine.Env, cfg Config, o Order) (strin
 			return "", err
 		}
 	}
-	text := "given up: " + l.text()
+	text, stays := "given up: "+l.text(), ""
 	if o.Fetch {
-		n, err := g.fetchAgain(ctx, l.warcs)
+		done, err := g.fetchAgain(ctx, l.warcs)
 		if err != nil {
 			return "", err
 		}
-		text += fmt.Sprintf("; %d %s fetched again", n, isOrAre(n, "URL"))
-		if g.unknown > 0 {
-			text += fmt.Sprintf("; of %d captures nobody knows any more what they were, as the index is gone too: crawl.log names "+
-				"them, and --again fetches all", g.unknown)
+		text += fmt.Sprintf("; %d %s fetched again", done.queued, isOrAre(done.queued, "URL"))
+		if done.revisits > 0 {
+			text += fmt.Sprintf(", %d of them as their revisits refer to what is gone", done.revisits)
+		}
+		if stays = done.stays(); stays != "" {
+			text += "; " + stays
 		}
 	}
 	err = env.Store.Update(func(tx *store.Tx) error { return g.commit(tx, l, o.Fetch) })
-	if err == nil {
-		env.History.Warn("crawl.lost", "a person has files %s", text)
+	if err != nil {
+		return "", err
 	}
-	return text, err
+	env.History.Warn("crawl.lost", "a person has files %s", text)
+	if stays != "" {
+		return "", fault.WithHint(fault.New(fault.Corrupt, "%s", text),
+			"the crawl goes on without them; when it is over, --again has all fetched anew that it finds")
+	}
+	return text, nil
 }
 
 // giveUp has a store speak no more of what is gone.
@@ -137,7 +143,6 @@ type giveUp struct {
 	cfg      Config
 	whole    map[string]int64 // bytes of what is there, by file
 	captures map[string]int64 // in those
-	unknown  int64            // captures that are gone, and have no line
 }
 
 // look reads how much of a file is whole, of what was written.
@@ -161,96 +166,6 @@ func (g *giveUp) look(ctx context.Context, gone archive.Gone) error {
 	}
 	g.whole[gone.Name], g.captures[gone.Name] = done.Whole, done.Lines
 	return nil
-}
-
-// fetchAgain queues what was in files, behind what of them is whole. What is done already when it is cut short need not be done again.
-func (g *giveUp) fetchAgain(ctx context.Context, all []archive.Gone) (queued int, err error) {
-	f, err := frontier.Open(g.env.Store, frontier.Options{})
-	if err != nil {
-		return 0, err
-	}
-	of, lines := map[string]bool{}, map[string]int64{}
-	for _, gone := range all {
-		of[gone.Name] = true
-	}
-	var some []string
-	flush := func() error {
-		n, err := g.queue(f, some)
-		queued, some = queued+n, some[:0]
-		return err
-	}
-	err = index.Lines(ctx, g.cfg.Archive.Dir, func(l cdxj.Line) error {
-		if !of[l.Filename] {
-			return nil
-		}
-		lines[l.Filename]++
-		if l.Offset+l.Length <= g.whole[l.Filename] {
-			return nil
-		}
-		if some = append(some, l.URL); len(some) < seedsAtOnce {
-			return nil
-		}
-		return flush()
-	})
-	if err == nil {
-		err = flush()
-	}
-	if err != nil {
-		return queued, err
-	}
-	return queued, g.env.Store.Latest(func(r store.Reader) error {
-		for _, gone := range all {
-			n, err := index.Captures(r, gone.Name)
-			if err != nil {
-				return err
-			}
-			if lines[gone.Name] == 0 {
-				g.unknown += n - g.captures[gone.Name]
-			}
-		}
-		return nil
-	})
-}
-
-// queue queues those URLs that are done. How they were found is not known any more: as a link, but for seeds.
-func (g *giveUp) queue(f *frontier.Frontier, urls []string) (queued int, err error) {
-	j := &Job{cfg: g.cfg.withDefaults()}
-	err = g.env.Store.Update(func(tx *store.Tx) error {
-		b, err := f.Begin(tx)
-		if err != nil {
-			return err
-		}
-		queued = 0
-		for _, url := range urls {
-			u, err := weburl.Parse(url)
-			if err != nil { // dns:
-				continue
-			}
-			hops, source := "L", ""
-			seed, err := tx.Look(seedKey('s', u.String()), func([]byte) error { return nil })
-			if err != nil {
-				return err
-			}
-			if seed {
-				hops, source = "", u.String()
-			}
-			i := j.item(u, hops, weburl.URL{}, source)
-			i.Again = true
-			state, _, known, err := frontier.Find(tx, i.Key)
-			if err != nil {
-				return err
-			}
-			if !known || state != frontier.Done { // it is no URL of its own, or is to be fetched already
-				continue
-			}
-			if _, err := b.Put(&i); err != nil {
-				return err
-			}
-			queued++
-		}
-		return b.Write()
-	})
-	return queued, err
 }
 
 // commit has the files count as they are.

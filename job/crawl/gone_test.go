@@ -3,6 +3,7 @@ package crawl
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -184,18 +185,77 @@ func TestGoneAccepted(t *testing.T) {
 	}
 }
 
-// TestGoneWithIndex: what nobody knows any more is said to be unknown.
-func TestGoneWithIndex(t *testing.T) {
-	r, _ := killed(t)
-	if err := os.RemoveAll(r.cfg.Archive.Dir); err != nil {
-		t.Fatal(err)
-	}
-	said, err := r.order("lost", Order{Fetch: true})
-	if err != nil || !strings.Contains(said, "captures nobody knows any more") {
-		t.Fatal(said, err)
-	}
-	if err := r.run(t.Context()); err != nil {
-		t.Fatal(err)
+// TestGoneIsBack: WARC files that were given up and come back count again, also the one that had not ended; what comes back is not what was
+// written is not touched.
+func TestGoneIsBack(t *testing.T) {
+	for name, order := range map[string]Order{"accepted": {Accept: true}, "fetched": {Fetch: true}, "spoilt": {Accept: true}} {
+		t.Run(name, func(t *testing.T) {
+			r, open := killed(t)
+			files, _ := filepath.Glob(filepath.Join(r.cfg.Archive.Dir, "*.warc.gz*"))
+			away := t.TempDir()
+			move := func(from, to string) {
+				if err := os.Rename(filepath.Join(from, filepath.Base(open)), filepath.Join(to, filepath.Base(open))); err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range files {
+					if name != open {
+						if err := os.Rename(filepath.Join(from, filepath.Base(name)), filepath.Join(to, filepath.Base(name))); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			}
+			done := int(r.counts().Done)
+			move(r.cfg.Archive.Dir, away)
+			if said, err := r.order("lost", order); err != nil {
+				t.Fatal(said, err)
+			}
+			if err := r.run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			move(away, r.cfg.Archive.Dir)
+			want := map[string]int{"accepted": 63, "fetched": 63 + done, "spoilt": 63}[name]
+			told := "crawl.back"
+			if name == "spoilt" {
+				r.cutTo(open, 100)
+				told = "crawl.left"
+			}
+			for range 2 {
+				if err := r.run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if said, err := r.order("lost", Order{}); err != nil || !strings.Contains(said, "as they were written") {
+				t.Error(said, err)
+			}
+			_, left := os.Stat(open)
+			_, ended := os.Stat(strings.TrimSuffix(open, archive.OpenSuffix))
+			if name == "spoilt" && (left != nil || ended == nil) || name != "spoilt" && (left == nil || ended != nil) {
+				t.Errorf("not ended: %v, ended: %v", left, ended)
+			}
+			if said, err := r.order("index", Order{}); err != nil || said != fmt.Sprintf("index.cdxj has %d captures", want) {
+				t.Error(said, err)
+			}
+			if all, _ := filepath.Glob(filepath.Join(r.cfg.Archive.Dir, "quarantine", "*warc.gz.open")); len(all) > 0 {
+				t.Errorf("in quarantine are %v", all)
+			}
+			if name == "fetched" {
+				n := 0
+				for _, times := range r.archived() {
+					n += times
+				}
+				if n != want {
+					t.Errorf("%d captures are archived, want %d", n, want)
+				}
+			}
+			said := false
+			for _, e := range r.events() {
+				said = said || e.Kind == told && strings.Contains(e.Text, filepath.Base(strings.TrimSuffix(open, archive.OpenSuffix)))
+			}
+			if !said {
+				t.Errorf("there is no %s in %v", told, r.events())
+			}
+		})
 	}
 }
 

@@ -19,8 +19,24 @@ type original struct {
 	End  int64     `json:"end,omitempty"`  // where that ends
 }
 
+var originalsPrefix = store.Key{byte(store.Job), 'D'}
+
 // originalKey is the key of the first capture of a payload, by its digest.
-func originalKey(d warc.Digest) store.Key { return store.Key{byte(store.Job), 'D'}.Str(string(d)) }
+func originalKey(d warc.Digest) store.Key { return originalsPrefix.Str(string(d)) }
+
+// originals gives the first capture of each payload.
+func originals(r store.Reader, each func(warc.Digest, original)) error {
+	entries, failed := r.Scan(originalsPrefix, originalsPrefix.End())
+	for k, v := range entries {
+		d := warc.Digest(k[len(originalsPrefix):])
+		first, err := decodeOriginal(d, v)
+		if err != nil {
+			return err
+		}
+		each(d, first)
+	}
+	return failed()
+}
 
 // revisits makes a revisit of an answer whose payload is archived already: only its head is kept, and where the payload is.
 func (j *Job) revisits(c *capture, m *warc.Message) error {
@@ -53,13 +69,15 @@ func (j *Job) revisits(c *capture, m *warc.Message) error {
 
 // readOriginal is the first capture of a payload, which may be gone.
 func readOriginal(r store.Reader, d warc.Digest) (first original, known bool, err error) {
-	known, err = r.Look(originalKey(d), func(v []byte) error {
-		if err := json.Unmarshal(v, &first); err != nil {
-			return fault.New(fault.Corrupt, "what is known of payload %s is %q: %w", d, v, err)
-		}
-		return nil
-	})
+	known, err = r.Look(originalKey(d), func(v []byte) (err error) { first, err = decodeOriginal(d, v); return err })
 	return first, known, err
+}
+
+func decodeOriginal(d warc.Digest, v []byte) (first original, err error) {
+	if err := json.Unmarshal(v, &first); err != nil {
+		return first, fault.New(fault.Corrupt, "what is known of payload %s is %q: %w", d, v, err)
+	}
+	return first, nil
 }
 
 // remember has the payload of an answer known from now on, if it is the first one that is there.

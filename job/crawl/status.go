@@ -39,7 +39,7 @@ func (j *Job) Notes() (notes [][2]string) {
 		flying := j.frontier.Flying()
 		notes = append([][2]string{{"crawl", fmt.Sprintf("%s, %d %s in flight, at work for %s", state, flying, plural(flying, "URL"),
 			j.clock.elapsed().Round(time.Second))}}, countsNotes(c)...)
-		notes = append(notes, lostNotes(j.lost)...)
+		notes = append(notes, lostNotes(j.found.Lost)...)
 		return nil
 	})
 	if err != nil {

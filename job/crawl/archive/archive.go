@@ -106,6 +106,8 @@ type Place struct {
 // Recovered is what a start had to put in order.
 type Recovered struct {
 	Moved []string // files of the quarantine with what was behind what counts
+	Back  []string // files that were given up, and are there again, whole
+	Left  []string // files that are not touched, as they were given up, and what is there again is not what was written
 	Lost  Lost     // of the files that had ended
 }
 
@@ -152,7 +154,11 @@ func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 		a.begins(s.Open.Info)
 		a.out.Reset(a.file, s.Open.Size)
 	}
-	if err := a.look(&r); err != nil {
+	away, err := a.back(st, &r)
+	if err == nil {
+		err = a.look(away, &r)
+	}
+	if err != nil {
 		return nil, r, errors.Join(err, a.Close())
 	}
 	if r.Lost, err = a.check(st, s.Ended); err != nil {
@@ -203,8 +209,9 @@ func namesOf(crawl string) *regexp.Regexp {
 	return regexp.MustCompile("^" + regexp.QuoteMeta(crawl) + `-[0-9]{17}-([0-9]{5,})-([0-9a-z]+)\.warc\.gz(\.open)?$`)
 }
 
-// look goes through the directory: for the last serial, and for files that were begun and of which nobody ever heard.
-func (a *Archive) look(r *Recovered) error {
+// look goes through the directory: for the last serial, and for files that were begun and of which nobody ever heard. away are those that
+// were given up.
+func (a *Archive) look(away map[string]int64, r *Recovered) error {
 	all, err := os.ReadDir(a.o.Dir)
 	if err != nil {
 		return err
@@ -219,6 +226,10 @@ func (a *Archive) look(r *Recovered) error {
 			a.serial = max(a.serial, n)
 		}
 		if m[2] != a.mark || m[3] == "" || e.Name() == a.now.Name+OpenSuffix {
+			continue
+		}
+		if _, given := away[strings.TrimSuffix(e.Name(), OpenSuffix)]; given {
+			r.Left = append(r.Left, a.path(e.Name()))
 			continue
 		}
 		to := filepath.Join(a.quarantine(), e.Name())

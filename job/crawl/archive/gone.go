@@ -1,15 +1,12 @@
 package archive
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
-	"holdfast/base/fault"
 	"holdfast/kernel/store"
 )
 
@@ -32,9 +29,9 @@ func Losses(r store.Reader, lineage, dir string) (all []Gone, err error) {
 	known := map[string]bool{}
 	look := func(name string, want int64, open bool) error {
 		known[name] = true
-		if _, err := os.Lstat(filepath.Join(dir, name+OpenSuffix)); err == nil {
-			open = true
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		if there, err := exists(a.path(name)); err != nil || there {
+			open = false
+		} else if open, err = exists(a.path(name) + OpenSuffix); err != nil {
 			return err
 		}
 		has, err := a.sizeOf(name)
@@ -44,16 +41,8 @@ func Losses(r store.Reader, lineage, dir string) (all []Gone, err error) {
 		all = append(all, Gone{Name: name, Open: open, Want: want, Has: has})
 		return nil
 	}
-	entries, failed := r.Scan(endedFrom, stateKey.End())
-	for k, v := range entries {
-		if len(v) != 8 {
-			return nil, fault.New(fault.Corrupt, "what is known of %s is %x", k[len(stateKey):], v)
-		}
-		if err := look(string(k[len(stateKey):]), int64(binary.BigEndian.Uint64(v)), false); err != nil {
-			return nil, err
-		}
-	}
-	if err := failed(); err != nil {
+	err = readSizes(r, stateKey, endedFrom, func(name string, size int64) error { return look(name, size, false) })
+	if err != nil {
 		return nil, err
 	}
 	if s.Lineage != lineage { // what it writes to is another life's
@@ -96,6 +85,7 @@ func GiveUp(tx *store.Tx, all []Gone, whole map[string]int64) error {
 		} else {
 			tx.Delete(endedKey(g.Name))
 		}
+		tx.Set(awayKey(g.Name), sizeValue(g.Want))
 	}
 	b, err := json.Marshal(s)
 	if err == nil {
@@ -103,4 +93,66 @@ func GiveUp(tx *store.Tx, all []Gone, whole map[string]int64) error {
 		tx.Delete(lostKey)
 	}
 	return err
+}
+
+// back takes files back that were given up and are there again, as long as they were: one that had not ended has done so. Others that are
+// given up stay as they are.
+func (a *Archive) back(st *store.Store, r *Recovered) (away map[string]int64, err error) {
+	away = map[string]int64{}
+	err = st.Latest(func(rd store.Reader) error {
+		return readSizes(rd, lostKey, awayFrom, func(name string, size int64) error { away[name] = size; return nil })
+	})
+	if err != nil || len(away) == 0 {
+		return away, err
+	}
+	var back []ended
+	for name, size := range away {
+		is, err := a.isBack(ended{name, size}, r)
+		if err != nil {
+			return away, err
+		}
+		if is {
+			back = append(back, ended{name, size})
+			delete(away, name)
+			r.Back = append(r.Back, a.path(name))
+		}
+	}
+	if len(back) == 0 {
+		return away, nil
+	}
+	slices.Sort(r.Back)
+	return away, st.Update(func(tx *store.Tx) error {
+		for _, e := range back {
+			tx.Set(endedKey(e.Name), sizeValue(e.Size))
+			tx.Delete(awayKey(e.Name))
+		}
+		return nil
+	})
+}
+
+// isBack reports whether a file is there again, and gives it the name of one that has ended.
+func (a *Archive) isBack(e ended, r *Recovered) (bool, error) {
+	info, err := os.Lstat(a.path(e.Name))
+	if err == nil {
+		return info.Mode().IsRegular() && info.Size() == e.Size, nil // what is left of a file that was cut has that name too
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	info, err = os.Lstat(a.path(e.Name) + OpenSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || !info.Mode().IsRegular() || info.Size() < e.Size {
+		return false, err
+	}
+	return true, a.name(e, r)
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }

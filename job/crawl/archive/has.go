@@ -50,10 +50,10 @@ func (a *Archive) Has(name string, end int64) (bool, error) {
 	return size >= end, nil
 }
 
-// sizeOf is how large a file is, whether it has ended or not; -1 if it is not there. It is looked for under the name first that it
-// has first, so that it is found if it ends meanwhile.
+// sizeOf is how large a file is, whether it has ended or not; -1 if it is not there. One that has ended counts, whatever else is there; so
+// that it is found if it ends meanwhile, it is looked for twice.
 func (a *Archive) sizeOf(name string) (int64, error) {
-	for _, path := range []string{a.path(name) + OpenSuffix, a.path(name)} {
+	for _, path := range []string{a.path(name), a.path(name) + OpenSuffix, a.path(name)} {
 		info, err := os.Stat(path)
 		switch {
 		case err == nil && info.Mode().IsRegular():

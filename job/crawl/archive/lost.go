@@ -21,10 +21,31 @@ func endedKey(name string) store.Key { return stateKey.Str(name) }
 // endedFrom is in front of all of these.
 var endedFrom = stateKey.U8(1)
 
+// Keys of files that were given up: A 0 name, with the size that each had.
+func awayKey(name string) store.Key { return store.Key{byte(store.Job), 'A', 0}.Str(name) }
+
+// awayFrom is in front of all of these.
+var awayFrom = store.Key{byte(store.Job), 'A', 0, 1}
+
+// readSizes reads the sizes of files whose names stand behind a prefix, from a key on to the end of those with it.
+func readSizes(r store.Reader, prefix, from store.Key, each func(name string, size int64) error) error {
+	entries, failed := r.Scan(from, prefix.End())
+	for k, v := range entries {
+		name := string(k[len(prefix):])
+		if len(v) != 8 {
+			return fault.New(fault.Corrupt, "what is known of %s is %x", name, v)
+		}
+		if err := each(name, int64(binary.BigEndian.Uint64(v))); err != nil {
+			return err
+		}
+	}
+	return failed()
+}
+
 func sizeValue(size int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(size)) }
 
 // lostKey is the key of what the last start found.
-var lostKey = stateKey.U8(0)
+var lostKey = store.Key{byte(store.Job), 'A', 0}
 
 // ReadLost is what the last start found of files that had ended.
 func ReadLost(r store.Reader) (l Lost, err error) {
@@ -58,16 +79,12 @@ func (l Lost) keep(st *store.Store) error {
 func (a *Archive) check(st *store.Store, more []ended) (l Lost, err error) {
 	err = st.Latest(func(r store.Reader) error {
 		known := map[string]bool{}
-		entries, failed := r.Scan(endedFrom, stateKey.End())
-		for k, v := range entries {
-			name := string(k[len(stateKey):])
-			if len(v) != 8 {
-				return fault.New(fault.Corrupt, "what is known of %s is %x", name, v)
-			}
+		err := readSizes(r, stateKey, endedFrom, func(name string, size int64) error {
 			known[name] = true
-			if err := l.look(a, ended{name, int64(binary.BigEndian.Uint64(v))}); err != nil {
-				return err
-			}
+			return l.look(a, ended{name, size})
+		})
+		if err != nil {
+			return err
 		}
 		for _, e := range more {
 			if !known[e.Name] {
@@ -76,7 +93,7 @@ func (a *Archive) check(st *store.Store, more []ended) (l Lost, err error) {
 				}
 			}
 		}
-		return failed()
+		return nil
 	})
 	if err == nil {
 		err = l.keep(st)

@@ -18,7 +18,7 @@
 // the captures that it knows itself; Rebuild indexes all WARC files of a directory, whoever wrote them.
 //
 // What the store has, behind zI: o the lines that are written to; e SERIAL lines that wait; r SERIAL a run; w NAME how far a WARC
-// file counts; m if runs are to be made again; p what index.cdxj has.
+// file counts; g NAME how far one did that was given up; m if runs are to be made again; p what index.cdxj has.
 //
 // Called by the job crawl.
 package index
@@ -122,6 +122,7 @@ const (
 	waitPart  = 'e'
 	runPart   = 'r'
 	knownPart = 'w'
+	givenPart = 'g'
 	mendPart  = 'm'
 	filePart  = 'p'
 )
@@ -194,6 +195,9 @@ func Open(st *store.Store, o Options) (x *Index, err error) {
 			err = errors.Join(fmt.Errorf("open the index: %w", err), x.Close())
 		}
 	}()
+	if err := x.back(); err != nil {
+		return x, err
+	}
 	var s state
 	if err := st.Latest(func(r store.Reader) (err error) { s, err = readState(r); return err }); err != nil {
 		return x, err

@@ -18,7 +18,7 @@ import (
 // state it is found.
 func (x *Index) mend(ctx context.Context, s state) error {
 	var all map[string]known
-	if err := x.st.View(ctx, func(r store.Reader) (err error) { all, err = readKnown(r); return err }); err != nil {
+	if err := x.st.View(ctx, func(r store.Reader) (err error) { all, err = readKnown(r, knownPart); return err }); err != nil {
 		return err
 	}
 	run, err := x.gather(ctx, all)
@@ -49,10 +49,10 @@ func (x *Index) mend(ctx context.Context, s state) error {
 	return x.sweep()
 }
 
-// readKnown is how far each WARC file counts that has ended, in this time line.
-func readKnown(r store.Reader) (map[string]known, error) {
+// readKnown is how far each WARC file counts that has ended, in this time line; or those of another part of the store.
+func readKnown(r store.Reader, part byte) (map[string]known, error) {
 	all := map[string]known{}
-	prefix := key(knownPart)
+	prefix := key(part)
 	entries, failed := r.Scan(prefix, prefix.End())
 	for k, v := range entries {
 		var n known

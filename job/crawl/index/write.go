@@ -96,7 +96,7 @@ func (p published) stats() Stats {
 
 // total is how many captures are known.
 func total(r store.Reader, o open) (n int64, err error) {
-	all, err := readKnown(r)
+	all, err := readKnown(r, knownPart)
 	if err != nil {
 		return 0, err
 	}
