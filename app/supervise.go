@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/fault"
+	"holdfast/base/process"
 	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/connector/command"
@@ -165,6 +167,14 @@ func (p *Plan) watcher(job, since string, s *rule.Source) (connector.Watcher, er
 
 // rules reads the rule file of a job, and refuses what nobody here could do.
 func (p *Plan) rules(c *superviseConfig, job string) (*rule.Set, error) {
+	file, err := filepath.Abs(c.file(p.Place.Dir))
+	if err != nil {
+		return nil, err
+	}
+	// Who can write the rules has the actions done as us. (To check, test and replay them is to do nothing.)
+	if err := process.Owned(file); err != nil && !fault.Is(err, fault.NotFound) {
+		return nil, fault.As(fault.Invalid, err)
+	}
 	set, err := LoadRules(c.file(p.Place.Dir))
 	if err != nil {
 		return nil, err
@@ -178,6 +188,12 @@ func (p *Plan) rules(c *superviseConfig, job string) (*rule.Set, error) {
 	for _, r := range set.Rules {
 		for _, l := range r.Lists() {
 			for i := range l.Actions {
+				// It is asked again each time that it is run.
+				if run := l.Actions[i].Run; len(run) > 0 {
+					if err := process.Safe(run[0]); err != nil && !fault.Is(err, fault.NotFound) {
+						return nil, fmt.Errorf("%s: rule %s: %w", set.Where(r), r.Name, fault.As(fault.Invalid, err))
+					}
+				}
 				if why, hint := p.cannot(job, &l.Actions[i]); why != "" {
 					return nil, fault.WithHint(fault.New(fault.Invalid, "%s: rule %s: %s", set.Where(r), r.Name, why), "%s", hint)
 				}

@@ -1,6 +1,12 @@
 package process
 
-import "sync"
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
 
 // output keeps the first and the last bytes of what is written.
 type output struct {
@@ -49,4 +55,37 @@ func (o *output) kept() (all []byte, cut int, dropped int64) {
 	all = append(all, o.first...)
 	all = append(all, o.last[o.at:]...)
 	return append(all, o.last[:o.at]...), len(o.first), o.dropped
+}
+
+// Text is the output as text: bytes that are no UTF-8 are written as U+FFFD, and where some was not kept a line says so. No character is
+// cut there.
+func (r Result) Text() string {
+	if r.Dropped == 0 {
+		return valid(r.Output)
+	}
+	first, last := whole(r.Output[:r.Cut]), r.Output[r.Cut:]
+	for range utf8.UTFMax - 1 {
+		if len(last) > 0 && !utf8.RuneStart(last[0]) {
+			last = last[1:]
+		}
+	}
+	dropped := r.Dropped + int64(len(r.Output)-len(first)-len(last))
+	return fmt.Sprintf("%s\n[%d bytes left out]\n%s", valid(first), dropped, valid(last))
+}
+
+// whole is a text without a character that begins at its end, and does not end.
+func whole(b []byte) []byte {
+	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax+1); i-- {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return b[:i]
+			}
+			break
+		}
+	}
+	return b
+}
+
+func valid(b []byte) string {
+	return strings.ToValidUTF8(string(bytes.TrimRight(b, "\n")), "\uFFFD")
 }

@@ -1,6 +1,10 @@
 // Package process runs a program to its end, and leaves nothing of it behind: no shell, an environment that is made and not
 // inherited, a limit of time that ends whatever the program started, and as much of its output as there is room for.
 //
+// What a program has started is found in a control group of its own, where one may be made below ours (as root, or with Delegate= of
+// systemd), and else by a mark in its environment, which a program can clear: that, and what root lets become another user, is
+// not found then. When the program has ended, well or not, the rest has Grace to end too, and is killed.
+//
 // A program dies with the process that runs it, also when that is killed (PR_SET_PDEATHSIG, prctl(2)). What the program has
 // started itself is not told by the kernel: under systemd the unit's control group ends it, else Sweep does at the next start.
 package process
@@ -24,7 +28,8 @@ import (
 type Command struct {
 	// Args are the path of the program, absolute, and its arguments, as the program gets them.
 	Args []string
-	// Env is added to the environment, which has PATH, LANG and HOME, and nothing of ours; of two of a name the one here counts.
+	// Env is added to the environment, which has PATH, LANG, HOME, and of another user USER and LOGNAME, and nothing of ours; of two
+	// of a name the one here counts.
 	Env []string
 	// Dir is where it runs, "/" if empty.
 	Dir string
@@ -33,8 +38,8 @@ type Command struct {
 	// Mark tells this run from all others, also behind a restart of ours. What the program starts inherits it, so that it is found
 	// wherever it went. Without one Run takes one by chance.
 	Mark string
-	// Within is how long it may run, 0 for ever. Behind it the program and all that it started are asked to end, and killed
-	// Grace later.
+	// Within is how long it may run, 0 for ever. Behind it the program is asked to end, and killed Grace later. So long what it has
+	// started may outlive it, too.
 	Within, Grace time.Duration
 	// Keep is how many bytes of the output are kept, half of them from its begin and half from its end.
 	Keep int
@@ -54,6 +59,8 @@ type Result struct {
 	// Code is what it ended with, -1 if Signal ended it.
 	Code   int
 	Signal syscall.Signal
+	// Left is how many processes it left behind that had to be killed.
+	Left int
 	// Late: it was ended because it took longer than it may.
 	Late bool
 	// Output is what it wrote to stdout and stderr, in the order of writing. Of Dropped bytes, which lie at Cut, nothing is kept.
@@ -77,35 +84,37 @@ func (r Result) String() string {
 	return s
 }
 
-// Run runs a program until it ends, it is late, or ctx ends, which ends it likewise. An error means that it was not started, or that
-// ctx ended; how it ended is in the Result.
+// Run runs a program until it ends, it is late, or ctx ends, which ends it likewise. An error means that it was not started, that
+// ctx ended, or that something of it does not end; how it ended is in the Result.
 func (c Command) Run(ctx context.Context) (Result, error) {
-	cmd := exec.Command(c.Args[0])
-	cmd.Args = c.Args
-	cmd.Dir = "/"
-	if c.Dir != "" {
-		cmd.Dir = c.Dir
-	}
-	home := "/"
-	if c.User != nil {
-		home = c.User.home
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.User.credential()}
-	} else if h, err := os.UserHomeDir(); err == nil {
-		home = h
-	}
-	cmd.Env = append([]string{"PATH=" + path, "LANG=C.UTF-8", "HOME=" + home}, c.Env...)
 	c.Mark = cmp.Or(c.Mark, rand.Text())
-	cmd.Env = append(cmd.Env, markName+"="+c.Mark)
 	out := &output{room: c.Keep}
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.WaitDelay = time.Second // what it left behind may hold the pipe
 	r := Result{Begun: time.Now()}
-	ended, err := Start(cmd)
+	f := &family{group: newGroup(c.Mark), mark: c.Mark, begun: r.Begun}
+	if f.group != nil {
+		defer f.group.remove()
+	}
+	cmd, ended, err := c.start(out, f.group)
+	if err != nil && f.group != nil {
+		// It may be the group: what the program itself is refused for it is refused for again.
+		if cmd, ended, err = c.start(out, nil); err == nil {
+			ungrouped.Store(true)
+			f.group.remove()
+			f.group = nil
+		}
+	}
 	if err != nil {
 		return Result{}, refused(c.Args[0], err)
 	}
 	r.PID = cmd.Process.Pid
+	f.leader = r.PID
 	err = c.wait(ctx, r.PID, ended, &r)
+	grace := c.Grace
+	if r.Late || err != nil { // they had it
+		grace = 0
+	}
+	left, bad := f.end(grace)
+	r.Left, err = left, errors.Join(err, bad)
 	r.Took = time.Since(r.Begun)
 	r.Output, r.Cut, r.Dropped = out.kept()
 	r.Code = cmd.ProcessState.ExitCode()
@@ -115,8 +124,33 @@ func (c Command) Run(ctx context.Context) (Result, error) {
 	return r, err
 }
 
+// start starts the program, in a group if there is one.
+func (c Command) start(out *output, g *group) (*exec.Cmd, <-chan error, error) {
+	cmd := exec.Command(c.Args[0])
+	cmd.Args = c.Args
+	cmd.Dir = cmp.Or(c.Dir, "/")
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	env := []string{"PATH=" + path, "LANG=C.UTF-8"}
+	if c.User != nil {
+		env = append(env, "HOME="+c.User.home, "USER="+c.User.name, "LOGNAME="+c.User.name)
+		cmd.SysProcAttr.Credential = c.User.credential()
+	} else if home, err := os.UserHomeDir(); err == nil {
+		env = append(env, "HOME="+home)
+	} else {
+		env = append(env, "HOME=/")
+	}
+	cmd.Env = append(append(env, c.Env...), markName+"="+c.Mark)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.WaitDelay = time.Second // what it left behind may hold the pipe
+	if g != nil {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(g.f.Fd())
+	}
+	ended, err := Start(cmd)
+	return cmd, ended, err
+}
+
 // Start starts a program that dies with us, in a process group of its own. What it returns says once how the program ended, as Wait
-// does; whoever starts it waits for that. Nobody but Run sweeps what it leaves behind.
+// does; whoever starts it waits for that. Nobody but Run ends what it leaves behind.
 func Start(cmd *exec.Cmd) (ended <-chan error, err error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -166,8 +200,7 @@ func (c Command) wait(ctx context.Context, pid int, ended <-chan error, r *Resul
 		_ = syscall.Kill(-pid, syscall.SIGKILL)
 		<-ended
 	}
-	// What has left the group, or outlived the leader, is found by the mark.
-	return errors.Join(err, Sweep(c.Mark))
+	return err
 }
 
 // refused is why a program was not started.

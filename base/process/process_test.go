@@ -131,15 +131,41 @@ func TestGrace(t *testing.T) {
 	}
 }
 
-// What a program leaves behind on purpose runs on, and does not hold up its end.
-func TestLeavesDaemon(t *testing.T) {
-	r := run(t, Command{Args: sh(`sleep 600 & echo $!`), Keep: 100, Mark: "daemon" + t.Name()})
-	pid := strings.TrimSpace(string(r.Output))
-	if !r.OK() || dead(pid) {
-		t.Errorf("got %+v; dead: %v", r, dead(pid))
-	}
-	if err := Sweep("daemon" + t.Name()); err != nil || !dead(pid) {
-		t.Errorf("after the sweep: %v", err)
+// What a program that ended well leaves behind has some time to end, and is killed then, wherever it went: in a control group also what
+// has cleared its environment.
+func TestLeftBehind(t *testing.T) {
+	for name, grouped := range map[string]bool{"by its group": true, "by its mark": false} {
+		t.Run(name, func(t *testing.T) {
+			clear := "env -i"
+			if !grouped {
+				ungrouped.Store(true)
+				defer ungrouped.Store(false)
+				clear = ""
+			} else if g := newGroup(t.Name()); g == nil {
+				t.Skip("no control group can be made here")
+			} else {
+				g.remove()
+			}
+			out := filepath.Join(t.TempDir(), "out")
+			r := run(t, Command{Args: sh(`
+				` + clear + ` setsid /bin/sh -c 'trap "" TERM HUP; echo $$ >> ` + out + `; exec >/dev/null 2>&1; sleep 600; sleep 600' &
+				(sleep 0.05; echo tidy >> ` + out + `) >/dev/null 2>&1 &
+				while ! grep -q . ` + out + `; do sleep 0.01; done`), Grace: 500 * time.Millisecond})
+			b, err := os.ReadFile(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := strings.Fields(string(b))
+			if !r.OK() || r.Left < 1 || len(all) != 2 || all[1] != "tidy" || !dead(all[0]) {
+				t.Errorf("got %+v; %q; dead: %v", r, all, dead(all[0]))
+			}
+			if left, _ := filepath.Glob(filepath.Join(ownGroup(), groupPrefix+"*")); ownGroup() != "" && len(left) > 0 {
+				t.Errorf("groups are left: %v", left)
+			}
+			if r := run(t, Command{Args: sh("exit 0"), Grace: time.Minute}); r.Left != 0 || r.Took > 10*time.Second {
+				t.Errorf("nothing was left behind: %+v", r)
+			}
+		})
 	}
 }
 
@@ -200,8 +226,8 @@ func TestOwnerIsKilled(t *testing.T) {
 	if dead(strconv.Itoa(child)) {
 		t.Error("there is nothing left to sweep, so this shows nothing")
 	}
-	if err := Sweep("owned"); err != nil {
-		t.Error(err)
+	if n, err := Sweep("own"); n < 1 || err != nil {
+		t.Errorf("swept %d, %v", n, err)
 	}
 	if _, err := io.Copy(io.Discard, pipe); err != nil || !dead(strconv.Itoa(child)) { // whoever has the other end is gone
 		t.Errorf("swept: %v", err)
@@ -219,11 +245,33 @@ func TestUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := run(t, Command{Args: []string{"/usr/bin/id", "-un"}, User: u, Keep: 100}); string(r.Output) != "nobody\n" {
+	who := sh(`id -un; id -G; echo $HOME $USER $LOGNAME`)
+	if r := run(t, Command{Args: who, User: u, Keep: 100}); string(r.Output) != "nobody\n65534\n/nonexistent nobody nobody\n" {
 		t.Errorf("ran as %q", r.Output)
 	}
 }
 
+// No character is cut where something was left out.
+func TestText(t *testing.T) {
+	for _, c := range []struct {
+		first, last string
+		dropped     int64
+		want        string
+	}{
+		{"ab", "cd", 0, "abcd"},
+		{"a\xff\n", "", 0, "a\uFFFD"},
+		{"a\xe2\x82", "\xacb", 7, "a\n[10 bytes left out]\nb"},
+		{"\xe2\x82\xac", "\xe2\x82\xac", 7, "\u20ac\n[7 bytes left out]\n\u20ac"},
+		{"", "\x80\x80\x80\x80x", 1, "\n[4 bytes left out]\n\uFFFDx"},
+	} {
+		r := Result{Output: []byte(c.first + c.last), Cut: len(c.first), Dropped: c.dropped}
+		if got := r.Text(); got != c.want {
+			t.Errorf("%q, %q: got %q, want %q", c.first, c.last, got, c.want)
+		}
+	}
+}
+
+// What is run is root's or ours, with all that leads to it: each link, and each directory.
 func TestSafe(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string, mode os.FileMode) string {
@@ -239,6 +287,11 @@ func TestSafe(t *testing.T) {
 	}
 	link := filepath.Join(dir, "link")
 	good := file("good", 0o755)
+	chain, way := filepath.Join(dir, "chain"), filepath.Join(dir, "way")
+	if err := errors.Join(os.Symlink(filepath.Join(open, "hop"), chain), os.Symlink(good, filepath.Join(open, "hop")),
+		os.Symlink("open/../open", way), os.Symlink("loop", filepath.Join(dir, "loop")), os.Symlink("good", filepath.Join(dir, "near"))); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Symlink(file("open/x", 0o755), link); err != nil {
 		t.Fatal(err)
 	}
@@ -248,8 +301,13 @@ func TestSafe(t *testing.T) {
 		{file("shared", 0o775), "others may write"},
 		{file("plain", 0o644), "chmod +x"},
 		{link, "others may write"},
+		{chain, "others may write"},
+		{filepath.Join(way, "hop"), "others may write"},
+		{filepath.Join(dir, "loop"), "too many links"},
+		{filepath.Join(dir, "near"), ""},
+		{filepath.Join(dir, "good", "x"), "not a directory"},
 		{dir, "no program"},
-		{filepath.Join(dir, "none"), "no such program"},
+		{filepath.Join(dir, "none"), "no such file"},
 		{"bin/sh", "no absolute path"},
 	} {
 		err := Safe(c.name)

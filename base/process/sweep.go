@@ -4,30 +4,29 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
-
-	"holdfast/base/fault"
 )
 
-// sweeping is how long Sweep looks for what starts others while it is looked for.
+// sweeping is how long it is looked for what starts others while it is looked for.
 const sweeping = 5 * time.Second
 
-// Sweep kills every process that has one of the marks, or inherited it. It returns when none is left, or with an error if some don't
-// go. Of processes of other users it knows nothing, unless it runs as root.
-func Sweep(marks ...string) error {
-	if len(marks) == 0 {
-		return nil
+// Sweep kills every process that has a mark which begins so, or inherited it, and returns how many there were when it began. It returns
+// when none is left, or with an error if some don't go. Of processes of other users it knows nothing, unless it runs as root.
+func Sweep(prefix string) (killed int, err error) {
+	if prefix == "" {
+		return 0, nil
 	}
 	for end := time.Now().Add(sweeping); ; {
-		pids, err := marked(marks)
+		pids, err := marked(func(int) bool { return true }, func(m string) bool { return strings.HasPrefix(m, prefix) })
+		killed = max(killed, len(pids))
 		if err != nil || len(pids) == 0 {
-			return err
+			return killed, err
 		}
 		if time.Now().After(end) {
-			return fault.New(fault.Transient, "processes %v don't end, though they were killed", pids)
+			return killed, stubborn(pids)
 		}
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -36,8 +35,8 @@ func Sweep(marks ...string) error {
 	}
 }
 
-// marked are the processes that have a mark, and live.
-func marked(marks []string) (pids []int, err error) {
+// marked are the processes, of those that are looked at, that have a mark that is meant, and live.
+func marked(look func(pid int) bool, is func(mark string) bool) (pids []int, err error) {
 	procs, err := os.Open("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("look for processes: %w", err)
@@ -46,19 +45,32 @@ func marked(marks []string) (pids []int, err error) {
 	names, err := procs.Readdirnames(-1)
 	for _, name := range names {
 		pid, bad := strconv.Atoi(name)
-		if bad != nil || pid == os.Getpid() {
+		if bad != nil || pid == os.Getpid() || !look(pid) {
 			continue
 		}
-		env, gone := os.ReadFile("/proc/" + name + "/environ") // of one that is dead and not waited for it is empty
-		if gone != nil {
-			continue
-		}
-		for v := range bytes.SplitSeq(env, []byte{0}) {
-			if m, ok := bytes.CutPrefix(v, []byte(markName+"=")); ok && slices.Contains(marks, string(m)) {
-				pids = append(pids, pid)
-				break
-			}
+		if m, marked := markOf(pid); marked && is(m) {
+			pids = append(pids, pid)
 		}
 	}
 	return pids, err
+}
+
+// markOf is the mark of a process; false if it has none, or is dead.
+func markOf(pid int) (string, bool) {
+	env, gone := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ") // of one that is dead and not waited for it is empty
+	if gone != nil {
+		return "", false
+	}
+	for v := range bytes.SplitSeq(env, []byte{0}) {
+		if m, ok := bytes.CutPrefix(v, []byte(markName+"=")); ok {
+			return string(m), true
+		}
+	}
+	return "", false
+}
+
+// MarkOf is the mark of a process of ours that lives; "" if it has none.
+func MarkOf(pid int) string {
+	m, _ := markOf(pid)
+	return m
 }

@@ -71,7 +71,7 @@ func (w *Watcher) look(ctx context.Context) ([]connector.Sample, []string, error
 	if err != nil {
 		return nil, nil, err
 	}
-	text := strings.ToValidUTF8(strings.TrimSpace(string(r.Output)), "\uFFFD")
+	text := strings.TrimSpace(r.Text())
 	if r.Late || r.Signal != 0 {
 		return nil, nil, fault.New(fault.Transient, "%s: %v: %.200q", w.cfg.Run[0], r, text)
 	}

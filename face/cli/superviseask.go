@@ -213,6 +213,9 @@ func (f *face) showAction(x app.Action) {
 		if c.Run != nil || c.HTTP != nil {
 			f.row(map[bool]string{true: "exit code", false: "status"}[c.Run != nil], strconv.Itoa(o.Code))
 			f.rowOfLines("output", o.Output)
+			if o.Left > 0 {
+				f.row("left behind", fmt.Sprintf("processes, of which %d had to be killed", o.Left))
+			}
 		}
 	}
 	if x.Healed != nil {

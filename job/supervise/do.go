@@ -135,11 +135,6 @@ func (g *doing) after() error {
 	for _, rec := range g.records {
 		c := &rec.Call
 		begun := rec.State == Running && rec.Epoch != g.j.epoch
-		if begun {
-			if err := g.j.tools.Leftover(c); err != nil {
-				g.j.env.Log.Warn(fmt.Sprintf("what action %s left running: %v", c.ID, err))
-			}
-		}
 		if !begun && (rec.State != Queued || rec.Life == g.j.life) {
 			continue
 		}
@@ -292,12 +287,33 @@ func (j *Job) tellOf(rec *Record) {
 	switch {
 	case rec.State == Done:
 		h.Note("action.done", "%s: done in %v", rec.title(), rec.Last.Took.Round(time.Millisecond))
+		if n := rec.Last.Left; n > 0 {
+			h.Warn("action.left", "%s: it left %s behind, which had to be killed", rec.title(), processes(n))
+		}
 	case rec.State == Skipped:
 		h.Warn("action.skipped", "%s: not done: %s", rec.title(), rec.Note)
 	case rec.State == Queued:
 		h.Note("action.retried", "%s: %s", rec.title(), rec.Note)
 	default:
 		h.Warn("action.failed", "%s: failed: %s", rec.title(), rec.Note)
+	}
+}
+
+func processes(n int) string {
+	if n == 1 {
+		return "a process"
+	}
+	return fmt.Sprintf("%d processes", n)
+}
+
+// leftover ends what was under way when an earlier process of ours ended.
+func (j *Job) leftover() {
+	n, err := j.tools.Leftover()
+	if n > 0 {
+		j.env.History.Warn("action.left", "%s of actions that were under way when Holdfast ended ran on, and had to be killed", processes(n))
+	}
+	if err != nil {
+		j.env.Log.Warn(fmt.Sprintf("look for what earlier actions left running: %v", err))
 	}
 }
 

@@ -139,6 +139,7 @@ func (j *Job) begins() error {
 // Run watches and acts until ctx ends. What is being done then has time to end.
 func (j *Job) Run(ctx context.Context) error {
 	defer j.queue.Close()
+	j.leftover()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	j.mu.Lock()

@@ -7,7 +7,6 @@
 package action
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +57,8 @@ type Outcome struct {
 	Code int `json:"code,omitempty"`
 	// Output is what the program wrote, or the begin of the answer's body: text, in which what is no text is written as an escape.
 	Output string `json:"output,omitempty"`
+	// Left is how many processes a program left behind that had to be killed.
+	Left int `json:"left,omitempty"`
 	// Again is whether it makes sense to try it again: nobody has to change anything first.
 	Again bool `json:"again,omitempty"`
 }
@@ -131,37 +132,27 @@ func (t *Tools) run(ctx context.Context, c *rule.Call, o *Outcome) error {
 		}
 	}
 	r, err := cmd.Run(ctx)
-	o.Code, o.Output = r.Code, shown(r)
+	o.Code, o.Output, o.Left = r.Code, visible.Text(r.Text(), "\n\t"), r.Left
 	if err == nil && !r.OK() {
 		return fmt.Errorf("%s: %v", c.Run[0], r)
 	}
 	return err
 }
 
-// mark is how the processes of a call are found.
-func (t *Tools) mark(c *rule.Call) string { return t.Life + "/" + c.ID }
+// mark is how the processes of a call are found. Whoever writes lines has a say in what a key is: it may hold a zero byte.
+func (t *Tools) mark(c *rule.Call) string { return t.Life + "/" + url.PathEscape(c.ID) }
 
-// Leftover ends what a call of an earlier process of ours has left running: it was under way when we were killed.
-func (t *Tools) Leftover(calls ...*rule.Call) error {
-	var marks []string
-	for _, c := range calls {
-		if c.Run != nil {
-			marks = append(marks, t.mark(c))
-		}
+// Leftover ends what calls of earlier processes of ours have left running, and returns how many processes that were: they were under
+// way when we were killed.
+func (t *Tools) Leftover() (int, error) {
+	if t.Life == "" {
+		return 0, nil
 	}
-	return process.Sweep(marks...)
-}
-
-// shown is an output as text, with a note where some of it was not kept.
-func shown(r process.Result) string {
-	if r.Dropped == 0 {
-		return text(r.Output)
-	}
-	return fmt.Sprintf("%s\n[%d bytes left out]\n%s", text(r.Output[:r.Cut]), r.Dropped, text(r.Output[r.Cut:]))
+	return process.Sweep(t.Life + "/")
 }
 
 func text(b []byte) string {
-	return visible.Text(strings.ToValidUTF8(string(bytes.TrimRight(b, "\n")), "\uFFFD"), "\n\t")
+	return visible.Text(process.Result{Output: b, Cut: len(b)}.Text(), "\n\t")
 }
 
 // request makes an HTTP request.
@@ -177,7 +168,7 @@ func (t *Tools) request(ctx context.Context, c *rule.Call, o *Outcome) error {
 	req.Header.Set("Content-Type", c.HTTP.Type)
 	req.Header.Set("User-Agent", "holdfast")
 	// A server that knows this key does what it is asked for only once (draft-ietf-httpapi-idempotency-key-header).
-	req.Header.Set("Idempotency-Key", `"`+c.ID+`"`)
+	req.Header.Set("Idempotency-Key", `"`+url.PathEscape(c.ID)+`"`)
 	for name, value := range secret.Headers {
 		req.Header.Set(name, value.Reveal())
 	}
@@ -192,6 +183,9 @@ func (t *Tools) request(ctx context.Context, c *rule.Call, o *Outcome) error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, mostOutput))
 	o.Code, o.Output = resp.StatusCode, text(body)
 	switch {
+	case resp.StatusCode/100 == 3:
+		return fault.WithHint(fault.New(fault.Invalid, "the server answers %s, and no redirect is followed: what is sent may be secret", resp.Status),
+			"name the URL that it leads to")
 	case resp.StatusCode/100 == 4 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout:
 		return fault.New(fault.Invalid, "the server answers %s", resp.Status)
 	case resp.StatusCode/100 != 2:

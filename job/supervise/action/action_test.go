@@ -46,6 +46,14 @@ func TestRun(t *testing.T) {
 	if o := do(t, tools, rule.Call{Run: sh("echo no; exit 3")}); o.Failed != "/bin/sh: exit status 3" || o.Code != 3 || !o.Again || o.Output != "no" {
 		t.Errorf("got %+v", o)
 	}
+	// Who writes lines has a say in the ID.
+	if o := do(t, tools, rule.Call{ID: "r/a\x00b\n\x1b/1", Run: sh("true")}); o.Failed != "" {
+		t.Errorf("got %+v", o)
+	}
+	o = do(t, tools, rule.Call{ID: "a2", Run: sh("trap '' TERM; sleep 60 >/dev/null 2>&1 &")})
+	if o.Failed != "" || o.Left != 1 {
+		t.Errorf("what it left behind: %+v", o)
+	}
 	o = do(t, tools, rule.Call{Run: sh("sleep 60"), Timeout: 20 * time.Millisecond})
 	if !strings.Contains(o.Failed, "took too long") || !o.Again || o.Took > 30*time.Second {
 		t.Errorf("got %+v", o)
@@ -89,10 +97,10 @@ func TestLeftover(t *testing.T) {
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 		return cmd
 	}
-	ours, others := start("life/"+t.Name()), start("other/"+t.Name())
-	tools := &Tools{Life: "life"}
-	if err := tools.Leftover(&rule.Call{ID: t.Name(), Run: []string{"x"}}, &rule.Call{ID: "none", Notify: "x"}); err != nil {
-		t.Fatal(err)
+	ours, others := start("life"+t.Name()+"/x"), start("other"+t.Name()+"/x")
+	tools := &Tools{Life: "life" + t.Name()}
+	if n, err := tools.Leftover(); n != 1 || err != nil {
+		t.Fatal(n, err)
 	}
 	if _ = ours.Wait(); ours.ProcessState.Success() {
 		t.Error("it ended well")
@@ -170,17 +178,22 @@ func TestRequest(t *testing.T) {
 			w.WriteHeader(http.StatusBadRequest)
 		case "/geheim/busy":
 			w.WriteHeader(http.StatusTooManyRequests)
+		case "/geheim/away":
+			http.Redirect(w, r, "/geheim/other", http.StatusTemporaryRedirect)
+			return
 		case "/geheim/cut":
 			w.Header().Set("Content-Length", "100")
 		}
 		_, _ = io.WriteString(w, "answer\x00")
 	}))
 	tools := &Tools{Client: srv.Client()}
+	tools.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	id := "id-1"
 	request := func(path string) Outcome {
 		tools.Secrets = func(*rule.Call) (*rule.Request, error) {
 			return &rule.Request{URL: secret.Text(srv.URL + "/geheim/" + path), Headers: map[string]secret.Text{"Authorization": "Bearer x"}}, nil
 		}
-		o := do(t, tools, rule.Call{ID: "id-1", HTTP: &rule.Request{Method: "PUT", Body: "{}", Type: "application/json"}})
+		o := do(t, tools, rule.Call{ID: id, HTTP: &rule.Request{Method: "PUT", Body: "{}", Type: "application/json"}})
 		if strings.Contains(o.Failed, "geheim") {
 			t.Errorf("shows its secret: %s", o.Failed)
 		}
@@ -191,6 +204,13 @@ func TestRequest(t *testing.T) {
 	}
 	if o := request("bad"); o.Failed != "the server answers 400 Bad Request" || o.Again {
 		t.Errorf("got %+v", o)
+	}
+	if o := request("away"); !strings.Contains(o.Failed, "no redirect is followed") || o.Again || o.Code != 307 {
+		t.Errorf("got %+v", o)
+	}
+	id = "r/a\x00\n\x1b\"\u202e/1" // who writes lines has a say in it
+	if o := request(""); o.Failed != "" || key != `"r%2Fa%00%0A%1B%22%E2%80%AE%2F1"` {
+		t.Errorf("got %+v, key %s", o, key)
 	}
 	if o := request("busy"); o.Code != 429 || !o.Again {
 		t.Errorf("got %+v", o)
