@@ -564,19 +564,21 @@ func (in *Source) finish(ctx context.Context, p *page) error {
 // OnTake is the part of a page's commit that says which batches of which windows it holds.
 func (in *Source) OnTake(tx *store.Tx, p connector.Page, t collect.Taken, done collect.Done) error {
 	batches, _ := p.Carry.(carry)
-	tx.OnDurable(in.wake)
-	return in.book.within(tx, func(tx *store.Tx) error {
+	err := in.book.within(tx, func(tx *store.Tx) error {
 		if err := in.book.kept(tx, batches, t, now()); err != nil {
 			return err
 		}
 		return in.book.stored(tx, done, now())
 	})
+	tx.OnDurable(in.wake) // behind what the book notes then, else the news may not be seen
+	return err
 }
 
 // OnSettle is the part of a delivery's commit that says which windows are stored with it.
 func (in *Source) OnSettle(tx *store.Tx, done collect.Done) error {
-	tx.OnDurable(in.wake)
-	return in.book.within(tx, func(tx *store.Tx) error { return in.book.stored(tx, done, now()) })
+	err := in.book.within(tx, func(tx *store.Tx) error { return in.book.stored(tx, done, now()) })
+	tx.OnDurable(in.wake) // as in OnTake
+	return err
 }
 
 // wake lets Fetch say what is new.
