@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/app"
+	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/face/api"
 )
@@ -61,7 +62,9 @@ func open(p app.Place, cfg *app.Config) (asked, error) {
 		}
 		desk, err := app.OpenDesk(p, cfg)
 		if err == nil {
-			return asked{p, api.Local(api.Handler(desk)), desk.Close}, nil
+			// Root may ask of what belongs to a service, which has to be able to go on with it.
+			done := func() error { return errors.Join(desk.Close(), disk.GiveBack(p.Dir)) }
+			return asked{p, api.Local(api.Handler(desk)), done}, nil
 		}
 		if !fault.Is(err, fault.Busy) {
 			return asked{}, err
