@@ -68,6 +68,7 @@ var (
 	jobState    = describes("job_state", "1 for the state that the job is in.", "job", "kind", "state")
 	jobRestarts = describes("job_restarts_total", "Failures of the job since the process began.", "job")
 	jobReadable = describes("job_readable", "0 while the counters of the job can't be read.", "job")
+	jobBalanced = describes("job_balanced", "1 while everything that the job read is accounted for.", "job")
 
 	intakeRead = describes("intake_read_items_total", "Items that the source gave.", "job")
 	intakeRows = describes("intake_items_total", "Items that the source gave, by what became of them.", "job",
@@ -100,6 +101,7 @@ var (
 	sinkBytes = describes("sink_backlog_bytes", "Bytes of the blocks with rows that the sink has not got yet.",
 		"job", "sink")
 	queueTasks = describes("queue_tasks", "Tasks of a queue that wait, are worked on, or are dead.", "job", "queue", "state")
+	queuePut   = describes("queue_put_tasks_total", "Tasks that came into a queue.", "job", "queue")
 	queueEnded = describes("queue_ended_tasks_total", "Tasks of a queue by how they ended.", "job", "queue", "outcome")
 	tasksTaken = describes("tasks_total", "Tasks that came in.", "job")
 	tasksOpen  = describes("tasks_open", "Tasks that are on their way.", "job")
@@ -199,6 +201,7 @@ func (o outlet) job(s engine.Status) {
 		return // zeros would look like counters that began anew
 	}
 	b := s.Balance
+	o.gauge(jobBalanced, number(b.Balanced()), s.Name)
 	o.counter(intakeRead, b.Read, s.Name)
 	for outcome, n := range map[string]int64{"accepted": b.Accepted, "duplicate": b.Duplicate,
 		"filtered": b.Filtered, "rejected": b.Rejected} {
@@ -221,6 +224,7 @@ func (o outlet) job(s engine.Status) {
 // tasks are those of a job that has some.
 func (o outlet) tasks(s engine.Status) {
 	for _, q := range s.Balance.Queues {
+		o.counter(queuePut, q.Put, s.Name, q.Queue)
 		for state, n := range map[string]int64{"ready": q.Ready, "leased": q.Leased, "waiting": q.Waiting, "dead": q.Dead} {
 			o.gauge(queueTasks, float64(n), s.Name, q.Queue, state)
 		}

@@ -48,7 +48,8 @@ func TestMetrics(t *testing.T) {
 	for name, want := range map[string]int64{"holdfast_intake_read_items_total": books[0].Read,
 		"holdfast_intake_items_total":        books[0].Read,
 		"holdfast_sink_delivered_rows_total": books[0].Sinks[0].Delivered, "holdfast_sink_backlog_rows": 0,
-		"holdfast_gate_open": 2, "holdfast_job_state": 1, "holdfast_job_readable": 1, "holdfast_build_info": 1,
+		"holdfast_gate_open": 2, "holdfast_job_state": 1, "holdfast_job_readable": 1, "holdfast_job_balanced": 1,
+		"holdfast_build_info":         1,
 		"holdfast_job_restarts_total": 0} {
 		if n, ok := got[name]; !ok || n != float64(want) {
 			t.Errorf("%s: got %v (%v), want %d", name, n, ok, want)
