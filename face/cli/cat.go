@@ -34,12 +34,13 @@ func (f *face) spoolCat() *cobra.Command {
 	var o cat
 	c := jobFlag(f.asking(&cobra.Command{
 		Use:   "cat [BLOCK[-BLOCK]]",
-		Short: "Print the rows of blocks or of a range of time, or write them to a file",
-		Long: "Print rows as JSON, one a line, or in another format. A range of time is exact to the row where\n" +
-			"the job's source names a time column; else whole blocks go by when they came in. Rows come in the\n" +
-			"order in which they were taken in. Without blocks and sink, each row comes once, also if it was\n" +
-			"delivered again. A file gets its name when it is whole and on the disk. In Parquet and CSV there\n" +
-			"is every column that some row has.\n" + rangeHelp,
+		Short: "Print rows, of blocks or a range of time, or write them to a file",
+		Long: "Print rows as JSON, one a line, or in another format. A range of time is exact\n" +
+			"to the row where the job's source names a time column; else whole blocks go by\n" +
+			"when they came in. Rows come in the order in which they were taken in. Without\n" +
+			"blocks and sink, each row comes once, also if it was delivered again. A file\n" +
+			"gets its name when it is whole and on the disk. In Parquet and CSV there is\n" +
+			"every column that some row has.\n" + rangeHelp,
 		Example: "  holdfast spool cat --from 1h --format table\n" +
 			"  holdfast spool cat --from 2026-01-01 --to 2026-02-01 --output january.parquet",
 		Args: cobra.MaximumNArgs(1),

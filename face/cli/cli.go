@@ -106,6 +106,7 @@ func (f *face) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
+	root.AddCommand(f.manualCommand())
 	return root
 }
 

@@ -54,11 +54,13 @@ func (f *face) deadEdit() *cobra.Command {
 	c := jobFlag(f.asking(&cobra.Command{
 		Use:   "edit ID [--set COLUMN=VALUE]... [--row FILE]",
 		Short: "Change the row of a dead letter, and try it",
-		Long: "Edit changes single columns (--set), takes a whole row (--row, a JSON object; - is standard input),\n" +
-			"or opens the row in $EDITOR. It is checked against the columns before anything is changed; then it\n" +
-			"goes the way of every delivery, to the sink that refused it. What was and what is stay in the\n" +
-			"history (`holdfast events`). The key of a row that a sink refused stays: other sinks have the row\n" +
-			"under it. An item that was no row becomes one, for all sinks, unless its key is known already.\n",
+		Long: "Edit changes single columns (--set), takes a whole row (--row, a JSON object; -\n" +
+			"is standard input), or opens the row in $EDITOR. It is checked against the\n" +
+			"columns before anything is changed; then it goes the way of every delivery, to\n" +
+			"the sink that refused it. What was and what is stay in the history (`holdfast\n" +
+			"events`). The key of a row that a sink refused stays: other sinks have the row\n" +
+			"under it. An item that was no row becomes one, for all sinks, unless its key is\n" +
+			"known already.\n",
 		Example: "  holdfast dead edit 7 --set snr=-21 --set tx_loc=JN47\n" +
 			"  jq '.values.snr = -21 | .values' row.json | holdfast dead edit 7 --row -",
 		Args: cobra.ExactArgs(1),

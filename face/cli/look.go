@@ -22,9 +22,9 @@ import (
 // selecting are the flags that say which blocks and rows are meant.
 type selecting struct{ from, to, sink string }
 
-const rangeHelp = "A time is that of the rows where the job's source names a time column, else that at which a\n" +
-	"block came in: a date (2026-01-31), a date with a time of day (2026-01-31T12:00:00Z; UTC unless it\n" +
-	"says so), or how long ago it is (7d).\n"
+const rangeHelp = "A time is that of the rows where the job's source names a time column, else that\n" +
+	"at which a block came in: a date (2026-01-31), a date with a time of day\n" +
+	"(2026-01-31T12:00:00Z; UTC unless it says so), or how long ago it is (7d).\n"
 
 func (s *selecting) flags(c *cobra.Command) {
 	c.Flags().StringVar(&s.from, "from", "", "from this time on; default: the oldest that is retained")
@@ -66,8 +66,9 @@ func (f *face) spoolList() *cobra.Command {
 	c := f.asking(&cobra.Command{
 		Use:   "ls [JOB]",
 		Short: "List the blocks of rows",
-		Long:  "List the blocks that have rows between two times, whole: cat is exact to the row.\n" + rangeHelp,
-		Args:  cobra.MaximumNArgs(1),
+		Long: "List the blocks that have rows between two times, whole: cat is exact to the\n" +
+			"row.\n" + rangeHelp,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.json {
 				format = "json"
@@ -176,8 +177,8 @@ func (f *face) spoolStats() *cobra.Command {
 	c := f.asking(&cobra.Command{
 		Use:   "stats [JOB]",
 		Short: "Show the figures of a spool",
-		Long: "Show the figures that the store keeps: at once, however much there is. With a range the heads of\n" +
-			"its blocks are read and added up.\n" + rangeHelp,
+		Long: "Show the figures that the store keeps: at once, however much there is. With a\n" +
+			"range the heads of its blocks are read and added up.\n" + rangeHelp,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q, err := sel.query(time.Now())

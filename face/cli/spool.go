@@ -133,11 +133,12 @@ func (f *face) spoolReplay() *cobra.Command {
 	var job, sink, from, to string
 	c := jobFlag(f.asking(&cobra.Command{
 		Use:   "replay --sink SINK [--from TIME] [--to TIME]",
-		Short: "Deliver retained rows to a sink again, or to one that was added later",
-		Long: "Replay has the retained blocks with rows between two event times delivered to a sink again, or\n" +
-			"for the first time if they came in before it was added. What the sink has is compared by key, so\n" +
-			"that nothing is there twice; what it lost comes back. A time is a date (2026-01-31), a date with a\n" +
-			"time of day (2026-01-31T12:00:00Z; UTC unless it says so), or how long ago it is (7d).\n",
+		Short: "Deliver retained rows to a sink again, or to one added later",
+		Long: "Replay has the retained blocks with rows between two event times delivered to a\n" +
+			"sink again, or for the first time if they came in before it was added. What the\n" +
+			"sink has is compared by key, so that nothing is there twice; what it lost comes\n" +
+			"back. A time is a date (2026-01-31), a date with a time of day\n" +
+			"(2026-01-31T12:00:00Z; UTC unless it says so), or how long ago it is (7d).\n",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o := api.Order{Sink: sink}

@@ -416,8 +416,9 @@ func (f *face) eventsCommand() *cobra.Command {
 	c := f.asking(&cobra.Command{
 		Use:   "events [JOB]",
 		Short: "Show what happened, oldest first",
-		Long: "Show what happened, oldest first. With --csv it is a time line for other programs: RFC 4180, times in\n" +
-			"UTC, and all that one answer can have unless -n says how many.",
+		Long: "Show what happened, oldest first. With --csv it is a time line for other\n" +
+			"programs: RFC 4180, times in UTC, and all that one answer can have unless -n\n" +
+			"says how many.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

@@ -290,8 +290,8 @@ func (f *face) rulesShow() *cobra.Command {
 	c = f.asking(&cobra.Command{
 		Use:   "rules [JOB]",
 		Short: "What the rules say, and what became of each",
-		Long: "What the rules of a job say, and how often what became of each; with --rules what\n" +
-			"a rule file says.",
+		Long: "What the rules of a job say, and how often what became of each; with --rules\n" +
+			"what a rule file says.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if c.Flags().Changed("rules") {

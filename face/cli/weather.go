@@ -21,11 +21,12 @@ func (f *face) weatherCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "weather",
 		Short: "Stream weather, repair what is lost, store, report and serve it",
-		Long: "Stream hourly weather over a broker that may lose it into a database, compute reports\n" +
-			"and serve them: takes the place of WeatherVane. Each role may be a process of its\n" +
-			"own, with --broker; all of them in one process need nothing installed.",
+		Long: "Stream hourly weather over a broker that may lose it into a database, compute\n" +
+			"reports and serve them: takes the place of WeatherVane. Each role may be a\n" +
+			"process of its own, with --broker; all of them in one process need nothing\n" +
+			"installed.",
 		Example: "  holdfast weather all --input day.csv --once --speedup max\n" +
-			"  holdfast weather ingester --broker redis://HOST --database http://HOST:8086/weather",
+			"  holdfast weather ingester --broker redis://H --database http://H:8086/weather",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
