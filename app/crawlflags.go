@@ -82,7 +82,7 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 	w.once, w.again, w.beside, w.given = true, f.Again, f.Beside, f.given()
 	if f.From == "" && !f.Beside { // told at once: the job would try again and again
 		dir := engine.JobDir(p.Place.Dir, f.Job)
-		if all, err := os.ReadDir(dir); len(all) == 0 && (err == nil || errors.Is(err, fs.ErrNotExist)) {
+		if noStore(dir) {
 			if err := crawl.Alone(w.job(p.Place.Dir, f.Job, nil, nil).Archive, dir); err != nil {
 				return nil, err
 			}
@@ -92,6 +92,19 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 		p.before = func(ctx context.Context) error { return f.restore(ctx, p, from) }
 	}
 	return p, nil
+}
+
+// noStore reports whether the directory of a crawl has no store. What else may be there says nothing without one.
+func noStore(dir string) bool {
+	all, err := os.ReadDir(dir)
+	for _, e := range all {
+		switch e.Name() {
+		case crawl.FlightsFile, filepath.Base(configFile("", "")), "LOCK", "checkpoints":
+		default:
+			return false
+		}
+	}
+	return err == nil || errors.Is(err, fs.ErrNotExist)
 }
 
 // latest is the word for the checkpoint that was made last, of those that are whole.
@@ -170,7 +183,7 @@ func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (work tree, er
 	case len(f.Seeds) == 0 && f.SeedsFile == "":
 		file := configFile(place.Dir, f.Job)
 		text, err := os.ReadFile(file)
-		if _, is := os.Stat(engine.JobDir(place.Dir, f.Job)); errors.Is(err, fs.ErrNotExist) && is == nil {
+		if errors.Is(err, fs.ErrNotExist) && !noStore(engine.JobDir(place.Dir, f.Job)) {
 			return nil, usage("give its seeds and flags again; what it has crawled is still there",
 				"how crawl %s ran last is not known any more: %s is gone", f.Job, file)
 		}

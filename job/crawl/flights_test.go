@@ -20,7 +20,7 @@ func TestPauseBehindCrash(t *testing.T) {
 	r := newRig(t, map[string]string{"/": `<a href="/a">a</a><a href="/b">b</a>`, "/a": "a", "/b": "b"})
 	other := newSite(t, map[string]string{"/": "other"})
 	r.cfg.Settings.MinDelay = new(pause)
-	flights := filepath.Join(r.dir, flightsFile)
+	flights := filepath.Join(r.dir, FlightsFile)
 	ctx, kill := context.WithCancel(t.Context())
 	fetch := r.cfg.Fetch
 	var left []byte // of the file, when it is killed
@@ -76,7 +76,7 @@ func TestFlightsAreNoFile(t *testing.T) {
 		r := newRig(t, map[string]string{"/": "home"})
 		var said strings.Builder
 		r.said = &said
-		path := filepath.Join(r.dir, flightsFile)
+		path := filepath.Join(r.dir, FlightsFile)
 		if err := make(path); err != nil {
 			t.Fatal(err)
 		}

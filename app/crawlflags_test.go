@@ -1,0 +1,57 @@
+package app
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"holdfast/base/fault"
+	"holdfast/job/crawl"
+	"holdfast/kernel/engine"
+)
+
+// TestCrawlWithoutStore: what a crawl leaves beside its store is no crawl: it begins as a new one, unless WARC files are there.
+func TestCrawlWithoutStore(t *testing.T) {
+	dir := t.TempDir()
+	job := engine.JobDir(dir, "j")
+	if err := os.MkdirAll(job, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := func(path string) {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file(filepath.Join(job, crawl.FlightsFile))
+	flags := CrawlFlags{Job: "j", DataDir: dir, Contact: "me@example.org"}
+	plan := func(seeds ...string) error {
+		flags.Seeds = seeds
+		_, err := Crawl(flags, func(string) (string, bool) { return "", false }, slog.New(slog.DiscardHandler))
+		return err
+	}
+	if err := plan(); err == nil || !strings.Contains(err.Error(), "is no crawl j to go on with") {
+		t.Errorf("without seeds: %v", err)
+	}
+	if err := plan("http://example.org/"); err != nil {
+		t.Errorf("with seeds: %v", err)
+	}
+	warcs := filepath.Join(dir, "warc", "j")
+	if err := os.MkdirAll(warcs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file(filepath.Join(warcs, "j-20260101000000000-00001-abcdefgh.warc.gz"))
+	if err := plan("http://example.org/"); !fault.Is(err, fault.Conflict) {
+		t.Errorf("with WARC files: %v", err)
+	}
+	flags.Beside = true
+	if err := plan("http://example.org/"); err != nil {
+		t.Errorf("beside them: %v", err)
+	}
+	flags.Beside = false
+	file(filepath.Join(job, "FORMAT"))
+	if err := plan(); err == nil || !strings.Contains(err.Error(), "is not known any more") {
+		t.Errorf("with a store: %v", err)
+	}
+}
