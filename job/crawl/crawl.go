@@ -168,7 +168,7 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 		return nil, err
 	}
 	if !resting {
-		err := j.frontier.OpenFlights(filepath.Join(env.Dir, flightsFile), j.pauseOf)
+		err := j.frontier.OpenFlights(filepath.Join(env.Dir, FlightsFile), j.pauseOf)
 		if fault.Is(err, fault.Invalid) { // it costs a pause at most, and not the start
 			env.Log.Warn(fmt.Sprintf("%v; %s", err, fault.HintOf(err)))
 		} else if err != nil {
@@ -197,8 +197,8 @@ func (j *Job) close() error {
 	return err
 }
 
-// flightsFile is a file beside the store with the URLs in flight.
-const flightsFile = "IN-FLIGHT"
+// FlightsFile is a file beside the store with the URLs in flight. Without a store it means nothing.
+const FlightsFile = "IN-FLIGHT"
 
 // pauseOf is how long a host is left alone of which nothing is known but that it was asked for a URL a moment ago.
 func (j *Job) pauseOf(url string) (queue string, pause time.Duration, err error) {

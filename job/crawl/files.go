@@ -38,7 +38,7 @@ func openFiles(st *store.Store, cfg Config, log *slog.Logger) (f files, moved []
 		return f, nil, fmt.Errorf("open the archive: %w", err)
 	}
 	moved = f.found.Moved
-	if f.index, err = index.Open(st, index.Options{Dir: cfg.Archive.Dir, Disk: cfg.Archive.Disk, Log: log}); err != nil {
+	if f.index, err = index.Open(st, index.Options{Dir: cfg.Archive.Dir, Name: cfg.Archive.Name, Disk: cfg.Archive.Disk, Log: log}); err != nil {
 		return f, nil, fmt.Errorf("open the index: %w", err)
 	}
 	var behind []string

@@ -290,4 +290,8 @@ func TestStoreGone(t *testing.T) {
 	if got := r.archived(); got["/"] != 2 {
 		t.Errorf("archived: %v", got)
 	}
+	text, err := os.ReadFile(filepath.Join(r.cfg.Archive.Dir, index.File)) // what was there before is in it still
+	if err != nil || strings.Count(string(text), "\n") != 4 {
+		t.Errorf("the index is %s, %v", text, err)
+	}
 }

@@ -91,7 +91,7 @@ func (g *giveUp) fetchAgain(ctx context.Context, all []archive.Gone) (f *refetch
 	if f.front, err = frontier.Open(g.env.Store, frontier.Options{}); err != nil {
 		return f, err
 	}
-	x, err := index.Open(g.env.Store, index.Options{Dir: g.cfg.Archive.Dir, Disk: g.cfg.Archive.Disk, Log: g.env.Log})
+	x, err := index.Open(g.env.Store, index.Options{Dir: g.cfg.Archive.Dir, Name: g.cfg.Archive.Name, Disk: g.cfg.Archive.Disk, Log: g.env.Log})
 	if err != nil {
 		return f, err
 	}

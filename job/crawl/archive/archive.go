@@ -195,7 +195,7 @@ func Named(dir, crawl string) (names []string, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	ours := namesOf(crawl)
+	ours := NamesOf(crawl)
 	for _, e := range all {
 		if ours.MatchString(e.Name()) {
 			names = append(names, e.Name())
@@ -204,8 +204,8 @@ func Named(dir, crawl string) (names []string, err error) {
 	return names, err
 }
 
-// namesOf matches the names of a crawl's files.
-func namesOf(crawl string) *regexp.Regexp {
+// NamesOf matches the names of a crawl's files.
+func NamesOf(crawl string) *regexp.Regexp {
 	return regexp.MustCompile("^" + regexp.QuoteMeta(crawl) + `-[0-9]{17}-([0-9]{5,})-([0-9a-z]+)\.warc\.gz(\.open)?$`)
 }
 
@@ -216,7 +216,7 @@ func (a *Archive) look(away map[string]int64, r *Recovered) error {
 	if err != nil {
 		return err
 	}
-	ours := namesOf(a.o.Name)
+	ours := NamesOf(a.o.Name)
 	for _, e := range all {
 		m := ours.FindStringSubmatch(e.Name())
 		if m == nil {

@@ -17,6 +17,9 @@
 // wherever they are into runs of its own, and touches no file of the other time line. Its index.cdxj has
 // the captures that it knows itself; Rebuild indexes all WARC files of a directory, whoever wrote them.
 //
+// A store that is new where WARC files of its crawl are, because the one that they had is gone, takes the lines that lie there for its
+// own. Those of other crawls that share the directory stay in index.cdxj, whoever writes it.
+//
 // What the store has, behind zI: o the lines that are written to; e SERIAL lines that wait; r SERIAL a run; w NAME how far a WARC
 // file counts; g NAME how far one did that was given up; m if runs are to be made again; p what index.cdxj has.
 //
@@ -24,6 +27,7 @@
 package index
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,6 +41,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/outfile"
 	"holdfast/kernel/store"
 )
@@ -49,7 +54,9 @@ const below = "index"
 
 // Options tune an Index.
 type Options struct {
-	Dir  string       // of the WARC files
+	Dir string // of the WARC files
+	// Name is what the names of the crawl's own WARC files begin with, in a directory that it may share; "" if all there are its own.
+	Name string
 	Disk outfile.Disk // default outfile.OS
 	Log  *slog.Logger // default slog.Default
 }
@@ -59,8 +66,9 @@ type Options struct {
 type Index struct {
 	st     *store.Store
 	log    *slog.Logger
-	warcs  string // directory
-	dir    files  // index/
+	warcs  string                 // directory
+	dir    files                  // index/
+	ours   func(warc string) bool // it has the name of one of this crawl
 	mark   string
 	serial atomic.Uint64 // the last that was given out
 	lock   *disk.Lock    // nil where the file system has none
@@ -105,6 +113,7 @@ type published struct {
 	Lineage string `json:"lineage"` // of the store that wrote it
 	Known   int64  `json:"known"`   // captures, of which some may be missing
 	Lines   int64  `json:"lines"`
+	Foreign int64  `json:"foreign,omitempty"` // of the lines, those of other crawls
 	Size    int64  `json:"size"`
 	Time    int64  `json:"time"` // of the file, so that one that another time line wrote is not taken for it
 }
@@ -184,6 +193,10 @@ func Open(st *store.Store, o Options) (x *Index, err error) {
 	x = &Index{st: st, log: o.Log, warcs: o.Dir, lineage: st.Lineage().String(), dir: files{filepath.Join(o.Dir, below), o.Disk},
 		more: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 	x.mark = x.lineage[:min(8, len(x.lineage))]
+	x.ours = func(string) bool { return true }
+	if o.Name != "" {
+		x.ours = archive.NamesOf(o.Name).MatchString
+	}
 	if err := o.Disk.MkdirAll(x.dir.path); err != nil {
 		return nil, err
 	}
@@ -233,7 +246,7 @@ func (x *Index) check(s state) (state, error) {
 	writes := s.open.Serial == 0 || x.dir.size(linesName(s.open.Serial, x.mark)) >= s.open.Size
 	switch {
 	case s.open.Lineage == "": // nothing was ever committed
-		return state{open: open{Lineage: x.lineage}}, nil
+		return x.adopt(context.Background())
 	case ours && writes && x.intact(s):
 		return s, x.cut(s.open)
 	}

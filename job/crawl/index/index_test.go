@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ type rig struct {
 	x      *Index
 	pages  int
 	shut   bool
+	name   string // of a crawl that shares its directory; "" for one that does not
 }
 
 func newRig(t *testing.T, seed uint64) *rig {
@@ -51,10 +53,10 @@ func (r *rig) open() {
 	if r.st, err = store.Open("/store", storetest.Options(r.T, r.crash.FS())); err != nil {
 		r.Fatal(err)
 	}
-	if r.a, _, err = archive.Open(r.st, archive.Options{Dir: r.dir, Name: "site", WARC: warc.Options{Level: 1}}); err != nil {
+	if r.a, _, err = archive.Open(r.st, archive.Options{Dir: r.dir, Name: cmp.Or(r.name, "site"), WARC: warc.Options{Level: 1}}); err != nil {
 		r.Fatal(err)
 	}
-	if r.x, err = Open(r.st, Options{Dir: r.dir, Disk: &r.disk, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if r.x, err = Open(r.st, Options{Dir: r.dir, Name: r.name, Disk: &r.disk, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		r.Fatal(err)
 	}
 }

@@ -74,18 +74,12 @@ func levelOf(n int) (level int) {
 
 // gather makes a run of the lines that lie in the directory and count.
 func (x *Index) gather(ctx context.Context, all map[string]known) (piece, error) {
-	entries, err := os.ReadDir(x.dir.path)
+	from, err := x.lying()
 	if err != nil {
 		return piece{}, err
 	}
 	s := cdxj.NewSorter(x.dir.path, sortMemory)
 	defer s.Close()
-	from := []string{filepath.Join(x.warcs, File)}
-	for _, e := range entries {
-		if partName.MatchString(e.Name()) {
-			from = append(from, x.dir.join(e.Name()))
-		}
-	}
 	for _, path := range from {
 		if err := x.each(ctx, path, all, func(_ string, line []byte) error { return s.Add(line) }); err != nil {
 			return piece{}, err
@@ -94,8 +88,18 @@ func (x *Index) gather(ctx context.Context, all map[string]known) (piece, error)
 	return x.run(ctx, levelOf(len(all)), s.Write)
 }
 
-// each gives the lines of a file that are whole, and count. What can't be read is passed over: it is missed afterwards.
+// each gives the lines of a file that are whole, and count.
 func (x *Index) each(ctx context.Context, path string, all map[string]known, do func(warc string, line []byte) error) error {
+	return x.parse(ctx, path, func(l cdxj.Line, text []byte) error {
+		if n, ok := all[l.Filename]; !ok || l.Offset+l.Length > n.Bytes {
+			return nil
+		}
+		return do(l.Filename, text)
+	})
+}
+
+// parse gives the lines of a file that are whole. What can't be read is passed over: it is missed afterwards. The file may be gone.
+func (x *Index) parse(ctx context.Context, path string, do func(l cdxj.Line, text []byte) error) error {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -110,10 +114,10 @@ func (x *Index) each(ctx context.Context, path string, all map[string]known, do 
 	in.Split(wholeLines)
 	for in.Scan() {
 		l, err := cdxj.Parse(in.Bytes())
-		if n, ok := all[l.Filename]; err != nil || !ok || l.Offset+l.Length > n.Bytes {
+		if err != nil {
 			continue
 		}
-		if err := errors.Join(ctx.Err(), do(l.Filename, in.Bytes())); err != nil {
+		if err := errors.Join(ctx.Err(), do(l, in.Bytes())); err != nil {
 			return err
 		}
 	}

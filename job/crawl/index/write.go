@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,23 +50,31 @@ func (x *Index) Write(ctx context.Context) (Stats, error) {
 // at once, whatever it has archived.
 func (x *Index) publish(ctx context.Context) (Stats, error) {
 	var s state
+	var all map[string]known
 	now := published{Lineage: x.lineage}
 	err := x.st.View(ctx, func(r store.Reader) (err error) {
 		if s, err = readState(r); err != nil {
 			return err
 		}
-		now.Known, err = total(r, s.open)
+		all, now.Known, err = total(r, s.open)
 		return err
 	})
 	if err != nil {
 		return Stats{}, err
 	}
 	there := now
-	there.Lines = now.Known
-	if there.stamp(filepath.Join(x.warcs, File)) == nil && there == s.published {
+	there.Foreign = s.published.Foreign
+	there.Lines = now.Known + there.Foreign
+	is := there.stamp(filepath.Join(x.warcs, File))
+	if is == nil && there == s.published {
 		return there.stats(), nil
 	}
-	last, err := x.sorted(ctx, s)
+	others := func(func([]byte) error) error { return nil }
+	wrote := s.published.Size == there.Size && s.published.Time == there.Time && s.published.Lineage == x.lineage
+	if is == nil && (!wrote || s.published.Foreign > 0) {
+		others = func(each func([]byte) error) error { return x.foreign(ctx, all, each) }
+	}
+	last, foreign, err := x.sorted(ctx, s, others)
 	if err != nil {
 		return Stats{}, err
 	}
@@ -74,7 +83,7 @@ func (x *Index) publish(ctx context.Context) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	now.Lines = done.lines
+	now.Lines, now.Foreign = done.lines, foreign
 	if err := now.stamp(filepath.Join(x.warcs, File)); err != nil {
 		return Stats{}, err
 	}
@@ -91,14 +100,14 @@ func (p *published) stamp(path string) error {
 }
 
 func (p published) stats() Stats {
-	return Stats{Captures: p.Lines, Bytes: p.Size, Missing: p.Known - p.Lines}
+	return Stats{Captures: p.Lines, Bytes: p.Size, Missing: p.Known - (p.Lines - p.Foreign)}
 }
 
-// total is how many captures are known.
-func total(r store.Reader, o open) (n int64, err error) {
-	all, err := readKnown(r, knownPart)
+// total is how many captures are known, of which files.
+func total(r store.Reader, o open) (all map[string]known, n int64, err error) {
+	all, err = readKnown(r, knownPart)
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	if o.WARC != "" {
 		all[o.WARC] = known{Captures: o.Captures}
@@ -106,11 +115,11 @@ func total(r store.Reader, o open) (n int64, err error) {
 	for _, k := range all {
 		n += k.Captures
 	}
-	return n, nil
+	return all, n, nil
 }
 
-// sorted are the lines that are in no run yet, sorted, in a file that has no name any more.
-func (x *Index) sorted(ctx context.Context, from state) (_ *os.File, err error) {
+// sorted are the lines that are in no run yet, and those of other crawls, of which there are foreign: in a file that has no name any more.
+func (x *Index) sorted(ctx context.Context, from state, others func(each func([]byte) error) error) (_ *os.File, foreign int64, err error) {
 	s := cdxj.NewSorter(x.dir.path, sortMemory)
 	defer s.Close()
 	all := from.waits // that came since tidy looked
@@ -119,18 +128,30 @@ func (x *Index) sorted(ctx context.Context, from state) (_ *os.File, err error) 
 	}
 	for _, p := range all {
 		if err := x.addLines(s, p); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
+	var last []byte
+	err = others(func(text []byte) error {
+		if bytes.Equal(text, last) {
+			return nil
+		}
+		last = append(last[:0], text...)
+		foreign++
+		return s.Add(text)
+	})
+	if err != nil {
+		return nil, 0, err
+	}
 	if _, err := x.dir.write(ctx, sortedFile, s.Write); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	f, err := os.Open(x.dir.join(sortedFile))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := x.dir.remove(sortedFile); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, 0, errors.Join(err, f.Close())
 	}
-	return f, nil
+	return f, foreign, nil
 }
