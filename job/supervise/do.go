@@ -260,6 +260,14 @@ func (g *doing) become(rec *Record, s State, also func(*store.Tx) error) error {
 	rec.State = s
 	g.mu.Unlock()
 	return g.j.env.Store.Update(func(tx *store.Tx) error {
+		// It may have been seen to help before its program was at its end.
+		now, known, err := ReadRecord(tx, rec.Call.ID)
+		if err != nil {
+			return err
+		}
+		if known {
+			rec.Healed = now.Healed
+		}
 		if err := putRecord(tx, rec, was); err != nil || also == nil {
 			return err
 		}
