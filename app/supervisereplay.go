@@ -81,7 +81,7 @@ type trial struct {
 func (r *trial) take(found decide.Result) {
 	for i := range found.Decisions {
 		d := &found.Decisions[i]
-		w := Would{Time: d.Time, Rule: d.Rule, Key: d.Key, Outcome: d.Outcome.String(), Reason: d.Reason}
+		w := Would{Time: d.Time, Rule: d.Rule, Key: d.Key, Outcome: d.Outcome.String(), Reason: d.Reason.String()}
 		for k := range d.Calls {
 			w.Actions = append(w.Actions, d.Calls[k].Words())
 		}

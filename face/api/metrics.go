@@ -112,8 +112,10 @@ var (
 	ruleBecame  = describes("rule_decisions_total", "Decisions of a rule, by what came of them: acted, unmet, or what suppressed it.",
 		"job", "rule", "outcome")
 	ruleFailed = describes("rule_failed_actions_total", "Actions of a rule that failed.", "job", "rule")
-	ruleSeen   = describes("rule_last_match_timestamp_seconds", "When something matched last; without it, nothing ever did.", "job", "rule")
-	actionsIn  = describes("actions", "Actions that are known of, by their state.", "job", "state")
+	ruleForgot = describes("rule_forgotten_keys_total", "Keys of a rule of which something still mattered when they had to make room for others.",
+		"job", "rule")
+	ruleSeen  = describes("rule_last_match_timestamp_seconds", "When something matched last; without it, nothing ever did.", "job", "rule")
+	actionsIn = describes("actions", "Actions that are known of, by their state.", "job", "state")
 
 	sinkLag = describes("sink_lag_seconds", "How long the oldest row that the sink has not got has waited.",
 		"job", "sink")
@@ -153,6 +155,7 @@ func (o outlet) rules(job string, rules []app.RuleStatus) {
 			o.counter(ruleBecame, int64(n), job, r.Name, outcome)
 		}
 		o.counter(ruleFailed, int64(r.Failed), job, r.Name)
+		o.counter(ruleForgot, int64(r.Forgotten), job, r.Name)
 		if !r.Seen.IsZero() {
 			o.gauge(ruleSeen, float64(r.Seen.UnixMilli())/1000, job, r.Name)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"holdfast/job/supervise/decide"
 	"holdfast/job/supervise/rule"
+	"holdfast/kernel/engine"
 	"holdfast/kernel/queue"
 	"holdfast/kernel/store"
 )
@@ -24,6 +25,8 @@ func (f *found) add(r decide.Result) {
 	f.Calls = append(f.Calls, r.Calls...)
 	f.Healings = append(f.Healings, r.Healings...)
 	f.Silences = append(f.Silences, r.Silences...)
+	f.Episodes = append(f.Episodes, r.Episodes...)
+	f.Full = append(f.Full, r.Full...)
 }
 
 // commit steps the rules, and keeps their states, the actions, and the position of the source that led to them together. Called with mu
@@ -36,9 +39,9 @@ func (j *Job) commit(source string, position []byte, step func(*decide.Machine, 
 	}
 	var all found
 	step(j.machine, &all)
-	records := j.records(&all)
+	records, events := j.records(&all), j.events(&all)
 	update := j.env.Store.UpdateLazy
-	if len(records) > 0 || all.ordered {
+	if len(records)+len(events) > 0 || all.ordered {
 		update = j.env.Store.Update
 	}
 	err := update(func(tx *store.Tx) error {
@@ -60,6 +63,11 @@ func (j *Job) commit(source string, position []byte, step func(*decide.Machine, 
 		if err := j.ledUp(tx, all.Decisions, records); err != nil {
 			return err
 		}
+		for _, e := range events {
+			if err := engine.AddEvent(tx, e); err != nil {
+				return err
+			}
+		}
 		return j.put(tx, records)
 	})
 	if err != nil {
@@ -68,6 +76,13 @@ func (j *Job) commit(source string, position []byte, step func(*decide.Machine, 
 		return j.broken
 	}
 	j.say(&all)
+	for _, e := range events {
+		level := slog.LevelInfo
+		if e.Warn {
+			level = slog.LevelWarn
+		}
+		j.env.Log.Log(context.Background(), level, e.Text)
+	}
 	for _, rec := range records {
 		if rec.State == Unknown {
 			j.tellUnknown(rec)
@@ -89,7 +104,7 @@ func (j *Job) records(all *found) (records []*Record) {
 	for i := range all.Calls { // a nanosecond apart, so that lists have them in their order
 		rec := &Record{Call: all.Calls[i], State: Queued, Queued: now.Add(time.Duration(i)), Life: j.life}
 		if d := why[rec.Call.ID]; d != nil {
-			rec.Reason, rec.from = d.Reason, d
+			rec.Reason, rec.from = d.Reason.String(), d
 			if d.Time.Before(j.restored) && rec.Call.Unknown != rule.Repeat {
 				rec.State, rec.Note = Unknown, "what led to it was seen before the restore, and may have been acted on then"
 			}
@@ -177,17 +192,37 @@ func (j *Job) say(all *found) {
 		}
 		j.env.Log.Log(context.Background(), level, "decided", about...)
 	}
-	h := j.env.History
+}
+
+// events are what history has of what followed: in the same commit, so that each is told once.
+func (j *Job) events(all *found) (events []engine.Event) {
+	add := func(warn bool, kind, format string, args ...any) {
+		events = append(events, engine.Event{At: time.Now().UTC(), Job: j.env.Name, Kind: kind, Text: fmt.Sprintf(format, args...), Warn: warn})
+	}
 	for _, x := range all.Healings {
 		if x.Healed {
-			h.Note("action.healed", "rule %s%s: what was expected is seen, after %d further tries", x.Rule, ofKey(x.Key), x.Rungs)
+			add(false, "action.healed", "rule %s%s: what was expected is seen, after %d further tries", x.Rule, ofKey(x.Key), x.Rungs)
 		} else {
-			h.Warn("action.not-healed", "rule %s%s: what was expected is not seen, and there is nothing more to try", x.Rule, ofKey(x.Key))
+			add(true, "action.not-healed", "rule %s%s: what was expected is not seen, and there is nothing more to try", x.Rule, ofKey(x.Key))
 		}
 	}
 	for _, s := range all.Silences {
-		h.Note("silence.ended", "%s", silenceText(s))
+		add(false, "silence.ended", "%s", silenceText(s))
 	}
+	for _, e := range all.Episodes {
+		if e.Over {
+			add(false, "limit.over", "rule %s%s: the %s is no longer reached: %d times something was counted and not acted upon since %s", e.Rule,
+				ofKey(e.Key), e.What, e.Held, e.Since.UTC().Format(time.RFC3339))
+		} else {
+			add(true, "limit.reached", "rule %s%s: the %s is reached: %d within %v; what follows is counted, and not acted upon", e.Rule,
+				ofKey(e.Key), e.What, e.Limit.Max, e.Limit.Within)
+		}
+	}
+	for _, name := range all.Full {
+		add(true, "rule.full", "rule %s has as many keys as it can remember: from now on the one that was not seen for longest is forgotten for "+
+			"each new one, and counted", name)
+	}
+	return events
 }
 
 func ofKey(key string) string {

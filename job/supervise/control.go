@@ -43,7 +43,7 @@ func AtRest(ctx context.Context, env engine.Env, cfg Config, name string, args [
 //	unsilence NUMBER
 //	silences                      as JSON
 //	repeat ACTION                 an action is to be done (again)
-//	abandon ACTION                an action of which nobody knows is not to be done
+//	abandon ACTION                an action of which nobody knows, or that is queued, is not to be done
 //	explain SOURCE LINE           what each rule makes of a line, as JSON; SOURCE may be empty
 func (j *Job) Command(_ context.Context, name string, args []string) (string, error) {
 	n, ok := commands[name]
@@ -103,6 +103,15 @@ func (j *Job) reload() (string, error) {
 	if err == nil {
 		err = j.broken
 	}
+	if err == nil {
+		gone := j.breakers.forget(j.known)
+		err = j.env.Store.Update(func(tx *store.Tx) error {
+			for _, id := range gone {
+				tx.Delete(breakerKey(id))
+			}
+			return forgetRules(tx, j.known)
+		})
+	}
 	j.mu.Unlock()
 	if err != nil {
 		return "", err
@@ -146,8 +155,10 @@ type RuleStatus struct {
 	Matched uint64            `json:"matched"`
 	Due     uint64            `json:"due"` // times that ran out
 	Became  map[string]uint64 `json:"became"`
-	Failed  uint64            `json:"failed"`        // actions that were not done, though they were tried
-	Seen    time.Time         `json:"seen,omitzero"` // when something matched last
+	Failed  uint64            `json:"failed"` // actions that were not done, though they were tried
+	// Forgotten are keys of which something still mattered when they had to make room for others.
+	Forgotten uint64    `json:"forgotten"`
+	Seen      time.Time `json:"seen,omitzero"` // when something matched last
 }
 
 // CountsOf is what a set of rules says, and what has become of it in a machine.
@@ -155,7 +166,7 @@ func CountsOf(set *rule.Set, m *decide.Machine) (all []RuleStatus) {
 	for _, r := range set.Rules {
 		s := RuleStatus{Name: r.Name, Mode: r.Mode, Why: r.Why, Where: set.Where(r), Words: r.Words(), Became: map[string]uint64{}}
 		c, _ := m.Counts(r.Name)
-		s.Matched, s.Due, s.Seen = c.Matched, c.Due, c.Seen
+		s.Matched, s.Due, s.Seen, s.Forgotten = c.Matched, c.Due, c.Seen, c.Forgotten
 		for o := decide.Acted; o <= decide.Refused; o++ {
 			s.Became[o.String()] = c.Of(o)
 		}
@@ -224,7 +235,7 @@ func Explain(set *rule.Set, m *decide.Machine, source, line string) ([]Opinion, 
 	for _, f := range found {
 		o := Opinion{Rule: f.Rule, Matched: f.Matched, Why: f.Why}
 		if d := f.Decision; d != nil {
-			o.Key, o.Outcome, o.Reason = d.Key, d.Outcome.String(), d.Reason
+			o.Key, o.Outcome, o.Reason = d.Key, d.Outcome.String(), d.Reason.String()
 			for i := range d.Calls {
 				o.Actions = append(o.Actions, d.Calls[i].Words())
 			}
@@ -284,6 +295,7 @@ func (j *Job) unsilence(number string) (string, error) {
 
 // revive has an action be done, or given up, whose outcome nobody knows or which failed; and goes on with those that come after it.
 func (j *Job) revive(id string, as State) (string, error) {
+	group := ""
 	err := j.env.Store.Update(func(tx *store.Tx) error {
 		rec, ok, err := ReadRecord(tx, id)
 		switch {
@@ -291,9 +303,9 @@ func (j *Job) revive(id string, as State) (string, error) {
 			return err
 		case !ok:
 			return fault.New(fault.NotFound, "there is no action %s (any more)", id)
-		case !rec.State.Over() || rec.State == Done:
+		case as == Queued && !rec.State.Over() || rec.State == Running || rec.State == Done:
 			return fault.New(fault.Conflict, "action %s is %s", id, rec.State)
-		case as == Abandoned && rec.State != Unknown:
+		case as == Abandoned && rec.State != Unknown && rec.State != Queued:
 			return fault.New(fault.Conflict, "action %s is %s: nothing more becomes of it", id, rec.State)
 		}
 		was := rec.State
@@ -301,11 +313,22 @@ func (j *Job) revive(id string, as State) (string, error) {
 		if err := putRecord(tx, &rec, was); err != nil {
 			return err
 		}
-		if as == Queued {
-			tx.Delete(breakerKey(&rec.Call))
+		group = rec.Call.Group
+		if as == Queued { // what was wrong with it may be mended
+			breaker := breakerOf(&rec.Call)
+			entry, err := j.breakers.hurry(breaker)
+			if err != nil {
+				return err
+			}
+			if entry != nil {
+				tx.Set(breakerKey(breaker), entry)
+			}
 		}
-		return j.again(tx, rec.Call.Group)
+		return j.again(tx, group)
 	})
+	if err == nil {
+		j.lines.nudge(group)
+	}
 	return "", err
 }
 
@@ -330,7 +353,8 @@ func (j *Job) again(tx *store.Tx, group string) error {
 	return err
 }
 
-// Gates are the watchers: closed while nothing is known of what they watch.
+// Gates are the watchers, closed while nothing is known of what they watch; and of the actions those that failed again and again, and are
+// left alone for a while.
 func (j *Job) Gates() []gate.Status {
 	j.watching.Lock()
 	defer j.watching.Unlock()
@@ -339,7 +363,7 @@ func (j *Job) Gates() []gate.Status {
 		all = append(all, s.gate.Status())
 	}
 	slices.SortFunc(all, func(a, b gate.Status) int { return strings.Compare(a.Name, b.Name) })
-	return all
+	return append(all, j.breakers.gates()...)
 }
 
 // Notes are how many actions are in which state, and the silences.

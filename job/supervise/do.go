@@ -2,7 +2,6 @@ package supervise
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,10 +13,6 @@ import (
 	"holdfast/kernel/queue"
 	"holdfast/kernel/store"
 )
-
-// mostGroups is how many decisions' actions are looked after at once. Most of them wait: for a lock, or for one of the places in
-// which actions are done.
-const mostGroups = 1024
 
 // drainFor is how long actions that are being done have to end when the job ends.
 const drainFor = 5 * time.Second
@@ -36,33 +31,36 @@ func (j *Job) act(ctx context.Context) {
 	})()
 	var group sync.WaitGroup
 	defer group.Wait()
-	open := make(chan struct{}, mostGroups)
+	j.lines.begin(func(lease queue.Lease) {
+		group.Go(func() {
+			defer j.lines.next(ruleOf(lease))
+			if err := fault.Catch(func() error { return j.doGroup(ctx, work, lease) }); err != nil {
+				j.fail(fmt.Errorf("do what was decided: %w", err))
+			}
+		})
+	})
+	defer j.lines.end()
+	j.breakers.begin()
+	defer j.breakers.end()
+	const atOnce = 64
 	for {
-		select {
-		case open <- struct{}{}:
-		case <-ctx.Done():
-			return
+		leases, err := j.queue.LeaseMany(ctx, atOnce)
+		if err == nil {
+			err = j.giveBack(slices.DeleteFunc(leases, j.lines.add))
 		}
-		lease, err := j.queue.Lease(ctx)
 		if err != nil {
 			if ctx.Err() == nil && !errors.Is(err, queue.ErrClosed) {
 				j.fail(fmt.Errorf("lease an action: %w", err))
 			}
 			return
 		}
-		group.Go(func() {
-			defer func() { <-open }()
-			if err := fault.Catch(func() error { return j.doGroup(ctx, work, lease) }); err != nil {
-				j.fail(fmt.Errorf("do what was decided: %w", err))
-			}
-		})
 	}
 }
 
 // doGroup does the actions of one decision, in the order that they depend on each other, and ends the task, or puts it off until those
 // that failed are due again. An error is one of the store: how actions went is in their records.
 func (j *Job) doGroup(ctx, work context.Context, lease queue.Lease) error {
-	g := &doing{j: j, work: work, tried: map[*Record]bool{}}
+	g := &doing{j: j, work: work, tried: map[*Record]bool{}, held: map[*Record]string{}}
 	g.ended = sync.NewCond(&g.mu)
 	err := j.env.Store.Latest(func(r store.Reader) (err error) {
 		g.records, err = readGroup(r, lease.Key)
@@ -84,38 +82,84 @@ func (j *Job) doGroup(ctx, work context.Context, lease queue.Lease) error {
 	if g.failed != nil || g.broken {
 		return g.failed // what was broken off, or did not begin, is found at the next start
 	}
-	return j.env.Store.Update(func(tx *store.Tx) error { return g.over(tx, lease) })
+	breaker := ""
+	err = j.env.Store.Update(func(tx *store.Tx) (err error) {
+		breaker, err = g.over(tx, lease)
+		return err
+	})
+	if breaker != "" {
+		j.lines.hold(lease, breaker)
+		if j.breakers.mayTry(breaker, false) { // it was closed just now
+			j.lines.free(ruleOf(lease), breaker, true)
+		}
+	}
+	return err
 }
 
-// over gives the task of a decision back. What the records are is read anew: a person may have had one be done again meanwhile.
-func (g *doing) over(tx *store.Tx, lease queue.Lease) error {
+// over gives the task of a decision back, but for one that waits for a breaker: that goes on when its lease does. What the records are
+// is read anew: a person may have had one be done again meanwhile.
+func (g *doing) over(tx *store.Tx, lease queue.Lease) (breaker string, err error) {
 	records, err := readGroup(tx, lease.Key)
 	if err != nil {
-		return err
+		return "", err
 	}
-	open, wait := false, time.Duration(0)
+	again, wait := false, time.Duration(-1)
 	for _, rec := range records {
 		switch {
 		case rec.State == Unknown:
-			return g.j.queue.Dead(tx, lease, "nobody knows whether it was done: "+rec.Call.Words())
+			return "", g.j.queue.Dead(tx, lease, "nobody knows whether it was done: "+rec.Call.Words())
 		case rec.State == Queued:
-			open, wait = true, max(wait, g.waits(rec.Call.ID))
+			held, d := g.waits(rec.Call.ID)
+			switch {
+			case held != "":
+				breaker = held
+			case d > 0:
+				wait = max(wait, d)
+			default:
+				again = true
+			}
 		}
 	}
-	if open {
-		return g.j.queue.Release(tx, lease, wait)
+	switch {
+	case again && !g.onlyBehind(records):
+		return "", g.j.queue.Release(tx, lease, 0)
+	case wait >= 0:
+		return "", g.j.queue.Release(tx, lease, wait)
+	case breaker != "":
+		return breaker, nil
 	}
-	return g.j.queue.Done(tx, lease)
+	return "", g.j.queue.Done(tx, lease)
 }
 
-// waits is how long an action is not tried again: none for one that a person had be done again.
-func (g *doing) waits(id string) time.Duration {
+// waits is for what an action waits before it is tried again: a breaker, or some time; for nothing, if a person had it be done again,
+// or another one of its decision is what it waits for.
+func (g *doing) waits(id string) (breaker string, d time.Duration) {
 	for _, rec := range g.records {
-		if rec.Call.ID == id && g.tried[rec] {
-			return rec.Call.RetryAfter
+		if rec.Call.ID == id {
+			if g.tried[rec] {
+				return "", rec.Call.RetryAfter
+			}
+			return g.held[rec], 0
 		}
 	}
-	return 0
+	return "", 0
+}
+
+// onlyBehind reports whether all that has nothing of its own to wait for comes after something that has: it was not tried, and would
+// not be now.
+func (g *doing) onlyBehind(records []*Record) bool {
+	for _, rec := range records {
+		if held, d := g.waits(rec.Call.ID); rec.State != Queued || held != "" || d > 0 {
+			continue
+		}
+		behind := slices.ContainsFunc(records, func(o *Record) bool {
+			return o.State == Queued && slices.Contains(rec.Call.After, o.Call.Name)
+		})
+		if !behind {
+			return false
+		}
+	}
+	return true
 }
 
 // doing is a decision whose actions are being done.
@@ -125,9 +169,10 @@ type doing struct {
 	mu      sync.Mutex      // guards what is below, and the states of the records
 	ended   *sync.Cond      // one of the records is in another state
 	records []*Record
-	tried   map[*Record]bool // it failed, and is tried again later
-	broken  bool             // the job ends, and something was not done to its end
-	failed  error            // of the store
+	tried   map[*Record]bool   // it failed, and is tried again later
+	held    map[*Record]string // it waits for this breaker
+	broken  bool               // the job ends, and something was not done to its end
+	failed  error              // of the store
 }
 
 // after deals with what another process had begun, or what was queued in another life of the store: nobody knows what became of it.
@@ -169,6 +214,9 @@ func (g *doing) one(ctx context.Context, rec *Record) {
 	err := fault.Catch(func() error { return g.try(ctx, rec) })
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if errors.Is(err, errOther) {
+		err = nil
+	}
 	if errors.Is(err, errOver) || ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		g.broken, err = true, nil
 	}
@@ -182,19 +230,22 @@ func (g *doing) try(ctx context.Context, rec *Record) error {
 		return err
 	}
 	j, c := g.j, &rec.Call
+	breaker := breakerOf(c)
+	if !j.breakers.mayTry(breaker, false) {
+		return g.hold(rec, breaker)
+	}
 	release, err := j.locks.take(ctx, locksOf(c))
 	if err != nil {
 		return err
 	}
 	defer release()
-	select {
-	case j.room <- struct{}{}:
-		defer func() { <-j.room }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	leave, err := j.places.take(ctx, c.Rule)
+	if err != nil {
+		return err
 	}
-	if open, err := j.breaker(c); err != nil || open != "" {
-		return errors.Join(err, g.ends(rec, Skipped, open))
+	defer leave()
+	if !j.breakers.mayTry(breaker, true) {
+		return g.hold(rec, breaker)
 	}
 	rec.Epoch, rec.Note = j.epoch, ""
 	rec.Tries++
@@ -206,13 +257,39 @@ func (g *doing) try(ctx context.Context, rec *Record) error {
 		return err
 	}
 	rec.Last = &o
+	entry, then, err := j.breakers.judge(c, o.Failed)
+	if err != nil {
+		return err
+	}
+	defer then()
+	keep := func(tx *store.Tx) error {
+		if entry == nil {
+			tx.Delete(breakerKey(breaker))
+		} else {
+			tx.Set(breakerKey(breaker), entry)
+		}
+		return nil
+	}
 	switch {
 	case o.Failed == "":
-		return g.ends(rec, Done, "")
+		return g.ends(rec, Done, "", keep)
 	case o.Again && rec.Tries <= c.Retries:
-		return g.ends(rec, Queued, fmt.Sprintf("try %d of %d failed: %s", rec.Tries, c.Retries+1, o.Failed))
+		return g.ends(rec, Queued, fmt.Sprintf("try %d of %d failed: %s", rec.Tries, c.Retries+1, o.Failed), keep)
 	}
-	return g.ends(rec, Failed, o.Failed)
+	return g.ends(rec, Failed, o.Failed, keep)
+}
+
+// hold has an action wait for its breaker.
+func (g *doing) hold(rec *Record, breaker string) error {
+	const note = "it waits, because it failed several times in a row: `holdfast status` says when it is tried again"
+	g.mu.Lock()
+	g.held[rec] = breaker
+	g.mu.Unlock()
+	if rec.Note == note {
+		return nil
+	}
+	rec.Note = note
+	return g.become(rec, Queued, nil)
 }
 
 // turn waits until the actions that one comes after have ended, and reports whether it is its turn then. One that can't come any more is
@@ -221,7 +298,7 @@ func (g *doing) turn(ctx context.Context, rec *Record) (bool, error) {
 	defer context.AfterFunc(ctx, g.ended.Broadcast)()
 	first, ready := g.wait(ctx, rec)
 	if first != nil {
-		return false, g.ends(rec, Skipped, fmt.Sprintf("%s, which comes before it, was not done", first.Call.Words()))
+		return false, g.ends(rec, Skipped, fmt.Sprintf("%s, which comes before it, was not done", first.Call.Words()), nil)
 	}
 	return ready, context.Cause(ctx)
 }
@@ -239,7 +316,7 @@ func (g *doing) wait(ctx context.Context, rec *Record) (first *Record, ready boo
 			switch s := other.State; {
 			case s == Failed || s == Skipped || s == Abandoned:
 				return other, false
-			case s == Unknown || g.tried[other]:
+			case s == Unknown || g.tried[other] || g.held[other] != "":
 				return nil, false
 			case s != Done:
 				ready = false
@@ -253,33 +330,45 @@ func (g *doing) wait(ctx context.Context, rec *Record) (first *Record, ready boo
 	return nil, false
 }
 
-// become brings an action into a state; and keeps what also follows from that.
+// errOther is that a person brought an action into another state meanwhile.
+var errOther = errors.New("a person decided otherwise")
+
+// become brings an action into a state; and keeps what also follows from that. errOther if a person was quicker: then it is as he has it.
 func (g *doing) become(rec *Record, s State, also func(*store.Tx) error) error {
 	g.mu.Lock()
 	was := rec.State
 	rec.State = s
 	g.mu.Unlock()
-	return g.j.env.Store.Update(func(tx *store.Tx) error {
-		// It may have been seen to help before its program was at its end.
+	other := was
+	err := g.j.env.Store.Update(func(tx *store.Tx) error {
 		now, known, err := ReadRecord(tx, rec.Call.ID)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if known {
-			rec.Healed = now.Healed
+		case known && now.State != was:
+			other = now.State
+			return nil
+		case known:
+			rec.Healed = now.Healed // it may have been seen to help before its program was at its end
 		}
 		if err := putRecord(tx, rec, was); err != nil || also == nil {
 			return err
 		}
 		return also(tx)
 	})
+	if err == nil && other != was {
+		g.mu.Lock()
+		rec.State = other
+		g.mu.Unlock()
+		return errOther
+	}
+	return err
 }
 
 // ends brings an action into the state that it has behind a try, and tells of it.
-func (g *doing) ends(rec *Record, s State, note string) error {
+func (g *doing) ends(rec *Record, s State, note string, also func(*store.Tx) error) error {
 	rec.Note = note
-	err := g.become(rec, s, func(tx *store.Tx) error { return g.j.judge(tx, &rec.Call, s) })
-	if err != nil {
+	if err := g.become(rec, s, also); err != nil {
 		return err
 	}
 	g.mu.Lock()
@@ -345,56 +434,4 @@ func (j *Job) secrets(c *rule.Call) (*rule.Request, error) {
 	set := j.set
 	j.mu.Unlock()
 	return set.Secrets(c)
-}
-
-const (
-	// breaks is how many failures in a row open a breaker.
-	breaks = 5
-	// breakFor is how long it stays open; then one action is tried.
-	breakFor = 10 * time.Minute
-)
-
-// breaker keeps an action that fails again and again from being tried all the time.
-type breaker struct {
-	Failures int       `json:"failures"` // in a row
-	Until    time.Time `json:"until"`    // it is open
-}
-
-func breakerKey(c *rule.Call) store.Key { return key('B').Str(c.Rule).Str("\x00" + c.Name) }
-
-func readBreaker(r store.Reader, c *rule.Call) (b breaker, err error) {
-	_, err = r.Look(breakerKey(c), func(v []byte) error { return json.Unmarshal(v, &b) })
-	return b, err
-}
-
-// breaker says why an action is not to be tried now, "" if it is.
-func (j *Job) breaker(c *rule.Call) (string, error) {
-	var b breaker
-	err := j.env.Store.Latest(func(r store.Reader) (err error) {
-		b, err = readBreaker(r, c)
-		return err
-	})
-	// A clock that was set back does not make it longer.
-	if left := time.Until(b.Until); err != nil || left <= 0 || left > breakFor {
-		return "", err
-	}
-	return fmt.Sprintf("it failed %d times in a row, and is left alone until %s", b.Failures, b.Until.UTC().Format(time.RFC3339)), nil
-}
-
-// judge counts failures in a row.
-func (j *Job) judge(tx *store.Tx, c *rule.Call, s State) error {
-	b, err := readBreaker(tx, c)
-	if err != nil || s == Skipped || s == Done && b.Failures == 0 {
-		return err
-	}
-	if s == Done {
-		tx.Delete(breakerKey(c))
-		return nil
-	}
-	if b.Failures++; b.Failures >= breaks && s == Failed {
-		b.Until = time.Now().Add(breakFor).UTC()
-	}
-	v, err := json.Marshal(b)
-	tx.Set(breakerKey(c), v)
-	return err
 }

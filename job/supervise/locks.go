@@ -6,34 +6,62 @@ import (
 	"sync"
 )
 
-// locks are the resources that actions use one after another.
+// locks are the resources that actions use one after another, in the order in which they asked.
 type locks struct {
-	mu   sync.Mutex
-	held map[string]bool
-	free chan struct{} // closed, and made anew, when some become free
+	mu      sync.Mutex
+	held    map[string]bool
+	waiting []*lockWaiter
 }
 
-func newLocks() *locks { return &locks{held: map[string]bool{}, free: make(chan struct{})} }
+type lockWaiter struct {
+	names []string
+	given chan struct{} // closed when it has them
+}
 
-// take waits until all of the names are free, and takes them at once: whoever waits holds nothing.
+func newLocks() *locks { return &locks{held: map[string]bool{}} }
+
+// take waits until all of the names are free, and takes them at once: whoever waits holds nothing, and is passed by none that wants
+// what he waits for.
 func (l *locks) take(ctx context.Context, names []string) (release func(), err error) {
-	for {
-		l.mu.Lock()
-		if !slices.ContainsFunc(names, func(n string) bool { return l.held[n] }) {
-			for _, n := range names {
-				l.held[n] = true
-			}
-			l.mu.Unlock()
-			return func() { l.release(names) }, nil
-		}
-		free := l.free
-		l.mu.Unlock()
-		select {
-		case <-free:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
+	w := &lockWaiter{names: names, given: make(chan struct{})}
+	l.mu.Lock()
+	l.waiting = append(l.waiting, w)
+	l.give()
+	l.mu.Unlock()
+	select {
+	case <-w.given:
+		return func() { l.release(names) }, nil
+	case <-ctx.Done():
 	}
+	l.mu.Lock()
+	i := slices.Index(l.waiting, w)
+	if i >= 0 {
+		l.waiting = slices.Delete(l.waiting, i, i+1)
+		l.give() // he may have held up others
+	}
+	l.mu.Unlock()
+	if i < 0 { // he got them just now
+		l.release(names)
+	}
+	return nil, context.Cause(ctx)
+}
+
+// give gives what is free to those who wait. Called with mu held.
+func (l *locks) give() {
+	wanted := map[string]bool{}
+	l.waiting = slices.DeleteFunc(l.waiting, func(w *lockWaiter) bool {
+		if slices.ContainsFunc(w.names, func(n string) bool { return l.held[n] || wanted[n] }) {
+			for _, n := range w.names {
+				wanted[n] = true
+			}
+			return false
+		}
+		for _, n := range w.names {
+			l.held[n] = true
+		}
+		close(w.given)
+		return true
+	})
 }
 
 func (l *locks) release(names []string) {
@@ -42,6 +70,5 @@ func (l *locks) release(names []string) {
 	for _, n := range names {
 		delete(l.held, n)
 	}
-	close(l.free)
-	l.free = make(chan struct{})
+	l.give()
 }

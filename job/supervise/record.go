@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"holdfast/base/fault"
@@ -22,7 +23,7 @@ const (
 	Running   State = "running"
 	Done      State = "done"
 	Failed    State = "failed"    // it was tried as often as its rule says
-	Skipped   State = "skipped"   // one that it comes after did not succeed, or a breaker is open
+	Skipped   State = "skipped"   // one that it comes after did not succeed
 	Unknown   State = "unknown"   // nobody knows whether it was done, and a person is to say what becomes of it
 	Abandoned State = "abandoned" // a person said that it is not to be done
 )
@@ -69,7 +70,7 @@ type Record struct {
 //	N state           how many records are in a state
 //	F rule            how many actions of a rule have failed since the store began
 //	L                 which life of the store this is, and when it began with a checkpoint of another, as JSON
-//	B rule 0 name     the breaker of an action, as JSON
+//	B rule 0 list 0 name 0 unit   the Breaker of an action whose last attempt failed, as JSON
 //	W rule 0 key      []Led of a rule that waits for more, as JSON
 func key(part byte) store.Key             { return store.Key{byte(store.Job), part} }
 func positionKey(source string) store.Key { return key('P').Str(source) }
@@ -157,6 +158,22 @@ func readGroup(r store.Reader, group string) (all []*Record, err error) {
 		}
 	}
 	return all, err
+}
+
+// forgetRules forgets what is kept of rules that are no more, and is not the machine's.
+func forgetRules(tx *store.Tx, known func(rule string) bool) error {
+	for _, part := range []byte{'F', 'W'} {
+		entries, failed := tx.Scan(key(part), key(part).End())
+		for k := range entries {
+			if name, _, _ := strings.Cut(string(k[2:]), "\x00"); !known(name) {
+				tx.Delete(store.Key(nil).Raw(k))
+			}
+		}
+		if err := failed(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addTo changes a counter.

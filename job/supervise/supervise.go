@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +38,8 @@ type Config struct {
 	AtOnce int
 	// Keep is how long it is known what was done; default 90 days.
 	Keep time.Duration
+
+	patience, breakFor time.Duration // shorter in tests
 }
 
 func (c Config) withDefaults() Config {
@@ -45,6 +48,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Keep == 0 {
 		c.Keep = 90 * 24 * time.Hour
+	}
+	if c.patience == 0 {
+		c.patience = patience
+	}
+	if c.breakFor == 0 {
+		c.breakFor = breakFor
 	}
 	return c
 }
@@ -64,7 +73,9 @@ type Job struct {
 	// acted on in that.
 	restored time.Time
 	locks    *locks
-	room     chan struct{} // as many tokens as actions may be done at once
+	places   *places
+	lines    *lines
+	breakers *breakers
 
 	mu      sync.Mutex // guards what is below, and orders what is seen
 	set     *rule.Set
@@ -83,7 +94,11 @@ type Job struct {
 func New(env engine.Env, cfg Config) (*Job, error) {
 	j := &Job{env: env, cfg: cfg.withDefaults(), epoch: rand.Text(), life: env.Store.Lineage().String(), locks: newLocks(),
 		watches: map[string]*watch{}, failed: make(chan error, 1)}
-	j.room = make(chan struct{}, j.cfg.AtOnce)
+	j.places, j.lines = newPlaces(j.cfg.AtOnce, j.cfg.patience), newLines()
+	j.breakers = newBreakers(j.cfg.breakFor, env.History.Gate, func(id string, all bool) {
+		name, _, _ := strings.Cut(id, "\x00")
+		j.lines.free(name, id, all)
+	})
 	j.tools = cfg.Tools
 	j.tools.Life, j.tools.Secrets = j.life, j.secrets
 	var err error
@@ -114,7 +129,11 @@ func (j *Job) load(set *rule.Set) (*decide.Machine, error) {
 	})
 }
 
-// begins writes down which life of the store this is, and finds out whether it began with a restore.
+// known reports whether there is a rule of this name.
+func (j *Job) known(name string) bool { return j.set.Rule(name) != nil }
+
+// begins writes down which life of the store this is, finds out whether it began with a restore, and gives up what belongs to rules that are no
+// more.
 func (j *Job) begins() error {
 	type life struct {
 		Is       string    `json:"is"`
@@ -131,8 +150,14 @@ func (j *Job) begins() error {
 		}
 		j.restored, l.Is = l.Restored, j.life
 		b, err := json.Marshal(l)
+		if err != nil {
+			return err
+		}
 		tx.Set(key('L'), b)
-		return err
+		if err := forgetRules(tx, j.known); err != nil {
+			return err
+		}
+		return j.loadBreakers(tx, j.known)
 	})
 }
 

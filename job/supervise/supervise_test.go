@@ -304,26 +304,6 @@ rules:
 	r.end()
 }
 
-// What fails again and again is left alone for a while.
-func TestBreaker(t *testing.T) {
-	r := newRig(t, strings.ReplaceAll(echo, "echo $0 >> OUT", "exit 1"))
-	r.tapes["a"].batch = 1
-	r.start()
-	for i := range breaks + 1 {
-		r.tapes["a"].add(fmt.Sprintf("say x%d", i))
-		r.until("over", func() bool { return len(r.records()) == i+1 && r.records()[i].State.Over() })
-	}
-	if got := r.states(); got != strings.Repeat("failed ", breaks)+"skipped" {
-		t.Errorf("got %s", got)
-	}
-	// A person who has mended it has it tried at once.
-	if _, err := r.job.Command(t.Context(), "repeat", []string{r.records()[breaks].Call.ID}); err != nil {
-		t.Error(err)
-	}
-	r.until("tried", func() bool { return strings.HasSuffix(r.states(), "failed failed") })
-	r.end()
-}
-
 // A reload changes the rules while they stand where they stood; one with mistakes changes nothing, and says what is wrong.
 func TestReload(t *testing.T) {
 	r := newRig(t, echo)

@@ -14,12 +14,14 @@ import (
 // before bytes; every value begins with version(1)=1.
 //
 //	c                  at wall: the clock
-//	g                  window limit, window loop, told(1), vars, causes, number, silences: beyond single rules
-//	r rule             matched due outcomes(n) seen window limit told(1): of a rule
+//	g                  window limit, window loop, reached(1) twice, number, vars, causes, silences, then episode limit and
+//	                   episode loop: beyond single rules
+//	r rule             matched due outcomes(n) seen window limit reached(1), then episode, forgotten, full(1), n*about: of a rule
 //	k rule 0 key       flags(2) last since cooldown window counts, then what the flags say, in the order of the flags: of a key
 //
 // A window is its length, the first moment, and the difference to the one before of each further one. What is held is a
-// moment, the event, the cause, and the facts as JSON.
+// moment, the event, the cause, and the facts as JSON. An episode is there(1), and then since last held n*rule n*key n*event n*to.
+// What stands behind a "then" is not there in entries of before 2026-12.
 const version = 1
 
 func ruleEntry(name string) string     { return "r" + name }
@@ -30,12 +32,18 @@ func keyEntry(name, key string) string { return "k" + name + "\x00" + key }
 func (m *Machine) Changes() iter.Seq2[string, []byte] {
 	d := m.dirty
 	m.dirty = dirty{}
+	for _, rs := range d.rules {
+		rs.dirty = false
+	}
+	for _, ks := range d.keys {
+		ks.dirty = false
+	}
 	return func(yield func(string, []byte) bool) {
 		if d.clock && !yield("c", m.clock.encode()) || d.whole && !yield("g", m.whole.encode()) {
 			return
 		}
-		for _, rs := range m.order {
-			if d.rules[rs] && !yield(ruleEntry(rs.rule.Name), rs.encode()) {
+		for _, rs := range d.rules {
+			if !yield(ruleEntry(rs.rule.Name), rs.encode()) {
 				return
 			}
 		}
@@ -44,8 +52,11 @@ func (m *Machine) Changes() iter.Seq2[string, []byte] {
 				return
 			}
 		}
-		for ks := range d.keys {
-			if !yield(keyEntry(ks.rs.rule.Name, ks.key), ks.encode()) {
+		for _, ks := range d.keys {
+			if ks.rs.keys[ks.key] != ks {
+				continue
+			}
+			if ks.kept = ks.last; !yield(keyEntry(ks.rs.rule.Name, ks.key), ks.encode()) {
 				return
 			}
 		}
@@ -67,10 +78,7 @@ func (m *Machine) Load(entry string, value []byte) error {
 	case kind == 'g':
 		m.whole.decode(d)
 	case rs == nil:
-		if m.dirty.gone == nil {
-			m.dirty.gone = map[string]bool{}
-		}
-		m.dirty.gone[entry] = true
+		m.dirty.goneWith(entry)
 		return nil
 	case kind == 'r':
 		rs.decode(d)
@@ -97,6 +105,9 @@ func (ks *keyState) adapt() {
 	}
 	if follow(r) == nil {
 		ks.armed = nil
+	}
+	if _, ok := noData(r); !ok {
+		ks.silent = false
 	}
 	if w == nil || w.Count <= 1 {
 		ks.counts = nil
@@ -140,7 +151,11 @@ func (rs *ruleState) encode() []byte {
 	}
 	e.time(rs.counts.Seen)
 	e.window(rs.limit)
-	e.bool(rs.told)
+	e.bool(rs.over != nil)
+	e.episode(rs.over)
+	e.uint(rs.counts.Forgotten)
+	e.bool(rs.full)
+	e.text(rs.about)
 	return e
 }
 
@@ -156,7 +171,10 @@ func (rs *ruleState) decode(d *decoder) {
 		}
 	}
 	rs.counts.Seen = d.time()
-	rs.limit, rs.told = d.window(), d.bool()
+	rs.limit = d.window()
+	if d.bool(); len(d.b) > 0 {
+		rs.over, rs.counts.Forgotten, rs.full, rs.about = d.episode(), d.uint(), d.bool(), d.text()
+	}
 }
 
 // The flags of a key.
@@ -176,11 +194,10 @@ const (
 func (ks *keyState) encode() []byte {
 	e := encoder{version}
 	flags := uint64(0)
-	for flag, set := range map[uint64]bool{flagHolds: ks.holds, flagFired: ks.fired, flagAbsent: ks.absent, flagSilent: ks.silent,
-		flagPlaceholder: ks.placeholder, flagArmed: ks.armed != nil, flagBegan: ks.began != nil, flagWas: ks.was != nil,
-		flagTrailing: ks.trailing != nil, flagHeal: ks.heal != nil} {
+	for i, set := range [...]bool{ks.holds, ks.fired, ks.absent, ks.silent, ks.placeholder, ks.armed != nil, ks.began != nil,
+		ks.was != nil, ks.trailing != nil, ks.heal != nil} { // in the order of the flags
 		if set {
-			flags |= flag
+			flags |= 1 << i
 		}
 	}
 	e.uint(flags)
@@ -213,6 +230,7 @@ func (ks *keyState) decode(d *decoder) {
 	ks.holds, ks.fired, ks.absent, ks.silent = has(flagHolds), has(flagFired), has(flagAbsent), has(flagSilent)
 	ks.placeholder = has(flagPlaceholder)
 	ks.last, ks.since, ks.cooldown, ks.counts = d.moment(), d.moment(), d.moment(), d.window()
+	ks.kept = ks.last
 	if has(flagArmed) {
 		ks.armed = d.held()
 	}
@@ -234,8 +252,8 @@ func (w *whole) encode() []byte {
 	e := encoder{version}
 	e.window(w.limit)
 	e.window(w.loop)
-	e.bool(w.limitTold)
-	e.bool(w.loopTold)
+	e.bool(w.limitOver != nil)
+	e.bool(w.loopOver != nil)
 	e.uint(w.number)
 	e.uint(uint64(len(w.vars)))
 	for _, name := range slices.Sorted(maps.Keys(w.vars)) {
@@ -253,6 +271,8 @@ func (w *whole) encode() []byte {
 		e.json(kept{s.SilenceOf, s.began, s.more})
 		e.int(int64(s.until))
 	}
+	e.episode(w.limitOver)
+	e.episode(w.loopOver)
 	return e
 }
 
@@ -264,7 +284,8 @@ type kept struct {
 }
 
 func (w *whole) decode(d *decoder) {
-	w.limit, w.loop, w.limitTold, w.loopTold, w.number = d.window(), d.window(), d.bool(), d.bool(), d.uint()
+	w.limit, w.loop = d.window(), d.window()
+	_, _, w.number = d.bool(), d.bool(), d.uint()
 	for range d.length() {
 		name := d.text()
 		w.vars[name] = d.text()
@@ -277,5 +298,8 @@ func (w *whole) decode(d *decoder) {
 		var k kept
 		d.json(&k)
 		w.silences = append(w.silences, &silence{k.Of, d.moment(), k.Began, k.More})
+	}
+	if len(d.b) > 0 {
+		w.limitOver, w.loopOver = d.episode(), d.episode()
 	}
 }

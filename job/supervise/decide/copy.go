@@ -13,7 +13,7 @@ func (m *Machine) With(set *rule.Set) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.settled, c.looks, c.loaded = m.settled, m.looks, false
+	c.settled, c.start, c.looks, c.loaded, c.clock.told = m.settled, m.start, m.looks, false, m.clock.told
 	maps.Copy(c.whole.with, m.whole.with)
 	for name, rs := range c.rules {
 		for key, ks := range rs.keys {

@@ -11,8 +11,8 @@
 // the store; it is thrown away, and another one loaded. An action has the same ID whenever it is decided (rule.CallID), so that
 // what is decided again after a crash is the same action.
 //
-// Time is that of a clock of its own (clock.go), which stands still while the clock on the wall is behind where it was: a
-// cooldown is as long as it says, whatever is set. What happened is placed on it by its age, so that old lines of a backlog
+// Time is that of a clock of its own, to which it means nothing that the clock on the wall is set, forward or back: a cooldown is
+// as long as it says. What happened is placed on it by its age, so that old lines of a backlog
 // stand as far apart as they were written. After a Load nothing is concluded from what was not seen for the time of
 // settling, because what came meanwhile is still being read.
 //
@@ -57,7 +57,7 @@ type Decision struct {
 	Event     string // the ID of what was seen, or of what began the time that ran out
 	Time      time.Time
 	Outcome   Outcome
-	Reason    string
+	Reason    Reason
 	Due       bool   // a time ran out
 	Rung      int    // of the heal ladder, from 1; 0 for the first actions
 	Caused    string // the ID of the action of ours that caused it
@@ -81,6 +81,9 @@ type Result struct {
 	Calls    []rule.Call
 	Healings []Healing
 	Silences []SilenceEnd
+	Episodes []Episode
+	// Full are the rules that from now on forget a key for each new one.
+	Full []string
 }
 
 // Machine holds the states of all rules; for one goroutine at a time.
@@ -98,8 +101,17 @@ type Machine struct {
 
 	loaded  bool   // it began with a state from before
 	started bool   // the first step was
+	start   moment // of that; a reload is no start
 	settled moment // until then nothing is concluded from what was not seen
+	ending  []ending
 	out     Result
+	room    room
+}
+
+// room is memory for what steps give, taken many at a time.
+type room struct {
+	decisions []Decision
+	facts     []rule.Facts
 }
 
 // settling is how long after a start nothing is concluded from what was not seen.
@@ -109,7 +121,7 @@ const settling = 30 * time.Second
 func New(set *rule.Set) *Machine {
 	m := &Machine{set: set, rules: map[string]*ruleState{}, subs: map[string]*subscription{}, dirty: dirty{}, whole: newWhole()}
 	for _, r := range set.Rules {
-		rs := &ruleState{rule: r, keys: map[string]*keyState{}}
+		rs := &ruleState{rule: r, keys: map[string]*keyState{}, main: main(r)}
 		m.rules[r.Name] = rs
 		m.order = append(m.order, rs)
 	}
@@ -130,19 +142,19 @@ func (m *Machine) Step(source string, e *connector.Event, now time.Time) Result 
 		}
 	}
 	m.due(m.clock.at)
-	return m.out
+	return m.give()
 }
 
 // Tick lets times run out. It is called at Next, or later.
 func (m *Machine) Tick(now time.Time) Result {
 	m.begin(now)
 	m.due(m.clock.at)
-	return m.out
+	return m.give()
 }
 
 // Next is in how long from the last step a time runs out; false if none does.
 func (m *Machine) Next() (time.Duration, bool) {
-	next, ok := m.whole.nextSilence()
+	next, ok, _ := m.nextEnd()
 	if len(m.heap) > 0 && (!ok || m.heap[0].due < next) {
 		next, ok = m.heap[0].due, true
 	}
@@ -172,10 +184,16 @@ func (m *Machine) begin(now time.Time) {
 		return
 	}
 	m.started = true
+	if m.start == 0 {
+		m.start = m.clock.at
+	}
 	if m.loaded {
 		m.settled = m.clock.at + moment(settling)
 	}
+	m.goOn()
 	for _, rs := range m.order {
+		m.sameRule(rs)
+		rs.arrange()
 		m.await(rs)
 		for _, ks := range rs.keys {
 			ks.unsure = !ks.sure
@@ -187,20 +205,26 @@ func (m *Machine) begin(now time.Time) {
 // moment is a time of the machine's own clock: nanoseconds since 1970, were the clock on the wall never set back.
 type moment int64
 
-// clock goes forward as the one on the wall does, and stands still when that is set back.
+// clock goes forward as time does. Who tells it the time has it from a clock that nobody sets, too: then it is that one that
+// counts. Between two processes, and where there is no such clock, it is the one on the wall, and stands still when that is set
+// back.
 type clock struct {
 	at   moment
-	wall int64 // nanoseconds since 1970, as it was told last
+	wall int64     // nanoseconds since 1970, as it was told last
+	told time.Time // what it was told last; zero if that was another process
 }
 
 func (c *clock) set(now time.Time) {
 	wall := now.UnixNano()
-	if c.wall == 0 {
+	switch {
+	case c.wall == 0:
 		c.at = moment(wall)
-	} else if wall > c.wall {
+	case !c.told.IsZero():
+		c.at += moment(max(0, now.Sub(c.told)))
+	case wall > c.wall:
 		c.at += moment(wall - c.wall)
 	}
-	c.wall = wall
+	c.wall, c.told = wall, now
 }
 
 // place is the moment of what happened at a time: as long ago as its age. What says that it is of the future is of now.

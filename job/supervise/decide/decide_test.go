@@ -157,7 +157,7 @@ rules:
 		t.Errorf("second call %+v", c)
 	}
 	out = p.line("x17", 10*time.Second)
-	if d = out.Decisions[0]; d.Outcome != Cooldown || d.Reason != "for 20s more" || len(out.Calls) != 0 {
+	if d = out.Decisions[0]; d.Outcome != Cooldown || d.Reason.String() != "for 20s more" || len(out.Calls) != 0 {
 		t.Errorf("decision %+v", d)
 	}
 }

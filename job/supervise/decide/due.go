@@ -44,9 +44,9 @@ func (h *dueHeap) Pop() any {
 func (m *Machine) schedule(ks *keyState) {
 	at, what := m.next(ks)
 	switch {
-	case what == nil && ks.index > 0:
+	case what == timeNone && ks.index > 0:
 		heap.Remove(&m.heap, ks.index-1)
-	case what == nil:
+	case what == timeNone:
 	case ks.index == 0:
 		ks.due = at
 		heap.Push(&m.heap, ks)
@@ -56,33 +56,63 @@ func (m *Machine) schedule(ks *keyState) {
 	}
 }
 
-// next is when the first of the times of a key runs out, and what is done then; nil if none does.
-func (m *Machine) next(ks *keyState) (at moment, then func(*keyState, moment)) {
-	sooner := func(t moment, do func(*keyState, moment)) {
-		if then == nil || t < at {
-			at, then = t, do
+// timer is what of a key runs out.
+type timer uint8
+
+const (
+	timeNone    timer = iota
+	timeWithout       // what should have followed has not
+	timeHeld          // a condition has held for long enough
+	timeSilent        // nothing was seen for too long
+	timeTrail         // what a cooldown suppressed is made up for
+	timeRung          // the actions did not help in time
+)
+
+// next is when the first of the times of a key runs out, and what is done then.
+func (m *Machine) next(ks *keyState) (at moment, what timer) {
+	sooner := func(t moment, is timer) {
+		if what == timeNone || t < at {
+			at, what = t, is
 		}
 	}
 	r := ks.rs.rule
 	if w := r.When; w != nil {
 		if w.Without != nil && ks.armed != nil {
-			sooner(max(ks.armed.at+moment(w.Within), m.settled), m.without)
+			sooner(max(ks.armed.at+moment(w.Within), m.settled), timeWithout)
 		}
 		// Of what is polled the next look says whether it holds still.
 		if ks.holds && !ks.fired && !ks.absent && !ks.unsure && r.From.Every == 0 {
-			sooner(ks.since+moment(w.For), m.held)
+			sooner(ks.since+moment(w.For), timeHeld)
 		}
 	}
-	if d, ok := noData(r); ok && !ks.silent {
-		sooner(max(ks.last+moment(d), m.settled), m.silent)
+	// What was not seen while nobody watched says nothing: after a start the whole time has to go by. Without a time it is the first
+	// look that finds nothing.
+	if d, ok := noData(r); ok && !ks.silent && (d > 0 || ks.absent) {
+		sooner(max(ks.last, m.start)+moment(d), timeSilent)
 	}
 	if ks.trailing != nil {
-		sooner(ks.cooldown, m.trail)
+		sooner(ks.cooldown, timeTrail)
 	}
 	if ks.heal != nil {
-		sooner(max(ks.heal.until, m.settled), m.rung)
+		sooner(max(ks.heal.until, m.settled), timeRung)
 	}
-	return at, then
+	return at, what
+}
+
+// run does what is done when a time of a key has run out.
+func (m *Machine) run(ks *keyState, what timer, at moment) {
+	switch what {
+	case timeWithout:
+		m.without(ks, at)
+	case timeHeld:
+		m.held(ks, at)
+	case timeSilent:
+		m.silent(ks, at)
+	case timeTrail:
+		m.trail(ks, at)
+	case timeRung:
+		m.rung(ks, at)
+	}
 }
 
 // noData is after how long without data a rule is to be told of.
@@ -98,24 +128,51 @@ func noData(r *rule.Rule) (time.Duration, bool) {
 
 // due lets all times run out up to a moment, in their order.
 func (m *Machine) due(until moment) {
-	m.endSilences(until)
-	for len(m.heap) > 0 && m.heap[0].due <= until {
+	for {
+		end, ok, finish := m.nextEnd()
+		if ok = ok && end <= until; ok && (len(m.heap) == 0 || end <= m.heap[0].due) {
+			finish()
+			continue
+		}
+		if len(m.heap) == 0 || m.heap[0].due > until {
+			return
+		}
 		ks := m.heap[0]
-		at, then := m.next(ks)
-		if then == nil || at > until {
+		at, what := m.next(ks)
+		if what == timeNone || at > until {
 			m.schedule(ks)
 			continue
 		}
-		then(ks, at)
+		m.run(ks, what, at)
 		m.touch(ks)
 	}
+}
+
+// nextEnd is when the next silence or episode ends, and what ends it.
+func (m *Machine) nextEnd() (at moment, ok bool, finish func()) {
+	if len(m.whole.silences)+len(m.ending) == 0 {
+		return 0, false, nil
+	}
+	for i, s := range m.whole.silences {
+		// What was written under it while nobody watched is read first.
+		if t := max(s.until, m.settled); !ok || t < at {
+			at, ok, finish = t, true, func() { m.endSilence(i) }
+		}
+	}
+	for i, x := range m.ending {
+		if t := max(x.at(), m.settled); !ok || t < at {
+			at, ok, finish = t, true, func() { m.endEpisode(i) }
+		}
+	}
+	return at, ok, finish
 }
 
 // again is what was held, as if it were seen now.
 func (m *Machine) again(ks *keyState, h *held, at moment) (*rule.Facts, seen) {
 	f := *h.facts
 	f.Vars, f.Key, f.Rule = m.whole.vars, ks.key, ks.rs.rule.Name
-	return f.Named(&ks.rs.rule.From), seen{at, h.event}
+	f.Of(&ks.rs.rule.From, rule.Filter{})
+	return &f, seen{at, h.event}
 }
 
 // main are the actions of a rule.
@@ -130,32 +187,33 @@ func main(r *rule.Rule) rule.List {
 func (m *Machine) without(ks *keyState, at moment) {
 	f, s := m.again(ks, ks.armed, at)
 	ks.armed = nil
-	m.dueVerdict(ks, main(ks.rs.rule), f, s)
+	m.dueVerdict(ks, ks.rs.main, f, s)
 }
 
 // held: a condition has held for long enough.
 func (m *Machine) held(ks *keyState, at moment) {
 	f, s := m.again(ks, ks.began, at)
 	ks.fired, ks.began = true, nil
-	m.dueVerdict(ks, main(ks.rs.rule), f, s)
+	m.dueVerdict(ks, ks.rs.main, f, s)
 }
 
 // trail makes up for what a cooldown suppressed.
 func (m *Machine) trail(ks *keyState, at moment) {
 	f, s := m.again(ks, ks.trailing, at)
 	ks.trailing = nil
-	m.dueVerdict(ks, main(ks.rs.rule), f, s)
+	m.dueVerdict(ks, ks.rs.main, f, s)
 }
 
 // silent: nothing was seen for too long.
 func (m *Machine) silent(ks *keyState, at moment) {
 	ks.silent = true
 	f := &rule.Facts{Rule: ks.rs.rule.Name, Key: ks.key, Vars: m.whole.vars}
-	list := main(ks.rs.rule)
+	f.Of(&ks.rs.rule.From, rule.Filter{})
+	list := ks.rs.main
 	if ks.rs.rule.State != nil {
 		list = rule.List{Name: "on_no_data", Actions: ks.rs.rule.OnNoData}
 	}
-	m.dueVerdict(ks, list, f.Named(&ks.rs.rule.From), seen{at, fmt.Sprintf("no data since %d", int64(ks.last))})
+	m.dueVerdict(ks, list, f, seen{at, fmt.Sprintf("no data since %d", int64(ks.last))})
 }
 
 func (m *Machine) dueVerdict(ks *keyState, list rule.List, f *rule.Facts, s seen) {
@@ -178,7 +236,7 @@ func (m *Machine) rung(ks *keyState, at moment) {
 		m.out.Healings = append(m.out.Healings, Healing{Rule: r.Name, Key: ks.key, Event: h.event, Rungs: h.rung})
 		if r.Heal.Then != "" {
 			m.notify(r.Heal.Then, fmt.Sprintf("%s %s: what was done has not helped within %v", r.Name, ks.key, r.Heal.Within),
-				r, ks.key, h.event, "not healed")
+				r.Name, ks.key, h.event, "not healed")
 		}
 		return
 	}

@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -11,16 +10,14 @@ import (
 // verdict is what becomes of one thing.
 type verdict struct {
 	outcome Outcome
-	reason  string
+	reason  Reason
 	calls   []rule.Call
 	caused  string
 	rung    int
 	due     bool
 }
 
-func (m *Machine) unmet(_ *ruleState, reason string) verdict {
-	return verdict{outcome: Unmet, reason: reason}
-}
+func unmet(reason string) verdict { return verdict{outcome: Unmet, reason: because(reason)} }
 
 // decide counts a decision, and gives it.
 func (m *Machine) decide(rs *ruleState, f *rule.Facts, s seen, v verdict) {
@@ -32,8 +29,8 @@ func (m *Machine) decide(rs *ruleState, f *rule.Facts, s seen, v verdict) {
 	}
 	rs.counts.Outcomes[v.outcome]++
 	m.dirty.rule(rs)
-	m.out.Decisions = append(m.out.Decisions, Decision{Rule: rs.rule.Name, Key: f.Key, Event: s.event, Time: m.clock.time(s.at),
-		Outcome: v.outcome, Reason: v.reason, Due: v.due, Rung: v.rung, Caused: v.caused, Calls: v.calls, Facts: f})
+	m.add(Decision{Rule: rs.rule.Name, Key: f.Key, Event: s.event, Time: m.clock.time(s.at), Outcome: v.outcome, Reason: v.reason,
+		Due: v.due, Rung: v.rung, Caused: v.caused, Calls: v.calls, Facts: f})
 	if v.outcome != Acted {
 		return
 	}
@@ -44,13 +41,39 @@ func (m *Machine) decide(rs *ruleState, f *rule.Facts, s seen, v verdict) {
 	}
 }
 
+// add gives a decision. Those of one step stand behind each other, and whoever got them may keep them.
+func (m *Machine) add(d Decision) {
+	const atOnce = 32
+	if m.out.Decisions == nil {
+		if len(m.room.decisions) == cap(m.room.decisions) {
+			m.room.decisions = make([]Decision, 0, atOnce)
+		}
+		m.out.Decisions = m.room.decisions[len(m.room.decisions):]
+	}
+	m.out.Decisions = append(m.out.Decisions, d)
+}
+
+// give gives what a step found; its memory is not used again.
+func (m *Machine) give() Result {
+	n, used := len(m.out.Decisions), len(m.room.decisions)
+	switch {
+	case n == 0:
+	case n > cap(m.room.decisions)-used: // they stand elsewhere
+		m.room.decisions = nil
+	default:
+		m.room.decisions = m.room.decisions[:used+n]
+		m.out.Decisions = m.out.Decisions[:n:n]
+	}
+	return m.out
+}
+
 // stale reports whether something is too old to be acted upon.
 func (m *Machine) stale(r *rule.Rule, at moment) bool {
 	return r.StaleAfter > 0 && m.clock.at-at > moment(r.StaleAfter)
 }
 
-func (m *Machine) age(at moment) string {
-	return fmt.Sprintf("it was %v old when it was read", time.Duration(m.clock.at-at).Round(time.Second))
+func (m *Machine) age(at moment) Reason {
+	return Reason{form: old, within: time.Duration(m.clock.at - at).Round(time.Second)}
 }
 
 // fire has a rule act, unless something speaks against it. Its condition is met.
@@ -62,7 +85,7 @@ func (m *Machine) fire(ks *keyState, list rule.List, f *rule.Facts, s seen, due 
 		v.outcome, v.reason = Stale, m.age(s.at)
 	case m.silenced(ks, s, &v):
 	case ks.cooldown > m.clock.at:
-		v.outcome, v.reason = Cooldown, fmt.Sprintf("for %v more", time.Duration(ks.cooldown-m.clock.at))
+		v.outcome, v.reason = Cooldown, Reason{form: cooling, within: time.Duration(ks.cooldown - m.clock.at)}
 		if r.Cooldown.Trailing && !due {
 			ks.trailing = hold(f, s, v.caused)
 		}
@@ -87,28 +110,23 @@ func (m *Machine) cool(ks *keyState) {
 func (m *Machine) limited(ks *keyState, f *rule.Facts, s seen, v *verdict, list rule.List) bool {
 	w, set, r := &m.whole, m.set, ks.rs.rule
 	if r.Limit != nil && ks.rs.limit.full(m.clock.at, r.Limit) {
-		m.tell(&ks.rs.told, r.Limit, r, f, s, "limit of the rule")
-		v.outcome, v.reason = Limit, fmt.Sprintf("of the rule: %d within %v", r.Limit.Max, r.Limit.Within)
+		m.holdBack(&ks.rs.over, r.Limit, r, f.Key, s, limitOfRule)
+		v.outcome, v.reason = Limit, Reason{form: ofTheRule, n: r.Limit.Max, within: r.Limit.Within}
 		return true
 	}
-	ks.rs.told = false
 	if r.Mode == rule.Shadow || harmless(list) {
 		return false
 	}
 	m.dirty.whole = true
 	if v.caused != "" && w.loop.full(m.clock.at, set.Loop) {
-		m.tell(&w.loopTold, set.Loop, r, f, s, "loop guard")
-		v.outcome, v.reason = Limit, fmt.Sprintf("loop guard: our own actions led to %d within %v", set.Loop.Max, set.Loop.Within)
+		m.holdBack(&w.loopOver, set.Loop, r, f.Key, s, limitOfLoop)
+		v.outcome, v.reason = Limit, Reason{form: ofLoops, n: set.Loop.Max, within: set.Loop.Within}
 		return true
 	}
 	if w.limit.full(m.clock.at, set.File.Limit) {
-		m.tell(&w.limitTold, set.File.Limit, r, f, s, "limit of all rules")
-		v.outcome, v.reason = Limit, fmt.Sprintf("of all rules: %d within %v", set.File.Limit.Max, set.File.Limit.Within)
+		m.holdBack(&w.limitOver, set.File.Limit, r, f.Key, s, limitOfAll)
+		v.outcome, v.reason = Limit, Reason{form: ofAll, n: set.File.Limit.Max, within: set.File.Limit.Within}
 		return true
-	}
-	w.limitTold = false
-	if v.caused != "" {
-		w.loopTold = false
 	}
 	return false
 }
@@ -118,21 +136,10 @@ func harmless(list rule.List) bool {
 	return !slices.ContainsFunc(list.Actions, func(a rule.Action) bool { return a.Set == "" })
 }
 
-// tell has people told that a limit was reached: once, until it is no more.
-func (m *Machine) tell(told *bool, l *rule.Limit, r *rule.Rule, f *rule.Facts, s seen, what string) {
-	if *told || l.Then == "" || r.Mode == rule.Shadow {
-		return
-	}
-	*told = true
-	text := fmt.Sprintf("%s %s: the %s was reached: %d within %v. What follows is counted, and not acted upon.", r.Name, f.Key, what,
-		l.Max, l.Within)
-	m.notify(l.Then, text, r, f.Key, s.event, what)
-}
-
-func (m *Machine) notify(to, text string, r *rule.Rule, key, event, name string) {
+func (m *Machine) notify(to, text, ofRule, key, event, name string) {
 	about := event + " " + name
-	m.out.Calls = append(m.out.Calls, rule.Call{ID: rule.CallID(r.Name, key, about, 0, 1),
-		Group: rule.GroupID(r.Name, key, about, 0), Rule: r.Name, Key: key, Event: event, Name: name, Notify: to, Text: text, Timeout: 30 * time.Second, Retries: 3,
+	m.out.Calls = append(m.out.Calls, rule.Call{ID: rule.CallID(ofRule, key, about, 0, 1), Group: rule.GroupID(ofRule, key, about, 0),
+		Rule: ofRule, Key: key, Event: event, Name: name, Notify: to, Text: text, Timeout: 30 * time.Second, Retries: 3,
 		RetryAfter: 10 * time.Second, Unknown: rule.Repeat})
 }
 
@@ -141,7 +148,7 @@ func (m *Machine) act(ks *keyState, list rule.List, f *rule.Facts, s seen, v *ve
 	r := ks.rs.rule
 	calls, err := render(r, list, f, s.event, v.rung)
 	if err != nil { // nothing is queued, so it holds up nothing: else who writes lines could switch a rule off
-		v.outcome, v.reason = Refused, err.Error()
+		v.outcome, v.reason = Refused, because(err.Error())
 		return
 	}
 	if r.Limit != nil {

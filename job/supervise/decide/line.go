@@ -2,7 +2,6 @@ package decide
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -34,7 +33,7 @@ func (m *Machine) line(sub *subscription, e *connector.Event, at moment) {
 		f := m.lineFacts(u, e)
 		switch ok, err := holds(u, f); {
 		case err != nil && u.role == roleMain:
-			m.decide(u.rs, f, s, m.unmet(u.rs, err.Error()))
+			m.decide(u.rs, f, s, unmet(err.Error()))
 		case !ok:
 		case u.role == roleMain:
 			m.matched(u.rs, f, s)
@@ -55,9 +54,21 @@ func holds(u *use, f *rule.Facts) (bool, error) {
 }
 
 func (m *Machine) lineFacts(u *use, e *connector.Event) *rule.Facts {
-	f := rule.Facts{Rule: u.rs.rule.Name, Line: e.Line, Cut: e.Cut, Fields: e.Fields, Captures: u.filter.Captures(e.Line),
-		Vars: m.whole.vars, With: m.with(u.rs.rule)}
-	return f.Named(u.from)
+	f := m.newFacts()
+	f.Rule, f.Line, f.Cut, f.Fields, f.Vars, f.With = u.rs.rule.Name, e.Line, e.Cut, e.Fields, m.whole.vars, m.with(u.rs.rule)
+	f.Of(u.from, u.filter)
+	return f
+}
+
+// newFacts are facts of nothing yet.
+func (m *Machine) newFacts() *rule.Facts {
+	const atOnce = 32
+	if len(m.room.facts) == 0 {
+		m.room.facts = make([]rule.Facts, atOnce)
+	}
+	f := &m.room.facts[0]
+	m.room.facts = m.room.facts[1:]
+	return f
 }
 
 // with are the values of a rule's further sources, as far as they are known.
@@ -84,7 +95,7 @@ func (m *Machine) matched(rs *ruleState, f *rule.Facts, s seen) {
 	}
 	ks, err := m.key(rs, f.Key)
 	if err != nil {
-		m.decide(rs, f, s, verdict{outcome: Limit, reason: err.Error()})
+		m.decide(rs, f, s, verdict{outcome: Limit, reason: because(err.Error())})
 		return
 	}
 	v := m.lineVerdict(ks, f, s)
@@ -99,23 +110,27 @@ func (m *Machine) lineVerdict(ks *keyState, f *rule.Facts, s seen) verdict {
 	switch {
 	case w.Then != nil:
 		ks.armed = hold(f, s, "")
-		return m.unmet(ks.rs, "it waits for what follows within "+w.Within.String())
+		return unmet("it waits for what follows within " + w.Within.String())
 	case w.Without != nil && m.stale(r, s.at):
 		return verdict{outcome: Stale, reason: m.age(s.at)}
 	case w.Without != nil:
 		if ks.armed != nil {
-			return m.unmet(ks.rs, "it waits already")
+			return unmet("it waits already")
 		}
 		ks.armed = hold(f, s, m.cause(f))
-		return m.unmet(ks.rs, "it waits whether something follows within "+w.Within.String())
+		return unmet("it waits whether something follows within " + w.Within.String())
 	case w.NoData != 0:
-		return m.unmet(ks.rs, "it was seen")
+		return unmet("it was seen")
 	}
 	if got := ks.count(s.at, w); got < w.Count {
-		return m.unmet(ks.rs, fmt.Sprintf("%d of %d within %v", got, w.Count, w.Within))
+		return tooFew(got, w)
 	}
 	f.Count = w.Count
-	return m.fire(ks, main(r), f, s, false)
+	return m.fire(ks, ks.rs.main, f, s, false)
+}
+
+func tooFew(got int, w *rule.When) verdict {
+	return verdict{outcome: Unmet, reason: Reason{form: counted, n: got, of: w.Count, within: w.Within}}
 }
 
 // count counts one more; a full window is begun anew.
@@ -146,12 +161,12 @@ func (m *Machine) followed(rs *ruleState, f *rule.Facts, s seen) {
 		if all == nil {
 			all = map[string]string{}
 		}
-		maps.Copy(all, f.Captures)
+		maps.Copy(all, f.Captured())
 		f.Captures = all
 		if rs.rule.Mode == rule.Off {
 			m.decide(rs, f, s, verdict{outcome: Off})
 		} else {
-			m.decide(rs, f, s, m.fire(ks, main(rs.rule), f, s, false))
+			m.decide(rs, f, s, m.fire(ks, rs.main, f, s, false))
 		}
 	}
 	m.touch(ks)
@@ -159,6 +174,7 @@ func (m *Machine) followed(rs *ruleState, f *rule.Facts, s seen) {
 
 // hold keeps what was seen; the event and what it points to are the caller's.
 func hold(f *rule.Facts, s seen, cause string) *held {
+	f.Captured()
 	kept := *f
 	kept.Vars = nil
 	kept.Line = bytes.Clone(f.Line[:min(len(f.Line), maxHeld)])

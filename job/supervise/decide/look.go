@@ -58,11 +58,11 @@ func (m *Machine) others(u *use, e *connector.Event, s seen) {
 }
 
 func (m *Machine) sampleFacts(u *use, x *connector.Sample) *rule.Facts {
-	f := rule.Facts{Rule: u.rs.rule.Name, Text: x.Text, Labels: x.Labels, Fields: x.Fields, Vars: m.whole.vars,
-		With: m.with(u.rs.rule)}
-	v := x.Value
+	f, v := m.newFacts(), x.Value
+	f.Rule, f.Text, f.Labels, f.Fields, f.Vars, f.With = u.rs.rule.Name, x.Text, x.Labels, x.Fields, m.whole.vars, m.with(u.rs.rule)
 	f.Value = &v
-	return f.Named(u.from)
+	f.Of(u.from, rule.Filter{})
+	return f
 }
 
 // values takes the values of one look to a rule that is about them. Of what is not there nothing is known: it is no value.
@@ -102,10 +102,10 @@ func (m *Machine) value(u *use, f *rule.Facts, s seen) {
 	ks, keyErr := m.key(rs, f.Key)
 	switch {
 	case keyErr != nil:
-		m.decide(rs, f, s, verdict{outcome: Limit, reason: keyErr.Error()})
+		m.decide(rs, f, s, verdict{outcome: Limit, reason: because(keyErr.Error())})
 		return
 	case ks.looked == m.looks:
-		m.decide(rs, f, s, m.unmet(rs, "another series of this look has the same key"))
+		m.decide(rs, f, s, unmet("another series of this look has the same key"))
 		return
 	}
 	before := ks.print()
@@ -113,14 +113,14 @@ func (m *Machine) value(u *use, f *rule.Facts, s seen) {
 	var v verdict
 	switch {
 	case err != nil:
-		v = m.unmet(rs, err.Error())
+		v = unmet(err.Error())
 	case r.State != nil:
 		v = m.stateVerdict(ks, f, s)
 	default:
 		v = m.valueVerdict(ks, f, s, ok)
 	}
 	m.decide(rs, f, s, v)
-	if ks.print() != before {
+	if ks.print() != before || ks.last-ks.kept >= keepSeen {
 		m.touch(ks)
 	} else {
 		m.schedule(ks)
@@ -148,9 +148,9 @@ func (m *Machine) stateVerdict(ks *keyState, f *rule.Facts, s seen) verdict {
 	state, err := r.State.Of(f)
 	switch {
 	case state == "" && err != nil:
-		return m.unmet(ks.rs, "pending: "+err.Error())
+		return unmet("pending: " + err.Error())
 	case state == "":
-		return m.unmet(ks.rs, "pending: neither on nor off")
+		return unmet("pending: neither on nor off")
 	}
 	f.State = state
 	was := ks.was
@@ -159,10 +159,10 @@ func (m *Machine) stateVerdict(ks *keyState, f *rule.Facts, s seen) verdict {
 		ks.was = valueOf(f)
 		return m.first(ks, f, s)
 	case was.state == state:
-		return m.unmet(ks.rs, "unchanged: "+state)
+		return unmet("unchanged: " + state)
 	}
 	ks.was = valueOf(f)
-	return m.fire(ks, main(r), f, s, false)
+	return m.fire(ks, ks.rs.main, f, s, false)
 }
 
 // first is the first value ever seen: a change for those actions that say so.
@@ -174,7 +174,7 @@ func (m *Machine) first(ks *keyState, f *rule.Facts, s seen) verdict {
 		}
 	}
 	if len(initial.Actions) == 0 {
-		return m.unmet(ks.rs, "the first value ever seen")
+		return unmet("the first value ever seen")
 	}
 	return m.fire(ks, initial, f, s, false)
 }
@@ -190,24 +190,24 @@ func (v *value) same(f *rule.Facts) bool {
 
 // valueVerdict steps a condition over values; where says what the condition of the rule itself is.
 func (m *Machine) valueVerdict(ks *keyState, f *rule.Facts, s seen, where bool) verdict {
-	r, w := ks.rs.rule, ks.rs.rule.When
+	w := ks.rs.rule.When
 	switch {
 	case w.Count > 0:
 		if got := ks.count(s.at, w); got < w.Count {
-			return m.unmet(ks.rs, fmt.Sprintf("%d of %d within %v", got, w.Count, w.Within))
+			return tooFew(got, w)
 		}
 		f.Count = w.Count
-		return m.fire(ks, main(r), f, s, false)
+		return m.fire(ks, ks.rs.main, f, s, false)
 	case w.Change:
 		return m.changed(ks, f, s)
 	case w.NoData != 0:
-		return m.unmet(ks.rs, "it was seen")
+		return unmet("it was seen")
 	case w.State != nil:
 		return m.level(ks, f, s, slices.Contains(w.State, f.Text))
 	case w.Above == nil && w.Below == nil:
 		return m.level(ks, f, s, where)
 	case f.Value == nil || math.IsNaN(*f.Value):
-		return m.unmet(ks.rs, "it is no number")
+		return unmet("it is no number")
 	}
 	return m.level(ks, f, s, beyond(w, *f.Value, ks.holds))
 }
@@ -228,13 +228,13 @@ func (m *Machine) changed(ks *keyState, f *rule.Facts, s seen) verdict {
 	was := ks.was
 	switch {
 	case was != nil && was.same(f):
-		return m.unmet(ks.rs, "unchanged")
+		return unmet("unchanged")
 	case was == nil && !ks.rs.rule.When.Initial:
 		ks.was = valueOf(f)
-		return m.unmet(ks.rs, "the first value ever seen")
+		return unmet("the first value ever seen")
 	}
 	ks.was = valueOf(f)
-	return m.fire(ks, main(ks.rs.rule), f, s, false)
+	return m.fire(ks, ks.rs.main, f, s, false)
 }
 
 // level is a condition that holds or does not: it leads to something once, when it has held for long enough.
@@ -242,17 +242,17 @@ func (m *Machine) level(ks *keyState, f *rule.Facts, s seen, is bool) verdict {
 	w := ks.rs.rule.When
 	if !is {
 		ks.holds, ks.fired, ks.since, ks.began = false, false, 0, nil
-		return m.unmet(ks.rs, "it does not hold")
+		return unmet("it does not hold")
 	}
 	if !ks.holds {
 		ks.holds, ks.since, ks.began = true, s.at, hold(f, s, m.cause(f))
 	}
 	switch {
 	case ks.fired:
-		return m.unmet(ks.rs, "it holds still, and was acted upon")
+		return unmet("it holds still, and was acted upon")
 	case s.at-ks.since < moment(w.For):
-		return m.unmet(ks.rs, fmt.Sprintf("it holds, and has to for %v", w.For))
+		return verdict{outcome: Unmet, reason: Reason{form: holding, within: w.For}}
 	}
 	ks.fired, ks.began = true, nil
-	return m.fire(ks, main(ks.rs.rule), f, s, false)
+	return m.fire(ks, ks.rs.main, f, s, false)
 }

@@ -118,6 +118,48 @@ rules:
 	}
 }
 
+// A rule that is about something else than before, by its source or its key, begins from nothing, after a restart too: else it would
+// miss the data of series that nobody asks for. How often it is asked makes it no other rule.
+func TestARuleAboutSomethingElse(t *testing.T) {
+	text := "rules: [{name: r, from: {prometheus: {query: %q}, every: %e}, key: [%k], when: {no_data: 1m}, do: {notify: ops, text: '{{key}}'}}]"
+	with := func(query, every, key string) *rule.Set {
+		return load(t, strings.NewReplacer("%q", query, "%e", every, "%k", key).Replace(text))
+	}
+	for _, c := range []struct {
+		name string
+		next *rule.Set
+		want string
+	}{{"the same, less often", with("q", "30s", "s"), "a"}, {"another query", with("p", "10s", "s"), ""}, {"another key", with("q", "10s", "job"), ""}} {
+		for _, restart := range []bool{false, true} {
+			set := with("q", "10s", "s")
+			store, m := keptStates{}, New(set)
+			source, e := valueOfQ(set, begin, "a")
+			m.Step(source, e, begin)
+			store.commit(m)
+			if restart {
+				m = store.restart(t, c.next)
+			} else {
+				var err error
+				if m, err = m.With(c.next); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m.Tick(begin)
+			store.commit(m)
+			got := ""
+			for _, d := range m.Tick(begin.Add(time.Minute)).Decisions {
+				got += d.Key
+			}
+			if got != c.want {
+				t.Errorf("%s, restart %v: no data of %q, want %q", c.name, restart, got, c.want)
+			}
+			if _, is := store[keyEntry("r", "a")]; is != (c.want == "a") {
+				t.Errorf("%s, restart %v: what is known of the key is kept: %v", c.name, restart, is)
+			}
+		}
+	}
+}
+
 // What ran out before a line was written is decided before it, however late the line is told of.
 func TestTimesRunOutInTheirOrder(t *testing.T) {
 	set := load(t, waits)

@@ -66,10 +66,10 @@ func (m *Machine) Unsilence(id uint64, now time.Time) (Result, bool) {
 	for i, s := range m.whole.silences {
 		if s.ID == id {
 			m.endSilence(i)
-			return m.out, true
+			return m.give(), true
 		}
 	}
-	return m.out, false
+	return m.give(), false
 }
 
 // Silences are those that hold.
@@ -83,10 +83,10 @@ func (m *Machine) Silences() (all []SilenceOf) {
 // silenced reports whether a silence holds for a key, and has it remember what began.
 func (m *Machine) silenced(ks *keyState, at seen, v *verdict) bool {
 	for _, s := range m.whole.silences {
-		if s.Rule != "" && s.Rule != ks.rs.rule.Name || s.Key != "" && s.Key != ks.key {
+		if s.Rule != "" && s.Rule != ks.rs.rule.Name || s.Key != "" && s.Key != ks.key || at.at >= s.until {
 			continue
 		}
-		v.outcome, v.reason = Silence, fmt.Sprintf("until %s: %s", s.Until.UTC().Format(time.RFC3339), s.Reason)
+		v.outcome, v.reason = Silence, because(fmt.Sprintf("until %s: %s", s.Until.UTC().Format(time.RFC3339), s.Reason))
 		s.add(ks.rs.rule.Name, ks.key, m.clock.time(at.at))
 		m.dirty.whole = true
 		return true
@@ -104,25 +104,6 @@ func (s *silence) add(rule, key string, at time.Time) {
 		s.began = append(s.began, Silenced{Rule: rule, Key: key, Times: 1, First: at, Last: at})
 	default:
 		s.more++
-	}
-}
-
-func (w *whole) nextSilence() (at moment, ok bool) {
-	for _, s := range w.silences {
-		if !ok || s.until < at {
-			at, ok = s.until, true
-		}
-	}
-	return at, ok
-}
-
-func (m *Machine) endSilences(until moment) {
-	for i := 0; i < len(m.whole.silences); {
-		if m.whole.silences[i].until > until {
-			i++
-			continue
-		}
-		m.endSilence(i)
 	}
 }
 

@@ -1,11 +1,6 @@
 package decide
 
 import (
-	"container/heap"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"holdfast/job/supervise/rule"
@@ -18,6 +13,8 @@ const (
 	maxAllKeys = 200_000
 	// forget is after how long a key whose series is gone is forgotten, if its rule remembers what it was.
 	forget = moment(24 * time.Hour)
+	// keepSeen is how old what is kept of when a value was seen may be: to keep it with each look would be a write for each.
+	keepSeen = moment(time.Minute)
 	// maxVars is how many values rules may set, maxCauses how many units our actions can be remembered for.
 	maxVars   = 200
 	maxCauses = 256
@@ -28,6 +25,8 @@ type Counts struct {
 	Matched, Due uint64
 	Outcomes     [outcomes]uint64
 	Seen         time.Time // when something matched last; zero if never
+	// Forgotten are keys of which something still mattered when they had to make room for others.
+	Forgotten uint64
 }
 
 // Of is how often an outcome was.
@@ -36,19 +35,27 @@ func (c *Counts) Of(o Outcome) uint64 { return c.Outcomes[o] }
 // ruleState is what is known of a rule as a whole.
 type ruleState struct {
 	rule   *rule.Rule
+	main   rule.List // its actions
 	keys   map[string]*keyState
 	counts Counts
 	limit  window
-	told   bool // the limit was reached, and who is to know was told
-	swept  moment
+	over   *episode // its limit is reached
+	// newest and oldest are the ends of the list of its keys in the order in which they were seen.
+	newest, oldest *keyState
+	full           bool   // keys make room for others, and that was said
+	about          string // what the rule was about in the life before, "" if that is not known
+	dirty          bool   // among the dirty ones
 }
 
 // keyState is what is known of one key of a rule.
 type keyState struct {
-	rs  *ruleState
-	key string
+	rs           *ruleState
+	key          string
+	newer, older *keyState // in the list of its rule
+	dirty        bool      // among the dirty ones
 
 	last   moment // when it was seen
+	kept   moment // of that what the store has
 	counts window // of count
 	// armed is what waits for what follows.
 	armed *held
@@ -141,7 +148,7 @@ func (w *window) full(at moment, l *rule.Limit) bool {
 // whole is what is known beyond single rules.
 type whole struct {
 	limit, loop         window
-	limitTold, loopTold bool
+	limitOver, loopOver *episode // they are reached
 	vars                map[string]string
 	with                map[string]float64 // by the ID of a source; not kept: after a restart they are asked for anew
 	causes              map[string]cause   // by the unit
@@ -157,96 +164,4 @@ type cause struct {
 
 func newWhole() whole {
 	return whole{vars: map[string]string{}, with: map[string]float64{}, causes: map[string]cause{}}
-}
-
-// dirty says which entries are other than they were.
-type dirty struct {
-	clock, whole bool
-	rules        map[*ruleState]bool
-	keys         map[*keyState]bool
-	gone         map[string]bool // entries of keys that were forgotten
-}
-
-func (d *dirty) rule(rs *ruleState) {
-	if d.rules == nil {
-		d.rules = map[*ruleState]bool{}
-	}
-	d.rules[rs] = true
-}
-
-// touch marks a key as changed, and looks when its next time runs out.
-func (m *Machine) touch(ks *keyState) {
-	if m.dirty.keys == nil {
-		m.dirty.keys = map[*keyState]bool{}
-	}
-	m.dirty.keys[ks] = true
-	m.schedule(ks)
-}
-
-// key returns the state of a key, or why there can be none.
-func (m *Machine) key(rs *ruleState, key string) (*keyState, error) {
-	if ks := rs.keys[key]; ks != nil {
-		return ks, nil
-	}
-	if len(rs.keys) >= maxKeys || m.keys >= maxAllKeys {
-		m.sweep(rs)
-	}
-	if len(rs.keys) >= maxKeys || m.keys >= maxAllKeys {
-		return nil, fmt.Errorf("there are %d keys already", len(rs.keys))
-	}
-	ks := m.newKey(rs, key)
-	m.touch(ks) // that it was there at all is what its absence is told by
-	return ks, nil
-}
-
-func (m *Machine) newKey(rs *ruleState, key string) *keyState {
-	ks := &keyState{rs: rs, key: key, last: m.clock.at}
-	rs.keys[key] = ks
-	m.keys++
-	return ks
-}
-
-// sweep forgets keys of which nothing matters any more; not more often than once a second, for it looks at all of them.
-func (m *Machine) sweep(rs *ruleState) {
-	if m.clock.at-rs.swept < moment(time.Second) {
-		return
-	}
-	rs.swept = m.clock.at
-	for _, ks := range rs.keys {
-		if ks.idle(m.clock.at) {
-			m.drop(ks)
-		}
-	}
-}
-
-func (m *Machine) drop(ks *keyState) {
-	if ks.index > 0 {
-		heap.Remove(&m.heap, ks.index-1)
-	}
-	delete(ks.rs.keys, ks.key)
-	delete(m.dirty.keys, ks)
-	if m.dirty.gone == nil {
-		m.dirty.gone = map[string]bool{}
-	}
-	m.dirty.gone[keyEntry(ks.rs.rule.Name, ks.key)] = true
-	m.keys--
-}
-
-// idle reports whether a new state would do as well.
-func (ks *keyState) idle(at moment) bool {
-	if ks.was != nil && at-ks.last < forget {
-		return false
-	}
-	if w := ks.rs.rule.When; w != nil {
-		ks.counts.trim(at, w.Within)
-		if w.NoData != 0 && !ks.silent {
-			return false
-		}
-	}
-	return len(ks.counts) == 0 && ks.armed == nil && !ks.holds && ks.cooldown <= at && ks.trailing == nil && ks.heal == nil
-}
-
-// sorted are the keys of a rule in their order.
-func (rs *ruleState) sorted() []*keyState {
-	return slices.SortedFunc(maps.Values(rs.keys), func(a, b *keyState) int { return strings.Compare(a.key, b.key) })
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,13 +34,25 @@ type Facts struct {
 	With map[string]float64 `json:"with,omitempty"`
 	Vars map[string]string  `json:"vars,omitempty"`
 
-	names map[string]string
+	names  map[string]string
+	groups *regexp.Regexp // its groups in Line are Captures, as soon as somebody asks; nil if there are none, or they are known
 }
 
-// Named returns the facts with the short names of a source's fields.
-func (f Facts) Named(s *Source) *Facts {
+// Of says of which source the facts are, whose fields have short names, and by which filter: its captures are looked for when they
+// are asked for, which for most lines they never are.
+func (f *Facts) Of(s *Source, by Filter) {
 	f.names = s.kind.Names
-	return &f
+	if by.Pattern != nil && by.Pattern.NumSubexp() > 0 {
+		f.groups = by.Pattern
+	}
+}
+
+// Captured are the captures.
+func (f *Facts) Captured() map[string]string {
+	if f.groups != nil {
+		f.Captures, f.groups = captures(f.groups, f.Line), nil
+	}
+	return f.Captures
 }
 
 // reserved are the names that expressions and actions have for what is always there.
@@ -69,17 +82,26 @@ func (f *Facts) Lookup(name string) (string, bool) {
 		}
 		return number(*f.Value), true
 	}
-	for prefix, all := range map[string]map[string]string{"labels.": f.Labels, "vars.": f.Vars, "fields.": f.Fields} {
-		if rest, ok := strings.CutPrefix(name, prefix); ok {
-			s, ok := all[rest]
-			return s, ok
+	if of, rest, ok := strings.Cut(name, "."); ok {
+		var all map[string]string
+		switch of {
+		case "labels":
+			all = f.Labels
+		case "vars":
+			all = f.Vars
+		case "fields":
+			all = f.Fields
+		default:
+			return f.other(name)
 		}
+		s, ok := all[rest]
+		return s, ok
 	}
 	return f.other(name)
 }
 
 func (f *Facts) other(name string) (string, bool) {
-	if s, ok := f.Captures[name]; ok {
+	if s, ok := f.Captured()[name]; ok {
 		return s, true
 	}
 	if v, ok := f.With[name]; ok {
@@ -119,7 +141,7 @@ func (f *Facts) env() map[string]any {
 			env[short] = f.Labels[long]
 		}
 	}
-	for name, s := range f.Captures {
+	for name, s := range f.Captured() {
 		env[name] = s
 	}
 	for name, v := range f.With {
@@ -177,6 +199,13 @@ func (c *Condition) Holds(f *Facts) (bool, error) {
 // KeyOf is the key of what was seen, of the names that a rule has for it. What makes it up is not told apart by its own
 // commas: they are written as %2C.
 func (f *Facts) KeyOf(names []string) string {
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		s, _ := f.Lookup(names[0])
+		return shorten(escape(s, ','))
+	}
 	all := make([]string, len(names))
 	for i, name := range names {
 		s, _ := f.Lookup(name)

@@ -26,17 +26,14 @@ func (f *Follow) Filter() Filter { return Filter{f.re, f.where} }
 // Filter is what shows that the actions helped.
 func (h *Heal) Filter() Filter { return Filter{h.re, h.where} }
 
-// Captures are the named groups of the pattern in a line that it matches.
-func (f Filter) Captures(line []byte) map[string]string {
-	if f.Pattern == nil || f.Pattern.NumSubexp() == 0 {
-		return nil
-	}
-	at := f.Pattern.FindSubmatchIndex(line)
+// captures are the named groups of a pattern in a line that it matches.
+func captures(re *regexp.Regexp, line []byte) map[string]string {
+	at := re.FindSubmatchIndex(line)
 	if at == nil {
 		return nil
 	}
 	all := map[string]string{}
-	for i, name := range f.Pattern.SubexpNames() {
+	for i, name := range re.SubexpNames() {
 		if name != "" && at[2*i] >= 0 {
 			all[name] = string(line[at[2*i]:at[2*i+1]])
 		}

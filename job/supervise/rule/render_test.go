@@ -142,8 +142,9 @@ func FuzzRender(f *testing.F) {
 	}
 	r := set.Rules[0]
 	f.Fuzz(func(t *testing.T, line string) {
-		captures := r.Filter().Captures([]byte(line))
-		c, err := r.Render("do", &r.Do[0], &Facts{Line: []byte(line), Captures: captures})
+		seen := &Facts{Line: []byte(line)}
+		seen.Of(&r.From, r.Filter())
+		c, err := r.Render("do", &r.Do[0], seen)
 		if err != nil {
 			if c.Run != nil || !fault.Is(err, fault.Invalid) {
 				t.Fatalf("refused with %v, and %q", err, c.Run)

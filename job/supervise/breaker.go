@@ -1,0 +1,268 @@
+package supervise
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+	"holdfast/job/supervise/rule"
+	"holdfast/kernel/gate"
+	"holdfast/kernel/store"
+)
+
+const (
+	// breaks is how many attempts in a row must fail to open a breaker.
+	breaks = 5
+	// breakFor is how long it stays open at first; then one attempt is made, and if that fails, it is twice as long, until longestBreak.
+	breakFor     = time.Minute
+	longestBreak = 10 * time.Minute
+	mostCause    = 300 // bytes
+)
+
+// Breaker is what is known of an action of a rule that failed when it was tried last. What is to be done by it waits while it is open:
+// nothing of it is given up.
+type Breaker struct {
+	Rule string `json:"rule"`
+	List string `json:"list"` // where the action stands in the rule
+	Name string `json:"name"`
+	Unit string `json:"unit,omitempty"` // an action on another unit has a breaker of its own
+	What string `json:"what"`           // the action in a few words
+	// Failures are the attempts that failed in a row, and Cause is what the last one said.
+	Failures int    `json:"failures"`
+	Cause    string `json:"cause"`
+	// Until is when the next attempt is made, if it is open; Times is how often it was opened in a row.
+	Until time.Time `json:"until,omitzero"`
+	Times int       `json:"times,omitempty"`
+}
+
+func breakerOf(c *rule.Call) string {
+	return c.Rule + "\x00" + c.List + "\x00" + c.Name + "\x00" + c.Unit
+}
+
+func breakerKey(id string) store.Key { return key('B').Str(id) }
+
+// title is how status and history call it.
+func (b *Breaker) title() string {
+	return fmt.Sprintf("%s %s[%s]: %s", b.Rule, b.List, b.Name, b.What)
+}
+
+// shortly is what an action is, without what differs from one to the next.
+func shortly(c *rule.Call) string {
+	switch {
+	case c.Run != nil:
+		return path.Base(c.Run[0])
+	case c.HTTP != nil:
+		return "http " + c.HTTP.Method
+	case c.Notify != "":
+		return "notify " + c.Notify
+	}
+	return c.Words()
+}
+
+// breakers are those of a job. They are kept with the actions; what holds is what is in memory.
+type breakers struct {
+	breakFor time.Duration
+	onChange func(gate.Status)
+	// due is called when those that wait for a breaker may go on, all of them or one to try; never with mu held.
+	due func(id string, all bool)
+	mu  sync.Mutex
+	all map[string]*breakerState
+}
+
+type breakerState struct {
+	Breaker
+	gate    *gate.Gate // once it was open
+	probing bool       // an attempt is being made that shows how it is
+	alarm   *time.Timer
+	waited  bool // it is over
+}
+
+func newBreakers(breakFor time.Duration, onChange func(gate.Status), due func(id string, all bool)) *breakers {
+	return &breakers{breakFor: breakFor, onChange: onChange, due: due, all: map[string]*breakerState{}}
+}
+
+// loadBreakers takes back what a store has of breakers, but for those of rules that are no more.
+func (j *Job) loadBreakers(tx *store.Tx, known func(rule string) bool) error {
+	entries, failed := tx.Scan(key('B'), key('B').End())
+	for k, v := range entries {
+		b := &breakerState{}
+		if err := json.Unmarshal(v, &b.Breaker); err != nil || b.Rule == "" || !known(b.Rule) { // or of before there were units in it
+			tx.Delete(store.Key(nil).Raw(k))
+			continue
+		}
+		j.breakers.all[string(k[2:])] = b
+	}
+	return failed()
+}
+
+// begin shows those that are open, and waits for their end.
+func (x *breakers) begin() {
+	var open []func()
+	x.mu.Lock()
+	for id, b := range x.all {
+		if !b.Until.IsZero() {
+			// A clock that was set meanwhile makes none last longer.
+			b.Until = earlier(b.Until, time.Now().Add(longestBreak))
+			x.show(id, b)
+			open = append(open, b.teller())
+		}
+	}
+	x.mu.Unlock()
+	for _, tell := range open {
+		tell()
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// end stops all waiting.
+func (x *breakers) end() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, b := range x.all {
+		if b.alarm != nil {
+			b.alarm.Stop()
+		}
+	}
+}
+
+// show has an open breaker be seen, and somebody try when it is time. Called with mu held.
+func (x *breakers) show(id string, b *breakerState) {
+	if b.gate == nil {
+		b.gate = gate.New(b.title(), gate.Options{OnChange: x.onChange})
+	}
+	wait := max(0, time.Until(b.Until))
+	b.waited = false
+	if b.alarm != nil {
+		b.alarm.Stop()
+	}
+	b.alarm = time.AfterFunc(wait, func() {
+		x.mu.Lock()
+		b.waited = true
+		x.mu.Unlock()
+		x.due(id, false)
+	})
+}
+
+// teller is what tells people that a breaker is open. It is made with mu held, and called without.
+func (b *breakerState) teller() func() {
+	g, is := b.gate, b.Breaker
+	return func() {
+		err := fault.New(fault.Throttled, "failed %d times in a row, and what is to be done waits: %s", is.Failures, is.Cause)
+		g.Report(fault.WithHint(fault.WithWait(err, time.Until(is.Until)), "mend what it calls; it is tried at %s, and at once if one of its "+
+			"actions is repeated", is.Until.UTC().Format(time.RFC3339)))
+	}
+}
+
+// mayTry reports whether an action may be tried now. If its breaker is open, one at a time may when it is time for that: then who asks
+// with begin has to tell how it went.
+func (x *breakers) mayTry(id string, begin bool) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	b := x.all[id]
+	switch {
+	case b == nil || b.Until.IsZero():
+		return true
+	case b.probing || !b.waited:
+		return false
+	}
+	b.probing = begin
+	return true
+}
+
+// judge takes how an attempt went, and gives what has to be written down, and what has to be done once that is.
+func (x *breakers) judge(c *rule.Call, failed string) (entry []byte, then func(), err error) {
+	id := breakerOf(c)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	b := x.all[id]
+	if failed == "" {
+		if b == nil {
+			return nil, func() {}, nil
+		}
+		delete(x.all, id)
+		if b.alarm != nil {
+			b.alarm.Stop()
+		}
+		g := b.gate
+		return nil, func() {
+			if g != nil {
+				g.OpenByHand()
+				x.due(id, true)
+			}
+		}, nil
+	}
+	if b == nil {
+		b = &breakerState{Breaker: Breaker{Rule: c.Rule, List: c.List, Name: c.Name, Unit: c.Unit, What: shortly(c)}}
+		x.all[id] = b
+	}
+	b.Failures++
+	b.Cause = failed[:min(len(failed), mostCause)]
+	then = func() {}
+	// Those that were under way when it was opened say nothing new.
+	if wasProbe := b.probing; b.Failures >= breaks && (b.Until.IsZero() || wasProbe) {
+		b.probing = false
+		b.Until = time.Now().Add(min(x.breakFor<<min(b.Times, 8), longestBreak)).UTC()
+		b.Times++
+		x.show(id, b)
+		then = b.teller()
+	}
+	entry, err = json.Marshal(b.Breaker)
+	return entry, then, err
+}
+
+// hurry has the next attempt be made now: a person has mended something.
+func (x *breakers) hurry(id string) (entry []byte, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	b := x.all[id]
+	if b == nil || b.Until.IsZero() {
+		return nil, nil
+	}
+	b.Until, b.Times = time.Now().UTC(), 0
+	if b.gate != nil {
+		x.show(id, b)
+	}
+	b.waited = true
+	return json.Marshal(b.Breaker)
+}
+
+// gates are those that are open, as status and metrics have them.
+func (x *breakers) gates() (all []gate.Status) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, b := range x.all {
+		if b.gate != nil {
+			all = append(all, b.gate.Status())
+		}
+	}
+	slices.SortFunc(all, func(a, b gate.Status) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// forget gives up those of rules that are no more.
+func (x *breakers) forget(known func(rule string) bool) (gone []string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for id, b := range x.all {
+		if known(b.Rule) {
+			continue
+		}
+		if b.alarm != nil {
+			b.alarm.Stop()
+		}
+		delete(x.all, id)
+		gone = append(gone, id)
+	}
+	return gone
+}

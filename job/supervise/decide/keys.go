@@ -1,0 +1,195 @@
+package decide
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"holdfast/job/supervise/rule"
+)
+
+// key returns the state of a key, which is now the one that was seen last, or why there can be none.
+func (m *Machine) key(rs *ruleState, key string) (*keyState, error) {
+	if ks := rs.keys[key]; ks != nil {
+		rs.use(ks)
+		return ks, nil
+	}
+	if len(rs.keys) >= maxKeys && !m.makeRoom(rs) {
+		return nil, fmt.Errorf("there are %d keys, and each is waited for", len(rs.keys))
+	}
+	if m.keys >= maxAllKeys && !m.makeRoom(m.largest()) {
+		return nil, fmt.Errorf("there are %d keys of all rules, and each is waited for", m.keys)
+	}
+	ks := m.newKey(rs, key)
+	m.touch(ks) // that it was there at all is what its absence is told by
+	return ks, nil
+}
+
+func (m *Machine) newKey(rs *ruleState, key string) *keyState {
+	ks := &keyState{rs: rs, key: key, last: m.clock.at}
+	rs.keys[key] = ks
+	rs.push(ks)
+	m.keys++
+	return ks
+}
+
+// largest is the rule that has most keys.
+func (m *Machine) largest() (most *ruleState) {
+	for _, rs := range m.order {
+		if most == nil || len(rs.keys) > len(most.keys) {
+			most = rs
+		}
+	}
+	return most
+}
+
+// looksBack is at how many of the oldest keys is looked for one that can make room.
+const looksBack = 16
+
+// makeRoom forgets a key of a rule: of those that were not seen for longest one of which nothing matters any more, or else the
+// oldest. One that something is waited for is never forgotten, but taken for new: else the same ones were looked at each time.
+func (m *Machine) makeRoom(rs *ruleState) bool {
+	var oldest *keyState
+	for ks, n := rs.oldest, 0; ks != nil && n < looksBack; n++ {
+		newer := ks.newer
+		switch {
+		case m.awaits(ks):
+			rs.use(ks)
+		case ks.idle(m.clock.at):
+			m.drop(ks)
+			return true
+		case oldest == nil:
+			oldest = ks
+		}
+		ks = newer
+	}
+	if !rs.full {
+		rs.full = true
+		m.out.Full = append(m.out.Full, rs.rule.Name)
+		m.dirty.rule(rs)
+	}
+	if oldest == nil {
+		return false
+	}
+	rs.counts.Forgotten++
+	m.dirty.rule(rs)
+	m.drop(oldest)
+	return true
+}
+
+// awaits reports whether something was begun for a key that has yet to come to an end: to forget it would be to miss that. A
+// series of the look at hand is not forgotten either, for it would be new with the next one.
+func (m *Machine) awaits(ks *keyState) bool {
+	r := ks.rs.rule
+	if d, ok := noData(r); ok && d > 0 && !ks.silent {
+		return true
+	}
+	return ks.waiting(m.clock.at) || ks.trailing != nil || ks.heal != nil || ks.holds && !ks.fired ||
+		r.From.Looks() && ks.looked == m.looks && !ks.absent
+}
+
+// waiting reports whether what follows may still come.
+func (ks *keyState) waiting(at moment) bool {
+	w := ks.rs.rule.When
+	return ks.armed != nil && w != nil && (w.Then == nil || at <= ks.armed.at+moment(w.Within))
+}
+
+func (m *Machine) drop(ks *keyState) {
+	rs := ks.rs
+	if ks.index > 0 {
+		heap.Remove(&m.heap, ks.index-1)
+	}
+	rs.unlink(ks)
+	delete(rs.keys, ks.key)
+	m.dirty.goneWith(keyEntry(rs.rule.Name, ks.key))
+	m.keys--
+	if rs.full && len(rs.keys) < maxKeys/2 {
+		rs.full = false
+		m.dirty.rule(rs)
+	}
+}
+
+// idle reports whether a new state would do as well.
+func (ks *keyState) idle(at moment) bool {
+	if ks.was != nil && at-ks.last < forget {
+		return false
+	}
+	if w := ks.rs.rule.When; w != nil {
+		ks.counts.trim(at, w.Within)
+		if w.NoData != 0 && !ks.silent {
+			return false
+		}
+	}
+	return len(ks.counts) == 0 && !ks.waiting(at) && !ks.holds && ks.cooldown <= at && ks.trailing == nil && ks.heal == nil
+}
+
+// sorted are the keys of a rule in their order.
+func (rs *ruleState) sorted() []*keyState {
+	return slices.SortedFunc(maps.Values(rs.keys), func(a, b *keyState) int { return strings.Compare(a.key, b.key) })
+}
+
+// push makes a key the newest.
+func (rs *ruleState) push(ks *keyState) {
+	ks.older, ks.newer = rs.newest, nil
+	if rs.newest != nil {
+		rs.newest.newer = ks
+	}
+	rs.newest = ks
+	if rs.oldest == nil {
+		rs.oldest = ks
+	}
+}
+
+func (rs *ruleState) unlink(ks *keyState) {
+	if ks.older != nil {
+		ks.older.newer = ks.newer
+	} else {
+		rs.oldest = ks.newer
+	}
+	if ks.newer != nil {
+		ks.newer.older = ks.older
+	} else {
+		rs.newest = ks.older
+	}
+	ks.older, ks.newer = nil, nil
+}
+
+// use makes a key that is there the newest.
+func (rs *ruleState) use(ks *keyState) {
+	if rs.newest != ks {
+		rs.unlink(ks)
+		rs.push(ks)
+	}
+}
+
+// arrange puts the keys into the order in which they were seen, as far as a store has it.
+func (rs *ruleState) arrange() {
+	all := rs.sorted()
+	slices.SortStableFunc(all, func(a, b *keyState) int { return cmp.Compare(a.last, b.last) })
+	rs.newest, rs.oldest = nil, nil
+	for _, ks := range all {
+		rs.push(ks)
+	}
+}
+
+// aboutOf is what the states of a rule's keys are about: with another source, or other names in its key, they would be those of
+// something else.
+func aboutOf(r *rule.Rule) string { return r.From.Title + "\x00" + strings.Join(r.Key, ",") }
+
+// sameRule gives up what is known of keys if the rule was about something else before.
+func (m *Machine) sameRule(rs *ruleState) {
+	about := aboutOf(rs.rule)
+	if rs.about == about {
+		return
+	}
+	if rs.about != "" {
+		for _, ks := range rs.sorted() {
+			m.drop(ks)
+		}
+	}
+	rs.about = about
+	m.dirty.rule(rs)
+}

@@ -1,0 +1,158 @@
+package supervise
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"holdfast/kernel/queue"
+	"holdfast/kernel/store"
+)
+
+const (
+	// mostOpen is how many decisions of one rule are looked after at once. Most of them wait: for a lock, for a place, for each other.
+	mostOpen = 64
+	// mostLined is how many further ones wait in memory, each some hundred bytes; what is more goes back to the queue for a while.
+	mostLined = 4096
+	backFor   = 30 * time.Second
+)
+
+// lines are what rules have to do, each in a line of its own, so that one that comes to nothing holds up no other.
+type lines struct {
+	mu    sync.Mutex        // guards what is below
+	start func(queue.Lease) // has somebody do it, and call next when it is over; nil while nothing is to begin
+	all   map[string]*ruleLine
+}
+
+// ruleLine is that of a rule. Whatever stands in it is leased: at the next start all of it is ready again.
+type ruleLine struct {
+	open  int // are being looked after
+	ready []queue.Lease
+	// held wait for a breaker.
+	held  map[string][]queue.Lease
+	holds int // how many these are
+}
+
+func newLines() *lines { return &lines{all: map[string]*ruleLine{}} }
+
+// begin has all be begun so from now on; end nothing more.
+func (x *lines) begin(start func(queue.Lease)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.start = start
+}
+
+func (x *lines) end() { x.begin(nil) }
+
+// ruleOf is the rule of a decision: its task is called by that, and what follows a slash.
+func ruleOf(l queue.Lease) string {
+	name, _, _ := strings.Cut(l.Key, "/")
+	return name
+}
+
+func (x *lines) of(rule string) *ruleLine {
+	r := x.all[rule]
+	if r == nil {
+		r = &ruleLine{held: map[string][]queue.Lease{}}
+		x.all[rule] = r
+	}
+	return r
+}
+
+// add has a decision be looked after in its turn; false if there is no room for it now.
+func (x *lines) add(l queue.Lease) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := x.of(ruleOf(l))
+	if len(r.ready)+r.holds >= mostLined {
+		return false
+	}
+	r.ready = append(r.ready, l)
+	x.fill(r)
+	return true
+}
+
+// next says that one of a rule is over, and has the next begun.
+func (x *lines) next(rule string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := x.of(rule)
+	r.open--
+	x.fill(r)
+	if r.open == 0 && r.holds == 0 {
+		delete(x.all, rule)
+	}
+}
+
+// fill begins what may begin. Called with mu held.
+func (x *lines) fill(r *ruleLine) {
+	for x.start != nil && r.open < mostOpen && len(r.ready) > 0 {
+		l := r.ready[0]
+		r.ready = r.ready[1:]
+		r.open++
+		x.start(l)
+	}
+}
+
+// hold has a decision wait for a breaker; it is still counted as looked after.
+func (x *lines) hold(l queue.Lease, breaker string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := x.of(ruleOf(l))
+	r.held[breaker] = append(r.held[breaker], l)
+	r.holds++
+}
+
+// free has those that wait for a breaker go on, all of them or the first.
+func (x *lines) free(rule, breaker string, all bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := x.all[rule]
+	if r == nil {
+		return
+	}
+	held := r.held[breaker]
+	n := len(held)
+	if !all {
+		n = min(n, 1)
+	}
+	r.ready = append(slices.Clone(held[:n]), r.ready...)
+	r.holds -= n
+	if r.held[breaker] = held[n:]; len(r.held[breaker]) == 0 {
+		delete(r.held, breaker)
+	}
+	x.fill(r)
+}
+
+// nudge has a decision that waits for a breaker be looked at now.
+func (x *lines) nudge(group string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, r := range x.all {
+		for breaker, held := range r.held {
+			if i := slices.IndexFunc(held, func(l queue.Lease) bool { return l.Key == group }); i >= 0 {
+				r.ready = append(r.ready, held[i])
+				r.held[breaker] = slices.Delete(held, i, i+1)
+				r.holds--
+				x.fill(r)
+				return
+			}
+		}
+	}
+}
+
+// giveBack gives decisions back to the queue for a while.
+func (j *Job) giveBack(all []queue.Lease) error {
+	if len(all) == 0 {
+		return nil
+	}
+	return j.env.Store.Update(func(tx *store.Tx) error {
+		for _, l := range all {
+			if err := j.queue.Release(tx, l, backFor); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
