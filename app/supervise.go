@@ -77,13 +77,15 @@ var watchers = map[string]watcherKind{
 		func(_ *Plan, _ string, s *rule.Source) (connector.Watcher, error) {
 			return command.Open(*s.Config.(*command.Config), s.Every)
 		}},
-	"file": {rule.Kind{Config: &logfile.Config{}, Word: "path", Past: true},
+	"file": {rule.Kind{Config: &logfile.Config{}, Word: "path", Past: true,
+		Place: func(c any) string { return c.(*logfile.Config).Path }},
 		func(_ *Plan, _ string, s *rule.Source) (connector.Watcher, error) {
 			c := *s.Config.(*logfile.Config)
 			c.Since = s.Since
 			return logfile.New(c)
 		}},
 	"holdfast": {rule.Kind{Config: &eventsConfig{}, Word: "job", Trusted: always,
+		Place: func(c any) string { return c.(*eventsConfig).Job },
 		Names: map[string]string{"job": fieldJob, "kind": fieldKind, "warn": fieldWarn}},
 		func(p *Plan, job string, s *rule.Source) (connector.Watcher, error) {
 			return &ownEvents{plan: p, own: job, eventsConfig: *s.Config.(*eventsConfig)}, nil
@@ -93,6 +95,7 @@ var watchers = map[string]watcherKind{
 			return httpcheck.Open(*s.Config.(*httpcheck.Config), s.Every)
 		}},
 	"journal": {rule.Kind{Config: &journald.Config{}, Word: "unit", Past: true, Trusted: ofOneWriter,
+		Place: func(c any) string { return c.(*journald.Config).Namespace + " " + c.(*journald.Config).Directory },
 		Names: map[string]string{"unit": "_unit", "identifier": "SYSLOG_IDENTIFIER", "priority": "PRIORITY", "pid": "_PID",
 			"comm": "_COMM", "exe": "_EXE", "uid": "_UID", "host": "_HOSTNAME"}},
 		func(_ *Plan, _ string, s *rule.Source) (connector.Watcher, error) {

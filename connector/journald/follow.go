@@ -48,8 +48,15 @@ func newFollower(c Config, at *place, tell func(context.Context, connector.Seen)
 	}
 	if at != nil {
 		f.told = at.bytes()
-		if f.join != nil {
+		if f.join == nil { // entries were joined, and are no more: what was begun is told as it is
+			for _, o := range at.Open {
+				f.texts = append(f.texts, o.event())
+			}
+		} else {
 			restore(f.join, at.Open)
+		}
+		if at.choose(strings.Join(c.filter(), "\x00")) {
+			f.say(connector.EventNote, "the journal is read on from "+at.when()+": something else is chosen of it from there on")
 		}
 	}
 	return f
@@ -93,6 +100,7 @@ func sleep(ctx context.Context, d time.Duration) {
 // first finds the place to begin at, and tells it, so that a restart misses nothing.
 func (f *follower) first(ctx context.Context) error {
 	f.at = &place{Version: placeVersion}
+	f.at.choose(strings.Join(f.cfg.filter(), "\x00"))
 	since, err := f.cfg.since()
 	switch {
 	case err != nil:
@@ -276,9 +284,13 @@ func (w *watch) over() error {
 // look asks the journal what a silent child misses. It returns when to look again, 0 if the child is deaf and is to be replaced.
 func (w *watch) look(ctx context.Context) (time.Duration, error) {
 	f := w.f
+	now := time.Now()
 	if w.fresh || f.boot || !w.doubtful() {
+		if !w.fresh && !f.boot {
+			f.at.Until = max(f.at.Until, now.Add(-f.grace).UnixMicro())
+		}
 		w.fresh, w.deaf = false, false
-		return f.cfg.Watchdog, nil
+		return f.cfg.Watchdog, f.flush(ctx, nil)
 	}
 	// The end of the journal is asked for first: if then nothing is behind the cursor, all up to that end was seen.
 	end, err := ask(ctx, f.cfg, 1)

@@ -163,8 +163,13 @@ func TestQuietUnit(t *testing.T) {
 	j.Begin()
 	j.Say("b.service", "noise")
 	j.Flush()
-	was := string(w.Position())
-	w.Until("move", func() bool { return string(w.Position()) != was })
+	cursor := func() string {
+		p, err := readPlace(w.Position())
+		must(t, err)
+		return p.Cursor
+	}
+	was := cursor()
+	w.Until("move", func() bool { return cursor() != was })
 	w.Stop()
 	must(t, os.Remove(j.File(1)))
 	w.start()

@@ -1,6 +1,8 @@
 package journald
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -20,6 +22,11 @@ type place struct {
 	Cursor string `json:"cursor,omitempty"`
 	// Micro is the time of that entry, in microseconds since 1970: what is later was not told.
 	Micro int64 `json:"micro"`
+	// Filter is what was chosen of the journal, as a hash; empty in a place from before there was one.
+	Filter string `json:"filter,omitempty"`
+	// Until is a time, in microseconds since 1970, up to which all that was chosen is told: it may be behind Micro where nothing more
+	// was to tell.
+	Until int64 `json:"until,omitempty"`
 	// Open are the texts that are not at their end: their entries stand before Cursor.
 	Open []open `json:"open,omitempty"`
 }
@@ -71,6 +78,18 @@ func (p place) when() string {
 	return time.UnixMicro(p.Micro).UTC().Format("2006-01-02T15:04:05.000000Z")
 }
 
+// choose makes a place one of a filter. Under another one it is not told what that chose in addition while it was not asked for: it goes on
+// where all was told that the former chose. It reports whether it was another.
+func (p *place) choose(filter string) (other bool) {
+	sum := sha256.Sum256([]byte(filter))
+	now := hex.EncodeToString(sum[:8])
+	if other = p.Filter != "" && p.Filter != now; other && p.Until > p.Micro {
+		p.Cursor, p.Micro = "", p.Until
+	}
+	p.Filter = now
+	return other
+}
+
 // save and restore bring open texts into a position and back.
 func save(j *lines.Joiner[connector.Event]) (all []open) {
 	if j == nil {
@@ -85,9 +104,15 @@ func save(j *lines.Joiner[connector.Event]) (all []open) {
 func restore(j *lines.Joiner[connector.Event], all []open) {
 	var texts []lines.Text[connector.Event]
 	for _, o := range all {
-		first := connector.Event{Kind: connector.EventLine, ID: o.ID, Time: o.Time, Fields: o.Fields}
+		first := o.event()
+		first.Line, first.Cut = nil, false
 		texts = append(texts, lines.Text[connector.Event]{Stream: o.Stream, First: first, Text: o.Text, Lines: o.Lines, Cut: o.Cut,
 			Seen: o.Seen})
 	}
 	j.Restore(texts)
+}
+
+// event is the text as it is so far.
+func (o *open) event() connector.Event {
+	return connector.Event{Kind: connector.EventLine, ID: o.ID, Time: o.Time, Fields: o.Fields, Line: o.Text, Cut: o.Cut}
 }

@@ -112,6 +112,9 @@ func (j *Job) reload() (string, error) {
 			return forgetRules(tx, j.known)
 		})
 	}
+	if err == nil {
+		err = j.settle(set)
+	}
 	j.mu.Unlock()
 	if err != nil {
 		return "", err

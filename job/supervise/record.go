@@ -61,6 +61,7 @@ type Record struct {
 // The keys of the job, behind the byte of keyspaces that a job has for itself:
 //
 //	P source          the position of a watcher
+//	O source          what that is a position in, as JSON: see place
 //	M ...             the states of the rules, as decide has them
 //	A id              a Record, as JSON
 //	H time(8) id      (nothing): the records, the newest first: time is the complement of the nanoseconds since 1970

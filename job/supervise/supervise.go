@@ -170,14 +170,17 @@ func (j *Job) Run(ctx context.Context) error {
 	j.mu.Lock()
 	j.alarm = time.AfterFunc(0, j.tick)
 	set := j.set
+	err := j.settle(set)
 	j.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	j.watching.Lock()
 	j.running = watching
 	j.watching.Unlock()
 	j.watch(set)
 	j.group.Go(func() { j.act(watching) })
 	j.group.Go(func() { j.tidy(watching) })
-	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-j.failed:
@@ -213,6 +216,9 @@ func (j *Job) tidy(ctx context.Context) {
 					return err
 				}
 				if err := forgetLed(tx, time.Now()); err != nil {
+					return err
+				}
+				if err := forgetPlaces(tx, time.Now()); err != nil {
 					return err
 				}
 				_, keys, err := j.queue.Expire(tx, time.Now(), 500)

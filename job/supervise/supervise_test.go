@@ -88,9 +88,11 @@ func (t *tape) Watch(ctx context.Context, after []byte, tell func(context.Contex
 
 type tapeConfig struct {
 	Name string `yaml:"name"`
+	Note string `yaml:"note"` // means nothing
 }
 
-var kinds = rule.Kinds{"tape": {Config: &tapeConfig{}, Word: "name", Past: true}}
+var kinds = rule.Kinds{"tape": {Config: &tapeConfig{}, Word: "name", Past: true,
+	Place: func(c any) string { return c.(*tapeConfig).Name }}}
 
 // rig is a job with its store, and what its rules write to.
 type rig struct {

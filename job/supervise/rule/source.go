@@ -32,6 +32,9 @@ type Kind struct {
 	Polled bool
 	// Past: it can begin in the past, so that Since means something.
 	Past bool
+	// Place names what is watched, whatever is chosen of it and however it is read: where one source of a Place stands another can go
+	// on. nil: there are no positions.
+	Place func(config any) string
 	// Names are short names of fields: unit is _SYSTEMD_UNIT. Expressions, keys and actions can use them.
 	Names map[string]string
 	// Trusted says whether what it tells with this configuration comes from one known writer: the journal of one unit, and not
@@ -144,6 +147,40 @@ func (s *Source) since(d *decoder, path string) {
 
 // Looks reports whether the source tells values, and not lines.
 func (s *Source) Looks() bool { return s.kind.Looks }
+
+// Place names what is watched, whatever is chosen of it: sources of one Place have positions that mean the same. "" if it has none.
+func (s *Source) Place() string {
+	if s.kind.Place == nil {
+		return ""
+	}
+	return s.Kind + " " + s.kind.Place(s.Config)
+}
+
+// Uses says for which rules each source is watched, by its ID: "NAME from", "NAME then", "NAME without", "NAME heal".
+func (s *Set) Uses() map[string][]string {
+	all := map[string][]string{}
+	add := func(r *Rule, as string, from *Source) {
+		if from != nil {
+			all[from.ID] = append(all[from.ID], r.Name+" "+as)
+		}
+	}
+	for _, r := range s.Rules {
+		add(r, "from", &r.From)
+		if r.When != nil && r.When.Then != nil {
+			add(r, "then", r.When.Then.From)
+		}
+		if r.When != nil && r.When.Without != nil {
+			add(r, "without", r.When.Without.From)
+		}
+		if r.Heal != nil {
+			add(r, "heal", r.Heal.From)
+		}
+		for _, from := range r.With {
+			add(r, "with", from)
+		}
+	}
+	return all
+}
 
 // Names are the short names of its fields.
 func (s *Source) Names() map[string]string { return s.kind.Names }
