@@ -130,6 +130,19 @@ func (f *family) pids() ([]int, error) {
 	return marked(f.since(), func(m string) bool { return m == f.mark })
 }
 
+// Family are the processes of a run with a mark that live, by its control group if it has one; and its leader.
+func Family(mark string, leader int) []int {
+	f := family{mark: mark, leader: leader, begun: time.Now()}
+	if own := ownGroup(); own != "" {
+		g := &group{dir: filepath.Join(own, GroupOf(mark))}
+		if all, err := g.pids(); err == nil {
+			return all
+		}
+	}
+	all, _ := f.pids()
+	return all
+}
+
 // since tells the numbers of processes that were started behind the leader of the run: the kernel gives them out in their order, and
 // begins anew behind the highest.
 func (f *family) since() func(pid int) bool {

@@ -41,6 +41,8 @@ type Command struct {
 	// Within is how long it may run, 0 for ever. Behind it the program is asked to end, and killed Grace later. So long what it has
 	// started may outlive it, too.
 	Within, Grace time.Duration
+	// Started, if it is not nil, is called with the number of the program's process when it runs.
+	Started func(pid int)
 	// Keep is how many bytes of the output are kept, half of them from its begin and half from its end.
 	Keep int
 }
@@ -108,6 +110,9 @@ func (c Command) Run(ctx context.Context) (Result, error) {
 	}
 	r.PID = cmd.Process.Pid
 	f.leader = r.PID
+	if c.Started != nil {
+		c.Started(r.PID)
+	}
 	err = c.wait(ctx, r.PID, ended, &r)
 	grace := c.Grace
 	if r.Late || err != nil { // they had it

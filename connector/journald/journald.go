@@ -67,7 +67,7 @@ type Config struct {
 // Fields are the fields that are told of an entry that has them.
 var Fields = []string{"PRIORITY", "SYSLOG_IDENTIFIER", "SYSLOG_FACILITY", "MESSAGE_ID", "UNIT", "USER_UNIT", "OBJECT_SYSTEMD_UNIT",
 	"COREDUMP_UNIT", "INVOCATION_ID", "JOB_TYPE", "JOB_RESULT", "EXIT_CODE", "EXIT_STATUS", "UNIT_RESULT", "_SYSTEMD_UNIT",
-	"_SYSTEMD_USER_UNIT", "_SYSTEMD_INVOCATION_ID", "_PID", "_UID", "_GID", "_COMM", "_EXE", "_TRANSPORT", "_STREAM_ID", "_BOOT_ID",
+	"_SYSTEMD_USER_UNIT", "_SYSTEMD_INVOCATION_ID", "_SYSTEMD_CGROUP", "_PID", "_UID", "_GID", "_COMM", "_EXE", "_TRANSPORT", "_STREAM_ID", "_BOOT_ID",
 	"_HOSTNAME"}
 
 var (

@@ -100,7 +100,7 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 		j.lines.free(name, id, all)
 	})
 	j.tools = cfg.Tools
-	j.tools.Life, j.tools.Secrets = j.life, j.secrets
+	j.tools.Life, j.tools.Secrets, j.tools.Origins = j.life, j.secrets, action.NewOrigins()
 	var err error
 	if j.set, err = cfg.Rules(); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -101,6 +102,7 @@ func (w *watch) once(ctx context.Context) (err error) {
 // tell has the rules see what was seen, and keeps what follows from it.
 func (w *watch) tell(ctx context.Context, seen connector.Seen) error {
 	w.notice(seen.Events)
+	w.origins(seen.Events)
 	j := w.j
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -111,6 +113,28 @@ func (w *watch) tell(ctx context.Context, seen connector.Seen) error {
 			all.add(m.Step(w.source.ID, &seen.Events[i], now))
 		}
 	})
+}
+
+// origins marks the lines that our own actions wrote, as far as that is known.
+func (w *watch) origins(events []connector.Event) {
+	known, file, writes := w.j.tools.Origins, "", ""
+	for i := range events {
+		e := &events[i]
+		if e.Kind != connector.EventLine {
+			continue
+		}
+		id := known.Of(e.Fields, e.Time)
+		if at := e.Fields["_PATH"]; at != "" {
+			if at != file {
+				file, writes = at, known.Writes(at)
+			}
+			id = writes
+		}
+		if id != "" { // lines may share their fields
+			e.Fields = maps.Clone(e.Fields)
+			e.Fields[decide.ActionField] = id
+		}
+	}
 }
 
 // eventID is what an event is called among those of all sources, also of former configurations of the same one: a watcher that begins

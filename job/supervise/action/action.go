@@ -43,6 +43,8 @@ type Tools struct {
 	Secrets func(c *rule.Call) (*rule.Request, error)
 	// Client makes requests.
 	Client *http.Client
+	// Origins, if it is not nil, is told which programs run.
+	Origins *Origins
 	// Life tells our marks from those of other jobs, and of other lives of the store: see Leftover.
 	Life string
 }
@@ -131,6 +133,9 @@ func (t *Tools) run(ctx context.Context, c *rule.Call, o *Outcome) error {
 			return err
 		}
 	}
+	started, ended := t.Origins.begins(c.ID, cmd.Mark)
+	defer ended()
+	cmd.Started = started
 	r, err := cmd.Run(ctx)
 	o.Code, o.Output, o.Left = r.Code, visible.Text(r.Text(), "\n\t"), r.Left
 	if err == nil && !r.OK() {
