@@ -14,12 +14,11 @@ import (
 // bounded by the loop guard; what it has closed is bounded by the limit of all rules.
 func TestLoop(t *testing.T) {
 	for name, c := range map[string]struct {
-		script string
-		acted  uint64
-		reason string
+		script      string
+		least, most uint64 // how often it acts
 	}{
-		"open":   {"exec >>OUT; echo fail again; sleep 0.2", 11, "loop guard"},
-		"closed": {"echo fail again >>OUT", 20, "of all rules"},
+		"open":   {"exec >>OUT; echo fail again; sleep 0.2", 11, 11},
+		"closed": {"echo fail again >>OUT", 11, 20}, // some may have been read before it was closed
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, `
