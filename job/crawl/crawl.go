@@ -130,7 +130,7 @@ func New(env engine.Env, cfg Config) (*Job, error) { return open(env, cfg, false
 func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 	j := &Job{env: env, cfg: cfg.withDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}}, jar: newJar(env.Store),
 		visits: make(chan *visit, mostTogether), broken: make(chan struct{}), errands: make(chan errand), stopping: make(chan struct{}),
-		guests: make(chan struct{}, max(cfg.withDefaults().Workers/4, 1)), led: newLed(),
+		guests: make(chan struct{}, max(cfg.withDefaults().Workers/4, 1)), led: newLed(env.Store),
 		disk:    gate.New("disk", gate.Options{OnChange: env.History.Gate}),
 		network: gate.New("network", gate.Options{OnChange: env.History.Gate}), resting: resting}
 	var inFlight int
@@ -160,7 +160,7 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 		return nil, err
 	}
 	j.rules.frontier = j.frontier
-	j.outages = &outages{st: env.Store, frontier: j.frontier, recent: map[string]outage{}}
+	j.outages = &outages{st: env.Store, frontier: j.frontier, recent: recent[outage]{most: mostOutages}}
 	if j.clock, err = openClock(env.Store); err != nil {
 		return nil, err
 	}
@@ -283,6 +283,7 @@ func (j *Job) again() error {
 		tx.DeleteRange(seedsPrefix, seedsPrefix.End())
 		tx.DeleteRange(jarPrefix, jarPrefix.End())
 		tx.DeleteRange(outagesPrefix, outagesPrefix.End())
+		tx.DeleteRange(ledPrefix, ledPrefix.End())
 		tx.Set(againKey, nil)
 		return nil
 	})

@@ -161,6 +161,9 @@ func TestRobotsLedInVain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := 1; ; n++ {
+		if n == mostLed/2 { // as a crawl that was started again
+			j.led.tries = recent[int]{most: 1}
+		}
 		l, err := j.frontier.Take(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -219,5 +222,40 @@ func TestGuestIsRefused(t *testing.T) {
 	}
 	if err := v.close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestGuestHangs: a host to which the robots.txt of many lead, and that never answers, is waited for a few times, and then left alone as any
+// other, also by a crawl that is started again.
+func TestGuestHangs(t *testing.T) {
+	r := newRig(t, nil)
+	other := newSite(t, nil)
+	var asked atomic.Int64
+	r.cfg.Fetch = hooked{r.cfg.Fetch, func(url string) error {
+		if !strings.HasPrefix(url, other.URL) {
+			return nil
+		}
+		asked.Add(1)
+		return &connector.FetchError{Status: connector.FetchTimeout, Begun: time.Now(), Err: fault.New(fault.Transient, "it hangs")}
+	}}
+	r.cfg.Settings.Retries, r.cfg.Seeds = new(int), nil // no retries
+	more := func() {
+		for range 5 {
+			site := httptest.NewServer(http.RedirectHandler(other.URL+"/robots.txt", http.StatusFound))
+			t.Cleanup(site.Close)
+			r.cfg.Seeds = append(r.cfg.Seeds, site.URL+"/")
+		}
+	}
+	for n := range 3 {
+		more()
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := asked.Load(); n != mostUnsure+1 {
+			t.Errorf("it was asked %d times", n)
+		}
+		if c := r.counts(); int(c.Done+c.Failed) != 10*(n+1) || c.Queued+c.Waiting != 0 {
+			t.Errorf("%+v", c)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package crawl
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/weburl"
 	"holdfast/connector"
+	"holdfast/kernel/store"
 )
 
 // longestGuest is how long a worker waits until a host may be asked to which the robots.txt of another one leads. The one that has
@@ -21,17 +23,24 @@ type stay func(took time.Duration, x *connector.Exchange)
 
 // elsewhere waits until the host may be asked to which a robots.txt leads: as others are, one at a time, and not at once again. leave
 // is called with what came of it. pause is that of the host of v itself. Only some workers wait for others: if those do, an error
-// says that it is to be tried later; an errLed, that it was tried often enough.
+// says that it is to be tried later; an errLed, that it was tried often enough, or that the other host is away.
 func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time.Duration) (leave stay, err error) {
 	queue := to.QueueKey()
 	if queue == v.lease.Queue {
 		return func(time.Duration, *connector.Exchange) {}, sleep(ctx, pause)
 	}
+	if err := j.isThere(queue); err != nil {
+		return nil, err
+	}
 	ends, err := j.frontier.TryGuest(queue, to.String())
 	if err == nil && ends == nil {
-		ends, err = j.waitAsGuest(ctx, v.lease.Queue, to)
+		ends, err = j.waitAsGuest(ctx, v, to)
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := j.isThere(queue); err != nil { // who had it before has found that out
+		ends(time.Now())
 		return nil, err
 	}
 	set := j.settingsFor(to)
@@ -49,8 +58,18 @@ func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time
 	}, nil
 }
 
-// waitAsGuest waits for the host to, while from is asked for nothing else.
-func (j *Job) waitAsGuest(ctx context.Context, from string, to weburl.URL) (leave func(time.Time), err error) {
+// isThere is an errLed if a host is left alone as a whole, for now.
+func (j *Job) isThere(queue string) error {
+	o, err := j.outages.of(queue)
+	if err == nil && o.sleeps() && time.Now().Before(o.until) {
+		return fault.New(fault.Transient, "%w: it gives no answer, and is left alone for a while", errLed)
+	}
+	return err
+}
+
+// waitAsGuest waits for the host to, while that of v is asked for nothing else.
+func (j *Job) waitAsGuest(ctx context.Context, v *visit, to weburl.URL) (leave func(time.Time), err error) {
+	from := v.lease.Queue
 	select {
 	case j.guests <- struct{}{}:
 		defer func() { <-j.guests }()
@@ -64,32 +83,40 @@ func (j *Job) waitAsGuest(ctx context.Context, from string, to weburl.URL) (leav
 		cancel()
 		j.led.end(from)
 	}
-	if err != nil && ctx.Err() == nil && j.led.again(from) >= mostLed {
-		return nil, fault.New(fault.Transient, "%w: %w", errLed, err)
+	if err == nil || ctx.Err() != nil {
+		return leave, err
 	}
-	return leave, err
+	var failed error
+	if v.led, failed = j.led.again(from); failed != nil {
+		return nil, failed
+	}
+	if v.led >= mostLed {
+		return nil, fault.New(fault.Transient, "%w, however often it was tried: %w", errLed, err)
+	}
+	return nil, err
 }
 
 // mostLed is how often in a row a host may wait in vain for the one to which its robots.txt leads. Then that is not to be had, for now.
 const mostLed = 8
 
-// mostLedHosts is how many hosts are known that did.
-const mostLedHosts = 10_000
+// mostLedHosts is how many hosts that did are held in memory at least.
+const mostLedHosts = 5_000
 
-var errLed = errors.New("that host could not be asked, however often it was tried")
+var errLed = errors.New("that host could not be asked")
 
 // led are the hosts whose robots.txt leads to another one that can't be asked just now. Hosts may lead to each other, in a ring of any
 // length: if each waited for the next, none would ever be free.
 type led struct {
 	longest time.Duration // that one waits at a time
 
+	st    *store.Store
 	mu    sync.Mutex        // guards what follows
 	waits map[string]string // which one each waits for
-	tries map[string]int    // how often in a row it was in vain
+	tries recent[int]       // how often in a row it was in vain
 }
 
-func newLed() *led {
-	return &led{longest: longestGuest, waits: map[string]string{}, tries: map[string]int{}}
+func newLed(st *store.Store) *led {
+	return &led{longest: longestGuest, st: st, waits: map[string]string{}, tries: recent[int]{most: mostLedHosts}}
 }
 
 // begin notes that one host waits for another. It returns false if that one waits for it, or for one that does: it must not wait too.
@@ -112,21 +139,53 @@ func (l *led) end(from string) {
 }
 
 // again counts that a host waited in vain, and says how often it was.
-func (l *led) again(from string) int {
+func (l *led) again(from string) (n int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.tries) >= mostLedHosts {
-		clear(l.tries)
+	n, ok := l.tries.get(from)
+	if !ok {
+		if err := l.st.Latest(func(r store.Reader) error { n, _, err = readLed(r, from); return err }); err != nil {
+			return 0, err
+		}
 	}
-	l.tries[from]++
-	return l.tries[from]
+	l.tries.put(from, n+1)
+	return n + 1, nil
 }
 
-// forget has a host be as others again: its rules are known, or that they are not to be had.
-func (l *led) forget(from string) {
+var ledPrefix = store.Key{byte(store.Job), 'G'}
+
+// ledKey is the key of how often in a row (4) a host waited in vain.
+func ledKey(queue string) store.Key { return store.Key{byte(store.Job), 'G'}.Str(queue) }
+
+func readLed(r store.Reader, queue string) (n int, known bool, err error) {
+	known, err = r.Look(ledKey(queue), func(v []byte) error {
+		if len(v) != 4 {
+			return fault.New(fault.Corrupt, "how often %s waited for another host is %x", queue, v)
+		}
+		n = int(binary.BigEndian.Uint32(v))
+		return nil
+	})
+	return n, known, err
+}
+
+// put writes down how often the host of a visit waited in vain. When its rules are known, or that they are not to be had, it is as others
+// again.
+func (l *led) put(tx *store.Tx, v *visit) error {
+	queue := v.lease.Queue
+	if v.rules == nil {
+		if v.led > 0 {
+			tx.Set(ledKey(queue), binary.BigEndian.AppendUint32(nil, uint32(v.led)))
+		}
+		return nil
+	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.tries, from)
+	l.tries.drop(queue)
+	l.mu.Unlock()
+	_, known, err := readLed(tx, queue)
+	if known {
+		tx.Delete(ledKey(queue))
+	}
+	return err
 }
 
 // jittered is about as long as d: hosts that wait for each other are not to come again in the same moment.

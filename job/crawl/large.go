@@ -22,8 +22,8 @@ import (
 // way together may be what took the room.
 const mostLarge = 3
 
-// mostLargeURLs is how many URLs are known whose answers found no room.
-const mostLargeURLs = 10_000
+// mostLargeURLs is how many URLs are known at least whose answers found no room.
+const mostLargeURLs = 5_000
 
 // errLarge is an answer that finds no room, where others do.
 var errLarge = errors.New("the answer is larger than the room that there is for it")
@@ -130,11 +130,10 @@ func (j *Job) noRoom(u weburl.URL, err error) error {
 func (s *shortage) tooLarge(url string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.large == nil || len(s.large) >= mostLargeURLs {
-		s.large = map[string]int{}
-	}
-	s.large[url]++
-	return s.large[url] >= mostLarge
+	s.large.most = mostLargeURLs
+	n, _ := s.large.get(url)
+	s.large.put(url, n+1)
+	return n+1 >= mostLarge
 }
 
 // hasRoom reports whether the disks take something, where answers lie until they are written down and where they are written to. The

@@ -53,12 +53,12 @@ type outages struct {
 	st       *store.Store
 	frontier *frontier.Frontier // by whose clock they end
 
-	mu     sync.Mutex        // guards recent
-	recent map[string]outage // those that answer too
+	mu     sync.Mutex     // guards recent
+	recent recent[outage] // those that answer too
 }
 
-// mostOutages is how many hosts are held in memory.
-const mostOutages = 50_000
+// mostOutages is how many hosts are held in memory at least, and half of those at most.
+const mostOutages = 25_000
 
 // outageKey is the key of a host's outage: until when it is left alone in milliseconds (8), how often it was tried (4), the status (4).
 func outageKey(queue string) store.Key { return store.Key{byte(store.Job), 'H'}.Str(queue) }
@@ -68,7 +68,7 @@ var outagesPrefix = store.Key{byte(store.Job), 'H'}
 // of is what is known of a host.
 func (s *outages) of(queue string) (o outage, err error) {
 	s.mu.Lock()
-	o, ok := s.recent[queue]
+	o, ok := s.recent.get(queue)
 	s.mu.Unlock()
 	if ok {
 		return o, nil
@@ -93,14 +93,16 @@ func (s *outages) of(queue string) (o outage, err error) {
 func (s *outages) remember(queue string, o outage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.recent) >= mostOutages { // what is asked for again comes from the store
-		clear(s.recent)
-	}
-	s.recent[queue] = o
+	s.recent.put(queue, o)
 }
 
-// put writes down what is known of a host.
+// put writes down what is known of a host: o, or what was found out since by another who asked it, and is written down before or behind this.
 func (s *outages) put(tx *store.Tx, queue string, o outage) {
+	s.mu.Lock()
+	if newer, ok := s.recent.get(queue); ok {
+		o = newer
+	}
+	s.mu.Unlock()
 	if o.tries == 0 {
 		tx.Delete(outageKey(queue))
 		return
@@ -112,24 +114,15 @@ func (s *outages) put(tx *store.Tx, queue string, o outage) {
 
 // away has a host be left alone that gave no answer, but cause. The log has a line when that begins, and one when it ends.
 func (j *Job) away(v *visit, cause error, set settings) error {
-	status := v.outcome.Status
-	if !tries(status) {
+	if !tries(v.outcome.Status) {
 		return nil
 	}
-	was, err := j.outages.of(v.lease.Queue)
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	o := was.next(status, v.lease.Since, now, set)
-	j.outages.remember(v.lease.Queue, o)
-	v.outage = &o
-	if o.sleeps() && !was.sleeps() {
-		j.env.Log.Warn(fmt.Sprintf("host %s is left alone as a whole, but for a try now and then: %v", v.lease.Queue, cause))
-	}
+	o, err := j.silent(v, v.lease.Queue, v.lease.Since, cause, set)
 	switch {
+	case err != nil:
+		return err
 	case o.lost(set): // so are the others of its queue, at once
-		v.retry, v.outcome.Due = time.Time{}, now
+		v.retry, v.outcome.Due = time.Time{}, time.Now()
 	case o.sleeps():
 		v.outcome.Due = o.until
 		if !v.retry.IsZero() {
@@ -139,13 +132,49 @@ func (j *Job) away(v *visit, cause error, set settings) error {
 	return nil
 }
 
+// silent counts that a host gave no answer to what was asked for at since, but cause.
+func (j *Job) silent(v *visit, queue string, since time.Time, cause error, set settings) (o outage, err error) {
+	was, err := j.outages.of(queue)
+	if err != nil {
+		return was, err
+	}
+	o = was.next(v.outcome.Status, since, time.Now(), set)
+	j.outages.remember(queue, o)
+	v.hears(queue, o)
+	if o.sleeps() && !was.sleeps() {
+		j.env.Log.Warn(fmt.Sprintf("host %s is left alone as a whole, but for a try now and then: %v", queue, cause))
+	}
+	return o, nil
+}
+
+// hearsOf notes whether a host answers that was asked at began for a robots.txt of another one: err is nil, or what was the matter.
+func (j *Job) hearsOf(v *visit, guest string, began time.Time, err error, set settings) {
+	var failed error
+	switch {
+	case err == nil:
+		failed = j.answers(v, guest)
+	case tries(v.outcome.Status):
+		_, failed = j.silent(v, guest, began, err, set)
+	}
+	if failed != nil {
+		j.env.Log.Warn(fmt.Sprintf("what is known of host %s can't be read: %v", guest, failed))
+	}
+}
+
+// hears has an outage be written down with a visit.
+func (v *visit) hears(queue string, o outage) {
+	if v.outages == nil {
+		v.outages = map[string]outage{}
+	}
+	v.outages[queue] = o
+}
+
 // lookAgain is how long a URL waits that could not be asked for because this end is cut off.
 const lookAgain = 30 * time.Second
 
 // cutOff leaves a URL where it is if it is this end that is away, and not its host: that costs no try, however long it takes.
 func (j *Job) cutOff(v *visit, err error, set settings) bool {
-	e, ok := errors.AsType[*connector.FetchError](err)
-	if !ok || !e.Here {
+	if !isHere(err) {
 		return false
 	}
 	j.network.Report(fault.New(fault.Transient, "nothing can be asked for from here: %w", err))
@@ -153,6 +182,12 @@ func (j *Job) cutOff(v *visit, err error, set settings) bool {
 	v.postpone, v.captures = time.Now().Add(min(lookAgain, set.retryAfter)), nil
 	j.frontier.Release(v.lease, v.postpone)
 	return true
+}
+
+// isHere reports whether it is this end that is away.
+func isHere(err error) bool {
+	e, ok := errors.AsType[*connector.FetchError](err)
+	return ok && e.Here
 }
 
 // connected notes that this end is not cut off.
@@ -163,15 +198,15 @@ func (j *Job) connected() {
 }
 
 // answers has a host be as others again that was away.
-func (j *Job) answers(v *visit) error {
-	was, err := j.outages.of(v.lease.Queue)
+func (j *Job) answers(v *visit, queue string) error {
+	was, err := j.outages.of(queue)
 	if err != nil || was.tries == 0 {
 		return err
 	}
-	v.outage = &outage{}
+	v.hears(queue, outage{})
 	if was.sleeps() {
-		j.env.Log.Info(fmt.Sprintf("host %s answers again", v.lease.Queue))
+		j.env.Log.Info(fmt.Sprintf("host %s answers again", queue))
 	}
-	j.outages.remember(v.lease.Queue, outage{})
+	j.outages.remember(queue, outage{})
 	return nil
 }

@@ -184,7 +184,14 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set setti
 		c := v.captures[len(v.captures)-1]
 		began := time.Now()
 		x, err := j.fetch(ctx, u, nil, nil, set)
-		leave(time.Since(began), x)
+		its := err == nil || !noMatter(ctx, err) && !isHere(err) // a matter of the one who was asked
+		if err != nil && its {
+			j.failed(v, err, set)
+		}
+		if guest := u.QueueKey(); its && guest != v.lease.Queue {
+			j.hearsOf(v, guest, began, err, j.settingsFor(u))
+		}
+		leave(time.Since(began), x) // who asks it next knows of that
 		if err != nil {
 			if noMatter(ctx, err) {
 				j.frontier.ReturnAsked(v.lease, time.Now().Add(set.after(time.Since(began))))
@@ -194,7 +201,6 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set setti
 			if j.cutOff(v, err, set) {
 				return v
 			}
-			j.failed(v, err, set)
 			v.retry = time.Time{} // the host is asked again when its rules end
 			status := 0
 			if n == 0 && v.outcome.Status == connector.FetchForbidden { // by ourselves, as all of that host will be: there is no need to wait

@@ -25,8 +25,8 @@ type shortage struct {
 	pause  time.Duration // the last one; 0 for none yet
 	next   time.Time     // when the next answer is asked for
 	opened time.Time
-	trying bool           // somebody asks for it
-	large  map[string]int // how often answers found no room where others do, by URL
+	trying bool        // somebody asks for it
+	large  recent[int] // how often answers found no room where others do, by URL
 }
 
 // wait blocks while there is no room. It returns true to the one whose answer shows whether there is again, which has to call tried.

@@ -24,11 +24,12 @@ import (
 type visit struct {
 	lease    *frontier.Lease
 	outcome  frontier.Outcome
-	retry    time.Time   // when it is tried again; zero: it is not
-	postpone time.Time   // until when it stays where it is; zero: it does not
-	rules    *rulesUntil // of its host, if that is what it was
-	outage   *outage     // of its host, if that has changed
-	lookups  []*capture  // in the name system, that were made for it
+	retry    time.Time         // when it is tried again; zero: it is not
+	postpone time.Time         // until when it stays where it is; zero: it does not
+	rules    *rulesUntil       // of its host, if that is what it was
+	outages  map[string]outage // of hosts, by queue: those that have changed
+	led      int               // how often in a row it waited in vain for the host to which it leads; 0 if it did not
+	lookups  []*capture        // in the name system, that were made for it
 	captures []*capture
 	links    []frontier.Item
 	bad      []badLink
@@ -69,7 +70,6 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		if v = j.visitRobots(ctx, v, u, set); v == nil || v.rules == nil {
 			return v, nil
 		}
-		j.led.forget(l.Queue)
 		if v.rules.State() == robots.Unreachable {
 			v.rules.tried = rules.tried + 1
 		}
@@ -144,7 +144,7 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 	v.looked(x.Looked)
 	c := v.captures[0]
 	c.x = x
-	err = j.answers(v)
+	err = j.answers(v, l.Queue)
 	if err == nil && set.cookies {
 		v.cookies, err = j.jar.take(u, x.Header)
 	}

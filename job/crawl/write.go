@@ -250,11 +250,14 @@ func (w *writing) visit(v *visit) (err error) {
 			return err
 		}
 	}
-	if v.outage != nil {
-		w.j.outages.put(w.tx, v.lease.Queue, *v.outage)
+	for queue, o := range v.outages {
+		w.j.outages.put(w.tx, queue, o)
 	}
 	if v.rules != nil {
 		w.j.rules.put(w.tx, v.lease.Queue, v.rules)
+	}
+	if err := w.j.led.put(w.tx, v); err != nil {
+		return err
 	}
 	if !v.to.IsZero() {
 		w.tx.Set(seedKey('t', v.lease.URL), []byte(v.to.String()))
