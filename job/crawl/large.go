@@ -1,6 +1,7 @@
 package crawl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -84,11 +85,10 @@ func (j *Job) roomFor() (most int64, dir string) {
 // errLarge if that was not all.
 func (j *Job) fits(r connector.FetchRequest) (_ connector.FetchRequest, refused func(x *connector.Exchange) error) {
 	room, dir := j.roomFor()
-	if r.MaxBytes == 0 {
-		r.MaxBytes = j.cfg.MaxBytes
+	wanted, most, wants := int64(-1), cmp.Or(r.MaxBytes, j.cfg.MaxBytes), r.Wants
+	if room < most {
+		r.MaxBytes = room
 	}
-	wanted, most, wants := int64(-1), r.MaxBytes, r.Wants
-	r.MaxBytes = min(most, room)
 	r.Wants = func(status int, h http.Header) bool {
 		if n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); err == nil && min(n, most) > room {
 			wanted = n
