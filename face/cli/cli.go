@@ -96,7 +96,7 @@ func (f *face) root() *cobra.Command {
 		&cobra.Group{ID: "order", Title: "Order:"})
 	for group, commands := range map[string][]*cobra.Command{
 		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand(), f.weatherCommand(), f.transferCommand(), f.crawlCommand(), f.superviseCommand()},
-		"ask": {f.checkCommand(), f.statusCommand(), f.auditCommand(), f.eventsCommand(),
+		"ask": {f.checkCommand(), f.statusCommand(), f.topCommand(), f.auditCommand(), f.eventsCommand(),
 			f.spoolCommand(), f.deadCommand(), f.gapsCommand(), f.windowsCommand(), f.notifyCommand()},
 		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.reloadCommand(),
 			f.checkpointCommand()},

@@ -117,10 +117,6 @@ func (f *face) showReport(rep app.Report, now time.Time) {
 	fmt.Fprintln(f.out)
 	t := newTable("~job", "kind", "state", "since", ">read", ">backlog", "oldest")
 	for _, j := range rep.Jobs {
-		since := "-"
-		if !j.Since.IsZero() {
-			since = ago(j.Since, now)
-		}
 		read, backlog := j.Balance.Read, j.Backlog.Rows
 		if j.Kind == "crawl" {
 			read = j.Taken
@@ -133,7 +129,7 @@ func (f *face) showReport(rep app.Report, now time.Time) {
 				backlog += left(q)
 			}
 		}
-		t.add(j.Name, j.Kind, string(j.State), since, count(read), count(backlog), ago(j.Backlog.Oldest, now))
+		t.add(j.Name, j.Kind, string(j.State), ago(j.Since, now), count(read), count(backlog), ago(j.Backlog.Oldest, now))
 	}
 	t.write(f.out, "")
 	for _, j := range rep.Jobs {
@@ -143,7 +139,18 @@ func (f *face) showReport(rep app.Report, now time.Time) {
 
 // showJob tells what a person may have to look at in one job.
 func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
-	var lines []string
+	lines := jobLines(j, rep, now)
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(f.out, "\n%s\n", j.Name)
+	for _, l := range lines {
+		fmt.Fprint(f.out, wrap(l, "  "))
+	}
+}
+
+// jobLines are what a person may have to look at in one job; what is wrong begins with a !.
+func jobLines(j engine.Status, rep app.Report, now time.Time) (lines []string) {
 	if j.Error != "" {
 		lines = append(lines, "! failed last: "+j.Error)
 	}
@@ -199,13 +206,7 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 	for _, n := range j.Notes {
 		lines = append(lines, strings.TrimPrefix(n[0]+": "+n[1], ": "))
 	}
-	if len(lines) == 0 {
-		return
-	}
-	fmt.Fprintf(f.out, "\n%s\n", j.Name)
-	for _, l := range lines {
-		fmt.Fprint(f.out, wrap(l, "  "))
-	}
+	return lines
 }
 
 // queueText is how a queue stands. What was in the hands of a process that ended waits for the next one.
@@ -332,26 +333,7 @@ func (f *face) showAudit(a app.Audit) {
 			fmt.Fprintln(f.out)
 		}
 		fmt.Fprintf(f.out, "%s\n", j.Job)
-		if len(j.Queues) > 0 {
-			f.showQueues(j)
-			continue
-		}
-		t := newTable("", ">read", ">accepted", ">duplicate", ">filtered", ">rejected")
-		t.add("intake", count(j.Read), count(j.Accepted), count(j.Duplicate), count(j.Filtered),
-			count(j.Rejected))
-		t.write(f.out, "  ")
-		if len(j.Sinks) > 0 {
-			t = newTable("~sink", ">accepted", ">delivered", ">pending", ">dead", ">discarded", ">expired")
-			for _, s := range j.Sinks {
-				t.add(s.Sink, count(s.Accepted), count(s.Delivered), count(s.Pending), count(s.Dead),
-					count(s.Discarded), count(s.Expired))
-			}
-			t.write(f.out, "  ")
-		}
-		g := j.GapSums
-		fmt.Fprintf(f.out, "  gaps: %s open (%s missing), %s filled, %s absent, %s lost\n", count(g.Open),
-			count(g.Missing), count(g.Filled), count(g.Absent), count(g.Lost))
-		f.showBroken(j)
+		f.showBooks(j)
 	}
 	f.showDeep(a.Deep)
 	if a.Balanced {
@@ -364,6 +346,30 @@ func (f *face) showAudit(a app.Audit) {
 		return
 	}
 	fmt.Fprintln(f.out, "\nNOT balanced")
+}
+
+// showBooks shows where everything is that came into a job.
+func (f *face) showBooks(j engine.Books) {
+	if len(j.Queues) > 0 {
+		f.showQueues(j)
+		return
+	}
+	t := newTable("", ">read", ">accepted", ">duplicate", ">filtered", ">rejected")
+	t.add("intake", count(j.Read), count(j.Accepted), count(j.Duplicate), count(j.Filtered),
+		count(j.Rejected))
+	t.write(f.out, "  ")
+	if len(j.Sinks) > 0 {
+		t = newTable("~sink", ">accepted", ">delivered", ">pending", ">dead", ">discarded", ">expired")
+		for _, s := range j.Sinks {
+			t.add(s.Sink, count(s.Accepted), count(s.Delivered), count(s.Pending), count(s.Dead),
+				count(s.Discarded), count(s.Expired))
+		}
+		t.write(f.out, "  ")
+	}
+	g := j.GapSums
+	fmt.Fprintf(f.out, "  gaps: %s open (%s missing), %s filled, %s absent, %s lost\n", count(g.Open),
+		count(g.Missing), count(g.Filled), count(g.Absent), count(g.Lost))
+	f.showBroken(j)
 }
 
 func (f *face) showDeep(all []app.Comparison) {

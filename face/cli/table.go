@@ -18,13 +18,14 @@ type table struct {
 	heads []string
 	right []bool // aligned to the right: numbers
 	gives int    // index of the column that gives way, -1 for none
+	fits  int    // into so many columns
 	rows  [][]string
 }
 
 // newTable returns a table. A head that begins with > is aligned to the right, one that begins with
 // ~ gives way.
 func newTable(heads ...string) *table {
-	t := &table{gives: -1}
+	t := &table{gives: -1, fits: width}
 	for i, h := range heads {
 		if strings.HasPrefix(h, "~") {
 			t.gives = i
@@ -49,8 +50,8 @@ func (t *table) write(w io.Writer, indent string) {
 	for _, n := range widths {
 		total += n
 	}
-	if t.gives >= 0 && total > width {
-		widths[t.gives] = max(8, widths[t.gives]-(total-width))
+	if t.gives >= 0 && total > t.fits {
+		widths[t.gives] = max(8, widths[t.gives]-(total-t.fits))
 	}
 	for _, row := range append([][]string{t.heads}, t.rows...) {
 		var b strings.Builder
@@ -82,7 +83,9 @@ func cut(s string, n int) string {
 }
 
 // wrap breaks a text into lines that fit, each after indent.
-func wrap(s, indent string) string {
+func wrap(s, indent string) string { return wrapTo(s, indent, width) }
+
+func wrapTo(s, indent string, width int) string {
 	var b strings.Builder
 	line := indent
 	for _, word := range strings.Fields(visible.Line(s)) {
