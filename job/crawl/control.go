@@ -3,15 +3,12 @@ package crawl
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
 	"holdfast/base/fault"
 	"holdfast/job/crawl/frontier"
-	"holdfast/job/crawl/journal"
 	"holdfast/kernel/store"
 )
 
@@ -108,65 +105,6 @@ func isOrAre(n int, noun string) string {
 	return noun + "s are"
 }
 
-// spoilt is an error behind which files have what the store does not know of. Whoever writes ends by it: the next start cuts that off.
-type spoilt struct{ error }
-
-func (s spoilt) Unwrap() error { return s.error }
-
-func (j *Job) orderDelete(ctx context.Context, o Order) (string, error) {
-	d := frontier.Deletion{Forget: o.Forget, Commit: func(gone []frontier.QueuedURL, remove func(*frontier.Batch) error) error {
-		return j.errand(ctx, func() error { return j.delete(gone, remove) })
-	}}
-	if o.Match == "" && o.Host == "" {
-		return "", fault.WithHint(fault.New(fault.Invalid, "it is not said which URLs are to be deleted"), "a pattern of . is all")
-	}
-	if o.Match != "" {
-		re, err := regexp.Compile(o.Match)
-		if err != nil {
-			return "", fault.New(fault.Invalid, "match: %w", err)
-		}
-		d.Match = re.MatchString
-	}
-	queues, err := j.queuesOf(o.Host)
-	if err != nil {
-		return "", err
-	}
-	deleted := 0
-	for _, d.Queue = range queues {
-		n, err := j.frontier.Delete(ctx, d)
-		deleted += n
-		if err != nil {
-			return "", fmt.Errorf("%d %s deleted, then: %w", deleted, isOrAre(deleted, "URL"), err)
-		}
-	}
-	what := strings.TrimSpace(o.Host + " " + o.Match)
-	j.env.History.Note("crawl.deleted", "a person deleted %d %s from the queues: %s", deleted, plural(deleted, "URL"), what)
-	return fmt.Sprintf("%d %s deleted", deleted, isOrAre(deleted, "URL")), nil
-}
-
-// delete deletes URLs of the frontier. crawl.log and the recover journal tell of each, as Heritrix has it.
-func (j *Job) delete(gone []frontier.QueuedURL, remove func(*frontier.Batch) error) error {
-	for _, u := range gone {
-		l := logLine{at: time.Now(), status: frontier.StatusDeleted, size: -1, url: u.URL, hops: u.Hops, via: u.Via, source: u.Source}
-		j.logs.write(crawlLog, l.append)
-	}
-	err := j.commit(func(w *writing) error {
-		if err := remove(w.batch); err != nil {
-			return err
-		}
-		for _, u := range gone {
-			if err := w.tell(journal.Disregarded, u.Item); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return spoilt{err}
-	}
-	return nil
-}
-
 // queuesOf are the queues of a host that are known; "" is one for all.
 func (j *Job) queuesOf(host string) (queues []string, err error) {
 	if host == "" {
@@ -231,104 +169,6 @@ func (j *Job) orderHold(_ context.Context, host string, held bool) (string, erro
 	}
 	j.env.History.Note("crawl.unheld", "a person has let %s go on", names)
 	return "goes on: " + names, nil
-}
-
-func (j *Job) orderBudget(ctx context.Context, o Order) (string, error) {
-	if o.Host != "" {
-		return j.orderHostBudget(o)
-	}
-	if o.AsOthers {
-		return "", fault.New(fault.Invalid, "it is not said which host")
-	}
-	var b frontier.Budget
-	err := j.env.Store.Latest(func(r store.Reader) (err error) {
-		b, err = frontier.ReadBudget(r)
-		return err
-	})
-	if err != nil {
-		return "", err
-	}
-	put(&b.Crawl.URLs, o.URLs)
-	put(&b.Crawl.Bytes, o.Bytes)
-	put(&b.Host.URLs, o.HostURLs)
-	put(&b.Host.Bytes, o.HostBytes)
-	text := BudgetText(b)
-	if o.URLs == nil && o.Bytes == nil && o.HostURLs == nil && o.HostBytes == nil {
-		return text, nil
-	}
-	if err := j.frontier.SetBudget(ctx, b); err != nil {
-		return "", err
-	}
-	j.env.History.Note("crawl.budget", "a person has set the budget: %s", text)
-	return text, nil
-}
-
-// orderHostBudget shows or sets the budget that a host has of its own.
-func (j *Job) orderHostBudget(o Order) (string, error) {
-	if o.HostURLs != nil || o.HostBytes != nil {
-		return "", fault.WithHint(fault.New(fault.Invalid, "host_urls and host_bytes are for every host"), "of one host they are urls and bytes")
-	}
-	queues, err := j.queuesOf(o.Host)
-	if err != nil {
-		return "", err
-	}
-	sets := o.URLs != nil || o.Bytes != nil || o.AsOthers
-	var words []string
-	for _, queue := range queues {
-		own, err := j.ownBudget(queue)
-		if err != nil {
-			return "", err
-		}
-		if o.AsOthers {
-			own = nil
-		} else if sets {
-			if own == nil {
-				own = &frontier.Limits{}
-			}
-			put(&own.URLs, o.URLs)
-			put(&own.Bytes, o.Bytes)
-		}
-		if sets {
-			if err := j.frontier.SetHostBudget(queue, own); err != nil {
-				return "", err
-			}
-		}
-		text := queue + " has that of every host"
-		if own != nil {
-			text = queue + " has " + limitsText(*own)
-		}
-		words = append(words, text)
-	}
-	text := strings.Join(words, "; ")
-	if sets {
-		j.env.History.Note("crawl.budget", "a person has set the budget of a host: %s", text)
-	}
-	return text, nil
-}
-
-func (j *Job) ownBudget(queue string) (own *frontier.Limits, err error) {
-	err = j.env.Store.Latest(func(r store.Reader) error {
-		h, _, err := frontier.FindHost(r, queue)
-		own = h.Budget
-		return err
-	})
-	return own, err
-}
-
-// BudgetText says a budget in words.
-func BudgetText(b frontier.Budget) string {
-	return fmt.Sprintf("%s in all, %s of a host", limitsText(b.Crawl), limitsText(b.Host))
-}
-
-func limitsText(l frontier.Limits) string {
-	urls, bytes := "any number of URLs", "any size"
-	if l.URLs > 0 {
-		urls = fmt.Sprintf("%d URLs", l.URLs)
-	}
-	if l.Bytes > 0 {
-		bytes = fmt.Sprintf("%d bytes", l.Bytes)
-	}
-	return urls + " and " + bytes
 }
 
 func (j *Job) orderTerminate() (string, error) {
@@ -406,10 +246,4 @@ func some(words []string) string {
 		text += " and more"
 	}
 	return text
-}
-
-// isSpoilt reports whether the one who writes has to end.
-func isSpoilt(err error) bool {
-	_, ok := errors.AsType[spoilt](err)
-	return ok
 }

@@ -22,8 +22,6 @@ import (
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/weburl"
-	"holdfast/connector"
-	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/extract"
 	"holdfast/job/crawl/frontier"
 	"holdfast/job/crawl/scope"
@@ -31,65 +29,6 @@ import (
 	"holdfast/kernel/gate"
 	"holdfast/kernel/store"
 )
-
-// Config is what the job is to do.
-type Config struct {
-	// Seeds are where it begins. Those that are new are added to the ones that it had.
-	Seeds []string
-	Fetch connector.Fetcher
-	// Rules say which URLs are one.
-	Rules weburl.Rules
-	// Scope says which URLs are crawled; empty for that of scope.Default.
-	Scope scope.List
-	// Settings, and what is other for some URLs.
-	Settings Settings
-	Sheets   []scope.Sheet[Settings]
-	// MaxBytes is how much is read of an answer for which settings have no other limit; default 1 GiB.
-	MaxBytes int64
-	Archive  archive.Options
-	// Logs is the directory of the logs.
-	Logs string
-	// Workers is how many URLs are fetched at once; default 50.
-	Workers int
-	// PerHost is how many of them may be of one host; default 1.
-	PerHost int
-	// Agent is the name that robots.txt knows the crawler by.
-	Agent string
-	// Journal: a recover journal is kept beside the logs.
-	Journal bool
-	// Earlier are CDXJ files of earlier crawls, or directories of them: what they have is not kept again.
-	Earlier []string
-	// Once has the job end when nothing is left to fetch; else it waits for seeds.
-	Once bool
-	// Budget is how much is fetched at most. A person may set another one, which stays until the configuration has a new one.
-	Budget frontier.Budget
-	// PerPattern is how many URLs of a host are queued that differ only in numbers, dates or ids; 0 is all of them.
-	PerPattern uint64
-	// Given are the keys of settings, and "limits" for the Budget, that stand above what a person ordered before.
-	Given []string
-	// Fixed: settings are not changed by order, because they stand in a file.
-	Fixed bool
-	// Beside lets a crawl whose store is empty begin where WARC files of its name are.
-	Beside bool
-	// Again has a crawl that is over begin anew: what it knows of URLs is forgotten, what it knows of payloads is not.
-	Again bool
-}
-
-func (c Config) withDefaults() Config {
-	if c.Workers == 0 {
-		c.Workers = 50
-	}
-	if c.PerHost == 0 {
-		c.PerHost = 1
-	}
-	if c.MaxBytes == 0 {
-		c.MaxBytes = 1 << 30
-	}
-	if len(c.Scope) == 0 {
-		c.Scope = scope.Default()
-	}
-	return c
-}
 
 // Job is a crawl at work.
 type Job struct {
@@ -244,57 +183,6 @@ func plural(n int, noun string) string {
 	}
 	return noun + "s"
 }
-
-// alone refuses to begin where a crawl of that name has been whose store is gone.
-func (j *Job) alone() error {
-	began := false
-	err := j.env.Store.Latest(func(r store.Reader) (err error) { began, err = archive.Began(r); return err })
-	if err != nil || began || j.cfg.Beside {
-		return err
-	}
-	return Alone(j.cfg.Archive, j.env.Dir)
-}
-
-// Alone is a Conflict if WARC files are there of a crawl whose store is empty: all would be fetched and kept once more.
-func Alone(o archive.Options, store string) error {
-	names, err := archive.Named(o.Dir, o.Name)
-	if err != nil || len(names) == 0 {
-		return err
-	}
-	return fault.WithHint(fault.New(fault.Conflict, "%s has WARC files of a crawl %s, such as %s, and what that knew is gone from %s: all "+
-		"would be fetched again", o.Dir, o.Name, names[0], store),
-		"put it back, or go back to a checkpoint (--from); --beside, or `warc: {beside: true}`, begins anew beside them")
-}
-
-// again forgets what was crawled, if that is asked for and nothing of it is left to do.
-func (j *Job) again() error {
-	if !j.cfg.Again {
-		return nil
-	}
-	forgot := false
-	err := j.env.Store.Update(func(tx *store.Tx) error {
-		c, err := frontier.ReadCounts(tx)
-		if err != nil || c.Known == 0 || c.Queued+c.Waiting > 0 {
-			return err
-		}
-		forgot = true
-		frontier.Forget(tx)
-		tx.DeleteRange(rulesPrefix, rulesPrefix.End())
-		tx.DeleteRange(seedsPrefix, seedsPrefix.End())
-		tx.DeleteRange(jarPrefix, jarPrefix.End())
-		tx.DeleteRange(outagesPrefix, outagesPrefix.End())
-		tx.DeleteRange(ledPrefix, ledPrefix.End())
-		tx.Set(againKey, nil)
-		return nil
-	})
-	if forgot {
-		j.env.History.Note("crawl.again", "the crawl was over, and begins again from its seeds")
-	}
-	return err
-}
-
-// againKey is the key of a crawl that did begin again.
-var againKey = store.Key{byte(store.Job), 'B'}
 
 // grace is how long fetches that are under way go on when the work is told to end.
 const grace = 5 * time.Second

@@ -298,36 +298,6 @@ func (j *Job) take(ctx context.Context) (l *frontier.Lease, tries bool, err erro
 	}
 }
 
-// mostRefused is how often a URL is tried again that a server does not want to answer now. The last answer counts.
-const mostRefused = 5
-
-// refused reports whether a server says that it does not want to answer now, and how long it is to be left alone then: as long as
-// it says, else as long as for a failure.
-func refused(x *connector.Exchange, set settings) (wait time.Duration, yes bool) {
-	if x.Status != http.StatusTooManyRequests && x.Status != http.StatusServiceUnavailable {
-		return 0, false
-	}
-	wait = set.retryAfter
-	text := x.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(text, 10, 64); err == nil { // a larger number makes no sense
-		wait = time.Duration(min(seconds, uint64(frontier.Longest/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(text); err == nil {
-		now := time.Now()
-		if its, err := http.ParseTime(x.Header.Get("Date")); err == nil { // by its clock, which may be wrong, or ours
-			now = its
-		}
-		if at.After(now) { // else it says nothing: not that it may be asked at once
-			wait = at.Sub(now)
-		}
-	}
-	return min(wait, frontier.Longest), true
-}
-
-// noMatter reports whether a fetch failed for what is no matter of the URL: it stays where it is. Its host may have been asked.
-func noMatter(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || fault.Is(err, fault.Full)
-}
-
 // header are the fields of a request that are its own.
 func (j *Job) header(l *frontier.Lease, u weburl.URL, was *past, set settings) (http.Header, error) {
 	h := http.Header{}

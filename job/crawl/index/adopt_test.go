@@ -52,11 +52,11 @@ func TestStoreIsNew(t *testing.T) {
 func TestShared(t *testing.T) {
 	one := newRig(t, 22)
 	one.close()
-	other := *one
-	one.name, other.name = "one", "other"
-	other.crash = storetest.NewCrashFS()
+	other := newRig(t, 23)
+	other.close()
+	one.name, other.name, other.dir = "one", "other", one.dir
 	for range 3 {
-		for _, r := range []*rig{one, &other} {
+		for _, r := range []*rig{one, other} {
 			r.open()
 			r.files(2, 2)
 			for range 2 {

@@ -1,0 +1,59 @@
+package crawl
+
+import (
+	"holdfast/base/fault"
+	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/frontier"
+	"holdfast/kernel/store"
+)
+
+// alone refuses to begin where a crawl of that name has been whose store is gone.
+func (j *Job) alone() error {
+	began := false
+	err := j.env.Store.Latest(func(r store.Reader) (err error) { began, err = archive.Began(r); return err })
+	if err != nil || began || j.cfg.Beside {
+		return err
+	}
+	return Alone(j.cfg.Archive, j.env.Dir)
+}
+
+// Alone is a Conflict if WARC files are there of a crawl whose store is empty: all would be fetched and kept once more.
+func Alone(o archive.Options, store string) error {
+	names, err := archive.Named(o.Dir, o.Name)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	return fault.WithHint(fault.New(fault.Conflict, "%s has WARC files of a crawl %s, such as %s, and what that knew is gone from %s: all "+
+		"would be fetched again", o.Dir, o.Name, names[0], store),
+		"put it back, or go back to a checkpoint (--from); --beside, or `warc: {beside: true}`, begins anew beside them")
+}
+
+// again forgets what was crawled, if that is asked for and nothing of it is left to do.
+func (j *Job) again() error {
+	if !j.cfg.Again {
+		return nil
+	}
+	forgot := false
+	err := j.env.Store.Update(func(tx *store.Tx) error {
+		c, err := frontier.ReadCounts(tx)
+		if err != nil || c.Known == 0 || c.Queued+c.Waiting > 0 {
+			return err
+		}
+		forgot = true
+		frontier.Forget(tx)
+		tx.DeleteRange(rulesPrefix, rulesPrefix.End())
+		tx.DeleteRange(seedsPrefix, seedsPrefix.End())
+		tx.DeleteRange(jarPrefix, jarPrefix.End())
+		tx.DeleteRange(outagesPrefix, outagesPrefix.End())
+		tx.DeleteRange(ledPrefix, ledPrefix.End())
+		tx.Set(againKey, nil)
+		return nil
+	})
+	if forgot {
+		j.env.History.Note("crawl.again", "the crawl was over, and begins again from its seeds")
+	}
+	return err
+}
+
+// againKey is the key of a crawl that did begin again.
+var againKey = store.Key{byte(store.Job), 'B'}
