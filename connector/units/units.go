@@ -190,15 +190,19 @@ func (u *Units) Watch(ctx context.Context, _ []byte, tell func(context.Context, 
 		if time.Since(began) > pauseMost {
 			pause = pauseFirst
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
+		sleep(ctx, pause)
 		pause = min(pause*2, pauseMost)
 	}
 	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // The waiting between two connections.

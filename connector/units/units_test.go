@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	bus "github.com/godbus/dbus/v5"
 	"go.uber.org/goleak"
 
 	"holdfast/base/fault"
@@ -94,6 +95,8 @@ var units = map[string]string{
 	"crash.service": "[Service]\nExecStart=/bin/sh -c 'exit 3'\n",
 	"again.service": "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sleep 1000\nRestart=always\nRestartSec=1ms\n",
 	"slow.service":  "[Service]\nType=oneshot\nExecStart=/bin/sleep 1000\n",
+	"soon.service":  "[Service]\nType=oneshot\nExecStart=/bin/sleep 1\n",
+	"then.service":  "[Service]\nExecStartPre=/bin/sleep 0.7\nExecStart=/bin/sleep 1000\n",
 	"late.service":  "[Service]\nType=oneshot\nTimeoutStartSec=1\nExecStart=/bin/sleep 1000\n",
 }
 
@@ -171,6 +174,7 @@ func TestVerbs(t *testing.T) {
 		{"start", "a.service", fault.Unknown, "active"},
 		{"reload", "a.service", fault.Unknown, "active"},
 		{"restart", "a.service", fault.Unknown, "active"},
+		{"reload-or-restart", "a.service", fault.Unknown, "active"},
 		{"try-restart", "a.service", fault.Unknown, "active"},
 		{"reload", "again.service", fault.Invalid, "inactive"},
 		{"stop", "a.service", fault.Unknown, "inactive"},
@@ -203,12 +207,54 @@ func TestVerbs(t *testing.T) {
 		t.Errorf("slow: %v", err)
 	}
 	must(t, do("stop", "slow.service"))
+	// systemd goes on without a bus: a job that ends when it is back, and one that has ended meanwhile.
+	for unit, while := range map[string]time.Duration{"soon.service": 0, "then.service": 1500 * time.Millisecond} {
+		ended := make(chan error, 1)
+		go func() { ended <- do("start", unit) }()
+		testenv.Until(t, 10*time.Second, unit+" is begun", func() bool { return active(unit) == "activating" })
+		s.Run("systemctl", "stop", "dbus.service", "dbus.socket")
+		time.Sleep(while)
+		s.Run("systemctl", "start", "dbus.socket")
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v", unit, err)
+		}
+	}
 	if err := outcome("start", "a.service", "canceled"); !fault.Is(err, fault.Transient) {
 		t.Errorf("a job whose place was taken: %v", err)
 	}
 	s.Kill()
 	if err := do("start", "a.service"); !fault.Is(err, fault.Transient) {
 		t.Errorf("no bus: %v", err)
+	}
+}
+
+// What became of a job that ended without a bus is told by its unit, or nobody knows.
+func TestJudge(t *testing.T) {
+	begun := time.Now()
+	before, behind := uint64(begun.Add(-time.Hour).UnixMicro()), uint64(begun.Add(time.Second).UnixMicro())
+	for _, c := range []struct {
+		verb, state      string
+		active, inactive uint64
+		want             string
+	}{
+		{"start", "active", before, 0, ""},
+		{"restart", "active", behind, before, ""},
+		{"restart", "active", before, 0, "not known"},
+		{"reload", "active", before, 0, "not known"},
+		{"restart", "failed", before, behind, "systemd says: failed"},
+		{"restart", "failed", 0, before, "not known"},
+		{"start", "inactive", before, behind, ""},
+		{"start", "inactive", 0, 0, "not known"},
+		{"stop", "inactive", before, 0, ""},
+		{"stop", "failed", before, behind, ""},
+		{"stop", "active", behind, 0, "not known"},
+	} {
+		j := job{verb: c.verb, unit: "a.service", begun: begun}
+		err := j.judge(map[string]bus.Variant{"ActiveState": bus.MakeVariant(c.state), "ActiveEnterTimestamp": bus.MakeVariant(c.active),
+			"InactiveEnterTimestamp": bus.MakeVariant(c.inactive)})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) || errors.Is(err, ErrUnknown) != (c.want == "not known") {
+			t.Errorf("%+v: got %v", c, err)
+		}
 	}
 }
 

@@ -12,15 +12,15 @@ import (
 )
 
 // Verbs are what Do does.
-var Verbs = []string{"start", "stop", "restart", "reload", "try-restart", "reset-failed"}
+var Verbs = []string{"start", "stop", "restart", "reload", "reload-or-restart", "try-restart", "reset-failed"}
 
 var methods = map[string]string{"start": "StartUnit", "stop": "StopUnit", "restart": "RestartUnit", "reload": "ReloadUnit",
-	"try-restart": "TryRestartUnit", "reset-failed": "ResetFailedUnit"}
+	"reload-or-restart": "ReloadOrRestartUnit", "try-restart": "TryRestartUnit", "reset-failed": "ResetFailedUnit"}
 
 // Do does a verb with a unit over the bus at a socket ("" for this machine's), and returns when systemd is done with it. Kinds:
 // NotFound if there is no such unit, Credentials if we may not, Invalid if systemd tried and failed, Transient if the bus is away, ctx
-// ended or another job took this one's place. What was begun goes on behind an end of ctx: then, and when the connection breaks amid it,
-// the outcome is not known (ErrUnknown).
+// ended or another job took this one's place. What was begun goes on behind an end of ctx, and without a bus: a bus that comes back is asked
+// how it went. Where ctx ends before, or nobody can say, the outcome is not known (ErrUnknown).
 func Do(ctx context.Context, socket, verb, unit string) error {
 	method := methods[verb]
 	if method == "" {
@@ -37,49 +37,11 @@ func Do(ctx context.Context, socket, verb, unit string) error {
 	if verb == "reset-failed" {
 		return refusal(verb, unit, c.Object(systemd, root).CallWithContext(ctx, managerIs+"."+method, 0, unit).Err)
 	}
-	return job(ctx, c, verb, unit, method)
+	return (&job{socket: cmp.Or(socket, Socket()), verb: verb, unit: unit}).do(ctx, c, method)
 }
 
 // ErrUnknown is in the error of Do when a job was begun, and how it ended is not known.
 var ErrUnknown = errors.New("its outcome is not known")
-
-// job begins a job and waits for its result.
-func job(ctx context.Context, c *bus.Conn, verb, unit, method string) error {
-	signals := make(chan *bus.Signal, 64)
-	c.Signal(signals)
-	err := c.AddMatchSignalContext(ctx, bus.WithMatchSender(systemd), bus.WithMatchInterface(managerIs), bus.WithMatchMember("JobRemoved"))
-	if err == nil {
-		err = c.Object(systemd, root).CallWithContext(ctx, managerIs+".Subscribe", 0).Err
-	}
-	if err != nil {
-		return refusal(verb, unit, err)
-	}
-	call := c.Object(systemd, root).CallWithContext(ctx, managerIs+"."+method, 0, unit, "replace")
-	var path bus.ObjectPath
-	if err := call.Store(&path); err != nil {
-		if _, answer := errors.AsType[bus.Error](err); !answer {
-			err = fault.New(fault.Transient, "%w: %w", ErrUnknown, err)
-		}
-		return refusal(verb, unit, err)
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return fault.New(fault.Transient, "%s %s: %w: %w", verb, unit, ErrUnknown, context.Cause(ctx))
-		case <-c.Context().Done():
-			return fault.New(fault.Transient, "%s %s: %w: the connection to the bus ended", verb, unit, ErrUnknown)
-		case s, ok := <-signals:
-			if !ok {
-				return fault.New(fault.Transient, "%s %s: %w: the connection to the bus ended", verb, unit, ErrUnknown)
-			}
-			// id, job, unit, result
-			if len(s.Body) == 4 && s.Body[1] == path {
-				result, _ := s.Body[3].(string)
-				return outcome(verb, unit, result)
-			}
-		}
-	}
-}
 
 // outcome is what the result of a job means (org.freedesktop.systemd1(5), JobRemoved).
 func outcome(verb, unit, result string) error {
