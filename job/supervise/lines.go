@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -95,12 +96,15 @@ func (x *lines) fill(r *ruleLine) {
 	}
 }
 
-// hold has a decision wait for a breaker; it is still counted as looked after.
+// hold has a decision wait for a breaker, before those that were queued later: so one that is tried again comes to its end. It is still
+// counted as looked after.
 func (x *lines) hold(l queue.Lease, breaker string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	r := x.of(ruleOf(l))
-	r.held[breaker] = append(r.held[breaker], l)
+	held := r.held[breaker]
+	i, _ := slices.BinarySearchFunc(held, l, func(a, b queue.Lease) int { return cmp.Compare(a.ID, b.ID) })
+	r.held[breaker] = slices.Insert(held, i, l)
 	r.holds++
 }
 
