@@ -374,15 +374,17 @@ func (j *Job) close() {
 func (j *Job) Intake() *Intake { return j.intak }
 
 // Gates returns the health of the source and of every sink.
-func (j *Job) Gates() []gate.Status {
-	out := []gate.Status{j.gate.Status()}
-	for _, g := range j.cfg.Beside {
-		out = append(out, g.Status())
-	}
+func (j *Job) Gates() []gate.Status { return gate.Statuses(j.gates()...) }
+
+// OpenGate opens a gate on the word of a person.
+func (j *Job) OpenGate(name string) error { return gate.Open(name, j.gates()...) }
+
+func (j *Job) gates() []*gate.Gate {
+	all := append([]*gate.Gate{j.gate}, j.cfg.Beside...)
 	for _, d := range j.sinks {
-		out = append(out, d.gate.Status())
+		all = append(all, d.gate)
 	}
-	return out
+	return all
 }
 
 // Tasks: there are none.

@@ -14,6 +14,9 @@ import (
 // Gates: the disk, for the answers that are fetched.
 func (j *Job) Gates() []gate.Status { return []gate.Status{j.disk.Status(), j.network.Status()} }
 
+// OpenGate opens none on the word of a person: no canary holds the work.
+func (j *Job) OpenGate(name string) error { return gate.Open(name, j.disk, j.network) }
+
 // Notes says what the books don't.
 func (j *Job) Notes() (notes [][2]string) {
 	err := j.env.Store.Latest(func(r store.Reader) error {

@@ -13,14 +13,19 @@ import (
 )
 
 // Gates are those of the destinations, of the ledger, of the source, and of the disk of the data directory.
-func (j *Job) Gates() (all []gate.Status) {
+func (j *Job) Gates() []gate.Status { return gate.Statuses(j.gates()...) }
+
+// OpenGate opens a gate on the word of a person.
+func (j *Job) OpenGate(name string) error { return gate.Open(name, j.gates()...) }
+
+func (j *Job) gates() (all []*gate.Gate) {
 	for _, t := range j.targets {
-		all = append(all, t.gate.Status())
+		all = append(all, t.gate)
 	}
 	if j.ledger != nil {
-		all = append(all, j.ledger.gate.Status())
+		all = append(all, j.ledger.gate)
 	}
-	return append(all, j.origin.gate.Status(), j.room.gate.Status())
+	return append(all, j.origin.gate, j.room.gate)
 }
 
 // Notes says what the books don't.

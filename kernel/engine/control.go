@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"holdfast/base/fault"
@@ -14,6 +15,7 @@ import (
 type Status struct {
 	Name     string        `json:"name"`
 	Kind     string        `json:"kind"`
+	Role     string        `json:"role,omitempty"` // of a part of a stream: streamer, ingester, processor, api
 	State    State         `json:"state"`
 	Since    time.Time     `json:"since"`
 	Error    string        `json:"error,omitempty"` // why it last failed, or can't be read
@@ -88,7 +90,7 @@ func (s *Status) Tell(err error) {
 
 func (r *runner) status(ctx context.Context, to depth) (Status, error) {
 	r.mu.Lock()
-	s := Status{Name: r.spec.Name, Kind: r.spec.Kind, State: r.state, Since: r.since, Error: r.last,
+	s := Status{Name: r.spec.Name, Kind: r.spec.Kind, Role: r.spec.Role, State: r.state, Since: r.since, Error: r.last,
 		Restarts: r.restarts, Gates: []gate.Status{}, Lag: map[string]float64{}, Progress: r.progress,
 		Rates: r.meter.rates()}
 	env, job := r.env, r.job
@@ -180,6 +182,29 @@ func (e *Engine) Command(ctx context.Context, job, name string, args []string) (
 		return err
 	})
 	return out, err
+}
+
+// OpenGate opens a gate of a running job on the word of a person, whose reason goes into the history.
+func (e *Engine) OpenGate(job, name, reason string) error {
+	return e.with(job, func(r *runner) error {
+		r.mu.Lock()
+		j, env, state := r.job, r.env, r.state
+		r.mu.Unlock()
+		if j == nil {
+			return fault.New(fault.Transient, "job %s does not run now (%s)", job, state)
+		}
+		closed := ""
+		for _, g := range j.Gates() {
+			if g.Name == name && !g.Open {
+				closed = fmt.Sprintf("; it was closed since %s: %s", g.Since.UTC().Format(time.DateTime), g.Cause)
+			}
+		}
+		if err := j.OpenGate(name); err != nil {
+			return err
+		}
+		env.History.Warn("gate.forced", "a person opened the gate of %s: %s%s", name, reason, closed)
+		return nil
+	})
 }
 
 // Preparer is a Job that has something to do in front of a checkpoint: what it writes beside its store ends there.

@@ -32,6 +32,8 @@ type Job interface {
 	Run(ctx context.Context) error
 	// Gates returns the state of everything that the job depends on.
 	Gates() []gate.Status
+	// OpenGate opens one of them on the word of a person, as gate.Open has it.
+	OpenGate(name string) error
 	// Notes returns further lines for status, as name and value, in the order to show them.
 	Notes() [][2]string
 	// Quotas returns what the job may take of the disk, and takes; nil if it may take all.
@@ -67,6 +69,7 @@ type Env struct {
 type Spec struct {
 	Name   string
 	Kind   string
+	Role   string // of several jobs that do one work together; "" for none
 	Once   bool   // it ends by itself, and must not wait for a person
 	Config string // as written, secrets unexpanded: it is kept with checkpoints
 	// New builds the job for one run.
@@ -79,6 +82,8 @@ type Options struct {
 	Log   *slog.Logger
 	Room  RoomLimits
 	Cache int64 // bytes of block cache that all stores share; default 32 MiB
+	// Full, if it is set, says that the disk is to be taken for full, whatever room there is: for who wants to see what comes of it.
+	Full func() bool
 	// Fatal is handed to the stores.
 	Fatal func(error)
 }
@@ -117,6 +122,7 @@ func New(o Options, specs []Spec) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	room.full = o.Full
 	e := &Engine{opts: o, room: room}
 	for _, s := range specs {
 		e.runners = append(e.runners, newRunner(e, s))

@@ -27,6 +27,7 @@ func (w work) Run(ctx context.Context) error            { return w(ctx) }
 func (w work) Gates() []gate.Status                     { return nil }
 func (w work) Notes() [][2]string                       { return nil }
 func (w work) Quotas() []engine.Quota                   { return nil }
+func (w work) OpenGate(name string) error               { return gate.Open(name) }
 func (w work) Promises() map[string]string              { return nil }
 func (w work) Tasks(store.Reader) (engine.Tasks, error) { return engine.Tasks{}, nil }
 func (w work) Command(context.Context, string, []string) (string, error) {

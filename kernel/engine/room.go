@@ -46,6 +46,7 @@ type Room struct {
 	dir    string
 	limits RoomLimits
 	log    *slog.Logger
+	full   func() bool // of Options; nil for never
 
 	mu    sync.Mutex
 	short bool      // below the soft mark; guarded by mu
@@ -64,6 +65,15 @@ func NewRoom(dir string, l RoomLimits, log *slog.Logger) (*Room, error) {
 // Limits returns the watermarks in force.
 func (r *Room) Limits() RoomLimits { return r.limits }
 
+// Look is what room there is.
+func (r *Room) Look() (disk.Room, error) {
+	room, err := disk.RoomAt(r.dir)
+	if r.full != nil && r.full() {
+		room.Free = min(room.Free, r.limits.Hard/2)
+	}
+	return room, err
+}
+
 // Intake returns a Full fault if n more bytes must not be taken in.
 func (r *Room) Intake(n int) error { return r.above(r.limits.Hard, n, "nothing more is taken in") }
 
@@ -74,7 +84,7 @@ func (r *Room) Admit(n int) error {
 }
 
 func (r *Room) above(mark uint64, n int, what string) error {
-	room, err := disk.RoomAt(r.dir)
+	room, err := r.Look()
 	if err != nil || room.Free >= mark+uint64(n) {
 		return nil // a file system that does not answer says so at the write
 	}
@@ -86,7 +96,7 @@ func (r *Room) above(mark uint64, n int, what string) error {
 // sources would go and stop by turns around the mark. It tells people when that begins and ends.
 func (r *Room) Wait(ctx context.Context) error {
 	for {
-		room, err := disk.RoomAt(r.dir)
+		room, err := r.Look()
 		mark := r.limits.Soft
 		if short, _ := r.Short(); short {
 			mark += mark / 8

@@ -114,6 +114,7 @@ type Gate struct {
 
 	mu      sync.Mutex // guards what is below
 	status  Status
+	was     bool // open, at some time
 	kind    fault.Kind
 	opened  chan struct{} // closed while the gate is open
 	due     time.Time     // of the next canary; zero: none
@@ -134,7 +135,7 @@ func New(name string, o Options) *Gate {
 	g.back.InitialInterval, g.back.MaxInterval = g.opts.Fastest, g.opts.Slowest
 	g.back.RandomizationFactor = max(g.opts.Jitter, 0)
 	now := time.Now()
-	g.status = Status{Name: name, Open: !o.Closed, Since: now}
+	g.status, g.was = Status{Name: name, Open: !o.Closed, Since: now}, !o.Closed
 	if o.Closed {
 		g.status.Cause = "not tried yet"
 		g.closed = now
@@ -309,7 +310,7 @@ func (g *Gate) open(now time.Time) {
 	if g.status.Kind != "" { // a first opening is no news
 		defer func() { g.pending = append(g.pending, g.status) }()
 	}
-	g.status = Status{Name: g.status.Name, Open: true, Since: now}
+	g.status, g.was = Status{Name: g.status.Name, Open: true, Since: now}, true
 	close(g.opened)
 	g.stir()
 }

@@ -27,6 +27,11 @@ const (
 // reserved are parameters of /api/v1/reports that are no columns.
 var reserved = []string{"table", "from", "to", "limit", "format"}
 
+// ServeReports answers as /api/v1/reports does, behind a door that somebody else keeps.
+func (j *Job) ServeReports(w http.ResponseWriter, r *http.Request) {
+	j.counted(http.HandlerFunc(j.reports)).ServeHTTP(w, r)
+}
+
 // reports is /api/v1/reports: the rows of a table, or which tables there are.
 func (j *Job) reports(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")

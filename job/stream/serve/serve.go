@@ -276,6 +276,9 @@ func (j *Job) Addr() string {
 // Gates returns the health of the database.
 func (j *Job) Gates() []gate.Status { return []gate.Status{j.gate.Status()} }
 
+// OpenGate opens a gate on the word of a person.
+func (j *Job) OpenGate(name string) error { return gate.Open(name, j.gate) }
+
 // Notes returns where the job listens, and how many answers there were of each status.
 func (j *Job) Notes() [][2]string {
 	j.mu.Lock()
