@@ -248,39 +248,6 @@ func (d *Desk) findCheckpoint(job, name string) (dir string, err error) {
 	return dir, nil
 }
 
-// Restored is the answer of a restore.
-type Restored struct {
-	Job        string    `json:"job"`
-	Name       string    `json:"name"`
-	Created    time.Time `json:"created"`
-	Quarantine string    `json:"quarantine"` // where the store is kept that was there before
-}
-
-// RestoreCheckpoint takes a job back to a checkpoint. The store that is there now is kept in
-// quarantine. A running job is stopped for it, and goes on behind it: what its sinks got since the
-// checkpoint is compared by key then.
-func (d *Desk) RestoreCheckpoint(ctx context.Context, job, name string,
-	tell func(Progress)) (Restored, error) {
-	dir, err := d.findCheckpoint(job, name)
-	if err != nil {
-		return Restored{}, err
-	}
-	w := d.begin(job, "restoring checkpoint "+name, tell)
-	defer w.end()
-	out := Restored{Job: job, Name: name}
-	restore := func() error {
-		o, quarantine, err := checkpoint.Replace(ctx, dir, name, w.onCheckpoint())
-		out.Created, out.Quarantine = o.Created, quarantine
-		return err
-	}
-	if d.eng == nil {
-		err = restore()
-	} else {
-		err = d.eng.Offline(ctx, job, restore)
-	}
-	return out, err
-}
-
 // ExportCheckpoint writes a checkpoint into one file, verified, with bytes of its own: a backup.
 func (d *Desk) ExportCheckpoint(ctx context.Context, job, name, file string,
 	tell func(Progress)) (Checkpoint, error) {

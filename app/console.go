@@ -174,7 +174,7 @@ func (d *Desk) Gauges(ctx context.Context) (g Gauges, err error) {
 	if d.eng == nil {
 		return g, nil
 	}
-	if g.Disk, err = disk.RoomAt(d.plan.Place.Dir); err != nil {
+	if g.Disk, err = d.eng.Room().Look(); err != nil {
 		return g, err
 	}
 	g.Marks = d.eng.Room().Limits()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -68,6 +69,9 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 	if err := writeDemoWeather(place.Dir); err != nil {
 		return nil, err
 	}
+	if err := remount(below(place.Dir, demoArchiveDir), below(place.Dir, demoArchiveDir+awaySuffix)); err != nil {
+		return nil, fmt.Errorf("bring the archive of the tour back: %w", err)
+	}
 	for _, dir := range []string{demoCameraDir, demoArchiveDir} {
 		if err := disk.MkdirAll(below(place.Dir, dir), 0o755); err != nil {
 			return nil, fmt.Errorf("make a directory of the tour: %w", err)
@@ -86,7 +90,7 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 				"url":      "http://" + f.ln.Addr().String() + simulator.SpotsPath,
 				"username": "demo", "password": "demo", "every": "5s", "max_bytes_per_second": -1}},
 			"sinks": m{"local": m{
-				"sqlite": m{"path": DemoFile, "table": "spots"},
+				"sqlite": m{"path": DemoFile, "table": "spots", "busy": "1s"},
 				"batch":  m{"every": "1s"}}}}},
 		"frames":            demoFrames(place.Dir),
 		"pages":             site.job(),
@@ -104,12 +108,33 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 		return nil, err
 	}
 	p, err := c.planAt(place, orElse(listen, c.Listen), log)
-	if err == nil {
-		p.trouble = t
-		p.Token, p.Public = secret.Text(rand.Text()), true // so that the console can give orders
+	if err != nil {
+		return nil, err
 	}
+	p.tour = &Tour{feed: f, trouble: t, site: site, dir: place.Dir, since: map[string]time.Time{}}
+	p.Public = true
+	p.Token, err = tourToken(place.Dir) // so that the console can give orders
 	return p, err
 }
+
+// tokenFile has the token of the tour: a page that has it goes on behind a crash.
+const tokenFile = "tour.token"
+
+func tourToken(dir string) (secret.Text, error) {
+	file := below(dir, tokenFile)
+	was, err := os.ReadFile(file)
+	if err == nil && len(was) > 20 {
+		return secret.Text(was), nil
+	}
+	token := rand.Text()
+	if err := disk.WriteFile(file, []byte(token), 0o600); err != nil {
+		return "", fmt.Errorf("write the token of the tour: %w", err)
+	}
+	return secret.Text(token), nil
+}
+
+// DemoTour are the switches of the demonstration.
+func DemoTour(p *Plan) *Tour { return p.tour }
 
 // freeAddress is an address on loopback that nobody listens on just now: the one that is wanted, if it is free.
 func freeAddress(want string) string {

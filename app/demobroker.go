@@ -94,9 +94,15 @@ func (t *Trouble) page(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (t *Trouble) turn(w http.ResponseWriter, r *http.Request) {
-	on := r.FormValue("on") == "true"
+	t.set(r.FormValue("name"), r.FormValue("on") == "true")
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// set switches away or lossy.
+func (t *Trouble) set(name string, on bool) {
 	t.mu.Lock()
-	switch r.FormValue("name") {
+	defer t.mu.Unlock()
+	switch name {
 	case "away":
 		t.away = on
 	case "lossy":
@@ -105,8 +111,6 @@ func (t *Trouble) turn(w http.ResponseWriter, r *http.Request) {
 	t.since = time.Now()
 	close(t.changed)
 	t.changed = make(chan struct{})
-	t.mu.Unlock()
-	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
 // state is what is switched on, and what tells of the next switch.

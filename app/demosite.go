@@ -30,6 +30,7 @@ type Site struct {
 	mu    sync.Mutex // guards the below
 	asked map[string]int
 	last  []string // the newest first
+	away  bool     // every connection is reset
 }
 
 // sitePage is what stands at a path. One with to is a redirect.
@@ -116,7 +117,22 @@ func (s *Site) Run(ctx context.Context) error {
 // lastAsked is how many requests the page shows.
 const lastAsked = 12
 
+func (s *Site) setAway(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = on
+}
+
+func (s *Site) isAway() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.away
+}
+
 func (s *Site) serve(w http.ResponseWriter, r *http.Request) {
+	if s.isAway() {
+		panic(http.ErrAbortHandler) // the connection breaks off
+	}
 	s.mu.Lock()
 	s.asked[r.URL.Path]++
 	s.last = append([]string{r.URL.Path}, s.last...)

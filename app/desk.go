@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/visible"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
@@ -30,6 +32,7 @@ type Desk struct {
 	lock  *disk.Lock
 
 	reloading sync.Mutex // held by the one reload that is under way
+	replaying sync.Mutex // held by the one replay of rules that is under way
 
 	mu   sync.Mutex
 	work map[*Work]struct{} // long work under way; guarded by mu
@@ -165,6 +168,7 @@ type Report struct {
 	Pid     int        `json:"pid,omitempty"`
 	Since   time.Time  `json:"since,omitzero"`
 	Version string     `json:"version"`
+	Tour    bool       `json:"tour,omitempty"` // there are outages to switch on
 	Notices []string   `json:"notices,omitempty"`
 	Work    []Progress `json:"work,omitempty"`
 	// Checkpoints are those that are being made, from their first moment on. The jobs go on meanwhile.
@@ -177,7 +181,7 @@ type Report struct {
 
 // Status returns the state of all jobs, or of one.
 func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
-	rep := Report{Place: d.plan.Place, Version: Version, Notices: d.plan.Notices, Work: d.underWay(),
+	rep := Report{Place: d.plan.Place, Version: Version, Tour: d.plan.tour != nil, Notices: d.plan.Notices, Work: d.underWay(),
 		Jobs: []engine.Status{}, Letters: map[string]int64{}, Stayed: map[string][]Stayed{}}
 	names, err := d.only(job)
 	if err != nil {
@@ -241,6 +245,11 @@ func (d *Desk) atRest(ctx context.Context, job string, dead map[string]int64) en
 		}
 		return err
 	})
+	if j, _ := d.plan.job(job); j.work != nil {
+		if c, ok := j.work.(*streamConfig); ok {
+			s.Role = c.role()
+		}
+	}
 	if s.Kind = d.kindOf(job); err != nil {
 		s.Tell(err)
 	} else {
@@ -284,6 +293,17 @@ func (d *Desk) Resume(job string) error {
 		}
 		return err
 	})
+}
+
+// OpenGate opens a gate of a running job on the word of a person, for a reason that the history keeps.
+func (d *Desk) OpenGate(job, gate, reason string) error {
+	switch {
+	case strings.TrimSpace(reason) == "":
+		return fault.New(fault.Invalid, "a reason is missing: the history keeps why the gate was opened")
+	case d.eng == nil:
+		return d.notRunning(job)
+	}
+	return d.eng.OpenGate(job, gate, visible.Line(reason))
 }
 
 func (d *Desk) setPaused(job string, paused bool, running func(*engine.Engine, string) error) error {

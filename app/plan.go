@@ -51,10 +51,11 @@ type Plan struct {
 	ingesters sync.Map // job name -> the *ingester.Source of its last start
 	passes    sync.Map // job name -> where the last scan of one pass is
 	streamers sync.Map // job name -> the *streamer.Job of its last start
+	serves    sync.Map // job name -> the *serve.Job of its last start
 	endings   sync.Map // job name -> the ending of its work
 	brokers   brokers
 
-	trouble *Trouble // at the brokers of the tour; nil else
+	tour *Tour // nil for none
 
 	// Ask puts a question to the engine of another data directory; nil if nobody can.
 	Ask func(ctx context.Context, dir, path string, answer any) error
@@ -117,8 +118,12 @@ func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
 		}
 		specs = append(specs, s)
 	}
-	return engine.New(engine.Options{Dir: p.Place.Dir, Log: p.Log, Fatal: fatal,
-		Room: engine.RoomLimits{Soft: uint64(p.Disk.Soft), Hard: uint64(p.Disk.Hard)}}, specs)
+	o := engine.Options{Dir: p.Place.Dir, Log: p.Log, Fatal: fatal,
+		Room: engine.RoomLimits{Soft: uint64(p.Disk.Soft), Hard: uint64(p.Disk.Hard)}}
+	if p.tour != nil {
+		o.Full = p.tour.diskIsFull
+	}
+	return engine.New(o, specs)
 }
 
 // spec declares a job to the engine.
@@ -145,16 +150,24 @@ func (p *Plan) job(name string) (Job, bool) {
 	return Job{}, false
 }
 
+// all are the jobs as they stand.
+func (p *Plan) all() []Job {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.Jobs)
+}
+
 // index is the place of a job in Jobs, -1 if it is not there. The caller holds mu.
 func (p *Plan) index(name string) int {
 	return slices.IndexFunc(p.Jobs, func(j Job) bool { return j.Name == name })
 }
 
+const configName = "config.yaml"
+
 // configFile is where the configuration of a job stands that ran last, for who asks while none
 // runs.
 func configFile(dir, job string) string {
-	return filepath.Join(engine.JobDir(dir, job),
-		"config.yaml")
+	return filepath.Join(engine.JobDir(dir, job), configName)
 }
 
 // record writes down the configuration of jobs, without secrets.

@@ -31,7 +31,7 @@ import (
 
 // spec declares the job to the engine.
 func (c *streamConfig) spec(p *Plan, job Job) engine.Spec {
-	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text, Once: c.once,
+	return engine.Spec{Name: job.Name, Kind: job.Kind, Role: c.role(), Config: job.Text, Once: c.once,
 		New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
 			o := opening{dataDir: p.Place.Dir, jobDir: env.Dir, log: env.Log}
 			made, err := c.make(ctx, p, env, o)
@@ -374,6 +374,7 @@ func (c *streamConfig) api(ctx context.Context, p *Plan, env engine.Env, o openi
 	if err != nil {
 		return nil, errors.Join(err, tables.Close())
 	}
+	p.serves.Store(env.Name, job)
 	return job, nil
 }
 

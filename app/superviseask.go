@@ -111,6 +111,45 @@ func (d *Desk) RuleStatus(ctx context.Context, job string) (all []RuleStatus, er
 	return all, d.superviseJSON(ctx, job, &all, "rules")
 }
 
+// RuleReplay is what the rules of a job would have done on what was.
+type RuleReplay struct {
+	Tried
+	// Would are the newest of the decisions, the oldest first; More is how many came before them.
+	Would []Would `json:"would"`
+	More  int64   `json:"more"`
+}
+
+// mostWould is how many decisions of a replay are kept.
+const mostWould = 200
+
+// ReplayRules replays what was since a time through the rules of a job as its file has them: what would have been done, or with all also
+// what would not, and why. Nothing is done. One replay runs at a time; it ends with ctx.
+func (d *Desk) ReplayRules(ctx context.Context, job string, since time.Time, all bool) (out RuleReplay, err error) {
+	file, err := d.RuleFile(job)
+	if err != nil {
+		return out, err
+	}
+	set, err := LoadRules(file)
+	if err != nil {
+		return out, err
+	}
+	if !d.replaying.TryLock() {
+		return out, fault.New(fault.Throttled, "rules are being replayed already; wait for that to end")
+	}
+	defer d.replaying.Unlock()
+	out.Would = []Would{}
+	out.Tried, err = Try(ctx, set, Past{Since: since}, func(w Would) error {
+		if !all && !w.Acts() {
+			return nil
+		}
+		if out.Would = append(out.Would, w); len(out.Would) > mostWould {
+			out.Would, out.More = slices.Delete(out.Would, 0, 1), out.More+1
+		}
+		return nil
+	})
+	return out, err
+}
+
 // Silences returns those that hold.
 func (d *Desk) Silences(ctx context.Context, job string) (all []Silence, err error) {
 	return all, d.superviseJSON(ctx, job, &all, "silences")

@@ -36,6 +36,11 @@ type Would struct {
 	Seen    string    `json:"seen"`
 }
 
+// Acts reports whether something would have been done, or would have been but for the mode of its rule or what may be done.
+func (w Would) Acts() bool {
+	return w.Outcome == "acted" || w.Outcome == "shadow" || w.Outcome == "refused"
+}
+
 // Tried is how rules fared on what was.
 type Tried struct {
 	From  time.Time              `json:"from,omitzero"`

@@ -25,6 +25,16 @@ func crawlRoutes(d *app.Desk) map[string]work {
 			}
 			return d.CrawlReport(ctx, c.job(), c.PathValue("report"), c.FormValue("after"), int(min(max, maxReportRows)))
 		},
+		"POST /api/v1/crawls": func(ctx context.Context, c *call) (any, error) {
+			var o app.NewCrawl
+			if err := c.body(&o); err != nil {
+				return nil, err
+			}
+			if err := absolute(o.Files); err != nil {
+				return nil, err
+			}
+			return d.BeginCrawl(ctx, o, c.tell)
+		},
 		"POST /api/v1/jobs/{job}/crawl/{order}": func(ctx context.Context, c *call) (any, error) {
 			o, err := c.crawlOrder()
 			if err != nil {
@@ -40,10 +50,14 @@ func (c *call) crawlOrder() (o app.CrawlOrder, err error) {
 	if err := c.body(&o); err != nil {
 		return o, err
 	}
-	for _, p := range o.Files {
+	return o, absolute(o.Files)
+}
+
+func absolute(paths []string) error {
+	for _, p := range paths {
 		if !filepath.IsAbs(p) {
-			return o, fault.New(fault.Invalid, "want absolute paths, got %q", p)
+			return fault.New(fault.Invalid, "want absolute paths, got %q", p)
 		}
 	}
-	return o, nil
+	return nil
 }

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"holdfast/app"
 	"holdfast/base/rowfile"
 	"holdfast/connector/wsprnet/simulator"
@@ -241,6 +243,21 @@ func runPlan(t *testing.T, p *app.Plan) *app.Desk {
 	return app.NewDesk(p, eng)
 }
 
+// beside runs what goes on beside an engine until the test ends.
+func beside(t *testing.T, all ...func(context.Context) error) {
+	ctx, stop := context.WithCancel(context.Background())
+	var g errgroup.Group
+	for _, f := range all {
+		g.Go(func() error { return f(ctx) })
+	}
+	t.Cleanup(func() {
+		stop()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
@@ -266,6 +283,7 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 	tried := fileAnswers(t, doc)
 	maps.Copy(tried, crawlAnswers(t, doc))
 	maps.Copy(tried, superviseAnswers(t, doc))
+	maps.Copy(tried, tourAnswers(t, doc))
 	for _, c := range []struct {
 		pattern, path string
 		body          any
@@ -334,6 +352,8 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /metrics", "", nil, 200},
 		{"GET /healthz", "", nil, 200},
 		{"GET /readyz", "", nil, 200},
+		{"POST /api/v1/jobs/{job}/checkpoints/{name}/restore", "one", Order{Dir: filepath.Join(t.TempDir(), "other")}, 200},
+		{"POST /api/v1/jobs/{job}/checkpoints/{name}/restore", "one", Order{Dir: "relative"}, 400},
 		{"POST /api/v1/jobs/{job}/checkpoints/{name}/restore", "one", nil, 200},
 		{"POST /api/v1/jobs/{job}/checkpoints/{name}/remove", "one", nil, 200},
 		{"POST /api/v1/jobs/{job}/checkpoints/{name}/remove", "one", nil, 404},

@@ -15,7 +15,7 @@ import (
 func routes(d *app.Desk) map[string]work {
 	all := map[string]work{}
 	for _, room := range []map[string]work{jobRoutes(d), spoolRoutes(d), deadRoutes(d), fileRoutes(d),
-		checkpointRoutes(d), watchRoutes(d), crawlRoutes(d), superviseRoutes(d)} {
+		checkpointRoutes(d), watchRoutes(d), crawlRoutes(d), superviseRoutes(d), tourRoutes(d)} {
 		maps.Copy(all, room)
 	}
 	return all
@@ -72,6 +72,14 @@ func jobRoutes(d *app.Desk) map[string]work {
 		"POST /api/v1/jobs/{job}/resume": func(_ context.Context, c *call) (any, error) {
 			return done(d.Resume(c.job()))
 		},
+		"POST /api/v1/jobs/{job}/gates/{gate}/open": func(_ context.Context, c *call) (any, error) {
+			o, err := c.order()
+			if err != nil {
+				return nil, err
+			}
+			return done(d.OpenGate(c.job(), c.PathValue("gate"), o.Reason))
+		},
+		"GET /api/v1/jobs/{job}/reports": func(_ context.Context, c *call) (any, error) { return reports(d, c) },
 		"POST /api/v1/jobs/{job}/backfill": func(ctx context.Context, c *call) (any, error) {
 			return said(d.Command(ctx, c.job(), "backfill"))
 		},
@@ -176,6 +184,13 @@ func checkpointRoutes(d *app.Desk) map[string]work {
 			return d.VerifyCheckpoint(ctx, c.job(), c.PathValue("name"), c.tell)
 		},
 		"POST /api/v1/jobs/{job}/checkpoints/{name}/restore": func(ctx context.Context, c *call) (any, error) {
+			o, err := c.order()
+			if err != nil {
+				return nil, err
+			}
+			if o.Dir != "" {
+				return d.RestoreInto(ctx, c.job(), c.PathValue("name"), o.Dir, c.tell)
+			}
 			return d.RestoreCheckpoint(ctx, c.job(), c.PathValue("name"), c.tell)
 		},
 		"POST /api/v1/jobs/{job}/checkpoints/{name}/export": func(ctx context.Context, c *call) (any, error) {
@@ -189,6 +204,16 @@ func checkpointRoutes(d *app.Desk) map[string]work {
 			return done(d.RemoveCheckpoint(c.job(), c.PathValue("name")))
 		},
 	}
+}
+
+// reports answers as the API of the stream does.
+func reports(d *app.Desk, c *call) (any, error) {
+	h, err := d.Reports(c.job())
+	if err == nil {
+		c.told = true
+		h.ServeHTTP(c.w, c.Request)
+	}
+	return nil, err
 }
 
 // Order is what comes with a POST.

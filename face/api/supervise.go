@@ -42,6 +42,16 @@ func superviseRoutes(d *app.Desk) map[string]work {
 			all, err := d.ExplainLine(ctx, c.job(), c.FormValue("source"), c.FormValue("line"))
 			return map[string]any{"rules": all}, err
 		},
+		"GET /api/v1/jobs/{job}/supervise/replay": func(ctx context.Context, c *call) (any, error) {
+			since, err := c.time("since")
+			if err != nil {
+				return nil, err
+			}
+			if since.IsZero() {
+				since = time.Now().Add(-24 * time.Hour)
+			}
+			return d.ReplayRules(ctx, c.job(), since, c.flag("all"))
+		},
 		"POST /api/v1/jobs/{job}/supervise/{order}": func(ctx context.Context, c *call) (any, error) {
 			var o SuperviseOrder
 			if err := c.body(&o); err != nil {

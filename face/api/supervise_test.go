@@ -89,6 +89,8 @@ func superviseAnswers(t *testing.T, doc document) map[string]bool {
 		{"GET " + base + "actions/{id}", "actions/nosuch", nil, 404},
 		{"GET " + base + "explain", "explain?line=" + url.QueryEscape("disk $(reboot) is full"), nil, 200},
 		{"GET " + base + "explain", "explain?line=x&source=file+/nosuch", nil, 404},
+		{"GET " + base + "replay", "replay?since=1h&all=true", nil, 200},
+		{"GET " + base + "replay", "replay?since=never", nil, 400},
 		{order, "nosuch", o{}, 404},
 		{order, "reload", o{}, 200},
 		{order, "silence", o{"rule": "full", "until": "2100-01-01T00:00:00Z", "reason": "we know"}, 200},

@@ -175,14 +175,29 @@ func (f *face) checkpointVerify() *cobra.Command {
 }
 
 func (f *face) checkpointRestore() *cobra.Command {
-	return f.named("restore", "Take a job back to a checkpoint; what is there now is kept",
+	var into string
+	c := f.named("restore", "Take a job back to a checkpoint; what is there now is kept",
 		func(ctx context.Context, a asked, job, name string) error {
 			var out app.Restored
-			err := f.long(ctx, a, path(job, "checkpoints", name, "restore"), nil, &out)
-			return f.tell(err, out,
-				fmt.Sprintf("job %s is as it was %s (checkpoint %s); the store that was "+
-					"there is kept in %s", job, ago(out.Created, time.Now()), name, out.Quarantine))
+			var o api.Order
+			if into != "" {
+				dir, err := filepath.Abs(into)
+				if err != nil {
+					return err
+				}
+				o.Dir = dir
+			}
+			err := f.long(ctx, a, path(job, "checkpoints", name, "restore"), o, &out)
+			text := fmt.Sprintf("job %s is as it was %s (checkpoint %s); the store that was there is kept in %s", job,
+				ago(out.Created, time.Now()), name, out.Quarantine)
+			if out.Into != "" {
+				text = fmt.Sprintf("job %s is in %s as it was %s (checkpoint %s); here nothing changed", job, out.Into,
+					ago(out.Created, time.Now()), name)
+			}
+			return f.tell(err, out, text)
 		})
+	c.Flags().StringVar(&into, "into", "", "another data directory, in the place of going back")
+	return c
 }
 
 func (f *face) checkpointRemove() *cobra.Command {

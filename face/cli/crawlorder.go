@@ -50,7 +50,7 @@ func (f *face) crawlOrders() []*cobra.Command {
 		f.crawlBudget(), f.crawlSet(),
 		f.crawlOrder("drain JOB", "Queue no new URL any more; end when the queues are empty", 0, 0, nothing),
 		f.crawlOrder("terminate JOB", "End a crawl; what is queued stays", 0, 0, nothing),
-		f.crawlRecover(), f.crawlLost(), f.crawlIndex()}
+		f.crawlRecover(), f.crawlLost(), f.crawlIndex(), f.crawlBegin()}
 }
 
 func (f *face) crawlAdd() *cobra.Command {
@@ -142,6 +142,48 @@ func (f *face) crawlRecover() *cobra.Command {
 			return nil
 		})
 	c.Flags().BoolVar(&retry, "retry-failed", false, "fetch URLs that failed there")
+	return c
+}
+
+// crawlBegin begins another crawl.
+func (f *face) crawlBegin() *cobra.Command {
+	var o app.NewCrawl
+	c := f.asking(&cobra.Command{
+		Use:   "begin NAME --like JOB",
+		Short: "Begin another crawl with what a checkpoint or journals tell",
+		Long: "Begin another crawl of the configuration of JOB, with what a checkpoint of it or\n" +
+			"recover journals tell. Its WARC files and logs are its own. Where holdfast runs\n" +
+			"a configuration it starts at once; the lines that keep it are printed.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Name = args[0]
+			for i, name := range o.Files {
+				p, err := filepath.Abs(name)
+				if err != nil {
+					return err
+				}
+				o.Files[i] = p
+			}
+			return f.withJob(cmd.Context(), o.Like, func(a asked, job string) error {
+				var out app.BegunCrawl
+				o.Like = job
+				err := f.long(cmd.Context(), a, "/api/v1/crawls", o, &out)
+				text := out.Text + "; it is not started"
+				if out.Runs {
+					text = out.Text + "; it runs"
+				}
+				if err := f.tell(err, out, text+". Below jobs: of a configuration it is:"); err != nil || f.json {
+					return err
+				}
+				_, err = fmt.Fprint(f.out, out.Config)
+				return err
+			})
+		},
+	})
+	c.Flags().StringVar(&o.Like, "like", "", "the crawl whose configuration it takes")
+	c.Flags().StringVar(&o.Checkpoint, "checkpoint", "", "a checkpoint of that crawl to begin with")
+	c.Flags().StringArrayVar(&o.Files, "journal", nil, "a recover journal to begin with; may be repeated")
+	c.Flags().BoolVar(&o.RetryFailed, "retry-failed", false, "fetch URLs that failed there")
 	return c
 }
 

@@ -25,6 +25,27 @@ func (f *face) backfillCommand() *cobra.Command {
 		"job %s: ")
 }
 
+func (f *face) gateCommand() *cobra.Command {
+	c := &cobra.Command{Use: "gate", Short: "Open a gate that should not be closed"}
+	var reason string
+	open := f.asking(&cobra.Command{
+		Use:   "open JOB GATE --reason TEXT",
+		Short: "Open a closed gate by hand; what work meets closes it again",
+		Long: "Open a closed gate by hand, at once: also where the other side asked for time.\n" +
+			"`holdfast resume JOB` tries first, and is what you want in most cases.",
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.withJob(cmd.Context(), args[0], func(a asked, job string) error {
+				answer, err := a.post(cmd.Context(), path(job, "gates", args[1], "open"), api.Order{Reason: reason})
+				return f.tell(err, answer, fmt.Sprintf("the gate of %s is open", args[1]))
+			})
+		},
+	})
+	open.Flags().StringVar(&reason, "reason", "", "why, for the history (needed)")
+	c.AddCommand(open)
+	return c
+}
+
 func (f *face) reloadCommand() *cobra.Command {
 	return f.asking(&cobra.Command{
 		Use:   "reload",

@@ -3,9 +3,13 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -160,9 +164,16 @@ func (f *face) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "A tour of all five jobs, with outages to provoke",
-		Args:  cobra.NoArgs,
+		Long: "A tour of all five jobs, with outages to provoke in its console. It needs\n" +
+			"nothing but this machine. Without --data-dir it lives in a directory of its\n" +
+			"own, which is removed when it ends. Killed, it goes on when started again.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.withLog(lf, false, func(log *slog.Logger) error {
+				dir, end, err := app.TourDir(f.dataDir)
+				if err != nil {
+					return err
+				}
 				sim, err := app.OpenFeed(feed, spots)
 				if err != nil {
 					return err
@@ -173,19 +184,26 @@ func (f *face) demoCommand() *cobra.Command {
 					return err
 				}
 				defer trouble.Close()
-				site, err := app.OpenSite(f.dataDir, delay)
+				site, err := app.OpenSite(dir, delay)
 				if err != nil {
 					return err
 				}
 				defer site.Close()
-				plan, err := app.Demo(sim, trouble, site, f.dataDir, listen, log)
+				plan, err := app.Demo(sim, trouble, site, dir, listen, log)
 				if err != nil {
 					return err
 				}
 				p := &process{plan: plan, log: log, anyPort: listen == "",
 					beside: []func(context.Context) error{sim.Run, trouble.Run, app.DemoCamera(plan).Run, site.Run}}
-				p.ready = func(_ *app.Desk, url string) { f.demoReady(plan, sim.URL(), trouble.URL(), site, url) }
-				return p.run(cmd.Context())
+				tour := app.DemoTour(plan)
+				p.ready = func(_ *app.Desk, url string) {
+					tour.Crash = func() error { return again(strings.TrimPrefix(url, "http://")) }
+					f.demoReady(plan, sim.URL(), trouble.URL(), site, url)
+				}
+				if err := errors.Join(p.run(cmd.Context()), tour.Close()); err != nil {
+					return err // what is there may be another tour's, or is needed to go on
+				}
+				return end()
 			})
 		},
 	}
@@ -197,7 +215,23 @@ func (f *face) demoCommand() *cobra.Command {
 		"serve the spots of this JSON file in the place of made-up ones")
 	c.Flags().DurationVar(&delay, "crawl-delay", 700*time.Millisecond, "time between two requests of the crawl")
 	f.processFlags(c, &lf)
+	c.Flags().Lookup("data-dir").Usage = "data directory, which stays (default: $" + app.DataDirVariable + ", else one\n" +
+		"of its own, which is removed at the end)"
 	return c
+}
+
+// again puts another process of the same command in the place of this one: for who is asked, as kill -9 and a start. The console is where
+// it was. It returns only if that can't be.
+func again(listen string) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	args := slices.Clone(os.Args)
+	if n := len(args); n > 2 && args[n-2] == "--listen" {
+		args = args[:n-2]
+	}
+	return syscall.Exec(exe, append(args, "--listen", listen), os.Environ())
 }
 
 func (f *face) demoReady(plan *app.Plan, feed, broker string, site *app.Site, url string) {
@@ -206,7 +240,7 @@ made-up weather over a broker, an hour of it every 10 s, with reports by state,
 brings the frames of a camera, one every 5 s, into an archive, crawls a small
 site into WARC files, and watches over all that by rules.
 
-  the console                                   %s/#token=%s
+  the console, with outages to switch on        %s/#token=%s
   the feed, with outages to switch on and off   %s
   the broker, likewise                          %s
   the reports                                   %s/avg?state=Ohio&hour=0

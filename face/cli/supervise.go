@@ -201,7 +201,7 @@ func (f *face) rulesReplay() *cobra.Command {
 				return err
 			}
 			tried, err := app.Try(cmd.Context(), set, p, func(w app.Would) error {
-				if !all && w.Outcome != "acted" && w.Outcome != "shadow" && w.Outcome != "refused" {
+				if !all && !w.Acts() {
 					return nil
 				}
 				if f.json {

@@ -1,0 +1,247 @@
+package app
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"holdfast/base/fault"
+)
+
+// Tour is what a person can do in the demonstration: outages to switch on, each with what to look at. All of them are real for the jobs:
+// nothing in these knows of it.
+type Tour struct {
+	feed    *Feed
+	trouble *Trouble
+	site    *Site
+	dir     string // the data directory
+
+	// Crash ends this process as kill -9 does, and begins it anew. It returns only if it can't. It is set before the tour begins.
+	Crash func() error
+
+	mu    sync.Mutex // guards what is below
+	since map[string]time.Time
+	locks []func() error // end the locks on databases
+	full  bool           // the disk
+}
+
+// TourSwitch is one outage that can be switched.
+type TourSwitch struct {
+	Name  string    `json:"name"`
+	Title string    `json:"title"`
+	Text  string    `json:"text"` // what happens
+	Look  string    `json:"look"` // what to look at, and what follows when it ends
+	Jobs  []string  `json:"jobs"` // that notice
+	On    bool      `json:"on"`
+	Since time.Time `json:"since,omitzero"`
+	// Moment: it is over by itself.
+	Moment bool `json:"moment,omitempty"`
+}
+
+// The switches, in the order in which they are shown.
+const (
+	feedAway     = "feed"
+	databaseAway = "database"
+	brokerAway   = "broker"
+	brokerLossy  = "lossy"
+	siteAway     = "site"
+	archiveAway  = "archive"
+	diskFull     = "disk"
+	crash        = "crash"
+)
+
+var tourSwitches = []TourSwitch{
+	{Name: feedAway, Title: "The feed is gone", Jobs: []string{"spots"},
+		Text: "Every connection to the feed of spots is reset.",
+		Look: "The gate of the source closes within a second, with the cause in words; nothing is lost. Switch it off: what came " +
+			"meanwhile is fetched, and no gap stays open."},
+	{Name: databaseAway, Title: "The databases are locked", Jobs: []string{"spots", "weather-ingester", "weather-processor"},
+		Text: "Another program holds the databases of spots and of the weather, and no row can be written.",
+		Look: "Rows wait in the spool, and are counted: read = delivered + waiting. Behind the outage they are delivered within a second " +
+			"or two, each once."},
+	{Name: brokerAway, Title: "The broker is away", Jobs: []string{"weather-streamer", "weather-ingester", "weather-processor"},
+		Text: "Streamer, ingester and processor of the weather hear nothing of each other.",
+		Look: "Windows wait in the streamer. When the broker is back every window is completed, and its report computed."},
+	{Name: brokerLossy, Title: "The broker loses a third", Jobs: []string{"weather-ingester"},
+		Text: "Every third message vanishes, whatever it is.",
+		Look: "Windows miss batches for a moment, by number; they are asked for again until each is whole."},
+	{Name: siteAway, Title: "The remote host is away", Jobs: []string{"pages"},
+		Text: "The web site resets every connection.",
+		Look: "The crawl asks again later, and fails no URL for it. One that has fetched everything does not notice: begin a new one on " +
+			"its page."},
+	{Name: archiveAway, Title: "The archive is unmounted", Jobs: []string{"frames"},
+		Text: "The directory that frames are brought to is not there.",
+		Look: "Frames wait, and no attempt is spent. When it is back each comes once, verified, with every step of its way."},
+	{Name: diskFull, Title: "The disk is full", Jobs: []string{"spots", "frames"},
+		Text: "Holdfast is told that there is next to no room.",
+		Look: "Sources that can wait are paused before anything can break; what is kept is still delivered. With room all goes on by itself."},
+	{Name: crash, Title: "Holdfast crashes", Jobs: []string{}, Moment: true,
+		Text: "The process ends as by kill -9, in the middle of whatever it does, and is started again.",
+		Look: "This page says that it has lost the connection, and finds it again. Every job goes on where it was: the balance holds, and " +
+			"nothing is delivered twice."},
+}
+
+// Switches are the outages as they are switched.
+func (t *Tour) Switches() []TourSwitch {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := slices.Clone(tourSwitches)
+	for i, s := range all {
+		all[i].Since, all[i].On = t.since[s.Name], !t.since[s.Name].IsZero()
+	}
+	return all
+}
+
+// Switch begins an outage, or ends it.
+func (t *Tour) Switch(ctx context.Context, name string, on bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.ContainsFunc(tourSwitches, func(s TourSwitch) bool { return s.Name == name }) {
+		return fault.New(fault.NotFound, "the tour has no switch %.40q", name)
+	}
+	if on == !t.since[name].IsZero() {
+		return nil
+	}
+	if err := t.turn(ctx, name, on); err != nil {
+		return fmt.Errorf("switch %s: %w", name, err)
+	}
+	if delete(t.since, name); on && name != crash {
+		t.since[name] = time.Now().UTC()
+	}
+	return nil
+}
+
+// turn does it; the caller holds mu.
+func (t *Tour) turn(ctx context.Context, name string, on bool) error {
+	switch name {
+	case feedAway:
+		return t.feed.sim.Switch("reset", on)
+	case databaseAway:
+		return t.lock(ctx, on)
+	case brokerAway:
+		t.trouble.set("away", on)
+	case brokerLossy:
+		t.trouble.set("lossy", on)
+	case siteAway:
+		t.site.setAway(on)
+	case archiveAway:
+		return t.unmount(on)
+	case diskFull:
+		t.full = on
+	case crash:
+		if t.Crash == nil {
+			return fault.New(fault.Conflict, "this process can't be started again")
+		}
+		time.AfterFunc(crashAfter, func() { _ = t.Crash() }) // the answer goes out before
+	}
+	return nil
+}
+
+// crashAfter is the time between an order to crash and the crash.
+const crashAfter = 100 * time.Millisecond
+
+// diskIsFull is what the engine is told of its disk.
+func (t *Tour) diskIsFull() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.full
+}
+
+// lock holds the databases as another program could, or lets them go.
+func (t *Tour) lock(ctx context.Context, on bool) (err error) {
+	if !on {
+		return t.unlock()
+	}
+	for _, name := range []string{DemoFile, WeatherFile} {
+		end, err := lockDatabase(ctx, below(t.dir, name))
+		if err != nil {
+			return errors.Join(err, t.unlock())
+		}
+		t.locks = append(t.locks, end)
+	}
+	return nil
+}
+
+func (t *Tour) unlock() (err error) {
+	for _, end := range t.locks {
+		err = errors.Join(err, end())
+	}
+	t.locks = nil
+	return err
+}
+
+// lockDatabase begins a transaction that writes.
+func lockDatabase(ctx context.Context, path string) (end func() error, err error) {
+	db, err := sql.Open("sqlite", "file:"+path+"?mode=rw&_pragma=busy_timeout(3000)")
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(ctx)
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "begin immediate")
+	}
+	if err != nil {
+		return nil, errors.Join(fault.New(fault.Transient, "lock %s: %w", path, err), db.Close())
+	}
+	return func() error { return errors.Join(conn.Close(), db.Close()) }, nil // which rolls it back
+}
+
+// unmount takes the archive away, or brings it back.
+func (t *Tour) unmount(on bool) error {
+	here, away := below(t.dir, demoArchiveDir), below(t.dir, demoArchiveDir+awaySuffix)
+	if on {
+		return os.Rename(here, away)
+	}
+	return remount(here, away)
+}
+
+const awaySuffix = ".unmounted"
+
+// remount brings back what was taken away, in this life or in one that a crash ended.
+func remount(here, away string) error {
+	err := os.Rename(away, here)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Close ends every outage.
+func (t *Tour) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return errors.Join(t.unlock(), t.unmount(false))
+}
+
+// tourDir is where a tour lives whose data directory nobody named. It is removed when the tour ends well.
+func tourDir() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("holdfast-tour-%d", os.Geteuid()))
+}
+
+// TourDir is the data directory of a tour: the one that was named, else one of its own, which end removes. A tour that was killed left it
+// there, and goes on in it.
+func TourDir(named string) (dir string, end func() error, err error) {
+	if named != "" || os.Getenv(DataDirVariable) != "" {
+		return named, func() error { return nil }, nil
+	}
+	dir = tourDir()
+	if err := private(dir); err != nil {
+		return "", nil, usage("give the tour a directory with --data-dir", "make the directory of the tour: %w", err)
+	}
+	return dir, func() error { return os.RemoveAll(dir) }, nil
+}
+
+// Tour is that of the demonstration; another process has none.
+func (d *Desk) Tour() (*Tour, error) {
+	if d.plan.tour == nil {
+		return nil, fault.WithHint(fault.New(fault.NotFound, "this is no tour"), "`holdfast demo` is one")
+	}
+	return d.plan.tour, nil
+}
