@@ -3,16 +3,16 @@ import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-export const { CHROMIUM, MODULES, CONSOLE, WORLD, TOKEN, READ_TOKEN, HOSTILE } = process.env
+export const { CHROMIUM, MODULES, CONSOLE, WORLD, TOKEN, READ_TOKEN, HOSTILE, DIR } = process.env
 const require = createRequire(join(MODULES, 'x.js'))
 const { chromium } = require('playwright-core')
 const axe = readFileSync(join(MODULES, 'axe-core', 'axe.min.js'), 'utf8')
 
 const patience = 15000
-const host = new URL(CONSOLE).host
 export const world = async (what) => {
   const r = await fetch(WORLD + '/' + what)
   if (!r.ok) throw new Error(what + ': ' + r.status)
+  return r.text()
 }
 export const check = (good, what) => {
   if (!good) throw new Error(what)
@@ -20,6 +20,7 @@ export const check = (good, what) => {
 
 let failures = 0
 export async function step(name, f) {
+  if (!name.includes(process.env.STEP ?? '')) return // STEP='a rule' go test ... does one alone
   const began = performance.now()
   try {
     await f()
@@ -36,10 +37,11 @@ export const foreign = [] // requests to another host
 export const complaints = [] // of pages: errors, and what the policy forbade
 
 // open opens a page of its own, as nobody who was here before.
-export async function open(path, options = {}) {
+export async function open(path, options = {}, at = CONSOLE) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', ...options })
   context.setDefaultTimeout(patience)
   const page = await context.newPage()
+  const host = new URL(at).host
   page.on('request', (r) => {
     if (new URL(r.url()).host !== host) foreign.push(r.url())
   })
@@ -52,7 +54,7 @@ export async function open(path, options = {}) {
     complaints.push('a dialog: ' + d.message())
     void d.dismiss()
   })
-  await page.goto(CONSOLE + path)
+  await page.goto(at + path)
   return page
 }
 
@@ -89,6 +91,31 @@ export const harmless = async (page, what) => {
   const bad = await page.evaluate(() => window.pwned !== undefined || document.querySelector('img, script:not([src]), iframe') !== null)
   check(!bad, `${what}: something from outside became markup`)
 }
+
+// ordered gives an order: it opens the dialog of a button, fills in what is asked for, and says yes.
+export async function ordered(page, button, within = page, fill = {}) {
+  await within.getByRole('button', { name: button, exact: true }).first().click()
+  const dialog = page.locator('dialog[open]')
+  await dialog.waitFor()
+  check((await dialog.locator('.will').innerText()).length > 40, `${button} does not say what will happen`)
+  for (const [label, value] of Object.entries(fill)) {
+    const field = dialog.getByLabel(label)
+    if ((await field.evaluate((e) => e.tagName)) === 'SELECT') await field.selectOption(value)
+    else await field.fill(value)
+  }
+  await dialog.locator('.buttons').getByRole('button', { name: button, exact: true }).click()
+  return dialog
+}
+
+// told waits for what an order answers, and closes its dialog.
+export async function told(page, words) {
+  const dialog = page.locator('dialog[open]')
+  await dialog.getByText(words).waitFor()
+  await dialog.getByRole('button', { name: 'Close' }).click()
+  await dialog.waitFor({ state: 'detached' })
+}
+
+export const part = (page, id) => page.locator('.part', { has: page.locator('#' + id) })
 
 export const text = (page, selector) => page.locator(selector).first().innerText()
 export const gate = (page, job, place, state) => page.waitForSelector(`[data-job="${job}"] [data-place="${place}"] [data-gate="${state}"]`)

@@ -1,6 +1,6 @@
 // What a person does with the console.
 import {
-  CONSOLE, HOSTILE, READ_TOKEN, accessible, check, complaints, end, fits, foreign, gate, harmless, open, signedIn, step, text, world,
+  CONSOLE, DIR, HOSTILE, READ_TOKEN, accessible, check, complaints, end, fits, foreign, gate, harmless, open, ordered, part, signedIn, step, text, told, world,
 } from './browser.mjs'
 
 await step('signing in', async () => {
@@ -108,6 +108,8 @@ await step('an outage is shown, and so is its end', async () => {
 await step('a lost connection is shown, and heals by itself', async () => {
   const page = await signedIn()
   await page.evaluate(() => { window.same = true })
+  await world('slow')
+  await page.waitForFunction(() => /[2-9] queued/.test(document.querySelector('[data-job="watch"] [data-place="actions"]')?.textContent ?? ''))
   await world('kill')
   await page.waitForSelector('.banner')
   await page.waitForSelector('[data-link="lost"]')
@@ -159,19 +161,144 @@ await step('who may only look is told how it is done elsewhere', async () => {
   await page.context().close()
 })
 
-await step('a dead letter shows its content, and is discarded with a reason', async () => {
+const letters = (page, n) => page.waitForFunction((n) => document.querySelector('#dead').textContent === 'Dead letters: ' + n, n)
+
+await step('an item that is no row is edited: it becomes one, for every sink', async () => {
   const page = await signedIn('#/jobs/hostile')
-  await page.locator('.letters summary').first().click()
+  await letters(page, 2)
+  const box = page.locator('.letters > li', { hasNotText: 'picky' })
+  await box.locator('summary').click()
   await page.waitForFunction((hostile) => document.querySelector('.letters pre')?.textContent.includes(hostile), HOSTILE)
   await harmless(page, 'a dead letter')
   await accessible(page, 'a dead letter')
+  const dialog = await ordered(page, 'Edit and retry', box, { 'The row': 'no JSON' })
+  await dialog.locator('[role=alert]').waitFor()
+  await dialog.getByLabel('The row').fill(JSON.stringify({ id: 'mended ' + HOSTILE, level: 2 }))
+  await accessible(page, 'the editor of a row')
+  await dialog.locator('.buttons').getByRole('button', { name: 'Edit and retry' }).click()
+  await letters(page, 1)
+  await part(page, 'history').getByText('dead.edited').waitFor()
+  await harmless(page, 'an edited row in the history')
+  await page.context().close()
+})
+
+await step('a row that a sink refused is tried again, and edited: it is delivered once', async () => {
+  const page = await signedIn('#/jobs/hostile')
+  await letters(page, 1)
+  const box = page.locator('.letters > li', { hasText: 'picky' })
+  await box.locator('summary').click()
+  await box.locator('pre').getByText('unlucky').waitFor()
+  await ordered(page, 'Retry', box) // it is refused once more
+  const again = page.locator('.letters > li', { hasText: 'picky' })
+  await page.waitForTimeout(300)
+  await letters(page, 1)
+  if (!(await again.locator('details').evaluate((d) => d.open))) await again.locator('summary').click()
+  await again.locator('pre').getByText('unlucky').waitFor()
+  await ordered(page, 'Edit and retry', again, { level: '12' })
+  await letters(page, 0)
+  for (let i = 0; i < 50 && !(await world('picked')).includes(':12'); i++) await page.waitForTimeout(100)
+  const got = (await world('picked')).split('unlucky').length - 1
+  check(got === 1, `the edited row came ${got} times`)
+  await page.context().close()
+})
+
+await step('a dead letter is discarded with a reason', async () => {
+  await world('spoil')
+  const page = await signedIn('#/jobs/hostile')
+  await letters(page, 1)
+  await page.locator('.letters summary').first().click()
   await page.getByRole('button', { name: 'Discard' }).click()
   const dialog = page.locator('dialog[open]')
   const sure = dialog.getByRole('button', { name: 'Discard' })
   check(await sure.isDisabled(), 'it can be discarded without a reason')
   await dialog.getByRole('textbox').fill('seen in a test')
   await sure.click()
-  await page.waitForFunction(() => document.querySelector('#dead').textContent === 'Dead letters: 0')
+  await letters(page, 0)
+  await page.context().close()
+})
+
+await step('a gate is opened by hand, where the other side asked for an hour', async () => {
+  await world('shop/busy')
+  await world('publish')
+  const page = await signedIn('#/jobs/spots')
+  await page.locator('.reason').getByText('shop').waitFor()
+  await world('shop/free')
+  const dialog = await ordered(page, 'Open by hand', page.locator('.reason'), { Reason: 'they said that it is up ' + HOSTILE })
+  await dialog.waitFor({ state: 'detached' })
+  await page.waitForSelector('[data-place="shop"] [data-gate="open"]')
+  const history = part(page, 'history')
+  await history.getByText('gate.forced').first().waitFor()
+  check((await history.innerText()).includes('they said that it is up ' + HOSTILE), 'the history does not say why')
+  await harmless(page, 'a reason that is markup')
+  await page.context().close()
+})
+
+await step('rows are delivered again, which changes nothing', async () => {
+  const page = await signedIn('#/jobs/hostile')
+  await ordered(page, 'Replay', page, { Sink: 'local' })
+  await told(page, /rows in [0-9]+ blocks are delivered again/)
+  await page.context().close()
+})
+
+await step('a checkpoint is verified, restored into another place, and gone back to', async () => {
+  const page = await signedIn('#/jobs/serve')
+  const made = part(page, 'checkpoints')
+  await made.getByText('by-hand', { exact: true }).waitFor()
+  await made.getByText('not verified since').waitFor()
+  await ordered(page, 'Verify', made)
+  await told(page, 'Everything is whole.')
+  await made.getByText('found whole').waitFor()
+  await ordered(page, 'Restore into…', made, { 'Data directory': DIR + '/elsewhere' })
+  await told(page, 'Here nothing changed')
+  const dialog = await ordered(page, 'Restore into…', made, { 'Data directory': DIR + '/elsewhere' })
+  await dialog.locator('[role=alert]').waitFor() // it is there already
+  await page.keyboard.press('Escape')
+  await ordered(page, 'Restore', made)
+  await dialog.waitFor({ state: 'detached' })
+  await page.waitForSelector('.tag:has-text("running")')
+  await page.context().close()
+})
+
+await step('a crawl shows its hosts, why a URL is where it is, and begins others', async () => {
+  const page = await signedIn('#/jobs/pages')
+  await part(page, 'hosts').getByText('127.0.0.1').first().waitFor()
+  await part(page, 'answers').getByText('404').first().waitFor()
+  await page.locator('#whyurl').fill(new URL(await world('site')).origin + '/two')
+  await page.keyboard.press('Enter')
+  await part(page, 'why').getByText('wanted').first().waitFor()
+  await ordered(page, 'Checkpoint', page, { 'Name (empty: the time)': 'half-way' })
+  const fresh = part(page, 'newcrawl')
+  await fresh.getByRole('button', { name: 'From a checkpoint' }).waitFor()
+  await ordered(page, 'From a checkpoint', fresh, { 'Name of the new crawl': 'again', Checkpoint: 'half-way' })
+  await told(page, /it runs/)
+  await ordered(page, 'From a recover journal', fresh, { 'Name of the new crawl': 'told', Journals: DIR + '/data/logs/pages/frontier.recover.gz.half-way' })
+  await told(page, /the journals told/)
+  await accessible(page, 'a crawl')
+  await harmless(page, 'a crawl')
+  for (const job of ['again', 'told']) {
+    await seen(page, job)
+    await page.waitForSelector('.tag:has-text("running")')
+    await page.waitForFunction(() => parseInt(document.querySelector('.figure').textContent, 10) > 2)
+  }
+  await page.context().close()
+})
+
+await step('the reports of a stream are a strip of heat, a chart and a table', async () => {
+  const page = await signedIn('#/jobs/report')
+  const reports = part(page, 'reports')
+  await reports.locator('canvas').nth(1).waitFor() // the strip, and the chart
+  await reports.getByLabel('state', { exact: true }).selectOption('Utah')
+  await reports.getByText('The newest window as a table').click()
+  await reports.locator('td', { hasText: 'Utah' }).first().waitFor()
+  const colours = await reports.locator('.heat canvas').evaluate((c) => {
+    const g = c.getContext('2d').getImageData(0, 0, c.width, c.height).data
+    const all = new Set()
+    for (let i = 0; i < g.length; i += 4) all.add(g[i] + ',' + g[i + 1] + ',' + g[i + 2])
+    return all.size
+  })
+  check(colours > 4, `the strip has ${colours} colours`)
+  await accessible(page, 'the reports')
+  await fitsEverywhere(page, 'the reports')
   await page.context().close()
 })
 
@@ -180,8 +307,11 @@ await step('files have names from outside, and a history', async () => {
   await page.getByText(HOSTILE).first().click()
   await page.waitForFunction(() => [...document.querySelectorAll('.steps b')].some((b) => b.textContent === 'shipped'))
   await harmless(page, 'a file name')
+  await page.getByText('and in the ledger').first().waitFor()
   await page.getByRole('searchbox').fill('two')
   await page.waitForFunction(() => document.querySelectorAll('.letters > li').length === 1)
+  await page.getByLabel('State').selectOption('dead')
+  await page.getByText('No file here fits that.').waitFor()
   await page.context().close()
 })
 
@@ -189,20 +319,49 @@ await step('a rule acts, says why, and is silenced', async () => {
   const page = await signedIn('#/jobs/watch')
   await page.getByText('trouble', { exact: true }).waitFor()
   await world('log')
-  const acts = page.locator('.part', { has: page.locator('#acts') })
-  await acts.locator('summary').first().click()
+  const acts = part(page, 'acts')
+  await acts.locator('li', { hasText: '/bin/echo here' }).first().locator('summary').click()
   await page.waitForFunction((hostile) => document.querySelector('details[open] pre')?.textContent.includes(hostile), HOSTILE)
   await harmless(page, 'a line of a log')
   await accessible(page, 'an action')
   await page.locator('#line').fill('trouble there')
   await page.keyboard.press('Enter')
   await page.getByText('would match').waitFor()
-  const silences = page.locator('.part', { has: page.locator('#silences') })
+  const silences = part(page, 'silences')
   await silences.getByRole('button', { name: 'Silence' }).click()
   const dialog = page.locator('dialog[open]')
   await dialog.getByRole('textbox').fill('it is known')
   await dialog.getByRole('button', { name: 'Silence' }).click()
   await silences.getByText('it is known').waitFor()
+  await page.keyboard.press('Escape')
+  await ordered(page, 'End', silences)
+  await silences.getByText('every rule may act').waitFor()
+  await page.context().close()
+})
+
+await step('rules are replayed on what was, and nothing is done', async () => {
+  const page = await signedIn('#/jobs/watch')
+  const replay = part(page, 'replay')
+  await replay.getByRole('button', { name: 'Replay' }).click()
+  await replay.getByText('/bin/echo').first().waitFor()
+  await harmless(page, 'a replayed line')
+  await accessible(page, 'a replay')
+  await page.context().close()
+})
+
+await step('an action of which nobody knows is repeated, or given up', async () => {
+  const page = await signedIn('#/jobs/watch')
+  const acts = part(page, 'acts')
+  const unknown = acts.locator('li', { has: page.locator('summary .bad', { hasText: 'unknown' }) })
+  await unknown.nth(1).waitFor() // both were under way when all was killed
+  await world('fast')
+  for (const button of ['Repeat', 'Abandon']) {
+    const one = unknown.first()
+    await one.locator('summary').click()
+    await ordered(page, button, one)
+    await page.locator('dialog[open]').waitFor({ state: 'detached' }).catch(() => page.keyboard.press('Escape'))
+    await page.waitForFunction((left) => document.querySelectorAll('#acts ~ * summary .bad, .letters summary .bad').length <= left, button === 'Repeat' ? 1 : 0)
+  }
   await page.context().close()
 })
 
@@ -259,6 +418,51 @@ await step('a keyboard is enough', async () => {
   const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle)
   check(outline !== 'none', 'one does not see where one is')
   await page.context().close()
+})
+
+await step('the tour breaks things, and they heal', async () => {
+  const [at, secret] = (await world('tour')).split(' ')
+  const page = await open('/#token=' + encodeURIComponent(secret), {}, at)
+  await page.waitForSelector('.hero')
+  const tour = page.locator('.tour')
+  const turn = async (outage, end) => {
+    await tour.getByRole('button', { name: outage }).click()
+    await tour.getByRole('button', { name: end ? 'End it' : 'Begin it' }).click()
+    await tour.getByRole('button', { name: end ? 'Begin it' : 'End it' }).waitFor()
+  }
+  await tour.getByRole('button', { name: 'The feed is gone' }).waitFor()
+  await accessible(page, 'the tour')
+  await fitsEverywhere(page, 'the tour')
+  await gate(page, 'spots', 'wsprnet', 'open')
+  await gate(page, 'spots', 'local', 'open')
+  await gate(page, 'frames', 'local', 'open')
+  const outages = [['The archive is unmounted', 'frames', 'local'], ['The broker is away', 'weather-streamer', 'broker'],
+    ['The databases are locked', 'spots', 'local'], ['The feed is gone', 'spots', 'wsprnet']]
+  for (const [outage, job, place] of outages) {
+    await turn(outage, false)
+    if (place === 'local') await gate(page, job, place, 'closed')
+  }
+  for (const [, job, place] of outages) await gate(page, job, place, 'closed')
+  await page.waitForFunction(() => document.querySelector('.tour [data-on]').textContent.split(';').length === 4)
+  for (const [outage] of outages) await turn(outage, true)
+  for (const [, job, place] of outages) await gate(page, job, place, 'open')
+  await turn('The disk is full', false)
+  await page.getByText('short, sources wait').waitFor()
+  await turn('The disk is full', true)
+  await page.waitForFunction(() => !document.body.textContent.includes('short, sources wait'))
+  const pid = () => page.locator('#machine ~ dl dd').nth(2).innerText()
+  const began = await pid()
+  await page.evaluate(() => { window.same = true })
+  await tour.getByRole('button', { name: 'Holdfast crashes' }).click()
+  await ordered(page, 'Crash it', tour)
+  await page.waitForSelector('[data-link="lost"]')
+  await page.waitForSelector('[data-link="live"]')
+  await page.waitForFunction((began) => document.querySelectorAll('#machine ~ dl dd')[2]?.innerText !== began, began)
+  check(await page.evaluate(() => window.same), 'the page was loaded anew')
+  check(/Nothing is lost/.test(await text(page, '[data-verdict="lost"]')), 'something is lost: ' + await text(page, '.hero'))
+  check((await page.request.get(at + '/api/v1/audit', { headers: { Authorization: 'Bearer ' + secret } }).then((r) => r.json())).balanced, 'the books do not balance')
+  await page.context().close()
+  await world('tour/end')
 })
 
 await step('nobody else was asked, and nothing was forbidden', () => {

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +10,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,20 +37,25 @@ type world struct {
 	command testenv.Command
 	shop    *shop
 	feed    *simulator.Simulator
+	site    string       // that is crawled
+	spoilt  atomic.Int32 // rows that can't be rows, beside the first
 
 	mu      sync.Mutex
 	process *testenv.Process // guarded by mu
+	touring *testenv.Process // the tour; guarded by mu
+	tourDir string           // where it may leave nothing
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir := t.TempDir()
-	w := &world{t: t, feed: simulator.New(simulator.Options{Seed: 1, Rate: 50, Backlog: 3000, Keep: -1, Garbage: 0.001})}
+	w := &world{t: t, tourDir: t.TempDir(), feed: simulator.New(simulator.Options{Seed: 1, Rate: 50, Backlog: 3000, Keep: -1, Garbage: 0.001})}
 	feed := httptest.NewServer(w.feed)
 	t.Cleanup(feed.Close)
 	site := httptest.NewServer(http.HandlerFunc(page))
 	t.Cleanup(site.Close)
-	rows := httptest.NewServer(http.HandlerFunc(hostileRows))
+	w.site = site.URL
+	rows := httptest.NewServer(http.HandlerFunc(w.hostileRows))
 	t.Cleanup(rows.Close)
 	w.shop = newShop(t)
 	write(t, filepath.Join(dir, "camera", "night", hostile+".txt"), "a frame")
@@ -88,10 +97,12 @@ jobs:
           columns: [{name: id, type: text}, {name: level, type: float64}]
           key: id
           every: 1s
-      sinks: {local: {sqlite: {path: hostile.sqlite}}}
+      sinks:
+        local: {sqlite: {path: hostile.sqlite}, batch: {every: 100ms}}
+        picky: {http: {url: "SHOP/picky", idempotent: true, timeout: 2s}, batch: {every: 100ms}}
   frames: {transfer: {from: "DIR/camera", to: "DIR/archive", patterns: ["*"], ledger: {sqlite: {path: "DIR/ledger.sqlite"}}}}
   pages:
-    crawl: {seeds: ["SITE/"], contact: me@example.org, settings: {min_delay: 20ms, delay_factor: 0}}
+    crawl: {seeds: ["SITE/"], contact: me@example.org, settings: {min_delay: 20ms, delay_factor: 0}, recover_log: true}
   watch: {supervise: {rules: "DIR/rules.yaml"}}
   send: {stream: {streamer: {input: "DIR/day.csv", interval: 1s}}}
   store: {stream: {database: {sqlite: {path: weather.sqlite}}, ingester: {}}}
@@ -106,7 +117,13 @@ rules:
     why: lines of an app that is in trouble
     from: {file: "DIR/log/app.log"}
     match: 'trouble (?P<what>\w+)'
-    do: [{run: ["/bin/echo", "${what}"], timeout: 5s}]
+    do: [{run: ["/bin/echo", "{{what}}"], timeout: 5s}]
+  - name: slow
+    why: an action that is under way when all ends
+    from: {file: "DIR/log/app.log"}
+    match: 'slow (?P<what>\w+)'
+    key: [what]
+    do: [{run: ["/bin/sh", "-c", "test -e DIR/fast || sleep 300"], timeout: 10m}]
 `
 
 func (w *world) start() {
@@ -129,7 +146,7 @@ func (w *world) output() string {
 }
 
 // obey does what the script asks for.
-func (w *world) obey(_ http.ResponseWriter, r *http.Request) {
+func (w *world) obey(rw http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/shop/close":
 		w.shop.close()
@@ -139,8 +156,28 @@ func (w *world) obey(_ http.ResponseWriter, r *http.Request) {
 		w.shop.rants(true)
 	case "/shop/calm":
 		w.shop.rants(false)
+	case "/shop/busy":
+		w.shop.asksForTime(true)
+	case "/shop/free":
+		w.shop.asksForTime(false)
 	case "/log":
-		w.log()
+		w.log("trouble here "+hostile, 1)
+	case "/slow":
+		w.log("slow one\nslow two", 1)
+	case "/fast":
+		write(w.t, filepath.Join(w.command.Dir, "fast"), "")
+	case "/storm": // a thousand lines that a rule is about
+		w.log("trouble here "+hostile, 1000)
+	case "/spoil":
+		w.spoilt.Add(1)
+	case "/site":
+		_, _ = fmt.Fprint(rw, w.site)
+	case "/tour":
+		_, _ = fmt.Fprint(rw, w.tour())
+	case "/tour/end":
+		w.endTour()
+	case "/picked": // what came of the row that was refused
+		_, _ = fmt.Fprint(rw, strings.Join(w.shop.picked(), "\n"))
 	case "/publish":
 		w.feed.Publish(1000)
 	case "/kill":
@@ -162,11 +199,41 @@ func (w *world) obey(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// log writes a line that a rule is about, with words from outside.
-func (w *world) log() {
+// tour starts a tour of its own, and returns where it is and its token.
+func (w *world) tour() string {
+	listen := testenv.Address(w.t)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.touring = testenv.Start(w.t, testenv.Command{Path: w.command.Path, Args: []string{"demo", "--listen", listen, "--crawl-delay", "20ms"},
+		Dir: w.command.Dir, Env: []string{"TMPDIR=" + w.tourDir, "HOLDFAST_DATA_DIR="}})
+	link := regexp.MustCompile(`(http://[^ /]+)/#token=(\w+)`)
+	var found []string
+	testenv.Until(w.t, 60*time.Second, "the tour", func() bool {
+		found = link.FindStringSubmatch(w.touring.Output())
+		return found != nil
+	})
+	return found[1] + " " + found[2]
+}
+
+// endTour ends it, and fails if it left anything.
+func (w *world) endTour() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.touring.Term()
+	if code := w.touring.Wait(w.t, 30*time.Second); code != 0 {
+		w.t.Errorf("the tour ended with %d:\n%s", code, w.touring.Output())
+	}
+	left, err := filepath.Glob(filepath.Join(w.tourDir, "*"))
+	if err != nil || len(left) > 0 {
+		w.t.Errorf("the tour left %v, %v", left, err)
+	}
+}
+
+// log writes a line so many times that a rule is about.
+func (w *world) log(line string, times int) {
 	f, err := os.OpenFile(filepath.Join(w.command.Dir, "log", "app.log"), os.O_APPEND|os.O_WRONLY, 0)
 	if err == nil {
-		_, err = fmt.Fprintf(f, "trouble here %s\n", hostile)
+		_, err = f.WriteString(strings.Repeat(line+"\n", times))
 		err = errors.Join(err, f.Close())
 	}
 	if err != nil {
@@ -182,7 +249,9 @@ type shop struct {
 	mu    sync.Mutex
 	srv   *http.Server // nil while it is away; guarded by mu
 	ended chan struct{}
-	loud  bool // answers with an error that is markup; guarded by mu
+	loud  bool     // answers with an error that is markup; guarded by mu
+	busy  bool     // asks for an hour; guarded by mu
+	got   []string // guarded by mu
 }
 
 func newShop(t *testing.T) *shop {
@@ -224,11 +293,35 @@ func (s *shop) rants(loud bool) {
 	s.loud = loud
 }
 
-func (s *shop) take(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body)
+func (s *shop) asksForTime(busy bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.loud {
+	s.busy = busy
+}
+
+// picked are the deliveries that the picky one took.
+func (s *shop) picked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.got)
+}
+
+func (s *shop) take(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case r.URL.Path == "/picky" && bytes.Contains(body, []byte("unlucky")) && bytes.Contains(body, []byte(":13")):
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		fmt.Fprint(w, "no thirteens here: ", hostile)
+	case r.URL.Path == "/picky":
+		if err == nil && r.Method == http.MethodPost {
+			s.got = append(s.got, string(body))
+		}
+	case s.busy:
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+	case s.loud:
 		w.WriteHeader(http.StatusInternalServerError)
 		fmt.Fprint(w, hostile)
 	}
@@ -243,10 +336,14 @@ func page(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `<title>%s</title><a href="/%%3Cimg%%20src=x%%3E">one</a><a href="/two">two</a>`, hostile)
 }
 
-// hostileRows are rows of which one can't be a row, so that it becomes a dead letter.
-func hostileRows(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, `[{"id": "good", "level": 1}, {"id": %q, "level": %q}]`, hostile, hostile)
+// hostileRows are rows of which one can't be a row, and one is refused by a sink, so that they become dead letters.
+func (w *world) hostileRows(rw http.ResponseWriter, _ *http.Request) {
+	rw.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(rw, `[{"id": "good", "level": 1}, {"id": %q, "level": %q}, {"id": "unlucky %s", "level": 13}`, hostile, hostile, hostile[:4])
+	for i := range w.spoilt.Load() {
+		fmt.Fprintf(rw, `, {"id": "spoilt %d", "level": %q}`, i, hostile)
+	}
+	fmt.Fprint(rw, "]")
 }
 
 // weather is a day of two stations.

@@ -11,8 +11,9 @@ export interface Field {
   name: string
   label: string
   needed?: boolean
-  type?: 'text' | 'datetime-local'
+  type?: 'text' | 'datetime-local' | 'area' | 'tick'
   choices?: string[]
+  value?: string // to begin with; of a tick 'true' is set
 }
 
 interface Props {
@@ -39,7 +40,7 @@ export function Action(p: Props) {
     setOpen(true)
     setFailure(undefined)
     setTold('')
-    setGiven(Object.fromEntries((p.fields ?? []).map((f) => [f.name, f.choices?.[0] ?? ''])))
+    setGiven(Object.fromEntries((p.fields ?? []).map((f) => [f.name, f.value ?? f.choices?.[0] ?? ''])))
     dialog.current?.showModal()
   }
   const lacks = (p.fields ?? []).some((f) => f.needed && !given[f.name]?.trim())
@@ -65,20 +66,11 @@ export function Action(p: Props) {
         {open && <><h2>{p.title}</h2>
         <div class="will">{p.children}</div>
         {may && told === '' && (p.fields ?? []).map((f) => (
-          <label class="field" key={f.name}>
-            <span>{f.label}</span>
-            {f.choices
-              ? <select value={given[f.name] ?? ''} onChange={(e) => setGiven({ ...given, [f.name]: e.currentTarget.value })}>
-                {f.choices.map((c) => <option key={c} value={c}>{c}</option>)}
-              </select>
-              : f.type === 'datetime-local'
-                ? <input type="datetime-local" step={1} value={given[f.name] ?? ''} onInput={(e) => setGiven({ ...given, [f.name]: e.currentTarget.value })} />
-                : <input type="text" value={given[f.name] ?? ''} onInput={(e) => setGiven({ ...given, [f.name]: e.currentTarget.value })} />}
-          </label>
+          <FieldBox key={f.name} field={f} value={given[f.name] ?? ''} set={(v) => setGiven({ ...given, [f.name]: v })} />
         ))}
         {!may && <p class="may">{roleHint(p.world)}<br />In a terminal: <code>{p.command}</code></p>}
         {failure && <Failed failure={failure} />}
-        {told !== '' && <p role="status">{told}</p>}
+        {told !== '' && <p role="status" class="told">{told}</p>}
         <div class="buttons">
           <button type="button" class="plain" onClick={() => dialog.current?.close()}>{told === '' ? 'Cancel' : 'Close'}</button>
           {told === '' && may && (
@@ -90,11 +82,36 @@ export function Action(p: Props) {
   )
 }
 
+function FieldBox({ field: f, value, set }: { field: Field; value: string; set: (v: string) => void }) {
+  const typed = (e: { currentTarget: { value: string } }) => set(e.currentTarget.value)
+  if (f.type === 'tick') {
+    return (
+      <label class="field tick">
+        <input type="checkbox" checked={value === 'true'} onChange={(e) => set(String(e.currentTarget.checked))} /> <span>{f.label}</span>
+      </label>
+    )
+  }
+  return (
+    <label class="field">
+      <span>{f.label}</span>
+      {f.choices ? <select value={value} onChange={typed}>{f.choices.map((c) => <option key={c} value={c}>{c}</option>)}</select>
+        : f.type === 'area' ? <textarea rows={8} spellcheck={false} value={value} onInput={typed} />
+          : f.type === 'datetime-local' ? <input type="datetime-local" step={1} value={value} onInput={typed} />
+            : <input type="text" spellcheck={false} value={value} onInput={typed} />}
+    </label>
+  )
+}
+
 // wordsOf is what an answer tells a person beyond that it is done.
 function wordsOf(answer: unknown): string {
   if (typeof answer !== 'object' || answer === null) return ''
-  if ('text' in answer) return answer.text === 'done' ? '' : String(answer.text)
   if ('blocks' in answer && 'rows' in answer) return `${String(answer.rows)} rows in ${String(answer.blocks)} blocks are delivered again.`
+  if ('into' in answer) return `It is in ${String(answer.into)}. Here nothing changed.`
+  if ('config' in answer) {
+    const { text, config, runs } = answer as { text: string; config: string; runs: boolean }
+    return `${text}; ${runs ? 'it runs' : 'it is not started'}. So that it is there at the next start too, a configuration file needs below jobs:\n\n${config}`
+  }
   if ('bad' in answer) return Array.isArray(answer.bad) && answer.bad.length > 0 ? 'Damaged: ' + answer.bad.join(', ') : 'Everything is whole.'
+  if ('text' in answer) return answer.text === 'done' ? '' : String(answer.text)
   return ''
 }

@@ -1,12 +1,10 @@
 import { Action } from './action'
-import { closed } from './verdict'
 import type { World } from './live'
 import type { Job } from './model'
 
 // JobActions are the orders that every job takes.
 export function JobActions({ job, world }: { job: Job; world: World }) {
   const at = `jobs/${encodeURIComponent(job.name)}/`
-  const away = closed(job)
   const twice = Object.entries(job.promises ?? {}).filter(([, promise]) => promise === 'at least once').map(([name]) => name)
   return (
     <div class="actions">
@@ -21,12 +19,6 @@ export function JobActions({ job, world }: { job: Job; world: World }) {
               A source that can't wait loses meanwhile what is not heard.</p>
           </Action>
         )}
-      {away.length > 0 && job.state !== 'paused' && (
-        <Action world={world} label="Try now" title="Try at once what is away?" path={at + 'resume'} command={`holdfast resume ${job.name}`}>
-          <p>{away.map((g) => g.name).join(', ')} {away.length === 1 ? 'is' : 'are'} tried now and not when the next try is due. The gate opens if
-            the try succeeds; nothing else changes.</p>
-        </Action>
-      )}
       <Action world={world} label="Checkpoint" title={`Make a checkpoint of ${job.name}?`} path={at + 'checkpoints'}
         command={`holdfast checkpoint create ${job.name}`} fields={[{ name: 'name', label: 'Name (empty: the time)' }]}
         body={(g) => (g.name?.trim() ? { name: g.name.trim() } : {})}>

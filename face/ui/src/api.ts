@@ -37,19 +37,32 @@ export async function refusal(r: Response): Promise<Refused> {
   return new Refused(r.status, { error: `the server answered ${r.status} ${r.statusText}` })
 }
 
-async function send(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
-  const r = await fetch(path, {
+async function send(method: string, path: string, body?: string, signal?: AbortSignal): Promise<unknown> {
+  const r = await fetch('api/v1/' + path, {
     method, signal: signal ?? null, cache: 'no-store', redirect: 'error', credentials: 'omit',
     headers: headers({ Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) }),
-    body: body === undefined ? null : JSON.stringify(body),
+    body: body ?? null,
   })
   if (!r.ok) throw await refusal(r)
-  return r.json()
+  return JSON.parse(await r.text(), exact)
 }
 
-export const ask = async <T>(path: string, signal?: AbortSignal): Promise<T> => (await send('GET', 'api/v1/' + path, undefined, signal)) as T
+// exact keeps a whole number that JavaScript has no number for as its text: a key of 19 digits must not be shown, or sent back, as
+// another one.
+function exact(this: unknown, _key: string, value: unknown, context?: { source?: string }): unknown {
+  return typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value) && context?.source !== undefined
+    ? context.source : value
+}
 
-export const order = async <T>(path: string, body?: unknown): Promise<T> => (await send('POST', 'api/v1/' + path, body ?? {})) as T
+export const ask = async <T>(path: string, signal?: AbortSignal): Promise<T> => (await send('GET', path, undefined, signal)) as T
+
+// Raw is a body that is JSON already.
+export class Raw {
+  constructor(readonly text: string) {}
+}
+
+export const order = async <T>(path: string, body?: unknown): Promise<T> =>
+  (await send('POST', path, body instanceof Raw ? body.text : JSON.stringify(body ?? {}))) as T
 
 // said is an error in words for a person, with what to do about it.
 export function said(err: unknown): Failure {

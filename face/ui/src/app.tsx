@@ -6,6 +6,7 @@ import { Head, LinkBanner } from './head'
 import { JobPage } from './job'
 import { OverviewPage } from './overview'
 import { SignIn } from './signin'
+import { Tour } from './tour'
 
 // A link may bring the token behind its #, which is sent to nobody: it is taken, and does not stay in the address.
 function takeToken(): void {
@@ -53,6 +54,7 @@ export function App() {
       <Head world={world} signOut={() => again(round + 1)} />
       <LinkBanner world={world} />
       <main id="page" ref={page} tabIndex={-1} class={link.is === 'lost' ? 'stale' : ''}>
+        {world.process?.tour && <Tour key={name} world={world} brief={name !== undefined} />}
         {world.at === 0 ? <p class="empty">{link.is === 'lost' ? 'Nothing is known yet.' : 'Asking how the jobs are…'}</p>
           : name !== undefined ? <JobPage world={world} name={name} /> : <OverviewPage world={world} />}
       </main>

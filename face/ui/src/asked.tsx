@@ -12,7 +12,8 @@ export interface Asked<T> {
   failure?: Failure
 }
 
-// useAsked asks for a path of the API now, behind each order, and every so many seconds while the page is seen; null asks nothing.
+// useAsked asks for a path of the API now, behind each order, and every so many seconds while the page is seen; once where that is 0. null asks
+// nothing.
 export function useAsked<T>(path: string | null, every = 5): Asked<T> {
   const [state, set] = useState<{ path: string | null; value?: T; failure?: Failure }>({ path: null })
   useEffect(() => {
@@ -27,6 +28,7 @@ export function useAsked<T>(path: string | null, every = 5): Asked<T> {
       }
     }
     void once()
+    if (every === 0) return () => stop.abort()
     const timer = setInterval(() => { if (!document.hidden) void once() }, every * 1000)
     addEventListener(ordered, once, { signal: stop.signal })
     return () => {

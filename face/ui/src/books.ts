@@ -26,7 +26,7 @@ export function accounts(j: Job): Account[] {
     return [{ title: '', total, unit: unit(j), verb: 'found', note: '',
       shares: keep([['done with', total - j.backlog.rows, 'there'], ['waiting', j.backlog.rows, 'waiting']]) }]
   }
-  if (role(j) === 'stream: API') return []
+  if (role(j) === 'stream: api') return []
   return rows(j)
 }
 

@@ -75,51 +75,73 @@ function shade(host: HTMLElement, name: string): string {
 
 const colours = ['--link', '--good', '--watch', '--bad', '--soft']
 
-// draw puts the charts into host and returns what takes them away. picked is called with a time that was dragged over.
-export function draw(host: HTMLElement, t: Timeline, itemName: string, picked: (from: number, to: number) => void): () => void {
-  const { at, charts } = drawn(t, itemName)
-  const from = Date.parse(t.from) / 1000
-  const to = Date.parse(t.to) / 1000
+interface Extra {
+  height: number
+  range?: [number, number] // of time, in seconds
+  whole?: boolean // values are whole numbers
+  fill?: boolean // below the first line
+  free?: boolean // the scale need not begin at 0
+  cursor?: uPlot.Cursor
+  hooks?: uPlot.Hooks.Arrays
+}
+
+// chart makes one chart as wide as host.
+function chart(host: HTMLElement, c: Drawn, at: number[], o: Extra): uPlot {
   const ink = shade(host, '--soft')
   const edge = shade(host, '--edge')
-  const bad = shade(host, '--bad-fill')
-  const group = uPlot.sync('timeline')
-  const all = charts.map((c, i) => {
-    const plot = new uPlot({
-      width: Math.max(260, host.clientWidth), height: i === 0 ? 180 : 130, title: c.title,
-      cursor: { sync: { key: group.key }, drag: { x: true, y: false, setScale: false } },
-      scales: { x: { min: from, max: to, auto: false }, y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
-      axes: [
-        { stroke: ink, grid: { stroke: edge, width: 1 }, ticks: { stroke: edge }, values: times(to - from) },
-        { stroke: ink, grid: { stroke: edge, width: 1 }, ticks: { stroke: edge }, size: 78, ...(i > 0 && { incrs: steps }), values: (_u, vs) => vs.map((v) => c.text(v)) },
-      ],
-      series: [
-        { label: 'time', value: (_u, v) => (v === null ? '–' : new Date(v * 1000).toLocaleString()) },
-        ...c.names.map((name, n): uPlot.Series => ({
-          label: name, stroke: shade(host, colours[n % colours.length]!), width: 1.6, points: { size: 4 },
-          ...(i > 0 && n === 0 && { fill: fade(shade(host, colours[0]!)) }),
-          value: (_u, v) => (v === null ? '–' : c.text(v)),
-        })),
-      ],
-      hooks: {
-        drawClear: [(u) => outages(u, t, bad)],
-        setSelect: [(u) => {
-          if (u.select.width < 4) return
-          picked(u.posToVal(u.select.left, 'x'), u.posToVal(u.select.left + u.select.width, 'x'))
-          u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
-        }],
-      },
-    }, [at, ...c.columns] as uPlot.AlignedData, host)
-    return plot
-  })
+  const [from, to] = o.range ?? [at[0]!, at[at.length - 1]!]
+  return new uPlot({
+    width: Math.max(260, host.clientWidth), height: o.height, title: c.title,
+    cursor: { drag: { x: false, y: false, setScale: false }, ...o.cursor },
+    scales: { x: { min: from, max: to, auto: false }, y: o.free ? {} : { range: (_u, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
+    axes: [
+      { stroke: ink, grid: { stroke: edge, width: 1 }, ticks: { stroke: edge }, values: times(to - from) },
+      { stroke: ink, grid: { stroke: edge, width: 1 }, ticks: { stroke: edge }, size: 78, ...(o.whole && { incrs: steps }), values: (_u, vs) => vs.map((v) => c.text(v)) },
+    ],
+    series: [
+      { label: 'time', value: (_u, v) => (v === null ? '–' : new Date(v * 1000).toLocaleString()) },
+      ...c.names.map((name, n): uPlot.Series => ({
+        label: name, stroke: shade(host, colours[n % colours.length]!), width: 1.6, points: { size: 4 },
+        ...(o.fill && n === 0 && { fill: fade(shade(host, colours[0]!)) }),
+        value: (_u, v) => (v === null ? '–' : c.text(v)),
+      })),
+    ],
+    ...(o.hooks && { hooks: o.hooks }),
+  }, [at, ...c.columns] as uPlot.AlignedData, host)
+}
+
+// fitted keeps charts as wide as host, and returns what takes them away.
+function fitted(host: HTMLElement, all: uPlot[]): () => void {
   const resized = new ResizeObserver(() => {
-    for (const [i, u] of all.entries()) u.setSize({ width: Math.max(260, host.clientWidth), height: i === 0 ? 180 : 130 })
+    for (const u of all) u.setSize({ width: Math.max(260, host.clientWidth), height: u.height })
   })
   resized.observe(host)
   return () => {
     resized.disconnect()
     for (const u of all) u.destroy()
   }
+}
+
+// plot puts one chart into host and returns what takes it away.
+export const plot = (host: HTMLElement, c: Drawn, at: number[], counts: boolean): (() => void) =>
+  fitted(host, [chart(host, c, at, { height: 200, whole: counts, free: !counts })])
+
+// draw puts the charts of a time line into host and returns what takes them away. picked is called with a time that was dragged over.
+export function draw(host: HTMLElement, t: Timeline, itemName: string, picked: (from: number, to: number) => void): () => void {
+  const { at, charts } = drawn(t, itemName)
+  const bad = shade(host, '--bad-fill')
+  const group = uPlot.sync('timeline')
+  const hooks: uPlot.Hooks.Arrays = {
+    drawClear: [(u) => outages(u, t, bad)],
+    setSelect: [(u) => {
+      if (u.select.width < 4) return
+      picked(u.posToVal(u.select.left, 'x'), u.posToVal(u.select.left + u.select.width, 'x'))
+      u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
+    }],
+  }
+  return fitted(host, charts.map((c, i) => chart(host, c, at, { height: i === 0 ? 180 : 130, whole: i > 0, fill: i > 0, hooks,
+    range: [Date.parse(t.from) / 1000, Date.parse(t.to) / 1000],
+    cursor: { sync: { key: group.key }, drag: { x: true, y: false, setScale: false } } })))
 }
 
 // steps are whole: a half of what waits is nothing.

@@ -33,15 +33,8 @@ const inner = new Set(['disk', 'ledger'])
 
 export const unit = (j: Job): string => (j.kind === 'transfer' ? 'files' : j.kind === 'crawl' ? 'URLs' : j.kind === 'supervise' ? 'decisions' : 'rows')
 
-export function role(j: Job): string {
-  if (j.kind !== 'stream') return j.kind
-  const sinks = j.balance.sinks.length > 0
-  const broker = j.gates.some((g) => g.name === 'broker')
-  if (!broker) return 'stream: API'
-  if (!sinks) return 'stream: streamer'
-  const reads = j.gates.some((g) => g.name !== 'broker' && !j.balance.sinks.some((s) => s.sink === g.name))
-  return reads ? 'stream: processor' : 'stream: ingester'
-}
+// role is the kind of a job, of a part of a stream also which.
+export const role = (j: Job): string => (j.role === undefined ? j.kind : `${j.kind}: ${j.role}`)
 
 export function flow(j: Job, m: Meter): Flow {
   const names = new Set([...j.balance.sinks.map((s) => s.sink), ...Object.keys(j.promises ?? {}), ...Object.keys(j.bytes ?? {})])
@@ -89,7 +82,7 @@ function intake(j: Job, m: Meter): Arrow {
   if (j.taken !== undefined) return { rate: m.rate(j, 'taken'), unit: unit(j) }
   const first = j.balance.queues?.[0]
   if (first) return { rate: m.rate(j, 'put:' + first.queue), unit: unit(j) }
-  return role(j) === 'stream: API' ? { unit: '' } : { rate: m.rate(j, 'read'), unit: unit(j) }
+  return role(j) === 'stream: api' ? { unit: '' } : { rate: m.rate(j, 'read'), unit: unit(j) }
 }
 
 function delivery(name: string, j: Job, m: Meter): Arrow {
@@ -120,7 +113,7 @@ function middle(j: Job): Place {
       return { title: 'rules', what: 'decide', lines: noted(j, 'silences', ' silences') }
     case 'stream: streamer':
       return { title: 'windows', what: 'cut, kept, sent again', lines: noted(j, 'windows', '') }
-    case 'stream: API':
+    case 'stream: api':
       return { title: 'reports', what: 'read and served', lines: [] }
     default:
       return { title: 'spool', what: 'every row, synced', lines: lines.length > 0 ? lines : ['empty'] }

@@ -10,6 +10,7 @@ import { role } from './flow'
 import { StateTag } from './overview'
 import { Closed, FlowPicture } from './picture'
 import { Files } from './files'
+import { Reports } from './reports'
 import { Windows } from './windows'
 import { Crawl } from './crawl'
 import { Supervise } from './supervise'
@@ -44,9 +45,10 @@ function Page({ job, world }: { job: Job; world: World }) {
       <TimelineOf job={job} world={world} />
       <div class="two">
         {what === 'transfer' && <Files job={job} world={world} />}
-        {what === 'crawl' && <Crawl job={job} />}
+        {what === 'crawl' && <Crawl job={job} world={world} />}
         {what === 'supervise' && <Supervise job={job} world={world} />}
-        {what === 'stream: ingester' && <Windows job={job} world={world} />}
+        {job.role !== undefined && job.role !== 'streamer' && <Reports job={job} />}
+        {what === 'stream: ingester' && <Windows job={job} />}
         {(rows || what === 'transfer' || what === 'stream: streamer') && <Letters job={job} world={world} />}
         {rows && <Gaps job={job} world={world} />}
         <Checkpoints job={job} world={world} />

@@ -1,18 +1,23 @@
+// The dead letters of a job, each with its content and cause, and what can be done with it: try it again, edit it, or let it go.
 import { useState } from 'preact/hooks'
-import { Action } from './action'
+import { Action, type Field } from './action'
+import { Raw, Refused } from './api'
 import { Part, Shown, useAsked } from './asked'
+import { role } from './flow'
 import { count } from './format'
 import { Time } from './head'
 import type { World } from './live'
 import type { Job, Letter } from './model'
 
-// Letters are the dead letters of a job, each with its content and cause.
+const page = 20
+
+// Letters are the dead letters of a job.
 export function Letters({ job, world }: { job: Job; world: World }) {
   const all = world.process?.dead_letters[job.name] ?? 0
   const [pages, setPages] = useState([0])
   const at = `jobs/${encodeURIComponent(job.name)}/dead`
   const after = pages[pages.length - 1]!
-  const asked = useAsked<{ dead: Letter[] }>(all > 0 ? `${at}?max=20&after=${after}` : null, 10)
+  const asked = useAsked<{ dead: Letter[] }>(all > 0 ? `${at}?max=${page}&after=${after}` : null, 3)
   return (
     <Part id="dead" title={`Dead letters: ${count(all)}`}>
       {all === 0 ? <p class="empty">None. What can't go on would wait here for a decision, with its content and the reason.</p> : (
@@ -25,7 +30,9 @@ export function Letters({ job, world }: { job: Job; world: World }) {
               </ul>
               <div class="pager">
                 {pages.length > 1 && <button type="button" class="plain" onClick={() => setPages(pages.slice(0, -1))}>Earlier ones</button>}
-                {dead.length === 20 && <button type="button" class="plain" onClick={() => setPages([...pages, dead[19]!.id])}>Further ones</button>}
+                {dead.length === page && (
+                  <button type="button" class="plain" onClick={() => setPages([...pages, dead[page - 1]!.id])}>Further ones</button>
+                )}
               </div>
             </>
           )}
@@ -35,7 +42,14 @@ export function Letters({ job, world }: { job: Job; world: World }) {
   )
 }
 
-function LetterBox({ letter: l, at, job, world }: { letter: Letter; at: string; job: Job; world: World }) {
+interface Box {
+  letter: Letter
+  at: string
+  job: Job
+  world: World
+}
+
+function LetterBox({ letter: l, at, job, world }: Box) {
   const [open, setOpen] = useState(false)
   return (
     <li>
@@ -44,26 +58,72 @@ function LetterBox({ letter: l, at, job, world }: { letter: Letter; at: string; 
           <b>{l.id}</b> <span class="kind">{l.stage} {l.from}{l.key && ', key ' + l.key}</span> <Time at={l.at} world={world} />
           <div>{l.reason}</div>
         </summary>
-        {open && <Content at={`${at}/${l.id}`} />}
-        <div class="actions">
-          <Action world={world} label="Retry" title={`Try dead letter ${l.id} again?`} path={`${at}/${l.id}/retry`}
-            command={`holdfast dead retry ${l.id} --job ${job.name}`}>
-            <p>It is tried once more as it is. If the reason is gone it goes on and is counted as delivered or taken in; else it stays a dead letter.</p>
-          </Action>
-          <Action world={world} label="Discard" danger title={`Discard dead letter ${l.id}?`} path={`${at}/${l.id}/discard`}
-            command={`holdfast dead discard ${l.id} --job ${job.name} --reason TEXT`}
-            fields={[{ name: 'reason', label: 'Reason, for the history', needed: true }]} body={(g) => ({ reason: g.reason })}>
-            <p>Its content is given up for good. The books count it as discarded, and the history keeps the reason.</p>
-          </Action>
-        </div>
+        {open && <Whole letter={l} at={at} job={job} world={world} />}
       </details>
     </li>
   )
 }
 
-function Content({ at }: { at: string }) {
-  const asked = useAsked<Letter>(at, 60)
-  return <Shown asked={asked}>{(l) => <pre tabIndex={0} aria-label="Content">{contentOf(l)}</pre>}</Shown>
+// Whole shows the content, and what can be done. Rows can be edited; a file, or an item whose window may be sent already, can't.
+function Whole({ letter, at, job, world }: Box) {
+  const asked = useAsked<Letter>(`${at}/${letter.id}`, 60)
+  const streamer = role(job) === 'stream: streamer'
+  const place = `${at}/${letter.id}/`
+  return (
+    <>
+      <Shown asked={asked}>{(l) => <pre tabIndex={0} aria-label="Content">{contentOf(l)}</pre>}</Shown>
+      {streamer && <p class="fine">Its window may be sent already. Mend it in the data set and stream that again, or discard it.</p>}
+      <div class="actions">
+        {!streamer && (
+          <Action world={world} label="Retry" title={`Try dead letter ${letter.id} again?`} path={place + 'retry'}
+            command={`holdfast dead retry ${letter.id} --job ${job.name}`}>
+            <p>It is tried once more as it is. If the reason is gone it goes on and is counted as delivered or taken in; else it stays a dead letter.</p>
+          </Action>
+        )}
+        {!streamer && job.balance.sinks.length > 0 && asked.value !== undefined && <Edit letter={asked.value} place={place} job={job} world={world} />}
+        <Action world={world} label="Discard" danger title={`Discard dead letter ${letter.id}?`} path={place + 'discard'}
+          command={`holdfast dead discard ${letter.id} --job ${job.name} --reason TEXT`}
+          fields={[{ name: 'reason', label: 'Reason, for the history', needed: true }]} body={(g) => ({ reason: g.reason })}>
+          <p>Its content is given up for good. The books count it as discarded, and the history keeps the reason.</p>
+        </Action>
+      </div>
+    </>
+  )
+}
+
+// Edit tries another row in the place of a dead letter: a row that a sink refused by its columns, an item that was no row as JSON.
+function Edit({ letter: l, place, job, world }: { letter: Letter; place: string; job: Job; world: World }) {
+  const columns = l.values === undefined ? null : l.values as Record<string, unknown>
+  const fields: Field[] = columns === null ? [{ name: 'row', label: 'The row: a JSON object with every column', type: 'area', needed: true, value: contentOf(l) }]
+    : Object.entries(columns).map(([name, v]) => ({ name: 'column ' + name, label: name, value: cell(v) }))
+  const body = (given: Record<string, string>): unknown => {
+    if (columns === null) return new Raw(`{"row": ${parsed(given.row ?? '')}}`)
+    const set = Object.entries(columns).map(([name, v]): [string, string, string] => [name, cell(v), given['column ' + name] ?? ''])
+      .filter(([, was, is]) => was !== is)
+    return { set: Object.fromEntries(set.map(([name, , is]) => [name, is])) }
+  }
+  return (
+    <Action world={world} label="Edit and retry" title={`Edit dead letter ${l.id}, and try it?`} path={place + 'edit'} fields={fields} body={body}
+      command={`holdfast dead edit ${l.id} --job ${job.name} ${columns === null ? '--row FILE' : '--set COLUMN=VALUE'}`}>
+      {columns === null
+        ? <p>The row that you write is taken in in its place, for every sink, once. Its key must be new. The history keeps what was changed.</p>
+        : <p>The edited row is delivered to {l.from} in its place, once; it is dead no more. Its key stays: other sinks have the row under it. The history
+          keeps what was changed. Write null for no value.</p>}
+    </Action>
+  )
+}
+
+const cell = (v: unknown): string => (typeof v === 'string' ? v : JSON.stringify(v))
+
+// parsed is a text that is an object in JSON, as it was written.
+function parsed(text: string): string {
+  try {
+    const v: unknown = JSON.parse(text)
+    if (typeof v === 'object' && v !== null && !Array.isArray(v)) return text
+  } catch {
+    // it is told below
+  }
+  throw new Refused(400, { error: 'this is no object in JSON', hint: 'write {"column": value, ...} with every column' })
 }
 
 // contentOf is the item as text: the row, or the bytes as the source gave them.

@@ -80,6 +80,7 @@ export type State = 'starting' | 'running' | 'paused' | 'restarting' | 'salvagin
 export interface Job {
   name: string
   kind: string
+  role?: 'streamer' | 'ingester' | 'processor' | 'api' // of a part of a stream
   state: State
   since: string
   error?: string
@@ -113,6 +114,7 @@ export interface Process {
   pid?: number
   since?: string
   version: string
+  tour?: boolean // outages can be switched on
   notices?: string[]
   work?: Work[]
   dead_letters: Record<string, number>
@@ -181,8 +183,10 @@ export interface Checkpoint {
   created: string
   pinned: boolean
   bytes: number
+  held: number // that nothing else holds
   error?: string
   verified?: string
+  facts?: Record<string, number> // what the job had then
 }
 
 export interface SinkSample {

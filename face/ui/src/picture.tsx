@@ -1,4 +1,5 @@
 // The picture of a job's flow, in boxes and arrows of text, so that it can be read aloud, selected, and put under one another.
+import { Action } from './action'
 import { Time } from './head'
 import { count, rate, size, span } from './format'
 import { flow, type Arrow, type Place } from './flow'
@@ -83,11 +84,25 @@ export function Closed({ job, world }: { job: Job; world: World }) {
 }
 
 function Reason({ gate: g, job, world }: { gate: Gate; job: Job; world: World }) {
+  const at = `jobs/${encodeURIComponent(job.name)}/`
   const tried = g.cause !== undefined && g.cause !== ''
   return (
     <div class="reason">
       <p><b>{g.name}</b> {tried ? 'is away' : 'has not been tried'} since <Time at={g.since} world={world} /> ({since(world, g.since)}){tried && ': ' + g.cause}</p>
       {g.hint && <p class="hint">{g.hint}</p>}
+      {job.state === 'running' && (
+        <div class="actions">
+          <Action world={world} label="Try now" title={`Try ${g.name} now?`} path={at + 'resume'} command={`holdfast resume ${job.name}`}>
+            <p>Everything that {job.name} waits for is tried now, and not when the next try is due. A gate opens if its try succeeds; nothing else changes.</p>
+          </Action>
+          <Action world={world} label="Open by hand" danger title={`Open the gate of ${g.name}?`} path={`${at}gates/${encodeURIComponent(g.name)}/open`}
+            command={`holdfast gate open ${job.name} ${g.name} --reason TEXT`} body={(given) => ({ reason: given.reason })}
+            fields={[{ name: 'reason', label: 'Reason, for the history', needed: true }]}>
+            <p>Work goes on at once, without a try, also where {g.name} asked for time. Nothing can be lost or done twice by it: if the work meets the
+              same again, the gate closes again.</p>
+          </Action>
+        </div>
+      )}
       <p class="fine">{job.balance.sinks.some((s) => s.sink === g.name)
         ? 'What came in waits in the spool, and is delivered as soon as a try succeeds.' : 'Work goes on by itself as soon as a try succeeds.'}</p>
     </div>

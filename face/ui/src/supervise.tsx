@@ -4,6 +4,7 @@ import { Action } from './action'
 import { Part, Shown, useAsked } from './asked'
 import { count, span } from './format'
 import { Time } from './head'
+import { Replay } from './replay'
 import type { World } from './live'
 import type { Job } from './model'
 
@@ -85,11 +86,12 @@ export function Supervise({ job, world }: { job: Job; world: World }) {
       <Acts at={at} world={world} />
       <Silences at={at} world={world} />
       <Explain at={at} />
+      <Replay at={at} world={world} />
     </>
   )
 }
 
-interface Seen {
+export interface Seen {
   at: string
   world: World
 }
@@ -196,7 +198,7 @@ function Silences({ at, world }: Seen) {
                 <span class="actions">
                   <Action world={world} label="End" title="End the silence?" path={at + 'unsilence'} command={`holdfast supervise unsilence ${s.id}`}
                     body={() => ({ silence: s.id })}>
-                    <p>The rules may act again at once.</p>
+                    <p>The rules may act again at once, and people are told what began while it held.</p>
                   </Action>
                 </span>
               </li>

@@ -1,9 +1,8 @@
 import { Part, Shown, useAsked } from './asked'
 import { count, utc } from './format'
-import type { World } from './live'
 import type { Job } from './model'
 
-interface Window {
+export interface Window {
   epoch: string
   number: number
   window: string
@@ -20,7 +19,7 @@ interface Window {
 const looks: Record<string, string> = { open: 'watch', complete: 'watch', lost: 'bad', stored: 'good', told: 'good' }
 
 // Windows is the grid of a stream's windows: what is complete, and which batches are missing.
-export function Windows({ job }: { job: Job; world: World }) {
+export function Windows({ job }: { job: Job }) {
   const asked = useAsked<{ windows: Window[] }>(`windows?job=${encodeURIComponent(job.name)}&limit=96`, 5)
   return (
     <Part id="windows" title="Windows, the newest first">
