@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -32,7 +33,8 @@ type Config struct {
 	Timeout time.Duration `yaml:"timeout"`
 	// CAFile has the authorities that are trusted, in PEM, instead of the system's.
 	CAFile string `yaml:"ca_file"`
-	// Redirects has redirects followed; else a redirect's status is the answer.
+	// Redirects has redirects followed, with Headers only while scheme, host and port stay the same: they may be secrets. Else a
+	// redirect's status is the answer.
 	Redirects bool `yaml:"redirects"`
 }
 
@@ -41,6 +43,9 @@ const (
 	statusSeries = "probe_http_status_code"
 	expirySeries = "probe_ssl_earliest_cert_expiry"
 )
+
+// mostRedirects is how many redirects are followed.
+const mostRedirects = 10
 
 // mostBody is how much of a body is the text of a value.
 const mostBody = 64 << 10
@@ -75,8 +80,18 @@ func Open(cfg Config, every time.Duration) (*Watcher, error) {
 	}
 	// Each look makes its own connection: that one can be made is what is looked at.
 	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSClientConfig: trust}}
-	if !cfg.Redirects {
-		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
+		switch {
+		case !cfg.Redirects:
+			return http.ErrUseLastResponse
+		case len(via) >= mostRedirects:
+			return fmt.Errorf("it redirects more than %d times", mostRedirects)
+		case next.URL.Scheme != u.Scheme || next.URL.Host != u.Host:
+			for name := range cfg.Headers { // net/http drops only those that it knows to be secret
+				next.Header.Del(name)
+			}
+		}
+		return nil
 	}
 	return &Watcher{cfg, every, client}, nil
 }

@@ -33,6 +33,12 @@ func handler(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/moved":
 		http.Redirect(w, r, "/", http.StatusFound)
+	case "/to-key":
+		http.Redirect(w, r, "/key", http.StatusFound)
+	case "/away": // the same place by another name
+		http.Redirect(w, r, "http://localhost"+r.Host[strings.LastIndexByte(r.Host, ':'):]+"/key", http.StatusFound)
+	case "/loop":
+		http.Redirect(w, r, "/loop", http.StatusFound)
 	case "/slow":
 		w.WriteHeader(http.StatusOK)
 		w.(http.Flusher).Flush()
@@ -63,12 +69,18 @@ func TestLook(t *testing.T) {
 		{Config{URL: srv.URL + "/moved"}, 302, "Found"},
 		{Config{URL: srv.URL + "/moved", Redirects: true}, 418, "fine"},
 		{Config{URL: srv.URL + "/key", Headers: map[string]secret.Text{"X-Key": "k"}}, 200, "k\uFFFD"},
+		{Config{URL: srv.URL + "/to-key", Redirects: true, Headers: map[string]secret.Text{"X-Key": "k"}}, 200, "k\uFFFD"},
+		{Config{URL: srv.URL + "/loop", Redirects: true}, 0, "more than 10 times"},
 		{Config{URL: srv.URL + "/slow", Timeout: 50 * time.Millisecond}, 0, "deadline exceeded"},
 		{Config{URL: "http://127.0.0.1:1/"}, 0, "connection refused"},
 	} {
 		if got := look(t, c.cfg); got[0].Value != c.status || !strings.Contains(got[0].Text, c.text) || len(got) != 1 {
 			t.Errorf("%s: got %v", c.cfg.URL, got)
 		}
+	}
+	away := Config{URL: srv.URL + "/away", Redirects: true, Headers: map[string]secret.Text{"X-Key": "k"}}
+	if got := look(t, away); got[0].Value != 200 || strings.Contains(got[0].Text, "k") {
+		t.Errorf("another server was told a secret: %v", got)
 	}
 	if got := look(t, Config{URL: srv.URL + "/long"}); len(got[0].Text) != mostBody {
 		t.Errorf("%d bytes of a long body", len(got[0].Text))

@@ -21,6 +21,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/fault"
+	"holdfast/base/resident"
 	"holdfast/face/api"
 )
 
@@ -110,6 +111,7 @@ func (p *process) accompany(ctx context.Context, g *errgroup.Group, desk *app.De
 		g.Go(func() error { return f(ctx) })
 	}
 	g.Go(func() error { return watchdog(ctx, desk.Health) })
+	g.Go(func() error { return resident.Settle(ctx) })
 	g.Go(func() error { return p.reloads(ctx, hangups, desk) })
 	g.Go(func() error { return desk.KeepCheckpoints(ctx) })
 	g.Go(func() error { return desk.Notify(ctx) })
