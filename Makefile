@@ -48,11 +48,11 @@ $(UI_TOOLS): $(UI)/package.json $(UI)/package-lock.json
 	cd $(UI) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# Half as many packages again as there are cores at a time, for many of them wait for servers, disks and
+# Twice as many packages at a time as there are cores, for many of them wait for servers, disks and
 # time. But nothing may run beside a TestTimed: it measures how soon a gate opens, and what a role that waits costs.
 # What go test would vet, check has vetted.
 test: deps check build
-	go test -race -vet=off -p $$(($$(nproc) * 3 / 2)) -timeout $(TIMEOUT) -skip '^TestTimed' $(LONGEST) \
+	go test -race -vet=off -p $$(($$(nproc) * 2)) -timeout $(TIMEOUT) -skip '^TestTimed' $(LONGEST) \
 		$$(go list ./... | grep -v '/bench$$')
 	go test -race -vet=off -p 1 -timeout $(TIMEOUT) -run '^TestTimed' ./tests/weather ./tests/ui
 	@scripts/deps.sh missing

@@ -3,10 +3,12 @@ package clickhouse
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -179,7 +181,8 @@ func TestLies(t *testing.T) {
 			l := newLiar(t, ch.URL(), about)
 			s := open(t, l.url)
 			prepare(t, s)
-			for name, f := range lies {
+			for _, name := range testenv.Some(t, 3, slices.Sorted(maps.Keys(lies))) {
+				f := lies[name]
 				rows := spotBatch(next, noon, 500)
 				d := delivery(t, next, rows)
 				next += 500

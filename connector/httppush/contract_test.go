@@ -69,9 +69,9 @@ func poison() []sinktest.Spot {
 }
 
 func TestContract(t *testing.T) {
-	for i, c := range [][2]string{{formatCSV, packGzip}, {formatJSONL, packZstd}, {formatJSON, packNone}} {
+	for _, c := range testenv.Some(t, 2, [][2]string{{formatCSV, packGzip}, {formatJSONL, packZstd}, {formatJSON, packNone}}) {
 		run := sinktest.RunEncoding
-		if i == 0 {
+		if c[0] == formatCSV {
 			run = sinktest.Run
 		}
 		t.Run(strings.Join(c[:], " "), func(t *testing.T) {

@@ -197,8 +197,11 @@ func (t *top) jobs() (all []engine.Status) {
 		all = append(all, s.Jobs...)
 	}
 	rank := func(j engine.Status) int {
-		calm := j.State == engine.Running || j.State == engine.Stopped
-		if calm && j.Error == "" && !slices.ContainsFunc(j.Gates, isClosed) {
+		calm := (j.State == engine.Running || j.State == engine.Stopped) && j.Error == ""
+		for _, g := range j.Gates {
+			calm = calm && g.Open
+		}
+		if calm {
 			return 1
 		}
 		return 0

@@ -14,7 +14,6 @@ import (
 	"holdfast/base/disk"
 	"holdfast/base/visible"
 	"holdfast/kernel/engine"
-	"holdfast/kernel/gate"
 )
 
 // Looks of a line; what stands there says the same without them.
@@ -51,8 +50,6 @@ func (c *canvas) wrap(looks, text, indent string) {
 		c.add(looks, strings.TrimSuffix(line, "\n"))
 	}
 }
-
-func isClosed(g gate.Status) bool { return !g.Open }
 
 // View draws what was seen last.
 func (t *top) View() tea.View {

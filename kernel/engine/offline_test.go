@@ -73,7 +73,7 @@ func TestAPauseThatComesWithTheStore(t *testing.T) {
 	if err := e.Resume("one"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the job runs again", running)
+	until(t, "the job runs again", func() bool { return runs.Load() == 2 })
 	before := runs.Load()
 	err := e.Offline(t.Context(), "one", func() error {
 		st, err := store.Open(engine.JobDir(dir, "one"), store.Options{})

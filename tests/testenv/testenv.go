@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -75,6 +76,22 @@ func Seed(t testing.TB) uint64 {
 	}
 	t.Logf("HOLDFAST_SEED=%d", seed)
 	return seed
+}
+
+// Some is a part of what there is to be tried, n of it and another part in each run (see Seed), in its order; all of it under
+// make torture.
+func Some[T any](t testing.TB, n int, all []T) []T {
+	t.Helper()
+	if Torture() || n >= len(all) {
+		return all
+	}
+	chosen := rand.New(rand.NewPCG(Seed(t), 5)).Perm(len(all))[:n]
+	slices.Sort(chosen)
+	some := make([]T, n)
+	for i, at := range chosen {
+		some[i] = all[at]
+	}
+	return some
 }
 
 // Until calls done every few milliseconds until it is true, and fails the test after within.

@@ -136,7 +136,7 @@ func TestOutages(t *testing.T) {
 			o := newOutpost(t)
 			o.start()
 			rnd := rand.New(rand.NewPCG(testenv.Seed(t), 3))
-			for _, cell := range chosen(t, 3, cells) {
+			for _, cell := range testenv.Some(t, 3, cells) {
 				how, step, _ := strings.Cut(cell, " at ")
 				o.outage(of(o), how, step, rnd)
 				if t.Failed() {
@@ -150,18 +150,6 @@ func TestOutages(t *testing.T) {
 			o.checkSource()
 		})
 	}
-}
-
-// chosen is a part of what there is to be tried, another one in each run; all of it under make torture.
-func chosen(t *testing.T, n int, all []string) []string {
-	t.Helper()
-	if testenv.Torture() {
-		return all
-	}
-	rnd := rand.New(rand.NewPCG(testenv.Seed(t), 5))
-	some := slices.Clone(all)
-	rnd.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
-	return some[:n]
 }
 
 // outage takes a side away in a way when a file comes to a step.

@@ -121,6 +121,7 @@ func (b *bookkeeper) files(args ...string) []app.FileRecord {
 // TestRecords: what was done is found again, file by file, while Holdfast runs and while it does not; the ledger is compared with
 // the data centre; and when the ledger is lost it is made anew: by the job's records, and without them by what stands here.
 func TestRecords(t *testing.T) {
+	t.Parallel()
 	b := newBookkeeper(t)
 	const hostile = "night/\x1b]0;it's\n$(touch x)\xff.dat"
 	rnd := rand.New(rand.NewPCG(1, 7))

@@ -33,7 +33,7 @@ type pair struct {
 func TestTwoHoldfasts(t *testing.T) {
 	t.Parallel()
 	ledgers := map[string]func(*testing.T) *pair{"PostgreSQL": twoWithPostgres, "SQLite": twoWithSQLite}
-	for _, name := range chosen(t, 1, slices.Sorted(maps.Keys(ledgers))) {
+	for _, name := range testenv.Some(t, 1, slices.Sorted(maps.Keys(ledgers))) {
 		make := ledgers[name]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

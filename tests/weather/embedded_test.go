@@ -104,7 +104,7 @@ func (s *station) finishFile() {
 // TestEmbedded has nothing installed but holdfast: one role hosts the broker, whichever it is, and the database is a
 // file that they share.
 func TestEmbedded(t *testing.T) {
-	for _, host := range chosen(t, 1, brokerRoles) {
+	for _, host := range testenv.Some(t, 1, brokerRoles) {
 		t.Run("hosted by the "+host, func(t *testing.T) {
 			t.Parallel()
 			s := hosted(t, shape{seed: testenv.Seed(t), hours: 24, zips: 60}, host)

@@ -41,7 +41,7 @@ func TestMixedWithOld(t *testing.T) {
 		"streamer and processor":    {streamer: true, processor: true},
 		"ingester and processor":    {ingester: true, processor: true},
 	}
-	for _, name := range chosen(t, 2, slices.Sorted(maps.Keys(mixtures))) {
+	for _, name := range testenv.Some(t, 2, slices.Sorted(maps.Keys(mixtures))) {
 		m := mixtures[name]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

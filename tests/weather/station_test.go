@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -82,18 +81,6 @@ func bare(t *testing.T) *station {
 	}
 	t.Cleanup(st.keep)
 	return st
-}
-
-// chosen is a part of what there is to be tried, another one in each run; all of it under make torture.
-func chosen(t *testing.T, n int, all []string) []string {
-	t.Helper()
-	if testenv.Torture() {
-		return all
-	}
-	rnd := rand.New(rand.NewPCG(testenv.Seed(t), 5))
-	some := slices.Clone(all)
-	rnd.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
-	return some[:n]
 }
 
 func (s *station) path(name string) string { return filepath.Join(s.dir, name) }

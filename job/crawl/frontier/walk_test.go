@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/tests/testenv"
 )
 
 // walker does to a frontier what comes to its mind, and knows what has to come of it: of each URL its state, by its key.
@@ -37,8 +39,9 @@ const (
 // taken until it is done, none after that or while it must not, and all counters are right. A small window has the store order
 // the hosts.
 func TestWalk(t *testing.T) {
-	for seed := range uint64(12) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { walk(t, rand.New(rand.NewPCG(seed, 1))) })
+	seed := testenv.Seed(t)
+	for n := range uint64(testenv.Count(t, 40)) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) { walk(t, rand.New(rand.NewPCG(seed, n))) })
 	}
 }
 

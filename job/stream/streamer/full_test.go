@@ -72,8 +72,8 @@ func TestBeaconsThatNobodyHears(t *testing.T) {
 	pacedRig(t, hours(2, 0), func(t *testing.T, r *rig, h *hub, l *listener) {
 		h.durable, l.confirms = true, false
 		stop, _ := r.start()
-		if n := l.beaconsIn(24 * time.Hour); n < 100 || n > 200 {
-			t.Errorf("%d beacons in a day that nobody heard, want one in ten minutes", n)
+		if n := l.beaconsIn(6 * time.Hour); n < 25 || n > 50 {
+			t.Errorf("%d beacons in six hours that nobody heard, want one in ten minutes", n)
 		}
 		l.say(confirm(r.running().desk.epoch, 0))
 		if n := l.beaconsIn(5 * time.Second); n < 9 {
