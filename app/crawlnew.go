@@ -107,12 +107,12 @@ func (d *Desk) jobLike(like, name string) (j Job, text string, err error) {
 	if err != nil {
 		return j, "", err
 	}
-	dec := &decoder{file: name, env: os.LookupEnv}
-	root := dec.parse(b)
+	dec := newDecoder(name, os.LookupEnv)
+	root := dec.Parse(b)
 	if root != nil {
-		j, _ = dec.job(entry{key: name, at: root, value: root}, name)
+		j, _ = dec.job(entry{Key: name, At: root, Value: root}, name)
 	}
-	if err := dec.mistakes.err(); err != nil {
+	if err := dec.Mistakes.Err(); err != nil {
 		return j, "", fault.New(fault.Invalid, "the configuration of %s can't be used for another crawl: %w", like, err)
 	}
 	b, err = yaml.Marshal(yaml.MapSlice{{Key: name, Value: own}})
