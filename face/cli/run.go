@@ -197,7 +197,7 @@ func (f *face) demoCommand() *cobra.Command {
 					beside: []func(context.Context) error{sim.Run, trouble.Run, app.DemoCamera(plan).Run, site.Run}}
 				tour := app.DemoTour(plan)
 				p.ready = func(_ *app.Desk, url string) {
-					tour.Crash = func() error { return again(strings.TrimPrefix(url, "http://")) }
+					tour.Crash = func() error { return beginAgain(strings.TrimPrefix(url, "http://")) }
 					f.demoReady(plan, sim.URL(), trouble.URL(), site, url)
 				}
 				if err := errors.Join(p.run(cmd.Context()), tour.Close()); err != nil {
@@ -220,9 +220,9 @@ func (f *face) demoCommand() *cobra.Command {
 	return c
 }
 
-// again puts another process of the same command in the place of this one: for who is asked, as kill -9 and a start. The console is where
+// beginAgain puts another process of the same command in the place of this one: for who is asked, as kill -9 and a start. The console is where
 // it was. It returns only if that can't be.
-func again(listen string) error {
+func beginAgain(listen string) error {
 	exe, err := os.Executable()
 	if err != nil {
 		return err
