@@ -32,10 +32,11 @@ func WriteCrawlReport(w io.Writer, r CrawlReport, first bool) error {
 		b = append(b, '\n')
 	}
 	for _, h := range r.Hosts { // with a blank at the end, as Heritrix has it
-		b = fmt.Appendf(b, "%d %d %s %d %d - - - - - - \n", h.Done, h.Bytes, hostOfQueue(h.Host), h.Left, h.Queued+h.Waiting)
+		b = fmt.Appendf(b, "%d %d %s %d %d %d %d %d %d %d %d \n", h.Done, h.Bytes, hostOfQueue(h.Host), h.Left, h.Queued+h.Waiting, h.NovelURLs,
+			h.NovelBytes, h.DuplicateURLs, h.DuplicateBytes, h.NotModifiedURLs, h.NotModifiedBytes)
 	}
 	for _, t := range r.Types {
-		b = fmt.Appendf(b, "%d - %s\n", t.N, orElse(t.Of, "unknown"))
+		b = fmt.Appendf(b, "%d %d %s\n", t.N, t.Bytes, orElse(t.Of, "unknown"))
 	}
 	for _, t := range r.Codes {
 		b = fmt.Appendf(b, "%d %s\n", t.N, t.Of)
@@ -74,13 +75,27 @@ var heads = map[string]string{"seeds": "[code] [status] [seed] [redirect]\n", "m
 func summaryText(job string, s crawl.Summary) string {
 	seconds := max(s.Elapsed.Seconds(), 1e-3)
 	return fmt.Sprintf("crawl name: %s\ncrawl status: %s\nduration: %s\n\nseeds crawled: %d\nseeds uncrawled: %d\n\nhosts visited: %d\n\n"+
-		"URIs processed: %d\nURI successes: %d\nURI failures: %d\nURI disregards: %d\n\nnovel URIs: -\n\n"+
-		"total crawled bytes: %d (%s) \nnovel crawled bytes: -\n\nURIs/sec: %s\nKB/sec: %d\n\n"+
+		"URIs processed: %d\nURI successes: %d\nURI failures: %d\nURI disregards: %d\n\nnovel URIs: %d\n%s\n"+
+		"total crawled bytes: %d (%s) \nnovel crawled bytes: %d (%s) \n%s\nURIs/sec: %s\nKB/sec: %d\n\n"+
 		"URIs queued: %d\nhosts held: %d\nhosts exhausted: %d\nlinks left out by pattern: %d\nbudget: %s\n",
 		job, s.State[:1]+strings.ToLower(s.State[1:]), conventional(s.Elapsed), s.SeedsCrawled, s.Seeds-s.SeedsCrawled, s.Hosts,
-		s.Done+s.Failed+s.Left, s.Done, s.Failed, s.Left, s.Bytes, roughly(s.Bytes), decimals(float64(s.Done)/seconds),
+		s.Done+s.Failed+s.Left, s.Done, s.Failed, s.Left, s.NovelURLs, repeats(" URIs", s.DuplicateURLs, s.NotModifiedURLs, func(n uint64) string { return fmt.Sprint(n) }), s.Bytes,
+		roughly(s.Bytes), s.NovelBytes, roughly(s.NovelBytes), repeats(" crawled bytes", s.DuplicateBytes, s.NotModifiedBytes, sized), decimals(float64(s.Done)/seconds),
 		uint64(float64(s.Bytes)/1024/seconds), s.Queued+s.Waiting, s.HeldHosts, s.ExhaustedHosts, s.Refused, s.Budget)
 }
+
+// repeats are the lines of what was archived already: Heritrix has them if there is any.
+func repeats(what string, byHash, notModified uint64, text func(uint64) string) (lines string) {
+	if byHash > 0 {
+		lines += "duplicate-by-hash" + what + ": " + text(byHash) + "\n"
+	}
+	if notModified > 0 {
+		lines += "not-modified" + what + ": " + text(notModified) + "\n"
+	}
+	return lines
+}
+
+func sized(n uint64) string { return fmt.Sprintf("%d (%s) ", n, roughly(n)) }
 
 // CrawlStatusHint is what a person should know of a status that tells of ourselves; "" for others.
 func CrawlStatusHint(status int) string {

@@ -14,18 +14,19 @@ import (
 func TestCrawlReportTexts(t *testing.T) {
 	at := time.Date(2026, 1, 11, 23, 24, 25, 0, time.UTC)
 	hosts := []crawl.HostRow{
-		{Host: "com,smokebox,www,", Done: 1337, Bytes: 23877316, Left: 2, Queued: 3, Waiting: 1},
+		{Host: "com,smokebox,www,", Done: 1337, Bytes: 23877316, Left: 2, Queued: 3, Waiting: 1,
+			Novelties: crawl.Novelties{NovelURLs: 1301, NovelBytes: 23877000, DuplicateURLs: 30, DuplicateBytes: 310, NotModifiedURLs: 6, NotModifiedBytes: 6}},
 		{Host: "com,smokebox,www,#443", Done: 12, Bytes: 34, Due: at},
 		{Host: "[2001:db8::1]#8080", Queued: 7}, {Host: "192.0.2.1"}}
 	for _, rep := range []CrawlReport{
 		{Name: "crawl", Crawl: &crawl.Summary{State: "FINISHED", Elapsed: time.Hour + 33*time.Minute + 38*time.Second + 651*time.Millisecond,
 			Known: 1400, Queued: 50, Waiting: 5, Done: 1337, Failed: 6, Left: 2, Bytes: 23865329, Hosts: 1, Seeds: 3, SeedsCrawled: 1,
-			Budget: "any number of URLs"}},
+			Budget: "any number of URLs", Novelties: crawl.Novelties{NovelURLs: 1301, NovelBytes: 23865000, DuplicateURLs: 36, DuplicateBytes: 329}}},
 		{Name: "seeds", Seeds: []crawl.SeedRow{{URL: "http://netarkivet.dk/", State: "done", Status: 200},
 			{URL: "http://www.netarkivet.dk/", State: "done", Status: 301, Redirect: "http://netarkivet.dk/"},
 			{URL: "http://nosuch.example/", State: "failed", Status: -1}, {URL: "http://waits.example/", State: "queued"}}},
 		{Name: "hosts", Hosts: hosts},
-		{Name: "mimetype", Types: []crawl.Tally{{Of: "text/html", N: 84}, {Of: "", N: 2}}},
+		{Name: "mimetype", Types: []crawl.Tally{{Of: "text/html", N: 84, Bytes: 1234567}, {Of: "", N: 2}}},
 		{Name: "responsecode", Codes: []crawl.Tally{{Of: "200", N: 1306}, {Of: "404", N: 31}, {Of: "-9998", N: 1}}},
 		{Name: "source", Sources: []crawl.SourceRow{{Source: "http://netarkivet.dk/", Done: 251}}},
 		{Name: "frontier", At: at, Frontier: &crawl.FrontierRow{Known: 20, Done: 5, Failed: 2, Left: 1, Queued: 11, Waiting: 1, Hosts: 4, Held: 1,

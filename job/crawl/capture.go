@@ -10,11 +10,13 @@ import (
 	"holdfast/base/weburl"
 	"holdfast/connector"
 	"holdfast/job/crawl/archive"
+	"holdfast/job/crawl/frontier"
 )
 
 // capture is one question to a server and its answer, if there was one.
 type capture struct {
 	line    logLine
+	is      frontier.Novelty
 	records []*warc.Record
 	packed  []archive.Packed    // those, or nil
 	at      archive.Place       // of the first of them, when it is written

@@ -121,6 +121,7 @@ func (c *capture) unmodified(p *past) {
 	r.Payload = p.payload
 	c.line.digest = string(p.payload.SHA1)
 	c.line.notes = append(c.line.notes, "warcRevisit:notModified")
+	c.is = frontier.NotModified
 }
 
 // linksOf are the links of what a URL was, which it has still.

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"holdfast/base/warc"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
 )
 
 // tagged is a site that says 304 to who has what it has.
@@ -249,4 +251,59 @@ func TestDamagedPast(t *testing.T) {
 	if lines := r.lines("/a"); len(lines) != 2 || !strings.Contains(lines[1], "   200 ") {
 		t.Errorf("crawl.log has %q", lines)
 	}
+}
+
+// TestNovelties: what is novel, a duplicate or not modified is counted, of the crawl and of each host, as are the bytes of types.
+func TestNovelties(t *testing.T) {
+	s := newTagged(t)
+	s.pages["/b"], s.pages["/new"], s.pages["/same"] = `<a href="/new">n</a><a href="/same">s</a>`, "twice", "twice"
+	r := crawlTagged(t, s)
+	look := func(want Novelties) {
+		t.Helper()
+		var whole, host Novelties
+		var types map[string]uint64
+		r.atRest(func(env engine.Env) {
+			err := env.Store.Latest(func(rd store.Reader) error {
+				sum, err := ReadReport(rd, r.cfg, "crawl", "", 0)
+				if err != nil {
+					return err
+				}
+				hosts, err := ReadReport(rd, r.cfg, "hosts", "", 10)
+				if err != nil {
+					return err
+				}
+				media, err := ReadReport(rd, r.cfg, "mimetype", "", 0)
+				whole, host, types = sum.Crawl.Novelties, hosts.Hosts[0].Novelties, map[string]uint64{}
+				all := uint64(0)
+				for _, m := range media.Types {
+					types[m.Of], all = m.Bytes, all+m.Bytes
+				}
+				if all != sum.Crawl.Bytes-sum.Crawl.NotModifiedBytes { // those have no type
+					t.Errorf("types have %d bytes, the crawl %d", all, sum.Crawl.Bytes)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+		if whole != host || types["image/png"] == 0 && want.NotModifiedURLs == 0 {
+			t.Errorf("the crawl has %+v, its host %+v; types %v", whole, host, types)
+		}
+		if want.NovelBytes = whole.NovelBytes; want.DuplicateURLs > 0 {
+			want.DuplicateBytes = whole.DuplicateBytes
+		}
+		if want.NotModifiedURLs > 0 {
+			want.NotModifiedBytes = whole.NotModifiedBytes
+		}
+		if whole != want || want.DuplicateURLs > 0 && whole.DuplicateBytes == 0 {
+			t.Errorf("got %+v, want %+v", whole, want)
+		}
+	}
+	look(Novelties{NovelURLs: 6, DuplicateURLs: 1}) // robots.txt among them
+	r.cfg.Again = true
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	look(Novelties{NovelURLs: 1, DuplicateURLs: 2, NotModifiedURLs: 4}) // robots.txt is always kept whole
 }

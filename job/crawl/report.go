@@ -51,6 +51,7 @@ type Summary struct {
 	Budget         string        `json:"budget"`
 	Seeds          uint64        `json:"seeds"`
 	SeedsCrawled   uint64        `json:"seeds_crawled"` // that have an answer of a server
+	Novelties
 }
 
 // SeedRow is what became of a seed.
@@ -74,12 +75,29 @@ type HostRow struct {
 	Due       time.Time `json:"due,omitzero"` // when it may be asked again
 	Held      bool      `json:"held"`
 	Exhausted bool      `json:"exhausted"` // over its budget
+	Novelties
 }
 
 // Tally is how many URLs had something.
 type Tally struct {
-	Of string `json:"of"`
-	N  uint64 `json:"n"`
+	Of    string `json:"of"`
+	N     uint64 `json:"n"`
+	Bytes uint64 `json:"bytes,omitempty"` // of a MIME type
+}
+
+// Novelties count answers, each time that a URL was fetched, by whether they had what was not archived before.
+type Novelties struct {
+	NovelURLs        uint64 `json:"novel_urls"`
+	NovelBytes       uint64 `json:"novel_bytes"`
+	DuplicateURLs    uint64 `json:"duplicate_urls"` // by their digest
+	DuplicateBytes   uint64 `json:"duplicate_bytes"`
+	NotModifiedURLs  uint64 `json:"not_modified_urls"` // as the server says
+	NotModifiedBytes uint64 `json:"not_modified_bytes"`
+}
+
+func novelties(n frontier.Novelties, bytes uint64) Novelties {
+	return Novelties{NovelURLs: n.Novel, NovelBytes: bytes - min(bytes, n.ByHashBytes+n.NotModifiedBytes), DuplicateURLs: n.ByHash,
+		DuplicateBytes: n.ByHashBytes, NotModifiedURLs: n.NotModified, NotModifiedBytes: n.NotModifiedBytes}
 }
 
 // FrontierRow is what waits to be fetched, beside what does not any more.
@@ -128,13 +146,13 @@ func ReadReport(r store.Reader, cfg Config, name, after string, n int) (rep Repo
 		}
 		rep.Next = nextOf(rep.Hosts, n, func(h HostRow) string { return h.Host })
 	case "mimetype":
-		var all map[string]uint64
+		var all map[string]frontier.TypeCount
 		all, err = frontier.Types(r)
-		rep.Types = tallies(all, func(s string) string { return s })
+		rep.Types = tallies(all, func(of string, t frontier.TypeCount) Tally { return Tally{Of: of, N: t.URLs, Bytes: t.Bytes} })
 	case "responsecode":
 		var all map[int]uint64
 		all, err = frontier.Statuses(r)
-		rep.Codes = tallies(all, strconv.Itoa)
+		rep.Codes = tallies(all, func(code int, n uint64) Tally { return Tally{Of: strconv.Itoa(code), N: n} })
 	case "frontier":
 		rep.Frontier, err = frontierRow(r)
 	case "source":
@@ -158,9 +176,9 @@ func nextOf[T any](page []T, n int, name func(T) string) string {
 	return name(page[len(page)-1])
 }
 
-func tallies[K comparable](all map[K]uint64, name func(K) string) (rows []Tally) {
-	for k, n := range all {
-		rows = append(rows, Tally{name(k), n})
+func tallies[K comparable, V any](all map[K]V, row func(K, V) Tally) (rows []Tally) {
+	for k, v := range all {
+		rows = append(rows, row(k, v))
 	}
 	slices.SortFunc(rows, func(a, b Tally) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Of, b.Of)) })
 	return rows
@@ -168,7 +186,7 @@ func tallies[K comparable](all map[K]uint64, name func(K) string) (rows []Tally)
 
 func hostRow(h frontier.Host) HostRow {
 	return HostRow{Host: h.Name, Queued: h.Queued, Waiting: h.Waiting, Done: h.Done, Failed: h.Failed, Left: h.Left, Bytes: h.Bytes, Due: h.Due,
-		Held: h.Held, Exhausted: h.Exhausted}
+		Held: h.Held, Exhausted: h.Exhausted, Novelties: novelties(h.Novelties, h.Bytes)}
 }
 
 // summary reads the counters, and looks at each seed.
@@ -192,7 +210,8 @@ func summary(r store.Reader, cfg Config) (*Summary, error) {
 	seeds, crawled, err := countSeeds(r, cfg)
 	return &Summary{Seeds: seeds, SeedsCrawled: crawled, State: stateAtRest(c, at), Elapsed: at, Known: c.Known, Queued: c.Queued, Waiting: c.Waiting, Done: c.Done, Failed: c.Failed,
 		Left: c.Left, Bytes: c.Bytes, Hosts: c.Hosts, HeldHosts: c.HeldHosts, ExhaustedHosts: c.ExhaustedHosts, Exhausted: c.Exhausted,
-		Refused: c.Refused, Draining: order.Draining, Budget: BudgetText(b)}, err
+		Refused: c.Refused, Draining: order.Draining, Budget: BudgetText(b),
+		Novelties: novelties(c.Novelties, c.Bytes)}, err
 }
 
 func frontierRow(r store.Reader) (*FrontierRow, error) {

@@ -7,6 +7,7 @@ import (
 
 	"holdfast/base/fault"
 	"holdfast/base/warc"
+	"holdfast/job/crawl/frontier"
 	"holdfast/job/crawl/index"
 	"holdfast/kernel/store"
 )
@@ -64,6 +65,7 @@ func (j *Job) revisits(c *capture, m *warc.Message) error {
 	r.Type, r.Profile, r.RefersToURI, r.RefersToDate = warc.Revisit, warc.IdenticalDigest, first.URL, first.Date
 	r.Content, r.Length, r.Block = io.NewSectionReader(c.x.Received, 0, m.Head), m.Head, warc.Digests{}
 	c.line.notes = append(c.line.notes, "duplicate:digest")
+	c.is = frontier.ByHash
 	return nil
 }
 

@@ -192,7 +192,7 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 	if to, yes := redirects(l, u, x); yes {
 		v.leads = to
 	}
-	v.outcome.Type, v.outcome.Bytes = c.line.mime, x.Received.Size()
+	v.outcome.Type, v.outcome.Bytes, v.outcome.Is = c.line.mime, x.Received.Size(), c.is
 	v.ends(x.Status, due)
 	if set.metadata {
 		v.describe()

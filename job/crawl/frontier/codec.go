@@ -24,6 +24,7 @@ type record struct {
 	held     bool   // it is not asked until a person says so
 	spent    bool   // it is over its budget
 	own      *Limits
+	novel    Novelties
 }
 
 // listed reports whether the host has an entry in the order of time.
@@ -34,12 +35,16 @@ const (
 	flagHeld = 1 << iota
 	flagSpent
 	flagOwn
+	flagNovel
 )
 
-func (r *record) numbers(due *uint64) []*uint64 {
+func (r *record) numbers(due *uint64, novel bool) []*uint64 {
 	all := []*uint64{&r.queued, &r.waiting, &r.done, &r.failed, &r.left, &r.bytes, due, &r.head.seq, &r.stale, &r.patterns}
 	if r.own != nil {
 		all = append(all, &r.own.URLs, &r.own.Bytes)
+	}
+	if novel {
+		all = append(all, r.novel.fields()...)
 	}
 	return all
 }
@@ -55,9 +60,13 @@ func (r *record) encode() []byte {
 	if r.own != nil {
 		flags |= flagOwn
 	}
-	b := append(make([]byte, 0, 48+len(r.name)), 1, flags, r.head.precedence)
+	novel := r.novel != (Novelties{})
+	if novel {
+		flags |= flagNovel
+	}
+	b := append(make([]byte, 0, 64+len(r.name)), 1, flags, r.head.precedence)
 	due := uint64(max(r.due, 0))
-	for _, n := range r.numbers(&due) {
+	for _, n := range r.numbers(&due, novel) {
 		b = binary.AppendUvarint(b, *n)
 	}
 	return append(b, r.name...)
@@ -74,7 +83,7 @@ func (r *record) decode(b []byte) bool {
 	}
 	b = b[3:]
 	var due uint64
-	for _, n := range r.numbers(&due) {
+	for _, n := range r.numbers(&due, flags&flagNovel != 0) {
 		v, size := binary.Uvarint(b)
 		if size <= 0 {
 			return false

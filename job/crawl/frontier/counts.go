@@ -24,6 +24,8 @@ type Counts struct {
 	HeldHosts      uint64
 	Refused        uint64 // links that were found, each time that one was, and that their pattern's budget left out
 	Spent          uint64 // 1 when the budget of the crawl is used up, else 0
+
+	Novelties
 }
 
 // Open is how many URLs are to be fetched yet, and may be by what the budgets say now.
@@ -35,8 +37,8 @@ func (c *Counts) Open() uint64 {
 }
 
 func (c *Counts) fields() []*uint64 {
-	return []*uint64{&c.Known, &c.Queued, &c.Waiting, &c.Done, &c.Failed, &c.Left, &c.Bytes, &c.Hosts, &c.Exhausted,
-		&c.ExhaustedHosts, &c.HeldHosts, &c.Refused, &c.Spent}
+	return append([]*uint64{&c.Known, &c.Queued, &c.Waiting, &c.Done, &c.Failed, &c.Left, &c.Bytes, &c.Hosts, &c.Exhausted,
+		&c.ExhaustedHosts, &c.HeldHosts, &c.Refused, &c.Spent}, c.Novelties.fields()...)
 }
 
 // of is the counter of a state.
@@ -54,14 +56,17 @@ func (c *Counts) of(s State) *uint64 {
 	return &c.Left
 }
 
+// oldCounts is how many counters a store has that did not count novelties.
+const oldCounts = 13
+
 // ReadCounts reads the counters.
 func ReadCounts(r store.Reader) (c Counts, err error) {
 	_, err = r.Look(countsKey, func(v []byte) error {
 		fields := c.fields()
-		if len(v) != 8*len(fields) {
+		if len(v)%8 != 0 || len(v) > 8*len(fields) || len(v) < 8*oldCounts {
 			return fault.New(fault.Corrupt, "the counters of the frontier are %x", v)
 		}
-		for i, f := range fields {
+		for i, f := range fields[:len(v)/8] {
 			*f = binary.BigEndian.Uint64(v[8*i:])
 		}
 		return nil
@@ -102,14 +107,23 @@ func Statuses(r store.Reader) (map[int]uint64, error) {
 	return all, err
 }
 
-// Types returns how many URLs had each MIME type.
-func Types(r store.Reader) (map[string]uint64, error) {
-	all := map[string]uint64{}
+// TypeCount is what is known of a MIME type.
+type TypeCount struct{ URLs, Bytes uint64 }
+
+// Types returns how many URLs had each MIME type, and how many bytes came of it.
+func Types(r store.Reader) (map[string]TypeCount, error) {
+	all := map[string]TypeCount{}
 	err := tallies(r, key('t'), func(k []byte, n uint64) error {
-		all[string(k)] = n
+		all[string(k)] = TypeCount{URLs: n}
 		return nil
 	})
-	return all, err
+	if err != nil {
+		return all, err
+	}
+	return all, tallies(r, key('b'), func(k []byte, n uint64) error {
+		all[string(k)] = TypeCount{URLs: all[string(k)].URLs, Bytes: n}
+		return nil
+	})
 }
 
 // tallies reads the counters whose keys begin so.
@@ -153,9 +167,12 @@ func (b *Batch) tallied(k store.Key, n int64) (known bool, err error) {
 }
 
 // countType counts a MIME type, among the others if there are too many.
-func (b *Batch) countType(mime string) error {
+func (b *Batch) countType(mime string, bytes uint64) error {
 	k := typeKey(mime)
 	known, err := b.tallied(k, 1)
+	if err == nil && known {
+		err = b.tally(typeBytesKey(mime), int64(bytes))
+	}
 	if err != nil || known {
 		return err
 	}
@@ -171,9 +188,15 @@ func (b *Batch) countType(mime string) error {
 			n++
 		}
 	}
-	if err := failed(); err != nil || n <= mostTypes {
+	if err := failed(); err != nil {
 		return err
 	}
+	if n <= mostTypes {
+		return b.tally(typeBytesKey(mime), int64(bytes))
+	}
 	delete(b.tallies, string(k))
+	if err := b.tally(typeBytesKey(otherTypes), int64(bytes)); err != nil {
+		return err
+	}
 	return b.tally(typeKey(otherTypes), 1)
 }

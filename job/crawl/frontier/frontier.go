@@ -60,6 +60,7 @@ type Outcome struct {
 	Left   bool   // it was not fetched, and will not be: robots.txt or the scope forbid it
 	Type   string // MIME type
 	Bytes  int64
+	Is     Novelty   // of one that was fetched
 	Due    time.Time // when the host may be asked again
 }
 
@@ -142,6 +143,7 @@ func placeOf(k []byte) place { return place{k[7], binary.BigEndian.Uint64(k[8:])
 //	m                             the time of the last commit (8)
 //	l                             the budget, and how far the hosts were looked at since it changed
 //	s status(4), t type           how many URLs had it
+//	b type                        how many bytes they had
 //	i                             the numbers of the next host (4) and URL (8), how many were in flight (4), the next source (4)
 func key(kind byte) store.Key { return store.Key{byte(store.Job), 'F', kind} }
 
@@ -153,6 +155,7 @@ func readyKey(due int64) store.Key        { return key('r').U64(uint64(max(due, 
 func waitKey(due int64) store.Key         { return key('w').U64(uint64(max(due, 0))) }
 func statusKey(status int) store.Key      { return key('s').U32(uint32(int32(status)) ^ 1<<31) }
 func typeKey(mime string) store.Key       { return key('t').Str(mime) }
+func typeBytesKey(mime string) store.Key  { return key('b').Str(mime) }
 func patternsKey(host uint32) store.Key   { return key('p').U32(host) }
 func sourceNameKey(name string) store.Key { return key('u').Str(name) }
 func sourceKey(id uint32) store.Key       { return key('v').U32(id) }

@@ -24,8 +24,12 @@ func (b *Batch) Done(l *Lease, o Outcome) error {
 		return err
 	}
 	h.due = max(h.due, b.f.later(o.Due))
+	if state == Done {
+		b.counts.Novelties.add(o.Is, bytes)
+		h.novel.add(o.Is, bytes)
+	}
 	if o.Type != "" {
-		err = b.countType(o.Type)
+		err = b.countType(o.Type, bytes)
 	}
 	return err
 }

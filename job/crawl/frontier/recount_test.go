@@ -145,6 +145,9 @@ func (c *recounting) hosts() {
 			c.want.HeldHosts++
 		}
 		sum.Done, sum.Failed, sum.Left = sum.Done+rec.done, sum.Failed+rec.failed, sum.Left+rec.left
+		for i, n := range rec.novel.fields() { // what an answer was is kept nowhere else
+			*c.want.Novelties.fields()[i] += *n
+		}
 		if want := rec.limits(budget).reached(rec.done+rec.failed, rec.bytes); rec.spent != want {
 			c.Errorf("host %d is over its budget: %v, want %v", id, rec.spent, want)
 		}

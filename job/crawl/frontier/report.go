@@ -22,12 +22,13 @@ type Host struct {
 	Held      bool      // by a person
 	Exhausted bool      // it is over its budget
 	Budget    *Limits   // its own, nil for none
+	Novelties
 }
 
 // host is the record for people.
 func (r *record) host(c clock) Host {
 	h := Host{Name: r.name, Queued: r.queued, Waiting: r.waiting, Done: r.done, Failed: r.failed, Left: r.left, Bytes: r.bytes,
-		Held: r.held, Exhausted: r.spent, Budget: r.own}
+		Held: r.held, Exhausted: r.spent, Budget: r.own, Novelties: r.novel}
 	if r.due > 0 {
 		h.Due = c.wall(r.due)
 	}
