@@ -306,3 +306,46 @@ func clean(t testing.TB, fs store.FS, dir string, want ...string) {
 		t.Errorf("there is %v, want %v", left, want)
 	}
 }
+
+// TestAnyKeyspaceIsInACheckpoint: whoever adds a keyspace, or a kind of job with keys of its own, need tell nobody here: all
+// that a store holds is in its checkpoints, and comes back.
+func TestAnyKeyspaceIsInACheckpoint(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "job"))
+	spaces := 0
+	err := s.Update(func(tx *store.Tx) error {
+		for space := range 0xff {
+			if space != int(store.Meta) { // the store's own
+				tx.Set(store.Space(space).K().Str("of a package that nobody knows yet"), []byte{byte(space)})
+				spaces++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := create(t, s, checkpoint.Options{})
+	shut(t, s)
+	into := filepath.Join(t.TempDir(), "restored")
+	if _, err := checkpoint.Restore(t.Context(), c.Path, into, onDisk); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, into)
+	defer shut(t, r)
+	err = r.View(t.Context(), func(rd store.Reader) error {
+		for space := range 0xff {
+			if space == int(store.Meta) {
+				continue
+			}
+			v, ok, err := rd.Get(store.Space(space).K().Str("of a package that nobody knows yet"))
+			if err != nil || !ok || !bytes.Equal(v, []byte{byte(space)}) {
+				t.Errorf("keyspace %#x: got %q, %v, %v", space, v, ok, err)
+			}
+			spaces--
+		}
+		return nil
+	})
+	if err != nil || spaces != 0 {
+		t.Errorf("%v; %d keyspaces were not looked at", err, spaces)
+	}
+}
