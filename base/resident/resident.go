@@ -34,31 +34,40 @@ func Settle(ctx context.Context) error {
 	return nil
 }
 
-// Trim gives back the pages of the program's own file. It touches only those that can't be written to: the kernel reads them again from the
-// file, which can't change while it runs (ETXTBSY).
+// Trim gives back the pages of the program's own file. It touches only mappings that can't be written to and never were: the kernel reads
+// their pages again from the file, which can't change while it runs (ETXTBSY). What a dynamic linker has written before it was protected
+// (RELRO, of a position-independent program) would be lost.
 func Trim() error {
 	own, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return fmt.Errorf("give memory back: %w", err)
 	}
-	maps, err := os.ReadFile("/proc/self/maps")
+	smaps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return fmt.Errorf("give memory back: %w", err)
 	}
-	for line := range strings.Lines(string(maps)) {
-		// proc(5): from-to, permissions, offset, device, inode, path
+	var from, to uint64 // of the mapping at hand, 0 for one that is left alone
+	for line := range strings.Lines(string(smaps)) {
 		f := strings.Fields(line)
-		if len(f) < 6 || strings.Join(f[5:], " ") != own || len(f[1]) != 4 || f[1][1] != '-' || f[1][3] != 'p' {
-			continue
-		}
-		low, high, _ := strings.Cut(f[0], "-")
-		from, err1 := strconv.ParseUint(low, 16, 64)
-		to, err2 := strconv.ParseUint(high, 16, 64)
-		if err1 != nil || err2 != nil || to <= from {
-			continue
-		}
-		if _, _, e := unix.Syscall(unix.SYS_MADVISE, uintptr(from), uintptr(to-from), unix.MADV_DONTNEED); e != 0 {
-			return fmt.Errorf("give memory back: %w", e)
+		switch {
+		case len(f) >= 5 && !strings.HasSuffix(f[0], ":"): // proc(5): from-to, permissions, offset, device, inode, path
+			from, to = 0, 0
+			if len(f) < 6 || strings.Join(f[5:], " ") != own || len(f[1]) != 4 || f[1][1] != '-' || f[1][3] != 'p' {
+				continue
+			}
+			low, high, _ := strings.Cut(f[0], "-")
+			begin, err1 := strconv.ParseUint(low, 16, 64)
+			end, err2 := strconv.ParseUint(high, 16, 64)
+			if err1 == nil && err2 == nil && begin < end {
+				from, to = begin, end
+			}
+		case len(f) == 3 && f[0] == "Anonymous:" && to > 0: // pages that are not the file's any more
+			if f[1] != "0" {
+				continue
+			}
+			if _, _, e := unix.Syscall(unix.SYS_MADVISE, uintptr(from), uintptr(to-from), unix.MADV_DONTNEED); e != 0 {
+				return fmt.Errorf("give memory back: %w", e)
+			}
 		}
 	}
 	return nil

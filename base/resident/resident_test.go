@@ -3,6 +3,7 @@ package resident
 import (
 	"context"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,4 +57,14 @@ func TestSettle(t *testing.T) {
 			t.Error(time.Since(begun), err)
 		}
 	})
+}
+
+// TestPositionIndependent: of such a program, as distributions build them, the dynamic linker has written what is read-only
+// later. It lives on.
+func TestPositionIndependent(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-buildmode=pie", "-count=1", "-run=^TestTrim$", ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %.2000s", err, out)
+	}
 }
