@@ -33,7 +33,8 @@ func (d *Decoder) Parse(text []byte) ast.Node {
 		d.whole("it is nested too deep; want at most %d levels", MaxDepth)
 		return nil
 	}
-	f, err := parser.ParseBytes(bytes.TrimPrefix(text, ByteOrderMark), 0)
+	// Entries tells of keys that are there twice, and of what else is wrong besides.
+	f, err := parser.ParseBytes(bytes.TrimPrefix(text, ByteOrderMark), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		m := Mistake{File: d.File, Text: "this is no YAML"} // err itself shows the text around it
 		if e, ok := errors.AsType[yaml.Error](err); ok {
@@ -105,8 +106,6 @@ func withoutQuotes(message string) string {
 		return message
 	}
 	switch kind := strings.TrimRight(message[:at], ": "); {
-	case kind == "mapping key":
-		return "the key is there twice"
 	case strings.HasPrefix(message[at:], "'\t'"), strings.HasPrefix(message[at:], `'\t'`):
 		return "there is a tab where a value or a key begins; use spaces"
 	case kind == "" || kind == "found character":

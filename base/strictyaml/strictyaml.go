@@ -102,6 +102,9 @@ func (d *Decoder) Resolve(n ast.Node) ast.Node {
 	return nil
 }
 
+// Twice is said of a key that is there twice; what its first one says is decoded.
+const Twice = "the key is there twice"
+
 // Entry is one key of a mapping with its value.
 type Entry struct {
 	Key   string
@@ -135,7 +138,7 @@ func (d *Decoder) Entries(n ast.Node, path string) (all []Entry, ok bool) {
 			continue
 		}
 		if seen[key] {
-			d.Bad(p.Key, Join(path, key), "the key is there twice")
+			d.Bad(p.Key, Join(path, key), Twice)
 			continue
 		}
 		seen[key] = true

@@ -138,9 +138,18 @@ func (c *compiler) action(at string, a *Action) {
 	kinds := a.kinds()
 	if len(kinds) != 1 {
 		c.bad(at, "want exactly one of systemctl, run, http, notify, signal, set and holdfast; got %d", len(kinds))
-		return
 	}
-	switch kind := kinds[0]; kind {
+	for _, kind := range kinds {
+		c.ofKind(at, a, kind)
+	}
+	if len(kinds) == 1 {
+		c.stray(at, a, kinds[0])
+	}
+	c.tries(at, a)
+}
+
+func (c *compiler) ofKind(at string, a *Action, kind string) {
+	switch kind {
 	case "systemctl":
 		c.oneOf(at+".systemctl", a.Systemctl, verbs)
 		c.unit(at+".unit", a.Unit)
@@ -162,8 +171,6 @@ func (c *compiler) action(at string, a *Action) {
 		c.oneOf(at+".holdfast", a.Holdfast, orders)
 		c.name(at+".job", a.Job)
 	}
-	c.stray(at, a, kinds[0])
-	c.tries(at, a)
 }
 
 // stray refuses what means nothing for this kind of action.
@@ -214,7 +221,7 @@ func (c *compiler) run(at string, a *Action) {
 	}
 	for name, word := range a.Env {
 		if !isName(name) || strings.ContainsAny(name, "-.") {
-			c.bad(at+".env", "%.60q is no name of a variable", name)
+			c.bad(at+".env."+name, "%.60q is no name of a variable", name)
 		}
 		c.word(at+".env."+name, word)
 	}
@@ -233,7 +240,7 @@ func (c *compiler) http(at string, h *HTTP) {
 	c.oneOf(at+".method", h.Method, []string{"GET", "POST", "PUT", "PATCH", "DELETE"})
 	for name, value := range h.Headers {
 		if !isName(name) || strings.ContainsAny(value.Reveal(), "\r\n\x00") {
-			c.bad(at+".headers", "%.60q is no header", name)
+			c.bad(at+".headers."+name, "%.60q is no header", name)
 		}
 	}
 	if h.Body != "" && h.JSON != nil {

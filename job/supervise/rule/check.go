@@ -2,7 +2,6 @@ package rule
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -14,7 +13,7 @@ import (
 // Finding is what is allowed in a rule, and hardly meant.
 type Finding struct {
 	Rule  string
-	Where string // FILE:LINE
+	Where string // FILE:LINE:COLUMN
 	// About is never (it can't fire), trust (who may have it fire), flood (nothing holds it back), test (nothing shows that it
 	// works), or slow.
 	About string
@@ -48,8 +47,13 @@ type checker struct {
 	all  []Finding
 }
 
-func (c *checker) find(about, format string, args ...any) {
-	c.all = append(c.all, Finding{c.r.Name, c.set.Where(c.r), about, fmt.Sprintf(format, args...)})
+// find keeps a finding about what stands under a key of the rule, "" for all of it.
+func (c *checker) find(key, about, format string, args ...any) {
+	place, ok := c.r.places[key]
+	if !ok {
+		place = c.r.places[""]
+	}
+	c.all = append(c.all, Finding{c.r.Name, c.set.name + ":" + place, about, fmt.Sprintf(format, args...)})
 }
 
 var asksVar = regexp.MustCompile(`\bvars\.([A-Za-z0-9_]+)`)
@@ -57,35 +61,46 @@ var asksVar = regexp.MustCompile(`\bvars\.([A-Za-z0-9_]+)`)
 // never finds what keeps a rule from ever firing.
 func (c *checker) never() {
 	r := c.r
-	patterns := map[string]*regexp.Regexp{"match": r.re}
-	conditions := []string{r.Where}
+	c.neverMatches("match", "match", r.re)
+	c.neverHolds("where", "where", r.where, r.Where)
 	if f := followOf(r); f != nil {
-		patterns["when"] = f.re
-		conditions = append(conditions, f.Where)
+		c.neverMatches("when", "when", f.re)
+		c.neverHolds("when", "when: where", f.where, f.Where)
 	}
-	if r.Heal != nil {
-		patterns["heal.expect"] = r.Heal.re
+	if h := r.Heal; h != nil {
+		c.neverMatches("heal", "heal.expect", h.re)
+		c.neverHolds("heal", "heal.where", h.where, h.Where)
 	}
-	for _, key := range slices.Sorted(maps.Keys(patterns)) {
-		if why := impossible(patterns[key]); why != "" {
-			c.find("never", "%s matches no line: %s", key, why)
+	if st := r.State; st != nil {
+		c.neverHolds("state", "state.on", st.on, st.On)
+		c.neverHolds("state", "state.off", st.off, st.Off)
+		if st.On == st.Off {
+			c.find("state", "never", "state: on and off are the same, so that it is never off")
 		}
 	}
-	if r.State != nil {
-		conditions = append(conditions, r.State.On, r.State.Off)
-		if r.State.On == r.State.Off {
-			c.find("never", "state: on and off are the same, so that it is never off")
-		}
-	}
-	for _, cond := range conditions {
-		for _, m := range asksVar.FindAllStringSubmatch(cond, -1) {
-			if !c.sets[m[1]] {
-				c.find("never", "%s asks for vars.%s, which no rule sets", cond, m[1])
+	if states := r.From.kind.States; r.When != nil && states != nil {
+		for _, word := range r.When.State {
+			if !slices.Contains(states, word) {
+				c.find("when", "never", "%s is never %.60q; it is one of: %s", r.From.Kind, word, strings.Join(states, ", "))
 			}
 		}
-		if strings.TrimSpace(cond) == "false" {
-			c.find("never", "a condition is false")
+	}
+}
+
+func (c *checker) neverMatches(key, what string, re *regexp.Regexp) {
+	if why := impossible(re); why != "" {
+		c.find(key, "never", "%s matches no line: %s", what, why)
+	}
+}
+
+func (c *checker) neverHolds(key, what string, cond *Condition, text string) {
+	for _, m := range asksVar.FindAllStringSubmatch(text, -1) {
+		if !c.sets[m[1]] {
+			c.find(key, "never", "%s asks for vars.%s, which no rule sets", text, m[1])
 		}
+	}
+	if cond.never() {
+		c.find(key, "never", "%s is false of whatever is seen", what)
 	}
 }
 
@@ -194,20 +209,41 @@ func (c *checker) trust() {
 	captures := groups(r.re)
 	known := r.From.trusted() || c.asksTrusted(r.Where)
 	for _, l := range r.Lists() {
+		key := l.Name
+		if r.places[key] == "" { // a rung
+			key = "heal"
+		}
 		for i := range l.Actions {
 			unit := l.Actions[i].Unit
+			if what := l.Actions[i].reaches(); unit == "" && what != "" && !known && r.From.kind.Trusted != nil {
+				c.find(key, "trust", "%s: %s, and anybody may write the line that leads to it; name a unit under from, or ask for a field that "+
+					"begins with _ in where", l.Name, what)
+			}
 			if unit == "" {
 				continue
 			}
 			if name, ok := single(unit); ok && slices.Contains(captures, name) {
-				c.find("trust", "%s: which unit is decided by the text of a line, that is by whoever writes it; "+
+				c.find(key, "trust", "%s: which unit is decided by the text of a line, that is by whoever writes it; "+
 					"use a trusted field, such as {{_SYSTEMD_UNIT}}, or an enum", l.Name)
 			} else if !known {
-				c.find("trust", "%s does something to %s, and anybody may write the line that leads to it; "+
+				c.find(key, "trust", "%s does something to %s, and anybody may write the line that leads to it; "+
 					"name a unit under from, or ask for a field that begins with _ in where", l.Name, unit)
 			}
 		}
 	}
+}
+
+// reaches says what an action does to something that is no unit and no person, "" if nothing.
+func (a *Action) reaches() string {
+	switch {
+	case a.Run != nil:
+		return a.Run[0] + " is run"
+	case a.HTTP != nil:
+		return "a request is made"
+	case a.Holdfast != "":
+		return "job " + a.Job + " is given an order"
+	}
+	return ""
 }
 
 // asksTrusted reports whether a condition asks for a field that can't be forged.
@@ -228,23 +264,56 @@ func (c *checker) rest() {
 	r := c.r
 	outside := slices.ContainsFunc(main(r), func(a Action) bool { return a.Set == "" })
 	if r.Cooldown.For == 0 && r.Limit == nil && outside && r.State == nil && r.Mode == Live {
-		c.find("flood", "there is neither cooldown nor limit, so that a flood of lines is a flood of actions")
+		c.find("do", "flood", "there is neither cooldown nor limit, so that a flood of lines is a flood of actions")
 	}
-	if len(r.Tests) == 0 {
-		c.find("test", "there are no tests")
-	}
+	c.tests()
 	if r.Why == "" {
-		c.find("test", "there is no why: what it is for")
+		c.find("", "test", "there is no why: what it is for")
 	}
 	if r.re != nil && match.New([]*regexp.Regexp{r.re}).Plain() > 0 {
-		c.find("slow", "match has no text that must be there, so that it is tried on every line")
+		c.find("match", "slow", "match has no text that must be there, so that it is tried on every line")
 	}
 	is := fmt.Sprint(r.From.ID, r.Match, "\x00", r.Where, "\x00", r.Key)
 	if r.When != nil && r.When.Count == 1 {
 		if first := c.same[is]; first != "" {
-			c.find("test", "it is about the same as %s, and both act", first)
+			c.find("", "test", "it is about the same as %s, and both act", first)
 		} else {
 			c.same[is] = r.Name
+		}
+	}
+}
+
+// tests finds tests that show nothing.
+func (c *checker) tests() {
+	r := c.r
+	if len(r.Tests) == 0 {
+		c.find("", "test", "there are no tests")
+	}
+	names := map[string]bool{}
+	for i := range r.Tests {
+		t := &r.Tests[i]
+		name := t.Name
+		if name == "" {
+			name = itoa(i + 1)
+		}
+		if names[name] {
+			c.find("tests", "test", "two tests are called %.60q", name)
+		}
+		names[name] = true
+		lines, values := len(t.Lines) > 0, len(t.Values) > 0
+		for _, s := range t.Steps {
+			ofRule := s.Of == "" || s.Of == "from"
+			lines, values = lines || ofRule && s.Line != "", values || ofRule && s.Value != ""
+		}
+		switch {
+		case !t.expects:
+			c.find("tests", "test", "test %s does not expect anything; write expect: {runs: 0} if nothing is to be done", name)
+		case !lines && !values && len(t.Steps) == 0:
+			c.find("tests", "test", "test %s sees nothing", name)
+		case lines && r.From.Looks():
+			c.find("tests", "test", "test %s has lines, and %s tells values", name, r.From.Kind)
+		case values && !r.From.Looks():
+			c.find("tests", "test", "test %s has values, and %s tells lines", name, r.From.Kind)
 		}
 	}
 }

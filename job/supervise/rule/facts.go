@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/vm"
 )
@@ -170,11 +171,24 @@ func compileCondition(text string, captures []string, names map[string]string, w
 	program, err := expr.Compile(text, expr.Env(env), expr.AsBool(), expr.DisableBuiltin("now"))
 	if err != nil {
 		if e, ok := errors.AsType[*file.Error](err); ok {
+			if strings.Contains(strings.TrimSpace(text), "\n") {
+				return nil, fmt.Errorf("is no condition: %s, in its line %d at character %d", e.Message, e.Line, e.Column+1)
+			}
 			return nil, fmt.Errorf("is no condition: %s, at its character %d", e.Message, e.Column+1)
 		}
 		return nil, fmt.Errorf("is no condition: %w", err)
 	}
 	return &Condition{text, program}, nil
+}
+
+// never reports whether the condition is false of whatever is seen.
+func (c *Condition) never() bool {
+	if c == nil {
+		return false
+	}
+	asks := ast.Find(c.program.Node(), func(n ast.Node) bool { _, is := n.(*ast.IdentifierNode); return is })
+	is, err := c.Holds(&Facts{})
+	return asks == nil && err == nil && !is
 }
 
 // String is the text of the condition.

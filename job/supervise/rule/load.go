@@ -42,10 +42,12 @@ func Load(file string, text []byte, kinds Kinds, env func(string) (string, bool)
 	if n := d.Parse(text); n != nil {
 		d.Decode(n, reflect.ValueOf(&s.File).Elem(), "")
 	}
-	if len(d.Mistakes) == 0 {
-		c := &compiler{d: d, set: s, allow: s.Allow}
-		c.file()
+	read := len(d.Mistakes)
+	c := &compiler{d: d, set: s, allow: s.Allow}
+	if c.file(); read > 0 {
+		d.Mistakes = append(d.Mistakes[:read:read], c.notOf(d.Mistakes[:read], d.Mistakes[read:])...)
 	}
+	d.Mistakes = append(d.Mistakes, c.ofKeys...)
 	if err := d.Mistakes.Err(); err != nil {
 		return nil, fault.As(fault.Invalid, err)
 	}
@@ -86,10 +88,40 @@ func (s *Set) Where(r *Rule) string { return fmt.Sprintf("%s:%d", s.name, r.line
 
 // compiler checks what was read, fills in what follows from it, and keeps each mistake.
 type compiler struct {
-	d     *decoder
-	set   *Set
-	allow []string
-	names []string // what the templates of the rule at hand may use; nil: anything
+	d      *decoder
+	set    *Set
+	allow  []string
+	names  []string // what the templates of the rule at hand may use; nil: anything
+	loose  bool     // it is not known what the rule at hand knows, for what says so is wrong
+	ofKeys Mistakes // of names that are keys: they follow from nothing that stands below them
+}
+
+// written reports whether something stands in the file itself, and not only what it belongs to.
+func (c *compiler) written(path string) bool {
+	line, column := c.d.PlaceOf(path)
+	l, col := c.d.PlaceOf(around(path))
+	return line != l || column != col
+}
+
+// around is the path of what something belongs to.
+func around(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
+
+// notOf are those mistakes that do not follow from what could not be read: of that nothing is known, so that it may seem to be missing.
+func (c *compiler) notOf(read, found Mistakes) (all Mistakes) {
+	for _, m := range found {
+		follows := slices.ContainsFunc(read, func(r Mistake) bool {
+			if r.Text == strictyaml.Twice { // the first one was read
+				return false
+			}
+			rest, within := strings.CutPrefix(r.Path, m.Path)
+			within = within && (rest == "" || rest[0] == '.' || rest[0] == '[')
+			return within || r.Path == around(m.Path) && !c.written(m.Path)
+		})
+		if !follows {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 func (c *compiler) bad(at, format string, args ...any) { c.d.Wrong(at, format, args...) }
@@ -115,10 +147,14 @@ func (c *compiler) file() {
 		return
 	}
 	for i, r := range f.Rules {
+		if r == nil { // it is empty, which was told
+			continue
+		}
 		at := index("rules", i)
 		r.line, _ = c.d.PlaceOf(at)
+		r.places = c.placesOf(at)
 		c.rule(at, r)
-		if first := c.set.byName[r.Name]; first != nil {
+		if first := c.set.byName[r.Name]; first != nil && r.Name != "" {
 			c.bad(at+".name", "another rule has the name %.60q, in line %d", r.Name, first.line)
 			continue
 		}
@@ -166,17 +202,22 @@ func (c *compiler) rule(at string, r *Rule) {
 	}
 	c.oneOf(at+".mode", string(r.Mode), []string{string(Live), string(Shadow), string(Off)})
 	c.oneOf(at+".unknown", string(r.Unknown), []string{string(Ask), string(Repeat)})
-	if r.From.Kind == "" {
-		c.bad(at+".from", "is missing: what is watched")
-		return
-	}
-	c.source(&r.From)
 	r.vars = map[string]bool{}
+	c.loose = r.From.Kind == ""
+	if c.loose {
+		c.bad(at+".from", "is missing: what is watched")
+	} else {
+		c.source(&r.From)
+	}
 	for name, s := range r.With {
-		c.name(at+".with", name)
+		r.vars[name] = true
+		all := len(c.d.Mistakes)
+		c.name(at+".with."+name, name)
 		if slices.Contains(reserved, name) {
-			c.bad(at+".with."+name, "the name has a meaning of its own")
+			c.bad(at+".with."+name, "the name %s has a meaning of its own", name)
 		}
+		c.ofKeys = append(c.ofKeys, c.d.Mistakes[all:]...)
+		c.d.Mistakes = c.d.Mistakes[:all]
 		if s == nil || s.Kind == "" {
 			c.bad(at+".with."+name, "is empty")
 			continue
@@ -185,7 +226,6 @@ func (c *compiler) rule(at string, r *Rule) {
 			c.bad(at+".with."+name, "%s tells lines; want values", s.Kind)
 		}
 		c.source(s)
-		r.vars[name] = true
 	}
 	c.about(at, r)
 	c.trigger(at, r)
@@ -193,6 +233,25 @@ func (c *compiler) rule(at string, r *Rule) {
 	if len(r.Tests) > maxTests {
 		c.bad(at+".tests", "want at most %d tests, got %d", maxTests, len(r.Tests))
 	}
+	for i := range r.Tests {
+		r.Tests[i].expects = c.written(index(at+".tests", i) + ".expect")
+	}
+}
+
+// placesOf is where the keys of a rule stand, for what is found in it later: LINE:COLUMN.
+func (c *compiler) placesOf(at string) map[string]string {
+	all := map[string]string{}
+	for _, key := range []string{"", "why", "from", "match", "where", "key", "when", "state", "do", "on_change", "on_no_data", "heal", "tests"} {
+		path := at
+		if key != "" {
+			path += "." + key
+		}
+		if key == "" || c.written(path) {
+			line, column := c.d.PlaceOf(path)
+			all[key] = fmt.Sprintf("%d:%d", line, column)
+		}
+	}
+	return all
 }
 
 // source has each source once.
@@ -208,6 +267,7 @@ func (c *compiler) about(at string, r *Rule) {
 		c.bad(at+".match", "%s tells values, not lines; use where", r.From.Kind)
 	}
 	r.re = c.pattern(at+".match", r.Match)
+	c.loose = c.loose || r.re == nil && r.Match != ""
 	captures := groups(r.re)
 	for _, name := range captures {
 		_, short := r.From.kind.Names[name]
@@ -240,7 +300,7 @@ func (c *compiler) about(at string, r *Rule) {
 // canKnow reports whether a name may stand for something that a rule knows. Of values it is not known which labels they have.
 func (c *compiler) canKnow(r *Rule, name string, captures []string) bool {
 	_, short := r.From.kind.Names[name]
-	return short || r.From.Looks() || slices.Contains(captures, name) || strings.Contains(name, ".") || isField(name) ||
+	return c.loose || short || r.From.Looks() || slices.Contains(captures, name) || strings.Contains(name, ".") || isField(name) ||
 		slices.Contains(reserved, name)
 }
 
@@ -281,7 +341,7 @@ func groups(re *regexp.Regexp) (all []string) {
 }
 
 func (c *compiler) condition(at, text string, captures []string, r *Rule) *Condition {
-	if text == "" {
+	if text == "" || c.loose {
 		return nil
 	}
 	cond, err := compileCondition(text, captures, r.From.kind.Names, r.vars)
@@ -294,7 +354,9 @@ func (c *compiler) condition(at, text string, captures []string, r *Rule) *Condi
 
 // does checks what a rule does.
 func (c *compiler) does(at string, r *Rule) {
-	c.names = r.namesOf()
+	if c.names = nil; !c.loose {
+		c.names = r.namesOf()
+	}
 	c.actions(at+".do", r.Do, false)
 	c.actions(at+".on_change", r.OnChange, true)
 	c.actions(at+".on_no_data", r.OnNoData, false)
@@ -323,8 +385,11 @@ func (c *compiler) heal(at string, r *Rule) {
 	h := r.Heal
 	from := &r.From
 	if h.From != nil {
-		from = h.From
-		c.source(from)
+		if from = h.From; from.Kind == "" {
+			c.bad(at+".from", "is empty")
+		} else {
+			c.source(from)
+		}
 	}
 	if (h.Expect == "") == (h.Where == "") && (h.Expect == "" || from.Looks()) {
 		c.bad(at, "want expect, a pattern of a line, or where, a condition")
@@ -350,7 +415,7 @@ func (c *compiler) heal(at string, r *Rule) {
 
 // conditionOf is a condition over what another source tells.
 func (c *compiler) conditionOf(at, text string, captures []string, from *Source) *Condition {
-	if text == "" {
+	if text == "" || from.Kind == "" {
 		return nil
 	}
 	cond, err := compileCondition(text, captures, from.kind.Names, nil)

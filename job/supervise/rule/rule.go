@@ -100,10 +100,11 @@ type Rule struct {
 	Unknown Unknown `yaml:"unknown"`
 	Tests   []Test  `yaml:"tests"`
 
-	re    *regexp.Regexp
-	where *Condition
-	vars  map[string]bool // the names of With
-	line  int             // where the rule begins
+	re     *regexp.Regexp
+	where  *Condition
+	vars   map[string]bool   // the names of With
+	line   int               // where the rule begins
+	places map[string]string // where its keys stand, LINE:COLUMN; "" is the rule
 }
 
 // When says when what matches leads to something. At most one of its forms is used.
@@ -208,6 +209,8 @@ type Test struct {
 	Steps []Step `yaml:"steps"`
 	// Expect is what comes of all.
 	Expect Expect `yaml:"expect"`
+
+	expects bool // it is there
 }
 
 // Step is one step of a test.

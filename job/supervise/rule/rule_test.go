@@ -29,7 +29,8 @@ var kinds = Kinds{
 		Trusted: func(c any) bool { return c.(*journal).Unit != "" }},
 	"file":       {Config: &logfile{}, Past: true, Word: "path"},
 	"prometheus": {Config: &prom{}, Looks: true, Polled: true},
-	"unit":       {Config: &unit{}, Looks: true, Word: "unit", Trusted: func(any) bool { return true }},
+	"unit": {Config: &unit{}, Looks: true, Word: "unit", Trusted: func(any) bool { return true },
+		States: []string{"active", "inactive", "failed"}},
 }
 
 func load(t testing.TB, text string) *Set {
@@ -137,6 +138,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("rules: [{name: a, from: {unit: x}, when: {above: 1, until: 2}, do: {notify: ops}}]"))
 	f.Add([]byte("rules: [{name: a, from: {file: x}, match: '(?P<n>\\d+)', where: 'int(n) > 3', heal: {where: cut, within: 1s}, do: {set: x, value: y}}]"))
 	f.Add([]byte("a: &a [*a]"))
+	f.Add(`rules: [null, {}, {from: {}}, {heal: {from: {}}}, {when: {then: {from: {}}}}, {do: [null]}, {captures: {a: null}}, {with: {a: null}}, {tests: [null]}, {on_change: null, state: {}}, {from: {journal: {}}, heal: {from: {unit: x}, expect: y}}, {from: 3, when: {without: 4, for: 1m}}]`)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Load("f", text, kinds, noEnv)
 		if (err == nil) == (s == nil) {
@@ -154,6 +156,63 @@ func TestFileThatIsNone(t *testing.T) {
 	for _, name := range []string{fifo, t.TempDir(), "/dev/zero", filepath.Join(t.TempDir(), "none")} {
 		if _, err := LoadFile(name, kinds); !fault.Is(err, fault.NotFound) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// All mistakes of a file are told in one run, each with its place, and nothing that only follows from another.
+func TestAllMistakesAreToldAtOnce(t *testing.T) {
+	_, err := Load("r.yaml", []byte(`limitt: {max: 1}
+allow: [x]
+rules:
+  - name: a
+    frm: {journal: {unit: a.service}}
+    match: 'lost('
+    match: again
+    when: {count: 3, above: 4}
+    do: [{systemctl: restrt, unit: a.service, text: x}, {run: [foo, "a{{b}}"], notify: ops}]
+    cooldown: soon
+    tests:
+      - {lines: [x], expct: {runs: 1}}
+  - name: a
+    from: {unit: a.service}
+    with: {blocks: {promtheus: {query: x}}, state: {prometheus: {quer: x}}}
+    where: value > blocks
+    captures: {foo: {typ: word}}
+    do: [{http: {url: "ftp://x", heders: {a: b}}}, {name: 1, set: x}, {run: [/bin/x], env: {a-b: c}}]
+    when: {for: 1m}
+  - name: c
+    from: {prometheus: {query: q}, every: 1ms}
+    where: |
+      value > 1 &&
+      valu < 3
+    when: {for: 1m}
+    heal: {within: 0s}
+    do: []
+  -
+  - [1, 2]
+`), kinds, noEnv)
+	want := []string{`1:1: unknown key "limitt"`, `2:9: allow[0]: want an absolute path`, `5:5: rules[0]: unknown key "frm"`,
+		"6:12: rules[0].match: is no regular expression", "7:5: rules[0].match: the key is there twice", "8:11: rules[0].when: want one of count, above",
+		"9:22: rules[0].do[0].systemctl: want one of", "9:53: rules[0].do[0].text: means nothing", "9:57: rules[0].do[1]: want exactly one of",
+		"9:64: rules[0].do[1].run[0]: want a program", "9:69: rules[0].do[1].run[1]: want a word", "10:15: rules[0].cooldown: want a time",
+		`12:22: rules[0].tests[0]: unknown key "expct"`, `13:11: rules[1].name: another rule has the name "a", in line 4`,
+		`15:21: rules[1].with.blocks: unknown key "promtheus"`, "15:52: rules[1].with.state: the name state has a meaning",
+		`15:66: rules[1].with.state.prometheus: unknown key "quer"`, `17:22: rules[1].captures.foo: unknown key "typ"`,
+		"18:23: rules[1].do[0].http.url: want a URL", `18:34: rules[1].do[0].http: unknown key "heders"`, `18:59: rules[1].do[1].name: two actions are called "1"`,
+		"18:78: rules[1].do[2].run[0]: /bin/x is not under allow", `18:98: rules[1].do[2].env.a-b: "a-b" is no name`, "21:43: rules[2].from.every: want at least 100ms",
+		"22:12: rules[2].where: is no condition: unknown name valu, in its line 2", "26:11: rules[2].heal: want expect", "26:20: rules[2].heal.within: is missing",
+		"27:9: rules[2].do: is missing", "28:4: rules[3]: is empty", "29:5: rules[4]: want keys and values, got a list"}
+	var got []string
+	if err != nil {
+		got = strings.Split(err.Error(), "\n")
+	}
+	for i := range max(len(got), len(want)) {
+		switch {
+		case i >= len(got):
+			t.Errorf("not told: %s", want[i])
+		case i >= len(want) || !strings.HasPrefix(strings.TrimPrefix(got[i], "r.yaml:"), want[i]):
+			t.Errorf("%d: got %s", i, got[i])
 		}
 	}
 }

@@ -35,6 +35,8 @@ type Kind struct {
 	// Place names what is watched, whatever is chosen of it and however it is read: where one source of a Place stands another can go
 	// on. nil: there are no positions.
 	Place func(config any) string
+	// States are the words that its texts can be; nil if any.
+	States []string
 	// Names are short names of fields: unit is _SYSTEMD_UNIT. Expressions, keys and actions can use them.
 	Names map[string]string
 	// Trusted says whether what it tells with this configuration comes from one known writer: the journal of one unit, and not
@@ -67,6 +69,7 @@ func (s *Source) decode(d *decoder, n ast.Node, path string) {
 	if !ok {
 		return
 	}
+	before := len(d.Mistakes)
 	for _, e := range entries {
 		at := strictyaml.Join(path, e.Key)
 		switch kind, known := d.kinds[e.Key]; {
@@ -83,7 +86,9 @@ func (s *Source) decode(d *decoder, n ast.Node, path string) {
 			s.config(d, e.Value, at)
 		}
 	}
-	s.settle(d, path)
+	if s.Kind != "" || len(d.Mistakes) == before { // else a misspelt kind was told
+		s.settle(d, path)
+	}
 }
 
 func (d *decoder) kindNames() string { return strings.Join(slices.Sorted(maps.Keys(d.kinds)), ", ") }

@@ -14,13 +14,14 @@ func (c *compiler) trigger(at string, r *Rule) {
 	switch {
 	case r.State != nil && r.When != nil:
 		c.bad(at+".when", "means nothing beside state")
-	case r.State != nil && !looks:
+		c.state(at+".state", r)
+	case r.State != nil && !looks && r.From.Kind != "":
 		c.bad(at+".state", "%s tells lines; a state is of values", r.From.Kind)
 	case r.State != nil:
 		c.state(at+".state", r)
 	case r.When == nil:
 		r.When = &When{Count: 1}
-		if looks && r.where == nil {
+		if looks && r.where == nil && r.Where == "" {
 			c.bad(at+".when", "is missing: each look at a value would act")
 		}
 	default:
@@ -56,6 +57,12 @@ func (c *compiler) when(at string, r *Rule) {
 	forms := w.forms()
 	if len(forms) > 1 {
 		c.bad(at, "want one of %s: rules of their own can be for the others", strings.Join(forms, ", "))
+		if w.Then != nil {
+			c.follow(at+".then", r, w.Then)
+		}
+		if w.Without != nil {
+			c.follow(at+".without", r, w.Without)
+		}
 		return
 	}
 	if len(forms) == 0 {
@@ -68,7 +75,8 @@ func (c *compiler) when(at string, r *Rule) {
 	form := forms[0]
 	of := map[string]bool{"count": false, "then": false, "without": false, "above": true, "below": true, "change": true,
 		"state": true, "for": true}
-	if values, ok := of[form]; ok && values && !r.From.Looks() {
+	if values, ok := of[form]; r.From.Kind == "" { // which is told
+	} else if ok && values && !r.From.Looks() {
 		c.bad(at+"."+form, "is about values, and %s tells lines", r.From.Kind)
 	} else if ok && !values && r.From.Looks() && form != "count" {
 		c.bad(at+"."+form, "is about lines, and %s tells values", r.From.Kind)
@@ -101,7 +109,7 @@ func (c *compiler) form(at string, r *Rule, form string) {
 			c.bad(at+".until", "want at least %v, or it would never be over", *w.Below)
 		}
 	case "for":
-		if r.where == nil {
+		if r.where == nil && r.Where == "" {
 			c.bad(at+".for", "wants something that holds: where, above, below or state")
 		}
 	}
@@ -137,9 +145,9 @@ func (c *compiler) follow(at string, r *Rule, f *Follow) {
 		from = f.From
 		if from.Kind == "" {
 			c.bad(at+".from", "is empty")
-			return
+		} else {
+			c.source(from)
 		}
-		c.source(from)
 	}
 	if from.Looks() && f.Match != "" {
 		c.bad(at+".match", "%s tells values, not lines; use where", from.Kind)
