@@ -144,6 +144,10 @@ func (b *bell) remove() {
 	_ = os.RemoveAll(b.dir)
 }
 
+// linking is more than it takes journald to make an entry that it has counted one that is found: whoever looks for it sooner does not
+// see it, and does not look again until another one comes (sd-journal: n_entries, before the entry's fields are linked to it).
+const linking = 2 * time.Millisecond
+
 // look looks until the last bell is gone.
 func (p *post) look(linked map[string]time.Time) {
 	defer close(p.ended)
@@ -172,6 +176,7 @@ func (p *post) look(linked map[string]time.Time) {
 			continue
 		}
 		last = time.Now()
+		time.Sleep(linking)
 		t.Reset(p.ring(false))
 	}
 }
@@ -245,7 +250,7 @@ func (w *written) moved() bool {
 func (w *written) grown() (is bool) {
 	var b [8]byte
 	for i, f := range w.files {
-		// The number of entries, of the header: it is the last that journald changes.
+		// The number of entries, of the header.
 		if _, err := f.ReadAt(b[:], 152); err != nil {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -158,6 +159,16 @@ func (f *files) newer(p place) bool {
 		}
 	}
 	return false
+}
+
+// state is another one whenever something was written.
+func (f *files) state() string {
+	var all []string
+	for id, s := range f.there {
+		all = append(all, fmt.Sprintf("%x:%d", id, s.tail))
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
 }
 
 // rotated reports whether the entry of a place is not in a file that is written to.

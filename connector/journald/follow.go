@@ -211,7 +211,9 @@ type watch struct {
 	fresh bool // something came since the last look
 	deaf  bool // the journal has an entry that did not come; it has until the next look
 	turns uint64
-	spare int // looks that the child was taken at its word
+	spare int    // looks that the child was taken at its word
+	state string // of the journal's files, at the last look
+	asked string // and when the child was asked last
 }
 
 func (w *watch) run(ctx context.Context) error {
@@ -326,19 +328,24 @@ func (w *watch) look(ctx context.Context) (time.Duration, error) {
 const mostSpare = 9
 
 // doubtful reports whether the child is to be asked, which takes two more: something was written since, and it did not wake; or its
-// place is in a file that will be removed one day, or was; or it was not asked for long.
+// place is in a file that will be removed one day, or was; or it was not asked for long; or nothing more was written since the last
+// look. For one that looks while the last entry is being linked to what it asks for (an entry is counted before that is done) does not
+// see it, and does not look again until another one comes.
 func (w *watch) doubtful() bool {
 	f := w.f
 	if !f.kept.newer(*f.at) {
 		return false
 	}
+	state := f.kept.state()
+	hushed := state == w.state && state != w.asked
+	w.state = state
 	turns := w.c.turns()
 	awake := turns > w.turns
 	w.turns = turns
-	if w.spare++; awake && w.spare <= mostSpare && !w.deaf && len(f.kept.gone) == 0 && !f.kept.rotated(*f.at) {
+	if w.spare++; awake && !hushed && w.spare <= mostSpare && !w.deaf && len(f.kept.gone) == 0 && !f.kept.rotated(*f.at) {
 		return false
 	}
-	w.spare = 0
+	w.spare, w.asked = 0, state
 	return true
 }
 

@@ -228,6 +228,37 @@ exec /usr/bin/journalctl "$@"`)
 	}
 }
 
+// One that wakes is asked once when nothing more is written: it may have looked while the last entry was being linked.
+func TestHushed(t *testing.T) {
+	j, w := journal(t)
+	j.Say("a.service", "one")
+	j.Flush()
+	w.cfg.Unit = "a.service"
+	end, err := ask(t.Context(), w.cfg.withDefaults(), 1)
+	must(t, err)
+	j.Say("b.service", "noise")
+	j.Flush()
+	f := newFollower(w.cfg.withDefaults(), &place{Version: placeVersion, Cursor: end[0].cursor, Micro: end[0].micro}, w.Tell)
+	c, err := start("/bin/sh", "-c", "while :; do sleep 0.001; done")
+	must(t, err)
+	defer c.kill()
+	x := &watch{f: f, c: c}
+	for i, want := range []bool{false, true, false, false} {
+		w.Until("wakes", func() bool { return c.turns() > x.turns })
+		if got := x.doubtful(); got != want {
+			t.Errorf("look %d: %v, want %v", i, got, want)
+		}
+	}
+	j.Say("b.service", "noise")
+	j.Flush()
+	for i, want := range []bool{false, true, false} {
+		w.Until("wakes", func() bool { return c.turns() > x.turns })
+		if got := x.doubtful(); got != want {
+			t.Errorf("look %d behind more: %v, want %v", i, got, want)
+		}
+	}
+}
+
 // A child that stops amid its work is, too.
 func TestFrozen(t *testing.T) {
 	j, w := journal(t)
