@@ -6,6 +6,8 @@ SHELL       := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # The product has no cgo; with one setting for all, nothing is compiled twice but for the race detector.
 PLAIN       := CGO_ENABLED=0
+# No path of the machine is in a binary, and what was compiled in one directory serves in another.
+export GOFLAGS := $(GOFLAGS) -trimpath
 # A test that hangs is a failure, with every goroutine's stack.
 TIMEOUT     ?= 25m
 # A process under the race detector that ends well sleeps a second first, for a race of goroutines that
@@ -30,7 +32,7 @@ run: build
 	bin/holdfast demo
 
 build: console
-	$(PLAIN) go build -o bin/holdfast .
+	$(PLAIN) go build -ldflags "-s -w" -o bin/holdfast .
 
 # Without npm the binary is whole all the same: it has a page then that says how to get the console.
 ifeq ($(shell command -v npm),)
