@@ -26,13 +26,17 @@ CONSOLE  := $(UI)/page/built/index.html
 UI_PARTS := $(shell find $(UI)/src -type f) $(addprefix $(UI)/,index.html package.json package-lock.json tsconfig.json vite.config.ts)
 UI_TOOLS := $(UI)/node_modules/.package-lock.json
 
-.PHONY: run test check build bench torture deps console
+.PHONY: run test check build package bench torture deps console
 
 run: build
 	bin/holdfast demo
 
 build: console
 	$(PLAIN) go build -ldflags "-s -w" -o bin/holdfast .
+
+# .deb and .rpm of amd64 and arm64, into build/package.
+package: console
+	@scripts/package.sh
 
 # Without npm the binary is whole all the same: it has a page then that says how to get the console.
 ifeq ($(shell command -v npm),)

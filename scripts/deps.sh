@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the tests run against: Debian's packages by apt-get, and from npm, into a cache
-# outside the repository, the modern ClickHouse engine, warcio, a reader of WARC files, and what
-# drives a browser and judges a page (playwright-core, axe-core). It may be run any number of
-# times; when nothing is missing it asks neither apt nor npm. Where something cannot be had it says
-# what stays untested and ends well: the tests themselves decide whether that is a failure (with
+# Installs what the tests run against: Debian's packages by apt-get; and into a cache outside the
+# repository, by debootstrap, a clean Debian that packages are tried in, and from npm the modern
+# ClickHouse engine, warcio, a reader of WARC files, and what drives a browser and judges a page
+# (playwright-core, axe-core). It may be run any number of times; when nothing is missing it asks
+# nobody. Where something cannot be had it says what stays untested and ends well: the tests themselves decide whether that is a failure (with
 # CI=true it is). A client that is there and fails is an error.
 #
 #   deps.sh           install what is missing
@@ -33,12 +33,18 @@ servers=(
   "systemd-journal-remote|/lib/systemd/systemd-journal-remote|the watcher of the journal"
   "prometheus|/usr/bin/prometheus|the watcher of Prometheus"
   "chromium|/usr/bin/chromium|the console in a browser"
+  "debootstrap|/usr/sbin/debootstrap|the package of Debian, in a Debian of its own"
+  "lintian|/usr/bin/lintian|the package of Debian against Debian's rules"
+  "rpm|/usr/bin/rpm|the package of Red Hat"
 )
 
 # The npm packages live in a directory named after the lock file, so that two checkouts with
 # different pins do not fight over it. tests/testenv looks for it there.
 lock=$repo/tests/testenv/package-lock.json
 modules=$cache/npm-$(sha256sum "$lock" | cut -c1-16)
+# A clean Debian, into copies of which tests install the package. tests/testenv looks for it there.
+debian=$cache/debian-bookworm
+
 untested="the ClickHouse sink against a modern engine, WARC files read back by warcio, the console in a browser"
 
 say() { printf 'deps: %s\n' "$*"; }
@@ -151,12 +157,39 @@ install_npm() {
   mv "$staging" "$modules"
 }
 
+# lay_debian makes the root of a Debian with systemd, and appears by one rename too.
+lay_debian() {
+  local staging
+  [[ -d $debian ]] && return
+  if ! command -v debootstrap >/dev/null; then
+    say "MISSING a clean Debian (there is no debootstrap here). Untested: the package of Debian, in a Debian of its own"
+    return
+  fi
+  if [[ $(id -u) -ne 0 ]] && ! sudo -n true 2>/dev/null; then
+    say "MISSING a clean Debian (laying it needs root, or sudo without a password). Untested: the package of Debian"
+    return
+  fi
+  say "laying a clean Debian into $debian"
+  mkdir -p "$cache"
+  staging=$(mktemp -d "$cache/debian.XXXXXX")
+  if ! as_root debootstrap --variant=minbase --include=systemd bookworm "$staging" >"$cache/debootstrap.log" 2>&1; then
+    as_root rm -rf "$staging"
+    say "debootstrap failed: $cache/debootstrap.log"
+    return 1
+  fi
+  as_root rm -rf "$staging"/var/cache/apt/archives/*.deb "$staging"/var/lib/apt/lists/* "$staging"/usr/share/{doc,locale,man}
+  as_root chmod 755 "$staging"
+  as_root mv -T "$staging" "$debian"
+}
+
 case ${1:-} in
   "")
     install_debian
+    lay_debian
     install_npm ;;
   missing)
     tell_missing "not installed"
+    [[ -d $debian ]] || say "MISSING a clean Debian (not laid). Untested: the package of Debian, in a Debian of its own"
     [[ -d $modules ]] || say "MISSING libchdb, warcio, playwright-core, axe-core (not installed). Untested: $untested" ;;
   *)
     echo "usage: deps.sh [missing]" >&2

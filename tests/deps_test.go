@@ -64,8 +64,9 @@ case $1 in update) exit ;; esac
 cd "$HOLDFAST_DEPS_ROOT"
 printf x >usr/sbin/clickhouse-server
 printf x >usr/sbin/sshd
+printf x >usr/sbin/debootstrap
 mkdir -p usr/lib/postgresql/15/bin usr/bin usr/share/doc/{postgresql-doc-15,debian-handbook}/html
-for program in redis-server influxd fpack rsync fitscheck wget wget2 prometheus chromium; do
+for program in redis-server influxd fpack rsync fitscheck wget wget2 prometheus chromium lintian rpm; do
   printf x >usr/bin/$program
   chmod 755 usr/bin/$program
 done
@@ -73,7 +74,7 @@ printf x >usr/lib/postgresql/15/bin/postgres
 mkdir -p lib/systemd
 printf x >lib/systemd/systemd-journal-remote
 chmod 755 lib/systemd/systemd-journal-remote
-chmod 755 usr/sbin/clickhouse-server usr/sbin/sshd usr/lib/postgresql/15/bin/postgres
+chmod 755 usr/sbin/clickhouse-server usr/sbin/debootstrap usr/sbin/sshd usr/lib/postgresql/15/bin/postgres
 ln -s /lib/x.service etc/systemd/system/multi-user.target.wants/clickhouse-server.service
 ln -s /lib/y.service etc/systemd/system/multi-user.target.wants/postgresql.service
 printf x >etc/rc2.d/S01clickhouse-server
@@ -104,6 +105,8 @@ func TestDepsWithoutInstallers(t *testing.T) {
 			"MISSING systemd-journal-remote (", "Untested: the watcher of the journal",
 			"MISSING prometheus (", "Untested: the watcher of Prometheus",
 			"MISSING chromium (", "Untested: the console in a browser",
+			"MISSING debootstrap (", "MISSING a clean Debian (", "Untested: the package of Debian, in a Debian of its own",
+			"MISSING lintian (", "MISSING rpm (", "Untested: the package of Red Hat",
 			"MISSING libchdb, warcio, playwright-core, axe-core (", "Untested: the ClickHouse sink against a modern engine, " +
 				"WARC files read back by warcio, the console in a browser",
 		} {
@@ -120,6 +123,7 @@ func TestDepsInstallsAndDisables(t *testing.T) {
 		"sudo":        `[[ $1 == -n ]] && shift; exec "$@"`,
 		"update-rc.d": `mv "$HOLDFAST_DEPS_ROOT"/etc/rc2.d/{S,K}01"$1"`,
 		"npm":         `mkdir "$3/node_modules"`,
+		"debootstrap": `mkdir -p "$4/usr/share/doc"`,
 	})
 	mine := filepath.Join(m.root, "etc/systemd/system/multi-user.target.wants/mine.service")
 	if err := os.Symlink("/lib/mine.service", mine); err != nil {
@@ -154,9 +158,15 @@ func TestDepsFailsWithItsInstallers(t *testing.T) {
 	for name, programs := range map[string]map[string]string{
 		"apt-get": {"apt-get": enable + "exit 100", "npm": `mkdir "$3/node_modules"`,
 			"update-rc.d": `mv "$HOLDFAST_DEPS_ROOT"/etc/rc2.d/{S,K}01"$1"`},
+		"debootstrap": {"apt-get": enable, "npm": `mkdir "$3/node_modules"`,
+			"update-rc.d": `mv "$HOLDFAST_DEPS_ROOT"/etc/rc2.d/{S,K}01"$1"`},
 		"npm": {"apt-get": enable, "npm": "exit 1",
 			"update-rc.d": `mv "$HOLDFAST_DEPS_ROOT"/etc/rc2.d/{S,K}01"$1"`},
 	} {
+		programs["debootstrap"] = `mkdir -p "$4/usr"`
+		if name == "debootstrap" {
+			programs[name] += "\nexit 1"
+		}
 		programs["sudo"] = `[[ $1 == -n ]] && shift; exec "$@"`
 		m := newMachine(t, programs)
 		if out, ok := m.deps(t); ok {
@@ -165,6 +175,10 @@ func TestDepsFailsWithItsInstallers(t *testing.T) {
 		links, _ := filepath.Glob(filepath.Join(m.root, "etc/systemd/system/*/*"))
 		if len(links) != 0 {
 			t.Errorf("%s fails: %v stays enabled", name, links)
+		}
+		roots, _ := filepath.Glob(filepath.Join(m.home, ".cache/holdfast-test/debian*"))
+		if name == "debootstrap" && len(roots) != 0 {
+			t.Errorf("half a Debian is there: %v", roots)
 		}
 		engines, _ := filepath.Glob(filepath.Join(m.home, ".cache/holdfast-test/npm-*"))
 		if name == "npm" && len(engines) != 0 {

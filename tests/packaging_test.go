@@ -10,8 +10,14 @@ import (
 	"testing"
 )
 
-// exposure is the most of systemd's 10 points of what a service may do that ours may have.
-const exposure = 2.0
+// exposure is the most of systemd's 10 points of what a service may do that ours may have. That of rules that act is root, and
+// has to run what its rules say: docs/security.md.
+func exposure(unit string) float64 {
+	if filepath.Base(unit) == "holdfast-supervise.service" {
+		return 8.5
+	}
+	return 2
+}
 
 // The unit files are understood by systemd and keep the process in its place.
 func TestUnitFiles(t *testing.T) {
@@ -48,8 +54,8 @@ func TestUnitFiles(t *testing.T) {
 			t.Logf("systemd-analyze security does not work here: %v", err)
 			continue
 		}
-		if n, err := strconv.ParseFloat(string(level[1]), 64); err != nil || n > exposure {
-			t.Errorf("%s: exposure %s, want at most %v", unit, level[1], exposure)
+		if n, err := strconv.ParseFloat(string(level[1]), 64); err != nil || n > exposure(unit) {
+			t.Errorf("%s: exposure %s, want at most %v", unit, level[1], exposure(unit))
 		}
 		for _, want := range []string{"Type=notify", "WatchdogSec=", "Restart=always", "StateDirectory="} {
 			if !strings.Contains(text, "\n"+want) {
