@@ -54,6 +54,7 @@ func theManual(root *cobra.Command) manual.Manual {
 		{Title: "ENVIRONMENT", Terms: []manual.Term{
 			{Name: app.DataDirVariable, Means: "the data directory of who names none with --data-dir"},
 			{Name: "GOMEMLIMIT", Means: "what memory aims to stay under (192MiB)"},
+			{Name: "NO_COLOR", Means: "holdfast top has no colours, if it is set"},
 			{Name: "VISUAL, EDITOR", Means: "the editor of holdfast dead edit"},
 		}},
 		{Title: "FILES", Terms: []manual.Term{

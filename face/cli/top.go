@@ -21,8 +21,9 @@ func (f *face) topCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "top",
 		Short: "Watch the jobs in a terminal, as the console shows them",
-		Long: "Watch the jobs in a terminal, as the console shows them: whether anything is lost,\n" +
-			"down or late, what flows and what waits, and what happened last. It only looks.\n" +
+		Long: "Watch the jobs in a terminal, as the console shows them: whether anything is\n" +
+			"lost, down or late, what flows and what waits, and what happened last. It only\n" +
+			"looks.\n" +
 			"Keys: up and down choose a job, Enter shows it, Esc goes back, q ends.\n" +
 			"NO_COLOR is kept.",
 		Args: cobra.NoArgs,

@@ -158,6 +158,7 @@ func TestDebianPackage(t *testing.T) {
 	b.units()
 	b.service()
 	b.upgrade(deb)
+	b.moves()
 	b.remove()
 }
 
@@ -269,6 +270,22 @@ func (b box) upgrade(deb string) {
 	}
 	b.row(3)
 	stop(b.T, b.start(3))
+}
+
+// moves: a data directory works under another name, and an export in another directory.
+func (b box) moves() {
+	b.Helper()
+	const balanced = "balanced: every row is accounted for"
+	b.run("cp", "-a", "/var/lib/holdfast", "/srv/moved")
+	b.run("holdfast", "checkpoint", "create", "inbox", "--name", "nightly")
+	b.run("holdfast", "checkpoint", "export", "inbox", "nightly", "/srv/inbox.tar")
+	b.run("holdfast", "checkpoint", "import", "inbox", "/srv/inbox.tar", "--data-dir", "/srv/restored")
+	b.run("holdfast", "checkpoint", "restore", "inbox", "nightly", "--data-dir", "/srv/restored")
+	for _, dir := range []string{"/srv/moved", "/srv/restored"} {
+		if out := b.run("holdfast", "audit", "--data-dir", dir); !strings.Contains(out, balanced) || !strings.Contains(out, "  local") {
+			b.Errorf("%s: %s", dir, out)
+		}
+	}
 }
 
 // newer is the same package as a later version, with another example.

@@ -45,7 +45,7 @@ func Systemd(t testing.TB, units map[string]string) *System {
 	s.process = Start(t, Command{Path: "/bin/bash", Args: []string{filepath.Join(s.dir, "systemd/start.sh"), s.dir, s.cgroup, systemd, "--system",
 		"--unit=test.target", "--log-target=journal", "--show-status=no"}})
 	Until(t, startWithin, "systemd is up"+tail(s.process.Output()), func() bool {
-		out, err := s.try("systemctl", "is-active", "test.target", "dbus.socket")
+		out, err := s.Try("systemctl", "is-active", "test.target", "dbus.socket")
 		return err == nil && out == "active\nactive\n"
 	})
 	return s
@@ -125,14 +125,15 @@ func (s *System) Journal() string { return filepath.Join(s.dir, "run/log/journal
 // Run runs a program beside it, and fails the test if that fails.
 func (s *System) Run(args ...string) string {
 	s.t.Helper()
-	out, err := s.try(args...)
+	out, err := s.Try(args...)
 	if err != nil {
 		s.t.Fatalf("%v: %v: %s", args, err, out)
 	}
 	return out
 }
 
-func (s *System) try(args ...string) (string, error) {
+// Try runs a program beside it, and returns what it prints.
+func (s *System) Try(args ...string) (string, error) {
 	init := s.init()
 	if init == "" {
 		return "", errors.New("systemd does not run")
