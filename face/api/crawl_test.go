@@ -5,7 +5,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"holdfast/app"
 )
@@ -13,7 +19,19 @@ import (
 // liveCrawl is a running crawl that has fetched its site, and waits for seeds.
 func liveCrawl(t *testing.T) (d *app.Desk, site string) {
 	t.Helper()
+	d, site, _ = askedCrawl(t)
+	return d, site
+}
+
+// askedCrawl is liveCrawl whose site counts how often a path is asked for.
+func askedCrawl(t *testing.T) (d *app.Desk, site string, asked func(path string) int) {
+	t.Helper()
+	var mu sync.Mutex
+	counts := map[string]int{}
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		counts[r.URL.Path]++
+		mu.Unlock()
 		switch r.URL.Path {
 		case "/":
 			w.Header().Set("Content-Type", "text/html")
@@ -32,7 +50,74 @@ func liveCrawl(t *testing.T) (d *app.Desk, site string) {
 		n, err := d.CrawlCounts(t.Context(), "docs")
 		return err == nil && n.Done >= 4 && n.Queued+n.Waiting == 0
 	})
-	return d, web.URL
+	return d, web.URL, func(path string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return counts[path]
+	}
+}
+
+// A crawl that begins from a checkpoint of another one knows what that knew: nothing is fetched twice, its archive is whole and its own,
+// and the other one does not notice.
+func TestACrawlBeginsFromACheckpoint(t *testing.T) {
+	d, site, asked := askedCrawl(t)
+	h := Handler(d)
+	c, err := d.CreateCheckpoint(t.Context(), "docs", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := func(job, name string, body any) string {
+		t.Helper()
+		w := request(t, h, "POST", "/api/v1/jobs/"+job+"/crawl/"+name, body)
+		if w.Code != http.StatusOK {
+			t.Errorf("%s of %s: got %d %s", name, job, w.Code, w.Body)
+		}
+		return w.Body.String()
+	}
+	rep, err := d.Status(t.Context(), "docs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := func(job string) string { return filepath.Join(rep.Place.Dir, "warc", job) }
+	before := listed(t, dir("docs"))
+	w := request(t, h, "POST", "/api/v1/crawls", app.NewCrawl{Name: "again", Like: "docs", Checkpoint: c.Name})
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "1 of its 1 WARC files") {
+		t.Fatalf("got %d %s", w.Code, w.Body)
+	}
+	await(t, "the other crawl", func() bool {
+		n, err := d.CrawlCounts(t.Context(), "again")
+		return err == nil && n.Done >= 4
+	})
+	if text := order("again", "lost", app.CrawlOrder{}); !strings.Contains(text, "all files are as they were written") {
+		t.Errorf("files are lost: %s", text)
+	}
+	if after := listed(t, dir("docs")); !slices.Equal(before, after) {
+		t.Errorf("the files of the other crawl are %v, and were %v", after, before)
+	}
+	if !slices.ContainsFunc(listed(t, dir("again")), func(f string) bool { return slices.Contains(before, f) }) {
+		t.Errorf("the WARC file of the checkpoint is not in %s", dir("again"))
+	}
+	order("again", "add", map[string]any{"seeds": []string{site + "/one", site + "/fresh"}})
+	await(t, "the new seed", func() bool { return asked("/fresh") == 1 })
+	time.Sleep(100 * time.Millisecond)
+	if n := asked("/one"); n != 1 {
+		t.Errorf("/one was asked for %d times", n)
+	}
+}
+
+// listed are the names of the WARC files of a directory.
+func listed(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if strings.Contains(e.Name(), ".warc") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 // crawlAnswers asks and orders a crawl, and returns the routes whose answers are as they are described.
