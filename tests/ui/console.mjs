@@ -63,7 +63,7 @@ await step('every page can be used by everybody, on a phone too', async () => {
 await step('the dark theme has contrast too', async () => { // all else is as in the light
   const page = await signedIn('', { colorScheme: 'dark' })
   await accessible(page, 'the overview', ['color-contrast'])
-  for (const job of ['spots', 'store', 'pages']) {
+  for (const job of ['spots', 'store', 'pages', 'watch', 'frames']) {
     await seen(page, job)
     await accessible(page, job, ['color-contrast'])
   }
@@ -237,6 +237,8 @@ await step('rows are delivered again, which changes nothing', async () => {
   const page = await signedIn('#/jobs/hostile')
   await ordered(page, 'Replay', page, { Sink: 'local' })
   await told(page, /rows in [0-9]+ blocks are delivered again/)
+  await ordered(page, 'Backfill')
+  await told(page, /gaps are asked for now/)
   await page.context().close()
 })
 
@@ -298,6 +300,8 @@ await step('the reports of a stream are a strip of heat, a chart and a table', a
   })
   check(colours > 4, `the strip has ${colours} colours`)
   await accessible(page, 'the reports')
+  await page.emulateMedia({ colorScheme: 'dark' })
+  await accessible(page, 'the reports in the dark', ['color-contrast'])
   await fitsEverywhere(page, 'the reports')
   await page.context().close()
 })

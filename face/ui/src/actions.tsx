@@ -25,6 +25,12 @@ export function JobActions({ job, world }: { job: Job; world: World }) {
         <p>The job's store is kept as it is now, to go back to. The job works on meanwhile. A checkpoint made by hand stays until it is removed by
           hand.</p>
       </Action>
+      {(job.kind === 'collect' || job.kind === 'transfer') && job.state === 'running' && (
+        <Action world={world} label="Backfill" title="Ask for everything that is missing now?" path={at + 'backfill'} command={`holdfast backfill ${job.name}`}>
+          <p>{job.kind === 'transfer' ? 'The source is looked through now for files that were missed.'
+            : 'Every open gap is asked for now, and not when its next look is due.'} What is here already is not taken in twice.</p>
+        </Action>
+      )}
       {job.balance.sinks.length > 0 && job.spool.blocks > 0 && (
         <Action world={world} label="Replay" danger title={`Deliver again what ${job.name} has kept?`} path={at + 'spool/replay'}
           command={`holdfast spool replay --job ${job.name} --sink SINK --from TIME --to TIME`}
