@@ -243,7 +243,8 @@ func (b box) row(id int) {
 func (b box) service() {
 	b.Helper()
 	config := b.read("/etc/holdfast/holdfast.yaml")
-	quick := strings.NewReplacer("listen: 127.0.0.1:8420", "listen: none", "table: rows}}", "table: rows}, batch: {every: 100ms}}")
+	quick := strings.NewReplacer("listen: 127.0.0.1:8420", "listen: none", "table: rows}}", "table: rows}, batch: {every: 100ms}}",
+		"mode: once", "mode: once\n          settle: 100ms")
 	b.write("/etc/holdfast/holdfast.yaml", quick.Replace(config), 0o640)
 	b.run("install", "-d", "-o", "holdfast", "-g", "holdfast", "/var/lib/holdfast/inbox")
 	b.row(1)
