@@ -117,7 +117,7 @@ var watchers = map[string]watcherKind{
 		}},
 	"unit": {rule.Kind{Config: &units.Config{}, Word: "unit", Looks: true, Trusted: always,
 		States: []string{"active", "reloading", "refreshing", "inactive", "failed", "activating", "deactivating", "maintenance", "not-found"},
-		Names: map[string]string{"unit": "unit", "load": "load", "sub": "sub", "result": "result", "restarts": "restarts"}},
+		Names:  map[string]string{"unit": "unit", "load": "load", "sub": "sub", "result": "result", "restarts": "restarts"}},
 		func(_ *Plan, _ string, s *rule.Source) (connector.Watcher, error) {
 			return units.New(*s.Config.(*units.Config))
 		}},

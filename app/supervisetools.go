@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -30,7 +31,13 @@ func (p *Plan) tools() action.Tools {
 // systemd is that of this machine.
 type systemd struct{}
 
-func (systemd) Do(ctx context.Context, verb, unit string) error { return units.Do(ctx, "", verb, unit) }
+func (systemd) Do(ctx context.Context, verb, unit string) error {
+	err := units.Do(ctx, "", verb, unit)
+	if errors.Is(err, units.ErrUnknown) {
+		return fault.New(fault.Transient, "%w: %w", action.ErrUnknown, err)
+	}
+	return err
+}
 
 func (systemd) Kill(ctx context.Context, unit, signal string) error {
 	return units.Kill(ctx, "", unit, signal)

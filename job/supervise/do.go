@@ -273,6 +273,8 @@ func (g *doing) try(ctx context.Context, rec *Record) error {
 	switch {
 	case o.Failed == "":
 		return g.ends(rec, Done, "", keep)
+	case o.Unknown && c.Unknown != rule.Repeat:
+		return g.ends(rec, Unknown, o.Failed, keep)
 	case o.Again && rec.Tries <= c.Retries:
 		return g.ends(rec, Queued, fmt.Sprintf("try %d of %d failed: %s", rec.Tries, c.Retries+1, o.Failed), keep)
 	}
@@ -387,6 +389,8 @@ func (j *Job) tellOf(rec *Record) {
 		if n := rec.Last.Left; n > 0 {
 			h.Warn("action.left", "%s: it left %s behind, which had to be killed", rec.title(), processes(n))
 		}
+	case rec.State == Unknown:
+		j.tellUnknown(rec)
 	case rec.State == Skipped:
 		h.Warn("action.skipped", "%s: not done: %s", rec.title(), rec.Note)
 	case rec.State == Queued:

@@ -23,6 +23,9 @@ import (
 	"holdfast/job/supervise/rule"
 )
 
+// ErrUnknown is in an error of Units when something was begun, and nobody can say how it ended.
+var ErrUnknown = errors.New("nobody knows how it ended")
+
 // Units are the services of the machine.
 type Units interface {
 	// Do does a verb of systemctl to a unit, and returns when systemd's job has ended.
@@ -61,6 +64,8 @@ type Outcome struct {
 	Output string `json:"output,omitempty"`
 	// Left is how many processes a program left behind that had to be killed.
 	Left int `json:"left,omitempty"`
+	// Unknown is whether nobody knows if it did what it should. Failed says why.
+	Unknown bool `json:"unknown,omitempty"`
 	// Again is whether it makes sense to try it again: nobody has to change anything first.
 	Again bool `json:"again,omitempty"`
 }
@@ -102,7 +107,9 @@ func (t *Tools) Do(ctx context.Context, c *rule.Call) (Outcome, error) {
 		return o, nil
 	}
 	o.Failed, o.Again = err.Error(), !slices.Contains(hopeless, fault.KindOf(err))
-	if errors.Is(err, context.DeadlineExceeded) {
+	o.Unknown = errors.Is(err, ErrUnknown)
+	if errors.Is(err, context.DeadlineExceeded) { // that it took too long is known
+		o.Unknown = false
 		o.Failed = fmt.Sprintf("it took longer than %v: %v", c.Timeout, err)
 	}
 	return o, nil

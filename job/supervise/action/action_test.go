@@ -115,7 +115,12 @@ type units struct{ did []string }
 
 func (u *units) Do(_ context.Context, verb, unit string) error {
 	u.did = append(u.did, verb+" "+unit)
-	if unit == "none.service" {
+	switch unit {
+	case "gone.service":
+		return fmt.Errorf("bus: %w", ErrUnknown)
+	case "late.service":
+		return fmt.Errorf("%w: %w", ErrUnknown, context.DeadlineExceeded)
+	case "none.service":
 		return fault.New(fault.NotFound, "no such unit")
 	}
 	return nil
@@ -144,10 +149,16 @@ func TestOthers(t *testing.T) {
 	if o := do(t, tools, rule.Call{Systemctl: "restart", Unit: "none.service"}); o.Failed != "no such unit" || o.Again {
 		t.Errorf("got %+v", o)
 	}
+	if o := do(t, tools, rule.Call{Systemctl: "start", Unit: "gone.service"}); !o.Unknown || o.Failed == "" {
+		t.Errorf("got %+v", o)
+	}
+	if o := do(t, tools, rule.Call{Systemctl: "start", Unit: "late.service"}); o.Unknown || !o.Again {
+		t.Errorf("got %+v", o)
+	}
 	if o := do(t, tools, rule.Call{Signal: "HUP", Unit: "a.service"}); o.Failed != "" {
 		t.Errorf("got %+v", o)
 	}
-	if got := strings.Join(u.did, ", "); got != "restart a.service, restart none.service, HUP a.service" {
+	if got := strings.Join(u.did, ", "); got != "restart a.service, restart none.service, start gone.service, start late.service, HUP a.service" {
 		t.Errorf("did %s", got)
 	}
 	if o := do(t, tools, rule.Call{Notify: "ops", Text: "hello"}); o.Failed != "" || told != "ops: hello" {

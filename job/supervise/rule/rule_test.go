@@ -138,7 +138,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("rules: [{name: a, from: {unit: x}, when: {above: 1, until: 2}, do: {notify: ops}}]"))
 	f.Add([]byte("rules: [{name: a, from: {file: x}, match: '(?P<n>\\d+)', where: 'int(n) > 3', heal: {where: cut, within: 1s}, do: {set: x, value: y}}]"))
 	f.Add([]byte("a: &a [*a]"))
-	f.Add([]byte(`rules: [null, {}, {from: {}}, {heal: {from: {}}}, {when: {then: {from: {}}}}, {do: [null]}, {captures: {a: null}}, {with: {a: null}},`+
+	f.Add([]byte(`rules: [null, {}, {from: {}}, {heal: {from: {}}}, {when: {then: {from: {}}}}, {do: [null]}, {captures: {a: null}}, {with: {a: null}},` +
 		` {tests: [null]}, {on_change: null, state: {}}, {from: {journal: {}}, heal: {from: {unit: x}, expect: y}}, {from: 3, when: {without: 4, for: 1m}}]`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Load("f", text, kinds, noEnv)
