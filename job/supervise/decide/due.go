@@ -129,9 +129,8 @@ func noData(r *rule.Rule) (time.Duration, bool) {
 // due lets all times run out up to a moment, in their order.
 func (m *Machine) due(until moment) {
 	for {
-		end, ok, finish := m.nextEnd()
-		if ok = ok && end <= until; ok && (len(m.heap) == 0 || end <= m.heap[0].due) {
-			finish()
+		if end, ok, which := m.nextEnd(); ok && end <= until && (len(m.heap) == 0 || end <= m.heap[0].due) {
+			m.end(which)
 			continue
 		}
 		if len(m.heap) == 0 || m.heap[0].due > until {
@@ -148,23 +147,28 @@ func (m *Machine) due(until moment) {
 	}
 }
 
-// nextEnd is when the next silence or episode ends, and what ends it.
-func (m *Machine) nextEnd() (at moment, ok bool, finish func()) {
-	if len(m.whole.silences)+len(m.ending) == 0 {
-		return 0, false, nil
-	}
+// nextEnd is when the next silence or episode ends, and which: the silences are counted first.
+func (m *Machine) nextEnd() (at moment, ok bool, which int) {
 	for i, s := range m.whole.silences {
 		// What was written under it while nobody watched is read first.
 		if t := max(s.until, m.settled); !ok || t < at {
-			at, ok, finish = t, true, func() { m.endSilence(i) }
+			at, ok, which = t, true, i
 		}
 	}
 	for i, x := range m.ending {
 		if t := max(x.at(), m.settled); !ok || t < at {
-			at, ok, finish = t, true, func() { m.endEpisode(i) }
+			at, ok, which = t, true, len(m.whole.silences)+i
 		}
 	}
-	return at, ok, finish
+	return at, ok, which
+}
+
+func (m *Machine) end(which int) {
+	if n := len(m.whole.silences); which >= n {
+		m.endEpisode(which - n)
+		return
+	}
+	m.endSilence(which)
 }
 
 // again is what was held, as if it were seen now.

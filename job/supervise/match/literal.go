@@ -21,6 +21,13 @@ func required(re *regexp.Regexp) []literal {
 	}
 	tree = tree.Simplify()
 	texts := of(tree)
+	// One with which all matches begin says where to look, and is preferred to one that is longer than enough.
+	if first := beginOf(tree); weight(first) > 1 && weight(first) >= min(weight(texts), enough) {
+		texts = first
+		for i := range texts {
+			texts[i].begin = true
+		}
+	}
 	if weight(texts) < 2 {
 		return nil
 	}
@@ -28,6 +35,37 @@ func required(re *regexp.Regexp) []literal {
 		texts[0].whole = texts[0].text == string(tree.Rune)
 	}
 	return texts
+}
+
+// enough is how long a text is that is hardly in a line by chance.
+const enough = 12
+
+// beginOf are texts with one of which every match of a part of an expression begins; none if nothing is known.
+func beginOf(re *syntax.Regexp) []literal {
+	switch re.Op {
+	case syntax.OpLiteral:
+		if re.Flags&syntax.FoldCase == 0 {
+			return text(re)
+		}
+	case syntax.OpCapture, syntax.OpPlus:
+		return beginOf(re.Sub[0])
+	case syntax.OpConcat:
+		for _, sub := range re.Sub {
+			if sub.Op != syntax.OpBeginText {
+				return beginOf(sub)
+			}
+		}
+	case syntax.OpAlternate:
+		var all []literal
+		for _, sub := range re.Sub {
+			texts := beginOf(sub)
+			if all = append(all, texts...); len(texts) == 0 || len(all) > maxTexts {
+				return nil
+			}
+		}
+		return all
+	}
+	return nil
 }
 
 // of are the texts of a part of an expression.

@@ -28,6 +28,7 @@ type literal struct {
 	of    int32  // the expression
 	fold  bool   // upper and lower case are the same
 	whole bool   // the expression is this text: no need to ask it
+	begin bool   // every match begins with this text, or another of its expression
 }
 
 // New prepares expressions. A nil one matches every line.
@@ -95,13 +96,15 @@ func (m *Matcher) Line(line []byte) []int32 {
 }
 
 // match asks one expression.
-func (m *Matcher) match(i int32, line []byte) bool {
+func (m *Matcher) match(i int32, line []byte) bool { return m.states(i).match(line) }
+
+func (m *Matcher) states(i int32) *states {
 	x := m.each[i]
 	if x == nil {
 		x = newStates(m.set.all[i], &m.left)
 		m.each[i] = x
 	}
-	return x.match(line)
+	return x
 }
 
 // scan goes through a line once, and tries what has one of its texts there.
@@ -130,6 +133,15 @@ func (m *Matcher) tried(line []byte, end int, texts []int32) {
 			m.seen[lit.of] = m.line
 			m.found = append(m.found, lit.of)
 			continue
+		}
+		if lit.begin {
+			if is, known := m.states(lit.of).matchAt(line, end-min(m.set.auto.depth, len(lit.text))); known {
+				if is {
+					m.seen[lit.of] = m.line
+					m.found = append(m.found, lit.of)
+				}
+				continue
+			}
 		}
 		m.seen[lit.of] = m.line // whether it matches or not: the rest of its texts can't change that
 		if m.match(lit.of, line) {

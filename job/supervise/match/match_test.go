@@ -43,6 +43,19 @@ func TestMatchesWhatRegexpMatches(t *testing.T) {
 	}
 }
 
+// A match may begin at a later one of the texts with which it begins, at the begin of the line alone, or with another one of them.
+func TestTextsAtTheBegin(t *testing.T) {
+	all := compile(t, `^Failed password for (root|\d+)$`, `Failed password for (root|\d+)$`, `(ssh|ftp)d\[\d+\]`, `Failed password for é`, `(abcdef)+g`,
+		`abcabcd`, `^abc|def`)
+	m := New(all).Matcher()
+	for _, line := range []string{"Failed password for root", "Failed password for Failed password for 12", "xFailed password for root", "Failed password for root ",
+		"Failed password for é", "é Failed password for root", "sshd[ ftpd[1]", "abcdefabcdefg", "abcabcabcd", "xabc", "abc", "def"} {
+		if got, want := m.Line([]byte(line)), slow(all, []byte(line)); !slices.Equal(got, want) {
+			t.Errorf("%q: matched by %v, want %v", line, got, want)
+		}
+	}
+}
+
 // Texts within texts, and behind what looked like another.
 func TestTextsOverlap(t *testing.T) {
 	all := compile(t, "she", "he", "hers", "ushers", "rse")

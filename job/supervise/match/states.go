@@ -18,13 +18,15 @@ type states struct {
 	again []uint32 // where it stands at the begin of a line, and what begins anew at every byte
 	all   []state
 	known map[string]int32
-	left  *int // how many states all expressions together may still make
+	here  [2]int32 // where a match that begins at one place begins: inside a line, and at its begin; 0 is not known yet
+	left  *int     // how many states all expressions together may still make
 }
 
 // state are the instructions that may come next.
 type state struct {
 	next  [utf8.RuneSelf]int32 // the state behind a byte; 0 is not known yet
 	at    []uint32
+	only  bool // nothing begins anew
 	match bool // it has matched
 	last  bool // it has, if the line ends here
 }
@@ -49,10 +51,44 @@ func newStates(re *regexp.Regexp, left *int) *states {
 	x.begin = x.reach([]uint32{uint32(prog.Start)}, syntax.EmptyBeginText)
 	x.again = x.reach([]uint32{uint32(prog.Start)}, 0)
 	x.all = []state{{}} // the state 0 is none
-	if x.state(x.begin) == 0 {
+	if x.state(x.begin, false) == 0 {
 		x.prog = nil
 	}
 	return x
+}
+
+// matchAt reports whether there is a match that begins at a place of the line; known is false if that can't be told.
+func (x *states) matchAt(line []byte, from int) (is, known bool) {
+	if x.prog == nil {
+		return false, false
+	}
+	begin, flags := 0, syntax.EmptyOp(0)
+	if from == 0 {
+		begin, flags = 1, syntax.EmptyBeginText
+	}
+	now := x.here[begin]
+	if now == 0 {
+		if now = x.state(x.reach([]uint32{uint32(x.prog.Start)}, flags), true); now == 0 {
+			return false, false
+		}
+		x.here[begin] = now
+	}
+	for _, c := range line[from:] {
+		if c >= utf8.RuneSelf {
+			return false, false
+		}
+		next := x.all[now].next[c]
+		if next == 0 {
+			if next = x.step(now, c); next == 0 {
+				return false, false
+			}
+		}
+		now = next
+		if s := &x.all[now]; s.match || len(s.at) == 0 {
+			return s.match, true
+		}
+	}
+	return x.all[now].last, true
 }
 
 // simple reports whether an expression asks for nothing around a byte but the begin and the end of the line.
@@ -90,13 +126,17 @@ func (x *states) match(line []byte) bool {
 
 // step makes the state behind a byte; 0 if there would be too many.
 func (x *states) step(now int32, c byte) int32 {
-	at := slices.Clip(x.again)
+	var at []uint32
+	only := x.all[now].only
+	if !only {
+		at = slices.Clip(x.again)
+	}
 	for _, pc := range x.all[now].at {
 		if i := &x.prog.Inst[pc]; consumes(i.Op) && i.MatchRune(rune(c)) {
 			at = append(at, i.Out)
 		}
 	}
-	next := x.state(x.reach(at, 0))
+	next := x.state(x.reach(at, 0), only)
 	x.all[now].next[c] = next
 	return next
 }
@@ -106,8 +146,11 @@ func consumes(op syntax.InstOp) bool {
 }
 
 // state is the number of a state.
-func (x *states) state(at []uint32) int32 {
-	key := make([]byte, 0, 4*len(at))
+func (x *states) state(at []uint32, only bool) int32 {
+	key := make([]byte, 0, 4*len(at)+1)
+	if only {
+		key = append(key, 1)
+	}
 	for _, pc := range at {
 		key = binary.LittleEndian.AppendUint32(key, pc)
 	}
@@ -118,7 +161,7 @@ func (x *states) state(at []uint32) int32 {
 		return 0
 	}
 	*x.left--
-	s := state{at: at, match: x.has(at)}
+	s := state{at: at, match: x.has(at), only: only}
 	s.last = s.match || x.has(x.reach(at, syntax.EmptyEndText))
 	x.all = append(x.all, s)
 	n := int32(len(x.all) - 1)
