@@ -14,9 +14,9 @@ import (
 // mostLinks is how many links may lead to a file; the kernel follows as many.
 const mostLinks = 40
 
-// Owned is nil if nobody but root and we ourselves can change what stands at an absolute path: the file, each link that leads to it, and
-// every directory on the way are root's or ours, and writable by none else, neither by their group. It is what sshd asks of its files
-// (StrictModes), for the same reason. A sticky directory, as /tmp is, lets nobody replace what is another's.
+// Owned is nil if nobody but root and we ourselves can change what stands at an absolute path: the file, each link that leads to
+// it, and every directory on the way are root's or ours, and writable by none else, neither by their group. It is what sshd asks
+// of its files (StrictModes), for the same reason. A sticky directory, as /tmp is, lets nobody replace what is another's.
 func Owned(name string) error {
 	if !filepath.IsAbs(name) {
 		return fault.New(fault.Permanent, "%q is no absolute path", name)
@@ -63,8 +63,8 @@ func owned(p, name string) (target string, err error) {
 	}
 	st := info.Sys().(*syscall.Stat_t)
 	if st.Uid != 0 && int(st.Uid) != os.Geteuid() {
-		return "", fault.WithHint(fault.New(fault.Permanent, "%s is not used: %s belongs to user %d, who could put something else there", name, p, st.Uid),
-			"have root own it, or the user that Holdfast runs as (chown)")
+		err := fault.New(fault.Permanent, "%s is not used: %s belongs to user %d, who could put something else there", name, p, st.Uid)
+		return "", fault.WithHint(err, "have root own it, or the user that Holdfast runs as (chown)")
 	}
 	if info.Mode()&fs.ModeSymlink != 0 {
 		target, err = os.Readlink(p)

@@ -54,8 +54,8 @@ func newFollower(c Config, at *place, tell func(context.Context, connector.Seen)
 	if at != nil && !files.order.fixed {
 		files.order.counts = at.Counts
 	}
-	return &follower{cfg: c, told: told, files: files, wake: wake{files: files}, at: at, tell: tell, buf: make([]byte, chunkBytes), when: when{zone: c.zone()},
-		fields: map[string]string{"_PATH": c.Path}}
+	return &follower{cfg: c, told: told, files: files, wake: wake{files: files}, at: at, tell: tell, buf: make([]byte, chunkBytes),
+		when: when{zone: c.zone()}, fields: map[string]string{"_PATH": c.Path}}
 }
 
 func (w *follower) close() {

@@ -64,8 +64,8 @@ func (w *follower) lateLines() (bool, error) {
 
 func (w *follower) lateLine(l lines.Line) {
 	p := w.late
-	w.events = append(w.events, connector.Event{Kind: connector.EventLine, Time: w.when.of(l.Text), ID: id(p.left.Life, l.Begin), Line: l.Text, Cut: l.Cut,
-		Fields: w.fields})
+	w.events = append(w.events, connector.Event{Kind: connector.EventLine, Time: w.when.of(l.Text), ID: id(p.left.Life, l.Begin),
+		Line: l.Text, Cut: l.Cut, Fields: w.fields})
 	for i, k := range w.at.Left {
 		if k.Life == p.left.Life {
 			w.at.Left[i].Offset = l.End

@@ -12,9 +12,9 @@
 // none is missing while one that is older is there. (Between the copying and the truncating a writer's lines go nowhere: that way
 // to rotate has no cure for it.)
 //
-// A line has the time that it begins with, within what is known for sure: it was written before its file was written to last, and what is
-// read behind an end that was seen was written after that was seen, whatever it says. One that says nothing has the time of the
-// line before if both were read at once, and else that at which its file was written to last.
+// A line has the time that it begins with, within what is known for sure: it was written before its file was written to last, and
+// what is read behind an end that was seen was written after that was seen, whatever it says. One that says nothing has the time
+// of the line before if both were read at once, and else that at which its file was written to last.
 //
 // The kernel tells of changes (inotify); every `look` it is looked all the same, for a network file system tells nothing. A file
 // that is missing will come; one that may not be read is a fault.

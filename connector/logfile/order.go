@@ -37,7 +37,8 @@ type named struct {
 }
 
 // dateForm is a year, a month, and so on, and a number behind that. Digits may stand without anything between them.
-var dateForm = regexp.MustCompile(`^((?:19|20)\d\d)[-._]?(0[1-9]|1[0-2])(?:[-._]?([0-2]\d|3[01])(?:[-._T]?([01]\d|2[0-3])(?:[-._:]?([0-5]\d)(?:[-._:]?([0-5]\d))?)?)?)?(?:[-._](\d{1,9}))?$`)
+var dateForm = regexp.MustCompile(`^((?:19|20)\d\d)[-._]?(0[1-9]|1[0-2])(?:[-._]?([0-2]\d|3[01])` +
+	`(?:[-._T]?([01]\d|2[0-3])(?:[-._:]?([0-5]\d)(?:[-._:]?([0-5]\d))?)?)?)?(?:[-._](\d{1,9}))?$`)
 
 // yearless are a month and a day: they begin anew each year, and say nothing.
 var yearless = regexp.MustCompile(`^(0[1-9]|1[0-2])([0-2]\d|3[01])$`)
@@ -81,9 +82,9 @@ func (r rotation) suffix(path string) string {
 
 // sort puts files in their order, the oldest first and that at the path last.
 //
-// Dates and times in names say it. Of numbers it is only known that they count: up or down is what was seen when a file was rotated, or
-// what most of them show by when they were written to and what their first lines say; else higher ones are older. Other names
-// say nothing: then it counts when a file was written to last.
+// Dates and times in names say it. Of numbers it is only known that they count: up or down is what was seen when a file was
+// rotated, or what most of them show by when they were written to and what their first lines say; else higher ones are older.
+// Other names say nothing: then it counts when a file was written to last.
 func (r rotation) sort(all []entry) []entry {
 	var dated, counted, others []named
 	var last []entry
@@ -195,8 +196,8 @@ func merge(lists ...[]named) (all []entry) {
 	}
 }
 
-// learn sees how numbers count from where a file went that was at the path before: those of before had been rotated earlier, and it is
-// younger. It reports what is known now.
+// learn sees how numbers count from where a file went that was at the path before: those of before had been rotated earlier,
+// and it is younger. It reports what is known now.
 func (r rotation) learn(own identity, before map[identity]bool) (int, error) {
 	all, err := r.list()
 	if err != nil {
