@@ -51,6 +51,9 @@ func (j *Job) commit(source string, position []byte, step func(*decide.Machine, 
 		for entry, value := range j.machine.Changes() {
 			if k := key('M').Str(entry); value == nil {
 				tx.Delete(k)
+				if rule, of, ok := decide.KeyOf(entry); ok {
+					tx.Delete(ledKey(rule, of))
+				}
 			} else {
 				tx.Set(k, value)
 			}

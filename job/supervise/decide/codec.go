@@ -27,6 +27,14 @@ const version = 1
 func ruleEntry(name string) string     { return "r" + name }
 func keyEntry(name, key string) string { return "k" + name + "\x00" + key }
 
+// KeyOf is the rule and the key that an entry is about; false if it is about no key.
+func KeyOf(entry string) (rule, key string, ok bool) {
+	if entry == "" || entry[0] != 'k' {
+		return "", "", false
+	}
+	return strings.Cut(entry[1:], "\x00")
+}
+
 // Changes gives each entry that is other than at the last call; a nil value means that it is gone. All of them belong into one
 // commit.
 func (m *Machine) Changes() iter.Seq2[string, []byte] {
