@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"holdfast/job/supervise/decide"
 	"holdfast/job/supervise/rule"
@@ -125,9 +126,22 @@ const mostSeen = 4 << 10
 
 func short(s string) string {
 	if len(s) > mostSeen {
-		return s[:mostSeen] + "..."
+		return head(s, mostSeen) + "..."
 	}
 	return s
+}
+
+// head is the begin of a text, of at most n bytes, that ends with no part of a character.
+func head(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for range utf8.UTFMax - 1 {
+		if n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+	}
+	return s[:n]
 }
 
 // put queues actions: those of one decision are one task, for they depend on each other.

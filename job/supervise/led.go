@@ -58,7 +58,7 @@ func (j *Job) ledUp(tx *store.Tx, decisions []decide.Decision, records []*Record
 			led = nil
 		case !d.Due && d.Facts != nil:
 			text := d.Facts.Seen()
-			led = append(led[max(0, len(led)-mostLed+1):len(led):len(led)], Led{d.Time, text[:min(len(text), mostLedText)]})
+			led = append(led[max(0, len(led)-mostLed+1):len(led):len(led)], Led{d.Time, head(text, mostLedText)})
 		}
 		all[k] = led
 	}

@@ -51,3 +51,17 @@ func TestForget(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// What is shortened ends with no part of a character.
+func TestHead(t *testing.T) {
+	for _, c := range []struct {
+		s    string
+		n    int
+		want string
+	}{{"abc", 3, "abc"}, {"abc", 2, "ab"}, {"a\u20acb", 2, "a"}, {"a\u20acb", 3, "a"}, {"a\u20acb", 4, "a\u20ac"}, {"\U0001F600x", 3, ""},
+		{"\x80\x80\x80\x80\x80\x80", 5, "\x80\x80"}} {
+		if got := head(c.s, c.n); got != c.want {
+			t.Errorf("%q to %d: got %q, want %q", c.s, c.n, got, c.want)
+		}
+	}
+}
