@@ -23,10 +23,8 @@ type Tour struct {
 	site    *Site
 	dir     string // the data directory
 
-	// Crash ends this process as kill -9 does, and begins it anew. It returns only if it can't. It is set before the tour begins.
-	Crash func() error
-
-	mu    sync.Mutex // guards what is below
+	mu    sync.Mutex   // guards what is below
+	crash func() error // ends this process as kill -9 does, and begins it anew; it returns only if it can't
 	since map[string]time.Time
 	locks []func() error // end the locks on databases
 	full  bool           // the disk
@@ -88,6 +86,13 @@ var tourSwitches = []TourSwitch{
 			"nothing is delivered twice."},
 }
 
+// OnCrash says how this process crashes and is started again; until then it can't.
+func (t *Tour) OnCrash(f func() error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.crash = f
+}
+
 // Switches are the outages as they are switched.
 func (t *Tour) Switches() []TourSwitch {
 	t.mu.Lock()
@@ -136,10 +141,11 @@ func (t *Tour) turn(ctx context.Context, name string, on bool) error {
 	case diskFull:
 		t.full = on
 	case crash:
-		if t.Crash == nil {
+		if t.crash == nil {
 			return fault.New(fault.Conflict, "this process can't be started again")
 		}
-		time.AfterFunc(crashAfter, func() { _ = t.Crash() }) // the answer goes out before
+		f := t.crash
+		time.AfterFunc(crashAfter, func() { _ = f() }) // the answer goes out before
 	}
 	return nil
 }

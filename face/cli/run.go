@@ -197,7 +197,7 @@ func (f *face) demoCommand() *cobra.Command {
 					beside: []func(context.Context) error{sim.Run, trouble.Run, app.DemoCamera(plan).Run, site.Run}}
 				tour := app.DemoTour(plan)
 				p.ready = func(_ *app.Desk, url string) {
-					tour.Crash = func() error { return beginAgain(strings.TrimPrefix(url, "http://")) }
+					tour.OnCrash(func() error { return beginAgain(strings.TrimPrefix(url, "http://")) })
 					f.demoReady(plan, sim.URL(), trouble.URL(), site, url)
 				}
 				if err := errors.Join(p.run(cmd.Context()), tour.Close()); err != nil {

@@ -346,12 +346,12 @@ func (w *world) hostileRows(rw http.ResponseWriter, _ *http.Request) {
 	fmt.Fprint(rw, "]")
 }
 
-// weather is a day of two stations.
+// weather is a day of two stations, and of one in a state whose name is markup.
 func weather() string {
 	var b strings.Builder
 	b.WriteString("time,zip_code,state,temp_c,pressure_mb,humidity,precip_mm\n")
 	for h := range 24 {
-		for _, state := range []string{"Ohio", "Utah"} {
+		for _, state := range []string{"Ohio", "Utah", hostile} {
 			fmt.Fprintf(&b, "2023-09-19 %02d:00,43004,%s,%d.5,1012,60,0\n", h, state, h)
 		}
 	}

@@ -31,12 +31,12 @@ export function Reports({ job }: { job: Job }) {
         {tables.value.tables.map((t) => <option key={t.table} value={t.table}>{t.table}</option>)}
       </select>
     )}>
-      <Shown asked={tables}>
+      {tables.failure?.kind === 'not found' ? <p class="empty">{tables.failure.error}. {tables.failure.hint}.</p> : <Shown asked={tables}>
         {({ tables: all }) => {
           const table = all.find((t) => t.table === chosen) ?? all[0]
           return table === undefined || !known ? <p class="empty">There are none.</p> : <Rows key={table.table} at={at} table={table} from={from} />
         }}
-      </Shown>
+      </Shown>}
     </Part>
   )
 }
