@@ -29,6 +29,23 @@ type Letter struct {
 	balance.DeadLetter
 	// Values are the columns of the row, where it is one.
 	Values json.RawMessage `json:"values,omitempty"`
+	// Columns are those of the row, or those that it must have to be one, as far as the running job knows them.
+	Columns []LetterColumn `json:"columns,omitempty"`
+}
+
+// LetterColumn is a column of a row.
+type LetterColumn struct {
+	Name string `json:"name"`
+	Type string `json:"type"` // as Apache Arrow calls it
+	Key  bool   `json:"key,omitempty"`
+	Null bool   `json:"null,omitempty"` // it may have no value
+}
+
+func columnsOf(s record.Schema) (all []LetterColumn) {
+	for i, f := range s.Fields() {
+		all = append(all, LetterColumn{Name: f.Name, Type: f.Type.String(), Key: i == s.Key, Null: f.Nullable})
+	}
+	return all
 }
 
 // Refused reports whether it is a row that a sink refused.
@@ -40,12 +57,21 @@ func (d *Desk) DeadLetter(ctx context.Context, job string, id uint64) (l Letter,
 		l.DeadLetter, err = balance.ReadDead(r, id)
 		return err
 	})
-	if err != nil || len(l.Batch) == 0 {
+	if err != nil {
 		return l, err
+	}
+	if len(l.Batch) == 0 {
+		if j, ok := d.plan.running.Load(job); ok {
+			l.Columns = columnsOf(j.(*collect.Job).Schema())
+		}
+		return l, nil
 	}
 	rows, err := record.Decode(l.Batch, record.Hash(l.Hash))
 	if err != nil {
 		return l, fmt.Errorf("read dead letter %d: %w", id, err)
+	}
+	if s, serr := record.SchemaOf(rows.Schema()); serr == nil {
+		l.Columns = columnsOf(s)
 	}
 	l.Values, err = rowtext.Object(rows)
 	return l, err

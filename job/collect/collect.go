@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
@@ -372,6 +373,9 @@ func (j *Job) close() {
 
 // Intake is where rows enter the job.
 func (j *Job) Intake() *Intake { return j.intak }
+
+// Schema is that of the rows that its source gives.
+func (j *Job) Schema() record.Schema { return j.src.Schema() }
 
 // Gates returns the health of the source and of every sink.
 func (j *Job) Gates() []gate.Status { return gate.Statuses(j.gates()...) }

@@ -93,8 +93,10 @@ function Whole({ letter, at, job, world }: Box) {
 
 // Edit tries another row in the place of a dead letter: a row that a sink refused by its columns, an item that was no row as JSON.
 function Edit({ letter: l, place, job, world }: { letter: Letter; place: string; job: Job; world: World }) {
-  const columns = l.values === undefined ? null : l.values as Record<string, unknown>
-  const fields: Field[] = columns === null ? [{ name: 'row', label: 'The row: a JSON object with every column', type: 'area', needed: true, value: contentOf(l) }]
+  const key = l.columns?.find((c) => c.key)?.name
+  const columns = l.values === undefined ? null
+    : Object.fromEntries(Object.entries(l.values as Record<string, unknown>).filter(([name]) => name !== key))
+  const fields: Field[] = columns === null ? [{ name: 'row', label: 'The row: a JSON object with every column', type: 'area', needed: true, value: draft(l) }]
     : Object.entries(columns).map(([name, v]) => ({ name: 'column ' + name, label: name, value: cell(v) }))
   const body = (given: Record<string, string>): unknown => {
     if (columns === null) return new Raw(`{"row": ${parsed(given.row ?? '')}}`)
@@ -106,11 +108,29 @@ function Edit({ letter: l, place, job, world }: { letter: Letter; place: string;
     <Action world={world} label="Edit and retry" title={`Edit dead letter ${l.id}, and try it?`} path={place + 'edit'} fields={fields} body={body}
       command={`holdfast dead edit ${l.id} --job ${job.name} ${columns === null ? '--row FILE' : '--set COLUMN=VALUE'}`}>
       {columns === null
-        ? <p>The row that you write is taken in in its place, for every sink, once. Its key must be new. The history keeps what was changed.</p>
+        ? <>
+          <p>The row that you write is taken in in its place, for every sink, once. Its key must be new. The history keeps what was changed.</p>
+          {l.columns && <p class="fine">{l.columns.map((c) => `${c.name}: ${c.type}${c.key ? ', the key' : c.null ? ' or null' : ''}`).join('; ')}</p>}
+        </>
         : <p>The edited row is delivered to {l.from} in its place, once; it is dead no more. Its key stays: other sinks have the row under it. The history
           keeps what was changed. Write null for no value.</p>}
     </Action>
   )
+}
+
+// draft is the row that an item could have been: its columns, with what the item has under these names, and null for what a person must
+// write. Where the columns are not known it is the item.
+function draft(l: Letter): string {
+  if (!l.columns?.length) return contentOf(l)
+  let item: Record<string, unknown> = {}
+  try {
+    const v: unknown = JSON.parse(contentOf(l))
+    if (typeof v === 'object' && v !== null && !Array.isArray(v)) item = v as Record<string, unknown>
+  } catch {
+    // it is no object
+  }
+  const known = new Map(Object.entries(item).map(([name, v]) => [name.toLowerCase(), v]))
+  return JSON.stringify(Object.fromEntries(l.columns.map((c) => [c.name, known.get(c.name.toLowerCase()) ?? null])), null, 2)
 }
 
 const cell = (v: unknown): string => (typeof v === 'string' ? v : JSON.stringify(v))

@@ -175,6 +175,7 @@ export interface Letter {
   reason: string
   raw?: string
   values?: unknown
+  columns?: { name: string; type: string; key?: boolean; null?: boolean }[]
 }
 
 export interface Checkpoint {
