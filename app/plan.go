@@ -15,6 +15,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/secret"
 	"holdfast/connector"
+	"holdfast/connector/journald"
 	"holdfast/job/collect"
 	"holdfast/kernel/engine"
 )
@@ -51,6 +52,7 @@ type Plan struct {
 	ingesters sync.Map // job name -> the *ingester.Source of its last start
 	passes    sync.Map // job name -> where the last scan of one pass is
 	streamers sync.Map // job name -> the *streamer.Job of its last start
+	bells     journald.Bells
 	serves    sync.Map // job name -> the *serve.Job of its last start
 	endings   sync.Map // job name -> the ending of its work
 	brokers   brokers

@@ -98,10 +98,10 @@ var watchers = map[string]watcherKind{
 		Place: func(c any) string { return c.(*journald.Config).Namespace + " " + c.(*journald.Config).Directory },
 		Names: map[string]string{"unit": "_unit", "identifier": "SYSLOG_IDENTIFIER", "priority": "PRIORITY", "pid": "_PID",
 			"comm": "_COMM", "exe": "_EXE", "uid": "_UID", "host": "_HOSTNAME"}},
-		func(_ *Plan, _ string, s *rule.Source) (connector.Watcher, error) {
+		func(p *Plan, _ string, s *rule.Source) (connector.Watcher, error) {
 			c := *s.Config.(*journald.Config)
 			c.Since = s.Since
-			return journald.New(c)
+			return p.bells.New(c)
 		}},
 	"prometheus": {rule.Kind{Config: &prometheus.Config{}, Looks: true, Polled: true, Trusted: always},
 		func(_ *Plan, _ string, s *rule.Source) (connector.Watcher, error) {

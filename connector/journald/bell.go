@@ -37,14 +37,16 @@ const (
 	restMost = 250 * time.Millisecond // that is journald's own
 )
 
-// posts are those who look, one for all watchers of a journal: a hundred looks a second cost little, fifty times as many would not.
-var posts struct {
-	mu  sync.Mutex // guards all, and the bells of each post; no other lock is taken while it is held
-	all map[string]*post
+// Bells are what the watchers of journals that have the same one are woken by: one looks for all of a journal, for a hundred looks a
+// second cost little, and fifty times as many would not. The zero value has none yet.
+type Bells struct {
+	mu    sync.Mutex // guards posts, and the bells of each; no other lock is taken while it is held
+	posts map[string]*post
 }
 
 // post looks at the files of one journal, and rings bells when something was written. Its last bell ends it.
 type post struct {
+	of    *Bells
 	key   string
 	roots []string
 	bells []*bell
@@ -69,7 +71,7 @@ func dirsOf(roots []string) map[string]time.Time {
 }
 
 // hang makes a bell.
-func hang(roots []string) (*bell, error) {
+func (x *Bells) hang(roots []string) (*bell, error) {
 	prefix := bellPrefix + space() + "-"
 	sweepBells(prefix)
 	dir, err := os.MkdirTemp("", prefix+strconv.Itoa(os.Getpid())+"-")
@@ -93,16 +95,16 @@ func hang(roots []string) (*bell, error) {
 		_ = os.RemoveAll(dir)
 		return nil, fault.New(fault.NotFound, "make links to the journal: it has no directory")
 	}
-	posts.mu.Lock()
-	defer posts.mu.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	key := strings.Join(roots, "\x00")
-	p := posts.all[key]
+	p := x.posts[key]
 	if p == nil {
-		p = &post{key: key, roots: roots, stop: make(chan struct{}), ended: make(chan struct{})}
-		if posts.all == nil {
-			posts.all = map[string]*post{}
+		p = &post{of: x, key: key, roots: roots, stop: make(chan struct{}), ended: make(chan struct{})}
+		if x.posts == nil {
+			x.posts = map[string]*post{}
 		}
-		posts.all[key] = p
+		x.posts[key] = p
 		go p.look(dirs)
 	}
 	b.post = p
@@ -130,13 +132,13 @@ func sweepBells(prefix string) {
 // remove takes a bell down. Its journalctl has ended.
 func (b *bell) remove() {
 	p := b.post
-	posts.mu.Lock()
+	p.of.mu.Lock()
 	p.bells = slices.DeleteFunc(p.bells, func(x *bell) bool { return x == b })
 	last := len(p.bells) == 0
 	if last {
-		delete(posts.all, p.key)
+		delete(p.of.posts, p.key)
 	}
-	posts.mu.Unlock()
+	p.of.mu.Unlock()
 	if last {
 		close(p.stop)
 		<-p.ended
@@ -192,8 +194,8 @@ func sameDirs(a, b map[string]time.Time) bool {
 
 // ring wakes all who read the journal, and returns how long to rest.
 func (p *post) ring(stale bool) time.Duration {
-	posts.mu.Lock()
-	defer posts.mu.Unlock()
+	p.of.mu.Lock()
+	defer p.of.mu.Unlock()
 	for _, b := range p.bells {
 		if stale {
 			select {

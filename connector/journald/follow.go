@@ -17,12 +17,13 @@ import (
 
 // follower is one Watch of a journal. One goroutine uses it.
 type follower struct {
-	cfg  Config
-	at   *place // behind what was told; nil before the first look
-	boot bool   // it begins at the boot, and nothing was told yet
-	tell func(context.Context, connector.Seen) error
-	kept *files
-	join *lines.Joiner[connector.Event] // nil if entries stand alone
+	cfg   Config
+	bells *Bells
+	at    *place // behind what was told; nil before the first look
+	boot  bool   // it begins at the boot, and nothing was told yet
+	tell  func(context.Context, connector.Seen) error
+	kept  *files
+	join  *lines.Joiner[connector.Event] // nil if entries stand alone
 
 	said  []connector.Event // notes and gaps that are not told yet
 	texts []connector.Event // joined ones
@@ -42,7 +43,7 @@ const (
 )
 
 func newFollower(c Config, at *place, tell func(context.Context, connector.Seen) error) *follower {
-	f := &follower{cfg: c, at: at, tell: tell, kept: c.files(), grace: min(graceMost, c.Watchdog)}
+	f := &follower{cfg: c, bells: new(Bells), at: at, tell: tell, kept: c.files(), grace: min(graceMost, c.Watchdog)}
 	if c.Join != nil {
 		f.join = lines.NewJoiner[connector.Event](*c.Join.Rule())
 	}
@@ -165,7 +166,7 @@ func (f *follower) live(ctx context.Context) (read bool, err error) {
 	}
 	cfg := f.cfg
 	var stale <-chan struct{}
-	if b, err := hang(f.kept.roots); err == nil { // without it lines come later by a quarter of a second
+	if b, err := f.bells.hang(f.kept.roots); err == nil { // without it lines come later by a quarter of a second
 		defer b.remove()
 		stale, cfg.Directory, cfg.Namespace = b.stale, b.dir, ""
 	}

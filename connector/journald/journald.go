@@ -202,16 +202,22 @@ func (c Config) output() string {
 }
 
 // Journal is the watcher of a journal.
-type Journal struct{ cfg Config }
+type Journal struct {
+	cfg   Config
+	bells *Bells
+}
 
 var _ connector.Watcher = (*Journal)(nil)
 
-// New returns a watcher. It does not look at the journal yet.
-func New(c Config) (*Journal, error) {
+// New returns a watcher that is woken by itself. It does not look at the journal yet.
+func New(c Config) (*Journal, error) { return new(Bells).New(c) }
+
+// New returns a watcher that is woken with the others of these bells. It does not look at the journal yet.
+func (x *Bells) New(c Config) (*Journal, error) {
 	if f := c.Validate(); len(f) > 0 {
 		return nil, fault.New(fault.Permanent, "watch the journal: %w", errors.Join(f...))
 	}
-	return &Journal{c.withDefaults()}, nil
+	return &Journal{c.withDefaults(), x}, nil
 }
 
 // Watch tells the entries behind a position, as connector.Watcher says.
@@ -221,6 +227,7 @@ func (j *Journal) Watch(ctx context.Context, after []byte, tell func(context.Con
 		return err
 	}
 	f := newFollower(j.cfg, at, tell)
+	f.bells = j.bells
 	if err := f.run(ctx); ctx.Err() == nil {
 		return err
 	}
