@@ -319,8 +319,11 @@ func byCrawlFlags(err error) error {
 	for i := range out {
 		out[i].Line, out[i].Column = 0, 0
 		out[i].Text = seedNumber.ReplaceAllString(out[i].Text, "")
-		_, key, _ := strings.Cut(out[i].Path, "."+crawlKind)
-		if key = strings.TrimPrefix(key, "."); crawlFlag[key] != "" {
+		key := ""
+		if parts := strings.SplitN(out[i].Path, ".", 4); len(parts) == 4 { // jobs, its name, which may be that of the kind, and that
+			key = parts[3]
+		}
+		if crawlFlag[key] != "" {
 			out[i].Path = crawlFlag[key]
 		} else if key == "" {
 			if out[i].Path = ""; strings.HasPrefix(out[i].Text, "contact ") {

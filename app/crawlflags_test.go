@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -53,5 +54,22 @@ func TestCrawlWithoutStore(t *testing.T) {
 	file(filepath.Join(job, "FORMAT"))
 	if err := plan(); err == nil || !strings.Contains(err.Error(), "is not known any more") {
 		t.Errorf("with a store: %v", err)
+	}
+}
+
+// TestCrawlFlagMistakes: what is wrong with a flag is said by its name, whatever the job is called.
+func TestCrawlFlagMistakes(t *testing.T) {
+	for _, job := range []string{"crawl", "j"} {
+		flags := CrawlFlags{Job: job, DataDir: t.TempDir(), Contact: "nobody", MaxBytes: "x", Seeds: []string{"ftp://x/"}}
+		_, err := Crawl(flags, func(string) (string, bool) { return "", false }, slog.New(slog.DiscardHandler))
+		all, ok := errors.AsType[Mistakes](err)
+		if !ok {
+			t.Fatal(err)
+		}
+		for _, m := range all {
+			if m.Path != "--contact" && m.Path != "--max-bytes" && m.Path != "SEED" {
+				t.Errorf("job %s: %q: %s", job, m.Path, m.Text)
+			}
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -191,14 +192,15 @@ func (f *face) crawlLost() *cobra.Command {
 	var fetch, accept bool
 	c := f.crawlOrder("lost JOB", "WARC files and logs that are gone, and what is to be done", 0, 0,
 		func(o *app.CrawlOrder, _ []string) error {
-			o.Fetch, o.Accept = fetch, accept
+			if o.Fetch, o.Accept = fetch, accept; fetch && accept {
+				return &app.Usage{Err: errors.New("--fetch and --accept: what is gone is either fetched again or left at that")}
+			}
 			return nil
 		})
 	c.Long = "Which WARC files and logs are gone, or are not as they were written. Of a crawl\n" +
 		"that does not run they can be given up: then it goes on without them."
 	c.Flags().BoolVar(&fetch, "fetch", false, "have what was in the WARC files fetched again")
 	c.Flags().BoolVar(&accept, "accept", false, "leave it at that; they were moved away, say")
-	c.MarkFlagsMutuallyExclusive("fetch", "accept")
 	return c
 }
 
