@@ -114,6 +114,9 @@ func (ks *keyState) adapt() {
 	if follow(r) == nil {
 		ks.armed = nil
 	}
+	if !readByItself(r) {
+		ks.early = nil
+	}
 	if _, ok := noData(r); !ok {
 		ks.silent = false
 	}
@@ -197,13 +200,14 @@ const (
 	flagWas
 	flagTrailing
 	flagHeal
+	flagEarly
 )
 
 func (ks *keyState) encode() []byte {
 	e := encoder{version}
 	flags := uint64(0)
 	for i, set := range [...]bool{ks.holds, ks.fired, ks.absent, ks.silent, ks.placeholder, ks.armed != nil, ks.began != nil,
-		ks.was != nil, ks.trailing != nil, ks.heal != nil} { // in the order of the flags
+		ks.was != nil, ks.trailing != nil, ks.heal != nil, ks.early != nil} { // in the order of the flags
 		if set {
 			flags |= 1 << i
 		}
@@ -229,6 +233,9 @@ func (ks *keyState) encode() []byte {
 		e.uint(uint64(ks.heal.rung))
 		e.int(int64(ks.heal.until))
 	}
+	if ks.early != nil {
+		e.held(ks.early)
+	}
 	return e
 }
 
@@ -253,6 +260,9 @@ func (ks *keyState) decode(d *decoder) {
 	}
 	if has(flagHeal) {
 		ks.heal = &healing{held: *d.held(), rung: int(d.uint() & math.MaxInt16), until: d.moment()}
+	}
+	if has(flagEarly) {
+		ks.early = d.held()
 	}
 }
 

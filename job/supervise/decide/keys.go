@@ -123,6 +123,9 @@ func (ks *keyState) idle(at moment) bool {
 			return false
 		}
 	}
+	if ks.early != nil && at <= ks.early.at+moment(ks.rs.rule.When.Within) {
+		return false
+	}
 	return len(ks.counts) == 0 && !ks.waiting(at) && !ks.holds && ks.cooldown <= at && ks.trailing == nil && ks.heal == nil
 }
 

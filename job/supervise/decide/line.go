@@ -101,6 +101,10 @@ func (m *Machine) matched(rs *ruleState, f *rule.Facts, s seen) {
 	v := m.lineVerdict(ks, f, s)
 	ks.last, ks.silent = max(ks.last, s.at), false
 	m.decide(rs, f, s, v)
+	if early := ks.early; early != nil && ks.armed != nil {
+		f, s := m.again(ks, early, early.at)
+		m.follow(ks, f, s)
+	}
 	m.touch(ks)
 }
 
@@ -146,30 +150,56 @@ func (ks *keyState) count(at moment, w *rule.When) int {
 	return got
 }
 
-// followed is a line that something may have waited for.
+// followed is a line that something may have waited for, or will.
 func (m *Machine) followed(rs *ruleState, f *rule.Facts, s seen) {
-	w := rs.rule.When
 	f.Key = f.KeyOf(follow(rs.rule).Key)
 	ks := rs.keys[f.Key]
-	if ks == nil || ks.armed == nil || s.at < ks.armed.at || s.at > ks.armed.at+moment(w.Within) {
+	if ks != nil && m.follow(ks, f, s) {
+		m.touch(ks)
 		return
 	}
-	armed := ks.armed
-	ks.armed = nil
-	if w.Then != nil {
-		all := maps.Clone(armed.facts.Captures)
-		if all == nil {
-			all = map[string]string{}
-		}
-		maps.Copy(all, f.Captured())
-		f.Captures = all
-		if rs.rule.Mode == rule.Off {
-			m.decide(rs, f, s, verdict{outcome: Off})
-		} else {
-			m.decide(rs, f, s, m.fire(ks, rs.main, f, s, false))
+	if !readByItself(rs.rule) || rs.rule.Mode == rule.Off {
+		return
+	}
+	if ks == nil {
+		var err error
+		if ks, err = m.key(rs, f.Key); err != nil {
+			return // it is one of those for which nothing can wait
 		}
 	}
+	ks.early = hold(f, s, "")
 	m.touch(ks)
+}
+
+// readByItself reports whether what follows is of lines of another source: then nobody knows in which order both are told.
+func readByItself(r *rule.Rule) bool {
+	f := follow(r)
+	return f != nil && f.From != nil && !f.From.Looks() && f.From.ID != r.From.ID
+}
+
+// follow reports whether something follows what a key waits with, and what that leads to.
+func (m *Machine) follow(ks *keyState, f *rule.Facts, s seen) bool {
+	rs, w := ks.rs, ks.rs.rule.When
+	if ks.armed == nil || s.at < ks.armed.at || s.at > ks.armed.at+moment(w.Within) {
+		return false
+	}
+	armed := ks.armed
+	ks.armed, ks.early = nil, nil
+	if w.Then == nil {
+		return true
+	}
+	all := maps.Clone(armed.facts.Captures)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, f.Captured())
+	f.Captures = all
+	if rs.rule.Mode == rule.Off {
+		m.decide(rs, f, s, verdict{outcome: Off})
+	} else {
+		m.decide(rs, f, s, m.fire(ks, rs.main, f, s, false))
+	}
+	return true
 }
 
 // hold keeps what was seen; the event and what it points to are the caller's.

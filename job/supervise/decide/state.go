@@ -59,6 +59,8 @@ type keyState struct {
 	counts window // of count
 	// armed is what waits for what follows.
 	armed *held
+	// early is what would follow, and was told of before what it follows: of another source, which is read by itself.
+	early *held
 	// holds: the condition has held since then; fired: and that has led to something. began is what it was that began it.
 	holds bool
 	since moment
