@@ -97,7 +97,12 @@ func writePid(f *os.File) error {
 }
 
 // Release gives the lock up. The file stays: removing it would let two processes lock two files.
-func (l *Lock) Release() error { return l.f.Close() }
+// The lock is taken off, and not only the file closed: a child process that is just being started has the same open file until it is
+// another program, and would hold the lock for us.
+func (l *Lock) Release() error {
+	lk := unix.Flock_t{Type: unix.F_UNLCK}
+	return errors.Join(unix.FcntlFlock(l.f.Fd(), unix.F_OFD_SETLK, &lk), l.f.Close())
+}
 
 // WriteFile replaces the file at path by data so that after a crash it is the old file or the new
 // one, never a part: a temporary file in the same directory is written and fsynced (else the rename

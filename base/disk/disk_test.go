@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/base/fault"
 )
 
@@ -67,6 +69,30 @@ func TestSecondProcessIsRefusedAfterTheOwnerReadTheFile(t *testing.T) {
 	}
 	if out, err := try(); err != nil {
 		t.Errorf("after Release: %v %s", err, out)
+	}
+}
+
+// A child process that is being started has every open file for a moment.
+func TestALockIsReleasedThoughAChildHasItsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "LOCK")
+	l, err := Acquire(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := unix.Dup(int(l.f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(child)
+	if err := l.Release(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Acquire(path)
+	if err != nil {
+		t.Fatalf("a lock that was released: %v", err)
+	}
+	if err := again.Release(); err != nil {
+		t.Error(err)
 	}
 }
 
