@@ -43,8 +43,11 @@ func TestRulesThatOthersCanWrite(t *testing.T) {
 		if c.says == "" && err != nil || c.says != "" && (!fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%s of %v: got %v, want %q", c.of, c.mode, err, c.says)
 		}
-		if _, err := LoadRules(c.path); err != nil {
+		set, err := LoadRules(c.path)
+		if err != nil {
 			t.Errorf("can't be checked: %v", err)
+		} else if found := CheckRules(c.path, set); (found[0].About == "unsafe") != (c.says != "") || !strings.Contains(found[0].Text, c.says) {
+			t.Errorf("%s of %v: found %v, want %q", c.of, c.mode, found, c.says)
 		}
 		if err := errors.Join(os.Chmod(file, 0o644), os.Chmod(dir, 0o755)); err != nil {
 			t.Fatal(err)
@@ -66,6 +69,13 @@ func TestProgramsThatOthersCanWrite(t *testing.T) {
 	}
 	if err := errors.Join(os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700), try(), os.Chmod(filepath.Dir(program), 0o777)); err != nil {
 		t.Fatal(err)
+	}
+	set, err := LoadRules(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := CheckRules(file, set); found[0].Rule != "a" || found[0].About != "unsafe" {
+		t.Errorf("found %v", found)
 	}
 	if err := try(); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "rules.yaml:1: rule a: "+program+" is not used: others may write "+dir) {
 		t.Errorf("got %v", err)

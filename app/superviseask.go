@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/process"
 	"holdfast/job/supervise"
 	"holdfast/job/supervise/decide"
 	"holdfast/job/supervise/rule"
@@ -29,6 +31,29 @@ type (
 
 // LoadRules reads a rule file. What is wrong comes as Mistakes.
 func LoadRules(file string) (*Rules, error) { return rule.LoadFile(file, watcherKinds()) }
+
+// CheckRules finds what is allowed in rules and hardly meant, and what would not be obeyed here as it is: a file, or a program, that
+// others can write.
+func CheckRules(file string, set *Rules) []RuleFinding {
+	var all []RuleFinding
+	if path, err := filepath.Abs(file); err == nil {
+		if err := process.Owned(path); err != nil {
+			all = append(all, RuleFinding{Where: file, About: "unsafe", Text: err.Error()})
+		}
+	}
+	for _, r := range set.Rules {
+		for _, l := range r.Lists() {
+			for i := range l.Actions {
+				if run := l.Actions[i].Run; len(run) > 0 {
+					if err := process.Safe(run[0]); err != nil && !fault.Is(err, fault.NotFound) { // it may be checked elsewhere
+						all = append(all, RuleFinding{Where: set.Where(r), Rule: r.Name, About: "unsafe", Text: err.Error()})
+					}
+				}
+			}
+		}
+	}
+	return append(all, set.Check()...)
+}
 
 // TestRules runs the tests that stand in rules.
 func TestRules(set *Rules) (tests int, failures []TestFailure) { return decide.Test(set) }

@@ -76,7 +76,8 @@ func (f *face) rulesCheck() *cobra.Command {
 		Short: "Check a rule file: every mistake, with its line",
 		Long: "Check a rule file. Exits 2 if it has a mistake. What is allowed and hardly meant\n" +
 			"is told too: rules that can't fire, patterns that anybody can make match, rules\n" +
-			"that nothing holds back, and rules without a test.",
+			"that nothing holds back, and rules without a test; and files and programs that\n" +
+			"others can write, with which no rule is obeyed.",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if schema {
@@ -88,14 +89,18 @@ func (f *face) rulesCheck() *cobra.Command {
 			}
 			set, err := app.LoadRules(file)
 			if f.json {
-				return f.rulesCheckJSON(set, err)
+				return f.rulesCheckJSON(file, set, err)
 			}
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(f.out, "%s is good: %s over %s\n", file, counted(len(set.Rules), "rule"), counted(len(set.Sources), "source"))
-			for _, x := range set.Check() {
-				fmt.Fprint(f.out, wrap(fmt.Sprintf("%s: rule %s: %s (%s)", x.Where, x.Rule, x.Text, x.About), "  "))
+			for _, x := range app.CheckRules(file, set) {
+				rule := ""
+				if x.Rule != "" {
+					rule = "rule " + x.Rule + ": "
+				}
+				fmt.Fprint(f.out, wrap(fmt.Sprintf("%s: %s%s (%s)", x.Where, rule, x.Text, x.About), "  "))
 			}
 			return nil
 		},
@@ -111,14 +116,14 @@ func counted[T int | int64 | uint64](n T, noun string) string {
 	return count(n) + " " + plural(n, noun)
 }
 
-func (f *face) rulesCheckJSON(set *app.Rules, err error) error {
+func (f *face) rulesCheckJSON(file string, set *app.Rules, err error) error {
 	answer := struct {
 		Good     bool              `json:"good"`
 		Mistakes app.Mistakes      `json:"mistakes"`
 		Findings []app.RuleFinding `json:"findings"`
 	}{Good: err == nil, Mistakes: app.Mistakes{}, Findings: []app.RuleFinding{}}
 	if err == nil {
-		answer.Findings = append(answer.Findings, set.Check()...)
+		answer.Findings = append(answer.Findings, app.CheckRules(file, set)...)
 	} else if m, ok := errors.AsType[app.Mistakes](err); ok {
 		answer.Mistakes = m
 	} else {

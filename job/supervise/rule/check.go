@@ -15,7 +15,7 @@ type Finding struct {
 	Rule  string
 	Where string // FILE:LINE:COLUMN
 	// About is never (it can't fire), trust (who may have it fire), flood (nothing holds it back), test (nothing shows that it
-	// works), or slow.
+	// works), or slow; app adds unsafe (others can change what is done).
 	About string
 	Text  string
 }
