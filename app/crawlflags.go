@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -64,6 +65,11 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 	work, err := f.work(place, from)
 	if err != nil {
 		return nil, err
+	}
+	if f.From != "" {
+		if err := tellDifferences(work, from, log); err != nil {
+			return nil, err
+		}
 	}
 	text, err := yaml.Marshal(tree{{Key: "jobs", Value: tree{{Key: f.Job, Value: tree{{Key: crawlKind, Value: work}}}}}})
 	if err != nil {
@@ -254,6 +260,37 @@ func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (work tree, er
 		set(&work, "limits", limits)
 	}
 	return work, nil
+}
+
+// tellDifferences says in what a crawl that goes back to a checkpoint is to be other than it was there, because flags say so.
+func tellDifferences(work tree, from checkpoint.Checkpoint, log *slog.Logger) error {
+	was, err := crawlOf([]byte(from.Config), "checkpoint "+from.Name)
+	if err != nil {
+		return err
+	}
+	before, now := leaves(was, ""), leaves(work, "")
+	for _, key := range slices.Sorted(maps.Keys(now)) {
+		if old, had := before[key]; !had {
+			log.Info(fmt.Sprintf("%s is %s; the checkpoint does not have it", key, now[key]))
+		} else if old != now[key] {
+			log.Info(fmt.Sprintf("%s is %s; at the checkpoint it was %s", key, now[key], old))
+		}
+	}
+	return nil
+}
+
+// leaves are the values of a tree by their paths.
+func leaves(t tree, path string) map[string]string {
+	all := map[string]string{}
+	for _, item := range t {
+		key := path + fmt.Sprint(item.Key)
+		if below, ok := item.Value.(tree); ok {
+			maps.Copy(all, leaves(below, key+"."))
+		} else {
+			all[key] = fmt.Sprint(item.Value)
+		}
+	}
+	return all
 }
 
 // given are the keys of what stands above what a person ordered while it ran.

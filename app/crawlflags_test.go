@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/base/fault"
 	"holdfast/job/crawl"
+	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/engine"
 )
 
@@ -71,5 +73,30 @@ func TestCrawlFlagMistakes(t *testing.T) {
 				t.Errorf("job %s: %q: %s", job, m.Path, m.Text)
 			}
 		}
+	}
+}
+
+// TestCrawlDifferences: flags that make a crawl other than it was at its checkpoint are told, and nothing else.
+func TestCrawlDifferences(t *testing.T) {
+	var said strings.Builder
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	var from checkpoint.Checkpoint
+	from.Name, from.Config = "here", "crawl:\n  seeds: [http://example.org/]\n  contact: me@example.org\n  settings: {min_delay: 3s, max_delay: 9s}\n"
+	soon := time.Second
+	f := CrawlFlags{Job: "j", From: "here", Contact: "me@example.org", MinDelay: &soon, Workers: 3, Seeds: []string{"http://example.org/"}}
+	work, err := f.work(Place{Dir: t.TempDir()}, from)
+	if err == nil {
+		err = tellDifferences(work, from, log)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"settings.min_delay is 1s; at the checkpoint it was 3s", "workers is 3; the checkpoint does not have it"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if n := strings.Count(said.String(), "\n"); n != 2 {
+		t.Errorf("it says\n%s", said.String())
 	}
 }

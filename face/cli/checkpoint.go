@@ -25,7 +25,7 @@ func (f *face) checkpointCommand() *cobra.Command {
 }
 
 func (f *face) checkpointCreate() *cobra.Command {
-	var name string
+	var name, to string
 	c := f.asking(&cobra.Command{
 		Use:   "create [JOB]",
 		Short: "Make a checkpoint, without a pause",
@@ -41,13 +41,21 @@ func (f *face) checkpointCreate() *cobra.Command {
 			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
 				var out app.Checkpoint
 				err := f.long(cmd.Context(), a, path(job, "checkpoints"), api.Order{Name: name}, &out)
-				return f.tell(err, out, fmt.Sprintf("checkpoint %s of job %s is made: %s in %d ms", out.Name,
-					job,
-					disk.Size(out.Bytes), out.TookMS))
+				text := fmt.Sprintf("checkpoint %s of job %s is made: %s in %d ms", out.Name, job, disk.Size(out.Bytes), out.TookMS)
+				if err == nil && to != "" {
+					var copied app.Checkpoint
+					file, err := f.exportTo(cmd.Context(), a, job, out.Name, filepath.Join(to, job+"-"+out.Name+".tar"), &copied)
+					if err != nil {
+						return fmt.Errorf("checkpoint %s is made, and not copied: %w", out.Name, err)
+					}
+					text += "; a copy is in " + file
+				}
+				return f.tell(err, out, text)
 			})
 		},
 	})
 	c.Flags().StringVar(&name, "name", "", "name of the checkpoint (default: the time)")
+	c.Flags().StringVar(&to, "to", "", "directory for a verified copy, as by export: JOB-NAME.tar")
 	return c
 }
 
@@ -214,19 +222,23 @@ func (f *face) checkpointExport() *cobra.Command {
 		Short: "Write a checkpoint into one file, verified: a backup",
 		Args:  cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file, err := filepath.Abs(args[2])
-			if err != nil {
-				return err
-			}
 			return f.withJob(cmd.Context(), args[0], func(a asked, job string) error {
 				var out app.Checkpoint
-				err := f.long(cmd.Context(), a, path(job, "checkpoints", args[1], "export"),
-					api.Order{File: file}, &out)
+				file, err := f.exportTo(cmd.Context(), a, job, args[1], args[2], &out)
 				return f.tell(err, out, fmt.Sprintf("checkpoint %s of job %s is in %s", args[1], job, file))
 			})
 		},
 	})
 	return c
+}
+
+// exportTo has a checkpoint written into a file, and returns its whole name.
+func (f *face) exportTo(ctx context.Context, a asked, job, name, file string, out *app.Checkpoint) (string, error) {
+	file, err := filepath.Abs(file)
+	if err == nil {
+		err = f.long(ctx, a, path(job, "checkpoints", name, "export"), api.Order{File: file}, out)
+	}
+	return file, err
 }
 
 func (f *face) checkpointImport() *cobra.Command {

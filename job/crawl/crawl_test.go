@@ -393,3 +393,19 @@ func TestRevisit(t *testing.T) {
 		break
 	}
 }
+
+// TestNewSeeds: a crawl that is over, and is started again with more seeds, fetches those and nothing else.
+func TestNewSeeds(t *testing.T) {
+	r := newRig(t, map[string]string{"/": "home", "/new": `<a href="/behind">b</a>`, "/behind": "b"})
+	want := map[string]int{"/robots.txt": 1, "/": 1}
+	for range 2 {
+		if err := r.run(t.Context()); err != nil || !maps.Equal(r.site.asked, want) {
+			t.Fatal(r.site.asked, err)
+		}
+		r.cfg.Seeds = append(r.cfg.Seeds, r.site.URL+"/new")
+		want["/new"], want["/behind"] = 1, 1
+	}
+	if err := r.run(t.Context()); err != nil || !maps.Equal(r.site.asked, want) {
+		t.Error(r.site.asked, err)
+	}
+}
