@@ -49,18 +49,24 @@ import (
 	"io/fs"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"holdfast/base/fault"
 )
 
 // Inspect walks a Pebble directory strictly, before Pebble opens it. It reads the markers, the
 // MANIFEST, the newest OPTIONS and the logs that would be replayed, and looks for the tables that
 // the MANIFEST refers to without reading them; it writes nothing. What is wrong is in the report;
-// the error is for a directory that can't be listed. A directory that is not there, or in which
+// the error is for a directory that can't be listed, and for a file that we may not read, which says nothing
+// of whether it is whole. A directory that is not there, or in which
 // nothing was ever finished, gives a report with Exists false and no findings.
 func Inspect(fsys vfs.FS, dir string) (Report, error) {
 	r := Report{Dir: dir}
 	l, err := list(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
+	}
+	if err == nil {
+		err = permitted(fsys, dir, l)
 	}
 	if err != nil {
 		return r, err
@@ -82,6 +88,23 @@ func Inspect(fsys vfs.FS, dir string) (Report, error) {
 	r.tables(fsys, l)
 	r.wals(fsys, l)
 	return r, nil
+}
+
+// permitted returns an error if there is a file that we may not read: another user made it.
+func permitted(fsys vfs.FS, dir string, l listing) error {
+	for _, files := range l.files {
+		for _, name := range files {
+			f, err := fsys.Open(fsys.PathJoin(dir, name))
+			if err == nil {
+				err = f.Close()
+			}
+			if errors.Is(err, fs.ErrPermission) {
+				return fault.WithHint(fmt.Errorf("open %s: %w", fsys.PathJoin(dir, name), fs.ErrPermission),
+					"its owner is another user than we: give him the directory of the job (chown -R)")
+			}
+		}
+	}
+	return nil
 }
 
 // otherManifests looks at MANIFESTs that are newer than the current one. A new one is written with

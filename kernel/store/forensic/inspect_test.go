@@ -1,12 +1,17 @@
 package forensic_test
 
 import (
+	"errors"
+	iofs "io/fs"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"holdfast/base/fault"
+	"holdfast/kernel/store/forensic"
 	"holdfast/tests/testenv"
 )
 
@@ -39,6 +44,23 @@ func TestInspectSoundStore(t *testing.T) {
 	w.close()
 	if r := inspect(t, fs); len(r.Manifest.Tables) < 3 || r.FormatVersion != int(pebble.FormatNewest) {
 		t.Errorf("%d tables at format %d: too little to mean anything", len(r.Manifest.Tables), r.FormatVersion)
+	}
+}
+
+// TestInspectWhatWeMayNotRead: a file of another user is no damage. A store that is salvaged for it loses what it knows.
+func TestInspectWhatWeMayNotRead(t *testing.T) {
+	for _, name := range []string{"MANIFEST", ".log$", ".sst$", "OPTIONS"} {
+		mem := vfs.NewCrashableMem()
+		w := newWorkload(t, mem, 1)
+		w.run(150, false)
+		must(t, w.db.Flush())
+		w.close()
+		fs, armed := failing(mem, errorfs.OpOpen, name, iofs.ErrPermission)
+		armed.Store(true)
+		r, err := forensic.Inspect(fs, dbDir)
+		if !errors.Is(err, iofs.ErrPermission) || len(r.Findings) > 0 || fault.HintOf(err) == "" {
+			t.Errorf("%s: got %v and %v, want an error with a hint", name, err, r.Findings)
+		}
 	}
 }
 
