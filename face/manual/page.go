@@ -88,6 +88,7 @@ func (m Manual) begin(name, section, short string) *page {
 
 func (p *page) synopsis(c *cobra.Command) {
 	p.section("SYNOPSIS")
+	p.line(".PD 0")
 	if c.Runnable() {
 		p.usage(c.UseLine())
 	}
@@ -99,6 +100,7 @@ func (p *page) synopsis(c *cobra.Command) {
 	if !c.HasParent() {
 		p.usage(c.Name() + " COMMAND [flags]")
 	}
+	p.line(".PD")
 }
 
 // usage is one line of how a command is called; what a person types as it stands is bold.

@@ -165,7 +165,7 @@ func scraped(t *testing.T) map[string]map[string][]string {
 	t.Helper()
 	p := testenv.Start(t, testenv.Command{Path: testenv.PlainBinary(t), Args: []string{"demo", "--data-dir", t.TempDir(),
 		"--listen", testenv.Address(t)}})
-	console := p.WaitFor(t, `the console +(http://\S+/#token=\S+)`, time.Minute)
+	console := p.WaitFor(t, `the console.*http://\S+/#token=\S+`, time.Minute)
 	url, token, _ := strings.Cut(console, "/#token=")
 	url = url[strings.Index(url, "http"):]
 	out := map[string]map[string][]string{}

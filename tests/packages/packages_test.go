@@ -253,7 +253,13 @@ func (b box) service() {
 	stop(b.T, p)
 	b.run("sh", "-c", "umask 077; holdfast status; holdfast checkpoint create; holdfast pause inbox; holdfast resume inbox")
 	b.row(2)
-	stop(b.T, b.start(2))
+	p = b.start(2)
+	stop(b.T, p)
+	for _, bad := range []string{"damaged", "permission denied"} {
+		if strings.Contains(p.Output(), bad) {
+			b.Errorf("behind root's commands the service says %s:\n%s", bad, p.Output())
+		}
+	}
 }
 
 // upgrade: a newer package, whose example is another, leaves configuration and data, and has what runs started again.
@@ -347,7 +353,7 @@ func (b box) exist(want map[string]bool) {
 }
 
 // The rules of Debian find nothing to say. They are asked about the package with a small file for the program, which they would
-// read for long.
+// read for long, and packed by xz, for Debian's archive takes no zstd.
 func TestDebianRules(t *testing.T) {
 	if _, err := exec.LookPath("lintian"); err != nil {
 		testenv.Missing(t, "Debian's lintian", err)
