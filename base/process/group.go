@@ -130,7 +130,7 @@ func (f *family) pids() ([]int, error) {
 	return marked(f.since(), func(m string) bool { return m == f.mark })
 }
 
-// Family are the processes of a run with a mark that live, by its control group if it has one; and its leader.
+// Family are the processes of a run with a mark that live. leader is the first of them, 0 if that is not known yet.
 func Family(mark string, leader int) []int {
 	f := family{mark: mark, leader: leader, begun: time.Now()}
 	if own := ownGroup(); own != "" {

@@ -380,7 +380,7 @@ func (j *Job) OpenGate(name string) error {
 	return gate.Open(name, all...)
 }
 
-// Notes are how many actions are in which state, and the silences.
+// Notes are how many actions are in which state, the silences, and the limits that are reached.
 func (j *Job) Notes() (all [][2]string) {
 	err := j.env.Store.Latest(func(r store.Reader) (err error) {
 		all, err = NotesAtRest(r)
@@ -393,6 +393,10 @@ func (j *Job) Notes() (all [][2]string) {
 	defer j.mu.Unlock()
 	if n := len(j.machine.Silences()); n > 0 {
 		all = append(all, [2]string{"silences", strconv.Itoa(n)})
+	}
+	for _, e := range j.machine.Reached() {
+		all = append(all, [2]string{e.What, fmt.Sprintf("reached by rule %s: %d within %v; %d times nothing was done for it since %s", e.Rule, e.Limit.Max,
+			e.Limit.Within, e.Held, e.Since.UTC().Format(time.RFC3339))})
 	}
 	return all
 }

@@ -50,6 +50,13 @@ rules:
 			if all := r.records(); name == "open" && all[1].Call.Caused != all[0].Call.ID {
 				t.Errorf("the second is said to be caused by %q", all[1].Call.Caused)
 			}
+			told := false
+			for _, n := range r.job.Notes() {
+				told = told || (n[0] == "loop guard" || name == "closed" && n[0] == "limit of all rules") && strings.HasPrefix(n[1], "reached by rule loop: ")
+			}
+			if !told {
+				t.Errorf("its status does not say that a limit is reached: %q", r.job.Notes())
+			}
 			r.end()
 		})
 	}

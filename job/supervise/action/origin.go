@@ -154,7 +154,7 @@ func (o *Origins) Writes(file string) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, x := range slices.Backward(o.runs) {
-		if x.pid == 0 || !x.ended.IsZero() {
+		if !x.ended.IsZero() {
 			continue
 		}
 		for _, pid := range process.Family(x.mark, x.pid) {

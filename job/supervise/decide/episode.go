@@ -57,6 +57,16 @@ func (m *Machine) told(e *episode, l *rule.Limit, what string) Episode {
 	return Episode{Rule: e.rule, Key: e.key, What: what, Limit: *l, Since: m.clock.time(e.since), Held: e.held, Last: m.clock.time(e.last)}
 }
 
+// Reached are the episodes that go on.
+func (m *Machine) Reached() (all []Episode) {
+	for _, e := range m.ending {
+		if *e.over != nil {
+			all = append(all, m.told(*e.over, e.limit, e.what))
+		}
+	}
+	return all
+}
+
 // ending is an episode whose end is waited for.
 type ending struct {
 	over  **episode
