@@ -92,8 +92,9 @@ func Inspect(fsys vfs.FS, dir string) (Report, error) {
 
 // permitted returns an error if there is a file that we may not read: another user made it.
 func permitted(fsys vfs.FS, dir string, l listing) error {
-	for _, files := range l.files {
-		for _, name := range files {
+	for _, c := range []class{classWAL, classTable, classBlob, classManifest, classOptions} { // not LOCK: to close it would drop the lock
+		for _, num := range l.nums(c) {
+			name := l.files[c][num]
 			f, err := fsys.Open(fsys.PathJoin(dir, name))
 			if err == nil {
 				err = f.Close()
