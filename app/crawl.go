@@ -227,7 +227,11 @@ func (c *crawlConfig) fetcher(dir string) web.Config {
 func (c *crawlConfig) spec(p *Plan, job Job) engine.Spec {
 	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text,
 		New: func(_ context.Context, env engine.Env) (engine.Job, error) {
-			return c.build(p.Place.Dir, env)
+			made, err := c.build(p.Place.Dir, env)
+			if c.once && crawl.NeedsPerson(err) {
+				err = engine.Hopeless(err)
+			}
+			return made, err
 		}}
 }
 

@@ -1,9 +1,12 @@
 package crawl
 
 import (
+	"errors"
+
 	"holdfast/base/fault"
 	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/frontier"
+	"holdfast/job/crawl/outfile"
 	"holdfast/kernel/store"
 )
 
@@ -15,6 +18,13 @@ func (j *Job) alone() error {
 		return err
 	}
 	return Alone(j.cfg.Archive, j.env.Dir)
+}
+
+// NeedsPerson reports whether an error of New is one that passes only when a person does something: a file is gone that the store speaks
+// of, or one is there of which it does not.
+func NeedsPerson(err error) bool {
+	_, lacks := errors.AsType[*outfile.Lacking](err)
+	return lacks || fault.Is(err, fault.Conflict)
 }
 
 // Alone is a Conflict if WARC files are there of a crawl whose store is empty: all would be fetched and kept once more.

@@ -92,4 +92,15 @@ func TestHopeless(t *testing.T) {
 	if err := e.Run(t.Context()); !fault.Is(err, fault.Permanent) || tries != 2 {
 		t.Errorf("it ended with %v after %d tries", err, tries)
 	}
+	e, err = engine.New(engine.Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		Room: engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}}, []engine.Spec{{Name: "one", Kind: "test", // also one that may wait, if the job says so
+		New: func(context.Context, engine.Env) (engine.Job, error) {
+			return nil, engine.Hopeless(fault.New(fault.Conflict, "somebody else's"))
+		}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Run(t.Context()); !fault.Is(err, fault.Conflict) {
+		t.Errorf("it ended with %v", err)
+	}
 }

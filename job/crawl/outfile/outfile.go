@@ -93,8 +93,18 @@ func End(d Disk, from, to string, size int64, quarantine string) (moved string, 
 	return moved, d.SyncDir(filepath.Dir(to))
 }
 
+// Lacking is an error, Corrupt, of a file that lacks something of what counts: only a person can help.
+type Lacking struct {
+	Path      string
+	Has, Want int64 // bytes
+}
+
+func (l *Lacking) Error() string {
+	return fmt.Sprintf("%s has %d bytes, and %d were written and synced", l.Path, l.Has, l.Want)
+}
+
 func lost(path string, has, size int64) error {
-	return fault.WithHint(fault.New(fault.Corrupt, "%s has %d bytes, and %d were written and synced", path, has, size),
+	return fault.WithHint(fault.New(fault.Corrupt, "%w", &Lacking{path, has, size}),
 		"the disk or a person took them: put the file back; else `holdfast crawl lost JOB` tells all that is missing, and --fetch "+
 			"has it fetched again")
 }
