@@ -34,7 +34,10 @@ func TestResumeTriesARefusedLoginAgain(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- eng.Run(ctx) }()
 	d := NewDesk(p, eng)
-	until(t, "the login is refused", func() bool { return sim.Status().Logins > 0 || sim.Status().Refused > 0 })
+	until(t, "the login is refused", func() bool {
+		all, err := d.Gates(t.Context(), "spots") // closed by that: else there is nothing to try again
+		return err == nil && len(all) > 0 && all[0].Kind == "credentials"
+	})
 	sim.SetFaults(func(f *simulator.Faults) { f.Refuse = false })
 	until(t, "the job can be told", func() bool { return d.Resume("spots") == nil })
 	until(t, "the spots are there", func() bool {

@@ -235,6 +235,11 @@ func beginAgain(listen string) error {
 }
 
 func (f *face) demoReady(plan *app.Plan, feed, broker string, site *app.Site, url string) {
+	start, end := "holdfast demo", "Ctrl-C ends the tour and removes what it made; killed, it goes on when started\nagain."
+	if f.dataDir != "" || os.Getenv(app.DataDirVariable) != "" {
+		start += " --data-dir " + plan.Place.Dir
+		end = "Ctrl-C ends the tour; kill -9 does no harm either: started again it goes on."
+	}
 	fmt.Fprintf(f.out, `Holdfast collects from a simulated feed of WSPR spots into SQLite, streams
 made-up weather over a broker, an hour of it every 10 s, with reports by state,
 brings the frames of a camera, one every 5 s, into an archive, crawls a small
@@ -258,10 +263,10 @@ Try: holdfast status  --data-dir %s
      holdfast transfer files frames --data-dir %s
      holdfast crawl report pages    --data-dir %s
      holdfast supervise history     --data-dir %s
-     kill -9 %d, and: holdfast demo --data-dir %s
-Ctrl-C ends the tour; kill -9 does no harm either: started again it goes on.
+     kill -9 %d, and: %s
+%s
 
 `, url, plan.Token.Reveal(), feed, broker, app.DemoReports(plan), url, url, app.DemoPath(plan), app.DemoArchive(plan),
 		site.PageURL(), site.URL(), plan.Place.Dir, app.DemoRules, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir,
-		plan.Place.Dir, os.Getpid(), plan.Place.Dir)
+		plan.Place.Dir, os.Getpid(), start, end)
 }
