@@ -107,6 +107,7 @@ func (f *face) root() *cobra.Command {
 		}
 	}
 	root.AddCommand(f.manualCommand())
+	f.offerJobs(root)
 	return root
 }
 
