@@ -78,6 +78,7 @@ var watchers = map[string]watcherKind{
 			return command.Open(*s.Config.(*command.Config), s.Every)
 		}},
 	"file": {rule.Kind{Config: &logfile.Config{}, Word: "path", Past: true,
+		Joins: func(c any) bool { return c.(*logfile.Config).Join != nil },
 		Place: func(c any) string { return c.(*logfile.Config).Path }},
 		func(_ *Plan, _ string, s *rule.Source) (connector.Watcher, error) {
 			c := *s.Config.(*logfile.Config)
@@ -95,6 +96,7 @@ var watchers = map[string]watcherKind{
 			return httpcheck.Open(*s.Config.(*httpcheck.Config), s.Every)
 		}},
 	"journal": {rule.Kind{Config: &journald.Config{}, Word: "unit", Past: true, Trusted: ofOneWriter,
+		Joins: func(c any) bool { return c.(*journald.Config).Join != nil },
 		Place: func(c any) string { return c.(*journald.Config).Namespace + " " + c.(*journald.Config).Directory },
 		Names: map[string]string{"unit": "_unit", "identifier": "SYSLOG_IDENTIFIER", "priority": "PRIORITY", "pid": "_PID",
 			"comm": "_COMM", "exe": "_EXE", "uid": "_UID", "host": "_HOSTNAME"}},

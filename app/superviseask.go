@@ -62,8 +62,8 @@ func TestRules(set *Rules) (tests int, failures []TestFailure) { return decide.T
 func DescribeRules(set *Rules) []RuleStatus { return supervise.CountsOf(set, decide.New(set)) }
 
 // ExplainRules says what rules that have seen nothing yet would make of a line of a source; "" is any source.
-func ExplainRules(set *Rules, source, line string) ([]Opinion, error) {
-	return supervise.Explain(set, decide.New(set), source, line)
+func ExplainRules(set *Rules, source, line string, fields map[string]string) ([]Opinion, error) {
+	return supervise.Explain(set, decide.New(set), source, line, fields)
 }
 
 // Actions are a page of what was done, the newest first.
@@ -180,9 +180,13 @@ func (d *Desk) Silences(ctx context.Context, job string) (all []Silence, err err
 	return all, d.superviseJSON(ctx, job, &all, "silences")
 }
 
-// ExplainLine returns what each rule would make of a line of a source now; "" is any source.
-func (d *Desk) ExplainLine(ctx context.Context, job, source, line string) (all []Opinion, err error) {
-	return all, d.superviseJSON(ctx, job, &all, "explain", source, line)
+// ExplainLine returns what each rule would make of a line of a source, and its fields, now; "" is any source.
+func (d *Desk) ExplainLine(ctx context.Context, job, source, line string, fields map[string]string) (all []Opinion, err error) {
+	b, err := json.Marshal(fields)
+	if err != nil {
+		return nil, err
+	}
+	return all, d.superviseJSON(ctx, job, &all, "explain", source, line, string(b))
 }
 
 func (d *Desk) superviseJSON(ctx context.Context, job string, to any, name string, args ...string) error {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"holdfast/app"
@@ -39,7 +40,12 @@ func superviseRoutes(d *app.Desk) map[string]work {
 			return map[string]any{"silences": all}, err
 		},
 		"GET /api/v1/jobs/{job}/supervise/explain": func(ctx context.Context, c *call) (any, error) {
-			all, err := d.ExplainLine(ctx, c.job(), c.FormValue("source"), c.FormValue("line"))
+			fields := map[string]string{}
+			for _, f := range c.URL.Query()["field"] {
+				name, value, _ := strings.Cut(f, "=")
+				fields[name] = value
+			}
+			all, err := d.ExplainLine(ctx, c.job(), c.FormValue("source"), c.FormValue("line"), fields)
 			return map[string]any{"rules": all}, err
 		},
 		"GET /api/v1/jobs/{job}/supervise/replay": func(ctx context.Context, c *call) (any, error) {

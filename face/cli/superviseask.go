@@ -84,6 +84,7 @@ func (a asked) actions(ctx context.Context, job, rule, state string, most int) (
 
 func (f *face) actionExplain() *cobra.Command {
 	var job, line, source, file string
+	var fields map[string]string
 	c := jobFlag(f.asking(&cobra.Command{
 		Use:   "explain ACTION | --line TEXT",
 		Short: "Why an action was done, or what a line would lead to",
@@ -101,7 +102,7 @@ func (f *face) actionExplain() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				all, err := app.ExplainRules(set, source, line)
+				all, err := app.ExplainRules(set, source, line, fields)
 				if err != nil {
 					return err
 				}
@@ -109,7 +110,7 @@ func (f *face) actionExplain() *cobra.Command {
 			}
 			return f.withJobOf(cmd.Context(), "supervise", job, func(a asked, job string) error {
 				if byLine {
-					return f.explainLine(cmd.Context(), a, job, source, line)
+					return f.explainLine(cmd.Context(), a, job, source, line, fields)
 				}
 				var x app.Action
 				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "supervise", "actions", args[0]), Result: &x})
@@ -126,15 +127,19 @@ func (f *face) actionExplain() *cobra.Command {
 	}), &job)
 	c.Flags().StringVar(&line, "line", "", "a line as it would come")
 	c.Flags().StringVar(&source, "source", "", "what it would come from, as `supervise rules` names it (default any)")
+	c.Flags().StringToStringVar(&fields, "field", nil, "fields that it would have, NAME=VALUE, such as unit=a.service")
 	c.Flags().StringVar(&file, "rules", "", "with --line: a rule file, in the place of a job")
 	return c
 }
 
-func (f *face) explainLine(ctx context.Context, a asked, job, source, line string) error {
+func (f *face) explainLine(ctx context.Context, a asked, job, source, line string, fields map[string]string) error {
 	var out struct {
 		Rules []app.Opinion `json:"rules"`
 	}
 	q := url.Values{"line": {line}, "source": {source}}
+	for name, value := range fields {
+		q.Add("field", name+"="+value)
+	}
 	err := a.client.Do(ctx, api.Request{Method: "GET", Path: path(job, "supervise", "explain") + "?" + q.Encode(), Result: &out})
 	if err != nil {
 		return err

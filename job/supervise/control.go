@@ -20,7 +20,7 @@ import (
 )
 
 // commands are what a person can ask for, with how many words each takes.
-var commands = map[string]int{"reload": 0, "rules": 0, "silence": 4, "unsilence": 1, "silences": 0, "repeat": 1, "abandon": 1, "explain": 2}
+var commands = map[string]int{"reload": 0, "rules": 0, "silence": 4, "unsilence": 1, "silences": 0, "repeat": 1, "abandon": 1, "explain": 3}
 
 // AtRest is Command for a job that does not run, over its store.
 func AtRest(ctx context.Context, env engine.Env, cfg Config, name string, args []string) (text string, err error) {
@@ -44,7 +44,7 @@ func AtRest(ctx context.Context, env engine.Env, cfg Config, name string, args [
 //	silences                      as JSON
 //	repeat ACTION                 an action is to be done (again)
 //	abandon ACTION                an action of which nobody knows, or that is queued, is not to be done
-//	explain SOURCE LINE           what each rule makes of a line, as JSON; SOURCE may be empty
+//	explain SOURCE LINE FIELDS    what each rule makes of a line, as JSON; SOURCE may be empty, and FIELDS is an object, or empty
 func (j *Job) Command(_ context.Context, name string, args []string) (string, error) {
 	n, ok := commands[name]
 	switch {
@@ -73,7 +73,7 @@ func (j *Job) Command(_ context.Context, name string, args []string) (string, er
 	case "repeat":
 		return j.revive(args[0], Queued)
 	case "explain":
-		return j.explain(args[0], args[1])
+		return j.explain(args[0], args[1], args[2])
 	}
 	return j.revive(args[0], Abandoned)
 }
@@ -207,20 +207,26 @@ type Opinion struct {
 	Actions []string `json:"actions,omitempty"`
 }
 
-func (j *Job) explain(source, line string) (string, error) {
+func (j *Job) explain(source, line, fields string) (string, error) {
+	var known map[string]string
+	if fields != "" {
+		if err := json.Unmarshal([]byte(fields), &known); err != nil {
+			return "", fault.New(fault.Invalid, "want the fields of the line as an object of texts: %w", err)
+		}
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	all, err := Explain(j.set, j.machine, source, line)
+	all, err := Explain(j.set, j.machine, source, line, known)
 	if err != nil {
 		return "", err
 	}
 	return asJSON(all)
 }
 
-// Explain says what each rule would make of a line of a source now; "" is any source. The machine stays as it is.
-func Explain(set *rule.Set, m *decide.Machine, source, line string) ([]Opinion, error) {
+// Explain says what each rule would make of a line of a source, and its fields, now; "" is any source. The machine stays as it is.
+func Explain(set *rule.Set, m *decide.Machine, source, line string, fields map[string]string) ([]Opinion, error) {
 	now := time.Now()
-	e := connector.Event{Kind: connector.EventLine, Time: now, ID: "explain", Line: []byte(line), Fields: map[string]string{}}
+	e := connector.Event{Kind: connector.EventLine, Time: now, ID: "explain", Line: []byte(line), Fields: fields}
 	id := ""
 	for _, s := range set.Sources {
 		if source != "" && (s.Title == source || strings.HasPrefix(s.Title, source+" ") || s.Kind+" "+source == s.Title) {

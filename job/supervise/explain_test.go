@@ -60,7 +60,7 @@ func TestWhatLedToIt(t *testing.T) {
 // opinions asks what a line would lead to.
 func opinions(t *testing.T, ask func(name string, args ...string) (string, error), source, line string) (all []Opinion) {
 	t.Helper()
-	text, err := ask("explain", source, line)
+	text, err := ask("explain", source, line, "")
 	if err == nil {
 		err = json.Unmarshal([]byte(text), &all)
 	}
@@ -88,7 +88,7 @@ func TestExplainLine(t *testing.T) {
 		if all := opinions(t, ask, `tape a`, "bad eve"); all[0].Outcome != "unmet" || all[0].Reason != "1 of 3 within 10m0s" {
 			t.Errorf("got %+v", all)
 		}
-		if _, err := ask("explain", "tape b", "x"); err == nil || !strings.Contains(err.Error(), "no rule watches") {
+		if _, err := ask("explain", "tape b", "x", ""); err == nil || !strings.Contains(err.Error(), "no rule watches") {
 			t.Errorf("of a source that is none: %v", err)
 		}
 	}

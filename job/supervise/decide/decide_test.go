@@ -22,12 +22,13 @@ type unit struct {
 }
 type logfile struct {
 	Path string `yaml:"path"`
+	Join string `yaml:"join"`
 }
 
 var kinds = rule.Kinds{
 	"journal": {Config: &journal{}, Past: true, Names: map[string]string{"unit": "_SYSTEMD_UNIT", "pid": "_PID"},
 		Trusted: func(c any) bool { return c.(*journal).Unit != "" }},
-	"file":       {Config: &logfile{}, Past: true, Word: "path"},
+	"file":       {Config: &logfile{}, Past: true, Word: "path", Joins: func(c any) bool { return c.(*logfile).Join != "" }},
 	"prometheus": {Config: &prom{}, Looks: true, Polled: true},
 	"unit":       {Config: &unit{}, Looks: true, Word: "unit", Trusted: func(any) bool { return true }},
 }

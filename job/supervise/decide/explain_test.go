@@ -37,6 +37,54 @@ rules:
 	}
 }
 
+// A text of several lines is one to a source that joins its lines, and several to one that does not; fields may be given by their short
+// names, and of those that are not given it is said that nothing is known.
+func TestExplainLinesAndFields(t *testing.T) {
+	p := newProbe(t, `
+rules:
+  - {name: joined, from: {file: {path: /x, join: 'yes'}}, match: '(?s)first.*second', do: {notify: ops}}
+  - {name: single, from: {file: /x}, match: '(?s)first.*second', do: {notify: ops}}
+  - {name: second, from: {file: /x}, match: '^second$', do: {notify: ops}}
+  - {name: where, from: {journal: {}}, match: first, where: 'unit == "a.service" && fields.X != "1"', do: {notify: ops}}
+  - {name: wrong, from: {journal: {}}, match: '(?P<n>\w+)$', where: 'int(n) > 3', do: {notify: ops}}`)
+	ask := func(line string, fields map[string]string) string {
+		var all []string
+		found, err := p.m.Explain("", &connector.Event{Kind: connector.EventLine, ID: "?", Line: []byte(line), Fields: fields}, p.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range found {
+			text := o.Rule + ": " + o.Why
+			if o.Decision != nil {
+				text = o.Rule + ": " + o.Decision.Outcome.String() + " " + o.Decision.Reason.String()
+			}
+			all = append(all, strings.TrimSpace(text))
+		}
+		return strings.Join(all, "|")
+	}
+	for _, c := range []struct {
+		line   string
+		fields map[string]string
+		want   []string
+	}{
+		{"first\nsecond\n", nil, []string{"joined: acted", "single: match does not: (?s)first.*second; file /x has no join, so that each of the 2 lines comes by itself",
+			"second: acted", `where: where is not so: unit == "a.service" && fields.X != "1"; nothing is known here of unit, X, which --field gives the line`,
+			"wrong: unmet int(n) > 3: "}},
+		{"first", map[string]string{"unit": "a.service", "X": "2"}, []string{"where: acted"}},
+		{"first", map[string]string{"_SYSTEMD_UNIT": "a.service", "X": "1"}, []string{`where: where is not so: unit == "a.service" && fields.X != "1"|`}},
+	} {
+		got := ask(c.line, c.fields)
+		for _, want := range c.want {
+			if !strings.Contains("|"+got+"|", "|"+want) {
+				t.Errorf("%q %v\n got %s\nwant %s", c.line, c.fields, got, want)
+			}
+		}
+		if strings.Contains(got, "\n") {
+			t.Errorf("it has ends of lines: %q", got)
+		}
+	}
+}
+
 func TestSilencesTellWhatBegan(t *testing.T) {
 	p := newProbe(t, `
 rules:

@@ -191,6 +191,30 @@ func (c *Condition) never() bool {
 	return asks == nil && err == nil && !is
 }
 
+// Asks are the fields of a source that the condition asks for and that are not there.
+func (c *Condition) Asks(s *Source, fields map[string]string) (missing []string) {
+	ask := func(name, field string) {
+		if _, known := fields[field]; !known && !slices.Contains(missing, name) {
+			missing = append(missing, name)
+		}
+	}
+	ast.Find(c.program.Node(), func(n ast.Node) bool {
+		switch t := n.(type) {
+		case *ast.IdentifierNode:
+			if long, ok := s.kind.Names[t.Value]; ok {
+				ask(t.Value, long)
+			}
+		case *ast.MemberNode:
+			of, isName := t.Node.(*ast.IdentifierNode)
+			if p, isText := t.Property.(*ast.StringNode); isName && isText && of.Value == "fields" {
+				ask(p.Value, p.Value)
+			}
+		}
+		return false
+	})
+	return missing
+}
+
 // String is the text of the condition.
 func (c *Condition) String() string { return c.text }
 

@@ -35,6 +35,8 @@ type Kind struct {
 	// Place names what is watched, whatever is chosen of it and however it is read: where one source of a Place stands another can go
 	// on. nil: there are no positions.
 	Place func(config any) string
+	// Joins says whether a line of this configuration may be several that were joined. nil: never.
+	Joins func(config any) bool
 	// States are the words that its texts can be; nil if any.
 	States []string
 	// Names are short names of fields: unit is _SYSTEMD_UNIT. Expressions, keys and actions can use them.
@@ -189,6 +191,17 @@ func (s *Set) Uses() map[string][]string {
 
 // Names are the short names of its fields.
 func (s *Source) Names() map[string]string { return s.kind.Names }
+
+// Joins reports whether a line of the source may be several that were joined.
+func (s *Source) Joins() bool { return s.kind.Joins != nil && s.kind.Joins(s.Config) }
+
+// Field is the field that has a name, which may be a short one.
+func (s *Source) Field(name string) string {
+	if long, ok := s.kind.Names[name]; ok {
+		return long
+	}
+	return name
+}
 
 // trusted reports whether one known writer writes all of it.
 func (s *Source) trusted() bool { return s.kind.Trusted != nil && s.kind.Trusted(s.Config) }
