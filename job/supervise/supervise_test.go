@@ -390,7 +390,8 @@ func TestWatcherThatCantBeOpened(t *testing.T) {
 	r.end()
 }
 
-// A source whose configuration is another begins anew, and calls its events by other names, though its watcher calls them as before.
+// A source whose configuration is another goes on where it was, and calls its events by other names, though its watcher may call them as
+// before.
 func TestSourceOfAnotherConfiguration(t *testing.T) {
 	r := newRig(t, echo)
 	r.start()
@@ -400,7 +401,14 @@ func TestSourceOfAnotherConfiguration(t *testing.T) {
 	if _, err := r.job.Command(t.Context(), "reload", nil); err != nil {
 		t.Fatal(err)
 	}
-	r.until("done again, for it begins anew", func() bool { return r.states() == "done done" })
+	r.tapes["a"].add("say two")
+	r.until("what came since is done", func() bool { return r.states() == "done done" })
+	all := r.records()
+	before, _, _ := strings.Cut(all[0].Call.Event, ":")
+	after, _, _ := strings.Cut(all[1].Call.Event, ":")
+	if before == after || r.written() != "one\ntwo\n" {
+		t.Errorf("events %s and %s; written %q", all[0].Call.Event, all[1].Call.Event, r.written())
+	}
 	r.end()
 }
 
