@@ -112,7 +112,10 @@ func (o *Origins) Of(fields map[string]string, at time.Time) string {
 	if here {
 		pid, _ = strconv.Atoi(fields["_PID"])
 	}
-	var last *origin
+	// journald finds nothing more of who has ended before it looked than the number: it may be what a program of ours started, if it is
+	// higher than that program's.
+	nameless := pid != 0 && fields["_SYSTEMD_CGROUP"] == "" && fields["_SYSTEMD_UNIT"] == ""
+	var last, likely *origin
 	for _, x := range slices.Backward(o.runs) {
 		if x.group == group || pid != 0 && x.wrote(at) && x.pid == pid {
 			return x.id
@@ -120,12 +123,17 @@ func (o *Origins) Of(fields map[string]string, at time.Time) string {
 		if last == nil && x.wrote(at) {
 			last = x
 		}
+		if likely == nil && nameless && x.wrote(at) && x.pid != 0 && pid > x.pid {
+			likely = x
+		}
 	}
 	switch {
 	case ours && last != nil: // which one it was of several does not matter
 		return last.id
 	case ours:
 		return Self
+	case likely != nil:
+		return likely.id
 	case last != nil && pid != 0:
 		return o.marked(pid)
 	}

@@ -32,10 +32,13 @@ func TestOrigin(t *testing.T) {
 		{"who had our number in another life of the machine", "_PID=100 _BOOT_ID=c", 0, ""},
 		{"a program", "_PID=201 _BOOT_ID=b", 0, "long"},
 		{"one that has ended", "_PID=202 _BOOT_ID=b", -4 * time.Second, "over"},
-		{"who has its number now", "_PID=202 _BOOT_ID=b", 0, ""},
+		{"who has its number now", "_PID=202 _BOOT_ID=b _SYSTEMD_UNIT=other.service", 0, ""},
 		{"what a program started, by its group", "_PID=999 _BOOT_ID=b _SYSTEMD_CGROUP=/system.slice/holdfast.service/" + process.GroupOf("m2"), 0, "over"},
 		{"what a program started, by our unit", "_PID=999 _BOOT_ID=b _SYSTEMD_INVOCATION_ID=inv", 0, "long"},
 		{"and when another one ran too", "_PID=999 _BOOT_ID=b _SYSTEMD_INVOCATION_ID=inv", -4500 * time.Millisecond, "over"},
+		{"who ended before journald looked", "_PID=999 _BOOT_ID=b", 0, "long"},
+		{"who did too, and is older than the program", "_PID=150 _BOOT_ID=b", 0, ""},
+		{"who did too, when nothing ran", "_PID=999 _BOOT_ID=b", -2 * time.Hour, ""},
 		{"our unit, before all that is known", "_PID=999 _BOOT_ID=b _SYSTEMD_UNIT=holdfast.service", -2 * time.Hour, Self},
 	} {
 		fields := map[string]string{}
