@@ -114,6 +114,23 @@ func (g *group) remove() {
 	}
 }
 
+// forgotten is for how long a group that nobody is in may be one that a program is about to be started in.
+const forgotten = time.Minute
+
+// sweepGroups removes the groups of runs whose owner was killed, once nobody is in them any more.
+func sweepGroups() {
+	own := ownGroup()
+	if own == "" {
+		return
+	}
+	all, _ := filepath.Glob(filepath.Join(own, groupPrefix+"*"))
+	for _, dir := range all {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > forgotten {
+			_ = os.Remove(dir) // the kernel refuses it while somebody is
+		}
+	}
+}
+
 // family finds what a run has started.
 type family struct {
 	group  *group // nil if there is none

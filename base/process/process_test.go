@@ -150,7 +150,7 @@ func TestLeftBehind(t *testing.T) {
 			r := run(t, Command{Args: sh(`
 				` + clear + ` setsid /bin/sh -c 'trap "" TERM HUP; echo $$ >> ` + out + `; exec >/dev/null 2>&1; sleep 600; sleep 600' &
 				(sleep 0.05; echo tidy >> ` + out + `) >/dev/null 2>&1 &
-				while ! grep -q . ` + out + `; do sleep 0.01; done`), Grace: 500 * time.Millisecond})
+				while ! grep -q . ` + out + `; do sleep 0.01; done`), Mark: t.Name(), Grace: 500 * time.Millisecond})
 			b, err := os.ReadFile(out)
 			if err != nil {
 				t.Fatal(err)
@@ -159,13 +159,35 @@ func TestLeftBehind(t *testing.T) {
 			if !r.OK() || r.Left < 1 || len(all) != 2 || all[1] != "tidy" || !dead(all[0]) {
 				t.Errorf("got %+v; %q; dead: %v", r, all, dead(all[0]))
 			}
-			if left, _ := filepath.Glob(filepath.Join(ownGroup(), groupPrefix+"*")); ownGroup() != "" && len(left) > 0 {
-				t.Errorf("groups are left: %v", left)
+			if _, err := os.Stat(filepath.Join(ownGroup(), GroupOf(t.Name()))); ownGroup() != "" && err == nil {
+				t.Error("its group is left")
 			}
 			if r := run(t, Command{Args: sh("exit 0"), Grace: time.Minute}); r.Left != 0 || r.Took > 10*time.Second {
 				t.Errorf("nothing was left behind: %+v", r)
 			}
 		})
+	}
+}
+
+// The groups of runs whose owner was killed are removed one day, but for those in which somebody is, and those that are new.
+func TestSweepGroups(t *testing.T) {
+	old, young := newGroup(t.Name()+"old"), newGroup(t.Name()+"young")
+	if old == nil || young == nil {
+		t.Skip("no control group can be made here")
+	}
+	defer young.remove()
+	defer old.remove()
+	long := time.Now().Add(-2 * forgotten)
+	if err := os.Chtimes(old.dir, long, long); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Sweep("none of that name"); err != nil {
+		t.Fatal(err)
+	}
+	_, gone := os.Stat(old.dir)
+	_, there := os.Stat(young.dir)
+	if gone == nil || there != nil {
+		t.Errorf("the old one: %v, the young one: %v", gone, there)
 	}
 }
 

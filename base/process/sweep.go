@@ -19,6 +19,7 @@ func Sweep(prefix string) (killed int, err error) {
 	if prefix == "" {
 		return 0, nil
 	}
+	defer sweepGroups()
 	for end := time.Now().Add(sweeping); ; {
 		pids, err := marked(func(int) bool { return true }, func(m string) bool { return strings.HasPrefix(m, prefix) })
 		killed = max(killed, len(pids))
