@@ -17,7 +17,7 @@ func TestLoop(t *testing.T) {
 		script      string
 		least, most uint64 // how often it acts
 	}{
-		"open":   {"exec >>OUT; echo fail again; sleep 0.2", 11, 11},
+		"open":   {"exec >>OUT; echo fail again; sleep 1", 11, 11},
 		"closed": {"echo fail again >>OUT", 11, 20}, // some may have been read before it was closed
 	} {
 		t.Run(name, func(t *testing.T) {
