@@ -180,6 +180,25 @@ func (x *breakers) mayTry(id string, begin bool) bool {
 	return true
 }
 
+// notTried says that an attempt that was begun was not made.
+func (x *breakers) notTried(id string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if b := x.all[id]; b != nil {
+		b.probing = false
+	}
+}
+
+// tryHeld has one of those go on that wait for a breaker of a rule, if nobody tries though it is time: the one that was to may have been
+// given up.
+func (j *Job) tryHeld(rule string) {
+	for _, id := range j.lines.breakersOf(rule) {
+		if j.breakers.mayTry(id, false) {
+			j.lines.free(rule, id, false)
+		}
+	}
+}
+
 // judge takes how an attempt went, and gives what has to be written down, and what has to be done once that is.
 func (x *breakers) judge(c *rule.Call, failed string) (entry []byte, then func(), err error) {
 	id := breakerOf(c)

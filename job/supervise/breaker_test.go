@@ -122,12 +122,7 @@ func TestBreaker(t *testing.T) {
 			}
 			first := r.records()[0].Call.ID
 			if retries > 0 {
-				r.job.breakers.mu.Lock()
-				for _, b := range r.job.breakers.all {
-					b.Until = time.Now()
-					r.job.breakers.show(breakerOf(&rule.Call{Rule: "broken", List: "do", Name: "1"}), b)
-				}
-				r.job.breakers.mu.Unlock()
+				r.itIsTime()
 			} else if _, err := r.job.Command(t.Context(), "repeat", []string{first}); err != nil {
 				t.Error(err)
 			}
@@ -142,6 +137,45 @@ func TestBreaker(t *testing.T) {
 			r.end()
 		})
 	}
+}
+
+// itIsTime has the time of all open breakers run out.
+func (r *rig) itIsTime() {
+	r.job.breakers.mu.Lock()
+	defer r.job.breakers.mu.Unlock()
+	for id, b := range r.job.breakers.all {
+		b.Until = time.Now()
+		r.job.breakers.show(id, b)
+	}
+}
+
+// If the one that is to be tried first was given up, another one is tried.
+func TestTheFirstThatWaitsIsGivenUp(t *testing.T) {
+	r := newRig(t, strings.ReplaceAll(broken, "RETRIES", "0"))
+	r.cfg.breakFor = longestBreak
+	r.start()
+	for i := range breaks + 3 {
+		r.tapes["a"].add(fmt.Sprintf("say x%d", i))
+		r.until("it failed, or waits", func() bool {
+			all := r.records()
+			return len(all) == i+1 && (all[i].State == Failed || all[i].Note != "")
+		})
+	}
+	if _, err := r.job.Command(t.Context(), "abandon", []string{r.records()[breaks].Call.ID}); err != nil {
+		t.Error(err)
+	}
+	if err := writeFile(r.out+".mended", ""); err != nil {
+		t.Fatal(err)
+	}
+	r.until("it is looked after", func() bool {
+		r.job.lines.mu.Lock()
+		defer r.job.lines.mu.Unlock()
+		l := r.job.lines.all["broken"]
+		return l != nil && l.open == 0
+	})
+	r.itIsTime()
+	r.until("the others are done", func() bool { return strings.HasSuffix(r.states(), "abandoned done done") })
+	r.end()
 }
 
 // One attempt at a time shows how it is, each time later; one that succeeds has all go on.

@@ -33,7 +33,10 @@ func (j *Job) act(ctx context.Context) {
 	defer group.Wait()
 	j.lines.begin(func(lease queue.Lease) {
 		group.Go(func() {
-			defer j.lines.next(ruleOf(lease))
+			defer func() {
+				j.tryHeld(ruleOf(lease))
+				j.lines.next(ruleOf(lease))
+			}()
 			if err := fault.Catch(func() error { return j.doGroup(ctx, work, lease) }); err != nil {
 				j.fail(fmt.Errorf("do what was decided: %w", err))
 			}
@@ -250,6 +253,7 @@ func (g *doing) try(ctx context.Context, rec *Record) error {
 	rec.Epoch, rec.Note = j.epoch, ""
 	rec.Tries++
 	if err := g.become(rec, Running, nil); err != nil {
+		j.breakers.notTried(breaker)
 		return err
 	}
 	o, err := j.tools.Do(g.work, c)

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -106,6 +107,16 @@ func (x *lines) hold(l queue.Lease, breaker string) {
 	i, _ := slices.BinarySearchFunc(held, l, func(a, b queue.Lease) int { return cmp.Compare(a.ID, b.ID) })
 	r.held[breaker] = slices.Insert(held, i, l)
 	r.holds++
+}
+
+// breakersOf are those that decisions of a rule wait for.
+func (x *lines) breakersOf(rule string) []string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if r := x.all[rule]; r != nil {
+		return slices.Collect(maps.Keys(r.held))
+	}
+	return nil
 }
 
 // free has those that wait for a breaker go on, all of them or the first.
