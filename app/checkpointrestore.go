@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -55,10 +54,9 @@ func (d *Desk) RestoreInto(ctx context.Context, job, name, into string, tell fun
 	if err != nil {
 		return out, err
 	}
-	if here, herr := os.Stat(d.plan.Place.Dir); herr == nil {
-		if there, terr := os.Stat(into); terr == nil && os.SameFile(here, there) {
-			return out, hint(fault.New(fault.Invalid, "%s is the data directory itself", into), "without a directory the job goes back in its place")
-		}
+	if inDir(d.plan.Place.Dir, into) {
+		return out, hint(fault.New(fault.Invalid, "%s is this data directory or within it", into),
+			"name another one; without a directory the job goes back in its place")
 	}
 	if err := disk.Writable(into); err != nil {
 		return out, fault.New(fault.Invalid, "restore into %s: %w", into, err)

@@ -220,7 +220,7 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 func (d *Desk) warnings() (out []string) {
 	if short, since := d.eng.Room().Short(); short {
 		out = append(out, fmt.Sprintf("the disk is short since %s: sources wait until there is room again",
-			since.Format(time.DateTime)))
+			since.UTC().Format(time.DateTime+" UTC")))
 	}
 	dirs, err := os.ReadDir(filepath.Join(d.plan.Place.Dir, "jobs"))
 	if err != nil {

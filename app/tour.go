@@ -58,8 +58,8 @@ const (
 var tourSwitches = []TourSwitch{
 	{Name: feedAway, Title: "The feed is gone", Jobs: []string{"spots"},
 		Text: "Every connection to the feed of spots is reset.",
-		Look: "The gate of the source closes within a second, with the cause in words; nothing is lost. Switch it off: what came " +
-			"meanwhile is fetched, and no gap stays open."},
+		Look: "The gate of the source closes when the feed is asked next, within ten seconds, with the cause in words; nothing " +
+			"is lost. Switch it off: what came meanwhile is fetched, and no gap stays open."},
 	{Name: databaseAway, Title: "The databases are locked", Jobs: []string{"spots", "weather-ingester", "weather-processor"},
 		Text: "Another program holds the databases of spots and of the weather, and no row can be written.",
 		Look: "Rows wait in the spool, and are counted: read = delivered + waiting. Behind the outage they are delivered within a second " +

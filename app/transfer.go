@@ -317,18 +317,28 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 
 // overlap reports whether one directory is the other, or within it, by whatever name.
 func overlap(a, b string) bool {
-	real := func(path string) string {
-		if r, err := filepath.EvalSymlinks(path); err == nil {
-			return r
+	return inDir(a, b) || inDir(b, a)
+}
+
+// inDir reports whether a path is a directory or below it, by whatever name, also if it is not there yet.
+func inDir(dir, path string) bool {
+	rel, err := filepath.Rel(realPath(dir), realPath(path))
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// realPath is a path without symbolic links, as far as it is there.
+func realPath(path string) string {
+	path = filepath.Clean(path)
+	for at, rest := path, ""; ; {
+		if r, err := filepath.EvalSymlinks(at); err == nil {
+			return filepath.Join(r, rest)
 		}
-		return filepath.Clean(path)
+		up := filepath.Dir(at)
+		if up == at {
+			return path
+		}
+		at, rest = up, filepath.Join(filepath.Base(at), rest)
 	}
-	within := func(a, b string) bool {
-		rel, err := filepath.Rel(a, b)
-		return err == nil && filepath.IsLocal(rel)
-	}
-	a, b = real(a), real(b)
-	return within(a, b) || within(b, a)
 }
 
 func count(all ...bool) (n int) {

@@ -24,7 +24,7 @@ func TestOverlap(t *testing.T) {
 		a, b string
 		want bool
 	}{{"data", "data", true}, {"data", "data/deep", true}, {"data/deep", "data", true}, {"data", "link", true}, {"link/deep", "data", true},
-		{"data", "data/not/there", true}, {"data", "database", false}, {"database", "link/deep", false}} {
+		{"data", "data/not/there", true}, {"data", "link/not/there", true}, {"data", "database", false}, {"database", "link/deep", false}} {
 		if got := overlap(at(x.a), at(x.b)); got != x.want {
 			t.Errorf("%s and %s: got %v, want %v", x.a, x.b, got, x.want)
 		}

@@ -196,7 +196,7 @@ func (e *Engine) OpenGate(job, name, reason string) error {
 		closed := ""
 		for _, g := range j.Gates() {
 			if g.Name == name && !g.Open {
-				closed = fmt.Sprintf("; it was closed since %s: %s", g.Since.UTC().Format(time.DateTime), g.Cause)
+				closed = fmt.Sprintf("; it was closed since %s UTC: %s", g.Since.UTC().Format(time.DateTime), g.Cause)
 			}
 		}
 		if err := j.OpenGate(name); err != nil {

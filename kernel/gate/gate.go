@@ -91,6 +91,8 @@ type Status struct {
 	Cause string    `json:"cause,omitempty"` // in words
 	Hint  string    `json:"hint,omitempty"`  // what a person can do
 	Next  time.Time `json:"next,omitzero"`   // when the next canary is due, while closed
+	// Tells says that nothing waits for the gate: it tells what the work meets, and no person can open it.
+	Tells bool `json:"tells,omitempty"`
 
 	seldom time.Duration // the pause between canaries, where a person must act
 }
@@ -163,6 +165,7 @@ func (g *Gate) Status() Status {
 	if !s.Open {
 		s.Next = g.due
 	}
+	s.Tells = g.opts.Probe == nil
 	return s
 }
 

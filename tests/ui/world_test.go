@@ -94,7 +94,7 @@ jobs:
         http:
           url: "ROWS"
           rows: ".[]"
-          columns: [{name: id, type: text}, {name: level, type: float64}]
+          columns: [{name: id, type: text}, {name: level, type: float64}, {name: big, type: int64}]
           key: id
           every: 1s
       sinks:
@@ -339,9 +339,10 @@ func page(w http.ResponseWriter, r *http.Request) {
 // hostileRows are rows of which one can't be a row, and one is refused by a sink, so that they become dead letters.
 func (w *world) hostileRows(rw http.ResponseWriter, _ *http.Request) {
 	rw.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(rw, `[{"id": "good", "level": 1}, {"id": %q, "level": %q}, {"id": "unlucky %s", "level": 13}`, hostile, hostile, hostile[:4])
+	fmt.Fprintf(rw, `[{"id": "good", "level": 1, "big": 1}, {"id": %q, "level": %q, "big": 9007199254740993}, {"id": "unlucky %s", "level": 13, "big": 3}`,
+		hostile, hostile, hostile[:4])
 	for i := range w.spoilt.Load() {
-		fmt.Fprintf(rw, `, {"id": "spoilt %d", "level": %q}`, i, hostile)
+		fmt.Fprintf(rw, `, {"id": "spoilt %d", "level": %q, "big": 4}`, i, hostile)
 	}
 	fmt.Fprint(rw, "]")
 }

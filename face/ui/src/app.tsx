@@ -12,8 +12,17 @@ import { Tour } from './tour'
 function takeToken(): void {
   const given = /^#token=(.+)$/.exec(location.hash)
   if (given === null) return
-  keepToken(decodeURIComponent(given[1]!), false)
+  keepToken(decoded(given[1]!), false)
   history.replaceState(null, '', location.pathname)
+}
+
+// decoded is what an address says; of one that is mangled, what it is.
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 takeToken()
@@ -40,7 +49,7 @@ export function App() {
     return () => live.end()
   }, [round])
   const job = /^#\/jobs\/(.+)$/.exec(hash)
-  const name = job ? decodeURIComponent(job[1]!) : undefined
+  const name = job ? decoded(job[1]!) : undefined
   useEffect(() => {
     document.title = (name ? name + ' · ' : '') + 'Holdfast'
     window.scrollTo(0, 0)

@@ -7,6 +7,7 @@ import { Events } from './events'
 import { Gaps } from './gaps'
 import { Letters } from './letters'
 import { role } from './flow'
+import { size } from './format'
 import { StateTag } from './overview'
 import { Closed, FlowPicture } from './picture'
 import { Files } from './files'
@@ -39,6 +40,8 @@ function Page({ job, world }: { job: Job; world: World }) {
       <p class="crumbs"><a href="#/">All jobs</a></p>
       <div class="title"><h1>{job.name}</h1><span class="kind">{what}</span><span class="grow" /><StateTag job={job} world={world} /></div>
       {job.error && <p class="error">{job.error}</p>}
+      {world.machine?.disk_short && <p class="error">The disk is short ({size(world.machine.disk_free)} free): sources that can wait do, and go on by
+        themselves as soon as there is room.</p>}
       <JobActions job={job} world={world} />
       <section class="hero" aria-label="Balance"><BalanceOf job={job} /><Closed job={job} world={world} /></section>
       <section class="part" aria-label="Flow"><FlowPicture job={job} world={world} /></section>

@@ -118,13 +118,19 @@ function Edit({ letter: l, place, job, world }: { letter: Letter; place: string;
   )
 }
 
+// verbatim keeps a number as it is written: what a person does not touch must come back to the letter.
+const verbatim = (JSON as { rawJSON?: (text: string) => unknown }).rawJSON
+
 // draft is the row that an item could have been: its columns, with what the item has under these names, and null for what a person must
-// write. Where the columns are not known it is the item.
+// write. Where the columns are not known it is the item, and also in a browser that could not give its numbers back as they are.
 function draft(l: Letter): string {
-  if (!l.columns?.length) return contentOf(l)
+  if (!l.columns?.length || verbatim === undefined) return contentOf(l)
+  const keep = function (this: unknown, _key: string, v: unknown, at?: { source?: string }): unknown {
+    return typeof v === 'number' && at?.source !== undefined ? verbatim(at.source) : v
+  }
   let item: Record<string, unknown> = {}
   try {
-    const v: unknown = JSON.parse(contentOf(l))
+    const v: unknown = JSON.parse(contentOf(l), keep)
     if (typeof v === 'object' && v !== null && !Array.isArray(v)) item = v as Record<string, unknown>
   } catch {
     // it is no object
@@ -146,15 +152,10 @@ function parsed(text: string): string {
   throw new Refused(400, { error: 'this is no object in JSON', hint: 'write {"column": value, ...} with every column' })
 }
 
-// contentOf is the item as text: the row, or the bytes as the source gave them.
+// contentOf is the item as text: the row, or what the source gave, to the letter. Bytes that are no UTF-8 have a mark in their place.
 function contentOf(l: Letter): string {
   if (l.values !== undefined) return JSON.stringify(l.values, null, 2)
   if (l.raw === undefined) return 'Nothing of it was kept but the reason.'
   const bytes = Uint8Array.from(atob(l.raw), (c) => c.charCodeAt(0))
-  const text = new TextDecoder().decode(bytes)
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2)
-  } catch {
-    return text
-  }
+  return new TextDecoder().decode(bytes)
 }

@@ -8,6 +8,7 @@ export interface Gate {
   cause?: string
   hint?: string
   next?: string
+  tells?: boolean // nothing waits for it, and no person can open it
 }
 
 export interface Intake {

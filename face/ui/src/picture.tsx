@@ -95,12 +95,12 @@ function Reason({ gate: g, job, world }: { gate: Gate; job: Job; world: World })
           <Action world={world} label="Try now" title={`Try ${g.name} now?`} path={at + 'resume'} command={`holdfast resume ${job.name}`}>
             <p>Everything that {job.name} waits for is tried now, and not when the next try is due. A gate opens if its try succeeds; nothing else changes.</p>
           </Action>
-          <Action world={world} label="Open by hand" danger title={`Open the gate of ${g.name}?`} path={`${at}gates/${encodeURIComponent(g.name)}/open`}
+          {!g.tells && <Action world={world} label="Open by hand" danger title={`Open the gate of ${g.name}?`} path={`${at}gates/${encodeURIComponent(g.name)}/open`}
             command={`holdfast gate open ${job.name} ${g.name} --reason TEXT`} body={(given) => ({ reason: given.reason })}
             fields={[{ name: 'reason', label: 'Reason, for the history', needed: true }]}>
             <p>Work goes on at once, without a try, also where {g.name} asked for time. Nothing can be lost or done twice by it: if the work meets the
               same again, the gate closes again.</p>
-          </Action>
+          </Action>}
         </div>
       )}
       <p class="fine">{job.balance.sinks.some((s) => s.sink === g.name)

@@ -27,7 +27,7 @@ export function Windows({ job }: { job: Job }) {
         {({ windows }) => (
           <>
             {windows.length === 0 && <p class="empty">No window has come yet.</p>}
-            <ul class="grid">
+            <ul class="grid" tabIndex={0} aria-label="Windows">
               {windows.map((w) => (
                 <li key={w.epoch + w.number} class={looks[w.state] ?? ''} title={w.from && `${utc(new Date(w.from))} to ${w.to ? utc(new Date(w.to)) : ''}`}>
                   <b>{w.from ? w.from.slice(5, 13).replace('T', ' ') + ' h' : w.window}</b>
