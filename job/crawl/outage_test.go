@@ -287,3 +287,24 @@ func TestRulesOfEach(t *testing.T) {
 		t.Errorf("a page has the keys %s and %s", a.Key, b.Key)
 	}
 }
+
+// TestOutageNewest: of what several found out of a host, written down in whatever order, the last counts behind a start.
+func TestOutageNewest(t *testing.T) {
+	r := newRig(t, nil)
+	j, end := r.open()
+	defer end()
+	set := settings{retryAfter: 16 * time.Minute}
+	now := time.Now()
+	older := outage{}.next(connector.FetchTimeout, now, now, set)
+	newer := older.next(connector.FetchTimeout, older.until, older.until, set)
+	for _, o := range []outage{newer, older} {
+		j.outages.remember("q", newer)
+		if err := j.env.Store.Update(func(tx *store.Tx) error { j.outages.put(tx, "q", o); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := &outages{st: j.env.Store, frontier: j.frontier, recent: recent[outage]{most: 1}}
+	if o, err := again.of("q"); err != nil || o.tries != newer.tries {
+		t.Errorf("%+v %v, want %+v", o, err, newer)
+	}
+}
