@@ -241,7 +241,10 @@ func (d *Desk) findCheckpoint(job, name string) (dir string, err error) {
 	if dir, err = d.jobDir(job); err != nil {
 		return "", err
 	}
-	if _, err := os.Stat(checkpoint.Path(dir, name)); err != nil || name == "" {
+	if err := checkpoint.CheckName(name); err != nil { // it may come from outside: a path is none
+		return "", err
+	}
+	if _, err := os.Stat(checkpoint.Path(dir, name)); err != nil {
 		return "", hint(fault.New(fault.NotFound, "job %s has no checkpoint %s", job, name),
 			"see `holdfast checkpoint ls %s`", job)
 	}

@@ -79,8 +79,11 @@ func (d *Desk) BeginCrawl(ctx context.Context, o NewCrawl, tell func(Progress)) 
 	} else {
 		out.Text, err = d.crawlOfJournals(ctx, o, j, w)
 	}
-	if err != nil || d.eng == nil || d.plan.Once || strings.Contains(text, secret.Text("x").String()) {
-		return out, err
+	if err != nil { // the name is not burnt by an attempt that came to nothing
+		return out, errors.Join(err, os.RemoveAll(dir))
+	}
+	if d.eng == nil || d.plan.Once || strings.Contains(text, secret.Text("x").String()) {
+		return out, nil
 	}
 	s, err := d.plan.spec(j)
 	if err == nil {
@@ -177,9 +180,11 @@ func (d *Desk) crawlOfCheckpoint(ctx context.Context, o NewCrawl, from string, j
 
 func (d *Desk) crawlOfJournals(ctx context.Context, o NewCrawl, j Job, w *Work) (string, error) {
 	for _, name := range o.Files {
-		if _, err := os.Stat(name); err != nil {
+		f, err := disk.OpenRegular(name)
+		if err != nil {
 			return "", fault.New(fault.Invalid, "read the recover journal: %w", err)
 		}
+		f.Close()
 	}
 	if err := d.plan.record([]Job{j}); err != nil {
 		return "", err

@@ -84,7 +84,7 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 	role := func(name string, own m) m {
 		return m{"stream": m{"database": m{"sqlite": m{"path": WeatherFile}}, name: own}}
 	}
-	text, err := yaml.Marshal(m{"jobs": m{
+	jobs := m{
 		"spots": m{"collect": m{
 			"source": m{"wsprnet": m{
 				"url":      "http://" + f.ln.Addr().String() + simulator.SpotsPath,
@@ -99,7 +99,11 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 		"weather-ingester":  role("ingester", m{}),
 		"weather-processor": role("processor", m{}),
 		"weather-api":       role("api", m{"listen": freeAddress(defaultAPIListen)}),
-	}})
+	}
+	if err := addBegun(jobs, place.Dir); err != nil {
+		return nil, err
+	}
+	text, err := yaml.Marshal(m{"jobs": jobs})
 	if err != nil {
 		return nil, fmt.Errorf("write the demonstration's configuration: %w", err)
 	}
@@ -115,6 +119,25 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 	p.Public = true
 	p.Token, err = tourToken(place.Dir) // so that the console can give orders
 	return p, err
+}
+
+// addBegun adds the crawls that a person has begun in the console: they go on behind a crash, like all else.
+func addBegun(jobs map[string]any, dir string) error {
+	names, err := JobsIn(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var own map[string]any
+		text, err := os.ReadFile(configFile(dir, name))
+		if err != nil || yaml.Unmarshal(text, &own) != nil {
+			continue // status tells that it is not configured
+		}
+		if _, ours := jobs[name]; !ours && own[crawlKind] != nil {
+			jobs[name] = own
+		}
+	}
+	return nil
 }
 
 // tokenFile has the token of the tour: a page that has it goes on behind a crash.

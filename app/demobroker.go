@@ -49,24 +49,13 @@ func (t *Trouble) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", t.page)
 	mux.HandleFunc("POST /{$}", t.turn)
-	srv := demoServer(ownPage(mux))
+	srv := demoServer(web.Own(mux))
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	if err := srv.Serve(t.ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the switches of the broker: %w", err)
 	}
 	return nil
-}
-
-// ownPage serves a page of the tour to whoever has opened it here, and to no page of another site.
-func ownPage(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if web.Foreign(r) || !web.Loopback(r.Host) {
-			http.Error(w, "this page belongs to another site", http.StatusForbidden)
-			return
-		}
-		h.ServeHTTP(w, r)
-	})
 }
 
 // demoServer is a server of the tour, to which little is sent.

@@ -58,6 +58,7 @@ func (c Camera) expose(at time.Time) error {
 		return err
 	}
 	run := int(at.Sub(firstDay) / frameEvery)
+	at = firstDay.Add(time.Duration(run) * frameEvery) // behind a crash the same frame again, to the byte
 	name := filepath.Join(night, fmt.Sprintf("t1_r%07d_ut1.fits", run))
 	if err := os.WriteFile(name+".tmp", frameOf(at, uint64(run)), 0o644); err != nil {
 		return err

@@ -100,7 +100,7 @@ func (s *Site) Run(ctx context.Context) error {
 	for i, x := range []struct {
 		ln net.Listener
 		h  http.Handler
-	}{{s.site, http.HandlerFunc(s.serve)}, {s.page, ownPage(beside)}} {
+	}{{s.site, http.HandlerFunc(s.serve)}, {s.page, web.Own(beside)}} {
 		srv := demoServer(x.h)
 		defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
 		wg.Go(func() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/kernel/engine"
 )
 
 // Each outage is one for whoever meets it, and is over when it is switched off, or the tour ends.
@@ -136,5 +137,25 @@ func TestATourThatWasKilled(t *testing.T) {
 	}
 	if tokens[0] != tokens[1] || len(tokens[0]) < 20 {
 		t.Errorf("tokens %q", tokens)
+	}
+}
+
+// TestBegunCrawlsGoOn: a crawl that was begun in the console is a job of the next tour, too; what is no crawl is not.
+func TestBegunCrawlsGoOn(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"mine": "crawl: {seeds: [http://127.0.0.1/]}\n", "rows": "collect: {}\n", "bad": "{", "pages": "crawl: {}\n"} {
+		if err := os.MkdirAll(engine.JobDir(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(configFile(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	jobs := map[string]any{"pages": "the tour's"}
+	if err := addBegun(jobs, dir); err != nil {
+		t.Fatal(err)
+	}
+	if len(jobs) != 2 || jobs["pages"] != "the tour's" || jobs["mine"] == nil {
+		t.Errorf("got %v", jobs)
 	}
 }

@@ -48,6 +48,19 @@ func Foreign(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 
+// Own serves a page of this machine to whoever has opened it here, by a loopback name. No page of another site gets answers, or
+// orders anything, whatever name it reaches us by.
+func Own(h http.Handler) http.Handler {
+	ours := http.NewCrossOriginProtection().Handler(h) // a form of another site is a navigation, and no foreign question
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if Foreign(r) || !Loopback(r.Host) {
+			http.Error(w, "this page belongs to another site", http.StatusForbidden)
+			return
+		}
+		ours.ServeHTTP(w, r)
+	})
+}
+
 // Bears reports whether a request shows a token. That takes the same time however much of a guess is right,
 // its length included. Nothing bears an empty token.
 func Bears(r *http.Request, token string) bool {

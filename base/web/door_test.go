@@ -165,3 +165,31 @@ func TestStatus(t *testing.T) {
 		t.Errorf("a handler that says nothing: got %d", got)
 	}
 }
+
+// TestOwn: a page of another site orders nothing here, by a form, a script or a name of its own.
+func TestOwn(t *testing.T) {
+	h := web.Own(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for _, c := range []struct {
+		name, method, host string
+		headers            map[string]string
+		want               int
+	}{
+		{"a link", "GET", "127.0.0.1:80", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200},
+		{"a button", "POST", "localhost:80", map[string]string{"Sec-Fetch-Site": "same-origin"}, 200},
+		{"a program", "POST", "[::1]:80", nil, 200},
+		{"a form elsewhere", "POST", "127.0.0.1:80", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403},
+		{"an old browser's form", "POST", "127.0.0.1:80", map[string]string{"Origin": "http://evil.example"}, 403},
+		{"another name", "POST", "evil.example", map[string]string{"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, 403},
+		{"another name asks", "GET", "evil.example", map[string]string{"Sec-Fetch-Site": "same-origin"}, 403},
+	} {
+		r := httptest.NewRequest(c.method, "http://"+c.host+"/", nil)
+		for k, v := range c.headers {
+			r.Header.Set(k, v)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != c.want {
+			t.Errorf("%s: got %d, want %d", c.name, w.Code, c.want)
+		}
+	}
+}

@@ -101,7 +101,8 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 // Path is the directory of the checkpoint with the name in the store directory dir.
 func Path(dir, name string) string { return dir + "/" + dirName + "/" + name }
 
-func checkName(name string) error {
+// CheckName says what is wrong with a name for a checkpoint. One that is good names nothing but a directory among the checkpoints.
+func CheckName(name string) error {
 	if !validName.MatchString(name) {
 		return fault.New(fault.Invalid,
 			"checkpoint name %q: want up to 100 letters, digits, dots, dashes and underscores, "+
@@ -131,7 +132,7 @@ func Create(ctx context.Context, st *store.Store, o Options) (Checkpoint, error)
 
 func create(ctx context.Context, st *store.Store, o Options, begin time.Time) (Checkpoint, error) {
 	if o.Name != "" {
-		if err := checkName(o.Name); err != nil {
+		if err := CheckName(o.Name); err != nil {
 			return Checkpoint{}, err
 		}
 	}

@@ -96,7 +96,7 @@ func sweep(fs store.FS, root string) error {
 func Remove(dir, name string, w Work) error {
 	fs := w.fs()
 	root := fs.PathJoin(dir, dirName)
-	if err := checkName(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return err
 	}
 	lock, err := acquire(fs, fs.PathJoin(root, lockName))

@@ -125,7 +125,7 @@ func decodeManifest(data []byte) (Manifest, error) {
 		}
 		seen[f.Path] = true
 	}
-	if err := checkName(m.Name); err != nil {
+	if err := CheckName(m.Name); err != nil {
 		return Manifest{}, fault.As(fault.Corrupt, fmt.Errorf("read manifest: %w", err))
 	}
 	return m, nil

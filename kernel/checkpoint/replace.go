@@ -50,7 +50,7 @@ type intent struct {
 // needs two renames; between them DIR has no database, and Recover is needed before the next Open.
 func Replace(ctx context.Context, dir, name string, w Work) (o Origin, quarantine string,
 	err error) {
-	if err := checkName(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return Origin{}, "", err
 	}
 	return ReplaceFrom(ctx, dir, Path(dir, name), w)

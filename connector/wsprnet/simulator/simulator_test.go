@@ -355,7 +355,7 @@ func TestStatusPage(t *testing.T) {
 		t.Error("a healthy feed does not look like one")
 	}
 	press := func(form string) int {
-		r := httptest.NewRequest("POST", "/faults", strings.NewReader(form))
+		r := httptest.NewRequest("POST", "http://127.0.0.1/faults", strings.NewReader(form))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)
@@ -369,6 +369,12 @@ func TestStatusPage(t *testing.T) {
 	}
 	if press("name=all&on=false"); s.Faults() != (Faults{}) {
 		t.Error("Mend all does not mend")
+	}
+	foreign := httptest.NewRequest("POST", "http://elsewhere.example/faults", strings.NewReader("name=500&on=true"))
+	foreign.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	if s.ServeHTTP(w, foreign); w.Code != http.StatusForbidden || s.Faults() != (Faults{}) {
+		t.Errorf("a page of another site pressed: got %d", w.Code)
 	}
 	if code := press("name=nonsense"); code != http.StatusBadRequest {
 		t.Errorf("nonsense: got %d", code)

@@ -12,6 +12,7 @@ import (
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/store"
@@ -138,17 +139,14 @@ func (i *importer) open(files []string) error {
 	h := xxh3.New()
 	fmt.Fprintln(h, i.o.RetryFailed)
 	for _, name := range files {
-		f, err := os.Open(name)
+		f, err := disk.OpenRegular(name)
 		if err != nil {
-			return fmt.Errorf("import a recover journal: %w", err)
+			return fault.As(fault.Invalid, fmt.Errorf("import a recover journal: %w", err))
 		}
 		i.files = append(i.files, f)
 		info, err := f.Stat()
 		if err != nil {
 			return err
-		}
-		if !info.Mode().IsRegular() {
-			return fault.New(fault.Invalid, "import %s: it is no file", name)
 		}
 		head := make([]byte, headSize)
 		n, err := f.ReadAt(head, 0)

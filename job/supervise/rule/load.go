@@ -5,8 +5,8 @@ import (
 	"io"
 	"os"
 	"reflect"
-	"syscall"
 
+	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/strictyaml"
 )
@@ -58,20 +58,13 @@ func LoadFile(name string, kinds Kinds) (*Set, error) {
 	return Load(name, text, kinds, os.LookupEnv)
 }
 
-// readFile reads a regular file, and of one that is too large so much that Load says so. A FIFO is not waited for.
+// readFile reads a regular file, and of one that is too large so much that Load says so.
 func readFile(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := disk.OpenRegular(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", name)
-	}
-	if err != nil {
-		return nil, err
-	}
 	return io.ReadAll(io.LimitReader(f, strictyaml.MaxBytes+1))
 }
 
