@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,7 +26,7 @@ var topNow = time.Date(2023, 9, 19, 12, 0, 0, 0, time.UTC)
 
 // world is one data directory with two jobs, of which the second has lost its database.
 func world() *top {
-	t := newTop(nil, []app.Place{{Dir: "/var/lib/holdfast"}})
+	t := newTop(context.Background(), []app.Place{{Dir: "/var/lib/holdfast"}})
 	t.now = func() time.Time { return topNow }
 	s := &t.seen[0]
 	s.at = topNow
