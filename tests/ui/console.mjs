@@ -308,6 +308,7 @@ await step('the reports of a stream are a strip of heat, a chart and a table', a
   })
   check(colours > 3, `the strip has ${colours} colours`)
   await reports.locator('td', { hasText: HOSTILE }).first().waitFor()
+  await reports.locator('.heatnames').getByText(HOSTILE).waitFor()
   await harmless(page, 'a group that is markup')
   await accessible(page, 'the reports')
   await page.emulateMedia({ colorScheme: 'dark' })
