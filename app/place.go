@@ -206,3 +206,29 @@ func JobsIn(dir string) ([]string, error) {
 
 // LockFile is the lock of a data directory: one process at a time.
 func LockFile(dir string) string { return filepath.Join(dir, "LOCK") }
+
+// overlap reports whether one directory is the other, or within it, by whatever name.
+func overlap(a, b string) bool {
+	return inDir(a, b) || inDir(b, a)
+}
+
+// inDir reports whether a path is a directory or below it, by whatever name, also if it is not there yet.
+func inDir(dir, path string) bool {
+	rel, err := filepath.Rel(realPath(dir), realPath(path))
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// realPath is a path without symbolic links, as far as it is there.
+func realPath(path string) string {
+	path = filepath.Clean(path)
+	for at, rest := path, ""; ; {
+		if r, err := filepath.EvalSymlinks(at); err == nil {
+			return filepath.Join(r, rest)
+		}
+		up := filepath.Dir(at)
+		if up == at {
+			return path
+		}
+		at, rest = up, filepath.Join(filepath.Base(at), rest)
+	}
+}

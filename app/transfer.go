@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -17,10 +16,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/strictyaml"
 	"holdfast/connector"
-	"holdfast/connector/localdir"
 	"holdfast/connector/postgres"
-	"holdfast/connector/s3"
-	"holdfast/connector/sftp"
 	"holdfast/connector/shipment"
 	"holdfast/connector/sqlite"
 	filetree "holdfast/connector/tree"
@@ -103,102 +99,6 @@ type pack struct {
 	By string `yaml:"by"`
 	// Name is what the packed form is called that takes the place of an original: packed (default), which is X.fits.fz, or same.
 	Name string `yaml:"name"`
-}
-
-// targets are destinations by name.
-type targets []destination
-
-type destination struct {
-	name  string
-	root  string
-	local bool   // it is not over the network
-	path  string // of a local one
-	open  func(o opening) (connector.Destination, error)
-}
-
-// directoryKind is the kind of destination that is a directory of this machine.
-const directoryKind = "directory"
-
-// destinations are all kinds of destinations that a transfer job can bring files to.
-var destinations = []kind[connector.Destination]{
-	kindOf(directoryKind, localdir.Config{}, localdir.Config.Validate, nil,
-		func(c localdir.Config, o opening) (connector.Destination, error) {
-			c.Path = below(o.dataDir, c.Path)
-			return localdir.New(c)
-		}),
-	kindOf("s3", s3.Config{}, s3.Config.Validate, nil,
-		func(c s3.Config, _ opening) (connector.Destination, error) { return s3.New(c) }),
-	kindOf("sftp", sftp.Config{}, sftp.Config.Validate, nil,
-		func(c sftp.Config, _ opening) (connector.Destination, error) { return sftp.New(c) }),
-}
-
-func (t *targets) decode(d *decoder, n ast.Node, path string) {
-	if word, ok := strictyaml.Text(n); ok {
-		if word, ok = d.expand(n, word, path); ok {
-			*t = append(*t, d.place(n, word, path))
-		}
-		return
-	}
-	entries, ok := d.Entries(n, path)
-	if !ok {
-		return
-	}
-	for _, e := range entries {
-		why := badName("destination", e.Key)
-		if slices.Contains(transfer.OwnGates, e.Key) {
-			why = fmt.Sprintf("destination %s: a gate of the job itself is called so", e.Key)
-		}
-		if why != "" {
-			d.Bad(e.At, path, "%s", why)
-			continue
-		}
-		p := strictyaml.Join(path, e.Key)
-		if word, ok := strictyaml.Text(d.Resolve(e.Value)); ok {
-			if word, ok = d.expand(e.Value, word, p); ok {
-				to := d.place(e.Value, word, p)
-				to.name = e.Key
-				*t = append(*t, to)
-			}
-			continue
-		}
-		kind, _, ok := d.one(e, p, "kind of destination", kindNames(destinations), nil)
-		if !ok {
-			continue
-		}
-		k := destinations[slices.Index(kindNames(destinations), kind.Key)]
-		c := k.decode(d, kind, strictyaml.Join(p, kind.Key))
-		made := destination{name: e.Key, root: fmt.Sprint(c), local: kind.Key == directoryKind, open: k.with(c)}
-		if l, ok := c.(localdir.Config); ok {
-			made.path = l.Path
-		}
-		*t = append(*t, made)
-	}
-}
-
-// open opens all of them; those that were opened are in open, also when one fails.
-func (t targets) open(o opening, open *opens) (all []transfer.Target, err error) {
-	for _, d := range t {
-		to, err := d.open(o)
-		if err != nil {
-			return nil, fmt.Errorf("open destination %s: %w", d.name, err)
-		}
-		*open = append(*open, to)
-		all = append(all, transfer.Target{Name: d.name, To: to, Limited: !d.local})
-	}
-	return all, nil
-}
-
-// place is a destination in one word, as scp takes it.
-func (d *decoder) place(n ast.Node, word, path string) destination {
-	if c, ok := sftp.ParseRemote(word); ok {
-		for _, err := range c.Validate() {
-			d.Bad(n, path, "%v", err)
-		}
-		return destination{name: "remote", root: word, open: func(opening) (connector.Destination, error) { return sftp.New(c) }}
-	}
-	return destination{name: "local", root: word, local: true, path: word, open: func(o opening) (connector.Destination, error) {
-		return localdir.New(localdir.Config{Path: below(o.dataDir, word)})
-	}}
 }
 
 // ledgerConfig is the record of what was transferred.
@@ -312,32 +212,6 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 		for _, err := range cfg.Validate() {
 			d.Bad(d.at(n, "ledger", "sqlite"), strictyaml.Join(path, "ledger.sqlite"), "%v", err)
 		}
-	}
-}
-
-// overlap reports whether one directory is the other, or within it, by whatever name.
-func overlap(a, b string) bool {
-	return inDir(a, b) || inDir(b, a)
-}
-
-// inDir reports whether a path is a directory or below it, by whatever name, also if it is not there yet.
-func inDir(dir, path string) bool {
-	rel, err := filepath.Rel(realPath(dir), realPath(path))
-	return err == nil && filepath.IsLocal(rel)
-}
-
-// realPath is a path without symbolic links, as far as it is there.
-func realPath(path string) string {
-	path = filepath.Clean(path)
-	for at, rest := path, ""; ; {
-		if r, err := filepath.EvalSymlinks(at); err == nil {
-			return filepath.Join(r, rest)
-		}
-		up := filepath.Dir(at)
-		if up == at {
-			return path
-		}
-		at, rest = up, filepath.Join(filepath.Base(at), rest)
 	}
 }
 
@@ -473,95 +347,4 @@ func (c *transferConfig) needs() error {
 		}
 	}
 	return nil
-}
-
-// finder finds the files of a tree for the job.
-type finder struct {
-	*filetree.Tree
-	window backfill
-	last   *atomic.Pointer[filetree.Pass] // the scan of one pass, once it has ended
-}
-
-func (f finder) Run(ctx context.Context, give func(context.Context, []transfer.Seen) error) error {
-	return f.Tree.Run(ctx, seen(give))
-}
-
-func (f finder) Scan(ctx context.Context, give func(context.Context, []transfer.Seen) error) error {
-	pass, err := f.Tree.Scan(ctx, filetree.Back(time.Now(), f.window.Within, f.window.Recency), seen(give))
-	f.last.Store(&pass)
-	return err
-}
-
-// Missed says what the scans of one pass did not find, though it is there.
-func (p *Plan) Missed() (texts []string) {
-	for name, last := range p.passes.Range {
-		pass := last.(*atomic.Pointer[filetree.Pass]).Load()
-		if pass == nil {
-			continue
-		}
-		if n := pass.Unreadable; n > 0 {
-			texts = append(texts, fmt.Sprintf("job %s: directories that can't be read, so that what is in them stays: %d", name, n))
-		}
-		if n := pass.Left; n > 0 {
-			texts = append(texts, fmt.Sprintf("job %s: files that were still being written, and stay: %d", name, n))
-		}
-	}
-	slices.Sort(texts)
-	return texts
-}
-
-func seen(give func(context.Context, []transfer.Seen) error) filetree.Give {
-	return func(ctx context.Context, files []filetree.File) error {
-		all := make([]transfer.Seen, len(files))
-		for i, f := range files {
-			all[i] = transfer.Seen{Identity: transfer.Identity{Path: transfer.Name(f.Path), Device: f.Device, Inode: f.Inode, Size: f.Size,
-				Mtime: f.Mtime}, By: string(f.Found), Live: f.Found.Live(), Overdue: f.Incomplete}
-		}
-		return give(ctx, all)
-	}
-}
-
-// Notes are what a person should know of the watch.
-func (f finder) Notes() (notes [][2]string) {
-	s := f.Status()
-	add := func(name, format string, args ...any) {
-		notes = append(notes, [2]string{name, fmt.Sprintf(format, args...)})
-	}
-	mode := string(s.Mode)
-	if s.Cause != nil {
-		mode += ": " + s.Cause.Error()
-	}
-	add("finding files by", "%s", mode)
-	add("found", "%d by the watch, %d by scans, of which the watch had missed %d", s.ByWatch, s.ByScan, s.Missed)
-	if s.Waiting > 0 {
-		add("not finished yet", "%d files", s.Waiting)
-	}
-	if some, n := f.Held(showHeld); n > 0 {
-		add("not whole yet", "%s", heldText(some, n, time.Now()))
-	}
-	if s.Overflow != nil {
-		add("overflow", "%v", s.Overflow)
-	}
-	if s.Unreadable != nil {
-		add("unreadable", "%v", s.Unreadable)
-	}
-	return notes
-}
-
-// showHeld is how many of the files that are not whole are named.
-const showHeld = 3
-
-// heldText names files that wait because they are not whole by their own header.
-func heldText(some []filetree.Held, n int, now time.Time) string {
-	var b strings.Builder
-	for i, h := range some {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "%s (for %v)", transfer.Name(h.Path), now.Sub(h.Since).Round(time.Second))
-	}
-	if more := n - len(some); more > 0 {
-		fmt.Fprintf(&b, ", and %d more", more)
-	}
-	return b.String()
 }
