@@ -61,8 +61,8 @@ func openFiles(st *store.Store, cfg Config, log *slog.Logger) (f files, moved []
 	return f, moved, nil
 }
 
-// openEarlier opens the indexes of earlier crawls, and of what this one had when it began again. It is replaced when the crawl ends,
-// and stays as it was for who has it open.
+// openEarlier opens the indexes of earlier crawls, and of what this one had when it began again. It is replaced when the crawl
+// ends, and stays as it was for who has it open.
 func (f *files) openEarlier(st *store.Store, others []string) error {
 	again, paths := false, others
 	err := st.Latest(func(r store.Reader) (err error) {

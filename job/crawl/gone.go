@@ -89,8 +89,8 @@ func showLosses(l losses) string {
 	return l.text() + ". Put back what you can; then --fetch has what was in the others fetched again, --accept leaves it at that"
 }
 
-// lostAtRest has a crawl that can't be opened, because files of it are gone, take them as they are: what was in them is fetched again,
-// or stays lost.
+// lostAtRest has a crawl that can't be opened, because files of it are gone, take them as they are: what was in them is fetched
+// again, or stays lost.
 func lostAtRest(ctx context.Context, env engine.Env, cfg Config, o Order) (string, error) {
 	var l losses
 	err := env.Store.Latest(func(r store.Reader) (err error) {

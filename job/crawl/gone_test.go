@@ -73,8 +73,8 @@ func (r *rig) cutTo(name string, size int64) {
 	}
 }
 
-// TestGoneFetched: what a WARC file had that is gone, or cut short, is fetched again if a person orders it, and nothing else is; the
-// crawl goes on, its index is whole, and nobody is warned any more.
+// TestGoneFetched: what a WARC file had that is gone, or cut short, is fetched again if a person orders it, and nothing else
+// is; the crawl goes on, its index is whole, and nobody is warned any more.
 func TestGoneFetched(t *testing.T) {
 	for name, spoil := range map[string]func(r *rig, open string){
 		"open gone":  func(r *rig, open string) { _ = os.Remove(open) },
@@ -148,7 +148,8 @@ func (r *rig) requests() (n int) {
 	return n
 }
 
-// TestGoneAccepted: WARC files that a person moved away are looked for no more, nothing is fetched again, and the index has them still.
+// TestGoneAccepted: WARC files that a person moved away are looked for no more, nothing is fetched again, and the index has
+// them still.
 func TestGoneAccepted(t *testing.T) {
 	r, open := killed(t)
 	ended, _ := filepath.Glob(filepath.Join(r.cfg.Archive.Dir, "*.warc.gz"))
@@ -185,8 +186,8 @@ func TestGoneAccepted(t *testing.T) {
 	}
 }
 
-// TestGoneIsBack: WARC files that were given up and come back count again, also the one that had not ended; what comes back is not what was
-// written is not touched.
+// TestGoneIsBack: WARC files that were given up and come back count again, also the one that had not ended; what comes back is
+// not what was written is not touched.
 func TestGoneIsBack(t *testing.T) {
 	for name, order := range map[string]Order{"accepted": {Accept: true}, "fetched": {Fetch: true}, "spoilt": {Accept: true}} {
 		t.Run(name, func(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"holdfast/connector"
 )
 
-// TestRobotsElsewhere: a host to which the robots.txt of others lead is asked as any other: by one at a time, and not at once again. Nor
-// is one whose own leads elsewhere on it.
+// TestRobotsElsewhere: a host to which the robots.txt of others lead is asked as any other: by one at a time, and not at once
+// again. Nor is one whose own leads elsewhere on it.
 func TestRobotsElsewhere(t *testing.T) {
 	t.Parallel()
 	const pause = 150 * time.Millisecond
@@ -83,7 +83,8 @@ func TestRobotsElsewhere(t *testing.T) {
 	}
 }
 
-// TestRobotsLedToTheForbidden: a robots.txt that leads to an address that is never asked is not to be had; it is not one that forbids nothing.
+// TestRobotsLedToTheForbidden: a robots.txt that leads to an address that is never asked is not to be had; it is not one that
+// forbids nothing.
 func TestRobotsLedToTheForbidden(t *testing.T) {
 	r := newRig(t, map[string]string{"/": "home"})
 	r.site.robots = "User-agent: *\n"
@@ -225,8 +226,8 @@ func TestGuestIsRefused(t *testing.T) {
 	}
 }
 
-// TestGuestHangs: a host to which the robots.txt of many lead, and that never answers, is waited for a few times, and then left alone as any
-// other, also by a crawl that is started again.
+// TestGuestHangs: a host to which the robots.txt of many lead, and that never answers, is waited for a few times, and then left
+// alone as any other, also by a crawl that is started again.
 func TestGuestHangs(t *testing.T) {
 	r := newRig(t, nil)
 	other := newSite(t, nil)

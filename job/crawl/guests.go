@@ -14,16 +14,16 @@ import (
 	"holdfast/kernel/store"
 )
 
-// longestGuest is how long a worker waits until a host may be asked to which the robots.txt of another one leads. The one that has
-// that in flight may itself wait for this one.
+// longestGuest is how long a worker waits until a host may be asked to which the robots.txt of another one leads. The one that
+// has that in flight may itself wait for this one.
 const longestGuest = time.Minute
 
 // stay ends the asking of a host to which a robots.txt leads. took is how long that took; x what came, nil for nothing.
 type stay func(took time.Duration, x *connector.Exchange)
 
-// elsewhere waits until the host may be asked to which a robots.txt leads: as others are, one at a time, and not at once again. leave
-// is called with what came of it. pause is that of the host of v itself. Only some workers wait for others: if those do, an error
-// says that it is to be tried later; an errLed, that it was tried often enough, or that the other host is away.
+// elsewhere waits until the host may be asked to which a robots.txt leads: as others are, one at a time, and not at once again.
+// leave is called with what came of it. pause is that of the host of v itself. Only some workers wait for others: if those do,
+// an error says that it is to be tried later; an errLed, that it was tried often enough, or that the other host is away.
 func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time.Duration) (leave stay, err error) {
 	queue := to.QueueKey()
 	if queue == v.lease.Queue {
@@ -96,7 +96,8 @@ func (j *Job) waitAsGuest(ctx context.Context, v *visit, to weburl.URL) (leave f
 	return nil, err
 }
 
-// mostLed is how often in a row a host may wait in vain for the one to which its robots.txt leads. Then that is not to be had, for now.
+// mostLed is how often in a row a host may wait in vain for the one to which its robots.txt leads. Then that is not to be had,
+// for now.
 const mostLed = 8
 
 // mostLedHosts is how many hosts that did are held in memory at least.
@@ -104,8 +105,8 @@ const mostLedHosts = 5_000
 
 var errLed = errors.New("that host could not be asked")
 
-// led are the hosts whose robots.txt leads to another one that can't be asked just now. Hosts may lead to each other, in a ring of any
-// length: if each waited for the next, none would ever be free.
+// led are the hosts whose robots.txt leads to another one that can't be asked just now. Hosts may lead to each other, in a ring
+// of any length: if each waited for the next, none would ever be free.
 type led struct {
 	longest time.Duration // that one waits at a time
 
@@ -119,7 +120,8 @@ func newLed(st *store.Store) *led {
 	return &led{longest: longestGuest, st: st, waits: map[string]string{}, tries: recent[int]{most: mostLedHosts}}
 }
 
-// begin notes that one host waits for another. It returns false if that one waits for it, or for one that does: it must not wait too.
+// begin notes that one host waits for another. It returns false if that one waits for it, or for one that does: it must not
+// wait too.
 func (l *led) begin(from, to string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,8 +170,8 @@ func readLed(r store.Reader, queue string) (n int, known bool, err error) {
 	return n, known, err
 }
 
-// put writes down how often the host of a visit waited in vain. When its rules are known, or that they are not to be had, it is as others
-// again.
+// put writes down how often the host of a visit waited in vain. When its rules are known, or that they are not to be had, it is
+// as others again.
 func (l *led) put(tx *store.Tx, v *visit) error {
 	queue := v.lease.Queue
 	if v.rules == nil {

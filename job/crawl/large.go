@@ -19,8 +19,8 @@ import (
 	"holdfast/kernel/engine"
 )
 
-// mostLarge is how often an answer of which that was not known before finds no room, where others do, until its URL is put off: many under
-// way together may be what took the room.
+// mostLarge is how often an answer of which that was not known before finds no room, where others do, until its URL is put off:
+// many under way together may be what took the room.
 const mostLarge = 3
 
 // mostLargeURLs is how many URLs are known at least whose answers found no room.
@@ -29,9 +29,9 @@ const mostLargeURLs = 5_000
 // errLarge is an answer that finds no room, where others do.
 var errLarge = errors.New("the answer is larger than the room that there is for it")
 
-// takeIn refuses an answer for which the disk of the archive has no room, together with those that are to be written before it: found
-// out when it is written, it would end the run, and the next one would fetch it again. How small it gets when it is packed is not
-// known yet. After an error the answer is closed.
+// takeIn refuses an answer for which the disk of the archive has no room, together with those that are to be written before it:
+// found out when it is written, it would end the run, and the next one would fetch it again. How small it gets when it is
+// packed is not known yet. After an error the answer is closed.
 func (j *Job) takeIn(x *connector.Exchange) error {
 	size := x.Received.Size()
 	if err := j.room.Intake(int(j.unwritten.Add(size))); err != nil {
@@ -55,12 +55,12 @@ func (t *takenIn) Close() error {
 	return t.Bytes.Close()
 }
 
-// some is the room that each answer is taken to have.
+// someRoom is the room that each answer is taken to have.
 const someRoom = 1 << 20
 
-// roomFor is how many bytes one answer may have so that others find room beside it, and where there is no more: it lies in the data
-// directory until it is in a WARC file, so of a disk that has both it takes twice as much. A disk that does not say how much it has
-// says so when it is written to.
+// roomFor is how many bytes one answer may have so that others find room beside it, and where there is no more: it lies in the
+// data directory until it is in a WARC file, so of a disk that has both it takes twice as much. A disk that does not say how
+// much it has says so when it is written to.
 func (j *Job) roomFor() (most int64, dir string) {
 	most = 1<<63 - 1
 	look := func(at string, room *engine.Room, taken, copies int64) {
@@ -81,8 +81,8 @@ func (j *Job) roomFor() (most int64, dir string) {
 	return most, dir
 }
 
-// fits is a request for an answer of which no more is read than there is room for. refused is to be called with what came: the error is an
-// errLarge if that was not all.
+// fits is a request for an answer of which no more is read than there is room for. refused is to be called with what came: the
+// error is an errLarge if that was not all.
 func (j *Job) fits(r connector.FetchRequest) (_ connector.FetchRequest, refused func(x *connector.Exchange) error) {
 	room, dir := j.roomFor()
 	wanted, most, wants := int64(-1), cmp.Or(r.MaxBytes, j.cfg.MaxBytes), r.Wants
@@ -114,8 +114,8 @@ func tooLarge(format string, args ...any) error {
 		"%w: %w; make room, or set max_bytes to have it cut", errLarge, fmt.Errorf(format, args...))}
 }
 
-// noRoom is what it means that the answer of u found no room, by an error of the disk: if that has none, all wait until it has. If others
-// find room, it stays where it is, until it is clear that it is a matter of this answer, by an errLarge.
+// noRoom is what it means that the answer of u found no room, by an error of the disk: if that has none, all wait until it has.
+// If others find room, it stays where it is, until it is clear that it is a matter of this answer, by an errLarge.
 func (j *Job) noRoom(u weburl.URL, err error) error {
 	switch {
 	case !j.hasRoom():
@@ -136,8 +136,8 @@ func (s *shortage) tooLarge(url string) bool {
 	return n+1 >= mostLarge
 }
 
-// hasRoom reports whether the disks take something, where answers lie until they are written down and where they are written to. The
-// first is tried out: a quota, or a disk that gives more than it has, says nothing of that before.
+// hasRoom reports whether the disks take something, where answers lie until they are written down and where they are written
+// to. The first is tried out: a quota, or a disk that gives more than it has, says nothing of that before.
 func (j *Job) hasRoom() bool {
 	for dir, room := range map[string]*engine.Room{j.env.Dir: j.env.Room, j.cfg.Archive.Dir: j.room} {
 		is, err := disk.RoomAt(dir)
@@ -154,7 +154,8 @@ func (j *Job) hasRoom() bool {
 	return errors.Join(gone, err, f.Close()) == nil
 }
 
-// putOff has a URL that gives an errLarge be tried later, as often as any other, and then fail. It returns false for other errors.
+// putOff has a URL that gives an errLarge be tried later, as often as any other, and then fail. It returns false for other
+// errors.
 func (j *Job) putOff(v *visit, err error, set settings) bool {
 	if !errors.Is(err, errLarge) {
 		return false

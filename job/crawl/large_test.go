@@ -27,8 +27,8 @@ import (
 	"holdfast/tests/testenv"
 )
 
-// TestLargeAnswer: an answer that finds no room, where others do, holds nobody up: it is put off, and in the end given up, and it is said
-// what can be done.
+// TestLargeAnswer: an answer that finds no room, where others do, holds nobody up: it is put off, and in the end given up, and
+// it is said what can be done.
 func TestLargeAnswer(t *testing.T) {
 	t.Parallel()
 	other := newSite(t, map[string]string{"/": `<a href="/a">a</a><a href="/b">b</a>`, "/a": "a", "/b": "b"})
@@ -101,8 +101,8 @@ func TestFullIsNotLarge(t *testing.T) {
 	}
 }
 
-// TestLargerThanTheArchive: an answer that fits where answers lie until they are written, and not where the WARC files are, ends no run:
-// all else is archived, and nothing else is fetched again.
+// TestLargerThanTheArchive: an answer that fits where answers lie until they are written, and not where the WARC files are,
+// ends no run: all else is archived, and nothing else is fetched again.
 func TestLargerThanTheArchive(t *testing.T) {
 	t.Parallel()
 	large := make([]byte, 12<<20)

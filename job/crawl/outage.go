@@ -21,8 +21,8 @@ type outage struct {
 	noted  time.Time // when the last one was counted; not in the store
 }
 
-// mostUnsure is how many URLs of a host in a row may end without an answer before it is taken for the host's fault: one that takes
-// connections may have a page that never comes.
+// mostUnsure is how many URLs of a host in a row may end without an answer before it is taken for the host's fault: one that
+// takes connections may have a page that never comes.
 const mostUnsure = 2
 
 // sure reports whether it is the host that is away, and not one page of it.
@@ -57,10 +57,11 @@ type outages struct {
 	recent recent[outage] // those that answer too
 }
 
-// mostOutages is how many hosts are held in memory at least, and half of those at most.
+// mostOutages is how many hosts are held in memory at least, and twice as many at most.
 const mostOutages = 25_000
 
-// outageKey is the key of a host's outage: until when it is left alone in milliseconds (8), how often it was tried (4), the status (4).
+// outageKey is the key of a host's outage: until when it is left alone in milliseconds (8), how often it was tried (4), the
+// status (4).
 func outageKey(queue string) store.Key { return store.Key{byte(store.Job), 'H'}.Str(queue) }
 
 var outagesPrefix = store.Key{byte(store.Job), 'H'}
@@ -96,7 +97,8 @@ func (s *outages) remember(queue string, o outage) {
 	s.recent.put(queue, o)
 }
 
-// put writes down what is known of a host: o, or what was found out since by another who asked it, and is written down before or behind this.
+// put writes down what is known of a host: o, or what was found out since by another who asked it, and is written down before
+// or behind this.
 func (s *outages) put(tx *store.Tx, queue string, o outage) {
 	s.mu.Lock()
 	if newer, ok := s.recent.get(queue); ok {
@@ -147,7 +149,8 @@ func (j *Job) silent(v *visit, queue string, since time.Time, cause error, set s
 	return o, nil
 }
 
-// hearsOf notes whether a host answers that was asked at began for a robots.txt of another one: err is nil, or what was the matter.
+// hearsOf notes whether a host answers that was asked at began for a robots.txt of another one: err is nil, or what was the
+// matter.
 func (j *Job) hearsOf(v *visit, guest string, began time.Time, err error, set settings) {
 	var failed error
 	switch {

@@ -16,8 +16,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// TestOutage: the time to the next try grows up to retry_after; several that fail at once are one try; a page that never comes is no
-// reason to leave its host alone, three in a row are.
+// TestOutage: the time to the next try grows up to retry_after; several that fail at once are one try; a page that never comes
+// is no reason to leave its host alone, three in a row are.
 func TestOutage(t *testing.T) {
 	set := settings{retryAfter: 16 * time.Minute, retries: 7}
 	now := time.Now()
@@ -127,8 +127,8 @@ func TestHostAway(t *testing.T) {
 	}
 }
 
-// TestHostLost: a host that stays away is tried as often as the setting says, also by a crawl that was stopped meanwhile. Then its URLs
-// fail without being asked for, and the crawl ends.
+// TestHostLost: a host that stays away is tried as often as the setting says, also by a crawl that was stopped meanwhile. Then
+// its URLs fail without being asked for, and the crawl ends.
 func TestHostLost(t *testing.T) {
 	const retries = 8
 	ctx, stop := context.WithCancel(t.Context())
@@ -183,8 +183,8 @@ func TestHostAwayTwice(t *testing.T) {
 	}
 }
 
-// TestCutOff: while it is this end that is away, nothing is given up, however often and from the first request on; status says why nothing
-// comes, and all goes on by itself.
+// TestCutOff: while it is this end that is away, nothing is given up, however often and from the first request on; status says
+// why nothing comes, and all goes on by itself.
 func TestCutOff(t *testing.T) {
 	l := &leaving{here: true, status: connector.FetchNoName}
 	l.when = func(l *leaving) {
@@ -231,8 +231,8 @@ func (r *rig) events() (all []engine.Event) {
 	return all
 }
 
-// TestCutOffBehindRedirect: rules behind a redirect that could not be followed are not known. What redirects says nothing of what is
-// forbidden, and the host is still asked by one at a time.
+// TestCutOffBehindRedirect: rules behind a redirect that could not be followed are not known. What redirects says nothing of
+// what is forbidden, and the host is still asked by one at a time.
 func TestCutOffBehindRedirect(t *testing.T) {
 	r := newRig(t, map[string]string{"/": `<a href="/secret">s</a>`, "/secret": "s"})
 	r.site.robots = "User-agent: *\nDisallow: /secret\n"
@@ -273,7 +273,8 @@ func TestCutOffBehindRedirect(t *testing.T) {
 	}
 }
 
-// TestRulesOfEach: hosts that are the same to an archive, with www and without, have rules of their own, and counters of their own.
+// TestRulesOfEach: hosts that are the same to an archive, with www and without, have rules of their own, and counters of their
+// own.
 func TestRulesOfEach(t *testing.T) {
 	j := &Job{cfg: Config{Rules: weburl.Heritrix}}
 	one, _ := weburl.Parse("http://example.org/robots.txt")

@@ -1,7 +1,7 @@
 package crawl
 
-// recent holds values by their keys, and drops those that were not asked for longest when there are too many: it has at least most of them, and
-// at most twice as many. The zero value of most is none.
+// recent holds values by their keys, and drops those that were not asked for longest when there are too many: it has at least
+// most of them, and at most twice as many. The zero value of most is none.
 type recent[V any] struct {
 	most       int
 	young, old map[string]V

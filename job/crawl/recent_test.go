@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestRecent: what was put or asked for last is there, whatever came before; there is never more than twice of what is to be held.
+// TestRecent: what was put or asked for last is there, whatever came before; there is never more than twice of what is to be
+// held.
 func TestRecent(t *testing.T) {
 	const most = 10
 	r := recent[int]{most: most}

@@ -26,9 +26,9 @@ import (
 
 // refetch queues what was in WARC files that are gone: their captures, and revisits in other files that refer to one of those.
 //
-// Captures are found by their lines in the index. If that lacks some, those that were the first of their payload are found by what
-// the store has of payloads, and others by crawl.log, in which each URL stands that was fetched: it is lost if no capture of it is
-// known. What is left then stays lost, and is counted.
+// Captures are found by their lines in the index. If that lacks some, those that were the first of their payload are found by
+// what the store has of payloads, and others by crawl.log, in which each URL stands that was fetched: it is lost if no capture
+// of it is known. What is left then stays lost, and is counted.
 type refetch struct {
 	of      *giveUp
 	job     *Job // that makes items of URLs
@@ -81,7 +81,8 @@ func (f *refetch) missingText() string {
 	return some(names)
 }
 
-// fetchAgain queues what was in files, behind what of them is whole. What is done already when it is cut short need not be done again.
+// fetchAgain queues what was in files, behind what of them is whole. What is done already when it is cut short need not be done
+// again.
 func (g *giveUp) fetchAgain(ctx context.Context, all []archive.Gone) (f *refetch, err error) {
 	f = &refetch{of: g, job: &Job{cfg: g.cfg.withDefaults()}, whole: map[string]int64{}, lines: map[string]int64{}, missing: map[string]int64{}, lost: map[uint64]bool{},
 		payload: map[uint64]bool{}, kept: map[uint64]bool{}}
@@ -192,8 +193,8 @@ func (f *refetch) payloads(ctx context.Context) error {
 	return err
 }
 
-// others takes the lines of what is there: of revisits that refer to what is gone, and, if captures have no line, of which URLs there
-// are some.
+// others takes the lines of what is there: of revisits that refer to what is gone, and, if captures have no line, of which URLs
+// there are some.
 func (f *refetch) others(l cdxj.Line) error {
 	if len(f.missing) > 0 {
 		f.kept[xxh3.HashString(l.URL)] = true
@@ -303,8 +304,9 @@ func (f *refetch) want(url string) error {
 	return f.flush()
 }
 
-// flush queues URLs, those that are not to be fetched anyway. How they were found is not known any more: as a link, but for seeds.
-// One that the crawl does not know, such as those of an earlier round, is one from now on. The names of hosts are looked up anyway.
+// flush queues URLs, those that are not to be fetched anyway. How they were found is not known any more: as a link, but for
+// seeds. One that the crawl does not know, such as those of an earlier round, is one from now on. The names of hosts are looked
+// up anyway.
 func (f *refetch) flush() error {
 	queued := 0
 	var bad []string

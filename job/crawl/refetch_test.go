@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/base/fault"
 	"holdfast/base/warc"
@@ -18,6 +19,8 @@ func rigOfFiles(t *testing.T, pages map[string]string) *rig {
 	t.Helper()
 	r := newRig(t, pages)
 	r.cfg.Workers, r.cfg.Archive.MaxSize = 1, 1
+	pause := 30 * time.Millisecond // each is committed before the next is fetched, and found to be the same
+	r.cfg.Settings.MinDelay = &pause
 	if err := r.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

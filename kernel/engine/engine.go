@@ -276,8 +276,8 @@ func (r *runner) run(ctx context.Context) error {
 // hopeless is why a job can't be built that must not wait for a person.
 type hopeless struct{ error }
 
-// Hopeless makes an error of Spec.New one behind which trying again is no use, as a person must act and the work is not to wait for that: the
-// engine ends with it.
+// Hopeless makes an error of Spec.New one behind which trying again is no use, as a person must act and the work is not to wait
+// for that: the engine ends with it.
 func Hopeless(err error) error { return &hopeless{err} }
 
 func (h *hopeless) Unwrap() error { return h.error }

@@ -18,8 +18,8 @@ type Gone struct {
 	Has  int64  // -1: it is not there
 }
 
-// Losses are the files of a directory that are not as a store of that lineage has them. Of one that has not ended only what it lacks
-// counts.
+// Losses are the files of a directory that are not as a store of that lineage has them. Of one that has not ended only what it
+// lacks counts.
 func Losses(r store.Reader, lineage, dir string) (all []Gone, err error) {
 	s, err := readState(r)
 	if err != nil {
@@ -27,13 +27,17 @@ func Losses(r store.Reader, lineage, dir string) (all []Gone, err error) {
 	}
 	a := &Archive{o: Options{Dir: dir}}
 	known := map[string]bool{}
-	look := func(name string, want int64, open bool) error {
+	look := func(name string, want int64, now bool) error { // now: it is the one that is written to
 		known[name] = true
-		if there, err := exists(a.path(name)); err != nil || there {
-			open = false
-		} else if open, err = exists(a.path(name) + OpenSuffix); err != nil {
+		ended, err := exists(a.path(name))
+		if err != nil {
 			return err
 		}
+		open, err := exists(a.path(name) + OpenSuffix)
+		if err != nil {
+			return err
+		}
+		open = !ended && (open || now)
 		has, err := a.sizeOf(name)
 		if err != nil || has == want || open && has > want { // a start cuts that off
 			return err
@@ -61,8 +65,8 @@ func Losses(r store.Reader, lineage, dir string) (all []Gone, err error) {
 	return all, err
 }
 
-// GiveUp has the store of an archive that is not open take files as they are from now on. One that had not ended has done so, with what
-// of it is whole, in bytes; the next start begins another.
+// GiveUp has the store of an archive that is not open take files as they are from now on. One that had not ended has done so,
+// with what of it is whole, in bytes; the next start begins another.
 func GiveUp(tx *store.Tx, all []Gone, whole map[string]int64) error {
 	s, err := readState(tx)
 	if err != nil {
@@ -95,8 +99,8 @@ func GiveUp(tx *store.Tx, all []Gone, whole map[string]int64) error {
 	return err
 }
 
-// back takes files back that were given up and are there again, as long as they were: one that had not ended has done so. Others that are
-// given up stay as they are.
+// back takes files back that were given up and are there again, as long as they were: one that had not ended has done so.
+// Others that are given up stay as they are.
 func (a *Archive) back(st *store.Store, r *Recovered) (away map[string]int64, err error) {
 	away = map[string]int64{}
 	err = st.Latest(func(rd store.Reader) error {

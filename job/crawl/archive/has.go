@@ -25,8 +25,8 @@ const sizeHolds = 2 * time.Second
 // mostSizes is of how many files it is known at once.
 const mostSizes = 1024
 
-// Has reports whether a file of the archive is there, and has all bytes up to end; name is that of a Place. That it does may be as
-// old as two seconds. It may be called by several goroutines at once.
+// Has reports whether a file of the archive is there, and has all bytes up to end; name is that of a Place. That it does may be
+// as old as two seconds. It may be called by several goroutines at once.
 func (a *Archive) Has(name string, end int64) (bool, error) {
 	if name == "" {
 		return false, nil
@@ -50,8 +50,8 @@ func (a *Archive) Has(name string, end int64) (bool, error) {
 	return size >= end, nil
 }
 
-// sizeOf is how large a file is, whether it has ended or not; -1 if it is not there. One that has ended counts, whatever else is there; so
-// that it is found if it ends meanwhile, it is looked for twice.
+// sizeOf is how large a file is, whether it has ended or not; -1 if it is not there. One that has ended counts, whatever else
+// is there; so that it is found if it ends meanwhile, it is looked for twice.
 func (a *Archive) sizeOf(name string) (int64, error) {
 	for _, path := range []string{a.path(name), a.path(name) + OpenSuffix, a.path(name)} {
 		info, err := os.Stat(path)

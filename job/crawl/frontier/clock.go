@@ -8,9 +8,9 @@ import (
 	"holdfast/kernel/store"
 )
 
-// clock is the time that a frontier goes by, which never goes back and never jumps: while it is open only what passes counts, whatever
-// the wall clock is set to; and where that is behind what the last commit had, it begins there. So nobody is asked too soon, or
-// not for a day, because a clock was put right.
+// clock is the time that a frontier goes by, which never goes back and never jumps: while it is open only what passes counts,
+// whatever the wall clock is set to; and where that is behind what the last commit had, it begins there. So nobody is asked too
+// soon, or not for a day, because a clock was put right.
 type clock struct {
 	began time.Time // by the clock of the process
 	at    time.Time // what it was then
@@ -42,7 +42,8 @@ func (f *Frontier) Time(stamp int64) time.Time {
 	return f.clock.began.Add(time.UnixMilli(stamp).Sub(f.clock.at))
 }
 
-// TimeOf is when a stamp of a store is by the clock on the wall, for people: that of the crawl is ahead where the wall's was set back.
+// TimeOf is when a stamp of a store is by the clock on the wall, for people: that of the crawl is ahead where the wall's was
+// set back.
 func TimeOf(r store.Reader, stamp int64) (time.Time, error) {
 	c, err := openClock(r)
 	return c.wall(stamp), err
@@ -55,8 +56,8 @@ func (c clock) wall(stamp int64) time.Time {
 // later is the stamp of a time, no further away than Longest.
 func (f *Frontier) later(t time.Time) int64 { return min(f.Stamp(t), f.Stamp(time.Now().Add(Longest))) }
 
-// isDue reports whether the time of a stamp has come. One that is further away than later ever says is that of a damaged clock: now. Whoever
-// asks may have looked at the clock a moment before the stamp was made.
+// isDue reports whether the time of a stamp has come. One that is further away than later ever says is that of a damaged clock:
+// now. Whoever asks may have looked at the clock a moment before the stamp was made.
 func (f *Frontier) isDue(stamp int64, now time.Time) bool {
 	const moment = time.Minute
 	at := f.Stamp(now)

@@ -21,8 +21,8 @@ func jumped(t *testing.T, at time.Time, by time.Duration) time.Time {
 	return at
 }
 
-// TestClockJumps: while a frontier is open, its hosts and the URLs that are put off are due when so much time has passed, whatever the
-// wall clock was set to meanwhile.
+// TestClockJumps: while a frontier is open, its hosts and the URLs that are put off are due when so much time has passed,
+// whatever the wall clock was set to meanwhile.
 func TestClockJumps(t *testing.T) {
 	for _, by := range []time.Duration{0, time.Hour, -time.Hour, -12 * time.Hour, 36 * time.Hour, -36 * time.Hour} {
 		r := newRig(t, Options{})
@@ -83,8 +83,8 @@ func TestTimeOf(t *testing.T) {
 	}
 }
 
-// TestDueInADay: what is put off for as long as can be is not due at once, also for who looked at the clock a moment before; and it is when the
-// day is over.
+// TestDueInADay: what is put off for as long as can be is not due at once, also for who looked at the clock a moment before;
+// and it is when the day is over.
 func TestDueInADay(t *testing.T) {
 	r := newRig(t, Options{})
 	r.now = time.Now()

@@ -10,7 +10,8 @@ const (
 	NotModified         // the server says so
 )
 
-// Novelties count answers, each time that a URL was fetched, by what they were. Bytes are those that came; those of Novel are all others.
+// Novelties count answers, each time that a URL was fetched, by what they were. Bytes are those that came; those of Novel are
+// all others.
 type Novelties struct {
 	Novel, ByHash, ByHashBytes, NotModified, NotModifiedBytes uint64
 }

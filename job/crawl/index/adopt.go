@@ -10,8 +10,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// adopt has a store that is new know the captures of the WARC files of its crawl that lie in the directory, as far as there are lines of them:
-// those of a store that is gone. Nothing is read of the files themselves.
+// adopt has a store that is new know the captures of the WARC files of its crawl that lie in the directory, as far as there are
+// lines of them: those of a store that is gone. Nothing is read of the files themselves.
 func (x *Index) adopt(ctx context.Context) (state, error) {
 	s := state{open: open{Lineage: x.lineage}}
 	sorter := cdxj.NewSorter(x.dir.path, sortMemory)
@@ -64,8 +64,8 @@ func (x *Index) adopt(ctx context.Context) (state, error) {
 	})
 }
 
-// reaches reports whether a WARC file has the capture of a line, if it is there at all: lines that were written and not committed may tell of
-// what never came to be.
+// reaches reports whether a WARC file has the capture of a line, if it is there at all: lines that were written and not
+// committed may tell of what never came to be.
 func (x *Index) reaches(sizes map[string]int64, l cdxj.Line) bool {
 	size, looked := sizes[l.Filename]
 	if !looked {

@@ -9,8 +9,8 @@ import (
 	"holdfast/kernel/store/storetest"
 )
 
-// TestStoreIsNew: a store that is new where WARC files are, because theirs is gone, has their captures in its index too, wherever their lines lie;
-// and keeps them.
+// TestStoreIsNew: a store that is new where WARC files are, because theirs is gone, has their captures in its index too,
+// wherever their lines lie; and keeps them.
 func TestStoreIsNew(t *testing.T) {
 	for _, published := range []bool{true, false} {
 		r := newRig(t, 21)

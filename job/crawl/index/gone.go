@@ -13,9 +13,9 @@ import (
 	"holdfast/kernel/store"
 )
 
-// GiveUp has the index of a store, that nobody has open, know no captures of a WARC file behind so many bytes: captures are how many
-// it has in front of that. One that was written to has ended. Runs are made again.
-// If the file is there again, so are its captures, with the next start.
+// GiveUp has the index of a store, that nobody has open, know no captures of a WARC file behind so many bytes: captures are how
+// many it has in front of that. One that was written to has ended. Runs are made again. If the file is there again, so are its
+// captures, with the next start.
 func GiveUp(tx *store.Tx, warc string, bytes, captures int64) error {
 	s, err := readState(tx)
 	if err != nil {
@@ -85,9 +85,9 @@ func (x *Index) back() error {
 	return nil
 }
 
-// Each gives the line of each capture that is committed, once each, in no order. What is gone or damaged of the index is made again
-// first, of whatever there is: of a capture that has no line then nothing is known but that it was. An error of each ends it. The
-// crawl may not commit meanwhile.
+// Each gives the line of each capture that is committed, once each, in no order. What is gone or damaged of the index is made
+// again first, of whatever there is: of a capture that has no line then nothing is known but that it was. An error of each ends
+// it. The crawl may not commit meanwhile.
 func (x *Index) Each(ctx context.Context, each func(cdxj.Line) error) error {
 	return x.take(ctx, func() error {
 		if err := x.tidy(ctx, false); err != nil {

@@ -17,8 +17,8 @@
 // wherever they are into runs of its own, and touches no file of the other time line. Its index.cdxj has
 // the captures that it knows itself; Rebuild indexes all WARC files of a directory, whoever wrote them.
 //
-// A store that is new where WARC files of its crawl are, because the one that they had is gone, takes the lines that lie there for its
-// own. Those of other crawls that share the directory stay in index.cdxj, whoever writes it.
+// A store that is new where WARC files of its crawl are, because the one that they had is gone, takes the lines that lie there
+// for its own. Those of other crawls that share the directory stay in index.cdxj, whoever writes it.
 //
 // What the store has, behind zI: o the lines that are written to; e SERIAL lines that wait; r SERIAL a run; w NAME how far a WARC
 // file counts; g NAME how far one did that was given up; m if runs are to be made again; p what index.cdxj has.
@@ -55,7 +55,8 @@ const below = "index"
 // Options tune an Index.
 type Options struct {
 	Dir string // of the WARC files
-	// Name is what the names of the crawl's own WARC files begin with, in a directory that it may share; "" if all there are its own.
+	// Name is what the names of the crawl's own WARC files begin with, in a directory that it may share; "" if all there are its
+	// own.
 	Name string
 	Disk outfile.Disk // default outfile.OS
 	Log  *slog.Logger // default slog.Default

@@ -118,7 +118,8 @@ func total(r store.Reader, o open) (all map[string]known, n int64, err error) {
 	return all, n, nil
 }
 
-// sorted are the lines that are in no run yet, and those of other crawls, of which there are foreign: in a file that has no name any more.
+// sorted are the lines that are in no run yet, and those of other crawls, of which there are foreign: in a file that has no
+// name any more.
 func (x *Index) sorted(ctx context.Context, from state, others func(each func([]byte) error) error) (_ *os.File, foreign int64, err error) {
 	s := cdxj.NewSorter(x.dir.path, sortMemory)
 	defer s.Close()
