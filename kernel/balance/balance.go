@@ -135,12 +135,21 @@ func add(tx *store.Tx, law byte, id uint32, d []int64) error {
 	if err != nil {
 		return err
 	}
+	for i := range v {
+		v[i] += d[i]
+	}
+	set(tx, law, id, v)
+	return nil
+}
+
+// set writes counters as they are. They are never deleted to begin anew: who looks for a key that a transaction has deleted walks over
+// all that it wrote there before.
+func set(tx *store.Tx, law byte, id uint32, v []int64) {
 	out := []byte{version}
 	for i := range v {
-		out = binary.BigEndian.AppendUint64(out, uint64(v[i]+d[i]))
+		out = binary.BigEndian.AppendUint64(out, uint64(v[i]))
 	}
 	tx.Set(counterKey(law, id), out)
-	return nil
 }
 
 func read(r store.Reader, law byte, id uint32, n int) ([]int64, error) {

@@ -110,12 +110,8 @@ func addDead(tx *store.Tx, d int64) error {
 	if err != nil {
 		return err
 	}
-	return setDead(tx, n+d)
-}
-
-func setDead(tx *store.Tx, n int64) error {
-	tx.Delete(counterKey(lawDead, 0))
-	return add(tx, lawDead, 0, []int64{n})
+	set(tx, lawDead, 0, []int64{n + d})
+	return nil
 }
 
 // RecountDead makes the counter fit the dead letters, after a salvage.
@@ -125,7 +121,8 @@ func RecountDead(tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
-	return setDead(tx, n)
+	set(tx, lawDead, 0, []int64{n})
+	return nil
 }
 
 // ReadDead returns one dead letter; a NotFound fault if there is none with that id.
