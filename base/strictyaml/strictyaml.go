@@ -70,6 +70,12 @@ func (d *Decoder) PlaceOf(path string) (line, column int) {
 	return 0, 0
 }
 
+// Written reports whether anything was decoded at a path: what is 0 there may be said, or not.
+func (d *Decoder) Written(path string) bool {
+	_, ok := d.places[path]
+	return ok
+}
+
 // begin is the first token of a node: for keys and values, that of the first key.
 func begin(n ast.Node) *token.Token {
 	switch t := n.(type) {

@@ -51,7 +51,7 @@ func (j *Job) Checkpointed(ctx context.Context) error {
 	})
 }
 
-// noteStart tells with how many URLs in flight the last run ended: of a store that was taken back, how many were at that moment.
+// noteStart tells with how many URLs in flight the last run ended, as far as its store and its file of them know: of a store that was taken back, how many were at that moment.
 func (j *Job) noteStart(inFlight int) error {
 	urls := fmt.Sprintf("%d %s", inFlight, plural(inFlight, "URL"))
 	if !j.logs.restored {

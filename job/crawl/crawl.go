@@ -107,7 +107,8 @@ func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 		return nil, err
 	}
 	if !resting {
-		err := j.frontier.OpenFlights(filepath.Join(env.Dir, FlightsFile), j.pauseOf)
+		left, err := j.frontier.OpenFlights(filepath.Join(env.Dir, FlightsFile), j.pauseOf)
+		inFlight = max(inFlight, left)    // the store knows those of its last commit
 		if fault.Is(err, fault.Invalid) { // it costs a pause at most, and not the start
 			env.Log.Warn(fmt.Sprintf("%v; %s", err, fault.HintOf(err)))
 		} else if err != nil {

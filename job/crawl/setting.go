@@ -134,6 +134,9 @@ func parseSettings(set map[string]string) (s Settings, err error) {
 		}
 		s = s.with(one)
 	}
+	if faults := s.Validate(); len(faults) > 0 {
+		return s, fault.New(fault.Invalid, "setting %w", faults[0])
+	}
 	return s, nil
 }
 

@@ -95,8 +95,11 @@ func (s Settings) Validate() (faults []error) {
 			bad(x.key, "want a time from 0, got %v", *x.value)
 		}
 	}
-	if f := s.DelayFactor; f != nil && (*f < 0 || *f > 1e6) {
+	if f := s.DelayFactor; f != nil && !(*f >= 0 && *f <= 1e6) { // NaN is no number
 		bad("delay_factor", "want a number from 0, got %v", *f)
+	}
+	if s.MinDelay != nil && s.MaxDelay != nil && *s.MaxDelay < *s.MinDelay {
+		bad("max_delay", "want no less than min_delay (%v), got %v", *s.MinDelay, *s.MaxDelay)
 	}
 	if n := s.MaxBytes; n != nil && *n < 1 {
 		bad("max_bytes", "want a number from 1, got %d", *n)

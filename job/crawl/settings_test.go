@@ -60,6 +60,16 @@ func TestPDFLinks(t *testing.T) {
 	}
 }
 
+// TestSettingsThatMakeNoSense are refused, one by one and together.
+func TestSettingsThatMakeNoSense(t *testing.T) {
+	for _, set := range []map[string]string{{"delay_factor": "NaN"}, {"delay_factor": ".nan"}, {"delay_factor": "-1"}, {"delay_factor": ".inf"},
+		{"min_delay": "10s", "max_delay": "1ms"}} {
+		if s, err := parseSettings(set); err == nil {
+			t.Errorf("%v is %+v", set, s)
+		}
+	}
+}
+
 // TestSettingNames: each setting can be set by an order, is told by why, and is in force for what a sheet or an order says.
 func TestSettingNames(t *testing.T) {
 	words := map[string]string{"robots": "ignore", "min_delay": "7s", "max_delay": "70s", "max_crawl_delay": "7m", "retry_after": "7m",

@@ -237,7 +237,7 @@ func (j *Job) events(all *found) (events []engine.Event) {
 	}
 	for _, name := range all.Full {
 		add(true, "rule.full", "rule %s has as many keys as it can remember: from now on the one that was not seen for longest is forgotten for "+
-			"each new one, and counted", name)
+			"each new one, and counted; where all are waited for, a new one is counted as held by a limit", name)
 	}
 	return events
 }

@@ -35,16 +35,17 @@ const mostSlots = 1 << 16
 const fewSlots = 256
 
 // OpenFlights has the URLs in flight be known to the next start, by a file. Hosts of those that the last one left behind are put off: wait
-// says the queue of a URL, and for how long from now on. It comes before any Take; CloseFlights goes with it. What is no file is an
+// says the queue of a URL, and for how long from now on. It returns how many URLs that were; behind a power cut the file may know of fewer.
+// It comes before any Take; CloseFlights goes with it. What is no file is an
 // Invalid: nothing is changed then, and the crawl may go on without it.
-func (f *Frontier) OpenFlights(path string, wait func(url string) (queue string, d time.Duration, err error)) (err error) {
+func (f *Frontier) OpenFlights(path string, wait func(url string) (queue string, d time.Duration, err error)) (left int, err error) {
 	if is, err := os.Lstat(path); err == nil && !is.Mode().IsRegular() {
-		return fault.WithHint(fault.New(fault.Invalid, "%s is no file, but %s: the next start can't know which hosts were asked a moment "+
+		return 0, fault.WithHint(fault.New(fault.Invalid, "%s is no file, but %s: the next start can't know which hosts were asked a moment "+
 			"before a crash", path, is.Mode().Type()), "remove it while the crawl does not run")
 	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return fmt.Errorf("open the file of URLs in flight: %w", err)
+		return 0, fmt.Errorf("open the file of URLs in flight: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -53,7 +54,7 @@ func (f *Frontier) OpenFlights(path string, wait func(url string) (queue string,
 	}()
 	b, err := io.ReadAll(io.LimitReader(file, mostSlots*slotSize))
 	if err != nil {
-		return fmt.Errorf("read the file of URLs in flight: %w", err)
+		return 0, fmt.Errorf("read the file of URLs in flight: %w", err)
 	}
 	waits := map[string]time.Duration{}
 	for ; len(b) >= slotSize; b = b[slotSize:] {
@@ -66,21 +67,22 @@ func (f *Frontier) OpenFlights(path string, wait func(url string) (queue string,
 			continue
 		}
 		if err != nil {
-			return err
+			return 0, err
 		}
+		left++
 		waits[queue] = max(waits[queue], d)
 	}
 	if err := f.putOff(waits); err != nil {
-		return err
+		return 0, err
 	}
 	if err := file.Truncate(0); err != nil {
-		return err
+		return 0, err
 	}
 	if _, err := file.WriteAt(make([]byte, fewSlots*slotSize), 0); err != nil { // so that there is room for what follows
-		return fmt.Errorf("make room for the URLs in flight: %w", err)
+		return 0, fmt.Errorf("make room for the URLs in flight: %w", err)
 	}
 	f.flights = &flights{f: file}
-	return nil
+	return left, nil
 }
 
 // CloseFlights closes the file.

@@ -12,7 +12,7 @@ import (
 func (r *rig) flying() (in func(url string) bool) {
 	r.Helper()
 	path := filepath.Join(r.TempDir(), "IN-FLIGHT")
-	if err := r.f.OpenFlights(path, nil); err != nil {
+	if _, err := r.f.OpenFlights(path, nil); err != nil {
 		r.Fatal(err)
 	}
 	r.Cleanup(func() { r.f.CloseFlights() })
@@ -67,7 +67,7 @@ func TestGuestBehindCrash(t *testing.T) {
 	r := newRig(t, Options{})
 	r.add(item(1, 1))
 	path := filepath.Join(t.TempDir(), "IN-FLIGHT")
-	if err := r.f.OpenFlights(path, nil); err != nil {
+	if _, err := r.f.OpenFlights(path, nil); err != nil {
 		t.Fatal(err)
 	}
 	for h := range 4 {
@@ -88,14 +88,15 @@ func TestGuestBehindCrash(t *testing.T) {
 		queues[item(h, 1).URL] = item(h, 1).Queue
 	}
 	asked := 0
-	if err := r.f.OpenFlights(path, func(url string) (string, time.Duration, error) {
+	left, err := r.f.OpenFlights(path, func(url string) (string, time.Duration, error) {
 		asked++
 		return queues[url], time.Hour, nil
-	}); err != nil {
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.f.CloseFlights()
-	if asked != 4 {
+	if asked != 4 || left != 4 {
 		t.Errorf("%d hosts are known to have been asked", asked)
 	}
 	r.add(item(2, 1), item(3, 1), item(9, 1))

@@ -22,11 +22,7 @@ type compiler struct {
 }
 
 // written reports whether something stands in the file itself, and not only what it belongs to.
-func (c *compiler) written(path string) bool {
-	line, column := c.d.PlaceOf(path)
-	l, col := c.d.PlaceOf(around(path))
-	return line != l || column != col
-}
+func (c *compiler) written(path string) bool { return c.d.Written(path) }
 
 // around is the path of what something belongs to.
 func around(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
@@ -159,7 +155,11 @@ func (c *compiler) rule(at string, r *Rule) {
 		c.bad(at+".tests", "want at most %d tests, got %d", maxTests, len(r.Tests))
 	}
 	for i := range r.Tests {
-		r.Tests[i].expects = c.written(index(at+".tests", i) + ".expect")
+		path := index(at+".tests", i)
+		r.Tests[i].expects = c.written(path + ".expect")
+		if n := r.Tests[i].Repeat; n < 0 || n > maxRepeat || n == 0 && c.written(path+".repeat") {
+			c.bad(path+".repeat", "want a number from 1 to %d, got %d", maxRepeat, n)
+		}
 	}
 }
 
@@ -331,6 +331,9 @@ func (c *compiler) heal(at string, r *Rule) {
 		c.bad(at+".else", "want at most 16 rungs, got %d", len(h.Else))
 	}
 	for i, rung := range h.Else {
+		if len(rung) == 0 {
+			c.bad(index(at+".else", i), "is empty: nothing would be done")
+		}
 		c.actions(index(at+".else", i), rung, false)
 	}
 	if h.Then != "" {

@@ -15,6 +15,7 @@ import (
 const (
 	maxRules   = 10_000
 	maxTests   = 1000
+	maxRepeat  = 100_000
 	maxPattern = 4096 // bytes
 	maxLimit   = 1_000_000
 )

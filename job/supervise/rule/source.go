@@ -121,7 +121,7 @@ func (s *Source) settle(d *decoder, path string) {
 	switch {
 	case !s.kind.Polled && s.Every != 0:
 		d.Wrong(path+".every", "means nothing for %s, which tells by itself", s.Kind)
-	case s.kind.Polled && s.Every == 0:
+	case s.kind.Polled && s.Every == 0 && !d.Written(path+".every"):
 		s.Every = defaultEvery
 	case s.kind.Polled && s.Every < 100*time.Millisecond:
 		d.Wrong(path+".every", "want at least 100ms")
