@@ -156,8 +156,11 @@ func (w *follower) atEnd(seen time.Time) (bool, error) {
 			return false, err
 		}
 	}
-	if time.Since(w.grown) < w.cfg.Settle {
-		return false, nil // its writer may not know of the rotation yet
+	if time.Since(w.grown) < w.cfg.Settle { // its writer may not know of the rotation yet
+		if e, err := w.files.next(w.at); err != nil || e.path == "" || e.path == w.cfg.Path {
+			return false, err
+		}
+		// Another one was rotated behind it: a backlog is read without a pause, and what still comes to this one is trailed.
 	}
 	return true, w.leave()
 }

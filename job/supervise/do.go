@@ -31,13 +31,14 @@ func (j *Job) act(ctx context.Context) {
 	})()
 	var group sync.WaitGroup
 	defer group.Wait()
-	j.lines.begin(func(lease queue.Lease) {
+	j.lines.begin(func(lease queue.Lease, a ask) {
 		group.Go(func() {
 			defer func() {
+				a.done()
 				j.tryHeld(ruleOf(lease))
 				j.lines.next(ruleOf(lease))
 			}()
-			if err := fault.Catch(func() error { return j.doGroup(ctx, work, lease) }); err != nil {
+			if err := fault.Catch(func() error { return j.doGroup(ctx, work, lease, a) }); err != nil {
 				j.fail(fmt.Errorf("do what was decided: %w", err))
 			}
 		})
@@ -62,8 +63,8 @@ func (j *Job) act(ctx context.Context) {
 
 // doGroup does the actions of one decision, in the order that they depend on each other, and ends the task, or puts it off until those
 // that failed are due again. An error is one of the store: how actions went is in their records.
-func (j *Job) doGroup(ctx, work context.Context, lease queue.Lease) error {
-	g := &doing{j: j, work: work, tried: map[*Record]bool{}, held: map[*Record]string{}}
+func (j *Job) doGroup(ctx, work context.Context, lease queue.Lease, a ask) error {
+	g := &doing{j: j, work: work, ask: a, tried: map[*Record]bool{}, held: map[*Record]string{}}
 	g.ended = sync.NewCond(&g.mu)
 	err := j.env.Store.Latest(func(r store.Reader) (err error) {
 		g.records, err = readGroup(r, lease.Key)
@@ -76,6 +77,11 @@ func (j *Job) doGroup(ctx, work context.Context, lease queue.Lease) error {
 		return err
 	}
 	var group sync.WaitGroup
+	for _, rec := range g.records {
+		if rec.State == Queued && len(rec.Call.After) == 0 {
+			g.asking++
+		}
+	}
 	for _, rec := range g.records {
 		if rec.State == Queued {
 			group.Go(func() { g.one(ctx, rec) })
@@ -103,11 +109,13 @@ func (j *Job) doGroup(ctx, work context.Context, lease queue.Lease) error {
 type doing struct {
 	j       *Job
 	work    context.Context // in which actions are done
-	mu      sync.Mutex      // guards what is below, and the states of the records
-	ended   *sync.Cond      // one of the records is in another state
+	ask     ask
+	mu      sync.Mutex // guards what is below, and the states of the records
+	ended   *sync.Cond // one of the records is in another state
 	records []*Record
 	tried   map[*Record]bool   // it failed, and is tried again later
 	held    map[*Record]string // it waits for this breaker
+	asking  int                // of those that come first have not asked for their locks yet
 	broken  bool               // the job ends, and something was not done to its end
 	failed  error              // of the store
 }
@@ -148,7 +156,9 @@ func (j *Job) tellUnknown(rec *Record) {
 
 // one does one action, when those that it comes after have succeeded.
 func (g *doing) one(ctx context.Context, rec *Record) {
-	err := fault.Catch(func() error { return g.try(ctx, rec) })
+	asked := sync.OnceFunc(func() { g.asked(rec) })
+	err := fault.Catch(func() error { return g.try(ctx, rec, asked) })
+	asked()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if errors.Is(err, errOther) {
@@ -161,8 +171,22 @@ func (g *doing) one(ctx context.Context, rec *Record) {
 	g.ended.Broadcast()
 }
 
+// asked notes that an action has asked for its locks, or will not.
+func (g *doing) asked(rec *Record) {
+	if len(rec.Call.After) > 0 {
+		return
+	}
+	g.mu.Lock()
+	g.asking--
+	last := g.asking == 0
+	g.mu.Unlock()
+	if last {
+		g.ask.done()
+	}
+}
+
 // try does an action once; errOver, or the cause of ctx, if the job ends before.
-func (g *doing) try(ctx context.Context, rec *Record) error {
+func (g *doing) try(ctx context.Context, rec *Record, asked func()) error {
 	if ok, err := g.turn(ctx, rec); !ok {
 		return err
 	}
@@ -171,7 +195,16 @@ func (g *doing) try(ctx context.Context, rec *Record) error {
 	if !j.breakers.mayTry(breaker, false) {
 		return g.hold(rec, breaker)
 	}
-	release, err := j.locks.take(ctx, locksOf(c))
+	if len(c.After) == 0 && g.ask.turn != nil {
+		select {
+		case <-g.ask.turn:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	place := j.locks.ask(locksOf(c))
+	asked()
+	release, err := j.locks.take(ctx, place)
 	if err != nil {
 		return err
 	}

@@ -22,24 +22,32 @@ const (
 
 // lines are what rules have to do, each in a line of its own, so that one that comes to nothing holds up no other.
 type lines struct {
-	mu    sync.Mutex        // guards what is below
-	start func(queue.Lease) // has somebody do it, and call next when it is over; nil while nothing is to begin
+	mu    sync.Mutex             // guards what is below
+	start func(queue.Lease, ask) // has somebody do it, and call next when it is over; nil while nothing is to begin
 	all   map[string]*ruleLine
 }
 
 // ruleLine is that of a rule. Whatever stands in it is leased: at the next start all of it is ready again.
 type ruleLine struct {
-	open  int // are being looked after
+	open  int             // are being looked after
+	asked <-chan struct{} // closed when the one that was begun last has asked for what it needs
 	ready []queue.Lease
 	// held wait for a breaker.
 	held  map[string][]queue.Lease
 	holds int // how many these are
 }
 
+// ask is the turn of a decision to ask for the locks of its actions: decisions of one rule ask in the order of their lines, however soon
+// each of them is looked after.
+type ask struct {
+	turn <-chan struct{} // closed when those before it have asked; nil if there are none
+	done func()          // it has asked, or will not
+}
+
 func newLines() *lines { return &lines{all: map[string]*ruleLine{}} }
 
 // begin has all be begun so from now on; end nothing more.
-func (x *lines) begin(start func(queue.Lease)) {
+func (x *lines) begin(start func(queue.Lease, ask)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.start = start
@@ -93,7 +101,10 @@ func (x *lines) fill(r *ruleLine) {
 		l := r.ready[0]
 		r.ready = r.ready[1:]
 		r.open++
-		x.start(l)
+		asked := make(chan struct{})
+		a := ask{r.asked, sync.OnceFunc(func() { close(asked) })}
+		r.asked = asked
+		x.start(l, a)
 	}
 }
 

@@ -20,14 +20,20 @@ type lockWaiter struct {
 
 func newLocks() *locks { return &locks{held: map[string]bool{}} }
 
-// take waits until all of the names are free, and takes them at once: whoever waits holds nothing, and is passed by none that wants
-// what he waits for.
-func (l *locks) take(ctx context.Context, names []string) (release func(), err error) {
+// ask stands in line for all of the names.
+func (l *locks) ask(names []string) *lockWaiter {
 	w := &lockWaiter{names: names, given: make(chan struct{})}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.waiting = append(l.waiting, w)
 	l.give()
-	l.mu.Unlock()
+	return w
+}
+
+// take waits until all of the names that were asked for are free, and takes them at once: whoever waits holds nothing, and is passed by
+// none that wants what he waits for.
+func (l *locks) take(ctx context.Context, w *lockWaiter) (release func(), err error) {
+	names := w.names
 	select {
 	case <-w.given:
 		return func() { l.release(names) }, nil

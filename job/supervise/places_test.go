@@ -102,7 +102,7 @@ func TestLocksAreGivenInTurn(t *testing.T) {
 		}
 		take := func(ctx context.Context, name string, locks ...string) {
 			wg.Go(func() {
-				release, err := l.take(ctx, locks)
+				release, err := l.take(ctx, l.ask(locks))
 				if err != nil {
 					say("not " + name)
 					return
@@ -166,4 +166,31 @@ rules:
 			r.end()
 		})
 	}
+}
+
+// Actions that share a lock are done in the order of their lines: the last line says how it is in the end.
+func TestLockedActionsKeepTheOrderOfLines(t *testing.T) {
+	r := newRig(t, `
+limit: {max: 100000, within: 1h}
+rules:
+  - name: says
+    from: {tape: a}
+    match: '^says (?P<n>\d+)$'
+    captures: {n: int}
+    do: [{run: [/bin/sh, -c, 'echo $0 >> OUT', '{{n}}'], lock: [state]}]
+`)
+	r.cfg.AtOnce = 16
+	r.tapes["a"].batch = 100
+	r.start()
+	var lines []string
+	want := ""
+	for i := range 60 {
+		lines, want = append(lines, fmt.Sprint("says ", i)), want+fmt.Sprintln(i)
+	}
+	r.tapes["a"].add(lines...)
+	r.until("all is said", func() bool { return strings.Count(r.written(), "\n") == len(lines) })
+	if got := r.written(); got != want {
+		t.Errorf("they were done in another order: %v", strings.Fields(got))
+	}
+	r.end()
 }

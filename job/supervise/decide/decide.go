@@ -103,6 +103,8 @@ type Machine struct {
 	started bool   // the first step was
 	start   moment // of that; a reload is no start
 	settled moment // until then nothing is concluded from what was not seen
+	unread  moment // until then what should have followed may be in the backlog still
+	began   int64  // when this process did, by the clock on the wall
 	ending  []ending
 	out     Result
 	room    room
@@ -114,8 +116,13 @@ type room struct {
 	facts     []rule.Facts
 }
 
-// settling is how long after a start nothing is concluded from what was not seen.
-const settling = 30 * time.Second
+// settling is how long after a start nothing is concluded from what was not seen. What should have followed is waited for as long after
+// each line that was written before the start, too: the backlog is still being read. That ends with mostSettling, because lines may have
+// a clock of their own.
+const (
+	settling     = 30 * time.Second
+	mostSettling = 10 * time.Minute
+)
 
 // New returns a machine whose rules have seen nothing yet.
 func New(set *rule.Set) *Machine {
@@ -136,6 +143,9 @@ func (m *Machine) Step(source string, e *connector.Event, now time.Time) Result 
 	if sub := m.subs[source]; sub != nil {
 		switch e.Kind {
 		case connector.EventLine:
+			if m.settled > 0 && e.Time.UnixNano() < m.began {
+				m.unread = max(m.unread, min(m.clock.at+moment(settling), m.start+moment(mostSettling)))
+			}
 			m.line(sub, e, at)
 		case connector.EventLook:
 			m.look(sub, e, at)
@@ -184,6 +194,9 @@ func (m *Machine) begin(now time.Time) {
 		return
 	}
 	m.started = true
+	if m.began == 0 {
+		m.began = now.UnixNano()
+	}
 	if m.start == 0 {
 		m.start = m.clock.at
 	}

@@ -78,7 +78,7 @@ func (m *Machine) next(ks *keyState) (at moment, what timer) {
 	r := ks.rs.rule
 	if w := r.When; w != nil {
 		if w.Without != nil && ks.armed != nil {
-			sooner(max(ks.armed.at+moment(w.Within), m.settled), timeWithout)
+			sooner(max(ks.armed.at+moment(w.Within), m.settled, m.unread), timeWithout)
 		}
 		// Of what is polled the next look says whether it holds still.
 		if ks.holds && !ks.fired && !ks.absent && !ks.unsure && r.From.Every == 0 {
@@ -94,7 +94,7 @@ func (m *Machine) next(ks *keyState) (at moment, what timer) {
 		sooner(ks.cooldown, timeTrail)
 	}
 	if ks.heal != nil {
-		sooner(max(ks.heal.until, m.settled), timeRung)
+		sooner(max(ks.heal.until, m.settled, m.unread), timeRung)
 	}
 	return at, what
 }

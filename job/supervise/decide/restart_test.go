@@ -58,6 +58,31 @@ func TestAfterAStartNothingIsConcludedFromWhatWasNotReadYet(t *testing.T) {
 	}
 }
 
+// A backlog that takes longer to read: what should have followed is waited for as long as lines from before the start come, but
+// not for ever.
+func TestALongBacklogIsReadFirst(t *testing.T) {
+	set, m, now := begunWaiting(t)
+	source, e := lineOf(set, "something else", begin.Add(5*time.Second))
+	m.Tick(now)
+	if got := acted(m.Step(source, e, now.Add(settling-time.Second))) + acted(m.Tick(now.Add(2*settling-2*time.Second))); got != "" {
+		t.Errorf("%s acted amid the backlog", got)
+	}
+	source, e = lineOf(set, "start", begin.Add(9*time.Second))
+	if got := acted(m.Step(source, e, now.Add(2*settling-time.Second))) + acted(m.Tick(now.Add(time.Hour))); got != "" {
+		t.Errorf("%s acted, and it had followed", got)
+	}
+	set, m, now = begunWaiting(t)
+	m.Tick(now)
+	got, at := "", now
+	for ; got == "" && at.Before(now.Add(time.Hour)); at = at.Add(settling / 2) { // lines whose clock is an hour late
+		source, e = lineOf(set, "something else", at.Add(-time.Hour))
+		got = acted(m.Step(source, e, at))
+	}
+	if waited := at.Sub(now); got != "without" || waited < mostSettling || waited > mostSettling+time.Minute {
+		t.Errorf("%q acted behind %v", got, waited)
+	}
+}
+
 func TestWhatFollowedWhileNobodyWatchedCounts(t *testing.T) {
 	set, m, now := begunWaiting(t)
 	source, e := lineOf(set, "start", begin.Add(9*time.Second)) // an hour old
