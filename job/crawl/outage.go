@@ -44,8 +44,13 @@ func (o outage) next(status int, since, now time.Time, set settings) outage {
 	}
 	o.tries++
 	o.status, o.noted = status, now
-	o.until = now.Add(min(set.retryAfter, set.retryAfter/16<<min(o.tries-1, 16)))
+	o.until = now.Add(set.pause(o.tries))
 	return o
+}
+
+// pause is how long a host is left alone that has given no answer so many times in a row.
+func (set settings) pause(tries int) time.Duration {
+	return min(set.retryAfter, set.retryAfter/16<<min(tries-1, 16))
 }
 
 // outages are those of the hosts, by the keys of their queues: in the store, and in memory those of the last hosts.

@@ -52,6 +52,7 @@ func TestOutage(t *testing.T) {
 type leaving struct {
 	mu       sync.Mutex
 	here     bool // it is this end that is away; then it has no robots.txt either
+	robots   bool // nor has it one while it is away
 	status   int  // 0: it is there
 	answered int
 	failed   int
@@ -62,7 +63,7 @@ func (l *leaving) hook(url string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	isRobots := strings.HasSuffix(url, "/robots.txt")
-	if isRobots && !l.here {
+	if isRobots && !l.here && !l.robots {
 		return nil
 	}
 	l.when(l)
@@ -124,6 +125,28 @@ func TestHostAway(t *testing.T) {
 		if n := len(r.archived()); n != 202 {
 			t.Errorf("status %d: %d are archived", status, n)
 		}
+	}
+}
+
+// TestHostAwayAtFirst: a host that is away when it is asked for its robots.txt is tried as often as for any of its URLs.
+func TestHostAwayAtFirst(t *testing.T) {
+	var back time.Time
+	l := &leaving{robots: true, status: connector.FetchNoConnect, when: func(l *leaving) {
+		switch {
+		case back.IsZero():
+			back = time.Now().Add(400 * time.Millisecond)
+		case time.Now().After(back):
+			l.status = 0
+		}
+	}}
+	r := leavingRig(t, l, 30)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer stop()
+	if err := r.run(ctx); err != nil || ctx.Err() != nil {
+		t.Fatal(err, ctx.Err())
+	}
+	if c := r.counts(); c.Done != 202 || c.Failed != 0 || l.failed < 3 || l.failed > 14 {
+		t.Errorf("%+v; while it was away it was asked %d times", c, l.failed)
 	}
 }
 

@@ -2,6 +2,7 @@ package crawl
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"holdfast/job/crawl/archive"
@@ -39,9 +40,14 @@ func (j *Job) Notes() (notes [][2]string) {
 		if short {
 			state += fmt.Sprintf(", waiting since %s for room on the disk of %s", since.UTC().Format(time.TimeOnly), j.cfg.Archive.Dir)
 		}
-		flying := j.frontier.Flying()
+		flying, at := j.frontier.Flying(), j.clock.elapsed()
+		if strings.HasPrefix(state, "FINISHED") { // it waits for seeds, which is no work
+			if at, err = Elapsed(r); err != nil {
+				return err
+			}
+		}
 		notes = append([][2]string{{"crawl", fmt.Sprintf("%s, %d %s in flight, at work for %s", state, flying, plural(flying, "URL"),
-			j.clock.elapsed().Round(time.Second))}}, countsNotes(c)...)
+			at.Round(time.Second))}}, countsNotes(c)...)
 		notes = append(notes, lostNotes(j.found.Lost)...)
 		return nil
 	})

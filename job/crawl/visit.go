@@ -72,6 +72,9 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 		}
 		if v.rules.State() == robots.Unreachable {
 			v.rules.tried = rules.tried + 1
+			if v.outcome.Status < 0 { // no answer: the host is tried as often as for any of its URLs
+				v.rules.until = time.Now().Add(set.pause(v.rules.tried))
+			}
 		}
 		j.tellRules(l.Queue, rules, *v.rules)
 		if set.metadata {

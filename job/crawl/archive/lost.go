@@ -32,14 +32,23 @@ func readSizes(r store.Reader, prefix, from store.Key, each func(name string, si
 	entries, failed := r.Scan(from, prefix.End())
 	for k, v := range entries {
 		name := string(k[len(prefix):])
-		if len(v) != 8 {
-			return fault.New(fault.Corrupt, "what is known of %s is %x", name, v)
+		size, err := sizeOf(name, v)
+		if err != nil {
+			return err
 		}
-		if err := each(name, int64(binary.BigEndian.Uint64(v))); err != nil {
+		if err := each(name, size); err != nil {
 			return err
 		}
 	}
 	return failed()
+}
+
+// sizeOf reads what sizeValue wrote of a file.
+func sizeOf(name string, v []byte) (int64, error) {
+	if len(v) != 8 {
+		return 0, fault.New(fault.Corrupt, "what is known of %s is %x", name, v)
+	}
+	return int64(binary.BigEndian.Uint64(v)), nil
 }
 
 func sizeValue(size int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(size)) }

@@ -56,6 +56,44 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// TestPutBackUnderItsFormerName: a file that was away when it was to get its name is put back under the one that it had while it was
+// written to: it gets its name then, and is no surplus. One that lacks something stays as it is.
+func TestPutBackUnderItsFormerName(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		r := newRig(t)
+		r.add("a.example")
+		if err := r.a.Roll(); err != nil {
+			t.Fatal(err)
+		}
+		r.commit()
+		r.again()
+		files, _ := filepath.Glob(filepath.Join(r.warcs, "*.warc.gz"))
+		away := filepath.Join(t.TempDir(), "away")
+		if err := os.Rename(files[0], away); err != nil {
+			t.Fatal(err)
+		}
+		r.again()
+		r.add("b.example") // it goes on without it
+		r.commit()
+		if cut {
+			if err := os.Truncate(away, 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Rename(away, files[0]+OpenSuffix); err != nil {
+			t.Fatal(err)
+		}
+		r.again()
+		_, err := os.Stat(files[0])
+		switch {
+		case !cut && (err != nil || r.got.Lost != (Lost{}) || len(r.got.Back) != 1 || len(r.got.Moved) > 0):
+			t.Errorf("%v, %+v", err, r.got)
+		case cut && (err == nil || r.got.Lost.Files != 1 || len(r.got.Left) != 1 || len(r.got.Moved) > 0):
+			t.Errorf("it lacks something: %v, %+v", err, r.got)
+		}
+	}
+}
+
 // TestSizesNotKept: a store that has kept no sizes of files that ended speaks of no loss.
 func TestSizesNotKept(t *testing.T) {
 	r := newRig(t)

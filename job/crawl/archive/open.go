@@ -67,7 +67,7 @@ func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 	}
 	away, err := a.back(st, &r)
 	if err == nil {
-		err = a.look(away, &r)
+		err = a.look(st, away, &r)
 	}
 	if err != nil {
 		return nil, r, errors.Join(err, a.Close())
@@ -84,9 +84,9 @@ func (r *Recovered) add(moved string) {
 	}
 }
 
-// look goes through the directory: for the last serial, and for files that were begun and of which nobody ever heard. away are those that
-// were given up.
-func (a *Archive) look(away map[string]int64, r *Recovered) error {
+// look goes through the directory: for the last serial, for files that had ended and are there again under the name that they had before,
+// and for files that were begun and of which nobody ever heard. away are those that were given up.
+func (a *Archive) look(st *store.Store, away map[string]int64, r *Recovered) error {
 	all, err := os.ReadDir(a.o.Dir)
 	if err != nil {
 		return err
@@ -103,7 +103,15 @@ func (a *Archive) look(away map[string]int64, r *Recovered) error {
 		if m[2] != a.mark || m[3] == "" || e.Name() == a.now.Name+OpenSuffix {
 			continue
 		}
-		if _, given := away[strings.TrimSuffix(e.Name(), OpenSuffix)]; given {
+		name := strings.TrimSuffix(e.Name(), OpenSuffix)
+		back, known, err := a.endsNow(st, name, r)
+		switch _, given := away[name]; {
+		case err != nil:
+			return err
+		case back:
+			r.Back = append(r.Back, a.path(name))
+			continue
+		case known || given:
 			r.Left = append(r.Left, a.path(e.Name()))
 			continue
 		}
@@ -117,6 +125,28 @@ func (a *Archive) look(away map[string]int64, r *Recovered) error {
 		r.add(to)
 	}
 	return a.o.Disk.SyncDir(a.o.Dir)
+}
+
+// endsNow gives a file that the store has as one that has ended its name, where it lacks nothing: it was away when it was to be
+// renamed. known says that the store has it so, and it lacks something.
+func (a *Archive) endsNow(st *store.Store, name string, r *Recovered) (back, known bool, err error) {
+	var size int64
+	err = st.Latest(func(rd store.Reader) error {
+		v, ok, err := rd.Get(endedKey(name))
+		if err == nil && ok {
+			known = true
+			size, err = sizeOf(name, v)
+		}
+		return err
+	})
+	if err != nil || !known {
+		return false, known, err
+	}
+	if named, err := exists(a.path(name)); err != nil || named { // then this is another one, of which nobody knows
+		return false, false, err
+	}
+	back, err = a.isBack(ended{name, size}, r)
+	return back, known, err
 }
 
 // name gives a file that has ended its name, unless it has it.
