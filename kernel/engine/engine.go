@@ -190,8 +190,10 @@ type runner struct {
 	done     bool               // its work is done for good
 	paused   bool
 	resume   chan struct{} // closed to end a pause
-	progress *Progress
-	meter    meter
+	// toldPaused says that the history has it.
+	toldPaused bool
+	progress   *Progress
+	meter      meter
 }
 
 // State is what a job is doing.
@@ -503,7 +505,8 @@ func (r *runner) loadPaused(st *store.Store) error {
 // whilePaused blocks while the job is paused. A pause survives restarts.
 func (r *runner) whilePaused(ctx context.Context, env Env) error {
 	r.mu.Lock()
-	paused, resume := r.paused, r.resume
+	paused, resume, told := r.paused, r.resume, r.toldPaused
+	r.toldPaused = paused
 	r.mu.Unlock()
 	if !paused {
 		return nil
@@ -513,9 +516,14 @@ func (r *runner) whilePaused(ctx context.Context, env Env) error {
 		return fault.WithHint(fault.New(fault.Permanent, "job %s: %w", r.spec.Name, ErrPaused),
 			"`holdfast resume %s` lets it go on", r.spec.Name)
 	}
-	env.History.Note("job.paused", "job %s is paused", env.Name)
+	if !told { // its store may have been away for an order meanwhile
+		env.History.Note("job.paused", "job %s is paused", env.Name)
+	}
 	select {
 	case <-resume:
+		r.mu.Lock()
+		r.toldPaused = false
+		r.mu.Unlock()
 		env.History.Note("job.resumed", "job %s goes on", env.Name)
 		return nil
 	case <-ctx.Done():

@@ -57,7 +57,11 @@ func (h *History) Warn(kind, format string, args ...any) { h.record(kind, true, 
 // Gate tells that something that the job depends on went away, or came back.
 func (h *History) Gate(s gate.Status) {
 	if s.Open {
-		h.Note("gate.opened", "%s is back", s.Name)
+		text := "%s is back"
+		if s.Forced {
+			text = "%s counts as back, on the word of a person"
+		}
+		h.Note("gate.opened", text, s.Name)
 		return
 	}
 	h.Warn("gate.closed", "%v", s)

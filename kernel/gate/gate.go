@@ -91,6 +91,8 @@ type Status struct {
 	Cause string    `json:"cause,omitempty"` // in words
 	Hint  string    `json:"hint,omitempty"`  // what a person can do
 	Next  time.Time `json:"next,omitzero"`   // when the next canary is due, while closed
+	// Forced says that it was opened on the word of a person: whether the other side is back nobody has seen yet.
+	Forced bool `json:"forced,omitempty"`
 	// Tells says that nothing waits for the gate: it tells what the work meets, and no person can open it.
 	Tells bool `json:"tells,omitempty"`
 
@@ -304,7 +306,10 @@ func (g *Gate) OpenByHand() {
 	g.tell()
 }
 
-func (g *Gate) open(now time.Time) {
+func (g *Gate) open(now time.Time) { g.openBy(now, false) }
+
+// openBy opens it because something went well, or because a person said so.
+func (g *Gate) openBy(now time.Time, person bool) {
 	g.until = time.Time{}
 	g.rest(now)
 	if g.status.Open {
@@ -313,7 +318,7 @@ func (g *Gate) open(now time.Time) {
 	if g.status.Kind != "" { // a first opening is no news
 		defer func() { g.pending = append(g.pending, g.status) }()
 	}
-	g.status, g.was = Status{Name: g.status.Name, Open: true, Since: now}, true
+	g.status, g.was = Status{Name: g.status.Name, Open: true, Since: now, Forced: person}, true
 	close(g.opened)
 	g.stir()
 }

@@ -37,7 +37,7 @@ func (g *Gate) byHand() error {
 	g.mu.Lock()
 	err := g.openable()
 	if err == nil {
-		g.open(time.Now())
+		g.openBy(time.Now(), true)
 	}
 	g.mu.Unlock()
 	g.tell()

@@ -24,8 +24,8 @@ func TestOpen(t *testing.T) {
 		if err := Open("sink", other, g); err != nil {
 			t.Fatal(err)
 		}
-		if s := g.Status(); !s.Open {
-			t.Errorf("it is closed: %+v", s)
+		if s := g.Status(); !s.Open || !s.Forced {
+			t.Errorf("it is closed, or seems to be back: %+v", s)
 		}
 		time.Sleep(2 * time.Hour)
 		if n := d.count(); n != 0 {

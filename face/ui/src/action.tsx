@@ -68,7 +68,7 @@ export function Action(p: Props) {
         {may && told === '' && (p.fields ?? []).map((f) => (
           <FieldBox key={f.name} field={f} value={given[f.name] ?? ''} set={(v) => setGiven({ ...given, [f.name]: v })} />
         ))}
-        {!may && <p class="may">{roleHint(p.world)}<br />In a terminal: <code>{p.command}</code></p>}
+        {!may && <p class="may">{roleHint(p.world)}<br />In a terminal: <code>{p.command + where(p.world)}</code></p>}
         {failure && <Failed failure={failure} />}
         {told !== '' && <p role="status" class="told">{told}</p>}
         <div class="buttons">
@@ -80,6 +80,12 @@ export function Action(p: Props) {
       </dialog>
     </>
   )
+}
+
+// where is how a command finds this data directory, if it is not the one that it looks into.
+function where(w: World): string {
+  const place = w.process?.place
+  return place?.explicit ? ` --data-dir '${place.dir.replaceAll("'", "'\\''")}'` : ''
 }
 
 function FieldBox({ field: f, value, set }: { field: Field; value: string; set: (v: string) => void }) {
