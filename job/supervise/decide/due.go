@@ -88,7 +88,7 @@ func (m *Machine) next(ks *keyState) (at moment, what timer) {
 	// What was not seen while nobody watched says nothing: after a start the whole time has to go by. Without a time it is the first
 	// look that finds nothing.
 	if d, ok := noData(r); ok && !ks.silent && (d > 0 || ks.absent) {
-		sooner(max(ks.last, m.start)+moment(d), timeSilent)
+		sooner(max(max(ks.last, m.start)+moment(d), m.unread), timeSilent)
 	}
 	if ks.trailing != nil {
 		sooner(ks.cooldown, timeTrail)
