@@ -61,7 +61,7 @@ stage() {
   lay 644 packaging/holdfast.sysusers /usr/lib/sysusers.d holdfast.conf
   for file in packaging/monitoring/* ; do lay 644 "$file" /usr/share/holdfast/monitoring; done
   for file in packaging/examples/* examples/*; do lay 644 "$file" /usr/share/holdfast/examples; done
-  for file in docs/*.md; do lay 644 "$file" /usr/share/doc/holdfast; done
+  while read -r file; do lay 644 "docs/$file" "/usr/share/doc/holdfast/$(dirname "$file")"; done < <(cd docs && find . -type f)
   lay 644 packaging/copyright /usr/share/doc/holdfast
   "$1" manual "$STAGE/manual"
   for page in "$STAGE"/manual/man?/*; do

@@ -273,9 +273,10 @@ func (p *powered) whole() {
 	defer st.Close()
 	err = st.Latest(func(r store.Reader) error {
 		c, err := frontier.ReadCounts(r)
-		want := frontier.Counts{Known: uint64(len(p.want)), Done: uint64(len(p.want)), Hosts: 1, Bytes: c.Bytes}
-		if c != want {
-			p.Errorf("the counters are %+v, want %+v", c, want)
+		want := frontier.Counts{Known: uint64(len(p.want)), Done: uint64(len(p.want)), Hosts: 1, Bytes: c.Bytes,
+			Novelties: c.Novelties}
+		if n := c.Novelties; c != want || n.Novel+n.ByHash+n.NotModified != c.Done {
+			p.Errorf("the counters are %+v, want %+v, and each answer is of one kind", c, want)
 		}
 		all, bad := frontier.Statuses(r)
 		if !maps.Equal(all, statuses) {
