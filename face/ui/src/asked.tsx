@@ -2,6 +2,7 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { ask, said } from './api'
+import type { World } from './live'
 import type { Failure } from './model'
 
 // ordered is the event behind every order that was taken.
@@ -62,4 +63,10 @@ export function Part({ id, title, children, side }: { id: string; title: string;
       {children}
     </section>
   )
+}
+
+// Seen is what a part of a job's page asks for, and in which world.
+export interface Seen {
+  at: string // of the API, with a slash behind it
+  world: World
 }

@@ -8,20 +8,7 @@ import { Growth } from './growth'
 import { Time } from './head'
 import { WhyURL } from './why'
 import type { World } from './live'
-import type { Job } from './model'
-
-export interface Host {
-  host: string
-  queued: number
-  waiting: number
-  done: number
-  failed: number
-  left: number
-  bytes: number
-  due?: string // when it may be asked again
-  held: boolean
-  exhausted: boolean
-}
+import type { Host, Job } from './model'
 
 interface Tally {
   of: string

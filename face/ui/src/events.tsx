@@ -1,5 +1,5 @@
 import { Time } from './head'
-import { jobHref } from './overview'
+import { jobHref } from './format'
 import type { HistoryEvent } from './model'
 import type { World } from './live'
 

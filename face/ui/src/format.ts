@@ -50,3 +50,9 @@ export function moment(at: Date, now: Date): string {
 export const exactly = (at: Date): string => long.format(at)
 
 export const utc = (at: Date): string => at.toISOString().replace('T', ' ').replace(/\.\d+Z$/, '') + ' UTC'
+
+// number is a measured value, with as many digits as say something.
+export const number = (v: number): string => (Number.isInteger(v) ? count(v) : v.toFixed(Math.abs(v) < 10 ? 2 : 1))
+
+// jobHref is the address of the page of a job.
+export const jobHref = (name: string): string => '#/jobs/' + encodeURIComponent(name)

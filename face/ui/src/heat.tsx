@@ -1,7 +1,6 @@
 // A strip of heat: groups by windows, the colour says how much. It is drawn, and told in words where one points or moves by keys.
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { utc } from './format'
-import { number } from './reports'
+import { number, utc } from './format'
 
 interface Props {
   what: string

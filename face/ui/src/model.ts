@@ -204,3 +204,17 @@ export interface Sample {
   read: number
   sinks: SinkSample[]
 }
+
+// Host is what a crawl has of a host.
+export interface Host {
+  host: string
+  queued: number
+  waiting: number
+  done: number
+  failed: number
+  left: number
+  bytes: number
+  due?: string // when it may be asked again
+  held: boolean
+  exhausted: boolean
+}

@@ -4,13 +4,11 @@ import { Events } from './events'
 import { FlowPicture, Closed } from './picture'
 import { Time } from './head'
 import { role } from './flow'
-import { count, plural, size, span } from './format'
+import { count, jobHref, plural, size, span } from './format'
 import { accounts } from './books'
 import { closed, judge, worst, type Finding, type Verdict } from './verdict'
 import { now, type World } from './live'
 import type { Job } from './model'
-
-export const jobHref = (name: string): string => '#/jobs/' + encodeURIComponent(name)
 
 export function OverviewPage({ world }: { world: World }) {
   if (world.jobs.length === 0) {

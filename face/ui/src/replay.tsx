@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks'
 import { Part, Shown, useAsked } from './asked'
 import { count, plural, span } from './format'
 import { Time } from './head'
-import type { Seen } from './supervise'
+import type { Seen } from './asked'
 
 interface Would {
   time: string

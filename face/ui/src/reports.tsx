@@ -1,7 +1,7 @@
 // The reports of a stream: how a value was in each window and group, as a strip of heat, a chart of one group, and a table.
 import { useState } from 'preact/hooks'
 import { Part, Shown, useAsked } from './asked'
-import { count, utc } from './format'
+import { count, number, utc } from './format'
 import { Heat } from './heat'
 import { Plot } from './plot'
 import type { Window } from './windows'
@@ -93,8 +93,6 @@ function Picture({ rows, group, values }: { rows: Row[]; group: string; values: 
     </>
   )
 }
-
-export const number = (v: number): string => (Number.isInteger(v) ? count(v) : v.toFixed(Math.abs(v) < 10 ? 2 : 1))
 
 // Newest is the report of the newest window.
 function Newest({ rows, table }: { rows: Row[]; table: Table }) {

@@ -1,7 +1,7 @@
 // What a supervise job has: its rules with what became of what they saw, its actions and why, silences, and what it would make of a line.
 import { useState } from 'preact/hooks'
 import { Action } from './action'
-import { Part, Shown, useAsked } from './asked'
+import { Part, Shown, useAsked, type Seen } from './asked'
 import { count, span } from './format'
 import { Time } from './head'
 import { Replay } from './replay'
@@ -89,11 +89,6 @@ export function Supervise({ job, world }: { job: Job; world: World }) {
       <Replay at={at} world={world} />
     </>
   )
-}
-
-export interface Seen {
-  at: string
-  world: World
 }
 
 function Rules({ at, world }: Seen) {

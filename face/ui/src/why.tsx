@@ -3,7 +3,7 @@ import type { ComponentChildren } from 'preact'
 import { useState } from 'preact/hooks'
 import { Part, Shown, useAsked } from './asked'
 import { count, span } from './format'
-import type { Host } from './crawl'
+import type { Host } from './model'
 
 interface Why {
   url: string
