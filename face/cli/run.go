@@ -35,8 +35,8 @@ func (f *face) runCommand() *cobra.Command {
 					return err
 				}
 				p := &process{plan: plan, log: log, ready: func(_ *app.Desk, url string) {
-					log.Info(fmt.Sprintf("holdfast %s runs %d jobs in %s; API at %s", app.Version,
-						len(plan.Jobs), plan.Place.Dir, orNone(url)))
+					log.Info(fmt.Sprintf("holdfast %s runs %d %s in %s; API at %s", app.Version,
+						len(plan.Jobs), plural(len(plan.Jobs), "job"), plan.Place.Dir, orNone(url)))
 				}}
 				return p.run(cmd.Context())
 			})

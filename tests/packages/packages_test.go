@@ -210,7 +210,7 @@ func (b box) start(n int) *testenv.Process {
 			b.Logf("the service said:\n%s", p.Output())
 		}
 	}()
-	p.WaitFor(b, "runs 1 jobs", time.Minute) // audit would open the store itself before
+	p.WaitFor(b, "runs 1 job ", time.Minute) // audit would open the store itself before
 	testenv.Until(b, 30*time.Second, fmt.Sprintf("%d rows are delivered", n), func() bool {
 		out, err := b.debian.Run("holdfast", "audit", "--json")
 		var a struct {

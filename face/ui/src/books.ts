@@ -23,7 +23,7 @@ export function accounts(j: Job): Account[] {
   if (j.balance.queues?.length) return queues(j)
   if (j.kind === 'crawl') {
     const total = j.taken ?? 0
-    return [{ title: '', total, unit: unit(j), verb: 'found', note: '',
+    return [{ title: '', total, unit: unit(j, total), verb: 'found', note: '',
       shares: keep([['done with', total - j.backlog.rows, 'there'], ['waiting', j.backlog.rows, 'waiting']]) }]
   }
   if (role(j) === 'stream: api') return []
@@ -67,7 +67,7 @@ function missing(j: Job): string {
 function queues(j: Job): Account[] {
   const all = j.balance.queues ?? []
   return all.map((q) => ({
-    title: all.length > 1 ? q.queue : '', total: q.put, unit: unit(j), verb: all.length > 1 ? 'in' : 'came', note: '',
+    title: all.length > 1 ? q.queue : '', total: q.put, unit: unit(j, q.put), verb: all.length > 1 ? 'in' : 'came', note: '',
     shares: keep([['done', q.done, 'there'], ['under way', q.leased, 'waiting'], ['waiting', q.ready + q.waiting, 'waiting'],
       ['dead letters', q.dead, 'dead'], ['dropped', q.dropped, 'aside']]),
   }))

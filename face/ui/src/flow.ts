@@ -1,6 +1,6 @@
 // The picture of a job: where things come from, where they are kept, and where they go. It is made of what every job tells: its
 // gates, and what it delivers to. A gate that nothing is delivered through stands where things come in.
-import { count, size } from './format'
+import { count, plural, size } from './format'
 import type { Gate, Job } from './model'
 import type { Meter } from './meter'
 
@@ -31,7 +31,9 @@ export interface Flow {
 // inner are gates of what the work itself needs, which nothing comes from or goes to.
 const inner = new Set(['disk', 'ledger'])
 
-export const unit = (j: Job): string => (j.kind === 'transfer' ? 'files' : j.kind === 'crawl' ? 'URLs' : j.kind === 'supervise' ? 'decisions' : 'rows')
+// unit is what a job counts, for so many of them.
+export const unit = (j: Job, n = 2): string =>
+  plural(n, j.kind === 'transfer' ? 'file' : j.kind === 'crawl' ? 'URL' : j.kind === 'supervise' ? 'decision' : 'row')
 
 // role is the kind of a job, of a part of a stream also which.
 export const role = (j: Job): string => (j.role === undefined ? j.kind : `${j.kind}: ${j.role}`)
@@ -57,7 +59,7 @@ function acts(j: Job, m: Meter): Flow['outs'][number] {
     arrow.rate = m.rate(j, 'done:' + q.queue)
     arrow.waiting = { rows: q.ready + q.leased + q.waiting, seconds: j.backlog.seconds }
   }
-  return { place: { title: 'actions', what: 'what is done', lines: noted(j, 'actions', '') }, arrow }
+  return { place: { title: 'actions', what: 'what is done', lines: noted(j, 'actions') }, arrow }
 }
 
 function entrance(g: Gate, j: Job): Place {
@@ -106,13 +108,13 @@ function middle(j: Job): Place {
   if (j.spool.blocks > 0) lines.push(`${count(j.spool.rows)} rows kept`, size(j.spool.bytes))
   switch (role(j)) {
     case 'crawl':
-      return { title: 'frontier', what: 'queues of hosts', lines: [`${count(j.backlog.rows)} URLs waiting`, ...noted(j, 'hosts', ' hosts')] }
+      return { title: 'frontier', what: 'queues of hosts', lines: [`${count(j.backlog.rows)} URLs waiting`, ...noted(j, 'hosts', 'host')] }
     case 'transfer':
       return { title: 'workers', what: 'check, pack, claim', lines }
     case 'supervise':
-      return { title: 'rules', what: 'decide', lines: noted(j, 'silences', ' silences') }
+      return { title: 'rules', what: 'decide', lines: noted(j, 'silences', 'silence') }
     case 'stream: streamer':
-      return { title: 'windows', what: 'cut, kept, sent again', lines: noted(j, 'windows', '') }
+      return { title: 'windows', what: 'cut, kept, sent again', lines: noted(j, 'windows') }
     case 'stream: api':
       return { title: 'reports', what: 'read and served', lines: [] }
     default:
@@ -120,7 +122,8 @@ function middle(j: Job): Place {
   }
 }
 
-function noted(j: Job, name: string, behind: string): string[] {
+// noted is what a job notes under a name; a noun behind it is that of a number.
+function noted(j: Job, name: string, noun = ''): string[] {
   const note = j.notes?.find(([n]) => n === name)
-  return note ? [note[1] + behind] : []
+  return note ? [note[1] + (noun && ' ' + plural(Number(note[1]), noun))] : []
 }
