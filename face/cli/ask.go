@@ -22,19 +22,24 @@ type asked struct {
 	close  func() error
 }
 
-// places opens every data directory that the command is about.
-func (f *face) places() (all []asked, err error) {
-	var cfg *app.Config
+// found are the data directories that the command is about, and the configuration, if one was given.
+func (f *face) found() (found []app.Place, cfg *app.Config, err error) {
 	dir := f.dataDir
 	if f.config != "" {
 		if cfg, err = app.Peek(f.config); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if dir == "" {
 			dir = cfg.DataDir
 		}
 	}
-	found, err := app.Places(dir)
+	found, err = app.Places(dir)
+	return found, cfg, err
+}
+
+// places opens every data directory that the command is about.
+func (f *face) places() (all []asked, err error) {
+	found, cfg, err := f.found()
 	if err != nil {
 		return nil, err
 	}

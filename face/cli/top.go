@@ -31,7 +31,7 @@ func (f *face) topCommand() *cobra.Command {
 			if !isTerminal(os.Stdout) || !isTerminal(os.Stdin) {
 				return &app.Usage{Err: fault.WithHint(errors.New("top needs a terminal"), "`holdfast status` answers once, as text")}
 			}
-			places, err := f.found()
+			places, _, err := f.found() // nobody opens them: an engine that starts is not to find us there
 			if err != nil {
 				return err
 			}
@@ -45,20 +45,6 @@ func (f *face) topCommand() *cobra.Command {
 	c.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory to watch (default: where holdfast keeps its data)")
 	c.Flags().StringVarP(&f.config, "config", "c", "", "configuration that names the data directory")
 	return c
-}
-
-// found are the data directories that the command is about. Nobody opens them: they are those of engines that run, and one
-// that starts is not to find us there.
-func (f *face) found() ([]app.Place, error) {
-	dir := f.dataDir
-	if f.config != "" && dir == "" {
-		cfg, err := app.Peek(f.config)
-		if err != nil {
-			return nil, err
-		}
-		dir = cfg.DataDir
-	}
-	return app.Places(dir)
 }
 
 // lookEvery is the time between two looks of top at the jobs: an overview is made anew no more often.

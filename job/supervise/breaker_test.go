@@ -38,7 +38,7 @@ func (r *rig) closed() (all []gate.Status) {
 	return all
 }
 
-// told are the events of a kind.
+// events are the texts of those of a kind, in the history.
 func (r *rig) events(kind string) (all []string) {
 	r.Helper()
 	err := r.st.Latest(func(rd store.Reader) error {

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
 )
 
@@ -32,24 +31,6 @@ func (r *rig) at() string {
 	}
 	slices.Sort(all)
 	return strings.Join(all, " ")
-}
-
-// said are the texts of events of a kind.
-func (r *rig) said(kind string) (all []string) {
-	r.Helper()
-	err := r.st.Latest(func(rd store.Reader) error {
-		list, err := engine.ReadEvents(rd, 0, 1000)
-		for _, e := range list {
-			if e.Kind == kind {
-				all = append(all, e.Text)
-			}
-		}
-		return err
-	})
-	if err != nil {
-		r.Fatal(err)
-	}
-	return all
 }
 
 // A rule whose source is edited, while nothing runs or while it does, goes on where it was; one that watches something else says so.
@@ -95,7 +76,7 @@ func TestEditedSource(t *testing.T) {
 	}
 	r.tapes["a"].add("say four")
 	seen("one", "two", "three", "four")
-	if moved := r.said("watch.moved"); len(moved) != 3 || moved[2] != `tape {name: "a", note: "z"} goes on where tape {name: "a", note: "x"} stood` {
+	if moved := r.events("watch.moved"); len(moved) != 3 || moved[2] != `tape {name: "a", note: "z"} goes on where tape {name: "a", note: "x"} stood` {
 		t.Errorf("said %q", moved)
 	}
 	r.end()
@@ -103,15 +84,15 @@ func TestEditedSource(t *testing.T) {
 	r.rules = strings.Replace(from("b", "z"), "name: echo", "name: new", 1)
 	r.start()
 	r.until("it is watched", func() bool { return strings.Contains(r.at(), `-tape {name: "a", note: "z"}`) })
-	if gaps := r.said("watch.gap"); len(gaps) != 0 {
+	if gaps := r.events("watch.gap"); len(gaps) != 0 {
 		t.Errorf("a rule that is new: %q", gaps)
 	}
 	r.end()
 	r.rules = strings.Replace(from("a", "z"), "name: echo", "name: new", 1)
 	r.tapes["b"].add("say lost")
 	r.start()
-	r.until("it is told", func() bool { return len(r.said("watch.gap")) > 0 })
-	if gaps := r.said("watch.gap"); len(gaps) != 1 || !strings.Contains(gaps[0], `is watched instead of tape {name: "b", note: "z"}`) {
+	r.until("it is told", func() bool { return len(r.events("watch.gap")) > 0 })
+	if gaps := r.events("watch.gap"); len(gaps) != 1 || !strings.Contains(gaps[0], `is watched instead of tape {name: "b", note: "z"}`) {
 		t.Errorf("said %q", gaps)
 	}
 	r.end()

@@ -33,7 +33,7 @@ func TestUnknownOutcome(t *testing.T) {
 		r.tapes["a"].add("x")
 		r.until("an end", func() bool { return r.states() == want })
 		if unknown == "ask" {
-			r.until("it is told", func() bool { return len(r.said("action.unknown")) == 1 })
+			r.until("it is told", func() bool { return len(r.events("action.unknown")) == 1 })
 			if _, err := r.job.Command(t.Context(), "repeat", []string{"1"}); err != nil {
 				t.Fatal(err)
 			}
