@@ -206,3 +206,15 @@ func TallyOf(walk func(yield func(key, rows uint64) error) error) (Tally, error)
 	})
 	return t, err
 }
+
+// Sleep waits, and returns the error of ctx if that ends before.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -84,18 +84,9 @@ func (f *follower) run(ctx context.Context) error {
 		if err := f.flush(ctx, nil); err != nil {
 			return err
 		}
-		sleep(ctx, min(pauseFirst<<f.fails, pauseMost))
+		_ = connector.Sleep(ctx, min(pauseFirst<<f.fails, pauseMost)) // the loop looks at ctx
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }
 
 // first finds the place to begin at, and tells it, so that a restart misses nothing.

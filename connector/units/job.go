@@ -8,6 +8,7 @@ import (
 	bus "github.com/godbus/dbus/v5"
 
 	"holdfast/base/fault"
+	"holdfast/connector"
 )
 
 // job is a job of systemd that was begun here.
@@ -33,7 +34,7 @@ func (j *job) do(ctx context.Context, c *bus.Conn, method string) error {
 	}
 	err = j.wait(ctx, c, signals)
 	for errors.Is(err, errBus) && ctx.Err() == nil { // systemd goes on without a bus
-		sleep(ctx, pauseFirst)
+		_ = connector.Sleep(ctx, pauseFirst) // the loop looks at ctx
 		err = j.again(ctx)
 	}
 	return err

@@ -190,19 +190,10 @@ func (u *Units) Watch(ctx context.Context, _ []byte, tell func(context.Context, 
 		if time.Since(began) > pauseMost {
 			pause = pauseFirst
 		}
-		sleep(ctx, pause)
+		_ = connector.Sleep(ctx, pause) // the loop looks at ctx
 		pause = min(pause*2, pauseMost)
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }
 
 // The waiting between two connections.

@@ -27,7 +27,7 @@ type stay func(took time.Duration, x *connector.Exchange)
 func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time.Duration) (leave stay, err error) {
 	queue := to.QueueKey()
 	if queue == v.lease.Queue {
-		return func(time.Duration, *connector.Exchange) {}, sleep(ctx, pause)
+		return func(time.Duration, *connector.Exchange) {}, connector.Sleep(ctx, pause)
 	}
 	if err := j.isThere(queue); err != nil {
 		return nil, err
@@ -192,15 +192,3 @@ func (l *led) put(tx *store.Tx, v *visit) error {
 
 // jittered is about as long as d: hosts that wait for each other are not to come again in the same moment.
 func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d+1) }
-
-// sleep waits, unless ctx ends before.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
