@@ -2,6 +2,7 @@ package logfile
 
 import (
 	"os"
+	"sync"
 	"testing"
 	"time"
 )
@@ -45,9 +46,14 @@ func TestRemovedUnread(t *testing.T) {
 			l.write("before\n")
 			l.start()
 			l.Ready()
+			// The reader is held until all is done: else it may have come as far as the second file, before that is removed too.
+			holds, goOn := make(chan struct{}), make(chan struct{})
+			first := sync.OnceFunc(func() { close(holds); <-goOn })
+			l.Refuse(func() error { first(); return nil })
 			l.write("one\n")
-			l.Tells("one")
+			<-holds
 			c.do(l)
+			close(goOn)
 			l.Tells(c.want...)
 		})
 	}

@@ -53,9 +53,13 @@ func TestHostile(t *testing.T) {
 		"MESSAGE=user forged failed"})
 	b.log("app.log", strings.Repeat("x", 1<<20), "user last failed")
 	j.Say("app.service", strings.Repeat("x", 1<<20), "user last failed")
-	b.until("the last", func() bool {
-		ran := strings.Fields(b.read("ran"))
-		return slices.Contains(ran, "file:last") && slices.Contains(ran, "journal:last") && slices.Contains(ran, "long")
+	due := []string{"file:last", "journal:last", "long"} // they end in any order
+	for i := range evil {
+		due = append(due, fmt.Sprintf("file:good%d", i), fmt.Sprintf("journal:good%d", i))
+	}
+	b.until("what is beside it", func() bool {
+		ran := strings.Split(b.read("ran"), "\n")
+		return !slices.ContainsFunc(due, func(word string) bool { return !slices.Contains(ran, word) })
 	})
 	allowed := map[string]int{"file:ready": 1000, "journal:ready": 1000, "file:last": 1, "journal:last": 1, "long": 1, "file:..": 1, "journal:..": 1}
 	for i := range evil {
@@ -68,11 +72,6 @@ func TestHostile(t *testing.T) {
 	for word, n := range ran {
 		if n > allowed[word] {
 			t.Errorf("%q ran %d times", word, n)
-		}
-	}
-	for i := range evil {
-		if ran[fmt.Sprintf("file:good%d", i)] != 1 || ran[fmt.Sprintf("journal:good%d", i)] != 1 {
-			t.Errorf("what was beside %q was lost", evil[i])
 		}
 	}
 	if _, err := os.Stat(pwned); err == nil {

@@ -128,19 +128,26 @@ func (f *Frontier) putOff(waits map[string]time.Duration) error {
 	return err
 }
 
-// begin notes a lease that was taken.
+// reserve is a slot that no other lease has until end gives it back.
+func (s *flights) reserve() (slot int) {
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.free); n > 0 {
+		slot, s.free = s.free[n-1], s.free[:n-1]
+		return slot
+	}
+	s.n++
+	return s.n - 1
+}
+
+// begin notes a lease that was taken, in the slot that is reserved for it.
 func (s *flights) begin(l *Lease) error {
 	if s == nil {
 		return nil
 	}
-	s.mu.Lock()
-	if n := len(s.free); n > 0 {
-		l.slot, s.free = s.free[n-1], s.free[:n-1]
-	} else {
-		l.slot = s.n
-		s.n++
-	}
-	s.mu.Unlock()
 	b := make([]byte, slotSize)
 	copy(b[:slotSize-1], l.URL)
 	if _, err := s.f.WriteAt(b, int64(l.slot)*slotSize); err != nil {

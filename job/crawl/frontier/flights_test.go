@@ -111,3 +111,34 @@ func TestGuestBehindCrash(t *testing.T) {
 		t.Errorf("a guest at once: %v", err)
 	}
 }
+
+// TestLeasesMeanwhile: what is in flight may be asked for while URLs are taken and given back; the race detector is the judge.
+func TestLeasesMeanwhile(t *testing.T) {
+	r := newRig(t, Options{})
+	for h := range 8 {
+		r.add(item(h, 1))
+	}
+	r.flying()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 500 {
+			l, err := r.f.Take(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			r.f.Return(l)
+		}
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+			if n := len(r.f.Leases()); n > 1 {
+				t.Fatalf("%d in flight", n)
+			}
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (f *Frontier) guest(queue, url string, now time.Time) (leave func(time.Time
 	if g == nil || err != nil {
 		return nil, wait, news, err
 	}
-	l := &Lease{Item: Item{URL: url}}
+	l := &Lease{Item: Item{URL: url}, slot: f.flights.reserve()}
 	if err := f.flights.begin(l); err != nil {
 		f.leave(g, l, now)
 		return nil, 0, nil, err

@@ -66,7 +66,7 @@ func (f *Frontier) take(now time.Time) (l *Lease, wait time.Duration, news <-cha
 		if f.meet(h, e) {
 			continue
 		}
-		l := &Lease{Item: e.item, Attempts: e.attempts, Since: now, host: h.id, source: e.source, at: e.place}
+		l := &Lease{Item: e.item, Attempts: e.attempts, Since: now, host: h.id, source: e.source, at: e.place, slot: f.flights.reserve()}
 		h.flying = append(h.flying, l)
 		f.flying.Add(1)
 		if h.asked++; h.asked >= f.opts.PerHost {
