@@ -35,9 +35,11 @@ type NewCrawl struct {
 type BegunCrawl struct {
 	Job  string `json:"job"`
 	Text string `json:"text"`
-	// Config is what a configuration file must have below jobs: so that it is there at the next start too.
+	// Config is what a configuration file would have of it below jobs:.
 	Config string `json:"config"`
-	Runs   bool   `json:"runs"` // it was started
+	// File, within the data directory, has that if it was started: by it the crawl runs at each later start, too.
+	File string `json:"file,omitempty"`
+	Runs bool   `json:"runs"` // it was started
 }
 
 func (o NewCrawl) check() error {
@@ -52,7 +54,8 @@ func (o NewCrawl) check() error {
 
 // BeginCrawl makes a job of another crawl's configuration that knows what a checkpoint or journals tell, with a directory of WARC files and
 // logs of its own, and starts it where an engine runs a configuration. The other crawl does not notice. A crash leaves nothing, or a job
-// directory that nothing runs: it is in the way of another attempt until a person removes it.
+// directory that nothing runs: it is in the way of another attempt until a person removes it; or, once its configuration is written down, the
+// job, which the next start runs.
 func (d *Desk) BeginCrawl(ctx context.Context, o NewCrawl, tell func(Progress)) (out BegunCrawl, err error) {
 	if err := o.check(); err != nil {
 		return out, err
@@ -86,13 +89,19 @@ func (d *Desk) BeginCrawl(ctx context.Context, o NewCrawl, tell func(Progress)) 
 		return out, nil
 	}
 	s, err := d.plan.spec(j)
-	if err == nil {
-		err = d.eng.Add(s)
+	if err == nil && d.plan.takesBegun {
+		err = keepBegun(d.plan.Place.Dir, o.Name, text)
 	}
 	if err != nil {
-		return out, err
+		return out, errors.Join(err, os.RemoveAll(dir))
 	}
-	d.plan.put(j)
+	if err := d.eng.Add(s); err != nil {
+		return out, hint(fmt.Errorf("start crawl %s: %w", o.Name, err), "the next start begins it")
+	}
+	if d.plan.takesBegun {
+		out.File = begunShort(o.Name)
+	}
+	d.plan.putBegun(j)
 	out.Runs = true
 	return out, nil
 }

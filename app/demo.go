@@ -100,9 +100,6 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 		"weather-processor": role("processor", m{}),
 		"weather-api":       role("api", m{"listen": freeAddress(defaultAPIListen)}),
 	}
-	if err := addBegun(jobs, place.Dir); err != nil {
-		return nil, err
-	}
 	text, err := yaml.Marshal(m{"jobs": jobs})
 	if err != nil {
 		return nil, fmt.Errorf("write the demonstration's configuration: %w", err)
@@ -115,29 +112,11 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
+	p.takesBegun = true // crawls go on behind a crash, like all else
 	p.tour = &Tour{feed: f, trouble: t, site: site, dir: place.Dir, since: map[string]time.Time{}}
 	p.Public = true
 	p.Token, err = tourToken(place.Dir) // so that the console can give orders
 	return p, err
-}
-
-// addBegun adds the crawls that a person has begun in the console: they go on behind a crash, like all else.
-func addBegun(jobs map[string]any, dir string) error {
-	names, err := JobsIn(dir)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		var own map[string]any
-		text, err := os.ReadFile(configFile(dir, name))
-		if err != nil || yaml.Unmarshal(text, &own) != nil {
-			continue // status tells that it is not configured
-		}
-		if _, ours := jobs[name]; !ours && own[crawlKind] != nil {
-			jobs[name] = own
-		}
-	}
-	return nil
 }
 
 // tokenFile has the token of the tour: a page that has it goes on behind a crash.

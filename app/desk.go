@@ -210,6 +210,7 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 			d.noteCrawl(ctx, &s)
 			d.noteSupervise(ctx, &s)
 		}
+		d.noteBegun(&s)
 		rep.Jobs = append(rep.Jobs, s)
 	}
 	rep.tellCheckpoints(d.checkpointing(names))
@@ -222,12 +223,14 @@ func (d *Desk) warnings() (out []string) {
 		out = append(out, fmt.Sprintf("the disk is short since %s: sources wait until there is room again",
 			since.UTC().Format(time.DateTime+" UTC")))
 	}
+	out = append(out, d.plan.begunTold()...)
 	dirs, err := os.ReadDir(filepath.Join(d.plan.Place.Dir, "jobs"))
 	if err != nil {
 		return out
 	}
 	for _, e := range dirs {
-		if e.IsDir() && !slices.Contains(d.eng.Names(), e.Name()) {
+		_, begun := os.Stat(begunFile(d.plan.Place.Dir, e.Name()))
+		if e.IsDir() && !slices.Contains(d.eng.Names(), e.Name()) && begun != nil { // what is begun is told above
 			out = append(out, fmt.Sprintf("%s holds a job that is not configured: what waits in it is delivered "+
 				"when a job of that name runs", filepath.Join("jobs", e.Name())))
 		}
@@ -256,6 +259,7 @@ func (d *Desk) atRest(ctx context.Context, job string, dead map[string]int64) en
 		d.noteCrawl(ctx, &s)
 		d.noteSupervise(ctx, &s)
 	}
+	d.noteBegun(&s)
 	return s
 }
 

@@ -46,7 +46,11 @@ type Plan struct {
 
 	desk atomic.Pointer[Desk] // of the running engine; nil before
 
-	mu sync.Mutex // guards Jobs, which a reload changes
+	takesBegun bool // jobs run, too, that a person began at the running process
+
+	mu            sync.Mutex // guards Jobs, which a reload changes, and those below
+	begun         map[string]bool
+	begunWarnings []string
 
 	running   sync.Map // job name -> the *collect.Job of its last start
 	ingesters sync.Map // job name -> the *ingester.Source of its last start
@@ -73,7 +77,11 @@ func (c *Config) Plan(dataDir, listen string, log *slog.Logger) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.planAt(place, listen, log)
+	p, err := c.planAt(place, listen, log)
+	if err == nil {
+		p.takesBegun = c.file != ""
+	}
+	return p, err
 }
 
 // planAt is Plan for a data directory that was found.
@@ -106,9 +114,17 @@ func (p *Plan) Begin(ctx context.Context) error {
 	return p.before(ctx)
 }
 
-// Engine returns an engine for the plan's jobs. fatal is called when a store can't be written any
+// Engine returns an engine for the plan's jobs and those that were begun beside them; the caller holds the lock. fatal is called when a store can't be written any
 // more; it must not return.
 func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
+	begun, err := p.begunBeside(p.Jobs)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range begun.jobs {
+		p.put(j)
+	}
+	p.settle(begun)
 	if err := p.record(p.Jobs); err != nil {
 		return nil, err
 	}

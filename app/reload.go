@@ -55,7 +55,7 @@ func (p *Plan) hasFile() bool { return p.config != nil && p.config.file != "" }
 const drainFor = time.Minute
 
 // Reload reads the configuration file anew, and the rule files of supervise jobs. A mistake in a file changes nothing of what it is
-// about. A job whose configuration is another is started again, new ones begin, ones that are gone end in order; the others do not
+// about. Jobs that were begun at the running process are read anew, too. A job whose configuration is another is started again, new ones begin, ones that are gone end in order; the others do not
 // notice.
 func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 	if d.eng == nil || !d.plan.Reloadable() {
@@ -72,16 +72,22 @@ func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 	if err != nil {
 		return out, err
 	}
-	specs := make([]engine.Spec, len(c.Jobs))
-	for i, j := range c.Jobs {
+	begun, err := d.plan.begunBeside(c.Jobs)
+	if err != nil {
+		return out, err
+	}
+	list := slices.Concat(c.Jobs, begun.jobs)
+	specs := make([]engine.Spec, len(list))
+	for i, j := range list {
 		if specs[i], err = d.plan.spec(j); err != nil {
 			return out, err
 		}
 	}
 	// Who asked may go away: what was begun is done all the same.
-	if out, err = d.apply(context.WithoutCancel(ctx), c.Jobs, specs); err != nil {
+	if out, err = d.apply(context.WithoutCancel(ctx), list, specs); err != nil {
 		return out, hint(fmt.Errorf("reload: %w", err), "done so far: %s; reload again", out)
 	}
+	d.plan.settle(begun)
 	out.Later = c.differs(d.plan.config)
 	out.Rules, err = d.reloadRules(ctx, out.Kept)
 	d.plan.Log.Info("configuration read anew: " + out.String())

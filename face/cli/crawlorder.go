@@ -154,7 +154,9 @@ func (f *face) crawlBegin() *cobra.Command {
 		Short: "Begin another crawl with what a checkpoint or journals tell",
 		Long: "Begin another crawl of the configuration of JOB, with what a checkpoint of it or\n" +
 			"recover journals tell. Its WARC files and logs are its own. Where holdfast runs\n" +
-			"a configuration it starts at once; the lines that keep it are printed.",
+			"a configuration it starts at once, and runs at each later start too, by\n" +
+			"jobs/NAME/job.yaml in the data directory. Else the lines that a configuration\n" +
+			"needs are printed, and nothing is started.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name = args[0]
@@ -172,6 +174,9 @@ func (f *face) crawlBegin() *cobra.Command {
 				text := out.Text + "; it is not started"
 				if out.Runs {
 					text = out.Text + "; it runs"
+				}
+				if out.File != "" {
+					text += ", and does so at each start by " + out.File
 				}
 				if err := f.tell(err, out, text+". Below jobs: of a configuration it is:"); err != nil || f.json {
 					return err

@@ -114,7 +114,8 @@ function wordsOf(answer: unknown): string {
   if ('blocks' in answer && 'rows' in answer) return `${String(answer.rows)} rows in ${String(answer.blocks)} blocks are delivered again.`
   if ('into' in answer) return `It is in ${String(answer.into)}. Here nothing changed.`
   if ('config' in answer) {
-    const { text, config, runs } = answer as { text: string; config: string; runs: boolean }
+    const { text, config, runs, file } = answer as { text: string; config: string; runs: boolean; file?: string }
+    if (file) return `${text}; it runs, and does so at each start by ${file}. A configuration file can have it below jobs: instead:\n\n${config}`
     return `${text}; ${runs ? 'it runs' : 'it is not started'}. So that it is there at the next start too, a configuration file needs below jobs:\n\n${config}`
   }
   if ('bad' in answer) return Array.isArray(answer.bad) && answer.bad.length > 0 ? 'Damaged: ' + answer.bad.join(', ') : 'Everything is whole.'
