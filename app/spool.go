@@ -147,7 +147,7 @@ func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress))
 	}
 	w := d.begin(job, "importing", tell)
 	defer w.end()
-	err = d.intake(ctx, job, func(in *collect.Intake) error {
+	err = d.intake(job, func(in *collect.Intake) error {
 		to := d.importer(job, in)
 		for i, file := range files {
 			t, _, err := importFile(ctx, to, file)
@@ -180,7 +180,7 @@ func (d *Desk) importer(job string, in *collect.Intake) importer {
 }
 
 // intake runs f with the intake of a job's source.
-func (d *Desk) intake(ctx context.Context, job string, f func(*collect.Intake) error) error {
+func (d *Desk) intake(job string, f func(*collect.Intake) error) error {
 	if d.eng != nil {
 		j, ok := d.plan.running.Load(job)
 		if !ok {

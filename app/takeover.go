@@ -118,7 +118,7 @@ func (p *Plan) takeRows(ctx context.Context, src, job string) (n int64, err erro
 		if err := p.checkByKey(job, r); err != nil {
 			return err
 		}
-		return d.intake(ctx, job, func(in *collect.Intake) error {
+		return d.intake(job, func(in *collect.Intake) error {
 			take := func(page connector.Page) error {
 				t, err := in.Take(ctx, page, collect.Import)
 				n += t.Accepted

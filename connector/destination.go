@@ -22,8 +22,6 @@ type DestinationTraits struct {
 	Path string
 	// Resumes: a file whose transfer was cut off goes on where it was, as far as what is there is the same.
 	Resumes bool
-	// Copies: Copy makes no transfer.
-	Copies bool
 	// Mounted: it is on a disk that may be there or not, and its root may be there without it. A destination that was Mounted and
 	// is no more is one that is away.
 	Mounted bool

@@ -60,21 +60,6 @@ func (l *Lock) Lost() error {
 	return nil // a disk that does not answer says so when it is written to
 }
 
-// Owner returns the pid written in the lock file at path if a process holds the lock now.
-func Owner(path string) (pid int, held bool) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return 0, false
-	}
-	defer f.Close()
-	lk := unix.Flock_t{Type: unix.F_WRLCK}
-	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lk); err != nil || lk.Type == unix.F_UNLCK {
-		return 0, false
-	}
-	pid, _ = strconv.Atoi(owner(f))
-	return pid, true
-}
-
 func owner(f *os.File) string {
 	var b [32]byte
 	n, _ := f.ReadAt(b[:], 0)

@@ -91,12 +91,11 @@ type scanner struct {
 	bad bool
 }
 
-func (s *scanner) skip(c byte) bool {
+// skip passes over a byte, if it is there.
+func (s *scanner) skip(c byte) {
 	if s.at < len(s.b) && s.b[s.at] == c {
 		s.at++
-		return true
 	}
-	return false
 }
 
 // number is one of so many digits.

@@ -139,7 +139,7 @@ func (s *Source) page(ctx context.Context, at position) (connector.Page, error) 
 		return connector.Page{}, err
 	}
 	defer ans.close()
-	r := newRows(s.now, s.now.schema)
+	r := newRows(s.now)
 	cut, err := r.read(ans)
 	if err != nil {
 		return connector.Page{}, err
@@ -226,7 +226,7 @@ func (s *Source) parse(raw []byte) (connector.Page, error) {
 	for _, c := range d.columns {
 		line = append(line, values[slices.IndexFunc(cols, func(k sourceColumn) bool { return k.Name == c.Name })])
 	}
-	r := newRows(d, d.schema)
+	r := newRows(d)
 	if err := r.add([]byte(strings.Join(append(line, rowEnd), "\t"))); err != nil {
 		return connector.Page{}, err
 	}

@@ -19,7 +19,6 @@ import (
 
 	"holdfast/base/download"
 	"holdfast/base/fault"
-	"holdfast/base/record"
 	"holdfast/connector"
 )
 
@@ -47,7 +46,6 @@ type lastRow struct{ cursor, key []byte }
 type rows struct {
 	d        *description
 	b        *array.RecordBuilder
-	schema   record.Schema
 	cells    []cell
 	fields   [][]byte
 	rejected []connector.Reject
@@ -55,8 +53,8 @@ type rows struct {
 	n        int
 }
 
-func newRows(d *description, schema record.Schema) *rows {
-	return &rows{d: d, schema: schema, b: array.NewRecordBuilder(memory.DefaultAllocator, schema.Schema),
+func newRows(d *description) *rows {
+	return &rows{d: d, b: array.NewRecordBuilder(memory.DefaultAllocator, d.schema.Schema),
 		cells: make([]cell, len(d.columns)), fields: make([][]byte, len(d.columns))}
 }
 

@@ -269,11 +269,6 @@ func Identifier(name string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(name) + `"`
 }
 
-// Literal quotes a text for a query, where a parameter can't stand.
-func Literal(text string) string {
-	return `'` + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`).Replace(text) + `'`
-}
-
 // part is one piece of an answer in pieces.
 type part struct {
 	Error   string

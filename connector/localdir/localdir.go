@@ -57,7 +57,7 @@ func New(cfg Config) (*Directory, error) {
 
 // Traits: a copy that was cut off goes on where it was.
 func (d *Directory) Traits() connector.DestinationTraits {
-	return connector.DestinationTraits{Root: d.cfg.Path, Path: path.Clean(d.cfg.Path), Resumes: true, Copies: true, Streams: 2,
+	return connector.DestinationTraits{Root: d.cfg.Path, Path: path.Clean(d.cfg.Path), Resumes: true, Streams: 2,
 		Mounted: mounted(d.cfg.Path)}
 }
 

@@ -204,7 +204,7 @@ func open(cfg Config) (*Bucket, error) {
 
 // Traits: an upload goes on behind the parts that are there.
 func (b *Bucket) Traits() connector.DestinationTraits {
-	return connector.DestinationTraits{Root: b.root(), Path: b.root(), Resumes: true, Copies: true, Streams: 4}
+	return connector.DestinationTraits{Root: b.root(), Path: b.root(), Resumes: true, Streams: 4}
 }
 
 func (b *Bucket) root() string {

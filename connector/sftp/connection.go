@@ -95,7 +95,7 @@ func open(ctx context.Context, cfg Config, stall time.Duration, spawn func(func(
 	defer cancel()
 	stop := context.AfterFunc(alive, c.wire.drop)
 	defer stop()
-	if err := c.explore(ctx); err != nil {
+	if err := c.explore(); err != nil {
 		c.close(err)
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func shaken(ctx context.Context, h hop, l *login, err error) error {
 }
 
 // explore opens the first lane, and finds the root.
-func (c *connection) explore(ctx context.Context) error {
+func (c *connection) explore() error {
 	l, err := c.lane(lightly)
 	if err != nil {
 		return err

@@ -193,7 +193,7 @@ func (d *Destination) Traits() connector.DestinationTraits {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return connector.DestinationTraits{Root: d.cfg.root(), Path: d.path, Resumes: d.cfg.Verify != string(connector.BySize),
-		Copies: true, Streams: 8 * mostLanes}
+		Streams: 8 * mostLanes}
 }
 
 // Close breaks the connection, and returns when everything that was begun has ended.

@@ -25,7 +25,7 @@ func (r reader) Holds(ctx context.Context) (some bool, err error) {
 }
 
 // ask calls f with the database and the quoted names of table and key.
-func (r reader) ask(ctx context.Context, f func(db *sql.DB, table, key string) error) error {
+func (r reader) ask(f func(db *sql.DB, table, key string) error) error {
 	db, t, err := r.open()
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (r reader) open() (*session, *table, error) {
 
 // Highest returns the highest key of the table.
 func (r reader) Highest(ctx context.Context) (key uint64, ok bool, err error) {
-	err = r.ask(ctx, func(db *sql.DB, table, column string) error {
+	err = r.ask(func(db *sql.DB, table, column string) error {
 		var max sql.NullInt64
 		err := db.QueryRowContext(ctx, "SELECT max("+column+") FROM "+table).Scan(&max)
 		key, ok = uint64(max.Int64), max.Valid && max.Int64 >= 0
@@ -76,7 +76,7 @@ func (r reader) Keys(ctx context.Context, kr connector.KeyRange,
 		return nil
 	}
 	var stopped error
-	err := r.ask(ctx, func(db *sql.DB, table, column string) error {
+	err := r.ask(func(db *sql.DB, table, column string) error {
 		rows, err := db.QueryContext(ctx, "SELECT "+column+" FROM "+table+" WHERE "+column+
 			" BETWEEN ? AND ? ORDER BY "+column, int64(kr.From), int64(min(kr.To, highest)))
 		if err != nil {

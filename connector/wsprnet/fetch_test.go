@@ -362,16 +362,6 @@ func TestCancelledWithinAPage(t *testing.T) {
 	}
 }
 
-func TestParsePage(t *testing.T) {
-	rows, rejected, notes, truncated, err := ParsePage(strings.NewReader(cut(body(1, 2, 3))))
-	if err != nil || rows.NumRows() != 2 || len(rejected) != 0 || !truncated || notes == nil {
-		t.Errorf("got %v, %v, %v, %v, %v", rows, rejected, notes, truncated, err)
-	}
-	if _, _, _, _, err := ParsePage(strings.NewReader("<html>")); err == nil {
-		t.Error("a page of HTML gives no error")
-	}
-}
-
 // BenchmarkFetch is the whole way from the feed over a connection to rows.
 func BenchmarkFetch(b *testing.B) {
 	_, url := serve(b, simulator.Options{Backlog: 1 << 20, Rate: -1, PageLimit: 20_000})

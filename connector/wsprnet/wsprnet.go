@@ -18,8 +18,6 @@ package wsprnet
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -27,7 +25,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/time/rate"
 
 	"holdfast/base/download"
@@ -135,15 +132,4 @@ func (s *Source) note(name string, n int64) {
 		s.notes = map[string]int64{}
 	}
 	s.notes[name] += n
-}
-
-// ParsePage reads a page of the feed as Fetch does, without a feed: for imports and measurements.
-// truncated tells that the page's end was not seen; err that there was no page at all.
-func ParsePage(body io.Reader) (rows arrow.RecordBatch, rejected []connector.Reject,
-	notes map[string]int64, truncated bool, err error) {
-	r := spot.Parse(body, spot.Limits{})
-	if !r.IsArray {
-		err = fmt.Errorf("read page: no JSON array of spots: %s", download.Snippet(r.Head))
-	}
-	return r.Rows, r.Rejected, r.Notes, !r.Whole, err
 }

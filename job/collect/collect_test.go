@@ -78,10 +78,7 @@ func (r *rig) spec() engine.Spec {
 				sink = r.wrap(sink)
 			}
 			cfg := r.cfg
-			cfg.Intake.Parse = func(raw []byte) connector.Page {
-				rows, rejected, _, _, _ := wsprnet.ParsePage(strings.NewReader("[" + string(raw) + "]"))
-				return connector.Page{Rows: rows, Rejected: rejected}
-			}
+			cfg.Intake.Parse = parse
 			return collect.New(ctx, env, src, append([]collect.Sink{{Name: cmp.Or(r.name, "main"), Sink: sink,
 				Limit: r.limit, Soft: r.soft, Policy: r.policy}}, r.more...), cfg)
 		}}

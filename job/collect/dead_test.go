@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"holdfast/connector"
-	"holdfast/connector/wsprnet"
 	"holdfast/connector/wsprnet/simulator"
 	"holdfast/connector/wsprnet/spot"
 	"holdfast/job/collect"
@@ -24,8 +23,8 @@ func object(id int) string {
 }
 
 func parse(raw []byte) connector.Page {
-	rows, rejected, _, _, _ := wsprnet.ParsePage(strings.NewReader("[" + string(raw) + "]"))
-	return connector.Page{Rows: rows, Rejected: rejected}
+	r := spot.Parse(strings.NewReader("["+string(raw)+"]"), spot.Limits{})
+	return connector.Page{Rows: r.Rows, Rejected: r.Rejected}
 }
 
 // emptyStore is the store of a job with one sink that takes nothing.

@@ -68,7 +68,7 @@ func (s *shortage) tried() {
 }
 
 // full reports that something found no room. What was under way together counts once.
-func (s *shortage) full(g *gate.Gate, err error) time.Duration {
+func (s *shortage) full(g *gate.Gate, err error) {
 	s.mu.Lock()
 	if now := time.Now(); !now.Before(s.next) {
 		if g.Status().Open && now.Sub(s.opened) > overAfter {
@@ -77,10 +77,8 @@ func (s *shortage) full(g *gate.Gate, err error) time.Duration {
 		s.pause = min(max(2*s.pause, leastPause), mostPause)
 		s.next = now.Add(s.pause)
 	}
-	pause := s.pause
 	s.mu.Unlock()
 	g.Report(err)
-	return pause
 }
 
 // fits reports that an answer found room. One that was under way when another did not says nothing.

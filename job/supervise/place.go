@@ -68,7 +68,7 @@ func (s *settling) do(sources []*rule.Source) (err error) {
 		if src.Place() == "" {
 			continue
 		}
-		if err := s.source(src, want); err != nil {
+		if err := s.source(src); err != nil {
 			return err
 		}
 	}
@@ -91,7 +91,7 @@ func (s *settling) do(sources []*rule.Source) (err error) {
 }
 
 // source finds where a source that is new begins.
-func (s *settling) source(src *rule.Source, want map[string]*place) error {
+func (s *settling) source(src *rule.Source) error {
 	if was := s.known[src.ID]; was != nil && was.Gone.IsZero() {
 		return nil // it goes on
 	}

@@ -175,7 +175,6 @@ func originalOf(root string, f *file) connector.Original {
 //	s state(1) id(8)   (empty) a file by its state, which is its place in States, from 1
 //	e time(8) id(8)    (empty) a file that has ended, by when its record's age begins, in milliseconds
 var (
-	filesKey  = store.Key{byte(store.Job), 'f'}
 	placesKey = store.Key{byte(store.Job), 'd'}
 	nextKey   = store.Key{byte(store.Job), 'n'}
 	openKeys  = store.Key{byte(store.Job), 'u'}

@@ -25,6 +25,9 @@ import (
 // soon is how long anything may take here.
 const soon = time.Minute
 
+// filesKey is what the keys of all files begin with.
+var filesKey = store.Key{byte(store.Job), 'f'}
+
 // rig is a directory with files, a destination, and jobs one after the other on one store.
 type rig struct {
 	t      *testing.T

@@ -35,14 +35,6 @@ type Progress struct {
 	Left        time.Duration
 }
 
-// Percent is how much is done, from 0 to 100.
-func (p Progress) Percent() int {
-	if p.Total <= 0 {
-		return 100
-	}
-	return int(min(100, 100*float64(p.Done)/float64(p.Total)))
-}
-
 // tracker counts bytes, tells how far work has got and keeps it to its rate. nil does none of it.
 type tracker struct {
 	p     Progress

@@ -1,7 +1,6 @@
 package checkpoint_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -218,9 +217,4 @@ func outside(name string, offset int64) func() ([]checkpoint.Outside, error) {
 	return func() ([]checkpoint.Outside, error) {
 		return []checkpoint.Outside{{Name: name, Offset: offset}}, nil
 	}
-}
-
-func ExampleProgress_Percent() {
-	fmt.Println(checkpoint.Progress{Done: 1, Total: 3}.Percent(), checkpoint.Progress{}.Percent())
-	// Output: 33 100
 }

@@ -140,16 +140,6 @@ func (h *Hashed) Total(r store.Reader) (uint64, error) {
 	return m.total, err
 }
 
-// Since is the time from which on the set knows all that it was told; Check answers Beyond for keys
-// before it. It is the zero time if nothing has been forgotten.
-func (h *Hashed) Since(r store.Reader) (time.Time, error) {
-	m, err := h.meta(r)
-	if err != nil || m.floor == 0 {
-		return time.Time{}, err
-	}
-	return time.Unix(int64(m.floor)*daySeconds, 0).UTC(), nil
-}
-
 // Rebuild makes a set whole after a salvage, which keeps key by key what can be read: it drops what
 // is damaged, files every key under its day and counts. Nobody else may use the set meanwhile.
 func (h *Hashed) Rebuild(ctx context.Context, st *store.Store) (kept, dropped uint64, err error) {

@@ -80,13 +80,6 @@ func TestHashedVerdicts(t *testing.T) {
 	if n := addHashed(t, st, h, noon, old); n != 0 {
 		t.Errorf("a key beyond the horizon was kept")
 	}
-	view(t, st, func(r store.Reader) error {
-		since, err := h.Since(r)
-		if want := noon.Add(-30*day - 12*time.Hour); !since.Equal(want) || err != nil {
-			t.Errorf("since %v %v, want %v", since, err, want)
-		}
-		return nil
-	})
 	if _, err := OpenHashed(st, "rows", 0); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a horizon of 0: got %v", err)
 	}

@@ -145,9 +145,6 @@ func (b *Block) AskSinks() { b.head.Ask = true }
 // Copies says that the rows stand in another block too.
 func (b *Block) Copies() { b.head.Copy = true }
 
-// Rows is the number of rows in the block.
-func (b *Block) Rows() int { return int(b.head.Rows) }
-
 // Build encodes rows as a block. It is the expensive part of an append, and is done outside of the
 // transaction. cursor is what the source reaches with the block, nil for rows out of order.
 func Build(source uint32, s record.Schema, rows arrow.RecordBatch, cursor []byte) (*Block, error) {

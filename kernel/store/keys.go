@@ -31,16 +31,6 @@ const (
 	Job        Space = 'z' // the job's own state: whatever the kind of job keeps
 )
 
-// Fact reports whether what a space holds is a fact, which a salvage keeps wherever it can be read,
-// or state, which a salvage takes from the newest valid checkpoint and reconciles with the world.
-func (s Space) Fact() bool {
-	switch s {
-	case Blocks, Heads, Settled, Dead, Identities, Hashes, Horizons, Events, Names, Gaps, Series:
-		return true
-	}
-	return false
-}
-
 // Key is a key under construction. The methods append and return, like append itself.
 type Key []byte
 

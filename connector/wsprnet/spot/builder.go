@@ -45,9 +45,6 @@ func (b *Builder) grow(n int) {
 // Len returns the number of rows so far.
 func (b *Builder) Len() int { return len(b.id) }
 
-// IDs returns the key column so far; it is the builder's own memory.
-func (b *Builder) IDs() []uint64 { return b.id }
-
 // Append adds one row.
 func (b *Builder) Append(s *Spot) {
 	b.id = append(b.id, s.ID)

@@ -77,7 +77,6 @@ const (
 	colDrift
 	colVersion
 	colCode
-	columns
 )
 
 var schema = record.NewSchema([]arrow.Field{

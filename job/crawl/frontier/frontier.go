@@ -93,7 +93,6 @@ type Frontier struct {
 	most     int    // how many hosts may be in the window before some are left to the store
 	edge     []byte // hosts whose entry in the order of time is at or behind it may be in the store alone; nil: none is
 	waiting  int64  // when the first URL that is put off is due, in milliseconds; 0 for none
-	paused   bool
 	budget   Budget
 	reviewed bool          // every host is exhausted or ready by the budget
 	fetched  uint64        // URLs, by what is durable

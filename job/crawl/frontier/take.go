@@ -43,7 +43,7 @@ func (f *Frontier) Take(ctx context.Context) (*Lease, error) {
 func (f *Frontier) take(now time.Time) (l *Lease, wait time.Duration, news <-chan struct{}, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	may := !f.paused && !f.budget.Crawl.reached(f.fetched+uint64(f.Flying()), f.bytes)
+	may := !f.budget.Crawl.reached(f.fetched+uint64(f.Flying()), f.bytes)
 	for may {
 		for f.edge != nil && (len(f.window) == 0 || string(readyKey(f.window[0].due).U32(f.window[0].id)) >= string(f.edge)) {
 			if err := f.refill(); err != nil {
@@ -201,14 +201,6 @@ func (f *Frontier) forget(h *host) {
 func (f *Frontier) tell() {
 	close(f.news)
 	f.news = make(chan struct{})
-}
-
-// Pause has Take wait from now on, or go on.
-func (f *Frontier) Pause(paused bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.paused = paused
-	f.tell()
 }
 
 // Flying is how many URLs are in flight.

@@ -25,7 +25,6 @@ import (
 // A checkpoint ends the journal, and its snapshot is taken a moment later. The lines in between stand in a file that the other time line
 // goes on with. So the store has these members too, until the snapshot stands, and whoever goes back begins with them.
 type Writer struct {
-	dir     string
 	lineage string
 	log     *outfile.Log
 	pending []byte // of the last transaction, not in the file yet
@@ -60,7 +59,7 @@ func OpenWriter(st *store.Store, d outfile.Disk, dir string) (w *Writer, moved s
 	if err := d.MkdirAll(dir); err != nil {
 		return nil, "", err
 	}
-	w = &Writer{dir: dir, lineage: st.Lineage().String()}
+	w = &Writer{lineage: st.Lineage().String()}
 	var s writerState
 	var tail []byte
 	err = st.Latest(func(r store.Reader) (err error) {

@@ -407,7 +407,7 @@ func (in *Source) take(ctx context.Context, p *page, m connector.Heard) error {
 		lost, err = in.book.gone(a, now)
 		in.lost(lost)
 	case wire.Follow:
-		err = in.takeFollow(ctx, a, now)
+		err = in.takeFollow(a, now)
 	}
 	if fault.Is(err, fault.Conflict) || fault.Is(err, fault.Invalid) {
 		p.Notes["contradictions"]++

@@ -208,7 +208,7 @@ func (in *Source) announce(ctx context.Context, upTo uint64) error {
 }
 
 // takeFollow has the notices given that a processor asks for. One that asks for others is told what there is.
-func (in *Source) takeFollow(ctx context.Context, f wire.Follow, now time.Time) error {
+func (in *Source) takeFollow(f wire.Follow, now time.Time) error {
 	ours, err := in.book.follow(f, now)
 	if err != nil {
 		return err

@@ -20,11 +20,10 @@ func (d *desk) pending() int64 {
 // figures are the desk's numbers at one moment.
 type figures struct {
 	marks           marks
-	next, released  uint64
+	next            uint64
 	newest          *window // that was cut; nil for none that is here
 	kept            int
 	bytes, inFlight int64
-	pendingBytes    int64
 	sentRows        int64 // of windows that are here, sent, and not confirmed because nobody ever does
 	pendingRows     int64 // of all others that are not confirmed
 	building        int64 // rows of windows that are not closed
@@ -35,8 +34,8 @@ type figures struct {
 func (d *desk) figures() figures {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f := figures{marks: d.marks, next: d.next, released: d.released, newest: d.windows[d.next-1],
-		kept: len(d.windows), bytes: d.bytes, inFlight: d.air.bytes, pendingBytes: d.pending(), building: d.building,
+	f := figures{marks: d.marks, next: d.next, newest: d.windows[d.next-1],
+		kept: len(d.windows), bytes: d.bytes, inFlight: d.air.bytes, building: d.building,
 		over: d.over, counts: maps.Clone(d.counts)}
 	for n := max(d.marks.Confirmed+1, d.oldest); n < d.next; n++ {
 		w := d.windows[n]

@@ -38,7 +38,6 @@ var trialStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // trial is one test that is running. The other rules run with it, so that what they set is set; only this one's decisions count.
 type trial struct {
-	set    *rule.Set
 	r      *rule.Rule
 	m      *Machine
 	now    time.Time
@@ -57,7 +56,7 @@ type tally struct {
 }
 
 func trialOf(set *rule.Set, r *rule.Rule, t *rule.Test) []string {
-	x := &trial{set: set, r: r, m: New(set), now: trialStart}
+	x := &trial{r: r, m: New(set), now: trialStart}
 	x.take(x.m.Tick(x.now))
 	for range max(1, t.Repeat) {
 		x.with(t.With)

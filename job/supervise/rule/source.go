@@ -189,9 +189,6 @@ func (s *Set) Uses() map[string][]string {
 	return all
 }
 
-// Names are the short names of its fields.
-func (s *Source) Names() map[string]string { return s.kind.Names }
-
 // Joins reports whether a line of the source may be several that were joined.
 func (s *Source) Joins() bool { return s.kind.Joins != nil && s.kind.Joins(s.Config) }
 

@@ -74,7 +74,7 @@ func (w *walker) step(off int) (next int, done bool, err error) {
 		return (off/blockSize + 1) * blockSize, false, nil
 	case chunkTrailer:
 		if w.open {
-			w.flaw(off, off, -1, "a record has no end")
+			w.flaw(off, off, "a record has no end")
 		}
 		w.beginsBehind()
 		w.out.closed, w.out.end = true, int64(c.end)
@@ -84,7 +84,7 @@ func (w *walker) step(off int) (next int, done bool, err error) {
 		return 0, true, nil
 	case chunkEnd:
 		if w.open {
-			w.flaw(off, off, -1, "the file ends within a record")
+			w.flaw(off, off, "the file ends within a record")
 		}
 		return 0, true, nil
 	}
@@ -108,7 +108,7 @@ func (w *walker) broken(off int, o outcome) (next int, done bool, err error) {
 		chunkStale: "the remains of an older log", chunkBad: "no sound chunk"}[o]
 	resume, ok := nextGood(w.data, off+1, w.f)
 	if ok || w.open || o == chunkBad {
-		w.flaw(off, resume, -1, cause)
+		w.flaw(off, resume, cause)
 		w.out.flaws[len(w.out.flaws)-1].headed = ofThisLog(w.data[off:], w.f)
 	}
 	return resume, !ok, nil
@@ -123,12 +123,12 @@ func (w *walker) take(c chunk) error {
 	starts := c.pos == posFull || c.pos == posFirst
 	switch {
 	case starts && w.open:
-		w.flaw(c.off, c.off, -1, "a record has no end")
+		w.flaw(c.off, c.off, "a record has no end")
 	case !starts && !w.open && w.lost:
 		return nil
 	case !starts && !w.open:
 		w.begin = int64(c.off)
-		w.flaw(c.off, c.end, -1, "a record has no beginning")
+		w.flaw(c.off, c.end, "a record has no beginning")
 		return nil
 	}
 	if starts {
@@ -156,8 +156,8 @@ func (w *walker) brokenFrom(off int) int64 {
 }
 
 // flaw ends the record in hand and notes what is unreadable up to resume.
-func (w *walker) flaw(off, resume int, bit int64, cause string) {
-	w.note(flaw{off: w.brokenFrom(off), at: int64(off), resume: int64(resume), bit: bit, cause: cause})
+func (w *walker) flaw(off, resume int, cause string) {
+	w.note(flaw{off: w.brokenFrom(off), at: int64(off), resume: int64(resume), bit: -1, cause: cause})
 	w.open, w.lost, w.repaired = false, true, false
 }
 
