@@ -24,7 +24,8 @@ func (f *face) topCommand() *cobra.Command {
 		Long: "Watch the jobs in a terminal, as the console shows them: whether anything is\n" +
 			"lost, down or late, what flows and what waits, and what happened last. It only\n" +
 			"looks.\n" +
-			"Keys: up and down choose a job, Enter shows it, Esc goes back, q ends.\n" +
+			"Keys: up and down choose a job, Enter shows it; there, up, down, PgUp and PgDn go\n" +
+			"through what it has, and Tab shows the next job. Esc goes back, q ends.\n" +
 			"NO_COLOR is kept.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -79,6 +80,8 @@ type top struct {
 	height int
 	chosen string // job; "" for the first
 	opened bool   // the chosen job alone is shown
+	scroll int    // lines of it that are above what is shown
+	page   int    // lines of it that are shown; set by draw
 	now    func() time.Time
 }
 
@@ -167,11 +170,23 @@ func (t *top) press(key string) (tea.Model, tea.Cmd) {
 	case "q", "ctrl+c":
 		return t, tea.Quit
 	case "up", "k":
-		t.choose(-1)
+		t.move(-1)
 	case "down", "j":
+		t.move(1)
+	case "pgup", "b":
+		t.move(-max(1, t.page-2))
+	case "pgdown", "space":
+		t.move(max(1, t.page-2))
+	case "home", "g":
+		t.move(-endless)
+	case "end", "G":
+		t.move(endless)
+	case "tab", "n":
 		t.choose(1)
+	case "shift+tab", "p":
+		t.choose(-1)
 	case "enter", "right":
-		t.opened = len(t.jobs()) > 0
+		t.opened, t.scroll = len(t.jobs()) > 0, 0
 	case "esc", "left", "backspace":
 		t.opened = false
 	}
@@ -202,7 +217,20 @@ func (t *top) index(jobs []engine.Status) int {
 	return max(0, slices.IndexFunc(jobs, func(j engine.Status) bool { return j.Name == t.chosen }))
 }
 
+// endless is further than any list goes.
+const endless = 1 << 30
+
+// move goes through the lines of the job that is shown, or through the jobs. Draw knows where the lines end.
+func (t *top) move(step int) {
+	if !t.opened {
+		t.choose(step)
+		return
+	}
+	t.scroll = max(0, t.scroll+step)
+}
+
 func (t *top) choose(step int) {
+	t.scroll = 0
 	if jobs := t.jobs(); len(jobs) > 0 {
 		t.chosen = jobs[min(max(0, t.index(jobs)+step), len(jobs)-1)].Name
 	}

@@ -84,12 +84,55 @@ func TestTopShows(t *testing.T) {
 		`(?s)\nspots +collect +running +- +- +1,234 +3 min *\narchive `, `12:00:00 ! spots: gate clickhouse.closed`)
 	w.Update(tea.KeyPressMsg{Code: tea.KeyEnter})
 	shows(`spots: collect, running for 2 h`, `clickhouse +5,234 +4,000 +1,234`, "start it")
-	w.Update(tea.KeyPressMsg{Code: tea.KeyDown})
+	w.Update(tea.KeyPressMsg{Code: tea.KeyTab})
 	shows(`archive: crawl`)
 	w.Update(tea.KeyPressMsg{Code: tea.KeyEscape})
 	w.seen[0].err = errors.New("nothing runs there")
 	w.now = func() time.Time { return topNow.Add(time.Minute) }
 	shows(`/var/lib/holdfast: no answer for 1 min \(nothing runs there\); what is below`)
+}
+
+// TestTopScrolls: in a small terminal every line of a job can be reached, and a mark says that there is more.
+func TestTopScrolls(t *testing.T) {
+	w := world()
+	text := func() string { return looksOf.ReplaceAllString(strings.Join(w.draw(), "\n"), "") }
+	w.opened, w.chosen = true, "spots"
+	w.Update(tea.WindowSizeMsg{Width: 80, Height: 100})
+	all := map[string]bool{}
+	for line := range strings.Lines(text()) {
+		all[strings.TrimSpace(line)] = true
+	}
+	w.Update(tea.WindowSizeMsg{Width: 80, Height: 12})
+	if got := text(); !regexp.MustCompile(`(?m)^↓ \d+ more lines$`).MatchString(got) || strings.Contains(got, "↑") {
+		t.Errorf("no mark that there is more:\n%s", got)
+	}
+	keys := []tea.KeyPressMsg{{Code: tea.KeyDown}, {Code: 'j', Text: "j"}, {Code: tea.KeyPgDown}}
+	for _, key := range keys {
+		w.Update(tea.KeyPressMsg{Code: tea.KeyHome})
+		w.draw()
+		lines := map[string]bool{}
+		for range 40 {
+			for line := range strings.Lines(text()) {
+				lines[strings.TrimSpace(line)] = true
+			}
+			w.Update(key)
+		}
+		for line := range all {
+			if !strings.HasPrefix(line, "Esc:") && !lines[line] {
+				t.Errorf("%s: never shown: %q", key, line)
+			}
+		}
+		if got := text(); strings.Contains(got, "↓") || !regexp.MustCompile(`(?m)^↑ \d+ more lines$`).MatchString(got) {
+			t.Errorf("%s: the end has wrong marks:\n%s", key, got)
+		}
+	}
+	for _, key := range []tea.KeyPressMsg{{Code: tea.KeyUp}, {Code: 'k', Text: "k"}, {Code: tea.KeyPgUp}} {
+		w.Update(tea.KeyPressMsg{Code: tea.KeyEnd})
+		end := text()
+		if w.Update(key); text() == end {
+			t.Errorf("%s does not go up:\n%s", key, end)
+		}
+	}
 }
 
 // TestTopRates are those of the last ten seconds, whatever was before; a clock that goes back begins anew.

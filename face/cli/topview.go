@@ -65,7 +65,7 @@ func (t *top) draw() []string {
 	head, foot := &canvas{width: t.width}, &canvas{width: t.width}
 	t.head(head, now)
 	if t.opened {
-		foot.add(headLook, "Esc: all jobs   up, down: another job   q: end")
+		foot.add(headLook, "Esc: all jobs   up, down: scroll   Tab: next job   q: end")
 	} else {
 		foot.add(headLook, "up, down: choose   Enter: show the job   q: end")
 	}
@@ -79,7 +79,12 @@ func (t *top) draw() []string {
 	case t.opened:
 		t.job(body, jobs[t.index(jobs)], now)
 		body.add(plainLook, "")
-		t.last(body, room-len(body.lines), jobs[t.index(jobs)].Name)
+		rest := room - len(body.lines)
+		if rest < 2 { // they are below what the terminal shows
+			rest = eventsBelow
+		}
+		t.last(body, rest, jobs[t.index(jobs)].Name)
+		body.lines = t.scrolled(body.lines, room)
 	default:
 		chosen := t.table(body, jobs, now)
 		if over := len(body.lines) - room; over > 0 { // the chosen job stays in sight
@@ -95,6 +100,26 @@ func (t *top) draw() []string {
 	}
 	all := append(append(head.lines, lines...), foot.lines...)
 	return all[:min(len(all), t.height)] // of a tiny terminal the head stays
+}
+
+// eventsBelow is how many lines a job's last events have where they must be scrolled to.
+const eventsBelow = 8
+
+// scrolled is the part of a job's lines that the terminal has room for, with marks where there is more.
+func (t *top) scrolled(lines []string, room int) []string {
+	over := max(0, len(lines)-room)
+	t.page, t.scroll = room, min(t.scroll, over)
+	shown := slices.Clone(lines[t.scroll : t.scroll+min(room, len(lines))])
+	mark := func(i int, arrow string, n int) {
+		if n > 0 && room >= 3 {
+			c := &canvas{width: t.width}
+			c.add(headLook, fmt.Sprintf("%s %d more %s", arrow, n+1, plural(n+1, "line")))
+			shown[i] = c.lines[0]
+		}
+	}
+	mark(0, "↑", t.scroll)
+	mark(len(shown)-1, "↓", over-t.scroll)
+	return shown
 }
 
 // head says whether anything is lost, down or late, and how the process is.
