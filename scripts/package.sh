@@ -69,7 +69,7 @@ stage() {
     lay 644 "$page.gz" "/usr/share/man/$(basename "$(dirname "$page")")"
   done
   lay 644 "$STAGE/manual/completions/bash/holdfast" /usr/share/bash-completion/completions
-  lay 644 "$STAGE/manual/completions/zsh/_holdfast" /usr/share/zsh/vendor-completions
+  chmod 644 "$STAGE/manual/completions/zsh/_holdfast" # nfpm puts it where each packager's zsh looks
   lay 644 "$STAGE/manual/completions/fish/holdfast.fish" /usr/share/fish/vendor_completions.d
   licences "$1" >"$STAGE/third-party-licences"
   # What users see of each change, the newest first.
@@ -99,7 +99,7 @@ for ARCH; do
   export ARCH
   if [[ $ARCH == "$(go env GOHOSTARCH)" ]]; then cp "$native" "$STAGE/holdfast"; else compile "$ARCH" "$STAGE/holdfast"; fi
   lay 755 "$STAGE/holdfast" /usr/bin
-  find "$STAGE/root" "$STAGE/holdfast.yaml" "$STAGE/overrides" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+  find "$STAGE/root" "$STAGE/manual" "$STAGE/holdfast.yaml" "$STAGE/overrides" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
   for kind in deb rpm; do
     (cd "$STAGE" && go run "$nfpm" package --config nfpm.yaml --packager "$kind" --target "$out")
   done

@@ -194,7 +194,7 @@ func (b box) units() {
 		}
 	}
 	for _, name := range []string{"/usr/share/man/man1/holdfast-crawl.1.gz", "/usr/share/man/man5/holdfast.yaml.5.gz",
-		"/usr/share/bash-completion/completions/holdfast"} {
+		"/usr/share/bash-completion/completions/holdfast", debianZsh + "_holdfast"} {
 		if _, err := os.Stat(b.at(name)); err != nil {
 			b.Error(err)
 		}
@@ -373,6 +373,9 @@ func TestDebianRules(t *testing.T) {
 	}
 }
 
+// Where zsh looks for completions of packages.
+const debianZsh, redHatZsh = "/usr/share/zsh/vendor-completions/", "/usr/share/zsh/site-functions/"
+
 // The package of Red Hat has the same files, and the same owners.
 func TestRedHatPackage(t *testing.T) {
 	if _, err := exec.LookPath("rpm"); err != nil {
@@ -387,11 +390,15 @@ func TestRedHatPackage(t *testing.T) {
 	command(t, "dpkg-deb", "-x", deb, dir)
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		name := strings.TrimPrefix(path, dir)
+		name = strings.Replace(name, debianZsh, redHatZsh, 1)
 		if err == nil && !d.IsDir() && !strings.Contains(name, "/lintian/") && !in[name] {
 			t.Errorf("%s is not in it", name)
 		}
 		return err
 	})
+	if !in[redHatZsh+"_holdfast"] || in[debianZsh+"_holdfast"] {
+		t.Error("the completion of zsh is not where Red Hat's looks")
+	}
 	if err != nil || len(in) < 60 {
 		t.Errorf("got %d files, %v", len(in), err)
 	}
