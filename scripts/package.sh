@@ -62,6 +62,9 @@ stage() {
   for file in packaging/monitoring/* ; do lay 644 "$file" /usr/share/holdfast/monitoring; done
   for file in packaging/examples/* examples/*; do lay 644 "$file" /usr/share/holdfast/examples; done
   while read -r file; do lay 644 "docs/$file" "/usr/share/doc/holdfast/$(dirname "$file")"; done < <(cd docs && find . -type f)
+  # What documents lead to outside of docs is elsewhere in a package.
+  find "$root/usr/share/doc/holdfast" -maxdepth 1 -name '*.md' -exec sed -i -E \
+    's#\]\(\.\./(packaging/)?(examples|monitoring)(/|\))#](../../holdfast/\2\3#g' {} +
   lay 644 packaging/copyright /usr/share/doc/holdfast
   "$1" manual "$STAGE/manual"
   for page in "$STAGE"/manual/man?/*; do

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -410,6 +411,50 @@ func TestRedHatPackage(t *testing.T) {
 			t.Errorf("no script says %s", want)
 		}
 	}
+}
+
+// Each relative link of a packaged document leads to a file or a directory of the package, and to a heading that is there.
+func TestLinksOfPackagedDocuments(t *testing.T) {
+	deb, _ := built(t)
+	dir := filepath.Join(t.TempDir(), "deb")
+	command(t, "dpkg-deb", "-x", deb, dir)
+	link, links := regexp.MustCompile(`(?:\]\(|(?:src|href)=")([^)"\s]+)`), 0
+	err := filepath.WalkDir(filepath.Join(dir, "usr/share/doc/holdfast"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".md" {
+			return err
+		}
+		for _, m := range link.FindAllStringSubmatch(text(t, path), -1) {
+			to, heading, _ := strings.Cut(m[1], "#")
+			if strings.Contains(to, ":") {
+				continue
+			}
+			links++
+			at := path
+			if to != "" {
+				at = filepath.Join(filepath.Dir(path), to)
+			}
+			if _, err := os.Stat(at); err != nil {
+				t.Errorf("%s leads to %s, which is not there", d.Name(), m[1])
+			} else if heading != "" && !hasHeading(text(t, at), heading) {
+				t.Errorf("%s leads to %s, and there is no such heading", d.Name(), m[1])
+			}
+		}
+		return nil
+	})
+	if err != nil || links < 30 {
+		t.Errorf("looked at %d links, %v", links, err)
+	}
+}
+
+// hasHeading reports whether a document has a heading of which a link is made so.
+func hasHeading(text, link string) bool {
+	other := regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
+	for _, h := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		if strings.ReplaceAll(other.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-") == link {
+			return true
+		}
+	}
+	return false
 }
 
 // What make package builds is the same for all architectures, and the same every time. It takes minutes.
