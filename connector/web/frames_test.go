@@ -235,7 +235,7 @@ func TestNastyHTTP2(t *testing.T) {
 			if c.reused {
 				equal(t, "the second", received(t, get(t, f, s.url)), "HTTP/1.1 200 OK\r\nx: z\r\n\r\n")
 			}
-			if kept := f.idle.count == 1; kept != c.reused {
+			if kept := f.idle.byUse.Len() == 1; kept != c.reused {
 				t.Errorf("the connection is kept: got %t, want %t", kept, c.reused)
 			}
 		})

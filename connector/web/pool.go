@@ -1,6 +1,7 @@
 package web
 
 import (
+	"container/list"
 	"sync"
 	"time"
 )
@@ -10,12 +11,11 @@ type pool struct {
 	most int
 	idle time.Duration
 
-	mu             sync.Mutex // guards all below, and the links of the connections
-	origins        map[string]*wire
-	count          int
-	oldest, newest *wire // by last use
-	timer          *time.Timer
-	closed         bool
+	mu      sync.Mutex // guards all below, and the places of the connections in it
+	origins map[string]*wire
+	byUse   list.List // of *wire: at the front the one that was used least recently
+	timer   *time.Timer
+	closed  bool
 }
 
 func newPool(most int, idle time.Duration) *pool {
@@ -52,8 +52,8 @@ func (p *pool) put(w *wire) {
 	w.until = time.Now().Add(p.idle)
 	p.add(w)
 	var surplus *wire
-	if p.count > p.most {
-		surplus = p.oldest
+	if p.byUse.Len() > p.most {
+		surplus = p.oldest()
 		p.remove(surplus)
 	}
 	if p.timer == nil {
@@ -70,13 +70,14 @@ func (p *pool) expire() {
 	now := time.Now()
 	var over []*wire
 	p.mu.Lock()
-	for p.oldest != nil && !now.Before(p.oldest.until) {
-		over = append(over, p.oldest)
-		p.remove(p.oldest)
+	w := p.oldest()
+	for ; w != nil && !now.Before(w.until); w = p.oldest() {
+		over = append(over, w)
+		p.remove(w)
 	}
 	p.timer = nil
-	if p.oldest != nil && !p.closed {
-		p.timer = time.AfterFunc(p.oldest.until.Sub(now), p.expire)
+	if w != nil && !p.closed {
+		p.timer = time.AfterFunc(w.until.Sub(now), p.expire)
 	}
 	p.mu.Unlock()
 	for _, w := range over {
@@ -92,9 +93,9 @@ func (p *pool) close() {
 	if p.timer != nil {
 		p.timer.Stop()
 	}
-	for p.oldest != nil {
-		all = append(all, p.oldest)
-		p.remove(p.oldest)
+	for w := p.oldest(); w != nil; w = p.oldest() {
+		all = append(all, w)
+		p.remove(w)
 	}
 	p.mu.Unlock()
 	for _, w := range all {
@@ -102,18 +103,19 @@ func (p *pool) close() {
 	}
 }
 
-// add makes w the newest; p.mu is held.
+// oldest is the connection that was used least recently, nil if there is none; p.mu is held.
+func (p *pool) oldest() *wire {
+	if e := p.byUse.Front(); e != nil {
+		return e.Value.(*wire)
+	}
+	return nil
+}
+
+// add makes w the one that was used last; p.mu is held.
 func (p *pool) add(w *wire) {
 	w.next = p.origins[w.origin]
 	p.origins[w.origin] = w
-	w.older = p.newest
-	if p.newest != nil {
-		p.newest.newer = w
-	} else {
-		p.oldest = w
-	}
-	p.newest = w
-	p.count++
+	w.byUse = p.byUse.PushBack(w)
 }
 
 // remove takes w out of both orders; p.mu is held.
@@ -129,16 +131,6 @@ func (p *pool) remove(w *wire) {
 		}
 		first.next = w.next
 	}
-	if w.older != nil {
-		w.older.newer = w.newer
-	} else {
-		p.oldest = w.newer
-	}
-	if w.newer != nil {
-		w.newer.older = w.older
-	} else {
-		p.newest = w.older
-	}
-	w.next, w.older, w.newer = nil, nil, nil
-	p.count--
+	p.byUse.Remove(w.byUse)
+	w.next, w.byUse = nil, nil
 }

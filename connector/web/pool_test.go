@@ -104,8 +104,8 @@ func TestPool(t *testing.T) {
 		get(t, f, s.url)
 	}
 	equal(t, "the one that is given up", <-closed, b.Addr().String())
-	if f.idle.count != 2 || len(f.idle.origins) != 2 {
-		t.Errorf("%d connections of %d origins are kept, want 2 of 2", f.idle.count, len(f.idle.origins))
+	if f.idle.byUse.Len() != 2 || len(f.idle.origins) != 2 {
+		t.Errorf("%d connections of %d origins are kept, want 2 of 2", f.idle.byUse.Len(), len(f.idle.origins))
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"io"
@@ -48,9 +49,9 @@ type wire struct {
 	clock clock
 
 	// Of the pool.
-	until        time.Time // when it is given up
-	next         *wire     // of the same origin, used before
-	older, newer *wire     // by last use
+	until time.Time     // when it is given up
+	next  *wire         // of the same origin, used before
+	byUse *list.Element // its place among all of the pool
 }
 
 // room is the memory of an exchange.

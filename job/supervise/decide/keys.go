@@ -14,7 +14,7 @@ import (
 // key returns the state of a key, which is now the one that was seen last, or why there can be none.
 func (m *Machine) key(rs *ruleState, key string) (*keyState, error) {
 	if ks := rs.keys[key]; ks != nil {
-		rs.use(ks)
+		rs.bySeen.MoveToBack(ks.bySeen)
 		return ks, nil
 	}
 	if len(rs.keys) >= maxKeys && !m.makeRoom(rs) {
@@ -31,7 +31,7 @@ func (m *Machine) key(rs *ruleState, key string) (*keyState, error) {
 func (m *Machine) newKey(rs *ruleState, key string) *keyState {
 	ks := &keyState{rs: rs, key: key, last: m.clock.at}
 	rs.keys[key] = ks
-	rs.push(ks)
+	ks.bySeen = rs.bySeen.PushBack(ks)
 	m.keys++
 	return ks
 }
@@ -53,18 +53,18 @@ const looksBack = 16
 // oldest. One that something is waited for is never forgotten, but taken for new: else the same ones were looked at each time.
 func (m *Machine) makeRoom(rs *ruleState) bool {
 	var oldest *keyState
-	for ks, n := rs.oldest, 0; ks != nil && n < looksBack; n++ {
-		newer := ks.newer
+	for e, n := rs.bySeen.Front(), 0; e != nil && n < looksBack; n++ {
+		ks, next := e.Value.(*keyState), e.Next()
 		switch {
 		case m.awaits(ks):
-			rs.use(ks)
+			rs.bySeen.MoveToBack(e)
 		case ks.idle(m.clock.at):
 			m.drop(ks)
 			return true
 		case oldest == nil:
 			oldest = ks
 		}
-		ks = newer
+		e = next
 	}
 	if !rs.full {
 		rs.full = true
@@ -102,7 +102,7 @@ func (m *Machine) drop(ks *keyState) {
 	if ks.index > 0 {
 		heap.Remove(&m.heap, ks.index-1)
 	}
-	rs.unlink(ks)
+	rs.bySeen.Remove(ks.bySeen)
 	delete(rs.keys, ks.key)
 	m.dirty.goneWith(keyEntry(rs.rule.Name, ks.key))
 	m.keys--
@@ -134,47 +134,12 @@ func (rs *ruleState) sorted() []*keyState {
 	return slices.SortedFunc(maps.Values(rs.keys), func(a, b *keyState) int { return strings.Compare(a.key, b.key) })
 }
 
-// push makes a key the newest.
-func (rs *ruleState) push(ks *keyState) {
-	ks.older, ks.newer = rs.newest, nil
-	if rs.newest != nil {
-		rs.newest.newer = ks
-	}
-	rs.newest = ks
-	if rs.oldest == nil {
-		rs.oldest = ks
-	}
-}
-
-func (rs *ruleState) unlink(ks *keyState) {
-	if ks.older != nil {
-		ks.older.newer = ks.newer
-	} else {
-		rs.oldest = ks.newer
-	}
-	if ks.newer != nil {
-		ks.newer.older = ks.older
-	} else {
-		rs.newest = ks.older
-	}
-	ks.older, ks.newer = nil, nil
-}
-
-// use makes a key that is there the newest.
-func (rs *ruleState) use(ks *keyState) {
-	if rs.newest != ks {
-		rs.unlink(ks)
-		rs.push(ks)
-	}
-}
-
 // arrange puts the keys into the order in which they were seen, as far as a store has it.
 func (rs *ruleState) arrange() {
 	all := rs.sorted()
 	slices.SortStableFunc(all, func(a, b *keyState) int { return cmp.Compare(a.last, b.last) })
-	rs.newest, rs.oldest = nil, nil
 	for _, ks := range all {
-		rs.push(ks)
+		rs.bySeen.MoveToBack(ks.bySeen)
 	}
 }
 

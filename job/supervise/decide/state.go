@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"container/list"
 	"time"
 
 	"holdfast/job/supervise/rule"
@@ -39,20 +40,19 @@ type ruleState struct {
 	keys   map[string]*keyState
 	counts Counts
 	limit  window
-	over   *episode // its limit is reached
-	// newest and oldest are the ends of the list of its keys in the order in which they were seen.
-	newest, oldest *keyState
-	full           bool   // keys make room for others, and that was said
-	about          string // what the rule was about in the life before, "" if that is not known
-	dirty          bool   // among the dirty ones
+	over   *episode  // its limit is reached
+	bySeen list.List // of *keyState, its keys: at the front the one that was seen least recently
+	full   bool      // keys make room for others, and that was said
+	about  string    // what the rule was about in the life before, "" if that is not known
+	dirty  bool      // among the dirty ones
 }
 
 // keyState is what is known of one key of a rule.
 type keyState struct {
-	rs           *ruleState
-	key          string
-	newer, older *keyState // in the list of its rule
-	dirty        bool      // among the dirty ones
+	rs     *ruleState
+	key    string
+	bySeen *list.Element // its place in the list of its rule
+	dirty  bool          // among the dirty ones
 
 	last   moment // when it was seen
 	kept   moment // of that what the store has
