@@ -180,8 +180,8 @@ func (d *decoder) masked(n ast.Node) string {
 func (d *decoder) sum(n ast.Node) [sha256.Size]byte {
 	b, _ := yaml.Marshal(d.plain(n, func(n ast.Node) string { // of strings alone: it can't fail
 		s, _ := strictyaml.Text(n)
-		return variable.ReplaceAllStringFunc(s, func(m string) string {
-			v, _ := d.env(m[2 : len(m)-1])
+		return strictyaml.Variables(s, func(name string) string {
+			v, _ := d.env(name)
 			return v
 		})
 	}))

@@ -3,7 +3,6 @@ package app
 import (
 	"fmt"
 	"reflect"
-	"regexp"
 	"strings"
 	"time"
 
@@ -48,7 +47,7 @@ type custom interface {
 
 // scalar puts one word or number into v.
 func (d *decoder) scalar(n ast.Node, raw string, v reflect.Value, path string) {
-	s, ok := d.expand(n, raw, path)
+	s, ok := d.Expand(n, raw, path, d.env)
 	if !ok {
 		return
 	}
@@ -61,7 +60,7 @@ func (d *decoder) scalar(n ast.Node, raw string, v reflect.Value, path string) {
 		v.SetString(s)
 	case time.Duration:
 		var t time.Duration
-		t, err = ParseDuration(s)
+		t, err = strictyaml.Duration(s)
 		v.SetInt(int64(t))
 	case Bytes:
 		var b Bytes
@@ -76,21 +75,4 @@ func (d *decoder) scalar(n ast.Node, raw string, v reflect.Value, path string) {
 	if err != nil {
 		d.Bad(n, path, "%v", err)
 	}
-}
-
-var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
-
-// expand puts the values of environment variables in the place of ${NAME}.
-func (d *decoder) expand(n ast.Node, s, path string) (string, bool) {
-	ok := true
-	out := variable.ReplaceAllStringFunc(s, func(m string) string {
-		name := m[2 : len(m)-1]
-		v, set := d.env(name)
-		if !set {
-			d.Bad(n, path, "the environment variable %s is not set", name)
-			ok = false
-		}
-		return v
-	})
-	return out, ok
 }

@@ -144,13 +144,19 @@ const openFor = 5 * time.Second
 
 // withEngine runs f with the store that the engine has open.
 func (d *Desk) withEngine(job string, f func(*store.Store) error) error {
-	for deadline := time.Now().Add(openFor); ; time.Sleep(20 * time.Millisecond) {
-		called := false
-		err := d.eng.WithStore(job, func(st *store.Store) error {
+	called := false
+	return soon(func() error {
+		return d.eng.WithStore(job, func(st *store.Store) error {
 			called = true
 			return f(st)
 		})
-		if called || !fault.Is(err, fault.Transient) || time.Now().After(deadline) {
+	}, func() bool { return !called })
+}
+
+// soon tries something that a job which is just starting can't do yet, again and again for openFor as long as again says so.
+func soon(try func() error, again func() bool) error {
+	for deadline := time.Now().Add(openFor); ; time.Sleep(20 * time.Millisecond) {
+		if err := try(); !fault.Is(err, fault.Transient) || !again() || time.Now().After(deadline) {
 			return err
 		}
 	}
@@ -335,12 +341,11 @@ func (d *Desk) Command(ctx context.Context, job, name string, args ...string) (s
 
 // commandSoon is Command, which waits for a job that is just starting.
 func (d *Desk) commandSoon(ctx context.Context, job, name string, args ...string) (text string, err error) {
-	for deadline := time.Now().Add(openFor); ; time.Sleep(20 * time.Millisecond) {
+	err = soon(func() (err error) {
 		text, err = d.Command(ctx, job, name, args...)
-		if !fault.Is(err, fault.Transient) || d.eng == nil || d.eng.Unready()[job] != engine.Starting || time.Now().After(deadline) {
-			return text, err
-		}
-	}
+		return err
+	}, func() bool { return d.eng != nil && d.eng.Unready()[job] == engine.Starting })
+	return text, err
 }
 
 // Progress is how far long work has come.

@@ -43,7 +43,7 @@ var destinations = []kind[connector.Destination]{
 
 func (t *targets) decode(d *decoder, n ast.Node, path string) {
 	if word, ok := strictyaml.Text(n); ok {
-		if word, ok = d.expand(n, word, path); ok {
+		if word, ok = d.Expand(n, word, path, d.env); ok {
 			*t = append(*t, d.place(n, word, path))
 		}
 		return
@@ -63,7 +63,7 @@ func (t *targets) decode(d *decoder, n ast.Node, path string) {
 		}
 		p := strictyaml.Join(path, e.Key)
 		if word, ok := strictyaml.Text(d.Resolve(e.Value)); ok {
-			if word, ok = d.expand(e.Value, word, p); ok {
+			if word, ok = d.Expand(e.Value, word, p, d.env); ok {
 				to := d.place(e.Value, word, p)
 				to.name = e.Key
 				*t = append(*t, to)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/strictyaml"
 	"holdfast/job/collect"
 )
 
@@ -54,7 +55,7 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	if ago, err := ParseDuration(s); err == nil {
+	if ago, err := strictyaml.Duration(s); err == nil {
 		return now.Add(-ago), nil
 	}
 	return time.Time{}, usage("write it as 2026-01-31, 2026-01-31T12:00:00Z, or 7d for seven days ago",

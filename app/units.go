@@ -5,7 +5,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Bytes is a size: a plain number, or one with a unit as in 20GiB, 500MB or 64KiB.
@@ -36,33 +35,4 @@ func parseBytes(s string) (Bytes, error) {
 		return 0, fmt.Errorf("want a size from 0 to 4096PiB, got %q", s)
 	}
 	return Bytes(f * size), nil
-}
-
-// ParseDuration reads a time as Go writes it, with days (7d) and weeks (2w) besides.
-func ParseDuration(s string) (time.Duration, error) {
-	bad := fmt.Errorf("want a time such as 120s, 5m, 1h30m or 7d, got %q", s)
-	rest := strings.TrimSpace(s)
-	total := 0.0
-	for _, u := range []struct {
-		name byte
-		size time.Duration
-	}{{'w', 7 * 24 * time.Hour}, {'d', 24 * time.Hour}} {
-		i := strings.IndexByte(rest, u.name)
-		if i < 0 {
-			continue
-		}
-		f, err := strconv.ParseFloat(rest[:i], 64)
-		if err != nil || f < 0 {
-			return 0, bad
-		}
-		total += f * float64(u.size)
-		if rest = rest[i+1:]; rest == "" {
-			rest = "0"
-		}
-	}
-	d, err := time.ParseDuration(rest)
-	if err != nil || rest == "" || total+float64(d) > math.MaxInt64 {
-		return 0, bad
-	}
-	return time.Duration(total) + d, nil
 }

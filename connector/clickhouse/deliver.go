@@ -174,20 +174,9 @@ func (s *Sink) fence(ctx context.Context, queryID string) error {
 			// It may refuse: then the insert runs to its end, and its rows are found.
 			_, _ = s.client.ask(ctx, "KILL QUERY WHERE query_id = "+literal(queryID)+" ASYNC")
 		}
-		if err := sleep(ctx, pause); err != nil {
-			return err
+		if connector.Sleep(ctx, pause) != nil {
+			return fault.New(fault.Transient, "clickhouse: %w", context.Cause(ctx))
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return fault.New(fault.Transient, "clickhouse: %w", context.Cause(ctx))
 	}
 }
 

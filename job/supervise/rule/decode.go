@@ -3,9 +3,6 @@ package rule
 import (
 	"fmt"
 	"reflect"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -45,24 +42,17 @@ func newDecoder(file string, kinds Kinds, env func(string) (string, bool)) *deco
 	return d
 }
 
-var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
-
 // scalar puts one word or number into v. Secrets alone may come out of the environment: a $ has a meaning of its own in
 // regular expressions.
 func (d *decoder) scalar(n ast.Node, s string, v reflect.Value, path string) {
 	var err error
 	switch v.Interface().(type) {
 	case secret.Text:
-		v.SetString(variable.ReplaceAllStringFunc(s, func(m string) string {
-			value, set := d.env(m[2 : len(m)-1])
-			if !set {
-				d.Bad(n, path, "the environment variable %s is not set", m[2:len(m)-1])
-			}
-			return value
-		}))
+		text, _ := d.Expand(n, s, path, d.env)
+		v.SetString(text)
 	case time.Duration:
 		var t time.Duration
-		t, err = parseTime(s)
+		t, err = duration(s)
 		v.SetInt(int64(t))
 	default:
 		err = strictyaml.SetPlain(v, s)
@@ -75,23 +65,11 @@ func (d *decoder) scalar(n ast.Node, s string, v reflect.Value, path string) {
 // maxTime is the longest time that a rule may speak of: sums of two can't overflow.
 const maxTime = 10 * 365 * 24 * time.Hour
 
-// parseTime reads a time as Go writes it, with days (7d) besides.
-func parseTime(s string) (time.Duration, error) {
-	bad := fmt.Errorf("want a time such as 30s, 5m, 1h30m or 7d, got %.60q", s)
-	total, rest := time.Duration(0), strings.TrimSpace(s)
-	if days, after, ok := strings.Cut(rest, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 12)
-		if err != nil {
-			return 0, bad
-		}
-		total = time.Duration(n) * 24 * time.Hour
-		if rest = after; rest == "" {
-			rest = "0"
-		}
+// duration reads a time that a rule may speak of.
+func duration(s string) (time.Duration, error) {
+	t, err := strictyaml.Duration(s)
+	if err == nil && (t < 0 || t > maxTime) {
+		err = fmt.Errorf("want a time from 0s to %dd, got %.60q", maxTime/(24*time.Hour), s)
 	}
-	t, err := time.ParseDuration(rest)
-	if err != nil || t < 0 || t > maxTime || total+t > maxTime {
-		return 0, bad
-	}
-	return total + t, nil
+	return t, err
 }

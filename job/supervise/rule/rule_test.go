@@ -102,6 +102,7 @@ func TestMistakesHaveTheirPlace(t *testing.T) {
 		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    where: 'nobody == 1'\n    do: {notify: ops}", "unknown name nobody"},
 		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    where: 'now().Year() > 1'\n    do: {notify: ops}", "is no condition"},
 		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    cooldown: soon\n    do: {notify: ops}", "rules.yaml:4:15: rules[0].cooldown: want a time"},
+		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    cooldown: 4000d\n    do: {notify: ops}", "cooldown: want a time from 0s to 3650d"},
 		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    do: {run: [sh, -c, reboot]}", "rules.yaml:4:16: rules[0].do[0].run[0]: want a program by its absolute"},
 		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    do: {run: [/bin/echo, 'a{{line}}']}", "a capture is an argument of its own"},
 		{"rules:\n  - name: a\n    from: {journal: {unit: x}}\n    do: {run: [/bin/echo, '{{whom}}']}", "{{whom}} is nothing that this rule knows"},
