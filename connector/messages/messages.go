@@ -1,5 +1,6 @@
-// Package messages holds what sources of messages share (nats, redis): the limits of a block and their
-// defaults, the block that gathers messages, and the buffer of those that came unasked.
+// Package messages holds what sources of messages share (nats, redis): the source itself, whose feed is all that
+// differs, the limits of a block and their defaults, the block that gathers messages, and the buffer of those that
+// came unasked.
 //
 // A source that can't wait hears its messages into a Buffer and takes them from there. What does not fit
 // is counted, and told with the next page. It knows nothing of servers.

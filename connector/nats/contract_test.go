@@ -36,10 +36,14 @@ func fresh(t testing.TB, server *testenv.NATSServer) *broken {
 		server.Restart()
 	}
 	js := b.direct()
-	for name := range js.StreamNames(t.Context()).Name() {
+	names := js.StreamNames(t.Context())
+	for name := range names.Name() {
 		if err := js.DeleteStream(t.Context(), name); err != nil {
 			t.Fatalf("delete stream %s: %v", name, err)
 		}
+	}
+	if err := names.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		t.Fatalf("ask for streams: %v", err)
 	}
 	b.proxy = testenv.Proxy(t, server.Addr())
 	b.lossy = testenv.NewLossy(t, b.proxy.Addr(), stored)

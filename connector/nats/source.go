@@ -2,13 +2,11 @@ package nats
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"holdfast/base/fault"
-	"holdfast/base/record"
 	"holdfast/base/secret"
 	"holdfast/connector"
 	"holdfast/connector/columns"
@@ -86,22 +84,16 @@ func (c SourceConfig) Validate() []error {
 	return errs
 }
 
-// feed is what a source reads: a stream or a subject.
-type feed interface {
-	// fetch waits for messages behind the position and gives them to the block, with what else the
-	// page has to tell.
-	fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page, error)
-	// lost is what could not be held since it was asked last.
-	lost() int64
-	close()
+// what is read, for a person.
+func (c SourceConfig) what() string {
+	if c.Stream != "" {
+		return "read stream " + c.Stream
+	}
+	return "read subject " + c.Subject
 }
 
 // Source is a stream or a subject whose messages are rows.
-type Source struct {
-	cfg   SourceConfig
-	table *columns.Table
-	feed  feed
-}
+type Source = messages.Source[position]
 
 var _ connector.Source = (*Source)(nil)
 
@@ -110,29 +102,20 @@ func Open(cfg SourceConfig) (*Source, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open nats source: %w", errors.Join(errs...))
 	}
-	s := &Source{cfg: cfg.withDefaults()}
-	var err error
-	if s.table, err = columns.New(s.cfg.spec()); err != nil {
+	cfg = cfg.withDefaults()
+	table, err := columns.New(cfg.spec())
+	if err != nil {
 		return nil, err
 	}
-	if s.cfg.Stream != "" {
-		s.feed = &streamFeed{cfg: s.cfg}
+	s := &Source{Table: table, Limits: cfg.limits(), Keeps: cfg.Stream != "", Beginning: position{Version: messages.CursorVersion},
+		Classify: func(_ context.Context, err error) error { return classify(cfg.what(), err) }}
+	if s.Keeps {
+		s.Feed = &streamFeed{cfg: cfg}
 	} else {
-		s.feed = &subjectFeed{cfg: s.cfg, buffer: messages.NewBuffer(s.cfg.limits())}
+		s.Feed = &subjectFeed{cfg: cfg, buffer: messages.NewBuffer(cfg.limits())}
 	}
 	return s, nil
 }
-
-// Traits: a stream keeps what we do not ask for; a subject does not.
-func (s *Source) Traits() connector.SourceTraits {
-	if s.cfg.Stream != "" {
-		return connector.SourceTraits{Pausable: true}
-	}
-	return connector.SourceTraits{Lost: s.feed.lost}
-}
-
-// Schema returns the declared columns. A page may have optional ones behind them.
-func (s *Source) Schema() record.Schema { return s.table.Schema() }
 
 // position is the cursor.
 type position struct {
@@ -144,62 +127,3 @@ type position struct {
 	// Heard is until when a subject was heard.
 	Heard time.Time `json:"heard,omitzero"`
 }
-
-const cursorVersion = 1
-
-func (p position) bytes() []byte {
-	b, err := json.Marshal(p)
-	if err != nil {
-		panic(err) // it is made of our own types alone
-	}
-	return b
-}
-
-func positionOf(cursor []byte) (position, error) {
-	if len(cursor) == 0 {
-		return position{Version: cursorVersion}, nil
-	}
-	var p position
-	if err := json.Unmarshal(cursor, &p); err != nil || p.Version != cursorVersion {
-		return p, fault.New(fault.Permanent, "the cursor %.100q is none of this version", cursor)
-	}
-	return p, nil
-}
-
-// Start returns the beginning: a sequence is not known by keys. Rows that are known are told apart by
-// their keys.
-func (s *Source) Start(uint64) []byte { return position{Version: cursorVersion}.bytes() }
-
-// Fetch waits until there is a message, and takes with it what comes before the block is full or
-// linger is over.
-func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page, error) {
-	at, err := positionOf(r.Cursor)
-	if err != nil {
-		return connector.Page{}, err
-	}
-	to := messages.NewBlock(s.table.Begin(ctx), s.cfg.limits())
-	next, p, err := s.feed.fetch(ctx, at, to)
-	if err == nil {
-		err = to.Finish(&p)
-	}
-	if err != nil {
-		s.feed.close()
-		what := "read subject " + s.cfg.Subject
-		if s.cfg.Stream != "" {
-			what = "read stream " + s.cfg.Stream
-		}
-		return connector.Page{}, classify(what, err)
-	}
-	p.Lost += s.feed.lost()
-	p.Cursor = next.bytes()
-	return p, nil
-}
-
-// Close ends the connection.
-func (s *Source) Close() error {
-	s.feed.close()
-	return nil
-}
-
-// Parse reads the raw form of a rejected message again.
-func (s *Source) Parse(raw []byte) connector.Page { return s.table.Parse(raw) }

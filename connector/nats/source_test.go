@@ -208,7 +208,7 @@ func TestSubject(t *testing.T) {
 	if len(p.Rejected) == 0 {
 		t.Fatalf("got %+v, want what was asked", p)
 	}
-	feed := s.feed.(*subjectFeed)
+	feed := s.Feed.(*subjectFeed)
 	before, err := feed.sub.Delivered()
 	if err != nil {
 		t.Fatal(err)

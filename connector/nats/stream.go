@@ -22,7 +22,7 @@ type streamFeed struct {
 	renewed   bool       // the stream was made anew, and nobody was told yet
 }
 
-func (f *streamFeed) fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page, error) {
+func (f *streamFeed) Fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page, error) {
 	if err := f.goOn(ctx, at); err != nil {
 		return at, connector.Page{}, err
 	}
@@ -60,7 +60,7 @@ func (f *streamFeed) goOn(ctx context.Context, at position) error {
 	if f.following != nil && f.session.alive() && at.Sequence == f.at.Sequence && at.Created.Equal(f.at.Created) {
 		return nil
 	}
-	f.close()
+	f.Close()
 	var err error
 	if f.session, err = f.cfg.server().connect(ctx); err != nil {
 		return err
@@ -80,9 +80,9 @@ func (f *streamFeed) goOn(ctx context.Context, at position) error {
 	f.at = at
 	switch first := info.State.FirstSeq; {
 	case at.Created.IsZero(): // what the stream dropped before we came was never ours to lose
-		f.at = position{Version: cursorVersion, Created: info.Created, Sequence: max(first, 1) - 1}
+		f.at = position{Version: messages.CursorVersion, Created: info.Created, Sequence: max(first, 1) - 1}
 	case !at.Created.Equal(info.Created):
-		f.at, f.renewed = position{Version: cursorVersion, Created: info.Created}, true
+		f.at, f.renewed = position{Version: messages.CursorVersion, Created: info.Created}, true
 	}
 	f.following, err = f.session.follow(ctx, stream, jetstream.ConsumerConfig{
 		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
@@ -94,10 +94,10 @@ func (f *streamFeed) goOn(ctx context.Context, at position) error {
 	return nil
 }
 
-// lost: the sequence tells what is.
-func (f *streamFeed) lost() int64 { return 0 }
+// Lost is 0: the sequence tells what was lost.
+func (f *streamFeed) Lost() int64 { return 0 }
 
-func (f *streamFeed) close() {
+func (f *streamFeed) Close() {
 	if f.following != nil {
 		f.following.close()
 	}

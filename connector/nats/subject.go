@@ -19,7 +19,7 @@ type subjectFeed struct {
 	dropped int // of the subscription, as told already
 }
 
-func (f *subjectFeed) fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page,
+func (f *subjectFeed) Fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page,
 	error) {
 	var p connector.Page
 	begun, err := f.listen(ctx)
@@ -44,7 +44,7 @@ func (f *subjectFeed) listen(ctx context.Context) (begun time.Time, err error) {
 	if rows, _ := f.buffer.Waiting(); f.session != nil && (f.session.alive() || rows > 0) {
 		return begun, nil
 	}
-	f.hangUp()
+	f.Close()
 	if f.session, err = f.cfg.server().connect(ctx); err != nil {
 		return begun, err
 	}
@@ -60,7 +60,7 @@ func (f *subjectFeed) listen(ctx context.Context) (begun time.Time, err error) {
 	return time.Now().UTC(), nil
 }
 
-func (f *subjectFeed) lost() int64 {
+func (f *subjectFeed) Lost() int64 {
 	n := f.buffer.Lost()
 	if f.sub == nil {
 		return n
@@ -72,11 +72,9 @@ func (f *subjectFeed) lost() int64 {
 	return n
 }
 
-func (f *subjectFeed) hangUp() {
+func (f *subjectFeed) Close() {
 	if f.session != nil {
 		f.session.close()
 	}
 	f.session, f.sub, f.dropped = nil, nil, 0
 }
-
-func (f *subjectFeed) close() { f.hangUp() }

@@ -21,7 +21,7 @@ type channelFeed struct {
 	err    error         // why; to be read once closed is
 }
 
-func (f *channelFeed) fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page,
+func (f *channelFeed) Fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page,
 	error) {
 	var p connector.Page
 	begun, err := f.listen(ctx)
@@ -55,7 +55,7 @@ func (f *channelFeed) listen(ctx context.Context) (begun time.Time, err error) {
 	if rows, _ := f.buffer.Waiting(); f.conn != nil && (f.alive() || rows > 0) {
 		return begun, nil
 	}
-	f.close()
+	f.Close()
 	if f.conn, err = dial(ctx, f.cfg.server()); err != nil {
 		return begun, err
 	}
@@ -96,10 +96,10 @@ func (f *channelFeed) hear(ctx context.Context, c *connection, closed, heard cha
 	f.err = err
 }
 
-func (f *channelFeed) lost() int64 { return f.buffer.Lost() }
+func (f *channelFeed) Lost() int64 { return f.buffer.Lost() }
 
 // close ends the connection and waits until nothing is heard any more. What was heard stays.
-func (f *channelFeed) close() {
+func (f *channelFeed) Close() {
 	if f.conn == nil {
 		return
 	}

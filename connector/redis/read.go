@@ -25,7 +25,7 @@ type streamFeed struct {
 	conn *connection // nil while there is none
 }
 
-func (f *streamFeed) fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page,
+func (f *streamFeed) Fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page,
 	error) {
 	var p connector.Page
 	if f.conn == nil {
@@ -41,10 +41,10 @@ func (f *streamFeed) fetch(ctx context.Context, at position, to *messages.Block)
 	return b.at, p, err
 }
 
-// lost: the server's count tells what is.
-func (f *streamFeed) lost() int64 { return 0 }
+// Lost is 0: the server's count tells what was lost.
+func (f *streamFeed) Lost() int64 { return 0 }
 
-func (f *streamFeed) close() {
+func (f *streamFeed) Close() {
 	if f.conn != nil {
 		f.conn.close()
 	}
@@ -194,7 +194,7 @@ func (b *block) settle(p *connector.Page, last string, added, length int64) {
 	case at.ID == "" && at.Added < 0: // what was gone before we came was never ours to lose
 		at.Added = added - length
 	case b.Rows() == 0 && (order < 0 || added < at.Added):
-		*at = position{Version: cursorVersion, Added: added - length}
+		*at = position{Version: messages.CursorVersion, Added: added - length}
 		p.Notes = map[string]int64{"streams_made_anew": 1}
 	case order == 0:
 		if at.Added >= 0 {

@@ -22,13 +22,11 @@ package redis
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"holdfast/base/fault"
-	"holdfast/base/record"
 	"holdfast/base/secret"
 	"holdfast/connector"
 	"holdfast/connector/columns"
@@ -116,22 +114,8 @@ func (c Config) what() string {
 	return "hear channels " + c.Pattern
 }
 
-// feed is what a source reads: a stream or channels.
-type feed interface {
-	// fetch waits for messages behind the position and gives them to the block, with what else the
-	// page has to tell.
-	fetch(ctx context.Context, at position, to *messages.Block) (position, connector.Page, error)
-	// lost is what could not be held since it was asked last.
-	lost() int64
-	close()
-}
-
 // Source is a stream, or channels.
-type Source struct {
-	cfg   Config
-	table *columns.Table
-	feed  feed
-}
+type Source = messages.Source[position]
 
 var _ connector.Source = (*Source)(nil)
 
@@ -140,26 +124,21 @@ func Open(cfg Config) (*Source, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open redis source: %w", errors.Join(errs...))
 	}
-	s := &Source{cfg: cfg.withDefaults()}
-	s.feed = &streamFeed{cfg: s.cfg}
-	if s.cfg.Stream == "" {
-		s.feed = &channelFeed{cfg: s.cfg, buffer: messages.NewBuffer(s.cfg.limits())}
+	cfg = cfg.withDefaults()
+	table, err := columns.New(cfg.spec())
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	s.table, err = columns.New(s.cfg.spec())
-	return s, err
-}
-
-// Traits: a stream keeps what we do not ask for; a channel does not.
-func (s *Source) Traits() connector.SourceTraits {
-	if s.cfg.Stream != "" {
-		return connector.SourceTraits{Pausable: true}
+	s := &Source{Table: table, Limits: cfg.limits(), Keeps: cfg.Stream != "",
+		Beginning: position{Version: messages.CursorVersion, Added: -1},
+		Classify:  func(ctx context.Context, err error) error { return classify(ctx, cfg.what(), err) }}
+	if s.Keeps {
+		s.Feed = &streamFeed{cfg: cfg}
+	} else {
+		s.Feed = &channelFeed{cfg: cfg, buffer: messages.NewBuffer(cfg.limits())}
 	}
-	return connector.SourceTraits{Lost: s.feed.lost}
+	return s, nil
 }
-
-// Schema returns the declared columns. A page may have optional ones behind them.
-func (s *Source) Schema() record.Schema { return s.table.Schema() }
 
 // position is the cursor.
 type position struct {
@@ -173,60 +152,3 @@ type position struct {
 	// Heard is until when a channel was heard.
 	Heard time.Time `json:"heard,omitzero"`
 }
-
-const cursorVersion = 1
-
-func beginning() position { return position{Version: cursorVersion, Added: -1} }
-
-func (p position) bytes() []byte {
-	b, err := json.Marshal(p)
-	if err != nil {
-		panic(err) // it is made of our own types alone
-	}
-	return b
-}
-
-func positionOf(cursor []byte) (position, error) {
-	if len(cursor) == 0 {
-		return beginning(), nil
-	}
-	var p position
-	if err := json.Unmarshal(cursor, &p); err != nil || p.Version != cursorVersion {
-		return p, fault.New(fault.Permanent, "the cursor %.100q is none of this version", cursor)
-	}
-	return p, nil
-}
-
-// Start returns the beginning: an id is not known by keys. Rows that are known are told apart by their
-// keys.
-func (s *Source) Start(uint64) []byte { return beginning().bytes() }
-
-// Fetch waits until there is an entry or a message, and takes with it what comes before the block is full or linger
-// is over.
-func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page, error) {
-	at, err := positionOf(r.Cursor)
-	if err != nil {
-		return connector.Page{}, err
-	}
-	to := messages.NewBlock(s.table.Begin(ctx), s.cfg.limits())
-	next, p, err := s.feed.fetch(ctx, at, to)
-	if err == nil {
-		err = to.Finish(&p)
-	}
-	if err != nil {
-		s.feed.close()
-		return connector.Page{}, classify(ctx, s.cfg.what(), err)
-	}
-	p.Lost += s.feed.lost()
-	p.Cursor = next.bytes()
-	return p, nil
-}
-
-// Close ends the connection.
-func (s *Source) Close() error {
-	s.feed.close()
-	return nil
-}
-
-// Parse reads the raw form of a rejected entry again.
-func (s *Source) Parse(raw []byte) connector.Page { return s.table.Parse(raw) }

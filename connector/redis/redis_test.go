@@ -322,7 +322,7 @@ func TestChannel(t *testing.T) {
 	if got.err != nil || len(got.Rejected) == 0 || got.Missed != nil {
 		t.Fatalf("got %+v, want what was said, and nothing missed before the first time", got)
 	}
-	feed := s.feed.(*channelFeed)
+	feed := s.Feed.(*channelFeed)
 	for rows, _ := feed.buffer.Waiting(); rows > 0; rows, _ = feed.buffer.Waiting() {
 		got.Page, got.err = s.Fetch(t.Context(), connector.Request{Cursor: got.Cursor})
 	}
