@@ -123,11 +123,8 @@ type Sink struct {
 	cfg Config
 	dir string // absolute
 
-	// turn holds one value: who takes it may write. It is a channel, not a mutex, so that waiting for
-	// it ends with a context.
-	turn   chan struct{}
-	closed bool             // guarded by turn
-	held   map[bounds]entry // files by what they hold; nil until they are listed; guarded by turn
+	turn *connector.Turn  // who has it may write
+	held map[bounds]entry // files by what they hold; nil until they are listed; guarded by turn
 
 	mu     sync.Mutex // guards what follows; held for a moment only
 	schema record.Schema
@@ -158,9 +155,7 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, fault.New(fault.Permanent, "find directory %s: %w", cfg.Path, err)
 	}
-	s := &Sink{cfg: cfg.withDefaults(), dir: dir, turn: make(chan struct{}, 1)}
-	s.turn <- struct{}{}
-	return s, nil
+	return &Sink{cfg: cfg.withDefaults(), dir: dir, turn: connector.NewTurn("directory " + dir)}, nil
 }
 
 // Traits says that repeats have no effect, and that a delivery may have any size.
@@ -252,15 +247,10 @@ func (s *Sink) list() ([]name, error) {
 
 // alone runs f while nobody else of this process writes through this sink.
 func (s *Sink) alone(ctx context.Context, f func() error) error {
-	select {
-	case <-s.turn:
-	case <-ctx.Done():
-		return fault.New(fault.Transient, "wait for another write to %s: %w", s.dir, ctx.Err())
+	if err := s.turn.Take(ctx); err != nil {
+		return err
 	}
-	defer func() { s.turn <- struct{}{} }()
-	if s.closed {
-		return fault.New(fault.Permanent, "use directory %s: the sink is closed", s.dir)
-	}
+	defer s.turn.Give()
 	return f()
 }
 
@@ -274,9 +264,7 @@ func (s *Sink) at(st stage, bytes int) error {
 
 // Close waits for a write that is under way.
 func (s *Sink) Close() error {
-	<-s.turn
-	defer func() { s.turn <- struct{}{} }()
-	s.closed = true
+	s.turn.Close(func() {})
 	return nil
 }
 

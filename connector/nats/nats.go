@@ -159,16 +159,13 @@ func badSubject(s string, wild bool) string {
 type Sink struct {
 	cfg SinkConfig
 
-	// turn holds one value: who takes it may use session. It is a channel, not a mutex, so that
-	// waiting for it ends with a context.
-	turn    chan struct{}
+	turn    *connector.Turn
 	session *session // nil while there is no connection; guarded by turn
 	target  *target  // of the session, nil until prepared; guarded by turn
 	tried   attempt  // the delivery that this process tried last; guarded by turn
 
 	mu     sync.Mutex // guards the below; held for a moment only
 	schema *record.Schema
-	closed bool
 }
 
 // target is the prepared stream.
@@ -197,9 +194,8 @@ func New(cfg SinkConfig) (*Sink, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "nats: %w", errors.Join(errs...))
 	}
-	s := &Sink{cfg: cfg.withDefaults(), turn: make(chan struct{}, 1)}
-	s.turn <- struct{}{}
-	return s, nil
+	cfg = cfg.withDefaults()
+	return &Sink{cfg: cfg, turn: connector.NewTurn("stream " + cfg.Stream)}, nil
 }
 
 // Traits says that repeats have no effect, and that a delivery may have any size.
@@ -215,18 +211,10 @@ func (s *Sink) Prepare(ctx context.Context, schema record.Schema) error {
 // alone runs f while nobody else uses the connection. After an error the connection is closed: what
 // it still had to say must not come later than what the next attempt finds out.
 func (s *Sink) alone(ctx context.Context, f func(ctx context.Context) error) error {
-	select {
-	case <-s.turn:
-	case <-ctx.Done():
-		return fault.New(fault.Transient, "wait for another use of stream %s: %w", s.cfg.Stream, ctx.Err())
+	if err := s.turn.Take(ctx); err != nil {
+		return err
 	}
-	defer func() { s.turn <- struct{}{} }()
-	s.mu.Lock()
-	closed := s.closed
-	s.mu.Unlock()
-	if closed {
-		return fault.New(fault.Permanent, "use stream %s: the sink is closed", s.cfg.Stream)
-	}
+	defer s.turn.Give()
 	err := s.connect(ctx)
 	if err == nil {
 		err = f(ctx)
@@ -257,11 +245,6 @@ func (s *Sink) drop() {
 
 // Close waits for a write that is under way and closes the connection.
 func (s *Sink) Close() error {
-	<-s.turn
-	defer func() { s.turn <- struct{}{} }()
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.drop()
+	s.turn.Close(s.drop)
 	return nil
 }

@@ -143,14 +143,11 @@ type Sink struct {
 	target string // quoted schema and table
 	keep   int    // delivered entries that keep their hash
 
-	// turn holds one value: who takes it may use session. It is a channel, not a mutex, so that
-	// waiting for it ends with a context.
-	turn    chan struct{}
+	turn    *connector.Turn
 	session *session // nil while there is no connection; guarded by turn
 
-	mu     sync.Mutex // guards table and closed; held for a moment only
-	table  *table     // what the reader asks; nil until prepared
-	closed bool
+	mu    sync.Mutex // guards table; held for a moment only
+	table *table     // what the reader asks; nil until prepared
 }
 
 // session is a connection with what was found out on it.
@@ -172,10 +169,8 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sink{cfg: cfg, dial: dial, target: quote(cfg.Schema, cfg.Table), keep: delivered.Keep,
-		turn: make(chan struct{}, 1)}
-	s.turn <- struct{}{}
-	return s, nil
+	target := quote(cfg.Schema, cfg.Table)
+	return &Sink{cfg: cfg, dial: dial, target: target, keep: delivered.Keep, turn: connector.NewTurn("table " + target)}, nil
 }
 
 // dial is how to connect.
@@ -210,18 +205,10 @@ func (s *Sink) Prepare(ctx context.Context, schema record.Schema) error {
 // alone runs f while nobody else uses the connection, for no longer than the time-out. An error
 // that may have left the connection in a bad state closes it; the next call opens a new one.
 func (s *Sink) alone(ctx context.Context, f func(ctx context.Context) error) error {
-	select {
-	case <-s.turn:
-	case <-ctx.Done():
-		return fault.New(fault.Transient, "wait for another use of %s: %w", s.target, ctx.Err())
+	if err := s.turn.Take(ctx); err != nil {
+		return err
 	}
-	defer func() { s.turn <- struct{}{} }()
-	s.mu.Lock()
-	closed := s.closed
-	s.mu.Unlock()
-	if closed {
-		return fault.New(fault.Permanent, "use table %s: the sink is closed", s.target)
-	}
+	defer s.turn.Give()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	err := s.connect(ctx)
@@ -266,11 +253,6 @@ func hangUp(ctx context.Context, conn *pgx.Conn) {
 
 // Close waits for a write that is under way and closes the connection.
 func (s *Sink) Close() error {
-	<-s.turn
-	defer func() { s.turn <- struct{}{} }()
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.drop(context.Background())
+	s.turn.Close(func() { s.drop(context.Background()) })
 	return nil
 }

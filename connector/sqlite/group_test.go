@@ -32,7 +32,9 @@ func TestGroup(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	claims, errs := make([]connector.Claim, n), make([]error, n)
-	<-l.file.turn // nobody writes, and all come together
+	if err := l.file.turn.Take(ctx); err != nil { // nobody writes, and all come together
+		t.Fatal(err)
+	}
 	var callers sync.WaitGroup
 	for i := range n {
 		callers.Go(func() {
@@ -57,7 +59,7 @@ func TestGroup(t *testing.T) {
 		defer l.group.mu.Unlock()
 		return len(l.group.waiting) == n-1
 	})
-	l.file.turn <- struct{}{}
+	l.file.turn.Give()
 	callers.Wait()
 	for i := range n {
 		switch {

@@ -125,16 +125,13 @@ type Sink struct {
 	// moved tells a person what follows from it that the open file is not the one at path any more.
 	moved string
 
-	// turn holds one value: who takes it may write and may change session. It is a channel, not a
-	// mutex, so that waiting for it ends with a context.
-	turn chan struct{}
+	turn *connector.Turn // who has it may write and may change session
 	// need is how much free space the file system must have before a probe may say that it is well
 	// again after it was full. Guarded by turn.
 	need uint64
 
-	mu      sync.Mutex // guards session and closed; held for a moment only
+	mu      sync.Mutex // guards session; held for a moment only
 	session *session   // nil while there is no open database
-	closed  bool
 
 	// broken, if not nil, is asked at each stage of a write and may fail it. Tests only.
 	broken func(stage) error
@@ -159,11 +156,9 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, fault.New(fault.Permanent, "find database %s: %w", cfg.Path, err)
 	}
-	s := &Sink{cfg: cfg.withDefaults(), path: path, keep: delivered.Keep, turn: make(chan struct{}, 1),
+	return &Sink{cfg: cfg.withDefaults(), path: path, keep: delivered.Keep, turn: connector.NewTurn("database " + path),
 		moved: "it is opened again; what had been delivered into the old file is not sent again; " +
-			"`holdfast audit --deep` counts it"}
-	s.turn <- struct{}{}
-	return s, nil
+			"`holdfast audit --deep` counts it"}, nil
 }
 
 // Traits says that repeats have no effect, and that a delivery may have any size.
@@ -185,18 +180,10 @@ func (s *Sink) Prepare(ctx context.Context, schema record.Schema) error {
 // alone runs f while nobody else of this process writes through this sink. An error that may have
 // left the connection in a bad state closes it; the next call opens a new one.
 func (s *Sink) alone(ctx context.Context, f func() error) error {
-	select {
-	case <-s.turn:
-	case <-ctx.Done():
-		return fault.New(fault.Transient, "wait for another write to %s: %w", s.path, ctx.Err())
+	if err := s.turn.Take(ctx); err != nil {
+		return err
 	}
-	defer func() { s.turn <- struct{}{} }()
-	s.mu.Lock()
-	closed := s.closed
-	s.mu.Unlock()
-	if closed {
-		return fault.New(fault.Permanent, "use database %s: it is closed", s.path)
-	}
+	defer s.turn.Give()
 	err := f()
 	if err != nil && !fault.Is(err, fault.Conflict) {
 		s.drop()
@@ -217,11 +204,6 @@ func (s *Sink) drop() {
 
 // Close waits for a write that is under way and closes the database.
 func (s *Sink) Close() error {
-	<-s.turn
-	defer func() { s.turn <- struct{}{} }()
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.drop()
+	s.turn.Close(s.drop)
 	return nil
 }
