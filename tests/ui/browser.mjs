@@ -90,6 +90,11 @@ export const fits = async (page, what) => {
 export const harmless = async (page, what) => {
   const bad = await page.evaluate(() => window.pwned !== undefined || document.querySelector('img, script:not([src]), iframe') !== null)
   check(!bad, `${what}: something from outside became markup`)
+  const acts = await page.evaluate(() => {
+    const shown = [document.title, document.body.textContent, ...[...document.querySelectorAll('[title], [aria-label]')].map((e) => e.title + e.ariaLabel)]
+    return /[^\n]{0,20}[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/.exec(shown.join(' '))?.[0]
+  })
+  check(acts === undefined, `${what}: a character that acts on others is not written out: ${JSON.stringify(acts)}`)
 }
 
 // ordered gives an order: it opens the dialog of a button, fills in what is asked for, and says yes.

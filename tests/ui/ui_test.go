@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/base/visible"
 	"holdfast/face/ui"
 	"holdfast/tests/testenv"
 )
@@ -48,7 +49,7 @@ func visit(t *testing.T, w *world, script string) {
 	}
 	cmd := exec.CommandContext(t.Context(), "node", script)
 	cmd.Env = append(os.Environ(), "CHROMIUM="+program, "MODULES="+modules, "CONSOLE="+w.url, "WORLD="+w.control,
-		"TOKEN="+token, "READ_TOKEN="+readToken, "HOSTILE="+hostile, "DIR="+w.command.Dir)
+		"TOKEN="+token, "READ_TOKEN="+readToken, "HOSTILE="+visible.Text(hostile, ""), "DIR="+w.command.Dir)
 	cmd.Stderr = os.Stderr
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.StdoutPipe()

@@ -25,8 +25,8 @@ import (
 const (
 	token     = "the token of the test"
 	readToken = "only to look"
-	// hostile is a name that would run something, were it ever markup.
-	hostile = `<img src=x onerror=window.pwned=1>`
+	// hostile is a name that would run something, were it ever markup, and then turns what is behind it around.
+	hostile = `<img src=x onerror=window.pwned=1>` + "\u202e"
 )
 
 // world is a running holdfast, and what stands around it.

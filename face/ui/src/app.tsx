@@ -7,6 +7,7 @@ import { JobPage } from './job'
 import { OverviewPage } from './overview'
 import { SignIn } from './signin'
 import { Tour } from './tour'
+import { visible } from './visible'
 
 // A link may bring the token behind its #, which is sent to nobody: it is taken, and does not stay in the address.
 function takeToken(): void {
@@ -51,7 +52,7 @@ export function App() {
   const job = /^#\/jobs\/(.+)$/.exec(hash)
   const name = job ? decoded(job[1]!) : undefined
   useEffect(() => {
-    document.title = (name ? name + ' · ' : '') + 'Holdfast'
+    document.title = visible((name ? name + ' · ' : '') + 'Holdfast')
     window.scrollTo(0, 0)
   }, [name])
   if (world === undefined) return null

@@ -2,6 +2,7 @@
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { count, span } from './format'
+import { visible } from './visible'
 
 export interface Point {
   at: number
@@ -101,7 +102,7 @@ function chart(host: HTMLElement, c: Drawn, at: number[], o: Extra): uPlot {
     series: [
       { label: 'time', value: (_u, v) => (v === null ? '–' : new Date(v * 1000).toLocaleString()) },
       ...c.names.map((name, n): uPlot.Series => ({
-        label: name, stroke: shade(host, colours[n % colours.length]!), width: 1.6, points: { size: 4 },
+        label: visible(name), stroke: shade(host, colours[n % colours.length]!), width: 1.6, points: { size: 4 },
         ...(o.fill && n === 0 && { fill: fade(shade(host, colours[0]!)) }),
         value: (_u, v) => (v === null ? '–' : c.text(v)),
       })),
