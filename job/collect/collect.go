@@ -162,12 +162,12 @@ func (s Sink) withDefaults() Sink {
 
 // Job is a collect job at work.
 type Job struct {
-	env   engine.Env
-	cfg   Config
-	src   connector.Source
-	intak *Intake
-	sinks []*delivery
-	gate  *gate.Gate // of the source
+	env    engine.Env
+	cfg    Config
+	src    connector.Source
+	intake *Intake
+	sinks  []*delivery
+	gate   *gate.Gate // of the source
 
 	gauges gauges
 
@@ -179,7 +179,6 @@ type Job struct {
 
 	begun      atomic.Bool        // OnStart is over
 	intakeDone chan struct{}      // closed when no more rows will come
-	bugs       chan error         // panics of canaries, which fly outside the job's group; holds one
 	due        *schedule.Schedule // of the next poll
 
 	notesMu sync.Mutex
@@ -206,8 +205,8 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	if err != nil {
 		return nil, err
 	}
-	j := &Job{env: env, cfg: cfg, src: src, intak: in, intakeDone: make(chan struct{}),
-		bugs: make(chan error, 1), notes: map[string]int64{}}
+	j := &Job{env: env, cfg: cfg, src: src, intake: in, intakeDone: make(chan struct{}),
+		notes: map[string]int64{}}
 	in.done = j.done
 	if err := j.retireSinks(ctx, names); err != nil {
 		return nil, err
@@ -235,33 +234,9 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	if err != nil {
 		return nil, err
 	}
-	j.gate = gate.New(cfg.Source, gate.Options{Probe: j.caught(j.probeSource), OnChange: env.History.Gate,
+	j.gate = gate.New(cfg.Source, gate.Options{Probe: j.probeSource, OnChange: env.History.Gate,
 		Fastest: cfg.Again.Initial, Slowest: cfg.Again.Max, Jitter: cfg.Again.Jitter})
 	return j, nil
-}
-
-// caught is a canary whose panic ends the job, which is started again, and not the process.
-func (j *Job) caught(probe func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		err := fault.Catch(func() error { return probe(ctx) })
-		if _, bug := errors.AsType[*fault.Panic](err); bug {
-			select {
-			case j.bugs <- err:
-			default:
-			}
-		}
-		return err
-	}
-}
-
-// watchBugs ends the job when a canary panicked.
-func (j *Job) watchBugs(ctx context.Context) error {
-	select {
-	case err := <-j.bugs:
-		return err
-	case <-ctx.Done():
-		return nil
-	}
 }
 
 // retireSinks looks after the sinks that are not configured any more. One that got all its rows ends, and
@@ -286,7 +261,7 @@ func (j *Job) retireSinks(ctx context.Context, keep []string) error {
 		given := slices.Contains(j.cfg.Forget, name)
 		err := env.Store.Update(func(tx *store.Tx) (err error) {
 			if flow, err = balance.ReadFlow(tx, id); err == nil && (flow.Pending == 0 || given) {
-				j.intak.sp.RemoveSink(tx, name, id)
+				j.intake.sp.RemoveSink(tx, name, id)
 			}
 			return err
 		})
@@ -330,7 +305,6 @@ func (j *Job) Run(ctx context.Context) error {
 	for _, one := range append([]*gate.Gate{j.gate}, j.cfg.Beside...) {
 		g.Go(func() error { return ended(gates, one.Run(gates)) })
 	}
-	g.Go(func() error { return j.watchBugs(gates) })
 	work.Go(func() error { return ended(ctx, j.runIntake(ctx)) })
 	for _, d := range j.sinks {
 		g.Go(func() error { return ended(gates, d.gate.Run(gates)) })
@@ -372,7 +346,7 @@ func (j *Job) close() {
 }
 
 // Intake is where rows enter the job.
-func (j *Job) Intake() *Intake { return j.intak }
+func (j *Job) Intake() *Intake { return j.intake }
 
 // Schema is that of the rows that its source gives.
 func (j *Job) Schema() record.Schema { return j.src.Schema() }
@@ -449,7 +423,7 @@ func (j *Job) runTrim(ctx context.Context) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	last, forgot := time.Now(), time.Now()
-	steady, err := j.intak.trusted(last)
+	steady, err := j.intake.trusted(last)
 	if err != nil && !fault.Is(err, fault.Full) {
 		return err
 	}
@@ -471,10 +445,10 @@ func (j *Job) runTrim(ctx context.Context) error {
 		last = now
 		if now.Sub(forgot) > 5*time.Minute {
 			forgot = now
-			if err := j.intak.forget(now); err != nil && !fault.Is(err, fault.Full) {
+			if err := j.intake.forget(now); err != nil && !fault.Is(err, fault.Full) {
 				return err
 			}
-			if _, err := j.intak.trusted(now); err != nil && !fault.Is(err, fault.Full) {
+			if _, err := j.intake.trusted(now); err != nil && !fault.Is(err, fault.Full) {
 				return err
 			}
 		}
@@ -483,7 +457,7 @@ func (j *Job) runTrim(ctx context.Context) error {
 			when = time.Time{}
 		}
 		for {
-			n, err := j.intak.sp.Trim(j.cfg.Retain, when)
+			n, err := j.intake.sp.Trim(j.cfg.Retain, when)
 			if err != nil && !fault.Is(err, fault.Full) {
 				return err
 			}

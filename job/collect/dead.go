@@ -29,18 +29,18 @@ func (j *Job) Command(ctx context.Context, name string, args []string) (string, 
 		j.tryNow()
 		return "", nil
 	case "dead-retry":
-		return "", j.withID(args, func(id uint64) error { return j.intak.RetryDead(ctx, id) })
+		return "", j.withID(args, func(id uint64) error { return j.intake.RetryDead(ctx, id) })
 	case "dead-edit":
 		return "", j.withID(args, func(id uint64) error {
 			var e Edit
 			if err := json.Unmarshal([]byte(strings.Join(args[1:], " ")), &e); err != nil {
 				return fault.New(fault.Invalid, "read the edit: %w", err)
 			}
-			return j.intak.EditDead(ctx, id, e)
+			return j.intake.EditDead(ctx, id, e)
 		})
 	case "dead-discard":
 		return "", j.withID(args, func(id uint64) error {
-			return j.intak.DiscardDead(id, strings.Join(args[1:], " "))
+			return j.intake.DiscardDead(id, strings.Join(args[1:], " "))
 		})
 	}
 	return "", fault.New(fault.Invalid, "a collect job does not know the command %q", name)
@@ -72,7 +72,7 @@ func (j *Job) tryNow() {
 func (j *Job) backfill() (string, error) {
 	n := 0
 	err := j.env.Store.Update(func(tx *store.Tx) error {
-		gaps, err := balance.ListGaps(tx, j.intak.id, true, 1000)
+		gaps, err := balance.ListGaps(tx, j.intake.id, true, 1000)
 		if err != nil {
 			return err
 		}

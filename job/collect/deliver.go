@@ -38,7 +38,7 @@ type delivery struct {
 
 func newDelivery(j *Job, s Sink, k *spool.Sink) (*delivery, error) {
 	d := &delivery{Sink: s, j: j, k: k, settled: make(chan struct{}, 1)}
-	d.gate = gate.New(s.Name, gate.Options{Probe: j.caught(d.prepare), OnChange: d.gateChanged, Closed: true,
+	d.gate = gate.New(s.Name, gate.Options{Probe: d.prepare, OnChange: d.gateChanged, Closed: true,
 		Fastest: s.Retry.Initial, Slowest: s.Retry.Max, Jitter: s.Retry.Jitter})
 	err := j.env.Store.Latest(func(r store.Reader) (err error) {
 		d.brought, err = spool.Brought(r, k.ID)
@@ -456,7 +456,7 @@ func (d *delivery) giveUp(tx *store.Tx, c balance.Cause, lost *spool.Lost, why s
 	if c == balance.Expired {
 		tx.Set(expiredKey(d.k.ID, h.Seq), nil)
 	}
-	err := d.j.intak.lost(tx, c, d.Name, h.KeyLo, h.KeyHi, uint64(lost.Rows), why)
+	err := d.j.intake.lost(tx, c, d.Name, h.KeyLo, h.KeyHi, uint64(lost.Rows), why)
 	if err != nil {
 		return err
 	}

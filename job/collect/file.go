@@ -53,7 +53,7 @@ func (in *Intake) ImportFile(ctx context.Context, f File, p connector.Page) (Tak
 
 // Imported is that of the intake.
 func (j *Job) Imported(ctx context.Context, f File) (Taken, bool, error) {
-	return j.intak.Imported(ctx, f)
+	return j.intake.Imported(ctx, f)
 }
 
 // ImportFile is that of the intake. Rows that every sink has already count as duplicates. A sink that is
@@ -64,7 +64,7 @@ func (j *Job) ImportFile(ctx context.Context, f File, p connector.Page) (Taken, 
 	if err != nil {
 		return Taken{}, err
 	}
-	return j.intak.takeFile(ctx, f, p, held)
+	return j.intake.takeFile(ctx, f, p, held)
 }
 
 func (in *Intake) takeFile(ctx context.Context, f File, p connector.Page, held map[uint64]bool) (Taken,

@@ -107,7 +107,7 @@ func (j *Job) fill(ctx context.Context) error {
 	}
 	var due []balance.Gap
 	err := j.env.Store.View(ctx, func(r store.Reader) error {
-		all, err := balance.ListGaps(r, j.intak.id, true, 1000)
+		all, err := balance.ListGaps(r, j.intake.id, true, 1000)
 		for _, g := range all {
 			if !g.Next.After(time.Now()) {
 				due = append(due, g)
@@ -150,7 +150,7 @@ func (j *Job) ask(ctx context.Context, g balance.Gap, from uint64) (next uint64,
 	}
 	var settled *balance.Gap
 	err = j.whenRoom(ctx, func() (err error) {
-		settled, err = j.intak.look(g.From, covered, j.cfg.FillEvery)
+		settled, err = j.intake.look(g.From, covered, j.cfg.FillEvery)
 		return err
 	})
 	if err != nil {

@@ -37,7 +37,7 @@ func (j *Job) countOverload() error {
 		return nil
 	}
 	err := j.env.Store.Update(func(tx *store.Tx) error {
-		return j.intak.lost(tx, balance.Overload, "", 0, 0, uint64(n), overloaded)
+		return j.intake.lost(tx, balance.Overload, "", 0, 0, uint64(n), overloaded)
 	})
 	if fault.Is(err, fault.Full) {
 		return nil // the next time, or the next page

@@ -184,11 +184,11 @@ func (j *Job) poll(ctx context.Context) error {
 
 // cursor returns where to go on: the committed cursor, else behind what the sinks hold already.
 func (j *Job) cursor(ctx context.Context) ([]byte, error) {
-	c, err := j.intak.Cursor(ctx)
+	c, err := j.intake.Cursor(ctx)
 	if err != nil || c != nil {
 		return c, err
 	}
-	highest, _, err := j.intak.Highest(ctx)
+	highest, _, err := j.intake.Highest(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +203,7 @@ func (j *Job) cursor(ctx context.Context) ([]byte, error) {
 		highest = 0
 	}
 	if highest > 0 {
-		if err := j.intak.SetFloor(highest); err != nil {
+		if err := j.intake.SetFloor(highest); err != nil {
 			return nil, err
 		}
 	}
@@ -336,7 +336,7 @@ func (j *Job) takeIn(ctx context.Context, p connector.Page, m Mode) (t Taken, er
 	err = j.whenRoom(ctx, func() error {
 		err := j.env.Room.Intake(pageBytes(p))
 		if err == nil {
-			t, err = j.intak.Take(ctx, p, m)
+			t, err = j.intake.Take(ctx, p, m)
 		}
 		if fault.Is(err, fault.Full) {
 			err = errors.Join(err, j.env.Room.Wait(ctx))

@@ -205,9 +205,9 @@ func (j *Job) holdForSpool(ctx context.Context) error {
 func (j *Job) trimTo(bytes int64) (freed bool, err error) {
 	bytes = max(bytes, 1)
 	for {
-		n, err := j.intak.sp.Trim(spool.Retain{Bytes: bytes}, time.Time{})
+		n, err := j.intake.sp.Trim(spool.Retain{Bytes: bytes}, time.Time{})
 		if n == 0 && err == nil {
-			n, err = j.intak.sp.Release(bytes)
+			n, err = j.intake.sp.Release(bytes)
 		}
 		if n == 0 || err != nil {
 			if fault.Is(err, fault.Full) {

@@ -355,7 +355,7 @@ func (p *replay) loadLeft(first uint64) error {
 func (j *Job) Replay(ctx context.Context, o Replay, tell func(done, all uint64)) (Replayed, error) {
 	for _, d := range j.sinks {
 		if d.Name == o.Sink {
-			return j.intak.Replay(ctx, d.k, o, tell)
+			return j.intake.Replay(ctx, d.k, o, tell)
 		}
 	}
 	return Replayed{}, fault.New(fault.NotFound, "job %s has no sink %s", j.env.Name, o.Sink)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -568,4 +569,18 @@ func TestClosedInWords(t *testing.T) {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
 	}
+}
+
+// A bug in a canary ends Run, and with it the job, and not the process.
+func TestCanaryThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New("database", Options{Closed: true, Probe: func(context.Context) error { panic("a bug") }})
+		err := g.Run(t.Context())
+		if bug, ok := errors.AsType[*fault.Panic](err); !ok || bug.Value != "a bug" {
+			t.Errorf("got %v, want the panic", err)
+		}
+		if s := g.Status(); s.Open || !strings.Contains(s.Cause, "a bug") {
+			t.Errorf("got %+v, want a closed gate that tells of the bug", s)
+		}
+	})
 }

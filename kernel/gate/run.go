@@ -19,7 +19,8 @@ type canary struct {
 	cancel  func()      // ends the probe's context
 }
 
-// Run drives the canary until ctx ends, and returns its error.
+// Run drives the canary until ctx ends, and returns its error; or until the canary panics, and returns the *fault.Panic: a bug
+// ends the job that runs the gate, which is started again, and not the process.
 func (g *Gate) Run(ctx context.Context) error {
 	var flying *canary
 	for {
@@ -39,6 +40,10 @@ func (g *Gate) Run(ctx context.Context) error {
 			took := time.Since(flying.began)
 			flying = nil
 			g.judge(ctx, err, took)
+			if bug, ok := errors.AsType[*fault.Panic](err); ok {
+				stop(timer)
+				return bug
+			}
 		case <-flying.late():
 			g.Report(fault.New(fault.Transient, "probe %s: no answer after %v", g.Status().Name,
 				g.opts.ProbeTimeout))
@@ -80,7 +85,7 @@ func (g *Gate) fly(ctx context.Context) *canary {
 	ctx, cancel := context.WithTimeout(ctx, g.opts.ProbeTimeout)
 	c := &canary{began: time.Now(), result: make(chan error, 1), cancel: cancel,
 		overdue: time.NewTimer(g.opts.ProbeTimeout + g.opts.Slowest)}
-	go func() { c.result <- g.opts.Probe(ctx) }() // land waits for it
+	go func() { c.result <- fault.Catch(func() error { return g.opts.Probe(ctx) }) }() // land waits for it
 	return c
 }
 

@@ -186,7 +186,7 @@ func (j *Job) probe(ctx context.Context) error {
 	}
 }
 
-// askNewest is one canary. It flies outside of the job's group, so a panic in it becomes an error here.
+// askNewest is one canary. A panic in it is told, and is no reason to end: the job goes on to answer that it can't.
 func (j *Job) askNewest(ctx context.Context) error {
 	err := fault.Catch(func() error {
 		_, _, err := j.cfg.Tables.Newest(ctx, connector.TableQuery{Table: j.probed, Time: report.Time})
@@ -194,6 +194,7 @@ func (j *Job) askNewest(ctx context.Context) error {
 	})
 	if bug, ok := errors.AsType[*fault.Panic](err); ok {
 		j.env.Log.Error(fmt.Sprintf("probe the database: %v", bug), "stack", string(bug.Stack))
+		return errors.New(bug.Error())
 	}
 	return err
 }

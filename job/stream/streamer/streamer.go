@@ -198,7 +198,6 @@ type Job struct {
 	hears atomic.Bool    // there is a hearing
 	// refused is what a broker had no room for; nil if it took everything.
 	refused atomic.Pointer[item]
-	bugs    chan error                        // panics of the canary, which flies outside the job's group; holds one
 	mended  chan struct{}                     // a person did something about the source; holds one
 	changed atomic.Pointer[map[string]string] // what was told of files that are others now; of runIntake
 	empty   []string                          // files that were told to be empty; of runIntake
@@ -224,7 +223,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, cfg Config) 
 	j := &Job{env: env, cfg: cfg, src: src,
 		from: fmt.Sprintf("%s, process %d: %s", host, os.Getpid(), cfg.DataSet),
 		desk: newDesk(s, cfg.InFlight), pacer: newPacer(cfg, s.pace, time.Now()), ears: make(chan *hear.Ear, 1),
-		bugs: make(chan error, 1), mended: make(chan struct{}, 1),
+		mended: make(chan struct{}, 1),
 		quota: engine.NewGauge(engine.Quota{Policy: policy(cfg.Expire),
 			Marks: engine.Marks{Hard: cfg.RetainBytes}})}
 	j.cut = &cutter{span: cfg.Window, batch: cfg.Batch, most: mostBytes(cfg), layout: cfg.TimeLayout,
@@ -236,7 +235,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, cfg Config) 
 	}
 	j.beginDataSet()
 	j.feed = gate.New(cfg.Source, gate.Options{OnChange: j.gateChanged})
-	j.gate = gate.New("broker", gate.Options{Probe: j.caught(j.probe), Closed: true, Fastest: time.Second,
+	j.gate = gate.New("broker", gate.Options{Probe: j.probe, Closed: true, Fastest: time.Second,
 		Slowest: time.Second, Jitter: -1, OnChange: j.gateChanged})
 	return j, nil
 }
@@ -305,33 +304,11 @@ func (j *Job) beginDataSet() {
 	*st = state{DataSet: j.cfg.DataSet, Next: st.Next, NextPile: st.NextPile, Piles: st.Piles}
 }
 
-// caught is a canary whose panic ends the job, which is started again, and not the process.
-func (j *Job) caught(probe func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		err := fault.Catch(func() error { return probe(ctx) })
-		if _, bug := errors.AsType[*fault.Panic](err); bug {
-			select {
-			case j.bugs <- err:
-			default:
-			}
-		}
-		return err
-	}
-}
-
 // Run works until ctx ends, or until everything is sent and confirmed if the job is to end then.
 func (j *Job) Run(ctx context.Context) error {
 	defer j.close()
 	g, ctx := engine.NewGroup(ctx)
 	g.Go(func() error { return j.gate.Run(ctx) })
-	g.Go(func() error {
-		select {
-		case err := <-j.bugs:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
 	for _, work := range []func(context.Context) error{j.runIntake, j.runPace, j.runSend, j.runListen,
 		j.runKeep} {
 		g.Go(func() error { return work(ctx) })
