@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"holdfast/app"
+	"holdfast/base/strictyaml"
 	"holdfast/base/fault"
 )
 
@@ -108,7 +109,7 @@ func (f *face) passEnded(ctx context.Context, p *process) error {
 type length time.Duration
 
 func (s *length) Set(text string) error {
-	d, err := app.ParseDuration(text)
+	d, err := strictyaml.Duration(text)
 	*s = length(d)
 	return err
 }
