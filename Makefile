@@ -6,8 +6,9 @@ SHELL       := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # The product has no cgo; with one setting for all, nothing is compiled twice but for the race detector.
 PLAIN       := CGO_ENABLED=0
-# No path of the machine is in a binary, and what was compiled in one directory serves in another.
-export GOFLAGS := $(GOFLAGS) -trimpath
+# No path of the machine is in a binary, and what was compiled in one directory serves in another. Under the race
+# detector, which needs cgo, Pebble has the zstd of the product all the same, and no C is compiled.
+export GOFLAGS := $(GOFLAGS) -trimpath -tags=pebblegozstd
 # A test that hangs is a failure, with every goroutine's stack.
 TIMEOUT     ?= 25m
 # A process under the race detector that ends well sleeps a second first, for a race of goroutines that

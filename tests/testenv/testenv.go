@@ -103,13 +103,16 @@ func Until(t testing.TB, within time.Duration, what string, done func() bool) {
 }
 
 func until(within time.Duration, done func() bool) bool {
-	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
+	for begun := time.Now(); ; {
 		if done() {
 			return true
 		}
-		if time.Now().After(deadline) {
+		waited := time.Since(begun)
+		if waited > within {
 			return false
 		}
+		// Asking often costs the processor that what is waited for needs.
+		time.Sleep(min(max(waited/16, time.Millisecond), 100*time.Millisecond))
 	}
 }
 
