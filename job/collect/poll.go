@@ -127,59 +127,17 @@ func (j *Job) whenRoom(ctx context.Context, f func() error) error {
 	}
 }
 
-// fetched is an answer of the source.
-type fetched struct {
-	page connector.Page
-	err  error
-}
-
-// more reports whether the next page can be asked for before this one is committed.
-func (f fetched) more() bool {
-	return f.err == nil && f.page.More && len(f.page.Cursor) > 0 && !f.page.End
-}
-
-// pagesAhead is how many pages may wait for their commit, beside the one that is fetched meanwhile. One lets
-// a slow commit and a slow answer make up for each other.
-const pagesAhead = 1
-
 // poll reads all pages that the source has now.
 func (j *Job) poll(ctx context.Context) error {
 	cursor, err := j.cursor(ctx)
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	pages := make(chan fetched, pagesAhead)
-	go func() { // waited for below: it closes pages
-		defer close(pages)
-		for more := true; more; {
-			var f fetched
-			f.err = fault.Catch(func() (err error) {
-				f.page, err = j.fetch(ctx, cursor)
-				return err
-			})
-			cursor, more = f.page.Cursor, f.more()
-			select {
-			case pages <- f:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	defer func() {
-		stop()
-		for range pages {
-		}
-	}()
-	for f := range pages {
-		if f.err != nil {
-			return f.err
-		}
-		if err := j.takePage(ctx, f.page); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
+	return connector.ReadAhead(ctx, func(ctx context.Context) (p connector.Page, more bool, err error) {
+		p, err = j.fetch(ctx, cursor)
+		cursor = p.Cursor
+		return p, p.More && len(p.Cursor) > 0 && !p.End, err
+	}, func(p connector.Page) error { return j.takePage(ctx, p) })
 }
 
 // cursor returns where to go on: the committed cursor, else behind what the sinks hold already.

@@ -17,8 +17,6 @@ import (
 const (
 	// ahead is how many windows wait that nobody hurries: a file waits better.
 	ahead = 2
-	// pagesAhead is how many pages wait for their commit, beside the one that is fetched meanwhile.
-	pagesAhead = 1
 	// idle is the pause after a page behind which there is nothing yet.
 	idle = time.Second
 	// looksAgain is how often a data set that was read to its end is looked at for what was added.
@@ -100,12 +98,6 @@ func pauseAfter(err error) time.Duration {
 	return time.Minute
 }
 
-// fetched is an answer of the source.
-type fetched struct {
-	page connector.Page
-	err  error
-}
-
 // readOn reads from the cursor to the end of the data set. The next page is fetched while the last one is
 // committed; only the commit moves the cursor that survives.
 func (j *Job) readOn(ctx context.Context) error {
@@ -118,50 +110,32 @@ func (j *Job) readOn(ctx context.Context) error {
 	if cursor == nil {
 		cursor = j.src.Start(0)
 	}
-	ctx, stop := context.WithCancel(ctx)
-	pages := make(chan fetched, pagesAhead)
-	go func() { // waited for below: it closes pages
-		defer close(pages)
-		for more := true; more; {
-			var f fetched
-			f.err = fault.Catch(func() (err error) {
-				f.page, err = j.fetch(ctx, cursor)
-				return err
-			})
-			more = f.err == nil && !f.page.End
-			if len(f.page.Cursor) > 0 {
-				cursor = f.page.Cursor
-			}
-			select {
-			case pages <- f:
-			case <-ctx.Done():
-				return
-			}
-			if more && !f.page.More && wait(ctx, idle, nil) != nil {
-				return
+	over, rest := false, false
+	err := connector.ReadAhead(ctx, func(ctx context.Context) (p connector.Page, more bool, err error) {
+		if rest { // the source had no more just now
+			if err := wait(ctx, idle, nil); err != nil {
+				return p, false, err
 			}
 		}
-	}()
-	defer func() {
-		stop()
-		for range pages {
+		p, err = j.fetch(ctx, cursor)
+		if len(p.Cursor) > 0 {
+			cursor = p.Cursor
 		}
-	}()
-	for f := range pages {
-		if f.err != nil {
-			return f.err
-		}
-		if err := j.takePage(ctx, f.page); err != nil {
+		rest = !p.More
+		return p, !p.End, err
+	}, func(p connector.Page) error {
+		if err := j.takePage(ctx, p); err != nil {
 			return err
 		}
 		j.feed.OpenByHand()
 		j.lookBack()
-		if f.page.End {
-			stop()
-			return nil
-		}
+		over = p.End
+		return nil
+	})
+	if over {
+		return nil
 	}
-	return ctx.Err()
+	return err
 }
 
 // reopen begins the data set again.
