@@ -14,8 +14,8 @@ import (
 	"holdfast/job/transfer"
 )
 
-// targets are destinations by name.
-type targets []destination
+// namedDestinations are the destinations of a job, in order.
+type namedDestinations []destination
 
 type destination struct {
 	name  string
@@ -41,7 +41,7 @@ var destinations = []kind[connector.Destination]{
 		func(c sftp.Config, _ opening) (connector.Destination, error) { return sftp.New(c) }),
 }
 
-func (t *targets) decode(d *decoder, n ast.Node, path string) {
+func (t *namedDestinations) decode(d *decoder, n ast.Node, path string) {
 	if word, ok := strictyaml.Text(n); ok {
 		if word, ok = d.Expand(n, word, path, d.env); ok {
 			*t = append(*t, d.place(n, word, path))
@@ -85,14 +85,14 @@ func (t *targets) decode(d *decoder, n ast.Node, path string) {
 }
 
 // open opens all of them; those that were opened are in open, also when one fails.
-func (t targets) open(o opening, open *opens) (all []transfer.Target, err error) {
+func (t namedDestinations) open(o opening, open *opens) (all []transfer.Destination, err error) {
 	for _, d := range t {
 		to, err := d.open(o)
 		if err != nil {
 			return nil, fmt.Errorf("open destination %s: %w", d.name, err)
 		}
 		*open = append(*open, to)
-		all = append(all, transfer.Target{Name: d.name, To: to, Limited: !d.local})
+		all = append(all, transfer.Destination{Name: d.name, To: to, Limited: !d.local})
 	}
 	return all, nil
 }

@@ -32,7 +32,7 @@ type transferConfig struct {
 	// From is the directory whose files are transferred.
 	From string `yaml:"from"`
 	// To is where they go: [user@]host:directory or a directory, or several destinations by name.
-	To targets `yaml:"to"`
+	To namedDestinations `yaml:"to"`
 	// Patterns of the names of files; default all.
 	Patterns []string `yaml:"patterns"`
 	// Ignore are patterns of temporary names; default hidden ones, and those that programs give to what is not finished.
@@ -266,7 +266,7 @@ func (c *transferConfig) build(p *Plan, env engine.Env, o opening) (made engine.
 		cfg.Place.Layout = c.Layout
 	}
 	cfg.Meta, cfg.Pack = c.meta(), c.packer()
-	if cfg.Targets, err = c.To.open(o, &open); err != nil {
+	if cfg.Destinations, err = c.To.open(o, &open); err != nil {
 		return nil, err
 	}
 	if cfg.Ledger, err = c.openLedger(env.Store.Lineage().String(), o); err != nil {

@@ -105,11 +105,11 @@ const FirstSteps = transfer.FirstSteps
 
 // records are the ledger and the destinations of a transfer job, for a person's command.
 type records struct {
-	config  *transferConfig
-	dir     string // of the job
-	ledger  connector.Ledger
-	targets []transfer.Target
-	open    opens
+	config       *transferConfig
+	dir          string // of the job
+	ledger       connector.Ledger
+	destinations []transfer.Destination
+	open         opens
 }
 
 func (r *records) close() error { return r.open.close() }
@@ -131,7 +131,7 @@ func (p *Plan) records(ctx context.Context, name string, compare bool) (r *recor
 		}
 	}()
 	o := opening{dataDir: p.Place.Dir, jobDir: r.dir, log: p.Log}
-	if r.targets, err = c.To.open(o, &r.open); err != nil {
+	if r.destinations, err = c.To.open(o, &r.open); err != nil {
 		return r, err
 	}
 	if compare {
@@ -164,7 +164,7 @@ func (p *Plan) Compare(ctx context.Context, name string, since time.Time, each f
 		return found, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	return transfer.Compare(ctx, r.ledger, r.targets, since, each)
+	return transfer.Compare(ctx, r.ledger, r.destinations, since, each)
 }
 
 // RebuildOrder says how a ledger is made anew.
@@ -187,7 +187,7 @@ func (p *Plan) Rebuild(ctx context.Context, name string, o RebuildOrder) (found 
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	c := r.config
-	b := &transfer.Rebuild{Ledger: r.ledger, Targets: r.targets, Root: c.From, Pack: c.packer(), Meta: c.meta(),
+	b := &transfer.Rebuild{Ledger: r.ledger, Destinations: r.destinations, Root: c.From, Pack: c.packer(), Meta: c.meta(),
 		Replaces: c.After == string(transfer.Replace) || c.OverwriteUnpacked != nil, Dir: p.Place.Dir, Dry: o.Dry,
 		Tell: o.Tell, Left: o.Left}
 	if _, err := os.Stat(r.dir); err == nil {

@@ -19,7 +19,7 @@ import (
 )
 
 // adopt takes what a destination has for the file's own, if it is another packed form of the same original.
-func (t *target) adopt(ctx context.Context, f *file, conflict error) (*file, error) {
+func (t *destination) adopt(ctx context.Context, f *file, conflict error) (*file, error) {
 	if t.job.cfg.Pack == nil { // it was packed in a former life
 		return f, conflict
 	}
@@ -41,7 +41,7 @@ func (t *target) adopt(ctx context.Context, f *file, conflict error) (*file, err
 // adopts looks at what stands at a destination in the place of a packed form. One has the time in it at which it was made, so
 // what was made of the same original before has other bytes: by a life whose ledger was lost, or of a copy that came first. It
 // is the file's own if both unpack to the same.
-func (t *target) adopts(ctx context.Context, f *file) (s shipped, same bool, err error) {
+func (t *destination) adopts(ctx context.Context, f *file) (s shipped, same bool, err error) {
 	j := t.job
 	j.repacking.Lock() // two destinations may have one, and what is unpacked has one place
 	defer j.repacking.Unlock()
@@ -73,7 +73,7 @@ func (t *target) adopts(ctx context.Context, f *file) (s shipped, same bool, err
 var errTooMuch = errors.New("it is too large")
 
 // fetchTo writes what a destination has of a file to a local one.
-func (t *target) fetchTo(ctx context.Context, f *file, name string, most int64) (sum hash, size int64, err error) {
+func (t *destination) fetchTo(ctx context.Context, f *file, name string, most int64) (sum hash, size int64, err error) {
 	if err := disk.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return "", 0, err
 	}

@@ -128,7 +128,7 @@ func (j *Job) remove(ctx context.Context, f *file) error {
 			return err
 		}
 	}
-	for _, t := range j.targets {
+	for _, t := range j.destinations {
 		if err := t.gate.Wait(ctx); err != nil {
 			return err
 		}

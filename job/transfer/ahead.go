@@ -11,16 +11,16 @@ import (
 // ahead keeps the files that are prepared few: each may have a packed form, which takes room. What counts is the destination that
 // has least to do, so one that is away holds up no other.
 type ahead struct {
-	st      *store.Store
-	targets []*target
-	most    uint64
+	st           *store.Store
+	destinations []*destination
+	most         uint64
 
 	mu   sync.Mutex
-	left chan struct{} // closed when a file left a target; guarded by mu
+	left chan struct{} // closed when a file left a destination; guarded by mu
 }
 
-func newAhead(st *store.Store, targets []*target, most int) *ahead {
-	return &ahead{st: st, targets: targets, most: uint64(most), left: make(chan struct{})}
+func newAhead(st *store.Store, destinations []*destination, most int) *ahead {
+	return &ahead{st: st, destinations: destinations, most: uint64(most), left: make(chan struct{})}
 }
 
 // wait waits until one more may be prepared.
@@ -31,7 +31,7 @@ func (a *ahead) wait(ctx context.Context) error {
 		a.mu.Unlock()
 		least := uint64(math.MaxUint64)
 		err := a.st.Latest(func(r store.Reader) error {
-			for _, t := range a.targets {
+			for _, t := range a.destinations {
 				c, err := t.queue.Counts(r)
 				if err != nil {
 					return err
@@ -51,7 +51,7 @@ func (a *ahead) wait(ctx context.Context) error {
 	}
 }
 
-// tell says that a file has left a target.
+// tell says that a file has left a destination.
 func (a *ahead) tell() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -36,7 +36,7 @@ func TestOriginalChangedAfterwards(t *testing.T) {
 					return
 				}
 				c.Pack, c.After = copies("", ":"), Remove // it comes behind the proof, while the destination is asked
-				c.Targets[0].To = answering{c.Targets[0].To, func(s map[string][sha256.Size]byte, how connector.Verified) (
+				c.Destinations[0].To = answering{c.Destinations[0].To, func(s map[string][sha256.Size]byte, how connector.Verified) (
 					map[string][sha256.Size]byte, connector.Verified) {
 					if err := os.Rename(other, name); err != nil {
 						t.Error(err)
@@ -62,7 +62,7 @@ func TestOriginalMovedAlready(t *testing.T) {
 		r := newRig(t, 1)
 		r.change = func(c *Config) {
 			c.After = Remove
-			c.Targets[0].To = answering{c.Targets[0].To, func(s map[string][sha256.Size]byte, how connector.Verified) (
+			c.Destinations[0].To = answering{c.Destinations[0].To, func(s map[string][sha256.Size]byte, how connector.Verified) (
 				map[string][sha256.Size]byte, connector.Verified) {
 				if err := os.Rename(filepath.Join(r.from, "a"), filepath.Join(r.from, left)); err != nil {
 					t.Error(err)

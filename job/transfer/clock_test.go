@@ -26,7 +26,7 @@ func TestClockSetBack(t *testing.T) {
 		}
 		return nil
 	}
-	r.change = func(c *Config) { c.Targets[0].To, c.Attempts = u, 100 }
+	r.change = func(c *Config) { c.Destinations[0].To, c.Attempts = u, 100 }
 	life := func(ahead time.Duration, meanwhile func()) {
 		synctest.Test(t, func(t *testing.T) { // each begins at the same time
 			was := r.t

@@ -30,17 +30,17 @@ func (c Compared) Any() bool { return c.Good+c.There+c.Different > 0 }
 const atOnce = 200
 
 // Compare asks each destination for what the ledger says was brought there since a time, and gives the differences.
-func Compare(ctx context.Context, ledger connector.Ledger, targets []Target, since time.Time,
+func Compare(ctx context.Context, ledger connector.Ledger, destinations []Destination, since time.Time,
 	each func(Difference)) (Compared, error) {
 	c := comparison{each: each, waiting: map[string][]expected{}}
-	for _, t := range targets {
+	for _, t := range destinations {
 		if err := meet(ctx, t.To); err != nil {
 			return c.found, err
 		}
-		c.targets = append(c.targets, t.To)
+		c.destinations = append(c.destinations, t.To)
 	}
 	err := ledger.Each(ctx, since, func(e connector.Entry) error { return c.take(ctx, e) })
-	for _, to := range c.targets {
+	for _, to := range c.destinations {
 		if err == nil {
 			err = c.ask(ctx, to)
 		}
@@ -49,10 +49,10 @@ func Compare(ctx context.Context, ledger connector.Ledger, targets []Target, sin
 }
 
 type comparison struct {
-	targets []connector.Destination
-	each    func(Difference)
-	found   Compared
-	waiting map[string][]expected // by root
+	destinations []connector.Destination
+	each         func(Difference)
+	found        Compared
+	waiting      map[string][]expected // by root
 }
 
 // expected is a file that a destination should have.
@@ -65,7 +65,7 @@ type expected struct {
 func (c *comparison) take(ctx context.Context, e connector.Entry) error {
 	for _, s := range e.Shipments {
 		known := false
-		for _, to := range c.targets {
+		for _, to := range c.destinations {
 			root := to.Traits().Root
 			name, there := nameAt(to.Traits(), s)
 			if !there {

@@ -42,7 +42,7 @@ func TestRootBelowHome(t *testing.T) {
 		r := newRig(t, 1)
 		to := &elsewhere{Destination: newUnreliable(t, r.to[0]).Destination, root: root}
 		copies := 0
-		r.change = func(c *Config) { c.Targets[0].To = &copying{to, &copies} }
+		r.change = func(c *Config) { c.Destinations[0].To = &copying{to, &copies} }
 		path := filepath.Join(t.TempDir(), "ledger.sqlite")
 		r.withLedger(path, "one")
 		r.write("a", []byte("the same"))
@@ -53,7 +53,7 @@ func TestRootBelowHome(t *testing.T) {
 			t.Errorf("%s: %d files were copied, want 1", root, copies)
 		}
 		to.known = false
-		got, err := Compare(t.Context(), openLedger(t, path), []Target{{Name: "a", To: to}}, time.Time{},
+		got, err := Compare(t.Context(), openLedger(t, path), []Destination{{Name: "a", To: to}}, time.Time{},
 			func(d Difference) { t.Error(d) })
 		if err != nil || got != (Compared{Good: 2}) {
 			t.Errorf("%s: %+v %v", root, got, err)

@@ -76,7 +76,7 @@ type file struct {
 	Packed    *packed           `json:"packed,omitempty"`
 	Name      Name              `json:"name,omitempty"`   // at the destinations, below their root
 	Placed    string            `json:"placed,omitempty"` // where the day in the name is from, if not from where it should
-	To        []shipped         `json:"to,omitempty"`     // by target
+	To        []shipped         `json:"to,omitempty"`     // by destination
 	Same      map[string]Name   `json:"same,omitempty"`   // by destination: the name of a file there with the same bytes
 	Own       Name              `json:"own,omitempty"`    // the path of what took its place
 
@@ -97,7 +97,7 @@ type packed struct {
 
 // shipped is a file at a destination, or on its way.
 type shipped struct {
-	Name     string             `json:"name"` // of the target
+	Name     string             `json:"name"` // of the destination
 	Root     string             `json:"root,omitempty"`
 	Path     Name               `json:"path,omitempty"`
 	Verified connector.Verified `json:"verified,omitempty"`
@@ -180,12 +180,12 @@ var (
 	openKeys  = store.Key{byte(store.Job), 'u'}
 )
 
-func fileKey(id uint64) store.Key      { return store.Key{byte(store.Job), 'f'}.U64(id) }
-func openKey(id uint64) store.Key      { return store.Key{byte(store.Job), 'u'}.U64(id) }
-func bytesKey(target string) store.Key { return store.Key{byte(store.Job), 'b'}.Str(target) }
-func ownKey(path string) store.Key     { return store.Key{byte(store.Job), 'o'}.Str(path) }
-func payload(id uint64) []byte         { return strconv.AppendUint(nil, id, 10) }
-func idOf(text []byte) (uint64, error) { return strconv.ParseUint(string(text), 10, 64) }
+func fileKey(id uint64) store.Key           { return store.Key{byte(store.Job), 'f'}.U64(id) }
+func openKey(id uint64) store.Key           { return store.Key{byte(store.Job), 'u'}.U64(id) }
+func bytesKey(destination string) store.Key { return store.Key{byte(store.Job), 'b'}.Str(destination) }
+func ownKey(path string) store.Key          { return store.Key{byte(store.Job), 'o'}.Str(path) }
+func payload(id uint64) []byte              { return strconv.AppendUint(nil, id, 10) }
+func idOf(text []byte) (uint64, error)      { return strconv.ParseUint(string(text), 10, 64) }
 
 // nextID takes an id for a file.
 func nextID(tx *store.Tx) (uint64, error) {
@@ -241,8 +241,8 @@ func readFile(r store.Reader, id uint64) (*file, error) {
 	return f, nil
 }
 
-// to is what is known of the file at a target, one that is away from where it was included: that is another one.
-func (f *file) to(t *target) *shipped {
+// to is what is known of the file at a destination, one that is away from where it was included: that is another one.
+func (f *file) to(t *destination) *shipped {
 	root := t.To.Traits().Root
 	for i := range f.To {
 		if f.To[i].Name == t.Name && f.To[i].Root == root {

@@ -103,7 +103,7 @@ func TestRecordsGo(t *testing.T) {
 		}
 		return nil
 	}
-	r.change = func(c *Config) { c.Targets[0].To, c.Place = u, Placer{Layout: "2006/01/02/15-04-05.000000000"} }
+	r.change = func(c *Config) { c.Destinations[0].To, c.Place = u, Placer{Layout: "2006/01/02/15-04-05.000000000"} }
 	for _, name := range []string{"d/stands", "d/gone", "d/e/gone too", "bad", "replaced"} {
 		r.write(name, []byte(name))
 	}
@@ -337,7 +337,7 @@ func TestNeverTwice(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
 		r := newRig(t, 1)
 		p := &placing{Destination: newUnreliable(t, r.to[0]).Destination, sent: map[[sha256.Size]byte]int{}}
-		r.change = func(c *Config) { c.Targets[0].To, c.Place = p, Placer{Layout: "2006/01/02/15-04-05.000000000"} }
+		r.change = func(c *Config) { c.Destinations[0].To, c.Place = p, Placer{Layout: "2006/01/02/15-04-05.000000000"} }
 		ledger := seed%2 == 1
 		if ledger {
 			r.withLedger(filepath.Join(t.TempDir(), "ledger.sqlite"), "one")

@@ -179,7 +179,7 @@ func TestTakenOver(t *testing.T) {
 	ledger := filepath.Join(t.TempDir(), "ledger.sqlite")
 	away := newUnreliable(t, r.to[0])
 	away.away.Store(true)
-	r.change = func(c *Config) { c.Once, c.Targets[0].To, c.Pack = false, away, FPack() }
+	r.change = func(c *Config) { c.Once, c.Destinations[0].To, c.Pack = false, away, FPack() }
 	r.withLedger(ledger, "one")
 	r.write("a.fits", frame("2023-09-19", 1))
 	r.run(func() { until(t, "it is prepared", func() bool { return r.prepared() == 1 }) })
@@ -239,7 +239,7 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := map[string]string{}
-	got, err := Compare(t.Context(), l, []Target{{Name: "a", To: to}}, time.Time{}, func(d Difference) { found[filepath.Base(d.Path)] = d.What })
+	got, err := Compare(t.Context(), l, []Destination{{Name: "a", To: to}}, time.Time{}, func(d Difference) { found[filepath.Base(d.Path)] = d.What })
 	if err != nil || got != (Compared{Good: n - 2, Different: 2}) {
 		t.Errorf("%+v %v", got, err)
 	}
@@ -337,7 +337,7 @@ func TestGivenUpAtOneOfTwo(t *testing.T) {
 		until(t, "it is recorded at the other one", func() bool { return r.isAt("b") })
 		return fault.New(fault.Conflict, "something else is there")
 	}
-	r.change = func(c *Config) { change(c); c.Targets[0].To, c.Targets[1].To = u, other }
+	r.change = func(c *Config) { change(c); c.Destinations[0].To, c.Destinations[1].To = u, other }
 	r.write("a", []byte("a"))
 	r.run(nil)
 	letter := r.letters()["a"].ID

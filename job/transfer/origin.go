@@ -174,7 +174,7 @@ func (r *rebuilding) fetch(ctx context.Context, f *standing, name string) error 
 		return &unasked{err}
 	}
 	defer out.Close()
-	for i, t := range r.Targets {
+	for i, t := range r.Destinations {
 		if _, ok := f.at[i]; !ok {
 			continue
 		}

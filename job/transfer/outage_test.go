@@ -72,7 +72,7 @@ func TestOneIsAway(t *testing.T) {
 	r := newRig(t, 2)
 	u := newUnreliable(t, r.to[1])
 	u.away.Store(true)
-	r.change = func(c *Config) { c.Once, c.Targets[1].To = false, u }
+	r.change = func(c *Config) { c.Once, c.Destinations[1].To = false, u }
 	const n = 60 // many more than may be prepared ahead
 	r.run(func() {
 		for i := range n {
@@ -90,7 +90,7 @@ func TestOneIsAway(t *testing.T) {
 			t.Errorf("%s: %d attempts were spent", name, f.Failures)
 		}
 	}
-	r.change = func(c *Config) { c.Targets[1].To = u }
+	r.change = func(c *Config) { c.Destinations[1].To = u }
 	r.run(nil)
 	if got := r.done(); got != n {
 		t.Errorf("%d files are done, want %d", got, n)
@@ -107,7 +107,7 @@ func TestOneFileFails(t *testing.T) {
 		}
 		return nil
 	}
-	r.change = func(c *Config) { c.Targets[0].To, c.Attempts = u, 2 }
+	r.change = func(c *Config) { c.Destinations[0].To, c.Attempts = u, 2 }
 	for i := range 10 {
 		r.write(fmt.Sprintf("f%02d", i), []byte(fmt.Sprint(i)))
 	}
@@ -132,7 +132,7 @@ func TestTooSlow(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	r.change = func(c *Config) { c.Targets[0].To, c.CopyTimeout, c.Attempts = u, 20*time.Millisecond, 1 }
+	r.change = func(c *Config) { c.Destinations[0].To, c.CopyTimeout, c.Attempts = u, 20*time.Millisecond, 1 }
 	r.write("a", []byte("a"))
 	r.run(nil)
 	if f := r.files()["a"]; f.State != Done || f.Failures != 0 {
@@ -145,7 +145,7 @@ func TestGone(t *testing.T) {
 	r := newRig(t, 1)
 	u := newUnreliable(t, r.to[0])
 	u.away.Store(true)
-	r.change = func(c *Config) { c.Once, c.Targets[0].To = false, u }
+	r.change = func(c *Config) { c.Once, c.Destinations[0].To = false, u }
 	r.run(func() {
 		r.write("deleted", []byte("1"))
 		r.write("replaced", []byte("2"))
@@ -239,7 +239,7 @@ func TestDeadLetters(t *testing.T) {
 			}
 			return nil
 		}
-		r.change = func(c *Config) { c.Targets[0].To = u }
+		r.change = func(c *Config) { c.Destinations[0].To = u }
 		for _, name := range []string{"a", "b", "c"} {
 			r.write(name, []byte(name))
 		}
@@ -258,14 +258,14 @@ func TestDeadLetters(t *testing.T) {
 			}
 		}
 		if running {
-			r.change = func(c *Config) { c.Once, c.Targets[0].To = false, u }
+			r.change = func(c *Config) { c.Once, c.Destinations[0].To = false, u }
 			r.run(func() {
 				until(t, "it runs", func() bool { return r.prepared() == 3 })
 				j := r.job.Load()
 				retry(j.env.Store, j.named)
 				until(t, "the retried one is there", func() bool { return len(tree(t, r.to[0])) == 1 })
 			})
-			r.change = func(c *Config) { c.Targets[0].To = u }
+			r.change = func(c *Config) { c.Destinations[0].To = u }
 		} else {
 			r.open(func(st *store.Store) { retry(st, atRest(st)) })
 		}
@@ -312,7 +312,7 @@ func TestDeleted(t *testing.T) {
 			r := newRig(t, 2)
 			r.change = func(cfg *Config) {
 				cfg.After, cfg.Attempts = Remove, 1
-				cfg.Targets[1].To = answering{cfg.Targets[1].To, c.answer}
+				cfg.Destinations[1].To = answering{cfg.Destinations[1].To, c.answer}
 			}
 			for i := range 3 {
 				r.write(fmt.Sprint("f", i), []byte(fmt.Sprint(i)))

@@ -149,7 +149,7 @@ func (j *Job) repack(ctx context.Context, f *file) (*file, error) {
 		return f, err
 	}
 	for _, s := range f.To {
-		for _, t := range j.targets {
+		for _, t := range j.destinations {
 			if s.Name == t.Name && s.Root == t.To.Traits().Root && !s.At.IsZero() && s.SHA256 == f.Packed.SHA256 {
 				return f, j.fetch(ctx, t, f)
 			}
@@ -165,7 +165,7 @@ func (j *Job) lacks(f *file) bool {
 }
 
 // fetch gets the packed form of a file back from a destination.
-func (j *Job) fetch(ctx context.Context, t *target, f *file) error {
+func (j *Job) fetch(ctx context.Context, t *destination, f *file) error {
 	name := filepath.Join(j.env.Dir, string(f.Packed.Path))
 	err := j.room.makes(ctx, f.Packed.Size, 0, func() error {
 		part := name + connector.PartSuffix

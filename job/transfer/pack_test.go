@@ -87,7 +87,7 @@ func TestLeftPackedForms(t *testing.T) {
 	r := newRig(t, 1)
 	u := newUnreliable(t, r.to[0])
 	u.place = func(context.Context, string) error { return fault.New(fault.Invalid, "not yet") }
-	r.change = func(c *Config) { c.Pack, c.Targets[0].To = FPack(), u }
+	r.change = func(c *Config) { c.Pack, c.Destinations[0].To = FPack(), u }
 	r.write("dead.fits", frame("2023-09-19", 1))
 	r.run(nil)
 	dir := filepath.Join(r.dir, "jobs/frames", packedDir)

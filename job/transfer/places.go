@@ -20,7 +20,7 @@ type places struct {
 // lack what the former one has, though all is done. A destination that is new gets what comes from now on.
 func (j *Job) keepPlaces() error {
 	now := places{j.cfg.Root, map[string]string{}, map[string]bool{}}
-	for _, t := range j.targets {
+	for _, t := range j.destinations {
 		traits := t.To.Traits()
 		now.To[t.Name] = traits.Root
 		if traits.Mounted {

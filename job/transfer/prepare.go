@@ -43,8 +43,8 @@ func (j *Job) ready(ctx context.Context, l queue.Lease, f *file) error {
 	}
 	_, err := j.change(f, func(tx *store.Tx, f *file) error {
 		f.becomes(Shipping, "")
-		f.To = make([]shipped, len(j.targets))
-		for i, t := range j.targets {
+		f.To = make([]shipped, len(j.destinations))
+		for i, t := range j.destinations {
 			f.To[i].Name, f.To[i].Root = t.Name, t.To.Traits().Root
 			task := f.task()
 			task.Lane = f.lane()
@@ -442,7 +442,7 @@ func (j *Job) copies(e *connector.Entry) map[string]Name {
 	}
 	names := map[string]Name{}
 	for _, s := range e.Shipments {
-		for _, t := range j.targets {
+		for _, t := range j.destinations {
 			if name, ok := nameAt(t.To.Traits(), s); ok && s.Destination != "" {
 				names[t.Name] = Name(name)
 			}

@@ -21,8 +21,8 @@ import (
 // Rebuild makes the entries of a ledger anew that was lost, or lacks some: of what stands at the destinations, and of what is
 // known of the originals. It takes no entry away, and may be repeated: what the ledger has is not looked at again.
 type Rebuild struct {
-	Ledger  connector.Ledger
-	Targets []Target
+	Ledger       connector.Ledger
+	Destinations []Destination
 	// Root is the directory that the originals stand in, or their packed forms.
 	Root string
 	Pack *Packer // nil: nothing is packed
@@ -54,7 +54,7 @@ const mostNames = 1 << 20
 // Run goes through all files of all destinations.
 func (b *Rebuild) Run(ctx context.Context) (Rebuilt, error) {
 	r := &rebuilding{Rebuild: b}
-	for _, t := range b.Targets {
+	for _, t := range b.Destinations {
 		if err := meet(ctx, t.To); err != nil {
 			return r.found, err
 		}
@@ -126,7 +126,7 @@ func (r *rebuilding) gather(ctx context.Context, p *pass, most int) (n int, err 
 		}
 		return n <= most
 	}
-	for i, t := range r.Targets {
+	for i, t := range r.Destinations {
 		err := t.To.List(ctx, "", func(f connector.Found) error {
 			if p.files++; r.Tell != nil {
 				r.Tell(r.done, r.total)
@@ -183,7 +183,7 @@ func (r *rebuilding) work(ctx context.Context, p *pass) error {
 func (r *rebuilding) leaveKnown(ctx context.Context, p *pass) error {
 	return r.Ledger.Each(ctx, time.Time{}, func(e connector.Entry) error {
 		for _, s := range e.Shipments {
-			for i, t := range r.Targets {
+			for i, t := range r.Destinations {
 				name, ok := nameAt(t.To.Traits(), s)
 				if bit := uint64(1) << i; ok && p.there[name]&bit != 0 {
 					if p.there[name] &^= bit; p.there[name] == 0 {
@@ -208,13 +208,13 @@ func (r *rebuilding) tell(n int64) {
 type standing struct {
 	name string
 	sum  [sha256.Size]byte
-	at   map[int]connector.Verified // how the sum was found out, by target
+	at   map[int]connector.Verified // how the sum was found out, by destination
 }
 
 // ask asks the destinations for the hashes of files.
 func (r *rebuilding) ask(ctx context.Context, p *pass, names []string) (files []*standing, err error) {
 	byName := map[string][]*standing{}
-	for i, t := range r.Targets {
+	for i, t := range r.Destinations {
 		var here []string
 		for _, name := range names {
 			if p.there[name]&(1<<i) != 0 {
@@ -292,7 +292,7 @@ func (r *rebuilding) restore(ctx context.Context, p *pass, f *standing) error {
 	if e != nil {
 		source = e.Source
 	}
-	for i := range r.Targets {
+	for i := range r.Destinations {
 		if _, ok := f.at[i]; ok {
 			r.leave(i, f.name, source, why)
 		}
@@ -301,9 +301,9 @@ func (r *rebuilding) restore(ctx context.Context, p *pass, f *standing) error {
 }
 
 // leave tells of a file at a destination that the ledger gets no entry of.
-func (r *rebuilding) leave(target int, name, source, why string) {
+func (r *rebuilding) leave(destination int, name, source, why string) {
 	r.found.Left++
-	t := r.Targets[target].To.Traits()
+	t := r.Destinations[destination].To.Traits()
 	r.Left(Difference{Source: source, Destination: t.Root, Path: pathAt(t, name), What: why})
 }
 
@@ -368,7 +368,7 @@ func (r *rebuilding) remembered(f *standing) (e *connector.Entry, err error) {
 // not say so, they are found there now.
 func (r *rebuilding) recorded(rec *file, f *standing) *connector.Entry {
 	said, size := map[int]connector.Shipment{}, int64(0)
-	for i, t := range r.Targets {
+	for i, t := range r.Destinations {
 		for _, s := range rec.To {
 			at := connector.Shipment{Destination: t.To.Traits().Root, Path: string(s.Path), SHA256: s.SHA256.sha256(), Size: s.Size,
 				Verified: s.Verified, At: s.At.UTC()}
@@ -388,7 +388,7 @@ func (r *rebuilding) recorded(rec *file, f *standing) *connector.Entry {
 // is found now.
 func (r *rebuilding) entryOf(o connector.Original, size int64, f *standing, said map[int]connector.Shipment) *connector.Entry {
 	e := &connector.Entry{Original: o, Of: connector.ByHoldfast}
-	for i, t := range r.Targets {
+	for i, t := range r.Destinations {
 		how, there := f.at[i]
 		s, ok := said[i]
 		if !there {

@@ -63,7 +63,7 @@ func (r *rig) rebuild(l connector.Ledger, with bool, change func(*Rebuild)) (got
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		b.Targets = append(b.Targets, Target{Name: string(rune('a' + i)), To: to})
+		b.Destinations = append(b.Destinations, Destination{Name: string(rune('a' + i)), To: to})
 	}
 	var told int64
 	b.Tell = func(done, _ int64) { told = done }
@@ -223,7 +223,7 @@ func TestRebuildOfWhatCantBeRead(t *testing.T) {
 	}
 	r.run(nil)
 	l := openLedger(t, filepath.Join(t.TempDir(), "new.sqlite"))
-	got, left := r.rebuild(l, true, func(b *Rebuild) { b.Targets[0].To = refusing{b.Targets[0].To} })
+	got, left := r.rebuild(l, true, func(b *Rebuild) { b.Destinations[0].To = refusing{b.Destinations[0].To} })
 	if got != (Rebuilt{Added: 2, Left: 1}) || len(left) != 1 || !strings.Contains(left[0], "it may not be read") {
 		t.Errorf("%+v: %q", got, left)
 	}

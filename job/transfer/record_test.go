@@ -73,7 +73,7 @@ func TestHistoryOfTrouble(t *testing.T) {
 	r.change = func(c *Config) {
 		u := newUnreliable(t, r.to[0])
 		u.place = func(_ context.Context, _ string) error { return broken }
-		c.Targets[0].To, c.Attempts = u, 2
+		c.Destinations[0].To, c.Attempts = u, 2
 	}
 	r.write("a", []byte("a"))
 	r.write("b", []byte("b"))
@@ -150,7 +150,7 @@ func TestList(t *testing.T) {
 			}
 			return nil
 		}
-		c.Targets[0].To, c.Place = u, Placer{}
+		c.Destinations[0].To, c.Place = u, Placer{}
 	}
 	for _, name := range []string{"n1/f1", "n1/f2", "n2/f1", "n2/g", "n10/f3.bad", "hostile\x1b\xff\n%"} {
 		r.write(name, []byte(name))

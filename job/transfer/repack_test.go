@@ -86,13 +86,13 @@ func TestPackedFormIsMissing(t *testing.T) {
 			r.change = func(c *Config) {
 				c.Pack = copies("", "")
 				c.Pack.Command[2] = "cat $0 > $1; date +%N >> $1" // each time other bytes
-				for i := range c.Targets {
+				for i := range c.Destinations {
 					if i == 0 && elsewhere {
 						continue
 					}
 					u := newUnreliable(t, r.to[i])
 					u.place = func(context.Context, string) error { return fault.New(fault.Invalid, "not yet") }
-					c.Targets[i].To = u
+					c.Destinations[i].To = u
 				}
 			}
 			whole := r.change
@@ -117,10 +117,10 @@ func TestPackedFormIsMissing(t *testing.T) {
 				}
 			})
 			r.change = func(c *Config) {
-				to := c.Targets[0].To
-				other := c.Targets[1].To
+				to := c.Destinations[0].To
+				other := c.Destinations[1].To
 				whole(c)
-				c.Targets[0].To, c.Targets[1].To = to, other
+				c.Destinations[0].To, c.Destinations[1].To = to, other
 			}
 			r.run(nil)
 			if f := r.files()["a.fits"]; f.State != Done {
@@ -149,7 +149,7 @@ func TestLetGoAtOneDestination(t *testing.T) {
 	r.change = func(c *Config) {
 		c.Pack, c.Once = copies("", ""), false
 		c.Pack.Command[2] = "cat $0 > $1; echo packed >> $1"
-		c.Targets[0].To, c.Targets[1].To = bad, slow
+		c.Destinations[0].To, c.Destinations[1].To = bad, slow
 	}
 	raw := frame("2023-09-19", 1)
 	r.write("a.fits", raw)
@@ -187,7 +187,7 @@ func TestLetGoAtOneDestination(t *testing.T) {
 // deadIn is how many tasks of the first destination are dead.
 func (r *rig) deadIn(j *Job) (n uint64) {
 	err := j.env.Store.Latest(func(rd store.Reader) error {
-		c, err := j.targets[0].queue.Counts(rd)
+		c, err := j.destinations[0].queue.Counts(rd)
 		n = c.Dead
 		return err
 	})

@@ -122,7 +122,7 @@ func (r *rig) build(env engine.Env) (engine.Job, error) {
 		if err != nil {
 			return nil, err
 		}
-		cfg.Targets = append(cfg.Targets, Target{Name: string(rune('a' + i)), To: d})
+		cfg.Destinations = append(cfg.Destinations, Destination{Name: string(rune('a' + i)), To: d})
 	}
 	if r.change != nil {
 		r.change(&cfg)

@@ -25,7 +25,7 @@ const small = 1 << 20
 const mostLarge = 24
 
 // shipAll ships the files that are to go to the destination beside each other.
-func (t *target) shipAll(ctx context.Context, g *engine.Group) error {
+func (t *destination) shipAll(ctx context.Context, g *engine.Group) error {
 	j := t.job
 	places := max(j.cfg.Workers, t.To.Traits().Streams)
 	large := max(1, places/max(j.cfg.Workers, mostLarge))
@@ -33,7 +33,7 @@ func (t *target) shipAll(ctx context.Context, g *engine.Group) error {
 }
 
 // shipment is what the ledger has of a file at the destination, nil for nothing.
-func (t *target) shipment(c connector.Claim) *connector.Shipment {
+func (t *destination) shipment(c connector.Claim) *connector.Shipment {
 	if c.Done == nil || c.Done.Of != connector.ByHoldfast {
 		return nil
 	}
@@ -46,7 +46,7 @@ func (t *target) shipment(c connector.Claim) *connector.Shipment {
 }
 
 // mayShip waits until something may go out.
-func (t *target) mayShip(ctx context.Context) error {
+func (t *destination) mayShip(ctx context.Context) error {
 	if t.Limited {
 		if _, err := t.job.limit.begin(ctx); err != nil {
 			return err
@@ -56,7 +56,7 @@ func (t *target) mayShip(ctx context.Context) error {
 }
 
 // ship brings a file to a destination and records it.
-func (t *target) ship(ctx context.Context, l queue.Lease, f *file) (err error) {
+func (t *destination) ship(ctx context.Context, l queue.Lease, f *file) (err error) {
 	j := t.job
 	began := time.Now()
 	if f.to(t).At.IsZero() {
@@ -153,7 +153,7 @@ func (f *file) missing() (n int) {
 func (j *Job) leaves(f *file) bool { return f.Packed == nil && j.cfg.After != Remove && !f.Overwrite }
 
 // missed puts a file off that is not there. What speaks of the destination closes its gate, and costs no attempt.
-func (t *target) missed(ctx context.Context, l queue.Lease, f *file, cause error) error {
+func (t *destination) missed(ctx context.Context, l queue.Lease, f *file, cause error) error {
 	j := t.job
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -185,7 +185,7 @@ func (j *Job) patience(size int64) time.Duration {
 }
 
 // bring places a file at the destination.
-func (t *target) bring(ctx context.Context, f *file) (*file, error) {
+func (t *destination) bring(ctx context.Context, f *file) (*file, error) {
 	j, began := t.job, time.Now()
 	f, err := j.repack(ctx, f)
 	if err != nil {
@@ -251,7 +251,7 @@ func (t *target) bring(ctx context.Context, f *file) (*file, error) {
 }
 
 // place copies the file from another that has the same bytes there, or sends it.
-func (t *target) place(ctx context.Context, f *file, c connector.Content, progress func(int64)) (connector.Placed, error) {
+func (t *destination) place(ctx context.Context, f *file, c connector.Content, progress func(int64)) (connector.Placed, error) {
 	if from := f.Same[t.Name]; from != "" && f.Packed == nil {
 		p, err := t.To.Copy(ctx, string(from), string(f.Name), c)
 		if !fault.Is(err, fault.NotFound) {
@@ -283,7 +283,7 @@ func (j *Job) content(f *file) (*os.File, connector.Content, error) {
 
 // record writes down in the ledger that a file is at a destination, the last one or not. A claim that was lost meanwhile is taken
 // again.
-func (j *Job) record(ctx context.Context, t *target, f *file, last bool) error {
+func (j *Job) record(ctx context.Context, t *destination, f *file, last bool) error {
 	if j.ledger == nil {
 		return nil
 	}

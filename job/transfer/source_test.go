@@ -52,7 +52,7 @@ func TestSourceAway(t *testing.T) {
 	u.away.Store(true)
 	given := make(chan struct{})
 	r.change = func(c *Config) {
-		c.Once, c.Attempts, c.Targets[0].To, c.Find = false, 1, u, onceOf{walker{r.from}, given}
+		c.Once, c.Attempts, c.Destinations[0].To, c.Find = false, 1, u, onceOf{walker{r.from}, given}
 	}
 	for i := range 5 {
 		r.write(fmt.Sprint("f", i), []byte(fmt.Sprint(i)))
@@ -163,7 +163,7 @@ func TestBackAgain(t *testing.T) {
 	r := newRig(t, 1)
 	u := newUnreliable(t, r.to[0])
 	u.away.Store(true)
-	r.change = func(c *Config) { c.Once, c.Targets[0].To = false, u }
+	r.change = func(c *Config) { c.Once, c.Destinations[0].To = false, u }
 	aside := filepath.Join(t.TempDir(), "aside")
 	r.write("a", []byte("a"))
 	r.run(func() {
@@ -208,7 +208,7 @@ func TestSourceFails(t *testing.T) {
 		return nil
 	}
 	m := &misread{Destination: u}
-	r.change = func(c *Config) { c.Attempts, c.Targets[0].To = 2, m }
+	r.change = func(c *Config) { c.Attempts, c.Destinations[0].To = 2, m }
 	for _, name := range []string{"stale", "spoilt", "unread", "good"} {
 		r.write(name, []byte(name))
 	}
@@ -311,7 +311,7 @@ func (unasking) Sums(context.Context, []string) (map[string][sha256.Size]byte, c
 // TestOneIsNotDeleted: what a destination says of one file before a deletion is that file's failure.
 func TestOneIsNotDeleted(t *testing.T) {
 	r := newRig(t, 1)
-	r.change = func(c *Config) { c.After, c.Attempts, c.Targets[0].To = Remove, 2, unasking{c.Targets[0].To} }
+	r.change = func(c *Config) { c.After, c.Attempts, c.Destinations[0].To = Remove, 2, unasking{c.Destinations[0].To} }
 	r.write("a", []byte("a"))
 	r.run(nil)
 	if f := r.files()["a"]; f.State != Dead || f.Failures != 2 || len(tree(t, r.from)) != 1 {
@@ -334,7 +334,7 @@ func TestDeadHoldsNothing(t *testing.T) {
 		return nil
 	}
 	u.place = bad
-	r.change = func(c *Config) { c.Targets[0].To = u }
+	r.change = func(c *Config) { c.Destinations[0].To = u }
 	r.withLedger(ledger, "one")
 	r.write("bad", nil)
 	r.run(nil)

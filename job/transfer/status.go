@@ -19,7 +19,7 @@ func (j *Job) Gates() []gate.Status { return gate.Statuses(j.gates()...) }
 func (j *Job) OpenGate(name string) error { return gate.Open(name, j.gates()...) }
 
 func (j *Job) gates() (all []*gate.Gate) {
-	for _, t := range j.targets {
+	for _, t := range j.destinations {
 		all = append(all, t.gate)
 	}
 	if j.ledger != nil {
@@ -31,7 +31,7 @@ func (j *Job) gates() (all []*gate.Gate) {
 // Notes says what the books don't.
 func (j *Job) Notes() [][2]string {
 	var notes [][2]string
-	for _, t := range j.targets {
+	for _, t := range j.destinations {
 		notes = append(notes, [2]string{"sent to " + t.Name, disk.Size(t.sent.Load()) + " since the start"})
 	}
 	switch rate, end := j.cfg.Limit.at(time.Now()); {
@@ -56,7 +56,7 @@ func (j *Job) Quotas() []engine.Quota { return nil }
 // Promises: each file has its final name at each destination once.
 func (j *Job) Promises() map[string]string {
 	all := map[string]string{}
-	for _, t := range j.targets {
+	for _, t := range j.destinations {
 		all[t.Name] = "exactly once"
 	}
 	return all
@@ -66,7 +66,7 @@ func (j *Job) Promises() map[string]string {
 func (j *Job) Command(_ context.Context, name string, args []string) (string, error) {
 	switch name {
 	case "try":
-		for _, t := range j.targets {
+		for _, t := range j.destinations {
 			t.gate.Kick()
 		}
 		if j.ledger != nil {

@@ -21,7 +21,7 @@ const (
 func sweptKey(root string) store.Key { return store.Key{byte(store.Job), 'w'}.Str(root) }
 
 // sweep removes now and then what was left at the destination.
-func (t *target) sweep(ctx context.Context) error {
+func (t *destination) sweep(ctx context.Context) error {
 	wait, err := t.untilSweep(time.Now())
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (t *target) sweep(ctx context.Context) error {
 		began := time.Now()
 		removed, err := t.To.Sweep(ctx, leftOver)
 		if len(removed) > 0 {
-			t.job.env.History.Note("target.swept", "%s: %d files that were under way a day ago were removed", t.Name, len(removed))
+			t.job.env.History.Note("destination.swept", "%s: %d files that were under way a day ago were removed", t.Name, len(removed))
 		}
 		if err == nil {
 			err := t.wasSwept(began)
@@ -48,14 +48,14 @@ func (t *target) sweep(ctx context.Context) error {
 				return err
 			}
 		} else if ctx.Err() == nil {
-			t.job.env.History.Warn("target.unswept", "%s: what is left there can't be removed: %v", t.Name, err)
+			t.job.env.History.Warn("destination.unswept", "%s: what is left there can't be removed: %v", t.Name, err)
 		}
 		next.Reset(sweepEvery)
 	}
 }
 
 // untilSweep is how long the first sweep of this life has to wait for.
-func (t *target) untilSweep(now time.Time) (wait time.Duration, err error) {
+func (t *destination) untilSweep(now time.Time) (wait time.Duration, err error) {
 	err = t.job.env.Store.Latest(func(r store.Reader) error {
 		v, ok, err := r.Get(sweptKey(t.To.Traits().Root))
 		if err != nil || !ok || len(v) != 8 {
@@ -70,7 +70,7 @@ func (t *target) untilSweep(now time.Time) (wait time.Duration, err error) {
 	return wait, err
 }
 
-func (t *target) wasSwept(at time.Time) error {
+func (t *destination) wasSwept(at time.Time) error {
 	return t.job.env.Store.Update(func(tx *store.Tx) error {
 		tx.Set(sweptKey(t.To.Traits().Root), binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())))
 		return nil

@@ -35,8 +35,8 @@ func TestSweepsAreOverAllLives(t *testing.T) {
 	s := &swept{seen: make(chan struct{}), err: errors.New("the link broke")}
 	r.change = func(c *Config) {
 		c.Once = false
-		s.Destination = c.Targets[0].To
-		c.Targets[0].To = s
+		s.Destination = c.Destinations[0].To
+		c.Destinations[0].To = s
 	}
 	at := func() (at time.Time) {
 		r.view(func(rd store.Reader) error {
@@ -53,7 +53,7 @@ func TestSweepsAreOverAllLives(t *testing.T) {
 		before := s.n.Load()
 		r.run(func() {
 			until(t, "the job is there", func() bool { return r.job.Load() != nil })
-			got, err := r.job.Load().targets[0].untilSweep(time.Now())
+			got, err := r.job.Load().destinations[0].untilSweep(time.Now())
 			if err != nil || got > wait || got < wait-soon {
 				t.Errorf("the first sweep comes in %v, %v; want %v", got, err, wait)
 			}

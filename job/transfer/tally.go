@@ -36,16 +36,16 @@ func ReadTally(r store.Reader) (t Tally, err error) {
 			return t, err
 		}
 		t.Dead += int64(c.Dead)
-		switch target, ship := strings.CutPrefix(name, shipPrefix); {
+		switch destination, ship := strings.CutPrefix(name, shipPrefix); {
 		case name == prepareName:
 			t.Taken, t.Passed, t.Open = int64(c.Put), int64(c.Dropped), int64(c.Open())
 		case ship:
 			shipping = max(shipping, int64(c.Open()))
-			bytes, err := bytesOf(r, target)
+			bytes, err := bytesOf(r, destination)
 			if err != nil {
 				return t, err
 			}
-			t.Sent[target] = Sent{int64(c.Done), bytes}
+			t.Sent[destination] = Sent{int64(c.Done), bytes}
 		}
 	}
 	t.Open += shipping
@@ -53,20 +53,20 @@ func ReadTally(r store.Reader) (t Tally, err error) {
 }
 
 // count adds to the bytes that the destination got.
-func (t *target) count(tx *store.Tx, bytes int64) error {
+func (t *destination) count(tx *store.Tx, bytes int64) error {
 	n, err := bytesOf(tx, t.Name)
 	tx.Set(bytesKey(t.Name), binary.BigEndian.AppendUint64(nil, uint64(n+bytes)))
 	return err
 }
 
 // bytesOf is what the files have that a destination got.
-func bytesOf(r store.Reader, target string) (int64, error) {
-	v, ok, err := r.Get(bytesKey(target))
+func bytesOf(r store.Reader, destination string) (int64, error) {
+	v, ok, err := r.Get(bytesKey(destination))
 	if err != nil || !ok {
 		return 0, err
 	}
 	if len(v) != 8 {
-		return 0, fault.New(fault.Corrupt, "the bytes of %s are a number of %d bytes", target, len(v))
+		return 0, fault.New(fault.Corrupt, "the bytes of %s are a number of %d bytes", destination, len(v))
 	}
 	return int64(binary.BigEndian.Uint64(v)), nil
 }

@@ -36,8 +36,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Target is a destination of the job.
-type Target struct {
+// Destination is one place where the job brings all files.
+type Destination struct {
 	Name    string
 	To      connector.Destination
 	Limited bool // what goes there counts for the limit
@@ -64,8 +64,8 @@ type Config struct {
 	// Root is the directory that the files stand in; absolute.
 	Root string
 	Find Finder
-	// Targets are the destinations; the first is the one that the ledger's table of old shows.
-	Targets []Target
+	// Destinations are where all files go; the first is the one that the ledger's table of old shows.
+	Destinations []Destination
 	// Ledger is nil for none: what was transferred is in the job's store alone then.
 	Ledger connector.Ledger
 	// Workers is how many files are prepared at once, and how many are under way to each destination at least; default 4. In the
@@ -92,7 +92,7 @@ type Config struct {
 	// Slowest. Default 60 s.
 	CopyTimeout time.Duration
 	Slowest     int64 // bytes a second; default 1 MB/s
-	// Limit bounds what goes out to those Targets together that are Limited.
+	// Limit bounds what goes out to those Destinations together that are Limited.
 	Limit Limit
 	// Canary is the time between two looks at destinations and ledger while all is well; 0: none.
 	Canary time.Duration
@@ -161,10 +161,10 @@ type Job struct {
 	env engine.Env
 	cfg Config
 
-	prepare *queue.Queue
-	after   *queue.Queue
-	targets []*target
-	ledger  *ledger // nil for none
+	prepare      *queue.Queue
+	after        *queue.Queue
+	destinations []*destination
+	ledger       *ledger // nil for none
 
 	ahead  *ahead
 	room   *room
@@ -179,9 +179,9 @@ type Job struct {
 	idle  chan struct{} // holds one while untilDone should look
 }
 
-// target is a destination at work.
-type target struct {
-	Target
+// destination is a destination at work.
+type destination struct {
+	Destination
 	index int
 	job   *Job
 	queue *queue.Queue
@@ -194,7 +194,7 @@ var _ engine.Job = (*Job)(nil)
 // New builds the job. What an earlier life had leased is ready again.
 func New(env engine.Env, cfg Config) (*Job, error) {
 	cfg = cfg.withDefaults()
-	if len(cfg.Targets) == 0 {
+	if len(cfg.Destinations) == 0 {
 		return nil, fault.New(fault.Permanent, "job %s has no destination", env.Name)
 	}
 	j := &Job{env: env, cfg: cfg, again: make(chan struct{}, 1), idle: make(chan struct{}, 1), limit: &limiter{limit: cfg.Limit}}
@@ -205,13 +205,13 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 	if j.prepare, err = open(prepareName); err != nil {
 		return nil, err
 	}
-	for i, t := range cfg.Targets {
-		made := &target{Target: t, index: i, job: j}
+	for i, t := range cfg.Destinations {
+		made := &destination{Destination: t, index: i, job: j}
 		if made.queue, err = open(shipPrefix + t.Name); err != nil {
 			return nil, err
 		}
 		made.gate = j.newGate(t.Name, t.To.Probe)
-		j.targets = append(j.targets, made)
+		j.destinations = append(j.destinations, made)
 	}
 	if j.after, err = open(afterName); err != nil {
 		return nil, err
@@ -222,7 +222,7 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 	if cfg.Ledger != nil {
 		j.ledger = newLedger(j, cfg.Ledger)
 	}
-	j.ahead, j.room, j.origin = newAhead(env.Store, j.targets, cfg.Ahead), newRoom(env), newOrigin(j)
+	j.ahead, j.room, j.origin = newAhead(env.Store, j.destinations, cfg.Ahead), newRoom(env), newOrigin(j)
 	return j, nil
 }
 
@@ -239,7 +239,7 @@ func (j *Job) Run(ctx context.Context) error {
 	g, ctx := engine.NewGroup(ctx)
 	work, end := context.WithCancel(ctx) // of what leases and looks
 	defer end()
-	for _, t := range j.targets {
+	for _, t := range j.destinations {
 		g.Go(func() error { return j.ended(t.gate.Run(work)) })
 		g.Go(func() error { return j.ended(t.sweep(work)) })
 		g.Go(func() error { return t.shipAll(work, g) })
@@ -460,7 +460,7 @@ func (j *Job) untilDone(ctx context.Context) error {
 // queues are all of the job, in the order of a file's way.
 func (j *Job) queues() (all []*queue.Queue) {
 	all = append(all, j.prepare)
-	for _, t := range j.targets {
+	for _, t := range j.destinations {
 		all = append(all, t.queue)
 	}
 	return append(all, j.after)
