@@ -179,29 +179,34 @@ func (f CrawlFlags) restore(ctx context.Context, p *Plan, from checkpoint.Checkp
 	return errors.Join(engine.SetPaused(st, f.Paused), st.Close()) // whatever it was when the checkpoint was made
 }
 
-// work is the part of a configuration that the flags stand for.
-func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (work tree, err error) {
+// known is the configuration that the flags change: that of the checkpoint or of the crawl that goes on, empty for a crawl that
+// is begun.
+func (f CrawlFlags) known(place Place, from checkpoint.Checkpoint) (tree, error) {
 	switch {
 	case f.From != "":
-		if work, err = crawlOf([]byte(from.Config), "checkpoint "+from.Name); err != nil {
-			return nil, err
-		}
-	case len(f.Seeds) == 0 && f.SeedsFile == "":
-		file := configFile(place.Dir, f.Job)
-		text, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) && !noStore(engine.JobDir(place.Dir, f.Job)) {
-			return nil, usage("give its seeds and flags again; what it has crawled is still there",
-				"how crawl %s ran last is not known any more: %s is gone", f.Job, file)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, usage("give URLs, or a file of them with --seeds", "there are no seeds, and in %s is no crawl %s to go on with", place.Dir, f.Job)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if work, err = crawlOf(text, file); err != nil {
-			return nil, err
-		}
+		return crawlOf([]byte(from.Config), "checkpoint "+from.Name)
+	case len(f.Seeds) > 0 || f.SeedsFile != "":
+		return nil, nil
+	}
+	file := configFile(place.Dir, f.Job)
+	text, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !noStore(engine.JobDir(place.Dir, f.Job)):
+		return nil, usage("give its seeds and flags again; what it has crawled is still there",
+			"how crawl %s ran last is not known any more: %s is gone", f.Job, file)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, usage("give URLs, or a file of them with --seeds", "there are no seeds, and in %s is no crawl %s to go on with", place.Dir, f.Job)
+	case err != nil:
+		return nil, err
+	}
+	return crawlOf(text, file)
+}
+
+// work is the part of a configuration that the flags stand for.
+func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (tree, error) {
+	work, err := f.known(place, from)
+	if err != nil {
+		return nil, err
 	}
 	seeds := f.Seeds
 	if f.SeedsFile != "" {

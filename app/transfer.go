@@ -119,6 +119,46 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 	bad := func(key, format string, args ...any) {
 		d.Bad(d.at(n, key), strictyaml.Join(path, key), format, args...)
 	}
+	c.checkEnds(d, n, path)
+	c.Layout = orElse(c.Layout, "2006/01/02")
+	if c.Layout != keepWord {
+		at := time.Date(2023, 9, 19, 1, 2, 3, 0, time.UTC).Format(c.Layout)
+		if err := connector.CheckName(at); err != nil {
+			bad("layout", "%v", err)
+		} else if at == c.Layout {
+			bad("layout", "%q does not depend on the time; want words such as 2006/01/02, or %s", c.Layout, keepWord)
+		}
+	}
+	if re, err := regexp.Compile(c.MetadataRegex); err != nil {
+		bad("metadata_regex", "%v", err)
+	} else if err := shipment.CheckMeta(slices.DeleteFunc(slices.Clone(re.SubexpNames()), func(name string) bool { return name == "" })); err != nil {
+		bad("metadata_regex", "%v", err)
+	}
+	limit, err := parseLimit(c.Limit)
+	if c.limit = limit; err != nil {
+		bad("limit", "%v", err)
+	}
+	c.checkWords(d, n, path)
+	for _, x := range []struct {
+		key   string
+		value int64
+	}{{"workers", int64(c.Workers)}, {"attempts", int64(c.Attempts)}, {"copy_timeout", int64(c.CopyTimeout)},
+		{"canary", int64(c.Canary)}} {
+		if x.value < 0 {
+			bad(x.key, "want a number from 1, got %d", x.value)
+		}
+	}
+	if c.KeepRecords < 0 {
+		bad("keep_records", "want a time such as 90d, got %v", c.KeepRecords)
+	}
+	c.checkLedger(d, n, path)
+}
+
+// checkEnds looks at where files come from and where they go.
+func (c *transferConfig) checkEnds(d *decoder, n ast.Node, path string) {
+	bad := func(key, format string, args ...any) {
+		d.Bad(d.at(n, key), strictyaml.Join(path, key), format, args...)
+	}
 	if c.From == "" {
 		d.Bad(n, path, "from is missing")
 	}
@@ -143,23 +183,12 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 			d.Bad(n, path, "%v", err)
 		}
 	}
-	c.Layout = orElse(c.Layout, "2006/01/02")
-	if c.Layout != keepWord {
-		at := time.Date(2023, 9, 19, 1, 2, 3, 0, time.UTC).Format(c.Layout)
-		if err := connector.CheckName(at); err != nil {
-			bad("layout", "%v", err)
-		} else if at == c.Layout {
-			bad("layout", "%q does not depend on the time; want words such as 2006/01/02, or %s", c.Layout, keepWord)
-		}
-	}
-	if re, err := regexp.Compile(c.MetadataRegex); err != nil {
-		bad("metadata_regex", "%v", err)
-	} else if err := shipment.CheckMeta(slices.DeleteFunc(slices.Clone(re.SubexpNames()), func(name string) bool { return name == "" })); err != nil {
-		bad("metadata_regex", "%v", err)
-	}
-	limit, err := parseLimit(c.Limit)
-	if c.limit = limit; err != nil {
-		bad("limit", "%v", err)
+}
+
+// checkWords looks at what is said in one of a few words, and whether they go together.
+func (c *transferConfig) checkWords(d *decoder, n ast.Node, path string) {
+	bad := func(key, format string, args ...any) {
+		d.Bad(d.at(n, key), strictyaml.Join(path, key), format, args...)
 	}
 	word := func(key, value string, words ...string) {
 		if value != "" && !slices.Contains(words, value) {
@@ -182,21 +211,12 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 	if c.After == string(transfer.Replace) && c.Pack.By == "none" {
 		bad("after", "replace needs a packed form, and pack.by is none")
 	}
-	for _, x := range []struct {
-		key   string
-		value int64
-	}{{"workers", int64(c.Workers)}, {"attempts", int64(c.Attempts)}, {"copy_timeout", int64(c.CopyTimeout)},
-		{"canary", int64(c.Canary)}} {
-		if x.value < 0 {
-			bad(x.key, "want a number from 1, got %d", x.value)
-		}
-	}
-	if c.KeepRecords < 0 {
-		bad("keep_records", "want a time such as 90d, got %v", c.KeepRecords)
-	}
+}
+
+func (c *transferConfig) checkLedger(d *decoder, n ast.Node, path string) {
 	l := c.Ledger
 	if given := count(l.Postgres != nil, l.SQLite != nil, l.None); given > 1 {
-		bad("ledger", "want one of postgres, sqlite, none")
+		d.Bad(d.at(n, "ledger"), strictyaml.Join(path, "ledger"), "want one of postgres, sqlite, none")
 	}
 	const someone = "the store, once it is open"
 	if l.Postgres != nil {

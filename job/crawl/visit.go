@@ -145,15 +145,21 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 	}
 	due := time.Now().Add(max(set.after(x.Took), min(crawlDelay, set.maxCrawl)))
 	v.looked(x.Looked)
-	c := v.captures[0]
+	due, err = j.answered(v, u, was, x, due, set)
+	j.frontier.Release(l, due)
+	return v, err
+}
+
+// answered reads an answer, and settles what becomes of its URL. due is when the host may be asked again, which the answer can put off.
+func (j *Job) answered(v *visit, u weburl.URL, was *past, x *connector.Exchange, due time.Time, set settings) (time.Time, error) {
+	l, c := v.lease, v.captures[0]
 	c.x = x
-	err = j.answers(v, l.Queue)
+	err := j.answers(v, l.Queue)
 	if err == nil && set.cookies {
 		v.cookies, err = j.jar.take(u, x.Header)
 	}
 	if err != nil {
-		j.frontier.Release(l, due)
-		return v, errors.Join(err, v.close())
+		return due, errors.Join(err, v.close())
 	}
 	m, err := c.read(u, func(m *warc.Message, body io.Reader) error {
 		return j.links(v, extract.Document{URL: u, Header: x.Header}, m, body, set)
@@ -167,30 +173,25 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 		if err := j.linksOf(v, u, was, set); err != nil { // it is asked for once more, as if nothing were known
 			j.unread(c, err)
 			v.again(due, due)
-			j.frontier.Release(l, due)
-			return v, nil
+			return due, nil
 		}
 		c.unmodified(was)
 	default:
 		if err := j.revisits(c, m); err != nil {
-			j.frontier.Release(l, due)
-			return v, errors.Join(err, v.close())
+			return due, errors.Join(err, v.close())
 		}
 	}
 	if v.cookies != "" && l.Attempts == 0 && leadsTo(u, x) == u { // it wanted to see whether cookies are kept
 		v.again(due, due)
-		j.frontier.Release(l, due)
 		v.ends(x.Status, due)
-		return v, nil
+		return due, nil
 	}
 	if wait, yes := refused(x, set); yes && l.Attempts < min(set.retries, mostRefused) {
 		due = time.Now().Add(max(wait, time.Until(due)))
 		v.again(time.Now().Add(wait), due)
-		j.frontier.Release(l, due)
 		v.ends(x.Status, due)
-		return v, nil
+		return due, nil
 	}
-	j.frontier.Release(l, due)
 	v.redirected(u, x)
 	if to, yes := redirects(l, u, x); yes {
 		v.leads = to
@@ -200,7 +201,7 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 	if set.metadata {
 		v.describe()
 	}
-	return v, nil
+	return due, nil
 }
 
 // unread tells of an answer whose links could not all be read.
