@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/base/disk"
+	"holdfast/base/plural"
 	"holdfast/base/visible"
 	"holdfast/kernel/engine"
 )
@@ -252,7 +253,7 @@ func summaryOf(s engine.Status, was, is jobTotals) string {
 		text += fmt.Sprintf("; %s wait, the first for %v", amount(n, s), time.Duration(s.Backlog.Seconds)*time.Second)
 	}
 	if n := deadOf(s); n > 0 {
-		text += fmt.Sprintf("; %d dead letters", n)
+		text += "; " + plural.Of(n, "dead letter")
 	}
 	for _, gate := range s.Gates {
 		if !gate.Open {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdfast/base/disk"
+	"holdfast/base/plural"
 	"holdfast/job/supervise"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
@@ -202,7 +203,7 @@ func (d *Desk) Health() string {
 	if !running {
 		return "nothing runs"
 	}
-	text := fmt.Sprintf("%d jobs", len(d.eng.Names()))
+	text := plural.Of(len(d.eng.Names()), "job")
 	for _, name := range slices.Sorted(maps.Keys(unready)) {
 		text += fmt.Sprintf("; %s is %s", name, unready[name])
 	}

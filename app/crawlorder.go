@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/job/crawl"
 	"holdfast/job/crawl/frontier"
 	"holdfast/job/crawl/index"
@@ -178,7 +179,7 @@ func rebuildIndex(ctx context.Context, cfg crawl.Config, w *Work) (string, error
 	if err != nil {
 		return "", err
 	}
-	text := fmt.Sprintf("index.cdxj has %d captures of %d WARC files", r.Captures, r.Files)
+	text := fmt.Sprintf("index.cdxj has %s of %s", plural.Of(r.Captures, "capture"), plural.Of(r.Files, "WARC file"))
 	for _, bad := range r.Damaged {
 		text += fmt.Sprintf("; %s: %v", bad.File, bad.Err)
 	}
@@ -208,8 +209,8 @@ func (d *Desk) recoverCrawl(ctx context.Context, job string, cfg crawl.Config, o
 		if err != nil {
 			return err
 		}
-		text = fmt.Sprintf("%d lines: %d URLs ended, %d queued, %d out of scope, %d lines say nothing", rep.Lines, rep.Ended, rep.Queued,
-			rep.Foreign, rep.Bad)
+		text = fmt.Sprintf("%s: %s ended, %d queued, %d out of scope, nothing told by %s", plural.Of(rep.Lines, "line"), plural.Of(rep.Ended, "URL"), rep.Queued,
+			rep.Foreign, plural.Of(rep.Bad, "line"))
 		if rep.Again {
 			text = "these journals were imported before; nothing was done"
 		}

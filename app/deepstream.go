@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/connector"
 	"holdfast/job/stream/ingester"
 	"holdfast/kernel/engine"
@@ -79,12 +80,12 @@ func (d *Desk) excuseDoubles(ctx context.Context, c *Comparison, b engine.Books,
 			c.Missing -= n
 			c.Excused += n
 			if n > 0 {
-				c.Note = fmt.Sprintf("%d rows came with the tags and time of another: the database has those once, and InfluxDB "+
-					"the values of the last", n)
+				c.Note = fmt.Sprintf("%s came with the tags and time of another: the database has those once, and InfluxDB "+
+					"the values of the last", plural.Of(n, "row"))
 			}
 			if left := b.Accepted - rows; c.Missing > 0 && left > 0 {
-				c.Note = fmt.Sprintf("%d rows have left the spool: those of them with the tags and time of another would be among "+
-					"the missing ones", left)
+				c.Note = fmt.Sprintf("%s left the spool before: those with the tags and time of another would be among "+
+					"the missing ones", plural.Of(left, "row"))
 			}
 			return nil
 		})

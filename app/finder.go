@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/base/plural"
 	filetree "holdfast/connector/tree"
 	"holdfast/job/transfer"
 )
@@ -71,7 +72,7 @@ func (f finder) Notes() (notes [][2]string) {
 	add("finding files by", "%s", mode)
 	add("found", "%d by the watch, %d by scans, of which the watch had missed %d", s.ByWatch, s.ByScan, s.Missed)
 	if s.Waiting > 0 {
-		add("not finished yet", "%d files", s.Waiting)
+		add("not finished yet", "%s", plural.Of(s.Waiting, "file"))
 	}
 	if some, n := f.Held(showHeld); n > 0 {
 		add("not whole yet", "%s", heldText(some, n, time.Now()))

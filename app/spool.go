@@ -15,6 +15,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/base/record"
 	"holdfast/connector/wsprnet/cachefile"
 	"holdfast/job/collect"
@@ -119,7 +120,7 @@ func (v *Verified) found() string {
 	if len(v.Bad) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d blocks of the spool can't be read, block %d first: %s", len(v.Bad), v.Blocks,
+	return fmt.Sprintf("%d of %s of the spool can't be read, block %d first: %s", len(v.Bad), plural.Of(v.Blocks, "block"),
 		v.Bad[0].Seq, v.Bad[0].Text)
 }
 

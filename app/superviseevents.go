@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/connector"
 	"holdfast/kernel/engine"
 )
@@ -112,7 +113,7 @@ func (w *ownEvents) events(list []engine.Event, from Positions, begun time.Time)
 		id := fmt.Sprintf("%s:%d.%d", e.Job, e.ID, e.At.UnixNano())
 		if was := at[e.Job].ID; was != 0 && e.ID > was+1 {
 			all = append(all, connector.Event{Kind: connector.EventGap, Time: e.At, ID: id,
-				Cause: fmt.Sprintf("%d events of job %s before %s are not kept any more", e.ID-was-1, e.Job, e.At.UTC().Format(time.RFC3339))})
+				Cause: fmt.Sprintf("%s of job %s before %s not kept any more", plural.Of(e.ID-was-1, "event"), e.Job, e.At.UTC().Format(time.RFC3339))})
 		}
 		_, known := from[e.Job]
 		at[e.Job] = e.Position()

@@ -12,6 +12,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/lines"
 	"holdfast/base/linetime"
+	"holdfast/base/plural"
 	"holdfast/connector"
 	"holdfast/job/supervise"
 	"holdfast/job/supervise/decide"
@@ -165,7 +166,7 @@ func (r *trial) file(ctx context.Context, name string) error {
 				}
 			}
 			if unknown > 0 {
-				r.Notes = append(r.Notes, fmt.Sprintf("%d lines do not begin with a time that is known: each is taken to be of the time of the line before", unknown))
+				r.Notes = append(r.Notes, fmt.Sprintf("%s without a time that is known at the beginning: taken to be of the time of the line before", plural.Of(unknown, "line")))
 			}
 			return nil
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/connector/notify"
 	"holdfast/connector/units"
 	"holdfast/job/supervise/action"
@@ -100,7 +101,7 @@ var ownOrders = map[string]ownOrder{
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%d rows in %d blocks come again", done.Rows, done.Blocks), nil
+		return fmt.Sprintf("%s in %s will come again", plural.Of(done.Rows, "row"), plural.Of(done.Blocks, "block")), nil
 	}},
 }
 

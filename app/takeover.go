@@ -16,6 +16,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/job/collect"
@@ -97,7 +98,7 @@ func (p *Plan) takeJob(ctx context.Context, from, job string) error {
 	if err := move(src, away); err != nil {
 		return err
 	}
-	p.Log.Info(fmt.Sprintf("took %d rows of job %s over from %s; its store is kept in %s", n, job,
+	p.Log.Info(fmt.Sprintf("took %s of job %s over from %s; its store is kept in %s", plural.Of(n, "row"), job,
 		from, away))
 	return nil
 }

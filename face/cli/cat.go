@@ -19,6 +19,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/disk"
+	"holdfast/base/plural"
 	"holdfast/face/api"
 )
 
@@ -110,8 +111,8 @@ func (f *face) cat(ctx context.Context, a asked, job string, q url.Values, o cat
 	case o.output != "":
 		err = whole(o.output, get)
 		if err == nil {
-			fmt.Fprintf(f.err, "%s %s of %s %s in %s\n", count(shown.Rows), plural(shown.Rows, "row"),
-				count(shown.Blocks), plural(shown.Blocks, "block"), o.output)
+			fmt.Fprintf(f.err, "%s %s of %s %s in %s\n", count(shown.Rows), plural.Noun(shown.Rows, "row"),
+				count(shown.Blocks), plural.Noun(shown.Blocks, "block"), o.output)
 		}
 	case o.format == "table":
 		q.Set("format", "jsonl")

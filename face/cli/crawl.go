@@ -16,6 +16,7 @@ import (
 	"holdfast/app"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 )
 
 // crawlFlags are those of `holdfast crawl`.
@@ -142,7 +143,7 @@ func (f *face) crawlEnded(ctx context.Context, place app.Place, job string, bega
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(f.out, "%s %s known: %s fetched (%s), %s failed, %s left alone; in %s\n", count(now.Known), plural(now.Known, "URL"),
+	fmt.Fprintf(f.out, "%s %s known: %s fetched (%s), %s failed, %s left alone; in %s\n", count(now.Known), plural.Noun(now.Known, "URL"),
 		count(now.Done), disk.Size(uint64(now.Bytes)), count(now.Failed), count(now.Left), span(time.Since(began)))
 	if left := now.Queued + now.Waiting; left > 0 {
 		if now.Open == 0 {

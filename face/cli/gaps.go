@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/plural"
 	"holdfast/face/api"
 )
 
@@ -66,7 +67,7 @@ func (f *face) showGaps(out app.Gaps, all bool) {
 	if len(out.Gaps) == 0 {
 		fmt.Fprintln(f.out, "there are no such gaps")
 		if n := out.Totals.Settled; n > 0 && !all {
-			fmt.Fprintf(f.out, "%s are settled (%s rows lost): see `--all`\n", count(n), count(out.Totals.Lost))
+			fmt.Fprintf(f.out, "%s %s settled (%s %s lost): see `--all`\n", count(n), plural.Are(n), count(out.Totals.Lost), plural.Noun(out.Totals.Lost, "row"))
 		}
 		return
 	}

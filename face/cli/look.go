@@ -16,6 +16,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/disk"
+	"holdfast/base/plural"
 	"holdfast/face/api"
 )
 
@@ -207,7 +208,7 @@ func (f *face) spoolStats() *cobra.Command {
 func (f *face) showStats(s app.SpoolStats) {
 	now := time.Now()
 	text := fmt.Sprintf("%s: %s %s in %s %s, %s packed, about %s unpacked; the oldest came in %s, the newest %s",
-		s.Job, count(s.Rows), plural(s.Rows, "row"), count(s.Blocks), plural(s.Blocks, "block"),
+		s.Job, count(s.Rows), plural.Noun(s.Rows, "row"), count(s.Blocks), plural.Noun(s.Blocks, "block"),
 		disk.Size(s.Bytes), disk.Size(s.RawBytes), ago(s.Oldest, now), ago(s.Newest, now))
 	if !s.Begin.IsZero() {
 		text += fmt.Sprintf("; rows of %s to %s", stamp(s.Begin), stamp(s.End))

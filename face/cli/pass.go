@@ -14,6 +14,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/disk"
+	"holdfast/base/plural"
 )
 
 // pass is one pass of a transfer job: what is there, and no more.
@@ -118,7 +119,7 @@ func (p *pass) progress(now app.Tally) string {
 	all := now.Taken - p.before.Taken + p.before.Open
 	done := all - now.Open
 	took := time.Since(p.began)
-	text := fmt.Sprintf("%s of %s %s", count(done), count(all), plural(all, "file"))
+	text := fmt.Sprintf("%s of %s %s", count(done), count(all), plural.Noun(all, "file"))
 	if all > 0 {
 		text += fmt.Sprintf(", %d %%", 100*done/all)
 	}
@@ -152,7 +153,7 @@ func (p *pass) summary(ctx context.Context, place app.Place) error {
 	}
 	took := time.Since(p.began)
 	found := now.Taken - p.before.Taken
-	fmt.Fprintf(p.f.out, "%s new %s found", count(found), plural(found, "file"))
+	fmt.Fprintf(p.f.out, "%s new %s found", count(found), plural.Noun(found, "file"))
 	if n := p.before.Open; n > 0 {
 		fmt.Fprintf(p.f.out, ", %s left from before", count(n))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/plural"
 )
 
 func (f *face) runCommand() *cobra.Command {
@@ -36,7 +37,7 @@ func (f *face) runCommand() *cobra.Command {
 				}
 				p := &process{plan: plan, log: log, ready: func(_ *app.Desk, url string) {
 					log.Info(fmt.Sprintf("holdfast %s runs %d %s in %s; API at %s", app.Version,
-						len(plan.Jobs), plural(len(plan.Jobs), "job"), plan.Place.Dir, orNone(url)))
+						len(plan.Jobs), plural.Noun(len(plan.Jobs), "job"), plan.Place.Dir, orNone(url)))
 				}}
 				return p.run(cmd.Context())
 			})
@@ -113,7 +114,7 @@ func (f *face) checkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(f.out, "%s is good: %d %s\n", config, len(cfg.Jobs), plural(len(cfg.Jobs), "job"))
+			fmt.Fprintf(f.out, "%s is good: %d %s\n", config, len(cfg.Jobs), plural.Noun(len(cfg.Jobs), "job"))
 			for _, w := range cfg.Warnings() {
 				fmt.Fprintf(f.out, "warning: %v\n", w)
 			}

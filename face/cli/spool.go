@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/plural"
 	"holdfast/face/api"
 )
 
@@ -64,14 +65,14 @@ func (f *face) showVerified(v app.Verified) {
 		fmt.Fprint(f.out, wrap(fmt.Sprintf("! block %d: %s", b.Seq, b.Text), ""))
 	}
 	if v.Lost > 0 {
-		fmt.Fprintf(f.out, "%s rows were lost to damage or limits before: see `holdfast audit %s`\n",
-			count(v.Lost), v.Job)
+		fmt.Fprintf(f.out, "%s %s lost to damage or limits before: see `holdfast audit %s`\n",
+			count(v.Lost), plural.Noun(v.Lost, "row"), v.Job)
 	}
 	if len(v.Bad) == 0 {
-		fmt.Fprintf(f.out, "%s: all %s %s are good\n", v.Job, count(v.Blocks), plural(v.Blocks, "block"))
+		fmt.Fprintf(f.out, "%s: all %s %s are good\n", v.Job, count(v.Blocks), plural.Noun(v.Blocks, "block"))
 		return
 	}
-	fmt.Fprintf(f.out, "%s: %s of %s blocks are damaged\n", v.Job, count(len(v.Bad)), count(v.Blocks))
+	fmt.Fprintf(f.out, "%s: %s of %s %s damaged\n", v.Job, count(len(v.Bad)), count(v.Blocks), plural.Noun(v.Blocks, "block"))
 }
 
 // long sends an order that may take long, and shows how far it is.
@@ -119,8 +120,8 @@ func (f *face) spoolImport() *cobra.Command {
 			if f.json {
 				return leftOver, f.printJSON(out)
 			}
-			fmt.Fprintf(f.out, "%s %s: %s rows read, %s new, %s known already, %s rejected\n",
-				count(out.Files), plural(out.Files, "file"), count(out.Read), count(out.Accepted),
+			fmt.Fprintf(f.out, "%s %s: %s %s read, %s new, %s known already, %s rejected\n",
+				count(out.Files), plural.Noun(out.Files, "file"), count(out.Read), plural.Noun(out.Read, "row"), count(out.Accepted),
 				count(out.Duplicate), count(out.Rejected))
 			for _, s := range out.Stayed {
 				fmt.Fprint(f.out, wrap("! not taken in: "+s, ""))
@@ -169,15 +170,15 @@ func (f *face) showReplayed(out app.Replayed, sink string) (err error) {
 		err = f.printJSON(out)
 	} else {
 		fmt.Fprintf(f.out, "%s %s of %s %s go to sink %s again; `holdfast status` shows how far they are\n",
-			count(out.Rows), plural(out.Rows, "row"), count(out.Blocks), plural(out.Blocks, "block"), sink)
+			count(out.Rows), plural.Noun(out.Rows, "row"), count(out.Blocks), plural.Noun(out.Blocks, "block"), sink)
 		if out.Left > 0 {
 			fmt.Fprintf(f.out, "%s %s in them stay dead letters or discarded\n", count(out.Left),
-				plural(out.Left, "row"))
+				plural.Noun(out.Left, "row"))
 		}
 	}
 	if n := len(out.Unreadable); n > 0 {
 		fmt.Fprintf(f.err, "! %s %s can't be read and stay as they are: see `holdfast spool verify`\n", count(n),
-			plural(n, "block"))
+			plural.Noun(n, "block"))
 		return &exitError{code: LeftOver}
 	}
 	return err
@@ -195,8 +196,8 @@ func (f *face) spoolExport() *cobra.Command {
 			if f.json {
 				return len(out.Bad) > 0, f.printJSON(out)
 			}
-			fmt.Fprintf(f.out, "%s rows in %s %s\n", count(out.Rows), count(out.Files),
-				plural(out.Files, "file"))
+			fmt.Fprintf(f.out, "%s %s in %s %s\n", count(out.Rows), plural.Noun(out.Rows, "row"), count(out.Files),
+				plural.Noun(out.Files, "file"))
 			for _, b := range out.Bad {
 				fmt.Fprint(f.out, wrap(fmt.Sprintf("! block %d is damaged and was left out: %s", b.Seq,
 					b.Text), ""))

@@ -12,6 +12,7 @@ import (
 	"holdfast/app"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/kernel/engine"
 )
 
@@ -162,8 +163,8 @@ func jobLines(j engine.Status, rep app.Report, now time.Time) (lines []string) {
 		lines = append(lines, "! the books do not balance: "+b)
 	}
 	if n := j.Balance.GapSums.Lost; n > 0 {
-		lines = append(lines, fmt.Sprintf("! %s rows are lost to damage, a limit or overload: see `holdfast gaps %s --all`",
-			count(n), j.Name))
+		lines = append(lines, fmt.Sprintf("! %s %s lost to damage, a limit or overload: see `holdfast gaps %s --all`",
+			count(n), plural.Noun(n, "row"), j.Name))
 	}
 	if d := j.Damage; d != nil {
 		lines = append(lines, fmt.Sprintf("! damage was met %s ago: %s; `holdfast spool verify %s` tells what "+
@@ -173,7 +174,7 @@ func jobLines(j engine.Status, rep app.Report, now time.Time) (lines []string) {
 		lines = append(lines, "! damage "+what)
 	}
 	if n := j.Balance.GapSums.Open; n > 0 {
-		lines = append(lines, fmt.Sprintf("%s open %s (%s missing)", count(n), plural(n, "gap"),
+		lines = append(lines, fmt.Sprintf("%s open %s (%s missing)", count(n), plural.Noun(n, "gap"),
 			count(j.Balance.GapSums.Missing)))
 	}
 	for _, s := range rep.Stayed[j.Name] {
@@ -181,7 +182,7 @@ func jobLines(j engine.Status, rep app.Report, now time.Time) (lines []string) {
 	}
 	if n := rep.Letters[j.Name]; n > 0 {
 		lines = append(lines, fmt.Sprintf("%s dead %s: see `holdfast dead ls %s`", count(n),
-			plural(n, "letter"), j.Name))
+			plural.Noun(n, "letter"), j.Name))
 	}
 	for _, q := range j.Balance.Queues {
 		lines = append(lines, queueText(q, j.State != engine.Stopped))

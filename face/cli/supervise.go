@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/plural"
 )
 
 // superviseCommand watches and acts.
@@ -113,7 +114,7 @@ func (f *face) rulesCheck() *cobra.Command {
 
 // counted is a number with its noun.
 func counted[T int | int64 | uint64](n T, noun string) string {
-	return count(n) + " " + plural(n, noun)
+	return count(n) + " " + plural.Noun(n, noun)
 }
 
 func (f *face) rulesCheckJSON(file string, set *app.Rules, err error) error {

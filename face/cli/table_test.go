@@ -9,6 +9,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/disk"
+	"holdfast/base/plural"
 	"holdfast/kernel/engine"
 )
 
@@ -41,7 +42,7 @@ func TestWords(t *testing.T) {
 		{ago(time.Time{}, now), "-"}, {ago(now.Add(-time.Second), now), "now"},
 		{ago(now.Add(-3*time.Minute), now), "3 min ago"}, {ago(now.Add(-30*time.Hour), now), "30 h ago"},
 		{ago(now.Add(-72*time.Hour), now), "3 days ago"}, {ago(now.Add(time.Hour), now), "now"},
-		{plural(1, "block"), "block"}, {plural(2, "block"), "blocks"},
+		{plural.Noun(1, "block"), "block"}, {plural.Noun(2, "block"), "blocks"},
 		{progressText(app.Progress{Job: "spots", What: "verifying", Done: 1, Total: 4,
 			Left: 90 * time.Second}),
 			"spots: verifying: 25 %, 1 min left"},

@@ -12,6 +12,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/disk"
+	"holdfast/base/plural"
 	"holdfast/base/visible"
 	"holdfast/kernel/engine"
 )
@@ -113,7 +114,7 @@ func (t *top) scrolled(lines []string, room int) []string {
 	mark := func(i int, arrow string, n int) {
 		if n > 0 && room >= 3 {
 			c := &canvas{width: t.width}
-			c.add(headLook, fmt.Sprintf("%s %d more %s", arrow, n+1, plural(n+1, "line")))
+			c.add(headLook, fmt.Sprintf("%s %d more %s", arrow, n+1, plural.Noun(n+1, "line")))
 			shown[i] = c.lines[0]
 		}
 	}

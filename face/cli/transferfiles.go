@@ -15,6 +15,7 @@ import (
 	"holdfast/app"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/face/api"
 )
 
@@ -205,7 +206,7 @@ func stepText(s app.FileStep) string {
 		text += " in " + time.Duration(s.Seconds*float64(time.Second)).Round(10*time.Microsecond).String()
 	}
 	if s.Times > 0 {
-		text += fmt.Sprintf(", %s times", count(s.Times))
+		text += fmt.Sprintf(", %s %s", count(s.Times), plural.Noun(s.Times, "time"))
 	}
 	if s.Text != "" {
 		text += ": " + s.Text

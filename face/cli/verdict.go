@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/app"
+	"holdfast/base/plural"
 	"holdfast/kernel/engine"
 )
 
@@ -33,11 +34,11 @@ func judge(rep app.Report, now time.Time) (v verdict) {
 			add(&v.lost, "the books do not balance: %s", b)
 		}
 		if n := j.Balance.GapSums.Lost; n > 0 {
-			add(&v.lost, "%s %s lost to damage, a limit or overload", count(n), plural(n, "row"))
+			add(&v.lost, "%s %s lost to damage, a limit or overload", count(n), plural.Noun(n, "row"))
 		}
 		for _, s := range j.Balance.Sinks {
 			if s.Expired > 0 {
-				add(&v.lost, "%s %s expired before %s got them", count(s.Expired), plural(s.Expired, "row"), s.Sink)
+				add(&v.lost, "%s %s expired before %s got them", count(s.Expired), plural.Noun(s.Expired, "row"), s.Sink)
 			}
 		}
 		if j.Damage != nil {
@@ -58,7 +59,7 @@ func judge(rep app.Report, now time.Time) (v verdict) {
 			add(&v.late, "%s wait, the oldest for %s", count(j.Backlog.Rows), span(waits))
 		}
 		if n := rep.Letters[j.Name]; n > 0 {
-			add(&v.attention, "%s dead %s: see `holdfast dead ls %s`", count(n), plural(n, "letter"), j.Name)
+			add(&v.attention, "%s dead %s: see `holdfast dead ls %s`", count(n), plural.Noun(n, "letter"), j.Name)
 		}
 		if j.State == engine.Paused {
 			add(&v.attention, "paused for %s", span(now.Sub(j.Since)))

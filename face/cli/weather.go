@@ -13,8 +13,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"holdfast/app"
-	"holdfast/base/strictyaml"
 	"holdfast/base/fault"
+	"holdfast/base/plural"
+	"holdfast/base/strictyaml"
 )
 
 // weatherCommand takes the place of WeatherVane: its four parts, each a process of its own, or all in one.
@@ -98,7 +99,7 @@ func (f *face) passEnded(ctx context.Context, p *process) error {
 	}
 	for _, j := range rep.Jobs {
 		if n := rep.Letters[j.Name]; n > 0 {
-			return &exitError{LeftOver, fault.WithHint(fmt.Errorf("%d %s of %s could not go on", n, plural(n, "item"), j.Name),
+			return &exitError{LeftOver, fault.WithHint(fmt.Errorf("%d %s of %s could not go on", n, plural.Noun(n, "item"), j.Name),
 				"see why: holdfast dead ls %s --data-dir %s", j.Name, plan.Place.Dir)}
 		}
 	}

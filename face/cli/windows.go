@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/plural"
 	"holdfast/face/api"
 )
 
@@ -65,7 +66,7 @@ func (f *face) showWindows(list []app.Window) {
 		}
 		missing := "-"
 		if n := len(w.Missing); n > 0 {
-			missing = fmt.Sprintf("%s (%s rows)", numbers(w.Missing), count(w.MissingRows))
+			missing = fmt.Sprintf("%s (%s %s)", numbers(w.Missing), count(w.MissingRows), plural.Noun(w.MissingRows, "row"))
 			if w.Because != "" {
 				missing += ": " + w.Because
 			}

@@ -39,14 +39,6 @@ func count[T int | int64 | uint64 | uint32](n T) string {
 	return sign + s
 }
 
-// plural returns the word for n of a thing.
-func plural[T int | int64 | uint64 | uint32](n T, word string) string {
-	if n == 1 {
-		return word
-	}
-	return word + "s"
-}
-
 // span writes a time that something takes or took.
 func span(d time.Duration) string {
 	switch {

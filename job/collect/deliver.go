@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/kernel/balance"
@@ -440,7 +441,7 @@ func (d *delivery) forfeit(next *spool.Delivery) error {
 		return fmt.Errorf("give up damaged block %d: %w", next.Heads[0].Seq, err)
 	}
 	d.shrunk()
-	d.j.env.History.Warn("damage.block", "sink %s does not get %d rows of block %d: %v", d.Name, lost.Rows,
+	d.j.env.History.Warn("damage.block", "sink %s does not get %s of block %d: %v", d.Name, plural.Of(lost.Rows, "row"),
 		next.Heads[0].Seq, next.Damage)
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/spool"
@@ -274,7 +275,7 @@ func (d *delivery) expire(bytes int64, why string) (blocks int, err error) {
 		return 0, err
 	}
 	if rows > 0 {
-		d.j.env.History.Warn("backlog.expired", "sink %s: %d rows expired, %s", d.Name, rows, why)
+		d.j.env.History.Warn("backlog.expired", "sink %s: %s expired, %s", d.Name, plural.Of(rows, "row"), why)
 	}
 	return blocks, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/base/record"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/spool"
@@ -62,8 +63,8 @@ func (in *Intake) Replay(ctx context.Context, k *spool.Sink, o Replay, tell func
 	}
 	if err == nil {
 		err = in.st.Update(func(tx *store.Tx) error {
-			return in.note(tx, "replay.ordered", "sink %s gets %d rows of %d blocks again (%s)", k.Name,
-				p.out.Rows, p.out.Blocks, o.span())
+			return in.note(tx, "replay.ordered", "sink %s gets %s of %s again (%s)", k.Name,
+				plural.Of(p.out.Rows, "row"), plural.Of(p.out.Blocks, "block"), o.span())
 		})
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/store"
 )
@@ -100,7 +101,7 @@ func BudgetText(b frontier.Budget) string {
 func limitsText(l frontier.Limits) string {
 	urls, bytes := "any number of URLs", "any size"
 	if l.URLs > 0 {
-		urls = fmt.Sprintf("%d URLs", l.URLs)
+		urls = plural.Of(l.URLs, "URL")
 	}
 	if l.Bytes > 0 {
 		bytes = fmt.Sprintf("%d bytes", l.Bytes)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/store"
@@ -53,7 +54,7 @@ func (j *Job) Checkpointed(ctx context.Context) error {
 
 // noteStart tells with how many URLs in flight the last run ended, as far as its store and its file of them know: of a store that was taken back, how many were at that moment.
 func (j *Job) noteStart(inFlight int) error {
-	urls := fmt.Sprintf("%d %s", inFlight, plural(inFlight, "URL"))
+	urls := fmt.Sprintf("%d %s", inFlight, plural.Noun(inFlight, "URL"))
 	if !j.logs.restored {
 		if inFlight > 0 {
 			j.env.History.Note("crawl.resumed", "resumed after an unclean stop: %s in flight returned to the frontier", urls)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/store"
 )
@@ -94,7 +95,7 @@ func (j *Job) orderSeeds(ctx context.Context, seeds []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	j.env.History.Note("crawl.seeds", "%d of %d seeds are new: %s", n, len(seeds), some(seeds))
+	j.env.History.Note("crawl.seeds", "%d of %d %s new: %s", n, len(seeds), isOrAre(len(seeds), "seed"), some(seeds))
 	return fmt.Sprintf("%d of %d %s new", n, len(seeds), isOrAre(len(seeds), "seed")), nil
 }
 
@@ -211,7 +212,7 @@ func (j *Job) orderIndex(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := fmt.Sprintf("index.cdxj has %d captures", s.Captures)
+	text := fmt.Sprintf("index.cdxj has %s", plural.Of(s.Captures, "capture"))
 	if s.Missing > 0 {
 		text += fmt.Sprintf("; %d have no line: their WARC file is damaged, or was moved away", s.Missing)
 	}

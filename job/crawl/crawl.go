@@ -178,13 +178,6 @@ func roomAt(env engine.Env, dir string) (*engine.Room, error) {
 	return engine.NewRoom(dir, limits, env.Log)
 }
 
-func plural(n int, noun string) string {
-	if n == 1 {
-		return noun
-	}
-	return noun + "s"
-}
-
 // grace is how long fetches that are under way go on when the work is told to end.
 const grace = 5 * time.Second
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/job/crawl/frontier"
 	"holdfast/job/crawl/journal"
 )
@@ -45,7 +46,7 @@ func (j *Job) orderDelete(ctx context.Context, o Order) (string, error) {
 		}
 	}
 	what := strings.TrimSpace(o.Host + " " + o.Match)
-	j.env.History.Note("crawl.deleted", "a person deleted %d %s from the queues: %s", deleted, plural(deleted, "URL"), what)
+	j.env.History.Note("crawl.deleted", "a person deleted %d %s from the queues: %s", deleted, plural.Noun(deleted, "URL"), what)
 	return fmt.Sprintf("%d %s deleted", deleted, isOrAre(deleted, "URL")), nil
 }
 

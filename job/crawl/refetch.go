@@ -16,6 +16,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"holdfast/base/cdxj"
+	"holdfast/base/plural"
 	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/job/crawl/archive"
@@ -57,10 +58,10 @@ func (f *refetch) stays() string {
 	}
 	if left > 0 {
 		words = append(words, fmt.Sprintf("%d %s lost, as nothing tells any more what they were: neither the index has them, nor crawl.log "+
-			"(without a line in the index: %s)", left, plural(int(left), "capture")+" stay"+third(int(left)), f.missingText()))
+			"(without a line in the index: %s)", left, plural.Noun(int(left), "capture")+" stay"+third(int(left)), f.missingText()))
 	}
 	if n := len(f.bad); n > 0 {
-		words = append(words, fmt.Sprintf("%d %s lost, as they can't be asked for: %s", n, plural(n, "URL")+" stay"+third(n), some(f.bad)))
+		words = append(words, fmt.Sprintf("%d %s lost, as they can't be asked for: %s", n, plural.Noun(n, "URL")+" stay"+third(n), some(f.bad)))
 	}
 	return strings.Join(words, "; ")
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/base/plural"
 	"holdfast/job/crawl/archive"
 	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/engine"
@@ -46,7 +47,7 @@ func (j *Job) Notes() (notes [][2]string) {
 				return err
 			}
 		}
-		notes = append([][2]string{{"crawl", fmt.Sprintf("%s, %d %s in flight, at work for %s", state, flying, plural(flying, "URL"),
+		notes = append([][2]string{{"crawl", fmt.Sprintf("%s, %d %s in flight, at work for %s", state, flying, plural.Noun(flying, "URL"),
 			at.Round(time.Second))}}, countsNotes(c)...)
 		notes = append(notes, lostNotes(j.found.Lost)...)
 		return nil
@@ -111,10 +112,10 @@ func countsNotes(c frontier.Counts) [][2]string {
 		notes[1][1] += fmt.Sprintf(", %d held by a person", c.HeldHosts)
 	}
 	if c.ExhaustedHosts > 0 {
-		notes[1][1] += fmt.Sprintf(", %d over their budget with %d URLs", c.ExhaustedHosts, c.Exhausted)
+		notes[1][1] += fmt.Sprintf(", %d over budget with %s", c.ExhaustedHosts, plural.Of(c.Exhausted, "URL"))
 	}
 	if c.Refused > 0 {
-		notes = append(notes, [2]string{"patterns", fmt.Sprintf("%d links were left out, of endless series", c.Refused)})
+		notes = append(notes, [2]string{"patterns", fmt.Sprintf("%s left out, of endless series", plural.Of(c.Refused, "link"))})
 	}
 	return notes
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/job/supervise/rule"
 	"holdfast/kernel/gate"
 	"holdfast/kernel/store"
@@ -158,7 +159,7 @@ func (x *breakers) show(id string, b *breakerState) {
 func (b *breakerState) teller() func() {
 	g, is := b.gate, b.Breaker
 	return func() {
-		err := fault.New(fault.Throttled, "failed %d times in a row, and what is to be done waits: %s", is.Failures, is.Cause)
+		err := fault.New(fault.Throttled, "failed %s in a row, and what is to be done waits: %s", plural.Of(is.Failures, "time"), is.Cause)
 		g.Report(fault.WithHint(fault.WithWait(err, time.Until(is.Until)), "mend what it calls; it is tried at %s, and at once if one of its "+
 			"actions is repeated", is.Until.UTC().Format(time.RFC3339)))
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"holdfast/base/plural"
 	"holdfast/job/supervise/decide"
 	"holdfast/job/supervise/rule"
 	"holdfast/kernel/engine"
@@ -228,8 +229,8 @@ func (j *Job) events(all *found) (events []engine.Event) {
 	}
 	for _, e := range all.Episodes {
 		if e.Over {
-			add(false, "limit.over", "rule %s%s: the %s is no longer reached: %d times something was counted and not acted upon since %s", e.Rule,
-				ofKey(e.Key), e.What, e.Held, e.Since.UTC().Format(time.RFC3339))
+			add(false, "limit.over", "rule %s%s: the %s is no longer reached: %s something was counted and not acted upon since %s", e.Rule,
+				ofKey(e.Key), e.What, plural.Of(e.Held, "time"), e.Since.UTC().Format(time.RFC3339))
 		} else {
 			add(true, "limit.reached", "rule %s%s: the %s is reached: %d within %v; what follows is counted, and not acted upon", e.Rule,
 				ofKey(e.Key), e.What, e.Limit.Max, e.Limit.Within)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/job/supervise/decide"
 	"holdfast/job/supervise/rule"
 	"holdfast/kernel/engine"
@@ -332,8 +333,8 @@ func (j *Job) Notes() (all [][2]string) {
 		all = append(all, [2]string{"silences", strconv.Itoa(n)})
 	}
 	for _, e := range j.machine.Reached() {
-		all = append(all, [2]string{e.What, fmt.Sprintf("reached by rule %s: %d within %v; %d times nothing was done for it since %s", e.Rule, e.Limit.Max,
-			e.Limit.Within, e.Held, e.Since.UTC().Format(time.RFC3339))})
+		all = append(all, [2]string{e.What, fmt.Sprintf("reached by rule %s: %d within %v; %s nothing was done for it since %s", e.Rule, e.Limit.Max,
+			e.Limit.Within, plural.Of(e.Held, "time"), e.Since.UTC().Format(time.RFC3339))})
 	}
 	return all
 }
@@ -384,10 +385,10 @@ func silenceText(s decide.SilenceEnd) string {
 	}
 	b.WriteString("; under it began:")
 	for _, x := range s.Began {
-		fmt.Fprintf(&b, " %s%s %d times since %s;", x.Rule, ofKey(x.Key), x.Times, x.First.UTC().Format(time.RFC3339))
+		fmt.Fprintf(&b, " %s%s %s since %s;", x.Rule, ofKey(x.Key), plural.Of(x.Times, "time"), x.First.UTC().Format(time.RFC3339))
 	}
 	if s.More > 0 {
-		fmt.Fprintf(&b, " and %d times more", s.More)
+		fmt.Fprintf(&b, " and %s more", plural.Of(s.More, "time"))
 	}
 	return strings.TrimSuffix(b.String(), ";")
 }

@@ -49,7 +49,7 @@ func TestEndsAreToldOnce(t *testing.T) {
 			if strings.HasPrefix(e.Kind, "silence.") || strings.HasPrefix(e.Kind, "limit.") {
 				all = append(all, e.Kind)
 			}
-			if e.Kind == "silence.ended" && !strings.Contains(e.Text, "echo 1 times") {
+			if e.Kind == "silence.ended" && !strings.Contains(e.Text, "echo 1 time") {
 				t.Errorf("it says %s", e.Text)
 			}
 		}

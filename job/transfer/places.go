@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/kernel/queue"
 	"holdfast/kernel/store"
 )
@@ -87,8 +88,8 @@ func (p places) allow(r store.Reader, now places, job string) error {
 			return err
 		}
 		if n := c.Open() + c.Dead; n > 0 {
-			return fault.WithHint(fault.New(fault.Permanent, "job %s has no destination %s (%s) any more, for which %d files wait", job, name,
-				root, n), "take it out once nothing waits for it, or discard what does; or "+anew)
+			return fault.WithHint(fault.New(fault.Permanent, "job %s has no destination %s (%s) any more, and there %s %s for it", job, name,
+				root, plural.Are(n), plural.Of(n, "file")+" waiting"), "take it out once nothing waits for it, or discard what does; or "+anew)
 		}
 	}
 	return nil

@@ -55,7 +55,7 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("a disk that is not mounted: got %v", err)
 	}
 	put("1")
-	if err := allow(places{"/data", map[string]string{"a": "/mnt/a"}, nil}); err == nil || !strings.Contains(err.Error(), "for which 1 files wait") {
+	if err := allow(places{"/data", map[string]string{"a": "/mnt/a"}, nil}); err == nil || !strings.Contains(err.Error(), "there is 1 file waiting for it") {
 		t.Errorf("one fewer, for which a file waits: got %v", err)
 	}
 }

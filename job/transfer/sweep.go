@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"holdfast/base/plural"
 	"holdfast/kernel/store"
 )
 
@@ -40,7 +41,7 @@ func (t *destination) sweep(ctx context.Context) error {
 		began := time.Now()
 		removed, err := t.To.Sweep(ctx, leftOver)
 		if len(removed) > 0 {
-			t.job.env.History.Note("destination.swept", "%s: %d files that were under way a day ago were removed", t.Name, len(removed))
+			t.job.env.History.Note("destination.swept", "%s: removed %s that had been under way for a day", t.Name, plural.Of(len(removed), "file"))
 		}
 		if err == nil {
 			err := t.wasSwept(began)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/base/plural"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/queue"
 	"holdfast/kernel/spool"
@@ -119,12 +120,12 @@ func (b *Books) checkLetters(r store.Reader, sinks map[string]uint32) error {
 		return err
 	}
 	if kept != all {
-		b.Broken = append(b.Broken, fmt.Sprintf("%d dead letters by the books, there are %d", kept, all))
+		b.Broken = append(b.Broken, fmt.Sprintf("%s by the books, there are %d", plural.Of(kept, "dead letter"), all))
 	}
 	for _, k := range b.Sinks {
 		if n := dead[sinks[k.Sink]]; n != k.Dead {
-			b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %d rows are dead by the books, there are %d letters of it",
-				k.Sink, k.Dead, n))
+			b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %s dead by the books, there are %d letters of it",
+				k.Sink, plural.Of(k.Dead, "row"), n))
 		}
 	}
 	return nil
@@ -181,8 +182,8 @@ func (b *Books) addSink(r store.Reader, name string, id uint32, to depth) error 
 		return err
 	}
 	if pending.Rows != flow.Pending || pending.Bytes != flow.PendingBytes {
-		b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %d rows in %d bytes are pending by the books, "+
-			"%d in %d in the spool", name, flow.Pending, flow.PendingBytes, pending.Rows, pending.Bytes))
+		b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %s in %d bytes pending by the books, "+
+			"%d in %d in the spool", name, plural.Of(flow.Pending, "row"), flow.PendingBytes, pending.Rows, pending.Bytes))
 	}
 	return nil
 }

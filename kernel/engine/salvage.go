@@ -11,6 +11,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/identity"
@@ -94,8 +95,8 @@ func (s *salvage) run(reserve uint64) (quarantine string, err error) {
 	if quarantine, err = checkpoint.Exchange(s.dir, "damaged"); err != nil {
 		return "", err
 	}
-	s.log.Warn(fmt.Sprintf("job %s was salvaged: %d entries, %d blocks with %d rows are whole; the damaged "+
-		"store is kept in %s", s.job, out.Entries, s.spool.Blocks, s.spool.Rows, quarantine))
+	s.log.Warn(fmt.Sprintf("job %s was salvaged: %s, %s with %s are whole; the damaged "+
+		"store is kept in %s", s.job, plural.Of(out.Entries, "entry"), plural.Of(s.spool.Blocks, "block"), plural.Of(s.spool.Rows, "row"), quarantine))
 	return quarantine, nil
 }
 
@@ -165,8 +166,8 @@ func (s *salvage) note(st *store.Store) {
 		n += int(run.Last - run.First + 1)
 	}
 	if n > 0 {
-		h.Warn("damage.lost", "%d blocks that were not delivered everywhere can't be read; their ids are "+
-			"asked for again where the source allows it", n)
+		h.Warn("damage.lost", "%s, not delivered everywhere, can't be read; the ids are "+
+			"asked for again where the source allows it", plural.Of(n, "block"))
 	}
 }
 
@@ -283,7 +284,7 @@ func (s *salvage) rehash(st *store.Store) error {
 		if _, dropped, err := set.Rebuild(s.ctx, st); err != nil {
 			return err
 		} else if dropped > 0 {
-			s.log.Warn(fmt.Sprintf("job %s: %d keys of %s can't be read and are forgotten", s.job, dropped, name))
+			s.log.Warn(fmt.Sprintf("job %s: %s of %s can't be read: forgotten", s.job, plural.Of(dropped, "key"), name))
 		}
 	}
 	return nil

@@ -244,7 +244,7 @@ await step('a gate is opened by hand, where the other side asked for an hour', a
 await step('rows are delivered again, which changes nothing', async () => {
   const page = await signedIn('#/jobs/hostile')
   await ordered(page, 'Replay', page, { Sink: 'local' })
-  await told(page, /rows in [0-9]+ blocks are delivered again/)
+  await told(page, /Delivered again: [0-9,]+ rows? in [0-9]+ block/)
   await ordered(page, 'Backfill')
   await told(page, /gaps are asked for now/)
   await page.context().close()

@@ -3,6 +3,7 @@ import type { ComponentChildren } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 import { order, said } from './api'
 import { Failed, ordered } from './asked'
+import { count, plural } from './format'
 import { roleHint } from './head'
 import type { World } from './live'
 import type { Failure } from './model'
@@ -108,10 +109,12 @@ function FieldBox({ field: f, value, set }: { field: Field; value: string; set: 
   )
 }
 
+const many = (n: unknown, noun: string): string => `${count(Number(n))} ${plural(Number(n), noun)}`
+
 // wordsOf is what an answer tells a person beyond that it is done.
 function wordsOf(answer: unknown): string {
   if (typeof answer !== 'object' || answer === null) return ''
-  if ('blocks' in answer && 'rows' in answer) return `${String(answer.rows)} rows in ${String(answer.blocks)} blocks are delivered again.`
+  if ('blocks' in answer && 'rows' in answer) return `Delivered again: ${many(answer.rows, 'row')} in ${many(answer.blocks, 'block')}.`
   if ('into' in answer) return `It is in ${String(answer.into)}. Here nothing changed.`
   if ('config' in answer) {
     const { text, config, runs, file } = answer as { text: string; config: string; runs: boolean; file?: string }

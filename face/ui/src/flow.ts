@@ -105,10 +105,10 @@ function middle(j: Job): Place {
   for (const q of j.balance.queues ?? []) {
     if (!q.queue.startsWith('ship-')) lines.push(`${q.queue}: ${count(q.leased)} at work, ${count(q.ready + q.waiting)} waiting`)
   }
-  if (j.spool.blocks > 0) lines.push(`${count(j.spool.rows)} rows kept`, size(j.spool.bytes))
+  if (j.spool.blocks > 0) lines.push(`${count(j.spool.rows)} ${plural(j.spool.rows, 'row')} kept`, size(j.spool.bytes))
   switch (role(j)) {
     case 'crawl':
-      return { title: 'frontier', what: 'queues of hosts', lines: [`${count(j.backlog.rows)} URLs waiting`, ...noted(j, 'hosts', 'host')] }
+      return { title: 'frontier', what: 'queues of hosts', lines: [`${count(j.backlog.rows)} ${plural(j.backlog.rows, 'URL')} waiting`, ...noted(j, 'hosts', 'host')] }
     case 'transfer':
       return { title: 'workers', what: 'check, pack, claim', lines }
     case 'supervise':

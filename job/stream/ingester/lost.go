@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/base/plural"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/store"
 )
@@ -20,7 +21,7 @@ func (b *book) giveUp(tx *store.Tx, w *window, why string, now time.Time) (text 
 	if w.Unmade {
 		return fmt.Sprintf("%s is lost, and nobody knows what is in it: %s", w.name(), why), nil
 	}
-	return fmt.Sprintf("%s lacks %s, %d rows as far as is known: %s", w.name(), spans(w.lacks()), w.Lost, why), nil
+	return fmt.Sprintf("%s lacks %s, %s as far as is known: %s", w.name(), spans(w.lacks()), plural.Of(w.Lost, "row"), why), nil
 }
 
 // lose puts the rows of a window that are lost into the books as a gap, which begins at the window's number.

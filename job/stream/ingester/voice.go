@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"holdfast/base/plural"
 	"holdfast/connector"
 	"holdfast/job/stream/wire"
 )
@@ -138,8 +139,8 @@ func (in *Source) tellCut() {
 		return
 	}
 	in.cut = cut
-	in.history.Warn("notices.cut", "%d notices of stored windows are let go, those in front of number %d, because no processor "+
-		"was ever heard and only %d are kept: there will be no report of their windows", cut, oldest, mostNotices)
+	in.history.Warn("notices.cut", "%s of stored windows let go, those in front of number %d, because no processor "+
+		"was ever heard and only %d are kept: there will be no report of their windows", plural.Of(cut, "notice"), oldest, mostNotices)
 }
 
 // reach is up to which notice is to be published: no more than the processor that is heard has room for. One that is silent

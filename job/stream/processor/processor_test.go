@@ -842,7 +842,7 @@ func TestFewerRows(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	})
-	if got := r.events("report.short"); len(got) != 1 || !strings.Contains(got[0], "50 rows are said to be stored, and table "+
+	if got := r.events("report.short"); len(got) != 1 || !strings.Contains(got[0], "50 rows should be stored, and table "+
 		"weather_data has 40: the report lacks 13 rows") {
 		t.Errorf("got events %q", got)
 	}

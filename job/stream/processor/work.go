@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/job/stream/report"
@@ -142,7 +143,7 @@ func (s *Source) tellEmpty(w *work) {
 		s.history.Note("report.empty", "the window from %s has no rows, so there is no report", name)
 	default:
 		s.history.Warn("report.empty", "the window from %s is said to be stored, and table %s has no rows of it: "+
-			"there is no report (%d rows came, %d are lost)", name, s.cfg.Table, n.Rows, n.Lost)
+			"there is no report (%s came, %d lost)", name, s.cfg.Table, plural.Of(n.Rows, "row"), n.Lost)
 	}
 }
 
@@ -150,8 +151,8 @@ func (s *Source) tellEmpty(w *work) {
 // took them out.
 func (s *Source) tellShort(w *work) {
 	if n := w.notice; w.made.read < int64(n.Keys) {
-		s.history.Warn("report.short", "of the window from %s %d rows are said to be stored, and table %s has %d: the report lacks "+
-			"%d rows, and says so", n.From.UTC().Format(time.RFC3339), n.Keys, s.cfg.Table, w.made.read, w.made.lost)
+		s.history.Warn("report.short", "of the window from %s %s should be stored, and table %s has %d: the report lacks "+
+			"%s, and says so", n.From.UTC().Format(time.RFC3339), plural.Of(n.Keys, "row"), s.cfg.Table, w.made.read, plural.Of(w.made.lost, "row"))
 	}
 }
 

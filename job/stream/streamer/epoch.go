@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"holdfast/base/plural"
 	"holdfast/kernel/store"
 )
 
@@ -36,7 +37,7 @@ func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 			continue
 		}
 		if !whole(tx, w.Pile, w.Parts) {
-			lost = append(lost, loss{w.Rows, fmt.Sprintf("%d rows from %v on, of a window that was cut", w.Rows,
+			lost = append(lost, loss{w.Rows, fmt.Sprintf("%s from %v on, of a window that was cut", plural.Of(w.Rows, "row"),
 				w.From)})
 			continue
 		}
@@ -55,8 +56,8 @@ func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 	lost = append(lost, s.mendPiles(tx, used)...)
 	s.mendMore(tx)
 	if s.unread > 0 {
-		lost = append(lost, loss{0, fmt.Sprintf("%d records of windows can't be read: how many rows they had "+
-			"nobody knows", s.unread)})
+		lost = append(lost, loss{0, fmt.Sprintf("%s of windows can't be read: how many rows they had "+
+			"nobody knows", plural.Of(s.unread, "record"))})
 	}
 	for _, l := range lost {
 		s.marks.GivenUp += int64(l.rows)
@@ -89,8 +90,8 @@ func (s *saved) mendPiles(tx *store.Tx, used map[uint64]bool) (lost []loss) {
 		switch {
 		case !slices.Contains(s.state.Piles, p.ID) || used[p.ID]:
 		case p.tail == nil || !whole(tx, p.ID, p.Parts):
-			lost = append(lost, loss{p.Rows, fmt.Sprintf("%d rows from %v on, of a window that was not closed yet",
-				p.Rows, p.From)})
+			lost = append(lost, loss{p.Rows, fmt.Sprintf("%s from %v on, of a window that was not closed yet",
+				plural.Of(p.Rows, "row"), p.From)})
 		default:
 			kept, used[p.ID] = append(kept, p), true
 			p.write(tx)

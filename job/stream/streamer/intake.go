@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/connector"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/identity"
@@ -153,8 +154,8 @@ func (j *Job) atEnd() {
 		j.env.History.Note("stream.end", "%s was read to its end", j.cfg.DataSet)
 		return
 	}
-	j.env.History.Note("stream.lap", "%s was read to its end and begins again, %d days later", j.cfg.DataSet,
-		st.Lap*st.Days)
+	j.env.History.Note("stream.lap", "%s was read to its end and begins again, %s later", j.cfg.DataSet,
+		plural.Of(st.Lap*st.Days, "day"))
 	j.closeSource()
 }
 
@@ -238,8 +239,8 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 	}
 	j.tell(p, s, rejected)
 	if tooLate {
-		j.env.History.Warn("stream.loop", "%s does not begin again: %d days later its last window would end behind "+
-			"the year %d", j.cfg.DataSet, (lap+1)*j.cut.state.Days, lastYear)
+		j.env.History.Warn("stream.loop", "%s does not begin again: %s later its last window would end behind "+
+			"the year %d", j.cfg.DataSet, plural.Of((lap+1)*j.cut.state.Days, "day"), lastYear)
 	}
 	if p.End {
 		j.atEnd()
@@ -315,12 +316,12 @@ func (j *Job) bury(tx *store.Tx, refused []connector.Reject, lap int) (buried in
 // tell says what became of a page.
 func (j *Job) tell(p connector.Page, s *step, rejected int64) {
 	if rejected > 0 {
-		j.env.History.Warn("dead.intake", "%d of %d rows can't be taken in: they are dead letters, see "+
-			"`holdfast dead ls`", rejected, s.rows+int64(len(s.refused)))
+		j.env.History.Warn("dead.intake", "%d of %s can't be taken in: see "+
+			"`holdfast dead ls`", rejected, plural.Of(s.rows+int64(len(s.refused)), "row"))
 	}
 	if p.Lost > 0 {
-		j.env.History.Warn("overload.lost", "%d rows of the source were lost: they came faster than they could be "+
-			"kept", p.Lost)
+		j.env.History.Warn("overload.lost", "%s of the source lost: they came faster than they could be "+
+			"kept", plural.Of(p.Lost, "row"))
 	}
 	rows, late := 0, 0
 	for _, w := range s.windows {
@@ -328,11 +329,11 @@ func (j *Job) tell(p connector.Page, s *step, rejected int64) {
 			late++
 			rows += w.Rows
 		}
-		j.env.Log.Info(fmt.Sprintf("window %d is cut: %d rows from %s to %s in %d batches", w.Number, w.Rows,
-			w.From.Format(time.RFC3339), w.To.Format(time.RFC3339), len(w.Parts)))
+		j.env.Log.Info(fmt.Sprintf("window %d is cut: %s from %s to %s in %s", w.Number, plural.Of(w.Rows, "row"),
+			w.From.Format(time.RFC3339), w.To.Format(time.RFC3339), plural.Of(len(w.Parts), "batch")))
 	}
 	if late > 0 {
-		j.env.History.Note("stream.late", "%d rows came behind their windows, which were closed: they are %d "+
-			"more windows", rows, late)
+		j.env.History.Note("stream.late", "%s came behind windows that were closed: there %s %d "+
+			"more %s", plural.Of(rows, "row"), plural.Are(late), late, plural.Noun(late, "window"))
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
@@ -102,8 +103,8 @@ func (j *Job) trim() error {
 // tooMany says why windows go that nobody confirmed.
 func (j *Job) tooMany(all []*window) string {
 	first, last := all[0], all[len(all)-1]
-	return fmt.Sprintf("windows %d to %d, %d rows from %s to %s, can't be sent again any more: more than %s "+
-		"wait for their confirmation", first.Number, last.Number, rowsOf(all), first.From.Format(time.RFC3339),
+	return fmt.Sprintf("windows %d to %d, %s from %s to %s, can't be sent again any more: more than %s "+
+		"wait for their confirmation", first.Number, last.Number, plural.Of(rowsOf(all), "row"), first.From.Format(time.RFC3339),
 		last.To.Format(time.RFC3339), disk.Size(uint64(j.cfg.RetainBytes)))
 }
 

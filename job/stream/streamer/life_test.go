@@ -363,6 +363,9 @@ func TestLoopEnds(t *testing.T) {
 		if n := len(l.all()); n != 4 {
 			t.Errorf("%d windows, want those of two days", n)
 		}
+		if w := r.events("stream.lap"); len(w) != 1 || !strings.HasSuffix(w[0], "begins again, 1 day later") {
+			t.Errorf("events: %q", w)
+		}
 		if w := r.events("stream.loop"); len(w) != 1 || !strings.Contains(w[0], "does not begin again: 2 days later") {
 			t.Errorf("events: %q", w)
 		}

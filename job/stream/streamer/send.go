@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/connector"
 	"holdfast/job/stream/hear"
 	"holdfast/job/stream/wire"
@@ -135,7 +136,7 @@ func (j *Job) spoilt(ctx context.Context, w *window, why error) error {
 	}
 	text := ""
 	if f == lost {
-		text = fmt.Sprintf("window %d, %d rows from %s to %s, can't be sent: %v", w.Number, w.Rows,
+		text = fmt.Sprintf("window %d, %s from %s to %s, can't be sent: %v", w.Number, plural.Of(w.Rows, "row"),
 			w.From.Format(time.RFC3339), w.To.Format(time.RFC3339), why)
 	}
 	err := j.remove([]*window{w}, f, text)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"holdfast/base/plural"
 	"holdfast/job/supervise/rule"
 )
 
@@ -91,8 +92,8 @@ func (m *Machine) endEpisode(i int) {
 	out.Over = true
 	m.out.Episodes = append(m.out.Episodes, out)
 	if e.to != "" {
-		m.notify(e.to, fmt.Sprintf("%s %s: the %s is no longer reached: %d times something was counted and not acted upon since %s, the last at %s.",
-			e.rule, e.key, x.what, e.held, out.Since.UTC().Format(time.RFC3339), out.Last.UTC().Format(time.RFC3339)), e.rule, e.key, e.event,
+		m.notify(e.to, fmt.Sprintf("%s %s: the %s is no longer reached: %s something was counted and not acted upon since %s, the last at %s.",
+			e.rule, e.key, x.what, plural.Of(e.held, "time"), out.Since.UTC().Format(time.RFC3339), out.Last.UTC().Format(time.RFC3339)), e.rule, e.key, e.event,
 			x.what+" over")
 	}
 }
