@@ -24,7 +24,8 @@ type Alerts struct {
 	Summary string        `yaml:"summary"` // time of day at which they are told how things stand; default 09:00, off for never
 }
 
-func (a Alerts) withDefaults() Alerts {
+// WithDefaults returns a with everything filled in that has a default.
+func (a Alerts) WithDefaults() Alerts {
 	a.Gate, a.Lag = orElse(a.Gate, 10*time.Minute), orElse(a.Lag, time.Hour)
 	a.Silence, a.Again = orElse(a.Silence, 10), orElse(a.Again, time.Hour)
 	a.Summary = orElse(a.Summary, "09:00")
@@ -112,7 +113,7 @@ type pulse struct {
 }
 
 func newAlarms(a Alerts) *alarms {
-	return &alarms{rules: a.withDefaults(), pulse: map[string]*pulse{}, book: alarmBook{
+	return &alarms{rules: a.WithDefaults(), pulse: map[string]*pulse{}, book: alarmBook{
 		Floods: map[string]*flood{}, Active: map[string]bool{}, Counts: map[string]int64{}, Closed: map[string]time.Time{}}}
 }
 

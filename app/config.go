@@ -256,7 +256,7 @@ func Parse(file string, text []byte, env func(string) (string, bool)) (*Config, 
 	if err := d.Mistakes.Err(); err != nil {
 		return nil, err
 	}
-	return c.withDefaults(), nil
+	return c.WithDefaults(), nil
 }
 
 // at returns the value below the keys from n on, n itself as far as they are not there.
@@ -359,7 +359,8 @@ func CheckListen(addr string, token secret.Text) error {
 	return nil
 }
 
-func (c *Config) withDefaults() *Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c *Config) WithDefaults() *Config {
 	if c.Listen == "" {
 		c.Listen = defaultListen
 	}

@@ -126,7 +126,7 @@ func Wsprnet(f WsprnetFlags, log *slog.Logger) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{Place: place, Listen: orElse(f.Listen, NoListen), Log: log, Once: f.Loop == nil,
-		Checkpoints: (&Config{}).withDefaults().Checkpoints}
+		Checkpoints: (&Config{}).WithDefaults().Checkpoints}
 	if err := CheckListen(p.Listen, ""); err != nil {
 		return nil, err
 	}

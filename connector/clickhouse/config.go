@@ -52,7 +52,8 @@ type Config struct {
 	Grace time.Duration `yaml:"grace"`
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	fill := func(s *string, v string) {
 		if *s == "" {
 			*s = v
@@ -75,7 +76,7 @@ func (c Config) withDefaults() Config {
 
 // Validate returns all that is wrong with the configuration, as one Permanent fault.
 func (c Config) Validate() error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	var all []error
 	add := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
 	if why := badURL(c.URL); why != "" {

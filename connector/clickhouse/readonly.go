@@ -30,7 +30,7 @@ func SetupReadOnly(ctx context.Context, cfg Config, user string, password secret
 	if password == "" {
 		return fault.New(fault.Permanent, "clickhouse: user %s: the password is empty", user)
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	base, err := url.Parse(cfg.URL)
 	if err != nil {
 		return fmt.Errorf("parse url: %w", err)

@@ -48,7 +48,7 @@ func OpenSource(cfg SourceConfig, opts SourceOptions) (*Source, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open clickhouse source: %w", errors.Join(errs...))
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	c, err := cfg.client()
 	if err != nil {
 		return nil, err

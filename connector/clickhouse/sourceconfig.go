@@ -58,7 +58,8 @@ type SourceConfig struct {
 	PageTimeout time.Duration `yaml:"page_timeout"`
 }
 
-func (c SourceConfig) withDefaults() SourceConfig {
+// WithDefaults returns c with everything filled in that has a default.
+func (c SourceConfig) WithDefaults() SourceConfig {
 	c.URL = cmp.Or(c.URL, "http://127.0.0.1:8123")
 	c.Database = cmp.Or(c.Database, "default")
 	c.Cursor = cmp.Or(c.Cursor, c.Key)
@@ -74,7 +75,7 @@ func (c SourceConfig) withDefaults() SourceConfig {
 // Validate returns all faults of the configuration, each beginning with the name of its key. What only
 // the table's own columns can tell, OpenSource and Fetch say.
 func (c SourceConfig) Validate() []error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if why := badURL(c.URL); why != "" {
@@ -120,7 +121,7 @@ func (c SourceConfig) Warnings() []error {
 	}
 	return []error{fmt.Errorf("overlap: is not set: a row that comes in with a smaller %s than one that was "+
 		"read is never seen, and nothing can tell of it; say how far below the highest such rows may still "+
-		"come, or 0 if none do", c.withDefaults().Cursor)}
+		"come, or 0 if none do", c.WithDefaults().Cursor)}
 }
 
 func (c SourceConfig) checkColumns(add func(format string, args ...any)) {

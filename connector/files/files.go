@@ -79,7 +79,8 @@ var packings = map[string][]string{
 	formatJSONL:   {packNone, packGzip, packZstd},
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if all := packings[c.Format]; c.Compression == "" && len(all) > 0 {
 		c.Compression = all[0]
 	}
@@ -92,7 +93,7 @@ func (c Config) withDefaults() Config {
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c Config) Validate() []error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	var errs []error
 	if c.Path == "" {
 		errs = append(errs, fmt.Errorf("path: missing; give the directory"))
@@ -155,7 +156,7 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, fault.New(fault.Permanent, "find directory %s: %w", cfg.Path, err)
 	}
-	return &Sink{cfg: cfg.withDefaults(), dir: dir, turn: connector.NewTurn("directory " + dir)}, nil
+	return &Sink{cfg: cfg.WithDefaults(), dir: dir, turn: connector.NewTurn("directory " + dir)}, nil
 }
 
 // Traits says that repeats have no effect, and that a delivery may have any size.

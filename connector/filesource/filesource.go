@@ -84,7 +84,7 @@ type StdinConfig struct {
 
 func (c StdinConfig) config() Config {
 	return Config{Format: c.Format, Delimiter: c.Delimiter, Columns: c.Columns, Extra: c.Extra, Key: c.Key,
-		Time: c.Time, MaxLine: c.MaxLine}.withDefaults()
+		Time: c.Time, MaxLine: c.MaxLine}.WithDefaults()
 }
 
 const (
@@ -96,7 +96,8 @@ const (
 	formatParquet = "parquet"
 )
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.Delimiter == "" {
 		c.Delimiter = ","
 	}
@@ -135,7 +136,7 @@ func (c Config) Validate() []error {
 
 // faults are all but those of a pattern, which may be the name of a data set.
 func (c Config) faults() (f faults) {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	if c.Path == "" {
 		f.bad("path", "is missing")
 	}
@@ -215,7 +216,7 @@ func Open(c Config, o Options) (File, error) {
 	if o.End {
 		faults = c.faults()
 	}
-	s, err := open(c.withDefaults(), faults)
+	s, err := open(c.WithDefaults(), faults)
 	if err != nil {
 		return nil, err
 	}

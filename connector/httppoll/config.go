@@ -110,7 +110,8 @@ type Problem struct{ Key, Text string }
 // Error returns the key and what is wrong with it.
 func (p Problem) Error() string { return p.Key + ": " + p.Text }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	def := func(s *string, v string) {
 		if *s == "" {
 			*s = v
@@ -179,7 +180,7 @@ func (k *check) expression(key, text string) {
 
 // Validate returns all faults at once, each a Problem.
 func (c Config) Validate() []error {
-	k := &check{Config: c.withDefaults()}
+	k := &check{Config: c.WithDefaults()}
 	k.request()
 	k.auth()
 	k.answer()

@@ -75,7 +75,7 @@ func Open(cfg Config, opts Options) (*Source, error) {
 	if faults := cfg.Validate(); len(faults) > 0 {
 		return nil, fault.New(fault.Permanent, "open http source: %w", errors.Join(faults...))
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if opts.UserAgent == "" {
 		opts.UserAgent = "holdfast"
 	}

@@ -80,7 +80,8 @@ const (
 	packZstd = "zstd"
 )
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	def := func(s *string, v string) {
 		if *s == "" {
 			*s = v
@@ -119,7 +120,7 @@ func (k *check) oneOf(key, got string, want ...string) {
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c Config) Validate() []error {
-	k := &check{Config: c.withDefaults()}
+	k := &check{Config: c.WithDefaults()}
 	k.oneOf("method", k.Method, http.MethodPost, http.MethodPut, http.MethodPatch)
 	k.oneOf("format", k.Format, formatJSON, formatJSONL, formatCSV)
 	k.oneOf("compression", k.Compression, packNone, packGzip, packZstd)

@@ -60,7 +60,7 @@ func New(cfg Config) (*Sink, error) {
 	if faults := cfg.Validate(); len(faults) > 0 {
 		return nil, fault.New(fault.Permanent, "open http sink: %w", errors.Join(faults...))
 	}
-	s := &Sink{cfg: cfg.withDefaults()}
+	s := &Sink{cfg: cfg.WithDefaults()}
 	s.templates, _ = parseTemplates(s.cfg)
 	if cfg.Rejected != "" {
 		e, err := columns.ParseExpr(cfg.Rejected)

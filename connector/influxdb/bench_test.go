@@ -46,7 +46,7 @@ func weatherConfig(addr string) Config {
 // BenchmarkEncode turns an hour of weather into lines.
 func BenchmarkEncode(b *testing.B) {
 	schema, rows := weather(0)
-	c := weatherConfig("localhost").withDefaults()
+	c := weatherConfig("localhost").WithDefaults()
 	m, err := c.mappingOf(schema)
 	if err != nil {
 		b.Fatal(err)

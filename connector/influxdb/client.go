@@ -30,7 +30,7 @@ type Client struct {
 // NewClient returns a client for the place that a configuration names. What the configuration says of
 // points it does not look at. It touches nothing before it is asked.
 func NewClient(c Config) (*Client, error) {
-	k := &check{Config: c.withDefaults()}
+	k := &check{Config: c.WithDefaults()}
 	if why := badURL(k.URL); why != "" {
 		k.bad("url", "%s", why)
 	}

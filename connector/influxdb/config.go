@@ -84,7 +84,8 @@ var precisions = map[string]struct {
 }{"ns": {lineprotocol.Nanosecond, "n"}, "us": {lineprotocol.Microsecond, "u"},
 	"ms": {lineprotocol.Millisecond, "ms"}, "s": {lineprotocol.Second, "s"}}
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	def := func(s *string, v string) {
 		if *s == "" {
 			*s = v
@@ -137,7 +138,7 @@ func (k *check) oneOf(key, got string, want ...string) {
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c Config) Validate() []error {
-	k := &check{Config: c.withDefaults()}
+	k := &check{Config: c.WithDefaults()}
 	if why := badURL(k.URL); why != "" {
 		k.bad("url", "%s", why)
 	}

@@ -71,7 +71,7 @@ func TestCompression(t *testing.T) {
 		{"http://127.0.0.1.example", "", packGzip}, {"http://h:x", "", packGzip}, {"", packGzip, packGzip},
 		{"http://h", packNone, packNone},
 	} {
-		if got := (Config{URL: c.url, Compression: c.told}).withDefaults().Compression; got != c.want {
+		if got := (Config{URL: c.url, Compression: c.told}).WithDefaults().Compression; got != c.want {
 			t.Errorf("%q, told %q: got %s, want %s", c.url, c.told, got, c.want)
 		}
 	}
@@ -111,7 +111,7 @@ func TestMappings(t *testing.T) {
 	} {
 		cfg := Config{Database: "d", Measurement: "m", Precision: "s"}
 		c.change(&cfg)
-		_, err := cfg.withDefaults().mappingOf(c.schema)
+		_, err := cfg.WithDefaults().mappingOf(c.schema)
 		if c.want == "" && err != nil || c.want != "" && (!fault.Is(err, fault.Permanent) ||
 			!strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: got %v (kind %v), want %q", c.name, err, fault.KindOf(err), c.want)

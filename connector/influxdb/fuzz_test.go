@@ -46,7 +46,7 @@ func oddBatch(rows ...odd) arrow.RecordBatch {
 }
 
 func oddConfig() Config {
-	return Config{Database: "d", MeasurementFrom: "measurement", Tags: []string{"a tag,="}, Unique: true}.withDefaults()
+	return Config{Database: "d", MeasurementFrom: "measurement", Tags: []string{"a tag,="}, Unique: true}.WithDefaults()
 }
 
 // FuzzLine: a row that is not refused reads back, by the library's own decoder, as what it was, and so does

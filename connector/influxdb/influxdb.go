@@ -88,7 +88,7 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sink{Client: c, cfg: cfg.withDefaults()}, nil
+	return &Sink{Client: c, cfg: cfg.WithDefaults()}, nil
 }
 
 // Traits promises exactly once of a server that was tried.

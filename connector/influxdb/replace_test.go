@@ -634,7 +634,7 @@ func TestReplaceMappings(t *testing.T) {
 	for _, c := range []struct{ replace, want string }{{"revision", ""}, {"x", "no column x, which replace names"},
 		{"temp", "column temp is float64"}, {"name", "column name is utf8"}, {"zip", "column zip is no field"},
 		{"time", "column time is no field"}} {
-		cfg := Config{Database: "d", Measurement: "m", Tags: []string{"zip"}, Unique: true, Replace: c.replace}.withDefaults()
+		cfg := Config{Database: "d", Measurement: "m", Tags: []string{"zip"}, Unique: true, Replace: c.replace}.WithDefaults()
 		_, err := cfg.mappingOf(reportSchema)
 		if c.want == "" && err != nil || c.want != "" && (!fault.Is(err, fault.Permanent) ||
 			!strings.Contains(err.Error(), c.want)) {

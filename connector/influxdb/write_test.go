@@ -176,7 +176,7 @@ func TestRowsThatOverwrite(t *testing.T) {
 func TestFinerThanPrecision(t *testing.T) {
 	schema := record.NewSchema([]arrow.Field{{Name: "at", Type: arrow.FixedWidthTypes.Timestamp_ms},
 		{Name: "v", Type: arrow.PrimitiveTypes.Int64}}, "", "at")
-	c := Config{Database: "d", Measurement: "m", Unique: true, Precision: "s"}.withDefaults()
+	c := Config{Database: "d", Measurement: "m", Unique: true, Precision: "s"}.WithDefaults()
 	m, err := c.mappingOf(schema)
 	if err != nil {
 		t.Fatal(err)

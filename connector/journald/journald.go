@@ -150,7 +150,8 @@ func (c Config) since() (time.Time, error) {
 	return at, nil
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.MaxLine == 0 {
 		c.MaxLine = lines.DefaultMax
 	}
@@ -217,7 +218,7 @@ func (x *Bells) New(c Config) (*Journal, error) {
 	if f := c.Validate(); len(f) > 0 {
 		return nil, fault.New(fault.Permanent, "watch the journal: %w", errors.Join(f...))
 	}
-	return &Journal{c.withDefaults(), x}, nil
+	return &Journal{c.WithDefaults(), x}, nil
 }
 
 // Watch tells the entries behind a position, as connector.Watcher says.

@@ -234,11 +234,11 @@ func TestHushed(t *testing.T) {
 	j.Say("a.service", "one")
 	j.Flush()
 	w.cfg.Unit = "a.service"
-	end, err := ask(t.Context(), w.cfg.withDefaults(), 1)
+	end, err := ask(t.Context(), w.cfg.WithDefaults(), 1)
 	must(t, err)
 	j.Say("b.service", "noise")
 	j.Flush()
-	f := newFollower(w.cfg.withDefaults(), &place{Version: placeVersion, Cursor: end[0].cursor, Micro: end[0].micro}, w.Tell)
+	f := newFollower(w.cfg.WithDefaults(), &place{Version: placeVersion, Cursor: end[0].cursor, Micro: end[0].micro}, w.Tell)
 	c, err := start("/bin/sh", "-c", "while :; do sleep 0.001; done")
 	must(t, err)
 	defer c.kill()

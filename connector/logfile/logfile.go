@@ -98,7 +98,8 @@ func (c Config) Validate() (faults []error) {
 	return faults
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.MaxLine == 0 {
 		c.MaxLine = lines.DefaultMax
 	}
@@ -151,7 +152,7 @@ func New(c Config) (*File, error) {
 	if f := c.Validate(); len(f) > 0 {
 		return nil, fault.New(fault.Permanent, "watch a log file: %w", errors.Join(f...))
 	}
-	return &File{c.withDefaults()}, nil
+	return &File{c.WithDefaults()}, nil
 }
 
 // Watch tells the lines behind a position, as connector.Watcher says.

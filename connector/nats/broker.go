@@ -34,7 +34,8 @@ type BrokerConfig struct {
 	embedded *Embedded // the server of this process, in the place of URL
 }
 
-func (c BrokerConfig) withDefaults() BrokerConfig {
+// WithDefaults returns c with everything filled in that has a default.
+func (c BrokerConfig) WithDefaults() BrokerConfig {
 	if c.Timeout == 0 {
 		c.Timeout = 5 * time.Second
 	}
@@ -47,7 +48,7 @@ func (c BrokerConfig) server() server {
 }
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
-func (c BrokerConfig) Validate() []error { return c.withDefaults().server().validate() }
+func (c BrokerConfig) Validate() []error { return c.WithDefaults().server().validate() }
 
 // Broker carries messages over subjects: a channel with dots in the place of colons. With streams, all topics
 // whose first word is the same are one stream of that name.
@@ -66,7 +67,7 @@ func OpenBroker(cfg BrokerConfig) (*Broker, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open nats broker: %w", errors.Join(errs...))
 	}
-	return &Broker{cfg: cfg.withDefaults()}, nil
+	return &Broker{cfg: cfg.WithDefaults()}, nil
 }
 
 // Traits: streams keep what they are given. How large a message may be the server says (1 MiB by default).

@@ -125,7 +125,7 @@ func (e *Embedded) Broker(streams bool) (*Broker, error) {
 		return nil, fault.New(fault.Permanent, "open the broker of this process: it has no directory for streams")
 	}
 	return &Broker{cfg: BrokerConfig{URL: "nats://127.0.0.1", Streams: streams,
-		Token: e.token, embedded: e}.withDefaults()}, nil
+		Token: e.token, embedded: e}.WithDefaults()}, nil
 }
 
 // Close ends the server and waits until it is gone.

@@ -89,7 +89,8 @@ const (
 	defaultTimeout = 30 * time.Second
 )
 
-func (c SinkConfig) withDefaults() SinkConfig {
+// WithDefaults returns c with everything filled in that has a default.
+func (c SinkConfig) WithDefaults() SinkConfig {
 	if c.Replicas == 0 {
 		c.Replicas = 1
 	}
@@ -109,7 +110,7 @@ func (c SinkConfig) server() server {
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c SinkConfig) Validate() []error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	errs := c.server().validate()
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if why := badStream(c.Stream); why != "" {
@@ -194,7 +195,7 @@ func New(cfg SinkConfig) (*Sink, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "nats: %w", errors.Join(errs...))
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	return &Sink{cfg: cfg, turn: connector.NewTurn("stream " + cfg.Stream)}, nil
 }
 

@@ -44,7 +44,8 @@ type SourceConfig struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
-func (c SourceConfig) withDefaults() SourceConfig {
+// WithDefaults returns c with everything filled in that has a default.
+func (c SourceConfig) WithDefaults() SourceConfig {
 	if c.Extra == "" {
 		c.Extra = columns.ExtraDrop
 	}
@@ -68,7 +69,7 @@ func (c SourceConfig) spec() columns.Spec {
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c SourceConfig) Validate() []error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	errs := c.server().validate()
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	c.spec().Check(func(key, format string, args ...any) { add(key+": "+format, args...) })
@@ -102,7 +103,7 @@ func Open(cfg SourceConfig) (*Source, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open nats source: %w", errors.Join(errs...))
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	table, err := columns.New(cfg.spec())
 	if err != nil {
 		return nil, err

@@ -44,7 +44,8 @@ type LedgerConfig struct {
 	Owner string `yaml:"-"`
 }
 
-func (c LedgerConfig) withDefaults() LedgerConfig {
+// WithDefaults returns c with everything filled in that has a default.
+func (c LedgerConfig) WithDefaults() LedgerConfig {
 	if c.Table == "" {
 		c.Table = shipment.DefaultTable
 	}
@@ -56,7 +57,7 @@ func (c LedgerConfig) withDefaults() LedgerConfig {
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c LedgerConfig) Validate() []error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	switch _, err := pgx.ParseConfig(c.address()); {
@@ -144,7 +145,7 @@ func OpenLedger(cfg LedgerConfig) (*Ledger, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "postgres: %w", errors.Join(errs...))
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	dial, err := Config{DSN: secret.Text(cfg.address())}.dial()
 	if err != nil {
 		return nil, err

@@ -91,7 +91,8 @@ type Config struct {
 	Replace string `yaml:"replace"`
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.Schema == "" {
 		c.Schema = "public"
 	}
@@ -106,7 +107,7 @@ const longestName = 63
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c Config) Validate() []error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.DSN == "" {
@@ -164,7 +165,7 @@ func New(cfg Config) (*Sink, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "postgres: %w", errors.Join(errs...))
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	dial, err := cfg.dial()
 	if err != nil {
 		return nil, err

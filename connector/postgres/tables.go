@@ -39,7 +39,7 @@ func OpenTables(cfg Config) (*Tables, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "postgres: %w", errors.Join(errs...))
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	dial, err := cfg.dial()
 	if err != nil {
 		return nil, err

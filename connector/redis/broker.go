@@ -31,7 +31,8 @@ type BrokerConfig struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
-func (c BrokerConfig) withDefaults() BrokerConfig {
+// WithDefaults returns c with everything filled in that has a default.
+func (c BrokerConfig) WithDefaults() BrokerConfig {
 	if c.Timeout == 0 {
 		c.Timeout = 5 * time.Second
 	}
@@ -43,7 +44,7 @@ func (c BrokerConfig) server() server {
 }
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
-func (c BrokerConfig) Validate() []error { return c.withDefaults().server().validate() }
+func (c BrokerConfig) Validate() []error { return c.WithDefaults().server().validate() }
 
 // server is where a server is, and who we are to it.
 type server struct {
@@ -86,7 +87,7 @@ func OpenBroker(cfg BrokerConfig) (*Broker, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open redis broker: %w", errors.Join(errs...))
 	}
-	return &Broker{cfg: cfg.withDefaults()}, nil
+	return &Broker{cfg: cfg.WithDefaults()}, nil
 }
 
 // Traits: streams keep what they are given as long as the server keeps its data.

@@ -63,7 +63,8 @@ type Config struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.Extra == "" {
 		c.Extra = columns.ExtraDrop
 	}
@@ -87,7 +88,7 @@ func (c Config) spec() columns.Spec {
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c Config) Validate() []error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	c.spec().Check(func(key, format string, args ...any) { add(key+": "+format, args...) })
@@ -124,7 +125,7 @@ func Open(cfg Config) (*Source, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open redis source: %w", errors.Join(errs...))
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	table, err := columns.New(cfg.spec())
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,16 +117,15 @@ func (c Config) Validate() (errs []error) {
 	return errs
 }
 
-func (c Config) withDefaults() Config {
-	def := func(s *string, values ...string) {
-		for _, v := range values {
-			if *s == "" {
-				*s = v
-			}
+// WithDefaults returns c with everything filled in that has a default which does not depend on the environment.
+func (c Config) WithDefaults() Config {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
 		}
 	}
 	def(&c.Endpoint, amazon)
-	def(&c.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"), "us-east-1")
+	def(&c.Region, "us-east-1")
 	def(&c.Verify, auto)
 	for d, v := range map[*time.Duration]time.Duration{&c.ConnectTimeout: 10 * time.Second, &c.Silence: 30 * time.Second,
 		&c.Answer: 2 * time.Minute} {
@@ -176,7 +176,8 @@ func New(cfg Config) (*Bucket, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open bucket: %w", errors.Join(errs...))
 	}
-	return open(cfg.withDefaults())
+	cfg.Region = cmp.Or(cfg.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))
+	return open(cfg.WithDefaults())
 }
 
 func open(cfg Config) (*Bucket, error) {

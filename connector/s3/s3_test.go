@@ -88,7 +88,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 
 func (s *store) config() Config {
 	return Config{Endpoint: s.URL, Bucket: "archive", Prefix: "raw/2026", AccessKey: "key", SecretKey: "hidden",
-		PathStyle: true, PartSize: small, Silence: 2 * time.Second, Answer: 2 * time.Second}.withDefaults()
+		PathStyle: true, PartSize: small, Silence: 2 * time.Second, Answer: 2 * time.Second}.WithDefaults()
 }
 
 // bucket is a destination that is closed with the test.

@@ -74,7 +74,7 @@ func frozen(t *testing.T) string {
 func TestFrozenServer(t *testing.T) {
 	t.Parallel()
 	cfg := Config{Endpoint: frozen(t), Bucket: "archive", AccessKey: "a", SecretKey: "b", Silence: 100 * time.Millisecond,
-		Answer: 100 * time.Millisecond}.withDefaults()
+		Answer: 100 * time.Millisecond}.WithDefaults()
 	b := bucket(t, cfg)
 	for name, call := range map[string]func() error{
 		"place": func() error { _, err := b.Place(t.Context(), "x", desttest.Content([]byte("x")), nil); return err },
@@ -522,7 +522,7 @@ func TestConfig(t *testing.T) {
 
 func TestPartSize(t *testing.T) {
 	t.Parallel()
-	b := &Bucket{cfg: Config{Bucket: "b"}.withDefaults()}
+	b := &Bucket{cfg: Config{Bucket: "b"}.WithDefaults()}
 	for _, size := range []int64{1, 16 << 20, 100 << 30, 5 << 40} {
 		if part := b.partSize(size); part < leastPart || part > mostPart || (size+part-1)/part > mostParts {
 			t.Errorf("%d bytes in parts of %d", size, part)

@@ -86,7 +86,7 @@ func FuzzParseRemote(f *testing.F) {
 		if !ok || len(c.Validate()) > 0 {
 			return
 		}
-		c = c.withDefaults()
+		c = c.WithDefaults()
 		if again, ok := ParseRemote(c.root()); !ok || again.Host != c.Host || again.Directory != c.Directory {
 			t.Errorf("%q: %+v is %q, which is %+v", s, c, c.root(), again)
 		}

@@ -101,8 +101,8 @@ func (c Config) Validate() (errs []error) {
 	return errs
 }
 
-// withDefaults fills in what does not depend on the ssh configuration.
-func (c Config) withDefaults() Config {
+// WithDefaults fills in what does not depend on the ssh configuration.
+func (c Config) WithDefaults() Config {
 	if c.Verify == "" {
 		c.Verify = auto
 	}
@@ -181,7 +181,7 @@ func New(cfg Config) (*Destination, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "open sftp: %w", errors.Join(errs...))
 	}
-	d := &Destination{cfg: cfg.withDefaults(), stall: stall, closed: make(chan struct{}), busy: map[string]chan struct{}{}}
+	d := &Destination{cfg: cfg.WithDefaults(), stall: stall, closed: make(chan struct{}), busy: map[string]chan struct{}{}}
 	if path.IsAbs(d.cfg.Directory) {
 		d.path = path.Clean(d.cfg.Directory)
 	}

@@ -35,7 +35,8 @@ type LedgerConfig struct {
 	Owner string `yaml:"-"`
 }
 
-func (c LedgerConfig) withDefaults() LedgerConfig {
+// WithDefaults returns c with everything filled in that has a default.
+func (c LedgerConfig) WithDefaults() LedgerConfig {
 	if c.Table == "" {
 		c.Table = shipment.DefaultTable
 	}
@@ -44,7 +45,7 @@ func (c LedgerConfig) withDefaults() LedgerConfig {
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c LedgerConfig) Validate() []error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	errs := c.file().Validate()
 	if !utf8.ValidString(c.Table) || strings.ContainsRune(c.Table, 0) {
 		errs = append(errs, fmt.Errorf("table: got %q, want a name", c.Table))
@@ -89,7 +90,7 @@ func OpenLedger(cfg LedgerConfig) (*Ledger, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, fault.New(fault.Permanent, "sqlite: %w", errors.Join(errs...))
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	file, err := New(cfg.file())
 	if err != nil {
 		return nil, err

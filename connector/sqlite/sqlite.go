@@ -82,7 +82,8 @@ type Config struct {
 	Replace string `yaml:"replace"`
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.Table == "" {
 		c.Table = "spots"
 	}
@@ -156,7 +157,7 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, fault.New(fault.Permanent, "find database %s: %w", cfg.Path, err)
 	}
-	return &Sink{cfg: cfg.withDefaults(), path: path, keep: delivered.Keep, turn: connector.NewTurn("database " + path),
+	return &Sink{cfg: cfg.WithDefaults(), path: path, keep: delivered.Keep, turn: connector.NewTurn("database " + path),
 		moved: "it is opened again; what had been delivered into the old file is not sent again; " +
 			"`holdfast audit --deep` counts it"}, nil
 }

@@ -42,7 +42,7 @@ func OpenTables(cfg Config) (*Tables, error) {
 	if err != nil {
 		return nil, fault.New(fault.Permanent, "find database %s: %w", cfg.Path, err)
 	}
-	return &Tables{path: path, busy: cfg.withDefaults().Busy}, nil
+	return &Tables{path: path, busy: cfg.WithDefaults().Busy}, nil
 }
 
 // Close lets nobody ask any more.

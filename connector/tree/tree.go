@@ -81,7 +81,8 @@ type Config struct {
 	Since time.Time `yaml:"-"`
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.Ignore == nil {
 		c.Ignore = DefaultIgnore
 	}
@@ -99,7 +100,7 @@ func (c Config) withDefaults() Config {
 
 // Validate returns all faults at once, each beginning with the name of its key.
 func (c Config) Validate() []error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	var f []error
 	bad := func(key, format string, args ...any) {
 		f = append(f, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
@@ -188,7 +189,7 @@ func New(c Config) (*Tree, error) {
 	if f := c.Validate(); len(f) > 0 {
 		return nil, fault.New(fault.Permanent, "watch a tree: %w", errors.Join(f...))
 	}
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	c.Root = path.Clean(c.Root)
 	t := &Tree{cfg: c, pick: newPicker(c.Patterns, c.Ignore), since: c.Since,
 		seen: newRecent(rememberMax), own: own{limit: tableLimit, batch: batchLimit, remember: rememberMax,

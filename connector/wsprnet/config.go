@@ -47,8 +47,8 @@ const DefaultURL = "http://www.wsprnet.org/drupal/wsprnet/spots/json"
 
 const loginPath = "/drupal/rest/user/login"
 
-// withDefaults returns c with everything filled in that has a default.
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	def := func(s *string, v string) {
 		if *s == "" {
 			*s = v
@@ -88,7 +88,7 @@ func (c Config) Validate() (faults []error) {
 	bad := func(key, format string, args ...any) {
 		faults = append(faults, Problem{key, fmt.Sprintf(format, args...)})
 	}
-	d := c.withDefaults()
+	d := c.WithDefaults()
 	for key, raw := range map[string]string{"url": d.URL, "login_url": d.LoginURL} {
 		u, err := url.Parse(raw)
 		switch {

@@ -45,12 +45,12 @@ login_pause: 10m
 }
 
 func TestDefaults(t *testing.T) {
-	c := Config{}.withDefaults()
+	c := Config{}.WithDefaults()
 	if c.LoginURL != "http://www.wsprnet.org/drupal/rest/user/login" || c.URL != DefaultURL || c.Band != "All" ||
 		c.MaxBytesPerSecond != 20_000 || c.RequestTimeout != 120*time.Second {
 		t.Errorf("got %+v", c)
 	}
-	c = Config{URL: "https://feed.test:8443/spots?x=1"}.withDefaults()
+	c = Config{URL: "https://feed.test:8443/spots?x=1"}.WithDefaults()
 	if c.LoginURL != "https://feed.test:8443/drupal/rest/user/login" {
 		t.Errorf("login_url is %s", c.LoginURL)
 	}

@@ -108,7 +108,8 @@ type Config struct {
 	OnStart func(ctx context.Context, j *Job) error
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.Noun == "" {
 		c.Noun = "rows"
 	}
@@ -141,7 +142,8 @@ func (s Sink) within(quota int64) Sink {
 	return s
 }
 
-func (s Sink) withDefaults() Sink {
+// WithDefaults returns s with everything filled in that has a default.
+func (s Sink) WithDefaults() Sink {
 	if s.Rows == 0 {
 		s.Rows = 100_000
 	}
@@ -193,7 +195,7 @@ var _ engine.Job = (*Job)(nil)
 // New builds the job: it registers the source and the sinks in the store, and looks after sinks that are
 // not configured any more.
 func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink, cfg Config) (*Job, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if len(sinks) == 0 {
 		return nil, fault.New(fault.Permanent, "job %s has no sink", env.Name)
 	}
@@ -216,7 +218,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 		if err != nil {
 			return nil, err
 		}
-		d, err := newDelivery(j, s.withDefaults().within(cfg.Quota.Hard), k)
+		d, err := newDelivery(j, s.WithDefaults().within(cfg.Quota.Hard), k)
 		if err != nil {
 			return nil, err
 		}

@@ -64,7 +64,8 @@ type IntakeOptions struct {
 	OnTake func(tx *store.Tx, p connector.Page, t Taken, done Done) error
 }
 
-func (o IntakeOptions) withDefaults() IntakeOptions {
+// WithDefaults returns o with everything filled in that has a default.
+func (o IntakeOptions) WithDefaults() IntakeOptions {
 	if o.BlockRows <= 0 {
 		o.BlockRows = 10_000
 	}
@@ -77,7 +78,7 @@ func (o IntakeOptions) withDefaults() IntakeOptions {
 // OpenIntake returns the intake of a job's source.
 func OpenIntake(st *store.Store, job, source string, s record.Schema, t connector.SourceTraits,
 	o IntakeOptions) (*Intake, error) {
-	o = o.withDefaults()
+	o = o.WithDefaults()
 	in := &Intake{st: st, job: job, name: source, schema: s, traits: t, rows: o.BlockRows, parse: o.Parse,
 		onTake: o.OnTake}
 	var err error

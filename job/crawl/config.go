@@ -51,7 +51,8 @@ type Config struct {
 	Again bool
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.Workers == 0 {
 		c.Workers = 50
 	}

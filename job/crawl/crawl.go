@@ -67,9 +67,9 @@ func New(env engine.Env, cfg Config) (*Job, error) { return open(env, cfg, false
 
 // open is New, also for a crawl that is not to run.
 func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
-	j := &Job{env: env, cfg: cfg.withDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}}, jar: newJar(env.Store),
+	j := &Job{env: env, cfg: cfg.WithDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}}, jar: newJar(env.Store),
 		visits: make(chan *visit, mostTogether), broken: make(chan struct{}), errands: make(chan errand), stopping: make(chan struct{}),
-		guests: make(chan struct{}, max(cfg.withDefaults().Workers/4, 1)), led: newLed(env.Store),
+		guests: make(chan struct{}, max(cfg.WithDefaults().Workers/4, 1)), led: newLed(env.Store),
 		disk:    gate.New("disk", gate.Options{OnChange: env.History.Gate}),
 		network: gate.New("network", gate.Options{OnChange: env.History.Gate}), resting: resting}
 	var inFlight int

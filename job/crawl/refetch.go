@@ -85,7 +85,7 @@ func (f *refetch) missingText() string {
 // fetchAgain queues what was in files, behind what of them is whole. What is done already when it is cut short need not be done
 // again.
 func (g *giveUp) fetchAgain(ctx context.Context, all []archive.Gone) (f *refetch, err error) {
-	f = &refetch{of: g, job: &Job{cfg: g.cfg.withDefaults()}, whole: map[string]int64{}, lines: map[string]int64{}, missing: map[string]int64{}, lost: map[uint64]bool{},
+	f = &refetch{of: g, job: &Job{cfg: g.cfg.WithDefaults()}, whole: map[string]int64{}, lines: map[string]int64{}, missing: map[string]int64{}, lost: map[uint64]bool{},
 		payload: map[uint64]bool{}, kept: map[uint64]bool{}}
 	for _, gone := range all {
 		f.whole[gone.Name] = g.whole[gone.Name]

@@ -46,7 +46,7 @@ func EndDrain(st *store.Store) error {
 
 // Recovering makes URLs of lines of a recover journal, for journal.Options: those that the scope wants.
 func Recovering(st *store.Store, cfg Config) (func(journal.Line) (frontier.Item, bool, error), error) {
-	j := &Job{cfg: cfg.withDefaults()}
+	j := &Job{cfg: cfg.WithDefaults()}
 	var s *scope.Scope
 	err := st.Latest(func(r store.Reader) (err error) {
 		s, err = ScopeOf(r, j.cfg.Scope)

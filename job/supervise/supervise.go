@@ -42,7 +42,8 @@ type Config struct {
 	patience, breakFor time.Duration // shorter in tests
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.AtOnce == 0 {
 		c.AtOnce = 32
 	}
@@ -92,7 +93,7 @@ type Job struct {
 
 // New reads the rules and what is known of their states. It watches nothing yet.
 func New(env engine.Env, cfg Config) (*Job, error) {
-	j := &Job{env: env, cfg: cfg.withDefaults(), epoch: rand.Text(), life: env.Store.Lineage().String(), locks: newLocks(),
+	j := &Job{env: env, cfg: cfg.WithDefaults(), epoch: rand.Text(), life: env.Store.Lineage().String(), locks: newLocks(),
 		watches: map[string]*watch{}, failed: make(chan error, 1)}
 	j.places, j.lines = newPlaces(j.cfg.AtOnce, j.cfg.patience), newLines()
 	j.breakers = newBreakers(j.cfg.breakFor, env.History.Gate, func(id string, all bool) {

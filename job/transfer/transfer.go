@@ -103,7 +103,8 @@ type Config struct {
 	Once bool
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.Workers == 0 {
 		c.Workers = 4
 	}
@@ -193,7 +194,7 @@ var _ engine.Job = (*Job)(nil)
 
 // New builds the job. What an earlier life had leased is ready again.
 func New(env engine.Env, cfg Config) (*Job, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if len(cfg.Destinations) == 0 {
 		return nil, fault.New(fault.Permanent, "job %s has no destination", env.Name)
 	}

@@ -69,7 +69,8 @@ type WindowQuery struct {
 	Limit    int
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.Reports == nil {
 		c.Reports = report.Weather()
 	}
@@ -145,7 +146,7 @@ const (
 
 // New builds the job. Nothing is listened to and nobody is asked before Run.
 func New(_ context.Context, env engine.Env, cfg Config) (*Job, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := cfg.check(); err != nil {
 		return nil, fault.New(fault.Permanent, "job %s: %w", env.Name, err)
 	}

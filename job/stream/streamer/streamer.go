@@ -108,7 +108,8 @@ type Config struct {
 	Once bool
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	if c.Source == "" {
 		c.Source = "source"
 	}
@@ -208,7 +209,7 @@ var _ engine.Job = (*Job)(nil)
 // New builds the job: it loads what the store holds, and begins an epoch if the store has none yet or was
 // restored. The source is the job's from then on.
 func New(ctx context.Context, env engine.Env, src connector.Source, cfg Config) (*Job, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := cfg.check(src); err != nil {
 		return nil, fault.New(fault.Permanent, "streamer: %w", err)
 	}
