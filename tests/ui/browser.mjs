@@ -86,6 +86,23 @@ export const fits = async (page, what) => {
   check(wide <= 0, `${what}: ${wide} pixels wider than the window`)
 }
 
+// legible looks for a word in a table that is broken for want of room.
+export const legible = async (page, what) => {
+  const broken = await page.evaluate(() => [...document.querySelectorAll('.part th, .part td')].filter((cell) => cell.offsetWidth > 1).flatMap((cell) => {
+    const all = document.createRange()
+    const words = []
+    for (const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT); texts.nextNode();) {
+      for (const { 0: word, index } of texts.currentNode.data.matchAll(/\S{2,20}/g)) {
+        all.setStart(texts.currentNode, index)
+        all.setEnd(texts.currentNode, index + word.length)
+        if (new Set([...all.getClientRects()].map((r) => Math.round(r.top))).size > 1) words.push(word)
+      }
+    }
+    return words
+  }))
+  check(broken.length === 0, `${what}: words are broken: ${broken.slice(0, 8).join(', ')}`)
+}
+
 // harmless looks for markup that came from outside.
 export const harmless = async (page, what) => {
   const bad = await page.evaluate(() => window.pwned !== undefined || document.querySelector('img, script:not([src]), iframe') !== null)

@@ -1,6 +1,6 @@
 // What a person does with the console.
 import {
-  CONSOLE, DIR, HOSTILE, READ_TOKEN, accessible, check, complaints, end, fits, foreign, gate, harmless, open, ordered, part, signedIn, step, text, told, world,
+  CONSOLE, DIR, HOSTILE, READ_TOKEN, accessible, check, complaints, end, fits, foreign, gate, harmless, legible, open, ordered, part, signedIn, step, text, told, world,
 } from './browser.mjs'
 
 await step('signing in', async () => {
@@ -42,6 +42,7 @@ const fitsEverywhere = async (page, what) => {
   for (const width of [390, 640, 1280]) {
     await page.setViewportSize({ width, height: 900 })
     await fits(page, `${what}, ${width} wide`)
+    await legible(page, `${what}, ${width} wide`)
   }
 }
 
@@ -53,6 +54,7 @@ await step('every page can be used by everybody, on a phone too', async () => {
   await harmless(page, 'the overview')
   for (const job of jobs) {
     await seen(page, job)
+    if (job === 'spots') await part(page, 'gaps').locator('td').nth(6).waitFor()
     await accessible(page, job)
     await fitsEverywhere(page, job)
     await harmless(page, job)

@@ -49,7 +49,8 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir := t.TempDir()
-	w := &world{t: t, tourDir: t.TempDir(), feed: simulator.New(simulator.Options{Seed: 1, Rate: 50, Backlog: 3000, Keep: -1, Garbage: 0.001})}
+	w := &world{t: t, tourDir: t.TempDir(), feed: simulator.New(simulator.Options{Seed: 1, Rate: 50, Backlog: 3000, Keep: -1,
+		Holes: 0.002, Garbage: 0.001})}
 	feed := httptest.NewServer(w.feed)
 	t.Cleanup(feed.Close)
 	site := httptest.NewServer(http.HandlerFunc(page))

@@ -88,13 +88,14 @@ function Hosts({ at }: { at: string }) {
       <Shown asked={asked}>
         {(r) => (
           <>
-            <div class="scroll" tabIndex={0} role="region" aria-label="Hosts">
+            <div class="scroll stack" tabIndex={0} role="region" aria-label="Hosts">
               <table>
                 <thead><tr><th>Host</th><th class="n">Queued</th><th class="n">Put off</th><th class="n">Done</th><th class="n">Failed</th><th class="n">Bytes</th></tr></thead>
                 <tbody>
                   {(r.hosts ?? []).map((h) => (
-                    <tr key={h.host}><td>{h.host}</td><td class="n">{count(h.queued)}</td><td class="n">{count(h.waiting)}</td>
-                      <td class="n">{count(h.done)}</td><td class="n">{count(h.failed)}</td><td class="n">{size(h.bytes)}</td></tr>
+                    <tr key={h.host}><td>{h.host}</td><td class="n" data-label="queued">{count(h.queued)}</td>
+                      <td class="n" data-label="put off">{count(h.waiting)}</td><td class="n" data-label="done">{count(h.done)}</td>
+                      <td class="n" data-label="failed">{count(h.failed)}</td><td class="n" data-label="bytes">{size(h.bytes)}</td></tr>
                   ))}
                   {(r.hosts ?? []).length === 0 && <tr><td colSpan={6} class="empty">None is known yet.</td></tr>}
                 </tbody>

@@ -24,14 +24,15 @@ export function Gaps({ job, world }: { job: Job; world: World }) {
         <Shown asked={asked}>
           {({ gaps, next }) => (
             <>
-              <div class="scroll" tabIndex={0} role="region" aria-label="Gaps">
+              <div class="scroll stack" tabIndex={0} role="region" aria-label="Gaps">
                 <table>
                   <thead><tr><th>State</th><th>Cause</th><th>From</th><th>To</th><th class="n">Missing</th><th class="n">Looks</th><th>Next look</th></tr></thead>
                   <tbody>
                     {gaps.map((x) => (
                       <tr key={x.source + x.from + x.found}>
-                        <td>{x.state}</td><td>{x.cause}{x.note && ': ' + x.note}</td><td>{x.from}</td><td>{x.to}</td><td class="n">{count(x.missing)}</td>
-                        <td class="n">{x.looks}</td><td>{x.next && Date.parse(x.next) > 0 ? <Time at={x.next} world={world} /> : ''}</td>
+                        <td>{x.state}</td><td>{x.cause}{x.note && ': ' + x.note}</td><td data-label="from">{x.from}</td><td data-label="to">{x.to}</td>
+                        <td class="n" data-label="missing">{count(x.missing)}</td><td class="n" data-label="looks">{x.looks}</td>
+                        <td data-label="next look">{x.next && Date.parse(x.next) > 0 && <Time at={x.next} world={world} />}</td>
                       </tr>
                     ))}
                     {gaps.length === 0 && <tr><td colSpan={7} class="empty">No open ones.</td></tr>}
