@@ -1,12 +1,8 @@
 package index
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"slices"
 
 	"holdfast/base/cdxj"
@@ -117,25 +113,11 @@ func (s state) pieces(mark string) []piece {
 
 // eachOf gives the lines of a piece, but for those that are damaged.
 func (x *Index) eachOf(ctx context.Context, p piece, each func(cdxj.Line) error) error {
-	f, err := os.Open(x.dir.join(p.File))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	in := bufio.NewScanner(io.LimitReader(f, p.Size))
-	in.Buffer(nil, cdxj.MaxLine)
-	in.Split(wholeLines)
-	for in.Scan() {
-		l, err := cdxj.Parse(in.Bytes())
+	return eachLine(x.dir.join(p.File), p.Size, func(line []byte) error {
+		l, err := cdxj.Parse(line)
 		if err != nil {
-			continue
+			return nil
 		}
-		if err := errors.Join(ctx.Err(), each(l)); err != nil {
-			return err
-		}
-	}
-	if err := in.Err(); err != nil {
-		return fmt.Errorf("read the index: %s: %w", f.Name(), err)
-	}
-	return nil
+		return errors.Join(ctx.Err(), each(l))
+	})
 }

@@ -1,10 +1,10 @@
 package index
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -100,29 +100,21 @@ func (x *Index) each(ctx context.Context, path string, all map[string]known, do 
 
 // parse gives the lines of a file that are whole. What can't be read is passed over: it is missed afterwards. The file may be gone.
 func (x *Index) parse(ctx context.Context, path string, do func(l cdxj.Line, text []byte) error) error {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		x.log.Warn("a part of the index can't be read", "err", err)
-		return nil
-	}
-	defer f.Close()
-	in := bufio.NewScanner(f)
-	in.Buffer(nil, cdxj.MaxLine)
-	in.Split(wholeLines)
-	for in.Scan() {
-		l, err := cdxj.Parse(in.Bytes())
+	var stopped error
+	err := eachLine(path, math.MaxInt64, func(line []byte) error {
+		l, err := cdxj.Parse(line)
 		if err != nil {
-			continue
+			return nil
 		}
-		if err := errors.Join(ctx.Err(), do(l, in.Bytes())); err != nil {
-			return err
-		}
-	}
-	if err := in.Err(); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) { // the last line is one that was not committed
-		x.log.Warn("a part of the index can't be read", "file", f.Name(), "err", err)
+		stopped = errors.Join(ctx.Err(), do(l, line))
+		return stopped
+	})
+	switch {
+	case stopped != nil:
+		return stopped
+	case err == nil, errors.Is(err, os.ErrNotExist), errors.Is(err, io.ErrUnexpectedEOF): // of a last line that was not committed
+	default:
+		x.log.Warn("a part of the index can't be read", "err", err)
 	}
 	return nil
 }

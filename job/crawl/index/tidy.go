@@ -122,26 +122,30 @@ func (x *Index) sort(ctx context.Context, p piece) error {
 
 // addLines gives a Sorter the lines of a file, as far as they count.
 func (x *Index) addLines(s *cdxj.Sorter, p piece) error {
-	f, err := os.Open(x.dir.join(p.File))
+	err := eachLine(x.dir.join(p.File), p.Size, s.Add)
+	if errors.Is(err, bufio.ErrTooLong) || errors.Is(err, io.ErrUnexpectedEOF) || fault.Is(err, fault.Invalid) {
+		return fault.New(fault.Corrupt, "%s is damaged: %w", p.File, err)
+	}
+	return err
+}
+
+// eachLine gives the lines of the first bytes of a file. A last one without its line feed is io.ErrUnexpectedEOF.
+func eachLine(name string, size int64, do func(line []byte) error) error {
+	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	in := bufio.NewScanner(io.LimitReader(f, p.Size))
+	in := bufio.NewScanner(io.LimitReader(f, size))
 	in.Buffer(nil, cdxj.MaxLine)
 	in.Split(wholeLines)
 	for in.Scan() {
-		if err := s.Add(in.Bytes()); err != nil {
-			if fault.Is(err, fault.Invalid) {
-				return fault.New(fault.Corrupt, "%s: %w", f.Name(), err)
-			}
+		if err := do(in.Bytes()); err != nil {
 			return err
 		}
 	}
-	if err := in.Err(); errors.Is(err, bufio.ErrTooLong) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fault.New(fault.Corrupt, "%s is damaged: %w", f.Name(), err)
-	} else if err != nil {
-		return err
+	if err := in.Err(); err != nil {
+		return fmt.Errorf("read the index: %s: %w", name, err)
 	}
 	return nil
 }
