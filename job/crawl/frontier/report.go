@@ -50,16 +50,25 @@ func FindHost(r store.Reader, name string) (h Host, known bool, err error) {
 }
 
 // Hosts returns at most n hosts in the order of their names, from behind one.
-func Hosts(r store.Reader, after string, n int) (all []Host, err error) {
+func Hosts(r store.Reader, after string, n int) ([]Host, error) {
 	c, err := openClock(r)
 	if err != nil {
 		return nil, err
 	}
-	from := nameKey(after)
+	return listed(r, 'n', after, n, func(id uint32) (Host, error) {
+		rec, err := readHost(r, id)
+		return rec.host(c), err
+	})
+}
+
+// listed reads at most n things in the order of their names, from behind one. list is the kind of the keys that have the numbers
+// of the names.
+func listed[T any](r store.Reader, list byte, after string, n int, read func(id uint32) (T, error)) (all []T, err error) {
+	from := key(list).Str(after)
 	if after != "" {
 		from = append(from, 0)
 	}
-	entries, failed := r.Scan(from, key('n').End())
+	entries, failed := r.Scan(from, key(list).End())
 	for _, v := range entries {
 		if len(all) == n {
 			break
@@ -68,11 +77,11 @@ func Hosts(r store.Reader, after string, n int) (all []Host, err error) {
 		if err != nil {
 			return nil, err
 		}
-		rec, err := readHost(r, id)
+		one, err := read(id)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, rec.host(c))
+		all = append(all, one)
 	}
 	return all, failed()
 }

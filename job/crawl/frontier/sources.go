@@ -122,27 +122,8 @@ func (all *sources) put() {
 }
 
 // Sources returns at most n sources in the order of their names, from behind one.
-func Sources(r store.Reader, after string, n int) (all []Source, err error) {
-	from := sourceNameKey(after)
-	if after != "" {
-		from = append(from, 0)
-	}
-	entries, failed := r.Scan(from, key('u').End())
-	for _, v := range entries {
-		if len(all) == n {
-			break
-		}
-		id, err := readID(v)
-		if err != nil {
-			return nil, err
-		}
-		s, err := readSource(r, id)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, s)
-	}
-	return all, failed()
+func Sources(r store.Reader, after string, n int) ([]Source, error) {
+	return listed(r, 'u', after, n, func(id uint32) (Source, error) { return readSource(r, id) })
 }
 
 // names remembers names of sources.
