@@ -1,5 +1,7 @@
-// Package connector holds the contracts between jobs and the outside world. A job knows sources and
-// sinks by these alone; every implementation runs the contract suite beside it (sinktest).
+// Package connector holds the contracts between jobs and the outside world: sources, sinks, tables, brokers,
+// destinations, ledgers, fetchers and watchers. A job knows them by these alone, and every implementation runs
+// the contract suite beside it (sourcetest, sinktest, tabletest, brokertest, desttest, ledgertest, watchertest).
+// What several implementations need besides stands here too: a turn at a connection, pages that are read ahead.
 //
 // What an implementation can do is data (Traits), never a type assertion. Errors carry a
 // base/fault kind: the connector alone knows which of its server's answers are an outage and which
@@ -24,9 +26,9 @@ type SourceTraits struct {
 	Fillable bool
 	// DenseKeys: the source numbers its rows, so an absent number is a gap.
 	DenseKeys bool
-	// Lost, if not nil, is of a source that can't wait: how many items it could not hold since this, or a page,
-	// told of them last. It is asked between two Fetches while intake is held, so that a kill finds the number
-	// in the store and not in a page that never came.
+	// Lost, of a source that can't wait, returns how many items it could not hold since the last call, or since the last page,
+	// told of them; nil if it can wait. It is asked between two Fetches while intake is held, so that the number is in the
+	// store, and not only in a page that never came, when the process is killed.
 	Lost func() int64
 }
 

@@ -63,7 +63,7 @@ type Text[T any] struct {
 // Joiner joins the lines of any number of streams. It is used by one goroutine at a time.
 type Joiner[T any] struct {
 	rule Rule
-	open []*Text[T] // in the order of their begin
+	open []*Text[T] // in the order of their beginning
 	by   map[string]*Text[T]
 }
 

@@ -14,7 +14,7 @@ const DefaultMax = 64 << 10
 type Line struct {
 	// Text is without its end, a newline or a carriage return and a newline. It is good until the next Push.
 	Text []byte
-	// Cut: the line was longer than the cap, and Text is its begin.
+	// Cut: the line was longer than the cap, and Text is its beginning.
 	Cut bool
 	// Begin is where in the stream its first byte stands, End is behind its newline.
 	Begin, End int64
@@ -23,7 +23,7 @@ type Line struct {
 // Splitter cuts a stream into lines. It is used by one goroutine at a time.
 type Splitter struct {
 	max  int
-	buf  []byte // from the begin of the next line on; of a line that is too long its kept bytes
+	buf  []byte // from the beginning of the next line on; of a line that is too long its kept bytes
 	seen int    // of buf: no newline is in it
 	at   int64  // where the next line begins
 	over int64  // bytes of the next line that were not kept

@@ -25,7 +25,7 @@ type Parser struct {
 // mostLooked is how much of a line is looked at.
 const mostLooked = 300
 
-// form reads a time at the begin of a line, of n bytes; n is 0 if there is none.
+// form reads a time at the beginning of a line, of n bytes; n is 0 if there is none.
 type form func(line []byte, now time.Time) (at time.Time, n int)
 
 // forms are how logs write times.

@@ -36,14 +36,14 @@ type Command struct {
 	// User that it runs as, nil for ours.
 	User *User
 	// Mark tells this run from all others, also behind a restart of ours. What the program starts inherits it, so that it is found
-	// wherever it went. Without one Run takes one by chance.
+	// wherever it went. Without one, Run makes a random one.
 	Mark string
 	// Within is how long it may run, 0 for ever. Behind it the program is asked to end, and killed Grace later. So long what it has
 	// started may outlive it, too.
 	Within, Grace time.Duration
 	// Started, if it is not nil, is called with the number of the program's process when it runs.
 	Started func(pid int)
-	// Keep is how many bytes of the output are kept, half of them from its begin and half from its end.
+	// Keep is how many bytes of the output are kept, half of them from its beginning and half from its end.
 	Keep int
 }
 

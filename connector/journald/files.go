@@ -116,7 +116,7 @@ func (f *files) read() map[string]span {
 	return all
 }
 
-// header reads the begin of a journal file (systemd.io/JOURNAL_FILE_FORMAT). A file keeps its ID when it is renamed.
+// header reads the beginning of a journal file (systemd.io/JOURNAL_FILE_FORMAT). A file keeps its ID when it is renamed.
 func header(path string) (id string, s span, ok bool) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 const numbering = "5ff6ccf8ddbc4939babd685fbd05eef5"
 
-// put writes the begin of a journal file whose entries are a microsecond apart.
+// put writes the beginning of a journal file whose entries are a microsecond apart.
 func put(t *testing.T, path string, file byte, head, tail uint64) {
 	b := make([]byte, 272)
 	copy(b, "LPKSHHRH")

@@ -116,7 +116,7 @@ func read(t *testing.T, path string) []byte {
 	return b
 }
 
-// BenchmarkJournal is how fast a journal is told from its begin, by journalctl and us.
+// BenchmarkJournal is how fast a journal is told from its beginning, by journalctl and us.
 func BenchmarkJournal(b *testing.B) {
 	const n = 100_000
 	j := testenv.NewJournal(b)

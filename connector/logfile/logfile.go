@@ -57,7 +57,7 @@ type Config struct {
 	Look time.Duration `yaml:"look"`
 
 	// Since is where it begins without a position: "now" (default), "boot", or a time (RFC 3339): files that changed behind it
-	// are told from their begin.
+	// are told from their beginning.
 	Since string `yaml:"-"`
 }
 

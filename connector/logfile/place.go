@@ -15,7 +15,7 @@ import (
 // placeVersion stands in every position. Another one is not guessed at.
 const placeVersion = 1
 
-// How many bytes a file is known by: of its begin, and before an offset.
+// How many bytes a file is known by: of its beginning, and before an offset.
 const (
 	headBytes = 512
 	tailBytes = 256
@@ -28,7 +28,7 @@ type identity struct {
 	Born int64  `json:"born,omitempty"` // in nanoseconds; 0 where the file system does not say
 }
 
-// print is what a file has at its begin and before an offset. Of a file that is packed, and of one that changed just then, the
+// print is what a file has at its beginning and before an offset. Of a file that is packed, and of one that changed just then, the
 // tail is not known.
 type print struct {
 	Offset int64  `json:"offset"`
@@ -97,7 +97,7 @@ func (p *place) id(offset int64) string { return id(p.Life, offset) }
 
 func id(life string, offset int64) string { return fmt.Sprintf("%s:%d", life, offset) }
 
-// begin is the place at the begin of a file. Nothing of it is read, so Mod stays: there may be an older one before it.
+// begin is the place at the beginning of a file. Nothing of it is read, so Mod stays: there may be an older one before it.
 func (p *place) begin(s *source) {
 	p.Lives++
 	p.Any = false

@@ -190,7 +190,7 @@ func (r rotation) copied(all []entry, p *place) (*source, error) {
 	return nil, nil
 }
 
-// shorter notes a copy that ends before a place. It is known by its begin alone.
+// shorter notes a copy that ends before a place. It is known by its beginning alone.
 func (r rotation) shorter(e entry, p *place) error {
 	s, err := r.open(e)
 	if s == nil || err != nil {

@@ -22,7 +22,7 @@ type source struct {
 	f    *os.File
 	size int64 // when it was opened
 	mod  time.Time
-	// packed: it is read by gz from its begin to its end, and head is what stands there.
+	// packed: it is read by gz from its beginning to its end, and head is what stands there.
 	packed bool
 	gz     *bufio.Reader
 	head   []byte

@@ -53,7 +53,7 @@ func (w *follower) first() error {
 	s, err := open(w.cfg.Path)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return nil // what comes is told from its begin
+		return nil // what comes is told from its beginning
 	case err != nil:
 		return err
 	}
@@ -240,7 +240,7 @@ func (w *follower) truncated() error {
 	return nil
 }
 
-// whole reports whether nothing was told of the file that was truncated, and another is there that will be read from its begin: its
+// whole reports whether nothing was told of the file that was truncated, and another is there that will be read from its beginning: its
 // copy.
 func (w *follower) whole() (bool, error) {
 	if w.at.Offset > 0 {

@@ -104,7 +104,7 @@ func (j *job) again(ctx context.Context) error {
 // judge says how a job has ended that is not there any more, by what became of its unit.
 func (j *job) judge(all map[string]bus.Variant) error {
 	state, _ := all["ActiveState"].Value().(string)
-	since := func(name string) bool { // the unit came into a state behind the begin of the job
+	since := func(name string) bool { // the unit came into a state behind the beginning of the job
 		micro, _ := all[name].Value().(uint64)
 		return micro > 0 && !time.UnixMicro(int64(micro)).Before(j.begun.Add(-time.Millisecond))
 	}

@@ -25,8 +25,8 @@ const (
 	mostCause    = 300 // bytes
 )
 
-// Breaker is what is known of an action of a rule that failed when it was tried last. What is to be done by it waits while it is open:
-// nothing of it is given up.
+// Breaker is what is known of an action of a rule whose last attempt failed. While it is open, whatever is to be done by that
+// action waits; nothing of it is given up.
 type Breaker struct {
 	Rule string `json:"rule"`
 	List string `json:"list"` // where the action stands in the rule
@@ -47,12 +47,12 @@ func breakerOf(c *rule.Call) string {
 
 func breakerKey(id string) store.Key { return key('B').Str(id) }
 
-// title is how status and history call it.
+// title is its name in the status and the history.
 func (b *Breaker) title() string {
 	return fmt.Sprintf("%s %s[%s]: %s", b.Rule, b.List, b.Name, b.What)
 }
 
-// shortly is what an action is, without what differs from one to the next.
+// shortly says what kind of action a call is, without the words that differ from one call to the next.
 func shortly(c *rule.Call) string {
 	switch {
 	case c.Run != nil:
@@ -65,11 +65,12 @@ func shortly(c *rule.Call) string {
 	return c.Words()
 }
 
-// breakers are those of a job. They are kept with the actions; what holds is what is in memory.
+// breakers are the breakers of a job. They are in memory, and kept in the store beside the actions; after a start, what memory
+// says counts.
 type breakers struct {
 	breakFor time.Duration
 	onChange func(gate.Status)
-	// due is called when those that wait for a breaker may go on, all of them or one to try; never with mu held.
+	// due is called when decisions that wait for a breaker may go on: all of them, or one as a trial. mu is not held then.
 	due func(id string, all bool)
 	mu  sync.Mutex
 	all map[string]*breakerState
@@ -87,7 +88,7 @@ func newBreakers(breakFor time.Duration, onChange func(gate.Status), due func(id
 	return &breakers{breakFor: breakFor, onChange: onChange, due: due, all: map[string]*breakerState{}}
 }
 
-// loadBreakers takes back what a store has of breakers, but for those of rules that are no more.
+// loadBreakers reads the breakers back from a store, except those of rules that no longer exist.
 func (j *Job) loadBreakers(tx *store.Tx, known func(rule string) bool) error {
 	entries, failed := tx.Scan(key('B'), key('B').End())
 	for k, v := range entries {
@@ -101,7 +102,7 @@ func (j *Job) loadBreakers(tx *store.Tx, known func(rule string) bool) error {
 	return failed()
 }
 
-// begin shows those that are open, and waits for their end.
+// begin shows the breakers that are open, and starts waiting for their next attempts.
 func (x *breakers) begin() {
 	var open []func()
 	x.mu.Lock()
@@ -137,7 +138,7 @@ func (x *breakers) end() {
 	}
 }
 
-// show has an open breaker be seen, and somebody try when it is time. Called with mu held.
+// show makes an open breaker visible in the status, and sets the timer of its next attempt. Called with mu held.
 func (x *breakers) show(id string, b *breakerState) {
 	if b.gate == nil {
 		b.gate = gate.New(b.title(), gate.Options{OnChange: x.onChange})
@@ -155,7 +156,7 @@ func (x *breakers) show(id string, b *breakerState) {
 	})
 }
 
-// teller is what tells people that a breaker is open. It is made with mu held, and called without.
+// teller returns the function that tells people that a breaker is open. It is made with mu held, and called without.
 func (b *breakerState) teller() func() {
 	g, is := b.gate, b.Breaker
 	return func() {
@@ -165,8 +166,8 @@ func (b *breakerState) teller() func() {
 	}
 }
 
-// mayTry reports whether an action may be tried now. If its breaker is open, one at a time may when it is time for that: then who asks
-// with begin has to tell how it went.
+// mayTry reports whether an action may be tried now. While its breaker is open only one attempt at a time is allowed, and only
+// when it is due. A caller that sets begin starts that attempt, and must say how it went by judge or notTried.
 func (x *breakers) mayTry(id string, begin bool) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -190,8 +191,8 @@ func (x *breakers) notTried(id string) {
 	}
 }
 
-// tryHeld has one of those go on that wait for a breaker of a rule, if nobody tries though it is time: the one that was to may have been
-// given up.
+// tryHeld lets one of the decisions go on that wait for a breaker of a rule, if an attempt is due and nobody makes it: the
+// decision that was to make it may have been given up.
 func (j *Job) tryHeld(rule string) {
 	for _, id := range j.lines.breakersOf(rule) {
 		if j.breakers.mayTry(id, false) {
@@ -200,7 +201,7 @@ func (j *Job) tryHeld(rule string) {
 	}
 }
 
-// judge takes how an attempt went, and gives what has to be written down, and what has to be done once that is.
+// judge records how an attempt went. It returns what has to be written to the store, and what has to be done once it is there.
 func (x *breakers) judge(c *rule.Call, failed string) (entry []byte, then func(), err error) {
 	id := breakerOf(c)
 	x.mu.Lock()
@@ -229,7 +230,7 @@ func (x *breakers) judge(c *rule.Call, failed string) (entry []byte, then func()
 	b.Failures++
 	b.Cause = failed[:min(len(failed), mostCause)]
 	then = func() {}
-	// Those that were under way when it was opened say nothing new.
+	// Attempts that were already under way when the breaker was opened say nothing new.
 	if wasProbe := b.probing; b.Failures >= breaks && (b.Until.IsZero() || wasProbe) {
 		b.probing = false
 		b.Until = time.Now().Add(min(x.breakFor<<min(b.Times, 8), longestBreak)).UTC()
@@ -241,7 +242,7 @@ func (x *breakers) judge(c *rule.Call, failed string) (entry []byte, then func()
 	return entry, then, err
 }
 
-// hurry has the next attempt be made now: a person has mended something.
+// hurry makes the next attempt due at once, because a person has mended something.
 func (x *breakers) hurry(id string) (entry []byte, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -257,7 +258,7 @@ func (x *breakers) hurry(id string) (entry []byte, err error) {
 	return json.Marshal(b.Breaker)
 }
 
-// gates are those that are open, as status and metrics have them.
+// gates are the open breakers, as the status and the metrics show them.
 func (x *breakers) gates() (all []gate.Status) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -270,7 +271,7 @@ func (x *breakers) gates() (all []gate.Status) {
 	return all
 }
 
-// forget gives up those of rules that are no more.
+// forget drops the breakers of rules that no longer exist.
 func (x *breakers) forget(known func(rule string) bool) (gone []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

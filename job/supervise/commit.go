@@ -31,10 +31,11 @@ func (f *found) add(r decide.Result) {
 	f.Full = append(f.Full, r.Full...)
 }
 
-// commit steps the rules, and keeps their states, the actions, and the position of the source that led to them together. Called with mu
-// held. An error has the job begin anew: the machine is ahead of the store then.
+// commit steps the rules, and commits their states, the actions that were decided, and the position of the source that led to
+// them, all in one transaction. Called with mu held. After an error the machine is ahead of the store, so the job starts
+// again.
 //
-// Where nothing is to be done the disk is not waited for: what a crash loses of that is seen again.
+// If nothing is to be done, the commit is lazy: what a crash loses of it is seen again.
 func (j *Job) commit(source string, position []byte, step func(*decide.Machine, *found)) error {
 	if j.broken != nil {
 		return j.broken
@@ -97,7 +98,7 @@ func (j *Job) commit(source string, position []byte, step func(*decide.Machine, 
 	return nil
 }
 
-// records are those of the actions that were decided.
+// records returns a Record for each action that was decided.
 func (j *Job) records(all *found) (records []*Record) {
 	why := map[string]*decide.Decision{}
 	for i := range all.Decisions {
@@ -132,7 +133,7 @@ func short(s string) string {
 	return s
 }
 
-// head is the begin of a text, of at most n bytes, that ends with no part of a character.
+// head is the beginning of a text, of at most n bytes, that ends with no part of a character.
 func head(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -145,7 +146,7 @@ func head(s string, n int) string {
 	return s[:n]
 }
 
-// put queues actions: those of one decision are one task, for they depend on each other.
+// put queues actions. All actions of one decision are one task, because they depend on each other.
 func (j *Job) put(tx *store.Tx, records []*Record) error {
 	groups, order := map[string][]string{}, []string(nil)
 	for _, rec := range records {
@@ -194,7 +195,7 @@ func (j *Job) heal(tx *store.Tx, h decide.Healing) error {
 	return nil
 }
 
-// say logs what was decided: a line for each.
+// say logs each decision, on a line of its own.
 func (j *Job) say(all *found) {
 	for i := range all.Decisions {
 		d := &all.Decisions[i]
@@ -212,7 +213,7 @@ func (j *Job) say(all *found) {
 	}
 }
 
-// events are what history has of what followed: in the same commit, so that each is told once.
+// events are the entries of the history for what followed. They are added in the same commit, so that each is told once.
 func (j *Job) events(all *found) (events []engine.Event) {
 	add := func(warn bool, kind, format string, args ...any) {
 		events = append(events, engine.Event{At: time.Now().UTC(), Job: j.env.Name, Kind: kind, Text: fmt.Sprintf(format, args...), Warn: warn})
@@ -250,7 +251,7 @@ func ofKey(key string) string {
 	return " for " + key
 }
 
-// tick has the rules see that time has gone by.
+// tick lets the rules see that time has passed.
 func (j *Job) tick() {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -83,7 +83,7 @@ func asJSON(v any) (string, error) {
 	return string(b), err
 }
 
-// reload has the rules be those of the file as it is now.
+// reload reads the rule file again and puts its rules in the place of the present ones.
 func (j *Job) reload() (string, error) {
 	set, err := j.cfg.Rules()
 	if err != nil {
@@ -125,7 +125,7 @@ func (j *Job) reload() (string, error) {
 	return text, nil
 }
 
-// difference says which rules are new, and which are no more.
+// difference says which rules are new, and which no longer exist.
 func difference(was, now *rule.Set) string {
 	var added, gone []string
 	for _, r := range now.Rules {
@@ -148,7 +148,7 @@ func difference(was, now *rule.Set) string {
 	return text
 }
 
-// RuleStatus is what is known of a rule: what it says, and how often what became of it.
+// RuleStatus is what is known of a rule: what it says, and how often each outcome occurred.
 type RuleStatus struct {
 	Name  string    `json:"name"`
 	Mode  rule.Mode `json:"mode"`
@@ -164,7 +164,7 @@ type RuleStatus struct {
 	Seen      time.Time `json:"seen,omitzero"` // when something matched last
 }
 
-// CountsOf is what a set of rules says, and what has become of it in a machine.
+// CountsOf returns the status of each rule of a set, with its counts in a machine.
 func CountsOf(set *rule.Set, m *decide.Machine) (all []RuleStatus) {
 	for _, r := range set.Rules {
 		s := RuleStatus{Name: r.Name, Mode: r.Mode, Why: r.Why, Where: set.Where(r), Words: r.Words(), Became: map[string]uint64{}}
@@ -234,7 +234,8 @@ func (j *Job) unsilence(number string) (string, error) {
 	return "", err
 }
 
-// revive has an action be done, or given up, whose outcome nobody knows or which failed; and goes on with those that come after it.
+// revive makes an action that failed, or whose outcome nobody knows, queued again or abandoned, and lets the actions that come
+// after it go on.
 func (j *Job) revive(id string, as State) (string, error) {
 	group := ""
 	err := j.env.Store.Update(func(tx *store.Tx) error {
@@ -273,7 +274,8 @@ func (j *Job) revive(id string, as State) (string, error) {
 	return "", err
 }
 
-// again has the actions of a decision be looked at again. If others of them are being done, or are due again, who does them sees it.
+// again makes sure that the actions of a decision are looked at again. A task that is in the queue, or in the hands of a
+// worker, is enough; a dead one is revived, and one that is done is put in anew.
 func (j *Job) again(tx *store.Tx, group string) error {
 	f, ok, err := j.queue.Find(tx, group)
 	switch {
@@ -294,8 +296,8 @@ func (j *Job) again(tx *store.Tx, group string) error {
 	return err
 }
 
-// Gates are the watchers, closed while nothing is known of what they watch; and of the actions those that failed again and again, and are
-// left alone for a while.
+// Gates are those of the watchers, which are closed while nothing is known of what they watch, and the breakers: actions that
+// failed again and again and are left alone for a while.
 func (j *Job) Gates() []gate.Status {
 	j.watching.Lock()
 	defer j.watching.Unlock()
@@ -307,7 +309,7 @@ func (j *Job) Gates() []gate.Status {
 	return append(all, j.breakers.gates()...)
 }
 
-// OpenGate opens none on the word of a person: a watcher opens its own once it can see again.
+// OpenGate refuses: a watcher opens its gate itself, once it can see again.
 func (j *Job) OpenGate(name string) error {
 	j.watching.Lock()
 	defer j.watching.Unlock()
@@ -339,7 +341,7 @@ func (j *Job) Notes() (all [][2]string) {
 	return all
 }
 
-// NotesAtRest are what Notes has of the store alone.
+// NotesAtRest are those of the Notes that can be read from the store alone.
 func NotesAtRest(r store.Reader) ([][2]string, error) {
 	counts, err := Counts(r)
 	if err != nil {

@@ -19,7 +19,7 @@ const drainFor = 5 * time.Second
 
 var errOver = errors.New("supervise is stopping")
 
-// act leases decisions, and has their actions done, until ctx ends.
+// act leases decisions and starts workers that do their actions, until ctx ends.
 //
 // Those that are being done then have some time to end; the rest begins at the next start.
 func (j *Job) act(ctx context.Context) {
@@ -61,8 +61,8 @@ func (j *Job) act(ctx context.Context) {
 	}
 }
 
-// doGroup does the actions of one decision, in the order that they depend on each other, and ends the task, or puts it off until those
-// that failed are due again. An error is one of the store: how actions went is in their records.
+// doGroup does the actions of one decision, in the order that they depend on each other. Then it ends the task, or puts it off
+// until the actions that failed are due again. It returns errors of the store alone: how the actions went is in their records.
 func (j *Job) doGroup(ctx, work context.Context, lease queue.Lease, a ask) error {
 	g := &doing{j: j, work: work, ask: a, tried: map[*Record]bool{}, held: map[*Record]string{}}
 	g.ended = sync.NewCond(&g.mu)
@@ -120,7 +120,8 @@ type doing struct {
 	failed  error              // of the store
 }
 
-// after deals with what another process had begun, or what was queued in another life of the store: nobody knows what became of it.
+// after deals with actions that another process had begun, or that were queued in another life of the store: nobody knows what
+// became of them.
 func (g *doing) after() error {
 	for _, rec := range g.records {
 		c := &rec.Call
@@ -154,7 +155,7 @@ func (j *Job) tellUnknown(rec *Record) {
 	j.env.History.Warn("action.unknown", "%s: outcome unknown: %s; %s", rec.title(), rec.Note, what)
 }
 
-// one does one action, when those that it comes after have succeeded.
+// one does one action, once the actions that it comes after have succeeded.
 func (g *doing) one(ctx context.Context, rec *Record) {
 	asked := sync.OnceFunc(func() { g.asked(rec) })
 	err := fault.Catch(func() error { return g.try(ctx, rec, asked) })
@@ -185,7 +186,7 @@ func (g *doing) asked(rec *Record) {
 	}
 }
 
-// try does an action once; errOver, or the cause of ctx, if the job ends before.
+// try does an action once. If the job ends before that, it returns errOver or the cause of ctx.
 func (g *doing) try(ctx context.Context, rec *Record, asked func()) error {
 	if ok, err := g.turn(ctx, rec); !ok {
 		return err
@@ -252,7 +253,7 @@ func (g *doing) try(ctx context.Context, rec *Record, asked func()) error {
 	return g.ends(rec, Failed, o.Failed, keep)
 }
 
-// hold has an action wait for its breaker.
+// hold makes an action wait for its breaker.
 func (g *doing) hold(rec *Record, breaker string) error {
 	const note = "it waits, because it failed several times in a row: `holdfast status` says when it is tried again"
 	g.mu.Lock()
@@ -265,8 +266,8 @@ func (g *doing) hold(rec *Record, breaker string) error {
 	return g.become(rec, Queued, nil)
 }
 
-// turn waits until the actions that one comes after have ended, and reports whether it is its turn then. One that can't come any more is
-// skipped; one whose forerunners are tried again later waits with them.
+// turn waits until the actions that rec comes after have ended, and reports whether rec may run then. It is skipped if one of
+// them has failed for good; if one of them is tried again later, rec waits with it.
 func (g *doing) turn(ctx context.Context, rec *Record) (bool, error) {
 	defer context.AfterFunc(ctx, g.ended.Broadcast)()
 	first, ready := g.wait(ctx, rec)
@@ -276,7 +277,7 @@ func (g *doing) turn(ctx context.Context, rec *Record) (bool, error) {
 	return ready, context.Cause(ctx)
 }
 
-// wait waits until it is the turn of an action, and returns the one that keeps it from ever coming.
+// wait waits until an action may run. If that can never be, it returns the action that keeps it from running.
 func (g *doing) wait(ctx context.Context, rec *Record) (first *Record, ready bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -303,10 +304,11 @@ func (g *doing) wait(ctx context.Context, rec *Record) (first *Record, ready boo
 	return nil, false
 }
 
-// errOther is that a person brought an action into another state meanwhile.
+// errOther says that a person has changed the state of the action meanwhile.
 var errOther = errors.New("a person decided otherwise")
 
-// become brings an action into a state; and keeps what also follows from that. errOther if a person was quicker: then it is as he has it.
+// become sets the state of an action, and commits what also follows from it in the same transaction. It returns errOther if a
+// person was quicker; the action stays as that person left it.
 func (g *doing) become(rec *Record, s State, also func(*store.Tx) error) error {
 	g.mu.Lock()
 	was := rec.State
@@ -338,7 +340,7 @@ func (g *doing) become(rec *Record, s State, also func(*store.Tx) error) error {
 	return err
 }
 
-// ends brings an action into the state that it has behind a try, and tells of it.
+// ends sets the state that an action has after an attempt, and tells of it.
 func (g *doing) ends(rec *Record, s State, note string, also func(*store.Tx) error) error {
 	rec.Note = note
 	if err := g.become(rec, s, also); err != nil {
@@ -378,7 +380,7 @@ func processes(n int) string {
 	return fmt.Sprintf("%d processes", n)
 }
 
-// leftover ends what was under way when an earlier process of ours ended.
+// leftover kills the programs that an earlier process of ours left running.
 func (j *Job) leftover() {
 	n, err := j.tools.Leftover()
 	if n > 0 {
@@ -389,7 +391,7 @@ func (j *Job) leftover() {
 	}
 }
 
-// title is how events call an action.
+// title is the name of an action in events.
 func (r *Record) title() string {
 	return fmt.Sprintf("action %d of rule %s%s: %s", r.Number, r.Call.Rule, ofKey(r.Call.Key), r.Call.Words())
 }
@@ -403,7 +405,7 @@ func locksOf(c *rule.Call) []string {
 	return all
 }
 
-// secrets has what a request needs and is not kept: it is what the rule says now.
+// secrets returns the request with its secrets, which are not kept in the store: they are what the rule says now.
 func (j *Job) secrets(c *rule.Call) (*rule.Request, error) {
 	j.mu.Lock()
 	set := j.set

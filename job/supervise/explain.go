@@ -15,7 +15,8 @@ import (
 type Opinion struct {
 	Rule    string `json:"rule"`
 	Matched bool   `json:"matched"`
-	// Why it is not about the line, or Outcome and Reason say what it would lead to now, and Actions what would be done.
+	// Why says why the rule is not about the line. If it is, Outcome and Reason say what the line would lead to now, and
+	// Actions what would be done.
 	Why     string   `json:"why,omitempty"`
 	Key     string   `json:"key,omitempty"`
 	Outcome string   `json:"outcome,omitempty"`

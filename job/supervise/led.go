@@ -10,7 +10,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Led is a line that was seen before the one at which a rule fired, and without which it would not have.
+// Led is a line that was seen before the line at which a rule fired, and without which the rule would not have fired.
 type Led struct {
 	Time time.Time `json:"time"`
 	Text string    `json:"text"`
@@ -20,7 +20,7 @@ const (
 	// mostLed is how many of them are kept, and mostLedText how much of each.
 	mostLed     = 5
 	mostLedText = 300
-	// ledFor is how long lines are kept that have led to nothing yet.
+	// ledFor is how long lines are kept that have led to nothing so far.
 	ledFor = 7 * 24 * time.Hour
 )
 
@@ -31,7 +31,7 @@ func gathers(r *rule.Rule) bool {
 	return r != nil && r.When != nil && (r.When.Count > 1 || r.When.Then != nil || r.When.Without != nil)
 }
 
-// ledUp keeps the lines of decisions that may lead to something yet, and gives those that did to the actions.
+// ledUp keeps the lines of decisions that may still lead to something, and adds to the actions the lines that led to them.
 func (j *Job) ledUp(tx *store.Tx, decisions []decide.Decision, records []*Record) error {
 	all := map[string][]Led{}
 	for i := range decisions {

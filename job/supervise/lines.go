@@ -13,21 +13,23 @@ import (
 )
 
 const (
-	// mostOpen is how many decisions of one rule are looked after at once. Most of them wait: for a lock, for a place, for each other.
+	// mostOpen is how many decisions of one rule are worked on at once. Most of them wait: for a lock, for a place, for each
+	// other.
 	mostOpen = 64
-	// mostLined is how many further ones wait in memory, each some hundred bytes; what is more goes back to the queue for a while.
+	// mostLined is how many further decisions wait in memory, at some hundred bytes each; any more go back to the queue for a
+	// while.
 	mostLined = 4096
 	backFor   = 30 * time.Second
 )
 
-// lines are what rules have to do, each in a line of its own, so that one that comes to nothing holds up no other.
+// lines are the decisions that wait, in one line for each rule, so that a rule whose actions hang holds up no other rule.
 type lines struct {
 	mu    sync.Mutex             // guards what is below
 	start func(queue.Lease, ask) // has somebody do it, and call next when it is over; nil while nothing is to begin
 	all   map[string]*ruleLine
 }
 
-// ruleLine is that of a rule. Whatever stands in it is leased: at the next start all of it is ready again.
+// ruleLine is the line of one rule. Whatever stands in it is leased: at the next start all of it is ready again.
 type ruleLine struct {
 	open  int             // are being looked after
 	asked <-chan struct{} // closed when the one that was begun last has asked for what it needs
@@ -37,8 +39,8 @@ type ruleLine struct {
 	holds int // how many these are
 }
 
-// ask is the turn of a decision to ask for the locks of its actions: decisions of one rule ask in the order of their lines, however soon
-// each of them is looked after.
+// ask is the turn of a decision to ask for the locks of its actions. Decisions of one rule ask in the order in which they were
+// made, however soon each of them is worked on.
 type ask struct {
 	turn <-chan struct{} // closed when those before it have asked; nil if there are none
 	done func()          // it has asked, or will not
@@ -46,7 +48,7 @@ type ask struct {
 
 func newLines() *lines { return &lines{all: map[string]*ruleLine{}} }
 
-// begin has all be begun so from now on; end nothing more.
+// begin sets how decisions are started from now on; end stops starting any.
 func (x *lines) begin(start func(queue.Lease, ask)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -55,7 +57,7 @@ func (x *lines) begin(start func(queue.Lease, ask)) {
 
 func (x *lines) end() { x.begin(nil) }
 
-// ruleOf is the rule of a decision: its task is called by that, and what follows a slash.
+// ruleOf is the rule of a decision. The key of its task is the name of the rule, a slash, and more.
 func ruleOf(l queue.Lease) string {
 	name, _, _ := strings.Cut(l.Key, "/")
 	return name
@@ -70,7 +72,7 @@ func (x *lines) of(rule string) *ruleLine {
 	return r
 }
 
-// add has a decision be looked after in its turn; false if there is no room for it now.
+// add puts a decision in line; it returns false if there is no room for it now.
 func (x *lines) add(l queue.Lease) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -83,7 +85,7 @@ func (x *lines) add(l queue.Lease) bool {
 	return true
 }
 
-// next says that one of a rule is over, and has the next begun.
+// next says that the work on a decision of a rule is over, and starts the next one.
 func (x *lines) next(rule string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -95,7 +97,7 @@ func (x *lines) next(rule string) {
 	}
 }
 
-// fill begins what may begin. Called with mu held.
+// fill starts as many decisions of a rule as may be started. Called with mu held.
 func (x *lines) fill(r *ruleLine) {
 	for x.start != nil && r.open < mostOpen && len(r.ready) > 0 {
 		l := r.ready[0]
@@ -108,8 +110,8 @@ func (x *lines) fill(r *ruleLine) {
 	}
 }
 
-// hold has a decision wait for a breaker, before those that were queued later: so one that is tried again comes to its end. It is still
-// counted as looked after.
+// hold makes a decision wait for a breaker, ahead of those that were queued later, so that a decision that is tried again
+// comes to its end. It still counts as worked on.
 func (x *lines) hold(l queue.Lease, breaker string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -120,7 +122,7 @@ func (x *lines) hold(l queue.Lease, breaker string) {
 	r.holds++
 }
 
-// breakersOf are those that decisions of a rule wait for.
+// breakersOf are the breakers that decisions of a rule wait for.
 func (x *lines) breakersOf(rule string) []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -130,7 +132,7 @@ func (x *lines) breakersOf(rule string) []string {
 	return nil
 }
 
-// free has those that wait for a breaker go on, all of them or the first.
+// free lets decisions that wait for a breaker go on: all of them, or the first.
 func (x *lines) free(rule, breaker string, all bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -151,7 +153,7 @@ func (x *lines) free(rule, breaker string, all bool) {
 	x.fill(r)
 }
 
-// nudge has a decision that waits for a breaker be looked at now.
+// nudge lets a decision that waits for a breaker be looked at now.
 func (x *lines) nudge(group string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -30,8 +30,8 @@ func (l *locks) ask(names []string) *lockWaiter {
 	return w
 }
 
-// take waits until all of the names that were asked for are free, and takes them at once: whoever waits holds nothing, and is passed by
-// none that wants what he waits for.
+// take waits until all of the names that were asked for are free, and takes them at once. Whoever waits holds nothing
+// meanwhile, and is not overtaken by anybody who wants a name that he waits for.
 func (l *locks) take(ctx context.Context, w *lockWaiter) (release func(), err error) {
 	names := w.names
 	select {

@@ -8,8 +8,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// over gives the task of a decision back, but for one that waits for a breaker: that goes on when its lease does. What the records are
-// is read anew: a person may have had one be done again meanwhile.
+// over ends the task of a decision or puts it off, unless it waits for a breaker: then the lease is kept, and it goes on when
+// the breaker lets it. The records are read anew, because a person may have changed one meanwhile.
 func (g *doing) over(tx *store.Tx, lease queue.Lease) (breaker string, err error) {
 	records, err := readGroup(tx, lease.Key)
 	if err != nil {
@@ -43,8 +43,8 @@ func (g *doing) over(tx *store.Tx, lease queue.Lease) (breaker string, err error
 	return "", g.j.queue.Done(tx, lease)
 }
 
-// waits is for what an action waits before it is tried again: a breaker, or some time; for nothing, if a person had it be done again,
-// or another one of its decision is what it waits for.
+// waits says what an action waits for before it is tried again: a breaker, or some time. It is neither if a person has asked
+// for it to be done again, or if the action waits for another one of its decision.
 func (g *doing) waits(id string) (breaker string, d time.Duration) {
 	for _, rec := range g.records {
 		if rec.Call.ID == id {
@@ -57,8 +57,8 @@ func (g *doing) waits(id string) (breaker string, d time.Duration) {
 	return "", 0
 }
 
-// onlyBehind reports whether all that has nothing of its own to wait for comes after something that has: it was not tried, and would
-// not be now.
+// onlyBehind reports whether every action that has nothing of its own to wait for comes after one that has: such an action was
+// not tried, and would not be tried now.
 func (g *doing) onlyBehind(records []*Record) bool {
 	for _, rec := range records {
 		if held, d := g.waits(rec.Call.ID); rec.State != Queued || held != "" || d > 0 {

@@ -13,24 +13,24 @@ import (
 	"holdfast/kernel/store"
 )
 
-// place is what is kept of a source beside its position: what it is a position in, and for which rules, so that it outlives a change
-// of what the source says.
+// place is what is kept of a source beside its position: what it is a position in, and for which rules. By it a position
+// survives a change of the configuration of the source.
 type place struct {
 	Title string   `json:"title"`
 	Place string   `json:"place"` // rule.Source.Place
 	Uses  []string `json:"uses"`  // rule.Set.Uses
-	// Gone is since when no rule watches it.
+	// Gone is the time since which no rule has watched it; zero while one does.
 	Gone time.Time `json:"gone,omitzero"`
 }
 
-// keepPlaces is how long it is known where a source stood that no rule watches any more.
+// keepPlaces is how long the position of a source is kept after the last rule stopped watching it.
 const keepPlaces = 7 * 24 * time.Hour
 
 func placeKey(source string) store.Key { return key('O').Str(source) }
 
-// settle gives sources of a set that have no position the one that their rules had in the same place: a rule whose source says something
-// else now goes on where it was. What can't go on so is told of. Called with mu held, so that nothing is seen meanwhile; a crash
-// before it is durable has it done again at the next start.
+// settle gives each source of a set that has no position the position that its rules had in the same place before: a rule
+// whose source was configured differently goes on where it was. Where that is impossible, people are told. Called with mu
+// held, so that nothing is seen meanwhile; after a crash it is done again at the next start.
 func (j *Job) settle(set *rule.Set) error {
 	var s settling
 	err := j.env.Store.Update(func(tx *store.Tx) error {
@@ -49,7 +49,7 @@ func (j *Job) settle(set *rule.Set) error {
 	return nil
 }
 
-// settling is one settle.
+// settling is the work of one call of settle.
 type settling struct {
 	tx          *store.Tx
 	now         time.Time
@@ -90,7 +90,7 @@ func (s *settling) do(sources []*rule.Source) (err error) {
 	return nil
 }
 
-// source finds where a source that is new begins.
+// source finds out where a new source begins.
 func (s *settling) source(src *rule.Source) error {
 	if was := s.known[src.ID]; was != nil && was.Gone.IsZero() {
 		return nil // it goes on
@@ -111,7 +111,8 @@ func (s *settling) source(src *rule.Source) error {
 	return nil
 }
 
-// heir is the source whose rules a source has now, and that stood in the same place; or, if there is none, one that stood elsewhere.
+// heir returns the source whose rules src has taken over: same stood in the same place; or, if there is none, other stood
+// elsewhere.
 func (s *settling) heir(src *rule.Source) (same, other string) {
 	best := 0
 	for id, p := range s.known {
@@ -147,7 +148,7 @@ func (s *settling) position(source string) (b []byte, err error) {
 	return b, err
 }
 
-// readPlaces are those of all sources that have a position, or had one.
+// readPlaces returns the places of all sources that have a position, or had one.
 func readPlaces(r store.Reader) (map[string]*place, error) {
 	all := map[string]*place{}
 	entries, failed := r.Scan(key('O'), key('O').End())
@@ -170,7 +171,7 @@ func readPlaces(r store.Reader) (map[string]*place, error) {
 	return all, failed()
 }
 
-// forgetPlaces forgets where sources stood that no rule has watched for long.
+// forgetPlaces forgets the positions of sources that no rule has watched for keepPlaces.
 func forgetPlaces(tx *store.Tx, now time.Time) error {
 	all, err := readPlaces(tx)
 	for id, p := range all {

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// patience is how long a rule that does nothing waits for a place until it is given one of its own.
+// patience is how long a rule that has no place waits before it is given one beyond the usual number.
 const patience = 5 * time.Second
 
-// places are those in which actions are done. A rule takes at most half of what others leave it, so that one whose actions hang leaves
-// room. Where that is used up too, by several of them, a rule that does nothing else has a place of its own after a while: so there
-// are as many as were asked for, and at the worst one more for each rule.
+// places bound how many actions are done at once. A rule takes at most half of the places that the others leave free, so that
+// a rule whose actions hang leaves room. If several such rules use up all of them, a rule that has no place gets one of its
+// own after patience. So there are as many places as were asked for, and at worst one more for each rule.
 type places struct {
 	most     int
 	patience time.Duration

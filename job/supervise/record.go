@@ -41,9 +41,9 @@ type Record struct {
 	Call   rule.Call `json:"call"`
 	State  State     `json:"state"`
 	Queued time.Time `json:"queued"`
-	// Life is the lineage of the store in which it was queued: in another one nobody knows what has become of it meanwhile.
+	// Life is the lineage of the store in which it was queued. In another life of the store nobody knows what became of it.
 	Life string `json:"life"`
-	// Epoch is that of the process that runs it, or ran it last.
+	// Epoch is the epoch of the process that runs it, or that ran it last.
 	Epoch  string    `json:"epoch,omitempty"`
 	Reason string    `json:"reason"` // why it was decided
 	Seen   string    `json:"seen"`   // the line, or the value, that led to it
@@ -161,7 +161,7 @@ func readGroup(r store.Reader, group string) (all []*Record, err error) {
 	return all, err
 }
 
-// forgetRules forgets what is kept of rules that are no more, and is not the machine's.
+// forgetRules drops what this package keeps of rules that no longer exist. The machine drops what is its own.
 func forgetRules(tx *store.Tx, known func(rule string) bool) error {
 	for _, part := range []byte{'F', 'W'} {
 		entries, failed := tx.Scan(key(part), key(part).End())
@@ -221,7 +221,8 @@ type Query struct {
 // looksAt is how many records a query looks at, at most.
 const looksAt = 20_000
 
-// Actions are the records that a query asks for, the newest first. next, if it is not zero, is the Before with which there may be more.
+// Actions returns the records that a query asks for, the newest first. If next is not zero there may be more: it is the Before
+// to go on with.
 func Actions(r store.Reader, q Query) (all []Record, next time.Time, err error) {
 	from := timeKey(time.Unix(1<<33, 0))
 	if !q.Before.IsZero() {
@@ -245,7 +246,8 @@ func Actions(r store.Reader, q Query) (all []Record, next time.Time, err error) 
 	return all, next, failed()
 }
 
-// forget forgets records that are over and were queued before a time, some at once, and reports whether there are more.
+// forget drops records that are over and were queued before a time, a limited number at once, and reports whether there are
+// more.
 func forget(tx *store.Tx, before time.Time) (more bool, err error) {
 	const atOnce = 500
 	from := timeKey(before)

@@ -59,10 +59,10 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// queueName is that of the queue: a task is a decision, with all its actions.
+// queueName is the name of the queue. A task is a decision, with all its actions.
 const queueName = "decisions"
 
-// Job is at work.
+// Job is a supervise job at work.
 type Job struct {
 	env   engine.Env
 	cfg   Config
@@ -70,8 +70,8 @@ type Job struct {
 	queue *queue.Queue
 	epoch string // of this process: what another one had begun was under way when that ended
 	life  string
-	// restored is when this life of the store began, if it began with a checkpoint of another one: what happened before may have been
-	// acted on in that.
+	// restored is when this life of the store began, if it began with a checkpoint of another life. What happened before that
+	// may have been acted on in the other life.
 	restored time.Time
 	locks    *locks
 	places   *places
@@ -116,7 +116,7 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 	return j, err
 }
 
-// load is a machine for a set of rules, with the states that the store has.
+// load returns a machine for a set of rules, with the states that the store has.
 func (j *Job) load(set *rule.Set) (*decide.Machine, error) {
 	m := decide.New(set)
 	return m, j.env.Store.Latest(func(r store.Reader) error {
@@ -133,8 +133,8 @@ func (j *Job) load(set *rule.Set) (*decide.Machine, error) {
 // known reports whether there is a rule of this name.
 func (j *Job) known(name string) bool { return j.set.Rule(name) != nil }
 
-// begins writes down which life of the store this is, finds out whether it began with a restore, and gives up what belongs to rules that are no
-// more.
+// begins notes the life of the store, finds out whether it began with a restore, and drops what belongs to rules that no
+// longer exist.
 func (j *Job) begins() error {
 	type life struct {
 		Is       string    `json:"is"`
@@ -195,7 +195,7 @@ func (j *Job) Run(ctx context.Context) error {
 	return err
 }
 
-// fail has the job end with an error, and begin anew.
+// fail ends the job with an error, so that it is started again.
 func (j *Job) fail(err error) {
 	select {
 	case j.failed <- err:
@@ -203,10 +203,10 @@ func (j *Job) fail(err error) {
 	}
 }
 
-// tidyEvery is how often what is too old is forgotten.
+// tidyEvery is how often records that are too old are dropped.
 const tidyEvery = time.Hour
 
-// tidy forgets what is too old.
+// tidy drops records that are too old, every tidyEvery, until ctx ends.
 func (j *Job) tidy(ctx context.Context) {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()

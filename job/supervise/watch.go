@@ -26,7 +26,8 @@ type watch struct {
 	ended   chan struct{}
 }
 
-// watch has the sources of a set watched, and no others. Those that are watched already go on.
+// watch starts watching the sources of a set and stops watching all others. Sources that are watched already go on
+// undisturbed.
 func (j *Job) watch(set *rule.Set) {
 	j.watching.Lock()
 	defer j.watching.Unlock()
@@ -52,7 +53,7 @@ func (j *Job) watch(set *rule.Set) {
 // longestPause is how long a watcher that failed again and again is left alone.
 const longestPause = time.Minute
 
-// run has the watcher watch until ctx ends. One that fails, panics or ends by itself begins again where it was.
+// run watches until ctx ends. A watcher that fails, panics or ends by itself begins again where it was.
 func (w *watch) run(ctx context.Context) {
 	defer close(w.ended)
 	pause := backoff.NewExponentialBackOff()
@@ -99,7 +100,7 @@ func (w *watch) once(ctx context.Context) (err error) {
 	return w.watcher.Watch(ctx, position, w.tell)
 }
 
-// tell has the rules see what was seen, and keeps what follows from it.
+// tell shows the rules what was seen, and commits what follows from it.
 func (w *watch) tell(ctx context.Context, seen connector.Seen) error {
 	w.notice(seen.Events)
 	w.origins(seen.Events)
@@ -137,8 +138,8 @@ func (w *watch) origins(events []connector.Event) {
 	}
 }
 
-// eventID is what an event is called among those of all sources, also of former configurations of the same one: a watcher that begins
-// anew may count its lives from 1 again.
+// eventID is an ID of an event that is unique among those of all sources, former configurations of the same source included: a
+// watcher that begins anew may count from 1 again.
 func eventID(s *rule.Source, id string) string { return s.ID[len(s.Kind)+1:][:6] + ":" + id }
 
 // notice tells people of what a watcher says of itself.

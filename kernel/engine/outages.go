@@ -83,7 +83,7 @@ func (s *outageScan) step(e Event) bool {
 	return true
 }
 
-// runs reports whether an event is the begin or the end of a run of the job.
+// runs reports whether an event is the beginning or the end of a run of the job.
 func runs(kind string) bool {
 	return kind == "job.started" || kind == "job.stopped" || kind == "job.failed" || kind == "job.done"
 }

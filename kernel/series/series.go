@@ -36,7 +36,7 @@ const maxDone = 16
 
 // Point is what happened in a span of time.
 type Point struct {
-	At      int64   `json:"at"`      // its begin, in seconds since 1970
+	At      int64   `json:"at"`      // its beginning, in seconds since 1970
 	Seconds float64 `json:"seconds"` // of it that somebody looked: a job that did not run has less than the span
 	Read    int64   `json:"read"`    // items that came
 	Lines   []Line  `json:"lines"`

@@ -67,12 +67,12 @@ func (k *Sink) plan(r store.Reader, heads []Head) (*Delivery, error) {
 // readRows reads the blocks' rows; a damaged block behind good ones is left for a later plan. err speaks
 // of the store: nothing is known of the blocks then.
 func readRows(r store.Reader, heads []Head) (rows arrow.RecordBatch, got []Head, damage, err error) {
-	room := record.NewRoom()
-	defer room.Leave()
+	arena := record.NewArena()
+	defer arena.Release()
 	var parts []arrow.RecordBatch
 	for _, h := range heads {
 		own, rows, err := read(r, h.Seq, func(p []byte, _ record.Hash) (arrow.RecordBatch, error) {
-			return room.Unpack(p)
+			return arena.Unpack(p)
 		})
 		if isBad(err) && len(got) == 0 {
 			return nil, []Head{h}, err, nil
@@ -85,7 +85,7 @@ func readRows(r store.Reader, heads []Head) (rows arrow.RecordBatch, got []Head,
 		}
 		parts, got = append(parts, rows), append(got, own)
 	}
-	rows, err = room.Join(parts[0].Schema(), parts)
+	rows, err = arena.Join(parts[0].Schema(), parts)
 	if err != nil {
 		return nil, got[:1], fault.As(fault.Corrupt, err), nil
 	}

@@ -219,7 +219,7 @@ func skipComment(r *bufio.Reader) error {
 	}
 }
 
-// word reads the rest of a name or keyword, of which some was read already. Of a long one the begin is kept.
+// word reads the rest of a name or keyword, of which some was read already. Of a long one the beginning is kept.
 func (p *pdf) word(r *bufio.Reader, begin ...byte) error {
 	p.name = append(p.name[:0], begin...)
 	for {

@@ -166,7 +166,7 @@ const (
 	longest = 10 * time.Second       // and while it is not
 )
 
-// asked says that the question was sent: the next one waits longer each time, by chance a little more or less, so
+// asked says that the question was sent: the next one waits longer each time, a random part more or less, so
 // that many windows don't ask at once.
 func (w *window) asked(now time.Time, here bool) {
 	most := longest

@@ -264,7 +264,7 @@ func (l *log) missing() bool {
 // The pauses between questions.
 const (
 	quiet    = 100 * time.Millisecond // nothing came for so long: the first question
-	shortest = 200 * time.Millisecond // from one question to the next at first, half of it by chance
+	shortest = 200 * time.Millisecond // from one question to the next at first, half of it random
 	longest  = 5 * time.Second        // and at last
 	mostAsks = 12                     // without a word: it is not there, and says so itself when it is
 )

@@ -60,7 +60,7 @@ type Outcome struct {
 	Failed string `json:"failed,omitempty"`
 	// Code is what a program ended with, -1 if a signal ended it, or the status of an HTTP answer.
 	Code int `json:"code,omitempty"`
-	// Output is what the program wrote, or the begin of the answer's body: text, in which what is no text is written as an escape.
+	// Output is what the program wrote, or the beginning of the answer's body: text, in which what is no text is written as an escape.
 	Output string `json:"output,omitempty"`
 	// Left is how many processes a program left behind that had to be killed.
 	Left int `json:"left,omitempty"`

@@ -6,8 +6,8 @@ import (
 	"holdfast/job/supervise/rule"
 )
 
-// With is a machine for other rules that goes on where this one stands: what was seen since the start stays seen. Its Changes
-// must be asked for too, for they have what is gone with rules that are no more.
+// With returns a machine for other rules that goes on from the state of this one. Its Changes must be committed too, because
+// they remove what belonged to rules that are gone.
 func (m *Machine) With(set *rule.Set) (*Machine, error) {
 	c, err := m.copy(set)
 	if err != nil {
@@ -25,7 +25,7 @@ func (m *Machine) With(set *rule.Set) (*Machine, error) {
 	return c, nil
 }
 
-// Copy is a machine with the same state, as a restart would make it.
+// Copy returns a machine with the same state, as a restart would make it.
 func (m *Machine) Copy() (*Machine, error) { return m.copy(m.set) }
 
 func (m *Machine) copy(set *rule.Set) (*Machine, error) {

@@ -63,7 +63,7 @@ type Decision struct {
 	Caused    string // the ID of the action of ours that caused it
 	// Calls are the actions; of Shadow those that would be.
 	Calls []rule.Call
-	// Facts are what was known.
+	// Facts are what was known when it was made.
 	Facts *rule.Facts
 }
 
@@ -77,12 +77,13 @@ type Healing struct {
 // Result is what follows from one step.
 type Result struct {
 	Decisions []Decision
-	// Calls are to be queued: those of all decisions but what is set, and who is told that a limit was reached.
+	// Calls are the actions to be queued: those of all decisions, except those that set a value, and those that tell people
+	// that a limit was reached.
 	Calls    []rule.Call
 	Healings []Healing
 	Silences []SilenceEnd
 	Episodes []Episode
-	// Full are the rules that from now on forget a key for each new one.
+	// Full are the rules that have no room for more keys: from now on they forget one for each new one.
 	Full []string
 }
 
@@ -116,9 +117,9 @@ type room struct {
 	facts     []rule.Facts
 }
 
-// settling is how long after a start nothing is concluded from what was not seen. What should have followed is waited for as long after
-// each line that was written before the start, too: the backlog is still being read. That ends with mostSettling, because lines may have
-// a clock of their own.
+// settling is how long after a start nothing is concluded from what was not seen. What should have followed a line that was
+// written before the start is waited for equally long after that line is read, because the backlog is still being read. This
+// ends after mostSettling, since lines may have a clock of their own.
 const (
 	settling     = 30 * time.Second
 	mostSettling = 10 * time.Minute
@@ -136,7 +137,7 @@ func New(set *rule.Set) *Machine {
 	return m
 }
 
-// Step takes one event of a source, which is named by its ID, in the order in which they are told.
+// Step takes one event of the source with this ID. Events have to be given in the order in which the watcher tells them.
 func (m *Machine) Step(source string, e *connector.Event, now time.Time) Result {
 	m.begin(now)
 	at := m.clock.place(e.Time, now)
@@ -155,14 +156,14 @@ func (m *Machine) Step(source string, e *connector.Event, now time.Time) Result 
 	return m.give()
 }
 
-// Tick lets times run out. It is called at Next, or later.
+// Tick lets the times run out that are over by now. It is to be called when Next says so, or later.
 func (m *Machine) Tick(now time.Time) Result {
 	m.begin(now)
 	m.due(m.clock.at)
 	return m.give()
 }
 
-// Next is in how long from the last step a time runs out; false if none does.
+// Next returns how long after the last step the next time runs out; false if there is none.
 func (m *Machine) Next() (time.Duration, bool) {
 	next, ok, _ := m.nextEnd()
 	if len(m.heap) > 0 && (!ok || m.heap[0].due < next) {
@@ -171,8 +172,8 @@ func (m *Machine) Next() (time.Duration, bool) {
 	return max(0, time.Duration(next-m.clock.at)), ok
 }
 
-// Pass has time go by up to a moment as the job does, with a tick whenever a time runs out: for tests, and for the replay of what
-// was.
+// Pass lets time pass up to a moment as the job does, with a tick whenever a time runs out. It is for tests, and for the
+// replay of history.
 func (m *Machine) Pass(until time.Time, take func(Result)) {
 	for {
 		now := time.Unix(0, m.clock.wall)
@@ -215,12 +216,11 @@ func (m *Machine) begin(now time.Time) {
 	}
 }
 
-// moment is a time of the machine's own clock: nanoseconds since 1970, were the clock on the wall never set back.
+// moment is a time by the machine's own clock: nanoseconds since 1970, as if the clock on the wall had never been set back.
 type moment int64
 
-// clock goes forward as time does. Who tells it the time has it from a clock that nobody sets, too: then it is that one that
-// counts. Between two processes, and where there is no such clock, it is the one on the wall, and stands still when that is set
-// back.
+// clock goes forward as time does. While the process lives it follows the monotonic clock that a time.Time carries. Between
+// two processes, and for times without one, it follows the clock on the wall, and stands still when that is set back.
 type clock struct {
 	at   moment
 	wall int64     // nanoseconds since 1970, as it was told last
@@ -240,7 +240,8 @@ func (c *clock) set(now time.Time) {
 	c.wall, c.told = wall, now
 }
 
-// place is the moment of what happened at a time: as long ago as its age. What says that it is of the future is of now.
+// place returns the moment of something that happened at a time, by its age now. What claims to be of the future is taken to
+// be of now.
 func (c *clock) place(happened, now time.Time) moment {
 	if happened.IsZero() {
 		return c.at
@@ -248,5 +249,5 @@ func (c *clock) place(happened, now time.Time) moment {
 	return c.at - moment(max(0, now.Sub(happened)))
 }
 
-// time is what the clock on the wall would show.
+// time returns what the clock on the wall shows at a moment.
 func (c *clock) time(at moment) time.Time { return time.Unix(0, c.wall-int64(c.at-at)) }

@@ -1,6 +1,6 @@
 package decide
 
-// dirty says which entries are other than they were.
+// dirty says which entries have changed since the last Changes.
 type dirty struct {
 	clock, whole bool
 	rules        []*ruleState
@@ -29,7 +29,7 @@ func (d *dirty) goneWith(entry string) {
 	d.gone[entry] = true
 }
 
-// touch marks a key as changed, and looks when its next time runs out.
+// touch marks a key as changed, and reschedules the next time of it that runs out.
 func (m *Machine) touch(ks *keyState) {
 	m.dirty.key(ks)
 	m.schedule(ks)

@@ -8,8 +8,8 @@ import (
 	"holdfast/job/supervise/rule"
 )
 
-// dueHeap are the keys of which a time runs out, the next first; those of one moment in the order of their names, so that what
-// is decided does not depend on chance.
+// dueHeap are the keys of which a time will run out, the next one first. Keys of the same moment are in the order of their
+// names, so that decisions do not depend on chance.
 type dueHeap []*keyState
 
 func (h dueHeap) Len() int { return len(h) }
@@ -40,7 +40,7 @@ func (h *dueHeap) Pop() any {
 	return ks
 }
 
-// schedule puts a key where its next time belongs.
+// schedule moves a key to the place in the heap that its next time has.
 func (m *Machine) schedule(ks *keyState) {
 	at, what := m.next(ks)
 	switch {
@@ -56,7 +56,7 @@ func (m *Machine) schedule(ks *keyState) {
 	}
 }
 
-// timer is what of a key runs out.
+// timer is the kind of a time that runs out.
 type timer uint8
 
 const (
@@ -68,7 +68,7 @@ const (
 	timeRung          // the actions did not help in time
 )
 
-// next is when the first of the times of a key runs out, and what is done then.
+// next returns when the first of the times of a key runs out, and which it is.
 func (m *Machine) next(ks *keyState) (at moment, what timer) {
 	sooner := func(t moment, is timer) {
 		if what == timeNone || t < at {
@@ -80,13 +80,13 @@ func (m *Machine) next(ks *keyState) (at moment, what timer) {
 		if w.Without != nil && ks.armed != nil {
 			sooner(max(ks.armed.at+moment(w.Within), m.settled, m.unread), timeWithout)
 		}
-		// Of what is polled the next look says whether it holds still.
+		// If the source is polled, the next look says whether the condition still holds.
 		if ks.holds && !ks.fired && !ks.absent && !ks.unsure && r.From.Every == 0 {
 			sooner(ks.since+moment(w.For), timeHeld)
 		}
 	}
-	// What was not seen while nobody watched says nothing: after a start the whole time has to go by. Without a time it is the first
-	// look that finds nothing.
+	// What was not seen while nobody watched says nothing, so after a start the whole time has to pass. Without a time the
+	// first look that finds nothing is enough.
 	if d, ok := noData(r); ok && !ks.silent && (d > 0 || ks.absent) {
 		sooner(max(max(ks.last, m.start)+moment(d), m.unread), timeSilent)
 	}
@@ -99,7 +99,7 @@ func (m *Machine) next(ks *keyState) (at moment, what timer) {
 	return at, what
 }
 
-// run does what is done when a time of a key has run out.
+// run acts on a time of a key that has run out.
 func (m *Machine) run(ks *keyState, what timer, at moment) {
 	switch what {
 	case timeWithout:
@@ -115,7 +115,7 @@ func (m *Machine) run(ks *keyState, what timer, at moment) {
 	}
 }
 
-// noData is after how long without data a rule is to be told of.
+// noData returns after how long without data a rule fires; false if it does not.
 func noData(r *rule.Rule) (time.Duration, bool) {
 	switch {
 	case r.Mode == rule.Off:
@@ -147,10 +147,10 @@ func (m *Machine) due(until moment) {
 	}
 }
 
-// nextEnd is when the next silence or episode ends, and which: the silences are counted first.
+// nextEnd returns when the next silence or episode ends, and its index: silences come first, then episodes.
 func (m *Machine) nextEnd() (at moment, ok bool, which int) {
 	for i, s := range m.whole.silences {
-		// What was written under it while nobody watched is read first.
+		// Lines that were written during the silence while nobody watched are read first.
 		if t := max(s.until, m.settled); !ok || t < at {
 			at, ok, which = t, true, i
 		}
@@ -171,7 +171,7 @@ func (m *Machine) end(which int) {
 	m.endSilence(which)
 }
 
-// again is what was held, as if it were seen now.
+// again returns the facts of something that was held, as if it were seen now.
 func (m *Machine) again(ks *keyState, h *held, at moment) (*rule.Facts, seen) {
 	f := *h.facts
 	f.Vars, f.Key, f.Rule = m.whole.vars, ks.key, ks.rs.rule.Name
@@ -187,14 +187,14 @@ func main(r *rule.Rule) rule.List {
 	return rule.List{Name: "do", Actions: r.Do}
 }
 
-// without: what should have followed has not.
+// without acts on a line that was not followed by what should have followed it.
 func (m *Machine) without(ks *keyState, at moment) {
 	f, s := m.again(ks, ks.armed, at)
 	ks.armed = nil
 	m.dueVerdict(ks, ks.rs.main, f, s)
 }
 
-// held: a condition has held for long enough.
+// held acts on a condition that has held for long enough.
 func (m *Machine) held(ks *keyState, at moment) {
 	f, s := m.again(ks, ks.began, at)
 	ks.fired, ks.began = true, nil
@@ -208,7 +208,7 @@ func (m *Machine) trail(ks *keyState, at moment) {
 	m.dueVerdict(ks, ks.rs.main, f, s)
 }
 
-// silent: nothing was seen for too long.
+// silent acts on a key of which nothing was seen for too long.
 func (m *Machine) silent(ks *keyState, at moment) {
 	ks.silent = true
 	f := &rule.Facts{Rule: ks.rs.rule.Name, Key: ks.key, Vars: m.whole.vars}
@@ -228,7 +228,7 @@ func (m *Machine) dueVerdict(ks *keyState, list rule.List, f *rule.Facts, s seen
 	m.decide(ks.rs, f, s, m.fire(ks, list, f, s, true))
 }
 
-// rung: the actions did not help in time.
+// rung climbs the heal ladder: the actions so far did not help in time.
 func (m *Machine) rung(ks *keyState, at moment) {
 	h, r := ks.heal, ks.rs.rule
 	if r.Mode != rule.Live {
@@ -257,8 +257,8 @@ func (m *Machine) rung(ks *keyState, at moment) {
 	m.decide(ks.rs, f, s, v)
 }
 
-// healed is a line or a value that shows that actions have helped: those of its key, or of all keys if it has none of what
-// makes one up.
+// healed takes a line or a value that shows that actions have helped: those of its key, or those of all keys if it lacks the
+// fields that make up a key.
 func (m *Machine) healed(rs *ruleState, f *rule.Facts, s seen) {
 	key, known := f.LabelKey(), false
 	if len(rs.rule.Key) > 0 {
@@ -290,7 +290,7 @@ func (m *Machine) heals(ks *keyState, s seen) {
 	m.touch(ks)
 }
 
-// await begins the wait of a rule that is to notice that nothing was ever seen.
+// await begins the wait of a rule that has to notice that nothing was ever seen.
 func (m *Machine) await(rs *ruleState) {
 	if _, ok := noData(rs.rule); !ok || len(rs.rule.Key) > 0 && !rs.rule.From.Looks() || len(rs.keys) > 0 {
 		return

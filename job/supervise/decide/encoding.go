@@ -69,7 +69,7 @@ func (e *encoder) value(v *value) {
 	e.text(v.state)
 }
 
-// decoder reads an entry. What is too short makes it fail, and it gives nothing but zeros from then on.
+// decoder reads an entry. If the entry is too short it fails, and returns zeros from then on.
 type decoder struct {
 	b    []byte
 	fail bool

@@ -8,8 +8,8 @@ import (
 	"holdfast/job/supervise/rule"
 )
 
-// Episode is a time in which a limit held actions back: it begins when the limit is reached, and is over when it has held back
-// nothing for as long as it counts. Whoever is to know is told twice, of the begin, and of how much it was at the end.
+// Episode is a time in which a limit held actions back. It begins when the limit is reached, and is over when nothing was held
+// back for as long as the limit counts. People are told twice: when it begins, and, at its end, how much was held back.
 type Episode struct {
 	Rule, Key string // of what the limit was reached with
 	What      string // the limit, in words
@@ -58,7 +58,7 @@ func (m *Machine) told(e *episode, l *rule.Limit, what string) Episode {
 	return Episode{Rule: e.rule, Key: e.key, What: what, Limit: *l, Since: m.clock.time(e.since), Held: e.held, Last: m.clock.time(e.last)}
 }
 
-// Reached are the episodes that go on.
+// Reached returns the episodes that go on.
 func (m *Machine) Reached() (all []Episode) {
 	for _, e := range m.ending {
 		if *e.over != nil {
@@ -98,7 +98,7 @@ func (m *Machine) endEpisode(i int) {
 	}
 }
 
-// goOn has the episodes of the life before end, too. One whose limit is gone is over with it.
+// goOn takes over the episodes of the life before, so that they end too. One whose limit is gone is over with it.
 func (m *Machine) goOn() {
 	m.ending = nil
 	add := func(over **episode, l *rule.Limit, what string) {

@@ -14,15 +14,15 @@ import (
 type Opinion struct {
 	Rule    string
 	Matched bool
-	// Why it is not about the line, if it is not.
+	// Why says why the rule is not about the line; "" if it is.
 	Why string
 	// Decision is what would be decided now, if it is about the line.
 	Decision *Decision
 }
 
-// Explain says what each rule would make of a line of a source now, in the order of the rules; "" is any source. A text of several lines
-// is one line to sources that join theirs, and to others each of its lines comes by itself. The fields may have short names. The machine
-// stays as it is.
+// Explain says what each rule would make of a line of a source now, in the order of the rules; source "" means any. A text of
+// several lines is one line for sources that join lines; for others each of its lines comes by itself. Fields may have their
+// short names. The machine stays as it is.
 func (m *Machine) Explain(source string, e *connector.Event, now time.Time) ([]Opinion, error) {
 	next, err := m.With(m.set)
 	if err != nil {
@@ -59,7 +59,7 @@ func (m *Machine) Explain(source string, e *connector.Event, now time.Time) ([]O
 	return all, nil
 }
 
-// asToldBy is a text as a source would tell it.
+// asToldBy returns the events as which a source would tell a text.
 func asToldBy(s *rule.Source, e *connector.Event) (all []connector.Event) {
 	fields := map[string]string{}
 	for name, value := range e.Fields {
@@ -81,7 +81,7 @@ func asToldBy(s *rule.Source, e *connector.Event) (all []connector.Event) {
 	return all
 }
 
-// whyNone says why a rule is about none of some lines: of what comes nearest to it.
+// whyNone says why a rule is about none of some lines: the reason for the line that comes nearest to it.
 func (m *Machine) whyNone(rs *ruleState, all []connector.Event) (why string) {
 	for i := range all {
 		w := m.whyNot(rs, &all[i])
@@ -123,16 +123,16 @@ type State struct {
 	Seen      time.Time
 	// Now is on, off, the value or the word that was seen last; "no data" if there is none.
 	Now string
-	// Holds is since when the condition has held; zero if it does not.
+	// Holds is the time since which the condition has held; zero if it does not.
 	Holds time.Time
-	// Cooldown is until when nothing more is done; zero if it is over.
+	// Cooldown is the time until which nothing more is done; zero if that is over.
 	Cooldown time.Time
-	// Healing: what should show that the actions helped is waited for.
+	// Healing says that a sign is awaited that the actions have helped.
 	Healing bool
 	Waiting bool // for what follows
 }
 
-// States are those of all keys of a rule, in their order, at most so many from behind a key.
+// States returns the states of the keys of a rule, in the order of the keys, from behind one on, and at most so many.
 func (m *Machine) States(name, after string, most int) (all []State) {
 	rs := m.rules[name]
 	if rs == nil {

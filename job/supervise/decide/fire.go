@@ -7,7 +7,7 @@ import (
 	"holdfast/job/supervise/rule"
 )
 
-// verdict is what becomes of one thing.
+// verdict is what becomes of one thing that was seen, or of a time that ran out.
 type verdict struct {
 	outcome Outcome
 	reason  Reason
@@ -19,7 +19,7 @@ type verdict struct {
 
 func unmet(reason string) verdict { return verdict{outcome: Unmet, reason: because(reason)} }
 
-// decide counts a decision, and gives it.
+// decide counts a decision, and adds it to the result of the step.
 func (m *Machine) decide(rs *ruleState, f *rule.Facts, s seen, v verdict) {
 	if v.due {
 		rs.counts.Due++
@@ -41,7 +41,8 @@ func (m *Machine) decide(rs *ruleState, f *rule.Facts, s seen, v verdict) {
 	}
 }
 
-// add gives a decision. Those of one step stand behind each other, and whoever got them may keep them.
+// add adds a decision to the result of the step. The decisions of one step stand in one slice, which the caller of Step may
+// keep.
 func (m *Machine) add(d Decision) {
 	const atOnce = 32
 	if m.out.Decisions == nil {
@@ -53,7 +54,7 @@ func (m *Machine) add(d Decision) {
 	m.out.Decisions = append(m.out.Decisions, d)
 }
 
-// give gives what a step found; its memory is not used again.
+// give returns the result of a step. Its memory is not used again.
 func (m *Machine) give() Result {
 	n, used := len(m.out.Decisions), len(m.room.decisions)
 	switch {
@@ -76,7 +77,7 @@ func (m *Machine) age(at moment) Reason {
 	return Reason{form: old, within: time.Duration(m.clock.at - at).Round(time.Second)}
 }
 
-// fire has a rule act, unless something speaks against it. Its condition is met.
+// fire lets a rule whose condition is met act, unless a silence, a cooldown or a limit speaks against it.
 func (m *Machine) fire(ks *keyState, list rule.List, f *rule.Facts, s seen, due bool) verdict {
 	r := ks.rs.rule
 	v := verdict{due: due, caused: m.cause(f)}
@@ -98,7 +99,7 @@ func (m *Machine) fire(ks *keyState, list rule.List, f *rule.Facts, s seen, due 
 	return v
 }
 
-// cool begins the cooldown of a key, for what was queued now.
+// cool begins the cooldown of a key, because actions were queued for it now.
 func (m *Machine) cool(ks *keyState) {
 	if d := ks.rs.rule.Cooldown.For; d > 0 {
 		ks.cooldown = m.clock.at + moment(d)
@@ -106,7 +107,7 @@ func (m *Machine) cool(ks *keyState) {
 	ks.trailing = nil
 }
 
-// limited looks at the limits of the rule, of what our own actions cause, and of all rules; v says which is reached.
+// limited checks the limits of the rule, of what our own actions cause, and of all rules; v then says which one is reached.
 func (m *Machine) limited(ks *keyState, f *rule.Facts, s seen, v *verdict, list rule.List) bool {
 	w, set, r := &m.whole, m.set, ks.rs.rule
 	if r.Limit != nil && ks.rs.limit.full(m.clock.at, r.Limit) {
@@ -131,7 +132,7 @@ func (m *Machine) limited(ks *keyState, f *rule.Facts, s seen, v *verdict, list 
 	return false
 }
 
-// harmless reports whether actions do nothing outside.
+// harmless reports whether actions have no effect outside of the machine.
 func harmless(list rule.List) bool {
 	return !slices.ContainsFunc(list.Actions, func(a rule.Action) bool { return a.Set == "" })
 }
@@ -176,7 +177,7 @@ func (m *Machine) act(ks *keyState, list rule.List, f *rule.Facts, s seen, v *ve
 	}
 }
 
-// render makes calls of actions. One that waits for another waits only if that is among them.
+// render makes calls of actions. A call waits for another one only if that is among them.
 func render(r *rule.Rule, list rule.List, f *rule.Facts, event string, rung int) ([]rule.Call, error) {
 	names := map[string]bool{}
 	var calls []rule.Call
@@ -196,7 +197,7 @@ func render(r *rule.Rule, list rule.List, f *rule.Facts, event string, rung int)
 	return calls, nil
 }
 
-// effects are those of an action on what this package knows: values that are set, and which unit will have been caused to say
+// effects applies what an action changes in the machine: the value that it sets, and which unit it will have caused to say
 // something.
 func (m *Machine) effects(c *rule.Call) {
 	w := &m.whole
@@ -220,13 +221,14 @@ func (m *Machine) effects(c *rule.Call) {
 	m.dirty.whole = true
 }
 
-// causing is for how long after an action what its unit says is taken to be caused by it.
+// causing is how long after an action whatever its unit says is taken to be caused by it.
 const causing = time.Minute
 
-// ActionField is the field in which who runs actions leaves the ID of the one that wrote a line.
+// ActionField is the field of a line in which the job puts the ID of the action whose program wrote the line.
 const ActionField = "_HOLDFAST_ACTION"
 
-// cause is the action of ours that caused what was seen, "" if none is known to have. Only what nobody can forge is asked.
+// cause returns the ID of the action of ours that caused what was seen, "" if none is known to have. It looks only at fields
+// that nobody can forge.
 func (m *Machine) cause(f *rule.Facts) string {
 	if id := f.Fields[ActionField]; id != "" {
 		return id

@@ -11,7 +11,7 @@ import (
 	"holdfast/job/supervise/rule"
 )
 
-// key returns the state of a key, which is now the one that was seen last, or why there can be none.
+// key returns the state of a key, which becomes the one that was seen last; or an error that says why there is no room for it.
 func (m *Machine) key(rs *ruleState, key string) (*keyState, error) {
 	if ks := rs.keys[key]; ks != nil {
 		rs.bySeen.MoveToBack(ks.bySeen)
@@ -36,7 +36,7 @@ func (m *Machine) newKey(rs *ruleState, key string) *keyState {
 	return ks
 }
 
-// largest is the rule that has most keys.
+// largest returns the rule that has the most keys.
 func (m *Machine) largest() (most *ruleState) {
 	for _, rs := range m.order {
 		if most == nil || len(rs.keys) > len(most.keys) {
@@ -46,11 +46,12 @@ func (m *Machine) largest() (most *ruleState) {
 	return most
 }
 
-// looksBack is at how many of the oldest keys is looked for one that can make room.
+// looksBack is how many of the oldest keys are looked at to find one that can make room.
 const looksBack = 16
 
-// makeRoom forgets a key of a rule: of those that were not seen for longest one of which nothing matters any more, or else the
-// oldest. One that something is waited for is never forgotten, but taken for new: else the same ones were looked at each time.
+// makeRoom forgets a key of a rule: among those that were not seen for longest, one of which nothing matters any more, else
+// the oldest. A key that something is awaited for is never forgotten. It is moved to the new end instead, because otherwise
+// the same keys would be looked at each time.
 func (m *Machine) makeRoom(rs *ruleState) bool {
 	var oldest *keyState
 	for e, n := rs.bySeen.Front(), 0; e != nil && n < looksBack; n++ {
@@ -80,8 +81,8 @@ func (m *Machine) makeRoom(rs *ruleState) bool {
 	return true
 }
 
-// awaits reports whether something was begun for a key that has yet to come to an end: to forget it would be to miss that. A
-// series of the look at hand is not forgotten either, for it would be new with the next one.
+// awaits reports whether something was begun for a key that has yet to come to an end, and that would be missed if the key
+// were forgotten. A series of the present look is not forgotten either, because it would be new again with the next look.
 func (m *Machine) awaits(ks *keyState) bool {
 	r := ks.rs.rule
 	if d, ok := noData(r); ok && d > 0 && !ks.silent {
@@ -91,7 +92,7 @@ func (m *Machine) awaits(ks *keyState) bool {
 		r.From.Looks() && ks.looked == m.looks && !ks.absent
 }
 
-// waiting reports whether what follows may still come.
+// waiting reports whether what should follow may still come.
 func (ks *keyState) waiting(at moment) bool {
 	w := ks.rs.rule.When
 	return ks.armed != nil && w != nil && (w.Then == nil || at <= ks.armed.at+moment(w.Within))
@@ -112,7 +113,7 @@ func (m *Machine) drop(ks *keyState) {
 	}
 }
 
-// idle reports whether a new state would do as well.
+// idle reports whether nothing would change if the key had a new state instead.
 func (ks *keyState) idle(at moment) bool {
 	if ks.was != nil && at-ks.last < forget {
 		return false
@@ -129,12 +130,12 @@ func (ks *keyState) idle(at moment) bool {
 	return len(ks.counts) == 0 && !ks.waiting(at) && !ks.holds && ks.cooldown <= at && ks.trailing == nil && ks.heal == nil
 }
 
-// sorted are the keys of a rule in their order.
+// sorted returns the keys of a rule in the order of their names.
 func (rs *ruleState) sorted() []*keyState {
 	return slices.SortedFunc(maps.Values(rs.keys), func(a, b *keyState) int { return strings.Compare(a.key, b.key) })
 }
 
-// arrange puts the keys into the order in which they were seen, as far as a store has it.
+// arrange puts the keys into the order in which they were seen last, as far as the store knows it.
 func (rs *ruleState) arrange() {
 	all := rs.sorted()
 	slices.SortStableFunc(all, func(a, b *keyState) int { return cmp.Compare(a.last, b.last) })
@@ -143,11 +144,11 @@ func (rs *ruleState) arrange() {
 	}
 }
 
-// aboutOf is what the states of a rule's keys are about: with another source, or other names in its key, they would be those of
-// something else.
+// aboutOf says what the states of a rule's keys are about: its source and the names that make up its key. If these change, the
+// states mean nothing any more.
 func aboutOf(r *rule.Rule) string { return r.From.Title + "\x00" + strings.Join(r.Key, ",") }
 
-// sameRule gives up what is known of keys if the rule was about something else before.
+// sameRule drops what is known of the keys of a rule if the rule was about something else before.
 func (m *Machine) sameRule(rs *ruleState) {
 	about := aboutOf(rs.rule)
 	if rs.about == about {

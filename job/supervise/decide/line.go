@@ -14,13 +14,13 @@ import (
 // maxHeld is how much of a line is kept while it waits for something.
 const maxHeld = 2048
 
-// seen is one thing that was seen, and is on its way through the rules.
+// seen is one thing that was seen, on its way through the rules.
 type seen struct {
 	at    moment
 	event string
 }
 
-// line takes one line to all whose pattern it matches.
+// line gives one line to all rules whose pattern it matches.
 func (m *Machine) line(sub *subscription, e *connector.Event, at moment) {
 	found := sub.matcher.Line(e.Line)
 	if len(found) == 0 {
@@ -45,7 +45,7 @@ func (m *Machine) line(sub *subscription, e *connector.Event, at moment) {
 	}
 }
 
-// holds asks the condition of a use; without one it holds.
+// holds evaluates the condition of a use; a use without one always holds.
 func holds(u *use, f *rule.Facts) (bool, error) {
 	if u.filter.Where == nil {
 		return true, nil
@@ -60,7 +60,7 @@ func (m *Machine) lineFacts(u *use, e *connector.Event) *rule.Facts {
 	return f
 }
 
-// newFacts are facts of nothing yet.
+// newFacts returns facts about nothing yet.
 func (m *Machine) newFacts() *rule.Facts {
 	const atOnce = 32
 	if len(m.room.facts) == 0 {
@@ -71,7 +71,7 @@ func (m *Machine) newFacts() *rule.Facts {
 	return f
 }
 
-// with are the values of a rule's further sources, as far as they are known.
+// with returns the values of a rule's further sources, as far as they are known.
 func (m *Machine) with(r *rule.Rule) map[string]float64 {
 	if len(r.With) == 0 {
 		return nil
@@ -85,7 +85,7 @@ func (m *Machine) with(r *rule.Rule) map[string]float64 {
 	return all
 }
 
-// matched is a line that a rule is about.
+// matched takes a line that a rule is about.
 func (m *Machine) matched(rs *ruleState, f *rule.Facts, s seen) {
 	r := rs.rule
 	f.Key = f.KeyOf(r.Key)
@@ -108,7 +108,7 @@ func (m *Machine) matched(rs *ruleState, f *rule.Facts, s seen) {
 	m.touch(ks)
 }
 
-// lineVerdict steps the condition of a rule, and what it leads to.
+// lineVerdict steps the condition of a rule by a line, and returns what that leads to.
 func (m *Machine) lineVerdict(ks *keyState, f *rule.Facts, s seen) verdict {
 	r, w := ks.rs.rule, ks.rs.rule.When
 	switch {
@@ -137,7 +137,7 @@ func tooFew(got int, w *rule.When) verdict {
 	return verdict{outcome: Unmet, reason: Reason{form: counted, n: got, of: w.Count, within: w.Within}}
 }
 
-// count counts one more; a full window is begun anew.
+// count adds one to the window of a key and returns how many it holds; a window that is full begins anew.
 func (ks *keyState) count(at moment, w *rule.When) int {
 	if w.Count <= 1 {
 		return w.Count
@@ -150,7 +150,7 @@ func (ks *keyState) count(at moment, w *rule.When) int {
 	return got
 }
 
-// followed is a line that something may have waited for, or will.
+// followed takes a line that something may have waited for, or will wait for.
 func (m *Machine) followed(rs *ruleState, f *rule.Facts, s seen) {
 	f.Key = f.KeyOf(follow(rs.rule).Key)
 	ks := rs.keys[f.Key]
@@ -171,13 +171,14 @@ func (m *Machine) followed(rs *ruleState, f *rule.Facts, s seen) {
 	m.touch(ks)
 }
 
-// readByItself reports whether what follows is of lines of another source: then nobody knows in which order both are told.
+// readByItself reports whether a rule waits for lines of another source: then nobody knows in which order the lines of both
+// are told.
 func readByItself(r *rule.Rule) bool {
 	f := follow(r)
 	return f != nil && f.From != nil && !f.From.Looks() && f.From.ID != r.From.ID
 }
 
-// follow reports whether something follows what a key waits with, and what that leads to.
+// follow reports whether a line is what a key has waited for, and takes what that leads to.
 func (m *Machine) follow(ks *keyState, f *rule.Facts, s seen) bool {
 	rs, w := ks.rs, ks.rs.rule.When
 	if ks.armed == nil || s.at < ks.armed.at || s.at > ks.armed.at+moment(w.Within) {
@@ -202,7 +203,7 @@ func (m *Machine) follow(ks *keyState, f *rule.Facts, s seen) bool {
 	return true
 }
 
-// hold keeps what was seen; the event and what it points to are the caller's.
+// hold copies what was seen, because the event and what it points to belong to the caller.
 func hold(f *rule.Facts, s seen, cause string) *held {
 	f.Captured()
 	kept := *f
@@ -215,7 +216,8 @@ func hold(f *rule.Facts, s seen, cause string) *held {
 	return &held{at: s.at, event: s.event, facts: &kept, cause: cause}
 }
 
-// small is a copy of what is short enough to be kept. What is left out is not known, so that an action that needs it is refused.
+// small returns a copy of the fields that are short enough to be kept. The others count as not known, so that an action that
+// needs one is refused.
 func small(all map[string]string) map[string]string {
 	var out map[string]string
 	for _, name := range slices.Sorted(maps.Keys(all)) {

@@ -9,7 +9,7 @@ import (
 	"holdfast/job/supervise/rule"
 )
 
-// look takes one look at values to all that want it.
+// look gives the values of one look to all rules that want them.
 func (m *Machine) look(sub *subscription, e *connector.Event, at moment) {
 	m.due(at - 1)
 	s := seen{at, e.ID}
@@ -30,7 +30,7 @@ func (m *Machine) look(sub *subscription, e *connector.Event, at moment) {
 	}
 }
 
-// further keeps the value of a source that expressions ask for: that of its one series.
+// further keeps the value of a source that expressions ask for by name: that of its only series.
 func (m *Machine) further(source string, e *connector.Event) {
 	if e.Failed != "" || len(e.Samples) != 1 || e.Samples[0].Stale || math.IsNaN(e.Samples[0].Value) {
 		delete(m.whole.with, source)
@@ -39,7 +39,7 @@ func (m *Machine) further(source string, e *connector.Event) {
 	m.whole.with[source] = e.Samples[0].Value
 }
 
-// others looks whether a value is what something waited for.
+// others checks whether a value is what some key has waited for.
 func (m *Machine) others(u *use, e *connector.Event, s seen) {
 	if e.Failed != "" {
 		return
@@ -65,7 +65,8 @@ func (m *Machine) sampleFacts(u *use, x *connector.Sample) *rule.Facts {
 	return f
 }
 
-// values takes the values of one look to a rule that is about them. Of what is not there nothing is known: it is no value.
+// values gives the values of one look to a rule that is about them. Of a series that is not there nothing is known; that is
+// not a value.
 func (m *Machine) values(u *use, e *connector.Event, s seen) {
 	rs := u.rs
 	if e.Failed == "" {
@@ -83,7 +84,7 @@ func (m *Machine) values(u *use, e *connector.Event, s seen) {
 	}
 }
 
-// value is one value that a rule may be about.
+// value takes one value that a rule may be about.
 func (m *Machine) value(u *use, f *rule.Facts, s seen) {
 	rs, r := u.rs, u.rs.rule
 	f.Key = f.LabelKey()
@@ -136,7 +137,7 @@ func (m *Machine) appeared(ks *keyState, s seen) {
 	}
 }
 
-// print is what of a state has to be kept when it changes. When it was seen last is not worth a write each time.
+// print returns the part of a state whose change is worth a write. When a value was seen last is not.
 func (ks *keyState) print() any {
 	return [...]any{ks.holds, ks.since, ks.fired, ks.absent, ks.silent, ks.cooldown, ks.trailing, ks.armed, ks.heal, ks.was,
 		len(ks.counts), ks.counts.last(), ks.began}
@@ -165,7 +166,7 @@ func (m *Machine) stateVerdict(ks *keyState, f *rule.Facts, s seen) verdict {
 	return m.fire(ks, ks.rs.main, f, s, false)
 }
 
-// first is the first value ever seen: a change for those actions that say so.
+// first takes the first value ever seen, which is a change for the actions that say so.
 func (m *Machine) first(ks *keyState, f *rule.Facts, s seen) verdict {
 	initial := rule.List{Name: "on_change"}
 	for _, a := range ks.rs.rule.OnChange {
@@ -188,7 +189,7 @@ func (v *value) same(f *rule.Facts) bool {
 	return v.number == nil || *v.number == *f.Value || math.IsNaN(*v.number) && math.IsNaN(*f.Value)
 }
 
-// valueVerdict steps a condition over values; where says what the condition of the rule itself is.
+// valueVerdict steps a condition over values. where is the result of the condition of the rule itself.
 func (m *Machine) valueVerdict(ks *keyState, f *rule.Facts, s seen, where bool) verdict {
 	w := ks.rs.rule.When
 	switch {
@@ -212,7 +213,7 @@ func (m *Machine) valueVerdict(ks *keyState, f *rule.Facts, s seen, where bool) 
 	return m.level(ks, f, s, beyond(w, *f.Value, ks.holds))
 }
 
-// beyond reports whether a value is behind a bound, or, if it was, not back behind the other yet.
+// beyond reports whether a value is past a bound; or, if it was before, has not come back past the other bound yet.
 func beyond(w *rule.When, v float64, was bool) bool {
 	bound, sign := w.Above, 1.0
 	if bound == nil {
@@ -237,7 +238,7 @@ func (m *Machine) changed(ks *keyState, f *rule.Facts, s seen) verdict {
 	return m.fire(ks, ks.rs.main, f, s, false)
 }
 
-// level is a condition that holds or does not: it leads to something once, when it has held for long enough.
+// level steps a condition that holds or does not: it leads to something once, when it has held for long enough.
 func (m *Machine) level(ks *keyState, f *rule.Facts, s seen, is bool) verdict {
 	w := ks.rs.rule.When
 	if !is {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Reason says why a decision is what it is. It is put into words when somebody reads it: most are of what came to nothing, and
-// nobody does.
+// Reason says why a decision is what it is. It is put into words only when somebody reads it: most decisions came to nothing,
+// and nobody reads their reasons.
 type Reason struct {
 	form   reasonForm
 	text   string // said, and beside others what they are about

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// SilenceOf is what a person asks for: a rule, or one key of it, does nothing until then.
+// SilenceOf is what a person asks for: until then a rule, or one key of it, does nothing.
 type SilenceOf struct {
 	ID     uint64    `json:"id"`
 	Rule   string    `json:"rule,omitempty"` // "" is all
@@ -29,7 +29,7 @@ type SilenceEnd struct {
 	More  uint64     // times of further keys
 }
 
-// silence is one that holds.
+// silence is a silence that holds.
 type silence struct {
 	SilenceOf
 	until moment
@@ -72,7 +72,7 @@ func (m *Machine) Unsilence(id uint64, now time.Time) (Result, bool) {
 	return m.give(), false
 }
 
-// Silences are those that hold.
+// Silences returns the silences that hold.
 func (m *Machine) Silences() (all []SilenceOf) {
 	for _, s := range m.whole.silences {
 		all = append(all, s.SilenceOf)
@@ -80,7 +80,7 @@ func (m *Machine) Silences() (all []SilenceOf) {
 	return all
 }
 
-// silenced reports whether a silence holds for a key, and has it remember what began.
+// silenced reports whether a silence holds for a key, and notes in the silence what it suppressed.
 func (m *Machine) silenced(ks *keyState, at seen, v *verdict) bool {
 	for _, s := range m.whole.silences {
 		if s.Rule != "" && s.Rule != ks.rs.rule.Name || s.Key != "" && s.Key != ks.key || at.at >= s.until {

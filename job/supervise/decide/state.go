@@ -12,16 +12,17 @@ const (
 	// maxKeys is how many keys a rule remembers, and maxAllKeys all rules together.
 	maxKeys    = 10_000
 	maxAllKeys = 200_000
-	// forget is after how long a key whose series is gone is forgotten, if its rule remembers what it was.
+	// forget is how long a key whose series is gone is remembered, if its rule needs to know what it was.
 	forget = moment(24 * time.Hour)
-	// keepSeen is how old what is kept of when a value was seen may be: to keep it with each look would be a write for each.
+	// keepSeen is how much the time at which a value was seen last may lag behind in the store: to keep it exactly would be a
+	// write for each look.
 	keepSeen = moment(time.Minute)
 	// maxVars is how many values rules may set, maxCauses how many units our actions can be remembered for.
 	maxVars   = 200
 	maxCauses = 256
 )
 
-// Counts are how often what happened to a rule.
+// Counts say how often each thing happened to a rule.
 type Counts struct {
 	Matched, Due uint64
 	Outcomes     [outcomes]uint64
@@ -30,7 +31,7 @@ type Counts struct {
 	Forgotten uint64
 }
 
-// Of is how often an outcome was.
+// Of returns how often an outcome occurred.
 func (c *Counts) Of(o Outcome) uint64 { return c.Outcomes[o] }
 
 // ruleState is what is known of a rule as a whole.
@@ -57,18 +58,18 @@ type keyState struct {
 	last   moment // when it was seen
 	kept   moment // of that what the store has
 	counts window // of count
-	// armed is what waits for what follows.
+	// armed is what was seen, and waits for what should follow it.
 	armed *held
-	// early is what would follow, and was told of before what it follows: of another source, which is read by itself.
+	// early is what should follow, if it was told before what it follows: it is of another source, which is read by itself.
 	early *held
-	// holds: the condition has held since then; fired: and that has led to something. began is what it was that began it.
+	// holds: the condition holds. fired: that it holds has led to something. began is the event with which it began to hold.
 	holds bool
 	since moment
 	fired bool
 	began *held
 	// was is what was seen last.
 	was *value
-	// absent: the series is not there. silent: that it was not seen was told.
+	// absent: the series is not there. silent: the rule has told that it was not seen.
 	absent bool
 	silent bool
 
@@ -76,10 +77,10 @@ type keyState struct {
 	trailing *held  // what is made up for then
 	heal     *healing
 
-	// unsure: since the start nothing was seen of it, so that what it was may be over.
+	// unsure: nothing was seen of it since the start, so its condition may be over.
 	unsure bool
 	sure   bool // it was taken over from a machine that had seen it
-	// looked is the number of the look that had it last; placeholder: it stands for what was never seen.
+	// looked is the number of the look that had it last. placeholder: it stands for keys that were never seen.
 	looked      uint64
 	placeholder bool
 
@@ -109,10 +110,10 @@ type healing struct {
 	until moment
 }
 
-// window are the moments of some events, in their order.
+// window holds the moments of events, in their order.
 type window []moment
 
-// add adds one, and forgets what is before the window or too much.
+// add adds a moment, and drops those that are before the window or too many.
 func (w *window) add(at moment, within time.Duration, most int) {
 	if n := len(*w); n > 0 {
 		at = max(at, (*w)[n-1]) // the order of events is that in which they are told
@@ -147,7 +148,7 @@ func (w *window) full(at moment, l *rule.Limit) bool {
 	return len(*w) >= l.Max
 }
 
-// whole is what is known beyond single rules.
+// whole is the state that belongs to no single rule.
 type whole struct {
 	limit, loop         window
 	limitOver, loopOver *episode // they are reached

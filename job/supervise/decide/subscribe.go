@@ -10,8 +10,8 @@ import (
 // role is what a rule wants of a source.
 type role uint8
 
-// The roles, in the order in which they are served: what follows is looked at before what it could follow, so that one line
-// that is both does not follow itself.
+// The roles, in the order in which they are served. What follows is looked at before what it could follow, so that a line that
+// is both does not follow itself.
 const (
 	roleWith role = iota
 	roleHeal
@@ -28,7 +28,7 @@ type use struct {
 	filter rule.Filter
 }
 
-// subscription is all that is wanted of one source.
+// subscription holds all uses of one source.
 type subscription struct {
 	id      string
 	uses    []use
@@ -63,7 +63,7 @@ func (m *Machine) wants(u use) {
 	sub.uses = append(sub.uses, u)
 }
 
-// uses are all that a rule wants.
+// uses returns the uses that a rule makes of its sources.
 func (rs *ruleState) uses() (all []use) {
 	r := rs.rule
 	for _, s := range r.With {
@@ -85,7 +85,7 @@ func other(s, otherwise *rule.Source) *rule.Source {
 	return otherwise
 }
 
-// follow is what a rule waits for, or waits to be without.
+// follow returns what a rule waits for, or what it wants to be without; nil for neither.
 func follow(r *rule.Rule) *rule.Follow {
 	switch {
 	case r.When == nil:

@@ -16,7 +16,7 @@ type Failure struct {
 	Text       string
 }
 
-// Test runs the tests that stand in a rule file, and returns what they found, and how many there are.
+// Test runs the tests of a rule file, and returns how many there are and what is wrong.
 func Test(set *rule.Set) (tests int, failures []Failure) {
 	for _, r := range set.Rules {
 		for i := range r.Tests {
@@ -36,13 +36,14 @@ func Test(set *rule.Set) (tests int, failures []Failure) {
 // trialStart is when the tests take place.
 var trialStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// trial is one test that is running. The other rules run with it, so that what they set is set; only this one's decisions count.
+// trial is one test that is running. The other rules run too, so that the values that they set are set; but only the decisions
+// of this rule count.
 type trial struct {
 	r      *rule.Rule
 	m      *Machine
 	now    time.Time
 	events int
-	// further are the values under with, which are seen again after a restart.
+	// further are the values under `with`, which are told again after a restart.
 	further map[string]string
 	all     tally
 	wrong   []string
@@ -113,7 +114,7 @@ func (x *trial) step(i int, s *rule.Step) {
 	x.all = before
 }
 
-// source is which source a step is of.
+// source returns the source that a step of a test belongs to.
 func (x *trial) source(i int, of string) *rule.Source {
 	f := follow(x.r)
 	switch {
@@ -233,7 +234,7 @@ func (t *tally) add(o *tally) {
 	}
 }
 
-// compare tells how what came differs from what was to come.
+// compare tells how what happened differs from what the test expects.
 func (x *trial) compare(where string, want *rule.Expect, got *tally) {
 	differ := func(what string, got, want any) {
 		x.wrong = append(x.wrong, fmt.Sprintf("%s%s: got %v, want %v", where, what, got, want))

@@ -15,10 +15,10 @@ type states struct {
 	re   *regexp.Regexp
 	prog *syntax.Prog // nil: regexp is asked always
 	begin,
-	again []uint32 // where it stands at the begin of a line, and what begins anew at every byte
+	again []uint32 // where it stands at the beginning of a line, and what begins anew at every byte
 	all   []state
 	known map[string]int32
-	here  [2]int32 // where a match that begins at one place begins: inside a line, and at its begin; 0 is not known yet
+	here  [2]int32 // where a match that begins at one place begins: inside a line, and at its beginning; 0 is not known yet
 	left  *int     // how many states all expressions together may still make
 }
 
@@ -91,7 +91,7 @@ func (x *states) matchAt(line []byte, from int) (is, known bool) {
 	return x.all[now].last, true
 }
 
-// simple reports whether an expression asks for nothing around a byte but the begin and the end of the line.
+// simple reports whether an expression asks for nothing around a byte but the beginning and the end of the line.
 func simple(prog *syntax.Prog) bool {
 	return !slices.ContainsFunc(prog.Inst, func(i syntax.Inst) bool {
 		return i.Op == syntax.InstEmptyWidth && syntax.EmptyOp(i.Arg)&^(syntax.EmptyBeginText|syntax.EmptyEndText) != 0

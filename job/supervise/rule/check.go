@@ -130,7 +130,7 @@ func impossible(re *regexp.Regexp) string {
 type needs struct {
 	never string // why there is none
 	some  bool   // at least one byte
-	begin bool   // it stands at the begin of the line
+	begin bool   // it stands at the beginning of the line
 	end   bool
 }
 

@@ -135,7 +135,7 @@ func (n *Nasty) gap(url string) time.Duration {
 	return 0
 }
 
-// brief is the begin of a URL, for a message.
+// brief is the beginning of a URL, for a message.
 func brief(url string) string {
 	const most = 200
 	if len(url) <= most {

@@ -78,7 +78,7 @@ func (l *Log) AtOnce() int {
 	return l.most
 }
 
-// Pause is the shortest time between the end of a request and the begin of the next; 0 if two were under way at once, or there
+// Pause is the shortest time between the end of a request and the beginning of the next; 0 if two were under way at once, or there
 // are fewer than two.
 func (l *Log) Pause() time.Duration {
 	all := l.Requests()

@@ -11,7 +11,7 @@ import (
 	"holdfast/base/record"
 )
 
-// TestRoom shows that joined batches stay what they are when their room is used again, also those whose
+// TestRoom shows that joined batches stay what they are when their arena is used again, also those whose
 // columns share memory with the parts.
 func TestRoom(t *testing.T) {
 	for name, typ := range map[string]arrow.DataType{
@@ -22,13 +22,13 @@ func TestRoom(t *testing.T) {
 	} {
 		for _, parts := range []int{1, 3} {
 			t.Run(name+strconv.Itoa(parts), func(t *testing.T) {
-				first := joined(t, record.NewRoom(), typ, "kept", parts)
+				first := joined(t, record.NewArena(), typ, "kept", parts)
 				want := columnText(first)
 				for range 4 { // it overwrites what is free
-					joined(t, record.NewRoom(), typ, "over", parts)
+					joined(t, record.NewArena(), typ, "over", parts)
 				}
 				if got := columnText(first); got != want {
-					t.Errorf("after the room was used again: %s, want %s", got, want)
+					t.Errorf("after the arena was used again: %s, want %s", got, want)
 				}
 			})
 		}
@@ -37,9 +37,9 @@ func TestRoom(t *testing.T) {
 
 func columnText(b arrow.RecordBatch) string { return b.Schema().String() + b.Column(0).String() }
 
-func joined(t *testing.T, room *record.Room, typ arrow.DataType, word string, n int) arrow.RecordBatch {
+func joined(t *testing.T, arena *record.Arena, typ arrow.DataType, word string, n int) arrow.RecordBatch {
 	t.Helper()
-	defer room.Leave()
+	defer arena.Release()
 	s := arrow.NewSchema([]arrow.Field{{Name: "a", Type: typ, Nullable: true}}, nil)
 	var parts []arrow.RecordBatch
 	for range n {
@@ -47,13 +47,13 @@ func joined(t *testing.T, room *record.Room, typ arrow.DataType, word string, n 
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := room.Unpack(packed)
+		b, err := arena.Unpack(packed)
 		if err != nil {
 			t.Fatal(err)
 		}
 		parts = append(parts, b)
 	}
-	all, err := room.Join(s, parts)
+	all, err := arena.Join(s, parts)
 	if err != nil {
 		t.Fatal(err)
 	}
