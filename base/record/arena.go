@@ -23,7 +23,7 @@ func NewArena() *Arena { return arenas.Get().(*Arena) }
 // Release gives the arena to the next caller of NewArena. Batches from Unpack that did not go through Join are invalid then.
 func (a *Arena) Release() {
 	a.empty()
-	arenas.Put(r)
+	arenas.Put(a)
 }
 
 func (a *Arena) empty() {

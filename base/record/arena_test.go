@@ -11,9 +11,9 @@ import (
 	"holdfast/base/record"
 )
 
-// TestRoom shows that joined batches stay what they are when their arena is used again, also those whose
+// TestArena shows that joined batches stay what they are when their arena is used again, also those whose
 // columns share memory with the parts.
-func TestRoom(t *testing.T) {
+func TestArena(t *testing.T) {
 	for name, typ := range map[string]arrow.DataType{
 		"integer": arrow.PrimitiveTypes.Int64, "text": arrow.BinaryTypes.String,
 		"dictionary": &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32,
