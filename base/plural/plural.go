@@ -30,6 +30,19 @@ func Noun[T Int](n T, noun string) string {
 // Of is the number with its word.
 func Of[T Int](n T, noun string) string { return fmt.Sprintf("%d %s", n, Noun(n, noun)) }
 
+// Number is n with separators between the thousands.
+func Number[T Int](n T) string {
+	s := fmt.Sprint(n)
+	sign := ""
+	if strings.HasPrefix(s, "-") {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
 // Are is the verb behind n of a thing.
 func Are[T Int](n T) string {
 	if n == 1 {

@@ -12,6 +12,11 @@ func TestPlural(t *testing.T) {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
 	}
+	for n, want := range map[int64]string{0: "0", 999: "999", -1000: "-1,000", 1234567: "1,234,567"} {
+		if got := Number(n); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 	if Are(1) != "is" || Are(uint64(2)) != "are" || Are(0) != "are" {
 		t.Error("the verb does not fit")
 	}

@@ -35,6 +35,8 @@ type Overview struct {
 	// Process is an app.Report without its jobs.
 	Process json.RawMessage `json:"process,omitempty"`
 	Machine json.RawMessage `json:"machine,omitempty"`
+	// Verdict is an app.Verdict.
+	Verdict json.RawMessage `json:"verdict,omitempty"`
 	// Jobs are engine.Statuses without the list of gaps.
 	Jobs   map[string]json.RawMessage `json:"jobs"`
 	Events json.RawMessage            `json:"events,omitempty"` // the newest, oldest first
@@ -74,6 +76,7 @@ type part struct {
 const (
 	processPart = "/process"
 	machinePart = "/machine"
+	verdictPart = "/verdict"
 	eventsPart  = "/events"
 )
 
@@ -161,6 +164,8 @@ func (o *overviews) behind(ctx context.Context, turn uint64) (view Overview, now
 			view.Process = p.text
 		case machinePart:
 			view.Machine = p.text
+		case verdictPart:
+			view.Verdict = p.text
 		case eventsPart:
 			view.Events = p.text
 		default:
@@ -214,6 +219,7 @@ func (o *overviews) read(ctx context.Context) (all map[string]any, names []strin
 	}
 	all = map[string]any{eventsPart: append([]engine.Event{}, events...), machinePart: Machine{Free: g.Disk.Free, Total: g.Disk.Total,
 		Soft: g.Marks.Soft, Hard: g.Marks.Hard, Short: g.Short, Memory: resident()}}
+	all[verdictPart] = app.Judge(rep, time.Now())
 	for _, s := range rep.Jobs {
 		s.Balance.Gaps = s.Balance.Gaps[:0] // they are pages of their own
 		all[s.Name] = s

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/app"
 	"holdfast/base/secret"
 	"holdfast/kernel/engine"
 )
@@ -62,6 +63,10 @@ func TestOverviewTellsWhatChanges(t *testing.T) {
 	if err := json.Unmarshal(first.Machine, &m); err != nil || m.Free == 0 || m.Total < m.Free || m.Soft == 0 || m.Memory < 1<<20 {
 		t.Errorf("got %+v, %v", m, err)
 	}
+	var v app.Verdict
+	if err := json.Unmarshal(first.Verdict, &v); err != nil || v.Loss != "Nothing is lost." || len(v.Down) != 0 {
+		t.Errorf("the verdict is %s, %v", first.Verdict, err)
+	}
 	second := w.view(t)
 	if second.Process != nil || !second.At.After(first.At) {
 		t.Errorf("what has not changed came again: %s", second.Process)
@@ -69,9 +74,13 @@ func TestOverviewTellsWhatChanges(t *testing.T) {
 	if err := d.Pause("spots"); err != nil {
 		t.Fatal(err)
 	}
-	for {
+	for verdict := ""; ; {
 		v := w.view(t)
+		verdict += string(v.Verdict)
 		if v.Jobs["spots"] != nil && v.job(t, "spots").State == engine.Paused {
+			if !strings.Contains(verdict, `"text":"paused for`) {
+				t.Errorf("the verdict does not tell of the pause: %s", verdict)
+			}
 			break
 		}
 	}

@@ -62,6 +62,7 @@ type seen struct {
 	err   error     // of the last look
 	api.Machine
 	app.Report
+	app.Verdict
 	events []engine.Event // the newest, oldest first
 }
 
@@ -130,7 +131,9 @@ func (s *seen) ask(ctx context.Context) error {
 	var rep app.Report
 	var events []engine.Event
 	var machine api.Machine
-	err = errors.Join(json.Unmarshal(o.Process, &rep), json.Unmarshal(o.Machine, &machine), json.Unmarshal(o.Events, &events))
+	var verdict app.Verdict
+	err = errors.Join(json.Unmarshal(o.Process, &rep), json.Unmarshal(o.Machine, &machine), json.Unmarshal(o.Events, &events),
+		json.Unmarshal(o.Verdict, &verdict))
 	for _, name := range o.Names {
 		var j engine.Status
 		if text, ok := o.Jobs[name]; ok {
@@ -139,7 +142,7 @@ func (s *seen) ask(ctx context.Context) error {
 		}
 	}
 	if err == nil {
-		s.Report, s.Machine, s.events = rep, machine, events
+		s.Report, s.Machine, s.Verdict, s.events = rep, machine, verdict, events
 	}
 	return err
 }

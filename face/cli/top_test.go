@@ -39,6 +39,7 @@ func world() *top {
 	spots.Balance.Job, spots.Balance.Read, spots.Balance.Accepted = "spots", 5234, 5234
 	spots.Balance.Sinks = []engine.SinkBooks{{Sink: "clickhouse", Flow: balance.Flow{Accepted: 5234, Delivered: 4000, Pending: 1234}}}
 	s.Jobs = []engine.Status{calm, spots}
+	s.Verdict = app.Judge(s.Report, topNow)
 	s.events = []engine.Event{{At: topNow, Job: "spots", Text: "gate clickhouse\nclosed", Warn: true}, {At: topNow, Job: "archive", Text: "started"}}
 	return t
 }

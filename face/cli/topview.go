@@ -125,9 +125,9 @@ func (t *top) scrolled(lines []string, room int) []string {
 
 // head says whether anything is lost, down or late, and how the process is.
 func (t *top) head(c *canvas, now time.Time) {
-	var v verdict
+	var v app.Verdict
 	for _, s := range t.seen {
-		v = v.and(judge(s.Report, now))
+		v = v.And(s.Verdict)
 	}
 	for _, s := range t.seen {
 		switch {
@@ -147,22 +147,21 @@ func (t *top) head(c *canvas, now time.Time) {
 			c.add(looks, text)
 		}
 	}
-	lost, rest := v.words()
 	looks := goodLook
 	switch {
-	case len(v.lost)+len(v.down) > 0:
+	case len(v.Lost)+len(v.Down) > 0:
 		looks = badLook
-	case len(v.late) > 0:
+	case len(v.Late) > 0:
 		looks = watchLook
 	}
 	if t.known() {
-		c.add(looks, lost+" "+rest)
+		c.add(looks, v.Loss+" "+v.Flow)
 	}
 	shown := 0
 	for _, part := range []struct {
 		looks string
-		all   []finding
-	}{{badLook, v.lost}, {badLook, v.down}, {watchLook, v.late}, {watchLook, v.attention}} {
+		all   []app.Finding
+	}{{badLook, v.Lost}, {badLook, v.Down}, {watchLook, v.Late}, {watchLook, v.Attention}} {
 		for _, f := range part.all {
 			if shown++; shown <= max(2, t.height/4) {
 				c.add(part.looks, "  ! "+f.String())

@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
+	"holdfast/base/lapse"
+	"holdfast/base/plural"
 	"holdfast/base/visible"
 )
 
@@ -27,32 +27,10 @@ func (h harmless) Write(b []byte) (int, error) {
 }
 
 // count writes a number with separators between the thousands.
-func count[T int | int64 | uint64 | uint32](n T) string {
-	s := strconv.FormatInt(int64(n), 10)
-	sign := ""
-	if strings.HasPrefix(s, "-") {
-		sign, s = "-", s[1:]
-	}
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return sign + s
-}
+func count[T plural.Int](n T) string { return plural.Number(n) }
 
 // span writes a time that something takes or took.
-func span(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return "0 s"
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
-}
+func span(d time.Duration) string { return lapse.Words(d) }
 
 // ago writes how long ago something was.
 func ago(t, now time.Time) string {

@@ -1,7 +1,7 @@
 // What the server tells of the jobs, followed for as long as the page is open. A connection that is lost is shown and made again.
 import { Refused, ask, headers, refusal } from './api'
 import { Meter } from './meter'
-import type { HistoryEvent, Job, Machine, Overview, Process, Session } from './model'
+import type { HistoryEvent, Job, Machine, Overview, Process, Session, Verdict } from './model'
 
 export type Link =
   | { is: 'connecting' }
@@ -16,6 +16,7 @@ export interface World {
   heard: number // the same moment by the clock of this page
   process?: Process
   machine?: Machine
+  verdict?: Verdict
   jobs: Job[]
   events: HistoryEvent[]
   meter: Meter
@@ -128,6 +129,7 @@ export class Live {
     this.set({
       link: { is: 'live' }, at, heard: performance.now(), jobs,
       ...(o.process && { process: o.process }), ...(o.machine && { machine: o.machine }), ...(o.events && { events: o.events }),
+      ...(o.verdict && { verdict: o.verdict }),
     })
   }
 }

@@ -131,12 +131,29 @@ export interface Machine {
   memory: number
 }
 
+export interface Finding {
+  jobs: string[] // none: the whole data directory
+  text: string
+  cause?: string
+}
+
+// Verdict says whether anything is lost, down or late, in two sentences and one by one.
+export interface Verdict {
+  loss: string
+  flow: string
+  lost: Finding[]
+  down: Finding[]
+  late: Finding[]
+  attention: Finding[] // what waits for a person
+}
+
 // Overview is what the server sends: at first everything, then what has changed.
 export interface Overview {
   at: string
   names: string[]
   process?: Process
   machine?: Machine
+  verdict?: Verdict
   jobs: Record<string, Job>
   events?: HistoryEvent[]
 }

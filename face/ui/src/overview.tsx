@@ -4,11 +4,11 @@ import { Events } from './events'
 import { FlowPicture, Closed } from './picture'
 import { Time } from './head'
 import { role } from './flow'
-import { count, jobHref, plural, size, span } from './format'
+import { count, jobHref, size, span } from './format'
 import { accounts } from './books'
-import { closed, judge, worst, type Finding, type Verdict } from './verdict'
+import { closed, worst } from './verdict'
 import { now, type World } from './live'
-import type { Job } from './model'
+import type { Finding, Job, Verdict } from './model'
 
 export function OverviewPage({ world }: { world: World }) {
   if (world.jobs.length === 0) {
@@ -20,7 +20,8 @@ export function OverviewPage({ world }: { world: World }) {
       </section>
     )
   }
-  const v = judge(world)
+  const v = world.verdict
+  if (v === undefined) return null
   return (
     <>
       <Hero world={world} v={v} />
@@ -45,16 +46,13 @@ export function OverviewPage({ world }: { world: World }) {
 // Hero is the largest thing on the page: the verdict, and the balance that it rests on.
 function Hero({ world, v }: { world: World; v: Verdict }) {
   const books = world.jobs.filter((j) => accounts(j).length > 0)
-  const words = v.lost.length > 0 ? 'Something is lost.' : 'Nothing is lost.'
-  const rest = v.down.length > 0 ? `${v.down.length} ${v.down.length === 1 ? 'thing is' : 'things are'} down.`
-    : v.late.length > 0 ? `${v.late.length} ${plural(v.late.length, 'job')} ${v.late.length === 1 ? 'is' : 'are'} late.` : 'Everything flows.'
   return (
     <section class="hero" aria-labelledby="verdict">
       <h1 id="verdict">
-        <span class={v.lost.length > 0 ? 'bad' : 'good'} data-verdict="lost">{words}</span>{' '}
-        <span class={v.down.length > 0 ? 'bad' : v.late.length > 0 ? 'watch' : 'good'} data-verdict="rest">{rest}</span>
+        <span class={v.lost.length > 0 ? 'bad' : 'good'} data-verdict="lost">{v.loss}</span>{' '}
+        <span class={v.down.length > 0 ? 'bad' : v.late.length > 0 ? 'watch' : 'good'} data-verdict="rest">{v.flow}</span>
       </h1>
-      <Findings lists={[v.lost, v.down, v.late]} />
+      <Findings bad={[...v.lost, ...v.down]} watch={v.late} />
       <h2 class="sub">The balance: all that came in, and where every bit of it is</h2>
       <ul class="books">
         {books.map((j) => (
@@ -68,14 +66,14 @@ function Hero({ world, v }: { world: World; v: Verdict }) {
   )
 }
 
-function Findings({ lists }: { lists: Finding[][] }) {
-  const all = lists.flat()
+function Findings({ bad, watch }: { bad: Finding[]; watch: Finding[] }) {
+  const all = [...bad, ...watch]
   if (all.length === 0) return null
   return (
     <ul class="findings">
-      {all.map((f) => (
-        <li key={f.jobs.join() + f.text} class={f.level}>
-          {f.jobs.map((name, i) => <span key={name}>{i > 0 && ', '}<a href={jobHref(name)}>{name}</a></span>)}{f.jobs.length > 0 && ': '}{f.text}
+      {all.map((f, i) => (
+        <li key={f.jobs.join() + f.text} class={i < bad.length ? 'bad' : 'watch'}>
+          {f.jobs.map((name, i) => <span key={name}>{i > 0 && ', '}<a href={jobHref(name)}>{name}</a></span>)}{f.jobs.length > 0 && ': '}{f.text}{f.cause && <span class="fine">: {f.cause}</span>}
         </li>
       ))}
     </ul>
@@ -87,7 +85,7 @@ function Attention({ list }: { list: Finding[] }) {
   return (
     <section aria-labelledby="attention">
       <h2 id="attention">Waits for a person</h2>
-      <Findings lists={[list]} />
+      <Findings bad={[]} watch={list} />
     </section>
   )
 }

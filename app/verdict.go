@@ -1,0 +1,153 @@
+package app
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/base/lapse"
+	"holdfast/base/plural"
+	"holdfast/kernel/engine"
+)
+
+// Verdict says whether anything is lost, down or late, and what waits for a person.
+type Verdict struct {
+	// Loss and Flow are the whole of it in two sentences.
+	Loss      string    `json:"loss"`
+	Flow      string    `json:"flow"`
+	Lost      []Finding `json:"lost"`
+	Down      []Finding `json:"down"`
+	Late      []Finding `json:"late"`
+	Attention []Finding `json:"attention"` // what waits for a person
+}
+
+// Finding is one answer, with the jobs that it is about; none for a whole data directory.
+type Finding struct {
+	Jobs  []string `json:"jobs"`
+	Text  string   `json:"text"`
+	Cause string   `json:"cause,omitempty"` // as who was asked told it
+	// Command shows more of it in a terminal.
+	Command string `json:"command,omitempty"`
+}
+
+// String is one line.
+func (f Finding) String() string {
+	text := f.Text
+	if f.Cause != "" {
+		text += ": " + f.Cause
+	}
+	if f.Command != "" {
+		text += ": see `" + f.Command + "`"
+	}
+	if len(f.Jobs) == 0 {
+		return text
+	}
+	return strings.Join(f.Jobs, ", ") + ": " + text
+}
+
+// lateAfter is how long the oldest row may wait before anybody is told.
+const lateAfter = time.Minute
+
+// Judge looks at what a data directory reports.
+func Judge(rep Report, now time.Time) Verdict {
+	var v Verdict
+	for _, j := range rep.Jobs {
+		add := func(to *[]Finding, f Finding) {
+			f.Jobs = []string{j.Name}
+			*to = append(*to, f)
+		}
+		for _, text := range lostOf(j) {
+			add(&v.Lost, Finding{Text: text})
+		}
+		for _, f := range downOf(j, now) {
+			add(&v.Down, f)
+		}
+		if waits := time.Duration(j.Backlog.Seconds * float64(time.Second)); waits > lateAfter {
+			add(&v.Late, Finding{Text: fmt.Sprintf("%s wait, the oldest for %s", plural.Number(j.Backlog.Rows), lapse.Words(waits))})
+		}
+		if n := rep.Letters[j.Name]; n > 0 {
+			add(&v.Attention, Finding{Text: fmt.Sprintf("%s dead %s", plural.Number(n), plural.Noun(n, "letter")), Command: "holdfast dead ls " + j.Name})
+		}
+		if j.State == engine.Paused {
+			add(&v.Attention, Finding{Text: "paused for " + lapse.Words(now.Sub(j.Since))})
+		}
+		for _, q := range j.Quotas {
+			if q.Level != engine.Fine {
+				add(&v.Attention, Finding{Text: fmt.Sprintf("at the %s mark of its limit on the disk", q.Level)})
+			}
+		}
+	}
+	for _, n := range rep.Notices {
+		v.Attention = append(v.Attention, Finding{Jobs: []string{}, Text: n})
+	}
+	return v.And(Verdict{})
+}
+
+func lostOf(j engine.Status) (all []string) {
+	for _, b := range j.Balance.Broken {
+		all = append(all, "the books do not balance: "+b)
+	}
+	if n := j.Balance.GapSums.Lost; n > 0 {
+		all = append(all, fmt.Sprintf("%s %s lost to damage, a limit or overload", plural.Number(n), plural.Noun(n, "row")))
+	}
+	for _, s := range j.Balance.Sinks {
+		if s.Expired > 0 {
+			all = append(all, fmt.Sprintf("%s %s expired before %s got them", plural.Number(s.Expired), plural.Noun(s.Expired, "row"), s.Sink))
+		}
+	}
+	if j.Damage != nil {
+		all = append(all, "damage was met: "+j.Damage.Text)
+	}
+	return all
+}
+
+func downOf(j engine.Status, now time.Time) (all []Finding) {
+	switch {
+	case j.State == engine.BackOff || j.State == engine.Salvaging || j.State == engine.Offline:
+		all = append(all, Finding{Text: fmt.Sprintf("%s for %s", j.State, lapse.Words(now.Sub(j.Since))), Cause: j.Error})
+	case j.Error != "" && j.State == engine.Starting:
+		all = append(all, Finding{Text: "does not start", Cause: j.Error})
+	}
+	for _, g := range j.Gates {
+		if !g.Open {
+			all = append(all, Finding{Text: fmt.Sprintf("%s is away for %s", g.Name, lapse.Words(now.Sub(g.Since))), Cause: g.Cause})
+		}
+	}
+	return all
+}
+
+// And joins the verdicts over several data directories. What is the same in several jobs is one finding: one broker that is away is one
+// thing.
+func (v Verdict) And(o Verdict) Verdict {
+	out := Verdict{Lost: together(v.Lost, o.Lost), Down: together(v.Down, o.Down), Late: together(v.Late, o.Late),
+		Attention: together(v.Attention, o.Attention)}
+	out.Loss, out.Flow = "Nothing is lost.", "Everything flows."
+	if len(out.Lost) > 0 {
+		out.Loss = "Something is lost."
+	}
+	switch down, late := len(out.Down), len(out.Late); {
+	case down == 1:
+		out.Flow = "One thing is down."
+	case down > 0:
+		out.Flow = fmt.Sprintf("%d things are down.", down)
+	case late == 1:
+		out.Flow = "One job is late."
+	case late > 0:
+		out.Flow = fmt.Sprintf("%d jobs are late.", late)
+	}
+	return out
+}
+
+func together(lists ...[]Finding) []Finding {
+	out := []Finding{}
+	for _, f := range slices.Concat(lists...) {
+		i := slices.IndexFunc(out, func(o Finding) bool { return o.Text == f.Text && o.Cause == f.Cause && o.Command == f.Command })
+		if i < 0 {
+			out = append(out, f)
+			continue
+		}
+		out[i].Jobs = append(slices.Clip(out[i].Jobs), f.Jobs...)
+	}
+	return out
+}

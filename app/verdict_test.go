@@ -1,0 +1,50 @@
+package app
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
+)
+
+// Each kind of trouble is told in its place, once however many jobs have it, and all data directories together.
+func TestJudge(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	if v := Judge(Report{Jobs: []engine.Status{{Name: "a", State: engine.Running}}}, now); v.Loss != "Nothing is lost." || v.Flow != "Everything flows." {
+		t.Errorf("got %+v of a calm job", v)
+	} else if b, err := json.Marshal(v); err != nil || strings.Contains(string(b), "null") {
+		t.Errorf("got %s, %v", b, err)
+	}
+	away := []gate.Status{{Name: "broker", Since: now.Add(-3 * time.Minute), Cause: "refused"}, {Name: "fine", Open: true}}
+	a := engine.Status{Name: "a", State: engine.Running, Gates: away, Backlog: engine.Backlog{Rows: 1234, Seconds: 180}}
+	a.Balance.GapSums.Lost = 1
+	b := engine.Status{Name: "b", State: engine.BackOff, Since: now.Add(-time.Hour), Error: "no", Gates: away}
+	c := engine.Status{Name: "c", State: engine.Paused, Since: now.Add(-72 * time.Hour)}
+	one := Judge(Report{Jobs: []engine.Status{a, b, c}, Letters: map[string]int64{"c": 1}, Notices: []string{"the disk is short"}}, now)
+	text := func(list []Finding) string {
+		var all []string
+		for _, f := range list {
+			all = append(all, f.String())
+		}
+		return strings.Join(all, "\n")
+	}
+	for got, want := range map[string]string{
+		one.Loss + " " + one.Flow: "Something is lost. 2 things are down.",
+		text(one.Lost):            "a: 1 row lost to damage, a limit or overload",
+		text(one.Down):            "a, b: broker is away for 3 min: refused\nb: restarting for 1 h: no",
+		text(one.Late):            "a: 1,234 wait, the oldest for 3 min",
+		text(one.Attention):       "c: 1 dead letter: see `holdfast dead ls c`\nc: paused for 3 days\nthe disk is short",
+	} {
+		if got != want {
+			t.Errorf("got:\n%s\nwant:\n%s", got, want)
+		}
+	}
+	d := engine.Status{Name: "d", State: engine.Running, Gates: away[:1]}
+	both := one.And(Judge(Report{Jobs: []engine.Status{d}}, now))
+	if got := text(both.Down); !strings.HasPrefix(got, "a, b, d: broker") || both.Flow != one.Flow || text(one.Down) == got {
+		t.Errorf("got %s, %s", both.Flow, got)
+	}
+}
