@@ -18,7 +18,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// adopt takes what a destination has for the file's own, if it is another packed form of the same original.
+// adopt accepts what stands at a destination under the file's name as the file itself, if it is another packed form of the
+// same original.
 func (t *destination) adopt(ctx context.Context, f *file, conflict error) (*file, error) {
 	if t.job.cfg.Pack == nil { // it was packed in a former life
 		return f, conflict
@@ -38,9 +39,9 @@ func (t *destination) adopt(ctx context.Context, f *file, conflict error) (*file
 	})
 }
 
-// adopts looks at what stands at a destination in the place of a packed form. One has the time in it at which it was made, so
-// what was made of the same original before has other bytes: by a life whose ledger was lost, or of a copy that came first. It
-// is the file's own if both unpack to the same.
+// adopts compares what stands at a destination under the name of a packed form with that form. A packed form has the time in
+// it at which it was made. So an earlier one of the same original has other bytes: one made by a life whose ledger was lost,
+// or of a copy that came first. It is accepted if both unpack to the same data.
 func (t *destination) adopts(ctx context.Context, f *file) (s shipped, same bool, err error) {
 	j := t.job
 	j.repacking.Lock() // two destinations may have one, and what is unpacked has one place
@@ -101,8 +102,8 @@ func (c *capped) Write(b []byte) (int, error) {
 	return c.w.Write(b)
 }
 
-// sameContent reports whether two packed forms unpack to the same headers, but for the cards of checksums, which have a time in
-// them, and the same data. What can't be unpacked is not the same.
+// sameContent reports whether two packed forms unpack to the same data and the same headers; the cards of checksums are left
+// out, because they have a time in them. What can't be unpacked is not the same.
 func (p *Packer) sameContent(ctx context.Context, one, two string) (bool, error) {
 	var sums [2][]hash
 	for i, packed := range []string{one, two} {

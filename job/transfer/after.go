@@ -14,8 +14,9 @@ import (
 	"holdfast/kernel/store"
 )
 
-// tidies has what a file that goes no further holds given back: its claim in the ledger, its packed form. It waits for the last
-// destination that has something to do for the file, or may have: what is dead there may be retried.
+// tidies makes the task that gives back what a file holds that goes no further: its claim in the ledger, and its packed form.
+// It waits for the last destination that has, or may have, something to do for the file: what is dead at a destination may be
+// retried.
 func (f *file) tidies(tx *store.Tx, queues named) error {
 	if !f.Held && f.Packed == nil {
 		return nil
@@ -43,7 +44,7 @@ func (f *file) tidies(tx *store.Tx, queues named) error {
 	return err
 }
 
-// finish does with the original of a file that is everywhere what is to be done, and lets it go.
+// finish does with the original of a file that is everywhere what the configuration wants, and ends the file.
 func (j *Job) finish(ctx context.Context, l queue.Lease, f *file) error {
 	began := time.Now()
 	f, did, err := j.treat(ctx, f)
@@ -75,7 +76,7 @@ func (j *Job) finish(ctx context.Context, l queue.Lease, f *file) error {
 	return err
 }
 
-// treat does with the original what is to be done, and says what that was; "" for a file that went no further.
+// treat does with the original what the configuration wants, and returns what that was; "" for a file that went no further.
 func (j *Job) treat(ctx context.Context, f *file) (_ *file, did Act, err error) {
 	switch {
 	case (f.State == Known || f.State == Done) && f.Overwrite:
@@ -157,8 +158,8 @@ func (j *Job) proven(ctx context.Context, in *os.File, f *file) error {
 	return j.room.makes(ctx, f.Size, 0, func() error { return j.cfg.Pack.proves(ctx, in, packed, f.Size) })
 }
 
-// replace puts the packed form in the place of the original, once it is proved that it unpacks to the same data. What it puts
-// there is known as no new file before it has its name.
+// replace puts the packed form in the place of the original, once it is proved that it unpacks to the same data. The packed
+// form is remembered as the job's own before it gets its name, so that it is never taken for a new file.
 func (j *Job) replace(ctx context.Context, f *file) error {
 	in, err := j.open(f)
 	if err != nil {
@@ -219,7 +220,7 @@ func (j *Job) own(f *file, path string, i Identity) error {
 	return err
 }
 
-// isThere reports whether a file is what an earlier life put there. If it is something else, that is a Conflict.
+// isThere reports whether a file is the one that an earlier life put there. If it is something else, the error is a Conflict.
 func (j *Job) isThere(name, path string, f *file) (bool, error) {
 	in, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {

@@ -8,8 +8,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// ahead keeps the files that are prepared few: each may have a packed form, which takes room. What counts is the destination that
-// has least to do, so one that is away holds up no other.
+// ahead bounds how many files are prepared ahead of shipping, because each may have a packed form, which takes room. The
+// destination with the least to do decides, so that one that is away holds up no other.
 type ahead struct {
 	st           *store.Store
 	destinations []*destination

@@ -15,10 +15,11 @@ import (
 	"holdfast/connector"
 )
 
-// An original goes by its path, and hours may lie between the moment that it was opened and that one. So it is looked whether it
-// is still there, it is moved to a hidden name, and what was moved is looked at: if it came there in between, it goes back.
+// An original is removed by its path, and hours may lie between the moment when it was opened and that one: another file may
+// stand there by then. So the path is checked, the file is moved to a hidden name, and what was moved is checked again. If it
+// is another file, it goes back.
 
-// hidden is the name of an original that goes. No finder takes it for a file.
+// hidden is the name of an original while it is being removed. No finder takes it for a file.
 func (j *Job) hidden(f *file) string { return connector.PartName(j.source(f) + ".gone") }
 
 // drop removes an original, once all that was written beside it is durable.
@@ -82,7 +83,7 @@ func (j *Job) exchanged(f *file, part string) error {
 	return removed(part)
 }
 
-// clear ends what a life that was killed had begun: an original that was moved already had all done for it that is done.
+// clear completes a removal that a killed life had begun: for an original that was moved already, everything else is done.
 func (j *Job) clear(f *file) error {
 	name := j.source(f)
 	for _, left := range []string{j.hidden(f), connector.PartName(name)} {

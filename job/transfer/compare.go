@@ -9,7 +9,7 @@ import (
 	"holdfast/connector"
 )
 
-// Difference is a file that a destination has not as the ledger says.
+// Difference is a file that a destination does not have as the ledger says.
 type Difference struct {
 	Source, Destination, Path string
 	What                      string
@@ -29,7 +29,8 @@ func (c Compared) Any() bool { return c.Good+c.There+c.Different > 0 }
 // atOnce is how many files a destination is asked for in one question.
 const atOnce = 200
 
-// Compare asks each destination for what the ledger says was brought there since a time, and gives the differences.
+// Compare asks each destination for the files that, by the ledger, were brought there since a time, and calls each for every
+// difference.
 func Compare(ctx context.Context, ledger connector.Ledger, destinations []Destination, since time.Time,
 	each func(Difference)) (Compared, error) {
 	c := comparison{each: each, waiting: map[string][]expected{}}
@@ -61,7 +62,7 @@ type expected struct {
 	source, name string
 }
 
-// take sorts what an entry says by destinations.
+// take notes for each destination what an entry says that it has.
 func (c *comparison) take(ctx context.Context, e connector.Entry) error {
 	for _, s := range e.Shipments {
 		known := false
@@ -122,7 +123,7 @@ func (c *comparison) differs(root string, x expected, what string) {
 	c.each(Difference{x.source, root, x.Path, what})
 }
 
-// meet makes sure that the path of a destination is known.
+// meet makes sure that the path of a destination is known, which it is once it was connected to.
 func meet(ctx context.Context, to connector.Destination) error {
 	if to.Traits().Path != "" {
 		return nil
@@ -133,8 +134,8 @@ func meet(ctx context.Context, to connector.Destination) error {
 	return nil
 }
 
-// nameAt is the name of a shipment below the root of a destination, if that is where it is. Rawtransfer did not say where it
-// brought files: what has a path below the root is there.
+// nameAt returns the name of a shipment below the root of a destination; ok is false if it is elsewhere. Rawtransfer did not
+// record to which destination it brought files: of its entries, those count that have a path below the root.
 func nameAt(t connector.DestinationTraits, s connector.Shipment) (string, bool) {
 	if t.Path == "" || s.Destination != t.Root && s.Destination != "" {
 		return "", false

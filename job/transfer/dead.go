@@ -28,12 +28,12 @@ func (f *file) dies(tx *store.Tx, q *queue.Queue, l queue.Lease, cause error) er
 	return q.Dead(tx, l, cause.Error())
 }
 
-// RetryDead has a dead file tried once more while no job runs: from the step that failed, but read anew if it failed in front
-// of shipping.
+// RetryDead queues a dead file once more while no job runs. It goes on with the step that failed, and is read anew if it
+// failed before it was shipped.
 func RetryDead(st *store.Store, letter uint64) error { return retryDead(st, letter, atRest(st)) }
 
-// DiscardDead lets a dead file go while no job runs. Where it is already, it stays; its original is not touched, and is not taken
-// in again.
+// DiscardDead gives a dead file up while no job runs. It stays where it was brought already; its original is not touched, and
+// is not taken in again.
 func DiscardDead(st *store.Store, letter uint64, reason string) error {
 	return discardDead(st, letter, reason, atRest(st))
 }
@@ -76,7 +76,8 @@ func retryDead(st *store.Store, letter uint64, queues named) error {
 	})
 }
 
-// ending is the state of a file with a task in the last queue: what is to become of its original, or only of what it holds.
+// ending is the state of a file that has a task in the last queue: something is to become of its original, or only of what the
+// file holds.
 func (f *file) ending() State {
 	if f.Overwrite {
 		return Known
@@ -105,7 +106,7 @@ func discardDead(st *store.Store, letter uint64, reason string, queues named) er
 	})
 }
 
-// opened are the queues that a dead file has to do with, for a transaction: none can be opened inside of one.
+// opened opens the queues that a dead file has to do with, before a transaction: inside of one, none can be opened.
 func opened(st *store.Store, letter uint64, queues named) (named, error) {
 	var f *file
 	err := st.Latest(func(r store.Reader) error {
@@ -146,7 +147,7 @@ func opened(st *store.Store, letter uint64, queues named) (named, error) {
 	}, nil
 }
 
-// exhume takes a letter away, and does with its file, in the queue that it is dead in.
+// exhume removes a dead letter and calls do for its file, in the queue in which it is dead.
 func exhume(st *store.Store, letter uint64, queues named, do func(*store.Tx, *file, *queue.Queue, uint64) error) error {
 	var d balance.DeadLetter
 	err := st.Latest(func(r store.Reader) (err error) {
@@ -190,8 +191,8 @@ func exhume(st *store.Store, letter uint64, queues named, do func(*store.Tx, *fi
 	})
 }
 
-// supersede lets the file go that had the path of one that was found, if it is dead and nowhere: it was changed since, and can't be
-// brought any more.
+// supersede gives up the file that had the same path as one that was found, if it is dead and nowhere: it was changed since,
+// so it can't be brought any more.
 func (j *Job) supersede(tx *store.Tx, found Identity) error {
 	var f *file
 	for last, err := range filesOf(tx, pathsKey(string(found.Path)).U8(0)) {
@@ -218,14 +219,14 @@ func (j *Job) supersede(tx *store.Tx, found Identity) error {
 	return errors.Join(f.tidies(tx, j.named), f.put(tx))
 }
 
-// withdraw takes a letter away, and the task that it is about.
+// withdraw removes a dead letter, and the task that it is about.
 func (j *Job) withdraw(tx *store.Tx, f *file, letter uint64) error {
 	d, err := balance.Exhume(tx, letter)
 	if err != nil {
 		return err
 	}
 	q, err := j.named(d.From)
-	if fault.Is(err, fault.NotFound) { // the job has that destination no more
+	if fault.Is(err, fault.NotFound) { // the job no longer has that destination
 		return nil
 	}
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Identity is what makes a file this one: another at its path is another file.
+// Identity tells a file from all others. If one of these changes at a path, another file stands there.
 type Identity struct {
 	Path   Name   `json:"path"` // below the root, with slashes; bytes as the file system has them
 	Device uint64 `json:"device"`
@@ -108,8 +108,8 @@ type shipped struct {
 	Recorded bool               `json:"recorded,omitempty"` // or there is no ledger
 }
 
-// Name is the name of a file: bytes as the file system has them. In JSON it is as it is, or base64 in a list if it is no UTF-8,
-// of which JSON would make another one.
+// Name is the name of a file: bytes as the file system has them. In JSON it is a text. If it is not UTF-8, which JSON can't
+// hold, it is a list with its base64.
 type Name string
 
 // MarshalJSON loses nothing.
@@ -241,7 +241,8 @@ func readFile(r store.Reader, id uint64) (*file, error) {
 	return f, nil
 }
 
-// to is what is known of the file at a destination, one that is away from where it was included: that is another one.
+// to returns what is known of the file at a destination. If the destination has another root than when the file was found, it
+// counts as another destination.
 func (f *file) to(t *destination) *shipped {
 	root := t.To.Traits().Root
 	for i := range f.To {
@@ -253,14 +254,14 @@ func (f *file) to(t *destination) *shipped {
 	return &f.To[len(f.To)-1]
 }
 
-// note remembers what a quick step found until the next change of the file writes it down: a crash in between has the step
-// done once more.
+// note remembers what a quick step found, until the next change of the file writes it down. After a crash in between the step
+// is done once more.
 func (f *file) note(with func(f *file)) {
 	with(f)
 	f.noted = append(f.noted, with)
 }
 
-// change writes what a step found, behind what was noted before it. Others may have changed the file meanwhile.
+// change writes down what a step found, after what was noted before it. Others may have changed the file meanwhile.
 func (j *Job) change(f *file, with func(tx *store.Tx, f *file) error) (now *file, err error) {
 	err = j.env.Store.Update(func(tx *store.Tx) error {
 		if now, err = readFile(tx, f.ID); err != nil {
@@ -281,7 +282,8 @@ func (j *Job) change(f *file, with func(tx *store.Tx, f *file) error) (now *file
 	return now, nil
 }
 
-// task is the file in a queue behind that of its preparation, where its key is its identity.
+// task is the task of the file in a queue other than the first. There its key is the id of the file; in the first queue it is
+// the identity.
 func (f *file) task() queue.Task {
 	return queue.Task{Key: string(payload(f.ID)), Payload: payload(f.ID)}
 }

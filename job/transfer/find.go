@@ -21,11 +21,11 @@ type Seen struct {
 	Overdue bool   // it does not change any more, and is not whole by its own word
 }
 
-// Finder finds the files of a directory: at least once each one that stands finished, with the identity that it has then.
+// Finder finds the files of a directory. It gives each finished file at least once, with the identity that the file has then.
 type Finder interface {
 	// Run gives files until ctx ends or give fails.
 	Run(ctx context.Context, give func(ctx context.Context, files []Seen) error) error
-	// Scan gives those that there are, once.
+	// Scan gives the files that are there now, and ends.
 	Scan(ctx context.Context, give func(ctx context.Context, files []Seen) error) error
 	// Notes are lines for status.
 	Notes() [][2]string
@@ -33,7 +33,7 @@ type Finder interface {
 
 // Complete reports whether a FITS file has all that its headers ask for; any other file is complete.
 func Complete(name string) (bool, error) {
-	if !IsFITS(name) {
+	if !isFITS(name) {
 		return true, nil
 	}
 	report, err := skim(name)
@@ -133,8 +133,8 @@ func (j *Job) takeNow(files []Seen) error {
 	})
 }
 
-// isFoundAgain looks at a file that is known and stands still: the packed form of one that was brought
-// and kept unpacked may be to take its place. It is asked for once.
+// isFoundAgain looks at a file that is known, and stands there still. If it was brought and kept unpacked, and the job is to
+// overwrite such files, its packed form is asked to take its place, once.
 func (j *Job) isFoundAgain(tx *store.Tx, i Identity) error {
 	if !j.overwrites(&file{Identity: i}) {
 		return nil
@@ -152,7 +152,7 @@ func (j *Job) isFoundAgain(tx *store.Tx, i Identity) error {
 	return f.put(tx)
 }
 
-// willOverwrite has the packed form of a file that is somewhere already take its place.
+// willOverwrite makes the task by which the packed form of a file that is somewhere already takes its place.
 func (j *Job) willOverwrite(tx *store.Tx, f *file) error {
 	f.Overwrite = true
 	task := f.task()
@@ -161,7 +161,7 @@ func (j *Job) willOverwrite(tx *store.Tx, f *file) error {
 	return err
 }
 
-// latestOf is what is known last of a file, nil for nothing.
+// latestOf returns the newest record of a file, nil if there is none.
 func latestOf(r store.Reader, i Identity) (f *file, err error) {
 	first := pathKey(string(i.Path), 0)
 	entries, failed := r.Scan(first, first[:len(first)-8].End())

@@ -19,8 +19,8 @@ const (
 	letGoEvery = time.Hour
 	// letGoAtOnce is how many records one commit removes.
 	letGoAtOnce = 200
-	// DefaultKeepRecords is how long records stay.
-	DefaultKeepRecords = 90 * 24 * time.Hour
+	// defaultKeepRecords is how long records stay.
+	defaultKeepRecords = 90 * 24 * time.Hour
 )
 
 // runLetGo removes records that are too old, again and again.
@@ -39,13 +39,14 @@ func (j *Job) runLetGo(ctx context.Context) error {
 	}
 }
 
-// letGo removes the records of files that ended longer ago than records are kept. The record of a file that still stands is what
-// keeps it from being taken in again: it stays, and is looked at again when a quarter of that time has gone by.
+// letGo removes the records of files that ended longer ago than records are kept. As long as a file stands in the source
+// directory, its record is what keeps it from being taken in again: such a record stays, and is looked at again after a
+// quarter of that time.
 func (j *Job) letGo(ctx context.Context, now time.Time) error {
 	before := now.Add(-j.cfg.KeepRecords)
 	for from := endsKey(0); ; {
 		ids, last, err := j.tooOld(ctx, from, before)
-		from = append(last, 0) // behind the remains of those that went
+		from = append(last, 0) // a scan from there does not walk over what was deleted
 		if err != nil || len(ids) == 0 {
 			return err
 		}
@@ -128,8 +129,8 @@ func (j *Job) hasTask(tx *store.Tx, f *file) (bool, error) {
 	return false, nil
 }
 
-// stillNeeded reports whether a file, or what took its place, stands where it stood, or may do so again: its disk may not be
-// mounted. The ledger knows what was transferred, so that then it does not matter.
+// stillNeeded reports whether a file, or what took its place, stands where it stood, or may do so again because its disk may
+// only be unmounted. If the ledger knows that it was transferred, it is not needed.
 func (j *Job) stillNeeded(id uint64) (bool, error) {
 	var f *file
 	var own *Identity
@@ -161,8 +162,8 @@ func (j *Job) stillNeeded(id uint64) (bool, error) {
 	return false, nil
 }
 
-// stands reports whether a file is there. That it is not is sure only if the directories that are left of its path are on the
-// device that it was on.
+// stands reports whether a file is there. That it is not there is sure only if what is left of the directories of its path is
+// on the device that the file was on.
 func (j *Job) stands(i Identity) (stands, sure bool) {
 	var st unix.Stat_t
 	err := unix.Lstat(j.here(string(i.Path)), &st)
@@ -176,7 +177,7 @@ func (j *Job) stands(i Identity) (stands, sure bool) {
 	return false, ok && device == i.Device
 }
 
-// deviceAbove is the device of the directories that are left of a path; ok is false if that can't be told.
+// deviceAbove returns the device of the nearest directory of a path that exists; ok is false if that can't be told.
 func (j *Job) deviceAbove(i Identity) (device uint64, ok bool) {
 	for below := path.Dir(string(i.Path)); ; below = path.Dir(below) {
 		var st unix.Stat_t

@@ -20,7 +20,7 @@ type ledger struct {
 	sure map[uint64]bool // files whose claim is good: it was made in this life, and was renewed since; guarded by mu
 }
 
-// isSure reports whether nobody can have taken a file over.
+// isSure reports whether the claim of a file is good for sure, so that nobody can have taken the file over.
 func (l *ledger) isSure(id uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,7 +37,7 @@ func (l *ledger) setSure(id uint64, sure bool) {
 	}
 }
 
-// forget makes every claim one that has to be asked for.
+// forget makes every claim unsure, so that each is asked for again.
 func (l *ledger) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,7 +67,7 @@ func newLedger(j *Job, l connector.Ledger) *ledger {
 	})}
 }
 
-// run says again and again that we live. If that came too late, others may have taken over what was ours.
+// run renews our claims again and again. If that came too late, others may have taken over what was ours.
 func (l *ledger) run(ctx context.Context) error {
 	every := time.NewTicker(connector.RenewEvery)
 	defer every.Stop()
@@ -90,7 +90,8 @@ func (l *ledger) run(ctx context.Context) error {
 	}
 }
 
-// ask asks the ledger until it answers. An error is one of the file, or of ctx.
+// ask calls f, and again after each outage of the ledger, until it has an answer. The error speaks of the file, or is that of
+// ctx.
 func (l *ledger) ask(ctx context.Context, f func(ctx context.Context) error) error {
 	for {
 		if err := l.gate.Wait(ctx); err != nil {

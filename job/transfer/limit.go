@@ -17,13 +17,13 @@ type Change struct {
 	Rate int64         // bytes a second; Unlimited, or Paused
 }
 
-// Rates that are none.
+// The rates that are not a number of bytes.
 const (
 	Unlimited = 0
 	Paused    = -1 // nothing goes out
 )
 
-// at is the rate of a moment, and when it ends at the latest.
+// at returns the rate that holds at a moment, and the moment until which it may hold.
 func (l Limit) at(now time.Time) (rate int64, end time.Time) {
 	if len(l) == 0 {
 		return Unlimited, now.Add(time.Hour)
@@ -42,7 +42,7 @@ func (l Limit) at(now time.Time) (rate int64, end time.Time) {
 	return rate, on(1, l[0])
 }
 
-// limiter has all who send share a limit.
+// limiter makes all who send share a limit.
 type limiter struct {
 	limit Limit
 
@@ -53,7 +53,7 @@ type limiter struct {
 // atLeast is how many bytes may go out at once however low the rate is: a packet of the protocols.
 const atLeast = 32 << 10
 
-// lookAgain bounds how long a pause is believed in: clocks are set.
+// lookAgain is how long a pause is relied on at most, because clocks are set.
 const lookAgain = time.Minute
 
 // take waits until n bytes more may go out. The error is that of ctx.
@@ -73,7 +73,7 @@ func (l *limiter) take(ctx context.Context, n int64) error {
 	return nil
 }
 
-// begin waits while nothing may go out, and returns the rate then: what is not begun holds up nobody.
+// begin waits while nothing may go out, and returns the rate that holds then. A file that has not begun holds up no other.
 func (l *limiter) begin(ctx context.Context) (bytes int64, err error) {
 	for {
 		now := time.Now()
@@ -91,7 +91,7 @@ func (l *limiter) begin(ctx context.Context) (bytes int64, err error) {
 	}
 }
 
-// of is what counts at a rate.
+// of returns the limiter for a rate.
 func (l *limiter) of(bytes int64) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,7 +102,7 @@ func (l *limiter) of(bytes int64) *rate.Limiter {
 	return l.rate
 }
 
-// stopwatch ends work that takes longer than it may. What holds the work up on purpose does not count.
+// stopwatch ends work that takes longer than it may. Time for which the limit holds the work up does not count.
 type stopwatch struct {
 	timer *time.Timer
 

@@ -28,7 +28,7 @@ func (j *Job) place(_ context.Context, f *file) (*file, error) {
 	dir := path.Dir(string(f.Path))
 	if j.cfg.Place.Layout != "" {
 		at := time.Unix(0, f.Mtime).UTC()
-		if j.cfg.Place.Card != "" && IsFITS(string(f.Path)) {
+		if j.cfg.Place.Card != "" && isFITS(string(f.Path)) {
 			t, err := j.timeOf(f)
 			var e end
 			switch {

@@ -18,8 +18,8 @@ import (
 	"holdfast/connector"
 )
 
-// original finds, of files that stand in the source directory, the one that a file at a destination is made of: the same bytes, or
-// a packed form that unpacks to its data. size is that of what is at the destination.
+// original finds, among candidates in the source directory, the one that a file at a destination was made of: it has the same
+// bytes, or the file at the destination is a packed form of it. size is that of the file at the destination.
 func (r *rebuilding) original(ctx context.Context, candidates []string, f *standing) (o connector.Original, size int64, why string,
 	err error) {
 	if len(candidates) == 0 {
@@ -47,7 +47,7 @@ func (r *rebuilding) original(ctx context.Context, candidates []string, f *stand
 	return o, 0, "it is made of none of those that stand there: " + strings.Join(tried, "; "), nil
 }
 
-// unasked is an error of a destination that did not answer, and says nothing of a candidate.
+// unasked is an error of a destination that did not answer. It says nothing about a candidate.
 type unasked struct{ error }
 
 // scratch makes a directory for what is fetched and unpacked.
@@ -58,7 +58,8 @@ func (r *rebuilding) scratch() (string, error) {
 	return os.MkdirTemp(r.Dir, "rebuild-")
 }
 
-// made is the original of a file if it is a candidate, or the one whose packed form a candidate is; else an error says why not.
+// made returns the original of a file: the candidate itself, or, if the candidate is a packed form, what it was made of.
+// Otherwise the error says why the candidate does not fit.
 func (r *rebuilding) made(ctx context.Context, candidate string, f *standing, dir string) (o connector.Original, size int64,
 	err error) {
 	name := filepath.Join(r.Root, candidate)
@@ -98,7 +99,7 @@ func (r *rebuilding) made(ctx context.Context, candidate string, f *standing, di
 	return o, size, err
 }
 
-// packedForm reports whether a candidate is not an original, but what took the place of one.
+// packedForm reports whether a candidate is not an original, but the packed form that took the place of one.
 func (r *rebuilding) packedForm(candidate string, f *standing) bool {
 	if r.Pack == nil {
 		return false
@@ -139,7 +140,7 @@ func (r *rebuilding) unpack(ctx context.Context, name, raw string, o *connector.
 	return err
 }
 
-// unpacksTo fetches a file from a destination, and is nil if it unpacks to the data of an original.
+// unpacksTo fetches a file from a destination; it returns nil if the file unpacks to the data of an original.
 func (r *rebuilding) unpacksTo(ctx context.Context, raw string, f *standing, dir string) (size int64, err error) {
 	there := filepath.Join(dir, "there"+r.Pack.Suffix)
 	if err := r.fetch(ctx, f, there); err != nil {

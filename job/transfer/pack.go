@@ -46,7 +46,7 @@ type Packer struct {
 func FPack() *Packer {
 	return &Packer{Command: []string{"fpack", "-g", "-q", "0", "-O", "{out}", "{in}"},
 		Unpack: []string{"funpack", "-O", "{out}", "{in}"}, Suffix: ".fz", NoRoom: writeError, Checks: true,
-		Matches: func(name string) bool { return IsFITS(name) && !strings.HasSuffix(strings.ToLower(name), ".fz") }}
+		Matches: func(name string) bool { return isFITS(name) && !strings.HasSuffix(strings.ToLower(name), ".fz") }}
 }
 
 // packedDir is where packed forms are made, in the job's directory: each in a directory that has the id of its file for a name.
@@ -64,7 +64,7 @@ const writeError = 106
 // pack makes the packed form of a file, in the job's directory.
 func (j *Job) pack(ctx context.Context, f *file) (*file, error) {
 	p := j.cfg.Pack
-	if !j.packs(f) || IsFITS(string(f.Path)) && f.Verdict == fits.NotFITS {
+	if !j.packs(f) || isFITS(string(f.Path)) && f.Verdict == fits.NotFITS {
 		return f, nil
 	}
 	if f.Packed != nil && !j.lacks(f) {
@@ -124,7 +124,7 @@ func whole(name string) error {
 	return err
 }
 
-// still is nil if a file that was opened is what it was, and its path leads to it.
+// still returns nil if an open file has not changed, and its path still leads to it.
 func (j *Job) still(in *os.File, f *file) error {
 	if err := j.same(in, f); err != nil {
 		return err
@@ -184,8 +184,8 @@ func (j *Job) fetch(ctx context.Context, t *destination, f *file) error {
 	return err
 }
 
-// run runs a command. It dies with us. It works in a directory of its own beside what it makes, on names that never change: what
-// a file is called must not steer it. CFITSIO takes a[1].fits for a part of a file.
+// run runs a command, which dies with us. It works in a directory of its own beside what it makes, on names that never change,
+// because the name of a file must not steer the command: CFITSIO takes a[1].fits for a part of a file.
 func (p *Packer) run(ctx context.Context, command []string, in, out string) error {
 	within := p.Timeout
 	if within == 0 {
@@ -269,7 +269,7 @@ func (p *Packer) proves(ctx context.Context, original io.ReaderAt, packed string
 	})
 }
 
-// unpacked does f with what a packed form unpacks to.
+// unpacked unpacks a packed form, and calls f with the result.
 func (p *Packer) unpacked(ctx context.Context, packed string, f func(in io.ReaderAt, size int64) error) error {
 	out := packed + ".unpacked"
 	if err := os.Remove(out); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -9,7 +9,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// places are from where and to where the files of a store go. What it knows to be done is done there, and nowhere else.
+// places are where the files of a store come from and go to. What the store says to be done was done for these places, and for
+// no others.
 type places struct {
 	From string            `json:"from"`
 	To   map[string]string `json:"to"` // roots of the destinations, by name
@@ -17,8 +18,9 @@ type places struct {
 	Mounted map[string]bool `json:"mounted,omitempty"`
 }
 
-// keepPlaces remembers the places, and refuses others: of a changed source all files would be gone, and a changed destination would
-// lack what the former one has, though all is done. A destination that is new gets what comes from now on.
+// keepPlaces remembers the places, and refuses to run with others. With another source all files would seem to be gone;
+// another destination would lack what the former one has, although the store says that all is done. A destination that is
+// added gets what comes from now on.
 func (j *Job) keepPlaces() error {
 	now := places{j.cfg.Root, map[string]string{}, map[string]bool{}}
 	for _, t := range j.destinations {
@@ -58,7 +60,7 @@ func readPlaces(r store.Reader) (*places, error) {
 	return p, nil
 }
 
-// allow says why others may not take their place, nil if they may.
+// allow returns an error that says why other places may not take the place of these; nil if they may.
 func (p places) allow(r store.Reader, now places, job string) error {
 	const anew = "give the new one a job of another name, or a data directory of its own (--data-dir); what a ledger or a destination " +
 		"has is not transferred twice"

@@ -67,7 +67,7 @@ func leasedFrom(r store.Reader, l queue.Lease) (*file, error) {
 	return readFile(r, id)
 }
 
-// now is a file as it is by now: others may have changed it.
+// now returns the present state of a file, which others may have changed.
 func (j *Job) now(f *file) (now *file, err error) {
 	err = j.env.Store.Latest(func(r store.Reader) error {
 		now, err = readFile(r, f.ID)
@@ -82,7 +82,7 @@ func (j *Job) now(f *file) (now *file, err error) {
 	return now, nil
 }
 
-// end is an error that ends a file's way without a fault: it is known, or gone.
+// end is an error that ends a file's way although nothing is wrong: the file is known, or gone.
 type end struct {
 	state State
 	why   string
@@ -90,10 +90,10 @@ type end struct {
 
 func (e end) Error() string { return e.why }
 
-// busy is how long a file that somebody else transfers is left alone at least.
+// busy is how long a file that somebody else transfers is left alone, at least.
 const busy = 5 * time.Second
 
-// settle ends or puts off the task of a file that can't go on, by what kept it.
+// settle ends the task of a file that can't go on, or puts it off, depending on what kept it.
 func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file, cause error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -139,7 +139,7 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 		}
 		f.Failures++
 		if dead {
-			if gave && f.missing() == len(f.To) { // another destination has claimed it anew since, to record it
+			if gave && f.missing() == len(f.To) { // meanwhile another destination has claimed it again, to record it
 				f.Held = false
 			}
 			return f.dies(tx, q, l, cause)
@@ -158,7 +158,8 @@ func (j *Job) settle(ctx context.Context, q *queue.Queue, l queue.Lease, f *file
 	return err
 }
 
-// isOutage reports whether nothing is wrong with the file. What was met here says itself whether it is one.
+// isOutage reports whether an error says nothing against the file itself. Errors that were met on this machine say themselves
+// whether they are outages.
 func isOutage(cause error) bool {
 	if source, ok := errors.AsType[*sourceError](cause); ok {
 		return source.away
@@ -177,7 +178,8 @@ func (j *Job) isLast(f *file, cause error) (is bool, now *file, err error) {
 	return lasts(cause) || now.Failures+1 >= j.cfg.Attempts, now, nil
 }
 
-// giveBack gives the claim of a file back that is to be a dead letter, and is nowhere: others may have the same bytes.
+// giveBack gives back the claim of a file that becomes a dead letter and is nowhere, because other files may have the same
+// bytes.
 func (j *Job) giveBack(ctx context.Context, f *file) (gave bool, err error) {
 	claimed := j.ledger != nil && (f.Held || j.ledger.isSure(f.ID))
 	if !claimed || slices.ContainsFunc(f.To, func(s shipped) bool { return s.Recorded }) {
@@ -200,7 +202,7 @@ func lasts(err error) bool {
 	return false
 }
 
-// pause is how long a file that failed so many times waits until it is tried again.
+// pause returns how long a file that failed so many times in a row waits before it is tried again.
 func pause(failures int) time.Duration {
 	return min(time.Second<<min(failures, 10), 5*time.Minute)
 }
@@ -253,7 +255,7 @@ func (j *Job) open(f *file) (*os.File, error) {
 
 const wasChanged = "another file is there now, or it was changed: that is one of its own"
 
-// same is nil if an open file is the one that was found, as it was.
+// same returns nil if an open file is the one that was found, unchanged.
 func (j *Job) same(in *os.File, f *file) error {
 	now, err := identityOf(in)
 	if err != nil {
@@ -297,7 +299,7 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 	one, two := sha1.New(), sha256.New()
 	from, hashes := &stoppable{ctx, in}, io.MultiWriter(one, two)
 	var report fits.Report
-	if IsFITS(string(f.Path)) {
+	if isFITS(string(f.Path)) {
 		report, err = fits.Check(io.TeeReader(from, hashes))
 	} else {
 		_, err = io.CopyBuffer(hashes, from, make([]byte, min(256<<10, f.Size+1)))
@@ -329,7 +331,8 @@ func (j *Job) read(ctx context.Context, f *file) (*file, error) {
 	})
 }
 
-// quick is what a step takes at most that is done once more after a crash: nobody would notice, and a commit takes as long.
+// quick is how long a step may take to be simply done once more after a crash. Nobody would notice that, and a commit takes as
+// long.
 const quick = 100 * time.Millisecond
 
 // finds notes what a step found, or writes it down if it took long.
@@ -344,8 +347,8 @@ func (j *Job) finds(f *file, took time.Duration, with func(f *file)) (*file, err
 	})
 }
 
-// IsFITS reports whether a file says by its name that it is one.
-func IsFITS(name string) bool {
+// isFITS reports whether a file says by its name that it is one.
+func isFITS(name string) bool {
 	switch path.Ext(strings.TrimSuffix(strings.ToLower(name), ".fz")) {
 	case ".fits", ".fit", ".fts":
 		return true
@@ -381,7 +384,7 @@ func metaOf(re *regexp.Regexp, name string) map[string]string {
 	return values
 }
 
-// judge keeps a bad file back.
+// judge refuses a bad file, unless the job ships those too.
 func (j *Job) judge(_ context.Context, f *file) (*file, error) {
 	if !isBad(f.Verdict) || j.cfg.ShipBad {
 		return f, nil
@@ -435,7 +438,7 @@ func (j *Job) lock(ctx context.Context, f *file, again bool) (c connector.Claim,
 	return c, nil
 }
 
-// copies are the names of a file with the same bytes, by destination.
+// copies returns, by destination, the names under which the same bytes are there already.
 func (j *Job) copies(e *connector.Entry) map[string]Name {
 	if e == nil {
 		return nil

@@ -18,8 +18,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Rebuild makes the entries of a ledger anew that was lost, or lacks some: of what stands at the destinations, and of what is
-// known of the originals. It takes no entry away, and may be repeated: what the ledger has is not looked at again.
+// Rebuild makes the entries of a ledger that was lost, or lacks some, from what stands at the destinations and what is known
+// of the originals. It removes no entry, and may be repeated: what the ledger has is not looked at again.
 type Rebuild struct {
 	Ledger       connector.Ledger
 	Destinations []Destination
@@ -47,8 +47,8 @@ type Rebuilt struct {
 	Left  int64 // files at destinations that no entry can be made of
 }
 
-// mostNames is how many names are held in memory: where there are more, they are gone through in several passes, each with those
-// whose names have one of so many hashes.
+// mostNames is how many names are held in memory. If there are more, the files are gone through in several passes; each pass
+// has the names whose hash falls into its part.
 const mostNames = 1 << 20
 
 // Run goes through all files of all destinations.
@@ -249,7 +249,7 @@ func (r *rebuilding) ask(ctx context.Context, p *pass, names []string) (files []
 	return files, nil
 }
 
-// sumsOfEach is Sums where one file that can't be hashed does not keep the others from it.
+// sumsOfEach is Sums for a list in which a file that can't be hashed must not keep the others from being hashed.
 func sumsOfEach(ctx context.Context, to connector.Destination, names []string) (sums map[string][sha256.Size]byte,
 	how connector.Verified, refused map[string]error, err error) {
 	sums, how, err = to.Sums(ctx, names)
@@ -300,7 +300,7 @@ func (r *rebuilding) restore(ctx context.Context, p *pass, f *standing) error {
 	return nil
 }
 
-// leave tells of a file at a destination that the ledger gets no entry of.
+// leave reports a file at a destination of which the ledger gets no entry.
 func (r *rebuilding) leave(destination int, name, source, why string) {
 	r.found.Left++
 	t := r.Destinations[destination].To.Traits()
@@ -324,7 +324,8 @@ func (r *rebuilding) write(ctx context.Context, e connector.Entry) (why string, 
 	return "", nil
 }
 
-// entry is that of a file: by the store, else by what stands in the source directory. If there is none, why says what was tried.
+// entry makes the entry of a file: from the store, else from what stands in the source directory. If neither helps, why says
+// what was tried.
 func (r *rebuilding) entry(ctx context.Context, p *pass, f *standing) (e *connector.Entry, why string, err error) {
 	if e, err := r.remembered(f); e != nil || err != nil {
 		return e, "", err
@@ -339,7 +340,7 @@ func (r *rebuilding) entry(ctx context.Context, p *pass, f *standing) (e *connec
 // mostRecords is how many records of one name are looked at.
 const mostRecords = 1000
 
-// remembered is the entry of a file as the job's own record has it; nil if there is none.
+// remembered returns the entry of a file by the job's own record; nil if there is none.
 func (r *rebuilding) remembered(f *standing) (e *connector.Entry, err error) {
 	if r.Store == nil {
 		return nil, nil
@@ -364,8 +365,8 @@ func (r *rebuilding) remembered(f *standing) (e *connector.Entry, err error) {
 	return e, err
 }
 
-// recorded is the entry that a record gives of a file, nil if it is not of that. Where the same bytes stand, and the record does
-// not say so, they are found there now.
+// recorded returns the entry that a record gives of a file, nil if the record is not of that file. A destination that has the
+// same bytes and is not in the record counts as found now.
 func (r *rebuilding) recorded(rec *file, f *standing) *connector.Entry {
 	said, size := map[int]connector.Shipment{}, int64(0)
 	for i, t := range r.Destinations {
@@ -384,8 +385,8 @@ func (r *rebuilding) recorded(rec *file, f *standing) *connector.Entry {
 	return r.entryOf(originalOf(r.Root, rec), size, f, said)
 }
 
-// entryOf is the entry of an original, with a shipment for each destination that has the file: one that is said, or else as it
-// is found now.
+// entryOf returns the entry of an original, with a shipment for each destination that has the file: the one that was recorded,
+// or else one as it is found now.
 func (r *rebuilding) entryOf(o connector.Original, size int64, f *standing, said map[int]connector.Shipment) *connector.Entry {
 	e := &connector.Entry{Original: o, Of: connector.ByHoldfast}
 	for i, t := range r.Destinations {

@@ -41,7 +41,7 @@ const (
 	LetGo    Act = "discarded"
 )
 
-// What is kept of a history: so many steps of its beginning and of its end, and so much of a text.
+// How much of a history is kept: so many steps of its beginning and of its end, and so much of a text.
 const (
 	FirstSteps = 4
 	lastSteps  = 20
@@ -111,7 +111,7 @@ func of(q *queue.Queue) string {
 	return name
 }
 
-// ended reports whether nothing more becomes of a file.
+// ended reports whether a file has come to its end.
 func (s State) ended() bool { return s == Done || s == Known || s == Gone || s == Discarded }
 
 // States are all that a file may be in.
@@ -136,7 +136,7 @@ func statesKey(s State) store.Key              { return store.Key{byte(store.Job
 func endKey(at int64, id uint64) store.Key     { return endsKey(at).U64(id) }
 func endsKey(at int64) store.Key               { return store.Key{byte(store.Job), 'e'}.U64(uint64(max(at, 0))) }
 
-// stored is what of a file stands in keys.
+// stored is the part of a file that stands in the keys by which it is found.
 type stored struct {
 	state State // "" for a file that is not there yet
 	look  int64
@@ -144,7 +144,7 @@ type stored struct {
 
 func (f *file) stored() stored { return stored{f.State, f.Look} }
 
-// index keeps the keys by which a file is found in step with it.
+// index updates the keys by which a file is found.
 func (f *file) index(tx *store.Tx) {
 	if f.was.state == "" {
 		tx.Set(pathKey(string(f.Path), f.ID), nil)
@@ -182,7 +182,7 @@ func (f *file) forget(tx *store.Tx) {
 	}
 }
 
-// Query says which files are meant; what is empty is no bound.
+// Query says which files are wanted; an empty field is no bound.
 type Query struct {
 	// Text is what the path of a file begins with, below the source directory, if there is a slash in it; else what the last
 	// element of its path begins with.
@@ -202,9 +202,9 @@ const (
 	clockSlack = 2 * time.Hour
 )
 
-// List returns files, the newest first; those that are asked for by a text from the last name to the first, and of one name
-// the newest first. next is not empty if there may be more. The work is that of the answer, and of files that a text matches
-// and State or Since does not, but never more than some thousand files.
+// List returns files, the newest first; or, if Text is given, from the last name to the first, and of one name the newest
+// first. If next is not empty there may be more. It does about as much work as there are files in the answer, and in addition
+// looks at files that Text matches and State or Since does not, some thousands at most.
 func List(r store.Reader, q Query) (files []Record, next string, err error) {
 	if q.State != "" && q.State.code() == 0 {
 		return nil, "", fault.New(fault.Invalid, "state %q: want one of %v", q.State, States)
@@ -247,7 +247,7 @@ func List(r store.Reader, q Query) (files []Record, next string, err error) {
 	return files, next, failed()
 }
 
-// filesOf are the files that are found by keys that begin so, from the last key to the first.
+// filesOf iterates over the files whose keys begin so, from the last key to the first.
 func filesOf(r store.Reader, from store.Key) iter.Seq2[*file, error] {
 	return func(yield func(*file, error) bool) {
 		entries, failed := r.ScanBack(from, from.End())
@@ -263,7 +263,7 @@ func filesOf(r store.Reader, from store.Key) iter.Seq2[*file, error] {
 	}
 }
 
-// keys is what the keys of the files begin with, and whether they are in the order in which the files were found.
+// keys returns what the keys of the wanted files begin with, and whether they are in the order in which the files were found.
 func (q Query) keys() (from store.Key, byTime bool) {
 	switch {
 	case q.Path != "":

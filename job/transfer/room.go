@@ -11,8 +11,9 @@ import (
 	"holdfast/kernel/gate"
 )
 
-// room is where the job itself needs some: on the disk of the data directory for packed forms and commits, on that of an original
-// for what takes its place. What finds none waits, spends no attempt, and closes a gate, so that people are told.
+// room looks after the space that the job itself needs: on the disk of the data directory for packed forms and commits, on the
+// disk of an original for what takes its place. Whatever finds no space waits without spending an attempt, and closes a gate,
+// so that people are told.
 type room struct {
 	disk *engine.Room
 	gate *gate.Gate // open while nobody waits
@@ -30,8 +31,8 @@ func newRoom(env engine.Env) *room {
 	return &room{disk: env.Room, freed: make(chan struct{}), gate: gate.New(diskGate, gate.Options{OnChange: env.History.Gate})}
 }
 
-// take keeps bytes of the data directory's disk for a file that is to be made there, until they are given back; besides as many have
-// to be left as that. It is a Full fault if there are not.
+// take reserves bytes on the disk of the data directory for a file that is to be made there, until giveBack is called. It is a
+// Full fault if not as many as besides would be left then.
 func (r *room) take(bytes, besides int64) (giveBack func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,7 +49,7 @@ func (r *room) take(bytes, besides int64) (giveBack func(), err error) {
 	}, nil
 }
 
-// when does f again as long as it finds no room.
+// when repeats f as long as it finds no room.
 func (r *room) when(ctx context.Context, f func() error) error {
 	freed := r.nextFreed()
 	err := f()
@@ -74,7 +75,7 @@ func (r *room) when(ctx context.Context, f func() error) error {
 	return err
 }
 
-// makes does f, which makes so many bytes in the job's directory, once there is room for them and for more besides.
+// makes runs f, which writes so many bytes into the job's directory, once there is room for them and for more besides.
 func (r *room) makes(ctx context.Context, bytes, besides int64, f func() error) error {
 	return r.when(ctx, func() error {
 		giveBack, err := r.take(bytes, besides)
@@ -110,7 +111,7 @@ func (r *room) goesOn() {
 	}
 }
 
-// at is a Full fault if the disk of a directory has not as many bytes left.
+// at returns a Full fault if the disk of a directory does not have as many bytes left.
 func (r *room) at(dir string, bytes int64) error {
 	is, err := disk.RoomAt(dir)
 	if err != nil || is.Free >= uint64(bytes) {

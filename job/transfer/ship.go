@@ -17,11 +17,11 @@ import (
 	"holdfast/kernel/store"
 )
 
-// small is how many bytes a file has at most that is under way for the round trips more than for the bytes.
+// small is the size of a file, in bytes, below which shipping it costs more for its round trips than for its bytes.
 const small = 1 << 20
 
-// mostLarge is how many large files are under way at once where there are places for that many: over a distance one that is
-// being verified, linked and synced leaves the link to the others.
+// mostLarge is how many large files are under way at once, if the destination takes that many. Over a long distance, a file
+// that is being verified, linked and synced leaves the link to the others.
 const mostLarge = 24
 
 // shipAll ships the files that are to go to the destination beside each other.
@@ -65,7 +65,8 @@ func (t *destination) ship(ctx context.Context, l queue.Lease, f *file) (err err
 			switch s := t.shipment(c); {
 			case err == nil:
 				f.note(func(f *file) { f.Held = true })
-			// A former life recorded it, gave it back, and came no further. Of one that is packed or large the store knows more.
+			// A former life recorded it, gave it back, and came no further. Of a file that is packed or large the store would
+			// know more.
 			case f.Held && s != nil && f.Packed == nil && s.SHA256 == f.SHA256.sha256():
 				f.note(func(f *file) {
 					*f.to(t) = shipped{Name: t.Name, Root: s.Destination, Path: Name(s.Path), Verified: s.Verified, At: s.At, Size: s.Size,
@@ -139,7 +140,7 @@ func (f *file) size() int64 {
 	return f.Size
 }
 
-// missing is at how many destinations a file is not, or not recorded.
+// missing returns how many destinations do not have the file, or do not have it recorded.
 func (f *file) missing() (n int) {
 	for _, s := range f.To {
 		if !s.Recorded {
@@ -149,10 +150,11 @@ func (f *file) missing() (n int) {
 	return n
 }
 
-// leaves reports whether nothing is to become of the original of a file, and nothing is kept beside it.
+// leaves reports whether the original stays as it is, and nothing is kept beside it.
 func (j *Job) leaves(f *file) bool { return f.Packed == nil && j.cfg.After != Remove && !f.Overwrite }
 
-// missed puts a file off that is not there. What speaks of the destination closes its gate, and costs no attempt.
+// missed puts a file off that could not be brought. An error that speaks of the destination closes its gate, and costs no
+// attempt.
 func (t *destination) missed(ctx context.Context, l queue.Lease, f *file, cause error) error {
 	j := t.job
 	if ctx.Err() != nil {
@@ -225,7 +227,7 @@ func (t *destination) bring(ctx context.Context, f *file) (*file, error) {
 		}
 		return t.adopt(ctx, f, err)
 	}
-	if f.Packed == nil && placed.Verified == connector.BySize { // nobody else would see that it changed while it went out
+	if f.Packed == nil && placed.Verified == connector.BySize { // only the size was compared, so nobody else would notice that it changed while it went out
 		if err := j.same(in, f); err != nil {
 			return f, err
 		}

@@ -14,7 +14,7 @@ import (
 	"holdfast/kernel/gate"
 )
 
-// origin is the directory of the originals behind its gate: while its disk is away, its files are not gone.
+// origin is the directory of the originals, with a gate: while its disk is away, its files do not count as gone.
 type origin struct {
 	gate *gate.Gate
 
@@ -43,7 +43,7 @@ func (o *origin) has(device uint64) bool {
 	return o.devices[device]
 }
 
-// report closes the gate by what a file met.
+// report closes the gate because of what went wrong with a file.
 func (o *origin) report(e *sourceError) {
 	o.mu.Lock()
 	o.missed = e.missed
@@ -51,7 +51,7 @@ func (o *origin) report(e *sourceError) {
 	o.gate.Report(fault.As(fault.Transient, e))
 }
 
-// probeSource is nil if the originals can be read, and the disk of the one that was missed last is there.
+// probeSource returns nil if the originals can be read, and the disk of the file that was missed last is there.
 func (j *Job) probeSource(context.Context) error {
 	dir, err := os.Open(j.cfg.Root)
 	if err != nil {
@@ -70,7 +70,8 @@ func (j *Job) probeSource(context.Context) error {
 	return nil
 }
 
-// sourceError is what went wrong with a file here. No gate of a destination hears of it, whatever it is wrapped in on its way.
+// sourceError is an error of a file of the source. Whatever it is wrapped in on its way, it never closes the gate of a
+// destination.
 type sourceError struct {
 	err    error
 	away   bool      // it speaks of the source as a whole, and costs no attempt
@@ -80,7 +81,7 @@ type sourceError struct {
 func (e *sourceError) Error() string { return e.err.Error() }
 func (e *sourceError) Unwrap() error { return e.err }
 
-// ofSource makes a sourceError of what a call for a file here gave.
+// ofSource makes a sourceError of an error that a call for a file of the source gave.
 func ofSource(err error) error {
 	if err == nil {
 		return nil
@@ -93,13 +94,13 @@ func ofSource(err error) error {
 	return e
 }
 
-// isOfSource reports whether an error is that of a file here.
+// isOfSource reports whether an error is one of a file of the source.
 func isOfSource(err error) bool {
 	_, is := errors.AsType[*sourceError](err)
 	return is
 }
 
-// notThere says of a file that is not there that it is gone, or that its disk may be away.
+// notThere returns the error for a file that is not there: it is gone, or its disk may be away.
 func (j *Job) notThere(f *file) error {
 	if stands, _ := j.stands(f.Identity); stands { // it came back just now
 		return &sourceError{away: true, err: fmt.Errorf("%s was not there for a moment", f.Path)}
@@ -116,8 +117,8 @@ func (j *Job) notMounted(i Identity) *sourceError {
 		"mount it; if its files are gone for good, they are let go once another file is found there")}
 }
 
-// mayReturn reports whether a file that is not there may be so because its disk is away: the directories that are left of its
-// path are not on its device, nor on one that files were found on since, as after a start that gave the disk another number.
+// mayReturn reports whether a file may be missing because its disk is away: what is left of the directories of its path is not
+// on the device that it was on, nor on one on which files were found since (a start can give a disk another number).
 func (j *Job) mayReturn(i Identity) bool {
 	if stands, sure := j.stands(i); stands || sure {
 		return false
@@ -126,7 +127,8 @@ func (j *Job) mayReturn(i Identity) bool {
 	return !ok || device != i.Device && !j.origin.has(device)
 }
 
-// reading is a file here that remembers why it could not be read, for whoever has it from a connector in other words.
+// reading is an open file of the source that remembers why it could not be read, because a connector may report the error in
+// other words.
 type reading struct {
 	io.ReaderAt
 	mu  sync.Mutex

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// leftOver is the age of what is under way at a destination, and belongs to no file any more: one that is gone on with is
+	// leftOver is the age from which a part at a destination belongs to no file any more: one that is still written to is
 	// younger.
 	leftOver = 24 * time.Hour
 	// sweepEvery is the time between two sweeps of a destination, over all lives of the job: the first one of a life goes through

@@ -22,7 +22,7 @@ type Tally struct {
 // Sent is what a destination got.
 type Sent struct{ Files, Bytes int64 }
 
-// ReadTally reads it from the job's store, in a time that does not depend on how much it is.
+// ReadTally reads the tally from the job's store, in a time that does not depend on how much was done.
 func ReadTally(r store.Reader) (t Tally, err error) {
 	t.Sent = map[string]Sent{}
 	names, err := store.NamesOf(r, store.QueueName)

@@ -72,32 +72,33 @@ type Config struct {
 	// place of a large one that is prepared there are several small ones; to a destination as many are under way as make up its
 	// Streams, and mostLarge large ones.
 	Workers int
-	// Ahead is how many files may be prepared and not be anywhere yet, about; default 4 a worker, and 32 where none is packed.
+	// Ahead is about how many files may be prepared and not be anywhere yet; default 4 for each worker, and 32 if none is
+	// packed.
 	Ahead int
-	// Attempts is how often a file is tried that fails by itself, until it is a dead letter; default 5.
+	// Attempts is how often a file that fails by its own fault is tried before it becomes a dead letter; default 5.
 	Attempts int
 	// Pack packs the files whose names match; nil: none.
 	Pack *Packer
-	// ShipBad ships files whose integrity is bad too. They are told.
+	// ShipBad ships files too whose integrity is bad. People are told of them.
 	ShipBad bool
 	// Place gives a file its name at the destinations.
 	Place Placer
 	// Meta finds the values of the ledger's further columns in a name, by its named groups; nil: none.
 	Meta  *regexp.Regexp
 	After After // default Keep
-	// Overwrite, if it is set, has originals replaced by their packed form that the ledger had already, and that are still there
-	// unpacked.
+	// Overwrite, if it is set, replaces originals that are still there unpacked, and whose packed form the ledger had already,
+	// by that form.
 	Overwrite *Age
 	// CopyTimeout is how long a file may be under way to a destination, at least: a large one has as long as it takes at
 	// Slowest. Default 60 s.
 	CopyTimeout time.Duration
 	Slowest     int64 // bytes a second; default 1 MB/s
-	// Limit bounds what goes out to those Destinations together that are Limited.
+	// Limit bounds what goes out to all Destinations together that are Limited.
 	Limit Limit
 	// Canary is the time between two looks at destinations and ledger while all is well; 0: none.
 	Canary time.Duration
-	// KeepRecords is how long the record of a file stays that nothing more becomes of; default 90 days. That of one that still
-	// stands stays in any case.
+	// KeepRecords is how long the record of a file stays after the file has come to its end; default 90 days. The record of a
+	// file that still stands in the source directory stays in any case.
 	KeepRecords time.Duration
 	// Once ends the job when what one scan found is done.
 	Once bool
@@ -118,7 +119,7 @@ func (c Config) WithDefaults() Config {
 		c.Attempts = 5
 	}
 	if c.KeepRecords == 0 {
-		c.KeepRecords = DefaultKeepRecords
+		c.KeepRecords = defaultKeepRecords
 	}
 	if c.After == "" {
 		c.After = Keep
@@ -132,7 +133,8 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// lanes: what comes while it is watched goes out first, the newest first, and what a scan found has a quarter of the work.
+// lanes: files that come while the directory is watched go out first, the newest first; files that a scan found get a quarter
+// of the work.
 const (
 	liveLane     = 0
 	backfillLane = 1
@@ -140,7 +142,7 @@ const (
 
 var lanes = []queue.Lane{{Weight: 3, Newest: true}, {Weight: 1, Newest: true}}
 
-// The gates that are no destination's.
+// The gates that belong to no destination.
 const (
 	sourceGate = "source"
 	ledgerGate = "ledger"
@@ -150,7 +152,7 @@ const (
 // OwnGates are names that no destination has.
 var OwnGates = []string{sourceGate, ledgerGate, diskGate}
 
-// The queues of a file's way, between which is one for each destination.
+// The queues of a file's way. Between the first and the last there is one for each destination.
 const (
 	prepareName = "prepare"
 	shipPrefix  = "ship-"
@@ -267,7 +269,7 @@ func (j *Job) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// ended is nil for the error of what was told to end.
+// ended returns nil for the error of a worker that was told to end.
 func (j *Job) ended(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil
@@ -291,8 +293,8 @@ func (j *Job) mayFinish(ctx context.Context) error {
 	return j.origin.gate.Wait(ctx)
 }
 
-// each works on the tasks of a queue one after the other, each once it may begin. An error of the work itself ends the job,
-// which begins again: whatever is wrong with a file, its destination or the ledger is not one.
+// each works on the tasks of a queue one after the other, and waits for begin before each. An error of the work itself ends
+// the job, which is started again; what is wrong with a file, its destination or the ledger is not such an error.
 func (j *Job) each(ctx context.Context, q *queue.Queue, begin func(context.Context) error,
 	work func(context.Context, queue.Lease, *file) error) error {
 	for {
@@ -310,15 +312,15 @@ func (j *Job) each(ctx context.Context, q *queue.Queue, begin func(context.Conte
 }
 
 // aside is how many small files are prepared in the place of a large one: they wait for the disk and the ledger more than they
-// work, and those share commits.
+// use the processor, and they share commits.
 const aside = 8
 
 // packs reports whether a file is to be packed, by its name.
 func (j *Job) packs(f *file) bool { return j.cfg.Pack != nil && j.cfg.Pack.Matches(string(f.Path)) }
 
-// spread works on the files of a queue beside each other, as many at once as there are places, of which a large one takes some,
-// and one that is packed as well. Small ones are leased some at a time, and begin at once; a large one waits for its places, and
-// while it does nothing else is leased.
+// spread works on the files of a queue at once, in so many places. A small file takes one place, a large or packed one takes
+// several. Small files are leased several at a time and begin at once; a large one waits for its places, and nothing else is
+// leased meanwhile.
 func (j *Job) spread(ctx context.Context, g *engine.Group, q *queue.Queue, places, large int, begin func(context.Context) error,
 	work func(context.Context, queue.Lease, *file) error) error {
 	free := semaphore.NewWeighted(int64(places))
@@ -399,7 +401,7 @@ func (j *Job) lease(ctx context.Context, q *queue.Queue, most int) (files []leas
 	return files, err
 }
 
-// do works on a file. If it has to be done again, for want of room, it is with what is known of the file by then.
+// do works on a file. If it has to be repeated, for want of room, it starts from what is known of the file by then.
 func (j *Job) do(ctx context.Context, q *queue.Queue, l leasedFile, work func(context.Context, queue.Lease, *file) error) error {
 	again := false
 	err := j.room.when(ctx, func() (err error) {
@@ -422,7 +424,7 @@ func (j *Job) do(ctx context.Context, q *queue.Queue, l leasedFile, work func(co
 	return nil
 }
 
-// look has untilDone look again.
+// look makes untilDone look again.
 func (j *Job) look() {
 	select {
 	case j.idle <- struct{}{}:
@@ -458,7 +460,7 @@ func (j *Job) untilDone(ctx context.Context) error {
 	}
 }
 
-// queues are all of the job, in the order of a file's way.
+// queues returns all queues of the job, in the order of a file's way.
 func (j *Job) queues() (all []*queue.Queue) {
 	all = append(all, j.prepare)
 	for _, t := range j.destinations {

@@ -8,8 +8,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// below is a number that no file on its way is below, so that a look for the first of them does not walk over the remains of
-// all that went before.
+// below is a lower bound of the ids of the files on their way. A search for the first of them begins there, so that it does
+// not walk over the remains of all that went before.
 type below struct{ id atomic.Uint64 }
 
 // first is the file that has been on its way for longest; ok is false if none is.
@@ -29,10 +29,10 @@ func (b *below) first(r store.Reader) (id uint64, ok bool, err error) {
 	return id, ok, nil
 }
 
-// forget is for when a file is on its way again that was not.
+// forget drops the bound. It is called when a file that had ended is on its way again.
 func (b *below) forget() { b.id.Store(0) }
 
-// Tasks is how many files are on their way, since when the one is that has been so for longest, and what went out.
+// Tasks returns how many files are on their way, since when the oldest of them has been, and what went out.
 func (j *Job) Tasks(r store.Reader) (t engine.Tasks, err error) {
 	all, err := ReadTally(r)
 	if err != nil {
