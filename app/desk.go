@@ -211,10 +211,12 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 		if !slices.Contains(names, s.Name) {
 			continue
 		}
-		d.countLetters(ctx, &s, rep.Letters)
-		if len(s.Notes) == 0 {
-			d.noteCrawl(ctx, &s)
-			d.noteSupervise(ctx, &s)
+		if s.Readable { // who only asks waits for no store to be opened
+			d.countLetters(ctx, &s, rep.Letters)
+			if len(s.Notes) == 0 {
+				d.noteCrawl(ctx, &s)
+				d.noteSupervise(ctx, &s)
+			}
 		}
 		d.noteBegun(&s)
 		rep.Jobs = append(rep.Jobs, s)
@@ -247,7 +249,7 @@ func (d *Desk) warnings() (out []string) {
 // atRest is the status of a job while nothing runs. What can't be read is told in it: it must not hide
 // what can, nor the other jobs.
 func (d *Desk) atRest(ctx context.Context, job string, dead map[string]int64) engine.Status {
-	s := engine.Status{Name: job, State: engine.Stopped, Gates: []gate.Status{}}
+	s := engine.Status{Name: job, State: engine.Stopped, Gates: []gate.Status{}, Balance: engine.EmptyBooks(job)}
 	err := d.view(ctx, job, func(r store.Reader) (err error) {
 		if s, err = engine.ReadStatus(r, job); err == nil {
 			dead[job], err = balance.Letters(r)

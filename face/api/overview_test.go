@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -83,6 +84,32 @@ func TestOverviewTellsWhatChanges(t *testing.T) {
 			}
 			break
 		}
+	}
+}
+
+// A job whose store can't be opened yet hides nothing: what it waits for is told, at once, and lists that are empty are lists.
+func TestOverviewWhileThereIsNoRoomToStart(t *testing.T) {
+	d := runConfig(t, []byte("disk: {soft: 900PiB, hard: 800PiB}\njobs: {watch: {crawl: {seeds: [\"http://127.0.0.1:1/\"], "+
+		"contact: me@example.org}}, spots: {collect: {source: {http: {url: \"http://127.0.0.1:1/\", columns: "+
+		"[{name: id, type: text}], key: id}}, sinks: {local: {sqlite: {path: spots.sqlite}}}}}}"))
+	await(t, "the wait", func() bool { rep, err := d.Status(t.Context(), "spots"); return err == nil && rep.Jobs[0].Error != "" })
+	began := time.Now()
+	w := request(t, Handler(d), "GET", "/api/v1/overview", nil)
+	var view Overview
+	var machine Machine
+	if err := errors.Join(json.Unmarshal(w.Body.Bytes(), &view), json.Unmarshal(view.Machine, &machine)); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for name, text := range view.Jobs {
+		if !strings.Contains(string(text), `"sinks":[]`) || !strings.Contains(string(text), "starting needs") {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	if len(view.Jobs) != 2 || !machine.Short || !strings.Contains(string(view.Process), "disk is short") {
+		t.Errorf("got %s", w.Body)
 	}
 }
 

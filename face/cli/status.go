@@ -145,7 +145,11 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 // jobLines are what a person may have to look at in one job; what is wrong begins with a !.
 func jobLines(j engine.Status, rep app.Report, now time.Time) (lines []string) {
 	if j.Error != "" {
-		lines = append(lines, "! failed last: "+j.Error)
+		what := "failed last"
+		if j.State == engine.Starting && j.Restarts == 0 {
+			what = "does not start"
+		}
+		lines = append(lines, "! "+what+": "+j.Error)
 	}
 	if p := j.Progress; p != nil {
 		lines = append(lines, fmt.Sprintf("%s: %.0f %%, %s left", p.What, p.Percent, span(p.Left)))

@@ -58,8 +58,13 @@ const (
 // number of sinks.
 func ReadCounters(r store.Reader, job string) (Books, error) { return readBooks(r, job, counted) }
 
+// EmptyBooks are those of a job whose store is not open: nothing is known of it.
+func EmptyBooks(job string) Books {
+	return Books{Job: job, Sinks: []SinkBooks{}, Gaps: []balance.Gap{}}
+}
+
 func readBooks(r store.Reader, job string, to depth) (Books, error) {
-	b := Books{Job: job, Sinks: []SinkBooks{}, Gaps: []balance.Gap{}}
+	b := EmptyBooks(job)
 	sources, err := store.NamesOf(r, store.SourceName)
 	if err != nil {
 		return b, err

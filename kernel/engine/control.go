@@ -92,7 +92,7 @@ func (r *runner) status(ctx context.Context, to depth) (Status, error) {
 	r.mu.Lock()
 	s := Status{Name: r.spec.Name, Kind: r.spec.Kind, Role: r.spec.Role, State: r.state, Since: r.since, Error: r.last,
 		Restarts: r.restarts, Gates: []gate.Status{}, Lag: map[string]float64{}, Progress: r.progress,
-		Rates: r.meter.rates()}
+		Rates: r.meter.rates(), Balance: EmptyBooks(r.spec.Name)}
 	env, job := r.env, r.job
 	r.mu.Unlock()
 	if job != nil {
@@ -101,6 +101,9 @@ func (r *runner) status(ctx context.Context, to depth) (Status, error) {
 		s.Quotas, s.Promises = job.Quotas(), job.Promises()
 	}
 	if env == nil {
+		if why := r.e.room.startsLater(); s.State == Starting && why != "" {
+			s.Error = why
+		}
 		return s, nil
 	}
 	err := env.Store.View(ctx, func(rd store.Reader) error {
@@ -129,7 +132,7 @@ func (s *Status) readTasks(r store.Reader, job Job) error {
 
 // ReadStatus returns what can be told of a job from its store alone, while nothing runs.
 func ReadStatus(r store.Reader, name string) (Status, error) {
-	s := Status{Name: name, State: Stopped, Gates: []gate.Status{}, Lag: map[string]float64{}}
+	s := Status{Name: name, State: Stopped, Gates: []gate.Status{}, Lag: map[string]float64{}, Balance: EmptyBooks(name)}
 	_, paused, err := r.Get(keyPaused)
 	if err != nil {
 		return s, err

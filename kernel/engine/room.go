@@ -51,6 +51,7 @@ type Room struct {
 	mu    sync.Mutex
 	short bool      // below the soft mark; guarded by mu
 	since time.Time // of short; guarded by mu
+	later string    // why no store is opened yet; guarded by mu
 }
 
 // NewRoom watches the file system of dir.
@@ -142,6 +143,7 @@ func (r *Room) ballast() string { return filepath.Join(r.dir, "BALLAST") }
 // if that was not enough. With room to spare it lays the ballast down.
 func (r *Room) Start(ctx context.Context) error {
 	need := r.limits.Hard / 2
+	defer r.waits("")
 	for told := false; ; {
 		room, err := disk.RoomAt(r.dir)
 		if err != nil {
@@ -156,8 +158,9 @@ func (r *Room) Start(ctx context.Context) error {
 		}
 		if !told {
 			told = true
-			r.log.Error(fmt.Sprintf("disk: %s has %s left, starting needs %s; waiting for room",
-				r.dir, disk.Size(room.Free), disk.Size(need)))
+			why := fmt.Sprintf("%s has %s left, starting needs %s", r.dir, disk.Size(room.Free), disk.Size(need))
+			r.log.Error("disk: " + why + "; waiting for room")
+			r.waits(why + "; make room on that file system: it starts by itself")
 		}
 		select {
 		case <-ctx.Done():
@@ -165,6 +168,20 @@ func (r *Room) Start(ctx context.Context) error {
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// waits says why no store is opened yet, "" that nothing keeps them.
+func (r *Room) waits(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.later, r.short, r.since = why, why != "", time.Now()
+}
+
+// startsLater is why no store is opened yet, "" if nothing keeps them.
+func (r *Room) startsLater() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.later
 }
 
 func (r *Room) lay(room disk.Room) error {

@@ -102,7 +102,11 @@ export class Live {
       this.set({ session })
       await messages(r.body, (name, data) => {
         patience()
-        this.take(name, data)
+        try {
+          this.take(name, data)
+        } catch (err) {
+          throw new Error(`what the server says is not understood: reload the page, it may be of another version; ${String(err)}`)
+        }
       })
     } catch (err) {
       throw quiet.signal.aborted ? quiet.signal.reason : err
