@@ -10,7 +10,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// alone refuses to begin where a crawl of that name has been whose store is gone.
+// alone refuses to begin if a crawl of that name has been here whose store is gone.
 func (j *Job) alone() error {
 	began := false
 	err := j.env.Store.Latest(func(r store.Reader) (err error) { began, err = archive.Began(r); return err })
@@ -20,14 +20,15 @@ func (j *Job) alone() error {
 	return Alone(j.cfg.Archive, j.env.Dir)
 }
 
-// NeedsPerson reports whether an error of New is one that passes only when a person does something: a file is gone that the store speaks
-// of, or one is there of which it does not.
+// NeedsPerson reports whether an error of New stays until a person acts: a file is gone that the store refers to, or one is
+// there that the store does not know.
 func NeedsPerson(err error) bool {
 	_, lacks := errors.AsType[*outfile.Lacking](err)
 	return lacks || fault.Is(err, fault.Conflict)
 }
 
-// Alone is a Conflict if WARC files are there of a crawl whose store is empty: all would be fetched and kept once more.
+// Alone returns a Conflict if there are WARC files of a crawl whose store is empty: everything would be fetched and kept once
+// more.
 func Alone(o archive.Options, store string) error {
 	names, err := archive.Named(o.Dir, o.Name)
 	if err != nil || len(names) == 0 {
@@ -38,7 +39,7 @@ func Alone(o archive.Options, store string) error {
 		"put it back, or go back to a checkpoint (--from); --beside, or `warc: {beside: true}`, begins anew beside them")
 }
 
-// again forgets what was crawled, if that is asked for and nothing of it is left to do.
+// again forgets what was crawled, if the configuration asks for that and nothing is left to be fetched.
 func (j *Job) again() error {
 	if !j.cfg.Again {
 		return nil
@@ -65,5 +66,5 @@ func (j *Job) again() error {
 	return err
 }
 
-// againKey is the key of a crawl that did begin again.
+// againKey is the key that says that the crawl has begun again.
 var againKey = store.Key{byte(store.Job), 'B'}

@@ -41,7 +41,7 @@ func (j *Job) orderBudget(ctx context.Context, o Order) (string, error) {
 	return text, nil
 }
 
-// orderHostBudget shows or sets the budget that a host has of its own.
+// orderHostBudget shows or sets the budget of its own that a host has.
 func (j *Job) orderHostBudget(o Order) (string, error) {
 	if o.HostURLs != nil || o.HostBytes != nil {
 		return "", fault.WithHint(fault.New(fault.Invalid, "host_urls and host_bytes are for every host"), "of one host they are urls and bytes")

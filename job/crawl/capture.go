@@ -27,8 +27,8 @@ type capture struct {
 var truncation = map[string]string{warc.TruncatedLength: "lenTrunc", warc.TruncatedTime: "timeTrunc",
 	warc.TruncatedDisconnect: "disconnectTrunc"}
 
-// read makes the records of an answer, and has its payload read. What it returns is nil if the answer is not HTTP, or the digests
-// could not be taken.
+// read makes the records of an answer, and calls payload with what it holds. It returns nil if the answer is not HTTP, or the
+// digests could not be taken.
 func (c *capture) read(u weburl.URL, payload func(m *warc.Message, body io.Reader) error) (*warc.Message, error) {
 	x := c.x
 	block, digest := warc.NewHasher(false), warc.NewHasher(false)
@@ -63,7 +63,8 @@ func (c *capture) read(u weburl.URL, payload func(m *warc.Message, body io.Reade
 	return m, unread
 }
 
-// looked keeps a look-up in the name system as Heritrix does: the time and the records, as the capture of dns:HOST with status 1.
+// looked keeps a look-up in the name system as Heritrix does: the time and the records, as a capture of dns:HOST with status
+// 1.
 func (v *visit) looked(l *connector.Lookup) {
 	if l == nil {
 		return
@@ -82,7 +83,7 @@ func (v *visit) looked(l *connector.Lookup) {
 // statusLookup is Heritrix's status of a look-up.
 const statusLookup = 1
 
-// counting is a reader that knows how much went through it.
+// counting is a reader that counts the bytes that went through it.
 type counting struct {
 	r io.Reader
 	n int64

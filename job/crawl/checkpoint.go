@@ -19,14 +19,14 @@ func CheckpointName(serial uint64, at time.Time) string {
 	return fmt.Sprintf("cp%05d-%s", serial, at.UTC().Format("20060102150405"))
 }
 
-// Facts are what a checkpoint tells of its moment.
+// Facts are the numbers that a checkpoint records about its moment.
 func Facts(r store.Reader) (map[string]int64, error) {
 	c, err := frontier.ReadCounts(r)
 	return map[string]int64{"URLs done": int64(c.Done), "URLs queued": int64(c.Queued + c.Waiting)}, err
 }
 
-// Prepare ends the WARC file and the logs in front of a checkpoint: what it has is in files that nobody writes to any more. What is
-// fetched meanwhile goes into the next ones.
+// Prepare ends the WARC file and the logs before a checkpoint, so that everything that the checkpoint has is in files that
+// nobody writes to any more. What is fetched meanwhile goes into the next files.
 func (j *Job) Prepare(ctx context.Context, name string) error {
 	return j.errand(ctx, func() error {
 		if err := errors.Join(j.line(), j.roll(), j.logs.rotate(name)); err != nil {
@@ -41,7 +41,7 @@ func (j *Job) Prepare(ctx context.Context, name string) error {
 	})
 }
 
-// Checkpointed comes behind Prepare, when the checkpoint's snapshot stands or there will be none.
+// Checkpointed is called after Prepare, when the snapshot of the checkpoint stands, or when there will be none.
 func (j *Job) Checkpointed(ctx context.Context) error {
 	return j.errand(ctx, func() error {
 		j.logs.checkpointed()
@@ -52,7 +52,8 @@ func (j *Job) Checkpointed(ctx context.Context) error {
 	})
 }
 
-// noteStart tells with how many URLs in flight the last run ended, as far as its store and its file of them know: of a store that was taken back, how many were at that moment.
+// noteStart tells how many URLs were in flight when the last run ended, as far as the store and the file of flights know.
+// After a restore it is the number at the moment of the checkpoint.
 func (j *Job) noteStart(inFlight int) error {
 	urls := fmt.Sprintf("%d %s", inFlight, plural.Noun(inFlight, "URL"))
 	if !j.logs.restored {
@@ -82,7 +83,7 @@ func wasOrWere(n int) string {
 	return "were"
 }
 
-// errand has something done by the one who writes.
+// errand runs do in the goroutine that writes.
 func (j *Job) errand(ctx context.Context, do func() error) error {
 	if j.resting {
 		return do()
@@ -98,7 +99,7 @@ func (j *Job) errand(ctx context.Context, do func() error) error {
 	}
 }
 
-// Prepare is Job.Prepare for a crawl that does not run. Its WARC file has ended already, if that was in good order.
+// Prepare is Job.Prepare for a crawl that does not run. Its WARC file has ended already, if the last run ended in good order.
 func Prepare(st *store.Store, cfg Config, log *slog.Logger, name string) (err error) {
 	cfg.Earlier = nil // nothing is compared
 	f, _, err := openFiles(st, cfg, log)

@@ -8,7 +8,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// clock is how long the crawl has been at work, in all its runs: what passes between them, or while it is paused, does not count.
+// clock measures how long the crawl has been at work, in all its runs. Time between runs, and time in which it is paused, does
+// not count.
 type clock struct {
 	before time.Duration // this run
 	began  time.Time
@@ -16,7 +17,7 @@ type clock struct {
 
 var clockKey = store.Key{byte(store.Job), 'E'}
 
-// Elapsed is how long the crawl has been at work until its last commit.
+// Elapsed returns how long the crawl had been at work at its last commit.
 func Elapsed(r store.Reader) (d time.Duration, err error) {
 	_, err = r.Look(clockKey, func(v []byte) error {
 		if len(v) != 8 {
@@ -36,7 +37,7 @@ func openClock(st *store.Store) (*clock, error) {
 	})
 }
 
-// elapsed is how long it has been until now.
+// elapsed returns how long the crawl has been at work until now.
 func (c *clock) elapsed() time.Duration { return c.before + time.Since(c.began) }
 
 func (c *clock) commit(tx *store.Tx) {

@@ -13,14 +13,14 @@ type Config struct {
 	// Seeds are where it begins. Those that are new are added to the ones that it had.
 	Seeds []string
 	Fetch connector.Fetcher
-	// Rules say which URLs are one.
+	// Rules say which URLs count as the same.
 	Rules weburl.Rules
 	// Scope says which URLs are crawled; empty for that of scope.Default.
 	Scope scope.List
-	// Settings, and what is other for some URLs.
+	// Settings are those of all URLs, and Sheets what differs for some of them.
 	Settings Settings
 	Sheets   []scope.Sheet[Settings]
-	// MaxBytes is how much is read of an answer for which settings have no other limit; default 1 GiB.
+	// MaxBytes is how much is read of an answer if its settings have no other limit; default 1 GiB.
 	MaxBytes int64
 	Archive  archive.Options
 	// Logs is the directory of the logs.
@@ -35,19 +35,19 @@ type Config struct {
 	Journal bool
 	// Earlier are CDXJ files of earlier crawls, or directories of them: what they have is not kept again.
 	Earlier []string
-	// Once has the job end when nothing is left to fetch; else it waits for seeds.
+	// Once ends the job when nothing is left to fetch; otherwise it waits for seeds.
 	Once bool
 	// Budget is how much is fetched at most. A person may set another one, which stays until the configuration has a new one.
 	Budget frontier.Budget
 	// PerPattern is how many URLs of a host are queued that differ only in numbers, dates or ids; 0 is all of them.
 	PerPattern uint64
-	// Given are the keys of settings, and "limits" for the Budget, that stand above what a person ordered before.
+	// Given are the keys of settings, and "limits" for the Budget, that take precedence over what a person ordered before.
 	Given []string
-	// Fixed: settings are not changed by order, because they stand in a file.
+	// Fixed: persons can't change settings by order, because the settings stand in a file.
 	Fixed bool
-	// Beside lets a crawl whose store is empty begin where WARC files of its name are.
+	// Beside lets a crawl whose store is empty begin although there are WARC files of its name.
 	Beside bool
-	// Again has a crawl that is over begin anew: what it knows of URLs is forgotten, what it knows of payloads is not.
+	// Again lets a crawl that is over begin anew: what it knows of URLs is forgotten, what it knows of payloads is not.
 	Again bool
 }
 

@@ -19,9 +19,9 @@ type Order struct {
 	Seeds []string `json:"seeds,omitempty"`
 	// Match is a regular expression (RE2) that is found in the URLs that are meant; "" is all of Host.
 	Match string `json:"match,omitempty"`
-	// Host is one as the report has it, or as a person names it: then those of http and https.
+	// Host is a host as the report names it, or as a person does: then it stands for both http and https.
 	Host string `json:"host,omitempty"`
-	// Forget has deleted URLs be new when they are found again.
+	// Forget makes deleted URLs count as new when they are found again.
 	Forget bool `json:"forget,omitempty"`
 	// URLs and Bytes are what the crawl may fetch, HostURLs and HostBytes what of each host; 0 is as much as there is, nil is as
 	// it was.
@@ -29,11 +29,11 @@ type Order struct {
 	Bytes     *uint64 `json:"bytes,omitempty"`
 	HostURLs  *uint64 `json:"host_urls,omitempty"`
 	HostBytes *uint64 `json:"host_bytes,omitempty"`
-	// AsOthers: Host has no budget of its own any more, which URLs and Bytes are if Host is given with them.
+	// AsOthers: Host has no budget of its own any more. (Given URLs or Bytes together with Host set such a budget.)
 	AsOthers bool `json:"as_others,omitempty"`
 	// Set are settings by their keys, as a configuration has them; "" takes back what was set.
 	Set map[string]string `json:"set,omitempty"`
-	// Fetch has what was in files that are gone fetched again, Accept leaves it at that they are gone.
+	// Fetch queues again what was in files that are gone; Accept accepts that it is lost.
 	Fetch  bool `json:"fetch,omitempty"`
 	Accept bool `json:"accept,omitempty"`
 }
@@ -106,7 +106,7 @@ func isOrAre(n int, noun string) string {
 	return noun + "s are"
 }
 
-// queuesOf are the queues of a host that are known; "" is one for all.
+// queuesOf returns the queues of a host that are known; for "" it returns one that stands for all.
 func (j *Job) queuesOf(host string) (queues []string, err error) {
 	if host == "" {
 		return []string{""}, nil
@@ -118,7 +118,7 @@ func (j *Job) queuesOf(host string) (queues []string, err error) {
 	return queues, err
 }
 
-// QueuesOf are the queues of a host, as the report has it or as a person names it.
+// QueuesOf returns the queues of a host, as the report names it or as a person does.
 func QueuesOf(r store.Reader, host string) (queues []string, err error) {
 	names := []string{host}
 	for _, scheme := range []string{"", "http://", "https://"} {
@@ -195,7 +195,7 @@ func (j *Job) orderDrain(ctx context.Context) (string, error) {
 	return "no new URL is queued any more; it ends when the queues are empty, or goes on as before with `holdfast resume`", nil
 }
 
-// endDrain has new URLs be queued again.
+// endDrain lets new URLs be queued again.
 func (j *Job) endDrain(ctx context.Context) error {
 	if !j.control.Load().Draining {
 		return nil
@@ -239,7 +239,7 @@ type Flight struct {
 	Since    time.Time `json:"since"`
 }
 
-// some are the first of many words, for people.
+// some joins the first of many words, for people.
 func some(words []string) string {
 	const most = 3
 	text := strings.Join(words[:min(most, len(words))], ", ")

@@ -14,7 +14,7 @@ import (
 	"holdfast/base/weburl"
 )
 
-// cookie is what a server wants to be told again (RFC 6265, 5.3).
+// cookie is a cookie that a server has set (RFC 6265, 5.3).
 type cookie struct {
 	Name    octets `json:"n"`
 	Value   octets `json:"v"` // as it came, with the quotes that may stand around it
@@ -35,7 +35,7 @@ const (
 
 func (c *cookie) size() int { return len(c.Name) + len(c.Value) + len(c.Domain) + len(c.Path) }
 
-// octets are bytes, of which a text has a rune each: JSON has no others.
+// octets are bytes. In JSON, which can't hold bytes, each is a rune of a text.
 type octets string
 
 // MarshalText implements encoding.TextMarshaler.
@@ -63,8 +63,8 @@ func (o *octets) UnmarshalText(text []byte) error {
 // cookies are those of a site: a registrable domain, or a host that has none. The ones that were made first stand first.
 type cookies []cookie
 
-// cookieFrom reads a field Set-Cookie of an answer from u, for what it is as of now. gone is one that is to be forgotten. Name and
-// value are what stands there (RFC 6265, 5.2), as servers send what its grammar for them does not have: JSON, quotes, other alphabets.
+// cookieFrom reads a Set-Cookie field of an answer from u. gone says that the cookie is to be forgotten. Name and value are
+// taken as they stand (RFC 6265, 5.2), because servers send what its grammar does not allow: JSON, quotes, other alphabets.
 func cookieFrom(line string, u weburl.URL, now time.Time) (c cookie, gone, ok bool) {
 	pair, attributes, _ := strings.Cut(line, ";")
 	name, value, ok := strings.Cut(pair, "=")
@@ -102,8 +102,8 @@ func cookieFrom(line string, u weburl.URL, now time.Time) (c cookie, gone, ok bo
 	return c, false, true
 }
 
-// cookieDomain is the domain of a cookie from u that says that it is one of attribute (5.2.3, 5.3): no other site's, and none under
-// which strangers have hosts.
+// cookieDomain returns the domain of a cookie from u that claims the given attribute (5.2.3, 5.3): none of another site, and
+// none under which strangers have hosts.
 func cookieDomain(u weburl.URL, attribute string) (domain string, alone, ok bool) {
 	host := strings.TrimSuffix(u.Host(), ".")
 	if u.IsAddress() {
@@ -125,8 +125,8 @@ func isSuffix(name string) bool {
 	return suffix == name
 }
 
-// set takes a cookie in the place of the one with the same name, domain and path. What is too much drives out those that expire
-// soonest, and of those the first.
+// set adds a cookie, in the place of the one with the same name, domain and path. If there are too many, those that expire
+// soonest make room, the oldest first.
 func (all cookies) set(c cookie, gone bool, now time.Time) cookies {
 	next := make(cookies, 0, len(all)+1)
 	placed := false
@@ -159,7 +159,7 @@ func (all cookies) size() (n int) {
 	return n
 }
 
-// leastOf is the one that matters least, and is not c unless there is no other.
+// leastOf returns the index of the cookie that matters least; that is c only if there is no other.
 func (all cookies) leastOf(c cookie) int {
 	least := 0
 	for i := range all {
@@ -171,7 +171,7 @@ func (all cookies) leastOf(c cookie) int {
 	return least
 }
 
-// of is the field Cookie of a request for u (5.4), "" for none.
+// of returns the Cookie field of a request for u (5.4), "" for none.
 func (all cookies) of(u weburl.URL, now time.Time) string {
 	host := strings.TrimSuffix(u.Host(), ".")
 	path := u.Path()
@@ -198,7 +198,7 @@ func (all cookies) of(u weburl.URL, now time.Time) string {
 	return b.String()
 }
 
-// underPath reports whether a path is that of a cookie, or below it (5.1.4).
+// underPath reports whether a path is the path of a cookie, or below it (5.1.4).
 func underPath(path, of string) bool {
 	rest, ok := strings.CutPrefix(path, of)
 	return ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(of, "/"))

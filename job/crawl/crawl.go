@@ -52,7 +52,7 @@ type Job struct {
 	progress progress
 	room     *engine.Room // of the archive's disk
 	short    shortage     // of room for answers
-	// unwritten is how many bytes answers have that are to be written, or are just now.
+	// unwritten is the size in bytes of the answers that wait to be written, or are being written.
 	unwritten atomic.Int64
 	guests    chan struct{} // holds one for each worker that waits for the host that a robots.txt leads to
 	led       *led          // those that wait, and that did in vain
@@ -62,10 +62,10 @@ type Job struct {
 	stopped   sync.Once
 }
 
-// New opens what the job has, and brings it to what the store says.
+// New opens the files of the job, and brings them in step with the store.
 func New(env engine.Env, cfg Config) (*Job, error) { return open(env, cfg, false) }
 
-// open is New, also for a crawl that is not to run.
+// open is New; with resting, it is for a crawl that is not to run.
 func open(env engine.Env, cfg Config, resting bool) (_ *Job, err error) {
 	j := &Job{env: env, cfg: cfg.WithDefaults(), rules: &ruleBook{st: env.Store, recent: map[string]rulesUntil{}}, jar: newJar(env.Store),
 		visits: make(chan *visit, mostTogether), broken: make(chan struct{}), errands: make(chan errand), stopping: make(chan struct{}),
@@ -137,10 +137,10 @@ func (j *Job) close() error {
 	return err
 }
 
-// FlightsFile is a file beside the store with the URLs in flight. Without a store it means nothing.
+// FlightsFile is a file beside the store that has the URLs in flight. Without the store it means nothing.
 const FlightsFile = "IN-FLIGHT"
 
-// pauseOf is how long a host is left alone of which nothing is known but that it was asked for a URL a moment ago.
+// pauseOf returns how long a host is left alone of which no more is known than that it was asked for a URL a moment ago.
 func (j *Job) pauseOf(url string) (queue string, pause time.Duration, err error) {
 	u, err := weburl.Parse(url)
 	if err != nil {
@@ -154,11 +154,11 @@ func (j *Job) pauseOf(url string) (queue string, pause time.Duration, err error)
 	return u.QueueKey(), max(pause, set.min), err
 }
 
-// stop has the run end.
+// stop ends the run.
 func (j *Job) stop() { j.stopped.Do(func() { close(j.stopping) }) }
 
-// roomAt watches the disk of a directory; that of the data directory is watched already. Its marks are those of that one, unless it is
-// too small for them.
+// roomAt watches the disk of a directory, unless that is the disk of the data directory, which is watched already. The
+// watermarks are the same for both, unless the disk is too small for them.
 func roomAt(env engine.Env, dir string) (*engine.Room, error) {
 	var here, there unix.Stat_t
 	if err := errors.Join(unix.Stat(env.Dir, &here), unix.Stat(dir, &there)); err != nil {
@@ -223,7 +223,7 @@ func (j *Job) Run(ctx context.Context) error {
 	return err
 }
 
-// item is a URL as the frontier has it.
+// item returns a URL as the frontier wants it.
 func (j *Job) item(u weburl.URL, hops string, via weburl.URL, source string) frontier.Item {
 	canonical := j.cfg.Rules.Canonical(u)
 	k := canonical.Key()
@@ -238,7 +238,7 @@ func (j *Job) item(u weburl.URL, hops string, via weburl.URL, source string) fro
 	return i
 }
 
-// precedence has the rules of a host come first, then seeds, then parts of pages, then the others.
+// precedence puts the robots.txt of a host first, then seeds, then parts of pages, then everything else.
 func precedence(u weburl.URL, hops string) uint8 {
 	switch {
 	case isRobots(u):
@@ -251,7 +251,7 @@ func precedence(u weburl.URL, hops string) uint8 {
 	return 3
 }
 
-// work fetches one URL after the other. ctx is for taking them, fetching for those that were taken.
+// work fetches one URL after the other. ctx ends the taking of URLs, and fetching ends the fetching of those that were taken.
 func (j *Job) work(ctx, fetching context.Context, worker int) error {
 	for {
 		l, tries, err := j.take(ctx)

@@ -14,7 +14,8 @@ import (
 	"holdfast/job/crawl/journal"
 )
 
-// spoilt is an error behind which files have what the store does not know of. Whoever writes ends by it: the next start cuts that off.
+// spoilt is an error after which files have content that the store does not know. The goroutine that writes ends with it; the
+// next start cuts that content off.
 type spoilt struct{ error }
 
 func (s spoilt) Unwrap() error { return s.error }
@@ -73,7 +74,7 @@ func (j *Job) delete(gone []frontier.QueuedURL, remove func(*frontier.Batch) err
 	return nil
 }
 
-// isSpoilt reports whether the one who writes has to end.
+// isSpoilt reports whether the goroutine that writes has to end because of an error.
 func isSpoilt(err error) bool {
 	_, ok := errors.AsType[spoilt](err)
 	return ok

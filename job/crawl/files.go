@@ -23,8 +23,8 @@ type files struct {
 	dedupe  *index.Earlier    // of those, what other crawls have: payloads of this one are in the store; nil if there are none
 }
 
-// openFiles brings the files of a crawl to what the store says. moved are files of quarantines, with what was written and not
-// committed.
+// openFiles opens the files of a crawl, and brings them in step with the store. moved are files in quarantine, with what was
+// written and not committed.
 func openFiles(st *store.Store, cfg Config, log *slog.Logger) (f files, moved []string, err error) {
 	defer func() {
 		if err != nil {
@@ -61,8 +61,8 @@ func openFiles(st *store.Store, cfg Config, log *slog.Logger) (f files, moved []
 	return f, moved, nil
 }
 
-// openEarlier opens the indexes of earlier crawls, and of what this one had when it began again. It is replaced when the crawl
-// ends, and stays as it was for who has it open.
+// openEarlier opens the indexes of earlier crawls, and the index of what this crawl had when it began again. At the end of the
+// crawl that index is replaced; whoever has it open keeps the old one.
 func (f *files) openEarlier(st *store.Store, others []string) error {
 	again, paths := false, others
 	err := st.Latest(func(r store.Reader) (err error) {
@@ -106,7 +106,7 @@ func (f *files) close() (err error) {
 	return err
 }
 
-// tellFound tells of what the start found of files. moved are those of openFiles.
+// tellFound tells what the start found out about files. moved is that of openFiles.
 func (j *Job) tellFound(moved []string) {
 	if j.found.Lost.Files > 0 && !j.resting {
 		j.env.History.Warn("crawl.lost", "%s; the directory is %s", lostText(j.found.Lost), j.cfg.Archive.Dir)

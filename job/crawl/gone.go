@@ -20,7 +20,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// losses are the files of a crawl that are not as its store has them.
+// losses are the files of a crawl that differ from what its store says of them.
 type losses struct {
 	warcs []archive.Gone
 	logs  []string // that are gone, or lack something
@@ -42,7 +42,7 @@ func findLosses(r store.Reader, lineage string, cfg Config) (l losses, err error
 	return l, err
 }
 
-// mostGone is how many files are named.
+// mostGone is how many files a message names.
 const mostGone = 20
 
 // text says what is lost.
@@ -68,7 +68,7 @@ func (l losses) text() string {
 	return strings.Join(words, "; ")
 }
 
-// lost says which files are gone; what is to be done about them is for a crawl that does not run.
+// orderLost says which files are gone. What becomes of them can be ordered only while the crawl does not run.
 func (j *Job) orderLost(o Order) (text string, err error) {
 	if o.Fetch || o.Accept {
 		return "", fault.WithHint(fault.New(fault.Conflict, "the crawl runs: files are given up by one at rest"),
@@ -89,8 +89,8 @@ func showLosses(l losses) string {
 	return l.text() + ". Put back what you can; then --fetch has what was in the others fetched again, --accept leaves it at that"
 }
 
-// lostAtRest has a crawl that can't be opened, because files of it are gone, take them as they are: what was in them is fetched
-// again, or stays lost.
+// lostAtRest makes a crawl that can't be opened, because files of it are gone, accept the files as they are. What was in them
+// is fetched again, or stays lost.
 func lostAtRest(ctx context.Context, env engine.Env, cfg Config, o Order) (string, error) {
 	var l losses
 	err := env.Store.Latest(func(r store.Reader) (err error) {
@@ -137,7 +137,7 @@ func lostAtRest(ctx context.Context, env engine.Env, cfg Config, o Order) (strin
 	return text, nil
 }
 
-// giveUp has a store speak no more of what is gone.
+// giveUp removes from a store what it says of files that are gone.
 type giveUp struct {
 	env      engine.Env
 	cfg      Config
@@ -145,7 +145,7 @@ type giveUp struct {
 	captures map[string]int64 // in those
 }
 
-// look reads how much of a file is whole, of what was written.
+// look finds out how much of a file is whole, up to where it was written.
 func (g *giveUp) look(ctx context.Context, gone archive.Gone) error {
 	if gone.Has < 0 {
 		return nil
@@ -168,7 +168,7 @@ func (g *giveUp) look(ctx context.Context, gone archive.Gone) error {
 	return nil
 }
 
-// commit has the files count as they are.
+// commit makes the files count as they are.
 func (g *giveUp) commit(tx *store.Tx, l losses, fetched bool) error {
 	for _, gone := range l.warcs {
 		bytes, captures := g.whole[gone.Name], g.captures[gone.Name]

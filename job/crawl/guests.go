@@ -14,16 +14,18 @@ import (
 	"holdfast/kernel/store"
 )
 
-// longestGuest is how long a worker waits until a host may be asked to which the robots.txt of another one leads. The one that
-// has that in flight may itself wait for this one.
+// longestGuest is how long a worker waits until it may ask another host to which a robots.txt redirects: whoever has that host
+// in flight may be waiting for this one.
 const longestGuest = time.Minute
 
-// stay ends the asking of a host to which a robots.txt leads. took is how long that took; x what came, nil for nothing.
+// stay ends the visit to another host to which a robots.txt redirects. took is how long the request took, x the answer, nil
+// for none.
 type stay func(took time.Duration, x *connector.Exchange)
 
-// elsewhere waits until the host may be asked to which a robots.txt leads: as others are, one at a time, and not at once again.
-// leave is called with what came of it. pause is that of the host of v itself. Only some workers wait for others: if those do,
-// an error says that it is to be tried later; an errLed, that it was tried often enough, or that the other host is away.
+// elsewhere waits until another host may be asked to which a robots.txt redirects. That host is treated as any other: one
+// request at a time, with a pause in between. leave is to be called with the result. pause is the one of the host of v itself.
+// Only some of the workers may wait like this; if they do already, an error says that it is to be tried later. An errLed says
+// that it was tried often enough, or that the other host is away.
 func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time.Duration) (leave stay, err error) {
 	queue := to.QueueKey()
 	if queue == v.lease.Queue {
@@ -58,7 +60,7 @@ func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time
 	}, nil
 }
 
-// isThere is an errLed if a host is left alone as a whole, for now.
+// isThere returns an errLed if a host is left alone as a whole at the moment.
 func (j *Job) isThere(queue string) error {
 	o, err := j.outages.of(queue)
 	if err == nil && o.sleeps() && time.Now().Before(o.until) {
@@ -67,7 +69,7 @@ func (j *Job) isThere(queue string) error {
 	return err
 }
 
-// waitAsGuest waits for the host to, while that of v is asked for nothing else.
+// waitAsGuest waits for the host `to`; the host of v is asked for nothing else meanwhile.
 func (j *Job) waitAsGuest(ctx context.Context, v *visit, to weburl.URL) (leave func(time.Time), err error) {
 	from := v.lease.Queue
 	select {
@@ -96,17 +98,17 @@ func (j *Job) waitAsGuest(ctx context.Context, v *visit, to weburl.URL) (leave f
 	return nil, err
 }
 
-// mostLed is how often in a row a host may wait in vain for the one to which its robots.txt leads. Then that is not to be had,
-// for now.
+// mostLed is how often in a row a host may wait in vain for the one to which its robots.txt redirects. After that, its rules
+// count as not to be had for now.
 const mostLed = 8
 
-// mostLedHosts is how many hosts that did are held in memory at least.
+// mostLedHosts is how many such hosts are held in memory, at least.
 const mostLedHosts = 5_000
 
 var errLed = errors.New("that host could not be asked")
 
-// led are the hosts whose robots.txt leads to another one that can't be asked just now. Hosts may lead to each other, in a ring
-// of any length: if each waited for the next, none would ever be free.
+// led holds the hosts whose robots.txt redirects to a host that can't be asked just now. Hosts may redirect to each other, in
+// a ring of any length; if each waited for the next, none would ever be free.
 type led struct {
 	longest time.Duration // that one waits at a time
 
@@ -120,8 +122,8 @@ func newLed(st *store.Store) *led {
 	return &led{longest: longestGuest, st: st, waits: map[string]string{}, tries: recent[int]{most: mostLedHosts}}
 }
 
-// begin notes that one host waits for another. It returns false if that one waits for it, or for one that does: it must not
-// wait too.
+// begin notes that one host waits for another. It returns false, and the host must not wait, if the other one waits for it,
+// directly or through others.
 func (l *led) begin(from, to string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,7 +142,7 @@ func (l *led) end(from string) {
 	delete(l.waits, from)
 }
 
-// again counts that a host waited in vain, and says how often it was.
+// again counts that a host waited in vain, and returns how often in a row that was.
 func (l *led) again(from string) (n int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,8 +172,8 @@ func readLed(r store.Reader, queue string) (n int, known bool, err error) {
 	return n, known, err
 }
 
-// put writes down how often the host of a visit waited in vain. When its rules are known, or that they are not to be had, it is
-// as others again.
+// put writes down how often the host of a visit waited in vain. Once its rules are known, or known not to be had, it counts as
+// any other host again.
 func (l *led) put(tx *store.Tx, v *visit) error {
 	queue := v.lease.Queue
 	if v.rules == nil {
@@ -190,5 +192,5 @@ func (l *led) put(tx *store.Tx, v *visit) error {
 	return err
 }
 
-// jittered is about as long as d: hosts that wait for each other are not to come again in the same moment.
+// jittered returns a time near d, so that hosts that wait for each other do not try again at the same moment.
 func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d+1) }

@@ -11,8 +11,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// jar has the cookies of a crawl, by site: in the store, and in memory those of the last sites. What an answer sets counts from then on,
-// and is written down with the visit that it belongs to, or with another one of the site before.
+// jar has the cookies of a crawl, by site: all in the store, and those of the last sites in memory. What an answer sets counts
+// at once. It is written down with the visit that it belongs to, or with an earlier one of the same site.
 type jar struct {
 	st *store.Store
 
@@ -47,7 +47,8 @@ func (j *jar) field(u weburl.URL) (string, error) {
 	return k.of(u, time.Now()), nil
 }
 
-// take takes what an answer sets. It returns the site, to be written down once, "" if nothing was set.
+// take takes the cookies that an answer sets. It returns the site, which has to be written down then, or "" if nothing was
+// set.
 func (j *jar) take(u weburl.URL, h http.Header) (site string, err error) {
 	lines := h["Set-Cookie"]
 	if len(lines) == 0 {
@@ -71,7 +72,7 @@ func (j *jar) take(u weburl.URL, h http.Header) (site string, err error) {
 	return site, nil
 }
 
-// lock has a site in memory, and mu locked unless it fails.
+// lock loads the cookies of a site into memory, and returns with mu locked unless it fails.
 func (j *jar) lock(site string) (*kept, error) {
 	j.mu.Lock()
 	if k := j.recent[site]; k != nil {
@@ -107,7 +108,7 @@ func (j *jar) lock(site string) (*kept, error) {
 // cost is what a site takes in memory beside its cookies.
 func cost(site string) int { return len(site) + 150 }
 
-// clear lets go of what the store has.
+// clear drops from memory what the store has.
 func (j *jar) clear() {
 	for site, k := range j.recent {
 		if k.unwritten == 0 {

@@ -19,19 +19,19 @@ import (
 	"holdfast/kernel/engine"
 )
 
-// mostLarge is how often an answer of which that was not known before finds no room, where others do, until its URL is put off:
-// many under way together may be what took the room.
+// mostLarge is how often an answer may find no room while others do, before its URL is put off. At first it may only be that
+// many answers under way together took the room.
 const mostLarge = 3
 
-// mostLargeURLs is how many URLs are known at least whose answers found no room.
+// mostLargeURLs is how many URLs whose answers found no room are remembered, at least.
 const mostLargeURLs = 5_000
 
 // errLarge is an answer that finds no room, where others do.
 var errLarge = errors.New("the answer is larger than the room that there is for it")
 
-// takeIn refuses an answer for which the disk of the archive has no room, together with those that are to be written before it:
-// found out when it is written, it would end the run, and the next one would fetch it again. How small it gets when it is
-// packed is not known yet. After an error the answer is closed.
+// takeIn refuses an answer for which the disk of the archive has no room, given the answers that still have to be written
+// before it. If that were found out only when it is written, it would end the run, and the next run would fetch the answer
+// again. How small it will be when packed is not known yet. After an error the answer is closed.
 func (j *Job) takeIn(x *connector.Exchange) error {
 	size := x.Received.Size()
 	if err := j.room.Intake(int(j.unwritten.Add(size))); err != nil {
@@ -42,7 +42,7 @@ func (j *Job) takeIn(x *connector.Exchange) error {
 	return nil
 }
 
-// takenIn is an answer that counts among those that are to be written, until it is closed.
+// takenIn is an answer that counts as waiting to be written until it is closed.
 type takenIn struct {
 	connector.Bytes
 	size   int64
@@ -58,9 +58,9 @@ func (t *takenIn) Close() error {
 // someRoom is the room that each answer is taken to have.
 const someRoom = 1 << 20
 
-// roomFor is how many bytes one answer may have so that others find room beside it, and where there is no more: it lies in the
-// data directory until it is in a WARC file, so of a disk that has both it takes twice as much. A disk that does not say how
-// much it has says so when it is written to.
+// roomFor returns how many bytes one answer may have so that others still find room, and the directory that is the limit. An
+// answer lies in the data directory until it is in a WARC file, so if both are on one disk it takes twice as much. A disk that
+// does not say how much room it has is found out when it is written to.
 func (j *Job) roomFor() (most int64, dir string) {
 	most = 1<<63 - 1
 	look := func(at string, room *engine.Room, taken, copies int64) {
@@ -81,8 +81,8 @@ func (j *Job) roomFor() (most int64, dir string) {
 	return most, dir
 }
 
-// fits is a request for an answer of which no more is read than there is room for. refused is to be called with what came: the
-// error is an errLarge if that was not all.
+// fits limits a request to as many bytes as there is room for. refused is to be called with the answer: it returns an errLarge
+// if that was cut by this limit.
 func (j *Job) fits(r connector.FetchRequest) (_ connector.FetchRequest, refused func(x *connector.Exchange) error) {
 	room, dir := j.roomFor()
 	wanted, most, wants := int64(-1), cmp.Or(r.MaxBytes, j.cfg.MaxBytes), r.Wants
@@ -108,14 +108,15 @@ func (j *Job) fits(r connector.FetchRequest) (_ connector.FetchRequest, refused 
 	}
 }
 
-// tooLarge is an errLarge.
+// tooLarge returns an errLarge.
 func tooLarge(format string, args ...any) error {
 	return &connector.FetchError{Status: connector.FetchRuntime, Begun: time.Now(), Err: fault.New(fault.Permanent,
 		"%w: %w; make room, or set max_bytes to have it cut", errLarge, fmt.Errorf(format, args...))}
 }
 
-// noRoom is what it means that the answer of u found no room, by an error of the disk: if that has none, all wait until it has.
-// If others find room, it stays where it is, until it is clear that it is a matter of this answer, by an errLarge.
+// noRoom says what follows from a disk error for the answer of u. If the disk has no room at all, everybody waits until it
+// has. If others find room, the URL stays where it is until it is clear that this answer is too large; then the error is an
+// errLarge.
 func (j *Job) noRoom(u weburl.URL, err error) error {
 	switch {
 	case !j.hasRoom():
@@ -126,7 +127,7 @@ func (j *Job) noRoom(u weburl.URL, err error) error {
 	return err
 }
 
-// tooLarge counts that an answer found no room where others do. It returns true from the time on that it is put off.
+// tooLarge counts that the answer of a URL found no room where others do. It returns true once the URL is to be put off.
 func (s *shortage) tooLarge(url string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,8 +137,8 @@ func (s *shortage) tooLarge(url string) bool {
 	return n+1 >= mostLarge
 }
 
-// hasRoom reports whether the disks take something, where answers lie until they are written down and where they are written
-// to. The first is tried out: a quota, or a disk that gives more than it has, says nothing of that before.
+// hasRoom reports whether there is room on the disks where answers lie until they are written and where they are written to.
+// The first disk is tried out, because a quota, or a disk that promises more than it has, shows only then.
 func (j *Job) hasRoom() bool {
 	for dir, room := range map[string]*engine.Room{j.env.Dir: j.env.Room, j.cfg.Archive.Dir: j.room} {
 		is, err := disk.RoomAt(dir)
@@ -154,8 +155,8 @@ func (j *Job) hasRoom() bool {
 	return errors.Join(gone, err, f.Close()) == nil
 }
 
-// putOff has a URL that gives an errLarge be tried later, as often as any other, and then fail. It returns false for other
-// errors.
+// putOff puts off a URL whose error is an errLarge; it is tried as often as any other URL, and then fails. It returns false
+// for other errors.
 func (j *Job) putOff(v *visit, err error, set settings) bool {
 	if !errors.Is(err, errLarge) {
 		return false

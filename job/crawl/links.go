@@ -24,7 +24,7 @@ import (
 // badLink is a reference of a page that is no URL.
 type badLink struct{ reference, why string }
 
-// links finds the links of a document, of which body is the content as it was transferred, that are to be crawled.
+// links finds the links of a document that are to be crawled. body is the content as it was transferred.
 func (j *Job) links(v *visit, doc extract.Document, m *warc.Message, body io.Reader, set settings) (err error) {
 	if doc.Body, err = decoded(m, body); err != nil {
 		return err
@@ -52,7 +52,7 @@ func (j *Job) links(v *visit, doc extract.Document, m *warc.Message, body io.Rea
 	return err
 }
 
-// follow has a URL queued that was found, if the scope wants it.
+// follow queues a URL that was found, if the scope wants it.
 func (j *Job) follow(v *visit, c scope.Candidate) {
 	if !j.seeds.scope.Load().Decide(c).Accept {
 		return
@@ -60,14 +60,14 @@ func (j *Job) follow(v *visit, c scope.Candidate) {
 	v.links = append(v.links, j.item(c.URL, c.Hops, c.Via, c.Source))
 }
 
-// mostBad is how many references of a page are told that are no URLs.
+// mostBad is how many references of a page are reported that are no URLs.
 const mostBad = 100
 
 // mostCodings is how many codings of a body are undone: each takes memory.
 const mostCodings = 5
 
-// decoded undoes the content codings of a body as browsers do: one that is not known, such as a charset, is none, and deflate may come
-// without the head of zlib. What breaks off gives an error when it is read that far.
+// decoded undoes the content codings of a body as browsers do: an unknown one, such as a charset, is ignored, and deflate may
+// come without the header of zlib. If the body breaks off, reading up to there gives an error.
 func decoded(m *warc.Message, body io.Reader) (io.Reader, error) {
 	undone := 0
 	codings := strings.Split(strings.Join(m.Fields.All("Content-Encoding"), ","), ",")
@@ -107,13 +107,13 @@ var undoers = map[string]func(*bufio.Reader) (io.Reader, error){
 	},
 }
 
-// members are the texts of a gzip file (RFC 1952, 2.2). What stands behind them and is none is passed over.
+// members reads the members of a gzip file (RFC 1952, 2.2) as one text. Bytes behind them that are no member are ignored.
 type members struct {
 	r *bufio.Reader
 	z *gzip.Reader
 }
 
-// gunzip undoes gzip, if that is what it is: servers call by that name what they did not pack.
+// gunzip undoes gzip, if the content is that: servers also use the name for what they did not pack.
 func gunzip(r *bufio.Reader) (io.Reader, error) {
 	if !isGzip(r) {
 		return r, nil
@@ -148,7 +148,7 @@ func (m *members) Read(p []byte) (int, error) {
 	}
 }
 
-// inflate undoes deflate. That is zlib (RFC 9110, 8.4.1.2), and from some servers what is in it alone.
+// inflate undoes deflate, which is zlib (RFC 9110, 8.4.1.2), and from some servers the raw stream within it.
 func inflate(r *bufio.Reader) (io.Reader, error) {
 	if head, _ := r.Peek(2); len(head) == 2 && head[0]&15 == 8 && binary.BigEndian.Uint16(head)%31 == 0 {
 		return zlib.NewReader(r)

@@ -50,7 +50,7 @@ type logState struct {
 // Keys: L is the state, L name 0 number (4) a piece of lines.
 var logsKey = store.Key{byte(store.Job), 'L'}
 
-// tailsFrom is in front of all of these.
+// tailsFrom is before all keys of such pieces.
 var tailsFrom = logsKey.U8(1)
 
 func tailKey(name string, n int) store.Key { return logsKey.Str(name).U8(0).U32(uint32(n)) }
@@ -83,8 +83,8 @@ func (s logState) put(tx *store.Tx) error {
 	return err
 }
 
-// openLogs opens the logs in a directory, and brings them to what the store says. Those of another time line, that a restore left
-// behind, are set aside under another name and not touched.
+// openLogs opens the logs in a directory, and brings them in step with the store. Logs of another time line, left behind by a
+// restore, get another name and are not touched.
 func openLogs(st *store.Store, d outfile.Disk, dir string) (l *logs, moved []string, err error) {
 	if err := d.MkdirAll(dir); err != nil {
 		return nil, nil, err
@@ -107,7 +107,8 @@ func openLogs(st *store.Store, d outfile.Disk, dir string) (l *logs, moved []str
 	return l, moved, nil
 }
 
-// begin reads what the store knows. One that was taken back begins logs of its own, with the lines that it owes them.
+// begin reads what the store knows. A store that was taken back to a checkpoint begins logs of its own, with the lines that
+// they are owed.
 func (l *logs) begin(st *store.Store, d outfile.Disk, dir string) (s logState, err error) {
 	err = st.Latest(func(r store.Reader) (err error) { s, err = readLogState(r); return err })
 	if err != nil {
@@ -161,7 +162,7 @@ func lostLogs(r store.Reader, lineage, dir string) (names []string, err error) {
 	return names, nil
 }
 
-// giveUpLog has the store know nothing of a log, so that the next start sets aside what is left of it, and begins another.
+// giveUpLog makes the store forget a log, so that the next start sets aside what is left of it and begins another.
 func giveUpLog(tx *store.Tx, name string) error {
 	s, err := readLogState(tx)
 	if err != nil {
@@ -171,10 +172,10 @@ func giveUpLog(tx *store.Tx, name string) error {
 	return s.put(tx)
 }
 
-// write puts text behind what a log has.
+// write appends text to a log.
 func (l *logs) write(name string, with func(b []byte) []byte) { l.text[name] = with(l.text[name]) }
 
-// sync writes what is there, and makes it durable. It comes before commit.
+// sync writes what is pending, and makes it durable. It is called before commit.
 func (l *logs) sync() error {
 	for name, text := range l.text {
 		if len(text) == 0 {
@@ -235,7 +236,7 @@ func (l *logs) commit(tx *store.Tx) error {
 	return s.put(tx)
 }
 
-// committed comes behind the transaction of a commit.
+// committed is called after the transaction of a commit.
 func (l *logs) committed() (err error) {
 	clear(l.kept)
 	for _, f := range l.files {

@@ -52,7 +52,7 @@ func (v *visit) describe() {
 	v.outlinks = nil
 }
 
-// oneLine is a text that begins no other line, whatever stands in it.
+// oneLine makes one line of a text, whatever it holds.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

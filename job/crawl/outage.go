@@ -13,7 +13,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// outage is what is known of a host that gave no answer last.
+// outage is what is known of a host that did not answer when it was asked last.
 type outage struct {
 	tries  int       // that failed in a row; 0: it answers
 	status int       // of the last one
@@ -21,11 +21,11 @@ type outage struct {
 	noted  time.Time // when the last one was counted; not in the store
 }
 
-// mostUnsure is how many URLs of a host in a row may end without an answer before it is taken for the host's fault: one that
-// takes connections may have a page that never comes.
+// mostUnsure is how many URLs of a host in a row may end without an answer before that is taken for a fault of the host: a
+// host that accepts connections may have a page that never comes.
 const mostUnsure = 2
 
-// sure reports whether it is the host that is away, and not one page of it.
+// sure reports whether the host as a whole is away, and not only one page of it.
 func (o outage) sure() bool {
 	return o.status == connector.FetchNoName || o.status == connector.FetchNoConnect
 }
@@ -33,11 +33,12 @@ func (o outage) sure() bool {
 // sleeps reports whether the host is left alone as a whole.
 func (o outage) sleeps() bool { return o.tries > mostUnsure || o.tries > 0 && o.sure() }
 
-// lost reports whether the host was tried as often as a URL is: its URLs fail without being asked for until it is tried again.
+// lost reports whether the host was tried as often as a URL is: from then on its URLs fail without being asked for, until the
+// host is tried again.
 func (o outage) lost(set settings) bool { return o.sure() && o.tries > set.retries }
 
-// next is what is known when a further try has failed, that began at since. The time to the next one doubles, from a sixteenth of
-// retry_after to all of it. What was under way when the last failure was counted is no further try.
+// next returns the outage after a further try has failed that began at since. The time to the next try doubles, from a
+// sixteenth of retry_after to all of it. A try that was already under way when the last failure was counted does not count.
 func (o outage) next(status int, since, now time.Time, set settings) outage {
 	if since.Before(o.noted) && now.Before(o.until) {
 		return o
@@ -48,12 +49,12 @@ func (o outage) next(status int, since, now time.Time, set settings) outage {
 	return o
 }
 
-// pause is how long a host is left alone that has given no answer so many times in a row.
+// pause returns how long a host is left alone after so many tries in a row without an answer.
 func (set settings) pause(tries int) time.Duration {
 	return min(set.retryAfter, set.retryAfter/16<<min(tries-1, 16))
 }
 
-// outages are those of the hosts, by the keys of their queues: in the store, and in memory those of the last hosts.
+// outages holds the outages of hosts, by the keys of their queues: all in the store, and those of the last hosts in memory.
 type outages struct {
 	st       *store.Store
 	frontier *frontier.Frontier // by whose clock they end
@@ -71,7 +72,7 @@ func outageKey(queue string) store.Key { return store.Key{byte(store.Job), 'H'}.
 
 var outagesPrefix = store.Key{byte(store.Job), 'H'}
 
-// of is what is known of a host.
+// of returns what is known of a host.
 func (s *outages) of(queue string) (o outage, err error) {
 	s.mu.Lock()
 	o, ok := s.recent.get(queue)
@@ -102,8 +103,8 @@ func (s *outages) remember(queue string, o outage) {
 	s.recent.put(queue, o)
 }
 
-// put writes down what is known of a host: o, or what was found out since by another who asked it, and is written down before
-// or behind this.
+// put writes down what is known of a host: o, or what another worker has found out since, whose visit is written down before
+// or after this one.
 func (s *outages) put(tx *store.Tx, queue string, o outage) {
 	s.mu.Lock()
 	if newer, ok := s.recent.get(queue); ok {
@@ -119,7 +120,7 @@ func (s *outages) put(tx *store.Tx, queue string, o outage) {
 	tx.Set(outageKey(queue), binary.BigEndian.AppendUint32(b, uint32(int32(o.status))))
 }
 
-// away has a host be left alone that gave no answer, but cause. The log has a line when that begins, and one when it ends.
+// away leaves a host alone that gave no answer, but cause. The log has one line when that begins, and one when it ends.
 func (j *Job) away(v *visit, cause error, set settings) error {
 	if !tries(v.outcome.Status) {
 		return nil
@@ -139,7 +140,7 @@ func (j *Job) away(v *visit, cause error, set settings) error {
 	return nil
 }
 
-// silent counts that a host gave no answer to what was asked for at since, but cause.
+// silent counts that a host did not answer a request that began at since, and failed with cause.
 func (j *Job) silent(v *visit, queue string, since time.Time, cause error, set settings) (o outage, err error) {
 	was, err := j.outages.of(queue)
 	if err != nil {
@@ -154,8 +155,8 @@ func (j *Job) silent(v *visit, queue string, since time.Time, cause error, set s
 	return o, nil
 }
 
-// hearsOf notes whether a host answers that was asked at began for a robots.txt of another one: err is nil, or what was the
-// matter.
+// hearsOf notes whether a host answered that was asked at began because the robots.txt of another one redirects to it; err is
+// nil, or what was wrong.
 func (j *Job) hearsOf(v *visit, guest string, began time.Time, err error, set settings) {
 	var failed error
 	switch {
@@ -169,7 +170,7 @@ func (j *Job) hearsOf(v *visit, guest string, began time.Time, err error, set se
 	}
 }
 
-// hears has an outage be written down with a visit.
+// hears notes an outage that is to be written down with the visit.
 func (v *visit) hears(queue string, o outage) {
 	if v.outages == nil {
 		v.outages = map[string]outage{}
@@ -180,7 +181,8 @@ func (v *visit) hears(queue string, o outage) {
 // lookAgain is how long a URL waits that could not be asked for because this end is cut off.
 const lookAgain = 30 * time.Second
 
-// cutOff leaves a URL where it is if it is this end that is away, and not its host: that costs no try, however long it takes.
+// cutOff leaves a URL in its queue if this machine is cut off, and not the host away. That costs no try, however long it
+// lasts.
 func (j *Job) cutOff(v *visit, err error, set settings) bool {
 	if !isHere(err) {
 		return false
@@ -192,7 +194,7 @@ func (j *Job) cutOff(v *visit, err error, set settings) bool {
 	return true
 }
 
-// isHere reports whether it is this end that is away.
+// isHere reports whether an error says that this machine is cut off.
 func isHere(err error) bool {
 	e, ok := errors.AsType[*connector.FetchError](err)
 	return ok && e.Here
@@ -205,7 +207,7 @@ func (j *Job) connected() {
 	}
 }
 
-// answers has a host be as others again that was away.
+// answers notes that a host that was away answers again.
 func (j *Job) answers(v *visit, queue string) error {
 	was, err := j.outages.of(queue)
 	if err != nil || was.tries == 0 {

@@ -18,8 +18,8 @@ import (
 	"holdfast/job/crawl/index"
 )
 
-// past is what a URL was when it was archived last: a record of a WARC file, which is open as long as that may be what it still is.
-// Why links are read from there: docs/decisions/0047.
+// past is the last capture of a URL: a record of a WARC file, which stays open while the URL may still have that content. Why
+// links are read from there: docs/decisions/0047.
 type past struct {
 	file           *os.File
 	at             int64
@@ -29,7 +29,8 @@ type past struct {
 	etag, modified string // by which a server tells whether it is the same still; one of them may be ""
 }
 
-// pastOf is what a URL was, nil if nothing is known that a server could be asked about: what would be in doubt is fetched.
+// pastOf returns the last capture of a URL; nil if there is none that a server could be asked about. In case of doubt the URL
+// is simply fetched.
 func (j *Job) pastOf(l *frontier.Lease, u weburl.URL, set settings) *past {
 	if j.earlier == nil || !set.conditional || l.Attempts > 0 {
 		return nil
@@ -48,7 +49,7 @@ func (j *Job) pastOf(l *frontier.Lease, u weburl.URL, set settings) *past {
 	return p
 }
 
-// openPast opens the record of a capture; nil if no server could say whether it is what it has still.
+// openPast opens the record of a capture. It returns nil if a server could not tell whether it still has that content.
 func openPast(k index.Kept) (p *past, err error) {
 	p = &past{at: k.Offset, url: k.URL}
 	if p.file, err = os.Open(k.Path); err != nil {
@@ -70,7 +71,7 @@ func openPast(k index.Kept) (p *past, err error) {
 	return p, nil
 }
 
-// sendable is a value of a field if it can be sent back.
+// sendable returns the value of a field if it can be sent back, else "".
 func sendable(value string) string {
 	if !httpguts.ValidHeaderFieldValue(value) {
 		return ""
@@ -100,7 +101,7 @@ func (p *past) close() error {
 	return p.file.Close()
 }
 
-// asks has a server answer 304 if nothing has changed.
+// asks adds the fields by which a server answers 304 if nothing has changed.
 func (p *past) asks(h http.Header) {
 	if p == nil {
 		return
@@ -113,8 +114,8 @@ func (p *past) asks(h http.Header) {
 	}
 }
 
-// unmodified makes a revisit of an answer that says that nothing has changed (6.7.3): its head is kept, in which ETag and Last-Modified
-// are, and where the payload is.
+// unmodified makes a revisit of an answer that says that nothing has changed (6.7.3). Its head is kept, which has ETag and
+// Last-Modified, and where the payload is.
 func (c *capture) unmodified(p *past) {
 	r := c.records[0]
 	r.Type, r.Profile, r.RefersTo, r.RefersToURI, r.RefersToDate = warc.Revisit, warc.NotModified, p.id, p.url, p.date
@@ -124,7 +125,7 @@ func (c *capture) unmodified(p *past) {
 	c.is = frontier.NotModified
 }
 
-// linksOf are the links of what a URL was, which it has still.
+// linksOf finds the links of the last capture, whose content the URL still has.
 func (j *Job) linksOf(v *visit, u weburl.URL, p *past, set settings) error {
 	e, m, err := p.read()
 	if err != nil {

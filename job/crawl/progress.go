@@ -24,7 +24,7 @@ type progress struct {
 const legend = "           timestamp  discovered      queued   downloaded       doc/s(avg)  KB/s(avg)   dl-failures" +
 	"   busy-thread   mem-use-KB  heap-size-KB   congestion   max-depth   avg-depth\n"
 
-// note writes a line of words: what the crawl does from now on.
+// note writes a line that says what the crawl does from now on.
 func (p *progress) note(l *logs, what string) {
 	l.write(progressLog, func(b []byte) []byte {
 		if l.files[progressLog].Size() == 0 && len(b) == 0 {
@@ -34,7 +34,8 @@ func (p *progress) note(l *logs, what string) {
 	})
 }
 
-// line writes how far the crawl is. The congestion is a -: how many hosts are due now is not known without looking at all of them.
+// line writes how far the crawl has come. The column congestion is a -, because to know how many hosts are due all of them
+// would have to be looked at.
 func (j *Job) line() error {
 	now, p := time.Now(), &j.progress
 	var c frontier.Counts

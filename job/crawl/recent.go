@@ -1,7 +1,7 @@
 package crawl
 
-// recent holds values by their keys, and drops those that were not asked for longest when there are too many: it has at least
-// most of them, and at most twice as many. The zero value of most is none.
+// recent holds values by their keys, and drops the ones that were not asked for longest: it has at least most of them, and at
+// most twice as many. If most is zero it holds none.
 type recent[V any] struct {
 	most       int
 	young, old map[string]V
@@ -18,7 +18,7 @@ func (r *recent[V]) get(key string) (v V, ok bool) {
 	return v, ok
 }
 
-// put has a key have a value.
+// put sets the value of a key.
 func (r *recent[V]) put(key string, v V) {
 	if _, is := r.young[key]; !is && len(r.young) >= r.most {
 		r.old, r.young = r.young, nil

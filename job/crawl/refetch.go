@@ -49,7 +49,7 @@ type refetch struct {
 	bad      []string // URLs that can't be fetched
 }
 
-// stays is what is not had again, in words; "" if that is nothing.
+// stays says what can't be got again; "" if that is nothing.
 func (f *refetch) stays() string {
 	var words []string
 	left := -f.found
@@ -66,7 +66,7 @@ func (f *refetch) stays() string {
 	return strings.Join(words, "; ")
 }
 
-// third is the ending of a verb of one.
+// third is the ending that a verb has after n things.
 func third(n int) string {
 	if n == 1 {
 		return "s"
@@ -82,8 +82,8 @@ func (f *refetch) missingText() string {
 	return some(names)
 }
 
-// fetchAgain queues what was in files, behind what of them is whole. What is done already when it is cut short need not be done
-// again.
+// fetchAgain queues what was in files, from the end of their whole parts on. If it is cut short, the next call does not repeat
+// what was done.
 func (g *giveUp) fetchAgain(ctx context.Context, all []archive.Gone) (f *refetch, err error) {
 	f = &refetch{of: g, job: &Job{cfg: g.cfg.WithDefaults()}, whole: map[string]int64{}, lines: map[string]int64{}, missing: map[string]int64{}, lost: map[uint64]bool{},
 		payload: map[uint64]bool{}, kept: map[uint64]bool{}}
@@ -128,19 +128,19 @@ func (g *giveUp) fetchAgain(ctx context.Context, all []archive.Gone) (f *refetch
 	return f, f.flush()
 }
 
-// isGone reports whether what stands up to an offset of a file is not there any more.
+// isGone reports whether a file has lost what stood before an offset.
 func (f *refetch) isGone(file string, end int64) bool {
 	whole, gone := f.whole[file]
 	return gone && end > whole
 }
 
-// captured stands for a capture, whose time is to the second.
+// captured identifies a capture by URL and time, to the second.
 func captured(url, at string) uint64 { return xxh3.HashString(at + " " + url) }
 
 // captureTime is the form of a line's time.
 const captureTime = "20060102150405"
 
-// gone takes the line of a capture that is gone.
+// gone takes the line of a capture whose record is gone.
 func (f *refetch) gone(l cdxj.Line) error {
 	if _, ours := f.whole[l.Filename]; ours {
 		f.lines[l.Filename]++
@@ -171,7 +171,7 @@ func (f *refetch) count() error {
 	})
 }
 
-// payloads takes the first captures of payloads, of those that are gone.
+// payloads takes the captures that were the first of their payload and are gone.
 func (f *refetch) payloads(ctx context.Context) error {
 	var all []original
 	err := f.of.env.Store.View(ctx, func(r store.Reader) error {
@@ -194,8 +194,8 @@ func (f *refetch) payloads(ctx context.Context) error {
 	return err
 }
 
-// others takes the lines of what is there: of revisits that refer to what is gone, and, if captures have no line, of which URLs
-// there are some.
+// others takes the lines of captures that are there. It notes revisits that refer to what is gone, and, if captures have no
+// line, which URLs have one.
 func (f *refetch) others(l cdxj.Line) error {
 	if len(f.missing) > 0 {
 		f.kept[xxh3.HashString(l.URL)] = true
@@ -228,7 +228,7 @@ func (f *refetch) refers(l cdxj.Line) (bool, error) {
 	return f.lost[captured(e.Fields.Get("WARC-Refers-To-Target-URI"), at.UTC().Format(captureTime))], err
 }
 
-// logs takes those URLs of crawl.log, and of what became of it, that were fetched and of which nothing is there.
+// logs takes the URLs of crawl.log, and of its rotated files, that were fetched and of which nothing is there.
 func (f *refetch) logs(ctx context.Context) error {
 	all, err := os.ReadDir(f.of.cfg.Logs)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -245,7 +245,7 @@ func (f *refetch) logs(ctx context.Context) error {
 	return nil
 }
 
-// log takes those of a file. A last line that was not committed says nothing wrong: what is done is known to the frontier.
+// log takes the URLs of one log file. A last line that was not committed does no harm: the frontier knows what is done.
 func (f *refetch) log(ctx context.Context, name string) error {
 	file, err := os.Open(name)
 	if err != nil {
@@ -283,7 +283,7 @@ func (f *refetch) log(ctx context.Context, name string) error {
 	return nil
 }
 
-// isDone reports whether the crawl has fetched a URL, as it knows itself. What is no URL is a look-up of names.
+// isDone reports whether, by the frontier, the crawl has fetched a URL. What is no URL is a look-up of names.
 func (f *refetch) isDone(url string) (is bool, err error) {
 	u, err := weburl.Parse(url)
 	if err != nil {
@@ -297,7 +297,7 @@ func (f *refetch) isDone(url string) (is bool, err error) {
 	return is, err
 }
 
-// want has a URL be queued.
+// want notes a URL that is to be queued.
 func (f *refetch) want(url string) error {
 	if f.some = append(f.some, url); len(f.some) < seedsAtOnce {
 		return nil
@@ -305,8 +305,8 @@ func (f *refetch) want(url string) error {
 	return f.flush()
 }
 
-// flush queues URLs, those that are not to be fetched anyway. How they were found is not known any more: as a link, but for
-// seeds. One that the crawl does not know, such as those of an earlier round, is one from now on. The names of hosts are looked
+// flush queues the URLs that are not queued already. How they were found is not known any more; they count as links, except
+// seeds. A URL that the crawl does not know, such as one of an earlier round, is known from now on. Names of hosts are looked
 // up anyway.
 func (f *refetch) flush() error {
 	queued := 0

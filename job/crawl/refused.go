@@ -11,11 +11,11 @@ import (
 	"holdfast/job/crawl/frontier"
 )
 
-// mostRefused is how often a URL is tried again that a server does not want to answer now. The last answer counts.
+// mostRefused is how often a URL is tried again after a server does not want to answer it now. Then the last answer counts.
 const mostRefused = 5
 
-// refused reports whether a server says that it does not want to answer now, and how long it is to be left alone then: as long as
-// it says, else as long as for a failure.
+// refused reports whether a server says that it does not want to answer now, and how long to leave it alone: as long as it
+// says, else as long as after a failure.
 func refused(x *connector.Exchange, set settings) (wait time.Duration, yes bool) {
 	if x.Status != http.StatusTooManyRequests && x.Status != http.StatusServiceUnavailable {
 		return 0, false
@@ -36,7 +36,8 @@ func refused(x *connector.Exchange, set settings) (wait time.Duration, yes bool)
 	return min(wait, frontier.Longest), true
 }
 
-// noMatter reports whether a fetch failed for what is no matter of the URL: it stays where it is. Its host may have been asked.
+// noMatter reports whether a fetch failed for a reason that has nothing to do with the URL, which then stays in its queue. Its
+// host may have been asked already.
 func noMatter(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || fault.Is(err, fault.Full)
 }

@@ -13,7 +13,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Reports are their names, in the order in which they are shown. The words are Heritrix's.
+// Reports are the names of the reports, in the order in which they are shown. The words are Heritrix's.
 var Reports = []string{"crawl", "seeds", "hosts", "mimetype", "responsecode", "frontier", "source"}
 
 // Report is a page of a report: the part that its name says is set.
@@ -78,7 +78,7 @@ type HostRow struct {
 	Novelties
 }
 
-// Tally is how many URLs had something.
+// Tally is how many URLs had a certain property, such as a status.
 type Tally struct {
 	Of    string `json:"of"`
 	N     uint64 `json:"n"`
@@ -168,7 +168,7 @@ func ReadReport(r store.Reader, cfg Config, name, after string, n int) (rep Repo
 	return rep, err
 }
 
-// nextOf is where the next page begins; a page that is not full is the last.
+// nextOf returns where the next page begins. A page that is not full is the last.
 func nextOf[T any](page []T, n int, name func(T) string) string {
 	if len(page) < n || n == 0 {
 		return ""
@@ -251,7 +251,7 @@ func countSeeds(r store.Reader, cfg Config) (all, crawled uint64, err error) {
 // Crawled reports whether a server gave an answer, whatever that was.
 func (s SeedRow) Crawled() bool { return s.Status > 0 }
 
-// seedRows are seeds in the order of their URLs, from behind one.
+// seedRows returns seeds in the order of their URLs, from behind one.
 func seedRows(r store.Reader, cfg Config, after string, n int) (rows []SeedRow, err error) {
 	from := seedKey('s', after)
 	if after != "" {

@@ -32,7 +32,7 @@ func AtRest(ctx context.Context, env engine.Env, cfg Config, name string, args [
 	return j.Command(ctx, name, args)
 }
 
-// EndDrain has a crawl that does not run queue new URLs again.
+// EndDrain lets a crawl that does not run queue new URLs again.
 func EndDrain(st *store.Store) error {
 	return st.Update(func(tx *store.Tx) error {
 		c, err := readControl(tx)
@@ -44,12 +44,13 @@ func EndDrain(st *store.Store) error {
 	})
 }
 
-// Recovering makes URLs of lines of a recover journal, for journal.Options: those that the scope wants.
+// Recovering returns a function, for journal.Options, that makes URLs of the lines of a recover journal: those that the scope
+// wants.
 func Recovering(st *store.Store, cfg Config) (func(journal.Line) (frontier.Item, bool, error), error) {
 	j := &Job{cfg: cfg.WithDefaults()}
 	var s *scope.Scope
 	err := st.Latest(func(r store.Reader) (err error) {
-		s, err = ScopeOf(r, j.cfg.Scope)
+		s, err = scopeOf(r, j.cfg.Scope)
 		return err
 	})
 	return func(l journal.Line) (i frontier.Item, ok bool, err error) {

@@ -12,7 +12,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// original is the first capture of a payload, of those whose record is there.
+// original is the first capture of a payload among those whose record is there.
 type original struct {
 	URL  string    `json:"url"`
 	Date time.Time `json:"date"`
@@ -25,7 +25,7 @@ var originalsPrefix = store.Key{byte(store.Job), 'D'}
 // originalKey is the key of the first capture of a payload, by its digest.
 func originalKey(d warc.Digest) store.Key { return originalsPrefix.Str(string(d)) }
 
-// originals gives the first capture of each payload.
+// originals calls each for the first capture of each payload.
 func originals(r store.Reader, each func(warc.Digest, original)) error {
 	entries, failed := r.Scan(originalsPrefix, originalsPrefix.End())
 	for k, v := range entries {
@@ -69,7 +69,7 @@ func (j *Job) revisits(c *capture, m *warc.Message) error {
 	return nil
 }
 
-// readOriginal is the first capture of a payload, which may be gone.
+// readOriginal returns the first capture of a payload, whose record may be gone.
 func readOriginal(r store.Reader, d warc.Digest) (first original, known bool, err error) {
 	known, err = r.Look(originalKey(d), func(v []byte) (err error) { first, err = decodeOriginal(d, v); return err })
 	return first, known, err
@@ -82,7 +82,7 @@ func decodeOriginal(d warc.Digest, v []byte) (first original, err error) {
 	return first, nil
 }
 
-// remember has the payload of an answer known from now on, if it is the first one that is there.
+// remember makes the payload of an answer known from now on, if it is the first capture of it that is there.
 func (j *Job) remember(tx *store.Tx, c *capture) error {
 	if len(c.records) == 0 || c.line.size <= 0 {
 		return nil

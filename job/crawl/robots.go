@@ -21,13 +21,13 @@ import (
 	"holdfast/kernel/store"
 )
 
-// What Heritrix says of a URL that is not fetched: its host's rules forbid it, or are not to be had.
+// The statuses of Heritrix for a URL that is not fetched: the rules of its host forbid it, or can't be had.
 const (
 	statusForbidden = -9998
 	statusNoRules   = -61
 )
 
-// rulesUntil are the rules of a host, until they are to be asked for again.
+// rulesUntil are the rules of a host, and until when they hold before they are asked for again.
 type rulesUntil struct {
 	robots.Rules
 	until time.Time
@@ -52,7 +52,7 @@ func rulesKey(queue string) store.Key { return store.Key{byte(store.Job), 'R'}.S
 
 var rulesPrefix = store.Key{byte(store.Job), 'R'}
 
-// of returns the rules of a host; ok is false if they are to be asked for.
+// of returns the rules of a host; ok is false if they have to be asked for.
 func (b *ruleBook) of(queue string, now time.Time) (r rulesUntil, ok bool, err error) {
 	b.mu.Lock()
 	r, ok = b.recent[queue]
@@ -70,14 +70,14 @@ func (b *ruleBook) of(queue string, now time.Time) (r rulesUntil, ok bool, err e
 	return r, now.Before(r.until), nil
 }
 
-// read reads the rules of a host; ok is false if there were never any.
+// read reads the rules of a host from the store; ok is false if there were never any.
 func (b *ruleBook) read(rd store.Reader, queue string) (r rulesUntil, ok bool, err error) {
 	r, ok, err = readRules(rd, queue)
 	r.until = b.frontier.Time(r.until.UnixMilli())
 	return r, ok, err
 }
 
-// readRules is ruleBook.read without its clock: when the rules end is as the store has it.
+// readRules is ruleBook.read without the clock of a rule book: the end of the rules is as the store has it.
 func readRules(rd store.Reader, queue string) (r rulesUntil, ok bool, err error) {
 	v, ok, err := rd.Get(rulesKey(queue))
 	if err != nil || !ok {
@@ -113,13 +113,13 @@ func (b *ruleBook) put(tx *store.Tx, queue string, r *rulesUntil) {
 	tx.Set(rulesKey(queue), append(binary.BigEndian.AppendUint32(v, uint32(r.tried)), r.Encode()...))
 }
 
-// isRobots reports whether a URL is a host's robots.txt. However it was found, it comes first and gives the rules: if it were a page
-// like others too, it would be queued as such, and nobody would have the rules.
+// isRobots reports whether a URL is the robots.txt of a host. However it was found, it comes first and gives the rules: if it
+// could be queued as a page like others, it would be, and nobody would have the rules.
 func isRobots(u weburl.URL) bool { return u.Path() == robotsPath && u.Query() == "" }
 
 const robotsPath = "/robots.txt"
 
-// rulesFor are the rules for a URL; ok is false if its host is to be asked for them.
+// rulesFor returns the rules for a URL; ok is false if its host has to be asked for them.
 func (j *Job) rulesFor(queue string, set settings) (r rulesUntil, ok bool, err error) {
 	if r.Rules, ok = set.robots.Rules(j.cfg.Agent); ok {
 		return r, true, nil
@@ -127,7 +127,7 @@ func (j *Job) rulesFor(queue string, set settings) (r rulesUntil, ok bool, err e
 	return j.rules.of(queue, time.Now())
 }
 
-// tellRules has the log have a line when the rules of a host are not to be had, and when they are again.
+// tellRules logs a line when the rules of a host can't be had, and when they can again.
 func (j *Job) tellRules(queue string, was, is rulesUntil) {
 	switch {
 	case was.tried == 0 && is.tried > 0:
@@ -137,7 +137,7 @@ func (j *Job) tellRules(queue string, was, is rulesUntil) {
 	}
 }
 
-// sitemaps are those that the rules of a host name.
+// sitemaps adds the sitemaps that the rules of a host name to the links.
 func (j *Job) sitemaps(v *visit, u weburl.URL) {
 	for _, text := range v.rules.Sitemaps() {
 		s, err := u.Resolve(text)
@@ -149,7 +149,7 @@ func (j *Job) sitemaps(v *visit, u weburl.URL) {
 	}
 }
 
-// askRobots has the robots.txt of a host queued in front of all else there, and gives the URL back for which that is needed.
+// askRobots queues the robots.txt of a host before everything else of that host, and gives back the URL that needs it.
 func (j *Job) askRobots(v *visit, u weburl.URL) (*visit, error) {
 	r, err := u.Resolve(robotsPath)
 	if err != nil {
@@ -162,7 +162,7 @@ func (j *Job) askRobots(v *visit, u weburl.URL) (*visit, error) {
 	return v, nil
 }
 
-// rulesFrom makes rules of what came of asking for a robots.txt; status is 0 or less if nothing came.
+// rulesFrom makes rules of the answer to a request for a robots.txt; status is 0 or less if there was none.
 func (j *Job) rulesFrom(status int, header http.Header, m *warc.Message, truncated string, body ...io.Reader) *rulesUntil {
 	a := robots.Answer{Status: status, Header: header, Broken: truncated != "" && truncated != warc.TruncatedLength}
 	for _, body := range body {
@@ -176,7 +176,8 @@ func (j *Job) rulesFrom(status int, header http.Header, m *warc.Message, truncat
 	return &rulesUntil{Rules: r, until: time.Now().Add(valid)}
 }
 
-// visitRobots asks a host for its rules, behind redirects too. The host is not asked for anything else before they are committed.
+// visitRobots asks a host for its rules, and follows redirects. The host is asked for nothing else before the rules are
+// committed.
 func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set settings) *visit {
 	leave := stay(func(time.Duration, *connector.Exchange) {})
 	for n := 0; ; n++ {

@@ -35,8 +35,8 @@ type seeds struct {
 	news   chan struct{} // holds one when some were added
 }
 
-// ReadSeeds returns the seeds in the order of their URLs, and where they redirect to.
-func ReadSeeds(r store.Reader, each func(url string, added time.Time) error) (redirects []string, err error) {
+// readSeeds returns the seeds in the order of their URLs, and where they redirect to.
+func readSeeds(r store.Reader, each func(url string, added time.Time) error) (redirects []string, err error) {
 	entries, failed := r.Scan(seedsPrefix, seedsPrefix.End())
 	for k, v := range entries {
 		if len(k) < 4 {
@@ -58,10 +58,10 @@ func ReadSeeds(r store.Reader, each func(url string, added time.Time) error) (re
 	return redirects, failed()
 }
 
-// ScopeOf is the scope of a list with the seeds of a store.
-func ScopeOf(r store.Reader, l scope.List) (*scope.Scope, error) {
+// scopeOf returns the scope of a list, with the seeds of a store.
+func scopeOf(r store.Reader, l scope.List) (*scope.Scope, error) {
 	var all []string
-	redirects, err := ReadSeeds(r, func(url string, _ time.Time) error {
+	redirects, err := readSeeds(r, func(url string, _ time.Time) error {
 		all = append(all, url)
 		return nil
 	})
@@ -78,10 +78,10 @@ func ScopeOf(r store.Reader, l scope.List) (*scope.Scope, error) {
 func (j *Job) openSeeds() error {
 	j.seeds = &seeds{news: make(chan struct{}, 1)}
 	err := j.env.Store.Latest(func(r store.Reader) (err error) {
-		s, err := ScopeOf(r, j.cfg.Scope)
+		s, err := scopeOf(r, j.cfg.Scope)
 		j.seeds.scope.Store(s)
 		if err == nil {
-			_, err = ReadSeeds(r, func(url string, _ time.Time) error { j.seeds.permit(url); return nil })
+			_, err = readSeeds(r, func(url string, _ time.Time) error { j.seeds.permit(url); return nil })
 		}
 		return err
 	})
@@ -92,7 +92,7 @@ func (j *Job) openSeeds() error {
 	return err
 }
 
-// permit has the address asked that a seed is literally.
+// permit allows the address to be asked that a seed names literally.
 func (s *seeds) permit(url string) {
 	if u, err := weburl.Parse(url); err == nil && u.IsAddress() {
 		s.hosts.Store(u.Host(), true)
@@ -102,7 +102,8 @@ func (s *seeds) permit(url string) {
 // seedsAtOnce is how many seeds are added in one transaction.
 const seedsAtOnce = 1000
 
-// addSeeds adds those that are new, and returns how many that are. One that is no URL is Invalid, and none is added then.
+// addSeeds adds the seeds that are new, and returns how many these are. If one is no URL the error is Invalid, and none is
+// added.
 func (j *Job) addSeeds(texts []string) (added int, err error) {
 	if j.control.Load().Draining {
 		return 0, nil // those of the configuration are added by the next start
@@ -148,7 +149,8 @@ func SeedURL(text string) (weburl.URL, error) {
 	return u, nil
 }
 
-// plainly is what is wrong with a URL, in a few words: the parser's own have its name and the URL once more.
+// plainly says in a few words what is wrong with a URL: the parser's own error has the name of the parser and the URL once
+// more.
 func plainly(err error) string {
 	_, why, ok := strings.Cut(err.Error(), ": Error: ")
 	if !ok {
@@ -193,8 +195,8 @@ func (j *Job) addSome(urls []weburl.URL) (int, error) {
 	return len(new), nil
 }
 
-// redirects is where a seed leads that is another host of its domain: a site is often not the host that people name. To the scope
-// it is a seed too. Heritrix has it so for any domain, and then all of a stranger's host is crawled.
+// redirects returns where a seed redirects to, if that is another host of its domain: a site is often not the host that people
+// name. The scope takes it for a seed too. Heritrix does so for any domain, and then all of a stranger's host is crawled.
 func redirects(l *frontier.Lease, from weburl.URL, x *connector.Exchange) (to weburl.URL, yes bool) {
 	if x.Status < 300 || x.Status > 399 || strings.Trim(l.Hops, string(extract.Redirect)) != "" {
 		return to, false
@@ -203,7 +205,7 @@ func redirects(l *frontier.Lease, from weburl.URL, x *connector.Exchange) (to we
 	return to, err == nil && to.Host() != from.Host() && to.Domain() != "" && to.Domain() == from.Domain()
 }
 
-// widen takes into the scope where a seed leads. It comes before that is queued.
+// widen adds to the scope where a seed redirects to, before that is queued.
 func (j *Job) widen(tx *store.Tx, from string, to weburl.URL) error {
 	tx.Set(seedKey('r', to.String()), []byte(from))
 	j.seeds.adding.Lock()

@@ -16,12 +16,12 @@ import (
 	"holdfast/kernel/store"
 )
 
-// control is what persons have ordered that lasts over restarts, and is in checkpoints.
+// control is what persons have ordered. It lasts over restarts, and is in checkpoints.
 type control struct {
 	Draining bool `json:"draining,omitempty"` // no new URL is queued
 	// Set are settings that are in force in the place of those of the configuration, as that would have them.
 	Set map[string]string `json:"set,omitempty"`
-	// Budget is what the configuration had when it was put in force last: a person may have set another one since.
+	// Budget is the budget that the configuration had when it was put in force last: a person may have set another one since.
 	Budget *frontier.Budget `json:"budget,omitempty"`
 }
 
@@ -37,7 +37,8 @@ func readControl(r store.Reader) (c control, err error) {
 	return c, err
 }
 
-// openControl reads what was ordered. Settings that were given now, and a budget that is new in the configuration, win.
+// openControl reads what was ordered. Settings that are given now, and a budget that is new in the configuration, win over
+// that.
 func (j *Job) openControl() error {
 	var c control
 	var budget frontier.Budget
@@ -81,9 +82,9 @@ func (c control) put(tx *store.Tx) error {
 	return err
 }
 
-// obey has the crawl work by what was ordered, from now on.
+// obey puts what was ordered into effect.
 func (j *Job) obey(c control) error {
-	sheets, err := SheetsOf(j.cfg.Settings, c.Set, j.cfg.Sheets)
+	sheets, err := sheetsOf(j.cfg.Settings, c.Set, j.cfg.Sheets)
 	if err == nil {
 		j.sheets.Store(sheets)
 		j.control.Store(&c)
@@ -91,8 +92,8 @@ func (j *Job) obey(c control) error {
 	return err
 }
 
-// SheetsOf are the settings of all URLs: those of a configuration, over them what a person set, and over them the sheets.
-func SheetsOf(base Settings, set map[string]string, sheets []scope.Sheet[Settings]) (*scope.Sheets[Settings], error) {
+// sheetsOf combines the settings of all URLs: those of a configuration, over them what a person set, and over them the sheets.
+func sheetsOf(base Settings, set map[string]string, sheets []scope.Sheet[Settings]) (*scope.Sheets[Settings], error) {
 	s, err := parseSettings(set)
 	if err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func SheetsOf(base Settings, set map[string]string, sheets []scope.Sheet[Setting
 	return scope.NewSheets(base.with(s), sheets, Settings.with)
 }
 
-// change writes down what was ordered, and has the crawl work by it. It is called by the one who writes.
+// change writes down what was ordered, and puts it into effect. The goroutine that writes calls it.
 func (j *Job) change(by func(c *control) error) error {
 	c := *j.control.Load()
 	c.Set = maps.Clone(c.Set)
@@ -127,7 +128,7 @@ func parseSettings(set map[string]string) (s Settings, err error) {
 		if err := yaml.UnmarshalWithOptions([]byte(key+": "+text+"\n"), &one, yaml.Strict()); err != nil {
 			why := strings.ReplaceAll(strings.SplitN(err.Error(), "\n", 2)[0], "[1:1] ", "")
 			return s, fault.WithHint(fault.New(fault.Invalid, "setting %s=%.100s: %s", key, set[key], why), "settings are: %s",
-				strings.Join(SettingNames, ", "))
+				strings.Join(settingNames, ", "))
 		}
 		if faults := one.Validate(); len(faults) > 0 {
 			return s, fault.New(fault.Invalid, "setting %w", faults[0])
@@ -140,8 +141,8 @@ func parseSettings(set map[string]string) (s Settings, err error) {
 	return s, nil
 }
 
-// SettingNames are the keys of Settings.
-var SettingNames = []string{"delay_factor", "min_delay", "max_delay", "max_crawl_delay", "robots", "max_bytes", "max_links", "retries",
+// settingNames are the keys of Settings.
+var settingNames = []string{"delay_factor", "min_delay", "max_delay", "max_crawl_delay", "robots", "max_bytes", "max_links", "retries",
 	"retry_after", "conditional", "cookies", "metadata", "bandwidth", "pdf_links"}
 
 func (j *Job) orderSet(ctx context.Context, set map[string]string) (string, error) {
@@ -150,12 +151,12 @@ func (j *Job) orderSet(ctx context.Context, set map[string]string) (string, erro
 			"change it there; `holdfast reload` puts that in force")
 	}
 	if len(set) == 0 {
-		return "", fault.WithHint(fault.New(fault.Invalid, "there is no setting"), "settings are: %s", strings.Join(SettingNames, ", "))
+		return "", fault.WithHint(fault.New(fault.Invalid, "there is no setting"), "settings are: %s", strings.Join(settingNames, ", "))
 	}
 	for key := range set {
-		if !slices.Contains(SettingNames, key) {
+		if !slices.Contains(settingNames, key) {
 			return "", fault.WithHint(fault.New(fault.Invalid, "there is no setting %s", key), "settings are: %s",
-				strings.Join(SettingNames, ", "))
+				strings.Join(settingNames, ", "))
 		}
 	}
 	err := j.errand(ctx, func() error {

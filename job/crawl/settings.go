@@ -8,14 +8,14 @@ import (
 	"holdfast/base/weburl"
 )
 
-// Settings are how a crawl treats its hosts. They may be other for some URLs; what is nil is as it is for the rest.
+// Settings say how a crawl treats its hosts. They may differ for some URLs; a field that is nil is as for all others.
 type Settings struct {
 	// A host is left alone between two URLs for DelayFactor (default 5) times what its last answer took, at least MinDelay
 	// (default 3s) and at most MaxDelay (default 30s), as in Heritrix.
 	DelayFactor *float64       `yaml:"delay_factor"`
 	MinDelay    *time.Duration `yaml:"min_delay"`
 	MaxDelay    *time.Duration `yaml:"max_delay"`
-	// MaxCrawlDelay is what of a Crawl-delay of a robots.txt is kept, which may be longer than MaxDelay; default 5m.
+	// MaxCrawlDelay is how much of a Crawl-delay of a robots.txt is obeyed, which may be longer than MaxDelay; default 5m.
 	MaxCrawlDelay *time.Duration `yaml:"max_crawl_delay"`
 	// Robots is how robots.txt is treated; default obey.
 	Robots *robots.Policy `yaml:"robots"`
@@ -26,9 +26,9 @@ type Settings struct {
 	// Retries of a URL that could not be fetched, default 30, and the time between them, default 15m.
 	Retries    *int           `yaml:"retries"`
 	RetryAfter *time.Duration `yaml:"retry_after"`
-	// Conditional: of what is archived already a server is asked only whether it has changed; default true.
+	// Conditional: for what is archived already, the server is asked only whether it has changed; default true.
 	Conditional *bool `yaml:"conditional"`
-	// Cookies are taken from answers and told the site again, for as long as the crawl lasts; default false.
+	// Cookies are taken from answers and sent back to the site, for as long as the crawl lasts; default false.
 	Cookies *bool `yaml:"cookies"`
 	// Metadata records are written beside what was fetched: how it was found, and all of its links; default false.
 	Metadata *bool `yaml:"metadata"`
@@ -38,7 +38,7 @@ type Settings struct {
 	PDFLinks *bool `yaml:"pdf_links"`
 }
 
-// settings are Settings of which nothing is left open.
+// settings are Settings without a field that is left open.
 type settings struct {
 	factor             float64
 	min, max, maxCrawl time.Duration
@@ -57,7 +57,7 @@ type settings struct {
 var defaults = settings{factor: 5, min: 3 * time.Second, max: 30 * time.Second, maxCrawl: 5 * time.Minute, maxLinks: 6000,
 	retries: 30, retryAfter: 15 * time.Minute, conditional: true}
 
-// over is s with what t says in its place.
+// over returns s, with what t says in the place of its own.
 func (s settings) over(t Settings) settings {
 	put(&s.factor, t.DelayFactor)
 	put(&s.min, t.MinDelay)
@@ -121,7 +121,7 @@ func (s Settings) Validate() (faults []error) {
 	return faults
 }
 
-// with is s with what t says in its place.
+// with returns s, with what t says in the place of its own.
 func (s Settings) with(t Settings) Settings {
 	first(&s.DelayFactor, t.DelayFactor)
 	first(&s.MinDelay, t.MinDelay)
@@ -146,10 +146,10 @@ func first[T any](to **T, v *T) {
 	}
 }
 
-// settingsFor are the settings of a URL.
+// settingsFor returns the settings of a URL.
 func (j *Job) settingsFor(u weburl.URL) settings { return defaults.over(j.sheets.Load().For(u)) }
 
-// after is how long a host is left alone behind an answer.
+// after returns how long a host is left alone after an answer that took so long.
 func (s settings) after(took time.Duration) time.Duration {
 	return min(max(time.Duration(s.factor*float64(took)), s.min), s.max)
 }

@@ -75,10 +75,10 @@ func TestSettingNames(t *testing.T) {
 	words := map[string]string{"robots": "ignore", "min_delay": "7s", "max_delay": "70s", "max_crawl_delay": "7m", "retry_after": "7m",
 		"conditional": "false", "cookies": "true", "metadata": "true", "pdf_links": "true", "delay_factor": "7"}
 	was := defaults.words()
-	if len(was) != len(SettingNames) {
-		t.Errorf("why tells of %d settings, and there are %d", len(was), len(SettingNames))
+	if len(was) != len(settingNames) {
+		t.Errorf("why tells of %d settings, and there are %d", len(was), len(settingNames))
 	}
-	for _, key := range SettingNames {
+	for _, key := range settingNames {
 		text := words[key]
 		if text == "" {
 			text = "777"

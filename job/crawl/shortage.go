@@ -14,8 +14,8 @@ import (
 const (
 	leastPause = 5 * time.Second
 	mostPause  = 30 * time.Second
-	// overAfter is how long there must have been room for a shortage to count as over: small answers find room where large ones
-	// do not.
+	// overAfter is how long there must have been room before a shortage counts as over: small answers find room where large
+	// ones do not.
 	overAfter = time.Minute
 )
 
@@ -29,7 +29,8 @@ type shortage struct {
 	large  recent[int] // how often answers found no room where others do, by URL
 }
 
-// wait blocks while there is no room. It returns true to the one whose answer shows whether there is again, which has to call tried.
+// wait blocks while there is no room. tries is true for the caller whose answer will show whether there is room again; it has
+// to call tried.
 func (s *shortage) wait(ctx context.Context, g *gate.Gate) (tries bool, err error) {
 	for {
 		wait, tries := s.turn(g, time.Now())
@@ -45,7 +46,7 @@ func (s *shortage) wait(ctx context.Context, g *gate.Gate) (tries bool, err erro
 	}
 }
 
-// turn says how long there is to wait, 0 for not at all, and whether it is the turn of the one who asks.
+// turn returns how long to wait, 0 for not at all, and whether it is the turn of the caller to try.
 func (s *shortage) turn(g *gate.Gate, now time.Time) (wait time.Duration, tries bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +68,7 @@ func (s *shortage) tried() {
 	s.trying = false
 }
 
-// full reports that something found no room. What was under way together counts once.
+// full notes that something found no room. Answers that were under way together count once.
 func (s *shortage) full(g *gate.Gate, err error) {
 	s.mu.Lock()
 	if now := time.Now(); !now.Before(s.next) {
@@ -81,7 +82,7 @@ func (s *shortage) full(g *gate.Gate, err error) {
 	g.Report(err)
 }
 
-// fits reports that an answer found room. One that was under way when another did not says nothing.
+// fits notes that an answer found room. It says nothing if the answer was already under way when another one found none.
 func (s *shortage) fits(g *gate.Gate) {
 	if g.Status().Open {
 		return
@@ -98,11 +99,11 @@ func (s *shortage) fits(g *gate.Gate) {
 	}
 }
 
-// fullPause is how long a crawl waits whose files found no room.
+// fullPause is how long a crawl waits after its files found no room.
 const fullPause = 15 * time.Second
 
-// holdIfFull waits before a run returns err, if that is that its files found no room: the next run fetches again what could not be
-// kept.
+// holdIfFull waits before a run returns an err that says that its files found no room: the next run fetches again what could
+// not be kept.
 func (j *Job) holdIfFull(ctx context.Context, err error) {
 	if !fault.Is(err, fault.Full) {
 		return

@@ -16,7 +16,7 @@ import (
 // Gates: the disk, for the answers that are fetched.
 func (j *Job) Gates() []gate.Status { return []gate.Status{j.disk.Status(), j.network.Status()} }
 
-// OpenGate opens none on the word of a person: no canary holds the work.
+// OpenGate refuses: no canary keeps the work waiting.
 func (j *Job) OpenGate(name string) error { return gate.Open(name, j.disk, j.network) }
 
 // Notes says what the books don't.
@@ -58,7 +58,7 @@ func (j *Job) Notes() (notes [][2]string) {
 	return notes
 }
 
-// NotesAtRest says of a crawl that does not run what Notes says of one that does.
+// NotesAtRest are the Notes of a crawl that does not run.
 func NotesAtRest(r store.Reader) ([][2]string, error) {
 	c, err := frontier.ReadCounts(r)
 	if err != nil {
@@ -73,7 +73,7 @@ func NotesAtRest(r store.Reader) ([][2]string, error) {
 		countsNotes(c)...), lostNotes(lost)...), err
 }
 
-// stateAtRest is what Heritrix calls the state of a crawl that does not run.
+// stateAtRest is the word of Heritrix for the state of a crawl that does not run.
 func stateAtRest(c frontier.Counts, elapsed time.Duration) string {
 	switch {
 	case c.Known > 0 && c.Queued+c.Waiting == 0:
@@ -86,7 +86,7 @@ func stateAtRest(c frontier.Counts, elapsed time.Duration) string {
 	return "READY"
 }
 
-// lostNotes says of WARC files that the start found gone, or of another size.
+// lostNotes tells of WARC files that were gone, or of another size, at the start.
 func lostNotes(l archive.Lost) [][2]string {
 	if l.Files == 0 {
 		return nil

@@ -41,7 +41,8 @@ type visit struct {
 	cookies  string     // the site whose cookies it has changed
 }
 
-// all are the look-ups and the captures, in the order in which they are written down. What is tried again has no captures yet.
+// all returns the look-ups and the captures, in the order in which they are written down. A URL that is tried again has no
+// captures yet.
 func (v *visit) all() []*capture {
 	if !v.retry.IsZero() {
 		return v.lookups
@@ -54,8 +55,8 @@ func newVisit(l *frontier.Lease, worker int) *visit {
 		size: -1}}}}
 }
 
-// visit asks for a URL, if its host allows it. What it returns is nil if the URL was given back: because ctx ended, or because the host is to be
-// asked for its rules first.
+// visit asks for a URL, if its host allows it. It returns nil if the URL was given back, because ctx ended or because the host
+// has to be asked for its rules first.
 func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit, error) {
 	v := newVisit(l, worker)
 	u, err := weburl.Parse(l.URL)
@@ -118,7 +119,7 @@ func (j *Job) visit(ctx context.Context, l *frontier.Lease, worker int) (*visit,
 	return j.ask(ctx, v, u, set, rules.Delay())
 }
 
-// ask asks for a URL that may be asked for, and reads what comes.
+// ask fetches a URL that may be asked for, and reads the answer.
 func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, crawlDelay time.Duration) (_ *visit, err error) {
 	l := v.lease
 	was := j.pastOf(l, u, set)
@@ -150,7 +151,8 @@ func (j *Job) ask(ctx context.Context, v *visit, u weburl.URL, set settings, cra
 	return v, err
 }
 
-// answered reads an answer, and settles what becomes of its URL. due is when the host may be asked again, which the answer can put off.
+// answered reads an answer, and decides what becomes of its URL. due is when the host may be asked again, which the answer can
+// put off.
 func (j *Job) answered(v *visit, u weburl.URL, was *past, x *connector.Exchange, due time.Time, set settings) (time.Time, error) {
 	l, c := v.lease, v.captures[0]
 	c.x = x
@@ -210,20 +212,20 @@ func (j *Job) unread(c *capture, err error) {
 	c.line.notes = append(c.line.notes, "err="+errorName(err))
 }
 
-// again has a URL tried again; what came of it this time is not kept.
+// again puts a URL off to be tried again; the result of this time is not kept.
 func (v *visit) again(at, due time.Time) {
 	v.retry, v.outcome.Due = at, due
 	v.links, v.bad, v.outlinks = nil, nil, nil
 }
 
-// redirected notes where a seed leads.
+// redirected notes where a seed redirects to.
 func (v *visit) redirected(u weburl.URL, x *connector.Exchange) {
 	if v.lease.Hops == "" {
 		v.to = leadsTo(u, x)
 	}
 }
 
-// leadsTo is where an answer redirects to; the zero value if it does not.
+// leadsTo returns where an answer redirects to; the zero value if it does not.
 func leadsTo(u weburl.URL, x *connector.Exchange) (to weburl.URL) {
 	if at := x.Header.Get("Location"); at != "" && x.Status >= 300 && x.Status <= 399 {
 		to, _ = u.Resolve(at)
@@ -231,8 +233,8 @@ func leadsTo(u weburl.URL, x *connector.Exchange) (to weburl.URL) {
 	return to
 }
 
-// wants asks the scope about the head of an answer; nil if it has no rule of that. Only what a server gives is looked at so: where it
-// leads elsewhere, or says no, that is what is archived.
+// wants returns a function that asks the scope about the head of an answer; nil if no rule of it is about that. Only
+// successful answers are judged so: a redirect or a refusal is archived as it is.
 func (j *Job) wants(l *frontier.Lease, u weburl.URL) func(status int, h http.Header) bool {
 	in := j.seeds.scope.Load()
 	if !in.LooksAtHeads() {
@@ -254,7 +256,7 @@ func (j *Job) wants(l *frontier.Lease, u weburl.URL) func(status int, h http.Hea
 	}
 }
 
-// fetch asks for a URL; wants as in connector.FetchRequest.
+// fetch fetches a URL; wants is as in connector.FetchRequest.
 func (j *Job) fetch(ctx context.Context, u weburl.URL, header http.Header, wants func(int, http.Header) bool,
 	set settings) (*connector.Exchange, error) {
 	_, literal := j.seeds.hosts.Load(u.Host())
@@ -321,7 +323,7 @@ func (j *Job) header(l *frontier.Lease, u weburl.URL, was *past, set settings) (
 	return h, nil
 }
 
-// ends is what became of a URL for good. The line of its last capture says so.
+// ends notes what became of a URL for good. The line of its last capture says so.
 func (v *visit) ends(status int, due time.Time) {
 	v.outcome.Status, v.outcome.Due = status, due
 	v.outcome.Failed = !v.outcome.Left && status <= 0 // what a server answers is an answer, as Heritrix has it

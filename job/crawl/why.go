@@ -19,7 +19,7 @@ type Why struct {
 	State  string `json:"state"`
 	Status int    `json:"status,omitempty"`
 	Seed   bool   `json:"seed"`
-	// Scope is what decides, if it was found so: by Hops from its seed, in the page Via.
+	// Scope says which rule decides, for a URL that was found like this: by Hops from its seed, in the page Via.
 	Hops  string     `json:"hops,omitempty"`
 	Via   string     `json:"via,omitempty"`
 	Scope ScopeWhy   `json:"scope"`
@@ -31,7 +31,7 @@ type Why struct {
 	Settings map[string]string `json:"settings"`
 	Sheets   []string          `json:"sheets"`
 	Set      map[string]string `json:"set"`
-	// Pattern is what it has in common with others of an endless series, of which no more than PatternBudget are queued.
+	// Pattern is what it has in common with other URLs of an endless series, of which no more than PatternBudget are queued.
 	Pattern       string `json:"pattern,omitempty"`
 	PatternBudget uint64 `json:"pattern_budget,omitempty"`
 	// Host is that of its queue; nil if it is not known.
@@ -66,7 +66,7 @@ type RobotsWhy struct {
 	Tried   int           `json:"tried,omitempty"` // how often in a row it was not to be had
 }
 
-// Asked is a URL of which somebody wants to know, and how it was found.
+// Asked is a URL that somebody asks about, and how it was found.
 type Asked struct {
 	URL, Hops, Via, Source string
 }
@@ -119,7 +119,7 @@ var stateNames = map[frontier.State]string{frontier.Queued: "queued", frontier.W
 	frontier.Failed: "failed", frontier.Left: "left"}
 
 func (w *Why) explainScope(r store.Reader, cfg Config, c scope.Candidate) error {
-	s, err := ScopeOf(r, cfg.Scope)
+	s, err := scopeOf(r, cfg.Scope)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (w *Why) explainSettings(r store.Reader, cfg Config, u weburl.URL) error {
 	if err != nil {
 		return err
 	}
-	sheets, err := SheetsOf(cfg.Settings, c.Set, cfg.Sheets)
+	sheets, err := sheetsOf(cfg.Settings, c.Set, cfg.Sheets)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (w *Why) explainSettings(r store.Reader, cfg Config, u weburl.URL) error {
 	return err
 }
 
-// words are settings as a configuration has them.
+// words returns settings as a configuration has them.
 func (s settings) words() map[string]string {
 	size := "any"
 	if s.maxBytes > 0 {
@@ -193,7 +193,7 @@ func robotsWhy(r store.Reader, u weburl.URL, set settings, agent string) (w Robo
 	return w, nil
 }
 
-// pathOf is what robots.txt has rules for.
+// pathOf returns the part of a URL that the rules of a robots.txt are about.
 func pathOf(u weburl.URL) string {
 	if q := u.Query(); q != "" {
 		return u.Path() + "?" + q

@@ -15,7 +15,7 @@ import (
 // mostTogether is how many visits are written down at once.
 const mostTogether = 64
 
-// write writes visits down until there are no more. It is the only one that touches the files of the crawl.
+// write writes visits down until there are no more. It runs in the only goroutine that touches the files of the crawl.
 func (j *Job) write() (err error) {
 	defer close(j.broken)
 	if err := j.begins(); err != nil {
@@ -51,13 +51,13 @@ func (j *Job) roll() error {
 	return j.archive.Roll()
 }
 
-// errand is what is to be done by the one who writes.
+// errand is something to be done in the goroutine that writes.
 type errand struct {
 	do   func() error
 	done chan error // holds one
 }
 
-// together are a visit and those that wait behind it.
+// together returns a visit and those that wait after it.
 func (j *Job) together(v *visit) []*visit {
 	all := []*visit{v}
 	for len(all) < mostTogether {
@@ -74,7 +74,7 @@ func (j *Job) together(v *visit) []*visit {
 	return all
 }
 
-// begins and ends say in the log of the progress what the crawl does.
+// begins and ends note in progress-statistics.log what the crawl does.
 func (j *Job) begins() error {
 	j.progress.at = time.Now()
 	j.progress.note(j.logs, "RUNNING - Running")
@@ -99,7 +99,7 @@ func (j *Job) ends() error {
 	return j.commit(nil)
 }
 
-// writeDown has visits count: their records and lines first, then what the store knows of them.
+// writeDown makes visits count: first their records and lines are written, then the store is told of them.
 func (j *Job) writeDown(all []*visit) error {
 	if err := j.archiveAll(all); err != nil {
 		for _, v := range all {
@@ -155,7 +155,7 @@ func (j *Job) archiveAll(all []*visit) error {
 	return nil
 }
 
-// log writes what a visit has to say.
+// log writes the lines of a visit.
 func (j *Job) log(v *visit) {
 	for _, c := range v.all() {
 		j.logs.write(crawlLog, c.line.append)
@@ -178,7 +178,7 @@ func (v *visit) close() (err error) {
 	return err
 }
 
-// writing is a transaction in which the frontier, and all files of the crawl, take a step.
+// writing is a transaction in which the frontier and all files of the crawl change together.
 type writing struct {
 	j       *Job
 	tx      *store.Tx
@@ -186,7 +186,7 @@ type writing struct {
 	journal *journal.Group // nil if none is kept
 }
 
-// commit makes durable what was written, and says so in the store, together with what fill has for the frontier.
+// commit makes durable what was written, and records it in the store, together with what fill changes in the frontier.
 func (j *Job) commit(fill func(w *writing) error) error {
 	if err := j.sync(); err != nil {
 		return err
@@ -226,7 +226,7 @@ func (j *Job) commit(fill func(w *writing) error) error {
 	return err
 }
 
-// sync makes all files durable, at the same time: a file system has one log for all.
+// sync makes all files durable, at the same time, because a file system has one log for all of them.
 func (j *Job) sync() error {
 	var g errgroup.Group
 	g.Go(j.archive.Sync)
@@ -314,7 +314,7 @@ func (w *writing) tell(kind journal.Kind, i frontier.Item) error {
 	return w.journal.Add(journal.Line{Kind: kind, URL: i.URL, Hops: i.Hops, Via: i.Via})
 }
 
-// kindOf is what the recover journal calls an outcome.
+// kindOf returns the word of the recover journal for an outcome.
 func kindOf(o frontier.Outcome) journal.Kind {
 	switch {
 	case o.Left:

@@ -227,7 +227,7 @@ func (t *destination) bring(ctx context.Context, f *file) (*file, error) {
 		}
 		return t.adopt(ctx, f, err)
 	}
-	if f.Packed == nil && placed.Verified == connector.BySize { // only the size was compared, so nobody else would notice that it changed while it went out
+	if f.Packed == nil && placed.Verified == connector.BySize { // nobody else would notice that it changed on the way
 		if err := j.same(in, f); err != nil {
 			return f, err
 		}
