@@ -24,7 +24,7 @@ func (d *Desk) compareStream(ctx context.Context, c *Comparison, b engine.Books,
 	case c.Sink != databaseName:
 		return fault.New(fault.Permanent, "rows of a stream have no integer key to compare by")
 	}
-	windows, err := d.Windows(ctx, c.Job, ingester.Query{})
+	windows, _, err := d.Windows(ctx, c.Job, ingester.Query{})
 	if err != nil {
 		return err
 	}

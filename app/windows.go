@@ -18,38 +18,47 @@ type Window struct {
 	ingester.View
 }
 
-// Windows returns what the ingesters of streams know, or one of them; of each job the newest first.
-func (d *Desk) Windows(ctx context.Context, job string, q ingester.Query) ([]Window, error) {
+// Windows returns what the ingesters of streams know, or one of them; of each job the newest first. Of one job next is where the next
+// page begins, "" if there is none.
+func (d *Desk) Windows(ctx context.Context, job string, q ingester.Query) (out []Window, next string, err error) {
 	names, err := d.only(job)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	out := []Window{}
+	out = []Window{}
 	for _, name := range names {
 		j, _ := d.plan.job(name)
 		c, ok := j.work.(*streamConfig)
 		if !ok || c.Ingester == nil {
 			if job != "" {
-				return nil, fault.New(fault.NotFound, "job %s is no ingester of a stream, which has windows", job)
+				return nil, "", fault.New(fault.NotFound, "job %s is no ingester of a stream, which has windows", job)
 			}
 			continue
 		}
 		err := d.view(ctx, name, func(r store.Reader) error {
-			list, err := ingester.ReadWindows(r, q)
+			list, more, err := ingester.ReadPage(r, q)
+			if next = more; job == "" {
+				next = ""
+			}
 			for _, v := range list {
 				out = append(out, Window{name, v})
 			}
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
-	return out, nil
+	return out, next, nil
 }
 
 // WindowQuery reads which windows are meant.
-func WindowQuery(from, to, state string, limit int) (q ingester.Query, err error) {
+func WindowQuery(from, to, state, after string, limit int) (q ingester.Query, err error) {
+	if q.After = after; after != "" {
+		if err := ingester.CheckPlace(after); err != nil {
+			return q, err
+		}
+	}
 	for _, t := range []struct {
 		key, text string
 		at        *time.Time

@@ -301,6 +301,7 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /api/v1/audit", "?deep=true", nil, 200},
 		{"GET /api/v1/windows", "?limit=5", nil, 200},
 		{"GET /api/v1/windows", "?state=half", nil, 400},
+		{"GET /api/v1/windows", "?after=yesterday", nil, 400},
 		{"GET /api/v1/series", "?since=1", nil, 200},
 		{"GET /api/v1/series", "?since=yesterday", nil, 400},
 		{"GET /api/v1/events", "?max=2", nil, 200},

@@ -321,12 +321,17 @@ func windows(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, err := app.WindowQuery(c.FormValue("from"), c.FormValue("to"), c.FormValue("state"), int(min(limit, maxWindows)))
+	q, err := app.WindowQuery(c.FormValue("from"), c.FormValue("to"), c.FormValue("state"), c.FormValue("after"),
+		int(min(limit, maxWindows)))
 	if err != nil {
 		return nil, err
 	}
-	list, err := d.Windows(ctx, c.FormValue("job"), q)
-	return map[string]any{"windows": list}, err
+	list, next, err := d.Windows(ctx, c.FormValue("job"), q)
+	out := map[string]any{"windows": list}
+	if next != "" {
+		out["next"] = next
+	}
+	return out, err
 }
 
 // timeline answers with how a job went between two times, given in seconds since 1970: the last hour without them.

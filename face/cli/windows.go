@@ -22,7 +22,7 @@ func (f *face) windowsCommand() *cobra.Command {
 		Short: "List the windows of a stream: what is here, and what is missing",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := app.WindowQuery(from, to, state, max); err != nil {
+			if _, err := app.WindowQuery(from, to, state, "", max); err != nil {
 				return &exitError{WrongUsage, err}
 			}
 			show := func(a asked, job string) error {

@@ -295,6 +295,27 @@ await step('a crawl shows its hosts, why a URL is where it is, and begins others
   await page.context().close()
 })
 
+await step('older windows are paged to, by time too', async () => {
+  const page = await signedIn('', { timezoneId: 'UTC' })
+  // The day has fewer windows than a page: the server is asked for smaller ones.
+  await page.route(/\/windows\?/, (r) => r.continue({ url: r.request().url().replace('limit=96', 'limit=5') }))
+  await page.goto(`${CONSOLE}/#/jobs/store`)
+  const first = () => page.locator('.grid b').first().innerText()
+  await page.waitForFunction(() => document.querySelectorAll('.grid li').length === 5)
+  const newest = await first()
+  await page.getByRole('button', { name: 'Older' }).click()
+  await page.waitForFunction((newest) => document.querySelector('.grid b')?.textContent !== newest, newest)
+  const older = await first()
+  check(older < newest, `${older} is not older than ${newest}`)
+  await page.getByRole('button', { name: 'Newer' }).click()
+  await page.waitForFunction((older) => document.querySelector('.grid b')?.textContent > older, older)
+  await page.getByLabel('before').fill('2023-09-19T03:00')
+  await page.waitForFunction(() => document.querySelector('.grid b')?.textContent === '09-19 02 h')
+  check((await page.locator('.grid li').count()) === 3, 'not the three windows before three')
+  await accessible(page, 'the windows of a time')
+  await page.context().close()
+})
+
 await step('the reports of a stream are a strip of heat, a chart and a table', async () => {
   const page = await signedIn('#/jobs/report')
   const reports = part(page, 'reports')

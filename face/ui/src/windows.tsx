@@ -1,3 +1,4 @@
+import { useState } from 'preact/hooks'
 import { Part, Shown, useAsked } from './asked'
 import { count, utc } from './format'
 import type { Job } from './model'
@@ -18,15 +19,27 @@ export interface Window {
 
 const looks: Record<string, string> = { open: 'watch', complete: 'watch', lost: 'bad', stored: 'good', told: 'good' }
 
+// before is what the field of a time holds as the server is asked for it: no bound while it holds none.
+function before(local: string): string {
+  const at = local === '' ? NaN : Date.parse(local)
+  return Number.isNaN(at) ? '' : '&to=' + encodeURIComponent(new Date(at).toISOString())
+}
+
 // Windows is the grid of a stream's windows: what is complete, and which batches are missing.
 export function Windows({ job }: { job: Job }) {
-  const asked = useAsked<{ windows: Window[] }>(`windows?job=${encodeURIComponent(job.name)}&limit=96`, 5)
+  const [pages, setPages] = useState([''])
+  const [until, setUntil] = useState('')
+  const page = pages[pages.length - 1]!
+  const asked = useAsked<{ windows: Window[]; next?: string }>(
+    `windows?job=${encodeURIComponent(job.name)}&limit=96${before(until)}${page && '&after=' + page}`, 5)
   return (
-    <Part id="windows" title="Windows, the newest first">
+    <Part id="windows" title="Windows, the newest first" side={(
+      <label class="tick">before <input type="datetime-local" value={until} onChange={(e) => { setUntil(e.currentTarget.value); setPages(['']) }} /></label>
+    )}>
       <Shown asked={asked}>
-        {({ windows }) => (
+        {({ windows, next }) => (
           <>
-            {windows.length === 0 && <p class="empty">No window has come yet.</p>}
+            {windows.length === 0 && <p class="empty">{until || page ? 'There is no older window.' : 'No window has come yet.'}</p>}
             <ul class="grid" tabIndex={0} aria-label="Windows">
               {windows.map((w) => (
                 <li key={w.epoch + w.number} class={looks[w.state] ?? ''} title={w.from && `${utc(new Date(w.from))} to ${w.to ? utc(new Date(w.to)) : ''}`}>
@@ -38,6 +51,10 @@ export function Windows({ job }: { job: Job }) {
                 </li>
               ))}
             </ul>
+            <div class="pager">
+              {pages.length > 1 && <button type="button" class="plain" onClick={() => setPages(pages.slice(0, -1))}>Newer</button>}
+              {next && <button type="button" class="plain" onClick={() => setPages([...pages, next])}>Older</button>}
+            </div>
           </>
         )}
       </Shown>

@@ -3,6 +3,7 @@ package ingester
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +86,37 @@ func TestPast(t *testing.T) {
 	want(t, "of a time, some", n.read(Query{From: at(10), To: at(21), Limit: 2}), "20 stored", "19 stored")
 	want(t, "of a state", n.read(Query{State: Open}))
 
+	// By pages each window comes once, whether it is in memory or past, and however many have the same time.
+	for _, limit := range []int{1, 7, 200, 320} {
+		var all []string
+		for q := (Query{Limit: limit}); ; {
+			var page []View
+			err := n.st.View(t.Context(), func(r store.Reader) (err error) {
+				page, q.After, err = ReadPage(r, q)
+				return err
+			})
+			if err != nil || len(page) > limit || len(page) == 0 {
+				t.Fatalf("%d windows, %v", len(page), err)
+			}
+			for _, v := range page {
+				all = append(all, fmt.Sprintf("%d %s", v.Number, v.State))
+			}
+			if q.After == "" {
+				break
+			}
+			if err := CheckPlace(q.After); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := n.read(Query{}); !slices.Equal(all, want) {
+			t.Fatalf("by pages of %d: got %d windows, want %d: %v", limit, len(all), len(want), all)
+		}
+	}
+	for _, bad := range []string{"x", "00", strings.Repeat("0", 50)} {
+		if CheckPlace(bad) == nil {
+			t.Errorf("%q is taken for a place", bad)
+		}
+	}
 	if ours, err := n.book.follow(wire.Follow{Epoch: n.book.log.Epoch, Next: 23}, n.now); !ours || err != nil {
 		t.Fatal(ours, err)
 	}

@@ -1,8 +1,9 @@
 package ingester
 
 import (
-	"cmp"
+	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -61,7 +62,28 @@ type Query struct {
 	From, To time.Time // of the window's time; To itself is not within
 	State    State
 	Limit    int
+	// After is the place of the last window of the page before, as it was told, and "" for the first page.
+	After string
 }
+
+// CheckPlace says what is wrong with a place that somebody gives back.
+func CheckPlace(text string) error {
+	if b, err := hex.DecodeString(text); err != nil || len(b) != 0 && len(b) != placeLen {
+		return fault.New(fault.Invalid, "after: %.60q is no place that was told as next", text)
+	}
+	return nil
+}
+
+// place is where a window stands among others, the newest time last: as its key when it is past.
+func (v View) place() []byte {
+	if v.From.IsZero() { // it is waited for, and nobody knows of when it is: newer than all
+		return append(bytes.Repeat([]byte{0xff}, placeLen-16), v.id().hashed()...)
+	}
+	return keyPast(v.From, v.id())[len(keyPasts()):]
+}
+
+// placeLen is eight bytes of time, and the id.
+const placeLen = 24
 
 func (q Query) meets(v View) bool {
 	return (q.State == "" || v.State == q.State) && (q.From.IsZero() || !v.From.Before(q.From)) &&
@@ -79,37 +101,50 @@ func (in *Source) Windows(ctx context.Context, q Query) (out []View, err error) 
 
 // ReadWindows is Windows for the store of an ingester.
 func ReadWindows(r store.Reader, q Query) ([]View, error) {
-	out := []View{}
-	if err := eachWindow(r, q, func(v View) { out = append(out, v) }); err != nil {
-		return nil, fmt.Errorf("read the windows of the stream: %w", err)
-	}
-	slices.SortFunc(out, func(a, b View) int {
-		return cmp.Or(cmp.Compare(b2i(b.From.IsZero()), b2i(a.From.IsZero())), b.From.Compare(a.From),
-			cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(b.Number, a.Number))
-	})
-	if q.Limit > 0 && len(out) > q.Limit {
-		out = out[:q.Limit]
-	}
-	return out, nil
+	list, _, err := ReadPage(r, q)
+	return list, err
 }
 
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+// placed is a window with its place.
+type placed struct {
+	at []byte
+	View
 }
 
-// eachWindow calls f for the windows that are meant: those that are not past, and the newest past ones.
-func eachWindow(r store.Reader, q Query, f func(View)) error {
+// ReadPage is ReadWindows with the place of the last one, "" if there are no more. The work follows the windows that are not done, and
+// the limit, not how many are past.
+func ReadPage(r store.Reader, q Query) (list []View, next string, err error) {
+	var found []placed
+	if err := eachWindow(r, q, func(at []byte, v View) { found = append(found, placed{at, v}) }); err != nil {
+		return nil, "", fmt.Errorf("read the windows of the stream: %w", err)
+	}
+	slices.SortFunc(found, func(a, b placed) int { return bytes.Compare(b.at, a.at) })
+	if q.Limit > 0 && len(found) > q.Limit {
+		found = found[:q.Limit]
+		next = hex.EncodeToString(found[q.Limit-1].at)
+	}
+	list = make([]View, len(found))
+	for i, p := range found {
+		list[i] = p.View
+	}
+	return list, next, nil
+}
+
+// eachWindow calls f for the windows that are meant: those that are not past, and the newest past ones, one more than the limit.
+func eachWindow(r store.Reader, q Query, f func(at []byte, v View)) error {
+	after, err := hex.DecodeString(q.After)
+	if err != nil {
+		return CheckPlace(q.After)
+	}
 	all, failed := r.Scan(keyWindows(), keyWindows().End())
 	for _, v := range all {
 		w, err := windowOf(v)
 		if err != nil {
 			return err
 		}
-		if view := w.view(); q.meets(view) {
-			f(view)
+		view := w.view()
+		if at := view.place(); q.meets(view) && (len(after) == 0 || bytes.Compare(at, after) < 0) {
+			f(at, view)
 		}
 	}
 	if err := failed(); err != nil {
@@ -122,8 +157,14 @@ func eachWindow(r store.Reader, q Query, f func(View)) error {
 	if !q.To.IsZero() {
 		to = keyPastFrom(q.To)
 	}
+	if bound := keyPasts().Raw(after); len(after) > 0 && bytes.Compare(bound, to) < 0 {
+		to = bound
+	}
+	if bytes.Compare(from, to) >= 0 {
+		return nil
+	}
 	all, failed = r.ScanBack(from, to)
-	for _, b := range all {
+	for k, b := range all {
 		v, err := viewOf(b)
 		if err != nil {
 			return err
@@ -131,8 +172,8 @@ func eachWindow(r store.Reader, q Query, f func(View)) error {
 		if !q.meets(v) {
 			continue
 		}
-		f(v)
-		if n++; n == q.Limit {
+		f(bytes.Clone(k[len(keyPasts()):]), v)
+		if n++; q.Limit > 0 && n > q.Limit {
 			break
 		}
 	}
