@@ -49,7 +49,7 @@ type change struct {
 	limit bool   // its limits are others than they were
 }
 
-// Begin begins a batch in a transaction, in which there is no other.
+// Begin begins a batch in a transaction. A transaction has at most one.
 func (f *Frontier) Begin(tx *store.Tx) (*Batch, error) {
 	b := &Batch{f: f, tx: tx, hosts: map[uint32]*change{}, ids: map[string]uint32{}, tallies: map[string]uint64{},
 		patterns: map[string]uint64{}, round: f.seen.now()}
@@ -65,7 +65,7 @@ func (f *Frontier) Begin(tx *store.Tx) (*Batch, error) {
 	return b, err
 }
 
-// host is the record of a host, to be changed.
+// host returns the record of a host, to be changed.
 func (b *Batch) host(id uint32) (*change, error) {
 	if c := b.hosts[id]; c != nil {
 		return c, nil
@@ -78,7 +78,7 @@ func (b *Batch) host(id uint32) (*change, error) {
 	return b.hosts[id], nil
 }
 
-// id is the number of a host, which is made if it is new.
+// id returns the number of a host, which is given one if it is new.
 func (b *Batch) id(name string) (uint32, error) {
 	if id, ok := b.ids[name]; ok {
 		return id, nil
@@ -103,7 +103,7 @@ type Fate byte
 
 // What Put makes of a URL.
 const (
-	New   Fate = iota // it was not known, or is fetched again, and is queued now
+	New   Fate = iota // it was not known, or is to be fetched again, and is queued now
 	Known             // it is known already
 	Over              // the budget of its pattern is used up: it is neither queued nor known
 )
@@ -168,7 +168,7 @@ func (b *Batch) Put(item *Item) (Fate, error) {
 	return New, nil
 }
 
-// find says what is known of a URL.
+// find returns what is known of a URL.
 func (b *Batch) find(k string, s sum) (state State, status int, known bool, err error) {
 	if b.f.filter.absent(s) {
 		return 0, 0, false, nil
@@ -176,7 +176,7 @@ func (b *Batch) find(k string, s sum) (state State, status int, known bool, err 
 	return Find(b.tx, k)
 }
 
-// leave takes a URL out of those of a state, for a new round.
+// leave stops counting a URL in its state, because it gets a new round.
 func (b *Batch) leave(h *change, s State, status int) error {
 	*b.counts.of(s)--
 	*h.of(s)--
@@ -198,7 +198,7 @@ func (r *record) of(s State) *uint64 {
 	return &r.left
 }
 
-// put puts a URL behind all of its precedence.
+// put queues a URL, behind all others of its precedence.
 func (b *Batch) put(id uint32, h *change, e entry) {
 	e.seq = b.numbers.seq
 	b.numbers.seq++
@@ -213,11 +213,11 @@ func (b *Batch) put(id uint32, h *change, e entry) {
 	b.counts.Queued++
 }
 
-// mostStale is how many URLs may go from a queue before its first one is looked for: an LSM tree keeps something of each of
-// them for a while, which every reading of the queue would step over.
+// mostStale is how many URLs may be removed from a queue before its first one is looked for: an LSM tree keeps something of
+// each for a while, and every read of the queue would have to step over it.
 const mostStale = 64
 
-// settle has the head of a queue be its first URL.
+// settle moves the head of a queue to its first URL.
 func (b *Batch) settle(id uint32, h *change) error {
 	h.stale = 0
 	entries, failed := b.tx.Scan(h.head.in(id), queueKey(id).End())
@@ -228,7 +228,7 @@ func (b *Batch) settle(id uint32, h *change) error {
 	return failed()
 }
 
-// Write writes the batch into its transaction. What it means for Take comes once that is durable.
+// Write writes the batch into its transaction. Take learns of it once the transaction is durable.
 func (b *Batch) Write() error {
 	for id, h := range b.hosts {
 		h.spent = h.limits(b.budget).reached(h.done+h.failed, h.bytes)
@@ -266,7 +266,7 @@ func (b *Batch) Write() error {
 	return nil
 }
 
-// written has Take know what was written.
+// written tells Take what was written.
 func (b *Batch) written() {
 	f := b.f
 	f.seen.put(b.sums, b.round)
@@ -294,7 +294,7 @@ func (b *Batch) written() {
 	f.tell()
 }
 
-// changed brings what is known of a host in memory up to its record.
+// changed updates what memory knows of a host from its record.
 func (f *Frontier) changed(id uint32, c *change) {
 	h := f.hosts[id]
 	if h == nil {
@@ -320,7 +320,7 @@ func (f *Frontier) changed(id uint32, c *change) {
 	f.forget(h)
 }
 
-// Find says what is known of a URL, by its key.
+// Find returns what is known of a URL, by its key.
 func Find(r store.Reader, k string) (s State, status int, known bool, err error) {
 	known, err = r.Look(knownKey(k), func(v []byte) (err error) {
 		s, status, err = readKnown(v)

@@ -8,8 +8,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Limits are how much may be fetched; 0 is as much as there is. URLs that failed count, and robots.txt does. No more URLs are
-// fetched than that; bytes may be more by what is in flight when the last of them come.
+// Limits say how much may be fetched; 0 is no limit. URLs that failed count too, and so does robots.txt. No more URLs than
+// that are fetched; there may be more bytes, by what is in flight when the limit is reached.
 type Limits struct {
 	URLs  uint64
 	Bytes uint64
@@ -23,7 +23,7 @@ func (l Limits) reached(urls, bytes uint64) bool {
 // is exhausted: it is not asked, and its URLs stay in its queue.
 type Budget struct{ Crawl, Host Limits }
 
-// limits are those of a host.
+// limits returns the limits of a host.
 func (r *record) limits(b Budget) Limits {
 	if r.own != nil {
 		return *r.own
@@ -31,7 +31,7 @@ func (r *record) limits(b Budget) Limits {
 	return b.Host
 }
 
-// count brings counters up to a record that was another one.
+// count updates counters by the difference between a record and what it was before.
 func (r *record) count(c *Counts, was record) {
 	for i, rec := range []*record{&was, r} {
 		by := uint64(2*i) - 1 // first takes away, then adds
@@ -45,7 +45,7 @@ func (r *record) count(c *Counts, was record) {
 	}
 }
 
-// review is how far the hosts have been looked at since the budget changed; done when all have.
+// review says how far the hosts have been gone through since the budget changed; it is done when all have.
 type review struct {
 	next uint32
 	done bool
@@ -83,8 +83,8 @@ func putBudget(tx *store.Tx, b Budget, at review) {
 	tx.Set(budgetKey, v)
 }
 
-// SetBudget sets the budget, from now on. It returns when every host is exhausted or ready by it; if it does not come to that,
-// because ctx ended or the process did, Take goes on with it.
+// SetBudget sets the budget from now on. It returns when every host has been made exhausted or ready by it. If that is cut
+// short, because ctx or the process ended, Take goes on with it.
 func (f *Frontier) SetBudget(ctx context.Context, to Budget) error {
 	err := f.BeginBudget(to)
 	for err == nil && f.reviewing() {
@@ -95,7 +95,7 @@ func (f *Frontier) SetBudget(ctx context.Context, to Budget) error {
 	return err
 }
 
-// BeginBudget is SetBudget without the hosts being looked at: Take does that, little by little.
+// BeginBudget is SetBudget, but does not wait until the hosts have been gone through: Take does that, little by little.
 func (f *Frontier) BeginBudget(to Budget) error {
 	return f.st.Update(func(tx *store.Tx) error {
 		is, at, err := readBudget(tx)
@@ -116,7 +116,7 @@ func (f *Frontier) BeginBudget(to Budget) error {
 	})
 }
 
-// budgeted has Take know of a budget.
+// budgeted tells Take of a budget.
 func (f *Frontier) budgeted(to Budget, reviewed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -133,10 +133,10 @@ func (f *Frontier) reviewing() bool {
 	return !f.reviewed
 }
 
-// hostsOfReview is how many hosts are looked at in one transaction.
+// hostsOfReview is how many hosts one transaction goes through.
 const hostsOfReview = 1000
 
-// review has some more hosts be what the budget makes of them.
+// review makes some more hosts exhausted or ready, as the budget says.
 func (f *Frontier) review() error {
 	return f.st.Update(func(tx *store.Tx) error {
 		budget, at, err := readBudget(tx)
@@ -175,7 +175,7 @@ func (f *Frontier) review() error {
 	})
 }
 
-// touch writes hosts as they are to be now.
+// touch writes hosts anew, by what holds for them now.
 func (f *Frontier) touch(tx *store.Tx, ids ...uint32) error {
 	b, err := f.Begin(tx)
 	if err != nil {
@@ -189,7 +189,8 @@ func (f *Frontier) touch(tx *store.Tx, ids ...uint32) error {
 	return b.Write()
 }
 
-// SetHostBudget gives a host limits of its own; nil are those of every host. A host that is not known yet is from now on.
+// SetHostBudget gives a host limits of its own; with nil it has those of every host. A host that is not known is known from
+// now on.
 func (f *Frontier) SetHostBudget(queue string, l *Limits) error {
 	return f.st.Update(func(tx *store.Tx) error {
 		b, err := f.Begin(tx)
@@ -213,7 +214,7 @@ func (f *Frontier) SetHostBudget(queue string, l *Limits) error {
 	})
 }
 
-// Hold has a host be asked no more, or be asked again. A crawl does not end while a host with URLs is held.
+// Hold makes a host not be asked any more, or be asked again. A crawl does not end while a host with URLs is held.
 func (f *Frontier) Hold(queue string, held bool) error {
 	return f.st.Update(func(tx *store.Tx) error {
 		id, ok, err := hostID(tx, queue)

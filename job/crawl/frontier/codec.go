@@ -27,7 +27,7 @@ type record struct {
 	novel    Novelties
 }
 
-// listed reports whether the host has an entry in the order of time.
+// listed reports whether the host has an entry in the order of due times.
 func (r *record) listed() bool { return r.queued > 0 && !r.held && !r.spent }
 
 // The bits of a record's flags.
@@ -110,7 +110,7 @@ func decodeHost(rec *record, id uint32, v []byte) error {
 	return nil
 }
 
-// hostID is the number of a host, if there is such a host.
+// hostID returns the number of a host, if there is such a host.
 func hostID(r store.Reader, name string) (id uint32, ok bool, err error) {
 	ok, err = r.Look(nameKey(name), func(v []byte) (err error) {
 		id, err = readID(v)
@@ -141,8 +141,8 @@ type entry struct {
 	attempts int
 }
 
-// encode is the value of a URL in a queue: attempts, source, hops, via, the URL behind what it has in common with via, and the
-// key, of which what the URL and the queue say is left out.
+// encode returns the value of a URL in a queue: attempts, source, hops, via, the part of the URL that differs from via, and
+// the part of the key that follows neither from the URL nor from the queue.
 func (e *entry) encode() []byte {
 	i := &e.item
 	b := make([]byte, 0, 24+len(i.URL)+len(i.Hops)+len(i.Via))
@@ -163,13 +163,13 @@ func (e *entry) encode() []byte {
 	return appendText(append(b, 0), i.Key)
 }
 
-// surtFront is how the keys of most URLs of a queue begin.
+// surtFront returns what the keys of most URLs of a queue begin with.
 func surtFront(queue string) string {
 	host, _, _ := strings.Cut(queue, "#")
 	return "http://(" + host + ")"
 }
 
-// path is what stands behind the host of a URL.
+// path returns what follows the host in a URL.
 func path(url string) string {
 	_, rest, _ := strings.Cut(url, "://")
 	return rest[max(strings.IndexByte(rest, '/'), 0):]
@@ -211,7 +211,7 @@ func (e *entry) decode(b []byte, queue string) bool {
 	return c.ok && len(c.b) == 0 && how <= 2
 }
 
-// cut takes a value to pieces.
+// cut takes a value apart.
 type cut struct {
 	b  []byte
 	ok bool
@@ -263,7 +263,7 @@ func readWaiting(k, v []byte) (w waiting, err error) {
 	return waiting{int64(binary.BigEndian.Uint64(k[3:])), binary.BigEndian.Uint32(v[1:]), v[0], v[5:]}, nil
 }
 
-// entry is the URL, of the queue of that name.
+// entry returns the URL, which is of the queue of that name.
 func (w *waiting) entry(queue string) (e entry, err error) {
 	if !e.decode(w.value, queue) {
 		return e, fault.New(fault.Corrupt, "a URL that waits is %x", w.value)

@@ -7,8 +7,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Counts say how many URLs there are. They change with what they count, so reading them costs the same however many that are.
-// Known is the sum of Queued, Waiting, Done, Failed and Left.
+// Counts say how many URLs there are. They change together with what they count, so reading them costs the same for any
+// number. Known is the sum of Queued, Waiting, Done, Failed and Left.
 type Counts struct {
 	Known   uint64 // all that were ever seen
 	Queued  uint64 // to be fetched, those in flight among them
@@ -28,7 +28,7 @@ type Counts struct {
 	Novelties
 }
 
-// Open is how many URLs are to be fetched yet, and may be by what the budgets say now.
+// Open returns how many URLs are still to be fetched, as far as the budgets allow it now.
 func (c *Counts) Open() uint64 {
 	if c.Spent != 0 {
 		return 0
@@ -56,7 +56,7 @@ func (c *Counts) of(s State) *uint64 {
 	return &c.Left
 }
 
-// oldCounts is how many counters a store has that did not count novelties.
+// oldCounts is how many counters a store has that was written before novelties were counted.
 const oldCounts = 13
 
 // ReadCounts reads the counters.
@@ -82,7 +82,7 @@ func (c *Counts) put(tx *store.Tx) {
 	tx.Set(countsKey, b)
 }
 
-// InFlight is how many URLs were in flight at the last commit: after a crash those are fetched again.
+// InFlight returns how many URLs were in flight at the last commit. After a crash they are fetched again.
 func InFlight(r store.Reader) (int, error) {
 	n, err := readNumbers(r)
 	return int(n.flying), err
@@ -91,7 +91,7 @@ func InFlight(r store.Reader) (int, error) {
 // mostTypes is how many MIME types are counted apart: servers make them up.
 const mostTypes = 1000
 
-// otherTypes are all behind those.
+// otherTypes stands for all further types.
 const otherTypes = "other"
 
 // Statuses returns how many URLs had each status.
@@ -166,7 +166,7 @@ func (b *Batch) tallied(k store.Key, n int64) (known bool, err error) {
 	return known, nil
 }
 
-// countType counts a MIME type, among the others if there are too many.
+// countType counts a MIME type; if there are too many, it counts among otherTypes.
 func (b *Batch) countType(mime string, bytes uint64) error {
 	k := typeKey(mime)
 	known, err := b.tallied(k, 1)

@@ -12,25 +12,25 @@ import (
 // StatusDeleted is the status of a URL that a person deleted, Heritrix's.
 const StatusDeleted = -6000
 
-// Deletion says which URLs that are to be fetched are not to be any more. What is in flight stays.
+// Deletion says which of the URLs that are still to be fetched are deleted. Those in flight stay.
 type Deletion struct {
 	// Queue is the host; "" is all.
 	Queue string
 	// Match says which of them; nil is all.
 	Match func(url string) bool
-	// Forget has them be new when they are found again. Else they are known as Left, with StatusDeleted.
+	// Forget makes them count as new when they are found again. Otherwise they are known as Left, with StatusDeleted.
 	Forget bool
-	// Commit, if there is one, has URLs deleted by a transaction of its own, in which it calls remove with a Batch that it begins
-	// and writes. It may write down elsewhere, before that, what is deleted: nobody takes these URLs meanwhile. It is
-	// called once for each thousand of them.
+	// Commit, if it is not nil, deletes URLs by a transaction of its own, in which it calls remove with a Batch that it begins
+	// and writes. Before that it may write down elsewhere what is deleted: nobody takes these URLs meanwhile. It is called
+	// once for each thousand of them.
 	Commit func(gone []QueuedURL, remove func(b *Batch) error) error
 }
 
 // urlsOfDeletion is how many URLs are deleted in one transaction.
 const urlsOfDeletion = 1000
 
-// Delete deletes URLs, and returns how many. Each transaction is whole: after a crash some are deleted, and the counters say which;
-// to have the others deleted, call it again. URLs that are added meanwhile may stay.
+// Delete deletes URLs, and returns how many. Each of its transactions is complete: after a crash some URLs are deleted, and
+// the counters say so; another call deletes the rest. URLs that are added meanwhile may stay.
 func (f *Frontier) Delete(ctx context.Context, d Deletion) (deleted int, err error) {
 	if d.Match == nil {
 		d.Match = func(string) bool { return true }
@@ -57,7 +57,7 @@ func (f *Frontier) Delete(ctx context.Context, d Deletion) (deleted int, err err
 	return deleted, nil
 }
 
-// commit deletes URLs by a transaction that has nothing else.
+// commit deletes URLs by a transaction that does nothing else.
 func (f *Frontier) commit(_ []QueuedURL, remove func(b *Batch) error) error {
 	return f.st.Update(func(tx *store.Tx) error {
 		b, err := f.Begin(tx)
@@ -71,8 +71,8 @@ func (f *Frontier) commit(_ []QueuedURL, remove func(b *Batch) error) error {
 	})
 }
 
-// delete deletes URLs, but for those that are taken or gone meanwhile. From doom on nobody takes them, so that what Commit writes
-// elsewhere is true.
+// delete deletes URLs, except those that have been taken or removed meanwhile. From doom on nobody takes them, so that what
+// Commit writes elsewhere is true.
 func (f *Frontier) delete(some []QueuedURL, d Deletion) (int, error) {
 	some = f.doom(some)
 	defer f.spare()
@@ -94,7 +94,7 @@ func (f *Frontier) delete(some []QueuedURL, d Deletion) (int, error) {
 	}))
 }
 
-// doom has nobody take URLs from now on, and returns those that nobody has.
+// doom makes Take pass URLs over from now on, and returns those that nobody has taken.
 func (f *Frontier) doom(some []QueuedURL) []QueuedURL {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,7 +111,7 @@ func (f *Frontier) doom(some []QueuedURL) []QueuedURL {
 	return some
 }
 
-// spare has URLs be taken again, those put off too.
+// spare ends what doom began: URLs are taken again, those that are put off too.
 func (f *Frontier) spare() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -122,8 +122,8 @@ func (f *Frontier) spare() {
 	f.tell()
 }
 
-// doomed are keys of URLs that are about to be deleted: they are left where they are. Its lock is held for nothing else, so that
-// transactions may ask it.
+// doomed holds the keys of URLs that are about to be deleted, and that others have to leave where they are. Its lock is held
+// for nothing else, so that transactions may use it.
 type doomed struct {
 	mu   sync.Mutex
 	keys map[string]bool
@@ -153,8 +153,8 @@ func (d *doomed) clear() bool {
 	return was
 }
 
-// there returns those URLs that are where they were. A transaction that took one away before it was doomed is over when this one,
-// which writes nothing, has its turn.
+// there returns those of the URLs that still are where they were. It does so in a transaction, which writes nothing: when that
+// has its turn, every transaction is over that could have removed one before it was doomed.
 func (f *Frontier) there(some []QueuedURL) (left []QueuedURL, err error) {
 	err = f.st.Update(func(tx *store.Tx) error {
 		for _, u := range some {
@@ -197,7 +197,7 @@ func (b *Batch) delete(all []QueuedURL, forget bool) error {
 	return nil
 }
 
-// forget has a URL that is in no queue any more not be known.
+// forget makes a URL unknown that is in no queue any more.
 func (b *Batch) forget(k string, from uint32) error {
 	b.tx.Delete(knownKey(k))
 	b.counts.Known--

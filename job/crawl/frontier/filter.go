@@ -40,7 +40,7 @@ func (f *filter) grow(keys int) {
 	f.parts = append(f.parts, part{lines: make([][8]uint64, keys*bitsOfKey/512+1), most: keys})
 }
 
-// absent reports whether a key is not known for sure.
+// absent reports whether a key is certain not to be known.
 func (f *filter) absent(k sum) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,7 +56,7 @@ func (f *filter) has(k sum) bool {
 	return false
 }
 
-// put has a key known from now on. It may be called before that is durable.
+// put makes a key known from now on. It may be called before that is durable.
 func (f *filter) put(k sum) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -103,10 +103,10 @@ func (p *part) put(k sum) {
 	p.n++
 }
 
-// keysOfStep is how many keys go into a filter at once: some milliseconds.
+// keysOfStep is how many keys go into a filter at once, which takes some milliseconds.
 const keysOfStep = 4096
 
-// learn puts some more of the known keys in. Keys that become known meanwhile are put in by who adds them.
+// learn adds some more of the known keys. Keys that become known meanwhile are added by whoever adds the URLs.
 func (f *filter) learn(st *store.Store) error {
 	f.mu.Lock()
 	from, complete := f.next, f.complete

@@ -14,9 +14,9 @@ import (
 	"holdfast/kernel/store"
 )
 
-// flights is a file with the URLs in flight, so that a start behind a crash knows which hosts were asked a moment ago. It is not synced:
-// what a process has written stands there when it is killed, and when the machine was down no host was asked meanwhile. What is wrong
-// in it costs a pause that was not needed, or the want of one.
+// flights is a file with the URLs in flight, so that a start after a crash knows which hosts were asked a moment ago. It is
+// not synced: when a process is killed, what it has written is there; and while a machine was down no host was asked. An error
+// in it costs an unneeded pause, or omits one.
 type flights struct {
 	f *os.File
 
@@ -25,19 +25,19 @@ type flights struct {
 	n    int        // slots there are
 }
 
-// slotSize is how long a slot is: a URL and a zero byte. Of a longer one its front is there.
+// slotSize is the size of a slot: a URL and a zero byte. Of a longer URL only the beginning is there.
 const slotSize = 512
 
-// mostSlots is how many are read, of a file in which something else has written.
+// mostSlots is how many slots are read at most, because something else may have written to the file.
 const mostSlots = 1 << 16
 
-// fewSlots is for how many there is room from the beginning.
+// fewSlots is how many slots the file has from the beginning.
 const fewSlots = 256
 
-// OpenFlights has the URLs in flight be known to the next start, by a file. Hosts of those that the last one left behind are put off: wait
-// says the queue of a URL, and for how long from now on. It returns how many URLs that were; behind a power cut the file may know of fewer.
-// It comes before any Take; CloseFlights goes with it. What is no file is an
-// Invalid: nothing is changed then, and the crawl may go on without it.
+// OpenFlights opens the file by which the next start will know the URLs in flight, and puts off the hosts of the URLs that the
+// last run left in it: wait returns the queue of a URL, and how long to put it off from now on. It returns how many URLs those
+// were; after a power cut the file may have lost some. It has to be called before any Take, and ends with CloseFlights. If
+// path is no file, the error is Invalid and nothing is changed; the crawl may go on without it.
 func (f *Frontier) OpenFlights(path string, wait func(url string) (queue string, d time.Duration, err error)) (left int, err error) {
 	if is, err := os.Lstat(path); err == nil && !is.Mode().IsRegular() {
 		return 0, fault.WithHint(fault.New(fault.Invalid, "%s is no file, but %s: the next start can't know which hosts were asked a moment "+
@@ -93,7 +93,8 @@ func (f *Frontier) CloseFlights() error {
 	return f.flights.f.Close()
 }
 
-// putOff has hosts not be asked for some time. Those that are not known may have been asked as guests, or come to be known.
+// putOff makes hosts wait for some time. Hosts that are not known are put off too: they may have been asked as guests, or may
+// become known.
 func (f *Frontier) putOff(waits map[string]time.Duration) error {
 	if len(waits) == 0 {
 		return nil
@@ -128,7 +129,7 @@ func (f *Frontier) putOff(waits map[string]time.Duration) error {
 	return err
 }
 
-// reserve is a slot that no other lease has until end gives it back.
+// reserve returns a slot that no other lease has, until end gives it back.
 func (s *flights) reserve() (slot int) {
 	if s == nil {
 		return 0
@@ -143,7 +144,7 @@ func (s *flights) reserve() (slot int) {
 	return s.n - 1
 }
 
-// begin notes a lease that was taken, in the slot that is reserved for it.
+// begin writes a lease that was taken into the slot that is reserved for it.
 func (s *flights) begin(l *Lease) error {
 	if s == nil {
 		return nil
@@ -156,13 +157,14 @@ func (s *flights) begin(l *Lease) error {
 	return nil
 }
 
-// end notes that leases are over: when their hosts may be asked is durable, or they were not asked.
+// end clears the slots of leases that are over: either it is durable when their hosts may be asked again, or they were not
+// asked.
 func (s *flights) end(all []*Lease) {
 	if s == nil {
 		return
 	}
 	for _, l := range all {
-		_, _ = s.f.WriteAt([]byte{0}, int64(l.slot)*slotSize) // else its host waits at the next start
+		_, _ = s.f.WriteAt([]byte{0}, int64(l.slot)*slotSize) // if this fails, its host waits at the next start
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

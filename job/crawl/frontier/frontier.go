@@ -21,7 +21,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Longest is how long a host is put off at most, and a URL until it is tried again.
+// Longest is how long a host is put off, or a URL that is to be tried again, at most.
 const Longest = 24 * time.Hour
 
 // Item is a URL that may be new.
@@ -35,14 +35,14 @@ type Item struct {
 	Precedence uint8  // the lower, the sooner among those of its host
 	Again      bool   // it is fetched though it is known
 
-	// Pattern is what a URL has in common with others of its host that an endless series would be made of, "" for nothing. Only
-	// PatternBudget of them are queued, ever; 0 is all.
+	// Pattern is what a URL has in common with the other URLs of its host that would form an endless series; "" for none. Only
+	// PatternBudget URLs of a pattern are ever queued; 0 is no limit.
 	Pattern       string
 	PatternBudget uint64
 }
 
-// Lease is a URL in flight. Whoever has it calls Release once, when the host may be asked again, and has it in a Batch once;
-// or Return, if nothing was asked; or ReturnAsked, if it was in vain.
+// Lease is a URL in flight. Whoever has it calls Release once, when the host may be asked again, and puts the lease into a
+// Batch once. Instead of both, it calls Return if nothing was asked, or ReturnAsked if the host was asked in vain.
 type Lease struct {
 	Item
 	Attempts int       // that failed before
@@ -101,7 +101,7 @@ type Frontier struct {
 	news     chan struct{} // closed and made anew when there may be something to take
 }
 
-// host is one that is asked, or may be next.
+// host is a host that is being asked, or may be asked next.
 type host struct {
 	id     uint32
 	due    int64    // in milliseconds
@@ -123,7 +123,7 @@ func (p place) before(q place) bool {
 	return p.precedence < q.precedence || p.precedence == q.precedence && p.seq < q.seq
 }
 
-// placeOf is the place in the key of a URL in a queue.
+// placeOf reads the place in the key of a URL in a queue.
 func placeOf(k []byte) place { return place{k[7], binary.BigEndian.Uint64(k[8:])} }
 
 // Keys, behind a byte that is the frontier's own in the job's space:

@@ -9,22 +9,23 @@ import (
 	"holdfast/kernel/store"
 )
 
-// guest is a host that is asked for something that is in no queue.
+// guest is a host that is asked for something that stands in no queue.
 type guest struct {
 	busy bool
 	host *host // if it is busy, and known
 	due  int64 // in milliseconds
 
-	// flight stands in the file of flights, so that a start behind a crash knows of the host: the store need not know when it is due.
+	// flight stands in the file of flights, so that a start after a crash knows that the host was asked, even if the store
+	// does not know when it is due.
 	flight *Lease
 }
 
-// mostGuests is how many hosts are known as guests before those are let go of that may be asked again.
+// mostGuests is how many guests are remembered before those are dropped that may be asked again.
 const mostGuests = 4096
 
-// Guest waits until a host may be asked, known or not, and has it count as asked until leave is called, once, which says when it may be
-// asked again. url is what it is asked for. An error is that of ctx, of the store, or of the file of flights. A host that a person holds is
-// not asked.
+// Guest waits until a host may be asked, whether it is known or not. From then on the host counts as being asked, until leave
+// is called, once, which says when it may be asked again. url is what it is asked for. The error is that of ctx, of the store,
+// or of the file of flights. A host that a person holds is not asked.
 func (f *Frontier) Guest(ctx context.Context, queue, url string) (leave func(due time.Time), err error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -44,13 +45,13 @@ func (f *Frontier) Guest(ctx context.Context, queue, url string) (leave func(due
 	}
 }
 
-// TryGuest is Guest if the host may be asked at once; else leave is nil.
+// TryGuest is Guest for a host that may be asked at once; if it may not, leave is nil.
 func (f *Frontier) TryGuest(queue, url string) (leave func(due time.Time), err error) {
 	leave, _, _, err = f.guest(queue, url, time.Now())
 	return leave, err
 }
 
-// guest asks a host, or says how long it may not be, unless there is news before.
+// guest admits a host as a guest, or returns how long that has to wait unless there is news before.
 func (f *Frontier) guest(queue, url string, now time.Time) (leave func(time.Time), wait time.Duration, news <-chan struct{}, err error) {
 	g, wait, news, err := f.admit(queue, now)
 	if g == nil || err != nil {
@@ -107,7 +108,7 @@ func (f *Frontier) admit(queue string, now time.Time) (g *guest, wait time.Durat
 	return g, 0, nil, nil
 }
 
-// leave ends what guest began; l is that in the file of flights.
+// leave ends what guest began; l is the lease in the file of flights.
 func (f *Frontier) leave(g *guest, l *Lease, due time.Time) {
 	var over []*Lease
 	defer func() { f.flights.end(over) }() // not with the lock held
@@ -141,8 +142,8 @@ func (f *Frontier) leave(g *guest, l *Lease, due time.Time) {
 	f.tell()
 }
 
-// meet has a host, whose next URL is e, go on as the guest that it was before it was known. It returns true if it may not be asked for e
-// yet.
+// meet makes a host that was a guest before it was known go on as that guest; e is its next URL. It returns true if the host
+// may not be asked for e yet.
 func (f *Frontier) meet(h *host, e *entry) bool {
 	g := f.guests[e.item.Queue]
 	if g == nil {

@@ -8,11 +8,11 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Unasked is the status of URLs that another crawl has ended: this one never asked for them.
+// Unasked is the status of URLs that another crawl has ended, and that this one never asked for.
 const Unasked = 0
 
-// Importer takes URLs over that another crawl knew, into a frontier at rest. It is for one goroutine at a time. After an error,
-// also of the commit, it is of no more use.
+// Importer takes over URLs that another crawl knew, into a frontier at rest. It is for one goroutine at a time. After an
+// error, of the commit too, it can't be used any more.
 type Importer struct {
 	f     *Frontier
 	hosts map[string]uint32 // numbers of hosts that are durable
@@ -20,13 +20,14 @@ type Importer struct {
 	at    store.Key         // where that round goes on
 }
 
-// hostsRemembered is of how many hosts an Importer remembers the number.
+// hostsRemembered is how many hosts an Importer remembers the numbers of.
 const hostsRemembered = 1 << 16
 
-// endedKey marks a URL that stands in a queue and that another crawl has ended: Settle takes it out.
+// endedKey marks a URL that stands in a queue although another crawl has ended it: Settle removes it from there.
 func endedKey(k string) store.Key { return key('x').Str(k) }
 
-// Importer reads the keys of all URLs that are known, about a million in a second, so that few have to be looked up.
+// Importer returns an importer. It reads the keys of all known URLs, about a million in a second, so that few have to be
+// looked up later.
 func (f *Frontier) Importer() (*Importer, error) {
 	for {
 		f.filter.mu.Lock()
@@ -41,11 +42,12 @@ func (f *Frontier) Importer() (*Importer, error) {
 	}
 }
 
-// Import takes URLs over in a transaction, in the states that another crawl left them in: Queued, Done, Failed or Left. It
-// returns of how many the frontier learned something. One that is new is queued behind all of its precedence, or known as ended
-// from now on and never fetched; it counts for budgets as if it had been. Of one that is known, what other crawls tell changes
-// this: a success counts more than a failure and that more than a refusal, in whatever order they come; one that stands in a
-// queue is taken out of it by Settle; what this crawl itself has ended stays. With URLs in flight it is a Conflict.
+// Import takes over URLs in a transaction, in the states that another crawl left them in: Queued, Done, Failed or Left. It
+// returns how many of them the frontier learned something about. A new URL is queued behind all of its precedence; or it
+// counts as ended, and is never fetched, but counts for budgets as if it had been. For a known URL, what other crawls tell is
+// ranked: a success counts more than a failure, and that more than a refusal, in whatever order they come. A URL that stands
+// in a queue and was ended elsewhere is removed from there by Settle. What this crawl itself has ended stays as it is. If URLs
+// are in flight the error is a Conflict.
 func (i *Importer) Import(tx *store.Tx, items []Item, states []State) (learned int, err error) {
 	b, err := i.begin(tx)
 	if err != nil {
@@ -84,14 +86,14 @@ func (i *Importer) remember(name string, id uint32) {
 	i.hosts[name] = id
 }
 
-// standing is what is known of a URL in front of a transaction.
+// standing is what is known of a URL before a transaction.
 type standing struct {
 	state  State // 0 if it is not known
 	status int
 	again  bool // to be looked up once more: it comes twice in this transaction, or may
 }
 
-// meets looks up what seems to be known, in the order of the keys: that reads each block of the store once.
+// meets looks up the URLs that seem to be known, in the order of their keys, so that each block of the store is read once.
 func (i *Importer) meets(b *Batch, all []Item) ([]standing, error) {
 	was, look := make([]standing, len(all)), []int(nil)
 	for n := range all {
@@ -120,10 +122,10 @@ func (b *Batch) standing(k string) (s standing, err error) {
 	return s, err
 }
 
-// worth orders what is told of a URL; below 0 is what can't be.
+// worth ranks the states that can be told of a URL; it is below 0 for any other state.
 func worth(s State) int { return slices.Index([]State{Queued, Left, Failed, Done}, s) }
 
-// one takes a URL over.
+// one takes over a single URL.
 func (i *Importer) one(b *Batch, x *Item, to State, was standing) (learned bool, err error) {
 	if worth(to) < 0 {
 		return false, fault.New(fault.Invalid, "import %s: no URL is imported as %q", x.URL, to)
@@ -156,7 +158,7 @@ func (i *Importer) one(b *Batch, x *Item, to State, was standing) (learned bool,
 	return false, nil
 }
 
-// belongs is what a URL belongs to.
+// belongs returns the host and the source that a URL belongs to.
 func (b *Batch) belongs(x *Item) (h *change, s *source, err error) {
 	id, err := b.id(x.Queue)
 	if err == nil {
@@ -168,7 +170,7 @@ func (b *Batch) belongs(x *Item) (h *change, s *source, err error) {
 	return h, s, err
 }
 
-// endUnasked has a URL that is in no queue be one that another crawl ended.
+// endUnasked makes a URL that is in no queue one that another crawl has ended.
 func (b *Batch) endUnasked(x *Item, to State) error {
 	h, source, err := b.belongs(x)
 	if err != nil {
@@ -178,7 +180,7 @@ func (b *Batch) endUnasked(x *Item, to State) error {
 	return b.end(h, x.Key, source.id, to, Unasked, 0)
 }
 
-// better has a URL that another crawl ended be what says more.
+// better changes the state of a URL that another crawl ended to one that ranks higher.
 func (b *Batch) better(x *Item, to State, was standing) error {
 	h, source, err := b.belongs(x)
 	if err != nil {
@@ -214,11 +216,11 @@ func readMark(v []byte) (State, error) {
 	return State(v[0]), nil
 }
 
-// marksAtOnce is how many marks are in memory.
+// marksAtOnce is how many marks are held in memory.
 const marksAtOnce = 200_000
 
-// Settle takes URLs out of the queues that Import met there, and reports whether it has more to do, in another transaction. It
-// walks through all queues if there is any such URL.
+// Settle removes from the queues the URLs that Import found there, and reports whether it has more to do, in another
+// transaction. If there is any such URL it goes through all queues.
 func (i *Importer) Settle(tx *store.Tx) (more bool, err error) {
 	b, err := i.begin(tx)
 	if err != nil {
@@ -254,7 +256,7 @@ func (i *Importer) Settle(tx *store.Tx) (more bool, err error) {
 	return true, b.Write()
 }
 
-// readMarks begins a round.
+// readMarks reads the marks of the next round.
 func (i *Importer) readMarks(tx *store.Tx) error {
 	i.marks, i.at = map[string]State{}, nil
 	entries, failed := tx.Scan(key('x'), key('x').End())

@@ -1,6 +1,6 @@
 package frontier
 
-// Novelty is whether an answer had what was not archived before.
+// Novelty says whether an answer had content that was not archived before.
 type Novelty byte
 
 // What an answer is.
@@ -10,8 +10,8 @@ const (
 	NotModified         // the server says so
 )
 
-// Novelties count answers, each time that a URL was fetched, by what they were. Bytes are those that came; those of Novel are
-// all others.
+// Novelties count answers by their novelty, each time that a URL was fetched. Bytes are those of all answers; those of novel
+// answers are what is left when the others are subtracted.
 type Novelties struct {
 	Novel, ByHash, ByHashBytes, NotModified, NotModifiedBytes uint64
 }

@@ -34,7 +34,7 @@ func (b *Batch) Done(l *Lease, o Outcome) error {
 	return err
 }
 
-// end says what became of a URL that is in no queue any more.
+// end notes what became of a URL that is in no queue any more.
 func (b *Batch) end(h *change, k string, from uint32, state State, status int, bytes uint64) error {
 	b.tx.Set(knownKey(k), binary.AppendVarint([]byte{byte(state)}, int64(status)))
 	*b.counts.of(state)++
@@ -51,7 +51,7 @@ func (b *Batch) end(h *change, k string, from uint32, state State, status int, b
 	return b.tally(statusKey(status), 1)
 }
 
-// Retry puts a URL off that failed, and its host until due.
+// Retry puts off a URL that failed until at, and its host until due.
 func (b *Batch) Retry(l *Lease, at, due time.Time) error {
 	h, err := b.host(l.host)
 	if err != nil {
@@ -72,7 +72,8 @@ func (b *Batch) Retry(l *Lease, at, due time.Time) error {
 	return nil
 }
 
-// Postpone leaves a URL where it is, and its host alone until due: what it needs first is not to be had yet.
+// Postpone leaves a URL in its queue, and its host alone until due, because something that the URL needs first can't be had
+// yet.
 func (b *Batch) Postpone(l *Lease, due time.Time) error {
 	h, err := b.host(l.host)
 	if err != nil {
@@ -84,13 +85,13 @@ func (b *Batch) Postpone(l *Lease, due time.Time) error {
 	return nil
 }
 
-// drop takes a leased URL out of the queue of its host.
+// drop removes a leased URL from the queue of its host.
 func (b *Batch) drop(h *change, l *Lease) {
 	b.remove(h, l.host, l.at)
 	b.landed = append(b.landed, l)
 }
 
-// remove takes a URL out of a queue.
+// remove removes a URL from a queue.
 func (b *Batch) remove(h *change, id uint32, at place) {
 	b.tx.Delete(at.in(id))
 	if at == h.head {

@@ -10,18 +10,19 @@ import (
 	"holdfast/kernel/store"
 )
 
-// mostPatterns is how many patterns of a host are counted. Of a host with more, the rarer half is forgotten, again and again:
-// an endless calendar is not rare. So what is kept is bounded, and a host where every page has a pattern of its own, as one of
-// articles whose titles are in their names, is not cut short.
+// mostPatterns is how many patterns of a host are counted. If a host has more, the rarer half is forgotten, again and again;
+// an endless calendar is not rare. So memory is bounded, and a host where every page has a pattern of its own (articles with
+// their titles in the URL) is not cut short.
 const mostPatterns = 1024
 
-// patternKey is that of a pattern's counter, by 40 bits of its hash: two of a host's share one by a chance of one in a million.
+// patternKey is the key of the counter of a pattern. It has 40 bits of its hash: two patterns of a host share a counter with a
+// chance of one in a million.
 func patternKey(host uint32, pattern string) store.Key {
 	h := xxh3.HashString(pattern)
 	return patternsKey(host).U8(uint8(h >> 32)).U32(uint32(h))
 }
 
-// over counts a URL that is new, and reports whether its pattern has had all that it may have.
+// over counts a new URL, and reports whether its pattern has used up its budget.
 func (b *Batch) over(id uint32, h *change, item *Item) (bool, error) {
 	if item.Pattern == "" || item.PatternBudget == 0 {
 		return false, nil

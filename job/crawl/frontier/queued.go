@@ -22,11 +22,11 @@ type QueuedURL struct {
 	key    store.Key // its own in the store
 }
 
-// mostPassed is how many URLs are passed over for one page.
+// mostPassed is how many URLs are passed over at most to fill one page.
 const mostPassed = 20_000
 
-// URLs returns at most n URLs of a host in their order, and then those that are put off. next is where it goes on, "" at the end;
-// a page may have fewer than n before that, for those that are put off stand among those of other hosts.
+// URLs returns at most n URLs of a host in their order, and after them those that are put off. next is where to go on, "" at
+// the end. A page before the end may have fewer than n, because those that are put off stand among those of other hosts.
 func (f *Frontier) URLs(queue, from string, n int) (all []QueuedURL, next string, err error) {
 	start, err := hex.DecodeString(from)
 	if err != nil || len(start) > 0 && len(start) < 3 {
@@ -43,7 +43,8 @@ func (f *Frontier) URLs(queue, from string, n int) (all []QueuedURL, next string
 	return all, hex.EncodeToString(at), err
 }
 
-// page reads URLs that are to be fetched, of one queue or, if that is "", of all, from a key on. next is nil at the end.
+// page reads URLs that are to be fetched, from a key on: those of one queue or, if queue is "", of all. next is nil at the
+// end.
 func (f *Frontier) page(queue string, from store.Key, n int, match func(url string) bool) (all []QueuedURL, next store.Key,
 	err error) {
 	err = f.st.Latest(func(r store.Reader) error {
@@ -143,7 +144,7 @@ func (p *pager) waiting(k, v []byte) error {
 	return p.add(k, QueuedURL{Item: e.item, Attempts: e.attempts, State: Waiting, Due: p.f.Time(w.at), host: w.host, source: e.source})
 }
 
-// nameOf is the name of a host: entries of one stand together.
+// nameOf returns the name of a host. It remembers the last one, because the entries of a host stand together.
 func (p *pager) nameOf(host uint32) (string, error) {
 	if p.name != "" && p.named == host {
 		return p.name, nil

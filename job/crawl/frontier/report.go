@@ -86,8 +86,8 @@ func listed[T any](r store.Reader, list byte, after string, n int, read func(id 
 	return all, failed()
 }
 
-// rankOf stands for how many URLs are queued, the largest numbers first: four steps for each doubling, so that a host seldom
-// gets another one.
+// rankOf maps how many URLs are queued to a rank, the lower the more: four steps for each doubling, so that the rank of a host
+// seldom changes.
 func rankOf(queued uint64) uint8 {
 	if queued < 4 {
 		return 255 - uint8(queued)
@@ -98,7 +98,7 @@ func rankOf(queued uint64) uint8 {
 
 func rankKey(rank uint8) store.Key { return key('o').U8(rank) }
 
-// rank keeps the order of hosts by size.
+// rank updates the place of a host in the order of their sizes.
 func (b *Batch) rank(id uint32, h *change) {
 	was, is := rankOf(h.was.queued), rankOf(h.queued)
 	if was == is {
@@ -112,8 +112,8 @@ func (b *Batch) rank(id uint32, h *change) {
 	}
 }
 
-// Largest returns the n hosts with most URLs in their queues, the largest first. It reads those, and the others that are not
-// smaller than the last of them by a fifth.
+// Largest returns the n hosts with the most URLs in their queues, the largest first. It reads those, and all others that are
+// smaller than the last of them by less than a fifth.
 func Largest(r store.Reader, n int) ([]Host, error) {
 	c, err := openClock(r)
 	if err != nil {
@@ -142,8 +142,8 @@ func Largest(r store.Reader, n int) ([]Host, error) {
 // hostsOfDepth is how many hosts Deepest looks at.
 const hostsOfDepth = 200
 
-// Deepest is how many URLs the longest queue has. Among more than hostsOfDepth of about its length it may not find the longest: then
-// it is too small, by less than a fifth.
+// Deepest returns how many URLs the longest queue has. If more than hostsOfDepth queues are about as long as that, it may miss
+// the longest, and the result is too small by less than a fifth.
 func Deepest(r store.Reader) (most uint64, err error) {
 	seen, rank := 0, uint8(0)
 	entries, failed := r.Scan(key('o'), key('o').End())
@@ -166,7 +166,7 @@ func Deepest(r store.Reader) (most uint64, err error) {
 	return most, failed()
 }
 
-// largest are hosts in their order.
+// largest is a list of hosts, ordered by size.
 type largest []Host
 
 func (l *largest) put(h Host, most int) {

@@ -6,13 +6,13 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// sum stands for the key of a URL. Of 128 bits, two of a trillion keys share one by a chance of 1 in 10^14.
+// sum stands for the key of a URL: a hash of 128 bits. Two of a trillion keys share one with a chance of 1 in 10^14.
 type sum = xxh3.Uint128
 
 func sumOf(key string) sum { return xxh3.HashString128(key) }
 
-// seen remembers some keys that the store is known to have, the last one of each place: most links of a page lead where those of
-// others led. What it does not have is looked up.
+// seen remembers some keys that the store is known to have, the last one for each of its places: most links of a page lead
+// where the links of others led. A key that it does not have is looked up.
 type seen struct {
 	mu    sync.Mutex
 	sums  [1 << 16]sum // 1 MiB
@@ -25,14 +25,15 @@ func (s *seen) has(k sum) bool {
 	return s.sums[k.Lo%uint64(len(s.sums))] == k
 }
 
-// now is the round of a transaction that begins.
+// now returns the round for a transaction that begins.
 func (s *seen) now() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.round
 }
 
-// put remembers keys that are durable by a transaction of a round. If one was forgotten since, it may be one of these.
+// put remembers keys that became durable in a transaction of a round. It does nothing if a key was forgotten since then,
+// because that may be one of these.
 func (s *seen) put(all []sum, round uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,7 +45,7 @@ func (s *seen) put(all []sum, round uint64) {
 	}
 }
 
-// drop has a key not be remembered.
+// drop forgets a key.
 func (s *seen) drop(k sum) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,7 +20,7 @@ type Source struct {
 
 // There are no more sources than URLs that a person gave as seeds, so none are left out.
 
-// source is one in a batch.
+// source is a source in a batch.
 type source struct {
 	Source
 	id  uint32
@@ -68,14 +68,14 @@ func readSource(r store.Reader, id uint32) (s Source, err error) {
 	return s, err
 }
 
-// sources are those that a batch changes.
+// sources are the sources that a batch changes.
 type sources struct {
 	b    *Batch
 	byID map[uint32]*source
 	ids  map[string]uint32
 }
 
-// get is the source of a number.
+// get returns the source with a number.
 func (all *sources) get(id uint32) (*source, error) {
 	if s := all.byID[id]; s != nil {
 		return s, nil
@@ -88,7 +88,7 @@ func (all *sources) get(id uint32) (*source, error) {
 	return all.byID[id], nil
 }
 
-// named is the source of a name, which is made if it is new.
+// named returns the source with a name, which is made if it is new.
 func (all *sources) named(name string) (*source, error) {
 	if id, ok := all.ids[name]; ok {
 		return all.get(id)
@@ -132,10 +132,10 @@ type names struct {
 	byID map[uint32]string
 }
 
-// mostNames is how many that are.
+// mostNames is how many names are remembered.
 const mostNames = 4096
 
-// of is the name of a source.
+// of returns the name of a source.
 func (n *names) of(r store.Reader, id uint32) (string, error) {
 	n.mu.Lock()
 	name, ok := n.byID[id]

@@ -39,7 +39,7 @@ func (f *Frontier) Take(ctx context.Context) (*Lease, error) {
 	}
 }
 
-// take leases a URL, or says how long there is none, unless there is news before.
+// take leases a URL, or returns how long there will be none unless there is news before.
 func (f *Frontier) take(now time.Time) (l *Lease, wait time.Duration, news <-chan struct{}, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -87,7 +87,7 @@ func (f *Frontier) take(now time.Time) (l *Lease, wait time.Duration, news <-cha
 // readAhead is how many URLs of a host are read at once.
 const readAhead = 16
 
-// next is the next URL of a host that is not in flight, nil for none.
+// next returns the next URL of a host that is not in flight, nil for none.
 func (f *Frontier) next(h *host) (*entry, error) {
 	if len(h.ahead) == 0 {
 		if err := f.st.Latest(func(r store.Reader) error { return f.read(r, h) }); err != nil {
@@ -102,7 +102,7 @@ func (f *Frontier) next(h *host) (*entry, error) {
 	return &e, nil
 }
 
-// read reads the next URLs of a host, no more than it may be asked for.
+// read reads the next URLs of a host into memory, no more than the host may be asked for.
 func (f *Frontier) read(r store.Reader, h *host) error {
 	rec, err := readHost(r, h.id)
 	if err != nil || !rec.listed() {
@@ -145,7 +145,7 @@ func (f *Frontier) Release(l *Lease, due time.Time) {
 	f.tell()
 }
 
-// Return gives a lease back whose URL was not asked for: it is as if it had not been taken.
+// Return gives back a lease whose URL was not asked for, as if it had never been taken.
 func (f *Frontier) Return(l *Lease) {
 	defer f.flights.end([]*Lease{l}) // not with the lock held
 	f.mu.Lock()
@@ -153,8 +153,8 @@ func (f *Frontier) Return(l *Lease) {
 	f.giveBack(l)
 }
 
-// ReturnAsked is Return for a URL that may have been asked for, in vain: its host may be asked again at due. A start behind a crash knows
-// of it, as of a URL in flight, until the store has a due time of the host that is as late.
+// ReturnAsked is Return for a URL that may have been asked for, in vain: its host may be asked again at due. Until the store
+// has a due time of the host that is as late, a start after a crash knows of it as of a URL in flight.
 func (f *Frontier) ReturnAsked(l *Lease, due time.Time) {
 	f.mu.Lock()
 	h := f.hosts[l.host]
@@ -179,7 +179,7 @@ func (f *Frontier) giveBack(l *Lease) {
 	f.tell()
 }
 
-// landed takes a URL out of those in flight.
+// landed removes a URL from those in flight.
 func (f *Frontier) landed(l *Lease) {
 	h := f.hosts[l.host]
 	i := slices.Index(h.flying, l)
@@ -190,7 +190,7 @@ func (f *Frontier) landed(l *Lease) {
 	}
 }
 
-// forget lets go of a host that has nothing in flight, and that nobody will release.
+// forget drops a host from memory that has nothing in flight, and that nobody will release.
 func (f *Frontier) forget(h *host) {
 	if len(h.flying) == 0 && h.asked == 0 {
 		delete(f.hosts, h.id)
@@ -203,10 +203,10 @@ func (f *Frontier) tell() {
 	f.news = make(chan struct{})
 }
 
-// Flying is how many URLs are in flight.
+// Flying returns how many URLs are in flight.
 func (f *Frontier) Flying() int { return int(f.flying.Load()) }
 
-// Leases are the URLs in flight, those first that were taken first. They are copies: nothing is to be done with them.
+// Leases returns copies of the leases in flight, in the order in which they were taken. They are only for looking at.
 func (f *Frontier) Leases() (all []Lease) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

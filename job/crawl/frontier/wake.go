@@ -10,7 +10,7 @@ import (
 // wakeAtOnce is how many URLs that were put off are queued again in one transaction.
 const wakeAtOnce = 1000
 
-// chores does what is due beside handing out URLs: some of it, what takes milliseconds.
+// chores does some of the work that is due besides handing out URLs, as much as takes milliseconds.
 func (f *Frontier) chores(now time.Time) error {
 	if f.busy.CompareAndSwap(false, true) { // one at a time does these
 		err := f.filter.learn(f.st)
@@ -25,7 +25,7 @@ func (f *Frontier) chores(now time.Time) error {
 	return f.wake(now)
 }
 
-// wake queues the URLs again that were put off until now.
+// wake queues again the URLs whose time is over that were put off.
 func (f *Frontier) wake(now time.Time) error {
 	f.mu.Lock()
 	due := f.waiting != 0 && f.isDue(f.waiting, now)
@@ -65,7 +65,7 @@ func (f *Frontier) wake(now time.Time) error {
 	})
 }
 
-// due reads some URLs whose time has come, and when the one behind them is due.
+// due reads some URLs whose time has come, and when the one after them is due.
 func (f *Frontier) due(tx *store.Tx, now time.Time) (keys []store.Key, all []waiting, first int64, err error) {
 	entries, failed := tx.Scan(key('w'), key('w').End())
 	for k, v := range entries {
@@ -85,7 +85,7 @@ func (f *Frontier) due(tx *store.Tx, now time.Time) (keys []store.Key, all []wai
 	return keys, all, 0, failed()
 }
 
-// firstWaiting is when the first URL that is put off is due, in milliseconds; 0 for none.
+// firstWaiting returns when the first URL that is put off is due, in milliseconds; 0 for none.
 func firstWaiting(r store.Reader) (at int64, err error) {
 	entries, failed := r.Scan(key('w'), key('w').End())
 	for k, v := range entries {
@@ -95,8 +95,8 @@ func firstWaiting(r store.Reader) (at int64, err error) {
 	return 0, failed()
 }
 
-// Wait returns when there is nothing left to fetch, or nothing that the budgets allow, and nothing in flight. What the budgets
-// left are the Exhausted of Counts, or all if it is Spent.
+// Wait returns when nothing is in flight, and nothing is left to fetch, or nothing that the budgets allow. What the budgets
+// left over are the Exhausted of Counts, or everything if the crawl is Spent.
 func (f *Frontier) Wait(ctx context.Context) error {
 	for {
 		f.mu.Lock()

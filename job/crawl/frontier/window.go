@@ -7,7 +7,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// enter puts a host where it stands by its time, unless it is asked for as much as it may be.
+// enter puts a host into the window at the place that its due time has, unless it is asked already for as much as it may be.
 func (f *Frontier) enter(h *host) {
 	switch {
 	case h.index >= 0:
@@ -20,8 +20,8 @@ func (f *Frontier) enter(h *host) {
 	}
 }
 
-// trim leaves the hosts that come last to the store. It is not called again before as many came as a window has: those that have
-// something in flight, or are asked as a guest is, stay, however many they are.
+// trim drops from the window the hosts that come last; the store has them. It is called again only after as many hosts came as
+// a window holds. Hosts that have something in flight, or are asked as guests, stay, however many they are.
 func (f *Frontier) trim() {
 	all := slices.Clone(f.window)
 	slices.SortFunc(all, func(a, b *host) int { return order(a, b) })
