@@ -42,7 +42,7 @@ func TestReplayOfRowsWithoutAKey(t *testing.T) {
 		"a key by today": {textSchema, "the rows of block 1, which came in at 20", "--from"},
 	} {
 		_, err := open(c.s).ReplayTo(t.Context(), collect.Replay{Sink: "main"}, func(_, _ uint64) {})
-		if !fault.Is(err, fault.Permanent) || !strings.Contains(err.Error(), c.want) ||
+		if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), c.want) ||
 			!strings.Contains(fault.HintOf(err), c.hint) || !strings.Contains(fault.HintOf(err), "spool cat") {
 			t.Errorf("%s: got %v (%s), want %q and a hint with %q", what, err, fault.HintOf(err), c.want, c.hint)
 		}

@@ -43,8 +43,8 @@ const replayStep = 256
 func (in *Intake) Replay(ctx context.Context, k *spool.Sink, o Replay, tell func(done, all uint64)) (
 	out Replayed, err error) {
 	if in.schema.Key < 0 {
-		return out, keyless("its rows", "name a key column in the source's configuration: rows that come in from "+
-			"then on can be replayed")
+		return out, keyless("its rows", "name a key column in the source's configuration (a stream's rows can't have one): "+
+			"rows that come in from then on can be replayed")
 	}
 	p := &replay{in: in, k: k, o: o}
 	var stats spool.Stats
@@ -75,7 +75,7 @@ func (in *Intake) Replay(ctx context.Context, k *spool.Sink, o Replay, tell func
 
 // keyless refuses rows that no sink could compare.
 func keyless(what, hint string) error {
-	return fault.WithHint(fault.New(fault.Permanent, "%s have no key, and rows without a key can't be replayed: nothing "+
+	return fault.WithHint(fault.New(fault.Conflict, "%s have no key, and rows without a key can't be replayed: nothing "+
 		"tells which of them the sink has, and it would have those twice", what), "%s; what is here without one, "+
 		"`holdfast spool cat --output FILE` writes to a file, to be loaded by hand", hint)
 }
@@ -351,6 +351,9 @@ func (p *replay) loadLeft(first uint64) error {
 		})
 	})
 }
+
+// Replays reports whether rows can be delivered again: only those that have a key can.
+func (j *Job) Replays() bool { return j.intake.schema.Key >= 0 }
 
 // Replay is that of the intake, for the running job.
 func (j *Job) Replay(ctx context.Context, o Replay, tell func(done, all uint64)) (Replayed, error) {

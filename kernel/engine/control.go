@@ -31,6 +31,7 @@ type Status struct {
 	Quotas   []Quota            `json:"quotas,omitempty"`   // while the job runs
 	Promises map[string]string  `json:"promises,omitempty"` // of each sink, while the job runs
 	Damage   *Event             `json:"damage,omitempty"`   // the last, until a verification finds all whole
+	Replays  bool               `json:"replays,omitempty"`  // its rows can be delivered again, while the job runs
 	Progress *Progress          `json:"progress,omitempty"`
 	Taken    int64              `json:"taken,omitempty"` // tasks that came in, ever, while the job runs
 	Bytes    map[string]int64   `json:"bytes,omitempty"` // that each destination of tasks got, ever, while the job runs
@@ -99,6 +100,9 @@ func (r *runner) status(ctx context.Context, to depth) (Status, error) {
 		s.Gates = append(s.Gates, job.Gates()...)
 		s.Notes = job.Notes()
 		s.Quotas, s.Promises = job.Quotas(), job.Promises()
+		if p, ok := job.(Replayer); ok {
+			s.Replays = p.Replays()
+		}
 	}
 	if env == nil {
 		if why := r.e.room.startsLater(); s.State == Starting && why != "" {
@@ -208,6 +212,11 @@ func (e *Engine) OpenGate(job, name, reason string) error {
 		env.History.Warn("gate.forced", "a person opened the gate of %s: %s%s", name, reason, closed)
 		return nil
 	})
+}
+
+// Replayer is a Job that may be able to deliver its rows again.
+type Replayer interface {
+	Replays() bool
 }
 
 // Preparer is a Job that has something to do in front of a checkpoint: what it writes beside its store ends there.

@@ -1,6 +1,7 @@
 // What a person does with the console.
 import {
-  CONSOLE, DIR, HOSTILE, READ_TOKEN, accessible, check, complaints, end, fits, foreign, gate, harmless, legible, open, ordered, part, signedIn, step, text, told, world,
+  CONSOLE, DIR, HOSTILE, READ_TOKEN, TOKEN, accessible, check, complaints, end, fits, foreign, gate, harmless, legible, open, ordered, part, signedIn,
+  step, text, told, world,
 } from './browser.mjs'
 
 await step('signing in', async () => {
@@ -249,6 +250,11 @@ await step('rows are delivered again, which changes nothing', async () => {
   await told(page, /Delivered again: [0-9,]+ rows? in [0-9]+ block/)
   await ordered(page, 'Backfill')
   await told(page, /gaps are asked for now/)
+  await seen(page, 'store') // rows without a key
+  check((await page.locator('.actions').getByRole('button', { name: 'Replay' }).count()) === 0, 'it is offered where it is refused')
+  const refused = await page.request.post(CONSOLE + '/api/v1/jobs/store/spool/replay', { headers: { Authorization: 'Bearer ' + TOKEN },
+    data: { sink: 'database' } })
+  check(refused.status() === 409, `rows without a key are replayed: ${refused.status()}`)
   await page.context().close()
 })
 

@@ -31,7 +31,7 @@ export function JobActions({ job, world }: { job: Job; world: World }) {
             : 'Every open gap is asked for now, and not when its next look is due.'} What is here already is not taken in twice.</p>
         </Action>
       )}
-      {job.balance.sinks.length > 0 && job.spool.blocks > 0 && (
+      {job.replays && job.spool.blocks > 0 && (
         <Action world={world} label="Replay" danger title={`Deliver again what ${job.name} has kept?`} path={at + 'spool/replay'}
           command={`holdfast spool replay --job ${job.name} --sink SINK --from TIME --to TIME`}
           fields={[{ name: 'sink', label: 'Sink', choices: job.balance.sinks.map((s) => s.sink) },

@@ -98,6 +98,7 @@ export interface Job {
   damage?: HistoryEvent
   taken?: number
   bytes?: Record<string, number>
+  replays?: boolean // its rows can be delivered again
   progress?: { what: string; percent: number; left: number }
 }
 
