@@ -375,9 +375,12 @@ await step('a rule acts, says why, and is silenced', async () => {
   await silences.getByRole('button', { name: 'Silence' }).click()
   const dialog = page.locator('dialog[open]')
   await dialog.getByRole('textbox').fill('it is known')
+  await page.clock.install({ time: Date.now() - 7_200_000 }) // a phone whose clock is two hours behind
   await dialog.getByRole('button', { name: 'Silence' }).click()
+  await told(page, /^Silence \d+, of all rules, holds for 1 hour\./)
   await silences.getByText('it is known').waitFor()
-  await page.keyboard.press('Escape')
+  const lasts = Date.parse(await silences.locator('time').getAttribute('datetime')) - Date.now()
+  check(Math.abs(lasts - 3_600_000) < 60_000, `an hour of silence is ${Math.round(lasts / 60_000)} minutes`)
   await ordered(page, 'End', silences)
   await silences.getByText('every rule may act').waitFor()
   await page.context().close()

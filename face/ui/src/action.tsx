@@ -27,6 +27,7 @@ interface Props {
   danger?: boolean
   fields?: Field[]
   body?: (given: Record<string, string>) => unknown
+  done?: (text: string, given: Record<string, string>) => string // what a person is told of the text that answers
 }
 
 export function Action(p: Props) {
@@ -51,7 +52,7 @@ export function Action(p: Props) {
     try {
       const answer = await order<unknown>(p.path, p.body ? p.body(given) : {})
       dispatchEvent(new Event(ordered)) // what is shown asks anew
-      const words = wordsOf(answer)
+      const words = wordsOf(answer, (text) => (p.done ? p.done(text, given) : text))
       if (words === '') dialog.current?.close()
       else setTold(words)
     } catch (err) {
@@ -112,7 +113,7 @@ function FieldBox({ field: f, value, set }: { field: Field; value: string; set: 
 const many = (n: unknown, noun: string): string => `${count(Number(n))} ${plural(Number(n), noun)}`
 
 // wordsOf is what an answer tells a person beyond that it is done.
-function wordsOf(answer: unknown): string {
+function wordsOf(answer: unknown, done: (text: string) => string): string {
   if (typeof answer !== 'object' || answer === null) return ''
   if ('blocks' in answer && 'rows' in answer) return `Delivered again: ${many(answer.rows, 'row')} in ${many(answer.blocks, 'block')}.`
   if ('into' in answer) return `It is in ${String(answer.into)}. Here nothing changed.`
@@ -122,6 +123,6 @@ function wordsOf(answer: unknown): string {
     return `${text}; ${runs ? 'it runs' : 'it is not started'}. So that it is there at the next start too, a configuration file needs below jobs:\n\n${config}`
   }
   if ('bad' in answer) return Array.isArray(answer.bad) && answer.bad.length > 0 ? 'Damaged: ' + answer.bad.join(', ') : 'Everything is whole.'
-  if ('text' in answer) return answer.text === 'done' ? '' : String(answer.text)
+  if ('text' in answer) return answer.text === 'done' ? '' : done(String(answer.text))
   return ''
 }

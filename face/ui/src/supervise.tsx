@@ -5,7 +5,7 @@ import { Part, Shown, useAsked, type Seen } from './asked'
 import { count, span } from './format'
 import { Time } from './head'
 import { Replay } from './replay'
-import type { World } from './live'
+import { now, type World } from './live'
 import type { Job } from './model'
 
 interface Rule {
@@ -129,7 +129,8 @@ function SilenceIt({ at, world, rule }: Seen & { rule: string }) {
     <Action world={world} label="Silence" title={rule === '' ? 'Silence all rules?' : `Silence ${rule}?`} path={at + 'silence'}
       command={`holdfast supervise silence ${rule} --for TIME --reason TEXT`}
       fields={[{ name: 'for', label: 'For how long', choices: Object.keys(hours) }, { name: 'reason', label: 'Reason', needed: true }]}
-      body={(g) => ({ ...(rule !== '' && { rule }), reason: g.reason, until: new Date(Date.now() + (hours[g.for ?? ''] ?? 1) * 3_600_000).toISOString() })}>
+      body={(g) => ({ ...(rule !== '' && { rule }), reason: g.reason, until: new Date(now(world) + (hours[g.for ?? ''] ?? 1) * 3_600_000).toISOString() })}
+      done={(number, g) => `Silence ${number}, of ${rule === '' ? 'all rules' : rule}, holds for ${g.for ?? ''}. It stands among the silences, where it can be ended.`}>
       <p>{rule === '' ? 'No rule' : 'It'} acts until then, and what it would have done is counted. At the end people are told what began meanwhile.</p>
     </Action>
   )
