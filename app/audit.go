@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 
+	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
@@ -65,6 +66,11 @@ func (d *Desk) Audit(ctx context.Context, job string, deep bool, tell func(Progr
 			if books, err = engine.ReadBooks(r, name); err != nil {
 				return err
 			}
+			if d.kindOf(name) == crawlKind {
+				if err := addURLs(&books, r); err != nil {
+					return err
+				}
+			}
 			n, err := balance.Letters(r)
 			a.Letters += n
 			return err
@@ -84,4 +90,19 @@ func (d *Desk) Audit(ctx context.Context, job string, deep bool, tell func(Progr
 		}
 	}
 	return a, nil
+}
+
+// addURLs adds the books of a crawl: its tasks are URLs, and its frontier has them in the place of a queue.
+func addURLs(b *engine.Books, r store.Reader) error {
+	c, err := frontier.ReadCounts(r)
+	if err != nil {
+		return err
+	}
+	t := balance.Tasks{Put: int64(c.Known), Ready: int64(c.Queued), Waiting: int64(c.Waiting), Done: int64(c.Done), Dead: int64(c.Failed),
+		Dropped: int64(c.Left)}
+	if why := t.Check(); why != "" {
+		b.Broken = append(b.Broken, "URLs: "+why)
+	}
+	b.Queues = append(b.Queues, engine.QueueBooks{Queue: "URLs", Tasks: t})
+	return nil
 }

@@ -136,7 +136,7 @@ func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
 		}
 		specs = append(specs, s)
 	}
-	o := engine.Options{Dir: p.Place.Dir, Log: p.Log, Fatal: fatal,
+	o := engine.Options{Dir: p.Place.Dir, Log: p.Log, Fatal: fatal, Stay: p.hasFile() && !p.Once,
 		Room: engine.RoomLimits{Soft: uint64(p.Disk.Soft), Hard: uint64(p.Disk.Hard)}}
 	if p.tour != nil {
 		o.Full = p.tour.diskIsFull

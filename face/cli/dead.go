@@ -28,10 +28,10 @@ type deadList struct {
 }
 
 // dead asks page by page.
-func (a asked) dead(ctx context.Context, job string, max int) (all deadList, err error) {
+func (a asked) dead(ctx context.Context, job string, after uint64, max int) (all deadList, err error) {
 	const page = 1000
 	all.Dead = []app.DeadLetter{}
-	for after := uint64(0); len(all.Dead) < max; {
+	for len(all.Dead) < max {
 		var out deadList
 		n := min(page, max-len(all.Dead))
 		err := a.client.Do(ctx, api.Request{Method: "GET",
@@ -50,34 +50,46 @@ func (a asked) dead(ctx context.Context, job string, max int) (all deadList, err
 
 func (f *face) deadList() *cobra.Command {
 	var max int
+	var after uint64
 	c := f.asking(&cobra.Command{
 		Use:   "ls [JOB]",
 		Short: "List dead letters",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
-				out, err := a.dead(cmd.Context(), job, max)
+				out, err := a.dead(cmd.Context(), job, after, max+1) // one more says that there are more
 				if err != nil {
 					return err
 				}
+				more := len(out.Dead) > max
+				out.Dead = out.Dead[:min(max, len(out.Dead))]
 				if f.json {
-					return f.printJSON(out)
+					err = f.printJSON(out)
+				} else {
+					f.showDead(out)
 				}
-				if len(out.Dead) == 0 {
-					fmt.Fprintln(f.out, "there are no dead letters")
-					return nil
+				if more && max > 0 {
+					fmt.Fprintf(f.err, "there are more: --after %d goes on, -n takes more at once\n", out.Dead[max-1].ID)
 				}
-				t := newTable(">id", "when", "from", "key", "~reason")
-				for _, d := range out.Dead {
-					t.add(strconv.FormatUint(d.ID, 10), ago(d.At, time.Now()), d.From, cut(d.Key, 20), brief(d.Reason))
-				}
-				t.write(f.out, "")
-				return nil
+				return err
 			})
 		},
 	})
+	c.Flags().Uint64Var(&after, "after", 0, "go on behind this one, which the list before told")
 	c.Flags().IntVarP(&max, "max", "n", 1000, "at most so many")
 	return c
+}
+
+func (f *face) showDead(out deadList) {
+	if len(out.Dead) == 0 {
+		fmt.Fprintln(f.out, "there are no dead letters")
+		return
+	}
+	t := newTable(">id", "when", "from", "key", "~reason")
+	for _, d := range out.Dead {
+		t.add(strconv.FormatUint(d.ID, 10), ago(d.At, time.Now()), d.From, cut(d.Key, 20), brief(d.Reason))
+	}
+	t.write(f.out, "")
 }
 
 // directories are those of the file at the beginning of a reason: line 3 of /data/day.csv: ...
@@ -167,7 +179,7 @@ func (f *face) deadOrder(use, short, what, said string) *cobra.Command {
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
 				if all {
-					list, err := a.dead(cmd.Context(), job, 1<<30)
+					list, err := a.dead(cmd.Context(), job, 0, 1<<30)
 					if err != nil {
 						return err
 					}

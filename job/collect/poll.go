@@ -214,7 +214,7 @@ func (j *Job) beyondFeed(ctx context.Context, highest uint64) bool {
 
 // fetch asks for the page behind cursor, once the source's gate is open and the disk has room.
 func (j *Job) fetch(ctx context.Context, cursor []byte) (connector.Page, error) {
-	if err := j.env.Room.Wait(ctx); err != nil {
+	if err := j.env.Room.Wait(ctx, j.env.History); err != nil {
 		return connector.Page{}, err
 	}
 	if j.cfg.Once {
@@ -297,7 +297,7 @@ func (j *Job) takeIn(ctx context.Context, p connector.Page, m Mode) (t Taken, er
 			t, err = j.intake.Take(ctx, p, m)
 		}
 		if fault.Is(err, fault.Full) {
-			err = errors.Join(err, j.env.Room.Wait(ctx))
+			err = errors.Join(err, j.env.Room.Wait(ctx, j.env.History))
 		}
 		return err
 	})

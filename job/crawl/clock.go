@@ -2,22 +2,26 @@ package crawl
 
 import (
 	"encoding/binary"
+	"sync"
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/job/crawl/frontier"
 	"holdfast/kernel/store"
 )
 
-// clock measures how long the crawl has been at work, in all its runs. Time between runs, and time in which it is paused, does
-// not count.
+// clock measures how long the crawl has been at work, in all its runs. Time between runs, time in which it is paused, and time in which
+// there is nothing to fetch do not count.
 type clock struct {
-	before time.Duration // this run
-	began  time.Time
+	mu      sync.Mutex
+	counted time.Duration // until at
+	at      time.Time
+	idle    bool // since at, there is nothing to fetch
 }
 
 var clockKey = store.Key{byte(store.Job), 'E'}
 
-// Elapsed returns how long the crawl had been at work at its last commit.
+// Elapsed is how long the crawl has been at work until its last commit.
 func Elapsed(r store.Reader) (d time.Duration, err error) {
 	_, err = r.Look(clockKey, func(v []byte) error {
 		if len(v) != 8 {
@@ -30,16 +34,32 @@ func Elapsed(r store.Reader) (d time.Duration, err error) {
 }
 
 func openClock(st *store.Store) (*clock, error) {
-	c := &clock{began: time.Now()}
+	c := &clock{at: time.Now()}
 	return c, st.Latest(func(r store.Reader) (err error) {
-		c.before, err = Elapsed(r)
+		if c.counted, err = Elapsed(r); err != nil {
+			return err
+		}
+		n, err := frontier.ReadCounts(r)
+		c.idle = n.Open() == 0
 		return err
 	})
 }
 
 // elapsed returns how long the crawl has been at work until now.
-func (c *clock) elapsed() time.Duration { return c.before + time.Since(c.began) }
+func (c *clock) elapsed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.idle {
+		return c.counted
+	}
+	return c.counted + time.Since(c.at)
+}
 
-func (c *clock) commit(tx *store.Tx) {
-	tx.Set(clockKey, binary.BigEndian.AppendUint64(nil, uint64(c.elapsed().Milliseconds())))
+// commit makes durable how long it has been; idle says that from now on there is nothing to fetch.
+func (c *clock) commit(tx *store.Tx, idle bool) {
+	d := c.elapsed()
+	c.mu.Lock()
+	c.counted, c.at, c.idle = d, time.Now(), idle
+	c.mu.Unlock()
+	tx.Set(clockKey, binary.BigEndian.AppendUint64(nil, uint64(d.Milliseconds())))
 }

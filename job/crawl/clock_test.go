@@ -3,6 +3,7 @@ package crawl
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"holdfast/base/weburl"
 	"holdfast/connector"
 	"holdfast/job/crawl/archive"
+	"holdfast/kernel/store"
 )
 
 // script answers without a web, and notes when it was asked.
@@ -81,6 +83,55 @@ func (s *script) Fetch(ctx context.Context, r connector.FetchRequest) (*connecto
 }
 
 func (s *script) Close() error { return nil }
+
+// TestElapsed: how long a crawl has been at work grows while there is something to fetch, over its runs; a finished one that waits for seeds
+// is not at work.
+func TestElapsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st, err := store.Open(t.TempDir(), store.Options{Log: slog.New(slog.DiscardHandler), Fatal: func(err error) { t.Error(err) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		var c *clock
+		is := func(want time.Duration) {
+			t.Helper()
+			if got := c.elapsed(); got != want {
+				t.Errorf("at work for %v, want %v", got, want)
+			}
+		}
+		opens := func() {
+			t.Helper()
+			if c, err = openClock(st); err != nil {
+				t.Fatal(err)
+			}
+		}
+		commits := func(idle bool) {
+			t.Helper()
+			if err := st.Update(func(tx *store.Tx) error { c.commit(tx, idle); return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		opens()
+		time.Sleep(time.Hour) // without a seed
+		is(0)
+		commits(false)
+		time.Sleep(10 * time.Second)
+		is(10 * time.Second)
+		commits(true)
+		for range 3 { // its logs are rotated
+			time.Sleep(time.Hour)
+			commits(true)
+		}
+		is(10 * time.Second)
+		opens()
+		time.Sleep(time.Hour)
+		is(10 * time.Second)
+		commits(false)
+		time.Sleep(5 * time.Second)
+		is(15 * time.Second)
+	})
+}
 
 // TestClockSetBetweenLives: a crawl that is started again by another clock loses nothing, asks no host too soon, and waits for none
 // longer than it should.

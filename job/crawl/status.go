@@ -2,7 +2,6 @@ package crawl
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"holdfast/base/plural"
@@ -42,11 +41,6 @@ func (j *Job) Notes() (notes [][2]string) {
 			state += fmt.Sprintf(", waiting since %s for room on the disk of %s", since.UTC().Format(time.TimeOnly), j.cfg.Archive.Dir)
 		}
 		flying, at := j.frontier.Flying(), j.clock.elapsed()
-		if strings.HasPrefix(state, "FINISHED") { // it waits for seeds, which is no work
-			if at, err = Elapsed(r); err != nil {
-				return err
-			}
-		}
 		notes = append([][2]string{{"crawl", fmt.Sprintf("%s, %d %s in flight, at work for %s", state, flying, plural.Noun(flying, "URL"),
 			at.Round(time.Second))}}, countsNotes(c)...)
 		notes = append(notes, lostNotes(j.found.Lost)...)

@@ -288,7 +288,7 @@ func (j *Job) take(ctx context.Context) (l *frontier.Lease, tries bool, err erro
 		if tries, err = j.short.wait(ctx, j.disk); err != nil {
 			return nil, false, err
 		}
-		if err = j.room.Wait(ctx); err == nil {
+		if err = j.room.Wait(ctx, j.env.History); err == nil {
 			l, err = j.frontier.Take(ctx)
 		}
 		switch {

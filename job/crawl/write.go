@@ -195,7 +195,6 @@ func (j *Job) commit(fill func(w *writing) error) error {
 		if err := errors.Join(j.archive.Commit(tx), j.index.Commit(tx), j.logs.commit(tx)); err != nil {
 			return err
 		}
-		j.clock.commit(tx)
 		w := &writing{j: j, tx: tx}
 		if w.batch, err = j.frontier.Begin(tx); err != nil {
 			return err
@@ -213,7 +212,11 @@ func (j *Job) commit(fill func(w *writing) error) error {
 				return err
 			}
 		}
-		return w.batch.Write()
+		if err := w.batch.Write(); err != nil {
+			return err
+		}
+		j.clock.commit(tx, w.batch.Idle())
+		return nil
 	})
 	if err != nil {
 		return err

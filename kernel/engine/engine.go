@@ -82,6 +82,9 @@ type Options struct {
 	Log   *slog.Logger
 	Room  RoomLimits
 	Cache int64 // bytes of block cache that all stores share; default 32 MiB
+	// Stay has Run go on until its context ends, though no job is at work: others may be added. A job that failed for good ends it all
+	// the same.
+	Stay bool
 	// Full, if it is set, says that the disk is to be taken for full, whatever room there is: for who wants to see what comes of it.
 	Full func() bool
 	// Fatal is handed to the stores.
@@ -101,6 +104,7 @@ type Engine struct {
 	mu      sync.Mutex // guards what is below
 	runners []*runner
 	launch  func(*runner)      // starts a runner; nil while the engine does not run
+	came    chan struct{}      // closed when a runner is started; nil if nobody waits for that
 	series  map[string]*recent // by job
 }
 
@@ -130,7 +134,7 @@ func New(o Options, specs []Spec) (*Engine, error) {
 	return e, nil
 }
 
-// Run runs all jobs until ctx ends or every job's work is done. How long a job takes to drain then is its own.
+// Run runs all jobs until ctx ends or, without Options.Stay, every job's work is done. How long a job takes to drain then is its own.
 func (e *Engine) Run(ctx context.Context) error {
 	e.sweep() // before room is asked for
 	if err := e.room.Start(ctx); ctx.Err() != nil {
@@ -154,7 +158,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			r.err = r.run(run)
 		})
 	})
-	return e.wait()
+	return e.wait(ctx)
 }
 
 // Room is the disk under the data directory.

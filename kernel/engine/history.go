@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/kernel/gate"
 	"holdfast/kernel/store"
@@ -31,6 +33,8 @@ type History struct {
 	st  *store.Store
 	job string
 	log *slog.Logger
+
+	forRoom atomic.Int32 // goroutines of the job that wait for room on the disk
 }
 
 func newHistory(st *store.Store, job string, log *slog.Logger) *History {
@@ -66,6 +70,23 @@ func (h *History) Gate(s gate.Status) {
 	}
 	h.Warn("gate.closed", "%v", s)
 }
+
+// shortOfRoom records that the job waits for room on the disk: once, however many of its goroutines do.
+func (h *History) shortOfRoom(dir string, free, want uint64) {
+	if h.forRoom.Add(1) == 1 {
+		h.Warn("disk.short", "disk: %s has %s left; sources that can wait are paused until there are %s", dir, disk.Size(free), disk.Size(want))
+	}
+}
+
+// roomAgain records that one of those goroutines goes on.
+func (h *History) roomAgain(dir string, free uint64) {
+	if h.forRoom.Add(-1) == 0 {
+		h.Note("disk.roomy", "disk: %s has %s left; sources go on", dir, disk.Size(free))
+	}
+}
+
+// gone is that one of them ended with its run.
+func (h *History) gone() { h.forRoom.Add(-1) }
 
 func (h *History) record(kind string, warn bool, format string, args ...any) {
 	e := Event{At: time.Now().UTC(), Job: h.job, Kind: kind, Text: fmt.Sprintf(format, args...), Warn: warn}

@@ -8,9 +8,9 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Outage is a time in which something was not as it should be: a gate was closed, or the job paused.
+// Outage is a time in which something was not as it should be: a gate was closed, the disk short, or the job paused.
 type Outage struct {
-	What  string    `json:"what"` // the gate's name, or "paused"
+	What  string    `json:"what"` // the gate's name, "disk", or "paused"
 	From  time.Time `json:"from"`
 	To    time.Time `json:"to,omitzero"` // zero while it lasts, or if nobody knows
 	Cause string    `json:"cause,omitempty"`
@@ -111,6 +111,11 @@ func outageOf(e Event) (what, cause string, begins bool) {
 		return what, cause, true
 	case "gate.opened":
 		return strings.TrimSuffix(e.Text, " is back"), "", false
+	case "disk.short":
+		what, cause, _ = strings.Cut(e.Text, ": ")
+		return what, cause, true
+	case "disk.roomy":
+		return "disk", "", false
 	case "job.paused":
 		return paused, "", true
 	case "job.resumed":

@@ -34,6 +34,8 @@ func TestOutagesOfAHistory(t *testing.T) {
 		{12, "gate.closed", "main: away"},
 		{13, "gate.closed", "main: still away, for another reason"},
 		{15, "gate.opened", "main is back"},
+		{13, "disk.short", "disk: 3 MB are left"},
+		{14, "disk.roomy", "disk: 3 GB are left"},
 		{16, "job.paused", "job one is paused"},
 		{18, "job.resumed", "job one goes on"},
 		{20, "gate.opened", "shop is back"},
@@ -67,7 +69,7 @@ func TestOutagesOfAHistory(t *testing.T) {
 		}
 		return strings.Join(out, "\n")
 	}
-	want := "still 4 34 it lasts through all of it\nshop 5 20 connection refused: by the host\nmain 12 15 away\npaused 16 18 \n" +
+	want := "still 4 34 it lasts through all of it\nshop 5 20 connection refused: by the host\nmain 12 15 away\ndisk 13 14 3 MB are left\npaused 16 18 \n" +
 		"main 30 34 and again\nmain 36 - the new run finds it so"
 	if got := read(100); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

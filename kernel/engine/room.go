@@ -93,41 +93,42 @@ func (r *Room) above(mark uint64, n int, what string) error {
 		disk.Size(room.Total), what), "make room on that file system; work goes on by itself")
 }
 
-// Wait blocks while there is less room than the soft mark, and then until there is an eighth more: else
-// sources would go and stop by turns around the mark. It tells people when that begins and ends.
-func (r *Room) Wait(ctx context.Context) error {
-	for {
+// Wait blocks a job while there is less room than the soft mark, and then until there is an eighth more: else sources would go and stop
+// by turns around the mark. The job's history has when that begins and ends.
+func (r *Room) Wait(ctx context.Context, h *History) error {
+	for waits := false; ; {
 		room, err := r.Look()
 		mark := r.limits.Soft
 		if short, _ := r.Short(); short {
 			mark += mark / 8
 		}
-		if err != nil || room.Free >= mark {
-			r.tell(false, room)
+		short := err == nil && room.Free < mark
+		r.mark(short)
+		switch {
+		case short && !waits:
+			h.shortOfRoom(r.dir, room.Free, r.limits.Soft+r.limits.Soft/8)
+			waits = true
+		case !short && waits:
+			h.roomAgain(r.dir, room.Free)
+			return nil
+		case !short:
 			return nil
 		}
-		r.tell(true, room)
 		select {
 		case <-ctx.Done():
+			h.gone()
 			return ctx.Err()
 		case <-time.After(time.Second):
 		}
 	}
 }
 
-func (r *Room) tell(short bool, room disk.Room) {
+func (r *Room) mark(short bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.short == short {
-		return
+	if r.short != short {
+		r.short, r.since = short, time.Now()
 	}
-	r.short, r.since = short, time.Now()
-	if short {
-		r.log.Warn(fmt.Sprintf("disk: %s has %s left; sources that can wait are paused until there are %s",
-			r.dir, disk.Size(room.Free), disk.Size(r.limits.Soft+r.limits.Soft/8)))
-		return
-	}
-	r.log.Info(fmt.Sprintf("disk: %s has %s left; sources go on", r.dir, disk.Size(room.Free)))
 }
 
 // Short reports whether intake is held for want of room, and since when.

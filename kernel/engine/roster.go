@@ -37,31 +37,49 @@ func (e *Engine) begin(launch func(*runner)) {
 	}
 }
 
-// wait returns when every runner has ended, those included that came meanwhile.
-func (e *Engine) wait() error {
-	for r := e.working(); r != nil; r = e.working() {
-		<-r.ended
+// wait returns when every runner has ended, those included that came meanwhile, and no other is waited for.
+func (e *Engine) wait(ctx context.Context) error {
+	for {
+		r, came := e.working(ctx)
+		switch {
+		case r != nil:
+			<-r.ended
+			continue
+		case came != nil:
+			select {
+			case <-came:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		var errs []error
+		for _, r := range e.all() {
+			errs = append(errs, r.err)
+		}
+		return errors.Join(errs...)
 	}
-	var errs []error
-	for _, r := range e.all() {
-		errs = append(errs, r.err)
-	}
-	return errors.Join(errs...)
 }
 
-// working returns a runner that has not ended. When there is none, no other can be started any more.
-func (e *Engine) working() *runner {
+// working returns a runner that has not ended. When there is none, it returns what is closed when another one has come, or nil:
+// then no other can be started any more.
+func (e *Engine) working(ctx context.Context) (r *runner, came <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	failed := false
 	for _, r := range e.runners {
 		select {
 		case <-r.ended:
+			failed = failed || r.err != nil
 		default:
-			return r
+			return r, nil
 		}
 	}
+	if e.opts.Stay && !failed && ctx.Err() == nil {
+		e.came = make(chan struct{})
+		return nil, e.came
+	}
 	e.launch = nil
-	return nil
+	return nil, nil
 }
 
 // Undone returns the jobs whose work is not done for good. Once Run has returned, its context has ended them.
@@ -100,6 +118,10 @@ func (e *Engine) put(s Spec, old *runner) error {
 		e.runners = append(e.runners, r)
 	}
 	e.launch(r)
+	if e.came != nil {
+		close(e.came)
+		e.came = nil
+	}
 	return nil
 }
 

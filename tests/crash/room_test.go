@@ -67,7 +67,9 @@ func TestFullDisk(t *testing.T) {
 	// A second of waiting would be over at the deadline.
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := room.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	history := engine.HistoryOf(j.st, "one", slog.New(slog.DiscardHandler))
+	begun := time.Now()
+	if err := room.Wait(ctx, history); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("sources wait for room: got %v", err)
 	}
 	if short, _ := room.Short(); !short {
@@ -102,14 +104,26 @@ func TestFullDisk(t *testing.T) {
 	if _, err := j.fill(room, r); !fault.Is(err, fault.Full) {
 		t.Fatalf("the second filling: got %v, want a Full fault", err)
 	}
+	waited := make(chan error, 1)
+	go func() { waited <- room.Wait(t.Context(), history) }()
+	time.Sleep(50 * time.Millisecond) // until it waits
 	if err := os.Remove(other); err != nil {
 		t.Fatal(err)
 	}
-	if err := room.Wait(t.Context()); err != nil {
+	if err := <-waited; err != nil {
 		t.Fatal(err)
 	}
 	if err := room.Intake(bulk); err != nil {
 		t.Errorf("there is room again: got %v", err)
+	}
+	if err := j.st.Latest(func(r store.Reader) error {
+		all, err := engine.Outages(r, begun, time.Now(), 9)
+		if err == nil && (len(all) != 1 || all[0].What != "disk" || all[0].Cause == "" || all[0].To.IsZero()) {
+			t.Errorf("the history has %+v", all)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
 	if err := j.page(0, r); err != nil {
 		t.Error(err)

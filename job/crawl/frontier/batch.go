@@ -228,6 +228,9 @@ func (b *Batch) settle(id uint32, h *change) error {
 	return failed()
 }
 
+// Idle reports, once the batch is written, whether nothing is left to be fetched.
+func (b *Batch) Idle() bool { return b.counts.Open() == 0 }
+
 // Write writes the batch into its transaction. Take learns of it once the transaction is durable.
 func (b *Batch) Write() error {
 	for id, h := range b.hosts {

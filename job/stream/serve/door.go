@@ -135,8 +135,11 @@ func (j *Job) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		j.under.RLock()
 		defer j.under.RUnlock()
-		if j.over {
-			panic(http.ErrAbortHandler) // the connection is closed already
+		if j.over { // its own clients are gone; the console's door is open still
+			later(w, retry)
+			tell(w, http.StatusServiceUnavailable, Failure{Message: "the stream's API does not run", Kind: fault.Transient.String(),
+				Hint: "resume its job, or see why it stopped: holdfast status " + j.env.Name})
+			return
 		}
 		a := &answer{ResponseWriter: w, patience: j.patience}
 		a.Header().Set("Cache-Control", "no-store")

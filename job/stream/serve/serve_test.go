@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -427,6 +428,11 @@ func TestWhatAPersonSees(t *testing.T) {
 	r.stop()
 	if !closed || r.job.Addr() != "" {
 		t.Errorf("after its end: closed %v, listens on %q", closed, r.job.Addr())
+	}
+	w := httptest.NewRecorder() // by the door of the console, which stays
+	r.job.ServeReports(w, httptest.NewRequest("GET", "/?table=any", nil))
+	if w.Code != 503 || !strings.Contains(w.Body.String(), "does not run") || w.Header().Get("Retry-After") == "" {
+		t.Errorf("after its end: %d %s", w.Code, w.Body)
 	}
 }
 

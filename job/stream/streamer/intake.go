@@ -160,7 +160,7 @@ func (j *Job) atEnd() {
 }
 
 func (j *Job) fetch(ctx context.Context, cursor []byte) (connector.Page, error) {
-	if err := j.env.Room.Wait(ctx); err != nil {
+	if err := j.env.Room.Wait(ctx, j.env.History); err != nil {
 		return connector.Page{}, err
 	}
 	p, err := j.src.Fetch(ctx, connector.Request{Cursor: cursor})
@@ -261,7 +261,7 @@ func (j *Job) commit(ctx context.Context, p connector.Page, s *step, lap int) (r
 		if !fault.Is(err, fault.Full) {
 			return rejected, err
 		}
-		if err := j.env.Room.Wait(ctx); err != nil {
+		if err := j.env.Room.Wait(ctx, j.env.History); err != nil {
 			return 0, err
 		}
 		if err := wait(ctx, idle, nil); err != nil { // there may be room for a page, and none for this one
