@@ -91,7 +91,7 @@ type state struct {
 // OpenSuffix stands behind the name of a file that has not ended.
 const OpenSuffix = ".open"
 
-// markSize is how many letters of a lineage are enough to tell it from others.
+// markSize is how many letters
 const markSize = 8
 
 var stateKey = store.Key{byte(store.Job), 'A'}
@@ -118,7 +118,7 @@ func (a *Archive) quarantine() string      { return a.path("quarantine") }
 // Began reports whether a store ever had an archive.
 func Began(r store.Reader) (bool, error) { return r.Look(stateKey, func([]byte) error { return nil }) }
 
-// Named are the files of a directory that have the names of a crawl, whoever wrote them.
+// Named returns the files of a directory that are named as those of a crawl, whoever wrote them.
 func Named(dir, crawl string) (names []string, err error) {
 	all, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -133,14 +133,14 @@ func Named(dir, crawl string) (names []string, err error) {
 	return names, err
 }
 
-// NamesOf matches the names of a crawl's files.
+// NamesOf returns the pattern of the names of a crawl's files.
 func NamesOf(crawl string) *regexp.Regexp {
 	return regexp.MustCompile("^" + regexp.QuoteMeta(crawl) + `-[0-9]{17}-([0-9]{5,})-([0-9a-z]+)\.warc\.gz(\.open)?$`)
 }
 
-// Add appends the records of a capture, all to one file, and says where they are. They count when they are synced and a
-// transaction has said so. A record that may not be written is Invalid, and none of the capture is there then; a Full fault means
-// that there is no room, and likewise.
+// Add appends the records of a capture, all to one file, and returns where they are. They count once they are synced and a
+// transaction has recorded it. A record that may not be written is an Invalid fault, want of room a Full fault; after either,
+// nothing of the capture is there.
 func (a *Archive) Add(records ...*warc.Record) ([]Place, error) { return a.AddPacked(records, nil) }
 
 // AddPacked is Add of records that Pack has packed, nil if it has not.
@@ -177,7 +177,7 @@ func (a *Archive) AddPacked(records []*warc.Record, packed []Packed) ([]Place, e
 	return places, nil
 }
 
-// takeBack cuts the file back to where a capture began that could not be written.
+// takeBack cuts the file back to the beginning of a capture that could not be written.
 func (a *Archive) takeBack(from int64, cause error) error {
 	if err := a.file.CutBack(from); err != nil {
 		return errors.Join(cause, err) // the next start does it
@@ -220,7 +220,8 @@ func (a *Archive) begin() error {
 	return nil
 }
 
-// Roll ends the file that is open: it has its name once a transaction has said that it ended. The next capture begins another.
+// Roll ends the file that is open: it gets its name once a transaction has recorded that it ended. The next capture begins
+// another file.
 func (a *Archive) Roll() error {
 	if a.file == nil {
 		return nil
@@ -237,7 +238,7 @@ func (a *Archive) Roll() error {
 	return nil
 }
 
-// Sync makes all durable that was added. It comes before Commit.
+// Sync makes durable what was added. It has to be called before Commit.
 func (a *Archive) Sync() error {
 	if a.file == nil {
 		return nil
@@ -248,7 +249,7 @@ func (a *Archive) Sync() error {
 	return nil
 }
 
-// Commit says in a transaction how far the files count, which must be synced.
+// Commit records in a transaction how far the files count. They must be synced.
 func (a *Archive) Commit(tx *store.Tx) error {
 	s := state{Lineage: a.lineage, Serial: a.serial, Open: a.now, Ended: a.ended}
 	if a.file != nil {
@@ -265,7 +266,7 @@ func (a *Archive) Commit(tx *store.Tx) error {
 	return nil
 }
 
-// Committed gives the files their names that have ended. It comes behind the transaction of a Commit.
+// Committed gives files that have ended their names. It is called after the transaction of a Commit.
 func (a *Archive) Committed() error {
 	var r Recovered
 	for len(a.ended) > 0 {

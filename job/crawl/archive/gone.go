@@ -18,8 +18,8 @@ type Gone struct {
 	Has  int64  // -1: it is not there
 }
 
-// Losses are the files of a directory that are not as a store of that lineage has them. Of one that has not ended only what it
-// lacks counts.
+// Losses returns the files of a directory that differ from what the store of that lineage says of them. A file that has not
+// ended may only lack something; more is no difference.
 func Losses(r store.Reader, lineage, dir string) (all []Gone, err error) {
 	s, err := readState(r)
 	if err != nil {
@@ -65,8 +65,8 @@ func Losses(r store.Reader, lineage, dir string) (all []Gone, err error) {
 	return all, err
 }
 
-// GiveUp has the store of an archive that is not open take files as they are from now on. One that had not ended has done so,
-// with what of it is whole, in bytes; the next start begins another.
+// GiveUp makes the store of an archive that is not open accept files as they are now. A file that had not ended has ended with
+// the part of it that is whole, in bytes; the next start begins another.
 func GiveUp(tx *store.Tx, all []Gone, whole map[string]int64) error {
 	s, err := readState(tx)
 	if err != nil {
@@ -99,7 +99,7 @@ func GiveUp(tx *store.Tx, all []Gone, whole map[string]int64) error {
 	return err
 }
 
-// back takes files back that were given up and are there again, as long as they were: one that had not ended has done so.
+// back takes back files that were given up and are there again, with their full size; one that had not ended has ended now.
 // Others that are given up stay as they are.
 func (a *Archive) back(st *store.Store, r *Recovered) (away map[string]int64, err error) {
 	away = map[string]int64{}

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// sizes are how large files of the archive were a moment ago: the same one is asked about for each page that is a duplicate.
+// sizes remembers how large files of the archive were a moment ago, because the same file is asked about for each page that is
+// a duplicate.
 type sizes struct {
 	mu  sync.Mutex
 	all map[string]sized
@@ -19,14 +20,14 @@ type sized struct {
 	at   time.Time
 }
 
-// sizeHolds is for how long a file is taken to be as it was.
+// sizeHolds is how long a remembered size is believed.
 const sizeHolds = 2 * time.Second
 
-// mostSizes is of how many files it is known at once.
+// mostSizes is how many sizes are remembered.
 const mostSizes = 1024
 
-// Has reports whether a file of the archive is there, and has all bytes up to end; name is that of a Place. That it does may be
-// as old as two seconds. It may be called by several goroutines at once.
+// Has reports whether a file of the archive, by the name of a Place, is there and has all bytes up to end. The answer may be
+// two seconds old. It may be called by several goroutines at once.
 func (a *Archive) Has(name string, end int64) (bool, error) {
 	if name == "" {
 		return false, nil
@@ -50,8 +51,8 @@ func (a *Archive) Has(name string, end int64) (bool, error) {
 	return size >= end, nil
 }
 
-// sizeOf is how large a file is, whether it has ended or not; -1 if it is not there. One that has ended counts, whatever else
-// is there; so that it is found if it ends meanwhile, it is looked for twice.
+// sizeOf returns the size of a file, whether it has ended or not; -1 if it is not there. If both names exist, the one of the
+// ended file counts. It looks twice, so that a file that ends meanwhile is found.
 func (a *Archive) sizeOf(name string) (int64, error) {
 	for _, path := range []string{a.path(name), a.path(name) + OpenSuffix, a.path(name)} {
 		info, err := os.Stat(path)

@@ -9,25 +9,25 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Lost are files that have ended and are not as they were written: a disk or a person took them, or what is in them.
+// Lost counts files that have ended and are not as they were written, because a disk or a person removed or changed them.
 type Lost struct {
 	Files int    `json:"files"`
 	First string `json:"first,omitempty"` // in the order of names, and what is wrong with it
 }
 
-// Keys of files that have ended: A name. A store has none of those that ended before it kept them.
+// Keys of files that have ended: A name. A store lacks those that ended before it kept such keys.
 func endedKey(name string) store.Key { return stateKey.Str(name) }
 
-// endedFrom is in front of all of these.
+// endedFrom is before all of these keys.
 var endedFrom = stateKey.U8(1)
 
 // Keys of files that were given up: A 0 name, with the size that each had.
 func awayKey(name string) store.Key { return store.Key{byte(store.Job), 'A', 0}.Str(name) }
 
-// awayFrom is in front of all of these.
+// awayFrom is before all of these keys.
 var awayFrom = store.Key{byte(store.Job), 'A', 0, 1}
 
-// readSizes reads the sizes of files whose names stand behind a prefix, from a key on to the end of those with it.
+// readSizes reads the sizes of files from the keys that begin with prefix and end with a name, from a key on.
 func readSizes(r store.Reader, prefix, from store.Key, each func(name string, size int64) error) error {
 	entries, failed := r.Scan(from, prefix.End())
 	for k, v := range entries {
@@ -56,7 +56,7 @@ func sizeValue(size int64) []byte { return binary.BigEndian.AppendUint64(nil, ui
 // lostKey is the key of what the last start found.
 var lostKey = store.Key{byte(store.Job), 'A', 0}
 
-// ReadLost is what the last start found of files that had ended.
+// ReadLost returns what the last start found of files that had ended.
 func ReadLost(r store.Reader) (l Lost, err error) {
 	_, err = r.Look(lostKey, func(v []byte) error {
 		if err := json.Unmarshal(v, &l); err != nil {
@@ -67,7 +67,7 @@ func ReadLost(r store.Reader) (l Lost, err error) {
 	return l, err
 }
 
-// keep has a Lost be what ReadLost reads.
+// keep stores a Lost for ReadLost.
 func (l Lost) keep(st *store.Store) error {
 	var was Lost
 	err := st.Latest(func(r store.Reader) (err error) { was, err = ReadLost(r); return err })
@@ -83,7 +83,7 @@ func (l Lost) keep(st *store.Store) error {
 	})
 }
 
-// check compares the files that have ended with what was written, by their sizes. more are those of which the store may speak
+// check compares the files that have ended with what was written, by their sizes. more are files that the store may have
 // elsewhere only.
 func (a *Archive) check(st *store.Store, more []ended) (l Lost, err error) {
 	err = st.Latest(func(r store.Reader) error {
@@ -110,7 +110,7 @@ func (a *Archive) check(st *store.Store, more []ended) (l Lost, err error) {
 	return l, err
 }
 
-// look compares one.
+// look compares one file.
 func (l *Lost) look(a *Archive, e ended) error {
 	size, err := a.sizeOf(e.Name)
 	if err != nil || size == e.Size {

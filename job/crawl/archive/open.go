@@ -14,7 +14,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Recovered is what a start had to put in order.
+// Recovered says what a start had to put in order.
 type Recovered struct {
 	Moved []string // files of the quarantine with what was behind what counts
 	Back  []string // files that were given up, and are there again, whole
@@ -22,7 +22,7 @@ type Recovered struct {
 	Lost  Lost     // of the files that had ended
 }
 
-// Open opens the archive of a store, and brings its files to what the store says of them.
+// Open opens the archive of a store, and brings its files in step with the store.
 func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 	if o.MaxSize <= 0 {
 		o.MaxSize = 1_000_000_000
@@ -84,8 +84,8 @@ func (r *Recovered) add(moved string) {
 	}
 }
 
-// look goes through the directory: for the last serial, for files that had ended and are there again under the name that they had before,
-// and for files that were begun and of which nobody ever heard. away are those that were given up.
+// look goes through the directory for three things: the last serial; files that had ended and are there again under the name
+// that they had before; and files that were begun and are not known to anybody. away are those that were given up.
 func (a *Archive) look(st *store.Store, away map[string]int64, r *Recovered) error {
 	all, err := os.ReadDir(a.o.Dir)
 	if err != nil {
@@ -127,8 +127,8 @@ func (a *Archive) look(st *store.Store, away map[string]int64, r *Recovered) err
 	return a.o.Disk.SyncDir(a.o.Dir)
 }
 
-// endsNow gives a file that the store has as one that has ended its name, where it lacks nothing: it was away when it was to be
-// renamed. known says that the store has it so, and it lacks something.
+// endsNow gives the final name to a file that, by the store, has ended, if it is complete: it was away when it was to be
+// renamed. known says that the store has it, and that it lacks something.
 func (a *Archive) endsNow(st *store.Store, name string, r *Recovered) (back, known bool, err error) {
 	var size int64
 	err = st.Latest(func(rd store.Reader) error {

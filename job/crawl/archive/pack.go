@@ -18,7 +18,7 @@ type Packed struct {
 // mostPacked is how many bytes of a capture are packed ahead, in memory.
 const mostPacked = 1 << 20
 
-// packer packs records. Compression is most of what it takes to write one.
+// packer packs records, because compression takes most of the time that it takes to write one.
 type packer struct {
 	to  bytes.Buffer
 	out *warc.Writer
@@ -30,8 +30,9 @@ func (a *Archive) begins(info string) {
 	a.begun.Store(info)
 }
 
-// Pack packs the records of a capture ahead of Add, which is for one goroutine; this is for any number. It returns nil if they are
-// too large for that, or no file is open; if another one is when they are added, they are packed again. An error is that of Add.
+// Pack packs the records of a capture before Add. Add is for one goroutine, Pack for any number. It returns nil if the records
+// are too large for that, or no file is open. If another file is open when they are added, they are packed again. An error is
+// one that Add would return.
 func (a *Archive) Pack(records ...*warc.Record) ([]Packed, error) {
 	info := a.begun.Load().(string)
 	size := int64(0)

@@ -10,8 +10,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// adopt has a store that is new know the captures of the WARC files of its crawl that lie in the directory, as far as there are
-// lines of them: those of a store that is gone. Nothing is read of the files themselves.
+// adopt makes a new store know the captures of the WARC files of its crawl that lie in the directory, and whose store is gone.
+// It takes them from the lines that there are; the WARC files themselves are not read.
 func (x *Index) adopt(ctx context.Context) (state, error) {
 	s := state{open: open{Lineage: x.lineage}}
 	sorter := cdxj.NewSorter(x.dir.path, sortMemory)
@@ -64,8 +64,8 @@ func (x *Index) adopt(ctx context.Context) (state, error) {
 	})
 }
 
-// reaches reports whether a WARC file has the capture of a line, if it is there at all: lines that were written and not
-// committed may tell of what never came to be.
+// reaches reports whether a WARC file that is there is long enough to have the capture of a line: lines that were written and
+// not committed may tell of captures that never came to be.
 func (x *Index) reaches(sizes map[string]int64, l cdxj.Line) bool {
 	size, looked := sizes[l.Filename]
 	if !looked {
@@ -78,7 +78,7 @@ func (x *Index) reaches(sizes map[string]int64, l cdxj.Line) bool {
 	return size < 0 || l.Offset+l.Length <= size
 }
 
-// foreign gives the lines of index.cdxj that are of other crawls.
+// foreign gives the lines of index.cdxj that belong to other crawls.
 func (x *Index) foreign(ctx context.Context, all map[string]known, each func(text []byte) error) error {
 	return x.parse(ctx, filepath.Join(x.warcs, File), func(l cdxj.Line, text []byte) error {
 		if _, known := all[l.Filename]; known || x.ours(l.Filename) {
@@ -88,7 +88,7 @@ func (x *Index) foreign(ctx context.Context, all map[string]known, each func(tex
 	})
 }
 
-// lying are the files in which lines lie, of whatever time line.
+// lying returns the files that hold lines, of any time line.
 func (x *Index) lying() (paths []string, err error) {
 	entries, err := os.ReadDir(x.dir.path)
 	if err != nil {

@@ -35,9 +35,9 @@ type Capture struct {
 	Time time.Time // to the second
 }
 
-// OpenEarlier opens sorted CDXJ files, as Write and Rebuild make them, and those of directories, which end in .cdxj. A path where
-// nothing is, is NotFound. A file that is no CDXJ, or too many of them, are Invalid; one that is not sorted is Corrupt, if a few
-// lines of it tell, and else when a search meets that.
+// OpenEarlier opens sorted CDXJ files, as Write and Rebuild make them, and all files ending in .cdxj of directories. A path
+// that does not exist is NotFound. A file that is no CDXJ, or too many files, are Invalid. A file that is not sorted is
+// Corrupt: that is found out here by a few lines, or else by a search that meets it.
 func OpenEarlier(paths ...string) (_ *Earlier, err error) {
 	e := &Earlier{}
 	defer func() {
@@ -71,7 +71,7 @@ func OpenEarlier(paths ...string) (_ *Earlier, err error) {
 	return e, nil
 }
 
-// indexes are the files that paths mean.
+// indexes returns the files that paths stand for.
 func indexes(paths []string) (names []string, err error) {
 	for _, path := range paths {
 		info, err := os.Stat(path)
@@ -97,13 +97,13 @@ func indexes(paths []string) (names []string, err error) {
 	return names, nil
 }
 
-// globEscape has a directory's name mean itself.
+// globEscape escapes the name of a directory, so that it stands for itself in a pattern.
 var globEscape = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`)
 
 // looks is how many places of a file are looked at when it is opened.
 const looks = 16
 
-// checkSorted looks whether a file is a sorted index, at a few places of it.
+// checkSorted checks whether a file is a sorted index, at a few places of it.
 func checkSorted(f *os.File, size int64) error {
 	var before []byte
 	for n := range int64(looks) {
@@ -131,7 +131,7 @@ func checkSorted(f *os.File, size int64) error {
 	return nil
 }
 
-// lineBehind is the first line that begins at an offset or behind it, without its end; nil at the end of the file.
+// lineBehind returns the first line that begins at an offset or after it, without its end; nil at the end of the file.
 func lineBehind(f *os.File, at, size int64) ([]byte, error) {
 	in := bufio.NewScanner(io.NewSectionReader(f, max(0, at-1), size))
 	in.Buffer(make([]byte, 4<<10), cdxj.MaxLine)
@@ -188,7 +188,7 @@ func (in earlierFile) first(key string, payload warc.Digest) (Capture, bool, err
 // timeForm is the form of a line's time.
 const timeForm = "20060102150405"
 
-// sameDigest reports whether an index means a digest. SHA-1 has no label there, or has it.
+// sameDigest reports whether a digest in an index is the wanted one. In an index SHA-1 may have its label or not.
 func sameDigest(is string, want warc.Digest) bool {
 	if is == want.Value() && want.Algorithm() == "sha1" || is == string(want) {
 		return true
@@ -196,7 +196,7 @@ func sameDigest(is string, want warc.Digest) bool {
 	return payloadOf(is) == want
 }
 
-// payloadOf is the digest that an index means; one that it has in a form of its own is as it stands there.
+// payloadOf returns the digest that stands in an index; one in an unknown form is returned as it stands there.
 func payloadOf(is string) warc.Digest {
 	text := is
 	if !strings.Contains(is, ":") {

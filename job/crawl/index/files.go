@@ -59,11 +59,11 @@ func (d files) remove(name string) error {
 	return nil
 }
 
-// written is what a file has.
+// written is the size of a file, and how many lines it has.
 type written struct{ size, lines int64 }
 
-// write makes a file of what fill writes, whose bytes are durable when it returns: a transaction that speaks of it must not be
-// there before them. It does not make the name durable. After an error no file is there.
+// write makes a file with what fill writes, whose bytes are durable when it returns, because a transaction that refers to it
+// must not be durable before they are. The name is not made durable. After an error there is no file.
 func (d files) write(ctx context.Context, name string, fill func(w io.Writer) error) (done written, err error) {
 	path := d.join(name)
 	defer func() {
@@ -112,7 +112,7 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 // sync makes names durable.
 func (d files) sync() error { return d.disk.SyncDir(d.path) }
 
-// replace gives index.cdxj beside the directory what fill writes: after a crash it is the old one or the new one.
+// replace makes index.cdxj anew with what fill writes: after a crash it is the old file or the new one.
 func (d files) replace(ctx context.Context, fill func(w io.Writer) error) (written, error) {
 	done, err := d.write(ctx, newFile, fill)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"holdfast/kernel/store"
 )
 
-// GiveUp has the index of a store, that nobody has open, know no captures of a WARC file behind so many bytes: captures are how
-// many it has in front of that. One that was written to has ended. Runs are made again. If the file is there again, so are its
-// captures, with the next start.
+// GiveUp makes the index of a store that nobody has open forget the captures of a WARC file that stand after so many bytes;
+// captures is how many stand before. If the file was being written to, it has ended. Runs are made again. If the file comes
+// back, the next start takes its captures in again.
 func GiveUp(tx *store.Tx, warc string, bytes, captures int64) error {
 	s, err := readState(tx)
 	if err != nil {
@@ -38,7 +38,7 @@ func GiveUp(tx *store.Tx, warc string, bytes, captures int64) error {
 	return set(tx, k, known{bytes, captures})
 }
 
-// Captures is how many captures a store knows of a WARC file.
+// Captures returns how many captures of a WARC file a store knows.
 func Captures(r store.Reader, warc string) (n int64, err error) {
 	s, err := readState(r)
 	if err != nil {
@@ -48,7 +48,7 @@ func Captures(r store.Reader, warc string) (n int64, err error) {
 	return is.Captures, err
 }
 
-// knownOf is how far a WARC file counts.
+// knownOf returns how far a WARC file counts.
 func knownOf(r store.Reader, s state, warc string) (is known, err error) {
 	if s.open.WARC == warc {
 		return known{s.open.Bytes, s.open.Captures}, nil
@@ -58,7 +58,7 @@ func knownOf(r store.Reader, s state, warc string) (is known, err error) {
 	return is, err
 }
 
-// back has the captures of WARC files known again that were given up, and are there again.
+// back takes in again the captures of WARC files that were given up and have come back.
 func (x *Index) back() error {
 	all := map[string]known{}
 	err := x.st.Latest(func(r store.Reader) (err error) { all, err = readKnown(r, givenPart); return err })
@@ -81,9 +81,9 @@ func (x *Index) back() error {
 	return nil
 }
 
-// Each gives the line of each capture that is committed, once each, in no order. What is gone or damaged of the index is made
-// again first, of whatever there is: of a capture that has no line then nothing is known but that it was. An error of each ends
-// it. The crawl may not commit meanwhile.
+// Each calls each for the line of every committed capture, once, in no order; its error ends it. What is gone or damaged of
+// the index is made again first from whatever there is. If a capture has no line after that, no more is known of it than that
+// it was made. The crawl may not commit meanwhile.
 func (x *Index) Each(ctx context.Context, each func(cdxj.Line) error) error {
 	return x.take(ctx, func() error {
 		if err := x.tidy(ctx, false); err != nil {
@@ -102,7 +102,7 @@ func (x *Index) Each(ctx context.Context, each func(cdxj.Line) error) error {
 	})
 }
 
-// pieces are all files in which lines that are committed stand.
+// pieces returns all files in which committed lines stand.
 func (s state) pieces(mark string) []piece {
 	all := slices.Concat(s.runs, s.waits)
 	if s.open.Serial != 0 {
@@ -111,7 +111,7 @@ func (s state) pieces(mark string) []piece {
 	return all
 }
 
-// eachOf gives the lines of a piece, but for those that are damaged.
+// eachOf gives the lines of a piece, except damaged ones.
 func (x *Index) eachOf(ctx context.Context, p piece, each func(cdxj.Line) error) error {
 	return eachLine(x.dir.join(p.File), p.Size, func(line []byte) error {
 		l, err := cdxj.Parse(line)

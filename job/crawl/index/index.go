@@ -49,7 +49,7 @@ import (
 // File is the name of the index in the directory of the WARC files.
 const File = "index.cdxj"
 
-// below is the directory of what it is made of.
+// below is the directory of the files that the index is made of.
 const below = "index"
 
 // Options tune an Index.
@@ -182,7 +182,7 @@ func pieces(r store.Reader, part byte) (all []piece, err error) {
 	return all, failed()
 }
 
-// Open opens the index of a store, and brings its files to what the store says of them. An index that somebody else has open is
+// Open opens the index of a store, and brings its files in step with the store. If somebody else has the index open it is
 // Busy.
 func Open(st *store.Store, o Options) (x *Index, err error) {
 	if o.Log == nil {
@@ -230,7 +230,7 @@ func Open(st *store.Store, o Options) (x *Index, err error) {
 	return x, err
 }
 
-// lock keeps others out. A file system that has no locks is none to do without an index for.
+// lock keeps others out. If the file system has no locks the index works without one.
 func lock(dir string) (*disk.Lock, error) {
 	l, err := disk.Acquire(filepath.Join(dir, "LOCK"))
 	if fault.Is(err, fault.Busy) {
@@ -240,7 +240,7 @@ func lock(dir string) (*disk.Lock, error) {
 	return l, nil
 }
 
-// check brings the store to what there is of the files it speaks of. If that is not all of them, or they are another life's, runs
+// check brings the store in step with those of its files that are there. If some are missing, or belong to another life, runs
 // are made again.
 func (x *Index) check(s state) (state, error) {
 	ours := s.open.Lineage == x.lineage
@@ -274,7 +274,7 @@ func (x *Index) check(s state) (state, error) {
 	return again, x.cut(again.open)
 }
 
-// intact reports whether all that is whole is there.
+// intact reports whether all files that were completed are there.
 func (x *Index) intact(s state) bool {
 	for _, p := range slices.Concat(s.waits, s.runs) {
 		if x.dir.size(p.File) != p.Size {
@@ -285,7 +285,8 @@ func (x *Index) intact(s state) bool {
 	return true
 }
 
-// cut takes away what was written and not committed: nothing of it is worth keeping, as it can be made of the WARC file.
+// cut removes what was written and not committed. None of it is worth keeping, because it can be made again from the WARC
+// file.
 func (x *Index) cut(o open) error {
 	if o.Serial == 0 {
 		return nil
@@ -307,7 +308,7 @@ func runName(serial uint64, mark string) string   { return fmt.Sprintf("%08d-%s.
 // part of the directory, by serial and mark.
 var partName = regexp.MustCompile(`^([0-9]{8,20})-([0-9a-z]+)\.(lines|run)$`)
 
-// look goes through the directory: for the last serial, and for files of ours that the store does not speak of.
+// look goes through the directory for the last serial, and for files of ours that the store does not refer to.
 func (x *Index) look(s state) error {
 	all, err := os.ReadDir(x.dir.path)
 	if err != nil {
@@ -338,7 +339,7 @@ func (x *Index) look(s state) error {
 	return x.sweep()
 }
 
-// sweep removes files that nobody speaks of.
+// sweep removes files that nothing refers to.
 func (x *Index) sweep() error {
 	for len(x.stray) > 0 {
 		if err := x.dir.remove(x.stray[0]); err != nil {
@@ -349,7 +350,7 @@ func (x *Index) sweep() error {
 	return nil
 }
 
-// wake has Run look for work.
+// wake makes Run look for work.
 func (x *Index) wake() {
 	select {
 	case x.more <- struct{}{}:

@@ -18,9 +18,9 @@ type Kept struct {
 	Offset int64
 }
 
-// Last finds the record that has the payload which a URL had last: that of the last capture, or, if that is a revisit, the last one
-// with the same digest that is none. ok is false if there is none, or if the URL had no payload at last: it was gone, or led elsewhere.
-// Errors are those of First. It goes twice over the captures of the URL, of which there may be any number.
+// Last finds the record that has the last payload of a URL: that of its last capture or, if that is a revisit, the last record
+// with the same digest that is no revisit. ok is false if there is none, or if the URL had no payload at last because it was
+// gone or redirected. Errors are those of First. It goes twice over the captures of the URL, of which there may be any number.
 func (e *Earlier) Last(url string) (last Kept, ok bool, err error) {
 	var newest cdxj.Line
 	err = e.captures(url, func(_ string, l cdxj.Line) {
@@ -43,7 +43,7 @@ func (e *Earlier) Last(url string) (last Kept, ok bool, err error) {
 	return last, ok, err
 }
 
-// captures are those of a URL, and of no other that has the same key, with the index that each is in.
+// captures gives the captures of a URL, without those of other URLs with the same key, each with the index that it is in.
 func (e *Earlier) captures(url string, each func(index string, l cdxj.Line)) error {
 	key := weburl.IndexKeyOf(url) + " "
 	for _, in := range e.all {
@@ -59,7 +59,7 @@ func (e *Earlier) captures(url string, each func(index string, l cdxj.Line)) err
 	return nil
 }
 
-// Published is where index.cdxj is, if this crawl wrote the one that is there. One of another time line tells of files that a person
+// Published returns where index.cdxj is, if this crawl wrote it. The index of another time line has files in it that a person
 // may throw away.
 func (x *Index) Published() (path string, ok bool, err error) {
 	var s state

@@ -22,8 +22,8 @@ type part struct {
 	captures int64
 }
 
-// Add takes the lines of the records that an archive has just added, and says where. What is no capture has none, nor has one
-// whose line would be too long, as Rebuild leaves it out too. Nothing is written before Sync.
+// Add takes the lines of the records that an archive has just added at these places. What is no capture has no line, nor has a
+// capture whose line would be too long; Rebuild leaves that out too. Nothing is written before Sync.
 func (x *Index) Add(records []*warc.Record, places []archive.Place) error {
 	for i, rec := range records {
 		l, ok, err := cdxj.Written(rec, places[i].Written, places[i].File, weburl.IndexKeyOf)
@@ -59,8 +59,8 @@ func (x *Index) add(l cdxj.Line) error {
 // Roll ends the lines of the WARC file that was open, as Archive.Roll the file. The first line of another file does so too.
 func (x *Index) Roll() { x.parts = append(x.parts, part{}) }
 
-// Sync writes what was added, and makes it durable. It comes before Commit. After an error it may be called again; a Full fault
-// means that there is no room.
+// Sync writes what was added, and makes it durable. It has to be called before Commit. After an error it may be called again;
+// a Full fault means that there is no room.
 func (x *Index) Sync() error {
 	for len(x.parts) > 0 {
 		p := x.parts[0]
@@ -119,7 +119,7 @@ func (x *Index) begin(warc string) error {
 	return nil
 }
 
-// end ends the file that is written to: it waits to be sorted once a transaction has said so.
+// end ends the file that is being written to. Once a transaction has recorded that, it waits to be sorted.
 func (x *Index) end() error {
 	if x.file != nil {
 		if err := x.file.Sync(); err != nil {
@@ -135,7 +135,7 @@ func (x *Index) end() error {
 	return nil
 }
 
-// Commit says in a transaction how far the lines count, which must be synced.
+// Commit records in a transaction how far the lines count. They must be synced.
 func (x *Index) Commit(tx *store.Tx) error {
 	for _, o := range x.ended {
 		p := piece{Serial: o.Serial, File: linesName(o.Serial, x.mark), Size: o.Size}
@@ -146,7 +146,7 @@ func (x *Index) Commit(tx *store.Tx) error {
 	return set(tx, key(openPart), x.now)
 }
 
-// Committed has Run sort what has ended. It comes behind the transaction of a Commit.
+// Committed makes Run sort files that have ended. It is called after the transaction of a Commit.
 func (x *Index) Committed() {
 	if len(x.ended) > 0 {
 		x.ended = nil

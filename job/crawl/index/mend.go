@@ -13,9 +13,9 @@ import (
 	"holdfast/kernel/store"
 )
 
-// mend makes one run of all WARC files that are known: of whatever lines lie in the directory, of this time line or another, and
-// in index.cdxj; and of the WARC files themselves where lines are missing. All is sorted anew, so it does not matter in which
-// state it is found.
+// mend makes one run for all known WARC files: from all lines that lie in the directory, of this time line or another, from
+// index.cdxj, and, if lines are missing, from the WARC files themselves. Everything is sorted anew, so it does not matter in
+// which state it was.
 func (x *Index) mend(ctx context.Context, s state) error {
 	var all map[string]known
 	if err := x.st.View(ctx, func(r store.Reader) (err error) { all, err = readKnown(r, knownPart); return err }); err != nil {
@@ -49,7 +49,8 @@ func (x *Index) mend(ctx context.Context, s state) error {
 	return x.sweep()
 }
 
-// readKnown is how far each WARC file counts that has ended, in this time line; or those of another part of the store.
+// readKnown returns how far each WARC file counts that has ended, in this time line; or, with another part, those that this
+// part of the store has.
 func readKnown(r store.Reader, part byte) (map[string]known, error) {
 	all := map[string]known{}
 	prefix := key(part)
@@ -64,7 +65,7 @@ func readKnown(r store.Reader, part byte) (map[string]known, error) {
 	return all, failed()
 }
 
-// levelOf is the level of a run of so many WARC files.
+// levelOf returns the level of a run of so many WARC files.
 func levelOf(n int) (level int) {
 	for ; n >= fanout; n /= fanout {
 		level++
@@ -72,7 +73,7 @@ func levelOf(n int) (level int) {
 	return level
 }
 
-// gather makes a run of the lines that lie in the directory and count.
+// gather makes a run of all lines in the directory that count.
 func (x *Index) gather(ctx context.Context, all map[string]known) (piece, error) {
 	from, err := x.lying()
 	if err != nil {
@@ -88,7 +89,7 @@ func (x *Index) gather(ctx context.Context, all map[string]known) (piece, error)
 	return x.run(ctx, levelOf(len(all)), s.Write)
 }
 
-// each gives the lines of a file that are whole, and count.
+// each gives the lines of a file that are whole and count.
 func (x *Index) each(ctx context.Context, path string, all map[string]known, do func(warc string, line []byte) error) error {
 	return x.parse(ctx, path, func(l cdxj.Line, text []byte) error {
 		if n, ok := all[l.Filename]; !ok || l.Offset+l.Length > n.Bytes {
@@ -98,7 +99,8 @@ func (x *Index) each(ctx context.Context, path string, all map[string]known, do 
 	})
 }
 
-// parse gives the lines of a file that are whole. What can't be read is passed over: it is missed afterwards. The file may be gone.
+// parse gives the lines of a file that are whole. What can't be read is passed over, and is found to be missing later. The
+// file may be gone.
 func (x *Index) parse(ctx context.Context, path string, do func(l cdxj.Line, text []byte) error) error {
 	var stopped error
 	err := eachLine(path, math.MaxInt64, func(line []byte) error {
@@ -125,7 +127,8 @@ func (x *Index) count(ctx context.Context, run piece, all map[string]known) (map
 	return has, x.each(ctx, x.dir.join(run.File), all, func(warc string, _ []byte) error { has[warc]++; return nil })
 }
 
-// indexAgain makes a run of those lines of another run whose WARC files lack none, and of the WARC files that do.
+// indexAgain makes a run of another one: its lines are kept for WARC files that lack none, and made again from the WARC files
+// that do.
 func (x *Index) indexAgain(ctx context.Context, run piece, all, lacking map[string]known) (piece, error) {
 	s := cdxj.NewSorter(x.dir.path, sortMemory)
 	defer s.Close()

@@ -38,15 +38,15 @@ type Rebuilt struct {
 	Damaged  []Damaged // in order of their names
 }
 
-// Damaged is a WARC file of which only what stands before its damage is in the index.
+// Damaged is a WARC file that is damaged: the index has only what stands before the damage.
 type Damaged struct {
 	File string
 	Err  error // says where
 }
 
-// Rebuild makes index.cdxj of a directory of its WARC files alone, whoever wrote them. Of one that is written to, it has what is
-// whole at that moment. Files are read as many at once as there are processors, and tell, which may be nil, hears of each that
-// was. A directory whose crawl runs is Busy.
+// Rebuild makes the index.cdxj of a directory from its WARC files alone, whoever wrote them. Of a file that is being written
+// to, it has what is whole at that moment. As many files are read at once as there are processors. tell, which may be nil, is
+// called after each file. If a crawl of the directory runs it is Busy.
 func Rebuild(ctx context.Context, dir string, tell func(files, of int)) (done Rebuilt, err error) {
 	names, err := warcs(dir)
 	if err != nil {
@@ -79,7 +79,7 @@ func Rebuild(ctx context.Context, dir string, tell func(files, of int)) (done Re
 	return b.done, err
 }
 
-// warcs are the names of the WARC files of a directory, without .open.
+// warcs returns the names of the WARC files of a directory, without .open.
 func warcs(dir string) (names []string, err error) {
 	all, err := os.ReadDir(dir)
 	if err != nil {

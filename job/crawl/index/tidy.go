@@ -22,7 +22,7 @@ const fanout = 8
 // sortMemory is what is sorted in memory, in bytes: more than the lines of a usual WARC file.
 const sortMemory = 16 << 20
 
-// Run sorts the lines of WARC files that have ended, and merges runs, until ctx ends. Nothing that commits ever waits for it.
+// Run sorts the lines of WARC files that have ended, and merges runs, until ctx ends. Commits never wait for it.
 func (x *Index) Run(ctx context.Context) error {
 	for {
 		err := x.take(ctx, func() error { return x.tidy(ctx, true) })
@@ -40,7 +40,7 @@ func (x *Index) Run(ctx context.Context) error {
 	}
 }
 
-// take does work on runs while nobody else does.
+// take runs work that changes runs, one at a time.
 func (x *Index) take(ctx context.Context, work func() error) error {
 	select {
 	case <-ctx.Done():
@@ -51,7 +51,7 @@ func (x *Index) take(ctx context.Context, work func() error) error {
 	return work()
 }
 
-// tidy does what there is to do: makes runs again that are gone, sorts what waits, merges runs that have become many.
+// tidy does the work that there is: it makes runs again that are gone, sorts what waits, and merges runs if there are many.
 func (x *Index) tidy(ctx context.Context, merges bool) error {
 	for {
 		s, err := x.state(ctx)
@@ -78,13 +78,13 @@ func (x *Index) tidy(ctx context.Context, merges bool) error {
 	}
 }
 
-// state is what is durable.
+// state returns the durable state.
 func (x *Index) state(ctx context.Context) (s state, err error) {
 	err = x.st.View(ctx, func(r store.Reader) (err error) { s, err = readState(r); return err })
 	return s, err
 }
 
-// damaged has runs made again.
+// damaged makes runs be made again.
 func (x *Index) damaged(cause error) error {
 	x.log.Warn("a part of the index is gone or damaged, and is made again", "err", cause)
 	return x.st.Update(func(tx *store.Tx) error { tx.Set(key(mendPart), nil); return nil })
@@ -93,7 +93,7 @@ func (x *Index) damaged(cause error) error {
 // isDamage reports whether an error means that a part can't be read any more.
 func isDamage(err error) bool { return fault.Is(err, fault.Corrupt) || errors.Is(err, fs.ErrNotExist) }
 
-// fullLevel are the runs of the lowest level that has enough of them.
+// fullLevel returns the runs of the lowest level that has enough of them to be merged.
 func fullLevel(runs []piece) []piece {
 	levels := map[int][]piece{}
 	lowest := -1
@@ -195,7 +195,7 @@ func (x *Index) run(ctx context.Context, level int, fill func(w io.Writer) error
 	return p, err
 }
 
-// exchange has the store speak of a run in place of the pieces of another state, and removes those.
+// exchange puts a run into the store in the place of the pieces of another state, and removes those.
 func (x *Index) exchange(run piece, from state, mended bool) error {
 	err := x.st.Update(func(tx *store.Tx) error {
 		drop(tx, from)
@@ -215,7 +215,7 @@ func (x *Index) exchange(run piece, from state, mended bool) error {
 	return nil
 }
 
-// drop has the store speak no more of the pieces of a state.
+// drop removes the pieces of a state from the store.
 func drop(tx *store.Tx, s state) {
 	for _, p := range s.waits {
 		tx.Delete(key(waitPart).U64(p.Serial))

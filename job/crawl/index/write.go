@@ -13,16 +13,16 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Stats say what an index has.
+// Stats say how much an index has.
 type Stats struct {
 	Captures int64
 	Bytes    int64
-	// Missing is how many captures are known, and have no line: their WARC file is damaged, or was moved away with the part of
-	// the index that they stood in.
+	// Missing is how many captures are known that have no line: their WARC file is damaged, or was moved away together with
+	// the part of the index that they stood in.
 	Missing int64
 }
 
-// Write makes index.cdxj of all captures that are committed, unless it is. The crawl may go on meanwhile. A million lines take
+// Write brings index.cdxj up to date with all captures that are committed. The crawl may go on meanwhile. A million lines take
 // about a second.
 func (x *Index) Write(ctx context.Context) (Stats, error) {
 	var stats Stats
@@ -46,8 +46,8 @@ func (x *Index) Write(ctx context.Context) (Stats, error) {
 	return stats, nil
 }
 
-// publish makes index.cdxj of what there is, unless it is that already: a crawl that is started again and has nothing to do ends
-// at once, whatever it has archived.
+// publish makes index.cdxj, unless it is up to date: a crawl that is started again and has nothing to do ends at once, however
+// much it has archived.
 func (x *Index) publish(ctx context.Context) (Stats, error) {
 	var s state
 	var all map[string]known
@@ -90,7 +90,7 @@ func (x *Index) publish(ctx context.Context) (Stats, error) {
 	return now.stats(), x.st.Update(func(tx *store.Tx) error { return set(tx, key(filePart), now) })
 }
 
-// stamp notes which file it is.
+// stamp notes which file was published, by its time.
 func (p *published) stamp(path string) error {
 	info, err := os.Stat(path)
 	if err == nil {
@@ -103,7 +103,7 @@ func (p published) stats() Stats {
 	return Stats{Captures: p.Lines, Bytes: p.Size, Missing: p.Known - (p.Lines - p.Foreign)}
 }
 
-// total is how many captures are known, of which files.
+// total returns how many captures are known, and of which files.
 func total(r store.Reader, o open) (all map[string]known, n int64, err error) {
 	all, err = readKnown(r, knownPart)
 	if err != nil {
@@ -118,8 +118,8 @@ func total(r store.Reader, o open) (all map[string]known, n int64, err error) {
 	return all, n, nil
 }
 
-// sorted are the lines that are in no run yet, and those of other crawls, of which there are foreign: in a file that has no
-// name any more.
+// sorted returns the lines that are in no run yet, and those of other crawls (foreign is how many), in a file that has no name
+// any more.
 func (x *Index) sorted(ctx context.Context, from state, others func(each func([]byte) error) error) (_ *os.File, foreign int64, err error) {
 	s := cdxj.NewSorter(x.dir.path, sortMemory)
 	defer s.Close()

@@ -23,7 +23,7 @@ type Options struct {
 	// Item is the URL of a line as the frontier has it. ok is false for one that this crawl does not ask for: dns:, or out of scope.
 	// An error makes the line a bad one. It is called from one goroutine.
 	Item func(Line) (item frontier.Item, ok bool, err error)
-	// RetryFailed has URLs be queued again that failed.
+	// RetryFailed queues URLs again that failed.
 	RetryFailed bool
 	// Bad is told of each line that says nothing, as a *BadLine; of some of them again when an import goes on. nil tells nobody.
 	Bad func(error)
@@ -51,7 +51,7 @@ const (
 	finished
 )
 
-// progress is how far an import is. It is committed with what it speaks of.
+// progress says how far an import has come. It is committed together with what it is about.
 type progress struct {
 	Part int      `json:"part"`
 	File int      `json:"file"`
@@ -80,9 +80,9 @@ type Target interface {
 	Settle(tx *store.Tx) (more bool, err error)
 }
 
-// Import has the frontier of a store know what journals tell: URLs that were fetched, failed or were disregarded are never
-// asked for, and those that were only queued are queued, in their order. The files are one journal in pieces, as rotations left
-// them, the oldest first. Only lines F+, Fs, Ff and Fd count, as in Heritrix's own import. The frontier must be at rest.
+// Import takes what journals tell into the frontier of a store: URLs that were fetched, failed or were disregarded are never
+// asked for, and those that were only queued are queued, in their order. The files are one journal in pieces, as rotations
+// left them, the oldest first. As in Heritrix's own import, only lines F+, Fs, Ff and Fd count. The frontier must be at rest.
 //
 // It may be stopped at any moment, also by a crash: the same files again, and it goes on behind what was committed; once it is
 // finished, it does nothing. Files are the same by their size and the hash of their beginning.
@@ -166,7 +166,7 @@ func (i *importer) close() {
 	}
 }
 
-// settle does the part between the two that read.
+// settle does the part of the import between the two that read files.
 func (i *importer) settle(ctx context.Context) error {
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {
@@ -184,7 +184,7 @@ func (i *importer) settle(ctx context.Context) error {
 	return nil
 }
 
-// commit runs a transaction, with what it says of the progress in it.
+// commit runs a transaction that also records the progress.
 func (i *importer) commit(with func(tx *store.Tx, p *progress) error) error {
 	p := i.p
 	err := i.st.Update(func(tx *store.Tx) error {
@@ -216,7 +216,8 @@ type load struct {
 	cut     error // what is wrong with that end
 }
 
-// pass reads the rest of all files for the part that it is, one goroutine in front of the other, and commits what they have.
+// pass reads the rest of all files for the present part, one file ahead of the commits in a goroutine of its own, and commits
+// what they hold.
 func (i *importer) pass(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	loads := make(chan *load, 1)

@@ -52,9 +52,9 @@ var (
 	tailsKey   = store.Key{byte(store.Job), 'J', 't'} // number (4): a member
 )
 
-// OpenWriter opens the journal of a store in a directory, and brings it to what the store says. The journal of another time line,
-// that a restore left behind, is set aside under another name and not touched. moved is the file of the quarantine with what
-// nobody knew of, "" for none.
+// OpenWriter opens the journal of a store in a directory, and brings it in step with the store. The journal of another time
+// line, left behind by a restore, gets another name and is not touched. moved is the file in quarantine with what the store
+// did not know, "" for none.
 func OpenWriter(st *store.Store, d outfile.Disk, dir string) (w *Writer, moved string, err error) {
 	if err := d.MkdirAll(dir); err != nil {
 		return nil, "", err
@@ -120,7 +120,7 @@ func (s writerState) put(tx *store.Tx) error {
 	return err
 }
 
-// readTail are the members that a store has.
+// readTail returns the members that a store has.
 func readTail(st *store.Store, n int) (tail []byte, err error) {
 	err = st.Latest(func(r store.Reader) error {
 		for i := range n {
@@ -142,15 +142,15 @@ func Lost(r store.Reader, lineage, dir string) (bool, error) {
 	return s.Lost(filepath.Join(dir, Name))
 }
 
-// GiveUp has a store that no Writer is open on know nothing of its journal: the next one sets aside what is left of it, and begins
-// another.
+// GiveUp makes a store forget its journal; no Writer may be open on it. The next one sets aside what is left of the journal,
+// and begins another.
 func GiveUp(tx *store.Tx) {
 	tx.Delete(stateKey)
 	tx.Delete(pendingKey)
 	tx.DeleteRange(tailsKey, tailsKey.End())
 }
 
-// Group are the lines of a transaction.
+// Group is the lines of a transaction.
 type Group struct {
 	w     *Writer
 	text  []byte
@@ -168,7 +168,7 @@ func (w *Writer) Begin() *Group {
 // stampEvery is how many lines come between two of the time.
 const stampEvery = 10_000
 
-// Add adds lines. They are in memory packed.
+// Add adds lines, which are held in memory packed.
 func (g *Group) Add(lines ...Line) error {
 	for _, l := range lines {
 		g.text = l.Append(g.text[:0])
@@ -182,8 +182,8 @@ func (g *Group) Add(lines ...Line) error {
 	return nil
 }
 
-// Commit has the lines count with the transaction. There is one Commit in each transaction behind a Rotate, and in each that has
-// lines; before it, Sync has put those of the last transaction into the file.
+// Commit makes the lines count with the transaction. Each transaction that has lines, and each one after a Rotate, has one
+// Commit; before that, Sync has to have put the lines of the last transaction into the file.
 func (g *Group) Commit(tx *store.Tx) error {
 	w := g.w
 	if len(w.pending) > 0 {
@@ -216,8 +216,8 @@ func (g *Group) Commit(tx *store.Tx) error {
 	return s.put(tx)
 }
 
-// Sync puts the lines of the last transaction into the file, durably. It comes before the next one. A Full fault means that there
-// is no room; it can be tried again.
+// Sync puts the lines of the last transaction into the file, durably, before the next transaction. A Full fault means that
+// there is no room; it can be tried again.
 func (w *Writer) Sync() error {
 	if len(w.pending) == 0 {
 		return nil
@@ -232,8 +232,8 @@ func (w *Writer) Sync() error {
 	return nil
 }
 
-// Rotate ends the journal: with the next Commit it is called frontier.recover.gz.NAME, and another one begins. It comes before
-// the transaction of that Commit, and Committed behind it.
+// Rotate ends the journal: with the next Commit it is called frontier.recover.gz.NAME, and another one begins. It is called
+// before the transaction of that Commit, and Committed after it.
 func (w *Writer) Rotate(name string) error {
 	if name == "" || name != filepath.Base(name) {
 		return fault.New(fault.Invalid, "rotate the recover journal: %q is no name for a file", name)
@@ -262,7 +262,7 @@ func (w *Writer) Rotate(name string) error {
 // Checkpointed ends what Rotate began: the snapshot stands, or there will be none.
 func (w *Writer) Checkpointed() { w.keeping, w.stale = false, true }
 
-// Committed gives a journal its name that a Rotate ended. It comes behind the transaction of a Commit.
+// Committed gives a journal that was ended by Rotate its name. It is called after the transaction of a Commit.
 func (w *Writer) Committed() error { return w.log.Committed() }
 
 // Close puts the lines of the last transaction into the file, and closes it.

@@ -10,8 +10,8 @@ import (
 	"holdfast/base/disk"
 )
 
-// Disk makes the changes of files that are in step with a store, so that tests can lose what was not synced. Reading goes past
-// it.
+// Disk makes all changes to files that are kept in step with a store, so that tests can lose what was not synced. Reading does
+// not go through it.
 type Disk interface {
 	// Create makes a file that is not there, to be written.
 	Create(path string) (Handle, error)
@@ -61,7 +61,7 @@ func (system) Remove(path string) error     { return os.Remove(path) }
 func (system) MkdirAll(dir string) error    { return disk.MkdirAll(dir, 0o755) }
 func (system) SyncDir(dir string) error     { return disk.SyncDir(dir) }
 
-// file leaves out of a sync what no reader needs: when the file was changed.
+// file is synced without what no reader needs: when the file was changed.
 type file struct{ *os.File }
 
 func (f file) Sync() error { return unix.Fdatasync(int(f.Fd())) }

@@ -43,8 +43,8 @@ func Create(d Disk, path string) (*File, error) {
 	return &File{f: f}, nil
 }
 
-// Open opens a file of which size bytes count. What is behind them is moved into a file of the directory quarantine, whose name
-// is returned. A file that is missing, or has less, is Corrupt: what the store speaks of is gone.
+// Open opens a file of which size bytes count. What follows them is moved into a file of the directory quarantine, whose name
+// is returned. If the file is missing or shorter it is Corrupt, because something that the store refers to is gone.
 func Open(d Disk, path string, size int64, quarantine string) (_ *File, moved string, err error) {
 	f, err := d.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -77,8 +77,8 @@ func Open(d Disk, path string, size int64, quarantine string) (_ *File, moved st
 	return &File{f: f, size: size, synced: size}, moved, nil
 }
 
-// End gives a file of which size bytes count the name that it keeps from now on, durably. It is for the start behind a crash too:
-// a file that has its name already stays as it is, so the name must be one that nothing had before.
+// End gives a file, of which size bytes count, the name that it keeps from now on, durably. It is also for the start after a
+// crash: a file that has its name already stays as it is. So the name must be one that nothing had before.
 func End(d Disk, from, to string, size int64, quarantine string) (moved string, err error) {
 	if _, err := os.Lstat(to); err == nil {
 		return "", nil
@@ -93,7 +93,7 @@ func End(d Disk, from, to string, size int64, quarantine string) (moved string, 
 	return moved, d.SyncDir(filepath.Dir(to))
 }
 
-// Lacking is an error, Corrupt, of a file that lacks something of what counts: only a person can help.
+// Lacking is the error, of kind Corrupt, for a file that lacks something of what counts. Only a person can help.
 type Lacking struct {
 	Path      string
 	Has, Want int64 // bytes
@@ -109,7 +109,7 @@ func lost(path string, has, size int64) error {
 			"has it fetched again")
 }
 
-// keep copies what is behind size into a file of the quarantine, and cuts it off.
+// keep copies what follows size into a file of the quarantine, and cuts it off.
 func keep(d Disk, f Handle, size int64, quarantine string) (moved string, err error) {
 	if err := d.MkdirAll(quarantine); err != nil {
 		return "", err
@@ -138,14 +138,14 @@ func keep(d Disk, f Handle, size int64, quarantine string) (moved string, err er
 	return moved, f.Sync()
 }
 
-// Write appends. After an error a part may be there: CutBack takes it away. That there is no room is a Full fault, also of Sync.
+// Write appends. After an error a part may be there, which CutBack removes. Want of room is a Full fault, here and in Sync.
 func (f *File) Write(b []byte) (int, error) {
 	n, err := f.f.Write(b)
 	f.size += int64(n)
 	return n, noRoom(err)
 }
 
-// Append writes all of b, or nothing of it: what an error leaves is taken away. That there is no room is a Full fault.
+// Append writes all of b, or nothing: what an error leaves is removed. Want of room is a Full fault.
 func (f *File) Append(b []byte) error {
 	was := f.size
 	_, err := f.Write(b)
@@ -158,7 +158,7 @@ func (f *File) Append(b []byte) error {
 	return err
 }
 
-// AppendSync is Append, and durable. What an error of the sync leaves is taken away too, so that it is not there twice when it is
+// AppendSync is Append and Sync. What is left by an error of the sync is removed too, so that it is not there twice when it is
 // written again.
 func (f *File) AppendSync(b []byte) error {
 	was := f.size
@@ -178,7 +178,7 @@ func (f *File) AppendSync(b []byte) error {
 // Size is where the next byte will stand.
 func (f *File) Size() int64 { return f.size }
 
-// CutBack takes away what was written behind size.
+// CutBack removes what was written after size.
 func (f *File) CutBack(size int64) error {
 	if err := f.f.Truncate(size); err != nil {
 		return err
@@ -191,9 +191,10 @@ func (f *File) CutBack(size int64) error {
 	return err
 }
 
-// Sync makes durable what was written. After an error nobody knows what of it is, and the kernel would not tell another one: so each
-// fails, until what is in doubt was taken away by CutBack and written once more. One for want of room, a Full fault, can
-// be called again: file systems look for room when bytes are written, so that it comes from those alone that keep what they have.
+// Sync makes durable what was written. After an error nobody knows how much of it is durable, and the kernel would not report
+// the error again. So each further Sync fails, until what is in doubt is removed by CutBack and written again. Only after an
+// error for want of room, a Full fault, may it simply be called again: file systems look for room when bytes are written, so
+// such an error comes only from those that keep what they have.
 func (f *File) Sync() error {
 	if f.failed != nil {
 		return f.failed
@@ -209,7 +210,7 @@ func (f *File) Sync() error {
 	return nil
 }
 
-// noRoom has an error be a Full fault that means so.
+// noRoom makes a Full fault of an error that means so.
 func noRoom(err error) error {
 	if disk.NoRoom(err) {
 		return fault.As(fault.Full, err)

@@ -23,14 +23,14 @@ type Log struct {
 	rotated *Rotated
 }
 
-// State is what a transaction has to say of a Log. The zero one is that of a log of which the store knows nothing.
+// State is what a transaction has to record of a Log. The zero State is that of a log that the store does not know.
 type State struct {
 	Size int64 `json:"size"` // how many bytes count
 	// Rotated is the last rotation, until the next commit behind it. The file has ended then, and its successor is empty.
 	Rotated *Rotated `json:"rotated,omitempty"`
 }
 
-// Lost reports whether the log at path lacks something of what counts: no OpenLog would open it then.
+// Lost reports whether the log at path lacks something of what counts. Then OpenLog would not open it.
 func (s State) Lost(path string) (bool, error) {
 	if s.Size == 0 {
 		return false, nil
@@ -48,9 +48,9 @@ type Rotated struct {
 	Size int64  `json:"size"`
 }
 
-// OpenLog opens the log at path, and brings it to what the store says of it; moved is as in Open. A log of which the store
-// knows nothing is made; what stands in its place must be out of the way, see SetAside. tail is what the store itself has of
-// the log, to stand behind Size: what is missing of it is written, durably.
+// OpenLog opens the log at path, and brings it in step with the store; moved is as in Open. A log that the store does not know
+// is made; what stands in its place has to be moved away before, see SetAside. tail is text that the store itself has, and
+// that belongs behind Size: the part of it that is missing is written, durably.
 func OpenLog(d Disk, path string, s State, tail []byte, quarantine string) (l *Log, moved string, err error) {
 	if s.Rotated != nil {
 		if moved, err = finish(d, path, *s.Rotated, quarantine); err != nil {
@@ -87,7 +87,7 @@ func OpenLog(d Disk, path string, s State, tail []byte, quarantine string) (l *L
 	return l, moved, nil
 }
 
-// tailOf is how much of a tail stands in a file behind size: all, if it was written, or what a crash left of it.
+// tailOf returns how much of a tail stands in a file after size: all of it, if it was written, or what a crash left of it.
 func tailOf(path string, size int64, tail []byte) (int, error) {
 	if len(tail) == 0 {
 		return 0, nil
@@ -110,8 +110,8 @@ func tailOf(path string, size int64, tail []byte) (int, error) {
 	return n, errors.Join(err, f.Close())
 }
 
-// finish gives a file that has ended its name, unless it has it. Once it has, a person may have taken it away: what stands at
-// path is then what began behind it, and has not as much.
+// finish gives a file that has ended its name, unless it has it. Once it has, a person may have moved it away: then the file
+// at path is the one that was begun after it, and is not as long.
 func finish(d Disk, path string, r Rotated, quarantine string) (moved string, err error) {
 	to := filepath.Join(filepath.Dir(path), r.As)
 	if _, err := os.Lstat(to); err == nil {
@@ -127,8 +127,8 @@ func finish(d Disk, path string, r Rotated, quarantine string) (moved string, er
 	return End(d, path, to, r.Size, quarantine)
 }
 
-// Rotate ends what there is, which is durable when it returns, and is to be called as from its next commit on. Until Committed
-// nothing may be written. A file that has that name already is set aside.
+// Rotate ends the present file, which is durable when it returns, and gets the name `as` with the next commit. Nothing may be
+// written before Committed. A file that has that name already is set aside.
 func (l *Log) Rotate(as string) error {
 	if err := SetAside(l.d, filepath.Join(filepath.Dir(l.path), as), ""); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (l *Log) Rotate(as string) error {
 	return nil
 }
 
-// State is what the next transaction has to say. What was written must be synced.
+// State returns what the next transaction has to record. What was written must be synced.
 func (l *Log) State() State {
 	if l.rotated != nil {
 		return State{Rotated: l.rotated}
@@ -148,7 +148,7 @@ func (l *Log) State() State {
 	return State{Size: l.Size()}
 }
 
-// Committed does what a rotation has left to do. It comes behind each transaction that had a State in it.
+// Committed completes a rotation. It is called after each transaction that had a State in it.
 func (l *Log) Committed() error {
 	if l.rotated == nil {
 		return nil
@@ -169,8 +169,8 @@ func (l *Log) Committed() error {
 // markSize is how many letters of a lineage are enough to tell it from others.
 const markSize = 8
 
-// SetAside gives a file another name that belongs to no store, or to a time line that was left; by is the lineage of the store
-// that begins in its place, "" if none does. It changes nothing in it. An empty file is removed.
+// SetAside renames a file that belongs to no store, or to a time line that was left, and does not change it; by is the lineage
+// of the store that begins in its place, "" if none does. An empty file is removed.
 func SetAside(d Disk, path, by string) error {
 	info, err := os.Lstat(path)
 	switch {
