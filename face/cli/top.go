@@ -24,8 +24,8 @@ func (f *face) topCommand() *cobra.Command {
 		Long: "Watch the jobs in a terminal, as the console shows them: whether anything is\n" +
 			"lost, down or late, what flows and what waits, and what happened last. It only\n" +
 			"looks.\n" +
-			"Keys: up and down choose a job, Enter shows it; there, up, down, PgUp and PgDn go\n" +
-			"through what it has, and Tab shows the next job. Esc goes back, q ends.\n" +
+			"Keys: up and down choose a job, Enter shows it; there up, down, PgUp and PgDn\n" +
+			"go through what it has, and Tab shows the next job. Esc goes back, q ends.\n" +
 			"NO_COLOR is kept.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
