@@ -64,7 +64,7 @@ var sources = []kind[opened]{
 	kindOf("redis", redis.Config{}, redis.Config.Validate, nil,
 		func(c redis.Config, _ opening) (opened, error) { return openStream(redis.Open(c)) }),
 	kindOf("stdin", filesource.StdinConfig{}, filesource.StdinConfig.Validate, nil, openStdin),
-	kindOf("wsprnet", wsprnet.Config{}, wsprnet.Config.Validate, wsprnetKeys, openWsprnet),
+	kindOf(wsprnetKind, wsprnet.Config{}, wsprnet.Config.Validate, wsprnetKeys, openWsprnet),
 }
 
 // sinks are all kinds of sinks that a collect job can deliver to.
@@ -166,9 +166,18 @@ func table(c any) string {
 	case postgres.Config:
 		return strings.Join([]string{"postgres", c.DSN.Reveal(), orElse(c.Schema, "public"), c.Table}, "\x00")
 	case sqlite.Config:
-		return strings.Join([]string{"sqlite", filepath.Clean(c.Path), orElse(c.Table, "spots")}, "\x00")
+		return strings.Join([]string{"sqlite", filepath.Clean(c.Path), orElse(c.Table, sqlite.Spots)}, "\x00")
 	}
 	return ""
+}
+
+// wsprnetKind is the source of spots.
+const wsprnetKind = "wsprnet"
+
+// namesNoTable reports whether rows go to a table that the configuration does not name.
+func namesNoTable(c any) bool {
+	s, ok := c.(sqlite.Config)
+	return ok && s.Table == ""
 }
 
 // warnings are what a connector has to say of a configuration that is good.

@@ -13,6 +13,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/strictyaml"
 	"holdfast/connector"
+	"holdfast/connector/sqlite"
 	"holdfast/job/collect"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/spool"
@@ -62,6 +63,7 @@ type sink struct {
 	name   string
 	kind   string
 	table  string
+	spots  bool // it names no table, which is right for spots alone
 	batch  batch
 	limit  Bytes
 	soft   Bytes
@@ -190,7 +192,7 @@ func (d *decoder) sink(l *sinkList, e entry, path string) {
 	}
 	*l = append(*l, sink{name: e.Key, kind: kind.Key, table: table(c), batch: t.Batch, limit: t.Limit,
 		soft: t.Soft, policy: collect.Policy(t.Policy), retry: t.Retry,
-		open: k.with(c)})
+		open: k.with(c), spots: namesNoTable(c)})
 }
 
 // policy refuses what is none.
@@ -226,6 +228,12 @@ func (c *collectConfig) check(d *decoder, n ast.Node, path string) {
 	for _, key := range []string{"source", "sinks"} {
 		if !slices.ContainsFunc(entries, func(e entry) bool { return e.Key == key && !strictyaml.Empty(e.Value) }) {
 			d.Bad(n, path, "%s is missing", key)
+		}
+	}
+	for _, s := range c.Sinks {
+		if s.spots && c.Source.kind != "" && c.Source.kind != wsprnetKind {
+			d.Bad(d.at(n, "sinks", s.name, s.kind), strictyaml.Join(path, "sinks."+s.name+"."+s.kind), "table is missing; name the one that has the rows "+
+				"(while none had to be named, that was %s)", sqlite.Spots)
 		}
 	}
 	for i, name := range c.Forget {

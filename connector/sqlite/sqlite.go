@@ -65,11 +65,14 @@ import (
 	"holdfast/connector/rowkey"
 )
 
+// Spots is the table of WSPR spots.
+const Spots = "spots"
+
 // Config is the part of a configuration file below `sqlite:`.
 type Config struct {
 	// Path is the database file; missing directories are created.
 	Path string `yaml:"path"`
-	// Table is the table of the rows, by default "spots".
+	// Table is the table of the rows, by default Spots. A collect job of any other source must name it.
 	Table string `yaml:"table"`
 	// Create: false refuses to create the file and the table; by default they are created.
 	Create *bool `yaml:"create"`
@@ -85,7 +88,7 @@ type Config struct {
 // WithDefaults returns c with everything filled in that has a default.
 func (c Config) WithDefaults() Config {
 	if c.Table == "" {
-		c.Table = "spots"
+		c.Table = Spots
 	}
 	if c.Create == nil {
 		yes := true

@@ -91,7 +91,7 @@ func TestOverviewTellsWhatChanges(t *testing.T) {
 func TestOverviewWhileThereIsNoRoomToStart(t *testing.T) {
 	d := runConfig(t, []byte("disk: {soft: 900PiB, hard: 800PiB}\njobs: {watch: {crawl: {seeds: [\"http://127.0.0.1:1/\"], "+
 		"contact: me@example.org}}, spots: {collect: {source: {http: {url: \"http://127.0.0.1:1/\", columns: "+
-		"[{name: id, type: text}], key: id}}, sinks: {local: {sqlite: {path: spots.sqlite}}}}}}"))
+		"[{name: id, type: text}], key: id}}, sinks: {local: {sqlite: {path: spots.sqlite, table: spots}}}}}}"))
 	await(t, "the wait", func() bool { rep, err := d.Status(t.Context(), "spots"); return err == nil && rep.Jobs[0].Error != "" })
 	began := time.Now()
 	w := request(t, Handler(d), "GET", "/api/v1/overview", nil)

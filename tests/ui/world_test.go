@@ -99,7 +99,7 @@ jobs:
           key: id
           every: 1s
       sinks:
-        local: {sqlite: {path: hostile.sqlite}, batch: {every: 100ms}}
+        local: {sqlite: {path: hostile.sqlite, table: hostile}, batch: {every: 100ms}}
         picky: {http: {url: "SHOP/picky", idempotent: true, timeout: 2s}, batch: {every: 100ms}}
   frames: {transfer: {from: "DIR/camera", to: "DIR/archive", patterns: ["*"], ledger: {sqlite: {path: "DIR/ledger.sqlite"}}}}
   pages:
