@@ -27,11 +27,19 @@ type Feed struct {
 	ln  net.Listener
 }
 
+// feedAt is the feed of the tour that begins at a time. Ids follow the clock to the nanosecond: a feed that begins later goes on with the
+// ids of an earlier one, and has the same spots under those that both have.
+func feedAt(now time.Time) simulator.Options {
+	o := simulator.Realistic()
+	ids := uint64(now.Sub(firstDay).Seconds() * o.Rate)
+	o.Start = firstID + ids
+	o.Epoch = firstDay.Add(time.Duration(ids) * time.Duration(float64(time.Second)/o.Rate))
+	return o
+}
+
 // OpenFeed returns the simulated feed, or one that serves the spots of a file, listening on addr.
 func OpenFeed(addr, spots string) (*Feed, error) {
-	o := simulator.Realistic()
-	// Ids follow the clock, so that the tour goes on where an earlier one ended.
-	o.Start = firstID + uint64(time.Since(firstDay).Seconds()*o.Rate)
+	o := feedAt(time.Now())
 	if spots != "" {
 		f, err := simulator.LoadSpots(spots, true)
 		if err != nil {

@@ -31,12 +31,13 @@ func newClock(o Options) clock {
 	return c
 }
 
-// at returns when the id comes.
+// at returns when the id comes, or would have come that is below the first.
 func (c clock) at(id uint64) time.Time {
-	if i := id - c.start; i >= c.backlog {
-		return c.epoch.Add(time.Duration(i-c.backlog) * c.after)
+	i := int64(id-c.start) - int64(c.backlog)
+	if i >= 0 {
+		return c.epoch.Add(time.Duration(i) * c.after)
 	}
-	return c.epoch.Add(-time.Duration(c.backlog-(id-c.start)) * c.before)
+	return c.epoch.Add(time.Duration(i) * c.before)
 }
 
 func (c clock) first() uint64 { return c.start }

@@ -79,14 +79,13 @@ type world struct {
 	send           []station
 	paths          []path // listener times senders + sender
 	bandOf         [1000]uint8
-	start          uint64
 }
 
 var _ content = (*world)(nil)
 
 func newWorld(o Options, c clock) *world {
 	rng := rand.New(rand.NewPCG(o.Seed, 0x77737072))
-	w := &world{seed: o.Seed, clock: c, start: o.Start,
+	w := &world{seed: o.Seed, clock: c,
 		holes: share(o.Holes), garbage: share(o.Garbage)}
 	taken := map[string]bool{}
 	for range listeners {
@@ -204,12 +203,12 @@ type reception struct {
 }
 
 func (w *world) reception(id uint64) (r reception) {
-	group := (id - w.start) / upload
+	group := id / upload
 	u, h := w.mix(group, forUpload), w.mix(id, forSpot)
 	r.rx = int(u % listeners)
 	r.band = bands[w.bandOf[u>>16%1000]]
 	// One listener hears a sender once in two minutes: the senders of an upload are different.
-	r.tx = int((u>>32 + (id-w.start)%upload*31) % senders)
+	r.tx = int((u>>32 + id%upload*31) % senders)
 	r.path = w.paths[r.rx*senders+r.tx]
 	tx := &w.send[r.tx]
 	r.snr = min(20, int(tx.power)/2-8-int(r.path.km)/900+int(h%17)-8)
@@ -227,7 +226,7 @@ func (w *world) reception(id uint64) (r reception) {
 
 // date is the beginning of the two minutes that an upload was heard in.
 func (w *world) date(group uint64) int64 {
-	heard := w.clock.at(w.start + group*upload).Add(-110 * time.Second).Unix()
+	heard := w.clock.at(group * upload).Add(-110 * time.Second).Unix()
 	return heard - heard%120
 }
 
