@@ -30,7 +30,7 @@ func (b *batch) reset() {
 	b.events, b.text, b.ends, b.micro, b.bad = b.events[:0], b.text[:0], b.ends[:0], b.micro[:0], 0
 }
 
-// batcher makes batches of what a child writes.
+// batcher makes batches of the entries that a child writes.
 type batcher struct {
 	r      *reader
 	e      entry
@@ -75,7 +75,7 @@ func (r *batcher) add(b *batch) {
 		Fields: r.fields})
 }
 
-// finish gives the events their lines: the text does not move any more.
+// finish gives the events their lines, once the text is not moved any more.
 func (b *batch) finish() {
 	begin := 0
 	for i := range b.events {
@@ -98,7 +98,8 @@ func fieldsOf(all []field) map[string]string {
 	return m
 }
 
-// unitOf is the unit that an entry is of or about: systemd itself and root may speak of another, as journalctl(1) says of --unit.
+// unitOf returns the unit that an entry is of, or about: systemd itself and root may speak of another unit, as journalctl(1)
+// says under --unit.
 func unitOf(m map[string]string) string {
 	switch {
 	case m["_PID"] == "1" && m["UNIT"] != "":
@@ -111,7 +112,7 @@ func unitOf(m map[string]string) string {
 	return m["_SYSTEMD_UNIT"]
 }
 
-// streamOf is whose lines belong together.
+// streamOf identifies the writer whose lines belong together.
 func streamOf(m map[string]string) string {
 	if s := m["_STREAM_ID"]; s != "" {
 		return s
@@ -152,7 +153,7 @@ func incomingOf(c *child, max int, stop <-chan struct{}) *incoming {
 	return in
 }
 
-// own copies what is kept longer than a batch.
+// own copies an event that is kept longer than its batch.
 func own(e connector.Event) connector.Event {
 	e.Line, e.Fields = nil, maps.Clone(e.Fields)
 	return e

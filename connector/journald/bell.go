@@ -16,9 +16,10 @@ import (
 	"holdfast/base/fault"
 )
 
-// bell is a directory that a journalctl reads instead of the journal's: links to those lead to the same files. A journalctl that follows
-// sleeps until the kernel tells it of a change in its directories. journald writes by mmap, of which the kernel tells nothing, and
-// gives a sign itself a quarter of a second later. What changes in this directory is a sign too, and nobody else's.
+// bell is a directory that a journalctl reads in place of the journal's own. It holds links to those directories, so it leads
+// to the same files. A journalctl that follows sleeps until the kernel tells it of a change in its directories. But journald
+// writes by mmap, of which the kernel tells nothing, and gives a sign itself only a quarter of a second later. A change in
+// this directory is a sign too, and wakes nobody else.
 type bell struct {
 	dir  string
 	post *post
@@ -28,8 +29,8 @@ type bell struct {
 
 const (
 	bellPrefix = "holdfast-journal-"
-	// tick is how often it is looked whether something was written, quiet how often where nothing was for a while: each look wakes this
-	// process. rest is how long not after each ring, for each bell: whoever is woken does some work.
+	// tick is how often it is checked whether something was written, quiet how often if nothing was for a while: each check
+	// wakes this process. rest is how long, for each bell, no check follows a ring: whoever is woken does some work.
 	tick     = 10 * time.Millisecond
 	quiet    = 40 * time.Millisecond
 	awhile   = 5 * time.Second
@@ -37,8 +38,8 @@ const (
 	restMost = 250 * time.Millisecond // that is journald's own
 )
 
-// Bells are what the watchers of journals that have the same one are woken by: one looks for all of a journal, for a hundred looks a
-// second cost little, and fifty times as many would not. The zero value has none yet.
+// Bells wake the watchers of journals. For all watchers of one journal there is one goroutine that looks: a hundred looks a
+// second cost little, fifty times as many would not. The zero value has no bells yet.
 type Bells struct {
 	mu    sync.Mutex // guards posts, and the bells of each; no other lock is taken while it is held
 	posts map[string]*post
@@ -56,7 +57,7 @@ type post struct {
 
 var machineDir = regexp.MustCompile(`^[0-9a-f]{32}(\.|$)`)
 
-// dirsOf are the directories that hold files of a journal, and when each changed.
+// dirsOf returns the directories that hold files of a journal, and when each changed.
 func dirsOf(roots []string) map[string]time.Time {
 	all := map[string]time.Time{}
 	for _, root := range roots {
@@ -112,13 +113,14 @@ func (x *Bells) hang(roots []string) (*bell, error) {
 	return b, nil
 }
 
-// space is the name of where the numbers of processes are ours; there may be others who have the same temporary directory.
+// space names the space in which the numbers of processes are ours; processes of another one may share the temporary
+// directory.
 func space() string {
 	link, _ := os.Readlink("/proc/self/ns/pid") // pid:[4026531836]
 	return strings.Trim(link, "pid:[]")
 }
 
-// sweepBells removes what processes left behind that were killed.
+// sweepBells removes the bells of processes that were killed.
 func sweepBells(prefix string) {
 	for _, e := range list(os.TempDir()) {
 		rest, is := strings.CutPrefix(e.Name(), prefix)
@@ -146,11 +148,12 @@ func (b *bell) remove() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// linking is more than it takes journald to make an entry that it has counted one that is found: whoever looks for it sooner does not
-// see it, and does not look again until another one comes (sd-journal: n_entries, before the entry's fields are linked to it).
+// linking is more than journald needs to make an entry that it has counted one that can be found. A reader that looks for it
+// sooner does not see it, and does not look again until another one comes (sd-journal: n_entries is raised before the fields
+// of the entry are linked to it).
 const linking = 2 * time.Millisecond
 
-// look looks until the last bell is gone.
+// look checks the files again and again, until the last bell is gone.
 func (p *post) look(linked map[string]time.Time) {
 	defer close(p.ended)
 	t, last := time.NewTimer(tick), time.Now()
@@ -209,7 +212,7 @@ func (p *post) ring(stale bool) time.Duration {
 	return min(restMost, restOne*time.Duration(len(p.bells)))
 }
 
-// written is what is written to in the directories of a journal.
+// written holds the files that are being written to in the directories of a journal.
 type written struct {
 	dirs   map[string]time.Time
 	files  []*os.File
@@ -222,7 +225,7 @@ func (w *written) close() {
 	}
 }
 
-// open opens the files that are written to.
+// open opens the files that are being written to.
 func (w *written) open(dirs map[string]time.Time) {
 	w.close()
 	w.dirs, w.files, w.counts = dirs, nil, nil
@@ -248,7 +251,7 @@ func (w *written) moved() bool {
 	return false
 }
 
-// grown reports whether a file has an entry that it had not.
+// grown reports whether a file has an entry that it did not have before.
 func (w *written) grown() (is bool) {
 	var b [8]byte
 	for i, f := range w.files {

@@ -112,7 +112,8 @@ func (c *child) kill() {
 	c.out.Close()
 }
 
-// turns is how often the child went to sleep so far: one that waits for news does so each time that it was woken. 0 if nobody says.
+// turns returns how often the child has gone to sleep so far: a child that waits for news does so each time that it was woken.
+// It is 0 if that can't be found out.
 func (c *child) turns() uint64 {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
 	_, rest, _ := strings.Cut(string(b), "\nvoluntary_ctxt_switches:")
@@ -121,10 +122,10 @@ func (c *child) turns() uint64 {
 	return n
 }
 
-// askWithin bounds a question to the journal.
+// askWithin is how long a question to the journal may take.
 const askWithin = 20 * time.Second
 
-// ask reads at most n entries that a journalctl which does not follow writes. An error is its own words.
+// ask reads at most n entries from a journalctl that does not follow. Its error has the words of journalctl.
 func ask(ctx context.Context, c Config, n int, args ...string) (all []entry, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()

@@ -18,7 +18,7 @@ const (
 	mostValue  = 4 << 10
 )
 
-// field is a field of an entry. One that an entry has more than once is there as often.
+// field is a field of an entry. A field that an entry has more than once occurs as often.
 type field struct{ name, value string }
 
 // entry is one entry of the journal.
@@ -31,15 +31,15 @@ type entry struct {
 	fields  []field
 }
 
-// errEntry: what was read is no entry. What is behind it may be one.
+// errEntry says that what was read is no entry. What follows it may be one.
 var errEntry = errors.New("journalctl wrote what is no entry")
 
-// errTime: its time is none, and the line that says so was read.
+// errTime says that the time of an entry is no time; the line that holds it was read.
 var errTime = fmt.Errorf("%w: its time is no number", errEntry)
 
-// reader reads what journalctl -o export writes (systemd.io/JOURNAL_EXPORT_FORMATS): of each field a line NAME=value, or, where the
-// value is no plain text, a line NAME, its length as eight bytes, the value and a newline; behind each entry an empty line. It keeps
-// no more of any of them than its caps, however long they are.
+// reader reads what journalctl -o export writes (systemd.io/JOURNAL_EXPORT_FORMATS). A field is a line NAME=value or, if the
+// value is no plain text, a line NAME, its length as eight bytes, the value and a newline. An empty line follows each entry.
+// Of names and values it keeps no more than its caps, however long they are.
 type reader struct {
 	in       *bufio.Reader
 	max      int // of a message
@@ -52,7 +52,7 @@ func newReader(in io.Reader, max int) *reader {
 	return &reader{in: bufio.NewReaderSize(in, 256<<10), max: max, interned: map[string]string{}}
 }
 
-// waits reports whether the next entry has not come as a whole yet.
+// waits reports whether the next entry has not arrived completely yet.
 func (r *reader) waits() bool {
 	b, _ := r.in.Peek(r.in.Buffered())
 	return !bytes.Contains(b, []byte("\n\n"))
@@ -75,7 +75,7 @@ func (r *reader) next(e *entry) error {
 	}
 }
 
-// pass passes over all up to the next empty line. begins: a line begins here.
+// pass skips everything up to the next empty line. begins says that a line begins here.
 func (r *reader) pass(begins bool) error {
 	for {
 		line, err := r.in.ReadSlice('\n')
@@ -111,7 +111,7 @@ func (r *reader) field(e *entry) (more bool, err error) {
 	}
 }
 
-// half is an end amid something.
+// half makes a fault of an end of the input in the middle of something.
 func half(err error, amid bool) error {
 	if amid && errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

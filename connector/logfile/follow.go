@@ -17,7 +17,7 @@ const (
 	batchEvents = 4096
 )
 
-// follower is one Watch of a file. One goroutine uses it.
+// follower is one call of Watch. It is for one goroutine.
 type follower struct {
 	cfg    Config
 	files  rotation
@@ -39,7 +39,7 @@ type follower struct {
 	there  bool      // f was seen at the path
 	came   int       // how many files had come then
 	gone   bool      // f is no more what is at the path
-	// before are the files that had been rotated when f was begun at the path; nil if it was begun elsewhere.
+	// before are the files that had been rotated already when f was begun at the path; nil if f was begun elsewhere.
 	before map[identity]bool
 	when   when
 	blank  bool // only zeros were read of f
@@ -90,7 +90,7 @@ func (w *follower) run(ctx context.Context) error {
 	return nil
 }
 
-// patience is how long to wait without news.
+// patience returns how long to wait without news before the file is looked at all the same.
 func (w *follower) patience() time.Duration {
 	most := w.cfg.Look
 	if w.gone {
@@ -118,7 +118,7 @@ func (w *follower) step(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	// What was read belongs to what was read before if that is still there behind the reading.
+	// What was read follows what was read before only if that is still there after the reading.
 	if !w.f.packed {
 		if same, err := w.same(); err != nil || !same {
 			return true, orElse(err, w.truncated)
@@ -170,7 +170,7 @@ func (w *follower) same() (bool, error) {
 	return w.mark.still(w.f)
 }
 
-// take cuts what was read into events.
+// take makes events of what was read.
 func (w *follower) take(ctx context.Context, b []byte) error {
 	w.mark.push(b)
 	if w.blank {
@@ -188,7 +188,7 @@ func (w *follower) take(ctx context.Context, b []byte) error {
 	return nil
 }
 
-// zeros passes over the zeros that stand before all else where a writer went on at its own offset behind a truncation.
+// zeros passes over the zeros at the beginning of a file whose writer went on at its own offset after a truncation.
 func (w *follower) zeros(b []byte) []byte {
 	text := bytes.TrimLeft(b, "\x00")
 	if n := len(b) - len(text); n > 0 {
@@ -207,7 +207,7 @@ func (w *follower) line(l lines.Line) {
 	w.event(l.Text, l.Cut, written{l.Begin, at})
 }
 
-// written is where a line begins, and when it was written.
+// written says where a line begins, and when it was written.
 type written struct {
 	begin int64
 	at    time.Time
@@ -224,7 +224,7 @@ func (w *follower) note(format string, args ...any) {
 	w.say(connector.EventNote, "note", w.at.Offset, fmt.Sprintf(format, args...))
 }
 
-// lost says that what stands behind an offset can't be read.
+// lost tells that what follows an offset can't be read.
 func (w *follower) lost(offset int64, cause string) {
 	w.at.Any = true
 	w.say(connector.EventGap, "gap", offset, cause)
@@ -235,7 +235,7 @@ func (w *follower) say(kind connector.EventKind, what string, offset int64, caus
 		Cause: cause, Fields: w.fields})
 }
 
-// flush tells the events and where it stands behind them.
+// flush tells the events, and the position after them.
 func (w *follower) flush(ctx context.Context) error {
 	if err := w.stand(); err != nil {
 		return err
@@ -252,7 +252,7 @@ func (w *follower) flush(ctx context.Context) error {
 	return nil
 }
 
-// stand makes the place that of the next line that is not told.
+// stand moves the place to the next line that is not told yet.
 func (w *follower) stand() error {
 	if w.f == nil {
 		return nil
@@ -285,7 +285,7 @@ func (w *follower) stand() error {
 	return nil
 }
 
-// begin goes on with a file behind an offset, of which the first bytes are known.
+// begin goes on with a file after an offset. The first bytes of the file are known.
 func (w *follower) begin(s *source) error {
 	if w.f != nil && w.f != s {
 		w.f.f.Close()
@@ -325,7 +325,7 @@ func (w *follower) rotatedBefore() error {
 	return nil
 }
 
-// learn sees from where the file went how its rotation counts.
+// learn finds out, from the name that the file was given, in which direction its rotation counts.
 func (w *follower) learn(own identity) (err error) {
 	w.at.Counts, err = w.files.learn(own, w.before)
 	return err

@@ -7,7 +7,8 @@ import (
 	"holdfast/connector"
 )
 
-// lateFor is how long a file is looked at that was read to its end and left: its writer may write to it still.
+// lateFor is how long a file is still looked at after it was read to its end and left, because its writer may write more to
+// it.
 const lateFor = time.Minute
 
 // late is the file that was left last.
@@ -18,13 +19,13 @@ type late struct {
 	until time.Time
 }
 
-// trail goes on looking at a file that was left, and no more at the one before.
+// trail keeps looking at a file that was left, and gives up the one that was left before it.
 func (w *follower) trail(s *source, l left) {
 	w.letGo()
 	w.late = &late{s, l, lines.NewSplitter(w.cfg.MaxLine, l.Offset), time.Now().Add(lateFor)}
 }
 
-// letGo tells what the file that was left has without an end, and closes it.
+// letGo tells the last line of the file that was left, which has no end, and closes the file.
 func (w *follower) letGo() {
 	if w.late == nil {
 		return
@@ -37,7 +38,7 @@ func (w *follower) letGo() {
 	w.late = nil
 }
 
-// lateLines tells what has come to the file that was left. It reports whether there may be more.
+// lateLines tells the lines that have come to the file that was left. It reports whether there may be more.
 func (w *follower) lateLines() (bool, error) {
 	p := w.late
 	if p == nil {

@@ -40,9 +40,10 @@ type Config struct {
 	// Rotated is a pattern, as path/filepath has them, of the names that rotation gives, in the same directory or another;
 	// default the name with a dot or a hyphen and anything behind it.
 	Rotated string `yaml:"rotated"`
-	// Counts says of rotated files whose names end with numbers that are no dates which are older: "down" those with higher ones
-	// (logrotate), "up" those with lower ones (log4j). Default: what is seen when a file is rotated; before that, what
-	// most files show by when they were written to and by the times of their first lines; where nothing shows it, down.
+	// Counts says which rotated files are older, where their names end with numbers that are no dates: "down" if higher
+	// numbers are older (logrotate), "up" if lower ones are (log4j). By default it is found out when a file is rotated; before
+	// that, most files show it by when they were written to last and by the times of their first lines; if nothing shows it,
+	// it is down.
 	Counts string `yaml:"counts"`
 	// Zone is that of times in lines that name none, as "Europe/Berlin"; default that of this machine.
 	Zone string `yaml:"zone"`
@@ -50,14 +51,14 @@ type Config struct {
 	MaxLine int `yaml:"max_line"`
 	// Join says which lines belong together.
 	Join *lines.Config `yaml:"join"`
-	// Settle is how long nothing has to come to a file that was renamed until the next is begun: its writer may not know of it
-	// yet. What comes still later, within a minute, is told behind lines of the next. Default 2s.
+	// Settle is how long nothing must have come to a file that was renamed before the next one is begun: its writer may not
+	// know of the rename yet. What comes later, within a minute, is told after lines of the next file. Default 2s.
 	Settle time.Duration `yaml:"settle"`
-	// Look is how often it is looked though the kernel told nothing, default 10s.
+	// Look is how often the file is looked at although the kernel told nothing, default 10s.
 	Look time.Duration `yaml:"look"`
 
-	// Since is where it begins without a position: "now" (default), "boot", or a time (RFC 3339): files that changed behind it
-	// are told from their beginning.
+	// Since is where it begins without a position: "now" (default), "boot", or a time (RFC 3339). Files that changed after
+	// that are told from their beginning.
 	Since string `yaml:"-"`
 }
 
@@ -126,7 +127,7 @@ func (c Config) zone() *time.Location {
 	return time.Local
 }
 
-// since is where to begin: now, or with the files that changed behind a time.
+// since says where to begin: now, or with the files that changed after a time.
 func since(text string) (now bool, after time.Time, err error) {
 	switch text {
 	case "", "now":

@@ -2,8 +2,8 @@ package logfile
 
 import "slices"
 
-// next is the file behind one, or, if that is in no directory any more, the oldest that was not read and is not older than the
-// place. Its path is empty if there is none.
+// next returns the file that follows the one of a place. If that file is in no directory any more, it is the oldest file that
+// was not read and is not older than the place. Its path is empty if there is none.
 func (r rotation) next(p *place) (next, error) {
 	return steady(func() (next, error) {
 		all, err := r.list()
@@ -25,8 +25,8 @@ func (r rotation) next(p *place) (next, error) {
 	})
 }
 
-// behind is the first of the files behind the place that was not read to its end before: names may mislead, and so may the time of
-// a line that came late. Only the same file is taken for one that was read, for others may begin alike when they are packed.
+// behind returns the first of the files after the place that was not read to its end before: names may mislead, and so may the
+// time of a line that came late. Only the very same file counts as read, because packed files may begin alike.
 func (r rotation) behind(all []entry, p *place) (entry, error) {
 	for _, e := range all {
 		if e.path == r.path || !slices.ContainsFunc(p.Left, func(k left) bool { return k.identity == e.identity }) {
@@ -39,21 +39,21 @@ func (r rotation) behind(all []entry, p *place) (entry, error) {
 	return entry{}, nil
 }
 
-// next is a file to go on with. It is sure that there was none before it if one that is older still is there: the oldest is the
-// first to be removed.
+// next is a file to go on with. That there was none before it is sure if a still older one is there, because the oldest is
+// removed first.
 type next struct {
 	entry
 	sure bool
 }
 
-// untouched reports whether a file of which nothing was read is there, and nothing that it held was moved elsewhere.
+// untouched reports whether a file of which nothing was read is still there, and nothing that it held was moved elsewhere.
 func (r rotation) untouched(p *place) (bool, error) {
 	all, err := r.list()
 	i := indexOf(all, p)
 	return i >= 0 && (all[i].path != r.path || len(all) == 1), err
 }
 
-// reaches reports whether one of some rotated files is older than what was not read.
+// reaches reports whether one of the rotated files is older than what was not read.
 func (r rotation) reaches(all []entry, p *place) (bool, error) {
 	for _, e := range all {
 		if e.path == r.path {
@@ -66,7 +66,7 @@ func (r rotation) reaches(all []entry, p *place) (bool, error) {
 	return false, nil
 }
 
-// oldest is the oldest of some files that was not read and is not older than the place, or that at the path.
+// oldest returns the oldest of the files that was not read and is not older than the place, or the file at the path.
 func (r rotation) oldest(all []entry, p *place) (entry, error) {
 	read := -1 // what stands before it, and is not younger by its time, is older than what was read
 	for i, e := range all {
@@ -88,7 +88,7 @@ func (r rotation) oldest(all []entry, p *place) (entry, error) {
 	return entry{}, nil
 }
 
-// passed reports whether a file that was begun has an older one before it that was not read: its copy, from before it was
+// passed reports whether there is an older file that was not read before the one that was begun: its copy from before it was
 // truncated.
 func (r rotation) passed(p *place) (bool, error) {
 	return steady(func() (bool, error) {

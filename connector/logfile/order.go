@@ -13,22 +13,22 @@ import (
 	"holdfast/base/linetime"
 )
 
-// order is what is known of the order of rotated files beside what their names say. One Watch has one.
+// order is what is known, besides their names, about the order of rotated files. Each Watch has its own.
 type order struct {
-	// counts is 1 where files with higher numbers are younger, as log4j counts, -1 where they are older, as logrotate counts, and 0
-	// where nobody has said and nothing was seen of it.
+	// counts is 1 if files with higher numbers are younger, as log4j counts; -1 if they are older, as logrotate counts; 0 if
+	// nothing has shown it yet.
 	counts int
 	fixed  bool                  // the configuration says so
 	begins map[version]time.Time // when the first lines of files were written; the zero time where they don't say
 }
 
-// version is a file as it was when it was written to last.
+// version is a file in the state in which it was written to last.
 type version struct {
 	identity
 	mod int64
 }
 
-// named is what the name of a rotated file says of its age.
+// named is what the name of a rotated file says about its age.
 type named struct {
 	entry
 	date string // so that of two the lower is the older; "" if there is none
@@ -40,10 +40,10 @@ type named struct {
 var dateForm = regexp.MustCompile(`^((?:19|20)\d\d)[-._]?(0[1-9]|1[0-2])(?:[-._]?([0-2]\d|3[01])` +
 	`(?:[-._T]?([01]\d|2[0-3])(?:[-._:]?([0-5]\d)(?:[-._:]?([0-5]\d))?)?)?)?(?:[-._](\d{1,9}))?$`)
 
-// yearless are a month and a day: they begin anew each year, and say nothing.
+// yearless is a month and a day. They begin anew each year, so they say nothing.
 var yearless = regexp.MustCompile(`^(0[1-9]|1[0-2])([0-2]\d|3[01])$`)
 
-// timesFrom is from where on a number is a time in seconds since 1970, or a part of seconds.
+// timesFrom is the least number that is taken for a time, in seconds since 1970 or parts of seconds.
 const timesFrom = 100_000_000
 
 // named reads the name of a file.
@@ -80,11 +80,11 @@ func (r rotation) suffix(path string) string {
 	return s
 }
 
-// sort puts files in their order, the oldest first and that at the path last.
+// sort puts files in their order, the oldest first and the one at the path last.
 //
-// Dates and times in names say it. Of numbers it is only known that they count: up or down is what was seen when a file was
-// rotated, or what most of them show by when they were written to and what their first lines say; else higher ones are older.
-// Other names say nothing: then it counts when a file was written to last.
+// Dates and times in names decide. Numbers in names count in some direction: the one that was seen when a file was rotated,
+// else the one that most files show by when they were written to and by what their first lines say, else higher numbers are
+// older. Where a name says nothing, it is decided by when the file was written to last.
 func (r rotation) sort(all []entry) []entry {
 	var dated, counted, others []named
 	var last []entry
@@ -114,7 +114,8 @@ func (r rotation) sort(all []entry) []entry {
 // byTime orders files by when they were written to.
 func byTime(a, b named) int { return cmp.Or(a.mod.Compare(b.mod), cmp.Compare(a.path, b.path)) }
 
-// byNumber orders files by their dates, and those of one date by their numbers. usual is how they count if nothing shows it.
+// byNumber orders files by their dates, and those of one date by their numbers. usual is the direction in which they count if
+// nothing shows it.
 func (r rotation) byNumber(all []named, usual int) {
 	up := func(a, b named) int { return cmp.Or(cmp.Compare(a.date, b.date), cmp.Compare(a.n, b.n), byTime(a, b)) }
 	slices.SortFunc(all, up)
@@ -136,8 +137,9 @@ func (o *order) known() int {
 	return o.counts
 }
 
-// votes is how most neighbours show that their numbers count: 1, -1, or 0 if as many show one as the other. Whose times
-// contradict each other shows nothing: one of them may have been copied or touched, and who writes lines can write any time.
+// votes returns the direction in which numbers count by most pairs of neighbours: 1, -1, or 0 if there are as many for one as
+// for the other. A pair whose times contradict each other shows nothing: one of the files may have been copied or touched, and
+// whoever writes lines can write any time.
 func (r rotation) votes(all []named) int {
 	sum := 0
 	for i := range len(all) - 1 {
@@ -156,7 +158,8 @@ func (r rotation) votes(all []named) int {
 	return cmp.Compare(sum, 0)
 }
 
-// begin is when the first line of a file was written, as it says itself; the zero time if it does not, or can't be read.
+// begin returns when the first line of a file was written, by what it says itself; the zero time if it does not say, or can't
+// be read.
 func (r rotation) begin(e entry) time.Time {
 	key := version{e.identity, e.mod.UnixNano()}
 	if r.order != nil {
@@ -180,7 +183,7 @@ func (r rotation) begin(e entry) time.Time {
 	return at
 }
 
-// merge makes one order of several: of those that come next the one that was written to longest ago.
+// merge makes one order of several: the next is always the one, of the first of each, that was written to longest ago.
 func merge(lists ...[]named) (all []entry) {
 	for {
 		first := -1
@@ -196,8 +199,8 @@ func merge(lists ...[]named) (all []entry) {
 	}
 }
 
-// learn sees how numbers count from where a file went that was at the path before: those of before had been rotated earlier,
-// and it is younger. It reports what is known now.
+// learn finds out in which direction numbers count, by the name that the file that was at the path was given: it is younger
+// than those of before, which had been rotated earlier. It returns what is known now.
 func (r rotation) learn(own identity, before map[identity]bool) (int, error) {
 	all, err := r.list()
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"holdfast/connector"
 )
 
-// Past tells the lines of the files that changed behind a time, the oldest file first, as connector.Historian says. When a line was
-// written only the line itself knows, if it does: the Time of an event is zero.
+// Past tells the lines of the files that changed after a time, the oldest file first, as connector.Historian says. Only a line
+// itself knows when it was written, if it does: the Time of an event is zero.
 func (f *File) Past(ctx context.Context, since time.Time, tell func(context.Context, connector.Seen) error) error {
 	files := f.cfg.files()
 	all, err := steady(files.list)
@@ -46,7 +46,7 @@ func (f *File) Past(ctx context.Context, since time.Time, tell func(context.Cont
 	return nil
 }
 
-// past reads files from their begins to their ends.
+// past reads files from beginning to end.
 type past struct {
 	cfg  Config
 	tell func(context.Context, connector.Seen) error
@@ -95,7 +95,7 @@ func (p *past) line(l lines.Line) {
 
 func (p *past) text(t lines.Text[lines.Line]) { p.event(t.Text, t.Cut, t.First.Begin) }
 
-// event keeps a line, which is good until the next one, until it is told.
+// event copies a line, which is valid only until the next one, so that it can be told later.
 func (p *past) event(text []byte, cut bool, begin int64) {
 	p.seen.Events = append(p.seen.Events, connector.Event{Kind: connector.EventLine, ID: fmt.Sprintf("%s:%d", p.path, begin),
 		Line: append([]byte(nil), text...), Cut: cut, Fields: map[string]string{"_PATH": p.cfg.Path}})

@@ -12,24 +12,25 @@ import (
 	"holdfast/base/fault"
 )
 
-// placeVersion stands in every position. Another one is not guessed at.
+// placeVersion stands in every position. A position of another version is refused.
 const placeVersion = 1
 
-// How many bytes a file is known by: of its beginning, and before an offset.
+// By how many bytes a file is recognised: at its beginning, and before an offset.
 const (
 	headBytes = 512
 	tailBytes = 256
 )
 
-// identity is a file by the kernel's word. An inode is given to another file when the first is gone; that one was born later.
+// identity is how the kernel identifies a file. When a file is gone its inode may be given to another one, which was born
+// later.
 type identity struct {
 	Dev  uint64 `json:"dev"`
 	Ino  uint64 `json:"ino"`
 	Born int64  `json:"born,omitempty"` // in nanoseconds; 0 where the file system does not say
 }
 
-// print is what a file has at its beginning and before an offset. Of a file that is packed, and of one that changed just then, the
-// tail is not known.
+// print is the fingerprint of a file: hashes of its beginning, and of what stands before an offset. Of a file that is packed,
+// or that changed just then, the second is not known.
 type print struct {
 	Offset int64  `json:"offset"`
 	Head   string `json:"head,omitempty"`
@@ -48,26 +49,26 @@ type left struct {
 	Life string `json:"life,omitempty"`
 }
 
-// place is where the next line stands: what the bytes of a position hold, as JSON.
+// place is where the next line stands. As JSON it is a position.
 type place struct {
 	Version int `json:"v"`
 	known       // of the file; without an inode there was none yet
-	// Life names what the file held from when it was begun on: a truncated file begins another life, a copy goes on with it.
+	// Life names the content of a file from its beginning on: a truncated file begins another life, a copy goes on with it.
 	Life  string `json:"life,omitempty"`
 	Lives int    `json:"lives"` // so far
-	// Mod is when what was read was written, in nanoseconds: what is not read yet is not older.
+	// Mod is when what was read was written, in nanoseconds. What is not read yet is not older.
 	Mod int64 `json:"mod"`
 	// Begin are the first bytes of the file, so far as they were read.
 	Begin []byte `json:"begin,omitempty"`
-	// Any: no file is known before the next one, or it was told already that some may be missing there.
+	// Any: it is not known which file comes before the next one, or it was told already that some may be missing there.
 	Any bool `json:"any,omitempty"`
-	// Counts is how the numbers of rotated files count, as order has it.
+	// Counts is the direction in which the numbers of rotated files count, as in order.
 	Counts int `json:"counts,omitempty"`
 	// Left are the last few files that were read to their ends.
 	Left []left `json:"left,omitempty"`
 }
 
-// leftMost is how many files are kept in Left. Only files of the same age are told apart by it.
+// leftMost is how many files are kept in Left. They serve only to tell apart files of the same age.
 const leftMost = 4
 
 func readPlace(b []byte) (*place, error) {
@@ -97,7 +98,7 @@ func (p *place) id(offset int64) string { return id(p.Life, offset) }
 
 func id(life string, offset int64) string { return fmt.Sprintf("%s:%d", life, offset) }
 
-// begin is the place at the beginning of a file. Nothing of it is read, so Mod stays: there may be an older one before it.
+// begin moves the place to the beginning of a file. Nothing of it is read, so Mod stays: an older file may come before it.
 func (p *place) begin(s *source) {
 	p.Lives++
 	p.Any = false
@@ -107,7 +108,7 @@ func (p *place) begin(s *source) {
 
 func life(i identity, n int) string { return fmt.Sprintf("%x-%d", i.Ino, n) }
 
-// leave is the place behind the end of a file, when the next is not known.
+// leave moves the place to the end of a file, when the next one is not known.
 func (p *place) leave() {
 	if p.Ino != 0 {
 		p.Left = append(p.Left, left{p.known, p.Life})
@@ -116,10 +117,10 @@ func (p *place) leave() {
 	p.forget()
 }
 
-// forget is the place before a file that is not known.
+// forget makes the place one before a file that is not known.
 func (p *place) forget() { p.known, p.Begin, p.Life = known{}, nil, "" }
 
-// mark is what was read of a file, in so far as it is known again by it.
+// mark is the part of what was read of a file by which it is recognised.
 type mark struct {
 	head, tail []byte
 	offset     int64
@@ -132,7 +133,7 @@ func (m *mark) push(b []byte) {
 	m.tail = append(m.tail[:0], m.tail[max(0, len(m.tail)-tailBytes):]...)
 }
 
-// still reports whether a file holds what was read of it.
+// still reports whether a file still holds what was read of it.
 func (m *mark) still(s *source) (bool, error) {
 	head, err := s.at(0, len(m.head))
 	if err != nil || !bytes.Equal(head, m.head) {
@@ -147,7 +148,7 @@ func hash(b []byte) string {
 	return hex.EncodeToString(sum[:12])
 }
 
-// matches reports whether a file is one that was read to a place. Where nothing was read, every file is.
+// matches reports whether a file is the one that was read up to a place. If nothing was read, every file is.
 func (k known) matches(s *source) (bool, error) {
 	if s.size < k.Offset && !s.packed {
 		return false, nil
@@ -164,8 +165,8 @@ func (k known) matches(s *source) (bool, error) {
 	return hash(tail) == k.Tail, err
 }
 
-// mayFollow reports whether a file that was written to last at a time may be younger than the place. Some that pack files keep the
-// second alone.
+// mayFollow reports whether a file may be younger than the place, by when it was written to last. Programs that pack files may
+// keep only the second of that time.
 func (p *place) mayFollow(mod time.Time) bool {
 	if mod.Nanosecond() == 0 {
 		mod = mod.Add(time.Second - 1)

@@ -29,8 +29,8 @@ type rotation struct {
 	order   *order // nil if nothing is remembered
 }
 
-// list returns the files of the log, the oldest first and that at its path last. It is read until two readings are the same: while
-// a directory is read, files are renamed.
+// list returns the files of the log, the oldest first and the one at its path last. The directory is read until two readings
+// are the same, because files are renamed while it is read.
 func (r rotation) list() ([]entry, error) {
 	last, err := r.read()
 	for range 20 {
@@ -67,7 +67,8 @@ func (r rotation) read() ([]entry, error) {
 	return r.sort(all), nil
 }
 
-// names are the names of rotated files. While one is being packed it is there twice, and whole where it is not packed yet.
+// names returns the names of rotated files. While one is being packed it is there twice, and the one that is not packed is
+// whole.
 func (r rotation) names() ([]string, error) {
 	dir := r.dir()
 	entries, err := os.ReadDir(dir)
@@ -112,7 +113,7 @@ func (r rotation) gives(name string) bool {
 // errMoved: a file is not any more where it was listed.
 var errMoved = errors.New("it was renamed just now")
 
-// steady repeats what works on a list of files while they are being renamed.
+// steady repeats something that works on a list of files as long as they are being renamed.
 func steady[T any](do func() (T, error)) (v T, err error) {
 	for range 100 {
 		if v, err = do(); !errors.Is(err, errMoved) {
@@ -122,7 +123,7 @@ func steady[T any](do func() (T, error)) (v T, err error) {
 	return v, fault.New(fault.Transient, "watch a log: its files are renamed faster than they can be looked at")
 }
 
-// find opens the file of a place. It is nil if there is none, or what is at its inode is not what was read.
+// find opens the file of a place. It returns nil if there is none, or if the file with its inode is not the one that was read.
 func (r rotation) find(p *place) (*source, error) {
 	return steady(func() (*source, error) { return r.findOnce(p) })
 }
@@ -161,8 +162,8 @@ func (r rotation) same(k known) (*source, error) {
 	})
 }
 
-// copied opens a copy of what was read to a place: the oldest that is not older than the place, for what comes behind may begin
-// alike. One that ends before the place has nothing new, and counts as left.
+// copied opens a copy of what was read up to a place: the oldest one that is not older than the place, because later files may
+// begin alike. A copy that ends before the place has nothing new, and counts as left.
 func (r rotation) copied(all []entry, p *place) (*source, error) {
 	if p.Offset == 0 {
 		return nil, nil
@@ -190,7 +191,7 @@ func (r rotation) copied(all []entry, p *place) (*source, error) {
 	return nil, nil
 }
 
-// shorter notes a copy that ends before a place. It is known by its beginning alone.
+// shorter notes a copy that ends before a place, which is recognised by its beginning alone.
 func (r rotation) shorter(e entry, p *place) error {
 	s, err := r.open(e)
 	if s == nil || err != nil {
@@ -207,7 +208,7 @@ func (r rotation) shorter(e entry, p *place) error {
 	return err
 }
 
-// open opens what was listed. It is nil if it is packed and damaged: what is missing then is a gap.
+// open opens a file that was listed. It returns nil if the file is packed and damaged; what is missing then is a gap.
 func (r rotation) open(e entry) (*source, error) {
 	s, err := open(e.path)
 	switch {
@@ -222,7 +223,7 @@ func (r rotation) open(e entry) (*source, error) {
 	return s, err
 }
 
-// openIf opens a file if it is the one that was read, and goes to where that was.
+// openIf opens a file if it is the one that was read, and goes to where reading had come.
 func (r rotation) openIf(e entry, k known) (*source, error) {
 	s, err := r.open(e)
 	if s == nil || err != nil {
@@ -254,7 +255,7 @@ func (r rotation) left(p *place, e entry) (bool, error) {
 		}
 		if s != nil {
 			s.f.Close()
-			// One that was empty is known by nothing: what is in its place now is another.
+			// A file that was empty is recognised by nothing: what is in its place now is another file.
 			if k.Offset > 0 || s.empty() {
 				return true, nil
 			}
@@ -263,7 +264,7 @@ func (r rotation) left(p *place, e entry) (bool, error) {
 	return false, nil
 }
 
-// unread reports whether a rotated file is none that was read, and not older than the place.
+// unread reports whether a rotated file was not read yet, and is not older than the place.
 func (r rotation) unread(p *place, e entry) (bool, error) {
 	if !p.mayFollow(e.mod) {
 		return false, nil

@@ -22,7 +22,7 @@ type source struct {
 	f    *os.File
 	size int64 // when it was opened
 	mod  time.Time
-	// packed: it is read by gz from its beginning to its end, and head is what stands there.
+	// packed: it is read through gz, from its beginning to its end, and head is its beginning.
 	packed bool
 	gz     *bufio.Reader
 	head   []byte
@@ -81,7 +81,7 @@ func (s *source) skip(offset int64) error {
 	return nil
 }
 
-// read reads on at an offset: of a packed file behind what was read before. At the end it reads nothing.
+// read reads at an offset; of a packed file, that has to be where reading has come. At the end it reads nothing.
 func (s *source) read(b []byte, offset int64) (n int, err error) {
 	if s.packed {
 		n, err = s.gz.Read(b)
@@ -97,7 +97,7 @@ func (s *source) read(b []byte, offset int64) (n int, err error) {
 	return 0, unreadable(s.path, err)
 }
 
-// at are n bytes at an offset, less where there are fewer.
+// at returns n bytes at an offset, fewer if there are no more.
 func (s *source) at(offset int64, n int) ([]byte, error) {
 	if s.packed {
 		return s.head[min(offset, int64(len(s.head))):min(offset+int64(n), int64(len(s.head)))], nil
@@ -118,7 +118,7 @@ func (s *source) empty() bool {
 	return s.size == 0
 }
 
-// look looks at how large it is now and when it was written to.
+// look updates the size of the file, and when it was written to.
 func (s *source) look() error {
 	info, err := stat(int(s.f.Fd()), "")
 	if err != nil {
@@ -136,7 +136,7 @@ type status struct {
 	regular bool
 }
 
-// stat is the status of what is at a path, or, where that is "", of an open file. os.Stat does not say when a file was born.
+// stat returns the status of the file at a path or, if that is "", of an open file. os.Stat does not say when a file was born.
 func stat(fd int, path string) (status, error) {
 	flags := 0
 	if path == "" {
@@ -154,7 +154,7 @@ func stat(fd int, path string) (status, error) {
 	return s, nil
 }
 
-// unreadable is why a file can't be read, with its kind.
+// unreadable says why a file can't be read, as a fault with its kind.
 func unreadable(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -168,7 +168,7 @@ func unreadable(path string, err error) error {
 	return fault.New(fault.Transient, "watch %s: %w", path, err)
 }
 
-// booted is when this machine was started.
+// booted returns when this machine was started.
 func booted() (time.Time, error) {
 	var up unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {

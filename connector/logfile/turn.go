@@ -73,7 +73,7 @@ func (w *follower) first() error {
 	return w.begin(s)
 }
 
-// lastLine is where the line begins that has no end yet.
+// lastLine returns where the last line begins, which has no end yet.
 func lastLine(s *source) (int64, error) {
 	n := min(s.size, 64<<10)
 	tail, err := s.at(s.size-n, int(n))
@@ -115,7 +115,7 @@ func (w *follower) enter(e next) (bool, error) {
 		return true, nil
 	}
 	w.at.begin(s)
-	// Where files are not kept, one that came since the last was seen at the path is the next.
+	// If rotated files are not kept, the next file is the only one that has come to the path since the last was seen there.
 	if !e.sure && (e.path != w.cfg.Path || w.wake.arrived() > w.came+1) {
 		w.lost(0, w.cfg.Path+": the file before this one was removed, and others behind it may have been too, unread")
 		w.at.Any = false
@@ -126,7 +126,7 @@ func (w *follower) enter(e next) (bool, error) {
 	return true, nil
 }
 
-// atEnd decides what follows the end of a file, which was seen at a time, and reports whether there is more to read.
+// atEnd decides what follows the end of a file, which was seen at a time. It reports whether there is more to read.
 func (w *follower) atEnd(seen time.Time) (bool, error) {
 	if w.f.final {
 		return true, w.leave()
@@ -165,7 +165,7 @@ func (w *follower) atEnd(seen time.Time) (bool, error) {
 	return true, w.leave()
 }
 
-// ends tells what has no end and gets none any more.
+// ends tells a line that has no end and will get none any more.
 func (w *follower) ends() {
 	if l, ok := w.sp.Rest(); ok {
 		l.Text = bytes.Clone(l.Text)
@@ -176,7 +176,8 @@ func (w *follower) ends() {
 	}
 }
 
-// leave goes over to the file behind this one, which is at its end. If another has taken its place, that may have more.
+// leave goes on to the file that follows this one, which is at its end. If another file has taken its place at the path, that
+// may have more.
 func (w *follower) leave() error {
 	s, err := w.files.moved(w.at)
 	if err != nil {
@@ -212,7 +213,7 @@ func (w *follower) leave() error {
 // truncated goes on where the file was cut short. What it had is in a copy, if there is one.
 func (w *follower) truncated() error {
 	w.note("%s was truncated", w.cfg.Path)
-	// A line that was begun is whole in the copy.
+	// A line of which only the beginning was read is whole in the copy.
 	s, err := w.files.copyOf(w.at)
 	if err != nil {
 		return err
@@ -240,8 +241,8 @@ func (w *follower) truncated() error {
 	return nil
 }
 
-// whole reports whether nothing was told of the file that was truncated, and another is there that will be read from its beginning: its
-// copy.
+// whole reports whether nothing was told of the file that was truncated, and its copy is there and will be read from its
+// beginning.
 func (w *follower) whole() (bool, error) {
 	if w.at.Offset > 0 {
 		return false, nil
@@ -249,5 +250,5 @@ func (w *follower) whole() (bool, error) {
 	return w.files.passed(w.at)
 }
 
-// clockTick is more than the times of files are behind the clock.
+// clockTick is more than the times of files may lag behind the clock.
 const clockTick = 20 * time.Millisecond

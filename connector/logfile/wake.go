@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wake is told by the kernel of changes in the directory of a file.
+// wake learns from the kernel of changes in the directory of a file.
 type wake struct {
 	files  rotation
 	f      *os.File // of inotify; nil while nothing is watched
@@ -26,10 +26,10 @@ type wake struct {
 	came int
 }
 
-// unheard is what is added to came where nobody knows what has come.
+// unheard is added to came when nobody knows how many files have come.
 const unheard = 1 << 20
 
-// ready begins to be told, unless that is so already. Where it can't be, looking now and then has to do.
+// ready starts listening to the kernel, unless it does already. Where that can't be had, looking now and then has to do.
 func (w *wake) ready() {
 	if w.f != nil {
 		return
@@ -55,7 +55,7 @@ func (w *wake) ready() {
 	w.reader.Go(w.read)
 }
 
-// read takes what is told until close. What it is does not matter: whoever is woken looks.
+// read reads what the kernel tells, until close. What it is does not matter: whoever is woken looks for himself.
 func (w *wake) read() {
 	in, err := w.f.SyscallConn()
 	if err != nil {
@@ -102,7 +102,7 @@ func (w *wake) take(fd int) (more bool, err error) {
 	return true, nil
 }
 
-// arrived counts the files that have come so far. It is another number at each call where they can't be counted.
+// arrived returns how many files have come so far. If they can't be counted it is another number at each call.
 func (w *wake) arrived() int {
 	target, _ := os.Readlink(w.files.path) // none, if it is no link
 	heard := w.f != nil && w.files.dir() == filepath.Dir(w.files.path) && target == ""
@@ -130,7 +130,8 @@ func (w *wake) close() {
 	}
 }
 
-// wait waits for a change, at most for a time. deaf: if nothing is told until then, it may be that nothing is told any more.
+// wait waits for a change, at most for a time. If nothing is told until then and deaf is set, it may be that nothing is told
+// any more, so listening starts anew.
 func (w *wake) wait(ctx context.Context, most time.Duration, deaf bool) {
 	t := time.NewTimer(max(most, time.Millisecond))
 	defer t.Stop()

@@ -13,12 +13,12 @@ type when struct {
 	// What is read was written at low or later, if that is known, and at high or earlier.
 	low, high time.Time
 	last      time.Time // the time of the line before, if both were read at once
-	// The end of this file was seen then.
+	// The end of this file was seen at that time.
 	ended identity
 	seen  time.Time
 }
 
-// end notes when the end of a file was seen: all that is read of it later was written later.
+// end notes when the end of a file was seen: whatever is read of it later was written later.
 func (c *when) end(s *source, at time.Time) { c.ended, c.seen = s.identity, at.Add(-clockTick) }
 
 // read begins with what was read of a file at once.
@@ -37,7 +37,7 @@ func (c *when) read(s *source, now time.Time) {
 	}
 }
 
-// of is when a line was written.
+// of returns when a line was written.
 func (c *when) of(line []byte) time.Time {
 	at, ok := c.times.Of(line)
 	switch {

@@ -91,9 +91,6 @@ type state struct {
 // OpenSuffix stands behind the name of a file that has not ended.
 const OpenSuffix = ".open"
 
-// markSize is how many letters
-const markSize = 8
-
 var stateKey = store.Key{byte(store.Job), 'A'}
 
 // Place is where a record is.

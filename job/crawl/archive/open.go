@@ -35,7 +35,7 @@ func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 	}
 	a = &Archive{o: o, lineage: st.Lineage().String()}
 	a.begun.Store("")
-	a.mark = a.lineage[:min(markSize, len(a.lineage))]
+	a.mark = outfile.Mark(a.lineage)
 	var s state
 	if err := st.Latest(func(rd store.Reader) (err error) { s, err = readState(rd); return err }); err != nil {
 		return nil, r, err

@@ -193,7 +193,7 @@ func Open(st *store.Store, o Options) (x *Index, err error) {
 	}
 	x = &Index{st: st, log: o.Log, warcs: o.Dir, lineage: st.Lineage().String(), dir: files{filepath.Join(o.Dir, below), o.Disk},
 		more: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
-	x.mark = x.lineage[:min(8, len(x.lineage))]
+	x.mark = outfile.Mark(x.lineage)
 	x.ours = func(string) bool { return true }
 	if o.Name != "" {
 		x.ours = archive.NamesOf(o.Name).MatchString

@@ -216,8 +216,7 @@ type load struct {
 	cut     error // what is wrong with that end
 }
 
-// pass reads the rest of all files for the present part, one file ahead of the commits in a goroutine of its own, and commits
-// what they hold.
+// pass reads the rest of all files for the present part, in a goroutine of its own, and commits what they hold.
 func (i *importer) pass(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	loads := make(chan *load, 1)

@@ -166,8 +166,8 @@ func (l *Log) Committed() error {
 	return err
 }
 
-// markSize is how many letters of a lineage are enough to tell it from others.
-const markSize = 8
+// Mark returns the part of a lineage that stands in the names of files: enough to tell it from others.
+func Mark(lineage string) string { return lineage[:min(8, len(lineage))] }
 
 // SetAside renames a file that belongs to no store, or to a time line that was left, and does not change it; by is the lineage
 // of the store that begins in its place, "" if none does. An empty file is removed.
@@ -183,7 +183,7 @@ func SetAside(d Disk, path, by string) error {
 	}
 	mark := "aside"
 	if by != "" {
-		mark = "before-" + by[:min(markSize, len(by))]
+		mark = "before-" + Mark(by)
 	}
 	err = d.Rename(path, fmt.Sprintf("%s.%s-%s", path, mark, time.Now().UTC().Format("20060102150405.000000")))
 	return errors.Join(err, d.SyncDir(filepath.Dir(path)))
