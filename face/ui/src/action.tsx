@@ -30,16 +30,18 @@ interface Props {
   done?: (text: string, given: Record<string, string>) => string // what a person is told of the text that answers
 }
 
-export function Action(p: Props) {
+export function Action(now: Props) {
+  // What the dialog says when it opens is what it orders, whatever becomes of the job meanwhile.
+  const [begun, setBegun] = useState<Props>()
+  const p = begun ?? now
   const dialog = useRef<HTMLDialogElement>(null)
   const [given, setGiven] = useState<Record<string, string>>({})
   const [busy, setBusy] = useState(false)
   const [failure, setFailure] = useState<Failure>()
   const [told, setTold] = useState('')
-  const [open, setOpen] = useState(false)
-  const may = p.world.session.orders
+  const may = now.world.session.orders
   const begin = () => {
-    setOpen(true)
+    setBegun(now)
     setFailure(undefined)
     setTold('')
     setGiven(Object.fromEntries((p.fields ?? []).map((f) => [f.name, f.value ?? f.choices?.[0] ?? ''])))
@@ -63,9 +65,9 @@ export function Action(p: Props) {
   }
   return (
     <>
-      <button type="button" class={p.danger ? 'plain danger' : 'plain'} onClick={begin}>{p.label}</button>
-      <dialog ref={dialog} aria-label={p.title} onClose={() => setOpen(false)}>
-        {open && <><h2>{p.title}</h2>
+      <button type="button" class={now.danger ? 'plain danger' : 'plain'} onClick={begin}>{now.label}</button>
+      <dialog ref={dialog} aria-label={p.title} onClose={() => setBegun(undefined)}>
+        {begun && <><h2>{p.title}</h2>
         <div class="will">{p.children}</div>
         {may && told === '' && (p.fields ?? []).map((f) => (
           <FieldBox key={f.name} field={f} value={given[f.name] ?? ''} set={(v) => setGiven({ ...given, [f.name]: v })} />
