@@ -53,6 +53,9 @@ await step('every page can be used by everybody, on a phone too', async () => {
   await accessible(page, 'the overview')
   await fitsEverywhere(page, 'the overview')
   await harmless(page, 'the overview')
+  await page.setViewportSize({ width: 390, height: 844 })
+  const asks = await page.locator('#attention').evaluate((e) => e.getBoundingClientRect().top + scrollY)
+  check(asks < 844, `what waits for a person is ${Math.round(asks)} pixels down on a phone`)
   for (const job of jobs) {
     await seen(page, job)
     if (job === 'spots') await part(page, 'gaps').locator('td').nth(6).waitFor()

@@ -31,7 +31,6 @@ export function OverviewPage({ world }: { world: World }) {
           {worst(world.jobs).map((j) => <Card key={j.name} job={j} world={world} />)}
         </section>
         <div class="side">
-          <Attention list={v.attention} />
           <section aria-labelledby="events">
             <h2 id="events">Last events</h2>
             <Events events={world.events} world={world} jobs />
@@ -53,6 +52,7 @@ function Hero({ world, v }: { world: World; v: Verdict }) {
         <span class={v.down.length > 0 ? 'bad' : v.late.length > 0 ? 'watch' : 'good'} data-verdict="rest">{v.flow}</span>
       </h1>
       <Findings bad={[...v.lost, ...v.down]} watch={v.late} />
+      <Attention list={v.attention} />
       <h2 class="sub">The balance: all that came in, and where every bit of it is</h2>
       <ul class="books">
         {books.map((j) => (
@@ -80,13 +80,14 @@ function Findings({ bad, watch }: { bad: Finding[]; watch: Finding[] }) {
   )
 }
 
+// Attention stands in front of everything else that there is of the jobs: a phone shows it before one scrolls.
 function Attention({ list }: { list: Finding[] }) {
   if (list.length === 0) return null
   return (
-    <section aria-labelledby="attention">
-      <h2 id="attention">Waits for a person</h2>
+    <>
+      <h2 class="sub" id="attention">Waits for a person</h2>
       <Findings bad={[]} watch={list} />
-    </section>
+    </>
   )
 }
 
