@@ -9,20 +9,20 @@ import (
 	"holdfast/kernel/store"
 )
 
-// cached is what the log has told to be kept for a sink that is away: all that is pending up to a
-// block. Intake, deliveries and the gate tell of it, each row once.
+// cached knows what the log has said to be kept for a sink that is away: all that is pending up to a block. Intake, deliveries
+// and the gate tell of it, each row once.
 type cached struct {
 	d   *delivery
 	now atomic.Pointer[kept]
 }
 
-// kept are so many pending rows, the last of them in block seq.
+// kept is how many rows are pending, and the block that the last of them is in.
 type kept struct {
 	seq  uint64
 	rows int64
 }
 
-// begin takes what is pending at the start as told by an earlier process.
+// begin takes for granted that an earlier process has told of all that is pending at the start.
 func (c *cached) begin(d *delivery) error {
 	c.d = d
 	k, err := c.pending()
@@ -33,7 +33,7 @@ func (c *cached) begin(d *delivery) error {
 	return nil
 }
 
-// pending is all that the sink is not done with, at one moment.
+// pending returns all that the sink is not done with, at one moment.
 func (c *cached) pending() (k kept, err error) {
 	err = c.d.j.env.Store.Latest(func(r store.Reader) error {
 		stats, err := spool.ReadStats(r)
@@ -47,7 +47,7 @@ func (c *cached) pending() (k kept, err error) {
 	return k, err
 }
 
-// covers reports whether a block was told to be cached.
+// covers reports whether the log has said that a block is kept.
 func (c *cached) covers(seq uint64) bool { return seq <= c.now.Load().seq }
 
 // closed tells of all that is pending when the gate closes.
@@ -80,7 +80,7 @@ func (c *cached) taken(t Taken) {
 	}
 }
 
-// replayed takes rows off that the sink has got.
+// replayed subtracts rows that the sink has got.
 func (c *cached) replayed(rows int64) {
 	for {
 		was := c.now.Load()

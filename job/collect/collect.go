@@ -87,16 +87,16 @@ type Config struct {
 	Forget []string
 	// Noun is what rows are called in the log; default "rows".
 	Noun string
-	// Mended, if set, tells the source that a person did something about what kept it from working.
+	// Mended, if set, is called when a person has mended what kept the source from working.
 	Mended func()
 	// Again says how often a source that is away is tried.
 	Again Retry
-	// Beside are gates of what the source needs beside itself; the job runs and shows them.
+	// Beside are the gates of whatever else the source depends on; the job runs and shows them.
 	Beside []*gate.Gate
 	// OnSettle, if set, is part of every commit by which a sink is done with blocks.
 	OnSettle func(tx *store.Tx, done Done) error
-	// OnLack, if set, comes before OnSettle in every commit by which a sink is done with blocks whose rows it does
-	// not have all: it refused some, or they are given up.
+	// OnLack, if set, is part, before OnSettle, of every commit by which a sink is done with blocks without having all of
+	// their rows: it refused some, or they were given up.
 	OnLack func(tx *store.Tx, sink string, blocks []uint64) error
 	// FillEvery is the least time between two questions for the same gap; default 5 min.
 	FillEvery time.Duration
@@ -131,8 +131,8 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// within keeps deliveries small against what the job or the backlog may take: one that is large enough to go
-// out by its size only beyond the hard mark would wait for its time while intake waits or rows expire.
+// within keeps deliveries small compared with what the job or the backlog may take. Otherwise a delivery could be due by its
+// size only beyond the hard mark: it would wait for its time, while intake waits or rows expire.
 func (s Sink) within(quota int64) Sink {
 	for _, hard := range []int64{quota, s.Limit} {
 		if hard > 0 {
@@ -241,10 +241,9 @@ func New(ctx context.Context, env engine.Env, src connector.Source, sinks []Sink
 	return j, nil
 }
 
-// retireSinks looks after the sinks that are not configured any more. One that got all its rows ends, and
-// begins anew if its name comes back. For one with pending rows they go on waiting, with those that come
-// in: its name may be mistyped, or come back tomorrow. What it has not got is given up only if the
-// configuration says so, by name.
+// retireSinks looks after the sinks that are no longer configured. One that got all its rows is removed, and begins anew if
+// its name comes back. One with pending rows keeps them, and those that come in, because its name may be mistyped or come back
+// tomorrow. They are given up only if the configuration says so, by name.
 func (j *Job) retireSinks(ctx context.Context, keep []string) error {
 	env := j.env
 	var gone map[string]uint32
@@ -302,7 +301,7 @@ func (j *Job) Run(ctx context.Context) error {
 	g, ctx := engine.NewGroup(ctx)
 	gates, endGates := context.WithCancel(ctx)
 	defer endGates()
-	// What one worker meets ends the others too: a job whose sink has no worker any more must not live on.
+	// An error of one worker ends the others too: a job whose sink has no worker any more must not live on.
 	work, ctx := engine.NewGroup(ctx)
 	for _, one := range append([]*gate.Gate{j.gate}, j.cfg.Beside...) {
 		g.Go(func() error { return ended(gates, one.Run(gates)) })
@@ -320,7 +319,7 @@ func (j *Job) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// ended turns the error that a context's end causes into none.
+// ended returns nil for an error that comes from the end of the context.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		return nil
@@ -350,7 +349,7 @@ func (j *Job) close() {
 // Intake is where rows enter the job.
 func (j *Job) Intake() *Intake { return j.intake }
 
-// Schema is that of the rows that its source gives.
+// Schema returns the schema of the rows that the source gives.
 func (j *Job) Schema() record.Schema { return j.src.Schema() }
 
 // Gates returns the health of the source and of every sink.
@@ -418,8 +417,8 @@ func (j *Job) Remark(line string) {
 	j.warned = append(j.warned, line)
 }
 
-// runTrim lets go of delivered blocks beyond what is retained. The clock is held against the monotonic
-// one: after a jump nothing goes for its age until the clock has been steady for a while.
+// runTrim removes delivered blocks beyond what is retained. The wall clock is compared with the monotonic one: after a jump
+// nothing is removed because of its age until the clock has been steady for a while.
 func (j *Job) runTrim(ctx context.Context) error {
 	const every = 10 * time.Second
 	tick := time.NewTicker(every)

@@ -57,7 +57,7 @@ func (j *Job) withID(args []string, f func(id uint64) error) error {
 	return f(id)
 }
 
-// tryNow tries what closed gates wait for: a person has done something about it.
+// tryNow makes closed gates try at once, because a person has done something about their cause.
 func (j *Job) tryNow() {
 	if j.cfg.Mended != nil {
 		j.cfg.Mended()
@@ -99,7 +99,7 @@ func (in *Intake) RetryDead(ctx context.Context, id uint64) error {
 	return in.handleDead(ctx, "retry", id, in.retryRow, in.retryItem)
 }
 
-// handleDead gives a dead letter to row if a sink refused it, to item if it never was a row.
+// handleDead calls row for a dead letter that a sink refused, and item for one that never was a row.
 func (in *Intake) handleDead(ctx context.Context, verb string, id uint64,
 	row, item func(balance.DeadLetter) error,
 ) error {
@@ -215,8 +215,8 @@ func (in *Intake) retryItem(d balance.DeadLetter) error {
 	})
 }
 
-// has makes the key of a dead letter's row known, and reports whether it came in meanwhile. The key under
-// which the item died is known since then; the row did not come with it.
+// has makes the key of a dead letter's row known, and reports whether a row with that key came in meanwhile. The key under
+// which the item died has been known since then, although no row came in with it.
 func (in *Intake) has(tx *store.Tx, d balance.DeadLetter, row arrow.RecordBatch) (bool, error) {
 	if key, ok := record.TextKeys(in.schema, row); ok {
 		now := time.Now()
@@ -227,7 +227,7 @@ func (in *Intake) has(tx *store.Tx, d balance.DeadLetter, row arrow.RecordBatch)
 	if !ok {
 		return false, nil
 	}
-	// Behind the highest key gaps are looked for: one that the source has not reached would hide them all.
+	// Gaps are looked for after the highest key: a key that the source has not reached yet would hide them all.
 	if reached, any, err := in.reached(tx); in.traits.DenseKeys && err == nil && any && keys[0] > reached {
 		return false, fault.WithHint(fault.New(fault.Invalid, "key %d is above %d, the highest that came", keys[0],
 			reached), "give the row its right key, or discard it")

@@ -20,7 +20,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// delivery is the work for one sink: it knows no other.
+// delivery is the work for one sink. It knows nothing of the others.
 type delivery struct {
 	Sink
 	j    *Job
@@ -59,9 +59,9 @@ func (d *delivery) gateChanged(g gate.Status) {
 	}
 }
 
-// prepare is the canary: the sink is there, it takes rows like ours, and it is known up to which key it
-// holds rows that this life of the store did not bring it. It is asked once a process: while we were away
-// another program may have written to it.
+// prepare is the canary: it shows that the sink is there and takes rows like ours, and finds out up to which key the sink
+// holds rows that this life of the store did not bring. It asks that once in each process, because another program may have
+// written to the sink while we were away.
 func (d *delivery) prepare(ctx context.Context) error {
 	if err := d.Sink.Sink.Prepare(ctx, d.j.src.Schema()); err != nil {
 		return err
@@ -76,8 +76,8 @@ func (d *delivery) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What is above all that we brought before this process began, another program put there, or we did in a
-	// delivery whose outcome is not known.
+	// Keys above all that we brought before this process began are another program's, or come from a delivery whose outcome is
+	// not known.
 	above := max(d.brought, d.k.State().CheckTo)
 	foreign := d.k.NeedsCheck()
 	if !foreign && h > above {
@@ -97,8 +97,8 @@ func (d *delivery) prepare(ctx context.Context) error {
 	return nil
 }
 
-// withinPlans reports whether all that the sink holds of a range of keys lies where our planned deliveries
-// do: those are compared by key, and the others need not be.
+// withinPlans reports whether all keys that the sink holds of a range lie within our planned deliveries: those are compared by
+// key then, and the others need not be.
 func (d *delivery) withinPlans(ctx context.Context, in connector.KeyRange) (bool, error) {
 	var planned [][2]uint64
 	err := d.j.env.Store.View(ctx, func(r store.Reader) (err error) {
@@ -127,8 +127,7 @@ func (d *delivery) withinPlans(ctx context.Context, in connector.KeyRange) (bool
 	return ours == all.Rows, nil
 }
 
-// holds asks the sink for the highest integer key that it holds, 0 for none; others says that it may hold
-// rows without one.
+// holds asks the sink for the highest integer key that it holds, 0 for none. others says that it may hold rows without one.
 func (d *delivery) holds(ctx context.Context) (highest uint64, others bool, err error) {
 	r, s := d.Sink.Sink.Reader(), d.j.src.Schema()
 	switch {
@@ -147,8 +146,8 @@ func (d *delivery) holds(ctx context.Context) (highest uint64, others bool, err 
 	return highest, false, nil
 }
 
-// highest asks the sink how far its table goes, for a source without a cursor. A sink that is away does
-// not hold the source: what it has already is found by key when it is back.
+// highest asks the sink how far its table goes, for a source without a cursor. A sink that is away does not hold the source
+// up: the rows that it has are found by key when it is back.
 func (d *delivery) highest(ctx context.Context) uint64 {
 	if err := d.Sink.Sink.Prepare(ctx, d.j.src.Schema()); err != nil {
 		return 0
@@ -343,13 +342,13 @@ func (d *delivery) deliver(ctx context.Context, next *spool.Delivery) error {
 	return sinkError{err}
 }
 
-// byKey reports whether the sink may hold rows of a delivery that did not come by it. What is known of that
-// may be younger than the plan.
+// byKey reports whether the sink may hold rows of a delivery that another delivery brought. What is known of that may be
+// younger than the plan.
 func (d *delivery) byKey(next *spool.Delivery) bool {
 	return next.ByKey || next.Unknown && d.doubtful.Load() || slices.ContainsFunc(next.Heads, d.k.Suspects)
 }
 
-// settle is the commit behind a write: the rows are delivered or dead, and the blocks are done with.
+// settle is the commit after a write: the rows are delivered or dead, and the sink is done with the blocks.
 func (d *delivery) settle(ctx context.Context, next *spool.Delivery, v connector.Verdict) error {
 	var flow balance.Flow
 	err := d.j.whenRoom(ctx, func() error {
@@ -367,7 +366,7 @@ func (d *delivery) settle(ctx context.Context, next *spool.Delivery, v connector
 	return nil
 }
 
-// record writes down what became of a delivery, and returns the books behind it.
+// record writes down what became of a delivery, and returns the books after it.
 func (d *delivery) record(tx *store.Tx, next *spool.Delivery, v connector.Verdict) (balance.Flow, error) {
 	rows, dead := next.Rows.NumRows(), int64(len(v.Rejected))
 	var lacking []uint64
@@ -396,7 +395,7 @@ func (d *delivery) record(tx *store.Tx, next *spool.Delivery, v connector.Verdic
 	return balance.ReadFlow(tx, d.k.ID)
 }
 
-// shrunk tells who waits for it that the backlog is smaller.
+// shrunk tells whoever waits for it that the backlog has shrunk.
 func (d *delivery) shrunk() {
 	select {
 	case d.settled <- struct{}{}:
@@ -428,7 +427,7 @@ func keyText(s record.Schema, row arrow.RecordBatch) string {
 	return row.Column(s.Key).ValueStr(0)
 }
 
-// forfeit gives up a block that can't be read any more, as a gap that is told.
+// forfeit gives up a block that can't be read any more, as a gap of which people are told.
 func (d *delivery) forfeit(next *spool.Delivery) error {
 	var lost spool.Lost
 	err := d.j.env.Store.Update(func(tx *store.Tx) (err error) {
@@ -446,7 +445,7 @@ func (d *delivery) forfeit(next *spool.Delivery) error {
 	return nil
 }
 
-// giveUp counts what the sink will not get of a block that it is done with, as a gap.
+// giveUp counts as a gap what the sink will not get of a block that it is done with.
 func (d *delivery) giveUp(tx *store.Tx, c balance.Cause, lost *spool.Lost, why string) error {
 	h := lost.Heads[0]
 	if h.Rows == 0 { // its head is lost as well: what was pending tells how many they were
@@ -482,7 +481,7 @@ func (d *delivery) recount(tx *store.Tx, lost *spool.Lost) error {
 	return err
 }
 
-// tell writes the log of deliveries: one line each, and while a backlog drains, how far it is.
+// tell logs a delivery on one line and, while a backlog drains, how far that has come.
 func (d *delivery) tell(next *spool.Delivery, v connector.Verdict, flow balance.Flow) {
 	if n := len(v.Rejected); n > 0 {
 		d.j.env.History.Warn("dead.sink", "sink %s refused %d of %d %s, they are dead letters: %s", d.Name, n,
@@ -504,7 +503,7 @@ func (d *delivery) tell(next *spool.Delivery, v connector.Verdict, flow balance.
 	}
 }
 
-// tellDrained sums up a drain that is over, or that the sink's going away cut short.
+// tellDrained sums up a drain that is over, or that was cut short because the sink went away.
 func (d *delivery) tellDrained(pending int64) {
 	if d.drained > 0 {
 		d.j.env.Log.Info(fmt.Sprintf("Cache replay: %d succeeded, %d still pending", d.drained, pending))

@@ -14,7 +14,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// File is what an import knows a file by.
+// File is how an import recognises a file.
 type File struct {
 	Name string // without its directory
 	Size int64
@@ -33,8 +33,8 @@ func (in *Intake) fileKey(f File) store.Key {
 	return store.Job.K().Str("file/").U32(in.id).Raw(f.Hash[:]).U64(uint64(f.Size)).Str(f.Name)
 }
 
-// Imported reports whether a file was taken in, durably, in this life of the store; all that it holds
-// would be duplicates then. In a later life, some of it may be lost: it is to be taken in once more.
+// Imported reports whether a file was taken in, durably, in this life of the store: then everything in it would be a
+// duplicate. In a later life some of it may be lost, so it has to be taken in again.
 func (in *Intake) Imported(ctx context.Context, f File) (t Taken, ok bool, err error) {
 	err = in.st.View(ctx, func(r store.Reader) error {
 		m, had, err := in.fileMark(r, f)
@@ -51,14 +51,14 @@ func (in *Intake) ImportFile(ctx context.Context, f File, p connector.Page) (Tak
 	return in.takeFile(ctx, f, p, nil)
 }
 
-// Imported is that of the intake.
+// Imported is Intake.Imported.
 func (j *Job) Imported(ctx context.Context, f File) (Taken, bool, error) {
 	return j.intake.Imported(ctx, f)
 }
 
-// ImportFile is that of the intake. Rows that every sink has already count as duplicates. A sink that is
-// away, or that can't tell in time, does not hold the import: its rows count as accepted then, and what it
-// has of them is found by key when they are delivered.
+// ImportFile is Intake.ImportFile. Rows that every sink has already count as duplicates. A sink that is away, or can't tell in
+// time, does not hold the import up: then the rows count as accepted, and those that the sink has are found by key when they
+// are delivered.
 func (j *Job) ImportFile(ctx context.Context, f File, p connector.Page) (Taken, error) {
 	held, err := j.heldOrSuspect(ctx, p)
 	if err != nil {
@@ -85,7 +85,7 @@ func (in *Intake) takeFile(ctx context.Context, f File, p connector.Page, held m
 	return w.taken, nil
 }
 
-// again leaves out what the file's import in an earlier life of the store has buried.
+// again leaves out what an import of the file in an earlier life of the store has made dead letters.
 func (w *work) again() {
 	n := len(w.rejects)
 	w.rejects = slices.DeleteFunc(w.rejects, func(r connector.Reject) bool {

@@ -18,10 +18,10 @@ const settledLooks = 2
 // settleTime is how long a new gap is left alone, for the same reason.
 const settleTime = 30 * time.Second
 
-// floorKey holds the key behind which the source was first asked: what lies before it is not ours.
+// floorKey holds the key after which the source was first asked: rows up to it are not ours to collect.
 func (in *Intake) floorKey() store.Key { return store.Job.K().Str("floor/").U32(in.id) }
 
-// SetFloor says that everything up to key was somebody else's to collect.
+// SetFloor notes that everything up to key was somebody else's to collect.
 func (in *Intake) SetFloor(key uint64) error {
 	return in.st.Update(func(tx *store.Tx) error {
 		tx.Set(in.floorKey(), store.Key(nil).U64(key))
@@ -65,7 +65,7 @@ func (in *Intake) findGap(tx *store.Tx, w *work, prev uint64, seen bool) (*balan
 	} else {
 		g.Cause = balance.Cut
 	}
-	// A salvage suspects that what comes here was lost by us.
+	// After a salvage it is suspected that what is missing here was lost by us.
 	old, had, err := balance.ReadGap(tx, in.id, g.From)
 	if err != nil {
 		return nil, err
@@ -166,8 +166,8 @@ func (j *Job) ask(ctx context.Context, g balance.Gap, from uint64) (next uint64,
 	return covered + 1, nil
 }
 
-// look writes down what an answer says about a gap: up to covered (0: nowhere) the source has no more of
-// its keys than we know. Once the gap is covered whole, that was one look.
+// look writes down what an answer says about a gap: up to covered (0: nowhere) the source has no more keys of it than we know.
+// Once all of the gap is covered, that counts as one look.
 func (in *Intake) look(gapFrom, covered uint64, again time.Duration) (*balance.Gap, error) {
 	var out *balance.Gap
 	err := in.st.Update(func(tx *store.Tx) error {

@@ -14,14 +14,14 @@ import (
 const (
 	// askFor is how long a sink may take to say which rows of an import it has.
 	askFor = 30 * time.Second
-	// wideHole is a hole in the keys of an import across which a sink is asked twice: between them lie
-	// rows that have nothing to do with it.
+	// wideHole is the size from which a hole in the keys of an import is left out of the question to a sink: the rows within
+	// it have nothing to do with the import.
 	wideHole = 10_000
-	// askParts is into how many parts the holes may cut an import that a sink is asked about.
+	// askParts is how many parts the question about an import may have.
 	askParts = 100
 )
 
-// heldOrSuspect is held; where that can't be known, the sinks' rows are compared by key from now on.
+// heldOrSuspect is held. If that can't be known, rows are compared with those of the sinks by key from now on.
 func (j *Job) heldOrSuspect(ctx context.Context, p connector.Page) (map[uint64]bool, error) {
 	held, err := j.held(ctx, p)
 	if err != nil || held != nil || p.Rows == nil {
@@ -69,7 +69,7 @@ func (j *Job) held(ctx context.Context, p connector.Page) (map[uint64]bool, erro
 	return held, nil
 }
 
-// spans are the ranges that cover the keys, without the wide holes between them.
+// spans returns the ranges that cover the keys, without the wide holes between them.
 func spans(keys []uint64) (out []connector.KeyRange) {
 	keys = slices.Clone(keys)
 	slices.Sort(keys)
@@ -82,8 +82,8 @@ func spans(keys []uint64) (out []connector.KeyRange) {
 	return out
 }
 
-// has calls yield for each key in the ranges that the sink has. Before the job works nobody else
-// has prepared the sink; one that can't tell then is not asked again for every file of the import.
+// has calls yield for each key in the ranges that the sink has. Before the job works nobody else has prepared the sink. A sink
+// that can't tell then is not asked again for every file of the import.
 func (d *delivery) has(ctx context.Context, in []connector.KeyRange,
 	yield func(key uint64)) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, askFor)

@@ -59,7 +59,7 @@ func (in *Intake) fresh(r store.Reader, w *work) (arrow.RecordBatch, error) {
 	return record.Keep(w.page.Rows, isNew[:n])
 }
 
-// knownBy reports whether a reject has a key to know it by.
+// knownBy reports whether a reject has a key by which it can be recognised.
 func (in *Intake) knownBy(rej connector.Reject) bool {
 	if rej.Loose {
 		return false
@@ -71,7 +71,7 @@ func (in *Intake) knownBy(rej connector.Reject) bool {
 	return err == nil
 }
 
-// freshNumbers tells which integer keys are new: of the rows, if they have one, and behind them of the
+// freshNumbers tells which integer keys are new: those of the rows, if they have such keys, and after them those of the
 // rejects.
 func (in *Intake) freshNumbers(r store.Reader, w *work, rejects []connector.Reject) ([]bool, error) {
 	var keys []uint64
@@ -144,7 +144,7 @@ func (in *Intake) freshTexts(r store.Reader, w *work, rejects []connector.Reject
 	return isNew, nil
 }
 
-// freshLoose keeps the rejects without a key that did not come before.
+// freshLoose returns the rejects without a key that did not come before.
 func (in *Intake) freshLoose(r store.Reader, w *work, bare []connector.Reject) error {
 	seen := make([]identity.Seen, len(bare))
 	for i, rej := range bare {

@@ -55,8 +55,8 @@ type Taken struct {
 type IntakeOptions struct {
 	// BlockRows is the most rows of a block; default 10,000.
 	BlockRows int
-	// Window is for how long keys that are no integers are known, from the time of their row; default 30
-	// days. Whether an older row came before, its sinks are asked.
+	// Window is how long keys that are no integers are known, from the time of their row; default 30 days. For older rows the
+	// sinks are asked whether they have them.
 	Window time.Duration
 	// Parse reads a rejected item again, for a retry; nil if the source can't.
 	Parse func(raw []byte) connector.Page
@@ -180,8 +180,7 @@ type work struct {
 	ask     bool            // rows are older than what is known of keys
 }
 
-// looseFor is how long a reject without a key is known: a feed may send one with every page for as long
-// as it keeps it.
+// looseFor is how long a reject without a key is known. A feed may send one with every page for as long as it keeps it.
 const looseFor = 30 * 24 * time.Hour
 
 // sort finds out what in a page is new, and encodes the new rows as blocks.
@@ -335,11 +334,12 @@ func (in *Intake) forget(now time.Time) error {
 	return in.st.Update(in.dropMarks)
 }
 
-// unseen is for how long nobody may have looked at the clock without doubt of it.
+// unseen is how long the clock may not have been looked at before it is doubted.
 const unseen = 48 * time.Hour
 
-// trusted returns from when on blocks may go for their age, by what the clock said when it was last looked
-// at, in this process or one before it: a clock that is a week ahead at a start would drop a week.
+// trusted returns the time from which on blocks may be removed because of their age, by what the clock said when it was last
+// looked at, in this process or one before it. A clock that is a week ahead at a start would otherwise remove a week of
+// blocks.
 func (in *Intake) trusted(now time.Time) (from time.Time, err error) {
 	key := store.Job.K().Str("clock/").U32(in.id)
 	err = in.st.Update(func(tx *store.Tx) error {

@@ -9,8 +9,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// whileHeld waits while intake is held, until something changed or it is time to look again. What a source that
-// can't wait loses meanwhile is counted.
+// whileHeld waits while intake is held, until something has changed or it is time to look again. It counts what a source that
+// can't wait loses meanwhile.
 func (j *Job) whileHeld(ctx context.Context, changed <-chan struct{}, look time.Duration) error {
 	timer := time.NewTimer(look)
 	defer timer.Stop()
@@ -23,8 +23,8 @@ func (j *Job) whileHeld(ctx context.Context, changed <-chan struct{}, look time.
 	return j.countOverload()
 }
 
-// countOverload writes down what the source could not hold: no page comes that would tell of it, and a kill would
-// leave an interval without a number. While a Fetch is under way the source is being heard, and its page tells.
+// countOverload writes down what the source could not hold. While intake is held no page comes that would tell of it, and
+// after a kill nobody would know the number. (While a Fetch is under way, its page tells.)
 func (j *Job) countOverload() error {
 	told := j.src.Traits().Lost
 	if told == nil || !j.fetchMu.TryLock() {
@@ -48,7 +48,7 @@ func (j *Job) countOverload() error {
 	return err
 }
 
-// overloaded is why rows of a source that can't wait are lost.
+// overloaded says why rows of a source that can't wait are lost.
 const overloaded = "the source could not wait for us"
 
 // overload is what the source lost while no page told of it; of intake's goroutine.

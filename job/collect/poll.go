@@ -71,8 +71,8 @@ func (j *Job) untilEnd(ctx context.Context) context.Context {
 	return ctx
 }
 
-// sourceFailed reports an error to the source's gate if it speaks of the source; other errors (of the
-// store, for example) end the job.
+// sourceFailed reports an error to the gate of the source if it speaks of the source. Other errors, of the store for example,
+// end the job.
 func (j *Job) sourceFailed(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || !isSourceError(err) {
 		return false
@@ -88,7 +88,7 @@ func (e sourceError) Unwrap() error { return e.error }
 
 func isSourceError(err error) bool { _, ok := err.(sourceError); return ok }
 
-// nextPoll is when a feed that was asked at last is asked again.
+// nextPoll returns when a feed is asked again that was last asked at a time.
 func (j *Job) nextPoll(last time.Time) time.Time {
 	if j.cfg.NextPoll == nil {
 		return last.Add(2 * time.Minute)
@@ -111,8 +111,8 @@ func (j *Job) untilDue(ctx context.Context) error {
 	})
 }
 
-// whenRoom does f again as long as the disk has no room for its commit, which somebody else may have
-// filled: to end the job for it would help nobody.
+// whenRoom repeats f as long as the disk has no room for its commit. Somebody else may have filled it, so ending the job would
+// help nobody.
 func (j *Job) whenRoom(ctx context.Context, f func() error) error {
 	for {
 		err := f()
@@ -190,11 +190,11 @@ func (j *Job) sinksHighest(ctx context.Context) (highest uint64, err error) {
 	return slices.Max(append(answers, 0)), errors.Join(append(failed, ctx.Err())...)
 }
 
-// feedReach is how far a key from elsewhere may be above the oldest page of the feed: months of it.
+// feedReach is how far a key from elsewhere may be above the oldest page of the feed; it is worth months of it.
 const feedReach = 1_000_000_000
 
-// beyondFeed reports whether a key that a sink or an old file holds can't be one of the feed's: to go on
-// behind it would be to collect nothing, without an error. A feed that is away, or has nothing, can't tell.
+// beyondFeed reports whether a key that a sink or an old file holds can't be one of the feed: to go on after it would mean to
+// collect nothing, without an error. A feed that is away or empty can't tell.
 func (j *Job) beyondFeed(ctx context.Context, highest uint64) bool {
 	if !j.src.Traits().DenseKeys {
 		return false
@@ -264,7 +264,7 @@ func (j *Job) takeStash() *connector.Page {
 	return p
 }
 
-// takePage commits a page once no quota and no full disk holds it back.
+// takePage commits a page as soon as neither a quota nor a full disk holds it back.
 func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 	if err := j.holdForQuotas(ctx); err != nil {
 		return err
@@ -289,7 +289,7 @@ func (j *Job) takePage(ctx context.Context, p connector.Page) error {
 	return nil
 }
 
-// takeIn commits a page once there is room for it: it is in memory, and the source keeps it too.
+// takeIn commits a page as soon as there is room for it. Until then it is in memory, and the source keeps it too.
 func (j *Job) takeIn(ctx context.Context, p connector.Page, m Mode) (t Taken, err error) {
 	err = j.whenRoom(ctx, func() error {
 		err := j.env.Room.Intake(pageBytes(p))

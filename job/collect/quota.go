@@ -56,7 +56,7 @@ func (j *Job) Quotas() []engine.Quota {
 	return out
 }
 
-// read holds what is used against a quota, tells people when its level changes, and returns the level.
+// read compares what is used with a quota, tells people when its level changes, and returns the level.
 func (j *Job) read(g *engine.Gauge, used int64) engine.Level {
 	now, before := g.At(used)
 	if now == before {
@@ -114,7 +114,7 @@ func (j *Job) readQuotas(ctx context.Context) error {
 	return nil
 }
 
-// holdForQuotas makes room in what reached its hard mark, or waits until there is.
+// holdForQuotas makes room where a quota reached its hard mark, or waits until there is room.
 func (j *Job) holdForQuotas(ctx context.Context) error {
 	for _, d := range j.sinks {
 		if g := j.gauges.sinks[d]; g != nil {
@@ -201,8 +201,8 @@ func (j *Job) holdForSpool(ctx context.Context) error {
 	}
 }
 
-// trimTo lets delivered blocks go until so many bytes are left: the oldest, also from behind those that a sink
-// needs.
+// trimTo removes delivered blocks until so many bytes are left: the oldest ones, also if they follow blocks that sinks still
+// need.
 func (j *Job) trimTo(bytes int64) (freed bool, err error) {
 	bytes = max(bytes, 1)
 	for {
@@ -220,8 +220,8 @@ func (j *Job) trimTo(bytes int64) (freed bool, err error) {
 	}
 }
 
-// expireOldest gives up blocks for the sinks without which the oldest one that can go would go, and only for
-// those. went says that some did.
+// expireOldest finds the oldest block that could be removed if some sinks gave it up, and gives up the oldest blocks of just
+// those sinks. went says that some were removed.
 func (j *Job) expireOldest(ctx context.Context, bytes int64) (went bool, err error) {
 	var all, holding []*spool.Sink
 	for _, d := range j.sinks {
@@ -259,7 +259,7 @@ func (d *delivery) expire(bytes int64, why string) (blocks int, err error) {
 			return err
 		}
 		rows, blocks = 0, len(heads)
-		// Those whose heads are lost come last: what the others held is counted by then.
+		// Blocks whose heads are lost come last, because by then it is counted what the others held.
 		slices.SortStableFunc(heads, func(a, b spool.Head) int { return cmp.Compare(b.Rows, a.Rows) })
 		for _, h := range heads {
 			lost := spool.Lost{Rows: int64(h.Rows), Bytes: int64(h.Bytes), Heads: []spool.Head{h}}

@@ -111,7 +111,7 @@ type replay struct {
 	out  Replayed
 }
 
-// again is a block that becomes pending.
+// again is a block that becomes pending again.
 type again struct {
 	head spool.Head
 	rows int64
@@ -191,8 +191,8 @@ func (p *replay) look(r store.Reader, h spool.Head) (again, bool, error) {
 	return a, true, nil
 }
 
-// keep returns the rows that count where they stand: none that is a dead letter or was discarded, nor, in
-// the block it came with, one that was retried and stands in a block of its own since.
+// keep returns which rows of a block are to come again. Left out are rows that are dead letters or were discarded, and, in the
+// block that they came with, rows that were retried and stand in a block of their own since.
 func (p *replay) keep(s record.Schema, rows arrow.RecordBatch, retried bool) (arrow.RecordBatch, error) {
 	if len(p.left) == 0 {
 		return rows, nil
@@ -275,7 +275,7 @@ func (p *replay) count(tx *store.Tx, h spool.Head, rows int64, added uint64, flo
 	return nil
 }
 
-// fate is what became of a row that is not in the block any more that it came with.
+// fate is what became of a row that does not belong any more to the block that it came with.
 type fate byte
 
 const (
@@ -312,7 +312,7 @@ func (in *Intake) dropMarks(tx *store.Tx) error {
 	return err
 }
 
-// leave remembers that a dead letter of a sink is none any more.
+// leave remembers that a row is no longer a dead letter of a sink.
 func leave(tx *store.Tx, d balance.DeadLetter, f fate) {
 	if d.Key != "" {
 		tx.Set(leftKey(d.FromID, d.Key), append([]byte{byte(f)}, store.Key(nil).U64(d.Seq)...))
@@ -355,7 +355,7 @@ func (p *replay) loadLeft(first uint64) error {
 // Replays reports whether rows can be delivered again: only those that have a key can.
 func (j *Job) Replays() bool { return j.intake.schema.Key >= 0 }
 
-// Replay is that of the intake, for the running job.
+// Replay is Intake.Replay, for the running job.
 func (j *Job) Replay(ctx context.Context, o Replay, tell func(done, all uint64)) (Replayed, error) {
 	for _, d := range j.sinks {
 		if d.Name == o.Sink {

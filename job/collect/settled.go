@@ -30,7 +30,7 @@ func (j *Job) done(tx *store.Tx) Done {
 	}
 }
 
-// onSettle tells the configuration's owner that a sink is done with blocks.
+// onSettle calls OnSettle, because a sink is done with blocks.
 func (j *Job) onSettle(tx *store.Tx) error {
 	if j.cfg.OnSettle == nil {
 		return nil
@@ -38,7 +38,7 @@ func (j *Job) onSettle(tx *store.Tx) error {
 	return j.cfg.OnSettle(tx, j.done(tx))
 }
 
-// onLack tells the configuration's owner that a sink does not get all rows of blocks.
+// onLack calls OnLack, because a sink does not get all rows of blocks.
 func (d *delivery) onLack(tx *store.Tx, blocks []uint64) error {
 	if d.j.cfg.OnLack == nil || len(blocks) == 0 {
 		return nil
@@ -46,7 +46,7 @@ func (d *delivery) onLack(tx *store.Tx, blocks []uint64) error {
 	return d.j.cfg.OnLack(tx, d.Name, blocks)
 }
 
-// Look has f look at what the sinks are done with, in a transaction of its own.
+// Look lets f look at what the sinks are done with, in a transaction of its own.
 func (j *Job) Look(f func(tx *store.Tx, done Done) error) error {
 	return j.env.Store.Update(func(tx *store.Tx) error { return f(tx, j.done(tx)) })
 }

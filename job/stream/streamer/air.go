@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// silence is after what time without a confirmation what is under way counts as arrived: an ingester of old
-// never confirms, and a confirmation may be lost.
+// silence is how long after the last confirmation what is under way counts as arrived: an ingester of old never confirms, and
+// a confirmation may be lost.
 const silence = 500 * time.Millisecond
 
 // air is what was sent and is not confirmed: as long as confirmations come, it stays below a limit, so that
@@ -28,7 +28,7 @@ type flight struct {
 
 func newAir(limit int64) air { return air{most: limit, windows: map[uint64]*flight{}} }
 
-// recovers is how long it takes until the limit is twice as high again.
+// recovers is the time in which the limit doubles again.
 const recovers = 10 * time.Second
 
 // limit is how much may be under way.
@@ -39,8 +39,8 @@ func (a *air) limit(now time.Time) int64 {
 	return min(a.low<<min(now.Sub(a.refused)/recovers, 30), a.most)
 }
 
-// full says that the broker had no room: half of what is under way is what it can keep. Otherwise it would be filled
-// in a moment each time that somebody makes room, and its gate would be closed for most of the time.
+// full notes that the broker had no room: half of what is under way is what it can keep. Otherwise it would be filled at once
+// each time that somebody makes room, and its gate would be closed most of the time.
 func (a *air) full(now time.Time) {
 	a.low, a.refused = max(min(a.bytes, a.limit(now))/2, 1), now
 }
@@ -68,7 +68,7 @@ func (a *air) add(window uint64, batch, size int, now time.Time) {
 	a.last = now
 }
 
-// landed says that a batch is not under way any more: somebody misses it.
+// landed notes that a batch is no longer under way, because somebody asked for it.
 func (a *air) landed(window uint64, batch int) {
 	f := a.windows[window]
 	if f == nil {
@@ -80,8 +80,8 @@ func (a *air) landed(window uint64, batch int) {
 	}
 }
 
-// confirm says that nothing is under way of the windows up to one, and that of the sent batches of the next
-// so many arrived. Which ones nobody says: they count as those that were sent first.
+// confirm notes that nothing is under way of the windows up to one, and that so many of the batches that were sent of the next
+// one have arrived. Which ones nobody says, so they count as the ones that were sent first.
 func (a *air) confirm(upTo uint64, have, sent int, now time.Time) {
 	for n := range a.windows {
 		if n <= upTo {

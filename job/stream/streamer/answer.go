@@ -42,7 +42,7 @@ func (d *desk) ask(a wire.Ask) {
 	}
 }
 
-// request takes a question of WeatherVane's: it means the newest window with that key.
+// request takes a question of WeatherVane. It is about the newest window with that key.
 func (d *desk) request(p wire.Place) {
 	w := d.windows[d.newest[p.Window]]
 	if w == nil {
@@ -68,7 +68,7 @@ func (d *desk) request(p wire.Place) {
 	d.air.landed(w.Number, p.Batch)
 }
 
-// confirm takes what an ingester has. Of a window that it needs nothing of nothing is sent any more.
+// confirm takes what an ingester has. Nothing more is sent of a window of which it needs nothing.
 func (d *desk) confirm(c wire.Confirm, now time.Time) {
 	if c.Epoch != d.epoch {
 		d.counts["strange_epochs"]++

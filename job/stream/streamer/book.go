@@ -162,7 +162,7 @@ type saved struct {
 	unread  int       // values that can't be read
 }
 
-// reading reads a store that is whole, or one that was salvaged, of which it leaves out what can't be read.
+// reading reads a store. If the store was salvaged it leaves out what can't be read.
 type reading struct {
 	store.Reader
 	lenient bool
@@ -199,8 +199,8 @@ func all[T any](r reading, below store.Key) (out []*T, err error) {
 	return out, failed()
 }
 
-// readSaved reads everything. The epoch says whether the store had another life since, which may have lost
-// some.
+// readSaved reads everything that the store holds. The epoch tells whether the store has begun another life since, in which
+// something may be lost.
 func readSaved(r store.Reader, lineage string) (s saved, err error) {
 	if err := (reading{r, true, &s.unread}).get(keyEpoch(), &s.epoch); err != nil {
 		return s, err
@@ -226,9 +226,8 @@ func readSaved(r store.Reader, lineage string) (s saved, err error) {
 	return s, nil
 }
 
-// openBook loads what the store holds. A store that lives another life than the epoch, because it was
-// restored or salvaged, gets a new one: what it numbers from now on is other than what was published under
-// these numbers.
+// openBook loads what the store holds. If the store is in another life than the epoch, because it was restored or salvaged, it
+// gets a new epoch: what it numbers from now on differs from what was published under the same numbers.
 func openBook(ctx context.Context, st *store.Store) (s saved, lost []loss, err error) {
 	lineage := st.Lineage().String()
 	err = st.View(ctx, func(r store.Reader) error {
@@ -259,5 +258,5 @@ func batchOf(r store.Reader, pile uint64, i int) (payload []byte, err error) {
 	return payload, err
 }
 
-// pileOf is the pile that the key of a batch names.
+// pileOf returns the pile that the key of a batch names.
 func pileOf(k []byte) uint64 { return binary.BigEndian.Uint64(k[len(key("batch/")):]) }

@@ -194,11 +194,11 @@ func (c *cutter) take(rows arrow.RecordBatch, where func(row int) string) *step 
 	return s
 }
 
-// firstDate is behind the date that files have where they have none: Go's zero time, and that of others.
+// firstDate is after the date that stands in files that have none: Go's zero time, and those of others.
 var firstDate = time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC)
 
-// noDate says why a time can't be that of a row; read is what it was before it was moved to its lap. A window's
-// beginning is not the zero time, which stands for one that nobody knows, and its end is a time that JSON has.
+// noDate says why a time can't be that of a row; read is what it was before it was moved to its lap. The beginning of a window
+// can't be the zero time, which stands for an unknown time, and its end has to be a time that JSON can hold.
 func (c *cutter) noDate(read, at time.Time) (why string) {
 	switch from := at.Truncate(c.span); {
 	case read.Before(firstDate) || from.Before(firstDate):
@@ -283,8 +283,8 @@ func (c *cutter) latePile(at time.Time, s *step) *pile {
 	return p
 }
 
-// another makes a window of a pile that has as many batches as there may be, and returns one for the other rows of its
-// time.
+// another makes a window of a pile that has as many batches as a window may have, and returns a new pile for the other rows of
+// its time.
 func (c *cutter) another(full *pile, late bool, at time.Time, s *step) *pile {
 	full.more = true
 	c.window(full, late, s)
@@ -308,8 +308,8 @@ func (c *cutter) newPile(at time.Time) *pile {
 	return p
 }
 
-// close makes windows of all piles: of the open one, and of what came late for those before it. One that follows another
-// of its time is next to it, unless several do.
+// close makes windows of all piles: of the open one, and of those for rows that came late. A window that continues another one
+// of the same time follows it, unless there are several.
 func (c *cutter) close(s *step) {
 	if c.now != nil && !c.now.After {
 		c.closeAfter(s)
@@ -348,8 +348,8 @@ func (c *cutter) window(p *pile, late bool, s *step) {
 	c.state.Next++
 }
 
-// end is the end of the data set. It begins again if it is to, and if there was anything in it. tooLate says that there
-// are no dates for another lap.
+// end takes the end of the data set. The data set begins again if it is to, and if there was anything in it. tooLate says that
+// there are no dates left for another lap.
 func (c *cutter) end(s *step, again bool) (tooLate bool) {
 	c.close(s)
 	st := &c.state
@@ -420,7 +420,7 @@ func (c *cutter) shift(rows arrow.RecordBatch) arrow.RecordBatch {
 	return array.NewRecordBatch(rows.Schema(), columns, rows.NumRows())
 }
 
-// withoutHour leaves out a column that nobody declared and that has the name of ours.
+// withoutHour leaves out an undeclared column that has the name of ours.
 func withoutHour(rows arrow.RecordBatch) arrow.RecordBatch {
 	at := rows.Schema().FieldIndices(hourColumn)
 	if len(at) == 0 {

@@ -8,9 +8,8 @@ import (
 	"holdfast/job/stream/wire"
 )
 
-// desk is what memory knows of windows, and what of them is to be sent: one ordered set of manifests and
-// batches, of first sends and of repeats alike. It is shared by all who work in the job; nobody waits while
-// it is locked.
+// desk is what memory knows of the windows, and what of them is to be sent: one ordered set of manifests and batches, first
+// sends and repeats alike. All workers of the job share it; nobody waits while it is locked.
 type desk struct {
 	epoch  string
 	former map[string]bool
@@ -190,7 +189,7 @@ func (d *desk) unload(number uint64) {
 	}
 }
 
-// sentAll says that all of the window behind those that went out went out.
+// sentAll notes that all of the first window that was not sent yet has been sent.
 func (d *desk) sentAll(w *window) {
 	d.marks.Sent, d.marks.Batches = w.Number, 0
 	d.unsent -= w.weight()
@@ -206,7 +205,7 @@ func (d *desk) begin(w *window) {
 	}
 }
 
-// skipGone passes over windows that can't be sent.
+// skipGone skips windows that can't be sent.
 func (d *desk) skipGone() {
 	for d.marks.Sent+1 < d.next && d.windows[d.marks.Sent+1] == nil {
 		d.marks.Sent, d.marks.Batches = d.marks.Sent+1, 0
@@ -240,8 +239,8 @@ type item struct {
 const (
 	beaconBusy = 500 * time.Millisecond // while something is not confirmed
 	beaconIdle = 2 * time.Second
-	// To a broker that keeps them until they are heard they go ever more seldom while nobody answers, so that it does not
-	// fill with them: who comes finds those that are there.
+	// A broker that keeps beacons until they are heard gets them ever more seldom while nobody answers, so that it does not
+	// fill with them: whoever comes finds those that are there.
 	beaconsInVain = 20
 	beaconSeldom  = 10 * time.Minute
 )
@@ -313,8 +312,8 @@ func (d *desk) done() bool {
 // untilGone is for how long an ingester must be silent, while it is told of the end again and again, until it has ended.
 const untilGone = 10 * time.Second
 
-// parted reports whether an ingester has heard that there is nothing more, without which it would wait for ever, or has
-// ended itself; at says when that is known, zero for not yet.
+// parted reports whether an ingester has heard that there is nothing more (without which it would wait for ever), or has ended
+// itself. If it has not yet, at is when it will be known; zero if that is open.
 func (d *desk) parted(now time.Time) (over bool, at time.Time) {
 	if d.heeded || d.told.IsZero() {
 		return d.heeded, time.Time{}
@@ -398,7 +397,7 @@ const (
 	lost
 )
 
-// drop takes windows out of memory that are in the store no longer.
+// drop removes windows from memory that are no longer in the store.
 func (d *desk) drop(all []*window, f fate) {
 	for _, w := range all {
 		if d.windows[w.Number] != w {

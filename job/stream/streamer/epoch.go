@@ -9,7 +9,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// mostFormer is how many epochs of before a streamer answers for.
+// mostFormer is how many former epochs a streamer answers for.
 const mostFormer = 64
 
 // loss is what a salvage did not find whole.
@@ -18,9 +18,9 @@ type loss struct {
 	what string
 }
 
-// begin makes an epoch in which the windows that nobody confirmed are numbered anew. What was confirmed is
-// where it belongs. What was sent is not sent again by itself: whoever knows the epoch not yet asks for it.
-// lost says what is not there any more, as it may be after a salvage.
+// begin makes an epoch in which the windows that nobody confirmed are numbered anew. What was confirmed is where it belongs.
+// What was sent is not sent again by itself: whoever does not know the epoch yet asks for it. lost says what is not there any
+// more, which can be so after a salvage.
 func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 	if old := s.epoch.Epoch; old != "" {
 		s.epoch.Former = append(s.epoch.Former, old)
@@ -69,7 +69,7 @@ func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 	return lost, s.sweep(tx, used)
 }
 
-// mendMore mends what windows say of others of their time, which may be lost.
+// mendMore corrects what windows say of other windows of their time, which may be lost.
 func (s *saved) mendMore(tx *store.Tx) {
 	for i, w := range s.windows {
 		follows := slices.ContainsFunc(s.windows[i+1:], func(v *window) bool { return v.From.Before(w.To) && w.From.Before(v.To) }) ||

@@ -9,7 +9,7 @@ func (d *desk) count(name string, n int64) {
 	d.counts[name] += n
 }
 
-// pending is what windows take that are not where they belong, as far as anybody says.
+// pending returns the bytes of the windows that are not where they belong, as far as anybody says.
 func (d *desk) pending() int64 {
 	if d.marks.Confirms {
 		return d.waiting

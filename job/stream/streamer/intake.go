@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// ahead is how many windows wait that nobody hurries: a file waits better.
+	// ahead is how many windows wait to be sent when nobody hurries: the rest waits better in its file.
 	ahead = 2
 	// idle is the pause after a page behind which there is nothing yet.
 	idle = time.Second
@@ -54,7 +54,7 @@ func (j *Job) runIntake(ctx context.Context) error {
 	}
 }
 
-// lookBack tells once of each file that was read that it is another one now, and of each that is empty.
+// lookBack tells, once for each, of files that have changed since they were read, and of files that are empty.
 func (j *Job) lookBack() {
 	if j.cfg.Empty != nil {
 		empty := j.cfg.Empty(j.cut.state.Cursor)
@@ -80,7 +80,8 @@ func (j *Job) lookBack() {
 	j.changed.Store(&all)
 }
 
-// Changed is what was told of files that were read and are others now, by file: of what they hold now nothing was read.
+// Changed returns what was told of files that have changed since they were read, by file. Nothing of what they hold now was
+// read.
 func (j *Job) Changed() map[string]string {
 	if told := j.changed.Load(); told != nil {
 		return *told
@@ -184,8 +185,8 @@ func (j *Job) hold(ctx context.Context) error {
 	}
 }
 
-// full reports whether enough windows wait. Those whose time has come wait for the broker in the store, while
-// there is room for them beside those that wait for their confirmation.
+// full reports whether enough windows wait. Windows whose time has come wait in the store for the broker, as long as there is
+// room for them beside those that wait for their confirmation.
 func (j *Job) full() bool {
 	d := j.desk
 	last := d.marks.Sent
@@ -264,7 +265,7 @@ func (j *Job) commit(ctx context.Context, p connector.Page, s *step, lap int) (r
 		if err := j.env.Room.Wait(ctx, j.env.History); err != nil {
 			return 0, err
 		}
-		if err := wait(ctx, idle, nil); err != nil { // there may be room for a page, and none for this one
+		if err := wait(ctx, idle, nil); err != nil { // there may be room for a page, but not for this one
 			return 0, err
 		}
 	}
@@ -286,8 +287,8 @@ func (j *Job) write(tx *store.Tx, p connector.Page, s *step, lap int) (rejected 
 		Accepted: s.rows, Filtered: p.Filtered, Rejected: rejected, Duplicate: refused - rejected})
 }
 
-// bury makes dead letters of what was refused. What the first lap had comes again with each one behind it,
-// and is known then.
+// bury makes dead letters of what was refused. What was refused in the first lap comes again with each later one, and is known
+// then.
 func (j *Job) bury(tx *store.Tx, refused []connector.Reject, lap int) (buried int64, err error) {
 	now := time.Now().UTC()
 	seen := make([]identity.Seen, len(refused))

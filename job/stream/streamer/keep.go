@@ -51,8 +51,8 @@ func (j *Job) runKeep(ctx context.Context) error {
 	}
 }
 
-// trim lets the oldest windows go: those that are confirmed beyond what is to be retained, and those that are
-// not, but were sent, beyond the room for all; the latter only if they may.
+// trim removes the oldest windows: confirmed ones beyond what is to be retained, and, if they may go, those that were sent and
+// not confirmed, beyond the room for all.
 func (j *Job) trim() error {
 	var done, undone []*window
 	confirms := false
@@ -115,8 +115,7 @@ func rowsOf(all []*window) (n int) {
 	return n
 }
 
-// remove takes windows out of the store, and then out of memory. why is told to people, if it is not empty;
-// lost rows are a gap.
+// remove removes windows from the store, and then from memory. why is told to people, if it is not empty; lost rows are a gap.
 func (j *Job) remove(all []*window, f fate, why string) error {
 	update := j.env.Store.UpdateLazy
 	if why != "" {
