@@ -1,13 +1,11 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -55,24 +53,13 @@ func TestStatusOfACrawlThatIsCheckpointed(t *testing.T) {
 		during, _ = d.Status(t.Context(), "pages")
 	}}
 	p := &Plan{Place: Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
-	eng, err := p.Engine(func(err error) { t.Error(err) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := eng.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	defer wg.Wait()
-	defer cancel()
+	var stop func()
+	d, stop = running(t, p)
+	defer stop()
 	defer close(over)
-	d = NewDesk(p, eng)
 	<-asked
 	began := time.Now()
-	made, err := d.CreateCheckpoint(ctx, "pages", "", nil)
+	made, err := d.CreateCheckpoint(t.Context(), "pages", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +71,7 @@ func TestStatusOfACrawlThatIsCheckpointed(t *testing.T) {
 		!strings.Contains(note[1], "RUNNING") {
 		t.Errorf("while it made %s its status said %q", made.Name, note)
 	}
-	after, err := d.Status(ctx, "pages")
+	after, err := d.Status(t.Context(), "pages")
 	if err != nil || len(after.Checkpoints) > 0 || strings.Contains(after.Jobs[0].Notes[0][1], "CHECKPOINTING") {
 		t.Errorf("behind it status says %+v, %v (%v)", after.Checkpoints, after.Jobs[0].Notes, err)
 	}

@@ -1,11 +1,9 @@
 package app
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,25 +79,13 @@ func TestStatusWithAJobThatCantBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &Plan{Place: place, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
-	eng, err := p.Engine(func(err error) { t.Error(err) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := eng.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	defer wg.Wait()
-	defer cancel()
-	for _, name := range eng.Names() { // a desk waits until the job is open
-		if err := NewDesk(p, eng).with(name, func(*store.Store) error { return nil }); err != nil {
+	d, _ = running(t, p)
+	for _, name := range d.eng.Names() { // a desk waits until the job is open
+		if err := d.with(name, func(*store.Store) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	tellsBad(t, NewDesk(p, eng))
+	tellsBad(t, d)
 }
 
 // withBadJob runs two jobs for a cycle, and spoils the counter of dead letters in the store of one.

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -26,14 +25,7 @@ func TestResumeTriesARefusedLoginAgain(t *testing.T) {
 	}
 	p := &Plan{Place: Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs,
 		Log: slog.New(slog.DiscardHandler)}
-	eng, err := p.Engine(func(err error) { t.Error(err) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- eng.Run(ctx) }()
-	d := NewDesk(p, eng)
+	d, stop := running(t, p)
 	until(t, "the login is refused", func() bool {
 		all, err := d.Gates(t.Context(), "spots") // closed by that: else there is nothing to try again
 		return err == nil && len(all) > 0 && all[0].Kind == "credentials"
@@ -45,9 +37,6 @@ func TestResumeTriesARefusedLoginAgain(t *testing.T) {
 		return err == nil && a.Jobs[0].Accepted == 20
 	})
 	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 }
 
 func until(t *testing.T, what string, ok func() bool) {

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -26,14 +25,7 @@ func TestAWarningStaysInTheStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := &Plan{Place: Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
-		eng, err := p.Engine(func(err error) { t.Error(err) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- eng.Run(ctx) }()
-		d := NewDesk(p, eng)
+		d, stop := running(t, p)
 		var notes [][2]string
 		until(t, "the job runs", func() bool {
 			rep, err := d.Status(t.Context(), "")
@@ -48,8 +40,5 @@ func TestAWarningStaysInTheStatus(t *testing.T) {
 			t.Errorf("overlap %q: the notes are %q", overlap, notes)
 		}
 		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
 	}
 }
