@@ -168,7 +168,7 @@ func (d *decoder) masked(n ast.Node) string {
 			return secret.Text("x").String()
 		}
 		s, _ := strictyaml.Text(n)
-		return s
+		return secret.Mask(s)
 	}))
 	if err != nil {
 		return "# this configuration can't be shown: " + err.Error() + "\n"

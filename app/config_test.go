@@ -155,6 +155,21 @@ func TestTextOfAJobHasNoSecrets(t *testing.T) {
 	}
 }
 
+// A URL may have a password in front of its host, in any key.
+func TestTextOfAJobHasNoPasswordOfAURL(t *testing.T) {
+	c, err := Parse("t.yaml", []byte("jobs: {a: {crawl: {seeds: ['http://me:geheim123@h/'], contact: 'https://${USER_NAME}@h/'}}}"), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := c.Jobs[0].Text; strings.Contains(text, "geheim123") || !strings.Contains(text, "http://***@h/") || !strings.Contains(text, "${USER_NAME}@h") {
+		t.Errorf("got %s", text)
+	}
+	_, err = Parse("t.yaml", []byte("jobs: {a: {crawl: {seeds: ['http://me:geheim123@/'], contact: a@b}}}"), env)
+	if err == nil || strings.Contains(err.Error(), "geheim123") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAnchorsStandForWhatTheyName(t *testing.T) {
 	c, err := Parse("a.yaml", []byte(`jobs:
   one:

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"holdfast/base/secret"
 	"holdfast/base/visible"
 )
 
@@ -58,6 +59,7 @@ func (h *LogHandler) Handle(_ context.Context, r slog.Record) error {
 	if attrs != "" {
 		text += " (" + strings.TrimPrefix(attrs, ", ") + ")"
 	}
+	text = secret.Mask(text)
 	// A text of several lines stays one record for who reads lines, and what came from outside commands no terminal.
 	text = strings.ReplaceAll(visible.Text(strings.TrimRight(text, "\n"), "\n\t"), "\n", "\n    ")
 	line := fmt.Sprintf("[%s] %s: %s\n", r.Time.Format("2006-01-02 15:04:05"), level, text)

@@ -18,6 +18,7 @@ func TestLogLines(t *testing.T) {
 	log.With("job", "spots").Warn("gone", "file", "x y")
 	log.With("job", "spots").Error("job spots failed\nfor two reasons")
 	log.With("job", "spots").Warn("heard evil\x1b[31m")
+	log.Warn("ask http://me:geheim@h/", "url", "http://me:geheim@h/")
 	log.Debug("never")
 	h.Alone = true
 	slog.New(h).With("job", "spots").Info("alone")
@@ -27,6 +28,7 @@ func TestLogLines(t *testing.T) {
 		`ERROR: job spots failed`,
 		`    for two reasons`,
 		`WARNING: spots: heard evil\\u001b\[31m`,
+		`WARNING: ask http://\*\*\*@h/ \(url: http://\*\*\*@h/\)`,
 		`INFO: alone`,
 	}
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")

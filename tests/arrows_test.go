@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 	"kernel/series":        {"kernel/store", "base"},
 	"base/*":               {"base/fault"}, // how errors are told, in base too
 	"base/rowfile":         {"base/fault", "base/rowtext"},
+	"base/strictyaml":      {"base/fault", "base/secret"},
 	"base/cdxj":            {"base/fault", "base/warc"},
 	"base/fault":           {},
 	"tests/testenv":        {}, // so that every package's tests can use it

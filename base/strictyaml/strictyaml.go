@@ -13,6 +13,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"holdfast/base/secret"
 )
 
 // Decoder decodes one file. What is in the fields below Mistakes has to be there before Decode.
@@ -35,7 +37,7 @@ type Decoder struct {
 type place struct{ line, column int }
 
 func (d *Decoder) whole(format string, args ...any) {
-	d.Mistakes = append(d.Mistakes, Mistake{File: d.File, Text: fmt.Sprintf(format, args...)})
+	d.Mistakes = append(d.Mistakes, Mistake{File: d.File, Text: secret.Mask(fmt.Sprintf(format, args...))})
 }
 
 // Bad keeps a mistake at the place of n.
@@ -45,7 +47,7 @@ func (d *Decoder) Bad(n ast.Node, path, format string, args ...any) {
 
 // MistakeAt is a mistake at the place of n, which is not kept.
 func (d *Decoder) MistakeAt(n ast.Node, path, format string, args ...any) Mistake {
-	m := Mistake{File: d.File, Path: path, Text: fmt.Sprintf(format, args...)}
+	m := Mistake{File: d.File, Path: path, Text: secret.Mask(fmt.Sprintf(format, args...))}
 	if t := begin(n); t != nil {
 		m.Line, m.Column = t.Position.Line, t.Position.Column
 	}
@@ -54,7 +56,7 @@ func (d *Decoder) MistakeAt(n ast.Node, path, format string, args ...any) Mistak
 
 // Wrong keeps a mistake about what was decoded at a path, or about the nearest thing around it that is written.
 func (d *Decoder) Wrong(path, format string, args ...any) {
-	m := Mistake{File: d.File, Path: path, Text: fmt.Sprintf(format, args...)}
+	m := Mistake{File: d.File, Path: path, Text: secret.Mask(fmt.Sprintf(format, args...))}
 	m.Line, m.Column = d.PlaceOf(path)
 	d.Mistakes = append(d.Mistakes, m)
 }

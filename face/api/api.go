@@ -27,6 +27,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/fault"
+	"holdfast/base/secret"
 	"holdfast/base/web"
 	"holdfast/face/ui"
 )
@@ -40,7 +41,7 @@ type Failure struct {
 }
 
 func failure(err error) *Failure {
-	return &Failure{Message: err.Error(), Hint: fault.HintOf(err), Kind: fault.KindOf(err).String(),
+	return &Failure{Message: secret.Mask(err.Error()), Hint: secret.Mask(fault.HintOf(err)), Kind: fault.KindOf(err).String(),
 		Usage: app.IsUsage(err)}
 }
 

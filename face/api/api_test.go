@@ -287,3 +287,11 @@ func TestLocalClientMayStopEarly(t *testing.T) {
 }
 
 var _ net.Listener = (*socket)(nil)
+
+// An answer has no password of a URL that an error names.
+func TestFailureHidesPasswordsOfURLs(t *testing.T) {
+	err := fault.WithHint(fault.New(fault.Transient, "ask http://me:geheim@h/: refused"), "is http://me:geheim@h/ right?")
+	if f := failure(err); f.Message != "ask http://***@h/: refused" || f.Hint != "is http://***@h/ right?" {
+		t.Errorf("got %+v", f)
+	}
+}

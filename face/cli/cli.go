@@ -19,6 +19,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/base/fault"
+	"holdfast/base/secret"
 	"holdfast/kernel/engine"
 )
 
@@ -156,8 +157,8 @@ func (f *face) complain(err error) {
 		}
 		return
 	}
-	fmt.Fprintf(f.err, "holdfast: %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
+	fmt.Fprintf(f.err, "holdfast: %s\n", strings.ReplaceAll(secret.Mask(err.Error()), "\n", "\n  "))
 	if h := fault.HintOf(err); h != "" {
-		fmt.Fprintf(f.err, "  %s\n", strings.ReplaceAll(h, "\n", "\n  "))
+		fmt.Fprintf(f.err, "  %s\n", strings.ReplaceAll(secret.Mask(h), "\n", "\n  "))
 	}
 }

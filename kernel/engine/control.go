@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/secret"
 	"holdfast/kernel/gate"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
@@ -82,7 +83,7 @@ func (e *Engine) statuses(ctx context.Context, to depth) ([]Status, error) {
 
 // Tell adds to the status what kept it from being read.
 func (s *Status) Tell(err error) {
-	text := "read status: " + err.Error()
+	text := "read status: " + secret.Mask(err.Error())
 	if s.Error != "" {
 		text = s.Error + "; " + text
 	}
@@ -91,14 +92,16 @@ func (s *Status) Tell(err error) {
 
 func (r *runner) status(ctx context.Context, to depth) (Status, error) {
 	r.mu.Lock()
-	s := Status{Name: r.spec.Name, Kind: r.spec.Kind, Role: r.spec.Role, State: r.state, Since: r.since, Error: r.last,
+	s := Status{Name: r.spec.Name, Kind: r.spec.Kind, Role: r.spec.Role, State: r.state, Since: r.since, Error: secret.Mask(r.last),
 		Restarts: r.restarts, Gates: []gate.Status{}, Lag: map[string]float64{}, Progress: r.progress,
 		Rates: r.meter.rates(), Balance: EmptyBooks(r.spec.Name)}
 	env, job := r.env, r.job
 	r.mu.Unlock()
 	if job != nil {
 		s.Gates = append(s.Gates, job.Gates()...)
-		s.Notes = job.Notes()
+		for _, n := range job.Notes() {
+			s.Notes = append(s.Notes, [2]string{n[0], secret.Mask(n[1])})
+		}
 		s.Quotas, s.Promises = job.Quotas(), job.Promises()
 		if p, ok := job.(Replayer); ok {
 			s.Replays = p.Replays()

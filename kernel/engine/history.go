@@ -11,6 +11,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/secret"
 	"holdfast/kernel/gate"
 	"holdfast/kernel/store"
 )
@@ -89,7 +90,7 @@ func (h *History) roomAgain(dir string, free uint64) {
 func (h *History) gone() { h.forRoom.Add(-1) }
 
 func (h *History) record(kind string, warn bool, format string, args ...any) {
-	e := Event{At: time.Now().UTC(), Job: h.job, Kind: kind, Text: fmt.Sprintf(format, args...), Warn: warn}
+	e := Event{At: time.Now().UTC(), Job: h.job, Kind: kind, Text: secret.Mask(fmt.Sprintf(format, args...)), Warn: warn}
 	say := h.log.Info
 	if warn {
 		say = h.log.Warn
@@ -103,7 +104,7 @@ func (h *History) record(kind string, warn bool, format string, args ...any) {
 
 // AddEvent records an event in the transaction of what it tells of.
 func AddEvent(tx *store.Tx, e Event) error {
-	e.ID = 1
+	e.ID, e.Text = 1, secret.Mask(e.Text)
 	v, ok, err := tx.Get(keyNextEvent)
 	if err != nil {
 		return fmt.Errorf("read next event: %w", err)

@@ -69,3 +69,21 @@ func TestEventsBehind(t *testing.T) {
 	}
 	want("cut off", behind(Position{2, begin.Add(time.Second)}, 10), "[a4 b5]")
 }
+
+// What the history keeps has no password of a URL.
+func TestEventsHaveNoPasswordOfAURL(t *testing.T) {
+	st := opened(t, "one").runners[0].env.Store
+	if err := st.Update(func(tx *store.Tx) error { return AddEvent(tx, Event{Text: "ask http://me:geheim@h/"}) }); err != nil {
+		t.Fatal(err)
+	}
+	err := st.View(t.Context(), func(r store.Reader) error {
+		list, err := EventsBehind(r, Position{}, 1)
+		if len(list) != 1 || list[0].Text != "ask http://***@h/" {
+			t.Errorf("got %+v", list)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

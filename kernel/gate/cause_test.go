@@ -18,6 +18,17 @@ func causes(t *testing.T, f func(g *Gate, told *[]string)) {
 	})
 }
 
+// A configured URL may have a password in front of its host.
+func TestCausesHaveNoPassword(t *testing.T) {
+	causes(t, func(g *Gate, told *[]string) {
+		err := fault.New(fault.Transient, "ask http://me:geheim123@h/: refused")
+		g.Report(fault.WithHint(err, "is http://me:geheim123@h/ right?"))
+		if s := g.Status(); !slices.Equal(*told, []string{"ask http://***@h/: refused"}) || s.Hint != "is http://***@h/ right?" {
+			t.Errorf("told %q, and the status is %+v", *told, s)
+		}
+	})
+}
+
 // A server that was down and comes up answering nonsense: the log says so, but not with every
 // attempt.
 func TestAnotherCauseOfTheSameKindIsTold(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"holdfast/base/fault"
+	"holdfast/base/secret"
 	"holdfast/base/visible"
 )
 
@@ -229,7 +230,7 @@ func (g *Gate) report(err error, now time.Time) (news bool) {
 	}
 	g.kind = kind
 	g.status = Status{Name: g.status.Name, Since: since, Kind: kind.String(),
-		Cause: visible.Line(err.Error()), Hint: visible.Line(fault.HintOf(err))}
+		Cause: visible.Line(secret.Mask(err.Error())), Hint: visible.Line(secret.Mask(fault.HintOf(err)))}
 	if g.waitsForPerson() {
 		g.status.seldom = g.opts.Person
 	}

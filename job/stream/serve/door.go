@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/secret"
 	"holdfast/base/visible"
 	"holdfast/base/web"
 )
@@ -84,7 +85,7 @@ func tell(w http.ResponseWriter, status int, f Failure) {
 }
 
 func failure(err error) Failure {
-	return Failure{Message: visible.Line(err.Error()), Hint: visible.Line(fault.HintOf(err)),
+	return Failure{Message: visible.Line(secret.Mask(err.Error())), Hint: visible.Line(secret.Mask(fault.HintOf(err))),
 		Kind: fault.KindOf(err).String()}
 }
 
