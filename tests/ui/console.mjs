@@ -445,13 +445,25 @@ await step('the time line is kept over a restart, with its outages', async () =>
 })
 
 await step('times are in the viewer\'s zone, and in UTC where one points', async () => {
-  const page = await signedIn('', { timezoneId: 'Asia/Kolkata' })
+  const page = await signedIn('', { timezoneId: 'Australia/Adelaide' })
   const time = page.locator('.events time').first()
   const at = new Date(await time.getAttribute('datetime'))
   const shown = await time.innerText()
-  const there = new Intl.DateTimeFormat('en-GB', { timeZone: 'Asia/Kolkata', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(at)
+  const there = new Intl.DateTimeFormat('en-GB', { timeZone: 'Australia/Adelaide', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(at)
   check(shown.includes(there), `${shown} is not ${there} of ${at.toISOString()}`)
   check((await time.getAttribute('title')).includes(at.toISOString().slice(0, 19).replace('T', ' ') + ' UTC'), 'no UTC')
+  await page.locator('footer').getByText('Australia/Adelaide').waitFor()
+  await seen(page, 'store') // whose windows begin on the hour, of UTC
+  const window = part(page, 'windows').locator('li').first()
+  check(/:30$/.test(await window.locator('b').innerText()), `a window begins at ${await window.locator('b').innerText()}`)
+  check(/:00:00 UTC to .*:00:00 UTC$/.test(await window.getAttribute('title')), 'a window has no UTC')
+  for (const at of [page.locator('.heat time'), page.locator('summary time')]) {
+    check(/:30:00$/.test(await at.innerText()), `a report is of ${await at.innerText()}`)
+    check(/:00:00 UTC$/.test(await at.getAttribute('title')), 'a report has no UTC')
+  }
+  await part(page, 'reports').locator('.charts .u-over').hover()
+  const legend = part(page, 'reports').locator('.u-legend .u-value').first()
+  check(/:30:00$/.test(await legend.innerText()), `a point of the chart is of ${await legend.innerText()}`)
   await page.context().close()
 })
 

@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { keepToken } from './api'
 import { Live, type World } from './live'
 import { Head, LinkBanner } from './head'
+import { zone } from './format'
 import { JobPage } from './job'
 import { OverviewPage } from './overview'
 import { SignIn } from './signin'
@@ -68,6 +69,7 @@ export function App() {
         {world.at === 0 ? <p class="empty">{link.is === 'lost' ? 'Nothing is known yet.' : 'Asking how the jobs are…'}</p>
           : name !== undefined ? <JobPage world={world} name={name} /> : <OverviewPage world={world} />}
       </main>
+      {world.at > 0 && <footer class="fine">Times are those of your zone, {zone()}; where one points at a time there is UTC.</footer>}
     </>
   )
 }

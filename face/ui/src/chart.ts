@@ -1,7 +1,7 @@
 // The charts of a time line, drawn by uPlot, one below the other with one time.
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
-import { count, span } from './format'
+import { count, exactly, span } from './format'
 import { visible } from './visible'
 
 export interface Point {
@@ -100,7 +100,7 @@ function chart(host: HTMLElement, c: Drawn, at: number[], o: Extra): uPlot {
       { stroke: ink, grid: { stroke: edge, width: 1 }, ticks: { stroke: edge }, size: 78, ...(o.whole && { incrs: steps }), values: (_u, vs) => vs.map((v) => c.text(v)) },
     ],
     series: [
-      { label: 'time', value: (_u, v) => (v === null ? '–' : new Date(v * 1000).toLocaleString()) },
+      { label: 'time', value: (_u, v) => (v === null ? '–' : exactly(new Date(v * 1000))) },
       ...c.names.map((name, n): uPlot.Series => ({
         label: visible(name), stroke: shade(host, colours[n % colours.length]!), width: 1.6, points: { size: 4 },
         ...(o.fill && n === 0 && { fill: fade(shade(host, colours[0]!)) }),

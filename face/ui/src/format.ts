@@ -49,6 +49,11 @@ export function moment(at: Date, now: Date): string {
 
 export const exactly = (at: Date): string => long.format(at)
 
+// minute is a time of data, which may be of any day.
+export const minute = (at: Date): string => (at.getSeconds() === 0 ? day : long).format(at)
+
+export const zone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone
+
 export const utc = (at: Date): string => at.toISOString().replace('T', ' ').replace(/\.\d+Z$/, '') + ' UTC'
 
 // number is a measured value, with as many digits as say something.

@@ -10,6 +10,12 @@ export function Time({ at, world }: { at: string; world: World }) {
   return <time dateTime={at} title={`${exactly(t)}\n${utc(t)}`}>{moment(t, new Date(now(world)))}</time>
 }
 
+// Exactly is Time with its day, for what may be of any.
+export function Exactly({ at }: { at: string }) {
+  const t = new Date(at)
+  return <time dateTime={at} title={utc(t)}>{exactly(t)}</time>
+}
+
 const themes = ['auto', 'light', 'dark'] as const
 type Theme = (typeof themes)[number]
 const themeKey = 'holdfast-theme'

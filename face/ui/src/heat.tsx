@@ -1,6 +1,7 @@
 // A strip of heat: groups by windows, the colour says how much. It is drawn, and told in words where one points or moves by keys.
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { number, utc } from './format'
+import { number } from './format'
+import { Exactly } from './head'
 
 interface Props {
   what: string
@@ -53,7 +54,7 @@ export function Heat({ what, rows, columns, at, chosen, choose }: Props) {
           onMouseMove={(e) => setCell(place(e))} onMouseLeave={() => setCell(undefined)} onClick={(e) => choose(rows[place(e)[1]]!)} />
       </div>
       <p class="fine" role="status">
-        {i >= 0 && j >= 0 && <><b>{rows[j]}</b> {utc(new Date(columns[i]!))}: <b>{v === null ? 'nothing' : number(v)}</b>; </>}
+        {i >= 0 && j >= 0 && <><b>{rows[j]}</b> <Exactly at={columns[i]!} />: <b>{v === null ? 'nothing' : number(v)}</b>; </>}
         <span class="scale" aria-hidden="true" /> {number(least)} to {number(most)}, <span class="hole" aria-hidden="true" /> no report
       </p>
     </div>

@@ -1,7 +1,8 @@
 // The reports of a stream: how a value was in each window and group, as a strip of heat, a chart of one group, and a table.
 import { useState } from 'preact/hooks'
 import { Part, Shown, useAsked } from './asked'
-import { count, number, utc } from './format'
+import { count, number } from './format'
+import { Exactly } from './head'
 import { Heat } from './heat'
 import { Plot } from './plot'
 import type { Window } from './windows'
@@ -101,10 +102,10 @@ function Newest({ rows, table }: { rows: Row[]; table: Table }) {
   const columns = table.columns.filter((c) => c !== 'time')
   return (
     <details>
-      <summary>The newest window as a table: {count(newest.length)} rows of {utc(new Date(String(time)))}</summary>
+      <summary>The newest window as a table: {count(newest.length)} rows of <Exactly at={String(time)} /></summary>
       <div class="scroll tall" tabIndex={0} role="region" aria-label="Rows">
         <table>
-          <thead><tr>{columns.map((c) => <th key={c}>{c}</th>)}</tr></thead>
+          <thead><tr>{columns.map((c) => <th key={c}>{c === 'hour' ? 'hour (UTC)' : c}</th>)}</tr></thead>
           <tbody>
             {newest.slice(0, 200).map((r, i) => (
               <tr key={i}>{columns.map((c) => <td key={c} class={typeof r[c] === 'number' ? 'n' : ''}>{cell(r[c])}</td>)}</tr>

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks'
 import { Part, Shown, useAsked } from './asked'
-import { count, utc } from './format'
+import { count, minute, utc } from './format'
 import type { Job } from './model'
 
 export interface Window {
@@ -43,7 +43,7 @@ export function Windows({ job }: { job: Job }) {
             <ul class="grid" tabIndex={0} aria-label="Windows">
               {windows.map((w) => (
                 <li key={w.epoch + w.number} class={looks[w.state] ?? ''} title={w.from && `${utc(new Date(w.from))} to ${w.to ? utc(new Date(w.to)) : ''}`}>
-                  <b>{w.from ? w.from.slice(5, 13).replace('T', ' ') + ' h' : w.window}</b>
+                  <b>{w.from ? minute(new Date(w.from)) : w.window}</b>
                   <span>{w.state}</span>
                   <span class="fine">{count(w.rows)} rows</span>
                   {w.missing.length > 0 && <span class="bad">missing {w.missing.slice(0, 8).join(', ')}{w.missing.length > 8 && ' …'}</span>}
