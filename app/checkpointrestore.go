@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -58,6 +59,9 @@ func (d *Desk) RestoreInto(ctx context.Context, job, name, into string, tell fun
 		return out, hint(fault.New(fault.Invalid, "%s is this data directory or within it", into),
 			"name another one; without a directory the job goes back in its place")
 	}
+	if err := dataDirOrEmpty(into); err != nil {
+		return out, err
+	}
 	if err := disk.Writable(into); err != nil {
 		return out, fault.New(fault.Invalid, "restore into %s: %w", into, err)
 	}
@@ -70,6 +74,27 @@ func (d *Desk) RestoreInto(ctx context.Context, job, name, into string, tell fun
 	defer w.end()
 	o, err := d.restoreNew(ctx, checkpoint.Path(dir, name), engine.JobDir(into, job), w)
 	return Restored{Job: job, Name: name, Created: o.Created, Into: into}, err
+}
+
+// dataDirOrEmpty refuses a directory in which something else is at home: a name that was mistyped must not mix a store into it.
+func dataDirOrEmpty(dir string) error {
+	all, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.New(fault.Invalid, "restore into %s: %w", dir, err)
+	}
+	if _, err := os.Lstat(LockFile(dir)); err == nil {
+		return nil
+	}
+	for _, e := range all {
+		if e.Name() != "lost+found" { // of a file system that is new
+			return hint(fault.New(fault.Invalid, "%s is no data directory of Holdfast and holds other things, such as %s", dir, e.Name()),
+				"name a new directory, an empty one, or the data directory of another Holdfast")
+		}
+	}
+	return nil
 }
 
 // restoreNew makes the directory of a job of a checkpoint, with the configuration that was kept with it.

@@ -146,6 +146,9 @@ func Places(explicit string) ([]Place, error) {
 		return []Place{{Dir: dir, Explicit: true}}, nil
 	}
 	all := placesBelow(DefaultDir(), FallbackDir())
+	if dir := tourDir(); len(all) == 0 && ours(dir) == nil && Holds(dir) { // where nothing else is, the tour is meant
+		all = []Place{{Dir: dir}}
+	}
 	if len(all) == 0 {
 		return nil, hint(fmt.Errorf("there is no data of holdfast in %s", DefaultDir()),
 			"start something first (`holdfast demo`, `holdfast run -c FILE`), or name a directory "+

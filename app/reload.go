@@ -72,6 +72,11 @@ func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 	if err != nil {
 		return out, err
 	}
+	if missing, err := c.CheckRuleFiles(d.plan.Place.Dir); err != nil {
+		return out, err
+	} else if len(missing) > 0 {
+		return out, fault.New(fault.Invalid, "%s", strings.Join(missing, "; "))
+	}
 	begun, err := d.plan.begunBeside(c.Jobs)
 	if err != nil {
 		return out, err

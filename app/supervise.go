@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -252,6 +254,28 @@ func (p *Plan) cannot(job string, a *rule.Action) (why, hint string) {
 		}
 	}
 	return "", ""
+}
+
+// CheckRuleFiles reads the rule files of supervise jobs, as they will be read in the data directory, "" for that of the configuration.
+// What is wrong in them comes as Mistakes; missing are files that are not there.
+func (c *Config) CheckRuleFiles(dir string) (missing []string, err error) {
+	var all Mistakes
+	dir = orElse(dir, orElse(c.DataDir, orElse(os.Getenv(DataDirVariable), DefaultDir())))
+	for _, j := range c.Jobs {
+		w, ok := j.work.(*superviseConfig)
+		if !ok {
+			continue
+		}
+		_, err := LoadRules(w.file(dir))
+		if m, ok := errors.AsType[Mistakes](err); ok {
+			all = append(all, m...)
+		} else if errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, fmt.Sprintf("job %s: there is no rule file %s: the job fails until there is", j.Name, w.file(dir)))
+		} else if err != nil {
+			return missing, fmt.Errorf("job %s: %w", j.Name, err)
+		}
+	}
+	return missing, all.Err()
 }
 
 // reloadRules has supervise jobs read their rule files again, and says what is new in them.

@@ -107,9 +107,13 @@ func (f *face) checkCommand() *cobra.Command {
 				_, err := f.out.Write(app.Schema())
 				return err
 			}
+			var missing []string
 			cfg, err := app.Load(config)
+			if err == nil {
+				missing, err = cfg.CheckRuleFiles(f.dataDir)
+			}
 			if f.json {
-				return f.checkJSON(cfg, err)
+				return f.checkJSON(cfg, missing, err)
 			}
 			if err != nil {
 				return err
@@ -117,6 +121,9 @@ func (f *face) checkCommand() *cobra.Command {
 			fmt.Fprintf(f.out, "%s is good: %d %s\n", config, len(cfg.Jobs), plural.Noun(len(cfg.Jobs), "job"))
 			for _, w := range cfg.Warnings() {
 				fmt.Fprintf(f.out, "warning: %v\n", w)
+			}
+			for _, m := range missing {
+				fmt.Fprintf(f.out, "warning: %s\n", m)
 			}
 			for _, line := range cfg.Weak() {
 				fmt.Fprintln(f.out, line)
@@ -131,13 +138,14 @@ func (f *face) checkCommand() *cobra.Command {
 	return c
 }
 
-func (f *face) checkJSON(cfg *app.Config, err error) error {
+func (f *face) checkJSON(cfg *app.Config, missing []string, err error) error {
 	answer := struct {
 		Good     bool         `json:"good"`
 		Mistakes app.Mistakes `json:"mistakes"`
 		Warnings app.Mistakes `json:"warnings,omitempty"`
-		Weak     []string     `json:"weak,omitempty"` // sinks that promise less than exactly once
-	}{Good: err == nil, Mistakes: app.Mistakes{}}
+		Missing  []string     `json:"missing,omitempty"` // rule files
+		Weak     []string     `json:"weak,omitempty"`    // sinks that promise less than exactly once
+	}{Good: err == nil, Mistakes: app.Mistakes{}, Missing: missing}
 	switch m := err.(type) {
 	case nil:
 		answer.Warnings, answer.Weak = cfg.Warnings(), cfg.Weak()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -85,7 +86,8 @@ type Target interface {
 // left them, the oldest first. As in Heritrix's own import, only lines F+, Fs, Ff and Fd count. The frontier must be at rest.
 //
 // It may be stopped at any moment, also by a crash: the same files again, and it goes on behind what was committed; once it is
-// finished, it does nothing. Files are the same by their size and the hash of their beginning.
+// finished, it does nothing. Files are the same by their size and the hash of their beginning. Files without a single line that says
+// something are an Invalid: they are no journal.
 func Import(ctx context.Context, st *store.Store, into Target, files []string, o Options) (Report, error) {
 	i := &importer{st: st, into: into, o: o}
 	defer i.close()
@@ -104,16 +106,17 @@ func Import(ctx context.Context, st *store.Store, into Target, files []string, o
 	if err != nil {
 		return Report{}, err
 	}
-	if i.p.Part == finished {
-		i.p.Again = true
-		return i.p.Report, nil
-	}
+	i.p.Again = i.p.Part == finished
 	for i.p.Part != finished && err == nil {
 		if i.p.Part == settlePart {
 			err = i.settle(ctx)
 		} else {
 			err = i.pass(ctx)
 		}
+	}
+	if r := i.p.Report; err == nil && r.Lines > 0 && r.Bad == r.Lines {
+		err = fault.WithHint(fault.New(fault.Invalid, "%s: none of the lines is one of a recover journal", strings.Join(files, ", ")),
+			"a crawl keeps its own as frontier.recover.gz, beside its logs")
 	}
 	return i.p.Report, err
 }

@@ -547,3 +547,19 @@ func TestChangedFiles(t *testing.T) {
 		t.Errorf("no journal: %+v, %v", r, err)
 	}
 }
+
+// TestImportOfNoJournal: a file whose name was mistyped is refused, and not taken for a journal that has nothing to say.
+func TestImportOfNoJournal(t *testing.T) {
+	for name, text := range map[string]string{"passwd": "root:x:0:0:root:/root:/bin/bash\nbin:x:2:2::/bin:\n", "binary": "\x7fELF\x02\x01\n\x00\x00\n"} {
+		st := newStore(t)
+		in := files(t, []byte(text))
+		for range 2 {
+			if r, err := Import(t.Context(), st, &shelf{}, in, Options{Item: itemOf}); !fault.Is(err, fault.Invalid) || fault.HintOf(err) == "" {
+				t.Errorf("%s: got %+v, %v", name, r, err)
+			}
+		}
+	}
+	if r, err := Import(t.Context(), newStore(t), &shelf{}, files(t, nil), Options{Item: itemOf}); err != nil {
+		t.Errorf("an empty one: got %+v, %v", r, err)
+	}
+}
