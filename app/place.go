@@ -145,16 +145,21 @@ func Places(explicit string) ([]Place, error) {
 		}
 		return []Place{{Dir: dir, Explicit: true}}, nil
 	}
-	all := placesBelow(DefaultDir(), FallbackDir())
-	if dir := tourDir(); len(all) == 0 && ours(dir) == nil && Holds(dir) { // where nothing else is, the tour is meant
-		all = []Place{{Dir: dir}}
-	}
+	all := orTour(placesBelow(DefaultDir(), FallbackDir()))
 	if len(all) == 0 {
 		return nil, hint(fmt.Errorf("there is no data of holdfast in %s", DefaultDir()),
 			"start something first (`holdfast demo`, `holdfast run -c FILE`), or name a directory "+
 				"with --data-dir")
 	}
 	return all, nil
+}
+
+// orTour returns the place of the tour where there is nothing else: then it is meant.
+func orTour(all []Place) []Place {
+	if dir := tourDir(); len(all) == 0 && ours(dir) == nil && Holds(dir) {
+		return []Place{{Dir: dir}}
+	}
+	return all
 }
 
 // placesBelow returns what holds anything below the default directory and the fallback.

@@ -113,6 +113,29 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// Where nothing else is, the tour is meant.
+func TestTourIsFound(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	if got := orTour(nil); got != nil {
+		t.Errorf("without a tour: got %v", got)
+	}
+	if err := os.MkdirAll(filepath.Join(tourDir(), "jobs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := orTour(nil); len(got) != 1 || got[0].Dir != tourDir() {
+		t.Errorf("got %v, want %s", got, tourDir())
+	}
+	if got := orTour([]Place{{Dir: "/srv"}}); len(got) != 1 || got[0].Dir != "/srv" {
+		t.Errorf("beside another one: got %v", got)
+	}
+	if err := os.Chmod(tourDir(), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if got := orTour(nil); got != nil {
+		t.Errorf("one that others can write: got %v", got)
+	}
+}
+
 // Who names no directory is shown all that there are: the default one, those of the commands below
 // it, and what a fallback holds.
 func TestAllPlacesAreFound(t *testing.T) {
