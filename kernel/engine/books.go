@@ -45,6 +45,28 @@ const maxListedGaps = 1000
 // with these blocks.
 func ReadBooks(r store.Reader, job string) (Books, error) { return readBooks(r, job, recounted) }
 
+// addKept adds sinks that rows wait for outside of the spool, and holds their law.
+func (b *Books) addKept(sinks []SinkBooks) {
+	for _, k := range sinks {
+		b.Sinks = append(b.Sinks, k)
+		if why := k.Check(); why != "" {
+			b.Broken = append(b.Broken, fmt.Sprintf("sink %s: %s", k.Sink, why))
+		}
+	}
+}
+
+// counters are the books without the list of gaps, with what a job at work keeps without a spool.
+func (r *runner) counters(rd store.Reader) (b Books, t Tasks, err error) {
+	if b, err = ReadCounters(rd, r.spec.Name); err != nil {
+		return b, t, err
+	}
+	if job := r.working(); job != nil {
+		t, err = job.Tasks(rd)
+		b.addKept(t.Sinks)
+	}
+	return b, t, err
+}
+
 // depth says how far into a store the books are read.
 type depth int
 

@@ -131,6 +131,8 @@ func (s *Status) readTasks(r store.Reader, job Job) error {
 		return err
 	}
 	s.Taken, s.Bytes = t.Taken, t.Bytes
+	s.Balance.addKept(t.Sinks)
+	s.weigh(t.Sinks, time.Now())
 	if t.Open > s.Backlog.Rows {
 		s.Backlog = Backlog{Rows: t.Open, Oldest: t.Since, Seconds: lag(t.Since, time.Now())}
 	}
@@ -154,19 +156,23 @@ func (s *Status) read(r store.Reader, to depth) (err error) {
 	if s.Balance, err = readBooks(r, s.Name, to); err != nil {
 		return err
 	}
-	now := time.Now()
-	for _, k := range s.Balance.Sinks {
-		s.Lag[k.Sink] = lag(k.Oldest, now)
-		if k.Pending > s.Backlog.Rows {
-			s.Backlog = Backlog{Rows: k.Pending, Bytes: k.PendingBytes, Oldest: k.Oldest, Seconds: s.Lag[k.Sink]}
-		}
-	}
+	s.weigh(s.Balance.Sinks, time.Now())
 	if s.Damage, err = readDamage(r); err != nil {
 		return err
 	}
 	s.Spool, err = spool.ReadStats(r)
 	s.Readable = err == nil
 	return err
+}
+
+// weigh adds what waits for these sinks.
+func (s *Status) weigh(sinks []SinkBooks, now time.Time) {
+	for _, k := range sinks {
+		s.Lag[k.Sink] = lag(k.Oldest, now)
+		if k.Pending > s.Backlog.Rows {
+			s.Backlog = Backlog{Rows: k.Pending, Bytes: k.PendingBytes, Oldest: k.Oldest, Seconds: s.Lag[k.Sink]}
+		}
+	}
 }
 
 // Pause stops a job's work, Resume lets it go on. Both survive restarts.

@@ -47,12 +47,13 @@ type Job interface {
 	Command(ctx context.Context, name string, args []string) (string, error)
 }
 
-// Tasks is what a job has to do whose work is tasks.
+// Tasks is what a job has to do whose work is tasks, or rows that it keeps without a spool.
 type Tasks struct {
 	Open  int64            // items on their way
 	Since time.Time        // when the one came that has been on its way for longest; zero if none is
 	Taken int64            // items that came in, ever
 	Bytes map[string]int64 // that each destination got, ever
+	Sinks []SinkBooks      // of rows that are kept without a spool
 }
 
 // Env is what a job is given to work with. It lives as long as one run of the job.

@@ -67,7 +67,7 @@ func (r *runner) watch(ctx context.Context, st *store.Store) {
 	defer tick.Stop()
 	for {
 		_ = st.Latest(func(rd store.Reader) error {
-			b, err := ReadCounters(rd, r.spec.Name)
+			b, _, err := r.counters(rd)
 			if err != nil {
 				return err
 			}

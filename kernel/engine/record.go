@@ -69,10 +69,9 @@ type seen struct {
 const everything = "all"
 
 func (r *runner) look(st *store.Store, now time.Time) (s seen, err error) {
-	job := r.working()
 	s.at = now
 	err = st.Latest(func(rd store.Reader) error {
-		b, err := ReadCounters(rd, r.spec.Name)
+		b, t, err := r.counters(rd)
 		if err != nil {
 			return err
 		}
@@ -86,15 +85,11 @@ func (r *runner) look(st *store.Store, now time.Time) (s seen, err error) {
 			}
 			s.out = append(s.out, series.Line{Name: q.Queue, Done: q.Done, Rows: q.Open()})
 		}
-		if job == nil || len(s.out) > 0 {
-			return nil
-		}
-		t, err := job.Tasks(rd)
-		if err == nil && t.Taken > 0 {
+		if len(s.out) == 0 && t.Taken > 0 {
 			s.read += t.Taken
 			s.out = append(s.out, series.Line{Name: everything, Done: t.Taken - t.Open, Rows: t.Open, Lag: lag(t.Since, now)})
 		}
-		return err
+		return nil
 	})
 	return s, err
 }

@@ -83,6 +83,11 @@ await step('rates are those of the counters', async () => {
     const rate = document.querySelector('[data-job="spots"] .way .rate')?.textContent ?? ''
     return parseFloat(rate.replaceAll(',', '')) > 80 // 50 a second by themselves, and 1000 at once
   })
+  const way = page.locator('[data-job="send"] .out .way') // what a streamer has for the broker
+  check(/rows\/s/.test(await way.locator('.rate').innerText()), 'the arrow to the broker has no rate')
+  check(/wait/.test(await way.locator('.waiting').innerText()), 'the arrow to the broker does not say what waits')
+  const shares = await page.locator('.books > li', { hasText: 'send' }).locator('.shares').first().innerText()
+  check(!shares.includes('taken in') && /delivered|waiting/.test(shares), `where the rows of the streamer are: ${shares}`)
   await page.context().close()
 })
 

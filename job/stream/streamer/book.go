@@ -95,7 +95,8 @@ type window struct {
 	Bytes  int64     `json:"bytes"` // of the batches, packed
 	Parts  []part    `json:"parts"`
 
-	sizes []int // of the payloads; of a window in memory there is no more than them
+	sizes []int     // of the payloads; of a window in memory there is no more than them
+	free  time.Time // since when it may go out, as far as this process knows
 }
 
 // light returns what memory keeps of a window.

@@ -23,7 +23,8 @@ import (
 // lender runs nothing; it lends its history and room to jobs over stores that no engine has.
 type lender struct{ engine.Job }
 
-func (lender) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (lender) Run(ctx context.Context) error            { <-ctx.Done(); return nil }
+func (lender) Tasks(store.Reader) (engine.Tasks, error) { return engine.Tasks{}, nil }
 
 // lend returns what only an engine can make.
 func lend(t *testing.T) (env engine.Env, stop func()) {

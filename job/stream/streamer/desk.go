@@ -97,6 +97,11 @@ func newDesk(s saved, inFlight int64) *desk {
 		d.keep(w.light())
 	}
 	d.skipGone()
+	for n := d.marks.Confirmed + 1; n <= d.marks.Sent; n++ {
+		if w := d.windows[n]; w != nil {
+			w.free = time.Now()
+		}
+	}
 	d.released = d.marks.Sent
 	d.release(max(min(s.pace.Released, d.next-1), d.marks.Sent))
 	return d
@@ -151,6 +156,7 @@ func (d *desk) release(to uint64) {
 		if w == nil {
 			continue
 		}
+		w.free = time.Now()
 		from := 0
 		if n == d.marks.Sent+1 {
 			from = min(d.marks.Batches, len(w.sizes))

@@ -129,6 +129,12 @@ func TestBrokerAway(t *testing.T) {
 			s.Kind != "outage" {
 			t.Errorf("gate: %+v", s)
 		}
+		// Of six windows of two rows two are out, and the third could be since 2m: that is told as of every sink.
+		k := r.kept()
+		if k.Accepted != 12 || k.Delivered != 4 || k.Pending != 8 || k.PendingBytes <= 0 || !k.Oldest.Equal(began.Add(2*time.Minute)) ||
+			k.Check() != "" {
+			t.Errorf("the rows for the broker: %+v, since %v", k, k.Oldest.Sub(began))
+		}
 		attempts := h.comes() // at 4m
 		if attempts < 100 || attempts > 151 {
 			t.Errorf("%d attempts in 150 s", attempts)
@@ -138,6 +144,9 @@ func TestBrokerAway(t *testing.T) {
 			t.Errorf("gate after a second: %+v", s)
 		}
 		r.ends(ended)
+		if f := r.running().desk.figures().flow(); f.Delivered != 12 || f.Pending != 0 || !f.Oldest.IsZero() {
+			t.Errorf("at the end: %+v", f)
+		}
 		got := l.times(began)
 		if len(got) != 6 || !strings.HasPrefix(got[2], "3 at 4m") {
 			t.Errorf("got %q", got)

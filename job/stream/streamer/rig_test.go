@@ -79,6 +79,23 @@ func (r *rig) start() (stop func(), ended chan struct{}) {
 	return func() { cancel(); <-ended }, ended
 }
 
+// kept is what the running job says of its one sink.
+func (r *rig) kept() (k engine.SinkBooks) {
+	r.t.Helper()
+	j := r.running()
+	err := j.env.Store.Latest(func(rd store.Reader) error {
+		t, err := j.Tasks(rd)
+		if err == nil {
+			k = t.Sinks[0]
+		}
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return k
+}
+
 // once runs the job until it ends by itself.
 func (r *rig) once() {
 	r.t.Helper()

@@ -27,11 +27,25 @@ func (j *Job) Gates() []gate.Status {
 // OpenGate opens a gate on the word of a person.
 func (j *Job) OpenGate(name string) error { return gate.Open(name, j.gate, j.feed) }
 
-// Tasks: there are none.
-func (j *Job) Tasks(store.Reader) (engine.Tasks, error) { return engine.Tasks{}, nil }
+// theBroker is the name of the one sink.
+const theBroker = "broker"
+
+// Tasks are the windows that wait: rows that were taken in, and are not where they belong as far as anybody says.
+func (j *Job) Tasks(r store.Reader) (engine.Tasks, error) {
+	in, err := balance.ReadIntake(r, j.source)
+	if err != nil {
+		return engine.Tasks{}, err
+	}
+	f := j.desk.figures().flow()
+	// Windows may have been cut since the intake was counted: they wait.
+	if ahead := min(f.Accepted-in.Accepted, f.Pending); ahead > 0 {
+		f.Accepted, f.Pending = f.Accepted-ahead, f.Pending-ahead
+	}
+	return engine.Tasks{Sinks: []engine.SinkBooks{f}}, nil
+}
 
 // Promises returns what whoever hears the stream can rely on.
-func (j *Job) Promises() map[string]string { return map[string]string{"broker": "at least once"} }
+func (j *Job) Promises() map[string]string { return map[string]string{theBroker: "at least once"} }
 
 // Quotas returns what windows that wait may take, and take.
 func (j *Job) Quotas() []engine.Quota {
@@ -41,7 +55,7 @@ func (j *Job) Quotas() []engine.Quota {
 // Notes returns how far the windows are on their way, and what was met.
 func (j *Job) Notes() [][2]string {
 	f := j.desk.figures()
-	delivered, how := f.marks.ConfirmedRows+f.marks.AssumedRows, "confirmed"
+	how := "confirmed"
 	if !f.marks.Confirms {
 		how = "sent, nobody ever confirms"
 	}
@@ -49,7 +63,7 @@ func (j *Job) Notes() [][2]string {
 		{"windows", fmt.Sprintf("%d cut, %d sent, %d confirmed, %d not sent yet, %d kept (%s)", f.next-1,
 			f.marks.Sent, f.marks.Confirmed, f.next-1-f.marks.Sent, f.kept, disk.Size(uint64(max(f.bytes, 0))))},
 		{"rows", fmt.Sprintf("%d %s; %d in windows that wait, %d in windows that are not closed",
-			delivered+f.sentRows, how, f.pendingRows, f.building)},
+			f.delivered(), how, f.pendingRows, f.building)},
 		{"in flight", disk.Size(uint64(max(f.inFlight, 0)))},
 	}
 	if f.newest != nil {

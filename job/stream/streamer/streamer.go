@@ -236,7 +236,7 @@ func New(ctx context.Context, env engine.Env, src connector.Source, cfg Config) 
 	}
 	j.beginDataSet()
 	j.feed = gate.New(cfg.Source, gate.Options{OnChange: j.gateChanged})
-	j.gate = gate.New("broker", gate.Options{Probe: j.probe, Closed: true, Fastest: time.Second,
+	j.gate = gate.New(theBroker, gate.Options{Probe: j.probe, Closed: true, Fastest: time.Second,
 		Slowest: time.Second, Jitter: -1, OnChange: j.gateChanged})
 	return j, nil
 }
