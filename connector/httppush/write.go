@@ -13,6 +13,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/base/record"
 	"holdfast/connector"
 )
@@ -28,7 +29,7 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 	w := &writing{Sink: s, d: d}
 	err := w.run(ctx)
 	if err != nil {
-		return connector.Verdict{}, s.classify(fmt.Sprintf("write %d rows to", d.Rows.NumRows()), err)
+		return connector.Verdict{}, s.classify("write "+plural.Of(d.Rows.NumRows(), "row")+" to", err)
 	}
 	slices.SortFunc(w.v.Rejected, func(a, b connector.RowFault) int { return cmp.Compare(a.Row, b.Row) })
 	return w.v, nil

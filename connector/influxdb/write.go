@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/base/record"
 	"holdfast/connector"
 )
@@ -30,7 +30,7 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 	}
 	v, err := s.write(ctx, d)
 	if err != nil {
-		return connector.Verdict{}, s.classify(fmt.Sprintf("write %d rows to", d.Rows.NumRows()), err)
+		return connector.Verdict{}, s.classify("write "+plural.Of(d.Rows.NumRows(), "row")+" to", err)
 	}
 	return v, nil
 }

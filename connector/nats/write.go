@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/base/rowtext"
 	"holdfast/connector"
 )
@@ -33,7 +34,7 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 		w := &writing{Sink: s, d: d, objects: rowtext.Objects(d.Rows, rowtext.Exact), id: s.ids(d)}
 		err := w.run(ctx)
 		v = w.verdict
-		return s.classify(fmt.Sprintf("write %d rows to", d.Rows.NumRows()), err)
+		return s.classify("write "+plural.Of(d.Rows.NumRows(), "row")+" to", err)
 	})
 	if err != nil {
 		return connector.Verdict{}, err

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/base/record"
 	"holdfast/connector"
 )
@@ -38,7 +39,7 @@ func (s *Sink) Write(ctx context.Context, d connector.Delivery) (connector.Verdi
 			verdict, err = s.write(ctx, d)
 			return err
 		})
-		return s.classify(fmt.Sprintf("write %d rows to", d.Rows.NumRows()), err)
+		return s.classify("write "+plural.Of(d.Rows.NumRows(), "row")+" to", err)
 	})
 	if err != nil {
 		return connector.Verdict{}, err

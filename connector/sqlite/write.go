@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"holdfast/base/fault"
+	"holdfast/base/plural"
 	"holdfast/base/record"
 	"holdfast/connector"
 	"holdfast/connector/delivered"
@@ -92,7 +92,7 @@ func (s *Sink) sameSchema(ctx context.Context, db *session, d connector.Delivery
 
 func (s *Sink) write(ctx context.Context, db *session, d connector.Delivery) (
 	v connector.Verdict, err error) {
-	what := fmt.Sprintf("write %d rows to", d.Rows.NumRows())
+	what := "write "+plural.Of(d.Rows.NumRows(), "row")+" to"
 	if err := s.begin(ctx, db); err != nil {
 		return v, s.classify(what, err)
 	}
