@@ -231,12 +231,12 @@ func wsprnetKeys(c wsprnet.Config) []error {
 	return nil
 }
 
-// SessionFile is where a source keeps its session, in the directory of its job.
-const SessionFile = "session.json"
+// sessionFile is where a source keeps its session, in the directory of its job.
+const sessionFile = "session.json"
 
 func openWsprnet(c wsprnet.Config, o opening) (opened, error) {
 	if c.SessionFile == "" && c.Username != "" {
-		c.SessionFile = SessionFile
+		c.SessionFile = sessionFile
 	}
 	c.SessionFile = below(o.jobDir, c.SessionFile)
 	s, err := wsprnet.Open(c, wsprnet.Options{UserAgent: "holdfast/" + Version, Log: o.log})
@@ -247,11 +247,11 @@ func openWsprnet(c wsprnet.Config, o opening) (opened, error) {
 		noun: "spots"}, nil
 }
 
-// ColumnsFile is where a source keeps the columns of its table, in the directory of its job.
-const ColumnsFile = "columns.json"
+// columnsFile is where a source keeps the columns of its table, in the directory of its job.
+const columnsFile = "columns.json"
 
 func openTable(c clickhouse.SourceConfig, o opening) (opened, error) {
-	s, err := clickhouse.OpenSource(c, clickhouse.SourceOptions{Memory: below(o.jobDir, ColumnsFile)})
+	s, err := clickhouse.OpenSource(c, clickhouse.SourceOptions{Memory: below(o.jobDir, columnsFile)})
 	if err != nil {
 		return opened{}, err
 	}

@@ -135,8 +135,8 @@ type brokers struct {
 	server *nats.Embedded // nil before its first use; guarded by mu
 }
 
-// BrokerDir is where the embedded broker keeps its streams, in the data directory.
-const BrokerDir = "broker"
+// brokerDir is where the embedded broker keeps its streams, in the data directory.
+const brokerDir = "broker"
 
 func (b *brokers) start(dataDir string, e embedded) (*nats.Embedded, error) {
 	b.mu.Lock()
@@ -146,7 +146,7 @@ func (b *brokers) start(dataDir string, e embedded) (*nats.Embedded, error) {
 	}
 	c := nats.EmbeddedConfig{Listen: e.Listen, Token: e.Token}
 	if e.Streams {
-		c.Dir = filepath.Join(dataDir, BrokerDir)
+		c.Dir = filepath.Join(dataDir, brokerDir)
 	}
 	server, err := nats.StartEmbedded(c)
 	if err != nil {

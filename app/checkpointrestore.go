@@ -65,7 +65,7 @@ func (d *Desk) RestoreInto(ctx context.Context, job, name, into string, tell fun
 	if err := disk.Writable(into); err != nil {
 		return out, fault.New(fault.Invalid, "restore into %s: %w", into, err)
 	}
-	lock, err := disk.Acquire(LockFile(into))
+	lock, err := disk.Acquire(lockFile(into))
 	if err != nil {
 		return out, err
 	}
@@ -85,7 +85,7 @@ func dataDirOrEmpty(dir string) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "restore into %s: %w", dir, err)
 	}
-	if _, err := os.Lstat(LockFile(dir)); err == nil {
+	if _, err := os.Lstat(lockFile(dir)); err == nil {
 		return nil
 	}
 	for _, e := range all {

@@ -37,8 +37,8 @@ type CrawlOrder struct {
 	Rebuild bool `json:"rebuild,omitempty"`
 }
 
-// CrawlOrders are the names of the orders.
-var CrawlOrders = []string{"add", "delete", "hold", "unhold", "budget", "set", "drain", "terminate", "recover", "lost", "index"}
+// crawlOrders are the names of the orders.
+var crawlOrders = []string{"add", "delete", "hold", "unhold", "budget", "set", "drain", "terminate", "recover", "lost", "index"}
 
 // crawlWork is the configuration of a crawl.
 func (d *Desk) crawlWork(job string) (crawl.Config, error) {
@@ -117,12 +117,12 @@ func (d *Desk) CrawlOrder(ctx context.Context, job, name string, o CrawlOrder, t
 	if err != nil {
 		return "", err
 	}
-	for _, known := range CrawlOrders {
+	for _, known := range crawlOrders {
 		if name == known {
 			return d.crawlOrder(ctx, job, name, cfg, o, tell)
 		}
 	}
-	return "", hint(fault.New(fault.NotFound, "a crawl can't %.100q", name), "orders are: %s", strings.Join(CrawlOrders, ", "))
+	return "", hint(fault.New(fault.NotFound, "a crawl can't %.100q", name), "orders are: %s", strings.Join(crawlOrders, ", "))
 }
 
 func (d *Desk) crawlOrder(ctx context.Context, job, name string, cfg crawl.Config, o CrawlOrder, tell func(Progress)) (string, error) {

@@ -63,8 +63,8 @@ func (f *Feed) Run(ctx context.Context) error { return f.sim.Run(ctx, f.ln) }
 // Close gives the address up; Run does so too.
 func (f *Feed) Close() error { return f.ln.Close() }
 
-// DemoFile is where the demonstration keeps the spots, in the data directory.
-const DemoFile = "spots.sqlite"
+// demoFile is where the demonstration keeps the spots, in the data directory.
+const demoFile = "spots.sqlite"
 
 // Demo makes the plan of the demonstration: a job that collects from the feed into SQLite, a weather station
 // over a broker in which trouble can be switched on, a job that brings the frames of a camera into an archive, a crawl of a site,
@@ -90,7 +90,7 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 	}
 	type m = map[string]any
 	role := func(name string, own m) m {
-		return m{"stream": m{"database": m{"sqlite": m{"path": WeatherFile}}, name: own}}
+		return m{"stream": m{"database": m{"sqlite": m{"path": weatherFile}}, name: own}}
 	}
 	jobs := m{
 		"spots": m{"collect": m{
@@ -98,12 +98,12 @@ func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Log
 				"url":      "http://" + f.ln.Addr().String() + simulator.SpotsPath,
 				"username": "demo", "password": "demo", "every": "5s", "max_bytes_per_second": -1}},
 			"sinks": m{"local": m{
-				"sqlite": m{"path": DemoFile, "table": "spots", "busy": "1s"},
+				"sqlite": m{"path": demoFile, "table": "spots", "busy": "1s"},
 				"batch":  m{"every": "1s"}}}}},
 		"frames":            demoFrames(place.Dir),
 		"pages":             site.job(),
 		"watch":             m{superviseKind: m{"rules": DemoRules}},
-		"weather-streamer":  role("streamer", m{"input": DemoWeatherFile, "interval": "10s", "loop": true}),
+		"weather-streamer":  role("streamer", m{"input": demoWeatherFile, "interval": "10s", "loop": true}),
 		"weather-ingester":  role("ingester", m{}),
 		"weather-processor": role("processor", m{}),
 		"weather-api":       role("api", m{"listen": freeAddress(defaultAPIListen)}),
@@ -169,4 +169,4 @@ func DemoReports(p *Plan) string {
 }
 
 // DemoPath is the database of the demonstration.
-func DemoPath(p *Plan) string { return below(p.Place.Dir, DemoFile) }
+func DemoPath(p *Plan) string { return below(p.Place.Dir, demoFile) }

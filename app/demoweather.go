@@ -11,8 +11,8 @@ import (
 	"holdfast/base/disk"
 )
 
-// DemoWeatherFile is the data set of the demonstration, in the data directory.
-const DemoWeatherFile = "weather.csv"
+// demoWeatherFile is the data set of the demonstration, in the data directory.
+const demoWeatherFile = "weather.csv"
 
 // demoZips is how many places the data set has; the real one has some 44,000.
 const demoZips = 1000
@@ -22,7 +22,7 @@ var demoStates = strings.Split("Alabama,Alaska,Arizona,California,Colorado,Flori
 
 // writeDemoWeather writes a made-up day of weather, unless it is there: the same each time.
 func writeDemoWeather(dir string) (err error) {
-	path := filepath.Join(dir, DemoWeatherFile)
+	path := filepath.Join(dir, demoWeatherFile)
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}

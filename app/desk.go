@@ -48,7 +48,7 @@ func NewDesk(p *Plan, e *engine.Engine) *Desk {
 // OpenDesk returns the desk of a data directory in which no engine runs. A Busy fault says that one
 // does. config, if not nil, is the configuration of its jobs.
 func OpenDesk(place Place, config *Config) (*Desk, error) {
-	lock, err := disk.Acquire(LockFile(place.Dir))
+	lock, err := disk.Acquire(lockFile(place.Dir))
 	if err != nil {
 		return nil, err
 	}

@@ -45,8 +45,8 @@ func defaultDir(uid int, env func(string) string) string {
 	return "/var/lib/holdfast"
 }
 
-// FallbackDir is where data goes while the default directory can't be written.
-func FallbackDir() string {
+// fallbackDir is where data goes while the default directory can't be written.
+func fallbackDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("holdfast-%d", os.Geteuid()))
 }
 
@@ -72,13 +72,13 @@ func Locate(explicit, command string) (Place, error) {
 }
 
 func locate(dir, command string) (Place, error) {
-	p := Place{Dir: dir, Fallback: filepath.Join(FallbackDir(), command)}
+	p := Place{Dir: dir, Fallback: filepath.Join(fallbackDir(), command)}
 	err := disk.Writable(p.Dir)
 	if err == nil {
 		return p, nil
 	}
 	p = Place{Dir: p.Fallback, Default: p.Dir, Why: reason(err)}
-	if err := private(FallbackDir()); err != nil {
+	if err := private(fallbackDir()); err != nil {
 		return Place{}, fmt.Errorf("data directory %s can't be written (%s), nor can the fallback: %w",
 			p.Default, p.Why, err)
 	}
@@ -124,9 +124,9 @@ func ours(path string) error {
 	return nil
 }
 
-// Commands are the commands that run one job alone, each in a directory of its own below the
+// commands are the commands that run one job alone, each in a directory of its own below the
 // default one.
-var Commands = []string{"wsprnet", "weather", "weather-streamer", "weather-ingester", "weather-processor", "weather-api", transferKind, superviseKind}
+var commands = []string{"wsprnet", "weather", "weather-streamer", "weather-ingester", "weather-processor", "weather-api", transferKind, superviseKind}
 
 // Places returns the data directories to look into for a person who named none (explicit "") or
 // one: those that hold anything.
@@ -139,13 +139,13 @@ func Places(explicit string) ([]Place, error) {
 		if err != nil {
 			return nil, usage("", "find data directory %s: %w", explicit, err)
 		}
-		if !Holds(dir) {
+		if !holds(dir) {
 			return nil, hint(fmt.Errorf("there is no data of holdfast in %s", dir),
 				"name with --data-dir the directory that holdfast works in: its log says it at the start")
 		}
 		return []Place{{Dir: dir, Explicit: true}}, nil
 	}
-	all := orTour(placesBelow(DefaultDir(), FallbackDir()))
+	all := orTour(placesBelow(DefaultDir(), fallbackDir()))
 	if len(all) == 0 {
 		return nil, hint(fmt.Errorf("there is no data of holdfast in %s", DefaultDir()),
 			"start something first (`holdfast demo`, `holdfast run -c FILE`), or name a directory "+
@@ -156,7 +156,7 @@ func Places(explicit string) ([]Place, error) {
 
 // orTour returns the place of the tour where there is nothing else: then it is meant.
 func orTour(all []Place) []Place {
-	if dir := tourDir(); len(all) == 0 && ours(dir) == nil && Holds(dir) {
+	if dir := tourDir(); len(all) == 0 && ours(dir) == nil && holds(dir) {
 		return []Place{{Dir: dir}}
 	}
 	return all
@@ -164,13 +164,13 @@ func orTour(all []Place) []Place {
 
 // placesBelow returns what holds anything below the default directory and the fallback.
 func placesBelow(root, fallback string) (all []Place) {
-	for _, command := range append([]string{""}, append(Commands, crawlsBelow(root, fallback)...)...) {
+	for _, command := range append([]string{""}, append(commands, crawlsBelow(root, fallback)...)...) {
 		dir := filepath.Join(root, command)
-		if Holds(dir) {
+		if holds(dir) {
 			all = append(all, Place{Dir: dir})
 		}
 		back := filepath.Join(fallback, command)
-		if ours(fallback) == nil && Holds(back) {
+		if ours(fallback) == nil && holds(back) {
 			all = append(all, Place{Dir: back, Default: dir,
 				Why: "it could not be written when the job started"})
 		}
@@ -190,8 +190,8 @@ func crawlsBelow(roots ...string) (all []string) {
 	return slices.Compact(all)
 }
 
-// Holds reports whether a directory is a data directory that was used.
-func Holds(dir string) bool {
+// holds reports whether a directory is a data directory that was used.
+func holds(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "jobs"))
 	return err == nil
 }
@@ -212,8 +212,8 @@ func JobsIn(dir string) ([]string, error) {
 	return names, nil
 }
 
-// LockFile is the lock of a data directory: one process at a time.
-func LockFile(dir string) string { return filepath.Join(dir, "LOCK") }
+// lockFile is the lock of a data directory: one process at a time.
+func lockFile(dir string) string { return filepath.Join(dir, "LOCK") }
 
 // overlap reports whether one directory is the other, or within it, by whatever name.
 func overlap(a, b string) bool {

@@ -64,11 +64,11 @@ func TestFallback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !p.Temporary() || p.Default != dir || p.Dir != filepath.Join(FallbackDir(), "wsprnet") ||
+	if !p.Temporary() || p.Default != dir || p.Dir != filepath.Join(fallbackDir(), "wsprnet") ||
 		p.Why == "" {
 		t.Errorf("got %+v, want the fallback with its reason", p)
 	}
-	if info, err := os.Stat(FallbackDir()); err != nil || info.Mode().Perm() != 0o700 {
+	if info, err := os.Stat(fallbackDir()); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("got %v, %v, want a directory of mode 0700", info.Mode(), err)
 	}
 }
@@ -76,19 +76,19 @@ func TestFallback(t *testing.T) {
 // A directory that somebody else could have laid out is not used.
 func TestFallbackOfSomebodyElseIsRefused(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	if err := os.MkdirAll(FallbackDir(), 0o777); err != nil {
+	if err := os.MkdirAll(fallbackDir(), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(FallbackDir(), 0o777); err != nil {
+	if err := os.Chmod(fallbackDir(), 0o777); err != nil {
 		t.Fatal(err)
 	}
 	if p, err := locate(unwritable(t), ""); err == nil {
 		t.Errorf("got %+v, want an error", p)
 	}
-	if err := os.RemoveAll(FallbackDir()); err != nil {
+	if err := os.RemoveAll(fallbackDir()); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(t.TempDir(), FallbackDir()); err != nil {
+	if err := os.Symlink(t.TempDir(), fallbackDir()); err != nil {
 		t.Fatal(err)
 	}
 	if p, err := locate(unwritable(t), ""); err == nil {

@@ -95,7 +95,7 @@ func (c *Config) planAt(place Place, listen string, log *slog.Logger) (*Plan, er
 
 // Lock takes the data directory for this process. A Busy fault names the process that has it.
 func (p *Plan) Lock() (io.Closer, error) {
-	l, err := disk.Acquire(LockFile(p.Place.Dir))
+	l, err := disk.Acquire(lockFile(p.Place.Dir))
 	if err != nil {
 		return nil, err
 	}

@@ -26,9 +26,9 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Quarantine is where things are kept, below the data directory, that are needed no more, as far as
+// quarantine is where things are kept, below the data directory, that are needed no more, as far as
 // we know.
-const Quarantine = "quarantine"
+const quarantine = "quarantine"
 
 // TakeOver brings what an earlier start had to keep in the fallback directory into the data
 // directory, whose lock the caller holds. A job that the data directory does not have is moved as a
@@ -38,10 +38,10 @@ const Quarantine = "quarantine"
 // nothing is removed from the fallback before it is durable here.
 func (p *Plan) TakeOver(ctx context.Context) error {
 	from := p.Place.Fallback
-	if from == "" || ours(FallbackDir()) != nil || !Holds(from) {
+	if from == "" || ours(fallbackDir()) != nil || !holds(from) {
 		return nil
 	}
-	lock, err := disk.Acquire(LockFile(from))
+	lock, err := disk.Acquire(lockFile(from))
 	if err != nil {
 		p.notice("%s holds data of an earlier start and is in use (%v): it is taken over at a later "+
 			"start", from, err)
@@ -90,7 +90,7 @@ func (p *Plan) takeJob(ctx context.Context, from, job string) error {
 	if err != nil {
 		return err
 	}
-	away := filepath.Join(p.Place.Dir, Quarantine,
+	away := filepath.Join(p.Place.Dir, quarantine,
 		"fallback-"+job+"-"+time.Now().UTC().Format("20060102T150405Z"))
 	if err := disk.MkdirAll(filepath.Dir(away), 0o755); err != nil {
 		return err
@@ -209,7 +209,7 @@ func (p *Plan) takeFiles(from string) error {
 		case e.Name() == "LOCK" || e.Name() == "jobs" || e.Name() == "BALLAST" ||
 			e.Type()&fs.ModeSocket != 0:
 			continue
-		case e.IsDir() && e.Name() != Quarantine:
+		case e.IsDir() && e.Name() != quarantine:
 			continue // another command's directory
 		}
 		to := filepath.Join(p.Place.Dir, e.Name())

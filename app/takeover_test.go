@@ -99,7 +99,7 @@ func TestTakeOverMovesANewJob(t *testing.T) {
 	}
 	sim.Publish(7)
 	delivered(t, cycle(t, place, url), 57)
-	if Holds(back.Dir) {
+	if holds(back.Dir) {
 		t.Error("the fallback still holds jobs")
 	}
 }
@@ -129,7 +129,7 @@ func TestTakeOverJoinsAJob(t *testing.T) {
 	if in := a.Jobs[0]; in.Accepted != 80 || in.Duplicate != 50 {
 		t.Errorf("got %d accepted and %d duplicate, want 80 and 50", in.Accepted, in.Duplicate)
 	}
-	kept, _ := filepath.Glob(filepath.Join(dir, Quarantine, "fallback-spots-*"))
+	kept, _ := filepath.Glob(filepath.Join(dir, quarantine, "fallback-spots-*"))
 	if len(kept) != 1 {
 		t.Errorf("got %v, want the old store in quarantine", kept)
 	}
@@ -162,7 +162,7 @@ func TestTakeOverLeavesWhatIsInUse(t *testing.T) {
 	if err := p.TakeOver(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Notices) != 1 || !strings.Contains(p.Notices[0], "in use") || !Holds(back.Dir) {
+	if len(p.Notices) != 1 || !strings.Contains(p.Notices[0], "in use") || !holds(back.Dir) {
 		t.Errorf("got notices %v, want one that says it is in use", p.Notices)
 	}
 }

@@ -165,7 +165,7 @@ func (t *Tour) lock(ctx context.Context, on bool) (err error) {
 	if !on {
 		return t.unlock()
 	}
-	for _, name := range []string{DemoFile, WeatherFile} {
+	for _, name := range []string{demoFile, weatherFile} {
 		end, err := lockDatabase(ctx, below(t.dir, name))
 		if err != nil {
 			return errors.Join(err, t.unlock())

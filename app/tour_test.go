@@ -38,7 +38,7 @@ func TestTourOutages(t *testing.T) {
 	go func() { ended <- site.Run(t.Context()) }()
 	p, err := Demo(feed, trouble, site, dir, NoListen, slog.New(slog.DiscardHandler))
 	check(err)
-	for _, name := range []string{DemoFile, WeatherFile} {
+	for _, name := range []string{demoFile, weatherFile} {
 		db, err := sql.Open("sqlite", below(dir, name))
 		check(err)
 		_, err = db.Exec("create table t (x)")
@@ -62,7 +62,7 @@ func TestTourOutages(t *testing.T) {
 			return err != nil
 		},
 		databaseAway: func() bool {
-			db, err := sql.Open("sqlite", below(dir, WeatherFile))
+			db, err := sql.Open("sqlite", below(dir, weatherFile))
 			check(err)
 			defer db.Close()
 			_, err = db.Exec("insert into t values (1)")
@@ -99,7 +99,7 @@ func TestTourOutages(t *testing.T) {
 		t.Errorf("%d switches", on)
 	}
 	check(tour.Close())
-	db, err := sql.Open("sqlite", below(dir, DemoFile))
+	db, err := sql.Open("sqlite", below(dir, demoFile))
 	check(err)
 	_, err = db.Exec("insert into t values (1)")
 	check(errors.Join(err, db.Close()))

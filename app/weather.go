@@ -17,8 +17,8 @@ import (
 	"holdfast/connector/filesource"
 )
 
-// WeatherRoles are the parts of a weather station that a process can be.
-var WeatherRoles = []string{"streamer", "ingester", "processor", "api", allRoles}
+// weatherRoles are the parts of a weather station that a process can be.
+var weatherRoles = []string{"streamer", "ingester", "processor", "api", allRoles}
 
 const allRoles = "all"
 
@@ -52,8 +52,8 @@ type WeatherFlags struct {
 	DataDir, Listen string
 }
 
-// WeatherFile is the default database, in the data directory.
-const WeatherFile = "weather.sqlite"
+// weatherFile is the default database, in the data directory.
+const weatherFile = "weather.sqlite"
 
 // The variables that stand for secrets of the command line, so that no copy of the configuration holds them.
 const (
@@ -191,7 +191,7 @@ func (f WeatherFlags) jobs(place Place) (jobs tree, err error) {
 		"processor": some("day", f.Day),
 		"api":       append(some("listen", f.APIListen), secretItem("token", apiToken, f.APIToken)...),
 	}
-	for _, role := range WeatherRoles {
+	for _, role := range weatherRoles {
 		if role != f.Role && f.Role != allRoles || role == allRoles || role == "api" && f.Once {
 			continue
 		}
@@ -250,9 +250,9 @@ func (f WeatherFlags) database(place Place) (tree, error) {
 	const want = "want http://HOST:8086/NAME for InfluxDB, postgres://USER@HOST/NAME, or sqlite:FILE"
 	if file, ok := strings.CutPrefix(f.Database, "sqlite:"); ok || f.Database == "" {
 		if file = absolute(file); file == "" {
-			file = WeatherFile
+			file = weatherFile
 			if f.Role != allRoles { // which the roles share
-				file = filepath.Join(filepath.Dir(place.Dir), WeatherFile)
+				file = filepath.Join(filepath.Dir(place.Dir), weatherFile)
 			}
 		}
 		return tree{{Key: "sqlite", Value: some("path", file)}}, nil

@@ -249,7 +249,7 @@ func (k *WsprnetKeys) source(f WsprnetFlags, place Place) (wsprnet.Config, error
 		c.Every = seconds(*k.LoopInterval)
 	}
 	if c.SessionFile == "" && c.Username != "" {
-		c.SessionFile = filepath.Join(place.Dir, SessionFile)
+		c.SessionFile = filepath.Join(place.Dir, sessionFile)
 	}
 	if c.SessionFile != "" {
 		abs, err := filepath.Abs(c.SessionFile)
@@ -319,13 +319,13 @@ func (k *WsprnetKeys) clickHouse() bool {
 		k.ClickHousePassword != nil || k.ClickHouseDatabase != nil || k.ClickHouseTable != nil
 }
 
-// SQLiteFile is the default sink of `holdfast wsprnet`, in the data directory.
-const SQLiteFile = "wsprnet.sqlite"
+// sqliteFile is the default sink of `holdfast wsprnet`, in the data directory.
+const sqliteFile = "wsprnet.sqlite"
 
 // sink is the sink's name and configuration.
 func (k *WsprnetKeys) sink(f WsprnetFlags) (name string, cfg any, err error) {
 	if !k.clickHouse() {
-		return "sqlite", sqlite.Config{Path: SQLiteFile, Table: "spots"}, nil
+		return "sqlite", sqlite.Config{Path: sqliteFile, Table: "spots"}, nil
 	}
 	address, key, why := k.clickHouseURL()
 	if why != "" {

@@ -29,15 +29,15 @@ func Settle(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-t.C:
 		debug.FreeOSMemory()
-		_ = Trim()
+		_ = trim()
 	}
 	return nil
 }
 
-// Trim gives back the pages of the program's own file. It touches only mappings that can't be written to and never were: the kernel reads
+// trim gives back the pages of the program's own file. It touches only mappings that can't be written to and never were: the kernel reads
 // their pages again from the file, which can't change while it runs (ETXTBSY). What a dynamic linker has written before it was protected
 // (RELRO, of a position-independent program) would be lost.
-func Trim() error {
+func trim() error {
 	own, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return fmt.Errorf("give memory back: %w", err)

@@ -34,7 +34,7 @@ func TestTrim(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := ofFiles(t)
-	if err := Trim(); err != nil {
+	if err := trim(); err != nil {
 		t.Fatal(err)
 	}
 	if after := ofFiles(t); after > before*3/4 {

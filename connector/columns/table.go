@@ -88,8 +88,8 @@ func New(s Spec) (*Table, error) {
 // Schema is the schema of the rows. A page may have optional columns behind it.
 func (t *Table) Schema() record.Schema { return t.schema }
 
-// Spoilt is the page of a rejected item that can't be read again.
-func Spoilt(raw []byte, err error) connector.Page {
+// spoilt is the page of a rejected item that can't be read again.
+func spoilt(raw []byte, err error) connector.Page {
 	return connector.Page{Rejected: []connector.Reject{{Raw: raw, Reason: "it is no whole item: " +
 		err.Error()}}}
 }
@@ -106,7 +106,7 @@ func (t *Table) One(raw []byte, read func(r *Reading) error) connector.Page {
 		p.Rows, err = r.Batch()
 	}
 	if err != nil {
-		return Spoilt(raw, err)
+		return spoilt(raw, err)
 	}
 	return p
 }

@@ -192,7 +192,7 @@ func (r Row) Time() (t time.Time, ok bool) {
 // Query asks in InfluxQL and calls yield for every row as it comes, in the answer's order; it returns the
 // first error of yield. $name in the text is the value of that name in params, whatever is in it: a
 // string, a bool, a number or a time.Time. The names of measurements and columns can't be bound: use
-// Identifier. A query that changes something is sent like any other.
+// identifier. A query that changes something is sent like any other.
 //
 // Errors: NotFound for a database, retention policy or user that is not there; Credentials; Permanent for
 // a query that the server does not understand; else an outage, also where an answer is cut off: rows that
@@ -255,7 +255,7 @@ func (c *Client) form(text string, params map[string]any) (url.Values, error) {
 // fieldTypes asks for the types of a measurement's fields.
 func (c *Client) fieldTypes(ctx context.Context, measurement string) (map[string][]string, error) {
 	types := map[string][]string{}
-	err := c.Query(ctx, "SHOW FIELD KEYS FROM "+Identifier(measurement), nil, func(r Row) error {
+	err := c.Query(ctx, "SHOW FIELD KEYS FROM "+identifier(measurement), nil, func(r Row) error {
 		name, _ := r.Value("fieldKey").(string)
 		typ, _ := r.Value("fieldType").(string)
 		types[name] = append(types[name], typ)
@@ -264,8 +264,8 @@ func (c *Client) fieldTypes(ctx context.Context, measurement string) (map[string
 	return types, err
 }
 
-// Identifier quotes the name of a measurement, a tag or a field for the text of a query.
-func Identifier(name string) string {
+// identifier quotes the name of a measurement, a tag or a field for the text of a query.
+func identifier(name string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(name) + `"`
 }
 

@@ -73,7 +73,7 @@ func TestBoundParameters(t *testing.T) {
 		}
 	}
 	groups := map[string]any{}
-	err := c.Query(t.Context(), "SELECT max(v) FROM "+Identifier("m")+" GROUP BY state", nil, func(r Row) error {
+	err := c.Query(t.Context(), "SELECT max(v) FROM "+identifier("m")+" GROUP BY state", nil, func(r Row) error {
 		groups[r.Tags["state"]] = r.Value("max")
 		return nil
 	})

@@ -171,7 +171,7 @@ func (s *Sink) precision() string {
 }
 
 func (s *Sink) create(ctx context.Context) error {
-	return s.do(ctx, "CREATE DATABASE "+Identifier(s.cfg.Database))
+	return s.do(ctx, "CREATE DATABASE "+identifier(s.cfg.Database))
 }
 
 // do runs a statement whose answer has no rows.
@@ -182,7 +182,7 @@ func (s *Sink) do(ctx context.Context, statement string) error {
 // policy looks for the retention policy, or makes it.
 func (s *Sink) policy(ctx context.Context) error {
 	found := false
-	err := s.Query(ctx, "SHOW RETENTION POLICIES ON "+Identifier(s.cfg.Database), nil, func(r Row) error {
+	err := s.Query(ctx, "SHOW RETENTION POLICIES ON "+identifier(s.cfg.Database), nil, func(r Row) error {
 		found = found || r.Value("name") == s.cfg.RetentionPolicy
 		return nil
 	})
@@ -196,8 +196,8 @@ func (s *Sink) policy(ctx context.Context) error {
 	if s.cfg.Retention > 0 {
 		keep = fmt.Sprintf("%ds", int64(s.cfg.Retention/time.Second))
 	}
-	return s.do(ctx, "CREATE RETENTION POLICY "+Identifier(s.cfg.RetentionPolicy)+" ON "+
-		Identifier(s.cfg.Database)+" DURATION "+keep+" REPLICATION 1")
+	return s.do(ctx, "CREATE RETENTION POLICY "+identifier(s.cfg.RetentionPolicy)+" ON "+
+		identifier(s.cfg.Database)+" DURATION "+keep+" REPLICATION 1")
 }
 
 // fields asks for the types of the measurement's fields; a field may have several, in different shards.

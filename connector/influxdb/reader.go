@@ -54,7 +54,7 @@ func (s *Sink) from() string {
 	if s.cfg.MeasurementFrom != "" {
 		return "/.*/"
 	}
-	return Identifier(s.cfg.Measurement)
+	return identifier(s.cfg.Measurement)
 }
 
 // within is the condition for a range of keys, false if no field holds one of them.
@@ -70,7 +70,7 @@ func within(key string, r connector.KeyRange) (string, map[string]any, bool) {
 func (s *Sink) scan(ctx context.Context, schema record.Schema, r connector.KeyRange, span *[2]int64,
 	yield func(key uint64) error) error {
 	name := schema.Field(schema.Key).Name
-	where, params, ok := within(Identifier(name), r)
+	where, params, ok := within(identifier(name), r)
 	if !ok {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (s *Sink) scan(ctx context.Context, schema record.Schema, r connector.KeyRa
 		where += " AND time >= $first AND time <= $last"
 		params["first"], params["last"] = time.Unix(0, span[0]), time.Unix(0, span[1])
 	}
-	return s.Query(ctx, "SELECT "+Identifier(name)+" FROM "+s.from()+where, params, func(row Row) error {
+	return s.Query(ctx, "SELECT "+identifier(name)+" FROM "+s.from()+where, params, func(row Row) error {
 		key, err := whole(row.Value(name))
 		if err != nil {
 			return s.classify("read", err)
@@ -149,7 +149,7 @@ func (r reader) Highest(ctx context.Context) (highest uint64, ok bool, err error
 	if err != nil {
 		return 0, false, err
 	}
-	name := Identifier(schema.Field(schema.Key).Name)
+	name := identifier(schema.Field(schema.Key).Name)
 	err = r.s.Query(ctx, "SELECT max("+name+") FROM "+r.s.from(), nil, func(row Row) error {
 		key, err := whole(row.Value("max"))
 		highest, ok = max(highest, uint64(key)), true
@@ -200,7 +200,7 @@ func (r reader) keys(ctx context.Context, schema record.Schema, kr connector.Key
 
 // count is how many rows have a key in the range.
 func (r reader) count(ctx context.Context, schema record.Schema, kr connector.KeyRange) (n int64, err error) {
-	name := Identifier(schema.Field(schema.Key).Name)
+	name := identifier(schema.Field(schema.Key).Name)
 	where, params, ok := within(name, kr)
 	if !ok {
 		return 0, nil

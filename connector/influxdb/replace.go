@@ -316,7 +316,7 @@ func deletion(measurement string, at int64, points []standing) (text string, par
 	is := func(name, value string) string {
 		bound := fmt.Sprintf("p%d", len(params))
 		params[bound] = value
-		return Identifier(name) + " = $" + bound
+		return identifier(name) + " = $" + bound
 	}
 	where := []string{"time = $t"}
 	var apart []string
@@ -339,7 +339,7 @@ func deletion(measurement string, at int64, points []standing) (text string, par
 	if len(apart) > 0 {
 		where = append(where, "("+strings.Join(each, " OR ")+")")
 	}
-	return "DELETE FROM " + Identifier(measurement) + " WHERE " + strings.Join(where, " AND "), params
+	return "DELETE FROM " + identifier(measurement) + " WHERE " + strings.Join(where, " AND "), params
 }
 
 // quiet is an outage while a deletion runs in the database: it may be ours, of an attempt that was given up.
@@ -425,7 +425,7 @@ const together = 24 * time.Hour
 
 // latestAfter is the time of the latest point after a time, or that time.
 func (s *Sink) latestAfter(ctx context.Context, after int64) (int64, error) {
-	text := "SELECT * FROM " + Identifier(s.cfg.Measurement) + " WHERE time > $t ORDER BY time DESC LIMIT 1"
+	text := "SELECT * FROM " + identifier(s.cfg.Measurement) + " WHERE time > $t ORDER BY time DESC LIMIT 1"
 	params := map[string]any{"t": time.Unix(0, after)}
 	err := s.Query(ctx, text, params, func(row Row) error {
 		if at, ok := row.Time(); ok {
@@ -443,7 +443,7 @@ func (r *replacing) lookAt(ctx context.Context, moments []*moment) error {
 		m.there = nil
 		at[m.at] = m
 	}
-	text := "SELECT * FROM " + Identifier(r.cfg.Measurement) +
+	text := "SELECT * FROM " + identifier(r.cfg.Measurement) +
 		" WHERE time >= $first AND time <= $last GROUP BY *"
 	params := map[string]any{"first": time.Unix(0, moments[0].at),
 		"last": time.Unix(0, moments[len(moments)-1].at)}
@@ -496,7 +496,7 @@ func (s *Sink) alone(ctx context.Context) error {
 		if err != nil {
 			break
 		}
-		text := "SHOW FIELD KEYS FROM " + Identifier(name) + "." + Identifier(s.cfg.Measurement)
+		text := "SHOW FIELD KEYS FROM " + identifier(name) + "." + identifier(s.cfg.Measurement)
 		err = s.Query(ctx, text, nil, func(Row) error {
 			return fault.WithHint(fault.New(fault.Permanent, "the retention policy %s has points of %s too, and "+
 				"InfluxDB deletes a time in all policies", name, s.cfg.Measurement),

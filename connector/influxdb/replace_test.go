@@ -651,11 +651,11 @@ func FuzzDeletion(f *testing.F) {
 	f.Fuzz(func(t *testing.T, measurement, name, a, b string) {
 		text, params := deletion(measurement, 7, []standing{{tags: map[string]string{name: a, "x": a}},
 			{tags: map[string]string{name: b, "x": a}}})
-		want := "DELETE FROM " + Identifier(measurement) + " WHERE time = $t AND "
+		want := "DELETE FROM " + identifier(measurement) + " WHERE time = $t AND "
 		if !strings.HasPrefix(text, want) {
 			t.Fatalf("got %s, want it to begin %s", text, want)
 		}
-		for _, id := range []string{Identifier(measurement), Identifier(name), Identifier("x")} {
+		for _, id := range []string{identifier(measurement), identifier(name), identifier("x")} {
 			text = strings.ReplaceAll(text, id, "I")
 		}
 		for rest := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" ()=I", r) }) {

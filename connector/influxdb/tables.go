@@ -189,9 +189,9 @@ func (a *question) isTime(name string) bool { return name == "time" || name == a
 // column is what a query calls a column.
 func (a *question) column(name string) string {
 	if len(a.types[name]) > 0 {
-		return Identifier(name) + "::field"
+		return identifier(name) + "::field"
 	}
-	return Identifier(name) + "::tag"
+	return identifier(name) + "::tag"
 }
 
 // add selects a column, if there can be such a one.
@@ -221,7 +221,7 @@ func (t *Tables) seeAll(a *question) {
 }
 
 func (a *question) text() string {
-	text := "SELECT " + strings.Join(a.asked, ", ") + " FROM " + Identifier(a.q.Table)
+	text := "SELECT " + strings.Join(a.asked, ", ") + " FROM " + identifier(a.q.Table)
 	if len(a.where) > 0 {
 		text += " WHERE " + strings.Join(a.where, " AND ")
 	}

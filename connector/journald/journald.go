@@ -64,8 +64,8 @@ type Config struct {
 	Command string `yaml:"-"`
 }
 
-// Fields are the fields that are told of an entry that has them.
-var Fields = []string{"PRIORITY", "SYSLOG_IDENTIFIER", "SYSLOG_FACILITY", "MESSAGE_ID", "UNIT", "USER_UNIT", "OBJECT_SYSTEMD_UNIT",
+// fields are the fields that are told of an entry that has them.
+var fields = []string{"PRIORITY", "SYSLOG_IDENTIFIER", "SYSLOG_FACILITY", "MESSAGE_ID", "UNIT", "USER_UNIT", "OBJECT_SYSTEMD_UNIT",
 	"COREDUMP_UNIT", "INVOCATION_ID", "JOB_TYPE", "JOB_RESULT", "EXIT_CODE", "EXIT_STATUS", "UNIT_RESULT", "_SYSTEMD_UNIT",
 	"_SYSTEMD_USER_UNIT", "_SYSTEMD_INVOCATION_ID", "_SYSTEMD_CGROUP", "_PID", "_UID", "_GID", "_COMM", "_EXE", "_TRANSPORT", "_STREAM_ID", "_BOOT_ID",
 	"_HOSTNAME"}
@@ -199,7 +199,7 @@ func (c Config) filter() (args []string) {
 
 // output is the argument that says which fields are read.
 func (c Config) output() string {
-	return "--output-fields=" + strings.Join(slices.Concat([]string{"MESSAGE"}, Fields, c.Keep), ",")
+	return "--output-fields=" + strings.Join(slices.Concat([]string{"MESSAGE"}, fields, c.Keep), ",")
 }
 
 // Journal is the watcher of a journal.

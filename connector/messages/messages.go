@@ -59,8 +59,8 @@ type Block struct {
 	bytes   int
 }
 
-// NewBlock returns an empty block.
-func NewBlock(r *columns.Reading, l Limits) *Block { return &Block{reading: r, limits: l} }
+// newBlock returns an empty block.
+func newBlock(r *columns.Reading, l Limits) *Block { return &Block{reading: r, limits: l} }
 
 // Add takes one message.
 func (b *Block) Add(it columns.Item) error {

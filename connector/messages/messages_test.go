@@ -22,7 +22,7 @@ func TestHeardIsWhatWasTaken(t *testing.T) {
 		begun := time.Now().UTC()
 		take := func(since time.Time) time.Time {
 			t.Helper()
-			heard, err := b.Take(NewBlock(table.Begin(t.Context()), limits), since)
+			heard, err := b.Take(newBlock(table.Begin(t.Context()), limits), since)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -75,7 +75,7 @@ func (s *Source[P]) Fetch(ctx context.Context, r connector.Request) (connector.P
 	if err != nil {
 		return connector.Page{}, err
 	}
-	to := NewBlock(s.Table.Begin(ctx), s.Limits)
+	to := newBlock(s.Table.Begin(ctx), s.Limits)
 	next, p, err := s.Feed.Fetch(ctx, at, to)
 	if err == nil {
 		err = to.Finish(&p)

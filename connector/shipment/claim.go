@@ -89,7 +89,7 @@ func (f Found) sort(a Ask) (done, same *connector.Entry) {
 				same = e
 			}
 		case e.Source == a.Source && (done == nil || done.SHA1 != a.SHA1 &&
-			(e.SHA1 == a.SHA1 || Newest(*done).Before(Newest(*e)))):
+			(e.SHA1 == a.SHA1 || newest(*done).Before(newest(*e)))):
 			done = e
 		}
 	}

@@ -268,8 +268,8 @@ func (g *Gather) End() error {
 	return g.Give(e)
 }
 
-// Newest is when the newest shipment of an entry was made.
-func Newest(e connector.Entry) (at time.Time) {
+// newest is when the newest shipment of an entry was made.
+func newest(e connector.Entry) (at time.Time) {
 	for _, s := range e.Shipments {
 		if s.At.After(at) {
 			at = s.At
@@ -280,7 +280,7 @@ func Newest(e connector.Entry) (at time.Time) {
 
 // Put puts an entry into the answer of Find, unless there is a newer one.
 func Put(found map[string]connector.Entry, e connector.Entry) {
-	if old, ok := found[e.Source]; !ok || Newest(old).Before(Newest(e)) {
+	if old, ok := found[e.Source]; !ok || newest(old).Before(newest(e)) {
 		found[e.Source] = e
 	}
 }

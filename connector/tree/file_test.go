@@ -94,7 +94,7 @@ func TestPatterns(t *testing.T) {
 }
 
 func TestDefaultIgnore(t *testing.T) {
-	p := newPicker(nil, DefaultIgnore)
+	p := newPicker(nil, defaultIgnore)
 	for _, at := range []string{".x", "d/.a.fits.Ab12Cd", "a.fits.tmp", "a.part", "a~", "d/.a.part",
 		"a.filepart", "#a#"} {
 		if !p.ignored(at) {

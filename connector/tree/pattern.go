@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// DefaultIgnore are the names that programs give to what is not finished: hidden ones (rsync's .name.XXXXXX,
+// defaultIgnore are the names that programs give to what is not finished: hidden ones (rsync's .name.XXXXXX,
 // an editor's .name.swp, our own .name.part), and those of browsers, copying programs and editors.
-var DefaultIgnore = []string{".*", "*.tmp", "*.temp", "*.part", "*.partial", "*.filepart", "*.crdownload",
+var defaultIgnore = []string{".*", "*.tmp", "*.temp", "*.part", "*.partial", "*.filepart", "*.crdownload",
 	"*.download", "*.incomplete", "*.swp", "*~", "#*#"}
 
 // picker says by its path whether a file is wanted.

@@ -25,7 +25,7 @@
 //
 // Patterns without a slash are of the last name; those with one are of the whole path below the root, where *
 // stays within a name and ** as a name stands for any number of directories. Files that match several are
-// given once. Names that match ignore (see DefaultIgnore) are passed over, directories with all that is in
+// given once. Names that match ignore (see defaultIgnore) are passed over, directories with all that is in
 // them. No symbolic link is followed, not even within the tree: what it leads to has a name there. The root
 // itself may be one.
 //
@@ -55,7 +55,7 @@ type Config struct {
 	Root string `yaml:"root"`
 	// Patterns are those of the files wanted; none: all.
 	Patterns []string `yaml:"patterns"`
-	// Ignore are patterns of temporary names; nil: DefaultIgnore. An empty list ignores nothing.
+	// Ignore are patterns of temporary names; nil: defaultIgnore. An empty list ignores nothing.
 	Ignore []string `yaml:"ignore"`
 	// Patience is how long a file that nobody closed must be unchanged; default 2s.
 	Patience time.Duration `yaml:"patience"`
@@ -84,7 +84,7 @@ type Config struct {
 // WithDefaults returns c with everything filled in that has a default.
 func (c Config) WithDefaults() Config {
 	if c.Ignore == nil {
-		c.Ignore = DefaultIgnore
+		c.Ignore = defaultIgnore
 	}
 	for _, d := range []struct {
 		at     *time.Duration

@@ -57,7 +57,7 @@ func storm(t *testing.T, dir string) (want map[string]Identity) {
 func standing(t testing.TB, dir string) map[string]Identity {
 	t.Helper()
 	want := map[string]Identity{}
-	p := newPicker(nil, DefaultIgnore)
+	p := newPicker(nil, defaultIgnore)
 	check(t, filepath.WalkDir(dir, func(at string, e os.DirEntry, err error) error {
 		if err != nil || at == dir {
 			return err

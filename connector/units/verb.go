@@ -11,8 +11,8 @@ import (
 	"holdfast/base/fault"
 )
 
-// Verbs are what Do does.
-var Verbs = []string{"start", "stop", "restart", "reload", "reload-or-restart", "try-restart", "reset-failed"}
+// verbs are what Do does.
+var verbs = []string{"start", "stop", "restart", "reload", "reload-or-restart", "try-restart", "reset-failed"}
 
 var methods = map[string]string{"start": "StartUnit", "stop": "StopUnit", "restart": "RestartUnit", "reload": "ReloadUnit",
 	"reload-or-restart": "ReloadOrRestartUnit", "try-restart": "TryRestartUnit", "reset-failed": "ResetFailedUnit"}
@@ -24,7 +24,7 @@ var methods = map[string]string{"start": "StartUnit", "stop": "StopUnit", "resta
 func Do(ctx context.Context, socket, verb, unit string) error {
 	method := methods[verb]
 	if method == "" {
-		return fault.New(fault.Invalid, "%s %s: there is no verb %q; want one of %v", verb, unit, verb, Verbs)
+		return fault.New(fault.Invalid, "%s %s: there is no verb %q; want one of %v", verb, unit, verb, verbs)
 	}
 	if err := checkUnit(unit); err != nil {
 		return fault.New(fault.Invalid, "%s: %w", verb, err)

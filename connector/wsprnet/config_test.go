@@ -117,7 +117,7 @@ func TestNextPoll(t *testing.T) {
 		{"12:01:30", "WSPRNET.ORG", 5 * time.Minute, "12:07:30"},
 		{"12:01:30", "notwsprnet.org", time.Second, "12:01:31"},
 	} {
-		if got := NextPoll(at(c.last), c.host, c.loop); !got.Equal(at(c.want)) {
+		if got := nextPoll(at(c.last), c.host, c.loop); !got.Equal(at(c.want)) {
 			t.Errorf("%s %s every %v: got %s, want %s", c.last, c.host, c.loop, got.Format("15:04:05"), c.want)
 		}
 	}

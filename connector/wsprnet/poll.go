@@ -9,10 +9,10 @@ import (
 // etiquette is how long wsprnet.org asks everybody to wait before the same query.
 const etiquette = 120 * time.Second
 
-// NextPoll returns when a feed that was last polled at last is to be polled again. Without a loop
+// nextPoll returns when a feed that was last polled at last is to be polled again. Without a loop
 // it is 120 s later, moved out of even minutes, when everybody uploads. A loop is taken as it is,
 // except for wsprnet.org itself: there it is never less than 120 s, nor in an even minute.
-func NextPoll(last time.Time, host string, loop time.Duration) time.Time {
+func nextPoll(last time.Time, host string, loop time.Duration) time.Time {
 	polite := isWsprnet(host)
 	wait := loop
 	if loop <= 0 || polite && loop < etiquette {

@@ -125,7 +125,7 @@ func (s *Source) Close() error {
 }
 
 // NextPoll returns when the feed is to be polled again after a poll that began at last.
-func (s *Source) NextPoll(last time.Time) time.Time { return NextPoll(last, s.host, s.cfg.Every) }
+func (s *Source) NextPoll(last time.Time) time.Time { return nextPoll(last, s.host, s.cfg.Every) }
 
 func (s *Source) note(name string, n int64) {
 	if s.notes == nil {

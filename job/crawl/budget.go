@@ -30,7 +30,7 @@ func (j *Job) orderBudget(ctx context.Context, o Order) (string, error) {
 	put(&b.Crawl.Bytes, o.Bytes)
 	put(&b.Host.URLs, o.HostURLs)
 	put(&b.Host.Bytes, o.HostBytes)
-	text := BudgetText(b)
+	text := budgetText(b)
 	if o.URLs == nil && o.Bytes == nil && o.HostURLs == nil && o.HostBytes == nil {
 		return text, nil
 	}
@@ -93,8 +93,8 @@ func (j *Job) ownBudget(queue string) (own *frontier.Limits, err error) {
 	return own, err
 }
 
-// BudgetText says a budget in words.
-func BudgetText(b frontier.Budget) string {
+// budgetText says a budget in words.
+func budgetText(b frontier.Budget) string {
 	return fmt.Sprintf("%s in all, %s of a host", limitsText(b.Crawl), limitsText(b.Host))
 }
 

@@ -21,8 +21,8 @@ type clock struct {
 
 var clockKey = store.Key{byte(store.Job), 'E'}
 
-// Elapsed is how long the crawl has been at work until its last commit.
-func Elapsed(r store.Reader) (d time.Duration, err error) {
+// elapsed is how long the crawl has been at work until its last commit.
+func elapsed(r store.Reader) (d time.Duration, err error) {
 	_, err = r.Look(clockKey, func(v []byte) error {
 		if len(v) != 8 {
 			return fault.New(fault.Corrupt, "how long the crawl has been at work is %x", v)
@@ -36,7 +36,7 @@ func Elapsed(r store.Reader) (d time.Duration, err error) {
 func openClock(st *store.Store) (*clock, error) {
 	c := &clock{at: time.Now()}
 	return c, st.Latest(func(r store.Reader) (err error) {
-		if c.counted, err = Elapsed(r); err != nil {
+		if c.counted, err = elapsed(r); err != nil {
 			return err
 		}
 		n, err := frontier.ReadCounts(r)

@@ -112,14 +112,14 @@ func (j *Job) queuesOf(host string) (queues []string, err error) {
 		return []string{""}, nil
 	}
 	err = j.env.Store.Latest(func(r store.Reader) error {
-		queues, err = QueuesOf(r, host)
+		queues, err = queuesOf(r, host)
 		return err
 	})
 	return queues, err
 }
 
-// QueuesOf returns the queues of a host, as the report names it or as a person does.
-func QueuesOf(r store.Reader, host string) (queues []string, err error) {
+// queuesOf returns the queues of a host, as the report names it or as a person does.
+func queuesOf(r store.Reader, host string) (queues []string, err error) {
 	names := []string{host}
 	for _, scheme := range []string{"", "http://", "https://"} {
 		if u, err := SeedURL(scheme + host); err == nil && (scheme == "" || !strings.Contains(host, "://")) {

@@ -203,14 +203,14 @@ func summary(r store.Reader, cfg Config) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := Elapsed(r)
+	at, err := elapsed(r)
 	if err != nil {
 		return nil, err
 	}
 	seeds, crawled, err := countSeeds(r, cfg)
 	return &Summary{Seeds: seeds, SeedsCrawled: crawled, State: stateAtRest(c, at), Elapsed: at, Known: c.Known, Queued: c.Queued, Waiting: c.Waiting, Done: c.Done, Failed: c.Failed,
 		Left: c.Left, Bytes: c.Bytes, Hosts: c.Hosts, HeldHosts: c.HeldHosts, ExhaustedHosts: c.ExhaustedHosts, Exhausted: c.Exhausted,
-		Refused: c.Refused, Draining: order.Draining, Budget: BudgetText(b),
+		Refused: c.Refused, Draining: order.Draining, Budget: budgetText(b),
 		Novelties: novelties(c.Novelties, c.Bytes)}, err
 }
 

@@ -58,7 +58,7 @@ func NotesAtRest(r store.Reader) ([][2]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := Elapsed(r)
+	at, err := elapsed(r)
 	if err != nil {
 		return nil, err
 	}

@@ -30,9 +30,9 @@ type Faults struct {
 	Holes bool `json:"holes"`
 }
 
-// Outages are the ways in which a feed can be away: it resets the connection, answers 500, never
+// outages are the ways in which a feed can be away: it resets the connection, answers 500, never
 // answers, answers garbage, or drips.
-var Outages = []string{"reset", "500", "hang", "garbage", "slow"}
+var outages = []string{"reset", "500", "hang", "garbage", "slow"}
 
 // SetFaults changes what is wrong. Requests that hang are let go and see the new state.
 func (s *Simulator) SetFaults(change func(*Faults)) {
@@ -87,7 +87,7 @@ var faultList = func() (l []switchable) {
 		"garbage": {"Garbage", "answers are bytes that mean nothing"},
 		"slow":    {"Slow", "pages drip, a kilobyte a second"},
 	}
-	for _, o := range Outages {
+	for _, o := range outages {
 		l = append(l, switchable{o, texts[o][0], texts[o][1], func(f *Faults, on bool) {
 			if on {
 				f.Outage = o
@@ -123,8 +123,8 @@ var faultList = func() (l []switchable) {
 	return l
 }()
 
-// FaultNames are the names that Switch knows.
-func FaultNames() (names []string) {
+// faultNames are the names that Switch knows.
+func faultNames() (names []string) {
 	for _, f := range faultList {
 		names = append(names, f.name)
 	}
@@ -145,7 +145,7 @@ func (s *Simulator) Switch(name string, on bool) error {
 	i := slices.IndexFunc(faultList, func(f switchable) bool { return f.name == name })
 	if i < 0 {
 		return fmt.Errorf("switch fault %q: want one of %s, expire", name,
-			strings.Join(FaultNames(), ", "))
+			strings.Join(faultNames(), ", "))
 	}
 	s.SetFaults(func(f *Faults) { faultList[i].set(f, on) })
 	return nil

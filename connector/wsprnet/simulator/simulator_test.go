@@ -170,7 +170,7 @@ func TestSession(t *testing.T) {
 func TestFaults(t *testing.T) {
 	s := New(Options{Seed: 3, Backlog: 5000, Rate: -1})
 	count := func() int { rows, _ := all(t, s); return len(rows) }
-	for _, name := range FaultNames() {
+	for _, name := range faultNames() {
 		if err := s.Switch(name, true); err != nil {
 			t.Fatal(err)
 		}
@@ -346,7 +346,7 @@ func TestStatusPage(t *testing.T) {
 		return w.Body.String()
 	}
 	text := page()
-	for _, name := range append(FaultNames(), "expire") {
+	for _, name := range append(faultNames(), "expire") {
 		if !strings.Contains(text, `name="name" value="`+name+`"`) {
 			t.Errorf("there is no button for %s", name)
 		}

@@ -44,7 +44,7 @@ func (c *compiler) surts(t *Test, out *rule) {
 	}
 	var all []string
 	for i, line := range s.List {
-		prefixes, err := Prefixes(line)
+		prefixes, err := prefixes(line)
 		if err != nil {
 			c.bad(fmt.Sprintf("surts.list[%d]", i), "%w", err)
 		}
@@ -76,10 +76,10 @@ func (c *compiler) surts(t *Test, out *rule) {
 	out.test = out.make(out.set)
 }
 
-// Prefixes returns the SURT prefixes that a line of a list stands for: itself if it is one, or what a URL implies. A host
+// prefixes returns the SURT prefixes that a line of a list stands for: itself if it is one, or what a URL implies. A host
 // without a slash stays open, http://(com,example, so that it is about the hosts below and all ports too; an address
 // has none below, and needs two.
-func Prefixes(line string) ([]string, error) {
+func prefixes(line string) ([]string, error) {
 	s := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "+"))
 	if rest, ok := strings.CutPrefix(strings.ToLower(s), "https://("); ok {
 		return []string{"http://(" + rest}, nil // SURTs have no https
@@ -104,7 +104,7 @@ func Prefixes(line string) ([]string, error) {
 // seedPrefixes returns the SURT prefixes that a seed gives.
 func seedPrefixes(seed, mode string) ([]string, error) {
 	if mode == seedPath {
-		return Prefixes(seed)
+		return prefixes(seed)
 	}
 	s := strings.TrimSpace(seed)
 	if !strings.Contains(s, "://") {
@@ -122,7 +122,7 @@ func seedPrefixes(seed, mode string) ([]string, error) {
 	if suffix, _ := publicsuffix.PublicSuffix(u.Host()); suffix == u.Host() { // those below are other people's
 		return anyPort(strings.TrimSuffix(host, ":"+u.Port())), nil
 	}
-	return Prefixes(u.Domain())
+	return prefixes(u.Domain())
 }
 
 // anyPort makes the prefixes of a host alone.
@@ -141,7 +141,7 @@ func readPrefixes(name string) (all []string, err error) {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		prefixes, err := Prefixes(line)
+		prefixes, err := prefixes(line)
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "%s:%d: %w", name, number, err)
 		}

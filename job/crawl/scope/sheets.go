@@ -39,7 +39,7 @@ func NewSheets[T any](base T, sheets []Sheet[T], over func(base, sheet T) T) (*S
 			return nil, fault.New(fault.Invalid, "sheets[%d].for: is empty, so the sheet is for nothing", i)
 		}
 		for k, line := range sheet.For {
-			prefixes, err := Prefixes(line)
+			prefixes, err := prefixes(line)
 			if err != nil {
 				return nil, fault.New(fault.Invalid, "sheets[%d].for[%d]: %w", i, k, err)
 			}

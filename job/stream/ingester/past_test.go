@@ -52,7 +52,7 @@ func (n *network) comes(number uint64) {
 func (n *network) read(q Query) (out []string) {
 	n.t.Helper()
 	err := n.st.View(n.t.Context(), func(r store.Reader) error {
-		all, err := ReadWindows(r, q)
+		all, err := readWindows(r, q)
 		for _, v := range all {
 			out = append(out, fmt.Sprintf("%d %s", v.Number, v.State))
 		}

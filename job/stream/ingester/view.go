@@ -93,14 +93,14 @@ func (q Query) meets(v View) bool {
 // Windows returns windows, the newest time first; those whose time is not known come in front.
 func (in *Source) Windows(ctx context.Context, q Query) (out []View, err error) {
 	err = in.store.View(ctx, func(r store.Reader) error {
-		out, err = ReadWindows(r, q)
+		out, err = readWindows(r, q)
 		return err
 	})
 	return out, err
 }
 
-// ReadWindows is Windows for the store of an ingester.
-func ReadWindows(r store.Reader, q Query) ([]View, error) {
+// readWindows is Windows for the store of an ingester.
+func readWindows(r store.Reader, q Query) ([]View, error) {
 	list, _, err := ReadPage(r, q)
 	return list, err
 }
@@ -111,7 +111,7 @@ type placed struct {
 	View
 }
 
-// ReadPage is ReadWindows with the place of the last one, "" if there are no more. The work follows the windows that are not done, and
+// ReadPage is readWindows with the place of the last one, "" if there are no more. The work follows the windows that are not done, and
 // the limit, not how many are past.
 func ReadPage(r store.Reader, q Query) (list []View, next string, err error) {
 	var found []placed
