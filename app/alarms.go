@@ -17,11 +17,16 @@ import (
 
 // Alerts says when people are told, and how often.
 type Alerts struct {
-	Gate    time.Duration `yaml:"gate"`    // a gate is closed for longer than this; default 10m
-	Lag     time.Duration `yaml:"lag"`     // a row or a file waits for longer than this; default 1h
-	Silence int           `yaml:"silence"` // nothing new came for so many times the usual time; default 10
-	Again   time.Duration `yaml:"again"`   // least time between two of one kind and job; default 1h
-	Summary string        `yaml:"summary"` // time of day at which they are told how things stand; default 09:00, off for never
+	// Gate: people are told of a gate that is closed for longer than this; default 10m.
+	Gate time.Duration `yaml:"gate"`
+	// Lag: they are told of a row or a file that waits for longer than this; default 1h.
+	Lag time.Duration `yaml:"lag"`
+	// Silence: they are told when nothing new came for so many times the usual time; default 10.
+	Silence int `yaml:"silence"`
+	// Again is the least time between two messages of one kind and job; default 1h.
+	Again time.Duration `yaml:"again"`
+	// Summary is the time of day at which they are told how things stand, or off; default 09:00.
+	Summary string `yaml:"summary"`
 }
 
 // WithDefaults returns a with everything filled in that has a default.

@@ -30,11 +30,11 @@ type broker struct {
 
 // embedded is a NATS server in this process, which all its jobs share.
 type embedded struct {
-	// Listen is the host:port where other processes find it; by default it serves this one alone.
+	// Listen is the host:port where other processes find it; default none: it serves this process alone.
 	Listen string `yaml:"listen"`
-	// Token is what other processes show.
+	// Token is what other processes show; needed where listen is not on loopback.
 	Token secret.Text `yaml:"token"`
-	// Streams keeps messages on the disk until they are acknowledged.
+	// Streams keeps messages on the disk until they are acknowledged; default false.
 	Streams bool `yaml:"streams"`
 }
 

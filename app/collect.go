@@ -19,16 +19,19 @@ import (
 	"holdfast/kernel/spool"
 )
 
-// collectConfig is the part of a configuration below `collect:`.
+// collectConfig is a feed that is polled or followed, and the sinks that get each row of it exactly once.
 type collectConfig struct {
+	// Source is the feed: its one key is its kind.
 	Source source `yaml:"source"`
-	// Retain says how long delivered rows stay; default 7 days, at most 20 GiB.
+	// Retain is how long rows stay that are delivered: these can be delivered again.
 	Retain retain `yaml:"retain"`
-	// DedupeWindow is for how long a row whose key is not an integer is known; default 30 days. Whether an
+	// DedupeWindow is for how long a row whose key is not an integer is known; default 30d. Whether an
 	// older one came before, the sinks are asked. Integer keys are known for ever.
 	DedupeWindow time.Duration `yaml:"dedupe_window"`
-	// Quota bounds what all rows of the job take of the disk, those that are retained among them; default none.
-	Quota quota    `yaml:"quota"`
+	// Quota bounds what all rows of the job take of the disk, those that are retained among them.
+	Quota quota `yaml:"quota"`
+	// Sinks are where the rows go, by names of your own: each gets all of them, and none waits for another. Each has one key
+	// that is its kind, and may have those that all kinds have.
 	Sinks sinkList `yaml:"sinks"`
 	// Forget names sinks that are not below sinks any more and whose pending rows are given up. Without it
 	// they wait for the sink to come back.
@@ -40,15 +43,20 @@ type collectConfig struct {
 }
 
 type retain struct {
-	Time  *time.Duration `yaml:"time"`
-	Bytes *Bytes         `yaml:"bytes"`
+	// Time for which rows stay behind their delivery; default 7d. 0s is not at all.
+	Time *time.Duration `yaml:"time"`
+	// Bytes that they take at most, the oldest being dropped first; default 20GiB. Rows that wait are not among them.
+	Bytes *Bytes `yaml:"bytes"`
 }
 
-// quota are watermarks: at soft people are told (default three quarters of hard), at hard policy acts.
+// quota are watermarks of what a job may take of the disk.
 type quota struct {
-	Soft   Bytes  `yaml:"soft"`
-	Hard   Bytes  `yaml:"hard"`
-	Policy string `yaml:"policy"` // hold (default): intake waits; expire: the oldest undelivered rows are given up
+	// Soft is the mark at which people are told; default three quarters of hard.
+	Soft Bytes `yaml:"soft"`
+	// Hard is the mark at which policy acts; default none.
+	Hard Bytes `yaml:"hard"`
+	// Policy: hold has intake wait, expire gives up the oldest undelivered rows; default hold.
+	Policy string `yaml:"policy" jsonschema:"enum=hold,enum=expire"`
 }
 
 // source is a feed: the one key below `source:` is its kind.
@@ -73,24 +81,34 @@ type sink struct {
 }
 
 type batch struct {
-	Rows  int           `yaml:"rows"`  // most rows of a delivery; default 100000
-	Every time.Duration `yaml:"every"` // longest wait of a row for company; default 10s
+	// Rows is the most rows of a delivery; default 100000, or less if the sink takes no more at once.
+	Rows int `yaml:"rows"`
+	// Every is the longest wait of a row for company; default 10s.
+	Every time.Duration `yaml:"every"`
 }
 
 // terms are the keys of a sink beside its kind.
 type terms struct {
-	Batch  batch  `yaml:"batch"`
-	Limit  Bytes  `yaml:"limit"`  // backlog at which policy acts; default none
-	Soft   Bytes  `yaml:"soft"`   // backlog from which on people are told; default three quarters of limit
-	Policy string `yaml:"policy"` // hold (default): intake waits; expire: the oldest are given up
-	Retry  retry  `yaml:"retry"`
+	// Batch is how many rows are delivered together.
+	Batch batch `yaml:"batch"`
+	// Limit is the backlog of the sink at which policy acts; default none.
+	Limit Bytes `yaml:"limit"`
+	// Soft is the backlog from which on people are told; default three quarters of limit.
+	Soft Bytes `yaml:"soft"`
+	// Policy: hold has intake wait, expire gives up the oldest rows for this sink; default hold.
+	Policy string `yaml:"policy" jsonschema:"enum=hold,enum=expire"`
+	// Retry is how often a sink that is away is tried.
+	Retry retry `yaml:"retry"`
 }
 
 // retry says how often a sink that is away is tried; no sink waits for another.
 type retry struct {
-	Initial time.Duration `yaml:"initial"` // pause after the first failure; default 100ms
-	Max     time.Duration `yaml:"max"`     // longest pause; default 700ms
-	Jitter  *float64      `yaml:"jitter"`  // part of itself by which a pause varies, 0 to 1; default 0.5
+	// Initial is the pause after the first failure; default 100ms.
+	Initial time.Duration `yaml:"initial"`
+	// Max is the longest pause, 1h at most; default 700ms.
+	Max time.Duration `yaml:"max"`
+	// Jitter is the part of itself by which a pause varies, 0 to 1; default 0.5.
+	Jitter *float64 `yaml:"jitter"`
 }
 
 // maxRetry bounds the pause between two tries.
@@ -255,12 +273,6 @@ func (c *collectConfig) spec(p *Plan, job Job) engine.Spec {
 		}}
 }
 
-const (
-	defaultRetainTime  = 7 * 24 * time.Hour
-	defaultRetainBytes = 20 << 30
-	defaultBatchEvery  = 10 * time.Second
-)
-
 func (c *collectConfig) build(ctx context.Context, p *Plan, env engine.Env) (engine.Job, error) {
 	o := opening{dataDir: p.Place.Dir, jobDir: env.Dir, log: env.Log}
 	src, err := c.Source.open(o)
@@ -290,26 +302,21 @@ func (l sinkList) open(o opening) (list []collect.Sink, open opens, err error) {
 			return nil, nil, errors.Join(fmt.Errorf("open sink %s: %w", s.name, err), open.close())
 		}
 		open = append(open, k)
-		list = append(list, collect.Sink{Name: s.name, Sink: k, Rows: s.batch.Rows,
-			Every: orElse(s.batch.Every, defaultBatchEvery), Limit: int64(s.limit), Soft: int64(s.soft),
-			Policy: s.policy, Retry: s.retry.terms()})
+		b := s.batch.WithDefaults()
+		list = append(list, collect.Sink{Name: s.name, Sink: k, Rows: b.Rows, Every: b.Every,
+			Limit: int64(s.limit), Soft: int64(s.soft), Policy: s.policy, Retry: s.retry.terms()})
 	}
 	return list, open, nil
 }
 
 func (c *collectConfig) collect(src opened, env engine.Env) collect.Config {
+	kept := c.Retain.WithDefaults()
 	cfg := collect.Config{Source: c.Source.kind, Forget: c.Forget, NextPoll: src.next,
 		Mended: src.mended, Noun: src.noun, Once: c.once,
 		Intake: collect.IntakeOptions{Window: c.DedupeWindow, Parse: src.parse},
-		Retain: spool.Retain{Age: defaultRetainTime, Bytes: defaultRetainBytes},
+		Retain: spool.Retain{Age: *kept.Time, Bytes: int64(*kept.Bytes)},
 		Quota: collect.Quota{Policy: collect.Policy(c.Quota.Policy),
 			Marks: engine.Marks{Soft: int64(c.Quota.Soft), Hard: int64(c.Quota.Hard)}}}
-	if c.Retain.Time != nil {
-		cfg.Retain.Age = *c.Retain.Time
-	}
-	if c.Retain.Bytes != nil {
-		cfg.Retain.Bytes = int64(*c.Retain.Bytes)
-	}
 	if c.onStart != nil {
 		cfg.OnStart = func(ctx context.Context, j *collect.Job) error { return c.onStart(ctx, j, env) }
 	}

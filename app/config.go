@@ -24,20 +24,26 @@ import (
 
 // Config is a configuration file.
 type Config struct {
-	// DataDir is where everything is kept; default as Locate says.
+	// DataDir is the directory where everything is kept; default $HOLDFAST_DATA_DIR, else /var/lib/holdfast for root and for
+	// units of systemd, else holdfast below $XDG_STATE_HOME or ~/.local/state.
 	DataDir string `yaml:"data_dir"`
-	// Listen is the address of the API and the console; default 127.0.0.1:8420, "none" for none.
+	// Listen is the host:port of the API and the console, or none; default 127.0.0.1:8420. Other addresses than those of this
+	// machine want a token.
 	Listen string `yaml:"listen"`
-	// Token must come with every request; needed where Listen is not on loopback.
+	// Token must come with every request; needed where listen is not on loopback. Without one only questions are answered.
 	Token secret.Text `yaml:"token"`
 	// ReadToken may come in its place with a request that only asks.
-	ReadToken   secret.Text `yaml:"read_token"`
+	ReadToken secret.Text `yaml:"read_token"`
+	// Checkpoints are copies of a job's state to which it can be set back: when they are made by themselves.
 	Checkpoints Checkpoints `yaml:"checkpoints"`
-	Disk        Disk        `yaml:"disk"`
-	// Notify are the places where people are told, each a URL of shoutrrr.
+	// Disk are the watermarks of the file system that holds the data.
+	Disk Disk `yaml:"disk"`
+	// Notify are the places where people are told, by names of your own: each a URL of shoutrrr.
 	Notify map[string]secret.Text `yaml:"notify"`
-	Alerts Alerts                 `yaml:"alerts"`
-	Jobs   jobList                `yaml:"jobs"`
+	// Alerts are when people are told, and how often.
+	Alerts Alerts `yaml:"alerts"`
+	// Jobs are what is done, by names of your own: up to 64 letters, digits, - and _.
+	Jobs jobList `yaml:"jobs"`
 
 	file string // where it was read from, "" if from nowhere
 }
@@ -46,14 +52,16 @@ type Config struct {
 type Checkpoints struct {
 	// Every is the time between two; default 1h, 0s for none.
 	Every *time.Duration `yaml:"every"`
-	// Keep is how many unnamed ones stay; default 24.
+	// Keep is how many stay that nobody gave a name; default 24.
 	Keep int `yaml:"keep"`
 }
 
 // Disk are the watermarks of the file system that holds the data; defaults follow its size.
 type Disk struct {
-	Soft Bytes `yaml:"soft"` // with less free, sources that can wait are paused
-	Hard Bytes `yaml:"hard"` // with less free, nothing is taken in
+	// Soft: with less room free, sources that can wait are paused; default a tenth of the file system, but no more than 1GiB.
+	Soft Bytes `yaml:"soft"`
+	// Hard: with less room free, nothing is taken in; default half of soft, and at most 256MiB.
+	Hard Bytes `yaml:"hard"`
 }
 
 // Job is one job of a configuration.

@@ -33,11 +33,11 @@ import (
 // crawlKind is the kind of job.
 const crawlKind = "crawl"
 
-// crawlConfig is the part of a configuration below `crawl:`.
+// crawlConfig is an archive of web sites, in WARC files. One of contact and user_agent is needed.
 type crawlConfig struct {
 	// Seeds are the URLs where it begins.
 	Seeds []string `yaml:"seeds"`
-	// SeedsFile has more, one a line, with # before comments.
+	// SeedsFile has more, one a line, with # before comments; below the data directory if it is relative.
 	SeedsFile string `yaml:"seeds_file"`
 	// Contact is a mail address or a URL of who answers for the crawl: the user agent names it.
 	Contact string `yaml:"contact"`
@@ -45,39 +45,43 @@ type crawlConfig struct {
 	UserAgent string `yaml:"user_agent"`
 	// RobotsAgent is the name that robots.txt has for it; default holdfast.
 	RobotsAgent string `yaml:"robots_agent"`
-	// WARC is where what was fetched is kept.
+	// WARC are the files in which what was fetched is kept.
 	WARC warcFiles `yaml:"warc"`
 	// Logs is the directory of crawl.log and the others; default logs/NAME in the data directory.
 	Logs string `yaml:"logs"`
-	// RecoverLog keeps a recover journal as Heritrix does, frontier.recover.gz beside the logs.
+	// RecoverLog keeps a recover journal as Heritrix does, frontier.recover.gz beside the logs; default false.
 	RecoverLog bool `yaml:"recover_log"`
 	// Dedupe are CDXJ files of earlier crawls, or directories of them: what they have is kept as a revisit.
 	Dedupe []string `yaml:"dedupe"`
-	// Scope says which URLs are crawled; default the hosts of the seeds, and what their pages are made of.
+	// Scope says which URLs are crawled, by rules of which the last that is about a URL decides; default the hosts of the
+	// seeds, and what their pages are made of.
 	Scope scope.List `yaml:"scope"`
 	// Canonical are rules by which several URLs are one; default none.
 	Canonical canonical `yaml:"canonical"`
-	// Settings are how hosts are treated, and Sheets what is other for some URLs.
-	Settings crawl.Settings                `yaml:"settings"`
-	Sheets   []scope.Sheet[crawl.Settings] `yaml:"sheets"`
+	// Settings are how hosts are treated.
+	Settings crawl.Settings `yaml:"settings"`
+	// Sheets are what of the settings is other for some URLs.
+	Sheets []scope.Sheet[crawl.Settings] `yaml:"sheets"`
 	// Workers is how many URLs are fetched at once; default 50.
 	Workers int `yaml:"workers"`
 	// PerHost is how many of them may be of one host, for one's own sites; default 1.
 	PerHost int `yaml:"per_host"`
 	// AllowAddresses are networks that may be asked though they are not public: 10.1.0.0/16.
 	AllowAddresses []string `yaml:"allow_addresses"`
-	// MaxSize of an answer; default 1GiB. Timeout of a fetch as a whole; default 20m.
-	MaxSize Bytes         `yaml:"max_size"`
+	// MaxSize is the most of an answer; default 1GiB.
+	MaxSize Bytes `yaml:"max_size"`
+	// Timeout of a fetch as a whole; default 20m.
 	Timeout time.Duration `yaml:"timeout"`
-	// Limits are how much is fetched at most, in all and of each host; default as much as there is.
+	// Limits are how much is fetched at most, in all and of each host.
 	Limits crawlLimits `yaml:"limits"`
 	// Limit is what may come in a second, from all hosts together; default off.
 	Limit Bytes `yaml:"limit"`
-	// Proxy is the URL of one that speaks HTTP, http://user:password@host:port.
+	// Proxy is the URL of one that speaks HTTP, http://user:password@host:port; default none.
 	Proxy secret.Text `yaml:"proxy"`
-	// HTTP1 has servers asked by HTTP/1.1 only.
+	// HTTP1 has servers asked by HTTP/1.1 only; default false.
 	HTTP1 bool `yaml:"http1"`
-	// CheckCertificates: a server whose certificate is no good is not asked. An archive rather has what is there.
+	// CheckCertificates: a server whose certificate is no good is not asked; default false, for an archive rather has what
+	// is there.
 	CheckCertificates bool `yaml:"check_certificates"`
 
 	networks []netip.Prefix
@@ -90,8 +94,10 @@ type crawlConfig struct {
 
 // limits are how much may be fetched.
 type limits struct {
-	URLs  uint64 `yaml:"urls"`
-	Bytes Bytes  `yaml:"bytes"`
+	// URLs is their number; default as many as there are.
+	URLs uint64 `yaml:"urls"`
+	// Bytes is what comes over the network; default as much as there is.
+	Bytes Bytes `yaml:"bytes"`
 }
 
 func (l limits) limits() frontier.Limits {
@@ -100,8 +106,11 @@ func (l limits) limits() frontier.Limits {
 
 // crawlLimits are those of a crawl, of each of its hosts, and of endless series.
 type crawlLimits struct {
-	URLs    uint64 `yaml:"urls"`
-	Bytes   Bytes  `yaml:"bytes"`
+	// URLs is their number; default as many as there are.
+	URLs uint64 `yaml:"urls"`
+	// Bytes is what comes over the network; default as much as there is.
+	Bytes Bytes `yaml:"bytes"`
+	// PerHost are the limits of each host.
 	PerHost limits `yaml:"per_host"`
 	// PerPattern is how many URLs of a host are queued that differ only in numbers, dates or ids, as those of a calendar do;
 	// default 5000, 0 is all of them.
@@ -111,12 +120,7 @@ type crawlLimits struct {
 // perPattern stops calendars.
 const perPattern = 5000
 
-func (l crawlLimits) pattern() uint64 {
-	if l.PerPattern == nil {
-		return perPattern
-	}
-	return *l.PerPattern
-}
+func (l crawlLimits) pattern() uint64 { return *l.WithDefaults().PerPattern }
 
 // warcFiles are the files of an archive.
 type warcFiles struct {
@@ -124,22 +128,29 @@ type warcFiles struct {
 	Directory string `yaml:"directory"`
 	// Name is what their names begin with; default the name of the job.
 	Name string `yaml:"name"`
-	// MaxSize and MaxAge are when the next one is begun; default 1GB, and any age.
-	MaxSize Bytes         `yaml:"max_size"`
-	MaxAge  time.Duration `yaml:"max_age"`
-	// Beside lets a crawl that knows nothing begin where WARC files of that name are.
+	// MaxSize is how large a file gets before the next one is begun; default 1GB.
+	MaxSize Bytes `yaml:"max_size"`
+	// MaxAge is how old a file gets before the next one is begun; default any age.
+	MaxAge time.Duration `yaml:"max_age"`
+	// Beside lets a crawl that knows nothing begin where WARC files of that name are; default false.
 	Beside bool `yaml:"beside"`
-	// Operator, Description and others stand in the first record of each.
+	// Info are fields of the first record of each file: operator, description and others.
 	Info map[string]string `yaml:"info"`
 }
 
 // canonical are the rules of weburl.Rules.
 type canonical struct {
-	Lowercase        bool `yaml:"lowercase"`
-	Userinfo         bool `yaml:"userinfo"`
-	WWW              bool `yaml:"www"`
-	Sessions         bool `yaml:"sessions"`
-	Query            bool `yaml:"query"`
+	// Lowercase makes path and query lower case; default false. The host is lower case anyway.
+	Lowercase bool `yaml:"lowercase"`
+	// Userinfo takes user and password away; default false.
+	Userinfo bool `yaml:"userinfo"`
+	// WWW takes www., www1. and the like from the host, unless it is a home page; default false.
+	WWW bool `yaml:"www"`
+	// Sessions takes away session ids, as PHP, Java, ASP and ColdFusion write them; default false.
+	Sessions bool `yaml:"sessions"`
+	// Query takes away a ? with nothing behind it and the & at both ends of a query; default false.
+	Query bool `yaml:"query"`
+	// DefaultDocuments takes index.html, default.aspx and the like from the end of a path; default false.
 	DefaultDocuments bool `yaml:"default_documents"`
 }
 
@@ -286,7 +297,7 @@ func (c *crawlConfig) job(dataDir, name string, seeds []string, fetch connector.
 	return crawl.Config{Seeds: seeds, Fetch: fetch, Rules: weburl.Rules(c.Canonical), Scope: c.Scope, Settings: c.Settings, Sheets: c.Sheets,
 		MaxBytes: int64(c.MaxSize), Archive: archive.Options{Dir: c.warcDir(dataDir, name), Name: orElse(c.WARC.Name, name), MaxSize: int64(c.WARC.MaxSize),
 			MaxAge: c.WARC.MaxAge, Info: info}, Beside: c.WARC.Beside || c.beside,
-		Logs: c.logsDir(dataDir, name), Workers: c.Workers, PerHost: c.PerHost, Agent: orElse(c.RobotsAgent, "holdfast"),
+		Logs: c.logsDir(dataDir, name), Workers: c.Workers, PerHost: c.PerHost, Agent: c.WithDefaults().RobotsAgent,
 		Journal: c.RecoverLog, Earlier: c.earlier(dataDir), Once: c.once, Again: c.again,
 		Budget:     frontier.Budget{Crawl: limits{c.Limits.URLs, c.Limits.Bytes}.limits(), Host: c.Limits.PerHost.limits()},
 		PerPattern: c.Limits.pattern(), Given: c.given, Fixed: c.fixed}

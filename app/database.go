@@ -25,27 +25,41 @@ type database struct {
 
 // influxPlace is a database of InfluxDB 1.x.
 type influxPlace struct {
-	URL             string        `yaml:"url"` // default http://127.0.0.1:8086
-	Database        string        `yaml:"database"`
-	RetentionPolicy string        `yaml:"retention_policy"`
-	Username        string        `yaml:"username"`
-	Password        secret.Text   `yaml:"password"`
-	Create          *bool         `yaml:"create"`    // make what is missing; default true
-	Retention       time.Duration `yaml:"retention"` // of a retention policy that is made
-	Compression     string        `yaml:"compression"`
-	Timeout         time.Duration `yaml:"timeout"`
+	// URL of the server; default http://127.0.0.1:8086. It is shown; user and password have their own keys.
+	URL string `yaml:"url"`
+	// Database is its name.
+	Database string `yaml:"database" jsonschema:"required"`
+	// RetentionPolicy of the database; default the database's own default.
+	RetentionPolicy string `yaml:"retention_policy"`
+	// Username of a server that wants one. The user needs to read and to write.
+	Username string `yaml:"username"`
+	// Password of the user.
+	Password secret.Text `yaml:"password"`
+	// Create makes what is missing; default true.
+	Create *bool `yaml:"create"`
+	// Retention is how long a retention policy that is made keeps points, 1h at least; default for ever.
+	Retention time.Duration `yaml:"retention"`
+	// Compression of a request; default none for a server on this machine, and gzip for another.
+	Compression string `yaml:"compression" jsonschema:"enum=gzip,enum=none"`
+	// Timeout is how long one request or question may take before it counts as an outage; default 10s.
+	Timeout time.Duration `yaml:"timeout"`
 }
 
-// sqlitePlace is a file.
+// sqlitePlace is a SQLite database, a file.
 type sqlitePlace struct {
-	Path string `yaml:"path"`
+	// Path is the database file; below the data directory if it is relative. Missing directories are made.
+	Path string `yaml:"path" jsonschema:"required"`
 }
 
 // postgresPlace is a schema of a PostgreSQL database.
 type postgresPlace struct {
-	DSN     secret.Text   `yaml:"dsn"`
-	Schema  string        `yaml:"schema"`
-	Create  *bool         `yaml:"create"` // make what is missing; default true
+	// DSN says which database and as whom: postgres://user:password@host:port/database. It is never shown.
+	DSN secret.Text `yaml:"dsn" jsonschema:"required"`
+	// Schema holds the tables; default public. It must be there.
+	Schema string `yaml:"schema"`
+	// Create makes what is missing; default true.
+	Create *bool `yaml:"create"`
+	// Timeout is how long one request or question may take before it counts as an outage; default 10s.
 	Timeout time.Duration `yaml:"timeout"`
 }
 

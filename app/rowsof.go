@@ -17,12 +17,14 @@ import (
 
 // rowsOf says what the rows of a stream are: the same for each of its roles.
 type rowsOf struct {
-	// Preset is a set of columns by its name: weather (default), the fields of WeatherAPI.com. Columns replaces it.
-	Preset  string           `yaml:"preset"`
+	// Preset is a set of columns by its name: weather is the fields of WeatherAPI.com, with time and tags; default weather.
+	// Columns take its place.
+	Preset string `yaml:"preset" jsonschema:"enum=weather"`
+	// Columns say how an item becomes a row; default those of the preset.
 	Columns []columns.Column `yaml:"columns"`
-	// Time is the column of a row's time; with columns there is no default.
+	// Time is the column of a row's time; default that of the preset, and none with columns.
 	Time string `yaml:"time"`
-	// Tags are the columns that, with the time, tell rows apart.
+	// Tags are the columns that, with the time, tell rows apart; default those of the preset, and none with columns.
 	Tags []string `yaml:"tags"`
 	// Timezone is that of times in the input that have none; default UTC. On the wire and in the database there is
 	// UTC alone.

@@ -12,90 +12,12 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/disk"
-	"holdfast/base/secret"
 	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/job/collect"
 	"holdfast/job/stream/report"
 	"holdfast/job/stream/wire"
 )
-
-// streamConfig is the part of a configuration below `stream:`: one role, and what all roles of a stream share.
-type streamConfig struct {
-	// Broker is what the roles talk over; default a server in this process.
-	Broker broker `yaml:"broker"`
-	// Channels is what the names of channels begin with; default weather_channel.
-	Channels string `yaml:"channels"`
-	// Window is how long a window is; default 1h. They are aligned to it, in UTC.
-	Window time.Duration `yaml:"window"`
-	// WindowKey is what channels call a window: hour (default), or a layout of its beginning such as 20060102T1504.
-	WindowKey string `yaml:"window_key"`
-	Rows      rowsOf `yaml:"rows"`
-	// Database is where rows and reports are kept, rows in Table; default weather_data.
-	Database database `yaml:"database"`
-	Table    string   `yaml:"table"`
-	// Reports are what a processor makes and the API shows; default those of the preset.
-	Reports report.List `yaml:"reports"`
-
-	Streamer  *streamerConfig  `yaml:"streamer"`
-	Ingester  *ingesterConfig  `yaml:"ingester"`
-	Processor *processorConfig `yaml:"processor"`
-	API       *apiConfig       `yaml:"api"`
-
-	once bool // it ends when all is done
-}
-
-type streamerConfig struct {
-	// Input is the data set: a file, or several by a pattern such as /data/day-*.csv, read in the order of their names.
-	Input string `yaml:"input"`
-	// Format is csv, jsonl or parquet; default by the name's end.
-	Format string `yaml:"format"`
-	// Batch is the most rows of a batch; default 500.
-	Batch int `yaml:"batch"`
-	// Interval is the wall time of a window; default 5m. Speedup divides event time instead, or is max.
-	Interval time.Duration `yaml:"interval"`
-	Speedup  string        `yaml:"speedup"`
-	// Loop begins the data set again at its end, as the days behind it.
-	Loop bool `yaml:"loop"`
-	// Retain is for how long windows can be asked for once more.
-	Retain struct {
-		Windows int   `yaml:"windows"` // confirmed ones; default 48
-		Bytes   Bytes `yaml:"bytes"`   // of all; default 2GiB
-	} `yaml:"retain"`
-}
-
-type ingesterConfig struct {
-	// LostAfter is for how long nothing of a window must have come until it is lost; default never.
-	LostAfter time.Duration `yaml:"lost_after"`
-	// OldBatches is how many batches a window of WeatherVane's streamer has; default 88 with the preset, else it is
-	// learnt.
-	OldBatches *int `yaml:"old_batches"`
-	// Batch is how rows are delivered to the database; default 10000 rows, or every 200ms.
-	Batch  batch    `yaml:"batch"`
-	Retain retain   `yaml:"retain"`
-	Quota  quota    `yaml:"quota"`
-	Sinks  sinkList `yaml:"sinks"` // further ones
-	Forget []string `yaml:"forget"`
-}
-
-type processorConfig struct {
-	// Day is the day of the hours of WeatherVane's ingester, such as 2023-09-19; default the newest in the table.
-	Day string `yaml:"day"`
-	// Ingester is the job of this file that may still hold a window; default the only one.
-	Ingester string `yaml:"ingester"`
-	Retain   retain `yaml:"retain"`
-}
-
-type apiConfig struct {
-	// Listen is host:port; default 127.0.0.1:5000.
-	Listen string      `yaml:"listen"`
-	Token  secret.Text `yaml:"token"`
-	// Ingester is the job that knows the windows; default the only one of this file.
-	Ingester string `yaml:"ingester"`
-	// IngesterDir is the data directory of another process whose ingester knows them.
-	IngesterDir string        `yaml:"ingester_dir"`
-	Timeout     time.Duration `yaml:"timeout"`
-}
 
 // The names by which the books and the gates know what a stream depends on.
 const (
@@ -117,16 +39,14 @@ var onceASecond = collect.Retry{Initial: time.Second, Max: time.Second, Jitter: 
 
 func (c *streamConfig) check(d *decoder, n ast.Node, path string) {
 	c.Broker.kind = orElse(c.Broker.kind, embeddedBroker)
-	c.Channels = orElse(c.Channels, wire.DefaultPrefix)
-	c.Window = orElse(c.Window, time.Hour)
-	c.Table = orElse(c.Table, weatherTable)
+	*c = c.WithDefaults()
 	if err := (wire.Names{Prefix: c.Channels}).Check(); err != nil {
 		d.Bad(d.at(n, "channels"), strictyaml.Join(path, "channels"), "%v", err)
 	}
 	if c.Window < time.Second || c.Window%time.Second != 0 {
 		d.Bad(d.at(n, "window"), strictyaml.Join(path, "window"), "want whole seconds, got %v", c.Window)
 	}
-	if c.WindowKey != "" && c.WindowKey != hourWord {
+	if c.WindowKey != hourWord {
 		key := time.Unix(1e9, 0).UTC().Format(c.WindowKey)
 		if _, err := wire.ParsePlace("0:" + key); err != nil || key == c.WindowKey ||
 			(connector.Message{Topic: "x", Key: key}).Check() != nil {
@@ -407,7 +327,7 @@ func (a *apiConfig) check(_ *streamConfig, d *decoder, n ast.Node, path string) 
 	if a.Timeout < 0 {
 		d.Bad(d.at(n, "api", "timeout"), strictyaml.Join(path, "api.timeout"), "want a time above 0, got %v", a.Timeout)
 	}
-	a.Listen = orElse(a.Listen, defaultAPIListen)
+	*a = a.WithDefaults()
 	if why := checkListen(a.Listen, a.Token != ""); why != "" {
 		d.Bad(d.at(n, "api", "listen"), strictyaml.Join(path, "api.listen"), "%s", why)
 	}

@@ -132,10 +132,8 @@ func (c *streamConfig) streamer(ctx context.Context, p *Plan, env engine.Env, o 
 	}
 	cfg := streamer.Config{Names: c.names(), Broker: b, Group: "streamer", Source: inputName, DataSet: below(o.dataDir, s.Input), Reopen: open,
 		Changed: src.Changed, Empty: src.Empty, Window: c.Window, Key: c.windowKey(), Batch: s.Batch, TimeLayout: c.Rows.layout(),
-		Interval: s.Interval, Speedup: speedup, RetainWindows: s.Retain.Windows, RetainBytes: int64(s.Retain.Bytes), Loop: s.Loop, Once: c.once}
-	if s.Speedup == "" && s.Interval == 0 {
-		cfg.Interval = defaultInterval
-	}
+		Interval: s.WithDefaults().Interval, Speedup: speedup, RetainWindows: s.Retain.Windows, RetainBytes: int64(s.Retain.Bytes),
+		Loop: s.Loop, Once: c.once}
 	job, err := streamer.New(ctx, env, src, cfg)
 	if err != nil {
 		return nil, errors.Join(err, b.Close(), src.Close())
@@ -218,8 +216,9 @@ func (c *streamConfig) ingester(ctx context.Context, p *Plan, env engine.Env, o 
 	if err != nil {
 		return nil, undo(err)
 	}
-	list := []collect.Sink{{Name: databaseName, Sink: meets{main, src.Meet}, Rows: orElse(i.Batch.Rows, 10_000),
-		Every: orElse(i.Batch.Every, 200*time.Millisecond), Retry: onceASecond}}
+	rows := i.Batch.WithDefaults()
+	list := []collect.Sink{{Name: databaseName, Sink: meets{main, src.Meet}, Rows: rows.Rows,
+		Every: rows.Every, Retry: onceASecond}}
 	further, sinks, err := i.Sinks.open(o)
 	if err != nil {
 		return nil, errors.Join(undo(err), main.Close())

@@ -35,15 +35,16 @@ const superviseKind = "supervise"
 // RulesFile is where rules are looked for.
 const RulesFile = "/etc/holdfast/rules.yaml"
 
-// superviseConfig is the part of a configuration below `supervise:`.
+// superviseConfig is rules that watch what happens and act, which are a file of their own.
 type superviseConfig struct {
-	// Rules is the rule file; a relative path is below the data directory. Default /etc/holdfast/rules.yaml.
+	// Rules is the rule file; a relative path is below the data directory; default /etc/holdfast/rules.yaml.
 	Rules string `yaml:"rules"`
-	// Since is where watchers of the past begin at first, unless a rule says so itself: now (default), boot, or a time.
+	// Since is where watchers of the past begin at first, unless a rule says so itself: now, boot, or a time such as
+	// 2026-01-31T12:00:00Z; default now.
 	Since string `yaml:"since"`
-	// AtOnce is how many actions are done at once; default 32.
+	// AtOnce is how many actions are done at once, 1000 at most; default 32.
 	AtOnce int `yaml:"at_once"`
-	// Keep is how long it is known what was done; default 90 days.
+	// Keep is how long it is known what was done; default 90d.
 	Keep time.Duration `yaml:"keep"`
 }
 

@@ -27,11 +27,12 @@ import (
 // transferKind is the kind of job.
 const transferKind = "transfer"
 
-// transferConfig is the part of a configuration below `transfer:`.
+// transferConfig is a directory whose files are brought to other places: each once, checked, packed, verified and recorded.
 type transferConfig struct {
-	// From is the directory whose files are transferred.
+	// From is the directory whose files are transferred, an absolute path.
 	From string `yaml:"from"`
-	// To is where they go: [user@]host:directory or a directory, or several destinations by name.
+	// To is where they go: [user@]host:directory or a directory, or several destinations by names of your own, each such a
+	// word or a mapping whose one key is its kind.
 	To namedDestinations `yaml:"to"`
 	// Patterns of the names of files; default all.
 	Patterns []string `yaml:"patterns"`
@@ -41,7 +42,8 @@ type transferConfig struct {
 	Patience time.Duration `yaml:"patience"`
 	// Overdue is for how long a FITS file may be unchanged and incomplete; default 5m.
 	Overdue time.Duration `yaml:"overdue"`
-	// Poll looks at the directory again and again, where the kernel does not tell of changes. It is found out by itself.
+	// Poll looks at the directory again and again, where the kernel does not tell of changes; default false: it is found out by
+	// itself.
 	Poll bool `yaml:"poll"`
 	// Backfill is the scan that looks for what was missed.
 	Backfill backfill `yaml:"backfill"`
@@ -49,30 +51,33 @@ type transferConfig struct {
 	Workers int `yaml:"workers"`
 	// Attempts is how often a file is tried that fails by itself; default 5.
 	Attempts int `yaml:"attempts"`
-	// Ledger is the record of what was transferred; default transfers.sqlite in the data directory.
+	// Ledger is the record of what was transferred: one of postgres, sqlite and none; default transfers.sqlite in the data
+	// directory.
 	Ledger ledgerConfig `yaml:"ledger"`
 	// HeaderCard is the card of a FITS file that has its time; default the time of the file.
 	HeaderCard string `yaml:"header_card"`
-	// Layout is the directory that a time makes, in the words of Go's package time; default 2006/01/02. "keep" is the directory
-	// that the file has below from.
+	// Layout is the directory that a time makes, in the words of Go's package time; default 2006/01/02. With keep it is the
+	// directory that the file has below from.
 	Layout string `yaml:"layout"`
 	// MetadataRegex finds values of further columns of the ledger in the name of a file, by its named groups.
 	MetadataRegex string `yaml:"metadata_regex"`
-	Pack          pack   `yaml:"pack"`
-	// Bad is what becomes of a FITS file that is not whole: dead (default), or ship.
-	Bad string `yaml:"bad"`
-	// After is what becomes of an original that is everywhere: keep (default), replace by its packed form, or delete.
-	After string `yaml:"after"`
-	// OverwriteUnpacked has originals replaced by their packed form that were brought before, and are still there unpacked.
+	// Pack is how FITS files are packed.
+	Pack pack `yaml:"pack"`
+	// Bad is what becomes of a FITS file that is not whole: it is a dead letter, or is shipped all the same; default dead.
+	Bad string `yaml:"bad" jsonschema:"enum=dead,enum=ship"`
+	// After is what becomes of an original that is everywhere: it is kept, replaced by its packed form, or deleted; default keep.
+	After string `yaml:"after" jsonschema:"enum=keep,enum=replace,enum=delete"`
+	// OverwriteUnpacked has originals replaced by their packed form that were brought before, and are still there unpacked;
+	// default none are.
 	OverwriteUnpacked *age `yaml:"overwrite_unpacked"`
-	// CopyTimeout is how long a file may be under way, at least; default 60s. A large one has as long as it takes at Slowest,
-	// which is 1 MB/s by default.
+	// CopyTimeout is how long a file may be under way, at least; default 1m. A large one has as long as it takes at slowest.
 	CopyTimeout time.Duration `yaml:"copy_timeout"`
-	Slowest     Bytes         `yaml:"slowest"`
+	// Slowest is what must go out in a second of a large file; default 1MiB.
+	Slowest Bytes `yaml:"slowest"`
 	// Limit is what may go out over the network, to all destinations together: a rate, such as 20MB a second, or times of day
-	// with the rates that hold from them on, such as "08:00,2MB 18:00,off". Default off.
+	// with the rates that hold from them on, such as "08:00,2MB 18:00,off"; default off.
 	Limit string `yaml:"limit"`
-	// KeepRecords is how long the record of a file stays that is done or given up, and stands no longer; default 90 days.
+	// KeepRecords is how long the record of a file stays that is done or given up, and stands no longer; default 90d.
 	KeepRecords time.Duration `yaml:"keep_records"`
 	// Canary is the time between two looks at destinations and ledger; default none while all is well.
 	Canary time.Duration `yaml:"canary"`
@@ -81,36 +86,48 @@ type transferConfig struct {
 	limit transfer.Limit
 }
 
+// backfill is the scan that looks for what was missed.
 type backfill struct {
-	Every   time.Duration `yaml:"every"`   // between two scans; default none but that at the start
-	Within  time.Duration `yaml:"within"`  // how old a file may be; default any age
-	Recency time.Duration `yaml:"recency"` // how old it must be
+	// Every is the time between two scans; default none but that at the start.
+	Every time.Duration `yaml:"every"`
+	// Within is how old a file may be; default any age.
+	Within time.Duration `yaml:"within"`
+	// Recency is how old it must be; default any age.
+	Recency time.Duration `yaml:"recency"`
 }
 
 // age bounds how old a file is.
 type age struct {
-	Within  time.Duration `yaml:"within"`  // at most; default any
-	Recency time.Duration `yaml:"recency"` // at least
+	// Within is how old it may be; default any age.
+	Within time.Duration `yaml:"within"`
+	// Recency is how old it must be; default any age.
+	Recency time.Duration `yaml:"recency"`
 }
 
 // pack says how FITS files are packed.
 type pack struct {
-	// By is fpack (default), or none.
-	By string `yaml:"by"`
-	// Name is what the packed form is called that takes the place of an original: packed (default), which is X.fits.fz, or same.
-	Name string `yaml:"name"`
+	// By is what packs; with none they go as they are; default fpack.
+	By string `yaml:"by" jsonschema:"enum=fpack,enum=none"`
+	// Name is what the packed form is called that takes the place of an original: packed is X.fits.fz, same the name of
+	// the original; default packed.
+	Name string `yaml:"name" jsonschema:"enum=packed,enum=same"`
 }
 
 // ledgerConfig is the record of what was transferred.
 type ledgerConfig struct {
+	// Postgres is a table of a PostgreSQL server: rawtransfer's own.
 	Postgres *postgres.LedgerConfig `yaml:"postgres"`
-	SQLite   *sqlite.LedgerConfig   `yaml:"sqlite"`
-	// None keeps none: what was done is in the job's store alone.
+	// SQLite is a table of a file.
+	SQLite *sqlite.LedgerConfig `yaml:"sqlite"`
+	// None keeps none: what was done is in the job's store alone; default false.
 	None bool `yaml:"none"`
 }
 
 // transfersFile is the default ledger, in the data directory.
 const transfersFile = "transfers.sqlite"
+
+// defaultLayout is one directory a day.
+const defaultLayout = "2006/01/02"
 
 // keepWord is the layout that keeps the directories of the files.
 const keepWord = "keep"
@@ -120,7 +137,7 @@ func (c *transferConfig) check(d *decoder, n ast.Node, path string) {
 		d.Bad(d.at(n, key), strictyaml.Join(path, key), format, args...)
 	}
 	c.checkEnds(d, n, path)
-	c.Layout = orElse(c.Layout, "2006/01/02")
+	c.Layout = orElse(c.Layout, defaultLayout)
 	if c.Layout != keepWord {
 		at := time.Date(2023, 9, 19, 1, 2, 3, 0, time.UTC).Format(c.Layout)
 		if err := connector.CheckName(at); err != nil {

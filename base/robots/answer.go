@@ -85,8 +85,9 @@ const (
 
 // Policy is how a crawl treats robots.txt.
 type Policy struct {
-	// Mode is obey (the default), ignore, or custom: Text is taken for every host's robots.txt.
-	Mode string `yaml:"mode"`
+	// Mode: it is obeyed, or ignored; with custom, text is taken for every host's robots.txt; default obey.
+	Mode string `yaml:"mode" jsonschema:"enum=obey,enum=ignore,enum=custom"`
+	// Text is a robots.txt, for mode custom.
 	Text string `yaml:"text"`
 }
 

@@ -13,42 +13,41 @@ import (
 	"holdfast/base/web"
 )
 
-// Config says which table and how to reach it. Only Table is needed.
+// Config is a table of a ClickHouse server, of any version since 18.16, that takes the rows exactly once.
 type Config struct {
-	// URL is the server's HTTP interface; http://127.0.0.1:8123 by default. User and password
+	// URL is the server's HTTP interface; default http://127.0.0.1:8123. User and password
 	// have their own keys: an address is shown, they are not.
 	URL string `yaml:"url"`
-	// Database holds the table; "default" by default.
+	// Database holds the table; default "default".
 	Database string `yaml:"database"`
-	Table    string `yaml:"table"`
+	// Table is what takes the rows.
+	Table string `yaml:"table" jsonschema:"required"`
 	// Username is empty for the server's own default user.
-	Username string      `yaml:"username"`
+	Username string `yaml:"username"`
+	// Password of the user.
 	Password secret.Text `yaml:"password"`
-
-	// Create makes the database and the table when they are missing. A table that is there is
+	// Create makes the database and the table when they are missing; default false. A table that is there is
 	// never changed.
 	Create bool `yaml:"create"`
-	// PartitionBy is a created table's partition expression; toYYYYMM of the event time by
-	// default, none for rows without one.
+	// PartitionBy is the partition expression of a table that is made; default toYYYYMM of the event time, and
+	// none for rows without one.
 	PartitionBy string `yaml:"partition_by"`
-	// OrderBy are a created table's sorting columns; by default the event time, the column "band"
+	// OrderBy are the sorting columns of a table that is made; default the event time, the column "band"
 	// where there is one, and the key.
 	OrderBy []string `yaml:"order_by"`
-	// Aliases are ALIAS columns of a created table: the name and its expression.
+	// Aliases are ALIAS columns of a table that is made: the name and its expression.
 	Aliases map[string]string `yaml:"aliases"`
-
-	// Compression of what is sent: lz4 (default), zstd or none.
-	Compression string `yaml:"compression"`
-	// ConnectTimeout is how long a connection may take to stand; 5 s by default.
+	// Compression of what is sent; default lz4.
+	Compression string `yaml:"compression" jsonschema:"enum=lz4,enum=zstd,enum=none"`
+	// ConnectTimeout is how long a connection may take to stand; default 5s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
-	// Timeout is the longest silence of the server while a query runs or rows are taken; 30 s by
-	// default. A longer one makes a frozen server noticed later, a shorter one takes a slow insert
-	// for a lost one.
+	// Timeout is the longest silence of the server while a query runs or rows are taken; default 30s.
+	// A longer one makes a frozen server noticed later, a shorter one takes a slow insert for a lost one.
 	Timeout time.Duration `yaml:"timeout"`
-	// ScanTimeout is how long a question about all rows may be computed; 10 min by default.
+	// ScanTimeout is how long a question about all rows may be computed; default 10m.
 	ScanTimeout time.Duration `yaml:"scan_timeout"`
-	// Grace is how long the fence waits, after the server answers again and shows no trace of an
-	// insert whose outcome is unknown, before the table is compared; 500 ms by default.
+	// Grace is how long it is waited, after the server answers again and shows no trace of an
+	// insert whose outcome is unknown, before the table is compared; default 500ms.
 	Grace time.Duration `yaml:"grace"`
 }
 

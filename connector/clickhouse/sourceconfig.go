@@ -12,49 +12,49 @@ import (
 	"holdfast/base/secret"
 )
 
-// SourceConfig is the part of a configuration file below `clickhouse:` of a source.
+// SourceConfig is a table of a ClickHouse server, or a query, that is asked again and again for rows that are new.
 type SourceConfig struct {
-	// URL is the server's HTTP interface; http://127.0.0.1:8123 by default.
+	// URL is the server's HTTP interface; default http://127.0.0.1:8123.
 	URL string `yaml:"url"`
-	// Database and Table are what is read, "default" by default; or Query, a SELECT of it.
+	// Database holds the table, or those of the query; default "default".
 	Database string `yaml:"database"`
-	Table    string `yaml:"table"`
-	Query    string `yaml:"query"`
+	// Table is what is read. Exactly one of table and query is given.
+	Table string `yaml:"table"`
+	// Query is a SELECT that is read in the place of a table.
+	Query string `yaml:"query"`
 	// Username is empty for the server's own default user.
-	Username string      `yaml:"username"`
+	Username string `yaml:"username"`
+	// Password of the user.
 	Password secret.Text `yaml:"password"`
-
-	// Columns are the names of those that are read; all by default, but aliases and materialized ones.
+	// Columns are the names of those that are read; default all but aliases and materialized ones.
 	Columns []string `yaml:"columns"`
 	// Key is the column that identifies a row.
-	Key string `yaml:"key"`
-	// Cursor is the column by which the rows are followed; the key by default. Rows that have the same
+	Key string `yaml:"key" jsonschema:"required"`
+	// Cursor is the column by which the rows are followed; default the key. Rows that have the same
 	// value are told apart by the key.
 	Cursor string `yaml:"cursor"`
-	// Time is the column of the event time; none by default.
+	// Time is the column of the event time; default none.
 	Time string `yaml:"time"`
 	// From is the lowest value of the cursor that is wanted: a number, or a time as 2026-01-31 or
-	// 2026-01-31T12:00:00Z; all by default.
+	// 2026-01-31T12:00:00Z; default all.
 	From string `yaml:"from"`
 	// Overlap is how far below the highest cursor every poll begins, for rows that arrive late: a time
-	// such as 10m, or a number. The key sorts out what came before. A cursor of times needs this or Settle;
-	// any other is followed without, by default, and Warnings tells of it.
+	// such as 10m, or a number; default none. The key sorts out what came before. A cursor of times needs this or
+	// settle; any other is followed without, and a warning says so.
 	Overlap string `yaml:"overlap"`
-	// Settle is how old a row must be by its cursor, a time, before it is read; 0s by default.
+	// Settle is how old a row must be by its cursor, a time, before it is read; default 0s.
 	Settle time.Duration `yaml:"settle"`
-
-	// Every is the time from one poll to the next; 1m by default.
+	// Every is the time from one poll to the next; default 1m.
 	Every time.Duration `yaml:"every"`
-	// Page is the most rows of one question; 50000 by default.
+	// Page is the most rows of one question; default 50000.
 	Page int `yaml:"page"`
-	// MaxBytesPerSecond bounds what is read; no limit by default.
+	// MaxBytesPerSecond is what is read in a second at most; default -1, which is no limit.
 	MaxBytesPerSecond int `yaml:"max_bytes_per_second"`
-	// ConnectTimeout is how long a connection may take to stand; 5s by default.
+	// ConnectTimeout is how long a connection may take to stand; default 5s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
-	// Timeout is the longest silence of the server, the time to find a page's first row included; 1m
-	// by default.
+	// Timeout is the longest silence of the server, the time to find a page's first row included; default 1m.
 	Timeout time.Duration `yaml:"timeout"`
-	// PageTimeout is how long a page may take in all; 10m by default.
+	// PageTimeout is how long a page may take in all; default 10m.
 	PageTimeout time.Duration `yaml:"page_timeout"`
 }
 

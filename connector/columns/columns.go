@@ -16,17 +16,18 @@ import (
 
 // Column is one column of the rows.
 type Column struct {
+	// Name of the column, in the rows and in every sink.
 	Name string `yaml:"name" json:"name,omitempty"`
-	// Type is int64, uint64, float64, text, bool, time or json (any value, as its text).
-	Type string `yaml:"type" json:"type,omitempty"`
+	// Type is what its values are; json is any value, as its text.
+	Type string `yaml:"type" json:"type,omitempty" jsonschema:"enum=int64,enum=uint64,enum=float64,enum=text,enum=bool,enum=time,enum=json"`
 	// From is the jq expression of the value within an item; default the field of the column's name.
 	From string `yaml:"from" json:"from,omitempty"`
 	// Format of a time: rfc3339, unix, unix_ms, or a Go layout (UTC, if it has no zone). The default takes 2006-01-02 15:04
 	// and 2006-01-02T15:04, with seconds and their fraction and with a zone if they are there.
 	Format string `yaml:"format" json:"format,omitempty"`
-	// Optional: a missing value is null. Else it is a reject.
+	// Optional has a missing value be null; default false, by which the row is refused and kept as a dead letter.
 	Optional bool `yaml:"optional" json:"optional,omitempty"`
-	// Convert allows text where a number, truth value or Unix time is wanted, and the reverse.
+	// Convert allows text where a number, truth value or Unix time is wanted, and the reverse; default false.
 	// Values of a csv are always converted.
 	Convert bool `yaml:"convert" json:"convert,omitempty"`
 

@@ -50,16 +50,16 @@ import (
 	"holdfast/connector"
 )
 
-// Config is the part of a configuration file below `files:`.
+// Config is a directory of files of rows, one a delivery, which any program reads and none finds half written.
 type Config struct {
-	// Path is the directory; it is created where it is missing.
-	Path string `yaml:"path"`
-	// Format is parquet or jsonl.
-	Format string `yaml:"format"`
-	// Compression is none, gzip or zstd, for parquet also snappy; by default zstd for parquet and none
-	// for jsonl.
-	Compression string `yaml:"compression"`
-	// Create: false refuses to create the directory, which else hides that a disk is not mounted.
+	// Path is the directory; below the data directory if it is relative. It is made where it is missing.
+	Path string `yaml:"path" jsonschema:"required"`
+	// Format of the files.
+	Format string `yaml:"format" jsonschema:"required,enum=parquet,enum=jsonl"`
+	// Compression of the files; snappy is for parquet alone. Without it parquet has zstd, and jsonl none.
+	Compression string `yaml:"compression" jsonschema:"enum=none,enum=gzip,enum=zstd,enum=snappy"`
+	// Create makes a directory that is missing; default true. With false that is an error, and may be a disk that is not
+	// mounted.
 	Create *bool `yaml:"create"`
 }
 

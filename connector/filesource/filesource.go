@@ -44,19 +44,20 @@ import (
 	"holdfast/connector/columns"
 )
 
-// Config is what a configuration file says under `file:`.
+// Config is a file that grows, or a directory into which files are moved, each of which is read once.
 type Config struct {
 	// Path is the file, for tail; for once the directory with a pattern, such as /data/in/*.jsonl.
-	Path string `yaml:"path"`
-	// Mode is tail (a growing file) or once (each file of a directory once).
-	Mode string `yaml:"mode"`
-	// Format is jsonl, csv (with a header line) or, for once, parquet.
-	Format string `yaml:"format"`
-	// Delimiter of csv; default a comma.
-	Delimiter string           `yaml:"delimiter"`
-	Columns   []columns.Column `yaml:"columns"`
-	// Extra is drop (default) or keep: what becomes of fields that no column is made from.
-	Extra string `yaml:"extra"`
+	Path string `yaml:"path" jsonschema:"required"`
+	// Mode: tail follows a growing file and its rotated ones, once reads each file of a directory once.
+	Mode string `yaml:"mode" jsonschema:"required,enum=tail,enum=once"`
+	// Format of the lines; csv has a header line, and parquet is for mode once alone.
+	Format string `yaml:"format" jsonschema:"required,enum=jsonl,enum=csv,enum=parquet"`
+	// Delimiter between the values of a csv; default ",".
+	Delimiter string `yaml:"delimiter"`
+	// Columns say how an item becomes a row.
+	Columns []columns.Column `yaml:"columns" jsonschema:"required"`
+	// Extra is what becomes of fields that no column is made from: drop, or keep, each as a column of its own; default drop.
+	Extra string `yaml:"extra" jsonschema:"enum=drop,enum=keep"`
 	// Key is the column that identifies a row, or several, separated by commas; default none.
 	Key string `yaml:"key"`
 	// Time is the column of the event time; default none.
@@ -64,22 +65,35 @@ type Config struct {
 	// Settle is how long a file must be unchanged to be complete, and a rotated one to be at its end;
 	// default 5s.
 	Settle time.Duration `yaml:"settle"`
-	// MaxLine is the most bytes of a line; a longer one is a reject. Default 1048576.
+	// MaxLine is the most bytes of a line; a longer one is refused, and kept as a dead letter. Default 1048576.
 	MaxLine int `yaml:"max_line"`
-
 	// Zone is that of times without one; nil is UTC.
 	Zone *time.Location `yaml:"-"`
 }
 
-// StdinConfig is what a configuration file says under `stdin:`; the keys are those of Config.
+// StdinConfig is the standard input of the process, from its beginning to its end.
 type StdinConfig struct {
-	Format    string           `yaml:"format"`
-	Delimiter string           `yaml:"delimiter"`
-	Columns   []columns.Column `yaml:"columns"`
-	Extra     string           `yaml:"extra"`
-	Key       string           `yaml:"key"`
-	Time      string           `yaml:"time"`
-	MaxLine   int              `yaml:"max_line"`
+	// Format of the lines; csv has a header line.
+	Format string `yaml:"format" jsonschema:"required,enum=jsonl,enum=csv"`
+	// Delimiter between the values of a csv; default ",".
+	Delimiter string `yaml:"delimiter"`
+	// Columns say how an item becomes a row.
+	Columns []columns.Column `yaml:"columns" jsonschema:"required"`
+	// Extra is what becomes of fields that no column is made from: drop, or keep, each as a column of its own; default drop.
+	Extra string `yaml:"extra" jsonschema:"enum=drop,enum=keep"`
+	// Key is the column that identifies a row, or several, separated by commas; default none.
+	Key string `yaml:"key"`
+	// Time is the column of the event time; default none.
+	Time string `yaml:"time"`
+	// MaxLine is the most bytes of a line; a longer one is refused, and kept as a dead letter. Default 1048576.
+	MaxLine int `yaml:"max_line"`
+}
+
+// WithDefaults returns c with everything filled in that has a default.
+func (c StdinConfig) WithDefaults() StdinConfig {
+	d := c.config()
+	c.Delimiter, c.Extra, c.MaxLine = d.Delimiter, d.Extra, d.MaxLine
+	return c
 }
 
 func (c StdinConfig) config() Config {

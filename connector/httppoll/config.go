@@ -1,6 +1,7 @@
 package httppoll
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,71 +13,84 @@ import (
 	"holdfast/connector/columns"
 )
 
-// Config is what a configuration file says under `http:`.
+// Config is a feed of HTTP that is polled: any JSON, JSON lines or CSV.
 type Config struct {
 	// URL is a template: .Cursor (text, empty at the start), .Page, .Now, .Since (the highest event
 	// time so far). .Cursor is escaped for a URL.
-	URL string `yaml:"url" json:"url,omitempty"`
-	// Method is GET (default) or POST.
-	Method string `yaml:"method" json:"method,omitempty"`
-	// Headers of every request; the values are templates.
+	URL string `yaml:"url" json:"url,omitempty" jsonschema:"required"`
+	// Method of a request; default GET.
+	Method string `yaml:"method" json:"method,omitempty" jsonschema:"enum=GET,enum=POST"`
+	// Headers of every request; the values are templates as that of url.
 	Headers map[string]secret.Text `yaml:"headers" json:"headers,omitempty"`
 	// Body of a POST, a template; .Cursor is escaped for a JSON string.
 	Body secret.Text `yaml:"body" json:"body,omitempty"`
-	Auth Auth        `yaml:"auth" json:"auth,omitempty"`
+	// Auth says who we are: at most one of basic, bearer and login.
+	Auth Auth `yaml:"auth" json:"auth,omitempty"`
 	// AllowHosts are further hosts (host or host:port) that next links and redirects may lead to.
 	// Headers, credentials and cookies never go there.
 	AllowHosts []string `yaml:"allow_hosts" json:"allow_hosts,omitempty"`
-	// Format is json (default), jsonl or csv.
-	Format string `yaml:"format" json:"format,omitempty"`
-	// Delimiter of csv; default a comma.
+	// Format of an answer; default json.
+	Format string `yaml:"format" json:"format,omitempty" jsonschema:"enum=json,enum=jsonl,enum=csv"`
+	// Delimiter between the values of a csv; default ",".
 	Delimiter string `yaml:"delimiter" json:"delimiter,omitempty"`
 	// Rows is the jq expression that gives the items of a json answer; default the array itself, or
 	// the object's only array. A plain path such as .data[] is read as a stream.
-	Rows    string   `yaml:"rows" json:"rows,omitempty"`
-	Columns []Column `yaml:"columns" json:"columns,omitempty"`
-	// Extra is drop (default) or keep: what becomes of fields that no column is made from.
-	Extra string `yaml:"extra" json:"extra,omitempty"`
+	Rows string `yaml:"rows" json:"rows,omitempty"`
+	// Columns say how an item becomes a row.
+	Columns []Column `yaml:"columns" json:"columns,omitempty" jsonschema:"required"`
+	// Extra is what becomes of fields that no column is made from: drop, or keep, each as a column of its own; default drop.
+	Extra string `yaml:"extra" json:"extra,omitempty" jsonschema:"enum=drop,enum=keep"`
 	// Key is the column that identifies a row (int64, uint64 or text), or several, separated by
-	// commas: then a text column `key` with their joined values stands in front.
-	Key    string `yaml:"key" json:"key,omitempty"`
+	// commas: then a text column "key" with their joined values stands in front. It may be missing if there is a cursor.
+	Key string `yaml:"key" json:"key,omitempty"`
+	// Cursor says how the place in the feed is known; at most one of its keys.
 	Cursor Cursor `yaml:"cursor" json:"cursor,omitempty"`
 	// Time is the column of the event time; default none.
 	Time string `yaml:"time" json:"time,omitempty"`
+	// Page says how an answer goes on: at most one of next, jq and number.
 	Page Paging `yaml:"page" json:"page,omitempty"`
-	// Every is the time between polls; default 60s.
+	// Every is the time between polls; default 1m.
 	Every time.Duration `yaml:"every" json:"every,omitempty"`
-	// MaxBytesPerSecond over the network; default no limit.
+	// MaxBytesPerSecond is what comes over the network in a second at most; default -1, which is no limit.
 	MaxBytesPerSecond int `yaml:"max_bytes_per_second" json:"max_bytes_per_second,omitempty"`
-	// Timeout is the longest silence: to connect, to the first byte and between bytes; default 60s.
+	// Timeout is the longest silence: to connect, to the first byte and between bytes; default 1m.
 	Timeout time.Duration `yaml:"timeout" json:"timeout,omitempty"`
 	// PageTimeout is the longest time for one answer; default 10m.
 	PageTimeout time.Duration `yaml:"page_timeout" json:"page_timeout,omitempty"`
-	// MaxBytes of one answer, unpacked; default 64 MiB.
+	// MaxBytes is the most bytes of one answer, unpacked; default 64MiB.
 	MaxBytes int64 `yaml:"max_bytes" json:"max_bytes,omitempty"`
 }
 
 // Auth says who we are; at most one of the three.
 type Auth struct {
-	Basic  *Basic      `yaml:"basic" json:"basic,omitempty"`
+	// Basic is a user with a password, sent with every request.
+	Basic *Basic `yaml:"basic" json:"basic,omitempty"`
+	// Bearer is a token, sent with every request.
 	Bearer secret.Text `yaml:"bearer" json:"bearer,omitempty"`
-	Login  *Login      `yaml:"login" json:"login,omitempty"`
+	// Login is a request whose answer sets the cookies of a session. It is made once, and again when the feed
+	// answers 401 or 403.
+	Login *Login `yaml:"login" json:"login,omitempty"`
 }
 
 // Basic is a user with a password.
 type Basic struct {
-	User     string      `yaml:"user" json:"user,omitempty"`
+	// User is the name.
+	User string `yaml:"user" json:"user,omitempty"`
+	// Password of the user.
 	Password secret.Text `yaml:"password" json:"password,omitempty"`
 }
 
 // Login is a request whose answer sets the cookies of a session. It is made once, and again when the
 // feed answers 401 or 403.
 type Login struct {
+	// URL that the login is posted to.
 	URL string `yaml:"url" json:"url,omitempty"`
-	// Body as it is, of ContentType (default application/json); or Form.
-	Body        secret.Text            `yaml:"body" json:"body,omitempty"`
-	ContentType string                 `yaml:"content_type" json:"content_type,omitempty"`
-	Form        map[string]secret.Text `yaml:"form" json:"form,omitempty"`
+	// Body of the login as it is. Exactly one of body and form is given.
+	Body secret.Text `yaml:"body" json:"body,omitempty"`
+	// ContentType is that of the body; default application/json.
+	ContentType string `yaml:"content_type" json:"content_type,omitempty"`
+	// Form has the fields of a login that is posted as a form.
+	Form map[string]secret.Text `yaml:"form" json:"form,omitempty"`
 	// Pause is how long a refused login is not tried again; default 1h.
 	Pause time.Duration `yaml:"pause" json:"pause,omitempty"`
 }
@@ -84,21 +98,27 @@ type Login struct {
 // Column is one column of the rows.
 type Column = columns.Column
 
+// WithDefaults returns l with everything filled in that has a default.
+func (l Login) WithDefaults() Login {
+	l.ContentType, l.Pause = cmp.Or(l.ContentType, "application/json"), cmp.Or(l.Pause, time.Hour)
+	return l
+}
+
 // Cursor says how the place in the feed is known; at most one of the two.
 type Cursor struct {
-	// Column: the highest value of this column that was seen.
+	// Column whose highest value that was seen is the place.
 	Column string `yaml:"column" json:"column,omitempty"`
-	// JQ: what this expression gives of the answer, without the rows where they are a stream.
+	// JQ is an expression: what it gives of the answer, without the rows where they are a stream, is the place.
 	JQ string `yaml:"jq" json:"jq,omitempty"`
 }
 
 // Paging says how an answer goes on; at most one of Next, JQ and Number.
 type Paging struct {
-	// Next is link: the Link header's rel=next.
-	Next string `yaml:"next" json:"next,omitempty"`
-	// JQ gives the URL of the next page of the answer, null at the end.
+	// Next: with link, the URL of the next page is that of the Link header's rel=next.
+	Next string `yaml:"next" json:"next,omitempty" jsonschema:"enum=link"`
+	// JQ is an expression that gives the URL of the next page of the answer, null at the end.
 	JQ string `yaml:"jq" json:"jq,omitempty"`
-	// Number of the first page, counted up in .Page until a page is empty, or has less than Size.
+	// Number of the first page, counted up in .Page until a page is empty, or has less items than size.
 	Number *int `yaml:"number" json:"number,omitempty"`
 	// Size is how many items a full page has: after one, the next is asked for at once.
 	Size int `yaml:"size" json:"size,omitempty"`
@@ -136,9 +156,7 @@ func (c Config) WithDefaults() Config {
 		c.MaxBytes = 64 << 20
 	}
 	if l := c.Auth.Login; l != nil {
-		login := *l
-		def(&login.ContentType, "application/json")
-		dur(&login.Pause, time.Hour)
+		login := l.WithDefaults()
 		c.Auth.Login = &login
 	}
 	return c

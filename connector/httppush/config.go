@@ -12,24 +12,25 @@ import (
 	"holdfast/connector/columns"
 )
 
-// Config is what a configuration file says under `http:` of a sink.
+// Config is any receiver of HTTP that deliveries are posted to.
 type Config struct {
 	// URL that deliveries are posted to; a template: .Key (the idempotency key), .Job, .Rows (their number).
-	URL string `yaml:"url"`
+	URL string `yaml:"url" jsonschema:"required"`
 	// Headers of every request; the values are templates like url.
 	Headers map[string]secret.Text `yaml:"headers"`
-	Auth    Auth                   `yaml:"auth"`
-	// Method is POST (default), PUT or PATCH.
-	Method string `yaml:"method"`
-	// Format is json (an array of objects, default), jsonl or csv.
-	Format string `yaml:"format"`
-	// Compression is none (default), gzip or zstd.
-	Compression string `yaml:"compression"`
+	// Auth says who we are: at most one of basic and bearer.
+	Auth Auth `yaml:"auth"`
+	// Method of a delivery; default POST.
+	Method string `yaml:"method" jsonschema:"enum=POST,enum=PUT,enum=PATCH"`
+	// Format of a delivery: json is an array of objects; default json.
+	Format string `yaml:"format" jsonschema:"enum=json,enum=jsonl,enum=csv"`
+	// Compression of a delivery; default none.
+	Compression string `yaml:"compression" jsonschema:"enum=none,enum=gzip,enum=zstd"`
 	// KeyHeader holds the idempotency key, in quotes; default Idempotency-Key. For a receiver that wants it
 	// elsewhere or without quotes, .Key stands in headers or url.
 	KeyHeader string `yaml:"key_header"`
 	// Idempotent says that the receiver does what has one key once, however often and however near to each
-	// other it comes, and remembers keys for longer than a delivery is repeated. We can't prove it.
+	// other it comes, and remembers keys for longer than a delivery is repeated; default false. We can't prove it.
 	Idempotent bool `yaml:"idempotent"`
 	// Already are statuses by which the receiver says of a repeat that it has it; default none. 409 and 422
 	// are usual.
@@ -54,20 +55,26 @@ type Config struct {
 
 // Auth says who we are; at most one of the two.
 type Auth struct {
-	Basic  *Basic      `yaml:"basic"`
+	// Basic is a user with a password, sent with every request.
+	Basic *Basic `yaml:"basic"`
+	// Bearer is a token, sent with every request.
 	Bearer secret.Text `yaml:"bearer"`
 }
 
 // Basic is a user with a password.
 type Basic struct {
-	User     string      `yaml:"user"`
+	// User is the name.
+	User string `yaml:"user"`
+	// Password of the user.
 	Password secret.Text `yaml:"password"`
 }
 
 // Request is a URL with a method.
 type Request struct {
-	Method string `yaml:"method"` // default GET
-	URL    string `yaml:"url"`
+	// Method of the request; default GET.
+	Method string `yaml:"method" jsonschema:"enum=GET,enum=HEAD,enum=OPTIONS,enum=POST"`
+	// URL that is asked.
+	URL string `yaml:"url"`
 }
 
 const (

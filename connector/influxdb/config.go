@@ -13,44 +13,43 @@ import (
 	"holdfast/base/secret"
 )
 
-// Config is what a configuration file says under `influxdb:` of a sink.
+// Config is a database of InfluxDB 1.x, or a bucket of 2.x or 3.x.
 type Config struct {
 	// URL of the server; default http://127.0.0.1:8086. It is shown; user, password and token have their
 	// own keys.
 	URL string `yaml:"url"`
-
-	// Database makes it a server of 1.x. One of database and bucket is needed.
+	// Database makes it a server of 1.x. Exactly one of database and bucket is given.
 	Database string `yaml:"database"`
 	// RetentionPolicy of the database; default the database's own default.
 	RetentionPolicy string `yaml:"retention_policy"`
-	// Username and Password of a server of 1.x that wants them. The user needs to read and to write.
-	Username string      `yaml:"username"`
+	// Username of a server of 1.x that wants one. The user needs to read and to write.
+	Username string `yaml:"username"`
+	// Password of the user.
 	Password secret.Text `yaml:"password"`
-	// Create makes the database, and the retention policy, if they are missing. What is there is never
+	// Create makes the database, and the retention policy, if they are missing; default false. What is there is never
 	// changed.
 	Create bool `yaml:"create"`
-	// Retention is how long a created retention policy keeps points; default for ever. Times may be in days.
+	// Retention is how long a retention policy that is made keeps points, 1h at least; default for ever.
 	Retention time.Duration `yaml:"retention"`
-
 	// Bucket makes it a server of 2.x or 3.x, written to by /api/v2/write.
 	Bucket string `yaml:"bucket"`
 	// Org is the organisation of the bucket; 3.x needs none.
 	Org string `yaml:"org"`
 	// Token of a server of 2.x or 3.x.
 	Token secret.Text `yaml:"token"`
-
-	// Measurement is what all points belong to. MeasurementFrom is the column that names it instead; it is
+	// Measurement is what all points belong to. Exactly one of measurement and measurement_from is given.
+	Measurement string `yaml:"measurement"`
+	// MeasurementFrom is the column that names the measurement of a point; it is
 	// no field then, and the database should be this sink's alone.
-	Measurement     string `yaml:"measurement"`
 	MeasurementFrom string `yaml:"measurement_from"`
 	// Tags are the columns that become tags; all others become fields.
 	Tags []string `yaml:"tags"`
 	// Time is the column with the time of a point; default the event time of the rows.
 	Time string `yaml:"time"`
-	// Precision is what the times of the rows are whole in: ns (default), us, ms or s. A row whose time is
+	// Precision is what the times of the rows are whole in; default ns. A row whose time is
 	// finer is refused.
-	Precision string `yaml:"precision"`
-	// Unique says that tags and time tell all rows apart. We can't prove it.
+	Precision string `yaml:"precision" jsonschema:"enum=ns,enum=us,enum=ms,enum=s"`
+	// Unique says that tags and time tell all rows apart; default false. We can't prove it.
 	Unique bool `yaml:"unique"`
 	// Spread is an integer column, most often the key, that tells rows apart: the digits of the time below
 	// the precision (s or ms) hold it modulo as many nanoseconds.
@@ -58,12 +57,11 @@ type Config struct {
 	// Replace is an integer column, the revision: of each time only the points of the measurement with the
 	// highest revision stand.
 	Replace string `yaml:"replace"`
-
-	// Compression is gzip or none; default none for a server on this machine, where it only costs, and gzip
+	// Compression of a request; default none for a server on this machine, where it only costs, and gzip
 	// for another.
-	Compression string `yaml:"compression"`
-	// Request is how many rows one request has at most; default 2,000. A server of 1.x that is loaded answers
-	// larger ones late (see leastLate), and is no faster with them.
+	Compression string `yaml:"compression" jsonschema:"enum=gzip,enum=none"`
+	// Request is how many rows one request has at most; default 2000. A server of 1.x that is loaded answers
+	// larger ones late, and is no faster with them.
 	Request int `yaml:"request"`
 	// Timeout is how long a request of rows may take, and how long the server may be silent in an answer;
 	// default 30s.

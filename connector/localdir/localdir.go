@@ -23,10 +23,10 @@ import (
 	"holdfast/connector"
 )
 
-// Config is the part of a configuration file below `directory:` of a destination.
+// Config is a directory of this machine, most often of another disk or a network's file system.
 type Config struct {
 	// Path of the directory. It has to be there: one that is not is a disk that is not mounted.
-	Path string `yaml:"path"`
+	Path string `yaml:"path" jsonschema:"required"`
 }
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.

@@ -15,20 +15,23 @@ import (
 	"holdfast/connector"
 )
 
-// BrokerConfig is the part of a configuration file below `nats:` of a broker.
+// BrokerConfig is a NATS server.
 type BrokerConfig struct {
 	// URL of one server or several, separated by commas: nats://host:4222, or tls://host:4222.
-	URL string `yaml:"url"`
-	// User and Password, or Token, or Credentials say who we are; all empty where the server does not ask.
-	User     string      `yaml:"user"`
+	URL string `yaml:"url" jsonschema:"required"`
+	// User with a password is one of three ways to say who we are, beside token and credentials. None is needed where
+	// the server does not ask.
+	User string `yaml:"user"`
+	// Password of the user.
 	Password secret.Text `yaml:"password"`
-	Token    secret.Text `yaml:"token"`
-	// Credentials is the path of a .creds file (a JWT with its key).
+	// Token says who we are, in the place of a user.
+	Token secret.Text `yaml:"token"`
+	// Credentials is the path of a .creds file (a JWT with its key), in the place of a user.
 	Credentials string `yaml:"credentials"`
-	// Streams keeps messages in streams of JetStream until they are acknowledged; without it who does not
-	// hear them does not get them.
+	// Streams keeps messages in streams of JetStream until they are acknowledged; default false, by which who does not
+	// hear them does not get them, and asks for them again.
 	Streams bool `yaml:"streams"`
-	// Timeout is how long the server may be silent where it has to answer; 5s by default.
+	// Timeout is how long the server may be silent where it has to answer; default 5s.
 	Timeout time.Duration `yaml:"timeout"`
 
 	embedded *Embedded // the server of this process, in the place of URL

@@ -58,29 +58,32 @@ import (
 	"holdfast/connector"
 )
 
-// SinkConfig is the part of a configuration file below `nats:` of a sink.
+// SinkConfig is a stream of JetStream that each row is published to, exactly once.
 type SinkConfig struct {
 	// URL of one server or several, separated by commas: nats://host:4222, or tls://host:4222.
-	URL string `yaml:"url"`
-	// User and Password, or Token, or Credentials say who we are; all empty where the server does not
-	// ask.
-	User     string      `yaml:"user"`
+	URL string `yaml:"url" jsonschema:"required"`
+	// User with a password is one of three ways to say who we are, beside token and credentials. None is needed where
+	// the server does not ask.
+	User string `yaml:"user"`
+	// Password of the user.
 	Password secret.Text `yaml:"password"`
-	Token    secret.Text `yaml:"token"`
-	// Credentials is the path of a .creds file (a JWT with its key).
+	// Token says who we are, in the place of a user.
+	Token secret.Text `yaml:"token"`
+	// Credentials is the path of a .creds file (a JWT with its key), in the place of a user.
 	Credentials string `yaml:"credentials"`
-	// Stream takes the rows, and Subject is what they are published to.
-	Stream  string `yaml:"stream"`
-	Subject string `yaml:"subject"`
-	// Create makes the stream when it is missing, with Subject alone, on disk. A stream that is there
+	// Stream is what takes the rows.
+	Stream string `yaml:"stream" jsonschema:"required"`
+	// Subject is what the rows are published to.
+	Subject string `yaml:"subject" jsonschema:"required"`
+	// Create makes the stream when it is missing, with the subject alone, on disk; default false. A stream that is there
 	// is never changed.
 	Create bool `yaml:"create"`
-	// Replicas of a stream that is created; 1 by default.
+	// Replicas of a stream that is made; default 1.
 	Replicas int `yaml:"replicas"`
-	// DuplicateWindow of a stream that is created; 2m by default. The server holds every id of so
+	// DuplicateWindow of a stream that is made; default 2m. The server holds every id of so
 	// long in memory.
 	DuplicateWindow time.Duration `yaml:"duplicate_window"`
-	// Timeout is how long the server may be silent before that counts as an outage; 30s by default.
+	// Timeout is how long the server may be silent before that counts as an outage; default 30s.
 	Timeout time.Duration `yaml:"timeout"`
 }
 

@@ -13,34 +13,39 @@ import (
 	"holdfast/connector/messages"
 )
 
-// SourceConfig is the part of a configuration file below `nats:` of a source.
+// SourceConfig is a stream of JetStream that is read without loss, or a subject of NATS that is heard.
 type SourceConfig struct {
 	// URL of one server or several, separated by commas: nats://host:4222, or tls://host:4222.
-	URL string `yaml:"url"`
-	// User and Password, or Token, or Credentials say who we are; all empty where the server does not
-	// ask.
-	User     string      `yaml:"user"`
+	URL string `yaml:"url" jsonschema:"required"`
+	// User with a password is one of three ways to say who we are, beside token and credentials. None is needed where
+	// the server does not ask.
+	User string `yaml:"user"`
+	// Password of the user.
 	Password secret.Text `yaml:"password"`
-	Token    secret.Text `yaml:"token"`
-	// Credentials is the path of a .creds file (a JWT with its key).
+	// Token says who we are, in the place of a user.
+	Token secret.Text `yaml:"token"`
+	// Credentials is the path of a .creds file (a JWT with its key), in the place of a user.
 	Credentials string `yaml:"credentials"`
-	// Stream is a stream of JetStream, which is read from its first message on; or Subject is one of
-	// core NATS (wildcards allowed), which is heard from now on.
-	Stream  string `yaml:"stream"`
+	// Stream is a stream of JetStream, which is read from its first message on. Exactly one of stream and subject is given.
+	Stream string `yaml:"stream"`
+	// Subject is one of core NATS (wildcards allowed), which is heard from now on: what comes while Holdfast is away is lost.
 	Subject string `yaml:"subject"`
-	// Columns, Key, Time and Extra say how a message, which is one JSON value, becomes a row.
-	Columns []columns.Column `yaml:"columns"`
-	Key     string           `yaml:"key"`
-	Time    string           `yaml:"time"`
-	Extra   string           `yaml:"extra"`
-	// Rows is the most messages of one block; 10000 by default. Linger is how long a message waits
-	// for others; 100ms by default.
-	Rows   int           `yaml:"rows"`
+	// Columns say how a message, which is one JSON value, becomes a row.
+	Columns []columns.Column `yaml:"columns" jsonschema:"required"`
+	// Key is the column that identifies a row, or several, separated by commas; default none.
+	Key string `yaml:"key"`
+	// Time is the column of the event time; default none.
+	Time string `yaml:"time"`
+	// Extra is what becomes of fields that no column is made from: drop, or keep, each as a column of its own; default drop.
+	Extra string `yaml:"extra" jsonschema:"enum=drop,enum=keep"`
+	// Rows is the most messages of one block, which is taken in by one commit; default 10000.
+	Rows int `yaml:"rows"`
+	// Linger is how long a message waits for others of its block; default 100ms.
 	Linger time.Duration `yaml:"linger"`
-	// Buffer is how many messages of a subject wait for us at most; 100000 by default. What comes
+	// Buffer is how many messages of a subject wait for us at most; default 100000. What comes
 	// beyond is lost, and counted.
 	Buffer int `yaml:"buffer"`
-	// Timeout is how long the server may be silent where it has to answer; 30s by default.
+	// Timeout is how long the server may be silent where it has to answer; default 30s.
 	Timeout time.Duration `yaml:"timeout"`
 }
 

@@ -19,25 +19,30 @@ import (
 	"holdfast/connector/shipment"
 )
 
-// LedgerConfig says where a ledger is: by DSN, or by the fields that rawtransfer's --db-* flags have. What
-// neither says is looked for in the PG* variables, and a password in ~/.pgpass.
+// LedgerConfig says where a ledger is: by DSN, or by the fields that rawtransfer's --db-* flags have. What neither says is
+// looked for in the PG* variables, and a password in ~/.pgpass.
 type LedgerConfig struct {
-	DSN  secret.Text `yaml:"dsn"`
-	Host string      `yaml:"host"`
-	Port int         `yaml:"port"`
-	User string      `yaml:"user"`
-	Name string      `yaml:"name"` // of the database
-	// Table is the table of rawtransfer, by default "transfers"; in schema public, or with its schema and a dot
+	// DSN says which database and as whom: postgres://user:password@host:port/database. It is never shown. In its place
+	// may stand host, port, user and name; what is missing is that of the variables PGHOST, PGPASSWORD and so on.
+	DSN secret.Text `yaml:"dsn"`
+	// Host of the server; default that of PGHOST.
+	Host string `yaml:"host"`
+	// Port of the server; default that of PGPORT.
+	Port int `yaml:"port"`
+	// User of the database; default that of PGUSER. The password is that of PGPASSWORD or ~/.pgpass.
+	User string `yaml:"user"`
+	// Name of the database; default that of PGDATABASE.
+	Name string `yaml:"name"`
+	// Table is the table of rawtransfer; default transfers; in schema public, or with its schema and a dot
 	// before it.
 	Table string `yaml:"table"`
-	// Create makes the table when it is missing. A table that is there is never changed.
+	// Create makes the table when it is missing; default false. A table that is there is never changed.
 	Create bool `yaml:"create"`
-	// Extra: false makes no tables beside it. By default they are made if the user may. Those that are there
-	// are used.
+	// Extra makes tables beside it, if the user may; default true. Those that are there are used.
 	Extra *bool `yaml:"extra"`
 	// Columns are the types of metadata columns of a table that is made; text for those that are not in it.
 	Columns map[string]string `yaml:"columns"`
-	// Timeout is how long one question may take before it counts as an outage; 20s by default.
+	// Timeout is how long one question may take before it counts as an outage; default 20s.
 	Timeout time.Duration `yaml:"timeout"`
 	// Owner is who claims files: a name that no other process has at the same time, and that stays through
 	// restarts.
@@ -51,6 +56,10 @@ func (c LedgerConfig) WithDefaults() LedgerConfig {
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 20 * time.Second
+	}
+	if c.Extra == nil {
+		yes := true
+		c.Extra = &yes
 	}
 	return c
 }

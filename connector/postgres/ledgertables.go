@@ -217,7 +217,7 @@ func (l *Ledger) checkExtra(ctx context.Context, c *pgx.Conn, at *layout) error 
 		l.schema, names).
 		Scan(&create, &there, &usable)
 	there /= 4 // one for each right
-	allowed := l.cfg.Extra == nil || *l.cfg.Extra
+	allowed := *l.cfg.Extra
 	switch {
 	case err != nil:
 		return err

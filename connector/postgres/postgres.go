@@ -70,24 +70,24 @@ import (
 	"holdfast/connector/rowkey"
 )
 
-// Config is the part of a configuration file below `postgres:`.
+// Config is a table of a PostgreSQL server, of version 11 or newer, that takes the rows exactly once.
 type Config struct {
 	// DSN says which database and as whom: postgres://user:password@host:port/database, or
 	// "host=... user=... dbname=...". It is never shown.
-	DSN secret.Text `yaml:"dsn"`
-	// Schema holds the table and the delivered set; "public" by default. It must be there.
+	DSN secret.Text `yaml:"dsn" jsonschema:"required"`
+	// Schema holds the table and the delivered set; default public. It must be there.
 	Schema string `yaml:"schema"`
 	// Table is the table of the rows.
-	Table string `yaml:"table"`
-	// Create makes the table when it is missing. A table that is there is never changed.
+	Table string `yaml:"table" jsonschema:"required"`
+	// Create makes the table when it is missing; default false. A table that is there is never changed.
 	Create bool `yaml:"create"`
 	// Timeout is how long one delivery or one question may take before it counts as an outage, and
-	// after which the server ends what we abandoned; 1m by default.
+	// after which the server ends what we abandoned; default 1m.
 	Timeout time.Duration `yaml:"timeout"`
 	// Key are the columns that tell rows apart together, where their schema has no key column.
 	Key []string `yaml:"key"`
 	// Replace is the column of an integer, the revision: of each event time only the rows with the highest
-	// stand. It wants Key, with the event time in it.
+	// stand. It wants key, with the event time in it.
 	Replace string `yaml:"replace"`
 }
 

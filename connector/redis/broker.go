@@ -17,17 +17,18 @@ import (
 	"holdfast/connector"
 )
 
-// BrokerConfig is the part of a configuration file below `redis:` of a broker.
+// BrokerConfig is a Redis server.
 type BrokerConfig struct {
 	// URL of the server: redis://host:6379, or rediss:// with TLS; a path is the database's number.
-	URL string `yaml:"url"`
-	// User and Password say who we are; a password alone is that of the user default.
-	User     string      `yaml:"user"`
+	URL string `yaml:"url" jsonschema:"required"`
+	// User of the server; without one a password is that of the user "default".
+	User string `yaml:"user"`
+	// Password of the user.
 	Password secret.Text `yaml:"password"`
-	// Streams keeps messages in streams until they are acknowledged; without it they are published to
-	// channels, and who does not hear them does not get them.
+	// Streams keeps messages in streams until they are acknowledged; default false, by which they are published to
+	// channels, and who does not hear them does not get them, and asks for them again.
 	Streams bool `yaml:"streams"`
-	// Timeout is how long the server may be silent where it has to answer; 5s by default.
+	// Timeout is how long the server may be silent where it has to answer; default 5s.
 	Timeout time.Duration `yaml:"timeout"`
 }
 

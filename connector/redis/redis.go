@@ -33,33 +33,39 @@ import (
 	"holdfast/connector/messages"
 )
 
-// Config is the part of a configuration file below `redis:`.
+// Config is a stream of Redis that is read without loss, or channels that are heard.
 type Config struct {
 	// URL of the server: redis://host:6379, or rediss:// with TLS; a path is the database's number.
-	URL string `yaml:"url"`
-	// User and Password say who we are; a password alone is that of the user default.
-	User     string      `yaml:"user"`
+	URL string `yaml:"url" jsonschema:"required"`
+	// User of the server; without one a password is that of the user "default".
+	User string `yaml:"user"`
+	// Password of the user.
 	Password secret.Text `yaml:"password"`
-	// Stream is the key of a stream, which is read from its first entry on; or Channel is the name of a
-	// channel, or Pattern one for the names of several (spots.*), which are heard from now on.
-	Stream  string `yaml:"stream"`
+	// Stream is the key of a stream, which is read from its first entry on. Exactly one of stream, channel and pattern is
+	// given.
+	Stream string `yaml:"stream"`
+	// Channel is the name of a channel, which is heard from now on: what comes while Holdfast is away is lost.
 	Channel string `yaml:"channel"`
+	// Pattern is one for the names of several channels (spots.*).
 	Pattern string `yaml:"pattern"`
 	// Field of a stream's entry that holds a JSON value; default none: the fields are the item.
 	Field string `yaml:"field"`
-	// Columns, Key, Time and Extra say how an item becomes a row.
-	Columns []columns.Column `yaml:"columns"`
-	Key     string           `yaml:"key"`
-	Time    string           `yaml:"time"`
-	Extra   string           `yaml:"extra"`
-	// Rows is the most entries of one block; 10000 by default. Linger is how long an entry waits for
-	// others; 100ms by default.
-	Rows   int           `yaml:"rows"`
+	// Columns say how an item becomes a row.
+	Columns []columns.Column `yaml:"columns" jsonschema:"required"`
+	// Key is the column that identifies a row, or several, separated by commas; default none.
+	Key string `yaml:"key"`
+	// Time is the column of the event time; default none.
+	Time string `yaml:"time"`
+	// Extra is what becomes of fields that no column is made from: drop, or keep, each as a column of its own; default drop.
+	Extra string `yaml:"extra" jsonschema:"enum=drop,enum=keep"`
+	// Rows is the most entries of one block, which is taken in by one commit; default 10000.
+	Rows int `yaml:"rows"`
+	// Linger is how long an entry waits for others of its block; default 100ms.
 	Linger time.Duration `yaml:"linger"`
-	// Buffer is how many messages of a channel wait for us at most; 100000 by default. What comes beyond
+	// Buffer is how many messages of a channel wait for us at most; default 100000. What comes beyond
 	// is lost, and counted.
 	Buffer int `yaml:"buffer"`
-	// Timeout is how long the server may be silent where it has to answer; 30s by default.
+	// Timeout is how long the server may be silent where it has to answer; default 30s.
 	Timeout time.Duration `yaml:"timeout"`
 }
 

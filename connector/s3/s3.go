@@ -38,32 +38,35 @@ import (
 	"holdfast/connector"
 )
 
-// Config is the part of a configuration file below `s3:` of a destination.
+// Config is a bucket of S3, or of any store that speaks as it does.
 type Config struct {
 	// Endpoint is the address of the store; default https://s3.amazonaws.com.
 	Endpoint string `yaml:"endpoint"`
-	// Region of the bucket; default AWS_REGION, or us-east-1, which is what most other stores want.
+	// Region of the bucket: that of AWS_REGION in the environment, else default us-east-1, which is what most other stores
+	// want.
 	Region string `yaml:"region"`
-	Bucket string `yaml:"bucket"`
-	// Prefix below which the files go, "" for the whole bucket.
+	// Bucket is its name.
+	Bucket string `yaml:"bucket" jsonschema:"required"`
+	// Prefix below which the files go; default the whole bucket.
 	Prefix string `yaml:"prefix"`
-	// AccessKey and SecretKey; default AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, with AWS_SESSION_TOKEN.
+	// AccessKey is the id of the key; default that of AWS_ACCESS_KEY_ID in the environment.
 	AccessKey secret.Text `yaml:"access_key"`
+	// SecretKey belongs to it; default that of AWS_SECRET_ACCESS_KEY, with AWS_SESSION_TOKEN.
 	SecretKey secret.Text `yaml:"secret_key"`
-	// PathStyle: the bucket is in the path of an address, and never in the name of its host. Without it that is
-	// so but for AWS, Google and Aliyun.
+	// PathStyle: the bucket is in the path of an address, and never in the name of its host; default false, by which that
+	// is so but for AWS, Google and Aliyun.
 	PathStyle bool `yaml:"path_style"`
-	// PartSize is how many bytes travel in one request, 5 MiB at least; default 16 MiB. It grows with files that
+	// PartSize is how many bytes travel in one request, 5MiB to 5GiB; default 16MiB. It grows with files that
 	// would have more than 10,000 parts.
 	PartSize int64 `yaml:"part_size"`
-	// Verify is how files are verified: read-back, size (but by the store's hash where it has one), or auto
-	// (default): by the store's hash, where it has none by reading back, and by size where that is not allowed.
-	Verify string `yaml:"verify"`
-	// ConnectTimeout for a connection, default 10 s.
+	// Verify is how files are verified: read-back, size (but by the store's hash where it has one), or auto:
+	// by the store's hash, where it has none by reading back, and by size where that is not allowed; default auto.
+	Verify string `yaml:"verify" jsonschema:"enum=auto,enum=read-back,enum=size"`
+	// ConnectTimeout is how long a connection may take to stand; default 10s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
-	// Silence after which a link that takes nothing is dead, default 30 s.
+	// Silence after which a link that takes nothing is dead; default 30s.
 	Silence time.Duration `yaml:"silence"`
-	// Answer is how long an answer may take, or a pause in one; default 2 min: a store that joins parts works long.
+	// Answer is how long an answer may take, or a pause in one; default 2m: a store that joins parts works long.
 	Answer time.Duration `yaml:"answer"`
 }
 

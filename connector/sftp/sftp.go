@@ -38,31 +38,32 @@ import (
 	"holdfast/connector"
 )
 
-// Config is the part of a configuration file below `sftp:` of a destination.
+// Config is a directory of a machine that SSH reaches. What it does not say is taken of the ssh configuration.
 type Config struct {
 	// Host is [user@]host, or a Host of the ssh configuration.
-	Host string `yaml:"host"`
-	// Port, if it is not the one of the ssh configuration, or 22.
+	Host string `yaml:"host" jsonschema:"required"`
+	// Port of the server; default that of the ssh configuration, or 22.
 	Port int `yaml:"port"`
-	// Directory below which the files go. It has to be there. One that is not absolute is below the home
-	// directory.
+	// Directory below which the files go; default ".", the home directory, below which one is that is not absolute. It has
+	// to be there.
 	Directory string `yaml:"directory"`
 	// IdentityFiles are keys to log in with, instead of those of the ssh configuration.
 	IdentityFiles []string `yaml:"identity_files"`
-	// IdentitiesOnly: no other key of the agent is offered.
+	// IdentitiesOnly has no other key of the agent be offered; default false.
 	IdentitiesOnly bool `yaml:"identities_only"`
-	// Agent is the socket of an agent; without one that of IdentityAgent or SSH_AUTH_SOCK; "none" for none.
+	// Agent is the socket of an agent, or none; default that of IdentityAgent or SSH_AUTH_SOCK.
 	Agent string `yaml:"agent"`
-	// SSHConfig is the file that is read instead of ~/.ssh/config and /etc/ssh/ssh_config; "none" for none.
+	// SSHConfig is the file that is read, or none; default ~/.ssh/config and /etc/ssh/ssh_config.
 	SSHConfig string `yaml:"ssh_config"`
 	// KnownHosts are the files that are read instead of those of the ssh configuration.
 	KnownHosts []string `yaml:"known_hosts"`
-	// Verify is how files are verified: remote-hash, read-back, size, or auto (default): by the strongest way
-	// that the server allows. By size alone a file is there already only if it has the time too that it is given, to the second.
-	Verify string `yaml:"verify"`
-	// ConnectTimeout for a connection, default that of the ssh configuration, or 10 s.
+	// Verify is how files are verified: remote-hash, read-back, size, or auto, which is the strongest way
+	// that the server allows; default auto. By size alone a file is there already only if it has the time too that it is given,
+	// to the second.
+	Verify string `yaml:"verify" jsonschema:"enum=auto,enum=remote-hash,enum=read-back,enum=size"`
+	// ConnectTimeout is how long a connection may take to stand; default that of the ssh configuration, or 10s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
-	// Silence after which a link is dead; default that of the ssh configuration (ServerAlive), or 15 s.
+	// Silence after which a link is dead, 100ms at least; default that of the ssh configuration (ServerAlive), or 15s.
 	Silence time.Duration `yaml:"silence"`
 }
 

@@ -18,17 +18,17 @@ import (
 	"holdfast/connector/shipment"
 )
 
-// LedgerConfig says where a ledger is.
+// LedgerConfig is a ledger of transferred files in a SQLite database.
 type LedgerConfig struct {
-	// Path is the database file; missing directories are created.
-	Path string `yaml:"path"`
-	// Table is the table of rawtransfer, by default "transfers".
+	// Path is the database file; below the data directory if it is relative. Missing directories are made.
+	Path string `yaml:"path" jsonschema:"required"`
+	// Table is the table of rawtransfer; default transfers.
 	Table string `yaml:"table"`
-	// Create: false refuses to create the file and that table; by default they are created.
+	// Create makes a file and a table that are missing; default true. With false that is an error.
 	Create *bool `yaml:"create"`
 	// Columns are the types of metadata columns of a table that is made; text for those that are not in it.
 	Columns map[string]string `yaml:"columns"`
-	// Busy is how long a call waits for another writer of the same file, by default 5s.
+	// Busy is how long a call waits for another writer of the same file; default 5s.
 	Busy time.Duration `yaml:"busy"`
 	// Owner is who claims files: a name that no other process has at the same time, and that stays through
 	// restarts.
@@ -40,6 +40,8 @@ func (c LedgerConfig) WithDefaults() LedgerConfig {
 	if c.Table == "" {
 		c.Table = shipment.DefaultTable
 	}
+	d := c.file().WithDefaults()
+	c.Create, c.Busy = d.Create, d.Busy
 	return c
 }
 

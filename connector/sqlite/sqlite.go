@@ -68,20 +68,20 @@ import (
 // Spots is the table of WSPR spots.
 const Spots = "spots"
 
-// Config is the part of a configuration file below `sqlite:`.
+// Config is a table of a SQLite database, a file that other programs may read meanwhile.
 type Config struct {
-	// Path is the database file; missing directories are created.
-	Path string `yaml:"path"`
-	// Table is the table of the rows, by default Spots. A collect job of any other source must name it.
+	// Path is the database file; below the data directory if it is relative. Missing directories are made.
+	Path string `yaml:"path" jsonschema:"required"`
+	// Table is the table of the rows; default spots. A collect job of any other source than wsprnet must name it.
 	Table string `yaml:"table"`
-	// Create: false refuses to create the file and the table; by default they are created.
+	// Create makes a file and a table that are missing; default true. With false that is an error.
 	Create *bool `yaml:"create"`
-	// Busy is how long a write waits for another writer of the same file, by default 5s.
+	// Busy is how long a write waits for another writer of the same file; default 5s.
 	Busy time.Duration `yaml:"busy"`
 	// Key are the columns that tell rows apart together, where their schema has no key column.
 	Key []string `yaml:"key"`
 	// Replace is the column of an integer, the revision: of each event time only the rows with the highest
-	// stand. It wants Key, with the event time in it.
+	// stand. It wants key, with the event time in it.
 	Replace string `yaml:"replace"`
 }
 

@@ -62,7 +62,8 @@ type Config struct {
 	Nameservers []netip.AddrPort
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
 	setDefault(&c.AcceptEncoding, "gzip, br")
 	setDefault(&c.MaxBytes, 1<<30)
 	setDefault(&c.MemoryPerAnswer, 256<<10)

@@ -137,7 +137,7 @@ func FuzzFrames(f *testing.F) {
 	})
 	seed(func(s *streams) { _ = s.WriteGoAway(0, http2.ErrCodeNo, nil) })
 	seed(func(s *streams) { _ = s.WriteRSTStream(1, http2.ErrCodeHTTP11Required) })
-	cfg := Config{UserAgent: "a@b"}.withDefaults()
+	cfg := Config{UserAgent: "a@b"}.WithDefaults()
 	c := &call{f: &Fetcher{cfg: cfg, fields: cfg.fields()}, ctx: context.Background(),
 		target: target{origin: "https://h", authority: "h", path: "/"}}
 	ask := func(text []byte, piece int) (*connector.Exchange, []byte, error) {
@@ -174,7 +174,7 @@ func FuzzTarget(f *testing.F) {
 		"http://a@b@c/", "http://h:/"} {
 		f.Add(url)
 	}
-	cfg := Config{UserAgent: "a@b"}.withDefaults()
+	cfg := Config{UserAgent: "a@b"}.WithDefaults()
 	fetcher := &Fetcher{cfg: cfg, fields: cfg.fields()}
 	f.Fuzz(func(t *testing.T, url string) {
 		to, err := parseTarget(url)

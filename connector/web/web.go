@@ -44,7 +44,7 @@ var _ connector.Fetcher = (*Fetcher)(nil)
 
 // New returns a Fetcher. An error says what is wrong with the Config, and is Permanent.
 func New(cfg Config) (*Fetcher, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

@@ -11,32 +11,35 @@ import (
 	"holdfast/base/web"
 )
 
-// Config is what a configuration file says under `wsprnet:`.
+// Config is the feed of WSPR spots of wsprnet.org, or one like it.
 type Config struct {
-	// URL of the spots; default that of wsprnet.org.
+	// URL of the spots; default http://www.wsprnet.org/drupal/wsprnet/spots/json.
 	URL string `yaml:"url" json:"url,omitempty"`
-	// LoginURL is where a session is asked for; default /drupal/rest/user/login on URL's host.
+	// LoginURL is where a session is asked for: /drupal/rest/user/login on the host of url, so default
+	// http://www.wsprnet.org/drupal/rest/user/login.
 	LoginURL string `yaml:"login_url" json:"login_url,omitempty"`
-	// Username and Password of the account. Without a user name there is no login.
-	Username string      `yaml:"username" json:"username,omitempty"`
+	// Username of the account. Without one there is no login, which wsprnet.org itself wants.
+	Username string `yaml:"username" json:"username,omitempty"`
+	// Password of the user.
 	Password secret.Text `yaml:"password" json:"password,omitempty"`
-	// SessionFile keeps the session from one start to the next; default none.
+	// SessionFile keeps the session from one start to the next; default session.json in the directory of the job.
 	SessionFile string `yaml:"session_file" json:"session_file,omitempty"`
-	// Every is the time between polls; default 120s, kept away from even minutes.
+	// Every is the time between polls; default two minutes, kept away from even minutes, when everybody uploads.
+	// wsprnet.org itself is never asked oftener.
 	Every time.Duration `yaml:"every" json:"every,omitempty"`
 	// Band by name or number; default All.
 	Band string `yaml:"band" json:"band,omitempty"`
-	// ExcludeSpecial leaves out special call signs: 0 or 1, default 0.
-	ExcludeSpecial int `yaml:"exclude_special" json:"exclude_special,omitempty"`
-	// MaxBytesPerSecond over the network, as they are there (compressed, if the feed compresses);
-	// default 20000, -1 for no limit.
+	// ExcludeSpecial leaves out special call signs with 1; default 0.
+	ExcludeSpecial int `yaml:"exclude_special" json:"exclude_special,omitempty" jsonschema:"enum=0,enum=1"`
+	// MaxBytesPerSecond is what comes over the network in a second at most, as it is there (compressed, if the feed
+	// compresses); default 20000, -1 for no limit.
 	MaxBytesPerSecond int `yaml:"max_bytes_per_second" json:"max_bytes_per_second,omitempty"`
 	// RequestTimeout is the longest silence: to connect, to the first byte and between bytes;
-	// default 120s.
+	// default 2m.
 	RequestTimeout time.Duration `yaml:"request_timeout" json:"request_timeout,omitempty"`
 	// PageTimeout ends a page that drips on and on; what came until then is used; default 10m.
 	PageTimeout time.Duration `yaml:"page_timeout" json:"page_timeout,omitempty"`
-	// MaxPageBytes bounds one page in memory; what is beyond is asked for again; default 64 MiB.
+	// MaxPageBytes is the most of one page, at least 64KiB; what is beyond is asked for again; default 64MiB.
 	MaxPageBytes int64 `yaml:"max_page_bytes" json:"max_page_bytes,omitempty"`
 	// LoginPause is how long a refused login is not tried again; default 1h.
 	LoginPause time.Duration `yaml:"login_pause" json:"login_pause,omitempty"`

@@ -36,7 +36,7 @@ func (f *face) manualCommand() *cobra.Command {
 }
 
 func theManual(root *cobra.Command) manual.Manual {
-	return manual.Manual{Root: root, Schema: app.Schema(), Further: []manual.Section{
+	return manual.Manual{Root: root, Schema: app.Schema(), Examples: app.Examples(), Further: []manual.Section{
 		{Title: "EXIT STATUS", Terms: []manual.Term{
 			{Name: strconv.Itoa(Done), Means: "done"},
 			{Name: strconv.Itoa(Failed), Means: "failed: the message says what, why and what to do"},

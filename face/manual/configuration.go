@@ -2,150 +2,176 @@ package manual
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
-
-	"github.com/invopop/jsonschema"
 )
 
-// configuration is the page of configuration files: each key where it stands, and what it takes.
+// intro says what holds for all of a configuration; name is that of the program.
+func intro(name string) string {
+	return "A configuration file is YAML. A job has a name, one kind, and that kind's settings; a connector is named by its kind's " +
+		"key. A key that is unknown, and a value that can't be, is an error with its line: `" + name + " check` tells all of them.\n\n" +
+		"`${NAME}` in a value is replaced by the environment's; a secret is best written so. A job that has changed is begun anew by " +
+		"`systemctl reload " + name + "`; the others do not notice.\n\n" +
+		"In the place of NAME stands a name of your own, and [] is each of a list. What has to be given is marked with an asterisk. A " +
+		"time is written 120s, 5m, 1h30m or 7d, a size 500MB or 20GiB; in the place of a size may stand a number of bytes."
+}
+
+// further are the documents that say more than what a key means, by the beginning of the path of a part.
+var further = map[string]string{
+	"":                          "operations.md",
+	"collect.source.clickhouse": "sources-clickhouse.md",
+	"collect.source.file":       "sources-file.md",
+	"collect.source.http":       "sources-http.md",
+	"collect.source.nats":       "sources-streams.md",
+	"collect.source.redis":      "sources-streams.md",
+	"collect.source.stdin":      "sources-file.md",
+	"collect.sinks.http":        "sinks-http.md",
+	"collect.sinks.influxdb":    "sinks-influxdb.md",
+	"crawl":                     "crawl.md",
+	"stream":                    "stream.md",
+	"supervise":                 "supervise.md",
+	"transfer":                  "transfer.md",
+}
+
+// configuration is the page of configuration files: each key of each kind, what it takes and what it means.
 func (m Manual) configuration() ([]byte, error) {
-	name := m.Root.Name()
-	schema := new(jsonschema.Schema)
-	if err := json.Unmarshal(m.Schema, schema); err != nil {
-		return nil, fmt.Errorf("read schema: %w", err)
+	parts, err := m.reference()
+	if err != nil {
+		return nil, err
 	}
+	name := m.Root.Name()
 	p := m.begin(name+".yaml", "5", "configuration of "+name)
 	p.section("SYNOPSIS")
 	p.paragraph(bold(name+" check -c") + " " + italic("FILE"))
 	p.paragraph(bold(name+" run -c") + " " + italic("FILE"))
 	p.section("DESCRIPTION")
-	p.text("A configuration file is YAML. A job has a name, one kind, and that kind's settings; a connector is named by its kind's " +
-		"key. A key that is unknown, and a value that can't be, is an error with its line: `" + name + " check` tells all of them.\n\n" +
-		"${NAME} in a value is replaced by the environment's; a secret is best written so. A job that has changed is begun anew by " +
-		"`systemctl reload " + name + "`; the others do not notice.")
+	p.text(intro(name))
 	p.section("KEYS")
-	p.text("In the place of NAME stands any name. ONE OF has exactly one of the keys below it. A time is written 120s, 5m, 1h30m or 7d, a " +
-		"size 500MB or 20GiB; in the place of a size may stand a number of bytes. What has to be given is marked with an asterisk.")
-	p.line(".PP")
-	p.line(".nf")
-	o := outline{page: p, seen: map[string]string{}}
-	o.keys(schema, nil)
-	p.line(".fi")
+	for _, part := range parts {
+		p.subsection(orTop(part.path, "At the top of the file"))
+		p.text(unmarked(part.text))
+		for _, k := range part.keys {
+			need := ""
+			if k.need {
+				need = "*"
+			}
+			p.term(bold(k.name+need)+" "+italic(k.allTakes()), unmarked(k.means))
+		}
+		if part.example != "" {
+			p.paragraph("For example:")
+			p.literal(part.example)
+		}
+		if doc := further[part.path]; doc != "" {
+			p.paragraph("More: " + italic("/usr/share/doc/"+name+"/"+doc))
+		}
+	}
 	p.section("FILES")
-	p.term(bold("/usr/share/doc/"+name), "what each key means: operations.md of the keys beside jobs, and a file for each job and connector.")
+	p.term(bold("/usr/share/doc/"+name+"/configuration.md"), "the same, with links")
 	p.section("SEE ALSO")
 	p.paragraph(bold(name+"-check") + "(1), " + bold(name+"-run") + "(1); the schema for editors: " + bold(name+" check --schema"))
 	return p.Bytes(), nil
 }
 
-// outline writes a schema as the file that it is of.
-type outline struct {
-	*page
-	seen map[string]string // where a large part stands that stands more than once
+func orTop(path, top string) string {
+	if path == "" {
+		return top
+	}
+	return path
 }
 
-// large is how many bytes of schema are too many to be written twice.
-const large = 600
+// unmarked is a text without the marks around keys.
+func unmarked(s string) string { return strings.ReplaceAll(s, "`", "") }
 
-// keys writes the keys of a mapping that stands below a path.
-func (o outline) keys(s *jsonschema.Schema, path []string) {
-	indent := strings.Repeat("  ", len(path))
-	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
-		need := ""
-		if slices.Contains(s.Required, p.Key) {
-			need = "*"
+// allTakes is what a key takes, the kinds among it.
+func (k key) allTakes() string {
+	if len(k.kinds) == 0 {
+		return k.takes
+	}
+	names := make([]string, len(k.kinds))
+	for i, path := range k.kinds {
+		names[i] = lastWord(path)
+	}
+	return oneOf(k.takes, names)
+}
+
+func oneOf(takes string, names []string) string {
+	what := "one of " + choice(names)
+	switch {
+	case takes == "":
+		return what
+	case strings.HasSuffix(takes, eachWith):
+		return takes + " " + what
+	}
+	return takes + ", or " + what
+}
+
+func lastWord(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+
+// Markdown is the same for who reads it in a browser.
+func (m Manual) Markdown() ([]byte, error) {
+	parts, err := m.reference()
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	b.WriteString("# Configuration\n\n<!-- Made of the code by `go generate ./app ./face/cli`: what a key means stands beside the field " +
+		"that holds it. -->\n\n" + intro(m.Root.Name()) + "\n\nThe same is in `man " + m.Root.Name() + ".yaml`; editors complete and check " +
+		"a file by the schema that `" + m.Root.Name() + " check --schema` prints.\n\n")
+	for _, p := range parts {
+		fmt.Fprintf(&b, "%s- [%s](#%s)\n", strings.Repeat("  ", min(1, strings.Count(p.path, "."))), orTop(p.path, "the top of the file"), anchor(p.path))
+	}
+	for _, p := range parts {
+		level := "##"
+		if strings.Contains(p.path, ".") {
+			level = "###"
 		}
-		o.key(p.Key+need, p.Value, append(path[:len(path):len(path)], p.Key), indent)
+		fmt.Fprintf(&b, "\n%s %s\n", level, orTop(p.path, "The top of the file"))
+		if p.path != "" {
+			fmt.Fprintf(&b, "%s\n", p.text)
+		}
+		if doc := further[p.path]; doc != "" {
+			fmt.Fprintf(&b, "More: [%s](%s).\n", strings.TrimSuffix(doc, ".md"), doc)
+		}
+		p.table(&b)
+		if p.example != "" {
+			fmt.Fprintf(&b, "\n```yaml\n%s```\n", p.example)
+		}
 	}
-	if more := s.AdditionalProperties; isMapping(more) || more != nil && more.Type != "" {
-		o.key("NAME", more, append(path[:len(path):len(path)], "NAME"), indent)
-	}
+	return b.Bytes(), nil
 }
 
-func (o outline) key(name string, s *jsonschema.Schema, path []string, indent string) {
-	key := indent + escaped(name) + ": "
-	item := s
-	if s.Items != nil {
-		item = s.Items
-	}
-	mapping, list := first(item), ""
-	if s.Items != nil {
-		list = "a list, each: "
-	}
-	if mapping == nil {
-		o.line(`%s%s`, key, italic(value(s)))
+func anchor(path string) string {
+	return strings.ReplaceAll(orTop(path, "the-top-of-the-file"), ".", "")
+}
+
+// table is the keys of a part.
+func (p part) table(b *bytes.Buffer) {
+	if len(p.keys) == 0 {
 		return
 	}
-	if b, err := json.Marshal(mapping); err == nil && len(b) > large {
-		if at, ok := o.seen[string(b)]; ok {
-			o.line("%s%s", key, italic("as "+at))
-			return
+	b.WriteString("\n| key | takes | meaning |\n|---|---|---|\n")
+	for _, k := range p.keys {
+		need := ""
+		if k.need {
+			need = " *"
 		}
-		o.seen[string(b)] = strings.Join(path, ".")
-	}
-	if choice(mapping) {
-		list += "ONE OF"
-	}
-	if plain := besides(item); plain != "" {
-		list += plain + ", or:"
-	}
-	o.line("%s%s", key, italic(list))
-	o.keys(mapping, path)
-}
-
-func isMapping(s *jsonschema.Schema) bool {
-	return s != nil && (s.Properties.Len() > 0 || s.Type == "object")
-}
-
-// first is the mapping that a value is or may be, nil if it is none.
-func first(s *jsonschema.Schema) *jsonschema.Schema {
-	if isMapping(s) {
-		return s
-	}
-	for _, one := range s.OneOf {
-		if m := first(one); m != nil {
-			return m
-		}
-	}
-	return nil
-}
-
-// besides is what a value may be that may also be a mapping.
-func besides(s *jsonschema.Schema) string {
-	for _, one := range s.OneOf {
-		if !isMapping(one) && len(one.Required) == 0 {
-			return value(one)
-		}
-	}
-	return ""
-}
-
-// choice reports whether a mapping has one of its keys.
-func choice(s *jsonschema.Schema) bool { return len(s.OneOf) > 0 && len(s.OneOf[0].Required) == 1 }
-
-// value says what a plain value is.
-func value(s *jsonschema.Schema) string {
-	switch {
-	case len(s.Enum) > 0:
-		var b bytes.Buffer
-		for i, v := range s.Enum {
-			if i > 0 {
-				b.WriteString(", ")
+		takes := k.takes
+		if len(k.kinds) > 0 {
+			links := make([]string, len(k.kinds))
+			for i, path := range k.kinds {
+				links[i] = fmt.Sprintf("[%s](#%s)", lastWord(path), anchor(path))
 			}
-			fmt.Fprint(&b, v)
+			takes = oneOf(takes, links)
 		}
-		return b.String()
-	case s.Items != nil:
-		return "a list, each: " + value(s.Items)
-	case len(s.OneOf) > 0:
-		return value(s.OneOf[0])
-	case s.Description != "":
-		text, _, _ := strings.Cut(s.Description, ":")
-		text, _, _ = strings.Cut(text, ";")
-		return text
+		fmt.Fprintf(b, "| `%s`%s | %s | %s |\n", k.name, need, cell(takes), cell(k.means))
 	}
-	return map[string]string{"string": "text", "integer": "a number", "number": "a number", "boolean": "true or false"}[s.Type]
+}
+
+// cell is plain text in a table, but for what is between the marks of code.
+func cell(s string) string {
+	parts := strings.Split(s, "`")
+	for i := 0; i < len(parts); i += 2 {
+		parts[i] = strings.NewReplacer("|", `\|`, "*", `\*`, "<", "&lt;", "~", `\~`).Replace(parts[i])
+	}
+	return strings.Join(parts, "`")
 }

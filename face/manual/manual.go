@@ -25,6 +25,8 @@ type Manual struct {
 	Further []Section
 	// Schema is the JSON schema of configuration files.
 	Schema []byte
+	// Examples are configurations, by the path of what they are of: collect.source.http; "holdfast" is of the whole file.
+	Examples map[string]string
 }
 
 // Section is one of a page: terms, and what each means.

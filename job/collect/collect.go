@@ -142,10 +142,13 @@ func (s Sink) within(quota int64) Sink {
 	return s
 }
 
+// DefaultRows is the most rows of a delivery to a sink that takes so many.
+const DefaultRows = 100_000
+
 // WithDefaults returns s with everything filled in that has a default.
 func (s Sink) WithDefaults() Sink {
 	if s.Rows == 0 {
-		s.Rows = 100_000
+		s.Rows = DefaultRows
 	}
 	if s.Bytes == 0 {
 		s.Bytes = 32 << 20

@@ -10,31 +10,35 @@ import (
 
 // Settings say how a crawl treats its hosts. They may differ for some URLs; a field that is nil is as for all others.
 type Settings struct {
-	// A host is left alone between two URLs for DelayFactor (default 5) times what its last answer took, at least MinDelay
-	// (default 3s) and at most MaxDelay (default 30s), as in Heritrix.
-	DelayFactor *float64       `yaml:"delay_factor"`
-	MinDelay    *time.Duration `yaml:"min_delay"`
-	MaxDelay    *time.Duration `yaml:"max_delay"`
-	// MaxCrawlDelay is how much of a Crawl-delay of a robots.txt is obeyed, which may be longer than MaxDelay; default 5m.
+	// DelayFactor: a host is left alone between two URLs for so many times what its last answer took, within min_delay and
+	// max_delay; default 5, as in Heritrix.
+	DelayFactor *float64 `yaml:"delay_factor"`
+	// MinDelay is the shortest pause between two URLs of a host; default 3s.
+	MinDelay *time.Duration `yaml:"min_delay"`
+	// MaxDelay is the longest such pause; default 30s.
+	MaxDelay *time.Duration `yaml:"max_delay"`
+	// MaxCrawlDelay is how much of a Crawl-delay of a robots.txt is obeyed, which may be longer than max_delay; default 5m.
 	MaxCrawlDelay *time.Duration `yaml:"max_crawl_delay"`
-	// Robots is how robots.txt is treated; default obey.
+	// Robots is how robots.txt is treated.
 	Robots *robots.Policy `yaml:"robots"`
-	// MaxBytes of an answer; default what the fetcher has.
+	// MaxBytes is the most bytes of an answer; default max_size of the crawl.
 	MaxBytes *int64 `yaml:"max_bytes"`
-	// MaxLinks of a page that are followed; default 6000, as in Heritrix.
+	// MaxLinks is how many links of a page are followed; default 6000, as in Heritrix.
 	MaxLinks *int `yaml:"max_links"`
-	// Retries of a URL that could not be fetched, default 30, and the time between them, default 15m.
-	Retries    *int           `yaml:"retries"`
+	// Retries is how often a URL is tried again that could not be fetched; default 30.
+	Retries *int `yaml:"retries"`
+	// RetryAfter is the time between such tries; default 15m.
 	RetryAfter *time.Duration `yaml:"retry_after"`
 	// Conditional: for what is archived already, the server is asked only whether it has changed; default true.
 	Conditional *bool `yaml:"conditional"`
-	// Cookies are taken from answers and sent back to the site, for as long as the crawl lasts; default false.
+	// Cookies: those of answers are sent back to the site, for as long as the crawl lasts; default false.
 	Cookies *bool `yaml:"cookies"`
 	// Metadata records are written beside what was fetched: how it was found, and all of its links; default false.
 	Metadata *bool `yaml:"metadata"`
-	// Bandwidth of a host in bytes a second, for all that comes from it at once; default no limit beside that of the crawl.
+	// Bandwidth is how many bytes come from a host in a second at most, for all that comes from it at once; default no limit
+	// beside that of the crawl.
 	Bandwidth *int64 `yaml:"bandwidth"`
-	// PDFLinks are read from the annotations of PDF files; default false.
+	// PDFLinks: links are read from the annotations of PDF files too; default false.
 	PDFLinks *bool `yaml:"pdf_links"`
 }
 
@@ -56,6 +60,14 @@ type settings struct {
 
 var defaults = settings{factor: 5, min: 3 * time.Second, max: 30 * time.Second, maxCrawl: 5 * time.Minute, maxLinks: 6000,
 	retries: 30, retryAfter: 15 * time.Minute, conditional: true}
+
+// WithDefaults returns s with everything filled in that has a default.
+func (s Settings) WithDefaults() Settings {
+	d := defaults
+	return Settings{DelayFactor: &d.factor, MinDelay: &d.min, MaxDelay: &d.max, MaxCrawlDelay: &d.maxCrawl,
+		Robots: &robots.Policy{Mode: robots.Obey}, MaxLinks: &d.maxLinks, Retries: &d.retries, RetryAfter: &d.retryAfter,
+		Conditional: &d.conditional, Cookies: &d.cookies, Metadata: &d.metadata, PDFLinks: &d.pdfLinks}.with(s)
+}
 
 // over returns s, with what t says in the place of its own.
 func (s settings) over(t Settings) settings {

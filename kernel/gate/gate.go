@@ -51,7 +51,8 @@ type Options struct {
 	OnChange func(Status)
 }
 
-func (o Options) withDefaults() Options {
+// WithDefaults returns o with everything filled in that has a default.
+func (o Options) WithDefaults() Options {
 	set := func(d *time.Duration, to time.Duration) {
 		if *d == 0 {
 			*d = to
@@ -135,7 +136,7 @@ type Gate struct {
 
 // New returns a gate of the dependency's name.
 func New(name string, o Options) *Gate {
-	g := &Gate{opts: o.withDefaults(), wake: make(chan struct{}, 1), opened: make(chan struct{}),
+	g := &Gate{opts: o.WithDefaults(), wake: make(chan struct{}, 1), opened: make(chan struct{}),
 		back: backoff.NewExponentialBackOff()}
 	g.back.InitialInterval, g.back.MaxInterval = g.opts.Fastest, g.opts.Slowest
 	g.back.RandomizationFactor = max(g.opts.Jitter, 0)

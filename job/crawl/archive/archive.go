@@ -36,11 +36,14 @@ import (
 	"holdfast/kernel/store"
 )
 
+// DefaultMaxSize is how large a WARC file gets, in bytes.
+const DefaultMaxSize = 1_000_000_000
+
 // Options tune an Archive.
 type Options struct {
 	Dir  string // it is made if it is not there
 	Name string // what the names of files begin with
-	// MaxSize is how large a file gets, in bytes, before the next one is begun; default 1 GB.
+	// MaxSize is how large a file gets, in bytes, before the next one is begun; default DefaultMaxSize.
 	MaxSize int64
 	// MaxAge is how old; 0 for any age.
 	MaxAge time.Duration

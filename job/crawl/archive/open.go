@@ -25,7 +25,7 @@ type Recovered struct {
 // Open opens the archive of a store, and brings its files in step with the store.
 func Open(st *store.Store, o Options) (a *Archive, r Recovered, err error) {
 	if o.MaxSize <= 0 {
-		o.MaxSize = 1_000_000_000
+		o.MaxSize = DefaultMaxSize
 	}
 	if o.Disk == nil {
 		o.Disk = outfile.OS

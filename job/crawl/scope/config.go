@@ -1,6 +1,7 @@
 package scope
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -12,9 +13,11 @@ type List []Rule
 // Rule is one rule: exactly one of Accept and Reject is set.
 type Rule struct {
 	// Name is what decisions show; default accept or reject and the key of the test.
-	Name   string `yaml:"name"`
-	Accept *Test  `yaml:"accept"`
-	Reject *Test  `yaml:"reject"`
+	Name string `yaml:"name"`
+	// Accept has URLs fetched that the test is about, if no later rule says otherwise. It has exactly one key beside not.
+	Accept *Test `yaml:"accept"`
+	// Reject has URLs left out that the test is about, if no later rule says otherwise.
+	Reject *Test `yaml:"reject"`
 }
 
 // Test is what a rule is about. Exactly one of its keys is set, beside Not.
@@ -48,7 +51,7 @@ type Test struct {
 	Type []string `yaml:"type"`
 	// Size is about answers that say that they have more than so many bytes.
 	Size *Limit `yaml:"size"`
-	// Not turns the test round: the rule is about what it would not be about. What is not known yet stays so.
+	// Not turns the test round: the rule is about what it would not be about; default false. What is not known yet stays so.
 	Not bool `yaml:"not"`
 }
 
@@ -56,7 +59,7 @@ type Test struct {
 type SURTs struct {
 	// Seeds, if set, says what each seed gives: its host and port (host), the registrable domain of its host with all
 	// hosts and ports below (domain), or as Heritrix has it (path): all below its path up to the last slash.
-	Seeds string `yaml:"seeds"`
+	Seeds string `yaml:"seeds" jsonschema:"enum=host,enum=domain,enum=path"`
 	// List holds SURT prefixes, http://(com,example,www,)/a, or URLs that imply one as a seed's path does. A host
 	// alone, example.com or *.example.com, is that host and those below.
 	List []string `yaml:"list"`
@@ -80,12 +83,21 @@ type Hops struct {
 // redirects, guesses. An entry of a sitemap (M) counts as a link here; to Heritrix it is none, so that embeds of
 // pages that only a sitemap names would be left out.
 type Transclusion struct {
-	Hops        *int `yaml:"hops"`        // default 2
-	Speculative *int `yaml:"speculative"` // how many of them may be guesses (X); default 1
+	// Hops is how many such hops there may be; default 2.
+	Hops *int `yaml:"hops"`
+	// Speculative is how many of them may be guesses (X); default 1.
+	Speculative *int `yaml:"speculative"`
+}
+
+// WithDefaults returns t with everything filled in that has a default.
+func (t Transclusion) WithDefaults() Transclusion {
+	hops, guesses := 2, 1
+	return Transclusion{Hops: cmp.Or(t.Hops, &hops), Speculative: cmp.Or(t.Speculative, &guesses)}
 }
 
 // Limit is a number that must not be exceeded.
 type Limit struct {
+	// MoreThan is the number of which more is too much.
 	MoreThan *int64 `yaml:"more_than"`
 }
 
@@ -205,8 +217,8 @@ func (c *compiler) test(t *Test) condition {
 	case t.Hops != nil:
 		return c.hops(t.Hops)
 	case t.Transclusion != nil:
-		return transclusion(c.count("transclusion.hops", t.Transclusion.Hops, 2),
-			c.count("transclusion.speculative", t.Transclusion.Speculative, 1))
+		with := t.Transclusion.WithDefaults()
+		return transclusion(c.count("transclusion.hops", with.Hops, 0), c.count("transclusion.speculative", with.Speculative, 0))
 	case t.PathDepth != nil:
 		return pathDepth(c.limit("path_depth", t.PathDepth))
 	case t.RepeatedSegments != nil:

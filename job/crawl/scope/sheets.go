@@ -11,8 +11,10 @@ import (
 // Sheet is settings for some URLs, as Heritrix's sheets are: For says which, as a line of SURTs.List does, and Set
 // holds the settings that are other for them.
 type Sheet[T any] struct {
+	// For are the URLs, by prefixes of their SURTs, as below scope: accept: surts: list.
 	For []string `yaml:"for"`
-	Set T        `yaml:"set"`
+	// Set holds the settings that are other for them.
+	Set T `yaml:"set"`
 }
 
 // Sheets are the settings of all URLs: those of the crawl, and over them every sheet whose prefix a URL has, the one with

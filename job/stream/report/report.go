@@ -52,14 +52,22 @@ type Report struct {
 
 // Value is one column of a report. Exactly one of the first eight is set, to the column that it is computed of.
 type Value struct {
-	Mean       string `yaml:"mean"`
-	Min        string `yaml:"min"`
-	Max        string `yaml:"max"`
-	Sum        string `yaml:"sum"`
-	Count      string `yaml:"count"` // of the values that are not null
+	// Mean is the column whose arithmetic mean is computed.
+	Mean string `yaml:"mean"`
+	// Min is the column whose lowest value is told.
+	Min string `yaml:"min"`
+	// Max is the column whose highest value is told.
+	Max string `yaml:"max"`
+	// Sum is the column whose values are added.
+	Sum string `yaml:"sum"`
+	// Count is the column whose values are counted that are not null.
+	Count string `yaml:"count"`
+	// Percentile is the column whose percentile is computed, which p names.
 	Percentile string `yaml:"percentile"`
-	ArgMin     string `yaml:"argmin"` // the member with the lowest value
-	ArgMax     string `yaml:"argmax"` // and with the highest
+	// ArgMin is the column: the member with the lowest value is told.
+	ArgMin string `yaml:"argmin"`
+	// ArgMax is the column: the member with the highest value is told.
+	ArgMax string `yaml:"argmax"`
 	// P is which percentile, from 0 to 100.
 	P *float64 `yaml:"p"`
 	// Member is the column whose value argmin and argmax tell.
