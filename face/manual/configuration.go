@@ -118,7 +118,8 @@ func (m Manual) Markdown() ([]byte, error) {
 		"that holds it. -->\n\n" + intro(m.Root.Name()) + "\n\nThe same is in `man " + m.Root.Name() + ".yaml`; editors complete and check " +
 		"a file by the schema that `" + m.Root.Name() + " check --schema` prints.\n\n")
 	for _, p := range parts {
-		fmt.Fprintf(&b, "%s- [%s](#%s)\n", strings.Repeat("  ", min(1, strings.Count(p.path, "."))), orTop(p.path, "the top of the file"), anchor(p.path))
+		indent := strings.Repeat("  ", min(1, strings.Count(p.path, ".")))
+		fmt.Fprintf(&b, "%s- [%s](#%s)\n", indent, orTop(p.path, "the top of the file"), anchor(p.path))
 	}
 	for _, p := range parts {
 		level := "##"
