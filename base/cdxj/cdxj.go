@@ -7,10 +7,9 @@
 // (on one line): the URL as a SURT key, the time of the capture in 14 digits, and JSON with numbers as strings, since
 // that is what pywb writes. Lines are in order of their bytes, as by LC_ALL=C sort.
 //
-// Index makes the lines of a WARC file by reading it, so an index that was lost is made again; Written makes the same line
-// while a file is written. A Sorter sorts any
-// number of lines in bounded memory, Merge joins sorted files, and a File finds the lines of a key by binary search.
-// The SURT function is the caller's.
+// Index makes the lines of a WARC file by reading it, so an index that was lost is made again; Written makes the same
+// line while a file is written. A Sorter sorts any number of lines in bounded memory, Merge joins sorted files, and a
+// File finds the lines of a key by binary search. The SURT function is the caller's.
 //
 // Called by the job crawl.
 package cdxj

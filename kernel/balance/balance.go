@@ -6,10 +6,12 @@
 //
 //	intake, per source:   read = accepted + duplicate + filtered + rejected
 //	flow, per sink:       accepted = delivered + pending + dead + discarded + expired
+//	tasks, per queue:     put = ready + leased + waiting + done + dead + dropped
 //
-// A flow begins when its sink was added. A replay and a retried dead letter move rows from one term
-// to another; they never add any. What a source should have and we have not seen is a Gap; what was
-// read and can't go on is a dead letter. Both are kept here, because they are entries of the books.
+// The counters of tasks are kept by package queue; the law that they follow is here. A flow begins when its sink
+// was added. A replay and a retried dead letter move rows from one term to another; they never add any. What a
+// source should have and we have not seen is a Gap; what was read and can't go on is a dead letter. Both are kept
+// here, because they are entries of the books.
 //
 // Keys: Counters space, law(1) id(4) -> version(1) and one signed 64-bit number a term, big-endian.
 package balance

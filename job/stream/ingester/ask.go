@@ -7,21 +7,21 @@ import (
 	"holdfast/job/stream/wire"
 )
 
-// ask is what a streamer is asked for a window.
+// ask is what a streamer is asked to send of a window.
 type ask struct {
 	wire.Ask
 	key string // of the window, for a streamer of old
 	of  int    // how many batches it has, as far as is known
 }
 
-// What is asked for at once. The rest is asked for when that came, or was not answered.
+// How much is asked for at once. The rest is asked for when that has come, or was not answered.
 const (
 	mostAsked   = 16
 	mostBatches = 1_000
 )
 
 // asks returns the windows that are to be asked for now, oldest first, and when to look again. here says that the streamer was
-// heard just now: then a question without an answer was lost, or the answer was.
+// heard just now: then a question that has no answer was lost, or its answer was.
 func (b *book) asks(now time.Time, here bool) (asks []ask, next time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -65,7 +65,7 @@ func (b *book) asks(now time.Time, here bool) (asks []ask, next time.Time) {
 	return asks, next
 }
 
-// messages are a question as a streamer of ours or of old understands it.
+// messages returns a question as a streamer of ours, or of old, understands it.
 func (a ask) messages(n wire.Names) (out []connector.Message) {
 	if a.Epoch != oldEpoch {
 		return []connector.Message{a.Message(n)}

@@ -26,7 +26,8 @@ import (
 type book struct {
 	st     *store.Store
 	source string // by its name the gaps of lost windows are kept
-	// count counts the different rows of a window that the table has at least, 0 if that can't be known. Nil counts nothing.
+	// count returns how many different rows of a window the table has at least, 0 if that can't be known. If it is nil nothing
+	// is counted.
 	count  func(r store.Reader, w *window) (int, error)
 	awaits bool // there will be a processor: no notice is let go that none has done with
 
@@ -45,12 +46,12 @@ type book struct {
 	look    bool           // a window may be stored, and nobody has looked
 	idle    time.Time      // nobody need be asked for anything before
 	hearing time.Time      // since when everything is heard
-	// What is durable: of windows by the streamer's epoch, and the number of the newest notice.
+	// What is durable: what may be confirmed, by the epoch of the streamer, and the number of the newest notice.
 	confirms map[string]confirm
 	told     uint64
 }
 
-// confirm is what is not needed any more of an epoch, as of a turn.
+// confirm is what is no longer needed of an epoch, as of a turn.
 type confirm struct {
 	wire.Confirm
 	turn uint64
@@ -61,15 +62,15 @@ type epoch struct {
 	Epoch string `json:"epoch"`
 	First uint64 `json:"first"` // every window from this number
 	Known uint64 `json:"known"` // to that one is in the book, or was
-	// Adopted is when it became the one that is listened to, for a person; Order tells which one came last, for a clock
-	// may be set back. It is 0 of one that was adopted before there was an order.
+	// Adopted is when people are told that it became the epoch that is listened to. Order tells which one came last, because a
+	// clock may be set back; it is 0 for an epoch that was adopted before there was an order.
 	Adopted time.Time `json:"adopted,omitzero"`
 	Order   uint64    `json:"order,omitempty"`
 	// End: its streamer has said that there is nothing behind Known.
 	End bool `json:"end,omitempty"`
 }
 
-// behind reports whether it was adopted behind another.
+// behind reports whether the epoch was adopted later than another.
 func (e *epoch) behind(other *epoch) bool {
 	return cmp.Or(cmp.Compare(e.Order, other.Order), e.Adopted.Compare(other.Adopted)) > 0
 }
@@ -90,7 +91,7 @@ func keyTurn() store.Key { return store.Job.K().Str("stream/turn") }
 
 func keyWindow(id windowID) store.Key { return keyWindows().Raw(id.hashed()) }
 
-// hashed is the id in keys: names are of any length.
+// hashed returns the id as it stands in keys, because names are of any length.
 func (id windowID) hashed() []byte {
 	sum := sha256.Sum256([]byte(id.Epoch))
 	return store.Key(sum[:8]).U64(id.Number)
@@ -98,7 +99,7 @@ func (id windowID) hashed() []byte {
 
 func keyWindows() store.Key { return store.Job.K().Str("stream/window/") }
 
-// openBook loads what the store holds. A store that was restored or salvaged since is another life of it.
+// openBook loads what the store holds. If the store was restored or salvaged since, that is another life of it.
 func openBook(ctx context.Context, st *store.Store, source string) (*book, error) {
 	b := &book{st: st, source: source, near: map[windowID]*window{}, flying: map[place]bool{},
 		confirms: map[string]confirm{}}
@@ -116,10 +117,10 @@ func openBook(ctx context.Context, st *store.Store, source string) (*book, error
 	return b, nil
 }
 
-// now is the time as it is kept.
+// now returns the time in the form in which it is kept.
 func now() time.Time { return time.Now().UTC() }
 
-// load reads the store. What memory alone knows of windows stays.
+// load reads the store. What only memory knows of windows stays.
 func (b *book) load(r store.Reader) error {
 	before := b.near
 	b.epochs, b.current, b.look, b.idle = map[string]*epoch{}, "", true, time.Time{}
@@ -163,7 +164,7 @@ func (b *book) load(r store.Reader) error {
 	return err
 }
 
-// update is a transaction that changes windows. If it fails, memory is put right at once.
+// update runs a transaction that changes windows. If it fails, memory is corrected at once.
 func (b *book) update(change func(tx *store.Tx) error) error {
 	err := b.st.Update(func(tx *store.Tx) error { return b.within(tx, change) })
 	if err != nil { // else the next one does it
@@ -172,7 +173,7 @@ func (b *book) update(change func(tx *store.Tx) error) error {
 	return err
 }
 
-// within is a part of a transaction that changes windows.
+// within runs the part of a transaction that changes windows.
 func (b *book) within(tx *store.Tx, change func(tx *store.Tx) error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -182,7 +183,7 @@ func (b *book) within(tx *store.Tx, change func(tx *store.Tx) error) error {
 	return change(tx)
 }
 
-// begin is the first step of each transaction: if the one before was not kept, memory is ahead of the store.
+// begin is the first step of each transaction. If the one before failed, memory is ahead of the store, and is read anew.
 func (b *book) begin(tx *store.Tx) error {
 	turn := uint64(0)
 	_, err := tx.Look(keyTurn(), func(v []byte) error {
@@ -197,7 +198,7 @@ func (b *book) begin(tx *store.Tx) error {
 	return b.load(tx)
 }
 
-// changes says that the transaction changes what is in memory.
+// changes notes that the transaction changes what is in memory.
 func (b *book) changes(tx *store.Tx) {
 	b.turn++
 	b.idle = time.Time{}
@@ -220,7 +221,7 @@ func (b *book) putEpoch(tx *store.Tx, e *epoch) error {
 	return nil
 }
 
-// hold keeps a window in memory, and knows its batches.
+// hold puts a window into memory, with the hashes of its batches.
 func (b *book) hold(w *window) {
 	b.near[w.windowID] = w
 	b.file(w)
@@ -229,7 +230,8 @@ func (b *book) hold(w *window) {
 	}
 }
 
-// file notes where a window stands: the work of a commit follows what is open, not what is in memory.
+// file notes the state of a window, so that the work of a commit grows with the open windows and not with all that are in
+// memory.
 func (b *book) file(w *window) {
 	delete(b.open, w.windowID)
 	delete(b.ready, w.windowID)
@@ -250,7 +252,7 @@ func (b *book) index(hash string, id windowID) {
 	}
 }
 
-// let takes a window out of memory.
+// let removes a window from memory.
 func (b *book) let(w *window) {
 	delete(b.near, w.windowID)
 	delete(b.open, w.windowID)
@@ -272,17 +274,17 @@ func oldestFirst(all []*window) []*window {
 	return all
 }
 
-// opened returns those that lack batches, oldest first.
+// opened returns the windows that lack batches, oldest first.
 func (b *book) opened() []*window { return oldestFirst(slices.Collect(maps.Values(b.open))) }
 
-// confirmed is what is not needed any more of an epoch.
+// confirmed returns what is no longer needed of an epoch, and is durable.
 func (b *book) confirmed(name string) wire.Confirm {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.confirms[name].Confirm
 }
 
-// cleared has what is not needed any more confirmed once the transaction is durable. It is its last step.
+// cleared makes what is no longer needed be confirmed once the transaction is durable. It is the last step of the transaction.
 func (b *book) cleared(tx *store.Tx, names ...string) {
 	for _, name := range names {
 		if b.epochs[name] == nil {
@@ -299,7 +301,7 @@ func (b *book) cleared(tx *store.Tx, names ...string) {
 	}
 }
 
-// clear is what is not needed any more of an epoch: all windows up to one, and some batches of the next.
+// clear returns what is no longer needed of an epoch: all windows up to one, and some batches of the next.
 func (b *book) clear(name string) wire.Confirm {
 	e := b.epochs[name]
 	c := wire.Confirm{Epoch: name, UpTo: e.Known, End: e.End}

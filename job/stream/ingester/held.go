@@ -6,14 +6,14 @@ import (
 	"holdfast/connector"
 )
 
-// How much waits for the manifest that knows it. A durable broker gives no more than some thousand messages that are not
-// acknowledged, the manifests among them.
+// How much may wait for the manifest that it belongs to. A durable broker gives no more than some thousand messages that are
+// not acknowledged, and manifests are among them.
 const (
 	mostHeld      = 1_000
 	mostHeldBytes = 32 << 20
 )
 
-// held are batches that no window knows yet, the oldest first: their manifest may be behind them.
+// held holds batches that no known window has, the oldest first: their manifest may come after them.
 type held struct {
 	byHash map[string][]connector.Heard
 	order  []waiting // as they came; one that was taken is left in it
@@ -28,7 +28,7 @@ type waiting struct {
 
 func newHeld() held { return held{byHash: map[string][]connector.Heard{}} }
 
-// put keeps a batch, and returns those that there is no room for any more.
+// put holds a batch, and returns those for which there is no room any more.
 func (h *held) put(hash string, m connector.Heard, now time.Time) (dropped []connector.Heard) {
 	h.byHash[hash] = append(h.byHash[hash], m)
 	h.order = append(h.order, waiting{hash, now})
@@ -40,7 +40,7 @@ func (h *held) put(hash string, m connector.Heard, now time.Time) (dropped []con
 	return dropped
 }
 
-// take returns the batches with a hash, which are held no longer.
+// take returns the batches with a hash, and holds them no longer.
 func (h *held) take(hash string) []connector.Heard {
 	all := h.byHash[hash]
 	delete(h.byHash, hash)
@@ -50,7 +50,7 @@ func (h *held) take(hash string) []connector.Heard {
 	return all
 }
 
-// since is when the oldest that is held came; ok is false if nothing is.
+// since returns when the oldest held batch came; ok is false if there is none.
 func (h *held) since() (at time.Time, ok bool) {
 	for len(h.order) > 0 && len(h.byHash[h.order[0].hash]) == 0 {
 		h.order = h.order[1:]
@@ -62,7 +62,7 @@ func (h *held) since() (at time.Time, ok bool) {
 	return h.order[0].at, true
 }
 
-// next returns the oldest one, which is held no longer.
+// next returns the oldest batch, and holds it no longer.
 func (h *held) next() (m connector.Heard, ok bool) {
 	if _, ok := h.since(); !ok {
 		return m, false

@@ -43,18 +43,18 @@ import (
 type Config struct {
 	Names  wire.Names
 	Broker connector.Broker
-	// Name is that of the source, by which the books know it.
+	// Name is the name of the source in the books.
 	Name string
 	// Group is the name under which a durable broker keeps what the ingester has not taken in.
 	Group string
-	// Schema is that of the rows.
+	// Schema is the schema of the rows.
 	Schema record.Schema
 	// Parse makes one page of the rows in the payloads of batches. What is no row, or no batch at all, is a reject.
 	Parse func(ctx context.Context, payloads [][]byte) (connector.Page, error)
 	// Linger is how long a batch waits for others of one commit; default 20 ms.
 	Linger time.Duration
-	// LostAfter is for how long nothing of a window must have come, while everything was heard, until it is lost; 0 is
-	// never: it is lost only when its streamer says so. What is lost is not asked for any more, so this is longer than
+	// LostAfter is how long nothing of a window must have come, while everything was heard, before the window is lost. With 0
+	// a window is lost only if its streamer says so. A lost window is not asked for any more, so this has to be longer than
 	// any outage of a streamer.
 	LostAfter time.Duration
 	// Window is how long a window of a streamer of old is; default an hour. OldBatches is how many batches each
@@ -98,8 +98,8 @@ type Source struct {
 
 var _ connector.Source = (*Source)(nil)
 
-// New returns the source. Its OnTake, OnLack and OnSettle belong into the options of the job, and Meet in front of the first
-// row that is written.
+// New returns the source. Its OnTake, OnLack and OnSettle have to be set in the options of the job, and Meet has to be called
+// before the first row is written.
 func New(ctx context.Context, env engine.Env, cfg Config) (*Source, error) {
 	if err := cfg.Names.Check(); err != nil {
 		return nil, fault.New(fault.Permanent, "channels: %w", err)
@@ -130,7 +130,7 @@ func (in *Source) Traits() connector.SourceTraits { return connector.SourceTrait
 // Schema is that of the rows.
 func (in *Source) Schema() record.Schema { return in.cfg.Schema }
 
-// here is the cursor: where a stream is to be read on, its windows say.
+// here is the cursor. It is always the same: the windows say where a stream is to be read on.
 var here = []byte("stream")
 
 // Start returns the one cursor that there is.
@@ -145,13 +145,13 @@ func (in *Source) Close() error {
 	return nil
 }
 
-// What a page holds at most, but for its last batch.
+// What a page holds at most, not counting its last batch.
 const (
 	rowsOfPage  = 10_000
 	bytesOfPage = 16 << 20
 )
 
-// page is one that grows by batches.
+// page is a page that grows by batches.
 type page struct {
 	connector.Page
 	batches []batch
@@ -166,17 +166,17 @@ func (p *page) add(b batch, m connector.Heard) {
 	p.rows, p.bytes = p.rows+b.rows, p.bytes+len(m.Payload)
 }
 
-// room reports whether there may be more in it.
+// room reports whether the page takes more.
 func (p *page) room() bool { return p.rows < rowsOfPage && p.bytes < bytesOfPage && !p.End }
 
-// some reports whether it is worth a commit.
+// some reports whether the page is worth a commit.
 func (p *page) some() bool { return len(p.batches) > 0 || p.look }
 
-// carry is what the commit of a page needs to know of it.
+// carry is what the commit of a page needs to know about it.
 type carry []batch
 
-// Fetch waits for batches, and asks for what is missing meanwhile. The first one of a hearing returns as soon as
-// everything is heard.
+// Fetch waits for batches, and asks for missing ones meanwhile. The first one of a hearing returns as soon as everything is
+// heard.
 func (in *Source) Fetch(ctx context.Context, _ connector.Request) (connector.Page, error) {
 	p := &page{Page: connector.Page{Cursor: here, More: true, Notes: map[string]int64{}, Carry: carry(nil)}}
 	var err error
@@ -217,8 +217,8 @@ func (in *Source) fill(ctx context.Context, p *page) error {
 	return in.farewell(ctx)
 }
 
-// listen begins a hearing. What the log has is said before it counts as one: a broker that hears nothing from us is of no
-// use. What is missing is asked for next.
+// listen begins a hearing. It counts as begun only after the broker has taken what the log has to say: a broker that hears
+// nothing from us is of no use. What is missing is asked for next.
 func (in *Source) listen(ctx context.Context) error {
 	n := in.cfg.Names
 	in.ear = hear.Listen(ctx, in.cfg.Broker, in.cfg.Group, n.Data(), n.About(), n.Follow())

@@ -21,8 +21,9 @@ const (
 // why a window is lost that its streamer can't send.
 const streamerLacks = "the streamer does not have it any more"
 
-// manifest takes a manifest: its window and those in front of it become known. Another than before for the same window is
-// a Conflict. A streamer whose beacon was not heard yet may have more in front of them; what it says comes again.
+// manifest takes a manifest: its window and all windows before it become known. If it differs from an earlier one for the same
+// window it is a Conflict. A streamer whose beacon was not heard yet may have more windows before it; what it says comes
+// again.
 func (b *book) manifest(m wire.Manifest, now time.Time) error {
 	return b.update(func(tx *store.Tx) error {
 		e, w := b.epochs[m.Epoch], b.near[windowID{m.Epoch, m.Number}]
@@ -49,8 +50,8 @@ func (b *book) manifest(m wire.Manifest, now time.Time) error {
 	})
 }
 
-// beacon takes what a streamer says it has: windows that nobody heard of become known, those that it can't send
-// any more are lost, which the texts tell.
+// beacon takes what a streamer says that it has: windows that nobody heard of become known, and those that it can't send any
+// more are lost, of which the texts tell.
 func (b *book) beacon(m wire.Beacon, now time.Time) (lost []string, err error) {
 	m.Oldest = max(m.Oldest, 1)
 	if !b.news(m) {
@@ -90,7 +91,7 @@ func (b *book) beacon(m wire.Beacon, now time.Time) (lost []string, err error) {
 	return lost, err
 }
 
-// news reports whether a beacon tells anything: most don't, and cost no commit.
+// news reports whether a beacon tells anything new. Most don't, and cost no commit.
 func (b *book) news(m wire.Beacon) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -107,12 +108,12 @@ func (b *book) news(m wire.Beacon) bool {
 	return false
 }
 
-// behind reports whether the streamer of a beacon can't send any more what the window lacks.
+// behind reports whether the streamer of a beacon can no longer send what the window lacks.
 func (b *book) behind(w *window, m wire.Beacon) bool {
 	return w.Epoch == m.Epoch && w.Number < m.Oldest && w.State == Open && (w.Unmade || len(b.missing(w)) > 0)
 }
 
-// gone takes a refusal.
+// gone takes the refusal of a streamer to send a window.
 func (b *book) gone(m wire.Gone, now time.Time) (lost []string, err error) {
 	err = b.update(func(tx *store.Tx) error {
 		w := b.near[windowID{m.Epoch, m.Number}]
@@ -189,7 +190,7 @@ func (b *book) know(tx *store.Tx, e *epoch, newest uint64, now time.Time) error 
 	return b.putEpoch(tx, e)
 }
 
-// heard says that from now on everything is heard that was not for a while: what is missing is asked for at once.
+// heard notes that everything is heard from now on, after a time when it was not: what is missing is asked for at once.
 func (b *book) heard(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -41,7 +41,7 @@ func (b *book) lose(tx *store.Tx, w *window, now time.Time) error {
 			w.name(), spans(w.lacks()), w.Because)})
 }
 
-// found takes rows that came after all out of what is lost.
+// found subtracts rows that came after all from what is lost.
 func (b *book) found(tx *store.Tx, w *window) error {
 	_, missing := w.rows()
 	if w.Lost <= missing {
@@ -56,7 +56,7 @@ func (b *book) found(tx *store.Tx, w *window) error {
 	return balance.Recover(tx, source, w.Number, 0, uint64(came))
 }
 
-// name is the window for a person.
+// name is the name of the window for people.
 func (w *window) name() string {
 	if w.Unmade {
 		return fmt.Sprintf("window %v", w.windowID)
@@ -64,7 +64,7 @@ func (w *window) name() string {
 	return fmt.Sprintf("window %s (%s)", w.From.UTC().Format("2006-01-02 15:04"), w.Key)
 }
 
-// spans are ascending numbers for a person: batches 0-2, 7.
+// spans writes ascending numbers for people: batches 0-2, 7.
 func spans(numbers []int) string {
 	if len(numbers) == 0 {
 		return "no batch"

@@ -8,16 +8,16 @@ import (
 	"holdfast/job/stream/hear"
 )
 
-// A broker whose memory is full takes nothing from us, and we are among those who make room: what it keeps for us is
-// taken in and acknowledged whether it can be told or not. Meanwhile nothing is asked and said but one thing a second,
-// by which the gate finds out that there is room.
+// A broker whose memory is full takes no messages from us. But it is we who can make room there: what it keeps for us is taken
+// in and acknowledged, whether we can tell anything or not. Meanwhile only one message a second is tried, by which the gate
+// finds out that there is room again.
 
 func (in *Source) publish(ctx context.Context, m connector.Message) error {
 	return hear.Publish(ctx, in.cfg.Broker, m)
 }
 
-// answer publishes what will be asked for once more if it is not heard: a broker that has no room for it is no reason
-// to leave the question where it is.
+// answer publishes something that will be asked for again if it is not heard. So a broker that has no room for it is no reason
+// to keep the question.
 func (in *Source) answer(ctx context.Context, m connector.Message) error {
 	err := in.publish(ctx, m)
 	if hear.Refused(err) {

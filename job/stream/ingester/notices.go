@@ -15,8 +15,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// noticeLog is what is said of stored windows: a notice stands in the store from the commit on by which the last sink
-// had the window. Who has missed one asks for it, so nobody need know who listens.
+// noticeLog is the log of notices. A notice is in the store from the commit on by which the last sink had its window. Whoever
+// has missed one asks for it, so nobody need know who listens.
 type noticeLog struct {
 	Epoch  string `json:"epoch"`  // the lineage of the store: after a restore the numbers mean something else
 	First  uint64 `json:"first"`  // number of the oldest one that is kept
@@ -24,13 +24,13 @@ type noticeLog struct {
 	Next   uint64 `json:"next"`   // the processor has done with those in front of this one
 	Said   uint64 `json:"said"`   // the newest one that was published
 	Past   uint64 `json:"past"`   // how many windows are past
-	// Longest is how long a past window is at most.
+	// Longest is the length of the longest past window.
 	Longest time.Duration `json:"longest,omitempty"`
 	Heard   bool          `json:"heard,omitempty"` // a processor was ever heard
 	Cut     uint64        `json:"cut,omitempty"`   // how many were let go that no processor had done with
 }
 
-// notice is one as it is kept.
+// notice is a notice as it is kept.
 type notice struct {
 	wire.Stored
 	Of windowID `json:"of"`
@@ -113,7 +113,7 @@ func (b *book) stored(tx *store.Tx, done collect.Done, now time.Time) error {
 	return b.putLog(tx)
 }
 
-// notice appends a notice of a window, and returns its number. The log is to be put behind it.
+// notice appends a notice of a window, and returns its number. The log itself has to be written afterwards.
 func (b *book) notice(tx *store.Tx, v View, now time.Time) (number uint64, err error) {
 	n, err := b.noticeOf(tx, v, now)
 	if err != nil {
@@ -134,7 +134,7 @@ func (b *book) notice(tx *store.Tx, v View, now time.Time) (number uint64, err e
 	return n.Number, nil
 }
 
-// cut lets notices go that there are too many of.
+// cut removes notices if there are too many.
 func (b *book) cut(tx *store.Tx) {
 	few := func() bool { return b.log.Newest-b.log.First < mostDone }
 	for steps := 0; b.log.First < b.log.Next && !few() && steps < mostDone; steps++ {
@@ -150,7 +150,7 @@ func (b *book) cut(tx *store.Tx) {
 	b.log.Cut++
 }
 
-// noticeOf is what is to be said of a window.
+// noticeOf makes the notice of a window.
 func (b *book) noticeOf(tx *store.Tx, v View, now time.Time) (notice, error) {
 	n := notice{Of: v.id(), Stored: wire.Stored{Epoch: b.log.Epoch, Number: b.log.Newest + 1, Window: v.Window,
 		From: v.From, To: v.To, Rows: v.Rows, Lost: v.MissingRows, Sure: v.Epoch != oldEpoch, Again: v.Notices, At: now,
@@ -177,7 +177,7 @@ func (b *book) noticeOf(tx *store.Tx, v View, now time.Time) (notice, error) {
 	return n, err
 }
 
-// sharing are the other windows that have some time in common with one, as far as their times are known.
+// sharing returns the other windows that share some time with one, as far as their times are known.
 func (b *book) sharing(tx *store.Tx, v View) (others []View, err error) {
 	shares := func(from, to time.Time) bool { return from.Before(v.To) && v.From.Before(to) }
 	for id, x := range b.near {
@@ -199,7 +199,7 @@ func (b *book) sharing(tx *store.Tx, v View) (others []View, err error) {
 	return others, failed()
 }
 
-// follow takes where a processor is. It is false if what it says is of no log that we have.
+// follow takes the place that a processor has reached. It returns false if that is a place in no log that we have.
 func (b *book) follow(f wire.Follow, now time.Time) (ours bool, err error) {
 	b.mu.Lock()
 	ours = f.Epoch == b.log.Epoch && f.Next >= b.log.First && f.Next <= b.log.Newest+1
@@ -223,7 +223,7 @@ func (b *book) follow(f wire.Follow, now time.Time) (ours bool, err error) {
 	})
 }
 
-// tell says that the processor has done with a notice.
+// tell notes that the processor is done with a notice.
 func (b *book) tell(tx *store.Tx, number uint64, now time.Time) error {
 	text, ok, err := tx.Get(keyNotice(number))
 	if err != nil || !ok {
@@ -271,14 +271,14 @@ func (b *book) said(number uint64) error {
 	})
 }
 
-// has is what the log has, as far as it is durable; end says that there will be nothing more.
+// has returns what the log has, as far as it is durable; end says that there will be nothing more.
 func (b *book) has(end bool) wire.Told {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return wire.Told{Epoch: b.log.Epoch, Oldest: min(b.log.First, b.told+1), Newest: b.told, Next: b.log.Next, End: end}
 }
 
-// notices returns those from a number on that are durable, at most max.
+// notices returns the durable notices from a number on, at most max.
 func (b *book) notices(ctx context.Context, from uint64, max int) (out []wire.Stored, err error) {
 	err = b.st.View(ctx, func(r store.Reader) error {
 		all, failed := r.Scan(keyNotice(from), keyNotices().End())
@@ -299,14 +299,14 @@ func (b *book) notices(ctx context.Context, from uint64, max int) (out []wire.St
 	return out, nil
 }
 
-// saidSoFar is the newest notice that was published, as far as is known.
+// saidSoFar returns the newest notice that was published, as far as is known.
 func (b *book) saidSoFar() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.log.Said
 }
 
-// cutSoFar is how many notices were let go that no processor had done with, and the oldest that is left.
+// cutSoFar returns how many notices were removed that no processor had done with, and the oldest that is left.
 func (b *book) cutSoFar() (n, oldest uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -320,8 +320,8 @@ func (b *book) followed() bool {
 	return b.log.Next > b.log.Newest
 }
 
-// ended reports whether a streamer is at its end, and every window of it is stored, or lost without a trace. It is so once
-// every notice is durable: who heard of the end and not of the last notice would end without it.
+// ended reports whether a streamer is at its end, and every window of it is stored, or lost without a trace. It is only so
+// once every notice is durable: a processor that heard of the end and not of the last notice would end without it.
 func (b *book) ended(name string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -337,7 +337,7 @@ func (b *book) unended(name string) bool {
 	return e != nil && !e.End && b.allStored(name)
 }
 
-// allStored needs the lock.
+// allStored is called with the lock held.
 func (b *book) allStored(name string) bool {
 	if b.told < b.log.Newest {
 		return false

@@ -6,24 +6,24 @@ import (
 	"holdfast/job/stream/wire"
 )
 
-// A streamer of old says nothing but its channels: batches 0, 1, 2 and so on of an hour, and LAST. How many there
-// are it does not say, nor which day it is, nor whether a payload is whole. So the day is that of the rows, the
-// number of batches is configured, or learnt as far as LAST and the others tell, and what can't be read is asked for
+// A streamer of old says no more than its channels do: batches 0, 1, 2 and so on of an hour, and LAST. It says neither how
+// many batches there are, nor of which day the hour is, nor whether a payload is whole. So the day is taken from the rows. The
+// number of batches is configured, or learnt as far as LAST and the other batches tell it. What can't be read is asked for
 // again.
 
 // oldEpoch is the epoch of windows from a streamer of old. No streamer of ours has so short a name.
 const oldEpoch = "old"
 
 const (
-	// silence is after how much of it the end of a window counts as missing from a streamer of old.
+	// silence is how long a streamer of old must have been silent before the end of a window counts as missing.
 	silence = 10 * time.Second
 	// mostOldBatches bounds what the name of a channel can make us believe of a window.
 	mostOldBatches = 10_000
-	// enough is how often a batch that can't be read must have come until it is taken as it is.
+	// enough is how often a batch that can't be read must have come before it is taken as it is.
 	enough = 3
 )
 
-// oldBatch is what a batch of a streamer of old says of its window.
+// oldBatch is what a batch of a streamer of old tells of its window.
 type oldBatch struct {
 	key      string
 	from, to time.Time
@@ -40,8 +40,8 @@ func (b *book) openOld(x batch, now time.Time) *window {
 	return w
 }
 
-// takeOld finds the place of a batch, and says that it is on its way; ok is false if it is here. One that is not what it
-// was before is taken in as well.
+// takeOld finds the place of a batch, and notes that it is on its way; ok is false if it is here already. A batch that differs
+// from what it was before is taken in as well.
 func (b *book) takeOld(p wire.Place, old oldBatch, rows int, now time.Time) (found batch, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -63,8 +63,8 @@ func (b *book) takeOld(p wire.Place, old oldBatch, rows int, now time.Time) (fou
 	return found, true
 }
 
-// oldIndex is where a batch belongs in a window, which is nil for a new one. The last one comes under its number too, if
-// it was asked for.
+// oldIndex returns where a batch belongs in a window, which is nil for a new one. The last batch comes under its number too,
+// if it was asked for.
 func oldIndex(w *window, p wire.Place, old oldBatch) int {
 	if p.Last {
 		return lastPart
@@ -78,7 +78,7 @@ func oldIndex(w *window, p wire.Place, old oldBatch) int {
 	return p.Batch
 }
 
-// oldPart is the batch at an index, nil if there is none.
+// oldPart returns the batch at an index, nil if there is none.
 func (w *window) oldPart(index int) *part {
 	if w == nil || index >= len(w.Parts)-1 {
 		return nil
@@ -139,7 +139,7 @@ func (b *book) spoiltOld(p wire.Place, now time.Time) (found batch, ok bool) {
 	return batch{place: at, rows: 1, old: &oldBatch{}}, true
 }
 
-// latestOld is the time of the latest window of a streamer of old.
+// latestOld returns the time of the latest window of a streamer of old.
 func (b *book) latestOld() (latest time.Time) {
 	for id, w := range b.near {
 		if id.Epoch == oldEpoch && w.From.After(latest) {

@@ -17,15 +17,15 @@ const (
 
 func keyPasts() store.Key { return store.Job.K().Str("stream/past/") }
 
-// keyPast is where a window stands that is done and not near any more, by its time.
+// keyPast is the key, by its time, of a window that is done and no longer near.
 func keyPast(from time.Time, id windowID) store.Key { return keyPastFrom(from).Raw(id.hashed()) }
 
 func keyPastFrom(from time.Time) store.Key {
 	return keyPasts().U64(uint64(from.Unix()) ^ 1<<63) // times before 1970 come first
 }
 
-// retire moves windows that are done out of memory when there are many, the oldest first, and lets the oldest of all go.
-// One that a batch is on its way to stays.
+// retire moves windows that are done out of memory when there are many, the oldest first, and removes the oldest of all. A
+// window to which a batch is on its way stays.
 func (b *book) retire(tx *store.Tx) error {
 	spare := len(b.near) - nearest
 	if spare <= 0 {
@@ -71,7 +71,7 @@ func (b *book) pass(tx *store.Tx, w *window) error {
 	return b.putLog(tx)
 }
 
-// trim lets the past windows with the oldest time go.
+// trim removes the past windows with the oldest times.
 func (b *book) trim(tx *store.Tx) error {
 	if b.log.Past <= MostPast {
 		return nil
@@ -110,8 +110,8 @@ func (b *book) change(tx *store.Tx, key store.Key, f func(v *View) error) error 
 	return nil
 }
 
-// renew goes on with higher numbers in another life of the store. What was not told is told anew, because
-// nobody can ask for the notices of the former life. A window that nothing is known of is asked for.
+// renew goes on with higher numbers in another life of the store. Notices that nobody was told of are told again, because
+// nobody can ask for notices of the former life. A window of which nothing is known is asked for.
 func (b *book) renew(tx *store.Tx, lineage string, now time.Time) error {
 	was := b.log
 	if was.Epoch == lineage {
@@ -158,8 +158,7 @@ func (b *book) renew(tx *store.Tx, lineage string, now time.Time) error {
 	return b.putLog(tx)
 }
 
-// mend has the windows asked for that a salvage did not find, as far as the ones around them tell that they were
-// there.
+// mend makes the windows be asked for that a salvage did not find, as far as the windows around them tell that they existed.
 func (b *book) mend(tx *store.Tx, past map[windowID]bool, now time.Time) error {
 	for _, e := range b.epochs {
 		lowest := e.Known + 1

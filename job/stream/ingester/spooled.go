@@ -13,13 +13,13 @@ import (
 	"holdfast/kernel/store"
 )
 
-// spooled reads blocks of the spool. It keeps the one that was read last: many small windows stand in the same.
+// spooled reads blocks of the spool. It keeps the block that it read last, because many small windows stand in one.
 type spooled struct {
 	mu   sync.Mutex // guards the below
 	last *block
 }
 
-// block is one as it was read, of which nothing changes any more.
+// block is a block as it was read. It does not change.
 type block struct {
 	spool.Head
 	rows   arrow.RecordBatch
@@ -50,11 +50,12 @@ func (s *spooled) read(r store.Reader, seq uint64) (*block, error) {
 	return b, nil
 }
 
-// spareRows is how many rows of others are read to count those of a window, beside as many as it has.
+// spareRows is how many rows of other windows may be read to count those of one, in addition to as many as it has.
 const spareRows = 100_000
 
-// count counts the rows of a window that have keys of their own: as many the table has, if no row of its blocks was refused.
-// It is 0 if that is not known: also for a window that came in so long a time that its blocks are mostly those of others.
+// count returns how many rows of a window have different keys: the table has as many, if none of the rows in its blocks was
+// refused. It is 0 if that is not known, which includes a window that came in over so long a time that its blocks are mostly
+// those of other windows.
 func (in *Source) count(r store.Reader, w *window) (int, error) {
 	if w.First == 0 || w.Lacking {
 		return 0, nil

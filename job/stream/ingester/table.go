@@ -20,24 +20,25 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Table is where rows go. Its rows are those of the spool if it was empty before the first was written, and took them all.
+// Table is where rows go. It has the rows of the spool if it was empty before the first one was written, and took them all.
 type Table struct {
 	// Sink is the name of the sink that writes into it.
 	Sink string
-	// Place tells it from others, if the configuration names another one.
+	// Place identifies the table, so that it is noticed when the configuration names another one.
 	Place string
-	// Empty asks whether it has no rows; nil if that can't be asked.
+	// Empty asks whether the table has no rows; nil if that can't be asked.
 	Empty func(ctx context.Context) (bool, error)
 }
 
-// meeting is how the table was met, in a life of the store: in another one it has rows that the store does not know of.
+// meeting is in which state the table was met, in a life of the store. In another life it may have rows that the store does
+// not know.
 type meeting struct {
 	Lineage string `json:"lineage"`
 	Place   string `json:"place"`
 	Empty   bool   `json:"empty"`
 }
 
-// met is what is known of the table.
+// met is what is known about the table.
 type met struct {
 	asking sync.Mutex // is held while the table is asked
 
@@ -58,7 +59,7 @@ func (m *met) isKnown() bool {
 	return m.known
 }
 
-// alone reports whether the table is known to have had no rows but ours.
+// alone reports whether the table is known to have no rows but ours.
 func (m *met) alone() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -141,8 +142,8 @@ func (in *Source) brought() (yes bool, err error) {
 	return yes, err
 }
 
-// OnLack is the part of a delivery's commit that says that a sink does not have all rows of blocks. Their windows stay marked,
-// whatever becomes of the rows: a dead letter that is tried again stands in a block of its own.
+// OnLack is the part of a delivery's commit that notes that a sink does not have all rows of blocks. Their windows stay
+// marked, whatever becomes of the rows: a dead letter that is tried again stands in a block of its own.
 func (in *Source) OnLack(tx *store.Tx, sink string, blocks []uint64) error {
 	if sink != in.cfg.Table.Sink {
 		return nil
@@ -168,8 +169,8 @@ func (w *window) hasOneOf(blocks []uint64) bool {
 	return false
 }
 
-// keys are those of a window's rows, to find out whether one comes twice: the table has it once then. They are hashes: that two
-// are taken for one costs a question to the database.
+// keys holds hashes of the keys of a window's rows, to find out whether one comes twice, in which case the table has it once.
+// If two keys have the same hash, that costs a question to the database.
 type keys struct {
 	columns  []string
 	from, to time.Time
@@ -178,13 +179,13 @@ type keys struct {
 	text     []byte
 }
 
-// newKeys is for a window of about so many rows.
+// newKeys makes keys for a window of about so many rows.
 func newKeys(columns []string, from, to time.Time, rows int) *keys {
 	return &keys{columns: columns, from: from, to: to, seed: maphash.MakeSeed(),
 		seen: make(map[uint64]struct{}, min(rows, 1<<20))}
 }
 
-// add adds the rows of a block that are of the window. It is false if a key was there before, or can't be read.
+// add adds the rows of a block that belong to the window. It returns false if a key was there before, or can't be read.
 func (k *keys) add(b arrow.RecordBatch) bool {
 	once := true
 	ok := k.each(b, func(at time.Time, hash uint64) bool {
