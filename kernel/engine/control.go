@@ -30,7 +30,8 @@ type Status struct {
 	Balance  Books              `json:"balance"`
 	Notes    [][2]string        `json:"notes,omitempty"`
 	Quotas   []Quota            `json:"quotas,omitempty"`   // while the job runs
-	Promises map[string]string  `json:"promises,omitempty"` // of each sink, while the job runs
+	Promises map[string]string  `json:"promises,omitempty"` // of each sink, as the job last said
+	Needs    []string           `json:"needs,omitempty"`    // the gates of its last run, while it does not run
 	Damage   *Event             `json:"damage,omitempty"`   // the last, until a verification finds all whole
 	Replays  bool               `json:"replays,omitempty"`  // its rows can be delivered again, while the job runs
 	Progress *Progress          `json:"progress,omitempty"`
@@ -114,8 +115,11 @@ func (r *runner) status(ctx context.Context, to depth) (Status, error) {
 		return s, nil
 	}
 	err := env.Store.View(ctx, func(rd store.Reader) error {
-		if err := s.read(rd, to); err != nil || job == nil {
+		if err := s.read(rd, to); err != nil {
 			return err
+		}
+		if job == nil {
+			return s.recall(rd)
 		}
 		return s.readTasks(rd, job)
 	})
@@ -149,7 +153,10 @@ func ReadStatus(r store.Reader, name string) (Status, error) {
 	if paused {
 		s.State = Paused
 	}
-	return s, s.read(r, listed)
+	if err := s.read(r, listed); err != nil {
+		return s, err
+	}
+	return s, s.recall(r)
 }
 
 func (s *Status) read(r store.Reader, to depth) (err error) {

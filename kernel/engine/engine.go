@@ -365,6 +365,7 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 		}
 		return true, err
 	}
+	keepOutline(env.Store, job, false)
 	r.set(Running)
 	env.History.Note("job.started", "job %s runs (lineage %s)", env.Name, env.Store.Lineage())
 	var watching sync.WaitGroup
@@ -373,6 +374,9 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 	cut := run.Err() != nil // by a pause, which may be over already, or by damage
 	stop()
 	watching.Wait()
+	if _, panicked := errors.AsType[*fault.Panic](err); !panicked { // else who knows what it holds locked
+		keepOutline(env.Store, job, true)
+	}
 	r.mu.Lock()
 	r.meter = meter{}
 	paused := r.paused

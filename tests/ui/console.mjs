@@ -168,6 +168,26 @@ await step('an order asks first, and says what will happen', async () => {
   await page.context().close()
 })
 
+await step('a paused job shows where things come from and go to, and where they are', async () => {
+  const page = await signedIn()
+  const paused = ['send', 'pages', 'frames', 'spots', 'watch', 'store']
+  const order = (job, what) => page.request.post(`${CONSOLE}/api/v1/jobs/${job}/${what}`, { headers: { Authorization: 'Bearer ' + TOKEN } })
+  const drawn = (job) => page.locator(`[data-job="${job}"] [data-place]:not(.need)`).evaluateAll((all) => all.map((p) => p.dataset.place).join(', '))
+  for (const job of paused) {
+    await page.waitForSelector(`[data-job="${job}"] [data-gate]`)
+    const before = await drawn(job)
+    await order(job, 'pause')
+    await page.waitForSelector(`[data-job="${job}"] .tag:has-text("paused")`)
+    check((await drawn(job)) === before, `${job} is drawn as ${await drawn(job)}, before the pause as ${before}`)
+  }
+  const books = await page.locator('.books > li', { hasText: 'send' }).locator('.shares').first().innerText()
+  check(/delivered|waiting/.test(books), `where the rows of the streamer are: ${books}`)
+  await seen(page, 'serve')
+  check((await page.locator('.hero').count()) === 0, 'there is a box for the balance of a job that has none')
+  for (const job of paused) await order(job, 'resume')
+  await page.context().close()
+})
+
 await step('who may only look is told how it is done elsewhere', async () => {
   const page = await open('/#token=' + encodeURIComponent(READ_TOKEN))
   await page.waitForSelector('.hero')

@@ -41,7 +41,8 @@ export const role = (j: Job): string => (j.role === undefined ? j.kind : `${j.ki
 export function flow(j: Job, m: Meter): Flow {
   const names = new Set([...j.balance.sinks.map((s) => s.sink), ...Object.keys(j.promises ?? {}), ...Object.keys(j.bytes ?? {})])
   const gate = (name: string) => j.gates.find((g) => g.name === name)
-  const ins = j.gates.filter((g) => !names.has(g.name) && !inner.has(g.name)).map((g) => entrance(g, j))
+  const needs = j.gates.length > 0 ? j.gates.map((g) => g.name) : (j.needs ?? [])
+  const ins = needs.filter((name) => !names.has(name) && !inner.has(name)).map((name) => entrance(name, gate(name), j))
   const outs = [...names].map((name) => ({ place: exit(name, gate(name), j), arrow: delivery(name, j, m) }))
   if (outs.length === 0) {
     const address = j.notes?.find(([name]) => name === 'address')
@@ -62,11 +63,11 @@ function acts(j: Job, m: Meter): Flow['outs'][number] {
   return { place: { title: 'actions', what: 'what is done', lines: noted(j, 'actions') }, arrow }
 }
 
-function entrance(g: Gate, j: Job): Place {
+function entrance(name: string, g: Gate | undefined, j: Job): Place {
   const lines: string[] = []
   const last = j.notes?.find(([name]) => name === 'last answer of the source')
   if (last && j.balance.sinks.length > 0) lines.push('last answer ' + last[1])
-  return { title: g.name, what: 'source', gate: g, lines }
+  return { title: name, what: 'source', lines, ...(g && { gate: g }) }
 }
 
 function exit(name: string, g: Gate | undefined, j: Job): Place {

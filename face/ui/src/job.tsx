@@ -2,6 +2,7 @@
 import { JobActions } from './actions'
 import { Part, Shown, useAsked } from './asked'
 import { BalanceOf } from './balance'
+import { accounts } from './books'
 import { Checkpoints } from './checkpoints'
 import { Events } from './events'
 import { Gaps } from './gaps'
@@ -16,6 +17,7 @@ import { Windows } from './windows'
 import { Crawl } from './crawl'
 import { Supervise } from './supervise'
 import { TimelineOf } from './timeline'
+import { closed } from './verdict'
 import type { World } from './live'
 import type { HistoryEvent, Job } from './model'
 
@@ -43,7 +45,9 @@ function Page({ job, world }: { job: Job; world: World }) {
       {world.machine?.disk_short && <p class="error">The disk is short ({size(world.machine.disk_free)} free): sources that can wait do, and go on by
         themselves as soon as there is room.</p>}
       <JobActions job={job} world={world} />
-      <section class="hero" aria-label="Balance"><BalanceOf job={job} /><Closed job={job} world={world} /></section>
+      {(accounts(job).length > 0 || closed(job).length > 0) && (
+        <section class="hero" aria-label="Balance"><BalanceOf job={job} /><Closed job={job} world={world} /></section>
+      )}
       <section class="part" aria-label="Flow"><FlowPicture job={job} world={world} /></section>
       <TimelineOf job={job} world={world} />
       <div class="two">

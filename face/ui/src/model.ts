@@ -95,6 +95,7 @@ export interface Job {
   notes?: [string, string][]
   quotas?: Quota[]
   promises?: Record<string, string>
+  needs?: string[] // the gates of its last run, while it does not run
   damage?: HistoryEvent
   taken?: number
   bytes?: Record<string, number>
