@@ -51,6 +51,11 @@ type Verified struct {
 	Lost int64 `json:"lost"`
 }
 
+// Acknowledge records that a person knows of everything that a job has lost until now.
+func (d *Desk) Acknowledge(job string) error {
+	return d.with(job, func(st *store.Store) error { return engine.Acknowledge(st, job) })
+}
+
 // VerifySpool reads every block of a job's spool. What it finds is shown by status from then on.
 func (d *Desk) VerifySpool(ctx context.Context, job string, tell func(Progress)) (Verified, error) {
 	v := Verified{Job: job, Bad: []Damage{}}

@@ -20,6 +20,7 @@ type Verdict struct {
 	Down      []Finding `json:"down"`
 	Late      []Finding `json:"late"`
 	Attention []Finding `json:"attention"` // what waits for a person
+	Paused    []string  `json:"paused"`    // jobs: they are among what waits for a person, and nothing flows in them
 }
 
 // Finding is one answer, with the jobs that it is about; none for a whole data directory.
@@ -71,6 +72,7 @@ func Judge(rep Report, now time.Time) Verdict {
 		}
 		if j.State == engine.Paused {
 			add(&v.Attention, Finding{Text: "paused for " + lapse.Words(now.Sub(j.Since))})
+			v.Paused = append(v.Paused, j.Name)
 		}
 		for _, q := range j.Quotas {
 			if q.Level != engine.Fine {
@@ -88,12 +90,16 @@ func lostOf(j engine.Status) (all []string) {
 	for _, b := range j.Balance.Broken {
 		all = append(all, "the books do not balance: "+b)
 	}
-	if n := j.Balance.GapSums.Lost; n > 0 {
+	var known engine.Acknowledged
+	if j.Acknowledged != nil {
+		known = *j.Acknowledged
+	}
+	if n := j.Balance.GapSums.Lost - known.Lost; n > 0 {
 		all = append(all, fmt.Sprintf("%s %s lost to damage, a limit or overload", plural.Number(n), plural.Noun(n, "row")))
 	}
 	for _, s := range j.Balance.Sinks {
-		if s.Expired > 0 {
-			all = append(all, fmt.Sprintf("%s %s expired before %s got them", plural.Number(s.Expired), plural.Noun(s.Expired, "row"), s.Sink))
+		if n := s.Expired - known.Expired[s.Sink]; n > 0 {
+			all = append(all, fmt.Sprintf("%s %s expired before %s got them", plural.Number(n), plural.Noun(n, "row"), s.Sink))
 		}
 	}
 	if j.Damage != nil {
@@ -120,13 +126,13 @@ func downOf(j engine.Status, now time.Time) (all []Finding) {
 // And joins the verdicts over several data directories. What is the same in several jobs is one finding: one broker that is away is one
 // thing.
 func (v Verdict) And(o Verdict) Verdict {
-	out := Verdict{Lost: together(v.Lost, o.Lost), Down: together(v.Down, o.Down), Late: together(v.Late, o.Late),
-		Attention: together(v.Attention, o.Attention)}
+	out := Verdict{Lost: together(asTold, v.Lost, o.Lost), Down: together(thing, v.Down, o.Down), Late: together(asTold, v.Late, o.Late),
+		Attention: together(asTold, v.Attention, o.Attention), Paused: append(append([]string{}, v.Paused...), o.Paused...)}
 	out.Loss, out.Flow = "Nothing is lost.", "Everything flows."
 	if len(out.Lost) > 0 {
 		out.Loss = "Something is lost."
 	}
-	switch down, late := len(out.Down), len(out.Late); {
+	switch down, late, paused := len(out.Down), len(out.Late), len(out.Paused); {
 	case down == 1:
 		out.Flow = "One thing is down."
 	case down > 0:
@@ -135,14 +141,27 @@ func (v Verdict) And(o Verdict) Verdict {
 		out.Flow = "One job is late."
 	case late > 0:
 		out.Flow = fmt.Sprintf("%d jobs are late.", late)
+	case paused == 1:
+		out.Flow = "One job is paused."
+	case paused > 0:
+		out.Flow = fmt.Sprintf("%d jobs are paused.", paused)
 	}
 	return out
 }
 
-func together(lists ...[]Finding) []Finding {
+// asTold and thing are what findings have in common that are one: all that is told, or without for how long it has been so, for two jobs
+// do not find out in the same moment.
+func asTold(f Finding) string { return f.Text + "\x00" + f.Cause + "\x00" + f.Command }
+
+func thing(f Finding) string {
+	what, _, _ := strings.Cut(f.Text, " for ")
+	return what + "\x00" + f.Cause
+}
+
+func together(is func(Finding) string, lists ...[]Finding) []Finding {
 	out := []Finding{}
 	for _, f := range slices.Concat(lists...) {
-		i := slices.IndexFunc(out, func(o Finding) bool { return o.Text == f.Text && o.Cause == f.Cause && o.Command == f.Command })
+		i := slices.IndexFunc(out, func(o Finding) bool { return is(o) == is(f) })
 		if i < 0 {
 			out = append(out, f)
 			continue

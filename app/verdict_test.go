@@ -43,6 +43,22 @@ func TestJudge(t *testing.T) {
 		}
 	}
 	d := engine.Status{Name: "d", State: engine.Running, Gates: away[:1]}
+	later := []gate.Status{{Name: "broker", Since: now.Add(-2 * time.Minute), Cause: "refused"}}
+	if v := Judge(Report{Jobs: []engine.Status{d, {Name: "e", State: engine.Running, Gates: later}}}, now); v.Flow != "One thing is down." {
+		t.Errorf("two jobs find out one after the other: got %+v", v)
+	}
+	still := Judge(Report{Jobs: []engine.Status{c, {Name: "e", State: engine.Running}}}, now)
+	if still.Flow != "One job is paused." || still.And(still).Flow != "2 jobs are paused." {
+		t.Errorf("paused: got %+v", still)
+	}
+	a.Acknowledged = &engine.Acknowledged{Lost: 1}
+	if v := Judge(Report{Jobs: []engine.Status{a}}, now); v.Loss != "Nothing is lost." || len(v.Lost) > 0 {
+		t.Errorf("acknowledged: got %+v", v)
+	}
+	a.Balance.GapSums.Lost = 3
+	if v := Judge(Report{Jobs: []engine.Status{a}}, now); text(v.Lost) != "a: 2 rows lost to damage, a limit or overload" {
+		t.Errorf("lost since: got %+v", v)
+	}
 	both := one.And(Judge(Report{Jobs: []engine.Status{d}}, now))
 	if got := text(both.Down); !strings.HasPrefix(got, "a, b, d: broker") || both.Flow != one.Flow || text(one.Down) == got {
 		t.Errorf("got %s, %s", both.Flow, got)

@@ -72,6 +72,9 @@ func jobRoutes(d *app.Desk) map[string]work {
 		"POST /api/v1/jobs/{job}/resume": func(_ context.Context, c *call) (any, error) {
 			return done(d.Resume(c.job()))
 		},
+		"POST /api/v1/jobs/{job}/acknowledge": func(_ context.Context, c *call) (any, error) {
+			return done(d.Acknowledge(c.job()))
+		},
 		"POST /api/v1/jobs/{job}/gates/{gate}/open": func(_ context.Context, c *call) (any, error) {
 			o, err := c.order()
 			if err != nil {

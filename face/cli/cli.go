@@ -99,7 +99,7 @@ func (f *face) root() *cobra.Command {
 		"work": {f.runCommand(), f.demoCommand(), f.wsprnetCommand(), f.weatherCommand(), f.transferCommand(), f.crawlCommand(), f.superviseCommand()},
 		"ask": {f.checkCommand(), f.statusCommand(), f.topCommand(), f.auditCommand(), f.eventsCommand(),
 			f.spoolCommand(), f.deadCommand(), f.gapsCommand(), f.windowsCommand(), f.notifyCommand()},
-		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.gateCommand(), f.reloadCommand(),
+		"order": {f.pauseCommand(), f.resumeCommand(), f.backfillCommand(), f.acknowledgeCommand(), f.gateCommand(), f.reloadCommand(),
 			f.checkpointCommand()},
 	} {
 		for _, c := range commands {

@@ -20,6 +20,11 @@ func (f *face) resumeCommand() *cobra.Command {
 		"resume", "job %s goes on")
 }
 
+func (f *face) acknowledgeCommand() *cobra.Command {
+	return f.order("acknowledge JOB", "Say that you know what a job has lost: it is no news from then on",
+		"acknowledge", "what job %s has lost is acknowledged")
+}
+
 func (f *face) backfillCommand() *cobra.Command {
 	return f.order("backfill JOB", "Ask the source for everything that is missing, now", "backfill",
 		"job %s: ")

@@ -167,8 +167,11 @@ func jobLines(j engine.Status, rep app.Report, now time.Time) (lines []string) {
 		lines = append(lines, "! the books do not balance: "+b)
 	}
 	if n := j.Balance.GapSums.Lost; n > 0 {
-		lines = append(lines, fmt.Sprintf("! %s %s lost to damage, a limit or overload: see `holdfast gaps %s --all`",
-			count(n), plural.Noun(n, "row"), j.Name))
+		mark, then := "! ", fmt.Sprintf("see `holdfast gaps %s --all`, and then `holdfast acknowledge %s`", j.Name, j.Name)
+		if a := j.Acknowledged; a != nil && a.Lost >= n {
+			mark, then = "", "acknowledged "+ago(a.At, now)
+		}
+		lines = append(lines, fmt.Sprintf("%s%s %s lost to damage, a limit or overload: %s", mark, count(n), plural.Noun(n, "row"), then))
 	}
 	if d := j.Damage; d != nil {
 		lines = append(lines, fmt.Sprintf("! damage was met %s ago: %s; `holdfast spool verify %s` tells what "+

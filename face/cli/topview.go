@@ -151,7 +151,7 @@ func (t *top) head(c *canvas, now time.Time) {
 	switch {
 	case len(v.Lost)+len(v.Down) > 0:
 		looks = badLook
-	case len(v.Late) > 0:
+	case len(v.Late)+len(v.Paused) > 0:
 		looks = watchLook
 	}
 	if t.known() {

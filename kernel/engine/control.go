@@ -33,10 +33,13 @@ type Status struct {
 	Promises map[string]string  `json:"promises,omitempty"` // of each sink, as the job last said
 	Needs    []string           `json:"needs,omitempty"`    // the gates of its last run, while it does not run
 	Damage   *Event             `json:"damage,omitempty"`   // the last, until a verification finds all whole
-	Replays  bool               `json:"replays,omitempty"`  // its rows can be delivered again, while the job runs
-	Progress *Progress          `json:"progress,omitempty"`
-	Taken    int64              `json:"taken,omitempty"` // tasks that came in, ever, while the job runs
-	Bytes    map[string]int64   `json:"bytes,omitempty"` // that each destination of tasks got, ever, while the job runs
+	// Acknowledged are the losses that a person knows of, nil for none.
+	Acknowledged *Acknowledged `json:"acknowledged,omitempty"`
+
+	Replays  bool             `json:"replays,omitempty"` // its rows can be delivered again, while the job runs
+	Progress *Progress        `json:"progress,omitempty"`
+	Taken    int64            `json:"taken,omitempty"` // tasks that came in, ever, while the job runs
+	Bytes    map[string]int64 `json:"bytes,omitempty"` // that each destination of tasks got, ever, while the job runs
 	// Readable says that the store is open and could be read: without it the numbers are not known.
 	Readable bool `json:"-"`
 }
@@ -165,6 +168,9 @@ func (s *Status) read(r store.Reader, to depth) (err error) {
 	}
 	s.weigh(s.Balance.Sinks, time.Now())
 	if s.Damage, err = readDamage(r); err != nil {
+		return err
+	}
+	if s.Acknowledged, err = readAcknowledged(r); err != nil {
 		return err
 	}
 	s.Spool, err = spool.ReadStats(r)

@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks'
+import { Action } from './action'
 import { Part, Shown, useAsked } from './asked'
 import { count } from './format'
 import { Time } from './head'
@@ -10,6 +11,8 @@ export function Gaps({ job, world }: { job: Job; world: World }) {
   const [all, setAll] = useState(false)
   const [pages, setPages] = useState([''])
   const g = job.balance.gap_totals
+  const known = job.acknowledged
+  const unknown = g.lost - (known?.lost ?? 0) + job.balance.sinks.reduce((n, s) => n + s.expired - (known?.expired?.[s.sink] ?? 0), 0)
   const some = g.open + g.settled > 0
   const asked = useAsked<{ gaps: Gap[]; totals: GapTotals; next?: string }>(
     some ? `jobs/${encodeURIComponent(job.name)}/gaps?max=25&all=${all}&after=${encodeURIComponent(pages[pages.length - 1]!)}` : null, 10)
@@ -19,7 +22,16 @@ export function Gaps({ job, world }: { job: Job; world: World }) {
         ones</label>
     )}>
       <p class="fine">{count(g.missing)} missing and asked for again, {count(g.filled)} came later, {count(g.absent)} the source does not
-        have, {count(g.lost)} lost.</p>
+        have, {count(g.lost)} lost.{known && unknown === 0 && g.lost > 0 && <> That is acknowledged since <Time at={known.at} world={world} />.</>}</p>
+      {unknown > 0 && (
+        <p class="actions">
+          <Action world={world} label="Acknowledge" title={`Acknowledge what ${job.name} has lost?`} command={`holdfast acknowledge ${job.name}`}
+            path={`jobs/${encodeURIComponent(job.name)}/acknowledge`} body={() => ({})}>
+            <p>{unknown === 1 ? 'One row is' : `${count(unknown)} rows are`} lost for good. It stays in the books and in the history, and is no news
+              from then on: the next loss will stand out.</p>
+          </Action>
+        </p>
+      )}
       {some && (
         <Shown asked={asked}>
           {({ gaps, next }) => (

@@ -97,6 +97,7 @@ export interface Job {
   promises?: Record<string, string>
   needs?: string[] // the gates of its last run, while it does not run
   damage?: HistoryEvent
+  acknowledged?: { at: string; lost: number; expired?: Record<string, number> }
   taken?: number
   bytes?: Record<string, number>
   replays?: boolean // its rows can be delivered again
@@ -147,6 +148,7 @@ export interface Verdict {
   down: Finding[]
   late: Finding[]
   attention: Finding[] // what waits for a person
+  paused: string[] // jobs
 }
 
 // Overview is what the server sends: at first everything, then what has changed.

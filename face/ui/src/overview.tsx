@@ -49,7 +49,7 @@ function Hero({ world, v }: { world: World; v: Verdict }) {
     <section class="hero" aria-labelledby="verdict">
       <h1 id="verdict">
         <span class={v.lost.length > 0 ? 'bad' : 'good'} data-verdict="lost">{v.loss}</span>{' '}
-        <span class={v.down.length > 0 ? 'bad' : v.late.length > 0 ? 'watch' : 'good'} data-verdict="rest">{v.flow}</span>
+        <span class={v.down.length > 0 ? 'bad' : v.late.length + v.paused.length > 0 ? 'watch' : 'good'} data-verdict="rest">{v.flow}</span>
       </h1>
       <Findings bad={[...v.lost, ...v.down]} watch={v.late} />
       <Attention list={v.attention} />
