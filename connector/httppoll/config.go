@@ -2,14 +2,13 @@ package httppoll
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"holdfast/base/secret"
 	"holdfast/base/web"
+	"holdfast/connector"
 	"holdfast/connector/columns"
 )
 
@@ -124,12 +123,6 @@ type Paging struct {
 	Size int `yaml:"size" json:"size,omitempty"`
 }
 
-// Problem is one fault of a configuration: Key is the name under `http:`.
-type Problem struct{ Key, Text string }
-
-// Error returns the key and what is wrong with it.
-func (p Problem) Error() string { return p.Key + ": " + p.Text }
-
 // WithDefaults returns c with everything filled in that has a default.
 func (c Config) WithDefaults() Config {
 	def := func(s *string, v string) {
@@ -174,71 +167,58 @@ func (c Config) spec() columns.Spec {
 		Extra: c.Extra, Convert: c.Format == formatCSV}
 }
 
-// check gathers the faults of a configuration.
+// check is a configuration and what is wrong with it.
 type check struct {
 	Config
-	faults []error
-}
-
-func (k *check) bad(key, format string, args ...any) {
-	k.faults = append(k.faults, Problem{key, fmt.Sprintf(format, args...)})
-}
-
-func (k *check) oneOf(key, got string, want ...string) {
-	if !slices.Contains(want, got) {
-		k.bad(key, "is %q, want one of: %s", got, strings.Join(want, ", "))
-	}
+	connector.Faults
 }
 
 func (k *check) expression(key, text string) {
 	if _, err := columns.ParseExpr(text); text != "" && err != nil {
-		k.bad(key, "%v", err)
+		k.Bad(key, "%v", err)
 	}
 }
 
-// Validate returns all faults at once, each a Problem.
+// Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c Config) Validate() []error {
 	k := &check{Config: c.WithDefaults()}
 	k.request()
 	k.auth()
 	k.answer()
-	k.spec().Check(k.bad)
+	k.spec().Check(k.Bad)
 	k.cursor()
 	k.paging()
 	k.limits()
-	slices.SortFunc(k.faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return k.faults
+	return k.Sorted()
 }
 
 func (k *check) request() {
-	k.oneOf("method", k.Method, http.MethodGet, http.MethodPost)
+	k.OneOf("method", k.Method, http.MethodGet, http.MethodPost)
 	if k.Method == http.MethodGet && k.Body != "" {
-		k.bad("body", "is there, and method is GET; want POST")
+		k.Bad("body", "is there, and method is GET; want POST")
 	}
 	if k.URL == "" {
-		k.bad("url", "is missing")
+		k.Bad("url", "is missing")
 		return
 	}
 	t, faults := parseTemplates(k.Config)
-	for _, f := range faults {
-		k.bad(f.Key, "%s", f.Text)
-	}
+	k.Faults = append(k.Faults, faults...)
 	if len(faults) > 0 {
 		return
 	}
 	if why := web.BadURL(t.sample("", 1).url); why != "" {
-		k.bad("url", "%s", why)
+		k.Bad("url", "%s", why)
 	}
 	for name, v := range t.sample("", 1).headers {
 		if why := web.BadHeaderValue(v); why != "" {
-			k.bad("headers."+name, "%s", why)
+			k.Bad("headers."+name, "%s", why)
 		}
 	}
 	if (k.Cursor != Cursor{}) && t.sample("", 1).same(t.sample("1", 1)) {
-		k.bad("cursor", "is kept, and neither url, headers nor body uses .Cursor or .Since")
+		k.Bad("cursor", "is kept, and neither url, headers nor body uses .Cursor or .Since")
 	}
 	if k.Page.Number != nil && t.sample("", 1).same(t.sample("", 2)) {
-		k.bad("page.number", "is counted, and neither url, headers nor body uses .Page")
+		k.Bad("page.number", "is counted, and neither url, headers nor body uses .Page")
 	}
 }
 
@@ -247,7 +227,7 @@ func (k *check) auth() {
 	if a.Basic != nil {
 		n++
 		if a.Basic.User == "" {
-			k.bad("auth.basic.user", "is missing")
+			k.Bad("auth.basic.user", "is missing")
 		}
 	}
 	if a.Bearer != "" {
@@ -256,51 +236,51 @@ func (k *check) auth() {
 	if l := a.Login; l != nil {
 		n++
 		if why := web.BadURL(l.URL); why != "" {
-			k.bad("auth.login.url", "%s", why)
+			k.Bad("auth.login.url", "%s", why)
 		}
 		if (l.Body == "") == (len(l.Form) == 0) {
-			k.bad("auth.login", "want either body or form")
+			k.Bad("auth.login", "want either body or form")
 		}
 		if l.Pause < 0 {
-			k.bad("auth.login.pause", "is %v, want a time above 0", l.Pause)
+			k.Bad("auth.login.pause", "is %v, want a time above 0", l.Pause)
 		}
 	}
 	if n > 1 {
-		k.bad("auth", "want one of basic, bearer and login")
+		k.Bad("auth", "want one of basic, bearer and login")
 	}
 	for name := range k.Headers {
 		if why := web.BadHeaderName(name); why != "" {
-			k.bad("headers", "%q %s", name, why)
+			k.Bad("headers", "%q %s", name, why)
 		}
 		if n > 0 && strings.EqualFold(name, "Authorization") && a.Login == nil {
-			k.bad("headers", "Authorization is set by auth already")
+			k.Bad("headers", "Authorization is set by auth already")
 		}
 	}
 }
 
 func (k *check) answer() {
-	k.oneOf("format", k.Format, formatJSON, formatJSONL, formatCSV)
+	k.OneOf("format", k.Format, formatJSON, formatJSONL, formatCSV)
 	k.expression("rows", k.Rows)
 	if k.Rows != "" && k.Format != formatJSON {
-		k.bad("rows", "is for format json alone")
+		k.Bad("rows", "is for format json alone")
 	}
 	d := []rune(k.Delimiter)
 	if len(d) != 1 || strings.ContainsAny(k.Delimiter, "\"\r\n\uFFFD") {
-		k.bad("delimiter", "is %q, want one character", k.Delimiter)
+		k.Bad("delimiter", "is %q, want one character", k.Delimiter)
 	}
 	if k.Config.Delimiter != "," && k.Format != formatCSV {
-		k.bad("delimiter", "is for format csv alone")
+		k.Bad("delimiter", "is for format csv alone")
 	}
 }
 
 // cursor checks how the place in the feed is known.
 func (k *check) cursor() {
 	if k.Cursor.Column != "" && k.Cursor.JQ != "" {
-		k.bad("cursor", "want column or jq")
+		k.Bad("cursor", "want column or jq")
 	}
 	k.expression("cursor.jq", k.Cursor.JQ)
 	if k.Cursor == (Cursor{}) && len(k.spec().Keys()) == 0 {
-		k.bad("key", "is missing, and there is no cursor: every poll would take all rows once more")
+		k.Bad("key", "is missing, and there is no cursor: every poll would take all rows once more")
 	}
 }
 
@@ -312,21 +292,21 @@ func (k *check) paging() {
 		}
 	}
 	if n > 1 {
-		k.bad("page", "want one of next, jq and number")
+		k.Bad("page", "want one of next, jq and number")
 	}
 	if k.Page.Next != "" {
-		k.oneOf("page.next", k.Page.Next, "link")
+		k.OneOf("page.next", k.Page.Next, "link")
 	}
 	k.expression("page.jq", k.Page.JQ)
 	if k.Page.Size < 0 {
-		k.bad("page.size", "is %d, want a number from 1", k.Page.Size)
+		k.Bad("page.size", "is %d, want a number from 1", k.Page.Size)
 	}
 	if k.Format != formatJSON {
 		if k.Page.JQ != "" {
-			k.bad("page.jq", "is for format json alone")
+			k.Bad("page.jq", "is for format json alone")
 		}
 		if k.Cursor.JQ != "" {
-			k.bad("cursor.jq", "is for format json alone")
+			k.Bad("cursor.jq", "is for format json alone")
 		}
 	}
 }
@@ -335,14 +315,14 @@ func (k *check) limits() {
 	for key, v := range map[string]time.Duration{"every": k.Every, "timeout": k.Timeout,
 		"page_timeout": k.PageTimeout} {
 		if v < 0 {
-			k.bad(key, "is %v, want a time above 0", v)
+			k.Bad(key, "is %v, want a time above 0", v)
 		}
 	}
 	if k.MaxBytesPerSecond < -1 {
-		k.bad("max_bytes_per_second", "is %d, want a number of bytes, or -1 for no limit",
+		k.Bad("max_bytes_per_second", "is %d, want a number of bytes, or -1 for no limit",
 			k.MaxBytesPerSecond)
 	}
 	if k.MaxBytes < 1 {
-		k.bad("max_bytes", "is %d, want a number of bytes", k.MaxBytes)
+		k.Bad("max_bytes", "is %d, want a number of bytes", k.MaxBytes)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"holdfast/connector"
 )
 
 // moment is a time that prints as RFC 3339 where a template does not say otherwise.
@@ -35,8 +37,8 @@ type question struct {
 }
 
 // parseTemplates returns the templates, or what is wrong with them, found by using them once.
-func parseTemplates(c Config) (templates, []Problem) {
-	var faults []Problem
+func parseTemplates(c Config) (templates, connector.Faults) {
+	var faults connector.Faults
 	parse := func(key, text string) *template.Template {
 		t, err := template.New(key).Option("missingkey=error").Parse(text)
 		if err == nil {
@@ -44,8 +46,7 @@ func parseTemplates(c Config) (templates, []Problem) {
 		}
 		if err != nil {
 			text := strings.TrimPrefix(err.Error(), "template: ")
-			faults = append(faults, Problem{key, "is no template that can be used: " +
-				strings.TrimSuffix(text, " in type httppoll.values")})
+			faults.Bad(key, "is no template that can be used: %s", strings.TrimSuffix(text, " in type httppoll.values"))
 		}
 		return t
 	}

@@ -1,7 +1,6 @@
 package httppush
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"holdfast/base/secret"
 	"holdfast/base/web"
+	"holdfast/connector"
 	"holdfast/connector/columns"
 )
 
@@ -109,52 +109,41 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// check gathers the faults of a configuration.
+// check is a configuration and what is wrong with it.
 type check struct {
 	Config
-	faults []error
-}
-
-func (k *check) bad(key, format string, args ...any) {
-	k.faults = append(k.faults, fmt.Errorf(key+": "+format, args...))
-}
-
-func (k *check) oneOf(key, got string, want ...string) {
-	if !slices.Contains(want, got) {
-		k.bad(key, "is %q, want one of: %s", got, strings.Join(want, ", "))
-	}
+	connector.Faults
 }
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c Config) Validate() []error {
 	k := &check{Config: c.WithDefaults()}
-	k.oneOf("method", k.Method, http.MethodPost, http.MethodPut, http.MethodPatch)
-	k.oneOf("format", k.Format, formatJSON, formatJSONL, formatCSV)
-	k.oneOf("compression", k.Compression, packNone, packGzip, packZstd)
-	k.oneOf("probe.method", k.Probe.Method, http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost)
+	k.OneOf("method", k.Method, http.MethodPost, http.MethodPut, http.MethodPatch)
+	k.OneOf("format", k.Format, formatJSON, formatJSONL, formatCSV)
+	k.OneOf("compression", k.Compression, packNone, packGzip, packZstd)
+	k.OneOf("probe.method", k.Probe.Method, http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost)
 	if c.Probe.URL == "" && c.Probe.Method != "" {
-		k.bad("probe.url", "is missing: method says how to ask, and nothing says where")
+		k.Bad("probe.url", "is missing: method says how to ask, and nothing says where")
 	}
 	k.places()
 	k.auth()
 	k.statuses()
 	if _, err := columns.ParseExpr(k.Rejected); k.Rejected != "" && err != nil {
-		k.bad("rejected", "%v", err)
+		k.Bad("rejected", "%v", err)
 	}
 	if k.Timeout < 0 {
-		k.bad("timeout", "is %v, want a time above 0", k.Timeout)
+		k.Bad("timeout", "is %v, want a time above 0", k.Timeout)
 	}
-	slices.SortFunc(k.faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return k.faults
+	return k.Sorted()
 }
 
 // places checks every URL and header.
 func (k *check) places() {
 	if k.URL == "" {
-		k.bad("url", "is missing")
+		k.Bad("url", "is missing")
 	}
 	t, faults := parseTemplates(k.Config)
-	k.faults = append(k.faults, faults...)
+	k.Faults = append(k.Faults, faults...)
 	if len(faults) > 0 {
 		return
 	}
@@ -162,24 +151,24 @@ func (k *check) places() {
 	for key, raw := range map[string]string{"url": q.url, "lookup": q.lookup, "keys": q.keys,
 		"probe.url": k.Probe.URL} {
 		if why := web.BadURL(raw); raw != "" && why != "" {
-			k.bad(key, "%s", why)
+			k.Bad(key, "%s", why)
 		}
 	}
 	for name, v := range q.headers {
 		if why := web.BadHeaderValue(v); why != "" {
-			k.bad("headers."+name, "%s", why)
+			k.Bad("headers."+name, "%s", why)
 		}
 	}
 	other := nobody
 	other.Key, other.From, other.Order, other.Limit = "other", 1, "desc", 2
 	o, _ := t.fill(other)
 	if k.Lookup != "" && q.lookup == o.lookup && !k.keyInHeaders(q, o) {
-		k.bad("lookup", "does not use .Key")
+		k.Bad("lookup", "does not use .Key")
 	}
 	if k.Keys != "" {
 		for _, part := range []string{".From", ".To", ".Order"} {
 			if !strings.Contains(k.Keys, part) {
-				k.bad("keys", "does not use %s", part)
+				k.Bad("keys", "does not use %s", part)
 			}
 		}
 	}
@@ -198,24 +187,24 @@ func (k *check) keyInHeaders(a, b question) bool {
 func (k *check) auth() {
 	b := k.Auth.Basic
 	if b != nil && b.User == "" {
-		k.bad("auth.basic.user", "is missing")
+		k.Bad("auth.basic.user", "is missing")
 	}
 	if b != nil && k.Auth.Bearer != "" {
-		k.bad("auth", "want one of basic and bearer")
+		k.Bad("auth", "want one of basic and bearer")
 	}
 	for name := range k.Headers {
 		why := web.BadHeaderName(name)
 		switch {
 		case why != "":
-			k.bad("headers", "%q %s", name, why)
+			k.Bad("headers", "%q %s", name, why)
 		case strings.EqualFold(name, "Authorization") && (b != nil || k.Auth.Bearer != ""):
-			k.bad("headers", "Authorization is set by auth already")
+			k.Bad("headers", "Authorization is set by auth already")
 		case strings.EqualFold(name, "Content-Encoding"):
-			k.bad("headers", "Content-Encoding is set by compression")
+			k.Bad("headers", "Content-Encoding is set by compression")
 		}
 	}
 	if why := web.BadHeaderName(k.KeyHeader); why != "" {
-		k.bad("key_header", "%q %s", k.KeyHeader, why)
+		k.Bad("key_header", "%q %s", k.KeyHeader, why)
 	}
 }
 
@@ -224,13 +213,13 @@ func (k *check) statuses() {
 	for key, list := range map[string][]int{"already": k.Already, "refused": k.Refused} {
 		for _, n := range list {
 			if n < 400 || n > 499 || decided(n) {
-				k.bad(key, "has %d, want statuses from 400 to 499, without 401, 403, 407, 408, 425 and 429", n)
+				k.Bad(key, "has %d, want statuses from 400 to 499, without 401, 403, 407, 408, 425 and 429", n)
 			}
 		}
 	}
 	for _, n := range k.Already {
 		if slices.Contains(k.Refused, n) {
-			k.bad("already", "has %d, and refused has it too: a delivery can't be taken and refused by one status", n)
+			k.Bad("already", "has %d, and refused has it too: a delivery can't be taken and refused by one status", n)
 		}
 	}
 }

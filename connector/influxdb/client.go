@@ -32,11 +32,11 @@ type Client struct {
 func NewClient(c Config) (*Client, error) {
 	k := &check{Config: c.WithDefaults()}
 	if why := badURL(k.URL); why != "" {
-		k.bad("url", "%s", why)
+		k.Bad("url", "%s", why)
 	}
 	k.place()
-	if len(k.faults) > 0 {
-		return nil, fault.New(fault.Permanent, "open influxdb: %w", errors.Join(k.faults...))
+	if len(k.Faults) > 0 {
+		return nil, fault.New(fault.Permanent, "open influxdb: %w", errors.Join(k.Faults...))
 	}
 	return &Client{c: k.Config, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -11,6 +11,7 @@ import (
 	"github.com/influxdata/line-protocol/v2/lineprotocol"
 
 	"holdfast/base/secret"
+	"holdfast/connector"
 )
 
 // Config is a database of InfluxDB 1.x, or a bucket of 2.x or 3.x.
@@ -118,74 +119,63 @@ func nearby(raw string) bool {
 	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// check gathers the faults of a configuration.
+// check is a configuration and what is wrong with it.
 type check struct {
 	Config
-	faults []error
-}
-
-func (k *check) bad(key, format string, args ...any) {
-	k.faults = append(k.faults, fmt.Errorf(key+": "+format, args...))
-}
-
-func (k *check) oneOf(key, got string, want ...string) {
-	if !slices.Contains(want, got) {
-		k.bad(key, "is %q, want one of: %s", got, strings.Join(want, ", "))
-	}
+	connector.Faults
 }
 
 // Validate returns all faults of the configuration, each beginning with the name of its key.
 func (c Config) Validate() []error {
 	k := &check{Config: c.WithDefaults()}
 	if why := badURL(k.URL); why != "" {
-		k.bad("url", "%s", why)
+		k.Bad("url", "%s", why)
 	}
-	k.oneOf("precision", k.Precision, "ns", "us", "ms", "s")
-	k.oneOf("compression", k.Compression, packGzip, packNone)
+	k.OneOf("precision", k.Precision, "ns", "us", "ms", "s")
+	k.OneOf("compression", k.Compression, packGzip, packNone)
 	k.place()
 	k.points()
 	k.replaces()
 	if k.Request < 0 {
-		k.bad("request", "is %d, want a number of rows from 1", k.Request)
+		k.Bad("request", "is %d, want a number of rows from 1", k.Request)
 	}
 	for name, d := range map[string]time.Duration{"timeout": k.Timeout, "scan_timeout": k.ScanTimeout} {
 		if d < 0 {
-			k.bad(name, "is %v, want a time above 0", d)
+			k.Bad(name, "is %v, want a time above 0", d)
 		}
 	}
-	slices.SortFunc(k.faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return k.faults
+	return k.Sorted()
 }
 
 // place checks what says where points go, and as whom.
 func (k *check) place() {
 	switch {
 	case k.Database == "" && k.Bucket == "":
-		k.bad("database", "is missing; it makes a server of 1.x, bucket one of 2.x or 3.x")
+		k.Bad("database", "is missing; it makes a server of 1.x, bucket one of 2.x or 3.x")
 	case k.Database != "" && k.Bucket != "":
-		k.bad("bucket", "stands beside database; want one of them")
+		k.Bad("bucket", "stands beside database; want one of them")
 	case k.Bucket != "":
 		for name, set := range map[string]bool{"retention_policy": k.RetentionPolicy != "",
 			"username": k.Username != "", "password": k.Password != "", "create": k.Create} {
 			if set {
-				k.bad(name, "is for database, and there is bucket")
+				k.Bad(name, "is for database, and there is bucket")
 			}
 		}
 	default:
 		for name, set := range map[string]bool{"org": k.Org != "", "token": k.Token != ""} {
 			if set {
-				k.bad(name, "is for bucket, and there is database")
+				k.Bad(name, "is for bucket, and there is database")
 			}
 		}
 	}
 	if k.Username == "" && k.Password != "" {
-		k.bad("username", "is missing, and there is a password")
+		k.Bad("username", "is missing, and there is a password")
 	}
 	switch {
 	case k.Retention != 0 && (!k.Create || k.RetentionPolicy == ""):
-		k.bad("retention", "wants create: true and retention_policy; what is there is not changed")
+		k.Bad("retention", "wants create: true and retention_policy; what is there is not changed")
 	case k.Retention != 0 && k.Retention < time.Hour:
-		k.bad("retention", "is %v, want 1h or more, which is the least that InfluxDB takes", k.Retention)
+		k.Bad("retention", "is %v, want 1h or more, which is the least that InfluxDB takes", k.Retention)
 	}
 }
 
@@ -193,33 +183,33 @@ func (k *check) place() {
 func (k *check) points() {
 	switch {
 	case k.Measurement == "" && k.MeasurementFrom == "":
-		k.bad("measurement", "is missing, and there is no measurement_from")
+		k.Bad("measurement", "is missing, and there is no measurement_from")
 	case k.Measurement != "" && k.MeasurementFrom != "":
-		k.bad("measurement_from", "stands beside measurement; want one of them")
+		k.Bad("measurement_from", "stands beside measurement; want one of them")
 	case k.Measurement != "":
 		if why := badName(k.Measurement); why != "" {
-			k.bad("measurement", "%s", why)
+			k.Bad("measurement", "%s", why)
 		}
 	}
 	seen := map[string]bool{}
 	for i, tag := range k.Tags {
 		key := fmt.Sprintf("tags[%d]", i)
 		if seen[tag] {
-			k.bad(key, "%q is there twice", tag)
+			k.Bad(key, "%q is there twice", tag)
 		}
 		seen[tag] = true
 		if why := badColumn(tag); why != "" {
-			k.bad(key, "%s", why)
+			k.Bad(key, "%s", why)
 		}
 		if tag != "" && tag == k.Time {
-			k.bad(key, "%q is the time", tag)
+			k.Bad(key, "%q is the time", tag)
 		}
 	}
 	if k.Spread != "" && k.Precision != "s" && k.Precision != "ms" {
-		k.bad("spread", "wants precision s or ms: below %s is no room for a number", k.Precision)
+		k.Bad("spread", "wants precision s or ms: below %s is no room for a number", k.Precision)
 	}
 	if k.Spread != "" && k.Unique {
-		k.bad("unique", "stands beside spread; want one of them")
+		k.Bad("unique", "stands beside spread; want one of them")
 	}
 }
 
@@ -228,14 +218,14 @@ func (k *check) replaces() {
 	switch {
 	case k.Replace == "":
 	case k.Bucket != "":
-		k.bad("replace", "is for database, and there is bucket: servers of 2.x and 3.x delete in other ways, and "+
+		k.Bad("replace", "is for database, and there is bucket: servers of 2.x and 3.x delete in other ways, and "+
 			"none was tried")
 	case k.MeasurementFrom != "":
-		k.bad("replace", "stands beside measurement_from, and wants measurement")
+		k.Bad("replace", "stands beside measurement_from, and wants measurement")
 	case k.Spread != "":
-		k.bad("replace", "stands beside spread, which gives each row a time of its own")
+		k.Bad("replace", "stands beside spread, which gives each row a time of its own")
 	case slices.Contains(k.Tags, k.Replace) || k.Replace == k.Time:
-		k.bad("replace", "%q is a tag or the time, and a field is wanted", k.Replace)
+		k.Bad("replace", "%q is a tag or the time, and a field is wanted", k.Replace)
 	}
 }
 

@@ -92,7 +92,7 @@ func (s *Sink) sameSchema(ctx context.Context, db *session, d connector.Delivery
 
 func (s *Sink) write(ctx context.Context, db *session, d connector.Delivery) (
 	v connector.Verdict, err error) {
-	what := "write "+plural.Of(d.Rows.NumRows(), "row")+" to"
+	what := "write " + plural.Of(d.Rows.NumRows(), "row") + " to"
 	if err := s.begin(ctx, db); err != nil {
 		return v, s.classify(what, err)
 	}
