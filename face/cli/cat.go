@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -195,9 +194,9 @@ func (f *face) showRows(text io.Reader) error {
 	}
 	shown, left := 0, width
 	for _, name := range names {
-		widest := utf8.RuneCountInString(name)
+		widest := columns(name)
 		for _, row := range rows {
-			widest = max(widest, min(utf8.RuneCountInString(row[name]), 30))
+			widest = max(widest, min(columns(row[name]), 30))
 		}
 		if left -= widest + 2; left < -2 && shown > 0 {
 			break

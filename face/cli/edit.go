@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -39,11 +38,11 @@ func (f *face) showValues(d app.Letter) error {
 	}
 	widest := 0
 	for _, name := range order {
-		widest = max(widest, utf8.RuneCountInString(name))
+		widest = max(widest, columns(name))
 	}
 	fmt.Fprintln(f.out, "  the row:")
 	for _, name := range order {
-		fmt.Fprintf(f.out, "    %-*s  %s\n", widest, name, cut(row[name], width-6-widest))
+		fmt.Fprintf(f.out, "    %s  %s\n", pad(name, widest), cut(row[name], width-6-widest))
 	}
 	return nil
 }

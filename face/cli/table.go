@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"holdfast/base/visible"
 )
 
@@ -43,7 +45,7 @@ func (t *table) write(w io.Writer, indent string) {
 	widths := make([]int, len(t.heads))
 	for _, row := range append([][]string{t.heads}, t.rows...) {
 		for i, c := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(c))
+			widths[i] = max(widths[i], columns(c))
 		}
 	}
 	total := len(indent) + 2*(len(widths)-1)
@@ -61,25 +63,25 @@ func (t *table) write(w io.Writer, indent string) {
 				b.WriteString("  ")
 			}
 			c = cut(c, widths[i])
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c))
 			if t.right[i] {
-				b.WriteString(pad + c)
+				b.WriteString(strings.Repeat(" ", widths[i]-columns(c)) + c)
 			} else {
-				b.WriteString(c + pad)
+				b.WriteString(pad(c, widths[i]))
 			}
 		}
 		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
 	}
 }
 
-// cut shortens a text to n characters.
+// columns is how many columns of a terminal a text takes: a Chinese character takes two, an accent that is a character of its own none.
+func columns(s string) int { return ansi.StringWidth(s) }
+
+// pad fills a text up to n columns.
+func pad(s string, n int) string { return s + strings.Repeat(" ", max(0, n-columns(s))) }
+
+// cut shortens a text to n columns.
 func cut(s string, n int) string {
-	s = visible.Line(strings.Join(strings.Fields(s), " "))
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	r := []rune(s)
-	return string(r[:max(n-1, 0)]) + "…"
+	return ansi.Truncate(visible.Line(strings.Join(strings.Fields(s), " ")), n, "…")
 }
 
 // wrap breaks a text into lines that fit, each after indent.
@@ -88,9 +90,8 @@ func wrap(s, indent string) string { return wrapTo(s, indent, width) }
 func wrapTo(s, indent string, width int) string {
 	var b strings.Builder
 	line := indent
-	for _, word := range strings.Fields(visible.Line(s)) {
-		if len(line) > len(indent) &&
-			utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+	for _, word := range words(visible.Line(s), width-columns(indent)) {
+		if len(line) > len(indent) && columns(line)+1+columns(word) > width {
 			b.WriteString(line + "\n")
 			line = indent
 		}
@@ -100,4 +101,17 @@ func wrapTo(s, indent string, width int) string {
 		line += word
 	}
 	return b.String() + line + "\n"
+}
+
+// words are those of a text. One that is too long stays whole, for paths and addresses are copied; but in a script without spaces, lines end
+// anywhere.
+func words(s string, width int) (all []string) {
+	for _, word := range strings.Fields(s) {
+		if columns(word) > width && columns(word) > utf8.RuneCountInString(word) {
+			all = append(all, strings.Split(ansi.Hardwrap(word, max(width, 2), false), "\n")...)
+			continue
+		}
+		all = append(all, word)
+	}
+	return all
 }

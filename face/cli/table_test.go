@@ -34,6 +34,36 @@ func TestTableFits(t *testing.T) {
 	}
 }
 
+// Texts of any script fit: a Chinese character takes two columns, an accent of its own none.
+func TestWideTexts(t *testing.T) {
+	cause := strings.Repeat("数据库拒绝连接", 20)
+	for _, text := range []string{cause, "refused: " + cause + " see the log", strings.Repeat("e\u0301", 200)} {
+		for line := range strings.Lines(wrap(text, "  ")) {
+			if n := columns(strings.TrimSuffix(line, "\n")); n > 80 && columns(text) > 200 {
+				t.Errorf("%d columns: %s", n, line)
+			}
+		}
+		if got := strings.Join(strings.Fields(wrap(text, "  ")), ""); got != strings.ReplaceAll(text, " ", "") {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+	if got := cut(cause, 10); columns(got) > 10 || !strings.HasSuffix(got, "…") {
+		t.Errorf("cut to 10: %s", got)
+	}
+	tab := newTable("a", "b")
+	tab.add("数据", "x")
+	tab.add("abcd", "y")
+	var b strings.Builder
+	tab.write(&b, "")
+	if got := b.String(); got != "a     b\n数据  x\nabcd  y\n" {
+		t.Errorf("got\n%s", got)
+	}
+	const path = "/a/very/long/path/that/is/copied/from/the/screen/and/therefore/stays/whole/even/if/it/does/not/fit/here"
+	if got := wrap(path, "  "); !strings.Contains(got, path) {
+		t.Errorf("a path was broken: %s", got)
+	}
+}
+
 func TestWords(t *testing.T) {
 	now := time.Now()
 	for _, c := range []struct{ got, want string }{

@@ -82,7 +82,7 @@ func TestTopShows(t *testing.T) {
 	}
 	shows(`/var/lib/holdfast, up 3 h, 82.0 MiB of memory, 41.0 GiB free on the disk`, `Nothing is lost. One thing is down.`,
 		`(?s)! spots: clickhouse is away for 3 min: connection refused.*! spots: 1,234 wait, the oldest for 3 min.*! spots: 2 dead letters`,
-		`(?s)\nspots +collect +running +- +- +1,234 +3 min *\narchive `, `12:00:00 ! spots: gate clickhouse.closed`)
+		`(?s)\nspots +collect +! running +- +- +1,234 +3 min *\narchive `, `12:00:00 ! spots: gate clickhouse.closed`)
 	w.Update(tea.KeyPressMsg{Code: tea.KeyEnter})
 	shows(`spots: collect, running for 2 h`, `clickhouse +5,234 +4,000 +1,234`, "start it")
 	w.Update(tea.KeyPressMsg{Code: tea.KeyTab})

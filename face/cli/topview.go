@@ -6,15 +6,16 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"holdfast/app"
 	"holdfast/base/disk"
 	"holdfast/base/plural"
 	"holdfast/base/visible"
 	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
 )
 
 // Looks of a line; what stands there says the same without them.
@@ -35,10 +36,7 @@ type canvas struct {
 
 // add adds a line, cut to the width. Whatever came from outside is text there, never a command to the terminal.
 func (c *canvas) add(looks, text string) {
-	text = visible.Line(text)
-	if utf8.RuneCountInString(text) > c.width {
-		text = string([]rune(text)[:max(0, c.width-1)]) + "…"
-	}
+	text = ansi.Truncate(visible.Line(text), c.width, "…")
 	if looks != plainLook {
 		text = "\x1b[" + looks + "m" + text + "\x1b[m"
 	}
@@ -184,6 +182,11 @@ func (t *top) known() bool {
 	return false
 }
 
+// troubled reports whether a job failed, or can't reach what a gate of it stands for.
+func troubled(j engine.Status) bool {
+	return j.Error != "" || slices.ContainsFunc(j.Gates, func(g gate.Status) bool { return !g.Open })
+}
+
 // table lists the jobs, and returns the line of the chosen one.
 func (t *top) table(c *canvas, jobs []engine.Status, now time.Time) (chosen int) {
 	tab := newTable("~job", "kind", "state", ">in/s", ">out/s", ">waits", ">oldest")
@@ -197,7 +200,11 @@ func (t *top) table(c *canvas, jobs []engine.Status, now time.Time) (chosen int)
 		if j.Backlog.Rows > 0 && !j.Backlog.Oldest.IsZero() {
 			oldest = span(now.Sub(j.Backlog.Oldest))
 		}
-		tab.add(j.Name, j.Kind, string(j.State), in, out, count(j.Backlog.Rows), oldest)
+		state := string(j.State)
+		if troubled(j) {
+			state = "! " + state
+		}
+		tab.add(j.Name, j.Kind, state, in, out, count(j.Backlog.Rows), oldest)
 	}
 	var b bytes.Buffer
 	tab.write(&b, "")
@@ -209,8 +216,8 @@ func (t *top) table(c *canvas, jobs []engine.Status, now time.Time) (chosen int)
 			looks = headLook
 		case i-1 == at:
 			chosen, looks = len(c.lines), chosenLook
-			line += strings.Repeat(" ", max(0, t.width-utf8.RuneCountInString(line)))
-		case jobs[i-1].Error != "":
+			line = pad(line, t.width)
+		case troubled(jobs[i-1]):
 			looks = badLook
 		}
 		c.add(looks, line)
