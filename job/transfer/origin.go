@@ -119,22 +119,12 @@ func isPacked(name string) bool {
 
 // unpack makes the original of a packed form that stands in the source directory.
 func (r *rebuilding) unpack(ctx context.Context, name, raw string, o *connector.Original) error {
-	if err := os.Remove(raw); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := r.Pack.run(ctx, r.Pack.Unpack, name, raw); err != nil {
-		return err
-	}
-	in, err := os.Open(raw)
+	in, size, err := r.Pack.unpackTo(ctx, name, raw)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	o.Size, o.Source = info.Size(), strings.TrimSuffix(name, r.Pack.Suffix)
+	o.Size, o.Source = size, strings.TrimSuffix(name, r.Pack.Suffix)
 	o.Meta = metaOf(r.Meta, o.Source)
 	o.SHA1, o.SHA256, err = sumsOf(ctx, in)
 	return err

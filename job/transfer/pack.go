@@ -272,23 +272,31 @@ func (p *Packer) proves(ctx context.Context, original io.ReaderAt, packed string
 // unpacked unpacks a packed form, and calls f with the result.
 func (p *Packer) unpacked(ctx context.Context, packed string, f func(in io.ReaderAt, size int64) error) error {
 	out := packed + ".unpacked"
-	if err := os.Remove(out); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
 	defer os.Remove(out)
-	if err := p.run(ctx, p.Unpack, packed, out); err != nil {
-		return err
-	}
-	in, err := os.Open(out)
+	in, size, err := p.unpackTo(ctx, packed, out)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	return f(in, size)
+}
+
+// unpackTo unpacks a packed form into the file out, in the place of what is there, and opens that.
+func (p *Packer) unpackTo(ctx context.Context, packed, out string) (in *os.File, size int64, err error) {
+	if err := os.Remove(out); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, 0, err
+	}
+	if err := p.run(ctx, p.Unpack, packed, out); err != nil {
+		return nil, 0, err
+	}
+	if in, err = os.Open(out); err != nil {
+		return nil, 0, err
+	}
 	info, err := in.Stat()
 	if err != nil {
-		return err
+		return nil, 0, errors.Join(err, in.Close())
 	}
-	return f(in, info.Size())
+	return in, info.Size(), nil
 }
 
 // partsOf are hashes of the HDUs of a file.
