@@ -2,10 +2,14 @@
 // directory becomes something that people can ask questions and give orders.
 //
 // It is the only room that names every job and every connector, in the plain lists below. It
-// decodes configurations (strictly: an unknown key is a mistake with its line, and all mistakes are
-// told at once), keeps the rules of the data directory (Locate), turns the old scraper's flags and
-// files into a job (Wsprnet), and carries out what people ask of jobs (Desk), whether an engine
-// runs or not.
+//
+//   - decodes configurations (strictly: an unknown key is a mistake with its line, and all mistakes
+//     are told at once), and says what they have by default (Schema, keytext.json);
+//   - keeps the rules of the data directory (Locate, Places);
+//   - makes a configuration of the flags of a command that runs one job alone (Wsprnet, Weather,
+//     Transfer, Crawl, Supervise), and of the tour (Demo);
+//   - carries out what people ask of jobs (Desk), whether an engine runs or not, and tells people
+//     what they must know (Notify, Alerts).
 //
 // A configuration's ${NAME} is the environment variable NAME. What may be secret is a secret.Text
 // and never printed; the text of a job that goes into checkpoints has its variables unexpanded and
