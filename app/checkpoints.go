@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"holdfast/base/disk"
@@ -353,4 +354,18 @@ func CheckpointAtEnd(ctx context.Context, p *Plan) error {
 		err = errors.Join(err, retainSome(ctx, dir, checkpoint.Policy{Keep: p.Checkpoints.Keep}))
 	}
 	return err
+}
+
+// CheckpointsIn returns the names of the checkpoints that stand in a job's directory, whole or not.
+func CheckpointsIn(dir, job string) (names []string, err error) {
+	if !jobName.MatchString(job) {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(filepath.Dir(checkpoint.Path(engine.JobDir(dir, job), "any")))
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
 }

@@ -1,23 +1,32 @@
 package cli
 
 import (
+	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/face/api"
 )
 
-// offerJobs has the completions of shells offer the names of jobs, wherever a command takes one. They are read from the
-// directories that there are: no store is opened for them, and nobody is asked.
+// offerJobs has the completions of shells offer the names of jobs, wherever a command takes one, and of what a job has: checkpoints, and
+// gates that are closed. They are read from the directories that there are: no store is opened for them. Gates are asked for where a
+// process runs.
 func (f *face) offerJobs(c *cobra.Command) {
 	if words := strings.Fields(c.Use); len(words) > 1 && (words[1] == "JOB" || words[1] == "[JOB]") {
-		c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 0 {
-				return nil, cobra.ShellCompDirectiveDefault
+		c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			switch {
+			case len(args) == 0:
+				return f.jobNames(), cobra.ShellCompDirectiveNoFileComp
+			case len(args) == 1 && c.Parent().Name() == "checkpoint":
+				return f.checkpointNames(args[0]), cobra.ShellCompDirectiveNoFileComp
+			case len(args) == 1 && c.Parent().Name() == "gate":
+				return f.closedGates(c.Context(), args[0]), cobra.ShellCompDirectiveNoFileComp
 			}
-			return f.jobNames(), cobra.ShellCompDirectiveNoFileComp
+			return nil, cobra.ShellCompDirectiveDefault
 		}
 	}
 	if c.HasParent() && c.Parent().Name() != c.Root().Name() && c.Flags().Lookup("job") != nil {
@@ -39,4 +48,39 @@ func (f *face) jobNames() (names []string) {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// checkpointNames are the checkpoints of a job.
+func (f *face) checkpointNames(job string) (names []string) {
+	places, _ := app.Places(f.dataDir)
+	for _, p := range places {
+		all, _ := app.CheckpointsIn(p.Dir, job)
+		names = append(names, all...)
+	}
+	return names
+}
+
+// offeredIn is how long a person who presses Tab waits.
+const offeredIn = time.Second
+
+// closedGates are the gates of a job that are closed now.
+func (f *face) closedGates(ctx context.Context, job string) (names []string) {
+	ctx, cancel := context.WithTimeout(ctx, offeredIn)
+	defer cancel()
+	places, _ := app.Places(f.dataDir)
+	for _, p := range places {
+		c, err := api.Dial(p.Dir)
+		if err != nil {
+			continue // nothing runs there
+		}
+		rep, _ := asked{place: p, client: c}.status(ctx)
+		for _, j := range rep.Jobs {
+			for _, g := range j.Gates {
+				if j.Name == job && !g.Open {
+					names = append(names, g.Name)
+				}
+			}
+		}
+	}
+	return names
 }
