@@ -367,6 +367,13 @@ await step('the reports of a stream are a strip of heat, a chart and a table', a
   await reports.getByLabel('state', { exact: true }).selectOption('Utah')
   await reports.getByText('The newest window as a table').click()
   await reports.locator('td', { hasText: 'Utah' }).first().waitFor()
+  const shownTime = () => reports.locator('.heat time').getAttribute('datetime')
+  const newest = await shownTime()
+  await reports.locator('.heat canvas').focus()
+  await page.keyboard.press('ArrowLeft')
+  await page.waitForFunction((newest) => document.querySelector('.heat time').dateTime < newest, newest)
+  await page.keyboard.press('ArrowRight')
+  check((await shownTime()) >= newest, 'keys do not lead back to the newest window')
   const colours = await reports.locator('.heat canvas').evaluate((c) => {
     const g = c.getContext('2d').getImageData(0, 0, c.width, c.height).data
     const all = new Set()

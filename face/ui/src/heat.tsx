@@ -16,31 +16,35 @@ const line = 14 // CSS pixels
 
 export function Heat({ what, rows, columns, at, chosen, choose }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null)
-  const [cell, setCell] = useState<[number, number]>()
+  const [cell, setCell] = useState<[number, number]>() // that one points at
+  const [stop, setStop] = useState<number>() // the column that keys lead to; none is the newest
   const all = rows.flatMap((r) => columns.map((c) => at(c, r))).filter((v) => v !== null)
   const least = Math.min(...all)
   const most = Math.max(...all)
   useEffect(() => {
     const c = canvas.current
     if (c === null) return
-    const paint = () => draw(c, { rows, columns, chosen, value: (i, j) => at(columns[i]!, rows[j]!), part: (v) => (most > least ? (v - least) / (most - least) : 0.5) })
+    const paint = () => draw(c, { rows, columns, chosen, stop, value: (i, j) => at(columns[i]!, rows[j]!), part: (v) => (most > least ? (v - least) / (most - least) : 0.5) })
     paint()
     const resized = new ResizeObserver(paint)
     resized.observe(c)
     return () => resized.disconnect()
-  }, [what, chosen, columns.join(), JSON.stringify(all), document.documentElement.dataset.theme])
+  }, [what, chosen, stop, columns.join(), JSON.stringify(all), document.documentElement.dataset.theme])
   const place = (e: MouseEvent): [number, number] => {
     const box = canvas.current!.getBoundingClientRect()
     const j = Math.min(rows.length - 1, Math.max(0, Math.floor((e.clientY - box.top) / line)))
     return [Math.min(columns.length - 1, Math.max(0, Math.floor(((e.clientX - box.left) / box.width) * columns.length))), j]
   }
   const keys = (e: KeyboardEvent) => {
-    const step = { ArrowUp: -1, ArrowDown: 1 }[e.key]
-    if (step === undefined) return
+    const up = { ArrowUp: -1, ArrowDown: 1 }[e.key]
+    const right = { ArrowLeft: -1, ArrowRight: 1 }[e.key]
+    if (up !== undefined) choose(rows[(rows.indexOf(chosen) + up + rows.length) % rows.length]!)
+    else if (right !== undefined) setStop(Math.min(columns.length - 1, Math.max(0, (stop ?? columns.length - 1) + right)))
+    else return
+    setCell(undefined)
     e.preventDefault()
-    choose(rows[(rows.indexOf(chosen) + step + rows.length) % rows.length]!)
   }
-  const shown: [number, number] = cell ?? [columns.length - 1, rows.indexOf(chosen)]
+  const shown: [number, number] = cell ?? [stop ?? columns.length - 1, rows.indexOf(chosen)]
   const [i, j] = [Math.min(shown[0], columns.length - 1), Math.min(shown[1], rows.length - 1)]
   const v = i >= 0 && j >= 0 ? at(columns[i]!, rows[j]!) : null
   return (
@@ -50,7 +54,7 @@ export function Heat({ what, rows, columns, at, chosen, choose }: Props) {
           {rows.map((r) => <div key={r} class={r === chosen ? 'chosen' : ''}>{r}</div>)}
         </div>
         <canvas ref={canvas} tabIndex={0} role="img" style={{ height: `${rows.length * line}px` }} onKeyDown={keys}
-          aria-label={`${what} of ${rows.length} groups in ${columns.length} windows, from ${number(least)} to ${number(most)}; arrow keys choose a group`}
+          aria-label={`${what} of ${rows.length} groups in ${columns.length} windows, from ${number(least)} to ${number(most)}; arrow keys choose a group and a window`}
           onMouseMove={(e) => setCell(place(e))} onMouseLeave={() => setCell(undefined)} onClick={(e) => choose(rows[place(e)[1]]!)} />
       </div>
       <p class="fine" role="status">
@@ -65,6 +69,7 @@ interface Drawn {
   rows: string[]
   columns: string[]
   chosen: string
+  stop: number | undefined
   value: (i: number, j: number) => number | null
   part: (v: number) => number
 }
@@ -89,6 +94,7 @@ function draw(c: HTMLCanvasElement, d: Drawn): void {
       g.strokeStyle = style.color
       g.lineWidth = 2
       g.strokeRect(1, j * line, width - 2, line - 1)
+      if (d.stop !== undefined) g.strokeRect(d.stop * wide, j * line, wide, line - 1)
     }
   }
 }
