@@ -473,6 +473,13 @@ await step('the time line is kept over a restart, with its outages', async () =>
   await page.locator('.charts').focus()
   await page.keyboard.press('ArrowLeft')
   await page.waitForFunction(() => !document.querySelector('.ranges button:last-child').disabled)
+  await page.getByRole('button', { name: 'now' }).click()
+  await page.getByRole('button', { name: 'hour' }).click()
+  await page.locator('.charts').focus()
+  for (let i = 0; i < 8; i++) await page.keyboard.press('ArrowLeft') // where nothing was recorded yet
+  await page.getByText('Nothing was recorded in this time').waitFor()
+  for (let i = 0; i < 12; i++) await page.keyboard.press('ArrowRight') // and back
+  await page.waitForFunction(() => document.querySelectorAll('.charts canvas').length === 3 && document.querySelector('.ranges button:last-child').disabled)
   await page.context().close()
 })
 

@@ -77,13 +77,13 @@ function Charts({ timeline, items, picked, keys }: {
       clear()
     }
   }, [timeline, document.documentElement.dataset.theme])
-  if (timeline.points.length === 0) {
-    return <p class="empty">Nothing was recorded in this time. A point is written every minute while the job's store is open.</p>
-  }
+  const none = timeline.points.length === 0
   return (
     <>
+      {/* It stays where it is empty: the keys that led here lead back. */}
       <div class="charts" ref={host} tabIndex={0} role="group" onKeyDown={keys}
         aria-label={`Charts of ${timeline.points.length} points of ${span(timeline.step)} each; outages are listed below`} />
+      {none && <p class="empty">Nothing was recorded in this time. A point is written every minute while the job's store is open.</p>}
       <p class="fine">Drag over a chart to look closer; arrow keys move, + and − change how much is shown. A point spans {span(timeline.step)}.</p>
     </>
   )
