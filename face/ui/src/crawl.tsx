@@ -88,7 +88,7 @@ function Hosts({ at }: { at: string }) {
       <Shown asked={asked}>
         {(r) => (
           <>
-            <div class="scroll stack" tabIndex={0} role="region" aria-label="Hosts">
+            <div class="scroll stack" tabIndex={0} role="region" aria-label="Hosts and their URLs">
               <table>
                 <thead><tr><th>Host</th><th class="n">Queued</th><th class="n">Put off</th><th class="n">Done</th><th class="n">Failed</th><th class="n">Bytes</th></tr></thead>
                 <tbody>
