@@ -33,7 +33,7 @@ const inner = new Set(['disk', 'ledger'])
 
 // unit is what a job counts, for so many of them.
 export const unit = (j: Job, n = 2): string =>
-  plural(n, j.kind === 'transfer' ? 'file' : j.kind === 'crawl' ? 'URL' : j.kind === 'supervise' ? 'decision' : 'row')
+  plural(n, j.kind === 'transfer' ? 'file' : j.kind === 'crawl' ? 'URL' : j.kind === 'supervise' ? 'action' : 'row')
 
 // role is the kind of a job, of a part of a stream also which.
 export const role = (j: Job): string => (j.role === undefined ? j.kind : `${j.kind}: ${j.role}`)
