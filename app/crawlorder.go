@@ -163,17 +163,6 @@ func (d *Desk) crawlAtRest(ctx context.Context, job string, cfg crawl.Config, na
 	return text, err
 }
 
-// withClosed runs f with the store of a job that nobody has open.
-func (d *Desk) withClosed(job string, f func(env engine.Env) error) (err error) {
-	dir := engine.JobDir(d.plan.Place.Dir, job)
-	st, err := store.Open(dir, store.Options{Log: d.plan.Log, Survive: true, Fatal: func(error) {}})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	return f(engine.Env{Name: job, Dir: dir, Store: st, History: engine.HistoryOf(st, job, d.plan.Log), Log: d.plan.Log})
-}
-
 func rebuildIndex(ctx context.Context, cfg crawl.Config, w *Work) (string, error) {
 	r, err := index.Rebuild(ctx, cfg.Archive.Dir, func(files, of int) { w.at(int64(files), int64(of)) })
 	if err != nil {

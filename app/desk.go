@@ -129,14 +129,19 @@ func (d *Desk) with(job string, f func(*store.Store) error) (err error) {
 	if d.eng != nil {
 		return d.withEngine(job, f)
 	}
+	return d.withClosed(job, func(env engine.Env) error { return f(env.Store) })
+}
+
+// withClosed runs f with the store of a job that nobody has open.
+func (d *Desk) withClosed(job string, f func(engine.Env) error) (err error) {
+	dir := engine.JobDir(d.plan.Place.Dir, job)
 	// A command that finds a full disk says so, and goes on to what can be read; it is no process to restart.
-	st, err := store.Open(engine.JobDir(d.plan.Place.Dir, job), store.Options{Log: d.plan.Log, Survive: true,
-		Fatal: func(error) {}})
+	st, err := store.Open(dir, store.Options{Log: d.plan.Log, Survive: true, Fatal: func(error) {}})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	return f(st)
+	return f(engine.Env{Name: job, Dir: dir, Store: st, History: engine.HistoryOf(st, job, d.plan.Log), Log: d.plan.Log})
 }
 
 // openFor is how long a request waits for a job that is just starting.
@@ -319,10 +324,21 @@ func (d *Desk) OpenGate(job, gate, reason string) error {
 }
 
 func (d *Desk) setPaused(job string, paused bool, running func(*engine.Engine, string) error) error {
-	if d.eng != nil {
-		return running(d.eng, job)
+	set := func(st *store.Store) error { return engine.SetPaused(st, paused) }
+	if d.eng == nil {
+		return d.with(job, set)
 	}
-	return d.with(job, func(st *store.Store) error { return engine.SetPaused(st, paused) })
+	err := running(d.eng, job)
+	if !fault.Is(err, fault.Transient) {
+		return err
+	}
+	// Its store is closed, for it failed and waits for its next try: a person may want to end that.
+	ctx, cancel := context.WithTimeout(context.Background(), openFor)
+	defer cancel()
+	if was := d.eng.Offline(ctx, job, func() error { return d.withClosed(job, func(env engine.Env) error { return set(env.Store) }) }); was != context.DeadlineExceeded {
+		return was
+	}
+	return err
 }
 
 func (d *Desk) notRunning(job string) error {
