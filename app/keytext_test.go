@@ -29,7 +29,7 @@ func comments(t *testing.T, pkg string) map[string]string {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%s: %d files: %v", dir, len(files), err)
 	}
-	texts := map[string]string{}
+	texts, others := map[string]string{}, map[string]string{}
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
@@ -54,12 +54,22 @@ func comments(t *testing.T, pkg string) map[string]string {
 					doc = decl.Doc
 				}
 				texts[name] = plain(doc.Text(), name, nil)
-				if s, ok := typ.Type.(*ast.StructType); ok {
+				switch s := typ.Type.(type) {
+				case *ast.StructType:
 					fieldTexts(texts, name, s)
+				case *ast.Ident: // another type under its own name
+					others[name] = s.Name
 				}
 			}
 			return true
 		})
+	}
+	for name, other := range others {
+		for key, text := range maps.Clone(texts) {
+			if field, ok := strings.CutPrefix(key, other+"."); ok {
+				texts[name+"."+field] = text
+			}
+		}
 	}
 	return texts
 }
@@ -123,6 +133,9 @@ func TestKeyTexts(t *testing.T) {
 		return text
 	}
 	Schema()
+	if _, err := RulesSchema(); err != nil {
+		t.Fatal(err)
+	}
 	if os.Getenv("HOLDFAST_UPDATE") != "" {
 		b, err := json.MarshalIndent(want, "", "  ")
 		if err != nil {
@@ -151,15 +164,20 @@ func eachKey(s *jsonschema.Schema, path string, f func(path string, s *jsonschem
 	if s.AdditionalProperties != nil {
 		eachKey(s.AdditionalProperties, path+".NAME", f)
 	}
-	for _, one := range s.OneOf {
+	for _, one := range append(slices.Clone(s.OneOf), s.AnyOf...) {
 		eachKey(one, path, f)
 	}
 }
 
 func parsedSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
+	return parsedAs(t, Schema())
+}
+
+func parsedAs(t *testing.T, b []byte) *jsonschema.Schema {
+	t.Helper()
 	s := new(jsonschema.Schema)
-	if err := json.Unmarshal(Schema(), s); err != nil {
+	if err := json.Unmarshal(b, s); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -172,9 +190,9 @@ var (
 
 // Every key has a text; and a default that it tells of is the one that the code has, and the other way round.
 func TestEveryKeyIsExplained(t *testing.T) {
-	seen := 0
-	eachKey(parsedSchema(t), "", func(path string, s *jsonschema.Schema) {
-		seen++
+	paths := map[string]bool{}
+	check := func(path string, s *jsonschema.Schema) {
+		paths[path] = true
 		text := strings.TrimSuffix(s.Description, ".")
 		if text == "" {
 			t.Errorf("%s: has no text", path)
@@ -193,9 +211,20 @@ func TestEveryKeyIsExplained(t *testing.T) {
 		case s.Default != nil && (told == nil || !sameValue(told[1], s.Default)):
 			t.Errorf("%s: the default is %v: %s", path, s.Default, text)
 		}
-	})
-	if seen < 500 {
-		t.Errorf("only %d keys were seen", seen)
+	}
+	eachKey(parsedSchema(t), "", check)
+	rules, err := RulesSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachKey(parsedAs(t, rules), "", check)
+	for _, key := range []string{"rules[].from.journal.unit", "rules[].from.journal.join.quiet", "jobs.NAME.collect.source.http.url"} {
+		if !paths[key] {
+			t.Errorf("%s: is not in the schema", key)
+		}
+	}
+	if len(paths) < 700 {
+		t.Errorf("only %d keys were seen", len(paths))
 	}
 }
 

@@ -70,10 +70,14 @@ func oneSchema(kinds, besides map[string]*jsonschema.Schema) *jsonschema.Schema 
 	return s
 }
 
-func structSchema(v any) *jsonschema.Schema {
+func structSchema(v any) *jsonschema.Schema { return reflected(v, mapSchema) }
+
+// reflected is the schema of a struct, with the texts and the defaults of its keys; mapped has those of some types.
+func reflected(v any, mapped func(reflect.Type) *jsonschema.Schema) *jsonschema.Schema {
 	r := &jsonschema.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true,
-		FieldNameTag: "yaml", RequiredFromJSONSchemaTags: true, Mapper: mapSchema,
-		LookupComment: func(t reflect.Type, field string) string { return keyText(t, field) }}
+		FieldNameTag: "yaml", RequiredFromJSONSchemaTags: true, Mapper: mapped,
+		LookupComment: func(t reflect.Type, field string) string { return keyText(t, field) },
+		Namer:         func(t reflect.Type) string { return t.PkgPath() + "." + t.Name() }} // else one Config is taken for another
 	s := r.Reflect(v)
 	s.Version = ""
 	fillDefaults(s, reflect.ValueOf(v))
@@ -102,7 +106,11 @@ func fillDefaults(s *jsonschema.Schema, v reflect.Value) {
 		case field.Kind() == reflect.Struct && p.Properties != nil:
 			fillDefaults(p, field)
 		case field.Kind() == reflect.Slice && p.Items != nil && p.Items.Properties != nil:
-			fillDefaults(p.Items, reflect.Zero(field.Type().Elem()))
+			item := field.Type().Elem()
+			if item.Kind() == reflect.Pointer {
+				item = item.Elem()
+			}
+			fillDefaults(p.Items, reflect.New(item))
 		case given || !field.IsZero():
 			p.Default = written(field.Interface())
 		}

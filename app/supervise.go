@@ -148,7 +148,7 @@ func watcherKinds() rule.Kinds {
 }
 
 // RulesSchema is the JSON schema of rule files, for editors that complete them.
-func RulesSchema() ([]byte, error) { return rule.Schema(watcherKinds()) }
+func RulesSchema() ([]byte, error) { return rule.Schema(watcherKinds(), reflected) }
 
 func (c *superviseConfig) file(dir string) string { return below(dir, orElse(c.Rules, RulesFile)) }
 

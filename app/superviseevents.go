@@ -21,7 +21,7 @@ const (
 	fieldWarn = "_WARN"
 )
 
-// eventsConfig is what a rule file says under `holdfast:`.
+// eventsConfig is the events of the other jobs of this process, told as lines.
 type eventsConfig struct {
 	// Job is the job whose events are told; default all others.
 	Job string `yaml:"job"`

@@ -10,13 +10,23 @@ import (
 //
 //	join: {continue: '^\s', quiet: 1s}
 type Config struct {
-	// Start and Continue are patterns (RE2), of which one is set, as in Rule.
-	Start    string `yaml:"start"`
+	// Start is a pattern (RE2) of lines that begin a text. Exactly one of start and continue is given.
+	Start string `yaml:"start"`
+	// Continue is a pattern of lines that go on with the text of the line before.
 	Continue string `yaml:"continue"`
-	// Lines, Bytes and Quiet are those of Rule.
-	Lines int           `yaml:"lines"`
-	Bytes int           `yaml:"bytes"`
+	// Lines is the most lines of one text, 100000 at most; default 500. What comes above is let go.
+	Lines int `yaml:"lines"`
+	// Bytes is the most bytes of one text, 1MiB at most; default 64KiB. What comes above is let go.
+	Bytes int `yaml:"bytes"`
+	// Quiet is how long after its last line a text is at its end though no other began, 1h at most; default 1s.
 	Quiet time.Duration `yaml:"quiet"`
+}
+
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
+	r := Rule{Lines: c.Lines, Bytes: c.Bytes, Quiet: c.Quiet}.withDefaults()
+	c.Lines, c.Bytes, c.Quiet = r.Lines, r.Bytes, r.Quiet
+	return c
 }
 
 // The most that a configuration may ask for.

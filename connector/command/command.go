@@ -7,6 +7,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -16,13 +17,13 @@ import (
 	"holdfast/connector"
 )
 
-// Config is the program and how it is run.
+// Config is a program that is run again and again: its exit status is the value.
 type Config struct {
 	// Run is the program, as an absolute path, and its arguments. No shell reads them.
 	Run []string `yaml:"run"`
-	// User that it runs as, default ours.
+	// User that it runs as; default that of Holdfast.
 	User string `yaml:"user"`
-	// Timeout is how long it may take, default 10 s.
+	// Timeout is how long it may take; default 10s.
 	Timeout time.Duration `yaml:"timeout"`
 }
 
@@ -41,16 +42,19 @@ type Watcher struct {
 
 var _ connector.Watcher = (*Watcher)(nil)
 
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
+	return c
+}
+
 // Open returns a watcher that runs a program every so often. It runs nothing yet, but whether the program is one that others could
 // replace is looked at.
 func Open(cfg Config, every time.Duration) (*Watcher, error) {
 	if len(cfg.Run) == 0 {
 		return nil, fault.New(fault.Permanent, "run names no program")
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 10 * time.Second
-	}
-	w := &Watcher{cfg: cfg, every: every}
+	w := &Watcher{cfg: cfg.WithDefaults(), every: every}
 	err := process.Safe(cfg.Run[0])
 	if err == nil && cfg.User != "" {
 		w.user, err = process.FindUser(cfg.User)

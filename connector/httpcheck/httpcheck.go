@@ -8,6 +8,7 @@
 package httpcheck
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,17 +25,19 @@ import (
 	"holdfast/connector"
 )
 
-// Config is what is asked for, and how.
+// Config is a URL that is asked again and again: the status of the answer is a value, 0 without one, and of https the time at
+// which the certificate ends is another.
 type Config struct {
-	URL string `yaml:"url"` // http or https
+	// URL that is asked, of http or https.
+	URL string `yaml:"url"`
 	// Headers are further fields of the request.
 	Headers map[string]secret.Text `yaml:"headers"`
-	// Timeout is for the whole answer, default 10 s.
+	// Timeout is how long the whole answer may take; default 10s.
 	Timeout time.Duration `yaml:"timeout"`
 	// CAFile has the authorities that are trusted, in PEM, instead of the system's.
 	CAFile string `yaml:"ca_file"`
-	// Redirects has redirects followed, with Headers only while scheme, host and port stay the same: they may be secrets. Else a
-	// redirect's status is the answer.
+	// Redirects has redirects followed, with the headers only while scheme, host and port stay the same: they may be
+	// secrets; default false, by which a redirect's status is the answer.
 	Redirects bool `yaml:"redirects"`
 }
 
@@ -59,15 +62,19 @@ type Watcher struct {
 
 var _ connector.Watcher = (*Watcher)(nil)
 
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
+	return c
+}
+
 // Open returns a watcher that asks every so often. It asks nothing yet.
 func Open(cfg Config, every time.Duration) (*Watcher, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fault.New(fault.Permanent, "url: want http://... or https://..., got %q", cfg.URL)
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 10 * time.Second
-	}
+	cfg = cfg.WithDefaults()
 	trust := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.CAFile != "" {
 		pem, err := os.ReadFile(cfg.CAFile)

@@ -35,10 +35,11 @@ import (
 	"holdfast/connector"
 )
 
-// Config is what a rule file says under `journal:`.
+// Config is the journal of systemd, or what some units write there, told entry by entry.
 type Config struct {
-	// Unit and Units are the units whose entries are told; none for all.
-	Unit  string   `yaml:"unit"`
+	// Unit is the unit whose entries are told; default all.
+	Unit string `yaml:"unit"`
+	// Units are several of them.
 	Units []string `yaml:"units"`
 	// Identifier is the name that a program gives itself (SYSLOG_IDENTIFIER). Anybody can take any.
 	Identifier string `yaml:"identifier"`
@@ -46,12 +47,13 @@ type Config struct {
 	Priority string `yaml:"priority"`
 	// Match are fields that an entry has to have: {_TRANSPORT: kernel}.
 	Match map[string]string `yaml:"match"`
-	// Keep are names of fields that are told beside those of Fields.
+	// Keep are names of fields that are told beside the usual ones.
 	Keep []string `yaml:"keep"`
-	// Directory of the journal, if it is not this machine's; Namespace as systemd.unit has it.
+	// Directory of the journal; default that of this machine.
 	Directory string `yaml:"directory"`
+	// Namespace of the journal, as LogNamespace of a unit has it; default none.
 	Namespace string `yaml:"namespace"`
-	// MaxLine is how many bytes are told of a message, default 65536.
+	// MaxLine is how many bytes are told of a message; default 65536.
 	MaxLine int `yaml:"max_line"`
 	// Join says which entries belong together; each process is a stream of its own.
 	Join *lines.Config `yaml:"join"`

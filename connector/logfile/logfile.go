@@ -33,7 +33,7 @@ import (
 	"holdfast/connector"
 )
 
-// Config is what a rule file says under `file:`.
+// Config is a log file with its rotated ones, told line by line.
 type Config struct {
 	// Path of the file, absolute.
 	Path string `yaml:"path"`
@@ -41,20 +41,20 @@ type Config struct {
 	// default the name with a dot or a hyphen and anything behind it.
 	Rotated string `yaml:"rotated"`
 	// Counts says which rotated files are older, where their names end with numbers that are no dates: "down" if higher
-	// numbers are older (logrotate), "up" if lower ones are (log4j). By default it is found out when a file is rotated; before
+	// numbers are older (logrotate), "up" if lower ones are (log4j). Without it that is found out when a file is rotated; before
 	// that, most files show it by when they were written to last and by the times of their first lines; if nothing shows it,
 	// it is down.
-	Counts string `yaml:"counts"`
+	Counts string `yaml:"counts" jsonschema:"enum=down,enum=up"`
 	// Zone is that of times in lines that name none, as "Europe/Berlin"; default that of this machine.
 	Zone string `yaml:"zone"`
-	// MaxLine is how many bytes are told of a line, default 65536.
+	// MaxLine is how many bytes are told of a line; default 65536.
 	MaxLine int `yaml:"max_line"`
 	// Join says which lines belong together.
 	Join *lines.Config `yaml:"join"`
 	// Settle is how long nothing must have come to a file that was renamed before the next one is begun: its writer may not
-	// know of the rename yet. What comes later, within a minute, is told after lines of the next file. Default 2s.
+	// know of the rename yet. What comes later, within a minute, is told after lines of the next file; default 2s.
 	Settle time.Duration `yaml:"settle"`
-	// Look is how often the file is looked at although the kernel told nothing, default 10s.
+	// Look is how often the file is looked at although the kernel told nothing; default 10s.
 	Look time.Duration `yaml:"look"`
 
 	// Since is where it begins without a position: "now" (default), "boot", or a time (RFC 3339). Files that changed after

@@ -55,10 +55,11 @@ func (s server) validate() (faults []error) {
 }
 
 const (
-	mostSeries    = 1_000_000
-	defaultSeries = 10_000
-	mostBytes     = 64 << 20 // of an answer
-	defaultEvery  = 10 * time.Second
+	mostSeries     = 1_000_000
+	defaultSeries  = 10_000
+	defaultTimeout = 10 * time.Second
+	mostBytes      = 64 << 20 // of an answer
+	defaultEvery   = 10 * time.Second
 )
 
 // client asks a server, and reads no more than mostBytes of an answer.
@@ -100,7 +101,7 @@ func (l *limited) Read(b []byte) (int, error) {
 }
 
 func newClient(s server) *client {
-	s.Timeout = cmp.Or(s.Timeout, 10*time.Second)
+	s.Timeout = cmp.Or(s.Timeout, defaultTimeout)
 	s.Series = cmp.Or(s.Series, defaultSeries)
 	return &client{s, &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 2, IdleConnTimeout: time.Minute}}
 }

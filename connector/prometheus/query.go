@@ -1,6 +1,7 @@
 package prometheus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,22 +22,24 @@ import (
 	"holdfast/connector"
 )
 
-// Config is what a rule file says under `prometheus:`.
+// Config is a query that a Prometheus server is asked again and again: each series is a value.
 type Config struct {
 	// URL of the server.
 	URL string `yaml:"url"`
 	// Query is PromQL.
 	Query string `yaml:"query"`
-	// User and Password for basic authentication, or Token for a bearer's.
-	User     string      `yaml:"user"`
+	// User for basic authentication.
+	User string `yaml:"user"`
+	// Password of the user.
 	Password secret.Text `yaml:"password"`
-	Token    secret.Text `yaml:"token"`
-	// Timeout of a look, default 10s.
+	// Token is that of a bearer, in the place of a user.
+	Token secret.Text `yaml:"token"`
+	// Timeout of a look; default 10s.
 	Timeout time.Duration `yaml:"timeout"`
-	// StaleAfter is the age above which a value is stale, by when it was scraped; by default none is. Of what is no plain selector
+	// StaleAfter is the age above which a value is stale, by when it was scraped; default none is. Of what is no plain selector
 	// none ever is: its values are of now.
 	StaleAfter time.Duration `yaml:"stale_after"`
-	// Series is the most that a look may have, default 10000.
+	// Series is the most that a look may have; default 10000.
 	Series int `yaml:"series"`
 
 	// Every is how often it is asked, default 10s.
@@ -60,6 +63,12 @@ func (c Config) Validate() []error {
 type Query struct{ cfg Config }
 
 var _ connector.Watcher = (*Query)(nil)
+
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
+	c.Timeout, c.Series = cmp.Or(c.Timeout, defaultTimeout), cmp.Or(c.Series, defaultSeries)
+	return c
+}
 
 // New returns a watcher. It asks nothing yet.
 func New(c Config) (*Query, error) {

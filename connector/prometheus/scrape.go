@@ -1,6 +1,7 @@
 package prometheus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,19 +21,21 @@ import (
 	"holdfast/connector"
 )
 
-// ScrapeConfig is what a rule file says under `scrape:`.
+// ScrapeConfig is a metrics endpoint that is read again and again: each series is a value.
 type ScrapeConfig struct {
 	// URL of the endpoint.
 	URL string `yaml:"url"`
-	// User and Password for basic authentication, or Token for a bearer's.
-	User     string      `yaml:"user"`
+	// User for basic authentication.
+	User string `yaml:"user"`
+	// Password of the user.
 	Password secret.Text `yaml:"password"`
-	Token    secret.Text `yaml:"token"`
-	// Timeout of a look, default 10s.
+	// Token is that of a bearer, in the place of a user.
+	Token secret.Text `yaml:"token"`
+	// Timeout of a look; default 10s.
 	Timeout time.Duration `yaml:"timeout"`
 	// StaleAfter is the age above which a value is stale, where the endpoint says how old they are; default 5m.
 	StaleAfter time.Duration `yaml:"stale_after"`
-	// Series is the most that a look may have, default 10000.
+	// Series is the most that a look may have; default 10000.
 	Series int `yaml:"series"`
 	// Metrics are the names of what is told: bitcoin_ibd, or http_seconds_count of a histogram.
 	Metrics []string `yaml:"metrics"`
@@ -68,15 +71,19 @@ type Scrape struct{ cfg ScrapeConfig }
 
 var _ connector.Watcher = (*Scrape)(nil)
 
+// WithDefaults returns c with everything filled in that has a default.
+func (c ScrapeConfig) WithDefaults() ScrapeConfig {
+	c.Timeout, c.Series = cmp.Or(c.Timeout, defaultTimeout), cmp.Or(c.Series, defaultSeries)
+	c.StaleAfter = cmp.Or(c.StaleAfter, 5*time.Minute)
+	return c
+}
+
 // NewScrape returns a watcher. It reads nothing yet.
 func NewScrape(c ScrapeConfig) (*Scrape, error) {
 	if err := refused(c.Validate()); err != nil {
 		return nil, err
 	}
-	if c.StaleAfter == 0 {
-		c.StaleAfter = 5 * time.Minute
-	}
-	return &Scrape{c}, nil
+	return &Scrape{c.WithDefaults()}, nil
 }
 
 // Watch tells the values until ctx ends, as connector.Watcher says.

@@ -28,14 +28,15 @@ import (
 	"holdfast/connector"
 )
 
-// Config is what a rule file says under `unit:`.
+// Config is units of systemd: the state of each is a value.
 type Config struct {
-	// Unit and Units are the units that are watched.
-	Unit  string   `yaml:"unit"`
+	// Unit is the unit that is watched.
+	Unit string `yaml:"unit"`
+	// Units are several of them.
 	Units []string `yaml:"units"`
-	// Bus is the socket of the system bus, default that of DBUS_SYSTEM_BUS_ADDRESS, else /run/dbus/system_bus_socket.
+	// Bus is the socket of the system bus; default that of DBUS_SYSTEM_BUS_ADDRESS, else /run/dbus/system_bus_socket.
 	Bus string `yaml:"bus"`
-	// Look is how often all is asked for though nothing was told, default 30s.
+	// Look is how often all is asked for though nothing was told; default 30s.
 	Look time.Duration `yaml:"look"`
 }
 
@@ -88,12 +89,18 @@ type Units struct {
 
 var _ connector.Watcher = (*Units)(nil)
 
+// WithDefaults returns c with everything filled in that has a default.
+func (c Config) WithDefaults() Config {
+	c.Look = cmp.Or(c.Look, 30*time.Second)
+	return c
+}
+
 // New returns a watcher. It connects to nothing yet.
 func New(c Config) (*Units, error) {
 	if f := c.Validate(); len(f) > 0 {
 		return nil, fault.New(fault.Permanent, "watch units: %w", errors.Join(f...))
 	}
-	return &Units{names: c.names(), bus: cmp.Or(c.Bus, Socket()), look: cmp.Or(c.Look, 30*time.Second)}, nil
+	return &Units{names: c.names(), bus: cmp.Or(c.Bus, Socket()), look: c.WithDefaults().Look}, nil
 }
 
 // The names of systemd on the bus.

@@ -22,7 +22,10 @@ func (f *face) manualCommand() *cobra.Command {
 		Args:   cobra.ExactArgs(1),
 		Hidden: true,
 		RunE: func(c *cobra.Command, args []string) error {
-			m := theManual(c.Root())
+			m, err := theManual(c.Root())
+			if err != nil {
+				return err
+			}
 			if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
 				n, err := strconv.ParseInt(epoch, 10, 64)
 				if err != nil {
@@ -35,8 +38,9 @@ func (f *face) manualCommand() *cobra.Command {
 	}
 }
 
-func theManual(root *cobra.Command) manual.Manual {
-	return manual.Manual{Root: root, Schema: app.Schema(), Examples: app.Examples(), Further: []manual.Section{
+func theManual(root *cobra.Command) (manual.Manual, error) {
+	rules, err := app.RulesSchema()
+	return manual.Manual{Root: root, Schema: app.Schema(), Rules: rules, Examples: app.Examples(), Further: []manual.Section{
 		{Title: "EXIT STATUS", Terms: []manual.Term{
 			{Name: strconv.Itoa(Done), Means: "done"},
 			{Name: strconv.Itoa(Failed), Means: "failed: the message says what, why and what to do"},
@@ -68,5 +72,5 @@ func theManual(root *cobra.Command) manual.Manual {
 			{Name: "/usr/share/doc/holdfast", Means: "operations, security, guarantees and all else"},
 			{Name: "/usr/share/holdfast", Means: "alert rules and a dashboard for its metrics, and examples"},
 		}},
-	}}
+	}}, err
 }

@@ -31,6 +31,7 @@ var further = map[string]string{
 	"stream":                    "stream.md",
 	"supervise":                 "supervise.md",
 	"transfer":                  "transfer.md",
+	rulesPart:                   "supervise-rules.md",
 }
 
 // configuration is the page of configuration files: each key of each kind, what it takes and what it means.
@@ -48,7 +49,7 @@ func (m Manual) configuration() ([]byte, error) {
 	p.text(intro(name))
 	p.section("KEYS")
 	for _, part := range parts {
-		p.subsection(orTop(part.path, "At the top of the file"))
+		p.subsection(title(part.path))
 		p.text(unmarked(part.text))
 		for _, k := range part.keys {
 			need := ""
@@ -72,9 +73,13 @@ func (m Manual) configuration() ([]byte, error) {
 	return p.Bytes(), nil
 }
 
-func orTop(path, top string) string {
-	if path == "" {
-		return top
+// title is what a part is called.
+func title(path string) string {
+	switch path {
+	case "":
+		return "The top of the file"
+	case rulesPart:
+		return "Rule files"
 	}
 	return path
 }
@@ -119,16 +124,16 @@ func (m Manual) Markdown() ([]byte, error) {
 		"a file by the schema that `" + m.Root.Name() + " check --schema` prints.\n\n")
 	for _, p := range parts {
 		indent := strings.Repeat("  ", min(1, strings.Count(p.path, ".")))
-		fmt.Fprintf(&b, "%s- [%s](#%s)\n", indent, orTop(p.path, "the top of the file"), anchor(p.path))
+		fmt.Fprintf(&b, "%s- [%s](#%s)\n", indent, title(p.path), anchor(p.path))
 	}
 	for _, p := range parts {
 		level := "##"
 		if strings.Contains(p.path, ".") {
 			level = "###"
 		}
-		fmt.Fprintf(&b, "\n%s %s\n", level, orTop(p.path, "The top of the file"))
+		fmt.Fprintf(&b, "\n%s %s\n", level, title(p.path))
 		if p.path != "" {
-			fmt.Fprintf(&b, "%s\n", p.text)
+			fmt.Fprintf(&b, "%s\n", cell(p.text))
 		}
 		if doc := further[p.path]; doc != "" {
 			fmt.Fprintf(&b, "More: [%s](%s).\n", strings.TrimSuffix(doc, ".md"), doc)
@@ -142,7 +147,7 @@ func (m Manual) Markdown() ([]byte, error) {
 }
 
 func anchor(path string) string {
-	return strings.ReplaceAll(orTop(path, "the-top-of-the-file"), ".", "")
+	return strings.NewReplacer(".", "", " ", "-").Replace(strings.ToLower(title(path)))
 }
 
 // table is the keys of a part.

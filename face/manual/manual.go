@@ -25,7 +25,10 @@ type Manual struct {
 	Further []Section
 	// Schema is the JSON schema of configuration files.
 	Schema []byte
-	// Examples are configurations, by the path of what they are of: collect.source.http; "holdfast" is of the whole file.
+	// Rules is the JSON schema of rule files.
+	Rules []byte
+	// Examples are configurations, by the path of what they are of: collect.source.http; "holdfast" is of a whole file,
+	// "rules" of a rule file, and rules.from.journal of a kind of watcher.
 	Examples map[string]string
 }
 

@@ -11,7 +11,7 @@ import (
 
 // part is what a configuration has in one place: at the top, below a kind of job, below a kind of connector.
 type part struct {
-	path    string // of keys, without what stands above a job and without names of a person's own; "" at the top
+	path    string // of keys, without what stands above a job and without names of a person's own; "" at the top, rules of rules
 	text    string
 	keys    []key
 	example string
@@ -32,8 +32,13 @@ func (m Manual) reference() ([]part, error) {
 	if err := json.Unmarshal(m.Schema, schema); err != nil {
 		return nil, fmt.Errorf("read schema: %w", err)
 	}
+	rules := new(jsonschema.Schema)
+	if err := json.Unmarshal(m.Rules, rules); err != nil {
+		return nil, fmt.Errorf("read schema of rules: %w", err)
+	}
 	r := &reader{examples: m.Examples, seen: map[string]string{}}
-	r.part(nil, schema)
+	r.part("", nil, schema)
+	r.part(rulesPart, nil, rules)
 	return r.parts, nil
 }
 
@@ -50,15 +55,19 @@ const large = 600
 // top is how the example of the whole file is called.
 const top = "holdfast"
 
-func (r *reader) part(path []string, s *jsonschema.Schema) {
+// rulesPart is the path of the top of a rule file.
+const rulesPart = "rules"
+
+func (r *reader) part(name string, path []string, s *jsonschema.Schema) {
 	at := len(r.parts)
-	name := shortPath(path)
 	r.parts = append(r.parts, part{path: name, text: s.Description, example: r.examples[name]})
 	if name == "" {
 		r.parts[at].example = r.examples[top]
 	}
 	w := &walk{reader: r, base: len(path)}
-	w.mapping(path, s)
+	if m := inner(s); m != nil {
+		w.mapping(path, m)
+	}
 	r.parts[at].keys = w.keys
 	for _, later := range w.later {
 		later()
@@ -70,7 +79,7 @@ func shortPath(path []string) string {
 	var words []string
 	for _, w := range path {
 		if w != ownName && (len(words) > 0 || w != "jobs") {
-			words = append(words, w)
+			words = append(words, strings.TrimSuffix(w, "[]"))
 		}
 	}
 	return strings.Join(words, ".")
@@ -101,7 +110,7 @@ func (w *walk) mapping(path []string, s *jsonschema.Schema) (kinds []string) {
 			continue
 		}
 		kinds = append(kinds, shortPath(at))
-		w.later = append(w.later, func() { w.part(at, p.Value) })
+		w.later = append(w.later, func() { w.part(shortPath(at), at, p.Value) })
 	}
 	return kinds
 }
@@ -127,7 +136,7 @@ func (w *walk) key(path []string, s *jsonschema.Schema, need bool) {
 		return
 	}
 	words := besides(item)
-	if more := m.AdditionalProperties; more != nil && (more.Type != "" || len(more.OneOf) > 0) {
+	if more := m.AdditionalProperties; more != nil && (more.Type != "" || len(either(more)) > 0) {
 		path = below(path, ownName)
 		if words = append(words, eachWith+" "+value(more)); inner(more) == nil {
 			k.takes = strings.Join(words, ", or ")
@@ -136,16 +145,18 @@ func (w *walk) key(path []string, s *jsonschema.Schema, need bool) {
 		}
 		words[len(words)-1] = strings.TrimSpace(eachWith + " " + strings.Join(besides(more), ", or "))
 		m = inner(more)
+	} else if s.Items != nil && len(words) > 0 {
+		words = []string{"a list, each " + words[0]}
 	} else if s.Items != nil {
 		words = append(words, "a list of mappings")
-	} else if !hasKinds(m) {
+	} else if !hasKinds(m) && !slices.ContainsFunc(words, func(s string) bool { return strings.HasPrefix(s, "a mapping") }) {
 		words = append(words, "a mapping")
 	}
 	k.takes = strings.Join(words, ", or ")
 	at := len(w.keys)
 	w.keys = append(w.keys, k)
 	if other := w.again(path, m); other != "" {
-		w.keys[at].takes += ": as " + other
+		w.keys[at].takes = strings.TrimPrefix(strings.TrimSuffix(k.takes, " with")+" as "+other, " ")
 		return
 	}
 	w.keys[at].kinds = w.mapping(path, m)
@@ -173,7 +184,7 @@ func inner(s *jsonschema.Schema) *jsonschema.Schema {
 	if s.Properties.Len() > 0 || s.Type == "object" {
 		return s
 	}
-	for _, one := range s.OneOf {
+	for _, one := range either(s) {
 		if m := inner(one); m != nil {
 			return m
 		}
@@ -183,12 +194,20 @@ func inner(s *jsonschema.Schema) *jsonschema.Schema {
 
 // besides is what a value may be that may also be a mapping.
 func besides(s *jsonschema.Schema) (words []string) {
-	for _, one := range s.OneOf {
-		if inner(one) == nil && len(one.Required) == 0 {
+	for _, one := range either(s) {
+		switch {
+		case one.Items != nil && len(words) == 0:
+			words = append(words, "a mapping or a list of them")
+		case one.Items == nil && inner(one) == nil && len(one.Required) == 0:
 			words = append(words, value(one))
 		}
 	}
 	return words
+}
+
+// either is what a value may be, of which it is one.
+func either(s *jsonschema.Schema) []*jsonschema.Schema {
+	return append(slices.Clone(s.OneOf), s.AnyOf...)
 }
 
 // value says what a plain value is.
@@ -205,8 +224,12 @@ func value(s *jsonschema.Schema) string {
 	case s.Title != "":
 		text, _, _ := strings.Cut(s.Title, ": ")
 		return text
-	case len(s.OneOf) > 0:
-		return value(s.OneOf[0])
+	case len(either(s)) > 0:
+		all := either(s)
+		if more := all[len(all)-1]; more.Items != nil {
+			return value(all[0]) + " or a list of such"
+		}
+		return value(all[0])
 	}
 	return map[string]string{"string": "text", "integer": "a number", "number": "a number", "boolean": "true or false"}[s.Type]
 }

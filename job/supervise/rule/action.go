@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"path"
 	"reflect"
 	"slices"
@@ -20,39 +21,46 @@ type Actions []Action
 // Run, Unit and Env are words: each is written out, or is one {{NAME}} as a whole. Text, Body and the values of JSON and Set
 // may have several, and text between.
 type Action struct {
-	// Name is what After of others calls it; default the number of its place, from 1.
+	// Name is what the key after of others calls it; default the number of its place, from 1.
 	Name string `yaml:"name"`
-	// Systemctl is what is done with Unit: start, stop, restart, try-restart, reload, reload-or-restart, reset-failed.
+	// Systemctl is what is done with the unit: start, stop, restart, try-restart, reload, reload-or-restart, reset-failed.
 	Systemctl string `yaml:"systemctl"`
-	// Signal is the signal that all processes of Unit get: HUP, TERM, USR1.
+	// Signal is the signal that all processes of the unit get: HUP, TERM, USR1.
 	Signal string `yaml:"signal"`
-	Unit   string `yaml:"unit"`
+	// Unit is what systemctl or signal is about.
+	Unit string `yaml:"unit"`
 	// Run is a program by its absolute path, and its arguments. There is no shell.
 	Run []string `yaml:"run"`
 	// RunAs is the user that it runs as; default that of Holdfast.
 	RunAs string `yaml:"run_as"`
 	// Env is its environment, which is empty but for PATH otherwise.
-	Env  map[string]string `yaml:"env"`
-	HTTP *HTTP             `yaml:"http"`
-	// Notify is a target of notify: in the configuration; Text what it is told. Default: the rule, its key and what was seen.
+	Env map[string]string `yaml:"env"`
+	// HTTP is a request.
+	HTTP *HTTP `yaml:"http"`
+	// Notify is a target of notify in the configuration.
 	Notify string `yaml:"notify"`
-	Text   string `yaml:"text"`
+	// Text is what it is told; default the rule, its key and what was seen.
+	Text string `yaml:"text"`
 	// Set gives a value a name, vars.NAME, for the expressions of all rules. It is done with the decision itself.
-	Set   string `yaml:"set"`
+	Set string `yaml:"set"`
+	// Value is what the name is given.
 	Value string `yaml:"value"`
-	// Holdfast is an order to Job: pause, resume, checkpoint, backfill, replay; With is what else the order takes.
-	Holdfast string            `yaml:"holdfast"`
-	Job      string            `yaml:"job"`
-	With     map[string]string `yaml:"with"`
+	// Holdfast is an order to a job: pause, resume, checkpoint, backfill, replay.
+	Holdfast string `yaml:"holdfast"`
+	// Job is who gets the order.
+	Job string `yaml:"job"`
+	// With is what else the order takes.
+	With map[string]string `yaml:"with"`
 
 	// Timeout is how long it may take; default 30s.
 	Timeout time.Duration `yaml:"timeout"`
 	// Lock are the resources that nobody else may use meanwhile.
 	Lock []string `yaml:"lock"`
-	// After are the actions beside it that must have succeeded before; default the one before it. [] is none.
+	// After are the actions beside it that must have succeeded before; default the one before it; [] is none.
 	After *[]string `yaml:"after"`
-	// Retries is how often it is tried again if it fails, RetryAfter the time between; default 0, and 10s.
-	Retries    int           `yaml:"retries"`
+	// Retries is how often it is tried again if it fails; default 0.
+	Retries int `yaml:"retries"`
+	// RetryAfter is the time between two tries; default 10s.
 	RetryAfter time.Duration `yaml:"retry_after"`
 	// Initial: under on_change, the first value ever seen is a change too.
 	Initial bool `yaml:"initial"`
@@ -60,11 +68,16 @@ type Action struct {
 
 // HTTP is a request. A status of 2xx is success.
 type HTTP struct {
-	URL     secret.Text            `yaml:"url"`
-	Method  string                 `yaml:"method"` // default POST
+	// URL that is asked.
+	URL secret.Text `yaml:"url"`
+	// Method of the request; without it POST.
+	Method string `yaml:"method"`
+	// Headers of the request.
 	Headers map[string]secret.Text `yaml:"headers"`
-	Body    string                 `yaml:"body"`
-	JSON    map[string]string      `yaml:"json"` // in the place of Body
+	// Body of the request.
+	Body string `yaml:"body"`
+	// JSON is a body of names and texts, in the place of another one.
+	JSON map[string]string `yaml:"json"`
 }
 
 func (a *Actions) decode(d *decoder, n ast.Node, path string) {
@@ -189,13 +202,14 @@ func (c *compiler) stray(at string, a *Action, kind string) {
 	}
 }
 
+// WithDefaults returns a with everything filled in that has a default.
+func (a Action) WithDefaults() Action {
+	a.Timeout, a.RetryAfter = cmp.Or(a.Timeout, defaultTimeout), cmp.Or(a.RetryAfter, defaultRetry)
+	return a
+}
+
 func (c *compiler) tries(at string, a *Action) {
-	if a.Timeout == 0 {
-		a.Timeout = defaultTimeout
-	}
-	if a.RetryAfter == 0 {
-		a.RetryAfter = defaultRetry
-	}
+	*a = a.WithDefaults()
 	if a.Retries < 0 || a.Retries > maxRetries {
 		c.bad(at+".retries", "want a number from 0 to %d, got %d", maxRetries, a.Retries)
 	}

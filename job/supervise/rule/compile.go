@@ -115,12 +115,7 @@ func (c *compiler) name(at, s string) {
 
 func (c *compiler) rule(at string, r *Rule) {
 	c.name(at+".name", r.Name)
-	if r.Mode == "" {
-		r.Mode = Live
-	}
-	if r.Unknown == "" {
-		r.Unknown = Ask
-	}
+	r.Mode, r.Unknown = r.WithDefaults().Mode, r.WithDefaults().Unknown
 	c.oneOf(at+".mode", string(r.Mode), []string{string(Live), string(Shadow), string(Off)})
 	c.oneOf(at+".unknown", string(r.Unknown), []string{string(Ask), string(Repeat)})
 	r.vars = map[string]bool{}

@@ -21,6 +21,7 @@
 package rule
 
 import (
+	"cmp"
 	"regexp"
 	"time"
 )
@@ -47,13 +48,14 @@ const (
 
 // File is a rule file.
 type File struct {
-	// Limit is how many actions all rules together may begin within a time. Default 100 within 10m.
+	// Limit is how many actions all rules together may begin within a time; without it 100 within 10m.
 	Limit *Limit `yaml:"limit"`
-	// Loop is how many actions may be led to by what our own actions caused. Default 10 within 10m.
+	// Loop is how many actions may be led to by what our own actions caused; without it 10 within 10m.
 	Loop *Limit `yaml:"loop"`
 	// Allow, if there is any, are the only programs that rules may run: absolute paths.
 	Allow []string `yaml:"allow"`
-	Rules []*Rule  `yaml:"rules"`
+	// Rules are the rules, each by itself.
+	Rules []*Rule `yaml:"rules"`
 }
 
 // Rule is one rule.
@@ -62,7 +64,7 @@ type Rule struct {
 	Name string `yaml:"name"`
 	// Why is the rationale, for people.
 	Why string `yaml:"why"`
-	// Mode is live, shadow or off; default live.
+	// Mode: live acts, shadow decides and counts and does nothing, off counts; default live.
 	Mode Mode `yaml:"mode"`
 	// From is what is watched.
 	From Source `yaml:"from"`
@@ -73,18 +75,19 @@ type Rule struct {
 	Match string `yaml:"match"`
 	// Where is an expression over what is known of a line or a value.
 	Where string `yaml:"where"`
-	// Captures say of what type captures and fields are, where actions use them. Default: word, of at most 64 bytes.
+	// Captures say of what type captures and fields are, where actions use them; default word.
 	Captures map[string]*Type `yaml:"captures"`
-	// Key are the fields, captures and labels that tell apart what is counted, cooled down and limited by itself. Default: of
+	// Key are the fields, captures and labels that tell apart what is counted, cooled down and limited by itself; default of
 	// lines nothing, of values all labels.
 	Key []string `yaml:"key"`
 	// When says when what matches leads to something; default at once.
 	When *When `yaml:"when"`
-	// State turns values into on and off, for on_change. A rule has either this or When.
+	// State turns values into on and off, for on_change. A rule has either this or when.
 	State *State `yaml:"state"`
-	// StaleAfter: what is older than this when it is read is counted, and leads to nothing. Default: any age will do.
+	// StaleAfter: what is older than this when it is read is counted, and leads to nothing; default any age will do.
 	StaleAfter time.Duration `yaml:"stale_after"`
 
+	// Do is what is done when the rule fires: one action, or a list of them.
 	Do Actions `yaml:"do"`
 	// OnChange is done when the state changes.
 	OnChange Actions `yaml:"on_change"`
@@ -96,9 +99,10 @@ type Rule struct {
 	Limit *Limit `yaml:"limit"`
 	// Heal says what should be seen after the actions, and what is done if it is not.
 	Heal *Heal `yaml:"heal"`
-	// Unknown is what becomes of actions whose outcome nobody knows: ask (default) or repeat.
+	// Unknown is what becomes of actions whose outcome nobody knows: a person is asked, or they are repeated; default ask.
 	Unknown Unknown `yaml:"unknown"`
-	Tests   []Test  `yaml:"tests"`
+	// Tests say what the rule does of what it sees; holdfast supervise test runs them.
+	Tests []Test `yaml:"tests"`
 
 	re     *regexp.Regexp
 	where  *Condition
@@ -107,28 +111,34 @@ type Rule struct {
 	places map[string]string // where its keys stand, LINE:COLUMN; "" is the rule
 }
 
+// WithDefaults returns the words of a rule that have a default.
+func (r *Rule) WithDefaults() *Rule {
+	return &Rule{Mode: cmp.Or(r.Mode, Live), Unknown: cmp.Or(r.Unknown, Ask)}
+}
+
 // When says when what matches leads to something. At most one of its forms is used.
 type When struct {
-	// Count: at the so manieth within Within, after which it begins from 0.
+	// Count: it fires when so many came in the time that within says, and counts from 0 again.
 	Count int `yaml:"count"`
-	// Within is the window of Count, and the time in which Then must or Without must not come.
+	// Within is the time of count, and the time in which then must or without must not come.
 	Within time.Duration `yaml:"within"`
-	// Then: what matched is followed by this within Within, and this is when the rule fires.
+	// Then: it fires when what matched is followed by this in the time that within says.
 	Then *Follow `yaml:"then"`
-	// Without: what matched is not followed by this within Within; the rule fires when that time is over.
+	// Without: it fires when the time that within says is over, and what matched was not followed by this.
 	Without *Follow `yaml:"without"`
-	// Above and Below are bounds for a value. It fires when the value passes one, and again only after it was back behind Until
-	// (default: the bound itself).
+	// Above is a bound: the rule fires when the value passes it, and again only after it was back behind until.
 	Above *float64 `yaml:"above"`
+	// Below is a bound from the other side.
 	Below *float64 `yaml:"below"`
+	// Until is where the value has to be back; default the bound itself.
 	Until *float64 `yaml:"until"`
 	// Change: the value, or the text, is another than before.
 	Change bool `yaml:"change"`
-	// Initial: with Change, the first one ever seen is a change too.
+	// Initial: with change, the first one ever seen is a change too.
 	Initial bool `yaml:"initial"`
 	// State: the value is one of these words.
 	State []string `yaml:"state"`
-	// For: Above, Below, State or Where must hold for so long without a break before the rule fires. No data is no break.
+	// For: above, below, state or where must hold for so long without a break before the rule fires. No data is no break.
 	For time.Duration `yaml:"for"`
 	// NoData: nothing that matches was seen for so long.
 	NoData time.Duration `yaml:"no_data"`
@@ -137,10 +147,12 @@ type When struct {
 // Follow is what else is seen.
 type Follow struct {
 	// From is where; default the source of the rule.
-	From  *Source `yaml:"from"`
-	Match string  `yaml:"match"`
-	Where string  `yaml:"where"`
-	// Key are the fields or captures that must be those of the key of the rule, in its order. Default: those of the rule.
+	From *Source `yaml:"from"`
+	// Match is a regular expression (RE2) that is found in a line.
+	Match string `yaml:"match"`
+	// Where is an expression over a line or a value.
+	Where string `yaml:"where"`
+	// Key are the fields or captures that must be those of the key of the rule, in its order; default those of the rule.
 	Key []string `yaml:"key"`
 
 	re    *regexp.Regexp
@@ -149,9 +161,11 @@ type Follow struct {
 
 // State turns a value into on, off, or neither: then it is pending, and what was before stays.
 type State struct {
-	On  string `yaml:"on"`
+	// On is an expression that holds when the state is on.
+	On string `yaml:"on"`
+	// Off is an expression that holds when the state is off. Where neither does, what was before stays.
 	Off string `yaml:"off"`
-	// NoData: without a value for so long, the state is "no data". Default 0: at once.
+	// NoData: without a value for so long, the state is "no data"; default at once.
 	NoData time.Duration `yaml:"no_data"`
 
 	on, off *Condition
@@ -159,6 +173,7 @@ type State struct {
 
 // Cooldown is how long nothing more is done for a key.
 type Cooldown struct {
+	// For so long nothing more is done for the key.
 	For time.Duration `yaml:"for"`
 	// Trailing: what was suppressed meanwhile is made up for once, at the end, with the last of it.
 	Trailing bool `yaml:"trailing"`
@@ -166,7 +181,9 @@ type Cooldown struct {
 
 // Limit is how often within a time.
 type Limit struct {
-	Max    int           `yaml:"max"`
+	// Max is how often.
+	Max int `yaml:"max"`
+	// Within is the time in which.
 	Within time.Duration `yaml:"within"`
 	// Then is who is told when it is reached, once until it is no more: a target of notify.
 	Then string `yaml:"then"`
@@ -174,17 +191,18 @@ type Limit struct {
 
 // Heal says what should be seen after the actions of a rule, and by when.
 type Heal struct {
-	// Expect is a regular expression that is found in a line of From.
+	// Expect is a regular expression that is found in a line of from.
 	Expect string `yaml:"expect"`
-	// Where is an expression over a line or a value of From.
+	// Where is an expression over a line or a value of from.
 	Where string `yaml:"where"`
 	// From is where it is seen; default the source of the rule.
-	From   *Source       `yaml:"from"`
+	From *Source `yaml:"from"`
+	// Within is the time in which it has to be seen.
 	Within time.Duration `yaml:"within"`
-	// Else are the rungs: what is done one after another while it is not seen, each with the same time. After the last one
-	// Then is told.
+	// Else are the rungs: what is done one after another while it is not seen, each with the same time.
 	Else []Actions `yaml:"else"`
-	Then string    `yaml:"then"`
+	// Then is who is told after the last rung: a target of notify.
+	Then string `yaml:"then"`
 
 	re    *regexp.Regexp
 	where *Condition
@@ -192,15 +210,18 @@ type Heal struct {
 
 // Test is a test of a rule: what is seen, and what should come of it. The steps of Lines, Values and Steps follow each other.
 type Test struct {
+	// Name of the test, for people.
 	Name string `yaml:"name"`
-	// Lines are seen one after another, all at one moment; Fields are those of each.
-	Lines  []string          `yaml:"lines"`
+	// Lines are seen one after another, all at one moment.
+	Lines []string `yaml:"lines"`
+	// Fields are those of each line.
 	Fields map[string]string `yaml:"fields"`
-	// Values are seen one after another, Every apart (default that of the source, or 10s): numbers, words, absent, stale,
-	// unanswered (the look failed), restart (of Holdfast).
-	Values []string          `yaml:"values"`
+	// Values are seen one after another: numbers, words, absent, stale, unanswered (the look failed), restart (of Holdfast).
+	Values []string `yaml:"values"`
+	// Labels are those of each value.
 	Labels map[string]string `yaml:"labels"`
-	Every  time.Duration     `yaml:"every"`
+	// Every is the time between two values; default that of the source, or 10s.
+	Every time.Duration `yaml:"every"`
 	// With are values of the sources under with.
 	With map[string]string `yaml:"with"`
 	// Repeat is how often all of it is seen; default once.
@@ -216,13 +237,18 @@ type Test struct {
 // Step is one step of a test.
 type Step struct {
 	// After is how much time goes by before.
-	After  time.Duration     `yaml:"after"`
-	Line   string            `yaml:"line"`
+	After time.Duration `yaml:"after"`
+	// Line is what is seen.
+	Line string `yaml:"line"`
+	// Fields are those of the line.
 	Fields map[string]string `yaml:"fields"`
-	Value  string            `yaml:"value"`
+	// Value is what is seen, in the place of a line.
+	Value string `yaml:"value"`
+	// Labels are those of the value.
 	Labels map[string]string `yaml:"labels"`
-	With   map[string]string `yaml:"with"`
-	// Of is which source sees it: from (default), then, without or heal.
+	// With are values of the sources under with.
+	With map[string]string `yaml:"with"`
+	// Of is which source sees it: from, then, without or heal; without it from does.
 	Of string `yaml:"of"`
 	// Age is how old it is when it is seen.
 	Age time.Duration `yaml:"age"`
@@ -232,12 +258,18 @@ type Step struct {
 
 // Expect is what should come of a test; what is not said does not matter, but Runs, whose default is 0.
 type Expect struct {
-	Runs       int  `yaml:"runs"`       // how often the rule acts
-	Suppressed *int `yaml:"suppressed"` // by cooldown, limit, silence, age
-	Unmet      *int `yaml:"unmet"`      // matched, and the condition was not met
-	Matched    *int `yaml:"matched"`
-	Refused    *int `yaml:"refused"`
+	// Runs is how often the rule acts.
+	Runs int `yaml:"runs"`
+	// Suppressed is how often it does not for cooldown, limit, silence or age.
+	Suppressed *int `yaml:"suppressed"`
+	// Unmet is how often something matches and the condition is not met.
+	Unmet *int `yaml:"unmet"`
+	// Matched is how often something matches.
+	Matched *int `yaml:"matched"`
+	// Refused is how often what was seen can't become an argument.
+	Refused *int `yaml:"refused"`
 	// Actions are the actions in their order, each as one line: its words with a blank between.
 	Actions []string `yaml:"actions"`
-	Healed  *bool    `yaml:"healed"`
+	// Healed is whether what should be seen after the actions is seen.
+	Healed *bool `yaml:"healed"`
 }

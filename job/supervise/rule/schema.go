@@ -12,12 +12,17 @@ import (
 	"holdfast/base/secret"
 )
 
-// Schema is the JSON schema of rule files with these kinds of watchers, for editors that complete them.
-func Schema(kinds Kinds) ([]byte, error) {
-	x := &schemas{kinds: kinds}
+// Reflect makes the schema of a struct; mapped has those of types that are written otherwise than they are, nil for others.
+type Reflect func(v any, mapped func(reflect.Type) *jsonschema.Schema) *jsonschema.Schema
+
+// Schema is the JSON schema of rule files with these kinds of watchers, for editors that complete them and for the
+// reference.
+func Schema(kinds Kinds, reflect Reflect) ([]byte, error) {
+	x := &schemas{kinds: kinds, reflect: reflect}
 	s := x.of(File{})
 	s.Version = jsonschema.Version
 	s.Title = "Rules of Holdfast"
+	s.Description = "What is watched, which of it matters, and what is done then: the file that a supervise job names."
 	s.Required = []string{"rules"}
 	b, err := json.MarshalIndent(s, "", "  ")
 	return append(b, '\n'), err
@@ -25,16 +30,13 @@ func Schema(kinds Kinds) ([]byte, error) {
 
 // schemas makes them of our types.
 type schemas struct {
-	kinds  Kinds
-	source *jsonschema.Schema
+	kinds   Kinds
+	reflect Reflect
+	source  *jsonschema.Schema
 }
 
 func (x *schemas) of(v any) *jsonschema.Schema {
-	r := &jsonschema.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true, FieldNameTag: "yaml",
-		RequiredFromJSONSchemaTags: true, Mapper: x.mapped}
-	s := r.Reflect(v)
-	s.Version = ""
-	return s
+	return x.reflect(v, x.mapped)
 }
 
 // mapped are the types that are written otherwise than they are.
@@ -43,23 +45,15 @@ func (x *schemas) mapped(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[time.Duration]():
 		return word("a time: 30s, 5m, 1h30m, 7d")
 	case reflect.TypeFor[secret.Text]():
-		return word("a text; ${NAME} in it is taken from the environment")
+		return word("a text: ${NAME} in it is taken from the environment")
 	case reflect.TypeFor[Source]():
 		return x.sources()
 	case reflect.TypeFor[Actions]():
 		return oneOrMore(x.of(Action{}))
 	case reflect.TypeFor[Cooldown]():
-		return either(word("a time: 30s"), x.of(struct {
-			For      time.Duration `yaml:"for"`
-			Trailing bool          `yaml:"trailing"`
-		}{}))
+		return either(word("a time: 30s"), x.of(cooldown{}))
 	case reflect.TypeFor[Type]():
-		return either(&jsonschema.Schema{Type: "string", Enum: []any{typeWord, typeInt, typeIP, typeUnit}}, x.of(struct {
-			Type      string   `yaml:"type"`
-			Max       int      `yaml:"max"`
-			Enum      []string `yaml:"enum"`
-			PathUnder string   `yaml:"path_under"`
-		}{}))
+		return either(&jsonschema.Schema{Type: "string", Enum: []any{typeWord, typeInt, typeIP, typeUnit}}, x.of(typed{}))
 	case reflect.TypeFor[Mode]():
 		return &jsonschema.Schema{Type: "string", Enum: []any{Live, Shadow, Off}}
 	case reflect.TypeFor[Unknown]():
@@ -72,9 +66,14 @@ func (x *schemas) mapped(t reflect.Type) *jsonschema.Schema {
 	return nil
 }
 
-func word(description string) *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Description: description}
-}
+// word is a text that is written as the title says.
+func word(title string) *jsonschema.Schema { return &jsonschema.Schema{Type: "string", Title: title} }
+
+// cooldown is Cooldown as a mapping, and typed is Type.
+type (
+	cooldown Cooldown
+	typed    Type
+)
 
 // scalar is a word, which may be written as a number or as true.
 func scalar() *jsonschema.Schema {
@@ -90,20 +89,26 @@ func oneOrMore(s *jsonschema.Schema) *jsonschema.Schema {
 // sources is a mapping with exactly one of the kinds, and every and since.
 func (x *schemas) sources() *jsonschema.Schema {
 	if x.source != nil {
-		return x.source
+		again := *x.source // each place has a text of its own
+		return &again
 	}
 	s := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema}
 	for _, name := range slices.Sorted(maps.Keys(x.kinds)) {
 		kind := x.kinds[name]
 		config := x.of(reflect.ValueOf(kind.Config).Elem().Interface())
 		if kind.Word != "" {
-			config = either(&jsonschema.Schema{Type: "string"}, config)
+			text := config.Description
+			config = either(word("text, its "+kind.Word), config)
+			config.Description = text
 		}
 		s.Properties.Set(name, config)
 		s.OneOf = append(s.OneOf, &jsonschema.Schema{Required: []string{name}})
 	}
-	s.Properties.Set("every", word("how often it is looked at: 10s"))
-	s.Properties.Set("since", word("where it begins at first: now, boot, or a time"))
+	every, since := word("a time: 10s"), word("")
+	every.Description, every.Default = "How often what is polled is looked at; default 10s.", "10s"
+	since.Description, since.Default = "Where it begins at first: now, boot, or a time such as 2026-01-31T12:00:00Z; default now.", "now"
+	s.Properties.Set("every", every)
+	s.Properties.Set("since", since)
 	x.source = s
 	return s
 }

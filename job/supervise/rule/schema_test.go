@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+	"github.com/invopop/jsonschema"
 )
 
 // fits is as much of JSON schema as the schema of rule files uses.
@@ -74,8 +75,16 @@ func fitsObject(s map[string]any, v any) bool {
 	return ok
 }
 
+func reflected(v any, mapped func(reflect.Type) *jsonschema.Schema) *jsonschema.Schema {
+	r := &jsonschema.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true, FieldNameTag: "yaml",
+		RequiredFromJSONSchemaTags: true, Mapper: mapped}
+	s := r.Reflect(v)
+	s.Version = ""
+	return s
+}
+
 func TestTheSchemaTakesWhatLoadTakes(t *testing.T) {
-	text, err := Schema(kinds)
+	text, err := Schema(kinds, reflected)
 	if err != nil {
 		t.Fatal(err)
 	}
