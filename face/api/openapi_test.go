@@ -209,6 +209,12 @@ func live(t *testing.T) (*app.Desk, *simulator.Simulator) {
 // runConfig runs the engine of a configuration until the test ends.
 func runConfig(t *testing.T, text []byte) *app.Desk {
 	t.Helper()
+	return runConfigIn(t, t.TempDir(), text)
+}
+
+// runConfigIn is runConfig in a data directory.
+func runConfigIn(t *testing.T, dir string, text []byte) *app.Desk {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "t.yaml")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
@@ -217,7 +223,7 @@ func runConfig(t *testing.T, text []byte) *app.Desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := c.Plan(t.TempDir(), app.NoListen, slog.New(slog.DiscardHandler))
+	p, err := c.Plan(dir, app.NoListen, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -87,29 +89,52 @@ func TestOverviewTellsWhatChanges(t *testing.T) {
 	}
 }
 
-// A job whose store can't be opened yet hides nothing: what it waits for is told, at once, and lists that are empty are lists.
-func TestOverviewWhileThereIsNoRoomToStart(t *testing.T) {
-	d := runConfig(t, []byte("disk: {soft: 900PiB, hard: 800PiB}\njobs: {watch: {crawl: {seeds: [\"http://127.0.0.1:1/\"], "+
-		"contact: me@example.org}}, spots: {collect: {source: {http: {url: \"http://127.0.0.1:1/\", columns: "+
-		"[{name: id, type: text}], key: id}}, sinks: {local: {sqlite: {path: spots.sqlite, table: spots}}}}}}"))
-	await(t, "the wait", func() bool { rep, err := d.Status(t.Context(), "spots"); return err == nil && rep.Jobs[0].Error != "" })
-	began := time.Now()
-	w := request(t, Handler(d), "GET", "/api/v1/overview", nil)
-	var view Overview
-	var machine Machine
-	if err := errors.Join(json.Unmarshal(w.Body.Bytes(), &view), json.Unmarshal(view.Machine, &machine)); err != nil {
+// twoJobs are one that collects and one that crawls, of which neither finds anything.
+const twoJobs = `jobs: {watch: {crawl: {seeds: ["http://127.0.0.1:1/"], contact: me@example.org}}, spots: {collect: {source:
+  {http: {url: "http://127.0.0.1:1/", columns: [{name: id, type: text}], key: id}}, sinks:
+  {local: {sqlite: {path: spots.sqlite, table: spots}}}}}}`
+
+// A job whose store can't be opened hides nothing, of itself or of others: what it waits for is told, at once, and lists that are
+// empty are lists.
+func TestOverviewWhileAStoreIsNotOpen(t *testing.T) {
+	broken := t.TempDir()
+	job := filepath.Join(broken, "jobs", "spots")
+	if err := errors.Join(os.MkdirAll(job, 0o700), os.WriteFile(filepath.Join(job, "db"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("it took %v", took)
-	}
-	for name, text := range view.Jobs {
-		if !strings.Contains(string(text), `"sinks":[]`) || !strings.Contains(string(text), "starting needs") {
-			t.Errorf("%s: %s", name, text)
+	for _, c := range []struct {
+		what, dir, text string
+		state           engine.State // of watch
+		short           bool
+		want            string // of spots
+	}{
+		{"no room to start", t.TempDir(), "disk: {soft: 900PiB, hard: 800PiB}\n" + twoJobs, engine.Starting, true, "starting needs"},
+		{"one that can't be read", broken, twoJobs, engine.Running, false, "not a directory"},
+	} {
+		d := runConfigIn(t, c.dir, []byte(c.text))
+		await(t, c.what, func() bool {
+			spots, err := d.Status(t.Context(), "spots")
+			watch, err2 := d.Status(t.Context(), "watch")
+			return errors.Join(err, err2) == nil && spots.Jobs[0].Error != "" && watch.Jobs[0].State == c.state
+		})
+		began := time.Now()
+		w := request(t, Handler(d), "GET", "/api/v1/overview", nil)
+		var view Overview
+		var machine Machine
+		if err := errors.Join(json.Unmarshal(w.Body.Bytes(), &view), json.Unmarshal(view.Machine, &machine)); err != nil {
+			t.Fatalf("%s: %v: %s", c.what, err, w.Body)
 		}
-	}
-	if len(view.Jobs) != 2 || !machine.Short || !strings.Contains(string(view.Process), "disk is short") {
-		t.Errorf("got %s", w.Body)
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("%s: it took %v", c.what, took)
+		}
+		for name, text := range view.Jobs {
+			if !strings.Contains(string(text), `"sinks":[]`) || name == "spots" && !strings.Contains(string(text), c.want) {
+				t.Errorf("%s: %s: %s", c.what, name, text)
+			}
+		}
+		if len(view.Jobs) != 2 || machine.Short != c.short || strings.Contains(string(view.Process), "disk is short") != c.short {
+			t.Errorf("%s: got %s", c.what, w.Body)
+		}
 	}
 }
 
