@@ -27,12 +27,15 @@ func Text(s, keep string) string {
 	return b.String()
 }
 
-// control reports whether a terminal may act on r: C0, DEL, C1, and what turns the direction of text.
+// control reports whether a terminal may act on r: C0, DEL, C1, what turns the direction of text or ends a line, and what has no width
+// and joins nothing. (Joiners stay: emoji and some scripts are written with them.)
 func control(r rune, keep string) bool {
 	switch {
 	case r < ' ':
 		return !strings.ContainsRune(keep, r)
 	case r >= 0x7f && r <= 0x9f, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+		return true
+	case r == 0x061c, r == 0x200b, r == 0x200e, r == 0x200f, r == 0x2028, r == 0x2029, r == 0xfeff:
 		return true
 	}
 	return false

@@ -2,8 +2,8 @@
 // they are written out, as holdfast does in a terminal (base/visible). Line ends and tabs stay, and so does what is edited.
 import { options, type VNode } from 'preact'
 
-// C0 but for tab and line end, DEL, C1, and what turns the direction of text.
-const acts = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
+// C0 but for tab and line end, DEL, C1, what turns the direction of text or ends a line, and what has no width and joins nothing.
+const acts = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
 
 export const visible = (text: string): string => text.replace(acts, (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'))
 
