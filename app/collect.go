@@ -43,9 +43,10 @@ type collectConfig struct {
 }
 
 type retain struct {
-	// Time for which rows stay behind their delivery; default 7d. 0s is not at all.
+	// Time is how long rows stay from when they were taken in, once they are delivered; default 7d, 0s for not at all.
 	Time *time.Duration `yaml:"time"`
-	// Bytes that they take at most, the oldest being dropped first; default 20GiB. Rows that wait are not among them.
+	// Bytes: while all rows of the job take more, the oldest that are delivered go; default 20GiB, 0 for no limit. Rows that
+	// wait count, and stay.
 	Bytes *Bytes `yaml:"bytes"`
 }
 

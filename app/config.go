@@ -24,15 +24,15 @@ import (
 
 // Config is a configuration file.
 type Config struct {
-	// DataDir is the directory where everything is kept; default $HOLDFAST_DATA_DIR, else /var/lib/holdfast for root and for
-	// units of systemd, else holdfast below $XDG_STATE_HOME or ~/.local/state.
+	// DataDir is the directory where everything is kept; default that of $HOLDFAST_DATA_DIR, else /var/lib/holdfast for root,
+	// else holdfast below $XDG_STATE_HOME or ~/.local/state.
 	DataDir string `yaml:"data_dir"`
 	// Listen is the host:port of the API and the console, or none; default 127.0.0.1:8420. Other addresses than those of this
 	// machine want a token.
 	Listen string `yaml:"listen"`
 	// Token must come with every request; needed where listen is not on loopback. Without one only questions are answered.
 	Token secret.Text `yaml:"token"`
-	// ReadToken may come in its place with a request that only asks.
+	// ReadToken: it may come in the place of token with a request that only asks.
 	ReadToken secret.Text `yaml:"read_token"`
 	// Checkpoints are copies of a job's state to which it can be set back: when they are made by themselves.
 	Checkpoints Checkpoints `yaml:"checkpoints"`

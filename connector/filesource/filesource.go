@@ -46,7 +46,8 @@ import (
 
 // Config is a file that grows, or a directory into which files are moved, each of which is read once.
 type Config struct {
-	// Path is the file, for tail; for once the directory with a pattern, such as /data/in/*.jsonl.
+	// Path is the file, for tail; for once the directory with a pattern, such as /data/in/*.jsonl. It is below the
+	// data directory if it is relative.
 	Path string `yaml:"path" jsonschema:"required"`
 	// Mode: tail follows a growing file and its rotated ones, once reads each file of a directory once.
 	Mode string `yaml:"mode" jsonschema:"required,enum=tail,enum=once"`
