@@ -2,10 +2,10 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { Part, Shown, useAsked } from './asked'
 import { Time } from './head'
-import { span } from './format'
+import { count, span } from './format'
 import { unit } from './flow'
 import { now, type World } from './live'
-import type { Outage, Timeline } from './chart'
+import type { Outage, Point, Timeline } from './chart'
 import type { Job } from './model'
 
 const spans: [string, number][] = [['hour', 3600], ['6 h', 6 * 3600], ['day', 86400], ['week', 7 * 86400], ['month', 30 * 86400], ['year', 365 * 86400]]
@@ -51,7 +51,7 @@ export function TimelineOf({ job, world }: { job: Job; world: World }) {
       <Shown asked={shown ? { ...asked, value: shown } : asked}>
         {(t) => (
           <>
-            <Charts timeline={t} items={unit(job)} picked={(a, b) => setRange({ span: Math.max(60, b - a), to: b })} keys={keys} />
+            <Charts timeline={t} items={unit(job)} world={world} picked={(a, b) => setRange({ span: Math.max(60, b - a), to: b })} keys={keys} />
             <OutageList outages={t.outages} world={world} />
           </>
         )}
@@ -60,8 +60,8 @@ export function TimelineOf({ job, world }: { job: Job; world: World }) {
   )
 }
 
-function Charts({ timeline, items, picked, keys }: {
-  timeline: Timeline; items: string; picked: (from: number, to: number) => void; keys: (e: KeyboardEvent) => void
+function Charts({ timeline, items, world, picked, keys }: {
+  timeline: Timeline; items: string; world: World; picked: (from: number, to: number) => void; keys: (e: KeyboardEvent) => void
 }) {
   const host = useRef<HTMLDivElement>(null)
   useEffect(() => {
@@ -84,8 +84,47 @@ function Charts({ timeline, items, picked, keys }: {
       <div class="charts" ref={host} tabIndex={0} role="group" onKeyDown={keys}
         aria-label={`Charts of ${timeline.points.length} points of ${span(timeline.step)} each; outages are listed below`} />
       {none && <p class="empty">Nothing was recorded in this time. A point is written every minute while the job's store is open.</p>}
-      <p class="fine">Drag over a chart to look closer; arrow keys move, + and − change how much is shown. A point spans {span(timeline.step)}.</p>
+      {!none && <p class="fine">Drag over a chart with a mouse to look closer; arrow keys move, + and − change how much is shown. A point
+        spans {span(timeline.step)}.</p>}
+      {!none && <Points timeline={timeline} items={items} world={world} />}
     </>
+  )
+}
+
+// tabled is how many points are written out.
+const tabled = 60
+
+// Points are what the charts show in numbers, for who has no pointer to lay on them.
+function Points({ timeline: t, items, world }: { timeline: Timeline; items: string; world: World }) {
+  const [open, setOpen] = useState(false)
+  const shown = t.points.slice(-tabled).reverse()
+  const names = [...new Set(shown.flatMap((p) => p.lines.map((l) => l.name)))].sort()
+  const perSecond = (n: number, p: Point) => (p.seconds > 0 ? (n / p.seconds < 10 ? (n / p.seconds).toFixed(1) : count(n / p.seconds)) : '–')
+  return (
+    <details onToggle={(e) => setOpen(e.currentTarget.open)}>
+      <summary>{t.points.length > tabled ? `The newest ${tabled} points` : 'The points'} as a table</summary>
+      {open && (
+        <div class="scroll tall" tabIndex={0} role="region" aria-label="Points">
+          <table>
+            <thead><tr><th>Time</th><th class="n">{items} in a second</th>{names.map((n) => [
+              <th key={n} class="n">{n} a second</th>, <th key={n + ' waited'} class="n">waited</th>, <th key={n + ' wait'} class="n">longest wait</th>])}</tr></thead>
+            <tbody>
+              {shown.map((p) => (
+                <tr key={p.at}>
+                  <td><Time at={new Date(p.at * 1000).toISOString()} world={world} /></td><td class="n">{perSecond(p.read, p)}</td>
+                  {names.map((n) => {
+                    const l = p.lines.find((l) => l.name === n)
+                    return l === undefined ? [<td key={n} />, <td key={n + ' waited'} />, <td key={n + ' wait'} />]
+                      : [<td key={n} class="n">{perSecond(l.done, p)}</td>, <td key={n + ' waited'} class="n">{count(l.rows)}</td>,
+                        <td key={n + ' wait'} class="n">{span(l.lag)}</td>]
+                  })}
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </details>
   )
 }
 
