@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -325,6 +326,9 @@ func ReadSeeds(name string) (seeds []string, err error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fault.WithHint(fault.New(fault.Permanent, "read the seeds: %w", err), "is it there, and readable?")
+	}
+	if bytes.IndexByte(text, 0) >= 0 {
+		return nil, fault.New(fault.Invalid, "%s is no text: want a URL a line", name)
 	}
 	for i, line := range strings.Split(string(text), "\n") {
 		if at := strings.IndexByte(line, '#'); at == 0 || at > 0 && (line[at-1] == ' ' || line[at-1] == '\t') {

@@ -212,7 +212,7 @@ func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (tree, error) 
 	if f.SeedsFile != "" {
 		more, err := ReadSeeds(f.SeedsFile)
 		if err != nil {
-			return nil, err
+			return nil, &Usage{Err: err}
 		}
 		if seeds = append(slices.Clone(seeds), more...); len(seeds) == 0 {
 			return nil, usage("", "%s has no seed", f.SeedsFile)

@@ -34,6 +34,16 @@ func TestCrawlWithoutStore(t *testing.T) {
 		_, err := Crawl(flags, func(string) (string, bool) { return "", false }, slog.New(slog.DiscardHandler))
 		return err
 	}
+	for text, want := range map[string]string{"http://a.example/\nnot a url\n": ":2: seed not a url", "\x7fELF\x00": "is no text"} {
+		flags.SeedsFile = filepath.Join(dir, "seeds")
+		if err := os.WriteFile(flags.SeedsFile, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := errors.AsType[*Usage](plan()); !ok || !strings.Contains(plan().Error(), want) {
+			t.Errorf("seeds %q: %v", text, plan())
+		}
+	}
+	flags.SeedsFile = ""
 	if err := plan(); err == nil || !strings.Contains(err.Error(), "is no crawl j to go on with") {
 		t.Errorf("without seeds: %v", err)
 	}

@@ -211,7 +211,11 @@ func (f *face) showAction(x app.Action) {
 	}
 	f.row("state", state)
 	if o := x.Last; o != nil {
-		f.row("run", fmt.Sprintf("%s, for %v, try %d of %d", when(o.Begun), o.Took.Round(time.Millisecond), x.Tries, c.Retries+1))
+		try := fmt.Sprintf("try %d of %d", x.Tries, c.Retries+1)
+		if x.Tries > c.Retries+1 { // it was repeated behind a crash, or by a person
+			try = fmt.Sprintf("try %d", x.Tries)
+		}
+		f.row("run", fmt.Sprintf("%s, for %v, %s", when(o.Begun), o.Took.Round(time.Millisecond), try))
 		if o.Failed != "" {
 			f.row("failed", o.Failed)
 		}
