@@ -15,7 +15,6 @@ import (
 	"holdfast/base/plural"
 	"holdfast/base/visible"
 	"holdfast/kernel/engine"
-	"holdfast/kernel/gate"
 )
 
 // Looks of a line; what stands there says the same without them.
@@ -184,7 +183,12 @@ func (t *top) known() bool {
 
 // troubled reports whether a job failed, or can't reach what a gate of it stands for.
 func troubled(j engine.Status) bool {
-	return j.Error != "" || slices.ContainsFunc(j.Gates, func(g gate.Status) bool { return !g.Open })
+	for _, g := range j.Gates {
+		if !g.Open {
+			return true
+		}
+	}
+	return j.Error != ""
 }
 
 // table lists the jobs, and returns the line of the chosen one.
