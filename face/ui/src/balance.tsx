@@ -4,7 +4,14 @@ import type { Job } from './model'
 
 // BalanceOf shows the accounts of a job: a bar each, whose parts together are what came in.
 export function BalanceOf({ job }: { job: Job }) {
+  if (unread(job)) return <p class="fine">Not known while its store is not open.</p>
   return <div class="accounts">{accounts(job).map((a) => <Bar key={a.title} account={a} />)}</div>
+}
+
+// unread says that nothing is known of what a job has: its counters are zeros that nobody read.
+function unread(j: Job): boolean {
+  const shut = j.state === 'starting' || j.state === 'restarting' || j.state === 'salvaging' || j.state === 'offline'
+  return shut && j.balance.read === 0 && j.balance.sinks.length === 0 && !j.balance.queues?.length && !j.taken
 }
 
 function Bar({ account: a }: { account: Account }) {
