@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +19,9 @@ import (
 // below jobs:. It is there before the job is started, and every start and reload runs the job by it until it is removed, or until the
 // configuration file has the job.
 const begunName = "job.yaml"
+
+// mostBegun is how much of one is read.
+const mostBegun = 1 << 20
 
 func begunFile(dir, job string) string { return filepath.Join(engine.JobDir(dir, job), begunName) }
 
@@ -88,8 +92,12 @@ func (p *Plan) again() string {
 }
 
 func (p *Plan) readBegun(name string) (j Job, err error) {
-	text, err := os.ReadFile(begunFile(p.Place.Dir, name))
+	f, err := disk.OpenRegular(begunFile(p.Place.Dir, name)) // a pipe would be waited for
 	if err != nil {
+		return j, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, mostBegun))
+	if err = errors.Join(err, f.Close()); err != nil {
 		return j, err
 	}
 	var list jobList

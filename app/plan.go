@@ -190,6 +190,10 @@ func configFile(dir, job string) string {
 
 // record writes down the configuration of jobs, without secrets.
 func (p *Plan) record(list []Job) error {
+	// By it a data directory is known, also while there is no job.
+	if err := disk.MkdirAll(filepath.Join(p.Place.Dir, "jobs"), 0o755); err != nil {
+		return fmt.Errorf("make the directory of jobs: %w", err)
+	}
 	for _, j := range list {
 		if err := disk.MkdirAll(engine.JobDir(p.Place.Dir, j.Name), 0o755); err != nil {
 			return fmt.Errorf("make directory of job %s: %w", j.Name, err)

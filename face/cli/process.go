@@ -244,8 +244,11 @@ func (p *process) reloads(ctx context.Context, hangups <-chan os.Signal, desk *a
 			notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, now.Nano()/1000))
 		}
 		if _, err := desk.Reload(ctx); err != nil {
-			p.log.Error(fmt.Sprintf("configuration is not read anew, everything goes on as it was: %v", err),
-				"hint", fault.HintOf(err))
+			var attrs []any
+			if hint := fault.HintOf(err); hint != "" {
+				attrs = append(attrs, "hint", hint)
+			}
+			p.log.Error(fmt.Sprintf("configuration is not read anew, everything goes on as it was: %v", err), attrs...)
 		}
 		notify(daemon.SdNotifyReady + "\nSTATUS=" + desk.Health())
 	}
