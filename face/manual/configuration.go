@@ -13,7 +13,8 @@ func intro(name string) string {
 		"`${NAME}` in a value is replaced by the environment's; a secret is best written so. A job that has changed is begun anew by " +
 		"`systemctl reload " + name + "`; the others do not notice.\n\n" +
 		"In the place of NAME stands a name of your own, and [] is each of a list. What has to be given is marked with an asterisk. A " +
-		"time is written 120s, 5m, 1h30m or 7d, a size 500MB or 20GiB; in the place of a size may stand a number of bytes."
+		"time is written 120s, 5m, 1h30m or 7d, a size 500MB or 20GiB; in the place of a size may stand a number of bytes. " +
+		"A number, time or size of 0 is as if the key were not there, where nothing else is said of it."
 }
 
 // further are the documents that say more than what a key means, by the beginning of the path of a part.
