@@ -147,8 +147,12 @@ await step('an order asks first, and says what will happen', async () => {
   await page.getByRole('button', { name: 'Resume' }).click()
   await dialog.getByRole('button', { name: 'Resume' }).click()
   await page.waitForSelector('.tag:has-text("running")')
+  await dialog.waitFor({ state: 'detached' })
   await page.getByRole('button', { name: 'Pause' }).click()
-  const order = (what) => page.request.post(`${CONSOLE}/api/v1/jobs/serve/${what}`, { headers: { Authorization: 'Bearer ' + TOKEN } })
+  const order = async (what) => {
+    const r = await page.request.post(`${CONSOLE}/api/v1/jobs/serve/${what}`, { headers: { Authorization: 'Bearer ' + TOKEN } })
+    check(r.ok(), `${what}: ${r.status()} ${await r.text()}`)
+  }
   await order('pause') // somebody else does
   await page.waitForSelector('.tag:has-text("paused")')
   check(/^Pause serve/.test(await dialog.innerText()), 'an open dialog became another one: ' + await dialog.innerText())
