@@ -52,7 +52,7 @@ export function drawn(t: Timeline, itemName: string): { at: number[]; charts: Dr
   const column = (f: (p: Point) => number | null): Column => points.map((p) => (p === null ? null : f(p)))
   const line = (p: Point, name: string) => p.lines.find((l) => l.name === name)
   const of = (what: 'rows' | 'lag') => names.map((n) => column((p) => line(p, n)?.[what] ?? null))
-  const perSecond = (v: number) => (v < 10 ? v.toFixed(1) : count(v)) + '/s'
+  const perSecond = (v: number) => (v === 0 ? '0' : v < 1 ? String(Number(v.toPrecision(2))) : v < 10 ? v.toFixed(1) : count(v)) + '/s'
   return {
     at,
     charts: [
