@@ -199,6 +199,9 @@ func (d *Desk) crawlOfJournals(ctx context.Context, o NewCrawl, j Job, w *Work) 
 		return "", err
 	}
 	cfg := j.work.(*crawlConfig).job(d.plan.Place.Dir, o.Name, nil, nil)
-	text, err := d.recoverCrawl(ctx, o.Name, cfg, CrawlOrder{Files: o.Files, RetryFailed: o.RetryFailed}, w)
+	rep, text, err := d.recoverCrawl(ctx, o.Name, cfg, CrawlOrder{Files: o.Files, RetryFailed: o.RetryFailed}, w)
+	if err == nil && rep.Ended+rep.Queued+rep.Foreign == 0 {
+		err = fault.New(fault.Invalid, "the recover journals tell of no URL: %s", text)
+	}
 	return fmt.Sprintf("crawl %s begins with what the journals told: %s", o.Name, text), err
 }

@@ -135,7 +135,8 @@ func (d *Desk) crawlOrder(ctx context.Context, job, name string, cfg crawl.Confi
 		if name == "index" {
 			return rebuildIndex(ctx, cfg, w)
 		}
-		return d.recoverCrawl(ctx, job, cfg, o, w)
+		_, text, err := d.recoverCrawl(ctx, job, cfg, o, w)
+		return text, err
 	}
 	b, err := json.Marshal(o.Order)
 	if err != nil {
@@ -176,9 +177,9 @@ func rebuildIndex(ctx context.Context, cfg crawl.Config, w *Work) (string, error
 }
 
 // recoverCrawl has a crawl know what the recover journals of another one tell.
-func (d *Desk) recoverCrawl(ctx context.Context, job string, cfg crawl.Config, o CrawlOrder, w *Work) (text string, err error) {
+func (d *Desk) recoverCrawl(ctx context.Context, job string, cfg crawl.Config, o CrawlOrder, w *Work) (rep journal.Report, text string, err error) {
 	if len(o.Files) == 0 {
-		return "", fault.New(fault.Invalid, "there is no recover journal to read")
+		return rep, "", fault.New(fault.Invalid, "there is no recover journal to read")
 	}
 	err = d.withClosed(job, func(env engine.Env) error {
 		items, err := crawl.Recovering(env.Store, cfg)
@@ -193,7 +194,7 @@ func (d *Desk) recoverCrawl(ctx context.Context, job string, cfg crawl.Config, o
 		if err != nil {
 			return err
 		}
-		rep, err := journal.Import(ctx, env.Store, into, o.Files, journal.Options{Item: items, RetryFailed: o.RetryFailed,
+		rep, err = journal.Import(ctx, env.Store, into, o.Files, journal.Options{Item: items, RetryFailed: o.RetryFailed,
 			Progress: func(r journal.Report) { w.at(r.Lines, 0) }})
 		if err != nil {
 			return err
@@ -209,7 +210,7 @@ func (d *Desk) recoverCrawl(ctx context.Context, job string, cfg crawl.Config, o
 		env.History.Note("crawl.recovered", "recover journals were imported: %s", text)
 		return nil
 	})
-	return text, err
+	return rep, text, err
 }
 
 // resumeCrawl ends a drain of a crawl that does not run.

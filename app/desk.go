@@ -174,14 +174,16 @@ func (d *Desk) view(ctx context.Context, job string, f func(r store.Reader) erro
 
 // Report is what people see of a data directory.
 type Report struct {
-	Place   Place      `json:"place"`
-	Running bool       `json:"running"`
-	Pid     int        `json:"pid,omitempty"`
-	Since   time.Time  `json:"since,omitzero"`
-	Version string     `json:"version"`
-	Tour    bool       `json:"tour,omitempty"` // there are outages to switch on
-	Notices []string   `json:"notices,omitempty"`
-	Work    []Progress `json:"work,omitempty"`
+	Place   Place     `json:"place"`
+	Running bool      `json:"running"`
+	Pid     int       `json:"pid,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+	Version string    `json:"version"`
+	Tour    bool      `json:"tour,omitempty"` // there are outages to switch on
+	Notices []string  `json:"notices,omitempty"`
+	// ShortSince is from when on sources wait for room on the disk; zero while there is room.
+	ShortSince time.Time  `json:"short_since,omitzero"`
+	Work       []Progress `json:"work,omitempty"`
 	// Checkpoints are those that are being made, from their first moment on. The jobs go on meanwhile.
 	Checkpoints []Checkpointing `json:"checkpointing,omitempty"`
 	Jobs        []engine.Status `json:"jobs"`
@@ -210,6 +212,9 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 		return rep, ctx.Err()
 	}
 	rep.Running, rep.Pid, rep.Since = true, os.Getpid(), d.since
+	if short, since := d.eng.Room().Short(); short {
+		rep.ShortSince = since.UTC()
+	}
 	rep.Notices = slices.Concat(rep.Notices, d.warnings())
 	all, err := d.eng.Status(ctx)
 	for _, s := range all {

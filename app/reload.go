@@ -72,7 +72,9 @@ func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 	if err != nil {
 		return out, err
 	}
-	if missing, err := c.CheckRuleFiles(d.plan.Place.Dir); err != nil {
+	// Who is told by notify is what the start had: see differs.
+	after := &Plan{Place: d.plan.Place, Jobs: c.Jobs, Notify: d.plan.Notify}
+	if missing, err := after.checkRuleFiles(c.Jobs); err != nil {
 		return out, err
 	} else if len(missing) > 0 {
 		return out, fault.New(fault.Invalid, "%s", strings.Join(missing, "; "))

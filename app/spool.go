@@ -51,9 +51,12 @@ type Verified struct {
 	Lost int64 `json:"lost"`
 }
 
-// Acknowledge records that a person knows of everything that a job has lost until now.
-func (d *Desk) Acknowledge(job string) error {
-	return d.with(job, func(st *store.Store) error { return engine.Acknowledge(st, job) })
+// Loss is what a job has lost.
+type Loss = engine.Loss
+
+// Acknowledge records that a person knows of what a job has lost, as it was shown; nil is all of it.
+func (d *Desk) Acknowledge(job string, shown *Loss) error {
+	return d.with(job, func(st *store.Store) error { return engine.Acknowledge(st, job, shown) })
 }
 
 // VerifySpool reads every block of a job's spool. What it finds is shown by status from then on.

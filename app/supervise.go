@@ -258,25 +258,34 @@ func (p *Plan) cannot(job string, a *rule.Action) (why, hint string) {
 }
 
 // CheckRuleFiles reads the rule files of supervise jobs, as they will be read in the data directory, "" for that of the configuration.
-// What is wrong in them comes as Mistakes; missing are files that are not there.
+// What is wrong in them comes as Mistakes, or as the first rule that nobody here could do. missing are files that are not there.
 func (c *Config) CheckRuleFiles(dir string) (missing []string, err error) {
-	var all Mistakes
 	dir = orElse(dir, orElse(c.DataDir, orElse(os.Getenv(DataDirVariable), DefaultDir())))
-	for _, j := range c.Jobs {
+	p := &Plan{Place: Place{Dir: dir}, Jobs: c.Jobs, Notify: c.Notify}
+	return p.checkRuleFiles(c.Jobs)
+}
+
+func (p *Plan) checkRuleFiles(list []Job) (missing []string, err error) {
+	var all Mistakes
+	var others []error
+	for _, j := range list {
 		w, ok := j.work.(*superviseConfig)
 		if !ok {
 			continue
 		}
-		_, err := LoadRules(w.file(dir))
+		_, err := p.rules(w, j.Name)
 		if m, ok := errors.AsType[Mistakes](err); ok {
 			all = append(all, m...)
 		} else if errors.Is(err, fs.ErrNotExist) {
-			missing = append(missing, fmt.Sprintf("job %s: there is no rule file %s: the job fails until there is", j.Name, w.file(dir)))
+			missing = append(missing, fmt.Sprintf("job %s: there is no rule file %s: the job fails until there is", j.Name, w.file(p.Place.Dir)))
 		} else if err != nil {
-			return missing, fmt.Errorf("job %s: %w", j.Name, err)
+			others = append(others, err)
 		}
 	}
-	return missing, all.Err()
+	if err := all.Err(); err != nil || len(others) == 0 {
+		return missing, err
+	}
+	return missing, others[0]
 }
 
 // reloadRules has supervise jobs read their rule files again, and says what is new in them.

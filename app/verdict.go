@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -80,6 +81,10 @@ func Judge(rep Report, now time.Time) Verdict {
 			}
 		}
 	}
+	if !rep.ShortSince.IsZero() {
+		v.Down = append(v.Down, Finding{Jobs: []string{}, Text: "the disk is short for " + lapse.Words(now.Sub(rep.ShortSince)) +
+			": sources that can wait do"})
+	}
 	for _, n := range rep.Notices {
 		v.Attention = append(v.Attention, Finding{Jobs: []string{}, Text: n})
 	}
@@ -95,11 +100,13 @@ func lostOf(j engine.Status) (all []string) {
 		known = *j.Acknowledged
 	}
 	if n := j.Balance.GapSums.Lost - known.Lost; n > 0 {
-		all = append(all, fmt.Sprintf("%s %s lost to damage, a limit or overload", plural.Number(n), plural.Noun(n, "row")))
+		all = append(all, fmt.Sprintf("%s lost to damage, a limit or overload", plural.Of(n, "row")))
 	}
-	for _, s := range j.Balance.Sinks {
-		if n := s.Expired - known.Expired[s.Sink]; n > 0 {
-			all = append(all, fmt.Sprintf("%s %s expired before %s got them", plural.Number(n), plural.Noun(n, "row"), s.Sink))
+	if loss := engine.LossOf(j.Balance); loss.Rows() > loss.Lost { // else they are told above
+		for _, sink := range slices.Sorted(maps.Keys(loss.Expired)) {
+			if n := loss.Expired[sink] - known.Expired[sink]; n > 0 {
+				all = append(all, fmt.Sprintf("%s expired before %s got them", plural.Of(n, "row"), sink))
+			}
 		}
 	}
 	if j.Damage != nil {
@@ -132,7 +139,7 @@ func (v Verdict) And(o Verdict) Verdict {
 	if len(out.Lost) > 0 {
 		out.Loss = "Something is lost."
 	}
-	switch down, late, paused := len(out.Down), len(out.Late), len(out.Paused); {
+	switch down, late, paused := len(out.Down), jobsOf(out.Late), len(out.Paused); {
 	case down == 1:
 		out.Flow = "One thing is down."
 	case down > 0:
@@ -147,6 +154,17 @@ func (v Verdict) And(o Verdict) Verdict {
 		out.Flow = fmt.Sprintf("%d jobs are paused.", paused)
 	}
 	return out
+}
+
+// jobsOf is how many jobs findings are about.
+func jobsOf(all []Finding) int {
+	names := map[string]bool{}
+	for _, f := range all {
+		for _, name := range f.Jobs {
+			names[name] = true
+		}
+	}
+	return len(names)
 }
 
 // asTold and thing are what findings have in common that are one: all that is told, or without for how long it has been so, for two jobs

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
 )
@@ -51,13 +52,25 @@ func TestJudge(t *testing.T) {
 	if still.Flow != "One job is paused." || still.And(still).Flow != "2 jobs are paused." {
 		t.Errorf("paused: got %+v", still)
 	}
-	a.Acknowledged = &engine.Acknowledged{Lost: 1}
+	a.Acknowledged = &engine.Acknowledged{Loss: engine.Loss{Lost: 1}}
 	if v := Judge(Report{Jobs: []engine.Status{a}}, now); v.Loss != "Nothing is lost." || len(v.Lost) > 0 {
 		t.Errorf("acknowledged: got %+v", v)
 	}
 	a.Balance.GapSums.Lost = 3
 	if v := Judge(Report{Jobs: []engine.Status{a}}, now); text(v.Lost) != "a: 2 rows lost to damage, a limit or overload" {
 		t.Errorf("lost since: got %+v", v)
+	}
+	w := engine.Status{Name: "w", State: engine.Running}
+	w.Balance.GapSums.Lost, w.Balance.Sinks = 5, []engine.SinkBooks{{Sink: "main", Flow: balance.Flow{Expired: 5}}}
+	x := engine.Status{Name: "x", State: engine.Running, Backlog: engine.Backlog{Rows: 1, Seconds: 100}}
+	x.Balance.Sinks = []engine.SinkBooks{{Sink: "broker", Flow: balance.Flow{Expired: 2}}}
+	y := engine.Status{Name: "y", State: engine.Running, Backlog: engine.Backlog{Rows: 1, Seconds: 100}}
+	v := Judge(Report{Jobs: []engine.Status{w, x, y}}, now)
+	if got := text(v.Lost); got != "w: 5 rows lost to damage, a limit or overload\nx: 2 rows expired before broker got them" || v.Flow != "2 jobs are late." {
+		t.Errorf("got %s; %s", got, v.Flow)
+	}
+	if v := Judge(Report{ShortSince: now.Add(-time.Hour)}, now); v.Flow != "One thing is down." {
+		t.Errorf("a short disk: got %+v", v)
 	}
 	both := one.And(Judge(Report{Jobs: []engine.Status{d}}, now))
 	if got := text(both.Down); !strings.HasPrefix(got, "a, b, d: broker") || both.Flow != one.Flow || text(one.Down) == got {

@@ -352,6 +352,9 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"POST /api/v1/jobs/{job}/checkpoints/{name}/verify", "one", nil, 200},
 		{"POST /api/v1/jobs/{job}/checkpoints/{name}/export", "one", Order{File: export}, 200},
 		{"POST /api/v1/jobs/{job}/backfill", "", nil, 200},
+		{"POST /api/v1/jobs/{job}/acknowledge", "", nil, 409}, // it has lost nothing
+		{"POST /api/v1/jobs/{job}/acknowledge", "", app.Loss{Lost: 1}, 409},
+		{"POST /api/v1/jobs/{job}/acknowledge", "", app.Loss{Expired: map[string]int64{"elsewhere": 1}}, 200},
 		{"POST /api/v1/jobs/{job}/pause", "", nil, 200},
 		{"POST /api/v1/jobs/{job}/resume", "", nil, 200},
 		{"POST /api/v1/reload", "", nil, 200},

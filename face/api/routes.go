@@ -73,7 +73,11 @@ func jobRoutes(d *app.Desk) map[string]work {
 			return done(d.Resume(c.job()))
 		},
 		"POST /api/v1/jobs/{job}/acknowledge": func(_ context.Context, c *call) (any, error) {
-			return done(d.Acknowledge(c.job()))
+			var shown *app.Loss
+			if err := c.body(&shown); err != nil {
+				return nil, err
+			}
+			return done(d.Acknowledge(c.job(), shown))
 		},
 		"POST /api/v1/jobs/{job}/gates/{gate}/open": func(_ context.Context, c *call) (any, error) {
 			o, err := c.order()

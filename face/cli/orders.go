@@ -3,11 +3,14 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/plural"
 	"holdfast/face/api"
+	"holdfast/kernel/engine"
 )
 
 func (f *face) pauseCommand() *cobra.Command {
@@ -21,8 +24,26 @@ func (f *face) resumeCommand() *cobra.Command {
 }
 
 func (f *face) acknowledgeCommand() *cobra.Command {
-	return f.order("acknowledge JOB", "Say that you know what a job has lost: it is no news from then on",
-		"acknowledge", "what job %s has lost is acknowledged")
+	return f.asking(&cobra.Command{
+		Use:   "acknowledge JOB",
+		Short: "Say that you know what a job has lost: it is no news from then on",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.withJob(cmd.Context(), args[0], func(a asked, job string) error {
+				rep, err := a.status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				i := slices.IndexFunc(rep.Jobs, func(j engine.Status) bool { return j.Name == job })
+				if i < 0 {
+					return fmt.Errorf("job %s has gone meanwhile", job)
+				}
+				loss := engine.LossOf(rep.Jobs[i].Balance)
+				answer, err := a.post(cmd.Context(), path(job, "acknowledge"), loss)
+				return f.tell(err, answer, fmt.Sprintf("acknowledged: job %s has lost %s", job, plural.Of(loss.Rows(), "row")))
+			})
+		},
+	})
 }
 
 func (f *face) backfillCommand() *cobra.Command {

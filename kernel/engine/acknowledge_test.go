@@ -38,19 +38,21 @@ func TestAcknowledge(t *testing.T) {
 		}
 		return s
 	}
-	if err := Acknowledge(st, "one"); !fault.Is(err, fault.Conflict) || status().Acknowledged != nil {
+	if err := Acknowledge(st, "one", nil); !fault.Is(err, fault.Conflict) || status().Acknowledged != nil {
 		t.Errorf("nothing is lost: got %v", err)
 	}
 	for _, rows := range []uint64{1, 20} {
 		loses(rows)
-		if err := Acknowledge(st, "one"); err != nil {
+		shown := LossOf(status().Balance)
+		loses(300 + rows) // meanwhile
+		if err := Acknowledge(st, "one", &shown); err != nil {
 			t.Fatal(err)
 		}
-		if err := Acknowledge(st, "one"); !fault.Is(err, fault.Conflict) {
+		if err := Acknowledge(st, "one", &shown); !fault.Is(err, fault.Conflict) {
 			t.Errorf("twice: got %v", err)
 		}
 	}
-	if s := status(); s.Acknowledged == nil || s.Acknowledged.Lost != 21 || s.Acknowledged.At.IsZero() || s.Balance.GapSums.Lost != 21 {
+	if s := status(); s.Acknowledged == nil || s.Acknowledged.Lost != 322 || s.Acknowledged.At.IsZero() || s.Balance.GapSums.Lost != 642 {
 		t.Errorf("got %+v, %+v", s.Acknowledged, s.Balance.GapSums)
 	}
 	var told []string
@@ -63,7 +65,7 @@ func TestAcknowledge(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(told, "; "); got != "a person knows that 1 row is lost; a person knows that 20 rows are lost" {
+	if got := strings.Join(told, "; "); got != "a person knows that 1 row is lost; a person knows that 321 rows are lost" {
 		t.Errorf("the history has %s", got)
 	}
 }

@@ -6,13 +6,18 @@ import { Time } from './head'
 import type { World } from './live'
 import type { Gap, GapTotals, Job } from './model'
 
+// rowsOf is how many rows are lost: of most jobs, those that expired are among those that gaps lost.
+const rowsOf = (l: { lost: number; expired?: Record<string, number> }): number =>
+  Math.max(l.lost, Object.values(l.expired ?? {}).reduce((a, b) => a + b, 0))
+
 // Gaps are what a source should have and did not give.
 export function Gaps({ job, world }: { job: Job; world: World }) {
   const [all, setAll] = useState(false)
   const [pages, setPages] = useState([''])
   const g = job.balance.gap_totals
   const known = job.acknowledged
-  const unknown = g.lost - (known?.lost ?? 0) + job.balance.sinks.reduce((n, s) => n + s.expired - (known?.expired?.[s.sink] ?? 0), 0)
+  const loss = { lost: g.lost, expired: Object.fromEntries(job.balance.sinks.filter((s) => s.expired > 0).map((s) => [s.sink, s.expired])) }
+  const unknown = rowsOf(loss) - (known ? rowsOf(known) : 0)
   const some = g.open + g.settled > 0
   const asked = useAsked<{ gaps: Gap[]; totals: GapTotals; next?: string }>(
     some ? `jobs/${encodeURIComponent(job.name)}/gaps?max=25&all=${all}&after=${encodeURIComponent(pages[pages.length - 1]!)}` : null, 10)
@@ -26,7 +31,7 @@ export function Gaps({ job, world }: { job: Job; world: World }) {
       {unknown > 0 && (
         <p class="actions">
           <Action world={world} label="Acknowledge" title={`Acknowledge what ${job.name} has lost?`} command={`holdfast acknowledge ${job.name}`}
-            path={`jobs/${encodeURIComponent(job.name)}/acknowledge`} body={() => ({})}>
+            path={`jobs/${encodeURIComponent(job.name)}/acknowledge`} body={() => loss}>
             <p>{unknown === 1 ? 'One row is' : `${count(unknown)} rows are`} lost for good. It stays in the books and in the history, and is no news
               from then on: the next loss will stand out.</p>
           </Action>

@@ -67,6 +67,16 @@ rules:
     do: [{notify: ops}]
 `
 
+// The title of a source is the name of its gate, and stands in metrics.
+func TestTitlesHaveNoPassword(t *testing.T) {
+	s := load(t, strings.ReplaceAll(shape, "http://127.0.0.1:9090", "http://us:geheim@127.0.0.1:9090"))
+	for _, s := range s.Sources {
+		if strings.Contains(s.Title, "geheim") {
+			t.Errorf("title %s", s.Title)
+		}
+	}
+}
+
 func TestTheShapeOfARuleFile(t *testing.T) {
 	s := load(t, shape)
 	if len(s.Rules) != 3 || len(s.Sources) != 3 {

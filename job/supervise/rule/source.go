@@ -136,9 +136,9 @@ func (s *Source) title() string {
 	fields, names := strictyaml.Fields(reflect.ValueOf(s.Config).Elem())
 	said := slices.DeleteFunc(names, func(name string) bool { return fields[name].IsZero() })
 	if len(said) == 1 && said[0] == s.kind.Word {
-		return s.Kind + " " + fields[said[0]].String()
+		return s.Kind + " " + secret.Mask(fields[said[0]].String())
 	}
-	return s.Kind + " " + canonical(reflect.ValueOf(s.Config).Elem(), false)
+	return s.Kind + " " + secret.Mask(canonical(reflect.ValueOf(s.Config).Elem(), false))
 }
 
 func (s *Source) since(d *decoder, path string) {
