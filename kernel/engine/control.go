@@ -99,6 +99,9 @@ func (r *runner) status(ctx context.Context, to depth) (Status, error) {
 	s := Status{Name: r.spec.Name, Kind: r.spec.Kind, Role: r.spec.Role, State: r.state, Since: r.since, Error: secret.Mask(r.last),
 		Restarts: r.restarts, Gates: []gate.Status{}, Lag: map[string]float64{}, Progress: r.progress,
 		Rates: r.meter.rates(), Balance: EmptyBooks(r.spec.Name)}
+	if !r.failing.IsZero() && (r.state == BackOff || r.state == Starting) {
+		s.Since = r.failing
+	}
 	env, job := r.env, r.job
 	r.mu.Unlock()
 	if job != nil {

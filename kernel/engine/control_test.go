@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"holdfast/base/record"
 	"holdfast/kernel/checkpoint"
@@ -58,6 +60,27 @@ func TestStatusOfAJobThatCantBeRead(t *testing.T) {
 			t.Errorf("got the error %q, want it to tell of %q", all[1].Error, want)
 		}
 	}
+}
+
+// TestSinceWhenAJobFails: a job that fails at each start is told to do so since the first time, until it has worked for a while.
+func TestSinceWhenAJobFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &Engine{room: &Room{}, opts: Options{Log: slog.New(slog.DiscardHandler)}}
+		r := newRunner(e, Spec{Name: "one"})
+		first := time.Now()
+		for range 3 {
+			r.set(Starting)
+			r.failed(errors.New("no"), time.Second, false)
+			if s, err := r.status(t.Context(), counted); err != nil || s.State != BackOff || !s.Since.Equal(first) {
+				t.Errorf("got %v since %v, %v; want since %v", s.State, s.Since, err, first)
+			}
+			time.Sleep(time.Hour)
+		}
+		r.failed(errors.New("no"), time.Second, true)
+		if s, err := r.status(t.Context(), counted); err != nil || !s.Since.Equal(time.Now()) {
+			t.Errorf("it had worked: got since %v, %v", s.Since, err)
+		}
+	})
 }
 
 // TestOrdersWhileTheStateChanges is for the race detector: an order that comes while a job is not open

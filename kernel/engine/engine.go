@@ -189,6 +189,7 @@ type runner struct {
 	since    time.Time
 	last     string // last error
 	restarts int64
+	failing  time.Time // since when it fails again and again
 	env      *Env
 	job      Job
 	stop     context.CancelFunc // ends the run under way
@@ -264,12 +265,13 @@ func (r *runner) run(ctx context.Context) error {
 		if fault.Is(err, fault.Busy) || errors.Is(err, ErrPaused) || hopeless {
 			return err
 		}
-		if time.Since(began) > time.Minute {
+		worked := time.Since(began) > time.Minute
+		if worked {
 			pause.Reset()
 		}
 		r.suspect(err)
 		wait := pause.NextBackOff()
-		r.failed(err, wait)
+		r.failed(err, wait, worked)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -307,12 +309,15 @@ func (r *runner) suspect(err error) {
 	}
 }
 
-// failed tells that the job ended with err.
-func (r *runner) failed(err error, wait time.Duration) {
+// failed tells that the job ended with err; worked says that it was at work for a while before.
+func (r *runner) failed(err error, wait time.Duration, worked bool) {
 	r.set(BackOff)
 	r.mu.Lock()
 	r.last = err.Error()
 	r.restarts++
+	if worked || r.failing.IsZero() {
+		r.failing = time.Now()
+	}
 	attrs := []any{"in", wait.Round(time.Millisecond)}
 	if hint := fault.HintOf(err); hint != "" {
 		r.last += "; " + hint
