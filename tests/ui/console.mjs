@@ -265,6 +265,11 @@ await step('a dead letter is discarded with a reason', async () => {
   const sure = dialog.getByRole('button', { name: 'Discard' })
   check(await sure.isDisabled(), 'it can be discarded without a reason')
   await dialog.getByRole('textbox').fill('seen in a test')
+  // The list is as if somebody else had discarded it: the dialog stays, with what was typed.
+  await page.route(/[/]dead[?]/, (r) => r.fulfill({ json: { dead: [] } }))
+  await page.waitForTimeout(4000)
+  check((await dialog.getByRole('textbox').inputValue()) === 'seen in a test', 'a dialog went away under the hand')
+  await page.unroute(/[/]dead[?]/)
   await sure.click()
   await letters(page, 0)
   await page.context().close()

@@ -30,7 +30,8 @@ export function useAsked<T>(path: string | null, every = 5): Asked<T> {
     }
     void once()
     if (every === 0) return () => stop.abort()
-    const timer = setInterval(() => { if (!document.hidden) void once() }, every * 1000)
+    // While a dialog is open, what it is about stays: an answer would take away what a person is about to decide, and what was typed.
+    const timer = setInterval(() => { if (!document.hidden && document.querySelector('dialog[open]') === null) void once() }, every * 1000)
     addEventListener(ordered, once, { signal: stop.signal })
     return () => {
       stop.abort()

@@ -1,5 +1,5 @@
 // The dead letters of a job, each with its content and cause, and what can be done with it: try it again, edit it, or let it go.
-import { useState } from 'preact/hooks'
+import { useRef, useState } from 'preact/hooks'
 import { Action, type Field } from './action'
 import { Raw, Refused } from './api'
 import { Part, Shown, useAsked } from './asked'
@@ -13,7 +13,10 @@ const page = 20
 
 // Letters are the dead letters of a job.
 export function Letters({ job, world }: { job: Job; world: World }) {
-  const all = world.process?.dead_letters[job.name] ?? 0
+  // While a dialog is open, its letter stays, whoever ends it meanwhile: see useAsked.
+  const last = useRef(0)
+  if (document.querySelector('dialog[open]') === null) last.current = world.process?.dead_letters[job.name] ?? 0
+  const all = last.current
   const [pages, setPages] = useState([0])
   const at = `jobs/${encodeURIComponent(job.name)}/dead`
   const after = pages[pages.length - 1]!
