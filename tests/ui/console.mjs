@@ -481,11 +481,11 @@ await step('the time line is kept over a restart, with its outages', async () =>
   const year = page.getByRole('button', { name: 'year' })
   await year.click()
   check((await year.getAttribute('aria-pressed')) === 'true', 'a year is not shown')
-  check(await page.getByRole('button', { name: 'now' }).isDisabled(), 'it does not follow the time')
+  check(await page.getByRole('button', { name: 'now', exact: true }).isDisabled(), 'it does not follow the time')
   await page.locator('.charts').focus()
   await page.keyboard.press('ArrowLeft')
   await page.waitForFunction(() => !document.querySelector('.ranges button:last-child').disabled)
-  await page.getByRole('button', { name: 'now' }).click()
+  await page.getByRole('button', { name: 'now', exact: true }).click()
   await page.getByRole('button', { name: 'hour' }).click()
   await page.locator('.charts').focus()
   for (let i = 0; i < 8; i++) await page.keyboard.press('ArrowLeft') // where nothing was recorded yet
