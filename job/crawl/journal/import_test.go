@@ -543,7 +543,7 @@ func TestChangedFiles(t *testing.T) {
 	}
 	in := files(t, []byte("no journal\nat all\n"), []byte{0x1f, 0x8b, 8, 0})
 	r, err := Import(t.Context(), st, &shelf{}, in, Options{Item: itemOf})
-	if err != nil || r.Bad != 2 || len(r.Cut) != 1 {
+	if !fault.Is(err, fault.Invalid) || r.Bad != 2 || len(r.Cut) != 1 {
 		t.Errorf("no journal: %+v, %v", r, err)
 	}
 }
