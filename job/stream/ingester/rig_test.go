@@ -23,6 +23,7 @@ import (
 	"holdfast/job/collect"
 	"holdfast/job/stream/wire"
 	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
 	"holdfast/kernel/spool"
 	"holdfast/kernel/store"
 	"holdfast/kernel/store/storetest"
@@ -464,7 +465,10 @@ func (s *table) holds() []string {
 // lender runs nothing; it lends its history and room to jobs over stores that no engine has.
 type lender struct{ engine.Job }
 
-func (lender) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (lender) Run(ctx context.Context) error            { <-ctx.Done(); return nil }
+func (lender) Gates() []gate.Status                     { return nil }
+func (lender) Promises() map[string]string              { return nil }
+func (lender) Tasks(store.Reader) (engine.Tasks, error) { return engine.Tasks{}, nil }
 
 // rig runs an ingester over a disk in memory, again and again, in a bubble.
 type rig struct {

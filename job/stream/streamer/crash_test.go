@@ -16,6 +16,7 @@ import (
 
 	"holdfast/connector"
 	"holdfast/kernel/engine"
+	"holdfast/kernel/gate"
 	"holdfast/kernel/store"
 	"holdfast/kernel/store/storetest"
 )
@@ -24,6 +25,8 @@ import (
 type lender struct{ engine.Job }
 
 func (lender) Run(ctx context.Context) error            { <-ctx.Done(); return nil }
+func (lender) Gates() []gate.Status                     { return nil }
+func (lender) Promises() map[string]string              { return nil }
 func (lender) Tasks(store.Reader) (engine.Tasks, error) { return engine.Tasks{}, nil }
 
 // lend returns what only an engine can make.
