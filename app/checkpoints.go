@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"holdfast/base/disk"
@@ -361,11 +360,5 @@ func CheckpointsIn(dir, job string) (names []string, err error) {
 	if !jobName.MatchString(job) {
 		return nil, nil
 	}
-	entries, err := os.ReadDir(filepath.Dir(checkpoint.Path(engine.JobDir(dir, job), "any")))
-	for _, e := range entries {
-		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-			names = append(names, e.Name())
-		}
-	}
-	return names, err
+	return checkpoint.Names(engine.JobDir(dir, job))
 }

@@ -215,7 +215,7 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 	if short, since := d.eng.Room().Short(); short {
 		rep.ShortSince = since.UTC()
 	}
-	rep.Notices = slices.Concat(rep.Notices, d.warnings())
+	rep.Notices = slices.Concat(rep.Notices, d.warnings(rep.ShortSince))
 	all, err := d.eng.Status(ctx)
 	for _, s := range all {
 		if !slices.Contains(names, s.Name) {
@@ -235,11 +235,11 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 	return rep, err
 }
 
-// warnings are what the whole directory suffers from: too little room, and rows that no job looks after.
-func (d *Desk) warnings() (out []string) {
-	if short, since := d.eng.Room().Short(); short {
+// warnings are what the whole directory suffers from: too little room since short, and rows that no job looks after.
+func (d *Desk) warnings(short time.Time) (out []string) {
+	if !short.IsZero() {
 		out = append(out, fmt.Sprintf("the disk is short since %s: sources wait until there is room again",
-			since.UTC().Format(time.DateTime+" UTC")))
+			short.Format(time.DateTime+" UTC")))
 	}
 	out = append(out, d.plan.begunTold()...)
 	dirs, err := os.ReadDir(filepath.Join(d.plan.Place.Dir, "jobs"))
@@ -340,8 +340,9 @@ func (d *Desk) setPaused(job string, paused bool, running func(*engine.Engine, s
 	// Its store is closed, for it failed and waits for its next try: a person may want to end that.
 	ctx, cancel := context.WithTimeout(context.Background(), openFor)
 	defer cancel()
-	if was := d.eng.Offline(ctx, job, func() error { return d.withClosed(job, func(env engine.Env) error { return set(env.Store) }) }); was != context.DeadlineExceeded {
-		return was
+	closed := func() error { return d.withClosed(job, func(env engine.Env) error { return set(env.Store) }) }
+	if offline := d.eng.Offline(ctx, job, closed); offline != context.DeadlineExceeded {
+		return offline
 	}
 	return err
 }

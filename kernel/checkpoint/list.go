@@ -47,17 +47,33 @@ func Read(path string) (Checkpoint, error) {
 	return c, nil
 }
 
+// Names returns the names of the checkpoints that stand in the store directory dir, whole or not: nothing in them is read.
+func Names(dir string) ([]string, error) {
+	all, err := names(store.Disk, store.Disk.PathJoin(dir, dirName))
+	if notExist(err) {
+		return nil, nil
+	}
+	return all, err
+}
+
+func names(fs store.FS, root string) (all []string, err error) {
+	found, err := fs.List(root)
+	for _, name := range found {
+		if info, err := fs.Stat(fs.PathJoin(root, name)); err == nil && info.IsDir() && !strings.HasPrefix(name, ".") {
+			all = append(all, name)
+		}
+	}
+	return all, err
+}
+
 func list(fs store.FS, root string) ([]Checkpoint, error) {
-	names, err := fs.List(root)
+	found, err := names(fs, root)
 	if err != nil {
 		return nil, err
 	}
 	var all []Checkpoint
-	for _, name := range names {
+	for _, name := range found {
 		path := fs.PathJoin(root, name)
-		if info, err := fs.Stat(path); err != nil || !info.IsDir() || strings.HasPrefix(name, ".") {
-			continue
-		}
 		c := Checkpoint{Path: path}
 		c.Manifest, c.Sealed, c.Err = load(fs, path)
 		if c.Err == nil && c.Name != name {
