@@ -91,16 +91,33 @@ func (s *outages) of(queue string) (o outage, err error) {
 		})
 		return err
 	})
-	if err == nil {
-		s.remember(queue, o)
+	if err != nil {
+		return o, err
 	}
-	return o, err
-}
-
-func (s *outages) remember(queue string, o outage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if newer, ok := s.recent.get(queue); ok { // found out while the store was asked, and not yet written down
+		return newer, nil
+	}
 	s.recent.put(queue, o)
+	return o, nil
+}
+
+// change puts what next makes of it in the place of what is known of a host, and returns both. It is in the store once the
+// visit is that found it out.
+func (s *outages) change(queue string, next func(outage) outage) (was, now outage, err error) {
+	was, err = s.of(queue)
+	if err != nil {
+		return was, was, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if newer, ok := s.recent.get(queue); ok {
+		was = newer
+	}
+	now = next(was)
+	s.recent.put(queue, now)
+	return was, now, nil
 }
 
 // put writes down what is known of a host: o, or what another worker has found out since, whose visit is written down before
@@ -142,12 +159,10 @@ func (j *Job) away(v *visit, cause error, set settings) error {
 
 // silent counts that a host did not answer a request that began at since, and failed with cause.
 func (j *Job) silent(v *visit, queue string, since time.Time, cause error, set settings) (o outage, err error) {
-	was, err := j.outages.of(queue)
+	was, o, err := j.outages.change(queue, func(o outage) outage { return o.next(v.outcome.Status, since, time.Now(), set) })
 	if err != nil {
-		return was, err
+		return o, err
 	}
-	o = was.next(v.outcome.Status, since, time.Now(), set)
-	j.outages.remember(queue, o)
 	v.hears(queue, o)
 	if o.sleeps() && !was.sleeps() {
 		j.env.Log.Warn(fmt.Sprintf("host %s is left alone as a whole, but for a try now and then: %v", queue, cause))
@@ -209,7 +224,7 @@ func (j *Job) connected() {
 
 // answers notes that a host that was away answers again.
 func (j *Job) answers(v *visit, queue string) error {
-	was, err := j.outages.of(queue)
+	was, _, err := j.outages.change(queue, func(outage) outage { return outage{} })
 	if err != nil || was.tries == 0 {
 		return err
 	}
@@ -217,6 +232,5 @@ func (j *Job) answers(v *visit, queue string) error {
 	if was.sleeps() {
 		j.env.Log.Info(fmt.Sprintf("host %s answers again", queue))
 	}
-	j.outages.remember(queue, outage{})
 	return nil
 }

@@ -322,7 +322,9 @@ func TestOutageNewest(t *testing.T) {
 	older := outage{}.next(connector.FetchTimeout, now, now, set)
 	newer := older.next(connector.FetchTimeout, older.until, older.until, set)
 	for _, o := range []outage{newer, older} {
-		j.outages.remember("q", newer)
+		if _, _, err := j.outages.change("q", func(outage) outage { return newer }); err != nil {
+			t.Fatal(err)
+		}
 		if err := j.env.Store.Update(func(tx *store.Tx) error { j.outages.put(tx, "q", o); return nil }); err != nil {
 			t.Fatal(err)
 		}
@@ -330,5 +332,31 @@ func TestOutageNewest(t *testing.T) {
 	again := &outages{st: j.env.Store, frontier: j.frontier, recent: recent[outage]{most: 1}}
 	if o, err := again.of("q"); err != nil || o.tries != newer.tries {
 		t.Errorf("%+v %v, want %+v", o, err, newer)
+	}
+}
+
+// TestOutageOfMany: each of many that find out at the same time that a host does not answer counts, while others look, and though
+// nobody has asked the store about it before.
+func TestOutageOfMany(t *testing.T) {
+	r := newRig(t, nil)
+	j, end := r.open()
+	defer end()
+	const each = 4
+	for n := range 500 {
+		queue := fmt.Sprintf("host %d", n)
+		var all sync.WaitGroup
+		for range each {
+			all.Go(func() {
+				_, _, err := j.outages.change(queue, func(o outage) outage { o.tries++; return o })
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			all.Go(func() { _, _ = j.outages.of(queue) })
+		}
+		all.Wait()
+		if o, err := j.outages.of(queue); err != nil || o.tries != each {
+			t.Fatalf("%s: %d tries %v, want %d", queue, o.tries, err, each)
+		}
 	}
 }

@@ -65,7 +65,7 @@ func (b *ruleBook) of(queue string, now time.Time) (r rulesUntil, ok bool, err e
 		if err != nil || !ok {
 			return r, false, err
 		}
-		b.remember(queue, r)
+		r = b.found(queue, r)
 	}
 	return r, now.Before(r.until), nil
 }
@@ -93,9 +93,25 @@ func readRules(rd store.Reader, queue string) (r rulesUntil, ok bool, err error)
 	return r, true, nil
 }
 
+// found remembers the rules that the store had, unless newer ones were committed meanwhile; it returns those that count.
+func (b *ruleBook) found(queue string, r rulesUntil) rulesUntil {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if newer, ok := b.recent[queue]; ok {
+		return newer
+	}
+	b.put(queue, r)
+	return r
+}
+
+// remember makes rules known that are committed.
 func (b *ruleBook) remember(queue string, r rulesUntil) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.put(queue, r)
+}
+
+func (b *ruleBook) put(queue string, r rulesUntil) {
 	const besides = 150 // of a map's entry
 	if was, ok := b.recent[queue]; ok {
 		b.bytes -= len(queue) + was.Size() + besides
@@ -108,7 +124,7 @@ func (b *ruleBook) remember(queue string, r rulesUntil) {
 	b.bytes += len(queue) + r.Size() + besides
 }
 
-func (b *ruleBook) put(tx *store.Tx, queue string, r *rulesUntil) {
+func (b *ruleBook) write(tx *store.Tx, queue string, r *rulesUntil) {
 	v := binary.BigEndian.AppendUint64(nil, uint64(b.frontier.Stamp(r.until)))
 	tx.Set(rulesKey(queue), append(binary.BigEndian.AppendUint32(v, uint32(r.tried)), r.Encode()...))
 }

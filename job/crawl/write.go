@@ -257,7 +257,7 @@ func (w *writing) visit(v *visit) (err error) {
 		w.j.outages.put(w.tx, queue, o)
 	}
 	if v.rules != nil {
-		w.j.rules.put(w.tx, v.lease.Queue, v.rules)
+		w.j.rules.write(w.tx, v.lease.Queue, v.rules)
 	}
 	if err := w.j.led.put(w.tx, v); err != nil {
 		return err

@@ -145,6 +145,9 @@ type Store struct {
 	stop     chan struct{}
 	wg       sync.WaitGroup
 	users    sync.WaitGroup // transactions and views under way, for whom Close waits
+
+	released        chan *pebble.Snapshot // those that nobody reads any more
+	snapshotsClosed chan struct{}         // closed once all of them are
 }
 
 // Errors that callers decide by.
@@ -160,7 +163,8 @@ var (
 func Open(dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
 	s := &Store{dir: dir, opts: o, moved: make(chan struct{}),
-		lazyKick: make(chan struct{}, 1), stop: make(chan struct{})}
+		lazyKick: make(chan struct{}, 1), stop: make(chan struct{}),
+		released: make(chan *pebble.Snapshot, 64), snapshotsClosed: make(chan struct{})}
 	if err := s.open(); err != nil {
 		if s.db != nil {
 			err = errors.Join(err, s.guard.Do(s.db.Close))
@@ -178,6 +182,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	s.wg.Go(s.syncLazily)
 	s.wg.Go(s.raiseMark)
+	go s.closeSnapshots() // ends with Close, or never, where a write has failed
 	return s, nil
 }
 
@@ -202,7 +207,6 @@ func (s *Store) open() error {
 	return s.openPebble()
 }
 
-// checkFormat refuses a directory of a newer format and stamps a new one.
 // FormatText is what FORMAT says of format n: with a checksum, because a flipped bit makes one number of
 // another, and a format that is not known stops the job.
 func FormatText(n int) string {
@@ -210,6 +214,7 @@ func FormatText(n int) string {
 	return fmt.Sprintf("%s crc32c:%08x\n", text, crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
 }
 
+// checkFormat refuses a directory of a newer format and stamps a new one.
 func checkFormat(path string) error {
 	b, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -299,7 +304,12 @@ func (s *Store) Close() error {
 	if err == nil {
 		err = errors.Join(s.mark(), s.TableSums().Save())
 	}
-	err = errors.Join(err, s.guard.Do(s.db.Close), s.high.Close())
+	close(s.released)
+	closeAll := func() error {
+		<-s.snapshotsClosed
+		return s.db.Close()
+	}
+	err = errors.Join(err, s.guard.Do(closeAll), s.high.Close())
 	if s.cache != nil {
 		s.cache.Close()
 	}

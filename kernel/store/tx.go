@@ -264,7 +264,7 @@ func (s *Store) View(ctx context.Context, fn func(r Reader) error) (err error) {
 	// A commit that was given up half-way, because a write failed, may be in the snapshot uncounted.
 	err = s.guard.Err()
 	s.mu.Unlock()
-	defer func() { err = errors.Join(err, s.release(snap)) }() // also when fn panics
+	defer s.release(snap) // also when fn panics
 	if err == nil {
 		err = s.awaitDurable(ctx, n, lazy)
 	}
@@ -282,18 +282,25 @@ func (s *Store) Latest(fn func(r Reader) error) (err error) {
 	}
 	defer s.users.Done()
 	snap := s.db.NewSnapshot()
-	defer func() { err = errors.Join(err, s.release(snap)) }()
+	defer s.release(snap)
 	return fn(reader{snap})
 }
 
-// release closes a snapshot. Pebble looks behind it for compactions that may begin now, and for that waits for whoever writes the
-// manifest: for ever, where the disk has failed under that. What was read is no less true then.
-func (s *Store) release(snap *pebble.Snapshot) error {
-	err := s.guard.Do(snap.Close)
-	if errors.Is(err, forensic.ErrFrozen) {
-		return nil
+// release hands a snapshot to closeSnapshots. Behind a failed write nobody closes it.
+func (s *Store) release(snap *pebble.Snapshot) {
+	select {
+	case s.released <- snap:
+	case <-s.guard.Failed():
 	}
-	return err
+}
+
+// closeSnapshots closes the snapshots that are released. Their readers do not: Pebble looks behind each for compactions that
+// may begin now, and for that waits for whoever writes the manifest: for ever, where the disk has failed under that.
+func (s *Store) closeSnapshots() {
+	defer close(s.snapshotsClosed)
+	for snap := range s.released {
+		_ = snap.Close() // is always nil
+	}
 }
 
 // corrupt classifies an error of Pebble's for the entry at key.
