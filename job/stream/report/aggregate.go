@@ -11,13 +11,13 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 )
 
-// aggregation is one value of a report at work: for each group what was met of it so far.
+// aggregation computes one value of a report, for each group, from the rows that were added so far.
 type aggregation interface {
-	// add takes the rows of a batch, of which each has a group; there are so many groups by now.
+	// add takes the rows of a batch: group has the group of each row, groups is how many there are by now.
 	add(b *batch, group []int32, groups int)
-	// put appends what a group has to a column.
+	// put appends the value of a group to a column.
 	put(to array.Builder, group int)
-	// member is who holds the extreme of a group, if there is one; ok is false where nobody is asked for.
+	// member returns who holds the extreme of a group; ok is false if the group has none, or the value is no extreme.
 	member(group int) (who string, ok bool)
 }
 
@@ -54,7 +54,7 @@ func grown[T any](s []T, n int) []T {
 	return append(s, make([]T, n-len(s))...)
 }
 
-// nobody is the part of an aggregation that knows no members.
+// nobody is embedded in aggregations that have no members.
 type nobody struct{}
 
 func (nobody) member(int) (string, bool) { return "", false }
@@ -85,9 +85,9 @@ func (c *counts) add(b *batch, group []int32, groups int) {
 
 func (c *counts) put(to array.Builder, group int) { to.(*array.Int64Builder).Append(c.all[group]) }
 
-// sum is a sum and what adding up has lost of it.
+// sum is a sum with Neumaier's compensation.
 type sum struct {
-	sum, rest float64
+	sum, rest float64 // rest is what the additions to sum have rounded away
 	n         int64
 }
 
@@ -187,8 +187,8 @@ func (e *extremes[T]) put(to array.Builder, group int) {
 	}
 }
 
-// putNumber appends a number. Of the two zeros of a float the one without a sign: they are equal, and which
-// came first must not show.
+// putNumber appends a number, and of the two zeros of a float always the one without a sign: they are equal, so
+// which of them is the extreme depends on the order of the rows.
 func putNumber[T number](to array.Builder, v T) {
 	if v == 0 {
 		v = 0
@@ -231,8 +231,8 @@ func (r *ranks[T]) put(to array.Builder, group int) {
 	putNumber(to, values[rankOf(r.p, len(values))])
 }
 
-// rankOf is where the percentile p of n sorted values stands: p is the decimal number that a person wrote, of
-// which a float would make rank 999.0000000001 of 999.
+// rankOf returns the index of the percentile p in n sorted values. It computes with p as the decimal number that a
+// person wrote: in floats, rank 999 could become 999.0000000001, and be rounded up to 1000.
 func rankOf(p float64, n int) int {
 	rank, _ := new(big.Rat).SetString(strconv.FormatFloat(p, 'f', -1, 64))
 	rank.Mul(rank, big.NewRat(int64(n), 100))

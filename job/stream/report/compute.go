@@ -14,7 +14,7 @@ import (
 	"holdfast/base/fault"
 )
 
-// Window says what the rows of a computation are of.
+// Window says which window a report is of, and what stands in each of its rows.
 type Window struct {
 	From     time.Time
 	Revision int64
@@ -22,7 +22,7 @@ type Window struct {
 	Lost     int64 // rows that the window lacks
 }
 
-// Computation is the reports of one window at work. It is for one goroutine.
+// Computation computes the reports of one window. It is for one goroutine.
 type Computation struct {
 	set       *Set
 	rows      int64
@@ -33,7 +33,7 @@ type Computation struct {
 	held  int
 }
 
-// table is one report at work.
+// table is one report that is being computed.
 type table struct {
 	plan
 	*grouping
@@ -160,7 +160,7 @@ func (t table) members(group int) (all []string) {
 	return slices.Compact(all)
 }
 
-// row appends a row of a report: of a group, or of a member of it.
+// row appends a row of a report: of a group, or of the member who of it.
 func (w Window) row(out *array.RecordBuilder, t table, group int, who string) {
 	at := w.From.UTC()
 	out.Field(0).(*array.StringBuilder).Append(t.Table)
@@ -198,7 +198,7 @@ func (w Window) row(out *array.RecordBuilder, t table, group int, who string) {
 type batch struct {
 	rows    int
 	columns []arrow.Array
-	numbers []any // numbers of the columns that were asked for
+	numbers []any // of each column its numbers[T], once column was asked for it
 }
 
 // column returns a column of numbers.
@@ -213,10 +213,10 @@ func (b *batch) texts(i int) func(row int) string { return texts(b.columns[i]) }
 
 // grouping finds the group of each row.
 type grouping struct {
-	by    []int
+	by    []int            // the columns
 	ids   map[string]int32 // by the text of a group
 	names [][]string       // of each group, a text for each column
-	now   []int32          // of each row of the batch at hand
+	now   []int32          // the group of each row of the batch that was added last
 	key   []byte
 }
 

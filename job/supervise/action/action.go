@@ -151,11 +151,10 @@ func (t *Tools) run(ctx context.Context, c *rule.Call, o *Outcome) error {
 	return err
 }
 
-// mark is how the processes of a call are found. Whoever writes lines has a say in what a key is: it may hold a zero byte.
+// mark returns what the processes of a call are found by. The ID is escaped: it has the key, and so any bytes of a line in it.
 func (t *Tools) mark(c *rule.Call) string { return t.Life + "/" + url.PathEscape(c.ID) }
 
-// Leftover ends what calls of earlier processes of ours have left running, and returns how many processes that were: they were under
-// way when we were killed.
+// Leftover ends the programs that were running when an earlier process of ours was killed, and returns how many processes that were.
 func (t *Tools) Leftover() (int, error) {
 	if t.Life == "" {
 		return 0, nil

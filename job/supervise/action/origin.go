@@ -13,8 +13,8 @@ import (
 	"holdfast/base/process"
 )
 
-// Origins knows which lines programs of actions wrote, and which Holdfast wrote itself: rules that act on those may act on what they
-// did, without an end. Only what journald and the kernel say counts, which nobody who writes lines can forge.
+// Origins knows which lines were written by programs of actions, and which by Holdfast itself: a rule that acts on such a line may
+// cause the next one, for ever. It goes by what journald and the kernel say alone, which nobody who writes lines can forge.
 type Origins struct {
 	self self
 
@@ -43,10 +43,10 @@ const (
 	mostOrigins = 256
 )
 
-// NewOrigins knows of no program yet.
+// NewOrigins returns an Origins that knows of no program yet.
 func NewOrigins() *Origins { return &Origins{self: whoWeAre()} }
 
-// whoWeAre finds out whether systemd runs us as a service: what a shell passed on that it runs does not count.
+// whoWeAre finds out whether systemd runs us as a service. Variables that a shell inherited from its own service do not count.
 func whoWeAre() self {
 	s := self{pid: strconv.Itoa(os.Getpid())}
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -92,7 +92,7 @@ func (o *Origins) begins(id, mark string) (started func(pid int), ended func()) 
 		}
 }
 
-// Of is the action whose program wrote a line with such fields at a time, Self for what we wrote, "" if it is none of ours.
+// Of returns the ID of the action whose program wrote a line with these fields at a time, Self for what we wrote, "" for all else.
 func (o *Origins) Of(fields map[string]string, at time.Time) string {
 	if fields["_PID"] == "" {
 		return ""
@@ -105,15 +105,15 @@ func (o *Origins) Of(fields map[string]string, at time.Time) string {
 		return ""
 	}
 	here := fields["_BOOT_ID"] == "" || fields["_BOOT_ID"] == o.self.boot
-	if here && fields["_PID"] == o.self.pid && time.Since(at) < time.Minute { // who had the number before is gone for longer
+	if here && fields["_PID"] == o.self.pid && time.Since(at) < time.Minute { // an older line may be of another process with our number
 		return Self
 	}
 	group, pid := path.Base(fields["_SYSTEMD_CGROUP"]), 0
 	if here {
 		pid, _ = strconv.Atoi(fields["_PID"])
 	}
-	// journald finds nothing more of who has ended before it looked than the number: it may be what a program of ours started, if it is
-	// higher than that program's.
+	// Of a process that ended before journald looked, it knows the number alone. One above that of a program of ours may have been
+	// started by it.
 	nameless := pid != 0 && fields["_SYSTEMD_CGROUP"] == "" && fields["_SYSTEMD_UNIT"] == ""
 	var last, likely *origin
 	for _, x := range slices.Backward(o.runs) {
@@ -128,7 +128,7 @@ func (o *Origins) Of(fields map[string]string, at time.Time) string {
 		}
 	}
 	switch {
-	case ours && last != nil: // which one it was of several does not matter
+	case ours && last != nil: // which one of several it was does not matter
 		return last.id
 	case ours:
 		return Self
@@ -145,7 +145,7 @@ func (x *origin) wrote(at time.Time) bool {
 	return at.After(x.begun.Add(-around)) && (x.ended.IsZero() || at.Before(x.ended.Add(around)))
 }
 
-// marked is the action of a process that still runs, by its mark.
+// marked returns the action that started a process which still runs, by its mark, "" for none.
 func (o *Origins) marked(pid int) string {
 	mark := process.MarkOf(pid)
 	for _, x := range o.runs {
@@ -156,8 +156,8 @@ func (o *Origins) marked(pid int) string {
 	return ""
 }
 
-// Writes is the action whose program has a file open to write to it, "" if there is none: what it wrote and has closed is not known to
-// be its.
+// Writes returns the action one of whose processes has a file open for writing now, "" if there is none. Files that were closed
+// again are not found.
 func (o *Origins) Writes(file string) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 // maxTexts is how many texts one expression may have; (a|b|c) has three.
 const maxTexts = 64
 
-// required returns texts of which at least one is in every line that the expression matches; none if nothing is known.
+// required returns texts of which at least one is in every line that the expression matches; none if there are no such texts.
 func required(re *regexp.Regexp) []literal {
 	if re == nil {
 		return nil
@@ -21,7 +21,7 @@ func required(re *regexp.Regexp) []literal {
 	}
 	tree = tree.Simplify()
 	texts := of(tree)
-	// One with which all matches begin says where to look, and is preferred to one that is longer than enough.
+	// Texts with which all matches begin say where to try, too: they are preferred, unless they are short and the others longer.
 	if first := beginOf(tree); weight(first) > 1 && weight(first) >= min(weight(texts), enough) {
 		texts = first
 		for i := range texts {
@@ -40,7 +40,7 @@ func required(re *regexp.Regexp) []literal {
 // enough is how long a text is that is hardly in a line by chance.
 const enough = 12
 
-// beginOf are texts with one of which every match of a part of an expression begins; none if nothing is known.
+// beginOf returns texts with one of which every match of a part of an expression begins; none if there are no such texts.
 func beginOf(re *syntax.Regexp) []literal {
 	switch re.Op {
 	case syntax.OpLiteral:
@@ -68,7 +68,7 @@ func beginOf(re *syntax.Regexp) []literal {
 	return nil
 }
 
-// of are the texts of a part of an expression.
+// of returns texts of which at least one is in every match of a part of an expression.
 func of(re *syntax.Regexp) []literal {
 	switch re.Op {
 	case syntax.OpLiteral:
@@ -100,8 +100,8 @@ func of(re *syntax.Regexp) []literal {
 	return nil
 }
 
-// text is the text of a literal. Where upper and lower case are the same only its longest piece counts in which each letter is
-// one byte in both: K is also the Kelvin sign, and s the long s.
+// text returns the text of a literal. Where upper and lower case are the same it is the longest piece of letters that are one
+// byte in both: k is also the Kelvin sign, and s the long s.
 func text(re *syntax.Regexp) []literal {
 	for _, r := range re.Rune {
 		if r == unicode.ReplacementChar {

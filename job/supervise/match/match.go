@@ -27,8 +27,8 @@ type literal struct {
 	text  string // in lower case if folded
 	of    int32  // the expression
 	fold  bool   // upper and lower case are the same
-	whole bool   // the expression is this text: no need to ask it
-	begin bool   // every match begins with this text, or another of its expression
+	whole bool   // the expression is this text alone: where it is, the expression matches
+	begin bool   // every match begins with this text or with another text of its expression
 }
 
 // New prepares expressions. A nil one matches every line.
@@ -64,8 +64,8 @@ func (s *Set) Plain() int {
 type Matcher struct {
 	set   *Set
 	found []int32
-	seen  []uint32 // for each expression the line at which it was looked at last
-	line  uint32
+	seen  []uint32  // for each expression the number of the line for which it was decided last
+	line  uint32    // the number of the line at hand
 	each  []*states // of the expressions, as far as they were tried
 	left  int       // how many states may still be made
 }
@@ -107,7 +107,7 @@ func (m *Matcher) states(i int32) *states {
 	return x
 }
 
-// scan goes through a line once, and tries what has one of its texts there.
+// scan goes through a line once, and tries each expression of which a text is there.
 func (m *Matcher) scan(line []byte) {
 	a := m.set.auto
 	if a == nil {

@@ -12,23 +12,23 @@ import (
 // way in which the expression could go on. It only says whether there is a match, and only of ASCII; else, and where there are
 // too many states, regexp is asked.
 type states struct {
-	re   *regexp.Regexp
-	prog *syntax.Prog // nil: regexp is asked always
-	begin,
-	again []uint32 // where it stands at the beginning of a line, and what begins anew at every byte
+	re    *regexp.Regexp
+	prog  *syntax.Prog // nil: regexp is asked always
+	begin []uint32     // the instructions at the beginning of a line
+	again []uint32     // those with which a match may begin at any later byte
 	all   []state
-	known map[string]int32
-	here  [2]int32 // where a match that begins at one place begins: inside a line, and at its beginning; 0 is not known yet
-	left  *int     // how many states all expressions together may still make
+	known map[string]int32 // numbers of states, by what they are made of
+	here  [2]int32         // the first states of matchAt: inside a line, and at its beginning; 0 is not made yet
+	left  *int             // how many states all expressions together may still make
 }
 
 // state are the instructions that may come next.
 type state struct {
-	next  [utf8.RuneSelf]int32 // the state behind a byte; 0 is not known yet
+	next  [utf8.RuneSelf]int32 // the state behind a byte; 0 is not made yet
 	at    []uint32
-	only  bool // nothing begins anew
-	match bool // it has matched
-	last  bool // it has, if the line ends here
+	only  bool // for matchAt: no match begins at a later byte
+	match bool // the line matches, whatever follows
+	last  bool // the line matches if it ends here
 }
 
 // Limits of memory: a state has about half a kilobyte.

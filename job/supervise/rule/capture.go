@@ -87,8 +87,8 @@ var (
 		`(service|socket|timer|mount|automount|target|path|scope|slice|swap|device)$`)
 )
 
-// Argument returns s as one argument of a program, or why it can't be one: fault.Invalid. Whatever the type, what could be taken
-// for an option, or for more than one line or word, is refused.
+// Argument returns s as one argument of a program, or an error of kind Invalid that says why it can't be one. Whatever the type,
+// what could be taken for an option, or for more than one line, is refused.
 func (t *Type) Argument(s string) (string, error) {
 	if err := harmless(s); err != nil {
 		return "", err
@@ -127,7 +127,7 @@ func (t *Type) fits(s string) bool {
 	return wordForm.MatchString(s)
 }
 
-// harmless refuses what no argument may be: nothing, an option, and what a terminal, a log or a parser takes for an end.
+// harmless refuses what no argument may be: empty, an option, no UTF-8, or with control characters.
 func harmless(s string) error {
 	switch {
 	case s == "":
@@ -142,7 +142,7 @@ func harmless(s string) error {
 	return nil
 }
 
-// controls reports whether a character is not seen: control characters, ends of lines, and what turns the direction of text.
+// controls reports whether a character is invisible: control characters, ends of lines, and what turns the direction of text.
 func controls(r rune) bool {
 	return unicode.Is(unicode.C, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)
 }

@@ -10,17 +10,17 @@ import (
 	"holdfast/job/supervise/match"
 )
 
-// Finding is what is allowed in a rule, and hardly meant.
+// Finding is something in a rule that is allowed, and is probably not what was meant.
 type Finding struct {
 	Rule  string
 	Where string // FILE:LINE:COLUMN
-	// About is never (it can't fire), trust (who may have it fire), flood (nothing holds it back), test (nothing shows that it
-	// works), or slow; app adds unsafe (others can change what is done).
+	// About is never (it can't fire), trust (anybody may make it fire), flood (nothing holds it back), test (nothing shows that
+	// it works), or slow; app adds unsafe (others can change what is done).
 	About string
 	Text  string
 }
 
-// Check finds what is allowed and hardly meant, in the order of the rules.
+// Check returns what is allowed and probably not meant, in the order of the rules.
 func (s *Set) Check() []Finding {
 	c := &checker{set: s, sets: map[string]bool{}, same: map[string]string{}}
 	for _, r := range s.Rules {
@@ -41,9 +41,9 @@ func (s *Set) Check() []Finding {
 
 type checker struct {
 	set  *Set
-	sets map[string]bool // the names that rules set
-	same map[string]string
-	r    *Rule
+	sets map[string]bool   // the names that rules set
+	same map[string]string // rules that act on each match, by what they are about
+	r    *Rule             // the rule at hand
 	all  []Finding
 }
 
@@ -126,7 +126,7 @@ func impossible(re *regexp.Regexp) string {
 	return least(tree.Simplify()).never
 }
 
-// needs is what every match of a part of an expression has.
+// needs says what every match of a part of an expression has.
 type needs struct {
 	never string // why there is none
 	some  bool   // at least one byte
@@ -200,7 +200,7 @@ func oneOf(subs []*syntax.Regexp) needs {
 	return all
 }
 
-// trust finds where whoever can write a line decides about a unit.
+// trust finds actions that anybody who can write a line can cause, or aim at a unit.
 func (c *checker) trust() {
 	r := c.r
 	if r.From.Looks() {
@@ -233,7 +233,7 @@ func (c *checker) trust() {
 	}
 }
 
-// reaches says what an action does to something that is no unit and no person, "" if nothing.
+// reaches says what an action does other than to a unit, a person or a variable, "" if nothing.
 func (a *Action) reaches() string {
 	switch {
 	case a.Run != nil:
@@ -259,7 +259,7 @@ func (c *checker) asksTrusted(cond string) bool {
 	return false
 }
 
-// rest finds what holds nothing back, what nothing shows to work, what is said twice, and what is slow.
+// rest finds rules without a limit, a reason or tests, rules that are there twice, and slow patterns.
 func (c *checker) rest() {
 	r := c.r
 	outside := slices.ContainsFunc(main(r), func(a Action) bool { return a.Set == "" })

@@ -17,17 +17,17 @@ type compiler struct {
 	set    *Set
 	allow  []string
 	names  []string // what the templates of the rule at hand may use; nil: anything
-	loose  bool     // it is not known what the rule at hand knows, for what says so is wrong
-	ofKeys Mistakes // of names that are keys: they follow from nothing that stands below them
+	loose  bool     // names in the rule at hand can't be checked, because its source or its pattern is wrong
+	ofKeys Mistakes // in the names of With: those are never a consequence of what is wrong below them
 }
 
 // written reports whether something stands in the file itself, and not only what it belongs to.
 func (c *compiler) written(path string) bool { return c.d.Written(path) }
 
-// around is the path of what something belongs to.
+// around returns the path of what the thing at path belongs to.
 func around(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
 
-// notOf are those mistakes that do not follow from what could not be read: of that nothing is known, so that it may seem to be missing.
+// notOf returns those of the mistakes found that are no consequence of the mistakes read: what could not be read seems to be missing.
 func (c *compiler) notOf(read, found Mistakes) (all Mistakes) {
 	for _, m := range found {
 		follows := slices.ContainsFunc(read, func(r Mistake) bool {
@@ -174,14 +174,14 @@ func (c *compiler) placesOf(at string) map[string]string {
 	return all
 }
 
-// source has each source once.
+// source adds a source to those of the set, which has each once.
 func (c *compiler) source(s *Source) {
 	if !slices.ContainsFunc(c.set.Sources, func(o *Source) bool { return o.ID == s.ID }) {
 		c.set.Sources = append(c.set.Sources, s)
 	}
 }
 
-// about is what a rule is about: lines or values, and which.
+// about checks which lines or values a rule is about.
 func (c *compiler) about(at string, r *Rule) {
 	if r.Match != "" && r.From.Looks() {
 		c.bad(at+".match", "%s tells values, not lines; use where", r.From.Kind)
@@ -217,7 +217,8 @@ func (c *compiler) about(at string, r *Rule) {
 	}
 }
 
-// canKnow reports whether a name may stand for something that a rule knows. Of values it is not known which labels they have.
+// canKnow reports whether a name may stand for something that a rule knows. With values it always may: their labels are not
+// known before they are seen.
 func (c *compiler) canKnow(r *Rule, name string, captures []string) bool {
 	_, short := r.From.kind.Names[name]
 	return c.loose || short || r.From.Looks() || slices.Contains(captures, name) || strings.Contains(name, ".") || isField(name) ||
@@ -336,7 +337,7 @@ func (c *compiler) heal(at string, r *Rule) {
 	}
 }
 
-// conditionOf is a condition over what another source tells.
+// conditionOf compiles a condition over what another source tells, which knows nothing of the rule's With.
 func (c *compiler) conditionOf(at, text string, captures []string, from *Source) *Condition {
 	if text == "" || from.Kind == "" {
 		return nil

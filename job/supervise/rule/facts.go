@@ -15,7 +15,7 @@ import (
 	"github.com/expr-lang/expr/vm"
 )
 
-// Facts are what is known of one thing that was seen, for expressions and actions.
+// Facts are what is known of one line or value that was seen, for expressions and actions.
 type Facts struct {
 	Rule string `json:"rule,omitempty"`
 	Key  string `json:"key,omitempty"`
@@ -24,7 +24,7 @@ type Facts struct {
 	Cut      bool              `json:"cut,omitempty"`
 	Fields   map[string]string `json:"fields,omitempty"`
 	Captures map[string]string `json:"captures,omitempty"`
-	// Value, Text and Labels are those of a sample; Value is nil for a line, and something for a word too.
+	// Value, Text and Labels are those of a sample; Value is nil for a line, and set for a word too.
 	Value  *float64          `json:"value,omitempty"`
 	Text   string            `json:"text,omitempty"`
 	Labels map[string]string `json:"labels,omitempty"`
@@ -35,12 +35,12 @@ type Facts struct {
 	With map[string]float64 `json:"with,omitempty"`
 	Vars map[string]string  `json:"vars,omitempty"`
 
-	names  map[string]string
-	groups *regexp.Regexp // its groups in Line are Captures, as soon as somebody asks; nil if there are none, or they are known
+	names  map[string]string // short names of fields
+	groups *regexp.Regexp    // finds the Captures in Line when somebody asks for them; nil if there are none, or they are set
 }
 
-// Of says of which source the facts are, whose fields have short names, and by which filter: its captures are looked for when they
-// are asked for, which for most lines they never are.
+// Of says from which source the facts are, whose fields have short names, and which filter they passed. Its captures are looked
+// for only when they are asked for, which for most lines they never are.
 func (f *Facts) Of(s *Source, by Filter) {
 	f.names = s.kind.Names
 	if by.Pattern != nil && by.Pattern.NumSubexp() > 0 {
@@ -191,7 +191,7 @@ func (c *Condition) never() bool {
 	return asks == nil && err == nil && !is
 }
 
-// Asks are the fields of a source that the condition asks for and that are not there.
+// Asks returns the names that the condition uses for fields of the source that are not in fields.
 func (c *Condition) Asks(s *Source, fields map[string]string) (missing []string) {
 	ask := func(name, field string) {
 		if _, known := fields[field]; !known && !slices.Contains(missing, name) {
@@ -218,7 +218,7 @@ func (c *Condition) Asks(s *Source, fields map[string]string) (missing []string)
 // String is the text of the condition.
 func (c *Condition) String() string { return c.text }
 
-// Holds reports whether the condition is true. An error says that it can't be told: it asks for what is not known.
+// Holds reports whether the condition is true. An error says that this can't be told, because it asks for what is not known.
 func (c *Condition) Holds(f *Facts) (bool, error) {
 	out, err := expr.Run(c.program, f.env())
 	if err != nil {
@@ -234,8 +234,7 @@ func (c *Condition) Holds(f *Facts) (bool, error) {
 	return is, nil
 }
 
-// KeyOf is the key of what was seen, of the names that a rule has for it. What makes it up is not told apart by its own
-// commas: they are written as %2C.
+// KeyOf returns the key of what was seen: what the names stand for, with commas between. A comma within is written as %2C.
 func (f *Facts) KeyOf(names []string) string {
 	switch len(names) {
 	case 0:
@@ -252,7 +251,7 @@ func (f *Facts) KeyOf(names []string) string {
 	return shorten(strings.Join(all, ","))
 }
 
-// LabelKey is the key of a sample of which nothing else is asked: all of its labels.
+// LabelKey returns the key of a sample whose rule names none: all of its labels.
 func (f *Facts) LabelKey() string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(f.Labels)) {

@@ -20,7 +20,7 @@ type Filter struct {
 // Filter is what the rule is about.
 func (r *Rule) Filter() Filter { return Filter{r.re, r.where} }
 
-// Filter is what follows.
+// Filter is what has to follow, or must not.
 func (f *Follow) Filter() Filter { return Filter{f.re, f.where} }
 
 // Filter is what shows that the actions helped.

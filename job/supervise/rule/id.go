@@ -18,7 +18,7 @@ func escape(s string, end byte) string {
 // maxKey is the most bytes of a key.
 const maxKey = 256
 
-// shorten keeps a key below maxKey, and different ones different.
+// shorten returns a key of at most maxKey bytes; different keys stay different.
 func shorten(s string) string {
 	if len(s) <= maxKey {
 		return s
@@ -27,12 +27,12 @@ func shorten(s string) string {
 	return s[:maxKey-33] + "#" + hex.EncodeToString(sum[:16])
 }
 
-// CallID is the name of an action: the same for the same rule, key, event, rung and place, and another for any other.
+// CallID returns the name of an action: unique to its rule, key, event, rung and place.
 func CallID(rule, key, event string, rung, place int) string {
 	return GroupID(rule, key, event, rung) + "/" + itoa(place)
 }
 
-// GroupID is the name of all actions of one decision.
+// GroupID returns the name that all actions of one decision share.
 func GroupID(rule, key, event string, rung int) string {
 	return strings.Join([]string{rule, escape(key, '/'), escape(event, '/'), itoa(rung)}, "/")
 }

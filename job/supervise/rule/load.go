@@ -59,7 +59,7 @@ func LoadFile(name string, kinds Kinds) (*Set, error) {
 	return Load(name, text, kinds, os.LookupEnv)
 }
 
-// readFile reads a regular file, and of one that is too large so much that Load says so.
+// readFile reads a regular file, of one that is too large only one byte more than Load takes.
 func readFile(name string) ([]byte, error) {
 	f, err := disk.OpenRegular(name)
 	if err != nil {

@@ -61,8 +61,8 @@ type Request struct {
 	Headers map[string]secret.Text `json:"-"`
 }
 
-// Secrets is the request of a call with its URL and headers, as the rule has them now. fault.NotFound if the rule has it no
-// more, or it is another.
+// Secrets returns the request of a call with its URL and headers, as the rule has them now. The error is NotFound if the rule
+// has no such request any more.
 func (s *Set) Secrets(c *Call) (*Request, error) {
 	r := s.byName[c.Rule]
 	if c.HTTP == nil || r == nil {
@@ -116,15 +116,15 @@ func (c *Call) Words() string {
 	return "holdfast " + c.Holdfast + " " + c.Job
 }
 
-// maxText is the most bytes that a text for people, and a value that is put into one, may have; more is cut.
+// The most bytes of texts; more are cut.
 const (
-	maxText  = 4096
-	maxValue = 1024
-	maxSet   = 256 // of a value that is set, which is kept
+	maxText  = 4096 // of a text for people
+	maxValue = 1024 // of a value that is put into one
+	maxSet   = 256  // of a value that is set, which is kept
 )
 
-// Render puts what was seen into an action of the rule, which stands in a list of it. Where that can't become an argument the
-// error, fault.Invalid, says why: then nothing of the action may be done.
+// Render puts what was seen into an action, which stands in the list of that name of the rule. Where something can't become an
+// argument the error, of kind Invalid, says why: then nothing of the action may be done.
 func (r *Rule) Render(list string, a *Action, f *Facts) (Call, error) {
 	x := renderer{r, f, nil}
 	c := Call{List: list, Rule: r.Name, Key: f.Key, Name: a.Name, After: *a.After, Systemctl: a.Systemctl, Signal: a.Signal,
@@ -156,7 +156,7 @@ func (r *Rule) Render(list string, a *Action, f *Facts) (Call, error) {
 	return c, nil
 }
 
-// notice is what people are told, if the rule does not say it.
+// notice returns the template of what people are told: that of the rule, or the default.
 func (a *Action) notice(f *Facts) string {
 	switch {
 	case a.Text != "":
@@ -185,7 +185,7 @@ func single(word string) (name string, ok bool) {
 	return name, ok && isName(name)
 }
 
-// word is one word of an argv: what is written, or one capture as a whole.
+// word returns one word of an argv: the text of the rule, or one capture as a whole.
 func (x *renderer) word(at, word string) string {
 	name, ok := single(word)
 	if !ok {
@@ -210,7 +210,7 @@ func (x *renderer) word(at, word string) string {
 	return arg
 }
 
-// figure is a number as an argument. A negative one is an option to many programs, and has to be asked for as text.
+// figure returns a number as an argument. A negative one is refused: many programs would take it for an option.
 func figure(s string) (string, error) {
 	if strings.ContainsAny(s, "NI") {
 		return "", fault.New(fault.Invalid, "%s is no number that a program could be told", s)

@@ -12,7 +12,8 @@ import (
 	"holdfast/base/secret"
 )
 
-// Reflect makes the schema of a struct; mapped has those of types that are written otherwise than they are, nil for others.
+// Reflect makes the schema of a struct. mapped returns the schemas of types whose written form is not that of their fields,
+// and nil for others.
 type Reflect func(v any, mapped func(reflect.Type) *jsonschema.Schema) *jsonschema.Schema
 
 // Schema is the JSON schema of rule files with these kinds of watchers, for editors that complete them and for the
@@ -28,7 +29,7 @@ func Schema(kinds Kinds, reflect Reflect) ([]byte, error) {
 	return append(b, '\n'), err
 }
 
-// schemas makes them of our types.
+// schemas makes the schemas of the types of a rule file.
 type schemas struct {
 	kinds   Kinds
 	reflect Reflect
@@ -39,7 +40,7 @@ func (x *schemas) of(v any) *jsonschema.Schema {
 	return x.reflect(v, x.mapped)
 }
 
-// mapped are the types that are written otherwise than they are.
+// mapped returns the schema of a type whose written form is not that of its fields, nil for others.
 func (x *schemas) mapped(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[time.Duration]():

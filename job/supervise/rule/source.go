@@ -32,8 +32,8 @@ type Kind struct {
 	Polled bool
 	// Past: it can begin in the past, so that Since means something.
 	Past bool
-	// Place names what is watched, whatever is chosen of it and however it is read: where one source of a Place stands another can go
-	// on. nil: there are no positions.
+	// Place names what is watched, whatever part of it and however it is read: sources with the same Place can use each other's
+	// positions. nil: there are no positions.
 	Place func(config any) string
 	// Joins says whether a line of this configuration may be several that were joined. nil: never.
 	Joins func(config any) bool
@@ -112,7 +112,7 @@ func (s *Source) config(d *decoder, n ast.Node, path string) {
 	}
 }
 
-// settle checks the rest and fills what follows from it.
+// settle checks Every and Since, and fills in what follows from the configuration: defaults, ID and Title.
 func (s *Source) settle(d *decoder, path string) {
 	if s.Kind == "" {
 		d.Wrong(path, "want one of: %s", d.kindNames())
@@ -155,7 +155,7 @@ func (s *Source) since(d *decoder, path string) {
 // Looks reports whether the source tells values, and not lines.
 func (s *Source) Looks() bool { return s.kind.Looks }
 
-// Place names what is watched, whatever is chosen of it: sources of one Place have positions that mean the same. "" if it has none.
+// Place names what is watched, whatever part of it: sources with the same Place can use each other's positions. "" if there are none.
 func (s *Source) Place() string {
 	if s.kind.Place == nil {
 		return ""
@@ -203,7 +203,7 @@ func (s *Source) Field(name string) string {
 // trusted reports whether one known writer writes all of it.
 func (s *Source) trusted() bool { return s.kind.Trusted != nil && s.kind.Trusted(s.Config) }
 
-// canonical writes a configuration down so that equal ones are equal: what is not set left out, maps in order.
+// canonical writes a configuration as a text that is the same for equal ones: what is not set is left out, maps are in order.
 func canonical(v reflect.Value, secrets bool) string {
 	if t, ok := v.Interface().(secret.Text); ok && !secrets {
 		return t.String()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// maxCount is the most times that a window remembers.
+// maxCount is the highest count of a When: for each key so many times are kept.
 const maxCount = 10_000
 
 // trigger checks when a rule fires.
@@ -75,7 +75,7 @@ func (c *compiler) when(at string, r *Rule) {
 	form := forms[0]
 	of := map[string]bool{"count": false, "then": false, "without": false, "above": true, "below": true, "change": true,
 		"state": true, "for": true}
-	if values, ok := of[form]; r.From.Kind == "" { // which is told
+	if values, ok := of[form]; r.From.Kind == "" { // that is a mistake of its own
 	} else if ok && values && !r.From.Looks() {
 		c.bad(at+"."+form, "is about values, and %s tells lines", r.From.Kind)
 	} else if ok && !values && r.From.Looks() && form != "count" {
