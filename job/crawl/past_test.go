@@ -175,6 +175,45 @@ func TestAgain(t *testing.T) {
 	}
 }
 
+// TestAgainTwins: of two URLs with one content, the second of which is a revisit of the first, a recrawl asks whether they have changed
+// by the ETag of each; what has not is a revisit of the record with the content, and leads on from its own URL.
+func TestAgainTwins(t *testing.T) {
+	s := newTagged(t)
+	const twin = `<a href="deeper/">d</a>`
+	// The one that is found when the other is committed is the revisit.
+	s.pages = map[string]string{"/": `<a href="/one/">1</a>`, "/one/": twin, "/one/deeper/": `<a href="/two/">2</a>`, "/two/": twin, "/two/deeper/": "end"}
+	s.by = map[string]string{"/one/": "ETag", "/two/": "Last-Modified"}
+	r := crawlTagged(t, s)
+	r.cfg.Again = true
+	one := r.kept(warc.Response)["/one/"]
+	if was := r.kept(warc.Revisit)["/two/"]; len(was) != 1 || len(one) != 1 {
+		t.Fatalf("before: %v, %v", one, was)
+	}
+	for round := 1; round <= 2; round++ {
+		s.forget()
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for path := range s.pages {
+			want := 1
+			if s.by[path] != "" {
+				want = 0
+			}
+			if s.asked[path] != 1 || s.whole[path] != want {
+				t.Errorf("round %d: %s was asked for %d times, and answered %d times", round, path, s.asked[path], s.whole[path])
+			}
+		}
+		two := r.kept(warc.Revisit)["/two/"]
+		if len(two) != round+1 {
+			t.Fatalf("round %d: %d revisits", round, len(two))
+		}
+		if is := two[round]; is.Get("WARC-Profile") != warc.NotModified || is.Get("WARC-Refers-To") != one[0].Get("WARC-Record-ID") ||
+			is.Get("WARC-Refers-To-Target-URI") != s.URL+"/one/" {
+			t.Errorf("round %d: %v", round, is)
+		}
+	}
+}
+
 // TestEarlierKnown: another crawl's archive is as good to ask by, unless its WARC files are not there any more, or a setting says no.
 func TestEarlierKnown(t *testing.T) {
 	s := newTagged(t)

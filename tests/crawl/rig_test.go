@@ -132,7 +132,7 @@ func (r *rig) start(more ...string) {
 func (r *rig) ends() {
 	r.t.Helper()
 	if code := r.p.Wait(r.t, soon); code != 0 {
-		r.t.Fatalf("it ended with %d", code)
+		r.t.Fatalf("it ended with %d:\n%s", code, r.p.Output())
 	}
 }
 

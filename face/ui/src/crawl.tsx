@@ -1,5 +1,4 @@
 // What a crawl has: its hosts and queues, what they answered, how its frontier grew, and how another crawl is begun with what it knows.
-import { useState } from 'preact/hooks'
 import { Action } from './action'
 import { Part, Shown, useAsked } from './asked'
 import { useCheckpoints } from './checkpoints'
@@ -7,6 +6,7 @@ import { count, size } from './format'
 import { Growth } from './growth'
 import { Time } from './head'
 import { WhyURL } from './why'
+import { Pager, usePages } from './pager'
 import type { World } from './live'
 import type { Host, Job } from './model'
 
@@ -81,8 +81,8 @@ function Hold({ host: h, at, job, world }: { host: Host; at: string; job: Job; w
 }
 
 function Hosts({ at }: { at: string }) {
-  const [pages, setPages] = useState([''])
-  const asked = useAsked<Report>(`${at}reports/hosts?max=20&after=${encodeURIComponent(pages[pages.length - 1]!)}`, 5)
+  const pages = usePages()
+  const asked = useAsked<Report>(`${at}reports/hosts?max=20&after=${encodeURIComponent(pages.after)}`, 5)
   return (
     <Part id="hosts" title="Hosts">
       <Shown asked={asked}>
@@ -101,10 +101,7 @@ function Hosts({ at }: { at: string }) {
                 </tbody>
               </table>
             </div>
-            <div class="pager">
-              {pages.length > 1 && <button type="button" class="plain" onClick={() => setPages(pages.slice(0, -1))}>Back</button>}
-              {r.next && <button type="button" class="plain" onClick={() => setPages([...pages, r.next!])}>More</button>}
-            </div>
+            <Pager pages={pages} next={r.next} />
           </>
         )}
       </Shown>

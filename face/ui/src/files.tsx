@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks'
 import { Part, Shown, useAsked } from './asked'
 import { size, span } from './format'
 import { Time } from './head'
+import { Pager, usePages } from './pager'
 import type { World } from './live'
 import type { Job } from './model'
 
@@ -35,11 +36,11 @@ export function Files({ job, world }: { job: Job; world: World }) {
   const [text, setText] = useState('')
   const [state, setState] = useState('')
   const [since, setSince] = useState('')
-  const [pages, setPages] = useState([''])
+  const pages = usePages()
   const at = `jobs/${encodeURIComponent(job.name)}/files`
   const asked = useAsked<{ files: File[]; next?: string }>(`${at}?limit=20&text=${encodeURIComponent(text)}&state=${encodeURIComponent(state)}&since=${
-    since === '' ? '' : encodeURIComponent(new Date(since).toISOString())}&after=${encodeURIComponent(pages[pages.length - 1]!)}`, 5)
-  const again = <T,>(set: (v: T) => void) => (v: T) => { set(v); setPages(['']) }
+    since === '' ? '' : encodeURIComponent(new Date(since).toISOString())}&after=${encodeURIComponent(pages.after)}`, 5)
+  const again = <T,>(set: (v: T) => void) => (v: T) => { set(v); pages.restart() }
   return (
     <Part id="files" title="Files and ledger">
       <div class="search">
@@ -55,10 +56,7 @@ export function Files({ job, world }: { job: Job; world: World }) {
           <>
             {files.length === 0 && <p class="empty">{text + state + since === '' ? 'No file has been found yet.' : 'No file here fits that.'}</p>}
             <ul class="letters">{files.map((f) => <FileBox key={f.id} file={f} at={at} world={world} />)}</ul>
-            <div class="pager">
-              {pages.length > 1 && <button type="button" class="plain" onClick={() => setPages(pages.slice(0, -1))}>Back</button>}
-              {next && <button type="button" class="plain" onClick={() => setPages([...pages, next])}>More</button>}
-            </div>
+            <Pager pages={pages} next={next} />
           </>
         )}
       </Shown>

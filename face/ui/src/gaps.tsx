@@ -3,6 +3,7 @@ import { Action } from './action'
 import { Part, Shown, useAsked } from './asked'
 import { count } from './format'
 import { Time } from './head'
+import { Pager, usePages } from './pager'
 import type { World } from './live'
 import type { Gap, GapTotals, Job } from './model'
 
@@ -13,17 +14,17 @@ const rowsOf = (l: { lost: number; expired?: Record<string, number> }): number =
 // Gaps are what a source should have and did not give.
 export function Gaps({ job, world }: { job: Job; world: World }) {
   const [all, setAll] = useState(false)
-  const [pages, setPages] = useState([''])
+  const pages = usePages()
   const g = job.balance.gap_totals
   const known = job.acknowledged
   const loss = { lost: g.lost, expired: Object.fromEntries(job.balance.sinks.filter((s) => s.expired > 0).map((s) => [s.sink, s.expired])) }
   const unknown = rowsOf(loss) - (known ? rowsOf(known) : 0)
   const some = g.open + g.settled > 0
   const asked = useAsked<{ gaps: Gap[]; totals: GapTotals; next?: string }>(
-    some ? `jobs/${encodeURIComponent(job.name)}/gaps?max=25&all=${all}&after=${encodeURIComponent(pages[pages.length - 1]!)}` : null, 10)
+    some ? `jobs/${encodeURIComponent(job.name)}/gaps?max=25&all=${all}&after=${encodeURIComponent(pages.after)}` : null, 10)
   return (
     <Part id="gaps" title={`Gaps: ${count(g.open)} open`} side={some && (
-      <label class="tick"><input type="checkbox" checked={all} onChange={(e) => { setAll(e.currentTarget.checked); setPages(['']) }} /> also settled
+      <label class="tick"><input type="checkbox" checked={all} onChange={(e) => { setAll(e.currentTarget.checked); pages.restart() }} /> also settled
         ones</label>
     )}>
       <p class="fine">{count(g.missing)} missing and asked for again, {count(g.filled)} came later, {count(g.absent)} the source does not
@@ -56,10 +57,7 @@ export function Gaps({ job, world }: { job: Job; world: World }) {
                   </tbody>
                 </table>
               </div>
-              <div class="pager">
-                {pages.length > 1 && <button type="button" class="plain" onClick={() => setPages(pages.slice(0, -1))}>Back</button>}
-                {next && <button type="button" class="plain" onClick={() => setPages([...pages, next])}>More</button>}
-              </div>
+              <Pager pages={pages} next={next} />
             </>
           )}
         </Shown>

@@ -6,6 +6,7 @@ import { Part, Shown, useAsked } from './asked'
 import { role } from './flow'
 import { count } from './format'
 import { Time } from './head'
+import { Pager, usePages } from './pager'
 import type { World } from './live'
 import type { Job, Letter } from './model'
 
@@ -17,10 +18,9 @@ export function Letters({ job, world }: { job: Job; world: World }) {
   const last = useRef(0)
   if (document.querySelector('dialog[open]') === null) last.current = world.process?.dead_letters[job.name] ?? 0
   const all = last.current
-  const [pages, setPages] = useState([0])
+  const pages = usePages()
   const at = `jobs/${encodeURIComponent(job.name)}/dead`
-  const after = pages[pages.length - 1]!
-  const asked = useAsked<{ dead: Letter[] }>(all > 0 ? `${at}?max=${page}&after=${after}` : null, 3)
+  const asked = useAsked<{ dead: Letter[] }>(all > 0 ? `${at}?max=${page}&after=${pages.after || 0}` : null, 3)
   return (
     <Part id="dead" title={`Dead letters: ${count(all)}`}>
       {all === 0 ? <p class="empty">None. What can't go on would wait here for a decision, with its content and the reason.</p> : (
@@ -31,12 +31,7 @@ export function Letters({ job, world }: { job: Job; world: World }) {
                 {dead.map((l) => <LetterBox key={l.id} letter={l} at={at} job={job} world={world} />)}
                 {dead.length === 0 && <li class="empty">No further ones.</li>}
               </ul>
-              <div class="pager">
-                {pages.length > 1 && <button type="button" class="plain" onClick={() => setPages(pages.slice(0, -1))}>Earlier ones</button>}
-                {dead.length === page && (
-                  <button type="button" class="plain" onClick={() => setPages([...pages, dead[page - 1]!.id])}>Further ones</button>
-                )}
-              </div>
+              <Pager pages={pages} next={dead.length === page ? String(dead[page - 1]!.id) : ''} words={['Earlier ones', 'Further ones']} />
             </>
           )}
         </Shown>

@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks'
 import { Part, Shown, useAsked } from './asked'
 import { count, minute, utc } from './format'
+import { Pager, usePages } from './pager'
 import type { Job } from './model'
 
 export interface Window {
@@ -27,19 +28,18 @@ function before(local: string): string {
 
 // Windows is the grid of a stream's windows: what is complete, and which batches are missing.
 export function Windows({ job }: { job: Job }) {
-  const [pages, setPages] = useState([''])
+  const pages = usePages()
   const [until, setUntil] = useState('')
-  const page = pages[pages.length - 1]!
   const asked = useAsked<{ windows: Window[]; next?: string }>(
-    `windows?job=${encodeURIComponent(job.name)}&limit=96${before(until)}${page && '&after=' + page}`, 5)
+    `windows?job=${encodeURIComponent(job.name)}&limit=96${before(until)}${pages.after && '&after=' + pages.after}`, 5)
   return (
     <Part id="windows" title="Windows, the newest first" side={(
-      <label class="tick">before <input type="datetime-local" value={until} onChange={(e) => { setUntil(e.currentTarget.value); setPages(['']) }} /></label>
+      <label class="tick">before <input type="datetime-local" value={until} onChange={(e) => { setUntil(e.currentTarget.value); pages.restart() }} /></label>
     )}>
       <Shown asked={asked}>
         {({ windows, next }) => (
           <>
-            {windows.length === 0 && <p class="empty">{until || page ? 'There is no older window.' : 'No window has come yet.'}</p>}
+            {windows.length === 0 && <p class="empty">{until || pages.after ? 'There is no older window.' : 'No window has come yet.'}</p>}
             <ul class="grid" tabIndex={0} aria-label="Windows">
               {windows.map((w) => (
                 <li key={w.epoch + w.number} class={looks[w.state] ?? ''} title={w.from && `${utc(new Date(w.from))} to ${w.to ? utc(new Date(w.to)) : ''}`}>
@@ -51,10 +51,7 @@ export function Windows({ job }: { job: Job }) {
                 </li>
               ))}
             </ul>
-            <div class="pager">
-              {pages.length > 1 && <button type="button" class="plain" onClick={() => setPages(pages.slice(0, -1))}>Newer</button>}
-              {next && <button type="button" class="plain" onClick={() => setPages([...pages, next])}>Older</button>}
-            </div>
+            <Pager pages={pages} next={next} words={['Newer', 'Older']} />
           </>
         )}
       </Shown>

@@ -5,22 +5,26 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"holdfast/base/cdxj"
+	"holdfast/base/warc"
 	"holdfast/base/weburl"
 	"holdfast/kernel/store"
 )
 
-// Kept is a capture whose payload is archived, and where its record is.
+// Kept is a capture that is archived, and where its record is.
 type Kept struct {
-	URL    string
-	Path   string // of the WARC file, beside the index that tells of it
-	Offset int64
+	URL     string
+	Path    string // of the WARC file, beside the index that tells of it
+	Offset  int64
+	Revisit bool // the record has no payload; it names the one that has, for Original
 }
 
 // Last finds the record that has the last payload of a URL: that of its last capture or, if that is a revisit, the last record
-// with the same digest that is no revisit. ok is false if there is none, or if the URL had no payload at last because it was
-// gone or redirected. Errors are those of First. It goes twice over the captures of the URL, of which there may be any number.
+// with the same digest that is no revisit. If the URL never had one, because another URL had that payload first, it is the last
+// revisit of a whole answer. ok is false if there is none, or if the URL had no payload at last because it was gone or
+// redirected. Errors are those of First. It goes twice over the captures of the URL, of which there may be any number.
 func (e *Earlier) Last(url string) (last Kept, ok bool, err error) {
 	var newest cdxj.Line
 	err = e.captures(url, func(_ string, l cdxj.Line) {
@@ -34,13 +38,31 @@ func (e *Earlier) Last(url string) (last Kept, ok bool, err error) {
 	payload := payloadOf(newest.Digest)
 	var at string
 	err = e.captures(url, func(index string, l cdxj.Line) {
-		if l.Mime == cdxj.Revisit || l.Status != 200 || !sameDigest(l.Digest, payload) || !filepath.IsLocal(l.Filename) || l.Time < at {
+		k, fits := keptBy(index, l, payload)
+		if !fits || ok && (k.Revisit && !last.Revisit || k.Revisit == last.Revisit && l.Time < at) {
 			return
 		}
-		at, ok = l.Time, true
-		last = Kept{URL: url, Path: filepath.Join(filepath.Dir(index), l.Filename), Offset: l.Offset}
+		last, at, ok = k, l.Time, true
 	})
 	return last, ok, err
+}
+
+// Original finds the record that a revisit refers to: of a URL, at a time, with a payload. Errors are those of First.
+func (e *Earlier) Original(url string, date time.Time, payload warc.Digest) (k Kept, ok bool, err error) {
+	at := date.UTC().Format(timeForm)
+	err = e.captures(url, func(index string, l cdxj.Line) {
+		if of, fits := keptBy(index, l, payload); fits && !of.Revisit && l.Time == at {
+			k, ok = of, true
+		}
+	})
+	return k, ok, err
+}
+
+// keptBy returns where the capture of a line is; fits is false if that is no whole answer with the payload, or in no file beside
+// the index.
+func keptBy(index string, l cdxj.Line, payload warc.Digest) (k Kept, fits bool) {
+	k = Kept{URL: l.URL, Path: filepath.Join(filepath.Dir(index), l.Filename), Offset: l.Offset, Revisit: l.Mime == cdxj.Revisit}
+	return k, l.Status == 200 && sameDigest(l.Digest, payload) && filepath.IsLocal(l.Filename)
 }
 
 // captures gives the captures of a URL, without those of other URLs with the same key, each with the index that it is in.

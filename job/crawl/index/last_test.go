@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/base/cdxj"
 	"holdfast/base/weburl"
@@ -40,7 +41,10 @@ func TestLast(t *testing.T) {
 			line("20260102000000", "text/html", 404, b, "2.warc.gz")}, ""},
 		{"it is gone, and says what it said", []cdxj.Line{line("20260101000000", "text/html", 200, a, "1.warc.gz"),
 			line("20260102000000", "text/html", 404, a, "2.warc.gz")}, ""},
-		{"a revisit of what is elsewhere", []cdxj.Line{line("20260102000000", cdxj.Revisit, 200, a, "2.warc.gz")}, ""},
+		{"a revisit of what is elsewhere", []cdxj.Line{line("20260102000000", cdxj.Revisit, 200, a, "2.warc.gz"),
+			line("20260103000000", cdxj.Revisit, 304, a, "3.warc.gz")}, "2.warc.gz"},
+		{"a revisit of what is elsewhere, and here since", []cdxj.Line{line("20260102000000", cdxj.Revisit, 200, a, "2.warc.gz"),
+			line("20260103000000", "text/html", 200, a, "3.warc.gz"), line("20260104000000", cdxj.Revisit, 200, a, "4.warc.gz")}, "3.warc.gz"},
 		{"another URL", []cdxj.Line{line("20260101000000", "text/html", 200, a, "1.warc.gz"), other}, "1.warc.gz"},
 		{"out of the directory", []cdxj.Line{line("20260101000000", "text/html", 200, a, "../1.warc.gz")}, ""},
 		{"nothing", []cdxj.Line{other}, ""},
@@ -80,5 +84,36 @@ func TestLast(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOriginal: the record that a revisit refers to is found by its URL, its time and its payload, and no other.
+func TestOriginal(t *testing.T) {
+	const url, a, b = "http://example.com/first", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"
+	path := filepath.Join(t.TempDir(), "a.cdxj")
+	var text []byte
+	for _, l := range []cdxj.Line{{Time: "20260101000000", Mime: "text/html", Digest: a, Filename: "1.warc.gz"},
+		{Time: "20260102000000", Mime: cdxj.Revisit, Digest: a, Filename: "2.warc.gz"},
+		{Time: "20260103000000", Mime: "text/html", Digest: b, Filename: "3.warc.gz"}} {
+		l.URL, l.Key, l.Status = url, weburl.IndexKeyOf(url), 200
+		var err error
+		if text, err = l.Append(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e, err := OpenEarlier(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	for day, want := range []bool{1: true, 2: false, 3: false, 4: false} { // the second is a revisit itself, the third has another payload
+		date := time.Date(2026, 1, day, 0, 0, 0, 999, time.UTC)
+		k, ok, err := e.Original(url, date, "sha1:"+a)
+		if err != nil || ok != want || ok && filepath.Base(k.Path) != "1.warc.gz" {
+			t.Errorf("day %d: %+v %v %v", day, k, ok, err)
+		}
 	}
 }

@@ -107,10 +107,14 @@ func TestWholeStream(t *testing.T) {
 	var spool atomic.Pointer[ingester.Source]
 	r.change = func(cfg *Config) {
 		cfg.Window = func(ctx context.Context, n wire.Stored, yield func(arrow.RecordBatch) error) (bool, error) {
-			if in := spool.Load(); in != nil {
-				return in.Rows(ctx, n, yield)
+			for ; ; time.Sleep(5 * time.Millisecond) { // the ingester may start after the processor
+				if err := ctx.Err(); err != nil {
+					return false, err
+				}
+				if in := spool.Load(); in != nil {
+					return in.Rows(ctx, n, yield)
+				}
 			}
-			return false, nil
 		}
 	}
 	specs := []engine.Spec{
@@ -145,7 +149,7 @@ func TestWholeStream(t *testing.T) {
 	if _, revisions := r.reports(); len(revisions) != 8 {
 		t.Errorf("got %v", revisions)
 	}
-	if n := r.tables.rows.Load(); n > 2 { // between a job's start and that of the other
+	if n := r.tables.rows.Load(); n > 1 { // when the first engine stops, the ingester may be closed before the processor is
 		t.Errorf("the database was asked for %d windows, want those of the spool", n)
 	}
 }
