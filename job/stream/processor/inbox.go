@@ -13,17 +13,17 @@ import (
 // position is how far the notices of each ingester are done with: the cursor of a page.
 type position struct {
 	Version int       `json:"v"`
-	Epochs  []reached `json:"epochs"` // the one of which a report came last behind the others
+	Epochs  []reached `json:"epochs"` // in the order of their last reports
 }
 
-// reached is how far those of one are.
+// reached is how far the notices of one ingester are done with.
 type reached struct {
 	Epoch string `json:"epoch"`
 	Next  uint64 `json:"next"`          // the first one that is not done with
-	End   bool   `json:"end,omitempty"` // it has said that there will be none
+	End   bool   `json:"end,omitempty"` // it has said that there are none from Next on
 }
 
-// mostEpochs is how many ingesters are remembered. One that comes back behind so many begins anew.
+// mostEpochs is how many ingesters a cursor remembers. An older one that comes back is taken for a new one.
 const mostEpochs = 16
 
 func (p position) bytes() []byte {
@@ -47,27 +47,27 @@ func positionOf(cursor []byte) (p position, err error) {
 
 // inbox is the notices that wait, by ingester.
 type inbox struct {
-	logs   []*log    // in the order of the position
-	latest *log      // that was met last, nil for none
-	ours   bool      // one of ours was ever heard
-	since  time.Time // since when everything is heard
-	who    question
+	logs   []*log          // in the order of the position
+	latest *log            // the one that was met last, nil for none
+	ours   bool            // an ingester of ours was heard since the process began
+	since  time.Time       // when the hearing began
+	who    question        // which notices are there?
 	warned map[string]bool // epochs of which a person was told that they are not alone
 }
 
 // log is what is known of the notices of one ingester.
 type log struct {
 	epoch   string
-	began   uint64 // what next was when this life began
+	began   uint64 // what next was when the process began
 	next    uint64 // the first one that has no page yet; 0 while nobody has said where to begin
-	newest  uint64 // that is known of
-	end     bool   // there will be none behind it
-	parted  bool   // so it said in a former life, and was not heard in this one
-	known   uint64 // it has heard that those in front of this one are done with
+	newest  uint64 // the highest number that is known of
+	end     bool   // there will be none behind newest
+	parted  bool   // it said so before the process began, and has not been heard since
+	known   uint64 // the ingester has heard that those in front of this one are done with
 	waiting map[uint64]wire.Stored
 	ask     question
-	first   time.Time // it was heard in this life; zero: never
-	last    time.Time // likewise
+	first   time.Time // when it was first heard since the process began; zero: never
+	last    time.Time // when it was last heard
 }
 
 // mostWaiting is how many notices of one ingester wait in memory; others are asked for again.
@@ -107,8 +107,8 @@ func (b *inbox) heard() {
 // untilTwo is how long the last word of an ingester may be under way when another has taken its place.
 const untilTwo = 2 * time.Second
 
-// meet returns the log of an ingester that is heard; other is the epoch of another one that is at work too,
-// "" if there is none or it was told.
+// meet returns the log of an ingester that is heard. other is the epoch of another one that is at work too, "" if there
+// is none or the history has it already.
 func (b *inbox) meet(epoch string, now time.Time) (l *log, other string) {
 	b.ours, b.who.off = true, true
 	i := slices.IndexFunc(b.logs, func(l *log) bool { return l.epoch == epoch })
@@ -128,11 +128,11 @@ func (b *inbox) meet(epoch string, now time.Time) (l *log, other string) {
 	return l, other
 }
 
-// untilFresh is for how long what a broker kept for us may come.
+// untilFresh is for how long, at the beginning of a hearing, messages may be ones that the broker kept for us.
 const untilFresh = 3 * time.Second
 
-// stale reports whether what an ingester says of notices up to one may be what the broker kept since a former life: it has
-// no news, and came with all that waited for us. Who said it may have gone on since, or ended.
+// stale reports whether a message that knows of notices up to newest may have been kept by the broker since before the process
+// began: it tells nothing new, and came with all that waited for us. Its ingester may have gone on since, or ended.
 func (b *inbox) stale(epoch string, newest uint64, now time.Time) (l *log, stale bool) {
 	i := slices.IndexFunc(b.logs, func(l *log) bool { return l.epoch == epoch })
 	if i < 0 || newest >= b.logs[i].began || now.Sub(b.since) >= untilFresh {
@@ -141,7 +141,7 @@ func (b *inbox) stale(epoch string, newest uint64, now time.Time) (l *log, stale
 	return b.logs[i], true
 }
 
-// stored takes a notice; it is false if that is known.
+// stored takes a notice, and reports whether it is a new one.
 func (l *log) stored(n wire.Stored, now time.Time) (news bool) {
 	if l.next == 0 && n.Number == 1 {
 		l.next = 1
@@ -157,7 +157,8 @@ func (l *log) stored(n wire.Stored, now time.Time) (news bool) {
 	return true
 }
 
-// told takes what an ingester says that it has; gone are notices that are not done with and that it can't give.
+// told takes what an ingester says that it has. If it can't give notices any more that are not done with, gone is true: those
+// from first to last.
 func (l *log) told(t wire.Told) (first, last uint64, gone bool) {
 	if t.Newest >= l.newest { // else it is older than what we know
 		l.newest, l.end = t.Newest, t.End
@@ -199,9 +200,9 @@ func (b *inbox) given(n wire.Stored) {
 // untilGone is for how long an ingester that was at its end must be silent until it has ended.
 const untilGone = 10 * time.Second
 
-// ended reports whether there will be no more notices, each has a page, and the ingester has heard that, without which it
-// would wait for us for ever. If it has not, it is told again, the last time at said, until it is silent: then it has ended.
-// at says when that is known.
+// ended reports whether there will be no more notices, each has a page, and the ingester knows that: else it would wait for us
+// for ever. One that does not know is told again (last at said), and counts as ended once it has been silent for untilGone;
+// at says when that is.
 func (b *inbox) ended(now, said time.Time) (ended bool, at time.Time) {
 	l := b.latest
 	if _, ready := b.ready(); ready || !l.done() {
@@ -223,8 +224,8 @@ func (l *log) done() bool { return l != nil && l.end && l.next > l.newest }
 // heeded reports whether the ingester knows how far its notices are done with.
 func (l *log) heeded() bool { return l.known >= l.next }
 
-// gone reports whether the ingester that was followed last was at its end in a former life, and none is heard in this one:
-// it has ended. If it has not, and is silent for another reason, at says when that is known.
+// gone reports whether the ingester that was followed last had said before the process began that it is at its end, and none
+// was heard for untilGone since: then it has ended. at says when that will be.
 func (b *inbox) gone(now time.Time) (gone bool, at time.Time) {
 	if b.ours || b.latest == nil || !b.latest.parted {
 		return false, time.Time{}
@@ -233,8 +234,8 @@ func (b *inbox) gone(now time.Time) (gone bool, at time.Time) {
 	return !now.Before(at), at
 }
 
-// asks returns of which ingesters to ask for notices now, "" for whose there are, and when to look again;
-// zero for when something is heard.
+// asks returns the epochs of the ingesters that are to be asked for notices now ("" asks all of them what they have), and when
+// to look again; zero: only when something is heard.
 func (b *inbox) asks(now time.Time) (epochs []string, next time.Time) {
 	look := func(epoch string, q *question) {
 		if q.off || q.silent >= mostAsks {
@@ -255,7 +256,7 @@ func (b *inbox) asks(now time.Time) (epochs []string, next time.Time) {
 	return epochs, next
 }
 
-// missing reports whether the notice that is next is not here, and there is one.
+// missing reports whether there is a next notice that is not here.
 func (l *log) missing() bool {
 	_, here := l.waiting[l.next]
 	return l.newest >= l.next && !here
@@ -263,17 +264,17 @@ func (l *log) missing() bool {
 
 // The pauses between questions.
 const (
-	quiet    = 100 * time.Millisecond // nothing came for so long: the first question
-	shortest = 200 * time.Millisecond // from one question to the next at first, half of it random
-	longest  = 5 * time.Second        // and at last
-	mostAsks = 12                     // without a word: it is not there, and says so itself when it is
+	quiet    = 100 * time.Millisecond // from the last message to the first question
+	shortest = 200 * time.Millisecond // from the first question to the second, half of it random; doubled each time
+	longest  = 5 * time.Second        // the most that it is doubled to
+	mostAsks = 12                     // after so many without a word no more are asked: an ingester that starts speaks by itself
 )
 
 // question is one that is asked until it is answered.
 type question struct {
 	off    bool
 	asks   int // in a row without an answer
-	silent int // of them without a word of the one that is asked
+	silent int // in a row without any message of the one that is asked
 	due    time.Time
 }
 
@@ -285,5 +286,5 @@ func (q *question) asked(now time.Time) {
 	q.due = now.Add(pause/2 + rand.N(pause/2))
 }
 
-// quiet says that something came, behind which there may be more.
+// quiet says that something came, and more may follow at once: the first question waits for a pause.
 func (q *question) quiet(now time.Time) { q.asks, q.silent, q.due = 0, 0, now.Add(quiet) }

@@ -8,7 +8,7 @@ import (
 	"holdfast/connector"
 )
 
-// untilOld is for how long the notice of an ingester of old waits for a word of one of ours, which says both.
+// untilOld is how long a notice of old waits: an ingester of ours sends both forms, and once it is heard the old one is dropped.
 const untilOld = 2 * time.Second
 
 // oldHours are the hours of which an ingester of old said that they are stored.
@@ -35,7 +35,7 @@ func (s *Source) takeOld(ctx context.Context, m connector.Heard, now time.Time) 
 	hour, err := strconv.ParseUint(m.Key, 10, 8)
 	same, err2 := strconv.ParseUint(string(m.Payload), 10, 8)
 	if err != nil || err2 != nil || hour != same || hour > 23 {
-		if !s.inbox.ours { // whose windows may be called anything
+		if !s.inbox.ours { // ours may use other window keys than hours
 			s.notes["spoilt_messages"]++
 		}
 		return m.Ack(ctx)

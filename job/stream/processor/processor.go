@@ -13,9 +13,9 @@
 //
 // The database is a dependency with a gate of its own; while that is closed, notices are heard and wait.
 //
-// An ingester of old says no more than the hour, once. That is taken up if no ingester of ours is heard,
-// because one of ours says both, and lost if it is not heard or the process ends before its report is
-// durable.
+// An ingester of old sends nothing but the hour, and only once. Such a notice is used only while no ingester
+// of ours is heard, because ours send both forms. It is lost if it is not heard, or if the process ends before
+// its report is durable and the broker keeps nothing.
 //
 // A notice says how many rows there must be at least. If the database has fewer, or a notice of more rows of
 // that time is to follow, the report says that it is not complete.
@@ -64,11 +64,11 @@ type Config struct {
 	Window func(ctx context.Context, n wire.Stored, yield func(arrow.RecordBatch) error) (ok bool, err error)
 	// Day is the day of the hours of an ingester of old; zero is the newest that the table has such an hour of.
 	Day time.Time
-	// Once ends the source when an ingester says that there will be no more notices, and all are done with; also if it said so
-	// in a former life of ours and is not there any more.
+	// Once ends the source when an ingester has said that there will be no more notices and all are done with; also when it
+	// said so before we were restarted and is not there any more.
 	Once bool
-	// Ended is closed when the ingester of the same process has done its work: with Once, its word of the end is not
-	// needed then, and not enough before. Nil if there is no such ingester.
+	// Ended is closed when the ingester of the same process has done its work. With Once, the source ends then and not
+	// before, whatever messages say. Nil if there is no such ingester.
 	Ended <-chan struct{}
 }
 
@@ -78,29 +78,29 @@ type Source struct {
 	store    *store.Store
 	history  *engine.History
 	database *gate.Gate
-	woken    chan struct{} // the gate of the database has changed, or the broker has no room; holds one
-	// mute is why the broker took nothing when it was told something last; nil if it took it.
+	woken    chan struct{} // wakes follow: the gate of the database has changed, or the broker has no room; holds one
+	// mute is the error of the last publish if the broker was full, else nil.
 	mute atomic.Pointer[error]
 
 	// Of Fetch alone.
 	ear   *hear.Ear // nil while nobody listens
-	waits bool      // for room at the broker, which it is asked for next
+	waits bool      // the broker was full: the next Fetch publishes again before it follows
 	inbox *inbox    // nil before the first cursor
 	old   oldHours
 	notes map[string]int64
 
 	mu         sync.Mutex      // guards what stands below, which commits change
-	done       map[string]mark // of epochs: what is durable
+	done       map[string]mark // by epoch: what is durable
 	given      map[int64]int64 // revisions of pages that are not durable yet, by time
-	lastReport *time.Time      // behind it there are no reports; nil as long as nobody asked
+	lastReport *time.Time      // there are no reports of a later time; nil until the tables were asked
 }
 
 // mark is how far the notices of an epoch are done with, durably.
 type mark struct {
 	next   uint64    // the first that is not
 	flying int       // pages that are not durable yet
-	told   time.Time // when the ingester was told so last
-	says   int       // how often in a row, since it is so
+	told   time.Time // when the ingester was told last
+	says   int       // how often it was told since next last changed
 }
 
 var _ connector.Source = (*Source)(nil)
@@ -135,7 +135,7 @@ func (s *Source) gateChanged(g gate.Status) {
 	s.history.Gate(g)
 }
 
-// Gates are those of what the processor needs beside its broker. Somebody has to run them.
+// Gates returns the gates of what the processor needs beside its broker. The caller runs them.
 func (s *Source) Gates() []*gate.Gate { return []*gate.Gate{s.database} }
 
 // Traits: notices that are not heard can be asked for again.
@@ -144,7 +144,7 @@ func (s *Source) Traits() connector.SourceTraits { return connector.SourceTraits
 // Schema is that of the rows of all reports.
 func (s *Source) Schema() record.Schema { return s.cfg.Reports.Schema() }
 
-// Start returns the cursor of one that has done with nothing.
+// Start returns the cursor of a source that has taken no notice yet.
 func (s *Source) Start(uint64) []byte { return position{}.bytes() }
 
 // Close ends the hearing.
@@ -156,8 +156,8 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// Fetch waits for a notice whose report can be computed, and returns that. The first one of a hearing returns
-// as soon as everything is heard.
+// Fetch waits for a notice whose report can be computed, and returns the report as a page. The first page of a
+// hearing is empty, and is returned as soon as everything is heard.
 func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page, error) {
 	if s.inbox == nil {
 		at, err := positionOf(r.Cursor)
@@ -177,7 +177,7 @@ func (s *Source) Fetch(ctx context.Context, r connector.Request) (connector.Page
 	default:
 		p, err = s.follow(ctx)
 	}
-	if hear.Refused(err) { // what it holds for us is done with all the same
+	if hear.Refused(err) { // a full broker still delivers, and what is taken makes room
 		p, err = s.follow(ctx)
 	}
 	if s.waits = hear.Refused(err); s.waits && !s.ear.Deaf() {
@@ -206,14 +206,14 @@ func (s *Source) listen(ctx context.Context) error {
 	s.mute.Store(nil)
 	epoch := s.latest()
 	err := s.say(ctx, epoch, time.Now())
-	if err != nil && !hear.Refused(err) && ctx.Err() == nil { // of a connection that the outage broke, which nobody had noticed
+	if err != nil && !hear.Refused(err) && ctx.Err() == nil { // the first may have met a connection that was broken unnoticed
 		err = s.say(ctx, epoch, time.Now())
 	}
 	return err
 }
 
-// follow hears and computes until there is a page. While the broker takes nothing, there is also an end once nothing is
-// left to be done.
+// follow takes messages and computes until there is a page. While the broker is full it also returns, with the error of
+// that, once nothing is left to be done.
 func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 	var busy *work
 	defer func() { s.giveUp(busy) }()
@@ -240,12 +240,15 @@ func (s *Source) follow(ctx context.Context) (connector.Page, error) {
 		case m := <-s.ear.Came():
 			err = s.take(ctx, m)
 		case <-busy.finished():
-			w := busy
-			if busy = nil; w.err == nil {
+			if busy.err == nil {
+				w := busy
+				busy = nil
 				again.Stop()
 				return s.reported(w), nil
 			}
 			if err = ctx.Err(); err == nil {
+				w := busy
+				busy = nil
 				s.failed(w)
 			}
 		case <-s.ear.Ended():
@@ -275,10 +278,10 @@ func (s *Source) over(now time.Time) (over bool, at time.Time) {
 	switch {
 	case !s.cfg.Once:
 		return false, at
-	case s.cfg.Ended != nil: // it ends when all notices are followed
+	case s.cfg.Ended != nil: // the ingester waits for us, so there are no more notices than those that came
 		_, ready := s.inbox.ready()
 		return !ready && isClosed(s.cfg.Ended), at
-	case s.mute.Load() != nil: // it can't say so
+	case s.mute.Load() != nil: // the ingester can't be told
 		return false, at
 	case s.inbox.latest.done():
 		return s.inbox.ended(now, s.said(s.latest()))
@@ -333,7 +336,7 @@ func (s *Source) take(ctx context.Context, m connector.Heard) error {
 	return m.Ack(ctx)
 }
 
-// stale is inbox.stale of a source that ends, and a broker that keeps messages.
+// stale is inbox.stale where that matters: to a source that ends, and a broker that keeps messages.
 func (s *Source) stale(epoch string, newest uint64, now time.Time) (*log, bool) {
 	if !s.cfg.Once || !s.cfg.Broker.Traits().Durable {
 		return nil, false
@@ -368,7 +371,7 @@ func (s *Source) due(ctx context.Context, now time.Time) (next time.Time, err er
 	return earlier(next, at), nil
 }
 
-// earlier is the earlier of two times, of which the second may be none.
+// earlier returns the earlier of two times. A zero other does not count.
 func earlier(t, other time.Time) time.Time {
 	if other.IsZero() || t.Before(other) {
 		return t

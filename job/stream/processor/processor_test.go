@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -861,6 +862,51 @@ func TestMoreRowsFollow(t *testing.T) {
 		l.commit(p)
 		if got := []string{of(p), of(l.report())}; got[0] != "19T00 r1 false 0" || got[1] != "19T00 r2 true 0" {
 			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// interrupted is a database that fails at the moment at which Fetch is ended.
+type interrupted struct {
+	connector.Tables
+	end func()
+}
+
+func (i interrupted) Rows(context.Context, connector.TableQuery, func([]any) error) error {
+	i.end()
+	return errors.New("taken back")
+}
+
+// fading is a context whose end shows by Err alone.
+type fading struct {
+	context.Context
+	over atomic.Bool
+}
+
+func (f *fading) Err() error {
+	if f.over.Load() {
+		return context.Canceled
+	}
+	return f.Context.Err()
+}
+
+// TestInterruptedOld: a Fetch that is ended while it computes puts the hour of an ingester of old back, which nobody sends again.
+func TestInterruptedOld(t *testing.T) {
+	r := newRig(t, embedded(t))
+	ctx := &fading{Context: t.Context()}
+	r.change = func(cfg *Config) {
+		cfg.Tables, cfg.Day = interrupted{cfg.Tables, func() { ctx.over.Store(true) }}, hour0
+	}
+	r.live(func(l *life) {
+		if _, err := l.fetch(); err != nil { // it listens
+			t.Fatal(err)
+		}
+		l.old.add(&oldHour{hour: 7, since: time.Now().Add(-untilOld)})
+		if _, err := l.Fetch(ctx, connector.Request{Cursor: l.cursor}); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want that it is ended", err)
+		}
+		if l.old[7] == nil {
+			t.Error("the hour is lost")
 		}
 	})
 }

@@ -17,8 +17,8 @@ func keyRevision(from time.Time) store.Key {
 	return store.Job.K().Str("processor/revision/").U64(uint64(from.UnixMicro()) ^ 1<<63) // before 1970 comes first
 }
 
-// revision is that of a new report of a window: one above the highest that is known. What the store has from
-// another life of its own, or has not, the tables of the reports say.
+// revision returns that of a new report of a window: one above the highest that is known. Where the store has none,
+// or one from before it went back, the tables of the reports are asked too.
 func (s *Source) revision(ctx context.Context, from, to time.Time) (int64, error) {
 	s.mu.Lock()
 	highest, given := s.given[from.UnixMicro()]
@@ -47,7 +47,7 @@ func (s *Source) revision(ctx context.Context, from, to time.Time) (int64, error
 	return highest + 1, nil
 }
 
-// remembered is the highest revision that the store has of a time. It is not sure if there is none, or if the
+// remembered returns the highest revision that the store has of a time. It is not sure if there is none, or if the
 // store has gone back since.
 func (s *Source) remembered(from time.Time) (revision int64, sure bool, err error) {
 	lineage := s.store.Lineage()
@@ -65,9 +65,9 @@ func (s *Source) remembered(from time.Time) (revision int64, sure bool, err erro
 	return revision, sure, err
 }
 
-// newest is a time behind which there are no reports, so that windows that come in the order of time ask
-// nothing: to a database the series of a question are work, and each day has more of them. The tables are asked
-// for it once; what this life adds, it remembers.
+// newest returns a time after which there are no reports. It spares windows that come in the order of time a question
+// to the database, which costs more with each day of reports. The tables are asked once; later reports are ours, and
+// move it on in memory.
 func (s *Source) newest(ctx context.Context) (time.Time, error) {
 	s.mu.Lock()
 	latest := s.lastReport

@@ -19,7 +19,7 @@ func (s *Source) mark(at position) {
 	}
 }
 
-// reached notes where an ingester is followed from that has no place yet, or could not give what was wanted.
+// reached notes the number from which an ingester is followed that is new, or can't give what came before any more.
 func (s *Source) reached(l *log) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,14 +37,14 @@ func (s *Source) latest() string {
 	return ""
 }
 
-// said is when an ingester was told last where we are.
+// said returns when an ingester was last told where we are.
 func (s *Source) said(epoch string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.done[epoch].told
 }
 
-// say tells an ingester where we are, which gives us what is behind; "" asks whose notices there are.
+// say tells an ingester where we are, upon which it sends what is behind that; "" asks all ingesters what they have.
 func (s *Source) say(ctx context.Context, epoch string, now time.Time) error {
 	s.mu.Lock()
 	m, ok := s.done[epoch]
@@ -79,18 +79,18 @@ func (s *Source) committed(ctx context.Context, epoch string, next uint64, more 
 	if more && now.Sub(m.told) < tellBusy {
 		return
 	}
-	_ = s.say(ctx, epoch, now) // remind does it again
+	_ = s.say(ctx, epoch, now) // if it is lost, remind does it again
 }
 
 // The pauses between two times that an ingester is told where we are.
 const (
-	tellBusy  = 500 * time.Millisecond // while more is to be done
-	tellAgain = 250 * time.Millisecond // when nothing is, twice that at first
-	tellIdle  = 10 * time.Second       // and at last
+	tellBusy  = 500 * time.Millisecond // while notices wait here
+	tellAgain = 250 * time.Millisecond // while none do; doubled each time
+	tellIdle  = 10 * time.Second       // the most that it is doubled to
 )
 
-// remind tells an ingester that speaks where we are, in case that it was not heard. It answers, so it is not
-// told each time.
+// remind tells an ingester that was just heard where we are, in case the last time was lost. It answers each time, so
+// there are pauses.
 func (s *Source) remind(ctx context.Context, l *log, now time.Time) error {
 	if l.missing() || len(l.waiting) > 0 {
 		return nil // it will be asked, or told when that is done

@@ -16,14 +16,14 @@ import (
 	"holdfast/job/stream/wire"
 )
 
-// work is a notice whose report is computed, beside the hearing: a database that is slow must not make a
-// broker drop us.
+// work is a notice whose report is being computed, in a goroutine of its own: a broker drops who does not take
+// its messages, however slow the database is.
 type work struct {
 	notice wire.Stored
 	old    *oldHour // nil for a notice of ours
 
 	cancel context.CancelFunc
-	done   chan struct{} // closed when the below stands
+	done   chan struct{} // closed when what is below is set
 	err    error
 	made   made
 }
@@ -35,7 +35,7 @@ type made struct {
 	revision int64
 	read     int64 // rows that it is computed of
 	lost     int64 // rows that it lacks
-	dayless  bool  // it is of an hour of which nobody knows the day
+	dayless  bool  // of an old notice: the table has no such hour, so its day is not known
 }
 
 // begin begins with the next notice, if there is one that can be done.
@@ -50,7 +50,7 @@ func (s *Source) begin(ctx context.Context, now time.Time) *work {
 		return nil
 	}
 	ctx, w.cancel = context.WithCancel(ctx)
-	go func() { // who has seen done has waited; giveUp does
+	go func() { // follow waits for done, or giveUp does
 		defer close(w.done)
 		w.err = fault.Catch(func() (err error) {
 			w.made, err = s.compute(ctx, w)
@@ -68,7 +68,7 @@ func (w *work) finished() <-chan struct{} {
 	return w.done
 }
 
-// giveUp ends work that is under way, waits for it and takes it back.
+// giveUp ends work that is under way, waits for it, and puts its notice back.
 func (s *Source) giveUp(w *work) {
 	if w == nil {
 		return
@@ -80,7 +80,8 @@ func (s *Source) giveUp(w *work) {
 	}
 }
 
-// failed takes work back that the database could not serve. A bug ends the job, as if Fetch itself had it.
+// failed puts back a notice whose rows the database did not give, and reports that to the gate. A panic is passed on, as if it
+// were one of Fetch itself.
 func (s *Source) failed(w *work) {
 	s.giveUp(w)
 	if _, bug := errors.AsType[*fault.Panic](w.err); bug {

@@ -18,7 +18,7 @@ const (
 	// told.
 	part = 64 << 10
 	// longest is how long an answer may take, however fast database and client are: it holds a place, and in
-	// some databases what must not be changed while it is read.
+	// some databases a lock.
 	longest = 10 * time.Minute
 )
 
@@ -74,7 +74,7 @@ func (j *Job) ask(ctx context.Context, q question, out *reply) error {
 func (j *Job) pass(ctx context.Context) error {
 	s := j.gate.Status()
 	if !s.Open && s.Kind == "" {
-		_ = j.gate.Wait(ctx) // ended by ctx, it is as before
+		_ = j.gate.Wait(ctx) // if ctx ended it, the gate is still closed
 		s = j.gate.Status()
 	}
 	if s.Open {
@@ -83,7 +83,7 @@ func (j *Job) pass(ctx context.Context) error {
 	return errAway
 }
 
-// errAway says that the gate is closed; it knows why.
+// errAway says that the gate is closed, whose status has the reason.
 var errAway = errors.New("the database is away")
 
 // errSilent ends a question that takes too long.
@@ -95,7 +95,7 @@ func (j *Job) judge(q question, out *reply, began time.Time, err error) error {
 	case errors.Is(err, errReplaced):
 		return err
 	case errors.Is(context.Cause(out.ctx), errSilent) && q.long:
-		// Maybe it is only hard. If the database is silent, the canary or a short question will find that.
+		// The question may just be hard. If the database is silent, the canary or a short question will find that.
 		return fault.WithHint(fault.New(fault.Transient, "the database did not answer within %v", j.cfg.Timeout),
 			"ask for less: a shorter time, a group, a limit")
 	case errors.Is(context.Cause(out.ctx), errSilent):
@@ -115,7 +115,7 @@ func (j *Job) judge(q question, out *reply, began time.Time, err error) error {
 	return errAway
 }
 
-// unable answers a question that can't be answered now with why, and with what was the answer last.
+// unable answers a question that can't be answered now with the reason, and with the last answer to it.
 func (j *Job) unable(w http.ResponseWriter, key string, err error) {
 	status, f, wait := http.StatusServiceUnavailable, failure(err), retry
 	s := j.gate.Status()

@@ -115,7 +115,7 @@ func (j *Job) guarded(h http.Handler) http.Handler {
 			tell(w, status, Failure{Message: what, Hint: hint, Kind: fault.Credentials.String()})
 		}
 		switch {
-		case r.URL.Path == healthPath: // whoever restarts us has no token
+		case r.URL.Path == healthPath: // health checks have no token
 			h.ServeHTTP(w, r)
 		case token != "" && !web.Bears(r, token):
 			w.Header().Set("WWW-Authenticate", "Bearer")
@@ -136,7 +136,7 @@ func (j *Job) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		j.under.RLock()
 		defer j.under.RUnlock()
-		if j.over { // its own clients are gone; the console's door is open still
+		if j.over { // our own clients are gone, but ServeReports is still called by the console
 			later(w, retry)
 			tell(w, http.StatusServiceUnavailable, Failure{Message: "the stream's API does not run", Kind: fault.Transient.String(),
 				Hint: "resume its job, or see why it stopped: holdfast status " + j.env.Name})

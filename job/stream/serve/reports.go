@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"holdfast/base/fault"
 	"holdfast/connector"
@@ -27,9 +28,21 @@ const (
 // reserved are parameters of /api/v1/reports that are no columns.
 var reserved = []string{"table", "from", "to", "limit", "format"}
 
-// ServeReports answers as /api/v1/reports does, behind a door that somebody else keeps.
+// ServeReports answers as /api/v1/reports does, to a request that another server has let in. When the job stops, its
+// answer has the time of Grace as others have.
 func (j *Job) ServeReports(w http.ResponseWriter, r *http.Request) {
-	j.counted(http.HandlerFunc(j.reports)).ServeHTTP(w, r)
+	ctx, cancel := context.WithCancel(r.Context())
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel()
+	watch.Go(func() {
+		select {
+		case <-j.gaveUp:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	j.counted(http.HandlerFunc(j.reports)).ServeHTTP(w, r.WithContext(ctx))
 }
 
 // reports is /api/v1/reports: the rows of a table, or which tables there are.

@@ -125,6 +125,8 @@ type Job struct {
 	// under is held for reading while a request is answered; over is set under it once none may begin.
 	under sync.RWMutex
 	over  bool
+	// gaveUp is closed when the Grace of answers under way is over.
+	gaveUp chan struct{}
 
 	mu      sync.Mutex    // guards what is below
 	addr    string        // where it listens, "" while it does not
@@ -151,7 +153,7 @@ func New(_ context.Context, env engine.Env, cfg Config) (*Job, error) {
 		return nil, fault.New(fault.Permanent, "job %s: %w", env.Name, err)
 	}
 	j := &Job{env: env, cfg: cfg, places: newPlaces(cfg.AtOnce), last: newRecent(), patience: patience,
-		answers: map[int]int64{}}
+		answers: map[int]int64{}, gaveUp: make(chan struct{})}
 	if err := j.weather(); err != nil {
 		return nil, fault.New(fault.Permanent, "job %s: %w", env.Name, err)
 	}
@@ -160,8 +162,8 @@ func New(_ context.Context, env engine.Env, cfg Config) (*Job, error) {
 	return j, nil
 }
 
-// probe asks what most answers begin with. One that is lost on the way is waited for in vain until its time
-// is over, so each second another goes after it, and the first answer counts.
+// probe asks what most answers begin with. A question that is lost on the way would be waited for until its time
+// is over, so another one is sent each second, and the first answer counts.
 func (j *Job) probe(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -187,7 +189,7 @@ func (j *Job) probe(ctx context.Context) error {
 	}
 }
 
-// askNewest is one canary. A panic in it is told, and is no reason to end: the job goes on to answer that it can't.
+// askNewest is one canary. A panic in it is logged and counts as a failure: the job goes on, and answers that it can't.
 func (j *Job) askNewest(ctx context.Context) error {
 	err := fault.Catch(func() error {
 		_, _, err := j.cfg.Tables.Newest(ctx, connector.TableQuery{Table: j.probed, Time: report.Time})
@@ -242,6 +244,7 @@ func (j *Job) listen(ctx context.Context, ln net.Listener) error {
 	}
 	drained, stop := context.WithTimeout(context.WithoutCancel(ctx), j.cfg.Grace)
 	defer stop()
+	defer context.AfterFunc(drained, func() { close(j.gaveUp) })()
 	if srv.Shutdown(drained) != nil {
 		giveUp()
 		_ = srv.Close()

@@ -509,3 +509,32 @@ func TestDrain(t *testing.T) {
 }
 
 var errTest = errors.New("no such luck")
+
+// TestDrainOfTheConsole: an answer that is given through another server is not waited for beyond the grace either.
+func TestDrainOfTheConsole(t *testing.T) {
+	asked, release := make(chan bool), make(chan bool)
+	tables := &faulty{rows: func(ctx context.Context, _ connector.TableQuery, _ func([]any) error) error {
+		close(asked)
+		select {
+		case <-ctx.Done():
+			return fault.As(fault.Transient, ctx.Err())
+		case <-release:
+			return nil
+		}
+	}}
+	r := start(t, Config{Grace: 50 * time.Millisecond, Timeout: soon, Tables: tables}).opened()
+	ended := make(chan any)
+	go func() {
+		defer func() { ended <- recover() }()
+		r.job.ServeReports(httptest.NewRecorder(), httptest.NewRequest("GET", "/?table=weather_averages", nil))
+	}()
+	<-asked
+	late := time.AfterFunc(5*time.Second, func() { close(release) })
+	r.stop()
+	if !late.Stop() {
+		t.Error("the job waited for an answer whose grace was over")
+	}
+	if got := <-ended; got != http.ErrAbortHandler {
+		t.Errorf("got %v, want an answer that is broken off", got)
+	}
+}

@@ -210,8 +210,8 @@ type top struct {
 	revision int64
 }
 
-// meet holds the value at a place of a row against it. A report that is being replaced may have rows of two
-// revisions, of which the younger counts; of equal values the one whose name comes first.
+// meet takes the value of a row in the column at, if that is further than t. A report that is being replaced may have
+// rows of two revisions, of which the younger counts; of equal values the one whose name comes first.
 func (t *top) meet(who string, values []any, at int, revision int64, high bool) {
 	if at < 0 {
 		return
@@ -290,7 +290,7 @@ func (w *window) say(h http.Header) {
 }
 
 const (
-	// tries is how often a report is looked for that was there, and of which no row is.
+	// tries is how often the rows of a report are asked for that Newest knew of, settle the pause between.
 	tries  = 5
 	settle = 50 * time.Millisecond
 )
