@@ -45,6 +45,11 @@ func breakerOf(c *rule.Call) string {
 	return c.Rule + "\x00" + c.List + "\x00" + c.Name + "\x00" + c.Unit
 }
 
+func ruleOfBreaker(id string) string {
+	rule, _, _ := strings.Cut(id, "\x00")
+	return rule
+}
+
 func breakerKey(id string) store.Key { return key('B').Str(id) }
 
 // title is its name in the status and the history.
@@ -72,28 +77,36 @@ type breakers struct {
 	onChange func(gate.Status)
 	// due is called when decisions that wait for a breaker may go on: all of them, or one as a trial. mu is not held then.
 	due func(id string, all bool)
-	mu  sync.Mutex
-	all map[string]*breakerState
+
+	mu  sync.Mutex               // guards what is below
+	all map[string]*breakerState // by breakerOf; after a success there is none
 }
 
 type breakerState struct {
 	Breaker
-	gate    *gate.Gate // once it was open
-	probing bool       // an attempt is being made that shows how it is
-	alarm   *time.Timer
-	waited  bool // it is over
+	gate    *gate.Gate  // closed while the breaker is open; nil if it never was
+	probing bool        // the one attempt is being made that an open breaker allows
+	alarm   *time.Timer // rings at Until
+	waited  bool        // Until is over
 }
 
 func newBreakers(breakFor time.Duration, onChange func(gate.Status), due func(id string, all bool)) *breakers {
 	return &breakers{breakFor: breakFor, onChange: onChange, due: due, all: map[string]*breakerState{}}
 }
 
-// loadBreakers reads the breakers back from a store, except those of rules that no longer exist.
-func (j *Job) loadBreakers(tx *store.Tx, known func(rule string) bool) error {
+// uses reports whether the rules have an action that a breaker is of. What tells people of a limit or a ladder stands in no list,
+// and belongs to its rule as a whole. Called with mu held, or before Run.
+func (j *Job) uses(b *Breaker) bool {
+	r := j.set.Rule(b.Rule)
+	return r != nil && (b.List == "" || r.Has(b.List, b.Name, b.Unit))
+}
+
+// loadBreakers reads the breakers back from a store, except those of actions that no longer exist.
+func (j *Job) loadBreakers(tx *store.Tx) error {
 	entries, failed := tx.Scan(key('B'), key('B').End())
 	for k, v := range entries {
 		b := &breakerState{}
-		if err := json.Unmarshal(v, &b.Breaker); err != nil || b.Rule == "" || !known(b.Rule) { // or of before there were units in it
+		if err := json.Unmarshal(v, &b.Breaker); err != nil || b.Rule == "" || !j.uses(&b.Breaker) { // or of before there were units in it
 			tx.Delete(store.Key(nil).Raw(k))
 			continue
 		}
@@ -228,7 +241,7 @@ func (x *breakers) judge(c *rule.Call, failed string) (entry []byte, then func()
 		x.all[id] = b
 	}
 	b.Failures++
-	b.Cause = failed[:min(len(failed), mostCause)]
+	b.Cause = head(failed, mostCause)
 	then = func() {}
 	// Attempts that were already under way when the breaker was opened say nothing new.
 	if wasProbe := b.probing; b.Failures >= breaks && (b.Until.IsZero() || wasProbe) {
@@ -271,12 +284,12 @@ func (x *breakers) gates() (all []gate.Status) {
 	return all
 }
 
-// forget drops the breakers of rules that no longer exist.
-func (x *breakers) forget(known func(rule string) bool) (gone []string) {
+// forget drops the breakers of actions that no longer exist, and returns their IDs.
+func (x *breakers) forget(used func(*Breaker) bool) (gone []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for id, b := range x.all {
-		if known(b.Rule) {
+		if used(&b.Breaker) {
 			continue
 		}
 		if b.alarm != nil {

@@ -286,3 +286,51 @@ func TestGiveUpWhatWaits(t *testing.T) {
 	}
 	r.end()
 }
+
+// What waits for a breaker whose action the rules have no more is tried at once, and the breaker is not shown any more.
+func TestBreakerOfAnActionThatIsGone(t *testing.T) {
+	for name, change := range map[string]func(rules string) string{
+		"with its rule": func(s string) string {
+			return s[:strings.Index(s, "  - name: broken")] + s[strings.Index(s, "  - name: other"):]
+		},
+		"by another name": func(s string) string { return strings.Replace(s, "do: [{run", "do: [{name: mended, run", 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, strings.ReplaceAll(broken, "RETRIES", "0"))
+			r.cfg.breakFor = longestBreak
+			r.start()
+			for i := range breaks + 2 {
+				r.tapes["a"].add(fmt.Sprintf("say x%d", i))
+				r.until("it failed, or waits", func() bool {
+					all := r.records()
+					return len(all) == i+1 && (all[i].State == Failed || all[i].Note != "")
+				})
+			}
+			r.until("they wait", func() bool {
+				return len(r.closed()) == 1 && r.waiting("broken") == 2
+			})
+			if err := writeFile(r.out+".mended", ""); err != nil {
+				t.Fatal(err)
+			}
+			r.rules = change(r.rules)
+			if _, err := r.job.Command(t.Context(), "reload", nil); err != nil {
+				t.Fatal(err)
+			}
+			if g := r.closed(); len(g) > 0 {
+				t.Errorf("gates %+v", g)
+			}
+			r.until("what waited is done", func() bool { return strings.Count(r.states(), "done") == 2 })
+			r.end()
+		})
+	}
+}
+
+// waiting is how many decisions of a rule wait for breakers.
+func (r *rig) waiting(rule string) int {
+	r.job.lines.mu.Lock()
+	defer r.job.lines.mu.Unlock()
+	if l := r.job.lines.all[rule]; l != nil {
+		return l.holds
+	}
+	return 0
+}

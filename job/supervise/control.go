@@ -90,6 +90,7 @@ func (j *Job) reload() (string, error) {
 		j.env.History.Warn("rules.refused", "the rules stay as they were: %v", err)
 		return "", err
 	}
+	var gone []string
 	j.mu.Lock()
 	was := j.set
 	next, err := j.machine.With(set)
@@ -104,7 +105,7 @@ func (j *Job) reload() (string, error) {
 		err = j.broken
 	}
 	if err == nil {
-		gone := j.breakers.forget(j.known)
+		gone = j.breakers.forget(j.uses)
 		err = j.env.Store.Update(func(tx *store.Tx) error {
 			for _, id := range gone {
 				tx.Delete(breakerKey(id))
@@ -119,7 +120,10 @@ func (j *Job) reload() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	j.watch(set)
+	for _, id := range gone { // nothing else would let these go on
+		j.lines.free(ruleOfBreaker(id), id, true)
+	}
+	j.watch()
 	text := difference(was, set)
 	j.env.History.Note("rules.read", "%s", text)
 	return text, nil

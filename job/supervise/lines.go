@@ -31,12 +31,11 @@ type lines struct {
 
 // ruleLine is the line of one rule. Whatever stands in it is leased: at the next start all of it is ready again.
 type ruleLine struct {
-	open  int             // are being looked after
+	open  int             // how many are being worked on
 	asked <-chan struct{} // closed when the one that was begun last has asked for what it needs
 	ready []queue.Lease
-	// held wait for a breaker.
-	held  map[string][]queue.Lease
-	holds int // how many these are
+	held  map[string][]queue.Lease // by the breaker that they wait for
+	holds int                      // how many these are
 }
 
 // ask is the turn of a decision to ask for the locks of its actions. Decisions of one rule ask in the order in which they were
@@ -111,7 +110,7 @@ func (x *lines) fill(r *ruleLine) {
 }
 
 // hold makes a decision wait for a breaker, ahead of those that were queued later, so that a decision that is tried again
-// comes to its end. It still counts as worked on.
+// comes to its end. The caller is still working on it, and has to call next.
 func (x *lines) hold(l queue.Lease, breaker string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -13,7 +13,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -81,13 +80,13 @@ type Job struct {
 	mu      sync.Mutex // guards what is below, and orders what is seen
 	set     *rule.Set
 	machine *decide.Machine
-	alarm   *time.Timer // rings when the machine wants a tick
-	broken  error       // a commit failed: the machine is ahead of the store
+	alarm   *time.Timer // calls tick when the machine wants one; nil before Run and after
+	broken  error       // a commit failed, so the machine is ahead of the store, and the job has to begin anew
 
-	watching sync.Mutex      // guards what is below
-	running  context.Context // of Run; nil before
-	watches  map[string]*watch
-	failed   chan error // why the job can't go on
+	watching sync.Mutex        // guards what is below; taken before mu
+	running  context.Context   // in which sources are watched; nil before Run
+	watches  map[string]*watch // by the ID of the source
+	failed   chan error        // why the job can't go on
 	group    sync.WaitGroup
 }
 
@@ -97,8 +96,7 @@ func New(env engine.Env, cfg Config) (*Job, error) {
 		watches: map[string]*watch{}, failed: make(chan error, 1)}
 	j.places, j.lines = newPlaces(j.cfg.AtOnce, j.cfg.patience), newLines()
 	j.breakers = newBreakers(j.cfg.breakFor, env.History.Gate, func(id string, all bool) {
-		name, _, _ := strings.Cut(id, "\x00")
-		j.lines.free(name, id, all)
+		j.lines.free(ruleOfBreaker(id), id, all)
 	})
 	j.tools = cfg.Tools
 	j.tools.Life, j.tools.Secrets, j.tools.Origins = j.life, j.secrets, action.NewOrigins()
@@ -158,7 +156,7 @@ func (j *Job) begins() error {
 		if err := forgetRules(tx, j.known); err != nil {
 			return err
 		}
-		return j.loadBreakers(tx, j.known)
+		return j.loadBreakers(tx)
 	})
 }
 
@@ -169,9 +167,10 @@ func (j *Job) Run(ctx context.Context) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	j.mu.Lock()
-	j.alarm = time.AfterFunc(0, j.tick)
-	set := j.set
-	err := j.settle(set)
+	err := j.settle(j.set)
+	if err == nil {
+		j.alarm = time.AfterFunc(0, j.tick)
+	}
 	j.mu.Unlock()
 	if err != nil {
 		return err
@@ -179,14 +178,16 @@ func (j *Job) Run(ctx context.Context) error {
 	j.watching.Lock()
 	j.running = watching
 	j.watching.Unlock()
-	j.watch(set)
+	j.watch()
 	j.group.Go(func() { j.act(watching) })
 	j.group.Go(func() { j.tidy(watching) })
 	select {
 	case <-ctx.Done():
 	case err = <-j.failed:
 	}
-	stop()
+	j.watching.Lock()
+	stop() // so that watch starts nothing more, which group would not wait for
+	j.watching.Unlock()
 	j.mu.Lock()
 	j.alarm.Stop()
 	j.alarm = nil

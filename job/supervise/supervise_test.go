@@ -108,6 +108,7 @@ type rig struct {
 	ended chan error
 	stop  context.CancelFunc
 	log   *slog.Logger
+	begun func() // called between New and Run
 }
 
 func newRig(t testing.TB, rules string) *rig {
@@ -146,6 +147,9 @@ func (r *rig) start() {
 	r.job, err = New(engine.Env{Name: "box", Dir: r.dir, Store: r.st, Log: r.log, History: engine.HistoryOf(r.st, "box", r.log)}, r.cfg)
 	if err != nil {
 		r.Fatal(err)
+	}
+	if r.begun != nil {
+		r.begun()
 	}
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
@@ -462,5 +466,26 @@ func TestRestored(t *testing.T) {
 		t.Error(err)
 	}
 	r.until("done", func() bool { return r.states() == "done done done done" })
+	r.end()
+}
+
+// A reload between New and Run is one of the rules that Run watches for.
+func TestReloadBeforeRun(t *testing.T) {
+	r := newRig(t, echo)
+	r.begun = func() {
+		r.tapes["b"] = newTape()
+		r.rules += `
+  - name: other
+    from: {tape: b}
+    match: other
+    do: [{notify: ops}]
+`
+		if _, err := r.job.Command(t.Context(), "reload", nil); err != nil {
+			t.Error(err)
+		}
+	}
+	r.start()
+	r.tapes["b"].add("other")
+	r.until("told", func() bool { return r.states() == "done" })
 	r.end()
 }

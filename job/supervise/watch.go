@@ -26,11 +26,17 @@ type watch struct {
 	ended   chan struct{}
 }
 
-// watch starts watching the sources of a set and stops watching all others. Sources that are watched already go on
-// undisturbed.
-func (j *Job) watch(set *rule.Set) {
+// watch starts watching the sources of the present rules and stops watching all others. Sources that are watched already
+// go on undisturbed. It does nothing before Run has begun, which calls it, and after its end.
+func (j *Job) watch() {
 	j.watching.Lock()
 	defer j.watching.Unlock()
+	if j.running == nil || j.running.Err() != nil {
+		return
+	}
+	j.mu.Lock()
+	set := j.set // the present one: that of a reload which was overtaken by another one may be older
+	j.mu.Unlock()
 	for id, w := range j.watches {
 		if !slices.ContainsFunc(set.Sources, func(s *rule.Source) bool { return s.ID == id }) {
 			w.stop()

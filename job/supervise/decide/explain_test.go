@@ -32,7 +32,7 @@ rules:
 	if out := p.line("lost", time.Minute); out.Decisions[0].Outcome != Acted {
 		t.Errorf("afterwards: %+v", out.Decisions)
 	}
-	if s := p.m.States("a", "", 10); len(s) != 1 || !s[0].Cooldown.Equal(p.now.Add(30*time.Second)) {
+	if s := p.m.shown("a", ""); len(s) != 1 || !s[0].Cooldown.Equal(p.now.Add(30*time.Second)) {
 		t.Errorf("states %+v", s)
 	}
 }

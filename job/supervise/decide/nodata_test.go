@@ -39,7 +39,7 @@ func TestNoDataCountsFromTheStart(t *testing.T) {
 	}
 	last := now
 	m, now = store.restart(t, set), now.Add(20*time.Second)
-	if s := m.States("gone", "", 1); len(s) != 1 || last.Sub(s[0].Seen) > time.Minute {
+	if s := m.shown("gone", ""); len(s) == 0 || last.Sub(s[0].Seen) > time.Minute {
 		t.Errorf("it was seen at %v last, and the state has %+v", last, s)
 	}
 	started := now
@@ -59,7 +59,7 @@ func TestNoDataCountsFromTheStart(t *testing.T) {
 	now = started.Add(6 * time.Minute)
 	m = store.restart(t, set)
 	m.Tick(now)
-	if s := m.States("gone", "s=a", 1); len(s) != 1 || s[0].Now != "no data" {
+	if s := m.shown("gone", "s=a"); len(s) != 1 || s[0].Now != "no data" {
 		t.Errorf("b is %+v", s)
 	}
 	for range 100 {

@@ -212,7 +212,7 @@ func TestWithoutDataNothingHolds(t *testing.T) {
 	if got := acted(m.Tick(begin.Add(2 * time.Minute))); got != "" {
 		t.Errorf("%s acted, and nobody knows how the unit is", got)
 	}
-	if s := m.States("down", "", 1); len(s) != 1 || s[0].Now != "no data" || s[0].Holds.IsZero() {
+	if s := m.shown("down", ""); len(s) != 1 || s[0].Now != "no data" || s[0].Holds.IsZero() {
 		t.Errorf("states %+v", s)
 	}
 	if got := acted(m.Step(source, e, begin.Add(3*time.Minute))); got != "down" {

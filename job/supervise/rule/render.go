@@ -2,6 +2,7 @@ package rule
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,6 +96,16 @@ func (r *Rule) Lists() []List {
 		}
 	}
 	return all
+}
+
+// Has reports whether an action of this name stands in a list of the rule, and may be about the unit; "" is none.
+func (r *Rule) Has(list, name, unit string) bool {
+	return slices.ContainsFunc(r.Lists(), func(l List) bool {
+		return l.Name == list && slices.ContainsFunc(l.Actions, func(a Action) bool {
+			_, seen := single(a.Unit) // then it is known when it is seen
+			return a.Name == name && (a.Unit == unit || seen && unit != "")
+		})
+	})
 }
 
 // Words is the call as one line, as tests and people have it.
