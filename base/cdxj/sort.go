@@ -54,7 +54,7 @@ func (s *Sorter) Add(line []byte) error {
 	return nil
 }
 
-// sorted writes the lines in memory in order, and forgets them.
+// sorted writes the lines in memory in order. They stay until forget: w may not have brought them to the disk yet.
 func (s *Sorter) sorted(w io.Writer) error {
 	slices.SortFunc(s.lines, func(a, b span) int { return compare(s.text[a.from:a.to], s.text[b.from:b.to]) })
 	var last []byte
@@ -68,14 +68,25 @@ func (s *Sorter) sorted(w io.Writer) error {
 		}
 		last = line
 	}
-	s.text, s.lines = s.text[:0], s.lines[:0]
+	return nil
+}
+
+// forget empties the memory.
+func (s *Sorter) forget() { s.text, s.lines = s.text[:0], s.lines[:0] }
+
+// runOfLines brings the lines in memory into a file of the lowest level.
+func (s *Sorter) runOfLines() error {
+	if err := s.run(0, s.sorted); err != nil {
+		return err
+	}
+	s.forget()
 	return nil
 }
 
 // compare compares two lines with their ends as if those were not there: sort does.
 func compare(a, b []byte) int { return bytes.Compare(a[:len(a)-1], b[:len(b)-1]) }
 
-// run makes a file of what write writes.
+// run makes a file of a level of what write writes.
 func (s *Sorter) run(level int, write func(w io.Writer) error) (err error) {
 	f, err := os.CreateTemp(s.dir, "cdxj-run-")
 	if err != nil {
@@ -105,7 +116,7 @@ func (s *Sorter) run(level int, write func(w io.Writer) error) (err error) {
 
 // spill brings the lines in memory into a file, and files that have become many into one.
 func (s *Sorter) spill() error {
-	if err := s.run(0, s.sorted); err != nil {
+	if err := s.runOfLines(); err != nil {
 		return err
 	}
 	for level := 0; level < len(s.runs) && len(s.runs[level]) >= maxRuns; level++ {
@@ -141,17 +152,21 @@ func closeAll(files []*os.File) error {
 	return all
 }
 
-// Write writes all lines in order. The Sorter is empty then, and may be used again.
+// Write writes all lines in order. The Sorter is empty then, and may be used again; after an error it still has them.
 func (s *Sorter) Write(w io.Writer) error {
 	if len(s.runs) == 0 {
 		out := bufio.NewWriterSize(w, 64<<10)
 		if err := s.sorted(out); err != nil {
 			return err
 		}
-		return out.Flush()
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		s.forget()
+		return nil
 	}
 	if len(s.lines) > 0 {
-		if err := s.run(0, s.sorted); err != nil {
+		if err := s.runOfLines(); err != nil {
 			return err
 		}
 	}
@@ -164,6 +179,7 @@ func (s *Sorter) Write(w io.Writer) error {
 // Close gives its files back. What was added and not written is gone.
 func (s *Sorter) Close() error {
 	files := slices.Concat(s.runs...)
-	s.runs, s.text, s.lines = nil, s.text[:0], s.lines[:0]
+	s.runs = nil
+	s.forget()
 	return closeAll(files)
 }

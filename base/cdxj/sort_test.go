@@ -8,9 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 
@@ -136,6 +138,51 @@ func TestSortRefuses(t *testing.T) {
 	text := manyLines(1, 2000, 0)
 	if got := sorted(t, gone, text); got != bySort(t, text) {
 		t.Error("a failure lost lines")
+	}
+}
+
+// TestSortOnAFullDisk: lines of which the last bytes found no room are not lost.
+func TestSortOnAFullDisk(t *testing.T) {
+	text := manyLines(1, 2000, 0)
+	fill := func(s *Sorter) (rest string, err error) { // until a file is made
+		for rest = text; len(s.runs) == 0; {
+			line, after, _ := strings.Cut(rest, "\n")
+			if err := s.Add([]byte(line)); err != nil {
+				return rest, err
+			}
+			rest = after
+		}
+		return rest, nil
+	}
+	first := NewSorter(t.TempDir(), 0)
+	defer first.Close()
+	if _, err := fill(first); err != nil {
+		t.Fatal(err)
+	}
+	info, err := first.runs[0][0].Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	setLimit := func(bytes uint64) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: bytes, Max: limit.Max}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := NewSorter(t.TempDir(), 0)
+	setLimit(uint64(info.Size()) - 1)
+	rest, err := fill(s)
+	setLimit(limit.Cur)
+	if !errors.Is(err, syscall.EFBIG) {
+		t.Fatalf("got %v, want that there is no room", err)
+	}
+	if got := sorted(t, s, rest); got != bySort(t, text) {
+		t.Error("a full disk lost lines")
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package download is for sources that read answers over HTTP: a body that is read under a watch and no
-// faster than a limit, and how an answer that is no good is told.
+// Package download is for sources that read answers over HTTP: it reads a body no faster than a limit, and ends a
+// request whose server is silent or too slow.
 package download
 
 import (
@@ -17,7 +17,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// LongestWait bounds what a server can ask for with Retry-After.
+// LongestWait is the most that a server can ask for with Retry-After.
 const LongestWait = 6 * time.Hour
 
 var (

@@ -8,8 +8,8 @@
 // written has all that they ask for. Headers gives their cards. None needs more memory for a larger file, and
 // none believes a number that it reads.
 //
-// What a pass can't know: whether an HDU that was never begun should have followed; whether data without sums
-// are those that were written; what the columns of a table mean.
+// What no pass can tell: whether further HDUs should have followed; whether data without sums are those that were
+// written; what the columns of a table mean.
 //
 // Called by the job transfer.
 package fits

@@ -24,10 +24,10 @@ type Line struct {
 type Splitter struct {
 	max  int
 	buf  []byte // from the beginning of the next line on; of a line that is too long its kept bytes
-	seen int    // of buf: no newline is in it
-	at   int64  // where the next line begins
+	seen int    // so many bytes of the next line are known to hold no newline
+	at   int64  // where in the stream the next line begins
 	over int64  // bytes of the next line that were not kept
-	used int    // of buf: given as lines, and not moved away yet
+	used int    // so many bytes of buf were given as lines, and are dropped by the next Push
 }
 
 // NewSplitter returns a Splitter of a stream that is read from offset at on, where a line begins. Of a line max bytes are kept,
@@ -105,7 +105,7 @@ func (s *Splitter) At() int64 { return s.at }
 // Read is where the stream is read on: behind the last byte that was pushed.
 func (s *Splitter) Read() int64 { return s.at + int64(len(s.buf)-s.used) + s.over }
 
-// Rest takes what has no newline as a line, for none will come. It is false if there is nothing.
+// Rest returns what follows the last newline as a line, at the end of the stream. It is false if there is nothing.
 func (s *Splitter) Rest() (Line, bool) {
 	buf := s.buf[s.used:]
 	if len(buf) == 0 && s.over == 0 {

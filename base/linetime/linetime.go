@@ -1,8 +1,8 @@
 // Package linetime finds out when a line of a log was written, by the time that it begins with.
 //
-// A line can say what it likes: whoever acts on its time knows bounds of it from elsewhere (when the file was written to last, when
-// its end was seen before). Times that name no zone are of the zone of Parser.Now; those that name no year are the last ones that
-// are over.
+// A line can say what it likes: who acts on its time should check it against bounds from elsewhere (when the file was last written
+// to, when its end was last seen). Times without a zone are in the zone of Parser.Now; times without a year are the latest such that
+// are not after it, give or take a day.
 package linetime
 
 import (
@@ -17,9 +17,9 @@ type Parser struct {
 	// Now is when the lines are read, in the zone of their times.
 	Now time.Time
 
-	last int    // of forms, that fitted last
-	text []byte // what the last time was read from, and two bytes behind it
-	at   time.Time
+	last int       // index of the form that fitted last
+	text []byte    // what the last time was read from, and two bytes behind it; empty if those may belong to a time
+	at   time.Time // the last time
 }
 
 // mostLooked is how much of a line is looked at.
@@ -56,7 +56,7 @@ func (p *Parser) try(i int, line []byte) bool {
 		return false
 	}
 	p.at, p.text = at, p.text[:0]
-	// Behind the same text may stand a fraction, or a zone, which is another time.
+	// In another line a fraction or a zone may follow the same text, and make it another time.
 	if n+2 <= len(line) && bytes.IndexByte([]byte("+-ZUG0123456789"), line[n+1]) < 0 {
 		p.text = append(p.text, line[:n+2]...)
 	}
@@ -84,7 +84,7 @@ func isoLine(line []byte, now time.Time) (time.Time, int) {
 	return at, s.at
 }
 
-// scanner reads the parts of a time. Behind the first that is not there it is bad.
+// scanner reads the parts of a time. It is bad after the first that is not there.
 type scanner struct {
 	b   []byte
 	at  int
@@ -179,7 +179,7 @@ func syslogLine(line []byte, now time.Time) (time.Time, int) {
 	return time.Time{}, 0
 }
 
-// layoutLine is a time of a layout that stands behind the first of a character.
+// layoutLine reads a time of a layout behind the first occurrence of a byte.
 func layoutLine(layout string, behind byte) form {
 	return func(line []byte, now time.Time) (time.Time, int) {
 		i := bytes.IndexByte(line, behind) + 1

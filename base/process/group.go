@@ -28,7 +28,7 @@ type group struct {
 // groupPrefix begins the names of such groups. Behind it is a hash of the run's mark.
 const groupPrefix = "holdfast-run-"
 
-// ungrouped: no program could be started in a group here.
+// ungrouped is set once a program could be started only without a group: then none are made any more.
 var ungrouped atomic.Bool
 
 // ownGroup is the directory of the control group that we are in, "" if there is none of version 2.
@@ -114,7 +114,7 @@ func (g *group) remove() {
 	}
 }
 
-// forgotten is for how long a group that nobody is in may be one that a program is about to be started in.
+// forgotten is how old an empty group must be to be removed: a program may be about to start in a younger one.
 const forgotten = time.Minute
 
 // sweepGroups removes the groups of runs whose owner was killed, once nobody is in them any more.
@@ -160,8 +160,8 @@ func Family(mark string, leader int) []int {
 	return all
 }
 
-// since tells the numbers of processes that were started behind the leader of the run: the kernel gives them out in their order, and
-// begins anew behind the highest.
+// since returns whether a process may have been started after the leader of the run, by its number: the kernel gives numbers out in
+// their order, and begins anew after the highest.
 func (f *family) since() func(pid int) bool {
 	b, err := os.ReadFile("/proc/loadavg")
 	fields := strings.Fields(string(b))
@@ -178,7 +178,7 @@ func (f *family) since() func(pid int) bool {
 	return func(pid int) bool { return pid >= f.leader || pid <= last }
 }
 
-// end has what a run has left behind end: it has some time for that, and is killed then. left is how many were killed.
+// end waits until what a run has left behind has ended, and kills what has not after grace. left is how many were killed.
 func (f *family) end(grace time.Duration) (left int, err error) {
 	due := time.Now().Add(grace)
 	for {

@@ -18,7 +18,7 @@ type output struct {
 	dropped int64
 }
 
-// Write takes all of it, always: a program is not to stop because nobody keeps what it says.
+// Write never fails: a program must not stop because there is no room for what it says.
 func (o *output) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -48,7 +48,7 @@ func (o *output) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// kept is what was kept, and where how much is missing.
+// kept returns what was kept; dropped bytes are missing at cut.
 func (o *output) kept() (all []byte, cut int, dropped int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -57,8 +57,8 @@ func (o *output) kept() (all []byte, cut int, dropped int64) {
 	return append(all, o.last[:o.at]...), len(o.first), o.dropped
 }
 
-// Text is the output as text: bytes that are no UTF-8 are written as U+FFFD, and where some was not kept a line says so. No character is
-// cut there.
+// Text returns the output as text: bytes that are no UTF-8 become U+FFFD, and a line says how much was left out, between whole
+// characters.
 func (r Result) Text() string {
 	if r.Dropped == 0 {
 		return valid(r.Output)
@@ -73,7 +73,7 @@ func (r Result) Text() string {
 	return fmt.Sprintf("%s\n[%d bytes left out]\n%s", valid(first), dropped, valid(last))
 }
 
-// whole is a text without a character that begins at its end, and does not end.
+// whole returns b without a character that is cut off at its end.
 func whole(b []byte) []byte {
 	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax+1); i-- {
 		if utf8.RuneStart(b[i]) {

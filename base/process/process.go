@@ -5,8 +5,8 @@
 // systemd), and else by a mark in its environment, which a program can clear: that, and what root lets become another user, is
 // not found then. When the program has ended, well or not, the rest has Grace to end too, and is killed.
 //
-// A program dies with the process that runs it, also when that is killed (PR_SET_PDEATHSIG, prctl(2)). What the program has
-// started itself is not told by the kernel: under systemd the unit's control group ends it, else Sweep does at the next start.
+// A program dies with the process that runs it, also when that is killed (PR_SET_PDEATHSIG, prctl(2)). Not so what the program
+// has started itself: under systemd the unit's control group ends it, else Sweep does at the next start.
 package process
 
 import (
@@ -38,8 +38,8 @@ type Command struct {
 	// Mark tells this run from all others, also behind a restart of ours. What the program starts inherits it, so that it is found
 	// wherever it went. Without one, Run makes a random one.
 	Mark string
-	// Within is how long it may run, 0 for ever. Behind it the program is asked to end, and killed Grace later. So long what it has
-	// started may outlive it, too.
+	// Within is how long it may run, 0 for ever. Then it is asked to end, and killed Grace later. When it ends by itself, what it has
+	// started has Grace to end too, before that is killed.
 	Within, Grace time.Duration
 	// Started, if it is not nil, is called with the number of the program's process when it runs.
 	Started func(pid int)
@@ -86,8 +86,8 @@ func (r Result) String() string {
 	return s
 }
 
-// Run runs a program until it ends, it is late, or ctx ends, which ends it likewise. An error means that it was not started, that
-// ctx ended, or that something of it does not end; how it ended is in the Result.
+// Run runs a program until it ends by itself, or Within or ctx is over, either of which ends it. An error means that it was not
+// started, that ctx ended, or that a process of it can't be killed; how it ended is in the Result.
 func (c Command) Run(ctx context.Context) (Result, error) {
 	c.Mark = cmp.Or(c.Mark, rand.Text())
 	out := &output{room: c.Keep}
@@ -98,7 +98,7 @@ func (c Command) Run(ctx context.Context) (Result, error) {
 	}
 	cmd, ended, err := c.start(out, f.group)
 	if err != nil && f.group != nil {
-		// It may be the group: what the program itself is refused for it is refused for again.
+		// The group may be the reason: if it is the program, it is refused again.
 		if cmd, ended, err = c.start(out, nil); err == nil {
 			ungrouped.Store(true)
 			f.group.remove()
@@ -115,7 +115,7 @@ func (c Command) Run(ctx context.Context) (Result, error) {
 	}
 	err = c.wait(ctx, r.PID, ended, &r)
 	grace := c.Grace
-	if r.Late || err != nil { // they had it
+	if r.Late || err != nil { // wait gave it to the program already
 		grace = 0
 	}
 	left, bad := f.end(grace)

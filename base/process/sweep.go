@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// sweeping is how long it is looked for what starts others while it is looked for.
+// sweeping bounds how long processes are killed that start new ones meanwhile.
 const sweeping = 5 * time.Second
 
-// Sweep kills every process that has a mark which begins so, or inherited it, and returns how many there were when it began. It returns
-// when none is left, or with an error if some don't go. Of processes of other users it knows nothing, unless it runs as root.
+// Sweep kills every process that has, or inherited, a mark with this prefix, and returns the most that were seen at a time. It returns
+// when none is left, or with an error if some don't end. Only root finds processes of other users.
 func Sweep(prefix string) (killed int, err error) {
 	if prefix == "" {
 		return 0, nil
@@ -36,7 +36,7 @@ func Sweep(prefix string) (killed int, err error) {
 	}
 }
 
-// marked are the processes, of those that are looked at, that have a mark that is meant, and live.
+// marked returns the living processes whose number look accepts and whose mark is accepts.
 func marked(look func(pid int) bool, is func(mark string) bool) (pids []int, err error) {
 	procs, err := os.Open("/proc")
 	if err != nil {
@@ -56,7 +56,7 @@ func marked(look func(pid int) bool, is func(mark string) bool) (pids []int, err
 	return pids, err
 }
 
-// markOf is the mark of a process; false if it has none, or is dead.
+// markOf returns the mark of a process; false if it has none, or is dead.
 func markOf(pid int) (string, bool) {
 	env, gone := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ") // of one that is dead and not waited for it is empty
 	if gone != nil {
@@ -70,7 +70,7 @@ func markOf(pid int) (string, bool) {
 	return "", false
 }
 
-// MarkOf is the mark of a process of ours that lives; "" if it has none.
+// MarkOf returns the mark of a living process; "" if it has none.
 func MarkOf(pid int) string {
 	m, _ := markOf(pid)
 	return m

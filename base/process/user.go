@@ -42,7 +42,7 @@ func FindUser(name string) (*User, error) {
 	return found, bad
 }
 
-// credential is nil for the user that we are already, which needs no right to become somebody.
+// credential returns nil for the user that we are already: to change to it would need rights that we may not have.
 func (u *User) credential() *syscall.Credential {
 	if int(u.uid) == os.Geteuid() && int(u.gid) == os.Getegid() {
 		return nil
@@ -50,7 +50,7 @@ func (u *User) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: u.uid, Gid: u.gid, Groups: u.groups}
 }
 
-// Safe is nil if nobody but root and we ourselves can change what a path runs, as Owned has it. It has to be a program.
+// Safe returns nil if a path is a program, and nobody but root and we ourselves can change it, as Owned has it.
 func Safe(name string) error {
 	if err := Owned(name); err != nil {
 		return err

@@ -123,8 +123,8 @@ func (s Schema) IntegerKeyed() bool {
 	return id == arrow.UINT64 || id == arrow.INT64
 }
 
-// TimeRange returns the lowest and highest event time of b in Unix seconds; ok is false without
-// an event-time column or rows.
+// TimeRange returns the lowest and highest event time of b in Unix seconds, rounded down; ok is false
+// without an event-time column or rows.
 func TimeRange(s Schema, b arrow.RecordBatch) (lo, hi int64, ok bool) {
 	if s.Time < 0 || b.NumRows() == 0 {
 		return 0, 0, false
@@ -134,6 +134,9 @@ func TimeRange(s Schema, b arrow.RecordBatch) (lo, hi int64, ok bool) {
 	per := int64(1e9) / int64(unit.Multiplier())
 	for i, v := range col.TimestampValues() {
 		t := int64(v) / per
+		if int64(v)%per < 0 { // before 1970 a division rounds up
+			t--
+		}
 		if i == 0 || t < lo {
 			lo = t
 		}
@@ -154,8 +157,7 @@ func EventTimes(s Schema, b arrow.RecordBatch) (at func(row int) time.Time, ok b
 	return func(i int) time.Time { return values[i].ToTime(unit) }, true
 }
 
-// Keep returns the rows of b for which keep is true, in their order. Without a row dropped it is b
-// itself.
+// Keep returns the rows of b for which keep is true, in their order. If they stand together they are not copied.
 func Keep(b arrow.RecordBatch, keep []bool) (arrow.RecordBatch, error) {
 	var runs [][2]int64
 	for i := 0; i < len(keep); {

@@ -184,3 +184,13 @@ func TestOptionalSurvivesEncoding(t *testing.T) {
 		t.Errorf("got schema %v, want b optional alone", got.Schema())
 	}
 }
+
+// TestTimeRangeBefore1970: a range begins no later than its first row.
+func TestTimeRangeBefore1970(t *testing.T) {
+	s := NewSchema([]arrow.Field{{Name: "at", Type: arrow.FixedWidthTypes.Timestamp_ms}}, "", "at")
+	b := array.NewRecordBuilder(memory.DefaultAllocator, s.Schema)
+	b.Field(0).(*array.TimestampBuilder).AppendValues([]arrow.Timestamp{-500, -1500, -3000}, nil)
+	if lo, hi, ok := TimeRange(s, b.NewRecordBatch()); !ok || lo != -3 || hi != -1 {
+		t.Errorf("got %d to %d, %v; want -3 to -1", lo, hi, ok)
+	}
+}

@@ -9,7 +9,7 @@ import (
 	"holdfast/base/fault"
 )
 
-// What whoever asks for a robots.txt keeps to.
+// Limits for those who ask for a robots.txt.
 const (
 	MaxRedirects = 5                // one after another, before the file counts as missing (2.3.1.2)
 	Validity     = 24 * time.Hour   // how long rules hold at most (2.4)
@@ -29,9 +29,9 @@ type Answer struct {
 	Broken bool
 }
 
-// Rules returns what the answer means to the crawler that calls itself agent, and how long that holds. Then the host
-// is to be asked again; while it is Unreachable, before anything else is fetched of it. A 304 means nothing here, as
-// nobody should ask with a condition: it counts as no answer.
+// Rules returns what the answer means to the crawler that calls itself agent, and how long that holds. After that the
+// host is to be asked again; if it is Unreachable, before anything else is fetched from it. A 304 counts as no answer:
+// nobody should have asked with a condition.
 func (a Answer) Rules(agent string, now time.Time) (r Rules, valid time.Duration) {
 	switch s := a.Status; {
 	case s == http.StatusTooManyRequests: // RFC 9309 would allow all, to a host that asks to be left alone

@@ -10,8 +10,8 @@ type rule struct {
 	line    int
 }
 
-// newRules makes a rule of a pattern. They are two if a query may begin within a *: there an encoded sign of the pattern
-// means another thing than in a path.
+// newRules makes the rules of a pattern: one, or two if a query may begin within a *, because encoded signs of the pattern
+// mean another thing in a query than in a path.
 func newRules(pattern string, allow bool, line int) []rule {
 	if pattern[0] != '/' && pattern[0] != '*' {
 		pattern = "/" + pattern // as people write it; by the standard it would match nothing
@@ -51,8 +51,8 @@ func (r rule) of(p string) rule {
 	return r
 }
 
-// matches reports whether a pattern is about a path in normal form. The first place where a part is found is as good as
-// any later one, so the time is at most that of reading the path once.
+// matches reports whether a pattern is about a path in normal form. Each part is taken where it is first found, which is as
+// good as any later place: so the path is read once at most.
 func matches(pattern, path string, flags uint64) bool {
 	if flags&wild == 0 {
 		return strings.HasPrefix(path, pattern) && (flags&exact == 0 || len(path) == len(pattern))

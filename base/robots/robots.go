@@ -1,9 +1,9 @@
-// Package robots is what a host's robots.txt says to one crawler: the Robots Exclusion Protocol, RFC 9309, whose
+// Package robots reads what a host's robots.txt says to one crawler: the Robots Exclusion Protocol, RFC 9309, whose
 // sections the comments name.
 //
-// Parse reads a file for one product token and keeps what concerns it, in a form of some hundred bytes: the rules in
+// Parse reads a file for one product token and keeps what concerns it, in a form of a few hundred bytes: the rules in
 // the order in which they decide, the lines they stand in, the crawl delay, and the sitemaps. That form is what a
-// store keeps too. Nothing is too broken to be read: what can't be understood is left out, line by line.
+// store keeps too. Parse never fails: a line that can't be understood is left out.
 //
 // The file is asked for at /robots.txt of each scheme, host and port. Whoever asks follows redirects (301, 302, 303,
 // 307, 308), also to other hosts, up to MaxRedirects of them; the rules are those of the host that was asked first

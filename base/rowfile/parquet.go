@@ -25,16 +25,15 @@ const GroupRows = 128 << 10
 var codecs = map[Pack]compress.Compression{"": compress.Codecs.Uncompressed, None: compress.Codecs.Uncompressed,
 	Gzip: compress.Codecs.Gzip, Zstd: compress.Codecs.Zstd, Snappy: compress.Codecs.Snappy}
 
-// parquetFile writes the columns of a row group beside each other, which pqarrow's own writer does one
-// after the other.
+// parquetFile encodes several columns of a row group at a time, where pqarrow's own writer encodes one after the other.
 type parquetFile struct {
 	schema  *arrow.Schema
 	out     *file.Writer
-	workers []context.Context // each with the settings and the scratch buffer of one that encodes columns
+	workers []context.Context // one for each goroutine that encodes: pqarrow keeps its settings and buffer in it
 	group   file.BufferedRowGroupWriter
 	rows    int64 // in group
 	note    [2]string
-	bad     error // what a write met: the file is lost, and not to be touched again
+	bad     error // of a write that failed: the file is lost, and nothing more is written to it
 }
 
 func newParquet(w io.Writer, s *arrow.Schema, o Options) (*parquetFile, error) {

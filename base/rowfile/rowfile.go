@@ -84,8 +84,8 @@ func New(w io.Writer, s *arrow.Schema, o Options) (Writer, error) {
 	return newText(packed, s, o), nil
 }
 
-// NewPacker returns a writer whose Close ends the packing, not w. Neither time nor chance go into what it
-// writes: a repeat is the same to the byte.
+// NewPacker returns a writer that packs to w; its Close ends the packing and leaves w open. The same input gives the same
+// bytes.
 func NewPacker(w io.Writer, p Pack) (io.WriteCloser, error) {
 	switch p {
 	case Gzip:

@@ -8,11 +8,11 @@ import (
 // userinfo is the part of a URL that says who asks: up to the last @ in front of its path.
 var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*)://([^\s/?#"'<>\\]*)@`)
 
-// namesUser are schemes whose user is no secret, and who a person must see.
+// namesUser are schemes whose user name is no secret, and has to be seen.
 var namesUser = map[string]bool{"sftp": true, "ssh": true, "scp": true}
 
-// Mask hides what the URLs within a text have in front of their host: passwords, and tokens that stand there alone. It is for texts that
-// tell of a configuration: errors, logs, status; not for rows.
+// Mask returns text with what its URLs have in front of their host hidden: passwords, and tokens that stand there alone. It is for
+// texts that tell of a configuration (errors, logs, status), not for rows.
 func Mask(text string) string {
 	if !strings.Contains(text, "://") || !strings.Contains(text, "@") {
 		return text
@@ -32,7 +32,7 @@ func Mask(text string) string {
 	})
 }
 
-// example is what messages have that say what a URL looks like.
+// example stands in messages that show what a URL looks like.
 const example = "user:password"
 
 // variables is userinfo that holds nothing but names of variables.

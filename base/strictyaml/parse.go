@@ -98,7 +98,7 @@ func depth(text []byte) int {
 // may be a secret.
 var punctuation = regexp.MustCompile(`'[\]\[{},:]'`)
 
-// withoutQuotes is what the parser says of the kind of mistake; the place says the rest.
+// withoutQuotes returns a message of the parser without what it quotes of the file; its place says the rest.
 func withoutQuotes(message string) string {
 	own := punctuation.ReplaceAllString(message, "...")
 	at := strings.IndexAny(own, "\"'`")
@@ -115,8 +115,8 @@ func withoutQuotes(message string) string {
 	}
 }
 
-// marks refuses what would silently make another value, or none, of what is written. The word itself
-// is not shown: it may be the beginning of a password.
+// marks refuses tags, and names (&, *) that lead nowhere: unquoted values that begin so would silently become other values,
+// or none. The word itself is not shown: it may be the beginning of a password.
 type marks struct {
 	d      *Decoder
 	named  map[string]*ast.AnchorNode // so far
@@ -149,7 +149,7 @@ func (f marks) Visit(n ast.Node) ast.Visitor {
 	return f
 }
 
-// values counts what n stands for, up to one more than MaxValues. What an alias stands for is counted once, and known.
+// values counts the values that n stands for, up to one more than MaxValues. known has the counts of nodes that were met.
 func (d *Decoder) values(n ast.Node, known map[ast.Node]int) (total int) {
 	n = d.Resolve(n)
 	if total, ok := known[n]; ok {

@@ -72,7 +72,7 @@ func (d *Decoder) PlaceOf(path string) (line, column int) {
 	return 0, 0
 }
 
-// Written reports whether anything was decoded at a path: what is 0 there may be said, or not.
+// Written reports whether anything was decoded at a path: by it a 0 that was written is told from nothing.
 func (d *Decoder) Written(path string) bool {
 	_, ok := d.places[path]
 	return ok
@@ -110,7 +110,7 @@ func (d *Decoder) Resolve(n ast.Node) ast.Node {
 	return nil
 }
 
-// Twice is said of a key that is there twice; what its first one says is decoded.
+// Twice is the text of the mistake of a key that is there twice; the first one is decoded.
 const Twice = "the key is there twice"
 
 // Entry is one key of a mapping with its value.

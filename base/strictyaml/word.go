@@ -14,13 +14,13 @@ import (
 // variable is where the value of an environment variable belongs: ${NAME}.
 var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// Variables puts the value that each ${NAME} of s has in its place.
+// Variables returns s with each ${NAME} replaced by its value.
 func Variables(s string, value func(name string) string) string {
 	return variable.ReplaceAllStringFunc(s, func(m string) string { return value(m[2 : len(m)-1]) })
 }
 
-// Expand is s, which stands at n, with the values of environment variables in the place of ${NAME}; ok is false, and a mistake
-// kept, if env does not have one of them.
+// Expand returns s, which stands at n, with each ${NAME} replaced by the value of that environment variable; ok is false, and a
+// mistake kept, if env does not have one of them.
 func (d *Decoder) Expand(n ast.Node, s, path string, env func(string) (string, bool)) (out string, ok bool) {
 	ok = true
 	out = Variables(s, func(name string) string {

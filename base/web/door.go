@@ -27,8 +27,8 @@ func BadListen(addr string, token bool) string {
 	return ""
 }
 
-// Loopback reports whether a host, with a port or without, is one of loopback by its name. A foreign name
-// that was made to resolve here is a browser's page reaching for what is not its own.
+// Loopback reports whether a host, with a port or without, is localhost or an address of loopback. Any other name that
+// resolves to us may be that of a hostile page (DNS rebinding).
 func Loopback(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -37,9 +37,8 @@ func Loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Foreign reports whether a page of another site asks, other than by a link to us. It could not read the
-// answer, but it could take all places of those who wait for one. A browser that does not say what kind of site asks
-// says at least which.
+// Foreign reports whether a page of another site asks, other than by a link to us. It could not read the answer, but its
+// questions could keep others from getting one. Browsers that send no Sec-Fetch-Site are told by their Origin.
 func Foreign(r *http.Request) bool {
 	if origin := r.Header.Get("Origin"); origin != "" && r.Header.Get("Sec-Fetch-Site") == "" {
 		u, err := url.Parse(origin)
@@ -61,8 +60,8 @@ func Own(h http.Handler) http.Handler {
 	})
 }
 
-// Bears reports whether a request shows a token. That takes the same time however much of a guess is right,
-// its length included. Nothing bears an empty token.
+// Bears reports whether a request carries a token. It takes the same time however much of a guess is right, its length
+// included. An empty token is never carried.
 func Bears(r *http.Request, token string) bool {
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(token))
@@ -100,7 +99,7 @@ func Routed(mux *http.ServeMux,
 	})
 }
 
-// Status is what a handler answers with. Its headers go into those given, the rest nowhere.
+// Status returns the status that a handler answers with. Its headers go into headers; the body is dropped.
 func Status(h http.Handler, headers http.Header, r *http.Request) int {
 	w := &silent{header: headers, status: http.StatusOK}
 	h.ServeHTTP(w, r)

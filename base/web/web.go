@@ -1,7 +1,7 @@
-// Package web is what all who speak HTTP share. For who asks, it says what is wrong with URLs and headers before
-// anything is sent with them: connectors ask it when a configuration is checked; what it returns is text for a
-// person, "" if nothing is wrong, and never holds the value, which may be a secret. For who answers, it has the
-// checks of a door: who may come in, what a request may hold, and what there is no route for.
+// Package web is what clients and servers of HTTP share. For clients it says what is wrong with URLs and headers:
+// connectors ask it when a configuration is checked. What it returns then is text for a person, "" if nothing is
+// wrong, and never holds the value, which may be a secret. For servers it checks requests: who may ask, how much a
+// request may hold, and whether there is a route for it.
 package web
 
 import (
@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// BadURL says what is wrong with the URL of a request over HTTP. A user name stands elsewhere in a
-// configuration: an address is shown, it is not.
+// BadURL says what is wrong with the URL of a request over HTTP. It may hold no user name: that belongs elsewhere in a
+// configuration, because addresses are shown.
 func BadURL(raw string) string {
 	u, err := url.Parse(raw)
 	switch {
@@ -24,7 +24,7 @@ func BadURL(raw string) string {
 	return BadPort(u)
 }
 
-// BadPort says what is wrong with the port of a URL; that there is none is no fault.
+// BadPort says what is wrong with the port of a URL, which may have none.
 func BadPort(u *url.URL) string {
 	port := u.Port()
 	if n, err := strconv.ParseUint(port, 10, 64); port != "" && (err != nil || n < 1 || n > 65535) {
