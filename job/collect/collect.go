@@ -176,9 +176,11 @@ type Job struct {
 
 	gauges gauges
 
-	fetchMu sync.Mutex // a source is used by one goroutine at a time
-	stash   *connector.Page
-	over    bool // the source has come to its end; of runIntake
+	fetchMu sync.Mutex      // held while the source is used, by one goroutine at a time; guards what is below
+	stash   *connector.Page // what the canary fetched, for the next fetch
+	readTo  []byte          // the cursor of the last page that was fetched, which may not be committed yet; nil for none
+
+	over bool // the source has come to its end; of runIntake
 
 	overload overload
 

@@ -121,7 +121,7 @@ func (j *Job) fill(ctx context.Context) error {
 	pages := j.cfg.FillPages
 	for _, g := range due {
 		for next := max(g.From, g.Asked+1); pages > 0 && next <= g.To && next != 0; pages-- {
-			if next, err = j.ask(ctx, g, next); err != nil {
+			if next, err = j.askGap(ctx, g, next); err != nil {
 				return err
 			}
 		}
@@ -132,9 +132,9 @@ func (j *Job) fill(ctx context.Context) error {
 	return nil
 }
 
-// ask fetches one page for what is left of a gap from key from on, and returns where the next question
+// askGap fetches one page for what is left of a gap from key from on, and returns where the next question
 // begins; 0 if the answer told nothing.
-func (j *Job) ask(ctx context.Context, g balance.Gap, from uint64) (next uint64, err error) {
+func (j *Job) askGap(ctx context.Context, g balance.Gap, from uint64) (next uint64, err error) {
 	j.fetchMu.Lock()
 	page, err := j.src.Fetch(ctx, connector.Request{Fill: &connector.KeyRange{From: from, To: g.To}})
 	j.fetchMu.Unlock()

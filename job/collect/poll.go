@@ -199,7 +199,9 @@ func (j *Job) beyondFeed(ctx context.Context, highest uint64) bool {
 	if !j.src.Traits().DenseKeys {
 		return false
 	}
-	p, err := j.ask1(ctx, j.src.Start(0))
+	j.fetchMu.Lock()
+	p, err := j.ask(ctx, j.src.Start(0))
+	j.fetchMu.Unlock()
 	if err != nil || p.Rows == nil {
 		return false
 	}
@@ -217,21 +219,36 @@ func (j *Job) fetch(ctx context.Context, cursor []byte) (connector.Page, error) 
 	if err := j.env.Room.Wait(ctx, j.env.History); err != nil {
 		return connector.Page{}, err
 	}
-	if j.cfg.Once {
-		return j.ask1(ctx, cursor)
+	if !j.cfg.Once {
+		if err := j.gate.Wait(ctx); err != nil {
+			return connector.Page{}, err
+		}
 	}
-	if err := j.gate.Wait(ctx); err != nil {
-		return connector.Page{}, err
-	}
-	if p := j.takeStash(); p != nil {
-		return *p, nil
-	}
-	return j.ask1(ctx, cursor)
+	return j.next(ctx, cursor)
 }
 
-func (j *Job) ask1(ctx context.Context, cursor []byte) (connector.Page, error) {
+// next returns the page that the canary fetched, or asks for the page behind cursor.
+func (j *Job) next(ctx context.Context, cursor []byte) (connector.Page, error) {
 	j.fetchMu.Lock()
 	defer j.fetchMu.Unlock()
+	if p := j.stash; p != nil {
+		j.stash = nil
+		return *p, nil
+	}
+	return j.readOn(ctx, cursor)
+}
+
+// readOn asks for the page behind cursor, and remembers how far that goes. Called with fetchMu held.
+func (j *Job) readOn(ctx context.Context, cursor []byte) (connector.Page, error) {
+	p, err := j.ask(ctx, cursor)
+	if err == nil && len(p.Cursor) > 0 {
+		j.readTo = p.Cursor
+	}
+	return p, err
+}
+
+// ask asks for the page behind cursor. Called with fetchMu held.
+func (j *Job) ask(ctx context.Context, cursor []byte) (connector.Page, error) {
 	p, err := j.src.Fetch(ctx, connector.Request{Cursor: cursor})
 	if err != nil && ctx.Err() == nil {
 		err = sourceError{err}
@@ -239,29 +256,27 @@ func (j *Job) ask1(ctx context.Context, cursor []byte) (connector.Page, error) {
 	return p, err
 }
 
-// probeSource is the canary of the source's gate: it fetches the page that is due. The page is kept for
-// the poll that waits, because the feed does not like the same question twice.
+// probeSource is the canary of the source's gate: it fetches the page that is due. The page is kept for the poll that waits,
+// because the feed does not like the same question twice. A person may have opened the gate meanwhile, so that the poll has
+// gone on: then the page is the one behind what the poll has read, else its rows would come in twice.
 func (j *Job) probeSource(ctx context.Context) error {
 	cursor, err := j.cursor(ctx)
 	if err != nil {
 		return err
 	}
-	p, err := j.ask1(ctx, cursor)
-	if err != nil {
-		return err
+	j.fetchMu.Lock()
+	defer j.fetchMu.Unlock()
+	if j.stash != nil { // the poll has not taken the last one yet
+		return nil
 	}
-	j.fetchMu.Lock()
-	defer j.fetchMu.Unlock()
-	j.stash = &p
-	return nil
-}
-
-func (j *Job) takeStash() *connector.Page {
-	j.fetchMu.Lock()
-	defer j.fetchMu.Unlock()
-	p := j.stash
-	j.stash = nil
-	return p
+	if j.readTo != nil {
+		cursor = j.readTo
+	}
+	p, err := j.readOn(ctx, cursor)
+	if err == nil {
+		j.stash = &p
+	}
+	return err
 }
 
 // takePage commits a page as soon as neither a quota nor a full disk holds it back.
