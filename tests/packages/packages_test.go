@@ -72,7 +72,7 @@ const calls = "/run/systemctl.calls"
 
 func newBox(t *testing.T) box {
 	b := box{t, testenv.Debian(t)}
-	b.write("/usr/local/sbin/systemctl", "#!/bin/sh\necho \"$@\" >>"+calls+"\n", 0o755)
+	b.write("/usr/sbin/systemctl", "#!/bin/sh\necho \"$@\" >>"+calls+"\n", 0o755)
 	if err := os.MkdirAll(b.at("/run/systemd/system"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -411,6 +411,50 @@ func TestRedHatPackage(t *testing.T) {
 			t.Errorf("no script says %s", want)
 		}
 	}
+}
+
+// The package of Red Hat is installed, upgraded and removed by rpm, in a root where only the files of the system are Debian's: its
+// scripts do what those of the other one do.
+func TestRedHatInstallation(t *testing.T) {
+	if _, err := exec.LookPath("rpm"); err != nil {
+		testenv.Missing(t, "Debian's rpm", err)
+	}
+	_, file := built(t)
+	b := newBox(t)
+	rpm := func(args ...string) string {
+		t.Helper()
+		return command(t, append([]string{"rpm", "--force-debian", "--nodeps", "--root", b.debian.Dir}, args...)...)
+	}
+	if out := rpm("-i", file); !strings.Contains(out, "systemctl enable --now holdfast") {
+		t.Errorf("the installation does not say what is next:\n%s", out)
+	}
+	if got := b.told(); got != "daemon-reload\n" {
+		t.Errorf("the installation tells systemctl %q", got)
+	}
+	for name, want := range map[string]string{"/usr/bin/holdfast": "755 root:root", "/etc/holdfast/holdfast.yaml": "640 root:holdfast",
+		"/var/lib/holdfast": "750 holdfast:holdfast"} {
+		b.owned(name, want)
+	}
+	b.service()
+	config := b.read("/etc/holdfast/holdfast.yaml")
+	if out := rpm("-U", "--force", file); strings.Contains(out, "enable") {
+		t.Errorf("the upgrade says what was said:\n%s", out)
+	}
+	if got := b.told(); !strings.Contains(got, "try-restart holdfast.service") || strings.Contains(got, "enable") || strings.Contains(got, "disable") {
+		t.Errorf("the upgrade tells systemctl %q", got)
+	}
+	if got := b.read("/etc/holdfast/holdfast.yaml"); got != config {
+		t.Errorf("the configuration is now %s", got)
+	}
+	b.owned("/etc/holdfast/holdfast.yaml", "640 root:holdfast")
+	b.row(3)
+	stop(b.T, b.start(3))
+	rpm("-e", "holdfast")
+	if got := b.told(); !strings.Contains(got, "disable --now holdfast.service") {
+		t.Errorf("the removal tells systemctl %q", got)
+	}
+	b.exist(map[string]bool{"/usr/bin/holdfast": false, "/etc/holdfast/holdfast.yaml": false, "/etc/holdfast/holdfast.yaml.rpmsave": true,
+		"/var/lib/holdfast/inbox.sqlite": true})
 }
 
 // Each relative link of a packaged document leads to a file or a directory of the package, and to a heading that is there.
