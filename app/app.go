@@ -29,7 +29,6 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"holdfast/base/fault"
 	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/connector/clickhouse"
@@ -311,9 +310,3 @@ func parseSpot(raw []byte) connector.Page {
 
 // Version is the program's; the build may set another.
 var Version = "0.1.0-dev"
-
-// hint returns err with the words of what to do.
-func hint(err error, format string, args ...any) error {
-	return fault.WithHint(err, format,
-		args...)
-}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
 	"holdfast/kernel/engine"
 )
@@ -52,7 +53,7 @@ func (p *Plan) begunBeside(list []Job) (set begunSet, err error) {
 	if !p.takesBegun {
 		return set, nil
 	}
-	names, err := JobsIn(p.Place.Dir)
+	names, err := datadir.Jobs(p.Place.Dir)
 	if err != nil {
 		return set, err
 	}

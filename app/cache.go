@@ -43,12 +43,12 @@ func cacheDirs(named string, log *slog.Logger) caches {
 	if named != "" {
 		if err := disk.Writable(named); err != nil {
 			log.Warn(fmt.Sprintf("cache directory %s can't be written (%s): what is kept is kept in the "+
-				"data directory; files in it stay where they are", named, reason(err)))
+				"data directory; files in it stay where they are", named, disk.Reason(err)))
 		}
 	}
 	for _, tmp := range []string{"/tmp", os.TempDir()} {
 		dir := filepath.Join(tmp, oldFallback)
-		if ours(dir) == nil && dir != c.dirs[len(c.dirs)-1] {
+		if disk.Ours(dir) == nil && dir != c.dirs[len(c.dirs)-1] {
 			c.dirs = append(c.dirs, dir)
 		}
 	}
@@ -154,7 +154,7 @@ func (c caches) one(ctx context.Context, to importer, file, dir string) error {
 	}
 	// After a crash before this, or when it fails, the file is known at the next start.
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("its spots are taken in, but it can't be deleted: %s", reason(err))
+		return fmt.Errorf("its spots are taken in, but it can't be deleted: %s", disk.Reason(err))
 	}
 	c.log.Info(fmt.Sprintf("Successfully replayed and deleted cache file %s", base))
 	return nil
@@ -176,7 +176,7 @@ func importFile(ctx context.Context, to importer, file string) (t collect.Taken,
 	err error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return t, false, errors.New(reason(err))
+		return t, false, errors.New(disk.Reason(err))
 	}
 	defer f.Close()
 	id, err := identify(f)
@@ -207,7 +207,7 @@ func identify(f *os.File) (id collect.File, err error) {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		return id, fmt.Errorf("read cache file: %s", reason(err))
+		return id, fmt.Errorf("read cache file: %s", disk.Reason(err))
 	}
 	h.Sum(id.Hash[:0])
 	return id, nil

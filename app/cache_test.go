@@ -8,12 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/app/datadir"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/store"
 )
 
 // replay runs a cycle of a job that takes the cache files of a directory in first.
-func replay(t *testing.T, place Place, feed, dir string, log *slog.Logger) (a Audit, letters int64) {
+func replay(t *testing.T, place datadir.Place, feed, dir string, log *slog.Logger) (a Audit, letters int64) {
 	t.Helper()
 	c, err := Parse("t.yaml", []byte(configText(feed)), env)
 	if err != nil {
@@ -33,7 +34,7 @@ func replay(t *testing.T, place Place, feed, dir string, log *slog.Logger) (a Au
 	return a, a.Letters
 }
 
-func runOnce(t *testing.T, place Place, c *Config) {
+func runOnce(t *testing.T, place datadir.Place, c *Config) {
 	t.Helper()
 	p := &Plan{Place: place, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler), Once: true}
 	lock, err := p.Lock()
@@ -64,7 +65,7 @@ func TestCacheFileThatStays(t *testing.T) {
 			strings.Replace(row, "%", "93", 1) + `]}`,
 	}
 	_, url := feedOf(t, 0)
-	place, dir := Place{Dir: t.TempDir(), Explicit: true}, t.TempDir()
+	place, dir := datadir.Place{Dir: t.TempDir(), Explicit: true}, t.TempDir()
 	var told bytes.Buffer
 	for start := range 3 {
 		for name, content := range files {
@@ -89,7 +90,7 @@ func TestCacheFileThatStays(t *testing.T) {
 // What an import takes in by hand is known as well: the files stay, and come again.
 func TestImportTwice(t *testing.T) {
 	_, url := feedOf(t, 0)
-	place, dir := Place{Dir: t.TempDir(), Explicit: true}, t.TempDir()
+	place, dir := datadir.Place{Dir: t.TempDir(), Explicit: true}, t.TempDir()
 	cycle(t, place, url)
 	name := filepath.Join(dir, "spots_20251110_142345_000001.json")
 	if err := os.WriteFile(name, []byte(`{"spots": [[92, 17`), 0o644); err != nil {

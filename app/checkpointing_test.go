@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/app/datadir"
 	"holdfast/kernel/store"
 )
 
@@ -52,7 +53,7 @@ func TestStatusOfACrawlThatIsCheckpointed(t *testing.T) {
 		}
 		during, _ = d.Status(t.Context(), "pages")
 	}}
-	p := &Plan{Place: Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
+	p := &Plan{Place: datadir.Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
 	var stop func()
 	d, stop = running(t, p)
 	defer stop()

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/kernel/checkpoint"
@@ -55,8 +56,8 @@ func (d *Desk) RestoreInto(ctx context.Context, job, name, into string, tell fun
 	if err != nil {
 		return out, err
 	}
-	if inDir(d.plan.Place.Dir, into) {
-		return out, hint(fault.New(fault.Invalid, "%s is this data directory or within it", into),
+	if disk.Within(d.plan.Place.Dir, into) {
+		return out, fault.WithHint(fault.New(fault.Invalid, "%s is this data directory or within it", into),
 			"name another one; without a directory the job goes back in its place")
 	}
 	if err := dataDirOrEmpty(into); err != nil {
@@ -65,7 +66,7 @@ func (d *Desk) RestoreInto(ctx context.Context, job, name, into string, tell fun
 	if err := disk.Writable(into); err != nil {
 		return out, fault.New(fault.Invalid, "restore into %s: %w", into, err)
 	}
-	lock, err := disk.Acquire(lockFile(into))
+	lock, err := disk.Acquire(datadir.LockFile(into))
 	if err != nil {
 		return out, err
 	}
@@ -85,12 +86,13 @@ func dataDirOrEmpty(dir string) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "restore into %s: %w", dir, err)
 	}
-	if _, err := os.Lstat(lockFile(dir)); err == nil {
+	if _, err := os.Lstat(datadir.LockFile(dir)); err == nil {
 		return nil
 	}
 	for _, e := range all {
 		if e.Name() != "lost+found" { // of a file system that is new
-			return hint(fault.New(fault.Invalid, "%s is no data directory of Holdfast and holds other things, such as %s", dir, e.Name()),
+			return fault.WithHint(fault.New(fault.Invalid,
+				"%s is no data directory of Holdfast and holds other things, such as %s", dir, e.Name()),
 				"name a new directory, an empty one, or the data directory of another Holdfast")
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/identifier"
 	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
@@ -245,7 +246,7 @@ func (d *Desk) findCheckpoint(job, name string) (dir string, err error) {
 		return "", err
 	}
 	if _, err := os.Stat(checkpoint.Path(dir, name)); err != nil {
-		return "", hint(fault.New(fault.NotFound, "job %s has no checkpoint %s", job, name),
+		return "", fault.WithHint(fault.New(fault.NotFound, "job %s has no checkpoint %s", job, name),
 			"see `holdfast checkpoint ls %s`", job)
 	}
 	return dir, nil
@@ -268,7 +269,7 @@ func (d *Desk) ExportCheckpoint(ctx context.Context, job, name, file string,
 // need not exist yet.
 func (d *Desk) ImportCheckpoint(ctx context.Context, job, file string,
 	tell func(Progress)) (Checkpoint, error) {
-	if why := badName("job", job); why != "" {
+	if why := identifier.Check("job", job); why != "" {
 		return Checkpoint{}, fault.New(fault.Invalid, "%s", why)
 	}
 	f, err := os.Open(file)
@@ -357,7 +358,7 @@ func CheckpointAtEnd(ctx context.Context, p *Plan) error {
 
 // CheckpointsIn returns the names of the checkpoints that stand in a job's directory, whole or not.
 func CheckpointsIn(dir, job string) (names []string, err error) {
-	if !jobName.MatchString(job) {
+	if !identifier.Pattern.MatchString(job) {
 		return nil, nil
 	}
 	return checkpoint.Names(engine.JobDir(dir, job))

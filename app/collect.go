@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/fault"
+	"holdfast/base/identifier"
 	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/connector/sqlite"
@@ -158,7 +159,7 @@ func (l *sinkList) decode(d *decoder, n ast.Node, path string) {
 		return
 	}
 	for _, e := range entries {
-		if why := badName("sink", e.Key); why != "" {
+		if why := identifier.Check("sink", e.Key); why != "" {
 			d.Bad(e.At, path, "%s", why)
 			continue
 		}
@@ -257,7 +258,7 @@ func (c *collectConfig) check(d *decoder, n ast.Node, path string) {
 	}
 	for i, name := range c.Forget {
 		at, p := d.at(n, "forget"), fmt.Sprintf("%s[%d]", strictyaml.Join(path, "forget"), i)
-		if why := badName("sink", name); why != "" {
+		if why := identifier.Check("sink", name); why != "" {
 			d.Bad(at, p, "%s", why)
 		} else if slices.ContainsFunc(c.Sinks, func(s sink) bool { return s.name == name }) {
 			// Else the rows that wait for it would go on the day that it leaves the file by mistake.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/fault"
+	"holdfast/base/identifier"
 	"holdfast/base/secret"
 	"holdfast/base/strictyaml"
 	"holdfast/base/web"
@@ -84,25 +84,13 @@ type jobConfig interface {
 
 type jobList []Job
 
-// jobName also is the name of a directory and a part of delivery tokens.
-var jobName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
-
-// badName says what is wrong with a name, "" if nothing is.
-func badName(what, name string) string {
-	if jobName.MatchString(name) {
-		return ""
-	}
-	return fmt.Sprintf("%q can't be the name of a %s; want up to 64 letters, digits, - and _, "+
-		"beginning with a letter or digit", name, what)
-}
-
 func (l *jobList) decode(d *decoder, n ast.Node, path string) {
 	entries, ok := d.Entries(n, path)
 	if !ok {
 		return
 	}
 	for _, e := range entries {
-		if why := badName("job", e.Key); why != "" {
+		if why := identifier.Check("job", e.Key); why != "" {
 			d.Bad(e.At, path, "%s", why)
 			continue
 		}
@@ -223,7 +211,7 @@ func (d *decoder) plain(n ast.Node, word func(ast.Node) string) any {
 func Load(file string) (*Config, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, usage("give the configuration with -c FILE", "read configuration: %w", err)
+		return nil, fault.NewUsage("give the configuration with -c FILE", "read configuration: %w", err)
 	}
 	c, err := Parse(file, b, os.LookupEnv)
 	if err != nil {
@@ -238,7 +226,7 @@ func Load(file string) (*Config, error) {
 func Peek(file string) (*Config, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, usage("give the configuration with -c FILE", "read configuration: %w", err)
+		return nil, fault.NewUsage("give the configuration with -c FILE", "read configuration: %w", err)
 	}
 	return Parse(file, b, leniently)
 }
@@ -361,7 +349,7 @@ func checkListen(addr string, token bool) string {
 // CheckListen is checkListen as an error, for an address from a flag.
 func CheckListen(addr string, token secret.Text) error {
 	if why := checkListen(addr, token != ""); why != "" {
-		return usage("listen on 127.0.0.1, or set token: \"${HOLDFAST_TOKEN}\" in the configuration",
+		return fault.NewUsage("listen on 127.0.0.1, or set token: \"${HOLDFAST_TOKEN}\" in the configuration",
 			"listen: %s", why)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"holdfast/base/fault"
+	"holdfast/base/identifier"
 	"holdfast/base/secret"
 	"holdfast/base/strictyaml"
 	"holdfast/base/warc"
@@ -193,7 +194,7 @@ func (c *crawlConfig) check(d *decoder, n ast.Node, path string) {
 	if _, err := scope.NewSheets(c.Settings, c.Sheets, func(a, _ crawl.Settings) crawl.Settings { return a }); err != nil {
 		d.complain(entry{At: n, Value: n}, path, err)
 	}
-	if c.WARC.Name != "" && !jobName.MatchString(c.WARC.Name) {
+	if c.WARC.Name != "" && !identifier.Pattern.MatchString(c.WARC.Name) {
 		d.Bad(d.at(n, "warc", "name"), strictyaml.Join(path, "warc.name"), "want letters, digits, - and _, got %q", c.WARC.Name)
 	}
 	for _, x := range []struct {

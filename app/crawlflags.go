@@ -16,7 +16,10 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/base/identifier"
 	"holdfast/job/crawl"
 	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/engine"
@@ -49,10 +52,10 @@ type CrawlFlags struct {
 // Crawl makes a plan of the command line: one job as a configuration file would have it. Without seeds it is the job as it ran
 // last, and flags are stronger than what that had.
 func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Plan, error) {
-	if why := badName("job", f.Job); why != "" {
-		return nil, usage("", "--job: %s", why)
+	if why := identifier.Check("job", f.Job); why != "" {
+		return nil, fault.NewUsage("", "--job: %s", why)
 	}
-	place, err := Locate(f.DataDir, filepath.Join(crawlKind, f.Job))
+	place, err := datadir.Locate(f.DataDir, filepath.Join(crawlKind, f.Job))
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +120,7 @@ func noStore(dir string) bool {
 const latest = "latest"
 
 // checkpoint finds the one to go back to.
-func (f CrawlFlags) checkpoint(place Place, log *slog.Logger) (checkpoint.Checkpoint, error) {
+func (f CrawlFlags) checkpoint(place datadir.Place, log *slog.Logger) (checkpoint.Checkpoint, error) {
 	if strings.ContainsRune(f.From, filepath.Separator) || f.From == "." {
 		return checkpoint.Read(absolute(f.From))
 	}
@@ -150,7 +153,8 @@ func (f CrawlFlags) checkpoint(place Place, log *slog.Logger) (checkpoint.Checkp
 		}
 		log.Warn(fmt.Sprintf("checkpoint %s is passed over: %v", c.Name, err))
 	}
-	return checkpoint.Checkpoint{}, usage("see `holdfast checkpoint ls "+f.Job+"`", "crawl %s has no checkpoint %s in %s", f.Job, f.From, dir)
+	return checkpoint.Checkpoint{}, fault.NewUsage("see `holdfast checkpoint ls "+f.Job+"`",
+		"crawl %s has no checkpoint %s in %s", f.Job, f.From, dir)
 }
 
 // restore takes the job back to a checkpoint, and has it wait if that is asked for. The directory is locked.
@@ -181,7 +185,7 @@ func (f CrawlFlags) restore(ctx context.Context, p *Plan, from checkpoint.Checkp
 
 // known is the configuration that the flags change: that of the checkpoint or of the crawl that goes on, empty for a crawl that
 // is begun.
-func (f CrawlFlags) known(place Place, from checkpoint.Checkpoint) (tree, error) {
+func (f CrawlFlags) known(place datadir.Place, from checkpoint.Checkpoint) (tree, error) {
 	switch {
 	case f.From != "":
 		return crawlOf([]byte(from.Config), "checkpoint "+from.Name)
@@ -192,10 +196,11 @@ func (f CrawlFlags) known(place Place, from checkpoint.Checkpoint) (tree, error)
 	text, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !noStore(engine.JobDir(place.Dir, f.Job)):
-		return nil, usage("give its seeds and flags again; what it has crawled is still there",
+		return nil, fault.NewUsage("give its seeds and flags again; what it has crawled is still there",
 			"how crawl %s ran last is not known any more: %s is gone", f.Job, file)
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, usage("give URLs, or a file of them with --seeds", "there are no seeds, and in %s is no crawl %s to go on with", place.Dir, f.Job)
+		return nil, fault.NewUsage("give URLs, or a file of them with --seeds",
+			"there are no seeds, and in %s is no crawl %s to go on with", place.Dir, f.Job)
 	case err != nil:
 		return nil, err
 	}
@@ -203,7 +208,7 @@ func (f CrawlFlags) known(place Place, from checkpoint.Checkpoint) (tree, error)
 }
 
 // work is the part of a configuration that the flags stand for.
-func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (tree, error) {
+func (f CrawlFlags) work(place datadir.Place, from checkpoint.Checkpoint) (tree, error) {
 	work, err := f.known(place, from)
 	if err != nil {
 		return nil, err
@@ -212,10 +217,10 @@ func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (tree, error) 
 	if f.SeedsFile != "" {
 		more, err := ReadSeeds(f.SeedsFile)
 		if err != nil {
-			return nil, &Usage{Err: err}
+			return nil, &fault.Usage{Err: err}
 		}
 		if seeds = append(slices.Clone(seeds), more...); len(seeds) == 0 {
-			return nil, usage("", "%s has no seed", f.SeedsFile)
+			return nil, fault.NewUsage("", "%s has no seed", f.SeedsFile)
 		}
 	}
 	if len(seeds) > 0 {
@@ -235,7 +240,7 @@ func (f CrawlFlags) work(place Place, from checkpoint.Checkpoint) (tree, error) 
 		var paths []string
 		for _, p := range f.Dedupe {
 			if _, err := os.Stat(p); err != nil {
-				return nil, usage("give the index.cdxj of an earlier crawl, or its directory", "--dedupe: %v", err)
+				return nil, fault.NewUsage("give the index.cdxj of an earlier crawl, or its directory", "--dedupe: %v", err)
 			}
 			paths = append(paths, absolute(p))
 		}
@@ -317,7 +322,7 @@ func crawlOf(text []byte, name string) (tree, error) {
 	}
 	work, ok := get(whole, crawlKind).(tree)
 	if !ok {
-		return nil, usage("", "%s has no configuration of a crawl", name)
+		return nil, fault.NewUsage("", "%s has no configuration of a crawl", name)
 	}
 	return work, nil
 }

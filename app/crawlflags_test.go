@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/app/datadir"
 	"holdfast/base/fault"
 	"holdfast/job/crawl"
 	"holdfast/kernel/checkpoint"
@@ -39,7 +40,7 @@ func TestCrawlWithoutStore(t *testing.T) {
 		if err := os.WriteFile(flags.SeedsFile, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := errors.AsType[*Usage](plan()); !ok || !strings.Contains(plan().Error(), want) {
+		if _, ok := errors.AsType[*fault.Usage](plan()); !ok || !strings.Contains(plan().Error(), want) {
 			t.Errorf("seeds %q: %v", text, plan())
 		}
 	}
@@ -94,7 +95,7 @@ func TestCrawlDifferences(t *testing.T) {
 	from.Name, from.Config = "here", "crawl:\n  seeds: [http://example.org/]\n  contact: me@example.org\n  settings: {min_delay: 3s, max_delay: 9s}\n"
 	soon := time.Second
 	f := CrawlFlags{Job: "j", From: "here", Contact: "me@example.org", MinDelay: &soon, Workers: 3, Seeds: []string{"http://example.org/"}}
-	work, err := f.work(Place{Dir: t.TempDir()}, from)
+	work, err := f.work(datadir.Place{Dir: t.TempDir()}, from)
 	if err == nil {
 		err = tellDifferences(work, from, log)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/base/identifier"
 	"holdfast/base/secret"
 	"holdfast/job/crawl/archive"
 	"holdfast/kernel/checkpoint"
@@ -43,7 +44,7 @@ type BegunCrawl struct {
 }
 
 func (o NewCrawl) check() error {
-	if why := badName("job", o.Name); why != "" {
+	if why := identifier.Check("job", o.Name); why != "" {
 		return fault.New(fault.Invalid, "%s", why)
 	}
 	if (o.Checkpoint == "") == (len(o.Files) == 0) {
@@ -66,7 +67,8 @@ func (d *Desk) BeginCrawl(ctx context.Context, o NewCrawl, tell func(Progress)) 
 	}
 	dir := engine.JobDir(d.plan.Place.Dir, o.Name)
 	if _, err := os.Lstat(dir); err == nil {
-		return out, hint(fault.New(fault.Conflict, "there is a job %s already", o.Name), "choose another name, or remove %s", dir)
+		return out, fault.WithHint(fault.New(fault.Conflict, "there is a job %s already", o.Name),
+			"choose another name, or remove %s", dir)
 	}
 	d.reloading.Lock() // the jobs of the engine change
 	defer d.reloading.Unlock()
@@ -96,7 +98,7 @@ func (d *Desk) BeginCrawl(ctx context.Context, o NewCrawl, tell func(Progress)) 
 		return out, errors.Join(err, os.RemoveAll(dir))
 	}
 	if err := d.eng.Add(s); err != nil {
-		return out, hint(fmt.Errorf("start crawl %s: %w", o.Name, err), "the next start begins it")
+		return out, fault.WithHint(fmt.Errorf("start crawl %s: %w", o.Name, err), "the next start begins it")
 	}
 	if d.plan.takesBegun {
 		out.File = begunShort(o.Name)

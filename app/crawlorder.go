@@ -122,13 +122,15 @@ func (d *Desk) CrawlOrder(ctx context.Context, job, name string, o CrawlOrder, t
 			return d.crawlOrder(ctx, job, name, cfg, o, tell)
 		}
 	}
-	return "", hint(fault.New(fault.NotFound, "a crawl can't %.100q", name), "orders are: %s", strings.Join(crawlOrders, ", "))
+	return "", fault.WithHint(fault.New(fault.NotFound, "a crawl can't %.100q", name), "orders are: %s",
+		strings.Join(crawlOrders, ", "))
 }
 
 func (d *Desk) crawlOrder(ctx context.Context, job, name string, cfg crawl.Config, o CrawlOrder, tell func(Progress)) (string, error) {
 	if name == "recover" || name == "index" && o.Rebuild {
 		if d.eng != nil {
-			return "", hint(fault.New(fault.Conflict, "holdfast runs crawl %s: that is for one at rest", job), "stop it first")
+			return "", fault.WithHint(fault.New(fault.Conflict, "holdfast runs crawl %s: that is for one at rest", job),
+				"stop it first")
 		}
 		w := d.begin(job, name, tell)
 		defer w.end()

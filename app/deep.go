@@ -91,7 +91,7 @@ func (d *Desk) compareSink(ctx context.Context, c *Comparison, b engine.Books, s
 	sink, err := d.plan.Sink(ctx, c.Job, c.Sink)
 	if err != nil {
 		if fault.Is(err, fault.NotFound) && fault.HintOf(err) == "" {
-			err = hint(err, "give the configuration with -c FILE, or ask while holdfast runs")
+			err = fault.WithHint(err, "give the configuration with -c FILE, or ask while holdfast runs")
 		}
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/app/datadir"
 	"holdfast/kernel/engine"
 )
 
@@ -68,7 +69,7 @@ func to(from, to uint64) (ids []uint64) {
 }
 
 // desk answers for a data directory in which nothing runs.
-func deskOf(t *testing.T, place Place, text string) *Desk {
+func deskOf(t *testing.T, place datadir.Place, text string) *Desk {
 	t.Helper()
 	c, err := Parse("t.yaml", []byte(text), env)
 	if err != nil {
@@ -88,7 +89,7 @@ func TestDeepAfterADeadLetterWasDiscarded(t *testing.T) {
 	f, url := feedByHand(t)
 	f.put("30", to(6_000_001, 6_000_100)...)
 	f.put("999", 6_000_101)
-	place := Place{Dir: t.TempDir(), Explicit: true}
+	place := datadir.Place{Dir: t.TempDir(), Explicit: true}
 	if a := cycle(t, place, url); !a.Balanced || a.Letters != 1 || a.Deep[0].Excused != 1 {
 		t.Fatalf("before: got %+v", a)
 	}
@@ -107,7 +108,7 @@ func TestDeepAfterADeadLetterWasDiscarded(t *testing.T) {
 	}
 }
 
-func takeAway(t *testing.T, place Place, file string, id uint64) {
+func takeAway(t *testing.T, place datadir.Place, file string, id uint64) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(place.Dir, file))
 	if err != nil {
@@ -123,7 +124,7 @@ func takeAway(t *testing.T, place Place, file string, id uint64) {
 func TestDeepNamesOnlyWhatIsOwed(t *testing.T) {
 	f, url := feedByHand(t)
 	f.put("30", to(6_000_001, 6_000_100)...)
-	place := Place{Dir: t.TempDir(), Explicit: true}
+	place := datadir.Place{Dir: t.TempDir(), Explicit: true}
 	cycle(t, place, url)
 	f.put("30", to(6_000_101, 6_000_200)...)
 	text := strings.Replace(configText(url), "local:",
@@ -148,7 +149,7 @@ func TestDeepNamesOnlyWhatIsOwed(t *testing.T) {
 func TestDeepWalksWhatIsKnown(t *testing.T) {
 	f, url := feedByHand(t)
 	f.put("30", to(6_000_001, 6_000_100)...)
-	place := Place{Dir: t.TempDir(), Explicit: true}
+	place := datadir.Place{Dir: t.TempDir(), Explicit: true}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	begun := time.Now()

@@ -11,7 +11,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
+	"holdfast/base/fault"
 	"holdfast/base/secret"
 	"holdfast/connector/wsprnet/simulator"
 )
@@ -43,7 +45,7 @@ func OpenFeed(addr, spots string) (*Feed, error) {
 	if spots != "" {
 		f, err := simulator.LoadSpots(spots, true)
 		if err != nil {
-			return nil, usage("give a JSON file of spots as the feed serves them", "%w", err)
+			return nil, fault.NewUsage("give a JSON file of spots as the feed serves them", "%w", err)
 		}
 		o.Spots = f
 	}
@@ -70,7 +72,7 @@ const demoFile = "spots.sqlite"
 // over a broker in which trouble can be switched on, a job that brings the frames of a camera into an archive, a crawl of a site,
 // and one that watches over the others.
 func Demo(f *Feed, t *Trouble, site *Site, dataDir, listen string, log *slog.Logger) (*Plan, error) {
-	place, err := Locate(dataDir, "")
+	place, err := datadir.Locate(dataDir, "")
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,9 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
+	"holdfast/base/fault"
 	"holdfast/base/web"
 )
 
@@ -41,12 +43,12 @@ const siteFile = "site.address"
 
 // OpenSite returns the site, where it was before if that is free. delay is the time between two requests of the crawl.
 func OpenSite(dataDir string, delay time.Duration) (*Site, error) {
-	place, err := Locate(dataDir, "")
+	place, err := datadir.Locate(dataDir, "")
 	if err != nil {
 		return nil, err
 	}
 	if delay < 0 {
-		return nil, usage("", "--crawl-delay: want a time from 0, got %v", delay)
+		return nil, fault.NewUsage("", "--crawl-delay: want a time from 0, got %v", delay)
 	}
 	s := &Site{dir: place.Dir, delay: delay, asked: map[string]int{}}
 	if err := disk.MkdirAll(s.dir, 0o755); err != nil {

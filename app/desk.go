@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/visible"
@@ -47,8 +48,8 @@ func NewDesk(p *Plan, e *engine.Engine) *Desk {
 
 // OpenDesk returns the desk of a data directory in which no engine runs. A Busy fault says that one
 // does. config, if not nil, is the configuration of its jobs.
-func OpenDesk(place Place, config *Config) (*Desk, error) {
-	lock, err := disk.Acquire(lockFile(place.Dir))
+func OpenDesk(place datadir.Place, config *Config) (*Desk, error) {
+	lock, err := disk.Acquire(datadir.LockFile(place.Dir))
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func OpenDesk(place Place, config *Config) (*Desk, error) {
 		d.plan.Jobs = config.Jobs
 		return d, nil
 	}
-	names, err := JobsIn(place.Dir)
+	names, err := datadir.Jobs(place.Dir)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -98,7 +99,7 @@ func (d *Desk) names() ([]string, error) {
 	if d.eng != nil {
 		return d.eng.Names(), nil
 	}
-	return JobsIn(d.plan.Place.Dir)
+	return datadir.Jobs(d.plan.Place.Dir)
 }
 
 // only returns the jobs that are meant: one, or all for "".
@@ -108,7 +109,7 @@ func (d *Desk) only(job string) ([]string, error) {
 		return names, err
 	}
 	if !slices.Contains(names, job) {
-		return nil, hint(fault.New(fault.NotFound, "there is no job %s in %s", job, d.plan.Place.Dir),
+		return nil, fault.WithHint(fault.New(fault.NotFound, "there is no job %s in %s", job, d.plan.Place.Dir),
 			"%s", jobsHint(names))
 	}
 	return []string{job}, nil
@@ -174,13 +175,13 @@ func (d *Desk) view(ctx context.Context, job string, f func(r store.Reader) erro
 
 // Report is what people see of a data directory.
 type Report struct {
-	Place   Place     `json:"place"`
-	Running bool      `json:"running"`
-	Pid     int       `json:"pid,omitempty"`
-	Since   time.Time `json:"since,omitzero"`
-	Version string    `json:"version"`
-	Tour    bool      `json:"tour,omitempty"` // there are outages to switch on
-	Notices []string  `json:"notices,omitempty"`
+	Place   datadir.Place `json:"place"`
+	Running bool          `json:"running"`
+	Pid     int           `json:"pid,omitempty"`
+	Since   time.Time     `json:"since,omitzero"`
+	Version string        `json:"version"`
+	Tour    bool          `json:"tour,omitempty"` // there are outages to switch on
+	Notices []string      `json:"notices,omitempty"`
 	// ShortSince is from when on sources wait for room on the disk; zero while there is room.
 	ShortSince time.Time  `json:"short_since,omitzero"`
 	Work       []Progress `json:"work,omitempty"`
@@ -351,7 +352,7 @@ func (d *Desk) notRunning(job string) error {
 	if _, err := d.only(job); err != nil {
 		return err
 	}
-	return hint(fault.New(fault.Transient, "job %s does not run", job),
+	return fault.WithHint(fault.New(fault.Transient, "job %s does not run", job),
 		"start it with `holdfast run` or the command that it belongs to")
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"holdfast/app/datadir"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
 )
@@ -48,7 +49,7 @@ func TestLongWorkTellsHowFarItIs(t *testing.T) {
 // A sink that was added later did not get what came before it: that is no loss.
 func TestSinkThatWasAddedLater(t *testing.T) {
 	sim, url := feedOf(t, 50)
-	place := Place{Dir: t.TempDir(), Explicit: true}
+	place := datadir.Place{Dir: t.TempDir(), Explicit: true}
 	cycle(t, place, url)
 	text := configText(url)
 	text = strings.Replace(text, "local:",
@@ -68,7 +69,7 @@ func TestSinkThatWasAddedLater(t *testing.T) {
 
 // One job whose dead letters can't be read does not hide the other, whether they run or not.
 func TestStatusWithAJobThatCantBeRead(t *testing.T) {
-	place := Place{Dir: t.TempDir(), Explicit: true}
+	place := datadir.Place{Dir: t.TempDir(), Explicit: true}
 	c := withBadJob(t, place)
 	d, err := OpenDesk(place, c)
 	if err != nil {
@@ -89,7 +90,7 @@ func TestStatusWithAJobThatCantBeRead(t *testing.T) {
 }
 
 // withBadJob runs two jobs for a cycle, and spoils the counter of dead letters in the store of one.
-func withBadJob(t *testing.T, place Place) *Config {
+func withBadJob(t *testing.T, place datadir.Place) *Config {
 	t.Helper()
 	_, url := feedOf(t, 10)
 	c, err := Parse("t.yaml", []byte(strings.Replace(configText(url), "jobs: {", "jobs: {bad: {collect: "+
@@ -144,7 +145,7 @@ func TestImportOfADirectoryThatIsNotThere(t *testing.T) {
 // have the block already, or who does not.
 func TestStatusShowsWhatAVerificationFound(t *testing.T) {
 	_, url := feedOf(t, 50)
-	place := Place{Dir: t.TempDir(), Explicit: true}
+	place := datadir.Place{Dir: t.TempDir(), Explicit: true}
 	cycle(t, place, url)
 	d, err := OpenDesk(place, nil)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"holdfast/base/identifier"
 	"holdfast/base/strictyaml"
 	"holdfast/connector"
 	"holdfast/connector/localdir"
@@ -53,7 +54,7 @@ func (t *namedDestinations) decode(d *decoder, n ast.Node, path string) {
 		return
 	}
 	for _, e := range entries {
-		why := badName("destination", e.Key)
+		why := identifier.Check("destination", e.Key)
 		if slices.Contains(transfer.OwnGates, e.Key) {
 			why = fmt.Sprintf("destination %s: a gate of the job itself is called so", e.Key)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/base/fault"
+	"holdfast/base/identifier"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
 )
@@ -39,7 +40,7 @@ func ParsePositions(s string) (Positions, error) {
 		number, nanos, ok := strings.Cut(at, ".")
 		id, err := strconv.ParseUint(number, 10, 64)
 		when, err2 := strconv.ParseInt(nanos, 36, 64)
-		if badName("job", job) != "" || !ok || errors.Join(err, err2) != nil {
+		if identifier.Check("job", job) != "" || !ok || errors.Join(err, err2) != nil {
 			return nil, fault.New(fault.Invalid, "%q is no position in a history; want one that an answer gave",
 				s)
 		}

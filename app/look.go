@@ -47,7 +47,7 @@ func (s Selection) bounds(r store.Reader) (g spool.Range, err error) {
 		return g, err
 	}
 	if sinks[s.Sink] == 0 {
-		return g, hint(fault.New(fault.NotFound, "the job has no sink %s", s.Sink), "sinks are: %v",
+		return g, fault.WithHint(fault.New(fault.NotFound, "the job has no sink %s", s.Sink), "sinks are: %v",
 			slices.Sorted(maps.Keys(sinks)))
 	}
 	g.Waiting, err = spool.Waiting(r, sinks[s.Sink])

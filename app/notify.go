@@ -132,7 +132,7 @@ func (d *Desk) sendAll(ctx context.Context, name string, send func(string) error
 // TestNotify sends a test to every target; told hears how each went.
 func (c *Config) TestNotify(told func(name string, err error)) (err error) {
 	if len(c.Notify) == 0 {
-		return hint(fault.New(fault.NotFound, "nobody is to be told"), "name a target below notify:")
+		return fault.WithHint(fault.New(fault.NotFound, "nobody is to be told"), "name a target below notify:")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Notify)) {
 		target, e := notify.Open(c.Notify[name])

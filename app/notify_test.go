@@ -12,12 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/app/datadir"
 	"holdfast/base/secret"
 )
 
 // What a running job suffers from reaches the target, and is remembered before it does.
 func TestNotifyTellsOfARunningJob(t *testing.T) {
-	place := Place{Dir: t.TempDir(), Explicit: true}
+	place := datadir.Place{Dir: t.TempDir(), Explicit: true}
 	got := make(chan string, 10)
 	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)

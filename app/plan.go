@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/secret"
@@ -22,7 +23,7 @@ import (
 
 // Plan is everything that a process needs to run jobs.
 type Plan struct {
-	Place       Place
+	Place       datadir.Place
 	Jobs        []Job
 	Listen      string // NoListen for none
 	Token       secret.Text
@@ -73,7 +74,7 @@ func (p *Plan) Close() error { return p.brokers.Close() }
 // Plan makes a plan of a configuration. dataDir and listen, if not empty, are stronger than the
 // file.
 func (c *Config) Plan(dataDir, listen string, log *slog.Logger) (*Plan, error) {
-	place, err := Locate(orElse(dataDir, c.DataDir), "")
+	place, err := datadir.Locate(orElse(dataDir, c.DataDir), "")
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func (c *Config) Plan(dataDir, listen string, log *slog.Logger) (*Plan, error) {
 }
 
 // planAt is Plan for a data directory that was found.
-func (c *Config) planAt(place Place, listen string, log *slog.Logger) (*Plan, error) {
+func (c *Config) planAt(place datadir.Place, listen string, log *slog.Logger) (*Plan, error) {
 	p := &Plan{Place: place, Jobs: c.Jobs, Listen: orElse(listen, c.Listen), Token: c.Token,
 		ReadToken:   c.ReadToken,
 		Checkpoints: c.Checkpoints, Disk: c.Disk, Notify: c.Notify, Alerts: c.Alerts, Log: log,
@@ -95,7 +96,7 @@ func (c *Config) planAt(place Place, listen string, log *slog.Logger) (*Plan, er
 
 // Lock takes the data directory for this process. A Busy fault names the process that has it.
 func (p *Plan) Lock() (io.Closer, error) {
-	l, err := disk.Acquire(lockFile(p.Place.Dir))
+	l, err := disk.Acquire(datadir.LockFile(p.Place.Dir))
 	if err != nil {
 		return nil, err
 	}

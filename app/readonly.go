@@ -34,7 +34,7 @@ func wantReadonly(f WsprnetFlags, sinkCfg any, p *Plan) (*readonly, error) {
 	r := &readonly{server: server, user: *f.ReadonlyUser,
 		password: secret.Text(deref(f.ReadonlyPassword))}
 	if strings.EqualFold(r.password.Reveal(), "CHANGEME") {
-		return nil, usage("",
+		return nil, fault.NewUsage("",
 			"--setup-readonly-password is still the placeholder; set the password of %s", r.user)
 	}
 	return r, nil
@@ -54,7 +54,7 @@ func (p *Plan) SetUp(ctx context.Context) error {
 		p.Log.Info(fmt.Sprintf("read-only user %s is set up", r.user))
 		return nil
 	case fault.Is(err, fault.Permanent):
-		return &Usage{fmt.Errorf("--setup-readonly-user: %w", err)}
+		return &fault.Usage{Err: fmt.Errorf("--setup-readonly-user: %w", err)}
 	}
 	p.notice("read-only user %s is not set up: %v; the next start tries again", r.user, err)
 	return nil

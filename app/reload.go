@@ -59,7 +59,7 @@ const drainFor = time.Minute
 // notice.
 func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 	if d.eng == nil || !d.plan.Reloadable() {
-		return out, hint(fault.New(fault.Invalid, "no configuration file is at work in %s", d.plan.Place.Dir),
+		return out, fault.WithHint(fault.New(fault.Invalid, "no configuration file is at work in %s", d.plan.Place.Dir),
 			"only `holdfast run` reads one")
 	}
 	d.reloading.Lock()
@@ -92,7 +92,7 @@ func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 	}
 	// Who asked may go away: what was begun is done all the same.
 	if out, err = d.apply(context.WithoutCancel(ctx), list, specs); err != nil {
-		return out, hint(fmt.Errorf("reload: %w", err), "done so far: %s; reload again", out)
+		return out, fault.WithHint(fmt.Errorf("reload: %w", err), "done so far: %s; reload again", out)
 	}
 	d.plan.settle(begun)
 	out.Later = c.differs(d.plan.config)

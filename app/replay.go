@@ -58,6 +58,6 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 	if ago, err := strictyaml.Duration(s); err == nil {
 		return now.Add(-ago), nil
 	}
-	return time.Time{}, usage("write it as 2026-01-31, 2026-01-31T12:00:00Z, or 7d for seven days ago",
+	return time.Time{}, fault.NewUsage("write it as 2026-01-31, 2026-01-31T12:00:00Z, or 7d for seven days ago",
 		"%q is not a time", s)
 }

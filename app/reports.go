@@ -25,6 +25,6 @@ func (d *Desk) Reports(job string) (http.Handler, error) {
 			}
 		}
 	}
-	return nil, hint(fault.New(fault.NotFound, "nobody in this process serves the reports of %s", job),
+	return nil, fault.WithHint(fault.New(fault.NotFound, "nobody in this process serves the reports of %s", job),
 		"a job `stream: {api: ...}` of the same database does")
 }

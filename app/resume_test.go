@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/app/datadir"
 	"holdfast/connector/wsprnet/simulator"
 )
 
@@ -23,7 +24,7 @@ func TestResumeTriesARefusedLoginAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Plan{Place: Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs,
+	p := &Plan{Place: datadir.Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs,
 		Log: slog.New(slog.DiscardHandler)}
 	d, stop := running(t, p)
 	until(t, "the login is refused", func() bool {

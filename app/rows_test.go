@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"holdfast/app/datadir"
 	"holdfast/base/record"
 	"holdfast/base/rowfile"
 	"holdfast/kernel/engine"
@@ -69,7 +70,7 @@ func desk6(t testing.TB, blocks int) *Desk {
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
-	d, err := OpenDesk(Place{Dir: dir}, nil)
+	d, err := OpenDesk(datadir.Place{Dir: dir}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"holdfast/base/identifier"
 	"holdfast/base/secret"
 	"holdfast/connector/nats"
 	"holdfast/connector/redis"
@@ -52,7 +53,7 @@ func words(title string) *jsonschema.Schema { return &jsonschema.Schema{Type: "s
 // namedSchema is a mapping from names to one kind of value.
 func namedSchema(value *jsonschema.Schema) *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "object",
-		PropertyNames:        &jsonschema.Schema{Pattern: jobName.String()},
+		PropertyNames:        &jsonschema.Schema{Pattern: identifier.Pattern.String()},
 		AdditionalProperties: value}
 }
 

@@ -147,11 +147,11 @@ func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress))
 	out := Imported{Stayed: []string{}}
 	files, err := cachefile.In(dir)
 	if err != nil {
-		return out, hint(fault.As(fault.NotFound, err), "want files named %s",
+		return out, fault.WithHint(fault.As(fault.NotFound, err), "want files named %s",
 			cachefile.Pattern)
 	}
 	if len(files) == 0 {
-		return out, hint(fault.New(fault.NotFound, "there are no cache files in %s", dir),
+		return out, fault.WithHint(fault.New(fault.NotFound, "there are no cache files in %s", dir),
 			"want files named %s", cachefile.Pattern)
 	}
 	w := d.begin(job, "importing", tell)
@@ -224,7 +224,7 @@ func (d *Desk) collectConfig(job string) (*collectConfig, error) {
 			return c, nil
 		}
 	}
-	return nil, hint(fault.New(fault.NotFound, "the configuration of job %s is not known here", job),
+	return nil, fault.WithHint(fault.New(fault.NotFound, "the configuration of job %s is not known here", job),
 		"give it with -c FILE, or ask while holdfast runs")
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"holdfast/app/datadir"
 	"holdfast/base/fault"
 	"holdfast/base/process"
 	"holdfast/base/strictyaml"
@@ -260,8 +261,8 @@ func (p *Plan) cannot(job string, a *rule.Action) (why, hint string) {
 // CheckRuleFiles reads the rule files of supervise jobs, as they will be read in the data directory, "" for that of the configuration.
 // What is wrong in them comes as Mistakes, or as the first rule that nobody here could do. missing are files that are not there.
 func (c *Config) CheckRuleFiles(dir string) (missing []string, err error) {
-	dir = orElse(dir, orElse(c.DataDir, orElse(os.Getenv(DataDirVariable), DefaultDir())))
-	p := &Plan{Place: Place{Dir: dir}, Jobs: c.Jobs, Notify: c.Notify}
+	dir = orElse(dir, orElse(c.DataDir, orElse(os.Getenv(datadir.Variable), datadir.Default())))
+	p := &Plan{Place: datadir.Place{Dir: dir}, Jobs: c.Jobs, Notify: c.Notify}
 	return p.checkRuleFiles(c.Jobs)
 }
 

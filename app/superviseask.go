@@ -104,7 +104,8 @@ func (d *Desk) Actions(ctx context.Context, job string, q ActionQuery) (out Acti
 		return out, err
 	}
 	if q.State != "" && !slices.Contains(supervise.States, q.State) {
-		return out, hint(fault.New(fault.Invalid, "an action is never %.40q", q.State), "states are: %v", supervise.States)
+		return out, fault.WithHint(fault.New(fault.Invalid, "an action is never %.40q", q.State), "states are: %v",
+			supervise.States)
 	}
 	out.Actions = []Action{}
 	err = d.view(ctx, job, func(r store.Reader) error {
@@ -123,7 +124,8 @@ func (d *Desk) Action(ctx context.Context, job, id string) (a Action, err error)
 	err = d.view(ctx, job, func(r store.Reader) error {
 		rec, ok, err := supervise.ReadRecord(r, id)
 		if err == nil && !ok {
-			err = hint(fault.New(fault.NotFound, "there is no action %.100q (any more)", id), "`holdfast supervise history` lists them")
+			err = fault.WithHint(fault.New(fault.NotFound, "there is no action %.100q (any more)", id),
+				"`holdfast supervise history` lists them")
 		}
 		a = rec
 		return err

@@ -5,6 +5,10 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"holdfast/app/datadir"
+	"holdfast/base/fault"
+	"holdfast/base/identifier"
 )
 
 // SuperviseFlags are the flags of `holdfast supervise`. What is empty has a default.
@@ -19,7 +23,7 @@ type SuperviseFlags struct {
 
 // Supervise makes a plan of the command line: one job as a configuration file would have it. Rules that can't be read are told at once.
 func Supervise(f SuperviseFlags, env func(string) (string, bool), log *slog.Logger) (*Plan, error) {
-	place, err := Locate(f.DataDir, superviseKind)
+	place, err := datadir.Locate(f.DataDir, superviseKind)
 	if err != nil {
 		return nil, err
 	}
@@ -28,8 +32,8 @@ func Supervise(f SuperviseFlags, env func(string) (string, bool), log *slog.Logg
 	targets := tree{}
 	for _, arg := range f.Notify {
 		name, url, ok := strings.Cut(arg, "=")
-		if !ok || badName("target", name) != "" {
-			return nil, usage("give it as ops=ntfy://ntfy.sh/topic", "--notify: want NAME=URL, got %.40q", arg)
+		if !ok || identifier.Check("target", name) != "" {
+			return nil, fault.NewUsage("give it as ops=ntfy://ntfy.sh/topic", "--notify: want NAME=URL, got %.40q", arg)
 		}
 		targets = append(targets, yaml.MapItem{Key: name, Value: url})
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/plural"
@@ -38,17 +39,17 @@ const quarantine = "quarantine"
 // nothing is removed from the fallback before it is durable here.
 func (p *Plan) TakeOver(ctx context.Context) error {
 	from := p.Place.Fallback
-	if from == "" || ours(fallbackDir()) != nil || !holds(from) {
+	if !p.Place.LeftBehind() {
 		return nil
 	}
-	lock, err := disk.Acquire(lockFile(from))
+	lock, err := disk.Acquire(datadir.LockFile(from))
 	if err != nil {
 		p.notice("%s holds data of an earlier start and is in use (%v): it is taken over at a later "+
 			"start", from, err)
 		return nil
 	}
 	defer lock.Release()
-	jobs, err := JobsIn(from)
+	jobs, err := datadir.Jobs(from)
 	if err != nil {
 		return err
 	}

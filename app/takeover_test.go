@@ -10,11 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/app/datadir"
 	"holdfast/connector/wsprnet/simulator"
 )
 
 // cycle runs one cycle of a job into SQLite in a place and returns its audit.
-func cycle(t *testing.T, place Place, feed string) Audit {
+func cycle(t *testing.T, place datadir.Place, feed string) Audit {
 	t.Helper()
 	return cycleOf(t, place, configText(feed))
 }
@@ -25,7 +26,7 @@ func configText(feed string) string {
 		"batch: {every: 1ms}}}}}}", feed)
 }
 
-func cycleOf(t *testing.T, place Place, text string) Audit {
+func cycleOf(t *testing.T, place datadir.Place, text string) Audit {
 	t.Helper()
 	c, err := Parse("t.yaml", []byte(text), env)
 	if err != nil {
@@ -83,23 +84,33 @@ func delivered(t *testing.T, a Audit, want int64) {
 	}
 }
 
+// noDir returns a path at which nothing can be made, not even by root.
+func noDir(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(file, "holdfast")
+}
+
 // When the default directory becomes writable, a job that exists only in the fallback is moved
 // there.
 func TestTakeOverMovesANewJob(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	sim, url := feedOf(t, 50)
-	back, err := locate(unwritable(t), "")
+	back, err := datadir.At(noDir(t), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	delivered(t, cycle(t, back, url), 50)
-	place, err := locate(filepath.Join(t.TempDir(), "holdfast"), "")
+	place, err := datadir.At(filepath.Join(t.TempDir(), "holdfast"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	sim.Publish(7)
 	delivered(t, cycle(t, place, url), 57)
-	if holds(back.Dir) {
+	if (datadir.Place{Fallback: back.Dir}).LeftBehind() {
 		t.Error("the fallback still holds jobs")
 	}
 }
@@ -109,13 +120,13 @@ func TestTakeOverJoinsAJob(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	sim, url := feedOf(t, 50)
 	dir := filepath.Join(t.TempDir(), "holdfast")
-	place, err := locate(dir, "")
+	place, err := datadir.At(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	delivered(t, cycle(t, place, url), 50)
 
-	back, err := locate(unwritable(t), "")
+	back, err := datadir.At(noDir(t), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +155,7 @@ func TestTakeOverJoinsAJob(t *testing.T) {
 func TestTakeOverLeavesWhatIsInUse(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	_, url := feedOf(t, 5)
-	back, err := locate(unwritable(t), "")
+	back, err := datadir.At(noDir(t), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +165,7 @@ func TestTakeOverLeavesWhatIsInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	place, err := locate(filepath.Join(t.TempDir(), "holdfast"), "")
+	place, err := datadir.At(filepath.Join(t.TempDir(), "holdfast"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +173,7 @@ func TestTakeOverLeavesWhatIsInUse(t *testing.T) {
 	if err := p.TakeOver(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Notices) != 1 || !strings.Contains(p.Notices[0], "in use") || !holds(back.Dir) {
+	if len(p.Notices) != 1 || !strings.Contains(p.Notices[0], "in use") || !p.Place.LeftBehind() {
 		t.Errorf("got notices %v, want one that says it is in use", p.Notices)
 	}
 }

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
+	"holdfast/app/datadir"
+	"holdfast/base/disk"
 	"holdfast/base/fault"
 )
 
@@ -226,20 +227,15 @@ func (t *Tour) Close() error {
 	return errors.Join(t.unlock(), t.unmount(false))
 }
 
-// tourDir is where a tour lives whose data directory nobody named. It is removed when the tour ends well.
-func tourDir() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("holdfast-tour-%d", os.Geteuid()))
-}
-
 // TourDir is the data directory of a tour: the one that was named, else one of its own, which end removes. A tour that was killed left it
 // there, and goes on in it.
 func TourDir(named string) (dir string, end func() error, err error) {
-	if named != "" || os.Getenv(DataDirVariable) != "" {
+	if named != "" || os.Getenv(datadir.Variable) != "" {
 		return named, func() error { return nil }, nil
 	}
-	dir = tourDir()
-	if err := private(dir); err != nil {
-		return "", nil, usage("give the tour a directory with --data-dir", "make the directory of the tour: %w", err)
+	dir = datadir.Tour()
+	if err := disk.Private(dir); err != nil {
+		return "", nil, fault.NewUsage("give the tour a directory with --data-dir", "make the directory of the tour: %w", err)
 	}
 	return dir, func() error { return os.RemoveAll(dir) }, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/strictyaml"
 	"holdfast/connector"
@@ -191,7 +192,7 @@ func (c *transferConfig) checkEnds(d *decoder, n ast.Node, path string) {
 		}
 	}
 	for _, t := range c.To {
-		if t.local && filepath.IsAbs(t.path) && filepath.IsAbs(c.From) && overlap(c.From, t.path) {
+		if t.local && filepath.IsAbs(t.path) && filepath.IsAbs(c.From) && disk.Overlap(c.From, t.path) {
 			bad("to", "%s and %s are one within the other: what was brought would be found as new, and deleted as brought", t.path, c.From)
 		}
 	}
@@ -283,7 +284,7 @@ func (c *transferConfig) build(p *Plan, env engine.Env, o opening) (made engine.
 		}
 	}()
 	for _, t := range c.To {
-		if to := below(o.dataDir, t.path); t.local && overlap(c.From, to) {
+		if to := below(o.dataDir, t.path); t.local && disk.Overlap(c.From, to) {
 			return nil, fault.New(fault.Permanent, "the destination %s and the source %s are one within the other", to, c.From)
 		}
 	}
@@ -379,7 +380,7 @@ func (c *transferConfig) needs() error {
 	}
 	for _, name := range []string{"fpack", "funpack"} {
 		if _, err := exec.LookPath(name); err != nil {
-			return usage("install it: apt-get install libcfitsio-bin; or ship files as they are: pack: {by: none}",
+			return fault.NewUsage("install it: apt-get install libcfitsio-bin; or ship files as they are: pack: {by: none}",
 				"FITS files are to be packed, and there is no %s", name)
 		}
 	}

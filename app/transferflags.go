@@ -6,6 +6,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"holdfast/app/datadir"
+	"holdfast/base/fault"
 	"holdfast/connector/sftp"
 )
 
@@ -49,7 +51,7 @@ func Transfer(f TransferFlags, env func(string) (string, bool), log *slog.Logger
 		log.Warn("--overwrite-unpacked-interval means nothing with --backfill-only: originals stay as they are")
 		f.OverwriteEvery = 0
 	}
-	place, err := Locate(f.DataDir, "transfer")
+	place, err := datadir.Locate(f.DataDir, "transfer")
 	if err != nil {
 		return nil, err
 	}
@@ -127,11 +129,11 @@ func (f TransferFlags) ledger() (tree, error) {
 	given := f.DBHost != "" || f.DBName != "" || f.DBUser != "" || f.DBPort != 0
 	switch {
 	case f.NoLedger && given:
-		return nil, usage("", "--no-ledger and --db-host: want one of them")
+		return nil, fault.NewUsage("", "--no-ledger and --db-host: want one of them")
 	case f.NoLedger:
 		return some("none", true), nil
 	case given && f.DBName == "":
-		return nil, usage("name the database with --db-name, or leave the others out for a ledger in the data directory",
+		return nil, fault.NewUsage("name the database with --db-name, or leave the others out for a ledger in the data directory",
 			"--db-name is missing")
 	case given:
 		return tree{{Key: "postgres", Value: some("host", f.DBHost, "user", f.DBUser, "name", f.DBName, "port", f.DBPort, "table", f.DBTable)}}, nil

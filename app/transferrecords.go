@@ -178,7 +178,7 @@ type RebuildOrder struct {
 func (p *Plan) Rebuild(ctx context.Context, name string, o RebuildOrder) (found transfer.Rebuilt, err error) {
 	lock, err := p.Lock()
 	if err != nil {
-		return found, hint(err, "stop it first: what the job has done is read from its store")
+		return found, fault.WithHint(err, "stop it first: what the job has done is read from its store")
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	r, err := p.records(ctx, name, false)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"holdfast/app/datadir"
 )
 
 // TestAWarningStaysInTheStatus: what check says of a source that may miss rows, status says while it runs.
@@ -24,7 +26,7 @@ func TestAWarningStaysInTheStatus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &Plan{Place: Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
+		p := &Plan{Place: datadir.Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
 		d, stop := running(t, p)
 		var notes [][2]string
 		until(t, "the job runs", func() bool {

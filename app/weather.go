@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"holdfast/app/datadir"
 	"holdfast/base/fault"
 	"holdfast/connector/filesource"
 )
@@ -74,9 +75,9 @@ func Weather(f WeatherFlags, env func(string) (string, bool), log *slog.Logger) 
 		return nil, err
 	}
 	if err := filesource.NoFile(f.Input); f.Input != "" && err != nil {
-		return nil, usage(fault.HintOf(err), "--input: %w", err)
+		return nil, fault.NewUsage(fault.HintOf(err), "--input: %w", err)
 	}
-	place, err := Locate(f.DataDir, command)
+	place, err := datadir.Locate(f.DataDir, command)
 	if err != nil {
 		return nil, err
 	}
@@ -113,18 +114,18 @@ func (f WeatherFlags) check() error {
 	streams := f.Role == "streamer" || f.Role == allRoles
 	switch {
 	case streams && f.Input == "":
-		return usage("give the data set with --input FILE: CSV, JSON lines or Parquet", "there is no data set")
+		return fault.NewUsage("give the data set with --input FILE: CSV, JSON lines or Parquet", "there is no data set")
 	case f.Interval > 0 && f.Speedup != "":
-		return usage("--interval fixes the wall time of a window, --speedup divides event time",
+		return fault.NewUsage("--interval fixes the wall time of a window, --speedup divides event time",
 			"--interval and --speedup: want one of them")
 	case f.Loop && f.Once:
-		return usage("", "--loop and --once: a loop has no end")
+		return fault.NewUsage("", "--loop and --once: a loop has no end")
 	case f.Once && f.Role == "api":
-		return usage("", "--once: the API has nothing to finish")
+		return fault.NewUsage("", "--once: the API has nothing to finish")
 	case f.BrokerListen != "" && f.Broker != "" && f.Broker != embeddedBroker:
-		return usage("", "--broker and --broker-listen: one is a broker that runs elsewhere, the other runs here")
+		return fault.NewUsage("", "--broker and --broker-listen: one is a broker that runs elsewhere, the other runs here")
 	case f.Role != allRoles && f.Role != "api" && f.BrokerListen == "" && (f.Broker == "" || f.Broker == embeddedBroker):
-		return usage("name one with --broker redis://HOST:6379 or nats://HOST:4222, or have one role host it with "+
+		return fault.NewUsage("name one with --broker redis://HOST:6379 or nats://HOST:4222, or have one role host it with "+
 			"--broker-listen HOST:4222", "a role of its own needs a broker that the others reach")
 	}
 	return nil
@@ -179,7 +180,7 @@ func byFlags(err error) error {
 
 type tree = yaml.MapSlice
 
-func (f WeatherFlags) jobs(place Place) (jobs tree, err error) {
+func (f WeatherFlags) jobs(place datadir.Place) (jobs tree, err error) {
 	shared, err := f.shared(place)
 	if err != nil {
 		return nil, err
@@ -210,7 +211,7 @@ func (f WeatherFlags) jobs(place Place) (jobs tree, err error) {
 }
 
 // shared is what every role has to know.
-func (f WeatherFlags) shared(place Place) (tree, error) {
+func (f WeatherFlags) shared(place datadir.Place) (tree, error) {
 	out := some("channels", f.Channels, "window", f.Window)
 	if f.Timezone != "" {
 		out = append(out, yaml.MapItem{Key: "rows", Value: some("timezone", f.Timezone)})
@@ -233,7 +234,7 @@ func (f WeatherFlags) broker() (tree, error) {
 	}
 	u, err := url.Parse(f.Broker)
 	if err != nil || u.Host == "" {
-		return nil, usage("want redis://HOST:6379 or nats://HOST:4222", "--broker: this is no URL of a broker")
+		return nil, fault.NewUsage("want redis://HOST:6379 or nats://HOST:4222", "--broker: this is no URL of a broker")
 	}
 	own := append(some("url", f.Broker, "user", f.BrokerUser, "streams", f.BrokerStreams),
 		secretItem("password", brokerSecret, f.BrokerPassword)...)
@@ -243,10 +244,10 @@ func (f WeatherFlags) broker() (tree, error) {
 	case "nats", "tls":
 		return tree{{Key: "nats", Value: append(own, secretItem("token", brokerToken, f.BrokerToken)...)}}, nil
 	}
-	return nil, usage("want redis://HOST:6379 or nats://HOST:4222", "--broker: there is no broker of kind %q", u.Scheme)
+	return nil, fault.NewUsage("want redis://HOST:6379 or nats://HOST:4222", "--broker: there is no broker of kind %q", u.Scheme)
 }
 
-func (f WeatherFlags) database(place Place) (tree, error) {
+func (f WeatherFlags) database(place datadir.Place) (tree, error) {
 	const want = "want http://HOST:8086/NAME for InfluxDB, postgres://USER@HOST/NAME, or sqlite:FILE"
 	if file, ok := strings.CutPrefix(f.Database, "sqlite:"); ok || f.Database == "" {
 		if file = absolute(file); file == "" {
@@ -259,7 +260,7 @@ func (f WeatherFlags) database(place Place) (tree, error) {
 	}
 	u, err := url.Parse(f.Database)
 	if err != nil {
-		return nil, usage(want, "--database: this is no URL") // err would show it, password and all
+		return nil, fault.NewUsage(want, "--database: this is no URL") // err would show it, password and all
 	}
 	switch name := strings.Trim(u.Path, "/"); {
 	case u.Scheme == "postgres" || u.Scheme == "postgresql":
@@ -269,9 +270,9 @@ func (f WeatherFlags) database(place Place) (tree, error) {
 		return tree{{Key: "influxdb", Value: append(some("url", u.String(), "database", name, "username", f.DatabaseUser),
 			secretItem("password", databaseSecret, f.DatabasePassword)...)}}, nil
 	case u.User != nil:
-		return nil, usage("give --database-user, and the password in $"+databaseSecret, "--database: holds a user")
+		return nil, fault.NewUsage("give --database-user, and the password in $"+databaseSecret, "--database: holds a user")
 	}
-	return nil, usage(want, "--database: this names no database")
+	return nil, fault.NewUsage(want, "--database: this names no database")
 }
 
 // secretItem is an entry whose value is a variable, if there is one.
@@ -321,7 +322,7 @@ func absolute(path string) string {
 
 // tryInput looks at the beginning of each file of the data set: what is wrong with it is told at once, and not by a
 // gate.
-func (c *streamConfig) tryInput(place Place, log *slog.Logger) error {
+func (c *streamConfig) tryInput(place datadir.Place, log *slog.Logger) error {
 	src, err := c.openInput(place.Dir)
 	if err != nil {
 		return err
@@ -331,7 +332,7 @@ func (c *streamConfig) tryInput(place Place, log *slog.Logger) error {
 	defer cancel()
 	empty, err := src.Try(ctx)
 	if err != nil {
-		return usage(orElse(fault.HintOf(err), "give a file that can be read"), "read the data set: %w", err)
+		return fault.NewUsage(orElse(fault.HintOf(err), "give a file that can be read"), "read the data set: %w", err)
 	}
 	for _, path := range empty {
 		log.Warn(path + " has no rows")

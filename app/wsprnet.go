@@ -19,6 +19,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"holdfast/app/datadir"
+	"holdfast/base/fault"
 	"holdfast/base/secret"
 	"holdfast/base/strictyaml"
 	"holdfast/connector/clickhouse"
@@ -113,7 +115,7 @@ func Wsprnet(f WsprnetFlags, log *slog.Logger) (*Plan, error) {
 		}
 	}
 	k.override(f)
-	place, err := Locate(f.DataDir, "wsprnet")
+	place, err := datadir.Locate(f.DataDir, "wsprnet")
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +173,7 @@ var quoted = regexp.MustCompile(`character ('(\\.|[^\\])+'|"'")`)
 func (k *WsprnetKeys) read(file string, log *slog.Logger) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return usage("give the JSON file with --config", "read configuration: %w", err)
+		return fault.NewUsage("give the JSON file with --config", "read configuration: %w", err)
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(bytes.TrimPrefix(b, strictyaml.ByteOrderMark), &raw); err != nil {
@@ -237,7 +239,7 @@ func deref[T any](p *T) (v T) {
 func seconds(n number) time.Duration { return time.Duration(float64(n) * float64(time.Second)) }
 
 // source is the feed's configuration.
-func (k *WsprnetKeys) source(f WsprnetFlags, place Place) (wsprnet.Config, error) {
+func (k *WsprnetKeys) source(f WsprnetFlags, place datadir.Place) (wsprnet.Config, error) {
 	c := wsprnet.Config{URL: deref(k.URL), LoginURL: deref(k.LoginURL), Username: deref(k.Username),
 		Password: secret.Text(deref(k.Password)), SessionFile: deref(k.SessionFile),
 		Band: string(deref(k.Band)), ExcludeSpecial: int(deref(k.ExcludeSpecial)),
@@ -254,7 +256,7 @@ func (k *WsprnetKeys) source(f WsprnetFlags, place Place) (wsprnet.Config, error
 	if c.SessionFile != "" {
 		abs, err := filepath.Abs(c.SessionFile)
 		if err != nil {
-			return c, usage("", "find session file: %w", err)
+			return c, fault.NewUsage("", "find session file: %w", err)
 		}
 		c.SessionFile = abs
 	}

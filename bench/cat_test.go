@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
 	"holdfast/base/rowfile"
 	"holdfast/connector/wsprnet/spot"
 	"holdfast/face/api"
@@ -48,7 +49,7 @@ func TestCat(t *testing.T) {
 	const blocks, blockRows = 500, 20_000
 	dir := t.TempDir()
 	fillSpool(t, dir, blocks, blockRows)
-	desk, err := app.OpenDesk(app.Place{Dir: dir}, nil)
+	desk, err := app.OpenDesk(datadir.Place{Dir: dir}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

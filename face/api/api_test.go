@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
 	"holdfast/base/fault"
 	"holdfast/base/secret"
 )
@@ -207,7 +208,7 @@ func desk(t *testing.T) *app.Desk {
 	if err := os.MkdirAll(filepath.Join(dir, "jobs", "spots"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d, err := app.OpenDesk(app.Place{Dir: dir}, nil)
+	d, err := app.OpenDesk(datadir.Place{Dir: dir}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,7 +158,7 @@ func (f *Failure) err() error {
 		err = fault.WithHint(err, "%s", f.Hint)
 	}
 	if f.Usage {
-		err = &app.Usage{Err: err}
+		err = &fault.Usage{Err: err}
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/face/api"
@@ -17,13 +18,13 @@ import (
 
 // asked is a data directory with somebody who answers for it.
 type asked struct {
-	place  app.Place
+	place  datadir.Place
 	client *api.Client
 	close  func() error
 }
 
 // found are the data directories that the command is about, and the configuration, if one was given.
-func (f *face) found() (found []app.Place, cfg *app.Config, err error) {
+func (f *face) found() (found []datadir.Place, cfg *app.Config, err error) {
 	dir := f.dataDir
 	if f.config != "" {
 		if cfg, err = app.Peek(f.config); err != nil {
@@ -33,7 +34,7 @@ func (f *face) found() (found []app.Place, cfg *app.Config, err error) {
 			dir = cfg.DataDir
 		}
 	}
-	found, err = app.Places(dir)
+	found, err = datadir.Places(dir)
 	return found, cfg, err
 }
 
@@ -60,7 +61,7 @@ func (f *face) places() (all []asked, err error) {
 const startingFor = 3 * time.Second
 
 // open finds who answers for a data directory: the engine that runs there, else we ourselves.
-func open(p app.Place, cfg *app.Config) (asked, error) {
+func open(p datadir.Place, cfg *app.Config) (asked, error) {
 	for deadline := time.Now().Add(startingFor); ; {
 		if c, err := api.Dial(p.Dir); err == nil {
 			return asked{p, c, func() error { return nil }}, nil
@@ -143,10 +144,10 @@ func (f *face) withJobOf(ctx context.Context, kind, job string, do func(a asked,
 	case len(hits) == 0:
 		return fault.New(fault.NotFound, "there is no %s", cmp.Or(kind, "job"))
 	case job == "":
-		return &app.Usage{Err: fault.WithHint(errors.New("there is more than one "+cmp.Or(kind, "job")), "name one of: %s",
+		return &fault.Usage{Err: fault.WithHint(errors.New("there is more than one "+cmp.Or(kind, "job")), "name one of: %s",
 			strings.Join(names, ", "))}
 	}
-	return &app.Usage{Err: fault.WithHint(
+	return &fault.Usage{Err: fault.WithHint(
 		fmt.Errorf("there is a job %s in more than one data directory", job),
 		"choose one with --data-dir")}
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
+	"holdfast/base/fault"
 	"holdfast/face/api"
 )
 
@@ -33,7 +35,7 @@ func (f *face) checkpointCreate() *cobra.Command {
 			"one without goes when it is old, like those that are made by themselves.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return &app.Usage{Err: fmt.Errorf("want one job, got %q: the name of a checkpoint is --name %s", args, args[1])}
+				return &fault.Usage{Err: fmt.Errorf("want one job, got %q: the name of a checkpoint is --name %s", args, args[1])}
 			}
 			return nil
 		},
@@ -290,7 +292,7 @@ func (f *face) placeFor(ctx context.Context, job string) (asked, error) {
 			return *hit, nil
 		}
 	}
-	place, err := app.Locate(f.dataDir, "")
+	place, err := datadir.Locate(f.dataDir, "")
 	if err != nil {
 		return asked{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
 	"holdfast/face/api"
 )
 
@@ -41,9 +42,9 @@ func (f *face) offerJobs(c *cobra.Command) {
 
 // jobNames are the jobs of the data directories that a command would ask; none if there are none.
 func (f *face) jobNames() (names []string) {
-	places, _ := app.Places(f.dataDir)
+	places, _ := datadir.Places(f.dataDir)
 	for _, p := range places {
-		jobs, _ := app.JobsIn(p.Dir)
+		jobs, _ := datadir.Jobs(p.Dir)
 		names = append(names, jobs...)
 	}
 	slices.Sort(names)
@@ -52,7 +53,7 @@ func (f *face) jobNames() (names []string) {
 
 // checkpointNames are the checkpoints of a job.
 func (f *face) checkpointNames(job string) (names []string) {
-	places, _ := app.Places(f.dataDir)
+	places, _ := datadir.Places(f.dataDir)
 	for _, p := range places {
 		all, _ := app.CheckpointsIn(p.Dir, job)
 		names = append(names, all...)
@@ -67,7 +68,7 @@ const offeredIn = time.Second
 func (f *face) closedGates(ctx context.Context, job string) (names []string) {
 	ctx, cancel := context.WithTimeout(ctx, offeredIn)
 	defer cancel()
-	places, _ := app.Places(f.dataDir)
+	places, _ := datadir.Places(f.dataDir)
 	for _, p := range places {
 		c, err := api.Dial(p.Dir)
 		if err != nil {

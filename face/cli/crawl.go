@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/plural"
@@ -133,7 +134,7 @@ func (f *face) crawl(cmd *cobra.Command, k *crawlFlags, log *slog.Logger) error 
 }
 
 // crawlEnded tells what there is, when the work has ended.
-func (f *face) crawlEnded(ctx context.Context, place app.Place, job string, began time.Time) error {
+func (f *face) crawlEnded(ctx context.Context, place datadir.Place, job string, began time.Time) error {
 	desk, err := app.OpenDesk(place, nil)
 	if err != nil {
 		return err

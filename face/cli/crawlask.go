@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/fault"
 	"holdfast/face/api"
 )
 
@@ -144,7 +145,8 @@ func (f *face) crawlReport() *cobra.Command {
 			}
 			for _, name := range names {
 				if !slices.Contains(app.CrawlReports, name) {
-					return &app.Usage{Err: fmt.Errorf("there is no report %s: they are %s", name, strings.Join(app.CrawlReports, ", "))}
+					return &fault.Usage{Err: fmt.Errorf("there is no report %s: they are %s", name,
+						strings.Join(app.CrawlReports, ", "))}
 				}
 			}
 			if len(names) == 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/fault"
 )
 
 // crawlOrder is a command that gives a crawl an order; fill makes it of what stands behind the name of the job.
@@ -19,7 +20,7 @@ func (f *face) crawlOrder(use, short string, min, max int, fill func(o *app.Craw
 		Short: short,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < min+1 || max >= 0 && len(args) > max+1 {
-				return &app.Usage{Err: fmt.Errorf("want `holdfast crawl %s`, got %d words behind it", use, len(args))}
+				return &fault.Usage{Err: fmt.Errorf("want `holdfast crawl %s`, got %d words behind it", use, len(args))}
 			}
 			return nil
 		},
@@ -120,7 +121,7 @@ func (f *face) crawlSet() *cobra.Command {
 			for _, arg := range args {
 				key, value, ok := strings.Cut(arg, "=")
 				if !ok {
-					return &app.Usage{Err: fmt.Errorf("want key=value, got %q", arg)}
+					return &fault.Usage{Err: fmt.Errorf("want key=value, got %q", arg)}
 				}
 				o.Set[key] = value
 			}
@@ -198,7 +199,7 @@ func (f *face) crawlLost() *cobra.Command {
 	c := f.crawlOrder("lost JOB", "WARC files and logs that are gone, and what is to be done", 0, 0,
 		func(o *app.CrawlOrder, _ []string) error {
 			if o.Fetch, o.Accept = fetch, accept; fetch && accept {
-				return &app.Usage{Err: errors.New("--fetch and --accept: what is gone is either fetched again or left at that")}
+				return &fault.Usage{Err: errors.New("--fetch and --accept: what is gone is either fetched again or left at that")}
 			}
 			return nil
 		})

@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
+	"holdfast/base/fault"
 	"holdfast/face/manual"
 )
 
@@ -29,7 +31,7 @@ func (f *face) manualCommand() *cobra.Command {
 			if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
 				n, err := strconv.ParseInt(epoch, 10, 64)
 				if err != nil {
-					return &app.Usage{Err: fmt.Errorf("SOURCE_DATE_EPOCH: want seconds since 1970, got %q", epoch)}
+					return &fault.Usage{Err: fmt.Errorf("SOURCE_DATE_EPOCH: want seconds since 1970, got %q", epoch)}
 				}
 				m.Date = time.Unix(n, 0)
 			}
@@ -56,7 +58,7 @@ func theManual(root *cobra.Command) (manual.Manual, error) {
 			{Name: "SIGKILL", Means: "does no harm: started again it goes on where it was"},
 		}},
 		{Title: "ENVIRONMENT", Terms: []manual.Term{
-			{Name: app.DataDirVariable, Means: "the data directory of who names none with --data-dir"},
+			{Name: datadir.Variable, Means: "the data directory of who names none with --data-dir"},
 			{Name: "GOMEMLIMIT", Means: "what memory aims to stay under (192MiB)"},
 			{Name: "NO_COLOR", Means: "holdfast top has no colours, if it is set"},
 			{Name: "VISUAL, EDITOR", Means: "the editor of holdfast dead edit"},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
 	"holdfast/base/disk"
 	"holdfast/base/plural"
 )
@@ -37,7 +38,7 @@ const (
 )
 
 // begin notes what was done before.
-func (p *pass) begin(ctx context.Context, place app.Place) {
+func (p *pass) begin(ctx context.Context, place datadir.Place) {
 	p.began, p.desk = time.Now(), make(chan *app.Desk, 1)
 	desk, err := app.OpenDesk(place, nil)
 	if err != nil {
@@ -141,7 +142,7 @@ func (p *pass) sent(now app.Tally) (bytes int64) {
 }
 
 // summary tells what the pass did, when it is over.
-func (p *pass) summary(ctx context.Context, place app.Place) error {
+func (p *pass) summary(ctx context.Context, place datadir.Place) error {
 	desk, err := app.OpenDesk(place, nil)
 	if err != nil {
 		return err

@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
+	"holdfast/base/logging"
 	"holdfast/base/plural"
 )
 
@@ -66,7 +68,7 @@ type logFlags struct {
 // processFlags adds the flags of a command that runs jobs.
 func (f *face) processFlags(c *cobra.Command, l *logFlags) {
 	c.Flags().StringVar(&f.dataDir, "data-dir", "",
-		"data directory (default: $"+app.DataDirVariable+", else "+
+		"data directory (default: $"+datadir.Variable+", else "+
 			"/var/lib/holdfast or below $XDG_STATE_HOME)")
 	c.Flags().StringVar(&l.file, "log-file", "", "log to this file (default: to stderr)")
 	c.Flags().IntVar(&l.maxMB, "log-max-mb", 10, "start the log file anew at this many megabytes")
@@ -83,14 +85,14 @@ func (f *face) withLog(l logFlags, alone bool, run func(log *slog.Logger) error)
 	}
 	to := f.err
 	if l.file != "" {
-		file, err := app.OpenLog(l.file, int64(l.maxMB)<<20)
+		file, err := logging.Open(l.file, int64(l.maxMB)<<20)
 		if err != nil {
 			return err
 		}
 		defer file.Close()
 		to = file
 	}
-	h := app.NewLogHandler(to, []slog.Level{slog.LevelWarn, slog.LevelInfo, slog.LevelDebug}[l.verbose])
+	h := logging.NewHandler(to, []slog.Level{slog.LevelWarn, slog.LevelInfo, slog.LevelDebug}[l.verbose])
 	h.Alone = alone
 	return run(slog.New(h))
 }
@@ -224,7 +226,7 @@ func (f *face) demoCommand() *cobra.Command {
 		"serve the spots of this JSON file in the place of made-up ones")
 	c.Flags().DurationVar(&delay, "crawl-delay", 700*time.Millisecond, "time between two requests of the crawl")
 	f.processFlags(c, &lf)
-	c.Flags().Lookup("data-dir").Usage = "data directory, which stays (default: $" + app.DataDirVariable + ", else one\n" +
+	c.Flags().Lookup("data-dir").Usage = "data directory, which stays (default: $" + datadir.Variable + ", else one\n" +
 		"of its own, which is removed at the end)"
 	return c
 }
@@ -245,7 +247,7 @@ func beginAgain(listen string) error {
 
 func (f *face) demoReady(plan *app.Plan, feed, broker string, site *app.Site, url string) {
 	start, end := "holdfast demo", "Ctrl-C ends the tour and removes what it made; killed, it goes on when started\nagain."
-	if f.dataDir != "" || os.Getenv(app.DataDirVariable) != "" {
+	if f.dataDir != "" || os.Getenv(datadir.Variable) != "" {
 		start += " --data-dir " + plan.Place.Dir
 		end = "Ctrl-C ends the tour; kill -9 does no harm either: started again it goes on."
 	}

@@ -19,6 +19,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"holdfast/app"
+	"holdfast/base/logging"
 	"holdfast/connector/wsprnet/simulator"
 )
 
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 		"storagefails": func() {
 			fmt.Printf("start %d\n", respawns(os.Getenv(respawnVariable), time.Now()))
 			respawnPause = time.Millisecond
-			p := &process{plan: &app.Plan{Once: len(os.Args) > 1}, log: slog.New(app.NewLogHandler(os.Stderr,
+			p := &process{plan: &app.Plan{Once: len(os.Args) > 1}, log: slog.New(logging.NewHandler(os.Stderr,
 				0))}
 			p.storageFailed(errors.New("no space left on device"))
 		},

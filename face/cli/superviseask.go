@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/base/fault"
 	"holdfast/face/api"
 )
 
@@ -95,7 +96,7 @@ func (f *face) actionExplain() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			byLine := cmd.Flags().Changed("line")
 			if byLine == (len(args) == 1) {
-				return &app.Usage{Err: errors.New("want the number of an action, or --line")}
+				return &fault.Usage{Err: errors.New("want the number of an action, or --line")}
 			}
 			if byLine && file != "" {
 				set, err := app.LoadRules(file)
@@ -285,9 +286,9 @@ func (f *face) silenceCommand() *cobra.Command {
 			now := time.Now()
 			switch {
 			case (length > 0) == (until != ""):
-				return &app.Usage{Err: errors.New("want either --for or --until")}
+				return &fault.Usage{Err: errors.New("want either --for or --until")}
 			case strings.TrimSpace(reason) == "":
-				return &app.Usage{Err: errors.New("want --reason: it is told when the silence ends")}
+				return &fault.Usage{Err: errors.New("want --reason: it is told when the silence ends")}
 			case length > 0:
 				o.Until = now.Add(time.Duration(length))
 			default:

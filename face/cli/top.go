@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
 	"holdfast/base/fault"
 	"holdfast/face/api"
 	"holdfast/kernel/engine"
@@ -30,7 +31,8 @@ func (f *face) topCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !isTerminal(os.Stdout) || !isTerminal(os.Stdin) {
-				return &app.Usage{Err: fault.WithHint(errors.New("top needs a terminal"), "`holdfast status` answers once, as text")}
+				return &fault.Usage{Err: fault.WithHint(errors.New("top needs a terminal"),
+					"`holdfast status` answers once, as text")}
 			}
 			places, _, err := f.found() // nobody opens them: an engine that starts is not to find us there
 			if err != nil {
@@ -56,7 +58,7 @@ const lookFor = 10 * time.Second
 
 // seen is what a look at one data directory saw last.
 type seen struct {
-	place app.Place
+	place datadir.Place
 	asked time.Time // when the last look began
 	at    time.Time // of the last answer; zero for none yet
 	err   error     // of the last look
@@ -86,7 +88,7 @@ type top struct {
 	now    func() time.Time
 }
 
-func newTop(ctx context.Context, places []app.Place) *top {
+func newTop(ctx context.Context, places []datadir.Place) *top {
 	t := &top{ctx: ctx, width: width, height: 24, now: time.Now}
 	for _, p := range places {
 		t.seen = append(t.seen, seen{place: p})

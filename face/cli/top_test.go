@@ -17,6 +17,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
@@ -26,7 +27,7 @@ var topNow = time.Date(2023, 9, 19, 12, 0, 0, 0, time.UTC)
 
 // world is one data directory with two jobs, of which the second has lost its database.
 func world() *top {
-	t := newTop(context.Background(), []app.Place{{Dir: "/var/lib/holdfast"}})
+	t := newTop(context.Background(), []datadir.Place{{Dir: "/var/lib/holdfast"}})
 	t.now = func() time.Time { return topNow }
 	s := &t.seen[0]
 	s.at = topNow

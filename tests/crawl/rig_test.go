@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"holdfast/app"
+	"holdfast/app/datadir"
 	"holdfast/face/api"
 	"holdfast/kernel/engine"
 	"holdfast/tests/testenv"
@@ -277,7 +278,7 @@ func (r *rig) indexed() map[string]int {
 // counts are the counters of a crawl that has ended.
 func (r *rig) counts() (c app.CrawlCounts) {
 	r.t.Helper()
-	place, err := app.Places(r.dir)
+	place, err := datadir.Places(r.dir)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -1,10 +1,13 @@
-package app
+package datadir
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"holdfast/base/fault"
 )
 
 func TestDefaultDir(t *testing.T) {
@@ -38,12 +41,12 @@ func unwritable(t *testing.T) string {
 func TestExplicitDirectoryMustBeWritable(t *testing.T) {
 	dir := unwritable(t)
 	for name, explicit := range map[string]string{"flag": dir, "environment": ""} {
-		t.Setenv(DataDirVariable, "")
+		t.Setenv(Variable, "")
 		if explicit == "" {
-			t.Setenv(DataDirVariable, dir)
+			t.Setenv(Variable, dir)
 		}
 		_, err := Locate(explicit, "wsprnet")
-		if err == nil || !IsUsage(err) || !strings.Contains(err.Error(), dir) {
+		if _, usage := errors.AsType[*fault.Usage](err); !usage || !strings.Contains(err.Error(), dir) {
 			t.Errorf("%s: got %v, want a usage error that names %s", name, err, dir)
 		}
 	}
@@ -60,7 +63,7 @@ func TestExplicitDirectoryIsTakenAsItIs(t *testing.T) {
 func TestFallback(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	dir := filepath.Join(unwritable(t), "wsprnet")
-	p, err := locate(dir, "wsprnet")
+	p, err := At(dir, "wsprnet")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +85,7 @@ func TestFallbackOfSomebodyElseIsRefused(t *testing.T) {
 	if err := os.Chmod(fallbackDir(), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := locate(unwritable(t), ""); err == nil {
+	if p, err := At(unwritable(t), ""); err == nil {
 		t.Errorf("got %+v, want an error", p)
 	}
 	if err := os.RemoveAll(fallbackDir()); err != nil {
@@ -91,13 +94,13 @@ func TestFallbackOfSomebodyElseIsRefused(t *testing.T) {
 	if err := os.Symlink(t.TempDir(), fallbackDir()); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := locate(unwritable(t), ""); err == nil {
+	if p, err := At(unwritable(t), ""); err == nil {
 		t.Errorf("got %+v, want an error", p)
 	}
 }
 
 func TestPlaces(t *testing.T) {
-	t.Setenv(DataDirVariable, "")
+	t.Setenv(Variable, "")
 	dir := t.TempDir()
 	if _, err := Places(dir); err == nil {
 		t.Error("an empty directory holds data")
@@ -108,7 +111,7 @@ func TestPlaces(t *testing.T) {
 	if p, err := Places(dir); err != nil || len(p) != 1 || p[0].Dir != dir {
 		t.Errorf("got %v, %v, want %s", p, err, dir)
 	}
-	if names, err := JobsIn(dir); err != nil || len(names) != 1 || names[0] != "spots" {
+	if names, err := Jobs(dir); err != nil || len(names) != 1 || names[0] != "spots" {
 		t.Errorf("got %v, %v, want spots", names, err)
 	}
 }
@@ -119,16 +122,16 @@ func TestTourIsFound(t *testing.T) {
 	if got := orTour(nil); got != nil {
 		t.Errorf("without a tour: got %v", got)
 	}
-	if err := os.MkdirAll(filepath.Join(tourDir(), "jobs"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(Tour(), "jobs"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if got := orTour(nil); len(got) != 1 || got[0].Dir != tourDir() {
-		t.Errorf("got %v, want %s", got, tourDir())
+	if got := orTour(nil); len(got) != 1 || got[0].Dir != Tour() {
+		t.Errorf("got %v, want %s", got, Tour())
 	}
 	if got := orTour([]Place{{Dir: "/srv"}}); len(got) != 1 || got[0].Dir != "/srv" {
 		t.Errorf("beside another one: got %v", got)
 	}
-	if err := os.Chmod(tourDir(), 0o777); err != nil {
+	if err := os.Chmod(Tour(), 0o777); err != nil {
 		t.Fatal(err)
 	}
 	if got := orTour(nil); got != nil {

@@ -1,18 +1,21 @@
-package app
+package logging
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"holdfast/base/fault"
 )
 
 func TestLogLines(t *testing.T) {
 	var b bytes.Buffer
-	h := NewLogHandler(&b, slog.LevelInfo)
+	h := NewHandler(&b, slog.LevelInfo)
 	log := slog.New(h)
 	log.Info("Cached 12 spots")
 	log.With("job", "spots").Warn("gone", "file", "x y")
@@ -47,7 +50,7 @@ func TestLogLines(t *testing.T) {
 
 func TestLogFileStartsAnew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "made", "log")
-	l, err := OpenLog(path, 100)
+	l, err := Open(path, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +67,7 @@ func TestLogFileStartsAnew(t *testing.T) {
 		}
 	}
 	// What was written is appended to by the next process.
-	again, err := OpenLog(path, 100)
+	again, err := Open(path, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,9 +81,13 @@ func TestLogFileStartsAnew(t *testing.T) {
 }
 
 func TestLogThatCannotBeWritten(t *testing.T) {
-	path := filepath.Join(unwritable(t), "log")
-	if _, err := OpenLog(path, 0); err == nil || !IsUsage(err) || !strings.Contains(err.Error(),
-		path) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(file, "holdfast", "log") // not even root can make it
+	_, err := Open(path, 0)
+	if _, usage := errors.AsType[*fault.Usage](err); !usage || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v, want a usage error that names %s", err, path)
 	}
 }

@@ -1,15 +1,18 @@
-package app
+package logging
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
+
+	"holdfast/base/disk"
+	"holdfast/base/fault"
 )
 
-// LogFile is a log that starts anew when it gets too large: FILE is renamed to FILE.1, which it
+// File is a log that starts anew when it gets too large: FILE is renamed to FILE.1, which it
 // replaces, so that at most twice the limit is on the disk.
-type LogFile struct {
+type File struct {
 	path  string
 	limit int64
 
@@ -18,21 +21,21 @@ type LogFile struct {
 	size int64
 }
 
-// OpenLog opens the log file for appending, and makes its directory. limit 0 is no limit.
-func OpenLog(path string, limit int64) (*LogFile, error) {
-	l := &LogFile{path: path, limit: limit}
+// Open opens the log file for appending, and makes its directory. limit 0 is no limit.
+func Open(path string, limit int64) (*File, error) {
+	l := &File{path: path, limit: limit}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, usage("give a file that can be written with --log-file",
-			"log file %s: its directory can't be made: %s", path, reason(err))
+		return nil, fault.NewUsage("give a file that can be written with --log-file",
+			"log file %s: its directory can't be made: %s", path, disk.Reason(err))
 	}
 	if err := l.open(); err != nil {
-		return nil, usage("give a file that can be written with --log-file",
-			"log file %s can't be written: %s", path, reason(err))
+		return nil, fault.NewUsage("give a file that can be written with --log-file",
+			"log file %s can't be written: %s", path, disk.Reason(err))
 	}
 	return l, nil
 }
 
-func (l *LogFile) open() error {
+func (l *File) open() error {
 	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
@@ -46,7 +49,7 @@ func (l *LogFile) open() error {
 
 // Write appends one record. A log that can't be written must not stop the work that it tells of:
 // the record goes to stderr then.
-func (l *LogFile) Write(b []byte) (int, error) {
+func (l *File) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.limit > 0 && l.size > 0 && l.size+int64(len(b)) > l.limit {
@@ -60,7 +63,7 @@ func (l *LogFile) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (l *LogFile) rotate() {
+func (l *File) rotate() {
 	if err := os.Rename(l.path, l.path+".1"); err != nil {
 		fmt.Fprintf(os.Stderr, "log file %s is not rotated: %v\n", l.path, err)
 		return
@@ -75,7 +78,7 @@ func (l *LogFile) rotate() {
 }
 
 // Close closes the file.
-func (l *LogFile) Close() error {
+func (l *File) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.f.Close()

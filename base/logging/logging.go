@@ -1,4 +1,9 @@
-package app
+// Package logging writes what a process tells of its work: records as lines of text (Handler), to a file that starts anew
+// when it gets too large (File). No secret that is known to base/secret gets into a line, and nothing that came from outside
+// commands the terminal that shows it.
+//
+// The commands of the face call it; everybody else writes to the slog.Logger that was given.
+package logging
 
 import (
 	"context"
@@ -12,12 +17,12 @@ import (
 	"holdfast/base/visible"
 )
 
-// LogHandler writes one line a record, as the old scraper did:
+// Handler writes one line a record, as the old scraper did:
 //
 //	[2025-11-10 14:23:45] WARNING: text
 //
 // Attributes stand behind the text in brackets; a job stands before it, unless Alone is set.
-type LogHandler struct {
+type Handler struct {
 	Level slog.Level
 	Alone bool // there is one job only, so its name is not said
 
@@ -31,18 +36,18 @@ type logOut struct {
 	w  io.Writer
 }
 
-var _ slog.Handler = (*LogHandler)(nil)
+var _ slog.Handler = (*Handler)(nil)
 
-// NewLogHandler writes to w, in lines that are never mixed.
-func NewLogHandler(w io.Writer, level slog.Level) *LogHandler {
-	return &LogHandler{Level: level, out: &logOut{w: w}}
+// NewHandler writes to w, in lines that are never mixed.
+func NewHandler(w io.Writer, level slog.Level) *Handler {
+	return &Handler{Level: level, out: &logOut{w: w}}
 }
 
 // Enabled implements slog.Handler.
-func (h *LogHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.Level }
+func (h *Handler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.Level }
 
 // Handle implements slog.Handler.
-func (h *LogHandler) Handle(_ context.Context, r slog.Record) error {
+func (h *Handler) Handle(_ context.Context, r slog.Record) error {
 	level := r.Level.String()
 	if r.Level == slog.LevelWarn {
 		level = "WARNING"
@@ -74,7 +79,7 @@ func format(a slog.Attr) string {
 }
 
 // WithAttrs implements slog.Handler.
-func (h *LogHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	c := *h
 	for _, a := range attrs {
 		if a.Key == "job" {
@@ -87,4 +92,4 @@ func (h *LogHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 
 // WithGroup implements slog.Handler; groups are not used here.
-func (h *LogHandler) WithGroup(string) slog.Handler { return h }
+func (h *Handler) WithGroup(string) slog.Handler { return h }

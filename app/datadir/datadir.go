@@ -1,4 +1,14 @@
-package app
+// Package datadir keeps the rules of the data directory: where it is when nobody names one (Locate), which ones there are for a
+// person who asks (Places), and what lies where in it:
+//
+//	LOCK         held by the one process that works in it
+//	jobs/NAME    the store of a job and its files
+//
+// A default directory that can't be written is no reason not to start: then data goes to a fallback below the directory of
+// temporary files, which does not survive a reboot, and a later start takes it over.
+//
+// app, its desk and the commands of the face call it.
+package datadir
 
 import (
 	"errors"
@@ -7,9 +17,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"holdfast/base/disk"
+	"holdfast/base/fault"
+	"holdfast/base/identifier"
 )
 
 // Place is a data directory and how it was found.
@@ -27,12 +38,12 @@ type Place struct {
 // Temporary reports whether the place is the fallback.
 func (p Place) Temporary() bool { return p.Default != "" }
 
-// DataDirVariable is the environment variable that names the data directory.
-const DataDirVariable = "HOLDFAST_DATA_DIR"
+// Variable is the environment variable that names the data directory.
+const Variable = "HOLDFAST_DATA_DIR"
 
-// DefaultDir is the data directory of who asks for none: /var/lib/holdfast for root, else
+// Default is the data directory of who asks for none: /var/lib/holdfast for root, else
 // holdfast below $XDG_STATE_HOME or ~/.local/state.
-func DefaultDir() string { return defaultDir(os.Geteuid(), os.Getenv) }
+func Default() string { return defaultDir(os.Geteuid(), os.Getenv) }
 
 func defaultDir(uid int, env func(string) string) string {
 	switch {
@@ -55,7 +66,7 @@ func fallbackDir() string {
 // else the environment is asked. Only an explicit directory that can't be written is an error.
 func Locate(explicit, command string) (Place, error) {
 	if explicit == "" {
-		explicit = os.Getenv(DataDirVariable)
+		explicit = os.Getenv(Variable)
 	}
 	if explicit != "" {
 		dir, err := filepath.Abs(explicit)
@@ -63,22 +74,23 @@ func Locate(explicit, command string) (Place, error) {
 			err = disk.Writable(dir)
 		}
 		if err != nil {
-			return Place{}, usage("give a directory that can be written with --data-dir",
+			return Place{}, fault.NewUsage("give a directory that can be written with --data-dir",
 				"data directory %s can't be written: %w", explicit, err)
 		}
 		return Place{Dir: dir, Explicit: true}, nil
 	}
-	return locate(filepath.Join(DefaultDir(), command), command)
+	return At(filepath.Join(Default(), command), command)
 }
 
-func locate(dir, command string) (Place, error) {
+// At is Locate for a default directory.
+func At(dir, command string) (Place, error) {
 	p := Place{Dir: dir, Fallback: filepath.Join(fallbackDir(), command)}
 	err := disk.Writable(p.Dir)
 	if err == nil {
 		return p, nil
 	}
-	p = Place{Dir: p.Fallback, Default: p.Dir, Why: reason(err)}
-	if err := private(fallbackDir()); err != nil {
+	p = Place{Dir: p.Fallback, Default: p.Dir, Why: disk.Reason(err)}
+	if err := disk.Private(fallbackDir()); err != nil {
 		return Place{}, fmt.Errorf("data directory %s can't be written (%s), nor can the fallback: %w",
 			p.Default, p.Why, err)
 	}
@@ -89,65 +101,31 @@ func locate(dir, command string) (Place, error) {
 	return p, nil
 }
 
-// reason is an error of the file system without the path, which stands beside it.
-func reason(err error) string {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err.Error()
-	}
-	return err.Error()
-}
-
-// private makes a directory that only we can enter. In a directory that everybody may write to, one
-// that is there already could have been laid out for us by somebody else.
-func private(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return ours(dir)
-}
-
-// ours returns an error unless path is a directory of our own, that nobody else can write to.
-func ours(path string) error {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !info.IsDir():
-		return fmt.Errorf("%s is no directory", path)
-	case ok && int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("%s belongs to somebody else", path)
-	case info.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("%s can be written by others", path)
-	}
-	return nil
-}
-
 // commands are the commands that run one job alone, each in a directory of its own below the
 // default one.
-var commands = []string{"wsprnet", "weather", "weather-streamer", "weather-ingester", "weather-processor", "weather-api", transferKind, superviseKind}
+var commands = []string{"wsprnet", "weather", "weather-streamer", "weather-ingester", "weather-processor", "weather-api",
+	"transfer", "supervise"}
 
 // Places returns the data directories to look into for a person who named none (explicit "") or
 // one: those that hold anything.
 func Places(explicit string) ([]Place, error) {
 	if explicit == "" {
-		explicit = os.Getenv(DataDirVariable)
+		explicit = os.Getenv(Variable)
 	}
 	if explicit != "" {
 		dir, err := filepath.Abs(explicit)
 		if err != nil {
-			return nil, usage("", "find data directory %s: %w", explicit, err)
+			return nil, fault.NewUsage("", "find data directory %s: %w", explicit, err)
 		}
 		if !holds(dir) {
-			return nil, hint(fmt.Errorf("there is no data of holdfast in %s", dir),
+			return nil, fault.WithHint(fmt.Errorf("there is no data of holdfast in %s", dir),
 				"name with --data-dir the directory that holdfast works in: its log says it at the start")
 		}
 		return []Place{{Dir: dir, Explicit: true}}, nil
 	}
-	all := orTour(placesBelow(DefaultDir(), fallbackDir()))
+	all := orTour(placesBelow(Default(), fallbackDir()))
 	if len(all) == 0 {
-		return nil, hint(fmt.Errorf("there is no data of holdfast in %s", DefaultDir()),
+		return nil, fault.WithHint(fmt.Errorf("there is no data of holdfast in %s", Default()),
 			"start something first (`holdfast demo`, `holdfast run -c FILE`), or name a directory "+
 				"with --data-dir")
 	}
@@ -156,7 +134,7 @@ func Places(explicit string) ([]Place, error) {
 
 // orTour returns the place of the tour where there is nothing else: then it is meant.
 func orTour(all []Place) []Place {
-	if dir := tourDir(); len(all) == 0 && ours(dir) == nil && holds(dir) {
+	if dir := Tour(); len(all) == 0 && disk.Ours(dir) == nil && holds(dir) {
 		return []Place{{Dir: dir}}
 	}
 	return all
@@ -170,7 +148,7 @@ func placesBelow(root, fallback string) (all []Place) {
 			all = append(all, Place{Dir: dir})
 		}
 		back := filepath.Join(fallback, command)
-		if ours(fallback) == nil && holds(back) {
+		if disk.Ours(fallback) == nil && holds(back) {
 			all = append(all, Place{Dir: back, Default: dir,
 				Why: "it could not be written when the job started"})
 		}
@@ -178,16 +156,24 @@ func placesBelow(root, fallback string) (all []Place) {
 	return all
 }
 
+// crawlsDir has the places of crawls.
+const crawlsDir = "crawl"
+
 // crawlsBelow are the places of crawls, each of which has one of its own.
 func crawlsBelow(roots ...string) (all []string) {
 	for _, root := range roots {
-		entries, _ := os.ReadDir(filepath.Join(root, crawlKind)) // there may be none
+		entries, _ := os.ReadDir(filepath.Join(root, crawlsDir)) // there may be none
 		for _, e := range entries {
-			all = append(all, filepath.Join(crawlKind, e.Name()))
+			all = append(all, filepath.Join(crawlsDir, e.Name()))
 		}
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// LeftBehind reports whether an earlier start left data in the fallback, and it is ours.
+func (p Place) LeftBehind() bool {
+	return p.Fallback != "" && disk.Ours(fallbackDir()) == nil && holds(p.Fallback)
 }
 
 // holds reports whether a directory is a data directory that was used.
@@ -196,15 +182,15 @@ func holds(dir string) bool {
 	return err == nil
 }
 
-// JobsIn returns the names of the jobs that have a store in a data directory.
-func JobsIn(dir string) ([]string, error) {
+// Jobs returns the names of the jobs that have a store in a data directory.
+func Jobs(dir string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(dir, "jobs"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() && jobName.MatchString(e.Name()) {
+		if e.IsDir() && identifier.Pattern.MatchString(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}
@@ -212,31 +198,10 @@ func JobsIn(dir string) ([]string, error) {
 	return names, nil
 }
 
-// lockFile is the lock of a data directory: one process at a time.
-func lockFile(dir string) string { return filepath.Join(dir, "LOCK") }
+// LockFile is the lock of a data directory: one process at a time.
+func LockFile(dir string) string { return filepath.Join(dir, "LOCK") }
 
-// overlap reports whether one directory is the other, or within it, by whatever name.
-func overlap(a, b string) bool {
-	return inDir(a, b) || inDir(b, a)
-}
-
-// inDir reports whether a path is a directory or below it, by whatever name, also if it is not there yet.
-func inDir(dir, path string) bool {
-	rel, err := filepath.Rel(realPath(dir), realPath(path))
-	return err == nil && filepath.IsLocal(rel)
-}
-
-// realPath is a path without symbolic links, as far as it is there.
-func realPath(path string) string {
-	path = filepath.Clean(path)
-	for at, rest := path, ""; ; {
-		if r, err := filepath.EvalSymlinks(at); err == nil {
-			return filepath.Join(r, rest)
-		}
-		up := filepath.Dir(at)
-		if up == at {
-			return path
-		}
-		at, rest = up, filepath.Join(filepath.Base(at), rest)
-	}
+// Tour is where a tour lives whose data directory nobody named. It is removed when the tour ends well.
+func Tour() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("holdfast-tour-%d", os.Geteuid()))
 }
