@@ -3,7 +3,6 @@ package fits
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,38 +91,12 @@ func (c Card) Int() (int64, error) {
 	return v, nil
 }
 
-// Float returns the value of a float or integer card.
-func (c Card) Float() (float64, error) {
-	if c.Kind != Float && c.Kind != Integer {
-		return 0, c.wrong("a number")
-	}
-	v, err := float(c.Value)
-	if err != nil {
-		return 0, c.wrong("a float of 64 bits")
-	}
-	return v, nil
-}
-
 // Bool returns the value of a logical card.
 func (c Card) Bool() (bool, error) {
 	if c.Kind != Logical {
 		return false, c.wrong("T or F")
 	}
 	return c.Value == "T", nil
-}
-
-// Complex returns the value of a complex card.
-func (c Card) Complex() (complex128, error) {
-	if c.Kind != Complex {
-		return 0, c.wrong("a complex number")
-	}
-	a, b, _ := strings.Cut(strings.Trim(c.Value, "()"), ",")
-	re, err1 := float(strings.TrimSpace(a))
-	im, err2 := float(strings.TrimSpace(b))
-	if err1 != nil || err2 != nil {
-		return 0, c.wrong("two floats of 64 bits")
-	}
-	return complex(re, im), nil
 }
 
 // Time returns the moment that a text card gives, by the clock that it was taken with.
@@ -137,15 +110,6 @@ func (c Card) Time() (time.Time, error) {
 		return t, fault.New(fault.Invalid, "HDU %d, card %d: %s: %w", c.HDU, c.Number, c.Keyword, err)
 	}
 	return t, nil
-}
-
-// float reads a number of 4.2.4, whose exponent begins with E or D.
-func float(s string) (float64, error) {
-	v, err := strconv.ParseFloat(strings.Replace(s, "D", "E", 1), 64)
-	if err == nil && math.IsInf(v, 0) {
-		err = strconv.ErrRange
-	}
-	return v, err
 }
 
 // broken is why a record breaks the rules, and in which column, from 1.

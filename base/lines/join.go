@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// The defaults of Rule.
+// Defaults of Rule, beside DefaultMax.
 const (
-	DefaultLines = 500
-	DefaultQuiet = time.Second
+	defaultLines = 500
+	defaultQuiet = time.Second
 )
 
 // Rule says which lines belong together. One of Start and Continue is set.
@@ -18,9 +18,9 @@ type Rule struct {
 	Start *regexp.Regexp
 	// Continue: a line that it matches goes on with the text before, and all others begin one.
 	Continue *regexp.Regexp
-	// Lines and Bytes are the most of one text; what comes above is let go, and the text is Cut. Default DefaultLines, DefaultMax.
+	// Lines and Bytes are the most of one text; what comes above is let go, and the text is Cut. Default 500 and DefaultMax.
 	Lines, Bytes int
-	// Quiet is how long after its last line a text is at its end though no other began. Default DefaultQuiet.
+	// Quiet is how long after its last line a text is at its end though no other began. Default 1 s.
 	Quiet time.Duration
 	// Streams is how many texts may be open at a time; the oldest ends if there are more. Default 64.
 	Streams int
@@ -28,13 +28,13 @@ type Rule struct {
 
 func (r Rule) withDefaults() Rule {
 	if r.Lines <= 0 {
-		r.Lines = DefaultLines
+		r.Lines = defaultLines
 	}
 	if r.Bytes <= 0 {
 		r.Bytes = DefaultMax
 	}
 	if r.Quiet <= 0 {
-		r.Quiet = DefaultQuiet
+		r.Quiet = defaultQuiet
 	}
 	if r.Streams <= 0 {
 		r.Streams = 64

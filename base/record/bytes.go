@@ -17,9 +17,9 @@ import (
 	"holdfast/base/fault"
 )
 
-// MaxBatchBytes is the largest uncompressed batch that Decode accepts: a bound for damaged or
+// maxBatchBytes is the largest uncompressed batch that Decode accepts: a bound for damaged or
 // hostile bytes, far above any block that we write.
-const MaxBatchBytes = 256 << 20
+const maxBatchBytes = 256 << 20
 
 // Hash is the content hash of a batch: the first 16 bytes of the SHA-256 of its bytes.
 type Hash [16]byte
@@ -49,9 +49,9 @@ func Encode(dst []byte, b arrow.RecordBatch) ([]byte, Hash, error) {
 	if err := w.Close(); err != nil {
 		return nil, Hash{}, fmt.Errorf("close arrow stream: %w", err)
 	}
-	if t.plain.Len() > MaxBatchBytes {
+	if t.plain.Len() > maxBatchBytes {
 		return nil, Hash{}, fault.New(fault.Invalid, "batch has %d bytes, want at most %d", t.plain.Len(),
-			MaxBatchBytes)
+			maxBatchBytes)
 	}
 	t.room = slices.Grow(t.room[:0], s2.MaxEncodedLen(t.plain.Len()))
 	packed := s2.EncodeSnappy(t.room[:cap(t.room)], t.plain.Bytes())
@@ -75,8 +75,8 @@ func Unpack(data []byte) (arrow.RecordBatch, error) {
 
 func unpack(data []byte, room func(n int) []byte) (arrow.RecordBatch, error) {
 	n, err := s2.DecodedLen(data)
-	if err == nil && n > MaxBatchBytes {
-		err = fmt.Errorf("it claims %d bytes, at most %d are read", n, MaxBatchBytes)
+	if err == nil && n > maxBatchBytes {
+		err = fmt.Errorf("it claims %d bytes, at most %d are read", n, maxBatchBytes)
 	}
 	var plain []byte
 	if err == nil {

@@ -19,8 +19,8 @@ import (
 	"holdfast/base/fault"
 )
 
-// GroupRows is the most rows of a Parquet row group.
-const GroupRows = 128 << 10
+// groupRows is the most rows of a Parquet row group.
+const groupRows = 128 << 10
 
 var codecs = map[Pack]compress.Compression{"": compress.Codecs.Uncompressed, None: compress.Codecs.Uncompressed,
 	Gzip: compress.Codecs.Gzip, Zstd: compress.Codecs.Zstd, Snappy: compress.Codecs.Snappy}
@@ -48,7 +48,7 @@ func newParquet(w io.Writer, s *arrow.Schema, o Options) (*parquetFile, error) {
 		}
 	}
 	props := parquet.NewWriterProperties(parquet.WithCompression(codec), parquet.WithCreatedBy("holdfast"),
-		parquet.WithMaxRowGroupLength(GroupRows), parquet.WithStats(true),
+		parquet.WithMaxRowGroupLength(groupRows), parquet.WithStats(true),
 		parquet.WithDictionaryFor(o.Unique, false))
 	arrowProps := pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema())
 	to, err := pqarrow.ToParquet(s, props, arrowProps)
@@ -86,12 +86,12 @@ func (p *parquetFile) Write(rows arrow.RecordBatch) error {
 				break
 			}
 		}
-		n := min(GroupRows-p.rows, rows.NumRows()-from)
+		n := min(groupRows-p.rows, rows.NumRows()-from)
 		if p.bad = p.columns(rows.NewSlice(from, from+n)); p.bad != nil {
 			break
 		}
 		from, p.rows = from+n, p.rows+n
-		if p.rows == GroupRows {
+		if p.rows == groupRows {
 			p.bad = p.group.Close()
 			p.group, p.rows = nil, 0
 		}

@@ -1,6 +1,6 @@
 // Package rowfile writes batches of rows as a file: Parquet, JSON lines or CSV, each packed if wanted.
 //
-// A Writer takes batches of one schema and holds at most one row group (GroupRows rows) of them; a JSON or
+// A Writer takes batches of one schema and holds at most one row group (groupRows rows) of them; a JSON or
 // CSV file needs no more than the batch. Union and Fit bring batches whose schemas grew over time to one. What is
 // written is plain bytes to an io.Writer: who needs a file that is whole or not there gives it a temporary
 // name first. The sink `files` and `holdfast spool cat` write through it.

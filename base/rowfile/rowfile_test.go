@@ -71,7 +71,7 @@ func TestParquetHoldsEveryRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = GroupRows*2 + 1000
+	const n = groupRows*2 + 1000
 	for _, workers := range []int{1, 3} {
 		b := written(t, s, Options{Format: Parquet, Pack: Snappy, Workers: workers},
 			Fit(batch(narrow, 0, 10), s), Fit(batch(wide, 10, n), s))

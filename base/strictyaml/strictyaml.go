@@ -131,7 +131,7 @@ func (d *Decoder) Entries(n ast.Node, path string) (all []Entry, ok bool) {
 	case nil, *ast.NullNode:
 		return nil, true
 	default:
-		d.Bad(n, path, "want keys and values, got %s", d.Describe(n))
+		d.Bad(n, path, "want keys and values, got %s", d.describe(n))
 		return nil, false
 	}
 	seen := map[string]bool{}
@@ -163,8 +163,8 @@ func Join(path, key string) string {
 	return path + "." + key
 }
 
-// Describe says what a node is.
-func (d *Decoder) Describe(n ast.Node) string {
+// describe says what a node is.
+func (d *Decoder) describe(n ast.Node) string {
 	switch t := d.Resolve(n).(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
 		return "keys and values"
@@ -252,7 +252,7 @@ func (d *Decoder) list(n ast.Node, v reflect.Value, path string) {
 	} else if d.Single {
 		items = []ast.Node{n}
 	} else {
-		d.Bad(n, path, "want a list, got %s", d.Describe(n))
+		d.Bad(n, path, "want a list, got %s", d.describe(n))
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
@@ -284,7 +284,7 @@ func (d *Decoder) scalar(n ast.Node, v reflect.Value, path string) {
 	text, ok := Text(n)
 	switch {
 	case !ok:
-		d.Bad(n, path, "want a single value, got %s", d.Describe(n))
+		d.Bad(n, path, "want a single value, got %s", d.describe(n))
 	case d.Scalar != nil:
 		d.Scalar(n, text, v, path)
 	default:

@@ -13,12 +13,12 @@ import (
 
 // Options tune a Writer.
 type Options struct {
-	Level  int  // of compression, 1 (fastest) to 9 (smallest); 0 is DefaultLevel
+	Level  int  // of compression, 1 (fastest) to 9 (smallest); 0 is 5
 	SHA256 bool // compute SHA-256 too, where digests are computed
 }
 
-// DefaultLevel is where more time buys little: see docs/decisions/0039.
-const DefaultLevel = 5
+// defaultLevel is where more time buys little: see docs/decisions/0039.
+const defaultLevel = 5
 
 // Written is what became of a record.
 type Written struct {
@@ -82,7 +82,7 @@ func (e *exact) Read(p []byte) (int, error) {
 // a level that does not exist.
 func NewWriter(w io.Writer, at int64, o Options) (*Writer, error) {
 	if o.Level == 0 {
-		o.Level = DefaultLevel
+		o.Level = defaultLevel
 	}
 	if o.Level < gzip.BestSpeed || o.Level > gzip.BestCompression {
 		return nil, fault.New(fault.Invalid, "gzip has no level %d: 1 to 9", o.Level)

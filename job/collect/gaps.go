@@ -21,8 +21,8 @@ const settleTime = 30 * time.Second
 // floorKey holds the key after which the source was first asked: rows up to it are not ours to collect.
 func (in *Intake) floorKey() store.Key { return store.Job.K().Str("floor/").U32(in.id) }
 
-// SetFloor notes that everything up to key was somebody else's to collect.
-func (in *Intake) SetFloor(key uint64) error {
+// setFloor notes that everything up to key was somebody else's to collect.
+func (in *Intake) setFloor(key uint64) error {
 	return in.st.Update(func(tx *store.Tx) error {
 		tx.Set(in.floorKey(), store.Key(nil).U64(key))
 		return nil

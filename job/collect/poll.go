@@ -161,7 +161,7 @@ func (j *Job) cursor(ctx context.Context) ([]byte, error) {
 		highest = 0
 	}
 	if highest > 0 {
-		if err := j.intake.SetFloor(highest); err != nil {
+		if err := j.intake.setFloor(highest); err != nil {
 			return nil, err
 		}
 	}

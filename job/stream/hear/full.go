@@ -9,16 +9,16 @@ import (
 	"holdfast/connector"
 )
 
-// A broker whose memory is full takes nothing from a role, and the role is among those who make room: what the broker
-// keeps for it is taken and acknowledged whether anything can be said or not. So that a broker is full is told from its
-// being away.
+// A broker whose memory is full takes nothing, but still delivers; and it is the roles that make room, by taking and
+// acknowledging what it keeps for them. So each role goes on to listen while it can't publish, and a broker that is full
+// is told from one that is away.
 
-// refusal is what a broker says that has no room for a message.
+// refusal marks the error of a broker that has no room for a message.
 type refusal struct{ error }
 
 func (r refusal) Unwrap() error { return r.error }
 
-// Publish gives a message to the broker, and marks the error if that had no room for it.
+// Publish gives a message to the broker. Refused tells an error by which that had no room for it.
 func Publish(ctx context.Context, b connector.Broker, m connector.Message) error {
 	err := b.Publish(ctx, m)
 	if fault.Is(err, fault.Full) {
@@ -33,5 +33,5 @@ func Refused(err error) bool {
 	return ok
 }
 
-// Between is how long a broker that keeps messages for a role needs to give the next ones.
+// Between is how long a broker may take to deliver the next message that it keeps: after such a silence it has none.
 const Between = 100 * time.Millisecond

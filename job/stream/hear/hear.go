@@ -1,5 +1,5 @@
 // Package hear listens to a broker for a role of a stream: one unbroken hearing at a time, whose messages are taken
-// one by one by who looks for them.
+// one by one from a channel.
 package hear
 
 import (
@@ -17,10 +17,10 @@ type Ear struct {
 	stop  context.CancelFunc
 }
 
-// waiting is how many messages wait for who takes them; more wait at the broker.
+// waiting is how many messages wait in Came; more wait at the broker.
 const waiting = 64
 
-// Listen begins a hearing. It ends by Close, not with ctx.
+// Listen begins a hearing. It ends by Close, or when the broker ends it, but not with ctx.
 func Listen(ctx context.Context, b connector.Broker, group string, topics ...string) *Ear {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	e := &Ear{came: make(chan connector.Heard, waiting), ready: make(chan struct{}), ended: make(chan struct{}),
@@ -40,7 +40,7 @@ func Listen(ctx context.Context, b connector.Broker, group string, topics ...str
 	return e
 }
 
-// Begin waits until everything is heard.
+// Begin waits until everything that is published is heard, and returns the error of a hearing that ended before.
 func (e *Ear) Begin(ctx context.Context) error {
 	select {
 	case <-e.ready:
@@ -52,7 +52,7 @@ func (e *Ear) Begin(ctx context.Context) error {
 	}
 }
 
-// Came gives the messages.
+// Came is the channel of the messages.
 func (e *Ear) Came() <-chan connector.Heard { return e.came }
 
 // Ended is closed when nothing is heard any more; messages that came before may still wait in Came.

@@ -34,8 +34,7 @@ func (h *held) put(hash string, m connector.Heard, now time.Time) (dropped []con
 	h.order = append(h.order, waiting{hash, now})
 	h.count, h.bytes = h.count+1, h.bytes+len(m.Payload)
 	for h.count > mostHeld || h.bytes > mostHeldBytes {
-		m, _ := h.next()
-		dropped = append(dropped, m)
+		dropped = append(dropped, h.next())
 	}
 	return dropped
 }
@@ -62,19 +61,18 @@ func (h *held) since() (at time.Time, ok bool) {
 	return h.order[0].at, true
 }
 
-// next returns the oldest batch, and holds it no longer.
-func (h *held) next() (m connector.Heard, ok bool) {
-	if _, ok := h.since(); !ok {
-		return m, false
-	}
+// next returns the oldest batch, and holds it no longer. There has to be one.
+func (h *held) next() connector.Heard {
+	h.since() // passes over those that were taken
 	hash := h.order[0].hash
 	all := h.byHash[hash]
 	h.order = h.order[1:]
-	if m = all[0]; len(all) == 1 {
+	m := all[0]
+	if len(all) == 1 {
 		delete(h.byHash, hash)
 	} else {
 		h.byHash[hash] = all[1:]
 	}
 	h.count, h.bytes = h.count-1, h.bytes-len(m.Payload)
-	return m, true
+	return m
 }

@@ -360,7 +360,7 @@ func (in *Source) takeHeld(ctx context.Context, p *page, now time.Time) (next ti
 		if next.After(now) {
 			return next, nil
 		}
-		m, _ := in.held.next()
+		m := in.held.next()
 		if ours {
 			p.Notes["unknown_batches"]++
 			err = m.Ack(ctx)

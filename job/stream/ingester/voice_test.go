@@ -205,7 +205,7 @@ func TestHeldIsBounded(t *testing.T) {
 	if all := h.take("large"); len(all) != 1 || h.count != 0 || h.bytes != 0 {
 		t.Errorf("%d were there, %d of %d bytes are left", len(all), h.count, h.bytes)
 	}
-	if _, ok := h.next(); ok {
+	if _, ok := h.since(); ok {
 		t.Error("there is more")
 	}
 	bubble(t, func(t *testing.T, r *rig) {

@@ -14,7 +14,7 @@ import (
 	"holdfast/connector"
 )
 
-// version is that of the messages of ours. A reader refuses others.
+// version is that of our messages. A reader refuses others.
 const version = 1
 
 // Hash is the SHA-256 of a payload, in hex.
@@ -37,7 +37,7 @@ type Manifest struct {
 	From    time.Time `json:"from"`
 	To      time.Time `json:"to"` // the first moment behind it
 	Batches []Batch   `json:"batches"`
-	// More: its rows are not all of their time. They were too many for one manifest, and a window that follows has others.
+	// More: a window that follows has further rows of the same time: they were too many for one manifest.
 	More bool `json:"more,omitempty"`
 }
 
@@ -46,7 +46,7 @@ type Beacon struct {
 	Epoch  string `json:"epoch"`
 	Oldest uint64 `json:"oldest"` // number of the oldest window that can be sent again, above Newest for none
 	Newest uint64 `json:"newest"` // number of the newest window that was sent, 0 for none
-	// Confirmed is the number up to which the streamer has heard a Confirm. Who has more says it again.
+	// Confirmed is the number up to which the streamer has heard a Confirm. An ingester that has more confirms again.
 	Confirmed uint64 `json:"confirmed"`
 	// End: there will be no window behind the newest.
 	End bool `json:"end,omitempty"`
@@ -73,7 +73,7 @@ type Confirm struct {
 	Epoch   string `json:"epoch"`
 	UpTo    uint64 `json:"up_to"`
 	Batches int    `json:"batches,omitempty"` // of the window behind
-	// End: the streamer's end was heard too. Only who hears that need not say again that there is nothing behind.
+	// End: the ingester has heard that there are no more windows, so the streamer need not say it again.
 	End bool `json:"end,omitempty"`
 }
 
@@ -103,20 +103,20 @@ type Told struct {
 	Epoch  string `json:"epoch"`
 	Oldest uint64 `json:"oldest"` // number of the oldest notice that can be given again, above Newest for none
 	Newest uint64 `json:"newest"` // number of the newest one, 0 for none
-	// Next is the number of the first one that no processor has done with, as far as the ingester has heard; 0 from one
-	// that does not say so.
+	// Next is the number of the first one that no processor has done with, as far as the ingester has heard; 0 from an
+	// ingester of a release that does not say it.
 	Next uint64 `json:"next,omitempty"`
 	End  bool   `json:"end,omitempty"`
 }
 
-// Follow says that a processor wants the notices from a number on, and has done with those in front of it. An epoch
-// that is empty asks whose notices there are.
+// Follow says that a processor wants the notices from a number on, and has done with those in front of it. With an empty
+// Epoch it asks every ingester which notices it has.
 type Follow struct {
 	Epoch string `json:"epoch"`
 	Next  uint64 `json:"next"`
 }
 
-// The words that say what a message of ours is.
+// The words that begin the keys of our messages.
 const (
 	wordManifest = "manifest"
 	wordBeacon   = "beacon"
@@ -201,7 +201,7 @@ func Read(m connector.Message) (any, error) {
 	return out, nil
 }
 
-// sealed is how a message of ours travels: the hash of what is behind the line's end, and that.
+// sealed is the JSON of our messages. In front of it travels a line with its hash.
 type sealed struct {
 	Version int `json:"v"`
 	Body    any `json:"body"`

@@ -6,8 +6,8 @@
 //	<prefix>:request:<batch>:<window>  send this batch once more; the payload is the window's key
 //	<prefix>:processor:<window>        the window is stored; the payload is the window's key
 //
-// They don't say which day a window is of, how many batches it has, or whether a payload is whole. What tells
-// that travels beside them, each message with a checksum of its own:
+// They don't say which day a window is of, how many batches it has, or whether a payload is whole. Messages of our own say
+// that, each with a checksum:
 //
 //	<prefix>:about:manifest:<number>   a window: its number, time, and the rows and hash of each of its batches
 //	<prefix>:about:beacon:<number>     the numbers of the oldest window that can be sent again and of the newest

@@ -48,8 +48,8 @@ var outcomeNames = [...]string{"acted", "cooldown", "limit", "silence", "stale",
 // String is the word for logs and metrics.
 func (o Outcome) String() string { return outcomeNames[o] }
 
-// Suppressed reports whether the rule would have acted, but for flood control, limits, silences or age.
-func (o Outcome) Suppressed() bool { return o >= Cooldown && o <= Stale }
+// suppressed reports whether the rule would have acted, but for flood control, limits, silences or age.
+func (o Outcome) suppressed() bool { return o >= Cooldown && o <= Stale }
 
 // Decision is what became of one thing that was seen, or of a time that ran out.
 type Decision struct {

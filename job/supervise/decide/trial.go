@@ -213,7 +213,7 @@ func (t *tally) decision(d *Decision) {
 		for i := range d.Calls {
 			t.actions = append(t.actions, strings.TrimSpace(d.Calls[i].Words()))
 		}
-	case d.Outcome.Suppressed():
+	case d.Outcome.suppressed():
 		t.suppressed++
 	case d.Outcome == Unmet:
 		t.unmet++
