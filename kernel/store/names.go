@@ -95,6 +95,8 @@ func (s *Store) saveNames() {
 	if s.opts.FS != nil {
 		return
 	}
+	s.naming.Lock()
+	defer s.naming.Unlock()
 	var all []savedName
 	err := s.Latest(func(r Reader) error {
 		for _, kind := range []NameKind{SourceName, SinkName, QueueName, SetName} {

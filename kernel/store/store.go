@@ -141,6 +141,10 @@ type Store struct {
 	waitMu sync.Mutex // guards moved; never held together with mu
 	moved  chan struct{}
 
+	// naming is held from reading the names until their copy is written: the copy of an older state must not replace
+	// that of a newer one. Nobody holds mu while waiting for it.
+	naming sync.Mutex
+
 	lazyKick chan struct{}
 	stop     chan struct{}
 	wg       sync.WaitGroup
