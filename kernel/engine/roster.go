@@ -128,20 +128,32 @@ func (e *Engine) put(s Spec, old *runner) error {
 // Replace gives a job another specification of the same name: it drains, its store is closed, and it goes on
 // as the new one says. A job whose work was done begins anew.
 func (e *Engine) Replace(ctx context.Context, s Spec) error {
-	r := e.find(s.Name)
-	if r == nil {
-		return fault.New(fault.NotFound, "there is no job %q", s.Name)
+	for {
+		r := e.find(s.Name)
+		if r == nil {
+			return fault.New(fault.NotFound, "there is no job %q", s.Name)
+		}
+		err := r.send(ctx, func() error {
+			r.become(s)
+			return nil
+		})
+		if !errors.Is(err, errOffline) {
+			return err
+		}
+		if done, err := e.replaceEnded(s, r); done {
+			return err
+		}
 	}
-	err := r.send(ctx, func() error {
-		r.become(s)
-		return nil
-	})
-	if !errors.Is(err, errOffline) {
-		return err
-	}
+}
+
+// replaceEnded starts a runner in the place of one that has ended, unless somebody else was faster: done is false then.
+func (e *Engine) replaceEnded(s Spec, old *runner) (done bool, err error) {
 	e.changing.Lock()
 	defer e.changing.Unlock()
-	return e.put(s, r)
+	if e.find(s.Name) != old {
+		return false, nil
+	}
+	return true, e.put(s, old)
 }
 
 // become takes over all of a specification but the name. The goroutine of run calls it: it alone reads what

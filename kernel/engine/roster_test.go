@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,5 +119,28 @@ func TestAJobWhoseWorkIsDoneBeginsAnew(t *testing.T) {
 	runsNext(t, runs, "again")
 	if n := e.Unready(); len(n) > 1 {
 		t.Errorf("not ready: %v", n)
+	}
+}
+
+// TestAJobIsReplacedByManyAtOnce: whoever comes second replaces what the first one put, and no job is there twice.
+func TestAJobIsReplacedByManyAtOnce(t *testing.T) {
+	done := engine.Spec{Name: "once", Kind: "test", New: func(context.Context, engine.Env) (engine.Job, error) {
+		return work(func(context.Context) error { return nil }), nil
+	}}
+	e, _ := run(t, t.TempDir(), new(log), idle("kept"), done)
+	for range 10 {
+		until(t, "the work is done", func() bool { return e.Unready()["once"] == "" && len(e.Undone()) == 1 })
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if err := e.Replace(t.Context(), done); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if names := e.Names(); len(names) != 2 {
+			t.Fatalf("the jobs are %v", names)
+		}
 	}
 }
