@@ -417,7 +417,7 @@ func (r *runner) begin(ctx context.Context, stop context.CancelFunc, env Env) (J
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.env, r.job, r.stop = &env, job, stop
-	if r.paused { // since New began, which nobody could stop
+	if r.paused || r.met.Load() { // since the run before ended: there was nothing to stop then
 		stop()
 	}
 	return job, nil

@@ -225,22 +225,47 @@ func (s *salvage) fromCheckpoint(st *store.Store) (err error) {
 	return nil
 }
 
+// copySpaces replaces what a store holds in some spaces by what another holds there. A crash may leave a part of it:
+// nobody works with the store yet.
 func copySpaces(ctx context.Context, from, to *store.Store, spaces ...store.Space) error {
 	return from.View(ctx, func(r store.Reader) error {
 		for _, space := range spaces {
-			if err := to.Update(func(tx *store.Tx) error {
-				tx.DeleteRange(space.K(), space.K().End())
-				seq, fail := r.Scan(space.K(), space.K().End())
-				for k, v := range seq {
-					tx.Set(k, v)
-				}
-				return fail()
-			}); err != nil {
+			if err := copySpace(ctx, r, to, space); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// copyBatch is how many bytes of entries one transaction of a copy holds: the frontier of a crawl is larger than memory.
+const copyBatch = 4 << 20
+
+func copySpace(ctx context.Context, r store.Reader, to *store.Store, space store.Space) error {
+	err := to.UpdateLazy(func(tx *store.Tx) error {
+		tx.DeleteRange(space.K(), space.K().End())
+		return nil
+	})
+	for from := space.K(); from != nil && err == nil; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err = to.UpdateLazy(func(tx *store.Tx) error {
+			seq, fail := r.Scan(from, space.K().End())
+			from = nil
+			size := 0
+			for k, v := range seq {
+				if size >= copyBatch {
+					from = store.Key(nil).Raw(k)
+					break
+				}
+				tx.Set(k, v)
+				size += len(k) + len(v)
+			}
+			return fail()
+		})
+	}
+	return err
 }
 
 // dropUnreadable removes entries that no reader would take: better an empty place than a job that fails
