@@ -148,7 +148,7 @@ func create(ctx context.Context, st *store.Store, o Options, begin time.Time) (C
 	if err := sweep(fs, root); err != nil {
 		return Checkpoint{}, err
 	}
-	m := Manifest{Format: ManifestFormat, Name: o.Name, Pinned: o.Name != "", Created: begin.UTC(),
+	m := Manifest{Format: manifestFormat, Name: o.Name, Pinned: o.Name != "", Created: begin.UTC(),
 		Lineage: st.Lineage().String(), StoreFormat: store.Format, Config: o.Config}
 	if err := m.follow(fs, root, st, o); err != nil {
 		return Checkpoint{}, err

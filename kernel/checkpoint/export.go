@@ -149,7 +149,7 @@ func (e *exporter) all(manifest []byte, files []File) error {
 	for _, f := range recorded.Files {
 		known[f.Path] = f.Sum != ""
 	}
-	l := late{Format: ManifestFormat, Manifest: sumOf(manifest), Sums: map[string]string{}}
+	l := late{Format: manifestFormat, Manifest: sumOf(manifest), Sums: map[string]string{}}
 	for _, f := range files {
 		sum, err := e.file(f)
 		if err != nil {

@@ -13,8 +13,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// ManifestFormat is the number of the manifest's format; a checkpoint with a higher one is refused.
-const ManifestFormat = 1
+// manifestFormat is the number of the manifest's format; a checkpoint with a higher one is refused.
+const manifestFormat = 1
 
 // Manifest says what a checkpoint is.
 type Manifest struct {
@@ -98,9 +98,9 @@ func unseal(key string, data []byte, v any) error {
 	if err := json.Unmarshal(parts[key], &version); err != nil {
 		return fault.New(fault.Corrupt, "it has no format: %w", err)
 	}
-	if version.Format > ManifestFormat {
+	if version.Format > manifestFormat {
 		err := fault.New(fault.Permanent, "it has format %d, this program knows up to %d",
-			version.Format, ManifestFormat)
+			version.Format, manifestFormat)
 		return fault.WithHint(err, "use the version of holdfast that wrote it, or a newer one")
 	}
 	if err := json.Unmarshal(parts[key], v); err != nil {

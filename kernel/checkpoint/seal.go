@@ -41,7 +41,7 @@ func sealTables(ctx context.Context, st *store.Store, path string, w Work) error
 		}
 	}
 	t, sums := w.track(total), st.TableSums()
-	l := late{Format: ManifestFormat, Manifest: sumOf(data), Sums: map[string]string{}}
+	l := late{Format: manifestFormat, Manifest: sumOf(data), Sums: map[string]string{}}
 	for _, f := range m.Files {
 		if f.Sum != "" {
 			continue

@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"holdfast/base/fault"
@@ -116,10 +115,13 @@ func (r *Report) survey(fs store.FS, path string) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
+	known := make(map[string]bool, len(m.Files))
+	for _, f := range m.Files {
+		known[f.Path] = true
+	}
 	for _, name := range there {
-		known := slices.ContainsFunc(m.Files, func(f File) bool { return f.Path == name })
 		switch {
-		case known, name == manifestName, name == sumsName:
+		case known[name], name == manifestName, name == sumsName:
 		case name == sumsName+tmpSuffix: // a Seal that was killed, or is under way
 		default:
 			r.add(name, Extra, "the manifest does not name it")
