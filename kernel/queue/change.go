@@ -85,7 +85,7 @@ func decodeMeta(v []byte) (*meta, error) {
 		return nil, err
 	}
 	lanes := int(v[1])
-	if want := 2 + 8*metaNumbers + lanes*32; len(v) != want || lanes > MaxLanes {
+	if want := 2 + 8*metaNumbers + lanes*32; len(v) != want || lanes > maxLanes {
 		return nil, fault.New(fault.Corrupt, "counters of %d lanes have %d bytes", lanes, len(v))
 	}
 	m := &meta{lists: make([]list, 2*lanes)}
@@ -192,8 +192,8 @@ func (c *change) place(t *task, as State) {
 	c.wake()
 }
 
-// turnOfNewest is how long what is put into a lane that gives the newest first stays in order. Shorter turns leave more remains of
-// leased tasks to be walked over: behind each turn those of all younger ones, once.
+// turnOfNewest is how long what is put into a lane that gives the newest first stays in order. Shorter turns leave more
+// remains of leased tasks to be walked over: behind each turn those of all younger ones, once.
 const turnOfNewest = 10 * time.Second
 
 // newestFirst is a position in front of those of earlier turns, and behind the others of its own.

@@ -110,7 +110,7 @@ func decodeTask(id uint64, v []byte) (*task, error) {
 		}
 		*s, v = string(v[w:w+int(n)]), v[w+int(n):]
 	}
-	if len(v) > 0 || t.state < Ready || t.state > again || t.lane >= MaxLanes || t.key == "" {
+	if len(v) > 0 || t.state < Ready || t.state > again || t.lane >= maxLanes || t.key == "" {
 		return nil, fault.New(fault.Corrupt, "task %d: state %d, lane %d, key %q, %d bytes left", id,
 			t.state, t.lane, t.key, len(v))
 	}

@@ -32,17 +32,8 @@ const (
 	lookAgain     = time.Minute // how long a clock that was set may go unnoticed
 )
 
-// Lease waits until a task is ready, or due, and returns it when the lease is durable. It returns
-// ctx's error, or ErrClosed.
-func (q *Queue) Lease(ctx context.Context) (Lease, error) {
-	leases, err := q.LeaseMany(ctx, 1)
-	if err != nil {
-		return Lease{}, err
-	}
-	return leases[0], nil
-}
-
-// LeaseMany is Lease for up to most tasks; it does not wait for more than one.
+// LeaseMany waits until a task is ready, or due, and returns it, with others that are ready as well, up to most in all,
+// when their leases are durable. It returns ctx's error, or ErrClosed.
 func (q *Queue) LeaseMany(ctx context.Context, most int) ([]Lease, error) {
 	if most < 1 {
 		return nil, fault.New(fault.Invalid, "lease %d tasks", most)

@@ -351,24 +351,21 @@ func (m *machine) read(t *rapid.T) string {
 		if len(faults) > 0 || err != nil {
 			t.Fatalf("the queue does not agree with itself (%v):\n%s", err, strings.Join(faults, "\n"))
 		}
-		for _, s := range []State{Ready, Leased, Waiting, Dead} {
-			tasks, _, err := m.q.List(r, s, nil, 100)
-			if err != nil {
-				return err
-			}
-			for _, i := range tasks {
-				state := s.String()
-				if s == Ready || s == Waiting {
-					state = "open"
-				}
-				got.tasks[i.Key] = want{state: state, attempts: i.Attempts}
-			}
-		}
 		for key := 'a'; key <= 'h'; key++ {
 			f, _, err := m.q.Find(r, string(key))
 			switch {
 			case err != nil:
 				return err
+			case f.ID != 0:
+				i, _, _, err := m.q.Show(r, f.ID)
+				if err != nil {
+					return err
+				}
+				state := i.State.String()
+				if i.State == Ready || i.State == Waiting {
+					state = "open"
+				}
+				got.tasks[i.Key] = want{state: state, attempts: i.Attempts}
 			case f.Done:
 				got.ended[string(key)] = "done"
 			case f.Dropped:

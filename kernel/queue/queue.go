@@ -3,7 +3,7 @@
 // ends as done, dead or dropped.
 //
 // Every change of state happens in a transaction of the caller's, so that a task's result and
-// whatever it leads to commit together. Lease alone commits by itself, and durably: the task,
+// whatever it leads to commit together. LeaseMany alone commits by itself, and durably: the task,
 // everything committed before it and the lease are on disk before the worker sees them, because
 // what he does next can be seen outside. A lease belongs to the Queue that gave it: Open makes
 // every lease of an earlier one ready again, in time proportional to the leases, and from then on
@@ -42,10 +42,10 @@
 //	x order(16) id(8)      (version alone) waiting behind another task of the same order
 //	o order(16)            head(8) tasks(8): the task of an order whose turn it is
 //
-// seq is the next id, position or lease number, but a position in a lane that gives the newest first begins
-// with the complement of the time. low and due are bounds below which there is nothing: without them each look for work would walk over the remains of all that was done. Keys
-// stand under themselves, not under a hash: what comes together (the links of a page, the files of
-// a directory) is looked up and written in one place. order is the first 16 bytes of its SHA-256.
+// seq is the next id, position or lease number, but a position in a lane that gives the newest first begins with the
+// complement of the time. low and due are bounds below which there is nothing: without them each look for work would walk
+// over the remains of all that was done. Keys stand under themselves, not under a hash: what comes together (the links of
+// a page, the files of a directory) is looked up and written in one place. order is the first 16 bytes of its SHA-256.
 package queue
 
 import (
@@ -66,9 +66,9 @@ var ErrClosed = errors.New("queue is closed")
 
 // Bounds of one task.
 const (
-	MaxKey     = 8 << 10
+	maxKey     = 8 << 10
 	MaxPayload = 16 << 20
-	MaxLanes   = 64
+	maxLanes   = 64
 	maxReason  = 1 << 10
 )
 
@@ -103,8 +103,8 @@ func (o Options) withDefaults() Options {
 // Validate names what is wrong.
 func (o Options) Validate() error {
 	var errs []error
-	if len(o.Lanes) > MaxLanes {
-		errs = append(errs, fault.New(fault.Invalid, "%d lanes, at most %d", len(o.Lanes), MaxLanes))
+	if len(o.Lanes) > maxLanes {
+		errs = append(errs, fault.New(fault.Invalid, "%d lanes, at most %d", len(o.Lanes), maxLanes))
 	}
 	for i, l := range o.Lanes {
 		if l.Weight < 1 || l.Weight > 1<<20 {
@@ -141,7 +141,7 @@ type Queue struct {
 // Open returns the queue of this name and makes ready again what an earlier Queue had leased.
 func Open(st *store.Store, name string, o Options) (*Queue, error) {
 	o = o.withDefaults()
-	q := &Queue{st: st, opts: o, name: name, turns: make([]lane, MaxLanes),
+	q := &Queue{st: st, opts: o, name: name, turns: make([]lane, maxLanes),
 		work: make(chan struct{}, 1), closed: make(chan struct{})}
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("open queue %q: %w", name, err)
@@ -195,8 +195,8 @@ func (q *Queue) validate(t Task) error {
 	switch {
 	case t.Key == "":
 		return fault.New(fault.Invalid, "put task: it has no key")
-	case len(t.Key) > MaxKey || len(t.Order) > MaxKey:
-		return fault.New(fault.Invalid, "put task: key or order is longer than %d bytes", MaxKey)
+	case len(t.Key) > maxKey || len(t.Order) > maxKey:
+		return fault.New(fault.Invalid, "put task: key or order is longer than %d bytes", maxKey)
 	case len(t.Payload) > MaxPayload:
 		return fault.New(fault.Invalid, "put task: payload has %d bytes, at most %d",
 			len(t.Payload), MaxPayload)

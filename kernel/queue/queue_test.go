@@ -96,6 +96,15 @@ func take(t testing.TB, q *Queue, n int) []Lease {
 	return leases
 }
 
+// lease waits for one task.
+func lease(ctx context.Context, q *Queue) (Lease, error) {
+	leases, err := q.LeaseMany(ctx, 1)
+	if err != nil {
+		return Lease{}, err
+	}
+	return leases[0], nil
+}
+
 func keysOf(leases []Lease) (keys []string) {
 	for _, l := range leases {
 		keys = append(keys, l.Key)
@@ -167,7 +176,7 @@ func TestBadTasksAreRefused(t *testing.T) {
 	for what, bad := range map[string]Task{
 		"no key":   {},
 		"no lane":  {Key: "a", Lane: 1},
-		"long key": {Key: strings.Repeat("a", MaxKey+1)},
+		"long key": {Key: strings.Repeat("a", maxKey+1)},
 		"payload":  {Key: "a", Payload: make([]byte, MaxPayload+1)},
 	} {
 		err := st.Update(func(tx *store.Tx) error { _, err := q.Put(tx, bad); return err })
@@ -203,14 +212,14 @@ func TestAttemptsEndInDeath(t *testing.T) {
 		t.Error("a second failure of two attempts is not the end")
 	}
 	wantCounts(t, st, q, Counts{Put: 1, Dead: 1})
-	var dead []Info
+	var dead Info
 	if err := st.View(t.Context(), func(r store.Reader) (err error) {
-		dead, _, err = q.List(r, Dead, nil, 10)
+		dead, _, _, err = q.Show(r, l.ID)
 		return err
-	}); err != nil || len(dead) != 1 || dead[0].Reason != "no answer" || dead[0].Attempts != 2 {
-		t.Fatalf("dead letters: %+v %v", dead, err)
+	}); err != nil || dead.State != Dead || dead.Reason != "no answer" || dead.Attempts != 2 {
+		t.Fatalf("the dead task: %+v %v", dead, err)
 	}
-	update(t, st, func(tx *store.Tx) error { _, err := q.Revive(tx, dead[0].ID); return err })
+	update(t, st, func(tx *store.Tx) error { _, err := q.Revive(tx, dead.ID); return err })
 	l = take(t, q, 1)[0]
 	if l.Attempt != 1 || string(l.Payload) != "x" {
 		t.Errorf("revived: %+v", l)
@@ -342,7 +351,7 @@ func TestLeaseWaitsForADurablePut(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
-				l, err := q.Lease(t.Context())
+				l, err := lease(t.Context(), q)
 				if err != nil {
 					t.Error(err)
 				}
@@ -407,7 +416,7 @@ func TestClosedQueueLetsWorkersGo(t *testing.T) {
 		put(t, st, q, Task{Key: "a", Due: time.Now().Add(time.Hour)})
 		failed := make(chan error, 1)
 		var wg sync.WaitGroup
-		wg.Go(func() { _, err := q.Lease(t.Context()); failed <- err })
+		wg.Go(func() { _, err := lease(t.Context(), q); failed <- err })
 		synctest.Wait()
 		q.Close()
 		q.Close()
@@ -538,40 +547,6 @@ func TestClockSetBackALittle(t *testing.T) {
 	wantKeys(t, "the second is due, and was before the first", take(t, q, 2), "b")
 }
 
-func TestListGoesOnWhereItStopped(t *testing.T) {
-	st := memory(t)
-	q := openQueue(t, st, Options{Lanes: lanes(2, 1)})
-	for i := range 7 {
-		put(t, st, q, Task{Key: fmt.Sprint("w", i), Due: time.Now().Add(time.Hour)},
-			Task{Key: fmt.Sprint("o", i), Order: "one", Lane: 1})
-	}
-	for state, want := range map[State]int{Ready: 1, Waiting: 13, Leased: 0, Dead: 0} {
-		var seen []string
-		err := st.View(t.Context(), func(r store.Reader) error {
-			var at []byte
-			for range 10 {
-				some, next, err := q.List(r, state, at, 3)
-				if err != nil || len(some) > 3 {
-					return fmt.Errorf("%d tasks: %w", len(some), err)
-				}
-				for _, i := range some {
-					if seen = append(seen, i.Key); i.State != state {
-						t.Errorf("task %s: got %v, want %v", i.Key, i.State, state)
-					}
-				}
-				if at = next; at == nil {
-					break
-				}
-			}
-			return nil
-		})
-		slices.Sort(seen)
-		if err != nil || len(seen) != want || len(slices.Compact(seen)) != want {
-			t.Errorf("%v: listed %v (%v), want %d", state, seen, err, want)
-		}
-	}
-}
-
 // Many workers, each task once, the results in the same transactions.
 func TestWorkersShareTheWork(t *testing.T) {
 	st := storetest.Open(t, t.TempDir())
@@ -584,7 +559,7 @@ func TestWorkersShareTheWork(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for {
-				l, err := q.Lease(ctx)
+				l, err := lease(ctx, q)
 				if err == ErrClosed {
 					return
 				}

@@ -57,7 +57,7 @@ func work(t testing.TB, st *store.Store, q *Queue, workers, n int) time.Duration
 	for w := range workers {
 		wg.Go(func() {
 			for range n/workers + min(1, max(0, n%workers-w)) {
-				l, err := q.Lease(ctx)
+				l, err := lease(ctx, q)
 				if err == nil {
 					err = st.Update(func(tx *store.Tx) error { return q.Done(tx, l) })
 				}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"holdfast/base/fault"
 	"holdfast/kernel/store"
 )
 
@@ -130,6 +131,19 @@ func (v *verifier) index(t *task) error {
 		v.fault("task %d is %v, and its index says %x", t.id, t.state, val)
 	}
 	return nil
+}
+
+// idIn returns the id of the task that an entry of an index stands for.
+func idIn(part byte, k, v []byte) (uint64, error) {
+	switch part {
+	case 'r', 'l':
+		n, err := readNumbers(k, v, (len(v)-1)/8)
+		if err != nil || len(n) == 0 {
+			return 0, fault.New(fault.Corrupt, "index entry %x has %d bytes", k, len(v))
+		}
+		return n[len(n)-1], nil
+	}
+	return binary.BigEndian.Uint64(k[len(k)-8:]), nil
 }
 
 // indexes counts all entries: with as many as tasks, and one for each, there is none without.

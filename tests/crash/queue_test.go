@@ -20,7 +20,7 @@ type task struct {
 
 // put puts a task, which may be there already.
 func (j *job) put(r *rand.Rand) error {
-	t := queue.Task{Key: taskKey(r.IntN(80))}
+	t := queue.Task{Key: taskKey(r.IntN(taskKeys))}
 	t.Payload = []byte(t.Key)
 	if r.IntN(3) == 0 {
 		t.Order = fmt.Sprint("order ", r.IntN(3))
@@ -35,19 +35,23 @@ func (j *job) put(r *rand.Rand) error {
 	})
 }
 
+// taskKeys is how many keys tasks are put under.
+const taskKeys = 80
+
 func taskKey(n int) string { return fmt.Sprint("task ", n) }
 
 // labour leases a task and brings it to some end. easily means that it is done.
 func (j *job) labour(r *rand.Rand, patience time.Duration, easily bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	l, err := j.queue.Lease(ctx)
+	leases, err := j.queue.LeaseMany(ctx, 1)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	l := leases[0]
 	if string(l.Payload) != l.Key {
 		return fmt.Errorf("task %s has the payload %q", l.Key, l.Payload)
 	}
@@ -99,15 +103,10 @@ func (j *job) labour(r *rand.Rand, patience time.Duration, easily bool) error {
 
 // decide revives or drops a dead task.
 func (j *job) decide(r *rand.Rand) error {
-	var all []queue.Info
-	err := j.st.View(context.Background(), func(r store.Reader) (err error) {
-		all, _, err = j.queue.List(r, queue.Dead, nil, 10)
-		return err
-	})
-	if err != nil || len(all) == 0 {
+	t, err := j.deadTask(r.IntN(taskKeys))
+	if err != nil || t.ID == 0 {
 		return err
 	}
-	t := all[r.IntN(len(all))]
 	if r.IntN(2) == 0 {
 		return j.commit(change{Kind: aDrop, Task: task{Key: t.Key}}, false,
 			func(tx *store.Tx, _ *change) error { return j.queue.Drop(tx, t.ID) })
@@ -117,6 +116,31 @@ func (j *job) decide(r *rand.Rand) error {
 	}
 	return j.commit(change{Kind: aRevive, Task: task{Key: t.Key}}, false,
 		func(tx *store.Tx, _ *change) error { _, err := j.queue.Revive(tx, t.ID); return err })
+}
+
+// deadTask returns the first dead task among those of the keys from one on, with ID 0 if there is none.
+func (j *job) deadTask(first int) (dead queue.Info, err error) {
+	err = j.st.View(context.Background(), func(r store.Reader) error {
+		for n := range taskKeys {
+			f, _, err := j.queue.Find(r, taskKey((first+n)%taskKeys))
+			if err != nil {
+				return err
+			}
+			if f.ID == 0 {
+				continue
+			}
+			t, _, _, err := j.queue.Show(r, f.ID)
+			if err != nil {
+				return err
+			}
+			if t.State == queue.Dead {
+				dead = t
+				return nil
+			}
+		}
+		return nil
+	})
+	return dead, err
 }
 
 // attempts is what the world knows of a task.
