@@ -13,7 +13,7 @@
 //  4. When something is wrong, SalvageDir hands out every operation that any file still holds.
 //
 // Inspect costs as much as reading the MANIFEST and the logs (16 ms for 8 MB); tables are read by
-// VerifyTables only. Damage in a table is met when Pebble reads it, as an error.
+// VerifyTable only. Damage in a table is met when Pebble reads it, as an error.
 //
 // # What tells damage from a torn tail
 //

@@ -13,7 +13,7 @@ import (
 // Mend repairs what can be repaired exactly: in each file in which flipped bits explain everything
 // that was found, the bits are turned back (the checksums vouch for the result), and an OPTIONS
 // file that Pebble would refuse is taken away (nothing in it is needed to read the data). Findings
-// are those of Inspect and VerifyTables. The originals are kept in the quarantine directory, which
+// are those of Inspect and VerifyTable. The originals are kept in the quarantine directory, which
 // must be on the same file system.
 //
 // It returns the files that were mended. Whether the directory is sound then, another Inspect says;

@@ -1,7 +1,6 @@
 package forensic
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -123,9 +122,6 @@ type Report struct {
 	Findings          []Finding
 }
 
-// ErrUnsound is what Report.Err wraps: the directory must be salvaged, not opened.
-var ErrUnsound = errors.New("store is damaged")
-
 // Sound reports whether Pebble may open the directory: what it then serves is all that the
 // directory's own witnesses know of. HighWater.Check adds what only the mark knows.
 func (r *Report) Sound() bool { return Sound(r.Findings) }
@@ -140,7 +136,7 @@ func Sound(findings []Finding) bool {
 	return true
 }
 
-// Err is nil for a sound report, else an ErrUnsound that lists the findings.
+// Err is nil for a sound report, else an error that lists the findings: the directory must be salvaged, not opened.
 func (r *Report) Err() error {
 	if r.Sound() {
 		return nil
@@ -151,7 +147,7 @@ func (r *Report) Err() error {
 			lines = append(lines, f.String())
 		}
 	}
-	return fmt.Errorf("inspect %s: %w: %s", r.Dir, ErrUnsound, strings.Join(lines, "; "))
+	return fmt.Errorf("inspect %s: store is damaged: %s", r.Dir, strings.Join(lines, "; "))
 }
 
 func (r *Report) add(f Finding) { r.Findings = append(r.Findings, f) }

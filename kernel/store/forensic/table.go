@@ -185,22 +185,7 @@ func caught(err *error) {
 	}
 }
 
-// VerifyTables reads every block of every table that the report's MANIFEST refers to and checks
-// its checksum, value blocks included (which Pebble's own check leaves out).
-func VerifyTables(fsys vfs.FS, dir string, r *Report) []Finding {
-	var found []Finding
-	seen := map[uint64]bool{}
-	for _, t := range r.Manifest.Tables {
-		if seen[t.File] {
-			continue
-		}
-		seen[t.File] = true
-		found = append(found, VerifyTable(fsys, fsys.PathJoin(dir, fmt.Sprintf("%06d.sst", t.File)))...)
-	}
-	return found
-}
-
-// VerifyTable checks one table.
+// VerifyTable reads every block of a table and checks its checksum, value blocks included (which Pebble's own check leaves out).
 func VerifyTable(fsys vfs.FS, path string) []Finding {
 	name := fsys.PathBase(path)
 	t, err := openTable(fsys, path)
