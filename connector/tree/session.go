@@ -232,9 +232,13 @@ func (s *session) planPass(now time.Time) {
 	}
 }
 
-// again tries the directories that could not be read.
+// again tries the directories that could not be read, unless walks wait for room in the table: the same ones are tried by
+// those, and more would pile up for as long as nobody takes files.
 func (s *session) again(now time.Time) {
 	s.nextRetry = now.Add(s.t.own.retry)
+	if len(s.parts) > 0 {
+		return
+	}
 	for at := range s.retry {
 		s.part(&walk{kind: CatchUp, in: s.window(now)}, at)
 	}

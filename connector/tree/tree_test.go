@@ -128,3 +128,16 @@ func TestRunEndsWhileItsReceiverIsStalled(t *testing.T) {
 		t.Errorf("a stalled receiver got %v", fs)
 	}
 }
+
+// TestWhatCantBeReadWaitsOnce: while nobody takes files, the directories that are tried again do not pile up.
+func TestWhatCantBeReadWaitsOnce(t *testing.T) {
+	s := &session{t: mustNew(t, config(t.TempDir())), files: newTable(1, time.Hour), retry: map[string]bool{"a": true, "b": true}}
+	now := time.Now()
+	for range 3 {
+		s.again(now)
+		now = now.Add(time.Hour)
+	}
+	if len(s.parts) != 2 {
+		t.Errorf("%d walks wait, want 2", len(s.parts))
+	}
+}
