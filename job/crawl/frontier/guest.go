@@ -65,8 +65,12 @@ func (f *Frontier) guest(queue, url string, now time.Time) (leave func(time.Time
 	return func(due time.Time) { f.leave(g, l, due) }, 0, nil, nil
 }
 
-// admit is guest without the file of flights.
+// admit is guest without the file of flights. The store is read with the lock held: a host that is asked just now is known
+// by f.hosts until its new due time is in the store, and could be taken for one that is due if the two were read one after
+// the other.
 func (f *Frontier) admit(queue string, now time.Time) (g *guest, wait time.Duration, news <-chan struct{}, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var rec record
 	var id uint32
 	var known bool
@@ -79,8 +83,6 @@ func (f *Frontier) admit(queue string, now time.Time) (g *guest, wait time.Durat
 	if err != nil {
 		return nil, 0, nil, err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if g = f.guests[queue]; g == nil {
 		g = &guest{}
 	}

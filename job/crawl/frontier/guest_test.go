@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -158,5 +160,45 @@ func TestGuestIsAdded(t *testing.T) {
 			t.Errorf("left first: %v: got %+v in its time", first, l)
 		}
 		r.recount()
+	}
+}
+
+// TestGuestBesideACommit: a host whose last URL is just being written down is not asked before the time that stands in that commit.
+func TestGuestBesideACommit(t *testing.T) {
+	r := newRig(t, Options{})
+	for n := range 80 {
+		i := item(n, 1)
+		r.add(i)
+		r.now = time.Now()
+		l := r.take()
+		due, written := time.Now().Add(time.Hour), make(chan struct{})
+		var early atomic.Bool
+		var guests sync.WaitGroup
+		for range 2 {
+			guests.Go(func() {
+				for over := false; !over; {
+					select {
+					case <-written:
+						over = true // and once more
+					default:
+					}
+					leave, err := r.f.TryGuest(i.Queue, i.URL)
+					if err != nil {
+						t.Error(err)
+					}
+					if leave != nil {
+						early.Store(true)
+						leave(due)
+					}
+				}
+			})
+		}
+		r.f.Release(l, due)
+		r.batch(func(b *Batch) error { return b.Done(l, Outcome{Status: 200, Due: due}) })
+		close(written)
+		guests.Wait()
+		if early.Load() {
+			t.Fatalf("host %d was asked an hour too early", n)
+		}
 	}
 }

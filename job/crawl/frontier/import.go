@@ -8,8 +8,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Unasked is the status of URLs that another crawl has ended, and that this one never asked for.
-const Unasked = 0
+// unasked is the status of URLs that another crawl has ended, and that this one never asked for.
+const unasked = 0
 
 // Importer takes over URLs that another crawl knew, into a frontier at rest. It is for one goroutine at a time. After an
 // error, of the commit too, it can't be used any more.
@@ -148,7 +148,7 @@ func (i *Importer) one(b *Batch, x *Item, to State, was standing) (learned bool,
 		b.counts.Known++
 		b.f.filter.put(sumOf(x.Key))
 		return true, b.endUnasked(x, to)
-	case to == Queued || worth(was.state) > 0 && was.status != Unasked:
+	case to == Queued || worth(was.state) > 0 && was.status != unasked:
 		return false, nil
 	case was.state == Queued || was.state == Waiting:
 		return b.mark(x.Key, to)
@@ -177,7 +177,7 @@ func (b *Batch) endUnasked(x *Item, to State) error {
 		return err
 	}
 	source.Open++
-	return b.end(h, x.Key, source.id, to, Unasked, 0)
+	return b.end(h, x.Key, source.id, to, unasked, 0)
 }
 
 // better changes the state of a URL that another crawl ended to one that ranks higher.
@@ -289,5 +289,5 @@ func (b *Batch) takeOut(u *QueuedURL, to State) error {
 		h.waiting--
 		b.counts.Waiting--
 	}
-	return b.end(h, u.Key, u.source, to, Unasked, 0)
+	return b.end(h, u.Key, u.source, to, unasked, 0)
 }
