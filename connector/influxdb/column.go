@@ -11,6 +11,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"holdfast/base/record"
 )
 
 // The types of fields, as SHOW FIELD KEYS names them.
@@ -63,30 +65,13 @@ func putOf(name string, col arrow.Array) put {
 
 // wholeOf returns how the values of a column of integers are read, nil for another.
 func wholeOf(name string, col arrow.Array) func(row int) (n int64, reason string) {
-	switch c := col.(type) {
-	case *array.Int8:
-		return integers(c.Int8Values())
-	case *array.Int16:
-		return integers(c.Int16Values())
-	case *array.Int32:
-		return integers(c.Int32Values())
-	case *array.Int64:
-		return integers(c.Int64Values())
-	case *array.Uint8:
-		return integers(c.Uint8Values())
-	case *array.Uint16:
-		return integers(c.Uint16Values())
-	case *array.Uint32:
-		return integers(c.Uint32Values())
-	case *array.Uint64:
+	if integer := record.Integers(col); integer != nil {
+		return func(i int) (int64, string) { return integer(i), "" }
+	}
+	if c, ok := col.(*array.Uint64); ok {
 		return naturals(name, c.Uint64Values())
 	}
 	return nil
-}
-
-func integers[T ~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32](v []T) func(row int) (n int64,
-	reason string) {
-	return func(i int) (int64, string) { return int64(v[i]), "" }
 }
 
 // naturals refuses what an integer of InfluxDB, which has a sign, can't hold.

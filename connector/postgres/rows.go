@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"holdfast/base/record"
 	"holdfast/connector"
 )
 
@@ -89,23 +90,12 @@ func valuesOf(name string, col arrow.Array, wide bool) value {
 }
 
 func plainValues(name string, col arrow.Array, wide bool) value {
+	if integer := record.Integers(col); integer != nil {
+		return func(i int) (any, string) { return integer(i), "" }
+	}
 	switch c := col.(type) {
 	case *array.Boolean:
 		return func(i int) (any, string) { return c.Value(i), "" }
-	case *array.Int8:
-		return integers(c.Int8Values())
-	case *array.Int16:
-		return integers(c.Int16Values())
-	case *array.Int32:
-		return integers(c.Int32Values())
-	case *array.Int64:
-		return integers(c.Int64Values())
-	case *array.Uint8:
-		return integers(c.Uint8Values())
-	case *array.Uint16:
-		return integers(c.Uint16Values())
-	case *array.Uint32:
-		return integers(c.Uint32Values())
 	case *array.Uint64:
 		return bigIntegers(name, c.Uint64Values(), wide)
 	case *array.Timestamp:
@@ -126,10 +116,6 @@ func plainValues(name string, col arrow.Array, wide bool) value {
 	return func(int) (any, string) {
 		return nil, fmt.Sprintf("column %s is %s, which this sink can't store", name, col.DataType())
 	}
-}
-
-func integers[T ~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32](v []T) value {
-	return func(i int) (any, string) { return int64(v[i]), "" }
 }
 
 func bigIntegers(name string, v []uint64, wide bool) value {

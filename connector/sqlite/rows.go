@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
+	"holdfast/base/record"
 	"holdfast/connector"
 )
 
@@ -32,27 +33,16 @@ func valuesOf(name string, col arrow.Array) value {
 }
 
 func plainValues(name string, col arrow.Array) value {
+	if integer := record.Integers(col); integer != nil {
+		return func(i int) (driver.Value, string) { return integer(i), "" }
+	}
 	switch c := col.(type) {
 	case *array.Boolean:
 		return func(i int) (driver.Value, string) { return c.Value(i), "" }
-	case *array.Int8:
-		return integers(c.Int8Values())
-	case *array.Int16:
-		return integers(c.Int16Values())
-	case *array.Int32:
-		return integers(c.Int32Values())
-	case *array.Int64:
-		return integers(c.Int64Values())
-	case *array.Uint8:
-		return integers(c.Uint8Values())
-	case *array.Uint16:
-		return integers(c.Uint16Values())
-	case *array.Uint32:
-		return integers(c.Uint32Values())
 	case *array.Uint64:
 		return bigIntegers(name, c.Uint64Values())
 	case *array.Timestamp:
-		return integers(c.TimestampValues())
+		return func(i int) (driver.Value, string) { return int64(c.Value(i)), "" }
 	case *array.Float32:
 		return floats(name, c.Float32Values())
 	case *array.Float64:
@@ -69,10 +59,6 @@ func plainValues(name string, col arrow.Array) value {
 	return func(int) (driver.Value, string) {
 		return nil, fmt.Sprintf("column %s is %s, which this sink can't store", name, col.DataType())
 	}
-}
-
-func integers[T ~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32](v []T) value {
-	return func(i int) (driver.Value, string) { return int64(v[i]), "" }
 }
 
 func bigIntegers(name string, v []uint64) value {
