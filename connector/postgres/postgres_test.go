@@ -50,7 +50,7 @@ func TestValidate(t *testing.T) {
 // spotsTable is the table that we make, with one column's definition changed; "" leaves it out.
 func spotsTable(s *Sink, column, definition string) string {
 	key, _ := s.cfg.rows().Of(sinktest.Schema())
-	ddl := s.createTable(sinktest.Schema(), key)
+	ddl := s.createTable(key)
 	for line := range strings.Lines(ddl) {
 		if !strings.HasPrefix(line, `  "`+column+`" `) {
 			continue

@@ -83,7 +83,7 @@ func (s *Sink) fit(ctx context.Context, schema record.Schema, key rowkey.Key) (m
 				"prepare table %s: there is none, and create is false", s.target),
 				"create it, or set create: true")
 		}
-		if _, err := s.session.conn.Exec(ctx, s.createTable(schema, key)); err != nil {
+		if _, err := s.session.conn.Exec(ctx, s.createTable(key)); err != nil {
 			return nil, err
 		}
 		oid, kind, err = s.find(ctx)
@@ -118,21 +118,8 @@ func findTable(ctx context.Context, c *pgx.Conn, schema, table string) (oid uint
 	return oid, kind, err
 }
 
-func (s *Sink) createTable(schema record.Schema, key rowkey.Key) string {
-	lines := make([]string, schema.NumFields())
-	for i, f := range schema.Fields() {
-		lines[i] = "  " + quote(f.Name) + " " + created(f.Type)
-		if !f.Nullable || key.Needs(i) != "" {
-			lines[i] += " NOT NULL"
-		}
-		if slices.Equal(key.Columns, []int{i}) {
-			lines[i] += " PRIMARY KEY"
-		}
-	}
-	if len(key.Columns) > 1 {
-		lines = append(lines, "  PRIMARY KEY ("+listed(key.Names())+")")
-	}
-	return fmt.Sprintf("CREATE TABLE %s (\n%s\n)", s.target, strings.Join(lines, ",\n"))
+func (s *Sink) createTable(key rowkey.Key) string {
+	return key.CreateTable(s.target, func(name string) string { return quote(name) }, created)
 }
 
 // column is what a table says of one of its columns.

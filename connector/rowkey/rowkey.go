@@ -132,6 +132,28 @@ func (k Key) Names() []string {
 	return names
 }
 
+// CreateTable is the statement that makes a table for the rows, whose name it takes as it is. quote quotes the name of a
+// column, and typ is what the database calls the type of its values.
+func (k Key) CreateTable(table string, quote func(name string) string, typ func(arrow.DataType) string) string {
+	lines := make([]string, k.schema.NumFields())
+	for i, f := range k.schema.Fields() {
+		lines[i] = "  " + quote(f.Name) + " " + typ(f.Type)
+		if !f.Nullable || k.Needs(i) != "" {
+			lines[i] += " NOT NULL"
+		}
+		if slices.Equal(k.Columns, []int{i}) {
+			lines[i] += " PRIMARY KEY"
+		}
+	}
+	if names := k.Names(); len(names) > 1 {
+		for i, name := range names {
+			names[i] = quote(name)
+		}
+		lines = append(lines, "  PRIMARY KEY ("+strings.Join(names, ", ")+")")
+	}
+	return fmt.Sprintf("CREATE TABLE %s (\n%s\n)", table, strings.Join(lines, ",\n"))
+}
+
 // Needs says why column i of a row can't be null, "" if it can.
 func (k Key) Needs(i int) string {
 	switch {

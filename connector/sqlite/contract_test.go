@@ -168,7 +168,7 @@ func TestContract(t *testing.T) {
 				if err != nil {
 					return nil, err
 				}
-				ddl := createTable("narrow", sinktest.Schema(), spotsKey())
+				ddl := spotsKey().CreateTable(quote("narrow"), quote, declared)
 				_, err = f.db.Exec(strings.Replace(ddl, `"frequency" INTEGER`, `"frequency" TEXT`, 1))
 				return s, err
 			}},

@@ -85,7 +85,7 @@ func TestCreatedKey(t *testing.T) {
   "revision" INTEGER NOT NULL,
   PRIMARY KEY ("at", "state")
 )`
-	if got := createTable("reports", schema, key); got != want || err != nil {
+	if got := key.CreateTable(quote("reports"), quote, declared); got != want || err != nil {
 		t.Errorf("got %s %v, want %s", got, err, want)
 	}
 }

@@ -43,7 +43,7 @@ func spotsKey() rowkey.Key {
 
 // spotsTable is the table that we make, with one column's definition changed.
 func spotsTable(column, definition string) string {
-	ddl := createTable("spots", sinktest.Schema(), spotsKey())
+	ddl := spotsKey().CreateTable(quote("spots"), quote, declared)
 	for line := range strings.Lines(ddl) {
 		if strings.HasPrefix(line, `  "`+column+`" `) {
 			if definition == "" {

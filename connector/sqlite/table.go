@@ -115,7 +115,9 @@ func (s *Sink) fitIn(ctx context.Context, c *sql.Conn, schema record.Schema, key
 		WHERE schema = 'main'`, s.cfg.Table).Scan(&kind, &strict)
 	switch {
 	case errors.Is(err, sql.ErrNoRows) && *s.cfg.Create:
-		_, err := c.ExecContext(ctx, createTable(s.cfg.Table, schema, key))
+		// Not WITHOUT ROWID, also for a key of several columns: rows that come in no order within their time are written at half the
+		// speed then.
+		_, err := c.ExecContext(ctx, key.CreateTable(quote(s.cfg.Table), quote, declared))
 		return err
 	case errors.Is(err, sql.ErrNoRows):
 		return fault.WithHint(fault.New(fault.Permanent,
@@ -130,26 +132,6 @@ func (s *Sink) fitIn(ctx context.Context, c *sql.Conn, schema record.Schema, key
 		return err
 	}
 	return s.fitKey(ctx, c, key.Names())
-}
-
-// createTable makes a table for rows of the schema. With several columns for a key it has a rowid
-// still: rows as wide as ours, which come in no order within their time, are put into the order of
-// their key at half the speed.
-func createTable(name string, schema record.Schema, key rowkey.Key) string {
-	lines := make([]string, schema.NumFields())
-	for i, f := range schema.Fields() {
-		lines[i] = "  " + quote(f.Name) + " " + declared(f.Type)
-		if !f.Nullable || key.Needs(i) != "" {
-			lines[i] += " NOT NULL"
-		}
-		if slices.Equal(key.Columns, []int{i}) {
-			lines[i] += " PRIMARY KEY"
-		}
-	}
-	if len(key.Columns) > 1 {
-		lines = append(lines, "  PRIMARY KEY ("+quoted(key.Names(), ", ")+")")
-	}
-	return fmt.Sprintf("CREATE TABLE %s (\n%s\n)", quote(name), strings.Join(lines, ",\n"))
 }
 
 // column is what a table says of one of its columns.
