@@ -96,7 +96,10 @@ func (w *writing) halve(ctx context.Context, p portion, why error, v *connector.
 	for _, half := range [][]int32{rows[:p.n/2], rows[p.n/2:]} {
 		part := portion{mark: p.mark, rows: half, n: len(half), part: true}
 		err := w.insert(ctx, part)
-		if fault.Is(err, fault.Invalid) {
+		switch {
+		case err == nil:
+			err = w.prove(ctx, part)
+		case fault.Is(err, fault.Invalid):
 			err = w.halve(ctx, part, err, v)
 		}
 		if err != nil {

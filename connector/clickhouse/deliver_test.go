@@ -2,8 +2,15 @@ package clickhouse
 
 import (
 	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,6 +151,49 @@ func TestServerRefusesRows(t *testing.T) {
 			d.Unknown = true
 		}
 	})
+}
+
+// TestHalvesAreProved: where answers carry no sign of ClickHouse, the rows of each half are looked for, as those of any insert are.
+func TestHalvesAreProved(t *testing.T) {
+	ch := testenv.ClickHouse(t)
+	ch.Query(t, "CREATE DATABASE wspr")
+	ch.Query(t, tableDDL("rx", nil, ", rule UInt8 MATERIALIZED throwIf(distance = 666)", ""))
+	to, err := url.Parse(ch.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	isInsert := func(r *http.Request) bool { return strings.Contains(r.URL.Query().Get("query"), "INSERT INTO") }
+	var refused, lied atomic.Bool
+	honest := httputil.NewSingleHostReverseProxy(to)
+	honest.ModifyResponse = func(r *http.Response) error {
+		if isInsert(r.Request) && r.StatusCode != http.StatusOK {
+			refused.Store(true)
+		}
+		maps.DeleteFunc(r.Header, func(k string, _ []string) bool { return strings.HasPrefix(k, "X-Clickhouse-") })
+		return nil
+	}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isInsert(r) && refused.Load() && lied.CompareAndSwap(false, true) {
+			_, _ = io.Copy(io.Discard, r.Body) // an empty 200, and nobody has the rows
+			return
+		}
+		honest.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	s := open(t, front.URL, func(c *Config) { c.Database, c.Table = "wspr", "rx" })
+	prepare(t, s)
+	d := delivery(t, 1, withDistances(t, spotsOf(100, func(i int) (uint64, int64) {
+		return 1 + uint64(i), noon + int64(i/50)*31*86400
+	}), 63))
+	_, err = s.Write(soon(t), d)
+	wantFault(t, "half of a portion that nobody has", err, fault.Transient, "are not there")
+	d.Unknown = true
+	if v := write(t, s, d); len(v.Rejected) != 1 || v.Rejected[0].Row != 63 {
+		t.Errorf("rejected: got %+v, want row 63", v.Rejected)
+	}
+	if n := ch.Query(t, "SELECT count(), uniqExact(id) FROM wspr.rx"); n != "99\t99" {
+		t.Errorf("rows and keys: got %s, want 99 of each", n)
+	}
 }
 
 func withDistances(t *testing.T, rows arrow.RecordBatch, bad ...int) arrow.RecordBatch {
