@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/base/download"
 	"holdfast/base/fault"
 )
 
@@ -128,14 +129,11 @@ func strange(res *http.Response, body string) error {
 
 // retryAfter is how long the server asks us to stay away, at most ten minutes.
 func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	d := 5 * time.Second
-	if n, err := strconv.Atoi(v); err == nil {
-		d = time.Duration(n) * time.Second
-	} else if t, err := http.ParseTime(v); err == nil {
-		d = time.Until(t)
+	wait, asked := download.RetryAfter(h.Get("Retry-After"), time.Now())
+	if !asked {
+		wait = 5 * time.Second
 	}
-	return min(max(d, time.Second), 10*time.Minute)
+	return min(max(wait, time.Second), 10*time.Minute)
 }
 
 // garbage is an answer that ClickHouse would not give. Something else answers for it, for now.
