@@ -55,8 +55,8 @@ const (
 	ExtraKeep = "keep"
 )
 
-// KeyColumn is the name of the column that holds several joined values.
-const KeyColumn = "key"
+// keyColumn is the name of the column that holds several joined values.
+const keyColumn = "key"
 
 // Keys are the names of the key's columns.
 func (s Spec) Keys() (names []string) {
@@ -91,7 +91,7 @@ func (s Spec) Check(bad func(key, format string, args ...any)) {
 			bad(at+"name", "is missing")
 		case seen[c.Name]:
 			bad(at+"name", "%q is there twice", c.Name)
-		case len(s.Keys()) > 1 && c.Name == KeyColumn:
+		case len(s.Keys()) > 1 && c.Name == keyColumn:
 			bad(at+"name", "%q is the column of the joined key", c.Name)
 		}
 		seen[c.Name] = true

@@ -51,7 +51,7 @@ func New(s Spec) (*Table, error) {
 	var fields []arrow.Field
 	key := strings.Join(s.Keys(), "")
 	if len(s.Keys()) > 1 {
-		key = KeyColumn
+		key = keyColumn
 		t.names[key] = true
 		fields = append(fields, arrow.Field{Name: key, Type: arrow.BinaryTypes.String})
 	}

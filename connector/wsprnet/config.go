@@ -45,8 +45,8 @@ type Config struct {
 	LoginPause time.Duration `yaml:"login_pause" json:"login_pause,omitempty"`
 }
 
-// DefaultURL is the feed itself. It is by invitation; no test goes there.
-const DefaultURL = "http://www.wsprnet.org/drupal/wsprnet/spots/json"
+// defaultURL is the feed itself. It is by invitation; no test goes there.
+const defaultURL = "http://www.wsprnet.org/drupal/wsprnet/spots/json"
 
 const loginPath = "/drupal/rest/user/login"
 
@@ -62,7 +62,7 @@ func (c Config) WithDefaults() Config {
 			*d = v
 		}
 	}
-	def(&c.URL, DefaultURL)
+	def(&c.URL, defaultURL)
 	def(&c.Band, "All")
 	if u, err := url.Parse(c.URL); err == nil {
 		def(&c.LoginURL, (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: loginPath}).String())

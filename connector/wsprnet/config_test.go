@@ -46,7 +46,7 @@ login_pause: 10m
 
 func TestDefaults(t *testing.T) {
 	c := Config{}.WithDefaults()
-	if c.LoginURL != "http://www.wsprnet.org/drupal/rest/user/login" || c.URL != DefaultURL || c.Band != "All" ||
+	if c.LoginURL != "http://www.wsprnet.org/drupal/rest/user/login" || c.URL != defaultURL || c.Band != "All" ||
 		c.MaxBytesPerSecond != 20_000 || c.RequestTimeout != 120*time.Second {
 		t.Errorf("got %+v", c)
 	}

@@ -349,7 +349,7 @@ func (i *importer) load(r *Reader) (*load, error) {
 // take takes a line.
 func (i *importer) take(l *load, text string) error {
 	line, err := Parse(text)
-	if errors.Is(err, ErrEmpty) {
+	if errors.Is(err, errEmpty) {
 		return nil
 	}
 	if err != nil {

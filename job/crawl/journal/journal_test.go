@@ -95,7 +95,7 @@ func TestForeignLines(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]error{
-		"": ErrEmpty, "\r": ErrEmpty, "F": errKind, "F+": errKind, "F+http://a/": errKind, "Fx http://a/": errKind,
+		"": errEmpty, "\r": errEmpty, "F": errKind, "F+": errKind, "F+http://a/": errKind, "Fx http://a/": errKind,
 		"G+ http://a/": errKind,
 		"F- http://a/": errKind, "F+ ": errNoURL, "Fs    ": errNoURL, "Fe http://a/ L": errFields,
 		"Fd http://a/ L http://b/":  errFields,
@@ -203,8 +203,8 @@ func TestDamage(t *testing.T) {
 
 // TestLongLine: it is told, costs no memory, and the next one counts.
 func TestLongLine(t *testing.T) {
-	long := "F+ http://a.example/" + strings.Repeat("x", 3*LongestLine)
-	fits := "Fe http://a.example/" + strings.Repeat("y", LongestLine-100)
+	long := "F+ http://a.example/" + strings.Repeat("x", 3*longestLine)
+	fits := "Fe http://a.example/" + strings.Repeat("y", longestLine-100)
 	all, bad, r := readAll(t, pack(t, "Fe a:\n"+long+"\n"+fits+"\nFe b:\n"+long))
 	if len(all) != 3 || all[1] != fits || all[2] != "Fe b:" {
 		t.Errorf("%d lines", len(all))

@@ -17,15 +17,15 @@ var (
 	errByte   = errors.New("there is a byte in it that no URL has")
 )
 
-// ErrEmpty is the error of an empty line, of which journals of Heritrix have some: before the first line, and behind an error.
-var ErrEmpty = errors.New("the line is empty")
+// errEmpty is the error of an empty line, of which journals of Heritrix have some: before the first line, and behind an error.
+var errEmpty = errors.New("the line is empty")
 
 // Parse reads a line, without what ends it. The strings of the Line are parts of s.
 func Parse(s string) (Line, error) {
 	s = strings.TrimSuffix(s, "\r")
 	switch {
 	case s == "":
-		return Line{}, ErrEmpty
+		return Line{}, errEmpty
 	case strings.HasPrefix(s, "T "):
 		at, err := parseTime(s[2:])
 		return Line{Kind: Time, At: at}, err

@@ -12,15 +12,15 @@ import (
 	"holdfast/base/fault"
 )
 
-// LongestLine is how long a line may be, in bytes: two URLs of a browser's longest, and more.
-const LongestLine = 1 << 18
+// longestLine is how long a line may be, in bytes: two URLs of a browser's longest, and more.
+const longestLine = 1 << 18
 
 // window is how much is read ahead, of what is packed and of the text.
 const window = 1 << 16
 
 var magic = []byte{0x1f, 0x8b}
 
-// Reader reads the lines of a journal, in gzip or not. It has no more than LongestLine of it in memory, and a window.
+// Reader reads the lines of a journal, in gzip or not. It has no more than longestLine of it in memory, and a window.
 type Reader struct {
 	name string
 	from *source
@@ -53,7 +53,7 @@ func (b *BadLine) Error() string {
 // Unwrap returns the cause.
 func (b *BadLine) Unwrap() error { return b.Err }
 
-var errLong = fmt.Errorf("it has more than %d bytes", LongestLine)
+var errLong = fmt.Errorf("it has more than %d bytes", longestLine)
 
 // NewReader reads a journal from its beginning. name is for errors.
 func NewReader(r io.Reader, name string) (*Reader, error) {
@@ -125,7 +125,7 @@ func (j *Reader) rest(line []byte, err error) ([]byte, error) {
 	for errors.Is(err, bufio.ErrBufferFull) {
 		line, err = j.text.ReadSlice('\n')
 		size += int64(len(line))
-		if long = long || size > LongestLine; !long {
+		if long = long || size > longestLine; !long {
 			all = append(all, line...)
 		}
 	}
