@@ -35,34 +35,31 @@ type connection struct {
 	lanes  lanes
 	copier copier
 	shells shells
-	small  atomic.Int64 // files under way that are worth to be hashed, and to have their directories synced, together
+	small  atomic.Int64 // small files in flight: they are hashed, and their directories synced, together
 	noSync atomic.Bool  // directories can't be synced there
 
 	making   singleflight.Group // of directories, by their path
 	folders  folders
-	hashings *crowd[struct{}, *hashing]
-	syncings *crowd[*folder, *syncing]
+	hashings *batcher[struct{}, *hashing]
+	syncings *batcher[*folder, *syncing]
 }
 
-// wire knows when something came over it last.
+// wire is the TCP connection, and knows when something was last received.
 type wire struct {
 	net.Conn
-	heard atomic.Int64 // nanoseconds since the epoch
+	heard moment
 }
 
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	if n > 0 {
-		w.heard.Store(time.Now().UnixNano())
+		w.heard.set()
 	}
 	return n, err
 }
 
-// quiet is how long nothing came.
-func (w *wire) quiet() time.Duration { return time.Since(time.Unix(0, w.heard.Load())) }
-
-// drop closes the connection at once. What was not sent yet never arrives: it might come between what a next
-// connection does for the same file.
+// drop closes the connection at once, and discards what was not sent yet (linger 0): it could arrive in the middle of what the
+// next connection does with the same file.
 func (w *wire) drop() {
 	if tcp, ok := w.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -83,14 +80,14 @@ func open(ctx context.Context, cfg Config, stall time.Duration, spawn func(func(
 	last := route[len(route)-1]
 	c := &connection{cfg: cfg, silence: last.silence, stall: stall, spawn: spawn, dead: make(chan struct{})}
 	c.lanes.opened = sync.NewCond(&c.lanes.mu)
-	c.hashings, c.syncings = newCrowd(c.hashTogether), newCrowd(c.syncTogether)
+	c.hashings, c.syncings = newBatcher(c.hashTogether), newBatcher(c.syncTogether)
 	for i, h := range route {
-		if err := c.reach(ctx, h, i == 0); err != nil {
+		if err := c.connectHop(ctx, h, i == 0); err != nil {
 			c.close(err)
 			return nil, err
 		}
 	}
-	// From here on a silent link is noticed by the watch, which nobody runs yet.
+	// watch, which will notice a silent link, does not run yet: until then a time-out does.
 	alive, cancel := context.WithTimeout(ctx, c.silence+last.connect)
 	defer cancel()
 	stop := context.AfterFunc(alive, c.wire.drop)
@@ -102,8 +99,8 @@ func open(ctx context.Context, cfg Config, stall time.Duration, spawn func(func(
 	return c, nil
 }
 
-// reach adds a hop.
-func (c *connection) reach(ctx context.Context, h hop, first bool) error {
+// connectHop adds a hop.
+func (c *connection) connectHop(ctx context.Context, h hop, first bool) error {
 	ctx, cancel := context.WithTimeout(ctx, h.connect)
 	defer cancel()
 	g, err := guardOf(h, first)
@@ -120,7 +117,7 @@ func (c *connection) reach(ctx context.Context, h hop, first bool) error {
 		var d net.Dialer
 		if conn, err = d.DialContext(ctx, "tcp", address(h.host, h.port)); err == nil {
 			c.wire = &wire{Conn: conn}
-			c.wire.heard.Store(time.Now().UnixNano())
+			c.wire.heard.set()
 			conn = c.wire
 		}
 	} else {
@@ -129,7 +126,7 @@ func (c *connection) reach(ctx context.Context, h hop, first bool) error {
 	if err != nil {
 		return fault.New(fault.Transient, "connect to %s: %w", h, err)
 	}
-	// A handshake knows no context: it ends with the connection, which is all there is at this time.
+	// A handshake takes no context, so a time-out closes the whole connection.
 	stop := context.AfterFunc(ctx, c.wire.drop)
 	defer stop()
 	inner, channels, requests, err := ssh.NewClientConn(conn, g.address(), &ssh.ClientConfig{
@@ -137,14 +134,14 @@ func (c *connection) reach(ctx context.Context, h hop, first bool) error {
 		HostKeyAlgorithms: g.types, ClientVersion: "SSH-2.0-Holdfast"})
 	if err != nil {
 		_ = conn.Close()
-		return shaken(ctx, h, l, err)
+		return handshakeError(ctx, h, l, err)
 	}
 	c.hops = append(c.hops, ssh.NewClient(inner, channels, requests))
 	return nil
 }
 
-// shaken gives an error of a handshake its kind.
-func shaken(ctx context.Context, h hop, l *login, err error) error {
+// handshakeError gives an error of a handshake its kind.
+func handshakeError(ctx context.Context, h hop, l *login, err error) error {
 	what := "connect to " + h.String()
 	switch {
 	case fault.KindOf(err) != fault.Unknown:
@@ -161,7 +158,7 @@ func shaken(ctx context.Context, h hop, l *login, err error) error {
 	return fault.New(fault.Transient, "%s: %w", what, err)
 }
 
-// explore opens the first lane, and finds the root.
+// explore opens the first lane, and finds out where the root is and what the server can do.
 func (c *connection) explore() error {
 	l, err := c.lane(lightly)
 	if err != nil {
@@ -191,13 +188,13 @@ func (c *connection) explore() error {
 	}
 	c.copier.mu.Lock()
 	defer c.copier.mu.Unlock()
-	if err := c.openCopier(); err != nil && !refused(err) { // files are sent, then
+	if err := c.openCopier(); err != nil && !refused(err) { // without it files are sent
 		return c.classify("open a channel for copies", err)
 	}
 	return nil
 }
 
-// checkRoot tells if the root is not there.
+// checkRoot returns an error if the root does not exist.
 func (c *connection) checkRoot(l *lane) error {
 	info, err := l.client.Stat(c.root)
 	switch {
@@ -224,7 +221,7 @@ func (c *connection) alive() bool {
 	}
 }
 
-// fail breaks the connection, so that all who wait for an answer get an error.
+// fail closes the connection, so that all who wait for an answer get an error.
 func (c *connection) fail(err error) {
 	c.once.Do(func() {
 		c.cause = err
@@ -235,7 +232,7 @@ func (c *connection) fail(err error) {
 	})
 }
 
-// close breaks the connection and waits until it has ended.
+// close closes the connection and waits until it has ended.
 func (c *connection) close(err error) {
 	c.fail(err)
 	for _, h := range c.hops {
@@ -243,8 +240,8 @@ func (c *connection) close(err error) {
 	}
 }
 
-// watch asks the server for a sign of life when it is quiet, and breaks a connection that gives none. It ends
-// with the connection.
+// watch sends keepalives while the server is quiet, and closes the connection if it stays silent. It ends with the
+// connection.
 func (c *connection) watch() {
 	every := c.silence / 3
 	tick := time.NewTicker(every)
@@ -262,7 +259,7 @@ func (c *connection) watch() {
 			return
 		case <-tick.C:
 		}
-		switch quiet := c.wire.quiet(); {
+		switch quiet := c.wire.heard.age(); {
 		case quiet >= c.silence:
 			c.fail(fault.New(fault.Transient, "%s was silent for %v", c.cfg.Host, quiet.Round(100*time.Millisecond)))
 		case c.stalled():
@@ -280,7 +277,7 @@ func (c *connection) watch() {
 	}
 }
 
-// why is the reason for an error of a connection that broke.
+// why returns the cause if the connection is broken, else err.
 func (c *connection) why(err error) error {
 	select {
 	case <-c.dead:

@@ -10,7 +10,7 @@ import (
 	"holdfast/connector"
 )
 
-// outgoing is a content on its way. Neither the content nor progress is used after end.
+// outgoing is a content that is being sent. Neither it nor progress is used after end.
 type outgoing struct {
 	ctx      context.Context
 	content  connector.Content
@@ -30,13 +30,8 @@ func (o *outgoing) end() {
 	o.mu.Unlock()
 }
 
-// Read gives what comes next.
+// Read implements io.Reader.
 func (o *outgoing) Read(b []byte) (int, error) {
-	n, err := o.take(b)
-	return n, err
-}
-
-func (o *outgoing) take(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.over(); err != nil {
@@ -63,7 +58,7 @@ func (o *outgoing) take(b []byte) (int, error) {
 	return n, err
 }
 
-// over is the reason why nothing may be read any more.
+// over is why nothing may be read any more, nil if it may.
 func (o *outgoing) over() error {
 	if o.ended {
 		return context.Canceled
@@ -71,7 +66,7 @@ func (o *outgoing) over() error {
 	return o.ctx.Err()
 }
 
-// skip hashes the first n bytes into h, and goes on behind them.
+// skip writes the first n bytes to h, and has Read go on behind them.
 func (o *outgoing) skip(n int64, h hash.Hash) error {
 	b := make([]byte, 256<<10)
 	for done := int64(0); done < n; {

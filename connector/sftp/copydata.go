@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -26,18 +28,30 @@ const (
 	mostHandle                               = 256
 )
 
-// copier is the channel for copies. It is kept where copies need it, since lanes take all that a server allows.
+// copier is the channel for copies. It is opened with the connection and kept, since lanes take all channels that a server
+// allows.
 type copier struct {
-	mu      sync.Mutex // held while there is a copy
+	copying moment       // since when there is a copy
+	bytes   atomic.Int64 // that it has
+
+	mu      sync.Mutex // held while there is a copy; guards what follows
 	session *ssh.Session
 	asks    *exchange
 }
 
-// copyData has the SFTP server copy a file. The library does not know this request, so it is made by hand, on
-// a channel of its own.
-func (c *connection) copyData(from, to string) error {
+// stalled reports whether a copy takes longer than reading its bytes may.
+func (c *copier) stalled(stall time.Duration) bool {
+	return c.copying.age() > stall+readingTakes(c.bytes.Load())
+}
+
+// copyData has the SFTP server copy a file of that size. The library does not know this request, so it is made by hand, on a
+// channel of its own.
+func (c *connection) copyData(from, to string, size int64) error {
 	c.copier.mu.Lock()
 	defer c.copier.mu.Unlock()
+	c.copier.bytes.Store(size)
+	c.copier.copying.set()
+	defer c.copier.copying.clear()
 	if err := c.openCopier(); err != nil {
 		return err
 	}
@@ -50,13 +64,13 @@ func (c *connection) copyData(from, to string) error {
 	return err
 }
 
-// answered reports whether an error is what the server says, and not that nobody knows what it says.
+// answered reports whether an error is an answer of the server: then the exchange is still in step.
 func answered(err error) bool {
 	_, status := errors.AsType[*sftp.StatusError](err)
 	return status || isNotExist(err) || errors.Is(err, fs.ErrPermission)
 }
 
-// openCopier opens the channel if it is not. The lock is held.
+// openCopier opens the channel unless it is open. The caller holds the lock.
 func (c *connection) openCopier() error {
 	if c.copier.asks != nil {
 		return nil
@@ -77,7 +91,7 @@ func (c *connection) openCopier() error {
 	return nil
 }
 
-// copy leaves no handle open.
+// copy copies a file, and leaves no handle open.
 func (x *exchange) copy(from, to string) (err error) {
 	source, err := x.open(from, fxfRead)
 	if err != nil {
@@ -99,7 +113,7 @@ func (x *exchange) close(handle string) error {
 	return err
 }
 
-// exchange asks one thing at a time.
+// exchange is SFTP on a channel, one request at a time.
 type exchange struct {
 	in   io.Writer
 	out  io.Reader
@@ -125,8 +139,8 @@ func (x *exchange) open(path string, flags uint32) (handle string, err error) {
 	return string(answer[4:]), nil
 }
 
-// ask returns what an answer of the wanted kind has behind its number. Another one is an error, as is a
-// status that is none of success.
+// ask sends a request and returns what follows the request id in an answer of the wanted kind. Any other answer is an
+// error, and so is a status other than success.
 func (x *exchange) ask(want, kind byte, parts ...[]byte) ([]byte, error) {
 	if err := x.send(kind, parts...); err != nil {
 		return nil, err

@@ -15,11 +15,11 @@ import (
 	"holdfast/base/fault"
 )
 
-// isNotExist reports whether a server says that something is not there.
+// isNotExist reports whether the server says that something does not exist.
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// failed reports whether a server says that it failed, and no more: so it does when a disk is full, a name is
-// taken, a file system is read-only, and more.
+// failed reports whether the server says no more than that it failed: SFTP 3 has no other word for a full disk, a name that is
+// taken, a read-only file system and more.
 func failed(err error) bool {
 	e, ok := errors.AsType[*sftp.StatusError](err)
 	return ok && e.FxCode() == sftp.ErrSSHFxFailure
@@ -31,7 +31,7 @@ func unsupported(err error) bool {
 	return ok && e.FxCode() == sftp.ErrSSHFxOpUnsupported
 }
 
-// refused reports whether a server opens no channel more.
+// refused reports whether the server refused to open a channel.
 func refused(err error) bool {
 	_, ok := errors.AsType[*ssh.OpenChannelError](err)
 	return ok
@@ -79,14 +79,14 @@ func (c *connection) classify(what string, err error) error {
 	return fault.New(fault.Transient, "%s: %w", what, err)
 }
 
-// readOnly is the flag of a file system that can't be written to.
+// readOnly is the flag of a read-only file system in the answer to statvfs@openssh.com.
 const readOnly = 1
 
-// littleRoom is less than a disk needs for work: who reserves blocks for root says so in other words.
+// littleRoom is how many free bytes count as none: the last ones may be reserved for root.
 const littleRoom = 64 << 10
 
-// wrote gives its kind to an error of what needs room: SFTP has no word for a full disk, so the file system
-// is asked.
+// wrote gives its kind to an error of a request that takes room on the disk. SFTP has no word for a full disk, so the file
+// system is asked how much room there is.
 func (c *connection) wrote(l *lane, what string, err error) error {
 	if !failed(err) {
 		return c.classify(what, err)
@@ -104,8 +104,8 @@ func (c *connection) wrote(l *lane, what string, err error) error {
 	return c.classify(what, err)
 }
 
-// filled is wrote for the bytes of a file: where there is room, it is a quota that keeps them out, or a limit
-// of the file system.
+// filled is wrote for the bytes of a file: if the disk has room, a quota or a limit of the file system refused them, which is
+// Full too.
 func (c *connection) filled(l *lane, what string, err error) error {
 	out := c.wrote(l, what, err)
 	if failed(err) && fault.Is(out, fault.Transient) && c.alive() {

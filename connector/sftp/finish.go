@@ -9,7 +9,7 @@ import (
 	"holdfast/base/fault"
 )
 
-// finish gives the part its name, unless another file came to it meanwhile.
+// finish gives the part its name, unless a file has that name by now.
 func (p *placing) finish() error {
 	client := p.lane.client
 	_, links := client.HasExtension("hardlink@openssh.com")
@@ -28,8 +28,7 @@ func (p *placing) finish() error {
 	case there:
 		return errors.Join(p.drop(), p.keep())
 	}
-	// There are no links there (FAT, some network file systems). The rename of SFTP 3 must not replace a
-	// file.
+	// The file system has no hard links (FAT, some network file systems). The rename of SFTP 3 must not replace a file.
 	err := client.Rename(p.part, p.final)
 	if _, posix := client.HasExtension("posix-rename@openssh.com"); posix && (failed(err) || unsupported(err)) {
 		err = client.PosixRename(p.part, p.final)
@@ -40,8 +39,7 @@ func (p *placing) finish() error {
 	return p.syncDirectory()
 }
 
-// unlink takes the part's own name away, and makes the other one durable. After a crash in between both may
-// be there.
+// unlink removes the part's own name, and makes the other one durable. A crash in between leaves both.
 func (p *placing) unlink() error {
 	var removed, replaced error
 	var all sync.WaitGroup
@@ -52,8 +50,9 @@ func (p *placing) unlink() error {
 	return errors.Join(err, removed, replaced)
 }
 
-// ours is an error if what got the name is not what was verified: another process, with another file for the same name, may have
-// made the part anew in between. SFTP has neither locks nor inodes to know it by, but a part that is written to has another time.
+// ours returns an error if what got the name is not what was verified: another process, with another file for the same
+// name, may have made the part anew in between. SFTP shows no inode by which to know it, but a part that is written to has
+// another time.
 func (p *placing) ours() error {
 	info, err := p.lane.client.Lstat(p.final)
 	if err != nil {
@@ -65,7 +64,7 @@ func (p *placing) ours() error {
 	return nil
 }
 
-// keep makes durable what is there already, as far as it may be opened: who made it may have been killed before he did so.
+// keep makes a file durable that is placed already, if it may be opened: whoever placed it may have been killed before that.
 func (p *placing) keep() error {
 	if !p.syncs() {
 		return nil
@@ -97,8 +96,8 @@ func (p *placing) syncs() bool {
 	return ok
 }
 
-// maybe is nil if the server only says that it can't: not every server, or file system, syncs directories.
-func (p *placing) maybe(err error) error {
+// ifSyncs is err, or nil if the server says that it can't sync directories: not every server or file system can.
+func (p *placing) ifSyncs(err error) error {
 	if failed(err) || unsupported(err) || errors.Is(err, fs.ErrPermission) {
 		p.noSync.Store(true)
 		return nil
@@ -116,8 +115,8 @@ func (p *placing) syncMade(above string) error {
 	}
 	f, err := p.lane.client.Open(p.absolute(above))
 	if err != nil {
-		return p.maybe(err)
+		return p.ifSyncs(err)
 	}
 	defer f.Close()
-	return p.maybe(f.Sync())
+	return p.ifSyncs(f.Sync())
 }

@@ -8,21 +8,21 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// folderAge is for how long files that come may use a directory that is open already: a path may lead elsewhere later.
+// folderAge is for how long an open directory is shared with further files: later its path may lead elsewhere.
 const folderAge = time.Second
 
-// folder is a directory that is open, to be synced, for the files that land there at one time.
+// folder is a directory that is held open to be synced, shared by the files that land there at the same time.
 type folder struct {
 	path   string
 	lane   *lane
 	opened time.Time
 	users  int           // guarded by folders.mu
 	ready  chan struct{} // closed when file and err are set
-	file   *sftp.File    // nil if it can't be synced there
+	file   *sftp.File    // nil if the server can't sync it
 	err    error
 }
 
-// folders are the youngest of each path.
+// folders are the open ones, of each path the youngest.
 type folders struct {
 	mu   sync.Mutex // guards all below
 	open map[string]*folder
@@ -31,7 +31,7 @@ type folders struct {
 // syncing is a file whose name is to become durable.
 type syncing struct{ err error }
 
-// openDirectory opens the file's directory, if the server lets it be done, or shares it with others that do.
+// openDirectory opens the file's directory, if the server allows it, or shares one that is open.
 func (p *placing) openDirectory() error {
 	if p.noSync.Load() {
 		return nil
@@ -40,7 +40,7 @@ func (p *placing) openDirectory() error {
 	p.directory = f
 	if first {
 		f.file, f.err = p.lane.client.Open(f.path)
-		if f.err = p.maybe(f.err); f.file == nil {
+		if f.err = p.ifSyncs(f.err); f.file == nil {
 			p.forget(f)
 		}
 		close(f.ready)
@@ -66,7 +66,7 @@ func (c *connection) enter(l *lane, path string) (f *folder, first bool) {
 	return f, first
 }
 
-// forget has nobody enter f any more.
+// forget lets nobody share f any more.
 func (c *connection) forget(f *folder) {
 	c.folders.mu.Lock()
 	defer c.folders.mu.Unlock()
@@ -75,7 +75,7 @@ func (c *connection) forget(f *folder) {
 	}
 }
 
-// exit gives a directory back. The last one has it closed, for which nobody waits: nothing depends on it any more.
+// exit gives a directory back. The last user closes it in the background, since nothing depends on it any more.
 func (c *connection) exit(f *folder) {
 	c.folders.mu.Lock()
 	defer c.folders.mu.Unlock()
@@ -90,15 +90,15 @@ func (c *connection) exit(f *folder) {
 	}
 }
 
-// syncDirectory makes the names in the directory durable, if it is open. A sync serves those whose links were answered before
-// it began.
+// syncDirectory makes the names in the directory durable, if it is open. A shared sync begins after the links of all files
+// that it serves.
 func (p *placing) syncDirectory() error {
 	if p.directory == nil || p.directory.file == nil {
 		return nil
 	}
 	s := &syncing{}
 	p.syncings.join(p.directory, s, 0, p.share())
-	return p.maybe(s.err)
+	return p.ifSyncs(s.err)
 }
 
 // syncTogether syncs a directory once for all who wait for it.

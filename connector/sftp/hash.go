@@ -10,16 +10,16 @@ import (
 	"holdfast/base/fault"
 )
 
-// hashing is a small file that the server is to hash, together with others.
+// hashing is a small file that the server hashes together with others.
 type hashing struct {
 	path  string
 	size  int64
 	sum   [sha256.Size]byte
 	err   error
-	alone bool // something is wrong with one of them: it has to be asked for by itself
+	alone bool // something is wrong with one of them: each is hashed by a request of its own
 }
 
-// share is how many of the small files under way are worth to be waited for.
+// share is how many of the small files in flight a batch waits for.
 func (c *connection) share() int { return int(c.small.Load() / 4) }
 
 // count counts a small file as under way until the function that it returns is called.
@@ -31,9 +31,9 @@ func (c *connection) count(size int64) (done func()) {
 	return func() { c.small.Add(-1) }
 }
 
-// remoteHash has the server hash a regular file. It is fs.ErrNotExist if there is none, and fs.ErrPermission
-// if it may not be read. To start a program costs the server more than to hash a small file: one that has a plain name is hashed
-// with others.
+// remoteHash has the server hash a regular file. The error is fs.ErrNotExist if there is none, and fs.ErrPermission if it
+// may not be read. Starting a program costs the server more than hashing a small file, so one with a plain name is hashed
+// together with others.
 func (c *connection) remoteHash(path string, size int64) ([sha256.Size]byte, error) {
 	if size < bigFile && plain(path) {
 		h := &hashing{path: path, size: size}
@@ -45,7 +45,7 @@ func (c *connection) remoteHash(path string, size int64) ([sha256.Size]byte, err
 	return c.hashAlone(path, size)
 }
 
-// hashTogether asks for several files at once.
+// hashTogether has several files hashed by one request.
 func (c *connection) hashTogether(_ struct{}, all []*hashing) {
 	if len(all) == 1 {
 		all[0].alone = true
@@ -65,7 +65,7 @@ func (c *connection) hashTogether(_ struct{}, all []*hashing) {
 	}
 }
 
-// understood reads hashes, each with its path behind it, or reports that the answer is something else.
+// understood reads an answer of hashes, each followed by its path, and reports whether it was one.
 func understood(all []*hashing, answer string) bool {
 	text, good := strings.CutPrefix(answer, "+ ")
 	words := strings.Fields(text)
@@ -82,7 +82,7 @@ func understood(all []*hashing, answer string) bool {
 	return true
 }
 
-// hashAlone asks for one file.
+// hashAlone has one file hashed.
 func (c *connection) hashAlone(path string, size int64) (sum [sha256.Size]byte, err error) {
 	op := "s"
 	if size >= bigFile {
@@ -107,12 +107,12 @@ func (c *connection) hashAlone(path string, size int64) (sum [sha256.Size]byte, 
 	return sum, fault.New(fault.Transient, "the server could not hash it: it said %.100q", answer)
 }
 
-// usual reports whether a byte of a name means nothing to anybody.
+// usual reports whether a byte has no meaning to any shell or to printf.
 func usual(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("/._-", c) >= 0
 }
 
-// plain reports whether a path is one word of a line as it is, and can't be taken for an option.
+// plain reports whether a path can be sent as it is: it is one word, and can't be taken for an option.
 func plain(path string) bool {
 	for _, c := range []byte(path) {
 		if !usual(c) {
@@ -122,7 +122,7 @@ func plain(path string) bool {
 	return strings.HasPrefix(path, "/")
 }
 
-// spell writes a path as one word of one line: a plain one behind a =, and another so that printf %b turns it back.
+// spell writes a path as one word of a line: a plain one with = in front, any other in octal numbers that printf %b decodes.
 func spell(path string) string {
 	if plain(path) {
 		return "=" + path

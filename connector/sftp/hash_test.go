@@ -21,7 +21,7 @@ import (
 // linked runs f with a connection of a destination.
 func linked(t *testing.T, d *Destination, f func(c *connection, l *lane)) {
 	t.Helper()
-	_, err := with(t.Context(), d, "test", func(_ context.Context, c *connection, l *lane) (struct{}, error) {
+	_, err := withLane(t.Context(), d, "test", func(_ context.Context, c *connection, l *lane) (struct{}, error) {
 		f(c, l)
 		return struct{}{}, nil
 	})
@@ -30,7 +30,7 @@ func linked(t *testing.T, d *Destination, f func(c *connection, l *lane)) {
 	}
 }
 
-// together hashes files as a crowd does that has gathered them all.
+// together hashes files as a batcher does that has gathered them all.
 func together(c *connection, paths ...string) []*hashing {
 	all := make([]*hashing, len(paths))
 	for i, path := range paths {
@@ -160,7 +160,7 @@ func TestShellDiesInBetween(t *testing.T) {
 func TestCrowd(t *testing.T) {
 	t.Parallel()
 	began, goOn := make(chan []int), make(chan bool)
-	c := newCrowd(func(_ string, all []int) {
+	c := newBatcher(func(_ string, all []int) {
 		began <- all
 		<-goOn
 	})

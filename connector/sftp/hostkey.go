@@ -53,8 +53,8 @@ func (g *guard) address() string {
 	return address(g.hop.host, g.hop.port)
 }
 
-// knownTypes are the algorithms of the keys that known_hosts has for the host. A server has several keys, of
-// which it shows the one that we ask for first.
+// knownTypes are the algorithms of the keys that known_hosts has for the host. A server with several keys presents the one that
+// we ask for first.
 func (g *guard) knownTypes() map[string]bool {
 	nobody, _ := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
 	types := map[string]bool{}
@@ -81,7 +81,7 @@ func (g *guard) knownTypes() map[string]bool {
 // nowhere is an address for a check that goes by name.
 var nowhere = &net.TCPAddr{IP: net.IPv4zero}
 
-// isAuthority reports whether a line is about a key that signs those of hosts.
+// isAuthority reports whether a line names a key that signs host keys.
 func isAuthority(k knownhosts.KnownKey) bool {
 	text, err := os.ReadFile(k.Filename)
 	lines := bytes.Split(text, []byte("\n"))
@@ -89,7 +89,7 @@ func isAuthority(k knownhosts.KnownKey) bool {
 		bytes.HasPrefix(bytes.TrimSpace(lines[k.Line-1]), []byte("@cert-authority"))
 }
 
-// origin is where a key really stands.
+// origin is the key with the file that it really stands in.
 func (g *guard) origin(k knownhosts.KnownKey) knownhosts.KnownKey {
 	if file, ok := g.copied[k.Filename]; ok {
 		k.Filename = file
@@ -97,7 +97,7 @@ func (g *guard) origin(k knownhosts.KnownKey) knownhosts.KnownKey {
 	return k
 }
 
-// read reads those of the files that are there. Lines that are no good are passed over, as ssh does.
+// read reads the files that exist. Like ssh it passes over lines that it can't read.
 func (g *guard) read(files []string) error {
 	var there []string
 	for _, file := range files {
@@ -130,7 +130,7 @@ func (g *guard) read(files []string) error {
 	return nil
 }
 
-// soundLines writes the lines that can be read to a file, the others empty, so that each keeps its number.
+// soundLines writes the lines that can be read to a file, with the others left empty, so that each keeps its number.
 func soundLines(text []byte) (file string, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "holdfast-known-hosts-")
 	if err != nil {
@@ -158,7 +158,7 @@ func soundLines(text []byte) (file string, remove func(), err error) {
 }
 
 // callback refuses a key that is not known, and says how a person lets it in.
-func (g *guard) callback(_ string, remote net.Addr, key ssh.PublicKey) error {
+func (g *guard) callback(_ string, _ net.Addr, key ssh.PublicKey) error {
 	err := g.check(g.address(), nowhere, key)
 	if err == nil {
 		return nil
@@ -181,10 +181,10 @@ func (g *guard) callback(_ string, remote net.Addr, key ssh.PublicKey) error {
 	return g.changed(name, key, e.Want)
 }
 
-// changed says that known_hosts has other keys, and how a person has it forget them.
+// changed says that known_hosts has other keys, and how a person removes them from it.
 func (g *guard) changed(name string, key ssh.PublicKey, want []knownhosts.KnownKey) error {
 	known, forget := g.origin(want[0]), ""
-	lines := map[string]string{} // to delete from files that ssh-keygen does not touch, for the junk in them
+	lines := map[string]string{} // sed scripts for files that ssh-keygen refuses, because of lines that can't be read
 	for _, k := range want {
 		_, junk := g.copied[k.Filename]
 		k = g.origin(k)
@@ -217,8 +217,8 @@ func (g *guard) file() string {
 	return "~/.ssh/known_hosts"
 }
 
-// accept is the command that lets a key in. Where ssh-keyscan does not reach the host, or would write another
-// name, it is the line itself.
+// accept is the shell command by which a person adds a key: by ssh-keyscan, or by the line itself where that can't reach
+// the host or would write another name.
 func (g *guard) accept(key ssh.PublicKey, file string) string {
 	hashed := g.hop.hashed || isHashed(file)
 	if g.direct && g.hop.alias == "" {

@@ -14,17 +14,17 @@ import (
 	"holdfast/base/fault"
 )
 
-// mostLanes is how many SFTP channels a connection has, as far as the server allows it: an sshd allows ten channels unless told
-// otherwise, and the first shell has one of them. A channel has two MiB under way at most, so over a distance several carry more.
+// mostLanes is how many SFTP channels a connection has at most. An sshd allows ten channels by default, of which the shell
+// takes one. A channel has at most 2 MiB in flight, so over a long distance several carry more.
 const mostLanes = 24
 
-// A large file is as much as several small ones that wait for answers most of the time.
+// The weights of files. A large one keeps a lane as busy as several small ones, which mostly wait for answers.
 const (
 	lightly = 1
 	heavily = 8
 )
 
-// weight is how much a file of so many bytes has a lane to do.
+// weight is the load that a file of so many bytes puts on a lane.
 func weight(size int64) int {
 	if size >= bigFile {
 		return heavily
@@ -48,17 +48,17 @@ type lanes struct {
 	mu      sync.Mutex // guards all below
 	open    []*lane
 	opening int
-	since   time.Time  // when the first of those began that are being opened
-	opened  *sync.Cond // for mu: one that was being opened is open, or is not to be
-	most    int        // that the server allows, 0 while nobody knows
+	since   time.Time  // when the first of the present openings began
+	opened  *sync.Cond // on mu: an opening has succeeded or failed
+	most    int        // that the server allows; 0 while not known
 }
 
 // flow is a channel that knows for how long a request has waited.
 type flow struct {
 	io.Reader
 	io.WriteCloser
-	since   atomic.Int64 // when something was asked that nothing was answered to yet, 0 if there is nothing
-	greeted int          // bytes that were said already, and are not said again
+	asked   moment // the first request since the last answer
+	greeted int    // how many bytes of the client's greeting greet has sent already: they are not sent again
 }
 
 func (f *flow) Write(b []byte) (int, error) {
@@ -67,23 +67,17 @@ func (f *flow) Write(b []byte) (int, error) {
 		m, err := f.WriteCloser.Write(b[n:])
 		return n + m, err
 	}
-	f.since.CompareAndSwap(0, time.Now().UnixNano())
+	f.asked.begin()
 	return f.WriteCloser.Write(b)
 }
 
 func (f *flow) Read(b []byte) (int, error) {
 	n, err := f.Reader.Read(b)
-	f.since.Store(0)
+	f.asked.clear()
 	return n, err
 }
 
-func (f *flow) stalled(limit time.Duration) bool {
-	since := f.since.Load()
-	return since != 0 && time.Since(time.Unix(0, since)) > limit
-}
-
-// lane returns the one with the least to do. There is a new one when all have something, while the server
-// allows it.
+// lane returns the lane with the least load. If all have some it opens another, as far as the server allows.
 func (c *connection) lane(weight int) (*lane, error) {
 	s := &c.lanes
 	s.mu.Lock()
@@ -94,7 +88,7 @@ func (c *connection) lane(weight int) (*lane, error) {
 		most = s.most
 	}
 	for best != nil && best.load > 0 && s.opening > 0 && len(s.open)+s.opening >= most {
-		s.opened.Wait() // else all who come at once would join the few that are open already
+		s.opened.Wait() // else all callers of this moment would share the few that are open
 		if best = s.leastLocked(); s.most > 0 {
 			most = s.most
 		}
@@ -116,14 +110,14 @@ func (c *connection) lane(weight int) (*lane, error) {
 	if err == nil {
 		l.load = weight
 		s.open = append(s.open, l)
-		if s.most > 0 { // those that were being opened when another was refused
+		if s.most > 0 { // it was being opened when another was refused
 			s.most = max(s.most, len(s.open))
 		}
 		return l, nil
 	}
-	// One that refuses the channel, or can't start what serves it, has enough of them.
+	// A server that refuses the channel, or can't start the process for it, allows no more.
 	enough := refused(err) || c.alive() && len(s.open) > 0
-	for enough && s.opening > 0 { // who is refused at once would join the few that are open already
+	for enough && s.opening > 0 { // the refusal may come before others are open, which could take the load
 		s.opened.Wait()
 	}
 	best = s.leastLocked()
@@ -145,7 +139,7 @@ func (s *lanes) leastLocked() *lane {
 	return slices.MinFunc(s.open, func(a, b *lane) int { return a.load - b.load })
 }
 
-// leave gives a lane back.
+// leave takes a load off a lane.
 func (c *connection) leave(l *lane, weight int) {
 	c.lanes.mu.Lock()
 	defer c.lanes.mu.Unlock()
@@ -164,7 +158,7 @@ func (c *connection) openLane() (*lane, error) {
 			"its sshd_config needs a line: Subsystem sftp internal-sftp")
 	}
 	f := &flow{Reader: out, WriteCloser: in}
-	if c.packet == 0 { // of the first lane, before there are others
+	if c.packet == 0 { // only the first lane asks; there are no others yet
 		if c.packet, err = greet(f); err != nil {
 			_ = session.Close()
 			return nil, err
@@ -185,7 +179,7 @@ func (c *connection) openLane() (*lane, error) {
 	return l, nil
 }
 
-// session opens a channel.
+// session opens an SSH channel.
 func (c *connection) session() (session *ssh.Session, in io.WriteCloser, out io.Reader, err error) {
 	if session, err = c.client().NewSession(); err != nil {
 		return nil, nil, nil, err
@@ -201,11 +195,11 @@ func (c *connection) session() (session *ssh.Session, in io.WriteCloser, out io.
 	return session, in, out, nil
 }
 
-// stalled reports whether a server that is alive does not do what it was asked for.
+// stalled reports whether a request is overdue, though the server answers keepalives.
 func (c *connection) stalled() bool {
 	c.lanes.mu.Lock()
 	defer c.lanes.mu.Unlock()
-	stalled := func(l *lane) bool { return l.flow.stalled(c.stall) }
+	stalled := func(l *lane) bool { return l.flow.asked.age() > c.stall }
 	opening := c.lanes.opening > 0 && time.Since(c.lanes.since) > c.stall
-	return opening || slices.ContainsFunc(c.lanes.open, stalled) || c.shells.stalled(c.stall)
+	return opening || slices.ContainsFunc(c.lanes.open, stalled) || c.shells.stalled(c.stall) || c.copier.stalled(c.stall)
 }

@@ -9,16 +9,18 @@ import (
 const (
 	smallPacket   = 32 << 10  // what every server takes
 	largestPacket = 255 << 10 // what OpenSSH takes
-	// inFlight is how many bytes of one file are under way: somewhat more than a channel takes, so that it is never idle.
+	// inFlight is how many bytes of one file are in flight: somewhat more than the window of a channel, so that it is
+	// never idle.
 	inFlight     = 3 << 20
 	mostRequests = 128
 )
 
-// requests is how many requests of one file are under way.
+// requests is how many requests of one file are in flight.
 func (c *connection) requests() int { return min(max(inFlight/c.packet, 1), mostRequests) }
 
-// greet begins the talk on a channel in place of the library, which can't ask how long a packet may be (limits@openssh.com of
-// OpenSSH 8.5) before it has to be told. The library gets the answer to its own greeting from here.
+// greet sends the SFTP greeting in the library's stead and asks how long a packet may be (limits@openssh.com, since
+// OpenSSH 8.5): the library has to be told that before it greets. Its own greeting is then swallowed, and the server's
+// answer is replayed to it.
 func greet(f *flow) (packet int, err error) {
 	x := &exchange{in: f, out: f}
 	if err := x.send(fxpInit, number(3)); err != nil {
@@ -38,7 +40,7 @@ func greet(f *flow) (packet int, err error) {
 			return 0, err
 		}
 	}
-	f.greeted = greeting // what the library says now was said already
+	f.greeted = greeting // the library's own is not sent
 	f.Reader = io.MultiReader(bytes.NewReader(append(number(uint32(len(hello))), hello...)), f.Reader)
 	return packet, nil
 }
@@ -46,7 +48,7 @@ func greet(f *flow) (packet int, err error) {
 // greeting is how many bytes the greeting of a client has.
 const greeting = 9
 
-// offers reports whether a server's greeting has an extension.
+// offers reports whether a server's greeting names an extension.
 func offers(hello []byte, name string) bool {
 	if len(hello) < 5 || hello[0] != fxpVersion {
 		return false
@@ -77,8 +79,8 @@ func cutText(b []byte) (word, rest []byte, ok bool) {
 	return b[4 : 4+n], b[4+n:], true
 }
 
-// longest is how many bytes of a file may be in one packet, by what a server says of its packets, reads and writes. Nought is
-// what it doesn't say.
+// longest is how many bytes of a file may be in one packet, by the limits that a server gives for packets, reads and
+// writes; 0 means that it gives none.
 func longest(limits []byte) int {
 	if len(limits) < 24 {
 		return smallPacket
@@ -91,7 +93,7 @@ func longest(limits []byte) int {
 	if read > 0 {
 		n = min(n, read)
 	}
-	const head = 1 << 10 // what else is in one
+	const head = 1 << 10 // for what else is in a packet
 	if packet > head {
 		n = min(n, packet-head)
 	}

@@ -20,8 +20,8 @@ import (
 	"holdfast/connector"
 )
 
-// with runs f with a lane.
-func with[T any](ctx context.Context, d *Destination, what string,
+// withLane runs f with a lane, detached from the caller.
+func withLane[T any](ctx context.Context, d *Destination, what string,
 	f func(ctx context.Context, c *connection, l *lane) (T, error)) (T, error) {
 	v, err := detached(ctx, d, func(ctx context.Context) (v T, err error) {
 		c, err := d.connect(ctx)
@@ -42,7 +42,7 @@ func with[T any](ctx context.Context, d *Destination, what string,
 	return v, err
 }
 
-// atOnce is how many files are asked about at a time: one shell answers them one after another.
+// atOnce is how many files are asked about at a time.
 const atOnce = 64
 
 // Sums has the server hash the files, or reads them.
@@ -57,7 +57,7 @@ func (d *Destination) Sums(ctx context.Context, names []string) (map[string][sha
 		sums map[string][sha256.Size]byte
 		how  connector.Verified
 	}
-	got, err := with(ctx, d, "hash files", func(ctx context.Context, c *connection, l *lane) (answer, error) {
+	got, err := withLane(ctx, d, "hash files", func(ctx context.Context, c *connection, l *lane) (answer, error) {
 		a := answer{make(map[string][sha256.Size]byte, len(names)), c.strongest()}
 		if a.how == connector.BySize { // a size is no sum; this is asked for seldom, and by a person
 			a.how = connector.ByReadBack
@@ -82,7 +82,7 @@ func (d *Destination) Sums(ctx context.Context, names []string) (map[string][sha
 	return got.sums, got.how, err
 }
 
-// sum hashes one file, of which nothing is known.
+// sum hashes one file, whose size is not known.
 func (c *connection) sum(ctx context.Context, l *lane, name string, how connector.Verified) (sum [sha256.Size]byte,
 	err error) {
 	if err := ctx.Err(); err != nil {
@@ -108,7 +108,7 @@ func (d *Destination) Read(ctx context.Context, name string, to io.Writer) error
 	}
 	only := &whileAsked{to: to}
 	defer only.end()
-	_, err := with(ctx, d, "read "+name, func(ctx context.Context, c *connection, l *lane) (struct{}, error) {
+	_, err := withLane(ctx, d, "read "+name, func(ctx context.Context, c *connection, l *lane) (struct{}, error) {
 		f, err := l.client.Open(c.absolute(name))
 		if isNotExist(err) {
 			return struct{}{}, fault.New(fault.NotFound, "it is not there")
@@ -122,7 +122,7 @@ func (d *Destination) Read(ctx context.Context, name string, to io.Writer) error
 	return err
 }
 
-// whileAsked is a writer until it ends: who asked may be gone while the server still answers.
+// whileAsked passes writes on until its end: the caller may have returned while the server still answers.
 type whileAsked struct {
 	mu sync.Mutex // guards to, which is nil from the end on
 	to io.Writer
@@ -158,12 +158,12 @@ func (d *Destination) List(ctx context.Context, dir string, each func(connector.
 	})
 }
 
-// walk gives all regular files in a directory, and if it is deep below it. What is called in between runs in the caller.
+// walk calls each, in the caller's goroutine, for all regular files in a directory; if deep is set, also for those below it.
 func (d *Destination) walk(ctx context.Context, dir string, deep bool, each func(name string, info fs.FileInfo) error) error {
 	for left := []string{dir}; len(left) > 0; {
 		dir := left[len(left)-1]
 		left = left[:len(left)-1]
-		entries, err := with(ctx, d, "list "+dir, func(ctx context.Context, c *connection, l *lane) ([]os.FileInfo, error) {
+		entries, err := withLane(ctx, d, "list "+dir, func(ctx context.Context, c *connection, l *lane) ([]os.FileInfo, error) {
 			entries, err := l.client.ReadDirContext(ctx, c.absolute(dir))
 			if isNotExist(err) {
 				return nil, c.checkRoot(l)
@@ -191,8 +191,7 @@ func (d *Destination) walk(ctx context.Context, dir string, deep bool, each func
 	return nil
 }
 
-// Sweep removes what is under way and was not written to for so long by the server's clock, and is not ours
-// at this time.
+// Sweep removes parts that were not written to for so long, by the server's clock, and that this process is not writing.
 func (d *Destination) Sweep(ctx context.Context, older time.Duration) (removed []string, err error) {
 	now, err := d.clock(ctx)
 	if err != nil {
@@ -206,7 +205,7 @@ func (d *Destination) Sweep(ctx context.Context, older time.Duration) (removed [
 			d.left.Maybe(name)
 			return nil
 		}
-		_, err := with(ctx, d, "remove "+name, func(_ context.Context, c *connection, l *lane) (struct{}, error) {
+		_, err := withLane(ctx, d, "remove "+name, func(_ context.Context, c *connection, l *lane) (struct{}, error) {
 			err := l.client.Remove(c.absolute(name))
 			if isNotExist(err) {
 				err = nil
@@ -222,8 +221,8 @@ func (d *Destination) Sweep(ctx context.Context, older time.Duration) (removed [
 	return removed, err
 }
 
-// touched is when a part was written to, or else was given its times: when it is whole it gets the time of its original, which is
-// old, and is read from then.
+// touched is when a part was last written to or given its times. A part that is whole has the modification time of its
+// original, which may be old; its access time is then set to the present.
 func touched(info fs.FileInfo) time.Time {
 	at := info.ModTime()
 	if s, ok := info.Sys().(*sftp.FileStat); ok && int64(s.Atime) > at.Unix() {
@@ -232,11 +231,11 @@ func touched(info fs.FileInfo) time.Time {
 	return at
 }
 
-// probe is the name of the file that a canary makes. It is always the same, so that one that a crash left goes with the next. Of two
-// Holdfasts one may take away what the other made, which hurts neither.
+// probe is the name of the file that a canary makes. It is always the same, so that the next canary removes one that a crash
+// left. Two Holdfasts may remove each other's, which hurts neither.
 const probe = ".holdfast-probe" + connector.PartSuffix
 
-// mostProbes is how often one is made anew that is taken.
+// mostProbes is how often the creation is tried again while another Holdfast's file is there.
 const mostProbes = 3
 
 // Probe makes a file and removes it.
@@ -245,9 +244,9 @@ func (d *Destination) Probe(ctx context.Context) error {
 	return err
 }
 
-// clock makes a file and removes it again, and tells what time it was given.
+// clock makes a file and removes it, and returns the time that the server gave it.
 func (d *Destination) clock(ctx context.Context) (time.Time, error) {
-	return with(ctx, d, "probe", func(_ context.Context, c *connection, l *lane) (now time.Time, err error) {
+	return withLane(ctx, d, "probe", func(_ context.Context, c *connection, l *lane) (now time.Time, err error) {
 		name := c.absolute(probe)
 		create := func() (*sftp.File, error) { return l.client.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL) }
 		f, err := create()
@@ -263,7 +262,7 @@ func (d *Destination) clock(ctx context.Context) (time.Time, error) {
 		if err != nil {
 			return now, c.wrote(l, "make a file", err)
 		}
-		_, err = f.Write(make([]byte, 4096)) // a disk without room takes an empty file
+		_, err = f.Write(make([]byte, 4096)) // a full disk still takes an empty file
 		err = c.filled(l, "write a file", err)
 		info, e := f.Stat()
 		if e == nil {

@@ -17,7 +17,7 @@ import (
 	"holdfast/base/fault"
 )
 
-// login is what we log in with at one host.
+// login is the keys to log in with at one host.
 type login struct {
 	hop     hop
 	signers []ssh.Signer
@@ -25,8 +25,8 @@ type login struct {
 	agent   net.Conn // nil without one
 }
 
-// loginTo collects the keys, in the order of ssh: those that were asked for, the other ones of the agent, and
-// the usual files. It has to be closed when the connection is made.
+// loginTo collects the keys in the order of ssh: the configured ones, the others of the agent, the usual files. The caller
+// closes it once the connection is made: the agent signs until then.
 func loginTo(h hop) (*login, error) {
 	l := &login{hop: h}
 	held := l.askAgent()
@@ -52,10 +52,10 @@ func loginTo(h hop) (*login, error) {
 	return l, nil
 }
 
-// agentWait is how long an agent may take; a person may have to touch something.
+// agentWait is how long an agent may take: a person may have to touch a token.
 const agentWait = 20 * time.Second
 
-// askAgent returns the keys of the agent. One that does not answer is as none.
+// askAgent returns the keys of the agent: none if it does not answer.
 func (l *login) askAgent() []ssh.Signer {
 	if l.hop.agent == "" {
 		return nil
@@ -76,7 +76,7 @@ func (l *login) askAgent() []ssh.Signer {
 	return signers
 }
 
-// identity adds the key of a file: from the agent if that holds it.
+// identity adds the key of a file, through the agent if that holds it.
 func (l *login) identity(file string, held []ssh.Signer) {
 	text, err := os.ReadFile(file)
 	if err != nil && !l.hop.explicit && errors.Is(err, fs.ErrNotExist) {
@@ -134,7 +134,7 @@ func (l *login) note(format string, args ...any) {
 	l.notes = append(l.notes, fmt.Sprintf(format, args...))
 }
 
-// refused says of an error of logging in what a person can do.
+// refused adds to a login error what a person can do.
 func (l *login) refused(err error) error {
 	hint := "put the public key into ~/.ssh/authorized_keys of the host"
 	if len(l.signers) > 3 {

@@ -20,7 +20,7 @@ import (
 	"holdfast/connector"
 )
 
-// Place writes the content below another name, verifies it, and links it to its own.
+// Place writes the content under the name of a part, verifies it, and links it to its own name.
 func (d *Destination) Place(ctx context.Context, name string, content connector.Content, progress func(int64)) (
 	connector.Placed, error) {
 	if err := connector.CheckName(name); err != nil {
@@ -34,7 +34,7 @@ func (d *Destination) Place(ctx context.Context, name string, content connector.
 	})
 }
 
-// placing runs f, which brings a content to its name, when nobody else works on the name.
+// placing runs f once nobody else works on the name.
 func (d *Destination) placing(ctx context.Context, name string, content connector.Content,
 	f func(p *placing) (connector.Placed, error)) (connector.Placed, error) {
 	done, err := detached(ctx, d, func(ctx context.Context) (connector.Placed, error) {
@@ -81,8 +81,8 @@ type placing struct {
 	dated       bool // the part has the time of the content
 }
 
-// place does the steps, each of which may be the last one before a crash: whatever is there then is found by
-// the next. Steps that do not need each other are asked for at once, since each answer takes a round trip.
+// place does the steps. A crash may come after any of them: the next attempt goes on from what it finds. Steps that do not
+// depend on each other are requested at once, since each answer takes a round trip.
 func (p *placing) place() (done connector.Placed, err error) {
 	f, openErr := (*sftp.File)(nil), error(nil)
 	var opened sync.WaitGroup
@@ -92,7 +92,7 @@ func (p *placing) place() (done connector.Placed, err error) {
 	if there || err != nil {
 		err = errors.Join(err, p.giveUp(f))
 		if there && err == nil && f == nil && !errors.Is(openErr, fs.ErrPermission) {
-			err = p.drop() // what a crash behind the link left
+			err = p.drop() // a crash between link and remove left it
 		}
 		if there {
 			err = errors.Join(err, p.keep())
@@ -117,7 +117,7 @@ func (p *placing) place() (done connector.Placed, err error) {
 	return done, p.finish()
 }
 
-// create makes the part. Exclusively: what stands at its name, a link above all, is not written through.
+// create makes the part, exclusively: nothing is written through a link that somebody put there.
 func (p *placing) create() (*sftp.File, error) {
 	f, err := p.lane.client.OpenFile(p.part, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
@@ -142,7 +142,7 @@ func (p *placing) drop() error {
 	return nil
 }
 
-// there reports whether the file has its name already. Another one is a Conflict.
+// there reports whether the file is placed already. Another file of that name is a Conflict.
 func (p *placing) there() (bool, connector.Verified, error) {
 	info, err := p.lane.client.Lstat(p.final)
 	if isNotExist(err) {
@@ -162,8 +162,8 @@ func (p *placing) there() (bool, connector.Verified, error) {
 	return same, how, err
 }
 
-// goOn opens the part of a former attempt, or makes the directories that were missing, after the part could
-// not be made.
+// goOn is called when the part could not be created: it opens that of an earlier attempt, or makes the directories that were
+// missing. from is how many bytes of it are good.
 func (p *placing) goOn(openErr error) (f *sftp.File, from int64, err error) {
 	info, err := p.lane.client.Lstat(p.part)
 	switch {
@@ -188,8 +188,7 @@ func (p *placing) goOn(openErr error) (f *sftp.File, from int64, err error) {
 		f, err = p.lane.client.OpenFile(p.part, os.O_WRONLY)
 		return f, info.Size(), err
 	}
-	// Another file is made, rather than this one emptied: who wrote to it may still be about to, from a
-	// connection that broke.
+	// It is removed and made anew, not truncated: writes of a connection that broke may still reach the old file.
 	if err := p.drop(); err != nil {
 		return nil, 0, err
 	}
@@ -197,9 +196,9 @@ func (p *placing) goOn(openErr error) (f *sftp.File, from int64, err error) {
 	return f, 0, p.wrote(p.lane, "place "+p.name, err)
 }
 
-// begins reports whether the part holds the beginning of the content, and has what goes out begin behind it.
+// begins reports whether the part holds the beginning of the content. Then what is sent begins behind that.
 func (p *placing) begins(size int64) (bool, error) {
-	// An empty one may be what another process has just made for another file, and is about to write to.
+	// An empty part may be another process's, which has just created it for another file.
 	if size == 0 || size > p.content.Size || p.strongest() == connector.BySize {
 		return false, nil
 	}
@@ -224,16 +223,16 @@ func (p *placing) begins(size int64) (bool, error) {
 	return true, nil
 }
 
-// directories makes the directories above the file. The root is never made: where it is missing, a disk is. Files that come for
-// new directories at one time make them together.
+// directories makes the directories above the file. The root is never made: if it is missing, its disk is not mounted. Files
+// that need the same new directory at the same time make it once.
 func (p *placing) directories() error {
 	dir := path.Dir(p.name)
 	_, err, _ := p.making.Do(dir, func() (any, error) { return nil, p.makeDirectories(dir) })
 	return err
 }
 
-// makeDirectories makes what is missing of a directory below the root: it looks at all levels at once, since each answer takes a
-// round trip, and makes one after the other.
+// makeDirectories makes a directory below the root, with those above it. It looks at all levels at once, since each answer
+// takes a round trip, and makes the missing ones one after the other.
 func (p *placing) makeDirectories(dir string) error {
 	if dir == "." {
 		return p.checkRoot(p.lane)
@@ -263,19 +262,19 @@ func (p *placing) makeDirectories(dir string) error {
 		if err == nil {
 			continue
 		}
-		if still, e := p.lacks(level); e != nil || still { // else somebody else made it
+		if still, e := p.lacks(level); e != nil || still { // else another process made it
 			return p.wrote(p.lane, "make directory "+level, errors.Join(err, e))
 		}
 	}
 	for i, level := range levels {
-		if missing[i] { // also if somebody else made it just now, who may not have synced it yet
+		if missing[i] { // also if another process made it just now: it may not have synced it yet
 			syncs.Go(func() error { return p.syncMade(path.Dir(level)) })
 		}
 	}
 	return syncs.Wait()
 }
 
-// lacks reports whether there is nothing of a name. What is no directory is a Conflict.
+// lacks reports whether a directory does not exist. Anything else of that name is a Conflict.
 func (p *placing) lacks(dir string) (bool, error) {
 	info, err := p.lane.client.Stat(p.absolute(dir))
 	switch {
@@ -289,7 +288,7 @@ func (p *placing) lacks(dir string) (bool, error) {
 	return false, nil
 }
 
-// send writes what is missing of the part, many requests at once.
+// send writes the rest of the content into the part, with many requests in flight.
 func (p *placing) send(f *sftp.File, from int64) (sent int64, err error) {
 	if _, err := f.Seek(from, io.SeekStart); err != nil {
 		return 0, err
@@ -306,7 +305,7 @@ func (p *placing) send(f *sftp.File, from int64) (sent int64, err error) {
 	case err != nil:
 		return sent, p.filled(p.lane, "write "+p.name, err)
 	case from+sent != p.content.Size, p.out.h != nil && [sha256.Size]byte(p.out.h.Sum(nil)) != p.content.SHA256:
-		return sent, errors.Join(errChanged, p.drop()) // which part of it is right nobody knows
+		return sent, errors.Join(errChanged, p.drop()) // nobody knows which bytes of it are right
 	}
 	return sent, nil
 }
@@ -322,11 +321,10 @@ func (p *placing) sendOne(f *sftp.File, left int64) (int64, error) {
 	return int64(n), err
 }
 
-// settle makes the part durable, and compares what the server has of it. It opens the directory too, for
-// finish.
+// settle makes the part durable, and compares it with the content. It also opens the directory, which finish needs.
 func (p *placing) settle(f *sftp.File) (how connector.Verified, err error) {
 	p.file = f
-	if !p.syncs() { // what is not synced may come only with the close
+	if !p.syncs() { // some servers write only at the close
 		p.file = nil
 		if err := f.Close(); err != nil {
 			return "", p.filled(p.lane, "write "+p.name, err)
@@ -366,7 +364,7 @@ func (p *placing) arrived() (bool, connector.Verified, error) {
 	return info.Size() == p.content.Size, how, nil
 }
 
-// close closes what is open still. Nobody waits for it, as nothing depends on it any more.
+// close closes what is still open, in the background: nothing depends on it any more.
 func (p *placing) close() {
 	if p.file != nil {
 		p.spawn(func() { _ = p.file.Close() })
@@ -376,8 +374,8 @@ func (p *placing) close() {
 	}
 }
 
-// Copy has the server copy a file: by cp in its shell, or by the copy-data of its SFTP. A server that can do
-// neither has it as not found, and the file is placed.
+// Copy has the server copy a file: by cp in its shell, or by the copy-data extension of SFTP. It is NotFound for a server
+// that can do neither, so that the caller places the file.
 func (d *Destination) Copy(ctx context.Context, from, name string, content connector.Content) (connector.Placed,
 	error) {
 	if err := errors.Join(connector.CheckName(from), connector.CheckName(name)); err != nil {
@@ -431,7 +429,7 @@ func (p *placing) copy(from string) (done connector.Placed, err error) {
 	return done, p.finish()
 }
 
-// duplicate makes the part of a file that is there.
+// duplicate makes the part by copying a file on the server.
 func (p *placing) duplicate(source string) error {
 	if p.hasShell() {
 		err := p.remoteCopy(source, p.part, p.content.Size)
@@ -442,10 +440,10 @@ func (p *placing) duplicate(source string) error {
 	if _, ok := p.lane.client.HasExtension("copy-data"); !ok {
 		return fault.New(fault.NotFound, "the server makes no copies")
 	}
-	if err := p.drop(); err != nil { // what a cp left that did not end well
+	if err := p.drop(); err != nil { // a cp that failed may have left it
 		return err
 	}
-	err := p.copyData(source, p.part)
+	err := p.copyData(source, p.part, p.content.Size)
 	if refused(err) {
 		return fault.New(fault.NotFound, "the server makes no copies: %w", err)
 	}

@@ -25,18 +25,18 @@ const (
 	mostHops       = 8
 )
 
-// hop is a host on the way, with all that its ssh configuration says.
+// hop is a host on the way to the destination, which is the last one, with what the ssh configuration says of it.
 type hop struct {
 	name           string // as it was asked for
 	host, port     string
 	user           string
 	identities     []string
-	explicit       bool // they were asked for, and are not only the usual ones
+	explicit       bool // they are configured; else they are the usual files
 	identitiesOnly bool
 	agent          string // socket, "" for none
 	knownHosts     []string
 	hashed         bool
-	alias          string // under which known_hosts has it, if it is not host and port
+	alias          string // under which known_hosts has it; "" for host and port
 	connect        time.Duration
 	silence        time.Duration
 }
@@ -47,7 +47,7 @@ type settings struct {
 	home  string
 }
 
-// readSettings reads the ssh configuration that a Config asks for. A file that is not there says nothing.
+// readSettings reads the ssh configuration that a Config names. The default files need not exist.
 func readSettings(cfg Config) (*settings, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *settings) all(alias, key string) (values []string, err error) {
 	return values, nil
 }
 
-// get returns the value of a key that counts.
+// get returns the value of a key that is in force: the first one.
 func (s *settings) get(alias, key string) (string, error) {
 	values, err := s.all(alias, key)
 	if err != nil || len(values) == 0 {
@@ -104,7 +104,7 @@ func (s *settings) get(alias, key string) (string, error) {
 // unquote takes off the quotes that a value with spaces has.
 func unquote(v string) string { return strings.Trim(strings.TrimSpace(v), `"`) }
 
-// expand puts the home directory in for a ~.
+// expand replaces a leading ~ by the home directory.
 func (s *settings) expand(file string) string {
 	if file == "~" || strings.HasPrefix(file, "~/") {
 		return filepath.Join(s.home, file[1:])
@@ -132,7 +132,7 @@ func (s *settings) route(cfg Config) ([]hop, error) {
 	return hops, nil
 }
 
-// override puts in what the Config says about all hops.
+// override applies what the Config says of all hops.
 func (s *settings) override(h *hop, cfg Config) {
 	if len(cfg.KnownHosts) > 0 {
 		h.knownHosts = nil
@@ -218,7 +218,7 @@ func splitJump(s string) (target, port string, err error) {
 	return target, u.Port(), nil
 }
 
-// resolve finds out all about one host. What target and port say goes before the files.
+// resolve collects what is known of one host. What target and port say takes precedence over the files.
 func (s *settings) resolve(target, port string) (h hop, err error) {
 	userName, name, _ := cutUser(target)
 	h = hop{name: name, host: name, port: port, user: userName, connect: defaultConnect, silence: defaultSilence}
@@ -314,5 +314,5 @@ func localUser() (string, error) {
 	return u.Username, nil
 }
 
-// String is how messages call it.
+// String is how messages name the hop.
 func (h hop) String() string { return fmt.Sprintf("%s@%s", h.user, address(h.host, h.port)) }

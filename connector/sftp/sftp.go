@@ -1,23 +1,25 @@
-// Package sftp is the destination that is a directory of another machine, over SSH. It needs no program of
-// this one.
+// Package sftp is the destination that is a directory of another machine, over SSH. It runs no ssh program:
+// it speaks the protocol itself.
 //
 //	sftp:
 //	  host: goto@gateway        # or a Host of ~/.ssh/config
 //	  directory: /export/raw
 //
-// One connection carries all: several SFTP channels, one file to a channel while there are enough, and a
-// shell that computes hashes where the server gives one. It is made when it is needed, and again when it
-// broke. A link that is silent for Config.Silence is taken for dead, and whoever waits for it gets an outage;
-// a caller whose context ends is free at once, and what it began ends behind it, before another call for the
-// same name begins.
+// One connection carries everything: several SFTP channels (lanes), with a file each while there are enough of
+// them, and a shell that computes hashes where the server allows one. It is made when it is first needed, and
+// again after it broke. A link that is silent for Config.Silence is taken for dead, and whoever waits for it gets
+// an outage. A caller whose context ends returns at once; what it began ends in the background, before another
+// call for the same name begins.
 //
-// A file is written under connector.PartName, which is made anew and never through a link; it is synced,
-// verified, given its time, linked to its name, and its directory is synced: files that land in one at the same time share the
-// syncs, each of which begins behind the links of those it is for. A name that is taken is never
-// given: the hard link of OpenSSH (hardlink@openssh.com) refuses it. A server without hard links is asked for
-// the rename of SFTP 3, which may not replace a file either; one that does it all the same would replace what
-// came between our look and it. SFTP has no locks: of two processes with other files for one name the one that comes later makes
-// the part anew, and what got the name is looked at once more. A part that begins as both files do may be gone on with by both.
+// A file is written under connector.PartName, which is created exclusively, so never through a link. Then it is
+// synced, verified, given its time, and hard-linked to its name, and its directory is synced. Files that land in
+// one directory at the same time share such a sync, which begins after all of their links. A name that is taken is
+// never replaced: the hard link of OpenSSH (hardlink@openssh.com) refuses that. A server without hard links is
+// asked for the rename of SFTP 3, which must not replace a file either; one that does so all the same would
+// replace a file that appeared after we looked.
+//
+// SFTP has no locks. If two processes have different files for one name, the later one makes the part anew, and
+// each looks once more at what got the name. Both may continue a part with which both files begin.
 //
 // The host must be in known_hosts; nobody is asked, and no key is ever added. Keys with a passphrase work
 // through an agent.
@@ -38,18 +40,18 @@ import (
 	"holdfast/connector"
 )
 
-// Config is a directory of a machine that SSH reaches. What it does not say is taken of the ssh configuration.
+// Config is a directory of a machine that SSH reaches. What it does not say is taken from the ssh configuration.
 type Config struct {
 	// Host is [user@]host, or a Host of the ssh configuration.
 	Host string `yaml:"host" jsonschema:"required"`
 	// Port of the server; default that of the ssh configuration, or 22.
 	Port int `yaml:"port"`
-	// Directory below which the files go; default ".", the home directory, below which one is that is not absolute. It has
-	// to be there.
+	// Directory below which the files go; default ".", the home directory, to which a relative path is relative. It has to
+	// exist.
 	Directory string `yaml:"directory"`
 	// IdentityFiles are keys to log in with, instead of those of the ssh configuration.
 	IdentityFiles []string `yaml:"identity_files"`
-	// IdentitiesOnly has no other key of the agent be offered; default false.
+	// IdentitiesOnly: no other key of the agent is offered; default false.
 	IdentitiesOnly bool `yaml:"identities_only"`
 	// Agent is the socket of an agent, or none; default that of IdentityAgent or SSH_AUTH_SOCK.
 	Agent string `yaml:"agent"`
@@ -58,8 +60,8 @@ type Config struct {
 	// KnownHosts are the files that are read instead of those of the ssh configuration.
 	KnownHosts []string `yaml:"known_hosts"`
 	// Verify is how files are verified: remote-hash, read-back, size, or auto, which is the strongest way
-	// that the server allows; default auto. By size alone a file is there already only if it has the time too that it is given,
-	// to the second.
+	// that the server allows; default auto. With size, a file counts as placed already only if its time is right as well, to
+	// the second.
 	Verify string `yaml:"verify" jsonschema:"enum=auto,enum=remote-hash,enum=read-back,enum=size"`
 	// ConnectTimeout is how long a connection may take to stand; default that of the ssh configuration, or 10s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
@@ -164,15 +166,15 @@ type Destination struct {
 	cfg    Config
 	stall  time.Duration
 	closed chan struct{}
-	all    sync.WaitGroup // what runs behind calls, or would if they were left
+	all    sync.WaitGroup // what runs in the background, also for calls that have returned
 	left   connector.Left
 
 	mu      sync.Mutex // guards all below
 	ended   bool
-	path    string // of the root; of one below the home it is known once a connection was there
+	path    string // of the root; one relative to the home is known from the first connection on
 	link    *connection
 	dialing *dialing
-	busy    map[string]chan struct{} // names that are worked on; closed when they are not any more
+	busy    map[string]chan struct{} // names that are worked on; each is closed when that ends
 }
 
 var _ connector.Destination = (*Destination)(nil)
@@ -216,7 +218,7 @@ func (d *Destination) Close() error {
 // errClosed is what calls get after Close.
 var errClosed = fault.New(fault.Permanent, "the destination is closed")
 
-// begin runs f behind a call. Close waits for it.
+// begin runs f in the background. Close waits for it.
 func (d *Destination) begin(f func()) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -227,8 +229,8 @@ func (d *Destination) begin(f func()) error {
 	return nil
 }
 
-// detached runs f, and returns when it has ended, or else at once when the context ends: f learns so from the
-// context, but may be in the middle of waiting for a server that does not answer.
+// detached runs f, and returns when it has ended or when the context ends, whichever comes first: f may be waiting for a
+// server that does not answer, and ends in the background then.
 func detached[T any](ctx context.Context, d *Destination, f func(ctx context.Context) (T, error)) (T, error) {
 	type outcome struct {
 		value T
@@ -279,7 +281,7 @@ func (d *Destination) hold(ctx context.Context, name string) (release func(), er
 	}
 }
 
-// underWay are the names of what is under way here and now.
+// underWay are the names of the parts that this process is writing.
 func (d *Destination) underWay() map[string]bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -297,8 +299,7 @@ type dialing struct {
 	err  error
 }
 
-// connect returns the connection, and makes one if there is none that works. Several callers wait for the
-// same one.
+// connect returns the connection, and makes one if there is none that works. Callers that come at the same time share it.
 func (d *Destination) connect(ctx context.Context) (*connection, error) {
 	d.mu.Lock()
 	if d.link != nil && d.link.alive() {
@@ -324,7 +325,7 @@ func (d *Destination) connect(ctx context.Context) (*connection, error) {
 	}
 }
 
-// dial makes a connection, for whoever waits.
+// dial makes a connection for all who wait for it.
 func (d *Destination) dial(ctx context.Context, making *dialing) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

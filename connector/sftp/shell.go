@@ -16,11 +16,11 @@ import (
 	"holdfast/connector"
 )
 
-// script is what runs on the server: it answers each line by one line. It has no quotes, backslashes or line ends of its own, so
-// that any login shell passes it on to sh. Plain names come as they are, behind a = where they come alone; others as words in
-// which printf makes every unusual byte out of its octal number. All are used in double quotes only; a file of another than a
-// plain name is given as standard input, never by its name. To start a program is what a small file costs most: `m` hashes many
-// by one.
+// script runs on the server and answers each line by one line. It contains no single quotes, backslashes or newlines, so
+// that any login shell passes it on to sh. Paths come as spell writes them, and are only used in double quotes; a file
+// whose name is not plain is passed as standard input, never by name. The operations: `s` and `b` hash a small and a big
+// file, `m` hashes several small ones with plain names, since starting a program is most of the cost of one, and `c`
+// copies.
 var script = strings.Join([]string{
 	`LC_ALL=C; export LC_ALL; set -f; w=none`,
 	`if command -v openssl >/dev/null 2>&1; then w=openssl; big() { openssl dgst -sha256 -r "$@"; }; small() { big "$@"; }; fi`,
@@ -40,22 +40,24 @@ var script = strings.Join([]string{
 		`*) ;; esac; done`,
 }, "; ")
 
-// naming has the script read a path as spell writes it.
+// naming is the function of the script that decodes what spell writes.
 const naming = `name() { case "$1" in =*) v=${1#=};; *) v=$(printf "%b." "$1"); v=${v%.};; esac; }`
 
-// ready begins the line with which the script says that it listens; what comes before it are greetings of the
-// server.
+// ready begins the line by which the script says that it runs; whatever comes before is a greeting of the server.
 const ready = "holdfast-shell-1"
 
-// bigFile is how many bytes make it worth to start openssl, which is slow to start and quick to hash.
+// bigFile is from how many bytes on a file is hashed by openssl, which is slow to start and quick to hash.
 const bigFile = 1 << 20
 
 const (
 	mostShells = 2
 	mostNoise  = 1 << 20
 	shellWait  = 15 * time.Second
-	slowHash   = 5 << 20 // bytes a second that a server hashes at the least
+	slowRead   = 5 << 20 // bytes a second that a server reads at the least, to hash or to copy a file
 )
+
+// readingTakes is how long a server may take to read so many bytes.
+func readingTakes(bytes int64) time.Duration { return time.Duration(bytes/slowRead) * time.Second }
 
 // shell is a channel on which the script runs.
 type shell struct {
@@ -65,11 +67,11 @@ type shell struct {
 	pending chan ask
 	gone    chan struct{} // closed when it has ended
 	users   int           // guarded by shells.mu
-	since   atomic.Int64  // when it answered last, or was asked first since
+	since   moment        // when it answered last, or was asked first since
 	owed    atomic.Int64  // bytes that it has still to read, and one for each file
 }
 
-// ask is a line, and where its answer goes.
+// ask is a line for the script, and where its answer goes.
 type ask struct {
 	line   string
 	bytes  int64
@@ -85,13 +87,17 @@ type shells struct {
 	there   bool // the server has one, with a program that hashes
 }
 
-// errNoShell means that the server gives no shell, or one that can't hash.
+// errNoShell means that the server allows no shell, or has no program that hashes.
 var errNoShell = errors.New("there is no shell, or no sha256sum, shasum and openssl in it")
 
-// findShell finds out what the server has. What it says holds for as long as the connection does.
+// findShell finds out whether the server hashes and copies; that holds for the life of the connection.
 func (c *connection) findShell() error {
 	s, err := c.openShell()
 	if errors.Is(err, errNoShell) {
+		// A connection that breaks while the shell starts looks the same, and says nothing of the server.
+		if _, _, err := c.client().SendRequest("keepalive@openssh.com", true, nil); err != nil {
+			return c.classify("open a shell", err)
+		}
 		if c.cfg.Verify == string(connector.ByRemoteHash) {
 			return fault.WithHint(fault.New(fault.Permanent, "verify files on %s: %w", c.cfg.Host, err),
 				"allow commands to the user, or set verify to auto or read-back")
@@ -115,7 +121,7 @@ func (c *connection) hasShell() bool {
 	return c.shells.there
 }
 
-// openShell starts the script. It is errNoShell if the server lets us know that it does not run.
+// openShell starts the script. The error is errNoShell if it does not run.
 func (c *connection) openShell() (*shell, error) {
 	session, in, out, err := c.session()
 	if err != nil {
@@ -148,8 +154,8 @@ func (c *connection) openShell() (*shell, error) {
 	return s, nil
 }
 
-// write sends the lines, each after it stands among the pending. The first one makes a server that runs
-// something else than a shell give up.
+// write sends the lines, each once it stands among the pending. A first line that means nothing makes a server give up
+// that runs something else than a shell.
 func (s *shell) write(in io.Writer) {
 	defer s.session.Close()
 	_, err := io.WriteString(in, "hello\n")
@@ -168,7 +174,7 @@ func (s *shell) write(in io.Writer) {
 	}
 }
 
-// read waits for the script, and gives out its answers.
+// read waits until the script runs, and hands out its answers.
 func (s *shell) read(out *bufio.Reader, listening chan<- error) {
 	defer close(s.gone)
 	line, noise := "", 0
@@ -193,10 +199,10 @@ func (s *shell) read(out *bufio.Reader, listening chan<- error) {
 		}
 		select {
 		case a := <-s.pending:
-			s.since.Store(time.Now().UnixNano())
+			s.since.set()
 			s.owed.Add(-a.bytes - 1)
 			a.answer <- strings.TrimSuffix(line, "\n")
-		default: // it says what it was not asked
+		default: // an answer that nobody asked for
 			return
 		}
 	}
@@ -211,7 +217,7 @@ func (c *connection) ask(line string, bytes int64) (string, error) {
 	defer c.leaveShell(s)
 	a := ask{line: line, bytes: bytes, answer: make(chan string, 1)}
 	if s.owed.Load() == 0 {
-		s.since.Store(time.Now().UnixNano())
+		s.since.set()
 	}
 	s.owed.Add(bytes + 1)
 	select {
@@ -234,7 +240,7 @@ func (c *connection) ask(line string, bytes int64) (string, error) {
 
 var errShellEnded = fault.New(fault.Transient, "the shell on the server ended")
 
-// shell returns the one with the least to do.
+// shell returns the shell with the fewest users.
 func (c *connection) shell() (*shell, error) {
 	g := &c.shells
 	g.mu.Lock()
@@ -275,11 +281,11 @@ func (c *connection) shell() (*shell, error) {
 		g.most = max(len(g.open), 1)
 		best.users++
 		return best, nil
-	// Lanes have all channels, that of a shell that ended too: a next connection has its shell before them.
+	// Lanes have taken all channels, also that of a shell that ended. The next connection opens its shell before them.
 	case refused(err) && g.opening == 0:
 		c.fail(fault.New(fault.Transient, "open a shell: %w", err))
 		return nil, c.cause
-	case errors.Is(err, errNoShell): // it had one before: nothing weaker will do
+	case errors.Is(err, errNoShell): // it had one before, so a weaker way to verify is not an answer
 		return nil, fault.New(fault.Transient, "open a shell: %w", err)
 	}
 	return nil, c.classify("open a shell", err)
@@ -306,8 +312,7 @@ func (g *shells) stalled(stall time.Duration) bool {
 	defer g.mu.Unlock()
 	return slices.ContainsFunc(g.open, func(s *shell) bool {
 		owed := s.owed.Load()
-		limit := stall + time.Duration(owed/slowHash)*time.Second
-		return owed > 0 && time.Since(time.Unix(0, s.since.Load())) > limit
+		return owed > 0 && s.since.age() > stall+readingTakes(owed)
 	})
 }
 

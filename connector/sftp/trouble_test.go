@@ -170,12 +170,64 @@ func TestStalledRequest(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := with(t.Context(), d, "open a pipe", func(_ context.Context, c *connection, l *lane) (struct{}, error) {
+	_, err := withLane(t.Context(), d, "open a pipe", func(_ context.Context, c *connection, l *lane) (struct{}, error) {
 		_, err := l.client.Open(c.absolute("pipe")) // which waits for somebody who writes
 		return struct{}{}, err
 	})
 	if !fault.Is(err, fault.Transient) || !strings.Contains(err.Error(), "did not answer a request") {
 		t.Errorf("got %v, want an outage", err)
+	}
+}
+
+// TestStalledCopy: the server answers for itself, and a copy that it makes does not end.
+func TestStalledCopy(t *testing.T) {
+	t.Parallel()
+	s := testenv.SSHD(t, testenv.SSHDOptions{NoShell: true})
+	dir := t.TempDir()
+	d := connected(t, config(s, dir))
+	d.cfg.Silence, d.stall = 600*time.Millisecond, 500*time.Millisecond
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), startWithin)
+	defer cancel()
+	_, err := withLane(ctx, d, "copy a pipe", func(_ context.Context, c *connection, _ *lane) (struct{}, error) {
+		return struct{}{}, c.copyData(c.absolute("pipe"), c.absolute("copy"), 1) // which waits for somebody who writes
+	})
+	if !fault.Is(err, fault.Transient) || !strings.Contains(err.Error(), "did not answer a request") {
+		t.Errorf("got %v, want an outage", err)
+	}
+}
+
+// TestConnectionBreaksBeforeItsShell: that the shell does not come says nothing of the server then.
+func TestConnectionBreaksBeforeItsShell(t *testing.T) {
+	t.Parallel()
+	s := testenv.SSHD(t, testenv.SSHDOptions{SFTP: "/usr/lib/openssh/sftp-server", Config: []string{
+		`ForceCommand case "$SSH_ORIGINAL_COMMAND" in sh*) kill -9 $PPID;; *) eval "$SSH_ORIGINAL_COMMAND";; esac`}})
+	cfg := config(s, t.TempDir())
+	cfg.Verify = string(connector.ByRemoteHash)
+	if err := connected(t, cfg).Probe(t.Context()); !fault.Is(err, fault.Transient) {
+		t.Errorf("got %v of kind %v, want an outage", err, fault.KindOf(err))
+	}
+}
+
+// TestMomentsKeepTheMonotonicClock: else a clock that is set ahead breaks every connection, and one that is set back hides that a
+// link is silent.
+func TestMomentsKeepTheMonotonicClock(t *testing.T) {
+	var m moment
+	if m.age() != 0 {
+		t.Errorf("nothing happened %v ago", m.age())
+	}
+	m.begin()
+	first := m.at.Load()
+	if m.begin(); m.at.Load() != first {
+		t.Error("it began twice")
+	}
+	if m.set(); *m.at.Load() == m.at.Load().Round(0) {
+		t.Error("a moment has the time of the wall clock alone")
+	}
+	if m.clear(); m.age() != 0 {
+		t.Error("what is over has an age")
 	}
 }
 

@@ -11,9 +11,8 @@ import (
 	"holdfast/connector"
 )
 
-// sumOf finds out what a file on the server holds, as strongly as can be: by the hash of the server, by
-// reading it back, or not at all (connector.BySize, without a sum). A way that was asked for by the
-// configuration is taken, or it is an error.
+// sumOf returns the checksum of a file on the server, and how it was obtained: the server hashed it, or we read it back;
+// or there is none (connector.BySize). A way that the configuration demands is used, or the call fails.
 func (c *connection) sumOf(ctx context.Context, l *lane, path string, size int64) (sum [sha256.Size]byte,
 	how connector.Verified, err error) {
 	how = c.strongest()
@@ -43,8 +42,8 @@ func (c *connection) strongest() connector.Verified {
 	return connector.ByReadBack
 }
 
-// holds reports whether a file has the bytes of a content. All frames of a camera have one size: where that is all that may be
-// compared, the file has to have the time too that it was given when it was placed.
+// holds reports whether a file has the bytes of a content. If only sizes can be compared, the time that it was given when
+// it was placed must be right as well: all frames of a camera have the same size.
 func (c *connection) holds(ctx context.Context, l *lane, path string, info fs.FileInfo, content connector.Content) (
 	same bool, how connector.Verified, err error) {
 	if info.Size() != content.Size {
@@ -57,7 +56,7 @@ func (c *connection) holds(ctx context.Context, l *lane, path string, info fs.Fi
 	return err == nil && sum == content.SHA256, how, err
 }
 
-// sameTime reports whether a file has the time of a content, of which SFTP knows the second.
+// sameTime reports whether a file has the time of a content, to the second: SFTP has no more.
 func sameTime(info fs.FileInfo, content connector.Content) bool {
 	return info.ModTime().Unix() == content.ModTime.Unix()
 }
