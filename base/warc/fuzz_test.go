@@ -106,7 +106,7 @@ func FuzzSplitHTTP(f *testing.F) {
 		}
 		m, _ = SplitHTTP(bytes.NewReader(b))
 		payload, err := io.ReadAll(m.Payload())
-		if err != nil || len(payload) > len(body) || !m.chunked() && !bytes.Equal(payload, body) {
+		if err != nil || len(payload) > len(body) || !m.Chunked() && !bytes.Equal(payload, body) {
 			t.Fatalf("got payload %q of body %q, %v", payload, body, err)
 		}
 		m.Status()

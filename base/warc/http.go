@@ -135,8 +135,8 @@ func MediaType(contentType string) string {
 	return strings.ToLower(strings.TrimSpace(media))
 }
 
-// chunked reports whether the body is said to be in chunks: if that is the last of its transfer codings.
-func (m *Message) chunked() bool {
+// Chunked reports whether the body is said to be in chunks: if that is the last of its transfer codings.
+func (m *Message) Chunked() bool {
 	codings := m.Fields.All("Transfer-Encoding")
 	if len(codings) == 0 {
 		return false
@@ -153,7 +153,7 @@ func (m *Message) Body() io.Reader { return m.body }
 // body is the payload: proxies remove the chunks and leave the field. Where the chunks break off or break their
 // form, the payload ends.
 func (m *Message) Payload() io.Reader {
-	if m.chunked() {
+	if m.Chunked() {
 		return &chunks{r: m.body}
 	}
 	return m.body

@@ -45,7 +45,7 @@ func TestSplitHTTP(t *testing.T) {
 			}
 			body, err := io.ReadAll(m.Payload())
 			if err != nil || string(body) != c.body || m.Head != c.head || m.Status() != c.status || m.MediaType() != c.media ||
-				m.chunked() != c.chunked || c.fields != "" && m.Fields.Get("a") != c.fields || c.start != "" && m.Start != c.start {
+				m.Chunked() != c.chunked || c.fields != "" && m.Fields.Get("a") != c.fields || c.start != "" && m.Start != c.start {
 				t.Errorf("%s: got %+v, status %d, type %q, body %q, %v", c.name, m, m.Status(), m.MediaType(), body, err)
 			}
 		}

@@ -236,7 +236,7 @@ func (v *verifier) httpPayload(content io.Reader, payloads sums) (Answer, error)
 		return Bad, nil // there is no payload, and so none that could have a digest
 	case err != nil:
 		return Absent, err
-	case !m.chunked():
+	case !m.Chunked():
 		_, err := io.CopyBuffer(payloads, m.Body(), v.buf)
 		return payloads.answer(false), err
 	}
