@@ -120,7 +120,7 @@ func streamOf(m map[string]string) string {
 	return strings.Join([]string{m["_BOOT_ID"], m["_PID"], m["SYSLOG_IDENTIFIER"]}, " ")
 }
 
-// readers read a child's output in a goroutine, so that who tells can look at other things too.
+// incoming is a child's output, read by a goroutine, so that the watcher can attend to other things too.
 type incoming struct {
 	batches chan *batch
 	free    chan *batch

@@ -16,10 +16,10 @@ import (
 	"holdfast/base/fault"
 )
 
-// bell is a directory that a journalctl reads in place of the journal's own. It holds links to those directories, so it leads
-// to the same files. A journalctl that follows sleeps until the kernel tells it of a change in its directories. But journald
-// writes by mmap, of which the kernel tells nothing, and gives a sign itself only a quarter of a second later. A change in
-// this directory is a sign too, and wakes nobody else.
+// bell is a directory that a journalctl reads in place of the journal's own directories, to which it holds links. A journalctl that
+// follows sleeps until inotify reports a change in a directory it reads. But journald writes by mmap, which inotify does not report,
+// and triggers an event itself only a quarter of a second later. So we trigger one here, in a directory of which no other reader is
+// woken.
 type bell struct {
 	dir  string
 	post *post
@@ -35,17 +35,17 @@ const (
 	quiet    = 40 * time.Millisecond
 	awhile   = 5 * time.Second
 	restOne  = 10 * time.Millisecond
-	restMost = 250 * time.Millisecond // that is journald's own
+	restMost = 250 * time.Millisecond // when journald itself would have woken them
 )
 
-// Bells wake the watchers of journals. For all watchers of one journal there is one goroutine that looks: a hundred looks a
-// second cost little, fifty times as many would not. The zero value has no bells yet.
+// Bells wake the watchers of journals. One goroutine checks a journal for all its watchers: a hundred checks a second cost little, but
+// would not if each of fifty watchers made them. The zero value has no bells yet.
 type Bells struct {
 	mu    sync.Mutex // guards posts, and the bells of each; no other lock is taken while it is held
 	posts map[string]*post
 }
 
-// post looks at the files of one journal, and rings bells when something was written. Its last bell ends it.
+// post checks the files of one journal, and rings its bells when something was written. It ends when its last bell is removed.
 type post struct {
 	of    *Bells
 	key   string
@@ -60,6 +60,7 @@ var machineDir = regexp.MustCompile(`^[0-9a-f]{32}(\.|$)`)
 // dirsOf returns the directories that hold files of a journal, and when each changed.
 func dirsOf(roots []string) map[string]time.Time {
 	all := map[string]time.Time{}
+	began := time.Now()
 	for _, root := range roots {
 		all[root] = modified(root)
 		for _, e := range list(root) {
@@ -68,19 +69,29 @@ func dirsOf(roots []string) map[string]time.Time {
 			}
 		}
 	}
+	distrustRecent(all, began)
 	return all
 }
 
 // hang makes a bell.
 func (x *Bells) hang(roots []string) (*bell, error) {
+	b, dirs, err := newBell(roots)
+	if err != nil {
+		return nil, err
+	}
+	x.add(b, roots, dirs)
+	return b, nil
+}
+
+// newBell makes the directory of a bell, and returns the directories that it links to.
+func newBell(roots []string) (b *bell, dirs map[string]time.Time, err error) {
 	prefix := bellPrefix + space() + "-"
 	sweepBells(prefix)
 	dir, err := os.MkdirTemp("", prefix+strconv.Itoa(os.Getpid())+"-")
 	if err != nil {
-		return nil, fault.New(fault.Transient, "make a directory of links to the journal: %w", err)
+		return nil, nil, fault.New(fault.Transient, "make a directory of links to the journal: %w", err)
 	}
-	b := &bell{dir: dir, stale: make(chan struct{})}
-	dirs := dirsOf(roots)
+	dirs = dirsOf(roots)
 	n := 0
 	for path, mod := range dirs {
 		if mod.IsZero() {
@@ -89,13 +100,18 @@ func (x *Bells) hang(roots []string) (*bell, error) {
 		n++
 		if err := os.Symlink(path, filepath.Join(dir, fmt.Sprintf("%032x", n))); err != nil {
 			_ = os.RemoveAll(dir)
-			return nil, fault.New(fault.Transient, "make a link to the journal: %w", err)
+			return nil, nil, fault.New(fault.Transient, "make a link to the journal: %w", err)
 		}
 	}
 	if n == 0 {
 		_ = os.RemoveAll(dir)
-		return nil, fault.New(fault.NotFound, "make links to the journal: it has no directory")
+		return nil, nil, fault.New(fault.NotFound, "make links to the journal: it has no directory")
 	}
+	return &bell{dir: dir, stale: make(chan struct{})}, dirs, nil
+}
+
+// add has a bell that links to these directories rung when something is written there.
+func (x *Bells) add(b *bell, roots []string, dirs map[string]time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	key := strings.Join(roots, "\x00")
@@ -110,11 +126,12 @@ func (x *Bells) hang(roots []string) (*bell, error) {
 	}
 	b.post = p
 	p.bells = append(p.bells, b)
-	return b, nil
+	if !sameDirs(dirs, dirsOf(roots)) { // the post may have noticed that before it had this bell
+		close(b.stale)
+	}
 }
 
-// space names the space in which the numbers of processes are ours; processes of another one may share the temporary
-// directory.
+// space identifies our PID namespace: processes of another one may share the temporary directory, where our PIDs are not theirs.
 func space() string {
 	link, _ := os.Readlink("/proc/self/ns/pid") // pid:[4026531836]
 	return strings.Trim(link, "pid:[]")
@@ -148,9 +165,8 @@ func (b *bell) remove() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// linking is more than journald needs to make an entry that it has counted one that can be found. A reader that looks for it
-// sooner does not see it, and does not look again until another one comes (sd-journal: n_entries is raised before the fields
-// of the entry are linked to it).
+// linking is longer than journald takes from counting an entry to making it findable (it raises n_entries before it links the entry
+// to its fields). A reader that looks in between does not see the entry, and does not look again until the next one comes.
 const linking = 2 * time.Millisecond
 
 // look checks the files again and again, until the last bell is gone.
@@ -207,7 +223,7 @@ func (p *post) ring(stale bool) time.Duration {
 				close(b.stale)
 			}
 		}
-		_ = os.Chmod(b.dir, 0o700) // as it is: that it was done is what is told
+		_ = os.Chmod(b.dir, 0o700) // it has that mode already: inotify reports the call
 	}
 	return min(restMost, restOne*time.Duration(len(p.bells)))
 }

@@ -109,3 +109,43 @@ func TestBellsLeft(t *testing.T) {
 		t.Error("there is no journal, and yet a bell")
 	}
 }
+
+// A bell that was made while a directory came, and that is hung after the others were told of it, is stale.
+func TestBellThatMissesADirectory(t *testing.T) {
+	roots := []string{t.TempDir()}
+	var x Bells
+	first, err := x.hang(roots)
+	must(t, err)
+	defer first.remove()
+	late, dirs, err := newBell(roots)
+	must(t, err)
+	must(t, os.Mkdir(filepath.Join(roots[0], strings.Repeat("0a", 16)), 0o700))
+	<-first.stale
+	x.add(late, roots, dirs)
+	defer late.remove()
+	select {
+	case <-late.stale:
+	default:
+		t.Error("it has no link to the new directory, and is not stale")
+	}
+}
+
+// A file that comes within the tick of the clock in which its directory was listed is found nevertheless.
+func TestDirectoryChangesTwiceInATick(t *testing.T) {
+	root := t.TempDir()
+	w := &written{}
+	defer w.close()
+	for {
+		at := time.Now()
+		must(t, os.Chtimes(root, at, at))
+		w.open(dirsOf([]string{root}))
+		if time.Since(at) < lately { // or this test was held up
+			must(t, os.WriteFile(filepath.Join(root, "system.journal"), nil, 0o600))
+			must(t, os.Chtimes(root, at, at))
+			break
+		}
+	}
+	if !w.moved() {
+		t.Error("the file is not noticed")
+	}
+}

@@ -42,7 +42,7 @@ func start(command string, args ...string) (*child, error) {
 		return nil, fault.New(fault.Transient, "run journalctl: %w", err)
 	}
 	defer in.Close()
-	if conn, err := out.SyscallConn(); err == nil { // a small pipe does it too
+	if conn, err := out.SyscallConn(); err == nil { // if it fails, a smaller pipe does too
 		_ = conn.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeBytes) })
 	}
 	c := &child{cmd: exec.Command(command, args...), out: out, notes: make(chan string, mostNotes+1), ended: make(chan struct{})}
@@ -112,8 +112,8 @@ func (c *child) kill() {
 	c.out.Close()
 }
 
-// turns returns how often the child has gone to sleep so far: a child that waits for news does so each time that it was woken.
-// It is 0 if that can't be found out.
+// turns returns how often the child has gone to sleep so far (a child that waits for entries does so after each wake-up), 0 if that is
+// not known.
 func (c *child) turns() uint64 {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
 	_, rest, _ := strings.Cut(string(b), "\nvoluntary_ctxt_switches:")

@@ -31,8 +31,18 @@ type files struct {
 	gone  []span               // removed; may hold what was not read
 }
 
-// lately is more than the times of directories are behind the clock.
+// lately is longer than a tick of the clock that directories get their times from.
 const lately = 20 * time.Millisecond
+
+// distrustRecent replaces the times of directories that changed shortly before they were read, which began at a time, by ones that
+// they don't have: another change within the same tick would leave the time as it is, so these directories are looked at again.
+func distrustRecent(dirs map[string]time.Time, began time.Time) {
+	for dir, mod := range dirs {
+		if began.Sub(mod).Abs() < lately {
+			dirs[dir] = mod.Add(-1)
+		}
+	}
+}
 
 func (c Config) files() *files {
 	if c.Directory != "" {
@@ -53,7 +63,7 @@ func (f *files) look() {
 		return
 	}
 	f.dirs = map[string]time.Time{}
-	now := time.Now()
+	began := time.Now()
 	for _, root := range f.roots {
 		f.dirs[root] = modified(root)
 		for _, e := range list(root) {
@@ -62,11 +72,7 @@ func (f *files) look() {
 			}
 		}
 	}
-	for dir, mod := range f.dirs {
-		if now.Sub(mod) < lately {
-			f.dirs[dir] = mod.Add(-1) // it may change once more within a tick of that clock: it is looked at again
-		}
-	}
+	distrustRecent(f.dirs, began)
 	was := f.there
 	f.there = f.read()
 	for id, s := range was {
