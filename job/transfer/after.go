@@ -70,7 +70,7 @@ func (j *Job) finish(ctx context.Context, l queue.Lease, f *file) error {
 	if err == nil {
 		j.discard(f)
 		if j.ledger != nil {
-			j.ledger.setSure(f.ID, false)
+			j.ledger.gaveBack(f.ID)
 		}
 	}
 	return err

@@ -16,8 +16,9 @@ type ledger struct {
 	connector.Ledger
 	gate *gate.Gate
 
-	mu   sync.Mutex
-	sure map[uint64]bool // files whose claim is good: it was made in this life, and was renewed since; guarded by mu
+	mu     sync.Mutex      // guards what is below
+	sure   map[uint64]bool // files whose claim is good: it was made in this life, and was renewed since
+	losses int             // how often claims were lost
 }
 
 // isSure reports whether the claim of a file is good for sure, so that nobody can have taken the file over.
@@ -27,20 +28,34 @@ func (l *ledger) isSure(id uint64) bool {
 	return l.sure[id]
 }
 
-func (l *ledger) setSure(id uint64, sure bool) {
+// lossesSoFar is to be read before a claim is asked for: see claimed.
+func (l *ledger) lossesSoFar() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if sure {
+	return l.losses
+}
+
+// claimed notes that the claim of a file is good. If claims were lost since it was asked for, it may be one of them.
+func (l *ledger) claimed(id uint64, losses int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if losses == l.losses {
 		l.sure[id] = true
-	} else {
-		delete(l.sure, id)
 	}
 }
 
-// forget makes every claim unsure, so that each is asked for again.
-func (l *ledger) forget() {
+// gaveBack notes that the claim of a file was given back.
+func (l *ledger) gaveBack(id uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.sure, id)
+}
+
+// lost makes every claim unsure, so that each is asked for again.
+func (l *ledger) lost() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.losses++
 	clear(l.sure)
 }
 
@@ -77,7 +92,7 @@ func (l *ledger) run(ctx context.Context) error {
 		}
 		lost, err := l.Renew(ctx)
 		if lost {
-			l.forget()
+			l.lost()
 		}
 		if ctx.Err() == nil {
 			l.gate.Report(err)

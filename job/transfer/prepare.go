@@ -189,7 +189,7 @@ func (j *Job) giveBack(ctx context.Context, f *file) (gave bool, err error) {
 	if err != nil && !ofTheFile(err) { // what it says of the file does not matter any more
 		return false, err
 	}
-	j.ledger.setSure(f.ID, false)
+	j.ledger.gaveBack(f.ID)
 	return true, nil
 }
 
@@ -417,7 +417,9 @@ func (j *Job) claim(ctx context.Context, f *file) (*file, error) {
 
 // lock claims a file, or says why it is not ours.
 func (j *Job) lock(ctx context.Context, f *file, again bool) (c connector.Claim, err error) {
+	losses := 0
 	err = j.ledger.ask(ctx, func(ctx context.Context) (err error) {
+		losses = j.ledger.lossesSoFar()
 		c, err = j.ledger.Lock(ctx, j.original(f), again)
 		return err
 	})
@@ -434,7 +436,7 @@ func (j *Job) lock(ctx context.Context, f *file, again bool) (c connector.Claim,
 		err.Wait = max(time.Until(c.Until), 0)
 		return c, err
 	}
-	j.ledger.setSure(f.ID, true)
+	j.ledger.claimed(f.ID, losses)
 	return c, nil
 }
 

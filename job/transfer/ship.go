@@ -123,7 +123,7 @@ func (t *destination) ship(ctx context.Context, l queue.Lease, f *file) (err err
 	})
 	if err == nil {
 		if last && j.ledger != nil {
-			j.ledger.setSure(f.ID, false)
+			j.ledger.gaveBack(f.ID)
 		}
 		to := *f.to(t)
 		j.env.Log.Info(fmt.Sprintf("Transferred %s to %s: %s in %v, verified by %s", f.Path, to.Path, disk.Size(f.size()),

@@ -2,7 +2,8 @@ package transfer
 
 import (
 	"encoding/binary"
-	"sync/atomic"
+	"sync"
+	"time"
 
 	"holdfast/kernel/engine"
 	"holdfast/kernel/store"
@@ -10,11 +11,20 @@ import (
 
 // below is a lower bound of the ids of the files on their way. A search for the first of them begins there, so that it does
 // not walk over the remains of all that went before.
-type below struct{ id atomic.Uint64 }
+type below struct {
+	mu   sync.Mutex // guards what is below
+	id   uint64
+	till time.Time // until then it is not raised: a reader may not see yet what was revived
+}
+
+// untilSeen is for longer than anybody keeps a reader.
+const untilSeen = time.Minute
 
 // first is the file that has been on its way for longest; ok is false if none is.
 func (b *below) first(r store.Reader) (id uint64, ok bool, err error) {
-	from := b.id.Load()
+	b.mu.Lock()
+	from := b.id
+	b.mu.Unlock()
 	entries, failed := r.Scan(openKey(from), openKeys.End())
 	for k := range entries {
 		id, ok = binary.BigEndian.Uint64(k[len(k)-8:]), true
@@ -23,14 +33,20 @@ func (b *below) first(r store.Reader) (id uint64, ok bool, err error) {
 	if err := failed(); err != nil {
 		return 0, false, err
 	}
-	if ok {
-		b.id.CompareAndSwap(from, id) // else a dead one was revived meanwhile
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ok && !time.Now().Before(b.till) {
+		b.id = max(b.id, id)
 	}
 	return id, ok, nil
 }
 
 // forget drops the bound. It is called when a file that had ended is on its way again.
-func (b *below) forget() { b.id.Store(0) }
+func (b *below) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.id, b.till = 0, time.Now().Add(untilSeen)
+}
 
 // Tasks returns how many files are on their way, since when the oldest of them has been, and what went out.
 func (j *Job) Tasks(r store.Reader) (t engine.Tasks, err error) {
