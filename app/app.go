@@ -5,9 +5,8 @@
 //
 //   - decodes configurations (strictly: an unknown key is a mistake with its line, and all mistakes
 //     are told at once), and says what they have by default (Schema, keytext.json);
-//   - keeps the rules of the data directory (Locate, Places);
 //   - makes a configuration of the flags of a command that runs one job alone (Wsprnet, Weather,
-//     Transfer, Crawl, Supervise), and of the tour (Demo);
+//     Transfer, Crawl, Supervise);
 //   - carries out what people ask of jobs (Desk), whether an engine runs or not, and tells people
 //     what they must know (Notify, Alerts).
 //

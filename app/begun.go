@@ -50,7 +50,7 @@ type begunSet struct {
 
 // begunBeside reads the jobs that were begun. A file that can't be used stops nothing: its job goes on as it runs, if it does.
 func (p *Plan) begunBeside(list []Job) (set begunSet, err error) {
-	if !p.takesBegun {
+	if !p.TakesBegun {
 		return set, nil
 	}
 	names, err := datadir.Jobs(p.Place.Dir)
@@ -151,7 +151,7 @@ func (p *Plan) putBegun(j Job) {
 	p.put(j)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.takesBegun {
+	if p.TakesBegun {
 		p.begun[j.Name] = true
 	}
 }

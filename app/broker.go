@@ -123,10 +123,10 @@ func (b broker) open(p *Plan) (connector.Broker, error) {
 		return nil, err
 	}
 	own, err := server.Broker(b.embedded.Streams)
-	if err != nil || p.tour == nil {
+	if err != nil || p.Outages == nil {
 		return own, err
 	}
-	return troubled{own, p.tour.trouble}, nil
+	return p.Outages.Broker(own), nil
 }
 
 // brokers is the embedded server of a process, which runs from its first use to the end of the process.

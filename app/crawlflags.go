@@ -82,7 +82,7 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 	if err != nil {
 		return nil, byCrawlFlags(err)
 	}
-	p, err := c.planAt(place, orElse(f.Listen, NoListen), log)
+	p, err := c.PlanAt(place, orElse(f.Listen, NoListen), log)
 	if err != nil {
 		return nil, err
 	}

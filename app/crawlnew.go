@@ -91,7 +91,7 @@ func (d *Desk) BeginCrawl(ctx context.Context, o NewCrawl, tell func(Progress)) 
 		return out, nil
 	}
 	s, err := d.plan.spec(j)
-	if err == nil && d.plan.takesBegun {
+	if err == nil && d.plan.TakesBegun {
 		err = keepBegun(d.plan.Place.Dir, o.Name, text)
 	}
 	if err != nil {
@@ -100,7 +100,7 @@ func (d *Desk) BeginCrawl(ctx context.Context, o NewCrawl, tell func(Progress)) 
 	if err := d.eng.Add(s); err != nil {
 		return out, fault.WithHint(fmt.Errorf("start crawl %s: %w", o.Name, err), "the next start begins it")
 	}
-	if d.plan.takesBegun {
+	if d.plan.TakesBegun {
 		out.File = begunShort(o.Name)
 	}
 	d.plan.putBegun(j)

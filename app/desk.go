@@ -195,7 +195,7 @@ type Report struct {
 
 // Status returns the state of all jobs, or of one.
 func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
-	rep := Report{Place: d.plan.Place, Version: Version, Tour: d.plan.tour != nil, Notices: d.plan.Notices, Work: d.underWay(),
+	rep := Report{Place: d.plan.Place, Version: Version, Tour: d.plan.Outages != nil, Notices: d.plan.Notices, Work: d.underWay(),
 		Jobs: []engine.Status{}, Letters: map[string]int64{}, Stayed: map[string][]Stayed{}}
 	names, err := d.only(job)
 	if err != nil {

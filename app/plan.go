@@ -38,6 +38,10 @@ type Plan struct {
 	Notices []string
 	// Once says that the work ends by itself.
 	Once bool
+	// TakesBegun says that jobs run, too, that a person began at the running process.
+	TakesBegun bool
+	// Outages can be switched on by a person; nil for none.
+	Outages Outages
 
 	readonly *readonly // to be set up at start, nil for none
 
@@ -46,8 +50,6 @@ type Plan struct {
 	before func(ctx context.Context) error // what is done before anything runs; nil for nothing
 
 	desk atomic.Pointer[Desk] // of the running engine; nil before
-
-	takesBegun bool // jobs run, too, that a person began at the running process
 
 	mu            sync.Mutex // guards Jobs, which a reload changes, and those below
 	begun         map[string]bool
@@ -61,8 +63,6 @@ type Plan struct {
 	serves    sync.Map // job name -> the *serve.Job of its last start
 	endings   sync.Map // job name -> the ending of its work
 	brokers   brokers
-
-	tour *Tour // nil for none
 
 	// Ask puts a question to the engine of another data directory; nil if nobody can.
 	Ask func(ctx context.Context, dir, path string, answer any) error
@@ -78,15 +78,15 @@ func (c *Config) Plan(dataDir, listen string, log *slog.Logger) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.planAt(place, listen, log)
+	p, err := c.PlanAt(place, listen, log)
 	if err == nil {
-		p.takesBegun = c.file != ""
+		p.TakesBegun = c.file != ""
 	}
 	return p, err
 }
 
-// planAt is Plan for a data directory that was found.
-func (c *Config) planAt(place datadir.Place, listen string, log *slog.Logger) (*Plan, error) {
+// PlanAt is Plan for a data directory that was found.
+func (c *Config) PlanAt(place datadir.Place, listen string, log *slog.Logger) (*Plan, error) {
 	p := &Plan{Place: place, Jobs: c.Jobs, Listen: orElse(listen, c.Listen), Token: c.Token,
 		ReadToken:   c.ReadToken,
 		Checkpoints: c.Checkpoints, Disk: c.Disk, Notify: c.Notify, Alerts: c.Alerts, Log: log,
@@ -139,8 +139,8 @@ func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
 	}
 	o := engine.Options{Dir: p.Place.Dir, Log: p.Log, Fatal: fatal, Stay: p.hasFile() && !p.Once,
 		Room: engine.RoomLimits{Soft: uint64(p.Disk.Soft), Hard: uint64(p.Disk.Hard)}}
-	if p.tour != nil {
-		o.Full = p.tour.diskIsFull
+	if p.Outages != nil {
+		o.Full = p.Outages.DiskIsFull
 	}
 	return engine.New(o, specs)
 }

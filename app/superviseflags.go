@@ -48,7 +48,7 @@ func Supervise(f SuperviseFlags, env func(string) (string, bool), log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.planAt(place, orElse(f.Listen, NoListen), log)
+	p, err := c.PlanAt(place, orElse(f.Listen, NoListen), log)
 	if err != nil {
 		return nil, err
 	}

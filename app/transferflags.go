@@ -95,7 +95,7 @@ func Transfer(f TransferFlags, env func(string) (string, bool), log *slog.Logger
 	if err != nil {
 		return nil, byFlags(err)
 	}
-	p, err := c.planAt(place, orElse(f.Listen, NoListen), log)
+	p, err := c.PlanAt(place, orElse(f.Listen, NoListen), log)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ var arrows = map[string][]string{
 	"":            {"face"}, // main.go
 	"face":        {"face", "app", "kernel/engine", "base"},
 	"app":         {"job", "kernel", "connector", "base"},
+	"app/tour":    {"app", "connector", "base"},
 	"app/datadir": {"base"},
 	"job/*":       {"kernel", "connector.go", "base"},
 	"job/stream":  {"job/collect", "job/stream", "kernel", "connector.go", "base"},

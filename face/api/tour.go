@@ -10,14 +10,14 @@ import (
 func tourRoutes(d *app.Desk) map[string]work {
 	return map[string]work{
 		"GET /api/v1/tour": func(context.Context, *call) (any, error) {
-			t, err := d.Tour()
+			t, err := d.Outages()
 			if err != nil {
 				return nil, err
 			}
 			return map[string]any{"switches": t.Switches()}, nil
 		},
 		"POST /api/v1/tour/{switch}": func(ctx context.Context, c *call) (any, error) {
-			t, err := d.Tour()
+			t, err := d.Outages()
 			if err != nil {
 				return nil, err
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdfast/app"
+	"holdfast/app/tour"
 )
 
 // liveTour is a tour at work.
@@ -21,17 +22,17 @@ func liveTour(t *testing.T) *app.Desk {
 			t.Fatal(err)
 		}
 	}
-	feed, err := app.OpenFeed("127.0.0.1:0", "")
+	feed, err := tour.OpenFeed("127.0.0.1:0", "")
 	fail(err)
-	trouble, err := app.OpenTrouble("127.0.0.1:0")
+	trouble, err := tour.OpenTrouble("127.0.0.1:0")
 	fail(err)
-	site, err := app.OpenSite(dir, time.Millisecond)
+	site, err := tour.OpenSite(dir, time.Millisecond)
 	fail(err)
-	p, err := app.Demo(feed, trouble, site, dir, app.NoListen, slog.New(slog.DiscardHandler))
+	tr, err := tour.Open(feed, trouble, site, dir, app.NoListen, slog.New(slog.DiscardHandler))
 	fail(err)
-	beside(t, feed.Run, trouble.Run, site.Run, app.DemoCamera(p).Run)
-	t.Cleanup(func() { fail(errors.Join(app.DemoTour(p).Close(), p.Close())) })
-	return runPlan(t, p)
+	beside(t, feed.Run, trouble.Run, site.Run, tr.Camera().Run)
+	t.Cleanup(func() { fail(errors.Join(tr.Close(), tr.Plan.Close())) })
+	return runPlan(t, tr.Plan)
 }
 
 // tourAnswers asks and orders the tour, and returns the routes whose answers are as they are described.

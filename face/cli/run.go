@@ -16,6 +16,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/tour"
 	"holdfast/base/logging"
 	"holdfast/base/plural"
 )
@@ -181,37 +182,36 @@ func (f *face) demoCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.withLog(lf, false, func(log *slog.Logger) error {
-				dir, end, err := app.TourDir(f.dataDir)
+				dir, end, err := tour.Dir(f.dataDir)
 				if err != nil {
 					return err
 				}
-				sim, err := app.OpenFeed(feed, spots)
+				sim, err := tour.OpenFeed(feed, spots)
 				if err != nil {
 					return err
 				}
 				defer sim.Close()
-				trouble, err := app.OpenTrouble("127.0.0.1:0")
+				trouble, err := tour.OpenTrouble("127.0.0.1:0")
 				if err != nil {
 					return err
 				}
 				defer trouble.Close()
-				site, err := app.OpenSite(dir, delay)
+				site, err := tour.OpenSite(dir, delay)
 				if err != nil {
 					return err
 				}
 				defer site.Close()
-				plan, err := app.Demo(sim, trouble, site, dir, listen, log)
+				tr, err := tour.Open(sim, trouble, site, dir, listen, log)
 				if err != nil {
 					return err
 				}
-				p := &process{plan: plan, log: log, anyPort: listen == "",
-					beside: []func(context.Context) error{sim.Run, trouble.Run, app.DemoCamera(plan).Run, site.Run}}
-				tour := app.DemoTour(plan)
+				p := &process{plan: tr.Plan, log: log, anyPort: listen == "",
+					beside: []func(context.Context) error{sim.Run, trouble.Run, tr.Camera().Run, site.Run}}
 				p.ready = func(_ *app.Desk, url string) {
-					tour.OnCrash(func() error { return beginAgain(strings.TrimPrefix(url, "http://")) })
-					f.demoReady(plan, sim.URL(), trouble.URL(), site, url)
+					tr.OnCrash(func() error { return beginAgain(strings.TrimPrefix(url, "http://")) })
+					f.demoReady(tr, sim.URL(), trouble.URL(), site, url)
 				}
-				if err := errors.Join(p.run(cmd.Context()), tour.Close()); err != nil {
+				if err := errors.Join(p.run(cmd.Context()), tr.Close()); err != nil {
 					return err // what is there may be another tour's, or is needed to go on
 				}
 				return end()
@@ -245,10 +245,11 @@ func beginAgain(listen string) error {
 	return syscall.Exec(exe, append(args, "--listen", listen), os.Environ())
 }
 
-func (f *face) demoReady(plan *app.Plan, feed, broker string, site *app.Site, url string) {
+func (f *face) demoReady(t *tour.Tour, feed, broker string, site *tour.Site, url string) {
+	dir := t.Plan.Place.Dir
 	start, end := "holdfast demo", "Ctrl-C ends the tour and removes what it made; killed, it goes on when started\nagain."
 	if f.dataDir != "" || os.Getenv(datadir.Variable) != "" {
-		start += " --data-dir " + plan.Place.Dir
+		start += " --data-dir " + dir
 		end = "Ctrl-C ends the tour; kill -9 does no harm either: started again it goes on."
 	}
 	fmt.Fprintf(f.out, `Holdfast collects from a simulated feed of WSPR spots into SQLite, streams
@@ -277,7 +278,6 @@ Try: holdfast status  --data-dir %s
      kill -9 %d, and: %s
 %s
 
-`, url, plan.Token.Reveal(), feed, broker, app.DemoReports(plan), url, url, app.DemoPath(plan), app.DemoArchive(plan),
-		site.PageURL(), site.URL(), plan.Place.Dir, app.DemoRules, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir, plan.Place.Dir,
-		plan.Place.Dir, os.Getpid(), start, end)
+`, url, t.Plan.Token.Reveal(), feed, broker, t.Reports(), url, url, t.Spots(), t.Archive(),
+		site.PageURL(), site.URL(), dir, tour.Rules, dir, dir, dir, dir, dir, dir, os.Getpid(), start, end)
 }

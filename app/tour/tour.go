@@ -1,4 +1,9 @@
-package app
+// Package tour is what `holdfast demo` shows: all kinds of jobs at work on one machine (Open), what they work on - a simulated feed of spots
+// (Feed), a camera (Camera), a web site (Site), a made-up day of weather - and outages that a person can switch on (Tour.Switch).
+//
+// The outages happen where real ones would: a connection is reset, a database is locked, a directory is away. The jobs are those of app and
+// know nothing of them. It only makes a configuration, and fulfils app.Outages; the command demo calls it.
+package tour
 
 import (
 	"context"
@@ -7,21 +12,27 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
+	"holdfast/app"
 	"holdfast/app/datadir"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
+	"holdfast/connector"
 )
 
-// Tour is what a person can do in the demonstration: outages to switch on, each with what to look at. All of them are real for the jobs:
-// nothing in these knows of it.
+// Tour is the plan of the tour with what a person can do in it: outages to switch on, each with what to look at. All of them are real for
+// the jobs: nothing in these knows of it.
 type Tour struct {
+	Plan *app.Plan
+
 	feed    *Feed
 	trouble *Trouble
 	site    *Site
+	reports string // address
 	dir     string // the data directory
 
 	mu    sync.Mutex   // guards what is below
@@ -29,19 +40,6 @@ type Tour struct {
 	since map[string]time.Time
 	locks []func() error // end the locks on databases
 	full  bool           // the disk
-}
-
-// TourSwitch is one outage that can be switched.
-type TourSwitch struct {
-	Name  string    `json:"name"`
-	Title string    `json:"title"`
-	Text  string    `json:"text"` // what happens
-	Look  string    `json:"look"` // what to look at, and what follows when it ends
-	Jobs  []string  `json:"jobs"` // that notice
-	On    bool      `json:"on"`
-	Since time.Time `json:"since,omitzero"`
-	// Moment: it is over by itself.
-	Moment bool `json:"moment,omitempty"`
 }
 
 // The switches, in the order in which they are shown.
@@ -56,7 +54,7 @@ const (
 	crash        = "crash"
 )
 
-var tourSwitches = []TourSwitch{
+var outages = []app.Outage{
 	{Name: feedAway, Title: "The feed is gone", Jobs: []string{"spots"},
 		Text: "Every connection to the feed of spots is reset.",
 		Look: "The gate of the source closes when the feed is asked next, within ten seconds, with the cause in words; nothing " +
@@ -87,6 +85,8 @@ var tourSwitches = []TourSwitch{
 			"nothing is delivered twice."},
 }
 
+var _ app.Outages = (*Tour)(nil)
+
 // OnCrash says how this process crashes and is started again; until then it can't.
 func (t *Tour) OnCrash(f func() error) {
 	t.mu.Lock()
@@ -95,10 +95,10 @@ func (t *Tour) OnCrash(f func() error) {
 }
 
 // Switches are the outages as they are switched.
-func (t *Tour) Switches() []TourSwitch {
+func (t *Tour) Switches() []app.Outage {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := slices.Clone(tourSwitches)
+	all := slices.Clone(outages)
 	for i, s := range all {
 		all[i].Since, all[i].On = t.since[s.Name], !t.since[s.Name].IsZero()
 	}
@@ -109,7 +109,7 @@ func (t *Tour) Switches() []TourSwitch {
 func (t *Tour) Switch(ctx context.Context, name string, on bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !slices.ContainsFunc(tourSwitches, func(s TourSwitch) bool { return s.Name == name }) {
+	if !slices.ContainsFunc(outages, func(s app.Outage) bool { return s.Name == name }) {
 		return fault.New(fault.NotFound, "the tour has no switch %.40q", name)
 	}
 	if on == !t.since[name].IsZero() {
@@ -154,20 +154,23 @@ func (t *Tour) turn(ctx context.Context, name string, on bool) error {
 // crashAfter is the time between an order to crash and the crash.
 const crashAfter = 100 * time.Millisecond
 
-// diskIsFull is what the engine is told of its disk.
-func (t *Tour) diskIsFull() bool {
+// DiskIsFull is what the engine is told of its disk.
+func (t *Tour) DiskIsFull() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.full
 }
+
+// Broker puts the switches of the broker before it.
+func (t *Tour) Broker(b connector.Broker) connector.Broker { return troubled{b, t.trouble} }
 
 // lock holds the databases as another program could, or lets them go.
 func (t *Tour) lock(ctx context.Context, on bool) (err error) {
 	if !on {
 		return t.unlock()
 	}
-	for _, name := range []string{demoFile, weatherFile} {
-		end, err := lockDatabase(ctx, below(t.dir, name))
+	for _, name := range []string{spotsDB, weatherDB} {
+		end, err := lockDatabase(ctx, filepath.Join(t.dir, name))
 		if err != nil {
 			return errors.Join(err, t.unlock())
 		}
@@ -202,7 +205,7 @@ func lockDatabase(ctx context.Context, path string) (end func() error, err error
 
 // unmount takes the archive away, or brings it back.
 func (t *Tour) unmount(on bool) error {
-	here, away := below(t.dir, demoArchiveDir), below(t.dir, demoArchiveDir+awaySuffix)
+	here, away := filepath.Join(t.dir, archiveDir), filepath.Join(t.dir, archiveDir+awaySuffix)
 	if on {
 		return os.Rename(here, away)
 	}
@@ -227,9 +230,9 @@ func (t *Tour) Close() error {
 	return errors.Join(t.unlock(), t.unmount(false))
 }
 
-// TourDir is the data directory of a tour: the one that was named, else one of its own, which end removes. A tour that was killed left it
+// Dir is the data directory of a tour: the one that was named, else one of its own, which end removes. A tour that was killed left it
 // there, and goes on in it.
-func TourDir(named string) (dir string, end func() error, err error) {
+func Dir(named string) (dir string, end func() error, err error) {
 	if named != "" || os.Getenv(datadir.Variable) != "" {
 		return named, func() error { return nil }, nil
 	}
@@ -238,12 +241,4 @@ func TourDir(named string) (dir string, end func() error, err error) {
 		return "", nil, fault.NewUsage("give the tour a directory with --data-dir", "make the directory of the tour: %w", err)
 	}
 	return dir, func() error { return os.RemoveAll(dir) }, nil
-}
-
-// Tour is that of the demonstration; another process has none.
-func (d *Desk) Tour() (*Tour, error) {
-	if d.plan.tour == nil {
-		return nil, fault.WithHint(fault.New(fault.NotFound, "this is no tour"), "`holdfast demo` is one")
-	}
-	return d.plan.tour, nil
 }

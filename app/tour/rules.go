@@ -1,17 +1,18 @@
-package app
+package tour
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"holdfast/base/disk"
 )
 
-// DemoRules is the rule file of the demonstration, in the data directory.
-const DemoRules = "rules.yaml"
+// Rules is the rule file of the tour, in the data directory.
+const Rules = "rules.yaml"
 
-// demoRules are about the demonstration's own jobs and feed.
-const demoRules = `# The rules of the tour. Change them, and: holdfast reload --data-dir DIR
+// ruleText are about the tour's own jobs and feed.
+const ruleText = `# The rules of the tour. Change them, and: holdfast reload --data-dir DIR
 rules:
   - name: outages
     why: a person should see which job waits for what
@@ -39,10 +40,10 @@ rules:
       - {values: ["200", "200", "0", "200"], expect: {runs: 3}}
 `
 
-// writeDemoRules writes them anew: the feed has another address each time.
-func writeDemoRules(dir, feed string) error {
-	text := strings.ReplaceAll(strings.ReplaceAll(demoRules, "FEED", feed), "DIR", dir)
-	if err := disk.WriteFile(below(dir, DemoRules), []byte(text), 0o644); err != nil {
+// writeRules writes them anew: the feed has another address each time.
+func writeRules(dir, feed string) error {
+	text := strings.ReplaceAll(strings.ReplaceAll(ruleText, "FEED", feed), "DIR", dir)
+	if err := disk.WriteFile(filepath.Join(dir, Rules), []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write the rules of the tour: %w", err)
 	}
 	return nil

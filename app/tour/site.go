@@ -1,4 +1,4 @@
-package app
+package tour
 
 import (
 	"bytes"
@@ -103,7 +103,7 @@ func (s *Site) Run(ctx context.Context) error {
 		ln net.Listener
 		h  http.Handler
 	}{{s.site, http.HandlerFunc(s.serve)}, {s.page, web.Own(beside)}} {
-		srv := demoServer(x.h)
+		srv := newServer(x.h)
 		defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
 		wg.Go(func() {
 			defer end()
@@ -152,7 +152,7 @@ func (s *Site) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-//go:embed demosite.html
+//go:embed site.html
 var siteText string
 
 var siteTemplate = template.Must(template.New("site").Parse(siteText))

@@ -1,4 +1,4 @@
-package app
+package tour
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 
 // The directories of the tour's transfer, in the data directory.
 const (
-	demoCameraDir  = "camera"
-	demoArchiveDir = "archive"
+	cameraDir  = "camera"
+	archiveDir = "archive"
 )
 
 // frameEvery is the time between two frames of the tour, frameSide how many pixels their sides have.
@@ -28,11 +28,11 @@ const (
 // Camera writes a frame of the sky every few seconds, as a telescope does: under another name, then renamed.
 type Camera struct{ dir string }
 
-// DemoCamera is the camera of the demonstration.
-func DemoCamera(p *Plan) Camera { return Camera{below(p.Place.Dir, demoCameraDir)} }
+// Camera is the camera of the tour.
+func (t *Tour) Camera() Camera { return Camera{filepath.Join(t.dir, cameraDir)} }
 
-// DemoArchive is where the frames of the demonstration go.
-func DemoArchive(p *Plan) string { return below(p.Place.Dir, demoArchiveDir) }
+// Archive is where its frames go.
+func (t *Tour) Archive() string { return filepath.Join(t.dir, archiveDir) }
 
 // Run writes frames until ctx ends.
 func (c Camera) Run(ctx context.Context) error {
@@ -85,14 +85,14 @@ func frameOf(at time.Time, run uint64) []byte {
 		fmt.Sprintf("RUN     = %20d", run))
 }
 
-// demoFrames is the job that brings the frames of the camera into the archive, packed where there is a program for it.
-func demoFrames(dir string) map[string]any {
+// framesJob is the job that brings the frames of the camera into the archive, packed where there is a program for it.
+func framesJob(dir string) map[string]any {
 	type m = map[string]any
 	pack := "fpack"
 	if _, err := exec.LookPath(pack); err != nil {
 		pack = "none"
 	}
-	return m{"transfer": m{"from": below(dir, demoCameraDir), "to": demoArchiveDir, "patterns": []string{"t?_r*_ut?.fits"},
+	return m{"transfer": m{"from": filepath.Join(dir, cameraDir), "to": archiveDir, "patterns": []string{"t?_r*_ut?.fits"},
 		"header_card": "DATE-OBS", "metadata_regex": `t(?P<tel>\d)_r(?P<run>\d+)_ut(?P<ut>\d).fits`, "after": "delete",
-		"pack": m{"by": pack}, "ledger": m{"sqlite": m{"path": transfersFile}}}}
+		"pack": m{"by": pack}, "ledger": m{"sqlite": m{"path": transfersDB}}}}
 }

@@ -1,4 +1,4 @@
-package app
+package tour
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"holdfast/connector"
 )
 
-// Trouble is what can be provoked at the broker of the demonstration.
+// Trouble is what can be provoked at the broker of the tour.
 type Trouble struct {
 	ln net.Listener
 
@@ -49,7 +49,7 @@ func (t *Trouble) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", t.page)
 	mux.HandleFunc("POST /{$}", t.turn)
-	srv := demoServer(web.Own(mux))
+	srv := newServer(web.Own(mux))
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	if err := srv.Serve(t.ln); !errors.Is(err, http.ErrServerClosed) {
@@ -58,12 +58,12 @@ func (t *Trouble) Run(ctx context.Context) error {
 	return nil
 }
 
-// demoServer is a server of the tour, to which little is sent.
-func demoServer(h http.Handler) *http.Server {
+// newServer is a server of the tour, to which little is sent.
+func newServer(h http.Handler) *http.Server {
 	return &http.Server{Handler: web.Limited(h, 1<<10, 10*time.Second), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 }
 
-//go:embed demobroker.html
+//go:embed broker.html
 var troubleText string
 
 var troublePage = template.Must(template.New("trouble").Parse(troubleText))

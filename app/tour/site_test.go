@@ -1,4 +1,4 @@
-package app
+package tour
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 // The page of the tour's crawl counts what its site is asked for, and its button is not for pages of others; the site comes back
 // where it was.
-func TestDemoSite(t *testing.T) {
+func TestSite(t *testing.T) {
 	dir := t.TempDir()
 	s, err := OpenSite(dir, time.Second)
 	if err != nil {
