@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"holdfast/connector"
@@ -118,6 +119,8 @@ func (j *Job) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// By turns, else gaps of which no answer tells anything would keep others from ever being asked for.
+	slices.SortStableFunc(due, func(a, b balance.Gap) int { return a.Next.Compare(b.Next) })
 	pages := j.cfg.FillPages
 	for _, g := range due {
 		for next := max(g.From, g.Asked+1); pages > 0 && next <= g.To && next != 0; pages-- {

@@ -2,13 +2,21 @@ package collect
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"slices"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"holdfast/base/record"
 	"holdfast/connector"
+	"holdfast/kernel/balance"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
 	"holdfast/kernel/store/storetest"
 )
 
@@ -67,4 +75,56 @@ func TestACanaryReadsOn(t *testing.T) {
 	if len(src.asked) != 4 {
 		t.Errorf("the source was asked for %q, want each page once", src.asked)
 	}
+}
+
+// vague is a source of integer keys whose answers for gaps tell nothing.
+type vague struct {
+	counting
+	gaps []uint64 // where the gaps begin that it was asked for
+}
+
+func (v *vague) Fetch(_ context.Context, r connector.Request) (connector.Page, error) {
+	v.gaps = append(v.gaps, r.Fill.From)
+	return connector.Page{}, nil
+}
+
+func (v *vague) Traits() connector.SourceTraits { return connector.SourceTraits{Fillable: true} }
+func (v *vague) Schema() record.Schema {
+	return record.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Uint64}}, "id", "")
+}
+
+// TestGapsTakeTurns: a gap of which no answer tells anything does not keep another one from being asked for.
+func TestGapsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := new(vague)
+		st := storetest.Open(t, t.TempDir())
+		in, err := OpenIntake(st, "job", "feed", src.Schema(), src.Traits(), IntakeOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = st.Update(func(tx *store.Tx) error {
+			now := time.Now().UTC()
+			return errors.Join(
+				balance.PutGap(tx, balance.Gap{Source: in.id, From: 10, To: 10, Missing: 1, State: balance.GapFound, Found: now, Next: now}),
+				balance.PutGap(tx, balance.Gap{Source: in.id, From: 20, To: 20, Missing: 1, State: balance.GapFound, Found: now, Next: now}))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		room, err := engine.NewRoom(t.TempDir(), engine.RoomLimits{Soft: 1, Hard: 1, Ballast: 1}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := &Job{env: engine.Env{Store: st, Room: room}, src: src, intake: in, cfg: Config{FillPages: 1, FillEvery: time.Minute}}
+		in.done = j.done
+		for range 4 {
+			if err := j.fill(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute)
+		}
+		if want := []uint64{10, 20, 10, 20}; !slices.Equal(src.gaps, want) {
+			t.Errorf("the gaps from %d were asked for, want %d", src.gaps, want)
+		}
+	})
 }
