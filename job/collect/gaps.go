@@ -110,7 +110,7 @@ func (j *Job) fill(ctx context.Context) error {
 	err := j.env.Store.View(ctx, func(r store.Reader) error {
 		all, err := balance.ListGaps(r, j.intake.id, true, 1000)
 		for _, g := range all {
-			if !g.Next.After(time.Now()) {
+			if j.isDue(g, time.Now()) {
 				due = append(due, g)
 			}
 		}
@@ -133,6 +133,13 @@ func (j *Job) fill(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// isDue reports whether a gap is to be asked for now. One that seems to be put off for longer than any is was put off before the
+// clock was set back.
+func (j *Job) isDue(g balance.Gap, now time.Time) bool {
+	wait := g.Next.Sub(now)
+	return wait <= 0 || wait > max(j.cfg.FillEvery, settleTime)
 }
 
 // askGap fetches one page for what is left of a gap from key from on, and returns where the next question

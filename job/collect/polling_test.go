@@ -126,5 +126,9 @@ func TestGapsTakeTurns(t *testing.T) {
 		if want := []uint64{10, 20, 10, 20}; !slices.Equal(src.gaps, want) {
 			t.Errorf("the gaps from %d were asked for, want %d", src.gaps, want)
 		}
+		now, later := time.Now(), balance.Gap{Next: time.Now().Add(time.Minute)}
+		if j.isDue(later, now) || !j.isDue(later, now.Add(time.Minute)) || !j.isDue(later, now.Add(-24*time.Hour)) {
+			t.Error("a gap is not due at its time, or after the clock was set back by a day")
+		}
 	})
 }
