@@ -17,7 +17,7 @@ type Arena struct {
 
 var arenas = sync.Pool{New: func() any { return new(Arena) }}
 
-// NewArena returns an arena, perhaps one that was released. Whoever has it calls Release.
+// NewArena returns an arena, perhaps one that was released. The caller releases it.
 func NewArena() *Arena { return arenas.Get().(*Arena) }
 
 // Release gives the arena to the next caller of NewArena. Batches from Unpack that did not go through Join are invalid then.

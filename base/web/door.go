@@ -47,8 +47,8 @@ func Foreign(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 
-// Own serves a page of this machine to whoever has opened it here, by a loopback name. No page of another site gets answers, or
-// orders anything, whatever name it reaches us by.
+// Own serves a page to browsers and programs on this machine, by a loopback name. Pages of other sites get no answers and give no
+// orders, whatever name they reach us by.
 func Own(h http.Handler) http.Handler {
 	ours := http.NewCrossOriginProtection().Handler(h) // a form of another site is a navigation, and no foreign question
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

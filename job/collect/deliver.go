@@ -30,7 +30,7 @@ type delivery struct {
 	settled chan struct{} // told after each settled delivery, for who waits for the backlog to shrink
 	cached  cached
 	drained int64 // rows replayed since the backlog was last empty
-	mute    bool  // it could not tell what it has; of OnStart
+	mute    bool  // the sink could not say what it has when OnStart asked, and is not asked again there
 	// doubtful: the sink may hold rows of a delivery whose outcome was not known when this process began.
 	doubtful atomic.Bool
 	brought  uint64      // the highest key that it had from us when this process began
@@ -232,7 +232,7 @@ type ahead struct {
 	done   chan struct{} // closed when next and err stand
 }
 
-// readAhead is owned by run, which stops it.
+// readAhead begins to read the next delivery. run takes it, or stops it.
 func (d *delivery) readAhead(ctx context.Context, every time.Duration) *ahead {
 	a := &ahead{done: make(chan struct{})}
 	ctx, a.cancel = context.WithCancel(ctx)

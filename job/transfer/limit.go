@@ -106,7 +106,7 @@ func (l *limiter) of(bytes int64) *rate.Limiter {
 type stopwatch struct {
 	timer *time.Timer
 
-	mu    sync.Mutex // guards all below
+	mu    sync.Mutex // guards what is below
 	left  time.Duration
 	since time.Time // when it went on
 	held  int

@@ -18,7 +18,7 @@ type room struct {
 	disk *engine.Room
 	gate *gate.Gate // open while nobody waits
 
-	mu      sync.Mutex // guards all below
+	mu      sync.Mutex // guards what is below
 	taken   int64      // bytes that are kept for what is being made
 	waiting int
 	freed   chan struct{} // closed when bytes were given back

@@ -18,7 +18,7 @@ import (
 type origin struct {
 	gate *gate.Gate
 
-	mu      sync.Mutex      // guards all below
+	mu      sync.Mutex      // guards what is below
 	devices map[uint64]bool // on which files were found in this life
 	missed  *Identity       // a file of which it is not sure that it is gone, and that closed the gate; nil for none
 }

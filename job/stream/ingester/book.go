@@ -31,7 +31,7 @@ type book struct {
 	count  func(r store.Reader, w *window) (int, error)
 	awaits bool // there will be a processor: no notice is let go that none has done with
 
-	mu      sync.Mutex // guards the below; is locked within a transaction, never around one
+	mu      sync.Mutex // guards what is below; is locked within a transaction, never around one
 	turn    uint64
 	epochs  map[string]*epoch
 	current string // epoch of the streamer that is listened to, "" for none yet

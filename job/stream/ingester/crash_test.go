@@ -34,7 +34,7 @@ func (l *line) Publish(ctx context.Context, m connector.Message) error {
 // witness is who hears what an ingester promises, and holds it to it.
 type witness struct {
 	t       *testing.T
-	mu      sync.Mutex // guards the below
+	mu      sync.Mutex // guards what is below
 	confirm wire.Confirm
 	notices map[uint64]wire.Stored
 	next    uint64 // the processor is here
@@ -150,7 +150,7 @@ func (w *witness) settled(rd store.Reader, b *book, x *window) {
 func (r *rig) lives(h *hub, n, keep int, seed uint64, all func(*life) bool) (ended bool) {
 	r.t.Helper()
 	way := &line{hub: h}
-	var mu sync.Mutex   // guards the below while the store is open
+	var mu sync.Mutex   // guards what is below while the store is open
 	changes := -1 << 30 // while the store is opened
 	var next *storetest.CrashFS
 	var fs *storetest.FaultFS

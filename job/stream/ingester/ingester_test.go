@@ -64,7 +64,7 @@ type sender struct {
 	t      *testing.T
 	broker connector.Broker
 
-	mu    sync.Mutex // guards the below
+	mu    sync.Mutex // guards what is below
 	all   []wire.Manifest
 	loads map[uint64][][]byte
 	rows  int

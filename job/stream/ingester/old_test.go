@@ -18,7 +18,7 @@ import (
 type veteran struct {
 	h *hub
 
-	mu     sync.Mutex // guards the below
+	mu     sync.Mutex // guards what is below
 	hour   string
 	loads  [][]byte
 	asked  []string

@@ -38,7 +38,7 @@ var (
 
 // hub is a broker in memory.
 type hub struct {
-	mu       sync.Mutex // guards the below
+	mu       sync.Mutex // guards what is below
 	down     error      // of everything
 	mute     error      // of Publish alone
 	durable  bool
@@ -206,7 +206,7 @@ type station struct {
 	h     *hub
 	epoch string
 
-	mu        sync.Mutex // guards the below
+	mu        sync.Mutex // guards what is below
 	all       []wire.Manifest
 	loads     map[string][]byte // by hash
 	oldest    uint64            // windows before it are gone
@@ -382,7 +382,7 @@ func parser(table *columns.Table) func(context.Context, [][]byte) (connector.Pag
 
 // table is a sink in memory, which holds each row once, as a database with keys does.
 type table struct {
-	mu     sync.Mutex // guards the below
+	mu     sync.Mutex // guards what is below
 	rows   map[string]int
 	closed chan struct{} // nothing is written until it is closed; nil for open
 	bad    string        // a row that it refuses

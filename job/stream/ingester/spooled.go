@@ -15,7 +15,7 @@ import (
 
 // spooled reads blocks of the spool. It keeps the block that it read last, because many small windows stand in one.
 type spooled struct {
-	mu   sync.Mutex // guards the below
+	mu   sync.Mutex // guards what is below
 	last *block
 }
 

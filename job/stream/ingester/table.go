@@ -42,7 +42,7 @@ type meeting struct {
 type met struct {
 	asking sync.Mutex // is held while the table is asked
 
-	mu    sync.Mutex // guards the below
+	mu    sync.Mutex // guards what is below
 	known bool
 	empty bool
 }

@@ -29,7 +29,7 @@ import (
 // hostile is a broker that drops, doubles, holds back and changes what it is given.
 type hostile struct {
 	connector.Broker
-	mu   sync.Mutex // guards the below
+	mu   sync.Mutex // guards what is below
 	rng  *rand.Rand
 	late []connector.Message
 }

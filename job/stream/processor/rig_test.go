@@ -416,7 +416,7 @@ type notices struct {
 	b     connector.Broker
 	epoch string
 
-	mu     sync.Mutex // guards the below
+	mu     sync.Mutex // guards what is below
 	all    []wire.Stored
 	oldest uint64 // that can be given
 	next   uint64 // as the processor says

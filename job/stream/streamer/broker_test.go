@@ -20,7 +20,7 @@ var names = wire.Names{Prefix: wire.DefaultPrefix}
 // hub is a broker in memory that can be away for the streamer, and counts how often it tries. Who else
 // listens is not disturbed, so that nothing is lost.
 type hub struct {
-	mu       sync.Mutex // guards the below
+	mu       sync.Mutex // guards what is below
 	down     error
 	durable  bool
 	full     bool // it listens, and takes nothing
@@ -125,7 +125,7 @@ type listener struct {
 	t      *testing.T
 	broker connector.Broker
 
-	mu        sync.Mutex // guards the below
+	mu        sync.Mutex // guards what is below
 	order     []string   // channels of manifests and data, as they came
 	data      map[string][][]byte
 	manifests map[string]wire.Manifest // by epoch/number

@@ -14,7 +14,7 @@ type desk struct {
 	epoch  string
 	former map[string]bool
 
-	mu       sync.Mutex         // guards the below
+	mu       sync.Mutex         // guards what is below
 	changed  chan struct{}      // closed and replaced with every change
 	windows  map[uint64]*window // by number; those that went are not in it
 	oldest   uint64             // no window before it is here
@@ -33,13 +33,13 @@ type desk struct {
 	order  []uint64    // of loads
 	gone   []wire.Gone // refusals to be sent
 	air    air
-	beacon time.Time // when one went out for the last time
+	beacon time.Time // when one last went out
 	keeps  bool      // the broker keeps what nobody hears
-	vain   int       // how many went out since somebody was heard
+	vain   int       // how many went out since an ingester was last heard
 	said   bool      // one went out that says that there is nothing behind the last window
-	heeded bool      // and an ingester heard it
-	told   time.Time // since when one is told that and nothing else, without a break; zero: it is not
-	spoke  time.Time // when somebody was heard
+	heeded bool      // and an ingester has said that it heard that
+	told   time.Time // since when beacons say that, and nothing else is sent; zero: they don't
+	spoke  time.Time // when an ingester was last heard
 	counts map[string]int64
 }
 
@@ -251,7 +251,7 @@ const (
 	beaconSeldom  = 10 * time.Minute
 )
 
-// nextBeacon is when the next one is due. A job that is to end is waiting for who hears it.
+// nextBeacon returns when the next beacon is due. A job that only waits for its end to be heard sends them often.
 func (d *desk) nextBeacon(once bool) time.Time {
 	if once && d.done() {
 		return d.beacon.Add(beaconBusy)
@@ -331,7 +331,7 @@ func (d *desk) parted(now time.Time) (over bool, at time.Time) {
 	return !now.Before(at), at
 }
 
-// saysEnd is when a beacon went out.
+// saysEnd notes what a beacon that went out has said of the end.
 func (d *desk) saysEnd(now time.Time) {
 	d.said = d.over && d.marks.Sent+1 == d.next
 	if d.told.IsZero() && d.done() {
@@ -398,9 +398,9 @@ func (d *desk) settle(w *window, l *load) {
 type fate int
 
 const (
-	settled fate = iota // they are where they belong
-	assumed             // nobody ever says that they are
-	lost
+	settled fate = iota // they are where they belong: an ingester has confirmed it
+	assumed             // they are taken to be there, because no ingester ever confirms anything
+	lost                // they are not known to be there, though an ingester confirms others
 )
 
 // drop removes windows from memory that are no longer in the store.

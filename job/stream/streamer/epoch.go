@@ -18,9 +18,9 @@ type loss struct {
 	what string
 }
 
-// begin makes an epoch in which the windows that nobody confirmed are numbered anew. What was confirmed is where it belongs.
-// What was sent is not sent again by itself: whoever does not know the epoch yet asks for it. lost says what is not there any
-// more, which can be so after a salvage.
+// begin makes an epoch in which the windows that are not confirmed are numbered anew. What was confirmed is where it belongs.
+// What was sent is not sent again by itself: an ingester that hears of the epoch asks for what it lacks. lost says what is not
+// there any more, after a salvage.
 func (s *saved) begin(tx *store.Tx, lineage string) (lost []loss, err error) {
 	if old := s.epoch.Epoch; old != "" {
 		s.epoch.Former = append(s.epoch.Former, old)

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// ahead is how many windows wait to be sent when nobody hurries: the rest waits better in its file.
+	// ahead is how many windows are cut before they can be sent: further rows are better left in their file.
 	ahead = 2
 	// idle is the pause after a page behind which there is nothing yet.
 	idle = time.Second
@@ -26,7 +26,7 @@ const (
 	knownFor = 366 * 24 * time.Hour
 )
 
-// sourceError marks what a source said.
+// sourceError marks an error of the source.
 type sourceError struct{ error }
 
 func (e sourceError) Unwrap() error { return e.error }
@@ -148,7 +148,7 @@ func (j *Job) reopen() (err error) {
 	return nil
 }
 
-// atEnd is when the last page is committed.
+// atEnd tells people of the end of the data set, once its last page is committed. Before another lap the source is closed.
 func (j *Job) atEnd() {
 	st := j.cut.state
 	if st.Over {
@@ -171,7 +171,7 @@ func (j *Job) fetch(ctx context.Context, cursor []byte) (connector.Page, error) 
 	return p, err
 }
 
-// hold waits while enough windows wait.
+// hold waits until fewer windows wait to be sent, or confirmed.
 func (j *Job) hold(ctx context.Context) error {
 	for {
 		full := false

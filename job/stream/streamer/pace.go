@@ -104,7 +104,7 @@ func (j *Job) untilDue(ctx context.Context, w *window, wait time.Duration, chang
 	return nil
 }
 
-// letGo is durable before the window goes, if its time says anything about those behind it.
+// letGo lets a window go. If the time of the next one follows from that, it is durable before.
 func (j *Job) letGo(w *window, due time.Time) error {
 	j.pacer.let(w, due, time.Now())
 	if j.pacer.paces() {

@@ -51,7 +51,7 @@ type feed struct {
 	pages   []connector.Page
 	endless bool // it has no end, and blocks behind the last page
 
-	mu     sync.Mutex // guards the below
+	mu     sync.Mutex // guards what is below
 	fail   error
 	asked  int
 	closed bool

@@ -14,7 +14,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// errOver ends a job whose rows are all where they belong, which is known to whom it concerns.
+// errOver ends a job whose rows are all confirmed, and whose ingester knows that there are no more.
 var errOver = errors.New("everything is sent and confirmed")
 
 // runSend sends what is on the desk, while the broker is there.
@@ -122,7 +122,7 @@ func (j *Job) beacon() connector.Message {
 	return b.Message(j.cfg.Names)
 }
 
-// spoilt gives up a window of which something can't be read. One that went meanwhile was not to be sent.
+// spoilt gives up a window of which something can't be read. One that was removed meanwhile is not to be sent any more.
 func (j *Job) spoilt(ctx context.Context, w *window, why error) error {
 	here, f := false, lost
 	j.desk.look(func() {
