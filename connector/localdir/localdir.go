@@ -67,8 +67,8 @@ func mounted(dir string) bool {
 	return unix.Stat(dir, &here) == nil && unix.Stat("/", &root) == nil && here.Dev != root.Dev
 }
 
-// sameDisk is nil if the root is on the device that it was on: without its disk the directory under it may be there, and take files
-// that nobody sees once the disk is back.
+// sameDisk is nil if the root is on the device that it was on. While its disk is not mounted, the mount point may take
+// files, which are hidden once the disk is back.
 func (d *Directory) sameDisk(root *os.Root) error {
 	info, err := root.Stat(".")
 	if err != nil {
@@ -205,7 +205,7 @@ func (d *Directory) List(ctx context.Context, dir string, each func(connector.Fo
 	})
 }
 
-// Sweep removes what is under way, was not touched for so long, and is nobody's at this time.
+// Sweep removes files under way that were not touched for so long and are not locked by a writer.
 func (d *Directory) Sweep(ctx context.Context, older time.Duration) (removed []string, err error) {
 	each := func(root *os.Root, name string, info fs.FileInfo) error {
 		if !connector.UnderWay(name) {
@@ -283,7 +283,7 @@ func (d *Directory) Probe(context.Context) error {
 // Close releases nothing.
 func (d *Directory) Close() error { return nil }
 
-// openFile opens a regular file, and no other: what is opened may be a pipe, at which nobody writes.
+// openFile opens a regular file, and no other: opening a pipe without a writer would block.
 func openFile(root *os.Root, name string) (*os.File, error) {
 	info, err := root.Lstat(name)
 	if err != nil {

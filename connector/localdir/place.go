@@ -105,7 +105,7 @@ func (p *placing) leadsAway(dir string) error {
 		return nil
 	}
 	_, err = p.root.Stat(dir)
-	no, failed := errors.AsType[unix.Errno](err) // that it leads out is none
+	no, failed := errors.AsType[unix.Errno](err) // a link that leads out of the root is no Errno
 	if err == nil || failed && no != unix.ENOENT && no != unix.ELOOP && no != unix.ENOTDIR {
 		return nil
 	}
@@ -155,7 +155,7 @@ func (p *placing) fill(f *os.File) (sent int64, err error) {
 	if err == nil && (good+sent != p.content.Size || [sha256.Size]byte(h.Sum(nil)) != p.content.SHA256) {
 		err = fault.WithHint(fault.New(fault.Corrupt, "the file is not what was hashed: it changed, or its disk reads it wrong"),
 			"it is hashed again")
-		err = errors.Join(err, f.Truncate(0)) // which part of it is right nobody knows
+		err = errors.Join(err, f.Truncate(0)) // any part of it may be wrong
 	}
 	return sent, err
 }

@@ -12,7 +12,8 @@ import (
 	"holdfast/connector/messages"
 )
 
-// channelFeed hears a channel, or all whose names fit a pattern. Nobody keeps for us what it does not hold.
+// channelFeed subscribes to a channel, or to all whose names fit a pattern. The server keeps no messages: what the buffer
+// does not hold is lost.
 type channelFeed struct {
 	cfg    Config
 	buffer *messages.Buffer

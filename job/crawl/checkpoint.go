@@ -26,7 +26,7 @@ func Facts(r store.Reader) (map[string]int64, error) {
 }
 
 // Prepare ends the WARC file and the logs before a checkpoint, so that everything that the checkpoint has is in files that
-// nobody writes to any more. What is fetched meanwhile goes into the next files.
+// are not written to any more. What is fetched meanwhile goes into the next files.
 func (j *Job) Prepare(ctx context.Context, name string) error {
 	return j.errand(ctx, func() error {
 		if err := errors.Join(j.line(), j.roll(), j.logs.rotate(name)); err != nil {

@@ -1,9 +1,10 @@
 // Package crawl archives web sites: the job crawl.
 //
-// A URL is taken from the frontier when its host may be asked, fetched, and read for links. What became of it is written down by
-// one goroutine, for many URLs at once: the records go into a WARC file and the lines into the logs, both are synced, and one
-// transaction says that the URLs are done, how far those files count, which links are new, and when each host may be asked again.
-// So a crash loses what was in flight and nothing else, and that is fetched again: it stands in its queue still.
+// A URL is taken from the frontier when its host may be asked, fetched, and read for links. What became of it is written
+// down by one goroutine, for many URLs at once: the records go into a WARC file and the lines into the logs, both are
+// synced, and one transaction says that the URLs are done, how far those files count, which links are new, and when each
+// host may be asked again. So a crash loses what was in flight and nothing else, and that is fetched again: it stands in
+// its queue still.
 //
 // Called by app.
 package crawl
@@ -36,7 +37,7 @@ type Job struct {
 	cfg      Config
 	sheets   atomic.Pointer[scope.Sheets[Settings]]
 	control  atomic.Pointer[control]
-	resting  bool // it does not run: errands are done at once, by whoever has them
+	resting  bool // it does not run: errands are done at once, by the caller
 	frontier *frontier.Frontier
 	files
 	rules    *ruleBook
@@ -47,7 +48,7 @@ type Job struct {
 	disk     *gate.Gate // open while there is room for answers
 	network  *gate.Gate // open while this end is not cut off
 	visits   chan *visit
-	broken   chan struct{} // closed when nobody writes visits down any more
+	broken   chan struct{} // closed when visits are not written down any more
 	errands  chan errand
 	progress progress
 	room     *engine.Room // of the archive's disk

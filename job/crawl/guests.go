@@ -14,8 +14,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// longestGuest is how long a worker waits until it may ask another host to which a robots.txt redirects: whoever has that host
-// in flight may be waiting for this one.
+// longestGuest is how long a worker waits until it may ask another host to which a robots.txt redirects. It has to end,
+// because the worker that has that host in flight may be waiting for this one.
 const longestGuest = time.Minute
 
 // stay ends the visit to another host to which a robots.txt redirects. took is how long the request took, x the answer, nil
@@ -41,7 +41,7 @@ func (j *Job) elsewhere(ctx context.Context, v *visit, to weburl.URL, pause time
 	if err != nil {
 		return nil, err
 	}
-	if err := j.isThere(queue); err != nil { // who had it before has found that out
+	if err := j.isThere(queue); err != nil { // the worker that had the host before has found that out
 		ends(time.Now())
 		return nil, err
 	}

@@ -24,8 +24,9 @@ var logNames = []string{crawlLog, errorsLog, progressLog}
 
 // logs are the logs of a crawl, in step with its store: a line is there if and only if what it tells of was committed.
 //
-// A checkpoint ends them, and its snapshot is taken a moment later. The lines in between stand in files that the other time line goes
-// on with, and whoever goes back must not touch those. So the store has these lines too, until the snapshot stands.
+// A checkpoint ends them, and its snapshot is taken a moment later. The lines in between stand in files that the other
+// time line goes on with, and a store that goes back must not touch those. So the store has these lines too, until the
+// snapshot stands.
 type logs struct {
 	lineage  string
 	files    map[string]*outfile.Log
@@ -35,7 +36,7 @@ type logs struct {
 	keeping bool              // a checkpoint is being made
 	kept    map[string][]byte // lines of the next commit, for the store; only while keeping
 	tail    int               // pieces that the store has
-	stale   bool              // nobody needs them any more
+	stale   bool              // the store's lines are not needed any more
 }
 
 // logState is what the store knows of the logs.

@@ -203,7 +203,7 @@ func (j *Job) cutOff(v *visit, err error, set settings) bool {
 		return false
 	}
 	j.network.Report(fault.New(fault.Transient, "nothing can be asked for from here: %w", err))
-	_ = v.close() // of a redirect that led to where nobody can be asked
+	_ = v.close() // the answer is a redirect to where no host can be asked
 	v.postpone, v.captures = time.Now().Add(min(lookAgain, set.retryAfter)), nil
 	j.frontier.Release(v.lease, v.postpone)
 	return true

@@ -47,7 +47,8 @@ type ruleBook struct {
 	bytes  int // that they take
 }
 
-// rulesKey is the key of a host's rules: when they end in milliseconds (8), how often they were not to be had (4), and what they are.
+// rulesKey is the key of a host's rules: when they end in milliseconds (8), how often they were not to be had (4), and
+// what they are.
 func rulesKey(queue string) store.Key { return store.Key{byte(store.Job), 'R'}.Str(queue) }
 
 var rulesPrefix = store.Key{byte(store.Job), 'R'}
@@ -129,8 +130,8 @@ func (b *ruleBook) write(tx *store.Tx, queue string, r *rulesUntil) {
 	tx.Set(rulesKey(queue), append(binary.BigEndian.AppendUint32(v, uint32(r.tried)), r.Encode()...))
 }
 
-// isRobots reports whether a URL is the robots.txt of a host. However it was found, it comes first and gives the rules: if it
-// could be queued as a page like others, it would be, and nobody would have the rules.
+// isRobots reports whether a URL is the robots.txt of a host. However it was found, it is fetched first and gives the
+// rules. It must never be queued like a page, because then its rules would not be read.
 func isRobots(u weburl.URL) bool { return u.Path() == robotsPath && u.Query() == "" }
 
 const robotsPath = "/robots.txt"
@@ -208,7 +209,7 @@ func (j *Job) visitRobots(ctx context.Context, v *visit, u weburl.URL, set setti
 		if guest := u.QueueKey(); its && guest != v.lease.Queue {
 			j.hearsOf(v, guest, began, err, j.settingsFor(u))
 		}
-		leave(time.Since(began), x) // who asks it next knows of that
+		leave(time.Since(began), x) // after hearsOf, so that the next to ask that host knows
 		if err != nil {
 			if noMatter(ctx, err) {
 				j.frontier.ReturnAsked(v.lease, time.Now().Add(set.after(time.Since(began))))

@@ -29,7 +29,7 @@ func seedKey(kind byte, url string) store.Key { return store.Key{byte(store.Job)
 
 // seeds are where the crawl begins, and what follows from them.
 type seeds struct {
-	adding sync.Mutex // held by whoever adds some
+	adding sync.Mutex // held while some are added
 	scope  atomic.Pointer[scope.Scope]
 	hosts  sync.Map      // those that are literal addresses, which a person has named so
 	news   chan struct{} // holds one when some were added

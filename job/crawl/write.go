@@ -273,7 +273,7 @@ func (w *writing) visit(v *visit) (err error) {
 	switch {
 	case v.asks: // another URL of the host may have asked meanwhile
 		if r, ok, err := w.j.rules.read(w.tx, v.lease.Queue); err != nil || ok && time.Now().Before(r.until) {
-			w.j.rules.remember(v.lease.Queue, r) // who asked had read older ones
+			w.j.rules.remember(v.lease.Queue, r) // the worker of v had read older ones
 			return err
 		}
 	case !v.postpone.IsZero():

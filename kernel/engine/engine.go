@@ -83,10 +83,10 @@ type Options struct {
 	Log   *slog.Logger
 	Room  RoomLimits
 	Cache int64 // bytes of block cache that all stores share; default 32 MiB
-	// Stay has Run go on until its context ends, though no job is at work: others may be added. A job that failed for good ends it all
-	// the same.
+	// Stay has Run go on until its context ends, though no job is at work: others may be added. A job that failed for good
+	// ends it all the same.
 	Stay bool
-	// Full, if it is set, says that the disk is to be taken for full, whatever room there is: for who wants to see what comes of it.
+	// Full, if it is set, reports whether to treat the disk as full whatever room it has: for demonstrations and tests.
 	Full func() bool
 	// Fatal is handed to the stores.
 	Fatal func(error)
@@ -135,7 +135,8 @@ func New(o Options, specs []Spec) (*Engine, error) {
 	return e, nil
 }
 
-// Run runs all jobs until ctx ends or, without Options.Stay, every job's work is done. How long a job takes to drain then is its own.
+// Run runs all jobs until ctx ends or, without Options.Stay, every job's work is done. How long a job takes to drain then
+// is its own.
 func (e *Engine) Run(ctx context.Context) error {
 	e.sweep() // before room is asked for
 	if err := e.room.Start(ctx); ctx.Err() != nil {
@@ -179,7 +180,8 @@ type runner struct {
 	ended   chan struct{} // closed when run has returned
 	err     error         // of run, once it has ended
 
-	// beginning is held while the job is made, or somebody does something in the place of a job that does not run; taken before mu.
+	// beginning is held while the job is made, or somebody does something in the place of a job that does not run; taken
+	// before mu.
 	beginning sync.Mutex
 
 	pausing sync.Mutex // makes one step of paused in the store and here; taken before mu, also across a commit

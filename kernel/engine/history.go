@@ -174,8 +174,8 @@ func ReadEvents(r store.Reader, after uint64, max int) ([]Event, error) {
 	return out, fail()
 }
 
-// Position is a position in the history of a job: behind an event, or before all of them if it is zero. The
-// time tells whether the store went back since: another event has the id then. Without one nobody asks.
+// Position is a position in the history of a job: behind an event, or before all of them if it is zero. At is the
+// time of that event: if the store has gone back since, another event has the id. A zero At is not compared.
 type Position struct {
 	ID uint64
 	At time.Time

@@ -29,8 +29,8 @@ func (e *Engine) Offline(ctx context.Context, job string, f func() error) error 
 	}
 }
 
-// unattended runs f if the job is still looked after by nobody but was, whose work is done, and keeps
-// everybody from starting it meanwhile.
+// unattended runs f if the job's runner is still was, which has ended, or if it has none. The job can't be started
+// meanwhile.
 func (e *Engine) unattended(job string, was *runner, f func() error) (done bool, err error) {
 	e.changing.Lock()
 	defer e.changing.Unlock()

@@ -30,7 +30,7 @@ func Outages(r store.Reader, from, to time.Time, most int) ([]Outage, error) {
 	for k, v := range seq {
 		e, err := decodeEvent(k, v)
 		if err != nil {
-			continue // a hole in the history is none of ours
+			continue // an event that can't be read is reported elsewhere
 		}
 		if !s.step(e) || len(s.out) == most {
 			break

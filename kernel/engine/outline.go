@@ -10,18 +10,18 @@ import (
 	"holdfast/kernel/store"
 )
 
-// outline is what a job last said of itself. It stands in the store for who asks while the job does not run.
+// outline is what a job last said of itself, kept in the store for the time in which it does not run.
 type outline struct {
 	Needs    []string          `json:"needs,omitempty"` // names of its gates
 	Promises map[string]string `json:"promises,omitempty"`
-	// Sinks are those of Tasks. A run that was killed leaves none: what it had then nobody knows without it.
+	// Sinks are those of Tasks, as they were at the end of the run. A run that was killed leaves none.
 	Sinks []SinkBooks `json:"sinks,omitempty"`
 }
 
 var keyOutline = store.Meta.K().Str("outline")
 
-// keepOutline writes what a job says of itself, at the beginning of a run and, with its sinks, behind its end. It may be missing
-// after a crash. A store that can't keep it goes without, and says elsewhere what ails it.
+// keepOutline writes what a job says of itself, at the beginning of a run and, with its sinks, behind its end. It may be
+// missing after a crash. A store that can't keep it goes without, and says elsewhere what ails it.
 func keepOutline(st *store.Store, job Job, ended bool) {
 	o := outline{Promises: job.Promises()}
 	for _, g := range job.Gates() {

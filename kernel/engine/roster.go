@@ -60,8 +60,8 @@ func (e *Engine) wait(ctx context.Context) error {
 	}
 }
 
-// working returns a runner that has not ended. When there is none, it returns what is closed when another one has come, or nil:
-// then no other can be started any more.
+// working returns a runner that has not ended. If there is none it returns a channel that is closed once another is
+// started, or nil if none can be started any more.
 func (e *Engine) working(ctx context.Context) (r *runner, came <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -45,8 +45,8 @@ type Options struct {
 	Throttle time.Duration
 	// Person is the pause between canaries while a person must act; default 1 min.
 	Person time.Duration
-	// OnChange is called once for each change, in order and one at a time, by whoever caused the
-	// change or is telling an earlier one. No lock is held. Another cause of the same kind is a change
+	// OnChange is called once for each change, in order and one at a time, by the goroutine that caused the
+	// change or one that is telling an earlier change. No lock is held. Another cause of the same kind is a change
 	// too, but at most once a minute, and not for other numbers or another operation that met it.
 	OnChange func(Status)
 }
@@ -93,7 +93,7 @@ type Status struct {
 	Cause string    `json:"cause,omitempty"` // in words
 	Hint  string    `json:"hint,omitempty"`  // what a person can do
 	Next  time.Time `json:"next,omitzero"`   // when the next canary is due, while closed
-	// Forced says that it was opened on the word of a person: whether the other side is back nobody has seen yet.
+	// Forced says that a person opened it: that the other side is back has not been seen yet.
 	Forced bool `json:"forced,omitempty"`
 	// Tells says that nothing waits for the gate: it tells what the work meets, and no person can open it.
 	Tells bool `json:"tells,omitempty"`
@@ -101,7 +101,7 @@ type Status struct {
 	seldom time.Duration // the pause between canaries, where a person must act
 }
 
-// String says of a closed gate why it is closed, what a person can do, and when nobody need wait for it.
+// String says why a closed gate is closed, what a person can do, and when it is tried again if that is seldom.
 func (s Status) String() string {
 	text := s.Name + ": " + s.Cause
 	if s.Hint != "" {
@@ -344,7 +344,7 @@ func (g *Gate) stir() {
 	}
 }
 
-// tell calls OnChange for the changes that nobody is telling.
+// tell calls OnChange for the changes that no other goroutine is telling.
 func (g *Gate) tell() {
 	for {
 		g.mu.Lock()

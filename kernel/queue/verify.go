@@ -146,7 +146,7 @@ func idIn(part byte, k, v []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(k[len(k)-8:]), nil
 }
 
-// indexes counts all entries: with as many as tasks, and one for each, there is none without.
+// indexes counts all entries: each task has its entry, so where there are as many as tasks, none is without a task.
 func (v *verifier) indexes() error {
 	n := uint64(0)
 	for _, part := range []byte("rlwxd") {

@@ -6,7 +6,7 @@
 // kept in: each tier is a ring whose places are written over. What a crash loses is the last minute; nothing else depends
 // on them, and a point that can't be read is a hole.
 //
-// engine records, and reads for who asks. Keys: Series tier(1) place(4); values: JSON, a Point.
+// Package engine records and reads them. Keys: Series tier(1) place(4); values: JSON, a Point.
 package series
 
 import (

@@ -100,7 +100,7 @@ func Unpacked(r store.Reader, first, last, packed uint64) (uint64, error) {
 		_, err := r.Look(blockKey(seq), func(v []byte) error {
 			h, payload, err := readHead(v)
 			if err != nil {
-				return nil // told by whoever needs it
+				return nil // reported when the block is needed
 			}
 			if n, err := s2.DecodedLen(payload); err == nil {
 				small, large = small+uint64(h.Bytes), large+uint64(n)

@@ -17,13 +17,13 @@ import (
 type Rebuilt struct {
 	Blocks int64
 	Rows   int64
-	// Lost are the blocks that some sink had not got and of which only the heads are left.
+	// Lost are the blocks that some sink was not done with and of which only the heads are left.
 	Lost []LostBlock
-	// Unknown are the runs of blocks that some sink had not got and of which nothing is left.
+	// Unknown are the runs of blocks that some sink was not done with and of which nothing is left.
 	Unknown []LostRun
 }
 
-// LostBlock is a block that can't be read any more, and the sinks that had not got it.
+// LostBlock is a block that can't be read any more, and the sinks that were not done with it.
 type LostBlock struct {
 	Head  Head
 	Sinks []uint32

@@ -234,7 +234,7 @@ func (k *Sink) Next(ctx context.Context, w Want) (*Delivery, error) {
 	}
 }
 
-// Read is the first half of Next: the delivery is chosen and read. Nobody may act on it before Begin.
+// Read is the first half of Next: the delivery is chosen and read. It must not be sent before Begin.
 func (k *Sink) Read(ctx context.Context, w Want) (*Delivery, error) {
 	for {
 		tail, grown := k.s.Tail()
@@ -337,7 +337,7 @@ func (k *Sink) next(r store.Reader, tail uint64, w Want) (*Delivery, time.Durati
 	return d, 0, err
 }
 
-// pick takes a part of a plan that nobody is at.
+// pick takes a part of a plan that is not being worked on.
 func (k *Sink) pick() (*plan, int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -148,7 +148,7 @@ type Store struct {
 	lazyKick chan struct{}
 	stop     chan struct{}
 	wg       sync.WaitGroup
-	users    sync.WaitGroup // transactions and views under way, for whom Close waits
+	users    sync.WaitGroup // transactions and views under way; Close waits for them
 
 	released        chan *pebble.Snapshot // those that nobody reads any more
 	snapshotsClosed chan struct{}         // closed once all of them are

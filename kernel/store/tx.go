@@ -164,7 +164,7 @@ func (s *Store) commit(fn func(tx *Tx) error, sync bool) error {
 	return tx.b.Close()
 }
 
-// enter counts a user of the database, for whom Close waits.
+// enter counts a user of the database; Close waits for all of them.
 func (s *Store) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -286,7 +286,7 @@ func (s *Store) Latest(fn func(r Reader) error) (err error) {
 	return fn(reader{snap})
 }
 
-// release hands a snapshot to closeSnapshots. Behind a failed write nobody closes it.
+// release hands a snapshot to closeSnapshots. After a failed write it stays open.
 func (s *Store) release(snap *pebble.Snapshot) {
 	select {
 	case s.released <- snap:
@@ -294,8 +294,9 @@ func (s *Store) release(snap *pebble.Snapshot) {
 	}
 }
 
-// closeSnapshots closes the snapshots that are released. Their readers do not: Pebble looks behind each for compactions that
-// may begin now, and for that waits for whoever writes the manifest: for ever, where the disk has failed under that.
+// closeSnapshots closes the snapshots that are released. Their readers don't do it themselves: closing one makes Pebble
+// look for compactions, for which it waits until the MANIFEST is not being written, which is for ever if the disk failed
+// during that.
 func (s *Store) closeSnapshots() {
 	defer close(s.snapshotsClosed)
 	for snap := range s.released {

@@ -142,7 +142,7 @@ func (a *Archive) endsNow(st *store.Store, name string, r *Recovered) (back, kno
 	if err != nil || !known {
 		return false, known, err
 	}
-	if named, err := exists(a.path(name)); err != nil || named { // then this is another one, of which nobody knows
+	if named, err := exists(a.path(name)); err != nil || named { // then this is another file, which the store does not know
 		return false, false, err
 	}
 	back, err = a.isBack(ended{name, size}, r)

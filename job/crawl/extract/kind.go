@@ -44,7 +44,7 @@ var bySuffix = map[string]Kind{
 	".xml": XML, ".rss": XML, ".atom": XML, ".svg": XML,
 }
 
-// kindOf decides by the declared type, and where that is none or plain text, by the content and the name.
+// kindOf decides by the declared type or, if there is none or it is plain text, by the content and the name.
 func kindOf(doc Document, contentType string, preview []byte) Kind {
 	media, _, _ := mime.ParseMediaType(contentType)
 	if media == "" {

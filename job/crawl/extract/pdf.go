@@ -18,9 +18,9 @@ const (
 	bufferPDF      = 32 << 10
 )
 
-// pdf reads the links of annotations of a PDF file (ISO 32000-1, 12.6.4.7), that is each string behind a name /URI, where it stands
-// plainly or in an object stream (7.5.7). It goes over the file once, without its table of objects, and so reads files that are damaged
-// too, objects that were replaced, and none that is encrypted.
+// pdf reads the links of annotations of a PDF file (ISO 32000-1, 12.6.4.7), that is each string behind a name /URI, where
+// it stands plainly or in an object stream (7.5.7). It goes over the file once, without its table of objects, and so reads
+// files that are damaged too, objects that were replaced, and none that is encrypted.
 type pdf struct {
 	f    *finder
 	left int64  // of maxUnpackedPDF
@@ -298,7 +298,7 @@ func (s *literal) plain(c byte) {
 	s.text = append(s.text, c)
 }
 
-// escaped takes what stands behind a backslash. A line end there is none.
+// escaped takes the character behind a backslash. A line end there is left out of the text.
 func (s *literal) escaped(c byte) {
 	s.escape = 0
 	switch {

@@ -48,7 +48,7 @@ func (t *tokens) next() (html.TokenType, error) {
 			t.tag(t.z)
 			t.setRaw()
 		case html.EndTagToken:
-			if t.xml { // of HTML nobody asks which it is
+			if t.xml { // the names of end tags are needed in XML only
 				name, _ := t.z.TagName()
 				t.name = intern(name)
 			}

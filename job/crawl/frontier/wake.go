@@ -30,7 +30,7 @@ func (f *Frontier) wake(now time.Time) error {
 	f.mu.Lock()
 	due := f.waiting != 0 && f.isDue(f.waiting, now)
 	if due {
-		f.waiting = 0 // whoever comes next need not wait for this one
+		f.waiting = 0 // the next caller need not wait for this one
 	}
 	f.mu.Unlock()
 	if !due {

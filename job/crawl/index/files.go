@@ -16,7 +16,7 @@ import (
 	"holdfast/job/crawl/outfile"
 )
 
-// Files that have no meaning when nobody is at work.
+// Temporary files: what is left of them after a crash means nothing.
 const (
 	newFile    = File + ".new" // index.cdxj before it has its name
 	sortedFile = "sorted"      // lines, for as long as it takes to open it

@@ -1,4 +1,5 @@
-// Package index keeps the index of a crawl's captures beside its WARC files, and finds captures in the indexes of earlier crawls.
+// Package index keeps the index of a crawl's captures beside its WARC files, and finds captures in the indexes of earlier
+// crawls.
 //
 //	WARCS/index.cdxj               all captures, sorted: for pywb and its kin; replaced whole by Write and Rebuild
 //	WARCS/index/SERIAL-MARK.lines  of one WARC file, in its order: the one that is written to, and those to be sorted
@@ -8,10 +9,11 @@
 // No file of index/ has a name that another program takes for an index, so that no capture is shown twice. Together they have
 // each capture that was committed, index.cdxj those up to the last Write.
 //
-// Lines are appended in step with the store, as the records that they tell of: after a crash the file is cut back to what counts.
-// When a WARC file has ended Run sorts its lines to a run, and makes one run of eight, so that a line is copied once for each
-// power of eight of the files there are. A file that the store does not speak of is removed by the next Open. All is derived: a
-// file that is gone or damaged is made again from what else there is in index/, from index.cdxj, and from the WARC files.
+// Lines are appended in step with the store, as the records that they tell of: after a crash the file is cut back to what
+// counts. When a WARC file has ended Run sorts its lines to a run, and makes one run of eight, so that a line is copied
+// once for each power of eight of the files there are. A file that the store does not speak of is removed by the next
+// Open. All is derived: a file that is gone or damaged is made again from what else there is in index/, from index.cdxj,
+// and from the WARC files.
 //
 // MARK is the store's life. A store that was restored knows which captures counted at its checkpoint. It takes their lines from
 // wherever they are into runs of its own, and touches no file of the other time line. Its index.cdxj has
@@ -20,8 +22,8 @@
 // A store that is new where WARC files of its crawl are, because the one that they had is gone, takes the lines that lie there
 // for its own. Those of other crawls that share the directory stay in index.cdxj, whoever writes it.
 //
-// What the store has, behind zI: o the lines that are written to; e SERIAL lines that wait; r SERIAL a run; w NAME how far a WARC
-// file counts; g NAME how far one did that was given up; m if runs are to be made again; p what index.cdxj has.
+// What the store has, behind zI: o the lines that are written to; e SERIAL lines that wait; r SERIAL a run; w NAME how far
+// a WARC file counts; g NAME how far one did that was given up; m if runs are to be made again; p what index.cdxj has.
 //
 // Called by the job crawl.
 package index
@@ -55,8 +57,8 @@ const below = "index"
 // Options tune an Index.
 type Options struct {
 	Dir string // of the WARC files
-	// Name is what the names of the crawl's own WARC files begin with, in a directory that it may share; "" if all there are its
-	// own.
+	// Name is what the names of the crawl's own WARC files begin with, in a directory that it may share; "" if all there
+	// are its own.
 	Name string
 	Disk outfile.Disk // default outfile.OS
 	Log  *slog.Logger // default slog.Default
@@ -81,8 +83,8 @@ type Index struct {
 	ended   []open        // not committed yet
 
 	more  chan struct{} // there is something to tidy
-	turn  chan struct{} // who has it may change runs
-	stray []string      // files that nobody speaks of, to be removed when runs were made again
+	turn  chan struct{} // a semaphore: its holder may change runs
+	stray []string      // files that the store does not know, to be removed when runs were made again
 }
 
 // open is a file of lines that is written to, and the WARC file that they are of.

@@ -144,8 +144,8 @@ func (j *Reader) rest(line []byte, err error) ([]byte, error) {
 	return nil, io.EOF
 }
 
-// last is the last line, if it lacks its end. In gzip that was closed it is whole: journals of 2004 have the ends in front. Of
-// plain text nobody knows.
+// last is the last line, if it has no line end. In gzip that was closed it is whole: journals of 2004 have the line ends
+// in front. In plain text it may have been cut off.
 func (j *Reader) last(all []byte, size int64, long bool) ([]byte, error) {
 	switch {
 	case size == 0:

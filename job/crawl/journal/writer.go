@@ -17,13 +17,14 @@ import (
 
 // Writer appends to the journal of a crawl. It is for one goroutine at a time.
 //
-// Which links are new shows only in the transaction that queues them, behind the sync of all files. So the lines of a transaction
-// are kept in it, packed, and put into the file behind it, before the next one: a start puts those in that are missing. A line is
-// in the journal if and only if what it tells was committed. Each transaction's lines are a gzip member of their own, so the file
-// is whole gzip wherever it is cut between two commits.
+// Which links are new shows only in the transaction that queues them, behind the sync of all files. So the lines of a
+// transaction are kept in it, packed, and put into the file behind it, before the next one: a start puts those in that are
+// missing. A line is in the journal if and only if what it tells was committed. Each transaction's lines are a gzip member
+// of their own, so the file is whole gzip wherever it is cut between two commits.
 //
-// A checkpoint ends the journal, and its snapshot is taken a moment later. The lines in between stand in a file that the other time line
-// goes on with. So the store has these members too, until the snapshot stands, and whoever goes back begins with them.
+// A checkpoint ends the journal, and its snapshot is taken a moment later. The lines in between stand in a file that the
+// other time line goes on with. So the store has these members too, until the snapshot stands, and one that goes back
+// begins with them.
 type Writer struct {
 	lineage string
 	log     *outfile.Log
@@ -33,7 +34,7 @@ type Writer struct {
 
 	keeping bool // a checkpoint is being made
 	tail    int  // members that the store has
-	stale   bool // nobody needs them any more
+	stale   bool // the store's members are not needed any more
 }
 
 // writerState is what the store knows of the journal. Its pending member is under a key of its own.

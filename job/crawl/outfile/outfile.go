@@ -1,7 +1,7 @@
 // Package outfile keeps files that stand beside a store in step with it.
 //
-// Such a file is only ever appended to. It is synced before the transaction that speaks of what is in it, and that transaction says
-// how many bytes count. A crash leaves bytes behind those, of which nobody knows: the next start cuts them off and keeps them in
+// Such a file is only ever appended to. It is synced before the transaction that speaks of what is in it, and that
+// transaction says how many bytes count. A crash leaves bytes behind those: the next start cuts them off and keeps them in
 // a quarantine. So no file needs a repair, and what the store speaks of is there.
 //
 // Called by the packages of the job crawl.
@@ -152,7 +152,7 @@ func (f *File) Append(b []byte) error {
 	if err == nil {
 		return nil
 	}
-	if back := f.CutBack(was); back != nil { // whoever goes on must know that there is more than the text
+	if back := f.CutBack(was); back != nil { // the caller must know that the file has more than it should
 		return fault.New(fault.Permanent, "%w, and what was written could not be cut off: %w", err, back)
 	}
 	return err

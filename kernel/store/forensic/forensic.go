@@ -18,7 +18,7 @@
 // # What tells damage from a torn tail
 //
 // A crash may cut the last log and the MANIFEST short, and a power cut may keep a later sector and
-// lose an earlier one, of writes that nobody had been told of. Everything else is damage: a flaw in
+// lose an earlier one, of writes that were not acknowledged. Everything else is damage: a flaw in
 // a log that is not the last or has no closing mark; a flaw that one turned bit explains (a torn
 // write is never a bit away from its checksum); one in front of bytes that a chunk calls synced or
 // a batch calls acknowledged (Promise); one too small for a lost sector; a jump in the sequence

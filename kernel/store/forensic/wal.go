@@ -189,7 +189,7 @@ func sectorLost(f flaw) bool {
 
 // finding judges a flaw of a log. In any log but the last it is damage: a log is closed and synced
 // before the next one is made. In the last log a power cut may have kept a later write and lost an
-// earlier one that nobody had been told of; that is a torn tail, unless something proves that the
+// earlier one that was not acknowledged; that is a torn tail, unless something proves that the
 // bytes had been durable: one turned bit explains it all, a later chunk calls them synced, a later
 // batch calls them acknowledged, or the hole is smaller than what a disk loses at once.
 func (p *replay) finding(log WAL, w walked, i int, f flaw, lost Seqs) Finding {
