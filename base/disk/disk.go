@@ -81,9 +81,9 @@ func writePid(f *os.File) error {
 	return nil
 }
 
-// Release gives the lock up. The file stays: removing it would let two processes lock two files.
-// The lock is taken off, and not only the file closed: a child process that is just being started has the same open file until it is
-// another program, and would hold the lock for us.
+// Release gives the lock up. The file stays: removing it would let two processes lock two files. The lock is taken off, and
+// not only the file closed: a child process that is just being started has the same open file until it is another program,
+// and would hold the lock for us.
 func (l *Lock) Release() error {
 	lk := unix.Flock_t{Type: unix.F_UNLCK}
 	return errors.Join(unix.FcntlFlock(l.f.Fd(), unix.F_OFD_SETLK, &lk), l.f.Close())
@@ -143,9 +143,9 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// LinkOrCopy gives a file that nobody writes to any more a second name, which must not be there; where the file system has no links, or
-// the name is on another one, it is copied. A crash leaves to whole, or not there, or a part of it with .part behind its name. The
-// directory is not synced.
+// LinkOrCopy gives a file that nobody writes to any more a second name, which must not be there; where the file system has
+// no links, or the name is on another one, it is copied. A crash leaves to whole, or not there, or a part of it with .part
+// behind its name. The directory is not synced.
 func LinkOrCopy(from, to string) error {
 	err := os.Link(from, to)
 	if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {

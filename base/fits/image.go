@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Image is a file of one image of 16-bit integers, row by row from the bottom; it has no checksums. Further cards are as they stand
-// in a header, of 80 columns at most.
+// Image is a file of one image of 16-bit integers, row by row from the bottom; it has no checksums. Further cards are as
+// they stand in a header, of 80 columns at most.
 func Image(width int, pixels []int16, cards ...string) []byte {
 	var b bytes.Buffer
 	b.Grow(2*len(pixels) + 2*BlockSize)

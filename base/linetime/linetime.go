@@ -1,8 +1,8 @@
 // Package linetime finds out when a line of a log was written, by the time that it begins with.
 //
-// A line can say what it likes: who acts on its time should check it against bounds from elsewhere (when the file was last written
-// to, when its end was last seen). Times without a zone are in the zone of Parser.Now; times without a year are the latest such that
-// are not after it, give or take a day.
+// A line can say what it likes: who acts on its time should check it against bounds from elsewhere (when the file was last
+// written to, when its end was last seen). Times without a zone are in the zone of Parser.Now; times without a year are the
+// latest such that are not after it, give or take a day.
 package linetime
 
 import (
@@ -63,8 +63,8 @@ func (p *Parser) try(i int, line []byte) bool {
 	return true
 }
 
-// isoLine is 2026-01-31T12:00:00.123Z and the like (ISO 8601, RFC 3339): with a space or a T, slashes or hyphens, a bracket before it,
-// a fraction, and a zone, or without.
+// isoLine is 2026-01-31T12:00:00.123Z and the like (ISO 8601, RFC 3339): with a space or a T, slashes or hyphens, a bracket
+// before it, a fraction, and a zone, or without.
 func isoLine(line []byte, now time.Time) (time.Time, int) {
 	s := scanner{b: line}
 	s.skip('[')

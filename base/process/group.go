@@ -18,8 +18,8 @@ import (
 	"holdfast/base/fault"
 )
 
-// group is a control group of one run (cgroups(7), version 2): whatever the program starts is in it, wherever that goes, and whatever
-// it does to its environment. It is below our own, so that systemd counts it as ours.
+// group is a control group of one run (cgroups(7), version 2): whatever the program starts is in it, wherever that goes, and
+// whatever it does to its environment. It is below our own, so that systemd counts it as ours.
 type group struct {
 	dir string
 	f   *os.File
@@ -160,8 +160,8 @@ func Family(mark string, leader int) []int {
 	return all
 }
 
-// since returns whether a process may have been started after the leader of the run, by its number: the kernel gives numbers out in
-// their order, and begins anew after the highest.
+// since returns whether a process may have been started after the leader of the run, by its number: the kernel gives numbers
+// out in their order, and begins anew after the highest.
 func (f *family) since() func(pid int) bool {
 	b, err := os.ReadFile("/proc/loadavg")
 	fields := strings.Fields(string(b))

@@ -14,10 +14,10 @@ import (
 // mostLinks is how many links may lead to a file; the kernel follows as many.
 const mostLinks = 40
 
-// Owned returns nil if nobody but root and we ourselves can change what stands at an absolute path: the file, each link that leads
-// to it, and every directory on the way belong to root or us, and nobody else may write to them, not even their group. sshd asks the
-// same of its files (StrictModes), for the same reason. Only directories may be writable by others if they are sticky, as /tmp is:
-// nobody can replace another's file there.
+// Owned returns nil if nobody but root and we ourselves can change what stands at an absolute path: the file, each link that
+// leads to it, and every directory on the way belong to root or us, and nobody else may write to them, not even their group.
+// sshd asks the same of its files (StrictModes), for the same reason. Only directories may be writable by others if they are
+// sticky, as /tmp is: nobody can replace another's file there.
 func Owned(name string) error {
 	if !filepath.IsAbs(name) {
 		return fault.New(fault.Permanent, "%q is no absolute path", name)
@@ -53,7 +53,8 @@ func Owned(name string) error {
 	}
 }
 
-// owned returns nil if nobody else can change a file, or what is in a directory. target is where a link leads to, "" if it is none.
+// owned returns nil if nobody else can change a file, or what is in a directory. target is where a link leads to, "" if it
+// is none.
 func owned(p, name string) (target string, err error) {
 	info, err := os.Lstat(p)
 	switch {

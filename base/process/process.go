@@ -1,9 +1,9 @@
 // Package process runs a program to its end, and leaves nothing of it behind: no shell, an environment that is made and not
 // inherited, a limit of time that ends whatever the program started, and as much of its output as there is room for.
 //
-// What a program has started is found in a control group of its own, where one may be made below ours (as root, or with Delegate= of
-// systemd), and else by a mark in its environment, which a program can clear: that, and what root lets become another user, is
-// not found then. When the program has ended, well or not, the rest has Grace to end too, and is killed.
+// What a program has started is found in a control group of its own, where one may be made below ours (as root, or with
+// Delegate= of systemd), and else by a mark in its environment, which a program can clear: that, and what root lets become
+// another user, is not found then. When the program has ended, well or not, the rest has Grace to end too, and is killed.
 //
 // A program dies with the process that runs it, also when that is killed (PR_SET_PDEATHSIG, prctl(2)). Not so what the program
 // has started itself: under systemd the unit's control group ends it, else Sweep does at the next start.
@@ -28,18 +28,18 @@ import (
 type Command struct {
 	// Args are the path of the program, absolute, and its arguments, as the program gets them.
 	Args []string
-	// Env is added to the environment, which has PATH, LANG, HOME, and of another user USER and LOGNAME, and nothing of ours; of two
-	// of a name the one here counts.
+	// Env is added to the environment, which has PATH, LANG, HOME, and of another user USER and LOGNAME, and nothing of
+	// ours; of two of a name the one here counts.
 	Env []string
 	// Dir is where it runs, "/" if empty.
 	Dir string
 	// User that it runs as, nil for ours.
 	User *User
-	// Mark tells this run from all others, also behind a restart of ours. What the program starts inherits it, so that it is found
-	// wherever it went. Without one, Run makes a random one.
+	// Mark tells this run from all others, also behind a restart of ours. What the program starts inherits it, so that it is
+	// found wherever it went. Without one, Run makes a random one.
 	Mark string
-	// Within is how long it may run, 0 for ever. Then it is asked to end, and killed Grace later. When it ends by itself, what it has
-	// started has Grace to end too, before that is killed.
+	// Within is how long it may run, 0 for ever. Then it is asked to end, and killed Grace later. When it ends by itself,
+	// what it has started has Grace to end too, before that is killed.
 	Within, Grace time.Duration
 	// Started, if it is not nil, is called with the number of the program's process when it runs.
 	Started func(pid int)
@@ -154,8 +154,8 @@ func (c Command) start(out *output, g *group) (*exec.Cmd, <-chan error, error) {
 	return cmd, ended, err
 }
 
-// Start starts a program that dies with us, in a process group of its own. What it returns says once how the program ended, as Wait
-// does; whoever starts it waits for that. Nobody but Run ends what it leaves behind.
+// Start starts a program that dies with us, in a process group of its own. What it returns says once how the program ended,
+// as Wait does; whoever starts it waits for that. Nobody but Run ends what it leaves behind.
 func Start(cmd *exec.Cmd) (ended <-chan error, err error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}

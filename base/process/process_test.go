@@ -131,8 +131,8 @@ func TestGrace(t *testing.T) {
 	}
 }
 
-// What a program that ended well leaves behind has some time to end, and is killed then, wherever it went: in a control group also what
-// has cleared its environment.
+// What a program that ended well leaves behind has some time to end, and is killed then, wherever it went: in a control
+// group also what has cleared its environment.
 func TestLeftBehind(t *testing.T) {
 	for name, grouped := range map[string]bool{"by its group": true, "by its mark": false} {
 		t.Run(name, func(t *testing.T) {

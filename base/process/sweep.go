@@ -13,8 +13,8 @@ import (
 // sweeping bounds how long processes are killed that start new ones meanwhile.
 const sweeping = 5 * time.Second
 
-// Sweep kills every process that has, or inherited, a mark with this prefix, and returns the most that were seen at a time. It returns
-// when none is left, or with an error if some don't end. Only root finds processes of other users.
+// Sweep kills every process that has, or inherited, a mark with this prefix, and returns the most that were seen at a time.
+// It returns when none is left, or with an error if some don't end. Only root finds processes of other users.
 func Sweep(prefix string) (killed int, err error) {
 	if prefix == "" {
 		return 0, nil

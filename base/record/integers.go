@@ -5,8 +5,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 )
 
-// Integers returns how the values of a column are read whose type is one of integers that all fit into an int64: any but Uint64. It
-// is nil for other columns. What it returns for a null is not defined.
+// Integers returns how the values of a column are read whose type is one of integers that all fit into an int64: any but
+// Uint64. It is nil for other columns. What it returns for a null is not defined.
 func Integers(col arrow.Array) func(row int) int64 {
 	switch c := col.(type) {
 	case *array.Int8:

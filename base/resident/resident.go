@@ -1,8 +1,8 @@
 // Package resident gives memory back that a process needed for its start alone.
 //
-// A program with many libraries reads half of its own file while it begins, and the kernel counts those pages as the process's for as long
-// as there is room. What is in use later is a fourth of it. Giving the pages back costs nothing but that those which are needed are found
-// in the page cache again.
+// A program with many libraries reads half of its own file while it begins, and the kernel counts those pages as the
+// process's for as long as there is room. What is in use later is a fourth of it. Giving the pages back costs nothing but
+// that those which are needed are found in the page cache again.
 package resident
 
 import (
@@ -20,8 +20,8 @@ import (
 // settling is how long a process is taken to begin.
 const settling = 10 * time.Second
 
-// Settle gives back what only the start needed, once, when that is over; it returns then, or when ctx ends. That it could not be done
-// is no failure: it is more memory, and nothing else.
+// Settle gives back what only the start needed, once, when that is over; it returns then, or when ctx ends. That it could
+// not be done is no failure: it is more memory, and nothing else.
 func Settle(ctx context.Context) error {
 	t := time.NewTimer(settling)
 	defer t.Stop()
@@ -34,9 +34,9 @@ func Settle(ctx context.Context) error {
 	return nil
 }
 
-// trim gives back the pages of the program's own file. It touches only mappings that can't be written to and never were: the kernel reads
-// their pages again from the file, which can't change while it runs (ETXTBSY). What a dynamic linker has written before it was protected
-// (RELRO, of a position-independent program) would be lost.
+// trim gives back the pages of the program's own file. It touches only mappings that can't be written to and never were: the
+// kernel reads their pages again from the file, which can't change while it runs (ETXTBSY). What a dynamic linker has
+// written before it was protected (RELRO, of a position-independent program) would be lost.
 func trim() error {
 	own, err := os.Readlink("/proc/self/exe")
 	if err != nil {

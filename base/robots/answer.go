@@ -60,8 +60,8 @@ func (a Answer) maxAge() time.Duration {
 	return Validity
 }
 
-// retryAfter is when the host wants to be asked again (RFC 9110, 10.2.3), no sooner than Again and within a day. A date is by the clock of
-// the host, if it says how late that is.
+// retryAfter is when the host wants to be asked again (RFC 9110, 10.2.3), no sooner than Again and within a day. A date is
+// by the clock of the host, if it says how late that is.
 func (a Answer) retryAfter(now time.Time) time.Duration {
 	value := strings.TrimSpace(a.Header.Get("Retry-After"))
 	wait := Again

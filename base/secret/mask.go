@@ -11,8 +11,8 @@ var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*)://([^\s/?#"'<>\\]*)
 // namesUser are schemes whose user name is no secret, and has to be seen.
 var namesUser = map[string]bool{"sftp": true, "ssh": true, "scp": true}
 
-// Mask returns text with what its URLs have in front of their host hidden: passwords, and tokens that stand there alone. It is for
-// texts that tell of a configuration (errors, logs, status), not for rows.
+// Mask returns text with what its URLs have in front of their host hidden: passwords, and tokens that stand there alone. It
+// is for texts that tell of a configuration (errors, logs, status), not for rows.
 func Mask(text string) string {
 	if !strings.Contains(text, "://") || !strings.Contains(text, "@") {
 		return text

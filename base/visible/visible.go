@@ -27,8 +27,8 @@ func Text(s, keep string) string {
 	return b.String()
 }
 
-// control reports whether a terminal may act on r: C0, DEL, C1, what turns the direction of text or ends a line, and what has no width
-// and joins nothing. (Joiners stay: emoji and some scripts are written with them.)
+// control reports whether a terminal may act on r: C0, DEL, C1, what turns the direction of text or ends a line, and what
+// has no width and joins nothing. (Joiners stay: emoji and some scripts are written with them.)
 func control(r rune, keep string) bool {
 	switch {
 	case r < ' ':

@@ -19,7 +19,8 @@ import (
 const (
 	// breaks is how many attempts in a row must fail to open a breaker.
 	breaks = 5
-	// breakFor is how long it stays open at first; then one attempt is made, and if that fails, it is twice as long, until longestBreak.
+	// breakFor is how long it stays open at first; then one attempt is made, and if that fails, it is twice as long, until
+	// longestBreak.
 	breakFor     = time.Minute
 	longestBreak = 10 * time.Minute
 	mostCause    = 300 // bytes

@@ -56,9 +56,9 @@ func (r *rig) events(kind string) (all []string) {
 	return all
 }
 
-// A program that is broken opens one breaker, whatever the keys of what it was to be run for, with the fifth attempt that fails, be it one
-// tried again; status, metrics (which are made of the same gates) and history have it. What is to be done by it waits, over a restart
-// too, and holds up nobody; and is done once an attempt succeeds.
+// A program that is broken opens one breaker, whatever the keys of what it was to be run for, with the fifth attempt that
+// fails, be it one tried again; status, metrics (which are made of the same gates) and history have it. What is to be done
+// by it waits, over a restart too, and holds up nobody; and is done once an attempt succeeds.
 func TestBreaker(t *testing.T) {
 	for _, retries := range []int{0, 10} {
 		t.Run(fmt.Sprintf("retries %d", retries), func(t *testing.T) {

@@ -40,7 +40,8 @@ func (j *Job) explain(source, line, fields string) (string, error) {
 	return asJSON(all)
 }
 
-// Explain says what each rule would make of a line of a source, and its fields, now; "" is any source. The machine stays as it is.
+// Explain says what each rule would make of a line of a source, and its fields, now; "" is any source. The machine stays as
+// it is.
 func Explain(set *rule.Set, m *decide.Machine, source, line string, fields map[string]string) ([]Opinion, error) {
 	now := time.Now()
 	e := connector.Event{Kind: connector.EventLine, Time: now, ID: "explain", Line: []byte(line), Fields: fields}

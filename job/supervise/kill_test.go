@@ -61,8 +61,8 @@ func TestKilledChild(t *testing.T) {
 	r.end()
 }
 
-// TestKilled kills the job at random moments until all is done. Every line that matches leads to one action; one that is done was done
-// once; one of which nobody knows whether it was done was done once at most, and nobody else's.
+// TestKilled kills the job at random moments until all is done. Every line that matches leads to one action; one that is
+// done was done once; one of which nobody knows whether it was done was done once at most, and nobody else's.
 func TestKilled(t *testing.T) {
 	kills, lines := 10, 300
 	if os.Getenv("HOLDFAST_TORTURE") != "" {

@@ -10,8 +10,8 @@ import (
 	"holdfast/job/supervise/rule"
 )
 
-// A program that writes into the file that led to it leads to itself: what it writes while it has the file open is known to be ours, and
-// bounded by the loop guard; what it has closed is bounded by the limit of all rules.
+// A program that writes into the file that led to it leads to itself: what it writes while it has the file open is known to
+// be ours, and bounded by the loop guard; what it has closed is bounded by the limit of all rules.
 func TestLoop(t *testing.T) {
 	for name, c := range map[string]struct {
 		script      string

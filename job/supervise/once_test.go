@@ -9,8 +9,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// The end of a silence is in the history once, with what began under it, though the silence ended while nothing ran and the job begins
-// again and again; and so are the beginning and the end of an episode of a limit.
+// The end of a silence is in the history once, with what began under it, though the silence ended while nothing ran and the
+// job begins again and again; and so are the beginning and the end of an episode of a limit.
 func TestEndsAreToldOnce(t *testing.T) {
 	r := newRig(t, strings.Replace(echo, "do:", "limit: {max: 1, within: 1s}\n    do:", 1))
 	r.start()

@@ -33,7 +33,8 @@ func (r *rig) at() string {
 	return strings.Join(all, " ")
 }
 
-// A rule whose source is edited, while nothing runs or while it does, goes on where it was; one that watches something else says so.
+// A rule whose source is edited, while nothing runs or while it does, goes on where it was; one that watches something else
+// says so.
 func TestEditedSource(t *testing.T) {
 	r := newRig(t, "")
 	r.tapes["b"] = newTape()

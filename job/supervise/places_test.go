@@ -46,8 +46,8 @@ func (x *taker) has(want string) {
 	}
 }
 
-// A rule whose actions hang takes half of the places, the next one half of the rest; where none is left, a rule that does nothing else has
-// one of its own after a while.
+// A rule whose actions hang takes half of the places, the next one half of the rest; where none is left, a rule that does
+// nothing else has one of its own after a while.
 func TestPlacesAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -87,8 +87,8 @@ func TestPlacesAreShared(t *testing.T) {
 	})
 }
 
-// Who waits for two locks is not passed for ever by those who want one of them; who wants others does not wait for him; who gives up
-// holds up nobody.
+// Who waits for two locks is not passed for ever by those who want one of them; who wants others does not wait for him; who
+// gives up holds up nobody.
 func TestLocksAreGivenInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLocks()
@@ -131,7 +131,8 @@ func TestLocksAreGivenInTurn(t *testing.T) {
 	})
 }
 
-// A rule that has more to do than is looked after, all of it behind one action that hangs, or each hanging itself, holds up no other rule.
+// A rule that has more to do than is looked after, all of it behind one action that hangs, or each hanging itself, holds up
+// no other rule.
 func TestNoRuleHoldsUpOthers(t *testing.T) {
 	for name, lock := range map[string]string{"each hangs": "", "a lock": ", lock: [disk]"} {
 		t.Run(name, func(t *testing.T) {

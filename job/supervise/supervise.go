@@ -1,9 +1,9 @@
 // Package supervise watches what happens on a machine, and acts on it: the job supervise.
 //
-// A watcher tells lines and values with the position that it has reached. The rules step their states over them, and ONE commit keeps
-// the position, the states, and the actions that were decided, in the queue. So nothing is missed between two lives of this process,
-// and nothing is decided twice. An action is leased, written down as begun, done, and how it went is written down: one that was under
-// way at a crash is known to be that, and its rule says what becomes of it.
+// A watcher tells lines and values with the position that it has reached. The rules step their states over them, and ONE
+// commit keeps the position, the states, and the actions that were decided, in the queue. So nothing is missed between two
+// lives of this process, and nothing is decided twice. An action is leased, written down as begun, done, and how it went is
+// written down: one that was under way at a crash is known to be that, and its rule says what becomes of it.
 //
 // Called by app.
 package supervise

@@ -244,8 +244,8 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// Actions of a decision come after each other, or beside each other; one that fails is tried again, and those after it are not done
-// if it never succeeds.
+// Actions of a decision come after each other, or beside each other; one that fails is tried again, and those after it are
+// not done if it never succeeds.
 func TestOrder(t *testing.T) {
 	r := newRig(t, `
 rules:
@@ -394,8 +394,8 @@ func TestWatcherThatCantBeOpened(t *testing.T) {
 	r.end()
 }
 
-// A source whose configuration is another goes on where it was, and calls its events by other names, though its watcher may call them as
-// before.
+// A source whose configuration is another goes on where it was, and calls its events by other names, though its watcher may
+// call them as before.
 func TestSourceOfAnotherConfiguration(t *testing.T) {
 	r := newRig(t, echo)
 	r.start()
@@ -435,8 +435,8 @@ func (r *rig) rule(name string) (s RuleStatus) {
 	return s
 }
 
-// Behind a restore what happened before it is not done again: the other life of the store may have done it. A person is asked, but for
-// rules that say otherwise; what happens from then on is done.
+// Behind a restore what happened before it is not done again: the other life of the store may have done it. A person is
+// asked, but for rules that say otherwise; what happens from then on is done.
 func TestRestored(t *testing.T) {
 	r := newRig(t, echo+`
   - name: again

@@ -91,8 +91,8 @@ func (p *placing) Place(ctx context.Context, name string, c connector.Content, t
 	return p.Destination.Place(ctx, name, c, tell)
 }
 
-// TestRecordsGo: records of files that are gone go with all their keys, and the counts stay; that of a file that stands stays, and
-// that of a dead one.
+// TestRecordsGo: records of files that are gone go with all their keys, and the counts stay; that of a file that stands
+// stays, and that of a dead one.
 func TestRecordsGo(t *testing.T) {
 	r := newRig(t, 1)
 	p := &placing{Destination: newUnreliable(t, r.to[0]).Destination, sent: map[[sha256.Size]byte]int{}}

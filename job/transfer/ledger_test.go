@@ -282,8 +282,8 @@ func TestOverwriteUnpacked(t *testing.T) {
 	}
 }
 
-// TestRecordedAndNotWrittenDown: a life that recorded a file, which gave its claim back, and came no further: the next one knows the
-// file for its own.
+// TestRecordedAndNotWrittenDown: a life that recorded a file, which gave its claim back, and came no further: the next one
+// knows the file for its own.
 func TestRecordedAndNotWrittenDown(t *testing.T) {
 	r := newRig(t, 1)
 	ledger := filepath.Join(t.TempDir(), "ledger.sqlite")
@@ -325,8 +325,8 @@ func (s *silenced) Record(ctx context.Context, o connector.Original, d connector
 	return ctx.Err()
 }
 
-// TestGivenUpAtOneOfTwo: a file that is dead at a destination, and was recorded at the other meanwhile, keeps its claim, and goes on
-// when it is retried.
+// TestGivenUpAtOneOfTwo: a file that is dead at a destination, and was recorded at the other meanwhile, keeps its claim, and
+// goes on when it is retried.
 func TestGivenUpAtOneOfTwo(t *testing.T) {
 	r := newRig(t, 2)
 	r.withLedger(filepath.Join(t.TempDir(), "ledger.sqlite"), "one")

@@ -139,8 +139,8 @@ func TestPackedFormIsMissing(t *testing.T) {
 	}
 }
 
-// TestLetGoAtOneDestination: a file that is let go at one destination goes to the other as what it is, and gives back what it holds
-// when it is there.
+// TestLetGoAtOneDestination: a file that is let go at one destination goes to the other as what it is, and gives back what
+// it holds when it is there.
 func TestLetGoAtOneDestination(t *testing.T) {
 	r := newRig(t, 2)
 	bad, slow := newUnreliable(t, r.to[0]), newUnreliable(t, r.to[1])
@@ -207,8 +207,8 @@ func (r *rig) open0(q *queue.Queue) bool {
 	return err == nil && c.Open() == 0
 }
 
-// TestRetryOfAnOverwrite: an original that was to be replaced and was not is replaced when a person retries it, although originals
-// are kept.
+// TestRetryOfAnOverwrite: an original that was to be replaced and was not is replaced when a person retries it, although
+// originals are kept.
 func TestRetryOfAnOverwrite(t *testing.T) {
 	r := newRig(t, 1)
 	ledger := filepath.Join(t.TempDir(), "ledger.sqlite")

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestNoRoomForPackedForms: a packed form that finds no room is made once there is some. No attempt is spent meanwhile, and a gate
-// says why, which is open again when nothing waits any more.
+// TestNoRoomForPackedForms: a packed form that finds no room is made once there is some. No attempt is spent meanwhile, and
+// a gate says why, which is open again when nothing waits any more.
 func TestNoRoomForPackedForms(t *testing.T) {
 	r := newRig(t, 1)
 	room := filepath.Join(t.TempDir(), "room")

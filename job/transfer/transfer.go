@@ -8,11 +8,12 @@
 //	      to: "goto@gateway:/export/raw"
 //	      patterns: ["t?_r*_ut?.fits"]
 //
-// The way of a file: it is found and becomes a task, by its path and identity; a worker makes sure of it, hashes it, claims it
-// in the ledger, packs it and gives it a name, which ends in one task for each destination; there it is placed and verified,
-// then recorded; and when it is everywhere, what is to become of the original is done. What a step found is in the store before
-// the next one begins, or with the next commit if it was quick; so whatever dies in between, the file goes on from there, and what
-// is done again has no effect: a destination that has the bytes says so, and a ledger that has the row too.
+// The way of a file: it is found and becomes a task, by its path and identity; a worker makes sure of it, hashes it, claims
+// it in the ledger, packs it and gives it a name, which ends in one task for each destination; there it is placed and
+// verified, then recorded; and when it is everywhere, what is to become of the original is done. What a step found is in the
+// store before the next one begins, or with the next commit if it was quick; so whatever dies in between, the file goes on
+// from there, and what is done again has no effect: a destination that has the bytes says so, and a ledger that has the row
+// too.
 //
 // An outage of a destination or of the ledger closes its gate. Files wait then, and no attempt is spent.
 package transfer

@@ -111,8 +111,8 @@ type placed struct {
 	View
 }
 
-// ReadPage is readWindows with the place of the last one, "" if there are no more. The work follows the windows that are not done, and
-// the limit, not how many are past.
+// ReadPage is readWindows with the place of the last one, "" if there are no more. The work follows the windows that are not
+// done, and the limit, not how many are past.
 func ReadPage(r store.Reader, q Query) (list []View, next string, err error) {
 	var found []placed
 	if err := eachWindow(r, q, func(at []byte, v View) { found = append(found, placed{at, v}) }); err != nil {

@@ -376,8 +376,8 @@ func TestStale(t *testing.T) {
 	}
 }
 
-// TestEndedInAFormerLife: an ingester that was at its end in a former life, and is not heard in this one, has ended; one that is heard,
-// or had not told of its end, is waited for.
+// TestEndedInAFormerLife: an ingester that was at its end in a former life, and is not heard in this one, has ended; one
+// that is heard, or had not told of its end, is waited for.
 func TestEndedInAFormerLife(t *testing.T) {
 	ended := newInbox(position{})
 	now := time.Now()

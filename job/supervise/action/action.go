@@ -2,8 +2,8 @@
 // keeps nothing, retries nothing, and decides nothing: who queues calls, and what becomes of one whose outcome nobody knows, is
 // job/supervise's.
 //
-// What a call may reach is given by Tools. Programs are run by base/process: no shell, an environment of their own, the whole of what
-// they started ended at the time-out, and dead with us.
+// What a call may reach is given by Tools. Programs are run by base/process: no shell, an environment of their own, the
+// whole of what they started ended at the time-out, and dead with us.
 package action
 
 import (
@@ -60,7 +60,8 @@ type Outcome struct {
 	Failed string `json:"failed,omitempty"`
 	// Code is what a program ended with, -1 if a signal ended it, or the status of an HTTP answer.
 	Code int `json:"code,omitempty"`
-	// Output is what the program wrote, or the beginning of the answer's body: text, in which what is no text is written as an escape.
+	// Output is what the program wrote, or the beginning of the answer's body: text, in which what is no text is written as
+	// an escape.
 	Output string `json:"output,omitempty"`
 	// Left is how many processes a program left behind that had to be killed.
 	Left int `json:"left,omitempty"`
@@ -154,7 +155,8 @@ func (t *Tools) run(ctx context.Context, c *rule.Call, o *Outcome) error {
 // mark returns what the processes of a call are found by. The ID is escaped: it has the key, and so any bytes of a line in it.
 func (t *Tools) mark(c *rule.Call) string { return t.Life + "/" + url.PathEscape(c.ID) }
 
-// Leftover ends the programs that were running when an earlier process of ours was killed, and returns how many processes that were.
+// Leftover ends the programs that were running when an earlier process of ours was killed, and returns how many processes
+// that were.
 func (t *Tools) Leftover() (int, error) {
 	if t.Life == "" {
 		return 0, nil

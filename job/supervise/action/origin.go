@@ -13,8 +13,9 @@ import (
 	"holdfast/base/process"
 )
 
-// Origins knows which lines were written by programs of actions, and which by Holdfast itself: a rule that acts on such a line may
-// cause the next one, for ever. It goes by what journald and the kernel say alone, which nobody who writes lines can forge.
+// Origins knows which lines were written by programs of actions, and which by Holdfast itself: a rule that acts on such a
+// line may cause the next one, for ever. It goes by what journald and the kernel say alone, which nobody who writes lines
+// can forge.
 type Origins struct {
 	self self
 
@@ -92,7 +93,8 @@ func (o *Origins) begins(id, mark string) (started func(pid int), ended func()) 
 		}
 }
 
-// Of returns the ID of the action whose program wrote a line with these fields at a time, Self for what we wrote, "" for all else.
+// Of returns the ID of the action whose program wrote a line with these fields at a time, Self for what we wrote, "" for all
+// else.
 func (o *Origins) Of(fields map[string]string, at time.Time) string {
 	if fields["_PID"] == "" {
 		return ""
@@ -112,8 +114,8 @@ func (o *Origins) Of(fields map[string]string, at time.Time) string {
 	if here {
 		pid, _ = strconv.Atoi(fields["_PID"])
 	}
-	// Of a process that ended before journald looked, it knows the number alone. One above that of a program of ours may have been
-	// started by it.
+	// Of a process that ended before journald looked, it knows the number alone. One above that of a program of ours may
+	// have been started by it.
 	nameless := pid != 0 && fields["_SYSTEMD_CGROUP"] == "" && fields["_SYSTEMD_UNIT"] == ""
 	var last, likely *origin
 	for _, x := range slices.Backward(o.runs) {

@@ -110,8 +110,8 @@ func TestSequencesAcrossRestarts(t *testing.T) {
 	a.did("/trail 1", "/trail 3", "/trail 4")
 }
 
-// Two sources are read each by itself, so that behind a start what follows may be told before what it follows: it counts as if they had
-// been told in their order.
+// Two sources are read each by itself, so that behind a start what follows may be told before what it follows: it counts as
+// if they had been told in their order.
 func TestSourcesThatAreReadOutOfOrder(t *testing.T) {
 	text := `
 rules:

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// jumped is a time that the clock on the wall shows when it was set by a while, forward or back, and no time has gone by: that of the
-// clock that nobody sets, which a time.Time has beside it, is the same.
+// jumped is a time that the clock on the wall shows when it was set by a while, forward or back, and no time has gone by:
+// that of the clock that nobody sets, which a time.Time has beside it, is the same.
 func jumped(t *testing.T, now time.Time, by time.Duration) time.Time {
 	t.Helper()
 	set := now
@@ -21,8 +21,8 @@ func jumped(t *testing.T, now time.Time, by time.Duration) time.Time {
 
 const year = 365 * 24 * time.Hour
 
-// A clock that is set by a year, as on a machine without one of its own that hears the time from the network, ends nothing that has
-// not ended, and begins nothing.
+// A clock that is set by a year, as on a machine without one of its own that hears the time from the network, ends nothing
+// that has not ended, and begins nothing.
 func TestAClockThatIsSetByAYear(t *testing.T) {
 	for name, by := range map[string]time.Duration{"forward": year, "back": -year} {
 		t.Run(name, func(t *testing.T) {

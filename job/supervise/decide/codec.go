@@ -20,8 +20,8 @@ import (
 //	k rule 0 key       flags(2) last since cooldown window counts, then what the flags say, in the order of the flags: of a key
 //
 // A window is its length, the first moment, and the difference to the one before of each further one. What is held is a
-// moment, the event, the cause, and the facts as JSON. An episode is there(1), and then since last held n*rule n*key n*event n*to.
-// What stands behind a "then" is not there in entries of before 2026-12.
+// moment, the event, the cause, and the facts as JSON. An episode is there(1), and then since last held n*rule n*key n*event
+// n*to. What stands behind a "then" is not there in entries of before 2026-12.
 const version = 1
 
 func ruleEntry(name string) string     { return "r" + name }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// While a flood goes on who is to know is told once that the limit is reached, though the window has room now and then; and at its end,
-// also if that comes in another life, how much it was.
+// While a flood goes on who is to know is told once that the limit is reached, though the window has room now and then; and
+// at its end, also if that comes in another life, how much it was.
 func TestALimitIsToldOncePerEpisode(t *testing.T) {
 	p := newProbe(t, `
 limit: {max: 4, within: 1m, then: dev}

@@ -37,8 +37,8 @@ rules:
 	}
 }
 
-// A text of several lines is one to a source that joins its lines, and several to one that does not; fields may be given by their short
-// names, and of those that are not given it is said that nothing is known.
+// A text of several lines is one to a source that joins its lines, and several to one that does not; fields may be given by
+// their short names, and of those that are not given it is said that nothing is known.
 func TestExplainLinesAndFields(t *testing.T) {
 	p := newProbe(t, `
 rules:

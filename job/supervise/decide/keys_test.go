@@ -30,7 +30,8 @@ func (c *crowd) step(i int) Decision {
 	return out.Decisions[len(out.Decisions)-1]
 }
 
-// More keys than a rule remembers blind it for none: the one that was not seen for longest makes room. It is counted, and said once.
+// More keys than a rule remembers blind it for none: the one that was not seen for longest makes room. It is counted, and
+// said once.
 func TestTheOldestKeyMakesRoom(t *testing.T) {
 	c := newCrowd(t, "when: {count: 2, within: 1h}")
 	for i := range maxKeys {

@@ -86,8 +86,8 @@ type model struct {
 	said     []said
 }
 
-// modelSilence is a silence, and until when what happened under it is still silent when it is read: after a start that is not all read
-// at once.
+// modelSilence is a silence, and until when what happened under it is still silent when it is read: after a start that is
+// not all read at once.
 type modelSilence struct{ end, known time.Duration }
 
 // restart is what a restart means to silences.
@@ -283,8 +283,8 @@ func agree(t interface{ Fatalf(string, ...any) }, m *Machine) {
 	}
 }
 
-// A state calls when it becomes another than it was last known to be, and at no other time: not for no data, not for failed looks,
-// not for restarts.
+// A state calls when it becomes another than it was last known to be, and at no other time: not for no data, not for failed
+// looks, not for restarts.
 func TestStatesCallWhenTheyChange(t *testing.T) {
 	set := load(t, `
 rules:

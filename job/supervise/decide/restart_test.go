@@ -143,8 +143,8 @@ rules:
 	}
 }
 
-// A rule that is about something else than before, by its source or its key, begins from nothing, after a restart too: else it would
-// miss the data of series that nobody asks for. How often it is asked makes it no other rule.
+// A rule that is about something else than before, by its source or its key, begins from nothing, after a restart too: else
+// it would miss the data of series that nobody asks for. How often it is asked makes it no other rule.
 func TestARuleAboutSomethingElse(t *testing.T) {
 	text := "rules: [{name: r, from: {prometheus: {query: %q}, every: %e}, key: [%k], when: {no_data: 1m}, do: {notify: ops, text: '{{key}}'}}]"
 	with := func(query, every, key string) *rule.Set {

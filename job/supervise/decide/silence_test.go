@@ -12,8 +12,8 @@ rules:
   - {name: a, from: {journal: {unit: a.service}}, match: lost, do: {notify: ops}}
   - {name: t, from: {journal: {unit: a.service}}, match: late, cooldown: {for: 10m, trailing: true}, do: {notify: ops}}`
 
-// A silence that ended while nobody watched is told of once, with what was written under it meanwhile and is only read now; what was
-// written behind it is acted upon.
+// A silence that ended while nobody watched is told of once, with what was written under it meanwhile and is only read now;
+// what was written behind it is acted upon.
 func TestASilenceThatEndedWhileNobodyWatched(t *testing.T) {
 	p := newProbe(t, silenced)
 	store := keptStates{}

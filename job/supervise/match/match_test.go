@@ -43,7 +43,8 @@ func TestMatchesWhatRegexpMatches(t *testing.T) {
 	}
 }
 
-// A match may begin at a later one of the texts with which it begins, at the beginning of the line alone, or with another one of them.
+// A match may begin at a later one of the texts with which it begins, at the beginning of the line alone, or with another
+// one of them.
 func TestTextsAtTheBegin(t *testing.T) {
 	all := compile(t, `^Failed password for (root|\d+)$`, `Failed password for (root|\d+)$`, `(ssh|ftp)d\[\d+\]`, `Failed password for é`, `(abcdef)+g`,
 		`abcabcd`, `^abc|def`)

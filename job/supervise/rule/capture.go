@@ -20,7 +20,8 @@ import (
 type Type struct {
 	// Type is word (letters, digits, and . _ : @ + -), int (digits), ip (an address), unit (of systemd), enum or path.
 	Type string `yaml:"type"`
-	// Max is the most bytes; without it 19 of an int, 64 of a word, 255 of a unit, 1024 of a path. A longer one is refused, not cut.
+	// Max is the most bytes; without it 19 of an int, 64 of a word, 255 of a unit, 1024 of a path. A longer one is refused,
+	// not cut.
 	Max int `yaml:"max"`
 	// Enum are the words that it may be.
 	Enum []string `yaml:"enum"`

@@ -27,7 +27,8 @@ func (c *compiler) written(path string) bool { return c.d.Written(path) }
 // around returns the path of what the thing at path belongs to.
 func around(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
 
-// notOf returns those of the mistakes found that are no consequence of the mistakes read: what could not be read seems to be missing.
+// notOf returns those of the mistakes found that are no consequence of the mistakes read: what could not be read seems to be
+// missing.
 func (c *compiler) notOf(read, found Mistakes) (all Mistakes) {
 	for _, m := range found {
 		follows := slices.ContainsFunc(read, func(r Mistake) bool {

@@ -131,8 +131,8 @@ func TestKeysAreToldApartAndShort(t *testing.T) {
 	}
 }
 
-// Whatever is written in a line: what becomes an argument begins with no -, has no character that is not seen, is not longer than its
-// type says, and there are as many arguments as the rule has.
+// Whatever is written in a line: what becomes an argument begins with no -, has no character that is not seen, is not longer
+// than its type says, and there are as many arguments as the rule has.
 func FuzzRender(f *testing.F) {
 	f.Add("W=a I=1 P=1.2.3.4 U=a.service F=/var/log/x E=on")
 	f.Add("W=$(reboot) I=-1 P=::1%x U=-.mount F=/var/log/../x E=on\n")

@@ -155,7 +155,8 @@ func (s *Source) since(d *decoder, path string) {
 // Looks reports whether the source tells values, and not lines.
 func (s *Source) Looks() bool { return s.kind.Looks }
 
-// Place names what is watched, whatever part of it: sources with the same Place can use each other's positions. "" if there are none.
+// Place names what is watched, whatever part of it: sources with the same Place can use each other's positions. "" if there
+// are none.
 func (s *Source) Place() string {
 	if s.kind.Place == nil {
 		return ""
