@@ -33,6 +33,7 @@ type Batch struct {
 	ids      map[string]uint32
 	sources  sources
 	tallies  map[string]uint64 // by key
+	types    int               // that are counted apart, 0 before they are counted
 	patterns map[string]uint64 // by key
 	sums     []sum             // of keys that are known once this is durable
 	round    uint64            // of seen
