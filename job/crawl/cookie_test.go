@@ -374,3 +374,30 @@ func TestCookieValues(t *testing.T) {
 		t.Errorf("behind a restart %q is sent: %v", got, err)
 	}
 }
+
+// TestCookiesReadBeforeTheyWereDropped: what was read of a site from the store is not taken for its cookies if newer ones were set,
+// written down and dropped from memory since.
+func TestCookiesReadBeforeTheyWereDropped(t *testing.T) {
+	j := newJar(openStore(t))
+	u, _ := weburl.Parse("http://example.com/")
+	old, err := j.read(u.Domain())
+	if err != nil {
+		t.Fatal(err)
+	}
+	clears := j.clears
+	site, err := j.take(u, http.Header{"Set-Cookie": {"a=1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.st.Update(func(tx *store.Tx) error { return j.write(tx, site) }); err != nil {
+		t.Fatal(err)
+	}
+	j.written(site)
+	j.clear()
+	if k := j.keep(site, old, clears); k != nil {
+		t.Errorf("kept %+v", k)
+	}
+	if field, err := j.field(u); field != "a=1" || err != nil {
+		t.Errorf("%q is sent, %v", field, err)
+	}
+}

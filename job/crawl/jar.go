@@ -19,6 +19,7 @@ type jar struct {
 	mu     sync.Mutex // guards all below
 	recent map[string]*kept
 	bytes  int // that they take
+	clears int // how often some were dropped
 }
 
 // kept are the cookies of a site in memory.
@@ -74,13 +75,28 @@ func (j *jar) take(u weburl.URL, h http.Header) (site string, err error) {
 
 // lock loads the cookies of a site into memory, and returns with mu locked unless it fails.
 func (j *jar) lock(site string) (*kept, error) {
-	j.mu.Lock()
-	if k := j.recent[site]; k != nil {
-		return k, nil
+	for {
+		j.mu.Lock()
+		k, clears := j.recent[site], j.clears
+		if k != nil {
+			return k, nil
+		}
+		j.mu.Unlock()
+		all, err := j.read(site)
+		if err != nil {
+			return nil, err
+		}
+		j.mu.Lock()
+		if k = j.keep(site, all, clears); k != nil {
+			return k, nil
+		}
+		j.mu.Unlock()
 	}
-	j.mu.Unlock()
-	var all cookies
-	err := j.st.Latest(func(r store.Reader) error {
+}
+
+// read returns the cookies of a site as the store has them.
+func (j *jar) read(site string) (all cookies, err error) {
+	err = j.st.Latest(func(r store.Reader) error {
 		_, err := r.Look(jarKey(site), func(v []byte) error {
 			if err := json.Unmarshal(v, &all); err != nil {
 				return fault.New(fault.Corrupt, "the cookies of %s are %.200q: %w", site, v, err)
@@ -89,20 +105,25 @@ func (j *jar) lock(site string) (*kept, error) {
 		})
 		return err
 	})
-	if err != nil {
-		return nil, err
+	return all, err
+}
+
+// keep keeps the cookies of a site that were read when clears was what is given, unless newer ones are in memory; mu is locked. It
+// returns nil if newer ones may have been there, and were written down and dropped meanwhile.
+func (j *jar) keep(site string, all cookies, clears int) *kept {
+	if k := j.recent[site]; k != nil {
+		return k
 	}
-	j.mu.Lock()
+	if j.clears != clears {
+		return nil
+	}
 	if j.bytes > mostJar {
 		j.clear()
 	}
-	k := j.recent[site]
-	if k == nil { // another one may have been faster, and have set some
-		k = &kept{cookies: all}
-		j.recent[site] = k
-		j.bytes += cost(site) + all.size()
-	}
-	return k, nil
+	k := &kept{cookies: all}
+	j.recent[site] = k
+	j.bytes += cost(site) + all.size()
+	return k
 }
 
 // cost is what a site takes in memory beside its cookies.
@@ -110,6 +131,7 @@ func cost(site string) int { return len(site) + 150 }
 
 // clear drops from memory what the store has.
 func (j *jar) clear() {
+	j.clears++
 	for site, k := range j.recent {
 		if k.unwritten == 0 {
 			j.bytes -= cost(site) + k.size()
