@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// What becomes of a byte of a path or a query. Sorted: whatever is not keep needs another string.
+// What becomes of a byte of a path or a query. A string with a byte that is not keep can't stay as it is.
 const (
 	keep   = iota
 	encode // as %XX
@@ -62,8 +62,8 @@ func schemeOf(s string) (web int, other bool) {
 	return 0, false
 }
 
-// fast resolves the references that are plain: web is the length of their scheme, if they have one. It says no
-// rather than be wrong.
+// fast resolves a reference if it is a plain one: web is the length of its "http://" or "https://", if it has one. It returns
+// false if it isn't sure: the library shall resolve it then.
 func fast(base URL, ref string, web int) (URL, bool) {
 	switch {
 	case web > 0:
@@ -85,7 +85,8 @@ func fast(base URL, ref string, web int) (URL, bool) {
 	return join(base.href[:cut], int(base.path), ref)
 }
 
-// hasScheme reports whether a reference begins with a scheme: one of the web without slashes, at this place.
+// hasScheme reports whether a reference that has a colon begins with "http:" or "https:". (Those with slashes, and those of
+// other schemes, were told apart by schemeOf.)
 func hasScheme(ref string) bool {
 	colon := strings.IndexByte(ref, ':')
 	return strings.EqualFold(ref[:colon], "http") || strings.EqualFold(ref[:colon], "https")
