@@ -403,6 +403,18 @@ const (
 	lost                // they are not known to be there, though an ingester confirms others
 )
 
+// unconfirmed returns those of the windows that no ingester has confirmed yet.
+func (d *desk) unconfirmed(all []*window) (left []*window) {
+	d.look(func() {
+		for _, w := range all {
+			if w.Number > d.marks.Confirmed {
+				left = append(left, w)
+			}
+		}
+	})
+	return left
+}
+
 // drop removes windows from memory that are no longer in the store.
 func (d *desk) drop(all []*window, f fate) {
 	for _, w := range all {

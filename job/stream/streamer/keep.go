@@ -87,7 +87,7 @@ func (j *Job) trim() error {
 		}
 	})
 	if len(done) > 0 {
-		if err := j.remove(done, settled, ""); err != nil {
+		if err := j.remove(done, settled, nil); err != nil {
 			return err
 		}
 	}
@@ -95,9 +95,9 @@ func (j *Job) trim() error {
 	case len(undone) == 0:
 		return nil
 	case confirms:
-		return j.remove(undone, lost, j.tooMany(undone))
+		return j.remove(undone, lost, j.tooMany)
 	}
-	return j.remove(undone, assumed, j.tooMany(undone)+", and nobody ever confirmed one")
+	return j.remove(undone, assumed, func(all []*window) string { return j.tooMany(all) + ", and nobody ever confirmed one" })
 }
 
 // tooMany says why windows go that nobody confirmed.
@@ -115,28 +115,35 @@ func rowsOf(all []*window) (n int) {
 	return n
 }
 
-// remove removes windows from the store, and then from memory. why is told to people, if it is not empty; lost rows are a gap.
-func (j *Job) remove(all []*window, f fate, why string) error {
+// remove removes windows from the store, and then from memory. Those that nobody has confirmed by then, which may be fewer than
+// when they were chosen, are told to people in the words of why, and are a gap if they are lost.
+func (j *Job) remove(all []*window, f fate, why func(unconfirmed []*window) string) error {
 	update := j.env.Store.UpdateLazy
-	if why != "" {
+	if f != settled {
 		update = j.env.Store.Update
 	}
+	text := ""
 	err := update(func(tx *store.Tx) error {
 		for _, w := range all {
 			tx.Delete(keyWindow(w.Number))
 			tx.DeleteRange(keyBatches(w.Pile), keyBatches(w.Pile).End())
 		}
+		left := j.desk.unconfirmed(all)
+		if f == settled || len(left) == 0 {
+			return nil
+		}
+		text = why(left)
 		if f != lost {
 			return nil
 		}
-		return lose(tx, j.source, balance.Expired, rowsOf(all), why)
+		return lose(tx, j.source, balance.Expired, rowsOf(left), text)
 	})
 	if err != nil {
 		return err
 	}
 	j.desk.change(func() { j.desk.drop(all, f) })
-	if why != "" {
-		j.env.History.Warn("stream."+map[fate]string{lost: "lost", assumed: "expired"}[f], "%s", why)
+	if text != "" {
+		j.env.History.Warn("stream."+map[fate]string{lost: "lost", assumed: "expired"}[f], "%s", text)
 	}
 	return nil
 }

@@ -243,6 +243,34 @@ func TestRetention(t *testing.T) {
 	})
 }
 
+// TestConfirmedBeforeItWent: windows that were chosen to go, and that were confirmed before they went, are not lost.
+func TestConfirmedBeforeItWent(t *testing.T) {
+	pacedRig(t, hours(40, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9), func(t *testing.T, r *rig, h *hub, l *listener) {
+		l.confirms = false
+		r.cfg.RetainWindows, r.cfg.Interval, r.cfg.Expire = 100, time.Minute, true
+		stop, _ := r.start()
+		time.Sleep(210 * time.Second) // four are out
+		j := r.running()
+		var chosen []*window
+		j.desk.look(func() { chosen = []*window{j.desk.windows[2], j.desk.windows[3], j.desk.windows[4]} })
+		l.say(confirm(l.all()[0].Epoch, 3))
+		time.Sleep(5 * time.Second)
+		if err := j.remove(chosen, lost, j.tooMany); err != nil {
+			t.Fatal(err)
+		}
+		if f := j.desk.figures(); f.marks.Confirmed != 3 || f.marks.GivenUp != 40 {
+			t.Errorf("figures: %+v", f)
+		}
+		stop()
+		if got := r.books(); got.GapSums.Lost != 40 {
+			t.Errorf("%d rows are lost by the books, want 40", got.GapSums.Lost)
+		}
+		if w := r.events("stream.lost"); len(w) != 1 || !strings.HasPrefix(w[0], "windows 4 to 4, 40 rows") {
+			t.Errorf("events: %q", w)
+		}
+	})
+}
+
 // TestHold: without leave to let unconfirmed windows go, reading waits for their confirmation, and nothing is
 // lost.
 func TestHold(t *testing.T) {

@@ -124,22 +124,15 @@ func (j *Job) beacon() connector.Message {
 
 // spoilt gives up a window of which something can't be read. One that was removed meanwhile is not to be sent any more.
 func (j *Job) spoilt(ctx context.Context, w *window, why error) error {
-	here, f := false, lost
-	j.desk.look(func() {
-		here = j.desk.windows[w.Number] == w
-		if w.Number <= j.desk.marks.Confirmed {
-			f = settled
-		}
-	})
+	here := false
+	j.desk.look(func() { here = j.desk.windows[w.Number] == w })
 	if !here {
 		return nil
 	}
-	text := ""
-	if f == lost {
-		text = fmt.Sprintf("window %d, %s from %s to %s, can't be sent: %v", w.Number, plural.Of(w.Rows, "row"),
+	err := j.remove([]*window{w}, lost, func([]*window) string {
+		return fmt.Sprintf("window %d, %s from %s to %s, can't be sent: %v", w.Number, plural.Of(w.Rows, "row"),
 			w.From.Format(time.RFC3339), w.To.Format(time.RFC3339), why)
-	}
-	err := j.remove([]*window{w}, f, text)
+	})
 	if fault.Is(err, fault.Full) {
 		return wait(ctx, time.Second, nil) // it is tried again
 	}
