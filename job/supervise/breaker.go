@@ -285,10 +285,11 @@ func (x *breakers) gates() (all []gate.Status) {
 	return all
 }
 
-// forget drops the breakers of actions that no longer exist, and returns their IDs.
-func (x *breakers) forget(used func(*Breaker) bool) (gone []string) {
+// forget drops the breakers of actions that no longer exist, and returns their IDs with their gates, nil if none was closed.
+func (x *breakers) forget(used func(*Breaker) bool) (gone map[string]*gate.Gate) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	gone = map[string]*gate.Gate{}
 	for id, b := range x.all {
 		if used(&b.Breaker) {
 			continue
@@ -297,7 +298,7 @@ func (x *breakers) forget(used func(*Breaker) bool) (gone []string) {
 			b.alarm.Stop()
 		}
 		delete(x.all, id)
-		gone = append(gone, id)
+		gone[id] = b.gate
 	}
 	return gone
 }

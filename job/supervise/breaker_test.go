@@ -319,6 +319,9 @@ func TestBreakerOfAnActionThatIsGone(t *testing.T) {
 			if g := r.closed(); len(g) > 0 {
 				t.Errorf("gates %+v", g)
 			}
+			if c, o := r.events("gate.closed"), r.events("gate.opened"); len(c) != 1 || len(o) != 1 {
+				t.Errorf("history has %q and %q", c, o)
+			}
 			r.until("what waited is done", func() bool { return strings.Count(r.states(), "done") == 2 })
 			r.end()
 		})

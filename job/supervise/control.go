@@ -90,7 +90,7 @@ func (j *Job) reload() (string, error) {
 		j.env.History.Warn("rules.refused", "the rules stay as they were: %v", err)
 		return "", err
 	}
-	var gone []string
+	var gone map[string]*gate.Gate
 	j.mu.Lock()
 	was := j.set
 	next, err := j.machine.With(set)
@@ -107,7 +107,7 @@ func (j *Job) reload() (string, error) {
 	if err == nil {
 		gone = j.breakers.forget(j.uses)
 		err = j.env.Store.Update(func(tx *store.Tx) error {
-			for _, id := range gone {
+			for id := range gone {
 				tx.Delete(breakerKey(id))
 			}
 			return forgetRules(tx, j.known)
@@ -117,11 +117,14 @@ func (j *Job) reload() (string, error) {
 		err = j.settle(set)
 	}
 	j.mu.Unlock()
+	for id, g := range gone { // nothing else would let go on what they hold, or tell people that they are over
+		if g != nil {
+			g.OpenByHand()
+		}
+		j.lines.free(ruleOfBreaker(id), id, true)
+	}
 	if err != nil {
 		return "", err
-	}
-	for _, id := range gone { // nothing else would let these go on
-		j.lines.free(ruleOfBreaker(id), id, true)
 	}
 	j.watch()
 	text := difference(was, set)

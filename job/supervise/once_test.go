@@ -59,3 +59,18 @@ func TestEndsAreToldOnce(t *testing.T) {
 		t.Errorf("history has %s, %v", got, err)
 	}
 }
+
+// A source that is away when the rules let go of it is away no longer: its outage in the history ends.
+func TestASourceThatIsLetGoIsNotAway(t *testing.T) {
+	r := newRig(t, strings.Replace(echo, "tape: a", "tape: b", 1))
+	r.start()
+	r.until("it is away", func() bool { return len(r.events("gate.closed")) == 1 })
+	r.rules = echo
+	if _, err := r.job.Command(t.Context(), "reload", nil); err != nil {
+		t.Fatal(err)
+	}
+	if all := r.events("gate.opened"); len(all) != 1 || !strings.HasSuffix(all[0], "b is back") {
+		t.Errorf("history has %q", all)
+	}
+	r.end()
+}

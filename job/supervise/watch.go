@@ -42,6 +42,9 @@ func (j *Job) watch() {
 			w.stop()
 			<-w.ended
 			delete(j.watches, id)
+			if !w.gate.Status().Open { // nobody waits for it any more
+				w.gate.OpenByHand()
+			}
 		}
 	}
 	for _, s := range set.Sources {

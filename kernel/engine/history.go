@@ -59,14 +59,20 @@ func (h *History) Note(kind, format string, args ...any) { h.record(kind, false,
 // Warn is Note for what a person should look at.
 func (h *History) Warn(kind, format string, args ...any) { h.record(kind, true, format, args...) }
 
+// What stands behind the name of a gate that opened. Outages knows them by it.
+const (
+	isBack       = " is back"
+	countsAsBack = " counts as back, on the word of a person"
+)
+
 // Gate tells that something that the job depends on went away, or came back.
 func (h *History) Gate(s gate.Status) {
 	if s.Open {
-		text := "%s is back"
+		text := isBack
 		if s.Forced {
-			text = "%s counts as back, on the word of a person"
+			text = countsAsBack
 		}
-		h.Note("gate.opened", text, s.Name)
+		h.Note("gate.opened", "%s%s", s.Name, text)
 		return
 	}
 	h.Warn("gate.closed", "%v", s)

@@ -110,7 +110,7 @@ func outageOf(e Event) (what, cause string, begins bool) {
 		what, cause, _ = strings.Cut(e.Text, ": ")
 		return what, cause, true
 	case "gate.opened":
-		return strings.TrimSuffix(e.Text, " is back"), "", false
+		return strings.TrimSuffix(strings.TrimSuffix(e.Text, isBack), countsAsBack), "", false
 	case "disk.short":
 		what, cause, _ = strings.Cut(e.Text, ": ")
 		return what, cause, true
