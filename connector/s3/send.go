@@ -15,8 +15,8 @@ import (
 // for what a request has to bring.
 const ahead = 32 << 10
 
-// send makes a request that brings a range of the file. One whose bytes stood still, because who is told of them waited, may be given
-// up by the store, or by us who hear nothing of it: that is no outage, and it is made again.
+// send makes a request that brings a range of the file. One whose bytes stood still, because who is told of them waited,
+// may be given up by the store, or by us who hear nothing of it: that is no outage, and it is made again.
 func (p *placing) send(ctx context.Context, at, n int64, request func(io.Reader) error) error {
 	told := int64(0)
 	for {
@@ -49,8 +49,8 @@ type sending struct {
 	p    *placing
 	told int64 // of bytes that are still to be read
 
-	mu   sync.Mutex // held while who is told waits, and guards
-	long bool       // he did, for so long that the request can't be expected to outlive it
+	mu   sync.Mutex // held during calls of p.tell, and guards long
+	long bool       // one of them took so long that the request can't be expected to have survived it
 }
 
 func (s *sending) Read(b []byte) (int, error) {

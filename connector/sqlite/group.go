@@ -8,8 +8,8 @@ import (
 	"holdfast/base/fault"
 )
 
-// group has callers that come at the same time share a transaction: the disk makes one write durable after the other, and
-// each takes it some milliseconds.
+// group has callers that come at the same time share a transaction: the disk makes one commit durable after the other, and each
+// takes some milliseconds.
 type group struct {
 	mu      sync.Mutex
 	waiting []*member // guarded by mu
@@ -30,7 +30,7 @@ func (g *group) join(m *member) {
 	g.waiting = append(g.waiting, m)
 }
 
-// take gives all who wait.
+// take takes out all that wait.
 func (g *group) take() []*member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -39,7 +39,7 @@ func (g *group) take() []*member {
 	return all
 }
 
-// leave takes one out; it reports whether nobody has begun with it.
+// leave takes one out; it reports whether its work has not begun.
 func (g *group) leave(m *member) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -51,9 +51,9 @@ func (g *group) leave(m *member) bool {
 	return true
 }
 
-// transact runs work in a transaction, which has no effect unless work and the commit succeed. Who waits for his turn
-// meanwhile is done with in the same one, each behind a savepoint of his own. Work that was begun is not cancelled: that would
-// undo what others did.
+// transact runs work in a transaction, which has no effect unless work and the commit succeed. Work of other callers that
+// are waiting is done in the same transaction, each behind a savepoint of its own. Work that was begun is not cancelled:
+// that would undo the work of the others.
 func (l *Ledger) transact(ctx context.Context, verb string, work func(context.Context, *ledgerConn) error) error {
 	m := &member{ctx: ctx, verb: verb, work: work, done: make(chan struct{})}
 	l.group.join(m)

@@ -176,8 +176,8 @@ func (l *Ledger) lookUp(ctx context.Context, query string, arg any, give func(co
 	return l.file.classify("read", readEntries(rows, err, give))
 }
 
-// read asks for entries with the file opened for itself, read-only: nobody waits for anybody, and who is given
-// them may write through the ledger.
+// read asks for entries with the file opened for itself, read-only: it waits for no writer and no writer for it, so give
+// may write through the ledger.
 func (l *Ledger) read(ctx context.Context, query string, arg any, give func(connector.Entry) error) error {
 	ofdLocks()
 	db, err := sql.Open("sqlite", address(l.file.path, url.Values{"mode": {"ro"}, "_pragma": {

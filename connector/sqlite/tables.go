@@ -23,7 +23,8 @@ import (
 )
 
 // Tables reads the tables of one database file back. Each question opens the file for itself, read-only, and
-// closes it again: so the file may come late, go, or be replaced by another, and nobody waits for anybody.
+// closes it again: so the file may come late, go, or be replaced by another, and neither its readers nor its writer
+// wait for each other.
 type Tables struct {
 	path   string // absolute
 	busy   time.Duration

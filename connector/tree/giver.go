@@ -168,7 +168,7 @@ func (g *giver) complete(at string) bool {
 	return ok && err == nil
 }
 
-// lookout looks at files, of one directory after the other; it is closed before anybody waits, for an open
+// lookout looks at files, of one directory after the other; it is closed before any wait, because an open
 // directory keeps a file system from being unmounted.
 type lookout struct {
 	dir  string

@@ -18,7 +18,7 @@
 // A file is finished when its writer closed it or it was moved in; else when size and time stayed the same
 // for patience. If there is a hook that knows complete files (a FITS file says in its header how long it is),
 // a file that was not moved in is held until the hook agrees, or it was quiet for overdue: then it is given,
-// marked incomplete, for somebody to judge.
+// marked incomplete, for the caller to judge.
 //
 // Network file systems tell nothing of what other hosts do: they are polled, as is everything if a limit of
 // inotify is reached. A tree on such a file system in part is polled whole.
@@ -76,7 +76,7 @@ type Config struct {
 
 	// Complete reports whether a file is whole, by what it says itself; nil: nothing is asked.
 	Complete func(path string) (bool, error) `yaml:"-"`
-	// Since is when somebody last watched: what changed later is found at the start, whatever its age. Zero: not
+	// Since is when the tree was last watched: what changed later is found at the start, whatever its age. Zero: not
 	// known.
 	Since time.Time `yaml:"-"`
 }

@@ -101,7 +101,8 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 // Path is the directory of the checkpoint with the name in the store directory dir.
 func Path(dir, name string) string { return dir + "/" + dirName + "/" + name }
 
-// CheckName says what is wrong with a name for a checkpoint. One that is good names nothing but a directory among the checkpoints.
+// CheckName says what is wrong with a name for a checkpoint. One that is good names nothing but a directory among the
+// checkpoints.
 func CheckName(name string) error {
 	if !validName.MatchString(name) {
 		return fault.New(fault.Invalid,
@@ -235,7 +236,7 @@ func readSerial(fs store.FS, root string) (uint64, error) {
 		return 0, err
 	}
 	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
-	if err != nil { // a crash, or a person: those that are there say enough
+	if err != nil { // damaged by a crash or a person: the checkpoints that are there tell the number too
 		return 0, nil
 	}
 	return n, nil

@@ -180,7 +180,7 @@ type runner struct {
 	ended   chan struct{} // closed when run has returned
 	err     error         // of run, once it has ended
 
-	// beginning is held while the job is made, or somebody does something in the place of a job that does not run; taken
+	// beginning is held while the job is made, or while an errand is done in the place of a job that does not run; taken
 	// before mu.
 	beginning sync.Mutex
 
@@ -287,8 +287,8 @@ func (r *runner) run(ctx context.Context) error {
 // hopeless is why a job can't be built that must not wait for a person.
 type hopeless struct{ error }
 
-// Hopeless makes an error of Spec.New one behind which trying again is no use, as a person must act and the work is not to wait
-// for that: the engine ends with it.
+// Hopeless marks an error of Spec.New after which the engine ends instead of trying again: a person must act, and the work
+// is not to wait for that.
 func Hopeless(err error) error { return &hopeless{err} }
 
 func (h *hopeless) Unwrap() error { return h.error }

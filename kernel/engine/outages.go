@@ -22,8 +22,8 @@ const paused = "paused"
 // searched is how many events in front of a time are read to know what lasted into it.
 const searched = 5000
 
-// Outages returns the newest outages of a job between two times, oldest first, from its history: at most so many. What a run
-// of the job ended in was over for all that anybody knows: the next run finds out for itself.
+// Outages returns the newest outages of a job between two times, oldest first, from its history: at most so many. An outage
+// that was going on when a run of the job ended counts as over: the next run finds out for itself.
 func Outages(r store.Reader, from, to time.Time, most int) ([]Outage, error) {
 	s := outageScan{from: from, to: to, ends: map[string]time.Time{}, known: map[string]bool{}}
 	seq, fail := r.ScanBack(store.Events.K(), store.Events.K().End())

@@ -94,8 +94,8 @@ func (s *Set) New(r store.Reader, keys []uint64) (isNew []bool, err error) {
 	return isNew, err
 }
 
-// Add puts keys into the set and returns how many of them it did not hold. A caller who asked New
-// through another Reader compares that with what he was told: somebody may have been faster.
+// Add puts keys into the set and returns how many of them it did not hold. A caller that asked New
+// through another Reader compares that with New's answer: another transaction may have added some meanwhile.
 func (s *Set) Add(tx *store.Tx, keys []uint64) (added int, err error) {
 	return s.change(tx, keys, (*chunk).add, +1)
 }

@@ -5,10 +5,10 @@
 // Every change of state happens in a transaction of the caller's, so that a task's result and
 // whatever it leads to commit together. LeaseMany alone commits by itself, and durably: the task,
 // everything committed before it and the lease are on disk before the worker sees them, because
-// what he does next can be seen outside. A lease belongs to the Queue that gave it: Open makes
+// what it does next can be seen outside. A lease belongs to the Queue that gave it: Open makes
 // every lease of an earlier one ready again, in time proportional to the leases, and from then on
 // refuses the old ones. What is done durably is never leased again. A worker that crashes has spent
-// his attempt.
+// its attempt.
 //
 // Tasks wait in lanes. Each lane has a weight, its guaranteed share of the leases while others have
 // work too. Within a lane, new tasks come in the order they were put, or the newest first, and take
@@ -61,7 +61,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// ErrClosed is what a worker who waits for a task gets when the queue is closed.
+// ErrClosed is what a worker that waits for a task gets when the queue is closed.
 var ErrClosed = errors.New("queue is closed")
 
 // Bounds of one task.
@@ -243,7 +243,7 @@ func (q *Queue) PutAll(tx *store.Tx, tasks []Task) (added int, err error) {
 }
 
 // Drop ends a task that shall not be done, whether it is ready, waiting, leased or dead. The key is
-// remembered as if it were done. Whoever leased it finds his lease lost.
+// remembered as if it were done. A worker that leased it finds its lease lost.
 func (q *Queue) Drop(tx *store.Tx, id uint64) error {
 	return q.changeTask(tx, id, func(c *change, t *task) error {
 		if err := c.leave(t); err != nil {

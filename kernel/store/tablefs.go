@@ -16,9 +16,9 @@ import (
 // whole.
 //
 // Pebble syncs each copy and marker of a snapshot by itself, and each sync is a commit of the file
-// system's journal that all who write wait for, and after which the snapshot waits for a processor
+// system's journal that all writers wait for, and after which the snapshot waits for a processor
 // that compactions are using. Below the directory of the snapshot under way, syncs do nothing; then
-// Snapshot syncs all at once, and only then tells anybody of it.
+// Snapshot syncs all at once, before it returns.
 type tableFS struct {
 	vfs.FS
 	db   string // directory of the database
