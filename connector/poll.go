@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Poll is the Watch of what has no past: look is called at once, and then every so often until ctx ends or tell returns an error. A
-// look that takes longer than within has failed. What was missed while tell or a look took its time is not made up for. The notes of a
-// look, such as warnings of a server, are told when the look before had them not.
+// Poll is the Watch of what has no past: look is called at once, and then every so often until ctx ends or tell returns an
+// error. A look that takes longer than within has failed. What was missed while tell or a look took its time is not made
+// up for. The notes of a look, such as warnings of a server, are told when the look before had them not.
 func Poll(ctx context.Context, every, within time.Duration, look func(context.Context) (all []Sample, notes []string, err error),
 	tell func(context.Context, Seen) error) error {
 	var told []string // the notes of the last look

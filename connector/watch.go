@@ -16,8 +16,8 @@ type Watcher interface {
 	Watch(ctx context.Context, after []byte, tell func(context.Context, Seen) error) error
 }
 
-// Historian is a Watcher of something that has a past: Past tells what was from a time on until now, once, in its order, and returns. It
-// is for who asks what would have followed from it; positions mean nothing.
+// Historian is a Watcher of something that has a past: Past tells what was from a time on until now, once, in its order,
+// and returns. It is for who asks what would have followed from it; positions mean nothing.
 type Historian interface {
 	Past(ctx context.Context, since time.Time, tell func(context.Context, Seen) error) error
 }
@@ -25,8 +25,8 @@ type Historian interface {
 // Seen is what a Watcher saw since the last one: some events in their order, and where it stands behind them.
 type Seen struct {
 	Events []Event
-	// Position is the Watcher's own, as bytes of its own form. It is nil for one that has no past to go back to: a metric is what
-	// it is now.
+	// Position is the Watcher's own, as bytes of its own form. It is nil for one that has no past to go back to: a metric
+	// is what it is now.
 	Position []byte
 }
 
@@ -56,7 +56,8 @@ type Event struct {
 
 	Line []byte // without its newline, and not more than the Watcher's cap; bytes, as they came
 	Cut  bool   // the line was longer than the cap
-	// Fields are what is known beside the line. Those whose names begin with "_" are trusted: who writes lines can't forge them.
+	// Fields are what is known beside the line. Those whose names begin with "_" are trusted: who writes lines can't forge
+	// them.
 	Fields map[string]string
 
 	Samples []Sample
@@ -69,7 +70,8 @@ type Event struct {
 type Sample struct {
 	// Labels name the series, and "" its name where it has one.
 	Labels map[string]string
-	// Value is the number; Text is set instead where the value is a word: the state of a unit, the answer to a query of strings.
+	// Value is the number; Text is set instead where the value is a word: the state of a unit, the answer to a query of
+	// strings.
 	Value float64
 	Text  string
 	// Fields are what is known beside the value, and no part of the series' name: the sub state of a unit.

@@ -153,7 +153,8 @@ func TestServerRefusesRows(t *testing.T) {
 	})
 }
 
-// TestHalvesAreProved: where answers carry no sign of ClickHouse, the rows of each half are looked for, as those of any insert are.
+// TestHalvesAreProved: where answers carry no sign of ClickHouse, the rows of each half are looked for, as those of any
+// insert are.
 func TestHalvesAreProved(t *testing.T) {
 	ch := testenv.ClickHouse(t)
 	ch.Query(t, "CREATE DATABASE wspr")

@@ -32,8 +32,8 @@ type column struct {
 	unit  arrow.TimeUnit // of a timestamp
 }
 
-// fit maps a schema to the table. A field that has no column, or one of another type, is a
-// Permanent fault, unless it is optional: then it stays out. Columns of the table that the schema does not have keep their defaults.
+// fit maps a schema to the table. A field that has no column, or one of another type, is a Permanent fault, unless it is
+// optional: then it stays out. Columns of the table that the schema does not have keep their defaults.
 func (t *table) fit(s record.Schema) (*mapping, error) {
 	m := &mapping{table: t, schema: s, parts: t.parts}
 	var wrong []string

@@ -2,8 +2,8 @@
 //
 //	from: {command: {run: [/usr/local/bin/check-raid, --short], timeout: 10s}, every: 1m}
 //
-// A program that can't be started, is killed or takes too long says nothing: the look has failed, which is not the same as an exit
-// code other than 0.
+// A program that can't be started, is killed or takes too long says nothing: the look has failed, which is not the same as
+// an exit code other than 0.
 package command
 
 import (
@@ -48,8 +48,8 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// Open returns a watcher that runs a program every so often. It runs nothing yet, but whether the program is one that others could
-// replace is looked at.
+// Open returns a watcher that runs a program every so often. It runs nothing yet, but whether the program is one that
+// others could replace is looked at.
 func Open(cfg Config, every time.Duration) (*Watcher, error) {
 	if len(cfg.Run) == 0 {
 		return nil, fault.New(fault.Permanent, "run names no program")

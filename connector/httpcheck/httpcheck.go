@@ -2,9 +2,9 @@
 //
 //	from: {http: {url: "https://node.example.org/health", timeout: 5s}, every: 30s}
 //
-// The series are those of Prometheus's blackbox exporter: probe_http_status_code, with the body as its text, 0 if there was no answer,
-// with the reason as its text; and probe_ssl_earliest_cert_expiry, a time in seconds of Unix. No answer is something that is known of
-// a server, so such a look has not failed.
+// The series are those of Prometheus's blackbox exporter: probe_http_status_code, with the body as its text, 0 if there
+// was no answer, with the reason as its text; and probe_ssl_earliest_cert_expiry, a time in seconds of Unix. No answer is
+// something that is known of a server, so such a look has not failed.
 package httpcheck
 
 import (

@@ -38,8 +38,8 @@ type batcher struct {
 	fields map[string]string
 }
 
-// fill reads entries until nothing more has come or the batch is full. An error ends the child's life; what was read before it is in
-// the batch.
+// fill reads entries until nothing more has come or the batch is full. An error ends the child's life; what was read
+// before it is in the batch.
 func (r *batcher) fill(b *batch) error {
 	b.reset()
 	for {

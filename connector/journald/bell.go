@@ -16,10 +16,10 @@ import (
 	"holdfast/base/fault"
 )
 
-// bell is a directory that a journalctl reads in place of the journal's own directories, to which it holds links. A journalctl that
-// follows sleeps until inotify reports a change in a directory it reads. But journald writes by mmap, which inotify does not report,
-// and triggers an event itself only a quarter of a second later. So we trigger one here, in a directory of which no other reader is
-// woken.
+// bell is a directory that a journalctl reads in place of the journal's own directories, to which it holds links. A
+// journalctl that follows sleeps until inotify reports a change in a directory it reads. But journald writes by mmap,
+// which inotify does not report, and triggers an event itself only a quarter of a second later. So we trigger one here, in
+// a directory of which no other reader is woken.
 type bell struct {
 	dir  string
 	post *post
@@ -38,8 +38,8 @@ const (
 	restMost = 250 * time.Millisecond // when journald itself would have woken them
 )
 
-// Bells wake the watchers of journals. One goroutine checks a journal for all its watchers: a hundred checks a second cost little, but
-// would not if each of fifty watchers made them. The zero value has no bells yet.
+// Bells wake the watchers of journals. One goroutine checks a journal for all its watchers: a hundred checks a second cost
+// little, but would not if each of fifty watchers made them. The zero value has no bells yet.
 type Bells struct {
 	mu    sync.Mutex // guards posts, and the bells of each; no other lock is taken while it is held
 	posts map[string]*post
@@ -131,7 +131,8 @@ func (x *Bells) add(b *bell, roots []string, dirs map[string]time.Time) {
 	}
 }
 
-// space identifies our PID namespace: processes of another one may share the temporary directory, where our PIDs are not theirs.
+// space identifies our PID namespace: processes of another one may share the temporary directory, where our PIDs are not
+// theirs.
 func space() string {
 	link, _ := os.Readlink("/proc/self/ns/pid") // pid:[4026531836]
 	return strings.Trim(link, "pid:[]")
@@ -165,8 +166,9 @@ func (b *bell) remove() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// linking is longer than journald takes from counting an entry to making it findable (it raises n_entries before it links the entry
-// to its fields). A reader that looks in between does not see the entry, and does not look again until the next one comes.
+// linking is longer than journald takes from counting an entry to making it findable (it raises n_entries before it links
+// the entry to its fields). A reader that looks in between does not see the entry, and does not look again until the next
+// one comes.
 const linking = 2 * time.Millisecond
 
 // look checks the files again and again, until the last bell is gone.

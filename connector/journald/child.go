@@ -112,8 +112,8 @@ func (c *child) kill() {
 	c.out.Close()
 }
 
-// turns returns how often the child has gone to sleep so far (a child that waits for entries does so after each wake-up), 0 if that is
-// not known.
+// turns returns how often the child has gone to sleep so far (a child that waits for entries does so after each wake-up),
+// 0 if that is not known.
 func (c *child) turns() uint64 {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
 	_, rest, _ := strings.Cut(string(b), "\nvoluntary_ctxt_switches:")

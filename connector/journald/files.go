@@ -22,8 +22,8 @@ type span struct {
 	from, until int64 // the times of head and tail, in microseconds since 1970
 }
 
-// files are the files of a journal as its directories have them. Where a file is removed that journalctl has not read to its end, it
-// reads on in the next without a word.
+// files are the files of a journal as its directories have them. Where a file is removed that journalctl has not read to
+// its end, it reads on in the next without a word.
 type files struct {
 	roots []string
 	dirs  map[string]time.Time // when they changed; nil before the first look
@@ -34,8 +34,9 @@ type files struct {
 // lately is longer than a tick of the clock that directories get their times from.
 const lately = 20 * time.Millisecond
 
-// distrustRecent replaces the times of directories that changed shortly before they were read, which began at a time, by ones that
-// they don't have: another change within the same tick would leave the time as it is, so these directories are looked at again.
+// distrustRecent replaces the times of directories that changed shortly before they were read, which began at a time, by
+// ones that they don't have: another change within the same tick would leave the time as it is, so these directories are
+// looked at again.
 func distrustRecent(dirs map[string]time.Time, began time.Time) {
 	for dir, mod := range dirs {
 		if began.Sub(mod).Abs() < lately {
@@ -56,8 +57,8 @@ func (c Config) files() *files {
 	return &files{roots: []string{filepath.Join("/run/log/journal", name), filepath.Join("/var/log/journal", name)}}
 }
 
-// look notes which files are gone since the last look. It costs next to nothing while the directories do not change. What can't be
-// read here, journalctl can't read either: it counts as not there.
+// look notes which files are gone since the last look. It costs next to nothing while the directories do not change. What
+// can't be read here, journalctl can't read either: it counts as not there.
 func (f *files) look() {
 	if f.dirs != nil && !f.changed() {
 		return
@@ -138,8 +139,8 @@ func header(path string) (id string, s span, ok bool) {
 		until: int64(number(192))}, true
 }
 
-// reach is a file that is gone, up to where the next begins that is there: it may have been written to since it was looked at, and
-// others may have come and gone.
+// reach is a file that is gone, up to where the next begins that is there: it may have been written to since it was looked
+// at, and others may have come and gone.
 func (f *files) reach(s span) span {
 	next := span{}
 	for _, t := range f.there {

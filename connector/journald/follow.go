@@ -149,8 +149,8 @@ func (f *follower) say(kind connector.EventKind, cause string) {
 	f.said = append(f.said, connector.Event{Kind: kind, Time: now, ID: fmt.Sprintf("%d-%d", now.UnixNano(), f.notes), Cause: cause})
 }
 
-// live is the life of one child. It reports whether it read anything; an error is one of tell, or of what no other child would do
-// better.
+// live is the life of one child. It reports whether it read anything; an error is one of tell, or of what no other child
+// would do better.
 func (f *follower) live(ctx context.Context) (read bool, err error) {
 	if err := f.check(ctx); err != nil {
 		return false, f.mend(err)
@@ -275,7 +275,8 @@ func (w *watch) over() error {
 	return nil
 }
 
-// look asks the journal what a silent child misses. It returns when to look again, 0 if the child is deaf and is to be replaced.
+// look asks the journal what a silent child misses. It returns when to look again, 0 if the child is deaf and is to be
+// replaced.
 func (w *watch) look(ctx context.Context) (time.Duration, error) {
 	f := w.f
 	now := time.Now()
@@ -319,10 +320,10 @@ func (w *watch) look(ctx context.Context) (time.Duration, error) {
 // mostSpare is how often a child that wakes when something is written is not asked for what it tells.
 const mostSpare = 9
 
-// doubtful reports whether the child is to be asked, which takes two more: something was written since, and it did not wake; or its
-// place is in a file that will be removed one day, or was; or it was not asked for long; or nothing more was written since the last
-// look. For one that looks while the last entry is being linked to what it asks for (an entry is counted before that is done) does not
-// see it, and does not look again until another one comes.
+// doubtful reports whether the child is to be asked, which takes two more: something was written since, and it did not
+// wake; or its place is in a file that will be removed one day, or was; or it was not asked for long; or nothing more was
+// written since the last look. For one that looks while the last entry is being linked to what it asks for (an entry is
+// counted before that is done) does not see it, and does not look again until another one comes.
 func (w *watch) doubtful() bool {
 	f := w.f
 	if !f.kept.newer(*f.at) {

@@ -4,19 +4,19 @@
 //	  journal:
 //	    unit: electrs.service
 //
-// It reads what a child writes, `journalctl -o export --follow`, which dies with its owner (export and not json: journalctl writes it three
-// times as fast, and its values are bytes). The child is woken when something was written: journald itself tells of it a quarter of
-// a second later (see bell). The position is a cursor and the time of
-// its entry. Whether the journal still has that entry is asked before each start: where it has not (systemd#6213: journalctl then
-// begins elsewhere and says nothing), it is read on by time, and an EventGap says so. A file of the journal that is removed before
-// it was read to its end is an EventGap too: journalctl says nothing of it, so the headers of the files are looked at
-// (systemd.io/JOURNAL_FILE_FORMAT); a cursor has the number of its entry. A child that ends is replaced; so is one that is silent while the
-// journal, asked by another, has newer entries: it is asked if something was written and the child did not wake, and now and
-// then. While nothing comes the cursor moves with the end of the journal when that is rotated, so that vacuum does not take it from
-// a quiet unit. What journalctl writes to stderr is an EventNote.
+// It reads what a child writes, `journalctl -o export --follow`, which dies with its owner (export and not json:
+// journalctl writes it three times as fast, and its values are bytes). The child is woken when something was written:
+// journald itself tells of it a quarter of a second later (see bell). The position is a cursor and the time of its entry.
+// Whether the journal still has that entry is asked before each start: where it has not (systemd#6213: journalctl then
+// begins elsewhere and says nothing), it is read on by time, and an EventGap says so. A file of the journal that is
+// removed before it was read to its end is an EventGap too: journalctl says nothing of it, so the headers of the files are
+// looked at (systemd.io/JOURNAL_FILE_FORMAT); a cursor has the number of its entry. A child that ends is replaced; so is
+// one that is silent while the journal, asked by another, has newer entries: it is asked if something was written and the
+// child did not wake, and now and then. While nothing comes the cursor moves with the end of the journal when that is
+// rotated, so that vacuum does not take it from a quiet unit. What journalctl writes to stderr is an EventNote.
 //
-// Fields whose names begin with "_" are from journald itself, and no writer can forge them. One is ours: _unit, the unit that an
-// entry is of or about, by what journald and systemd say, as `journalctl -u` understands it.
+// Fields whose names begin with "_" are from journald itself, and no writer can forge them. One is ours: _unit, the unit
+// that an entry is of or about, by what journald and systemd say, as `journalctl -u` understands it.
 package journald
 
 import (

@@ -24,8 +24,8 @@ type place struct {
 	Micro int64 `json:"micro"`
 	// Filter is what was chosen of the journal, as a hash; empty in a place from before there was one.
 	Filter string `json:"filter,omitempty"`
-	// Until is a time, in microseconds since 1970, up to which all that was chosen is told: it may be behind Micro where nothing more
-	// was to tell.
+	// Until is a time, in microseconds since 1970, up to which all that was chosen is told: it may be behind Micro where
+	// nothing more was to tell.
 	Until int64 `json:"until,omitempty"`
 	// Open are the texts that are not at their end: their entries stand before Cursor.
 	Open []open `json:"open,omitempty"`
@@ -78,8 +78,8 @@ func (p place) when() string {
 	return time.UnixMicro(p.Micro).UTC().Format("2006-01-02T15:04:05.000000Z")
 }
 
-// choose makes a place one of a filter. Under another one it is not told what that chose in addition while it was not asked for: it goes on
-// where all was told that the former chose. It reports whether it was another.
+// choose makes a place one of a filter. Under another one it is not told what that chose in addition while it was not
+// asked for: it goes on where all was told that the former chose. It reports whether it was another.
 func (p *place) choose(filter string) (other bool) {
 	sum := sha256.Sum256([]byte(filter))
 	now := hex.EncodeToString(sum[:8])

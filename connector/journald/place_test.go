@@ -8,8 +8,8 @@ import (
 	"holdfast/base/lines"
 )
 
-// Where something else is chosen of the journal it is read on from where all was told: nothing of the time between two lives is missed,
-// and what is chosen in addition is not told of the time when nobody asked for it.
+// Where something else is chosen of the journal it is read on from where all was told: nothing of the time between two
+// lives is missed, and what is chosen in addition is not told of the time when nobody asked for it.
 func TestOtherFilter(t *testing.T) {
 	j, w := journal(t)
 	w.cfg.Unit, w.cfg.Watchdog = "a.service", 100*time.Millisecond

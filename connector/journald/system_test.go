@@ -16,8 +16,8 @@ import (
 	"holdfast/tests/testenv"
 )
 
-// A unit of a real systemd writes at full speed, its journal is rotated and what is old is removed, and the watcher is ended and begun
-// again at any moment: each line is told once, unless a gap is told.
+// A unit of a real systemd writes at full speed, its journal is rotated and what is old is removed, and the watcher is
+// ended and begun again at any moment: each line is told once, unless a gap is told.
 func TestSystem(t *testing.T) {
 	n := 200 * testenv.Count(t, 100)
 	r := rand.New(rand.NewPCG(testenv.Seed(t), 0))
@@ -77,8 +77,8 @@ func TestSystem(t *testing.T) {
 	t.Logf("%d lines, %d gaps, removed %v", n, gaps, removed)
 }
 
-// What a child had not read when its file was removed is a gap, though the entry that was read last is there still, and the child says
-// nothing of it. What is removed that was read, is none.
+// What a child had not read when its file was removed is a gap, though the entry that was read last is there still, and
+// the child says nothing of it. What is removed that was read, is none.
 func TestOvertaken(t *testing.T) {
 	s := testenv.Systemd(t, map[string]string{"say@.service": "[Service]\nType=oneshot\nExecStart=/bin/echo %i\n"})
 	pid := filepath.Join(t.TempDir(), "pid")

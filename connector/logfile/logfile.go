@@ -4,20 +4,20 @@
 //	  file:
 //	    path: /var/log/app/app.log
 //
-// The position holds device, inode and birth of the file, a fingerprint of its first bytes and of those before the next line, and
-// the offset of that line; no line is told before its newline has come, or the file's life has ended. A file that was renamed is
-// found again by its inode, one that was copied and truncated by its fingerprint, also packed by gzip; it is read to its end, then
-// the next younger one. What stood behind the position and can't be read any more is an EventGap that says from where on; so is a
-// file that was removed, if others may have been removed behind it, unread: where files are rotated, the oldest goes first, so
-// none is missing while one that is older is there. (Between the copying and the truncating a writer's lines go nowhere: that way
-// to rotate has no cure for it.)
+// The position holds device, inode and birth of the file, a fingerprint of its first bytes and of those before the next
+// line, and the offset of that line; no line is told before its newline has come, or the file's life has ended. A file
+// that was renamed is found again by its inode, one that was copied and truncated by its fingerprint, also packed by gzip;
+// it is read to its end, then the next younger one. What stood behind the position and can't be read any more is an
+// EventGap that says from where on; so is a file that was removed, if others may have been removed behind it, unread:
+// where files are rotated, the oldest is removed first, so none is missing while an older one is there. (Lines that a
+// program writes between the copying and the truncating are lost: nothing can be done about that way to rotate.)
 //
-// A line has the time that it begins with, within what is known for sure: it was written before its file was written to last, and
-// what is read behind an end that was seen was written after that was seen, whatever it says. One that says nothing has the time
-// of the line before if both were read at once, and else that at which its file was written to last.
+// A line has the time that it begins with, within what is known for sure: it was written before its file was written to
+// last, and what is read behind an end that was seen was written after that was seen, whatever it says. One that says
+// nothing has the time of the line before if both were read at once, and else that at which its file was written to last.
 //
-// The kernel tells of changes (inotify); every `look` it is looked all the same, for a network file system tells nothing. A file
-// that is missing will come; one that may not be read is a fault.
+// The kernel tells of changes (inotify). Every `look` the files are looked at all the same, because on a network file
+// system inotify tells nothing. A file that is missing is waited for; one that may not be read is a fault.
 package logfile
 
 import (
@@ -41,9 +41,9 @@ type Config struct {
 	// default the name with a dot or a hyphen and anything behind it.
 	Rotated string `yaml:"rotated"`
 	// Counts says which rotated files are older, where their names end with numbers that are no dates: "down" if higher
-	// numbers are older (logrotate), "up" if lower ones are (log4j). Without it that is found out when a file is rotated; before
-	// that, most files show it by when they were written to last and by the times of their first lines; if nothing shows it,
-	// it is down.
+	// numbers are older (logrotate), "up" if lower ones are (log4j). Without it that is found out when a file is rotated;
+	// before that, most files show it by when they were written to last and by the times of their first lines; if nothing
+	// shows it, it is down.
 	Counts string `yaml:"counts" jsonschema:"enum=down,enum=up"`
 	// Zone is that of times in lines that name none, as "Europe/Berlin"; default that of this machine.
 	Zone string `yaml:"zone"`

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Dates and times in names say which file is older. Of numbers it is what most files show by when they were written to, or by the
-// times of their first lines; of other names it is when a file was written to.
+// Dates and times in names say which file is older. Of numbers it is what most files show by when they were written to, or
+// by the times of their first lines; of other names it is when a file was written to.
 func TestOrderOfNames(t *testing.T) {
 	const same, forth, back = 0, time.Second, -time.Second // what the times of the files say, from the first to the next
 	for name, c := range map[string]struct {
@@ -132,8 +132,8 @@ func TestCountedUp(t *testing.T) {
 	}
 }
 
-// A file that was read to its end is not read again where its name, or the time of a line that came late, puts it behind a younger
-// one.
+// A file that was read to its end is not read again where its name, or the time of a line that came late, puts it behind a
+// younger one.
 func TestOutOfOrder(t *testing.T) {
 	for name, to := range map[string][2]string{
 		"written to late":         {".x", ".y"},

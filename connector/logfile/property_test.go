@@ -149,8 +149,8 @@ func (w *writer) rotate() {
 	w.open()
 }
 
-// Lines are written, files are rotated in both ways, packed and removed, and the watcher ends and begins at any moment: each line is
-// told once, or a gap is told.
+// Lines are written, files are rotated in both ways, packed and removed, and the watcher ends and begins at any moment:
+// each line is told once, or a gap is told.
 func TestEveryLineOnceOrAGap(t *testing.T) {
 	seed := testenv.Seed(t)
 	for i := range testenv.Count(t, 100) {

@@ -46,8 +46,8 @@ func TestTimesOfABacklog(t *testing.T) {
 	l.times(now.Add(-2 * time.Hour))
 }
 
-// What is read behind an end that was seen was written just now, whatever it says of itself: its zone may be another, and who writes
-// lines can write any time.
+// What is read behind an end that was seen was written just now, whatever it says of itself: its zone may be another, and
+// who writes lines can write any time.
 func TestTimesOfNow(t *testing.T) {
 	l := newLog(t)
 	l.write("old\n")

@@ -16,14 +16,13 @@
 //	spots:job/lineage/1/17      row 17 of the blocks from 1 on, of rows without a key
 //	spots:6040000001#4711       as the first, again, after message 4711 that had this id was deleted
 //
-// The promise: while a stream's duplicate window covers the first attempt, the server itself drops a
-// repeat. Beyond it, after a restart of ours, and whenever rows must be compared by key, the ids that the
-// stream holds are read first (headers alone, from where the stream was at the first attempt, or all of
-// them after a restart and for a comparison by key), and only what it lacks is sent. Nothing follows from a
-// time that was written down, nor from the server's clock. So a row is there once, as long as the stream still holds it: what the stream's own
-// limits let go of is not known any more. A stream that forgets what was consumed (retention workqueue
-// or interest) and one that does not acknowledge are therefore refused. Two rows with one key and other
-// content are told as one: the ids alone are compared.
+// The promise: while a stream's duplicate window covers the first attempt, the server itself drops a repeat. Beyond it,
+// after a restart of ours, and whenever rows must be compared by key, the ids that the stream holds are read first
+// (headers alone, from where the stream was at the first attempt, or all of them after a restart and for a comparison by
+// key), and only what it lacks is sent. Nothing follows from a time that was written down, nor from the server's clock. So
+// a row is there once, as long as the stream still holds it: what the stream's own limits let go of is not known any more.
+// A stream that forgets what was consumed (retention workqueue or interest) and one that does not acknowledge are
+// therefore refused. Two rows with one key and other content are told as one: the ids alone are compared.
 //
 // Integers and floats are JSON numbers in full, times RFC 3339 in UTC, bytes base64, nulls null. A text
 // that is not UTF-8, a float that is not finite, a time beyond the year 9999 and a row that is larger

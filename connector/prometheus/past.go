@@ -16,8 +16,8 @@ import (
 // pastAtOnce is how many looks are asked for at once. Prometheus gives at most 11,000 values of a series in one answer.
 const pastAtOnce = 1000
 
-// Past tells the looks that would have been, as connector.Historian says. What Prometheus has no value of any more is absent in them,
-// and how old a value was is not asked.
+// Past tells the looks that would have been, as connector.Historian says. What Prometheus has no value of any more is
+// absent in them, and how old a value was is not asked.
 func (q *Query) Past(ctx context.Context, since time.Time, tell func(context.Context, connector.Seen) error) error {
 	k, err := q.asker()
 	if err != nil {

@@ -3,10 +3,10 @@
 //	from: {prometheus: {url: "http://127.0.0.1:9090", query: bitcoin_ibd}, every: 10s}
 //	from: {scrape: {url: "http://127.0.0.1:9332/metrics", metrics: [bitcoin_ibd]}, every: 10s}
 //
-// Each look is an instant query (or one reading of the endpoint): a scalar, a string or a vector, of which each set of labels is a
-// series of its own. Whatever keeps an answer from coming (the server is away or slow, the query is wrong, there are too many series)
-// is a look that failed, and says nothing of any series. What the server warns of is an EventNote, once for as long as it is the same. There is no
-// position: a value is what it is now.
+// Each look is an instant query (or one reading of the endpoint): a scalar, a string or a vector, of which each set of
+// labels is a series of its own. Whatever keeps an answer from coming (the server is away or slow, the query is wrong,
+// there are too many series) is a look that failed, and says nothing of any series. What the server warns of is an
+// EventNote, once for as long as it is the same. There is no position: a value is what it is now.
 package prometheus
 
 import (

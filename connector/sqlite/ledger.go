@@ -157,8 +157,9 @@ func (l *Ledger) Lock(ctx context.Context, o connector.Original, again bool) (cl
 	return claim, nil
 }
 
-// claim writes down that a file is held, with the values of metadata: one that its column does not take is found out before the file
-// is shipped, and not when it is recorded. They are tried, too, where the first table's row of the hash is left as it is.
+// claim writes down that a file is held, with the values of metadata: one that its column does not take is found out
+// before the file is shipped, and not when it is recorded. They are tried, too, where the first table's row of the hash is
+// left as it is.
 func (l *Ledger) claim(ctx context.Context, c *ledgerConn, at *ledgerLayout, a shipment.Ask, shipped bool, epoch int64,
 	step shipment.Step) error {
 	source, sum := shipment.Text(a.Source), hexOf(a.SHA1)
@@ -316,7 +317,8 @@ func (l *Ledger) release(ctx context.Context, c *ledgerConn, source, sum string)
 	return err
 }
 
-// write puts a shipment into our table, if it is not there, and into the first one too if it is to be shown there and nothing is yet.
+// write puts a shipment into our table, if it is not there, and into the first one too if it is to be shown there and
+// nothing is yet.
 func (l *Ledger) write(ctx context.Context, c *ledgerConn, at *ledgerLayout, o connector.Original,
 	d connector.Shipment, first bool) (added int64, err error) {
 	meta, err := shipment.Meta(o.Meta)

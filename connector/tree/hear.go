@@ -65,8 +65,8 @@ func (s *session) directory(at string, mask uint32) {
 	}
 }
 
-// arrived takes a directory that is new at its path: all that is in it is, and if it was moved there all that was given of it before
-// may have been away.
+// arrived takes a directory that is new at its path: all that is in it is, and if it was moved there all that was given of
+// it before may have been away.
 func (s *session) arrived(at string, moved bool) {
 	s.part(&walk{kind: ByWatch, in: anything, again: moved}, at)
 }

@@ -3,10 +3,12 @@
 //
 //	from: {unit: bitcoind.service}
 //
-// A look has one sample for each unit, with the label unit. Its text is the active state as systemd has it (active, reloading, inactive,
-// failed, activating, deactivating), or "not-found" for a unit that does not exist; its value is how often systemd has restarted it
-// by itself; its fields are load, sub, result and restarts. Each change that systemd signals is a look of its own, with what the signal says, so that a
-// state that is over before it could be asked for is told too (of changes within moments systemd itself may leave some out). Every `look` all is asked for again. While the bus is away looks fail, and it is connected to again.
+// A look has one sample for each unit, with the label unit. Its text is the active state as systemd has it (active,
+// reloading, inactive, failed, activating, deactivating), or "not-found" for a unit that does not exist; its value is how
+// often systemd has restarted it by itself; its fields are load, sub, result and restarts. Each change that systemd
+// signals is a look of its own, with what the signal says, so that a state that is over before it could be asked for is
+// told too (of changes within moments systemd itself may leave some out). Every `look` all is asked for again. While the
+// bus is away looks fail, and it is connected to again.
 package units
 
 import (

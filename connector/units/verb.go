@@ -17,10 +17,11 @@ var verbs = []string{"start", "stop", "restart", "reload", "reload-or-restart", 
 var methods = map[string]string{"start": "StartUnit", "stop": "StopUnit", "restart": "RestartUnit", "reload": "ReloadUnit",
 	"reload-or-restart": "ReloadOrRestartUnit", "try-restart": "TryRestartUnit", "reset-failed": "ResetFailedUnit"}
 
-// Do does a verb with a unit over the bus at a socket ("" for this machine's), and returns when systemd is done with it. Kinds:
-// NotFound if there is no such unit, Credentials if we may not, Invalid if systemd tried and failed, Transient if the bus is away, ctx
-// ended or another job took this one's place. What was begun goes on behind an end of ctx, and without a bus: a bus that comes back is asked
-// how it went. Where ctx ends before, or nobody can say, the outcome is not known (ErrUnknown).
+// Do does a verb with a unit over the bus at a socket ("" for this machine's), and returns when systemd is done with it.
+// Kinds: NotFound if there is no such unit, Credentials if we may not, Invalid if systemd tried and failed, Transient if
+// the bus is away, ctx ended or another job took this one's place. What was begun goes on behind an end of ctx, and
+// without a bus: a bus that comes back is asked how it went. Where ctx ends before, or nobody can say, the outcome is not
+// known (ErrUnknown).
 func Do(ctx context.Context, socket, verb, unit string) error {
 	method := methods[verb]
 	if method == "" {

@@ -1,5 +1,5 @@
-// Package watchertest is what the tests of watchers share: a Keeper takes what a connector.Watcher tells as a job does, together with its
-// position, and checks what the contract says of it. Only tests call it:
+// Package watchertest is what the tests of watchers share: a Keeper takes what a connector.Watcher tells as a job does,
+// together with its position, and checks what the contract says of it. Only tests call it:
 //
 //	k := watchertest.New(t)
 //	k.Start(watcher)
@@ -160,7 +160,8 @@ func (k *Keeper) Until(what string, done func() bool) {
 	}
 }
 
-// Tells waits for lines, and checks that nothing else was told but notes. A want that begins with "GAP " is a part of a gap's cause.
+// Tells waits for lines, and checks that nothing else was told but notes. A want that begins with "GAP " is a part of a
+// gap's cause.
 func (k *Keeper) Tells(want ...string) {
 	k.t.Helper()
 	k.Until(fmt.Sprintf("%.300q", want), func() bool { return len(k.Lines()) >= len(want) })

@@ -113,8 +113,9 @@ func (c *call) addresses() ([]netip.Addr, error) {
 	return addrs[:min(len(addrs), maxAddresses)], nil
 }
 
-// wayOut reports whether this machine has a route to the world, over IPv4 or IPv6: a host that has addresses of the other kind alone
-// is not to be reached, and that is nothing which ends. Nothing is sent: a datagram's socket is connected (RFC 5737, RFC 3849).
+// wayOut reports whether this machine has a route to the world, over IPv4 or IPv6: a host that has addresses of the other
+// kind alone is not to be reached, and that is nothing which ends. Nothing is sent: a datagram's socket is connected (RFC
+// 5737, RFC 3849).
 func wayOut() bool {
 	for _, a := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} {
 		if conn, err := net.Dial("udp", a); err == nil {

@@ -33,8 +33,8 @@ type found struct {
 	text   []byte        // the records, a line each
 }
 
-// addressesOf asks name servers (RFC 1035) for both kinds of addresses at a time. One kind is enough: if those of IPv4 are there,
-// the others have some time more, late.
+// addressesOf asks name servers (RFC 1035) for both kinds of addresses at a time. One kind is enough: if those of IPv4 are
+// there, the others have some time more, late.
 func addressesOf(ctx context.Context, s servers, host string, late time.Duration) (found, error) {
 	ctx6, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -100,8 +100,8 @@ func ask(ctx context.Context, s servers, host string, kind uint16) (found, error
 // askAgain is how long a name server has to show that it is there.
 const askAgain = 2 * time.Second
 
-// speaks reports whether a name server says anything at all, of the root: one may be mute because those behind it are, who know of a
-// host.
+// speaks reports whether a name server says anything at all, of the root: one may be mute because those behind it are, who
+// know of a host.
 func speaks(ctx context.Context, s servers) bool {
 	if errors.Is(ctx.Err(), context.Canceled) { // nobody wants to know any more
 		return true

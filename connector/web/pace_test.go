@@ -11,7 +11,8 @@ import (
 	"holdfast/connector"
 )
 
-// TestBandwidthOfServer: exchanges with one server share its bandwidth, over connections and over time; another server has its own.
+// TestBandwidthOfServer: exchanges with one server share its bandwidth, over connections and over time; another server has
+// its own.
 func TestBandwidthOfServer(t *testing.T) {
 	const size = 100_000
 	text := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size))

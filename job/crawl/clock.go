@@ -10,8 +10,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// clock measures how long the crawl has been at work, in all its runs. Time between runs, time in which it is paused, and time in which
-// there is nothing to fetch do not count.
+// clock measures how long the crawl has been at work, in all its runs. Time between runs, time in which it is paused, and
+// time in which there is nothing to fetch do not count.
 type clock struct {
 	mu      sync.Mutex
 	counted time.Duration // until at

@@ -84,8 +84,8 @@ func (s *script) Fetch(ctx context.Context, r connector.FetchRequest) (*connecto
 
 func (s *script) Close() error { return nil }
 
-// TestElapsed: how long a crawl has been at work grows while there is something to fetch, over its runs; a finished one that waits for seeds
-// is not at work.
+// TestElapsed: how long a crawl has been at work grows while there is something to fetch, over its runs; a finished one
+// that waits for seeds is not at work.
 func TestElapsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st, err := store.Open(t.TempDir(), store.Options{Log: slog.New(slog.DiscardHandler), Fatal: func(err error) { t.Error(err) }})
@@ -133,8 +133,8 @@ func TestElapsed(t *testing.T) {
 	})
 }
 
-// TestClockSetBetweenLives: a crawl that is started again by another clock loses nothing, asks no host too soon, and waits for none
-// longer than it should.
+// TestClockSetBetweenLives: a crawl that is started again by another clock loses nothing, asks no host too soon, and waits
+// for none longer than it should.
 func TestClockSetBetweenLives(t *testing.T) {
 	const hosts, pages, delay, busy, short = 3, 30, 5 * time.Second, 20 * time.Minute, 2 * time.Minute
 	for name, lives := range map[string][]time.Duration{ // what the clock says when each begins, behind some time

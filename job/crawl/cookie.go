@@ -25,8 +25,8 @@ type cookie struct {
 	Expires int64  `json:"e,omitempty"` // in milliseconds; 0: it lasts as long as the crawl
 }
 
-// Bounds of what a site may have kept: RFC 6265 (6.1) asks for 50 cookies of 4096 bytes a domain; servers refuse heads that are much
-// longer than the last of these.
+// Bounds of what a site may have kept: RFC 6265 (6.1) asks for 50 cookies of 4096 bytes a domain; servers refuse heads
+// that are much longer than the last of these.
 const (
 	mostCookies     = 50
 	mostCookieBytes = 4096

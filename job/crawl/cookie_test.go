@@ -107,7 +107,8 @@ func openStore(t *testing.T) *store.Store {
 	return st
 }
 
-// TestCookiesBounded: however many a site sets, and however many sites there are, there is an end to what is kept, sent and held.
+// TestCookiesBounded: however many a site sets, and however many sites there are, there is an end to what is kept, sent
+// and held.
 func TestCookiesBounded(t *testing.T) {
 	j := newJar(openStore(t))
 	u, _ := weburl.Parse("http://example.com/")
@@ -209,7 +210,8 @@ func walled(t *testing.T) (s *httptest.Server, refused func() int) {
 	return s, func() int { mu.Lock(); defer mu.Unlock(); return n }
 }
 
-// TestCookies: a crawl keeps cookies if it is told to, a sheet may say otherwise, and a crawl that goes on has those that it had.
+// TestCookies: a crawl keeps cookies if it is told to, a sheet may say otherwise, and a crawl that goes on has those that
+// it had.
 func TestCookies(t *testing.T) {
 	yes, no := true, false
 	for _, c := range []struct {
@@ -260,8 +262,8 @@ func keysOf(m map[string]int) func(yield func(string) bool) {
 	}
 }
 
-// TestCookieWall: a page that leads to itself until a cookie comes back is asked for once more, if cookies are kept; one that always does
-// so, and one that is not modified, are not.
+// TestCookieWall: a page that leads to itself until a cookie comes back is asked for once more, if cookies are kept; one
+// that always does so, and one that is not modified, are not.
 func TestCookieWall(t *testing.T) {
 	for _, keeps := range []bool{false, true} {
 		var mu sync.Mutex
@@ -375,8 +377,8 @@ func TestCookieValues(t *testing.T) {
 	}
 }
 
-// TestCookiesReadBeforeTheyWereDropped: what was read of a site from the store is not taken for its cookies if newer ones were set,
-// written down and dropped from memory since.
+// TestCookiesReadBeforeTheyWereDropped: what was read of a site from the store is not taken for its cookies if newer ones
+// were set, written down and dropped from memory since.
 func TestCookiesReadBeforeTheyWereDropped(t *testing.T) {
 	j := newJar(openStore(t))
 	u, _ := weburl.Parse("http://example.com/")

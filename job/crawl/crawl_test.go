@@ -263,8 +263,8 @@ func TestCrawl(t *testing.T) {
 	}
 }
 
-// TestStopped: a crawl that is told to end, again and again, goes on where it was: nothing is fetched twice that was written down,
-// and nothing is missing at the end.
+// TestStopped: a crawl that is told to end, again and again, goes on where it was: nothing is fetched twice that was
+// written down, and nothing is missing at the end.
 func TestStopped(t *testing.T) {
 	const n = 60
 	r := newRig(t, tree(n))
@@ -302,7 +302,8 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-// TestRobots: what a host forbids is not asked for, and said; nothing is asked for before it is known, and its redirects are followed.
+// TestRobots: what a host forbids is not asked for, and said; nothing is asked for before it is known, and its redirects
+// are followed.
 func TestRobots(t *testing.T) {
 	r := newRig(t, map[string]string{
 		"/":         `<a href="/robots.txt">rules</a> <a href="/secret/a">a</a> <a href="/open">b</a> <a href="/secret/but/this">c</a>`,

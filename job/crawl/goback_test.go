@@ -104,8 +104,8 @@ func (p *powered) rotated() {
 	}
 }
 
-// timeline checks a crawl that has ended, and went back to checkpoints before: index.cdxj has each page once, at a place where it is, and
-// crawl.log has a line of it.
+// timeline checks a crawl that has ended, and went back to checkpoints before: index.cdxj has each page once, at a place
+// where it is, and crawl.log has a line of it.
 func (p *powered) timeline() {
 	p.Helper()
 	p.same("indexed", p.indexed())
@@ -169,8 +169,9 @@ func (p *powered) serials() {
 	}
 }
 
-// TestGoBack cuts the power of crawls, and takes them back to one of their checkpoints, again and again: what each has in the end is what
-// one has that was never stopped, and it never wrote into, cut or removed what another time line has written.
+// TestGoBack cuts the power of crawls, and takes them back to one of their checkpoints, again and again: what each has in
+// the end is what one has that was never stopped, and it never wrote into, cut or removed what another time line has
+// written.
 func TestGoBack(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(testenv.Seed(t), 6))

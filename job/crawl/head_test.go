@@ -13,7 +13,8 @@ import (
 	"holdfast/job/crawl/scope"
 )
 
-// TestHeads: what the scope does not want by type or size is not downloaded. Its head is archived, and says that the rest is missing.
+// TestHeads: what the scope does not want by type or size is not downloaded. Its head is archived, and says that the rest
+// is missing.
 func TestHeads(t *testing.T) {
 	var sent atomic.Int64
 	block := strings.Repeat("x", 64<<10)

@@ -108,8 +108,8 @@ func (j *jar) read(site string) (all cookies, err error) {
 	return all, err
 }
 
-// keep keeps the cookies of a site that were read when clears was what is given, unless newer ones are in memory; mu is locked. It
-// returns nil if newer ones may have been there, and were written down and dropped meanwhile.
+// keep keeps the cookies of a site that were read when clears was what is given, unless newer ones are in memory; mu is
+// locked. It returns nil if newer ones may have been there, and were written down and dropped meanwhile.
 func (j *jar) keep(site string, all cookies, clears int) *kept {
 	if k := j.recent[site]; k != nil {
 		return k

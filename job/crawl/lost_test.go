@@ -25,8 +25,8 @@ func (r *rig) removeWARCs() {
 	}
 }
 
-// TestOriginalsGone: a revisit refers to nothing that was taken away. What a person removed is archived again as a whole, and is
-// what later crawls refer to.
+// TestOriginalsGone: a revisit refers to nothing that was taken away. What a person removed is archived again as a whole,
+// and is what later crawls refer to.
 func TestOriginalsGone(t *testing.T) {
 	r := newRig(t, map[string]string{"/": `<a href="/a">a</a>`, "/a": `same <a href="/b">b</a>`, "/b": `same <a href="/b">b</a>`})
 	r.cfg.Workers = 1
@@ -59,8 +59,8 @@ func TestOriginalsGone(t *testing.T) {
 	}
 }
 
-// TestLostTold: that WARC files are gone is told in the history and in the status, also of the crawl at rest, and is forgotten when
-// they are back.
+// TestLostTold: that WARC files are gone is told in the history and in the status, also of the crawl at rest, and is
+// forgotten when they are back.
 func TestLostTold(t *testing.T) {
 	r := newRig(t, map[string]string{"/": "home"})
 	if err := r.run(t.Context()); err != nil {

@@ -12,8 +12,8 @@ import (
 // mostOutlinks is how many bytes of links the metadata of a page has.
 const mostOutlinks = 1 << 20
 
-// outlink notes a link for the metadata of its page, whether the scope wants it or not, as Heritrix writes it: the URL, its hop, and where
-// it stands.
+// outlink notes a link for the metadata of its page, whether the scope wants it or not, as Heritrix writes it: the URL,
+// its hop, and where it stands.
 func (v *visit) outlink(l extract.Link) {
 	if len(v.outlinks) < mostOutlinks {
 		v.outlinks = fmt.Appendf(v.outlinks, "outlink: %s %c %s\r\n", l.URL, l.Hop, oneLine(l.Context))

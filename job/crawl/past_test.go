@@ -124,8 +124,9 @@ func (r *rig) lines(path string) (all []string) {
 	return all
 }
 
-// TestAgain: of what it has a recrawl asks whether it has changed. What has not is a revisit of the record that has it, and leads where
-// it led; what has changed is archived. So it is in the crawl after that, whose last captures are revisits.
+// TestAgain: of what it has a recrawl asks whether it has changed. What has not is a revisit of the record that has it,
+// and leads where it led; what has changed is archived. So it is in the crawl after that, whose last captures are
+// revisits.
 func TestAgain(t *testing.T) {
 	s := newTagged(t)
 	r := crawlTagged(t, s)
@@ -175,8 +176,9 @@ func TestAgain(t *testing.T) {
 	}
 }
 
-// TestAgainTwins: of two URLs with one content, the second of which is a revisit of the first, a recrawl asks whether they have changed
-// by the ETag of each; what has not is a revisit of the record with the content, and leads on from its own URL.
+// TestAgainTwins: of two URLs with one content, the second of which is a revisit of the first, a recrawl asks whether they
+// have changed by the ETag of each; what has not is a revisit of the record with the content, and leads on from its own
+// URL.
 func TestAgainTwins(t *testing.T) {
 	s := newTagged(t)
 	const twin = `<a href="deeper/">d</a>`
@@ -214,7 +216,8 @@ func TestAgainTwins(t *testing.T) {
 	}
 }
 
-// TestEarlierKnown: another crawl's archive is as good to ask by, unless its WARC files are not there any more, or a setting says no.
+// TestEarlierKnown: another crawl's archive is as good to ask by, unless its WARC files are not there any more, or a
+// setting says no.
 func TestEarlierKnown(t *testing.T) {
 	s := newTagged(t)
 	old := crawlTagged(t, s)
@@ -251,8 +254,8 @@ func TestEarlierKnown(t *testing.T) {
 	}
 }
 
-// TestDamagedPast: a page that has not changed, and whose record can't be read for its links, is fetched once more as a whole. None of
-// what it leads to is lost.
+// TestDamagedPast: a page that has not changed, and whose record can't be read for its links, is fetched once more as a
+// whole. None of what it leads to is lost.
 func TestDamagedPast(t *testing.T) {
 	s := newTagged(t)
 	r := crawlTagged(t, s)
@@ -292,7 +295,8 @@ func TestDamagedPast(t *testing.T) {
 	}
 }
 
-// TestNovelties: what is novel, a duplicate or not modified is counted, of the crawl and of each host, as are the bytes of types.
+// TestNovelties: what is novel, a duplicate or not modified is counted, of the crawl and of each host, as are the bytes of
+// types.
 func TestNovelties(t *testing.T) {
 	s := newTagged(t)
 	const twice = `<a href="/same">s</a>` // it is found when the first is committed

@@ -244,8 +244,8 @@ func (p *powered) lines(name string) (all []string) {
 	return all
 }
 
-// whole checks a crawl that has ended: each page is archived, in the index, in crawl.log and in the recover journal, once, and the
-// counters are what a recount of those gives.
+// whole checks a crawl that has ended: each page is archived, in the index, in crawl.log and in the recover journal, once,
+// and the counters are what a recount of those gives.
 func (p *powered) whole() {
 	p.Helper()
 	logged, statuses := map[string]int{}, map[int]uint64{}
@@ -354,8 +354,8 @@ func (p *powered) journaled() {
 	p.same("fetched in the recover journal", got['s'])
 }
 
-// TestPowerCuts cuts the power of crawls, also while they make a checkpoint, again and again: what each has in the end is what one has
-// that was never stopped.
+// TestPowerCuts cuts the power of crawls, also while they make a checkpoint, again and again: what each has in the end is
+// what one has that was never stopped.
 func TestPowerCuts(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(testenv.Seed(t), 5))

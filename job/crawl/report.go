@@ -128,8 +128,8 @@ type SourceRow struct {
 // largestQueues is how many a frontier report has.
 const largestQueues = 20
 
-// ReadReport reads a page of a report of at most n rows, from behind after; "" is the beginning. rules are those of the crawl. What is
-// in flight is not known to the store.
+// ReadReport reads a page of a report of at most n rows, from behind after; "" is the beginning. rules are those of the
+// crawl. What is in flight is not known to the store.
 func ReadReport(r store.Reader, cfg Config, name, after string, n int) (rep Report, err error) {
 	rep = Report{Name: name, At: time.Now().UTC()}
 	switch name {

@@ -13,8 +13,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// AtRest carries out what a person asks of a crawl that does not run, as Job.Command does for one that runs. Nothing else may have its
-// store open for work. env needs no Room.
+// AtRest carries out what a person asks of a crawl that does not run, as Job.Command does for one that runs. Nothing else
+// may have its store open for work. env needs no Room.
 func AtRest(ctx context.Context, env engine.Env, cfg Config, name string, args []string) (text string, err error) {
 	cfg.Seeds, cfg.Again = nil, false
 	if name == "lost" { // what is gone may be why it can't be opened

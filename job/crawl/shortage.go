@@ -9,8 +9,8 @@ import (
 	"holdfast/kernel/gate"
 )
 
-// While answers find no room, one of them is asked for from time to time, to see whether there is some again: the servers of others
-// must not be asked for what is thrown away.
+// While answers find no room, one of them is asked for from time to time, to see whether there is some again: the servers
+// of others must not be asked for what is thrown away.
 const (
 	leastPause = 5 * time.Second
 	mostPause  = 30 * time.Second

@@ -26,8 +26,8 @@ type Why struct {
 	Rules []RuleSays `json:"rules"`
 	// Robots is what the rules of its host say.
 	Robots RobotsWhy `json:"robots"`
-	// Settings are those in force for it; Sheets the prefixes of the sheets that say something of it, the strongest last; Set what
-	// a person has changed.
+	// Settings are those in force for it; Sheets the prefixes of the sheets that say something of it, the strongest last;
+	// Set what a person has changed.
 	Settings map[string]string `json:"settings"`
 	Sheets   []string          `json:"sheets"`
 	Set      map[string]string `json:"set"`
@@ -71,8 +71,8 @@ type Asked struct {
 	URL, Hops, Via, Source string
 }
 
-// ExplainURL says what is known of a URL, and which rule of the configuration decides about it. The URLs in flight are not known to
-// the store.
+// ExplainURL says what is known of a URL, and which rule of the configuration decides about it. The URLs in flight are not
+// known to the store.
 func ExplainURL(r store.Reader, cfg Config, ask Asked) (w Why, err error) {
 	u, err := SeedURL(ask.URL)
 	if err != nil {

@@ -147,8 +147,8 @@ func add(tx *store.Tx, law byte, id uint32, d []int64) error {
 	return nil
 }
 
-// set writes counters as they are. They are never deleted first: looking up a key that a transaction has deleted walks over all that
-// it wrote there before.
+// set writes counters as they are. They are never deleted first: looking up a key that a transaction has deleted walks
+// over all that it wrote there before.
 func set(tx *store.Tx, law byte, id uint32, v []int64) {
 	out := []byte{version}
 	for i := range v {

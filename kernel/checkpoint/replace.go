@@ -56,7 +56,8 @@ func Replace(ctx context.Context, dir, name string, w Work) (o Origin, quarantin
 	return ReplaceFrom(ctx, dir, Path(dir, name), w)
 }
 
-// ReplaceFrom is Replace by the checkpoint in the directory at path, which may be another store's or a copy. Nothing is written there.
+// ReplaceFrom is Replace by the checkpoint in the directory at path, which may be another store's or a copy. Nothing is
+// written there.
 func ReplaceFrom(ctx context.Context, dir, path string, w Work) (o Origin, quarantine string, err error) {
 	o, quarantine, err = replace(ctx, dir, path, w)
 	if err != nil {

@@ -47,8 +47,8 @@ func (l Loss) Rows() (n int64) {
 	return max(n, l.Lost)
 }
 
-// Acknowledge records, durably and in its history, that a person knows of what a job has lost: of so much as that person was shown, for
-// more may be lost meanwhile. nil is all of it.
+// Acknowledge records, durably and in its history, that a person knows of what a job has lost: of so much as that person
+// was shown, for more may be lost meanwhile. nil is all of it.
 func Acknowledge(st *store.Store, job string, shown *Loss) error {
 	return st.Update(func(tx *store.Tx) error {
 		b, err := ReadCounters(tx, job)

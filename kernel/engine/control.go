@@ -249,8 +249,8 @@ type Preparer interface {
 	Prepare(ctx context.Context, checkpoint string) error
 }
 
-// Prepare has a job do what comes in front of a checkpoint. If it does not run, atRest does it in its place; the job does not begin
-// meanwhile.
+// Prepare has a job do what comes in front of a checkpoint. If it does not run, atRest does it in its place; the job does
+// not begin meanwhile.
 func (e *Engine) Prepare(ctx context.Context, job, checkpoint string, atRest func() error) error {
 	return e.with(job, func(r *runner) error {
 		j := r.working()

@@ -17,8 +17,8 @@ type prepared struct {
 
 func (p prepared) Prepare(context.Context, string) error { p.did.Add(1); return nil }
 
-// TestPrepareWhileAJobBegins: what comes in front of a checkpoint is done by the job, or in its place, but never while it begins: both
-// would have its files open.
+// TestPrepareWhileAJobBegins: what comes in front of a checkpoint is done by the job, or in its place, but never while it
+// begins: both would have its files open.
 func TestPrepareWhileAJobBegins(t *testing.T) {
 	begins, goOn := make(chan struct{}), make(chan struct{})
 	var did atomic.Int64

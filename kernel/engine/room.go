@@ -93,8 +93,8 @@ func (r *Room) above(mark uint64, n int, what string) error {
 		disk.Size(room.Total), what), "make room on that file system; work goes on by itself")
 }
 
-// Wait blocks a job while there is less room than the soft mark, and then until there is an eighth more: else sources would go and stop
-// by turns around the mark. The job's history has when that begins and ends.
+// Wait blocks a job while there is less room than the soft mark, and then until there is an eighth more: else sources
+// would go and stop by turns around the mark. The job's history has when that begins and ends.
 func (r *Room) Wait(ctx context.Context, h *History) error {
 	for waits := false; ; {
 		room, err := r.Look()

@@ -16,12 +16,12 @@ func Statuses(of ...*Gate) []Status {
 	return all
 }
 
-// Open opens the gate of a name, one of some, on the word of a person: at once, also before a time that the dependency asked for. What
-// work meets behind it closes it again.
+// Open opens the gate of a name, one of some, because a person says so: at once, even before a time that the dependency
+// asked for. What work meets behind it closes it again.
 //
-// It is a Conflict where that would be no opening. A gate that is open is. One that was never open in this process waits for what its
-// canary does first (it looks at a table, or asks a sink what it has), in whose place nobody can stand: Kick is for that. One without a
-// canary is closed and opened by who works behind it, and nothing waits for it.
+// It is a Conflict if the gate is open already; if it was never open in this process, because its canary has to be flown
+// first (it looks at a table, or asks a sink what it has), for which there is Kick; and if it has no canary, because
+// nothing waits for such a gate: the work behind it closes and opens it.
 func Open(name string, among ...*Gate) error {
 	var names []string
 	for i, s := range Statuses(among...) {

@@ -33,8 +33,8 @@ type Options struct {
 	// Backlog is how many ids there are when it starts, spread over the time before at Rate, but
 	// over 20 hours at most.
 	Backlog uint64
-	// Epoch is when it starts; default when New is called. An id has the same spot in all simulators of one Seed and Rate in which it
-	// comes at the same time.
+	// Epoch is when it starts; default when New is called. An id has the same spot in all simulators of one Seed and Rate
+	// in which it comes at the same time.
 	Epoch time.Time
 	// Keep is how long the feed keeps a spot; default 24h, negative for ever.
 	Keep time.Duration

@@ -170,8 +170,8 @@ func TestCutBack(t *testing.T) {
 	}
 }
 
-// TestNeverCommitted: a file that was begun and of which nothing was committed is kept aside, and its serial does not come again
-// beside it.
+// TestNeverCommitted: a file that was begun and of which nothing was committed is kept aside, and its serial does not come
+// again beside it.
 func TestNeverCommitted(t *testing.T) {
 	r := newRig(t)
 	r.add("lost")
@@ -278,7 +278,8 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// TestRefused: of a capture with a record that may not be written nothing is there, and the next one comes as if nothing had been.
+// TestRefused: of a capture with a record that may not be written nothing is there, and the next one comes as if nothing
+// had been.
 func TestRefused(t *testing.T) {
 	r := newRig(t)
 	r.add("a")
@@ -315,7 +316,8 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// TestEndFails: a file whose end could not be synced is still the one that is open: what comes behind the error says nothing else.
+// TestEndFails: a file whose end could not be synced is still the one that is open: what comes behind the error says
+// nothing else.
 func TestEndFails(t *testing.T) {
 	disk := &outfiletest.Disk{}
 	r := newRig(t)

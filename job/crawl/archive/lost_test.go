@@ -9,8 +9,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// TestLost: a start finds which of the files that had ended are gone or of another size, also the one that ended last, and goes on. Has
-// says the same of each.
+// TestLost: a start finds which of the files that had ended are gone or of another size, also the one that ended last, and
+// goes on. Has says the same of each.
 func TestLost(t *testing.T) {
 	r := newRig(t)
 	for range 4 {
@@ -56,8 +56,8 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// TestPutBackUnderItsFormerName: a file that was away when it was to get its name is put back under the one that it had while it was
-// written to: it gets its name then, and is no surplus. One that lacks something stays as it is.
+// TestPutBackUnderItsFormerName: a file that was away when it was to get its name is put back under the one that it had
+// while it was written to: it gets its name then, and is no surplus. One that lacks something stays as it is.
 func TestPutBackUnderItsFormerName(t *testing.T) {
 	for _, cut := range []bool{false, true} {
 		r := newRig(t)

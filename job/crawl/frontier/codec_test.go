@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzEntry: what is written of a URL is read again, whatever it is; what is read of other bytes is written as it was, or refused.
+// FuzzEntry: what is written of a URL is read again, whatever it is; what is read of other bytes is written as it was, or
+// refused.
 func FuzzEntry(f *testing.F) {
 	f.Add("http://example.com/a?b", "http://(com,example,)/a?b", "com,example,", "LLE", "http://example.com/", 3, []byte{1})
 	f.Add("https://example.com:8443/A", "http://(com,example,:8443)/a\x00s", "com,example,#8443", "", "", 0, []byte{1, 0, 0, 0, 0, 0})

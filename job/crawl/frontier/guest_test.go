@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestGuest: a host is asked as a guest as it is asked for what is in its queue: by one at a time, and not before it may be. That holds
-// for one that is not known, too.
+// TestGuest: a host is asked as a guest as it is asked for what is in its queue: by one at a time, and not before it may
+// be. That holds for one that is not known, too.
 func TestGuest(t *testing.T) {
 	r := newRig(t, Options{})
 	r.now = time.Now() // a guest goes by it
@@ -86,8 +86,8 @@ func TestGuestWaits(t *testing.T) {
 	}
 }
 
-// TestGuestStays: a host that a guest asks is in memory until it leaves, however many come before it: else there would be two of it, each
-// with URLs in flight of its own.
+// TestGuestStays: a host that a guest asks is in memory until it leaves, however many come before it: else there would be
+// two of it, each with URLs in flight of its own.
 func TestGuestStays(t *testing.T) {
 	r := newRig(t, Options{Window: 1, PerHost: 2})
 	r.add(item(1, 1), item(1, 2), item(1, 3), item(1, 4))
@@ -129,7 +129,8 @@ func TestGuestStays(t *testing.T) {
 	r.recount()
 }
 
-// TestGuestIsAdded: a host that is first met as a guest, and then has URLs, is asked by one at a time all the same, and not before its time.
+// TestGuestIsAdded: a host that is first met as a guest, and then has URLs, is asked by one at a time all the same, and
+// not before its time.
 func TestGuestIsAdded(t *testing.T) {
 	for _, first := range []bool{true, false} { // it leaves before the URLs come
 		r := newRig(t, Options{})
@@ -163,7 +164,8 @@ func TestGuestIsAdded(t *testing.T) {
 	}
 }
 
-// TestGuestBesideACommit: a host whose last URL is just being written down is not asked before the time that stands in that commit.
+// TestGuestBesideACommit: a host whose last URL is just being written down is not asked before the time that stands in
+// that commit.
 func TestGuestBesideACommit(t *testing.T) {
 	r := newRig(t, Options{})
 	for n := range 80 {

@@ -21,12 +21,13 @@ import (
 
 // Options say how journals are imported.
 type Options struct {
-	// Item is the URL of a line as the frontier has it. ok is false for one that this crawl does not ask for: dns:, or out of scope.
-	// An error makes the line a bad one. It is called from one goroutine.
+	// Item is the URL of a line as the frontier has it. ok is false for one that this crawl does not ask for: dns:, or out
+	// of scope. An error makes the line a bad one. It is called from one goroutine.
 	Item func(Line) (item frontier.Item, ok bool, err error)
 	// RetryFailed queues URLs again that failed.
 	RetryFailed bool
-	// Bad is told of each line that says nothing, as a *BadLine; of some of them again when an import goes on. nil tells nobody.
+	// Bad is told of each line that says nothing, as a *BadLine; of some of them again when an import goes on. nil tells
+	// nobody.
 	Bad func(error)
 	// Progress is told of what is committed, now and then; nil tells nobody.
 	Progress func(Report)
@@ -85,9 +86,9 @@ type Target interface {
 // asked for, and those that were only queued are queued, in their order. The files are one journal in pieces, as rotations
 // left them, the oldest first. As in Heritrix's own import, only lines F+, Fs, Ff and Fd count. The frontier must be at rest.
 //
-// It may be stopped at any moment, also by a crash: the same files again, and it goes on behind what was committed; once it is
-// finished, it does nothing. Files are the same by their size and the hash of their beginning. Files without a single line that says
-// something are an Invalid: they are no journal.
+// It may be stopped at any moment, also by a crash: the same files again, and it goes on behind what was committed; once
+// it is finished, it does nothing. Files are the same by their size and the hash of their beginning. Files without a
+// single line that says something are an Invalid: they are no journal.
 func Import(ctx context.Context, st *store.Store, into Target, files []string, o Options) (Report, error) {
 	i := &importer{st: st, into: into, o: o}
 	defer i.close()

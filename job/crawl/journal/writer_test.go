@@ -134,8 +134,8 @@ func gzipT(t testing.TB, path string) {
 	}
 }
 
-// TestInStep: whenever the process ends, and whatever a crash leaves of what was not synced, a line is in the journal once if and
-// only if it was committed, and every piece is whole gzip.
+// TestInStep: whenever the process ends, and whatever a crash leaves of what was not synced, a line is in the journal once
+// if and only if it was committed, and every piece is whole gzip.
 func TestInStep(t *testing.T) {
 	for seed := range uint64(8) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
@@ -334,8 +334,8 @@ func TestAnotherTimeLine(t *testing.T) {
 	}
 }
 
-// TestBetweenRotationAndSnapshot: what was committed behind the end of a journal and in front of the snapshot is in the journal of the
-// store that was taken back to that, whenever a crash comes; what came behind the checkpoint is not kept.
+// TestBetweenRotationAndSnapshot: what was committed behind the end of a journal and in front of the snapshot is in the
+// journal of the store that was taken back to that, whenever a crash comes; what came behind the checkpoint is not kept.
 func TestBetweenRotationAndSnapshot(t *testing.T) {
 	taken := func(n int) []Line { return []Line{{Kind: Taken, URL: fmt.Sprintf("http://a.example/%d", n)}} }
 	for _, late := range []bool{false, true} { // the snapshot was taken behind Checkpointed
