@@ -25,7 +25,7 @@ const searched = 5000
 // Outages returns the newest outages of a job between two times, oldest first, from its history: at most so many. An outage
 // that was going on when a run of the job ended counts as over: the next run finds out for itself.
 func Outages(r store.Reader, from, to time.Time, most int) ([]Outage, error) {
-	s := outageScan{from: from, to: to, ends: map[string]time.Time{}, known: map[string]bool{}}
+	s := outageScan{from: from, to: to, ends: map[string]time.Time{}, known: map[string]bool{}, names: map[string]bool{}}
 	seq, fail := r.ScanBack(store.Events.K(), store.Events.K().End())
 	for k, v := range seq {
 		e, err := decodeEvent(k, v)
@@ -46,6 +46,7 @@ type outageScan struct {
 	over     time.Time            // when the run ended that came behind the event that is read; zero if it goes on
 	ends     map[string]time.Time // when what began in front of it was over
 	known    map[string]bool      // how it was at from
+	names    map[string]bool      // of what opened behind the event that is read
 	old      int                  // events in front of from
 	out      []Outage             // the newest first
 }
@@ -56,7 +57,7 @@ func (s *outageScan) step(e Event) bool {
 	if old {
 		s.old++
 	}
-	what, cause, begins := outageOf(e)
+	what, cause, begins := s.outageOf(e)
 	switch {
 	case s.old > searched:
 		return false
@@ -104,13 +105,15 @@ func merged(all []Outage) (out []Outage) {
 }
 
 // outageOf is what an event begins or ends, "" for nothing.
-func outageOf(e Event) (what, cause string, begins bool) {
+func (s *outageScan) outageOf(e Event) (what, cause string, begins bool) {
 	switch e.Kind {
 	case "gate.closed":
-		what, cause, _ = strings.Cut(e.Text, ": ")
+		what, cause = s.closed(e.Text)
 		return what, cause, true
 	case "gate.opened":
-		return strings.TrimSuffix(strings.TrimSuffix(e.Text, isBack), countsAsBack), "", false
+		what = strings.TrimSuffix(strings.TrimSuffix(e.Text, isBack), countsAsBack)
+		s.names[what] = true
+		return what, "", false
 	case "disk.short":
 		what, cause, _ = strings.Cut(e.Text, ": ")
 		return what, cause, true
@@ -122,4 +125,16 @@ func outageOf(e Event) (what, cause string, begins bool) {
 		return paused, "", false
 	}
 	return "", "", false
+}
+
+// closed takes the text of a gate that closed apart. The name may have a colon in it, as that of an action does; where it ends
+// is known if it opened later.
+func (s *outageScan) closed(text string) (what, cause string) {
+	what, cause, _ = strings.Cut(text, ": ")
+	for i := len(what); i < len(text); i++ {
+		if strings.HasPrefix(text[i:], ": ") && s.names[text[:i]] {
+			what, cause = text[:i], text[i+len(": "):]
+		}
+	}
+	return what, cause
 }

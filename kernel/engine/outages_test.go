@@ -41,6 +41,9 @@ func TestOutagesOfAHistory(t *testing.T) {
 		{20, "gate.opened", "shop is back"},
 		{21, "gate.closed", "bank: away"},
 		{22, "gate.opened", "bank counts as back, on the word of a person"},
+		{23, "gate.closed", "ban do[1]: sh: failed 5 times: away"},
+		{24, "gate.closed", "ban do[1]: sh: failed 6 times: away"},
+		{25, "gate.opened", "ban do[1]: sh is back"},
 		{30, "gate.closed", "main: and again"},
 		{32, "gate.closed", "main: and for another reason"},
 		{34, "job.stopped", "job one stopped"},
@@ -72,7 +75,7 @@ func TestOutagesOfAHistory(t *testing.T) {
 		return strings.Join(out, "\n")
 	}
 	want := "still 4 34 it lasts through all of it\nshop 5 20 connection refused: by the host\nmain 12 15 away\ndisk 13 14 3 MB are left\npaused 16 18 \n" +
-		"bank 21 22 away\nmain 30 34 and again\nmain 36 - the new run finds it so"
+		"bank 21 22 away\nban do[1]: sh 23 25 failed 5 times: away\nmain 30 34 and again\nmain 36 - the new run finds it so"
 	if got := read(100); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
