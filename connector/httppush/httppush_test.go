@@ -218,3 +218,29 @@ func TestValidate(t *testing.T) {
 		t.Errorf("got %v", errs)
 	}
 }
+
+// TestLostRowsAreNotPresent: rows that the receiver has lost are sent under another key, once it says of the old one that it was
+// done; what it still had is all that was present.
+func TestLostRowsAreNotPresent(t *testing.T) {
+	s := newService(t)
+	sink := prepared(t, s)
+	spots, d := sinktest.Numbered(1)
+	ids := make([]uint64, len(spots))
+	for i, spot := range spots {
+		ids[i] = spot.ID
+	}
+	if v, err := sink.Write(t.Context(), d); err != nil || v.Present != 0 {
+		t.Fatalf("got %+v, %v", v, err)
+	}
+	const lost = 3
+	d.ByKey = true
+	for _, left := range []int{len(ids) - lost, len(ids) - lost, 0} {
+		if err := s.each("DELETE FROM rows WHERE id = ?")(ids[left:]); err != nil {
+			t.Fatal(err)
+		}
+		v, err := sink.Write(t.Context(), d)
+		if err != nil || v.Present != int64(left) {
+			t.Errorf("%d rows were left: got %d present, %v", left, v.Present, err)
+		}
+	}
+}

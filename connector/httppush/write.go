@@ -79,7 +79,8 @@ func (w *writing) byKey(ctx context.Context, keys []uint64) error {
 	if err != nil {
 		return err
 	}
-	w.v.Present = int64(len(keys) - count(missing))
+	present := int64(len(keys) - count(missing))
+	defer func() { w.v.Present = present }() // whatever the receiver says of a key whose rows it has lost
 	for again := 0; count(missing) > 0; again++ {
 		if again > most {
 			return fault.New(fault.Permanent, "the receiver says that it took %d rows, and does not have them",
