@@ -15,53 +15,6 @@ import (
 	"holdfast/kernel/engine"
 )
 
-// Alerts says when people are told, and how often.
-type Alerts struct {
-	// Gate: people are told of a gate that is closed for longer than this; default 10m.
-	Gate time.Duration `yaml:"gate"`
-	// Lag: they are told of a row or a file that waits for longer than this; default 1h.
-	Lag time.Duration `yaml:"lag"`
-	// Silence: they are told when nothing new came for so many times the usual time; default 10.
-	Silence int `yaml:"silence"`
-	// Again is the least time between two messages of one kind and job; default 1h.
-	Again time.Duration `yaml:"again"`
-	// Summary is the time of day at which they are told how things stand, or off; default 09:00.
-	Summary string `yaml:"summary"`
-}
-
-// WithDefaults returns a with everything filled in that has a default.
-func (a Alerts) WithDefaults() Alerts {
-	a.Gate, a.Lag = orElse(a.Gate, 10*time.Minute), orElse(a.Lag, time.Hour)
-	a.Silence, a.Again = orElse(a.Silence, 10), orElse(a.Again, time.Hour)
-	a.Summary = orElse(a.Summary, "09:00")
-	return a
-}
-
-// noSummary is the Summary that is none.
-const noSummary = "off"
-
-// checkSummary says what is wrong with the time of the summary, "" if nothing is.
-func (a Alerts) checkSummary() string {
-	if _, err := time.Parse("15:04", a.Summary); a.Summary == "" || a.Summary == noSummary || err == nil {
-		return ""
-	}
-	return fmt.Sprintf("want a time of day such as 09:00, or %s, got %q", noSummary, a.Summary)
-}
-
-// due is the last moment at or before now for which there is a summary; ok is false if there are none.
-func (a Alerts) due(now time.Time) (at time.Time, ok bool) {
-	clock, err := time.Parse("15:04", a.Summary)
-	if err != nil {
-		return at, false
-	}
-	year, month, day := now.Date()
-	at = time.Date(year, month, day, clock.Hour(), clock.Minute(), 0, 0, now.Location())
-	if at.After(now) {
-		at = time.Date(year, month, day-1, clock.Hour(), clock.Minute(), 0, 0, now.Location())
-	}
-	return at, true
-}
-
 const (
 	// leastSilence is no silence: a feed of one row a second may well rest for a minute.
 	leastSilence = 10 * time.Minute
@@ -215,7 +168,7 @@ func (a *alarms) look(now time.Time, g Gauges, news []engine.Event) {
 
 // summary tells once a day how things stand.
 func (a *alarms) summary(now time.Time, g Gauges) {
-	at, ok := a.rules.due(now)
+	at, ok := a.rules.Due(now)
 	was := a.book.Sums
 	if !ok || was != nil && !at.After(was.At) {
 		return

@@ -25,7 +25,7 @@ type watched struct {
 }
 
 func watching(t *testing.T) *watched {
-	return &watched{t, newAlarms(Alerts{Summary: noSummary}), time.Unix(1_000_000, 0), Gauges{
+	return &watched{t, newAlarms(Alerts{Summary: NoSummary}), time.Unix(1_000_000, 0), Gauges{
 		Disk: disk.Room{Free: 100, Total: 1000}, Marks: engine.RoomLimits{Soft: 50, Hard: 20},
 		Jobs: []engine.Status{{Name: "spots", State: engine.Running, Readable: true,
 			Gates: []gate.Status{{Name: "main", Open: true}}, Lag: map[string]float64{"main": 0},

@@ -24,17 +24,15 @@ const begunName = "job.yaml"
 // mostBegun is how much of one is read.
 const mostBegun = 1 << 20
 
-func begunFile(dir, job string) string { return filepath.Join(engine.JobDir(dir, job), begunName) }
-
-// begunShort is begunFile as people are told it: from the data directory on.
-func begunShort(job string) string { return filepath.Join("jobs", job, begunName) }
+// BegunFile is where that is of a job; in the directory "" as people are told it: from the data directory on.
+func BegunFile(dir, job string) string { return filepath.Join(engine.JobDir(dir, job), begunName) }
 
 // keepBegun makes a job outlive this process. A crash leaves the file whole, or not there.
 func keepBegun(dir, job, text string) error {
 	head := fmt.Sprintf("# Crawl %s was begun at the running process, and is run by this file at each start.\n"+
 		"# To have it in the configuration file: put what is below there, below jobs:, and reload.\n"+
 		"# To end it for good: remove this file, and reload. What it has archived stays.\n", job)
-	if err := disk.WriteFile(begunFile(dir, job), []byte(head+text), 0o600); err != nil {
+	if err := disk.WriteFile(BegunFile(dir, job), []byte(head+text), 0o600); err != nil {
 		return fmt.Errorf("write down that crawl %s is to run at each start: %w", job, err)
 	}
 	return nil
@@ -64,19 +62,19 @@ func (p *Plan) begunBeside(list []Job) (set begunSet, err error) {
 		}
 		i := slices.IndexFunc(list, func(j Job) bool { return j.Name == name })
 		switch {
-		case i >= 0 && err == nil && j.sum == list[i].sum && j.Kind == list[i].Kind:
+		case i >= 0 && err == nil && j.Same(list[i]):
 			set.same = append(set.same, name)
 		case i >= 0:
 			set.warnings = append(set.warnings, fmt.Sprintf("job %s runs as the configuration file has it; %s has it otherwise, and does not "+
-				"count: remove it", name, begunShort(name)))
+				"count: remove it", name, BegunFile("", name)))
 		case err != nil:
 			state := "crawl " + name + " does not run"
-			if was, runs := p.job(name); runs && p.wasBegun(name) {
+			if was, runs := p.job(name); runs && p.WasBegun(name) {
 				set.jobs = append(set.jobs, was)
 				state = "crawl " + name + " goes on as it was, and does not run at the next start"
 			}
 			set.warnings = append(set.warnings, fmt.Sprintf("%s can't be used, so %s: %s; mend it and %s, or remove it",
-				begunShort(name), state, strings.ReplaceAll(err.Error(), "\n", "; "), p.again()))
+				BegunFile("", name), state, strings.ReplaceAll(err.Error(), "\n", "; "), p.again()))
 		default:
 			set.jobs = append(set.jobs, j)
 		}
@@ -86,14 +84,14 @@ func (p *Plan) begunBeside(list []Job) (set begunSet, err error) {
 
 // again is how the files are read again.
 func (p *Plan) again() string {
-	if p.hasFile() {
+	if p.File() != "" {
 		return "reload"
 	}
 	return "start again"
 }
 
 func (p *Plan) readBegun(name string) (j Job, err error) {
-	f, err := disk.OpenRegular(begunFile(p.Place.Dir, name)) // a pipe would be waited for
+	f, err := disk.OpenRegular(BegunFile(p.Place.Dir, name)) // a pipe would be waited for
 	if err != nil {
 		return j, err
 	}
@@ -102,7 +100,7 @@ func (p *Plan) readBegun(name string) (j Job, err error) {
 		return j, err
 	}
 	var list jobList
-	dec := newDecoder(begunShort(name), os.LookupEnv)
+	dec := newDecoder(BegunFile("", name), os.LookupEnv)
 	if root := dec.Parse(text); root != nil {
 		dec.Decode(root, reflect.ValueOf(&list).Elem(), "")
 	}
@@ -119,15 +117,15 @@ func (p *Plan) readBegun(name string) (j Job, err error) {
 // settle makes the set what is at work: files of jobs that the configuration file has are not needed any more.
 func (p *Plan) settle(set begunSet) {
 	for _, name := range set.same {
-		err := os.Remove(begunFile(p.Place.Dir, name))
+		err := os.Remove(BegunFile(p.Place.Dir, name))
 		if err == nil {
 			err = disk.SyncDir(engine.JobDir(p.Place.Dir, name))
 		}
 		if err != nil {
-			set.warnings = append(set.warnings, fmt.Sprintf("the configuration file has job %s, but %s can't be removed: %v", name, begunShort(name), err))
+			set.warnings = append(set.warnings, fmt.Sprintf("the configuration file has job %s, but %s can't be removed: %v", name, BegunFile("", name), err))
 			continue
 		}
-		p.Log.Info(fmt.Sprintf("the configuration file has job %s now: %s is removed", name, begunShort(name)))
+		p.Log.Info(fmt.Sprintf("the configuration file has job %s now: %s is removed", name, BegunFile("", name)))
 	}
 	for _, w := range set.warnings {
 		p.Log.Warn(w)
@@ -140,15 +138,25 @@ func (p *Plan) settle(set begunSet) {
 	}
 }
 
-func (p *Plan) wasBegun(job string) bool {
+// WasBegun reports whether a job runs by such a file.
+func (p *Plan) WasBegun(job string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.begun[job]
 }
 
-// putBegun puts a job into the plan that was just begun.
-func (p *Plan) putBegun(j Job) {
-	p.put(j)
+// KeepBegun writes down the configuration of a crawl that is about to be begun, so that each later start runs it. The file is told as BegunFile
+// tells it, "" where the plan takes no such jobs.
+func (p *Plan) KeepBegun(job, text string) (file string, err error) {
+	if !p.TakesBegun {
+		return "", nil
+	}
+	return BegunFile("", job), keepBegun(p.Place.Dir, job, text)
+}
+
+// PutBegun puts a job into the plan that was just begun.
+func (p *Plan) PutBegun(j Job) {
+	p.Put(j)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.TakesBegun {
@@ -156,25 +164,9 @@ func (p *Plan) putBegun(j Job) {
 	}
 }
 
-func (p *Plan) begunTold() []string {
+// BegunWarnings are of files of begun jobs that can't be used, or that the configuration file overrules.
+func (p *Plan) BegunWarnings() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.begunWarnings
-}
-
-// noteBegun tells where the configuration of a job is that was begun at the running process, and what can be done with it.
-func (d *Desk) noteBegun(s *engine.Status) {
-	if d.eng == nil {
-		if _, err := os.Stat(begunFile(d.plan.Place.Dir, s.Name)); err != nil || d.plan.config != nil {
-			return
-		}
-	} else if !d.plan.wasBegun(s.Name) {
-		return
-	}
-	text := begunShort(s.Name) + ", for it was begun at the running process; put what it holds below jobs: of the configuration file " +
-		"and reload, or remove it and reload: that ends the crawl for good"
-	if d.eng != nil && !d.plan.hasFile() {
-		text = begunShort(s.Name) + ", for it was begun at the running process; remove it and start again to end the crawl for good"
-	}
-	s.Notes = append(slices.Clone(s.Notes), [2]string{"configuration", text})
 }

@@ -112,8 +112,8 @@ func writeStayed(dir string, stayed []Stayed) error {
 	return nil
 }
 
-// readStayed returns the files that are still there.
-func readStayed(dir string) []Stayed {
+// ReadStayed returns the files that are still there.
+func ReadStayed(dir string) []Stayed {
 	b, err := os.ReadFile(filepath.Join(dir, stayedFile))
 	if err != nil {
 		return nil
@@ -129,7 +129,7 @@ func readStayed(dir string) []Stayed {
 }
 
 // one takes one file in and deletes it once its rows are committed.
-func (c caches) one(ctx context.Context, to importer, file, dir string) error {
+func (c caches) one(ctx context.Context, to Importer, file, dir string) error {
 	// In a directory that others may write to, only what is ours is believed.
 	if filepath.Base(dir) == oldFallback {
 		info, err := os.Lstat(file)
@@ -141,7 +141,7 @@ func (c caches) one(ctx context.Context, to importer, file, dir string) error {
 			return errors.New("it belongs to somebody else")
 		}
 	}
-	t, before, err := importFile(ctx, to, file)
+	t, before, err := ImportFile(ctx, to, file)
 	if err != nil {
 		return err
 	}
@@ -160,19 +160,19 @@ func (c caches) one(ctx context.Context, to importer, file, dir string) error {
 	return nil
 }
 
-// importer takes files in: a job at work, which also asks its sinks what they have, or an intake alone.
-type importer interface {
+// Importer takes files in: a job at work, which also asks its sinks what they have, or an intake alone.
+type Importer interface {
 	Imported(ctx context.Context, f collect.File) (collect.Taken, bool, error)
 	ImportFile(ctx context.Context, f collect.File, p connector.Page) (collect.Taken, error)
 }
 
 var (
-	_ importer = (*collect.Job)(nil)
-	_ importer = (*collect.Intake)(nil)
+	_ Importer = (*collect.Job)(nil)
+	_ Importer = (*collect.Intake)(nil)
 )
 
-// importFile takes one cache file in, whole or not at all; before says that it was taken in already.
-func importFile(ctx context.Context, to importer, file string) (t collect.Taken, before bool,
+// ImportFile takes one cache file in, whole or not at all; before says that it was taken in already.
+func ImportFile(ctx context.Context, to Importer, file string) (t collect.Taken, before bool,
 	err error) {
 	f, err := os.Open(file)
 	if err != nil {

@@ -1,27 +1,28 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"holdfast/app/datadir"
-	"holdfast/kernel/store"
 )
 
-// lookedAt is a crawl that somebody looks at while a checkpoint of it is made.
+// lookedAt is a context of work at which somebody looks whenever it asks whether it is to end.
 type lookedAt struct {
-	*crawlConfig
+	context.Context
 	look func()
 }
 
-func (w lookedAt) facts(r store.Reader) (map[string]int64, error) {
+func (w lookedAt) Err() error {
 	w.look()
-	return w.crawlConfig.facts(r)
+	return w.Context.Err()
 }
 
 // While a checkpoint of a crawl is made its status says so, under which name and for how long, and pages are fetched.
@@ -41,26 +42,26 @@ func TestStatusOfACrawlThatIsCheckpointed(t *testing.T) {
 	}))
 	defer site.Close()
 	c, err := Parse("t.yaml", []byte("jobs: {pages: {crawl: {seeds: [\""+site.URL+"/\"], contact: a@example.org, "+
-		"settings: {min_delay: 0s, delay_factor: 0}}}}"), env)
+		"settings: {min_delay: 0s, delay_factor: 0}}}}"), os.LookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d *Desk
-	var during Report
-	c.Jobs[0].work = lookedAt{c.Jobs[0].work.(*crawlConfig), func() {
-		for range 3 {
-			<-asked
-		}
-		during, _ = d.Status(t.Context(), "pages")
-	}}
 	p := &Plan{Place: datadir.Place{Dir: t.TempDir(), Explicit: true}, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
-	var stop func()
-	d, stop = running(t, p)
+	d, stop := running(t, p)
 	defer stop()
 	defer close(over)
 	<-asked
 	began := time.Now()
-	made, err := d.CreateCheckpoint(t.Context(), "pages", "", nil)
+	var during Report
+	look := func() {
+		if rep, err := d.Status(t.Context(), "pages"); err == nil && len(rep.Checkpoints) > 0 && len(during.Checkpoints) == 0 {
+			during = rep
+			for range 3 {
+				<-asked
+			}
+		}
+	}
+	made, err := d.CreateCheckpoint(lookedAt{t.Context(), look}, "pages", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

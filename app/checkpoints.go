@@ -2,16 +2,12 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
-	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/identifier"
 	"holdfast/kernel/checkpoint"
@@ -68,17 +64,16 @@ func (d *Desk) CreateCheckpoint(ctx context.Context, job, name string,
 	defer w.end()
 	err = d.with(job, func(st *store.Store) error {
 		o := checkpoint.Options{Name: name, Config: d.configOf(job), Before: func(name string) error { w.makes(name); return nil }}
-		if j, _ := d.plan.job(job); j.work != nil {
-			if beside, ok := j.work.(besideStore); ok {
-				o.Numbered = beside.checkpointName
-				o.Before = func(name string) error {
-					w.makes(name)
-					return d.prepare(ctx, beside, job, st, name)
-				}
-				o.Facts = func() (facts map[string]int64, err error) {
-					err = st.Latest(func(r store.Reader) error { facts, err = beside.facts(r); return err })
-					return facts, err
-				}
+		j, _ := d.plan.job(job)
+		if beside, ok := j.BesideStore(); ok {
+			o.Numbered = beside.CheckpointName
+			o.Before = func(name string) error {
+				w.makes(name)
+				return d.prepare(ctx, beside, job, st, name)
+			}
+			o.Facts = func() (facts map[string]int64, err error) {
+				err = st.Latest(func(r store.Reader) error { facts, err = beside.Facts(r); return err })
+				return facts, err
 			}
 		}
 		c, err := checkpoint.Create(ctx, st, o)
@@ -95,17 +90,9 @@ func (d *Desk) CreateCheckpoint(ctx context.Context, job, name string,
 	return out, err
 }
 
-// besideStore is a kind of job that writes files beside its store, which end at each checkpoint.
-type besideStore interface {
-	checkpointName(serial uint64, at time.Time) string
-	facts(r store.Reader) (map[string]int64, error)
-	// prepare ends them while the job does not run.
-	prepare(st *store.Store, log *slog.Logger, dataDir, job, checkpoint string) error
-}
-
 // prepare has the files end that a job writes beside its store: by the job, if it runs.
-func (d *Desk) prepare(ctx context.Context, w besideStore, job string, st *store.Store, name string) error {
-	atRest := func() error { return w.prepare(st, d.plan.Log, d.plan.Place.Dir, job, name) }
+func (d *Desk) prepare(ctx context.Context, w BesideStore, job string, st *store.Store, name string) error {
+	atRest := func() error { return w.Prepare(st, d.plan.Log, d.plan.Place.Dir, job, name) }
 	if d.eng != nil {
 		return d.eng.Prepare(ctx, job, name, atRest)
 	}
@@ -141,7 +128,7 @@ func (d *Desk) ListCheckpoints(job string) ([]Checkpoint, error) {
 		for _, c := range list {
 			one := shown(name, c)
 			one.Held = held(engine.JobDir(d.plan.Place.Dir, name), c)
-			switch v, ok := readVerdict(c); {
+			switch v, ok := c.Judged(); {
 			case ok && v.Bad == "" && one.Error == "":
 				one.Verified = v.At
 			case ok && one.Error == "":
@@ -180,45 +167,16 @@ func (d *Desk) VerifyCheckpoint(ctx context.Context, job, name string,
 		err = nil // it is in the findings
 	}
 	if err == nil {
-		err = writeVerdict(checkpoint.Path(dir, name), rep.Manifest.Created, out.Bad)
+		err = checkpoint.Judge(checkpoint.Path(dir, name), rep.Manifest.Created, out.Bad)
 	}
 	return out, err
-}
-
-// verdict is what the last verification of a checkpoint found. It stands beside its directory, in which nothing is ever written.
-type verdict struct {
-	Of  time.Time `json:"of"` // when the checkpoint was made: another may have had its name
-	At  time.Time `json:"at"`
-	Bad string    `json:"bad,omitempty"` // the first that is bad
-}
-
-const verdictSuffix = ".verified"
-
-func writeVerdict(path string, made time.Time, bad []string) error {
-	v := verdict{Of: made, At: time.Now().UTC()}
-	if len(bad) > 0 {
-		v.Bad = "verified and found invalid: " + bad[0]
-	}
-	b, err := json.Marshal(v)
-	if err == nil {
-		err = disk.WriteFile(path+verdictSuffix, b, 0o644)
-	}
-	return err
-}
-
-// readVerdict reads it; one that can't be read is none.
-func readVerdict(c checkpoint.Checkpoint) (v verdict, ok bool) {
-	b, err := os.ReadFile(c.Path + verdictSuffix)
-	return v, err == nil && json.Unmarshal(b, &v) == nil && v.Of.Equal(c.Created)
 }
 
 // retainSome lets old checkpoints go.
 func retainSome(ctx context.Context, dir string, p checkpoint.Policy) error {
 	gone, err := checkpoint.Retain(ctx, dir, p, checkpoint.Work{})
 	for _, name := range gone {
-		if rerr := os.Remove(checkpoint.Path(dir, name) + verdictSuffix); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-			err = errors.Join(err, rerr)
-		}
+		err = errors.Join(err, checkpoint.Forget(checkpoint.Path(dir, name)))
 	}
 	return err
 }
@@ -289,7 +247,7 @@ func (d *Desk) RemoveCheckpoint(job, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(checkpoint.Path(dir, name) + verdictSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := checkpoint.Forget(checkpoint.Path(dir, name)); err != nil {
 		return err
 	}
 	return checkpoint.Remove(dir, name, checkpoint.Work{})
@@ -335,7 +293,7 @@ func CheckpointAtEnd(ctx context.Context, p *Plan) error {
 	if every == nil || *every == 0 {
 		return nil
 	}
-	d := &Desk{plan: p, work: map[*Work]struct{}{}}
+	d := newDesk(p)
 	names, err := d.names()
 	for _, job := range names {
 		dir := engine.JobDir(p.Place.Dir, job)

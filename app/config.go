@@ -64,18 +64,6 @@ type Disk struct {
 	Hard Bytes `yaml:"hard"`
 }
 
-// Job is one job of a configuration.
-type Job struct {
-	Name string
-	Kind string
-	// Text is its configuration as YAML, variables unexpanded and literal secrets hidden.
-	Text string
-	work jobConfig
-	// sum is the hash of its configuration with variables expanded and secrets as they are: by it a reload
-	// knows whether anything changed.
-	sum [sha256.Size]byte
-}
-
 // jobConfig is what a kind of job makes of its part of the file.
 type jobConfig interface {
 	// check adds what is wrong with it, once all of it is read.

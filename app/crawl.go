@@ -312,13 +312,14 @@ func (c *crawlConfig) earlier(dataDir string) (paths []string) {
 	return paths
 }
 
-func (c *crawlConfig) checkpointName(serial uint64, at time.Time) string {
+// CheckpointName implements BesideStore.
+func (c *crawlConfig) CheckpointName(serial uint64, at time.Time) string {
 	return crawl.CheckpointName(serial, at)
 }
 
-func (c *crawlConfig) facts(r store.Reader) (map[string]int64, error) { return crawl.Facts(r) }
+func (c *crawlConfig) Facts(r store.Reader) (map[string]int64, error) { return crawl.Facts(r) }
 
-func (c *crawlConfig) prepare(st *store.Store, log *slog.Logger, dataDir, job, checkpoint string) error {
+func (c *crawlConfig) Prepare(st *store.Store, log *slog.Logger, dataDir, job, checkpoint string) error {
 	return crawl.Prepare(st, c.job(dataDir, job, nil, nil), log, checkpoint)
 }
 
@@ -344,4 +345,13 @@ func ReadSeeds(name string) (seeds []string, err error) {
 		seeds = append(seeds, line)
 	}
 	return seeds, nil
+}
+
+// Crawl is what a crawl is, for who asks it while it does not fetch; ok is false for another kind of job.
+func (p *Plan) Crawl(j Job) (cfg crawl.Config, ok bool) {
+	c, ok := j.work.(*crawlConfig)
+	if ok {
+		cfg = c.job(p.Place.Dir, j.Name, nil, nil)
+	}
+	return cfg, ok
 }

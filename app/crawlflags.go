@@ -139,7 +139,7 @@ func (f CrawlFlags) checkpoint(place datadir.Place, log *slog.Logger) (checkpoin
 			continue
 		}
 		err := c.Err
-		if v, judged := readVerdict(c); err == nil && judged && v.Bad != "" {
+		if v, judged := c.Judged(); err == nil && judged && v.Bad != "" {
 			err = errors.New(v.Bad)
 		}
 		if err == nil { // it may be damaged, and nobody has looked yet

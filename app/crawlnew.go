@@ -91,8 +91,9 @@ func (d *Desk) BeginCrawl(ctx context.Context, o NewCrawl, tell func(Progress)) 
 		return out, nil
 	}
 	s, err := d.plan.spec(j)
-	if err == nil && d.plan.TakesBegun {
-		err = keepBegun(d.plan.Place.Dir, o.Name, text)
+	var file string
+	if err == nil {
+		file, err = d.plan.KeepBegun(o.Name, text)
 	}
 	if err != nil {
 		return out, errors.Join(err, os.RemoveAll(dir))
@@ -100,11 +101,8 @@ func (d *Desk) BeginCrawl(ctx context.Context, o NewCrawl, tell func(Progress)) 
 	if err := d.eng.Add(s); err != nil {
 		return out, fault.WithHint(fmt.Errorf("start crawl %s: %w", o.Name, err), "the next start begins it")
 	}
-	if d.plan.TakesBegun {
-		out.File = begunShort(o.Name)
-	}
-	d.plan.putBegun(j)
-	out.Runs = true
+	d.plan.PutBegun(j)
+	out.File, out.Runs = file, true
 	return out, nil
 }
 
@@ -121,12 +119,7 @@ func (d *Desk) jobLike(like, name string) (j Job, text string, err error) {
 	if err != nil {
 		return j, "", err
 	}
-	dec := newDecoder(name, os.LookupEnv)
-	root := dec.Parse(b)
-	if root != nil {
-		j, _ = dec.job(entry{Key: name, At: root, Value: root}, name)
-	}
-	if err := dec.Mistakes.Err(); err != nil {
+	if j, err = ParseJob(name, b); err != nil {
 		return j, "", fault.New(fault.Invalid, "the configuration of %s can't be used for another crawl: %w", like, err)
 	}
 	b, err = yaml.Marshal(yaml.MapSlice{{Key: name, Value: own}})
@@ -159,12 +152,13 @@ func (d *Desk) crawlOfCheckpoint(ctx context.Context, o NewCrawl, from string, j
 	if _, err := d.restoreNew(ctx, checkpoint.Path(dir, o.Checkpoint), engine.JobDir(d.plan.Place.Dir, o.Name), w); err != nil {
 		return "", err
 	}
-	if err := d.plan.record([]Job{j}); err != nil {
+	if err := d.plan.Record([]Job{j}); err != nil {
 		return "", err
 	}
-	into := j.work.(*crawlConfig).warcDir(d.plan.Place.Dir, o.Name)
+	cfg, _ := d.plan.Crawl(j)
+	into := cfg.Archive.Dir
 	var lacks []archive.Gone
-	err = d.withClosed(o.Name, func(env engine.Env) error {
+	err = d.plan.AtRest(o.Name, func(env engine.Env) error {
 		return env.Store.Latest(func(r store.Reader) (err error) {
 			lacks, err = archive.Losses(r, env.Store.Lineage().String(), into)
 			return err
@@ -197,10 +191,10 @@ func (d *Desk) crawlOfJournals(ctx context.Context, o NewCrawl, j Job, w *Work) 
 		}
 		f.Close()
 	}
-	if err := d.plan.record([]Job{j}); err != nil {
+	if err := d.plan.Record([]Job{j}); err != nil {
 		return "", err
 	}
-	cfg := j.work.(*crawlConfig).job(d.plan.Place.Dir, o.Name, nil, nil)
+	cfg, _ := d.plan.Crawl(j)
 	rep, text, err := d.recoverCrawl(ctx, o.Name, cfg, CrawlOrder{Files: o.Files, RetryFailed: o.RetryFailed}, w)
 	if err == nil && rep.Ended+rep.Queued+rep.Foreign == 0 {
 		err = fault.New(fault.Invalid, "the recover journals tell of no URL: %s", text)

@@ -46,11 +46,11 @@ func (d *Desk) crawlWork(job string) (crawl.Config, error) {
 		return crawl.Config{}, err
 	}
 	j, _ := d.plan.job(job)
-	w, ok := j.work.(*crawlConfig)
+	cfg, ok := d.plan.Crawl(j)
 	if !ok {
 		return crawl.Config{}, fault.New(fault.Invalid, "job %s is no crawl", job)
 	}
-	return w.job(d.plan.Place.Dir, job, nil, nil), nil
+	return cfg, nil
 }
 
 // CrawlWhy says what is known of a URL, and why it is fetched or not.
@@ -159,7 +159,7 @@ func (d *Desk) crawlOrder(ctx context.Context, job, name string, cfg crawl.Confi
 }
 
 func (d *Desk) crawlAtRest(ctx context.Context, job string, cfg crawl.Config, name, order string) (text string, err error) {
-	err = d.withClosed(job, func(env engine.Env) error {
+	err = d.plan.AtRest(job, func(env engine.Env) error {
 		text, err = crawl.AtRest(ctx, env, cfg, name, []string{order})
 		return err
 	})
@@ -183,7 +183,7 @@ func (d *Desk) recoverCrawl(ctx context.Context, job string, cfg crawl.Config, o
 	if len(o.Files) == 0 {
 		return rep, "", fault.New(fault.Invalid, "there is no recover journal to read")
 	}
-	err = d.withClosed(job, func(env engine.Env) error {
+	err = d.plan.AtRest(job, func(env engine.Env) error {
 		items, err := crawl.Recovering(env.Store, cfg)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -36,13 +37,13 @@ func WriteCrawlReport(w io.Writer, r CrawlReport, first bool) error {
 			h.NovelBytes, h.DuplicateURLs, h.DuplicateBytes, h.NotModifiedURLs, h.NotModifiedBytes)
 	}
 	for _, t := range r.Types {
-		b = fmt.Appendf(b, "%d %d %s\n", t.N, t.Bytes, orElse(t.Of, "unknown"))
+		b = fmt.Appendf(b, "%d %d %s\n", t.N, t.Bytes, cmp.Or(t.Of, "unknown"))
 	}
 	for _, t := range r.Codes {
 		b = fmt.Appendf(b, "%d %s\n", t.N, t.Of)
 	}
 	for _, s := range r.Sources {
-		b = fmt.Appendf(b, "%s - %d\n", orElse(s.Source, "-"), s.Done)
+		b = fmt.Appendf(b, "%s - %d\n", cmp.Or(s.Source, "-"), s.Done)
 	}
 	if r.Crawl != nil {
 		b = append(b, summaryText(r.Job, *r.Crawl)...)

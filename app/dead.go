@@ -61,8 +61,8 @@ func (d *Desk) DeadLetter(ctx context.Context, job string, id uint64) (l Letter,
 		return l, err
 	}
 	if len(l.Batch) == 0 {
-		if j, ok := d.plan.running.Load(job); ok {
-			l.Columns = columnsOf(j.(*collect.Job).Schema())
+		if j, ok := d.plan.Running(job); ok {
+			l.Columns = columnsOf(j.Schema())
 		}
 		return l, nil
 	}

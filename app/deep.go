@@ -83,10 +83,8 @@ func (c *Comparison) excuse(b engine.Books, s engine.SinkBooks, e *expected) {
 
 func (d *Desk) compareSink(ctx context.Context, c *Comparison, b engine.Books, s engine.SinkBooks,
 	w *Work) error {
-	if j, ok := d.plan.job(c.Job); ok {
-		if stream, ok := j.work.(*streamConfig); ok {
-			return d.compareStream(ctx, c, b, s, stream)
-		}
+	if j, _ := d.plan.job(c.Job); j.Role() != "" {
+		return d.compareStream(ctx, c, b, s, j.Role())
 	}
 	sink, err := d.plan.Sink(ctx, c.Job, c.Sink)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -71,7 +72,7 @@ func to(from, to uint64) (ids []uint64) {
 // desk answers for a data directory in which nothing runs.
 func deskOf(t *testing.T, place datadir.Place, text string) *Desk {
 	t.Helper()
-	c, err := Parse("t.yaml", []byte(text), env)
+	c, err := Parse("t.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,9 @@ import (
 // compareStream asks the database of a stream how many rows it has. Rows of a stream have no integer key; its tags
 // and time are what tells a row apart, and the database holds each once: so counting is comparing.
 func (d *Desk) compareStream(ctx context.Context, c *Comparison, b engine.Books, s engine.SinkBooks,
-	stream *streamConfig) error {
+	role string) error {
 	switch {
-	case stream.Processor != nil:
+	case role == "processor":
 		c.Note = "reports are computed of rows, which are compared, and replaced when rows come late"
 		return nil
 	case c.Sink != databaseName:
@@ -28,11 +28,11 @@ func (d *Desk) compareStream(ctx context.Context, c *Comparison, b engine.Books,
 	if err != nil {
 		return err
 	}
-	tables, err := stream.Database.tables(opening{dataDir: d.plan.Place.Dir, log: d.plan.Log}, stream.always())
+	stored, err := d.plan.StreamRows(c.Job)
 	if err != nil {
 		return err
 	}
-	defer tables.Close()
+	defer stored.Close()
 	seen := map[[2]int64]bool{} // several windows may be of one time
 	came := int64(0)            // rows of the windows that are remembered
 	for _, w := range windows {
@@ -42,9 +42,8 @@ func (d *Desk) compareStream(ctx context.Context, c *Comparison, b engine.Books,
 			continue
 		}
 		seen[span] = true
-		q := connector.TableQuery{Table: stream.Table, Time: stream.Rows.Time, Columns: stream.Rows.Tags[:1], From: w.From,
-			To: w.To}
-		if err := tables.Rows(ctx, q, func([]any) error { c.Rows++; return nil }); err != nil {
+		q := connector.TableQuery{Table: stored.Table, Time: stored.Time, Columns: stored.Tags[:1], From: w.From, To: w.To}
+		if err := stored.Rows(ctx, q, func([]any) error { c.Rows++; return nil }); err != nil {
 			return err
 		}
 	}
@@ -59,7 +58,7 @@ func (d *Desk) compareStream(ctx context.Context, c *Comparison, b engine.Books,
 	switch have := int64(c.Rows); {
 	case have < want:
 		c.Missing = want - have
-		return d.excuseDoubles(ctx, c, b, s, stream)
+		return d.excuseDoubles(ctx, c, b, s, stored.Tags)
 	case have > want:
 		c.Foreign = have - want
 	}
@@ -68,10 +67,10 @@ func (d *Desk) compareStream(ctx context.Context, c *Comparison, b engine.Books,
 
 // excuseDoubles takes off the rows that came more than once: the database has them once. Of those that left the spool nobody
 // knows. What is not delivered may be any of the rows, so it counts as none of the doubles.
-func (d *Desk) excuseDoubles(ctx context.Context, c *Comparison, b engine.Books, s engine.SinkBooks, stream *streamConfig) error {
+func (d *Desk) excuseDoubles(ctx context.Context, c *Comparison, b engine.Books, s engine.SinkBooks, tags []string) error {
 	return d.with(c.Job, func(st *store.Store) error {
 		return st.View(ctx, func(r store.Reader) error {
-			rows, different, err := ingester.CountKeys(r, stream.Rows.Tags)
+			rows, different, err := ingester.CountKeys(r, tags)
 			if err != nil {
 				return err
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -41,10 +40,13 @@ type Desk struct {
 
 // NewDesk returns the desk of a running engine.
 func NewDesk(p *Plan, e *engine.Engine) *Desk {
-	d := &Desk{plan: p, eng: e, since: time.Now(), work: map[*Work]struct{}{}}
-	p.desk.Store(d)
+	d := newDesk(p)
+	d.eng, d.since = e, time.Now()
+	p.SetDesk(d)
 	return d
 }
+
+func newDesk(p *Plan) *Desk { return &Desk{plan: p, work: map[*Work]struct{}{}} }
 
 // OpenDesk returns the desk of a data directory in which no engine runs. A Busy fault says that one
 // does. config, if not nil, is the configuration of its jobs.
@@ -53,8 +55,8 @@ func OpenDesk(place datadir.Place, config *Config) (*Desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Desk{plan: &Plan{Place: place, Log: slog.New(slog.DiscardHandler)}, lock: lock,
-		work: map[*Work]struct{}{}}
+	d := newDesk(&Plan{Place: place, Log: slog.New(slog.DiscardHandler)})
+	d.lock = lock
 	if config != nil {
 		d.plan.Jobs = config.Jobs
 		return d, nil
@@ -64,26 +66,9 @@ func OpenDesk(place datadir.Place, config *Config) (*Desk, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	for _, name := range names {
-		d.plan.Jobs = append(d.plan.Jobs, recorded(place.Dir, name))
+		d.plan.Jobs = append(d.plan.Jobs, Recorded(place.Dir, name))
 	}
 	return d, nil
-}
-
-// recorded is a job as it was configured when it ran last. Variables that are not set here read as
-// hidden secrets: what needs them fails when it is tried, and says so.
-func recorded(dir, name string) Job {
-	job := Job{Name: name, Kind: "collect"}
-	text, err := os.ReadFile(configFile(dir, name))
-	if err != nil {
-		return job
-	}
-	dec := newDecoder(configFile(dir, name), leniently)
-	if root := dec.Parse(text); root != nil {
-		if j, ok := dec.job(entry{Key: name, At: root, Value: root}, name); ok {
-			return j
-		}
-	}
-	return job
 }
 
 // Close gives the directory up.
@@ -130,19 +115,7 @@ func (d *Desk) with(job string, f func(*store.Store) error) (err error) {
 	if d.eng != nil {
 		return d.withEngine(job, f)
 	}
-	return d.withClosed(job, func(env engine.Env) error { return f(env.Store) })
-}
-
-// withClosed runs f with the store of a job that nobody has open.
-func (d *Desk) withClosed(job string, f func(engine.Env) error) (err error) {
-	dir := engine.JobDir(d.plan.Place.Dir, job)
-	// A command that finds a full disk says so, and goes on to what can be read; it is no process to restart.
-	st, err := store.Open(dir, store.Options{Log: d.plan.Log, Survive: true, Fatal: func(error) {}})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	return f(engine.Env{Name: job, Dir: dir, Store: st, History: engine.HistoryOf(st, job, d.plan.Log), Log: d.plan.Log})
+	return d.plan.AtRest(job, func(env engine.Env) error { return f(env.Store) })
 }
 
 // openFor is how long a request waits for a job that is just starting.
@@ -202,7 +175,7 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 		return rep, err
 	}
 	for _, name := range names {
-		if stayed := readStayed(engine.JobDir(d.plan.Place.Dir, name)); len(stayed) > 0 {
+		if stayed := ReadStayed(engine.JobDir(d.plan.Place.Dir, name)); len(stayed) > 0 {
 			rep.Stayed[name] = stayed
 		}
 	}
@@ -242,13 +215,13 @@ func (d *Desk) warnings(short time.Time) (out []string) {
 		out = append(out, fmt.Sprintf("the disk is short since %s: sources wait until there is room again",
 			short.Format(time.DateTime+" UTC")))
 	}
-	out = append(out, d.plan.begunTold()...)
+	out = append(out, d.plan.BegunWarnings()...)
 	dirs, err := os.ReadDir(filepath.Join(d.plan.Place.Dir, "jobs"))
 	if err != nil {
 		return out
 	}
 	for _, e := range dirs {
-		_, begun := os.Stat(begunFile(d.plan.Place.Dir, e.Name()))
+		_, begun := os.Stat(BegunFile(d.plan.Place.Dir, e.Name()))
 		if e.IsDir() && !slices.Contains(d.eng.Names(), e.Name()) && begun != nil { // what is begun is told above
 			out = append(out, fmt.Sprintf("%s holds a job that is not configured: what waits in it is delivered "+
 				"when a job of that name runs", filepath.Join("jobs", e.Name())))
@@ -267,10 +240,8 @@ func (d *Desk) atRest(ctx context.Context, job string, dead map[string]int64) en
 		}
 		return err
 	})
-	if j, _ := d.plan.job(job); j.work != nil {
-		if c, ok := j.work.(*streamConfig); ok {
-			s.Role = c.role()
-		}
+	if j, _ := d.plan.job(job); j.Role() != "" {
+		s.Role = j.Role()
 	}
 	if s.Kind = d.kindOf(job); err != nil {
 		s.Tell(err)
@@ -341,7 +312,7 @@ func (d *Desk) setPaused(job string, paused bool, running func(*engine.Engine, s
 	// Its store is closed, for it failed and waits for its next try: a person may want to end that.
 	ctx, cancel := context.WithTimeout(context.Background(), openFor)
 	defer cancel()
-	closed := func() error { return d.withClosed(job, func(env engine.Env) error { return set(env.Store) }) }
+	closed := func() error { return d.plan.AtRest(job, func(env engine.Env) error { return set(env.Store) }) }
 	if offline := d.eng.Offline(ctx, job, closed); offline != context.DeadlineExceeded {
 		return offline
 	}
@@ -451,4 +422,10 @@ func (d *Desk) underWay() (all []Progress) {
 	return all
 }
 
-var _ io.Closer = (*Desk)(nil)
+// Outages are those of the tour; another process has none.
+func (d *Desk) Outages() (Outages, error) {
+	if d.plan.Outages == nil {
+		return nil, fault.WithHint(fault.New(fault.NotFound, "this is no tour"), "`holdfast demo` is one")
+	}
+	return d.plan.Outages, nil
+}

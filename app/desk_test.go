@@ -93,18 +93,12 @@ func TestStatusWithAJobThatCantBeRead(t *testing.T) {
 func withBadJob(t *testing.T, place datadir.Place) *Config {
 	t.Helper()
 	_, url := feedOf(t, 10)
-	c, err := Parse("t.yaml", []byte(strings.Replace(configText(url), "jobs: {", "jobs: {bad: {collect: "+
-		"{source: {wsprnet: {url: \""+url+"\"}}, sinks: {local: {sqlite: {path: bad.sqlite}}}}}, ", 1)), env)
-	if err != nil {
-		t.Fatal(err)
+	text := strings.Replace(configText(url), "jobs: {", "jobs: {bad: {collect: "+
+		"{source: {wsprnet: {url: \""+url+"\"}}, sinks: {local: {sqlite: {path: bad.sqlite}}}}}, ", 1)
+	c := parsed(t, text)
+	for _, j := range c.Jobs {
+		j.EndWhenDone()
 	}
-	once := func(on bool) {
-		for _, j := range c.Jobs {
-			j.work.(*collectConfig).once = on
-		}
-	}
-	once(true)
-	defer once(false)
 	runOnce(t, place, c)
 	st, err := store.Open(engine.JobDir(place.Dir, "bad"), store.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -117,7 +111,7 @@ func withBadJob(t *testing.T, place datadir.Place) *Config {
 	if err := errors.Join(err, st.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return parsed(t, text)
 }
 
 func tellsBad(t *testing.T, d *Desk) {

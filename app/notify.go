@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -10,9 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"holdfast/base/fault"
-	"holdfast/base/secret"
 	"holdfast/connector/notify"
+	"holdfast/kernel/engine"
 )
 
 const (
@@ -66,8 +64,8 @@ func (d *Desk) alarm(ctx context.Context, a *alarms, queues []chan string) {
 	if err != nil {
 		return // told by those who work there
 	}
-	var heard Positions
-	if from, perr := ParsePositions(before); perr != nil { // there are none: the past is no news
+	var heard engine.Positions
+	if from, perr := engine.ParsePositions(before); perr != nil { // there are none: the past is no news
 		_, heard, err = d.Events(ctx, "", 1)
 		a.look(time.Now(), g, nil)
 	} else {
@@ -127,30 +125,4 @@ func (d *Desk) sendAll(ctx context.Context, name string, send func(string) error
 			}
 		}
 	}
-}
-
-// TestNotify sends a test to every target; told hears how each went.
-func (c *Config) TestNotify(told func(name string, err error)) (err error) {
-	if len(c.Notify) == 0 {
-		return fault.WithHint(fault.New(fault.NotFound, "nobody is to be told"), "name a target below notify:")
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Notify)) {
-		target, e := notify.Open(c.Notify[name])
-		if e == nil {
-			e = target.Send("Holdfast: this is a test")
-		}
-		told(name, e)
-		if e != nil {
-			err = errors.Join(err, fmt.Errorf("notify %s: %w", name, e))
-		}
-	}
-	return err
-}
-
-// checkNotify says what is wrong with the URL of a target, "" if nothing is.
-func checkNotify(url secret.Text) string {
-	if _, err := notify.Open(url); err != nil {
-		return err.Error()
-	}
-	return ""
 }

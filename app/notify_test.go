@@ -28,7 +28,7 @@ func TestNotifyTellsOfARunningJob(t *testing.T) {
 		got <- string(b)
 	}))
 	defer hook.Close()
-	c, err := Parse("t.yaml", []byte(configText("http://127.0.0.1:1/spots")), env)
+	c, err := Parse("t.yaml", []byte(configText("http://127.0.0.1:1/spots")), os.LookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}

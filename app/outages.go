@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"holdfast/base/fault"
 	"holdfast/connector"
 )
 
@@ -31,12 +30,4 @@ type Outage struct {
 	Since time.Time `json:"since,omitzero"`
 	// Moment: it is over by itself.
 	Moment bool `json:"moment,omitempty"`
-}
-
-// Outages are those of the tour; another process has none.
-func (d *Desk) Outages() (Outages, error) {
-	if d.plan.Outages == nil {
-		return nil, fault.WithHint(fault.New(fault.NotFound, "this is no tour"), "`holdfast demo` is one")
-	}
-	return d.plan.Outages, nil
 }

@@ -19,6 +19,7 @@ import (
 	"holdfast/connector/journald"
 	"holdfast/job/collect"
 	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
 )
 
 // Plan is everything that a process needs to run jobs.
@@ -49,7 +50,7 @@ type Plan struct {
 
 	before func(ctx context.Context) error // what is done before anything runs; nil for nothing
 
-	desk atomic.Pointer[Desk] // of the running engine; nil before
+	desk atomic.Pointer[RulesDesk] // of the running engine; nil before it is set
 
 	mu            sync.Mutex // guards Jobs, which a reload changes, and those below
 	begun         map[string]bool
@@ -123,10 +124,10 @@ func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
 		return nil, err
 	}
 	for _, j := range begun.jobs {
-		p.put(j)
+		p.Put(j)
 	}
 	p.settle(begun)
-	if err := p.record(p.Jobs); err != nil {
+	if err := p.Record(p.Jobs); err != nil {
 		return nil, err
 	}
 	var specs []engine.Spec
@@ -137,7 +138,7 @@ func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
 		}
 		specs = append(specs, s)
 	}
-	o := engine.Options{Dir: p.Place.Dir, Log: p.Log, Fatal: fatal, Stay: p.hasFile() && !p.Once,
+	o := engine.Options{Dir: p.Place.Dir, Log: p.Log, Fatal: fatal, Stay: p.File() != "" && !p.Once,
 		Room: engine.RoomLimits{Soft: uint64(p.Disk.Soft), Hard: uint64(p.Disk.Hard)}}
 	if p.Outages != nil {
 		o.Full = p.Outages.DiskIsFull
@@ -189,8 +190,8 @@ func configFile(dir, job string) string {
 	return filepath.Join(engine.JobDir(dir, job), configName)
 }
 
-// record writes down the configuration of jobs, without secrets.
-func (p *Plan) record(list []Job) error {
+// Record writes down the configuration of jobs, without secrets.
+func (p *Plan) Record(list []Job) error {
 	// By it a data directory is known, also while there is no job.
 	if err := disk.MkdirAll(filepath.Join(p.Place.Dir, "jobs"), 0o755); err != nil {
 		return fmt.Errorf("make the directory of jobs: %w", err)
@@ -236,4 +237,25 @@ func (p *Plan) Unread() (err error) {
 		return true
 	})
 	return err
+}
+
+// Running is a collect job as it was started last, if it was; it may have ended since.
+func (p *Plan) Running(job string) (j *collect.Job, ok bool) {
+	v, ok := p.running.Load(job)
+	if ok {
+		j = v.(*collect.Job)
+	}
+	return j, ok
+}
+
+// AtRest runs f with the store of a job that nobody has open, and closes it.
+func (p *Plan) AtRest(job string, f func(engine.Env) error) (err error) {
+	dir := engine.JobDir(p.Place.Dir, job)
+	// A command that finds a full disk says so, and goes on to what can be read; it is no process to restart.
+	st, err := store.Open(dir, store.Options{Log: p.Log, Survive: true, Fatal: func(error) {}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	return f(engine.Env{Name: job, Dir: dir, Store: st, History: engine.HistoryOf(st, job, p.Log), Log: p.Log})
 }

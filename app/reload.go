@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -43,14 +42,6 @@ func (r Reloaded) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// Reloadable reports whether there is something that can be read anew: a configuration file, or rules.
-func (p *Plan) Reloadable() bool {
-	return p.hasFile() || slices.ContainsFunc(p.Jobs, func(j Job) bool { return j.Kind == superviseKind })
-}
-
-// hasFile reports whether the plan came from a configuration file.
-func (p *Plan) hasFile() bool { return p.config != nil && p.config.file != "" }
-
 // drainFor is how long a reload waits for one job to drain.
 const drainFor = time.Minute
 
@@ -64,60 +55,41 @@ func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 	}
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
-	if !d.plan.hasFile() {
+	if d.plan.File() == "" {
 		out.Rules, err = d.reloadRules(ctx, d.eng.Names())
 		return out, err
 	}
-	c, err := Load(d.plan.config.file)
+	next, err := d.plan.ReadAnew()
 	if err != nil {
 		return out, err
-	}
-	// Who is told by notify is what the start had: see differs.
-	after := &Plan{Place: d.plan.Place, Jobs: c.Jobs, Notify: d.plan.Notify}
-	if missing, err := after.checkRuleFiles(c.Jobs); err != nil {
-		return out, err
-	} else if len(missing) > 0 {
-		return out, fault.New(fault.Invalid, "%s", strings.Join(missing, "; "))
-	}
-	begun, err := d.plan.begunBeside(c.Jobs)
-	if err != nil {
-		return out, err
-	}
-	list := slices.Concat(c.Jobs, begun.jobs)
-	specs := make([]engine.Spec, len(list))
-	for i, j := range list {
-		if specs[i], err = d.plan.spec(j); err != nil {
-			return out, err
-		}
 	}
 	// Who asked may go away: what was begun is done all the same.
-	if out, err = d.apply(context.WithoutCancel(ctx), list, specs); err != nil {
+	if out, err = d.apply(context.WithoutCancel(ctx), next); err != nil {
 		return out, fault.WithHint(fmt.Errorf("reload: %w", err), "done so far: %s; reload again", out)
 	}
-	d.plan.settle(begun)
-	out.Later = c.differs(d.plan.config)
+	out.Later = d.plan.Settle(next)
 	out.Rules, err = d.reloadRules(ctx, out.Kept)
 	d.plan.Log.Info("configuration read anew: " + out.String())
 	return out, err
 }
 
-// apply makes the running jobs those of the list. New ones come first: an engine without jobs would end.
-func (d *Desk) apply(ctx context.Context, list []Job, specs []engine.Spec) (Reloaded, error) {
+// apply makes the running jobs those of the files. New ones come first: an engine without jobs would end.
+func (d *Desk) apply(ctx context.Context, next *Anew) (Reloaded, error) {
 	out := Reloaded{Added: []string{}, Changed: []string{}, Removed: []string{}, Kept: []string{},
 		Later: []string{}}
-	for i, j := range list {
+	for i, j := range next.Jobs {
 		was, there := d.plan.job(j.Name)
-		if there && was.sum == j.sum && was.Kind == j.Kind {
+		if there && was.Same(j) {
 			out.Kept = append(out.Kept, j.Name)
 			continue
 		}
-		if err := d.plan.record([]Job{j}); err != nil {
+		if err := d.plan.Record([]Job{j}); err != nil {
 			return out, err
 		}
-		if err := d.begins(ctx, specs[i], there); err != nil {
+		if err := d.begins(ctx, next.Specs[i], there); err != nil {
 			return out, err
 		}
-		d.plan.put(j)
+		d.plan.Put(j)
 		if there {
 			out.Changed = append(out.Changed, j.Name)
 		} else {
@@ -125,13 +97,13 @@ func (d *Desk) apply(ctx context.Context, list []Job, specs []engine.Spec) (Relo
 		}
 	}
 	for _, name := range d.eng.Names() {
-		if slices.ContainsFunc(list, func(j Job) bool { return j.Name == name }) {
+		if slices.ContainsFunc(next.Jobs, func(j Job) bool { return j.Name == name }) {
 			continue
 		}
 		if err := d.eng.Remove(name); err != nil {
 			return out, err
 		}
-		d.plan.drop(name)
+		d.plan.Drop(name)
 		out.Removed = append(out.Removed, name)
 	}
 	return out, nil
@@ -144,37 +116,4 @@ func (d *Desk) begins(ctx context.Context, s engine.Spec, there bool) error {
 	ctx, cancel := context.WithTimeout(ctx, drainFor)
 	defer cancel()
 	return d.eng.Replace(ctx, s)
-}
-
-// put puts a job into the plan, in the place of the one of its name.
-func (p *Plan) put(j Job) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.Jobs = slices.Clone(p.Jobs) // others may hold the old list
-	if i := p.index(j.Name); i >= 0 {
-		p.Jobs[i] = j
-		return
-	}
-	p.Jobs = append(p.Jobs, j)
-}
-
-func (p *Plan) drop(name string) {
-	p.running.Delete(name)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.Jobs = slices.DeleteFunc(slices.Clone(p.Jobs), func(j Job) bool { return j.Name == name })
-}
-
-// differs names the keys beside jobs that have another value than in the configuration that is at work.
-func (c *Config) differs(from *Config) []string {
-	out := []string{}
-	a, b := reflect.ValueOf(*c), reflect.ValueOf(*from)
-	for i := range a.NumField() {
-		key := a.Type().Field(i).Tag.Get("yaml")
-		if key == "" || key == "jobs" || reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
-			continue
-		}
-		out = append(out, key)
-	}
-	return out
 }

@@ -25,11 +25,11 @@ func (d *Desk) Replay(ctx context.Context, job, sink string, from, to time.Time,
 	o := collect.Replay{Sink: sink, From: from, To: to}
 	at := func(done, all uint64) { w.at(int64(done), int64(all)) }
 	if d.eng != nil {
-		j, ok := d.plan.running.Load(job)
+		j, ok := d.plan.Running(job)
 		if !ok {
 			return out, fault.New(fault.Transient, "job %s does not run now; try again", job)
 		}
-		return j.(*collect.Job).Replay(ctx, o, at)
+		return j.Replay(ctx, o, at)
 	}
 	err = d.intake(job, func(in *collect.Intake) error {
 		out, err = in.ReplayTo(ctx, o, at)

@@ -4,27 +4,53 @@ import (
 	"net/http"
 
 	"holdfast/base/fault"
+	"holdfast/connector"
 	"holdfast/job/stream/serve"
 )
 
+// Role is what a job does for its stream: streamer, ingester, processor or api; "" for a job of another kind.
+func (j Job) Role() string {
+	if c, ok := j.work.(*streamConfig); ok {
+		return c.role()
+	}
+	return ""
+}
+
 // Reports answers with the reports of the stream that a job is a part of, as its API does: docs/stream-api.md. A stream whose API runs in
 // another process has none here.
-func (d *Desk) Reports(job string) (http.Handler, error) {
-	if _, err := d.only(job); err != nil {
-		return nil, err
-	}
-	own, _ := d.plan.job(job)
+func (p *Plan) Reports(job string) (http.Handler, error) {
+	own, _ := p.job(job)
 	c, ok := own.work.(*streamConfig)
 	if !ok {
 		return nil, fault.New(fault.Invalid, "job %s is no part of a stream", job)
 	}
-	for _, j := range d.plan.all() {
+	for _, j := range p.all() {
 		if w, ok := j.work.(*streamConfig); ok && w.role() == "api" && w.Database.place() == c.Database.place() {
-			if s, ok := d.plan.serves.Load(j.Name); ok {
+			if s, ok := p.serves.Load(j.Name); ok {
 				return http.HandlerFunc(s.(*serve.Job).ServeReports), nil
 			}
 		}
 	}
 	return nil, fault.WithHint(fault.New(fault.NotFound, "nobody in this process serves the reports of %s", job),
 		"a job `stream: {api: ...}` of the same database does")
+}
+
+// StreamRows is where the rows of a stream are: the tables of its database, open for questions, and what is to be known of the one that has
+// them. The caller closes it.
+type StreamRows struct {
+	connector.Tables
+	Table, Time string
+	Tags        []string // columns that, with the time, tell rows apart
+}
+
+// StreamRows opens them for a job that is a part of a stream.
+func (p *Plan) StreamRows(job string) (r StreamRows, err error) {
+	j, _ := p.job(job)
+	c, ok := j.work.(*streamConfig)
+	if !ok {
+		return r, fault.New(fault.Invalid, "job %s is no part of a stream", job)
+	}
+	r = StreamRows{Table: c.Table, Time: c.Rows.Time, Tags: c.Rows.Tags}
+	r.Tables, err = c.Database.tables(opening{dataDir: p.Place.Dir, log: p.Log}, c.always())
+	return r, err
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"log/slog"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,9 +19,11 @@ func TestResumeTriesARefusedLoginAgain(t *testing.T) {
 	srv := httptest.NewServer(sim)
 	t.Cleanup(srv.Close)
 	sim.SetFaults(func(f *simulator.Faults) { f.Refuse = true })
+	t.Setenv("USER_NAME", "AA1A")
+	t.Setenv("SECRET", "geheim123")
 	text := strings.Replace(configText(srv.URL+simulator.SpotsPath), "max_bytes",
 		`username: "${USER_NAME}", password: "${SECRET}", max_bytes`, 1)
-	c, err := Parse("t.yaml", []byte(text), env)
+	c, err := Parse("t.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,12 @@ package app
 
 import (
 	"context"
+	"log/slog"
+	"os"
 	"sync"
 	"testing"
+
+	"holdfast/app/datadir"
 )
 
 // running runs the engine of a plan until stop is called, or the test ends.
@@ -24,4 +28,34 @@ func running(t *testing.T, p *Plan) (d *Desk, stop func()) {
 	})
 	t.Cleanup(stop)
 	return NewDesk(p, eng), stop
+}
+
+// runOnce runs jobs that end by themselves.
+func runOnce(t *testing.T, place datadir.Place, c *Config) {
+	t.Helper()
+	p := &Plan{Place: place, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler), Once: true}
+	lock, err := p.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eng, err := p.Engine(func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := eng.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// parsed is a configuration as it is written.
+func parsed(t *testing.T, text string) *Config {
+	t.Helper()
+	c, err := Parse("t.yaml", []byte(text), os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

@@ -159,7 +159,7 @@ func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress))
 	err = d.intake(job, func(in *collect.Intake) error {
 		to := d.importer(job, in)
 		for i, file := range files {
-			t, _, err := importFile(ctx, to, file)
+			t, _, err := ImportFile(ctx, to, file)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -181,9 +181,9 @@ func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress))
 
 // importer is the running job, which also asks its sinks what they have already; while none runs that
 // is found by key when the rows are delivered.
-func (d *Desk) importer(job string, in *collect.Intake) importer {
-	if j, ok := d.plan.running.Load(job); ok && d.eng != nil {
-		return j.(*collect.Job)
+func (d *Desk) importer(job string, in *collect.Intake) Importer {
+	if j, ok := d.plan.Running(job); ok && d.eng != nil {
+		return j
 	}
 	return in
 }
@@ -191,41 +191,17 @@ func (d *Desk) importer(job string, in *collect.Intake) importer {
 // intake runs f with the intake of a job's source.
 func (d *Desk) intake(job string, f func(*collect.Intake) error) error {
 	if d.eng != nil {
-		j, ok := d.plan.running.Load(job)
+		j, ok := d.plan.Running(job)
 		if !ok {
 			return fault.New(fault.Transient, "job %s does not run now; try again", job)
 		}
-		return f(j.(*collect.Job).Intake())
+		return f(j.Intake())
 	}
-	c, err := d.collectConfig(job)
+	in, err := d.plan.Intake(job)
 	if err != nil {
 		return err
 	}
-	return d.with(job, func(st *store.Store) error {
-		src, err := c.Source.open(opening{dataDir: d.plan.Place.Dir,
-			jobDir: engine.JobDir(d.plan.Place.Dir, job),
-			log:    d.plan.Log})
-		if err != nil {
-			return err
-		}
-		defer src.Close()
-		in, err := collect.OpenIntake(st, job, c.Source.kind, src.Schema(), src.Traits(),
-			collect.IntakeOptions{Window: c.DedupeWindow, Parse: src.parse})
-		if err != nil {
-			return err
-		}
-		return f(in)
-	})
-}
-
-func (d *Desk) collectConfig(job string) (*collectConfig, error) {
-	if j, _ := d.plan.job(job); j.work != nil {
-		if c, ok := j.work.(*collectConfig); ok {
-			return c, nil
-		}
-	}
-	return nil, fault.WithHint(fault.New(fault.NotFound, "the configuration of job %s is not known here", job),
-		"give it with -c FILE, or ask while holdfast runs")
+	return d.with(job, func(st *store.Store) error { return in.Over(st, f) })
 }
 
 // Exported is the answer of an export.

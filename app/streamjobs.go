@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -413,4 +415,20 @@ func askWindows(ctx context.Context, p *Plan, dir, job string, q serve.WindowQue
 		return nil, fault.New(fault.Transient, "the ingester in %s does not answer: %w", filepath.Clean(dir), err)
 	}
 	return list.Windows, nil
+}
+
+// windowValues is a question of the API role as that of the control socket.
+func windowValues(job string, q serve.WindowQuery) url.Values {
+	v := url.Values{"limit": {strconv.Itoa(q.Limit)}}
+	for key, at := range map[string]time.Time{"from": q.From, "to": q.To} {
+		if !at.IsZero() {
+			v.Set(key, at.Format(time.RFC3339))
+		}
+	}
+	for key, text := range map[string]string{"job": job, "state": q.State} {
+		if text != "" {
+			v.Set(key, text)
+		}
+	}
+	return v
 }

@@ -249,7 +249,7 @@ func (p *Plan) cannot(job string, a *rule.Action) (why, hint string) {
 	} else if j.Name == job && a.Holdfast != "checkpoint" {
 		return fmt.Sprintf("%s %s: that is the job of the rule itself", a.Holdfast, a.Job), "an action can't stop what runs it"
 	}
-	takes := ownOrders[a.Holdfast].takes
+	takes := ownOrders[a.Holdfast]
 	for name := range a.With {
 		if !slices.Contains(takes, name) {
 			return fmt.Sprintf("%s %s takes no %q", a.Holdfast, a.Job, name), "it takes: " + orElse(strings.Join(takes, ", "), "nothing")
@@ -287,22 +287,6 @@ func (p *Plan) checkRuleFiles(list []Job) (missing []string, err error) {
 		return missing, err
 	}
 	return missing, others[0]
-}
-
-// reloadRules has supervise jobs read their rule files again, and says what is new in them.
-func (d *Desk) reloadRules(ctx context.Context, jobs []string) (news map[string]string, err error) {
-	news = map[string]string{}
-	for _, name := range jobs {
-		if j, ok := d.plan.job(name); !ok || j.Kind != superviseKind {
-			continue
-		}
-		text, err := d.Command(ctx, name, "reload")
-		if err != nil {
-			return news, fmt.Errorf("job %s: %w", name, err)
-		}
-		news[name] = text
-	}
-	return news, nil
 }
 
 // hasSystemd reports whether there is a systemd that can be asked.

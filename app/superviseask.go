@@ -4,12 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"holdfast/base/fault"
-	"holdfast/base/process"
 	"holdfast/job/supervise"
 	"holdfast/job/supervise/decide"
 	"holdfast/job/supervise/rule"
@@ -19,52 +17,10 @@ import (
 
 // What people ask of supervise jobs, and are told.
 type (
-	Rules       = rule.Set
-	RuleFinding = rule.Finding
-	RuleStatus  = supervise.RuleStatus
-	Opinion     = supervise.Opinion
 	Action      = supervise.Record
 	ActionState = supervise.State
-	TestFailure = decide.Failure
 	Silence     = decide.SilenceOf
 )
-
-// LoadRules reads a rule file. What is wrong comes as Mistakes.
-func LoadRules(file string) (*Rules, error) { return rule.LoadFile(file, watcherKinds()) }
-
-// CheckRules finds what is allowed in rules and hardly meant, and what would not be obeyed here as it is: a file, or a program, that
-// others can write.
-func CheckRules(file string, set *Rules) []RuleFinding {
-	var all []RuleFinding
-	if path, err := filepath.Abs(file); err == nil {
-		if err := process.Owned(path); err != nil {
-			all = append(all, RuleFinding{Where: file, About: "unsafe", Text: err.Error()})
-		}
-	}
-	for _, r := range set.Rules {
-		for _, l := range r.Lists() {
-			for i := range l.Actions {
-				if run := l.Actions[i].Run; len(run) > 0 {
-					if err := process.Safe(run[0]); err != nil && !fault.Is(err, fault.NotFound) { // it may be checked elsewhere
-						all = append(all, RuleFinding{Where: set.Where(r), Rule: r.Name, About: "unsafe", Text: err.Error()})
-					}
-				}
-			}
-		}
-	}
-	return append(all, set.Check()...)
-}
-
-// TestRules runs the tests that stand in rules.
-func TestRules(set *Rules) (tests int, failures []TestFailure) { return decide.Test(set) }
-
-// DescribeRules says what rules say.
-func DescribeRules(set *Rules) []RuleStatus { return supervise.CountsOf(set, decide.New(set)) }
-
-// ExplainRules says what rules that have seen nothing yet would make of a line of a source; "" is any source.
-func ExplainRules(set *Rules, source, line string, fields map[string]string) ([]Opinion, error) {
-	return supervise.Explain(set, decide.New(set), source, line, fields)
-}
 
 // Actions are a page of what was done, the newest first.
 type Actions struct {
@@ -76,31 +32,22 @@ type Actions struct {
 // ActionQuery asks for actions: of a rule, in a state, queued before a time; what is empty is all.
 type ActionQuery = supervise.Query
 
-// superviseWork is the configuration of a supervise job.
-func (d *Desk) superviseWork(job string) (*superviseConfig, Job, error) {
-	if _, err := d.only(job); err != nil {
-		return nil, Job{}, err
-	}
-	j, _ := d.plan.job(job)
-	w, ok := j.work.(*superviseConfig)
-	if !ok {
-		return nil, j, fault.New(fault.Invalid, "job %s does not supervise", job)
-	}
-	return w, j, nil
-}
-
 // RuleFile is the rule file of a supervise job.
 func (d *Desk) RuleFile(job string) (string, error) {
-	w, _, err := d.superviseWork(job)
-	if err != nil {
+	if _, err := d.only(job); err != nil {
 		return "", err
 	}
-	return w.file(d.plan.Place.Dir), nil
+	j, _ := d.plan.job(job)
+	file, ok := j.RuleFile(d.plan.Place.Dir)
+	if !ok {
+		return "", fault.New(fault.Invalid, "job %s does not supervise", job)
+	}
+	return file, nil
 }
 
 // Actions returns what was done, the newest first.
 func (d *Desk) Actions(ctx context.Context, job string, q ActionQuery) (out Actions, err error) {
-	if _, _, err := d.superviseWork(job); err != nil {
+	if _, err := d.RuleFile(job); err != nil {
 		return out, err
 	}
 	if q.State != "" && !slices.Contains(supervise.States, q.State) {
@@ -118,7 +65,7 @@ func (d *Desk) Actions(ctx context.Context, job string, q ActionQuery) (out Acti
 
 // Action returns what is known of one action.
 func (d *Desk) Action(ctx context.Context, job, id string) (a Action, err error) {
-	if _, _, err := d.superviseWork(job); err != nil {
+	if _, err := d.RuleFile(job); err != nil {
 		return a, err
 	}
 	err = d.view(ctx, job, func(r store.Reader) error {
@@ -201,7 +148,7 @@ func (d *Desk) superviseJSON(ctx context.Context, job string, to any, name strin
 
 // Supervise hands an order to a supervise job, which need not run.
 func (d *Desk) Supervise(ctx context.Context, job, name string, args ...string) (text string, err error) {
-	w, j, err := d.superviseWork(job)
+	file, err := d.RuleFile(job)
 	if err != nil {
 		return "", err
 	}
@@ -210,14 +157,14 @@ func (d *Desk) Supervise(ctx context.Context, job, name string, args ...string) 
 		return text, err
 	}
 	atRest := func() error {
-		return d.withClosed(job, func(env engine.Env) (err error) {
+		return d.plan.AtRest(job, func(env engine.Env) (err error) {
 			text, err = supervise.AtRest(ctx, env, supervise.Config{
-				Rules: func() (*rule.Set, error) { return LoadRules(w.file(d.plan.Place.Dir)) }}, name, args)
+				Rules: func() (*rule.Set, error) { return LoadRules(file) }}, name, args)
 			return err
 		})
 	}
 	if d.eng != nil {
-		return text, d.eng.Offline(ctx, j.Name, atRest)
+		return text, d.eng.Offline(ctx, job, atRest)
 	}
 	return text, atRest()
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"holdfast/base/fault"
 	"holdfast/base/plural"
 	"holdfast/connector"
 	"holdfast/kernel/engine"
@@ -39,7 +38,7 @@ type ownEvents struct {
 
 // ownPosition is how far events were told.
 type ownPosition struct {
-	At string `json:"at"` // Positions
+	At string `json:"at"` // engine.Positions
 	// Begun is when it was watched first: of a job that was not open then nothing older is told.
 	Begun time.Time `json:"begun"`
 }
@@ -53,12 +52,13 @@ const (
 
 // Watch tells the events behind a position, as connector.Watcher says.
 func (w *ownEvents) Watch(ctx context.Context, after []byte, tell func(context.Context, connector.Seen) error) error {
-	desk := w.plan.desk.Load()
-	if desk == nil {
-		return fault.New(fault.Transient, "the jobs are not there yet")
+	d := w.plan.desk.Load()
+	if d == nil {
+		return errNoDesk
 	}
+	desk := *d
 	pos := ownPosition{Begun: time.Now()}
-	var at Positions
+	var at engine.Positions
 	var err error
 	if after == nil {
 		_, at, err = desk.Events(ctx, w.Job, 1)
@@ -97,16 +97,16 @@ func (w *ownEvents) Watch(ctx context.Context, after []byte, tell func(context.C
 	}
 }
 
-// readPositions is ParsePositions, which takes no text for no positions.
-func readPositions(s string) (Positions, error) {
+// readPositions is engine.ParsePositions, which takes no text for no positions.
+func readPositions(s string) (engine.Positions, error) {
 	if s == "" {
-		return Positions{}, nil
+		return engine.Positions{}, nil
 	}
-	return ParsePositions(s)
+	return engine.ParsePositions(s)
 }
 
 // events are those that are asked for. Where a history went on without us for longer than it remembers, a gap says so.
-func (w *ownEvents) events(list []engine.Event, from Positions, begun time.Time) (all []connector.Event) {
+func (w *ownEvents) events(list []engine.Event, from engine.Positions, begun time.Time) (all []connector.Event) {
 	at := maps.Clone(from)
 	for i := range list {
 		e := &list[i]

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
-	"time"
+	"slices"
 
 	"holdfast/base/fault"
-	"holdfast/base/plural"
 	"holdfast/connector/notify"
 	"holdfast/connector/units"
 	"holdfast/job/supervise/action"
+	"holdfast/kernel/engine"
 )
 
 // tools are what actions are done with.
@@ -67,49 +68,39 @@ func (p *Plan) tell(ctx context.Context, name, text string) error {
 	return nil
 }
 
-// ownOrder is an order that a rule can give to a job.
-type ownOrder struct {
-	takes []string // what may stand under with
-	give  func(ctx context.Context, d *Desk, job string, with map[string]string) (string, error)
+// ownOrders are what a rule can order a job to do, each with what may stand under with. The desk carries them out.
+var ownOrders = map[string][]string{
+	"pause":      nil,
+	"resume":     nil,
+	"backfill":   nil,
+	"checkpoint": {"name"},
+	"replay":     {"sink", "from", "to"},
 }
 
-var ownOrders = map[string]ownOrder{
-	"pause": {nil, func(_ context.Context, d *Desk, job string, _ map[string]string) (string, error) {
-		return "", d.Pause(job)
-	}},
-	"resume": {nil, func(_ context.Context, d *Desk, job string, _ map[string]string) (string, error) {
-		return "", d.Resume(job)
-	}},
-	"backfill": {nil, func(ctx context.Context, d *Desk, job string, _ map[string]string) (string, error) {
-		return d.Command(ctx, job, "backfill")
-	}},
-	"checkpoint": {[]string{"name"}, func(ctx context.Context, d *Desk, job string, with map[string]string) (string, error) {
-		c, err := d.CreateCheckpoint(ctx, job, with["name"], nil)
-		return c.Name, err
-	}},
-	"replay": {[]string{"sink", "from", "to"}, func(ctx context.Context, d *Desk, job string, with map[string]string) (string, error) {
-		now := time.Now()
-		from, err := ParseTime(with["from"], now)
-		if err != nil {
-			return "", fault.As(fault.Invalid, err)
-		}
-		to, err := ParseTime(with["to"], now)
-		if err != nil {
-			return "", fault.As(fault.Invalid, err)
-		}
-		done, err := d.Replay(ctx, job, with["sink"], from, to, nil)
-		if err != nil {
-			return "", err
-		}
-		return fmt.Sprintf("%s in %s will come again", plural.Of(done.Rows, "row"), plural.Of(done.Blocks, "block")), nil
-	}},
+// RuleOrders are what a rule can order a job to do.
+func RuleOrders() []string { return slices.Sorted(maps.Keys(ownOrders)) }
+
+// RulesDesk is what supervise jobs need of the desk of their own process: see SetDesk.
+type RulesDesk interface {
+	// Order gives a job one of the RuleOrders, with what it takes, and tells what came of it.
+	Order(ctx context.Context, job, order string, with map[string]string) (string, error)
+	// Events returns the newest max events of one job or all ("") and the positions behind them.
+	Events(ctx context.Context, job string, max int) ([]engine.Event, engine.Positions, error)
+	// EventsBehind returns at most max events that came behind the positions, oldest first, and the positions behind these.
+	EventsBehind(ctx context.Context, job string, from engine.Positions, max int) ([]engine.Event, engine.Positions, error)
 }
+
+// SetDesk says who answers for the jobs of the running engine. Until then rules that ask or order wait.
+func (p *Plan) SetDesk(d RulesDesk) { p.desk.Store(&d) }
+
+// errNoDesk is that nobody answers for the jobs yet.
+var errNoDesk = fault.New(fault.Transient, "the jobs are not there yet")
 
 // order gives a job of this process an order.
 func (p *Plan) order(ctx context.Context, job, order string, with map[string]string) (string, error) {
 	d := p.desk.Load()
 	if d == nil {
-		return "", fault.New(fault.Transient, "the jobs are not there yet")
+		return "", errNoDesk
 	}
-	return ownOrders[order].give(ctx, d, job, with)
+	return (*d).Order(ctx, job, order, with)
 }

@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
-
 	"holdfast/app/datadir"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
@@ -110,7 +108,6 @@ func (p *Plan) takeRows(ctx context.Context, src, job string) (n int64, err erro
 	if i < 0 {
 		return 0, fault.New(fault.NotFound, "no job of that name is configured")
 	}
-	d := &Desk{plan: p, work: map[*Work]struct{}{}}
 	old, err := store.Open(src, store.Options{Log: p.Log})
 	if err != nil {
 		return 0, err
@@ -120,22 +117,33 @@ func (p *Plan) takeRows(ctx context.Context, src, job string) (n int64, err erro
 		if err := p.checkByKey(job, r); err != nil {
 			return err
 		}
-		return d.intake(job, func(in *collect.Intake) error {
-			take := func(page connector.Page) error {
+		into, err := p.Intake(job)
+		if err != nil {
+			return err
+		}
+		take := func(in *collect.Intake) error {
+			one := func(page connector.Page) error {
 				t, err := in.Take(ctx, page, collect.Import)
 				n += t.Accepted
 				return err
 			}
-			err := eachBlock(ctx, r, func(_ spool.Head, rows arrow.RecordBatch) error {
-				return take(connector.Page{Rows: rows})
-			}, func(seq uint64, err error) error {
-				p.notice("block %d of job %s in %s can't be read: %v", seq, job, src, err)
-				return nil
-			})
-			return errors.Join(err, takeDead(r, take))
-		})
+			return errors.Join(p.takeBlocks(ctx, r, src, job, one), takeDead(r, one))
+		}
+		return p.AtRest(job, func(env engine.Env) error { return into.Over(env.Store, take) })
 	})
 	return n, err
+}
+
+// takeBlocks takes the rows of all blocks. One that can't be read is told, and passed over.
+func (p *Plan) takeBlocks(ctx context.Context, r store.Reader, src, job string, take func(connector.Page) error) error {
+	return spool.Range{}.Each(ctx, r, func(h spool.Head) error {
+		_, rows, err := spool.Read(r, h.Seq)
+		if err != nil {
+			p.notice("block %d of job %s in %s can't be read: %v", h.Seq, job, src, err)
+			return nil
+		}
+		return take(connector.Page{Rows: rows})
+	})
 }
 
 // takeDead takes dead letters: items once more as rejected, rows as rows.
@@ -167,8 +175,8 @@ func (p *Plan) checkByKey(job string, other store.Reader) error {
 	for _, h := range heads {
 		highest = max(highest, h.KeyHi)
 	}
-	d := &Desk{plan: p}
-	return d.with(job, func(st *store.Store) error {
+	return p.AtRest(job, func(env engine.Env) error {
+		st := env.Store
 		sp, err := spool.Open(st, job)
 		if err != nil {
 			return err

@@ -28,11 +28,11 @@ func configText(feed string) string {
 
 func cycleOf(t *testing.T, place datadir.Place, text string) Audit {
 	t.Helper()
-	c, err := Parse("t.yaml", []byte(text), env)
+	c, err := Parse("t.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Jobs[0].work.(*collectConfig).once = true
+	c.Jobs[0].EndWhenDone()
 	p := &Plan{Place: place, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler), Once: true}
 	lock, err := p.Lock()
 	if err != nil {
@@ -140,7 +140,7 @@ func TestTakeOverJoinsAJob(t *testing.T) {
 	if in := a.Jobs[0]; in.Accepted != 80 || in.Duplicate != 50 {
 		t.Errorf("got %d accepted and %d duplicate, want 80 and 50", in.Accepted, in.Duplicate)
 	}
-	kept, _ := filepath.Glob(filepath.Join(dir, quarantine, "fallback-spots-*"))
+	kept, _ := filepath.Glob(filepath.Join(dir, "quarantine", "fallback-spots-*"))
 	if len(kept) != 1 {
 		t.Errorf("got %v, want the old store in quarantine", kept)
 	}
@@ -175,27 +175,5 @@ func TestTakeOverLeavesWhatIsInUse(t *testing.T) {
 	}
 	if len(p.Notices) != 1 || !strings.Contains(p.Notices[0], "in use") || !p.Place.LeftBehind() {
 		t.Errorf("got notices %v, want one that says it is in use", p.Notices)
-	}
-}
-
-// From one file system to another the copy is whole before the original goes.
-func TestMoveAcrossFileSystems(t *testing.T) {
-	from, to := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
-	for _, f := range []string{"x", "d/y", "d/e/z"} {
-		path := filepath.Join(from, f)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(f), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := copyTree(from, to); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range []string{"x", "d/y", "d/e/z"} {
-		if b, err := os.ReadFile(filepath.Join(to, f)); err != nil || string(b) != f {
-			t.Errorf("%s: got %q, %v", f, b, err)
-		}
 	}
 }

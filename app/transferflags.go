@@ -100,8 +100,9 @@ func Transfer(f TransferFlags, env func(string) (string, bool), log *slog.Logger
 		return nil, err
 	}
 	p.config, p.Once = nil, f.BackfillOnly
-	w := p.Jobs[0].work.(*transferConfig)
-	w.once = f.BackfillOnly
+	if p.Once {
+		p.Jobs[0].EndWhenDone()
+	}
 	return p, nil
 }
 

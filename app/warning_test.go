@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestAWarningStaysInTheStatus(t *testing.T) {
 	t.Cleanup(srv.Close)
 	for overlap, want := range map[string]bool{"": true, ", overlap: 0": false} {
 		c, err := Parse("t.yaml", fmt.Appendf(nil, `jobs: {rows: {collect: {
-  source: {clickhouse: {url: "%s", table: t, key: id%s}}, sinks: {local: {sqlite: {path: a, table: t}}}}}}`, srv.URL, overlap), env)
+  source: {clickhouse: {url: "%s", table: t, key: id%s}}, sinks: {local: {sqlite: {path: a, table: t}}}}}}`, srv.URL, overlap), os.LookupEnv)
 		if err != nil {
 			t.Fatal(err)
 		}

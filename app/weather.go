@@ -99,8 +99,10 @@ func Weather(f WeatherFlags, env func(string) (string, bool), log *slog.Logger) 
 	}
 	p.config, p.Once = nil, f.Once
 	for _, j := range p.Jobs {
-		w := j.work.(*streamConfig)
-		if w.once = f.Once; w.Streamer != nil {
+		if f.Once {
+			j.EndWhenDone()
+		}
+		if w := j.work.(*streamConfig); w.Streamer != nil {
 			if err := w.tryInput(place, log); err != nil {
 				return nil, err
 			}

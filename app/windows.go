@@ -2,13 +2,10 @@ package app
 
 import (
 	"context"
-	"net/url"
-	"strconv"
 	"time"
 
 	"holdfast/base/fault"
 	"holdfast/job/stream/ingester"
-	"holdfast/job/stream/serve"
 	"holdfast/kernel/store"
 )
 
@@ -28,8 +25,7 @@ func (d *Desk) Windows(ctx context.Context, job string, q ingester.Query) (out [
 	out = []Window{}
 	for _, name := range names {
 		j, _ := d.plan.job(name)
-		c, ok := j.work.(*streamConfig)
-		if !ok || c.Ingester == nil {
+		if j.Role() != "ingester" {
 			if job != "" {
 				return nil, "", fault.New(fault.NotFound, "job %s is no ingester of a stream, which has windows", job)
 			}
@@ -80,20 +76,4 @@ func WindowQuery(from, to, state, after string, limit int) (q ingester.Query, er
 	}
 	q.Limit = limit
 	return q, nil
-}
-
-// windowValues is a question of the API role as that of the control socket.
-func windowValues(job string, q serve.WindowQuery) url.Values {
-	v := url.Values{"limit": {strconv.Itoa(q.Limit)}}
-	for key, at := range map[string]time.Time{"from": q.From, "to": q.To} {
-		if !at.IsZero() {
-			v.Set(key, at.Format(time.RFC3339))
-		}
-	}
-	for key, text := range map[string]string{"job": job, "state": q.State} {
-		if text != "" {
-			v.Set(key, text)
-		}
-	}
-	return v
 }

@@ -141,9 +141,10 @@ func Wsprnet(f WsprnetFlags, log *slog.Logger) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	work := job.work.(*collectConfig)
-	work.once = p.Once
-	work.onStart = cacheDirs(deref(k.CacheDir), log).take
+	if p.Once {
+		job.EndWhenDone()
+	}
+	job.work.(*collectConfig).onStart = cacheDirs(deref(k.CacheDir), log).take
 	p.Jobs = []Job{job}
 	return p, nil
 }

@@ -61,12 +61,12 @@ func (s *streams) events(ctx context.Context, c *call) (any, error) {
 
 // page returns events with the positions before and behind them.
 func (s *streams) page(ctx context.Context, job, after string, max int) (list []engine.Event, from,
-	to app.Positions, err error) {
+	to engine.Positions, err error) {
 	if after == "" {
 		list, to, err = s.d.Events(ctx, job, max)
 		return list, to.Before(list), to, err
 	}
-	if from, err = app.ParsePositions(after); err != nil {
+	if from, err = engine.ParsePositions(after); err != nil {
 		return nil, nil, nil, err
 	}
 	list, to, err = s.d.EventsBehind(ctx, job, from, max)
@@ -75,14 +75,14 @@ func (s *streams) page(ctx context.Context, job, after string, max int) (list []
 
 // stream is how events go to a client that follows them.
 type stream interface {
-	event(e engine.Event, at app.Positions) error
+	event(e engine.Event, at engine.Positions) error
 	ping() error
 }
 
 // follow sends what there is and then each new event. The positions that go with an event are those behind it
 // and behind all that was sent before: who comes back with them misses nothing and gets nothing twice.
 func (s *streams) follow(ctx context.Context, c *call, to stream, list []engine.Event,
-	sent app.Positions) (err error) {
+	sent engine.Positions) (err error) {
 	select {
 	case s.taken <- struct{}{}:
 		defer func() { <-s.taken }()
@@ -117,7 +117,7 @@ func (s *streams) follow(ctx context.Context, c *call, to stream, list []engine.
 }
 
 // sendAll sends events, or a sign of life if there are none, and moves the positions along.
-func sendAll(to stream, list []engine.Event, sent app.Positions) error {
+func sendAll(to stream, list []engine.Event, sent engine.Positions) error {
 	if len(list) == 0 {
 		return to.ping()
 	}
@@ -133,13 +133,13 @@ func sendAll(to stream, list []engine.Event, sent app.Positions) error {
 // lineStream sends events as lines.
 type lineStream struct{ *call }
 
-func (s lineStream) event(e engine.Event, _ app.Positions) error { return s.item(e) }
+func (s lineStream) event(e engine.Event, _ engine.Positions) error { return s.item(e) }
 func (s lineStream) ping() error                                 { return nil }
 
 // sseStream sends events as the HTML standard says; their ids are positions.
 type sseStream struct{ *call }
 
-func (s *sseStream) event(e engine.Event, at app.Positions) error {
+func (s *sseStream) event(e engine.Event, at engine.Positions) error {
 	b, err := json.Marshal(e)
 	if err != nil {
 		return err

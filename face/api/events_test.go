@@ -154,7 +154,7 @@ func TestEventsByPages(t *testing.T) {
 		all, _, err = d.Events(t.Context(), "", 1000)
 		return err == nil && len(all) > 6
 	})
-	at := app.Positions{"spots": all[0].Position()}.String()
+	at := engine.Positions{"spots": all[0].Position()}.String()
 	for _, want := range all[1:5] {
 		var page struct {
 			Items []engine.Event
