@@ -11,7 +11,7 @@ import (
 
 // Reloadable reports whether there is something that can be read anew: a configuration file, or rules.
 func (p *Plan) Reloadable() bool {
-	return p.File() != "" || slices.ContainsFunc(p.Jobs, func(j Job) bool { return j.Kind == superviseKind })
+	return p.File() != "" || slices.ContainsFunc(p.Jobs, func(j Job) bool { return j.Kind == SuperviseKind })
 }
 
 // File is the configuration file that the plan came from, "" for none.
@@ -52,7 +52,7 @@ func (p *Plan) ReadAnew() (*Anew, error) {
 	list := slices.Concat(c.Jobs, begun.jobs)
 	specs := make([]engine.Spec, len(list))
 	for i, j := range list {
-		if specs[i], err = p.spec(j); err != nil {
+		if specs[i], err = p.Spec(j); err != nil {
 			return nil, err
 		}
 	}

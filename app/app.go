@@ -1,5 +1,5 @@
-// Package app puts the product together: a configuration file becomes engine.Specs, and a data
-// directory becomes something that people can ask questions and give orders.
+// Package app turns a configuration into jobs: a file, or the flags of a command, becomes a Plan, and a Plan becomes
+// engine.Specs.
 //
 // It is the only room that names every job and every connector, in the plain lists below. It
 //
@@ -7,8 +7,11 @@
 //     are told at once), and says what they have by default (Schema, keytext.json);
 //   - makes a configuration of the flags of a command that runs one job alone (Wsprnet, Weather,
 //     Transfer, Crawl, Supervise);
-//   - carries out what people ask of jobs (Desk), whether an engine runs or not, and tells people
-//     what they must know (Notify, Alerts).
+//   - knows of each job what only its kind knows, for those who ask and order it (the methods of Job and Plan);
+//   - reads, checks, tests and tries rule files (LoadRules, CheckRules, TestRules, Try).
+//
+// What people ask of jobs is app/desk, which stands above; what rules ask of the desk is the interface Desk. Where data
+// directories are is app/datadir, and what `holdfast demo` shows is app/tour. The commands of the face call all of them.
 //
 // A configuration's ${NAME} is the environment variable NAME. What may be secret is a secret.Text
 // and never printed; the text of a job that goes into checkpoints has its variables unexpanded and
@@ -50,10 +53,10 @@ var jobs = []struct {
 	config func() jobConfig
 }{
 	{"collect", func() jobConfig { return new(collectConfig) }},
-	{crawlKind, func() jobConfig { return new(crawlConfig) }},
+	{CrawlKind, func() jobConfig { return new(crawlConfig) }},
 	{"stream", func() jobConfig { return new(streamConfig) }},
-	{superviseKind, func() jobConfig { return new(superviseConfig) }},
-	{transferKind, func() jobConfig { return new(transferConfig) }},
+	{SuperviseKind, func() jobConfig { return new(superviseConfig) }},
+	{TransferKind, func() jobConfig { return new(transferConfig) }},
 }
 
 // sources are all kinds of feeds that a collect job can read.

@@ -69,7 +69,7 @@ func (p *Plan) begunBeside(list []Job) (set begunSet, err error) {
 				"count: remove it", name, BegunFile("", name)))
 		case err != nil:
 			state := "crawl " + name + " does not run"
-			if was, runs := p.job(name); runs && p.WasBegun(name) {
+			if was, runs := p.Job(name); runs && p.WasBegun(name) {
 				set.jobs = append(set.jobs, was)
 				state = "crawl " + name + " goes on as it was, and does not run at the next start"
 			}
@@ -107,10 +107,10 @@ func (p *Plan) readBegun(name string) (j Job, err error) {
 	if err := dec.Mistakes.Err(); err != nil {
 		return j, err
 	}
-	if len(list) != 1 || list[0].Name != name || list[0].Kind != crawlKind {
+	if len(list) != 1 || list[0].Name != name || list[0].Kind != CrawlKind {
 		return j, fmt.Errorf("want one job in it, %s, which is a crawl", name)
 	}
-	_, err = p.spec(list[0])
+	_, err = p.Spec(list[0])
 	return list[0], err
 }
 

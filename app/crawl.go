@@ -32,8 +32,8 @@ import (
 	"holdfast/kernel/store"
 )
 
-// crawlKind is the kind of job.
-const crawlKind = "crawl"
+// CrawlKind is the kind of job.
+const CrawlKind = "crawl"
 
 // crawlConfig is an archive of web sites, in WARC files. One of contact and user_agent is needed.
 type crawlConfig struct {
@@ -236,7 +236,7 @@ func (c *crawlConfig) fetcher(dir string) web.Config {
 	return cfg
 }
 
-// spec declares the job to the engine.
+// Spec declares the job to the engine.
 func (c *crawlConfig) spec(p *Plan, job Job) engine.Spec {
 	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text,
 		New: func(_ context.Context, env engine.Env) (engine.Job, error) {

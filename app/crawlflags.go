@@ -55,7 +55,7 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 	if why := identifier.Check("job", f.Job); why != "" {
 		return nil, fault.NewUsage("", "--job: %s", why)
 	}
-	place, err := datadir.Locate(f.DataDir, filepath.Join(crawlKind, f.Job))
+	place, err := datadir.Locate(f.DataDir, filepath.Join(CrawlKind, f.Job))
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func Crawl(f CrawlFlags, env func(string) (string, bool), log *slog.Logger) (*Pl
 			return nil, err
 		}
 	}
-	text, err := yaml.Marshal(tree{{Key: "jobs", Value: tree{{Key: f.Job, Value: tree{{Key: crawlKind, Value: work}}}}}})
+	text, err := yaml.Marshal(tree{{Key: "jobs", Value: tree{{Key: f.Job, Value: tree{{Key: CrawlKind, Value: work}}}}}})
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +320,7 @@ func crawlOf(text []byte, name string) (tree, error) {
 	if err := yaml.UnmarshalWithOptions(text, &whole, yaml.UseOrderedMap()); err != nil {
 		return nil, fmt.Errorf("read the configuration that the crawl had: %s: %w", name, err)
 	}
-	work, ok := get(whole, crawlKind).(tree)
+	work, ok := get(whole, CrawlKind).(tree)
 	if !ok {
 		return nil, fault.NewUsage("", "%s has no configuration of a crawl", name)
 	}

@@ -16,7 +16,7 @@ type Intake struct {
 
 // Intake is that of a job.
 func (p *Plan) Intake(job string) (in Intake, err error) {
-	j, _ := p.job(job)
+	j, _ := p.Job(job)
 	c, ok := j.work.(*collectConfig)
 	if !ok {
 		return in, fault.WithHint(fault.New(fault.NotFound, "the configuration of job %s is not known here", job),

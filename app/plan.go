@@ -50,7 +50,7 @@ type Plan struct {
 
 	before func(ctx context.Context) error // what is done before anything runs; nil for nothing
 
-	desk atomic.Pointer[RulesDesk] // of the running engine; nil before it is set
+	desk atomic.Pointer[Desk] // of the running engine; nil before it is set
 
 	mu            sync.Mutex // guards Jobs, which a reload changes, and those below
 	begun         map[string]bool
@@ -132,7 +132,7 @@ func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
 	}
 	var specs []engine.Spec
 	for _, j := range p.Jobs {
-		s, err := p.spec(j)
+		s, err := p.Spec(j)
 		if err != nil {
 			return nil, err
 		}
@@ -146,8 +146,8 @@ func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
 	return engine.New(o, specs)
 }
 
-// spec declares a job to the engine.
-func (p *Plan) spec(j Job) (engine.Spec, error) {
+// Spec declares a job to the engine.
+func (p *Plan) Spec(j Job) (engine.Spec, error) {
 	if w, ok := j.work.(interface{ needs() error }); ok {
 		if err := w.needs(); err != nil {
 			return engine.Spec{}, err
@@ -160,8 +160,8 @@ func (p *Plan) spec(j Job) (engine.Spec, error) {
 	return w.spec(p, j), nil
 }
 
-// job returns the job of a name.
-func (p *Plan) job(name string) (Job, bool) {
+// Job returns the job of a name.
+func (p *Plan) Job(name string) (Job, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if i := p.index(name); i >= 0 {
@@ -182,12 +182,12 @@ func (p *Plan) index(name string) int {
 	return slices.IndexFunc(p.Jobs, func(j Job) bool { return j.Name == name })
 }
 
-const configName = "config.yaml"
+const RecordedName = "config.yaml"
 
 // configFile is where the configuration of a job stands that ran last, for who asks while none
 // runs.
 func configFile(dir, job string) string {
-	return filepath.Join(engine.JobDir(dir, job), configName)
+	return filepath.Join(engine.JobDir(dir, job), RecordedName)
 }
 
 // Record writes down the configuration of jobs, without secrets.
@@ -213,7 +213,7 @@ func (p *Plan) Record(list []Job) error {
 
 // Sink opens a sink of a job for questions; the caller closes it.
 func (p *Plan) Sink(ctx context.Context, job, name string) (connector.Sink, error) {
-	j, ok := p.job(job)
+	j, ok := p.Job(job)
 	if !ok {
 		return nil, fault.New(fault.NotFound, "the configuration has no job %s", job)
 	}

@@ -2,6 +2,9 @@ package app
 
 import (
 	"net/http"
+	"net/url"
+	"strconv"
+	"time"
 
 	"holdfast/base/fault"
 	"holdfast/connector"
@@ -19,7 +22,7 @@ func (j Job) Role() string {
 // Reports answers with the reports of the stream that a job is a part of, as its API does: docs/stream-api.md. A stream whose API runs in
 // another process has none here.
 func (p *Plan) Reports(job string) (http.Handler, error) {
-	own, _ := p.job(job)
+	own, _ := p.Job(job)
 	c, ok := own.work.(*streamConfig)
 	if !ok {
 		return nil, fault.New(fault.Invalid, "job %s is no part of a stream", job)
@@ -45,7 +48,7 @@ type StreamRows struct {
 
 // StreamRows opens them for a job that is a part of a stream.
 func (p *Plan) StreamRows(job string) (r StreamRows, err error) {
-	j, _ := p.job(job)
+	j, _ := p.Job(job)
 	c, ok := j.work.(*streamConfig)
 	if !ok {
 		return r, fault.New(fault.Invalid, "job %s is no part of a stream", job)
@@ -53,4 +56,20 @@ func (p *Plan) StreamRows(job string) (r StreamRows, err error) {
 	r = StreamRows{Table: c.Table, Time: c.Rows.Time, Tags: c.Rows.Tags}
 	r.Tables, err = c.Database.tables(opening{dataDir: p.Place.Dir, log: p.Log}, c.always())
 	return r, err
+}
+
+// windowValues is a question of the API role as that of the control socket.
+func windowValues(job string, q serve.WindowQuery) url.Values {
+	v := url.Values{"limit": {strconv.Itoa(q.Limit)}}
+	for key, at := range map[string]time.Time{"from": q.From, "to": q.To} {
+		if !at.IsZero() {
+			v.Set(key, at.Format(time.RFC3339))
+		}
+	}
+	for key, text := range map[string]string{"job": job, "state": q.State} {
+		if text != "" {
+			v.Set(key, text)
+		}
+	}
+	return v
 }

@@ -12,7 +12,7 @@ import (
 
 // rowsTable is the table that the rows of windows go to.
 func (c *streamConfig) rowsTable(tables connector.Tables) ingester.Table {
-	return ingester.Table{Sink: databaseName, Place: c.rowsPlace(), Empty: func(ctx context.Context) (bool, error) {
+	return ingester.Table{Sink: DatabaseSink, Place: c.rowsPlace(), Empty: func(ctx context.Context) (bool, error) {
 		_, some, err := tables.Newest(ctx, connector.TableQuery{Table: c.Table, Time: c.Rows.Time})
 		return !some, err
 	}}

@@ -179,7 +179,7 @@ func jobSchema() *jsonschema.Schema {
 	put(work, "sinks", namedSchema(oneSchema(kindSchemas(sinks), besides)))
 	further, _ := work.Properties.Get("sinks")
 	return oneSchema(map[string]*jsonschema.Schema{"collect": work, "stream": streamSchema(further),
-		crawlKind: crawlSchema(), superviseKind: structSchema(&superviseConfig{}), transferKind: transferSchema()}, nil)
+		CrawlKind: crawlSchema(), SuperviseKind: structSchema(&superviseConfig{}), TransferKind: transferSchema()}, nil)
 }
 
 func crawlSchema() *jsonschema.Schema {

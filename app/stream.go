@@ -22,7 +22,7 @@ import (
 // The names by which the books and the gates know what a stream depends on.
 const (
 	brokerName   = "broker"
-	databaseName = "database"
+	DatabaseSink = "database"
 	inputName    = "input"
 )
 
@@ -304,9 +304,9 @@ func (i *ingesterConfig) check(_ *streamConfig, d *decoder, n ast.Node, path str
 			*i.OldBatches)
 	}
 	for _, s := range i.Sinks {
-		if s.name == databaseName {
+		if s.name == DatabaseSink {
 			d.Bad(d.at(n, "ingester", "sinks"), strictyaml.Join(path, "sinks"), "%s is the name of the stream's own; choose another",
-				databaseName)
+				DatabaseSink)
 		}
 	}
 }

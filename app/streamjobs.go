@@ -7,10 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net/url"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -31,7 +29,7 @@ import (
 	"holdfast/kernel/store"
 )
 
-// spec declares the job to the engine.
+// Spec declares the job to the engine.
 func (c *streamConfig) spec(p *Plan, job Job) engine.Spec {
 	return engine.Spec{Name: job.Name, Kind: job.Kind, Role: c.role(), Config: job.Text, Once: c.once,
 		New: func(ctx context.Context, env engine.Env) (engine.Job, error) {
@@ -219,7 +217,7 @@ func (c *streamConfig) ingester(ctx context.Context, p *Plan, env engine.Env, o 
 		return nil, undo(err)
 	}
 	rows := i.Batch.WithDefaults()
-	list := []collect.Sink{{Name: databaseName, Sink: meets{main, src.Meet}, Rows: rows.Rows,
+	list := []collect.Sink{{Name: DatabaseSink, Sink: meets{main, src.Meet}, Rows: rows.Rows,
 		Every: rows.Every, Retry: onceASecond}}
 	further, sinks, err := i.Sinks.open(o)
 	if err != nil {
@@ -318,7 +316,7 @@ func (c *streamConfig) processor(ctx context.Context, p *Plan, env engine.Env, o
 	made := whole.collect(opened{noun: "report rows", next: atOnce}, env)
 	made.Source, made.Again, made.Beside = brokerName, onceASecond, src.Gates()
 	made.Intake.OnTake = src.OnTake
-	job, err := collect.New(ctx, env, src, []collect.Sink{{Name: databaseName + "-reports", Sink: sink,
+	job, err := collect.New(ctx, env, src, []collect.Sink{{Name: DatabaseSink + "-reports", Sink: sink,
 		Every: time.Millisecond, Retry: onceASecond}}, made)
 	if err != nil {
 		return nil, errors.Join(undo(err), sink.Close())
@@ -415,20 +413,4 @@ func askWindows(ctx context.Context, p *Plan, dir, job string, q serve.WindowQue
 		return nil, fault.New(fault.Transient, "the ingester in %s does not answer: %w", filepath.Clean(dir), err)
 	}
 	return list.Windows, nil
-}
-
-// windowValues is a question of the API role as that of the control socket.
-func windowValues(job string, q serve.WindowQuery) url.Values {
-	v := url.Values{"limit": {strconv.Itoa(q.Limit)}}
-	for key, at := range map[string]time.Time{"from": q.From, "to": q.To} {
-		if !at.IsZero() {
-			v.Set(key, at.Format(time.RFC3339))
-		}
-	}
-	for key, text := range map[string]string{"job": job, "state": q.State} {
-		if text != "" {
-			v.Set(key, text)
-		}
-	}
-	return v
 }

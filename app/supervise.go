@@ -30,8 +30,8 @@ import (
 	"holdfast/kernel/engine"
 )
 
-// superviseKind is the kind of job.
-const superviseKind = "supervise"
+// SuperviseKind is the kind of job.
+const SuperviseKind = "supervise"
 
 // RulesFile is where rules are looked for.
 const RulesFile = "/etc/holdfast/rules.yaml"
@@ -244,7 +244,7 @@ func (p *Plan) cannot(job string, a *rule.Action) (why, hint string) {
 	if a.Holdfast == "" {
 		return "", ""
 	}
-	if j, known := p.job(a.Job); !known {
+	if j, known := p.Job(a.Job); !known {
 		return fmt.Sprintf("%s %s: there is no such job", a.Holdfast, a.Job), "jobs of the same configuration can be given orders"
 	} else if j.Name == job && a.Holdfast != "checkpoint" {
 		return fmt.Sprintf("%s %s: that is the job of the rule itself", a.Holdfast, a.Job), "an action can't stop what runs it"

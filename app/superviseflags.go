@@ -23,12 +23,12 @@ type SuperviseFlags struct {
 
 // Supervise makes a plan of the command line: one job as a configuration file would have it. Rules that can't be read are told at once.
 func Supervise(f SuperviseFlags, env func(string) (string, bool), log *slog.Logger) (*Plan, error) {
-	place, err := datadir.Locate(f.DataDir, superviseKind)
+	place, err := datadir.Locate(f.DataDir, SuperviseKind)
 	if err != nil {
 		return nil, err
 	}
 	work := some("rules", absolute(orElse(f.Rules, RulesFile)), "since", f.Since, "at_once", f.AtOnce)
-	top := tree{{Key: "jobs", Value: tree{{Key: superviseKind, Value: tree{{Key: superviseKind, Value: work}}}}}}
+	top := tree{{Key: "jobs", Value: tree{{Key: SuperviseKind, Value: tree{{Key: SuperviseKind, Value: work}}}}}}
 	targets := tree{}
 	for _, arg := range f.Notify {
 		name, url, ok := strings.Cut(arg, "=")
@@ -53,6 +53,6 @@ func Supervise(f SuperviseFlags, env func(string) (string, bool), log *slog.Logg
 		return nil, err
 	}
 	p.config = nil
-	_, err = p.rules(p.Jobs[0].work.(*superviseConfig), superviseKind)
+	_, err = p.rules(p.Jobs[0].work.(*superviseConfig), SuperviseKind)
 	return p, err
 }

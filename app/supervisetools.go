@@ -80,8 +80,8 @@ var ownOrders = map[string][]string{
 // RuleOrders are what a rule can order a job to do.
 func RuleOrders() []string { return slices.Sorted(maps.Keys(ownOrders)) }
 
-// RulesDesk is what supervise jobs need of the desk of their own process: see SetDesk.
-type RulesDesk interface {
+// Desk is what supervise jobs need of the desk of their own process: see SetDesk.
+type Desk interface {
 	// Order gives a job one of the RuleOrders, with what it takes, and tells what came of it.
 	Order(ctx context.Context, job, order string, with map[string]string) (string, error)
 	// Events returns the newest max events of one job or all ("") and the positions behind them.
@@ -91,7 +91,7 @@ type RulesDesk interface {
 }
 
 // SetDesk says who answers for the jobs of the running engine. Until then rules that ask or order wait.
-func (p *Plan) SetDesk(d RulesDesk) { p.desk.Store(&d) }
+func (p *Plan) SetDesk(d Desk) { p.desk.Store(&d) }
 
 // errNoDesk is that nobody answers for the jobs yet.
 var errNoDesk = fault.New(fault.Transient, "the jobs are not there yet")

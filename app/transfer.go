@@ -25,8 +25,8 @@ import (
 	"holdfast/kernel/engine"
 )
 
-// transferKind is the kind of job.
-const transferKind = "transfer"
+// TransferKind is the kind of job.
+const TransferKind = "transfer"
 
 // transferConfig is a directory whose files are brought to other places: each once, checked, packed, verified and recorded.
 type transferConfig struct {
@@ -268,7 +268,7 @@ func (c *transferConfig) files(complete func(string) (bool, error)) filetree.Con
 		ScanEvery: c.Backfill.Every, Within: c.Backfill.Within, Recency: c.Backfill.Recency, Complete: complete}
 }
 
-// spec declares the job to the engine.
+// Spec declares the job to the engine.
 func (c *transferConfig) spec(p *Plan, job Job) engine.Spec {
 	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text, Once: c.once,
 		New: func(_ context.Context, env engine.Env) (engine.Job, error) {

@@ -28,7 +28,7 @@ func (r *records) close() error { return r.open.close() }
 
 // records opens them. To compare makes no table of the ledger, and needs no columns of metadata.
 func (p *Plan) records(ctx context.Context, name string, compare bool) (r *records, err error) {
-	job, ok := p.job(name)
+	job, ok := p.Job(name)
 	if !ok {
 		return nil, fault.New(fault.NotFound, "there is no job %s", name)
 	}

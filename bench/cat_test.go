@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/desk"
 	"holdfast/base/rowfile"
 	"holdfast/connector/wsprnet/spot"
 	"holdfast/face/api"
@@ -49,19 +49,19 @@ func TestCat(t *testing.T) {
 	const blocks, blockRows = 500, 20_000
 	dir := t.TempDir()
 	fillSpool(t, dir, blocks, blockRows)
-	desk, err := app.OpenDesk(datadir.Place{Dir: dir}, nil)
+	d, err := desk.Open(datadir.Place{Dir: dir}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer desk.Close()
+	defer d.Close()
 	out, err := os.Create(filepath.Join(dir, "rows.parquet"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	var shown app.Shown
+	var shown desk.Shown
 	begin, cpu := time.Now(), cpuTime(t)
-	err = api.Local(api.Handler(desk)).Do(t.Context(), api.Request{Method: "GET",
+	err = api.Local(api.Handler(d)).Do(t.Context(), api.Request{Method: "GET",
 		Path: "/api/v1/jobs/j/spool/rows?format=parquet", File: out, Result: &shown})
 	if err == nil {
 		err = out.Sync()

@@ -17,6 +17,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/connector"
 	"holdfast/face/api"
 	"holdfast/job/stream/wire"
@@ -296,7 +297,7 @@ func reported(t *testing.T, dir string) int64 {
 	if err != nil {
 		return 0 // it begins
 	}
-	var rep app.Report
+	var rep desk.Report
 	if err := c.Do(t.Context(), api.Request{Method: http.MethodGet, Path: "/api/v1/jobs", Result: &rep}); err != nil {
 		return 0
 	}

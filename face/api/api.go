@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/base/secret"
 	"holdfast/base/web"
@@ -47,9 +48,9 @@ func failure(err error) *Failure {
 
 // line is one line of an answer in lines.
 type line struct {
-	Progress *app.Progress `json:"progress,omitempty"`
-	Item     any           `json:"item,omitempty"`
-	Result   any           `json:"result,omitempty"`
+	Progress *desk.Progress `json:"progress,omitempty"`
+	Item     any            `json:"item,omitempty"`
+	Result   any            `json:"result,omitempty"`
 	*Failure
 }
 
@@ -119,7 +120,7 @@ func (c *call) patience() {
 }
 
 // tell passes progress on, to who takes lines. Someone who has gone away is noticed by the context.
-func (c *call) tell(p app.Progress) {
+func (c *call) tell(p desk.Progress) {
 	if c.lines {
 		_ = c.write(line{Progress: &p})
 	}
@@ -189,7 +190,7 @@ func status(err error) int {
 }
 
 // Handler answers requests about the desk's jobs.
-func Handler(d *app.Desk) http.Handler {
+func Handler(d *desk.Desk) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, f := range routes(d) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {

@@ -16,8 +16,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/base/secret"
 )
@@ -120,7 +120,7 @@ func TestForeignPages(t *testing.T) {
 // What is too large or never comes is given up.
 func TestLimits(t *testing.T) {
 	dir := t.TempDir()
-	serve(t, dir, Handler(desk(t)))
+	serve(t, dir, Handler(openDesk(t)))
 	send := func(text string) string {
 		t.Helper()
 		conn, err := dialSocket(t.Context(), dir)
@@ -202,13 +202,13 @@ func TestStaleSocketAndLongPath(t *testing.T) {
 	}
 }
 
-func desk(t *testing.T) *app.Desk {
+func openDesk(t *testing.T) *desk.Desk {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "jobs", "spots"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d, err := app.OpenDesk(datadir.Place{Dir: dir}, nil)
+	d, err := desk.Open(datadir.Place{Dir: dir}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func desk(t *testing.T) *app.Desk {
 
 // An error comes out of the client as it went into the handler: message, hint and kind.
 func TestErrorsKeepTheirKind(t *testing.T) {
-	c := Local(Handler(desk(t)))
+	c := Local(Handler(openDesk(t)))
 	err := c.Do(t.Context(), Request{Method: "GET", Path: "/api/v1/jobs/nosuch/spool"})
 	if !fault.Is(err, fault.NotFound) || fault.HintOf(err) != "jobs are: [spots]" ||
 		!strings.Contains(err.Error(), "there is no job nosuch") {
@@ -238,7 +238,7 @@ func TestErrorsKeepTheirKind(t *testing.T) {
 // TestAMistypedKeyIsNoOrder: an order whose bound is mistyped would be one without a bound.
 func TestAMistypedKeyIsNoOrder(t *testing.T) {
 	w := httptest.NewRecorder()
-	Handler(desk(t)).ServeHTTP(w, httptest.NewRequest("POST", "/api/v1/jobs/spots/spool/replay",
+	Handler(openDesk(t)).ServeHTTP(w, httptest.NewRequest("POST", "/api/v1/jobs/spots/spool/replay",
 		strings.NewReader(`{"sink": "main", "form": "2026-01-01T00:00:00Z"}`)))
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "form") {
 		t.Errorf("got %d, %s, want 400 and the key", w.Code, w.Body)
@@ -246,7 +246,7 @@ func TestAMistypedKeyIsNoOrder(t *testing.T) {
 }
 
 func TestAnOrderWithoutItsPath(t *testing.T) {
-	h := Handler(desk(t))
+	h := Handler(openDesk(t))
 	for _, path := range []string{"spool/export", "spool/import", "checkpoints/import"} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("POST", "/api/v1/jobs/spots/"+path, strings.NewReader(`{}`)))
@@ -258,10 +258,10 @@ func TestAnOrderWithoutItsPath(t *testing.T) {
 
 // Who does not ask for lines gets one document, and a status that says what went wrong.
 func TestPlainAnswers(t *testing.T) {
-	h := Handler(desk(t))
+	h := Handler(openDesk(t))
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/jobs", nil))
-	var rep app.Report
+	var rep desk.Report
 	if err := json.Unmarshal(w.Body.Bytes(), &rep); err != nil || w.Code != 200 || len(rep.Jobs) != 1 {
 		t.Errorf("got %d, %s, %v", w.Code, w.Body, err)
 	}

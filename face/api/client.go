@@ -12,7 +12,7 @@ import (
 	"strings"
 	"sync"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 )
 
@@ -48,7 +48,7 @@ type Request struct {
 	Body         any
 	Result       any
 	Item         func(json.RawMessage) error
-	Progress     func(app.Progress)
+	Progress     func(desk.Progress)
 	// File, if not nil, is where an answer goes that is a file; Result is then what is told behind it.
 	File io.Writer
 }
@@ -116,7 +116,7 @@ func (r Request) read(resp *http.Response) error {
 	dec := json.NewDecoder(resp.Body)
 	for {
 		var l struct {
-			Progress *app.Progress
+			Progress *desk.Progress
 			Item     json.RawMessage
 			Result   json.RawMessage
 			*Failure

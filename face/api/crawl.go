@@ -4,7 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 )
 
@@ -12,10 +12,11 @@ import (
 const maxReportRows = 10_000
 
 // crawlRoutes are for crawls.
-func crawlRoutes(d *app.Desk) map[string]work {
+func crawlRoutes(d *desk.Desk) map[string]work {
 	return map[string]work{
 		"GET /api/v1/jobs/{job}/crawl/why": func(ctx context.Context, c *call) (any, error) {
-			return d.CrawlWhy(ctx, c.job(), app.CrawlAsked{URL: c.FormValue("url"), Hops: c.FormValue("hops"), Via: c.FormValue("via"),
+			return d.CrawlWhy(ctx, c.job(), desk.CrawlAsked{URL: c.FormValue("url"), Hops: c.FormValue("hops"),
+				Via:    c.FormValue("via"),
 				Source: c.FormValue("source")})
 		},
 		"GET /api/v1/jobs/{job}/crawl/reports/{report}": func(ctx context.Context, c *call) (any, error) {
@@ -26,7 +27,7 @@ func crawlRoutes(d *app.Desk) map[string]work {
 			return d.CrawlReport(ctx, c.job(), c.PathValue("report"), c.FormValue("after"), int(min(max, maxReportRows)))
 		},
 		"POST /api/v1/crawls": func(ctx context.Context, c *call) (any, error) {
-			var o app.NewCrawl
+			var o desk.NewCrawl
 			if err := c.body(&o); err != nil {
 				return nil, err
 			}
@@ -46,7 +47,7 @@ func crawlRoutes(d *app.Desk) map[string]work {
 }
 
 // crawlOrder reads what is ordered of a crawl.
-func (c *call) crawlOrder() (o app.CrawlOrder, err error) {
+func (c *call) crawlOrder() (o desk.CrawlOrder, err error) {
 	if err := c.body(&o); err != nil {
 		return o, err
 	}

@@ -13,18 +13,18 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 )
 
 // liveCrawl is a running crawl that has fetched its site, and waits for seeds.
-func liveCrawl(t *testing.T) (d *app.Desk, site string) {
+func liveCrawl(t *testing.T) (d *desk.Desk, site string) {
 	t.Helper()
 	d, site, _ = askedCrawl(t)
 	return d, site
 }
 
 // askedCrawl is liveCrawl whose site counts how often a path is asked for.
-func askedCrawl(t *testing.T) (d *app.Desk, site string, asked func(path string) int) {
+func askedCrawl(t *testing.T) (d *desk.Desk, site string, asked func(path string) int) {
 	t.Helper()
 	var mu sync.Mutex
 	counts := map[string]int{}
@@ -80,7 +80,7 @@ func TestACrawlBeginsFromACheckpoint(t *testing.T) {
 	}
 	dir := func(job string) string { return filepath.Join(rep.Place.Dir, "warc", job) }
 	before := listed(t, dir("docs"))
-	w := request(t, h, "POST", "/api/v1/crawls", app.NewCrawl{Name: "again", Like: "docs", Checkpoint: c.Name})
+	w := request(t, h, "POST", "/api/v1/crawls", desk.NewCrawl{Name: "again", Like: "docs", Checkpoint: c.Name})
 	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "1 of its 1 WARC files") {
 		t.Fatalf("got %d %s", w.Code, w.Body)
 	}
@@ -88,7 +88,7 @@ func TestACrawlBeginsFromACheckpoint(t *testing.T) {
 		n, err := d.CrawlCounts(t.Context(), "again")
 		return err == nil && n.Done >= 4
 	})
-	if text := order("again", "lost", app.CrawlOrder{}); !strings.Contains(text, "all files are as they were written") {
+	if text := order("again", "lost", desk.CrawlOrder{}); !strings.Contains(text, "all files are as they were written") {
 		t.Errorf("files are lost: %s", text)
 	}
 	if after := listed(t, dir("docs")); !slices.Equal(before, after) {

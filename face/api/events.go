@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/kernel/engine"
 )
@@ -27,11 +27,11 @@ const (
 
 // streams are the clients that follow the events of a desk.
 type streams struct {
-	d     *app.Desk
+	d     *desk.Desk
 	taken chan struct{} // of room for maxStreams
 }
 
-func newStreams(d *app.Desk) *streams { return &streams{d, make(chan struct{}, maxStreams)} }
+func newStreams(d *desk.Desk) *streams { return &streams{d, make(chan struct{}, maxStreams)} }
 
 // events sends a page of events: the newest, or with after those behind a position. With follow, in lines, or
 // as server-sent events it goes on with each new one until the client goes away.
@@ -134,7 +134,7 @@ func sendAll(to stream, list []engine.Event, sent engine.Positions) error {
 type lineStream struct{ *call }
 
 func (s lineStream) event(e engine.Event, _ engine.Positions) error { return s.item(e) }
-func (s lineStream) ping() error                                 { return nil }
+func (s lineStream) ping() error                                    { return nil }
 
 // sseStream sends events as the HTML standard says; their ids are positions.
 type sseStream struct{ *call }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/kernel/engine"
 )
 
@@ -80,7 +80,7 @@ func (l *listener) until(t *testing.T, kind string) (all []sent) {
 }
 
 // served is a live desk behind a server.
-func served(t *testing.T) (*app.Desk, string) {
+func served(t *testing.T) (*desk.Desk, string) {
 	t.Helper()
 	d, _ := live(t)
 	srv := httptest.NewServer(Handler(d))

@@ -10,14 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 )
 
 // hostileName is one that a file may have and JSON can't hold.
 const hostileName = "night 1/\x1b[2J\xff\n%?#&.dat"
 
 // liveTransfer is a running transfer job that has brought two files.
-func liveTransfer(t *testing.T) (d *app.Desk, from string) {
+func liveTransfer(t *testing.T) (d *desk.Desk, from string) {
 	t.Helper()
 	from, to := t.TempDir(), t.TempDir()
 	for _, name := range []string{"plain.dat", hostileName} {
@@ -33,7 +33,7 @@ func liveTransfer(t *testing.T) (d *app.Desk, from string) {
 		"metadata_regex: '(?P<kind>dat)'}}}", from, to)
 	d = runConfig(t, text)
 	await(t, "the files", func() bool {
-		out, err := d.Files(t.Context(), "frames", app.NewFileQuery("", "", "done", time.Time{}, "", 10))
+		out, err := d.Files(t.Context(), "frames", desk.NewFileQuery("", "", "done", time.Time{}, "", 10))
 		return err == nil && len(out.Files) == 2
 	})
 	return d, from
@@ -67,7 +67,7 @@ func fileAnswers(t *testing.T, doc document) map[string]bool {
 		{one, "files/x", 400, 0},
 	} {
 		w := request(t, h, "GET", "/api/v1/jobs/frames/"+c.path, nil)
-		var out app.Files
+		var out desk.Files
 		if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil || w.Code != c.status || len(out.Files) != c.files {
 			t.Errorf("%s: got %d and %d files (%v), want %d and %d: %s", c.path, w.Code, len(out.Files), err, c.status, c.files, w.Body)
 		}
@@ -83,7 +83,7 @@ func fileAnswers(t *testing.T, doc document) map[string]bool {
 func TestFileNamesAreNotLost(t *testing.T) {
 	d, _ := liveTransfer(t)
 	w := request(t, Handler(d), "GET", "/api/v1/jobs/frames/files?path="+url.QueryEscape(hostileName), nil)
-	var out app.Files
+	var out desk.Files
 	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil || len(out.Files) != 1 {
 		t.Fatalf("got %s (%v)", w.Body, err)
 	}

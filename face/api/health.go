@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/kernel/engine"
 )
 
@@ -29,7 +29,7 @@ type Readiness struct {
 }
 
 // ready answers 200 if the store of every job is open and none waits to be started again; else 503.
-func ready(d *app.Desk, c *call) (any, error) {
+func ready(d *desk.Desk, c *call) (any, error) {
 	jobs, running := d.Unready()
 	out := Readiness{Ready: running && len(jobs) == 0, Jobs: jobs}
 	if out.Jobs == nil {

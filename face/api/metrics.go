@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/kernel/engine"
 )
 
@@ -20,11 +21,11 @@ const scrapeFor = 10 * time.Second
 // are read at each scrape from counters that the stores keep, so that they are right after a restart too, and
 // cost the same whatever the backlog.
 type metrics struct {
-	d       *app.Desk
+	d       *desk.Desk
 	process *prometheus.Registry
 }
 
-func newMetrics(d *app.Desk) *metrics {
+func newMetrics(d *desk.Desk) *metrics {
 	m := &metrics{d, prometheus.NewRegistry()}
 	m.process.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -49,7 +50,7 @@ func (m *metrics) gatherer(ctx context.Context) prometheus.Gatherer {
 
 // scrape reads the counters of the jobs for one request, which it lives as long as.
 type scrape struct {
-	d   *app.Desk
+	d   *desk.Desk
 	ctx context.Context
 }
 

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/rowfile"
 	"holdfast/connector/wsprnet/simulator"
 )
@@ -165,7 +166,7 @@ func (d document) patterns() map[string]operation {
 // Every route is described, and every described route is served.
 func TestEveryRouteIsDescribed(t *testing.T) {
 	described := readDocument(t).patterns()
-	served := routes(desk(t))
+	served := routes(openDesk(t))
 	for pattern := range served {
 		if _, ok := described[pattern]; !ok {
 			t.Errorf("%s is served and not in openapi.json", pattern)
@@ -189,7 +190,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 }
 
 // live is a running engine with one job, whose feed has rows, holes and garbage.
-func live(t *testing.T) (*app.Desk, *simulator.Simulator) {
+func live(t *testing.T) (*desk.Desk, *simulator.Simulator) {
 	t.Helper()
 	sim := simulator.New(simulator.Options{Seed: 1, Rate: -1, Backlog: 200, Keep: -1, Holes: 0.05, Garbage: 0.05})
 	feed := httptest.NewServer(sim)
@@ -207,13 +208,13 @@ func live(t *testing.T) (*app.Desk, *simulator.Simulator) {
 }
 
 // runConfig runs the engine of a configuration until the test ends.
-func runConfig(t *testing.T, text []byte) *app.Desk {
+func runConfig(t *testing.T, text []byte) *desk.Desk {
 	t.Helper()
 	return runConfigIn(t, t.TempDir(), text)
 }
 
 // runConfigIn is runConfig in a data directory.
-func runConfigIn(t *testing.T, dir string, text []byte) *app.Desk {
+func runConfigIn(t *testing.T, dir string, text []byte) *desk.Desk {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "t.yaml")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
@@ -231,7 +232,7 @@ func runConfigIn(t *testing.T, dir string, text []byte) *app.Desk {
 }
 
 // runPlan runs the engine of a plan until the test ends.
-func runPlan(t *testing.T, p *app.Plan) *app.Desk {
+func runPlan(t *testing.T, p *app.Plan) *desk.Desk {
 	t.Helper()
 	eng, err := p.Engine(func(err error) { t.Error(err) })
 	if err != nil {
@@ -246,7 +247,7 @@ func runPlan(t *testing.T, p *app.Plan) *app.Desk {
 			t.Error(err)
 		}
 	})
-	return app.NewDesk(p, eng)
+	return desk.New(p, eng)
 }
 
 // beside runs what goes on beside an engine until the test ends.
@@ -337,9 +338,9 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /api/v1/jobs/{job}/dead/{id}", fmt.Sprint(letters[0].ID), nil, 200},
 		{"GET /api/v1/jobs/{job}/dead/{id}", "999999", nil, 404},
 		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[0].ID), Order{}, 400},
-		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[0].ID), Order{Edit: app.Edit{
+		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[0].ID), Order{Edit: desk.Edit{
 			Row: row(t, d, 6030000000)}}, 200},
-		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[2].ID), Order{Edit: app.Edit{
+		{"POST /api/v1/jobs/{job}/dead/{id}/edit", fmt.Sprint(letters[2].ID), Order{Edit: desk.Edit{
 			Row: row(t, d, 0)}}, 409},
 		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[2].ID), Order{}, 400},
 		{"POST /api/v1/jobs/{job}/dead/{id}/discard", fmt.Sprint(letters[2].ID), Order{Reason: "seen"}, 200},
@@ -353,8 +354,8 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"POST /api/v1/jobs/{job}/checkpoints/{name}/export", "one", Order{File: export}, 200},
 		{"POST /api/v1/jobs/{job}/backfill", "", nil, 200},
 		{"POST /api/v1/jobs/{job}/acknowledge", "", nil, 409}, // it has lost nothing
-		{"POST /api/v1/jobs/{job}/acknowledge", "", app.Loss{Lost: 1}, 409},
-		{"POST /api/v1/jobs/{job}/acknowledge", "", app.Loss{Expired: map[string]int64{"elsewhere": 1}}, 200},
+		{"POST /api/v1/jobs/{job}/acknowledge", "", desk.Loss{Lost: 1}, 409},
+		{"POST /api/v1/jobs/{job}/acknowledge", "", desk.Loss{Expired: map[string]int64{"elsewhere": 1}}, 200},
 		{"POST /api/v1/jobs/{job}/pause", "", nil, 200},
 		{"POST /api/v1/jobs/{job}/resume", "", nil, 200},
 		{"POST /api/v1/reload", "", nil, 200},
@@ -391,10 +392,10 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 }
 
 // row is a row of the spool, under another id unless that is 0.
-func row(t *testing.T, d *app.Desk, id uint64) json.RawMessage {
+func row(t *testing.T, d *desk.Desk, id uint64) json.RawMessage {
 	t.Helper()
 	var text bytes.Buffer
-	_, err := d.Cat(t.Context(), "spots", app.Selection{}, rowfile.Options{Format: rowfile.JSONL}, 1, &text)
+	_, err := d.Cat(t.Context(), "spots", desk.Selection{}, rowfile.Options{Format: rowfile.JSONL}, 1, &text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -451,7 +452,7 @@ func (d document) answer(pattern string, w *httptest.ResponseRecorder) string {
 
 // What no route is for is told in the shape of every error.
 func TestUnknownPathsAndMethods(t *testing.T) {
-	h := Handler(desk(t))
+	h := Handler(openDesk(t))
 	for target, want := range map[string]int{"GET /nowhere": 404, "DELETE /api/v1/jobs": 405} {
 		method, path, _ := strings.Cut(target, " ")
 		w := request(t, h, method, path, nil)

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/kernel/engine"
 )
@@ -32,7 +32,7 @@ const (
 type Overview struct {
 	At    time.Time `json:"at"`
 	Names []string  `json:"names"` // of all jobs
-	// Process is an app.Report without its jobs.
+	// Process is a desk.Report without its jobs.
 	Process json.RawMessage `json:"process,omitempty"`
 	Machine json.RawMessage `json:"machine,omitempty"`
 	// Verdict is an app.Verdict.
@@ -55,7 +55,7 @@ type Machine struct {
 // overviews looks at the jobs for all who follow them: at most once in lookEvery, however many there are, and not at
 // all while nobody does. No goroutine runs for that: whoever is first looks.
 type overviews struct {
-	d     *app.Desk
+	d     *desk.Desk
 	taken chan struct{} // of room for maxOverviews
 
 	looking chan struct{} // holds one, who may touch what is below
@@ -80,7 +80,7 @@ const (
 	eventsPart  = "/events"
 )
 
-func newOverviews(d *app.Desk) *overviews {
+func newOverviews(d *desk.Desk) *overviews {
 	return &overviews{d: d, taken: make(chan struct{}, maxOverviews), looking: make(chan struct{}, 1),
 		parts: map[string]part{}}
 }
@@ -219,7 +219,7 @@ func (o *overviews) read(ctx context.Context) (all map[string]any, names []strin
 	}
 	all = map[string]any{eventsPart: append([]engine.Event{}, events...), machinePart: Machine{Free: g.Disk.Free, Total: g.Disk.Total,
 		Soft: g.Marks.Soft, Hard: g.Marks.Hard, Short: g.Short, Memory: resident()}}
-	all[verdictPart] = app.Judge(rep, time.Now())
+	all[verdictPart] = desk.Judge(rep, time.Now())
 	for _, s := range rep.Jobs {
 		s.Balance.Gaps = s.Balance.Gaps[:0] // they are pages of their own
 		all[s.Name] = s

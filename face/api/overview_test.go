@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/secret"
 	"holdfast/kernel/engine"
 )
@@ -66,7 +66,7 @@ func TestOverviewTellsWhatChanges(t *testing.T) {
 	if err := json.Unmarshal(first.Machine, &m); err != nil || m.Free == 0 || m.Total < m.Free || m.Soft == 0 || m.Memory < 1<<20 {
 		t.Errorf("got %+v, %v", m, err)
 	}
-	var v app.Verdict
+	var v desk.Verdict
 	if err := json.Unmarshal(first.Verdict, &v); err != nil || v.Loss != "Nothing is lost." || len(v.Down) != 0 {
 		t.Errorf("the verdict is %s, %v", first.Verdict, err)
 	}

@@ -6,13 +6,13 @@ import (
 	"path/filepath"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/kernel/engine"
 )
 
 // routes are all that the API answers.
-func routes(d *app.Desk) map[string]work {
+func routes(d *desk.Desk) map[string]work {
 	all := map[string]work{}
 	for _, room := range []map[string]work{jobRoutes(d), spoolRoutes(d), deadRoutes(d), fileRoutes(d),
 		checkpointRoutes(d), watchRoutes(d), crawlRoutes(d), superviseRoutes(d), tourRoutes(d)} {
@@ -22,7 +22,7 @@ func routes(d *app.Desk) map[string]work {
 }
 
 // watchRoutes are for other programs that watch over us.
-func watchRoutes(d *app.Desk) map[string]work {
+func watchRoutes(d *desk.Desk) map[string]work {
 	return map[string]work{
 		"GET " + openapiPath: describe,
 		"GET " + metricsPath: newMetrics(d).serve,
@@ -31,7 +31,7 @@ func watchRoutes(d *app.Desk) map[string]work {
 	}
 }
 
-func jobRoutes(d *app.Desk) map[string]work {
+func jobRoutes(d *desk.Desk) map[string]work {
 	return map[string]work{
 		"GET /api/v1/jobs": func(ctx context.Context, c *call) (any, error) {
 			return d.Status(ctx, c.FormValue("job"))
@@ -73,7 +73,7 @@ func jobRoutes(d *app.Desk) map[string]work {
 			return done(d.Resume(c.job()))
 		},
 		"POST /api/v1/jobs/{job}/acknowledge": func(_ context.Context, c *call) (any, error) {
-			var shown *app.Loss
+			var shown *desk.Loss
 			if err := c.body(&shown); err != nil {
 				return nil, err
 			}
@@ -93,7 +93,7 @@ func jobRoutes(d *app.Desk) map[string]work {
 	}
 }
 
-func spoolRoutes(d *app.Desk) map[string]work {
+func spoolRoutes(d *desk.Desk) map[string]work {
 	return map[string]work{
 		"GET /api/v1/jobs/{job}/spool": func(ctx context.Context, c *call) (any, error) {
 			return blocks(ctx, d, c)
@@ -127,7 +127,7 @@ func spoolRoutes(d *app.Desk) map[string]work {
 	}
 }
 
-func deadRoutes(d *app.Desk) map[string]work {
+func deadRoutes(d *desk.Desk) map[string]work {
 	return map[string]work{
 		"GET /api/v1/jobs/{job}/dead": func(ctx context.Context, c *call) (any, error) {
 			return letters(ctx, d, c)
@@ -167,7 +167,7 @@ func deadRoutes(d *app.Desk) map[string]work {
 	}
 }
 
-func checkpointRoutes(d *app.Desk) map[string]work {
+func checkpointRoutes(d *desk.Desk) map[string]work {
 	return map[string]work{
 		"GET /api/v1/checkpoints": func(_ context.Context, c *call) (any, error) {
 			list, err := d.ListCheckpoints(c.FormValue("job"))
@@ -214,7 +214,7 @@ func checkpointRoutes(d *app.Desk) map[string]work {
 }
 
 // reports answers as the API of the stream does.
-func reports(d *app.Desk, c *call) (any, error) {
+func reports(d *desk.Desk, c *call) (any, error) {
 	h, err := d.Reports(c.job())
 	if err == nil {
 		c.told = true
@@ -235,7 +235,7 @@ type Order struct {
 	From time.Time `json:"from,omitzero"`
 	To   time.Time `json:"to,omitzero"`
 	// Edit changes the row of a dead letter.
-	app.Edit
+	desk.Edit
 }
 
 // order reads what is ordered. A key that is not known is refused: with a mistyped bound a replay would have
@@ -269,7 +269,7 @@ func done(err error) (any, error) { return Said{"done"}, err }
 
 func said(text string, err error) (any, error) { return Said{text}, err }
 
-func importDir(ctx context.Context, d *app.Desk, c *call) (any, error) {
+func importDir(ctx context.Context, d *desk.Desk, c *call) (any, error) {
 	o, err := c.order()
 	if err = given("dir", o.Dir, err); err != nil {
 		return nil, err
@@ -277,7 +277,7 @@ func importDir(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	return d.Import(ctx, c.job(), o.Dir, c.tell)
 }
 
-func exportDir(ctx context.Context, d *app.Desk, c *call) (any, error) {
+func exportDir(ctx context.Context, d *desk.Desk, c *call) (any, error) {
 	o, err := c.order()
 	if err = given("dir", o.Dir, err); err != nil {
 		return nil, err
@@ -285,7 +285,7 @@ func exportDir(ctx context.Context, d *app.Desk, c *call) (any, error) {
 	return d.Export(ctx, c.job(), o.Dir, o.Raw, c.tell)
 }
 
-func letters(ctx context.Context, d *app.Desk, c *call) (any, error) {
+func letters(ctx context.Context, d *desk.Desk, c *call) (any, error) {
 	after, err := c.number("after", 0)
 	if err != nil {
 		return nil, err
@@ -295,10 +295,10 @@ func letters(ctx context.Context, d *app.Desk, c *call) (any, error) {
 		return nil, err
 	}
 	list, err := d.DeadLetters(ctx, c.job(), after, int(min(max, maxLetters)))
-	return map[string]any{"dead": append([]app.DeadLetter{}, list...)}, err
+	return map[string]any{"dead": append([]desk.DeadLetter{}, list...)}, err
 }
 
-func letter(ctx context.Context, d *app.Desk, c *call) (any, error) {
+func letter(ctx context.Context, d *desk.Desk, c *call) (any, error) {
 	id, err := c.number("id", 0)
 	if err != nil {
 		return nil, err
@@ -314,7 +314,7 @@ const (
 	maxPoints  = 5_000
 )
 
-func gaps(ctx context.Context, d *app.Desk, c *call) (any, error) {
+func gaps(ctx context.Context, d *desk.Desk, c *call) (any, error) {
 	max, err := c.number("max", 1000)
 	if err != nil {
 		return nil, err
@@ -323,12 +323,12 @@ func gaps(ctx context.Context, d *app.Desk, c *call) (any, error) {
 }
 
 // windows answers with the windows of streams.
-func windows(ctx context.Context, d *app.Desk, c *call) (any, error) {
+func windows(ctx context.Context, d *desk.Desk, c *call) (any, error) {
 	limit, err := c.number("limit", 1000)
 	if err != nil {
 		return nil, err
 	}
-	q, err := app.WindowQuery(c.FormValue("from"), c.FormValue("to"), c.FormValue("state"), c.FormValue("after"),
+	q, err := desk.WindowQuery(c.FormValue("from"), c.FormValue("to"), c.FormValue("state"), c.FormValue("after"),
 		int(min(limit, maxWindows)))
 	if err != nil {
 		return nil, err
@@ -342,7 +342,7 @@ func windows(ctx context.Context, d *app.Desk, c *call) (any, error) {
 }
 
 // timeline answers with how a job went between two times, given in seconds since 1970: the last hour without them.
-func timeline(ctx context.Context, d *app.Desk, c *call) (any, error) {
+func timeline(ctx context.Context, d *desk.Desk, c *call) (any, error) {
 	now := uint64(time.Now().Unix())
 	to, err := c.number("to", now)
 	if err != nil {
@@ -361,7 +361,7 @@ func timeline(ctx context.Context, d *app.Desk, c *call) (any, error) {
 }
 
 // series answers with the samples behind a time, given in seconds since 1970.
-func series(d *app.Desk, c *call) (any, error) {
+func series(d *desk.Desk, c *call) (any, error) {
 	since, err := c.number("since", 0)
 	if err != nil {
 		return nil, err

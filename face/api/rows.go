@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/base/rowfile"
 )
@@ -20,7 +20,7 @@ const (
 )
 
 // selection reads which blocks and rows are meant.
-func (c *call) selection() (s app.Selection, err error) {
+func (c *call) selection() (s desk.Selection, err error) {
 	if s.First, err = c.number("first", 0); err != nil {
 		return s, err
 	}
@@ -37,14 +37,14 @@ func (c *call) selection() (s app.Selection, err error) {
 
 // time reads a time as people write it; none is zero.
 func (c *call) time(name string) (time.Time, error) {
-	t, err := app.ParseTime(c.FormValue(name), time.Now())
+	t, err := desk.ParseTime(c.FormValue(name), time.Now())
 	if err != nil {
 		return t, fault.New(fault.Invalid, "%s: %w", name, err)
 	}
 	return t, nil
 }
 
-func blocks(ctx context.Context, d *app.Desk, c *call) (any, error) {
+func blocks(ctx context.Context, d *desk.Desk, c *call) (any, error) {
 	sel, err := c.selection()
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func blocks(ctx context.Context, d *app.Desk, c *call) (any, error) {
 		return nil, err
 	}
 	list, err := d.Blocks(ctx, c.job(), sel, int(min(max, maxBlocks)))
-	return map[string]any{"blocks": append([]app.Block{}, list...)}, err
+	return map[string]any{"blocks": append([]desk.Block{}, list...)}, err
 }
 
 // media are the types of answers that are files.
@@ -62,7 +62,7 @@ var media = map[rowfile.Format]string{rowfile.Parquet: "application/vnd.apache.p
 	rowfile.CSV: "text/csv", rowfile.JSONL: "application/jsonl"}
 
 // rows answers with rows: as a file of a format, else as the items of an answer.
-func rows(ctx context.Context, d *app.Desk, c *call) (any, error) {
+func rows(ctx context.Context, d *desk.Desk, c *call) (any, error) {
 	sel, err := c.selection()
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (w *fileWriter) Write(b []byte) (int, error) {
 }
 
 // end says in a trailer whether the file is whole. Before its first byte an error is answered as any other.
-func (w *fileWriter) end(shown app.Shown, err error) error {
+func (w *fileWriter) end(shown desk.Shown, err error) error {
 	if err != nil && !w.begun {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 )
 
@@ -14,14 +14,14 @@ import (
 const maxActions = 1000
 
 // superviseRoutes are for supervise jobs.
-func superviseRoutes(d *app.Desk) map[string]work {
+func superviseRoutes(d *desk.Desk) map[string]work {
 	return map[string]work{
 		"GET /api/v1/jobs/{job}/supervise/rules": func(ctx context.Context, c *call) (any, error) {
 			all, err := d.RuleStatus(ctx, c.job())
 			return map[string]any{"rules": all}, err
 		},
 		"GET /api/v1/jobs/{job}/supervise/actions": func(ctx context.Context, c *call) (any, error) {
-			q := app.ActionQuery{Rule: c.FormValue("rule"), State: app.ActionState(c.FormValue("state"))}
+			q := desk.ActionQuery{Rule: c.FormValue("rule"), State: desk.ActionState(c.FormValue("state"))}
 			most, err := c.number("max", 100)
 			if err != nil {
 				return nil, err

@@ -12,11 +12,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 )
 
 // liveSupervise is a supervise job that has done two actions of a log.
-func liveSupervise(t *testing.T) *app.Desk {
+func liveSupervise(t *testing.T) *desk.Desk {
 	t.Helper()
 	dir := t.TempDir()
 	log, rules := filepath.Join(dir, "app.log"), filepath.Join(dir, "rules.yaml")
@@ -52,7 +52,7 @@ func liveSupervise(t *testing.T) *app.Desk {
 		}
 	}
 	await(t, "the actions", func() bool {
-		all, err := d.Actions(t.Context(), "box", app.ActionQuery{Max: 10})
+		all, err := d.Actions(t.Context(), "box", desk.ActionQuery{Max: 10})
 		if err == nil && len(all.Actions) == 0 { // until it is watched: it begins at the end of the file
 			write("disk a is full\nodd\ndisk a is full\nbad\n")
 		}
@@ -68,7 +68,7 @@ func superviseAnswers(t *testing.T, doc document) map[string]bool {
 	h := Handler(d)
 	const base = "/api/v1/jobs/{job}/supervise/"
 	const actions, order = "GET " + base + "actions", "POST " + base + "{order}"
-	failed, err := d.Actions(t.Context(), "box", app.ActionQuery{Rule: "bad", Max: 1})
+	failed, err := d.Actions(t.Context(), "box", desk.ActionQuery{Rule: "bad", Max: 1})
 	if err != nil || len(failed.Actions) != 1 || failed.Next.IsZero() {
 		t.Fatalf("%+v, %v", failed, err)
 	}

@@ -3,11 +3,11 @@ package api
 import (
 	"context"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 )
 
 // tourRoutes are for the tour.
-func tourRoutes(d *app.Desk) map[string]work {
+func tourRoutes(d *desk.Desk) map[string]work {
 	return map[string]work{
 		"GET /api/v1/tour": func(context.Context, *call) (any, error) {
 			t, err := d.Outages()

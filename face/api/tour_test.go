@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/app/tour"
 )
 
 // liveTour is a tour at work.
-func liveTour(t *testing.T) *app.Desk {
+func liveTour(t *testing.T) *desk.Desk {
 	t.Helper()
 	dir := t.TempDir()
 	fail := func(err error) {
@@ -111,11 +112,11 @@ func tourAnswers(t *testing.T, doc document) map[string]bool {
 		t.Fatal(err)
 	}
 	const begin = "POST /api/v1/crawls"
-	try(begin, "/api/v1/crawls", app.NewCrawl{Name: "again", Like: "pages", Checkpoint: c.Name}, 200)
-	try(begin, "/api/v1/crawls", app.NewCrawl{Name: "again", Like: "pages", Checkpoint: c.Name}, 409)
-	try(begin, "/api/v1/crawls", app.NewCrawl{Name: "more", Like: "pages"}, 400)
-	try(begin, "/api/v1/crawls", app.NewCrawl{Name: "more", Like: "spots", Checkpoint: c.Name}, 400)
-	try(begin, "/api/v1/crawls", app.NewCrawl{Name: "more", Like: "pages", Checkpoint: "nosuch"}, 404)
+	try(begin, "/api/v1/crawls", desk.NewCrawl{Name: "again", Like: "pages", Checkpoint: c.Name}, 200)
+	try(begin, "/api/v1/crawls", desk.NewCrawl{Name: "again", Like: "pages", Checkpoint: c.Name}, 409)
+	try(begin, "/api/v1/crawls", desk.NewCrawl{Name: "more", Like: "pages"}, 400)
+	try(begin, "/api/v1/crawls", desk.NewCrawl{Name: "more", Like: "spots", Checkpoint: c.Name}, 400)
+	try(begin, "/api/v1/crawls", desk.NewCrawl{Name: "more", Like: "pages", Checkpoint: "nosuch"}, 404)
 	await(t, "the other crawl", func() bool {
 		n, err := d.CrawlCounts(t.Context(), "again")
 		return err == nil && n.Queued+n.Waiting == 0 && n.Done > 60

@@ -11,6 +11,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/desk"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/face/api"
@@ -66,11 +67,11 @@ func open(p datadir.Place, cfg *app.Config) (asked, error) {
 		if c, err := api.Dial(p.Dir); err == nil {
 			return asked{p, c, func() error { return nil }}, nil
 		}
-		desk, err := app.OpenDesk(p, cfg)
+		d, err := desk.Open(p, cfg)
 		if err == nil {
 			// Root may ask of what belongs to a service, which has to be able to go on with it.
-			done := func() error { return errors.Join(desk.Close(), disk.GiveBack(p.Dir)) }
-			return asked{p, api.Local(api.Handler(desk)), done}, nil
+			done := func() error { return errors.Join(d.Close(), disk.GiveBack(p.Dir)) }
+			return asked{p, api.Local(api.Handler(d)), done}, nil
 		}
 		if !fault.Is(err, fault.Busy) {
 			return asked{}, err
@@ -152,7 +153,7 @@ func (f *face) withJobOf(ctx context.Context, kind, job string, do func(a asked,
 		"choose one with --data-dir")}
 }
 
-func (a asked) status(ctx context.Context) (rep app.Report, err error) {
+func (a asked) status(ctx context.Context) (rep desk.Report, err error) {
 	return rep, a.client.Do(ctx, api.Request{Method: "GET", Path: "/api/v1/jobs", Result: &rep})
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/face/api"
 	"holdfast/kernel/engine"
 )
@@ -21,7 +21,7 @@ func (f *face) auditCommand() *cobra.Command {
 		Short: "Prove that every row is accounted for; fails if one is not",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all := app.Audit{Balanced: true, Jobs: []engine.Books{}}
+			all := desk.Audit{Balanced: true, Jobs: []engine.Books{}}
 			err := f.each(func(a asked) error {
 				one, err := f.audit(cmd.Context(), a, args, deep)
 				all.Balanced = all.Balanced && one.Balanced
@@ -47,7 +47,7 @@ func (f *face) auditCommand() *cobra.Command {
 	return c
 }
 
-func (f *face) audit(ctx context.Context, a asked, args []string, deep bool) (out app.Audit,
+func (f *face) audit(ctx context.Context, a asked, args []string, deep bool) (out desk.Audit,
 	err error) {
 	q := url.Values{"deep": {fmt.Sprint(deep)}}
 	if len(args) > 0 {
@@ -91,7 +91,7 @@ func (f *face) showBroken(j engine.Books) {
 	}
 }
 
-func (f *face) showAudit(a app.Audit) {
+func (f *face) showAudit(a desk.Audit) {
 	for i, j := range a.Jobs {
 		if i > 0 {
 			fmt.Fprintln(f.out)
@@ -136,7 +136,7 @@ func (f *face) showBooks(j engine.Books) {
 	f.showBroken(j)
 }
 
-func (f *face) showDeep(all []app.Comparison) {
+func (f *face) showDeep(all []desk.Comparison) {
 	if len(all) == 0 {
 		return
 	}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/disk"
 	"holdfast/base/plural"
 	"holdfast/face/api"
@@ -97,7 +97,7 @@ func (o *cat) complete() error {
 	return nil
 }
 
-func (f *face) cat(ctx context.Context, a asked, job string, q url.Values, o cat) (shown app.Shown, err error) {
+func (f *face) cat(ctx context.Context, a asked, job string, q url.Values, o cat) (shown desk.Shown, err error) {
 	q.Set("format", o.format)
 	if o.max > 0 {
 		q.Set("max", strconv.Itoa(o.max))
@@ -126,7 +126,7 @@ func (f *face) cat(ctx context.Context, a asked, job string, q url.Values, o cat
 }
 
 // showMissing tells of rows that should have come and can't.
-func (f *face) showMissing(shown app.Shown) error {
+func (f *face) showMissing(shown desk.Shown) error {
 	if len(shown.Bad) == 0 {
 		return nil
 	}

@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/desk"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/face/api"
@@ -41,11 +41,11 @@ func (f *face) checkpointCreate() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
-				var out app.Checkpoint
+				var out desk.Checkpoint
 				err := f.long(cmd.Context(), a, path(job, "checkpoints"), api.Order{Name: name}, &out)
 				text := fmt.Sprintf("checkpoint %s of job %s is made: %s in %d ms", out.Name, job, disk.Size(out.Bytes), out.TookMS)
 				if err == nil && to != "" {
-					var copied app.Checkpoint
+					var copied desk.Checkpoint
 					file, err := f.exportTo(cmd.Context(), a, job, out.Name, filepath.Join(to, job+"-"+out.Name+".tar"), &copied)
 					if err != nil {
 						return fmt.Errorf("checkpoint %s is made, and not copied: %w", out.Name, err)
@@ -80,9 +80,9 @@ func (f *face) checkpointList() *cobra.Command {
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			type list struct {
-				Checkpoints []app.Checkpoint `json:"checkpoints"`
+				Checkpoints []desk.Checkpoint `json:"checkpoints"`
 			}
-			all := list{Checkpoints: []app.Checkpoint{}}
+			all := list{Checkpoints: []desk.Checkpoint{}}
 			err := f.each(func(a asked) error {
 				var one list
 				q := url.Values{"job": {first(args)}}
@@ -130,7 +130,7 @@ func (f *face) checkpointList() *cobra.Command {
 }
 
 // checkpointFacts is what a job had at the moment of a checkpoint.
-func checkpointFacts(c app.Checkpoint) string {
+func checkpointFacts(c desk.Checkpoint) string {
 	var facts []string
 	for _, name := range slices.Sorted(maps.Keys(c.Facts)) {
 		facts = append(facts, count(c.Facts[name])+" "+name)
@@ -164,7 +164,7 @@ func (f *face) named(use, short string, do func(ctx context.Context, a asked, jo
 func (f *face) checkpointVerify() *cobra.Command {
 	return f.named("verify", "Read a checkpoint and compare it with its checksums",
 		func(ctx context.Context, a asked, job, name string) error {
-			var out app.Findings
+			var out desk.Findings
 			if err := f.long(ctx, a, path(job, "checkpoints", name, "verify"), nil, &out); err != nil {
 				return err
 			}
@@ -188,7 +188,7 @@ func (f *face) checkpointRestore() *cobra.Command {
 	var into string
 	c := f.named("restore", "Take a job back to a checkpoint; what is there now is kept",
 		func(ctx context.Context, a asked, job, name string) error {
-			var out app.Restored
+			var out desk.Restored
 			var o api.Order
 			if into != "" {
 				dir, err := filepath.Abs(into)
@@ -225,7 +225,7 @@ func (f *face) checkpointExport() *cobra.Command {
 		Args:  cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withJob(cmd.Context(), args[0], func(a asked, job string) error {
-				var out app.Checkpoint
+				var out desk.Checkpoint
 				file, err := f.exportTo(cmd.Context(), a, job, args[1], args[2], &out)
 				return f.tell(err, out, fmt.Sprintf("checkpoint %s of job %s is in %s", args[1], job, file))
 			})
@@ -235,7 +235,7 @@ func (f *face) checkpointExport() *cobra.Command {
 }
 
 // exportTo has a checkpoint written into a file, and returns its whole name.
-func (f *face) exportTo(ctx context.Context, a asked, job, name, file string, out *app.Checkpoint) (string, error) {
+func (f *face) exportTo(ctx context.Context, a asked, job, name, file string, out *desk.Checkpoint) (string, error) {
 	file, err := filepath.Abs(file)
 	if err == nil {
 		err = f.long(ctx, a, path(job, "checkpoints", name, "export"), api.Order{File: file}, out)
@@ -258,7 +258,7 @@ func (f *face) checkpointImport() *cobra.Command {
 				return err
 			}
 			defer a.close()
-			var out app.Checkpoint
+			var out desk.Checkpoint
 			err = f.long(cmd.Context(), a, path(args[0], "checkpoints", "import"), api.Order{File: file},
 				&out)
 			return f.tell(err, out, fmt.Sprintf("checkpoint %s of job %s is here; `holdfast checkpoint "+

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/desk"
 	"holdfast/face/api"
 )
 
@@ -55,7 +55,7 @@ func (f *face) jobNames() (names []string) {
 func (f *face) checkpointNames(job string) (names []string) {
 	places, _ := datadir.Places(f.dataDir)
 	for _, p := range places {
-		all, _ := app.CheckpointsIn(p.Dir, job)
+		all, _ := desk.CheckpointsIn(p.Dir, job)
 		names = append(names, all...)
 	}
 	return names

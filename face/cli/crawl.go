@@ -15,6 +15,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/desk"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/plural"
@@ -124,7 +125,7 @@ func (f *face) crawl(cmd *cobra.Command, k *crawlFlags, log *slog.Logger) error 
 		return err
 	}
 	began := time.Now()
-	p := &process{plan: plan, log: log, ready: func(*app.Desk, string) {
+	p := &process{plan: plan, log: log, ready: func(*desk.Desk, string) {
 		log.Info(fmt.Sprintf("holdfast %s crawls %s, with its state in %s", app.Version, fl.Job, plan.Place.Dir))
 	}}
 	if err := p.run(cmd.Context()); err != nil {
@@ -135,12 +136,12 @@ func (f *face) crawl(cmd *cobra.Command, k *crawlFlags, log *slog.Logger) error 
 
 // crawlEnded tells what there is, when the work has ended.
 func (f *face) crawlEnded(ctx context.Context, place datadir.Place, job string, began time.Time) error {
-	desk, err := app.OpenDesk(place, nil)
+	d, err := desk.Open(place, nil)
 	if err != nil {
 		return err
 	}
-	defer desk.Close()
-	now, err := desk.CrawlCounts(ctx, job)
+	defer d.Close()
+	now, err := d.CrawlCounts(ctx, job)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 )
 
 // TestSameDir: a hint names the directory that the command was given, so that a shell takes it as it is.
@@ -22,7 +22,7 @@ func TestWhyForbidden(t *testing.T) {
 	for status, want := range map[int]bool{-5000: true, -2: false, 200: false} {
 		var out bytes.Buffer
 		f := &face{terminal: terminal{out: &out, err: &out}}
-		f.showWhy(app.CrawlWhy{URL: "http://10.0.0.1/", State: "failed", Status: status})
+		f.showWhy(desk.CrawlWhy{URL: "http://10.0.0.1/", State: "failed", Status: status})
 		if got := strings.Contains(out.String(), "--allow-address"); got != want {
 			t.Errorf("of status %d:\n%s", status, &out)
 		}

@@ -15,13 +15,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/face/api"
 )
 
 func (f *face) crawlWhy() *cobra.Command {
-	var ask app.CrawlAsked
+	var ask desk.CrawlAsked
 	var job string
 	c := f.asking(&cobra.Command{
 		Use:   "why URL",
@@ -32,7 +32,7 @@ func (f *face) crawlWhy() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withJobOf(cmd.Context(), "crawl", job, func(a asked, job string) error {
-				var why app.CrawlWhy
+				var why desk.CrawlWhy
 				q := url.Values{"url": {args[0]}, "hops": {ask.Hops}, "via": {ask.Via}}
 				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "crawl", "why") + "?" + q.Encode(), Result: &why})
 				if err != nil {
@@ -52,7 +52,7 @@ func (f *face) crawlWhy() *cobra.Command {
 	return c
 }
 
-func (f *face) showWhy(w app.CrawlWhy) {
+func (f *face) showWhy(w desk.CrawlWhy) {
 	say := func(format string, args ...any) { fmt.Fprint(f.out, wrap(fmt.Sprintf(format, args...), "  ")) }
 	fmt.Fprint(f.out, wrap(w.URL, ""))
 	state := w.State
@@ -63,7 +63,7 @@ func (f *face) showWhy(w app.CrawlWhy) {
 		state += ", a seed"
 	}
 	say("state: %s", state)
-	if hint := app.CrawlStatusHint(w.Status); hint != "" {
+	if hint := desk.CrawlStatusHint(w.Status); hint != "" {
 		say("%s", hint)
 	}
 	f.showScope(w)
@@ -106,7 +106,7 @@ func (f *face) showWhy(w app.CrawlWhy) {
 }
 
 // showScope says which rule of the scope decides, and what the others have to say.
-func (f *face) showScope(w app.CrawlWhy) {
+func (f *face) showScope(w desk.CrawlWhy) {
 	verdict := "rejects it"
 	if w.Scope.Accept {
 		verdict = "accepts it"
@@ -138,19 +138,19 @@ func (f *face) crawlReport() *cobra.Command {
 	c := f.asking(&cobra.Command{
 		Use:   "report [JOB] [NAME...]",
 		Short: "Reports of a crawl, in Heritrix's columns",
-		Long:  "Reports: " + strings.Join(app.CrawlReports, ", ") + ";\nall of them without a NAME.",
+		Long:  "Reports: " + strings.Join(desk.CrawlReports, ", ") + ";\nall of them without a NAME.",
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if job == "" && len(names) > 0 && !slices.Contains(app.CrawlReports, names[0]) {
+			if job == "" && len(names) > 0 && !slices.Contains(desk.CrawlReports, names[0]) {
 				job, names = names[0], names[1:]
 			}
 			for _, name := range names {
-				if !slices.Contains(app.CrawlReports, name) {
+				if !slices.Contains(desk.CrawlReports, name) {
 					return &fault.Usage{Err: fmt.Errorf("there is no report %s: they are %s", name,
-						strings.Join(app.CrawlReports, ", "))}
+						strings.Join(desk.CrawlReports, ", "))}
 				}
 			}
 			if len(names) == 0 {
-				names = app.CrawlReports
+				names = desk.CrawlReports
 			}
 			return f.withJobOf(cmd.Context(), "crawl", job, func(a asked, job string) error {
 				for _, name := range names {
@@ -196,7 +196,7 @@ func (f *face) report(ctx context.Context, a asked, job, name, save string) (err
 		fmt.Fprintf(f.out, "\n%s\n", reportFile(name))
 	}
 	for after, first := "", true; first || after != ""; first = false {
-		var page app.CrawlReport
+		var page desk.CrawlReport
 		p := path(job, "crawl", "reports", name) + "?" + url.Values{"after": {after}}.Encode()
 		if err := a.client.Do(ctx, api.Request{Method: "GET", Path: p, Result: &page}); err != nil {
 			return err
@@ -205,7 +205,7 @@ func (f *face) report(ctx context.Context, a asked, job, name, save string) (err
 		if f.json {
 			err = json.NewEncoder(out).Encode(page)
 		} else {
-			err = app.WriteCrawlReport(out, page, first)
+			err = desk.WriteCrawlReport(out, page, first)
 		}
 		if err != nil {
 			return err

@@ -9,11 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 )
 
 // crawlOrder is a command that gives a crawl an order; fill makes it of what stands behind the name of the job.
-func (f *face) crawlOrder(use, short string, min, max int, fill func(o *app.CrawlOrder, args []string) error) *cobra.Command {
+func (f *face) crawlOrder(use, short string, min, max int, fill func(o *desk.CrawlOrder, args []string) error) *cobra.Command {
 	name, _, _ := strings.Cut(use, " ")
 	return f.asking(&cobra.Command{
 		Use:   use,
@@ -25,7 +26,7 @@ func (f *face) crawlOrder(use, short string, min, max int, fill func(o *app.Craw
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var o app.CrawlOrder
+			var o desk.CrawlOrder
 			if err := fill(&o, args[1:]); err != nil {
 				return err
 			}
@@ -40,9 +41,9 @@ func (f *face) crawlOrder(use, short string, min, max int, fill func(o *app.Craw
 	})
 }
 
-func nothing(*app.CrawlOrder, []string) error { return nil }
+func nothing(*desk.CrawlOrder, []string) error { return nil }
 
-func host(o *app.CrawlOrder, args []string) error { o.Host = args[0]; return nil }
+func host(o *desk.CrawlOrder, args []string) error { o.Host = args[0]; return nil }
 
 // crawlOrders are the commands below crawl.
 func (f *face) crawlOrders() []*cobra.Command {
@@ -57,7 +58,7 @@ func (f *face) crawlOrders() []*cobra.Command {
 
 func (f *face) crawlAdd() *cobra.Command {
 	var file string
-	c := f.crawlOrder("add JOB [URL...]", "Add seeds", 0, -1, func(o *app.CrawlOrder, args []string) (err error) {
+	c := f.crawlOrder("add JOB [URL...]", "Add seeds", 0, -1, func(o *desk.CrawlOrder, args []string) (err error) {
 		o.Seeds = args
 		if file != "" {
 			more, err := app.ReadSeeds(file)
@@ -75,7 +76,7 @@ func (f *face) crawlAdd() *cobra.Command {
 func (f *face) crawlDelete() *cobra.Command {
 	var match, host string
 	var forget bool
-	c := f.crawlOrder("delete JOB", "Take URLs out of the queues", 0, 0, func(o *app.CrawlOrder, _ []string) error {
+	c := f.crawlOrder("delete JOB", "Take URLs out of the queues", 0, 0, func(o *desk.CrawlOrder, _ []string) error {
 		o.Match, o.Host, o.Forget = match, host, forget
 		return nil
 	})
@@ -90,7 +91,8 @@ func (f *face) crawlBudget() *cobra.Command {
 	var host string
 	var asOthers bool
 	var c *cobra.Command
-	c = f.crawlOrder("budget JOB", "Show or set how much is fetched at most; 0 is no limit", 0, 0, func(o *app.CrawlOrder, _ []string) error {
+	c = f.crawlOrder("budget JOB", "Show or set how much is fetched at most; 0 is no limit", 0, 0, func(o *desk.CrawlOrder,
+		_ []string) error {
 		o.Host, o.AsOthers = host, asOthers
 		for name, x := range map[string]struct {
 			from *amount
@@ -116,7 +118,7 @@ func (f *face) crawlBudget() *cobra.Command {
 
 func (f *face) crawlSet() *cobra.Command {
 	return f.crawlOrder("set JOB KEY=VALUE...", "Change settings at once; KEY= takes a change back", 1, -1,
-		func(o *app.CrawlOrder, args []string) error {
+		func(o *desk.CrawlOrder, args []string) error {
 			o.Set = map[string]string{}
 			for _, arg := range args {
 				key, value, ok := strings.Cut(arg, "=")
@@ -132,7 +134,7 @@ func (f *face) crawlSet() *cobra.Command {
 func (f *face) crawlRecover() *cobra.Command {
 	var retry bool
 	c := f.crawlOrder("recover JOB FILE...", "Know what recover journals tell, of a crawl at rest", 1, -1,
-		func(o *app.CrawlOrder, args []string) error {
+		func(o *desk.CrawlOrder, args []string) error {
 			for _, name := range args {
 				p, err := filepath.Abs(name)
 				if err != nil {
@@ -149,7 +151,7 @@ func (f *face) crawlRecover() *cobra.Command {
 
 // crawlBegin begins another crawl.
 func (f *face) crawlBegin() *cobra.Command {
-	var o app.NewCrawl
+	var o desk.NewCrawl
 	c := f.asking(&cobra.Command{
 		Use:   "begin NAME --like JOB",
 		Short: "Begin another crawl with what a checkpoint or journals tell",
@@ -169,7 +171,7 @@ func (f *face) crawlBegin() *cobra.Command {
 				o.Files[i] = p
 			}
 			return f.withJob(cmd.Context(), o.Like, func(a asked, job string) error {
-				var out app.BegunCrawl
+				var out desk.BegunCrawl
 				o.Like = job
 				err := f.long(cmd.Context(), a, "/api/v1/crawls", o, &out)
 				text := out.Text + "; it is not started"
@@ -197,7 +199,7 @@ func (f *face) crawlBegin() *cobra.Command {
 func (f *face) crawlLost() *cobra.Command {
 	var fetch, accept bool
 	c := f.crawlOrder("lost JOB", "WARC files and logs that are gone, and what is to be done", 0, 0,
-		func(o *app.CrawlOrder, _ []string) error {
+		func(o *desk.CrawlOrder, _ []string) error {
 			if o.Fetch, o.Accept = fetch, accept; fetch && accept {
 				return &fault.Usage{Err: errors.New("--fetch and --accept: what is gone is either fetched again or left at that")}
 			}
@@ -212,7 +214,8 @@ func (f *face) crawlLost() *cobra.Command {
 
 func (f *face) crawlIndex() *cobra.Command {
 	var rebuild bool
-	c := f.crawlOrder("index JOB", "Write index.cdxj of the captures until now", 0, 0, func(o *app.CrawlOrder, _ []string) error {
+	c := f.crawlOrder("index JOB", "Write index.cdxj of the captures until now", 0, 0, func(o *desk.CrawlOrder,
+		_ []string) error {
 		o.Rebuild = rebuild
 		return nil
 	})

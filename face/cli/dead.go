@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/face/api"
 )
 
@@ -24,13 +24,13 @@ func (f *face) deadCommand() *cobra.Command {
 }
 
 type deadList struct {
-	Dead []app.DeadLetter `json:"dead"`
+	Dead []desk.DeadLetter `json:"dead"`
 }
 
 // dead asks page by page.
 func (a asked) dead(ctx context.Context, job string, after uint64, max int) (all deadList, err error) {
 	const page = 1000
-	all.Dead = []app.DeadLetter{}
+	all.Dead = []desk.DeadLetter{}
 	for len(all.Dead) < max {
 		var out deadList
 		n := min(page, max-len(all.Dead))
@@ -109,7 +109,7 @@ func (f *face) deadShow() *cobra.Command {
 				return err
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
-				var d app.Letter
+				var d desk.Letter
 				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "dead", args[0]),
 					Result: &d})
 				if err != nil {

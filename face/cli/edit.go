@@ -13,12 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/face/api"
 )
 
 // where says who wrote the reason of a dead letter.
-func where(d app.Letter) string {
+func where(d desk.Letter) string {
 	if d.Refused() {
 		return fmt.Sprintf("sink %s refused row %d of block %d: ", d.From, d.Row+1, d.Seq)
 	}
@@ -26,7 +26,7 @@ func where(d app.Letter) string {
 }
 
 // showValues shows the columns of a row, one a line.
-func (f *face) showValues(d app.Letter) error {
+func (f *face) showValues(d desk.Letter) error {
 	if len(d.Values) == 0 {
 		return nil
 	}
@@ -95,7 +95,7 @@ func (f *face) deadEdit() *cobra.Command {
 }
 
 // editOf reads what the flags say; empty if they say nothing.
-func (f *face) editOf(cmd *cobra.Command, set []string, file string) (e app.Edit, err error) {
+func (f *face) editOf(cmd *cobra.Command, set []string, file string) (e desk.Edit, err error) {
 	for _, s := range set {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
@@ -130,7 +130,7 @@ func isObject(row []byte) error {
 
 // inEditor lets a person change the row as JSON, and returns it.
 func (f *face) inEditor(cmd *cobra.Command, a asked, job, id string) (row json.RawMessage, err error) {
-	var d app.Letter
+	var d desk.Letter
 	err = a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "dead", id), Result: &d})
 	if err != nil {
 		return nil, err

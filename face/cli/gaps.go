@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/plural"
 	"holdfast/face/api"
 )
@@ -43,11 +43,11 @@ func (f *face) gapsCommand() *cobra.Command {
 }
 
 // gaps asks page by page.
-func (a asked) gaps(ctx context.Context, job string, all bool, after string, max int) (out app.Gaps, err error) {
+func (a asked) gaps(ctx context.Context, job string, all bool, after string, max int) (out desk.Gaps, err error) {
 	const page = 1000
-	out.Gaps, out.Next = []app.JobGap{}, after
+	out.Gaps, out.Next = []desk.JobGap{}, after
 	for len(out.Gaps) < max {
-		var next app.Gaps
+		var next desk.Gaps
 		q := url.Values{"all": {strconv.FormatBool(all)}, "after": {out.Next},
 			"max": {strconv.Itoa(min(page, max-len(out.Gaps)))}}
 		err := a.client.Do(ctx, api.Request{Method: "GET", Path: path(job, "gaps") + "?" + q.Encode(),
@@ -63,7 +63,7 @@ func (a asked) gaps(ctx context.Context, job string, all bool, after string, max
 	return out, nil
 }
 
-func (f *face) showGaps(out app.Gaps, all bool) {
+func (f *face) showGaps(out desk.Gaps, all bool) {
 	if len(out.Gaps) == 0 {
 		fmt.Fprintln(f.out, "there are no such gaps")
 		if n := out.Totals.Settled; n > 0 && !all {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/disk"
 	"holdfast/base/plural"
 	"holdfast/face/api"
@@ -37,7 +37,7 @@ func (s *selecting) flags(c *cobra.Command) {
 func (s *selecting) query(now time.Time) (url.Values, error) {
 	q := url.Values{}
 	for name, text := range map[string]string{"from": s.from, "to": s.to} {
-		t, err := app.ParseTime(text, now)
+		t, err := desk.ParseTime(text, now)
 		if err != nil {
 			return nil, fmt.Errorf("--%s: %w", name, err)
 		}
@@ -104,11 +104,11 @@ func (f *face) spoolList() *cobra.Command {
 
 // blocks asks page by page, for at most max blocks and whether there are more.
 func (a asked) blocks(ctx context.Context, job string, q url.Values, next uint64, max int) (
-	all []app.Block, more bool, err error) {
+	all []desk.Block, more bool, err error) {
 	const page = 1000
 	for len(all) <= max {
 		var out struct {
-			Blocks []app.Block `json:"blocks"`
+			Blocks []desk.Block `json:"blocks"`
 		}
 		n := min(page, max+1-len(all)) // one more than is wanted tells whether there are more
 		q.Set("first", strconv.FormatUint(next, 10))
@@ -127,10 +127,10 @@ func (a asked) blocks(ctx context.Context, job string, q url.Values, next uint64
 	return all[:max], max > 0, nil
 }
 
-func (f *face) showBlocks(blocks []app.Block, format string) error {
+func (f *face) showBlocks(blocks []desk.Block, format string) error {
 	switch format {
 	case "json":
-		return f.printJSON(map[string]any{"blocks": append([]app.Block{}, blocks...)})
+		return f.printJSON(map[string]any{"blocks": append([]desk.Block{}, blocks...)})
 	case "jsonl":
 		for _, b := range blocks {
 			if err := json.NewEncoder(f.file).Encode(b); err != nil {
@@ -187,7 +187,7 @@ func (f *face) spoolStats() *cobra.Command {
 				return err
 			}
 			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
-				var s app.SpoolStats
+				var s desk.SpoolStats
 				err := a.client.Do(cmd.Context(), api.Request{Method: "GET",
 					Path: path(job, "spool", "stats") + "?" + q.Encode(), Result: &s})
 				if err != nil {
@@ -205,7 +205,7 @@ func (f *face) spoolStats() *cobra.Command {
 	return c
 }
 
-func (f *face) showStats(s app.SpoolStats) {
+func (f *face) showStats(s desk.SpoolStats) {
 	now := time.Now()
 	text := fmt.Sprintf("%s: %s %s in %s %s, %s packed, about %s unpacked; the oldest came in %s, the newest %s",
 		s.Job, count(s.Rows), plural.Noun(s.Rows, "row"), count(s.Blocks), plural.Noun(s.Blocks, "block"),

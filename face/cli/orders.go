@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/plural"
 	"holdfast/face/api"
 	"holdfast/kernel/engine"
@@ -79,7 +79,7 @@ func (f *face) reloadCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.each(func(a asked) error {
-				var did app.Reloaded
+				var did desk.Reloaded
 				err := a.client.Do(cmd.Context(), api.Request{Method: "POST", Path: "/api/v1/reload", Result: &did})
 				switch {
 				case err != nil:

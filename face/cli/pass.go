@@ -12,8 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/desk"
 	"holdfast/base/disk"
 	"holdfast/base/plural"
 )
@@ -25,10 +25,10 @@ type pass struct {
 	log    *slog.Logger
 	bar    *bar // nil where there is no terminal
 	began  time.Time
-	before app.Tally
-	desk   chan *app.Desk           // holds the one of the running process
-	runs   atomic.Pointer[app.Desk] // likewise; nil before it stands
-	closed string                   // the gates that were closed when the time was over
+	before desk.Tally
+	desk   chan *desk.Desk           // holds the one of the running process
+	runs   atomic.Pointer[desk.Desk] // likewise; nil before it stands
+	closed string                    // the gates that were closed when the time was over
 }
 
 // How often a pass says how far it is: on a terminal, and in the log.
@@ -39,20 +39,20 @@ const (
 
 // begin notes what was done before.
 func (p *pass) begin(ctx context.Context, place datadir.Place) {
-	p.began, p.desk = time.Now(), make(chan *app.Desk, 1)
-	desk, err := app.OpenDesk(place, nil)
+	p.began, p.desk = time.Now(), make(chan *desk.Desk, 1)
+	d, err := desk.Open(place, nil)
 	if err != nil {
 		return // there is nothing yet, or the process that begins says why it can't
 	}
-	defer desk.Close()
-	p.before, _ = desk.Tally(ctx, p.job)
+	defer d.Close()
+	p.before, _ = d.Tally(ctx, p.job)
 }
 
 // follow says how far the pass is, until ctx ends.
 func (p *pass) follow(ctx context.Context) error {
-	var desk *app.Desk
+	var d *desk.Desk
 	select {
-	case desk = <-p.desk:
+	case d = <-p.desk:
 	case <-ctx.Done():
 		return nil
 	}
@@ -69,7 +69,7 @@ func (p *pass) follow(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		now, err := desk.Tally(ctx, p.job)
+		now, err := d.Tally(ctx, p.job)
 		if err != nil {
 			continue // told by those who work there
 		}
@@ -90,17 +90,17 @@ func (p *pass) endAfter(ctx context.Context, wait time.Duration, end func()) {
 	case <-ctx.Done():
 		return
 	}
-	if desk := p.runs.Load(); desk != nil {
+	if d := p.runs.Load(); d != nil {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		gates, _ := desk.Gates(ctx, p.job) // of none nothing is said
+		gates, _ := d.Gates(ctx, p.job) // of none nothing is said
 		p.closed = closedText(gates, time.Now())
 	}
 	end()
 }
 
 // closedText says which gates are closed, since when and why.
-func closedText(gates []app.JobGate, now time.Time) string {
+func closedText(gates []desk.JobGate, now time.Time) string {
 	var texts []string
 	for _, g := range gates {
 		if g.Open {
@@ -116,7 +116,7 @@ func closedText(gates []app.JobGate, now time.Time) string {
 }
 
 // progress is one line about a pass under way.
-func (p *pass) progress(now app.Tally) string {
+func (p *pass) progress(now desk.Tally) string {
 	all := now.Taken - p.before.Taken + p.before.Open
 	done := all - now.Open
 	took := time.Since(p.began)
@@ -134,7 +134,7 @@ func (p *pass) progress(now app.Tally) string {
 }
 
 // sent is what the pass brought to all destinations.
-func (p *pass) sent(now app.Tally) (bytes int64) {
+func (p *pass) sent(now desk.Tally) (bytes int64) {
 	for name, s := range now.Sent {
 		bytes += s.Bytes - p.before.Sent[name].Bytes
 	}
@@ -143,12 +143,12 @@ func (p *pass) sent(now app.Tally) (bytes int64) {
 
 // summary tells what the pass did, when it is over.
 func (p *pass) summary(ctx context.Context, place datadir.Place) error {
-	desk, err := app.OpenDesk(place, nil)
+	d, err := desk.Open(place, nil)
 	if err != nil {
 		return err
 	}
-	defer desk.Close()
-	now, err := desk.Tally(ctx, p.job)
+	defer d.Close()
+	now, err := d.Tally(ctx, p.job)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/base/resident"
 	"holdfast/face/api"
@@ -30,7 +31,7 @@ type process struct {
 	plan *app.Plan
 	log  *slog.Logger
 	// ready is called when everything stands; beside are further things to run.
-	ready  func(d *app.Desk, api string)
+	ready  func(d *desk.Desk, api string)
 	beside []func(ctx context.Context) error
 	// anyPort: if the address is taken, any other will do.
 	anyPort bool
@@ -65,24 +66,24 @@ func (p *process) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer os.Unsetenv(respawnVariable)
-	desk := app.NewDesk(p.plan, eng)
+	d := desk.New(p.plan, eng)
 	g, all := errgroup.WithContext(ctx)
 	serving, endServing := context.WithCancel(all)
 	defer endServing()
-	url, err := p.serve(serving, g, desk)
+	url, err := p.serve(serving, g, d)
 	if err != nil {
 		endServing()
 		return errors.Join(err, g.Wait())
 	}
-	p.accompany(serving, g, desk, hangups)
+	p.accompany(serving, g, d, hangups)
 	g.Go(func() error {
 		defer endServing()
 		return eng.Run(all)
 	})
 	if p.ready != nil {
-		p.ready(desk, url)
+		p.ready(d, url)
 	}
-	notify(daemon.SdNotifyReady + "\nSTATUS=" + desk.Health())
+	notify(daemon.SdNotifyReady + "\nSTATUS=" + d.Health())
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (p *process) run(ctx context.Context) (err error) {
 		p.undone = eng.Undone()
 	}
 	// The signal that ended the work does not end this; a second one ends everything.
-	if err := app.CheckpointAtEnd(context.WithoutCancel(ctx), p.plan); err != nil {
+	if err := desk.CheckpointAtEnd(context.WithoutCancel(ctx), p.plan); err != nil {
 		p.log.Warn(fmt.Sprintf("no checkpoint at the end: %v", err))
 	}
 	return nil
@@ -106,15 +107,15 @@ func askOther(ctx context.Context, dir, path string, answer any) error {
 }
 
 // accompany runs what goes on beside the jobs until ctx ends.
-func (p *process) accompany(ctx context.Context, g *errgroup.Group, desk *app.Desk, hangups <-chan os.Signal) {
+func (p *process) accompany(ctx context.Context, g *errgroup.Group, d *desk.Desk, hangups <-chan os.Signal) {
 	for _, f := range p.beside {
 		g.Go(func() error { return f(ctx) })
 	}
-	g.Go(func() error { return watchdog(ctx, desk.Health) })
+	g.Go(func() error { return watchdog(ctx, d.Health) })
 	g.Go(func() error { return resident.Settle(ctx) })
-	g.Go(func() error { return p.reloads(ctx, hangups, desk) })
-	g.Go(func() error { return desk.KeepCheckpoints(ctx) })
-	g.Go(func() error { return desk.Notify(ctx) })
+	g.Go(func() error { return p.reloads(ctx, hangups, d) })
+	g.Go(func() error { return d.KeepCheckpoints(ctx) })
+	g.Go(func() error { return d.Notify(ctx) })
 }
 
 // notices tells what people must know from the start.
@@ -131,9 +132,9 @@ func (p *process) notices() {
 }
 
 // serve opens the control socket and, if the plan says so, the TCP door.
-func (p *process) serve(ctx context.Context, g *errgroup.Group, desk *app.Desk) (url string,
+func (p *process) serve(ctx context.Context, g *errgroup.Group, d *desk.Desk) (url string,
 	err error) {
-	h := api.Handler(desk)
+	h := api.Handler(d)
 	sock, err := api.ListenSocket(p.plan.Place.Dir)
 	if err != nil {
 		return "", err
@@ -232,7 +233,7 @@ func watchdog(ctx context.Context, health func() string) error {
 }
 
 // reloads reads the configuration anew at each SIGHUP. What is wrong with it is told, and changes nothing.
-func (p *process) reloads(ctx context.Context, hangups <-chan os.Signal, desk *app.Desk) error {
+func (p *process) reloads(ctx context.Context, hangups <-chan os.Signal, d *desk.Desk) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -243,14 +244,14 @@ func (p *process) reloads(ctx context.Context, hangups <-chan os.Signal, desk *a
 		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err == nil {
 			notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, now.Nano()/1000))
 		}
-		if _, err := desk.Reload(ctx); err != nil {
+		if _, err := d.Reload(ctx); err != nil {
 			var attrs []any
 			if hint := fault.HintOf(err); hint != "" {
 				attrs = append(attrs, "hint", hint)
 			}
 			p.log.Error(fmt.Sprintf("configuration is not read anew, everything goes on as it was: %v", err), attrs...)
 		}
-		notify(daemon.SdNotifyReady + "\nSTATUS=" + desk.Health())
+		notify(daemon.SdNotifyReady + "\nSTATUS=" + d.Health())
 	}
 }
 

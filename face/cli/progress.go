@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"strings"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 )
 
 // progress returns who hears of the progress of long work, and what ends the line on the terminal.
 // Where stderr is no terminal, a line is written every tenth of the work.
-func (f *face) progress() (func(app.Progress), func()) {
+func (f *face) progress() (func(desk.Progress), func()) {
 	drawn, tenth := 0, -1
-	tell := func(p app.Progress) {
+	tell := func(p desk.Progress) {
 		text := cut(progressText(p), width-1)
 		if f.tty {
 			fmt.Fprintf(f.err, "\r%s%s", text, strings.Repeat(" ", max(0, drawn-len(text))))
@@ -31,7 +31,7 @@ func (f *face) progress() (func(app.Progress), func()) {
 }
 
 // progressText is one line about long work.
-func progressText(p app.Progress) string {
+func progressText(p desk.Progress) string {
 	text := p.What
 	if p.Job != "" {
 		text = p.Job + ": " + text

@@ -16,6 +16,7 @@ import (
 
 	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/desk"
 	"holdfast/app/tour"
 	"holdfast/base/logging"
 	"holdfast/base/plural"
@@ -38,7 +39,7 @@ func (f *face) runCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				p := &process{plan: plan, log: log, ready: func(_ *app.Desk, url string) {
+				p := &process{plan: plan, log: log, ready: func(_ *desk.Desk, url string) {
 					log.Info(fmt.Sprintf("holdfast %s runs %d %s in %s; API at %s", app.Version,
 						len(plan.Jobs), plural.Noun(len(plan.Jobs), "job"), plan.Place.Dir, orNone(url)))
 				}}
@@ -207,7 +208,7 @@ func (f *face) demoCommand() *cobra.Command {
 				}
 				p := &process{plan: tr.Plan, log: log, anyPort: listen == "",
 					beside: []func(context.Context) error{sim.Run, trouble.Run, tr.Camera().Run, site.Run}}
-				p.ready = func(_ *app.Desk, url string) {
+				p.ready = func(_ *desk.Desk, url string) {
 					tr.OnCrash(func() error { return beginAgain(strings.TrimPrefix(url, "http://")) })
 					f.demoReady(tr, sim.URL(), trouble.URL(), site, url)
 				}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/plural"
 	"holdfast/face/api"
 )
@@ -40,7 +40,7 @@ func (f *face) spoolVerify() *cobra.Command {
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withJob(cmd.Context(), first(args), func(a asked, job string) error {
-				var v app.Verified
+				var v desk.Verified
 				if err := f.long(cmd.Context(), a, path(job, "spool", "verify"), nil, &v); err != nil {
 					return err
 				}
@@ -60,7 +60,7 @@ func (f *face) spoolVerify() *cobra.Command {
 	})
 }
 
-func (f *face) showVerified(v app.Verified) {
+func (f *face) showVerified(v desk.Verified) {
 	for _, b := range v.Bad {
 		fmt.Fprint(f.out, wrap(fmt.Sprintf("! block %d: %s", b.Seq, b.Text), ""))
 	}
@@ -111,7 +111,7 @@ func (f *face) onDirectory(use, short string, order func(ctx context.Context, a 
 func (f *face) spoolImport() *cobra.Command {
 	return f.onDirectory("import DIR", "Take in cache files (spots_*.json) of the old scraper, which stay",
 		func(ctx context.Context, a asked, job, dir string) (bool, error) {
-			var out app.Imported
+			var out desk.Imported
 			err := f.long(ctx, a, path(job, "spool", "import"), api.Order{Dir: dir}, &out)
 			if err != nil {
 				return false, err
@@ -144,14 +144,14 @@ func (f *face) spoolReplay() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o := api.Order{Sink: sink}
 			var err error
-			if o.From, err = app.ParseTime(from, time.Now()); err != nil {
+			if o.From, err = desk.ParseTime(from, time.Now()); err != nil {
 				return fmt.Errorf("--from: %w", err)
 			}
-			if o.To, err = app.ParseTime(to, time.Now()); err != nil {
+			if o.To, err = desk.ParseTime(to, time.Now()); err != nil {
 				return fmt.Errorf("--to: %w", err)
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
-				var out app.Replayed
+				var out desk.Replayed
 				if err := f.long(cmd.Context(), a, path(job, "spool", "replay"), o, &out); err != nil {
 					return err
 				}
@@ -165,7 +165,7 @@ func (f *face) spoolReplay() *cobra.Command {
 	return c
 }
 
-func (f *face) showReplayed(out app.Replayed, sink string) (err error) {
+func (f *face) showReplayed(out desk.Replayed, sink string) (err error) {
 	if f.json {
 		err = f.printJSON(out)
 	} else {
@@ -188,7 +188,7 @@ func (f *face) spoolExport() *cobra.Command {
 	var raw bool
 	c := f.onDirectory("export DIR", "Write the rows of the spool as cache files of the old scraper",
 		func(ctx context.Context, a asked, job, dir string) (bool, error) {
-			var out app.Exported
+			var out desk.Exported
 			err := f.long(ctx, a, path(job, "spool", "export"), api.Order{Dir: dir, Raw: raw}, &out)
 			if err != nil {
 				return false, err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/plural"
@@ -22,7 +23,7 @@ func (f *face) statusCommand() *cobra.Command {
 		Short: "Show how the jobs are",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var reports []app.Report
+			var reports []desk.Report
 			err := f.each(func(a asked) error {
 				rep, err := a.status(cmd.Context())
 				if err == nil {
@@ -51,7 +52,7 @@ func (f *face) statusCommand() *cobra.Command {
 }
 
 // keepJob returns the reports that tell of a job, with nothing but that job.
-func keepJob(all []app.Report, job string) (kept []app.Report, err error) {
+func keepJob(all []desk.Report, job string) (kept []desk.Report, err error) {
 	var names []string
 	for _, rep := range all {
 		jobs := rep.Jobs
@@ -74,7 +75,7 @@ func keepJob(all []app.Report, job string) (kept []app.Report, err error) {
 }
 
 // joinReports makes one report of several data directories: the first one's, with everybody's jobs.
-func joinReports(all []app.Report) app.Report {
+func joinReports(all []desk.Report) desk.Report {
 	out := all[0]
 	if out.Stayed == nil {
 		out.Stayed = map[string][]app.Stayed{}
@@ -90,7 +91,7 @@ func joinReports(all []app.Report) app.Report {
 	return out
 }
 
-func (f *face) showReport(rep app.Report, now time.Time) {
+func (f *face) showReport(rep desk.Report, now time.Time) {
 	if rep.Running {
 		fmt.Fprint(f.out, wrap(fmt.Sprintf("holdfast %s runs in %s (process %d, for %s)", rep.Version,
 			rep.Place.Dir, rep.Pid, span(now.Sub(rep.Since))), ""))
@@ -131,7 +132,7 @@ func (f *face) showReport(rep app.Report, now time.Time) {
 }
 
 // showJob tells what a person may have to look at in one job.
-func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
+func (f *face) showJob(j engine.Status, rep desk.Report, now time.Time) {
 	lines := jobLines(j, rep, now)
 	if len(lines) == 0 {
 		return
@@ -143,7 +144,7 @@ func (f *face) showJob(j engine.Status, rep app.Report, now time.Time) {
 }
 
 // jobLines are what a person may have to look at in one job; what is wrong begins with a !.
-func jobLines(j engine.Status, rep app.Report, now time.Time) (lines []string) {
+func jobLines(j engine.Status, rep desk.Report, now time.Time) (lines []string) {
 	if j.Error != "" {
 		what := "failed last"
 		if j.State == engine.Starting && j.Restarts == 0 {

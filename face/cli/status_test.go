@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
@@ -19,9 +19,9 @@ const hostile = "\x1b[2J\x1b]0;pwned\x07\u009b31mHELLO"
 func TestAnswersFromOutsideAreHarmless(t *testing.T) {
 	var out, errs bytes.Buffer
 	f := &face{terminal: terminal{out: harmless{&out}, err: harmless{&errs}}}
-	f.showReport(app.Report{Jobs: []engine.Status{{Name: "spots", Error: hostile,
+	f.showReport(desk.Report{Jobs: []engine.Status{{Name: "spots", Error: hostile,
 		Gates: []gate.Status{{Name: "main", Cause: hostile, Hint: hostile}}}}}, time.Now())
-	f.showDeep([]app.Comparison{{Job: "spots", Sink: hostile, Error: hostile, Note: hostile}})
+	f.showDeep([]desk.Comparison{{Job: "spots", Sink: hostile, Error: hostile, Note: hostile}})
 	fmt.Fprintf(f.out, "key: %s\n", hostile)
 	f.complain(fault.WithHint(fmt.Errorf("got %s", hostile), hostile))
 	for _, s := range []string{out.String(), errs.String()} {
@@ -40,7 +40,7 @@ func TestAnswersFromOutsideAreHarmless(t *testing.T) {
 }
 
 func TestStatusOfAJobThatIsNotThere(t *testing.T) {
-	all := []app.Report{{Jobs: []engine.Status{{Name: "one"}}}, {Jobs: []engine.Status{{Name: "two"}}}}
+	all := []desk.Report{{Jobs: []engine.Status{{Name: "one"}}}, {Jobs: []engine.Status{{Name: "two"}}}}
 	got, err := keepJob(all, "two")
 	if err != nil || len(got) != 1 || len(got[0].Jobs) != 1 || got[0].Jobs[0].Name != "two" {
 		t.Errorf("got %+v, %v", got, err)
@@ -65,7 +65,7 @@ func TestQueueText(t *testing.T) {
 	for state, want := range map[engine.State]string{engine.Stopped: "prepare: 7 waiting, 0 under way", engine.Running: "prepare: 5 waiting, 2 under way"} {
 		out.Reset()
 		j.State = state
-		f.showReport(app.Report{Jobs: []engine.Status{j}}, time.Now())
+		f.showReport(desk.Report{Jobs: []engine.Status{j}}, time.Now())
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%s: got\n%s, want %s", state, out.String(), want)
 		}
@@ -95,7 +95,7 @@ func TestPromisesAreTold(t *testing.T) {
 	for i := range 10 {
 		j.Promises[fmt.Sprintf("another-sink-%d", i)] = "at least once"
 	}
-	f.showJob(j, app.Report{}, time.Now())
+	f.showJob(j, desk.Report{}, time.Now())
 	for _, want := range []string{"\n  exactly once to local, main\n", "\n  at least once to another-sink-0, "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("got %q, want %q in it", out.String(), want)
@@ -112,7 +112,7 @@ func TestPromisesAreTold(t *testing.T) {
 func TestNoOpenGapIsNotNoGap(t *testing.T) {
 	var out bytes.Buffer
 	f := &face{terminal: terminal{out: &out, err: &out}}
-	lost := app.Gaps{}
+	lost := desk.Gaps{}
 	lost.Totals.Settled, lost.Totals.Lost = 3, 1200
 	f.showGaps(lost, false)
 	want := "there are no such gaps\n3 are settled (1,200 rows lost): see `--all`\n"

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/plural"
 )
 
@@ -63,7 +64,7 @@ func (f *face) supervise(ctx context.Context, k *app.SuperviseFlags, log *slog.L
 	if err != nil {
 		return err
 	}
-	p := &process{plan: plan, log: log, ready: func(*app.Desk, string) {
+	p := &process{plan: plan, log: log, ready: func(*desk.Desk, string) {
 		log.Info(fmt.Sprintf("holdfast %s supervises by %s, with its state in %s", app.Version, fl.Rules, plan.Place.Dir))
 	}}
 	return p.run(ctx)
@@ -203,7 +204,7 @@ func (f *face) rulesReplay() *cobra.Command {
 				return err
 			}
 			p := app.Past{File: log}
-			if p.Since, err = app.ParseTime(since, time.Now()); err != nil {
+			if p.Since, err = desk.ParseTime(since, time.Now()); err != nil {
 				return err
 			}
 			tried, err := app.Try(cmd.Context(), set, p, func(w app.Would) error {

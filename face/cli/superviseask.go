@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/face/api"
 )
@@ -64,11 +65,11 @@ func (f *face) actionHistory() *cobra.Command {
 }
 
 // actions asks page by page.
-func (a asked) actions(ctx context.Context, job, rule, state string, most int) (all []app.Action, err error) {
-	all = []app.Action{}
+func (a asked) actions(ctx context.Context, job, rule, state string, most int) (all []desk.Action, err error) {
+	all = []desk.Action{}
 	q := url.Values{"rule": {rule}, "state": {state}}
 	for len(all) < most {
-		var page app.Actions
+		var page desk.Actions
 		q.Set("max", strconv.Itoa(min(1000, most-len(all))))
 		err := a.client.Do(ctx, api.Request{Method: "GET", Path: path(job, "supervise", "actions") + "?" + q.Encode(), Result: &page})
 		if err != nil {
@@ -113,7 +114,7 @@ func (f *face) actionExplain() *cobra.Command {
 				if byLine {
 					return f.explainLine(cmd.Context(), a, job, source, line, fields)
 				}
-				var x app.Action
+				var x desk.Action
 				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "supervise", "actions", args[0]), Result: &x})
 				if err != nil {
 					return err
@@ -180,7 +181,7 @@ func (f *face) showOpinions(all []app.Opinion) error {
 	return nil
 }
 
-func (f *face) showAction(x app.Action) {
+func (f *face) showAction(x desk.Action) {
 	c := &x.Call
 	fmt.Fprint(f.out, wrap(fmt.Sprintf("action %d: %s", x.Number, c.Words()), ""))
 	rule := c.Rule
@@ -293,7 +294,7 @@ func (f *face) silenceCommand() *cobra.Command {
 				o.Until = now.Add(time.Duration(length))
 			default:
 				var err error
-				if o.Until, err = app.ParseTime(until, now); err != nil {
+				if o.Until, err = desk.ParseTime(until, now); err != nil {
 					return err
 				}
 			}
@@ -340,7 +341,7 @@ func (f *face) silencesCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withJobOf(cmd.Context(), "supervise", first(args), func(a asked, job string) error {
 				var out struct {
-					Silences []app.Silence `json:"silences"`
+					Silences []desk.Silence `json:"silences"`
 				}
 				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: path(job, "supervise", "silences"), Result: &out})
 				switch {

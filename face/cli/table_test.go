@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/disk"
 	"holdfast/base/plural"
 	"holdfast/kernel/engine"
@@ -73,7 +73,7 @@ func TestWords(t *testing.T) {
 		{ago(now.Add(-3*time.Minute), now), "3 min ago"}, {ago(now.Add(-30*time.Hour), now), "30 h ago"},
 		{ago(now.Add(-72*time.Hour), now), "3 days ago"}, {ago(now.Add(time.Hour), now), "now"},
 		{plural.Noun(1, "block"), "block"}, {plural.Noun(2, "block"), "blocks"},
-		{progressText(app.Progress{Job: "spots", What: "verifying", Done: 1, Total: 4,
+		{progressText(desk.Progress{Job: "spots", What: "verifying", Done: 1, Total: 4,
 			Left: 90 * time.Second}),
 			"spots: verifying: 25 %, 1 min left"},
 		{printable([]byte(`{"a":1}`)), `{"a":1}`}, {printable([]byte("\x1b[2J")), `"\x1b[2J"`},
@@ -97,15 +97,15 @@ func TestRespawnsAreCountedForAWhile(t *testing.T) {
 func TestAuditOfASinkThatIsSilent(t *testing.T) {
 	var b bytes.Buffer
 	f := &face{terminal: terminal{out: &b}}
-	silent := app.Comparison{Job: "spots", Sink: "main", Error: "the server is silent"}
-	a := app.Audit{Jobs: []engine.Books{{Job: "spots"}}, Deep: []app.Comparison{silent}}
+	silent := desk.Comparison{Job: "spots", Sink: "main", Error: "the server is silent"}
+	a := desk.Audit{Jobs: []engine.Books{{Job: "spots"}}, Deep: []desk.Comparison{silent}}
 	f.showAudit(a)
 	if got := b.String(); strings.Contains(got, "NOT") || !strings.Contains(got, "main     ?") ||
 		!strings.Contains(got, "the books balance; what 1 sink holds is not known") {
 		t.Errorf("got %s", got)
 	}
 	b.Reset()
-	a.Deep = append(a.Deep, app.Comparison{Job: "spots", Sink: "local", Missing: 1})
+	a.Deep = append(a.Deep, desk.Comparison{Job: "spots", Sink: "local", Missing: 1})
 	if f.showAudit(a); !strings.HasSuffix(b.String(), "\nNOT balanced\n") {
 		t.Errorf("got %s", b.String())
 	}

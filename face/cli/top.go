@@ -11,8 +11,8 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/face/api"
 	"holdfast/kernel/engine"
@@ -63,8 +63,8 @@ type seen struct {
 	at    time.Time // of the last answer; zero for none yet
 	err   error     // of the last look
 	api.Machine
-	app.Report
-	app.Verdict
+	desk.Report
+	desk.Verdict
 	events []engine.Event // the newest, oldest first
 }
 
@@ -130,10 +130,10 @@ func (s *seen) ask(ctx context.Context) error {
 	if err := client.Do(ctx, api.Request{Method: "GET", Path: "/api/v1/overview", Result: &o}); err != nil {
 		return err
 	}
-	var rep app.Report
+	var rep desk.Report
 	var events []engine.Event
 	var machine api.Machine
-	var verdict app.Verdict
+	var verdict desk.Verdict
 	err = errors.Join(json.Unmarshal(o.Process, &rep), json.Unmarshal(o.Machine, &machine), json.Unmarshal(o.Events, &events),
 		json.Unmarshal(o.Verdict, &verdict))
 	for _, name := range o.Names {

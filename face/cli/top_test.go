@@ -16,8 +16,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
-	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/desk"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
@@ -31,7 +31,7 @@ func world() *top {
 	t.now = func() time.Time { return topNow }
 	s := &t.seen[0]
 	s.at = topNow
-	s.Report = app.Report{Since: topNow.Add(-3 * time.Hour), Letters: map[string]int64{"spots": 2}}
+	s.Report = desk.Report{Since: topNow.Add(-3 * time.Hour), Letters: map[string]int64{"spots": 2}}
 	s.Memory, s.Free = 82<<20, 41<<30
 	calm := engine.Status{Name: "archive", Kind: "crawl", State: engine.Running, Since: topNow.Add(-time.Hour)}
 	spots := engine.Status{Name: "spots", Kind: "collect", State: engine.Running, Since: topNow.Add(-2 * time.Hour),
@@ -40,7 +40,7 @@ func world() *top {
 	spots.Balance.Job, spots.Balance.Read, spots.Balance.Accepted = "spots", 5234, 5234
 	spots.Balance.Sinks = []engine.SinkBooks{{Sink: "clickhouse", Flow: balance.Flow{Accepted: 5234, Delivered: 4000, Pending: 1234}}}
 	s.Jobs = []engine.Status{calm, spots}
-	s.Verdict = app.Judge(s.Report, topNow)
+	s.Verdict = desk.Judge(s.Report, topNow)
 	s.events = []engine.Event{{At: topNow, Job: "spots", Text: "gate clickhouse\nclosed", Warn: true}, {At: topNow, Job: "archive", Text: "started"}}
 	return t
 }

@@ -10,7 +10,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/disk"
 	"holdfast/base/plural"
 	"holdfast/base/visible"
@@ -122,7 +122,7 @@ func (t *top) scrolled(lines []string, room int) []string {
 
 // head says whether anything is lost, down or late, and how the process is.
 func (t *top) head(c *canvas, now time.Time) {
-	var v app.Verdict
+	var v desk.Verdict
 	for _, s := range t.seen {
 		v = v.And(s.Verdict)
 	}
@@ -157,7 +157,7 @@ func (t *top) head(c *canvas, now time.Time) {
 	shown := 0
 	for _, part := range []struct {
 		looks string
-		all   []app.Finding
+		all   []desk.Finding
 	}{{badLook, v.Lost}, {badLook, v.Down}, {watchLook, v.Late}, {watchLook, v.Attention}} {
 		for _, f := range part.all {
 			if shown++; shown <= max(2, t.height/4) {
@@ -248,7 +248,7 @@ func (t *top) job(c *canvas, j engine.Status, now time.Time) {
 }
 
 // reportOf is the report that tells of a job.
-func (t *top) reportOf(job string) app.Report {
+func (t *top) reportOf(job string) desk.Report {
 	for _, s := range t.seen {
 		for _, j := range s.Jobs {
 			if j.Name == job {
@@ -256,7 +256,7 @@ func (t *top) reportOf(job string) app.Report {
 			}
 		}
 	}
-	return app.Report{}
+	return desk.Report{}
 }
 
 // last shows what happened last, of one job or of all, in so many lines: the newest at the end.

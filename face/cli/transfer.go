@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 )
 
@@ -192,7 +193,7 @@ func (f *face) transfer(cmd *cobra.Command, t *transferFlags, log *slog.Logger) 
 	ctx := cmd.Context()
 	pass := &pass{f: f, job: transferJob, log: log, bar: t.bar}
 	pass.begin(ctx, plan.Place)
-	p := &process{plan: plan, log: log, ready: func(d *app.Desk, _ string) {
+	p := &process{plan: plan, log: log, ready: func(d *desk.Desk, _ string) {
 		log.Info(fmt.Sprintf("holdfast %s transfers %s to %s, with its state in %s", app.Version, fl.From, fl.To, plan.Place.Dir))
 		pass.desk <- d
 		pass.runs.Store(d)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/plural"
@@ -58,18 +58,18 @@ func (f *face) transferFilesCommand() *cobra.Command {
 			})
 		},
 	})
-	c.Flags().StringVar(&q.state, "state", "", "only those in a state: "+strings.Join(app.FileStates(), ", "))
+	c.Flags().StringVar(&q.state, "state", "", "only those in a state: "+strings.Join(desk.FileStates(), ", "))
 	c.Flags().StringVar(&q.since, "since", "", "only those found since then: 7d, 2026-01-31, 2026-01-31T12:00:00Z")
 	c.Flags().IntVarP(&q.limit, "limit", "n", 100, "at most so many")
 	return c
 }
 
 // files asks page by page. An answer may be empty and not the end.
-func (a asked) files(ctx context.Context, job string, q fileFlags) (out app.Files, err error) {
+func (a asked) files(ctx context.Context, job string, q fileFlags) (out desk.Files, err error) {
 	const page = 1000
-	out.Files = []app.FileRecord{}
+	out.Files = []desk.FileRecord{}
 	for more := true; more && len(out.Files) < q.limit; more = out.Next != "" {
-		var next app.Files
+		var next desk.Files
 		v := url.Values{"text": {q.text}, "state": {q.state}, "since": {q.since}, "after": {out.Next},
 			"limit": {strconv.Itoa(min(page, q.limit-len(out.Files)))}}
 		err := a.client.Do(ctx, api.Request{Method: "GET", Path: path(job, "files") + "?" + v.Encode(), Result: &next})
@@ -81,7 +81,7 @@ func (a asked) files(ctx context.Context, job string, q fileFlags) (out app.File
 	return out, nil
 }
 
-func (f *face) showFiles(out app.Files) {
+func (f *face) showFiles(out desk.Files) {
 	if len(out.Files) == 0 {
 		fmt.Fprintln(f.out, "there are no such files")
 		return
@@ -124,10 +124,10 @@ func (f *face) transferFileCommand() *cobra.Command {
 }
 
 // file finds a file by its number or its path; others are files that stood at its path before.
-func (a asked) file(ctx context.Context, job, which string) (r app.FileRecord, others []app.FileRecord, err error) {
+func (a asked) file(ctx context.Context, job, which string) (r desk.FileRecord, others []desk.FileRecord, err error) {
 	id, err := strconv.ParseUint(which, 10, 64)
 	if err != nil {
-		var found app.Files
+		var found desk.Files
 		v := url.Values{"path": {strings.TrimPrefix(which, "./")}, "limit": {"10"}}
 		err := a.client.Do(ctx, api.Request{Method: "GET", Path: path(job, "files") + "?" + v.Encode(), Result: &found})
 		switch {
@@ -142,7 +142,7 @@ func (a asked) file(ctx context.Context, job, which string) (r app.FileRecord, o
 	return r, others, a.client.Do(ctx, api.Request{Method: "GET", Path: path(job, "files", strconv.FormatUint(id, 10)), Result: &r})
 }
 
-func (f *face) showFile(r app.FileRecord, others []app.FileRecord) {
+func (f *face) showFile(r desk.FileRecord, others []desk.FileRecord) {
 	say := func(name, format string, args ...any) {
 		text := fmt.Sprintf(format, args...)
 		fmt.Fprintf(f.out, "  %-10s %s\n", name, strings.TrimSpace(strings.TrimLeft(wrap(text, "             "), " ")))
@@ -175,7 +175,7 @@ func (f *face) showFile(r app.FileRecord, others []app.FileRecord) {
 	}
 	fmt.Fprintln(f.out, "steps:")
 	for i, s := range r.Steps {
-		if r.Skipped > 0 && i == app.FirstSteps {
+		if r.Skipped > 0 && i == desk.FirstSteps {
 			fmt.Fprintf(f.out, "  ... %s not kept\n", count(r.Skipped))
 		}
 		fmt.Fprint(f.out, stepText(s))
@@ -186,7 +186,7 @@ func (f *face) showFile(r app.FileRecord, others []app.FileRecord) {
 }
 
 // pathOf is the path of a file, with the bytes that it has.
-func pathOf(r app.FileRecord) []byte {
+func pathOf(r desk.FileRecord) []byte {
 	if r.PathBytes != nil {
 		return r.PathBytes
 	}
@@ -194,10 +194,10 @@ func pathOf(r app.FileRecord) []byte {
 }
 
 // stepText is a step in a line or two.
-func stepText(s app.FileStep) string {
+func stepText(s desk.FileStep) string {
 	text := s.At.Format("2006-01-02 15:04:05.000") + "  " + string(s.What)
 	switch {
-	case s.Where != "" && s.What == app.ShippedStep:
+	case s.Where != "" && s.What == desk.ShippedStep:
 		text += " to " + s.Where
 	case s.Where != "":
 		text += " (" + s.Where + ")"

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 )
 
 // transferRebuildCommand makes the ledger anew.
@@ -33,9 +34,9 @@ func (f *face) transferRebuildCommand() *cobra.Command {
 			began, told := time.Now(), time.Now()
 			found, err := plan.Rebuild(cmd.Context(), name, app.RebuildOrder{Dry: dry,
 				Tell: func(done, total int64) {
-					if now := time.Now(); now.Sub(began) >= app.ShowAfter && now.Sub(told) >= app.ShowAfter/10 {
+					if now := time.Now(); now.Sub(began) >= desk.ShowAfter && now.Sub(told) >= desk.ShowAfter/10 {
 						told = now
-						tell(app.Progress{What: "looking at files", Done: done, Total: total, Began: began})
+						tell(desk.Progress{What: "looking at files", Done: done, Total: total, Began: began})
 					}
 				},
 				Left: func(d app.Difference) {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 	"holdfast/base/plural"
 	"holdfast/base/strictyaml"
@@ -63,7 +64,7 @@ func (f *face) weatherRole(role, short string) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				p := &process{plan: plan, log: log, ready: func(*app.Desk, string) {
+				p := &process{plan: plan, log: log, ready: func(*desk.Desk, string) {
 					log.Info(fmt.Sprintf("holdfast %s: weather %s works in %s", app.Version, role, plan.Place.Dir))
 				}}
 				if err := p.run(cmd.Context()); err != nil || !plan.Once || cmd.Context().Err() != nil {
@@ -85,12 +86,12 @@ func (f *face) passEnded(ctx context.Context, p *process) error {
 		return err
 	}
 	plan := p.plan
-	desk, err := app.OpenDesk(plan.Place, nil)
+	d, err := desk.Open(plan.Place, nil)
 	if err != nil {
 		return err
 	}
-	defer desk.Close()
-	rep, err := desk.Status(ctx, "")
+	defer d.Close()
+	rep, err := d.Status(ctx, "")
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/plural"
 	"holdfast/face/api"
 )
@@ -22,12 +22,12 @@ func (f *face) windowsCommand() *cobra.Command {
 		Short: "List the windows of a stream: what is here, and what is missing",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := app.WindowQuery(from, to, state, "", max); err != nil {
+			if _, err := desk.WindowQuery(from, to, state, "", max); err != nil {
 				return &exitError{WrongUsage, err}
 			}
 			show := func(a asked, job string) error {
 				var out struct {
-					Windows []app.Window `json:"windows"`
+					Windows []desk.Window `json:"windows"`
 				}
 				q := url.Values{"job": {job}, "from": {from}, "to": {to}, "state": {state}, "limit": {strconv.Itoa(max)}}
 				err := a.client.Do(cmd.Context(), api.Request{Method: "GET", Path: "/api/v1/windows?" + q.Encode(), Result: &out})
@@ -53,7 +53,7 @@ func (f *face) windowsCommand() *cobra.Command {
 	return c
 }
 
-func (f *face) showWindows(list []app.Window) {
+func (f *face) showWindows(list []desk.Window) {
 	if len(list) == 0 {
 		fmt.Fprintln(f.out, "no windows")
 		return

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fault"
 )
 
@@ -108,7 +109,7 @@ func (f *face) wsprnet(ctx context.Context, fl app.WsprnetFlags, log *slog.Logge
 	if err := plan.SetUp(ctx); err != nil {
 		return err
 	}
-	p := &process{plan: plan, log: log, ready: func(*app.Desk, string) {
+	p := &process{plan: plan, log: log, ready: func(*desk.Desk, string) {
 		log.Info(fmt.Sprintf("holdfast %s collects spots in %s", app.Version, plan.Place.Dir))
 	}}
 	if err := p.run(ctx); err != nil || !plan.Once {
@@ -120,12 +121,12 @@ func (f *face) wsprnet(ctx context.Context, fl app.WsprnetFlags, log *slog.Logge
 // cycleEnded looks at the books after one cycle. One that was interrupted is not done, whatever they say: what was not
 // taken in yet is in none of them.
 func (f *face) cycleEnded(ctx context.Context, p *process) error {
-	desk, err := app.OpenDesk(p.plan.Place, nil)
+	d, err := desk.Open(p.plan.Place, nil)
 	if err != nil {
 		return err
 	}
-	defer desk.Close()
-	audit, err := desk.Audit(ctx, "", false, nil)
+	defer d.Close()
+	audit, err := d.Audit(ctx, "", false, nil)
 	if err != nil {
 		return err
 	}
@@ -144,7 +145,7 @@ func (f *face) cycleEnded(ctx context.Context, p *process) error {
 }
 
 // interrupted says what a signal left over; unread is what a source said last, nil if it said nothing.
-func interrupted(undone []string, a app.Audit, unread error) error {
+func interrupted(undone []string, a desk.Audit, unread error) error {
 	text := "it was interrupted before the work was done of " + strings.Join(undone, ", ")
 	for _, j := range a.Jobs {
 		for _, s := range j.Sinks {

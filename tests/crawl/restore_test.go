@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/face/api"
 	"holdfast/kernel/checkpoint"
 	"holdfast/kernel/engine"
@@ -36,7 +36,7 @@ func (r *rig) order(path string, body, result any) error {
 }
 
 // checkpoint makes one of the running crawl; name "" is one of the regular kind.
-func (r *rig) checkpoint(name string) (c app.Checkpoint, err error) {
+func (r *rig) checkpoint(name string) (c desk.Checkpoint, err error) {
 	err = r.order("/checkpoints", map[string]string{"name": name}, &c)
 	return c, err
 }
@@ -465,7 +465,7 @@ func TestPausedCheckpoint(t *testing.T) {
 }
 
 // another has another job begin from the checkpoint here, which has all that was archived until then, and go on to the end.
-func (r *rig) another(want map[string]int, at app.CrawlCounts) {
+func (r *rig) another(want map[string]int, at desk.CrawlCounts) {
 	r.t.Helper()
 	dirs := []string{filepath.Join(r.dir, "warc", job), filepath.Join(r.dir, "logs", job), checkpoint.Path(engine.JobDir(r.dir, job), "here")}
 	before := sums(r.t, dirs...)

@@ -18,8 +18,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"holdfast/app"
 	"holdfast/app/datadir"
+	"holdfast/app/desk"
 	"holdfast/face/api"
 	"holdfast/kernel/engine"
 	"holdfast/tests/testenv"
@@ -155,7 +155,7 @@ func (r *rig) status() (s engine.Status, ok bool) {
 	if err != nil {
 		return s, false
 	}
-	var rep app.Report
+	var rep desk.Report
 	err = c.Do(ctx, api.Request{Method: http.MethodGet, Path: "/api/v1/jobs", Result: &rep})
 	if err != nil || len(rep.Jobs) != 1 {
 		return s, false
@@ -276,18 +276,18 @@ func (r *rig) indexed() map[string]int {
 }
 
 // counts are the counters of a crawl that has ended.
-func (r *rig) counts() (c app.CrawlCounts) {
+func (r *rig) counts() (c desk.CrawlCounts) {
 	r.t.Helper()
 	place, err := datadir.Places(r.dir)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	desk, err := app.OpenDesk(place[0], nil)
+	d, err := desk.Open(place[0], nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	defer desk.Close()
-	if c, err = desk.CrawlCounts(context.Background(), job); err != nil {
+	defer d.Close()
+	if c, err = d.CrawlCounts(context.Background(), job); err != nil {
 		r.t.Fatal(err)
 	}
 	return c

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/face/api"
 	"holdfast/kernel/engine"
 	"holdfast/tests/testenv"
@@ -138,13 +139,13 @@ func (b *box) until(what string, done func() bool) {
 }
 
 // actions are all that are known, the newest first; nil while it does not answer.
-func (b *box) actions(query ...string) (all []app.Action) {
+func (b *box) actions(query ...string) (all []desk.Action) {
 	q := url.Values{"max": {"1000"}}
 	for i := 0; i < len(query); i += 2 {
 		q.Set(query[i], query[i+1])
 	}
 	for {
-		var page app.Actions
+		var page desk.Actions
 		if b.ask("actions?"+q.Encode(), &page) != nil {
 			return nil
 		}

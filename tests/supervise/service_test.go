@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/tests/testenv"
 )
 
@@ -42,9 +42,9 @@ func TestService(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	history := func(rule string) []app.Action {
+	history := func(rule string) []desk.Action {
 		var all struct {
-			Actions []app.Action `json:"actions"`
+			Actions []desk.Action `json:"actions"`
 		}
 		out, err := s.Try("/share/holdfast", "supervise", "history", "--data-dir", "/share/data", "--rule", rule, "--json")
 		if err == nil {

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/tests/testenv"
 	"holdfast/tests/testenv/frames"
 )
@@ -108,9 +108,9 @@ func (b *bookkeeper) write(name string, content []byte) {
 }
 
 // files are those that the job's records list.
-func (b *bookkeeper) files(args ...string) []app.FileRecord {
+func (b *bookkeeper) files(args ...string) []desk.FileRecord {
 	b.Helper()
-	var out app.Files
+	var out desk.Files
 	text := b.says(0, b.holdfast(append([]string{"transfer", "files", "transfer", "--json"}, args...)...))
 	if err := json.Unmarshal([]byte(text), &out); err != nil {
 		b.Fatalf("%v: %s", err, text)

@@ -24,7 +24,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/base/fits"
 	"holdfast/connector"
 	"holdfast/face/api"
@@ -260,7 +260,7 @@ func (o *observatory) status() (s engine.Status, letters int64, ok bool) {
 	if err != nil {
 		return s, 0, false
 	}
-	var rep app.Report
+	var rep desk.Report
 	if err := c.Do(ctx, api.Request{Method: http.MethodGet, Path: "/api/v1/jobs", Result: &rep}); err != nil || len(rep.Jobs) != 1 {
 		return s, 0, false
 	}

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/face/api"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
@@ -203,7 +203,7 @@ func (r *role) ask(path string, answer any) error {
 
 // status is what `holdfast status --json` says of the one job; ok is false while nobody answers.
 func (r *role) status() (s engine.Status, ok bool) {
-	var rep app.Report
+	var rep desk.Report
 	if err := r.ask("/api/v1/jobs", &rep); err != nil || len(rep.Jobs) != 1 {
 		return s, false
 	}
@@ -242,9 +242,9 @@ func gateOf(s engine.Status, name string) gate.Status {
 }
 
 // windows is what `holdfast windows --json` says of the ingester; none while it does not answer.
-func (s *station) windows() []app.Window {
+func (s *station) windows() []desk.Window {
 	var out struct {
-		Windows []app.Window `json:"windows"`
+		Windows []desk.Window `json:"windows"`
 	}
 	if s.roles[ingester].ask("/api/v1/windows?limit=1000", &out) != nil {
 		return nil

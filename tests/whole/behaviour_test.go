@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/connector/wsprnet/simulator"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
@@ -269,7 +269,7 @@ func (b *behaviour) goesOn(o outage) {
 		b.t.Errorf("%d rows are pending, want the 200 or more that came during the outage",
 			sinkOf(s, "main").Pending)
 	}
-	var rep app.Report
+	var rep desk.Report
 	if err := json.Unmarshal([]byte(b.must("status", "--json")), &rep); err != nil {
 		b.t.Fatal(err)
 	}

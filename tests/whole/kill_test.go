@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/connector/wsprnet/simulator"
 	"holdfast/tests/testenv"
 )
@@ -214,7 +214,7 @@ func (c *campaign) exact() {
 }
 
 // deepOf is what the audit says of one sink.
-func deepOf(t *testing.T, a app.Audit, sink string) app.Comparison {
+func deepOf(t *testing.T, a desk.Audit, sink string) desk.Comparison {
 	t.Helper()
 	for _, c := range a.Deep {
 		if c.Sink == sink {
@@ -222,5 +222,5 @@ func deepOf(t *testing.T, a app.Audit, sink string) app.Comparison {
 		}
 	}
 	t.Fatalf("audit --deep says nothing of %s: %s", sink, fmt.Sprint(a.Deep))
-	return app.Comparison{}
+	return desk.Comparison{}
 }

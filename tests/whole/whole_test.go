@@ -23,7 +23,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"holdfast/app"
+	"holdfast/app/desk"
 	"holdfast/connector/wsprnet/simulator"
 	"holdfast/connector/wsprnet/spot"
 	"holdfast/face/api"
@@ -229,7 +229,7 @@ func (r *rig) status() (s engine.Status, ok bool) {
 	if err != nil {
 		return s, false
 	}
-	var rep app.Report
+	var rep desk.Report
 	err = c.Do(ctx, api.Request{Method: "GET", Path: "/api/v1/jobs", Result: &rep})
 	if err != nil || len(rep.Jobs) != 1 {
 		return s, false
@@ -308,7 +308,7 @@ func (r *rig) expected() (all []spot.Spot) {
 }
 
 // audit asks for the books, with deep for what the sinks hold; its exit code must fit its answer.
-func (r *rig) audit(deep bool) (a app.Audit) {
+func (r *rig) audit(deep bool) (a desk.Audit) {
 	r.t.Helper()
 	args := []string{"audit", "--json"}
 	if deep {
@@ -328,7 +328,7 @@ func (r *rig) audit(deep bool) (a app.Audit) {
 }
 
 // balanced fails the test unless every law holds and every sink holds what it should, once.
-func (r *rig) balanced() app.Audit {
+func (r *rig) balanced() desk.Audit {
 	r.t.Helper()
 	a := r.audit(true)
 	for _, c := range a.Deep {
