@@ -31,8 +31,8 @@ type Anew struct {
 	begun  begunSet
 }
 
-// ReadAnew reads the configuration file, the rule files, and the files of jobs that were begun at the running process. It changes nothing; a
-// mistake in the first two is an error.
+// ReadAnew reads the configuration file, the rule files, and the files of jobs that were begun at the running process. It
+// changes nothing; a mistake in the first two is an error.
 func (p *Plan) ReadAnew() (*Anew, error) {
 	c, err := Load(p.File())
 	if err != nil {
@@ -59,7 +59,8 @@ func (p *Plan) ReadAnew() (*Anew, error) {
 	return &Anew{Jobs: list, Specs: specs, config: c, begun: begun}, nil
 }
 
-// Settle says that the jobs are now those of the files. later names the keys whose values count from the next start of the process on.
+// Settle says that the jobs are now those of the files. later names the keys whose values count from the next start of the
+// process on.
 func (p *Plan) Settle(a *Anew) (later []string) {
 	p.settle(a.begun)
 	return a.config.differs(p.config)

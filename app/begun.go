@@ -16,9 +16,9 @@ import (
 	"holdfast/kernel/engine"
 )
 
-// begunName is the file in the directory of a job that a person began at the running process: what a configuration file would have of it
-// below jobs:. It is there before the job is started, and every start and reload runs the job by it until it is removed, or until the
-// configuration file has the job.
+// begunName is the file in the directory of a job that a person began at the running process: what a configuration file would
+// have of it below jobs:. It is there before the job is started, and every start and reload runs the job by it until it is
+// removed, or until the configuration file has the job.
 const begunName = "job.yaml"
 
 // mostBegun is how much of one is read.
@@ -122,7 +122,8 @@ func (p *Plan) settle(set begunSet) {
 			err = disk.SyncDir(engine.JobDir(p.Place.Dir, name))
 		}
 		if err != nil {
-			set.warnings = append(set.warnings, fmt.Sprintf("the configuration file has job %s, but %s can't be removed: %v", name, BegunFile("", name), err))
+			set.warnings = append(set.warnings, fmt.Sprintf("the configuration file has job %s, but %s can't be removed: %v",
+				name, BegunFile("", name), err))
 			continue
 		}
 		p.Log.Info(fmt.Sprintf("the configuration file has job %s now: %s is removed", name, BegunFile("", name)))
@@ -145,8 +146,8 @@ func (p *Plan) WasBegun(job string) bool {
 	return p.begun[job]
 }
 
-// KeepBegun writes down the configuration of a crawl that is about to be begun, so that each later start runs it. The file is told as BegunFile
-// tells it, "" where the plan takes no such jobs.
+// KeepBegun writes down the configuration of a crawl that is about to be begun, so that each later start runs it. The file is
+// told as BegunFile tells it, "" where the plan takes no such jobs.
 func (p *Plan) KeepBegun(job, text string) (file string, err error) {
 	if !p.TakesBegun {
 		return "", nil

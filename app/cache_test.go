@@ -23,8 +23,9 @@ func replay(t *testing.T, place datadir.Place, dir string, log *slog.Logger) (bo
 	t.Helper()
 	srv := httptest.NewServer(simulator.New(simulator.Options{Rate: -1, Keep: -1}))
 	defer srv.Close()
-	c, err := Parse("t.yaml", fmt.Appendf(nil, "jobs: {spots: {collect: {source: {wsprnet: {url: %q, max_bytes_per_second: -1}}, "+
-		"sinks: {local: {sqlite: {path: spots.sqlite}, batch: {every: 1ms}}}}}}", srv.URL+simulator.SpotsPath), env)
+	c, err := Parse("t.yaml", fmt.Appendf(nil,
+		"jobs: {spots: {collect: {source: {wsprnet: {url: %q, max_bytes_per_second: -1}}, "+
+			"sinks: {local: {sqlite: {path: spots.sqlite}, batch: {every: 1ms}}}}}}", srv.URL+simulator.SpotsPath), env)
 	if err != nil {
 		t.Fatal(err)
 	}

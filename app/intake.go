@@ -27,7 +27,8 @@ func (p *Plan) Intake(job string) (in Intake, err error) {
 
 // Over runs f with the intake over the open store of the job.
 func (i Intake) Over(st *store.Store, f func(*collect.Intake) error) error {
-	src, err := i.c.Source.open(opening{dataDir: i.plan.Place.Dir, jobDir: engine.JobDir(i.plan.Place.Dir, i.job), log: i.plan.Log})
+	src, err := i.c.Source.open(opening{dataDir: i.plan.Place.Dir, jobDir: engine.JobDir(i.plan.Place.Dir, i.job),
+		log: i.plan.Log})
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,8 @@ import (
 	"holdfast/job/transfer"
 )
 
-// parseLimit reads what may go out: a rate (20MB a second), or times of day with the rates that hold from them on, as rclone takes
-// them: "08:00,2MB 18:00,20MB 23:00,off". off bounds nothing, and with pause nothing goes out.
+// parseLimit reads what may go out: a rate (20MB a second), or times of day with the rates that hold from them on, as rclone
+// takes them: "08:00,2MB 18:00,20MB 23:00,off". off bounds nothing, and with pause nothing goes out.
 func parseLimit(text string) (made transfer.Limit, err error) {
 	words := strings.Fields(text)
 	for _, word := range words {

@@ -116,8 +116,8 @@ func (p *Plan) Begin(ctx context.Context) error {
 	return p.before(ctx)
 }
 
-// Engine returns an engine for the plan's jobs and those that were begun beside them; the caller holds the lock. fatal is called when a store can't be written any
-// more; it must not return.
+// Engine returns an engine for the plan's jobs and those that were begun beside them; the caller holds the lock. fatal is
+// called when a store can't be written any more; it must not return.
 func (p *Plan) Engine(fatal func(error)) (*engine.Engine, error) {
 	begun, err := p.begunBeside(p.Jobs)
 	if err != nil {

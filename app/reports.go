@@ -19,8 +19,8 @@ func (j Job) Role() string {
 	return ""
 }
 
-// Reports answers with the reports of the stream that a job is a part of, as its API does: docs/stream-api.md. A stream whose API runs in
-// another process has none here.
+// Reports answers with the reports of the stream that a job is a part of, as its API does: docs/stream-api.md. A stream whose
+// API runs in another process has none here.
 func (p *Plan) Reports(job string) (http.Handler, error) {
 	own, _ := p.Job(job)
 	c, ok := own.work.(*streamConfig)
@@ -38,8 +38,8 @@ func (p *Plan) Reports(job string) (http.Handler, error) {
 		"a job `stream: {api: ...}` of the same database does")
 }
 
-// StreamRows is where the rows of a stream are: the tables of its database, open for questions, and what is to be known of the one that has
-// them. The caller closes it.
+// StreamRows is where the rows of a stream are: the tables of its database, open for questions, and what is to be known of the
+// one that has them. The caller closes it.
 type StreamRows struct {
 	connector.Tables
 	Table, Time string

@@ -22,8 +22,8 @@ type (
 // LoadRules reads a rule file. What is wrong comes as Mistakes.
 func LoadRules(file string) (*Rules, error) { return rule.LoadFile(file, watcherKinds()) }
 
-// CheckRules finds what is allowed in rules and hardly meant, and what would not be obeyed here as it is: a file, or a program, that
-// others can write.
+// CheckRules finds what is allowed in rules and hardly meant, and what would not be obeyed here as it is: a file, or a program,
+// that others can write.
 func CheckRules(file string, set *Rules) []RuleFinding {
 	var all []RuleFinding
 	if path, err := filepath.Abs(file); err == nil {

@@ -131,8 +131,8 @@ var watchers = map[string]watcherKind{
 
 func always(any) bool { return true }
 
-// ofOneWriter reports whether journald itself says who wrote what is told: a field that begins with "_" has to be the one that the
-// rule file names.
+// ofOneWriter reports whether journald itself says who wrote what is told: a field that begins with "_" has to be the one that
+// the rule file names.
 func ofOneWriter(config any) bool {
 	c := config.(*journald.Config)
 	return c.Unit != "" || len(c.Units) > 0 ||
@@ -258,8 +258,9 @@ func (p *Plan) cannot(job string, a *rule.Action) (why, hint string) {
 	return "", ""
 }
 
-// CheckRuleFiles reads the rule files of supervise jobs, as they will be read in the data directory, "" for that of the configuration.
-// What is wrong in them comes as Mistakes, or as the first rule that nobody here could do. missing are files that are not there.
+// CheckRuleFiles reads the rule files of supervise jobs, as they will be read in the data directory, "" for that of the
+// configuration. What is wrong in them comes as Mistakes, or as the first rule that nobody here could do. missing are files
+// that are not there.
 func (c *Config) CheckRuleFiles(dir string) (missing []string, err error) {
 	dir = orElse(dir, orElse(c.DataDir, orElse(os.Getenv(datadir.Variable), datadir.Default())))
 	p := &Plan{Place: datadir.Place{Dir: dir}, Jobs: c.Jobs, Notify: c.Notify}

@@ -11,8 +11,8 @@ import (
 	"holdfast/base/fault"
 )
 
-// Whoever can write the rules, or put others in their place, has things done as us: only root and we may. To check them they need not
-// be safe.
+// Whoever can write the rules, or put others in their place, has things done as us: only root and we may. To check them they
+// need not be safe.
 func TestRulesThatOthersCanWrite(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "rules.yaml")

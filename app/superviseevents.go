@@ -28,8 +28,8 @@ type eventsConfig struct {
 	Kinds []string `yaml:"kinds"`
 }
 
-// ownEvents is the watcher of what happens to the jobs of this process: their gates, dead letters, failures. A line is the text of an
-// event.
+// ownEvents is the watcher of what happens to the jobs of this process: their gates, dead letters, failures. A line is the text
+// of an event.
 type ownEvents struct {
 	plan *Plan
 	own  string // the job that watches: its own events are told only to who asks for them

@@ -21,7 +21,8 @@ type SuperviseFlags struct {
 	DataDir, Listen string
 }
 
-// Supervise makes a plan of the command line: one job as a configuration file would have it. Rules that can't be read are told at once.
+// Supervise makes a plan of the command line: one job as a configuration file would have it. Rules that can't be read are told
+// at once.
 func Supervise(f SuperviseFlags, env func(string) (string, bool), log *slog.Logger) (*Plan, error) {
 	place, err := datadir.Locate(f.DataDir, SuperviseKind)
 	if err != nil {

@@ -56,7 +56,8 @@ type Tried struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Try replays what was through rules, and tells what would have been decided, the oldest first. Nothing is done, and nothing is kept.
+// Try replays what was through rules, and tells what would have been decided, the oldest first. Nothing is done, and nothing is
+// kept.
 func Try(ctx context.Context, set *rule.Set, p Past, tell func(Would) error) (t Tried, err error) {
 	begun := time.Now()
 	r := &trial{set: set, machine: decide.New(set), tell: tell, now: begun}

@@ -13,7 +13,8 @@ import (
 	"holdfast/kernel/engine"
 )
 
-// TestBegunCrawlsGoOn: a crawl that was begun in the console is a job of the next start, too; what can't be used stops nothing, and is told.
+// TestBegunCrawlsGoOn: a crawl that was begun in the console is a job of the next start, too; what can't be used stops nothing,
+// and is told.
 func TestBegunCrawlsGoOn(t *testing.T) {
 	dir := t.TempDir()
 	const good = "{seeds: ['http://127.0.0.1/'], contact: me@example.org}"

@@ -50,8 +50,9 @@ func (d *Desk) RestoreCheckpoint(ctx context.Context, job, name string,
 	return out, err
 }
 
-// RestoreInto makes a job of a checkpoint in another data directory, which is made if need be and in which the job must not be. The job
-// here does not notice. A crash leaves nothing there, or the job whole. What stands beside a store (WARC files, logs) stays where it is.
+// RestoreInto makes a job of a checkpoint in another data directory, which is made if need be and in which the job must not be.
+// The job here does not notice. A crash leaves nothing there, or the job whole. What stands beside a store (WARC files, logs)
+// stays where it is.
 func (d *Desk) RestoreInto(ctx context.Context, job, name, into string, tell func(Progress)) (out Restored, err error) {
 	dir, err := d.findCheckpoint(job, name)
 	if err != nil {

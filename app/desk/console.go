@@ -166,7 +166,8 @@ type Gauges struct {
 	Disk  disk.Room
 	Marks engine.RoomLimits
 	Short bool // the disk is below its soft mark
-	// Rules and Actions are those of supervise jobs that run, by job: what became of each rule, and how many actions are in which state.
+	// Rules and Actions are those of supervise jobs that run, by job: what became of each rule, and how many actions are in
+	// which state.
 	Rules   map[string][]app.RuleStatus
 	Actions map[string]map[ActionState]uint64
 }

@@ -54,10 +54,10 @@ func (o NewCrawl) check() error {
 	return nil
 }
 
-// BeginCrawl makes a job of another crawl's configuration that knows what a checkpoint or journals tell, with a directory of WARC files and
-// logs of its own, and starts it where an engine runs a configuration. The other crawl does not notice. A crash leaves nothing, or a job
-// directory that nothing runs: it is in the way of another attempt until a person removes it; or, once its configuration is written down, the
-// job, which the next start runs.
+// BeginCrawl makes a job of another crawl's configuration that knows what a checkpoint or journals tell, with a directory of
+// WARC files and logs of its own, and starts it where an engine runs a configuration. The other crawl does not notice. A crash
+// leaves nothing, or a job directory that nothing runs: it is in the way of another attempt until a person removes it; or, once
+// its configuration is written down, the job, which the next start runs.
 func (d *Desk) BeginCrawl(ctx context.Context, o NewCrawl, tell func(Progress)) (out BegunCrawl, err error) {
 	if err := o.check(); err != nil {
 		return out, err
@@ -143,8 +143,8 @@ func less(m yaml.MapSlice, keys ...string) yaml.MapSlice {
 	return slices.DeleteFunc(slices.Clone(m), func(e yaml.MapItem) bool { return slices.Contains(keys, fmt.Sprint(e.Key)) })
 }
 
-// crawlOfCheckpoint makes the job of a checkpoint. The WARC files that this knows of get a second name in the directory of the new crawl,
-// or are copied where the file system has no links: they have ended, and nobody writes to them.
+// crawlOfCheckpoint makes the job of a checkpoint. The WARC files that this knows of get a second name in the directory of the
+// new crawl, or are copied where the file system has no links: they have ended, and nobody writes to them.
 func (d *Desk) crawlOfCheckpoint(ctx context.Context, o NewCrawl, from string, j app.Job, w *Work) (text string, err error) {
 	dir, err := d.findCheckpoint(o.Like, o.Checkpoint)
 	if err != nil {

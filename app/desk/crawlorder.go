@@ -112,7 +112,8 @@ func (d *Desk) CrawlReport(ctx context.Context, job, name, after string, n int) 
 	return rep, err
 }
 
-// CrawlOrder carries out an order, and tells what came of it. A crawl that does not run obeys too, but for what only one at work can.
+// CrawlOrder carries out an order, and tells what came of it. A crawl that does not run obeys too, but for what only one at
+// work can.
 func (d *Desk) CrawlOrder(ctx context.Context, job, name string, o CrawlOrder, tell func(Progress)) (string, error) {
 	cfg, err := d.crawlWork(job)
 	if err != nil {

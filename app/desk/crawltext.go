@@ -12,8 +12,8 @@ import (
 	"holdfast/job/crawl"
 )
 
-// WriteCrawlReport writes a page of a report as text, in the columns of Heritrix's files of that name; first is the page with their
-// names: those of release 3.4. What is not counted is a -.
+// WriteCrawlReport writes a page of a report as text, in the columns of Heritrix's files of that name; first is the page with
+// their names: those of release 3.4. What is not counted is a -.
 // https://heritrix.readthedocs.io/en/latest/operating.html#reports
 // https://github.com/internetarchive/heritrix3/tree/master/engine/src/main/java/org/archive/crawler/reporting
 func WriteCrawlReport(w io.Writer, r CrawlReport, first bool) error {

@@ -46,9 +46,9 @@ func (r Reloaded) String() string {
 // drainFor is how long a reload waits for one job to drain.
 const drainFor = time.Minute
 
-// Reload reads the configuration file anew, and the rule files of supervise jobs. A mistake in a file changes nothing of what it is
-// about. Jobs that were begun at the running process are read anew, too. A job whose configuration is another is started again, new ones begin, ones that are gone end in order; the others do not
-// notice.
+// Reload reads the configuration file anew, and the rule files of supervise jobs. A mistake in a file changes nothing of what
+// it is about. Jobs that were begun at the running process are read anew, too. A job whose configuration is another is started
+// again, new ones begin, ones that are gone end in order; the others do not notice.
 func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 	if d.eng == nil || !d.plan.Reloadable() {
 		return out, fault.WithHint(fault.New(fault.Invalid, "no configuration file is at work in %s", d.plan.Place.Dir),

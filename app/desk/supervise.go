@@ -97,8 +97,8 @@ type RuleReplay struct {
 // mostWould is how many decisions of a replay are kept.
 const mostWould = 200
 
-// ReplayRules replays what was since a time through the rules of a job as its file has them: what would have been done, or with all also
-// what would not, and why. Nothing is done. One replay runs at a time; it ends with ctx.
+// ReplayRules replays what was since a time through the rules of a job as its file has them: what would have been done, or with
+// all also what would not, and why. Nothing is done. One replay runs at a time; it ends with ctx.
 func (d *Desk) ReplayRules(ctx context.Context, job string, since time.Time, all bool) (out RuleReplay, err error) {
 	file, err := d.RuleFile(job)
 	if err != nil {

@@ -130,8 +130,8 @@ func downOf(j engine.Status, now time.Time) (all []Finding) {
 	return all
 }
 
-// And joins the verdicts over several data directories. What is the same in several jobs is one finding: one broker that is away is one
-// thing.
+// And joins the verdicts over several data directories. What is the same in several jobs is one finding: one broker that is
+// away is one thing.
 func (v Verdict) And(o Verdict) Verdict {
 	out := Verdict{Lost: together(asTold, v.Lost, o.Lost), Down: together(thing, v.Down, o.Down), Late: together(asTold, v.Late, o.Late),
 		Attention: together(asTold, v.Attention, o.Attention), Paused: append(append([]string{}, v.Paused...), o.Paused...)}
@@ -167,8 +167,8 @@ func jobsOf(all []Finding) int {
 	return len(names)
 }
 
-// asTold and thing are what findings have in common that are one: all that is told, or without for how long it has been so, for two jobs
-// do not find out in the same moment.
+// asTold and thing are what findings have in common that are one: all that is told, or without for how long it has been so, for
+// two jobs do not find out in the same moment.
 func asTold(f Finding) string { return f.Text + "\x00" + f.Cause + "\x00" + f.Command }
 
 func thing(f Finding) string {

@@ -24,7 +24,8 @@ func TestAWarningStaysInTheStatus(t *testing.T) {
 	t.Cleanup(srv.Close)
 	for overlap, want := range map[string]bool{"": true, ", overlap: 0": false} {
 		c, err := app.Parse("t.yaml", fmt.Appendf(nil, `jobs: {rows: {collect: {
-  source: {clickhouse: {url: "%s", table: t, key: id%s}}, sinks: {local: {sqlite: {path: a, table: t}}}}}}`, srv.URL, overlap), os.LookupEnv)
+  source: {clickhouse: {url: "%s", table: t, key: id%s}}, sinks: {local: {sqlite: {path: a,
+	table: t}}}}}}`, srv.URL, overlap), os.LookupEnv)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,8 +15,8 @@ type Window struct {
 	ingester.View
 }
 
-// Windows returns what the ingesters of streams know, or one of them; of each job the newest first. Of one job next is where the next
-// page begins, "" if there is none.
+// Windows returns what the ingesters of streams know, or one of them; of each job the newest first. Of one job next is where
+// the next page begins, "" if there is none.
 func (d *Desk) Windows(ctx context.Context, job string, q ingester.Query) (out []Window, next string, err error) {
 	names, err := d.only(job)
 	if err != nil {

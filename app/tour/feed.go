@@ -21,8 +21,8 @@ type Feed struct {
 	ln  net.Listener
 }
 
-// feedAt is the feed of the tour that begins at a time. Ids follow the clock to the nanosecond: a feed that begins later goes on with the
-// ids of an earlier one, and has the same spots under those that both have.
+// feedAt is the feed of the tour that begins at a time. Ids follow the clock to the nanosecond: a feed that begins later goes
+// on with the ids of an earlier one, and has the same spots under those that both have.
 func feedAt(now time.Time) simulator.Options {
 	o := simulator.Realistic()
 	ids := uint64(now.Sub(firstDay).Seconds() * o.Rate)

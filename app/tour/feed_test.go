@@ -8,8 +8,8 @@ import (
 	"holdfast/connector/wsprnet/simulator"
 )
 
-// TestFeedGoesOn: a feed that begins later has the same spots under the same ids, so that a tour that crashed, and a restored checkpoint, meet
-// no conflict.
+// TestFeedGoesOn: a feed that begins later has the same spots under the same ids, so that a tour that crashed, and a restored
+// checkpoint, meet no conflict.
 func TestFeedGoesOn(t *testing.T) {
 	at := time.Now().Add(-40 * time.Minute)
 	early, late := simulator.New(feedAt(at)), simulator.New(feedAt(at.Add(22*time.Minute+13456789*time.Microsecond)))

@@ -22,7 +22,8 @@ import (
 	"holdfast/base/web"
 )
 
-// Site is the web site that the tour's crawl archives, with a page beside it that tells how often it was asked, and kills the tour.
+// Site is the web site that the tour's crawl archives, with a page beside it that tells how often it was asked, and kills the
+// tour.
 type Site struct {
 	site, page net.Listener
 	dir        string

@@ -1,8 +1,9 @@
-// Package tour is what `holdfast demo` shows: all kinds of jobs at work on one machine (Open), what they work on - a simulated feed of spots
-// (Feed), a camera (Camera), a web site (Site), a made-up day of weather - and outages that a person can switch on (Tour.Switch).
+// Package tour is what `holdfast demo` shows: all kinds of jobs at work on one machine (Open), what they work on - a simulated
+// feed of spots (Feed), a camera (Camera), a web site (Site), a made-up day of weather - and outages that a person can switch
+// on (Tour.Switch).
 //
-// The outages happen where real ones would: a connection is reset, a database is locked, a directory is away. The jobs are those of app and
-// know nothing of them. It only makes a configuration, and fulfils app.Outages; the command demo calls it.
+// The outages happen where real ones would: a connection is reset, a database is locked, a directory is away. The jobs are
+// those of app and know nothing of them. It only makes a configuration, and fulfils app.Outages; the command demo calls it.
 package tour
 
 import (
@@ -24,8 +25,8 @@ import (
 	"holdfast/connector"
 )
 
-// Tour is the plan of the tour with what a person can do in it: outages to switch on, each with what to look at. All of them are real for
-// the jobs: nothing in these knows of it.
+// Tour is the plan of the tour with what a person can do in it: outages to switch on, each with what to look at. All of them
+// are real for the jobs: nothing in these knows of it.
 type Tour struct {
 	Plan *app.Plan
 
@@ -230,8 +231,8 @@ func (t *Tour) Close() error {
 	return errors.Join(t.unlock(), t.unmount(false))
 }
 
-// Dir is the data directory of a tour: the one that was named, else one of its own, which end removes. A tour that was killed left it
-// there, and goes on in it.
+// Dir is the data directory of a tour: the one that was named, else one of its own, which end removes. A tour that was killed
+// left it there, and goes on in it.
 func Dir(named string) (dir string, end func() error, err error) {
 	if named != "" || os.Getenv(datadir.Variable) != "" {
 		return named, func() error { return nil }, nil

@@ -10,7 +10,8 @@ import (
 	"holdfast/base/disk"
 )
 
-// Judgement is what the last verification of a checkpoint found. It stands beside its directory, in which nothing is ever written.
+// Judgement is what the last verification of a checkpoint found. It stands beside its directory, in which nothing is ever
+// written.
 type Judgement struct {
 	Of  time.Time `json:"of"` // when the checkpoint was made: another may have had its name
 	At  time.Time `json:"at"`
