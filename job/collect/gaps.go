@@ -107,20 +107,13 @@ func (j *Job) fill(ctx context.Context) error {
 		return nil
 	}
 	var due []balance.Gap
-	err := j.env.Store.View(ctx, func(r store.Reader) error {
-		all, err := balance.ListGaps(r, j.intake.id, true, 1000)
-		for _, g := range all {
-			if j.isDue(g, time.Now()) {
-				due = append(due, g)
-			}
-		}
+	err := j.env.Store.View(ctx, func(r store.Reader) (err error) {
+		due, err = j.dueGaps(r, time.Now())
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	// By turns, else gaps of which no answer tells anything would keep others from ever being asked for.
-	slices.SortStableFunc(due, func(a, b balance.Gap) int { return a.Next.Compare(b.Next) })
 	pages := j.cfg.FillPages
 	for _, g := range due {
 		for next := max(g.From, g.Asked+1); pages > 0 && next <= g.To && next != 0; pages-- {
@@ -133,6 +126,26 @@ func (j *Job) fill(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// gapsAtOnce is how many gaps are in memory at once while those that are due are looked for.
+const gapsAtOnce = 1000
+
+// dueGaps returns as many of the gaps that are due as there are pages for, those that have waited longest first: else gaps of
+// which no answer tells anything would keep others from ever being asked for.
+func (j *Job) dueGaps(r store.Reader, now time.Time) (due []balance.Gap, err error) {
+	some, err := balance.ListGaps(r, j.intake.id, true, gapsAtOnce)
+	for err == nil && len(some) > 0 {
+		for _, g := range some {
+			if j.isDue(g, now) {
+				due = append(due, g)
+			}
+		}
+		slices.SortStableFunc(due, func(a, b balance.Gap) int { return a.Next.Compare(b.Next) })
+		due = due[:min(len(due), j.cfg.FillPages)]
+		some, err = balance.GapsBehind(r, some[len(some)-1].Place(), true, gapsAtOnce)
+	}
+	return due, err
 }
 
 // isDue reports whether a gap is to be asked for now. One that seems to be put off for longer than any is was put off before the

@@ -132,3 +132,42 @@ func TestGapsTakeTurns(t *testing.T) {
 		}
 	})
 }
+
+// TestDueGapsBehindMany: a gap that is due is found behind however many that are not.
+func TestDueGapsBehindMany(t *testing.T) {
+	src := new(vague)
+	st := storetest.Open(t, t.TempDir())
+	in, err := OpenIntake(st, "job", "feed", src.Schema(), src.Traits(), IntakeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &Job{env: engine.Env{Store: st}, src: src, intake: in, cfg: Config{FillPages: 2, FillEvery: time.Hour}}
+	now := time.Now().UTC()
+	const many = 2*gapsAtOnce + 3
+	err = st.Update(func(tx *store.Tx) error {
+		for i := range uint64(many) {
+			next := now.Add(time.Minute)
+			if i >= many-3 { // the last one is due first
+				next = now.Add(-time.Duration(i) * time.Second)
+			}
+			g := balance.Gap{Source: in.id, From: 1 + 2*i, To: 1 + 2*i, Missing: 1, State: balance.GapFound, Found: now, Next: next}
+			if err := balance.PutGap(tx, g); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = st.Latest(func(r store.Reader) error {
+		due, err := j.dueGaps(r, now)
+		if len(due) != 2 || due[0].From != 2*many-1 || due[1].From != 2*many-3 {
+			t.Errorf("due are %+v", due)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
