@@ -63,7 +63,8 @@ func (c Config) rule() (r Rule, faults []error) {
 		}
 		return re
 	}
-	r = Rule{Start: pattern("start", c.Start), Continue: pattern("continue", c.Continue), Lines: c.Lines, Bytes: c.Bytes, Quiet: c.Quiet}
+	r = Rule{Start: pattern("start", c.Start), Continue: pattern("continue", c.Continue), Lines: c.Lines, Bytes: c.Bytes,
+		Quiet: c.Quiet}
 	if (c.Start == "") == (c.Continue == "") {
 		bad("start: want either start or continue")
 	}

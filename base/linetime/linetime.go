@@ -29,8 +29,8 @@ const mostLooked = 300
 type form func(line []byte, now time.Time) (at time.Time, n int)
 
 // forms are how logs write times.
-var forms = []form{isoLine, syslogLine, layoutLine("Mon Jan 02 15:04:05 2006", '['), layoutLine("02/Jan/2006:15:04:05 -0700", '['),
-	unixLine}
+var forms = []form{isoLine, syslogLine, layoutLine("Mon Jan 02 15:04:05 2006", '['),
+	layoutLine("02/Jan/2006:15:04:05 -0700", '['), unixLine}
 
 // Of is when a line was written; false if it does not say.
 func (p *Parser) Of(line []byte) (time.Time, bool) {

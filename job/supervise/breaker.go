@@ -107,7 +107,8 @@ func (j *Job) loadBreakers(tx *store.Tx) error {
 	entries, failed := tx.Scan(key('B'), key('B').End())
 	for k, v := range entries {
 		b := &breakerState{}
-		if err := json.Unmarshal(v, &b.Breaker); err != nil || b.Rule == "" || !j.uses(&b.Breaker) { // or of before there were units in it
+		// One that can't be read may be of before there were units in it.
+		if err := json.Unmarshal(v, &b.Breaker); err != nil || b.Rule == "" || !j.uses(&b.Breaker) {
 			tx.Delete(store.Key(nil).Raw(k))
 			continue
 		}
@@ -174,9 +175,11 @@ func (x *breakers) show(id string, b *breakerState) {
 func (b *breakerState) teller() func() {
 	g, is := b.gate, b.Breaker
 	return func() {
-		err := fault.New(fault.Throttled, "failed %s in a row, and what is to be done waits: %s", plural.Of(is.Failures, "time"), is.Cause)
-		g.Report(fault.WithHint(fault.WithWait(err, time.Until(is.Until)), "mend what it calls; it is tried at %s, and at once if one of its "+
-			"actions is repeated", is.Until.UTC().Format(time.RFC3339)))
+		err := fault.New(fault.Throttled, "failed %s in a row, and what is to be done waits: %s", plural.Of(is.Failures, "time"),
+			is.Cause)
+		g.Report(fault.WithHint(fault.WithWait(err, time.Until(is.Until)),
+			"mend what it calls; it is tried at %s, and at once if one of its actions is repeated",
+			is.Until.UTC().Format(time.RFC3339)))
 	}
 }
 

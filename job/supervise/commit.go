@@ -216,13 +216,15 @@ func (j *Job) say(all *found) {
 // events are the entries of the history for what followed. They are added in the same commit, so that each is told once.
 func (j *Job) events(all *found) (events []engine.Event) {
 	add := func(warn bool, kind, format string, args ...any) {
-		events = append(events, engine.Event{At: time.Now().UTC(), Job: j.env.Name, Kind: kind, Text: fmt.Sprintf(format, args...), Warn: warn})
+		events = append(events, engine.Event{At: time.Now().UTC(), Job: j.env.Name, Kind: kind, Text: fmt.Sprintf(format, args...),
+			Warn: warn})
 	}
 	for _, x := range all.Healings {
 		if x.Healed {
 			add(false, "action.healed", "rule %s%s: what was expected is seen, after %d further tries", x.Rule, ofKey(x.Key), x.Rungs)
 		} else {
-			add(true, "action.not-healed", "rule %s%s: what was expected is not seen, and there is nothing more to try", x.Rule, ofKey(x.Key))
+			add(true, "action.not-healed", "rule %s%s: what was expected is not seen, and there is nothing more to try", x.Rule,
+				ofKey(x.Key))
 		}
 	}
 	for _, s := range all.Silences {
@@ -230,16 +232,16 @@ func (j *Job) events(all *found) (events []engine.Event) {
 	}
 	for _, e := range all.Episodes {
 		if e.Over {
-			add(false, "limit.over", "rule %s%s: the %s is no longer reached: %s something was counted and not acted upon since %s", e.Rule,
-				ofKey(e.Key), e.What, plural.Of(e.Held, "time"), e.Since.UTC().Format(time.RFC3339))
+			add(false, "limit.over", "rule %s%s: the %s is no longer reached: %s something was counted and not acted upon since %s",
+				e.Rule, ofKey(e.Key), e.What, plural.Of(e.Held, "time"), e.Since.UTC().Format(time.RFC3339))
 		} else {
 			add(true, "limit.reached", "rule %s%s: the %s is reached: %d within %v; what follows is counted, and not acted upon", e.Rule,
 				ofKey(e.Key), e.What, e.Limit.Max, e.Limit.Within)
 		}
 	}
 	for _, name := range all.Full {
-		add(true, "rule.full", "rule %s has as many keys as it can remember: from now on the one that was not seen for longest is forgotten for "+
-			"each new one, and counted; where all are waited for, a new one is counted as held by a limit", name)
+		add(true, "rule.full", "rule %s has as many keys as it can remember: from now on the one that was not seen for longest is "+
+			"forgotten for each new one, and counted; where all are waited for, a new one is counted as held by a limit", name)
 	}
 	return events
 }

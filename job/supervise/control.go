@@ -20,7 +20,8 @@ import (
 )
 
 // commands are what a person can ask for, with how many words each takes.
-var commands = map[string]int{"reload": 0, "rules": 0, "silence": 4, "unsilence": 1, "silences": 0, "repeat": 1, "abandon": 1, "explain": 3}
+var commands = map[string]int{"reload": 0, "rules": 0, "silence": 4, "unsilence": 1, "silences": 0, "repeat": 1, "abandon": 1,
+	"explain": 3}
 
 // AtRest is Command for a job that does not run, over its store.
 func AtRest(ctx context.Context, env engine.Env, cfg Config, name string, args []string) (text string, err error) {
@@ -342,8 +343,8 @@ func (j *Job) Notes() (all [][2]string) {
 		all = append(all, [2]string{"silences", strconv.Itoa(n)})
 	}
 	for _, e := range j.machine.Reached() {
-		all = append(all, [2]string{e.What, fmt.Sprintf("reached by rule %s: %d within %v; %s nothing was done for it since %s", e.Rule, e.Limit.Max,
-			e.Limit.Within, plural.Of(e.Held, "time"), e.Since.UTC().Format(time.RFC3339))})
+		all = append(all, [2]string{e.What, fmt.Sprintf("reached by rule %s: %d within %v; %s nothing was done for it since %s", e.Rule,
+			e.Limit.Max, e.Limit.Within, plural.Of(e.Held, "time"), e.Since.UTC().Format(time.RFC3339))})
 	}
 	return all
 }
@@ -354,7 +355,8 @@ func NotesAtRest(r store.Reader) ([][2]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf("%d done, %d failed, %d queued", counts[Done], counts[Failed]+counts[Skipped], counts[Queued]+counts[Running])
+	text := fmt.Sprintf("%d done, %d failed, %d queued", counts[Done], counts[Failed]+counts[Skipped],
+		counts[Queued]+counts[Running])
 	if n := counts[Unknown]; n > 0 {
 		text += fmt.Sprintf(", %d of which nobody knows whether they were done", n)
 	}

@@ -384,7 +384,8 @@ func processes(n int) string {
 func (j *Job) leftover() {
 	n, err := j.tools.Leftover()
 	if n > 0 {
-		j.env.History.Warn("action.left", "%s of actions that were under way when Holdfast ended ran on, and had to be killed", processes(n))
+		j.env.History.Warn("action.left", "%s of actions that were under way when Holdfast ended ran on, and had to be killed",
+			processes(n))
 	}
 	if err != nil {
 		j.env.Log.Warn(fmt.Sprintf("look for what earlier actions left running: %v", err))

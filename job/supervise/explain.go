@@ -52,7 +52,8 @@ func Explain(set *rule.Set, m *decide.Machine, source, line string, fields map[s
 		}
 	}
 	if source != "" && id == "" {
-		return nil, fault.WithHint(fault.New(fault.NotFound, "no rule watches %q", source), "sources are: %s", strings.Join(titles(set), "; "))
+		return nil, fault.WithHint(fault.New(fault.NotFound, "no rule watches %q", source), "sources are: %s",
+			strings.Join(titles(set), "; "))
 	}
 	found, err := m.Explain(id, &e, now)
 	if err != nil {

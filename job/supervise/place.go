@@ -105,8 +105,8 @@ func (s *settling) source(src *rule.Source) error {
 		s.tx.Set(positionKey(src.ID), position)
 		s.moved = append(s.moved, fmt.Sprintf("%s goes on where %s stood", src.Title, s.known[from].Title))
 	case from == "" && other != "":
-		s.lost = append(s.lost, fmt.Sprintf("%s is watched instead of %s: what that had behind where it stood is not read any more", src.Title,
-			s.known[other].Title))
+		s.lost = append(s.lost, fmt.Sprintf("%s is watched instead of %s: what that had behind where it stood is not read any more",
+			src.Title, s.known[other].Title))
 	}
 	return nil
 }

@@ -20,8 +20,8 @@ import (
 
 // original finds, among candidates in the source directory, the one that a file at a destination was made of: it has the same
 // bytes, or the file at the destination is a packed form of it. size is that of the file at the destination.
-func (r *rebuilding) original(ctx context.Context, candidates []string, f *standing) (o connector.Original, size int64, why string,
-	err error) {
+func (r *rebuilding) original(ctx context.Context, candidates []string, f *standing) (o connector.Original, size int64,
+	why string, err error) {
 	if len(candidates) == 0 {
 		return o, 0, "nothing is known of its original: no record has it, and none of its name stands in " + r.Root, nil
 	}

@@ -210,7 +210,8 @@ func (p *Packer) run(ctx context.Context, command []string, in, out string) erro
 	if err != nil {
 		return fault.New(fault.Transient, "%w", err)
 	}
-	r, err := process.Command{Args: append([]string{name}, args...), Env: os.Environ(), Dir: dir, Within: within, Keep: 1000}.Run(ctx)
+	r, err := process.Command{Args: append([]string{name}, args...), Env: os.Environ(), Dir: dir, Within: within,
+		Keep: 1000}.Run(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

@@ -62,8 +62,8 @@ func readPlaces(r store.Reader) (*places, error) {
 
 // allow returns an error that says why other places may not take the place of these; nil if they may.
 func (p places) allow(r store.Reader, now places, job string) error {
-	const anew = "give the new one a job of another name, or a data directory of its own (--data-dir); what a ledger or a destination " +
-		"has is not transferred twice"
+	const anew = "give the new one a job of another name, or a data directory of its own (--data-dir); what a ledger or a " +
+		"destination has is not transferred twice"
 	if p.From != now.From {
 		return fault.WithHint(fault.New(fault.Permanent, "job %s transfers the files of %s, and can't go on with %s", job, p.From,
 			now.From), anew)
@@ -75,8 +75,8 @@ func (p places) allow(r store.Reader, now places, job string) error {
 	for name, root := range p.To {
 		is, stays := now.To[name]
 		if stays && is == root && p.Mounted[name] && !now.Mounted[name] {
-			return fault.WithHint(fault.New(fault.Transient, "job %s: nothing is mounted at %s (destination %s) any more", job, root, name),
-				"mount its disk; if it is meant to be on this one, "+anew)
+			return fault.WithHint(fault.New(fault.Transient, "job %s: nothing is mounted at %s (destination %s) any more", job, root,
+				name), "mount its disk; if it is meant to be on this one, "+anew)
 		}
 		if stays && is != root {
 			return fault.WithHint(fault.New(fault.Permanent, "job %s transfers files to %s (destination %s), and can't go on with %s", job,
@@ -90,8 +90,9 @@ func (p places) allow(r store.Reader, now places, job string) error {
 			return err
 		}
 		if n := c.Open() + c.Dead; n > 0 {
-			return fault.WithHint(fault.New(fault.Permanent, "job %s has no destination %s (%s) any more, and there %s %s for it", job, name,
-				root, plural.Are(n), plural.Of(n, "file")+" waiting"), "take it out once nothing waits for it, or discard what does; or "+anew)
+			return fault.WithHint(fault.New(fault.Permanent, "job %s has no destination %s (%s) any more, and there %s %s for it", job,
+				name, root, plural.Are(n), plural.Of(n, "file")+" waiting"),
+				"take it out once nothing waits for it, or discard what does; or "+anew)
 		}
 	}
 	return nil

@@ -408,7 +408,8 @@ func (j *Job) claim(ctx context.Context, f *file) (*file, error) {
 		f.Same = j.copies(c.Same)
 		f.add(step)
 	}
-	if j.packs(f) { // that takes its time, and a claim that the store does not know of is never given back if the file goes meanwhile
+	// Packing takes its time, and a claim that the store does not know of is never given back if the file goes meanwhile
+	if j.packs(f) {
 		return j.finds(f, quick, held)
 	}
 	f.note(held)

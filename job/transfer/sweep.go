@@ -41,7 +41,8 @@ func (t *destination) sweep(ctx context.Context) error {
 		began := time.Now()
 		removed, err := t.To.Sweep(ctx, leftOver)
 		if len(removed) > 0 {
-			t.job.env.History.Note("destination.swept", "%s: removed %s that had been under way for a day", t.Name, plural.Of(len(removed), "file"))
+			t.job.env.History.Note("destination.swept", "%s: removed %s that had been under way for a day", t.Name,
+				plural.Of(len(removed), "file"))
 		}
 		if err == nil {
 			err := t.wasSwept(began)

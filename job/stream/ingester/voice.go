@@ -263,8 +263,8 @@ func (in *Source) tellUnended(now time.Time) (next time.Time) {
 }
 
 // unended is what a person is told.
-const unended = "the streamer is silent and has not said that it is at its end: start it once more where it was, which says so, " +
-	"or end this job"
+const unended = "the streamer is silent and has not said that it is at its end: start it once more where it was, which says " +
+	"so, or end this job"
 
 // stale reports whether a beacon may be one that the broker kept since a former life: it has no news, and came with all that
 // waited for us.

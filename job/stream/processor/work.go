@@ -153,7 +153,8 @@ func (s *Source) tellEmpty(w *work) {
 func (s *Source) tellShort(w *work) {
 	if n := w.notice; w.made.read < int64(n.Keys) {
 		s.history.Warn("report.short", "of the window from %s %s should be stored, and table %s has %d: the report lacks "+
-			"%s, and says so", n.From.UTC().Format(time.RFC3339), plural.Of(n.Keys, "row"), s.cfg.Table, w.made.read, plural.Of(w.made.lost, "row"))
+			"%s, and says so", n.From.UTC().Format(time.RFC3339), plural.Of(n.Keys, "row"), s.cfg.Table, w.made.read,
+			plural.Of(w.made.lost, "row"))
 	}
 }
 

@@ -67,6 +67,7 @@ func (f figures) delivered() int64 { return f.marks.ConfirmedRows + f.marks.Assu
 // flow is where the rows are that were taken in.
 func (f figures) flow() engine.SinkBooks {
 	pending := f.pendingRows + f.building
-	return engine.SinkBooks{Sink: theBroker, Oldest: f.oldest, Flow: balance.Flow{Accepted: f.delivered() + pending + f.marks.GivenUp,
-		Delivered: f.delivered(), Pending: pending, Expired: f.marks.GivenUp, PendingBytes: f.pendingBytes}}
+	return engine.SinkBooks{Sink: theBroker, Oldest: f.oldest, Flow: balance.Flow{
+		Accepted: f.delivered() + pending + f.marks.GivenUp, Delivered: f.delivered(), Pending: pending,
+		Expired: f.marks.GivenUp, PendingBytes: f.pendingBytes}}
 }

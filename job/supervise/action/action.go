@@ -197,8 +197,8 @@ func (t *Tools) request(ctx context.Context, c *rule.Call, o *Outcome) error {
 	o.Code, o.Output = resp.StatusCode, text(body)
 	switch {
 	case resp.StatusCode/100 == 3:
-		return fault.WithHint(fault.New(fault.Invalid, "the server answers %s, and no redirect is followed: what is sent may be secret", resp.Status),
-			"name the URL that it leads to")
+		return fault.WithHint(fault.New(fault.Invalid, "the server answers %s, and no redirect is followed: what is sent may be secret",
+			resp.Status), "name the URL that it leads to")
 	case resp.StatusCode/100 == 4 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout:
 		return fault.New(fault.Invalid, "the server answers %s", resp.Status)
 	case resp.StatusCode/100 != 2:

@@ -107,7 +107,8 @@ func (o *Origins) Of(fields map[string]string, at time.Time) string {
 		return ""
 	}
 	here := fields["_BOOT_ID"] == "" || fields["_BOOT_ID"] == o.self.boot
-	if here && fields["_PID"] == o.self.pid && time.Since(at) < time.Minute { // an older line may be of another process with our number
+	// An older line may be of another process with our number.
+	if here && fields["_PID"] == o.self.pid && time.Since(at) < time.Minute {
 		return Self
 	}
 	group, pid := path.Base(fields["_SYSTEMD_CGROUP"]), 0

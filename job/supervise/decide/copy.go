@@ -13,7 +13,8 @@ func (m *Machine) With(set *rule.Set) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.settled, c.unread, c.start, c.began, c.looks, c.loaded, c.clock.told = m.settled, m.unread, m.start, m.began, m.looks, false, m.clock.told
+	c.settled, c.unread, c.start, c.began, c.looks = m.settled, m.unread, m.start, m.began, m.looks
+	c.loaded, c.clock.told = false, m.clock.told
 	maps.Copy(c.whole.with, m.whole.with)
 	for name, rs := range c.rules {
 		for key, ks := range rs.keys {

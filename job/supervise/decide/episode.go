@@ -55,7 +55,8 @@ func (m *Machine) holdBack(over **episode, l *rule.Limit, r *rule.Rule, key stri
 }
 
 func (m *Machine) told(e *episode, l *rule.Limit, what string) Episode {
-	return Episode{Rule: e.rule, Key: e.key, What: what, Limit: *l, Since: m.clock.time(e.since), Held: e.held, Last: m.clock.time(e.last)}
+	return Episode{Rule: e.rule, Key: e.key, What: what, Limit: *l, Since: m.clock.time(e.since), Held: e.held,
+		Last: m.clock.time(e.last)}
 }
 
 // Reached returns the episodes that go on.
@@ -92,9 +93,10 @@ func (m *Machine) endEpisode(i int) {
 	out.Over = true
 	m.out.Episodes = append(m.out.Episodes, out)
 	if e.to != "" {
-		m.notify(e.to, fmt.Sprintf("%s %s: the %s is no longer reached: %s something was counted and not acted upon since %s, the last at %s.",
-			e.rule, e.key, x.what, plural.Of(e.held, "time"), out.Since.UTC().Format(time.RFC3339), out.Last.UTC().Format(time.RFC3339)), e.rule, e.key, e.event,
-			x.what+" over")
+		text := fmt.Sprintf("%s %s: the %s is no longer reached: %s something was counted and not acted upon since %s, the last at %s.",
+			e.rule, e.key, x.what, plural.Of(e.held, "time"), out.Since.UTC().Format(time.RFC3339),
+			out.Last.UTC().Format(time.RFC3339))
+		m.notify(e.to, text, e.rule, e.key, e.event, x.what+" over")
 	}
 }
 
@@ -133,5 +135,6 @@ func (d *decoder) episode() *episode {
 	if !d.bool() {
 		return nil
 	}
-	return &episode{since: d.moment(), last: d.moment(), held: d.uint(), rule: d.text(), key: d.text(), event: d.text(), to: d.text()}
+	return &episode{since: d.moment(), last: d.moment(), held: d.uint(), rule: d.text(), key: d.text(), event: d.text(),
+		to: d.text()}
 }

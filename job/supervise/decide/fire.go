@@ -139,7 +139,8 @@ func harmless(list rule.List) bool {
 
 func (m *Machine) notify(to, text, ofRule, key, event, name string) {
 	about := event + " " + name
-	m.out.Calls = append(m.out.Calls, rule.Call{ID: rule.CallID(ofRule, key, about, 0, 1), Group: rule.GroupID(ofRule, key, about, 0),
+	m.out.Calls = append(m.out.Calls, rule.Call{
+		ID: rule.CallID(ofRule, key, about, 0, 1), Group: rule.GroupID(ofRule, key, about, 0),
 		Rule: ofRule, Key: key, Event: event, Name: name, Notify: to, Text: text, Timeout: 30 * time.Second, Retries: 3,
 		RetryAfter: 10 * time.Second, Unknown: rule.Repeat})
 }

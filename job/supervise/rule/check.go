@@ -216,8 +216,8 @@ func (c *checker) trust() {
 		for i := range l.Actions {
 			unit := l.Actions[i].Unit
 			if what := l.Actions[i].reaches(); unit == "" && what != "" && !known && r.From.kind.Trusted != nil {
-				c.find(key, "trust", "%s: %s, and anybody may write the line that leads to it; name a unit under from, or ask for a field that "+
-					"begins with _ in where", l.Name, what)
+				c.find(key, "trust", "%s: %s, and anybody may write the line that leads to it; name a unit under from, or ask for a "+
+					"field that begins with _ in where", l.Name, what)
 			}
 			if unit == "" {
 				continue

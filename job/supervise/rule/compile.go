@@ -162,7 +162,8 @@ func (c *compiler) rule(at string, r *Rule) {
 // placesOf is where the keys of a rule stand, for what is found in it later: LINE:COLUMN.
 func (c *compiler) placesOf(at string) map[string]string {
 	all := map[string]string{}
-	for _, key := range []string{"", "why", "from", "match", "where", "key", "when", "state", "do", "on_change", "on_no_data", "heal", "tests"} {
+	for _, key := range []string{"", "why", "from", "match", "where", "key", "when", "state", "do", "on_change", "on_no_data",
+		"heal", "tests"} {
 		path := at
 		if key != "" {
 			path += "." + key

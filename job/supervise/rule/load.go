@@ -54,7 +54,8 @@ func Load(file string, text []byte, kinds Kinds, env func(string) (string, bool)
 func LoadFile(name string, kinds Kinds) (*Set, error) {
 	text, err := readFile(name)
 	if err != nil {
-		return nil, fault.WithHint(fault.As(fault.NotFound, fmt.Errorf("read rules: %w", err)), "--rules names the rule file, in a configuration `rules:` of the job: below the data directory, if it is no absolute path")
+		return nil, fault.WithHint(fault.As(fault.NotFound, fmt.Errorf("read rules: %w", err)),
+			"--rules names the rule file, in a configuration `rules:` of the job: below the data directory, if it is no absolute path")
 	}
 	return Load(name, text, kinds, os.LookupEnv)
 }

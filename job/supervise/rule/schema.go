@@ -107,7 +107,8 @@ func (x *schemas) sources() *jsonschema.Schema {
 	}
 	every, since := word("a time: 10s"), word("")
 	every.Description, every.Default = "How often what is polled is looked at; default 10s.", "10s"
-	since.Description, since.Default = "Where it begins at first: now, boot, or a time such as 2026-01-31T12:00:00Z; default now.", "now"
+	since.Default = "now"
+	since.Description = "Where it begins at first: now, boot, or a time such as 2026-01-31T12:00:00Z; default now."
 	s.Properties.Set("every", every)
 	s.Properties.Set("since", since)
 	x.source = s
