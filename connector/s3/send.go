@@ -11,26 +11,30 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// ahead is how many bytes of a request are told of before it begins: who is told may wait for hours, and no store waits so long
-// for what a request has to bring.
+// ahead is how many bytes of a request progress is told of before the request begins: progress may block for hours, and no
+// store waits so long for the body.
 const ahead = 32 << 10
 
-// send makes a request that brings a range of the file. One whose bytes stood still, because who is told of them waited,
-// may be given up by the store, or by us who hear nothing of it: that is no outage, and it is made again.
+// send makes a request whose body is a range of the file. If progress blocked for long in the middle of it, the store may
+// have given up the request, or we, who heard nothing of the store: that is no outage, and the request is made again.
 func (p *placing) send(ctx context.Context, at, n int64, request func(io.Reader) error) error {
 	told := int64(0)
 	for {
 		s := &sending{ctx: ctx, r: io.NewSectionReader(p.content, at, n), p: p, told: min(n, ahead)}
 		p.tell(s.told - told)
 		err := request(s)
-		if err == nil || ctx.Err() != nil || !s.stood() || !gaveUp(err) {
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		told = s.told
+		stood, left := s.end()
+		if !stood || !gaveUp(err) {
+			return err
+		}
+		told = left
 	}
 }
 
-// gaveUp reports whether an error is none that a store would give to a request that came in one go.
+// gaveUp reports whether a request may have failed only because its body stood still.
 func gaveUp(err error) bool {
 	e, answered := errors.AsType[minio.ErrorResponse](err)
 	return !answered || e.Code == "RequestTimeout" || e.StatusCode == http.StatusRequestTimeout
@@ -49,9 +53,13 @@ type sending struct {
 	p    *placing
 	told int64 // of bytes that are still to be read
 
-	mu   sync.Mutex // held during calls of p.tell, and guards long
-	long bool       // one of them took so long that the request can't be expected to have survived it
+	mu    sync.Mutex // held during calls of p.tell, and guards all but ctx and r
+	long  bool       // one of these calls took so long that the request can't be expected to have survived it
+	ended bool       // the request has failed
 }
+
+// errEnded ends what is left of a request that has failed: the library may read on for a moment.
+var errEnded = errors.New("the request has ended")
 
 func (s *sending) Read(b []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
@@ -61,6 +69,9 @@ func (s *sending) Read(b []byte) (int, error) {
 	if n > 0 {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if s.ended {
+			return 0, errEnded
+		}
 		s.p.placed.Sent += int64(n)
 		known := min(s.told, int64(n))
 		s.told -= known
@@ -71,9 +82,10 @@ func (s *sending) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// stood reports whether the bytes stood still for long, once they go on.
-func (s *sending) stood() bool {
+// end has nothing more read. It reports whether the bytes stood still for long, and how many are told of that were not read.
+func (s *sending) end() (stood bool, told int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.long
+	s.ended = true
+	return s.long, s.told
 }
