@@ -212,25 +212,9 @@ func (j *Job) tidy(ctx context.Context) {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
 	for {
-		for more := true; more && ctx.Err() == nil; {
-			err := j.env.Store.Update(func(tx *store.Tx) (err error) {
-				if more, err = forget(tx, time.Now().Add(-j.cfg.Keep)); err != nil {
-					return err
-				}
-				if err := forgetLed(tx, time.Now()); err != nil {
-					return err
-				}
-				if err := forgetPlaces(tx, time.Now()); err != nil {
-					return err
-				}
-				_, keys, err := j.queue.Expire(tx, time.Now(), 500)
-				more = more || keys
-				return err
-			})
-			if err != nil {
-				j.fail(fmt.Errorf("forget old actions: %w", err))
-				return
-			}
+		if err := j.forgetOld(ctx); err != nil {
+			j.fail(fmt.Errorf("forget old actions: %w", err))
+			return
 		}
 		select {
 		case <-tick.C:
@@ -238,4 +222,26 @@ func (j *Job) tidy(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// forgetOld drops what is too old: lines and positions at once, of which there are few, and records, of which there may be very
+// many, a limited number in each transaction.
+func (j *Job) forgetOld(ctx context.Context) error {
+	err := j.env.Store.Update(func(tx *store.Tx) error {
+		if err := forgetLed(tx, time.Now()); err != nil {
+			return err
+		}
+		return forgetPlaces(tx, time.Now())
+	})
+	for more := true; more && err == nil && ctx.Err() == nil; {
+		err = j.env.Store.Update(func(tx *store.Tx) (err error) {
+			if more, err = forget(tx, time.Now().Add(-j.cfg.Keep)); err != nil {
+				return err
+			}
+			_, keys, err := j.queue.Expire(tx, time.Now(), 500)
+			more = more || keys
+			return err
+		})
+	}
+	return err
 }
