@@ -49,7 +49,7 @@ type Heard struct {
 	Ack func(ctx context.Context) error
 }
 
-// Listener is who listens.
+// Listener is what a Listen hears, and where messages go.
 type Listener struct {
 	// Topics are what it hears, every key of each.
 	Topics []string

@@ -75,8 +75,8 @@ type Claim struct {
 	Until time.Time
 }
 
-// Ledger is the record of what was transferred, and where two that watch one directory agree on who does. Several goroutines and
-// processes may use one at once. The clock of locks is that of the ledger.
+// Ledger is the record of what was transferred, and where several programs that watch one directory agree which of them
+// transfers a file. Several goroutines and processes may use one at once. The clock of locks is that of the ledger.
 type Ledger interface {
 	Traits() LedgerTraits
 	// Check finds out whether the tables are there, or can be made, and have the columns of metadata; what is wrong is a

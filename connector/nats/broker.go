@@ -28,8 +28,8 @@ type BrokerConfig struct {
 	Token secret.Text `yaml:"token"`
 	// Credentials is the path of a .creds file (a JWT with its key), in the place of a user.
 	Credentials string `yaml:"credentials"`
-	// Streams keeps messages in streams of JetStream until they are acknowledged; default false, by which who does not
-	// hear them does not get them, and asks for them again.
+	// Streams keeps messages in streams of JetStream until they are acknowledged; default false, by which a listener that
+	// is away misses them, and asks for them again.
 	Streams bool `yaml:"streams"`
 	// Timeout is how long the server may be silent where it has to answer; default 5s.
 	Timeout time.Duration `yaml:"timeout"`
@@ -167,7 +167,7 @@ func (s *session) makeStream(ctx context.Context, name string) error {
 	_, err := s.js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name + ".>"},
 		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage})
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return nil // with settings of its own: somebody made it so
+		return nil // it is there with other settings, which a person gave it
 	}
 	return err
 }

@@ -26,7 +26,7 @@ type BrokerConfig struct {
 	// Password of the user.
 	Password secret.Text `yaml:"password"`
 	// Streams keeps messages in streams until they are acknowledged; default false, by which they are published to
-	// channels, and who does not hear them does not get them, and asks for them again.
+	// channels: a listener that is away misses them, and asks for them again.
 	Streams bool `yaml:"streams"`
 	// Timeout is how long the server may be silent where it has to answer; default 5s.
 	Timeout time.Duration `yaml:"timeout"`

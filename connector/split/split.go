@@ -1,7 +1,7 @@
 // Package split is the sink that hands the rows of one spool on to several sinks, by the text in one of their
 // columns: the reports of a stream are rows of one job, and each has a table of its own.
 //
-// It has no configuration: who builds a job whose rows belong to several tables makes it.
+// It has no configuration: it is made for jobs whose rows belong to several tables.
 //
 // Promise: the weakest of its parts'. A delivery goes to all parts at once, to each under the delivery's own
 // token and with the rows that are the part's, which are the same at every attempt. If one part fails, the

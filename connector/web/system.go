@@ -102,7 +102,7 @@ type resolvConf struct {
 	conf *dns.ClientConfig
 }
 
-// servers are who is asked, how long each may take, and how often.
+// servers are the name servers that are asked, how long each may take, and how often they are asked.
 type servers struct {
 	addrs    []string
 	timeout  time.Duration

@@ -381,7 +381,7 @@ func (r *runner) work(ctx context.Context, env Env) (done bool, err error) {
 	cut := run.Err() != nil // by a pause, which may be over already, or by damage
 	stop()
 	watching.Wait()
-	if _, panicked := errors.AsType[*fault.Panic](err); !panicked { // else who knows what it holds locked
+	if _, panicked := errors.AsType[*fault.Panic](err); !panicked { // else it may have left something locked
 		keepOutline(env.Store, job, true)
 	}
 	r.mu.Lock()

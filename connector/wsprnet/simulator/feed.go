@@ -92,7 +92,7 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// login gives a session to who knows user name and password.
+// login gives a session for the right user name and password.
 func (s *Simulator) login(w http.ResponseWriter, r *http.Request) {
 	s.served.logins.Add(1)
 	var in struct{ Name, Pass string }
