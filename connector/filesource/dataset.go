@@ -107,8 +107,9 @@ func (o *Once) still(s stamp) bool {
 // following returns the first file by name whose name is new, nil for none. One that is empty is passed over until it has
 // content. One that came while the source is open may be half of one: it is left until nothing changed it for a while.
 func (o *Once) following(files []fs.FileInfo, at position) (next fs.FileInfo) {
+	known := at.known()
 	files = slices.DeleteFunc(slices.Clone(files), func(info fs.FileInfo) bool {
-		return info.Size() == 0 || at.knows(info.Name())
+		return info.Size() == 0 || known[info.Name()]
 	})
 	if o.ended {
 		name, _ := o.pick(files, nil)
@@ -122,9 +123,13 @@ func (o *Once) following(files []fs.FileInfo, at position) (next fs.FileInfo) {
 	return next
 }
 
-// knows reports whether a file of a data set was begun.
-func (p position) knows(name string) bool {
-	return slices.ContainsFunc(p.Files, func(s stamp) bool { return s.Name == name })
+// known are the names of the files of a data set that were begun.
+func (p position) known() map[string]bool {
+	names := make(map[string]bool, len(p.Files))
+	for _, s := range p.Files {
+		names[s.Name] = true
+	}
+	return names
 }
 
 // Empty are the files that are passed over because they are empty, but for those that were made just now.
@@ -137,8 +142,9 @@ func (o *Once) Empty(cursor []byte) (paths []string) {
 	if err != nil {
 		return nil // likewise
 	}
+	known := at.known()
 	for _, info := range files {
-		if info.Size() == 0 && !at.knows(info.Name()) && time.Since(info.ModTime()) >= o.cfg.Settle {
+		if info.Size() == 0 && !known[info.Name()] && time.Since(info.ModTime()) >= o.cfg.Settle {
 			paths = append(paths, filepath.Join(o.watch.dir, info.Name()))
 		}
 	}
@@ -160,9 +166,11 @@ func (o *Once) nothing(files []fs.FileInfo) error {
 
 // remembered are the stamps of files that are there, and of those that are to be told of.
 func remembered(stamps []stamp, files []fs.FileInfo) []stamp {
-	return slices.DeleteFunc(slices.Clone(stamps), func(s stamp) bool {
-		return !s.Cut && !slices.ContainsFunc(files, func(info fs.FileInfo) bool { return info.Name() == s.Name })
-	})
+	there := make(map[string]bool, len(files))
+	for _, info := range files {
+		there[info.Name()] = true
+	}
+	return slices.DeleteFunc(slices.Clone(stamps), func(s stamp) bool { return !s.Cut && !there[s.Name] })
 }
 
 // endOf is the page behind the last file of a data set.

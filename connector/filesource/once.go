@@ -1,7 +1,6 @@
 package filesource
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -43,6 +42,14 @@ func identify(info fs.FileInfo) []byte {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", info.Name(), info.Size(),
 		info.ModTime().UnixNano()))
 	return sum[:8]
+}
+
+func setOf(ids [][]byte) map[string]bool {
+	set := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		set[string(id)] = true
+	}
+	return set
 }
 
 // Fetch returns the next part of the file that is being read, or of the next one; it waits until there
@@ -141,10 +148,10 @@ func noPattern(dir string) error {
 
 // pick returns the next file, or how long until the first may be complete (0: none is there).
 func (o *Once) pick(files []fs.FileInfo, done [][]byte) (name string, settles time.Duration) {
-	seen := map[string]sighting{}
+	seen, read := map[string]sighting{}, setOf(done)
 	for _, info := range files {
 		id := identify(info)
-		if slices.ContainsFunc(done, func(d []byte) bool { return bytes.Equal(d, id) }) {
+		if read[string(id)] {
 			continue
 		}
 		s := o.seen[info.Name()]
@@ -177,12 +184,9 @@ func (o *Once) read(ctx context.Context, at position, files []fs.FileInfo) (conn
 		return connector.Page{}, err
 	}
 	if end {
-		next := position{Version: cursorVersion}
+		next, done := position{Version: cursorVersion}, setOf(at.Done)
 		for _, info := range files {
-			id := identify(info)
-			if info.Name() == at.File || slices.ContainsFunc(at.Done, func(d []byte) bool {
-				return bytes.Equal(d, id)
-			}) {
+			if id := identify(info); info.Name() == at.File || done[string(id)] {
 				next.Done = append(next.Done, id)
 			}
 		}
