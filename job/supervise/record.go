@@ -3,6 +3,7 @@ package supervise
 import (
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -246,8 +247,8 @@ func Actions(r store.Reader, q Query) (all []Record, next time.Time, err error) 
 	return all, next, failed()
 }
 
-// forget drops records that are over and were queued before a time, a limited number at once, and reports whether there are
-// more.
+// forget drops records of decisions that are over and were queued before a time, a limited number at once, and reports whether
+// there are more.
 func forget(tx *store.Tx, before time.Time) (more bool, err error) {
 	const atOnce = 500
 	from := timeKey(before)
@@ -262,8 +263,12 @@ func forget(tx *store.Tx, before time.Time) (more bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if ok && !rec.State.Over() || rec.State == Unknown {
-			continue
+		if ok {
+			if open, err := isOpen(tx, &rec); err != nil {
+				return false, err
+			} else if open {
+				continue
+			}
 		}
 		n++
 		tx.Delete(store.Key(nil).Raw(k))
@@ -278,4 +283,11 @@ func forget(tx *store.Tx, before time.Time) (more bool, err error) {
 		}
 	}
 	return more, failed()
+}
+
+// isOpen reports whether something is still to be done for the decision of a record, or a person is to be asked about it: then
+// all of its records are needed.
+func isOpen(r store.Reader, rec *Record) (bool, error) {
+	all, err := readGroup(r, rec.Call.Group)
+	return slices.ContainsFunc(append(all, rec), func(rec *Record) bool { return !rec.State.Over() || rec.State == Unknown }), err
 }

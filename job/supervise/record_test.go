@@ -52,6 +52,51 @@ func TestForget(t *testing.T) {
 	}
 }
 
+// Nothing of a decision is forgotten while a person is asked about a part of it: else it could not go on.
+func TestForgetWholeDecisions(t *testing.T) {
+	st := storetest.Open(t, t.TempDir()+"/store")
+	now := time.Now()
+	err := st.Update(func(tx *store.Tx) error {
+		for group, states := range map[string][]State{"open": {Done, Unknown, Done}, "over": {Done, Failed}} {
+			var ids []string
+			for i, s := range states {
+				rec := &Record{Call: rule.Call{ID: fmt.Sprintf("%s/%d", group, i), Group: group}, State: s, Queued: now.Add(-time.Hour)}
+				if err := putRecord(tx, rec, ""); err != nil {
+					return err
+				}
+				ids = append(ids, rec.Call.ID)
+			}
+			if err := putGroup(tx, group, ids); err != nil {
+				return err
+			}
+		}
+		more, err := forget(tx, now)
+		if more {
+			t.Error("there is more to forget")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = st.Latest(func(r store.Reader) error {
+		for group, want := range map[string]int{"open": 3, "over": 0} {
+			all, err := readGroup(r, group)
+			if err != nil || len(all) != want {
+				t.Errorf("%d records of the decision that is %s are left, %v, want %d", len(all), group, err, want)
+			}
+		}
+		counts, err := Counts(r)
+		if counts[Done] != 2 || counts[Failed] != 0 || counts[Unknown] != 1 {
+			t.Errorf("left are %v", counts)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What is shortened ends with no part of a character.
 func TestHead(t *testing.T) {
 	for _, c := range []struct {
