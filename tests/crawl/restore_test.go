@@ -297,6 +297,7 @@ func (r *restored) life(from ...string) (over bool) {
 	case <-time.After(time.Duration(r.rnd.Float64() * r.rnd.Float64() * float64(time.Second))):
 	case <-r.p.Ended():
 		over = true
+		r.ends() // well
 	}
 	r.p.Kill()
 	<-making
