@@ -162,7 +162,8 @@ func (r *rig) tasks() (tasks engine.Tasks) {
 func killedChild(t *testing.T, dir string, lines int) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestKilledChild$")
-	cmd.Env = append(os.Environ(), "SUPERVISE_CHILD="+dir, fmt.Sprintf("SUPERVISE_LINES=%d", lines))
+	cmd.Env = append(os.Environ(), "SUPERVISE_CHILD="+dir, fmt.Sprintf("SUPERVISE_LINES=%d", lines),
+		"TMPDIR="+t.TempDir()) // what it leaves there goes with this test
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
