@@ -4,9 +4,9 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
+	"holdfast/base/download"
 	"holdfast/base/fault"
 )
 
@@ -56,11 +56,11 @@ func (t throttle) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
 		return resp, err
 	}
-	seconds, e := strconv.Atoi(resp.Header.Get("Retry-After"))
-	if e != nil || seconds <= 0 {
+	wait, asked := download.RetryAfter(resp.Header.Get("Retry-After"), time.Now())
+	if !asked || wait <= 0 {
 		return resp, nil
 	}
 	_ = resp.Body.Close()
-	wait := min(time.Duration(seconds)*time.Second, time.Hour)
+	wait = min(wait, time.Hour)
 	return nil, fault.WithWait(fault.New(fault.Throttled, "the store asks for %v: %s", wait, resp.Status), wait)
 }

@@ -227,15 +227,26 @@ func TestWhatAStoreSays(t *testing.T) {
 	}
 }
 
+// TestRetryAfter: a store is left alone for as long as it asks, by a number of seconds or by a date, but for an hour at most.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
-	s.stand(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		w.Header().Set("Retry-After", "17")
-		refuse(w, http.StatusServiceUnavailable, "SlowDown")
-	})
-	if err := bucket(t, s.config()).Probe(t.Context()); !fault.Is(err, fault.Throttled) || fault.WaitOf(err) != 17*time.Second {
-		t.Errorf("got %v, wait %v", err, fault.WaitOf(err))
+	for _, c := range []struct {
+		says        string
+		least, most time.Duration
+	}{
+		{"17", 17 * time.Second, 17 * time.Second},
+		{time.Now().Add(20 * time.Minute).UTC().Format(http.TimeFormat), 15 * time.Minute, 20 * time.Minute},
+		{"100000", time.Hour, time.Hour},
+	} {
+		s.stand(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Retry-After", c.says)
+			refuse(w, http.StatusServiceUnavailable, "SlowDown")
+		})
+		err := bucket(t, s.config()).Probe(t.Context())
+		if wait := fault.WaitOf(err); !fault.Is(err, fault.Throttled) || wait < c.least || wait > c.most {
+			t.Errorf("Retry-After: %s: got %v, wait %v", c.says, err, wait)
+		}
 	}
 }
 
