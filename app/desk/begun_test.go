@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"holdfast/app"
 	"holdfast/app/datadir"
@@ -48,7 +47,7 @@ func TestBegunCrawlsGoOn(t *testing.T) {
 	if names := eng.Names(); len(names) != plain+1 || !slices.Contains(names, "mine") {
 		t.Errorf("jobs are %v", names)
 	}
-	told := strings.Join(New(p, eng).warnings(time.Time{}), "\n")
+	told := strings.Join(New(p, eng).warnings(), "\n")
 	for _, want := range []string{"jobs/rows/job.yaml can't be used", "jobs/bad/job.yaml can't be used", "jobs/other/job.yaml can't be used",
 		"job pages runs as the configuration file has it", "HOLDFAST_TEST_NOSUCH is not set", "jobs/none holds a job that is not configured", "start again, or remove it"} {
 		if !strings.Contains(told, want) {

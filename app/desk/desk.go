@@ -203,7 +203,7 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 	if short, since := d.eng.Room().Short(); short {
 		rep.ShortSince = since.UTC()
 	}
-	rep.Notices = slices.Concat(rep.Notices, d.warnings(rep.ShortSince))
+	rep.Notices = slices.Concat(rep.Notices, d.warnings())
 	all, err := d.eng.Status(ctx)
 	for _, s := range all {
 		if !slices.Contains(names, s.Name) {
@@ -223,12 +223,8 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 	return rep, err
 }
 
-// warnings are what the whole directory suffers from: too little room since short, and rows that no job looks after.
-func (d *Desk) warnings(short time.Time) (out []string) {
-	if !short.IsZero() {
-		out = append(out, fmt.Sprintf("the disk is short since %s: sources wait until there is room again",
-			short.Format(time.DateTime+" UTC")))
-	}
+// warnings tell of rows that no job looks after.
+func (d *Desk) warnings() (out []string) {
 	out = append(out, d.plan.BegunWarnings()...)
 	dirs, err := os.ReadDir(filepath.Join(d.plan.Place.Dir, "jobs"))
 	if err != nil {

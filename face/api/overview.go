@@ -35,7 +35,7 @@ type Overview struct {
 	// Process is a desk.Report without its jobs.
 	Process json.RawMessage `json:"process,omitempty"`
 	Machine json.RawMessage `json:"machine,omitempty"`
-	// Verdict is an app.Verdict.
+	// Verdict is a desk.Verdict.
 	Verdict json.RawMessage `json:"verdict,omitempty"`
 	// Jobs are engine.Statuses without the list of gaps.
 	Jobs   map[string]json.RawMessage `json:"jobs"`

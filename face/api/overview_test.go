@@ -132,7 +132,7 @@ func TestOverviewWhileAStoreIsNotOpen(t *testing.T) {
 				t.Errorf("%s: %s: %s", c.what, name, text)
 			}
 		}
-		if len(view.Jobs) != 2 || machine.Short != c.short || strings.Contains(string(view.Process), "disk is short") != c.short {
+		if len(view.Jobs) != 2 || machine.Short != c.short || strings.Contains(string(view.Verdict), "disk is short") != c.short {
 			t.Errorf("%s: got %s", c.what, w.Body)
 		}
 	}

@@ -85,6 +85,9 @@ func joinReports(all []desk.Report) desk.Report {
 		out.Notices = append(out.Notices, r.Notices...)
 		out.Work = append(out.Work, r.Work...)
 		out.Running = out.Running || r.Running
+		if !r.ShortSince.IsZero() && (out.ShortSince.IsZero() || r.ShortSince.Before(out.ShortSince)) {
+			out.ShortSince = r.ShortSince
+		}
 		maps.Copy(out.Letters, r.Letters)
 		maps.Copy(out.Stayed, r.Stayed)
 	}
@@ -97,6 +100,9 @@ func (f *face) showReport(rep desk.Report, now time.Time) {
 			rep.Place.Dir, rep.Pid, span(now.Sub(rep.Since))), ""))
 	} else {
 		fmt.Fprint(f.out, wrap(fmt.Sprintf("nothing runs in %s", rep.Place.Dir), ""))
+	}
+	if !rep.ShortSince.IsZero() {
+		fmt.Fprint(f.out, wrap(fmt.Sprintf("! the disk is short for %s: sources wait until there is room again", span(now.Sub(rep.ShortSince))), "  "))
 	}
 	for _, n := range rep.Notices {
 		fmt.Fprint(f.out, wrap("! "+n, "  "))

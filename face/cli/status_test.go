@@ -54,6 +54,17 @@ func TestStatusOfAJobThatIsNotThere(t *testing.T) {
 	}
 }
 
+// TestShortDiskIsTold: of several data directories, for as long as the first of them has been short, and once.
+func TestShortDiskIsTold(t *testing.T) {
+	now := time.Now()
+	var out bytes.Buffer
+	f := &face{terminal: terminal{out: &out, err: &out}}
+	f.showReport(joinReports([]desk.Report{{}, {ShortSince: now.Add(-time.Hour)}, {ShortSince: now.Add(-3 * time.Hour)}}), now)
+	if got := out.String(); strings.Count(got, "short") != 1 || !strings.Contains(got, "! the disk is short for 3 hours: sources wait until there is room again\n") {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestQueueText: nothing is under way in a process that does not run.
 func TestQueueText(t *testing.T) {
 	var out bytes.Buffer
