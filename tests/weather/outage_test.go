@@ -212,8 +212,7 @@ func (o *outage) mend(gate string, names ...string) {
 	back := time.Now()
 	opened := map[string]time.Time{}
 	for _, name := range names {
-		s := o.roles[name].await("its gate is open again", func(s engine.Status) bool { return gateOf(s, gate).Open })
-		opened[name] = gateOf(s, gate).Since
+		opened[name] = o.opened(gate, o.roles[name], back)
 	}
 	o.back = back
 	slack := 100*time.Millisecond + 2*late()
@@ -227,6 +226,27 @@ func (o *outage) mend(gate string, names ...string) {
 				"one within a second (and %v, by which this machine is late)", gate, name, took, waited, slack)
 		}
 	}
+}
+
+// opened waits until the gate of a role is open again, and returns since when it is. A role that did the rest of its work and
+// ended before anybody looked has it in its history.
+func (o *outage) opened(gate string, r *role, back time.Time) time.Time {
+	o.t.Helper()
+	for deadline := time.Now().Add(soon); r.p.Running(); time.Sleep(10 * time.Millisecond) {
+		if s, ok := r.status(); ok && gateOf(s, gate).Open {
+			return gateOf(s, gate).Since
+		}
+		if time.Now().After(deadline) {
+			o.t.Fatalf("the gate %s of the %s is not open again within %v:\n%s", gate, r.name, soon, r.p.Output())
+		}
+	}
+	for _, e := range r.events() {
+		if e.Kind == "gate.opened" && strings.HasPrefix(e.Text, gate+" ") && e.At.After(back) {
+			return e.At
+		}
+	}
+	o.t.Fatalf("the %s ended, and its gate %s did not open:\n%s", r.name, gate, r.p.Output())
+	return time.Time{}
 }
 
 // through is the middle and the end of an outage: the gates of roles close, they are quiet, and go on when it is over.
