@@ -13,9 +13,9 @@ import (
 	"holdfast/face/api"
 )
 
-// offerJobs has the completions of shells offer the names of jobs, wherever a command takes one, and of what a job has: checkpoints, and
-// gates that are closed. They are read from the directories that there are: no store is opened for them. Gates are asked for where a
-// process runs.
+// offerJobs makes shells complete the names of jobs, wherever a command takes one, and the names of what a job has: its
+// checkpoints, and its gates that are closed. They are read from the data directories, without opening a store; gates are
+// asked of a running process alone.
 func (f *face) offerJobs(c *cobra.Command) {
 	if words := strings.Fields(c.Use); len(words) > 1 && (words[1] == "JOB" || words[1] == "[JOB]") {
 		c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -93,7 +93,7 @@ func (p *pass) endAfter(ctx context.Context, wait time.Duration, end func()) {
 	if d := p.runs.Load(); d != nil {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		gates, _ := d.Gates(ctx, p.job) // of none nothing is said
+		gates, _ := d.Gates(ctx, p.job) // without an answer, nothing is said of gates
 		p.closed = closedText(gates, time.Now())
 	}
 	end()

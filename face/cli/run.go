@@ -232,8 +232,8 @@ func (f *face) demoCommand() *cobra.Command {
 	return c
 }
 
-// beginAgain puts another process of the same command in the place of this one: for who is asked, as kill -9 and a start. The console is where
-// it was. It returns only if that can't be.
+// beginAgain replaces this process by a new one of the same command, which to the jobs is a kill -9 and a start. The console
+// keeps its address. It returns only if the new one can't be begun.
 func beginAgain(listen string) error {
 	exe, err := os.Executable()
 	if err != nil {

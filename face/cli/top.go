@@ -34,13 +34,13 @@ func (f *face) topCommand() *cobra.Command {
 				return &fault.Usage{Err: fault.WithHint(errors.New("top needs a terminal"),
 					"`holdfast status` answers once, as text")}
 			}
-			places, _, err := f.found() // nobody opens them: an engine that starts is not to find us there
+			places, _, err := f.found() // they are not opened: an engine that starts meanwhile would find them locked
 			if err != nil {
 				return err
 			}
 			_, err = tea.NewProgram(newTop(cmd.Context(), places), tea.WithContext(cmd.Context()), tea.WithFPS(10)).Run()
 			if errors.Is(err, tea.ErrInterrupted) || cmd.Context().Err() != nil {
-				return nil // somebody has seen enough
+				return nil // Ctrl-C or q
 			}
 			return err
 		},
