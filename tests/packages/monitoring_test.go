@@ -182,7 +182,7 @@ func scraped(t *testing.T) map[string]map[string][]string {
 			}
 		}
 		return out["holdfast_rule_last_match_timestamp_seconds"] != nil && out["holdfast_delivered_bytes_total"] != nil &&
-			out["holdfast_sink_lag_seconds"] != nil && out["holdfast_queue_tasks"] != nil
+			out["holdfast_sink_lag_seconds"] != nil && out["holdfast_queue_tasks"] != nil && out["holdfast_quota_level"] != nil
 	})
 	p.Kill()
 	return out

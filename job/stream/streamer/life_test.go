@@ -43,8 +43,10 @@ func TestRestart(t *testing.T) {
 			r.books()
 		}
 		want = append(want, "manifest:2", "0:1", "1:1", "2:1", "LAST:1", "manifest:3", "0:2", "1:2", "2:2", "LAST:2")
-		// What was sent in the moment of the end, and not yet written down, is sent once more.
-		if got := slices.Compact(l.heard()); !slices.Equal(got, want) {
+		// What was sent in the moment of the end, and not yet written down, is sent once more: a manifest and a batch at most, and
+		// whoever hears both may hear the first one last.
+		got := l.heard()
+		if firsts := firstsOf(got); !slices.Equal(firsts, want) || len(got) > len(want)+2 {
 			t.Errorf("got %v, want %v", got, want)
 		}
 		if n := len(l.epochs()); n != 1 {
@@ -54,6 +56,16 @@ func TestRestart(t *testing.T) {
 			t.Errorf("books: %+v", b)
 		}
 	})
+}
+
+// firstsOf leaves out what came before.
+func firstsOf(all []string) (firsts []string) {
+	for _, one := range all {
+		if !slices.Contains(firsts, one) {
+			firsts = append(firsts, one)
+		}
+	}
+	return firsts
 }
 
 // TestUnconfirmedOverRestart: what nobody confirmed can be asked for after a restart, and what was confirmed
