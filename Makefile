@@ -9,9 +9,6 @@ PLAIN       := CGO_ENABLED=0
 # No path of the machine is in a binary, and what was compiled in one directory serves in another. Under the race
 # detector, which needs cgo, Pebble has the zstd of the product all the same, and no C is compiled.
 export GOFLAGS := $(GOFLAGS) -trimpath -tags=pebblegozstd
-# A compiler that seldom collects its garbage needs a fifth less of the processor: 74 and 97 seconds of it for the kernel and
-# the sink of ClickHouse, under the race detector.
-LAVISH      := GOGC=400 GOMEMLIMIT=2GiB
 # A test that hangs is a failure, with every goroutine's stack.
 TIMEOUT     ?= 25m
 # A process under the race detector that ends well sleeps a second first, for a race of goroutines that
@@ -36,7 +33,7 @@ run: build
 	bin/holdfast demo
 
 build: console
-	$(LAVISH) $(PLAIN) go build -ldflags "-s -w" -o bin/holdfast .
+	$(PLAIN) go build -ldflags "-s -w" -o bin/holdfast .
 
 # .deb and .rpm of amd64 and arm64, into build/package.
 package: console
@@ -62,7 +59,6 @@ $(UI_TOOLS): $(UI)/package.json $(UI)/package-lock.json
 # time. But nothing may run beside a TestTimed: it measures how soon a gate opens, and what a role that waits costs.
 # What go test would vet, check has vetted.
 test: deps check build
-	$(LAVISH) go build -race ./...
 	go test -race -vet=off -p $$(($$(nproc) * 2)) -timeout $(TIMEOUT) -skip '^TestTimed' $(LONGEST) \
 		$$(go list ./... | grep -v '/bench$$')
 	go test -race -vet=off -p 1 -timeout $(TIMEOUT) -run '^TestTimed' ./tests/weather ./tests/ui
@@ -72,8 +68,8 @@ test: deps check build
 check:
 	@unformatted=$$(gofmt -l .); if [[ -n $$unformatted ]]; then \
 		echo "not formatted (gofmt -w):"; echo "$$unformatted"; exit 1; fi
-	$(LAVISH) $(PLAIN) go vet ./...
-	$(LAVISH) $(PLAIN) go run $(STATICCHECK) ./...
+	$(PLAIN) go vet ./...
+	$(PLAIN) go run $(STATICCHECK) ./...
 	$(PLAIN) go test -count=1 -run '^TestArrows' ./tests
 
 # Speed and memory against peers and bounds, on the plain binary.
