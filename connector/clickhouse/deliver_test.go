@@ -166,6 +166,7 @@ func TestHalvesAreProved(t *testing.T) {
 	isInsert := func(r *http.Request) bool { return strings.Contains(r.URL.Query().Get("query"), "INSERT INTO") }
 	var refused, lied atomic.Bool
 	honest := httputil.NewSingleHostReverseProxy(to)
+	honest.Transport = testenv.ReadFirst{}
 	honest.ModifyResponse = func(r *http.Response) error {
 		if isInsert(r.Request) && r.StatusCode != http.StatusOK {
 			refused.Store(true)

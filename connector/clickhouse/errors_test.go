@@ -102,6 +102,7 @@ func newLiar(t *testing.T, target, only string) *liar {
 	}
 	l := &liar{only: only}
 	honest := httputil.NewSingleHostReverseProxy(u)
+	honest.Transport = testenv.ReadFirst{}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query().Get("query")
 		if query == "" && r.Method == http.MethodPost {

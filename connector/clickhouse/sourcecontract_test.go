@@ -38,7 +38,7 @@ func newFront(t *testing.T, ch *testenv.ClickHouseServer) *front {
 	}
 	f := &front{broken: map[sourcetest.Fault]bool{}, done: make(chan struct{})}
 	transport := &http.Transport{DisableKeepAlives: true}
-	pass := &httputil.ReverseProxy{Transport: transport,
+	pass := &httputil.ReverseProxy{Transport: testenv.ReadFirst{To: transport},
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(base) }, ModifyResponse: f.modify}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()

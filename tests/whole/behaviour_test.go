@@ -335,7 +335,7 @@ func newFront(t *testing.T, server string) *front {
 		w.WriteHeader(http.StatusBadGateway)
 	}
 	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
-	to.Transport = transport
+	to.Transport = testenv.ReadFirst{To: transport}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		f.asked.Add(1)
 		if lie := f.falsity.Load(); lie != nil {
