@@ -90,7 +90,6 @@ type crawlConfig struct {
 	once     bool // it ends when nothing is left
 	again    bool
 	beside   bool
-	fixed    bool     // it stands in a file, which is changed and not the crawl
 	given    []string // keys that stand above what a person ordered before
 }
 
@@ -238,9 +237,11 @@ func (c *crawlConfig) fetcher(dir string) web.Config {
 
 // Spec declares the job to the engine.
 func (c *crawlConfig) spec(p *Plan, job Job) engine.Spec {
+	first := true // of the runner alone, which calls New
 	return engine.Spec{Name: job.Name, Kind: job.Kind, Config: job.Text,
 		New: func(_ context.Context, env engine.Env) (engine.Job, error) {
-			made, err := c.build(p.Place.Dir, env)
+			made, err := c.build(p.Place.Dir, env, first)
+			first = first && err != nil
 			if c.once && crawl.NeedsPerson(err) {
 				err = engine.Hopeless(err)
 			}
@@ -257,7 +258,8 @@ func (c *crawlConfig) logsDir(dataDir, job string) string {
 	return below(dataDir, orElse(c.Logs, filepath.Join("logs", job)))
 }
 
-func (c *crawlConfig) build(dataDir string, env engine.Env) (made engine.Job, err error) {
+// build makes the job. What its flags have it do anew is done the first time.
+func (c *crawlConfig) build(dataDir string, env engine.Env, first bool) (made engine.Job, err error) {
 	var open opens
 	defer func() {
 		if err != nil {
@@ -277,12 +279,15 @@ func (c *crawlConfig) build(dataDir string, env engine.Env) (made engine.Job, er
 		return nil, err
 	}
 	open = append(open, fetch)
-	c.fixed = !c.once
-	job, err := crawl.New(env, c.job(dataDir, env.Name, seeds, fetch))
+	cfg := c.job(dataDir, env.Name, seeds, fetch)
+	cfg.Fixed = !c.once // it stands in a file, which is changed and not the crawl
+	if first {
+		cfg.Again, cfg.Given = c.again, c.given
+	}
+	job, err := crawl.New(env, cfg)
 	if err != nil {
 		return nil, err
 	}
-	c.again, c.given = false, nil // once is enough
 	return with{Job: job, open: open}, nil
 }
 
@@ -300,9 +305,9 @@ func (c *crawlConfig) job(dataDir, name string, seeds []string, fetch connector.
 		MaxBytes: int64(c.MaxSize), Archive: archive.Options{Dir: c.warcDir(dataDir, name), Name: orElse(c.WARC.Name, name), MaxSize: int64(c.WARC.MaxSize),
 			MaxAge: c.WARC.MaxAge, Info: info}, Beside: c.WARC.Beside || c.beside,
 		Logs: c.logsDir(dataDir, name), Workers: c.Workers, PerHost: c.PerHost, Agent: c.WithDefaults().RobotsAgent,
-		Journal: c.RecoverLog, Earlier: c.earlier(dataDir), Once: c.once, Again: c.again,
+		Journal: c.RecoverLog, Earlier: c.earlier(dataDir), Once: c.once,
 		Budget:     frontier.Budget{Crawl: limits{c.Limits.URLs, c.Limits.Bytes}.limits(), Host: c.Limits.PerHost.limits()},
-		PerPattern: c.Limits.pattern(), Given: c.given, Fixed: c.fixed}
+		PerPattern: c.Limits.pattern()}
 }
 
 func (c *crawlConfig) earlier(dataDir string) (paths []string) {

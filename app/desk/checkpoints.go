@@ -63,7 +63,7 @@ func (d *Desk) CreateCheckpoint(ctx context.Context, job, name string,
 	tell func(Progress)) (out Checkpoint, err error) {
 	w := d.begin(job, "making a checkpoint", tell)
 	defer w.end()
-	err = d.with(job, func(st *store.Store) error {
+	err = d.with(ctx, job, func(st *store.Store) error {
 		o := checkpoint.Options{Name: name, Config: d.configOf(job), Before: func(name string) error { w.makes(name); return nil }}
 		j, _ := d.plan.Job(job)
 		if beside, ok := j.BesideStore(); ok {
@@ -276,6 +276,9 @@ func (d *Desk) KeepCheckpoints(ctx context.Context) error {
 // checkpointAll makes one checkpoint of every job that is open, and lets old ones go.
 func (d *Desk) checkpointAll(ctx context.Context) {
 	for _, job := range d.eng.Names() {
+		if d.eng.Ended(job) { // nobody wants to go back to its end
+			continue
+		}
 		_, err := d.CreateCheckpoint(ctx, job, "", nil)
 		if err == nil {
 			err = retainSome(ctx, engine.JobDir(d.plan.Place.Dir, job), checkpoint.Policy{Keep: d.plan.Checkpoints.Keep})

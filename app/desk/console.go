@@ -55,7 +55,7 @@ func (d *Desk) counters(ctx context.Context, job string) (out []engine.Status, e
 	}
 	if d.eng == nil {
 		for _, name := range names {
-			out = append(out, d.atRest(ctx, name, map[string]int64{}))
+			out = append(out, d.statusAtRest(ctx, name, map[string]int64{}))
 		}
 		return out, ctx.Err()
 	}

@@ -66,13 +66,14 @@ func (d *Desk) BeginCrawl(ctx context.Context, o NewCrawl, tell func(Progress)) 
 	if err != nil {
 		return out, err
 	}
+	d.reloading.Lock() // the jobs of the engine change
+	defer d.reloading.Unlock()
+	// Behind the lock: two who begin the same crawl must not both find the name free, for the one that fails removes the directory.
 	dir := engine.JobDir(d.plan.Place.Dir, o.Name)
 	if _, err := os.Lstat(dir); err == nil {
 		return out, fault.WithHint(fault.New(fault.Conflict, "there is a job %s already", o.Name),
 			"choose another name, or remove %s", dir)
 	}
-	d.reloading.Lock() // the jobs of the engine change
-	defer d.reloading.Unlock()
 	j, text, err := d.jobLike(o.Like, o.Name)
 	if err != nil {
 		return out, err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	"holdfast/app"
 	"holdfast/base/fault"
 	"holdfast/base/plural"
 	"holdfast/job/crawl"
@@ -150,6 +149,7 @@ func (d *Desk) crawlOrder(ctx context.Context, job, name string, cfg crawl.Confi
 	if !fault.Is(err, fault.Transient) || name == "terminate" {
 		return text, err
 	}
+	cfg.Fixed = d.eng != nil && !cfg.Once // as the job has it that runs
 	atRest := func() error {
 		text, err = d.crawlAtRest(ctx, job, cfg, name, string(b))
 		return err
@@ -215,12 +215,4 @@ func (d *Desk) recoverCrawl(ctx context.Context, job string, cfg crawl.Config, o
 		return nil
 	})
 	return rep, text, err
-}
-
-// resumeCrawl ends a drain of a crawl that does not run.
-func (d *Desk) resumeCrawl(job string) error {
-	if d.kindOf(job) != app.CrawlKind {
-		return nil
-	}
-	return d.with(job, crawl.EndDrain)
 }

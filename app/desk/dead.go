@@ -88,7 +88,7 @@ func (d *Desk) EditDead(ctx context.Context, job string, id uint64, e collect.Ed
 		_, err = d.Command(ctx, job, "dead-edit", strconv.FormatUint(id, 10), string(order))
 		return err
 	}
-	return d.intake(job, func(in *collect.Intake) error { return in.EditDead(ctx, id, e) })
+	return d.intake(ctx, job, func(in *collect.Intake) error { return in.EditDead(ctx, id, e) })
 }
 
 // Edit is what is changed of a dead letter.
@@ -101,9 +101,9 @@ func (d *Desk) RetryDead(ctx context.Context, job string, id uint64) error {
 		return err
 	}
 	if d.kindOf(job) == app.TransferKind {
-		return d.with(job, func(st *store.Store) error { return transfer.RetryDead(st, id) })
+		return d.with(ctx, job, func(st *store.Store) error { return transfer.RetryDead(st, id) })
 	}
-	return d.intake(job, func(in *collect.Intake) error {
+	return d.intake(ctx, job, func(in *collect.Intake) error {
 		return in.RetryDead(ctx, id)
 	})
 }
@@ -115,9 +115,9 @@ func (d *Desk) DiscardDead(ctx context.Context, job string, id uint64, reason st
 		return err
 	}
 	if d.kindOf(job) == app.TransferKind {
-		return d.with(job, func(st *store.Store) error { return transfer.DiscardDead(st, id, reason) })
+		return d.with(ctx, job, func(st *store.Store) error { return transfer.DiscardDead(st, id, reason) })
 	}
-	return d.intake(job, func(in *collect.Intake) error {
+	return d.intake(ctx, job, func(in *collect.Intake) error {
 		return in.DiscardDead(id, reason)
 	})
 }

@@ -98,7 +98,7 @@ func (d *Desk) compareSink(ctx context.Context, c *Comparison, b engine.Books, s
 	if reader == nil {
 		return fault.New(fault.Permanent, "this kind of sink can't be read back")
 	}
-	return d.with(c.Job, func(st *store.Store) error {
+	return d.with(ctx, c.Job, func(st *store.Store) error {
 		known, err := knownSets(ctx, st)
 		if err != nil {
 			return err

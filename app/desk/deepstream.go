@@ -69,7 +69,7 @@ func (d *Desk) compareStream(ctx context.Context, c *Comparison, b engine.Books,
 // excuseDoubles takes off the rows that came more than once: the database has them once. Of those that left the spool nobody
 // knows. What is not delivered may be any of the rows, so it counts as none of the doubles.
 func (d *Desk) excuseDoubles(ctx context.Context, c *Comparison, b engine.Books, s engine.SinkBooks, tags []string) error {
-	return d.with(c.Job, func(st *store.Store) error {
+	return d.with(ctx, c.Job, func(st *store.Store) error {
 		return st.View(ctx, func(r store.Reader) error {
 			rows, different, err := ingester.CountKeys(r, tags)
 			if err != nil {

@@ -27,6 +27,7 @@ import (
 	"holdfast/base/disk"
 	"holdfast/base/fault"
 	"holdfast/base/visible"
+	"holdfast/job/crawl"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/engine"
 	"holdfast/kernel/gate"
@@ -121,42 +122,64 @@ func jobsHint(names []string) string {
 }
 
 // with runs f with the open store of a job.
-func (d *Desk) with(job string, f func(*store.Store) error) (err error) {
+func (d *Desk) with(ctx context.Context, job string, f func(*store.Store) error) (err error) {
 	if _, err := d.only(job); err != nil {
 		return err
 	}
 	if d.eng != nil {
-		return d.withEngine(job, f)
+		return d.withEngine(ctx, job, f)
 	}
+	return d.atRest(job, f)
+}
+
+// atRest runs f with the store of a job that nobody has open.
+func (d *Desk) atRest(job string, f func(*store.Store) error) error {
 	return d.plan.AtRest(job, func(env engine.Env) error { return f(env.Store) })
 }
 
 // openFor is how long a request waits for a job that is just starting.
 const openFor = 5 * time.Second
 
-// withEngine runs f with the store that the engine has open.
-func (d *Desk) withEngine(job string, f func(*store.Store) error) error {
+// withEngine runs f with the store that the engine has open. That of a job whose work is done is opened for it.
+func (d *Desk) withEngine(ctx context.Context, job string, f func(*store.Store) error) error {
 	called := false
-	return soon(func() error {
+	err := d.soon(ctx, job, func() error {
 		return d.eng.WithStore(job, func(st *store.Store) error {
 			called = true
 			return f(st)
 		})
-	}, func() bool { return !called })
+	})
+	if called || !fault.Is(err, fault.Transient) {
+		return err
+	}
+	if d.eng.Ended(job) {
+		return d.eng.Offline(ctx, job, func() error { return d.atRest(job, f) })
+	}
+	return fault.WithHint(err, "see `holdfast status %s`", job)
 }
 
-// soon tries something that a job which is just starting can't do yet, again and again for openFor as long as again says so.
-func soon(try func() error, again func() bool) error {
-	for deadline := time.Now().Add(openFor); ; time.Sleep(20 * time.Millisecond) {
-		if err := try(); !fault.Is(err, fault.Transient) || !again() || time.Now().After(deadline) {
+// soon tries something that a job which is just starting can't do yet, again and again for openFor. One that failed, and waits
+// for its next try, is not waited for: that may be minutes off.
+func (d *Desk) soon(ctx context.Context, job string, try func() error) error {
+	for deadline := time.Now().Add(openFor); ; {
+		err := try()
+		if !fault.Is(err, fault.Transient) || time.Now().After(deadline) {
 			return err
+		}
+		if state := d.eng.Unready()[job]; state != engine.Starting && state != engine.Offline {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
 // view runs f over the durable state of a job's store.
 func (d *Desk) view(ctx context.Context, job string, f func(r store.Reader) error) error {
-	return d.with(job, func(st *store.Store) error { return st.View(ctx, f) })
+	return d.with(ctx, job, func(st *store.Store) error { return st.View(ctx, f) })
 }
 
 // Report is what people see of a data directory.
@@ -195,7 +218,7 @@ func (d *Desk) Status(ctx context.Context, job string) (Report, error) {
 	}
 	if d.eng == nil {
 		for _, name := range names {
-			rep.Jobs = append(rep.Jobs, d.atRest(ctx, name, rep.Letters))
+			rep.Jobs = append(rep.Jobs, d.statusAtRest(ctx, name, rep.Letters))
 		}
 		return rep, ctx.Err()
 	}
@@ -240,9 +263,9 @@ func (d *Desk) warnings() (out []string) {
 	return out
 }
 
-// atRest is the status of a job while nothing runs. What can't be read is told in it: it must not hide
+// statusAtRest is the status of a job while nothing runs. What can't be read is told in it: it must not hide
 // what can, nor the other jobs.
-func (d *Desk) atRest(ctx context.Context, job string, dead map[string]int64) engine.Status {
+func (d *Desk) statusAtRest(ctx context.Context, job string, dead map[string]int64) engine.Status {
 	s := engine.Status{Name: job, State: engine.Stopped, Gates: []gate.Status{}, Balance: engine.EmptyBooks(job)}
 	err := d.view(ctx, job, func(r store.Reader) (err error) {
 		if s, err = engine.ReadStatus(r, job); err == nil {
@@ -280,14 +303,21 @@ func (d *Desk) kindOf(job string) string {
 }
 
 // Pause stops a job's work, until Resume, restarts included.
-func (d *Desk) Pause(job string) error { return d.setPaused(job, true, (*engine.Engine).Pause) }
+func (d *Desk) Pause(job string) error {
+	return d.setPaused(job, func(st *store.Store) error { return engine.SetPaused(st, true) }, (*engine.Engine).Pause)
+}
 
 // Resume ends a pause, and lets a running job try at once what it waits for: a person has mended it.
 func (d *Desk) Resume(job string) error {
-	if err := d.resumeCrawl(job); err != nil {
-		return err
+	undrain := func(*store.Store) error { return nil }
+	if d.kindOf(job) == app.CrawlKind {
+		undrain = crawl.EndDrain
 	}
-	return d.setPaused(job, false, func(e *engine.Engine, job string) error {
+	atRest := func(st *store.Store) error { return errors.Join(undrain(st), engine.SetPaused(st, false)) }
+	return d.setPaused(job, atRest, func(e *engine.Engine, job string) error {
+		if err := e.WithStore(job, undrain); err != nil {
+			return err
+		}
 		if err := e.Resume(job); err != nil {
 			return err
 		}
@@ -310,19 +340,22 @@ func (d *Desk) OpenGate(job, gate, reason string) error {
 	return d.eng.OpenGate(job, gate, visible.Line(reason))
 }
 
-func (d *Desk) setPaused(job string, paused bool, running func(*engine.Engine, string) error) error {
-	set := func(st *store.Store) error { return engine.SetPaused(st, paused) }
+// setPaused has running tell the engine, or atRest write it down where the store is not open.
+func (d *Desk) setPaused(job string, atRest func(*store.Store) error, running func(*engine.Engine, string) error) error {
+	if _, err := d.only(job); err != nil {
+		return err
+	}
 	if d.eng == nil {
-		return d.with(job, set)
+		return d.atRest(job, atRest)
 	}
 	err := running(d.eng, job)
-	if !fault.Is(err, fault.Transient) {
+	if !fault.Is(err, fault.Transient) && !errors.Is(err, store.ErrClosed) {
 		return err
 	}
 	// Its store is closed, for it failed and waits for its next try: a person may want to end that.
 	ctx, cancel := context.WithTimeout(context.Background(), openFor)
 	defer cancel()
-	closed := func() error { return d.plan.AtRest(job, func(env engine.Env) error { return set(env.Store) }) }
+	closed := func() error { return d.atRest(job, atRest) }
 	if offline := d.eng.Offline(ctx, job, closed); offline != context.DeadlineExceeded {
 		return offline
 	}
@@ -347,10 +380,13 @@ func (d *Desk) Command(ctx context.Context, job, name string, args ...string) (s
 
 // commandSoon is Command, which waits for a job that is just starting.
 func (d *Desk) commandSoon(ctx context.Context, job, name string, args ...string) (text string, err error) {
-	err = soon(func() (err error) {
+	if d.eng == nil {
+		return "", d.notRunning(job)
+	}
+	err = d.soon(ctx, job, func() (err error) {
 		text, err = d.Command(ctx, job, name, args...)
 		return err
-	}, func() bool { return d.eng != nil && d.eng.Unready()[job] == engine.Starting })
+	})
 	return text, err
 }
 

@@ -83,7 +83,7 @@ func TestStatusWithAJobThatCantBeRead(t *testing.T) {
 	p := &app.Plan{Place: place, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
 	d, _ = running(t, p)
 	for _, name := range d.eng.Names() { // a desk waits until the job is open
-		if err := d.with(name, func(*store.Store) error { return nil }); err != nil {
+		if err := d.with(t.Context(), name, func(*store.Store) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -148,7 +148,7 @@ func TestStatusShowsWhatAVerificationFound(t *testing.T) {
 	}
 	flip := func() {
 		t.Helper()
-		err := d.with("spots", func(st *store.Store) error {
+		err := d.with(t.Context(), "spots", func(st *store.Store) error {
 			return st.Update(func(tx *store.Tx) error {
 				v, _, err := tx.Get(store.Blocks.K().U64(1))
 				v[len(v)-1] ^= 1
@@ -186,7 +186,7 @@ func TestStatusShowsWhatAVerificationFound(t *testing.T) {
 	flip()
 	check(0)
 	flip()
-	err = d.with("spots", func(st *store.Store) error {
+	err = d.with(t.Context(), "spots", func(st *store.Store) error {
 		return st.Update(func(tx *store.Tx) error {
 			tx.DeleteRange(store.Settled.K(), store.Settled.K().End())
 			return nil

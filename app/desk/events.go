@@ -57,7 +57,7 @@ func (d *Desk) histories(ctx context.Context, job string,
 			})
 		}
 		if d.eng == nil {
-			err = d.with(name, look)
+			err = d.with(ctx, name, look)
 		} else if err = d.eng.WithStore(name, look); fault.Is(err, fault.Transient) ||
 			errors.Is(err, store.ErrClosed) {
 			err = nil

@@ -31,7 +31,7 @@ func (d *Desk) Replay(ctx context.Context, job, sink string, from, to time.Time,
 		}
 		return j.Replay(ctx, o, at)
 	}
-	err = d.intake(job, func(in *collect.Intake) error {
+	err = d.intake(ctx, job, func(in *collect.Intake) error {
 		out, err = in.ReplayTo(ctx, o, at)
 		return err
 	})

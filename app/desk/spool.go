@@ -56,8 +56,8 @@ type Verified struct {
 type Loss = engine.Loss
 
 // Acknowledge records that a person knows of what a job has lost, as it was shown; nil is all of it.
-func (d *Desk) Acknowledge(job string, shown *Loss) error {
-	return d.with(job, func(st *store.Store) error { return engine.Acknowledge(st, job, shown) })
+func (d *Desk) Acknowledge(ctx context.Context, job string, shown *Loss) error {
+	return d.with(ctx, job, func(st *store.Store) error { return engine.Acknowledge(st, job, shown) })
 }
 
 // VerifySpool reads every block of a job's spool. What it finds is shown by status from then on.
@@ -65,7 +65,7 @@ func (d *Desk) VerifySpool(ctx context.Context, job string, tell func(Progress))
 	v := Verified{Job: job, Bad: []Damage{}}
 	w := d.begin(job, "verifying the spool", tell)
 	defer w.end()
-	err := d.with(job, func(st *store.Store) error {
+	err := d.with(ctx, job, func(st *store.Store) error {
 		err := st.View(ctx, func(r store.Reader) error { return v.read(ctx, r, w) })
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func (d *Desk) Import(ctx context.Context, job, dir string, tell func(Progress))
 	}
 	w := d.begin(job, "importing", tell)
 	defer w.end()
-	err = d.intake(job, func(in *collect.Intake) error {
+	err = d.intake(ctx, job, func(in *collect.Intake) error {
 		to := d.importer(job, in)
 		for i, file := range files {
 			t, _, err := app.ImportFile(ctx, to, file)
@@ -190,7 +190,7 @@ func (d *Desk) importer(job string, in *collect.Intake) app.Importer {
 }
 
 // intake runs f with the intake of a job's source.
-func (d *Desk) intake(job string, f func(*collect.Intake) error) error {
+func (d *Desk) intake(ctx context.Context, job string, f func(*collect.Intake) error) error {
 	if d.eng != nil {
 		j, ok := d.plan.Running(job)
 		if !ok {
@@ -202,7 +202,7 @@ func (d *Desk) intake(job string, f func(*collect.Intake) error) error {
 	if err != nil {
 		return err
 	}
-	return d.with(job, func(st *store.Store) error { return in.Over(st, f) })
+	return d.with(ctx, job, func(st *store.Store) error { return in.Over(st, f) })
 }
 
 // Exported is the answer of an export.

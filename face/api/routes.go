@@ -72,12 +72,12 @@ func jobRoutes(d *desk.Desk) map[string]work {
 		"POST /api/v1/jobs/{job}/resume": func(_ context.Context, c *call) (any, error) {
 			return done(d.Resume(c.job()))
 		},
-		"POST /api/v1/jobs/{job}/acknowledge": func(_ context.Context, c *call) (any, error) {
+		"POST /api/v1/jobs/{job}/acknowledge": func(ctx context.Context, c *call) (any, error) {
 			var shown *desk.Loss
 			if err := c.body(&shown); err != nil {
 				return nil, err
 			}
-			return done(d.Acknowledge(c.job(), shown))
+			return done(d.Acknowledge(ctx, c.job(), shown))
 		},
 		"POST /api/v1/jobs/{job}/gates/{gate}/open": func(_ context.Context, c *call) (any, error) {
 			o, err := c.order()

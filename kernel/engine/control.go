@@ -298,6 +298,17 @@ func (e *Engine) Names() []string {
 	return out
 }
 
+// Ended reports whether a job runs no more: its work is done, and its store closed.
+func (e *Engine) Ended(job string) bool {
+	r := e.find(job)
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state == Stopped
+}
+
 func (e *Engine) with(job string, f func(*runner) error) error {
 	if r := e.find(job); r != nil {
 		return f(r)
