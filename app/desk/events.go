@@ -10,25 +10,25 @@ import (
 	"holdfast/kernel/store"
 )
 
-// Events returns the newest max events of one job or all, oldest first, and the positions behind them.
-func (d *Desk) Events(ctx context.Context, job string, max int) ([]engine.Event, engine.Positions, error) {
+// Events returns the newest n events of one job or all, oldest first, and the positions behind them.
+func (d *Desk) Events(ctx context.Context, job string, n int) ([]engine.Event, engine.Positions, error) {
 	at := engine.Positions{}
-	lists, err := d.histories(ctx, job, func(r store.Reader, name string) ([]engine.Event, error) {
-		list, err := engine.ReadEvents(r, 0, max)
+	lists, err := d.histories(ctx, job, job != "", func(r store.Reader, name string) ([]engine.Event, error) {
+		list, err := engine.ReadEvents(r, 0, max(n, 1)) // one at least, for the position
 		if len(list) > 0 {
 			at[name] = list[len(list)-1].Position()
 		}
 		return list, err
 	})
 	out := merge(lists)
-	return out[len(out)-min(len(out), max):], at, err
+	return out[len(out)-min(len(out), n):], at, err
 }
 
 // EventsBehind returns at most max events of one job or all that came behind the positions, oldest first, and
 // the positions behind these.
 func (d *Desk) EventsBehind(ctx context.Context, job string, from engine.Positions, max int) ([]engine.Event,
 	engine.Positions, error) {
-	lists, err := d.histories(ctx, job, func(r store.Reader, name string) ([]engine.Event, error) {
+	lists, err := d.histories(ctx, job, false, func(r store.Reader, name string) ([]engine.Event, error) {
 		return engine.EventsBehind(r, from[name], max)
 	})
 	out := merge(lists)
@@ -41,8 +41,8 @@ func (d *Desk) EventsBehind(ctx context.Context, job string, from engine.Positio
 }
 
 // histories calls read for each job. One that is not open just now is passed over: its events are there when
-// it is open again.
-func (d *Desk) histories(ctx context.Context, job string,
+// it is open again. With done the store of one whose work is done is opened.
+func (d *Desk) histories(ctx context.Context, job string, done bool,
 	read func(store.Reader, string) ([]engine.Event, error)) (lists [][]engine.Event, err error) {
 	names, err := d.only(job)
 	if err != nil {
@@ -56,7 +56,7 @@ func (d *Desk) histories(ctx context.Context, job string,
 				return err
 			})
 		}
-		if d.eng == nil {
+		if d.eng == nil || done && d.eng.Ended(name) {
 			err = d.with(ctx, name, look)
 		} else if err = d.eng.WithStore(name, look); fault.Is(err, fault.Transient) ||
 			errors.Is(err, store.ErrClosed) {

@@ -69,10 +69,14 @@ type call struct {
 
 func (c *call) job() string { return c.PathValue("job") }
 
+// FormValue is what the address says behind its question mark, and nothing else: a body is JSON, whatever type it is said to have
+// (curl says form), and who looks for a form in it leaves nothing of the order.
+func (c *call) FormValue(name string) string { return c.URL.Query().Get(name) }
+
 func (c *call) number(name string, otherwise uint64) (uint64, error) {
-	s := c.FormValue(name)
+	s := c.PathValue(name)
 	if s == "" {
-		s = c.PathValue(name)
+		s = c.FormValue(name)
 	}
 	if s == "" {
 		return otherwise, nil

@@ -296,3 +296,22 @@ func TestFailureHidesPasswordsOfURLs(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 }
+
+// curl -d says that a body is a form. It is JSON all the same, and nothing of it is lost; nor does what stands behind a question mark
+// make the order one about something else.
+func TestOrderThatIsSaidToBeAForm(t *testing.T) {
+	r := httptest.NewRequest("POST", "/api/v1/jobs/spots/dead/7/discard?id=8", strings.NewReader(`{"reason":"seen"}`))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetPathValue("id", "7")
+	c := &call{Request: r, w: httptest.NewRecorder()}
+	if q := c.FormValue("id"); q != "8" {
+		t.Errorf("behind the question mark stands %q", q)
+	}
+	id, err := c.number("id", 0)
+	if err != nil || id != 7 {
+		t.Errorf("got number %d, %v; want that of the path", id, err)
+	}
+	if o, err := c.order(); err != nil || o.Reason != "seen" {
+		t.Errorf("got %+v, %v; want the reason", o, err)
+	}
+}

@@ -352,6 +352,7 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		{"GET /api/v1/checkpoints", "", nil, 200},
 		{"POST /api/v1/jobs/{job}/checkpoints/{name}/verify", "one", nil, 200},
 		{"POST /api/v1/jobs/{job}/checkpoints/{name}/export", "one", Order{File: export}, 200},
+		{"POST /api/v1/jobs/{job}/checkpoints/{name}/export", "one", Order{}, 400}, // to which file?
 		{"POST /api/v1/jobs/{job}/backfill", "", nil, 200},
 		{"POST /api/v1/jobs/{job}/acknowledge", "", nil, 409}, // it has lost nothing
 		{"POST /api/v1/jobs/{job}/acknowledge", "", desk.Loss{Lost: 1}, 409},

@@ -202,7 +202,7 @@ func checkpointRoutes(d *desk.Desk) map[string]work {
 		},
 		"POST /api/v1/jobs/{job}/checkpoints/{name}/export": func(ctx context.Context, c *call) (any, error) {
 			o, err := c.order()
-			if err != nil {
+			if err = given("file", o.File, err); err != nil {
 				return nil, err
 			}
 			return d.ExportCheckpoint(ctx, c.job(), c.PathValue("name"), o.File, c.tell)

@@ -22,6 +22,8 @@ type asked struct {
 	place  datadir.Place
 	client *api.Client
 	close  func() error
+	// rep is what a command that works on a job was told when the job was looked for.
+	rep desk.Report
 }
 
 // found are the data directories that the command is about, and the configuration, if one was given.
@@ -65,13 +67,13 @@ const startingFor = 3 * time.Second
 func open(p datadir.Place, cfg *app.Config) (asked, error) {
 	for deadline := time.Now().Add(startingFor); ; {
 		if c, err := api.Dial(p.Dir); err == nil {
-			return asked{p, c, func() error { return nil }}, nil
+			return asked{place: p, client: c, close: func() error { return nil }}, nil
 		}
 		d, err := desk.Open(p, cfg)
 		if err == nil {
 			// Root may ask of what belongs to a service, which has to be able to go on with it.
 			done := func() error { return errors.Join(d.Close(), disk.GiveBack(p.Dir)) }
-			return asked{p, api.Local(api.Handler(d)), done}, nil
+			return asked{place: p, client: api.Local(api.Handler(d)), close: done}, nil
 		}
 		if !fault.Is(err, fault.Busy) {
 			return asked{}, err
@@ -122,11 +124,10 @@ func (f *face) withJobOf(ctx context.Context, kind, job string, do func(a asked,
 	var hits []one
 	var names []string
 	for _, a := range all {
-		rep, err := a.status(ctx)
-		if err != nil {
+		if a.rep, err = a.status(ctx); err != nil {
 			return err
 		}
-		for _, j := range rep.Jobs {
+		for _, j := range a.rep.Jobs {
 			if kind != "" && j.Kind != kind && j.Name != job {
 				continue
 			}

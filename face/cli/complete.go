@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,8 +15,8 @@ import (
 )
 
 // offerJobs makes shells complete the names of jobs, wherever a command takes one, and the names of what a job has: its
-// checkpoints, and its gates that are closed. They are read from the data directories, without opening a store; gates are
-// asked of a running process alone.
+// checkpoints, its sinks, its dead letters, and its gates that are closed. Jobs and checkpoints are read from the data directories,
+// without opening a store; the others are asked of a running process alone.
 func (f *face) offerJobs(c *cobra.Command) {
 	if words := strings.Fields(c.Use); len(words) > 1 && (words[1] == "JOB" || words[1] == "[JOB]") {
 		c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -30,6 +31,19 @@ func (f *face) offerJobs(c *cobra.Command) {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
 	}
+	if words := strings.Fields(c.Use); len(words) > 1 && strings.HasPrefix(words[1], "ID") && c.Parent().Name() == "dead" {
+		c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 && words[1] == "ID" {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return f.letters(c.Context(), jobOf(c, nil)), cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	if c.Flags().Lookup("sink") != nil {
+		_ = c.RegisterFlagCompletionFunc("sink", func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return f.sinks(c.Context(), jobOf(c, args)), cobra.ShellCompDirectiveNoFileComp
+		})
+	}
 	if c.HasParent() && c.Parent().Name() != c.Root().Name() && c.Flags().Lookup("job") != nil {
 		_ = c.RegisterFlagCompletionFunc("job", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return f.jobNames(), cobra.ShellCompDirectiveNoFileComp
@@ -38,6 +52,14 @@ func (f *face) offerJobs(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		f.offerJobs(sub)
 	}
+}
+
+// jobOf is the job that a command names, by --job or as its first word; "" for none.
+func jobOf(c *cobra.Command, args []string) string {
+	if flag := c.Flags().Lookup("job"); flag != nil {
+		return flag.Value.String()
+	}
+	return first(args)
 }
 
 // jobNames are the jobs of the data directories that a command would ask; none if there are none.
@@ -61,20 +83,28 @@ func (f *face) checkpointNames(job string) (names []string) {
 	return names
 }
 
-// offeredIn is how long a person who presses Tab waits.
-const offeredIn = time.Second
+// offeredIn is how long a person who presses Tab waits, and offered how many dead letters are shown then.
+const (
+	offeredIn = time.Second
+	offered   = 100
+)
 
-// closedGates are the gates of a job that are closed now.
-func (f *face) closedGates(ctx context.Context, job string) (names []string) {
+// running calls f for each process that runs in a data directory that a command would ask.
+func (f *face) running(ctx context.Context, do func(ctx context.Context, a asked)) {
 	ctx, cancel := context.WithTimeout(ctx, offeredIn)
 	defer cancel()
 	places, _ := datadir.Places(f.dataDir)
 	for _, p := range places {
-		c, err := api.Dial(p.Dir)
-		if err != nil {
-			continue // nothing runs there
+		if c, err := api.Dial(p.Dir); err == nil {
+			do(ctx, asked{place: p, client: c})
 		}
-		rep, _ := asked{place: p, client: c}.status(ctx)
+	}
+}
+
+// closedGates are the gates of a job that are closed now.
+func (f *face) closedGates(ctx context.Context, job string) (names []string) {
+	f.running(ctx, func(ctx context.Context, a asked) {
+		rep, _ := a.status(ctx)
 		for _, j := range rep.Jobs {
 			for _, g := range j.Gates {
 				if j.Name == job && !g.Open {
@@ -82,6 +112,39 @@ func (f *face) closedGates(ctx context.Context, job string) (names []string) {
 				}
 			}
 		}
-	}
+	})
 	return names
+}
+
+// sinks are those of a job, or of all for "".
+func (f *face) sinks(ctx context.Context, job string) (names []string) {
+	f.running(ctx, func(ctx context.Context, a asked) {
+		rep, _ := a.status(ctx)
+		for _, j := range rep.Jobs {
+			for _, s := range j.Balance.Sinks {
+				if job == "" || j.Name == job {
+					names = append(names, s.Sink)
+				}
+			}
+		}
+	})
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// letters are dead letters of a job, or of all for "", with why they are.
+func (f *face) letters(ctx context.Context, job string) (ids []string) {
+	f.running(ctx, func(ctx context.Context, a asked) {
+		rep, _ := a.status(ctx)
+		for _, j := range rep.Jobs {
+			if job != "" && j.Name != job || rep.Letters[j.Name] == 0 {
+				continue
+			}
+			list, _ := a.dead(ctx, j.Name, 0, offered)
+			for _, d := range list.Dead {
+				ids = append(ids, fmt.Sprintf("%d\t%s", d.ID, cut(brief(d.Reason), 40)))
+			}
+		}
+	})
+	return ids
 }

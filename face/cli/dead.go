@@ -68,7 +68,7 @@ func (f *face) deadList() *cobra.Command {
 				} else {
 					f.showDead(out)
 				}
-				if more && max > 0 {
+				if more {
 					fmt.Fprintf(f.err, "there are more: --after %d goes on, -n takes more at once\n", out.Dead[max-1].ID)
 				}
 				return err
@@ -76,7 +76,7 @@ func (f *face) deadList() *cobra.Command {
 		},
 	})
 	c.Flags().Uint64Var(&after, "after", 0, "go on behind this one, which the list before told")
-	c.Flags().IntVarP(&max, "max", "n", 1000, "at most so many")
+	maxFlag(c, &max, 1000, "max", "at most so many")
 	return c
 }
 

@@ -29,6 +29,8 @@ func (f *face) eventsCommand() *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
+			case max < 0:
+				return &exitError{WrongUsage, fmt.Errorf("--max: want a number from 0, got %d", max)}
 			case inCSV && f.json:
 				return &exitError{WrongUsage, errors.New("--csv and --json: want one of them")}
 			case len(args) > 0 && job != "":

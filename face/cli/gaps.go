@@ -37,7 +37,7 @@ func (f *face) gapsCommand() *cobra.Command {
 		},
 	})
 	c.Flags().BoolVar(&all, "all", false, "settled ones too: filled, absent at the source, lost")
-	c.Flags().IntVarP(&max, "max", "n", 1000, "at most so many")
+	maxFlag(c, &max, 1000, "max", "at most so many")
 	c.Flags().StringVar(&after, "after", "", "go on behind this place, which the list before told")
 	return c
 }

@@ -97,7 +97,7 @@ func (f *face) spoolList() *cobra.Command {
 	})
 	sel.flags(c)
 	c.Flags().Uint64Var(&block, "block", 0, "begin with this block")
-	c.Flags().IntVarP(&max, "max", "n", 1000, "at most so many")
+	maxFlag(c, &max, 1000, "max", "at most so many")
 	c.Flags().StringVar(&format, "format", "table", "table, json, jsonl or csv")
 	return c
 }
@@ -124,7 +124,7 @@ func (a asked) blocks(ctx context.Context, job string, q url.Values, next uint64
 		}
 		next = all[len(all)-1].Seq + 1
 	}
-	return all[:max], max > 0, nil
+	return all[:max], true, nil
 }
 
 func (f *face) showBlocks(blocks []desk.Block, format string) error {

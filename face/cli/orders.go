@@ -30,15 +30,8 @@ func (f *face) acknowledgeCommand() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withJob(cmd.Context(), args[0], func(a asked, job string) error {
-				rep, err := a.status(cmd.Context())
-				if err != nil {
-					return err
-				}
-				i := slices.IndexFunc(rep.Jobs, func(j engine.Status) bool { return j.Name == job })
-				if i < 0 {
-					return fmt.Errorf("job %s has gone meanwhile", job)
-				}
-				loss := engine.LossOf(rep.Jobs[i].Balance)
+				i := slices.IndexFunc(a.rep.Jobs, func(j engine.Status) bool { return j.Name == job })
+				loss := engine.LossOf(a.rep.Jobs[i].Balance)
 				answer, err := a.post(cmd.Context(), path(job, "acknowledge"), loss)
 				return f.tell(err, answer, fmt.Sprintf("acknowledged: job %s has lost %s", job, plural.Of(loss.Rows(), "row")))
 			})

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +26,27 @@ func (f *face) spoolCommand() *cobra.Command {
 func jobFlag(c *cobra.Command, job *string) *cobra.Command {
 	c.Flags().StringVar(job, "job", "", "the job (needed when there is more than one)")
 	return c
+}
+
+// most is a flag for how many things are shown at most.
+type most int
+
+func (m *most) String() string { return strconv.Itoa(int(*m)) }
+func (m *most) Type() string   { return "int" }
+
+func (m *most) Set(text string) error {
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n < 1 {
+		return errors.New("want a number from 1")
+	}
+	*m = most(n)
+	return nil
+}
+
+// maxFlag adds it to a command.
+func maxFlag(c *cobra.Command, n *int, otherwise int, name, help string) {
+	*n = otherwise
+	c.Flags().VarP((*most)(n), name, "n", help)
 }
 
 func first(args []string) string {

@@ -60,7 +60,7 @@ func (f *face) actionHistory() *cobra.Command {
 	})
 	c.Flags().StringVar(&rule, "rule", "", "of this rule alone")
 	c.Flags().StringVar(&state, "state", "", "queued, running, done, failed, skipped, unknown or abandoned")
-	c.Flags().IntVarP(&most, "max", "n", 50, "at most so many")
+	maxFlag(c, &most, 50, "max", "at most so many")
 	return c
 }
 

@@ -39,9 +39,6 @@ func (f *face) transferFilesCommand() *cobra.Command {
 			"  holdfast transfer files frames 2023-09-19/ --since 7d",
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if q.limit < 1 {
-				return &exitError{WrongUsage, fmt.Errorf("--limit: want a number from 1, got %d", q.limit)}
-			}
 			if len(args) == 2 {
 				q.text = args[1]
 			}
@@ -60,7 +57,7 @@ func (f *face) transferFilesCommand() *cobra.Command {
 	})
 	c.Flags().StringVar(&q.state, "state", "", "only those in a state: "+strings.Join(desk.FileStates(), ", "))
 	c.Flags().StringVar(&q.since, "since", "", "only those found since then: 7d, 2026-01-31, 2026-01-31T12:00:00Z")
-	c.Flags().IntVarP(&q.limit, "limit", "n", 100, "at most so many")
+	maxFlag(c, &q.limit, 100, "limit", "at most so many")
 	return c
 }
 

@@ -49,7 +49,7 @@ func (f *face) windowsCommand() *cobra.Command {
 	c.Flags().StringVar(&from, "from", "", "windows that begin then or later: 2023-09-19T07:00:00Z, or a day")
 	c.Flags().StringVar(&to, "to", "", "windows that begin before that")
 	c.Flags().StringVar(&state, "state", "", "only open, complete, lost, stored or told ones")
-	c.Flags().IntVarP(&max, "max", "n", 100, "at most so many of each job")
+	maxFlag(c, &max, 100, "max", "at most so many of each job")
 	return c
 }
 
