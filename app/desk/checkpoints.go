@@ -276,7 +276,7 @@ func (d *Desk) KeepCheckpoints(ctx context.Context) error {
 // checkpointAll makes one checkpoint of every job that is open, and lets old ones go.
 func (d *Desk) checkpointAll(ctx context.Context) {
 	for _, job := range d.eng.Names() {
-		if d.eng.Ended(job) { // nobody wants to go back to its end
+		if d.eng.State(job) == engine.Stopped { // nobody wants to go back to its end
 			continue
 		}
 		_, err := d.CreateCheckpoint(ctx, job, "", nil)

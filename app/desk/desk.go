@@ -152,7 +152,7 @@ func (d *Desk) withEngine(ctx context.Context, job string, f func(*store.Store) 
 	if called || !fault.Is(err, fault.Transient) {
 		return err
 	}
-	if d.eng.Ended(job) {
+	if d.eng.State(job) == engine.Stopped {
 		return d.eng.Offline(ctx, job, func() error { return d.atRest(job, f) })
 	}
 	return fault.WithHint(err, "see `holdfast status %s`", job)
@@ -166,7 +166,7 @@ func (d *Desk) soon(ctx context.Context, job string, try func() error) error {
 		if !fault.Is(err, fault.Transient) || time.Now().After(deadline) {
 			return err
 		}
-		if state := d.eng.Unready()[job]; state != engine.Starting && state != engine.Offline {
+		if state := d.eng.State(job); state != engine.Starting && state != engine.Offline {
 			return err
 		}
 		select {

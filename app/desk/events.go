@@ -56,7 +56,7 @@ func (d *Desk) histories(ctx context.Context, job string, done bool,
 				return err
 			})
 		}
-		if d.eng == nil || done && d.eng.Ended(name) {
+		if d.eng == nil || done && d.eng.State(name) == engine.Stopped {
 			err = d.with(ctx, name, look)
 		} else if err = d.eng.WithStore(name, look); fault.Is(err, fault.Transient) ||
 			errors.Is(err, store.ErrClosed) {

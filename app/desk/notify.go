@@ -71,7 +71,8 @@ func (d *Desk) alarm(ctx context.Context, a *alarms, queues []chan string) {
 	} else {
 		list, to, lerr := d.EventsBehind(ctx, "", from, 1000)
 		heard, err = to, lerr
-		a.look(time.Now(), g, list)
+		news, _ := from.News(list, d.since) // what a job did before that was not open yet is none
+		a.look(time.Now(), g, news)
 	}
 	if err == nil {
 		a.book.Heard = heard.String()

@@ -15,6 +15,8 @@ import (
 	"holdfast/app"
 	"holdfast/app/datadir"
 	"holdfast/base/secret"
+	"holdfast/kernel/engine"
+	"holdfast/kernel/store"
 )
 
 // What a running job suffers from reaches the target, and is remembered before it does.
@@ -69,5 +71,39 @@ func TestNotifyTellsOfARunningJob(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("nobody was told")
+	}
+}
+
+// Damage that a job met before anybody was to be told, while its store was not open at first, is no news. What it meets from then on is.
+func TestOldDamageIsNoNews(t *testing.T) {
+	place := datadir.Place{Dir: t.TempDir(), Explicit: true}
+	c := parsed(t, "jobs: {docs: {crawl: {seeds: ['http://127.0.0.1:1/'], contact: me@example.org}}}")
+	p := &app.Plan{Place: place, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)}
+	met := func(text string) func(*store.Store) error {
+		return func(st *store.Store) error {
+			engine.HistoryOf(st, "docs", p.Log).Warn("damage.met", "%s", text)
+			return nil
+		}
+	}
+	if err := newDesk(p).atRest("docs", met("long ago")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Millisecond) // the process that runs begins later
+	d, stop := running(t, p)
+	defer stop()
+	if err := d.with(t.Context(), "docs", met("just now")); err != nil {
+		t.Fatal(err)
+	}
+	a := newAlarms(p.Alerts)
+	a.book.Heard = "other:1.0" // all that was open when somebody looked first
+	q := make(chan string, 10)
+	d.alarm(t.Context(), a, []chan string{q})
+	close(q)
+	told := ""
+	for text := range q {
+		told += text + "\n"
+	}
+	if strings.Contains(told, "long ago") || !strings.Contains(told, "just now") {
+		t.Errorf("told is:\n%s", told)
 	}
 }

@@ -43,6 +43,11 @@ func (r Reloaded) String() string {
 	return strings.Join(parts, "; ")
 }
 
+// Any reports whether anything is other than before.
+func (r Reloaded) Any() bool {
+	return len(r.Added)+len(r.Changed)+len(r.Removed)+len(r.Rules) > 0
+}
+
 // drainFor is how long a reload waits for one job to drain.
 const drainFor = time.Minute
 
@@ -69,9 +74,11 @@ func (d *Desk) Reload(ctx context.Context) (out Reloaded, err error) {
 		return out, fault.WithHint(fmt.Errorf("reload: %w", err), "done so far: %s; reload again", out)
 	}
 	out.Later = d.plan.Settle(next)
-	out.Rules, err = d.reloadRules(ctx, out.Kept)
+	if out.Rules, err = d.reloadRules(ctx, out.Kept); err != nil {
+		return out, fault.WithHint(fmt.Errorf("reload: %w", err), "done so far: %s; reload again", out)
+	}
 	d.plan.Log.Info("configuration read anew: " + out.String())
-	return out, err
+	return out, nil
 }
 
 // apply makes the running jobs those of the files. New ones come first: an engine without jobs would end.

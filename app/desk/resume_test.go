@@ -96,7 +96,7 @@ func TestAJobWhoseWorkIsDoneCanBeAsked(t *testing.T) {
 		_, err := d.CrawlOrder(t.Context(), "docs", "terminate", CrawlOrder{}, nil)
 		return err == nil
 	})
-	until(t, "the crawl has ended", func() bool { return d.eng.Ended("docs") })
+	until(t, "the crawl has ended", func() bool { return d.eng.State("docs") == engine.Stopped })
 	began := time.Now()
 	n, err := d.CrawlCounts(t.Context(), "docs")
 	if err != nil || n.Known == 0 {

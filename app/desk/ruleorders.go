@@ -2,12 +2,14 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"holdfast/app"
 	"holdfast/base/fault"
 	"holdfast/base/plural"
+	"holdfast/kernel/engine"
 )
 
 // Order gives a job an order of a rule, and tells what came of it.
@@ -53,6 +55,10 @@ func (d *Desk) reloadRules(ctx context.Context, jobs []string) (news map[string]
 			continue
 		}
 		text, err := d.Command(ctx, name, "reload")
+		if errors.Is(err, engine.ErrNotRunning) {
+			news[name] = "read when the job runs, which it does not now"
+			continue
+		}
 		if err != nil {
 			return news, fmt.Errorf("job %s: %w", name, err)
 		}

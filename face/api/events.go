@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -45,14 +46,18 @@ func (s *streams) events(ctx context.Context, c *call) (any, error) {
 	if last := c.Header.Get("Last-Event-ID"); sse && last != "" {
 		after = last
 	}
+	var began time.Time // zero for who comes back: what is behind the positions is news
+	if after == "" {
+		began = time.Now()
+	}
 	list, from, to, err := s.page(ctx, c.FormValue("job"), after, int(min(max, maxEvents)))
 	switch {
 	case err != nil:
 		return nil, err
 	case sse:
-		return nil, s.follow(ctx, c, &sseStream{c}, list, from)
+		return nil, s.follow(ctx, c, &sseStream{c}, list, from, began)
 	case c.lines && c.flag("follow"):
-		return nil, s.follow(ctx, c, lineStream{c}, list, from)
+		return nil, s.follow(ctx, c, lineStream{c}, list, from, began)
 	case c.lines:
 		return nil, sendAll(lineStream{c}, list, from)
 	}
@@ -80,9 +85,10 @@ type stream interface {
 }
 
 // follow sends what there is and then each new event. The positions that go with an event are those behind it
-// and behind all that was sent before: who comes back with them misses nothing and gets nothing twice.
-func (s *streams) follow(ctx context.Context, c *call, to stream, list []engine.Event,
-	sent engine.Positions) (err error) {
+// and behind all that was sent before: who comes back with them misses nothing and gets nothing twice. A job that was not open when
+// the stream began tells what it does from then on.
+func (s *streams) follow(ctx context.Context, c *call, to stream, list []engine.Event, sent engine.Positions,
+	began time.Time) (err error) {
 	select {
 	case s.taken <- struct{}{}:
 		defer func() { <-s.taken }()
@@ -93,7 +99,7 @@ func (s *streams) follow(ctx context.Context, c *call, to stream, list []engine.
 	if err := to.ping(); err != nil { // the headers, so that the client knows that it is heard
 		return nil
 	}
-	quiet := time.Now()
+	quiet, known, read := time.Now(), maps.Clone(sent), len(list)
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for {
@@ -103,16 +109,23 @@ func (s *streams) follow(ctx context.Context, c *call, to stream, list []engine.
 				return nil // nobody is there to be told
 			}
 		}
-		if len(list) < maxEvents {
+		if read < maxEvents {
 			select {
 			case <-ctx.Done():
 				return nil // the engine or the client ends: so does what there is to tell
 			case <-tick.C:
 			}
 		}
-		if list, _, err = s.d.EventsBehind(ctx, c.FormValue("job"), sent, maxEvents); err != nil {
+		all, _, err := s.d.EventsBehind(ctx, c.FormValue("job"), sent, maxEvents)
+		if err != nil {
 			return err
 		}
+		var old []engine.Event
+		list, old = known.News(all, began)
+		for _, e := range old {
+			sent[e.Job] = e.Position()
+		}
+		read = len(all)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/app/desk"
 	"holdfast/kernel/engine"
@@ -193,4 +194,25 @@ func TestFollowersAreBounded(t *testing.T) {
 		l.close()
 		return status == http.StatusOK
 	})
+}
+
+// Who follows the events from now on gets those of a job that is not open yet, but not what that did before.
+func TestFollowersGetNoOldEventsAsNews(t *testing.T) {
+	dir, text := t.TempDir(), []byte(`jobs: {spots: {collect: {source: {wsprnet: {url: "http://127.0.0.1:1/"}}, sinks: {local: {sqlite: {path: s.sqlite}}}}}}`)
+	t.Run("before", func(t *testing.T) {
+		d := runConfigIn(t, dir, text)
+		await(t, "a history", func() bool {
+			all, _, err := d.Events(t.Context(), "spots", 10)
+			return err == nil && len(all) > 0
+		})
+	})
+	d, start := begin(t, planIn(t, dir, text))
+	srv := httptest.NewServer(Handler(d))
+	t.Cleanup(srv.Close)
+	began := time.Now()
+	l, _ := listen(t, srv.URL+"/api/v1/events", "")
+	start()
+	if e := l.next(t); e.At.Before(began) {
+		t.Errorf("the first news are %s of %v before: %s", e.Kind, began.Sub(e.At), e.Text)
+	}
 }

@@ -213,8 +213,8 @@ func runConfig(t *testing.T, text []byte) *desk.Desk {
 	return runConfigIn(t, t.TempDir(), text)
 }
 
-// runConfigIn is runConfig in a data directory.
-func runConfigIn(t *testing.T, dir string, text []byte) *desk.Desk {
+// planIn is the plan of a configuration in a data directory.
+func planIn(t *testing.T, dir string, text []byte) *app.Plan {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "t.yaml")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
@@ -228,26 +228,41 @@ func runConfigIn(t *testing.T, dir string, text []byte) *desk.Desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return runPlan(t, p)
+	return p
+}
+
+// runConfigIn is runConfig in a data directory.
+func runConfigIn(t *testing.T, dir string, text []byte) *desk.Desk {
+	t.Helper()
+	return runPlan(t, planIn(t, dir, text))
 }
 
 // runPlan runs the engine of a plan until the test ends.
 func runPlan(t *testing.T, p *app.Plan) *desk.Desk {
 	t.Helper()
+	d, start := begin(t, p)
+	start()
+	return d
+}
+
+// begin is runPlan whose engine begins with start.
+func begin(t *testing.T, p *app.Plan) (d *desk.Desk, start func()) {
+	t.Helper()
 	eng, err := p.Engine(func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	ctx, stop := context.WithCancel(context.Background())
-	go func() { ended <- eng.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	return desk.New(p, eng)
+	return desk.New(p, eng), func() {
+		ended := make(chan error, 1)
+		ctx, stop := context.WithCancel(context.Background())
+		go func() { ended <- eng.Run(ctx) }()
+		t.Cleanup(func() {
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // beside runs what goes on beside an engine until the test ends.

@@ -244,12 +244,16 @@ func (p *process) reloads(ctx context.Context, hangups <-chan os.Signal, d *desk
 		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err == nil {
 			notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, now.Nano()/1000))
 		}
-		if _, err := d.Reload(ctx); err != nil {
+		if did, err := d.Reload(ctx); err != nil {
 			var attrs []any
 			if hint := fault.HintOf(err); hint != "" {
 				attrs = append(attrs, "hint", hint)
 			}
-			p.log.Error(fmt.Sprintf("configuration is not read anew, everything goes on as it was: %v", err), attrs...)
+			what := "configuration is not read anew, everything goes on as it was"
+			if did.Any() {
+				what = "configuration is read anew in part"
+			}
+			p.log.Error(fmt.Sprintf("%s: %v", what, err), attrs...)
 		}
 		notify(daemon.SdNotifyReady + "\nSTATUS=" + d.Health())
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -201,6 +202,9 @@ func (e *Engine) Resume(job string) error {
 	return e.with(job, func(r *runner) error { return r.setPaused(false) })
 }
 
+// ErrNotRunning is part of the error of an order that only a running job can carry out.
+var ErrNotRunning = errors.New("does not run now")
+
 // Command hands a person's request to a running job.
 func (e *Engine) Command(ctx context.Context, job, name string, args []string) (out string, err error) {
 	err = e.with(job, func(r *runner) error {
@@ -208,7 +212,7 @@ func (e *Engine) Command(ctx context.Context, job, name string, args []string) (
 		j, state := r.job, r.state
 		r.mu.Unlock()
 		if j == nil {
-			return fault.New(fault.Transient, "job %s does not run now (%s)", job, state)
+			return fault.New(fault.Transient, "job %s %w (%s)", job, ErrNotRunning, state)
 		}
 		out, err = j.Command(ctx, name, args)
 		return err
@@ -223,7 +227,7 @@ func (e *Engine) OpenGate(job, name, reason string) error {
 		j, env, state := r.job, r.env, r.state
 		r.mu.Unlock()
 		if j == nil {
-			return fault.New(fault.Transient, "job %s does not run now (%s)", job, state)
+			return fault.New(fault.Transient, "job %s %w (%s)", job, ErrNotRunning, state)
 		}
 		closed := ""
 		for _, g := range j.Gates() {
@@ -298,15 +302,15 @@ func (e *Engine) Names() []string {
 	return out
 }
 
-// Ended reports whether a job runs no more: its work is done, and its store closed.
-func (e *Engine) Ended(job string) bool {
+// State is what a job is doing: Stopped if its work is done, and its store closed. It is empty for a job that there is not.
+func (e *Engine) State(job string) State {
 	r := e.find(job)
 	if r == nil {
-		return false
+		return ""
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.state == Stopped
+	return r.state
 }
 
 func (e *Engine) with(job string, f func(*runner) error) error {

@@ -49,6 +49,19 @@ func ParsePositions(s string) (Positions, error) {
 	return out, nil
 }
 
+// News parts events into those that are news to who began at p, at that time, and old ones: those that a job had before whose position
+// was not known, for its store was not open.
+func (p Positions) News(all []Event, began time.Time) (fresh, old []Event) {
+	for _, e := range all {
+		if _, known := p[e.Job]; known || !e.At.Before(began) {
+			fresh = append(fresh, e)
+		} else {
+			old = append(old, e)
+		}
+	}
+	return fresh, old
+}
+
 // Before are the positions before the newest events of all jobs, where p are those behind.
 func (p Positions) Before(newest []Event) Positions {
 	out := maps.Clone(p)
