@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"strconv"
 
 	"holdfast/base/fault"
@@ -67,7 +66,7 @@ func (d *Desk) compare(ctx context.Context, b engine.Books, s engine.SinkBooks,
 // before the sink was added and left the spool since, is not kept by key. Among others like that the
 // ones that are missing can't be named.
 func (c *Comparison) excuse(b engine.Books, s engine.SinkBooks, e *expected) {
-	n := s.Discarded + e.discarded + max(0, b.Accepted-s.Accepted-int64(len(e.early)))
+	n := s.Discarded + e.discarded + max(0, b.Accepted-s.Accepted-e.early.count())
 	if n = min(c.Missing, n); n == 0 {
 		return
 	}
@@ -104,7 +103,7 @@ func (d *Desk) compareSink(ctx context.Context, c *Comparison, b engine.Books, s
 			return err
 		}
 		return st.View(ctx, func(r store.Reader) error {
-			e, err := expect(r, known, c.Sink)
+			e, err := expect(ctx, r, known, c.Sink)
 			if err != nil || e == nil {
 				return err
 			}
@@ -156,9 +155,8 @@ type expected struct {
 	known    []*identity.Set
 	from, to uint64
 	total    uint64 // keys in known
-	excused  map[uint64]bool
-	early    map[uint64]bool            // of blocks from before the sink was added
-	spans    []connector.KeyRange       // excused as a whole
+	excused  keySet
+	early    keySet                     // of blocks from before the sink was added
 	letters  struct{ all, known int64 } // dead letters of the intake; those whose key is known
 	// discarded is how many known keys are of items that were no rows and were let go: the key stays
 	// known, so that the item does not come in again.
@@ -183,8 +181,8 @@ func knownSets(ctx context.Context, st *store.Store) (sets []*identity.Set, err 
 }
 
 // expect finds out what a sink should hold; nil if no key is known.
-func expect(r store.Reader, known []*identity.Set, sink string) (*expected, error) {
-	e := &expected{r: r, known: known, excused: map[uint64]bool{}, early: map[uint64]bool{}}
+func expect(ctx context.Context, r store.Reader, known []*identity.Set, sink string) (*expected, error) {
+	e := &expected{r: r, known: known}
 	found := false
 	for _, set := range known {
 		lo, ok, err := set.Lowest(r)
@@ -213,7 +211,7 @@ func expect(r store.Reader, known []*identity.Set, sink string) (*expected, erro
 	if err != nil {
 		return nil, err
 	}
-	return e, errors.Join(e.lost(sink), e.dead(sink), e.letGo(), e.pending(sinks[sink]))
+	return e, errors.Join(e.lost(sink), e.dead(sink), e.letGo(), e.pending(ctx, sinks[sink]))
 }
 
 // letGo counts the known keys that are of no row and of no dead letter any more. Two sums bound it:
@@ -272,7 +270,7 @@ func (e *expected) lost(sink string) error {
 		}
 		for _, g := range gaps {
 			if g.State == balance.GapLost && (g.Sink == "" || g.Sink == sink) {
-				e.spans = append(e.spans, connector.KeyRange{From: g.From, To: g.To})
+				e.excused.addRange(connector.KeyRange{From: g.From, To: g.To})
 			}
 		}
 	}
@@ -287,7 +285,7 @@ func (e *expected) dead(sink string) error {
 		}
 		key, none := strconv.ParseUint(l.Key, 10, 64)
 		if none == nil {
-			e.excused[key] = true
+			e.excused.add(key)
 		}
 		if l.Stage == balance.AtSink {
 			return nil
@@ -311,7 +309,7 @@ func (e *expected) has(key uint64) (bool, error) {
 }
 
 // pending excuses what the sink has not got yet, and what came before it was added.
-func (e *expected) pending(sink uint32) error {
+func (e *expected) pending(ctx context.Context, sink uint32) error {
 	stats, err := spool.ReadStats(e.r)
 	if err != nil {
 		return err
@@ -325,11 +323,14 @@ func (e *expected) pending(sink uint32) error {
 		return err
 	}
 	for seq := stats.First; seq < stats.Next; seq++ {
-		into := e.excused
+		into := &e.excused
 		if seq < begin {
-			into = e.early
+			into = &e.early
 		} else if !waits(seq) {
 			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		_, rows, err := spool.Read(e.r, seq)
 		if err != nil {
@@ -340,9 +341,7 @@ func (e *expected) pending(sink uint32) error {
 			return err
 		}
 		keys, _ := record.Keys(s, rows)
-		for _, k := range keys {
-			into[k] = true
-		}
+		into.add(keys...)
 	}
 	return nil
 }
@@ -383,9 +382,7 @@ func (e *expected) keys(r connector.KeyRange) iter.Seq2[uint64, error] {
 }
 
 func (e *expected) excuses(key uint64) bool {
-	return e.excused[key] || e.early[key] || slices.ContainsFunc(e.spans, func(s connector.KeyRange) bool {
-		return s.From <= key && key <= s.To
-	})
+	return e.excused.has(key) || e.early.has(key)
 }
 
 // part compares one range, sums first, keys where they differ, and returns how many keys are known

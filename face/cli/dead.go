@@ -48,6 +48,19 @@ func (a asked) dead(ctx context.Context, job string, after uint64, max int) (all
 	return all, nil
 }
 
+// letterIDs are the numbers of all dead letters of a job. It holds a page of them at a time: each has the item that it is about.
+func (a asked) letterIDs(ctx context.Context, job string) (ids []string, err error) {
+	for after := uint64(0); ; {
+		page, err := a.dead(ctx, job, after, 1000)
+		if err != nil || len(page.Dead) == 0 {
+			return ids, err
+		}
+		for _, d := range page.Dead {
+			ids, after = append(ids, strconv.FormatUint(d.ID, 10)), d.ID
+		}
+	}
+}
+
 func (f *face) deadList() *cobra.Command {
 	var max int
 	var after uint64
@@ -105,7 +118,7 @@ func (f *face) deadShow() *cobra.Command {
 		Short: "Show one dead letter whole",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := number(args[0]); err != nil {
+			if _, err := number(args[0], "dead letter"); err != nil {
 				return err
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
@@ -145,10 +158,10 @@ func printable(b []byte) string {
 	return s
 }
 
-func number(s string) (uint64, error) {
+func number(s, of string) (uint64, error) {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
-		return 0, &exitError{WrongUsage, fmt.Errorf("want the number of a dead letter, got %q", s)}
+		return 0, &exitError{WrongUsage, fmt.Errorf("want the number of a %s, got %q", of, s)}
 	}
 	return n, nil
 }
@@ -179,12 +192,9 @@ func (f *face) deadOrder(use, short, what, said string) *cobra.Command {
 			}
 			return f.withJob(cmd.Context(), job, func(a asked, job string) error {
 				if all {
-					list, err := a.dead(cmd.Context(), job, 0, 1<<30)
-					if err != nil {
+					var err error
+					if args, err = a.letterIDs(cmd.Context(), job); err != nil {
 						return err
-					}
-					for _, d := range list.Dead {
-						args = append(args, strconv.FormatUint(d.ID, 10))
 					}
 				}
 				done, failed := a.eachLetter(cmd.Context(), job, what, reason, args)
@@ -210,22 +220,31 @@ func checkLetters(ids []string, all bool) error {
 		return &exitError{WrongUsage, errors.New("name dead letters by their numbers, or give --all")}
 	}
 	for _, id := range ids {
-		if _, err := number(id); err != nil {
+		if _, err := number(id, "dead letter"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// maxTold is how many failures of one order are told.
+const maxTold = 20
+
 // eachLetter gives an order for each letter; one that fails does not keep the others from theirs.
 func (a asked) eachLetter(ctx context.Context, job, what, reason string, ids []string) (done int,
 	failed error) {
+	n := 0
 	for _, id := range ids {
 		if _, err := a.post(ctx, path(job, "dead", id, what), api.Order{Reason: reason}); err != nil {
-			failed = errors.Join(failed, err)
+			if n++; n <= maxTold {
+				failed = errors.Join(failed, err)
+			}
 			continue
 		}
 		done++
+	}
+	if n > maxTold {
+		failed = errors.Join(failed, fmt.Errorf("%d more failed", n-maxTold))
 	}
 	return done, failed
 }

@@ -64,7 +64,7 @@ func (f *face) deadEdit() *cobra.Command {
 			"  jq '.values.snr = -21 | .values' row.json | holdfast dead edit 7 --row -",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := number(args[0]); err != nil {
+			if _, err := number(args[0], "dead letter"); err != nil {
 				return err
 			}
 			e, err := f.editOf(cmd, set, file)

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +56,9 @@ func (f *face) gateCommand() *cobra.Command {
 			"`holdfast resume JOB` tries first, and is what you want in most cases.",
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.TrimSpace(reason) == "" {
+				return &exitError{WrongUsage, errors.New("a reason is missing, for the history: --reason TEXT")}
+			}
 			return f.withJob(cmd.Context(), args[0], func(a asked, job string) error {
 				answer, err := a.post(cmd.Context(), path(job, "gates", args[1], "open"), api.Order{Reason: reason})
 				return f.tell(err, answer, fmt.Sprintf("the gate of %s is open", args[1]))

@@ -84,6 +84,7 @@ func joinReports(all []desk.Report) desk.Report {
 		out.Jobs = append(out.Jobs, r.Jobs...)
 		out.Notices = append(out.Notices, r.Notices...)
 		out.Work = append(out.Work, r.Work...)
+		out.Checkpoints = append(out.Checkpoints, r.Checkpoints...)
 		out.Running = out.Running || r.Running
 		if !r.ShortSince.IsZero() && (out.ShortSince.IsZero() || r.ShortSince.Before(out.ShortSince)) {
 			out.ShortSince = r.ShortSince

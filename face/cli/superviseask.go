@@ -321,7 +321,7 @@ func (f *face) unsilenceCommand() *cobra.Command {
 		Short: "End a silence, and tell what began under it",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := number(args[0])
+			n, err := number(args[0], "silence")
 			if err != nil {
 				return err
 			}
