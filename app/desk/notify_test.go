@@ -74,7 +74,8 @@ func TestNotifyTellsOfARunningJob(t *testing.T) {
 	}
 }
 
-// Damage that a job met before anybody was to be told, while its store was not open at first, is no news. What it meets from then on is.
+// Damage that a job met before anybody was to be told, while its store was not open at first, is no news. What it meets from
+// then on is.
 func TestOldDamageIsNoNews(t *testing.T) {
 	place := datadir.Place{Dir: t.TempDir(), Explicit: true}
 	c := parsed(t, "jobs: {docs: {crawl: {seeds: ['http://127.0.0.1:1/'], contact: me@example.org}}}")

@@ -57,16 +57,16 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// A crawl that can't start, and waits for its next try, can be paused and resumed all the same; questions about it are answered at
-// once, with where to look.
+// A crawl that can't start, and waits for its next try, can be resumed all the same; questions about it are answered at once,
+// with where to look.
 func TestResumeOfACrawlThatWaitsForItsNextTry(t *testing.T) {
 	place := datadir.Place{Dir: t.TempDir(), Explicit: true}
 	file := filepath.Join(place.Dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := parsed(t, fmt.Sprintf("jobs: {docs: {crawl: {seeds: ['http://127.0.0.1/'], contact: me@example.org, warc: {directory: %q}}}}",
-		filepath.Join(file, "warc")))
+	c := parsed(t, fmt.Sprintf("jobs: {docs: {crawl: {seeds: ['http://127.0.0.1/'], contact: me@example.org, "+
+		"warc: {directory: %q}}}}", filepath.Join(file, "warc")))
 	d, stop := running(t, &app.Plan{Place: place, Jobs: c.Jobs, Log: slog.New(slog.DiscardHandler)})
 	defer stop()
 	until(t, "the job has failed often", func() bool {
@@ -74,7 +74,8 @@ func TestResumeOfACrawlThatWaitsForItsNextTry(t *testing.T) {
 		return err == nil && rep.Jobs[0].State == engine.BackOff && rep.Jobs[0].Restarts >= 2
 	})
 	began := time.Now()
-	if _, err := d.CrawlCounts(t.Context(), "docs"); fault.Is(err, fault.Transient) && !strings.Contains(fault.HintOf(err), "holdfast status docs") {
+	_, err := d.CrawlCounts(t.Context(), "docs")
+	if fault.Is(err, fault.Transient) && !strings.Contains(fault.HintOf(err), "holdfast status docs") {
 		t.Errorf("got %v, %q", err, fault.HintOf(err))
 	}
 	if took := time.Since(began); took > openFor*4/5 {

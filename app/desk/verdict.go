@@ -81,14 +81,22 @@ func Judge(rep Report, now time.Time) Verdict {
 			}
 		}
 	}
-	if !rep.ShortSince.IsZero() {
-		v.Down = append(v.Down, Finding{Jobs: []string{}, Text: "the disk is short for " + lapse.Words(now.Sub(rep.ShortSince)) +
-			": sources that can wait do"})
+	if text := rep.ShortText(now); text != "" {
+		v.Down = append(v.Down, Finding{Jobs: []string{}, Text: text})
 	}
 	for _, n := range rep.Notices {
 		v.Attention = append(v.Attention, Finding{Jobs: []string{}, Text: n})
 	}
 	return v.And(Verdict{})
+}
+
+// ShortText says for how long the disk has been short, and what follows; "" while there is room.
+func (r Report) ShortText(now time.Time) string {
+	if r.ShortSince.IsZero() {
+		return ""
+	}
+	return "the disk is short for " + lapse.Words(now.Sub(r.ShortSince)) + ": sources that can wait are paused until there is " +
+		"room again"
 }
 
 func lostOf(j engine.Status) (all []string) {

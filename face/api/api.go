@@ -205,9 +205,13 @@ func Handler(d *desk.Desk) http.Handler {
 	return consoled(known(mux))
 }
 
-// consoled serves the console, and hands the rest on.
+// consoled serves the console, and hands the rest on. The console goes to whoever asks, also where a token is needed: one who
+// does not read it must not hold the connection.
 func consoled(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ui.Owns(r.URL.Path) {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(slowest))
+		}
 		if !asks(r) || !ui.Serve(w, r) {
 			h.ServeHTTP(w, r)
 		}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -297,8 +298,8 @@ func TestFailureHidesPasswordsOfURLs(t *testing.T) {
 	}
 }
 
-// curl -d says that a body is a form. It is JSON all the same, and nothing of it is lost; nor does what stands behind a question mark
-// make the order one about something else.
+// curl -d says that a body is a form. It is JSON all the same, and nothing of it is lost; nor does what stands behind a question
+// mark make the order one about something else.
 func TestOrderThatIsSaidToBeAForm(t *testing.T) {
 	r := httptest.NewRequest("POST", "/api/v1/jobs/spots/dead/7/discard?id=8", strings.NewReader(`{"reason":"seen"}`))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -313,5 +314,22 @@ func TestOrderThatIsSaidToBeAForm(t *testing.T) {
 	}
 	if o, err := c.order(); err != nil || o.Reason != "seen" {
 		t.Errorf("got %+v, %v; want the reason", o, err)
+	}
+}
+
+// deadlined notes until when an answer may be written.
+type deadlined struct {
+	*httptest.ResponseRecorder
+	until time.Time
+}
+
+func (d *deadlined) SetWriteDeadline(t time.Time) error { d.until = t; return nil }
+
+// Who asks for the console, and does not read it, holds no connection for ever.
+func TestConsoleIsReadInTime(t *testing.T) {
+	w := &deadlined{ResponseRecorder: httptest.NewRecorder()}
+	consoled(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if w.Code != http.StatusOK || w.until.IsZero() || time.Until(w.until) > slowest {
+		t.Errorf("got %d, until %v", w.Code, w.until)
 	}
 }

@@ -85,8 +85,8 @@ type stream interface {
 }
 
 // follow sends what there is and then each new event. The positions that go with an event are those behind it
-// and behind all that was sent before: who comes back with them misses nothing and gets nothing twice. A job that was not open when
-// the stream began tells what it does from then on.
+// and behind all that was sent before: who comes back with them misses nothing and gets nothing twice. A job that was not open
+// when the stream began tells what it does from then on.
 func (s *streams) follow(ctx context.Context, c *call, to stream, list []engine.Event, sent engine.Positions,
 	began time.Time) (err error) {
 	select {

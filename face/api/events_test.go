@@ -198,7 +198,8 @@ func TestFollowersAreBounded(t *testing.T) {
 
 // Who follows the events from now on gets those of a job that is not open yet, but not what that did before.
 func TestFollowersGetNoOldEventsAsNews(t *testing.T) {
-	dir, text := t.TempDir(), []byte(`jobs: {spots: {collect: {source: {wsprnet: {url: "http://127.0.0.1:1/"}}, sinks: {local: {sqlite: {path: s.sqlite}}}}}}`)
+	dir, text := t.TempDir(), []byte(`jobs: {spots: {collect: {source: {wsprnet: {url: "http://127.0.0.1:1/"}}, `+
+		`sinks: {local: {sqlite: {path: s.sqlite}}}}}}`)
 	t.Run("before", func(t *testing.T) {
 		d := runConfigIn(t, dir, text)
 		await(t, "a history", func() bool {

@@ -15,8 +15,8 @@ import (
 )
 
 // offerJobs makes shells complete the names of jobs, wherever a command takes one, and the names of what a job has: its
-// checkpoints, its sinks, its dead letters, and its gates that are closed. Jobs and checkpoints are read from the data directories,
-// without opening a store; the others are asked of a running process alone.
+// checkpoints, its sinks, its dead letters, and its gates that are closed. Jobs and checkpoints are read from the data
+// directories, without opening a store; the others are asked of a running process alone.
 func (f *face) offerJobs(c *cobra.Command) {
 	if words := strings.Fields(c.Use); len(words) > 1 && (words[1] == "JOB" || words[1] == "[JOB]") {
 		c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

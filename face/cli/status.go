@@ -102,8 +102,8 @@ func (f *face) showReport(rep desk.Report, now time.Time) {
 	} else {
 		fmt.Fprint(f.out, wrap(fmt.Sprintf("nothing runs in %s", rep.Place.Dir), ""))
 	}
-	if !rep.ShortSince.IsZero() {
-		fmt.Fprint(f.out, wrap(fmt.Sprintf("! the disk is short for %s: sources wait until there is room again", span(now.Sub(rep.ShortSince))), "  "))
+	if text := rep.ShortText(now); text != "" {
+		fmt.Fprint(f.out, wrap("! "+text, "  "))
 	}
 	for _, n := range rep.Notices {
 		fmt.Fprint(f.out, wrap("! "+n, "  "))

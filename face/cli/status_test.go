@@ -60,7 +60,8 @@ func TestShortDiskIsTold(t *testing.T) {
 	var out bytes.Buffer
 	f := &face{terminal: terminal{out: &out, err: &out}}
 	f.showReport(joinReports([]desk.Report{{}, {ShortSince: now.Add(-time.Hour)}, {ShortSince: now.Add(-3 * time.Hour)}}), now)
-	if got := out.String(); strings.Count(got, "short") != 1 || !strings.Contains(got, "! the disk is short for 3 h: sources wait until there is room again\n") {
+	want := "! the disk is short for 3 h: sources that can wait are paused"
+	if got := out.String(); strings.Count(got, "short") != 1 || !strings.Contains(got, want) {
 		t.Errorf("got %q", got)
 	}
 }

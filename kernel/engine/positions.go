@@ -49,8 +49,8 @@ func ParsePositions(s string) (Positions, error) {
 	return out, nil
 }
 
-// News parts events into those that are news to who began at p, at that time, and old ones: those that a job had before whose position
-// was not known, for its store was not open.
+// News parts events into those that are news to who began at p, at that time, and old ones: those that a job had before whose
+// position was not known, for its store was not open.
 func (p Positions) News(all []Event, began time.Time) (fresh, old []Event) {
 	for _, e := range all {
 		if _, known := p[e.Job]; known || !e.At.Before(began) {
