@@ -13,6 +13,7 @@ import (
 	"log"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/nicholas-fedor/shoutrrr"
@@ -74,6 +75,8 @@ func (t *Target) hide(text string) string {
 			parts = append(parts, values...)
 		}
 	}
+	// The longest first: one that another holds would leave the rest of that readable.
+	slices.SortFunc(parts, func(a, b string) int { return len(b) - len(a) })
 	for _, p := range parts {
 		if len(p) > 2 {
 			text = strings.ReplaceAll(text, p, "***")

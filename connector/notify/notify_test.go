@@ -48,3 +48,15 @@ func TestBadURLs(t *testing.T) {
 		}
 	}
 }
+
+// A part of the URL that another part holds leaves nothing of that.
+func TestHideWhole(t *testing.T) {
+	target := &Target{url: "generic://ops:ops-geheim@host.example/x"}
+	if got := target.hide("refused ops-geheim at host.example"); strings.Contains(got, "geheim") {
+		t.Errorf("got %q", got)
+	}
+	target = &Target{url: "generic://host.example/ops?key=ops-geheim"}
+	if got := target.hide("refused ops-geheim of ops"); strings.Contains(got, "geheim") {
+		t.Errorf("got %q", got)
+	}
+}
