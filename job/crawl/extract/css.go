@@ -22,6 +22,7 @@ type cssScanner struct {
 	quote   byte
 	word    []byte // the last identifier, at most as long as those that count
 	imports bool   // @import was read, and the address is awaited
+	set     int    // how many parentheses are open since that of image-set(; only directly within it are strings addresses
 	text    []byte
 	long    bool
 	escape  bool // the last byte was a backslash
@@ -30,15 +31,14 @@ type cssScanner struct {
 type cssState uint8
 
 const (
-	cssPlain    cssState = iota
-	cssSlash             // a slash, perhaps of a comment
-	cssComment           // within one
-	cssStar              // a star within one
-	cssString            // a string that is no address
-	cssOpen              // behind "url(", before the address
-	cssAddress           // an address without quotes
-	cssQuoted            // an address in quotes
-	cssImageSet          // behind image-set(, whose strings are addresses
+	cssPlain   cssState = iota
+	cssSlash            // a slash, perhaps of a comment
+	cssComment          // within one
+	cssStar             // a star within one
+	cssString           // a string that is no address
+	cssOpen             // behind "url(", before the address
+	cssAddress          // an address without quotes
+	cssQuoted           // an address in quotes
 )
 
 const (
@@ -88,11 +88,15 @@ func (s *cssScanner) step(b byte) error {
 			s.add(b)
 		case b == ')':
 			s.state = cssPlain
+			s.closed()
 		}
 	case cssAddress:
 		if s.escape || b > ' ' && b != ')' && b != '"' && b != '\'' {
 			s.add(b)
 			return nil
+		}
+		if b == ')' {
+			s.closed()
 		}
 		return s.give()
 	default:
@@ -109,13 +113,18 @@ func (s *cssScanner) plain(b byte) {
 			s.word = append(s.word, b)
 		}
 		return
-	case b == '(' && strings.EqualFold(string(s.word), cssURL):
-		s.state = cssOpen
-	case b == '(' && strings.HasSuffix(strings.ToLower(string(s.word)), "image-set"):
-		s.state = cssImageSet
+	case b == '(':
+		if s.set > 0 || strings.HasSuffix(strings.ToLower(string(s.word)), "image-set") {
+			s.set++
+		}
+		if strings.EqualFold(string(s.word), cssURL) {
+			s.state = cssOpen
+		}
+	case b == ')':
+		s.closed()
 	case b == '"' || b == '\'':
 		s.quote = b
-		if s.imports || s.state == cssImageSet || strings.EqualFold(string(s.word), cssImport) {
+		if s.imports || s.set == 1 || strings.EqualFold(string(s.word), cssImport) {
 			s.state = cssQuoted
 		} else {
 			s.state = cssString
@@ -123,13 +132,16 @@ func (s *cssScanner) plain(b byte) {
 	case b == '/':
 		s.state = cssSlash
 	case b == ';' || b == '}' || b == '{':
-		s.imports, s.state = false, cssPlain
+		s.imports, s.set, s.state = false, 0, cssPlain
 	}
 	if strings.EqualFold(string(s.word), cssImport) && s.state != cssQuoted {
 		s.imports = true
 	}
 	s.word = s.word[:0]
 }
+
+// closed counts a parenthesis that ends.
+func (s *cssScanner) closed() { s.set = max(s.set-1, 0) }
 
 // quoted is a byte of a string, which a line end ends too, unless a backslash stands before it.
 func (s *cssScanner) quoted(b byte) error {

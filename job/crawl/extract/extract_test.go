@@ -106,6 +106,10 @@ var cases = []struct{ kind, body, want string }{
 	{"text/css", `/* url(no) */ a{b:url(a\29.png)} @import url("c.css") screen; @IMPORT 'd.css'; e{content:"url(no)"} f{g:url(data:x)}
 		h{i:image-set("j.png" 1x)} k{l:url(m` + "\n)}", "E /dir/a).png =EMBED_MISC\nE /dir/c.css =EMBED_MISC\nE /dir/d.css =EMBED_MISC\n" +
 		"E /dir/j.png =EMBED_MISC\nE /dir/m =EMBED_MISC"},
+	{"text/css", `a{b:image-set( /**/"a.png" type("image/png") 1x, url(b.png) 2x,
+		url( c.png ) 3x, url("d.png") 4x, "e.png" 5x) "no"} f{g:"no"}`,
+		"E /dir/a.png =EMBED_MISC\nE /dir/b.png =EMBED_MISC\nE /dir/c.png =EMBED_MISC\n" +
+			"E /dir/d.png =EMBED_MISC\nE /dir/e.png =EMBED_MISC"},
 	{"text/css", `a{b:url("\66 oo\.png")} c{d:url('e` + "\n" + "')}\n f{g:url(h.png)}", "E /dir/foo.png =EMBED_MISC\nE /dir/h.png =EMBED_MISC"},
 
 	{"text/javascript", `x="/a/b"; y='it\'s'; z="http:\/\/o.example\/p"; w="\u002fq\x2fr"; /["']/; v="img/s.png"; u="text/css"; t="1/2"`,
@@ -248,6 +252,21 @@ func TestLongTokens(t *testing.T) {
 		got, _ := found(t, document(t, "text/html", c.body), Options{})
 		if got != c.want {
 			t.Errorf("%.40s...\ngot:\n%s\nwant:\n%s", c.body, got, c.want)
+		}
+	}
+}
+
+// A page of no declared type and no telling name is a page if it begins as one, whatever its first tag is. One
+// that is declared plain text is not.
+func TestUndeclaredPage(t *testing.T) {
+	for contentType, want := range map[string]string{"": "L /x a/@href", "text/plain": ""} {
+		d := document(t, contentType, "\n<!-- ours --><head><title>t</title><a href=/x>")
+		var err error
+		if d.URL, err = weburl.Parse("http://h.example/"); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := found(t, d, Options{}); got != want {
+			t.Errorf("%q: got %q, want %q", contentType, got, want)
 		}
 	}
 }

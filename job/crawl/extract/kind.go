@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"mime"
+	"net/http"
 	"path"
 	"strings"
 
@@ -89,6 +90,9 @@ func sniff(doc Document, preview []byte) Kind {
 	}
 	if kind, ok := bySuffix[strings.ToLower(path.Ext(doc.URL.Path()))]; ok && !bytes.Contains(preview, []byte{0}) {
 		return kind
+	}
+	if doc.Header.Get("Content-Type") == "" && strings.HasPrefix(http.DetectContentType(text), "text/html") {
+		return HTML // a page that begins with any of its tags: a server that names no type leaves it to browsers too
 	}
 	return Binary
 }
