@@ -76,7 +76,7 @@ func (v *visit) looked(l *connector.Lookup) {
 	_, _ = h.Write(text) // never fails
 	main := v.captures[len(v.captures)-1].line
 	v.lookups = append(v.lookups, &capture{records: []*warc.Record{r}, line: logLine{at: time.Now(), status: statusLookup,
-		size: int64(len(text)), url: r.TargetURI, hops: main.hops + "P", via: main.url, mime: warc.DNS, worker: main.worker, begun: l.At,
+		size: int64(len(text)), url: r.TargetURI, hops: main.hops + prerequisite, via: main.url, mime: warc.DNS, worker: main.worker, begun: l.At,
 		took: l.Took, digest: string(h.Digests().SHA1), source: main.source}})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/andybalholm/brotli"
@@ -32,24 +33,43 @@ func (j *Job) links(v *visit, doc extract.Document, m *warc.Message, body io.Rea
 	if v.lease.Via != "" {
 		doc.Via, _ = weburl.Parse(v.lease.Via)
 	}
-	links := 0
+	doc.Sitemap = isSitemap(v.lease.Hops)
+	most := set.maxLinks
+	if most == defaults.maxLinks {
+		most = 0 // of a sitemap all are followed that it may have
+	}
 	seen, err := extract.Links(doc, extract.Options{
-		PDF: set.pdfLinks,
+		MaxLinks: most, PDF: set.pdfLinks,
 		Bad: func(reference, _ string, err error) {
 			if len(v.bad) < mostBad {
 				v.bad = append(v.bad, badLink{reference, err.Error()})
 			}
 		},
 	}, func(l extract.Link) bool {
+		if set.maxLinks == 0 {
+			return false
+		}
 		j.follow(v, scope.Candidate{URL: l.URL, Hops: v.lease.Hops + string(l.Hop), Via: doc.URL, Source: v.lease.Source})
 		if set.metadata {
 			v.outlink(l)
 		}
-		links++
-		return links < set.maxLinks
+		return true
 	})
 	v.charset = seen.Charset
+	line := &v.captures[0].line
+	if seen.Surplus > 0 {
+		line.notes = append(line.notes, "linksOverLimit:"+strconv.Itoa(seen.Surplus))
+	}
+	if seen.Truncated {
+		line.notes = append(line.notes, "linksCut")
+	}
 	return err
+}
+
+// isSitemap reports whether hops lead to what a robots.txt calls a sitemap, by redirects perhaps.
+func isSitemap(hops string) bool {
+	hops, named := strings.CutSuffix(strings.TrimRight(hops, string(extract.Redirect)), string(extract.Manifest))
+	return named && strings.HasSuffix(strings.TrimRight(hops, string(extract.Redirect)), prerequisite)
 }
 
 // follow queues a URL that was found, if the scope wants it.

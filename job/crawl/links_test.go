@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -174,4 +176,46 @@ func FuzzDecoded(f *testing.F) {
 			_, _ = io.Copy(io.Discard, io.LimitReader(r, 1<<20))
 		}
 	})
+}
+
+// TestSitemapOfText: what a robots.txt calls a sitemap is read as one though it is plain text, and all that it may name is queued: more
+// than a page may, and more than one transaction takes.
+func TestSitemapOfText(t *testing.T) {
+	const most = 50_000
+	r := newRig(t, map[string]string{"/": "nothing here"})
+	var list strings.Builder
+	for n := range most + 7 {
+		fmt.Fprintf(&list, "%s/listed/%d\n", r.site.URL, n)
+	}
+	r.site.pages["/list"], r.site.types = list.String(), map[string]string{"/list": "text/plain"}
+	r.site.robots = "User-agent: *\nDisallow:\nSitemap: " + r.site.URL + "/list\n"
+	r.cfg.Budget.Host.URLs = 6
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := r.counts()
+	if listed := c.Known - 3; r.site.asked["/list"] != 1 || listed != most { // beside robots.txt, / and /list
+		t.Errorf("%d of the sitemap are known, want %d: %+v", listed, most, c)
+	}
+	if text, err := os.ReadFile(filepath.Join(r.dir, "logs", "crawl.log")); err != nil || !strings.Contains(string(text), "linksOverLimit:7") {
+		t.Errorf("crawl.log: %.2000s (%v)", text, err)
+	}
+}
+
+// TestMaxLinks: a page may be followed to more than the default, and to none.
+func TestMaxLinks(t *testing.T) {
+	var page strings.Builder
+	for n := range defaults.maxLinks + 100 {
+		fmt.Fprintf(&page, `<a href="/%d">`, n)
+	}
+	for _, most := range []int{defaults.maxLinks, defaults.maxLinks + 50, 3, 0} {
+		r := newRig(t, map[string]string{"/": page.String()})
+		r.cfg.Settings.MaxLinks, r.cfg.Budget.Host.URLs = &most, 3
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if c := r.counts(); int(c.Known)-2 != most { // beside robots.txt and /
+			t.Errorf("with %d allowed: %+v", most, c)
+		}
+	}
 }

@@ -166,6 +166,9 @@ func (j *Job) sitemaps(v *visit, u weburl.URL) {
 	}
 }
 
+// prerequisite is the hop to what must be had before a host is asked, in Heritrix's letters.
+const prerequisite = "P"
+
 // askRobots queues the robots.txt of a host before everything else of that host, and gives back the URL that needs it.
 func (j *Job) askRobots(v *visit, u weburl.URL) (*visit, error) {
 	r, err := u.Resolve(robotsPath)
@@ -173,7 +176,7 @@ func (j *Job) askRobots(v *visit, u weburl.URL) (*visit, error) {
 		j.frontier.Return(v.lease)
 		return nil, err
 	}
-	i := j.item(r, v.lease.Hops+"P", u, v.lease.Source)
+	i := j.item(r, v.lease.Hops+prerequisite, u, v.lease.Source)
 	i.Again = true
 	v.asks, v.captures, v.links = true, nil, []frontier.Item{i}
 	return v, nil

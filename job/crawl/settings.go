@@ -23,7 +23,7 @@ type Settings struct {
 	Robots *robots.Policy `yaml:"robots"`
 	// MaxBytes is the most bytes of an answer; default max_size of the crawl.
 	MaxBytes *int64 `yaml:"max_bytes"`
-	// MaxLinks is how many links of a page are followed; default 6000, as in Heritrix.
+	// MaxLinks is how many links of a page are followed; default 6000, as in Heritrix, and 50,000 of a sitemap.
 	MaxLinks *int `yaml:"max_links"`
 	// Retries is how often a URL is tried again that could not be fetched; default 30.
 	Retries *int `yaml:"retries"`

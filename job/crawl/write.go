@@ -99,9 +99,30 @@ func (j *Job) ends() error {
 	return j.commit(nil)
 }
 
+// mostLinks is how many links of one visit are queued in one transaction. A sitemap has 50,000, and nobody should wait for all of them.
+const mostLinks = 6000
+
+// addAhead queues those links of visits that are too many for the transaction in which a visit counts. If there is a crash before that,
+// its URL is asked again, and they are known by then.
+func (j *Job) addAhead(all []*visit) error {
+	for _, v := range all {
+		for len(v.links) > mostLinks {
+			if err := j.commit(func(w *writing) error { return w.add(v.links[:mostLinks]) }); err != nil {
+				return err
+			}
+			v.links = v.links[mostLinks:]
+		}
+	}
+	return nil
+}
+
 // writeDown makes visits count: first their records and lines are written, then the store is told of them.
 func (j *Job) writeDown(all []*visit) error {
-	if err := j.archiveAll(all); err != nil {
+	err := j.addAhead(all)
+	if err == nil {
+		err = j.archiveAll(all)
+	}
+	if err != nil {
 		for _, v := range all {
 			err = errors.Join(err, v.close())
 		}
@@ -110,7 +131,7 @@ func (j *Job) writeDown(all []*visit) error {
 	for _, v := range all {
 		j.log(v)
 	}
-	err := j.commit(func(w *writing) error {
+	err = j.commit(func(w *writing) error {
 		for _, v := range all {
 			if err := w.visit(v); err != nil {
 				return err

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"fmt"
-
 	"math/rand/v2"
 	"os"
 	"os/exec"
