@@ -58,12 +58,11 @@ type Document struct {
 }
 
 // Link is one link. Context is the element and attribute it stands in, a/@href, or a word of Heritrix's with an
-// equals sign, =JS_MISC. LastMod is what a sitemap says of it, as it is written there.
+// equals sign, =JS_MISC.
 type Link struct {
 	URL     weburl.URL
 	Hop     Hop
 	Context string
-	LastMod string
 }
 
 // Options tune Links; the zero value is the default.
@@ -73,14 +72,6 @@ type Options struct {
 	MaxLinks int
 	// MaxBytes ends the reading of a document whose unpacked content is longer, 0 for 1 GiB.
 	MaxBytes int64
-	// MaxURL is the longest URL, in bytes; 0 for weburl.MaxLength.
-	MaxURL int
-	// SkipNoFollow leaves out links with rel=nofollow.
-	SkipNoFollow bool
-	// PostForms gives the actions of forms that are sent by POST too.
-	PostForms bool
-	// NoGuesses leaves out all that is Speculative.
-	NoGuesses bool
 	// PDF has the links of PDF files given.
 	PDF bool
 	// Bad, if not nil, is called for each reference, whole or shortened, that is no URL. Other schemes are none.
@@ -96,8 +87,6 @@ type Summary struct {
 	Other     int    // of other schemes: mailto, javascript, data
 	Bad       int    // references that are no URLs
 	Truncated bool   // longer than MaxBytes
-	NoFollow  bool   // robots meta or X-Robots-Tag
-	NoIndex   bool
 }
 
 // errStop ends the reading when the caller has enough.
@@ -142,18 +131,15 @@ type finder struct {
 
 // link gives what ref refers to, if it was not given before. It fails with errStop alone.
 func (f *finder) link(ref string, hop Hop, context string) error {
-	return f.linkFrom(f.base, ref, hop, context, "")
+	return f.linkFrom(f.base, ref, hop, context)
 }
 
-func (f *finder) linkFrom(base weburl.URL, ref string, hop Hop, context, lastMod string) error {
-	if hop == Speculative && f.opt.NoGuesses {
-		return nil
-	}
+func (f *finder) linkFrom(base weburl.URL, ref string, hop Hop, context string) error {
 	ref = strings.Trim(ref, " \t\r\n\f")
 	if ref == "" || ref[0] == '#' {
 		return nil // the document itself
 	}
-	u, err := weburl.Limit(f.opt.MaxURL).Resolve(base, f.spell(ref))
+	u, err := base.Resolve(f.spell(ref))
 	switch {
 	case errors.Is(err, weburl.ErrScheme):
 		f.sum.Other++
@@ -176,7 +162,7 @@ func (f *finder) linkFrom(base weburl.URL, ref string, hop Hop, context, lastMod
 	}
 	f.seen[key] = struct{}{}
 	f.sum.Links++
-	if !f.each(Link{URL: u, Hop: hop, Context: context, LastMod: lastMod}) {
+	if !f.each(Link{URL: u, Hop: hop, Context: context}) {
 		return errStop
 	}
 	return nil

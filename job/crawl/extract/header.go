@@ -7,9 +7,6 @@ import (
 
 // headers gives the links of an answer's headers.
 func (f *finder) headers(h http.Header) error {
-	for _, v := range h.Values("X-Robots-Tag") {
-		f.robots(v)
-	}
 	for _, name := range [...]string{"Location", "Content-Location", "Refresh", "Link"} {
 		for _, v := range h.Values(name) {
 			if len(v) > 16*maxAddress {
@@ -47,7 +44,7 @@ func (f *finder) linkHeader(v string) error {
 		rel := ""
 		rel, v = linkParams(v[start+end+1:])
 		hop, skip := relHop(rel)
-		if skip && hop == Navigation || f.opt.SkipNoFollow && hasWord([]byte(rel), "nofollow") {
+		if skip && hop == Navigation {
 			continue
 		}
 		if err := f.link(ref, hop, "Link:"); err != nil {

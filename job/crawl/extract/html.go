@@ -76,7 +76,7 @@ func (p *page) tag() error {
 	case "meta":
 		return p.meta()
 	case "form":
-		if p.opt.PostForms || !bytes.EqualFold(bytes.TrimSpace(p.t.get("method")), []byte("post")) {
+		if !bytes.EqualFold(bytes.TrimSpace(p.t.get("method")), []byte("post")) {
 			if err := p.link(string(p.t.get("action")), Navigation, "form/@action"); err != nil {
 				return err
 			}
@@ -89,19 +89,12 @@ func (p *page) tag() error {
 		p.script = p.scriptScanner()
 	case "style":
 		p.script = newCSS(p.finder)
-	case "a", "area":
-		if p.opt.SkipNoFollow && hasWord(p.t.get("rel"), "nofollow") {
-			return nil
-		}
 	}
 	return p.attributes(base)
 }
 
 // scriptScanner is for the text of a script element, by its type.
 func (p *page) scriptScanner() scanner {
-	if p.opt.NoGuesses {
-		return nil
-	}
 	kind := strings.ToLower(string(p.t.get("type")))
 	return newScript(p.finder, p.base, strings.HasSuffix(kind, "json") || strings.HasSuffix(kind, "map"))
 }
@@ -119,7 +112,7 @@ func (p *page) attributes(base weburl.URL) error {
 			err = p.srcset(a.val, r.context)
 		case known:
 			for s := range strings.FieldsFuncSeq(string(a.val), func(r rune) bool { return r == ',' || r <= ' ' }) {
-				if err = p.linkFrom(base, s, r.hop, r.context, ""); err != nil {
+				if err = p.linkFrom(base, s, r.hop, r.context); err != nil {
 					return err
 				}
 			}
@@ -146,7 +139,7 @@ func (p *page) address(base weburl.URL, val []byte, r rule) error {
 	if len(val) > maxAddress {
 		val = val[:maxAddress] // a data: address keeps its scheme, others are too long in any case
 	}
-	return p.linkFrom(base, string(val), r.hop, r.context, "")
+	return p.linkFrom(base, string(val), r.hop, r.context)
 }
 
 // data looks at an attribute of a page's own, where scripts find the addresses of images that are loaded late.
@@ -179,7 +172,7 @@ func (p *page) setBase() error {
 	if p.based || href == nil || len(href) > maxAddress {
 		return nil
 	}
-	if u, err := weburl.Limit(p.opt.MaxURL).Resolve(p.base, p.spell(string(href))); err == nil {
+	if u, err := p.base.Resolve(p.spell(string(href))); err == nil {
 		p.base, p.based = u, true
 	}
 	return nil
@@ -189,7 +182,7 @@ func (p *page) setBase() error {
 func (p *page) linkTag() error {
 	rel := string(p.t.get("rel"))
 	hop, skip := relHop(rel)
-	if skip && hop == Navigation || p.opt.SkipNoFollow && hasWord(p.t.get("rel"), "nofollow") {
+	if skip && hop == Navigation {
 		return nil
 	}
 	if err := p.address(p.base, p.t.get("href"), rule{hop, single, "link/@href"}); err != nil {
@@ -198,7 +191,7 @@ func (p *page) linkTag() error {
 	return p.attributes(p.base)
 }
 
-// meta gives a refresh and the pictures that a page is shown with elsewhere, and notes what robots are told.
+// meta gives a refresh and the pictures that a page is shown with elsewhere.
 func (p *page) meta() error {
 	content := string(p.t.get("content"))
 	if len(content) > maxAddress {
@@ -209,9 +202,6 @@ func (p *page) meta() error {
 	}
 	for _, key := range [...]string{"name", "property", "itemprop"} {
 		name := string(p.t.get(key))
-		if strings.EqualFold(name, "robots") {
-			p.robots(content)
-		}
 		if hop, ok := metaHop(name); ok {
 			return p.link(content, hop, "meta/@content")
 		}
@@ -220,14 +210,6 @@ func (p *page) meta() error {
 		return p.link(s, Speculative, "meta/@content")
 	}
 	return nil
-}
-
-// robots notes what a page says to robots.
-func (f *finder) robots(content string) {
-	for w := range strings.FieldsFuncSeq(strings.ToLower(content), func(r rune) bool { return r == ',' || r <= ' ' }) {
-		f.sum.NoFollow = f.sum.NoFollow || w == "nofollow" || w == "none"
-		f.sum.NoIndex = f.sum.NoIndex || w == "noindex" || w == "none"
-	}
 }
 
 // fragment reads a document that stands in another. The outer one's base stays.
@@ -287,14 +269,4 @@ func refreshTarget(s string) string {
 		s, _, _ = strings.Cut(s[1:], s[:1])
 	}
 	return s
-}
-
-// hasWord reports whether a list of words has this one.
-func hasWord(list []byte, word string) bool {
-	for w := range bytes.FieldsSeq(list) {
-		if strings.EqualFold(string(w), word) {
-			return true
-		}
-	}
-	return false
 }

@@ -11,9 +11,6 @@ import (
 
 // script looks for addresses in a piece of JavaScript that stands within another document.
 func (f *finder) script(text []byte, base weburl.URL) error {
-	if f.opt.NoGuesses {
-		return nil
-	}
 	s := newScript(f, base, false)
 	if err := s.scan(text); err != nil {
 		return err
@@ -102,7 +99,7 @@ func (s *scriptScanner) release(key bool) error {
 	if len(candidate) > 4 && strings.EqualFold(candidate[:4], "www.") {
 		candidate = "http://" + candidate
 	}
-	return s.f.linkFrom(s.base, candidate, Speculative, "=JS_MISC", "")
+	return s.f.linkFrom(s.base, candidate, Speculative, "=JS_MISC")
 }
 
 func (s *scriptScanner) end() error { return s.release(false) }

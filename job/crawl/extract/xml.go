@@ -17,7 +17,7 @@ type tree struct {
 	open string
 	guid bool // a guid that is no address
 	// Of the entry of a sitemap that is open.
-	loc, lastMod string
+	loc string
 }
 
 // xml reads a feed, a sitemap, or anything else in XML.
@@ -140,8 +140,6 @@ func (x *tree) sitemap(name, text string) error {
 		err := x.entry() // one whose end is missing
 		x.loc = text
 		return err
-	case name == "lastmod":
-		x.lastMod = text
 	case name == "loc", name == "content_loc", name == "player_loc", name == "thumbnail_loc":
 		return x.link(text, Embed, x.open)
 	}
@@ -150,12 +148,12 @@ func (x *tree) sitemap(name, text string) error {
 
 // entry gives the entry of a sitemap that was read.
 func (x *tree) entry() error {
-	loc, lastMod := x.loc, x.lastMod
-	x.loc, x.lastMod = "", ""
+	loc := x.loc
+	x.loc = ""
 	if loc == "" {
 		return nil
 	}
-	return x.linkFrom(x.base, loc, Manifest, "loc", lastMod)
+	return x.linkFrom(x.base, loc, Manifest, "loc")
 }
 
 // whole gives a text that is an address from its first letter to its last.
@@ -214,5 +212,5 @@ func (l *lines) end() error {
 	if len(line) < 7 || !strings.EqualFold(line[:4], "http") {
 		return nil
 	}
-	return l.f.linkFrom(l.f.base, line, Manifest, "loc", "")
+	return l.f.linkFrom(l.f.base, line, Manifest, "loc")
 }
