@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -63,11 +64,29 @@ func (f *face) places() (all []asked, err error) {
 // startingFor is how long a process may hold a data directory without answering on its socket.
 const startingFor = 3 * time.Second
 
+// answersIn is how long a process that listens on its socket may take to say that it is there. One that takes longer was stopped, or
+// hangs.
+const answersIn = 30 * time.Second
+
+// answers waits until a process says that it is there.
+func answers(c *api.Client, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	return c.Do(ctx, api.Request{Method: http.MethodGet, Path: "/healthz"})
+}
+
 // open finds who answers for a data directory: the engine that runs there, else we ourselves.
 func open(p datadir.Place, cfg *app.Config) (asked, error) {
 	for deadline := time.Now().Add(startingFor); ; {
 		if c, err := api.Dial(p.Dir); err == nil {
-			return asked{place: p, client: c, close: func() error { return nil }}, nil
+			err := answers(c, answersIn)
+			if err == nil {
+				return asked{place: p, client: c, close: func() error { return nil }}, nil
+			}
+			if errors.Is(err, context.DeadlineExceeded) {
+				return asked{}, fault.WithHint(fault.New(fault.Transient, "the holdfast that runs in %s does not answer: it was asked %v ago",
+					p.Dir, answersIn), "it was stopped (SIGSTOP) or hangs, or the machine does: see its log and `systemctl status`")
+			}
 		}
 		d, err := desk.Open(p, cfg)
 		if err == nil {
