@@ -64,8 +64,8 @@ func (f *face) places() (all []asked, err error) {
 // startingFor is how long a process may hold a data directory without answering on its socket.
 const startingFor = 3 * time.Second
 
-// answersIn is how long a process that listens on its socket may take to say that it is there. One that takes longer was stopped, or
-// hangs.
+// answersIn is how long a process that listens on its socket may take to say that it is there. One that takes longer was
+// stopped, or hangs.
 const answersIn = 30 * time.Second
 
 // answers waits until a process says that it is there.
