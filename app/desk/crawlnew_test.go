@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,17 +17,11 @@ func TestTwoBeginTheSameCrawl(t *testing.T) {
 	place := datadir.Place{Dir: t.TempDir(), Explicit: true}
 	docs := engine.JobDir(place.Dir, "docs")
 	journal := filepath.Join(place.Dir, "recover.log")
-	c := parsed(t, "jobs: {docs: {crawl: {seeds: ['http://127.0.0.1/'], contact: me@example.org}}}")
-	for _, err := range []error{os.MkdirAll(docs, 0o700), os.WriteFile(journal, nil, 0o600)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	d, err := Open(place, c)
-	if err != nil {
+	text := "jobs: {docs: {crawl: {seeds: ['http://127.0.0.1/'], contact: me@example.org}}}"
+	if err := errors.Join(os.MkdirAll(docs, 0o700), os.WriteFile(journal, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	defer d.Close()
+	d := deskOf(t, place, text)
 	d.reloading.Lock() // the other one is at it
 	second := make(chan error, 1)
 	go func() {

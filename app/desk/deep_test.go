@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"holdfast/app"
 	"holdfast/app/datadir"
 	"holdfast/kernel/engine"
 )
@@ -73,11 +71,7 @@ func to(from, to uint64) (ids []uint64) {
 // desk answers for a data directory in which nothing runs.
 func deskOf(t *testing.T, place datadir.Place, text string) *Desk {
 	t.Helper()
-	c, err := app.Parse("t.yaml", []byte(text), os.LookupEnv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := Open(place, c)
+	d, err := Open(place, parsed(t, text))
 	if err != nil {
 		t.Fatal(err)
 	}

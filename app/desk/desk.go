@@ -384,7 +384,7 @@ func (d *Desk) commandSoon(ctx context.Context, job, name string, args ...string
 		return "", d.notRunning(job)
 	}
 	err = d.soon(ctx, job, func() (err error) {
-		text, err = d.Command(ctx, job, name, args...)
+		text, err = d.eng.Command(ctx, job, name, args)
 		return err
 	})
 	return text, err

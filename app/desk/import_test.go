@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"holdfast/app"
 	"holdfast/app/datadir"
 	"holdfast/kernel/balance"
 	"holdfast/kernel/store"
@@ -20,15 +19,7 @@ func TestImportTwice(t *testing.T) {
 	if err := os.WriteFile(name, []byte(`{"spots": [[92, 17`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c, err := app.Parse("t.yaml", []byte(configText(url)), os.LookupEnv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := Open(place, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	d := deskOf(t, place, configText(url))
 	for i, want := range []Imported{{Files: 1, Read: 1, Rejected: 1}, {Files: 1, Read: 1, Duplicate: 1}} {
 		got, err := d.Import(t.Context(), "spots", dir, nil)
 		want.Stayed = got.Stayed
@@ -37,7 +28,7 @@ func TestImportTwice(t *testing.T) {
 			t.Errorf("import %d: got %+v, %v; want %+v", i, got, err, want)
 		}
 	}
-	err = d.view(t.Context(), "spots", func(r store.Reader) error {
+	err := d.view(t.Context(), "spots", func(r store.Reader) error {
 		if n, err := balance.Letters(r); n != 1 || err != nil {
 			t.Errorf("got %d dead letters, %v; want one", n, err)
 		}

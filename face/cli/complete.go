@@ -12,6 +12,7 @@ import (
 	"holdfast/app/datadir"
 	"holdfast/app/desk"
 	"holdfast/face/api"
+	"holdfast/kernel/engine"
 )
 
 // offerJobs makes shells complete the names of jobs, wherever a command takes one, and the names of what a job has: its
@@ -89,27 +90,33 @@ const (
 	offered   = 100
 )
 
-// running calls f for each process that runs in a data directory that a command would ask.
-func (f *face) running(ctx context.Context, do func(ctx context.Context, a asked)) {
+// eachRunning calls do for the jobs of that name, or for all for "", of the processes that run in the data directories that a
+// command would ask.
+func (f *face) eachRunning(ctx context.Context, job string, do func(context.Context, asked, engine.Status)) {
 	ctx, cancel := context.WithTimeout(ctx, offeredIn)
 	defer cancel()
 	places, _ := datadir.Places(f.dataDir)
 	for _, p := range places {
-		if c, err := api.Dial(p.Dir); err == nil {
-			do(ctx, asked{place: p, client: c})
+		c, err := api.Dial(p.Dir)
+		if err != nil {
+			continue // nothing runs there
+		}
+		a := asked{place: p, client: c}
+		a.rep, _ = a.status(ctx)
+		for _, j := range a.rep.Jobs {
+			if job == "" || j.Name == job {
+				do(ctx, a, j)
+			}
 		}
 	}
 }
 
 // closedGates are the gates of a job that are closed now.
 func (f *face) closedGates(ctx context.Context, job string) (names []string) {
-	f.running(ctx, func(ctx context.Context, a asked) {
-		rep, _ := a.status(ctx)
-		for _, j := range rep.Jobs {
-			for _, g := range j.Gates {
-				if j.Name == job && !g.Open {
-					names = append(names, g.Name)
-				}
+	f.eachRunning(ctx, job, func(_ context.Context, _ asked, j engine.Status) {
+		for _, g := range j.Gates {
+			if !g.Open {
+				names = append(names, g.Name)
 			}
 		}
 	})
@@ -118,14 +125,9 @@ func (f *face) closedGates(ctx context.Context, job string) (names []string) {
 
 // sinks are those of a job, or of all for "".
 func (f *face) sinks(ctx context.Context, job string) (names []string) {
-	f.running(ctx, func(ctx context.Context, a asked) {
-		rep, _ := a.status(ctx)
-		for _, j := range rep.Jobs {
-			for _, s := range j.Balance.Sinks {
-				if job == "" || j.Name == job {
-					names = append(names, s.Sink)
-				}
-			}
+	f.eachRunning(ctx, job, func(_ context.Context, _ asked, j engine.Status) {
+		for _, s := range j.Balance.Sinks {
+			names = append(names, s.Sink)
 		}
 	})
 	slices.Sort(names)
@@ -134,16 +136,13 @@ func (f *face) sinks(ctx context.Context, job string) (names []string) {
 
 // letters are dead letters of a job, or of all for "", with why they are.
 func (f *face) letters(ctx context.Context, job string) (ids []string) {
-	f.running(ctx, func(ctx context.Context, a asked) {
-		rep, _ := a.status(ctx)
-		for _, j := range rep.Jobs {
-			if job != "" && j.Name != job || rep.Letters[j.Name] == 0 {
-				continue
-			}
-			list, _ := a.dead(ctx, j.Name, 0, offered)
-			for _, d := range list.Dead {
-				ids = append(ids, fmt.Sprintf("%d\t%s", d.ID, cut(brief(d.Reason), 40)))
-			}
+	f.eachRunning(ctx, job, func(ctx context.Context, a asked, j engine.Status) {
+		if a.rep.Letters[j.Name] == 0 {
+			return
+		}
+		list, _ := a.dead(ctx, j.Name, 0, offered)
+		for _, d := range list.Dead {
+			ids = append(ids, fmt.Sprintf("%d\t%s", d.ID, cut(brief(d.Reason), 40)))
 		}
 	})
 	return ids

@@ -34,19 +34,15 @@ func (j *Job) links(v *visit, doc extract.Document, m *warc.Message, body io.Rea
 		doc.Via, _ = weburl.Parse(v.lease.Via)
 	}
 	doc.Sitemap = isSitemap(v.lease.Hops)
-	most := set.maxLinks
-	if most == defaults.maxLinks {
-		most = 0 // of a sitemap all are followed that it may have
-	}
 	seen, err := extract.Links(doc, extract.Options{
-		MaxLinks: most, PDF: set.pdfLinks,
+		MaxLinks: set.maxLinks, PDF: set.pdfLinks,
 		Bad: func(reference, _ string, err error) {
 			if len(v.bad) < mostBad {
 				v.bad = append(v.bad, badLink{reference, err.Error()})
 			}
 		},
 	}, func(l extract.Link) bool {
-		if set.maxLinks == 0 {
+		if set.maxLinks == 0 { // none; to extract it says nothing
 			return false
 		}
 		j.follow(v, scope.Candidate{URL: l.URL, Hops: v.lease.Hops + string(l.Hop), Via: doc.URL, Source: v.lease.Source})

@@ -6,6 +6,7 @@ import (
 	"holdfast/base/fault"
 	"holdfast/base/robots"
 	"holdfast/base/weburl"
+	"holdfast/job/crawl/extract"
 )
 
 // Settings say how a crawl treats its hosts. They may differ for some URLs; a field that is nil is as for all others.
@@ -58,7 +59,7 @@ type settings struct {
 	pdfLinks           bool
 }
 
-var defaults = settings{factor: 5, min: 3 * time.Second, max: 30 * time.Second, maxCrawl: 5 * time.Minute, maxLinks: 6000,
+var defaults = settings{factor: 5, min: 3 * time.Second, max: 30 * time.Second, maxCrawl: 5 * time.Minute, maxLinks: extract.DefaultLinks,
 	retries: 30, retryAfter: 15 * time.Minute, conditional: true}
 
 // WithDefaults returns s with everything filled in that has a default.

@@ -232,13 +232,9 @@ func (o *outage) mend(gate string, names ...string) {
 // ended before anybody looked has it in its history.
 func (o *outage) opened(gate string, r *role, back time.Time) time.Time {
 	o.t.Helper()
-	for deadline := time.Now().Add(soon); r.p.Running(); time.Sleep(10 * time.Millisecond) {
-		if s, ok := r.status(); ok && gateOf(s, gate).Open {
-			return gateOf(s, gate).Since
-		}
-		if time.Now().After(deadline) {
-			o.t.Fatalf("the gate %s of the %s is not open again within %v:\n%s", gate, r.name, soon, r.p.Output())
-		}
+	s, ok := r.awaitOrEnd("its gate is open again", func(s engine.Status) bool { return gateOf(s, gate).Open })
+	if ok {
+		return gateOf(s, gate).Since
 	}
 	for _, e := range r.events() {
 		if e.Kind == "gate.opened" && strings.HasPrefix(e.Text, gate+" ") && e.At.After(back) {

@@ -213,17 +213,27 @@ func (r *role) status() (s engine.Status, ok bool) {
 // await waits until the running role is as done wants it.
 func (r *role) await(what string, done func(engine.Status) bool) engine.Status {
 	r.s.t.Helper()
+	s, ok := r.awaitOrEnd(what, done)
+	if !ok {
+		r.s.t.Fatalf("the %s ended before %s:\n%s", r.name, what, r.p.Output())
+	}
+	return s
+}
+
+// awaitOrEnd is await that gives false if the role ended before.
+func (r *role) awaitOrEnd(what string, done func(engine.Status) bool) (engine.Status, bool) {
+	r.s.t.Helper()
 	var last engine.Status
 	for deadline := time.Now().Add(soon); ; time.Sleep(10 * time.Millisecond) {
 		s, ok := r.status()
 		if ok && done(s) {
-			return s
+			return s, true
 		}
 		if ok {
 			last = s
 		}
 		if !r.p.Running() {
-			r.s.t.Fatalf("the %s ended before %s:\n%s", r.name, what, r.p.Output())
+			return last, false
 		}
 		if time.Now().After(deadline) {
 			b, _ := json.Marshal(last)

@@ -65,10 +65,16 @@ type Link struct {
 	Context string
 }
 
+// DefaultLinks is how many links of a document are given where nothing else is wanted: as many as in Heritrix. Of a
+// sitemap it is as many as its protocol allows.
+const (
+	DefaultLinks = 6000
+	sitemapLinks = 50_000
+)
+
 // Options tune Links; the zero value is the default.
 type Options struct {
-	// MaxLinks is how many different links of a document are given; 0 for 6000, as in Heritrix, or for 50,000 of a
-	// sitemap, which is what its protocol allows. The others are counted.
+	// MaxLinks is how many different links of a document are given; 0 for DefaultLinks. The others are counted.
 	MaxLinks int
 	// MaxBytes ends the reading of a document whose unpacked content is longer, 0 for 1 GiB.
 	MaxBytes int64
@@ -95,14 +101,13 @@ var errStop = errors.New("no more links wanted")
 // Links gives each different link of doc to each, in the order in which they stand, until that returns false. The
 // error is that of reading the body; what was found before it was given.
 func Links(doc Document, opt Options, each func(Link) bool) (Summary, error) {
-	preset := opt.MaxLinks <= 0
-	if preset {
-		opt.MaxLinks = 6000
+	if opt.MaxLinks <= 0 {
+		opt.MaxLinks = DefaultLinks
 	}
 	if opt.MaxBytes <= 0 {
 		opt.MaxBytes = 1 << 30
 	}
-	f := &finder{opt: opt, preset: preset, each: each, base: doc.URL, seen: map[xxh3.Uint128]struct{}{}}
+	f := &finder{opt: opt, each: each, base: doc.URL, seen: map[xxh3.Uint128]struct{}{}}
 	err := f.headers(doc.Header)
 	if err == nil && doc.Body != nil {
 		err = f.body(doc)
@@ -119,7 +124,6 @@ func Links(doc Document, opt Options, each func(Link) bool) (Summary, error) {
 // finder is one run of Links.
 type finder struct {
 	opt    Options
-	preset bool // nothing was said of MaxLinks
 	each   func(Link) bool
 	base   weburl.URL
 	enc    encoding.Encoding // of the document, for what its queries are encoded in; nil is UTF-8
@@ -200,8 +204,8 @@ func (f *finder) body(doc Document) error {
 		}
 		return nil
 	}
-	if f.preset && (f.sum.Kind == Sitemap || f.sum.Kind == TextSitemap) {
-		f.opt.MaxLinks = 50000
+	if f.opt.MaxLinks == DefaultLinks && (f.sum.Kind == Sitemap || f.sum.Kind == TextSitemap) {
+		f.opt.MaxLinks = sitemapLinks
 	}
 	r = f.decode(r, preview, contentType)
 	switch f.sum.Kind {
